@@ -1,0 +1,37 @@
+# make demo   train on the UCI digits and show what came out
+# make test   the whole suite          make lint   style and types
+# Each sets up .venv first. Only Python 3.11+ and make are needed.
+
+PYTHON ?= python3
+BIN := .venv/bin
+# Which of two virtual environments is active outside must not matter here.
+unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV
+
+.PHONY: demo test lint clean
+
+demo: .venv/demo
+	$(BIN)/nbsoftmax demo
+
+test: .venv/test
+	$(BIN)/pytest -n 2
+
+lint: .venv/test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+.venv/bin/python:
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "nbsoftmax needs Python 3.11 or newer")'
+	$(PYTHON) -m venv .venv
+
+.venv/demo: .venv/bin/python pyproject.toml
+	$(BIN)/python -m pip install --quiet --editable '.[plot,cli]'
+	touch $@
+
+.venv/test: .venv/bin/python pyproject.toml
+	$(BIN)/python -m pip install --quiet --editable '.[all]'
+	touch $@ .venv/demo
+
+clean:
+	rm -rf .venv .numba_cache .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,88 @@
+"""Softmax regression at the limit of the hardware.
+
+`nbs.softmax`, `nbs.cross_entropy` and their relatives work on arrays of logits; `nbs.Objective` is the fused
+loss of a linear model; `nbs.Trainer` fits it and returns a `FitResult` with a `SoftmaxModel`.
+Importing this package compiles nothing, and loads Numba only when a name that needs it is first used.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from nbsoftmax.check import InputError, InputTypeError, InputValueError
+    from nbsoftmax.functional import (
+        binary_cross_entropy,
+        binary_cross_entropy_and_grad,
+        cross_entropy,
+        cross_entropy_and_grad,
+        log_sigmoid,
+        log_softmax,
+        logsumexp,
+        sigmoid,
+        softmax,
+        softmax_jacobian,
+    )
+    from nbsoftmax.gradients import linear_gradient, logistic_gradient, softmax_gradient
+    from nbsoftmax.model import SoftmaxModel
+    from nbsoftmax.objective import Objective
+    from nbsoftmax.trainer import ConvergenceWarning, FitResult, Iteration, Trainer
+
+__version__ = "0.1.0"
+
+_HOME = {
+    "check": ("InputError", "InputTypeError", "InputValueError"),
+    "functional": (
+        "binary_cross_entropy",
+        "binary_cross_entropy_and_grad",
+        "cross_entropy",
+        "cross_entropy_and_grad",
+        "log_sigmoid",
+        "log_softmax",
+        "logsumexp",
+        "sigmoid",
+        "softmax",
+        "softmax_jacobian",
+    ),
+    "gradients": ("linear_gradient", "logistic_gradient", "softmax_gradient"),
+    "model": ("SoftmaxModel",),
+    "objective": ("Objective",),
+    "trainer": ("ConvergenceWarning", "FitResult", "Iteration", "Trainer"),
+}
+_MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
+
+__all__ = [
+    "ConvergenceWarning",
+    "FitResult",
+    "InputError",
+    "InputTypeError",
+    "InputValueError",
+    "Iteration",
+    "Objective",
+    "SoftmaxModel",
+    "Trainer",
+    "binary_cross_entropy",
+    "binary_cross_entropy_and_grad",
+    "cross_entropy",
+    "cross_entropy_and_grad",
+    "linear_gradient",
+    "log_sigmoid",
+    "log_softmax",
+    "logistic_gradient",
+    "logsumexp",
+    "sigmoid",
+    "softmax",
+    "softmax_gradient",
+    "softmax_jacobian",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULE_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"{__name__}.{_MODULE_OF[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

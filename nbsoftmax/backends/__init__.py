@@ -1,0 +1,36 @@
+"""Backends: where the rows live, and who adds them up. One file each.
+
+Training is sums over the rows of X, and a backend makes those sums; solvers see nothing else. Parameters are one
+small float64 array on the host, so a solver runs unchanged over every backend.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from nbsoftmax.check import Float64s
+
+
+class Backend(Protocol):
+    """Sums over rows, without penalties and not divided by anything.
+
+    `params` and `v` are float64 (n_classes, n_features + 1), the intercept in the last column; without an intercept
+    that column takes no part and its results are 0.
+    """
+
+    n_samples: int
+    n_features: int
+    n_classes: int
+    weight_sum: float  # sum_i s_i, what the objective divides by
+
+    def loss(self, params: Float64s) -> float:
+        """sum_i s_i L_i."""
+        ...
+
+    def loss_and_grad(self, params: Float64s) -> tuple[float, Float64s]:
+        """The loss and its gradient (n_classes, n_features + 1), in one pass over the rows."""
+        ...
+
+    def hess_vec(self, params: Float64s, v: Float64s) -> Float64s:
+        """The Hessian of the loss at `params`, times v, in one pass over the rows."""
+        ...

@@ -1,0 +1,136 @@
+"""Dense rows in memory, summed by the CPU kernels."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.lib.stride_tricks import as_strided
+from numpy.typing import NDArray
+
+from nbsoftmax.check import INDEX, PROBA, Float64s, Floats, WeightedTargets
+from nbsoftmax.kernels import linear, rows
+from nbsoftmax.kernels.jit import launch
+from nbsoftmax.kernels.simd import lanes
+
+# Multiply-adds that are worth a chunk of their own, and the most that chunks may take for their sums.
+CHUNK_WORK = 2**17
+MOST_CHUNKS = 64
+PARTIAL_BYTES = 48 * 2**20
+
+
+class DenseBackend:
+    """Rows of one float32 or float64 array of any strides, which is not copied.
+
+    Parameters
+    ----------
+    X : ndarray (n_samples, n_features)
+    target : WeightedTargets
+    offset : ndarray (n_samples, n_classes) of the dtype of X, added to the logits; (0, 0) for none
+    fit_intercept : bool
+    n_threads : int or None
+        None: as many as Numba would use.
+    """
+
+    def __init__(
+        self, X: Floats, target: WeightedTargets, *, offset: Floats, fit_intercept: bool, n_threads: int | None
+    ) -> None:
+        self.n_samples, self.n_features = X.shape
+        self.n_classes = target.gain.size
+        self.weight_sum = target.total
+        self.dtype = X.dtype
+        self.fit_intercept = fit_intercept
+        self.n_threads = n_threads
+        if any(stride % X.itemsize for stride in X.strides):  # a field of a packed record: not whole elements apart
+            X = np.ascontiguousarray(X)
+        self._keep_alive = X
+        # The kernels count in elements from the first one: one compiled version for every layout.
+        x = as_strided(X, (1,), (X.itemsize,)) if X.size else np.empty(1, X.dtype)
+        strides = (stride // X.itemsize for stride in X.strides)
+        self._rows = linear.Rows(x, *strides, self.n_samples, self.n_features, offset.reshape(-1))
+        self._target = rows.Target(
+            target.labels, target.proba.reshape(-1), target.gain, target.floor, target.weight, target.kind
+        )
+        self._curvature = _curvature(target)
+        self._w_stride = -(-self.n_classes // lanes(X)) * lanes(X)
+        work = self.n_samples * (self.n_features + 1) * self.n_classes
+        chunks = min(work // CHUNK_WORK, MOST_CHUNKS, PARTIAL_BYTES // (8 * self.n_classes * (self.n_features + 1)))
+        self._n_chunks = max(1, chunks // 8 * 8 if chunks > 8 else chunks)
+        self._work = work
+
+    def loss(self, params: Float64s) -> float:
+        """sum_i s_i L_i."""
+        return self._loss(params, np.empty(0), want_grad=False)
+
+    def loss_and_grad(self, params: Float64s) -> tuple[float, Float64s]:
+        """The loss and its gradient (n_classes, n_features + 1), in one pass over the rows."""
+        gradient = self._new_gradient()
+        loss = self._loss(params, gradient, want_grad=True)
+        return loss, self._first(gradient)
+
+    def hess_vec(self, params: Float64s, v: Float64s) -> Float64s:
+        """The Hessian of the loss at `params`, times v, in one pass over the rows."""
+        gradient = self._new_gradient()
+        launch(
+            linear.hess_vec_serial,
+            linear.hess_vec_parallel,
+            3 * self._work,
+            self.n_threads,
+            self._n_chunks,
+            self._rows,
+            self._weights(params),
+            self._weights(v),
+            self._w_stride,
+            self.n_classes,
+            self._curvature,
+            self.fit_intercept,
+            gradient,
+        )
+        return self._first(gradient)
+
+    def _loss(self, params: Float64s, gradient: Float64s, *, want_grad: bool) -> float:
+        partial = np.zeros(self._n_chunks)
+        launch(
+            linear.loss_and_grad_serial,
+            linear.loss_and_grad_parallel,
+            2 * self._work,
+            self.n_threads,
+            self._rows,
+            self._weights(params),
+            self._w_stride,
+            self.n_classes,
+            self._target,
+            self.fit_intercept,
+            want_grad,
+            partial,
+            gradient,
+        )
+        return float(partial.sum())
+
+    def _weights(self, params: Float64s) -> NDArray[Any]:
+        """The parameters as the kernels read them: (n_features + 1, w_stride) in the dtype of X, flat, bias last."""
+        w = np.zeros((self.n_features + 1, self._w_stride), self.dtype)
+        w[:, : self.n_classes] = params.T
+        if not self.fit_intercept:
+            w[-1] = 0
+        return w.reshape(-1)
+
+    def _new_gradient(self) -> Float64s:
+        return np.zeros(self._n_chunks * self.n_classes * (self.n_features + 1))
+
+    def _first(self, gradient: Float64s) -> Float64s:
+        size = self.n_classes * (self.n_features + 1)
+        # A copy where chunks follow: the caller keeps the sum, not every part of it.
+        first = gradient[:size] if self._n_chunks == 1 else gradient[:size].copy()
+        return first.reshape(self.n_classes, self.n_features + 1)
+
+
+def _curvature(target: WeightedTargets) -> Float64s:
+    """h_i = s_i sum_k t_ik: the weight of sample i in the Hessian; (0,) where all are 1."""
+    weight, labels = target.weight, target.labels
+    if target.kind != INDEX:
+        gain, floor = target.gain.astype(np.float64), target.floor.astype(np.float64)
+        mass = target.proba @ gain if target.kind == PROBA else gain[labels]
+        mass = mass + floor.sum()
+        weight = mass * weight if weight.size else mass
+    return np.ascontiguousarray(weight, np.float64)

@@ -1,0 +1,639 @@
+"""The boundary: everything that comes from outside is checked here, once.
+
+Each function takes what the user gave, returns what the kernels expect, and raises one error that
+says what came, what was expected and what to do. Below this room nothing is validated again.
+
+Nothing here computes; and nothing here copies an array that is already as the kernels need it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import numpy as np
+from numba import config
+from numpy.typing import ArrayLike, NDArray
+
+Floats = NDArray[np.floating[Any]]
+Float64s = NDArray[np.float64]
+FloatT = TypeVar("FloatT", bound=np.floating[Any])
+
+# Kinds of targets, as `nbsoftmax.kernels.rows` counts them.
+INDEX, INDEX_SMOOTHED, PROBA = 0, 1, 2
+
+# Rows of target probabilities may come from float16 soft labels: 1000 of them, each rounded to 11
+# bits, are off by up to 5e-4 in their sum. A row further off than this is a mistake, not a rounding.
+ROW_SUM_TOLERANCE = 1e-3
+
+
+class InputError(Exception):
+    """What the user gave cannot be used; the message says what to do. The one base of the family."""
+
+
+class InputValueError(InputError, ValueError):
+    """The value, shape or content is wrong."""
+
+
+class InputTypeError(InputError, TypeError):
+    """The type or dtype is wrong."""
+
+
+# --- arrays -----------------------------------------------------------------------------------
+
+
+def as_floats(name: str, a: ArrayLike, *, dtype: Any = None) -> Floats:
+    """Return `a` as a native float32 or float64 array, without a copy where it already is one.
+
+    Integers and booleans become float64, float16 becomes float32; `dtype` (float32 or float64)
+    overrules both.
+    """
+    try:
+        array = np.asarray(a)
+    except ValueError as error:  # ragged nested lists
+        raise InputValueError(f"{name} is no rectangular array ({error}); give rows of one length.") from None
+    kind = array.dtype.kind
+    if kind == "c":
+        raise InputTypeError(
+            f"{name} is complex ({array.dtype}), expected real numbers; give its real part (`.real`) or its modulus."
+        )
+    if kind == "O":
+        raise InputTypeError(
+            f"{name} has dtype object, expected numbers; convert it first, for example {name}.astype(float)."
+        )
+    if kind not in "fiub":
+        raise InputTypeError(
+            f"{name} has dtype {array.dtype}, expected float32 or float64; convert it to numbers first."
+        )
+    if dtype is None:
+        dtype = np.float32 if kind == "f" and array.dtype.itemsize <= 4 else np.float64
+    return array.astype(dtype, copy=False)
+
+
+def as_float64s(name: str, a: ArrayLike) -> Float64s:
+    """Return `a` as a C-contiguous float64 array."""
+    return np.asarray(as_floats(name, a, dtype=np.float64), np.float64, order="C")
+
+
+def writeable_view(a: NDArray[FloatT]) -> NDArray[FloatT]:
+    """Return `a` itself, or for a read-only array a view of the same memory without that flag.
+
+    Kernels never write to their inputs, and Numba would compile every kernel again for the
+    read-only type (memory-mapped files, frames), which takes seconds.
+    """
+    if a.flags.writeable or a.size == 0:
+        return a if a.flags.writeable else a.copy()
+
+    class Memory:
+        keeps_alive = a
+        __array_interface__ = {**a.__array_interface__, "data": (a.__array_interface__["data"][0], False)}  # noqa: RUF012
+
+    return np.asarray(Memory())
+
+
+def first_not_finite(X: Floats) -> tuple[int, int] | None:
+    """Position of the first NaN or inf of a 2-D array in row order, or None."""
+    rows = max(1, 2**18 // max(1, X.shape[1]))  # blocks that stay in cache: one pass, no (m, N) mask
+    for start in range(0, X.shape[0], rows):
+        block = X[start : start + rows]
+        with np.errstate(over="ignore", invalid="ignore"):
+            if np.isfinite(block.sum()):  # a sum over a NaN or inf is never finite
+                continue
+        bad = ~np.isfinite(block)
+        if bad.any():  # else finite numbers whose sum overflows
+            i, j = divmod(int(np.argmax(bad.ravel())), X.shape[1])
+            return start + i, j
+    return None
+
+
+def design(X: ArrayLike, *, name: str = "X", dtype: Any = None, n_features: int | None = None) -> Floats:
+    """Check the samples: (n_samples, n_features), float32 or float64, finite. Any strides."""
+    array = as_floats(name, X, dtype=dtype)
+    if array.ndim != 2:
+        hint = (
+            f"{name}.reshape(-1, 1) makes one feature of it, {name}.reshape(1, -1) one sample"
+            if array.ndim == 1
+            else "flatten each sample to one row"
+        )
+        raise InputValueError(
+            f"{name} has {array.ndim} dimension{'s' * (array.ndim != 1)}, shape {array.shape}; "
+            f"expected 2: (n_samples, n_features); {hint}."
+        )
+    if array.shape[1] == 0:
+        raise InputValueError(f"{name} has no features (shape {array.shape}); expected at least one column.")
+    if n_features is not None and array.shape[1] != n_features:
+        raise InputValueError(f"{name} has {array.shape[1]} features, but {n_features} are expected.")
+    bad = first_not_finite(array)
+    if bad is not None:
+        i, j = bad
+        raise InputValueError(
+            f"{name} contains {array[i, j]} at row {i}, column {j} (counted from 0); expected finite numbers; "
+            "remove or impute such values first."
+        )
+    return writeable_view(array)
+
+
+def logits(z: ArrayLike, *, name: str = "logits", min_classes: int = 1) -> tuple[Floats, bool]:
+    """Check logits: (n_samples, n_classes), or (n_classes,) for one row. Return (2-D array, was 1-D)."""
+    array = as_floats(name, z)
+    if array.ndim not in {1, 2}:
+        raise InputValueError(
+            f"{name} has {array.ndim} dimensions, shape {array.shape}; expected 2, (n_samples, n_classes), "
+            "or 1 for a single row; reshape it to (-1, n_classes)."
+        )
+    flat = array.ndim == 1
+    rows = array[None, :] if flat else array
+    if rows.shape[1] < min_classes:
+        raise InputValueError(
+            f"{name} has {rows.shape[1]} classes (shape {array.shape}); expected at least {min_classes}."
+        )
+    return writeable_view(np.ascontiguousarray(rows)), flat
+
+
+def out(array: Any, shape: tuple[int, ...], dtype: Any, *, source: Floats) -> Floats:
+    """Check an output array: this shape and dtype, C-contiguous, writeable; `source`'s own memory or none of it."""
+    if not isinstance(array, np.ndarray):
+        raise InputTypeError(
+            f"out is a {type(array).__name__}, expected a numpy array; use np.empty({shape}, np.{dtype})."
+        )
+    if array.shape != shape or array.dtype != dtype:
+        raise InputValueError(
+            f"out has shape {array.shape} and dtype {array.dtype}, expected {shape} and {dtype}; "
+            f"use np.empty({shape}, np.{dtype})."
+        )
+    if not array.flags.writeable:
+        raise InputValueError("out is read-only, expected a writeable array; give a copy or a fresh array.")
+    if not array.flags.c_contiguous:
+        raise InputValueError(f"out is not C-contiguous (strides {array.strides}); use np.empty({shape}, np.{dtype}).")
+    if array.ctypes.data != source.ctypes.data and np.may_share_memory(array, source):
+        raise InputValueError("out overlaps the input without being it; give the input itself or separate memory.")
+    return array
+
+
+def params(array: ArrayLike, shape: tuple[int, int], *, name: str = "params") -> Float64s:
+    """Check parameters or a direction: finite float64 (n_classes, n_features + 1), intercept last."""
+    return writeable_view(
+        finite(name, array, shape, meaning="(n_classes, n_features + 1), the intercept in the last column")
+    )
+
+
+def finite(name: str, array: ArrayLike, shape: tuple[int, ...], *, meaning: str) -> Float64s:
+    """Check finite float64 numbers of exactly this shape; `meaning` names its axes in the message."""
+    a = as_float64s(name, array)
+    if a.shape != shape:
+        raise InputValueError(f"{name} has shape {a.shape}, expected {shape}: {meaning}.")
+    if not np.isfinite(a).all():
+        raise InputValueError(f"{name} contains NaN or inf; expected finite numbers.")
+    return a
+
+
+# --- targets and weights ----------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Targets:
+    """Checked targets: class indices, or rows of probabilities; the other one is empty.
+
+    labels : int32 (n_samples,), -1 where the sample is ignored; (0,) for probabilities.
+    proba : (n_samples, n_classes) of the logits' dtype; (0, 0) for class indices.
+    """
+
+    labels: NDArray[np.int32]
+    proba: Floats
+
+    @property
+    def soft(self) -> bool:
+        """Whether the targets are probabilities."""
+        return self.proba.size > 0 or self.proba.shape[1] > 0
+
+
+def targets(
+    y: ArrayLike, n_samples: int, n_classes: int, dtype: Any, *, ignore_index: int | None = None, n_of: str = "logits"
+) -> Targets:
+    """Check class indices (n_samples,) in 0..n_classes-1, or probabilities (n_samples, n_classes)."""
+    _ignore_index(ignore_index)
+    array = np.asarray(y)
+    if array.dtype.kind in "cOUSMmV":
+        raise InputTypeError(
+            f"y has dtype {array.dtype}, expected class indices (integers) or rows of probabilities (floats); "
+            "np.unique(y, return_inverse=True)[1] turns labels into indices."
+        )
+    if array.ndim == 0:
+        array = array[None]
+    if array.ndim == 2:
+        return Targets(np.empty(0, np.int32), _target_proba(array, n_samples, n_classes, dtype, n_of))
+    if array.ndim != 1:
+        raise InputValueError(
+            f"y has {array.ndim} dimensions, expected 1 (class indices) or 2 (rows of probabilities)."
+        )
+    if array.shape[0] != n_samples:
+        raise InputValueError(
+            f"y has {array.shape[0]} entries, but {n_of} has {n_samples} rows; give one class index for each row."
+        )
+    if array.dtype.kind == "f" and array.size > 0:
+        raise InputTypeError(
+            f"y has dtype {array.dtype} and 1 dimension: class indices must be integers (y.astype(int)), "
+            "and probabilities need shape (n_samples, n_classes)."
+        )
+    labels = array.astype(np.int64)
+    ignored = np.zeros(labels.shape, bool) if ignore_index is None else labels == ignore_index
+    bad = ((labels < 0) | (labels >= n_classes)) & ~ignored
+    if bad.any():
+        i = int(np.argmax(bad))
+        raise InputValueError(
+            f"y contains class {labels[i]} at row {i}, expected 0 to {n_classes - 1}; "
+            "count classes from 0, or name the value in ignore_index."
+        )
+    return Targets(np.where(ignored, -1, labels).astype(np.int32), np.empty((0, 0), dtype))
+
+
+def _ignore_index(value: Any) -> None:
+    if value is not None and (isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, np.integer))):
+        raise InputTypeError(f"ignore_index is {value!r}, expected a whole number or None.")
+
+
+def _target_proba(array: NDArray[Any], n_samples: int, n_classes: int, dtype: Any, n_of: str) -> Floats:
+    if array.shape != (n_samples, n_classes):
+        raise InputValueError(
+            f"y has shape {array.shape}, but {n_of} needs ({n_samples}, {n_classes}) for rows of probabilities."
+        )
+    proba = np.ascontiguousarray(array.astype(dtype, copy=False))
+    with np.errstate(invalid="ignore", over="ignore"):
+        total = proba.sum(axis=1, dtype=np.float64)
+        bad = ~(np.abs(total - 1) <= ROW_SUM_TOLERANCE) | (proba < 0).any(axis=1)
+    if bad.any():
+        i = int(np.argmax(bad))
+        raise InputValueError(
+            f"y row {i} is no probability distribution (sum {total[i]:.6g}, smallest {proba[i].min():.6g}); "
+            "expected entries of at least 0 that sum to 1; divide each row by its sum."
+        )
+    return writeable_view(proba)
+
+
+@dataclass(frozen=True)
+class WeightedTargets:
+    """Targets with all their weights, in the kernels' terms: t_k = gain_k q_k + floor_k, times the sample's weight.
+
+    labels : int32 (n_samples,), -1 where ignored; (0,) for probabilities
+    proba : (n_samples, n_classes); (0, 0) for class indices
+    gain, floor : (n_classes,) of the logits' dtype; w_k (1 - e) and w_k e / n_classes
+    weight : float64 (n_samples,), or (0,) where all are 1
+    kind : which of the kernels' three kinds of target this is
+    total : what a mean divides by
+    """
+
+    labels: NDArray[np.int32]
+    proba: Floats
+    gain: Floats
+    floor: Floats
+    weight: Float64s
+    kind: int
+    total: float
+
+
+def weighted_targets(
+    y: ArrayLike,
+    n_samples: int,
+    n_classes: int,
+    dtype: Any,
+    *,
+    sample_weight: ArrayLike | None,
+    class_weight: Mapping[int, float] | ArrayLike | None,
+    label_smoothing: float,
+    ignore_index: int | None = None,
+    n_of: str = "logits",
+) -> WeightedTargets:
+    """Check targets, weights and smoothing together. The definitions are those of `functional.cross_entropy`."""
+    target = targets(y, n_samples, n_classes, dtype, ignore_index=ignore_index, n_of=n_of)
+    weight = _sample_weight(sample_weight, n_samples)
+    by_class = _class_weight(class_weight, n_classes)
+    e = number("label_smoothing", label_smoothing, low=0.0, high=1.0)
+    w = by_class if by_class.size else np.ones(n_classes)
+    kind = PROBA if target.soft else INDEX_SMOOTHED if by_class.size or e > 0 else INDEX
+    if target.soft:
+        total = float(weight.sum()) if weight.size else float(n_samples)
+    else:
+        seen = target.labels >= 0
+        counted = w[target.labels] if by_class.size else np.ones(1)
+        total = float(np.sum(seen * counted * (weight if weight.size else 1.0)))
+    return WeightedTargets(
+        target.labels,
+        target.proba,
+        np.asarray(w * (1 - e), dtype),
+        np.asarray(w * e / n_classes, dtype),
+        weight,
+        kind,
+        total,
+    )
+
+
+@dataclass(frozen=True)
+class BinaryTargets:
+    """Targets of one logit a sample: y in [0, 1] or -1 where ignored, weights, and what a mean divides by."""
+
+    y: Floats
+    weight: Floats
+    class_weight: Floats
+    total: float
+
+
+def binary_targets(
+    y: ArrayLike,
+    z: Floats,
+    *,
+    sample_weight: ArrayLike | None,
+    class_weight: Mapping[int, float] | ArrayLike | None,
+    ignore_index: int | None,
+) -> BinaryTargets:
+    """Check classes 0 and 1, or probabilities of class 1, against logits `z` of any shape."""
+    _ignore_index(ignore_index)
+    array = np.asarray(y)
+    if array.dtype.kind not in "biuf":
+        raise InputTypeError(f"y has dtype {array.dtype}, expected classes 0 and 1 or probabilities of class 1.")
+    if array.shape != z.shape:
+        raise InputValueError(f"y has shape {array.shape}, but z has {z.shape}; give one target for each logit.")
+    flat = array.reshape(-1)
+    if array.dtype.kind == "f":
+        bad = ~((flat >= 0) & (flat <= 1))
+        target = flat.astype(z.dtype)
+    else:
+        ignored = np.zeros(flat.shape, bool) if ignore_index is None else flat == ignore_index
+        bad = ((flat != 0) & (flat != 1)) & ~ignored
+        target = np.where(ignored, -1, flat).astype(z.dtype)
+    if bad.any():
+        i = int(np.argmax(bad))
+        raise InputValueError(f"y contains {flat[i]} at position {i}, expected 0, 1 or a probability between them.")
+    if sample_weight is not None and np.shape(sample_weight) != z.shape:
+        raise InputValueError(
+            f"sample_weight has shape {np.shape(sample_weight)}, expected {z.shape}: one for each logit."
+        )
+    weight = _sample_weight(None if sample_weight is None else np.ravel(np.asarray(sample_weight)), z.size)
+    by_class = _class_weight(class_weight, 2)
+    w = by_class if by_class.size else np.ones(2)
+    counted = np.ones(1) if array.dtype.kind == "f" else w[np.clip(target, 0, 1).astype(np.intp)]
+    total = float(np.sum((target >= 0) * counted * (weight if weight.size else 1.0)))
+    return BinaryTargets(target, weight.astype(z.dtype), w.astype(z.dtype), total)
+
+
+def _sample_weight(weight: ArrayLike | None, n_samples: int) -> Float64s:
+    """Check weights of samples: float64 (n_samples,), or (0,) for None."""
+    if weight is None:
+        return np.empty(0)
+    return _weights("sample_weight", weight, n_samples, "samples")
+
+
+def _class_weight(weight: Mapping[int, float] | ArrayLike | None, n_classes: int) -> Float64s:
+    """Check weights of classes: float64 (n_classes,) from an array or {class index: weight}; (0,) for None."""
+    if weight is None:
+        return np.empty(0)
+    if isinstance(weight, Mapping):
+        full = np.ones(n_classes)
+        for k, value in weight.items():
+            if not isinstance(k, (int, np.integer)) or not 0 <= k < n_classes:
+                raise InputValueError(f"class_weight names class {k!r}, expected class indices 0 to {n_classes - 1}.")
+            full[k] = number(f"class_weight[{k}]", value, low=0.0)
+        weight = full
+    if isinstance(weight, str):
+        raise InputTypeError(f"class_weight is {weight!r}, expected an array of {n_classes} weights or a dict.")
+    return _weights("class_weight", weight, n_classes, "classes")
+
+
+def _weights(name: str, weight: ArrayLike, n: int, things: str) -> Float64s:
+    w = as_float64s(name, weight)
+    if w.shape != (n,):
+        raise InputValueError(f"{name} has shape {w.shape}, expected ({n},): one weight for each of the {n} {things}.")
+    bad = ~(np.isfinite(w) & (w >= 0))
+    if bad.any():
+        i = int(np.argmax(bad))
+        raise InputValueError(f"{name}[{i}] is {w[i]}, expected a finite weight of at least 0.")
+    if n and not w.any():
+        raise InputValueError(
+            f"{name} is all zero, expected at least one positive weight; nothing is left to learn from."
+        )
+    return writeable_view(w)
+
+
+def number(name: str, value: Any, *, low: float, high: float = np.inf, low_open: bool = False) -> float:
+    """Check one real number in [low, high] (or (low, high] with `low_open`)."""
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, float, np.integer, np.floating)):
+        raise InputTypeError(f"{name} is {value!r}, expected a number.")
+    x = float(value)
+    if not (low < x if low_open else low <= x) or not x <= high or np.isinf(x):
+        more = "more than" if low_open else "at least"
+        upper = f" and at most {high:g}" if np.isfinite(high) else ""
+        raise InputValueError(f"{name} is {x:g}, expected a finite number of {more} {low:g}{upper}.")
+    return x
+
+
+def count(name: str, value: Any, *, low: int = 1) -> int:
+    """Check one whole number of at least `low`."""
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, np.integer)):
+        raise InputTypeError(f"{name} is {value!r}, expected a whole number.")
+    if value < low:
+        raise InputValueError(f"{name} is {value}, expected at least {low}.")
+    return int(value)
+
+
+def choice(name: str, value: Any, options: Sequence[str]) -> str:
+    """Check one of a few names."""
+    if value not in options:
+        raise InputValueError(f"{name} is {value!r}, expected one of {', '.join(map(repr, options))}.")
+    return str(value)
+
+
+def flag(name: str, value: Any) -> bool:
+    """Check a truth value."""
+    if not isinstance(value, (bool, np.bool_)):
+        raise InputTypeError(f"{name} is {value!r}, expected True or False.")
+    return bool(value)
+
+
+def n_threads(value: int | None) -> int | None:
+    """Check a number of threads: at most those that Numba was started with; None for its default."""
+    if value is None:
+        return None
+    n = count("n_threads", value)
+    most = int(config.NUMBA_NUM_THREADS)  # type: ignore[attr-defined]
+    if n > most:
+        raise InputValueError(
+            f"n_threads is {n}, but Numba was started with {most}; set NUMBA_NUM_THREADS before Python starts."
+        )
+    return n
+
+
+def n_classes(value: int | None, y: ArrayLike) -> int:
+    """Check a number of classes, or find it in the targets."""
+    array = np.asarray(y)
+    if value is not None:
+        return count("n_classes", value, low=2)
+    if array.ndim == 2:
+        if array.shape[1] < 2:
+            raise InputValueError(f"y has shape {array.shape}: {array.shape[1]} classes, expected at least 2.")
+        return int(array.shape[1])
+    if array.dtype.kind not in "biu" or array.size == 0:
+        return 2  # `targets` says what is wrong
+    found = int(array.max()) + 1
+    if found < 2:
+        raise InputValueError(
+            f"y contains only class {found - 1}, expected at least 2 classes; give n_classes if the others are absent."
+        )
+    return found
+
+
+def offset(array: ArrayLike | None, shape: tuple[int, int], dtype: Any) -> Floats:
+    """Check fixed additions to the logits: finite (n_samples, n_classes); (0, 0) for None."""
+    if array is None:
+        return np.empty((0, 0), dtype)
+    a = as_floats("offset", array, dtype=dtype)
+    if a.shape != shape:
+        raise InputValueError(f"offset has shape {a.shape}, expected {shape}: one number for each sample and class.")
+    bad = first_not_finite(a)
+    if bad is not None:
+        raise InputValueError(f"offset contains {a[bad]} at row {bad[0]}, column {bad[1]}; expected finite numbers.")
+    return writeable_view(np.ascontiguousarray(a))
+
+
+# --- labels and frames ------------------------------------------------------------------------
+
+
+def labels(y: ArrayLike, *, n_samples: int | None = None, name: str = "y") -> tuple[NDArray[np.int32], NDArray[Any]]:
+    """Turn labels (integers, booleans, strings; floats that are whole) into (class indices, sorted classes)."""
+    array = np.asarray(y.to_numpy() if hasattr(y, "to_numpy") else y)
+    if array.ndim == 2 and array.shape[1] == 1:
+        array = array[:, 0]
+    if array.ndim != 1:
+        raise InputValueError(
+            f"{name} has {array.ndim} dimensions, shape {array.shape}; expected 1: one label a sample."
+        )
+    if n_samples is not None and array.shape[0] != n_samples:
+        raise InputValueError(f"X has {n_samples} rows, but {name} has {array.shape[0]} labels; give one label a row.")
+    if array.dtype.kind == "O":
+        array = _object_labels(array, name)
+    if array.dtype.kind == "c":
+        raise InputTypeError(f"{name} is complex ({array.dtype}), expected integers, strings or booleans as labels.")
+    if array.dtype.kind == "f":
+        if not np.isfinite(array).all():
+            i = int(np.argmax(~np.isfinite(array)))
+            raise InputValueError(f"{name} contains {array[i]} at row {i}; expected a label for every sample.")
+        if (array != np.floor(array)).any():
+            i = int(np.argmax(array != np.floor(array)))
+            raise InputValueError(
+                f"{name} contains {array[i]} at row {i}: continuous values are no labels; expected integers, "
+                "strings or booleans (this is classification, not regression)."
+            )
+    elif array.dtype.kind not in "iubUST":
+        raise InputTypeError(f"{name} has dtype {array.dtype}, expected integers, strings or booleans as labels.")
+    classes, codes = np.unique(array, return_inverse=True)
+    return codes.astype(np.int32).ravel(), classes
+
+
+def _object_labels(array: NDArray[Any], name: str) -> NDArray[Any]:
+    """Object arrays of one kind of label (as pandas makes for text) become arrays of that kind."""
+    for kind, dtype in ((str, np.str_), ((bool, np.bool_), np.bool_), ((int, np.integer), np.int64)):
+        if all(
+            isinstance(label, kind) and (kind != (int, np.integer) or not isinstance(label, bool)) for label in array
+        ):
+            return array.astype(dtype)
+    odd = next((label for label in array if not isinstance(label, str)), None)
+    raise InputTypeError(
+        f"{name} has dtype object with labels of several kinds (for example {odd!r} of type {type(odd).__name__}); "
+        "expected all strings, all integers or all booleans; remove missing values and use astype(str)."
+    )
+
+
+def frame(X: Any) -> tuple[Any, tuple[str, ...] | None]:
+    """Split a pandas or polars frame into (array, feature names); anything else is (X, None)."""
+    if not (hasattr(X, "columns") and hasattr(X, "to_numpy")):
+        return X, None
+    names = tuple(str(c) for c in X.columns)
+    array = X.to_numpy()
+    if array.dtype.kind in "OUS":
+        dtypes = list(X.dtypes)
+        column = next(
+            (c for c, t in zip(names, dtypes, strict=True) if "obj" in str(t).lower() or "str" in str(t).lower()),
+            names[0],
+        )
+        raise InputTypeError(
+            f"X has columns that are no numbers (first: {column!r}); encode or drop them before fitting."
+        )
+    return array, names
+
+
+def same_features(given: tuple[str, ...] | None, trained: tuple[str, ...] | None) -> None:
+    """Refuse a frame whose columns are not the trained ones, in their order."""
+    if given is None or trained is None or given == trained:
+        return
+    missing = [c for c in trained if c not in given]
+    extra = [c for c in given if c not in trained]
+    if not missing and not extra:
+        j = next(j for j, (a, b) in enumerate(zip(given, trained, strict=True)) if a != b)
+        raise InputValueError(
+            f"X has the trained features in another order (column {j} is {given[j]!r}, trained: {trained[j]!r}); "
+            "select them by name: X[list(model.feature_names)]."
+        )
+    what = f"lacks {missing[0]!r}" if missing else f"has the unknown {extra[0]!r}"
+    raise InputValueError(
+        f"X {what} ({len(given)} features, the model was trained on {len(trained)}, first: {trained[0]!r}); "
+        "give the features that the model was trained on."
+    )
+
+
+# --- the three gradients ----------------------------------------------------------------------
+
+
+def some_samples(X: Floats) -> Floats:
+    """Refuse zero rows where a mean over them is asked for."""
+    if X.shape[0] == 0:
+        raise InputValueError("X has no rows: a mean over nothing; give at least one sample.")
+    return X
+
+
+def class_labels(classes: ArrayLike) -> NDArray[Any]:
+    """Check the labels of a model: at least two, one-dimensional, distinct integers, strings or booleans."""
+    array = np.asarray(classes)
+    if array.dtype.kind == "O" and array.ndim == 1:
+        array = _object_labels(array, "classes")
+    if array.ndim != 1 or array.dtype.kind not in "iubUSTf":
+        raise InputTypeError(
+            f"classes has dtype {array.dtype}, shape {array.shape}; expected (n_classes,) integers, strings, booleans."
+        )
+    if array.size < 2:
+        raise InputValueError(f"classes has {array.size} labels, expected at least 2.")
+    if np.unique(array).size != array.size:
+        raise InputValueError("classes contains a label twice; give each class its own.")
+    return array
+
+
+def positions(labels: NDArray[Any], classes: NDArray[Any]) -> NDArray[np.int64]:
+    """Where each of `labels` stands in the sorted `classes`; a label that is not there is refused."""
+    known = np.isin(labels, classes)
+    if not known.all():
+        odd = labels[~known][0].item()
+        raise InputValueError(f"y contains the label {odd!r}, which the model was not trained on; leave such rows out.")
+    order = np.argsort(classes)
+    found: NDArray[np.int64] = order[np.searchsorted(classes, labels, sorter=order)]
+    return found
+
+
+def float_dtype(dtype: Any) -> np.dtype[Any]:
+    """Check a dtype: float32 or float64."""
+    found: np.dtype[Any] | None
+    try:
+        found = np.dtype(dtype)
+    except TypeError:
+        found = None
+    if found is None or found not in (np.float32, np.float64):
+        raise InputTypeError(f"dtype is {dtype!r}, expected float32 or float64.")
+    return found
+
+
+def callables(name: str, value: Any) -> tuple[Any, ...]:
+    """Check a sequence of functions."""
+    if callable(value) or not hasattr(value, "__iter__"):
+        raise InputTypeError(f"{name} is {value!r}, expected a sequence of functions, for example [function].")
+    functions = tuple(value)
+    for f in functions:
+        if not callable(f):
+            raise InputTypeError(f"{name} contains {f!r}, which cannot be called; give functions of one argument.")
+    return functions

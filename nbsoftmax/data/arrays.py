@@ -1,0 +1,53 @@
+"""`.npy` and `.npz` files of features and labels, never unpickled."""
+
+from __future__ import annotations
+
+import os
+import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nbsoftmax.check import InputValueError
+
+Path = str | os.PathLike[str]
+
+
+# What NumPy raises for files that are cut, damaged, of another kind, or pickled.
+_UNREADABLE = (ValueError, EOFError, zipfile.BadZipFile, zlib.error)
+
+
+def read_npy(path: Path) -> NDArray[Any]:
+    """The array of a `.npy` file."""
+    with _opened(path) as array:
+        if not isinstance(array, np.ndarray):
+            raise InputValueError(f"{path} holds several arrays; expected one, as np.save writes it.")
+        return array
+
+
+def read_npz(path: Path, *, target: str | None) -> tuple[NDArray[Any], NDArray[Any] | None]:
+    """Array X of a `.npz` file, and the array named `target` where one is asked for."""
+    with _opened(path) as arrays:
+        if isinstance(arrays, np.ndarray):
+            raise InputValueError(f"{path} holds a single array; expected X and labels, as np.savez writes them.")
+        for name in ["X"] if target is None else ["X", target]:
+            if name not in arrays.files:
+                raise InputValueError(f"{path} has no array {name!r}; it has {', '.join(map(repr, arrays.files))}.")
+        return arrays["X"], None if target is None else arrays[target]
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    with open(path, "rb") as file:
+        try:
+            yield np.load(file, allow_pickle=False)
+        except InputValueError:
+            raise
+        except _UNREADABLE as error:
+            raise InputValueError(
+                f"{path} is no NumPy file, a damaged one, or holds pickled objects ({error}); save it again."
+            ) from None

@@ -1,0 +1,454 @@
+"""Softmax, cross-entropy and their relatives on arrays of logits.
+
+Logits have shape (n_samples, n_classes), or (n_classes,) for one row; C-contiguous float32 and float64 are
+used as they are and give results of the same dtype, anything else is converted once. Each function checks its
+input, allocates, and calls one kernel of `nbsoftmax.kernels`.
+
+With infinite logits the result is the limit: classes that share an infinite maximum share the probability
+equally (so a row of -inf is uniform). A NaN makes its own row NaN and no other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from nbsoftmax import check
+from nbsoftmax.check import Floats
+from nbsoftmax.kernels import binary, rows
+from nbsoftmax.kernels.jit import launch
+
+Reduction = Literal["mean", "sum", "none"]
+REDUCTIONS = ("mean", "sum", "none")
+
+# What an element of exp-like work weighs beside the elementary operations that `launch` counts in.
+_EXP_WORK = 5
+
+
+def _n_chunks(n_elements: int) -> int:
+    """Parts of at least 16 Ki elements, at most 256: enough for any machine's threads, cut by shape alone."""
+    return max(1, min(256, n_elements // 2**14))
+
+
+def _rowwise(serial: Any, parallel: Any, z: Floats, out: Floats) -> None:
+    n_rows, n_classes = z.shape
+    if n_rows:
+        launch(
+            serial,
+            parallel,
+            z.size * _EXP_WORK,
+            None,
+            z.reshape(-1),
+            out.reshape(-1),
+            n_classes,
+            n_rows,
+            _n_chunks(z.size),
+        )
+
+
+def _result(z: Floats, out: Any, flat: bool) -> Floats:
+    """The array to write to, (n_samples, n_classes): `out` checked, or a new one."""
+    if out is None:
+        return np.empty_like(z)
+    return check.out(out, z.shape[1:] if flat else z.shape, z.dtype, source=z).reshape(z.shape)
+
+
+def softmax(logits: ArrayLike, *, out: Floats | None = None) -> Floats:
+    """Probabilities of classes from logits, row by row.
+
+        softmax(z)_k = exp(z_k - c) / sum_l exp(z_l - c),    c = max_l z_l
+
+    Parameters
+    ----------
+    logits : array_like, (n_samples, n_classes) or (n_classes,)
+    out : ndarray, optional
+        Where to write: of the logits' shape and dtype, C-contiguous. May be `logits` itself.
+
+    Returns
+    -------
+    proba : ndarray, the shape of `logits`, float32 or float64
+
+    Raises
+    ------
+    InputValueError, InputTypeError
+        For arrays that are not 1- or 2-D numbers, or an `out` that does not fit.
+
+    Notes
+    -----
+    The shift by c keeps exp in range: J. Blanchard, D. Higham, N. Higham, "Accurately computing the log-sum-exp and
+    softmax functions", IMA J. Numer. Anal. 41 (2021).
+    """
+    z, flat = check.logits(logits)
+    proba = _result(z, out, flat)
+    _rowwise(rows.softmax_serial, rows.softmax_parallel, z, proba)
+    return proba[0] if flat else proba
+
+
+def log_softmax(logits: ArrayLike, *, out: Floats | None = None) -> Floats:
+    """Logarithms of the probabilities of classes, row by row.
+
+        log_softmax(z)_k = (z_k - c) - log sum_l exp(z_l - c),    c = max_l z_l
+
+    Parameters
+    ----------
+    logits : array_like, (n_samples, n_classes) or (n_classes,)
+    out : ndarray, optional
+        As in `softmax`.
+
+    Returns
+    -------
+    log_proba : ndarray, the shape of `logits`, float32 or float64
+    """
+    z, flat = check.logits(logits)
+    log_proba = _result(z, out, flat)
+    _rowwise(rows.log_softmax_serial, rows.log_softmax_parallel, z, log_proba)
+    return log_proba[0] if flat else log_proba
+
+
+def logsumexp(logits: ArrayLike) -> Any:
+    """Logarithm of the sum of exponentials of each row.
+
+        logsumexp(z) = c + log sum_k exp(z_k - c),    c = max_k z_k
+
+    Parameters
+    ----------
+    logits : array_like, (n_samples, n_classes) or (n_classes,)
+
+    Returns
+    -------
+    lse : ndarray (n_samples,) of the logits' dtype; for one row a scalar of it
+    """
+    z, flat = check.logits(logits)
+    lse = np.empty(z.shape[0], z.dtype)
+    _rowwise(rows.logsumexp_serial, rows.logsumexp_parallel, z, lse)
+    return lse[0] if flat else lse
+
+
+def softmax_jacobian(proba: ArrayLike) -> Floats:
+    """Derivatives of softmax by its logits, from its values.
+
+        da_k / dz_l = a_k (1[k = l] - a_l)
+
+    Parameters
+    ----------
+    proba : array_like, (n_samples, n_classes) or (n_classes,)
+        Values of `softmax`.
+
+    Returns
+    -------
+    jacobian : ndarray, (n_samples, n_classes, n_classes) or (n_classes, n_classes)
+        Symmetric, each row sums to 0.
+    """
+    a, flat = check.logits(proba, name="proba")
+    jacobian = -a[:, :, None] * a[:, None, :]  # (n_samples, K, K)
+    k = np.arange(a.shape[1])
+    jacobian[:, k, k] = a * (1 - a)
+    return jacobian[0] if flat else jacobian
+
+
+def cross_entropy(
+    logits: ArrayLike,
+    y: ArrayLike,
+    *,
+    sample_weight: ArrayLike | None = None,
+    class_weight: Mapping[int, float] | ArrayLike | None = None,
+    label_smoothing: float = 0.0,
+    ignore_index: int | None = None,
+    reduction: Reduction = "mean",
+) -> Any:
+    """Cross-entropy of logits against class indices or rows of probabilities.
+
+        L_i = -s_i sum_k w_k q_ik log softmax(z_i)_k,    q = (1 - e) y + e / n_classes
+
+    with s the sample weights, w the class weights, e the label smoothing, and y the probabilities (a class index
+    stands for all probability in one class). These are the definitions of `torch.nn.functional.cross_entropy`.
+
+    Parameters
+    ----------
+    logits : array_like, (n_samples, n_classes) or (n_classes,)
+    y : array_like
+        Class indices, integers (n_samples,) in 0..n_classes-1; or probabilities, (n_samples, n_classes).
+    sample_weight : array_like (n_samples,), optional
+    class_weight : array_like (n_classes,) or dict of class index to weight, optional
+    label_smoothing : float in [0, 1]
+    ignore_index : int, optional
+        A value of `y` that marks samples without a target; they count 0, whatever their logits.
+    reduction : {"mean", "sum", "none"}
+        "mean" divides the sum of the losses by sum_i s_i w_{y_i} over the samples not ignored, or, for
+        probabilities, by sum_i s_i.
+
+    Returns
+    -------
+    loss : float; for "none" ndarray (n_samples,) of the logits' dtype
+
+    Raises
+    ------
+    InputValueError, InputTypeError
+        For shapes that do not match, labels out of range, weights that are negative, not finite or all zero, rows
+        that are no distributions; and for a mean over nothing.
+    """
+    return _cross_entropy(
+        logits, y, sample_weight, class_weight, label_smoothing, ignore_index, reduction, want_grad=False, out=None
+    )[0]
+
+
+def cross_entropy_and_grad(
+    logits: ArrayLike,
+    y: ArrayLike,
+    *,
+    sample_weight: ArrayLike | None = None,
+    class_weight: Mapping[int, float] | ArrayLike | None = None,
+    label_smoothing: float = 0.0,
+    ignore_index: int | None = None,
+    reduction: Reduction = "mean",
+    out: Floats | None = None,
+) -> tuple[Any, Floats]:
+    """`cross_entropy` and its gradient with respect to the logits, in one pass.
+
+        dL_i / dz_ik = s_i (a_ik sum_l w_l q_il - w_k q_ik),    a = softmax(z)
+
+    Parameters
+    ----------
+    logits, y, sample_weight, class_weight, label_smoothing, ignore_index, reduction
+        As in `cross_entropy`.
+    out : ndarray, optional
+        Where to write the gradient: of the logits' shape and dtype. May be `logits` itself.
+
+    Returns
+    -------
+    loss : float; for "none" ndarray (n_samples,)
+    dlogits : ndarray, the shape of `logits`
+        Gradient of the reduced loss; for "none", of the sum. Each row sums to 0.
+    """
+    return _cross_entropy(
+        logits, y, sample_weight, class_weight, label_smoothing, ignore_index, reduction, want_grad=True, out=out
+    )
+
+
+def _cross_entropy(
+    logits: ArrayLike,
+    y: ArrayLike,
+    sample_weight: ArrayLike | None,
+    class_weight: Mapping[int, float] | ArrayLike | None,
+    label_smoothing: float,
+    ignore_index: int | None,
+    reduction: str,
+    *,
+    want_grad: bool,
+    out: Floats | None,
+) -> tuple[Any, Floats]:
+    z, flat = check.logits(logits)
+    n_samples, n_classes = z.shape
+    target = check.weighted_targets(
+        y,
+        n_samples,
+        n_classes,
+        z.dtype,
+        sample_weight=sample_weight,
+        class_weight=class_weight,
+        label_smoothing=label_smoothing,
+        ignore_index=ignore_index,
+    )
+    check.choice("reduction", reduction, REDUCTIONS)
+    divisor = _divisor(reduction, target.total)
+    grad = _result(z, out, flat) if want_grad else np.empty((0, 0), z.dtype)
+    losses = np.empty(n_samples if reduction == "none" else 0, z.dtype)
+    partial = np.zeros(_n_chunks(z.size))
+    if n_samples:
+        launch(
+            rows.cross_entropy_serial,
+            rows.cross_entropy_parallel,
+            z.size * _EXP_WORK,
+            None,
+            z.reshape(-1),
+            n_classes,
+            n_samples,
+            rows.Target(target.labels, target.proba.reshape(-1), target.gain, target.floor, target.weight, target.kind),
+            1.0 / divisor,
+            losses,
+            want_grad,
+            grad.reshape(-1),
+            partial,
+        )
+    loss: Any = losses if reduction == "none" else float(partial.sum() / divisor)
+    if flat:
+        return (loss[0] if reduction == "none" else loss), grad[0] if want_grad else grad
+    return loss, grad
+
+
+def _divisor(reduction: str, total: float) -> float:
+    if reduction != "mean":
+        return 1.0
+    if total == 0:
+        raise check.InputValueError(
+            "a mean over nothing: there is no sample, or every sample is ignored or of weight 0; "
+            'use reduction="sum", which is 0 then, or leave such batches out.'
+        )
+    return total
+
+
+def sigmoid(z: ArrayLike) -> Floats:
+    """Logistic function, element by element.
+
+        sigmoid(z) = 1 / (1 + exp(-z))
+
+    Parameters
+    ----------
+    z : array_like of any shape
+
+    Returns
+    -------
+    proba : ndarray, the shape of `z`, float32 or float64
+    """
+    return _sigmoid(z, binary.SIGMOID)
+
+
+def log_sigmoid(z: ArrayLike) -> Floats:
+    """Logarithm of the logistic function, element by element.
+
+        log sigmoid(z) = min(z, 0) - log(1 + exp(-|z|))
+
+    Parameters
+    ----------
+    z : array_like of any shape
+
+    Returns
+    -------
+    log_proba : ndarray, the shape of `z`, float32 or float64
+    """
+    return _sigmoid(z, binary.LOG_SIGMOID)
+
+
+def _sigmoid(z: ArrayLike, kind: int) -> Floats:
+    x = check.writeable_view(np.asarray(check.as_floats("z", z), order="C"))
+    out = np.empty_like(x)
+    if x.size:
+        launch(
+            binary.sigmoid_serial,
+            binary.sigmoid_parallel,
+            x.size * _EXP_WORK,
+            None,
+            x.reshape(-1),
+            out.reshape(-1),
+            _n_chunks(x.size),
+            kind,
+        )
+    return out
+
+
+def binary_cross_entropy(
+    z: ArrayLike,
+    y: ArrayLike,
+    *,
+    sample_weight: ArrayLike | None = None,
+    class_weight: Mapping[int, float] | ArrayLike | None = None,
+    label_smoothing: float = 0.0,
+    ignore_index: int | None = None,
+    reduction: Reduction = "mean",
+) -> Any:
+    """Cross-entropy of one logit a sample: `cross_entropy` of the two logits (0, z).
+
+        L_i = -s_i (w_1 q_i log sigmoid(z_i) + w_0 (1 - q_i) log sigmoid(-z_i)),    q = (1 - e) y + e / 2
+
+    Parameters
+    ----------
+    z : array_like of any shape
+        Logits of class 1.
+    y : array_like, the shape of `z`
+        Classes 0 and 1 (integers or booleans), or probabilities of class 1 (floats).
+    sample_weight : array_like, the shape of `z`, optional
+    class_weight : array_like (2,) or dict, optional
+    label_smoothing : float in [0, 1]
+    ignore_index : int, optional
+        A value of integer `y` that marks samples without a target.
+    reduction : {"mean", "sum", "none"}
+        The mean's divisor is that of `cross_entropy`.
+
+    Returns
+    -------
+    loss : float; for "none" ndarray of the shape of `z`
+    """
+    return _binary_cross_entropy(
+        z, y, sample_weight, class_weight, label_smoothing, ignore_index, reduction, want_grad=False, out=None
+    )[0]
+
+
+def binary_cross_entropy_and_grad(
+    z: ArrayLike,
+    y: ArrayLike,
+    *,
+    sample_weight: ArrayLike | None = None,
+    class_weight: Mapping[int, float] | ArrayLike | None = None,
+    label_smoothing: float = 0.0,
+    ignore_index: int | None = None,
+    reduction: Reduction = "mean",
+    out: Floats | None = None,
+) -> tuple[Any, Floats]:
+    """`binary_cross_entropy` and its gradient with respect to the logits, in one pass.
+
+        dL_i / dz_i = s_i (w_0 (1 - q_i) sigmoid(z_i) - w_1 q_i sigmoid(-z_i))
+
+    Parameters
+    ----------
+    z, y, sample_weight, class_weight, label_smoothing, ignore_index, reduction
+        As in `binary_cross_entropy`.
+    out : ndarray, optional
+        Where to write the gradient: of the shape and dtype of `z`. May be `z` itself.
+
+    Returns
+    -------
+    loss : float; for "none" ndarray of the shape of `z`
+    dz : ndarray, the shape of `z`
+        Gradient of the reduced loss; for "none", of the sum.
+    """
+    return _binary_cross_entropy(
+        z, y, sample_weight, class_weight, label_smoothing, ignore_index, reduction, want_grad=True, out=out
+    )
+
+
+def _binary_cross_entropy(
+    z: ArrayLike,
+    y: ArrayLike,
+    sample_weight: ArrayLike | None,
+    class_weight: Mapping[int, float] | ArrayLike | None,
+    label_smoothing: float,
+    ignore_index: int | None,
+    reduction: str,
+    *,
+    want_grad: bool,
+    out: Floats | None,
+) -> tuple[Any, Floats]:
+    x = check.writeable_view(np.asarray(check.as_floats("z", z), order="C"))
+    target = check.binary_targets(
+        y, x, sample_weight=sample_weight, class_weight=class_weight, ignore_index=ignore_index
+    )
+    smoothing = check.number("label_smoothing", label_smoothing, low=0.0, high=1.0)
+    check.choice("reduction", reduction, REDUCTIONS)
+    divisor = _divisor(reduction, target.total)
+    grad = np.empty(0, x.dtype)
+    if want_grad:
+        grad = np.empty_like(x) if out is None else check.out(out, x.shape, x.dtype, source=x)
+    losses = np.empty(x.size if reduction == "none" else 0, x.dtype)
+    partial = np.zeros(_n_chunks(x.size))
+    if x.size:
+        launch(
+            binary.binary_cross_entropy_serial,
+            binary.binary_cross_entropy_parallel,
+            x.size * _EXP_WORK * 3,
+            None,
+            x.reshape(-1),
+            target.y,
+            target.weight,
+            target.class_weight,
+            smoothing,
+            1.0 / divisor,
+            losses,
+            want_grad,
+            grad.reshape(-1),
+            partial,
+        )
+    loss: Any = losses.reshape(x.shape) if reduction == "none" else float(partial.sum() / divisor)
+    return loss, grad

@@ -1,0 +1,1 @@
+"""Numba kernels. They validate nothing: their callers have (`nbsoftmax.check`)."""

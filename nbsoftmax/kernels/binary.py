@@ -1,0 +1,107 @@
+"""Sigmoid kernels: the two-class case with one logit, element by element.
+
+    e = exp(-|z|)                                    (never overflows)
+    sigmoid(z) = 1 / (1 + e) for z >= 0, else e / (1 + e)
+    log sigmoid(z) = min(z, 0) - log1p(e)
+    L = -t1 log sigmoid(z) - t0 log sigmoid(-z),     dL/dz = t0 sigmoid(z) - t1 sigmoid(-z)
+
+with the weighted targets t1 = w1 ((1 - s) y + s/2) and t0 = w0 ((1 - s) (1 - y) + s/2), s the label smoothing.
+Writing the gradient with both sigmoids keeps its digits where sigmoid(z) - 1 would cancel.
+"""
+
+import numpy as np
+from numba import prange
+
+from nbsoftmax.kernels.jit import inlined, jit
+from nbsoftmax.kernels.rows import chunk_bounds, filled
+from nbsoftmax.kernels.simd import (
+    head,
+    lanes,
+    larger,
+    load_part,
+    store_part,
+    sum_of,
+    to_doubles,
+    where,
+)
+from nbsoftmax.kernels.vmath import exp, log1p
+
+SIGMOID, LOG_SIGMOID = 0, 1
+
+
+@inlined
+def both_sigmoids(z):
+    """sigmoid(z) and sigmoid(-z), each with all its digits."""
+    e = exp(-larger(z, -z))
+    near = 1.0 / (e + 1.0)
+    far = e * near
+    return where(z >= 0.0, near, far), where(z >= 0.0, far, near)
+
+
+@jit
+def sigmoid_range(z, out, low, high, kind):
+    """Sigmoid or its logarithm of z[low:high] to `out`; `out` may be `z`."""
+    for i in range(low, high, lanes(z)):
+        n = min(lanes(z), high - i)
+        x = load_part(z, i, n, 0.0)
+        if kind == SIGMOID:
+            store_part(out, i, both_sigmoids(x)[0], n)
+        else:
+            store_part(out, i, where(x > 0.0, 0.0, x) - log1p(exp(-larger(x, -x))), n)
+
+
+@jit
+def sigmoid_serial(z, out, n_chunks, kind):
+    sigmoid_range(z, out, 0, z.size, kind)
+
+
+@jit(parallel=True)
+def sigmoid_parallel(z, out, n_chunks, kind):
+    for chunk in prange(n_chunks):
+        low, high = chunk_bounds(np.int64(chunk), n_chunks, z.size)
+        sigmoid_range(z, out, low, high, kind)
+
+
+@jit
+def binary_cross_entropy_range(z, y, weight, weights, smoothing, scale, losses, want_grad, out, low, high):
+    """Sum of the weighted losses of z[low:high]; y < 0 marks an ignored element; see `cross_entropy_rows`."""
+    total = to_doubles(filled(z, 0))
+    keep, half = 1.0 - smoothing, smoothing / 2
+    for i in range(low, high, lanes(z)):
+        n = min(lanes(z), high - i)
+        x, target = load_part(z, i, n, 0.0), load_part(y, i, n, -1.0)
+        w = load_part(weight, i, n, 0.0) if weight.size > 0 else filled(z, 1)
+        alive = where(target >= 0.0, w, 0.0) > 0.0
+        t1 = (target * keep + half) * weights[1]
+        t0 = ((1.0 - target) * keep + half) * weights[0]
+        common = log1p(exp(-larger(x, -x)))
+        # 0 * inf counts 0
+        loss = where(t1 > 0.0, (common + where(x < 0.0, -x, 0.0)) * t1, 0.0) + where(
+            t0 > 0.0, (common + where(x > 0.0, x, 0.0)) * t0, 0.0
+        )
+        loss = where(alive, loss * w, 0.0)
+        total += to_doubles(head(loss, n))
+        if losses.size > 0:
+            store_part(losses, i, loss, n)
+        if want_grad:
+            up, down = both_sigmoids(x)
+            store_part(out, i, where(alive, (t0 * up - t1 * down) * (w * scale), 0.0), n)
+    return sum_of(total)
+
+
+@jit
+def binary_cross_entropy_serial(z, y, weight, weights, smoothing, scale, losses, want_grad, out, partial):
+    for chunk in range(partial.size):
+        low, high = chunk_bounds(chunk, partial.size, z.size)
+        partial[chunk] = binary_cross_entropy_range(
+            z, y, weight, weights, smoothing, scale, losses, want_grad, out, low, high
+        )
+
+
+@jit(parallel=True)
+def binary_cross_entropy_parallel(z, y, weight, weights, smoothing, scale, losses, want_grad, out, partial):
+    for chunk in prange(partial.size):
+        low, high = chunk_bounds(np.int64(chunk), partial.size, z.size)
+        partial[chunk] = binary_cross_entropy_range(
+            z, y, weight, weights, smoothing, scale, losses, want_grad, out, low, high
+        )

@@ -1,0 +1,82 @@
+"""How every kernel is compiled and started: one decorator and one launcher.
+
+Compiled code is kept on disk where Numba finds a folder that it may write to, and in memory otherwise.
+A kernel is a function of a range of chunks, compiled twice at most: `serial` runs it in the calling thread,
+`parallel` spreads the chunks over threads. Chunks are cut by shape alone, so both give the same bits.
+"""
+
+import os
+import threading
+import warnings
+
+import numba
+
+# No flags beyond the fused multiply-add: kernels meet inf and NaN, and sums must keep their order.
+_OPTIONS = {"nogil": True, "error_model": "numpy", "fastmath": {"contract"}}
+
+
+def jit(function=None, **options):
+    """`numba.njit` with this project's options, cached on disk where that is possible."""
+    if function is None:
+        return lambda f: jit(f, **options)
+    options = _OPTIONS | options
+    try:
+        return numba.njit(cache=True, **options)(function)
+    except RuntimeError:  # no folder for the cache is writable: compile in each process
+        return numba.njit(**options)(function)
+
+
+def inlined(function):
+    """A helper that disappears into its callers."""
+    return numba.njit(forceinline=True, **_OPTIONS)(function)
+
+
+# Below this many elementary operations a kernel ends before the threads have started (about 10 microseconds).
+SERIAL_WORK = 100_000
+
+# A kernel uses all threads that it may, so two at once gain nothing; and Numba's `workqueue` layer aborts the
+# process when two threads start a parallel region at the same time.
+_launches = threading.Lock()
+_parallel_pid = None
+
+
+def _forget_launches():
+    # A lock that another thread held at the fork would stay locked in the child for ever.
+    global _launches  # noqa: PLW0603
+    _launches = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_launches)
+
+
+def launch(serial, parallel, work, n_threads, *args):
+    """Run one kernel: `serial(*args)` for small work or one thread, `parallel(*args)` otherwise.
+
+    In a process forked from one that has run parallel code, the threads of that code are gone (OpenMP would
+    kill the child), so everything runs serially there, with one warning.
+    """
+    global _parallel_pid  # noqa: PLW0603
+    if n_threads is None:
+        n_threads = numba.get_num_threads()
+    if n_threads == 1 or work < SERIAL_WORK:
+        return serial(*args)
+    pid = os.getpid()
+    if _parallel_pid not in (None, pid):
+        if _parallel_pid != -pid:
+            warnings.warn(
+                "this process was forked from one that had already run parallel kernels; it runs them on one thread "
+                "(multiprocessing's 'spawn' or 'forkserver' start method keeps all of them)",
+                RuntimeWarning,
+                stacklevel=3,
+            )
+            _parallel_pid = -pid
+        return serial(*args)
+    with _launches:
+        _parallel_pid = pid
+        before = numba.get_num_threads()
+        numba.set_num_threads(n_threads)
+        try:
+            return parallel(*args)
+        finally:
+            numba.set_num_threads(before)

@@ -1,0 +1,513 @@
+"""Row kernels: softmax and its relatives on rows of logits.
+
+    c = max_k z_k,   s = sum_k exp(z_k - c)
+    softmax_k = exp(z_k - c) / s      log_softmax_k = (z_k - c) - log s      lse = c + log s
+    L = sum_k t_k (lse - z_k),        dL/dz_k = a_k sum_l t_l - t_k           (t: weighted target)
+
+Two forms of the same stages. Few classes: rows in lanes; as many rows as a register has lanes are
+transposed into a tile, [k][lane], and the stages run down the classes with no lane idle. Many classes: one row
+at a time, classes in lanes. Ties at an infinite maximum share equally, which is the limit; a NaN stays in its row.
+
+A row's operations do not depend on its neighbours, except that the sum of losses adds rows in a fixed order.
+"""
+
+from collections import namedtuple
+from math import inf
+
+import numpy as np
+from numba import prange
+
+from nbsoftmax.kernels.jit import inlined, jit
+from nbsoftmax.kernels.simd import (
+    fma,
+    head,
+    lane_numbers,
+    lanes,
+    lanes_to_rows,
+    larger,
+    load,
+    load_converted,
+    load_part,
+    max_of,
+    rows_to_lanes,
+    spread,
+    store,
+    store_part,
+    sum_of,
+    to_doubles,
+    where,
+)
+from nbsoftmax.kernels.vmath import exp, log
+
+# Up to here the tile is cheaper than the horizontal sums of one row at a time.
+MOST_CLASSES_IN_TILE = 64
+# Vectors added up in one register chain before the sum goes to float64: bounds the rounding of long rows.
+SEGMENT = 64
+
+# Targets of all samples: class indices `labels` (m,) or rows of probabilities `proba` (m * K,), as `kind` says; the
+# weighted target of class k is gain[k] q_k + floor[k], times weight[i], which is empty where all are 1.
+Target = namedtuple("Target", "labels proba gain floor weight kind")
+INDEX, INDEX_SMOOTHED, PROBA = 0, 1, 2
+
+
+@jit
+def chunk_bounds(chunk, n_chunks, n_rows):
+    """First and last + 1 row of a chunk: multiples of 16, so that every tile but the last is full."""
+    tiles = (n_rows + 15) // 16
+    return chunk * tiles // n_chunks * 16, min(n_rows, (chunk + 1) * tiles // n_chunks * 16)
+
+
+@jit
+def aligned(n, like):
+    """Scratch of n elements of the dtype of `like` that starts on a cache line."""
+    raw = np.empty(n + 64 // like.itemsize, like.dtype)
+    skip = (-raw.ctypes.data // like.itemsize) % (64 // like.itemsize)
+    return raw[skip : skip + n]
+
+
+@inlined
+def below(z, c):
+    """Z - c, and 0 where both are the same infinity."""
+    return where(z == c, 0.0, z - c)
+
+
+@inlined
+def filled(array, x):
+    """A vector with x in every lane, in the dtype of `array`."""
+    return spread(array.dtype.type(x))
+
+
+# --- stages, rows in lanes -------------------------------------------------------------------------
+
+
+@jit
+def new_tile(n_classes, like):
+    """Scratch for one tile: a vector of rows for each class, the classes padded to whole squares."""
+    width = lanes(like)
+    return aligned((n_classes + width - 1) // width * width * width, like)
+
+
+@inlined
+def fill_tile(z, i, stride, n_rows, n_classes, tile):
+    for k in range(0, n_classes, lanes(z)):
+        rows_to_lanes(z, i + k, stride, n_rows, n_classes - k, tile, k * lanes(z))
+
+
+@inlined
+def empty_tile(tile, out, i, stride, n_rows, n_classes):
+    for k in range(0, n_classes, lanes(out)):
+        lanes_to_rows(tile, k * lanes(out), out, i + k, stride, n_rows, n_classes - k)
+
+
+@inlined
+def tile_shift(tile, n_classes):
+    c = load(tile, 0)
+    for k in range(1, n_classes):
+        c = larger(c, load(tile, k * lanes(tile)))
+    return c
+
+
+@inlined
+def tile_exp(tile, n_classes, c):
+    """Replace each logit by exp(z - c); return their sums."""
+    s = filled(tile, 0)
+    for k in range(n_classes):
+        e = exp(below(load(tile, k * lanes(tile)), c))
+        store(tile, k * lanes(tile), e)
+        s += e
+    return s
+
+
+@inlined
+def tile_sum(tile, n_classes, c):
+    """Sums of exp(z - c); the logits stay."""
+    s = filled(tile, 0)
+    for k in range(n_classes):
+        s += exp(below(load(tile, k * lanes(tile)), c))
+    return s
+
+
+# --- stages, classes in lanes ----------------------------------------------------------------------
+
+
+@inlined
+def row_shift(z, i, n_classes):
+    c = filled(z, -inf)
+    width = lanes(z)
+    whole = n_classes // width * width
+    for k in range(0, whole, width):
+        c = larger(c, load(z, i + k))
+    if whole < n_classes:
+        c = larger(c, load_part(z, i + whole, n_classes - whole, -inf))
+    return max_of(c)
+
+
+@inlined
+def row_exp(z, i, n_classes, c, keep, out, o):
+    """Sum of exp(z - c) over the row; where `keep`, the terms go to `out`."""
+    width = lanes(z)
+    whole = n_classes // width * width
+    total = 0.0
+    for start in range(0, whole, SEGMENT * width):
+        s = filled(z, 0)
+        for k in range(start, min(whole, start + SEGMENT * width), width):
+            e = exp(below(load(z, i + k), c))
+            if keep:
+                store(out, o + k, e)
+            s += e
+        total += sum_of(s)
+    if whole < n_classes:
+        rest = n_classes - whole
+        e = head(exp(below(load_part(z, i + whole, rest, 0.0), c)), rest)
+        if keep:
+            store_part(out, o + whole, e, rest)
+        total += sum_of(e)
+    return total
+
+
+@inlined
+def row_scale(out, o, n_classes, factor):
+    width = lanes(out)
+    whole = n_classes // width * width
+    for k in range(0, whole, width):
+        store(out, o + k, load(out, o + k) * factor)
+    if whole < n_classes:
+        rest = n_classes - whole
+        store_part(out, o + whole, load_part(out, o + whole, rest, 0.0) * factor, rest)
+
+
+# --- softmax, log-softmax, log-sum-exp --------------------------------------------------------------
+
+
+@jit
+def softmax_rows(z, out, n_classes, low, high):
+    """Softmax of the rows low..high of `z` to `out`, both flat (m * K,); `out` may be `z`."""
+    width = lanes(z)
+    if n_classes <= MOST_CLASSES_IN_TILE:
+        tile = new_tile(n_classes, z)
+        for i in range(low, high, width):
+            n_rows = min(width, high - i)
+            fill_tile(z, i * n_classes, n_classes, n_rows, n_classes, tile)
+            # One division per row: multiplying by the reciprocal costs half an ULP and a fraction of the time.
+            scale = 1.0 / tile_exp(tile, n_classes, tile_shift(tile, n_classes))
+            for k in range(n_classes):
+                store(tile, k * width, load(tile, k * width) * scale)
+            empty_tile(tile, out, i * n_classes, n_classes, n_rows, n_classes)
+    else:
+        for at in range(low * n_classes, high * n_classes, n_classes):
+            total = row_exp(z, at, n_classes, row_shift(z, at, n_classes), True, out, at)
+            row_scale(out, at, n_classes, 1.0 / total)
+
+
+@jit
+def log_softmax_rows(z, out, n_classes, low, high):
+    """Log-softmax of the rows low..high: (z - c) - log s, in the order that keeps the digits of large logits."""
+    width = lanes(z)
+    if n_classes <= MOST_CLASSES_IN_TILE:
+        tile = new_tile(n_classes, z)
+        for i in range(low, high, width):
+            n_rows = min(width, high - i)
+            fill_tile(z, i * n_classes, n_classes, n_rows, n_classes, tile)
+            c = tile_shift(tile, n_classes)
+            log_s = log(tile_sum(tile, n_classes, c))
+            for k in range(n_classes):
+                store(tile, k * width, below(load(tile, k * width), c) - log_s)
+            empty_tile(tile, out, i * n_classes, n_classes, n_rows, n_classes)
+    else:
+        whole = n_classes // width * width
+        for at in range(low * n_classes, high * n_classes, n_classes):
+            c = filled(z, row_shift(z, at, n_classes))
+            log_s = log(filled(z, row_exp(z, at, n_classes, c, False, out, at)))
+            for k in range(at, at + whole, width):
+                store(out, k, below(load(z, k), c) - log_s)
+            if whole < n_classes:
+                rest, k = n_classes - whole, at + whole
+                store_part(out, k, below(load_part(z, k, rest, 0.0), c) - log_s, rest)
+
+
+@jit
+def logsumexp_rows(z, out, n_classes, low, high):
+    """C + log s of the rows low..high of `z`, flat (m * K,), to `out` (m,)."""
+    width = lanes(z)
+    if n_classes <= MOST_CLASSES_IN_TILE:
+        tile = new_tile(n_classes, z)
+        for i in range(low, high, width):
+            n_rows = min(width, high - i)
+            fill_tile(z, i * n_classes, n_classes, n_rows, n_classes, tile)
+            c = tile_shift(tile, n_classes)
+            store_part(out, i, c + log(tile_sum(tile, n_classes, c)), n_rows)
+    else:
+        for i in range(low, high):
+            at = i * n_classes
+            c = filled(z, row_shift(z, at, n_classes))
+            store_part(out, i, c + log(filled(z, row_exp(z, at, n_classes, c, False, z, at))), 1)
+
+
+# --- cross-entropy ----------------------------------------------------------------------------------
+
+
+@inlined
+def label_of(i, target):
+    """Label of sample i; -1 where it counts for nothing (ignored, or of weight 0), whatever its logits are."""
+    if target.weight.size > 0 and target.weight[i] == 0.0:
+        return -1
+    return 0 if target.kind == PROBA else target.labels[i]
+
+
+@inlined
+def weight_of(i, weight):
+    return weight[i] if weight.size > 0 else 1.0
+
+
+@inlined
+def tile_target(tile, k, label, target, proba_tile):
+    """t_k of the tile's rows."""
+    gain, floor = target.gain[k], target.floor[k]
+    if target.kind == PROBA:
+        return load(proba_tile, k * lanes(tile)) * gain + floor
+    return where(label == k, gain + floor, filled(tile, floor))
+
+
+@jit
+def cross_entropy_tiles(
+    z, zi, stride, n_rows, n_classes, first, target, scale, losses, want_grad, out, oi, out_stride, tile, proba_tile
+):  # fmt: skip
+    """`cross_entropy_rows` with rows in lanes."""
+    width = lanes(z)
+    total = to_doubles(filled(z, 0))
+    for r in range(0, n_rows, width):
+        n = min(width, n_rows - r)
+        fill_tile(z, zi + r * stride, stride, n, n_classes, tile)
+        # Label -1 counts for nothing: no such row, an ignored sample, one of weight 0; whatever the logits are.
+        if target.kind == PROBA:
+            label = where(lane_numbers(z) < n, filled(z, 0), -1.0)
+        else:
+            label = load_converted(target.labels, first + r, n, -1.0, z)
+        w = filled(z, 1)
+        if target.weight.size > 0:
+            w = load_converted(target.weight, first + r, n, 0.0, z)
+            label = where(w > 0.0, label, -1.0)
+        alive = label >= 0.0
+        c = tile_shift(tile, n_classes)
+        s, dot, mass = filled(z, 0), filled(z, 0), filled(z, 1)
+        if target.kind == INDEX:
+            for k in range(n_classes):
+                d = below(load(tile, k * width), c)
+                e = exp(d)
+                store(tile, k * width, e)
+                s += e
+                dot = where(label == k, d, dot)
+        else:
+            if target.kind == PROBA:
+                fill_tile(target.proba, (first + r) * n_classes, n_classes, n, n_classes, proba_tile)
+            mass = filled(z, 0)
+            for k in range(n_classes):
+                d = below(load(tile, k * width), c)
+                e = exp(d)
+                store(tile, k * width, e)
+                s += e
+                t = tile_target(tile, k, label, target, proba_tile)
+                mass += t
+                dot += where(t > 0.0, t * d, 0.0)  # 0 * -inf counts 0
+        loss = where(alive, (mass * log(s) - dot) * w, 0.0)
+        total += to_doubles(loss)
+        if losses.size > 0:
+            store_part(losses, first + r, loss, n)
+        if want_grad:
+            w = w * scale
+            factor = mass * w / s
+            for k in range(n_classes):
+                a = load(tile, k * width) * factor
+                if target.kind == INDEX:
+                    g = where(label == k, a - w, a)
+                else:
+                    g = a - w * tile_target(tile, k, label, target, proba_tile)
+                store(tile, k * width, where(alive, g, 0.0))
+            empty_tile(tile, out, oi + r * out_stride, out_stride, n, n_classes)
+    return sum_of(total)
+
+
+@inlined
+def row_target(i, k, rest, n_classes, label, target):
+    """T of the vector of classes from k on, of which `rest` exist."""
+    t = load_part(target.floor, k, rest, 0.0)
+    if target.kind == PROBA:
+        t = fma(load_part(target.proba, i * n_classes + k, rest, 0.0), load_part(target.gain, k, rest, 0.0), t)
+    elif k <= label < k + lanes(target.floor):
+        t = t + where(lane_numbers(target.floor) == label - k, filled(target.gain, target.gain[label]), 0.0)
+    return t
+
+
+@jit
+def cross_entropy_wide(
+    z, zi, stride, n_rows, n_classes, first, target, scale, losses, want_grad, out, oi, out_stride
+):  # fmt: skip
+    """`cross_entropy_rows` with classes in lanes."""
+    width = lanes(z)
+    total = 0.0
+    for r in range(n_rows):
+        i, at, o = first + r, zi + r * stride, oi + r * out_stride
+        label = label_of(i, target)
+        if label < 0:
+            if losses.size > 0:
+                losses[i] = 0.0
+            if want_grad:
+                out[o : o + n_classes] = 0.0
+            continue
+        w = weight_of(i, target.weight)
+        c = row_shift(z, at, n_classes)
+        mass, dot = 1.0, 0.0
+        if target.kind == INDEX:
+            dot = z[at + label] - c if z[at + label] != c else 0.0
+        else:
+            masses, dots = filled(z, 0), filled(z, 0)
+            for k in range(0, n_classes, width):
+                rest = min(width, n_classes - k)
+                t = row_target(i, k, rest, n_classes, label, target)
+                d = below(load_part(z, at + k, rest, 0.0), c)
+                masses += t
+                dots += where(t > 0.0, t * d, 0.0)
+            mass, dot = sum_of(masses), sum_of(dots)
+        s = row_exp(z, at, n_classes, c, want_grad, out, o)
+        loss = (mass * max_of(log(filled(z, s))) - dot) * w
+        total += loss
+        if losses.size > 0:
+            losses[i] = loss
+        if want_grad:
+            w = w * scale
+            factor = mass * w / s
+            if target.kind == INDEX:
+                row_scale(out, o, n_classes, factor)
+                out[o + label] -= w
+            else:
+                for k in range(0, n_classes, width):
+                    rest = min(width, n_classes - k)
+                    t = row_target(i, k, rest, n_classes, label, target)
+                    g = load_part(out, o + k, rest, 0.0) * factor - t * w
+                    store_part(out, o + k, g, rest)
+    return total
+
+
+@jit
+def cross_entropy_rows(
+    z, zi, stride, n_rows, n_classes, first, target, scale, losses, want_grad, out, oi, out_stride, tile, proba_tile
+):  # fmt: skip
+    """Weighted cross-entropy of a block of rows; returns the sum of the losses, in float64.
+
+    Row r of the block starts at z[zi + r * stride] and is sample first + r. Where `want_grad`, scale * dL/dz of row r
+    goes to out[oi + r * out_stride ...], which may be the logits themselves. `losses` (m,) receives the loss of
+    every sample unless it is empty. `tile` and `proba_tile` are scratch (`new_tile`).
+    """
+    if n_classes <= MOST_CLASSES_IN_TILE:
+        return cross_entropy_tiles(
+            z, zi, stride, n_rows, n_classes, first, target, scale, losses, want_grad, out, oi, out_stride, tile,
+            proba_tile,
+        )  # fmt: skip
+    return cross_entropy_wide(
+        z, zi, stride, n_rows, n_classes, first, target, scale, losses, want_grad, out, oi, out_stride
+    )
+
+
+# --- curvature ----------------------------------------------------------------------------------------
+
+
+@jit
+def curvature_rows(z, u, stride, n_rows, n_classes, first, curvature, tile, u_tile):
+    """Replace logits by the Hessian of their loss times u: h a_k (u_k - sum_l a_l u_l), a = softmax(z), row by row.
+
+    `u` and `z` are blocks of rows `stride` apart; h = curvature[first + r], or 1 where `curvature` is empty.
+    """
+    width = lanes(z)
+    if n_classes <= MOST_CLASSES_IN_TILE:
+        for r in range(0, n_rows, width):
+            n = min(width, n_rows - r)
+            fill_tile(z, r * stride, stride, n, n_classes, tile)
+            fill_tile(u, r * stride, stride, n, n_classes, u_tile)
+            h = filled(z, 1)
+            if curvature.size > 0:
+                h = load_converted(curvature, first + r, n, 0.0, z)
+            scale = 1.0 / tile_exp(tile, n_classes, tile_shift(tile, n_classes))
+            mean = filled(z, 0)
+            for k in range(n_classes):
+                a = load(tile, k * width) * scale
+                store(tile, k * width, a)
+                mean = fma(a, load(u_tile, k * width), mean)
+            for k in range(n_classes):
+                store(tile, k * width, load(tile, k * width) * (load(u_tile, k * width) - mean) * h)
+            empty_tile(tile, z, r * stride, stride, n, n_classes)
+    else:
+        for r in range(n_rows):
+            at = r * stride
+            scale = 1.0 / row_exp(z, at, n_classes, row_shift(z, at, n_classes), True, z, at)
+            mean = filled(z, 0)
+            for k in range(0, n_classes, width):
+                rest = min(width, n_classes - k)
+                mean += load_part(z, at + k, rest, 0.0) * load_part(u, at + k, rest, 0.0)
+            shift, h = sum_of(mean) * scale, weight_of(first + r, curvature) * scale
+            for k in range(0, n_classes, width):
+                rest = min(width, n_classes - k)
+                d = load_part(z, at + k, rest, 0.0) * (load_part(u, at + k, rest, 0.0) - shift) * h
+                store_part(z, at + k, d, rest)
+
+
+# --- kernels: a stage over chunks of rows, in the calling thread or in parallel -------------------------
+
+
+@jit
+def softmax_serial(z, out, n_classes, n_rows, n_chunks):
+    softmax_rows(z, out, n_classes, 0, n_rows)
+
+
+@jit(parallel=True)
+def softmax_parallel(z, out, n_classes, n_rows, n_chunks):
+    for chunk in prange(n_chunks):
+        low, high = chunk_bounds(np.int64(chunk), n_chunks, n_rows)
+        softmax_rows(z, out, n_classes, low, high)
+
+
+@jit
+def log_softmax_serial(z, out, n_classes, n_rows, n_chunks):
+    log_softmax_rows(z, out, n_classes, 0, n_rows)
+
+
+@jit(parallel=True)
+def log_softmax_parallel(z, out, n_classes, n_rows, n_chunks):
+    for chunk in prange(n_chunks):
+        low, high = chunk_bounds(np.int64(chunk), n_chunks, n_rows)
+        log_softmax_rows(z, out, n_classes, low, high)
+
+
+@jit
+def logsumexp_serial(z, out, n_classes, n_rows, n_chunks):
+    logsumexp_rows(z, out, n_classes, 0, n_rows)
+
+
+@jit(parallel=True)
+def logsumexp_parallel(z, out, n_classes, n_rows, n_chunks):
+    for chunk in prange(n_chunks):
+        low, high = chunk_bounds(np.int64(chunk), n_chunks, n_rows)
+        logsumexp_rows(z, out, n_classes, low, high)
+
+
+@jit
+def cross_entropy_chunk(chunk, z, n_classes, n_rows, target, scale, losses, want_grad, out, partial):
+    low, high = chunk_bounds(chunk, partial.size, n_rows)
+    at = low * n_classes
+    tile = new_tile(min(n_classes, MOST_CLASSES_IN_TILE), z)
+    proba_tile = new_tile(min(n_classes, MOST_CLASSES_IN_TILE), z)
+    partial[chunk] = cross_entropy_rows(
+        z, at, n_classes, high - low, n_classes, low, target, scale, losses, want_grad, out, at, n_classes, tile,
+        proba_tile,
+    )  # fmt: skip
+
+
+@jit
+def cross_entropy_serial(z, n_classes, n_rows, target, scale, losses, want_grad, out, partial):
+    for chunk in range(partial.size):
+        cross_entropy_chunk(chunk, z, n_classes, n_rows, target, scale, losses, want_grad, out, partial)
+
+
+@jit(parallel=True)
+def cross_entropy_parallel(z, n_classes, n_rows, target, scale, losses, want_grad, out, partial):
+    for chunk in prange(partial.size):
+        cross_entropy_chunk(np.int64(chunk), z, n_classes, n_rows, target, scale, losses, want_grad, out, partial)

@@ -1,0 +1,235 @@
+"""A trained model: predictions from features, and the file it is kept in."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import zipfile
+import zlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from nbsoftmax import check
+from nbsoftmax.check import Float64s, Floats
+from nbsoftmax.functional import log_softmax, softmax
+
+FORMAT = "nbsoftmax model 1"
+# Logits of one block of rows: they stay in the second-level cache.
+BLOCK_ELEMENTS = 2**15
+
+
+class SigmoidWeights(NamedTuple):
+    """A two-class model as one weight vector: P(classes[1]) = sigmoid(coef . x + intercept)."""
+
+    coef: Float64s
+    intercept: float
+
+
+@dataclass(frozen=True, eq=False)
+class SoftmaxModel:
+    """Linear model of class probabilities: softmax(coef x + intercept).
+
+    Parameters
+    ----------
+    coef : array_like (n_classes, n_features)
+    intercept : array_like (n_classes,)
+    classes : array_like (n_classes,)
+        Labels: distinct integers, strings or booleans; row k of `coef` belongs to classes[k].
+    feature_names : sequence of str, optional
+        Frames given for prediction must have these columns, in this order.
+
+    Raises
+    ------
+    InputValueError, InputTypeError
+        For shapes that do not match, numbers that are not finite, fewer than two classes, labels that repeat.
+    """
+
+    coef: Float64s
+    intercept: Float64s
+    classes: NDArray[Any]
+    feature_names: tuple[str, ...] | None = None
+
+    def __init__(
+        self, coef: ArrayLike, intercept: ArrayLike, classes: ArrayLike, feature_names: Sequence[str] | None = None
+    ) -> None:
+        labels = check.class_labels(classes)
+        w = check.as_float64s("coef", coef)
+        n_features = w.shape[1] if w.ndim == 2 else 0
+        w = check.finite("coef", w, (labels.size, n_features), meaning="(n_classes, n_features)")
+        b = check.finite("intercept", intercept, (labels.size,), meaning="one intercept for each class")
+        names = None if feature_names is None else tuple(map(str, feature_names))
+        if names is not None and len(names) != n_features:
+            raise check.InputValueError(
+                f"{len(names)} feature_names, but coef has {n_features} columns; give one each."
+            )
+        for name, value in (("coef", w), ("intercept", b), ("classes", labels), ("feature_names", names)):
+            object.__setattr__(self, name, value)
+
+    @property
+    def n_classes(self) -> int:
+        """Number of classes."""
+        return int(self.coef.shape[0])
+
+    @property
+    def n_features(self) -> int:
+        """Number of features."""
+        return int(self.coef.shape[1])
+
+    # --- predictions ----------------------------------------------------------------------------
+
+    def decision_function(self, X: Any) -> Floats:
+        """Logits X coef^T + intercept, (n_samples, n_classes), in the dtype of X."""
+        array = self._features(X)
+        out = np.empty((array.shape[0], self.n_classes), array.dtype)
+        for rows, logits in self._logits(array):
+            out[rows] = logits
+        return out
+
+    def predict_proba(self, X: Any) -> Floats:
+        """Probabilities (n_samples, n_classes), columns in the order of `classes`, in the dtype of X."""
+        array = self._features(X)
+        out = np.empty((array.shape[0], self.n_classes), array.dtype)
+        for rows, logits in self._logits(array):
+            softmax(logits, out=out[rows])
+        return out
+
+    def predict_log_proba(self, X: Any) -> Floats:
+        """Logarithms of the probabilities; finite also where a probability underflows."""
+        array = self._features(X)
+        out = np.empty((array.shape[0], self.n_classes), array.dtype)
+        for rows, logits in self._logits(array):
+            log_softmax(logits, out=out[rows])
+        return out
+
+    def predict(self, X: Any) -> NDArray[Any]:
+        """Most probable labels (n_samples,); of equal ones the first in `classes`."""
+        array = self._features(X)
+        best = np.empty(array.shape[0], np.intp)
+        for rows, logits in self._logits(array):
+            best[rows] = logits.argmax(axis=1)
+        labels: NDArray[Any] = self.classes[best]
+        return labels
+
+    def top_k(self, X: Any, k: int) -> tuple[NDArray[Any], Floats]:
+        """The k most probable labels and their probabilities, both (n_samples, k), most probable first.
+
+        Of equal ones, the first in `classes` comes first.
+        """
+        k = check.count("k", k)
+        if k > self.n_classes:
+            raise check.InputValueError(f"k is {k}, but the model has {self.n_classes} classes; give at most that.")
+        array = self._features(X)
+        best = np.empty((array.shape[0], k), np.intp)
+        proba = np.empty((array.shape[0], k), array.dtype)
+        for rows, logits in self._logits(array):
+            best[rows] = np.argsort(-logits, axis=1, kind="stable")[:, :k]
+            proba[rows] = np.take_along_axis(softmax(logits), best[rows], axis=1)
+        return self.classes[best], proba
+
+    def score(self, X: Any, y: Any) -> float:
+        """Accuracy: the share of samples whose predicted label is `y`."""
+        predicted = self.predict(X)
+        labels = np.asarray(y.to_numpy() if hasattr(y, "to_numpy") else y)
+        if labels.shape != predicted.shape:
+            raise check.InputValueError(
+                f"y has shape {labels.shape}, but X has {predicted.size} rows; give one label a row."
+            )
+        if labels.size == 0:
+            raise check.InputValueError("X has no rows: an accuracy over nothing; give at least one sample.")
+        return float(np.mean(predicted == labels))
+
+    def to_sigmoid(self) -> SigmoidWeights:
+        """The equivalent single weight vector of a two-class model.
+
+        softmax((z_0, z_1))_1 = sigmoid(z_1 - z_0)
+        """
+        if self.n_classes != 2:
+            raise check.InputValueError(
+                f"the model has {self.n_classes} classes; only two have a single weight vector."
+            )
+        return SigmoidWeights(self.coef[1] - self.coef[0], float(self.intercept[1] - self.intercept[0]))
+
+    def _features(self, X: Any) -> Floats:
+        array, names = check.frame(X)
+        first = "" if self.feature_names is None else f" (first: {self.feature_names[0]!r})"
+        shape = np.shape(array)
+        if len(shape) == 2 and shape[1] != self.n_features:
+            raise check.InputValueError(
+                f"X has {shape[1]} features, but the model was trained on {self.n_features}{first}; give those."
+            )
+        check.same_features(names, self.feature_names)
+        return check.design(array)
+
+    def _logits(self, X: Floats) -> Iterator[tuple[slice, Floats]]:
+        """Blocks of rows and their logits; the whole (n_samples, n_classes) never exists at once."""
+        w, b = self.coef.T.astype(X.dtype), self.intercept.astype(X.dtype)
+        step = max(1, BLOCK_ELEMENTS // self.n_classes)
+        for start in range(0, X.shape[0], step):
+            rows = slice(start, start + step)
+            yield rows, X[rows] @ w + b
+
+    # --- the file ---------------------------------------------------------------------------------
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the model to `path`, a `.npz` file without pickles.
+
+        It is written under a temporary name and renamed, so that an interruption leaves the old file whole.
+        """
+        target = Path(path)
+        names = np.asarray([] if self.feature_names is None else self.feature_names, np.str_)
+        handle, temporary = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
+        try:
+            with os.fdopen(handle, "wb") as file:
+                np.savez(
+                    file,
+                    format=np.asarray(FORMAT),
+                    coef=self.coef,
+                    intercept=self.intercept,
+                    classes=self.classes,
+                    feature_names=names,
+                    has_names=np.asarray(self.feature_names is not None),
+                )
+                file.flush()
+                os.fsync(file.fileno())
+            os.chmod(temporary, 0o666 & ~_umask())  # mkstemp's files are private; a model is an ordinary file
+            os.replace(temporary, target)
+        except BaseException:
+            Path(temporary).unlink(missing_ok=True)
+            raise
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> SoftmaxModel:
+        """Read a model written by `save`.
+
+        Raises
+        ------
+        InputValueError
+            If the file is truncated or damaged, or no model.
+        FileNotFoundError
+            If there is no such file.
+        """
+        try:
+            with open(path, "rb") as opened, np.load(opened, allow_pickle=False) as file:
+                if "format" not in file or str(file["format"]) != FORMAT:
+                    raise check.InputValueError(
+                        f"{path} is no model of this library ({FORMAT!r} is not in it); give one that was saved by it."
+                    )
+                names = tuple(map(str, file["feature_names"])) if file["has_names"] else None
+                return cls(file["coef"], file["intercept"], file["classes"], names)
+        except check.InputError:
+            raise
+        except (ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error, AttributeError, TypeError) as error:
+            raise check.InputValueError(
+                f"{path} is no model, or a damaged one ({error}); save the model again."
+            ) from None
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

@@ -1,0 +1,57 @@
+"""Solvers: minimise an objective from a start. One file each; no data, no files, no printing.
+
+`solve(objective, start, ...)` returns a `Solution`, in which failing to converge is a value with a sentence, not an
+exception. After every iteration a solver calls `on_iteration`, which may ask it to stop.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from nbsoftmax.check import Float64s
+
+# (iteration, params, objective, gradient norm) -> a reason to stop, or None
+OnIteration = Callable[[int, Float64s, float, float], str | None]
+
+
+class Smooth(Protocol):
+    """What a solver for smooth objectives asks for; `nbsoftmax.Objective` is one."""
+
+    l2: float
+    fit_intercept: bool
+
+    def value_and_grad(self, params: Float64s) -> tuple[float, Float64s]:
+        """The objective and its gradient."""
+        ...
+
+
+@dataclass(frozen=True)
+class Solution:
+    """Where a solver ended.
+
+    Attributes
+    ----------
+    params : ndarray (n_classes, n_features + 1)
+    objective, grad_norm : float
+        At `params`; the norm is Euclidean.
+    gap : float
+        How far `objective` is above the minimum, by the means that `gap_kind` names.
+    gap_kind : str
+        "strong-convexity": a bound that holds. "estimate": it may be wrong.
+    n_iter : int
+    converged : bool
+        Whether gap <= tol * |objective|.
+    reason : str
+        Why it stopped, in words.
+    """
+
+    params: Float64s
+    objective: float
+    grad_norm: float
+    gap: float
+    gap_kind: str
+    n_iter: int
+    converged: bool
+    reason: str

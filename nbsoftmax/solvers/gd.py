@@ -1,0 +1,74 @@
+"""Gradient descent, the plain update of the mathematics. The reference, never the fast way.
+
+w <- w - alpha dJ/dw,    b <- b - alpha dJ/db
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from nbsoftmax.check import Float64s
+from nbsoftmax.solvers import OnIteration, Smooth, Solution
+from nbsoftmax.solvers.gap import gap, small_enough
+
+MAX_ITER = 10_000
+SUFFICIENT_DECREASE = 1e-4  # Armijo's constant: Nocedal and Wright, "Numerical Optimization" (2006), section 3.1
+
+
+def solve(
+    objective: Smooth,
+    start: Float64s,
+    *,
+    tol: float,
+    max_iter: int | None = None,
+    learning_rate: float | None = None,
+    on_iteration: OnIteration,
+) -> Solution:
+    """Minimise by gradient steps of fixed `learning_rate`; for None, by backtracking from twice the last step."""
+    params = start.copy()
+    value, grad = objective.value_and_grad(params)
+    best = (value, params, grad)
+    values = [value]
+    rate = 1.0 if learning_rate is None else learning_rate
+    n_iter, reason = 0, ""
+    while not reason and n_iter < (max_iter or MAX_ITER):
+        square = float(np.vdot(grad, grad))
+        while True:
+            trial = params - rate * grad
+            trial_value, trial_grad = objective.value_and_grad(trial) if np.isfinite(trial).all() else (np.inf, grad)
+            if learning_rate is not None or trial_value <= value - SUFFICIENT_DECREASE * rate * square:
+                break
+            rate /= 2
+            if rate * square <= np.finfo(float).eps * abs(value):
+                reason = "no step decreases the objective any more at float64 precision"
+                break
+        if reason:
+            break
+        n_iter += 1
+        params, value, grad = trial, trial_value, trial_grad
+        if not np.isfinite(value) or value > 1e3 * (abs(values[0]) + 1):
+            reason = f"the objective grew without bound: learning_rate {rate:g} is too large; halve it, or give none"
+            break
+        values.append(value)
+        if value < best[0]:
+            best = (value, params, grad)
+        stop = on_iteration(n_iter, params, value, float(np.linalg.norm(grad)))
+        distance, _ = gap(objective, grad, values)
+        if stop or small_enough(distance, value, tol):
+            reason = stop or "converged"
+        if learning_rate is None:
+            rate *= 2
+    value, params, grad = best
+    distance, kind = gap(objective, grad, values)
+    grown = reason.startswith("the objective grew")
+    converged = not grown and small_enough(distance, value, tol)
+    return Solution(
+        params,
+        value,
+        float(np.linalg.norm(grad)),
+        np.inf if grown else distance,
+        kind,
+        n_iter,
+        converged,
+        reason or f"max_iter reached ({n_iter} iterations)",
+    )

@@ -1,0 +1,112 @@
+"""L-BFGS: Newton's direction from the last few steps and gradients, by the two-loop recursion.
+
+J. Nocedal, "Updating quasi-Newton matrices with limited storage", Math. Comp. 35 (1980). Step lengths satisfy the weak
+Wolfe conditions, by bisection: A. Lewis and M. Overton, "Nonsmooth optimization via quasi-Newton methods", Math.
+Program. 141 (2013). Each trial costs one pass over the data, which gives value and gradient together.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+
+import numpy as np
+
+from nbsoftmax.check import Float64s
+from nbsoftmax.solvers import OnIteration, Smooth, Solution
+from nbsoftmax.solvers.gap import gap, small_enough
+
+MAX_ITER = 10_000
+MEMORY = 20  # pairs kept: a pass over the data costs far more than their inner products
+DECREASE, CURVATURE = 1e-4, 0.9
+MOST_TRIALS = 40
+NOISE = 16 * np.finfo(float).eps  # sums over rows are not known better, relative to the objective
+
+
+def solve(
+    objective: Smooth, start: Float64s, *, tol: float, max_iter: int | None = None, on_iteration: OnIteration
+) -> Solution:
+    """Minimise a smooth convex objective; `tol` is relative to the objective."""
+    params = start.copy()
+    value, grad = objective.value_and_grad(params)
+    values = [value]
+    pairs: deque[tuple[Float64s, Float64s, float]] = deque(maxlen=MEMORY)
+    n_iter, reason = 0, ""
+    while not reason:
+        if n_iter >= (max_iter or MAX_ITER):
+            reason = f"max_iter reached ({n_iter} iterations)"
+            break
+        direction = _direction(grad, pairs)
+        found = _search(objective, params, value, grad, direction, first=not pairs)
+        if found is None and pairs:  # the memory may be what is wrong: once more along the gradient
+            pairs.clear()
+            direction = _direction(grad, pairs)
+            found = _search(objective, params, value, grad, direction, first=True)
+        if found is None:
+            reason = "no step decreases the objective any more at float64 precision"
+            break
+        new_params, new_value, new_grad = found
+        step, change = new_params - params, new_grad - grad
+        curvature = float(np.vdot(step, change))
+        if curvature > 0:
+            pairs.append((step, change, curvature))
+        params, value, grad = new_params, new_value, new_grad
+        n_iter += 1
+        values.append(value)
+        reason = on_iteration(n_iter, params, value, float(np.linalg.norm(grad))) or ""
+        if not reason and small_enough(gap(objective, grad, values, _decrement(grad, pairs))[0], value, tol):
+            reason = "converged"
+    distance, kind = gap(objective, grad, values, _decrement(grad, pairs))
+    return Solution(
+        params,
+        value,
+        float(np.linalg.norm(grad)),
+        distance,
+        kind,
+        n_iter,
+        small_enough(distance, value, tol),
+        reason,
+    )
+
+
+def _decrement(grad: Float64s, pairs: deque[tuple[Float64s, Float64s, float]]) -> float:
+    return -0.5 * float(np.vdot(grad, _direction(grad, pairs)))
+
+
+def _direction(grad: Float64s, pairs: deque[tuple[Float64s, Float64s, float]]) -> Float64s:
+    """-H^-1 grad with the memory's idea of the Hessian; -grad without a memory."""
+    q = grad.copy()
+    factors = []
+    for step, change, curvature in reversed(pairs):
+        factor = float(np.vdot(step, q)) / curvature
+        q -= factor * change
+        factors.append(factor)
+    if pairs:
+        _, change, curvature = pairs[-1]
+        q *= curvature / float(np.vdot(change, change))
+    for (step, change, curvature), factor in zip(pairs, reversed(factors), strict=True):
+        q += (factor - float(np.vdot(change, q)) / curvature) * step
+    return -q
+
+
+def _search(
+    objective: Smooth, params: Float64s, value: float, grad: Float64s, direction: Float64s, *, first: bool
+) -> tuple[Float64s, float, Float64s] | None:
+    """A point along the direction with sufficient decrease and a slope that has risen enough; None if there is none."""
+    slope = float(np.vdot(grad, direction))
+    if not slope < 0:
+        return None
+    low, high = 0.0, np.inf
+    length = 1.0 / max(1.0, float(np.linalg.norm(direction))) if first else 1.0
+    best = None
+    for _ in range(MOST_TRIALS):
+        trial = params + length * direction
+        trial_value, trial_grad = objective.value_and_grad(trial) if np.isfinite(trial).all() else (np.inf, grad)
+        if not trial_value <= value + DECREASE * length * slope + NOISE * abs(value):
+            high = length
+        elif float(np.vdot(trial_grad, direction)) < CURVATURE * slope:
+            low = length
+            best = (trial, trial_value, trial_grad)
+        else:
+            return trial, trial_value, trial_grad
+        length = 2 * low if np.isinf(high) else (low + high) / 2
+    return best if best is not None and best[1] < value else None

@@ -1,0 +1,393 @@
+"""The trainer: from data and options to a fitted model with an honest report."""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from nbsoftmax import check
+from nbsoftmax.check import Float64s
+from nbsoftmax.model import SoftmaxModel
+from nbsoftmax.objective import Objective
+from nbsoftmax.solvers import OnIteration, Solution, gd, lbfgs
+
+SOLVERS = ("auto", "gd", "lbfgs")
+
+
+class ConvergenceWarning(UserWarning):
+    """The fit ended before the objective was within `tol` of its minimum; the message says what to do."""
+
+
+@dataclass(frozen=True)
+class Iteration:
+    """What callbacks see after each iteration: seconds since the fit began, and where it is."""
+
+    iteration: int
+    objective: float
+    grad_norm: float
+    seconds: float
+    validation_loss: float | None
+    params: Float64s
+
+
+Callback = Callable[[Iteration], Any]
+
+
+@dataclass(frozen=True)
+class FitResult:
+    """A fitted model and how the fit went.
+
+    Attributes
+    ----------
+    model : SoftmaxModel
+    converged : bool
+        Whether the objective is within `tol`, relative to itself, of its minimum, judged by `gap`.
+    reason : str
+        Why the fit ended, in words.
+    n_iter : int
+    objective, grad_norm : float
+        At the model's parameters; the norm is Euclidean.
+    gap : float
+        How far `objective` is above its minimum.
+    gap_kind : str
+        "strong-convexity": `gap` is a bound that holds. "estimate": it may be wrong.
+    seconds : float
+        Wall time of the fit, compilation of kernels included.
+    history : dict of str to ndarray
+        "objective", "grad_norm", "seconds" and, with validation data, "validation_loss": an entry an iteration.
+    solver : str
+    """
+
+    model: SoftmaxModel
+    converged: bool
+    reason: str
+    n_iter: int
+    objective: float
+    grad_norm: float
+    gap: float
+    gap_kind: str
+    seconds: float
+    history: dict[str, Float64s]
+    solver: str
+
+
+class Trainer:
+    """Fits softmax regression.
+
+        minimise (1 / S) sum_i s_i L(coef x_i + intercept, y_i) + l2/2 ||coef||^2 + l1 ||coef||_1
+
+    with s the sample weights times the class weights and S their sum. scikit-learn's C is 1 / (l2 S).
+
+    Parameters
+    ----------
+    solver : {"auto", "lbfgs", "gd"}
+        "auto" takes "lbfgs". "gd" is plain gradient descent, for reference.
+    l1, l2 : float
+        Penalties. No solver for l1 > 0 exists yet.
+    fit_intercept : bool
+    tol : float
+        The fit has converged when the objective is within tol * |objective| of its minimum.
+    max_iter : int, optional
+        Default: the solver's own, 10000.
+    learning_rate : float, optional
+        Fixed step of "gd"; by default it backtracks.
+    batch_size : int, optional
+        For solvers with mini-batches, of which none exists yet.
+    label_smoothing : float in [0, 1]
+    class_weight : None, "balanced", dict of label to weight, or array in the order of the sorted labels
+        "balanced" gives class k the weight n_samples / (n_classes * count_k), counts weighted by the sample weights.
+    n_threads : int, optional
+    device : {"cpu"}
+    dtype : {float32, float64}, optional
+        Converts X; by default float32 and float64 stay, everything else becomes float64.
+    callbacks : sequence of callables
+        Each is called with an `Iteration` after every iteration; returning True stops the fit.
+    random_state : int, optional
+        For solvers that draw at random; the present ones do not.
+    verbose : bool
+        Print a line for each iteration.
+
+    Raises
+    ------
+    InputValueError, InputTypeError
+        For options out of range.
+    """
+
+    def __init__(
+        self,
+        *,
+        solver: str = "auto",
+        l1: float = 0.0,
+        l2: float = 0.0,
+        fit_intercept: bool = True,
+        tol: float = 1e-6,
+        max_iter: int | None = None,
+        learning_rate: float | None = None,
+        batch_size: int | None = None,
+        label_smoothing: float = 0.0,
+        class_weight: str | Mapping[Any, float] | ArrayLike | None = None,
+        n_threads: int | None = None,
+        device: str = "cpu",
+        dtype: Any = None,
+        callbacks: Sequence[Callback] = (),
+        random_state: int | None = None,
+        verbose: bool = False,
+    ) -> None:
+        self.solver = check.choice("solver", solver, SOLVERS)
+        if check.number("l1", l1, low=0.0) > 0:
+            raise check.InputValueError(f"l1 is {l1:g}, but no solver for l1 > 0 exists yet; use l2.")
+        self.l2 = check.number("l2", l2, low=0.0)
+        self.fit_intercept = check.flag("fit_intercept", fit_intercept)
+        self.tol = check.number("tol", tol, low=0.0, low_open=True)
+        self.max_iter = None if max_iter is None else check.count("max_iter", max_iter)
+        if learning_rate is not None:
+            check.number("learning_rate", learning_rate, low=0.0, low_open=True)
+            if self.solver != "gd":
+                raise check.InputValueError(f'learning_rate is for solver="gd"; solver {solver!r} finds its own steps.')
+        self.learning_rate = learning_rate
+        if batch_size is not None:
+            raise check.InputValueError(
+                f"batch_size is {batch_size}, but solver {solver!r} has no mini-batches; leave it out."
+            )
+        self.label_smoothing = check.number("label_smoothing", label_smoothing, low=0.0, high=1.0)
+        self.class_weight = class_weight
+        self.n_threads = check.n_threads(n_threads)
+        self.device = check.choice("device", device, ("cpu",))
+        self.dtype = None if dtype is None else check.float_dtype(dtype)
+        self.callbacks = check.callables("callbacks", callbacks)
+        self.random_state = None if random_state is None else check.count("random_state", random_state, low=0)
+        self.verbose = check.flag("verbose", verbose)
+
+    def fit(
+        self,
+        X: Any,
+        y: Any,
+        *,
+        sample_weight: ArrayLike | None = None,
+        init: Any = None,
+        validation_data: tuple[Any, Any] | None = None,
+    ) -> FitResult:
+        """Fit to samples and labels.
+
+        Parameters
+        ----------
+        X : array_like or frame (n_samples, n_features)
+            A pandas or polars frame gives the model its feature names.
+        y : array_like
+            Labels, (n_samples,): integers, strings or booleans; or probabilities (n_samples, n_classes), whose
+            classes are 0..n_classes-1.
+        sample_weight : array_like (n_samples,), optional
+        init : FitResult, SoftmaxModel or array (n_classes, n_features + 1), optional
+            Where to start; by default at 0.
+        validation_data : (X, y), optional
+            Its mean loss, without penalty, goes to the history.
+
+        Returns
+        -------
+        FitResult
+
+        Warns
+        -----
+        ConvergenceWarning
+            If the fit ended for another reason than convergence, a callback or an interruption.
+
+        Raises
+        ------
+        InputValueError, InputTypeError
+            For input that cannot be used; the message says what to do.
+        """
+        started = time.perf_counter()
+        array, names = check.frame(X)
+        X = check.design(array, dtype=self.dtype)
+        y, classes = _targets(y, X.shape[0])
+        objective = Objective(
+            X,
+            y,
+            n_classes=classes.size,
+            sample_weight=sample_weight,
+            class_weight=_class_weight(self.class_weight, y, classes, sample_weight),
+            l2=self.l2,
+            fit_intercept=self.fit_intercept,
+            label_smoothing=self.label_smoothing,
+            n_threads=self.n_threads,
+            device=self.device,
+        )
+        start = _start(init, objective.shape, classes)
+        if not self.fit_intercept:
+            start[:, -1] = 0.0
+        validation = (
+            None if validation_data is None else _validation(validation_data, classes, names, X, self.n_threads)
+        )
+        watch = _Watch(started, validation, self.callbacks, self.verbose)
+        try:
+            solution = self._solve(objective, start, watch)
+        except KeyboardInterrupt:
+            solution = watch.interrupted(objective, start)
+        if not solution.converged and not watch.stopped:
+            warnings.warn(_advice(solution, self.tol), ConvergenceWarning, stacklevel=2)
+        return FitResult(
+            model=SoftmaxModel(solution.params[:, :-1], solution.params[:, -1], classes, names),
+            converged=solution.converged,
+            reason=solution.reason,
+            n_iter=solution.n_iter,
+            objective=solution.objective,
+            grad_norm=solution.grad_norm,
+            gap=solution.gap,
+            gap_kind=solution.gap_kind,
+            seconds=time.perf_counter() - started,
+            history=watch.history(),
+            solver="lbfgs" if self.solver == "auto" else self.solver,
+        )
+
+    def _solve(self, objective: Objective, start: Float64s, on_iteration: OnIteration) -> Solution:
+        if self.solver == "gd":
+            return gd.solve(
+                objective,
+                start,
+                tol=self.tol,
+                max_iter=self.max_iter,
+                learning_rate=self.learning_rate,
+                on_iteration=on_iteration,
+            )
+        return lbfgs.solve(objective, start, tol=self.tol, max_iter=self.max_iter, on_iteration=on_iteration)
+
+
+@dataclass
+class _Watch:
+    """Called by the solver after each iteration: keeps the history, tells the callbacks, remembers where the fit is."""
+
+    started: float
+    validation: Objective | None
+    callbacks: tuple[Callback, ...]
+    verbose: bool
+    stopped: bool = False
+    iterations: list[Iteration] = field(default_factory=list)
+
+    def __call__(self, iteration: int, params: Float64s, objective: float, grad_norm: float) -> str | None:
+        loss = None if self.validation is None else self.validation.value(params)
+        now = Iteration(iteration, objective, grad_norm, time.perf_counter() - self.started, loss, params)
+        if self.iterations:  # the history needs the numbers of earlier iterations, not their parameters
+            self.iterations[-1] = _without_params(self.iterations[-1])
+        self.iterations.append(now)
+        if self.verbose:
+            extra = "" if loss is None else f"  validation {loss:.6g}"
+            print(
+                f"iteration {iteration:5d}  objective {objective:.10g}  gradient {grad_norm:.3g}{extra}  "
+                f"{now.seconds:.2f} s",
+                flush=True,
+            )
+        # Every callback hears of every iteration, also when an earlier one asks to stop.
+        answers = [callback(now) for callback in self.callbacks]
+        if any(answer is True for answer in answers):
+            self.stopped = True
+            return "stopped by a callback"
+        return None
+
+    def interrupted(self, objective: Objective, start: Float64s) -> Solution:
+        """Where the fit was when Ctrl-C came."""
+        self.stopped = True
+        params = self.iterations[-1].params if self.iterations else start
+        value, grad = objective.value_and_grad(params)
+        n_iter = self.iterations[-1].iteration if self.iterations else 0
+        return Solution(params, value, float(np.linalg.norm(grad)), np.inf, "estimate", n_iter, False, "interrupted")
+
+    def history(self) -> dict[str, Float64s]:
+        names = ["objective", "grad_norm", "seconds"] + ["validation_loss"] * (self.validation is not None)
+        return {name: np.array([getattr(i, name) for i in self.iterations], np.float64) for name in names}
+
+
+def _without_params(i: Iteration) -> Iteration:
+    return Iteration(i.iteration, i.objective, i.grad_norm, i.seconds, i.validation_loss, np.empty((0, 0)))
+
+
+def _targets(y: Any, n_samples: int) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Class indices and the labels they stand for; rows of probabilities stay, with classes 0, 1, ..."""
+    array = np.asarray(y.to_numpy() if hasattr(y, "to_numpy") else y)
+    if array.ndim == 2 and array.shape[1] > 1:
+        return array, np.arange(array.shape[1])
+    codes, classes = check.labels(y, n_samples=n_samples)
+    if classes.size < 2:
+        seen = f"only the class {classes[0]!r}" if classes.size else "no label"
+        raise check.InputValueError(
+            f"y contains {seen}, expected at least two classes; there is nothing to tell apart."
+        )
+    return codes, classes
+
+
+def _class_weight(
+    given: str | Mapping[Any, float] | ArrayLike | None,
+    y: NDArray[Any],
+    classes: NDArray[Any],
+    sample_weight: ArrayLike | None,
+) -> Mapping[int, float] | ArrayLike | None:
+    """Weights in the order of the classes."""
+    if given is None:
+        return None
+    if isinstance(given, str):
+        check.choice("class_weight", given, ("balanced",))
+        weight = None if sample_weight is None else check.as_float64s("sample_weight", sample_weight)
+        if weight is not None and weight.shape != y.shape[:1]:
+            return None  # `Objective` says what is wrong with it
+        counts = np.bincount(y, weight, classes.size) if y.ndim == 1 else (weight if weight is not None else 1) @ y
+        return np.asarray(counts.sum() / (classes.size * np.maximum(counts, np.finfo(float).tiny)))
+    if isinstance(given, Mapping):
+        known = {label: k for k, label in enumerate(classes.tolist())}
+        odd = [label for label in given if label not in known]
+        if odd:
+            some = ", ".join(map(repr, list(known)[:10]))
+            raise check.InputValueError(f"class_weight names {odd[0]!r}, which is no label in y (labels: {some}).")
+        return {known[label]: weight for label, weight in given.items()}
+    return given
+
+
+def _start(init: Any, shape: tuple[int, int], classes: NDArray[Any]) -> Float64s:
+    if init is None:
+        return np.zeros(shape)
+    model = init.model if isinstance(init, FitResult) else init
+    if isinstance(model, SoftmaxModel):
+        if not np.array_equal(model.classes, classes):
+            raise check.InputValueError(
+                f"init has the classes {model.classes.tolist()[:10]}, but y has {classes.tolist()[:10]}; "
+                "start from a model of the same classes, or leave init out."
+            )
+        model = np.column_stack([model.coef, model.intercept])
+    return check.params(model, shape, name="init").copy()
+
+
+def _validation(
+    data: tuple[Any, Any], classes: NDArray[Any], names: tuple[str, ...] | None, X: NDArray[Any], n_threads: int | None
+) -> Objective:
+    if not isinstance(data, (tuple, list)) or len(data) != 2:
+        raise check.InputTypeError(f"validation_data is a {type(data).__name__}, expected a pair (X, y).")
+    array, given = check.frame(data[0])
+    check.same_features(given, names)
+    held_out = check.design(array, name="validation X", dtype=X.dtype, n_features=X.shape[1])
+    y, seen = _validation_targets(data[1], held_out.shape[0], classes)
+    return Objective(held_out, y, n_classes=seen, n_threads=n_threads)
+
+
+def _validation_targets(y: Any, n_samples: int, classes: NDArray[Any]) -> tuple[NDArray[Any], int]:
+    array = np.asarray(y.to_numpy() if hasattr(y, "to_numpy") else y)
+    if array.ndim == 2 and array.shape[1] > 1:
+        return array, classes.size
+    codes, seen = check.labels(y, n_samples=n_samples, name="validation y")
+    return check.positions(seen, classes)[codes], classes.size
+
+
+def _advice(solution: Solution, tol: float) -> str:
+    if "learning_rate" in solution.reason:
+        todo = "a smaller learning_rate, or none, so that it backtracks"
+    elif "max_iter" in solution.reason:
+        todo = "raise max_iter, scale the features, or add l2"
+    else:
+        todo = f"raise tol (now {tol:g}), scale the features, or use float64 data"
+    return (
+        f"the fit has not converged: {solution.reason}; gap {solution.gap:.3g} at objective {solution.objective:.6g}. "
+        f"What to do: {todo}."
+    )

@@ -1,0 +1,240 @@
+"""The command line: what each command prints, writes and returns."""
+
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import nbsoftmax as nbs
+from nbsoftmax import cli
+
+SPECIES = np.array(["setosa", "versicolor", "virginica"])
+
+
+@pytest.fixture
+def flowers(tmp_path):
+    """A CSV of three species and two measures; returns (path, X, labels)."""
+    rng = np.random.default_rng(0)
+    y = rng.integers(0, 3, 90)
+    X = np.round(rng.normal(size=(90, 2)) + 3 * y[:, None], 3)
+    path = tmp_path / "flowers.csv"
+    lines = ["length,width,species", *(f"{a},{b},{SPECIES[k]}" for (a, b), k in zip(X, y, strict=True))]
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return path, X, SPECIES[y]
+
+
+@pytest.fixture
+def model(flowers, tmp_path, capsys):
+    """A model trained on the flowers by the command line."""
+    path = tmp_path / "model.npz"
+    assert run("fit", flowers[0], "--target", "species", "--out", path, "--l2", 0.01, "--quiet") == 0
+    capsys.readouterr()
+    return path
+
+
+def run(*arguments):
+    return cli.main([str(a) for a in arguments])
+
+
+def refused(capsys, *arguments):
+    """Run a command that must fail on its input; return its one line."""
+    assert run(*arguments) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("nbsoftmax: ")
+    assert err.count("\n") == 1
+    return err
+
+
+def test_fit_saves_the_model_that_the_library_would_train(flowers, tmp_path, capsys):
+    path, X, y = flowers
+    assert run("fit", path, "--target", "species", "--out", tmp_path / "m.npz", "--C", 2) == 0
+    out, err = capsys.readouterr()
+    assert "converged after" in out
+    assert "iteration     1  objective" in err  # no terminal: plain lines
+    saved = nbs.SoftmaxModel.load(tmp_path / "m.npz")
+    assert np.array_equal(saved.coef, nbs.Trainer(l2=1 / (2 * len(y))).fit(X, y).model.coef)
+    assert saved.feature_names == ("length", "width")
+
+
+def test_fit_reads_npy_and_npz(flowers, tmp_path):
+    _, X, y = flowers
+    np.savez(tmp_path / "d.npz", X=X, y=y)
+    np.save(tmp_path / "X.npy", X)
+    np.save(tmp_path / "y.npy", y)
+    run("fit", tmp_path / "d.npz", "--out", tmp_path / "a.npz", "--l2", 0.1, "--quiet")
+    run("fit", tmp_path / "X.npy", "--labels", tmp_path / "y.npy", "--out", tmp_path / "b.npz", "--l2", 0.1, "--quiet")
+    first, second = nbs.SoftmaxModel.load(tmp_path / "a.npz"), nbs.SoftmaxModel.load(tmp_path / "b.npz")
+    assert np.array_equal(first.coef, second.coef)
+    assert first.classes.tolist() == SPECIES.tolist()
+
+
+def test_predict_writes_labels_probabilities_and_the_most_probable(flowers, model, tmp_path, capsys):
+    path, X, _ = flowers
+    loaded = nbs.SoftmaxModel.load(model)
+    assert run("predict", model, path) == 0
+    assert capsys.readouterr().out.splitlines() == ["label", *loaded.predict(X)]
+    assert run("predict", model, path, "--proba", "--out", tmp_path / "p.csv") == 0
+    lines = (tmp_path / "p.csv").read_text().splitlines()
+    assert lines[0] == "label,proba_setosa,proba_versicolor,proba_virginica"
+    assert np.array_equal([[float(f) for f in line.split(",")[1:]] for line in lines[1:]], loaded.predict_proba(X))
+    assert run("predict", model, path, "--top-k", 2) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "label_1,proba_1,label_2,proba_2"
+    labels, proba = loaded.top_k(X, 2)
+    assert lines[1] == f"{labels[0, 0]},{proba[0, 0]},{labels[0, 1]},{proba[0, 1]}"
+
+
+def test_evaluate_prints_scores_and_the_confusion_matrix(flowers, model, capsys):
+    path, X, y = flowers
+    assert run("evaluate", model, path, "--target", "species") == 0
+    out = capsys.readouterr().out
+    loaded = nbs.SoftmaxModel.load(model)
+    assert f"accuracy: {loaded.score(X, y):.4f}" in out
+    codes = np.searchsorted(SPECIES, y)
+    assert f"log-loss: {-np.log(loaded.predict_proba(X)[np.arange(len(y)), codes]).mean():.4f}" in out
+    predicted = loaded.predict(X)
+    for name in SPECIES:
+        precision = np.mean(y[predicted == name] == name)
+        recall = np.mean(predicted[y == name] == name)
+        assert any(
+            line.split() == [name, f"{precision:.4f}", f"{recall:.4f}", str((y == name).sum())]
+            for line in out.splitlines()
+        )
+    counts = [[str(np.sum((y == a) & (predicted == b))) for b in SPECIES] for a in SPECIES]
+    for name, row in zip(SPECIES, counts, strict=True):
+        assert any(line.split() == [name, *row] for line in out.splitlines())
+
+
+def test_demo_reaches_its_accuracy_and_says_where_things_are(tmp_path, capsys):
+    assert run("demo", "--out", tmp_path) == 0
+    out = capsys.readouterr().out
+    accuracy = float(next(line.split()[-1] for line in out.splitlines() if line.startswith("held-out accuracy")))
+    assert accuracy >= 0.95
+    assert "held-out log-loss: 0." in out
+    assert nbs.SoftmaxModel.load(tmp_path / "digits-model.npz").n_classes == 10
+    picture = tmp_path / "digits-model.png"
+    assert picture.exists() == (f"picture: {picture}" in out)
+
+
+def test_demo_without_matplotlib_says_how_to_get_the_picture(tmp_path, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    monkeypatch.setitem(sys.modules, "matplotlib.backends.backend_agg", None)
+    assert run("demo", "--out", tmp_path) == 0
+    assert 'pip install "nbsoftmax[plot]"' in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "is empty"),
+        ("length,width\n1,2\n", "no column 'species'"),
+        ("length,width,species\n1,2,a\n1,2\n", "line 3 has 2 fields"),
+        ("length,width,species\n1,2,a\n1,wide,b\n", "line 3 has 'wide' in column 'width'"),
+        ("length,width,species\n1,2,a\n1,nan,b\n", "nan at row 1, column 1"),
+        ("length,width,species\n1,2,a\n1,3,a\n", "only the class"),
+    ],
+)
+def test_fit_refuses_a_bad_csv_in_one_line(tmp_path, capsys, text, said):
+    path = tmp_path / "bad.csv"
+    path.write_text(text, encoding="utf-8")
+    assert said in refused(capsys, "fit", path, "--target", "species", "--out", tmp_path / "m.npz", "--quiet")
+    assert not (tmp_path / "m.npz").exists()
+
+
+def test_other_mistakes_are_refused_in_one_line(flowers, model, tmp_path, capsys):
+    path, X, y = flowers
+    np.save(tmp_path / "X.npy", X)
+    np.save(tmp_path / "y.npy", y)
+    out = tmp_path / "n.npz"
+    assert "--target" in refused(capsys, "fit", path, "--out", out)
+    assert "No such file" in refused(capsys, "fit", tmp_path / "none.csv", "--target", "species", "--out", out)
+    assert "folder of --out" in refused(capsys, "fit", path, "--target", "species", "--out", tmp_path / "no" / "m.npz")
+    assert "--labels" in refused(capsys, "fit", tmp_path / "X.npy", "--out", out)
+    assert "--C is -1" in refused(capsys, "fit", path, "--target", "species", "--out", out, "--C", -1)
+    assert "learning_rate" in refused(
+        capsys, "fit", path, "--target", "species", "--out", out, "--learning-rate", 0.1, "--quiet"
+    )
+    assert "is no model" in refused(capsys, "predict", path, path)
+    cut = tmp_path / "cut.npz"
+    cut.write_bytes(model.read_bytes()[:300])
+    assert "cut.npz is no model, or a damaged one" in refused(capsys, "evaluate", cut, path, "--target", "species")
+    other = tmp_path / "other.csv"
+    other.write_text("length,height\n1,2\n", encoding="utf-8")
+    assert "lacks the column 'width'" in refused(capsys, "predict", model, other)
+    np.save(tmp_path / "X3.npy", np.zeros((2, 3)))
+    assert "X has 3 features, but the model was trained on 2" in refused(capsys, "predict", model, tmp_path / "X3.npy")
+    assert "k is 9" in refused(capsys, "predict", model, path, "--top-k", 9)
+
+
+def test_unknown_options_exit_with_2():
+    with pytest.raises(SystemExit) as caught:
+        run("fit", "--no-such-option")
+    assert caught.value.code == 2
+
+
+def test_not_converging_is_said_and_the_model_saved(flowers, tmp_path, capsys):
+    path = tmp_path / "m.npz"
+    assert run("fit", flowers[0], "--target", "species", "--out", path, "--max-iter", 1, "--quiet") == 0
+    assert "NOT converged: max_iter reached" in capsys.readouterr().out
+    assert path.exists()
+
+
+def test_ctrl_c_saves_what_there_is(flowers, tmp_path, capsys, monkeypatch):
+    path = tmp_path / "m.npz"
+    monkeypatch.setattr(cli, "_progress", CtrlCAtTheThird)
+    assert run("fit", flowers[0], "--target", "species", "--out", path) == 130
+    assert "NOT converged: interrupted" in capsys.readouterr().out
+    assert nbs.SoftmaxModel.load(path).n_classes == 3
+
+
+class CtrlCAtTheThird:
+    """In place of the progress bar: Ctrl-C comes while the third iteration is shown."""
+
+    def __init__(self, *, quiet):
+        pass
+
+    def __enter__(self):
+        def show(now):
+            if now.iteration == 3:
+                raise KeyboardInterrupt
+
+        return show
+
+    def __exit__(self, *exception):
+        return False
+
+
+def in_a_process(*arguments, **options):
+    return subprocess.run(
+        [sys.executable, "-m", "nbsoftmax", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        check=False,
+        **options,
+    )
+
+
+def test_help_loads_nothing_heavy():
+    code = "import sys, nbsoftmax.cli as c\ntry: c.main(['--help'])\nexcept SystemExit: pass\n"
+    code += "print(sorted({'numpy', 'numba', 'scipy', 'rich'} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"
+    assert "demo" in done.stdout
+
+
+def test_wrong_input_is_one_line_and_exit_2_in_a_real_process(tmp_path):
+    done = in_a_process("predict", tmp_path / "none.npz", tmp_path / "none.csv")
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert "Traceback" not in done.stderr
+
+
+def test_the_demo_runs_in_a_real_process(tmp_path):
+    done = in_a_process("demo", cwd=tmp_path, env=os.environ)
+    assert done.returncode == 0
+    assert "held-out accuracy: 0.9" in done.stdout
+    assert (tmp_path / "digits-model.npz").exists()

@@ -1,0 +1,163 @@
+"""The model: predictions, and a file that an accident cannot destroy."""
+
+import os
+import zipfile
+
+import numpy as np
+import pytest
+
+import nbsoftmax as nbs
+from nbsoftmax import model as model_module
+from tests import reference
+
+
+def a_model(n_classes=4, n_features=3, seed=0, classes=None, names=None):
+    rng = np.random.default_rng(seed)
+    labels = np.arange(n_classes) if classes is None else classes
+    return nbs.SoftmaxModel(rng.normal(size=(n_classes, n_features)), rng.normal(size=n_classes), labels, names)
+
+
+def samples(n=50, n_features=3, dtype=np.float64):
+    return np.random.default_rng(1).normal(size=(n, n_features)).astype(dtype)
+
+
+def test_predictions_follow_from_the_logits():
+    model, X = a_model(), samples()
+    logits = X @ model.coef.T + model.intercept
+    proba = reference.softmax(logits)
+    # Sums of three products and a bias, in another order: a few eps of their size.
+    assert np.abs(model.decision_function(X) - logits).max() <= 16 * np.finfo(float).eps * np.abs(logits).max()
+    assert np.abs(model.predict_proba(X) - proba).max() <= 64 * np.finfo(float).eps
+    assert np.abs(model.predict_log_proba(X) - np.log(proba)).max() <= 64 * np.finfo(float).eps * np.abs(logits).max()
+    assert np.array_equal(model.predict(X), logits.argmax(axis=1))
+    assert model.score(X, logits.argmax(axis=1)) == 1.0
+
+
+def test_blocks_of_rows_make_no_difference(monkeypatch):
+    model, X = a_model(), samples(101)
+    whole = model.predict_proba(X)
+    monkeypatch.setattr(model_module, "BLOCK_ELEMENTS", 28)
+    assert np.abs(model.predict_proba(X) - whole).max() <= 8 * np.finfo(float).eps
+
+
+def test_float32_samples_give_float32_probabilities():
+    model, X = a_model(), samples(dtype=np.float32)
+    assert model.predict_proba(X).dtype == np.float32
+    assert np.abs(model.predict_proba(X) - model.predict_proba(X.astype(float))).max() <= 32 * np.finfo(np.float32).eps
+
+
+def test_top_k_is_sorted_and_breaks_ties_by_class():
+    model = nbs.SoftmaxModel(np.zeros((3, 1)), [0.0, 1.0, 0.0], ["a", "b", "c"])
+    labels, proba = model.top_k([[1.0]], 3)
+    assert labels.tolist() == [["b", "a", "c"]]
+    assert proba[0, 0] > proba[0, 1] == proba[0, 2]
+    assert np.array_equal(a_model().top_k(samples(), 1)[0][:, 0], a_model().predict(samples()))
+    with pytest.raises(nbs.InputValueError, match="k is 4, but the model has 3 classes"):
+        model.top_k([[1.0]], 4)
+
+
+def test_two_classes_equal_one_sigmoid():
+    model, X = a_model(2), samples()
+    coef, intercept = model.to_sigmoid()
+    assert np.abs(nbs.sigmoid(X @ coef + intercept) - model.predict_proba(X)[:, 1]).max() <= 16 * np.finfo(float).eps
+    with pytest.raises(nbs.InputValueError, match="4 classes"):
+        a_model(4).to_sigmoid()
+
+
+@pytest.mark.parametrize(
+    "classes", [[3, 5, 9, 11], ["bird", "cat", "dog", "émeu"], np.array([1, 2, 3, 4], np.uint8)], ids=str
+)
+def test_a_saved_model_comes_back_the_same(tmp_path, classes):
+    for names in (None, ("a", "b", "ü")):
+        model = a_model(classes=classes, names=names)
+        model.save(tmp_path / "model.anything")
+        again = nbs.SoftmaxModel.load(tmp_path / "model.anything")
+        assert np.array_equal(again.coef, model.coef)
+        assert np.array_equal(again.intercept, model.intercept)
+        assert np.array_equal(again.classes, model.classes)
+        assert again.classes.dtype == model.classes.dtype
+        assert again.feature_names == names
+
+
+def test_boolean_labels_come_back_as_booleans(tmp_path):
+    a_model(2, classes=[False, True]).save(tmp_path / "m.npz")
+    assert nbs.SoftmaxModel.load(tmp_path / "m.npz").classes.dtype == bool
+
+
+def test_an_interrupted_save_leaves_the_old_file_and_no_other(tmp_path, monkeypatch):
+    path = tmp_path / "m.npz"
+    a_model(seed=1).save(path)
+
+    def interrupted(*args, **kwargs):
+        args[0].write(b"half a model")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(np, "savez", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        a_model(seed=2).save(path)
+    assert os.listdir(tmp_path) == ["m.npz"]
+    assert np.array_equal(nbs.SoftmaxModel.load(path).coef, a_model(seed=1).coef)
+
+
+def test_files_that_are_no_model_are_refused(tmp_path):
+    good = tmp_path / "good.npz"
+    a_model().save(good)
+    content = good.read_bytes()
+    bad = tmp_path / "bad.npz"
+    for damage in (
+        b"",
+        b"text",
+        content[: len(content) // 2],
+        content[:-30],
+        content[:200] + b"x" * 40 + content[240:],
+    ):
+        bad.write_bytes(damage)
+        with pytest.raises(nbs.InputValueError, match=r"bad\.npz is no model"):
+            nbs.SoftmaxModel.load(bad)
+    np.savez(bad, something=np.zeros(3))
+    with pytest.raises(nbs.InputValueError, match="is no model of this library"):
+        nbs.SoftmaxModel.load(bad)
+    np.save(tmp_path / "array.npy", np.zeros(3))
+    with pytest.raises(nbs.InputValueError, match="is no model"):
+        nbs.SoftmaxModel.load(tmp_path / "array.npy")
+    with zipfile.ZipFile(bad, "w") as archive:
+        archive.writestr("format.npy", b"nonsense")
+    with pytest.raises(nbs.InputValueError, match="is no model"):
+        nbs.SoftmaxModel.load(bad)
+    with pytest.raises(FileNotFoundError):
+        nbs.SoftmaxModel.load(tmp_path / "none.npz")
+
+
+def test_the_wrong_number_of_features_is_named():
+    names = [f"pixel_{j}" for j in range(64)]
+    model = a_model(n_features=64, names=names)
+    with pytest.raises(
+        nbs.InputValueError, match=r"X has 12 features, but the model was trained on 64 \(first: 'pixel_0'\)"
+    ):
+        model.predict(np.zeros((2, 12)))
+
+
+def test_a_frame_with_features_in_another_order_is_refused():
+    pandas = pytest.importorskip("pandas")
+    model = a_model(names=("a", "b", "c"))
+    X = pandas.DataFrame(samples(), columns=["a", "b", "c"])
+    assert np.array_equal(model.predict(X), model.predict(X.to_numpy()))
+    with pytest.raises(nbs.InputValueError, match="another order"):
+        model.predict(X[["b", "a", "c"]])
+    with pytest.raises(nbs.InputValueError, match="lacks 'c'"):
+        model.predict(X.rename(columns={"c": "d"}))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (([[1.0, 2.0]], [0.0], [0]), "expected at least 2"),
+        (([[1.0], [2.0]], [0.0, 1.0], [1, 1]), "twice"),
+        (([[1.0], [np.nan]], [0.0, 1.0], [0, 1]), "NaN"),
+        (([[1.0], [2.0]], [0.0], [0, 1]), "intercept has shape"),
+        (([[1.0], [2.0]], [0.0, 1.0], [0, 1], ["a", "b"]), "2 feature_names"),
+    ],
+)
+def test_parts_that_make_no_model_are_refused(arguments, said):
+    with pytest.raises(nbs.InputValueError, match=said):
+        nbs.SoftmaxModel(*arguments)

@@ -1,0 +1,131 @@
+"""Solvers on their own: they reach the minimum, and say truly when they do not."""
+
+import numpy as np
+import pytest
+
+import nbsoftmax as nbs
+from nbsoftmax.solvers import gd, lbfgs
+from nbsoftmax.solvers.gap import gap, small_enough
+
+
+def no_watch(iteration, params, objective, grad_norm):
+    return None
+
+
+def problem(*, l2=0.1, fit_intercept=True, seed=0):
+    rng = np.random.default_rng(seed)
+    X = rng.normal(size=(120, 5))
+    y = (X @ rng.normal(size=(5, 3)) + rng.normal(size=(120, 3))).argmax(axis=1)
+    return nbs.Objective(X, y, n_classes=3, l2=l2, fit_intercept=fit_intercept)
+
+
+def minimum(objective):
+    """The minimum by plain Newton steps with a dense Hessian from products: nothing in common with the solvers."""
+    params = np.zeros(objective.shape)
+    for _ in range(50):
+        _, grad = objective.value_and_grad(params)
+        eye = np.eye(params.size).reshape(-1, *objective.shape)
+        hessian = np.stack([objective.hvp(params, v).ravel() for v in eye])
+        params = params - np.linalg.lstsq(hessian, grad.ravel(), rcond=1e-12)[0].reshape(objective.shape)
+    return objective.value(params)
+
+
+SOLVERS = {"gd": gd.solve, "lbfgs": lbfgs.solve}
+
+
+@pytest.mark.parametrize("name", SOLVERS)
+@pytest.mark.parametrize("fit_intercept", [True, False])
+def test_converged_means_within_tol_of_the_minimum(name, fit_intercept):
+    objective = problem(fit_intercept=fit_intercept)
+    best = minimum(objective)
+    solution = SOLVERS[name](objective, np.zeros(objective.shape), tol=1e-8, on_iteration=no_watch)
+    assert solution.converged
+    assert solution.reason == "converged"
+    assert solution.objective - best <= 1e-8 * best
+
+
+@pytest.mark.parametrize("name", SOLVERS)
+def test_what_a_solution_says_of_its_point_is_true(name):
+    objective = problem()
+    solution = SOLVERS[name](objective, np.zeros(objective.shape), tol=1e-6, on_iteration=no_watch)
+    value, grad = objective.value_and_grad(solution.params)
+    assert solution.objective == value
+    assert solution.grad_norm == np.linalg.norm(grad)
+    assert solution.converged == (solution.gap <= 1e-6 * value)
+
+
+def test_strong_convexity_bounds_the_gap_without_an_intercept():
+    objective = problem(fit_intercept=False)
+    best = minimum(objective)
+    rng = np.random.default_rng(1)
+    for _ in range(20):
+        params = rng.normal(size=objective.shape)
+        value, grad = objective.value_and_grad(params)
+        bound, kind = gap(objective, grad, [value])
+        assert kind == "strong-convexity"
+        assert value - best <= bound
+
+
+def test_gd_with_a_fixed_rate_is_the_plain_update():
+    objective = problem()
+    params = np.zeros(objective.shape)
+    for _ in range(7):
+        params = params - 0.3 * objective.value_and_grad(params)[1]
+    solution = gd.solve(
+        objective, np.zeros(objective.shape), tol=1e-12, max_iter=7, learning_rate=0.3, on_iteration=no_watch
+    )
+    assert np.array_equal(solution.params, params)
+    assert solution.n_iter == 7
+    assert not solution.converged
+
+
+def test_too_large_a_learning_rate_is_named_and_the_best_point_returned():
+    objective = problem()
+    start = np.zeros(objective.shape)
+    solution = gd.solve(objective, start, tol=1e-6, learning_rate=1e4, on_iteration=no_watch)
+    assert not solution.converged
+    assert "learning_rate" in solution.reason
+    assert np.isfinite(solution.params).all()
+    assert solution.objective <= objective.value(start)
+
+
+@pytest.mark.parametrize("name", SOLVERS)
+def test_max_iter_is_obeyed_and_named(name):
+    objective = problem()
+    solution = SOLVERS[name](objective, np.zeros(objective.shape), tol=1e-12, max_iter=3, on_iteration=no_watch)
+    assert solution.n_iter == 3
+    assert not solution.converged
+    assert "max_iter" in solution.reason
+
+
+@pytest.mark.parametrize("name", SOLVERS)
+def test_a_solver_stops_when_asked(name):
+    objective = problem()
+    solution = SOLVERS[name](
+        objective, np.zeros(objective.shape), tol=1e-12, on_iteration=lambda n, *_: "enough" if n == 4 else None
+    )
+    assert solution.n_iter == 4
+    assert solution.reason == "enough"
+
+
+@pytest.mark.parametrize("name", SOLVERS)
+def test_starting_at_the_minimum_stays_there(name):
+    objective = problem()
+    first = SOLVERS[name](objective, np.zeros(objective.shape), tol=1e-10, on_iteration=no_watch)
+    again = SOLVERS[name](objective, first.params, tol=1e-9, on_iteration=no_watch)
+    assert again.converged
+    assert again.n_iter <= 2
+    assert again.objective <= first.objective
+
+
+def test_an_impossible_tolerance_ends_at_float_precision_without_claiming_convergence():
+    objective = problem()
+    solution = lbfgs.solve(objective, np.zeros(objective.shape), tol=1e-300, max_iter=2000, on_iteration=no_watch)
+    assert not solution.converged or solution.gap == 0
+    assert solution.objective - minimum(objective) <= 1e-13 * solution.objective
+
+
+def test_convergence_has_one_meaning():
+    assert small_enough(1e-7, 1.0, 1e-6)
+    assert not small_enough(1e-5, 1.0, 1e-6)
+    assert small_enough(1e-19, 0.0, 1e-6)  # an objective of 0 leaves room for rounding

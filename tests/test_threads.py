@@ -1,0 +1,129 @@
+"""Results are a function of the data alone: bit for bit the same for every number of threads, and for callers at once.
+
+The shapes are large enough that the work is cut into many chunks and that threads are used at all.
+"""
+
+import multiprocessing
+import os
+import subprocess
+import sys
+import textwrap
+from concurrent.futures import ThreadPoolExecutor
+
+import numba
+import numpy as np
+import pytest
+
+import nbsoftmax as nbs
+
+THREADS = [1, 2, 3]
+DTYPES = [np.float32, np.float64]
+
+pytestmark = pytest.mark.skipif(
+    numba.config.NUMBA_NUM_THREADS < 3, reason="Numba was started with fewer than 3 threads (NUMBA_NUM_THREADS)"
+)
+
+
+@pytest.fixture
+def with_threads():
+    """Run a function with so many of Numba's threads; afterwards all is as before."""
+    before = numba.get_num_threads()
+
+    def run(n, f):
+        numba.set_num_threads(n)
+        return f()
+
+    yield run
+    numba.set_num_threads(before)
+
+
+def same_bits(results):
+    first = results[0]
+    for other in results[1:]:
+        for a, b in zip(first, other, strict=True):
+            assert np.asarray(a).tobytes() == np.asarray(b).tobytes()
+
+
+@pytest.mark.parametrize("K", [5, 100])  # rows in lanes, classes in lanes
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_functions_of_logits_do_not_depend_on_the_number_of_threads(K, dtype, with_threads):
+    rng = np.random.default_rng(K)
+    m = 400_001 // K
+    z, y, s = rng.normal(size=(m, K)).astype(dtype), rng.integers(0, K, m), rng.uniform(size=m)
+
+    def evaluate():
+        return (
+            nbs.softmax(z),
+            nbs.log_softmax(z),
+            nbs.logsumexp(z),
+            nbs.sigmoid(z),
+            nbs.log_sigmoid(z),
+            *nbs.cross_entropy_and_grad(z, y, sample_weight=s),
+            *nbs.cross_entropy_and_grad(z, y, label_smoothing=0.1, reduction="none"),
+            *nbs.binary_cross_entropy_and_grad(z[:, 0], y % 2, sample_weight=s),
+        )
+
+    same_bits([with_threads(n, evaluate) for n in THREADS])
+
+
+@pytest.mark.parametrize(("m", "N", "K"), [(5001, 20, 3), (3001, 33, 17), (1001, 9, 100)])
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_the_objective_does_not_depend_on_the_number_of_threads(m, N, K, dtype):
+    rng = np.random.default_rng(m)
+    X, y, s = rng.normal(size=(m, N)).astype(dtype), rng.integers(0, K, m), rng.uniform(size=m)
+    params, v = rng.normal(size=(2, K, N + 1))
+
+    def evaluate(n):
+        J = nbs.Objective(X, y, n_classes=K, sample_weight=s, l2=0.1, n_threads=n)
+        return J.value(params), *J.value_and_grad(params), J.hvp(params, v)
+
+    same_bits([evaluate(n) for n in [*THREADS, None]])
+
+
+def test_an_evaluation_leaves_numbas_number_of_threads_as_it_was(with_threads):
+    z = np.zeros((5000, 20))
+    params = np.zeros((2, 21))
+    with_threads(2, lambda: nbs.Objective(z, np.arange(5000) % 2, n_threads=3).value_and_grad(params))
+    assert numba.get_num_threads() == 2
+
+
+def test_several_callers_at_once_get_what_each_gets_alone():
+    rng = np.random.default_rng(0)
+    problems = [(rng.normal(size=(4000, 12)), rng.integers(0, 6, 4000), rng.normal(size=(6, 13))) for _ in range(6)]
+
+    def evaluate(problem):
+        X, y, params = problem
+        return *nbs.Objective(X, y, n_classes=6).value_and_grad(params), nbs.softmax(X), nbs.sigmoid(X)
+
+    alone = [evaluate(p) for p in problems]
+    with ThreadPoolExecutor(6) as pool:
+        at_once = list(pool.map(evaluate, problems * 3))
+    for i, results in enumerate(at_once):
+        same_bits([alone[i % 6], results])
+
+
+@pytest.mark.skipif("fork" not in multiprocessing.get_all_start_methods(), reason="this system has no fork")
+def test_a_forked_child_computes_what_its_parent_does():
+    script = """
+        import os, warnings
+        import numpy as np
+        import nbsoftmax as nbs
+
+        z = np.random.default_rng(0).normal(size=(4000, 25))
+        expected = nbs.softmax(z)  # starts the threads, which a child does not inherit
+        warnings.simplefilter("ignore")
+        child = os.fork()
+        if child == 0:
+            os._exit(0 if np.array_equal(nbs.softmax(z), expected) else 1)
+        status = os.waitpid(child, 0)[1]
+        raise SystemExit(os.waitstatus_to_exitcode(status))
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(script)],
+        env=os.environ,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr

@@ -1,0 +1,269 @@
+"""The trainer: labels and frames of all kinds, true reports, the optimum that scikit-learn agrees with."""
+
+import warnings
+
+import numpy as np
+import pytest
+
+import nbsoftmax as nbs
+from nbsoftmax.data import digits
+
+
+def blobs(n=150, n_classes=3, n_features=4, seed=0):
+    rng = np.random.default_rng(seed)
+    centres = rng.normal(size=(n_classes, n_features))
+    y = rng.integers(0, n_classes, n)
+    return centres[y] + rng.normal(size=(n, n_features)), y
+
+
+def standardised(X):
+    X = X.astype(np.float64)
+    scale = X.std(axis=0)
+    return (X - X.mean(axis=0)) / np.where(scale > 0, scale, 1)
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        [7, -3, 20],
+        ["low", "mid", "high"],
+        np.array(["a", "b", "c"], object),
+        [2.0, 5.0, 9.0],
+        np.array([0, 1, 2], np.uint8),
+    ],
+    ids=["integers", "strings", "objects", "whole floats", "small integers"],
+)
+def test_labels_of_any_kind_give_the_same_fit_and_come_back(labels):
+    X, y = blobs()
+    labels = np.asarray(labels)
+    order = np.argsort(labels)  # classes are sorted: class k of the fit on indices is labels[order[k]]
+    plain = nbs.Trainer(l2=0.01).fit(X, y)
+    result = nbs.Trainer(l2=0.01).fit(X, labels[order][y])
+    assert np.array_equal(result.model.coef, plain.model.coef)
+    assert np.array_equal(result.model.predict(X), labels[order][plain.model.predict(X)])
+
+
+def test_boolean_labels_are_two_classes():
+    X, y = blobs(n_classes=2)
+    model = nbs.Trainer(l2=0.01).fit(X, y == 1).model
+    assert model.classes.tolist() == [False, True]
+    coef, intercept = model.to_sigmoid()
+    assert np.abs(nbs.sigmoid(X @ coef + intercept) - model.predict_proba(X)[:, 1]).max() <= 16 * np.finfo(float).eps
+
+
+def test_rows_of_probabilities_that_are_certain_equal_labels():
+    X, y = blobs()
+    hard = nbs.Trainer(l2=0.01, tol=1e-10).fit(X, y)
+    soft = nbs.Trainer(l2=0.01, tol=1e-10).fit(X, np.eye(3)[y])
+    assert abs(hard.objective - soft.objective) <= 1e-10 * hard.objective
+
+
+@pytest.mark.parametrize("library", ["pandas", "polars"])
+def test_frames_give_the_model_its_feature_names(library):
+    frames = pytest.importorskip(library)
+    X, y = blobs()
+    names = ["a", "b", "c", "d"]
+    frame = frames.DataFrame({name: X[:, j] for j, name in enumerate(names)})
+    result = nbs.Trainer(l2=0.01).fit(frame, frames.Series(y))
+    assert result.model.feature_names == tuple(names)
+    assert np.abs(result.model.coef - nbs.Trainer(l2=0.01).fit(X, y).model.coef).max() <= 1e-6
+    assert np.array_equal(result.model.predict(frame), result.model.predict(X))
+
+
+def test_the_report_is_true():
+    X, y = blobs()
+    result = nbs.Trainer(l2=0.01).fit(X, y)
+    objective = nbs.Objective(X, y, l2=0.01)
+    params = np.column_stack([result.model.coef, result.model.intercept])
+    value, grad = objective.value_and_grad(params)
+    assert result.objective == value
+    assert result.grad_norm == np.linalg.norm(grad)
+    assert result.converged
+    assert result.gap <= 1e-6 * value
+    history = result.history
+    assert {len(entries) for entries in history.values()} == {result.n_iter}
+    assert history["objective"][-1] == value
+    assert history["grad_norm"][-1] == result.grad_norm
+    assert (np.diff(history["seconds"]) >= 0).all()
+    assert history["seconds"][-1] <= result.seconds
+
+
+def test_not_converging_is_said_with_what_to_do():
+    X, y = blobs()
+    with pytest.warns(nbs.ConvergenceWarning, match="raise max_iter"):
+        result = nbs.Trainer(max_iter=2).fit(X, y)
+    assert not result.converged
+    assert result.n_iter == 2
+    with pytest.warns(nbs.ConvergenceWarning, match="smaller learning_rate"):
+        result = nbs.Trainer(solver="gd", learning_rate=1e6).fit(X * 100, y)
+    assert np.isfinite(result.model.coef).all()
+
+
+def test_no_warning_where_it_converged():
+    X, y = blobs()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert nbs.Trainer(l2=0.1).fit(X, y).converged
+        assert nbs.Trainer(l2=0.1, solver="gd").fit(X, y).converged
+
+
+def test_callbacks_see_every_iteration_and_can_stop():
+    X, y = blobs()
+    seen = []
+
+    def watch(now):
+        seen.append((now.iteration, now.objective, now.params.shape))
+        return now.iteration == 5
+
+    result = nbs.Trainer(callbacks=[watch]).fit(X, y)
+    assert [n for n, *_ in seen] == [1, 2, 3, 4, 5]
+    assert seen[-1] == (5, result.objective, (3, 5))
+    assert not result.converged
+    assert result.reason == "stopped by a callback"
+
+
+def test_ctrl_c_returns_what_there_is_and_says_so():
+    X, y = blobs()
+
+    def interrupt(now):
+        if now.iteration == 4:
+            raise KeyboardInterrupt
+
+    result = nbs.Trainer(callbacks=[interrupt]).fit(X, y)
+    params = np.column_stack([result.model.coef, result.model.intercept])
+    assert not result.converged
+    assert result.reason == "interrupted"
+    assert result.n_iter == 4
+    assert result.objective == nbs.Objective(X, y).value(params) == result.history["objective"][-1]
+
+
+def test_a_warm_start_at_the_optimum_needs_no_work():
+    X, y = blobs()
+    cold = nbs.Trainer(l2=0.01, tol=1e-9).fit(X, y)
+    for init in (cold, cold.model, np.column_stack([cold.model.coef, cold.model.intercept])):
+        warm = nbs.Trainer(l2=0.01, tol=1e-8).fit(X, y, init=init)
+        assert warm.converged
+        assert warm.n_iter < cold.n_iter / 2
+    with pytest.raises(nbs.InputValueError, match="same classes"):
+        nbs.Trainer().fit(X, y + 1, init=cold)
+    with pytest.raises(nbs.InputValueError, match="init has shape"):
+        nbs.Trainer().fit(X, y, init=np.zeros((2, 2)))
+
+
+def test_validation_loss_is_in_the_history():
+    X, y = blobs(200)
+    result = nbs.Trainer(l2=0.01).fit(X[:150], y[:150], validation_data=(X[150:], y[150:]))
+    expected = nbs.cross_entropy(result.model.decision_function(X[150:]), y[150:])
+    assert abs(result.history["validation_loss"][-1] - expected) <= 1e-12
+    with pytest.raises(nbs.InputValueError, match="not trained on"):
+        nbs.Trainer().fit(X[:150], y[:150], validation_data=(X[150:], y[150:] + 7))
+
+
+def test_class_weights_by_label_by_order_and_balanced_agree():
+    X, y = blobs()
+    names = np.array(["a", "b", "c"])[y]
+    counts = np.bincount(y)
+    weights = len(y) / (3 * counts)
+    fits = [
+        nbs.Trainer(l2=0.01, tol=1e-10, class_weight=w).fit(X, names).objective
+        for w in ("balanced", dict(zip("abc", weights, strict=True)), weights)
+    ]
+    assert np.ptp(fits) <= 1e-9
+    with pytest.raises(nbs.InputValueError, match="'d', which is no label"):
+        nbs.Trainer(class_weight={"d": 2.0}).fit(X, names)
+
+
+def test_without_an_intercept_it_stays_zero():
+    X, y = blobs()
+    result = nbs.Trainer(l2=0.01, fit_intercept=False).fit(X, y, init=np.ones((3, 5)))
+    assert (result.model.intercept == 0).all()
+    assert result.gap_kind == "strong-convexity"
+
+
+def test_dtype_converts_the_samples():
+    X, y = blobs()
+    narrow = nbs.Trainer(l2=0.01, dtype="float32").fit(X, y)
+    wide = nbs.Trainer(l2=0.01).fit(X, y)
+    assert 0 < np.abs(narrow.model.coef - wide.model.coef).max() <= 1e-3
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "said"),
+    [
+        ({"solver": "adam"}, nbs.InputValueError, "'adam', expected one of 'auto'"),
+        ({"l2": -1.0}, nbs.InputValueError, "l2 is -1"),
+        ({"l2": "much"}, nbs.InputTypeError, "l2 is 'much'"),
+        ({"l1": 0.5}, nbs.InputValueError, "no solver for l1"),
+        ({"tol": 0.0}, nbs.InputValueError, "tol is 0"),
+        ({"tol": float("nan")}, nbs.InputValueError, "tol is nan"),
+        ({"max_iter": 0}, nbs.InputValueError, "max_iter is 0"),
+        ({"max_iter": 2.5}, nbs.InputTypeError, "max_iter is 2.5"),
+        ({"learning_rate": 0.1}, nbs.InputValueError, "learning_rate is for"),
+        ({"batch_size": 32}, nbs.InputValueError, "no mini-batches"),
+        ({"label_smoothing": 1.5}, nbs.InputValueError, "label_smoothing is 1.5"),
+        ({"n_threads": 10_000}, nbs.InputValueError, "NUMBA_NUM_THREADS"),
+        ({"device": "tpu"}, nbs.InputValueError, "device is 'tpu'"),
+        ({"dtype": "int8"}, nbs.InputTypeError, "expected float32 or float64"),
+        ({"callbacks": print}, nbs.InputTypeError, "sequence of functions"),
+        ({"callbacks": [3]}, nbs.InputTypeError, "cannot be called"),
+        ({"fit_intercept": "yes"}, nbs.InputTypeError, "True or False"),
+        ({"random_state": -1}, nbs.InputValueError, "random_state is -1"),
+    ],
+)
+def test_options_out_of_range_are_refused(options, error, said):
+    with pytest.raises(error, match=said):
+        nbs.Trainer(**options)
+
+
+@pytest.mark.parametrize(
+    ("X", "y", "error", "said"),
+    [
+        (np.zeros(3), [0, 1, 0], nbs.InputValueError, "1 dimension"),
+        (np.zeros((3, 2)), [0, 1], nbs.InputValueError, "X has 3 rows, but y has 2 labels"),
+        ([[0.0, 1.0], [np.nan, 2.0]], [0, 1], nbs.InputValueError, "nan at row 1, column 0"),
+        ([[0.0, 1.0], [3.0, -np.inf]], [0, 1], nbs.InputValueError, "-inf at row 1, column 1"),
+        (np.zeros((3, 2)), [5, 5, 5], nbs.InputValueError, "only the class 5|only the class np.int64"),
+        (np.zeros((0, 2)), [], nbs.InputValueError, "no label"),
+        (np.zeros((3, 2), object), [0, 1, 0], nbs.InputTypeError, "object"),
+        (np.zeros((3, 2), complex), [0, 1, 0], nbs.InputTypeError, "complex"),
+        ([["a", "b"], ["c", "d"]], [0, 1], nbs.InputTypeError, "expected float32 or float64"),
+        (np.zeros((3, 2)), [0.5, 1.0, 0.0], nbs.InputValueError, "continuous"),
+        (np.zeros((3, 2)), [0.0, 1.0, np.nan], nbs.InputValueError, "nan at row 2"),
+        (np.zeros((3, 2)), ["a", None, "b"], nbs.InputTypeError, "several kinds"),
+        (np.zeros((2, 2)), [[0.5, 0.6], [1.0, 0.0]], nbs.InputValueError, "row 0 is no probability"),
+        ([[1.0, 2.0], [3.0]], [0, 1], nbs.InputValueError, "rectangular"),
+    ],
+)
+def test_bad_data_is_refused(X, y, error, said):
+    with pytest.raises(error, match=said):
+        nbs.Trainer().fit(X, y)
+
+
+@pytest.mark.parametrize("weight", [[-1.0, 1.0, 1.0], [np.nan, 1.0, 1.0], [0.0, 0.0, 0.0], [1.0, 1.0]])
+def test_bad_sample_weights_are_refused(weight):
+    with pytest.raises(nbs.InputValueError, match="sample_weight"):
+        nbs.Trainer().fit(np.eye(3), [0, 1, 0], sample_weight=weight)
+
+
+def test_on_digits_the_optimum_is_that_of_scikit_learn():
+    linear_model = pytest.importorskip("sklearn.linear_model")
+    X, y = digits.load()
+    X = X / 16
+    agree_with(linear_model, X, y, C=1.0)
+
+
+@pytest.mark.parametrize("name", ["satellite", "letterrecognition"])
+def test_on_real_data_the_optimum_is_that_of_scikit_learn(name, shared_data):
+    linear_model = pytest.importorskip("sklearn.linear_model")
+    X, y = shared_data(name)
+    agree_with(linear_model, standardised(X), y, C=1.0)
+
+
+def agree_with(linear_model, X, y, *, C):
+    l2 = 1 / (C * len(y))
+    result = nbs.Trainer(l2=l2).fit(X, y)
+    assert result.converged
+    theirs = linear_model.LogisticRegression(C=C, tol=1e-10, max_iter=200, solver="newton-cholesky").fit(X, y)
+    objective = nbs.Objective(X, y, l2=l2)
+    best = objective.value(np.column_stack([theirs.coef_, theirs.intercept_]))
+    assert abs(result.objective - best) <= 1e-6 * best
