@@ -236,16 +236,18 @@ def targets(
             f"y has dtype {array.dtype} and 1 dimension: class indices must be integers (y.astype(int)), "
             "and probabilities need shape (n_samples, n_classes)."
         )
-    labels = array.astype(np.int64)
-    ignored = np.zeros(labels.shape, bool) if ignore_index is None else labels == ignore_index
-    bad = ((labels < 0) | (labels >= n_classes)) & ~ignored
+    no_proba = np.empty((0, 0), dtype)
+    if array.size == 0 or (array.min() >= 0 and array.max() < n_classes and ignore_index is None):
+        return Targets(array.astype(np.int32), no_proba)  # the common case, without masks of a million rows
+    ignored = np.zeros(array.shape, bool) if ignore_index is None else array == ignore_index
+    bad = ((array < 0) | (array >= n_classes)) & ~ignored
     if bad.any():
         i = int(np.argmax(bad))
         raise InputValueError(
-            f"y contains class {labels[i]} at row {i}, expected 0 to {n_classes - 1}; "
+            f"y contains class {array[i]} at row {i}, expected 0 to {n_classes - 1}; "
             "count classes from 0, or name the value in ignore_index."
         )
-    return Targets(np.where(ignored, -1, labels).astype(np.int32), np.empty((0, 0), dtype))
+    return Targets(np.where(ignored, -1, array).astype(np.int32), no_proba)
 
 
 def _ignore_index(value: Any) -> None:
@@ -311,7 +313,7 @@ def weighted_targets(
     e = number("label_smoothing", label_smoothing, low=0.0, high=1.0)
     w = by_class if by_class.size else np.ones(n_classes)
     kind = PROBA if target.soft else INDEX_SMOOTHED if by_class.size or e > 0 else INDEX
-    if target.soft:
+    if target.soft or (ignore_index is None and not by_class.size):
         total = float(weight.sum()) if weight.size else float(n_samples)
     else:
         seen = target.labels >= 0

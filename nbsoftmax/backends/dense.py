@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 
 from nbsoftmax.check import INDEX, PROBA, Float64s, Floats, WeightedTargets
 from nbsoftmax.kernels import linear, rows
+from nbsoftmax.kernels.blas import one_thread
 from nbsoftmax.kernels.jit import launch
 from nbsoftmax.kernels.simd import lanes
 
@@ -17,6 +19,11 @@ from nbsoftmax.kernels.simd import lanes
 CHUNK_WORK = 2**17
 MOST_CHUNKS = 64
 PARTIAL_BYTES = 48 * 2**20
+
+
+# From here on BLAS beats the register tiles: weights and gradient no longer stay in cache, and BLAS takes more rows
+# at a time. Measured for 1000 features: tiles 2% faster with 500 classes, BLAS 25% faster with 1000.
+FAT_CLASSES, FAT_FEATURES = 600, 64
 
 
 class DenseBackend:
@@ -57,6 +64,7 @@ class DenseBackend:
         chunks = min(work // CHUNK_WORK, MOST_CHUNKS, PARTIAL_BYTES // (8 * self.n_classes * (self.n_features + 1)))
         self._n_chunks = max(1, chunks // 8 * 8 if chunks > 8 else chunks)
         self._work = work
+        self._fat = self.n_classes >= FAT_CLASSES and self.n_features >= FAT_FEATURES
 
     def loss(self, params: Float64s) -> float:
         """sum_i s_i L_i."""
@@ -71,11 +79,10 @@ class DenseBackend:
     def hess_vec(self, params: Float64s, v: Float64s) -> Float64s:
         """The Hessian of the loss at `params`, times v, in one pass over the rows."""
         gradient = self._new_gradient()
-        launch(
+        self._launch(
             linear.hess_vec_serial,
             linear.hess_vec_parallel,
             3 * self._work,
-            self.n_threads,
             self._n_chunks,
             self._rows,
             self._weights(params),
@@ -84,17 +91,17 @@ class DenseBackend:
             self.n_classes,
             self._curvature,
             self.fit_intercept,
+            self._fat,
             gradient,
         )
         return self._first(gradient)
 
     def _loss(self, params: Float64s, gradient: Float64s, *, want_grad: bool) -> float:
         partial = np.zeros(self._n_chunks)
-        launch(
+        self._launch(
             linear.loss_and_grad_serial,
             linear.loss_and_grad_parallel,
             2 * self._work,
-            self.n_threads,
             self._rows,
             self._weights(params),
             self._w_stride,
@@ -102,10 +109,15 @@ class DenseBackend:
             self._target,
             self.fit_intercept,
             want_grad,
+            self._fat,
             partial,
             gradient,
         )
         return float(partial.sum())
+
+    def _launch(self, serial: Any, parallel: Any, work: int, *arguments: Any) -> None:
+        with one_thread() if self._fat else nullcontext():
+            launch(serial, parallel, work, self.n_threads, *arguments)
 
     def _weights(self, params: Float64s) -> NDArray[Any]:
         """The parameters as the kernels read them: (n_features + 1, w_stride) in the dtype of X, flat, bias last."""

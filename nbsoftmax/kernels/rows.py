@@ -19,6 +19,7 @@ from numba import prange
 
 from nbsoftmax.kernels.jit import inlined, jit
 from nbsoftmax.kernels.simd import (
+    element,
     fma,
     head,
     lane_numbers,
@@ -144,10 +145,18 @@ def row_shift(z, i, n_classes):
 
 @inlined
 def row_exp(z, i, n_classes, c, keep, out, o):
-    """Sum of exp(z - c) over the row; where `keep`, the terms go to `out`."""
+    """Sum of exp(z - c) over the row, and the terms of its last, incomplete vector (0 beyond the row).
+
+    Where `keep`, the other terms go to `out`. The last ones stay in a register: reading back what a masked store has
+    just written waits for the store to retire, a hundred cycles in which nothing else happens.
+    """
     width = lanes(z)
     whole = n_classes // width * width
     total = 0.0
+    last = filled(z, 0)
+    if whole < n_classes:
+        last = head(exp(below(load_part(z, i + whole, n_classes - whole, 0.0), c)), n_classes - whole)
+        total = sum_of(last) + 0.0
     for start in range(0, whole, SEGMENT * width):
         s = filled(z, 0)
         for k in range(start, min(whole, start + SEGMENT * width), width):
@@ -156,24 +165,18 @@ def row_exp(z, i, n_classes, c, keep, out, o):
                 store(out, o + k, e)
             s += e
         total += sum_of(s)
-    if whole < n_classes:
-        rest = n_classes - whole
-        e = head(exp(below(load_part(z, i + whole, rest, 0.0), c)), rest)
-        if keep:
-            store_part(out, o + whole, e, rest)
-        total += sum_of(e)
-    return total
+    return total, last
 
 
 @inlined
-def row_scale(out, o, n_classes, factor):
+def row_scale(out, o, n_classes, factor, last):
+    """Multiply the kept terms of a row, and `last` in its place, by a factor."""
     width = lanes(out)
     whole = n_classes // width * width
     for k in range(0, whole, width):
         store(out, o + k, load(out, o + k) * factor)
     if whole < n_classes:
-        rest = n_classes - whole
-        store_part(out, o + whole, load_part(out, o + whole, rest, 0.0) * factor, rest)
+        store_part(out, o + whole, last * factor, n_classes - whole)
 
 
 # --- softmax, log-softmax, log-sum-exp --------------------------------------------------------------
@@ -195,8 +198,8 @@ def softmax_rows(z, out, n_classes, low, high):
             empty_tile(tile, out, i * n_classes, n_classes, n_rows, n_classes)
     else:
         for at in range(low * n_classes, high * n_classes, n_classes):
-            total = row_exp(z, at, n_classes, row_shift(z, at, n_classes), True, out, at)
-            row_scale(out, at, n_classes, 1.0 / total)
+            total, last = row_exp(z, at, n_classes, row_shift(z, at, n_classes), True, out, at)
+            row_scale(out, at, n_classes, 1.0 / total, last)
 
 
 @jit
@@ -217,7 +220,7 @@ def log_softmax_rows(z, out, n_classes, low, high):
         whole = n_classes // width * width
         for at in range(low * n_classes, high * n_classes, n_classes):
             c = filled(z, row_shift(z, at, n_classes))
-            log_s = log(filled(z, row_exp(z, at, n_classes, c, False, out, at)))
+            log_s = log(filled(z, row_exp(z, at, n_classes, c, False, out, at)[0]))
             for k in range(at, at + whole, width):
                 store(out, k, below(load(z, k), c) - log_s)
             if whole < n_classes:
@@ -240,7 +243,7 @@ def logsumexp_rows(z, out, n_classes, low, high):
         for i in range(low, high):
             at = i * n_classes
             c = filled(z, row_shift(z, at, n_classes))
-            store_part(out, i, c + log(filled(z, row_exp(z, at, n_classes, c, False, z, at))), 1)
+            store_part(out, i, c + log(filled(z, row_exp(z, at, n_classes, c, False, z, at)[0])), 1)
 
 
 # --- cross-entropy ----------------------------------------------------------------------------------
@@ -338,28 +341,34 @@ def row_target(i, k, rest, n_classes, label, target):
     return t
 
 
+@inlined
+def losses_of(buffer, width, n, losses, first):
+    """Losses of n rows from their sums s, dots, masses and weights in `buffer`, one logarithm for all; their sum."""
+    s, dot, mass, w = load(buffer, 0), load(buffer, width), load(buffer, 2 * width), load(buffer, 3 * width)
+    loss = head(where(w > 0.0, (mass * log(s) - dot) * w, 0.0), n)
+    if losses.size > 0:
+        store_part(losses, first, loss, n)
+    return sum_of(to_doubles(loss))
+
+
 @jit
 def cross_entropy_wide(
-    z, zi, stride, n_rows, n_classes, first, target, scale, losses, want_grad, out, oi, out_stride
+    z, zi, stride, n_rows, n_classes, first, target, scale, losses, want_grad, out, oi, out_stride, buffer
 ):  # fmt: skip
     """`cross_entropy_rows` with classes in lanes."""
     width = lanes(z)
     total = 0.0
     for r in range(n_rows):
-        i, at, o = first + r, zi + r * stride, oi + r * out_stride
+        i, at, o, lane = first + r, zi + r * stride, oi + r * out_stride, r % width
         label = label_of(i, target)
-        if label < 0:
-            if losses.size > 0:
-                losses[i] = 0.0
-            if want_grad:
-                out[o : o + n_classes] = 0.0
-            continue
-        w = weight_of(i, target.weight)
+        w = weight_of(i, target.weight) if label >= 0 else 0.0
         c = row_shift(z, at, n_classes)
         mass, dot = 1.0, 0.0
         if target.kind == INDEX:
-            dot = z[at + label] - c if z[at + label] != c else 0.0
-        else:
+            if label >= 0:
+                z_y = element(z, at + label)
+                dot = z_y - c if z_y != c else 0.0
+        elif label >= 0:
             masses, dots = filled(z, 0), filled(z, 0)
             for k in range(0, n_classes, width):
                 rest = min(width, n_classes - k)
@@ -368,23 +377,25 @@ def cross_entropy_wide(
                 masses += t
                 dots += where(t > 0.0, t * d, 0.0)
             mass, dot = sum_of(masses), sum_of(dots)
-        s = row_exp(z, at, n_classes, c, want_grad, out, o)
-        loss = (mass * max_of(log(filled(z, s))) - dot) * w
-        total += loss
-        if losses.size > 0:
-            losses[i] = loss
+        s, last = row_exp(z, at, n_classes, c, want_grad, out, o)
+        buffer[lane], buffer[width + lane] = s, dot
+        buffer[2 * width + lane], buffer[3 * width + lane] = mass, w
+        if lane == width - 1 or r == n_rows - 1:
+            total += losses_of(buffer, width, lane + 1, losses, i - lane)
         if want_grad:
             w = w * scale
-            factor = mass * w / s
-            if target.kind == INDEX:
-                row_scale(out, o, n_classes, factor)
-                out[o + label] -= w
+            if label < 0:
+                for k in range(o, o + n_classes):
+                    out[k] = 0.0
             else:
-                for k in range(0, n_classes, width):
-                    rest = min(width, n_classes - k)
-                    t = row_target(i, k, rest, n_classes, label, target)
-                    g = load_part(out, o + k, rest, 0.0) * factor - t * w
-                    store_part(out, o + k, g, rest)
+                row_scale(out, o, n_classes, mass * w / s, last)
+                if target.kind == INDEX:
+                    out[o + label] -= w
+                else:
+                    for k in range(0, n_classes, width):
+                        rest = min(width, n_classes - k)
+                        t = row_target(i, k, rest, n_classes, label, target)
+                        store_part(out, o + k, load_part(out, o + k, rest, 0.0) - t * w, rest)
     return total
 
 
@@ -404,7 +415,7 @@ def cross_entropy_rows(
             proba_tile,
         )  # fmt: skip
     return cross_entropy_wide(
-        z, zi, stride, n_rows, n_classes, first, target, scale, losses, want_grad, out, oi, out_stride
+        z, zi, stride, n_rows, n_classes, first, target, scale, losses, want_grad, out, oi, out_stride, tile
     )
 
 
@@ -438,12 +449,13 @@ def curvature_rows(z, u, stride, n_rows, n_classes, first, curvature, tile, u_ti
     else:
         for r in range(n_rows):
             at = r * stride
-            scale = 1.0 / row_exp(z, at, n_classes, row_shift(z, at, n_classes), True, z, at)
+            total, last = row_exp(z, at, n_classes, row_shift(z, at, n_classes), True, z, at)
+            row_scale(z, at, n_classes, 1.0 / total, last)
             mean = filled(z, 0)
             for k in range(0, n_classes, width):
                 rest = min(width, n_classes - k)
                 mean += load_part(z, at + k, rest, 0.0) * load_part(u, at + k, rest, 0.0)
-            shift, h = sum_of(mean) * scale, weight_of(first + r, curvature) * scale
+            shift, h = sum_of(mean), weight_of(first + r, curvature)
             for k in range(0, n_classes, width):
                 rest = min(width, n_classes - k)
                 d = load_part(z, at + k, rest, 0.0) * (load_part(u, at + k, rest, 0.0) - shift) * h

@@ -1,0 +1,108 @@
+"""The fused kernels of a linear model: every way of multiplying gives what plain float64 NumPy gives."""
+
+import numpy as np
+import pytest
+
+from nbsoftmax import check
+from nbsoftmax.backends.dense import DenseBackend
+from tests import reference
+
+DTYPES = [np.float32, np.float64]
+
+
+def backend(X, y, n_classes, *, n_threads=2, offset=None, **options):
+    target = check.weighted_targets(
+        y, len(X), n_classes, X.dtype, sample_weight=None, class_weight=None, label_smoothing=0.0
+    )
+    offset = np.empty((0, 0), X.dtype) if offset is None else offset
+    made = DenseBackend(X, target, offset=offset, fit_intercept=True, n_threads=n_threads)
+    for name, value in options.items():
+        setattr(made, name, value)
+    return made
+
+
+def problem(m, N, K, dtype, seed=0):
+    rng = np.random.default_rng(seed)
+    X, y = rng.normal(size=(m, N)).astype(dtype), rng.integers(0, K, m)
+    return X, y, rng.normal(size=(K, N + 1)) / np.sqrt(N), rng.normal(size=(K, N + 1))
+
+
+def expected(X, y, params, v, offset=0.0):
+    """Sums of losses, gradient and Hessian-vector product, float64."""
+    X1 = np.column_stack([X.astype(np.float64), np.ones(len(X))])
+    z = X1 @ params.T + offset
+    a = reference.softmax(z)
+    target = np.eye(len(params))[y]
+    u = X1 @ v.T
+    e = a * (u - (a * u).sum(axis=1, keepdims=True))
+    losses = reference.logsumexp(z - z[np.arange(len(y)), y][:, None])
+    return losses.sum(), (a - target).T @ X1, e.T @ X1
+
+
+def close(got, wanted, dtype):
+    # Products and sums of a block in the dtype of X: an error of some eps of the largest entry's size.
+    return np.abs(got - wanted).max() <= 256 * np.finfo(dtype).eps * max(1.0, np.abs(wanted).max())
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("fat", [False, True], ids=["tiles", "blas"])
+@pytest.mark.parametrize(
+    ("m", "N", "K"), [(1, 1, 2), (70, 65, 3), (33, 7, 17), (600, 33, 31), (300, 40, 130), (80, 70, 1000)]
+)
+def test_both_ways_of_multiplying_are_right(m, N, K, fat, dtype):
+    X, y, params, v = problem(m, N, K, dtype)
+    made = backend(X, y, K, _fat=fat)
+    loss, grad, product = expected(X, y, params, v)
+    got_loss, got_grad = made.loss_and_grad(params)
+    assert close(got_loss / m, loss / m, dtype)
+    assert close(made.loss(params) / m, loss / m, dtype)
+    assert close(got_grad, grad, dtype)
+    assert close(made.hess_vec(params, v), product, dtype)
+
+
+@pytest.mark.parametrize("fat", [False, True], ids=["tiles", "blas"])
+@pytest.mark.parametrize(
+    "layout",
+    [
+        np.asfortranarray,
+        lambda X: np.repeat(X, 2, axis=1)[:, ::2],
+        lambda X: np.repeat(X, 3, axis=0)[::3],
+        lambda X: X[::-1].copy()[::-1],
+        lambda X: X[:, ::-1].copy()[:, ::-1],
+        lambda X: np.column_stack([X, X])[:, : X.shape[1]],
+    ],
+    ids=["fortran", "every other column", "every third row", "rows backwards", "columns backwards", "left half"],
+)
+def test_every_layout_gives_the_same_bits(layout, fat):
+    X, y, params, v = problem(200, 70, 9, np.float64)
+    plain, other = backend(X, y, 9, _fat=fat), backend(layout(X), y, 9, _fat=fat)
+    assert np.array_equal(layout(X), X)
+    assert np.array_equal(plain.loss_and_grad(params)[1], other.loss_and_grad(params)[1])
+    assert np.array_equal(plain.hess_vec(params, v), other.hess_vec(params, v))
+
+
+def test_rows_that_overlap_in_memory_are_read_right():
+    series = np.random.default_rng(0).normal(size=300)
+    X = np.lib.stride_tricks.sliding_window_view(series, 70)
+    _, y, params, v = problem(len(X), 70, 5, np.float64)
+    for fat in (False, True):
+        made = backend(check.writeable_view(X), y, 5, _fat=fat)
+        assert close(made.loss_and_grad(params)[1], expected(X, y, params, v)[1], np.float64)
+
+
+@pytest.mark.parametrize("fat", [False, True], ids=["tiles", "blas"])
+def test_the_threads_do_not_show_in_the_bits(fat):
+    X, y, params, v = problem(3000, 70, 40, np.float64)
+    one, three = (backend(X, y, 40, n_threads=n, _fat=fat) for n in (1, 3))
+    assert np.array_equal(one.loss_and_grad(params)[1], three.loss_and_grad(params)[1])
+    assert np.array_equal(one.hess_vec(params, v), three.hess_vec(params, v))
+
+
+def test_blas_gets_its_threads_back():
+    from threadpoolctl import threadpool_info
+
+    X, y, params, _ = problem(100, 70, 9, np.float64)
+    before = [pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"]
+    backend(X, y, 9, _fat=True).loss_and_grad(params)
+    after = [pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"]
+    assert after[: len(before)] == before
