@@ -106,3 +106,24 @@ def test_blas_gets_its_threads_back():
     backend(X, y, 9, _fat=True).loss_and_grad(params)
     after = [pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"]
     assert after[: len(before)] == before
+
+
+@pytest.mark.parametrize("K", [5, 90])
+def test_products_at_one_point_are_the_same_bits_whether_probabilities_are_made_or_kept(K):
+    X, y, params, v = problem(300, 9, K, np.float64)
+    made, other = backend(X, y, K), -params
+    first, second, third = (made.hess_vec(params, v) for _ in range(3))  # made, made and kept, kept
+    assert np.array_equal(first, second)
+    assert np.array_equal(first, third)
+    assert close(made.hess_vec(other, v), expected(X, y, other, v)[2], np.float64)
+    assert np.array_equal(made.hess_vec(params, v), first)
+
+
+def test_probabilities_are_not_kept_beyond_their_budget(monkeypatch):
+    monkeypatch.setattr("nbsoftmax.backends.dense.KEPT_BYTES", 1000)
+    X, y, params, v = problem(300, 9, 5, np.float64)
+    made = backend(X, y, 5)
+    first, second, third = (made.hess_vec(params, v) for _ in range(3))
+    assert np.array_equal(first, second)
+    assert np.array_equal(first, third)
+    assert made._kept[1].size == 0

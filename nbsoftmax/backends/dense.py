@@ -18,7 +18,9 @@ from nbsoftmax.kernels.simd import lanes
 # Multiply-adds that are worth a chunk of their own, and the most that chunks may take for their sums.
 CHUNK_WORK = 2**17
 MOST_CHUNKS = 64
-PARTIAL_BYTES = 48 * 2**20
+PARTIAL_BYTES = 24 * 2**20
+# The most that probabilities kept for Hessian-vector products may take.
+KEPT_BYTES = 32 * 2**20
 
 
 # From here on BLAS beats the register tiles: weights and gradient no longer stay in cache, and BLAS takes more rows
@@ -59,6 +61,8 @@ class DenseBackend:
             target.labels, target.proba.reshape(-1), target.gain, target.floor, target.weight, target.kind
         )
         self._curvature = _curvature(target)
+        # A point and the probabilities (m * K,) there, or an empty array; replaced as a pair, never changed.
+        self._kept: tuple[Float64s, NDArray[Any]] = np.empty(0), np.empty(0, X.dtype)
         self._w_stride = -(-self.n_classes // lanes(X)) * lanes(X)
         work = self.n_samples * (self.n_features + 1) * self.n_classes
         chunks = min(work // CHUNK_WORK, MOST_CHUNKS, PARTIAL_BYTES // (8 * self.n_classes * (self.n_features + 1)))
@@ -79,6 +83,7 @@ class DenseBackend:
     def hess_vec(self, params: Float64s, v: Float64s) -> Float64s:
         """The Hessian of the loss at `params`, times v, in one pass over the rows."""
         gradient = self._new_gradient()
+        memory, kept = self._memory_for(params)
         self._launch(
             linear.hess_vec_serial,
             linear.hess_vec_parallel,
@@ -92,9 +97,29 @@ class DenseBackend:
             self._curvature,
             self.fit_intercept,
             self._fat,
+            memory,
+            kept,
             gradient,
         )
+        if memory == rows.KEEP:  # complete only now: another thread may ask meanwhile
+            self._kept = params.copy(), kept
         return self._first(gradient)
+
+    def _memory_for(self, params: Float64s) -> tuple[int, NDArray[Any]]:
+        """What the next product does with the probabilities, and the array for them (empty where it forgets).
+
+        Making them is a third of a product's work, and conjugate gradients ask for many products at one point: they
+        are kept from the second product on, where they fit KEPT_BYTES.
+        """
+        point, kept = self._kept
+        size = self.n_samples * self.n_classes
+        if not np.array_equal(point, params):
+            self._kept = params.copy(), np.empty(0, self.dtype)
+        elif kept.size:
+            return rows.KEPT, kept
+        elif size * self.dtype.itemsize <= KEPT_BYTES:
+            return rows.KEEP, np.empty(size, self.dtype)
+        return rows.FORGET, np.empty(0, self.dtype)
 
     def _loss(self, params: Float64s, gradient: Float64s, *, want_grad: bool) -> float:
         partial = np.zeros(self._n_chunks)

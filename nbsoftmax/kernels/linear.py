@@ -16,6 +16,7 @@ from numba import prange
 from nbsoftmax.kernels.blas import add_product
 from nbsoftmax.kernels.jit import jit
 from nbsoftmax.kernels.rows import (
+    KEPT,
     MOST_CLASSES_IN_TILE,
     aligned,
     chunk_bounds,
@@ -161,7 +162,9 @@ def loss_and_grad_chunk(chunk, rows, w, w_stride, n_classes, target, fit_interce
 
 
 @jit
-def hess_vec_chunk(chunk, n_chunks, rows, w, v, w_stride, n_classes, curvature, fit_intercept, fat, gradient):
+def hess_vec_chunk(
+    chunk, n_chunks, rows, w, v, w_stride, n_classes, curvature, fit_intercept, fat, memory, kept, gradient
+):  # fmt: skip
     """Hessian-vector product of one chunk of rows to the chunk's (K, N + 1) slice of `gradient`."""
     low, high = chunk_bounds(chunk, n_chunks, rows.n_rows)
     n_features = rows.n_features
@@ -173,12 +176,13 @@ def hess_vec_chunk(chunk, n_chunks, rows, w, v, w_stride, n_classes, curvature, 
     for start in range(low, high, size):
         n = min(size, high - start)
         block, at, stride = block_of(rows, start, n, pack, fat)
-        logits_of(block, at, stride, n, n_features, w, w_stride, 0, n_classes, z, ahead, fat)
-        logits_of(block, at, stride, n, n_features, v, w_stride, 0, n_classes, u, 0, fat)
-        add_offset(rows, start, n, n_classes, z, w_stride)
-        curvature_rows(z, u, w_stride, n, n_classes, start, curvature, tile, u_tile)
+        if memory != KEPT:
+            logits_of(block, at, stride, n, n_features, w, w_stride, 0, n_classes, z, ahead, fat)
+            add_offset(rows, start, n, n_classes, z, w_stride)
+        logits_of(block, at, stride, n, n_features, v, w_stride, 0, n_classes, u, ahead, fat)
+        curvature_rows(z, u, w_stride, n, n_classes, start, curvature, memory, kept, tile, u_tile)
         add_gradient(
-            block, at, stride, n, n_features, z, w_stride, 0, n_classes, fit_intercept, tile, narrow, gradient, gi, fat
+            block, at, stride, n, n_features, u, w_stride, 0, n_classes, fit_intercept, tile, narrow, gradient, gi, fat
         )  # fmt: skip
 
 
@@ -218,17 +222,31 @@ def loss_and_grad_parallel(rows, w, w_stride, n_classes, target, fit_intercept, 
 
 
 @jit
-def hess_vec_serial(n_chunks, rows, w, v, w_stride, n_classes, curvature, fit_intercept, fat, gradient):
+def hess_vec_serial(n_chunks, rows, w, v, w_stride, n_classes, curvature, fit_intercept, fat, memory, kept, gradient):
     for chunk in range(n_chunks):
-        hess_vec_chunk(chunk, n_chunks, rows, w, v, w_stride, n_classes, curvature, fit_intercept, fat, gradient)
+        hess_vec_chunk(
+            chunk, n_chunks, rows, w, v, w_stride, n_classes, curvature, fit_intercept, fat, memory, kept, gradient
+        )
     add_chunks(0, n_chunks, n_classes * (rows.n_features + 1), gradient)
 
 
 @jit(parallel=True)
-def hess_vec_parallel(n_chunks, rows, w, v, w_stride, n_classes, curvature, fit_intercept, fat, gradient):
+def hess_vec_parallel(n_chunks, rows, w, v, w_stride, n_classes, curvature, fit_intercept, fat, memory, kept, gradient):
     for chunk in prange(n_chunks):
         hess_vec_chunk(
-            np.int64(chunk), n_chunks, rows, w, v, w_stride, n_classes, curvature, fit_intercept, fat, gradient
+            np.int64(chunk),
+            n_chunks,
+            rows,
+            w,
+            v,
+            w_stride,
+            n_classes,
+            curvature,
+            fit_intercept,
+            fat,
+            memory,
+            kept,
+            gradient,
         )
     for k in prange(n_classes):
         add_chunks(np.int64(k), n_chunks, rows.n_features + 1, gradient)

@@ -422,44 +422,60 @@ def cross_entropy_rows(
 # --- curvature ----------------------------------------------------------------------------------------
 
 
-@jit
-def curvature_rows(z, u, stride, n_rows, n_classes, first, curvature, tile, u_tile):
-    """Replace logits by the Hessian of their loss times u: h a_k (u_k - sum_l a_l u_l), a = softmax(z), row by row.
+# What becomes of the probabilities that a Hessian-vector product needs: made and forgotten, made and kept, or kept
+# from an earlier product at the same point.
+FORGET, KEEP, KEPT = 0, 1, 2
 
-    `u` and `z` are blocks of rows `stride` apart; h = curvature[first + r], or 1 where `curvature` is empty.
+
+@jit
+def curvature_rows(z, u, stride, n_rows, n_classes, first, curvature, memory, kept, tile, u_tile):
+    """Replace u by the Hessian of the rows' losses times u: h a_k (u_k - sum_l a_l u_l), a = softmax(z).
+
+    `u` and `z` are blocks of rows `stride` apart; h = curvature[first + r], or 1 where `curvature` is empty. As
+    `memory` says, the probabilities go to or come from `kept` (m * K,); when they are KEPT, z is not looked at.
     """
     width = lanes(z)
     if n_classes <= MOST_CLASSES_IN_TILE:
         for r in range(0, n_rows, width):
-            n = min(width, n_rows - r)
-            fill_tile(z, r * stride, stride, n, n_classes, tile)
+            n, at = min(width, n_rows - r), (first + r) * n_classes
+            if memory == KEPT:
+                fill_tile(kept, at, n_classes, n, n_classes, tile)
+            else:
+                fill_tile(z, r * stride, stride, n, n_classes, tile)
+                scale = 1.0 / tile_exp(tile, n_classes, tile_shift(tile, n_classes))
+                for k in range(n_classes):
+                    store(tile, k * width, load(tile, k * width) * scale)
+                if memory == KEEP:
+                    empty_tile(tile, kept, at, n_classes, n, n_classes)
             fill_tile(u, r * stride, stride, n, n_classes, u_tile)
             h = filled(z, 1)
             if curvature.size > 0:
                 h = load_converted(curvature, first + r, n, 0.0, z)
-            scale = 1.0 / tile_exp(tile, n_classes, tile_shift(tile, n_classes))
             mean = filled(z, 0)
             for k in range(n_classes):
-                a = load(tile, k * width) * scale
-                store(tile, k * width, a)
-                mean = fma(a, load(u_tile, k * width), mean)
+                mean = fma(load(tile, k * width), load(u_tile, k * width), mean)
             for k in range(n_classes):
                 store(tile, k * width, load(tile, k * width) * (load(u_tile, k * width) - mean) * h)
-            empty_tile(tile, z, r * stride, stride, n, n_classes)
+            empty_tile(tile, u, r * stride, stride, n, n_classes)
     else:
         for r in range(n_rows):
-            at = r * stride
-            total, last = row_exp(z, at, n_classes, row_shift(z, at, n_classes), True, z, at)
-            row_scale(z, at, n_classes, 1.0 / total, last)
+            a, at, o = z, r * stride, r * stride
+            if memory == KEPT:
+                a, at = kept, (first + r) * n_classes
+            else:
+                total, last = row_exp(z, at, n_classes, row_shift(z, at, n_classes), True, z, at)
+                row_scale(z, at, n_classes, 1.0 / total, last)
+                if memory == KEEP:
+                    kept[(first + r) * n_classes : (first + r + 1) * n_classes] = z[at : at + n_classes]
             mean = filled(z, 0)
             for k in range(0, n_classes, width):
                 rest = min(width, n_classes - k)
-                mean += load_part(z, at + k, rest, 0.0) * load_part(u, at + k, rest, 0.0)
+                mean += load_part(a, at + k, rest, 0.0) * load_part(u, o + k, rest, 0.0)
             shift, h = sum_of(mean), weight_of(first + r, curvature)
             for k in range(0, n_classes, width):
                 rest = min(width, n_classes - k)
-                d = load_part(z, at + k, rest, 0.0) * (load_part(u, at + k, rest, 0.0) - shift) * h
-                store_part(z, at + k, d, rest)
+                d = load_part(a, at + k, rest, 0.0) * (load_part(u, o + k, rest, 0.0) - shift) * h
+                store_part(u, o + k, d, rest)
 
 
 # --- kernels: a stage over chunks of rows, in the calling thread or in parallel -------------------------
