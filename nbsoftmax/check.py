@@ -308,7 +308,7 @@ def weighted_targets(
 ) -> WeightedTargets:
     """Check targets, weights and smoothing together. The definitions are those of `functional.cross_entropy`."""
     target = targets(y, n_samples, n_classes, dtype, ignore_index=ignore_index, n_of=n_of)
-    weight = _sample_weight(sample_weight, n_samples)
+    weight = sample_weights(sample_weight, n_samples)
     by_class = _class_weight(class_weight, n_classes)
     e = number("label_smoothing", label_smoothing, low=0.0, high=1.0)
     w = by_class if by_class.size else np.ones(n_classes)
@@ -370,7 +370,7 @@ def binary_targets(
         raise InputValueError(
             f"sample_weight has shape {np.shape(sample_weight)}, expected {z.shape}: one for each logit."
         )
-    weight = _sample_weight(None if sample_weight is None else np.ravel(np.asarray(sample_weight)), z.size)
+    weight = sample_weights(None if sample_weight is None else np.ravel(np.asarray(sample_weight)), z.size)
     by_class = _class_weight(class_weight, 2)
     w = by_class if by_class.size else np.ones(2)
     counted = np.ones(1) if array.dtype.kind == "f" else w[np.clip(target, 0, 1).astype(np.intp)]
@@ -378,7 +378,7 @@ def binary_targets(
     return BinaryTargets(target, weight.astype(z.dtype), w.astype(z.dtype), total)
 
 
-def _sample_weight(weight: ArrayLike | None, n_samples: int) -> Float64s:
+def sample_weights(weight: ArrayLike | None, n_samples: int) -> Float64s:
     """Check weights of samples: float64 (n_samples,), or (0,) for None."""
     if weight is None:
         return np.empty(0)

@@ -24,8 +24,8 @@ from nbsoftmax.kernels.jit import launch
 Reduction = Literal["mean", "sum", "none"]
 REDUCTIONS = ("mean", "sum", "none")
 
-# What an element of exp-like work weighs beside the elementary operations that `launch` counts in.
-_EXP_WORK = 5
+# What an exp and its surroundings take beside one of the multiply-adds that `launch` counts in.
+_EXP_WORK = 20
 
 
 def _n_chunks(n_elements: int) -> int:
@@ -33,20 +33,11 @@ def _n_chunks(n_elements: int) -> int:
     return max(1, min(256, n_elements // 2**14))
 
 
-def _rowwise(serial: Any, parallel: Any, z: Floats, out: Floats) -> None:
+def _rowwise(kernel: Any, z: Floats, out: Floats) -> None:
     n_rows, n_classes = z.shape
     if n_rows:
-        launch(
-            serial,
-            parallel,
-            z.size * _EXP_WORK,
-            None,
-            z.reshape(-1),
-            out.reshape(-1),
-            n_classes,
-            n_rows,
-            _n_chunks(z.size),
-        )
+        work = z.size * _EXP_WORK
+        launch(kernel, work, None, z.reshape(-1), out.reshape(-1), n_classes, n_rows, _n_chunks(z.size))
 
 
 def _result(z: Floats, out: Any, flat: bool) -> Floats:
@@ -83,7 +74,7 @@ def softmax(logits: ArrayLike, *, out: Floats | None = None) -> Floats:
     """
     z, flat = check.logits(logits)
     proba = _result(z, out, flat)
-    _rowwise(rows.softmax_serial, rows.softmax_parallel, z, proba)
+    _rowwise(rows.softmax, z, proba)
     return proba[0] if flat else proba
 
 
@@ -104,7 +95,7 @@ def log_softmax(logits: ArrayLike, *, out: Floats | None = None) -> Floats:
     """
     z, flat = check.logits(logits)
     log_proba = _result(z, out, flat)
-    _rowwise(rows.log_softmax_serial, rows.log_softmax_parallel, z, log_proba)
+    _rowwise(rows.log_softmax, z, log_proba)
     return log_proba[0] if flat else log_proba
 
 
@@ -123,7 +114,7 @@ def logsumexp(logits: ArrayLike) -> Any:
     """
     z, flat = check.logits(logits)
     lse = np.empty(z.shape[0], z.dtype)
-    _rowwise(rows.logsumexp_serial, rows.logsumexp_parallel, z, lse)
+    _rowwise(rows.logsumexp, z, lse)
     return lse[0] if flat else lse
 
 
@@ -259,8 +250,7 @@ def _cross_entropy(
     partial = np.zeros(_n_chunks(z.size))
     if n_samples:
         launch(
-            rows.cross_entropy_serial,
-            rows.cross_entropy_parallel,
+            rows.cross_entropy,
             z.size * _EXP_WORK,
             None,
             z.reshape(-1),
@@ -327,8 +317,7 @@ def _sigmoid(z: ArrayLike, kind: int) -> Floats:
     out = np.empty_like(x)
     if x.size:
         launch(
-            binary.sigmoid_serial,
-            binary.sigmoid_parallel,
+            binary.sigmoid,
             x.size * _EXP_WORK,
             None,
             x.reshape(-1),
@@ -435,8 +424,7 @@ def _binary_cross_entropy(
     partial = np.zeros(_n_chunks(x.size))
     if x.size:
         launch(
-            binary.binary_cross_entropy_serial,
-            binary.binary_cross_entropy_parallel,
+            binary.binary_cross_entropy,
             x.size * _EXP_WORK * 3,
             None,
             x.reshape(-1),

@@ -226,7 +226,9 @@ class Trainer:
         )
         watch = _Watch(started, validation, self.callbacks, self.verbose)
         try:
-            solution = self._solve(objective, start, watch)
+            # Data of extreme scale overflow in a solver's inner products; it says what came of it in its reason.
+            with np.errstate(over="ignore", invalid="ignore"):
+                solution = self._solve(objective, start, watch)
         except KeyboardInterrupt:
             solution = watch.interrupted(objective, start)
         if not solution.converged and not watch.stopped:
@@ -271,7 +273,9 @@ class _Watch:
 
     def __call__(self, iteration: int, params: Float64s, objective: float, grad_norm: float) -> str | None:
         loss = None if self.validation is None else self.validation.value(params)
-        now = Iteration(iteration, objective, grad_norm, time.perf_counter() - self.started, loss, params)
+        view = params.view()
+        view.flags.writeable = False  # callbacks look at the solver's own parameters
+        now = Iteration(iteration, objective, grad_norm, time.perf_counter() - self.started, loss, view)
         if self.iterations:  # the history needs the numbers of earlier iterations, not their parameters
             self.iterations[-1] = _without_params(self.iterations[-1])
         self.iterations.append(now)
@@ -284,7 +288,7 @@ class _Watch:
             )
         # Every callback hears of every iteration, also when an earlier one asks to stop.
         answers = [callback(now) for callback in self.callbacks]
-        if any(answer is True for answer in answers):
+        if any(isinstance(answer, (bool, np.bool_)) and answer for answer in answers):
             self.stopped = True
             return "stopped by a callback"
         return None
@@ -331,11 +335,12 @@ def _class_weight(
         return None
     if isinstance(given, str):
         check.choice("class_weight", given, ("balanced",))
-        weight = None if sample_weight is None else check.as_float64s("sample_weight", sample_weight)
-        if weight is not None and weight.shape != y.shape[:1]:
-            return None  # `Objective` says what is wrong with it
-        counts = np.bincount(y, weight, classes.size) if y.ndim == 1 else (weight if weight is not None else 1) @ y
-        return np.asarray(counts.sum() / (classes.size * np.maximum(counts, np.finfo(float).tiny)))
+        weight = check.sample_weights(sample_weight, len(y))
+        if not weight.size:
+            weight = np.ones(len(y))
+        counts = np.bincount(y, weight, classes.size) if y.ndim == 1 else weight @ y
+        share = np.where(counts > 0, counts, 1.0)  # a class without weight has no sample that counts
+        return np.asarray(counts.sum() / (classes.size * share))
     if isinstance(given, Mapping):
         known = {label: k for k, label in enumerate(classes.tolist())}
         odd = [label for label in given if label not in known]

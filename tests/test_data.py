@@ -56,6 +56,8 @@ def test_quotes_a_byte_order_mark_and_windows_lines_are_read(tmp_path):
         ("a,b,species\n1,2,x\n1,,y\n", "line 3 has no value in column 'b'"),
         ("a,species\n1,x\n2,\n", "line 3 has no value in column 'species'"),
         ("species\nx\n", "no columns beside the target"),
+        ('a,species\n1,"x\n2,y\n', "cannot be read as CSV"),
+        (f"a,species\n1,{'x' * 140_000}\n", "cannot be read as CSV"),
     ],
 )
 def test_a_bad_csv_is_refused_with_the_place(tmp_path, text, said):

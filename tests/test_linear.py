@@ -81,6 +81,32 @@ def test_every_layout_gives_the_same_bits(layout, fat):
     assert np.array_equal(plain.hess_vec(params, v), other.hess_vec(params, v))
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(("m", "N", "K"), [(70, 3, 130), (33, 20, 257), (200, 5, 3), (1, 2, 300)])
+def test_splitting_the_classes_over_threads_is_right(m, N, K, dtype):
+    X, y, params, v = problem(m, N, K, dtype)
+    offset = np.random.default_rng(1).normal(size=(m, K)).astype(dtype)
+    loss, grad, product = expected(X, y, params, v, offset)
+    for layout in (np.ascontiguousarray, np.asfortranarray):
+        made = backend(layout(X), y, K, offset=offset, _block=32, _fat=True, _n_chunks=1)
+        got_loss, got_grad = made.loss_and_grad(params)
+        assert close(got_loss / m, loss / m, dtype)
+        assert made.loss(params) == got_loss
+        assert close(got_grad, grad, dtype)
+        assert close(made.hess_vec(params, v), product, dtype)
+
+
+def test_tens_of_thousands_of_classes_are_split_and_right():
+    X, y, params, v = problem(40, 12, 32768, np.float64)
+    made = backend(X, y, 32768)
+    assert made._block
+    _, grad, product = expected(X, y, params, v)
+    assert close(made.loss_and_grad(params)[1], grad, np.float64)
+    assert close(made.hess_vec(params, v), product, np.float64)
+    one = backend(X, y, 32768, n_threads=1)
+    assert np.array_equal(made.loss_and_grad(params)[1], one.loss_and_grad(params)[1])
+
+
 def test_rows_that_overlap_in_memory_are_read_right():
     series = np.random.default_rng(0).normal(size=300)
     X = np.lib.stride_tricks.sliding_window_view(series, 70)
@@ -119,10 +145,9 @@ def test_products_at_one_point_are_the_same_bits_whether_probabilities_are_made_
     assert np.array_equal(made.hess_vec(params, v), first)
 
 
-def test_probabilities_are_not_kept_beyond_their_budget(monkeypatch):
-    monkeypatch.setattr("nbsoftmax.backends.dense.KEPT_BYTES", 1000)
+def test_probabilities_are_not_kept_beyond_their_budget():
     X, y, params, v = problem(300, 9, 5, np.float64)
-    made = backend(X, y, 5)
+    made = backend(X, y, 5, _kept_bytes=1000)
     first, second, third = (made.hess_vec(params, v) for _ in range(3))
     assert np.array_equal(first, second)
     assert np.array_equal(first, third)

@@ -161,3 +161,24 @@ def test_a_frame_with_features_in_another_order_is_refused():
 def test_parts_that_make_no_model_are_refused(arguments, said):
     with pytest.raises(nbs.InputValueError, match=said):
         nbs.SoftmaxModel(*arguments)
+
+
+def test_a_flipped_byte_in_a_model_file_is_refused_or_harmless(tmp_path):
+    good, bad = tmp_path / "good.npz", tmp_path / "bad.npz"
+    a_model().save(good)
+    content = bytearray(good.read_bytes())
+    rng = np.random.default_rng(0)
+    refused = 0
+    for at in rng.integers(0, len(content), 300):
+        flipped = bytearray(content)
+        flipped[at] ^= int(rng.integers(1, 256))
+        bad.write_bytes(flipped)
+        try:
+            loaded = nbs.SoftmaxModel.load(bad)
+        except nbs.InputValueError:
+            refused += 1
+        else:  # bytes that mean nothing, such as time stamps
+            assert np.array_equal(loaded.coef, a_model().coef)
+            assert np.array_equal(loaded.intercept, a_model().intercept)
+            assert np.array_equal(loaded.classes, a_model().classes)
+    assert refused > 100

@@ -122,6 +122,35 @@ def test_callbacks_see_every_iteration_and_can_stop():
     assert result.reason == "stopped by a callback"
 
 
+def test_callbacks_cannot_change_the_parameters_and_may_answer_with_numpys_true():
+    X, y = blobs()
+    with pytest.raises(ValueError, match="read-only"):
+        nbs.Trainer(callbacks=[lambda now: now.params.fill(7)]).fit(X, y)
+    assert nbs.Trainer(callbacks=[lambda now: np.bool_(now.iteration == 3)]).fit(X, y).n_iter == 3
+
+
+@pytest.mark.parametrize("solver", ["lbfgs", "gd"])
+def test_data_of_extreme_scale_end_with_a_true_report(solver):
+    X, y = blobs()
+    for scale in (1e200, 1e-200):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", nbs.ConvergenceWarning)
+            result = nbs.Trainer(solver=solver, max_iter=50).fit(X * scale, y)
+        assert np.isfinite(result.model.coef).all()
+        assert result.objective <= np.log(3) + 1e-12
+        assert result.converged == (result.gap <= 1e-6 * result.objective)
+
+
+def test_balanced_weights_work_with_probabilities_and_with_a_class_of_weight_zero():
+    X, y = blobs()
+    soft = np.eye(3)[y]
+    hard = nbs.Trainer(l2=0.1, tol=1e-10, class_weight="balanced").fit(X, y)
+    assert nbs.Trainer(l2=0.1, class_weight="balanced").fit(X, soft).converged
+    without = nbs.Trainer(l2=0.1, class_weight="balanced").fit(X, y, sample_weight=(y != 2).astype(float))
+    assert without.converged
+    assert hard.converged
+
+
 def test_ctrl_c_returns_what_there_is_and_says_so():
     X, y = blobs()
 

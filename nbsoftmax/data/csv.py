@@ -47,6 +47,13 @@ def read(path: Path, *, target: str | None = None, features: Sequence[str] | Non
         For an empty file, columns that are missing or named twice, lines of another length, and text or nothing
         where a number should be; each with its line.
     """
+    try:
+        return _read(path, target, features)
+    except csv.Error as error:  # a quote that is never closed, a field of megabytes
+        raise InputValueError(f"{path} cannot be read as CSV ({error}); mend its quotes.") from None
+
+
+def _read(path: Path, target: str | None, features: Sequence[str] | None) -> Table:
     header = _header(path)
     for name in [target] if target is not None else []:
         if name not in header:
@@ -72,7 +79,7 @@ def read(path: Path, *, target: str | None = None, features: Sequence[str] | Non
 def _header(path: Path) -> list[str]:
     with open(path, newline="", encoding="utf-8-sig") as file:
         try:
-            header = [name.strip() for name in next(csv.reader(file), [])]
+            header = [name.strip() for name in next(csv.reader(file, strict=True), [])]
         except UnicodeDecodeError:
             raise InputValueError(f"{path} is no UTF-8 text; expected a CSV file with a header.") from None
     if not any(header):
@@ -95,7 +102,7 @@ def _numbers(path: Path, columns: list[int]) -> Float64s:
 
 def _labels(path: Path, column: int) -> NDArray[Any]:
     with open(path, newline="", encoding="utf-8-sig") as file:
-        rows = csv.reader(file)
+        rows = csv.reader(file, strict=True)
         next(rows)
         labels = np.array([row[column].strip() for row in rows if row], np.str_)
     if labels.size and all(_is_integer(label) for label in np.unique(labels).tolist()):
@@ -115,7 +122,7 @@ def _check_lines(path: Path, header: list[str], columns: list[int], X: Float64s,
         text_has_quotes = '"' in file.read()
     with open(path, newline="", encoding="utf-8-sig") as file:
         if text_has_quotes:
-            uneven = any(row and len(row) != len(header) for row in csv.reader(file))
+            uneven = any(row and len(row) != len(header) for row in csv.reader(file, strict=True))
         else:
             uneven = any(line.count(",") != commas for line in file if line.strip())
     if uneven or (y is not None and y.dtype.kind == "U" and (y == "").any()) or len(X) == 0:
@@ -127,7 +134,7 @@ def _explain(
 ) -> NoReturn:
     """Find the first line that is wrong and say how."""
     with open(path, newline="", encoding="utf-8-sig") as file:
-        rows = csv.reader(file)
+        rows = csv.reader(file, strict=True)
         next(rows)
         count = 0
         for row in rows:

@@ -12,7 +12,7 @@ Writing the gradient with both sigmoids keeps its digits where sigmoid(z) - 1 wo
 import numpy as np
 from numba import prange
 
-from nbsoftmax.kernels.jit import inlined, jit
+from nbsoftmax.kernels.jit import inlined, jit, kernel
 from nbsoftmax.kernels.rows import chunk_bounds, filled
 from nbsoftmax.kernels.simd import (
     head,
@@ -50,13 +50,9 @@ def sigmoid_range(z, out, low, high, kind):
             store_part(out, i, where(x > 0.0, 0.0, x) - log1p(exp(-larger(x, -x))), n)
 
 
-@jit
-def sigmoid_serial(z, out, n_chunks, kind):
-    sigmoid_range(z, out, 0, z.size, kind)
-
-
-@jit(parallel=True)
-def sigmoid_parallel(z, out, n_chunks, kind):
+@kernel
+def sigmoid(z, out, n_chunks, kind):
+    """Sigmoid or its logarithm of `z` to `out`; `out` may be `z`."""
     for chunk in prange(n_chunks):
         low, high = chunk_bounds(np.int64(chunk), n_chunks, z.size)
         sigmoid_range(z, out, low, high, kind)
@@ -89,17 +85,9 @@ def binary_cross_entropy_range(z, y, weight, weights, smoothing, scale, losses, 
     return sum_of(total)
 
 
-@jit
-def binary_cross_entropy_serial(z, y, weight, weights, smoothing, scale, losses, want_grad, out, partial):
-    for chunk in range(partial.size):
-        low, high = chunk_bounds(chunk, partial.size, z.size)
-        partial[chunk] = binary_cross_entropy_range(
-            z, y, weight, weights, smoothing, scale, losses, want_grad, out, low, high
-        )
-
-
-@jit(parallel=True)
-def binary_cross_entropy_parallel(z, y, weight, weights, smoothing, scale, losses, want_grad, out, partial):
+@kernel
+def binary_cross_entropy(z, y, weight, weights, smoothing, scale, losses, want_grad, out, partial):
+    """Sums of the losses of chunks to `partial`; gradient to `out`, as in `binary_cross_entropy_range`."""
     for chunk in prange(partial.size):
         low, high = chunk_bounds(np.int64(chunk), partial.size, z.size)
         partial[chunk] = binary_cross_entropy_range(

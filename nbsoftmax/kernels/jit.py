@@ -1,13 +1,15 @@
 """How every kernel is compiled and started: one decorator and one launcher.
 
 Compiled code is kept on disk where Numba finds a folder that it may write to, and in memory otherwise.
-A kernel is a function of a range of chunks, compiled twice at most: `serial` runs it in the calling thread,
-`parallel` spreads the chunks over threads. Chunks are cut by shape alone, so both give the same bits.
+A kernel is a function with loops over `prange`, compiled twice at most: to run in the calling thread, and to spread
+those loops over threads. What it cuts in pieces it cuts by shape alone, so both give the same bits.
 """
 
 import os
 import threading
 import warnings
+from types import FunctionType
+from typing import Any, NamedTuple
 
 import numba
 
@@ -31,8 +33,29 @@ def inlined(function):
     return numba.njit(forceinline=True, **_OPTIONS)(function)
 
 
-# Below this many elementary operations a kernel ends before the threads have started (about 10 microseconds).
-SERIAL_WORK = 100_000
+class Kernel(NamedTuple):
+    """One function, compiled for the calling thread and for many."""
+
+    serial: Any
+    parallel: Any
+
+
+def kernel(function):
+    """Make a `Kernel` of a function whose outer loops go over `prange`."""
+
+    def named(suffix):
+        # Numba's disk cache knows a function by its name and its source, but not by its options.
+        copy = FunctionType(function.__code__, function.__globals__, function.__name__ + suffix)
+        copy.__qualname__ = function.__qualname__ + suffix
+        copy.__module__, copy.__doc__ = function.__module__, function.__doc__
+        return copy
+
+    return Kernel(jit(named("_serial")), jit(named("_parallel"), parallel=True))
+
+
+# Below this many multiply-adds (about 50 microseconds) a kernel runs in the calling thread: starting threads takes
+# some 10 microseconds where the machine is idle, and milliseconds where another process holds the cores.
+SERIAL_WORK = 1_000_000
 
 # A kernel uses all threads that it may, so two at once gain nothing; and Numba's `workqueue` layer aborts the
 # process when two threads start a parallel region at the same time.
@@ -50,8 +73,8 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_forget_launches)
 
 
-def launch(serial, parallel, work, n_threads, *args):
-    """Run one kernel: `serial(*args)` for small work or one thread, `parallel(*args)` otherwise.
+def launch(kernel, work, n_threads, *args):
+    """Run one kernel: in the calling thread for small work or one thread, in parallel otherwise.
 
     In a process forked from one that has run parallel code, the threads of that code are gone (OpenMP would
     kill the child), so everything runs serially there, with one warning.
@@ -60,7 +83,7 @@ def launch(serial, parallel, work, n_threads, *args):
     if n_threads is None:
         n_threads = numba.get_num_threads()
     if n_threads == 1 or work < SERIAL_WORK:
-        return serial(*args)
+        return kernel.serial(*args)
     pid = os.getpid()
     if _parallel_pid not in (None, pid):
         if _parallel_pid != -pid:
@@ -71,12 +94,12 @@ def launch(serial, parallel, work, n_threads, *args):
                 stacklevel=3,
             )
             _parallel_pid = -pid
-        return serial(*args)
+        return kernel.serial(*args)
     with _launches:
         _parallel_pid = pid
         before = numba.get_num_threads()
         numba.set_num_threads(n_threads)
         try:
-            return parallel(*args)
+            return kernel.parallel(*args)
         finally:
             numba.set_num_threads(before)

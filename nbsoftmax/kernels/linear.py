@@ -14,8 +14,9 @@ import numpy as np
 from numba import prange
 
 from nbsoftmax.kernels.blas import add_product
-from nbsoftmax.kernels.jit import jit
+from nbsoftmax.kernels.jit import jit, kernel
 from nbsoftmax.kernels.rows import (
+    FORGET,
     KEPT,
     MOST_CLASSES_IN_TILE,
     aligned,
@@ -37,6 +38,8 @@ Rows = namedtuple("Rows", "x row_stride column_stride n_rows n_features offset")
 BLOCK_BYTES = 1 << 18
 # Bytes of logits in a block of products by BLAS, which wants more rows at a time.
 FAT_BLOCK_BYTES = 1 << 21
+# Where the classes are split over threads: classes of a task in steps of this many, whole vectors of every dtype.
+TASK_STEP, MOST_TASKS = 128, 64
 # How far ahead of the arithmetic memory is asked for: a few hundred nanoseconds' worth.
 PREFETCH_BYTES = 1 << 14
 
@@ -53,6 +56,12 @@ def block_rows(n_features, w_stride, itemsize, fat):
 def prefetch_distance(n_features, stride, itemsize):
     """PREFETCH_BYTES in elements of x, rounded up to whole tiles of rows."""
     return (PREFETCH_BYTES // (n_features * itemsize * MOST_ROWS) + 1) * MOST_ROWS * stride
+
+
+@jit
+def classes_of_task(n_classes):
+    """Classes of one task: at most MOST_TASKS tasks, since small products waste BLAS's packing."""
+    return (n_classes + TASK_STEP * MOST_TASKS - 1) // (TASK_STEP * MOST_TASKS) * TASK_STEP
 
 
 @jit
@@ -197,21 +206,12 @@ def add_chunks(k, n_chunks, size, gradient):
             total[j] += gradient[at + j]
 
 
-# --- kernels: a stage over chunks of rows, in the calling thread or in parallel -------------------------
+# --- kernels ----------------------------------------------------------------------------------------
 
 
-@jit
-def loss_and_grad_serial(rows, w, w_stride, n_classes, target, fit_intercept, want_grad, fat, partial, gradient):
-    for chunk in range(partial.size):
-        loss_and_grad_chunk(
-            chunk, rows, w, w_stride, n_classes, target, fit_intercept, want_grad, fat, partial, gradient
-        )
-    if want_grad:
-        add_chunks(0, partial.size, n_classes * (rows.n_features + 1), gradient)
-
-
-@jit(parallel=True)
-def loss_and_grad_parallel(rows, w, w_stride, n_classes, target, fit_intercept, want_grad, fat, partial, gradient):
+@kernel
+def loss_and_grad(rows, w, w_stride, n_classes, target, fit_intercept, want_grad, fat, partial, gradient):
+    """Losses of chunks of rows to `partial`; the whole gradient to the first (K, N + 1) of `gradient`."""
     for chunk in prange(partial.size):
         loss_and_grad_chunk(
             np.int64(chunk), rows, w, w_stride, n_classes, target, fit_intercept, want_grad, fat, partial, gradient
@@ -221,32 +221,99 @@ def loss_and_grad_parallel(rows, w, w_stride, n_classes, target, fit_intercept, 
             add_chunks(np.int64(k), partial.size, rows.n_features + 1, gradient)
 
 
-@jit
-def hess_vec_serial(n_chunks, rows, w, v, w_stride, n_classes, curvature, fit_intercept, fat, memory, kept, gradient):
-    for chunk in range(n_chunks):
-        hess_vec_chunk(
-            chunk, n_chunks, rows, w, v, w_stride, n_classes, curvature, fit_intercept, fat, memory, kept, gradient
-        )
-    add_chunks(0, n_chunks, n_classes * (rows.n_features + 1), gradient)
-
-
-@jit(parallel=True)
-def hess_vec_parallel(n_chunks, rows, w, v, w_stride, n_classes, curvature, fit_intercept, fat, memory, kept, gradient):
+@kernel
+def hess_vec(n_chunks, rows, w, v, w_stride, n_classes, curvature, fit_intercept, fat, memory, kept, gradient):
+    """The Hessian times v to the first (K, N + 1) of `gradient`."""
     for chunk in prange(n_chunks):
         hess_vec_chunk(
-            np.int64(chunk),
-            n_chunks,
-            rows,
-            w,
-            v,
-            w_stride,
-            n_classes,
-            curvature,
-            fit_intercept,
-            fat,
-            memory,
-            kept,
+            np.int64(chunk), n_chunks, rows, w, v, w_stride, n_classes, curvature, fit_intercept, fat, memory, kept,
             gradient,
-        )
+        )  # fmt: skip
     for k in prange(n_classes):
         add_chunks(np.int64(k), n_chunks, rows.n_features + 1, gradient)
+
+
+@kernel
+def loss_and_grad_split(rows, w, w_stride, n_classes, target, fit_intercept, want_grad, size, partial, gradient):
+    """`loss_and_grad` for many parameters: the classes are split over threads, not the rows.
+
+    A gradient of its own for each chunk would not fit, so all threads work on the same `size` rows: first each on some
+    classes of their logits, then each on some rows of them, then each on some classes of the gradient. Losses of blocks
+    go to `partial`.
+    """
+    n_features = rows.n_features
+    per_task = classes_of_task(n_classes)
+    n_tasks = (n_classes + per_task - 1) // per_task
+    z, pack, _, _, _ = scratch(rows, size, w_stride, 1, True)
+    no_losses = z[:0]
+    of_rows = np.zeros(size // 16)
+    for b in range(partial.size):
+        start = b * size
+        n = min(size, rows.n_rows - start)
+        block, at, stride = block_of(rows, start, n, pack, True)
+        for t in prange(n_tasks):
+            first = np.int64(t) * per_task
+            last = min(n_classes, first + per_task)
+            logits_of(block, at, stride, n, n_features, w, w_stride, first, last, z, 0, True)
+        of_rows[:] = 0.0
+        for group in prange((n + 15) // 16):
+            r = np.int64(group) * 16
+            few = min(16, n - r)
+            tile = new_tile(min(n_classes, MOST_CLASSES_IN_TILE), z)
+            proba_tile = new_tile(min(n_classes, MOST_CLASSES_IN_TILE), z)
+            part = z[r * w_stride : (r + few) * w_stride]
+            add_offset(rows, start + r, few, n_classes, part, w_stride)
+            of_rows[group] = cross_entropy_rows(
+                part, 0, w_stride, few, n_classes, start + r, target, 1.0, no_losses, want_grad, part, 0, w_stride,
+                tile, proba_tile,
+            )  # fmt: skip
+        partial[b] = of_rows.sum()
+        if want_grad:
+            for t in prange(n_tasks):
+                first = np.int64(t) * per_task
+                last = min(n_classes, first + per_task)
+                buffer = aligned(lanes(z), z)
+                narrow = aligned((last - first) * n_features if z.itemsize == 4 else 1, z)
+                add_gradient(
+                    block, at, stride, n, n_features, z, w_stride, first, last, fit_intercept, buffer, narrow, gradient,
+                    0, True,
+                )  # fmt: skip
+
+
+@kernel
+def hess_vec_split(rows, w, v, w_stride, n_classes, curvature, fit_intercept, size, n_blocks, gradient):
+    """`hess_vec` for many parameters, split as in `loss_and_grad_split`."""
+    n_features = rows.n_features
+    per_task = classes_of_task(n_classes)
+    n_tasks = (n_classes + per_task - 1) // per_task
+    z, pack, _, _, _ = scratch(rows, size, w_stride, 1, True)
+    u = aligned((size + MOST_ROWS) * w_stride, z)
+    nothing = z[:0]
+    for b in range(n_blocks):
+        start = b * size
+        n = min(size, rows.n_rows - start)
+        block, at, stride = block_of(rows, start, n, pack, True)
+        for t in prange(n_tasks):
+            first = np.int64(t) * per_task
+            last = min(n_classes, first + per_task)
+            logits_of(block, at, stride, n, n_features, w, w_stride, first, last, z, 0, True)
+            logits_of(block, at, stride, n, n_features, v, w_stride, first, last, u, 0, True)
+        for group in prange((n + 15) // 16):
+            r = np.int64(group) * 16
+            few = min(16, n - r)
+            tile = new_tile(min(n_classes, MOST_CLASSES_IN_TILE), z)
+            u_tile = new_tile(min(n_classes, MOST_CLASSES_IN_TILE), z)
+            logits, change = z[r * w_stride : (r + few) * w_stride], u[r * w_stride : (r + few) * w_stride]
+            add_offset(rows, start + r, few, n_classes, logits, w_stride)
+            curvature_rows(
+                logits, change, w_stride, few, n_classes, start + r, curvature, FORGET, nothing, tile, u_tile
+            )
+        for t in prange(n_tasks):
+            first = np.int64(t) * per_task
+            last = min(n_classes, first + per_task)
+            buffer = aligned(lanes(z), z)
+            narrow = aligned((last - first) * n_features if z.itemsize == 4 else 1, z)
+            add_gradient(
+                block, at, stride, n, n_features, u, w_stride, first, last, fit_intercept, buffer, narrow, gradient, 0,
+                True,
+            )  # fmt: skip

@@ -17,7 +17,7 @@ from math import inf
 import numpy as np
 from numba import prange
 
-from nbsoftmax.kernels.jit import inlined, jit
+from nbsoftmax.kernels.jit import inlined, jit, kernel
 from nbsoftmax.kernels.simd import (
     element,
     fma,
@@ -478,64 +478,42 @@ def curvature_rows(z, u, stride, n_rows, n_classes, first, curvature, memory, ke
                 store_part(u, o + k, d, rest)
 
 
-# --- kernels: a stage over chunks of rows, in the calling thread or in parallel -------------------------
+# --- kernels: a stage over chunks of rows ------------------------------------------------------------
 
 
-@jit
-def softmax_serial(z, out, n_classes, n_rows, n_chunks):
-    softmax_rows(z, out, n_classes, 0, n_rows)
-
-
-@jit(parallel=True)
-def softmax_parallel(z, out, n_classes, n_rows, n_chunks):
+@kernel
+def softmax(z, out, n_classes, n_rows, n_chunks):
+    """Softmax of the rows of `z` to `out`, both flat (m * K,); `out` may be `z`."""
     for chunk in prange(n_chunks):
         low, high = chunk_bounds(np.int64(chunk), n_chunks, n_rows)
         softmax_rows(z, out, n_classes, low, high)
 
 
-@jit
-def log_softmax_serial(z, out, n_classes, n_rows, n_chunks):
-    log_softmax_rows(z, out, n_classes, 0, n_rows)
-
-
-@jit(parallel=True)
-def log_softmax_parallel(z, out, n_classes, n_rows, n_chunks):
+@kernel
+def log_softmax(z, out, n_classes, n_rows, n_chunks):
+    """Log-softmax of the rows of `z` to `out`, both flat (m * K,); `out` may be `z`."""
     for chunk in prange(n_chunks):
         low, high = chunk_bounds(np.int64(chunk), n_chunks, n_rows)
         log_softmax_rows(z, out, n_classes, low, high)
 
 
-@jit
-def logsumexp_serial(z, out, n_classes, n_rows, n_chunks):
-    logsumexp_rows(z, out, n_classes, 0, n_rows)
-
-
-@jit(parallel=True)
-def logsumexp_parallel(z, out, n_classes, n_rows, n_chunks):
+@kernel
+def logsumexp(z, out, n_classes, n_rows, n_chunks):
+    """Log-sum-exp of the rows of `z`, flat (m * K,), to `out` (m,)."""
     for chunk in prange(n_chunks):
         low, high = chunk_bounds(np.int64(chunk), n_chunks, n_rows)
         logsumexp_rows(z, out, n_classes, low, high)
 
 
-@jit
-def cross_entropy_chunk(chunk, z, n_classes, n_rows, target, scale, losses, want_grad, out, partial):
-    low, high = chunk_bounds(chunk, partial.size, n_rows)
-    at = low * n_classes
-    tile = new_tile(min(n_classes, MOST_CLASSES_IN_TILE), z)
-    proba_tile = new_tile(min(n_classes, MOST_CLASSES_IN_TILE), z)
-    partial[chunk] = cross_entropy_rows(
-        z, at, n_classes, high - low, n_classes, low, target, scale, losses, want_grad, out, at, n_classes, tile,
-        proba_tile,
-    )  # fmt: skip
-
-
-@jit
-def cross_entropy_serial(z, n_classes, n_rows, target, scale, losses, want_grad, out, partial):
-    for chunk in range(partial.size):
-        cross_entropy_chunk(chunk, z, n_classes, n_rows, target, scale, losses, want_grad, out, partial)
-
-
-@jit(parallel=True)
-def cross_entropy_parallel(z, n_classes, n_rows, target, scale, losses, want_grad, out, partial):
+@kernel
+def cross_entropy(z, n_classes, n_rows, target, scale, losses, want_grad, out, partial):
+    """Sums of the losses of chunks of rows to `partial`; gradient to `out`, as in `cross_entropy_rows`."""
     for chunk in prange(partial.size):
-        cross_entropy_chunk(np.int64(chunk), z, n_classes, n_rows, target, scale, losses, want_grad, out, partial)
+        low, high = chunk_bounds(np.int64(chunk), partial.size, n_rows)
+        at = low * n_classes
+        tile = new_tile(min(n_classes, MOST_CLASSES_IN_TILE), z)
+        proba_tile = new_tile(min(n_classes, MOST_CLASSES_IN_TILE), z)
+        partial[chunk] = cross_entropy_rows(
+            z, at, n_classes, high - low, n_classes, low, target, scale, losses, want_grad, out, at, n_classes, tile,
+            proba_tile,
+        )  # fmt: skip

@@ -39,7 +39,7 @@ def solve(
             if learning_rate is not None or trial_value <= value - SUFFICIENT_DECREASE * rate * square:
                 break
             rate /= 2
-            if rate * square <= np.finfo(float).eps * abs(value):
+            if not rate * square > np.finfo(float).eps * abs(value):  # also where square overflows and rate is 0
                 reason = "no step decreases the objective any more at float64 precision"
                 break
         if reason:

@@ -1,0 +1,71 @@
+"""What a fresh process pays: python -m perf.coldstart
+
+Import beyond Numba's own, first `Trainer.fit` with an empty and with a filled disk cache, and the cost of one
+loss + gradient of a small problem in terms of Python calls. Medians of several processes, in alternation.
+"""
+
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+
+IMPORT = "import time; t = time.perf_counter(); {}; print(time.perf_counter() - t)"
+EVERY_NAME = "import nbsoftmax as nbs; [getattr(nbs, name) for name in nbs.__all__]"
+FIT = """
+import time
+t = time.perf_counter()
+import nbsoftmax as nbs
+from nbsoftmax.data import digits
+X, y = digits.load()
+nbs.Trainer(l2=1e-3).fit(X / 16, y)
+print(time.perf_counter() - t)
+"""
+CALL = """
+import time
+import numpy as np
+import nbsoftmax as nbs
+rng = np.random.default_rng(0)
+objective = nbs.Objective(rng.normal(size=(150, 4)), rng.integers(0, 3, 150))
+params = np.zeros(objective.shape)
+objective.value_and_grad(params)
+best = float("inf")
+for _ in range(20):
+    t = time.perf_counter()
+    for _ in range(1000):
+        objective.value_and_grad(params)
+    best = min(best, (time.perf_counter() - t) / 1000)
+print(best)
+"""
+
+
+def seconds(script, cache):
+    """What a script prints, run in a process of its own."""
+    env = os.environ | {"NUMBA_CACHE_DIR": cache}
+    done = subprocess.run([sys.executable, "-c", script], env=env, capture_output=True, text=True, check=True)
+    return float(done.stdout)
+
+
+def main(rounds=5):
+    """Measure and print."""
+    with tempfile.TemporaryDirectory() as cache:
+        pairs = [
+            (
+                seconds(IMPORT.format("import numba, scipy.linalg.cython_blas, threadpoolctl"), cache),
+                seconds(IMPORT.format(EVERY_NAME), cache),
+                seconds(IMPORT.format("import nbsoftmax"), cache),
+            )
+            for _ in range(rounds)
+        ]
+        numba, every, alone = (statistics.median(column) for column in zip(*pairs, strict=True))
+        print(f"import nbsoftmax                      {alone:8.3f} s (it loads nothing before it is needed)")
+        print(f"import of every public name           {every:8.3f} s, of which numba and scipy {numba:.3f} s")
+        cold = seconds(FIT, cache)
+        warm = statistics.median(seconds(FIT, cache) for _ in range(rounds))
+        print(f"first fit of a process, cold cache    {cold:8.2f} s, import included")
+        print(f"first fit of a process, warm cache    {warm:8.2f} s, import included")
+        print(f"loss + gradient of 150 x 4 x 3        {seconds(CALL, cache) * 1e6:8.1f} microseconds a call")
+
+
+if __name__ == "__main__":
+    main()
