@@ -24,6 +24,12 @@ pytestmark = pytest.mark.skipif(
 )
 
 
+@pytest.fixture(autouse=True)
+def however_small(monkeypatch):
+    """Run every kernel in parallel: small ones would stay in the calling thread, and nothing be tested."""
+    monkeypatch.setattr("nbsoftmax.kernels.jit.SERIAL_WORK", 0)
+
+
 @pytest.fixture
 def with_threads():
     """Run a function with so many of Numba's threads; afterwards all is as before."""
@@ -127,3 +133,9 @@ def test_a_forked_child_computes_what_its_parent_does():
         check=False,
     )
     assert done.returncode == 0, done.stderr
+
+
+def test_the_environment_is_left_as_it_was(with_threads):
+    before = dict(os.environ)
+    with_threads(2, lambda: nbs.softmax(np.zeros((3000, 100))))
+    assert dict(os.environ) == before

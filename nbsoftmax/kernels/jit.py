@@ -8,6 +8,7 @@ those loops over threads. What it cuts in pieces it cuts by shape alone, so both
 import os
 import threading
 import warnings
+from contextlib import contextmanager, nullcontext
 from types import FunctionType
 from typing import Any, NamedTuple
 
@@ -73,6 +74,23 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_forget_launches)
 
 
+@contextmanager
+def _short_spins():
+    """Let GNU OpenMP, which reads its settings when Numba loads it, give up a core soon after it has run out of work.
+
+    By default its threads spin for milliseconds. Where another process wants a core, that uses up their share of it:
+    a fit of 130 evaluations took 3.3 s beside one busy process, and 0.1 s with short spins; alone the two are equal.
+    """
+    if any(name in os.environ for name in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")):
+        yield  # the user has decided
+        return
+    os.environ["GOMP_SPINCOUNT"] = "1000"
+    try:
+        yield
+    finally:
+        del os.environ["GOMP_SPINCOUNT"]
+
+
 def launch(kernel, work, n_threads, *args):
     """Run one kernel: in the calling thread for small work or one thread, in parallel otherwise.
 
@@ -95,7 +113,7 @@ def launch(kernel, work, n_threads, *args):
             )
             _parallel_pid = -pid
         return kernel.serial(*args)
-    with _launches:
+    with _launches, _short_spins() if _parallel_pid is None else nullcontext():
         _parallel_pid = pid
         before = numba.get_num_threads()
         numba.set_num_threads(n_threads)
