@@ -1,7 +1,7 @@
 """The command line: `nbsoftmax demo | fit | predict | evaluate`.
 
-Exit codes: 0 done; 2 the input is wrong (one line on stderr); 130 interrupted (what there is has been saved);
-1 anything else. Nothing heavy is imported before a command needs it.
+Exit codes: 0 done; 2 the input is wrong (one line on stderr); 130 interrupted (a fit that has begun saves what it
+has); 1 anything else. Nothing heavy is imported before a command needs it.
 """
 
 from __future__ import annotations
@@ -29,9 +29,19 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     try:
         code: int = arguments.run(arguments)
-    except (InputError, FileNotFoundError, IsADirectoryError, PermissionError, NotADirectoryError) as error:
+    except (
+        InputError,
+        FileExistsError,
+        FileNotFoundError,
+        IsADirectoryError,
+        NotADirectoryError,
+        PermissionError,
+    ) as error:
         print(f"nbsoftmax: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:  # outside a fit: there is nothing to save
+        print("nbsoftmax: interrupted", file=sys.stderr)
+        return 130
     except BrokenPipeError:  # the reader of our output has gone, as `head` does
         sys.stderr.close()
         return 1
@@ -42,7 +52,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="nbsoftmax",
         description="Softmax regression: train, predict, evaluate.",
-        epilog="Exit codes: 0 done, 2 wrong input, 130 interrupted (what there is has been saved), 1 anything else.",
+        epilog="Exit codes: 0 done, 2 wrong input, 130 interrupted (a fit saves what it has), 1 anything else.",
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
@@ -126,7 +136,7 @@ def _demo(arguments: argparse.Namespace) -> int:
         if (error.name or "").partition(".")[0] != "matplotlib":
             raise
         print('picture: none, matplotlib is not installed (pip install "nbsoftmax[plot]")')
-    return 0
+    return _exit_code(result)
 
 
 def _fit(arguments: argparse.Namespace) -> int:
@@ -137,6 +147,8 @@ def _fit(arguments: argparse.Namespace) -> int:
 
     if not arguments.out.absolute().parent.is_dir():  # before the work, not after it
         raise check.InputValueError(f"the folder of --out {arguments.out} does not exist; make it first.")
+    if arguments.out.is_dir():
+        raise check.InputValueError(f"--out {arguments.out} is a folder; name a file, for example model.npz in it.")
     X, y, names = _read(arguments, labels=True)
     l2 = arguments.l2
     if arguments.C is not None:
@@ -164,6 +176,10 @@ def _fit(arguments: argparse.Namespace) -> int:
     model.save(arguments.out)
     _report(result)
     print(f"model: {arguments.out}")
+    return _exit_code(result)
+
+
+def _exit_code(result: FitResult) -> int:
     return 130 if result.reason == "interrupted" else 0
 
 
@@ -202,7 +218,7 @@ def _evaluate(arguments: argparse.Namespace) -> int:
 
     model = SoftmaxModel.load(arguments.model)
     X, y, _ = _read(arguments, labels=True, model=model)
-    report = _scores(model, X, y)
+    report = _scores(model, X, _as_classes(y, model.classes))
     print(f"samples:  {len(y)}")
     print(f"accuracy: {report['accuracy']:.4f}")
     print(f"log-loss: {report['log_loss']:.4f}")
@@ -222,13 +238,23 @@ def _evaluate(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _as_classes(y: Any, classes: Any) -> Any:
+    """Labels of a file as the model's classes that read the same: a text file does not know their kind.
+
+    A part of the data whose labels all look like numbers is read as integers, where the whole was text.
+    """
+    by_text = {str(label): k for k, label in enumerate(classes.tolist())}
+    found = [by_text.get(str(label)) for label in y.tolist()]
+    return y if None in found else classes[found]  # what is unknown is named by `check.positions`
+
+
 def _scores(model: SoftmaxModel, X: Any, y: Any) -> dict[str, Any]:
     import numpy as np
 
     from nbsoftmax import check
     from nbsoftmax.functional import cross_entropy
 
-    codes, seen = check.labels(y, n_samples=len(X))
+    codes, seen = check.labels(y, n_samples=len(check.some_samples(X)))
     truth = check.positions(seen, model.classes)[codes]
     logits = model.decision_function(X)
     predicted = logits.argmax(axis=1)

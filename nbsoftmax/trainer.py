@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -270,15 +270,16 @@ class _Watch:
     verbose: bool
     stopped: bool = False
     iterations: list[Iteration] = field(default_factory=list)
+    best: Iteration | None = None
 
     def __call__(self, iteration: int, params: Float64s, objective: float, grad_norm: float) -> str | None:
         loss = None if self.validation is None else self.validation.value(params)
         view = params.view()
         view.flags.writeable = False  # callbacks look at the solver's own parameters
         now = Iteration(iteration, objective, grad_norm, time.perf_counter() - self.started, loss, view)
-        if self.iterations:  # the history needs the numbers of earlier iterations, not their parameters
-            self.iterations[-1] = _without_params(self.iterations[-1])
-        self.iterations.append(now)
+        if self.best is None or objective < self.best.objective:
+            self.best = now  # first: whenever Ctrl-C comes, the best parameters are whole
+        self.iterations.append(replace(now, params=np.empty((0, 0))))  # the history needs only the numbers
         if self.verbose:
             extra = "" if loss is None else f"  validation {loss:.6g}"
             print(
@@ -294,20 +295,27 @@ class _Watch:
         return None
 
     def interrupted(self, objective: Objective, start: Float64s) -> Solution:
-        """Where the fit was when Ctrl-C came."""
+        """The best point of the fit so far when Ctrl-C came."""
         self.stopped = True
-        params = self.iterations[-1].params if self.iterations else start
-        value, grad = objective.value_and_grad(params)
-        n_iter = self.iterations[-1].iteration if self.iterations else 0
-        return Solution(params, value, float(np.linalg.norm(grad)), np.inf, "estimate", n_iter, False, "interrupted")
+        value, grad = objective.value_and_grad(start)
+        params = start
+        if self.best is not None and self.best.objective < value:  # else every step so far has made it worse
+            params = self.best.params
+            value, grad = objective.value_and_grad(params)
+        return Solution(
+            params,
+            value,
+            float(np.linalg.norm(grad)),
+            np.inf,
+            "estimate",
+            len(self.iterations),
+            False,
+            "interrupted",
+        )
 
     def history(self) -> dict[str, Float64s]:
         names = ["objective", "grad_norm", "seconds"] + ["validation_loss"] * (self.validation is not None)
         return {name: np.array([getattr(i, name) for i in self.iterations], np.float64) for name in names}
-
-
-def _without_params(i: Iteration) -> Iteration:
-    return Iteration(i.iteration, i.objective, i.grad_norm, i.seconds, i.validation_loss, np.empty((0, 0)))
 
 
 def _targets(y: Any, n_samples: int) -> tuple[NDArray[Any], NDArray[Any]]:

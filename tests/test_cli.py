@@ -9,6 +9,7 @@ import pytest
 
 import nbsoftmax as nbs
 from nbsoftmax import cli
+from nbsoftmax.data import csv
 
 SPECIES = np.array(["setosa", "versicolor", "virginica"])
 
@@ -153,6 +154,10 @@ def test_other_mistakes_are_refused_in_one_line(flowers, model, tmp_path, capsys
     assert "--target" in refused(capsys, "fit", path, "--out", out)
     assert "No such file" in refused(capsys, "fit", tmp_path / "none.csv", "--target", "species", "--out", out)
     assert "folder of --out" in refused(capsys, "fit", path, "--target", "species", "--out", tmp_path / "no" / "m.npz")
+    assert "is a folder" in refused(capsys, "fit", path, "--target", "species", "--out", tmp_path)
+    assert "File exists" in refused(capsys, "demo", "--out", model)
+    np.savez(tmp_path / "none.npz", X=X[:0], y=y[:0])
+    assert "X has no rows" in refused(capsys, "evaluate", model, tmp_path / "none.npz")
     assert "--labels" in refused(capsys, "fit", tmp_path / "X.npy", "--out", out)
     assert "--C is -1" in refused(capsys, "fit", path, "--target", "species", "--out", out, "--C", -1)
     assert "learning_rate" in refused(
@@ -189,6 +194,30 @@ def test_ctrl_c_saves_what_there_is(flowers, tmp_path, capsys, monkeypatch):
     assert run("fit", flowers[0], "--target", "species", "--out", path) == 130
     assert "NOT converged: interrupted" in capsys.readouterr().out
     assert nbs.SoftmaxModel.load(path).n_classes == 3
+
+
+def test_ctrl_c_outside_a_fit_and_during_the_demo_is_130(flowers, tmp_path, capsys, monkeypatch):
+    def interrupt(*_, **__):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(csv, "read", interrupt)
+        assert run("fit", flowers[0], "--target", "species", "--out", tmp_path / "m.npz") == 130
+    assert capsys.readouterr().err == "nbsoftmax: interrupted\n"
+    monkeypatch.setattr(cli, "_progress", CtrlCAtTheThird)
+    assert run("demo", "--out", tmp_path) == 130
+    assert (tmp_path / "digits-model.npz").exists()
+
+
+def test_labels_of_a_part_that_look_like_numbers_are_still_the_models(tmp_path, capsys):
+    rng = np.random.default_rng(0)
+    rows = [f"{x:.3f},{label}" for label in ("1", "2", "a") for x in rng.normal(size=10)]
+    whole, part = tmp_path / "whole.csv", tmp_path / "part.csv"
+    whole.write_text("\n".join(["x,y", *rows]), encoding="utf-8")
+    part.write_text("\n".join(["x,y", *rows[:20]]), encoding="utf-8")
+    assert run("fit", whole, "--target", "y", "--out", tmp_path / "m.npz", "--l2", 0.1, "--quiet") == 0
+    assert run("evaluate", tmp_path / "m.npz", part, "--target", "y") == 0
+    assert "samples:  20" in capsys.readouterr().out
 
 
 class CtrlCAtTheThird:

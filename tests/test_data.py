@@ -66,6 +66,12 @@ def test_a_bad_csv_is_refused_with_the_place(tmp_path, text, said):
     assert said in str(caught.value)
 
 
+def test_a_missing_label_is_not_blamed_on_a_column_that_is_not_used(tmp_path):
+    path = written(tmp_path, "a,note,y\n1,,x\n2,hi,\n")
+    with pytest.raises(nbs.InputValueError, match="line 3 has no value in column 'y'"):
+        csv.read(path, target="y", features=["a"])
+
+
 def test_a_binary_file_is_no_csv(tmp_path):
     path = tmp_path / "data.csv"
     path.write_bytes(b"\xff\xfe\x00\x01" * 10)

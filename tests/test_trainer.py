@@ -1,5 +1,7 @@
 """The trainer: labels and frames of all kinds, true reports, the optimum that scikit-learn agrees with."""
 
+import contextlib
+import sys
 import warnings
 
 import numpy as np
@@ -7,6 +9,7 @@ import pytest
 
 import nbsoftmax as nbs
 from nbsoftmax.data import digits
+from nbsoftmax.trainer import _Watch
 
 
 def blobs(n=150, n_classes=3, n_features=4, seed=0):
@@ -164,6 +167,55 @@ def test_ctrl_c_returns_what_there_is_and_says_so():
     assert result.reason == "interrupted"
     assert result.n_iter == 4
     assert result.objective == nbs.Objective(X, y).value(params) == result.history["objective"][-1]
+
+
+def test_ctrl_c_between_any_two_lines_of_the_bookkeeping_loses_nothing():
+    X, y = blobs()
+    for line in range(100):
+        with interrupted_at(_Watch.__call__, iteration=4, line=line) as reached:
+            result = nbs.Trainer(l2=0.1).fit(X, y)
+        if not reached:
+            break
+        assert result.reason == "interrupted"
+        assert result.objective < np.log(3)
+    assert 5 < line < 99  # there were such lines, and all have had their turn
+
+
+@contextlib.contextmanager
+def interrupted_at(function, *, iteration, line):
+    """Ctrl-C before the given line of one iteration's call; yields a list that stays empty if it never came."""
+    reached, lines = [], []
+
+    def trace(frame, event, _):
+        if frame.f_code is not function.__code__ or frame.f_locals.get("iteration") != iteration:
+            return None
+        if event == "line":
+            lines.append(frame.f_lineno)
+            if len(lines) == line + 1:
+                reached.append(True)
+                sys.settrace(None)
+                raise KeyboardInterrupt
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        yield reached
+    finally:
+        sys.settrace(before)
+
+
+def test_ctrl_c_returns_the_best_point_of_a_fit_that_has_got_worse():
+    X, y = blobs()
+
+    def interrupt(now):
+        if now.iteration == 6:
+            raise KeyboardInterrupt
+
+    result = nbs.Trainer(solver="gd", learning_rate=12.0, l2=0.1, callbacks=[interrupt]).fit(2 * X, y)
+    history = result.history["objective"]
+    assert history.max() > history[0]  # such a rate does overshoot
+    assert result.objective <= min(np.log(3), history.min())
 
 
 def test_a_warm_start_at_the_optimum_needs_no_work():

@@ -67,12 +67,13 @@ def _read(path: Path, target: str | None, features: Sequence[str] | None) -> Tab
     if not names:
         raise InputValueError(f"{path} has no columns beside the target; there is nothing to learn from.")
     columns = [header.index(n) for n in names]
+    target_column = None if target is None else header.index(target)
     try:
         X = _numbers(path, columns)
-        y = None if target is None else _labels(path, header.index(target))
+        y = None if target_column is None else _labels(path, target_column)
     except (ValueError, IndexError) as error:
         _explain(path, header, columns, error)
-    _check_lines(path, header, columns, X, y)
+    _check_lines(path, header, columns, target_column, X, y)
     return Table(X, names, y)
 
 
@@ -115,7 +116,9 @@ def _is_integer(label: str) -> bool:
     return digits.isascii() and digits.isdigit() and len(digits) < 19 and (digits == "0" or digits[0] != "0")
 
 
-def _check_lines(path: Path, header: list[str], columns: list[int], X: Float64s, y: NDArray[Any] | None) -> None:
+def _check_lines(
+    path: Path, header: list[str], columns: list[int], target: int | None, X: Float64s, y: NDArray[Any] | None
+) -> None:
     """What the fast reader lets pass: lines with too many fields, labels that are missing, no lines at all."""
     commas = len(header) - 1
     with open(path, newline="", encoding="utf-8-sig") as file:
@@ -126,11 +129,11 @@ def _check_lines(path: Path, header: list[str], columns: list[int], X: Float64s,
         else:
             uneven = any(line.count(",") != commas for line in file if line.strip())
     if uneven or (y is not None and y.dtype.kind == "U" and (y == "").any()) or len(X) == 0:
-        _explain(path, header, columns, None, target_missing=y is not None)
+        _explain(path, header, columns, None, target=target)
 
 
 def _explain(
-    path: Path, header: list[str], columns: list[int], error: Exception | None, *, target_missing: bool = False
+    path: Path, header: list[str], columns: list[int], error: Exception | None, *, target: int | None = None
 ) -> NoReturn:
     """Find the first line that is wrong and say how."""
     with open(path, newline="", encoding="utf-8-sig") as file:
@@ -148,12 +151,8 @@ def _explain(
                 )
             for j in columns:
                 _check_number(path, line, header[j], row[j])
-            if target_missing:
-                for j in set(range(len(header))) - set(columns):
-                    if not row[j].strip():
-                        raise InputValueError(
-                            f"{path} line {line} has no value in column {header[j]!r}; fill or drop it."
-                        )
+            if target is not None and not row[target].strip():
+                raise InputValueError(f"{path} line {line} has no value in column {header[target]!r}; fill or drop it.")
     if count == 0:
         raise InputValueError(f"{path} has a header, but no lines below it; expected at least one sample.")
     raise InputValueError(f"{path} cannot be read as CSV ({error}); expected a header and lines of numbers and labels.")

@@ -26,6 +26,10 @@ class Smooth(Protocol):
         """The objective and its gradient."""
         ...
 
+    def hvp(self, params: Float64s, v: Float64s) -> Float64s:
+        """The Hessian at `params` times `v`."""
+        ...
+
 
 @dataclass(frozen=True)
 class Solution:
@@ -39,7 +43,7 @@ class Solution:
     gap : float
         How far `objective` is above the minimum, by the means that `gap_kind` names.
     gap_kind : str
-        "strong-convexity": a bound that holds. "estimate": it may be wrong.
+        "strong-convexity": a bound that holds. "estimate": the Newton decrement, which may be wrong.
     n_iter : int
     converged : bool
         Whether gap <= tol * |objective|.

@@ -1,11 +1,13 @@
 """How far an objective is above its minimum: a bound where one exists, an estimate otherwise.
 
 J - J* <= ||grad J||^2 / (2 l2)        where J is l2-strongly convex: l2 > 0 and no free intercept
+J - J* ~  grad J . H^-1 grad J / 2     elsewhere: the Newton decrement, H^-1 grad J by conjugate gradients
+
+What a solver believes of its own progress is only a hint of when to look: a quasi-Newton memory does not know the
+directions of small curvature, which are those in which most of the distance lies.
 """
 
 from __future__ import annotations
-
-from collections.abc import Sequence
 
 import numpy as np
 
@@ -15,34 +17,93 @@ from nbsoftmax.solvers import Smooth
 # An objective of less than this is 0 for the purpose of a relative gap: float64 sums of losses near 1 are not known
 # better than to a few thousand eps.
 LEAST_OBJECTIVE = 1e-12
-
-
-def gap(objective: Smooth, grad: Float64s, values: Sequence[float], decrement: float = 0.0) -> tuple[float, str]:
-    """Gap of the last of `values` (one an iteration) with gradient `grad`, and its kind.
-
-    Parameters
-    ----------
-    decrement : float
-        g . H^-1 g / 2 with the solver's idea of the Hessian H, where it has one.
-
-    Notes
-    -----
-    The estimate is the larger of the decrement and what the last quarter of the iterations has gained: a solver that
-    still makes progress, however slow, is not at the minimum. It asks for 8 iterations at least.
-    """
-    bound = np.inf
-    if objective.l2 > 0:
-        bound = float(np.vdot(grad, grad)) / (2 * objective.l2)
-        if not objective.fit_intercept:
-            return bound, "strong-convexity"
-    if not grad.any():
-        return 0.0, "estimate"
-    n = len(values)
-    gained = values[(3 * n) // 4 - 1] - values[-1] if n >= 8 else np.inf
-    # With an intercept the bound holds up to the intercept's own gradient, which counts as if it had curvature l2.
-    return float(min(bound, max(decrement, gained))), "estimate"
+LEAST_PRODUCTS, MOST_PRODUCTS = 20, 500  # for the judge: as many as iterations so far, where those are more
+SETTLED = 0.1  # the later half of the products has added at most this share of the decrement
 
 
 def small_enough(gap: float, value: float, tol: float) -> bool:
     """The one meaning of convergence."""
     return gap <= tol * max(abs(value), LEAST_OBJECTIVE)
+
+
+def strong_convexity_bound(objective: Smooth, grad: Float64s) -> float | None:
+    """The bound on the gap at a point with this gradient; None where the objective has none."""
+    if objective.l2 > 0 and not objective.fit_intercept:
+        return float(np.vdot(grad, grad)) / (2 * objective.l2)
+    return None
+
+
+def newton_decrement(
+    objective: Smooth, params: Float64s, grad: Float64s, *, most: int, enough: float = np.inf
+) -> tuple[float, bool]:
+    """Half of grad . H^-1 grad at `params`, and whether it has settled within `most` products.
+
+    Conjugate gradients approach it from below, so the answer "more than `enough`" is early and cheap. What the later
+    half of the products has added is added once more, for what is still to come.
+    """
+    residual = _without_shift(objective, grad)
+    direction = residual.copy()
+    square = first = float(np.vdot(grad, grad))
+    gains: list[float] = []
+    while square > np.finfo(float).eps ** 2 * first:
+        if len(gains) == most:
+            return sum(gains), False
+        product = _without_shift(objective, objective.hvp(params, direction))
+        curvature = float(np.vdot(direction, product))
+        if not 0 < curvature < np.inf:  # flat, as far as float64 can tell: nothing bounds the distance
+            return np.inf, False
+        length = square / curvature
+        gains.append(length * square / 2)
+        total, tail = sum(gains), sum(gains[len(gains) // 2 :])
+        if not total <= enough:
+            return total, False
+        if len(gains) >= LEAST_PRODUCTS and tail <= SETTLED * total:
+            return total + tail, True
+        residual -= length * product
+        square, last = float(np.vdot(residual, residual)), square
+        direction = residual + (square / last) * direction
+    return sum(gains), bool(np.isfinite(square))
+
+
+def _without_shift(objective: Smooth, v: Float64s) -> Float64s:
+    """A gradient without its part along the shifts that leave softmax as it is, where it has only rounding errors."""
+    v = v.copy()
+    free = v if objective.l2 == 0 else v[:, -1:]  # l2 holds the coefficients, nothing holds the intercepts
+    free -= free.mean(axis=0)
+    return v
+
+
+class Judge:
+    """Says whether a solver has converged, and how far from the minimum it ended."""
+
+    def __init__(self, objective: Smooth, tol: float) -> None:
+        self.objective, self.tol = objective, tol
+        self._next_look = 0
+        self._seen: tuple[Float64s, float] | None = None  # where the decrement is known, and what it is
+
+    def converged(self, n_iter: int, params: Float64s, value: float, grad: Float64s, hint: float) -> bool:
+        """Whether the gap at `params` is within tol; `hint` is what the solver itself believes of it."""
+        bound = strong_convexity_bound(self.objective, grad)
+        if bound is not None:
+            return small_enough(bound, value, self.tol)
+        if n_iter < self._next_look or not small_enough(hint, value, self.tol):
+            return False
+        if n_iter > 0:  # looks that fail cost at most a share of the fit
+            self._next_look = n_iter + max(10, n_iter // 4)
+        enough = self.tol * max(abs(value), LEAST_OBJECTIVE)
+        most = max(MOST_PRODUCTS, n_iter)
+        distance, settled = newton_decrement(self.objective, params, grad, most=most, enough=enough)
+        if settled:
+            self._seen = (params, distance)
+        return settled and small_enough(distance, value, self.tol)
+
+    def gap(self, n_iter: int, params: Float64s, value: float, grad: Float64s) -> tuple[float, str]:
+        """The gap at `params`, and its kind. What has not settled is never reported as within tol."""
+        bound = strong_convexity_bound(self.objective, grad)
+        if bound is not None:
+            return bound, "strong-convexity"
+        if self._seen is not None and self._seen[0] is params:
+            return self._seen[1], "estimate"
+        most = max(LEAST_PRODUCTS, n_iter)  # no more work for the report than for the fit
+        distance, settled = newton_decrement(self.objective, params, grad, most=most)
+        return (distance if settled or not small_enough(distance, value, self.tol) else np.inf), "estimate"

@@ -9,7 +9,7 @@ import numpy as np
 
 from nbsoftmax.check import Float64s
 from nbsoftmax.solvers import OnIteration, Smooth, Solution
-from nbsoftmax.solvers.gap import gap, small_enough
+from nbsoftmax.solvers.gap import Judge, small_enough
 
 MAX_ITER = 10_000
 SUFFICIENT_DECREASE = 1e-4  # Armijo's constant: Nocedal and Wright, "Numerical Optimization" (2006), section 3.1
@@ -29,8 +29,9 @@ def solve(
     value, grad = objective.value_and_grad(params)
     best = (value, params, grad)
     values = [value]
+    judge = Judge(objective, tol)
     rate = 1.0 if learning_rate is None else learning_rate
-    n_iter, reason = 0, ""
+    n_iter, reason = 0, "converged" if judge.converged(0, params, value, grad, 0.0) else ""
     while not reason and n_iter < (max_iter or MAX_ITER):
         square = float(np.vdot(grad, grad))
         while True:
@@ -53,13 +54,14 @@ def solve(
         if value < best[0]:
             best = (value, params, grad)
         stop = on_iteration(n_iter, params, value, float(np.linalg.norm(grad)))
-        distance, _ = gap(objective, grad, values)
-        if stop or small_enough(distance, value, tol):
+        n = len(values)
+        gained = values[(3 * n) // 4 - 1] - value if n >= 8 else np.inf  # by the last quarter of the steps
+        if stop or judge.converged(n_iter, params, value, grad, gained):
             reason = stop or "converged"
         if learning_rate is None:
             rate *= 2
     value, params, grad = best
-    distance, kind = gap(objective, grad, values)
+    distance, kind = judge.gap(n_iter, params, value, grad)
     grown = reason.startswith("the objective grew")
     converged = not grown and small_enough(distance, value, tol)
     return Solution(

@@ -13,7 +13,7 @@ import numpy as np
 
 from nbsoftmax.check import Float64s
 from nbsoftmax.solvers import OnIteration, Smooth, Solution
-from nbsoftmax.solvers.gap import gap, small_enough
+from nbsoftmax.solvers.gap import Judge, small_enough
 
 MAX_ITER = 10_000
 MEMORY = 20  # pairs kept: a pass over the data costs far more than their inner products
@@ -28,9 +28,9 @@ def solve(
     """Minimise a smooth convex objective; `tol` is relative to the objective."""
     params = start.copy()
     value, grad = objective.value_and_grad(params)
-    values = [value]
+    judge = Judge(objective, tol)
     pairs: deque[tuple[Float64s, Float64s, float]] = deque(maxlen=MEMORY)
-    n_iter, reason = 0, ""
+    n_iter, reason = 0, "converged" if judge.converged(0, params, value, grad, 0.0) else ""
     while not reason:
         if n_iter >= (max_iter or MAX_ITER):
             reason = f"max_iter reached ({n_iter} iterations)"
@@ -51,11 +51,10 @@ def solve(
             pairs.append((step, change, curvature))
         params, value, grad = new_params, new_value, new_grad
         n_iter += 1
-        values.append(value)
         reason = on_iteration(n_iter, params, value, float(np.linalg.norm(grad))) or ""
-        if not reason and small_enough(gap(objective, grad, values, _decrement(grad, pairs))[0], value, tol):
+        if not reason and judge.converged(n_iter, params, value, grad, _decrement(grad, pairs)):
             reason = "converged"
-    distance, kind = gap(objective, grad, values, _decrement(grad, pairs))
+    distance, kind = judge.gap(n_iter, params, value, grad)
     return Solution(
         params,
         value,
