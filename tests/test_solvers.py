@@ -163,3 +163,16 @@ def test_convergence_has_one_meaning():
     assert small_enough(1e-7, 1.0, 1e-6)
     assert not small_enough(1e-5, 1.0, 1e-6)
     assert small_enough(1e-19, 0.0, 1e-6)  # an objective of 0 leaves room for rounding
+
+
+@pytest.mark.parametrize("l2", [0.0, 0.1])
+def test_the_decrement_does_not_see_shifts_that_leave_softmax_as_it_is(l2):
+    objective = problem(l2=l2)
+    params = np.random.default_rng(2).normal(size=objective.shape)
+    _, grad = objective.value_and_grad(params)
+    shifted = grad.copy()
+    shifted[:, -1] += np.linalg.norm(grad)  # the same for every class: nothing depends on it
+    plain, _ = newton_decrement(objective, params, grad, most=100)
+    moved, settled = newton_decrement(objective, params, shifted, most=100)
+    assert settled
+    assert abs(moved - plain) <= 1e-9 * plain

@@ -43,7 +43,7 @@ def newton_decrement(
     """
     residual = _without_shift(objective, grad)
     direction = residual.copy()
-    square = first = float(np.vdot(grad, grad))
+    square = first = float(np.vdot(residual, residual))
     gains: list[float] = []
     while square > np.finfo(float).eps ** 2 * first:
         if len(gains) == most:
