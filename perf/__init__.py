@@ -1,1 +1,4 @@
-"""Measurements. They print what they find; tests never assert a time."""
+"""Measurements. They print what they find; tests never assert a time.
+
+python -m perf rows|objective|scaling|coldstart|profile SHAPE|all [--quick] [--json F] [--plot F] [--markdown F]
+"""

@@ -1,4 +1,4 @@
-"""What a fresh process pays: python -m perf.coldstart
+"""What a fresh process pays: python -m perf coldstart
 
 Import beyond Numba's own, first `Trainer.fit` with an empty and with a filled disk cache, and the cost of one
 loss + gradient of a small problem in terms of Python calls. Medians of several processes, in alternation.
@@ -46,7 +46,7 @@ def seconds(script, cache):
     return float(done.stdout)
 
 
-def main(rounds=5):
+def run(results, rounds):
     """Measure and print."""
     with tempfile.TemporaryDirectory() as cache:
         pairs = [
@@ -58,14 +58,19 @@ def main(rounds=5):
             for _ in range(rounds)
         ]
         numba, every, alone = (statistics.median(column) for column in zip(*pairs, strict=True))
-        print(f"import nbsoftmax                      {alone:8.3f} s (it loads nothing before it is needed)")
-        print(f"import of every public name           {every:8.3f} s, of which numba and scipy {numba:.3f} s")
         cold = seconds(FIT, cache)
         warm = statistics.median(seconds(FIT, cache) for _ in range(rounds))
-        print(f"first fit of a process, cold cache    {cold:8.2f} s, import included")
-        print(f"first fit of a process, warm cache    {warm:8.2f} s, import included")
-        print(f"loss + gradient of 150 x 4 x 3        {seconds(CALL, cache) * 1e6:8.1f} microseconds a call")
+        call = seconds(CALL, cache) * 1e6
 
+    def bar(most, unit, value):
+        return f"<= {most:g} {unit}: {'yes' if value <= most else 'NO'}"
 
-if __name__ == "__main__":
-    main()
+    body = [
+        ["import nbsoftmax", f"{alone:.3f} s", "it loads nothing before it is needed"],
+        ["import of every public name", f"{every:.3f} s", f"of which numba and scipy {numba:.3f} s"],
+        ["... beyond numba and scipy", f"{every - numba:.3f} s", "-"],
+        ["first fit of a process, cold cache", f"{cold:.2f} s, import included", bar(30, "s", cold)],
+        ["first fit of a process, warm cache", f"{warm:.2f} s, import included", bar(1.5, "s", warm)],
+        ["loss + gradient of 150 x 4 x 3", f"{call:.1f} microseconds a call", bar(20, "microseconds", call)],
+    ]
+    results.add_table("What a fresh process pays", ["what", "time", "bar, or remark"], body)

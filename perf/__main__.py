@@ -1,0 +1,77 @@
+"""Command line of the measurements: python -m perf rows --quick"""
+
+import argparse
+import hashlib
+import os
+import sys
+from pathlib import Path
+
+HELD_BACK_BY = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")  # settings that keep BLAS, ours and the peers', from its best
+SUBJECTS = ("rows", "objective", "scaling", "coldstart", "profile", "all")
+
+
+def options(arguments: list[str]) -> argparse.Namespace:
+    """Parse the command line."""
+    parser = argparse.ArgumentParser("python -m perf", description="Measure nbsoftmax, its peers and the machine.")
+    parser.add_argument("subject", choices=SUBJECTS)
+    parser.add_argument("shape", nargs="?", default="581000x54x7", help="of profile: rows x features x classes")
+    parser.add_argument("--dtype", choices=("float64", "float32"), default="float64", help="of profile")
+    parser.add_argument("--quick", action="store_true", help="a 20th of the rows, a third of the rounds: a rehearsal")
+    parser.add_argument("--json", metavar="FILE", help="write all numbers")
+    parser.add_argument("--markdown", metavar="FILE", help="write a page, such as perf/RESULTS.md")
+    parser.add_argument("--plot", metavar="FILE", help="draw the roofline")
+    return parser.parse_args(arguments)
+
+
+def unhindered() -> None:
+    """Start this process again without what holds BLAS back, if any of it is set: BLAS reads it when it is loaded."""
+    if any(name in os.environ for name in HELD_BACK_BY):
+        environment = {name: value for name, value in os.environ.items() if name not in HELD_BACK_BY}
+        os.execve(sys.executable, [sys.executable, "-m", "perf", *sys.argv[1:]], environment)
+
+
+def fresh_cache() -> None:
+    """A cache of compiled kernels for this state of the sources: Numba would not notice a change in a helper."""
+    repository = Path(__file__).resolve().parent.parent
+    sources = sorted((repository / "nbsoftmax" / "kernels").glob("*.py"))
+    state = hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()[:16]
+    os.environ.setdefault("NUMBA_CACHE_DIR", str(repository / ".numba_cache" / state))
+
+
+def main() -> None:
+    """Measure what is asked for, print it, and write the files."""
+    chosen = options(sys.argv[1:])
+    unhindered()
+    fresh_cache()
+    from perf import coldstart, limits, objective, peers, profile, report, rows, scaling
+
+    rounds, scale = (3, 20) if chosen.quick else (9, 1)
+    for name in peers.missing():
+        print(f"{name} is not installed and is skipped")
+    for name, value in report.machine().items():
+        print(f"{name}: {value}")
+    if report.LOAD_BEFORE > 0.5:
+        print("other processes use the cores: the times mean little")
+    results = report.Results(limits.measure(quick=chosen.quick), chosen.quick)
+    print(f"limits: {report.limits_line(results.limits)}")
+    everything = chosen.subject == "all"
+    if everything or chosen.subject == "rows":
+        rows.run(results, rounds, scale)
+    if everything or chosen.subject == "objective":
+        objective.run(results, rounds, scale)
+    if everything or chosen.subject == "scaling":
+        scaling.run(results, rounds, scale)
+    if everything or chosen.subject == "coldstart":
+        coldstart.run(results, rounds)
+    if everything or chosen.subject == "profile":
+        profile.run(results, chosen.shape, chosen.dtype, rounds, scale)
+    if chosen.json:
+        results.write_json(chosen.json)
+    if chosen.markdown:
+        results.write_markdown(chosen.markdown)
+    if chosen.plot:
+        results.plot(chosen.plot)
+
+
+if __name__ == "__main__":
+    main()

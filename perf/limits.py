@@ -1,0 +1,83 @@
+"""What the machine allows: reading, copying, multiplying. Measured in the same run as the contestants.
+
+`read` adds up an array and `copy` copies one, both in parallel and vectorised; they run as contestants on the very
+arrays of a task. `multiply_rate` is NumPy's matrix product on all cores.
+"""
+
+import time
+from typing import Any
+
+import numpy as np
+from numba import njit, prange
+
+from nbsoftmax.kernels.jit import Kernel, launch
+
+CHUNKS = 64  # several for each thread, each long enough to stream
+ALWAYS_PARALLEL = 1 << 60
+
+
+@njit(fastmath=True)  # for this benchmark alone: the order of the sum does not matter
+def _sum(part):
+    total = part.dtype.type(0)
+    for i in range(part.size):
+        total += part[i]
+    return total
+
+
+@njit(parallel=True)
+def _read(x, n_chunks):
+    sums = np.zeros(n_chunks * 8)  # a cache line for each
+    for c in prange(n_chunks):
+        chunk = np.int64(c)
+        sums[chunk * 8] = _sum(x[chunk * x.size // n_chunks : (chunk + 1) * x.size // n_chunks])
+    return sums.sum()
+
+
+@njit(parallel=True)
+def _copy(x, out, n_chunks):
+    for c in prange(n_chunks):
+        chunk = np.int64(c)
+        low, high = chunk * x.size // n_chunks, (chunk + 1) * x.size // n_chunks
+        out[low:high] = x[low:high]
+
+
+def read(x: Any) -> float:
+    """Sum of an array that is read once."""
+    return launch(Kernel(_read, _read), ALWAYS_PARALLEL, None, x.reshape(-1), CHUNKS)
+
+
+def copy(x: Any, out: Any) -> None:
+    """Copy an array."""
+    launch(Kernel(_copy, _copy), ALWAYS_PARALLEL, None, x.reshape(-1), out.reshape(-1), CHUNKS)
+
+
+def best(call: Any, rounds: int) -> float:
+    """Least seconds of several calls: a limit is what the machine can do, not what it usually does."""
+    call()
+    seconds = []
+    for _ in range(rounds):
+        start = time.perf_counter()
+        call()
+        seconds.append(time.perf_counter() - start)
+    return min(seconds)
+
+
+def multiply_rate(dtype: str, *, quick: bool = False) -> float:
+    """Flop/s of a large square matrix product by NumPy."""
+    n = 1024 if quick else 3072
+    a, b = np.ones((2, n, n), dtype)
+    out = np.empty_like(a)
+    return 2 * n**3 / best(lambda: np.matmul(a, b, out=out), 3 if quick else 7)
+
+
+def measure(*, quick: bool = False) -> dict[str, float]:
+    """Bytes/s read, bytes/s copied (read and written), flop/s in float64 and float32."""
+    x = np.ones(2**20 if quick else 2**25)
+    out = np.empty_like(x)
+    rounds = 3 if quick else 15
+    return {
+        "read": x.nbytes / best(lambda: read(x), rounds),
+        "copy": 2 * x.nbytes / best(lambda: copy(x, out), rounds),
+        "gemm float64": multiply_rate("float64", quick=quick),
+        "gemm float32": multiply_rate("float32", quick=quick),
+    }

@@ -1,0 +1,112 @@
+"""The linear model against peers, reading and multiplying: python -m perf objective
+
+Reading X once and multiplying 4 m N K numbers cannot be avoided; the limit is the longer of the two.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+import nbsoftmax as nbs
+from perf import limits, memory, peers
+from perf.report import Results, Row, at_least, at_most
+from perf.timing import interleave, n_cores
+
+# m, N, K; the least ratio to the best peer by dtype; the largest ratio to reading X, and the least share of the rate
+# of matrix products, both in float64.
+BARS = (
+    ((581_000, 54, 7), {"float64": 6.0, "float32": 4.0}, 2.2, 0.0),
+    ((60_000, 784, 10), {"float64": 3.0, "float32": 2.0}, 0.0, 0.0),
+    ((100_000, 512, 100), {"float64": 1.6}, 0.0, 0.0),
+    ((20_000, 1000, 1000), {"float64": 1.25}, 0.0, 0.85),
+)
+
+
+def problem(m: int, n_features: int, n_classes: int, dtype: str, seed: int = 0) -> tuple[Any, Any, Any]:
+    """Random X (m, N), labels, and parameters that make logits of the order of 1."""
+    rng = np.random.default_rng(seed)
+    X = rng.standard_normal((m, n_features), np.dtype(dtype))
+    params = rng.normal(size=(n_classes, n_features + 1)) / np.sqrt(n_features)
+    return X, rng.integers(0, n_classes, m), params
+
+
+def run(results: Results, rounds: int, scale: int) -> None:
+    """Measure loss + gradient, Hessian-vector products and threads; `scale` divides the rows."""
+    evaluations, products, threads = [], [], []
+    for (m, n, k), best, most_reads, share in BARS:
+        for dtype in ("float64", "float32"):
+            X, y, params = problem(max(m // scale, 16), n, k, dtype)
+            rate = results.limits[f"gemm {dtype}"]
+            row = evaluate(X, y, params, rate, rounds)
+            row.hold_to(best=best.get(dtype, 0.0))
+            if dtype == "float64":
+                if most_reads:
+                    row.bars.append(at_most(most_reads, row.ours / row.times["read"].median, "read"))
+                if share:
+                    row.bars.append(at_least(share, row.flops / rate / row.ours, "matrix products' rate"))
+                products.append(hessian(X, y, params, rounds))
+                threads.append(
+                    by_threads(X, y, params, rounds, compute_bound=2 * row.times["read"].median < row.flops / rate)
+                )
+            evaluations.append(row)
+    results.add("Loss + gradient of a linear model", evaluations)
+    results.add("Hessian-vector product, against loss + gradient", products)
+    memory.run(results, scale)
+    results.add(f"{n_cores()} threads against 1, loss + gradient", threads)
+
+
+def evaluate(X: Any, y: Any, params: Any, rate: float, rounds: int) -> Row:
+    """Time contestants that agree on loss and gradient, beside reading X."""
+    dtype = str(X.dtype)
+    contestants = peers.linear(X, y, params)
+    peers.agree(contestants, peers.TOLERANCE[dtype])
+    calls: dict[str, Callable[[], Any]] = {name: c.call for name, c in contestants.items()}
+    times = interleave(calls | {"read": lambda: limits.read(X)}, rounds)
+    flops = 4.0 * X.size * params.shape[0]
+    read, multiply = times["read"].median, flops / rate
+    limit = ("read", read) if read > multiply else ("GEMM", multiply)
+    return Row(shape_of(X, params), dtype, times, *limit, flops, X.nbytes)
+
+
+def hessian(X: Any, y: Any, params: Any, rounds: int) -> Row:
+    """A Hessian-vector product at a point asked about before (as in conjugate gradients), and at a new one."""
+    objective = nbs.Objective(X, y, n_classes=params.shape[0])
+    # Another objective for new points: each remembers the probabilities at the last one.
+    other, v, points, turn = nbs.Objective(X, y, n_classes=params.shape[0]), params[::-1].copy(), [params, -params], [0]
+
+    def new_point() -> Any:
+        turn[0] ^= 1
+        return other.hvp(points[turn[0]], v)
+
+    for _ in range(2):
+        objective.hvp(params, v)
+    calls = {
+        peers.OURS: lambda: objective.hvp(params, v),
+        "at a new point": new_point,
+        "loss + grad": lambda: objective.value_and_grad(params),
+    }
+    times = interleave(calls, rounds)
+    row = Row(shape_of(X, params), str(X.dtype), times, "loss + grad", times["loss + grad"].median)
+    row.hold_to(limit=1.3)
+    return row
+
+
+def by_threads(X: Any, y: Any, params: Any, rounds: int, *, compute_bound: bool) -> Row:
+    """All threads against one; the bar holds where multiplying takes far longer than reading."""
+    alone = nbs.Objective(X, y, n_classes=params.shape[0], n_threads=1)
+    together = nbs.Objective(X, y, n_classes=params.shape[0])
+    calls = {
+        peers.OURS: lambda: together.value_and_grad(params),
+        "one thread": lambda: alone.value_and_grad(params),
+    }
+    times = interleave(calls, rounds)
+    row = Row(shape_of(X, params), str(X.dtype), times, "one thread", times["one thread"].median)
+    if compute_bound:
+        row.bars.append(at_least(0.9 * n_cores(), row.limit_seconds / row.ours, "one thread"))  # 1.8 for two
+    return row
+
+
+def shape_of(X: Any, params: Any) -> str:
+    """M x N x K."""
+    return f"{X.shape[0]} x {X.shape[1]} x {params.shape[0]}"

@@ -1,0 +1,115 @@
+"""Where the time of one evaluation goes: python -m perf profile 581000x54x7
+
+Each stage of `linear.loss_and_grad` is run by all threads at once on one block for each, over and over, so that the
+block is in cache; its time is scaled to all blocks. What the whole takes beyond the sum of its stages is memory that
+was not fetched in time, and starting threads.
+"""
+
+from contextlib import nullcontext
+from typing import Any
+
+import numpy as np
+from numba import njit, prange
+
+import nbsoftmax as nbs
+from nbsoftmax.kernels.blas import one_thread
+from nbsoftmax.kernels.jit import Kernel, launch
+from nbsoftmax.kernels.linear import add_chunks, add_gradient, block_of, block_rows, logits_of, scratch
+from nbsoftmax.kernels.rows import cross_entropy_rows
+from perf import limits
+from perf.objective import problem
+from perf.report import Results
+from perf.timing import interleave, n_cores
+
+FORWARD, SOFTMAX, BACKWARD = 0, 1, 2
+STAGES = {"forward: logits of a block": FORWARD, "softmax and cross-entropy": SOFTMAX, "backward: gradient": BACKWARD}
+HEADER = ["stage", "ms", "of the whole"]
+
+
+# As the kernels are compiled, but never cached: Numba would not notice a change in the stages.
+@njit(parallel=True, nogil=True, error_model="numpy", fastmath={"contract"})
+def _repeat(stage, turns, n_threads, rows, w, w_stride, n_classes, target, fat, gradient):
+    n_features = rows.n_features
+    size = block_rows(n_features, w_stride, rows.x.itemsize, fat)
+    for t in prange(n_threads):
+        thread = np.int64(t)
+        n = min(size, rows.n_rows)
+        start = thread * size if (thread + 1) * size <= rows.n_rows else 0
+        z, pack, tile, proba_tile, narrow = scratch(rows, size, w_stride, n_classes, fat)
+        block, at, stride = block_of(rows, start, n, pack, fat)
+        gi = thread * n_classes * (n_features + 1)
+        for turn in range(-1, turns):  # the first, in every stage, makes logits
+            if stage == FORWARD or turn < 0:
+                logits_of(block, at, stride, n, n_features, w, w_stride, 0, n_classes, z, 0, fat)
+            elif stage == SOFTMAX:
+                # In place, as in the kernel: from the second turn on the logits are gradients, which takes as long.
+                cross_entropy_rows(
+                    z, 0, w_stride, n, n_classes, start, target, 1.0, z[:0], True, z, 0, w_stride, tile, proba_tile
+                )
+            else:
+                add_gradient(
+                    block, at, stride, n, n_features, z, w_stride, 0, n_classes, True, tile, narrow, gradient, gi, fat
+                )
+
+
+@njit(parallel=True, nogil=True, error_model="numpy", fastmath={"contract"})
+def _merge(n_classes, n_chunks, size, gradient):
+    for k in prange(n_classes):
+        add_chunks(np.int64(k), n_chunks, size, gradient)
+
+
+def run(results: Results, shape: str, dtype: str, rounds: int, scale: int) -> None:
+    """Print the stages of one evaluation, the whole, and the limits; `scale` divides the rows."""
+    try:
+        m, n_features, n_classes = map(int, shape.split("x"))
+    except ValueError:
+        raise SystemExit(f"the shape is {shape!r}, expected rows x features x classes such as 581000x54x7") from None
+    m = max(m // scale, 16)
+    X, y, params = problem(m, n_features, n_classes, dtype)
+    objective = nbs.Objective(X, y, n_classes=n_classes)
+    backend: Any = objective.backend
+    if backend._block:
+        raise SystemExit("with so many parameters the classes are split over threads: there is no block of one thread")
+    fat, stride, n_chunks, rows = backend._fat, backend._w_stride, backend._n_chunks, backend._rows
+    w, threads = backend._weights(params), n_cores()
+    n_blocks = m / int(block_rows(n_features, stride, X.itemsize, fat))
+    turns = max(3, int(n_blocks / threads / 8))
+    sums = np.zeros(max(threads, n_chunks) * n_classes * (n_features + 1))
+
+    def started(function: Any, *arguments: Any) -> None:
+        with one_thread() if fat else nullcontext():
+            launch(Kernel(function, function), limits.ALWAYS_PARALLEL, threads, *arguments)
+
+    def stage(number: int, turns: int) -> None:
+        started(_repeat, number, turns, threads, rows, w, stride, n_classes, backend._target, fat, sums)
+
+    calls = {name: lambda number=number: stage(number, turns) for name, number in STAGES.items()}
+    times = interleave(
+        calls
+        | {
+            "start": lambda: stage(FORWARD, 0),
+            "merge: chunks' gradients added": lambda: started(_merge, n_classes, n_chunks, n_features + 1, sums),
+            "Python: weights laid out, gradients zeroed": lambda: (backend._weights(params), backend._new_gradient()),
+            "whole": lambda: objective.value_and_grad(params),
+            "read": lambda: limits.read(X),
+        },
+        rounds,
+    )
+    start, whole, read = (times.pop(name).median for name in ("start", "whole", "read"))
+    in_all = {}
+    for name, t in times.items():
+        scaled = max(t.median - start, 0.0) / turns * n_blocks / threads
+        in_all[name] = scaled if name in STAGES else t.median
+    multiply = 4.0 * X.size * n_classes / results.limits[f"gemm {dtype}"]
+    in_all |= {
+        "all stages": sum(in_all.values()),
+        "the whole, measured": whole,
+        "beyond its stages (memory not fetched in time, threads)": whole - sum(in_all.values()),
+        "limit: reading X once": read,
+        "limit: multiplying at the rate of matrix products": multiply,
+    }
+    body = [[name, f"{seconds * 1e3:.2f}", f"{seconds / whole:.0%}"] for name, seconds in in_all.items()]
+    how = "BLAS on blocks" if fat else "register tiles"
+    results.add_table(
+        f"Loss + gradient {m} x {n_features} x {n_classes} {dtype}: {how}, {threads} threads", HEADER, body
+    )

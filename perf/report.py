@@ -1,0 +1,260 @@
+"""What was measured, as a text table, JSON, Markdown, and a picture.
+
+A `Row` is one task: the times of all contestants, the limit it is held against, and the bars it should reach.
+"""
+
+import datetime
+import json
+import os
+import platform
+from dataclasses import asdict, dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from nbsoftmax.kernels.simd import VECTOR_BYTES
+from perf import peers
+from perf.timing import Times, n_cores
+
+# "speed-up": the best peer's time, `out=` included, over ours. "against" is a limit of the
+# machine, or other work; "ratio": ours over it.
+COLUMNS = ["work", "dtype", peers.OURS, *peers.PEERS, "speed-up", "against", "ratio", "bar: reached"]
+
+
+LOAD_BEFORE = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
+
+
+@dataclass(frozen=True)
+class Bar:
+    """A number to reach."""
+
+    text: str
+    value: float
+    reached: bool
+
+
+def at_least(least: float, value: float, of: str) -> Bar:
+    """`value` times `of` should be `least` or more."""
+    return Bar(f">= {least:g}x {of}", value, value >= least)
+
+
+def at_most(most: float, value: float, of: str) -> Bar:
+    """`value` times `of` should be `most` or less."""
+    return Bar(f"<= {most:g}x {of}", value, value <= most)
+
+
+@dataclass
+class Row:
+    """One task.
+
+    `limit` names what `limit_seconds` is the time of: a limit of the machine, or other work to compare with. `flops`
+    and `n_bytes`, if known, are what the task cannot do without: they place it in the roofline picture.
+    """
+
+    work: str
+    dtype: str
+    times: dict[str, Times]
+    limit: str = ""
+    limit_seconds: float = 0.0
+    flops: float = 0.0
+    n_bytes: float = 0.0
+    bars: list[Bar] = field(default_factory=list)
+
+    @property
+    def ours(self) -> float:
+        """Our median."""
+        return self.times[peers.OURS].median
+
+    def of(self, peer: str) -> float | None:
+        """Median of the peer's fastest call: as it is usually called, or writing to an array that is there already.
+
+        We write to one too, and for large results the pages of a new array cost more than the arithmetic.
+        """
+        return min((t.median for name, t in self.times.items() if name.split(",")[0] == peer), default=None)
+
+    @property
+    def best_peer(self) -> float | None:
+        """Median of the fastest call of any peer."""
+        return min((t for t in map(self.of, peers.PEERS) if t), default=None)
+
+    def hold_to(self, *, peer: dict[str, float] | None = None, best: float = 0.0, limit: float = 0.0) -> None:
+        """Set the bars: least ratios to single peers and to the best one, largest ratio to the limit; 0 is none."""
+        for name, least in (peer or {}).items():
+            other = self.of(name)
+            if other:
+                self.bars.append(at_least(least, other / self.ours, name))
+        if best and self.best_peer:
+            self.bars.append(at_least(best, self.best_peer / self.ours, "best peer"))
+        if limit:
+            self.bars.append(at_most(limit, self.ours / self.limit_seconds, self.limit))
+
+
+def machine() -> dict[str, str]:
+    """Processor, cores, vectors, versions, date; no path and no host name."""
+    cpuinfo = Path("/proc/cpuinfo")
+    names = [line for line in cpuinfo.read_text().splitlines() if "model name" in line] if cpuinfo.exists() else []
+    ours = {name: version(name) for name in ("numba", "llvmlite", "numpy", "scipy")}
+    return {
+        "processor": names[0].split(":", 1)[1].strip() if names else platform.processor() or platform.machine(),
+        "cores": str(n_cores()),
+        "vectors": f"{8 * VECTOR_BYTES} bits",
+        "system": f"{platform.system()} {platform.machine()}, Python {platform.python_version()}",
+        "versions": ", ".join(f"{name} {v}" for name, v in (ours | peers.installed()).items()),
+        "load before": f"{LOAD_BEFORE:.2f} processes running or waiting, on average over a minute",
+        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
+    }
+
+
+def limits_line(limits: dict[str, float]) -> str:
+    """The machine's limits in one sentence."""
+    return (
+        f"read {limits['read'] / 1e9:.1f} GB/s, copy {limits['copy'] / 1e9:.1f} GB/s (read + written), "
+        f"matrix product {limits['gemm float64'] / 1e9:.0f} GFLOP/s float64, {limits['gemm float32'] / 1e9:.0f} float32"
+    )
+
+
+# --- tables -------------------------------------------------------------------------------------------
+
+
+def cells(row: Row) -> list[str]:
+    """A row of the table, in the order of COLUMNS."""
+
+    def ms(name: str) -> str:
+        t = row.times.get(name)
+        return f"{t.median * 1e3:.{digits(t.median * 1e3)}f} ±{t.spread:.0%}" if t else "-"
+
+    peer, limit = row.best_peer, row.limit_seconds
+    return [
+        row.work,
+        row.dtype,
+        *map(ms, [peers.OURS, *peers.PEERS]),
+        f"{peer / row.ours:.2f}" if peer else "-",
+        f"{row.limit} {limit * 1e3:.{digits(limit * 1e3)}f}" if limit else "-",
+        f"{row.ours / limit:.2f}" if limit else "-",
+        "; ".join(f"{b.text}: {b.value:.2f} {'yes' if b.reached else 'NO'}" for b in row.bars) or "-",
+    ]
+
+
+def digits(x: float) -> int:
+    """Decimals for three significant digits."""
+    return 0 if x >= 100 else 1 if x >= 10 else 2 if x >= 1 else 3
+
+
+def extras(row: Row) -> str:
+    """The contestants that have no column, on a line of their own; empty if there are none."""
+    rest = [name for name in row.times if name not in {peers.OURS, *peers.PEERS, row.limit}]
+    return ", ".join(f"{name} {row.times[name].median * 1e3:.2f} ms" for name in rest)
+
+
+def table(header: list[str], body: list[list[str]]) -> str:
+    """Columns of text, as wide as they need."""
+    widths = [max(len(line[c]) for line in [header, *body]) for c in range(len(header))]
+    ruled = [header, ["-" * w for w in widths], *body]
+    return "\n".join("  ".join(t.ljust(w) for t, w in zip(line, widths, strict=True)).rstrip() for line in ruled)
+
+
+def text(title: str, rows: list[Row]) -> str:
+    """A group of rows. Times are medians in ms, ± half of the range."""
+    lines = [f"\n{title} (ms: median ±half of the range)", table(COLUMNS, [cells(row) for row in rows])]
+    return "\n".join([*lines, *(f"  {r.work} {r.dtype}: also {extras(r)}" for r in rows if extras(r))])
+
+
+def markdown_table(header: list[str], body: list[list[str]]) -> str:
+    """The same in Markdown."""
+    return "\n".join("| " + " | ".join(line) + " |" for line in [header, ["---"] * len(header), *body])
+
+
+# --- files --------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Results:
+    """All that one run found: groups of rows, and tables of text that are not contests."""
+
+    limits: dict[str, float]
+    quick: bool = False
+    groups: dict[str, list[Row]] = field(default_factory=dict)
+    tables: dict[str, tuple[list[str], list[list[str]]]] = field(default_factory=dict)
+
+    def add(self, title: str, rows: list[Row]) -> None:
+        """Keep and print a group of rows."""
+        self.groups[title] = rows
+        print(text(title, rows), flush=True)
+
+    def add_table(self, title: str, header: list[str], body: list[list[str]]) -> None:
+        """Keep and print a table."""
+        self.tables[title] = header, body
+        print(f"\n{title}\n{table(header, body)}", flush=True)
+
+    def write_json(self, path: str) -> None:
+        """All numbers."""
+        groups = {title: [asdict(row) for row in rows] for title, rows in self.groups.items()}
+        tables = {t: [dict(zip(h, line, strict=True)) for line in body] for t, (h, body) in self.tables.items()}
+        found: dict[str, Any] = {"machine": machine(), "quick": self.quick, "limits": self.limits}
+        Path(path).write_text(json.dumps(found | {"groups": groups, "tables": tables}, indent=1) + "\n")
+
+    def write_markdown(self, path: str) -> None:
+        """The page of results."""
+        about = machine()
+        lines = [
+            "# Results",
+            "",
+            "Made by `python -m perf`; do not edit. Times are medians in milliseconds, ± half of the range, of "
+            "contestants that took turns in one run. Speed-up: the time of the peers' fastest call over ours, which "
+            "writes to an array that is there already where a function has `out=`; calls of peers that do so too are "
+            "listed below a table, and count. A bar is a ratio to reach, followed by the ratio measured.",
+            "",
+            *(["**A quick run on small data: the numbers mean nothing.**", ""] if self.quick else []),
+            *(f"- {name}: {value}" for name, value in about.items()),
+            f"- limits: {limits_line(self.limits)}",
+            *(f"- {name} was not installed." for name in peers.missing()),
+        ]
+        for title, rows in self.groups.items():
+            lines += ["", f"## {title}", "", markdown_table(COLUMNS, [cells(row) for row in rows])]
+            also = [f"- {row.work} {row.dtype}: {extras(row)}" for row in rows if extras(row)]
+            lines += ["", "In the same turns:", "", *also] if also else []
+        for title, (header, body) in self.tables.items():
+            lines += ["", f"## {title}", "", markdown_table(header, body)]
+        Path(path).write_text("\n".join(lines) + "\n")
+
+    def plot(self, path: str) -> None:
+        """Left: the roofline, with tasks whose flops are known. Right: functions of logits, over a parallel copy."""
+        import matplotlib as mpl
+
+        mpl.use("Agg")
+        import matplotlib.pyplot as plt
+        import numpy as np
+
+        rows = [row for group in self.groups.values() for row in group]
+        figure, (left, right) = plt.subplots(1, 2, figsize=(13, 5.5), layout="constrained")
+        intensity = np.geomspace(0.5, 1e4, 200)  # flop per byte
+        for dtype, colour in (("float64", "tab:blue"), ("float32", "tab:orange")):
+            roof = np.minimum(intensity * self.limits["read"], self.limits[f"gemm {dtype}"])
+            left.plot(intensity, roof / 1e9, color=colour, label=f"limit, {dtype}")
+            for name, marker in zip([peers.OURS, *peers.PEERS], "o^sv", strict=True):
+                mine = [r for r in rows if r.flops and r.dtype == dtype and name in r.times]
+                x = [r.flops / r.n_bytes for r in mine]
+                y = [r.flops / r.times[name].median / 1e9 for r in mine]
+                ours = name == peers.OURS
+                label = name if dtype == "float64" and mine else None
+                left.plot(x, y, marker, color=colour, mfc=colour if ours else "none", label=label)
+        left.set(xscale="log", yscale="log", xlabel="flop per byte of X, read once", ylabel="GFLOP/s")
+        left.set_title("Loss + gradient of a linear model")
+        left.legend()
+        bounded = [row for row in rows if row.limit == "copy"]
+        for name, marker in zip([peers.OURS, *peers.PEERS], "o^sv", strict=True):
+            have = [
+                (row.times[name].median / row.limit_seconds, at) for at, row in enumerate(bounded) if name in row.times
+            ]
+            if have:
+                right.plot(*zip(*have, strict=True), marker, mfc=None if name == peers.OURS else "none", label=name)
+        if bounded:
+            right.legend()
+        right.axvline(1, color="black", lw=1)
+        right.set_yticks(range(len(bounded)), [f"{row.work} {row.dtype}" for row in bounded], fontsize=7)
+        right.grid(axis="y", lw=0.3)
+        right.invert_yaxis()
+        right.set(xscale="log", xlabel="time / time of a parallel copy")
+        right.set_title("Functions of logits")
+        figure.savefig(path, dpi=130)
+        plt.close(figure)

@@ -1,0 +1,48 @@
+"""Functions of logits against peers and a parallel copy of the same logits: python -m perf rows"""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from perf import limits, peers
+from perf.report import Results, Row
+from perf.timing import interleave
+
+SHAPES = ((1_000_000, 10), (100_000, 100), (10_000, 1000))
+DTYPES = ("float64", "float32")
+
+
+def run(results: Results, rounds: int, scale: int) -> None:
+    """Measure softmax and cross-entropy with gradient; `scale` divides the rows."""
+    rng = np.random.default_rng(0)
+    softmax, entropy = [], []
+    for m, n_classes in SHAPES:
+        for dtype in DTYPES:
+            z = 3 * rng.standard_normal((m // scale, n_classes), np.dtype(dtype))
+            y = rng.integers(0, n_classes, m // scale)
+            row = contest("softmax", peers.softmax(z), z, rounds)
+            if dtype == "float64":
+                few = n_classes == 10
+                row.hold_to(
+                    peer={"PyTorch": 5, "JAX": 3} if few else {}, best=0 if few else 1.3, limit=2 if few else 1.4
+                )
+            elif n_classes >= 100:
+                row.hold_to(best=1.1)
+            softmax.append(row)
+            row = contest("cross-entropy + gradient", peers.cross_entropy(z, y), z, rounds)
+            if dtype == "float64":
+                row.hold_to(peer={"PyTorch": 6}, limit=1.6 if n_classes >= 100 else 0)
+            entropy.append(row)
+    results.add("Softmax", softmax)
+    results.add("Cross-entropy and its gradient by the logits", entropy)
+
+
+def contest(name: str, contestants: dict[str, peers.Contestant], z: Any, rounds: int) -> Row:
+    """Time contestants that agree, beside a copy of the logits."""
+    dtype = str(z.dtype)
+    peers.agree(contestants, peers.TOLERANCE[dtype])
+    out = np.empty_like(z)
+    calls: dict[str, Callable[[], Any]] = {n: c.call for n, c in contestants.items()}
+    times = interleave(calls | {"copy": lambda: limits.copy(z, out)}, rounds)
+    return Row(f"{name} {z.shape[0]} x {z.shape[1]}", dtype, times, "copy", times["copy"].median)
