@@ -14,7 +14,17 @@ from numba import njit, prange
 import nbsoftmax as nbs
 from nbsoftmax.kernels.blas import one_thread
 from nbsoftmax.kernels.jit import Kernel, launch
-from nbsoftmax.kernels.linear import add_chunks, add_gradient, block_of, block_rows, logits_of, scratch
+from nbsoftmax.kernels.linear import (
+    BLAS,
+    DOTS,
+    TILES,
+    add_chunks,
+    add_gradient,
+    block_of,
+    block_rows,
+    logits_of,
+    scratch,
+)
 from nbsoftmax.kernels.rows import cross_entropy_rows
 from perf import limits
 from perf.objective import problem
@@ -23,33 +33,32 @@ from perf.timing import interleave, n_cores
 
 FORWARD, SOFTMAX, BACKWARD = 0, 1, 2
 STAGES = {"forward: logits of a block": FORWARD, "softmax and cross-entropy": SOFTMAX, "backward: gradient": BACKWARD}
+FORMS = {TILES: "tiles, classes in lanes", DOTS: "tiles, features in lanes", BLAS: "BLAS on blocks"}
 HEADER = ["stage", "ms", "of the whole"]
 
 
 # As the kernels are compiled, but never cached: Numba would not notice a change in the stages.
 @njit(parallel=True, nogil=True, error_model="numpy", fastmath={"contract"})
-def _repeat(stage, turns, n_threads, rows, w, w_stride, n_classes, target, fat, gradient):
-    n_features = rows.n_features
-    size = block_rows(n_features, w_stride, rows.x.itemsize, fat)
+def _repeat(stage, turns, n_threads, rows, weights, target, gradient):
+    n_classes, stride = weights.n_classes, weights.stride
+    size = block_rows(rows, weights, 1)
     for t in prange(n_threads):
         thread = np.int64(t)
         n = min(size, rows.n_rows)
         start = thread * size if (thread + 1) * size <= rows.n_rows else 0
-        z, pack, tile, proba_tile, narrow = scratch(rows, size, w_stride, n_classes, fat)
-        block, at, stride = block_of(rows, start, n, pack, fat)
-        gi = thread * n_classes * (n_features + 1)
+        z, pack, tile, proba_tile, narrow = scratch(rows, size, weights)
+        block = block_of(rows, weights, start, n, pack)
+        gi = thread * n_classes * (rows.n_features + 1)
         for turn in range(-1, turns):  # the first, in every stage, makes logits
             if stage == FORWARD or turn < 0:
-                logits_of(block, at, stride, n, n_features, w, w_stride, 0, n_classes, z, 0, fat)
+                logits_of(block, weights, 0, n_classes, z, stride, 0)
             elif stage == SOFTMAX:
                 # In place, as in the kernel: from the second turn on the logits are gradients, which takes as long.
                 cross_entropy_rows(
-                    z, 0, w_stride, n, n_classes, start, target, 1.0, z[:0], True, z, 0, w_stride, tile, proba_tile
+                    z, 0, stride, n, n_classes, start, target, 1.0, z[:0], True, z, 0, stride, tile, proba_tile
                 )
             else:
-                add_gradient(
-                    block, at, stride, n, n_features, z, w_stride, 0, n_classes, True, tile, narrow, gradient, gi, fat
-                )
+                add_gradient(block, z, stride, 0, n_classes, weights.form, True, tile, narrow, gradient, gi, 0)
 
 
 @njit(parallel=True, nogil=True, error_model="numpy", fastmath={"contract"})
@@ -70,18 +79,17 @@ def run(results: Results, shape: str, dtype: str, rounds: int, scale: int) -> No
     backend: Any = objective.backend
     if backend._block:
         raise SystemExit("with so many parameters the classes are split over threads: there is no block of one thread")
-    fat, stride, n_chunks, rows = backend._fat, backend._w_stride, backend._n_chunks, backend._rows
-    w, threads = backend._weights(params), n_cores()
-    n_blocks = m / int(block_rows(n_features, stride, X.itemsize, fat))
+    n_chunks, rows, weights, threads = backend._n_chunks, backend._design.rows, backend._weights(params), n_cores()
+    n_blocks = m / int(block_rows(rows, weights, 1))
     turns = max(3, int(n_blocks / threads / 8))
     sums = np.zeros(max(threads, n_chunks) * n_classes * (n_features + 1))
 
     def started(function: Any, *arguments: Any) -> None:
-        with one_thread() if fat else nullcontext():
+        with one_thread() if weights.form == BLAS else nullcontext():
             launch(Kernel(function, function), limits.ALWAYS_PARALLEL, threads, *arguments)
 
     def stage(number: int, turns: int) -> None:
-        started(_repeat, number, turns, threads, rows, w, stride, n_classes, backend._target, fat, sums)
+        started(_repeat, number, turns, threads, rows, weights, backend._target, sums)
 
     calls = {name: lambda number=number: stage(number, turns) for name, number in STAGES.items()}
     times = interleave(
@@ -109,7 +117,7 @@ def run(results: Results, shape: str, dtype: str, rounds: int, scale: int) -> No
         "limit: multiplying at the rate of matrix products": multiply,
     }
     body = [[name, f"{seconds * 1e3:.2f}", f"{seconds / whole:.0%}"] for name, seconds in in_all.items()]
-    how = "BLAS on blocks" if fat else "register tiles"
+    how = FORMS[weights.form]
     results.add_table(
         f"Loss + gradient {m} x {n_features} x {n_classes} {dtype}: {how}, {threads} threads", HEADER, body
     )

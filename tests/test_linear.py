@@ -5,9 +5,11 @@ import pytest
 
 from nbsoftmax import check
 from nbsoftmax.backends.dense import DenseBackend
+from nbsoftmax.kernels.linear import BLAS, DOTS, TILES
 from tests import reference
 
 DTYPES = [np.float32, np.float64]
+FORMS = [TILES, DOTS, BLAS]
 
 
 def backend(X, y, n_classes, *, n_threads=2, offset=None, **options):
@@ -16,6 +18,9 @@ def backend(X, y, n_classes, *, n_threads=2, offset=None, **options):
     )
     offset = np.empty((0, 0), X.dtype) if offset is None else offset
     made = DenseBackend(X, target, offset=offset, fit_intercept=True, n_threads=n_threads)
+    form = options.pop("form", None)
+    if form is not None:
+        made._design.form = form
     for name, value in options.items():
         setattr(made, name, value)
     return made
@@ -45,13 +50,13 @@ def close(got, wanted, dtype):
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("fat", [False, True], ids=["tiles", "blas"])
+@pytest.mark.parametrize("form", FORMS, ids=["tiles", "dots", "blas"])
 @pytest.mark.parametrize(
     ("m", "N", "K"), [(1, 1, 2), (70, 65, 3), (33, 7, 17), (600, 33, 31), (300, 40, 130), (80, 70, 1000)]
 )
-def test_both_ways_of_multiplying_are_right(m, N, K, fat, dtype):
+def test_all_ways_of_multiplying_are_right(m, N, K, form, dtype):
     X, y, params, v = problem(m, N, K, dtype)
-    made = backend(X, y, K, _fat=fat)
+    made = backend(X, y, K, form=form)
     loss, grad, product = expected(X, y, params, v)
     got_loss, got_grad = made.loss_and_grad(params)
     assert close(got_loss / m, loss / m, dtype)
@@ -60,7 +65,7 @@ def test_both_ways_of_multiplying_are_right(m, N, K, fat, dtype):
     assert close(made.hess_vec(params, v), product, dtype)
 
 
-@pytest.mark.parametrize("fat", [False, True], ids=["tiles", "blas"])
+@pytest.mark.parametrize("form", FORMS, ids=["tiles", "dots", "blas"])
 @pytest.mark.parametrize(
     "layout",
     [
@@ -73,9 +78,9 @@ def test_both_ways_of_multiplying_are_right(m, N, K, fat, dtype):
     ],
     ids=["fortran", "every other column", "every third row", "rows backwards", "columns backwards", "left half"],
 )
-def test_every_layout_gives_the_same_bits(layout, fat):
+def test_every_layout_gives_the_same_bits(layout, form):
     X, y, params, v = problem(200, 70, 9, np.float64)
-    plain, other = backend(X, y, 9, _fat=fat), backend(layout(X), y, 9, _fat=fat)
+    plain, other = backend(X, y, 9, form=form), backend(layout(X), y, 9, form=form)
     assert np.array_equal(layout(X), X)
     assert np.array_equal(plain.loss_and_grad(params)[1], other.loss_and_grad(params)[1])
     assert np.array_equal(plain.hess_vec(params, v), other.hess_vec(params, v))
@@ -88,7 +93,7 @@ def test_splitting_the_classes_over_threads_is_right(m, N, K, dtype):
     offset = np.random.default_rng(1).normal(size=(m, K)).astype(dtype)
     loss, grad, product = expected(X, y, params, v, offset)
     for layout in (np.ascontiguousarray, np.asfortranarray):
-        made = backend(layout(X), y, K, offset=offset, _block=32, _fat=True, _n_chunks=1)
+        made = backend(layout(X), y, K, offset=offset, _block=32, form=BLAS, _n_chunks=1)
         got_loss, got_grad = made.loss_and_grad(params)
         assert close(got_loss / m, loss / m, dtype)
         assert made.loss(params) == got_loss
@@ -111,15 +116,15 @@ def test_rows_that_overlap_in_memory_are_read_right():
     series = np.random.default_rng(0).normal(size=300)
     X = np.lib.stride_tricks.sliding_window_view(series, 70)
     _, y, params, v = problem(len(X), 70, 5, np.float64)
-    for fat in (False, True):
-        made = backend(check.writeable_view(X), y, 5, _fat=fat)
+    for form in FORMS:
+        made = backend(check.writeable_view(X), y, 5, form=form)
         assert close(made.loss_and_grad(params)[1], expected(X, y, params, v)[1], np.float64)
 
 
-@pytest.mark.parametrize("fat", [False, True], ids=["tiles", "blas"])
-def test_the_threads_do_not_show_in_the_bits(fat):
+@pytest.mark.parametrize("form", FORMS, ids=["tiles", "dots", "blas"])
+def test_the_threads_do_not_show_in_the_bits(form):
     X, y, params, v = problem(3000, 70, 40, np.float64)
-    one, three = (backend(X, y, 40, n_threads=n, _fat=fat) for n in (1, 3))
+    one, three = (backend(X, y, 40, n_threads=n, form=form) for n in (1, 3))
     assert np.array_equal(one.loss_and_grad(params)[1], three.loss_and_grad(params)[1])
     assert np.array_equal(one.hess_vec(params, v), three.hess_vec(params, v))
 
@@ -129,7 +134,7 @@ def test_blas_gets_its_threads_back():
 
     X, y, params, _ = problem(100, 70, 9, np.float64)
     before = [pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"]
-    backend(X, y, 9, _fat=True).loss_and_grad(params)
+    backend(X, y, 9, form=BLAS).loss_and_grad(params)
     after = [pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"]
     assert after[: len(before)] == before
 

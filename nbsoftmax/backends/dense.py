@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
-from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
 
+from nbsoftmax.backends.design import Design
 from nbsoftmax.check import INDEX, PROBA, Float64s, Floats, WeightedTargets
 from nbsoftmax.kernels import linear, rows
-from nbsoftmax.kernels.blas import one_thread
-from nbsoftmax.kernels.jit import launch
-from nbsoftmax.kernels.simd import lanes
 
 # Multiply-adds that are worth a chunk of their own, and the most that chunks may take for their sums.
 CHUNK_WORK = 2**17
@@ -26,11 +22,6 @@ SPLIT_CLASSES = 8192  # where a chunk's own logits would be megabytes for each t
 LOGITS_BYTES = 24 * 2**20
 # What chunks' sums and the probabilities kept for Hessian-vector products may take together.
 MEMORY_BYTES = 60 * 2**20
-
-
-# From here on BLAS beats the register tiles: weights and gradient no longer stay in cache, and BLAS takes more rows
-# at a time. Measured for 1000 features: tiles 2% faster with 500 classes, BLAS 25% faster with 1000.
-FAT_CLASSES, FAT_FEATURES = 600, 64
 
 
 class DenseBackend:
@@ -54,28 +45,19 @@ class DenseBackend:
         self.weight_sum = target.total
         self.dtype = X.dtype
         self.fit_intercept = fit_intercept
-        self.n_threads = n_threads
-        if any(stride % X.itemsize for stride in X.strides):  # a field of a packed record: not whole elements apart
-            X = np.ascontiguousarray(X)
-        self._keep_alive = X
-        # The kernels count in elements from the first one: one compiled version for every layout.
-        x = as_strided(X, (1,), (X.itemsize,)) if X.size else np.empty(1, X.dtype)
-        strides = (stride // X.itemsize for stride in X.strides)
-        self._rows = linear.Rows(x, *strides, self.n_samples, self.n_features, offset.reshape(-1))
+        self._design = Design(X, self.n_classes, offset, n_threads)
         self._target = rows.Target(
             target.labels, target.proba.reshape(-1), target.gain, target.floor, target.weight, target.kind
         )
         self._curvature = _curvature(target)
         # A point and the probabilities (m * K,) there, or an empty array; replaced as a pair, never changed.
         self._kept: tuple[Float64s, NDArray[Any]] = np.empty(0), np.empty(0, X.dtype)
-        self._w_stride = -(-self.n_classes // lanes(X)) * lanes(X)
         self._work = self.n_samples * (self.n_features + 1) * self.n_classes
         size = 8 * self.n_classes * (self.n_features + 1)  # bytes of one gradient
-        self._fat = self.n_classes >= FAT_CLASSES and self.n_features >= FAT_FEATURES
         self._n_chunks, self._block = 1, 0
         if size > SPLIT_BYTES or self.n_classes >= SPLIT_CLASSES:  # the classes are split over threads, block by block
-            self._fat = True
-            rows_of_block = LOGITS_BYTES // (self._w_stride * X.itemsize) // 16 * 16
+            self._design.form = linear.BLAS
+            rows_of_block = LOGITS_BYTES // (self._design.stride * X.itemsize) // 16 * 16
             self._block = max(16, min(2048, rows_of_block, -(-self.n_samples // 16) * 16))
         else:
             chunks = max(1, min(self._work // CHUNK_WORK, MOST_CHUNKS, PARTIAL_BYTES // size))
@@ -95,39 +77,14 @@ class DenseBackend:
     def hess_vec(self, params: Float64s, v: Float64s) -> Float64s:
         """The Hessian of the loss at `params`, times v, in one pass over the rows."""
         gradient = self._new_gradient()
+        point, direction = self._weights(params), self._weights(v)
+        common = self._design.rows, point, direction, self._curvature, self.fit_intercept
         if self._block:
-            self._launch(
-                linear.hess_vec_split,
-                3 * self._work,
-                self._rows,
-                self._weights(params),
-                self._weights(v),
-                self._w_stride,
-                self.n_classes,
-                self._curvature,
-                self.fit_intercept,
-                self._block,
-                -(-self.n_samples // self._block),
-                gradient,
-            )
+            n_blocks = -(-self.n_samples // self._block)
+            self._design.launch(linear.hess_vec_split, 3 * self._work, *common, self._block, n_blocks, gradient)
             return self._first(gradient)
         memory, kept = self._memory_for(params)
-        self._launch(
-            linear.hess_vec,
-            3 * self._work,
-            self._n_chunks,
-            self._rows,
-            self._weights(params),
-            self._weights(v),
-            self._w_stride,
-            self.n_classes,
-            self._curvature,
-            self.fit_intercept,
-            self._fat,
-            memory,
-            kept,
-            gradient,
-        )
+        self._design.launch(linear.hess_vec, 3 * self._work, self._n_chunks, *common, memory, kept, gradient)
         if memory == rows.KEEP:  # complete only now: another thread may ask meanwhile
             self._kept = params.copy(), kept
         return self._first(gradient)
@@ -149,35 +106,17 @@ class DenseBackend:
         return rows.FORGET, np.empty(0, self.dtype)
 
     def _loss(self, params: Float64s, gradient: Float64s, *, want_grad: bool) -> float:
-        split = self._block > 0
-        partial = np.zeros(-(-self.n_samples // self._block) if split else self._n_chunks)
-        self._launch(
-            linear.loss_and_grad_split if split else linear.loss_and_grad,
-            2 * self._work,
-            self._rows,
-            self._weights(params),
-            self._w_stride,
-            self.n_classes,
-            self._target,
-            self.fit_intercept,
-            want_grad,
-            self._block if split else self._fat,
-            partial,
-            gradient,
-        )
+        common = self._design.rows, self._weights(params), self._target, self.fit_intercept, want_grad
+        if self._block:
+            partial = np.zeros(-(-self.n_samples // self._block))
+            self._design.launch(linear.loss_and_grad_split, 2 * self._work, *common, self._block, partial, gradient)
+        else:
+            partial = np.zeros(self._n_chunks)
+            self._design.launch(linear.loss_and_grad, 2 * self._work, *common, partial, gradient)
         return float(partial.sum())
 
-    def _launch(self, kernel: Any, work: int, *arguments: Any) -> None:
-        with one_thread() if self._fat else nullcontext():
-            launch(kernel, work, self.n_threads, *arguments)
-
-    def _weights(self, params: Float64s) -> NDArray[Any]:
-        """The parameters as the kernels read them: (n_features + 1, w_stride) in the dtype of X, flat, bias last."""
-        w = np.zeros((self.n_features + 1, self._w_stride), self.dtype)
-        w[:, : self.n_classes] = params.T
-        if not self.fit_intercept:
-            w[-1] = 0
-        return w.reshape(-1)
+    def _weights(self, params: Float64s) -> linear.Weights:
+        return self._design.weights(params, fit_intercept=self.fit_intercept)
 
     def _new_gradient(self) -> Float64s:
         return np.zeros(self._n_chunks * self.n_classes * (self.n_features + 1))

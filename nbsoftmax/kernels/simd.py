@@ -244,7 +244,7 @@ def scale_avx512(typingctx, x, n):
     return x(x, x), codegen
 
 
-def _fold(builder, value, lanes, combine):
+def fold(builder, value, lanes, combine):
     """Halve the vector until one lane is left: a fixed tree, the same on every run."""
     while lanes > 1:
         lanes //= 2
@@ -260,7 +260,7 @@ def sum_of(typingctx, x):
     """Sum of the lanes, by halves."""
 
     def codegen(context, builder, sig, args):
-        return _fold(builder, args[0], x.lanes, builder.fadd)
+        return fold(builder, args[0], x.lanes, builder.fadd)
 
     return x.dtype(x), codegen
 
@@ -270,7 +270,7 @@ def max_of(typingctx, x):
     """Largest lane; a NaN may be lost (it comes back by way of the sums)."""
 
     def codegen(context, builder, sig, args):
-        return _fold(builder, args[0], x.lanes, lambda a, b: builder.select(builder.fcmp_ordered(">", a, b), a, b))
+        return fold(builder, args[0], x.lanes, lambda a, b: builder.select(builder.fcmp_ordered(">", a, b), a, b))
 
     return x.dtype(x), codegen
 

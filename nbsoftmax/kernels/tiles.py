@@ -1,6 +1,7 @@
 """Register tiles: the two small matrix products of a linear model, on a block of rows that is in cache.
 
     forward    z[i, k] = b_k + sum_j x[i, j] w[j, k]       rows x classes, classes in lanes
+    dots       the same, where classes would leave lanes empty: rows x classes, features in lanes
     backward   G[k, j] += sum_i d[i, k] x[i, j]            classes x features, features in lanes
 
 Each intrinsic keeps one tile of results in registers while it runs down the sum, so that a step is a few
@@ -19,6 +20,7 @@ from nbsoftmax.kernels.simd import (
     Vector,
     align,
     call,
+    fold,
     lanes,
     lanes_of,
     mask_of,
@@ -36,6 +38,8 @@ MANY_REGISTERS = VECTOR_BYTES == 64 or machine().lower() in {"aarch64", "arm64"}
 FORWARD_ROWS = {1: 8, 2: 8, 3: 8, 4: 6} if MANY_REGISTERS else {1: 8, 2: 4, 3: 4, 4: 2}
 TALLEST = 8 if MANY_REGISTERS else 4
 MOST_ROWS = max(FORWARD_ROWS.values())
+# Rows and, at most, classes of a tile of dot products.
+DOT_ROWS, DOT_CLASSES = (4, 5) if MANY_REGISTERS else (2, 5)
 
 
 def _repeat(builder, count, values, body):
@@ -162,6 +166,102 @@ def forward(x, xi, x_stride, n_rows, n_features, w, w_stride, z, z_stride, ahead
 FORWARD_ROWS_1, FORWARD_ROWS_2, FORWARD_ROWS_3, FORWARD_ROWS_4 = (FORWARD_ROWS[w] for w in (1, 2, 3, 4))
 
 
+@intrinsic
+def dot_tile(typingctx, x, xi, x_stride, n_rows, n_features, w, wi, w_stride, bias, height, z, zi, z_stride, ahead):
+    """DOT_ROWS rows times `height` classes (1 to DOT_CLASSES); the sum runs over vectors of features, then lanes."""
+    vector = Vector(x.dtype, lanes_of(x.dtype))
+    lane = vector.lanes
+
+    def codegen(context, builder, sig, args):
+        x, xi, x_stride, n_rows, n_features, w, wi, w_stride, bias, height, z, zi, z_stride, ahead = args
+        number, whole = vector.llvm().element, xi.type
+        zero = vector.llvm()([0] * lane)
+        last = builder.sub(n_rows, whole(1))
+        samples = []
+        for r in range(DOT_ROWS):  # rows beyond the last repeat it; z has room for them
+            row = builder.select(builder.icmp_signed("<", last, whole(r)), last, whole(r))
+            at = builder.add(xi, builder.mul(row, x_stride))
+            samples.append(pointer(context, builder, sig.args[0], x, at, number))
+        weights = pointer(context, builder, sig.args[5], w, wi, number)
+        biases = pointer(context, builder, sig.args[5], w, bias, number)
+        n_vectors = builder.sdiv(n_features, whole(lane))
+        n_rest = builder.srem(n_features, whole(lane))
+
+        def products(j, sums, n_classes, read):
+            features = [read(builder.gep(row, [j])) for row in samples]
+            result = []
+            for k in range(n_classes):
+                at = builder.add(j, builder.mul(w_stride, whole(k)))
+                address = builder.bitcast(builder.gep(weights, [at]), vector.llvm().as_pointer())
+                weight = align(builder.load(address), vector.dtype)
+                mine = sums[k * DOT_ROWS : (k + 1) * DOT_ROWS]
+                result += [_fma(builder, vector, weight, x, z) for x, z in zip(features, mine, strict=True)]
+            return result
+
+        def read_whole(address):
+            return align(builder.load(builder.bitcast(address, vector.llvm().as_pointer())), vector.dtype)
+
+        def read_rest(address):
+            mask = mask_of(builder, n_rest, lane)
+            return masked_load(builder, vector, builder.bitcast(address, vector.llvm().as_pointer()), mask, zero)
+
+        def one_height(n_classes):
+            def step(turn, sums):
+                j = builder.mul(turn, whole(lane))
+                for row in samples:
+                    prefetch_at(builder, builder.gep(row, [builder.add(j, ahead)]))
+                return products(j, sums, n_classes, read_whole)
+
+            sums = _repeat(builder, n_vectors, [zero] * (n_classes * DOT_ROWS), step)
+            # The rest is read by masked loads; where there is none they read nothing, and add 0.
+            sums = products(builder.mul(n_vectors, whole(lane)), sums, n_classes, read_rest)
+            for k in range(n_classes):
+                one = builder.load(builder.gep(biases, [whole(k)]))
+                for r in range(DOT_ROWS):
+                    total = builder.fadd(fold(builder, sums[k * DOT_ROWS + r], lane, builder.fadd), one)
+                    at = builder.add(builder.add(zi, whole(k)), builder.mul(z_stride, whole(r)))
+                    builder.store(total, pointer(context, builder, sig.args[10], z, at, number))
+
+        _switch(builder, height, DOT_CLASSES, one_height)
+        return context.get_dummy_value()
+
+    whole = [types.intp]
+    return types.void(x, *whole * 4, w, *whole * 4, z, *whole * 3), codegen
+
+
+def _switch(builder, value, most, emit):
+    """Emit `emit(n)` for each n from 1 to `most`, of which the one equal to `value` runs."""
+    done = builder.append_basic_block("done")
+    cases = builder.switch(value, done)
+    for n in range(1, most + 1):
+        block = builder.append_basic_block(f"case{n}")
+        cases.add_case(value.type(n), block)
+        builder.position_at_end(block)
+        emit(n)
+        builder.branch(done)
+    builder.position_at_end(done)
+
+
+@inlined
+def dots(x, xi, x_stride, n_rows, n_features, w, n_classes, z, z_stride, ahead):
+    """`forward` with features in lanes.
+
+    w : (n_classes, n_features rounded up to whole vectors, the rest 0), then the biases.
+    """
+    w_stride = (n_features + lanes(x) - 1) // lanes(x) * lanes(x)
+    n_tiles = (n_classes + DOT_CLASSES - 1) // DOT_CLASSES
+    bias = n_classes * w_stride
+    for at in range(0, n_rows, DOT_ROWS):
+        for t in range(n_tiles):
+            k = t * n_classes // n_tiles  # tiles of nearly equal height
+            height = (t + 1) * n_classes // n_tiles - k
+            i, rest, near = xi + at * x_stride, n_rows - at, ahead if at // DOT_ROWS % n_tiles == t else 0
+            dot_tile(
+                x, i, x_stride, rest, n_features, w, k * w_stride, w_stride, bias + k, height, z, at * z_stride + k,
+                z_stride, near,
+            )  # fmt: skip
+
+
 def _backward_width(height):
     """Vectors of features beside `height` classes: accumulators fill three quarters of the registers."""
     return min(4, (24 if MANY_REGISTERS else 12) // height)
@@ -170,13 +270,13 @@ def _backward_width(height):
 def _backward_tile(name, width_of, masked):
     """Intrinsic: `height` classes (1 to TALLEST) times width_of(height) vectors of features; sums over rows."""
 
-    def tile(typingctx, x, xi, x_stride, n_rows, d, di, d_stride, height, g, gi, g_stride, n_left):
+    def tile(typingctx, x, xi, x_stride, n_rows, d, di, d_stride, height, g, gi, g_stride, n_left, ahead):
         vector = Vector(x.dtype, lanes_of(x.dtype))
         double = Vector(types.float64, vector.lanes)
         lane = vector.lanes
 
         def codegen(context, builder, sig, args):
-            x, xi, x_stride, n_rows, d, di, d_stride, height, g, gi, g_stride, n_left = args
+            x, xi, x_stride, n_rows, d, di, d_stride, height, g, gi, g_stride, n_left, ahead = args
             number, whole = vector.llvm().element, xi.type
             samples = pointer(context, builder, sig.args[0], x, xi, number)
             residuals = pointer(context, builder, sig.args[4], d, di, number)
@@ -197,6 +297,9 @@ def _backward_tile(name, width_of, masked):
                             if masked
                             else align(builder.load(address), vector.dtype)
                         )
+                    for v in range(0, width, max(1, 64 // VECTOR_BYTES)):
+                        at = builder.add(builder.add(row, ahead), whole(v * lane))
+                        prefetch_at(builder, builder.gep(samples, [at]))
                     at = builder.mul(i, d_stride)
                     result = []
                     for k in range(rows_of_g):
@@ -221,19 +324,11 @@ def _backward_tile(name, width_of, masked):
                             total = builder.fadd(align(builder.load(address), double.dtype), total)
                             align(builder.store(total, address), double.dtype)
 
-            done = builder.append_basic_block("done")
-            cases = builder.switch(height, done)
-            for rows_of_g in range(1, TALLEST + 1):
-                block = builder.append_basic_block(f"height{rows_of_g}")
-                cases.add_case(whole(rows_of_g), block)
-                builder.position_at_end(block)
-                one_height(rows_of_g)
-                builder.branch(done)
-            builder.position_at_end(done)
+            _switch(builder, height, TALLEST, one_height)
             return context.get_dummy_value()
 
         numbers = [types.intp]
-        return types.void(x, *numbers * 3, d, *numbers * 3, g, *numbers * 3), codegen
+        return types.void(x, *numbers * 3, d, *numbers * 3, g, *numbers * 4), codegen
 
     tile.__name__ = tile.__qualname__ = name
     return intrinsic(tile)
@@ -245,10 +340,11 @@ backward_tile_rest = _backward_tile("backward_tile_rest", lambda height: 1, mask
 
 
 @inlined
-def backward(x, xi, x_stride, n_rows, n_features, d, d_stride, n_classes, g, gi, g_stride):
+def backward(x, xi, x_stride, n_rows, n_features, d, d_stride, n_classes, g, gi, g_stride, ahead):
     """g[k, :] += sum over the rows r of a block of d[r, k] x[r, :]; g is float64, d like x.
 
-    g : row k from g[gi + k * g_stride] on. d : (n_rows, d_stride) with n_classes columns in use.
+    g : row k from g[gi + k * g_stride] on. d : (n_rows, d_stride) with n_classes columns in use. ahead : how many
+    elements further on memory is asked for: where the next block lies.
     """
     n_tiles = (n_classes + TALLEST - 1) // TALLEST
     for t in range(n_tiles):
@@ -256,16 +352,18 @@ def backward(x, xi, x_stride, n_rows, n_features, d, d_stride, n_classes, g, gi,
         height = (t + 1) * n_classes // n_tiles - k
         wide = backward_width(height) * lanes(x)
         at = gi + k * g_stride
-        j = 0
+        j, turn = 0, t  # the tiles of classes take turns in asking for memory, so that it is asked for evenly
         while j + wide <= n_features:
-            backward_tile_wide(x, xi + j, x_stride, n_rows, d, k, d_stride, height, g, at + j, g_stride, 0)
-            j += wide
+            near = ahead if turn % n_tiles == 0 else 0
+            backward_tile_wide(x, xi + j, x_stride, n_rows, d, k, d_stride, height, g, at + j, g_stride, 0, near)
+            j, turn = j + wide, turn + 1
+        near = ahead if t == 0 else 0
         while j + lanes(x) <= n_features:
-            backward_tile_one(x, xi + j, x_stride, n_rows, d, k, d_stride, height, g, at + j, g_stride, 0)
+            backward_tile_one(x, xi + j, x_stride, n_rows, d, k, d_stride, height, g, at + j, g_stride, 0, near)
             j += lanes(x)
         if j < n_features:
             rest = n_features - j
-            backward_tile_rest(x, xi + j, x_stride, n_rows, d, k, d_stride, height, g, at + j, g_stride, rest)
+            backward_tile_rest(x, xi + j, x_stride, n_rows, d, k, d_stride, height, g, at + j, g_stride, rest, near)
 
 
 backward_width = inlined(_backward_width)

@@ -1,0 +1,74 @@
+"""The rows of one dense array and the parameters of a linear model, as the kernels read them."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from typing import Any
+
+import numpy as np
+from numpy.lib.stride_tricks import as_strided
+
+from nbsoftmax.check import Float64s, Floats
+from nbsoftmax.kernels.blas import one_thread
+from nbsoftmax.kernels.jit import launch
+from nbsoftmax.kernels.linear import BLAS, DOTS, TILES, Rows, Weights
+from nbsoftmax.kernels.simd import lanes
+
+# From here on BLAS beats the register tiles: weights and gradient no longer stay in cache, and BLAS takes more rows
+# at a time. Measured for 1000 features: tiles 2% faster with 500 classes, BLAS 25% faster with 1000.
+BLAS_CLASSES, BLAS_FEATURES = 600, 64
+# What the horizontal sum of one dot product costs, in steps of its tile: measured where both forms take as long.
+DOT_SUM = 12
+
+
+class Design:
+    """One float32 or float64 array of any strides, which is not copied, beside parameters for `n_classes` classes.
+
+    Parameters
+    ----------
+    X : ndarray (n_samples, n_features)
+    n_classes : int
+    offset : ndarray (n_samples, n_classes) of the dtype of X, added to the logits; (0, 0) for none
+    n_threads : int or None
+        None: as many as Numba would use.
+    """
+
+    def __init__(self, X: Floats, n_classes: int, offset: Floats, n_threads: int | None) -> None:
+        self.n_samples, self.n_features = X.shape
+        self.n_classes, self.n_threads, self.dtype = n_classes, n_threads, X.dtype
+        if any(stride % X.itemsize for stride in X.strides):  # a field of a packed record: not whole elements apart
+            X = np.ascontiguousarray(X)
+        self._keep_alive = X
+        # The kernels count in elements from the first one: one compiled version for every layout.
+        x = as_strided(X, (1,), (X.itemsize,)) if X.size else np.empty(1, X.dtype)
+        strides = (stride // X.itemsize for stride in X.strides)
+        self.rows = Rows(x, *strides, self.n_samples, self.n_features, offset.reshape(-1))
+        width = int(lanes(X))
+        self.stride = -(-n_classes // width) * width
+        if n_classes >= BLAS_CLASSES and self.n_features >= BLAS_FEATURES:
+            self.form = BLAS
+        else:  # whichever takes fewer vector operations a row
+            by_classes = self.stride // width * self.n_features
+            by_features = n_classes * (-(-self.n_features // width) + DOT_SUM)
+            self.form = DOTS if by_features < by_classes else TILES
+
+    def weights(self, params: Float64s, *, fit_intercept: bool = True) -> Weights:
+        """The parameters (n_classes, n_features + 1) in the dtype of X, laid out for the form of the products."""
+        if self.form == DOTS:
+            width = int(lanes(self.rows.x))
+            w = np.zeros((self.n_classes, -(-self.n_features // width) * width), self.dtype)
+            w[:, : self.n_features] = params[:, :-1]
+            bias = params[:, -1].astype(self.dtype) if fit_intercept else np.zeros(self.n_classes, self.dtype)
+            flat = np.concatenate([w.reshape(-1), bias])
+        else:
+            w = np.zeros((self.n_features + 1, self.stride), self.dtype)
+            w[:, : self.n_classes] = params.T
+            if not fit_intercept:
+                w[-1] = 0
+            flat = w.reshape(-1)
+        return Weights(flat, self.stride, self.n_classes, self.form)
+
+    def launch(self, kernel: Any, work: int, *arguments: Any) -> None:
+        """Run a kernel of about `work` multiply-adds over the rows."""
+        with one_thread() if self.form == BLAS else nullcontext():
+            launch(kernel, work, self.n_threads, *arguments)
