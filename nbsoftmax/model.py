@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
@@ -13,12 +13,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from nbsoftmax import check
+from nbsoftmax.backends.design import Design
 from nbsoftmax.check import Float64s, Floats
-from nbsoftmax.functional import log_softmax, softmax
+from nbsoftmax.kernels.predict import BEST, LOG_PROBA, LOGITS, PROBA
 
 FORMAT = "nbsoftmax model 1"
-# Logits of one block of rows: they stay in the second-level cache.
-BLOCK_ELEMENTS = 2**15
 
 
 class SigmoidWeights(NamedTuple):
@@ -82,35 +81,19 @@ class SoftmaxModel:
 
     def decision_function(self, X: Any) -> Floats:
         """Logits X coef^T + intercept, (n_samples, n_classes), in the dtype of X."""
-        array = self._features(X)
-        out = np.empty((array.shape[0], self.n_classes), array.dtype)
-        for rows, logits in self._logits(array):
-            out[rows] = logits
-        return out
+        return self._predict(X, LOGITS)[0]
 
     def predict_proba(self, X: Any) -> Floats:
         """Probabilities (n_samples, n_classes), columns in the order of `classes`, in the dtype of X."""
-        array = self._features(X)
-        out = np.empty((array.shape[0], self.n_classes), array.dtype)
-        for rows, logits in self._logits(array):
-            softmax(logits, out=out[rows])
-        return out
+        return self._predict(X, PROBA)[0]
 
     def predict_log_proba(self, X: Any) -> Floats:
         """Logarithms of the probabilities; finite also where a probability underflows."""
-        array = self._features(X)
-        out = np.empty((array.shape[0], self.n_classes), array.dtype)
-        for rows, logits in self._logits(array):
-            log_softmax(logits, out=out[rows])
-        return out
+        return self._predict(X, LOG_PROBA)[0]
 
     def predict(self, X: Any) -> NDArray[Any]:
         """Most probable labels (n_samples,); of equal ones the first in `classes`."""
-        array = self._features(X)
-        best = np.empty(array.shape[0], np.intp)
-        for rows, logits in self._logits(array):
-            best[rows] = logits.argmax(axis=1)
-        labels: NDArray[Any] = self.classes[best]
+        labels: NDArray[Any] = self.classes[self._predict(X, BEST)[1][:, 0]]
         return labels
 
     def top_k(self, X: Any, k: int) -> tuple[NDArray[Any], Floats]:
@@ -121,12 +104,7 @@ class SoftmaxModel:
         k = check.count("k", k)
         if k > self.n_classes:
             raise check.InputValueError(f"k is {k}, but the model has {self.n_classes} classes; give at most that.")
-        array = self._features(X)
-        best = np.empty((array.shape[0], k), np.intp)
-        proba = np.empty((array.shape[0], k), array.dtype)
-        for rows, logits in self._logits(array):
-            best[rows] = np.argsort(-logits, axis=1, kind="stable")[:, :k]
-            proba[rows] = np.take_along_axis(softmax(logits), best[rows], axis=1)
+        proba, best = self._predict(X, BEST, k, with_proba=True)
         return self.classes[best], proba
 
     def score(self, X: Any, y: Any) -> float:
@@ -163,13 +141,10 @@ class SoftmaxModel:
         check.same_features(names, self.feature_names)
         return check.design(array)
 
-    def _logits(self, X: Floats) -> Iterator[tuple[slice, Floats]]:
-        """Blocks of rows and their logits; the whole (n_samples, n_classes) never exists at once."""
-        w, b = self.coef.T.astype(X.dtype), self.intercept.astype(X.dtype)
-        step = max(1, BLOCK_ELEMENTS // self.n_classes)
-        for start in range(0, X.shape[0], step):
-            rows = slice(start, start + step)
-            yield rows, X[rows] @ w + b
+    def _predict(self, X: Any, what: int, k: int = 1, *, with_proba: bool = False) -> tuple[Floats, NDArray[np.int64]]:
+        array = self._features(X)
+        design = Design(array, self.n_classes, np.empty((0, 0), array.dtype), None)
+        return design.predict(np.column_stack([self.coef, self.intercept]), what, k, with_proba=with_proba)
 
     # --- the file ---------------------------------------------------------------------------------
 

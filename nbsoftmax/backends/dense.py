@@ -11,9 +11,7 @@ from nbsoftmax.backends.design import Design
 from nbsoftmax.check import INDEX, PROBA, Float64s, Floats, WeightedTargets
 from nbsoftmax.kernels import linear, rows
 
-# Multiply-adds that are worth a chunk of their own, and the most that chunks may take for their sums.
-CHUNK_WORK = 2**17
-MOST_CHUNKS = 64
+# The most that chunks may take for their sums.
 PARTIAL_BYTES = 48 * 2**20
 # A gradient larger than this is not kept once for each chunk; instead the classes are split over threads, and a block's
 # logits, of at most so many bytes, are shared by all. (Measured on two threads for 1000 x 1000: chunks 16% faster.)
@@ -52,7 +50,6 @@ class DenseBackend:
         self._curvature = _curvature(target)
         # A point and the probabilities (m * K,) there, or an empty array; replaced as a pair, never changed.
         self._kept: tuple[Float64s, NDArray[Any]] = np.empty(0), np.empty(0, X.dtype)
-        self._work = self.n_samples * (self.n_features + 1) * self.n_classes
         size = 8 * self.n_classes * (self.n_features + 1)  # bytes of one gradient
         self._n_chunks, self._block = 1, 0
         if size > SPLIT_BYTES or self.n_classes >= SPLIT_CLASSES:  # the classes are split over threads, block by block
@@ -60,8 +57,7 @@ class DenseBackend:
             rows_of_block = LOGITS_BYTES // (self._design.stride * X.itemsize) // 16 * 16
             self._block = max(16, min(2048, rows_of_block, -(-self.n_samples // 16) * 16))
         else:
-            chunks = max(1, min(self._work // CHUNK_WORK, MOST_CHUNKS, PARTIAL_BYTES // size))
-            self._n_chunks = chunks // 8 * 8 if chunks > 8 else chunks // 2 * 2 if chunks > 2 else chunks
+            self._n_chunks = self._design.n_chunks(PARTIAL_BYTES // size)
         self._kept_bytes = MEMORY_BYTES - self._n_chunks * size
 
     def loss(self, params: Float64s) -> float:
@@ -81,10 +77,10 @@ class DenseBackend:
         common = self._design.rows, point, direction, self._curvature, self.fit_intercept
         if self._block:
             n_blocks = -(-self.n_samples // self._block)
-            self._design.launch(linear.hess_vec_split, 3 * self._work, *common, self._block, n_blocks, gradient)
+            self._design.launch(linear.hess_vec_split, 3 * self._design.work, *common, self._block, n_blocks, gradient)
             return self._first(gradient)
         memory, kept = self._memory_for(params)
-        self._design.launch(linear.hess_vec, 3 * self._work, self._n_chunks, *common, memory, kept, gradient)
+        self._design.launch(linear.hess_vec, 3 * self._design.work, self._n_chunks, *common, memory, kept, gradient)
         if memory == rows.KEEP:  # complete only now: another thread may ask meanwhile
             self._kept = params.copy(), kept
         return self._first(gradient)
@@ -109,10 +105,12 @@ class DenseBackend:
         common = self._design.rows, self._weights(params), self._target, self.fit_intercept, want_grad
         if self._block:
             partial = np.zeros(-(-self.n_samples // self._block))
-            self._design.launch(linear.loss_and_grad_split, 2 * self._work, *common, self._block, partial, gradient)
+            self._design.launch(
+                linear.loss_and_grad_split, 2 * self._design.work, *common, self._block, partial, gradient
+            )
         else:
             partial = np.zeros(self._n_chunks)
-            self._design.launch(linear.loss_and_grad, 2 * self._work, *common, partial, gradient)
+            self._design.launch(linear.loss_and_grad, 2 * self._design.work, *common, partial, gradient)
         return float(partial.sum())
 
     def _weights(self, params: Float64s) -> linear.Weights:

@@ -7,16 +7,21 @@ from typing import Any
 
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
+from numpy.typing import NDArray
 
 from nbsoftmax.check import Float64s, Floats
 from nbsoftmax.kernels.blas import one_thread
 from nbsoftmax.kernels.jit import launch
 from nbsoftmax.kernels.linear import BLAS, DOTS, TILES, Rows, Weights
+from nbsoftmax.kernels.predict import BEST, predict
 from nbsoftmax.kernels.simd import lanes
 
 # From here on BLAS beats the register tiles: weights and gradient no longer stay in cache, and BLAS takes more rows
 # at a time. Measured for 1000 features: tiles 2% faster with 500 classes, BLAS 25% faster with 1000.
 BLAS_CLASSES, BLAS_FEATURES = 600, 64
+# Multiply-adds that are worth a chunk of rows of their own, and the most chunks.
+CHUNK_WORK = 2**17
+MOST_CHUNKS = 64
 # What the horizontal sum of one dot product costs, in steps of its tile: measured where both forms take as long.
 DOT_SUM = 12
 
@@ -42,6 +47,7 @@ class Design:
         # The kernels count in elements from the first one: one compiled version for every layout.
         x = as_strided(X, (1,), (X.itemsize,)) if X.size else np.empty(1, X.dtype)
         strides = (stride // X.itemsize for stride in X.strides)
+        self.work = self.n_samples * (self.n_features + 1) * n_classes  # multiply-adds of one product
         self.rows = Rows(x, *strides, self.n_samples, self.n_features, offset.reshape(-1))
         width = int(lanes(X))
         self.stride = -(-n_classes // width) * width
@@ -67,6 +73,26 @@ class Design:
                 w[-1] = 0
             flat = w.reshape(-1)
         return Weights(flat, self.stride, self.n_classes, self.form)
+
+    def n_chunks(self, most: int = MOST_CHUNKS) -> int:
+        """Chunks to cut the rows in: a function of the shape alone, so that no result depends on the threads."""
+        chunks: int = max(1, min(self.work // CHUNK_WORK, MOST_CHUNKS, most))
+        return chunks // 8 * 8 if chunks > 8 else chunks // 2 * 2 if chunks > 2 else chunks
+
+    def predict(
+        self, params: Float64s, what: int, k: int = 1, *, with_proba: bool = False
+    ) -> tuple[Floats, NDArray[np.int64]]:
+        """Logits, probabilities or their logarithms (n_samples, n_classes), in the dtype of X; or the best classes.
+
+        Of `kernels.predict`, `what` is LOGITS, PROBA, LOG_PROBA; or BEST, which gives the `k` most probable classes
+        (n_samples, k) as second result and, `with_proba`, their probabilities (n_samples, k) as first.
+        """
+        columns = self.n_classes if what != BEST else k if with_proba else 0
+        out = np.empty((self.n_samples, columns), self.dtype)
+        best = np.empty((self.n_samples, k if what == BEST else 0), np.int64)
+        weights = self.weights(params)
+        self.launch(predict, self.work, self.rows, weights, what, k, self.n_chunks(), out.reshape(-1), best.reshape(-1))
+        return out, best
 
     def launch(self, kernel: Any, work: int, *arguments: Any) -> None:
         """Run a kernel of about `work` multiply-adds over the rows."""

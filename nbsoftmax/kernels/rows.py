@@ -183,49 +183,58 @@ def row_scale(out, o, n_classes, factor, last):
 
 
 @jit
-def softmax_rows(z, out, n_classes, low, high):
-    """Softmax of the rows low..high of `z` to `out`, both flat (m * K,); `out` may be `z`."""
+def softmax_rows(z, zi, stride, n_rows, n_classes, out, oi, out_stride):
+    """Softmax of a block of rows: row r from z[zi + r * stride] on, to out[oi + r * out_stride ...], or in place."""
     width = lanes(z)
     if n_classes <= MOST_CLASSES_IN_TILE:
         tile = new_tile(n_classes, z)
-        for i in range(low, high, width):
-            n_rows = min(width, high - i)
-            fill_tile(z, i * n_classes, n_classes, n_rows, n_classes, tile)
+        for r in range(0, n_rows, width):
+            n = min(width, n_rows - r)
+            fill_tile(z, zi + r * stride, stride, n, n_classes, tile)
             # One division per row: multiplying by the reciprocal costs half an ULP and a fraction of the time.
             scale = 1.0 / tile_exp(tile, n_classes, tile_shift(tile, n_classes))
             for k in range(n_classes):
                 store(tile, k * width, load(tile, k * width) * scale)
-            empty_tile(tile, out, i * n_classes, n_classes, n_rows, n_classes)
+            empty_tile(tile, out, oi + r * out_stride, out_stride, n, n_classes)
     else:
-        for at in range(low * n_classes, high * n_classes, n_classes):
-            total, last = row_exp(z, at, n_classes, row_shift(z, at, n_classes), True, out, at)
-            row_scale(out, at, n_classes, 1.0 / total, last)
+        for r in range(n_rows):
+            at, o = zi + r * stride, oi + r * out_stride
+            total, last = row_exp(z, at, n_classes, row_shift(z, at, n_classes), True, out, o)
+            row_scale(out, o, n_classes, 1.0 / total, last)
 
 
 @jit
-def log_softmax_rows(z, out, n_classes, low, high):
-    """Log-softmax of the rows low..high: (z - c) - log s, in the order that keeps the digits of large logits."""
+def log_softmax_rows(z, zi, stride, n_rows, n_classes, out, oi, out_stride):
+    """Log-softmax of a block of rows: (z - c) - log s, in the order that keeps the digits of large logits."""
     width = lanes(z)
     if n_classes <= MOST_CLASSES_IN_TILE:
         tile = new_tile(n_classes, z)
-        for i in range(low, high, width):
-            n_rows = min(width, high - i)
-            fill_tile(z, i * n_classes, n_classes, n_rows, n_classes, tile)
+        for r in range(0, n_rows, width):
+            n = min(width, n_rows - r)
+            fill_tile(z, zi + r * stride, stride, n, n_classes, tile)
             c = tile_shift(tile, n_classes)
             log_s = log(tile_sum(tile, n_classes, c))
             for k in range(n_classes):
                 store(tile, k * width, below(load(tile, k * width), c) - log_s)
-            empty_tile(tile, out, i * n_classes, n_classes, n_rows, n_classes)
+            empty_tile(tile, out, oi + r * out_stride, out_stride, n, n_classes)
     else:
-        whole = n_classes // width * width
-        for at in range(low * n_classes, high * n_classes, n_classes):
+        for r in range(n_rows):
+            at, o = zi + r * stride, oi + r * out_stride
             c = filled(z, row_shift(z, at, n_classes))
-            log_s = log(filled(z, row_exp(z, at, n_classes, c, False, out, at)[0]))
-            for k in range(at, at + whole, width):
-                store(out, k, below(load(z, k), c) - log_s)
-            if whole < n_classes:
-                rest, k = n_classes - whole, at + whole
-                store_part(out, k, below(load_part(z, k, rest, 0.0), c) - log_s, rest)
+            log_s = log(filled(z, row_exp(z, at, n_classes, c, False, out, o)[0]))
+            row_log(z, at, n_classes, c, log_s, out, o)
+
+
+@inlined
+def row_log(z, i, n_classes, c, log_s, out, o):
+    """(z - c) - log s of a row to `out`."""
+    width = lanes(z)
+    whole = n_classes // width * width
+    for k in range(0, whole, width):
+        store(out, o + k, below(load(z, i + k), c) - log_s)
+    if whole < n_classes:
+        rest = n_classes - whole
+        store_part(out, o + whole, below(load_part(z, i + whole, rest, 0.0), c) - log_s, rest)
 
 
 @jit
@@ -486,7 +495,8 @@ def softmax(z, out, n_classes, n_rows, n_chunks):
     """Softmax of the rows of `z` to `out`, both flat (m * K,); `out` may be `z`."""
     for chunk in prange(n_chunks):
         low, high = chunk_bounds(np.int64(chunk), n_chunks, n_rows)
-        softmax_rows(z, out, n_classes, low, high)
+        at = low * n_classes
+        softmax_rows(z, at, n_classes, high - low, n_classes, out, at, n_classes)
 
 
 @kernel
@@ -494,7 +504,8 @@ def log_softmax(z, out, n_classes, n_rows, n_chunks):
     """Log-softmax of the rows of `z` to `out`, both flat (m * K,); `out` may be `z`."""
     for chunk in prange(n_chunks):
         low, high = chunk_bounds(np.int64(chunk), n_chunks, n_rows)
-        log_softmax_rows(z, out, n_classes, low, high)
+        at = low * n_classes
+        log_softmax_rows(z, at, n_classes, high - low, n_classes, out, at, n_classes)
 
 
 @kernel

@@ -1,0 +1,135 @@
+"""Predictions of a linear model: what follows from the logits of a block of rows while the block is in cache.
+
+Only what is asked for is written; the most probable classes need neither all logits nor all probabilities at once.
+"""
+
+from math import inf
+
+import numpy as np
+from numba import prange
+
+from nbsoftmax.kernels.jit import jit, kernel
+from nbsoftmax.kernels.linear import BLAS, block_of, block_rows, logits_of, prefetch_distance, side_by_side
+from nbsoftmax.kernels.rows import (
+    MOST_CLASSES_IN_TILE,
+    aligned,
+    below,
+    chunk_bounds,
+    fill_tile,
+    filled,
+    log_softmax_rows,
+    new_tile,
+    row_exp,
+    row_shift,
+    softmax_rows,
+)
+from nbsoftmax.kernels.simd import lanes, load, load_part, store, store_part, where
+from nbsoftmax.kernels.tiles import MOST_ROWS
+from nbsoftmax.kernels.vmath import exp
+
+# What is asked for: all logits, probabilities or their logarithms; or the most probable classes.
+LOGITS, PROBA, LOG_PROBA, BEST = 0, 1, 2, 3
+# Classes whose logits exist at once where only the most probable ones are asked for.
+PANEL = 1024
+
+
+@jit
+def best_in_tiles(z, stride, n_rows, n_classes, best, b, tile, places):
+    """The most probable class of each row of a block, of equal ones the first; rows in lanes."""
+    width = lanes(z)
+    for r in range(0, n_rows, width):
+        n = min(width, n_rows - r)
+        fill_tile(z, r * stride, stride, n, n_classes, tile)
+        most, place = load(tile, 0), filled(tile, 0)
+        for k in range(1, n_classes):
+            x = load(tile, k * width)
+            place = where(x > most, filled(tile, k), place)
+            most = where(x > most, x, most)
+        store(places, 0, place)
+        for lane in range(n):
+            best[b + r + lane] = np.int64(places[lane])
+
+
+@jit
+def insert_row(z, i, first, n, k, top, t, best, b):
+    """Put a row's logits of the classes first..first + n among its k largest so far, in falling order."""
+    for j in range(n):
+        x, seen = z[i + j], first + j
+        if seen < k or x > top[t + k - 1]:
+            at = min(seen, k - 1)
+            while at > 0 and x > top[t + at - 1]:  # not past equal ones: they came first
+                top[t + at], best[b + at] = top[t + at - 1], best[b + at - 1]
+                at -= 1
+            top[t + at], best[b + at] = x, seen
+
+
+@jit
+def exp_below(x, c, buffer):
+    """Exp(x - c) of two numbers."""
+    store(buffer, 0, exp(below(filled(buffer, x), filled(buffer, c))))
+    return buffer[0]
+
+
+@jit
+def predict_chunk(chunk, n_chunks, rows, weights, what, k, out, best):
+    """`predict` for one chunk of rows."""
+    low, high = chunk_bounds(chunk, n_chunks, rows.n_rows)
+    n_classes = weights.n_classes
+    size = block_rows(rows, weights, 1)
+    pack = aligned(1 if side_by_side(rows, weights) else size * rows.n_features, rows.x)
+    # BLAS writes rows of any stride: the logits go straight to where the result will be. Tiles need room at the end.
+    direct = weights.form == BLAS and what != BEST
+    panel = min(n_classes, PANEL) if weights.form == BLAS else n_classes
+    stride = n_classes if direct else panel if weights.form == BLAS else weights.stride
+    scratch = aligned(1 if direct else (size + MOST_ROWS) * stride, rows.x)
+    top = aligned(size * k, rows.x)
+    shift, total, buffer = aligned(size, rows.x), aligned(size, rows.x), aligned(lanes(rows.x), rows.x)
+    tile = new_tile(min(n_classes, MOST_CLASSES_IN_TILE), rows.x)
+    ahead = prefetch_distance(rows, weights)
+    for start in range(low, high, size):
+        n = min(size, high - start)
+        block = block_of(rows, weights, start, n, pack)
+        o = start * n_classes
+        if what != BEST:
+            z = out[o:] if direct else scratch
+            logits_of(block, weights, 0, n_classes, z, stride, ahead)
+            if what == PROBA:
+                softmax_rows(z, 0, stride, n, n_classes, out, o, n_classes)
+            elif what == LOG_PROBA:
+                log_softmax_rows(z, 0, stride, n, n_classes, out, o, n_classes)
+            elif not direct:
+                for r in range(n):
+                    out[o + r * n_classes : o + (r + 1) * n_classes] = z[r * stride : r * stride + n_classes]
+            continue
+        if k == 1 and out.size == 0 and n_classes <= MOST_CLASSES_IN_TILE:
+            logits_of(block, weights, 0, n_classes, scratch, stride, ahead)
+            best_in_tiles(scratch, stride, n, n_classes, best, start, tile, buffer)
+            continue
+        shift[:n] = -inf
+        total[:n] = 0.0
+        for first in range(0, n_classes, panel):
+            few = min(panel, n_classes - first)
+            logits_of(block, weights, first, first + few, scratch, stride, ahead)
+            for r in range(n):
+                insert_row(scratch, r * stride, first, few, k, top, r * k, best, (start + r) * k)
+                if out.size > 0:
+                    c = max(shift[r], row_shift(scratch, r * stride, few))
+                    s = row_exp(scratch, r * stride, few, c, False, scratch, 0)[0]
+                    total[r] = total[r] * exp_below(shift[r], c, buffer) + s
+                    shift[r] = c
+        if out.size > 0:
+            for r in range(n):
+                scale = 1.0 / total[r]
+                for j in range(0, k, lanes(out)):
+                    e = exp(below(load_part(top, r * k + j, k - j, 0.0), filled(top, shift[r])))
+                    store_part(out, (start + r) * k + j, e * scale, k - j)
+
+
+@kernel
+def predict(rows, weights, what, k, n_chunks, out, best):
+    """Logits, probabilities or their logarithms to `out` (m * K,); or the k most probable classes to `best` (m * k,).
+
+    With the classes, their probabilities go to `out` (m * k,), unless it is empty.
+    """
+    for chunk in prange(n_chunks):
+        predict_chunk(np.int64(chunk), n_chunks, rows, weights, what, k, out, best)

@@ -1,0 +1,68 @@
+"""Fused prediction: every way of multiplying and every number of classes gives what plain float64 NumPy gives."""
+
+import numpy as np
+import pytest
+
+from nbsoftmax.backends.design import Design
+from nbsoftmax.kernels.linear import BLAS, DOTS, TILES
+from nbsoftmax.kernels.predict import BEST, LOG_PROBA, LOGITS, PANEL, PROBA
+from tests import reference
+
+FORMS = pytest.mark.parametrize("form", [TILES, DOTS, BLAS], ids=["tiles", "dots", "blas"])
+DTYPES = pytest.mark.parametrize("dtype", [np.float32, np.float64])
+
+
+def design(X, n_classes, form, n_threads=2):
+    made = Design(X, n_classes, np.empty((0, 0), X.dtype), n_threads)
+    made.form = form
+    return made
+
+
+def problem(m, N, K, dtype):
+    rng = np.random.default_rng(m + N + K)
+    return rng.normal(size=(m, N)).astype(dtype), rng.normal(size=(K, N + 1)) / np.sqrt(N)
+
+
+@DTYPES
+@FORMS
+@pytest.mark.parametrize(
+    ("m", "N", "K"),
+    [(1, 1, 2), (70, 9, 3), (33, 8, 7), (16, 65, 8), (50, 3, 64), (20, 17, 65), (40, 5, 1000), (18, 7, PANEL + 9)],
+)
+def test_all_that_can_be_asked_for(m, N, K, form, dtype):
+    X, params = problem(m, N, K, dtype)
+    z = np.column_stack([X.astype(np.float64), np.ones(m)]) @ params.T
+    made = design(X, K, form)
+    # Logits of the order of 1 from N products in the dtype of X: an error of some eps of the largest.
+    bound = 64 * np.finfo(dtype).eps * max(1.0, np.abs(z).max())
+    assert np.abs(made.predict(params, LOGITS)[0] - z).max() <= bound
+    assert np.abs(made.predict(params, PROBA)[0] - reference.softmax(z)).max() <= bound
+    assert np.abs(made.predict(params, LOG_PROBA)[0] - reference.log_softmax(z)).max() <= 2 * bound
+    logits = made.predict(params, LOGITS)[0]  # ranks are those of the logits as rounded
+    for k in sorted({1, 2, min(5, K), min(K, 40)}):
+        proba, best = made.predict(params, BEST, k, with_proba=True)
+        order = np.argsort(-logits, axis=1, kind="stable")[:, :k]
+        assert np.array_equal(best, order)
+        assert np.abs(proba - np.take_along_axis(reference.softmax(z), order, axis=1)).max() <= bound
+        none, alone = made.predict(params, BEST, k)
+        assert none.shape == (m, 0)
+        assert np.array_equal(alone, order)
+
+
+@FORMS
+def test_of_equal_logits_the_first_class_comes_first(form):
+    X, params = np.ones((3, 2)), np.zeros((PANEL + 20, 3))
+    params[[5, PANEL + 3, PANEL + 4], 2] = 1.0
+    made = design(X, len(params), form)
+    assert made.predict(params, BEST, 6)[1].tolist() == [[5, PANEL + 3, PANEL + 4, 0, 1, 2]] * 3
+    assert made.predict(params, BEST)[1].tolist() == [[5]] * 3
+
+
+@FORMS
+@pytest.mark.parametrize("layout", [np.asfortranarray, lambda X: np.repeat(X, 2, 1)[:, ::2], lambda X: X[::-1][::-1]])
+def test_layouts_and_threads_change_nothing(form, layout):
+    X, params = problem(300, 70, 12, np.float64)
+    one, three = design(X, 12, form, n_threads=1), design(layout(X), 12, form, n_threads=3)
+    for what in (LOGITS, PROBA, LOG_PROBA, BEST):
+        for a, b in zip(one.predict(params, what, 3), three.predict(params, what, 3), strict=True):
+            assert np.array_equal(a, b)
