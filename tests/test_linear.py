@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from nbsoftmax import check
+from nbsoftmax.backends import dense
 from nbsoftmax.backends.dense import DenseBackend
 from nbsoftmax.kernels.linear import BLAS, DOTS, TILES
 from tests import reference
@@ -157,3 +158,55 @@ def test_probabilities_are_not_kept_beyond_their_budget():
     assert np.array_equal(first, second)
     assert np.array_equal(first, third)
     assert made._kept[1].size == 0
+
+
+def expected_grams(X, params, weight):
+    """Mean, class by class, and the whole Hessian, float64."""
+    X1 = np.column_stack([X.astype(np.float64), np.ones(len(X))])
+    a = reference.softmax(X1 @ params.T)
+    each = weight[:, None] * a * (1 - a)
+    blocks = (np.eye(len(params)) - a[:, None, :]) * a[:, :, None] * weight[:, None, None]
+    return (
+        np.einsum("i,ij,ip->jp", weight, X1, X1),
+        np.einsum("i,ij,ip->jp", each.mean(axis=1), X1, X1),
+        np.einsum("ik,ij,ip->kjp", each, X1, X1),
+        np.einsum("ikl,ij,ip->kjlp", blocks, X1, X1),
+    )
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("form", FORMS, ids=["tiles", "dots", "blas"])
+@pytest.mark.parametrize(("m", "N", "K"), [(1, 1, 2), (70, 7, 3), (333, 8, 2), (300, 33, 5), (40, 130, 3)])
+@pytest.mark.parametrize("split_bytes", [0, dense.GRAM_SPLIT_BYTES], ids=["split", "tiles"])
+def test_gram_matrices_and_the_hessian(m, N, K, form, dtype, split_bytes, monkeypatch):
+    monkeypatch.setattr(dense, "GRAM_SPLIT_BYTES", split_bytes)
+    X, y, params, v = problem(m, N, K, dtype)
+    weight = np.random.default_rng(1).uniform(0.5, 2.0, m).astype(dtype)
+    made = backend(X, y, K, form=form, _curvature=weight.astype(np.float64))
+    unit, mean, each, hessian = expected_grams(X, params, weight.astype(np.float64))
+    assert close(made.gram(), unit, dtype)
+    assert close(made.gram(params), mean, dtype)
+    assert close(made.class_grams(params), each, dtype)
+    got = made.hessian(params)
+    assert close(got, hessian, dtype)
+    assert np.array_equal(got, got.transpose(2, 3, 0, 1))
+    assert close(np.einsum("kjlp,lp->kj", got, v), made.hess_vec(params, v), dtype)
+
+
+@pytest.mark.parametrize("split_bytes", [0, dense.GRAM_SPLIT_BYTES], ids=["split", "tiles"])
+def test_gram_matrices_depend_on_no_thread_and_no_layout(split_bytes, monkeypatch):
+    monkeypatch.setattr(dense, "GRAM_SPLIT_BYTES", split_bytes)
+    X, y, params, _ = problem(3000, 40, 4, np.float64)
+    one, other = backend(X, y, 4, n_threads=1), backend(np.asfortranarray(X), y, 4, n_threads=3)
+    assert np.array_equal(one.gram(params), other.gram(params))
+    assert np.array_equal(one.hessian(params), other.hessian(params))
+
+
+def test_without_intercept_its_row_and_column_are_0():
+    X, y, params, _ = problem(50, 6, 3, np.float64)
+    made = backend(X, y, 3, fit_intercept=False)
+    params[:, -1] = 0
+    with_intercept = backend(X, y, 3)
+    assert np.array_equal(made.gram(params)[:-1, :-1], with_intercept.gram(params)[:-1, :-1])
+    assert not made.gram(params)[-1].any()
+    assert not made.hessian(params)[:, -1].any()

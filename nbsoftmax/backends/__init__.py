@@ -34,3 +34,15 @@ class Backend(Protocol):
     def hess_vec(self, params: Float64s, v: Float64s) -> Float64s:
         """The Hessian of the loss at `params`, times v, in one pass over the rows."""
         ...
+
+    def gram(self, params: Float64s | None = None) -> Float64s:
+        """The Gram matrix of (X, 1), (N + 1, N + 1), each sample with its mean curvature at `params`, or with 1."""
+        ...
+
+    def class_grams(self, params: Float64s) -> Float64s:
+        """The diagonal blocks of the Hessian, (K, N + 1, N + 1)."""
+        ...
+
+    def hessian(self, params: Float64s) -> Float64s:
+        """The Hessian of the loss, (K, N + 1, K, N + 1); for small K N."""
+        ...

@@ -9,7 +9,9 @@ from numpy.typing import NDArray
 
 from nbsoftmax.backends.design import Design
 from nbsoftmax.check import INDEX, PROBA, Float64s, Floats, WeightedTargets
-from nbsoftmax.kernels import linear, rows
+from nbsoftmax.kernels import gram, linear, rows
+from nbsoftmax.kernels.blas import one_thread
+from nbsoftmax.kernels.jit import launch
 
 # The most that chunks may take for their sums.
 PARTIAL_BYTES = 48 * 2**20
@@ -18,6 +20,10 @@ PARTIAL_BYTES = 48 * 2**20
 SPLIT_BYTES = PARTIAL_BYTES // 4
 SPLIT_CLASSES = 8192  # where a chunk's own logits would be megabytes for each thread
 LOGITS_BYTES = 24 * 2**20
+# Gram matrices larger together than this are not kept once for each chunk either. (Measured: up to there register tiles
+# are as fast as NumPy's X.T @ X, or faster.)
+GRAM_SPLIT_BYTES = SPLIT_BYTES
+PACK_BYTES = 16 * 2**20  # samples that such a product packs at a time
 # What chunks' sums and the probabilities kept for Hessian-vector products may take together.
 MEMORY_BYTES = 60 * 2**20
 
@@ -84,6 +90,46 @@ class DenseBackend:
         if memory == rows.KEEP:  # complete only now: another thread may ask meanwhile
             self._kept = params.copy(), kept
         return self._first(gradient)
+
+    def gram(self, params: Float64s | None = None) -> Float64s:
+        """X1^T diag(h mean_k a_k (1 - a_k)) X1 at `params`, or X1^T diag(h) X1, with X1 = (X, 1): (N + 1, N + 1)."""
+        matrix: Float64s = self._grams(gram.UNIT if params is None else gram.MEAN, params)[0]
+        return matrix
+
+    def class_grams(self, params: Float64s) -> Float64s:
+        """X1^T diag(h a_k (1 - a_k)) X1 for each class k: the diagonal blocks of the Hessian, (K, N + 1, N + 1)."""
+        return self._grams(gram.EACH, params)
+
+    def hessian(self, params: Float64s) -> Float64s:
+        """The Hessian of the loss, (K, N + 1, K, N + 1)."""
+        k, order = self.n_classes, self.n_features + 1
+        matrix = np.zeros((k, order, k, order))
+        pairs = zip(*np.triu_indices(k, 1), strict=True)
+        for (a, b), block in zip(pairs, self._grams(gram.PAIRS, params), strict=True):
+            matrix[a, :, b], matrix[b, :, a] = -block, -block
+            matrix[a, :, a] += block  # a sum of positive terms, where a_k (1 - a_k) would cancel
+            matrix[b, :, b] += block
+        return matrix
+
+    def _grams(self, what: int, params: Float64s | None) -> Float64s:
+        n, order = gram.n_matrices(what, self.n_classes), self.n_features + 1
+        weights = self._weights(np.zeros((self.n_classes, order)) if params is None else params)
+        common = self._design.rows, weights, what, self._curvature, self.fit_intercept, n
+        size = 8 * n * order * order
+        work = self.n_samples * n * order * order // 2
+        if size > GRAM_SPLIT_BYTES:
+            sums = np.zeros(n * order * order)
+            rows_of_block = PACK_BYTES // (order * self.dtype.itemsize) // 64 * 64
+            rows_of_block = max(64, min(2048, rows_of_block, -(-self.n_samples // 64) * 64))
+            with one_thread():
+                launch(gram.gram_split, work, self._design.n_threads, *common, rows_of_block, sums)
+        else:
+            n_chunks = min(self._design.n_chunks(PARTIAL_BYTES // size), max(1, self.n_samples // 64))
+            sums = np.zeros(n_chunks * n * order * order)
+            self._design.launch(gram.gram, work, n_chunks, *common, sums)
+        upper = np.triu(sums[: n * order * order].reshape(n, order, order))
+        matrices: Float64s = upper + np.triu(upper, 1).transpose(0, 2, 1)
+        return matrices
 
     def _memory_for(self, params: Float64s) -> tuple[int, NDArray[Any]]:
         """What the next product does with the probabilities, and the array for them (empty where it forgets).

@@ -143,7 +143,7 @@ def add_gradient(block, d, d_stride, first, last, form, fit_intercept, buffer, n
     g_stride = n_features + 1
     to = gi + first * g_stride
     if form != BLAS:
-        backward(x, at, stride, n, n_features, d, d_stride, last, g, gi, g_stride, ahead)
+        backward(x, at, stride, n, n_features, d, d_stride, last, g, gi, g_stride, ahead, False)
     elif x.itemsize == 8:
         add_product(False, True, n_features, last - first, n, x, at, stride, d, first, d_stride, g, to, g_stride)
     else:  # products in float32, sums of blocks in float64

@@ -340,11 +340,12 @@ backward_tile_rest = _backward_tile("backward_tile_rest", lambda height: 1, mask
 
 
 @inlined
-def backward(x, xi, x_stride, n_rows, n_features, d, d_stride, n_classes, g, gi, g_stride, ahead):
+def backward(x, xi, x_stride, n_rows, n_features, d, d_stride, n_classes, g, gi, g_stride, ahead, triangle):
     """g[k, :] += sum over the rows r of a block of d[r, k] x[r, :]; g is float64, d like x.
 
     g : row k from g[gi + k * g_stride] on. d : (n_rows, d_stride) with n_classes columns in use. ahead : how many
-    elements further on memory is asked for: where the next block lies.
+    elements further on memory is asked for: where the next block lies. triangle : of g[k, :] only what is right of the
+    diagonal (and a little more) is wanted.
     """
     n_tiles = (n_classes + TALLEST - 1) // TALLEST
     for t in range(n_tiles):
@@ -352,7 +353,10 @@ def backward(x, xi, x_stride, n_rows, n_features, d, d_stride, n_classes, g, gi,
         height = (t + 1) * n_classes // n_tiles - k
         wide = backward_width(height) * lanes(x)
         at = gi + k * g_stride
-        j, turn = 0, t  # the tiles of classes take turns in asking for memory, so that it is asked for evenly
+        j, turn = (
+            k // lanes(x) * lanes(x) if triangle else 0,
+            t,
+        )  # the tiles of classes take turns in asking for memory, so that it is asked for evenly
         while j + wide <= n_features:
             near = ahead if turn % n_tiles == 0 else 0
             backward_tile_wide(x, xi + j, x_stride, n_rows, d, k, d_stride, height, g, at + j, g_stride, 0, near)

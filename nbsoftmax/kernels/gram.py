@@ -1,0 +1,148 @@
+"""Weighted Gram matrices of the rows of X: the blocks that Hessians and their preconditioners are made of.
+
+    G_c = sum_i w_ic (x_i, 1) (x_i, 1)^T          with, for h_i the weight of sample i and a_i its probabilities,
+    UNIT   w_i  = h_i                             one matrix
+    MEAN   w_i  = h_i mean_k a_ik (1 - a_ik)      one matrix
+    EACH   w_ik = h_i a_ik (1 - a_ik)             K: the diagonal blocks of the Hessian
+    PAIRS  w_ip = h_i a_ik a_il, k < l            K (K - 1) / 2: minus its other blocks; every row of blocks sums to 0
+
+Only entries on and above the diagonal are made.
+"""
+
+import numpy as np
+from numba import prange
+
+from nbsoftmax.kernels.blas import add_product
+from nbsoftmax.kernels.jit import jit, kernel
+from nbsoftmax.kernels.linear import Block, add_chunks, add_offset, logits_of
+from nbsoftmax.kernels.rows import aligned, chunk_bounds, filled, softmax_rows, weight_of
+from nbsoftmax.kernels.simd import element, lanes, load, store
+from nbsoftmax.kernels.tiles import MOST_ROWS, backward
+
+UNIT, MEAN, EACH, PAIRS = 0, 1, 2, 3
+# Rows of a block of the tiles: the block and its weighted copy stay in the second-level cache.
+BLOCK_BYTES = 1 << 17
+# Columns of a task where the columns are split over threads, and rows packed at a time.
+PANEL, GROUP = 128, 64
+
+
+def n_matrices(what, n_classes):
+    """How many matrices are made."""
+    return {UNIT: 1, MEAN: 1, EACH: n_classes, PAIRS: n_classes * (n_classes - 1) // 2}[what]
+
+
+@jit
+def pack_rows(rows, start, n, fit_intercept, side, x, at):
+    """Samples from `start` on, each followed by 1 (0 without intercept) and by 0 to a whole vector, to x[at ...]."""
+    for r in range(n):
+        i, o = (start + r) * rows.row_stride, at + r * side
+        for j in range(rows.n_features):
+            x[o + j] = element(rows.x, i + j * rows.column_stride)
+        x[o + rows.n_features] = 1.0 if fit_intercept else 0.0
+        for j in range(rows.n_features + 1, side):
+            x[o + j] = 0.0
+
+
+@jit
+def row_weights(rows, weights, what, curvature, start, x, at, side, n, w, w_at, n_columns):
+    """Weights of n packed samples for each matrix, (n, n_columns), to w[w_at ...]."""
+    n_classes, stride = weights.n_classes, weights.stride
+    if what == UNIT:
+        for r in range(n):
+            w[w_at + r] = weight_of(start + r, curvature)
+        return
+    a = aligned((n + MOST_ROWS) * stride, x)
+    logits_of(Block(x, at, side, n, rows.n_features), weights, 0, n_classes, a, stride, 0)
+    add_offset(rows, start, n, n_classes, a, stride)
+    softmax_rows(a, 0, stride, n, n_classes, a, 0, stride)
+    for r in range(n):
+        h, row, o = weight_of(start + r, curvature), r * stride, w_at + r * n_columns
+        if what == PAIRS:
+            for k in range(n_classes):
+                for l in range(k + 1, n_classes):  # noqa: E741
+                    w[o] = h * a[row + k] * a[row + l]
+                    o += 1
+            continue
+        total = 0.0
+        for k in range(n_classes):
+            each = h * a[row + k] * (1 - a[row + k])
+            total += each
+            if what == EACH:
+                w[o + k] = each
+        if what == MEAN:
+            w[o] = total / n_classes
+
+
+@jit
+def weigh(x, at, side, n, width, w, w_at, w_stride, d):
+    """d[r, :] = w[r] x[r, :] for the first `width` numbers of each row, a whole number of vectors."""
+    for r in range(n):
+        factor = filled(x, w[w_at + r * w_stride])
+        for j in range(0, width, lanes(x)):
+            store(d, r * width + j, load(x, at + r * side + j) * factor)
+
+
+@jit
+def gram_chunk(chunk, n_chunks, rows, weights, what, curvature, fit_intercept, n_columns, sums):
+    """`gram` for one chunk of rows, to its own slice of `sums`."""
+    low, high = chunk_bounds(chunk, n_chunks, rows.n_rows)
+    order = rows.n_features + 1
+    side = (order + lanes(rows.x) - 1) // lanes(rows.x) * lanes(rows.x)
+    size = min(256, max(16, BLOCK_BYTES // (side * rows.x.itemsize) // 16 * 16))
+    x, d, w = aligned(size * side, rows.x), aligned(size * side, rows.x), aligned(size * n_columns, rows.x)
+    for start in range(low, high, size):
+        n = min(size, high - start)
+        pack_rows(rows, start, n, fit_intercept, side, x, 0)
+        row_weights(rows, weights, what, curvature, start, x, 0, side, n, w, 0, n_columns)
+        for c in range(n_columns):
+            weigh(x, 0, side, n, side, w, c, n_columns, d)
+            g = (chunk * n_columns + c) * order * order
+            backward(x, 0, side, n, order, d, side, order, sums, g, order, 0, True)
+
+
+@kernel
+def gram(n_chunks, rows, weights, what, curvature, fit_intercept, n_columns, sums):
+    """The upper triangles of all matrices to the first (n_columns, N + 1, N + 1) of `sums`, which has it per chunk."""
+    for chunk in prange(n_chunks):
+        gram_chunk(
+            np.int64(chunk), n_chunks, rows, weights, what, curvature, fit_intercept, n_columns, sums
+        )  # fmt: skip
+    order = rows.n_features + 1
+    for row in prange(n_columns * order):
+        add_chunks(np.int64(row), n_chunks, order, sums)
+
+
+@kernel
+def gram_split(rows, weights, what, curvature, fit_intercept, n_columns, size, sums):
+    """`gram` for large matrices: their rows are split over threads, `size` samples at a time, and BLAS multiplies."""
+    order = rows.n_features + 1
+    side = (order + lanes(rows.x) - 1) // lanes(rows.x) * lanes(rows.x)
+    x, w = aligned(size * side, rows.x), aligned(size * n_columns, rows.x)
+    n_panels = (order + PANEL - 1) // PANEL
+    for start in range(0, rows.n_rows, size):
+        n = min(size, rows.n_rows - start)
+        for group in prange((n + GROUP - 1) // GROUP):
+            r = np.int64(group) * GROUP
+            few = min(GROUP, n - r)
+            pack_rows(rows, start + r, few, fit_intercept, side, x, r * side)
+            row_weights(
+                rows, weights, what, curvature, start + r, x, r * side, side, few, w, r * n_columns, n_columns
+            )  # fmt: skip
+        for task in prange(n_columns * n_panels):
+            c, turn = np.int64(task) // n_panels, np.int64(task) % n_panels
+            # Long rows and short ones in turn, so that threads with equally many have equally much to do.
+            panel = turn // 2 if turn % 2 == 0 else n_panels - 1 - turn // 2
+            first = panel * PANEL
+            width = min(PANEL, side - first)
+            few, rest, g = min(PANEL, order - first), order - first, (c * order + first) * order + first
+            d = aligned(n * width, x)
+            weigh(x, first, side, n, width, w, c, n_columns, d)
+            if x.itemsize == 8:
+                add_product(False, True, rest, few, n, x, first, side, d, 0, width, sums, g, order)
+            else:  # products in float32, sums of blocks in float64
+                narrow = aligned(few * rest, x)
+                narrow[:] = 0
+                add_product(False, True, rest, few, n, x, first, side, d, 0, width, narrow, 0, rest)
+                for k in range(few):
+                    for j in range(rest):
+                        sums[g + k * order + j] += narrow[k * rest + j]
