@@ -66,3 +66,18 @@ def test_layouts_and_threads_change_nothing(form, layout):
     for what in (LOGITS, PROBA, LOG_PROBA, BEST):
         for a, b in zip(one.predict(params, what, 3), three.predict(params, what, 3), strict=True):
             assert np.array_equal(a, b)
+
+
+@FORMS
+@DTYPES
+@pytest.mark.parametrize("N", [1, 4, 7, 8, 15, 16, 17, 32])
+def test_nothing_beyond_the_parameters_is_used(N, form, dtype):
+    X, params = problem(37, N, 3, dtype)
+    made = design(X, 3, form)
+    weights = made.weights(params)
+    among_nan = np.full(weights.w.size + 64, np.nan, dtype)
+    among_nan[: weights.w.size] = weights.w
+    wanted = made.predict(params, LOGITS)[0]
+    made.weights = lambda params: weights._replace(w=among_nan[: weights.w.size])
+    assert np.isfinite(wanted).all()
+    assert np.array_equal(made.predict(params, LOGITS)[0], wanted)

@@ -192,8 +192,7 @@ def dot_tile(typingctx, x, xi, x_stride, n_rows, n_features, w, wi, w_stride, bi
             result = []
             for k in range(n_classes):
                 at = builder.add(j, builder.mul(w_stride, whole(k)))
-                address = builder.bitcast(builder.gep(weights, [at]), vector.llvm().as_pointer())
-                weight = align(builder.load(address), vector.dtype)
+                weight = read(builder.gep(weights, [at]))
                 mine = sums[k * DOT_ROWS : (k + 1) * DOT_ROWS]
                 result += [_fma(builder, vector, weight, x, z) for x, z in zip(features, mine, strict=True)]
             return result
@@ -213,7 +212,7 @@ def dot_tile(typingctx, x, xi, x_stride, n_rows, n_features, w, wi, w_stride, bi
                 return products(j, sums, n_classes, read_whole)
 
             sums = _repeat(builder, n_vectors, [zero] * (n_classes * DOT_ROWS), step)
-            # The rest is read by masked loads; where there is none they read nothing, and add 0.
+            # The rest is read by masked loads, of weights too: where there is no rest they read nothing, and add 0.
             sums = products(builder.mul(n_vectors, whole(lane)), sums, n_classes, read_rest)
             for k in range(n_classes):
                 one = builder.load(builder.gep(biases, [whole(k)]))
