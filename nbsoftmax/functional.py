@@ -11,6 +11,7 @@ equally (so a row of -inf is uniform). A NaN makes its own row NaN and no other.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from types import ModuleType
 from typing import Any, Literal
 
 import numpy as np
@@ -18,7 +19,7 @@ from numpy.typing import ArrayLike
 
 from nbsoftmax import check
 from nbsoftmax.check import Floats
-from nbsoftmax.kernels import binary, rows
+from nbsoftmax.kernels import binary, long_rows, rows
 from nbsoftmax.kernels.jit import launch
 
 Reduction = Literal["mean", "sum", "none"]
@@ -33,11 +34,19 @@ def _n_chunks(n_elements: int) -> int:
     return max(1, min(256, n_elements // 2**14))
 
 
-def _rowwise(kernel: Any, z: Floats, out: Floats) -> None:
+def _rowwise(name: str, z: Floats, out: Floats) -> None:
     n_rows, n_classes = z.shape
     if n_rows:
-        work = z.size * _EXP_WORK
-        launch(kernel, work, None, z.reshape(-1), out.reshape(-1), n_classes, n_rows, _n_chunks(z.size))
+        kernel = getattr(_kernels(z), name)
+        launch(kernel, z.size * _EXP_WORK, None, z.reshape(-1), out.reshape(-1), n_classes, n_rows, _n_chunks(z.size))
+
+
+def _kernels(z: Floats) -> ModuleType:
+    """Where the kernels for rows of this shape are: few long ones are each split over threads."""
+    n_rows, n_classes = z.shape
+    few_and_long = n_rows <= long_rows.FEW_ROWS and n_classes >= long_rows.LONG_CLASSES
+    module: ModuleType = long_rows if few_and_long else rows
+    return module
 
 
 def _result(z: Floats, out: Any, flat: bool) -> Floats:
@@ -74,7 +83,7 @@ def softmax(logits: ArrayLike, *, out: Floats | None = None) -> Floats:
     """
     z, flat = check.logits(logits)
     proba = _result(z, out, flat)
-    _rowwise(rows.softmax, z, proba)
+    _rowwise("softmax", z, proba)
     return proba[0] if flat else proba
 
 
@@ -95,7 +104,7 @@ def log_softmax(logits: ArrayLike, *, out: Floats | None = None) -> Floats:
     """
     z, flat = check.logits(logits)
     log_proba = _result(z, out, flat)
-    _rowwise(rows.log_softmax, z, log_proba)
+    _rowwise("log_softmax", z, log_proba)
     return log_proba[0] if flat else log_proba
 
 
@@ -114,7 +123,7 @@ def logsumexp(logits: ArrayLike) -> Any:
     """
     z, flat = check.logits(logits)
     lse = np.empty(z.shape[0], z.dtype)
-    _rowwise(rows.logsumexp, z, lse)
+    _rowwise("logsumexp", z, lse)
     return lse[0] if flat else lse
 
 
@@ -250,7 +259,7 @@ def _cross_entropy(
     partial = np.zeros(_n_chunks(z.size))
     if n_samples:
         launch(
-            rows.cross_entropy,
+            _kernels(z).cross_entropy,
             z.size * _EXP_WORK,
             None,
             z.reshape(-1),

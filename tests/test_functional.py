@@ -546,3 +546,48 @@ def test_long_sums_in_float32_are_added_up_in_float64():
     z = np.zeros((200_000, 2), np.float32)
     total = nbs.cross_entropy(z, np.zeros(200_000, int), reduction="sum")
     assert abs(total / 200_000 - math.log(2)) <= np.finfo(np.float32).eps
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("n_classes", [32768, 40003])
+def test_few_long_rows_are_split_over_threads_and_right(n_classes, dtype):
+    rng = np.random.default_rng(0)
+    z = (10 * rng.normal(size=(4, n_classes))).astype(dtype)
+    z[1, 5], z[2] = np.inf, -np.inf
+    z[3, n_classes - 1] = np.nan
+    eps = np.finfo(dtype).eps
+    good = [0, 1, 2]
+    # exp and the division: 2 + 1 ULP; the sum of a row adds the rounding of chains of 64 vectors.
+    assert np.abs(nbs.softmax(z)[good] - reference.softmax(z[good])).max() <= 64 * eps
+    assert np.isnan(nbs.softmax(z)[3]).all()
+    assert np.isnan(nbs.logsumexp(z)[3])
+    plain = z[:1]
+    assert np.abs(nbs.log_softmax(plain) - reference.log_softmax(plain)).max() <= 128 * eps
+    assert np.abs(nbs.logsumexp(plain) - reference.logsumexp(plain)).max() <= 64 * eps
+    aim = rng.dirichlet(np.ones(n_classes), 2).astype(dtype)
+    logits = np.concatenate([plain, plain[:, ::-1]])
+    for y, options in (
+        ([7, n_classes - 1], {}),
+        ([7, n_classes - 1], {"label_smoothing": 0.1, "sample_weight": [2.0, 0.5]}),
+        ([7, 3], {"ignore_index": 3}),
+        (aim, {"class_weight": rng.uniform(0.5, 2, n_classes)}),
+    ):
+        losses, grad, divisor = reference.cross_entropy(logits, y, **options)
+        got, got_grad = nbs.cross_entropy_and_grad(logits, y, reduction="none", **options)
+        # The target's products and sums in the dtype of the logits: chains of 1024 vectors.
+        assert np.abs(got - losses).max() <= 512 * eps * np.abs(losses).max()
+        assert np.abs(got_grad - grad).max() <= 512 * eps * max(1.0, np.abs(grad).max())
+        mean, mean_grad = nbs.cross_entropy_and_grad(logits, y, out=logits.copy(), **options)
+        assert abs(mean - losses.sum() / divisor) <= 512 * eps * abs(mean)
+        assert np.abs(mean_grad * divisor - grad).max() <= 512 * eps * max(1.0, np.abs(grad).max())
+
+
+def test_long_rows_in_place_equal_those_in_a_new_array():
+    z = np.random.default_rng(0).normal(size=(2, 33000))
+    fresh = nbs.softmax(z), nbs.log_softmax(z), nbs.cross_entropy_and_grad(z, [1, 32999])[1]
+    for function, expected in zip((nbs.softmax, nbs.log_softmax), fresh, strict=False):
+        own = z.copy()
+        function(own, out=own)
+        assert np.array_equal(own, expected)
+    own = z.copy()
+    assert np.array_equal(nbs.cross_entropy_and_grad(own, [1, 32999], out=own)[1], fresh[2])
