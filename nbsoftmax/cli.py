@@ -67,7 +67,7 @@ def _parser() -> argparse.ArgumentParser:
     fit.add_argument("--target", metavar="NAME", help="column of labels (CSV), or array of labels (.npz; default: y)")
     fit.add_argument("--labels", type=Path, metavar="FILE", help=".npy of labels, for .npy data")
     fit.add_argument("--out", type=Path, required=True, metavar="MODEL", help="where to save the model (.npz)")
-    fit.add_argument("--solver", default="auto", choices=["auto", "lbfgs", "gd"])
+    fit.add_argument("--solver", default="auto", choices=["auto", "newton-cg", "lbfgs", "gd"])
     strength = fit.add_mutually_exclusive_group()
     strength.add_argument("--l2", type=float, default=0.0, help="penalty l2/2 ||coef||^2 on the mean loss (default: 0)")
     strength.add_argument("--C", type=float, help="the same as scikit-learn counts it: l2 = 1 / (C * n_samples)")

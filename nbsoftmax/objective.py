@@ -131,6 +131,15 @@ class Objective:
         product[:, :-1] += self.l2 * direction[:, :-1]
         return product
 
+    def gram(self, params: ArrayLike) -> Float64s:
+        """The mean over the classes of the diagonal blocks of the Hessian of J, without its penalty.
+
+            (1 / S) sum_i h_i mean_k a_ik (1 - a_ik) (x_i, 1) (x_i, 1)^T        (n_features + 1, n_features + 1)
+
+        with h_i the weight of sample i. Together with the penalty it preconditions the Hessian.
+        """
+        return self.backend.gram(check.params(params, self.shape)) / self.weight_sum
+
     def _penalty(self, w: Float64s) -> float:
         coef = w[:, :-1]
         # Without a penalty not even its sum is formed: it may overflow, and 0 * inf is NaN.

@@ -15,9 +15,10 @@ from nbsoftmax import check
 from nbsoftmax.check import Float64s
 from nbsoftmax.model import SoftmaxModel
 from nbsoftmax.objective import Objective
-from nbsoftmax.solvers import OnIteration, Solution, gd, lbfgs
+from nbsoftmax.solvers import OnIteration, Solution, gd, lbfgs, newton_cg
 
-SOLVERS = ("auto", "gd", "lbfgs")
+SOLVERS = ("auto", "newton-cg", "lbfgs", "gd")
+MOST_GRAM_FEATURES = 2000  # of "newton-cg" by default: beyond, its Cholesky factors cost more than they save
 
 
 class ConvergenceWarning(UserWarning):
@@ -86,15 +87,16 @@ class Trainer:
 
     Parameters
     ----------
-    solver : {"auto", "lbfgs", "gd"}
-        "auto" takes "lbfgs". "gd" is plain gradient descent, for reference.
+    solver : {"auto", "newton-cg", "lbfgs", "gd"}
+        "auto" takes "newton-cg" up to 2000 features, beyond which its preconditioner costs more than it saves, and
+        "lbfgs" for more. "gd" is plain gradient descent, for reference.
     l1, l2 : float
         Penalties. No solver for l1 > 0 exists yet.
     fit_intercept : bool
     tol : float
         The fit has converged when the objective is within tol * |objective| of its minimum.
     max_iter : int, optional
-        Default: the solver's own, 10000.
+        Default: the solver's own, 500 for "newton-cg" and 10000 for the others.
     learning_rate : float, optional
         Fixed step of "gd"; by default it backtracks.
     batch_size : int, optional
@@ -224,11 +226,14 @@ class Trainer:
         validation = (
             None if validation_data is None else _validation(validation_data, classes, names, X, self.n_threads)
         )
+        solver = self.solver
+        if solver == "auto":
+            solver = "newton-cg" if objective.n_features <= MOST_GRAM_FEATURES else "lbfgs"
         watch = _Watch(started, validation, self.callbacks, self.verbose)
         try:
             # Data of extreme scale overflow in a solver's inner products; it says what came of it in its reason.
             with np.errstate(over="ignore", invalid="ignore"):
-                solution = self._solve(objective, start, watch)
+                solution = self._solve(solver, objective, start, watch)
         except KeyboardInterrupt:
             solution = watch.interrupted(objective, start)
         if not solution.converged and not watch.stopped:
@@ -244,11 +249,11 @@ class Trainer:
             gap_kind=solution.gap_kind,
             seconds=time.perf_counter() - started,
             history=watch.history(),
-            solver="lbfgs" if self.solver == "auto" else self.solver,
+            solver=solver,
         )
 
-    def _solve(self, objective: Objective, start: Float64s, on_iteration: OnIteration) -> Solution:
-        if self.solver == "gd":
+    def _solve(self, solver: str, objective: Objective, start: Float64s, on_iteration: OnIteration) -> Solution:
+        if solver == "gd":
             return gd.solve(
                 objective,
                 start,
@@ -257,7 +262,8 @@ class Trainer:
                 learning_rate=self.learning_rate,
                 on_iteration=on_iteration,
             )
-        return lbfgs.solve(objective, start, tol=self.tol, max_iter=self.max_iter, on_iteration=on_iteration)
+        solve = newton_cg.solve if solver == "newton-cg" else lbfgs.solve
+        return solve(objective, start, tol=self.tol, max_iter=self.max_iter, on_iteration=on_iteration)
 
 
 @dataclass

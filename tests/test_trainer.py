@@ -132,7 +132,7 @@ def test_callbacks_cannot_change_the_parameters_and_may_answer_with_numpys_true(
     assert nbs.Trainer(callbacks=[lambda now: np.bool_(now.iteration == 3)]).fit(X, y).n_iter == 3
 
 
-@pytest.mark.parametrize("solver", ["lbfgs", "gd"])
+@pytest.mark.parametrize("solver", ["newton-cg", "lbfgs", "gd"])
 def test_data_of_extreme_scale_end_with_a_true_report(solver):
     X, y = blobs()
     for scale in (1e200, 1e-200):

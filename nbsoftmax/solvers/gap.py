@@ -41,14 +41,14 @@ def newton_decrement(
     Conjugate gradients approach it from below, so the answer "more than `enough`" is early and cheap. What the later
     half of the products has added is added once more, for what is still to come.
     """
-    residual = _without_shift(objective, grad)
+    residual = without_shift(objective, grad)
     direction = residual.copy()
     square = first = float(np.vdot(residual, residual))
     gains: list[float] = []
     while square > np.finfo(float).eps ** 2 * first:
         if len(gains) == most:
             return sum(gains), False
-        product = _without_shift(objective, objective.hvp(params, direction))
+        product = without_shift(objective, objective.hvp(params, direction))
         curvature = float(np.vdot(direction, product))
         if not 0 < curvature < np.inf:  # flat, as far as float64 can tell: nothing bounds the distance
             return np.inf, False
@@ -65,7 +65,7 @@ def newton_decrement(
     return sum(gains), bool(np.isfinite(square))
 
 
-def _without_shift(objective: Smooth, v: Float64s) -> Float64s:
+def without_shift(objective: Smooth, v: Float64s) -> Float64s:
     """A gradient without its part along the shifts that leave softmax as it is, where it has only rounding errors."""
     v = v.copy()
     free = v if objective.l2 == 0 else v[:, -1:]  # l2 holds the coefficients, nothing holds the intercepts

@@ -1,0 +1,78 @@
+"""Other machines, each in a process of its own: narrower vectors than the host's; no folder for compiled code."""
+
+import os
+import platform
+import subprocess
+import sys
+
+import pytest
+
+CHECK_ALL = """
+import numpy as np
+import nbsoftmax as nbs
+from nbsoftmax.kernels import simd
+from tests import reference
+assert simd.VECTOR_BYTES == {width}, simd.VECTOR_BYTES
+rng = np.random.default_rng(0)
+for dtype in {dtypes}:
+    eps = np.finfo(dtype).eps
+    for K in (2, 3, 7, 9, 17, 33, 70):
+        X, y = rng.normal(size=(70, 11)).astype(dtype), rng.integers(0, K, 70)
+        params, v = rng.normal(size=(2, K, 12)) / 4
+        X1 = np.column_stack([X.astype(float), np.ones(70)])
+        z = X1 @ params.T
+        logits = z.astype(dtype)
+        assert np.abs(nbs.softmax(logits) - reference.softmax(logits)).max() <= 16 * eps
+        losses, grad, _ = reference.cross_entropy(logits, y)
+        loss, dlogits = nbs.cross_entropy_and_grad(logits, y, reduction="none")
+        assert np.abs(loss - losses).max() <= 64 * eps and np.abs(dlogits - grad).max() <= 16 * eps
+        losses, grad, _ = reference.cross_entropy(z, y)
+        a, u = reference.softmax(z), X1 @ v.T
+        product = (a * (u - (a * u).sum(axis=1, keepdims=True))).T @ X1
+        objective = nbs.Objective(X, y, n_classes=K)
+        value, gradient = objective.value_and_grad(params)
+        assert abs(value - losses.mean()) <= 256 * eps
+        assert np.abs(gradient - grad.T @ X1 / 70).max() <= 256 * eps
+        assert np.abs(objective.hvp(params, v) - product / 70).max() <= 256 * eps
+        gram = (X1.T * (a * (1 - a)).mean(axis=1)) @ X1 / 70
+        assert np.abs(objective.gram(params) - gram).max() <= 256 * eps
+        model = nbs.SoftmaxModel(params[:, :-1], params[:, -1], np.arange(K))
+        assert np.abs(model.predict_proba(X) - a).max() <= 256 * eps
+print("done")
+"""
+
+
+def run(script, **environment):
+    env = os.environ | environment
+    return subprocess.run([sys.executable, "-c", script], env=env, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.skipif(platform.machine().lower() not in {"x86_64", "amd64"}, reason="widths of x86-64 processors")
+@pytest.mark.parametrize(
+    ("width", "features", "dtypes"),
+    [(32, "+avx,+avx2,+fma", "(np.float64, np.float32)"), (16, "+sse4.2", "(np.float64,)")],
+    ids=["avx2", "sse"],
+)
+def test_narrower_vectors_give_the_same_results(width, features, dtypes):
+    script = CHECK_ALL.format(width=width, dtypes=dtypes)
+    done = run(script, NUMBA_CPU_NAME="generic", NUMBA_CPU_FEATURES=features, PYTHONPATH=os.getcwd())
+    assert done.stdout == "done\n", done.stderr
+
+
+NO_CACHE = """
+from numba.core import caching
+
+def refuse(self):
+    raise OSError("read-only file system")
+
+caching._CacheLocator.ensure_cache_path = refuse
+import numpy as np
+import nbsoftmax as nbs
+print(nbs.softmax(np.zeros((1, 4)))[0, 0])
+"""
+
+
+def test_a_cache_that_cannot_be_written_is_no_error():
+    done = run(NO_CACHE)
+    assert done.stdout == "0.25\n", done.stderr
+    assert not done.stderr
