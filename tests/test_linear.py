@@ -151,13 +151,17 @@ def test_products_at_one_point_are_the_same_bits_whether_probabilities_are_made_
     assert np.array_equal(made.hess_vec(params, v), first)
 
 
-def test_probabilities_are_not_kept_beyond_their_budget():
-    X, y, params, v = problem(300, 9, 5, np.float64)
-    made = backend(X, y, 5, _kept_bytes=1000)
+@pytest.mark.parametrize("K", [5, 90])
+@pytest.mark.parametrize("share", [0.0, 0.01, 0.5, 0.99])
+def test_probabilities_are_kept_within_their_budget(K, share):
+    X, y, params, v = problem(6000, 9, K, np.float64)
+    budget = int(share * 6000 * K * 8)
+    made = backend(X, y, K, _kept_bytes=budget)
     first, second, third = (made.hess_vec(params, v) for _ in range(3))
     assert np.array_equal(first, second)
     assert np.array_equal(first, third)
-    assert made._kept[1].size == 0
+    assert made._kept[1].nbytes <= budget
+    assert (made._kept[1].size > 0) == (share > 0)
 
 
 def expected_grams(X, params, weight):

@@ -135,16 +135,19 @@ class DenseBackend:
         """What the next product does with the probabilities, and the array for them (empty where it forgets).
 
         Making them is a third of a product's work, and conjugate gradients ask for many products at one point: they
-        are kept from the second product on, where they fit.
+        are kept from the second product on, those of as many rows as fit.
         """
         point, kept = self._kept
-        size = self.n_samples * self.n_classes
         if not np.array_equal(point, params):
             self._kept = params.copy(), np.empty(0, self.dtype)
         elif kept.size:
             return rows.KEPT, kept
-        elif size * self.dtype.itemsize <= self._kept_bytes:
-            return rows.KEEP, np.empty(size, self.dtype)
+        else:
+            fit = self._kept_bytes // (self._n_chunks * self.n_classes * self.dtype.itemsize)
+            in_chunk = -(-self.n_samples // (16 * self._n_chunks)) * 16  # as `rows.chunk_bounds` cuts them, at most
+            n_rows = self._n_chunks * min(fit, in_chunk)
+            if n_rows > 0:
+                return rows.KEEP, np.empty(n_rows * self.n_classes, self.dtype)
         return rows.FORGET, np.empty(0, self.dtype)
 
     def _loss(self, params: Float64s, gradient: Float64s, *, want_grad: bool) -> float:

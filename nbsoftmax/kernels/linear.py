@@ -197,14 +197,18 @@ def hess_vec_chunk(chunk, n_chunks, rows, weights, v, curvature, fit_intercept, 
     u = aligned((size + MOST_ROWS) * stride, rows.x)
     ahead = prefetch_distance(rows, weights)
     gi = chunk * n_classes * (rows.n_features + 1)
+    n_kept = kept.size // (n_chunks * n_classes)  # rows of each chunk
     for start in range(low, high, size):
         n = min(size, high - start)
         block = block_of(rows, weights, start, n, pack)
-        if memory != KEPT:
+        # What does not fit is not kept: of every chunk the same share, so that threads stay equally busy.
+        mode = memory if start - low + n <= n_kept else FORGET
+        if mode != KEPT:
             logits_of(block, weights, 0, n_classes, z, stride, ahead)
             add_offset(rows, start, n, n_classes, z, stride)
         logits_of(block, v, 0, n_classes, u, stride, ahead)
-        curvature_rows(z, u, stride, n, n_classes, start, curvature, memory, kept, tile, u_tile)
+        at = (chunk * n_kept + start - low) * n_classes
+        curvature_rows(z, u, stride, n, n_classes, start, curvature, mode, kept, at, tile, u_tile)
         near = n * block.stride if ahead > 0 else 0
         add_gradient(block, u, stride, 0, n_classes, form, fit_intercept, tile, narrow, gradient, gi, near)
 
@@ -315,7 +319,9 @@ def hess_vec_split(rows, weights, v, curvature, fit_intercept, size, n_blocks, g
             u_tile = new_tile(min(n_classes, MOST_CLASSES_IN_TILE), z)
             logits, change = z[r * stride : (r + few) * stride], u[r * stride : (r + few) * stride]
             add_offset(rows, start + r, few, n_classes, logits, stride)
-            curvature_rows(logits, change, stride, few, n_classes, start + r, curvature, FORGET, nothing, tile, u_tile)
+            curvature_rows(
+                logits, change, stride, few, n_classes, start + r, curvature, FORGET, nothing, 0, tile, u_tile
+            )
         for t in prange(n_tasks):
             block = Block(x, at, row_stride, n, n_features)
             first = np.int64(t) * per_task

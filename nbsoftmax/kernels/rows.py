@@ -437,16 +437,16 @@ FORGET, KEEP, KEPT = 0, 1, 2
 
 
 @jit
-def curvature_rows(z, u, stride, n_rows, n_classes, first, curvature, memory, kept, tile, u_tile):
+def curvature_rows(z, u, stride, n_rows, n_classes, first, curvature, memory, kept, ki, tile, u_tile):
     """Replace u by the Hessian of the rows' losses times u: h a_k (u_k - sum_l a_l u_l), a = softmax(z).
 
     `u` and `z` are blocks of rows `stride` apart; h = curvature[first + r], or 1 where `curvature` is empty. As
-    `memory` says, the probabilities go to or come from `kept` (m * K,); when they are KEPT, z is not looked at.
+    `memory` says, the probabilities go to or come from kept[ki ...], (n_rows, K); when KEPT, z is not looked at.
     """
     width = lanes(z)
     if n_classes <= MOST_CLASSES_IN_TILE:
         for r in range(0, n_rows, width):
-            n, at = min(width, n_rows - r), (first + r) * n_classes
+            n, at = min(width, n_rows - r), ki + r * n_classes
             if memory == KEPT:
                 fill_tile(kept, at, n_classes, n, n_classes, tile)
             else:
@@ -470,12 +470,12 @@ def curvature_rows(z, u, stride, n_rows, n_classes, first, curvature, memory, ke
         for r in range(n_rows):
             a, at, o = z, r * stride, r * stride
             if memory == KEPT:
-                a, at = kept, (first + r) * n_classes
+                a, at = kept, ki + r * n_classes
             else:
                 total, last = row_exp(z, at, n_classes, row_shift(z, at, n_classes), True, z, at)
                 row_scale(z, at, n_classes, 1.0 / total, last)
                 if memory == KEEP:
-                    kept[(first + r) * n_classes : (first + r + 1) * n_classes] = z[at : at + n_classes]
+                    kept[ki + r * n_classes : ki + (r + 1) * n_classes] = z[at : at + n_classes]
             mean = filled(z, 0)
             for k in range(0, n_classes, width):
                 rest = min(width, n_classes - k)
