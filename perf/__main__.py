@@ -68,7 +68,7 @@ def main() -> None:
     if chosen.json:
         results.write_json(chosen.json)
     if chosen.markdown:
-        results.write_markdown(chosen.markdown)
+        results.write_markdown(chosen.markdown, chosen.plot)
     if chosen.plot:
         results.plot(chosen.plot)
 

@@ -193,8 +193,8 @@ class Results:
         found: dict[str, Any] = {"machine": machine(), "quick": self.quick, "limits": self.limits}
         Path(path).write_text(json.dumps(found | {"groups": groups, "tables": tables}, indent=1) + "\n")
 
-    def write_markdown(self, path: str) -> None:
-        """The page of results."""
+    def write_markdown(self, path: str, picture: str | None) -> None:
+        """The page of results, which shows the picture if there is one."""
         about = machine()
         lines = [
             "# Results",
@@ -215,6 +215,8 @@ class Results:
             lines += ["", "In the same turns:", "", *also] if also else []
         for title, (header, body) in self.tables.items():
             lines += ["", f"## {title}", "", markdown_table(header, body)]
+        if picture:
+            lines += ["", f"![Roofline]({os.path.relpath(picture, Path(path).parent)})"]
         Path(path).write_text("\n".join(lines) + "\n")
 
     def plot(self, path: str) -> None:

@@ -10,8 +10,6 @@ from numpy.typing import NDArray
 from nbsoftmax.backends.design import Design
 from nbsoftmax.check import INDEX, PROBA, Float64s, Floats, WeightedTargets
 from nbsoftmax.kernels import gram, linear, rows
-from nbsoftmax.kernels.blas import one_thread
-from nbsoftmax.kernels.jit import launch
 
 # The most that chunks may take for their sums.
 PARTIAL_BYTES = 48 * 2**20
@@ -121,8 +119,7 @@ class DenseBackend:
             sums = np.zeros(n * order * order)
             rows_of_block = PACK_BYTES // (order * self.dtype.itemsize) // 64 * 64
             rows_of_block = max(64, min(2048, rows_of_block, -(-self.n_samples // 64) * 64))
-            with one_thread():
-                launch(gram.gram_split, work, self._design.n_threads, *common, rows_of_block, sums)
+            self._design.launch(gram.gram_split, work, *common, rows_of_block, sums, blas=True)
         else:
             n_chunks = min(self._design.n_chunks(PARTIAL_BYTES // size), max(1, self.n_samples // 64))
             sums = np.zeros(n_chunks * n * order * order)

@@ -94,7 +94,7 @@ class Design:
         self.launch(predict, self.work, self.rows, weights, what, k, self.n_chunks(), out.reshape(-1), best.reshape(-1))
         return out, best
 
-    def launch(self, kernel: Any, work: int, *arguments: Any) -> None:
-        """Run a kernel of about `work` multiply-adds over the rows."""
-        with one_thread() if self.form == BLAS else nullcontext():
+    def launch(self, kernel: Any, work: int, *arguments: Any, blas: bool = False) -> None:
+        """Run a kernel of about `work` multiply-adds over the rows; `blas` where it calls BLAS whatever the form."""
+        with one_thread() if blas or self.form == BLAS else nullcontext():
             launch(kernel, work, self.n_threads, *arguments)

@@ -77,6 +77,13 @@ def classes_of_task(n_classes):
 
 
 @jit
+def tasks_of(n_classes):
+    """How many tasks the classes are split in."""
+    per_task = classes_of_task(n_classes)
+    return (n_classes + per_task - 1) // per_task
+
+
+@jit
 def shared_scratch(rows, size, weights):
     """Memory for the logits and the packed samples of a block."""
     z = aligned((size + MOST_ROWS) * weights.stride, rows.x)
@@ -214,6 +221,27 @@ def hess_vec_chunk(chunk, n_chunks, rows, weights, v, curvature, fit_intercept, 
 
 
 @jit
+def logits_of_task(t, x, at, row_stride, n, n_features, weights, z):
+    """Logits of a block for the classes of one task."""
+    block = Block(x, at, row_stride, n, n_features)  # made here: threads cannot be handed a tuple with names
+    per_task = classes_of_task(weights.n_classes)
+    first = t * per_task
+    logits_of(block, weights, first, min(weights.n_classes, first + per_task), z[first:], weights.stride, 0)
+
+
+@jit
+def add_gradient_of_task(t, x, at, row_stride, n, n_features, n_classes, d, d_stride, fit_intercept, gradient):
+    """Add what a block gives to the gradient of the classes of one task."""
+    block = Block(x, at, row_stride, n, n_features)
+    per_task = classes_of_task(n_classes)
+    first = t * per_task
+    last = min(n_classes, first + per_task)
+    buffer = aligned(lanes(d), d)
+    narrow = aligned((last - first) * n_features if d.itemsize == 4 else 1, d)
+    add_gradient(block, d, d_stride, first, last, BLAS, fit_intercept, buffer, narrow, gradient, 0, 0)
+
+
+@jit
 def add_chunks(k, n_chunks, size, gradient):
     """Add the k-th piece of `size` numbers of every chunk to that of the first, in order."""
     pieces = gradient.size // (n_chunks * size)
@@ -257,8 +285,7 @@ def loss_and_grad_split(rows, weights, target, fit_intercept, want_grad, size, p
     go to `partial`.
     """
     n_features, n_classes, stride = rows.n_features, weights.n_classes, weights.stride
-    per_task = classes_of_task(n_classes)
-    n_tasks = (n_classes + per_task - 1) // per_task
+    n_tasks = tasks_of(n_classes)
     z, pack = shared_scratch(rows, size, weights)
     no_losses = z[:0]
     of_rows = np.zeros(size // 16)
@@ -267,9 +294,7 @@ def loss_and_grad_split(rows, weights, target, fit_intercept, want_grad, size, p
         n = min(size, rows.n_rows - start)
         x, at, row_stride, _, _ = block_of(rows, weights, start, n, pack)
         for t in prange(n_tasks):
-            block = Block(x, at, row_stride, n, n_features)  # made here: threads cannot be handed a tuple with names
-            first = np.int64(t) * per_task
-            logits_of(block, weights, first, min(n_classes, first + per_task), z[first:], stride, 0)
+            logits_of_task(np.int64(t), x, at, row_stride, n, n_features, weights, z)
         of_rows[:] = 0.0
         for group in prange((n + 15) // 16):
             r = np.int64(group) * 16
@@ -285,20 +310,16 @@ def loss_and_grad_split(rows, weights, target, fit_intercept, want_grad, size, p
         partial[b] = of_rows.sum()
         if want_grad:
             for t in prange(n_tasks):
-                block = Block(x, at, row_stride, n, n_features)
-                first = np.int64(t) * per_task
-                last = min(n_classes, first + per_task)
-                buffer = aligned(lanes(z), z)
-                narrow = aligned((last - first) * n_features if z.itemsize == 4 else 1, z)
-                add_gradient(block, z, stride, first, last, BLAS, fit_intercept, buffer, narrow, gradient, 0, 0)
+                add_gradient_of_task(
+                    np.int64(t), x, at, row_stride, n, n_features, n_classes, z, stride, fit_intercept, gradient
+                )
 
 
 @kernel
 def hess_vec_split(rows, weights, v, curvature, fit_intercept, size, n_blocks, gradient):
     """`hess_vec` for many parameters, split as in `loss_and_grad_split`."""
     n_features, n_classes, stride = rows.n_features, weights.n_classes, weights.stride
-    per_task = classes_of_task(n_classes)
-    n_tasks = (n_classes + per_task - 1) // per_task
+    n_tasks = tasks_of(n_classes)
     z, pack = shared_scratch(rows, size, weights)
     u = aligned((size + MOST_ROWS) * stride, z)
     nothing = z[:0]
@@ -307,11 +328,8 @@ def hess_vec_split(rows, weights, v, curvature, fit_intercept, size, n_blocks, g
         n = min(size, rows.n_rows - start)
         x, at, row_stride, _, _ = block_of(rows, weights, start, n, pack)
         for t in prange(n_tasks):
-            block = Block(x, at, row_stride, n, n_features)  # made here: threads cannot be handed a tuple with names
-            first = np.int64(t) * per_task
-            last = min(n_classes, first + per_task)
-            logits_of(block, weights, first, last, z[first:], stride, 0)
-            logits_of(block, v, first, last, u[first:], stride, 0)
+            logits_of_task(np.int64(t), x, at, row_stride, n, n_features, weights, z)
+            logits_of_task(np.int64(t), x, at, row_stride, n, n_features, v, u)
         for group in prange((n + 15) // 16):
             r = np.int64(group) * 16
             few = min(16, n - r)
@@ -323,9 +341,6 @@ def hess_vec_split(rows, weights, v, curvature, fit_intercept, size, n_blocks, g
                 logits, change, stride, few, n_classes, start + r, curvature, FORGET, nothing, 0, tile, u_tile
             )
         for t in prange(n_tasks):
-            block = Block(x, at, row_stride, n, n_features)
-            first = np.int64(t) * per_task
-            last = min(n_classes, first + per_task)
-            buffer = aligned(lanes(z), z)
-            narrow = aligned((last - first) * n_features if z.itemsize == 4 else 1, z)
-            add_gradient(block, u, stride, first, last, BLAS, fit_intercept, buffer, narrow, gradient, 0, 0)
+            add_gradient_of_task(
+                np.int64(t), x, at, row_stride, n, n_features, n_classes, u, stride, fit_intercept, gradient
+            )

@@ -10,7 +10,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
+import numpy as np
+
 from nbsoftmax.check import Float64s
+
+NOISE = 16 * float(np.finfo(float).eps)  # sums over rows are not known better, relative to the objective
 
 # (iteration, params, objective, gradient norm) -> a reason to stop, or None
 OnIteration = Callable[[int, Float64s, float, float], str | None]

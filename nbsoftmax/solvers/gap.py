@@ -9,6 +9,9 @@ directions of small curvature, which are those in which most of the distance lie
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
 import numpy as np
 
 from nbsoftmax.check import Float64s
@@ -18,6 +21,7 @@ from nbsoftmax.solvers import Smooth
 # better than to a few thousand eps.
 LEAST_OBJECTIVE = 1e-12
 LEAST_PRODUCTS, MOST_PRODUCTS = 20, 500  # for the judge: as many as iterations so far, where those are more
+NOTHING = np.finfo(float).eps ** 2  # squares of residuals below this share are rounding errors
 SETTLED = 0.1  # the later half of the products has added at most this share of the decrement
 
 
@@ -41,28 +45,51 @@ def newton_decrement(
     Conjugate gradients approach it from below, so the answer "more than `enough`" is early and cheap. What the later
     half of the products has added is added once more, for what is still to come.
     """
-    residual = without_shift(objective, grad)
-    direction = residual.copy()
-    square = first = float(np.vdot(residual, residual))
-    gains: list[float] = []
-    while square > np.finfo(float).eps ** 2 * first:
-        if len(gains) == most:
-            return sum(gains), False
-        product = without_shift(objective, objective.hvp(params, direction))
-        curvature = float(np.vdot(direction, product))
-        if not 0 < curvature < np.inf:  # flat, as far as float64 can tell: nothing bounds the distance
-            return np.inf, False
-        length = square / curvature
-        gains.append(length * square / 2)
-        total, tail = sum(gains), sum(gains[len(gains) // 2 :])
-        if not total <= enough:
+    total, rest = 0.0, 0.0
+    for n, at in enumerate(conjugate_gradients(objective, params, grad, lambda residual: residual), 1):
+        total, rest = at.total, at.rest
+        if not total <= enough or total == np.inf:
             return total, False
-        if len(gains) >= LEAST_PRODUCTS and tail <= SETTLED * total:
-            return total + tail, True
-        residual -= length * product
-        square, last = float(np.vdot(residual, residual)), square
-        direction = residual + (square / last) * direction
-    return sum(gains), bool(np.isfinite(square))
+        if n >= LEAST_PRODUCTS and at.tail <= SETTLED * total:
+            return total + at.tail, True
+        if n == most and rest > NOTHING:
+            return total, False
+    return total, bool(np.isfinite(rest))
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where conjugate gradients are after a product."""
+
+    direction: Float64s  # -H^-1 grad, so far
+    total: float  # half of grad . H^-1 grad, so far; inf where the curvature is 0 as far as float64 can tell
+    tail: float  # what the later half of the products has added to it
+    rest: float  # square of the residual's norm, that of the preconditioner, relative to the gradient's
+
+
+def conjugate_gradients(
+    objective: Smooth, params: Float64s, grad: Float64s, precondition: Callable[[Float64s], Float64s]
+) -> Iterator[Progress]:
+    """Solve H d = -grad at `params`, a Hessian-vector product for each value, until no residual is left."""
+    residual = without_shift(objective, grad)
+    direction = np.zeros_like(grad)
+    search = precondition(residual)
+    square = first = float(np.vdot(residual, search))
+    gains: list[float] = []
+    while square > NOTHING * first:
+        product = without_shift(objective, objective.hvp(params, search))
+        curvature = float(np.vdot(search, product))
+        if not 0 < curvature < np.inf:  # flat: nothing bounds the distance
+            yield Progress(direction if gains else -search, np.inf, np.inf, np.inf)
+            return
+        length = square / curvature
+        direction = direction - length * search
+        residual = residual - length * product
+        gains.append(length * square / 2)
+        changed = precondition(residual)
+        square, last = float(np.vdot(residual, changed)), square
+        yield Progress(direction, sum(gains), sum(gains[len(gains) // 2 :]), square / first)
+        search = changed + (square / last) * search
 
 
 def without_shift(objective: Smooth, v: Float64s) -> Float64s:

@@ -12,14 +12,13 @@ from collections import deque
 import numpy as np
 
 from nbsoftmax.check import Float64s
-from nbsoftmax.solvers import OnIteration, Smooth, Solution
+from nbsoftmax.solvers import NOISE, OnIteration, Smooth, Solution
 from nbsoftmax.solvers.gap import Judge, small_enough
 
 MAX_ITER = 10_000
 MEMORY = 20  # pairs kept: a pass over the data costs far more than their inner products
 DECREASE, CURVATURE = 1e-4, 0.9
 MOST_TRIALS = 40
-NOISE = 16 * np.finfo(float).eps  # sums over rows are not known better, relative to the objective
 
 
 def solve(

@@ -17,14 +17,21 @@ import numpy as np
 from scipy.linalg import cho_factor, cho_solve
 
 from nbsoftmax.check import Float64s
-from nbsoftmax.solvers import OnIteration, Smooth, Solution
-from nbsoftmax.solvers.gap import LEAST_OBJECTIVE, SETTLED, small_enough, strong_convexity_bound, without_shift
+from nbsoftmax.solvers import NOISE, OnIteration, Smooth, Solution
+from nbsoftmax.solvers.gap import (
+    LEAST_OBJECTIVE,
+    SETTLED,
+    conjugate_gradients,
+    small_enough,
+    strong_convexity_bound,
+    without_shift,
+)
 
 MAX_ITER = 500
 MOST_PRODUCTS = 2000  # for one direction
 LEAST_PRODUCTS = 5  # before the decrement may count as settled
 DECREASE, MOST_TRIALS = 1e-4, 40
-NOISE = 16 * np.finfo(float).eps  # sums over rows are not known better, relative to the objective
+DONE = 1e-6  # square of a residual, relative to the gradient's, that is as good as none
 LOOSEST = 0.3  # largest residual of a direction, relative to the gradient
 
 
@@ -137,31 +144,20 @@ def _step(
 
     Where the decrement is still within what is `allowed`, go on until it has settled: the fit may have converged.
     """
-    residual = without_shift(objective, grad)
-    direction = np.zeros_like(grad)
-    search = precondition(residual)
-    square = first = float(np.vdot(residual, search))
-    gains: list[float] = []
-    settled = bool(square == 0)
-    while len(gains) < MOST_PRODUCTS and square > np.finfo(float).eps ** 2 * first:
-        product = without_shift(objective, objective.hvp(params, search))
+    n, best = 0, None
+    for n, best in enumerate(conjugate_gradients(objective, params, grad, precondition), 1):
         precondition.products += 1
-        curvature = float(np.vdot(search, product))
-        if not 0 < curvature < np.inf:  # flat, as far as float64 can tell: nothing bounds the distance
-            return Step(direction if gains else -search, np.inf, False)
-        length = square / curvature
-        direction -= length * search
-        residual -= length * product
-        gains.append(length * square / 2)
-        total, tail = sum(gains), sum(gains[len(gains) // 2 :])
-        changed = precondition(residual)
-        square, last = float(np.vdot(residual, changed)), square
-        settled = bool((len(gains) >= LEAST_PRODUCTS and tail <= SETTLED * total) or square <= 1e-6 * first)
-        if square <= relative**2 * first and (total > allowed or settled):
+        done = best.rest <= DONE
+        settled = done or (n >= LEAST_PRODUCTS and best.tail <= SETTLED * best.total)
+        if best.total == np.inf:
+            return Step(best.direction, np.inf, False)
+        if best.rest <= relative**2 and (best.total > allowed or settled):
             # What the later half of the products has added is added once more, for what is still to come.
-            return Step(direction, total + tail if square > 1e-6 * first else total, settled)
-        search = changed + (square / last) * search
-    return Step(direction, sum(gains), settled or bool(square <= np.finfo(float).eps ** 2 * first))
+            return Step(best.direction, best.total if done else best.total + best.tail, settled)
+        if n == MOST_PRODUCTS:
+            return Step(best.direction, best.total, settled)
+    # Nothing was, or nothing is, left of the residual.
+    return Step(best.direction, best.total, best.rest <= DONE) if best else Step(np.zeros_like(grad), 0.0, True)
 
 
 def _search(
