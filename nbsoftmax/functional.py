@@ -11,7 +11,6 @@ equally (so a row of -inf is uniform). A NaN makes its own row NaN and no other.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from types import ModuleType
 from typing import Any, Literal
 
 import numpy as np
@@ -20,13 +19,10 @@ from numpy.typing import ArrayLike
 from nbsoftmax import check
 from nbsoftmax.check import Floats
 from nbsoftmax.kernels import binary, long_rows, rows
-from nbsoftmax.kernels.jit import launch
+from nbsoftmax.kernels.threads import EXP_WORK, launch
 
 Reduction = Literal["mean", "sum", "none"]
 REDUCTIONS = ("mean", "sum", "none")
-
-# What an exp and its surroundings take beside one of the multiply-adds that `launch` counts in.
-_EXP_WORK = 20
 
 
 def _n_chunks(n_elements: int) -> int:
@@ -36,17 +32,17 @@ def _n_chunks(n_elements: int) -> int:
 
 def _rowwise(name: str, z: Floats, out: Floats) -> None:
     n_rows, n_classes = z.shape
-    if n_rows:
-        kernel = getattr(_kernels(z), name)
-        launch(kernel, z.size * _EXP_WORK, None, z.reshape(-1), out.reshape(-1), n_classes, n_rows, _n_chunks(z.size))
+    if _few_and_long(z):
+        getattr(long_rows, name)(z.reshape(-1), out.reshape(-1), n_classes)
+    elif n_rows:
+        kernel, n = getattr(rows, name), _n_chunks(z.size)
+        launch(kernel, n, z.size * EXP_WORK, None, z.reshape(-1), out.reshape(-1), n_classes, n_rows, n)
 
 
-def _kernels(z: Floats) -> ModuleType:
-    """Where the kernels for rows of this shape are: few long ones are each split over threads."""
+def _few_and_long(z: Floats) -> bool:
+    """Whether there are too few rows to keep the threads busy with one each, and each is worth being split."""
     n_rows, n_classes = z.shape
-    few_and_long = n_rows <= long_rows.FEW_ROWS and n_classes >= long_rows.LONG_CLASSES
-    module: ModuleType = long_rows if few_and_long else rows
-    return module
+    return bool(0 < n_rows <= long_rows.FEW_ROWS and n_classes >= long_rows.LONG_CLASSES)
 
 
 def _result(z: Floats, out: Any, flat: bool) -> Floats:
@@ -256,23 +252,19 @@ def _cross_entropy(
     divisor = _divisor(reduction, target.total)
     grad = _result(z, out, flat) if want_grad else np.empty((0, 0), z.dtype)
     losses = np.empty(n_samples if reduction == "none" else 0, z.dtype)
-    partial = np.zeros(_n_chunks(z.size))
-    if n_samples:
-        launch(
-            _kernels(z).cross_entropy,
-            z.size * _EXP_WORK,
-            None,
-            z.reshape(-1),
-            n_classes,
-            n_samples,
-            rows.Target(target.labels, target.proba.reshape(-1), target.gain, target.floor, target.weight, target.kind),
-            1.0 / divisor,
-            losses,
-            want_grad,
-            grad.reshape(-1),
-            partial,
-        )
-    loss: Any = losses if reduction == "none" else float(partial.sum() / divisor)
+    targets = rows.Target(
+        target.labels, target.proba.reshape(-1), target.gain, target.floor, target.weight, target.kind
+    )
+    after = targets, 1.0 / divisor, losses, want_grad, grad.reshape(-1)
+    total = 0.0
+    if _few_and_long(z):
+        total = long_rows.cross_entropy(z.reshape(-1), n_classes, *after)
+    elif n_samples:
+        partial = np.zeros(_n_chunks(z.size))
+        work = z.size * EXP_WORK
+        launch(rows.cross_entropy, partial.size, work, None, z.reshape(-1), n_classes, n_samples, *after, partial)
+        total = float(partial.sum())
+    loss: Any = losses if reduction == "none" else total / divisor
     if flat:
         return (loss[0] if reduction == "none" else loss), grad[0] if want_grad else grad
     return loss, grad
@@ -327,7 +319,8 @@ def _sigmoid(z: ArrayLike, kind: int) -> Floats:
     if x.size:
         launch(
             binary.sigmoid,
-            x.size * _EXP_WORK,
+            _n_chunks(x.size),
+            x.size * EXP_WORK,
             None,
             x.reshape(-1),
             out.reshape(-1),
@@ -434,7 +427,8 @@ def _binary_cross_entropy(
     if x.size:
         launch(
             binary.binary_cross_entropy,
-            x.size * _EXP_WORK * 3,
+            partial.size,
+            x.size * EXP_WORK * 3,
             None,
             x.reshape(-1),
             target.y,

@@ -8,9 +8,9 @@ import time
 from typing import Any
 
 import numpy as np
-from numba import njit, prange
+from numba import njit
 
-from nbsoftmax.kernels.jit import Kernel, launch
+from nbsoftmax.kernels.threads import launch, take
 
 CHUNKS = 64  # several for each thread, each long enough to stream
 ALWAYS_PARALLEL = 1 << 60
@@ -24,31 +24,33 @@ def _sum(part):
     return total
 
 
-@njit(parallel=True)
-def _read(x, n_chunks):
-    sums = np.zeros(n_chunks * 8)  # a cache line for each
-    for c in prange(n_chunks):
-        chunk = np.int64(c)
+@njit(nogil=True)
+def _read(todo, x, n_chunks, sums):
+    chunk = take(todo)
+    while chunk >= 0:
         sums[chunk * 8] = _sum(x[chunk * x.size // n_chunks : (chunk + 1) * x.size // n_chunks])
-    return sums.sum()
+        chunk = take(todo)
 
 
-@njit(parallel=True)
-def _copy(x, out, n_chunks):
-    for c in prange(n_chunks):
-        chunk = np.int64(c)
+@njit(nogil=True)
+def _copy(todo, x, out, n_chunks):
+    chunk = take(todo)
+    while chunk >= 0:
         low, high = chunk * x.size // n_chunks, (chunk + 1) * x.size // n_chunks
         out[low:high] = x[low:high]
+        chunk = take(todo)
 
 
 def read(x: Any) -> float:
     """Sum of an array that is read once."""
-    return launch(Kernel(_read, _read), ALWAYS_PARALLEL, None, x.reshape(-1), CHUNKS)
+    sums = np.zeros(CHUNKS * 8)  # a cache line for each
+    launch(_read, CHUNKS, ALWAYS_PARALLEL, None, x.reshape(-1), CHUNKS, sums)
+    return float(sums.sum())
 
 
 def copy(x: Any, out: Any) -> None:
     """Copy an array."""
-    launch(Kernel(_copy, _copy), ALWAYS_PARALLEL, None, x.reshape(-1), out.reshape(-1), CHUNKS)
+    launch(_copy, CHUNKS, ALWAYS_PARALLEL, None, x.reshape(-1), out.reshape(-1), CHUNKS)
 
 
 def best(call: Any, rounds: int) -> float:

@@ -9,16 +9,14 @@ from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
-from numba import njit, prange
+from numba import njit
 
 import nbsoftmax as nbs
 from nbsoftmax.kernels.blas import one_thread
-from nbsoftmax.kernels.jit import Kernel, launch
 from nbsoftmax.kernels.linear import (
     BLAS,
     DOTS,
     TILES,
-    add_chunks,
     add_gradient,
     block_of,
     block_rows,
@@ -26,6 +24,7 @@ from nbsoftmax.kernels.linear import (
     scratch,
 )
 from nbsoftmax.kernels.rows import cross_entropy_rows
+from nbsoftmax.kernels.threads import launch, take
 from perf import limits
 from perf.objective import problem
 from perf.report import Results
@@ -38,12 +37,12 @@ HEADER = ["stage", "ms", "of the whole"]
 
 
 # As the kernels are compiled, but never cached: Numba would not notice a change in the stages.
-@njit(parallel=True, nogil=True, error_model="numpy", fastmath={"contract"})
-def _repeat(stage, turns, n_threads, rows, weights, target, gradient):
+@njit(nogil=True, error_model="numpy", fastmath={"contract"})
+def _repeat(todo, stage, turns, rows, weights, target, gradient):
     n_classes, stride = weights.n_classes, weights.stride
     size = block_rows(rows, weights, 1)
-    for t in prange(n_threads):
-        thread = np.int64(t)
+    thread = take(todo)
+    while thread >= 0:
         n = min(size, rows.n_rows)
         start = thread * size if (thread + 1) * size <= rows.n_rows else 0
         z, pack, tile, proba_tile, narrow = scratch(rows, size, weights)
@@ -51,20 +50,15 @@ def _repeat(stage, turns, n_threads, rows, weights, target, gradient):
         gi = thread * n_classes * (rows.n_features + 1)
         for turn in range(-1, turns):  # the first, in every stage, makes logits
             if stage == FORWARD or turn < 0:
-                logits_of(block, weights, 0, n_classes, z, stride, 0)
+                logits_of(block, weights, 0, n_classes, z, stride)
             elif stage == SOFTMAX:
                 # In place, as in the kernel: from the second turn on the logits are gradients, which takes as long.
                 cross_entropy_rows(
                     z, 0, stride, n, n_classes, start, target, 1.0, z[:0], True, z, 0, stride, tile, proba_tile
                 )
             else:
-                add_gradient(block, z, stride, 0, n_classes, weights.form, True, tile, narrow, gradient, gi, 0)
-
-
-@njit(parallel=True, nogil=True, error_model="numpy", fastmath={"contract"})
-def _merge(n_classes, n_chunks, size, gradient):
-    for k in prange(n_classes):
-        add_chunks(np.int64(k), n_chunks, size, gradient)
+                add_gradient(block, z, stride, 0, n_classes, weights.form, True, tile, narrow, gradient, gi)
+        thread = take(todo)
 
 
 def run(results: Results, shape: str, dtype: str, rounds: int, scale: int) -> None:
@@ -84,19 +78,19 @@ def run(results: Results, shape: str, dtype: str, rounds: int, scale: int) -> No
     turns = max(3, int(n_blocks / threads / 8))
     sums = np.zeros(max(threads, n_chunks) * n_classes * (n_features + 1))
 
-    def started(function: Any, *arguments: Any) -> None:
-        with one_thread() if weights.form == BLAS else nullcontext():
-            launch(Kernel(function, function), limits.ALWAYS_PARALLEL, threads, *arguments)
-
     def stage(number: int, turns: int) -> None:
-        started(_repeat, number, turns, threads, rows, weights, backend._target, sums)
+        with one_thread() if weights.form == BLAS else nullcontext():
+            launch(
+                _repeat, threads, limits.ALWAYS_PARALLEL, threads,
+                number, turns, rows, weights, backend._target, sums,
+            )  # fmt: skip
 
     calls = {name: lambda number=number: stage(number, turns) for name, number in STAGES.items()}
     times = interleave(
         calls
         | {
             "start": lambda: stage(FORWARD, 0),
-            "merge: chunks' gradients added": lambda: started(_merge, n_classes, n_chunks, n_features + 1, sums),
+            "merge: chunks' gradients added": lambda: sums.reshape(-1, n_classes, n_features + 1).sum(axis=0),
             "Python: weights laid out, gradients zeroed": lambda: (backend._weights(params), backend._new_gradient()),
             "whole": lambda: objective.value_and_grad(params),
             "read": lambda: limits.read(X),

@@ -24,9 +24,7 @@ COUNT_COMPILED = """
         found = 0
         for name, module in list(sys.modules.items()):
             if name.startswith("nbsoftmax"):
-                for value in vars(module).values():
-                    for f in value if isinstance(value, tuple) else (value,):  # a Kernel is a pair of functions
-                        found += len(f.signatures) if hasattr(f, "py_func") else 0
+                found += sum(len(f.signatures) for f in vars(module).values() if hasattr(f, "py_func"))
         return found
 
     import nbsoftmax as nbs

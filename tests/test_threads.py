@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 import textwrap
+import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import numba
@@ -15,6 +16,7 @@ import numpy as np
 import pytest
 
 import nbsoftmax as nbs
+from nbsoftmax.kernels.threads import launch
 
 THREADS = [1, 2, 3]
 DTYPES = [np.float32, np.float64]
@@ -26,8 +28,8 @@ pytestmark = pytest.mark.skipif(
 
 @pytest.fixture(autouse=True)
 def however_small(monkeypatch):
-    """Run every kernel in parallel: small ones would stay in the calling thread, and nothing be tested."""
-    monkeypatch.setattr("nbsoftmax.kernels.jit.SERIAL_WORK", 0)
+    """Run every kernel on all threads: small ones would stay in the calling thread, and nothing be tested."""
+    monkeypatch.setattr("nbsoftmax.kernels.threads.THREAD_WORK", 1)
 
 
 @pytest.fixture
@@ -111,16 +113,17 @@ def test_several_callers_at_once_get_what_each_gets_alone():
 @pytest.mark.skipif("fork" not in multiprocessing.get_all_start_methods(), reason="this system has no fork")
 def test_a_forked_child_computes_what_its_parent_does():
     script = """
-        import os, warnings
+        import os, threading, warnings
         import numpy as np
         import nbsoftmax as nbs
 
         z = np.random.default_rng(0).normal(size=(4000, 25))
         expected = nbs.softmax(z)  # starts the threads, which a child does not inherit
-        warnings.simplefilter("ignore")
+        warnings.simplefilter("ignore")  # Python's own, of forking beside threads
         child = os.fork()
         if child == 0:
-            os._exit(0 if np.array_equal(nbs.softmax(z), expected) else 1)
+            same = np.array_equal(nbs.softmax(z), expected)
+            os._exit(0 if same and threading.active_count() > 1 else 1)  # with threads of its own
         status = os.waitpid(child, 0)[1]
         raise SystemExit(os.waitstatus_to_exitcode(status))
     """
@@ -135,7 +138,37 @@ def test_a_forked_child_computes_what_its_parent_does():
     assert done.returncode == 0, done.stderr
 
 
-def test_the_environment_is_left_as_it_was(with_threads):
-    before = dict(os.environ)
-    with_threads(2, lambda: nbs.softmax(np.zeros((3000, 100))))
-    assert dict(os.environ) == before
+def test_an_error_in_a_helping_thread_reaches_the_caller():
+    caller, begun = threading.get_ident(), threading.Event()
+
+    def kernel(todo):
+        if threading.get_ident() == caller:
+            begun.wait(60)
+        else:
+            begun.set()
+            raise MemoryError("of a helper")
+
+    with pytest.raises(MemoryError, match="of a helper"):
+        launch(kernel, 8, 1 << 40, 2)
+
+
+def test_a_caller_does_without_helpers_that_are_busy_elsewhere():
+    released, entered = threading.Event(), threading.Semaphore(0)
+
+    def occupy(todo):
+        entered.release()
+        released.wait(60)
+
+    def count(todo):
+        runs.append(threading.get_ident())
+
+    runs = []
+    most = numba.config.NUMBA_NUM_THREADS
+    other = threading.Thread(target=launch, args=(occupy, most, 1 << 40, most))
+    other.start()
+    for _ in range(most):
+        assert entered.acquire(timeout=60)
+    launch(count, most, 1 << 40, most)  # would wait for ever if it waited for its shares to begin
+    assert runs == [threading.get_ident()]
+    released.set()
+    other.join()

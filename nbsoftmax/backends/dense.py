@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from nbsoftmax.backends.design import Design
 from nbsoftmax.check import INDEX, PROBA, Float64s, Floats, WeightedTargets
-from nbsoftmax.kernels import gram, linear, rows
+from nbsoftmax.kernels import gram, linear, rows, split
+from nbsoftmax.kernels.blas import one_thread
 
 # The most that chunks may take for their sums.
 PARTIAL_BYTES = 48 * 2**20
@@ -72,7 +73,7 @@ class DenseBackend:
         """The loss and its gradient (n_classes, n_features + 1), in one pass over the rows."""
         gradient = self._new_gradient()
         loss = self._loss(params, gradient, want_grad=True)
-        return loss, self._first(gradient)
+        return loss, self._summed(gradient)
 
     def hess_vec(self, params: Float64s, v: Float64s) -> Float64s:
         """The Hessian of the loss at `params`, times v, in one pass over the rows."""
@@ -80,14 +81,14 @@ class DenseBackend:
         point, direction = self._weights(params), self._weights(v)
         common = self._design.rows, point, direction, self._curvature, self.fit_intercept
         if self._block:
-            n_blocks = -(-self.n_samples // self._block)
-            self._design.launch(linear.hess_vec_split, 3 * self._design.work, *common, self._block, n_blocks, gradient)
-            return self._first(gradient)
+            split.hess_vec(self._design.run, *common, self._block, gradient)
+            return self._summed(gradient)
         memory, kept = self._memory_for(params)
-        self._design.launch(linear.hess_vec, 3 * self._design.work, self._n_chunks, *common, memory, kept, gradient)
+        n, work = self._n_chunks, 3 * self._design.work
+        self._design.run(linear.hess_vec, n, work, n, *common, memory, kept, gradient)
         if memory == rows.KEEP:  # complete only now: another thread may ask meanwhile
             self._kept = params.copy(), kept
-        return self._first(gradient)
+        return self._summed(gradient)
 
     def gram(self, params: Float64s | None = None) -> Float64s:
         """X1^T diag(h mean_k a_k (1 - a_k)) X1 at `params`, or X1^T diag(h) X1, with X1 = (X, 1): (N + 1, N + 1)."""
@@ -119,12 +120,14 @@ class DenseBackend:
             sums = np.zeros(n * order * order)
             rows_of_block = PACK_BYTES // (order * self.dtype.itemsize) // 64 * 64
             rows_of_block = max(64, min(2048, rows_of_block, -(-self.n_samples // 64) * 64))
-            self._design.launch(gram.gram_split, work, *common, rows_of_block, sums, blas=True)
+            with one_thread():
+                gram.gram_split(self._design.run, *common, rows_of_block, sums)
         else:
             n_chunks = min(self._design.n_chunks(PARTIAL_BYTES // size), max(1, self.n_samples // 64))
             sums = np.zeros(n_chunks * n * order * order)
-            self._design.launch(gram.gram, work, n_chunks, *common, sums)
-        upper = np.triu(sums[: n * order * order].reshape(n, order, order))
+            self._design.run(gram.gram, n_chunks, work, n_chunks, *common, sums)
+            sums = sums.reshape(n_chunks, -1).sum(axis=0)
+        upper = np.triu(sums.reshape(n, order, order))
         matrices: Float64s = upper + np.triu(upper, 1).transpose(0, 2, 1)
         return matrices
 
@@ -150,13 +153,9 @@ class DenseBackend:
     def _loss(self, params: Float64s, gradient: Float64s, *, want_grad: bool) -> float:
         common = self._design.rows, self._weights(params), self._target, self.fit_intercept, want_grad
         if self._block:
-            partial = np.zeros(-(-self.n_samples // self._block))
-            self._design.launch(
-                linear.loss_and_grad_split, 2 * self._design.work, *common, self._block, partial, gradient
-            )
-        else:
-            partial = np.zeros(self._n_chunks)
-            self._design.launch(linear.loss_and_grad, 2 * self._design.work, *common, partial, gradient)
+            return float(split.loss_and_grad(self._design.run, *common, self._block, gradient))
+        partial = np.zeros(self._n_chunks)
+        self._design.run(linear.loss_and_grad, self._n_chunks, 2 * self._design.work, *common, partial, gradient)
         return float(partial.sum())
 
     def _weights(self, params: Float64s) -> linear.Weights:
@@ -165,11 +164,11 @@ class DenseBackend:
     def _new_gradient(self) -> Float64s:
         return np.zeros(self._n_chunks * self.n_classes * (self.n_features + 1))
 
-    def _first(self, gradient: Float64s) -> Float64s:
-        size = self.n_classes * (self.n_features + 1)
-        # A copy where chunks follow: the caller keeps the sum, not every part of it.
-        first = gradient[:size] if self._n_chunks == 1 else gradient[:size].copy()
-        return first.reshape(self.n_classes, self.n_features + 1)
+    def _summed(self, gradient: Float64s) -> Float64s:
+        """The chunks' gradients, added in order."""
+        chunks = gradient.reshape(self._n_chunks, self.n_classes, self.n_features + 1)
+        total: Float64s = chunks[0] if self._n_chunks == 1 else chunks.sum(axis=0)
+        return total
 
 
 def _curvature(target: WeightedTargets) -> Float64s:

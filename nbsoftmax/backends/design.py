@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 
 from nbsoftmax.check import Float64s, Floats
 from nbsoftmax.kernels.blas import one_thread
-from nbsoftmax.kernels.jit import launch
 from nbsoftmax.kernels.linear import BLAS, DOTS, TILES, Rows, Weights
 from nbsoftmax.kernels.predict import BEST, predict
 from nbsoftmax.kernels.simd import lanes
+from nbsoftmax.kernels.threads import launch
 
 # From here on BLAS beats the register tiles: weights and gradient no longer stay in cache, and BLAS takes more rows
 # at a time. Measured for 1000 features: tiles 2% faster with 500 classes, BLAS 25% faster with 1000.
@@ -90,11 +90,11 @@ class Design:
         columns = self.n_classes if what != BEST else k if with_proba else 0
         out = np.empty((self.n_samples, columns), self.dtype)
         best = np.empty((self.n_samples, k if what == BEST else 0), np.int64)
-        weights = self.weights(params)
-        self.launch(predict, self.work, self.rows, weights, what, k, self.n_chunks(), out.reshape(-1), best.reshape(-1))
+        weights, n_chunks = self.weights(params), self.n_chunks()
+        self.run(predict, n_chunks, self.work, self.rows, weights, what, k, n_chunks, out.reshape(-1), best.reshape(-1))
         return out, best
 
-    def launch(self, kernel: Any, work: int, *arguments: Any, blas: bool = False) -> None:
-        """Run a kernel of about `work` multiply-adds over the rows; `blas` where it calls BLAS whatever the form."""
-        with one_thread() if blas or self.form == BLAS else nullcontext():
-            launch(kernel, work, self.n_threads, *arguments)
+    def run(self, kernel: Any, n_tasks: int, work: int, *arguments: Any) -> None:
+        """Run a kernel: so many tasks, about `work` multiply-adds in all, on at most `n_threads` threads."""
+        with one_thread() if self.form == BLAS else nullcontext():
+            launch(kernel, n_tasks, work, self.n_threads, *arguments)

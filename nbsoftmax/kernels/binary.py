@@ -9,10 +9,7 @@ with the weighted targets t1 = w1 ((1 - s) y + s/2) and t0 = w0 ((1 - s) (1 - y)
 Writing the gradient with both sigmoids keeps its digits where sigmoid(z) - 1 would cancel.
 """
 
-import numpy as np
-from numba import prange
-
-from nbsoftmax.kernels.jit import inlined, jit, kernel
+from nbsoftmax.kernels.jit import inlined, jit
 from nbsoftmax.kernels.rows import chunk_bounds, filled
 from nbsoftmax.kernels.simd import (
     head,
@@ -24,6 +21,7 @@ from nbsoftmax.kernels.simd import (
     to_doubles,
     where,
 )
+from nbsoftmax.kernels.threads import take
 from nbsoftmax.kernels.vmath import exp, log1p
 
 SIGMOID, LOG_SIGMOID = 0, 1
@@ -50,12 +48,14 @@ def sigmoid_range(z, out, low, high, kind):
             store_part(out, i, where(x > 0.0, 0.0, x) - log1p(exp(-larger(x, -x))), n)
 
 
-@kernel
-def sigmoid(z, out, n_chunks, kind):
+@jit
+def sigmoid(todo, z, out, n_chunks, kind):
     """Sigmoid or its logarithm of `z` to `out`; `out` may be `z`."""
-    for chunk in prange(n_chunks):
-        low, high = chunk_bounds(np.int64(chunk), n_chunks, z.size)
+    chunk = take(todo)
+    while chunk >= 0:
+        low, high = chunk_bounds(chunk, n_chunks, z.size)
         sigmoid_range(z, out, low, high, kind)
+        chunk = take(todo)
 
 
 @jit
@@ -85,11 +85,13 @@ def binary_cross_entropy_range(z, y, weight, weights, smoothing, scale, losses, 
     return sum_of(total)
 
 
-@kernel
-def binary_cross_entropy(z, y, weight, weights, smoothing, scale, losses, want_grad, out, partial):
+@jit
+def binary_cross_entropy(todo, z, y, weight, weights, smoothing, scale, losses, want_grad, out, partial):
     """Sums of the losses of chunks to `partial`; gradient to `out`, as in `binary_cross_entropy_range`."""
-    for chunk in prange(partial.size):
-        low, high = chunk_bounds(np.int64(chunk), partial.size, z.size)
+    chunk = take(todo)
+    while chunk >= 0:
+        low, high = chunk_bounds(chunk, partial.size, z.size)
         partial[chunk] = binary_cross_entropy_range(
             z, y, weight, weights, smoothing, scale, losses, want_grad, out, low, high
         )
+        chunk = take(todo)

@@ -9,14 +9,12 @@
 Only entries on and above the diagonal are made.
 """
 
-import numpy as np
-from numba import prange
-
 from nbsoftmax.kernels.blas import add_product
-from nbsoftmax.kernels.jit import jit, kernel
-from nbsoftmax.kernels.linear import Block, add_chunks, add_offset, logits_of
+from nbsoftmax.kernels.jit import jit
+from nbsoftmax.kernels.linear import Block, add_offset, logits_of
 from nbsoftmax.kernels.rows import aligned, chunk_bounds, filled, softmax_rows, weight_of
 from nbsoftmax.kernels.simd import element, lanes, load, store
+from nbsoftmax.kernels.threads import take
 from nbsoftmax.kernels.tiles import MOST_ROWS, backward
 
 UNIT, MEAN, EACH, PAIRS = 0, 1, 2, 3
@@ -29,6 +27,12 @@ PANEL, GROUP = 128, 64
 def n_matrices(what, n_classes):
     """How many matrices are made."""
     return {UNIT: 1, MEAN: 1, EACH: n_classes, PAIRS: n_classes * (n_classes - 1) // 2}[what]
+
+
+@jit
+def whole_vectors(order, like):
+    """`order` rounded up to whole vectors."""
+    return (order + lanes(like) - 1) // lanes(like) * lanes(like)
 
 
 @jit
@@ -52,7 +56,7 @@ def row_weights(rows, weights, what, curvature, start, x, at, side, n, w, w_at, 
             w[w_at + r] = weight_of(start + r, curvature)
         return
     a = aligned((n + MOST_ROWS) * stride, x)
-    logits_of(Block(x, at, side, n, rows.n_features), weights, 0, n_classes, a, stride, 0)
+    logits_of(Block(x, at, side, n, rows.n_features, 0), weights, 0, n_classes, a, stride)
     add_offset(rows, start, n, n_classes, a, stride)
     softmax_rows(a, 0, stride, n, n_classes, a, 0, stride)
     for r in range(n):
@@ -83,66 +87,79 @@ def weigh(x, at, side, n, width, w, w_at, w_stride, d):
 
 
 @jit
-def gram_chunk(chunk, n_chunks, rows, weights, what, curvature, fit_intercept, n_columns, sums):
-    """`gram` for one chunk of rows, to its own slice of `sums`."""
-    low, high = chunk_bounds(chunk, n_chunks, rows.n_rows)
+def gram(todo, n_chunks, rows, weights, what, curvature, fit_intercept, n_columns, sums):
+    """The upper triangles of all matrices of chunks of rows to `sums`, (n_chunks, n_columns, N + 1, N + 1) flat."""
     order = rows.n_features + 1
-    side = (order + lanes(rows.x) - 1) // lanes(rows.x) * lanes(rows.x)
+    side = whole_vectors(order, rows.x)
     size = min(256, max(16, BLOCK_BYTES // (side * rows.x.itemsize) // 16 * 16))
     x, d, w = aligned(size * side, rows.x), aligned(size * side, rows.x), aligned(size * n_columns, rows.x)
-    for start in range(low, high, size):
-        n = min(size, high - start)
-        pack_rows(rows, start, n, fit_intercept, side, x, 0)
-        row_weights(rows, weights, what, curvature, start, x, 0, side, n, w, 0, n_columns)
-        for c in range(n_columns):
-            weigh(x, 0, side, n, side, w, c, n_columns, d)
-            g = (chunk * n_columns + c) * order * order
-            backward(x, 0, side, n, order, d, side, order, sums, g, order, 0, True)
+    chunk = take(todo)
+    while chunk >= 0:
+        low, high = chunk_bounds(chunk, n_chunks, rows.n_rows)
+        for start in range(low, high, size):
+            n = min(size, high - start)
+            pack_rows(rows, start, n, fit_intercept, side, x, 0)
+            row_weights(rows, weights, what, curvature, start, x, 0, side, n, w, 0, n_columns)
+            for c in range(n_columns):
+                weigh(x, 0, side, n, side, w, c, n_columns, d)
+                g = (chunk * n_columns + c) * order * order
+                backward(x, 0, side, n, order, d, side, order, sums, g, order, 0, True)
+        chunk = take(todo)
 
 
-@kernel
-def gram(n_chunks, rows, weights, what, curvature, fit_intercept, n_columns, sums):
-    """The upper triangles of all matrices to the first (n_columns, N + 1, N + 1) of `sums`, which has it per chunk."""
-    for chunk in prange(n_chunks):
-        gram_chunk(
-            np.int64(chunk), n_chunks, rows, weights, what, curvature, fit_intercept, n_columns, sums
-        )  # fmt: skip
-    order = rows.n_features + 1
-    for row in prange(n_columns * order):
-        add_chunks(np.int64(row), n_chunks, order, sums)
+# --- large matrices: their rows are split over threads, some samples at a time, and BLAS multiplies -----------
 
 
-@kernel
-def gram_split(rows, weights, what, curvature, fit_intercept, n_columns, size, sums):
-    """`gram` for large matrices: their rows are split over threads, `size` samples at a time, and BLAS multiplies."""
-    order = rows.n_features + 1
-    side = (order + lanes(rows.x) - 1) // lanes(rows.x) * lanes(rows.x)
-    x, w = aligned(size * side, rows.x), aligned(size * n_columns, rows.x)
+@jit
+def pack_by_rows(todo, rows, start, n, weights, what, curvature, fit_intercept, x, w, n_columns):
+    """Pack and weigh n samples, in groups."""
+    side = whole_vectors(rows.n_features + 1, x)
+    task = take(todo)
+    while task >= 0:
+        r = task * GROUP
+        few = min(GROUP, n - r)
+        pack_rows(rows, start + r, few, fit_intercept, side, x, r * side)
+        row_weights(rows, weights, what, curvature, start + r, x, r * side, side, few, w, r * n_columns, n_columns)
+        task = take(todo)
+
+
+@jit
+def add_panels(todo, n, order, x, w, n_columns, sums):
+    """Add what n packed samples give to the upper triangles, PANEL rows of a matrix in a task."""
+    side = whole_vectors(order, x)
     n_panels = (order + PANEL - 1) // PANEL
+    d = aligned(n * min(PANEL, side), x)
+    narrow = aligned(min(PANEL, order) * order if x.itemsize == 4 else 1, x)
+    task = take(todo)
+    while task >= 0:
+        c, turn = task // n_panels, task % n_panels
+        # Long rows and short ones in turn, so that threads with equally many have equally much to do.
+        panel = turn // 2 if turn % 2 == 0 else n_panels - 1 - turn // 2
+        first = panel * PANEL
+        width = min(PANEL, side - first)
+        few, rest, g = min(PANEL, order - first), order - first, (c * order + first) * order + first
+        weigh(x, first, side, n, width, w, c, n_columns, d)
+        if x.itemsize == 8:
+            add_product(False, True, rest, few, n, x, first, side, d, 0, width, sums, g, order)
+        else:  # products in float32, sums of blocks in float64
+            narrow[: few * rest] = 0
+            add_product(False, True, rest, few, n, x, first, side, d, 0, width, narrow, 0, rest)
+            for k in range(few):
+                for j in range(rest):
+                    sums[g + k * order + j] += narrow[k * rest + j]
+        task = take(todo)
+
+
+def gram_split(run, rows, weights, what, curvature, fit_intercept, n_columns, size, sums):
+    """`gram` without chunks, over blocks of `size` rows, added to `sums`; `run` as in `split`."""
+    order = rows.n_features + 1
+    x = aligned(size * whole_vectors(order, rows.x), rows.x)
+    w = aligned(size * n_columns, rows.x)
     for start in range(0, rows.n_rows, size):
         n = min(size, rows.n_rows - start)
-        for group in prange((n + GROUP - 1) // GROUP):
-            r = np.int64(group) * GROUP
-            few = min(GROUP, n - r)
-            pack_rows(rows, start + r, few, fit_intercept, side, x, r * side)
-            row_weights(
-                rows, weights, what, curvature, start + r, x, r * side, side, few, w, r * n_columns, n_columns
-            )  # fmt: skip
-        for task in prange(n_columns * n_panels):
-            c, turn = np.int64(task) // n_panels, np.int64(task) % n_panels
-            # Long rows and short ones in turn, so that threads with equally many have equally much to do.
-            panel = turn // 2 if turn % 2 == 0 else n_panels - 1 - turn // 2
-            first = panel * PANEL
-            width = min(PANEL, side - first)
-            few, rest, g = min(PANEL, order - first), order - first, (c * order + first) * order + first
-            d = aligned(n * width, x)
-            weigh(x, first, side, n, width, w, c, n_columns, d)
-            if x.itemsize == 8:
-                add_product(False, True, rest, few, n, x, first, side, d, 0, width, sums, g, order)
-            else:  # products in float32, sums of blocks in float64
-                narrow = aligned(few * rest, x)
-                narrow[:] = 0
-                add_product(False, True, rest, few, n, x, first, side, d, 0, width, narrow, 0, rest)
-                for k in range(few):
-                    for j in range(rest):
-                        sums[g + k * order + j] += narrow[k * rest + j]
+        work = n * order * n_columns
+        run(
+            pack_by_rows, -(-n // GROUP), work,
+            rows, start, n, weights, what, curvature, fit_intercept, x, w, n_columns,
+        )  # fmt: skip
+        run(add_panels, n_columns * -(-order // PANEL), work * order // 2, n, order, x, w, n_columns, sums)

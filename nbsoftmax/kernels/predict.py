@@ -6,10 +6,9 @@ Only what is asked for is written; the most probable classes need neither all lo
 from math import inf
 
 import numpy as np
-from numba import prange
 
-from nbsoftmax.kernels.jit import jit, kernel
-from nbsoftmax.kernels.linear import BLAS, block_of, block_rows, logits_of, prefetch_distance, side_by_side
+from nbsoftmax.kernels.jit import jit
+from nbsoftmax.kernels.linear import BLAS, block_of, block_rows, logits_of, side_by_side
 from nbsoftmax.kernels.rows import (
     MOST_CLASSES_IN_TILE,
     aligned,
@@ -24,6 +23,7 @@ from nbsoftmax.kernels.rows import (
     softmax_rows,
 )
 from nbsoftmax.kernels.simd import lanes, load, load_part, store, store_part, where
+from nbsoftmax.kernels.threads import take
 from nbsoftmax.kernels.tiles import MOST_ROWS
 from nbsoftmax.kernels.vmath import exp
 
@@ -71,9 +71,11 @@ def exp_below(x, c, buffer):
 
 
 @jit
-def predict_chunk(chunk, n_chunks, rows, weights, what, k, out, best):
-    """`predict` for one chunk of rows."""
-    low, high = chunk_bounds(chunk, n_chunks, rows.n_rows)
+def predict(todo, rows, weights, what, k, n_chunks, out, best):
+    """Logits, probabilities or their logarithms to `out` (m * K,); or the k most probable classes to `best` (m * k,).
+
+    With the classes, their probabilities go to `out` (m * k,), unless it is empty.
+    """
     n_classes = weights.n_classes
     size = block_rows(rows, weights, 1)
     pack = aligned(1 if side_by_side(rows, weights) else size * rows.n_features, rows.x)
@@ -85,51 +87,45 @@ def predict_chunk(chunk, n_chunks, rows, weights, what, k, out, best):
     top = aligned(size * k, rows.x)
     shift, total, buffer = aligned(size, rows.x), aligned(size, rows.x), aligned(lanes(rows.x), rows.x)
     tile = new_tile(min(n_classes, MOST_CLASSES_IN_TILE), rows.x)
-    ahead = prefetch_distance(rows, weights)
-    for start in range(low, high, size):
-        n = min(size, high - start)
-        block = block_of(rows, weights, start, n, pack)
-        o = start * n_classes
-        if what != BEST:
-            z = out[o:] if direct else scratch
-            logits_of(block, weights, 0, n_classes, z, stride, ahead)
-            if what == PROBA:
-                softmax_rows(z, 0, stride, n, n_classes, out, o, n_classes)
-            elif what == LOG_PROBA:
-                log_softmax_rows(z, 0, stride, n, n_classes, out, o, n_classes)
-            elif not direct:
+    chunk = take(todo)
+    while chunk >= 0:
+        low, high = chunk_bounds(chunk, n_chunks, rows.n_rows)
+        for start in range(low, high, size):
+            n = min(size, high - start)
+            block = block_of(rows, weights, start, n, pack)
+            o = start * n_classes
+            if what != BEST:
+                z = out[o:] if direct else scratch
+                logits_of(block, weights, 0, n_classes, z, stride)
+                if what == PROBA:
+                    softmax_rows(z, 0, stride, n, n_classes, out, o, n_classes)
+                elif what == LOG_PROBA:
+                    log_softmax_rows(z, 0, stride, n, n_classes, out, o, n_classes)
+                elif not direct:
+                    for r in range(n):
+                        for j in range(n_classes):
+                            out[o + r * n_classes + j] = z[r * stride + j]
+                continue
+            if k == 1 and out.size == 0 and n_classes <= MOST_CLASSES_IN_TILE:
+                logits_of(block, weights, 0, n_classes, scratch, stride)
+                best_in_tiles(scratch, stride, n, n_classes, best, start, tile, buffer)
+                continue
+            shift[:n] = -inf
+            total[:n] = 0.0
+            for first in range(0, n_classes, panel):
+                few = min(panel, n_classes - first)
+                logits_of(block, weights, first, first + few, scratch, stride)
                 for r in range(n):
-                    out[o + r * n_classes : o + (r + 1) * n_classes] = z[r * stride : r * stride + n_classes]
-            continue
-        if k == 1 and out.size == 0 and n_classes <= MOST_CLASSES_IN_TILE:
-            logits_of(block, weights, 0, n_classes, scratch, stride, ahead)
-            best_in_tiles(scratch, stride, n, n_classes, best, start, tile, buffer)
-            continue
-        shift[:n] = -inf
-        total[:n] = 0.0
-        for first in range(0, n_classes, panel):
-            few = min(panel, n_classes - first)
-            logits_of(block, weights, first, first + few, scratch, stride, ahead)
-            for r in range(n):
-                insert_row(scratch, r * stride, first, few, k, top, r * k, best, (start + r) * k)
-                if out.size > 0:
-                    c = max(shift[r], row_shift(scratch, r * stride, few))
-                    s = row_exp(scratch, r * stride, few, c, False, scratch, 0)[0]
-                    total[r] = total[r] * exp_below(shift[r], c, buffer) + s
-                    shift[r] = c
-        if out.size > 0:
-            for r in range(n):
-                scale = 1.0 / total[r]
-                for j in range(0, k, lanes(out)):
-                    e = exp(below(load_part(top, r * k + j, k - j, 0.0), filled(top, shift[r])))
-                    store_part(out, (start + r) * k + j, e * scale, k - j)
-
-
-@kernel
-def predict(rows, weights, what, k, n_chunks, out, best):
-    """Logits, probabilities or their logarithms to `out` (m * K,); or the k most probable classes to `best` (m * k,).
-
-    With the classes, their probabilities go to `out` (m * k,), unless it is empty.
-    """
-    for chunk in prange(n_chunks):
-        predict_chunk(np.int64(chunk), n_chunks, rows, weights, what, k, out, best)
+                    insert_row(scratch, r * stride, first, few, k, top, r * k, best, (start + r) * k)
+                    if out.size > 0:
+                        c = max(shift[r], row_shift(scratch, r * stride, few))
+                        s = row_exp(scratch, r * stride, few, c, False, scratch, 0)[0]
+                        total[r] = total[r] * exp_below(shift[r], c, buffer) + s
+                        shift[r] = c
+            if out.size > 0:
+                for r in range(n):
+                    scale = 1.0 / total[r]
+                    for j in range(0, k, lanes(out)):
+                        e = exp(below(load_part(top, r * k + j, k - j, 0.0), filled(top, shift[r])))
+                        store_part(out, (start + r) * k + j, e * scale, k - j)
+        chunk = take(todo)

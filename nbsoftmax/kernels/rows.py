@@ -15,9 +15,8 @@ from collections import namedtuple
 from math import inf
 
 import numpy as np
-from numba import prange
 
-from nbsoftmax.kernels.jit import inlined, jit, kernel
+from nbsoftmax.kernels.jit import inlined, jit
 from nbsoftmax.kernels.simd import (
     element,
     fma,
@@ -38,6 +37,7 @@ from nbsoftmax.kernels.simd import (
     to_doubles,
     where,
 )
+from nbsoftmax.kernels.threads import take
 from nbsoftmax.kernels.vmath import exp, log
 
 # Up to here the tile is cheaper than the horizontal sums of one row at a time.
@@ -475,7 +475,8 @@ def curvature_rows(z, u, stride, n_rows, n_classes, first, curvature, memory, ke
                 total, last = row_exp(z, at, n_classes, row_shift(z, at, n_classes), True, z, at)
                 row_scale(z, at, n_classes, 1.0 / total, last)
                 if memory == KEEP:
-                    kept[ki + r * n_classes : ki + (r + 1) * n_classes] = z[at : at + n_classes]
+                    for k in range(n_classes):
+                        kept[ki + r * n_classes + k] = z[at + k]
             mean = filled(z, 0)
             for k in range(0, n_classes, width):
                 rest = min(width, n_classes - k)
@@ -490,41 +491,49 @@ def curvature_rows(z, u, stride, n_rows, n_classes, first, curvature, memory, ke
 # --- kernels: a stage over chunks of rows ------------------------------------------------------------
 
 
-@kernel
-def softmax(z, out, n_classes, n_rows, n_chunks):
+@jit
+def softmax(todo, z, out, n_classes, n_rows, n_chunks):
     """Softmax of the rows of `z` to `out`, both flat (m * K,); `out` may be `z`."""
-    for chunk in prange(n_chunks):
-        low, high = chunk_bounds(np.int64(chunk), n_chunks, n_rows)
+    chunk = take(todo)
+    while chunk >= 0:
+        low, high = chunk_bounds(chunk, n_chunks, n_rows)
         at = low * n_classes
         softmax_rows(z, at, n_classes, high - low, n_classes, out, at, n_classes)
+        chunk = take(todo)
 
 
-@kernel
-def log_softmax(z, out, n_classes, n_rows, n_chunks):
+@jit
+def log_softmax(todo, z, out, n_classes, n_rows, n_chunks):
     """Log-softmax of the rows of `z` to `out`, both flat (m * K,); `out` may be `z`."""
-    for chunk in prange(n_chunks):
-        low, high = chunk_bounds(np.int64(chunk), n_chunks, n_rows)
+    chunk = take(todo)
+    while chunk >= 0:
+        low, high = chunk_bounds(chunk, n_chunks, n_rows)
         at = low * n_classes
         log_softmax_rows(z, at, n_classes, high - low, n_classes, out, at, n_classes)
+        chunk = take(todo)
 
 
-@kernel
-def logsumexp(z, out, n_classes, n_rows, n_chunks):
+@jit
+def logsumexp(todo, z, out, n_classes, n_rows, n_chunks):
     """Log-sum-exp of the rows of `z`, flat (m * K,), to `out` (m,)."""
-    for chunk in prange(n_chunks):
-        low, high = chunk_bounds(np.int64(chunk), n_chunks, n_rows)
+    chunk = take(todo)
+    while chunk >= 0:
+        low, high = chunk_bounds(chunk, n_chunks, n_rows)
         logsumexp_rows(z, out, n_classes, low, high)
+        chunk = take(todo)
 
 
-@kernel
-def cross_entropy(z, n_classes, n_rows, target, scale, losses, want_grad, out, partial):
+@jit
+def cross_entropy(todo, z, n_classes, n_rows, target, scale, losses, want_grad, out, partial):
     """Sums of the losses of chunks of rows to `partial`; gradient to `out`, as in `cross_entropy_rows`."""
-    for chunk in prange(partial.size):
-        low, high = chunk_bounds(np.int64(chunk), partial.size, n_rows)
+    tile = new_tile(min(n_classes, MOST_CLASSES_IN_TILE), z)
+    proba_tile = new_tile(min(n_classes, MOST_CLASSES_IN_TILE), z)
+    chunk = take(todo)
+    while chunk >= 0:
+        low, high = chunk_bounds(chunk, partial.size, n_rows)
         at = low * n_classes
-        tile = new_tile(min(n_classes, MOST_CLASSES_IN_TILE), z)
-        proba_tile = new_tile(min(n_classes, MOST_CLASSES_IN_TILE), z)
         partial[chunk] = cross_entropy_rows(
             z, at, n_classes, high - low, n_classes, low, target, scale, losses, want_grad, out, at, n_classes, tile,
             proba_tile,
         )  # fmt: skip
+        chunk = take(todo)
