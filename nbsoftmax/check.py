@@ -293,6 +293,13 @@ class WeightedTargets:
     kind: int
     total: float
 
+    def least_weight(self) -> float:
+        """The least positive weight of a sample; 0 where targets are no single classes."""
+        if self.kind == PROBA or self.floor.any():
+            return 0.0
+        weight = self.gain[self.labels] * (self.weight if self.weight.size else 1.0)
+        return float(weight.min(initial=np.inf, where=(weight > 0) & (self.labels >= 0)))
+
 
 def weighted_targets(
     y: ArrayLike,

@@ -51,6 +51,9 @@ class Objective:
         Of `params`: (n_classes, n_features + 1), the intercept in the last column.
     weight_sum : float
         S.
+    separable_below : float
+        If J is below this, the classes can be told apart without error, and no minimum exists: it would be 0 at
+        infinity. 0 where that cannot be told from J: with a penalty, label smoothing or probabilities as targets.
     backend : Backend
         The sums over rows, unpenalised.
     """
@@ -95,6 +98,8 @@ class Objective:
             )
         self.weight_sum = target.total
         self.shape = (self.n_classes, self.n_features + 1)
+        # Where every sample's share of J is below log 2, each is given its class with more than one half.
+        self.separable_below = np.log(2) * target.least_weight() / self.weight_sum if self.l1 == self.l2 == 0 else 0.0
         self.backend: Backend = DenseBackend(
             array,
             target,
@@ -139,6 +144,25 @@ class Objective:
         with h_i the weight of sample i. Together with the penalty it preconditions the Hessian.
         """
         return self.backend.gram(check.params(params, self.shape)) / self.weight_sum
+
+    def curvatures(self, params: ArrayLike) -> Float64s:
+        """The diagonal of the Hessian of J, without its penalty, of the shape of `params`."""
+        return self.backend.curvatures(check.params(params, self.shape)) / self.weight_sum
+
+    def blocks(self, params: ArrayLike) -> Float64s:
+        """The diagonal blocks of the Hessian of J, without its penalty: (n_classes, n_features + 1, n_features + 1)."""
+        return self.backend.class_grams(check.params(params, self.shape)) / self.weight_sum
+
+    def hessian(self, params: ArrayLike) -> Float64s:
+        """The Hessian of J, without its penalty: (n_classes, n_features + 1, n_classes, n_features + 1)."""
+        return self.backend.hessian(check.params(params, self.shape)) / self.weight_sum
+
+    def margins(self, params: ArrayLike) -> Float64s:
+        """The least and the greatest z_y - max_{k != y} z_k of each class's samples, without offset: (2, n_classes).
+
+        Over samples of positive weight; inf and -inf for classes without any, NaN where targets are probabilities.
+        """
+        return self.backend.margins(check.params(params, self.shape))
 
     def _penalty(self, w: Float64s) -> float:
         coef = w[:, :-1]

@@ -191,6 +191,7 @@ def test_gram_matrices_and_the_hessian(m, N, K, form, dtype, split_bytes, monkey
     assert close(made.gram(), unit, dtype)
     assert close(made.gram(params), mean, dtype)
     assert close(made.class_grams(params), each, dtype)
+    assert close(made.curvatures(params), np.einsum("kjj->kj", each), dtype)
     got = made.hessian(params)
     assert close(got, hessian, dtype)
     assert np.array_equal(got, got.transpose(2, 3, 0, 1))

@@ -1,11 +1,14 @@
 """Solvers on their own: they reach the minimum, and say truly when they do not."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 
 import nbsoftmax as nbs
 from nbsoftmax.solvers import gd, lbfgs, newton_cg
 from nbsoftmax.solvers.gap import newton_decrement, small_enough, strong_convexity_bound
+from nbsoftmax.solvers.preconditioners import KINDS, Preconditioner, costs
 
 
 def no_watch(iteration, params, objective, grad_norm):
@@ -30,7 +33,12 @@ def minimum(objective):
     return objective.value(params)
 
 
-SOLVERS = {"gd": gd.solve, "lbfgs": lbfgs.solve, "newton-cg": newton_cg.solve}
+SOLVERS = {
+    "gd": gd.solve,
+    "lbfgs": lbfgs.solve,
+    "newton-cg": newton_cg.solve,
+    "newton": partial(newton_cg.solve, kinds=("hessian",)),
+}
 
 
 @pytest.mark.parametrize("name", SOLVERS)
@@ -203,3 +211,78 @@ def test_newton_cg_reaches_the_minimum_of_raw_data(shared_data):
     assert tighter.converged
     assert solution.objective - tighter.objective <= 1e-6 * tighter.objective
     assert solution.n_iter <= 20
+
+
+# --- preconditioners ----------------------------------------------------------------------------------
+
+
+def dense_hessian(objective, params):
+    eye = np.eye(params.size).reshape(-1, *objective.shape)
+    return np.stack([objective.hvp(params, v).ravel() for v in eye])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("l2", [0.0, 0.1])
+@pytest.mark.parametrize("fit_intercept", [True, False])
+def test_a_preconditioner_is_the_inverse_of_its_part_of_the_hessian(kind, l2, fit_intercept):
+    objective = problem(l2=l2, fit_intercept=fit_intercept)
+    params = np.random.default_rng(3).normal(size=objective.shape)
+    (k, d), hessian = objective.shape, dense_hessian(objective, params)
+    blocks = [hessian[i * d : (i + 1) * d, i * d : (i + 1) * d] for i in range(k)]
+    if kind == "diagonal":
+        part = np.diag(np.diag(hessian))
+    elif kind == "gram":
+        part = np.kron(np.eye(k), sum(blocks) / k)
+    elif kind == "blocks":
+        part = np.zeros_like(hessian)
+        for i, block in enumerate(blocks):
+            part[i * d : (i + 1) * d, i * d : (i + 1) * d] = block
+    else:
+        part = hessian
+    residual = np.random.default_rng(4).normal(size=objective.shape)
+    residual -= residual.mean(axis=0)
+    if not fit_intercept:
+        residual[:, -1] = 0
+    # The pseudo-inverse leaves out what nothing depends on: the intercept that is not fitted, shifts of all classes.
+    expected = (np.linalg.pinv(part, rcond=1e-12) @ residual.ravel()).reshape(k, d)
+    expected -= expected.mean(axis=0)
+    found = Preconditioner(objective, params, kind)(residual)
+    assert np.abs(found - expected).max() <= 1e-10 * np.abs(expected).max()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_preconditioner_leads_to_the_minimum(kind):
+    objective = problem(l2=1e-4)
+    solution = newton_cg.solve(objective, np.zeros(objective.shape), tol=1e-10, kinds=(kind,), on_iteration=no_watch)
+    assert solution.converged
+    assert solution.objective - minimum(objective) <= 1e-10 * solution.objective
+    assert kind in solution.account
+
+
+def test_what_does_not_fit_in_memory_is_never_chosen():
+    X = np.random.default_rng(0).normal(size=(30, 3000))
+    objective = nbs.Objective(X, np.arange(30) % 3, l2=0.1)
+    known = costs(objective)
+    assert known["gram"] == known["blocks"] == known["hessian"] == np.inf
+    assert newton_cg.solve(objective, np.zeros(objective.shape), tol=1e-6, on_iteration=no_watch).converged
+    with pytest.raises(nbs.InputValueError, match="newton-cg"):
+        nbs.Trainer(solver="newton", l2=0.1).fit(X, np.arange(30) % 3)
+
+
+def test_nearly_separable_data_end_with_the_whole_hessian():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(400, 30))
+    y = (X[:, :3] + 0.02 * rng.normal(size=(400, 3))).argmax(axis=1)
+    objective = nbs.Objective(X, y, l2=1e-9)
+    solution = newton_cg.solve(objective, np.zeros(objective.shape), tol=1e-6, on_iteration=no_watch)
+    assert solution.converged
+    assert "hessian" in solution.account
+    assert solution.objective <= minimum(objective) * (1 + 1e-6)
+
+
+def test_the_minimum_lies_where_coefficients_sum_to_zero_wherever_the_start_is():
+    objective = problem()
+    start = np.random.default_rng(5).normal(size=objective.shape)
+    solution = newton_cg.solve(objective, start, tol=1e-10, on_iteration=no_watch)
+    assert np.abs(solution.params[:, :-1].sum(axis=0)).max() <= 1e-12
+    assert solution.objective - minimum(objective) <= 1e-10 * solution.objective

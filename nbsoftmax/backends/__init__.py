@@ -39,8 +39,16 @@ class Backend(Protocol):
         """The Gram matrix of (X, 1), (N + 1, N + 1), each sample with its mean curvature at `params`, or with 1."""
         ...
 
+    def curvatures(self, params: Float64s) -> Float64s:
+        """The diagonal of the Hessian, (K, N + 1)."""
+        ...
+
     def class_grams(self, params: Float64s) -> Float64s:
         """The diagonal blocks of the Hessian, (K, N + 1, N + 1)."""
+        ...
+
+    def margins(self, params: Float64s) -> Float64s:
+        """The least and the greatest z_y - max_{k != y} z_k of each class's samples, (2, K); see `Objective`."""
         ...
 
     def hessian(self, params: Float64s) -> Float64s:

@@ -11,6 +11,7 @@ from nbsoftmax.backends.design import Design
 from nbsoftmax.check import INDEX, PROBA, Float64s, Floats, WeightedTargets
 from nbsoftmax.kernels import gram, linear, rows, split
 from nbsoftmax.kernels.blas import one_thread
+from nbsoftmax.kernels.predict import LOGITS
 
 # The most that chunks may take for their sums.
 PARTIAL_BYTES = 48 * 2**20
@@ -23,6 +24,7 @@ LOGITS_BYTES = 24 * 2**20
 # are as fast as NumPy's X.T @ X, or faster.)
 GRAM_SPLIT_BYTES = SPLIT_BYTES
 PACK_BYTES = 16 * 2**20  # samples that such a product packs at a time
+MARGIN_BYTES = 2**22  # logits at a time where margins are looked at
 # What chunks' sums and the probabilities kept for Hessian-vector products may take together.
 MEMORY_BYTES = 60 * 2**20
 
@@ -48,6 +50,7 @@ class DenseBackend:
         self.weight_sum = target.total
         self.dtype = X.dtype
         self.fit_intercept = fit_intercept
+        self._X = X
         self._design = Design(X, self.n_classes, offset, n_threads)
         self._target = rows.Target(
             target.labels, target.proba.reshape(-1), target.gain, target.floor, target.weight, target.kind
@@ -95,6 +98,15 @@ class DenseBackend:
         matrix: Float64s = self._grams(gram.UNIT if params is None else gram.MEAN, params)[0]
         return matrix
 
+    def curvatures(self, params: Float64s) -> Float64s:
+        """The diagonal of the Hessian, sum_i h_i a_ik (1 - a_ik) (x_i, 1)^2, (K, N + 1)."""
+        n_chunks = self._design.n_chunks(max(1, PARTIAL_BYTES // (8 * params.size)))
+        sums = np.zeros((n_chunks, *params.shape))
+        common = self._design.rows, self._weights(params), self._curvature, self.fit_intercept
+        self._design.run(gram.curvatures, n_chunks, 2 * self._design.work, n_chunks, *common, sums.reshape(-1))
+        total: Float64s = sums.sum(axis=0)
+        return total
+
     def class_grams(self, params: Float64s) -> Float64s:
         """X1^T diag(h a_k (1 - a_k)) X1 for each class k: the diagonal blocks of the Hessian, (K, N + 1, N + 1)."""
         return self._grams(gram.EACH, params)
@@ -109,6 +121,27 @@ class DenseBackend:
             matrix[a, :, a] += block  # a sum of positive terms, where a_k (1 - a_k) would cancel
             matrix[b, :, b] += block
         return matrix
+
+    def margins(self, params: Float64s) -> Float64s:
+        """The least and the greatest z_y - max_{k != y} z_k of each class's samples, (2, K); see `Objective`."""
+        target = self._target
+        if target.kind == PROBA:
+            return np.full((2, self.n_classes), np.nan)
+        least, most = np.full(self.n_classes, np.inf), np.full(self.n_classes, -np.inf)
+        size = max(16, MARGIN_BYTES // (8 * self.n_classes))
+        no_offset = np.empty((0, 0), self.dtype)
+        for start in range(0, self.n_samples, size):
+            part = slice(start, start + size)
+            labels = target.labels[part]
+            design = Design(self._X[part], self.n_classes, no_offset, self._design.n_threads)
+            logits = design.predict(params, LOGITS)[0]
+            own = np.take_along_axis(logits, labels[:, None], axis=1)[:, 0]
+            np.put_along_axis(logits, labels[:, None], -np.inf, axis=1)
+            counts = target.weight[part] > 0 if target.weight.size else slice(None)
+            margin = (own - logits.max(axis=1))[counts]
+            np.minimum.at(least, labels[counts], margin)
+            np.maximum.at(most, labels[counts], margin)
+        return np.stack([least, most])
 
     def _grams(self, what: int, params: Float64s | None) -> Float64s:
         n, order = gram.n_matrices(what, self.n_classes), self.n_features + 1

@@ -107,6 +107,26 @@ def gram(todo, n_chunks, rows, weights, what, curvature, fit_intercept, n_column
         chunk = take(todo)
 
 
+@jit
+def curvatures(todo, n_chunks, rows, weights, curvature, fit_intercept, sums):
+    """The diagonals of the matrices of EACH, of chunks of rows, to `sums`, (n_chunks, K, N + 1) flat."""
+    n_classes, order = weights.n_classes, rows.n_features + 1
+    side, columns = whole_vectors(order, rows.x), whole_vectors(n_classes, rows.x)
+    size = min(256, max(16, BLOCK_BYTES // (side * rows.x.itemsize) // 16 * 16))
+    x, w = aligned(size * side, rows.x), aligned(size * columns, rows.x)
+    chunk = take(todo)
+    while chunk >= 0:
+        low, high = chunk_bounds(chunk, n_chunks, rows.n_rows)
+        for start in range(low, high, size):
+            n = min(size, high - start)
+            pack_rows(rows, start, n, fit_intercept, side, x, 0)
+            row_weights(rows, weights, EACH, curvature, start, x, 0, side, n, w, 0, columns)
+            for i in range(n * side):
+                x[i] *= x[i]
+            backward(x, 0, side, n, order, w, columns, n_classes, sums, chunk * n_classes * order, order, 0, False)
+        chunk = take(todo)
+
+
 # --- large matrices: their rows are split over threads, some samples at a time, and BLAS multiplies -----------
 
 

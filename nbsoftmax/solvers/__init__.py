@@ -53,6 +53,10 @@ class Solution:
         Whether gap <= tol * |objective|.
     reason : str
         Why it stopped, in words.
+    account : str
+        What the work was, in words; "" where `n_iter` says it all.
+    step : ndarray (n_classes, n_features + 1) or None
+        Newton's step from here, as far as it is known.
     """
 
     params: Float64s
@@ -63,3 +67,5 @@ class Solution:
     n_iter: int
     converged: bool
     reason: str
+    account: str = ""
+    step: Float64s | None = None

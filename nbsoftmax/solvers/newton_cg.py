@@ -1,23 +1,24 @@
-"""Truncated Newton: the direction H^-1 g by conjugate gradients, preconditioned with a Gram matrix of the data.
+"""Truncated Newton: the direction H^-1 g by conjugate gradients, preconditioned with what the Hessian is like.
 
-    H d = -g roughly,    preconditioner  M = I (x) (X1^T D X1 / S + l2 I),    D = diag(h_i mean_k a_ik (1 - a_ik))
+    H d = -g roughly,    M^-1 of `preconditioners`, made anew when the products since took longer than that
 
-with X1 = (X, 1). One Cholesky factor of M undoes the scales and correlations of the features, so that no scaling of the
-data is needed; it is made again when the products since take longer than that. How far to solve follows the
-progress (R. Dembo, S. Eisenstat, T. Steihaug, "Inexact Newton methods", SIAM J. Numer. Anal. 19, 1982). The same
-conjugate gradients give the Newton decrement, by which convergence is judged.
+Which M, follows the fit: a cheap one first; when directions take more products than a dearer one costs, that one. On
+nearly separable data the last is the Hessian itself, and the method Newton's own. How far to solve follows the progress
+(R. Dembo, S. Eisenstat, T. Steihaug, "Inexact Newton methods", SIAM J. Numer. Anal. 19, 1982). The same conjugate
+gradients give the Newton decrement, by which convergence is judged. With l2 > 0 all steps keep the sum over classes of
+the coefficients at 0, where the minimum is: `blocks` that mixed that direction in took 6 to 20 times the products.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
-from scipy.linalg import cho_factor, cho_solve
 
-from nbsoftmax.check import Float64s
-from nbsoftmax.solvers import NOISE, OnIteration, Smooth, Solution
+from nbsoftmax.check import Float64s, InputValueError
+from nbsoftmax.kernels.blas import one_thread
+from nbsoftmax.solvers import NOISE, OnIteration, Solution
 from nbsoftmax.solvers.gap import (
     LEAST_OBJECTIVE,
     SETTLED,
@@ -26,6 +27,7 @@ from nbsoftmax.solvers.gap import (
     strong_convexity_bound,
     without_shift,
 )
+from nbsoftmax.solvers.preconditioners import KINDS, MOST_BYTES, Curved, Preconditioner, costs
 
 MAX_ITER = 500
 MOST_PRODUCTS = 2000  # for one direction
@@ -33,48 +35,9 @@ LEAST_PRODUCTS = 5  # before the decrement may count as settled
 DECREASE, MOST_TRIALS = 1e-4, 40
 DONE = 1e-6  # square of a residual, relative to the gradient's, that is as good as none
 LOOSEST = 0.3  # largest residual of a direction, relative to the gradient
-
-
-class Curved(Smooth, Protocol):
-    """What this solver asks for beyond `Smooth`."""
-
-    def value(self, params: Float64s) -> float:
-        """The objective."""
-        ...
-
-    def gram(self, params: Float64s) -> Float64s:
-        """The mean diagonal block of the Hessian at `params`, without penalty: (n_features + 1, n_features + 1)."""
-        ...
-
-
-class Preconditioner:
-    """M^-1 for the Hessian near some parameters; `products` counts the uses since it was made."""
-
-    def __init__(self, objective: Curved, params: Float64s) -> None:
-        matrix = objective.gram(params)
-        # One of these products of (N + 1)^2 m multiply-adds costs as much as so many of 2 K N m.
-        self.cost = matrix.shape[0] / (4 * params.shape[0])
-        self.products = 0
-        diagonal = matrix.diagonal().copy()
-        diagonal[:-1] += objective.l2
-        # Columns without curvature (constant 0, no intercept) are left alone, as are those whose squares overflow.
-        self._scale = 1 / np.sqrt(np.where((diagonal > 0) & (diagonal < np.inf), diagonal, 1.0))
-        scaled = matrix * self._scale * self._scale[:, None]
-        if not np.isfinite(scaled).all():
-            scaled = np.eye(len(matrix))
-        repair = 0.0
-        while True:  # collinear columns leave a pivot of rounding errors: more and more of the diagonal repairs it
-            np.fill_diagonal(scaled, 1.0 + repair)
-            try:
-                self._factor = cho_factor(scaled, lower=True)
-                break
-            except np.linalg.LinAlgError:
-                repair = max(1e-13, 100 * repair)
-
-    def __call__(self, residual: Float64s) -> Float64s:
-        """M^-1 times an array of the shape of the parameters."""
-        solved = cho_solve(self._factor, (residual * self._scale).T)
-        return np.asarray(solved.T * self._scale)
+# A preconditioner of so many products is made at once; a Gram matrix, without which fits to raw data may take thousands
+# of products, also a dearer one. Later a kind is made that costs no more than so many directions like the last one.
+CHEAP, AFFORDABLE, DIRECTIONS = 10, 100, 2
 
 
 @dataclass(frozen=True)
@@ -87,24 +50,85 @@ class Step:
 
 
 def solve(
-    objective: Curved, start: Float64s, *, tol: float, max_iter: int | None = None, on_iteration: OnIteration
+    objective: Curved,
+    start: Float64s,
+    *,
+    tol: float,
+    max_iter: int | None = None,
+    kinds: tuple[str, ...] = KINDS,
+    on_iteration: OnIteration,
 ) -> Solution:
-    """Minimise a smooth convex objective; `tol` is relative to the objective."""
+    """Minimise a smooth convex objective; `tol` is relative to the objective.
+
+    `kinds` are the preconditioners to choose from; `("hessian",)` makes this Newton's method, by Cholesky.
+    """
+    choice = Choice(objective, kinds)
+    if not choice.kinds:
+        raise InputValueError(
+            f"a {' or '.join(kinds)} of {math.prod(objective.shape)} parameters takes more than {MOST_BYTES >> 20} MB; "
+            f"use solver 'newton-cg', which finds another way."
+        )
+    with one_thread():  # for matrices this small BLAS threads cost more than they save, and fight with the kernels'
+        return _solve(objective, start, tol, max_iter or MAX_ITER, choice, on_iteration)
+
+
+class Choice:
+    """Which preconditioner pays, by the products that it takes to make and those that it saves."""
+
+    def __init__(self, objective: Curved, kinds: tuple[str, ...]) -> None:
+        self._objective = objective
+        self._costs = {kind: cost for kind, cost in costs(objective).items() if kind in kinds and cost < np.inf}
+        self.kinds = list(self._costs)
+        self._made = dict.fromkeys(self.kinds, 0)
+        self.products = 0
+
+    def first(self, params: Float64s) -> Preconditioner:
+        """Before any product is known: the dearest that is cheap."""
+        cheap = [kind for kind, cost in self._costs.items() if cost <= (AFFORDABLE if kind == "gram" else CHEAP)]
+        return self._new(cheap[-1] if cheap else self.kinds[0], params)
+
+    def next(self, last: Preconditioner, params: Float64s, products: int) -> Preconditioner:
+        """After a direction of so many products: the same, a new one, or the dearest that some like it would pay.
+
+        Never back to a cheaper kind: directions become harder as the fit goes on.
+        """
+        dearer = self.kinds[self.kinds.index(last.kind) + 1 :]
+        dearer = [kind for kind in dearer if self._costs[kind] <= DIRECTIONS * products]
+        if not dearer and last.products <= self._costs[last.kind]:
+            return last
+        return self._new(dearer[-1] if dearer else last.kind, params)
+
+    def _new(self, kind: str, params: Float64s) -> Preconditioner:
+        self._made[kind] += 1
+        return Preconditioner(self._objective, params, kind)
+
+    def account(self) -> str:
+        """What was made, what one costs, and how many products there were."""
+        parts = [f"{n} {kind} (worth {self._costs[kind]:.3g} products)" for kind, n in self._made.items() if n]
+        return f"{self.products} Hessian-vector products; preconditioners made: {', '.join(parts)}"
+
+
+def _solve(
+    objective: Curved, start: Float64s, tol: float, max_iter: int, choice: Choice, on_iteration: OnIteration
+) -> Solution:
     params = start.copy()
+    if objective.l2 > 0:  # the minimum is there, and every direction below stays there
+        params[:, :-1] -= params[:, :-1].mean(axis=0)
     value, grad = objective.value_and_grad(params)
-    precondition = Preconditioner(objective, params)
+    precondition = choice.first(params)
     first = _square(objective, grad, precondition)
     n_iter, reason = 0, ""
     while True:
-        if precondition.products > precondition.cost:
-            precondition = Preconditioner(objective, params)
         allowed = tol * max(abs(value), LEAST_OBJECTIVE)
         progress = _square(objective, grad, precondition) / first if first > 0 else 0.0
+        before = precondition.products
         step = _step(objective, params, grad, precondition, min(LOOSEST, progress**0.25), allowed)
+        n_products = precondition.products - before
+        choice.products += n_products
         distance, kind = _gap(objective, grad, step, allowed)
         if not reason and small_enough(distance, value, tol):
             reason = "converged"
-        if not reason and n_iter >= (max_iter or MAX_ITER):
+        if not reason and n_iter >= max_iter:
             reason = f"max_iter reached ({n_iter} iterations)"
         if reason:
             break
@@ -113,10 +137,22 @@ def solve(
             reason = "no step decreases the objective any more at float64 precision"
             break
         params, value, grad = found
+        precondition = choice.next(precondition, params, n_products)
         n_iter += 1
         reason = on_iteration(n_iter, params, value, float(np.linalg.norm(grad))) or ""
     norm = float(np.linalg.norm(grad))
-    return Solution(params, value, norm, distance, kind, n_iter, small_enough(distance, value, tol), reason)
+    return Solution(
+        params,
+        value,
+        norm,
+        distance,
+        kind,
+        n_iter,
+        small_enough(distance, value, tol),
+        reason,
+        choice.account(),
+        step.direction,
+    )
 
 
 def _square(objective: Curved, grad: Float64s, precondition: Preconditioner) -> float:

@@ -1,0 +1,125 @@
+"""What conjugate gradients are preconditioned with: matrices M ever closer to the Hessian, and ever dearer to make.
+
+diagonal   the diagonal of the Hessian
+gram       X1^T D X1 / S for every class, D = diag(h_i mean_k a_ik (1 - a_ik))
+blocks     X1^T D_k X1 / S for class k, D_k = diag(h_i a_ik (1 - a_ik)): the diagonal blocks of the Hessian
+hessian    the Hessian, made definite along the shifts that leave softmax as it is: a product or two solve
+
+with X1 = (X, 1), and the penalty added. A factor of M undoes the scales and correlations of the features, so that no
+scaling of the data is needed. Which one pays is a matter of cost: all are given in Hessian-vector products.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import numpy as np
+from scipy.linalg import lapack
+
+from nbsoftmax.check import Float64s
+from nbsoftmax.solvers import Smooth
+
+KINDS = ("diagonal", "gram", "blocks", "hessian")
+# The largest M; making it takes a few times as much.
+MOST_BYTES = 2**26
+# What an exp and its surroundings take, in multiply-adds. (Measured: with it the costs below are right to a factor of 2
+# for 3 to 26 classes of 16 to 784 features.)
+EXP_WORK = 20
+
+
+class Curved(Smooth, Protocol):
+    """What preconditioners ask for beyond `Smooth`: parts of the Hessian at `params`, without its penalty."""
+
+    n_samples: int
+    shape: tuple[int, int]
+
+    def value(self, params: Float64s) -> float:
+        """The objective."""
+        ...
+
+    def curvatures(self, params: Float64s) -> Float64s:
+        """The diagonal, (n_classes, n_features + 1)."""
+        ...
+
+    def gram(self, params: Float64s) -> Float64s:
+        """The mean of the diagonal blocks, (n_features + 1, n_features + 1)."""
+        ...
+
+    def blocks(self, params: Float64s) -> Float64s:
+        """The diagonal blocks, (n_classes, n_features + 1, n_features + 1)."""
+        ...
+
+    def hessian(self, params: Float64s) -> Float64s:
+        """The whole, (n_classes, n_features + 1, n_classes, n_features + 1)."""
+        ...
+
+
+def costs(objective: Curved) -> dict[str, float]:
+    """What making each kind takes, in Hessian-vector products; infinite where it would not fit in memory."""
+    m, (k, d) = objective.n_samples, objective.shape
+    product = m * k * (2 * d + EXP_WORK)
+    proba = m * k * (d + EXP_WORK)
+    work = {
+        "diagonal": proba + m * k * d,
+        "gram": proba + m * d**2 / 2 + d**3 / 3,
+        "blocks": proba + m * k * d**2 / 2 + k * d**3 / 3,
+        "hessian": proba + m * k * (k - 1) / 2 * d**2 / 2 + (k * d) ** 3 / 3,
+    }
+    size = {"diagonal": k * d, "gram": d**2, "blocks": k * d**2, "hessian": (k * d) ** 2}
+    fits = {kind: kind == "diagonal" or 8 * size[kind] <= MOST_BYTES for kind in KINDS}
+    return {kind: work[kind] / product if fits[kind] else np.inf for kind in KINDS}
+
+
+class Preconditioner:
+    """M^-1 at some parameters; `products` counts the uses since it was made."""
+
+    def __init__(self, objective: Curved, params: Float64s, kind: str) -> None:
+        self.kind, self.products = kind, 0
+        self._shape = k, d = objective.shape
+        penalty = np.full(d, objective.l2)
+        penalty[-1] = 0.0
+        if kind == "diagonal":
+            self._scale, self._roots = _scale_of(objective.curvatures(params) + penalty), None
+            return
+        if kind == "gram":
+            matrices = objective.gram(params)[None]  # (1, d, d)
+        elif kind == "blocks":
+            matrices = objective.blocks(params)  # (k, d, d)
+        else:
+            whole = objective.hessian(params)
+            # A shift of all classes is not seen by the Hessian; this makes it definite there and changes nothing else.
+            whole += np.einsum("kikj->ij", whole)[:, None, :] / k
+            matrices, penalty = whole.reshape(1, k * d, k * d), np.tile(penalty, k)
+        self._scale = _scale_of(np.einsum("bii->bi", matrices) + penalty)
+        self._roots = np.stack([_inverse_root(*pair) for pair in zip(matrices, self._scale, strict=True)])
+
+    def __call__(self, residual: Float64s) -> Float64s:
+        """M^-1 times an array of the shape of the parameters."""
+        if self._roots is None:
+            solved = residual * self._scale**2
+            return np.asarray(solved - solved.mean(axis=0))
+        shared = self.kind == "gram"  # by all classes, each of which is a column
+        right = residual.T[None] if shared else residual.reshape(len(self._roots), -1, 1)
+        scale = self._scale[:, :, None]
+        solved = self._roots.transpose(0, 2, 1) @ (self._roots @ (right * scale)) * scale
+        solved = solved[0].T if shared else solved.reshape(self._shape)
+        return np.asarray(solved - solved.mean(axis=0))
+
+
+def _scale_of(diagonal: Float64s) -> Float64s:
+    """1 / sqrt(diagonal). Columns without curvature (constant 0, no intercept), or whose squares overflow, are left."""
+    return np.asarray(1 / np.sqrt(np.where((diagonal > 0) & (diagonal < np.inf), diagonal, 1.0)))
+
+
+def _inverse_root(matrix: Float64s, scale: Float64s) -> Float64s:
+    """W = L^-1 with L L^T = the matrix scaled to a unit diagonal, so that its inverse is W^T W."""
+    scaled = matrix * scale * scale[:, None]
+    if not np.isfinite(scaled).all():
+        scaled = np.eye(len(matrix))
+    repair = 0.0
+    while True:  # collinear columns leave a pivot of rounding errors: more and more of the diagonal repairs it
+        np.fill_diagonal(scaled, 1.0 + repair)
+        root, failed = lapack.dpotrf(scaled, lower=1, clean=1)
+        if not failed:
+            return np.asarray(lapack.dtrtri(root, lower=1)[0])
+        repair = max(1e-13, 100 * repair)
