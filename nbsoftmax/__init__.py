@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from nbsoftmax.check import InputError, InputTypeError, InputValueError
+    from nbsoftmax.estimator import SoftmaxRegression
     from nbsoftmax.functional import (
         binary_cross_entropy,
         binary_cross_entropy_and_grad,
@@ -31,6 +32,7 @@ __version__ = "0.1.0"
 
 _HOME = {
     "check": ("InputError", "InputTypeError", "InputValueError"),
+    "estimator": ("SoftmaxRegression",),
     "functional": (
         "binary_cross_entropy",
         "binary_cross_entropy_and_grad",
@@ -59,6 +61,7 @@ __all__ = [
     "Iteration",
     "Objective",
     "SoftmaxModel",
+    "SoftmaxRegression",
     "Trainer",
     "binary_cross_entropy",
     "binary_cross_entropy_and_grad",

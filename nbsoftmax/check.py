@@ -128,8 +128,8 @@ def design(X: ArrayLike, *, name: str = "X", dtype: Any = None, n_features: int 
     if bad is not None:
         i, j = bad
         raise InputValueError(
-            f"{name} contains {array[i, j]} at row {i}, column {j} (counted from 0); expected finite numbers; "
-            "remove or impute such values first."
+            f"{name} contains {array[i, j]} at row {i}, column {j} (counted from 0); expected finite numbers, "
+            "no NaN and no inf; remove or impute such values first."
         )
     return writeable_view(array)
 

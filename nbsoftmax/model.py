@@ -128,7 +128,54 @@ class SoftmaxModel:
             raise check.InputValueError(
                 f"the model has {self.n_classes} classes; only two have a single weight vector."
             )
-        return SigmoidWeights(self.coef[1] - self.coef[0], float(self.intercept[1] - self.intercept[0]))
+        coef, intercept = one_row(self.coef, self.intercept)
+        return SigmoidWeights(coef[0], float(intercept[0]))
+
+    # --- scikit-learn -----------------------------------------------------------------------------
+
+    @classmethod
+    def from_sklearn(cls, estimator: Any) -> SoftmaxModel:
+        """The model of a fitted `sklearn.linear_model.LogisticRegression`, with the same probabilities.
+
+        Raises
+        ------
+        InputTypeError
+            For another estimator.
+        InputValueError
+            If it is not fitted, or one-versus-rest with three classes or more: its probabilities are no softmax.
+        """
+        logistic = _logistic_regression()
+        if not isinstance(estimator, logistic):
+            raise check.InputTypeError(
+                f"from_sklearn takes a fitted LogisticRegression, not a {type(estimator).__name__}; "
+                "of a pipeline give the last step, of a SoftmaxRegression take its `model_`."
+            )
+        if not hasattr(estimator, "coef_"):
+            raise check.InputValueError("the LogisticRegression is not fitted; call its fit first.")
+        coef = estimator.coef_.toarray() if hasattr(estimator.coef_, "toarray") else estimator.coef_
+        kind = getattr(estimator, "multi_class", None)  # scikit-learn before 1.8
+        if len(estimator.classes_) > 2 and (kind == "ovr" or estimator.solver == "liblinear"):
+            raise check.InputValueError(
+                "the LogisticRegression is one-versus-rest, whose probabilities are no softmax; fit a multinomial one."
+            )
+        # Two classes and "multinomial": scikit-learn takes the softmax of (-z, z).
+        scale = 2.0 if kind == "multinomial" and len(coef) == 1 else 1.0
+        rows = two_rows(scale * np.asarray(coef, np.float64), scale * np.asarray(estimator.intercept_, np.float64))
+        return cls(*rows, estimator.classes_, getattr(estimator, "feature_names_in_", None))
+
+    def to_sklearn(self) -> Any:
+        """A fitted `sklearn.linear_model.LogisticRegression` with the same probabilities.
+
+        Its parameters, C among them, are scikit-learn's defaults, since a model does not know how it was trained.
+        """
+        order = np.argsort(self.classes)  # scikit-learn keeps its classes sorted
+        estimator = _logistic_regression()()
+        estimator.coef_, estimator.intercept_ = one_row(self.coef[order], self.intercept[order])
+        estimator.classes_ = self.classes[order]
+        estimator.n_features_in_ = self.n_features
+        if self.feature_names is not None:
+            estimator.feature_names_in_ = np.array(self.feature_names, object)
+        return estimator
 
     def _features(self, X: Any) -> Floats:
         array, names = check.frame(X)
@@ -205,6 +252,31 @@ class SoftmaxModel:
             raise check.InputValueError(
                 f"{path} is no model, or a damaged one ({error}); save the model again."
             ) from None
+
+
+def one_row(coef: Float64s, intercept: Float64s) -> tuple[Float64s, Float64s]:
+    """Weights of two classes as scikit-learn keeps them, (1, n_features) and (1,); those of more classes as they are.
+
+    softmax((z_0, z_1))_1 = sigmoid(z_1 - z_0)
+    """
+    if len(coef) != 2:
+        return coef, intercept
+    return coef[1:] - coef[:1], intercept[1:] - intercept[:1]
+
+
+def two_rows(coef: Float64s, intercept: Float64s) -> tuple[Float64s, Float64s]:
+    """The inverse of `one_row`: -c/2 and c/2, of all pairs with the difference c the one of least norm."""
+    if len(coef) != 1:
+        return coef, intercept
+    return np.vstack([-coef / 2, coef / 2]), np.concatenate([-intercept / 2, intercept / 2])
+
+
+def _logistic_regression() -> Any:
+    try:
+        from sklearn.linear_model import LogisticRegression
+    except ImportError as error:
+        raise ImportError('this needs scikit-learn; install it with: pip install "nbsoftmax[sklearn]"') from error
+    return LogisticRegression
 
 
 def _umask() -> int:

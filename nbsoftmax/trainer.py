@@ -129,6 +129,8 @@ class Trainer:
         For options out of range.
     """
 
+    warn_as: type[ConvergenceWarning] = ConvergenceWarning  # what is built on the trainer may have a kind of its own
+
     def __init__(
         self,
         *,
@@ -246,7 +248,7 @@ class Trainer:
             solution = watch.interrupted(objective, start)
         solution = _without_separation(objective, solution, classes)
         if not solution.converged and not watch.stopped:
-            warnings.warn(_advice(solution, self.tol), ConvergenceWarning, stacklevel=2)
+            warnings.warn(_advice(solution, self.tol), self.warn_as, stacklevel=2)
         return FitResult(
             model=SoftmaxModel(solution.params[:, :-1], solution.params[:, -1], classes, names),
             converged=solution.converged,

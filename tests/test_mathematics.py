@@ -1,8 +1,6 @@
 """The derivation of docs/mathematics.md, claim by claim, with its golden numbers."""
 
 import doctest
-import re
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -185,10 +183,3 @@ def test_bad_input_to_the_gradients_is_named(call, message):
 
 def test_the_examples_of_the_gradients_are_true():
     assert doctest.testmod(nbsoftmax.gradients) == doctest.TestResults(failed=0, attempted=5)
-
-
-def test_the_python_blocks_of_docs_mathematics_run():
-    page = Path(__file__).parent.parent / "docs" / "mathematics.md"
-    blocks = re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
-    assert len(blocks) > 5
-    exec(compile("\n".join(blocks), str(page), "exec"), {})

@@ -1,4 +1,4 @@
-"""What the README says: its two commands are what they are said to be, and its Python runs."""
+"""What the README and the pages of docs/ say: the two commands are what they are said to be, and the Python runs."""
 
 import os
 import re
@@ -12,16 +12,31 @@ from tests.conftest import REPOSITORY
 README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
 
 
+PAGES = sorted((REPOSITORY / "docs").glob("*.md"))
+
+
+def python_blocks(page):
+    return re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+
+
 def test_the_python_blocks_run_one_after_the_other(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    blocks = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
-    assert len(blocks) == 3
+    blocks = python_blocks(README)
+    assert len(blocks) == 4
     names = {}
     for block in blocks:
         exec(compile(block, "README.md", "exec"), names)
     assert (tmp_path / "model.npz").exists()
     assert names["result"].converged
     assert names["product"].shape == names["objective"].shape
+
+
+@pytest.mark.parametrize("path", PAGES, ids=[path.name for path in PAGES])
+def test_the_python_blocks_of_the_docs_run_one_after_the_other(path, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    blocks = python_blocks(path.read_text(encoding="utf-8"))
+    assert len(blocks) > 1
+    exec(compile("\n".join(blocks), str(path), "exec"), {})
 
 
 @pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")

@@ -1,0 +1,493 @@
+"""`SoftmaxRegression` is a scikit-learn estimator, and minimises what `LogisticRegression` minimises."""
+
+import os
+import pickle
+import subprocess
+import sys
+import textwrap
+import warnings
+
+import numpy as np
+import pandas as pd
+import pytest
+import sklearn
+from scipy.special import xlogy
+from sklearn.base import clone
+from sklearn.exceptions import NotFittedError
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GridSearchCV, cross_validate
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+import nbsoftmax as nbs
+from nbsoftmax.model import one_row, two_rows
+from tests import reference
+
+HAS_CALLBACKS = hasattr(nbs.SoftmaxRegression, "set_callbacks")  # scikit-learn 1.9
+
+
+def problem(n_classes, m=300, n_features=5, seed=0):
+    """Overlapping classes with string labels: no penalised or unpenalised fit runs away."""
+    rng = np.random.default_rng(seed)
+    centers = rng.normal(size=(n_classes, n_features))
+    codes = np.arange(m) % n_classes
+    X = centers[codes] + 1.5 * rng.normal(size=(m, n_features))
+    return X, np.array(["ash", "beech", "cedar", "dogwood"])[codes]
+
+
+def objective(fitted, X, y, C=1.0, l1_ratio=0.0, weight=1.0):
+    """sum_i s_i L_i + (1 - l1_ratio)/(2 C) ||coef_||^2 + l1_ratio/C ||coef_||_1: scikit-learn's, in float64."""
+    z = np.asarray(X, np.float64) @ fitted.coef_.T + fitted.intercept_
+    z = z if z.shape[1] > 1 else np.hstack([np.zeros_like(z), z])
+    losses = -reference.log_softmax(z)[np.arange(len(y)), np.searchsorted(fitted.classes_, y)]
+    penalty = (1 - l1_ratio) / 2 * (fitted.coef_**2).sum() + l1_ratio * np.abs(fitted.coef_).sum()
+    return (weight * losses).sum() + penalty / C
+
+
+# --- scikit-learn's own checks --------------------------------------------------------------------
+
+
+CHECKS = parametrize_with_checks([nbs.SoftmaxRegression()])
+
+
+# Two checks make separable data, whose intercepts run away or whose objective is 0: the warning that comes is right.
+@pytest.mark.filterwarnings("ignore::nbsoftmax.ConvergenceWarning")
+@pytest.mark.parametrize(CHECKS.args[0], list(CHECKS.args[1]), **CHECKS.kwargs)  # older ones give pytest an iterator
+def test_scikit_learns_checks_pass(estimator, check):
+    check(estimator)
+
+
+# --- the same objective as LogisticRegression -----------------------------------------------------
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning", "ignore:Line search failed")
+@pytest.mark.parametrize("solver", ["lbfgs", "newton-cholesky"])
+@pytest.mark.parametrize("n_classes", [2, None])
+@pytest.mark.parametrize("name", ["dna", "letterrecognition", "satellite"])
+def test_the_objective_is_no_worse_than_that_of_logistic_regression_on_real_data(shared_data, name, n_classes, solver):
+    X, y = shared_data(name)
+    rows = np.flatnonzero(y < (n_classes or y.max() + 1))
+    rows = rows[:: max(1, rows.size // 800)]
+    X, y = X[rows].astype(np.float64), y[rows]
+    ours = nbs.SoftmaxRegression(tol=1e-10).fit(X, y)
+    theirs = LogisticRegression(tol=1e-10, solver=solver, max_iter=500).fit(X, y)
+    # Ours promises to be within tol of the minimum, relative to it, and theirs is not below the minimum.
+    assert ours.converged_
+    assert objective(ours, X, y) <= objective(theirs, X, y) * (1 + 1e-10)
+
+
+@pytest.mark.parametrize("n_classes", [2, 3])
+@pytest.mark.parametrize("C", [1e-3, 1.0, 100.0, np.inf])
+@pytest.mark.parametrize("fit_intercept", [True, False])
+def test_coefficients_are_those_of_logistic_regression(n_classes, C, fit_intercept):
+    X, y = problem(n_classes)
+    s = np.random.default_rng(1).uniform(0.5, 2.0, y.size)
+    ours = nbs.SoftmaxRegression(C, fit_intercept=fit_intercept, class_weight={"ash": 3.0}, tol=1e-14)
+    theirs = LogisticRegression(
+        C=C, fit_intercept=fit_intercept, class_weight={"ash": 3.0}, tol=1e-12, solver="newton-cholesky"
+    )
+    ours.fit(X, y, sample_weight=s)
+    theirs.fit(X, y, sample_weight=s)
+    assert ours.coef_.shape == theirs.coef_.shape
+    assert ours.intercept_.shape == theirs.intercept_.shape
+    # A share d of the objective above the minimum is a distance of about sqrt(d) in the parameters: 1e-7 here.
+    weights = [ours.coef_ - ours.coef_.mean(axis=0), theirs.coef_ - theirs.coef_.mean(axis=0)]
+    if n_classes == 2:
+        weights = [ours.coef_, theirs.coef_]
+    np.testing.assert_allclose(*weights, atol=1e-6)
+    np.testing.assert_allclose(ours.predict_proba(X), theirs.predict_proba(X), atol=1e-6)
+    np.testing.assert_allclose(ours.decision_function(X).shape, theirs.decision_function(X).shape)
+    assert (ours.predict(X) == theirs.predict(X)).all()
+    assert ours.predict(X).dtype == theirs.predict(X).dtype
+
+
+@pytest.mark.parametrize("l1_ratio", [0.0, 0.3, 1.0])
+def test_the_penalty_of_one_row_is_that_of_the_cheapest_two_rows(l1_ratio):
+    X, y = problem(2, m=60)
+    rng = np.random.default_rng(2)
+    C, coef, intercept = 0.7, rng.normal(size=(1, 5)), rng.normal(size=1)
+    estimator = nbs.SoftmaxRegression(C, l1_ratio=l1_ratio)
+    l1, l2 = estimator._penalties(float(y.size), 2)
+    two = reference.Objective(X, np.searchsorted(["ash", "beech"], y), 2, l1=l1, l2=l2)
+    best = two.value_and_grad(np.column_stack(two_rows(coef, intercept)))[0]
+    estimator.coef_, estimator.intercept_, estimator.classes_ = coef, intercept, np.array(["ash", "beech"])
+    np.testing.assert_allclose(best, objective(estimator, X, y, C, l1_ratio) / y.size, rtol=1e-14)
+    shifts = rng.normal(size=(20, 5))  # the same difference, another pair
+    others = [two.value_and_grad(np.column_stack(two_rows(coef, intercept)) + np.append(v, 0.0))[0] for v in shifts]
+    assert min(others) >= best * (1 - 1e-14)
+    np.testing.assert_array_equal(one_row(*two_rows(coef, intercept))[0], coef)
+
+
+def test_balanced_classes_count_weights_of_samples():
+    X, y = problem(3)
+    s = np.where(y == "ash", 4.0, 1.0)
+    balanced = nbs.SoftmaxRegression(class_weight="balanced", tol=1e-14).fit(X, y, s)
+    share = {label: s.sum() / (3 * s[y == label].sum()) for label in balanced.classes_}
+    explicit = nbs.SoftmaxRegression(class_weight=share, tol=1e-14).fit(X, y, s)
+    np.testing.assert_allclose(balanced.coef_, explicit.coef_, rtol=1e-12)
+
+
+def test_label_smoothing_is_that_of_cross_entropy():
+    X, y = problem(3)
+    fitted = nbs.SoftmaxRegression(C=np.inf, label_smoothing=0.1, tol=1e-14).fit(X, y)
+    loss = nbs.cross_entropy(fitted.decision_function(X), np.searchsorted(fitted.classes_, y), label_smoothing=0.1)
+    np.testing.assert_allclose(fitted.history_["objective"][-1], loss, rtol=1e-13)
+    # The least that smoothed targets allow is their entropy.
+    target = np.array([0.9 + 0.1 / 3, 0.1 / 3, 0.1 / 3])
+    assert loss > -xlogy(target, target).sum()
+
+
+# --- parameters and attributes --------------------------------------------------------------------
+
+
+def test_the_report_says_how_the_fit_went():
+    X, y = problem(3)
+    fitted = nbs.SoftmaxRegression(tol=1e-8).fit(X, y)
+    assert fitted.converged_
+    assert 0 <= fitted.gap_ <= 1e-8 * fitted.history_["objective"][-1]
+    assert fitted.n_iter_.shape == (1,)
+    assert fitted.n_iter_[0] == fitted.history_["objective"].size > 0
+    np.testing.assert_allclose(fitted.history_["objective"][-1], objective(fitted, X, y) / y.size, rtol=1e-13)
+
+
+@pytest.mark.parametrize("n_classes", [2, 3])
+def test_a_warm_start_at_the_minimum_has_nothing_to_do(n_classes):
+    X, y = problem(n_classes)
+    estimator = nbs.SoftmaxRegression(warm_start=True).fit(X, y)
+    first = estimator.coef_
+    assert estimator.n_iter_[0] > 0
+    assert estimator.fit(X, y).n_iter_[0] == 0
+    np.testing.assert_allclose(estimator.coef_, first, rtol=1e-15, atol=1e-15)
+
+
+def test_a_warm_start_from_other_classes_or_features_is_refused():
+    X, y = problem(3)
+    estimator = nbs.SoftmaxRegression(warm_start=True).fit(X, y)
+    with pytest.raises(nbs.InputValueError, match="warm_start=True, but the last fit was of 5 features"):
+        estimator.fit(X[:, :4], y)
+    with pytest.raises(nbs.InputValueError, match=r"'cedar'.*'beech'"):
+        estimator.fit(X[y != "cedar"], y[y != "cedar"])
+    assert estimator.coef_.shape == (3, 5)
+
+
+@pytest.mark.parametrize("category", [nbs.ConvergenceWarning, sklearn.exceptions.ConvergenceWarning])
+def test_filters_for_either_convergence_warning_hold(category):
+    X, y = problem(3)
+    with pytest.warns(category, match="max_iter reached"):
+        fitted = nbs.SoftmaxRegression(solver="gd", max_iter=1).fit(X, y)
+    assert not fitted.converged_
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", category)
+        fitted.fit(X, y)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "error", "message"),
+    [
+        ({"C": 0.0}, nbs.InputValueError, "C is 0"),
+        ({"C": -np.inf}, nbs.InputValueError, "C is -inf"),
+        ({"C": "1"}, nbs.InputTypeError, "C is '1'"),
+        ({"l1_ratio": 1.5}, nbs.InputValueError, "l1_ratio is 1.5"),
+        ({"class_weight": "even"}, nbs.InputValueError, "class_weight is 'even'"),
+        ({"class_weight": {"ash": 0, "beech": 0, "cedar": 0}}, ValueError, "class_weight is all zero"),
+        ({"class_weight": {"ash": -1.0}}, ValueError, "expected a finite weight of at least 0"),
+        ({"solver": "saga"}, nbs.InputValueError, "solver is 'saga'"),
+        ({"random_state": -1}, nbs.InputValueError, "random_state is -1"),
+        ({"n_jobs": 0}, ValueError, "n_jobs"),
+    ],
+)
+def test_parameters_out_of_range_are_named(parameters, error, message):
+    with pytest.raises(error, match=message):
+        nbs.SoftmaxRegression(**parameters).fit(*problem(3))
+
+
+def test_threads_and_seeds_are_given_as_to_scikit_learn():
+    X, y = problem(3)
+    first = nbs.SoftmaxRegression().fit(X, y)
+    for n_jobs in (1, 2, -1, 10_000):
+        again = nbs.SoftmaxRegression(n_jobs=n_jobs, random_state=np.random.RandomState(0)).fit(X, y)
+        np.testing.assert_array_equal(again.coef_, first.coef_)
+
+
+def test_labels_may_be_objects_and_come_back_as_they_were():
+    X, y = problem(2)
+    fitted = nbs.SoftmaxRegression().fit(X, y.astype(object))
+    assert fitted.predict(X).dtype == object
+    assert fitted.score(X, y) == LogisticRegression().fit(X, y).score(X, y)
+
+
+def test_frames_of_pandas_keep_their_names():
+    X, y = problem(3)
+    frame = pd.DataFrame(X, columns=list("abcde"))
+    fitted = nbs.SoftmaxRegression().fit(frame, pd.Series(y))
+    assert fitted.feature_names_in_.tolist() == list("abcde")
+    assert fitted.model_.feature_names == tuple("abcde")
+    with pytest.raises(ValueError, match="feature names"):
+        fitted.predict(frame[list("bacde")])
+
+
+def test_probabilities_have_the_dtype_of_the_data():
+    X, y = problem(3)
+    fitted = nbs.SoftmaxRegression().fit(X.astype(np.float32), y)
+    assert fitted.predict_proba(X.astype(np.float32)).dtype == np.float32
+    assert fitted.predict_proba(X).dtype == np.float64
+    assert fitted.coef_.dtype == np.float64
+
+
+def test_log_probabilities_are_finite_where_probabilities_underflow():
+    fitted = nbs.SoftmaxRegression().fit(*problem(2))
+    far = np.full((1, 5), 1e4) * np.sign(fitted.coef_)
+    assert fitted.predict_proba(far)[0, 0] == 0
+    assert np.isfinite(fitted.predict_log_proba(far)).all()
+
+
+def test_the_model_is_there_once_fitted():
+    estimator = nbs.SoftmaxRegression()
+    with pytest.raises(NotFittedError):
+        _ = estimator.model_
+    X, y = problem(2)
+    estimator.fit(X, y)
+    np.testing.assert_array_equal(estimator.model_.predict_proba(X), estimator.predict_proba(X))
+    assert (estimator.model_.predict(X) == estimator.predict(X)).all()
+
+
+def test_assigned_coefficients_are_what_predicts():
+    # As federated learning does it: average the coefficients of several fits, and predict.
+    X, y = problem(3)
+    estimator = nbs.SoftmaxRegression().fit(X, y)
+    estimator.coef_ = np.zeros_like(estimator.coef_)
+    estimator.intercept_ = np.array([0.0, 1.0, 0.0])
+    assert set(estimator.predict(X)) == {"beech"}
+
+
+# --- among scikit-learn's tools -------------------------------------------------------------------
+
+
+def test_a_pipeline_with_frames_predicts_as_its_steps_do():
+    X, y = problem(3)
+    frame = pd.DataFrame(X, columns=list("abcde"))
+    pipeline = make_pipeline(StandardScaler(), nbs.SoftmaxRegression()).set_output(transform="pandas").fit(frame, y)
+    assert pipeline[-1].feature_names_in_.tolist() == list("abcde")
+    alone = nbs.SoftmaxRegression().fit(StandardScaler().fit_transform(X), y)
+    np.testing.assert_array_equal(pipeline.predict(frame), alone.predict(StandardScaler().fit_transform(X)))
+
+
+def test_a_pickle_and_a_clone_give_the_same_bits():
+    X, y = problem(3)
+    fitted = nbs.SoftmaxRegression(C=0.5).fit(X, y)
+    again = pickle.loads(pickle.dumps(fitted))
+    np.testing.assert_array_equal(again.predict_proba(X), fitted.predict_proba(X))
+    fresh = clone(fitted)
+    assert not hasattr(fresh, "coef_")
+    np.testing.assert_array_equal(fresh.fit(X, y).coef_, fitted.coef_)
+
+
+@pytest.mark.parametrize("backend", ["loky", "threading"])
+def test_a_grid_search_over_two_jobs_gives_the_bits_of_one(backend):
+    from joblib import parallel_config
+
+    X, y = problem(3)
+    grid = {"C": [0.1, 1.0, 10.0]}
+    alone = GridSearchCV(nbs.SoftmaxRegression(), grid, cv=3).fit(X, y)
+    with parallel_config(backend):
+        together = GridSearchCV(nbs.SoftmaxRegression(), grid, cv=3, n_jobs=2).fit(X, y)
+    np.testing.assert_array_equal(together.cv_results_["mean_test_score"], alone.cv_results_["mean_test_score"])
+    np.testing.assert_array_equal(together.best_estimator_.coef_, alone.best_estimator_.coef_)
+
+
+def test_processes_of_a_search_share_the_cores_among_them():
+    script = """
+        import joblib, numba, numpy as np, nbsoftmax as nbs
+        from sklearn.model_selection import cross_val_score
+
+        def threads(estimator, X, y):
+            return numba.get_num_threads()
+
+        X = np.random.default_rng(0).normal(size=(60, 2))
+        counts = cross_val_score(nbs.SoftmaxRegression(), X, X[:, 0] > X[:, 1] ** 2, cv=2, scoring=threads, n_jobs=2)
+        print(int(counts.max()), max(1, joblib.cpu_count() // 2))
+    """
+    env = {name: value for name, value in os.environ.items() if name != "NUMBA_NUM_THREADS"}
+    command = [sys.executable, "-c", textwrap.dedent(script)]
+    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr
+    most, share = map(int, done.stdout.split())
+    assert most <= share
+
+
+def test_sample_weights_are_routed_through_meta_estimators():
+    X, y = problem(3)
+    weight = np.where(y == "ash", 1.0, 0.05)
+    with sklearn.config_context(enable_metadata_routing=True):
+        estimator = nbs.SoftmaxRegression().set_fit_request(sample_weight=True).set_score_request(sample_weight=False)
+        plain = cross_validate(estimator, X, y, cv=3, return_estimator=True)
+        routed = cross_validate(estimator, X, y, cv=3, params={"sample_weight": weight}, return_estimator=True)
+    shares = [np.mean(np.concatenate([e.predict(X) for e in r["estimator"]]) == "ash") for r in (plain, routed)]
+    assert shares[1] > shares[0]
+
+
+@pytest.mark.skipif(not HAS_CALLBACKS, reason="scikit-learn before 1.9 has no callbacks")
+class TestCallbacks:
+    class Recorder:
+        """Keeps what it hears, and asks to stop, or raises, after some iterations."""
+
+        def __init__(self, stop_after=None, error=None):
+            self.events, self.scores, self.stop_after, self.error = [], [], stop_after, error
+
+        def setup(self, estimator, context):
+            self.events.append("setup")
+
+        def teardown(self, estimator, context):
+            self.events.append("teardown")
+
+        def on_fit_task_begin(self, estimator, context):
+            self.events.append(f"begin {context.task_name}")
+
+        def on_fit_task_end(self, estimator, context, *, X, y, fitted_estimator, metadata):
+            self.events.append(f"end {context.task_name}")
+            if fitted_estimator is not None:
+                self.scores.append(fitted_estimator.score(X, y, **(metadata or {})))
+            ended = self.events.count("end iteration")
+            if ended == self.stop_after:
+                if self.error is not None:
+                    raise self.error
+                return True
+            return False
+
+    @pytest.mark.parametrize("n_classes", [2, 3])
+    @pytest.mark.parametrize("max_iter", [None, 50])
+    def test_every_iteration_is_a_task_with_an_estimator_that_predicts(self, n_classes, max_iter):
+        X, y = problem(n_classes)
+        heard = self.Recorder()
+        fitted = nbs.SoftmaxRegression(max_iter=max_iter).set_callbacks(heard)
+        fitted.fit(X, y, sample_weight=np.ones(y.size))
+        n = fitted.n_iter_[0]
+        pairs = ["begin iteration", "end iteration"] * (n + 1)  # the last is the one that was not needed any more
+        assert heard.events == ["setup", "begin fit", *pairs, "end fit", "teardown"]
+        assert len(heard.scores) == n + 1
+        assert heard.scores[-2:] == [fitted.score(X, y)] * 2
+
+    @pytest.mark.filterwarnings("error::nbsoftmax.ConvergenceWarning")  # who asked to stop need not be told
+    def test_a_callback_that_asks_to_stop_is_obeyed(self):
+        X, y = problem(3)
+        heard = self.Recorder(stop_after=2)
+        fitted = nbs.SoftmaxRegression(solver="gd").set_callbacks(heard).fit(X, y)
+        assert nbs.SoftmaxRegression(solver="gd").fit(X, y).n_iter_[0] > 2
+        assert fitted.n_iter_[0] == 2
+        assert heard.events[-2:] == ["end fit", "teardown"]
+
+    @pytest.mark.filterwarnings("ignore::nbsoftmax.ConvergenceWarning")
+    def test_a_fit_may_use_all_its_iterations_as_tasks(self):
+        heard = self.Recorder()
+        nbs.SoftmaxRegression(solver="gd", max_iter=3).set_callbacks(heard).fit(*problem(3))
+        assert len(heard.scores) == 3 + 1
+
+    def test_an_interruption_keeps_what_was_reached_and_goes_on(self):
+        X, y = problem(3)
+        interrupted = nbs.SoftmaxRegression(solver="gd").set_callbacks(self.Recorder(3, KeyboardInterrupt()))
+        with pytest.raises(KeyboardInterrupt):
+            interrupted.fit(X, y)
+        assert not interrupted.converged_
+        assert interrupted.score(X, y) > 1 / 3
+
+    def test_an_error_of_a_callback_is_the_users_to_see(self):
+        heard = self.Recorder(1, ZeroDivisionError())
+        with pytest.raises(ZeroDivisionError):
+            nbs.SoftmaxRegression().set_callbacks(heard).fit(*problem(3))
+        assert heard.events[-1] == "teardown"
+
+    def test_scikit_learns_monitor_sees_the_score_grow(self):
+        from sklearn.callback import ScoringMonitor
+
+        X, y = problem(3)
+        monitor = ScoringMonitor(scoring="neg_log_loss")
+        nbs.SoftmaxRegression(C=np.inf).set_callbacks(monitor).fit(X, y)
+        scores = [row["neg_log_loss"] for row in monitor.get_logs().data if row["task_name"] == "iteration"]
+        assert len(scores) > 1
+        assert scores == sorted(scores)
+
+
+# --- to scikit-learn and back ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("n_classes", [2, 3])
+@pytest.mark.parametrize("names", [None, list("abcde")])
+def test_a_model_of_a_logistic_regression_and_back_gives_the_same_probabilities(n_classes, names):
+    X, y = problem(n_classes)
+    X = X if names is None else pd.DataFrame(X, columns=names)
+    theirs = LogisticRegression().fit(X, y)
+    model = nbs.SoftmaxModel.from_sklearn(theirs)
+    assert model.classes.tolist() == theirs.classes_.tolist()
+    assert model.feature_names == (None if names is None else tuple(names))
+    # exp of logits near 10, each rounded in another order of adding up: some ten eps.
+    np.testing.assert_allclose(model.predict_proba(X), theirs.predict_proba(X), rtol=1e-13)
+    back = model.to_sklearn()
+    np.testing.assert_allclose(back.predict_proba(X), theirs.predict_proba(X), rtol=1e-13)
+    assert (back.predict(X) == theirs.predict(X)).all()
+    np.testing.assert_array_equal(back.coef_, theirs.coef_)
+    np.testing.assert_array_equal(back.intercept_, theirs.intercept_)
+    assert getattr(back, "feature_names_in_", None) is None or list(back.feature_names_in_) == names
+    assert back.score(X, y) == theirs.score(X, y)
+
+
+def test_a_model_of_unsorted_classes_reaches_scikit_learn_sorted():
+    X, _ = problem(2)
+    model = nbs.SoftmaxModel(np.eye(3, 5), [0.0, 1.0, 2.0], ["c", "a", "b"])
+    theirs = model.to_sklearn()
+    assert theirs.classes_.tolist() == ["a", "b", "c"]
+    assert (theirs.predict(X) == model.predict(X)).all()
+    two = nbs.SoftmaxModel(np.eye(2, 5), [0.0, 1.0], ["yes", "no"])
+    np.testing.assert_allclose(two.to_sklearn().predict_proba(X), two.predict_proba(X)[:, ::-1], rtol=1e-13)
+
+
+def test_a_sparse_coefficient_matrix_is_taken_as_well():
+    X, y = problem(3)
+    theirs = LogisticRegression().fit(X, y)
+    dense = theirs.coef_.copy()
+    np.testing.assert_array_equal(nbs.SoftmaxModel.from_sklearn(theirs.sparsify()).coef, dense)
+
+
+@pytest.mark.filterwarnings("ignore:'multi_class' was deprecated:FutureWarning")
+@pytest.mark.parametrize("n_classes", [2, 3])
+def test_the_older_kinds_of_logistic_regression_are_taken_for_what_they_are(n_classes):
+    X, y = problem(n_classes)
+    if "multi_class" not in LogisticRegression().get_params():
+        pytest.skip("scikit-learn since 1.8 has one kind only")
+    multinomial = LogisticRegression(multi_class="multinomial").fit(X, y)
+    model = nbs.SoftmaxModel.from_sklearn(multinomial)
+    np.testing.assert_allclose(model.predict_proba(X), multinomial.predict_proba(X), rtol=1e-12)
+    one_versus_rest = LogisticRegression(multi_class="ovr").fit(X, y)
+    if n_classes == 3:
+        with pytest.raises(nbs.InputValueError, match="one-versus-rest"):
+            nbs.SoftmaxModel.from_sklearn(one_versus_rest)
+    else:
+        model = nbs.SoftmaxModel.from_sklearn(one_versus_rest)
+        np.testing.assert_allclose(model.predict_proba(X), one_versus_rest.predict_proba(X), rtol=1e-12)
+
+
+def test_what_is_no_fitted_logistic_regression_is_refused():
+    with pytest.raises(nbs.InputTypeError, match="not a Pipeline; of a pipeline give the last step"):
+        nbs.SoftmaxModel.from_sklearn(make_pipeline(LogisticRegression()))
+    with pytest.raises(nbs.InputValueError, match="not fitted"):
+        nbs.SoftmaxModel.from_sklearn(LogisticRegression())
+
+
+@pytest.mark.parametrize(
+    "use", ["nbs.SoftmaxRegression", "nbs.SoftmaxModel([[1.0], [2.0]], [0.0, 1.0], [0, 1]).to_sklearn()"]
+)
+def test_without_scikit_learn_one_line_says_what_to_install(use):
+    script = f"""
+        import sys
+        sys.modules["sklearn"] = None
+        import nbsoftmax as nbs
+        try:
+            {use}
+        except ImportError as error:
+            print(error)
+    """
+    command = [sys.executable, "-c", textwrap.dedent(script)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr
+    assert 'pip install "nbsoftmax[sklearn]"' in done.stdout
+    assert len(done.stdout.splitlines()) == 1
