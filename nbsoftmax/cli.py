@@ -67,10 +67,12 @@ def _parser() -> argparse.ArgumentParser:
     fit.add_argument("--target", metavar="NAME", help="column of labels (CSV), or array of labels (.npz; default: y)")
     fit.add_argument("--labels", type=Path, metavar="FILE", help=".npy of labels, for .npy data")
     fit.add_argument("--out", type=Path, required=True, metavar="MODEL", help="where to save the model (.npz)")
-    fit.add_argument("--solver", default="auto", choices=["auto", "newton-cg", "lbfgs", "gd"])
+    fit.add_argument("--solver", default="auto", choices=["auto", "newton-cg", "newton", "lbfgs", "gd", "prox-newton"])
     strength = fit.add_mutually_exclusive_group()
     strength.add_argument("--l2", type=float, default=0.0, help="penalty l2/2 ||coef||^2 on the mean loss (default: 0)")
     strength.add_argument("--C", type=float, help="the same as scikit-learn counts it: l2 = 1 / (C * n_samples)")
+    fit.add_argument("--l1", type=float, default=0.0, help="penalty l1 ||coef||_1, which makes zeros (default: 0)")
+    fit.add_argument("--grouped", action="store_true", help="l1 on each feature's weights together: whole features go")
     fit.add_argument("--tol", type=float, default=1e-6, help="relative distance to the minimum (default: 1e-6)")
     fit.add_argument("--max-iter", type=int)
     fit.add_argument("--learning-rate", type=float, help="fixed step, for --solver gd")
@@ -156,7 +158,9 @@ def _fit(arguments: argparse.Namespace) -> int:
     with _progress(quiet=arguments.quiet) as show:
         trainer = Trainer(
             solver=arguments.solver,
+            l1=arguments.l1,
             l2=l2,
+            grouped=arguments.grouped,
             tol=arguments.tol,
             max_iter=arguments.max_iter,
             learning_rate=arguments.learning_rate,

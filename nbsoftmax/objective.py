@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from nbsoftmax import check
 from nbsoftmax.backends import Backend
 from nbsoftmax.backends.dense import DenseBackend
-from nbsoftmax.check import Float64s
+from nbsoftmax.check import INDEX, PROBA, Float64s, WeightedTargets
 
 
 class Objective:
@@ -19,6 +20,7 @@ class Objective:
 
         J(W, b) = (1 / S) sum_i L(W x_i + b + offset_i, y_i) + l2/2 ||W||^2 + l1 ||W||_1
 
+    or, grouped, l1 sum_j ||W_:j||_2 instead of the last term,
     with L as in `cross_entropy` (weights and label smoothing included) and S what its mean divides by. X is read
     once per evaluation, in its own dtype and layout; the logits never exist as an array. Values and gradients are
     float64 and the same, bit for bit, for every number of threads.
@@ -35,6 +37,8 @@ class Objective:
     class_weight : array_like (n_classes,) or dict of class index to weight, optional
     l1, l2 : float
         Penalties on W; the intercept b is never penalised.
+    grouped : bool
+        Whether l1 penalises the n_classes weights of a feature together, by their Euclidean norm.
     fit_intercept : bool
         If false, the last column of `params` takes no part, and its gradient is 0.
     label_smoothing : float in [0, 1]
@@ -54,6 +58,8 @@ class Objective:
     separable_below : float
         If J is below this, the classes can be told apart without error, and no minimum exists: it would be 0 at
         infinity. 0 where that cannot be told from J: with a penalty, label smoothing or probabilities as targets.
+    class_mass : ndarray (n_classes,)
+        The share of each class in the weights of all targets: sum_i t_ik / S.
     backend : Backend
         The sums over rows, unpenalised.
     """
@@ -68,6 +74,7 @@ class Objective:
         class_weight: Mapping[int, float] | ArrayLike | None = None,
         l1: float = 0.0,
         l2: float = 0.0,
+        grouped: bool = False,
         fit_intercept: bool = True,
         label_smoothing: float = 0.0,
         offset: ArrayLike | None = None,
@@ -77,6 +84,7 @@ class Objective:
         check.choice("device", device, ("cpu",))
         self.l1 = check.number("l1", l1, low=0.0)
         self.l2 = check.number("l2", l2, low=0.0)
+        self.grouped = check.flag("grouped", grouped)
         self.fit_intercept = check.flag("fit_intercept", fit_intercept)
         array = check.design(X)
         self.n_samples, self.n_features = array.shape
@@ -97,6 +105,7 @@ class Objective:
                 "the weights of the samples sum to 0 (or there are no samples); nothing is left to learn from."
             )
         self.weight_sum = target.total
+        self.class_mass = _class_sums(target) / target.total
         self.shape = (self.n_classes, self.n_features + 1)
         # Where every sample's share of J is below log 2, each is given its class with more than one half.
         self.separable_below = np.log(2) * target.least_weight() / self.weight_sum if self.l1 == self.l2 == 0 else 0.0
@@ -127,6 +136,36 @@ class Objective:
         grad /= self.weight_sum
         grad[:, :-1] += self.l2 * w[:, :-1]
         return loss / self.weight_sum + self._penalty(w), grad
+
+    def value_and_subgrad(self, params: ArrayLike) -> tuple[float, Float64s]:
+        """J and its subgradient of least norm, which is 0 at the minimum alone; without l1 it is the gradient."""
+        w = check.params(params, self.shape)
+        value, grad = self.smooth_part().value_and_grad(w)
+        return value + self.l1 * float(self.norms(w[:, :-1]).sum()), self.least_subgradient(w, grad)
+
+    def least_subgradient(self, params: Float64s, grad: Float64s) -> Float64s:
+        """The subgradient of least norm, where `grad` is the gradient of J without its l1 term."""
+        coef, g, result = params[:, :-1], grad[:, :-1], grad.copy()
+        with np.errstate(invalid="ignore", divide="ignore"):
+            slope = coef / self.norms(coef)
+            at_zero = g * np.maximum(0.0, 1 - self.l1 / self.norms(g))
+        result[:, :-1] = np.where(self.norms(coef) > 0, g + self.l1 * slope, np.where(g == 0, 0.0, at_zero))
+        return result
+
+    def norms(self, coef: Float64s) -> Float64s:
+        """What l1 multiplies the sum of: |coef|, or the norms of its columns where they are grouped."""
+        norms: Float64s = np.linalg.norm(coef, axis=0) if self.grouped else np.abs(coef)
+        return norms
+
+    def smooth_part(self, features: NDArray[np.int64] | None = None) -> Objective:
+        """J without its l1 term, over all features or only these, which are copied as float64."""
+        part = copy.copy(self)
+        part.l1 = 0.0
+        if features is not None:
+            part.backend = self.backend.with_features(features)
+            part.n_features, part.dtype = features.size, np.dtype(np.float64)
+            part.shape = (self.n_classes, features.size + 1)
+        return part
 
     def hvp(self, params: ArrayLike, v: ArrayLike) -> Float64s:
         """The Hessian of J at `params` times `v`, float64 of the shape of `params`, in one pass over X."""
@@ -168,10 +207,24 @@ class Objective:
         coef = w[:, :-1]
         # Without a penalty not even its sum is formed: it may overflow, and 0 * inf is NaN.
         ridge = 0.5 * self.l2 * float(np.vdot(coef, coef)) if self.l2 > 0 else 0.0
-        return ridge + (self.l1 * float(np.abs(coef).sum()) if self.l1 > 0 else 0.0)
+        return ridge + (self.l1 * float(self.norms(coef).sum()) if self.l1 > 0 else 0.0)
 
     def _refuse_l1(self, what: str) -> None:
         if self.l1 > 0:
             raise check.InputValueError(
-                f"the objective has no {what} where a coefficient is 0, since l1 is {self.l1:g}; use value, or l1=0."
+                f"the objective has no {what} where a coefficient is 0, since l1 is {self.l1:g}; "
+                "use value or value_and_subgrad, or l1=0."
             )
+
+
+def _class_sums(target: WeightedTargets) -> Float64s:
+    """sum_i t_ik, (n_classes,)."""
+    weight, n_classes = target.weight, target.gain.size
+    if target.kind == PROBA:
+        sums = weight @ target.proba if weight.size else target.proba.sum(axis=0, dtype=np.float64)
+    else:
+        sums = np.bincount(target.labels, weight if weight.size else None, n_classes).astype(np.float64)
+    if target.kind == INDEX:
+        return sums
+    total = weight.sum() if weight.size else max(target.labels.size, len(target.proba))
+    return np.asarray(sums * target.gain.astype(np.float64) + total * target.floor.astype(np.float64))

@@ -8,6 +8,9 @@ from __future__ import annotations
 
 from typing import Protocol
 
+import numpy as np
+from numpy.typing import NDArray
+
 from nbsoftmax.check import Float64s
 
 
@@ -53,4 +56,8 @@ class Backend(Protocol):
 
     def hessian(self, params: Float64s) -> Float64s:
         """The Hessian of the loss, (K, N + 1, K, N + 1); for small K N."""
+        ...
+
+    def with_features(self, features: NDArray[np.int64]) -> Backend:
+        """The same sums over only these features, in float64 throughout."""
         ...

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -50,7 +51,7 @@ class DenseBackend:
         self.weight_sum = target.total
         self.dtype = X.dtype
         self.fit_intercept = fit_intercept
-        self._X = X
+        self._source = X, target, offset
         self._design = Design(X, self.n_classes, offset, n_threads)
         self._target = rows.Target(
             target.labels, target.proba.reshape(-1), target.gain, target.floor, target.weight, target.kind
@@ -133,7 +134,7 @@ class DenseBackend:
         for start in range(0, self.n_samples, size):
             part = slice(start, start + size)
             labels = target.labels[part]
-            design = Design(self._X[part], self.n_classes, no_offset, self._design.n_threads)
+            design = Design(self._source[0][part], self.n_classes, no_offset, self._design.n_threads)
             logits = design.predict(params, LOGITS)[0]
             own = np.take_along_axis(logits, labels[:, None], axis=1)[:, 0]
             np.put_along_axis(logits, labels[:, None], -np.inf, axis=1)
@@ -142,6 +143,18 @@ class DenseBackend:
             np.minimum.at(least, labels[counts], margin)
             np.maximum.at(most, labels[counts], margin)
         return np.stack([least, most])
+
+    def with_features(self, features: NDArray[np.int64]) -> DenseBackend:
+        """The same sums over only these features, which are copied, and computed in float64 throughout."""
+        X, target, offset = self._source
+        proba, gain, floor = (np.asarray(a, np.float64) for a in (target.proba, target.gain, target.floor))
+        return DenseBackend(
+            np.take(X, features, axis=1).astype(np.float64, copy=False),
+            replace(target, proba=proba, gain=gain, floor=floor),
+            offset=offset.astype(np.float64, copy=False),
+            fit_intercept=self.fit_intercept,
+            n_threads=self._design.n_threads,
+        )
 
     def _grams(self, what: int, params: Float64s | None) -> Float64s:
         n, order = gram.n_matrices(what, self.n_classes), self.n_features + 1

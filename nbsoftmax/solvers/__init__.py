@@ -43,11 +43,11 @@ class Solution:
     ----------
     params : ndarray (n_classes, n_features + 1)
     objective, grad_norm : float
-        At `params`; the norm is Euclidean.
+        At `params`; the norm is Euclidean, with l1 that of the smallest subgradient.
     gap : float
         How far `objective` is above the minimum, by the means that `gap_kind` names.
     gap_kind : str
-        "strong-convexity": a bound that holds. "estimate": the Newton decrement, which may be wrong.
+        "strong-convexity", "duality": a bound that holds. "estimate": the Newton decrement, which may be wrong.
     n_iter : int
     converged : bool
         Whether gap <= tol * |objective|.
