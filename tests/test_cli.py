@@ -49,6 +49,16 @@ def refused(capsys, *arguments):
     return err
 
 
+def test_l1_and_grouped_are_those_of_the_trainer(flowers, tmp_path, capsys):
+    path, X, y = flowers
+    options = "--target", "species", "--out", tmp_path / "m.npz", "--quiet"
+    assert run("fit", path, *options, "--l1", 0.05, "--grouped") == 0
+    assert "(prox-newton)" in capsys.readouterr().out
+    coef = nbs.SoftmaxModel.load(tmp_path / "m.npz").coef
+    assert np.array_equal(coef, nbs.Trainer(l1=0.05, grouped=True).fit(X, y).model.coef)
+    assert "l1 is 0" in refused(capsys, "fit", path, *options, "--grouped")
+
+
 def test_fit_saves_the_model_that_the_library_would_train(flowers, tmp_path, capsys):
     path, X, y = flowers
     assert run("fit", path, "--target", "species", "--out", tmp_path / "m.npz", "--C", 2) == 0

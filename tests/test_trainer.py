@@ -274,7 +274,7 @@ def test_dtype_converts_the_samples():
         ({"solver": "adam"}, nbs.InputValueError, "'adam', expected one of 'auto'"),
         ({"l2": -1.0}, nbs.InputValueError, "l2 is -1"),
         ({"l2": "much"}, nbs.InputTypeError, "l2 is 'much'"),
-        ({"l1": 0.5}, nbs.InputValueError, "no solver for l1"),
+        ({"l1": -0.5}, nbs.InputValueError, "l1 is -0.5"),
         ({"tol": 0.0}, nbs.InputValueError, "tol is 0"),
         ({"tol": float("nan")}, nbs.InputValueError, "tol is nan"),
         ({"max_iter": 0}, nbs.InputValueError, "max_iter is 0"),
