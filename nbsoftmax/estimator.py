@@ -67,7 +67,7 @@ class SoftmaxRegression(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
     C : float
         Inverse strength of the penalty; `np.inf` for none.
     l1_ratio : float in [0, 1]
-        Share of the absolute values in the penalty. No solver for l1_ratio > 0 exists yet.
+        Share of the absolute values in the penalty, which make coefficients exactly 0.
     class_weight : None, "balanced" or dict of label to weight
         "balanced" gives class k the weight n_samples / (n_classes * count_k), counts weighted by the sample weights.
     fit_intercept : bool

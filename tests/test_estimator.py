@@ -19,6 +19,7 @@ from sklearn.model_selection import GridSearchCV, cross_validate
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
+from sklearn.utils.fixes import parse_version
 
 import nbsoftmax as nbs
 from nbsoftmax.model import one_row, two_rows
@@ -100,6 +101,26 @@ def test_coefficients_are_those_of_logistic_regression(n_classes, C, fit_interce
     np.testing.assert_allclose(ours.decision_function(X).shape, theirs.decision_function(X).shape)
     assert (ours.predict(X) == theirs.predict(X)).all()
     assert ours.predict(X).dtype == theirs.predict(X).dtype
+
+
+@pytest.mark.parametrize("n_classes", [2, 3])
+@pytest.mark.parametrize("l1_ratio", [0.3, 1.0])
+def test_a_share_of_l1_means_what_it_means_to_logistic_regression(n_classes, l1_ratio):
+    X, y = problem(n_classes)
+    ours = nbs.SoftmaxRegression(0.1, l1_ratio=l1_ratio, tol=1e-12).fit(X, y)
+    theirs = saga(l1_ratio).fit(X, y)
+    assert objective(ours, X, y, 0.1, l1_ratio) <= objective(theirs, X, y, 0.1, l1_ratio) * (1 + 1e-12)
+    # As above: the distance of the coefficients is about the root of that of the objectives, 1e-10 for "saga".
+    np.testing.assert_allclose(ours.coef_, theirs.coef_, atol=1e-4)
+    assert np.array_equal(ours.coef_ == 0, theirs.coef_ == 0)
+    assert l1_ratio < 1 or (ours.coef_ == 0).any()
+
+
+def saga(l1_ratio):
+    options = {"C": 0.1, "l1_ratio": l1_ratio, "solver": "saga", "tol": 1e-10, "max_iter": 100_000, "random_state": 0}
+    if parse_version(sklearn.__version__) < parse_version("1.8"):
+        options["penalty"] = "elasticnet"
+    return LogisticRegression(**options)
 
 
 @pytest.mark.parametrize("l1_ratio", [0.0, 0.3, 1.0])
