@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from nbsoftmax.gradients import linear_gradient, logistic_gradient, softmax_gradient
     from nbsoftmax.model import SoftmaxModel
     from nbsoftmax.objective import Objective
-    from nbsoftmax.trainer import ConvergenceWarning, FitResult, Iteration, Trainer
+    from nbsoftmax.trainer import ConvergenceWarning, FitResult, Trainer
+    from nbsoftmax.watch import Iteration
 
 __version__ = "0.1.0"
 
@@ -48,7 +49,8 @@ _HOME = {
     "gradients": ("linear_gradient", "logistic_gradient", "softmax_gradient"),
     "model": ("SoftmaxModel",),
     "objective": ("Objective",),
-    "trainer": ("ConvergenceWarning", "FitResult", "Iteration", "Trainer"),
+    "trainer": ("ConvergenceWarning", "FitResult", "Trainer"),
+    "watch": ("Iteration",),
 }
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
 

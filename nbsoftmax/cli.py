@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from nbsoftmax.model import SoftmaxModel
-    from nbsoftmax.trainer import FitResult, Iteration
+    from nbsoftmax.trainer import FitResult
+    from nbsoftmax.watch import Iteration
 
 DEMO_SEED = 0
 DEMO_HELD_OUT = 0.25
@@ -75,6 +76,9 @@ def _parser() -> argparse.ArgumentParser:
     fit.add_argument("--grouped", action="store_true", help="l1 on each feature's weights together: whole features go")
     fit.add_argument("--tol", type=float, default=1e-6, help="relative distance to the minimum (default: 1e-6)")
     fit.add_argument("--max-iter", type=int)
+    fit.add_argument("--max-seconds", type=float)
+    fit.add_argument("--checkpoint", type=Path, metavar="FILE", help="where to keep what the fit needs to go on")
+    fit.add_argument("--resume", action="store_true", help="go on from --checkpoint, if it is there")
     fit.add_argument("--learning-rate", type=float, help="fixed step, for --solver gd")
     fit.add_argument("--no-intercept", action="store_true")
     fit.add_argument("--label-smoothing", type=float, default=0.0)
@@ -163,6 +167,7 @@ def _fit(arguments: argparse.Namespace) -> int:
             grouped=arguments.grouped,
             tol=arguments.tol,
             max_iter=arguments.max_iter,
+            max_seconds=arguments.max_seconds,
             learning_rate=arguments.learning_rate,
             fit_intercept=not arguments.no_intercept,
             label_smoothing=arguments.label_smoothing,
@@ -173,7 +178,7 @@ def _fit(arguments: argparse.Namespace) -> int:
         )
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)  # `_report` says it
-            result = trainer.fit(X, y)
+            result = trainer.fit(X, y, checkpoint=arguments.checkpoint, resume=arguments.resume)
     model = result.model
     if names is not None:
         model = type(model)(model.coef, model.intercept, model.classes, names)

@@ -39,7 +39,8 @@ except ImportError as error:
 from nbsoftmax import check
 from nbsoftmax.check import Float64s, Floats
 from nbsoftmax.model import SoftmaxModel, one_row, two_rows
-from nbsoftmax.trainer import ConvergenceWarning, Iteration, Trainer
+from nbsoftmax.trainer import ConvergenceWarning, Trainer
+from nbsoftmax.watch import Iteration
 
 try:
     from sklearn.callback import CallbackSupportMixin, with_callbacks

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
@@ -15,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from nbsoftmax import check
 from nbsoftmax.backends.design import Design
 from nbsoftmax.check import Float64s, Floats
+from nbsoftmax.files import write_npz
 from nbsoftmax.kernels.predict import BEST, LOG_PROBA, LOGITS, PROBA
 
 FORMAT = "nbsoftmax model 1"
@@ -200,27 +199,18 @@ class SoftmaxModel:
 
         It is written under a temporary name and renamed, so that an interruption leaves the old file whole.
         """
-        target = Path(path)
         names = np.asarray([] if self.feature_names is None else self.feature_names, np.str_)
-        handle, temporary = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
-        try:
-            with os.fdopen(handle, "wb") as file:
-                np.savez(
-                    file,
-                    format=np.asarray(FORMAT),
-                    coef=self.coef,
-                    intercept=self.intercept,
-                    classes=self.classes,
-                    feature_names=names,
-                    has_names=np.asarray(self.feature_names is not None),
-                )
-                file.flush()
-                os.fsync(file.fileno())
-            os.chmod(temporary, 0o666 & ~_umask())  # mkstemp's files are private; a model is an ordinary file
-            os.replace(temporary, target)
-        except BaseException:
-            Path(temporary).unlink(missing_ok=True)
-            raise
+        write_npz(
+            path,
+            {
+                "format": np.asarray(FORMAT),
+                "coef": self.coef,
+                "intercept": self.intercept,
+                "classes": self.classes,
+                "feature_names": names,
+                "has_names": np.asarray(self.feature_names is not None),
+            },
+        )
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> SoftmaxModel:
@@ -277,9 +267,3 @@ def _logistic_regression() -> Any:
     except ImportError as error:
         raise ImportError('this needs scikit-learn; install it with: pip install "nbsoftmax[sklearn]"') from error
     return LogisticRegression
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

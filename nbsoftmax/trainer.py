@@ -2,43 +2,31 @@
 
 from __future__ import annotations
 
+import os
 import time
 import warnings
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any, cast
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from nbsoftmax import check
 from nbsoftmax.check import Float64s
+from nbsoftmax.checkpoint import Checkpoint, fingerprint
 from nbsoftmax.model import SoftmaxModel
 from nbsoftmax.objective import Objective
-from nbsoftmax.solvers import OnIteration, Solution, gd, lbfgs, newton_cg, prox_newton
+from nbsoftmax.solvers import Solution, gd, lbfgs, newton_cg, preconditioners, prox_newton
+from nbsoftmax.watch import SEPARABLE, Callback, Watch
 
 SOLVERS = ("auto", "newton-cg", "newton", "lbfgs", "gd", "prox-newton")
-SEPARABLE = "samples can be told from other classes without any doubt, so without a penalty there is no minimum"
+RESUMABLE = ("newton-cg", "newton", "lbfgs", "gd")
 LEAST_GAIN, MOST_LOSS = 0.5, 0.05  # in logits, of a Newton step towards a minimum at infinity
 
 
 class ConvergenceWarning(UserWarning):
     """The fit ended before the objective was within `tol` of its minimum; the message says what to do."""
-
-
-@dataclass(frozen=True)
-class Iteration:
-    """What callbacks see after each iteration: seconds since the fit began, and where it is."""
-
-    iteration: int
-    objective: float
-    grad_norm: float
-    seconds: float
-    validation_loss: float | None
-    params: Float64s
-
-
-Callback = Callable[[Iteration], Any]
 
 
 @dataclass(frozen=True)
@@ -124,6 +112,11 @@ class Trainer:
         For solvers that draw at random; the present ones do not.
     verbose : bool
         Print a line for each iteration.
+    max_seconds : float, optional
+        The fit ends after the iteration in which it has taken so long.
+    early_stopping : int, optional
+        The fit ends when the validation loss has not fallen for so many iterations, and gives the parameters where it
+        was least. Needs `validation_data`.
 
     Raises
     ------
@@ -153,6 +146,8 @@ class Trainer:
         callbacks: Sequence[Callback] = (),
         random_state: int | None = None,
         verbose: bool = False,
+        max_seconds: float | None = None,
+        early_stopping: int | None = None,
     ) -> None:
         self.solver = check.choice("solver", solver, SOLVERS)
         self.l1 = check.number("l1", l1, low=0.0)
@@ -185,6 +180,10 @@ class Trainer:
         self.callbacks = check.callables("callbacks", callbacks)
         self.random_state = None if random_state is None else check.count("random_state", random_state, low=0)
         self.verbose = check.flag("verbose", verbose)
+        if max_seconds is not None:
+            check.number("max_seconds", max_seconds, low=0.0, low_open=True)
+        self.max_seconds = np.inf if max_seconds is None else float(max_seconds)
+        self.early_stopping = None if early_stopping is None else check.count("early_stopping", early_stopping)
 
     def fit(
         self,
@@ -194,6 +193,8 @@ class Trainer:
         sample_weight: ArrayLike | None = None,
         init: Any = None,
         validation_data: tuple[Any, Any] | None = None,
+        checkpoint: str | os.PathLike[str] | None = None,
+        resume: bool = False,
     ) -> FitResult:
         """Fit to samples and labels.
 
@@ -209,6 +210,11 @@ class Trainer:
             Where to start; by default at 0.
         validation_data : (X, y), optional
             Its mean loss, without penalty, goes to the history.
+        checkpoint : path, optional
+            Where to keep what the fit needs to go on: written every few seconds and at the end, whole or not at all. If
+            that fails, a warning says so and the fit goes on.
+        resume : bool
+            Go on from `checkpoint`, if it exists: the result has the bits of a fit that was never interrupted.
 
         Returns
         -------
@@ -222,18 +228,20 @@ class Trainer:
         Raises
         ------
         InputValueError, InputTypeError
-            For input that cannot be used; the message says what to do.
+            For input that cannot be used, among it a checkpoint that is damaged or of another problem; the message says
+            what to do.
         """
         started = time.perf_counter()
         array, names = check.frame(X)
         X = check.design(array, dtype=self.dtype)
         y, classes = _targets(y, X.shape[0])
+        by_class = _class_weight(self.class_weight, y, classes, sample_weight)
         objective = Objective(
             X,
             y,
             n_classes=classes.size,
             sample_weight=sample_weight,
-            class_weight=_class_weight(self.class_weight, y, classes, sample_weight),
+            class_weight=by_class,
             l1=self.l1,
             l2=self.l2,
             grouped=self.grouped,
@@ -252,14 +260,38 @@ class Trainer:
         if solver == "auto":
             # For smooth objectives measured up to 6000 features: never slower than the others.
             solver = "prox-newton" if self.l1 > 0 else "newton-cg"
-        watch = _Watch(started, validation, self.callbacks, self.verbose, objective.separable_below)
+        if self.early_stopping is not None and validation is None:
+            raise check.InputValueError("early_stopping is set, but there is no validation_data; give it to fit.")
+        watch = Watch(
+            started,
+            objective,
+            validation,
+            callbacks=self.callbacks,
+            verbose=self.verbose,
+            max_seconds=self.max_seconds,
+            patience=self.early_stopping,
+        )
+        if check.flag("resume", resume) and checkpoint is None:
+            raise check.InputValueError("resume is True, but there is no checkpoint; say which file to resume from.")
+        if checkpoint is not None:
+            if solver not in RESUMABLE:
+                raise check.InputValueError(
+                    f"solver {solver!r} keeps no checkpoints; leave checkpoint out, or use one of {RESUMABLE}."
+                )
+            options = solver, self.l2, self.fit_intercept, self.label_smoothing, self.learning_rate, by_class
+            weight = None if sample_weight is None else np.asarray(sample_weight)
+            held_out = None if validation is None else validation.value(start)
+            watch.keep(
+                Checkpoint(checkpoint, fingerprint(*options, held_out, X, y, classes, weight, start)), resume=resume
+            )
         try:
             # Data of extreme scale overflow in a solver's inner products; it says what came of it in its reason.
             with np.errstate(over="ignore", invalid="ignore"):
                 solution = self._solve(solver, objective, start, watch)
         except KeyboardInterrupt:
-            solution = watch.interrupted(objective, start)
-        solution = _without_separation(objective, solution, classes)
+            solution = watch.interrupted(start, self.tol)
+        watch.finish()
+        solution = _without_separation(objective, watch.best_of(solution, self.tol), classes)
         if not solution.converged and not watch.stopped:
             warnings.warn(_advice(solution, self.tol), self.warn_as, stacklevel=2)
         return FitResult(
@@ -277,80 +309,17 @@ class Trainer:
             account=solution.account,
         )
 
-    def _solve(self, solver: str, objective: Objective, start: Float64s, on_iteration: OnIteration) -> Solution:
+    def _solve(self, solver: str, objective: Objective, start: Float64s, watch: Watch) -> Solution:
+        options: Any = {"tol": self.tol, "max_iter": self.max_iter, "on_iteration": watch}
+        if solver == "prox-newton":
+            return prox_newton.solve(objective, start, **options)
+        options["memory"] = watch.memory
         if solver == "gd":
-            return gd.solve(
-                objective,
-                start,
-                tol=self.tol,
-                max_iter=self.max_iter,
-                learning_rate=self.learning_rate,
-                on_iteration=on_iteration,
-            )
-        common: Any = {"tol": self.tol, "max_iter": self.max_iter, "on_iteration": on_iteration}
-        if solver == "newton":
-            return newton_cg.solve(objective, start, kinds=("hessian",), **common)
-        solve: Any = {"newton-cg": newton_cg, "lbfgs": lbfgs, "prox-newton": prox_newton}[solver].solve
-        return cast(Solution, solve(objective, start, **common))
-
-
-@dataclass
-class _Watch:
-    """Called by the solver after each iteration: keeps the history, tells the callbacks, remembers where the fit is."""
-
-    started: float
-    validation: Objective | None
-    callbacks: tuple[Callback, ...]
-    verbose: bool
-    separable_below: float
-    stopped: bool = False
-    iterations: list[Iteration] = field(default_factory=list)
-    best: Iteration | None = None
-
-    def __call__(self, iteration: int, params: Float64s, objective: float, grad_norm: float) -> str | None:
-        loss = None if self.validation is None else self.validation.value(params)
-        view = params.view()
-        view.flags.writeable = False  # callbacks look at the solver's own parameters
-        now = Iteration(iteration, objective, grad_norm, time.perf_counter() - self.started, loss, view)
-        if self.best is None or objective < self.best.objective:
-            self.best = now  # first: whenever Ctrl-C comes, the best parameters are whole
-        self.iterations.append(replace(now, params=np.empty((0, 0))))  # the history needs only the numbers
-        if self.verbose:
-            extra = "" if loss is None else f"  validation {loss:.6g}"
-            print(
-                f"iteration {iteration:5d}  objective {objective:.10g}  gradient {grad_norm:.3g}{extra}  "
-                f"{now.seconds:.2f} s",
-                flush=True,
-            )
-        # Every callback hears of every iteration, also when an earlier one asks to stop.
-        answers = [callback(now) for callback in self.callbacks]
-        if any(isinstance(answer, (bool, np.bool_)) and answer for answer in answers):
-            self.stopped = True
-            return "stopped by a callback"
-        return f"{SEPARABLE}; concerned: all" if objective < self.separable_below else None
-
-    def interrupted(self, objective: Objective, start: Float64s) -> Solution:
-        """The best point of the fit so far when Ctrl-C came."""
-        self.stopped = True
-        value, grad = objective.value_and_subgrad(start)
-        params = start
-        if self.best is not None and self.best.objective < value:  # else every step so far has made it worse
-            params = self.best.params
-            value, grad = objective.value_and_subgrad(params)
-        return Solution(
-            params,
-            value,
-            float(np.linalg.norm(grad)),
-            np.inf,
-            "estimate",
-            len(self.iterations),
-            False,
-            "interrupted",
-        )
-
-    def history(self) -> dict[str, Float64s]:
-        names = ["objective", "grad_norm", "seconds"] + ["validation_loss"] * (self.validation is not None)
-        return {name: np.array([getattr(i, name) for i in self.iterations], np.float64) for name in names}
+            return gd.solve(objective, start, learning_rate=self.learning_rate, **options)
+        if solver == "lbfgs":
+            return lbfgs.solve(objective, start, **options)
+        kinds = ("hessian",) if solver == "newton" else preconditioners.KINDS
+        return newton_cg.solve(objective, start, kinds=kinds, **options)
 
 
 def _targets(y: Any, n_samples: int) -> tuple[NDArray[Any], NDArray[Any]]:
@@ -447,6 +416,8 @@ def _without_separation(objective: Objective, solution: Solution, classes: NDArr
 def _advice(solution: Solution, tol: float) -> str:
     if solution.reason.startswith(SEPARABLE):
         todo = "add l2 (1e-4, say), which makes the minimum finite and unique"
+    elif "max_seconds" in solution.reason:
+        todo = "raise max_seconds, or go on from a checkpoint with resume=True"
     elif "learning_rate" in solution.reason:
         todo = "a smaller learning_rate, or none, so that it backtracks"
     elif "max_iter" in solution.reason:

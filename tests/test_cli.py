@@ -70,6 +70,21 @@ def test_fit_saves_the_model_that_the_library_would_train(flowers, tmp_path, cap
     assert saved.feature_names == ("length", "width")
 
 
+def test_fit_goes_on_from_a_checkpoint(flowers, tmp_path, capsys):
+    path, *_ = flowers
+
+    def fit(out, *options):
+        common = "--target", "species", "--out", tmp_path / out, "--solver", "lbfgs", "--l2", 0.01
+        assert run("fit", path, *common, *options) == 0
+
+    fit("whole.npz")
+    fit("first.npz", "--checkpoint", tmp_path / "c", "--max-iter", 3)
+    assert "max_iter" in capsys.readouterr().out
+    fit("resumed.npz", "--checkpoint", tmp_path / "c", "--resume")
+    whole, resumed = (nbs.SoftmaxModel.load(tmp_path / name) for name in ("whole.npz", "resumed.npz"))
+    assert whole.coef.tobytes() == resumed.coef.tobytes()
+
+
 def test_fit_reads_npy_and_npz(flowers, tmp_path):
     _, X, y = flowers
     np.savez(tmp_path / "d.npz", X=X, y=y)

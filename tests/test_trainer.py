@@ -9,7 +9,7 @@ import pytest
 
 import nbsoftmax as nbs
 from nbsoftmax.data import digits
-from nbsoftmax.trainer import _Watch
+from nbsoftmax.watch import Watch
 
 
 def blobs(n=150, n_classes=3, n_features=4, seed=0):
@@ -172,7 +172,7 @@ def test_ctrl_c_returns_what_there_is_and_says_so():
 def test_ctrl_c_between_any_two_lines_of_the_bookkeeping_loses_nothing():
     X, y = blobs()
     for line in range(100):
-        with interrupted_at(_Watch.__call__, iteration=4, line=line) as reached:
+        with interrupted_at(Watch.__call__, iteration=4, line=line) as reached:
             result = nbs.Trainer(l2=0.1).fit(X, y)
         if not reached:
             break
@@ -408,3 +408,59 @@ def test_overlapping_classes_converge_and_the_work_is_accounted_for():
     assert result.converged
     assert result.solver == "newton-cg"
     assert "products" in result.account
+
+
+# --- limits ------------------------------------------------------------------------------------------
+
+
+def test_max_seconds_ends_the_fit_and_is_named():
+    X, y = overlapping(np.random.default_rng(0))
+    with pytest.warns(nbs.ConvergenceWarning, match="max_seconds"):
+        result = nbs.Trainer(solver="gd", tol=1e-15, max_seconds=1e-9).fit(X, y)
+    assert result.n_iter == 1
+    assert not result.converged
+    assert np.isfinite(result.gap)
+
+
+def test_early_stopping_gives_the_parameters_of_the_least_validation_loss():
+    rng = np.random.default_rng(3)
+    X = rng.normal(size=(60, 40))  # nearly as many features as samples: the fit learns the noise
+    y = (X[:, 0] + rng.normal(size=60) > 0).astype(int)
+    held_out = rng.normal(size=(500, 40))
+    labels = (held_out[:, 0] + rng.normal(size=500) > 0).astype(int)
+    fit = {"X": X, "y": y, "validation_data": (held_out, labels)}
+    result = nbs.Trainer(solver="lbfgs", l2=1e-6, early_stopping=3).fit(**fit)  # no warning: it was asked to
+    losses = result.history["validation_loss"]
+    assert not result.converged
+    assert "early stopping" in result.reason
+    assert losses.argmin() == losses.size - 4
+    reached = nbs.cross_entropy(result.model.decision_function(held_out), labels)
+    assert reached == pytest.approx(losses.min(), rel=1e-12)
+    assert result.objective == pytest.approx(result.history["objective"][losses.argmin()], rel=1e-12)
+    assert result.gap > 0
+
+
+def test_early_stopping_takes_back_what_the_last_iterations_before_convergence_lost():
+    rng = np.random.default_rng(3)
+    X = rng.normal(size=(60, 40))
+    y = (X[:, 0] + rng.normal(size=60) > 0).astype(int)
+    held_out = rng.normal(size=(500, 40))
+    labels = (held_out[:, 0] + rng.normal(size=500) > 0).astype(int)
+    result = nbs.Trainer(l2=1e-3, early_stopping=100).fit(X, y, validation_data=(held_out, labels))
+    reached = nbs.cross_entropy(result.model.decision_function(held_out), labels)
+    assert reached == pytest.approx(result.history["validation_loss"].min(), rel=1e-12)
+
+
+def test_early_stopping_without_validation_data_is_refused():
+    with pytest.raises(nbs.InputValueError, match="validation_data"):
+        nbs.Trainer(early_stopping=3).fit(*overlapping(np.random.default_rng(0)))
+
+
+def test_an_interrupted_fit_still_says_how_far_it_is():
+    def interrupt(now):
+        if now.iteration == 3:
+            raise KeyboardInterrupt
+
+    result = nbs.Trainer(solver="lbfgs", l2=1e-3, callbacks=[interrupt]).fit(*overlapping(np.random.default_rng(0)))
+    assert result.reason == "interrupted"
+    assert 0 < result.gap < np.inf

@@ -7,8 +7,8 @@ exception. After every iteration a solver calls `on_iteration`, which may ask it
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Protocol
+from dataclasses import dataclass, field
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -18,6 +18,18 @@ NOISE = 16 * float(np.finfo(float).eps)  # sums over rows are not known better, 
 
 # (iteration, params, objective, gradient norm) -> a reason to stop, or None
 OnIteration = Callable[[int, Float64s, float, float], str | None]
+
+
+@dataclass
+class Memory:
+    """What a solver needs besides the objective to go on from where it was, bit for bit, as arrays by name.
+
+    `state` is what to go on from; empty for a fit that begins. Before every `on_iteration` the solver sets `snapshot`,
+    which gives the state there, however late it is called.
+    """
+
+    state: dict[str, Any] = field(default_factory=dict)
+    snapshot: Callable[[], dict[str, Any]] = dict
 
 
 class Smooth(Protocol):

@@ -103,9 +103,9 @@ def without_shift(objective: Smooth, v: Float64s) -> Float64s:
 class Judge:
     """Says whether a solver has converged, and how far from the minimum it ended."""
 
-    def __init__(self, objective: Smooth, tol: float) -> None:
+    def __init__(self, objective: Smooth, tol: float, next_look: int = 0) -> None:
         self.objective, self.tol = objective, tol
-        self._next_look = 0
+        self.next_look = next_look  # the iteration before which none is worth it
         self._seen: tuple[Float64s, float] | None = None  # where the decrement is known, and what it is
 
     def converged(self, n_iter: int, params: Float64s, value: float, grad: Float64s, hint: float) -> bool:
@@ -113,10 +113,10 @@ class Judge:
         bound = strong_convexity_bound(self.objective, grad)
         if bound is not None:
             return small_enough(bound, value, self.tol)
-        if n_iter < self._next_look or not small_enough(hint, value, self.tol):
+        if n_iter < self.next_look or not small_enough(hint, value, self.tol):
             return False
         if n_iter > 0:  # looks that fail cost at most a share of the fit
-            self._next_look = n_iter + max(10, n_iter // 4)
+            self.next_look = n_iter + max(10, n_iter // 4)
         enough = self.tol * max(abs(value), LEAST_OBJECTIVE)
         most = max(MOST_PRODUCTS, n_iter)
         distance, settled = newton_decrement(self.objective, params, grad, most=most, enough=enough)

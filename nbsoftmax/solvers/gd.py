@@ -5,10 +5,13 @@ w <- w - alpha dJ/dw,    b <- b - alpha dJ/db
 
 from __future__ import annotations
 
+from functools import partial
+from typing import Any
+
 import numpy as np
 
 from nbsoftmax.check import Float64s
-from nbsoftmax.solvers import OnIteration, Smooth, Solution
+from nbsoftmax.solvers import Memory, OnIteration, Smooth, Solution
 from nbsoftmax.solvers.gap import Judge, small_enough
 
 MAX_ITER = 10_000
@@ -23,15 +26,23 @@ def solve(
     max_iter: int | None = None,
     learning_rate: float | None = None,
     on_iteration: OnIteration,
+    memory: Memory | None = None,
 ) -> Solution:
     """Minimise by gradient steps of fixed `learning_rate`; for None, by backtracking from twice the last step."""
-    params = start.copy()
+    memory = memory or Memory()
+    state = memory.state
+    params = state.get("params", start).copy()
     value, grad = objective.value_and_grad(params)
     best = (value, params, grad)
-    values = [value]
-    judge = Judge(objective, tol)
-    rate = 1.0 if learning_rate is None else learning_rate
-    n_iter, reason = 0, "converged" if judge.converged(0, params, value, grad, 0.0) else ""
+    if state:
+        best_value, best_grad = objective.value_and_grad(state["best"])
+        best = (best_value, state["best"], best_grad)
+    values = state["values"].tolist() if state else [value]
+    judge = Judge(objective, tol, int(state.get("next_look", 0)))
+    rate = float(state.get("rate", 1.0 if learning_rate is None else learning_rate))
+    n_iter = int(state.get("n_iter", 0))
+    hint = _gained(values) if state else 0.0
+    reason = "converged" if judge.converged(n_iter, params, value, grad, hint) else ""
     while not reason and n_iter < (max_iter or MAX_ITER):
         square = float(np.vdot(grad, grad))
         while True:
@@ -53,17 +64,18 @@ def solve(
         values.append(value)
         if value < best[0]:
             best = (value, params, grad)
-        stop = on_iteration(n_iter, params, value, float(np.linalg.norm(grad)))
-        n = len(values)
-        gained = values[(3 * n) // 4 - 1] - value if n >= 8 else np.inf  # by the last quarter of the steps
-        if stop or judge.converged(n_iter, params, value, grad, gained):
-            reason = stop or "converged"
         if learning_rate is None:
             rate *= 2
+        memory.snapshot = partial(_state, params, n_iter, rate, best[1], values, judge.next_look)
+        stop = on_iteration(n_iter, params, value, float(np.linalg.norm(grad)))
+        if stop or judge.converged(n_iter, params, value, grad, _gained(values)):
+            reason = stop or "converged"
     value, params, grad = best
     distance, kind = judge.gap(n_iter, params, value, grad)
     grown = reason.startswith("the objective grew")
     converged = not grown and small_enough(distance, value, tol)
+    if converged:
+        reason = "converged"
     return Solution(
         params,
         value,
@@ -74,3 +86,16 @@ def solve(
         converged,
         reason or f"max_iter reached ({n_iter} iterations)",
     )
+
+
+def _gained(values: list[float]) -> float:
+    """What the last quarter of the steps has gained; inf after few steps."""
+    n = len(values)
+    return values[(3 * n) // 4 - 1] - values[-1] if n >= 8 else np.inf
+
+
+def _state(
+    params: Float64s, n_iter: int, rate: float, best: Float64s, values: list[float], next_look: int
+) -> dict[str, Any]:
+    known = np.array(values[: n_iter + 1])  # the list has grown since, if this is asked for late
+    return {"params": params, "n_iter": n_iter, "rate": rate, "best": best, "values": known, "next_look": next_look}

@@ -8,12 +8,17 @@ Program. 141 (2013). Each trial costs one pass over the data, which gives value 
 from __future__ import annotations
 
 from collections import deque
+from functools import partial
+from typing import Any
 
 import numpy as np
 
 from nbsoftmax.check import Float64s
-from nbsoftmax.solvers import NOISE, OnIteration, Smooth, Solution
+from nbsoftmax.solvers import NOISE, Memory, OnIteration, Smooth, Solution
 from nbsoftmax.solvers.gap import Judge, small_enough
+
+Pair = tuple[Float64s, Float64s, float]
+PAIR = ("step", "change", "curvature")
 
 MAX_ITER = 10_000
 MEMORY = 20  # pairs kept: a pass over the data costs far more than their inner products
@@ -22,14 +27,24 @@ MOST_TRIALS = 40
 
 
 def solve(
-    objective: Smooth, start: Float64s, *, tol: float, max_iter: int | None = None, on_iteration: OnIteration
+    objective: Smooth,
+    start: Float64s,
+    *,
+    tol: float,
+    max_iter: int | None = None,
+    on_iteration: OnIteration,
+    memory: Memory | None = None,
 ) -> Solution:
     """Minimise a smooth convex objective; `tol` is relative to the objective."""
-    params = start.copy()
+    memory = memory or Memory()
+    state = memory.state
+    params = state.get("params", start).copy()
     value, grad = objective.value_and_grad(params)
-    judge = Judge(objective, tol)
-    pairs: deque[tuple[Float64s, Float64s, float]] = deque(maxlen=MEMORY)
-    n_iter, reason = 0, "converged" if judge.converged(0, params, value, grad, 0.0) else ""
+    judge = Judge(objective, tol, int(state.get("next_look", 0)))
+    pairs: deque[Pair] = deque(zip(*(state.get(name, ()) for name in PAIR), strict=True), maxlen=MEMORY)
+    n_iter = int(state.get("n_iter", 0))
+    hint = _decrement(grad, pairs) if state else 0.0
+    reason = "converged" if judge.converged(n_iter, params, value, grad, hint) else ""
     while not reason:
         if n_iter >= (max_iter or MAX_ITER):
             reason = f"max_iter reached ({n_iter} iterations)"
@@ -50,6 +65,7 @@ def solve(
             pairs.append((step, change, curvature))
         params, value, grad = new_params, new_value, new_grad
         n_iter += 1
+        memory.snapshot = partial(_state, params, n_iter, judge.next_look, tuple(pairs))
         reason = on_iteration(n_iter, params, value, float(np.linalg.norm(grad))) or ""
         if not reason and judge.converged(n_iter, params, value, grad, _decrement(grad, pairs)):
             reason = "converged"
@@ -66,11 +82,16 @@ def solve(
     )
 
 
-def _decrement(grad: Float64s, pairs: deque[tuple[Float64s, Float64s, float]]) -> float:
+def _state(params: Float64s, n_iter: int, next_look: int, pairs: tuple[Pair, ...]) -> dict[str, Any]:
+    columns = dict(zip(PAIR, map(np.array, zip(*pairs, strict=True)), strict=True)) if pairs else {}
+    return {"params": params, "n_iter": n_iter, "next_look": next_look, **columns}
+
+
+def _decrement(grad: Float64s, pairs: deque[Pair]) -> float:
     return -0.5 * float(np.vdot(grad, _direction(grad, pairs)))
 
 
-def _direction(grad: Float64s, pairs: deque[tuple[Float64s, Float64s, float]]) -> Float64s:
+def _direction(grad: Float64s, pairs: deque[Pair]) -> Float64s:
     """-H^-1 grad with the memory's idea of the Hessian; -grad without a memory."""
     q = grad.copy()
     factors = []

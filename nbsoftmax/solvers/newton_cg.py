@@ -13,12 +13,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 import numpy as np
 
 from nbsoftmax.check import Float64s, InputValueError
 from nbsoftmax.kernels.blas import one_thread
-from nbsoftmax.solvers import NOISE, OnIteration, Solution
+from nbsoftmax.solvers import NOISE, Memory, OnIteration, Solution
 from nbsoftmax.solvers.gap import (
     LEAST_OBJECTIVE,
     SETTLED,
@@ -57,6 +59,7 @@ def solve(
     max_iter: int | None = None,
     kinds: tuple[str, ...] = KINDS,
     on_iteration: OnIteration,
+    memory: Memory | None = None,
 ) -> Solution:
     """Minimise a smooth convex objective; `tol` is relative to the objective.
 
@@ -69,7 +72,7 @@ def solve(
             f"use solver 'newton-cg', which finds another way."
         )
     with one_thread():  # for matrices this small BLAS threads cost more than they save, and fight with the kernels'
-        return _solve(objective, start, tol, max_iter or MAX_ITER, choice, on_iteration)
+        return _solve(objective, start, tol, max_iter or MAX_ITER, choice, on_iteration, memory or Memory())
 
 
 class Choice:
@@ -98,6 +101,23 @@ class Choice:
             return last
         return self._new(dearer[-1] if dearer else last.kind, params)
 
+    def state(self, current: Preconditioner) -> dict[str, Any]:
+        """What `restored` needs."""
+        return {
+            "kind": np.str_(current.kind),
+            "made_at": current.made_at,
+            "uses": current.products,
+            "products": self.products,
+            "made": np.array(list(self._made.values())),
+        }
+
+    def restored(self, state: dict[str, Any]) -> Preconditioner:
+        """The preconditioner of a state, made again where it was made."""
+        self.products, self._made = int(state["products"]), dict(zip(self.kinds, state["made"].tolist(), strict=True))
+        preconditioner = Preconditioner(self._objective, state["made_at"], str(state["kind"]))
+        preconditioner.products = int(state["uses"])
+        return preconditioner
+
     def _new(self, kind: str, params: Float64s) -> Preconditioner:
         self._made[kind] += 1
         return Preconditioner(self._objective, params, kind)
@@ -109,15 +129,22 @@ class Choice:
 
 
 def _solve(
-    objective: Curved, start: Float64s, tol: float, max_iter: int, choice: Choice, on_iteration: OnIteration
+    objective: Curved,
+    start: Float64s,
+    tol: float,
+    max_iter: int,
+    choice: Choice,
+    on_iteration: OnIteration,
+    memory: Memory,
 ) -> Solution:
-    params = start.copy()
-    if objective.l2 > 0:  # the minimum is there, and every direction below stays there
+    state = memory.state
+    params = state.get("params", start).copy()
+    if objective.l2 > 0 and not state:  # the minimum is there, and every direction below stays there
         params[:, :-1] -= params[:, :-1].mean(axis=0)
     value, grad = objective.value_and_grad(params)
-    precondition = choice.first(params)
-    first = _square(objective, grad, precondition)
-    n_iter, reason = 0, ""
+    precondition = choice.restored(state) if state else choice.first(params)
+    first = float(state["first"]) if state else _square(objective, grad, precondition)
+    n_iter, reason = int(state.get("n_iter", 0)), ""
     while True:
         allowed = tol * max(abs(value), LEAST_OBJECTIVE)
         progress = _square(objective, grad, precondition) / first if first > 0 else 0.0
@@ -139,6 +166,7 @@ def _solve(
         params, value, grad = found
         precondition = choice.next(precondition, params, n_products)
         n_iter += 1
+        memory.snapshot = partial(dict, params=params, first=first, n_iter=n_iter, **choice.state(precondition))
         reason = on_iteration(n_iter, params, value, float(np.linalg.norm(grad))) or ""
     norm = float(np.linalg.norm(grad))
     return Solution(

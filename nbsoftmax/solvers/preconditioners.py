@@ -71,10 +71,10 @@ def costs(objective: Curved) -> dict[str, float]:
 
 
 class Preconditioner:
-    """M^-1 at some parameters; `products` counts the uses since it was made."""
+    """M^-1 made at some parameters; `products` counts the uses since then."""
 
     def __init__(self, objective: Curved, params: Float64s, kind: str) -> None:
-        self.kind, self.products = kind, 0
+        self.kind, self.made_at, self.products = kind, params, 0
         self._shape = k, d = objective.shape
         penalty = np.full(d, objective.l2)
         penalty[-1] = 0.0

@@ -1,0 +1,103 @@
+"""Checkpoints: what a fit needs to go on where it was, in one file.
+
+A solver is a deterministic function of its objective and its state, and every sum over rows has the same bits for every
+number of threads; so a fit that was killed and resumed ends with the bits of one that was not. The file also holds a
+fingerprint of data and options, so that it is not taken up for another problem.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import time
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nbsoftmax.check import InputValueError
+from nbsoftmax.files import write_npz
+
+FORMAT = "nbsoftmax checkpoint 1"
+SECONDS = 5.0  # between two checkpoints: what a kill may cost
+BLOCK = 1 << 22  # elements hashed at a time
+
+
+class Checkpoint:
+    """One file, and when it was last written.
+
+    Parameters
+    ----------
+    path : str or path
+    fingerprint : str
+        Of the problem, by `fingerprint`.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], fingerprint: str) -> None:
+        self.path, self.fingerprint = path, fingerprint
+        self._written = time.perf_counter()
+        self._failed = False
+
+    def load(self) -> dict[str, Any] | None:
+        """The arrays of the last `save`; None if there is no file.
+
+        Raises
+        ------
+        InputValueError
+            If the file is damaged, no checkpoint, or of another problem.
+        """
+        if not os.path.exists(self.path):
+            return None
+        try:
+            with open(self.path, "rb") as opened, np.load(opened, allow_pickle=False) as file:
+                arrays = {name: file[name] for name in file.files}
+        except Exception as error:  # a flipped bit makes zipfile and NumPy raise almost anything
+            raise InputValueError(
+                f"{self.path} is no checkpoint, or a damaged one ({error}); remove it to start anew."
+            ) from None
+        if str(arrays.pop("format", "")) != FORMAT:
+            raise InputValueError(f"{self.path} is no checkpoint of this version ({FORMAT!r}); give another file.")
+        if str(arrays.pop("fingerprint")) != self.fingerprint:
+            raise InputValueError(
+                f"{self.path} is the checkpoint of other data, weights, penalties or solver; give the same ones, or "
+                "another file."
+            )
+        return arrays
+
+    def save(self, state: Callable[[], dict[str, Any]], *, now: bool) -> None:
+        """Write the state if it is time, or `now`. Where that fails there is one warning, and the fit goes on."""
+        if not now and time.perf_counter() - self._written < SECONDS:
+            return
+        try:
+            write_npz(self.path, state() | {"format": np.str_(FORMAT), "fingerprint": np.str_(self.fingerprint)})
+        except OSError as error:
+            if not self._failed:
+                warnings.warn(
+                    f"the checkpoint {self.path} could not be written ({error}); the fit goes on without.",
+                    RuntimeWarning,
+                    stacklevel=2,
+                )
+            self._failed = True
+        self._written = time.perf_counter()
+
+
+def fingerprint(*parts: Any) -> str:
+    """A digest of arrays (values, dtype, shape; not their layout) and of what else prints as itself."""
+    digest = hashlib.sha256()
+    for part in parts:
+        if isinstance(part, np.ndarray):
+            digest.update(f"{part.dtype.str}{part.shape}".encode())
+            for rows in _blocks(part):
+                digest.update(
+                    np.ascontiguousarray(rows).data if rows.dtype.kind in "biuf" else repr(rows.tolist()).encode()
+                )
+        else:
+            digest.update(repr(part).encode())
+    return digest.hexdigest()
+
+
+def _blocks(array: NDArray[Any]) -> list[NDArray[Any]]:
+    rows = max(1, BLOCK // max(1, array[:1].size))
+    return [array[start : start + rows] for start in range(0, len(array), rows)]

@@ -1,0 +1,208 @@
+"""A fit that was killed and resumed ends with the bits of one that was not; a file that is not right is refused."""
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+
+import numpy as np
+import pytest
+
+import nbsoftmax as nbs
+from nbsoftmax import checkpoint as checkpoints
+
+OPTIONS = {
+    "newton-cg": {"solver": "newton-cg", "l2": 1e-7, "tol": 1e-12},
+    "newton": {"solver": "newton", "l2": 1e-7, "tol": 1e-12},
+    "lbfgs": {"solver": "lbfgs", "l2": 1e-4, "tol": 1e-9},
+    "gd": {"solver": "gd", "l2": 0.5, "tol": 1e-4},
+}
+
+
+def problem(dtype=np.float64, m=600):
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(m, 12)) * 2.0 ** np.arange(-3, 3, 0.5)
+    y = (X[:, :4] + 0.5 * rng.normal(size=(m, 4))).argmax(axis=1)
+    return X.astype(dtype), y
+
+
+@pytest.fixture(autouse=True)
+def at_every_iteration(monkeypatch):
+    monkeypatch.setattr(checkpoints, "SECONDS", 0.0)
+
+
+class Killed(BaseException):
+    """As sudden as a kill can be within one process."""
+
+
+def kill_after(n):
+    def callback(now):
+        if now.iteration == n:
+            raise Killed
+
+    return callback
+
+
+def same(one, other):
+    assert one.model.coef.tobytes() == other.model.coef.tobytes()
+    assert one.model.intercept.tobytes() == other.model.intercept.tobytes()
+    assert (one.objective, one.gap, one.n_iter, one.reason) == (other.objective, other.gap, other.n_iter, other.reason)
+    for name in ("objective", "grad_norm", "validation_loss"):
+        if name in one.history:
+            assert one.history[name].tobytes() == other.history[name].tobytes()
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("solver", OPTIONS)
+def test_a_resumed_fit_gives_the_same_bits(solver, dtype, tmp_path):
+    X, y = problem(dtype)
+    options = OPTIONS[solver] | ({"tol": 1e-6} if dtype == np.float32 else {})
+    data = {"validation_data": (X[:100], y[:100])}
+    whole = nbs.Trainer(**options).fit(X, y, **data)
+    assert whole.converged
+    assert whole.n_iter > 2
+    for n in sorted({1, 2, whole.n_iter // 2 + 1, whole.n_iter}):
+        file = tmp_path / f"{n}.npz"
+        with pytest.raises(Killed):
+            nbs.Trainer(**options, callbacks=[kill_after(n)], n_threads=1).fit(X, y, checkpoint=file, **data)
+        same(whole, nbs.Trainer(**options, n_threads=2).fit(X, y, checkpoint=file, resume=True, **data))
+
+
+def test_a_fit_that_changes_its_preconditioner_resumes_to_the_same_bits(tmp_path):
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(250, 60)) @ rng.normal(size=(60, 60))
+    y = (X[:, :5] + rng.normal(size=(250, 5))).argmax(axis=1)
+    whole = nbs.Trainer(l2=1e-8, tol=1e-9).fit(X, y)
+    assert whole.account.count("worth") > 1  # more than one kind was made
+    for n in range(1, whole.n_iter, 3):
+        with pytest.raises(Killed):
+            nbs.Trainer(l2=1e-8, tol=1e-9, callbacks=[kill_after(n)]).fit(X, y, checkpoint=tmp_path / str(n))
+        resumed = nbs.Trainer(l2=1e-8, tol=1e-9).fit(X, y, checkpoint=tmp_path / str(n), resume=True)
+        same(whole, resumed)
+        assert resumed.account == whole.account
+
+
+def test_a_fit_killed_again_and_again_arrives(tmp_path):
+    X, y = problem()
+    whole = nbs.Trainer(**OPTIONS["lbfgs"]).fit(X, y)
+    for n in range(5, whole.n_iter, 7):
+        with pytest.raises(Killed):
+            nbs.Trainer(**OPTIONS["lbfgs"], callbacks=[kill_after(n)]).fit(X, y, checkpoint=tmp_path / "c", resume=True)
+    same(whole, nbs.Trainer(**OPTIONS["lbfgs"]).fit(X, y, checkpoint=tmp_path / "c", resume=True))
+
+
+def test_a_process_killed_at_any_moment_resumes_to_the_same_bits(tmp_path):
+    script = """
+        import sys, numpy as np, nbsoftmax as nbs
+        from nbsoftmax import checkpoint
+        checkpoint.SECONDS = 0.0
+        rng = np.random.default_rng(0)
+        X, y = rng.normal(size=(3000, 20)) * 2.0 ** np.arange(-5, 5, 0.5), rng.integers(0, 3, 3000)
+        say = lambda now: print(now.iteration, flush=True)
+        trainer = nbs.Trainer(solver="gd", tol=1e-9, max_iter=400, callbacks=[say])
+        import warnings
+        warnings.simplefilter("ignore")
+        result = trainer.fit(X, y, checkpoint=sys.argv[1], resume=True)
+        print(result.model.coef.tobytes().hex())
+    """
+
+    def start(file):
+        command = [sys.executable, "-c", textwrap.dedent(script), str(file)]
+        return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+
+    whole = start(tmp_path / "whole").communicate(timeout=300)[0].split()[-1]
+    file, delays = tmp_path / "killed", np.random.default_rng(1).uniform(0.0, 0.05, 4)
+    for delay in delays:
+        process = start(file)
+        process.stdout.readline()  # it is on its way
+        time.sleep(delay)
+        process.send_signal(signal.SIGKILL)
+        process.communicate(timeout=60)
+        assert process.returncode != 0
+    output = start(file).communicate(timeout=300)[0].split()
+    assert int(output[0]) > len(delays)  # it did go on from where the others were
+    assert output[-1] == whole
+
+
+def test_without_a_file_resume_begins_anew(tmp_path):
+    X, y = problem()
+    same(nbs.Trainer(l2=0.1).fit(X, y), nbs.Trainer(l2=0.1).fit(X, y, checkpoint=tmp_path / "none", resume=True))
+
+
+def test_a_fit_that_met_its_limit_goes_on_with_a_larger_one(tmp_path):
+    X, y = problem()
+    whole = nbs.Trainer(**OPTIONS["lbfgs"]).fit(X, y)
+    with pytest.warns(nbs.ConvergenceWarning, match="max_iter"):
+        nbs.Trainer(**OPTIONS["lbfgs"], max_iter=7).fit(X, y, checkpoint=tmp_path / "c")
+    more = nbs.Trainer(**OPTIONS["lbfgs"]).fit(X, y, checkpoint=tmp_path / "c", resume=True)
+    same(whole, more)
+    assert (np.diff(more.history["seconds"]) >= 0).all()
+
+
+@pytest.mark.parametrize("damage", ["truncated", "a flipped byte", "empty", "another file"])
+def test_a_damaged_checkpoint_is_refused_and_left(damage, tmp_path):
+    X, y = problem()
+    file = tmp_path / "c.npz"
+    nbs.Trainer(l2=0.1).fit(X, y, checkpoint=file)
+    content = bytearray(file.read_bytes())
+    if damage == "a flipped byte":
+        content[content.index(b"params.npy") + 400] ^= 16
+    changed = {"truncated": bytes(content[: len(content) // 2]), "empty": b"", "another file": b"a,b\n1,2\n"}
+    file.write_bytes(changed.get(damage, bytes(content)))
+    before = file.read_bytes()
+    with pytest.raises(nbs.InputValueError, match="checkpoint"):
+        nbs.Trainer(l2=0.1).fit(X, y, checkpoint=file, resume=True)
+    assert file.read_bytes() == before
+
+
+def test_a_model_is_no_checkpoint(tmp_path):
+    X, y = problem()
+    nbs.Trainer(l2=0.1).fit(X, y).model.save(tmp_path / "m.npz")
+    with pytest.raises(nbs.InputValueError, match="no checkpoint"):
+        nbs.Trainer(l2=0.1).fit(X, y, checkpoint=tmp_path / "m.npz", resume=True)
+
+
+@pytest.mark.parametrize("other", ["data", "labels", "weights", "penalty", "solver", "start"])
+def test_the_checkpoint_of_another_problem_is_refused(other, tmp_path):
+    X, y = problem()
+    options, given = {"l2": 0.1, "solver": "lbfgs"}, {}
+    nbs.Trainer(**options).fit(X, y, checkpoint=tmp_path / "c")
+    if other == "data":
+        X = X.copy()
+        X[-1, -1] += 1e-9
+    elif other == "labels":
+        y = np.where(np.arange(y.size) == 5, (y + 1) % 4, y)
+    elif other == "weights":
+        given["sample_weight"] = np.linspace(1, 2, y.size)
+    elif other == "start":
+        given["init"] = np.ones((4, 13))
+    options |= {"penalty": {"l2": 0.2}, "solver": {"solver": "gd"}}.get(other, {})
+    with pytest.raises(nbs.InputValueError, match="other data"):
+        nbs.Trainer(**options).fit(X, y, checkpoint=tmp_path / "c", resume=True, **given)
+
+
+def test_a_checkpoint_that_cannot_be_written_is_one_warning_and_the_fit_goes_on(tmp_path, monkeypatch):
+    X, y = problem()
+    expected = nbs.Trainer(l2=0.1).fit(X, y, checkpoint=tmp_path / "c")
+    before = (tmp_path / "c").read_bytes()
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.warns(RuntimeWarning, match="No space left") as seen:
+        result = nbs.Trainer(l2=0.1).fit(X, y, checkpoint=tmp_path / "c")
+    assert len(seen) == 1
+    same(expected, result)
+    assert (tmp_path / "c").read_bytes() == before
+    assert [path.name for path in tmp_path.iterdir()] == ["c"]  # nothing half-written is left
+
+
+def test_what_cannot_be_resumed_says_so(tmp_path):
+    X, y = problem()
+    with pytest.raises(nbs.InputValueError, match="prox-newton"):
+        nbs.Trainer(l1=0.1).fit(X, y, checkpoint=tmp_path / "c")
+    with pytest.raises(nbs.InputValueError, match="which file"):
+        nbs.Trainer().fit(X, y, resume=True)
