@@ -196,12 +196,17 @@ class Objective:
         """The Hessian of J, without its penalty: (n_classes, n_features + 1, n_classes, n_features + 1)."""
         return self.backend.hessian(check.params(params, self.shape)) / self.weight_sum
 
-    def margins(self, params: ArrayLike) -> Float64s:
-        """The least and the greatest z_y - max_{k != y} z_k of each class's samples, without offset: (2, n_classes).
+    def margins(self, params: ArrayLike, part: slice) -> tuple[NDArray[Any], Float64s]:
+        """By how much the logits of their own class are above the others, z_y - z_k, for some rows of X.
 
-        Over samples of positive weight; inf and -inf for classes without any, NaN where targets are probabilities.
+        Only for class indices as targets. Samples without weight are left out.
+
+        Returns
+        -------
+        labels : ndarray (n,)
+        margins : ndarray (n, n_classes)
         """
-        return self.backend.margins(check.params(params, self.shape))
+        return self.backend.margins(check.params(params, self.shape), part)
 
     def _penalty(self, w: Float64s) -> float:
         coef = w[:, :-1]

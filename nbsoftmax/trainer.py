@@ -12,17 +12,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from nbsoftmax import check
+from nbsoftmax import check, separation
 from nbsoftmax.check import Float64s
 from nbsoftmax.checkpoint import Checkpoint, fingerprint
 from nbsoftmax.model import SoftmaxModel
 from nbsoftmax.objective import Objective
 from nbsoftmax.solvers import Solution, gd, lbfgs, newton_cg, preconditioners, prox_newton
-from nbsoftmax.watch import SEPARABLE, Callback, Watch
+from nbsoftmax.watch import Callback, Watch
 
 SOLVERS = ("auto", "newton-cg", "newton", "lbfgs", "gd", "prox-newton")
 RESUMABLE = ("newton-cg", "newton", "lbfgs", "gd")
-LEAST_GAIN, MOST_LOSS = 0.5, 0.05  # in logits, of a Newton step towards a minimum at infinity
 
 
 class ConvergenceWarning(UserWarning):
@@ -398,23 +397,18 @@ def _validation_targets(y: Any, n_samples: int, classes: NDArray[Any]) -> tuple[
 
 
 def _without_separation(objective: Objective, solution: Solution, classes: NDArray[Any]) -> Solution:
-    """A solution at the minimum stays; one that runs after a minimum at infinity is named as such.
-
-    At a minimum Newton's step has shrunk to nothing. Where samples can be told from other classes it never does: each
-    step adds about 1 to their logits, and takes from nobody's.
-    """
-    if not solution.converged or solution.step is None or objective.l1 > 0 or objective.l2 > 0:
+    """The solution; where it only looks like a minimum, with that as its reason."""
+    if not solution.converged or solution.step is None or objective.separable_below == 0:
         return solution
-    least, most = objective.margins(solution.step)
-    apart = classes[most > LEAST_GAIN].tolist()
-    if not apart or least.min() < -MOST_LOSS:
+    found = classes[separation.separated(objective, solution.params, solution.step)].tolist()
+    if not found:
         return solution
-    reason = f"{SEPARABLE}; concerned: {', '.join(map(repr, apart[:10]))}"
+    reason = f"{separation.REASON}; concerned: {', '.join(map(repr, found[:10]))}"
     return replace(solution, converged=False, reason=reason)
 
 
 def _advice(solution: Solution, tol: float) -> str:
-    if solution.reason.startswith(SEPARABLE):
+    if solution.reason.startswith(separation.REASON):
         todo = "add l2 (1e-4, say), which makes the minimum finite and unique"
     elif "max_seconds" in solution.reason:
         todo = "raise max_seconds, or go on from a checkpoint with resume=True"

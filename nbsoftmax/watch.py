@@ -9,13 +9,12 @@ from typing import Any
 
 import numpy as np
 
+from nbsoftmax import separation
 from nbsoftmax.check import Float64s
 from nbsoftmax.checkpoint import Checkpoint
 from nbsoftmax.objective import Objective
 from nbsoftmax.solvers import Memory, Solution
 from nbsoftmax.solvers.gap import Judge
-
-SEPARABLE = "samples can be told from other classes without any doubt, so without a penalty there is no minimum"
 
 
 @dataclass(frozen=True)
@@ -95,7 +94,7 @@ class Watch:
             self.stopped = True
             return "stopped by a callback"
         if now.objective < self.objective.separable_below:
-            return f"{SEPARABLE}; concerned: all"
+            return f"{separation.REASON}; concerned: all"
         if self.patience is not None and self.fittest is not None:
             since = now.iteration - self.fittest.iteration
             if since >= self.patience:

@@ -247,7 +247,8 @@ def test_a_preconditioner_is_the_inverse_of_its_part_of_the_hessian(kind, l2, fi
     expected = (np.linalg.pinv(part, rcond=1e-12) @ residual.ravel()).reshape(k, d)
     expected -= expected.mean(axis=0)
     found = Preconditioner(objective, params, kind)(residual)
-    assert np.abs(found - expected).max() <= 1e-10 * np.abs(expected).max()
+    # The diagonal is raised by a share of 1e-10, which the condition number of the rest, some tens, multiplies.
+    assert np.abs(found - expected).max() <= 1e-8 * np.abs(expected).max()
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -6,7 +6,7 @@ small float64 array on the host, so a solver runs unchanged over every backend.
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,8 +50,8 @@ class Backend(Protocol):
         """The diagonal blocks of the Hessian, (K, N + 1, N + 1)."""
         ...
 
-    def margins(self, params: Float64s) -> Float64s:
-        """The least and the greatest z_y - max_{k != y} z_k of each class's samples, (2, K); see `Objective`."""
+    def margins(self, params: Float64s, part: slice) -> tuple[NDArray[Any], Float64s]:
+        """Labels (n,), and margins z_y - z_k (n, K), of the samples of some rows that have weight."""
         ...
 
     def hessian(self, params: Float64s) -> Float64s:

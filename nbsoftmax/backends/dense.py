@@ -25,7 +25,6 @@ LOGITS_BYTES = 24 * 2**20
 # are as fast as NumPy's X.T @ X, or faster.)
 GRAM_SPLIT_BYTES = SPLIT_BYTES
 PACK_BYTES = 16 * 2**20  # samples that such a product packs at a time
-MARGIN_BYTES = 2**22  # logits at a time where margins are looked at
 # What chunks' sums and the probabilities kept for Hessian-vector products may take together.
 MEMORY_BYTES = 60 * 2**20
 
@@ -123,26 +122,18 @@ class DenseBackend:
             matrix[b, :, b] += block
         return matrix
 
-    def margins(self, params: Float64s) -> Float64s:
-        """The least and the greatest z_y - max_{k != y} z_k of each class's samples, (2, K); see `Objective`."""
-        target = self._target
-        if target.kind == PROBA:
-            return np.full((2, self.n_classes), np.nan)
-        least, most = np.full(self.n_classes, np.inf), np.full(self.n_classes, -np.inf)
-        size = max(16, MARGIN_BYTES // (8 * self.n_classes))
-        no_offset = np.empty((0, 0), self.dtype)
-        for start in range(0, self.n_samples, size):
-            part = slice(start, start + size)
-            labels = target.labels[part]
-            design = Design(self._source[0][part], self.n_classes, no_offset, self._design.n_threads)
-            logits = design.predict(params, LOGITS)[0]
-            own = np.take_along_axis(logits, labels[:, None], axis=1)[:, 0]
-            np.put_along_axis(logits, labels[:, None], -np.inf, axis=1)
-            counts = target.weight[part] > 0 if target.weight.size else slice(None)
-            margin = (own - logits.max(axis=1))[counts]
-            np.minimum.at(least, labels[counts], margin)
-            np.maximum.at(most, labels[counts], margin)
-        return np.stack([least, most])
+    def margins(self, params: Float64s, part: slice) -> tuple[NDArray[Any], Float64s]:
+        """Labels (n,), and margins z_y - z_k (n, K), of the samples of some rows that have weight."""
+        X, target, offset = self._source
+        counts = target.labels[part] >= 0
+        if target.weight.size:
+            counts &= target.weight[part] > 0
+        design = Design(X[part], self.n_classes, offset[:0], self._design.n_threads)
+        logits = design.predict(params, LOGITS)[0][counts].astype(np.float64)
+        if offset.size:
+            logits += offset[part][counts]
+        labels = target.labels[part][counts]
+        return labels, np.take_along_axis(logits, labels[:, None], axis=1) - logits
 
     def with_features(self, features: NDArray[np.int64]) -> DenseBackend:
         """The same sums over only these features, which are copied, and computed in float64 throughout."""

@@ -46,7 +46,11 @@ def newton_decrement(
     half of the products has added is added once more, for what is still to come.
     """
     total, rest = 0.0, 0.0
-    for n, at in enumerate(conjugate_gradients(objective, params, grad, lambda residual: residual), 1):
+
+    def free(v: Float64s) -> Float64s:
+        return without_shift(objective, v)
+
+    for n, at in enumerate(conjugate_gradients(objective, params, grad, lambda residual: residual, free), 1):
         total, rest = at.total, at.rest
         if not total <= enough or total == np.inf:
             return total, False
@@ -68,16 +72,23 @@ class Progress:
 
 
 def conjugate_gradients(
-    objective: Smooth, params: Float64s, grad: Float64s, precondition: Callable[[Float64s], Float64s]
+    objective: Smooth,
+    params: Float64s,
+    grad: Float64s,
+    precondition: Callable[[Float64s], Float64s],
+    project: Callable[[Float64s], Float64s],
 ) -> Iterator[Progress]:
-    """Solve H d = -grad at `params`, a Hessian-vector product for each value, until no residual is left."""
-    residual = without_shift(objective, grad)
+    """Solve H d = -grad at `params`, a Hessian-vector product for each value, until no residual is left.
+
+    `project` takes out of a gradient what is only rounding errors, along directions in which there is nothing to do.
+    """
+    residual = project(grad)
     direction = np.zeros_like(grad)
     search = precondition(residual)
     square = first = float(np.vdot(residual, search))
     gains: list[float] = []
     while square > NOTHING * first:
-        product = without_shift(objective, objective.hvp(params, search))
+        product = project(objective.hvp(params, search))
         curvature = float(np.vdot(search, product))
         if not 0 < curvature < np.inf:  # flat: nothing bounds the distance
             yield Progress(direction if gains else -search, np.inf, np.inf, np.inf)

@@ -27,9 +27,8 @@ from nbsoftmax.solvers.gap import (
     conjugate_gradients,
     small_enough,
     strong_convexity_bound,
-    without_shift,
 )
-from nbsoftmax.solvers.preconditioners import KINDS, MOST_BYTES, Curved, Preconditioner, costs
+from nbsoftmax.solvers.preconditioners import KINDS, MOST_BYTES, Curved, Preconditioner, centred, costs
 
 MAX_ITER = 500
 MOST_PRODUCTS = 2000  # for one direction
@@ -140,14 +139,14 @@ def _solve(
     state = memory.state
     params = state.get("params", start).copy()
     if objective.l2 > 0 and not state:  # the minimum is there, and every direction below stays there
-        params[:, :-1] -= params[:, :-1].mean(axis=0)
+        params[:, :-1] = centred(params[:, :-1])
     value, grad = objective.value_and_grad(params)
     precondition = choice.restored(state) if state else choice.first(params)
-    first = float(state["first"]) if state else _square(objective, grad, precondition)
+    first = float(state["first"]) if state else _square(grad, precondition)
     n_iter, reason = int(state.get("n_iter", 0)), ""
     while True:
         allowed = tol * max(abs(value), LEAST_OBJECTIVE)
-        progress = _square(objective, grad, precondition) / first if first > 0 else 0.0
+        progress = max(0.0, _square(grad, precondition) / first) if first > 0 else 0.0
         before = precondition.products
         step = _step(objective, params, grad, precondition, min(LOOSEST, progress**0.25), allowed)
         n_products = precondition.products - before
@@ -183,8 +182,8 @@ def _solve(
     )
 
 
-def _square(objective: Curved, grad: Float64s, precondition: Preconditioner) -> float:
-    free = without_shift(objective, grad)
+def _square(grad: Float64s, precondition: Preconditioner) -> float:
+    free = centred(grad)
     return float(np.vdot(free, precondition(free)))
 
 
@@ -209,7 +208,7 @@ def _step(
     Where the decrement is still within what is `allowed`, go on until it has settled: the fit may have converged.
     """
     n, best = 0, None
-    for n, best in enumerate(conjugate_gradients(objective, params, grad, precondition), 1):
+    for n, best in enumerate(conjugate_gradients(objective, params, grad, precondition, centred), 1):
         precondition.products += 1
         done = best.rest <= DONE
         settled = done or (n >= LEAST_PRODUCTS and best.tail <= SETTLED * best.total)

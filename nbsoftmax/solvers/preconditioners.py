@@ -22,6 +22,9 @@ from nbsoftmax.solvers import Smooth
 KINDS = ("diagonal", "gram", "blocks", "hessian")
 # The largest M; making it takes a few times as much.
 MOST_BYTES = 2**26
+# Added to a unit diagonal. Collinear columns leave a pivot of rounding errors, whose inverse would make of the rounding
+# errors of a residual steps of any length along a direction on which nothing depends.
+LEAST_REPAIR = 1e-10
 # What an exp and its surroundings take, in multiply-adds. (Measured: with it the costs below are right to a factor of 2
 # for 3 to 26 classes of 16 to 784 features.)
 EXP_WORK = 20
@@ -94,16 +97,19 @@ class Preconditioner:
         self._roots = np.stack([_inverse_root(*pair) for pair in zip(matrices, self._scale, strict=True)])
 
     def __call__(self, residual: Float64s) -> Float64s:
-        """M^-1 times an array of the shape of the parameters."""
+        """M^-1 times an array of the shape of the parameters, `centred`."""
         if self._roots is None:
-            solved = residual * self._scale**2
-            return np.asarray(solved - solved.mean(axis=0))
+            return centred(residual * self._scale**2)
         shared = self.kind == "gram"  # by all classes, each of which is a column
         right = residual.T[None] if shared else residual.reshape(len(self._roots), -1, 1)
         scale = self._scale[:, :, None]
         solved = self._roots.transpose(0, 2, 1) @ (self._roots @ (right * scale)) * scale
-        solved = solved[0].T if shared else solved.reshape(self._shape)
-        return np.asarray(solved - solved.mean(axis=0))
+        return centred(solved[0].T if shared else solved.reshape(self._shape))
+
+
+def centred(v: Float64s) -> Float64s:
+    """What is left without the mean over the classes, by which softmax does not change."""
+    return np.asarray(v - v.mean(axis=0))
 
 
 def _scale_of(diagonal: Float64s) -> Float64s:
@@ -116,10 +122,10 @@ def _inverse_root(matrix: Float64s, scale: Float64s) -> Float64s:
     scaled = matrix * scale * scale[:, None]
     if not np.isfinite(scaled).all():
         scaled = np.eye(len(matrix))
-    repair = 0.0
-    while True:  # collinear columns leave a pivot of rounding errors: more and more of the diagonal repairs it
+    repair = LEAST_REPAIR
+    while True:  # rounding errors may have made it indefinite: more and more of the diagonal repairs it
         np.fill_diagonal(scaled, 1.0 + repair)
         root, failed = lapack.dpotrf(scaled, lower=1, clean=1)
         if not failed:
             return np.asarray(lapack.dtrtri(root, lower=1)[0])
-        repair = max(1e-13, 100 * repair)
+        repair *= 100
