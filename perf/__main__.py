@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 HELD_BACK_BY = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")  # settings that keep BLAS, ours and the peers', from its best
-SUBJECTS = ("rows", "objective", "scaling", "coldstart", "profile", "all")
+SUBJECTS = ("rows", "objective", "scaling", "coldstart", "profile", "fit", "all")
 
 
 def options(arguments: list[str]) -> argparse.Namespace:
@@ -16,10 +16,12 @@ def options(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("subject", choices=SUBJECTS)
     parser.add_argument("shape", nargs="?", default="581000x54x7", help="of profile: rows x features x classes")
     parser.add_argument("--dtype", choices=("float64", "float32"), default="float64", help="of profile")
+    parser.add_argument("--problem", nargs="+", metavar="NAME", help="of fit: those whose names begin so")
+    parser.add_argument("--cap", type=float, metavar="S", help="of fit: seconds of a single fit (60; quick: 0.3)")
     parser.add_argument("--quick", action="store_true", help="a 20th of the rows, a third of the rounds: a rehearsal")
     parser.add_argument("--json", metavar="FILE", help="write all numbers")
     parser.add_argument("--markdown", metavar="FILE", help="write a page, such as perf/RESULTS.md")
-    parser.add_argument("--plot", metavar="FILE", help="draw the roofline")
+    parser.add_argument("--plot", metavar="FILE", help="draw the roofline; of fit, suboptimality over time")
     return parser.parse_args(arguments)
 
 
@@ -43,7 +45,7 @@ def main() -> None:
     chosen = options(sys.argv[1:])
     unhindered()
     fresh_cache()
-    from perf import coldstart, limits, objective, peers, profile, report, rows, scaling
+    from perf import coldstart, fit, limits, objective, peers, profile, report, rows, scaling
 
     rounds, scale = (3, 20) if chosen.quick else (9, 1)
     for name in peers.missing():
@@ -65,11 +67,15 @@ def main() -> None:
         coldstart.run(results, rounds)
     if everything or chosen.subject == "profile":
         profile.run(results, chosen.shape, chosen.dtype, rounds, scale)
+    if chosen.subject == "fit":
+        fit.run(results, rounds, scale, chosen.problem, chosen.cap or (0.3 if chosen.quick else 60.0))
     if chosen.json:
         results.write_json(chosen.json)
     if chosen.markdown:
         results.write_markdown(chosen.markdown, chosen.plot)
-    if chosen.plot:
+    if chosen.plot and chosen.subject == "fit":
+        fit.plot(results.fits, chosen.plot)
+    elif chosen.plot:
         results.plot(chosen.plot)
 
 

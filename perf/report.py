@@ -19,7 +19,12 @@ from perf.timing import Times, n_cores
 # "speed-up": the best peer's time, `out=` included, over ours. "against" is a limit of the
 # machine, or other work; "ratio": ours over it.
 COLUMNS = ["work", "dtype", peers.OURS, *peers.PEERS, "speed-up", "against", "ratio", "bar: reached"]
-
+ABOUT = (
+    "Made by `python -m perf`; do not edit. Times are medians in milliseconds, ± half of the range, of "
+    "contestants that took turns in one run. Speed-up: the time of the peers' fastest call over ours, which "
+    "writes to an array that is there already where a function has `out=`; calls of peers that do so too are "
+    "listed below a table, and count. A bar is a ratio to reach, followed by the ratio measured."
+)
 
 LOAD_BEFORE = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
 
@@ -169,12 +174,14 @@ def markdown_table(header: list[str], body: list[list[str]]) -> str:
 
 @dataclass
 class Results:
-    """All that one run found: groups of rows, and tables of text that are not contests."""
+    """All that one run found: groups of rows, tables of text that are not contests, numbers of whole fits."""
 
     limits: dict[str, float]
     quick: bool = False
+    about: str = ABOUT
     groups: dict[str, list[Row]] = field(default_factory=dict)
     tables: dict[str, tuple[list[str], list[list[str]]]] = field(default_factory=dict)
+    fits: list[dict[str, Any]] = field(default_factory=list)
 
     def add(self, title: str, rows: list[Row]) -> None:
         """Keep and print a group of rows."""
@@ -191,21 +198,19 @@ class Results:
         groups = {title: [asdict(row) for row in rows] for title, rows in self.groups.items()}
         tables = {t: [dict(zip(h, line, strict=True)) for line in body] for t, (h, body) in self.tables.items()}
         found: dict[str, Any] = {"machine": machine(), "quick": self.quick, "limits": self.limits}
-        Path(path).write_text(json.dumps(found | {"groups": groups, "tables": tables}, indent=1) + "\n")
+        Path(path).write_text(
+            json.dumps(found | {"groups": groups, "tables": tables, "fits": self.fits}, indent=1) + "\n"
+        )
 
     def write_markdown(self, path: str, picture: str | None) -> None:
         """The page of results, which shows the picture if there is one."""
-        about = machine()
         lines = [
             "# Results",
             "",
-            "Made by `python -m perf`; do not edit. Times are medians in milliseconds, ± half of the range, of "
-            "contestants that took turns in one run. Speed-up: the time of the peers' fastest call over ours, which "
-            "writes to an array that is there already where a function has `out=`; calls of peers that do so too are "
-            "listed below a table, and count. A bar is a ratio to reach, followed by the ratio measured.",
+            self.about,
             "",
             *(["**A quick run on small data: the numbers mean nothing.**", ""] if self.quick else []),
-            *(f"- {name}: {value}" for name, value in about.items()),
+            *(f"- {name}: {value}" for name, value in machine().items()),
             f"- limits: {limits_line(self.limits)}",
             *(f"- {name} was not installed." for name in peers.missing()),
         ]
@@ -216,7 +221,7 @@ class Results:
         for title, (header, body) in self.tables.items():
             lines += ["", f"## {title}", "", markdown_table(header, body)]
         if picture:
-            lines += ["", f"![Roofline]({os.path.relpath(picture, Path(path).parent)})"]
+            lines += ["", f"![The results as a picture]({os.path.relpath(picture, Path(path).parent)})"]
         Path(path).write_text("\n".join(lines) + "\n")
 
     def plot(self, path: str) -> None:

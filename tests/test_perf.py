@@ -55,6 +55,95 @@ def test_a_peer_that_is_not_installed_is_named_and_skipped(peers, monkeypatch):
     assert "PyTorch" not in peers.softmax(np.ones((4, 3)))
 
 
+@pytest.fixture
+def fit(monkeypatch):
+    monkeypatch.syspath_prepend(str(REPOSITORY))
+    from perf import fit
+
+    return fit
+
+
+def test_a_quick_run_of_whole_fits_has_a_line_for_every_solver(tmp_path):
+    page = tmp_path / "page.md"
+    printed = run(
+        *("fit", "--quick", "--problem", "200000x54", "--cap", "0.05"),
+        *("--json", str(tmp_path / "f"), "--markdown", str(page), "--plot", str(tmp_path / "p.png")),
+    )
+    (found,) = json.loads((tmp_path / "f").read_text())["fits"]
+    assert found["shape"] == [10_000, 54, 7]
+    assert found["optimum_known_to"] < 1e-12
+    solvers = {s["solver"]: s for s in found["solvers"]}
+    names = ["nbsoftmax", "nbsoftmax newton-cg", "nbsoftmax lbfgs"]
+    if find_spec("sklearn"):
+        names += [f"scikit-learn {name}" for name in ("lbfgs", "newton-cg", "sag", "saga")]
+        assert "scikit-learn newton-cholesky" in solvers or "an iteration of newton-cholesky takes" in printed
+    for name in names:
+        assert f"\n{name} " in printed
+        assert f"| {name} |" in page.read_text()
+        # A time stands only where a fit has reached the target.
+        for target, seconds in solvers[name]["seconds"].items():
+            reached = [a for a in solvers[name]["attempts"] if a["suboptimality"] <= float(target)]
+            assert (seconds is None) == (not reached)
+    assert (tmp_path / "p.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_an_unknown_problem_is_refused_by_name(fit):
+    with pytest.raises(SystemExit, match="no problem begins with 'iris'; there are letterrecognition-raw-C1"):
+        fit.chosen_tasks(["iris"])
+
+
+@pytest.mark.parametrize("condition", [1.0, 1e4])
+def test_the_covariance_has_the_condition_number_that_was_asked_for(fit, condition):
+    X, y = fit.correlated(100_000, 6, 3, condition=condition)
+    values = np.linalg.eigvalsh(np.cov(X.T))
+    # An eigenvalue of a sample covariance strays by sqrt(2 / m) = 0.5 %, the extreme ones together by a few of these.
+    np.testing.assert_allclose(values[-1] / values[0], condition, rtol=0.04)
+    np.testing.assert_allclose(values.mean(), 1.0, rtol=0.02)
+    off_diagonal = np.corrcoef(X.T)[np.triu_indices(6, 1)]
+    assert (np.max(np.abs(off_diagonal)) > 0.3) == (condition > 1)
+    assert set(y) == {0, 1, 2}
+
+
+@pytest.mark.parametrize("max_iter", [1, 2, 3])
+def test_the_bound_on_the_optimum_holds_also_where_the_fit_was_stopped_early(fit, monkeypatch, max_iter):
+    X, y = fit.correlated(500, 5, 3, condition=100.0)
+    best, known_to = fit.optimum(X, y, 1e-3)
+    assert known_to < 1e-15
+    stopped = fit.nbs.Trainer(l2=1e-3, tol=1e-20, max_iter=max_iter)
+    monkeypatch.setattr(fit.nbs, "Trainer", lambda **options: stopped)
+    value, share = fit.optimum(X, y, 1e-3)
+    assert value > best
+    assert value - share * value <= best
+
+
+def test_the_cost_is_the_trainers_objective(fit):
+    X, y = fit.correlated(200, 4, 3, condition=10.0)
+    params = np.random.default_rng(0).normal(size=(3, 5))
+    value, proba = fit.cost(X, y, params[:, :-1], params[:, -1], 0.1)
+    # Sums of 200 losses of order 1.
+    np.testing.assert_allclose(value, fit.nbs.Objective(X, y, l2=0.1).value(params), rtol=1e-14)
+    np.testing.assert_allclose(proba.sum(axis=1), 1.0, rtol=1e-15)
+
+
+def test_the_next_max_iter_lies_strictly_between_one_that_falls_short_and_one_that_reaches(fit):
+    def attempt(n, suboptimality):
+        return fit.Attempt(n, suboptimality, False, [], [1.0])
+
+    assert fit.between(attempt(100, 1e-2), attempt(200, 1e-6), 1e-4) == 150
+    for target in (1e-2, 1e-3, 1e-6):
+        for reached in (0.0, 1e-6):
+            assert fit.between(attempt(1, 0.5), attempt(3, reached), target) == 2
+
+
+def test_a_solver_that_gave_up_is_told_from_one_that_was_capped(fit):
+    slow, done = fit.Contestant("slow", None), fit.Contestant("done", None)
+    slow.attempts[8] = fit.Attempt(8, 1e-4, False, [], [2.0])
+    done.attempts[8] = fit.Attempt(8, 1e-4, True, [], [2.0])
+    assert (slow.cell(1e-6), done.cell(1e-6)) == ("> 2 s: 1e-04", "ends at 1e-04")
+    assert (slow.least_seconds(1e-6), done.least_seconds(1e-6)) == (2.0, np.inf)
+    assert slow.cell(1e-3) == done.cell(1e-3) == "2 s"
+
+
 def contestants_of(peers, task):
     rng = np.random.default_rng(0)
     y = rng.integers(0, 3, 40)
