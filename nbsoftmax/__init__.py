@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from nbsoftmax.check import InputError, InputTypeError, InputValueError
+    from nbsoftmax.cross_validation import CVResult, cross_validate
     from nbsoftmax.estimator import SoftmaxRegression
     from nbsoftmax.functional import (
         binary_cross_entropy,
@@ -26,12 +27,15 @@ if TYPE_CHECKING:
     from nbsoftmax.gradients import linear_gradient, logistic_gradient, softmax_gradient
     from nbsoftmax.model import SoftmaxModel
     from nbsoftmax.objective import Objective
+    from nbsoftmax.path import PathResult, fit_path
     from nbsoftmax.trainer import ConvergenceWarning, FitResult, Trainer
     from nbsoftmax.watch import Iteration
 
 __version__ = "0.1.0"
 
 _HOME = {
+    "cross_validation": ("CVResult", "cross_validate"),
+    "path": ("PathResult", "fit_path"),
     "check": ("InputError", "InputTypeError", "InputValueError"),
     "estimator": ("SoftmaxRegression",),
     "functional": (
@@ -55,6 +59,7 @@ _HOME = {
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
 
 __all__ = [
+    "CVResult",
     "ConvergenceWarning",
     "FitResult",
     "InputError",
@@ -62,6 +67,7 @@ __all__ = [
     "InputValueError",
     "Iteration",
     "Objective",
+    "PathResult",
     "SoftmaxModel",
     "SoftmaxRegression",
     "Trainer",
@@ -69,6 +75,8 @@ __all__ = [
     "binary_cross_entropy_and_grad",
     "cross_entropy",
     "cross_entropy_and_grad",
+    "cross_validate",
+    "fit_path",
     "linear_gradient",
     "log_sigmoid",
     "log_softmax",

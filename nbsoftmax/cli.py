@@ -88,6 +88,19 @@ def _parser() -> argparse.ArgumentParser:
     fit.add_argument("--quiet", action="store_true", help="no progress")
     fit.set_defaults(run=_fit)
 
+    cv = commands.add_parser("cv", help="choose the strength of the penalty by cross-validation")
+    cv.add_argument("data", type=Path, help="as for fit")
+    cv.add_argument("--target", metavar="NAME", help="as for fit")
+    cv.add_argument("--labels", type=Path, metavar="FILE", help=".npy of labels, for .npy data")
+    cv.add_argument("--Cs", type=float, nargs="+", metavar="C", help="(default: 10 from 1e-4 to 1e4)")
+    cv.add_argument("--folds", type=int, default=5, help="stratified (default: 5)")
+    cv.add_argument("--l1-ratio", type=float, default=0.0)
+    cv.add_argument("--class-weight", choices=["balanced"])
+    cv.add_argument("--one-standard-error", action="store_true", help="save the smallest C that is as good as the best")
+    cv.add_argument("--seed", type=int, default=0)
+    cv.add_argument("--out", type=Path, metavar="MODEL", help="where to save the model fitted to all samples (.npz)")
+    cv.set_defaults(run=_cv)
+
     predict = commands.add_parser("predict", help="write labels or probabilities as CSV")
     predict.add_argument("model", type=Path)
     predict.add_argument("data", type=Path, help="CSV with the model's columns, .npy, or .npz with an array X")
@@ -186,6 +199,43 @@ def _fit(arguments: argparse.Namespace) -> int:
     _report(result)
     print(f"model: {arguments.out}")
     return _exit_code(result)
+
+
+def _cv(arguments: argparse.Namespace) -> int:
+    import warnings
+
+    import numpy as np
+
+    from nbsoftmax.cross_validation import cross_validate, summary
+    from nbsoftmax.trainer import ConvergenceWarning
+
+    X, y, names = _read(arguments, labels=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # `_report` says it of the fit that counts
+        found = cross_validate(
+            X,
+            y,
+            Cs=10 if arguments.Cs is None else arguments.Cs,
+            l1_ratio=arguments.l1_ratio,
+            folds=arguments.folds,
+            refit="one-standard-error" if arguments.one_standard_error else "best",
+            random_state=arguments.seed,
+            class_weight=arguments.class_weight,
+        )
+    mean, error = summary(found.log_loss)
+    print(f"{'C':>10}   log-loss  std. error   accuracy")
+    marked = {found.best: ["best"]}
+    marked.setdefault(found.one_standard_error, []).append("one standard error")
+    for i in np.argsort(found.Cs, kind="stable").tolist():
+        numbers = f"{mean[i]:10.4f} {error[i]:11.4f} {found.accuracy[i].mean():10.4f}"
+        line = f"{'(not fitted: hopeless)':>33}" if np.isnan(mean[i]) else numbers
+        print(f"{found.Cs[i]:10.4g} {line}  {', '.join(marked.get(i, []))}".rstrip())
+    _report(found.result)
+    if arguments.out is not None:
+        model = found.result.model
+        type(model)(model.coef, model.intercept, model.classes, names).save(arguments.out)
+        print(f"model: {arguments.out}")
+    return 0
 
 
 def _exit_code(result: FitResult) -> int:

@@ -233,7 +233,7 @@ class Trainer:
         started = time.perf_counter()
         array, names = check.frame(X)
         X = check.design(array, dtype=self.dtype)
-        y, classes = _targets(y, X.shape[0])
+        y, classes = targets(y, X.shape[0])
         by_class = _class_weight(self.class_weight, y, classes, sample_weight)
         objective = Objective(
             X,
@@ -321,7 +321,7 @@ class Trainer:
         return newton_cg.solve(objective, start, kinds=kinds, **options)
 
 
-def _targets(y: Any, n_samples: int) -> tuple[NDArray[Any], NDArray[Any]]:
+def targets(y: Any, n_samples: int) -> tuple[NDArray[Any], NDArray[Any]]:
     """Class indices and the labels they stand for; rows of probabilities stay, with classes 0, 1, ..."""
     array = np.asarray(y.to_numpy() if hasattr(y, "to_numpy") else y)
     if array.ndim == 2 and array.shape[1] > 1:
@@ -333,6 +333,22 @@ def _targets(y: Any, n_samples: int) -> tuple[NDArray[Any], NDArray[Any]]:
             f"y contains {seen}, expected at least two classes; there is nothing to tell apart."
         )
     return codes, classes
+
+
+def weight_sum(y: Any, sample_weight: ArrayLike | None, class_weight: Any) -> float:
+    """S, the sum of sample weights times class weights, by which scikit-learn's C differs from 1 / l2."""
+    codes, classes = targets(y, np.shape(y)[0])
+    by_class = _class_weight(class_weight, codes, classes, sample_weight)
+    return check.weighted_targets(
+        codes,
+        codes.shape[0],
+        classes.size,
+        np.float64,
+        sample_weight=sample_weight,
+        class_weight=by_class,
+        label_smoothing=0.0,
+        n_of="y",
+    ).total
 
 
 def _class_weight(

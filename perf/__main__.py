@@ -17,6 +17,9 @@ def options(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("shape", nargs="?", default="581000x54x7", help="of profile: rows x features x classes")
     parser.add_argument("--dtype", choices=("float64", "float32"), default="float64", help="of profile")
     parser.add_argument("--problem", nargs="+", metavar="NAME", help="of fit: those whose names begin so")
+    parser.add_argument(
+        "--solver", nargs="+", metavar="NAME", help="of fit: these, ours and scikit-learn's; all by default"
+    )
     parser.add_argument("--cap", type=float, metavar="S", help="of fit: seconds of a single fit (60; quick: 0.3)")
     parser.add_argument("--quick", action="store_true", help="a 20th of the rows, a third of the rounds: a rehearsal")
     parser.add_argument("--json", metavar="FILE", help="write all numbers")
@@ -68,7 +71,8 @@ def main() -> None:
     if everything or chosen.subject == "profile":
         profile.run(results, chosen.shape, chosen.dtype, rounds, scale)
     if chosen.subject == "fit":
-        fit.run(results, rounds, scale, chosen.problem, chosen.cap or (0.3 if chosen.quick else 60.0))
+        cap = chosen.cap or (0.3 if chosen.quick else 60.0)
+        fit.run(results, rounds, scale, chosen.problem, chosen.solver, cap)
     if chosen.json:
         results.write_json(chosen.json)
     if chosen.markdown:

@@ -364,8 +364,13 @@ def newton_cholesky_seconds(X: Any, n_classes: int, rate: float) -> float:
     return float(n_classes * (n_classes + 1) * m * n**2 + size**3 / 3) / rate
 
 
-def run(results: Results, rounds: int, scale: int, names: list[str] | None, cap: float) -> None:
-    """Measure and print; `scale` divides the rows."""
+def run(
+    results: Results, rounds: int, scale: int, names: list[str] | None, solvers: list[str] | None, cap: float
+) -> None:
+    """Measure and print; `scale` divides the rows. The default of ours always takes part."""
+    smooth = [name for name in SOLVERS if name != "prox-newton"]  # that one is for l1
+    ours = [name for name in smooth if solvers is None or name in ("auto", *solvers)]
+    theirs = [name for name in THEIRS if solvers is None or name in solvers]
     results.about = ABOUT
     print("scikit-learn liblinear has no softmax regression and is skipped")
     for task in chosen_tasks(names):
@@ -374,12 +379,12 @@ def run(results: Results, rounds: int, scale: int, names: list[str] | None, cap:
             print(f"\n{task.name}: the data are not in ../shared/data, skipped")
             continue
         contest = Contest(task, *data, cap)
-        for solver in SOLVERS:
+        for solver in ours:
             try:
                 contest.ours(solver)
             except nbs.InputValueError as refusal:
                 print(f"\n{task.name}: {solver} is skipped: {refusal}")
-        for solver in THEIRS if find_spec("sklearn") else ():
+        for solver in theirs if find_spec("sklearn") else ():
             if solver == "newton-cholesky":
                 one = newton_cholesky_seconds(contest.X, int(contest.y.max()) + 1, results.limits["gemm float64"])
                 if one > cap:

@@ -85,6 +85,22 @@ def test_fit_goes_on_from_a_checkpoint(flowers, tmp_path, capsys):
     assert whole.coef.tobytes() == resumed.coef.tobytes()
 
 
+def test_cv_prints_a_table_and_saves_the_choice(flowers, tmp_path, capsys):
+    path, X, y = flowers
+    options = "--target", "species", "--Cs", 0.01, 1, 100, "--folds", 3, "--out", tmp_path / "m.npz"
+    assert run("cv", path, *options) == 0
+    out, _ = capsys.readouterr()
+    lines = out.splitlines()
+    found = nbs.cross_validate(X, y, Cs=[0.01, 1, 100], folds=3)
+    assert [float(line.split()[0]) for line in lines[1:4]] == [0.01, 1, 100]
+    assert "best" in lines[1 + found.best]
+    assert f"{found.log_loss[found.best].mean():.4f}" in lines[1 + found.best]
+    saved = nbs.SoftmaxModel.load(tmp_path / "m.npz")
+    assert np.array_equal(saved.coef, found.result.model.coef)
+    assert saved.feature_names == ("length", "width")
+    assert "folds is 1" in refused(capsys, "cv", path, "--target", "species", "--folds", 1)
+
+
 def test_fit_reads_npy_and_npz(flowers, tmp_path):
     _, X, y = flowers
     np.savez(tmp_path / "d.npz", X=X, y=y)

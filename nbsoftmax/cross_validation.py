@@ -1,0 +1,201 @@
+"""Cross-validation over penalties: every fold is the same X with weights of 0, so that nothing is copied.
+
+The folds go along the path of penalties together, from the strongest to the weakest, each begun where it was. Of each
+penalty the held-out log-loss is the mean over the folds, known to within its standard error, std / sqrt(n_folds); the
+simplest model within one standard error of the best is often preferred (L. Breiman et al., "Classification and
+Regression Trees", 1984).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from nbsoftmax import check
+from nbsoftmax.check import Float64s
+from nbsoftmax.objective import Objective
+from nbsoftmax.path import penalties, shares
+from nbsoftmax.trainer import FitResult, Trainer, targets, weight_sum
+
+GRID = (1e-4, 1e4)  # of Cs given as a number, as in scikit-learn
+HOPELESS, PATIENCE = 2.0, 2  # standard errors above the best, of so many penalties in a row, end the path
+
+
+@dataclass(frozen=True)
+class CVResult:
+    """What cross-validation found.
+
+    Attributes
+    ----------
+    Cs : ndarray (n_penalties,)
+        As they were given.
+    log_loss, accuracy : ndarray (n_penalties, n_folds)
+        Of the held-out samples, weighted by their sample weights; NaN for penalties so weak that the path had ended.
+    best : int
+        Index of the least mean log-loss.
+    one_standard_error : int
+        Index of the smallest C within one standard error of it.
+    result : FitResult
+        Fitted to all samples with the C that was asked for.
+    """
+
+    Cs: Float64s
+    log_loss: Float64s
+    accuracy: Float64s
+    best: int
+    one_standard_error: int
+    result: FitResult
+
+
+def cross_validate(
+    X: Any,
+    y: Any,
+    *,
+    Cs: int | ArrayLike = 10,
+    l1_ratio: float = 0.0,
+    folds: int | Iterable[tuple[ArrayLike, ArrayLike]] = 5,
+    sample_weight: ArrayLike | None = None,
+    refit: str = "best",
+    random_state: int = 0,
+    **options: Any,
+) -> CVResult:
+    """Choose the strength of the penalty by the log-loss of held-out samples.
+
+    Parameters
+    ----------
+    X, y, sample_weight
+        As in `Trainer.fit`; `y` holds labels.
+    Cs : int or array_like (n_penalties,)
+        Inverse strengths: l2 = (1 - l1_ratio) / (C S) and l1 = l1_ratio / (C S) with S the sum of the training samples'
+        weights. A number stands for so many between 1e-4 and 1e4.
+    l1_ratio : float in [0, 1]
+    folds : int or iterable of (train, test)
+        So many stratified folds, drawn by `random_state`; or pairs of index arrays.
+    refit : {"best", "one-standard-error"}
+        Which C the returned fit to all samples has.
+    random_state : int
+    **options
+        Of `Trainer`, other than `l1` and `l2`. "balanced" class weights are those of each training part.
+
+    Returns
+    -------
+    CVResult
+
+    Raises
+    ------
+    InputValueError, InputTypeError
+        If a class has no sample in the training part of a fold, and for input that cannot be used.
+    """
+    check.choice("refit", refit, ("best", "one-standard-error"))
+    given = np.geomspace(*GRID, check.count("Cs", Cs)) if isinstance(Cs, (int, np.integer)) else penalties("Cs", Cs)
+    array, _ = check.frame(X)
+    array = check.design(array, dtype=options.get("dtype"))
+    codes, classes = targets(y, len(array))
+    if codes.ndim != 1:
+        raise check.InputValueError("y holds probabilities; cross_validate needs labels.")
+    weight = check.sample_weights(sample_weight, len(array))
+    weight = weight if weight.size else np.ones(len(array))
+    in_folds = options
+    if isinstance(options.get("class_weight"), Mapping):  # folds know classes by their codes
+        known = {label: k for k, label in enumerate(classes.tolist())}
+        in_folds = options | {"class_weight": {known.get(k, k): w for k, w in options["class_weight"].items()}}
+    parts = [_Fold(array, codes, classes, weight, *pair) for pair in _pairs(folds, codes, random_state)]
+    log_loss, accuracy = np.full((2, given.size, len(parts)), np.nan)
+    order = np.argsort(given, kind="stable").tolist()
+    above = 0
+    for i in order:
+        for f, part in enumerate(parts):
+            log_loss[i, f], accuracy[i, f] = part.evaluate(given[i], l1_ratio, in_folds)
+        mean, error = summary(log_loss)
+        best = int(np.nanargmin(mean))
+        above = above + 1 if mean[i] > mean[best] + HOPELESS * max(error[i], error[best]) else 0
+        if above >= PATIENCE:
+            break
+    least = one_standard_error(given, mean, error)
+    C = given[best if refit == "best" else least]
+    l1s, l2s = shares(np.array([1 / (C * weight_sum(y, sample_weight, options.get("class_weight")))]), l1_ratio)
+    result = Trainer(l1=l1s[0], l2=l2s[0], **options).fit(X, y, sample_weight=sample_weight)
+    return CVResult(given, log_loss, accuracy, best, least, result)
+
+
+def summary(log_loss: Float64s) -> tuple[Float64s, Float64s]:
+    """Mean over the folds and its standard error, (n_penalties,)."""
+    n_folds = log_loss.shape[1]
+    return log_loss.mean(axis=1), log_loss.std(axis=1, ddof=1) / np.sqrt(n_folds)
+
+
+def one_standard_error(Cs: Float64s, mean: Float64s, error: Float64s) -> int:
+    """Index of the smallest C whose mean is within the standard error of the best mean."""
+    best = int(np.nanargmin(mean))
+    within = np.flatnonzero(mean <= mean[best] + error[best])
+    return int(within[np.argmin(Cs[within])])
+
+
+class _Fold:
+    """One split: the weights of its two parts, and where its path has come to."""
+
+    def __init__(
+        self, X: Any, codes: NDArray[Any], classes: NDArray[Any], weight: Float64s, train: Any, test: Any
+    ) -> None:
+        self._X, self._codes = X, codes
+        self._test = _indices(test, len(codes), "test")
+        self._weight = np.zeros(len(codes))
+        chosen = _indices(train, len(codes), "train")
+        self._weight[chosen] = weight[chosen]
+        self._held_out = np.zeros(len(codes))
+        self._held_out[self._test] = weight[self._test]
+        absent = np.bincount(codes, self._weight, classes.size) == 0
+        if absent.any():
+            raise check.InputValueError(
+                f"class {classes[absent].tolist()[0]!r} has no sample in the training part of a fold; "
+                "give fewer folds, other ones, or leave the class out."
+            )
+        if not self._held_out.any():
+            raise check.InputValueError("a fold holds out no sample of positive weight; give other folds.")
+        self._loss = Objective(X, codes, n_classes=classes.size, sample_weight=self._held_out)
+        self._last: FitResult | None = None
+
+    def evaluate(self, C: float, l1_ratio: float, options: dict[str, Any]) -> tuple[float, float]:
+        """Log-loss and accuracy of the held-out samples for the next C."""
+        total = weight_sum(self._codes, self._weight, options.get("class_weight"))
+        l1s, l2s = shares(np.array([1 / (C * total)]), l1_ratio)
+        trainer = Trainer(l1=l1s[0], l2=l2s[0], **options)
+        self._last = trainer.fit(self._X, self._codes, sample_weight=self._weight, init=self._last)
+        model = self._last.model
+        right = model.predict(self._X)[self._test] == self._codes[self._test]
+        params = np.column_stack([model.coef, model.intercept])
+        return self._loss.value(params), float(np.average(right, weights=self._held_out[self._test]))
+
+
+def _pairs(folds: Any, codes: NDArray[Any], seed: int) -> list[tuple[Any, Any]]:
+    if isinstance(folds, (int, np.integer)):
+        n = check.count("folds", folds, low=2)
+        if n > codes.size:
+            raise check.InputValueError(f"folds is {n}, but there are {codes.size} samples; give fewer folds.")
+        # Shuffled within each class, and dealt out class by class: every fold has its share of each.
+        order = np.random.default_rng(check.count("random_state", seed, low=0)).permutation(codes.size)
+        order = order[np.argsort(codes[order], kind="stable")]
+        fold = np.empty(codes.size, np.int64)
+        fold[order] = np.arange(codes.size) % n
+        return [(np.flatnonzero(fold != k), np.flatnonzero(fold == k)) for k in range(n)]
+    pairs = [tuple(pair) for pair in folds]
+    if len(pairs) < 2 or any(len(pair) != 2 for pair in pairs):
+        raise check.InputValueError(
+            "folds holds no two pairs (train, test); give a number, or at least two such pairs."
+        )
+    return [(train, test) for train, test in pairs]
+
+
+def _indices(values: Any, n_samples: int, name: str) -> NDArray[np.int64]:
+    rows = np.asarray(values)
+    if rows.dtype == bool and rows.shape == (n_samples,):
+        rows = np.flatnonzero(rows)
+    if rows.ndim != 1 or rows.dtype.kind not in "iu" or (rows.size and not 0 <= rows.min() <= rows.max() < n_samples):
+        raise check.InputValueError(
+            f"the {name} part of a fold is no array of indices in 0..{n_samples - 1}; give row numbers, or a mask."
+        )
+    return np.asarray(rows, np.int64)

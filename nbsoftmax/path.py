@@ -1,0 +1,112 @@
+"""Regularisation paths: one fit for each strength of the penalty, each begun where its stronger neighbour ended.
+
+    strength a:  l2 = (1 - l1_ratio) a,    l1 = l1_ratio a,    a = 1 / (C S)
+
+with S the sum of sample weights times class weights: scikit-learn's C and l1_ratio.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from nbsoftmax import check
+from nbsoftmax.check import Float64s
+from nbsoftmax.trainer import FitResult, Trainer, weight_sum
+
+
+@dataclass(frozen=True)
+class PathResult:
+    """Fits over a grid of penalties, in the order in which they were asked for.
+
+    Attributes
+    ----------
+    l1s, l2s : ndarray (n_penalties,)
+        Of the objective of `Trainer`.
+    results : tuple of FitResult
+    """
+
+    l1s: Float64s
+    l2s: Float64s
+    results: tuple[FitResult, ...]
+
+    @property
+    def coefs(self) -> Float64s:
+        """(n_penalties, n_classes, n_features)."""
+        return np.stack([result.model.coef for result in self.results])
+
+    @property
+    def intercepts(self) -> Float64s:
+        """(n_penalties, n_classes)."""
+        return np.stack([result.model.intercept for result in self.results])
+
+
+def fit_path(
+    X: Any,
+    y: Any,
+    *,
+    l2s: ArrayLike | None = None,
+    Cs: ArrayLike | None = None,
+    l1_ratio: float = 0.0,
+    sample_weight: ArrayLike | None = None,
+    **options: Any,
+) -> PathResult:
+    """Fit softmax regression for each of several penalties, warm-started from the strongest to the weakest.
+
+    Parameters
+    ----------
+    X, y, sample_weight
+        As in `Trainer.fit`.
+    l2s : array_like (n_penalties,), optional
+        Strengths a of the penalty (1 - l1_ratio) a/2 ||coef||^2 + l1_ratio a ||coef||_1.
+    Cs : array_like (n_penalties,), optional
+        Instead of `l2s`, the strengths as scikit-learn counts them: a = 1 / (C sum_i s_i); inf for none.
+    l1_ratio : float in [0, 1]
+    **options
+        Of `Trainer`, other than `l1` and `l2`.
+
+    Returns
+    -------
+    PathResult
+
+    Raises
+    ------
+    InputValueError, InputTypeError
+        Without exactly one of `l2s` and `Cs`, for penalties that are none, and as in `Trainer.fit`.
+    """
+    if (l2s is None) == (Cs is None):
+        raise check.InputValueError("give either l2s or Cs, one of the two.")
+    if Cs is None:
+        strengths = penalties("l2s", l2s, low_open=False)
+    else:
+        total = weight_sum(y, sample_weight, options.get("class_weight"))
+        strengths = 1 / (penalties("Cs", Cs) * total)
+    l1s, l2s_ = shares(strengths, l1_ratio)
+    results: dict[int, FitResult] = {}
+    last = None
+    for i in np.argsort(-strengths, kind="stable").tolist():
+        trainer = Trainer(l1=l1s[i], l2=l2s_[i], **options)
+        last = results[i] = trainer.fit(X, y, sample_weight=sample_weight, init=last)
+    return PathResult(l1s, l2s_, tuple(results[i] for i in range(len(strengths))))
+
+
+def penalties(name: str, values: Any, *, low_open: bool = True) -> Float64s:
+    """Check a grid: at least one number, none negative, none NaN."""
+    grid = np.atleast_1d(np.asarray(values))
+    if grid.ndim != 1 or grid.size == 0 or grid.dtype.kind not in "iuf":
+        raise check.InputValueError(f"{name} is {values!r}, expected a list of numbers.")
+    bad = ~(grid > 0 if low_open else (grid >= 0) & (grid < np.inf))
+    if bad.any():
+        raise check.InputValueError(
+            f"{name} contains {grid[bad][0]:g}, expected numbers {'above' if low_open else 'from'} 0."
+        )
+    return np.asarray(grid, np.float64)
+
+
+def shares(strengths: Float64s, l1_ratio: float) -> tuple[Float64s, Float64s]:
+    """(l1s, l2s) of strengths."""
+    share = check.number("l1_ratio", l1_ratio, low=0.0, high=1.0)
+    return share * strengths, (1 - share) * strengths

@@ -1,0 +1,179 @@
+"""Paths of penalties and cross-validation: what single fits give, and no copy of the data."""
+
+import tracemalloc
+
+import numpy as np
+import pytest
+import reference
+from sklearn.linear_model import LogisticRegression
+
+import nbsoftmax as nbs
+from nbsoftmax.cross_validation import one_standard_error, summary
+
+TOL = 1e-10
+
+
+def problem(m=200, N=5, K=3, seed=0):
+    rng = np.random.default_rng(seed)
+    X = rng.normal(size=(m, N))
+    y = (X[:, :K] + 1.5 * rng.normal(size=(m, K))).argmax(axis=1)
+    return X, np.array(["ash", "beech", "cedar", "dogwood"])[y]
+
+
+def same_fit(one, other):
+    assert one.converged
+    assert other.converged
+    assert abs(one.objective - other.objective) <= 2 * TOL * other.objective
+
+
+@pytest.mark.parametrize("l1_ratio", [0.0, 0.5, 1.0])
+def test_a_path_is_the_single_fits(l1_ratio):
+    X, y = problem()
+    l2s = np.array([1e-3, 1e-1, 1e-2])
+    path = nbs.fit_path(X, y, l2s=l2s, l1_ratio=l1_ratio, tol=TOL)
+    assert path.coefs.shape == (3, 3, 5)
+    assert path.intercepts.shape == (3, 3)
+    np.testing.assert_allclose(path.l1s, l1_ratio * l2s)
+    for result, l1, l2 in zip(path.results, path.l1s, path.l2s, strict=True):
+        same_fit(result, nbs.Trainer(l1=l1, l2=l2, tol=TOL).fit(X, y))
+
+
+def test_a_path_over_C_counts_weights_as_scikit_learn_does():
+    X, y = problem()
+    s = np.random.default_rng(1).uniform(0.5, 2, len(y))
+    path = nbs.fit_path(X, y, Cs=[0.1, 10], sample_weight=s, class_weight={"ash": 3.0}, tol=TOL)
+    for C, result in zip([0.1, 10], path.results, strict=True):
+        theirs = LogisticRegression(C=C, class_weight={"ash": 3.0}, solver="newton-cholesky", tol=1e-10)
+        theirs.fit(X, y, sample_weight=s)
+        np.testing.assert_allclose(result.model.coef, theirs.coef_, atol=1e-4)  # the root of TOL, times 10
+
+
+def test_a_warm_start_saves_iterations():
+    X, y = problem()
+    Cs = np.geomspace(1, 2, 6)
+    path = nbs.fit_path(X, y, Cs=Cs, solver="lbfgs")
+    alone = [nbs.Trainer(solver="lbfgs", l2=l2).fit(X, y) for l2 in path.l2s]
+    assert sum(r.n_iter for r in path.results) < sum(r.n_iter for r in alone)
+
+
+def pairs_of(m, n):
+    fold = np.arange(m) % n
+    return [(np.flatnonzero(fold != k), np.flatnonzero(fold == k)) for k in range(n)]
+
+
+@pytest.mark.parametrize("class_weight", [None, "balanced", {"ash": 2.0}])
+def test_folds_are_fits_to_slices_of_the_data(class_weight):
+    X, y = problem()
+    s = np.random.default_rng(1).uniform(0.5, 2, len(y))
+    pairs = pairs_of(len(y), 3)
+    found = nbs.cross_validate(X, y, Cs=[0.1, 1.0], folds=pairs, sample_weight=s, class_weight=class_weight, tol=TOL)
+    for f, (train, test) in enumerate(pairs):
+        path = nbs.fit_path(
+            X[train], y[train], Cs=[0.1, 1.0], sample_weight=s[train], class_weight=class_weight, tol=TOL
+        )
+        for i, result in enumerate(path.results):
+            codes = np.searchsorted(result.model.classes, y[test])
+            losses, *_ = reference.cross_entropy(result.model.decision_function(X[test]), codes)
+            # Parameters are known to about the root of TOL.
+            assert found.log_loss[i, f] == pytest.approx(np.average(losses, weights=s[test]), rel=1e-4)
+            right = result.model.predict(X[test]) == y[test]
+            assert found.accuracy[i, f] == pytest.approx(np.average(right, weights=s[test]), abs=2 / len(test))
+
+
+def test_folds_agree_with_scikit_learn():
+    X, y = problem()
+    pairs = pairs_of(len(y), 4)
+    found = nbs.cross_validate(X, y, Cs=[0.01, 1.0], folds=pairs, tol=TOL)
+    for f, (train, test) in enumerate(pairs):
+        for i, C in enumerate([0.01, 1.0]):
+            theirs = LogisticRegression(C=C, solver="newton-cholesky", tol=1e-10).fit(X[train], y[train])
+            log_proba = theirs.predict_log_proba(X[test])
+            loss = -log_proba[np.arange(len(test)), np.searchsorted(theirs.classes_, y[test])].mean()
+            assert found.log_loss[i, f] == pytest.approx(loss, abs=1e-4)
+
+
+def test_the_choice_and_the_refit():
+    X, y = problem()
+    for refit in ("best", "one-standard-error"):
+        found = nbs.cross_validate(X, y, Cs=6, refit=refit, tol=TOL)
+        mean, error = summary(found.log_loss)
+        assert found.best == np.nanargmin(mean)
+        chosen = found.best if refit == "best" else found.one_standard_error
+        assert mean[found.one_standard_error] <= mean[found.best] + error[found.best]
+        assert found.Cs[found.one_standard_error] <= found.Cs[found.best]
+        same_fit(found.result, nbs.fit_path(X, y, Cs=[found.Cs[chosen]], tol=TOL).results[0])
+
+
+def test_one_standard_error_takes_the_strongest_penalty_that_is_as_good():
+    Cs = np.array([100.0, 1.0, 0.01, 10.0])
+    mean, error = np.array([0.50, 0.54, 0.90, 0.48]), np.array([0.01, 0.02, 0.02, 0.07])
+    assert one_standard_error(Cs, mean, error) == 1
+    assert one_standard_error(Cs, mean, error / 10) == 3
+    assert one_standard_error(Cs, np.array([np.nan, 0.6, 0.9, 0.5]), error) == 3
+
+
+def test_folds_are_stratified_reproducible_and_cover_all():
+    X, y = problem(103)
+    one, same, other = (nbs.cross_validate(X, y, Cs=[1.0], random_state=seed) for seed in (0, 0, 1))
+    assert np.array_equal(one.log_loss, same.log_loss)
+    assert not np.array_equal(one.log_loss, other.log_loss)
+
+
+def test_hopeless_penalties_are_left_out_and_never_the_best(shared_data):
+    X, y = shared_data("satellite")
+    X, y = X[::20].astype(float), y[::20]
+    Cs = np.geomspace(1e-8, 1e4, 13)
+    found = nbs.cross_validate(X, y, Cs=Cs, folds=3)
+    assert np.isnan(found.log_loss).any()  # weak penalties overfit 322 samples of 36 features
+    whole = np.stack(
+        [nbs.cross_validate(X, y, Cs=[C], folds=3).log_loss[0] for C in Cs]  # one at a time: no path to end
+    )
+    assert found.best == whole.mean(axis=1).argmin()
+    known = ~np.isnan(found.log_loss)
+    np.testing.assert_allclose(found.log_loss[known], whole[known], rtol=1e-2)  # tol=1e-6: 1e-3 in the parameters
+
+
+def test_folds_do_not_copy_the_data():
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(20_000, 100)), rng.integers(0, 2, 20_000)
+    nbs.cross_validate(X[:100], y[:100], Cs=[0.1], folds=2)  # compiles
+    tracemalloc.start()
+    nbs.cross_validate(X, y, Cs=[0.1, 1.0], folds=5)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < X.nbytes  # with one copy more it would be above
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ({"Cs": []}, "expected a list"),
+        ({"Cs": [1.0, -1.0]}, "-1"),
+        ({"Cs": 0}, "Cs is 0"),
+        ({"folds": 1}, "folds is 1"),
+        ({"folds": 1000}, "200 samples"),
+        ({"folds": [([0], [1])]}, "two pairs"),
+        ({"folds": [([0, 999], [1]), ([1], [0])]}, "indices"),
+        ({"folds": [(np.arange(100), np.arange(0)), (np.arange(100), np.arange(100, 200))]}, "holds out no sample"),
+        ({"refit": "worst"}, "refit"),
+        ({"l1_ratio": 2.0}, "l1_ratio"),
+    ],
+)
+def test_bad_input_is_one_clear_error(arguments, said):
+    X, y = problem()
+    with pytest.raises(nbs.InputError, match=said):
+        nbs.cross_validate(X, y, **arguments)
+
+
+def test_a_class_that_a_fold_cannot_learn_is_named():
+    X, y = problem()
+    y = np.where(np.arange(y.size) == 7, "oak", y)
+    with pytest.raises(nbs.InputValueError, match="'oak' has no sample"):
+        nbs.cross_validate(X, y)
+
+
+def test_a_path_needs_one_grid():
+    X, y = problem()
+    for grids in ({}, {"l2s": [1], "Cs": [1]}):
+        with pytest.raises(nbs.InputValueError, match="either"):
+            nbs.fit_path(X, y, **grids)
