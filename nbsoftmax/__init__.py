@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         softmax_jacobian,
     )
     from nbsoftmax.gradients import linear_gradient, logistic_gradient, softmax_gradient
+    from nbsoftmax.likelihood import Inference, inference
     from nbsoftmax.model import SoftmaxModel
     from nbsoftmax.objective import Objective
     from nbsoftmax.path import PathResult, fit_path
@@ -51,6 +52,7 @@ _HOME = {
         "softmax_jacobian",
     ),
     "gradients": ("linear_gradient", "logistic_gradient", "softmax_gradient"),
+    "likelihood": ("Inference", "inference"),
     "model": ("SoftmaxModel",),
     "objective": ("Objective",),
     "trainer": ("ConvergenceWarning", "FitResult", "Trainer"),
@@ -62,6 +64,7 @@ __all__ = [
     "CVResult",
     "ConvergenceWarning",
     "FitResult",
+    "Inference",
     "InputError",
     "InputTypeError",
     "InputValueError",
@@ -77,6 +80,7 @@ __all__ = [
     "cross_entropy_and_grad",
     "cross_validate",
     "fit_path",
+    "inference",
     "linear_gradient",
     "log_sigmoid",
     "log_softmax",

@@ -6,7 +6,8 @@ import os
 import time
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from nbsoftmax import check, separation
 from nbsoftmax.check import Float64s
 from nbsoftmax.checkpoint import Checkpoint, fingerprint
+from nbsoftmax.likelihood import Inference, at_maximum
 from nbsoftmax.model import SoftmaxModel
 from nbsoftmax.objective import Objective
 from nbsoftmax.solvers import Solution, gd, lbfgs, newton_cg, preconditioners, prox_newton
@@ -54,6 +56,9 @@ class FitResult:
         The one that ran.
     account : str
         What its work was, and why it did what it did, in words.
+    problem : functools.partial
+        The call that makes the objective again, for `inference`: references to the data, no copies. It is neither shown
+        nor compared, and not pickled or copied either, so that a result on disk does not take the data with it.
     """
 
     model: SoftmaxModel
@@ -68,6 +73,37 @@ class FitResult:
     history: dict[str, Float64s]
     solver: str
     account: str
+    problem: partial[Objective] | None = field(default=None, repr=False, compare=False)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "problem": None}
+
+    def inference(self, *, cov: str = "fisher", reference: Any = None) -> Inference:
+        """Standard errors, tests and intervals of the coefficients, from the data of the fit (which must be unchanged).
+
+        Parameters
+        ----------
+        cov : {"fisher", "sandwich"}
+            As in `nbsoftmax.inference`.
+        reference : label, optional
+            The class that coefficients are relative to; default: the first.
+
+        Returns
+        -------
+        Inference
+
+        Raises
+        ------
+        InputValueError
+            As `nbsoftmax.inference` says; for a fit with l1, l2 or label smoothing, or with class weights and
+            "fisher"; and for a result that was pickled or copied, whose data are gone.
+        """
+        if self.problem is None:
+            raise check.InputValueError(
+                "this result was pickled or copied, and its data are gone; "
+                "use nbsoftmax.inference(result.model, X, y) with what it was trained on."
+            )
+        return at_maximum(self.model, self.problem, cov=cov, reference=reference)
 
 
 class Trainer:
@@ -235,7 +271,8 @@ class Trainer:
         X = check.design(array, dtype=self.dtype)
         y, classes = targets(y, X.shape[0])
         by_class = _class_weight(self.class_weight, y, classes, sample_weight)
-        objective = Objective(
+        problem = partial(
+            Objective,
             X,
             y,
             n_classes=classes.size,
@@ -249,6 +286,7 @@ class Trainer:
             n_threads=self.n_threads,
             device=self.device,
         )
+        objective = problem()
         start = _start(init, objective.shape, classes)
         if not self.fit_intercept:
             start[:, -1] = 0.0
@@ -306,6 +344,7 @@ class Trainer:
             history=watch.history(),
             solver=solver,
             account=solution.account,
+            problem=problem,
         )
 
     def _solve(self, solver: str, objective: Objective, start: Float64s, watch: Watch) -> Solution:
