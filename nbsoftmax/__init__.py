@@ -9,6 +9,14 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from nbsoftmax.calibration import (
+        Reliability,
+        brier_score,
+        calibrate,
+        expected_calibration_error,
+        reliability,
+        temperature,
+    )
     from nbsoftmax.check import InputError, InputTypeError, InputValueError
     from nbsoftmax.cross_validation import CVResult, cross_validate
     from nbsoftmax.estimator import SoftmaxRegression
@@ -37,6 +45,14 @@ __version__ = "0.1.0"
 _HOME = {
     "cross_validation": ("CVResult", "cross_validate"),
     "path": ("PathResult", "fit_path"),
+    "calibration": (
+        "Reliability",
+        "brier_score",
+        "calibrate",
+        "expected_calibration_error",
+        "reliability",
+        "temperature",
+    ),
     "check": ("InputError", "InputTypeError", "InputValueError"),
     "estimator": ("SoftmaxRegression",),
     "functional": (
@@ -71,14 +87,18 @@ __all__ = [
     "Iteration",
     "Objective",
     "PathResult",
+    "Reliability",
     "SoftmaxModel",
     "SoftmaxRegression",
     "Trainer",
     "binary_cross_entropy",
     "binary_cross_entropy_and_grad",
+    "brier_score",
+    "calibrate",
     "cross_entropy",
     "cross_entropy_and_grad",
     "cross_validate",
+    "expected_calibration_error",
     "fit_path",
     "inference",
     "linear_gradient",
@@ -86,10 +106,12 @@ __all__ = [
     "log_softmax",
     "logistic_gradient",
     "logsumexp",
+    "reliability",
     "sigmoid",
     "softmax",
     "softmax_gradient",
     "softmax_jacobian",
+    "temperature",
 ]
 
 

@@ -260,17 +260,21 @@ def _target_proba(array: NDArray[Any], n_samples: int, n_classes: int, dtype: An
         raise InputValueError(
             f"y has shape {array.shape}, but {n_of} needs ({n_samples}, {n_classes}) for rows of probabilities."
         )
-    proba = np.ascontiguousarray(array.astype(dtype, copy=False))
+    return writeable_view(distributions("y", np.ascontiguousarray(array.astype(dtype, copy=False))))
+
+
+def distributions(name: str, proba: Floats) -> Floats:
+    """Check rows of probabilities (n_samples, n_classes): none below 0, and sums of 1."""
     with np.errstate(invalid="ignore", over="ignore"):
         total = proba.sum(axis=1, dtype=np.float64)
         bad = ~(np.abs(total - 1) <= ROW_SUM_TOLERANCE) | (proba < 0).any(axis=1)
     if bad.any():
         i = int(np.argmax(bad))
         raise InputValueError(
-            f"y row {i} is no probability distribution (sum {total[i]:.6g}, smallest {proba[i].min():.6g}); "
+            f"{name} row {i} is no probability distribution (sum {total[i]:.6g}, smallest {proba[i].min():.6g}); "
             "expected entries of at least 0 that sum to 1; divide each row by its sum."
         )
-    return writeable_view(proba)
+    return proba
 
 
 @dataclass(frozen=True)

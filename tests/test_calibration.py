@@ -1,0 +1,153 @@
+"""Calibration: the temperature that minimises the loss, and scores that say what they are said to say."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.optimize import minimize_scalar
+
+import nbsoftmax as nbs
+from tests import reference
+
+
+def draws(n=500, n_classes=4, seed=0, temperature=1.0):
+    """Logits, and labels drawn from softmax(logits / temperature)."""
+    rng = np.random.default_rng(seed)
+    logits = 3 * rng.normal(size=(n, n_classes))
+    cumulated = reference.softmax(logits / temperature).cumsum(axis=1)
+    return logits, np.minimum((cumulated < rng.uniform(size=(n, 1))).sum(axis=1), n_classes - 1)
+
+
+# --- temperature --------------------------------------------------------------------------------
+
+
+@given(st.integers(0, 10**6), st.sampled_from([2, 3, 7]), st.floats(0.3, 4))
+def test_the_temperature_is_where_the_loss_is_least(seed, n_classes, truth):
+    logits, y = draws(80, n_classes, seed, truth)
+    weight = np.random.default_rng(seed).uniform(0, 2, 80)
+    for s in (None, weight):
+
+        def loss(log_t, s=s):
+            losses, _, divisor = reference.cross_entropy(logits / np.exp(log_t), y, sample_weight=s)
+            return losses.sum() / divisor
+
+        found = np.log(nbs.temperature(logits, y, sample_weight=s))
+        other = minimize_scalar(loss, bounds=(found - 2, found + 2), method="bounded", options={"xatol": 1e-10})
+        assert loss(found) <= other.fun + 1e-14 * abs(other.fun)
+        assert loss(found) < min(loss(found - 1e-3), loss(found + 1e-3))
+        assert abs(found - other.x) <= 1e-5  # a minimum is known to the root of the precision of its value
+
+
+def test_the_temperature_of_drawn_labels_is_found_again():
+    logits, y = draws(40_000, temperature=2.5)
+    assert abs(nbs.temperature(logits, y) / 2.5 - 1) < 0.03  # some three standard errors
+
+
+@pytest.mark.parametrize("scale", [1e-300, 1e-30, 1e30, 1e300])
+def test_the_temperature_scales_with_the_logits_and_knows_no_shift(scale):
+    logits, y = draws()
+    t = nbs.temperature(logits, y)
+    assert abs(nbs.temperature(scale * logits, y) / (scale * t) - 1) <= 1e-9
+    assert abs(nbs.temperature(logits + 100 * np.arange(500)[:, None], y) / t - 1) <= 1e-9
+
+
+def test_rows_of_probabilities_and_weights_mean_the_same_as_repeated_labels():
+    logits, y = draws()
+    weight = np.random.default_rng(0).integers(0, 3, 500)
+    repeated = nbs.temperature(np.repeat(logits, weight, axis=0), np.repeat(y, weight))
+    assert abs(nbs.temperature(logits, y, sample_weight=weight) / repeated - 1) <= 1e-9
+    assert abs(nbs.temperature(logits, np.eye(4)[y], sample_weight=weight) / repeated - 1) <= 1e-9
+    own = reference.softmax(logits / 1.7)
+    assert abs(nbs.temperature(logits, own) / 1.7 - 1) <= 1e-9
+
+
+def test_a_calibrated_model_is_a_model_that_predicts_the_same_labels_with_a_smaller_loss():
+    rng = np.random.default_rng(0)
+    true = nbs.SoftmaxModel(rng.normal(size=(3, 2)), rng.normal(size=3), ["a", "b", "c"], ["x", "y"])
+    X = rng.normal(size=(2000, 2))
+    y = np.array([rng.choice(true.classes, p=a) for a in true.predict_proba(X)])
+    sure = nbs.SoftmaxModel(3 * true.coef, 3 * true.intercept, true.classes, true.feature_names)
+    calibrated = nbs.calibrate(sure, X, y)
+    assert isinstance(calibrated, nbs.SoftmaxModel)
+    assert calibrated.feature_names == ("x", "y")
+    assert np.array_equal(calibrated.predict(X), sure.predict(X))
+    assert abs(np.abs(calibrated.coef / true.coef).mean() - 1) < 0.1
+    codes = np.searchsorted(true.classes, y)
+    before, after = (m.predict_proba(X) for m in (sure, calibrated))
+    assert nbs.cross_entropy(np.log(after), codes) < nbs.cross_entropy(np.log(before), codes)
+    assert nbs.brier_score(after, codes) < nbs.brier_score(before, codes)
+    assert nbs.expected_calibration_error(after, codes) < nbs.expected_calibration_error(before, codes) / 3
+    assert abs(nbs.temperature(calibrated.decision_function(X), codes) - 1) <= 1e-9
+
+
+def test_labels_without_a_best_temperature_are_refused():
+    logits, _ = draws()
+    with pytest.raises(nbs.InputValueError, match="best temperature is 0"):
+        nbs.temperature(logits, logits.argmax(axis=1))
+    for useless in (logits, np.zeros_like(logits)):
+        with pytest.raises(nbs.InputValueError, match="best temperature is infinite"):
+            nbs.temperature(useless, logits.argmin(axis=1))
+    with pytest.raises(nbs.InputValueError, match="logits contains -inf at row 0"):
+        nbs.temperature([[0.0, -np.inf]], [0])
+    with pytest.raises(nbs.InputValueError, match="no sample"):
+        nbs.temperature(np.zeros((0, 2)), np.zeros(0, int))
+
+
+# --- scores ---------------------------------------------------------------------------------------
+
+
+def test_the_brier_score_is_its_definition():
+    logits, y = draws()
+    proba, weight = reference.softmax(logits), np.linspace(0, 1, 500)
+    expected = ((proba - np.eye(4)[y]) ** 2).sum(axis=1)
+    assert abs(nbs.brier_score(proba, y) - expected.mean()) <= 1e-14
+    assert abs(nbs.brier_score(proba, y, sample_weight=weight) - np.average(expected, weights=weight)) <= 1e-14
+    assert nbs.brier_score(np.eye(3), [0, 1, 2]) == 0
+    assert nbs.brier_score(np.eye(3), [1, 2, 0]) == 2
+
+
+def test_the_calibration_error_by_hand():
+    proba = np.array([[0.75, 0.25], [0.75, 0.25], [0.25, 0.75], [0.5, 0.5], [1.0, 0.0]])
+    y = [0, 1, 1, 1, 0]
+    # Confidence 0.75 thrice, right twice; 0.5 once, wrong; 1 once, right. Bins: (0.25, 0.5], (0.5, 0.75], (0.75, 1].
+    assert abs(nbs.expected_calibration_error(proba, y, n_bins=4) - (3 * abs(2 / 3 - 0.75) + 0.5) / 5) <= 1e-15
+    weighted = nbs.expected_calibration_error(proba, y, n_bins=4, sample_weight=[0, 0, 3, 1, 0])
+    assert abs(weighted - (3 * 0.25 + 0.5) / 4) <= 1e-15
+    # In one bin only the means matter.
+    assert abs(nbs.expected_calibration_error(proba, y, n_bins=1) - abs(3 / 5 - 3.75 / 5)) <= 1e-15
+
+
+def test_the_calibration_error_of_true_probabilities_is_chance():
+    logits, y = draws(40_000)
+    proba = reference.softmax(logits)
+    # E|share - mean| of n draws is below sqrt(p (1 - p) / n): in 15 bins of 40 000 draws, below 0.5 sqrt(15 / 40 000).
+    assert nbs.expected_calibration_error(proba, y) < 0.5 * np.sqrt(15 / 40_000)
+    assert nbs.expected_calibration_error(reference.softmax(3 * logits), y) > 0.1
+
+
+def test_the_reliability_of_each_class_is_its_definition():
+    logits, y = draws()
+    proba, weight = reference.softmax(logits), np.random.default_rng(0).uniform(0, 1, 500)
+    found = nbs.reliability(proba, y, n_bins=5, sample_weight=weight)
+    assert np.array_equal(found.edges, [0, 0.2, 0.4, 0.6, 0.8, 1.0])
+    for k in range(4):
+        for b in range(5):
+            inside = (found.edges[b] < proba[:, k]) & (proba[:, k] <= found.edges[b + 1])
+            assert abs(found.weight[k, b] - weight[inside].sum()) <= 1e-12
+            assert abs(found.confidence[k, b] - np.average(proba[inside, k], weights=weight[inside])) <= 1e-12
+            assert abs(found.frequency[k, b] - np.average(y[inside] == k, weights=weight[inside])) <= 1e-12
+    empty = nbs.reliability([[1.0, 0.0]], [0], n_bins=2)
+    assert empty.weight.tolist() == [[0, 1], [1, 0]]
+    assert np.isnan(empty.frequency[0, 0])
+
+
+@pytest.mark.parametrize("score", [nbs.brier_score, nbs.expected_calibration_error, nbs.reliability])
+def test_what_is_no_probability_is_refused(score):
+    with pytest.raises(nbs.InputValueError, match="proba row 1 is no probability distribution"):
+        score([[0.5, 0.5], [0.5, 0.6]], [0, 1])
+    with pytest.raises(nbs.InputValueError, match="class 2 at row 1"):
+        score([[0.5, 0.5], [0.5, 0.5]], [0, 2])
+    with pytest.raises(nbs.InputValueError, match="expected class indices"):
+        score([[0.5, 0.5]], [[0.5, 0.5]])
+    with pytest.raises(nbs.InputValueError, match="no sample"):
+        score(np.zeros((0, 2)), np.zeros(0, int))
