@@ -1,4 +1,4 @@
-"""The command line: `nbsoftmax demo | fit | predict | evaluate`.
+"""The command line: `nbsoftmax demo | fit | cv | predict | evaluate | convert`.
 
 Exit codes: 0 done; 2 the input is wrong (one line on stderr); 130 interrupted (a fit that has begun saves what it
 has); 1 anything else. Nothing heavy is imported before a command needs it.
@@ -52,7 +52,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="nbsoftmax",
-        description="Softmax regression: train, predict, evaluate.",
+        description="Softmax regression: train, predict, evaluate, export.",
         epilog="Exit codes: 0 done, 2 wrong input, 130 interrupted (a fit saves what it has), 1 anything else.",
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
@@ -116,6 +116,12 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.add_argument("--target", metavar="NAME", help="column or array of labels")
     evaluate.add_argument("--labels", type=Path, metavar="FILE", help=".npy of labels, for .npy data")
     evaluate.set_defaults(run=_evaluate)
+
+    convert = commands.add_parser("convert", help="write a model as ONNX, for other runtimes")
+    convert.add_argument("model", type=Path)
+    convert.add_argument("out", type=Path, metavar="OUT", help="ONNX file to write (.onnx)")
+    convert.add_argument("--dtype", default="float32", choices=["float32", "float64"])
+    convert.set_defaults(run=_convert)
     return parser
 
 
@@ -294,6 +300,22 @@ def _evaluate(arguments: argparse.Namespace) -> int:
     print(" " * width + "".join(f"{name:>{cell}}" for name in names))
     for k, name in enumerate(names):
         print(f"{name:>{width}}" + "".join(f"{n:{cell}d}" for n in confusion[k]))
+    return 0
+
+
+def _convert(arguments: argparse.Namespace) -> int:
+    from nbsoftmax import check
+    from nbsoftmax.model import SoftmaxModel
+
+    if arguments.out.suffix.lower() != ".onnx":
+        raise check.InputValueError(f"{arguments.out} is no name of an ONNX file; end it in .onnx.")
+    model = SoftmaxModel.load(arguments.model)
+    try:
+        model.to_onnx(arguments.out, dtype=arguments.dtype)
+    except ImportError as error:
+        print(f"nbsoftmax: {error}", file=sys.stderr)
+        return 1
+    print(f"ONNX: {arguments.out}")
     return 0
 
 

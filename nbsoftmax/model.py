@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from nbsoftmax import check
 from nbsoftmax.backends.design import Design
 from nbsoftmax.check import Float64s, Floats
-from nbsoftmax.files import write_npz
+from nbsoftmax.files import whole_file, write_npz
 from nbsoftmax.kernels.predict import BEST, LOG_PROBA, LOGITS, PROBA
 
 FORMAT = "nbsoftmax model 1"
@@ -211,6 +211,31 @@ class SoftmaxModel:
                 "has_names": np.asarray(self.feature_names is not None),
             },
         )
+
+    def to_onnx(self, path: str | os.PathLike[str], *, dtype: Any = np.float32) -> None:
+        """Write the model as an ONNX file, for ONNX Runtime and its like: input `X`, outputs `label` and `proba`.
+
+        Any number of rows; strings come out as strings, whole numbers as int64. Feature names and classes are in its
+        metadata, as JSON. Needs onnx: pip install "nbsoftmax[onnx]". Written like `save`.
+
+        Parameters
+        ----------
+        path : str or path
+        dtype : {float32, float64}
+            Of `X`, `proba` and the products. In float32 labels of samples that are nearly undecided may differ.
+
+        Raises
+        ------
+        InputValueError, InputTypeError
+            For another dtype, or coefficients that it cannot hold.
+        ImportError
+            Without onnx.
+        """
+        from nbsoftmax.export import onnx_graph
+
+        content = onnx_graph(self, dtype)
+        with whole_file(path) as file:
+            file.write(content)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> SoftmaxModel:

@@ -1,0 +1,84 @@
+"""A model as an ONNX graph. Needs onnx: pip install "nbsoftmax[onnx]".
+
+X (n, n_features) -> Gemm -> logits -> Softmax -> proba (n, n_classes)
+                               |-----> ArgMax  -> Gather of the labels -> label (n,)
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+import nbsoftmax
+from nbsoftmax import check
+
+if TYPE_CHECKING:
+    from nbsoftmax.model import SoftmaxModel
+
+OPSET, IR_VERSION = 13, 7  # the first with Softmax along one axis, and what came with it: every runtime since 2020
+MOST_BYTES = 2**31 - 2**20  # of one protobuf message
+
+
+def onnx_graph(model: SoftmaxModel, dtype: Any) -> bytes:
+    """The ONNX file of a model that computes in `dtype`, float32 or float64."""
+    try:
+        from onnx import TensorProto, checker, helper, numpy_helper
+    except ImportError as error:
+        raise ImportError('ONNX export needs onnx; install it with: pip install "nbsoftmax[onnx]"') from error
+    number = check.float_dtype(dtype)
+    if model.coef.size * number.itemsize > MOST_BYTES:
+        raise check.InputValueError(
+            f"coef has {model.coef.size} numbers, more than the 2 GB that an ONNX file can hold."
+        )
+    with np.errstate(over="ignore"):
+        coef, intercept = model.coef.astype(number), model.intercept.astype(number)
+    if not (np.isfinite(coef).all() and np.isfinite(intercept).all()):
+        raise check.InputValueError("the coefficients are too large for float32; use dtype=np.float64.")
+    labels = _labels(model.classes)
+    kind = TensorProto.FLOAT if number == np.float32 else TensorProto.DOUBLE
+    label_kind = helper.np_dtype_to_tensor_dtype(labels.dtype)
+    graph = helper.make_graph(
+        [
+            helper.make_node("Gemm", ["X", "coef", "intercept"], ["logits"], transB=1),
+            helper.make_node("Softmax", ["logits"], ["proba"], axis=1),
+            helper.make_node("ArgMax", ["logits"], ["best"], axis=1, keepdims=0),  # of equal ones the first, as ours
+            helper.make_node("Gather", ["classes", "best"], ["label"]),
+        ],
+        "softmax_regression",
+        [helper.make_tensor_value_info("X", kind, ["n_samples", model.n_features])],
+        [
+            helper.make_tensor_value_info("label", label_kind, ["n_samples"]),
+            helper.make_tensor_value_info("proba", kind, ["n_samples", model.n_classes]),
+        ],
+        [
+            numpy_helper.from_array(coef, "coef"),
+            numpy_helper.from_array(intercept, "intercept"),
+            numpy_helper.from_array(labels, "classes"),
+        ],
+    )
+    made = helper.make_model(
+        graph,
+        producer_name="nbsoftmax",
+        producer_version=nbsoftmax.__version__,
+        ir_version=IR_VERSION,
+        opset_imports=[helper.make_opsetid("", OPSET)],
+    )
+    metadata = {"classes": json.dumps(model.classes.tolist())}
+    if model.feature_names is not None:
+        metadata["feature_names"] = json.dumps(model.feature_names)
+    helper.set_model_props(made, metadata)
+    checker.check_model(made, full_check=True)
+    content: bytes = made.SerializeToString()
+    return content
+
+
+def _labels(classes: NDArray[Any]) -> NDArray[Any]:
+    """Labels in a dtype that ONNX Runtime gathers: text as objects, whole numbers as int64."""
+    if classes.dtype.kind == "S":
+        return np.array([label.decode() for label in classes], object)
+    if classes.dtype.kind in "UT":
+        return classes.astype(object)
+    return classes.astype(np.int64) if classes.dtype.kind in "iu" else classes
