@@ -404,10 +404,14 @@ def _maximum(
     reach = np.ones(params.shape[1])
     reach[:-1] = np.abs(X).max(axis=0)
     scale_free = 8 * np.sqrt(np.finfo(objective.dtype).eps)
-    for step_number in range(MOST_STEPS):
-        loss, grad = objective.backend.loss_and_grad(params)
+
+    def factor_here() -> _Factor:
         information = objective.backend.hessian(params)[free][:, :n_names][:, :, free][:, :, :, :n_names]
-        factor = _factor(information.reshape(n * n_names, -1), objective, names)
+        return _factor(information.reshape(n * n_names, -1), objective, names)
+
+    for step_number in range(MOST_STEPS):
+        grad = objective.backend.loss_and_grad(params)[1]
+        factor = factor_here()
         step = np.zeros_like(params)
         slope = grad[free, :n_names].ravel()
         solved = -cho_solve(factor.cholesky, slope * factor.scale) * factor.scale
@@ -422,7 +426,7 @@ def _maximum(
         params += step
         moved = np.abs(step) * reach  # what each column adds to a logit, at most
         if moved.sum(axis=1).max() <= scale_free:
-            return params, factor.inverse(), -loss
+            return params, factor_here().inverse(), -objective.backend.loss(params)
     raise _separated(step, reach, model, names)
 
 

@@ -146,7 +146,7 @@ class Objective:
     def least_subgradient(self, params: Float64s, grad: Float64s) -> Float64s:
         """The subgradient of least norm, where `grad` is the gradient of J without its l1 term."""
         coef, g, result = params[:, :-1], grad[:, :-1], grad.copy()
-        with np.errstate(invalid="ignore", divide="ignore"):
+        with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
             slope = coef / self.norms(coef)
             at_zero = g * np.maximum(0.0, 1 - self.l1 / self.norms(g))
         result[:, :-1] = np.where(self.norms(coef) > 0, g + self.l1 * slope, np.where(g == 0, 0.0, at_zero))

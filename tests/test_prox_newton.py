@@ -5,13 +5,13 @@ import warnings
 import numpy as np
 import pytest
 import reference
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 import nbsoftmax as nbs
 from nbsoftmax.solvers import prox_newton
 from nbsoftmax.solvers.duality import duality_gap
-from nbsoftmax.testing import problems
+from nbsoftmax.testing import Problem, problems
 
 
 def no_watch(iteration, params, objective, grad_norm):
@@ -43,7 +43,8 @@ def fista(J, shape, *, l1, grouped, steps=20_000):
     for _ in range(steps):
         new = ahead - smooth.value_and_grad(ahead)[1] / bound
         size = penalty_norms(new[:, :-1], grouped)
-        new[:, :-1] *= np.maximum(0, 1 - l1 / bound / np.where(size > 0, size, 1))
+        with np.errstate(over="ignore"):  # of a size all but 0
+            new[:, :-1] *= np.maximum(0, 1 - l1 / bound / np.where(size > 0, size, 1))
         if total(new) > value:
             ahead, age = w, 1.0
             if np.array_equal(ahead, new):
@@ -125,6 +126,7 @@ def test_targets_may_be_probabilities_and_samples_weighted(K, grouped):
     assert solution.objective - fista(truth, objective.shape, l1=0.03, grouped=grouped) <= 1e-9 * solution.objective
 
 
+@example(Problem(np.array([[2.3e-312]]), np.array([0]), 2, None), 1.0, 0.0, False, False, 0)  # overflow in a share
 @given(problems(), st.floats(1e-4, 1), st.sampled_from([0.0, 0.1]), st.booleans(), st.booleans(), st.integers(0, 99))
 def test_the_duality_gap_bounds_the_distance_to_the_minimum_at_any_point(problem, l1, l2, grouped, intercept, seed):
     K, options = problem.n_classes, {"sample_weight": problem.sample_weight, "fit_intercept": intercept, "l2": l2}
