@@ -102,7 +102,7 @@ def tasks() -> Iterator[Task]:
         for form in ("raw", "standardised"):
             for C in (1.0, 100.0):
                 make = partial(real, name, standardised=form == "standardised")
-                yield Task(f"{name}-{form}-C{C:g}", make, C, bar if form == "raw" else 0.0)
+                yield Task(f"{name}-{form}-C{C:g}", make, C, bar if form == "raw" and C == 1 else 0.0)
     yield synthetic(200_000, 54, 7, 15.0)
     yield synthetic(20_000, 784, 10, 20.0)
 

@@ -38,7 +38,13 @@ def strong_convexity_bound(objective: Smooth, grad: Float64s) -> float | None:
 
 
 def newton_decrement(
-    objective: Smooth, params: Float64s, grad: Float64s, *, most: int, enough: float = np.inf
+    objective: Smooth,
+    params: Float64s,
+    grad: Float64s,
+    *,
+    most: int,
+    enough: float = np.inf,
+    precondition: Callable[[Float64s], Float64s] = lambda residual: residual,
 ) -> tuple[float, bool]:
     """Half of grad . H^-1 grad at `params`, and whether it has settled within `most` products.
 
@@ -50,7 +56,7 @@ def newton_decrement(
     def free(v: Float64s) -> Float64s:
         return without_shift(objective, v)
 
-    for n, at in enumerate(conjugate_gradients(objective, params, grad, lambda residual: residual, free), 1):
+    for n, at in enumerate(conjugate_gradients(objective, params, grad, precondition, free), 1):
         total, rest = at.total, at.rest
         if not total <= enough or total == np.inf:
             return total, False
@@ -117,6 +123,7 @@ class Judge:
     def __init__(self, objective: Smooth, tol: float, next_look: int = 0) -> None:
         self.objective, self.tol = objective, tol
         self.next_look = next_look  # the iteration before which none is worth it
+        self.precondition: Callable[[Float64s], Float64s] = lambda residual: residual
         self._seen: tuple[Float64s, float] | None = None  # where the decrement is known, and what it is
 
     def converged(self, n_iter: int, params: Float64s, value: float, grad: Float64s, hint: float) -> bool:
@@ -130,7 +137,9 @@ class Judge:
             self.next_look = n_iter + max(10, n_iter // 4)
         enough = self.tol * max(abs(value), LEAST_OBJECTIVE)
         most = max(MOST_PRODUCTS, n_iter)
-        distance, settled = newton_decrement(self.objective, params, grad, most=most, enough=enough)
+        distance, settled = newton_decrement(
+            self.objective, params, grad, most=most, enough=enough, precondition=self.precondition
+        )
         if settled:
             self._seen = (params, distance)
         return settled and small_enough(distance, value, self.tol)
@@ -143,5 +152,5 @@ class Judge:
         if self._seen is not None and self._seen[0] is params:
             return self._seen[1], "estimate"
         most = max(LEAST_PRODUCTS, n_iter)  # no more work for the report than for the fit
-        distance, settled = newton_decrement(self.objective, params, grad, most=most)
+        distance, settled = newton_decrement(self.objective, params, grad, most=most, precondition=self.precondition)
         return (distance if settled or not small_enough(distance, value, self.tol) else np.inf), "estimate"

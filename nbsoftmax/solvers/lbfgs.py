@@ -1,5 +1,8 @@
 """L-BFGS: Newton's direction from the last few steps and gradients, by the two-loop recursion.
 
+The recursion begins with M^-1 of `preconditioners`, a Gram matrix where that is worth making, so that raw data
+need no scaling. It is made again where the memory has led to a point from which no step leads on.
+
 J. Nocedal, "Updating quasi-Newton matrices with limited storage", Math. Comp. 35 (1980). Step lengths satisfy the weak
 Wolfe conditions, by bisection: A. Lewis and M. Overton, "Nonsmooth optimization via quasi-Newton methods", Math.
 Program. 141 (2013). Each trial costs one pass over the data, which gives value and gradient together.
@@ -14,8 +17,10 @@ from typing import Any
 import numpy as np
 
 from nbsoftmax.check import Float64s
-from nbsoftmax.solvers import NOISE, Memory, OnIteration, Smooth, Solution
+from nbsoftmax.kernels.blas import one_thread
+from nbsoftmax.solvers import NOISE, Memory, OnIteration, Solution
 from nbsoftmax.solvers.gap import Judge, small_enough
+from nbsoftmax.solvers.preconditioners import AFFORDABLE, Curved, Preconditioner, centred, costs
 
 Pair = tuple[Float64s, Float64s, float]
 PAIR = ("step", "change", "curvature")
@@ -27,7 +32,7 @@ MOST_TRIALS = 40
 
 
 def solve(
-    objective: Smooth,
+    objective: Curved,
     start: Float64s,
     *,
     tol: float,
@@ -36,25 +41,35 @@ def solve(
     memory: Memory | None = None,
 ) -> Solution:
     """Minimise a smooth convex objective; `tol` is relative to the objective."""
-    memory = memory or Memory()
+    with one_thread():
+        return _solve(objective, start, tol, max_iter or MAX_ITER, on_iteration, memory or Memory())
+
+
+def _solve(
+    objective: Curved, start: Float64s, tol: float, max_iter: int, on_iteration: OnIteration, memory: Memory
+) -> Solution:
     state = memory.state
     params = state.get("params", start).copy()
+    if objective.l2 > 0 and not state:  # the minimum is there, and every direction below stays there
+        params[:, :-1] = centred(params[:, :-1])
+    kind = "gram" if costs(objective)["gram"] <= AFFORDABLE else "diagonal"
+    precondition = Preconditioner(objective, state.get("made_at", params), kind)
     value, grad = objective.value_and_grad(params)
     judge = Judge(objective, tol, int(state.get("next_look", 0)))
+    judge.precondition = precondition
     pairs: deque[Pair] = deque(zip(*(state.get(name, ()) for name in PAIR), strict=True), maxlen=MEMORY)
     n_iter = int(state.get("n_iter", 0))
-    hint = _decrement(grad, pairs) if state else 0.0
+    hint = _decrement(grad, pairs, precondition) if state else 0.0
     reason = "converged" if judge.converged(n_iter, params, value, grad, hint) else ""
     while not reason:
-        if n_iter >= (max_iter or MAX_ITER):
+        if n_iter >= max_iter:
             reason = f"max_iter reached ({n_iter} iterations)"
             break
-        direction = _direction(grad, pairs)
-        found = _search(objective, params, value, grad, direction, first=not pairs)
-        if found is None and pairs:  # the memory may be what is wrong: once more along the gradient
+        found = _search(objective, params, value, grad, _direction(grad, pairs, precondition))
+        if found is None and pairs:  # the memory may be what is wrong: once more without
             pairs.clear()
-            direction = _direction(grad, pairs)
-            found = _search(objective, params, value, grad, direction, first=True)
+            precondition = judge.precondition = Preconditioner(objective, params, kind)
+            found = _search(objective, params, value, grad, _direction(grad, pairs, precondition))
         if found is None:
             reason = "no step decreases the objective any more at float64 precision"
             break
@@ -65,9 +80,9 @@ def solve(
             pairs.append((step, change, curvature))
         params, value, grad = new_params, new_value, new_grad
         n_iter += 1
-        memory.snapshot = partial(_state, params, n_iter, judge.next_look, tuple(pairs))
+        memory.snapshot = partial(_state, params, precondition.made_at, n_iter, judge.next_look, tuple(pairs))
         reason = on_iteration(n_iter, params, value, float(np.linalg.norm(grad))) or ""
-        if not reason and judge.converged(n_iter, params, value, grad, _decrement(grad, pairs)):
+        if not reason and judge.converged(n_iter, params, value, grad, _decrement(grad, pairs, precondition)):
             reason = "converged"
     distance, kind = judge.gap(n_iter, params, value, grad)
     return Solution(
@@ -82,40 +97,41 @@ def solve(
     )
 
 
-def _state(params: Float64s, n_iter: int, next_look: int, pairs: tuple[Pair, ...]) -> dict[str, Any]:
+def _state(params: Float64s, made_at: Float64s, n_iter: int, next_look: int, pairs: tuple[Pair, ...]) -> dict[str, Any]:
     columns = dict(zip(PAIR, map(np.array, zip(*pairs, strict=True)), strict=True)) if pairs else {}
-    return {"params": params, "n_iter": n_iter, "next_look": next_look, **columns}
+    return {"params": params, "made_at": made_at, "n_iter": n_iter, "next_look": next_look, **columns}
 
 
-def _decrement(grad: Float64s, pairs: deque[Pair]) -> float:
-    return -0.5 * float(np.vdot(grad, _direction(grad, pairs)))
+def _decrement(grad: Float64s, pairs: deque[Pair], precondition: Preconditioner) -> float:
+    return -0.5 * float(np.vdot(grad, _direction(grad, pairs, precondition)))
 
 
-def _direction(grad: Float64s, pairs: deque[Pair]) -> Float64s:
-    """-H^-1 grad with the memory's idea of the Hessian; -grad without a memory."""
+def _direction(grad: Float64s, pairs: deque[Pair], precondition: Preconditioner) -> Float64s:
+    """-H^-1 grad with the memory's idea of the Hessian; -M^-1 grad without a memory."""
     q = grad.copy()
     factors = []
     for step, change, curvature in reversed(pairs):
         factor = float(np.vdot(step, q)) / curvature
         q -= factor * change
         factors.append(factor)
+    q = precondition(q)
     if pairs:
         _, change, curvature = pairs[-1]
-        q *= curvature / float(np.vdot(change, change))
+        q *= curvature / float(np.vdot(change, precondition(change)))
     for (step, change, curvature), factor in zip(pairs, reversed(factors), strict=True):
         q += (factor - float(np.vdot(change, q)) / curvature) * step
     return -q
 
 
 def _search(
-    objective: Smooth, params: Float64s, value: float, grad: Float64s, direction: Float64s, *, first: bool
+    objective: Curved, params: Float64s, value: float, grad: Float64s, direction: Float64s
 ) -> tuple[Float64s, float, Float64s] | None:
     """A point along the direction with sufficient decrease and a slope that has risen enough; None if there is none."""
     slope = float(np.vdot(grad, direction))
     if not slope < 0:
         return None
     low, high = 0.0, np.inf
-    length = 1.0 / max(1.0, float(np.linalg.norm(direction))) if first else 1.0
+    length = 1.0
     best = None
     for _ in range(MOST_TRIALS):
         trial = params + length * direction

@@ -28,7 +28,7 @@ from nbsoftmax.solvers.gap import (
     small_enough,
     strong_convexity_bound,
 )
-from nbsoftmax.solvers.preconditioners import KINDS, MOST_BYTES, Curved, Preconditioner, centred, costs
+from nbsoftmax.solvers.preconditioners import AFFORDABLE, KINDS, MOST_BYTES, Curved, Preconditioner, centred, costs
 
 MAX_ITER = 500
 MOST_PRODUCTS = 2000  # for one direction
@@ -36,9 +36,9 @@ LEAST_PRODUCTS = 5  # before the decrement may count as settled
 DECREASE, MOST_TRIALS = 1e-4, 40
 DONE = 1e-6  # square of a residual, relative to the gradient's, that is as good as none
 LOOSEST = 0.3  # largest residual of a direction, relative to the gradient
-# A preconditioner of so many products is made at once; a Gram matrix, without which fits to raw data may take thousands
-# of products, also a dearer one. Later a kind is made that costs no more than so many directions like the last one.
-CHEAP, AFFORDABLE, DIRECTIONS = 10, 100, 2
+# A preconditioner of so many products is made at once (a Gram matrix up to AFFORDABLE). Later a kind is made that costs
+# no more than so many directions like the last one.
+CHEAP, DIRECTIONS = 10, 2
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,8 @@ from nbsoftmax.solvers import Smooth
 KINDS = ("diagonal", "gram", "blocks", "hessian")
 # The largest M; making it takes a few times as much.
 MOST_BYTES = 2**26
+# A Gram matrix of so many products is always made: without one, fits to raw data may take thousands.
+AFFORDABLE = 100
 # Added to a unit diagonal. Collinear columns leave a pivot of rounding errors, whose inverse would make of the rounding
 # errors of a residual steps of any length along a direction on which nothing depends.
 LEAST_REPAIR = 1e-10
