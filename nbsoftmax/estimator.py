@@ -33,7 +33,7 @@ try:
     from sklearn.utils.validation import check_is_fitted, validate_data
 except ImportError as error:
     raise ImportError(
-        'SoftmaxRegression needs scikit-learn 1.6 or newer; install it with: pip install "nbsoftmax[sklearn]"'
+        'SoftmaxRegression needs scikit-learn 1.6.1 or newer; install it with: pip install "nbsoftmax[sklearn]"'
     ) from error
 
 from nbsoftmax import check
