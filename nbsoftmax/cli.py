@@ -68,7 +68,8 @@ def _parser() -> argparse.ArgumentParser:
     fit.add_argument("--target", metavar="NAME", help="column of labels (CSV), or array of labels (.npz; default: y)")
     fit.add_argument("--labels", type=Path, metavar="FILE", help=".npy of labels, for .npy data")
     fit.add_argument("--out", type=Path, required=True, metavar="MODEL", help="where to save the model (.npz)")
-    fit.add_argument("--solver", default="auto", choices=["auto", "newton-cg", "newton", "lbfgs", "gd", "prox-newton"])
+    solvers = ["auto", "newton-cg", "newton", "lbfgs", "gd", "sgd", "prox-newton"]
+    fit.add_argument("--solver", default="auto", choices=solvers)
     strength = fit.add_mutually_exclusive_group()
     strength.add_argument("--l2", type=float, default=0.0, help="penalty l2/2 ||coef||^2 on the mean loss (default: 0)")
     strength.add_argument("--C", type=float, help="the same as scikit-learn counts it: l2 = 1 / (C * n_samples)")
@@ -79,7 +80,9 @@ def _parser() -> argparse.ArgumentParser:
     fit.add_argument("--max-seconds", type=float)
     fit.add_argument("--checkpoint", type=Path, metavar="FILE", help="where to keep what the fit needs to go on")
     fit.add_argument("--resume", action="store_true", help="go on from --checkpoint, if it is there")
-    fit.add_argument("--learning-rate", type=float, help="fixed step, for --solver gd")
+    fit.add_argument("--learning-rate", type=float, help="fixed step, for --solver gd; the first, for sgd")
+    fit.add_argument("--batch-size", type=int, help="samples in a mini-batch, for --solver sgd (default: 32)")
+    fit.add_argument("--seed", type=int, help="of the order of the samples, for --solver sgd (default: 0)")
     fit.add_argument("--no-intercept", action="store_true")
     fit.add_argument("--label-smoothing", type=float, default=0.0)
     fit.add_argument("--class-weight", choices=["balanced"])
@@ -188,6 +191,8 @@ def _fit(arguments: argparse.Namespace) -> int:
             max_iter=arguments.max_iter,
             max_seconds=arguments.max_seconds,
             learning_rate=arguments.learning_rate,
+            batch_size=arguments.batch_size,
+            random_state=arguments.seed,
             fit_intercept=not arguments.no_intercept,
             label_smoothing=arguments.label_smoothing,
             class_weight=arguments.class_weight,

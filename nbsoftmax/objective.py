@@ -13,6 +13,7 @@ from nbsoftmax import check
 from nbsoftmax.backends import Backend
 from nbsoftmax.backends.dense import DenseBackend
 from nbsoftmax.check import INDEX, PROBA, Float64s, WeightedTargets
+from nbsoftmax.kernels.sgd import Rule, State
 
 
 class Objective:
@@ -195,6 +196,29 @@ class Objective:
     def hessian(self, params: ArrayLike) -> Float64s:
         """The Hessian of J, without its penalty: (n_classes, n_features + 1, n_classes, n_features + 1)."""
         return self.backend.hessian(check.params(params, self.shape)) / self.weight_sum
+
+    def descend(
+        self,
+        state: State,
+        order: NDArray[np.int64],
+        batch_size: int,
+        rates: Float64s,
+        *,
+        kind: int,
+        momentum: float,
+        n_before: int,
+    ) -> float:
+        """Change `state` by stochastic steps, one for each of `rates`, through mini-batches of the samples in `order`.
+
+        (m / S) / batch_size sum_{i in batch} s_i grad L_i + l2 W is an unbiased estimate of the gradient of J. `kind`
+        and `momentum` are those of `kernels.sgd`, and `n_before` says how many steps the state has had.
+
+        Returns the mean loss of all these samples, each before the step of its batch and without penalty.
+        """
+        self._refuse_l1("gradient")
+        rule = Rule(kind, momentum, self.l2, self.n_samples / self.weight_sum)
+        losses = self.backend.descend(state, order, batch_size, rates, rule, n_before)
+        return float(losses.sum()) / self.weight_sum
 
     def margins(self, params: ArrayLike, part: slice) -> tuple[NDArray[Any], Float64s]:
         """By how much the logits of their own class are above the others, z_y - z_k, for some rows of X.

@@ -19,11 +19,11 @@ from nbsoftmax.checkpoint import Checkpoint, fingerprint
 from nbsoftmax.likelihood import Inference, at_maximum
 from nbsoftmax.model import SoftmaxModel
 from nbsoftmax.objective import Objective
-from nbsoftmax.solvers import Solution, gd, lbfgs, newton_cg, preconditioners, prox_newton
+from nbsoftmax.solvers import Solution, gd, lbfgs, newton_cg, preconditioners, prox_newton, sgd
+from nbsoftmax.stream import Stream, classes_of
 from nbsoftmax.watch import Callback, Watch
 
-SOLVERS = ("auto", "newton-cg", "newton", "lbfgs", "gd", "prox-newton")
-RESUMABLE = ("newton-cg", "newton", "lbfgs", "gd")
+SOLVERS = ("auto", "newton-cg", "newton", "lbfgs", "gd", "sgd", "prox-newton")
 
 
 class ConvergenceWarning(UserWarning):
@@ -115,11 +115,11 @@ class Trainer:
 
     Parameters
     ----------
-    solver : {"auto", "newton-cg", "newton", "lbfgs", "gd", "prox-newton"}
+    solver : {"auto", "newton-cg", "newton", "lbfgs", "gd", "sgd", "prox-newton"}
         "auto" takes "prox-newton" for l1 > 0, which only that one minimises, and else "newton-cg", which chooses its
         preconditioner by cost as the fit goes on: from the diagonal of the Hessian, where there are very many features,
         up to all of it. "newton" takes the whole Hessian from the start, "lbfgs" needs gradients only, "gd" is plain
-        gradient descent, for reference.
+        gradient descent, for reference. "sgd" goes through mini-batches: near the minimum early, at it late.
     l1, l2 : float
         Penalties. With l1 > 0 weights become exactly 0, and the gap is certified by duality.
     grouped : bool
@@ -129,11 +129,12 @@ class Trainer:
     tol : float
         The fit has converged when the objective is within tol * |objective| of its minimum.
     max_iter : int, optional
-        Default: the solver's own, 10000 for "lbfgs" and "gd", 500 for the others.
+        Default: the solver's own, 10000 for "lbfgs" and "gd", 50 epochs for "sgd", 500 for the others.
     learning_rate : float, optional
-        Fixed step of "gd"; by default it backtracks.
+        Fixed step of "gd"; by default it backtracks. For "sgd" the rate that its schedule begins with; by default from
+        the size of the data.
     batch_size : int, optional
-        For solvers with mini-batches, of which none exists yet.
+        Samples in a mini-batch of "sgd"; default 32.
     label_smoothing : float in [0, 1]
     class_weight : None, "balanced", dict of label to weight, or array in the order of the sorted labels
         "balanced" gives class k the weight n_samples / (n_classes * count_k), counts weighted by the sample weights.
@@ -144,7 +145,7 @@ class Trainer:
     callbacks : sequence of callables
         Each is called with an `Iteration` after every iteration; returning True stops the fit.
     random_state : int, optional
-        For solvers that draw at random; the present ones do not.
+        Seed of the order in which "sgd" takes the samples; without one it is 0, and every fit the same.
     verbose : bool
         Print a line for each iteration.
     max_seconds : float, optional
@@ -152,11 +153,20 @@ class Trainer:
     early_stopping : int, optional
         The fit ends when the validation loss has not fallen for so many iterations, and gives the parameters where it
         was least. Needs `validation_data`.
+    optimizer : {"nesterov", "momentum", "adam"}, optional
+        How "sgd" makes a step of a gradient; as in PyTorch. Default "nesterov".
+    momentum : float in [0, 1), optional
+        Of these, the first moment's decay for "adam". Default 0.9.
+    schedule : {"cosine", "constant", "step", "inverse"}, optional
+        How the rate of "sgd" falls: along half a cosine to 0 at the last epoch, not at all, to a tenth at each third
+        of the epochs, or as 1 / (1 + epochs / 10). Default "cosine" for `fit`, "constant" for `partial_fit`.
+    average : bool
+        Whether the result of "sgd" is the mean of its iterates, of which the later count more.
 
     Raises
     ------
     InputValueError, InputTypeError
-        For options out of range.
+        For options out of range, or of another solver.
     """
 
     warn_as: type[ConvergenceWarning] = ConvergenceWarning  # what is built on the trainer may have a kind of its own
@@ -183,6 +193,10 @@ class Trainer:
         verbose: bool = False,
         max_seconds: float | None = None,
         early_stopping: int | None = None,
+        optimizer: str | None = None,
+        momentum: float | None = None,
+        schedule: str | None = None,
+        average: bool = False,
     ) -> None:
         self.solver = check.choice("solver", solver, SOLVERS)
         self.l1 = check.number("l1", l1, low=0.0)
@@ -200,13 +214,29 @@ class Trainer:
         self.max_iter = None if max_iter is None else check.count("max_iter", max_iter)
         if learning_rate is not None:
             check.number("learning_rate", learning_rate, low=0.0, low_open=True)
-            if self.solver != "gd":
-                raise check.InputValueError(f'learning_rate is for solver="gd"; solver {solver!r} finds its own steps.')
+            if self.solver not in {"gd", "sgd"}:
+                raise check.InputValueError(
+                    f'learning_rate is for solver="gd" and "sgd"; solver {solver!r} finds its own steps.'
+                )
         self.learning_rate = learning_rate
-        if batch_size is not None:
-            raise check.InputValueError(
-                f"batch_size is {batch_size}, but solver {solver!r} has no mini-batches; leave it out."
-            )
+        stochastic = {
+            "batch_size": batch_size, "optimizer": optimizer, "momentum": momentum, "schedule": schedule,
+            "average": average or None,
+        }  # fmt: skip
+        for name, option in stochastic.items():
+            if option is not None and self.solver != "sgd":
+                raise check.InputValueError(
+                    f'{name} is {option!r}, but that is for solver="sgd", which works on mini-batches; '
+                    f"leave it out for solver {solver!r}."
+                )
+        self.batch_size = None if batch_size is None else check.count("batch_size", batch_size)
+        self.optimizer = None if optimizer is None else check.choice("optimizer", optimizer, tuple(sgd.KINDS))
+        self.momentum = None if momentum is None else check.number("momentum", momentum, low=0.0, high=1.0)
+        if self.momentum == 1:
+            raise check.InputValueError("momentum is 1, with which no step ever ends; give less, 0.9 for example.")
+        self.schedule = None if schedule is None else check.choice("schedule", schedule, sgd.SCHEDULES)
+        self.average = check.flag("average", average)
+        self._stream: Stream | None = None
         self.label_smoothing = check.number("label_smoothing", label_smoothing, low=0.0, high=1.0)
         self.class_weight = class_weight
         self.n_threads = check.n_threads(n_threads)
@@ -311,11 +341,18 @@ class Trainer:
         if check.flag("resume", resume) and checkpoint is None:
             raise check.InputValueError("resume is True, but there is no checkpoint; say which file to resume from.")
         if checkpoint is not None:
-            if solver not in RESUMABLE:
-                raise check.InputValueError(
-                    f"solver {solver!r} keeps no checkpoints; leave checkpoint out, or use one of {RESUMABLE}."
-                )
-            options = solver, self.l2, self.fit_intercept, self.label_smoothing, self.learning_rate, by_class
+            options = (
+                solver,
+                self.l1,
+                self.l2,
+                self.grouped,
+                self.fit_intercept,
+                self.label_smoothing,
+                self.learning_rate,
+                by_class,
+            )
+            if solver == "sgd":
+                options += (*self._stochastic("cosine").values(), self.max_iter)
             weight = None if sample_weight is None else np.asarray(sample_weight)
             held_out = None if validation is None else validation.value(start)
             watch.keep(
@@ -348,16 +385,101 @@ class Trainer:
         )
 
     def _solve(self, solver: str, objective: Objective, start: Float64s, watch: Watch) -> Solution:
-        options: Any = {"tol": self.tol, "max_iter": self.max_iter, "on_iteration": watch}
+        options: Any = {"tol": self.tol, "max_iter": self.max_iter, "on_iteration": watch, "memory": watch.memory}
         if solver == "prox-newton":
             return prox_newton.solve(objective, start, **options)
-        options["memory"] = watch.memory
         if solver == "gd":
             return gd.solve(objective, start, learning_rate=self.learning_rate, **options)
+        if solver == "sgd":
+            return sgd.solve(objective, start, options=self._stochastic("cosine"), **options)
         if solver == "lbfgs":
             return lbfgs.solve(objective, start, **options)
         kinds = ("hessian",) if solver == "newton" else preconditioners.KINDS
         return newton_cg.solve(objective, start, kinds=kinds, **options)
+
+    def _stochastic(self, schedule: str) -> dict[str, Any]:
+        """The options of "sgd", with what is taken where they were left out."""
+        return {
+            "learning_rate": self.learning_rate,
+            "batch_size": self.batch_size or 32,
+            "optimizer": self.optimizer or "nesterov",
+            "momentum": 0.9 if self.momentum is None else self.momentum,
+            "schedule": self.schedule or schedule,
+            "average": self.average,
+            "seed": self.random_state or 0,
+        }
+
+    def partial_fit(
+        self, X: Any, y: Any, *, classes: ArrayLike | None = None, sample_weight: ArrayLike | None = None
+    ) -> SoftmaxModel:
+        """Go on with a chunk of a stream: one epoch of "sgd" through these samples, from where the last call ended.
+
+        The objective is that of all samples alike: l2 counts once for every sample, however they are cut into chunks.
+        Nothing is evaluated, and nothing can converge; judge the model on samples that are still to come. A call to
+        `fit` has no part in it. For the schedule a call counts as an epoch.
+
+        Parameters
+        ----------
+        X : array_like or frame (n_samples, n_features)
+        y : array_like
+            Labels (n_samples,), or probabilities (n_samples, n_classes).
+        classes : array_like (n_classes,)
+            All labels that will ever come, in any order; needed in the first call, unless `y` are probabilities.
+        sample_weight : array_like (n_samples,), optional
+
+        Returns
+        -------
+        SoftmaxModel
+            What has been learned so far.
+
+        Raises
+        ------
+        InputValueError, InputTypeError
+            For input that cannot be used; among it a label that is not in `classes`, other features than before, and
+            samples with which the parameters grow without bound. What was learned before stays as it was.
+        """
+        if self.solver != "sgd":
+            raise check.InputValueError(
+                f'partial_fit is for solver="sgd", which takes samples as they come, but the solver is {self.solver!r}.'
+            )
+        options = self._stochastic("constant")
+        if options["schedule"] not in {"constant", "inverse"}:
+            raise check.InputValueError(
+                f"schedule is {self.schedule!r}, which has an end, and a stream has none; "
+                'give schedule="constant" or "inverse".'
+            )
+        if isinstance(self.class_weight, str):
+            raise check.InputValueError(
+                f"class_weight is {self.class_weight!r}, which needs all labels at once; give the weights themselves."
+            )
+        array, names = check.frame(X)
+        y = np.asarray(y.to_numpy() if hasattr(y, "to_numpy") else y)
+        stream = self._stream or Stream(classes_of(classes, y), names, options)
+        check.same_features(names, stream.names)
+        if self._stream is not None and classes is not None and not np.array_equal(np.unique(classes), stream.classes):
+            raise check.InputValueError(
+                f"classes are {np.unique(classes).tolist()[:10]}, but the stream began with "
+                f"{stream.classes.tolist()[:10]}; a new Trainer begins a new stream."
+            )
+        X = check.design(array, dtype=self.dtype or stream.dtype, n_features=stream.n_features)
+        codes = stream.codes(y, X.shape[0])
+        stream.learn(
+            Objective(
+                X,
+                codes,
+                n_classes=stream.classes.size,
+                sample_weight=sample_weight,
+                class_weight=_class_weight(self.class_weight, codes, stream.classes, sample_weight),
+                l2=self.l2,
+                fit_intercept=self.fit_intercept,
+                label_smoothing=self.label_smoothing,
+                n_threads=self.n_threads,
+                device=self.device,
+            )
+        )
+        stream.dtype, stream.n_features = X.dtype, X.shape[1]
+        self._stream = stream
+        return stream.model()
 
 
 def targets(y: Any, n_samples: int) -> tuple[NDArray[Any], NDArray[Any]]:

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 HELD_BACK_BY = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")  # settings that keep BLAS, ours and the peers', from its best
-SUBJECTS = ("rows", "objective", "scaling", "coldstart", "profile", "fit", "all")
+SUBJECTS = ("rows", "objective", "epochs", "scaling", "coldstart", "profile", "fit", "all")
 
 
 def options(arguments: list[str]) -> argparse.Namespace:
@@ -48,7 +48,7 @@ def main() -> None:
     chosen = options(sys.argv[1:])
     unhindered()
     fresh_cache()
-    from perf import coldstart, fit, limits, objective, peers, profile, report, rows, scaling
+    from perf import coldstart, epochs, fit, limits, objective, peers, profile, report, rows, scaling
 
     rounds, scale = (3, 20) if chosen.quick else (9, 1)
     for name in peers.missing():
@@ -64,6 +64,8 @@ def main() -> None:
         rows.run(results, rounds, scale)
     if everything or chosen.subject == "objective":
         objective.run(results, rounds, scale)
+    if everything or chosen.subject == "epochs":
+        epochs.run(results, rounds, scale)
     if everything or chosen.subject == "scaling":
         scaling.run(results, rounds, scale)
     if everything or chosen.subject == "coldstart":

@@ -280,7 +280,7 @@ def test_dtype_converts_the_samples():
         ({"max_iter": 0}, nbs.InputValueError, "max_iter is 0"),
         ({"max_iter": 2.5}, nbs.InputTypeError, "max_iter is 2.5"),
         ({"learning_rate": 0.1}, nbs.InputValueError, "learning_rate is for"),
-        ({"batch_size": 32}, nbs.InputValueError, "no mini-batches"),
+        ({"batch_size": 32}, nbs.InputValueError, "works on mini-batches"),
         ({"label_smoothing": 1.5}, nbs.InputValueError, "label_smoothing is 1.5"),
         ({"n_threads": 10_000}, nbs.InputValueError, "NUMBA_NUM_THREADS"),
         ({"device": "tpu"}, nbs.InputValueError, "device is 'tpu'"),

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nbsoftmax.check import Float64s
+from nbsoftmax.kernels.sgd import Rule, State
 
 
 class Backend(Protocol):
@@ -56,6 +57,15 @@ class Backend(Protocol):
 
     def hessian(self, params: Float64s) -> Float64s:
         """The Hessian of the loss, (K, N + 1, K, N + 1); for small K N."""
+        ...
+
+    def descend(
+        self, state: State, order: NDArray[np.int64], batch_size: int, rates: Float64s, rule: Rule, n_before: int
+    ) -> Float64s:
+        """Change `state` by a step for each rate, through mini-batches of the samples in `order`; the batches' losses.
+
+        Each is that of the parameters before its step.
+        """
         ...
 
     def with_features(self, features: NDArray[np.int64]) -> Backend:

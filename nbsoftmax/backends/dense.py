@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from nbsoftmax.backends.design import Design
 from nbsoftmax.check import INDEX, PROBA, Float64s, Floats, WeightedTargets
-from nbsoftmax.kernels import gram, linear, rows, split
+from nbsoftmax.kernels import gram, linear, rows, sgd, split
 from nbsoftmax.kernels.blas import one_thread
 from nbsoftmax.kernels.predict import LOGITS
 
@@ -25,6 +25,9 @@ LOGITS_BYTES = 24 * 2**20
 # are as fast as NumPy's X.T @ X, or faster.)
 GRAM_SPLIT_BYTES = SPLIT_BYTES
 PACK_BYTES = 16 * 2**20  # samples that such a product packs at a time
+# Multiply-adds of a mini-batch that are worth a chunk of their own, and the most of these: smaller batches are made by
+# one thread, since waking another for each step takes as long.
+BATCH_CHUNK_WORK, MOST_BATCH_CHUNKS = 2**22, 16
 # What chunks' sums and the probabilities kept for Hessian-vector products may take together.
 MEMORY_BYTES = 60 * 2**20
 
@@ -134,6 +137,38 @@ class DenseBackend:
             logits += offset[part][counts]
         labels = target.labels[part][counts]
         return labels, np.take_along_axis(logits, labels[:, None], axis=1) - logits
+
+    def descend(
+        self,
+        state: sgd.State,
+        order: NDArray[np.int64],
+        batch_size: int,
+        rates: Float64s,
+        rule: sgd.Rule,
+        n_before: int,
+    ) -> Float64s:
+        """Change `state` by a step of rates[t] for each mini-batch t of the samples in `order`; their losses."""
+        params = state.params.reshape(self.n_classes, self.n_features + 1)
+        weights, target, fit_intercept = self._weights(params), self._target, self.fit_intercept
+        batch_size = min(batch_size, order.size)
+        batch_work = 2 * batch_size * params.size
+        n_chunks = min(batch_work // BATCH_CHUNK_WORK, MOST_BATCH_CHUNKS, PARTIAL_BYTES // (8 * params.size))
+        n_chunks = max(1, n_chunks // 2 * 2)
+        gradient, losses, partial = np.zeros(n_chunks * params.size), np.empty(rates.size), np.empty(n_chunks)
+        run, common = self._design.run, self._design.rows
+        if n_chunks == 1:
+            steps = weights, target, state, rates, rule, n_before, fit_intercept, gradient, losses
+            run(sgd.descend, 1, 0, common, order, batch_size, *steps)
+            return losses
+        for t, rate in enumerate(rates):
+            batch, step = order[t * batch_size : (t + 1) * batch_size], n_before + t + 1
+            scale, share = rule.scale / batch_size, batch.size / batch_size
+            sums = weights, target, scale, fit_intercept, gradient, partial
+            run(sgd.batch_gradients, n_chunks, batch_work, common, batch, *sums)
+            losses[t] = partial.sum()
+            change = weights, gradient, n_chunks, state, rate, rule, share, step, fit_intercept
+            run(sgd.update, self.n_classes, (n_chunks + 8) * params.size, *change)
+        return losses
 
     def with_features(self, features: NDArray[np.int64]) -> DenseBackend:
         """The same sums over only these features, which are copied, and computed in float64 throughout."""

@@ -417,6 +417,18 @@ def prefetch_at(builder, address):
     builder.call(function, [address, number(0), number(2), number(1)])  # to read, into the second-level cache, data
 
 
+@intrinsic
+def prefetch(typingctx, array, i):
+    """Ask for the cache line of element i, which need not exist."""
+
+    def codegen(context, builder, sig, args):
+        data = context.make_array(sig.args[0])(context, builder, args[0]).data
+        prefetch_at(builder, builder.gep(data, [args[1]]))
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp), codegen
+
+
 # --- rows to lanes and back -----------------------------------------------------------------------
 
 

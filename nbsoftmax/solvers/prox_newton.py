@@ -16,14 +16,15 @@ zeros have settled, by the model's minimum in the plane of the last two steps: t
 
 from __future__ import annotations
 
-from typing import Protocol
+from functools import partial
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nbsoftmax.check import Float64s
 from nbsoftmax.kernels.coordinate import group_lasso, lasso
-from nbsoftmax.solvers import NOISE, OnIteration, Solution
+from nbsoftmax.solvers import NOISE, Memory, OnIteration, Solution
 from nbsoftmax.solvers.duality import Penalised, duality_gap, gap_but_for_intercept
 from nbsoftmax.solvers.gap import small_enough
 from nbsoftmax.solvers.preconditioners import Curved
@@ -54,22 +55,35 @@ class Sparse(Penalised, Protocol):
 
 
 def solve(
-    objective: Sparse, start: Float64s, *, tol: float, max_iter: int | None = None, on_iteration: OnIteration
+    objective: Sparse,
+    start: Float64s,
+    *,
+    tol: float,
+    max_iter: int | None = None,
+    on_iteration: OnIteration,
+    memory: Memory | None = None,
 ) -> Solution:
     """Minimise a convex objective with l1 > 0; `tol` is relative to the objective, and certified by a duality gap."""
+    memory = memory or Memory()
+    state = memory.state
     smooth = objective.smooth_part()
-    params = start.copy()
-    if objective.fit_intercept:
+    params = state.get("params", start).copy()
+    if objective.fit_intercept and not state:
         absent = objective.class_mass <= 0
         params[absent, -1] = np.minimum(params[absent, -1], ABSENT)
     value, grad = smooth.value_and_grad(params)
-    model: Model | None = None
-    n_iter, reason, first, before = 0, "", 0.0, (np.inf, np.inf)
+    model: Model | None = Model.restored(objective, state) if state else None
+    n_iter, reason, first = int(state.get("n_iter", 0)), "", float(state.get("first", 0.0))
+    before = (float(state["before"][0]), float(state["before"][1])) if state else (np.inf, np.inf)
+    heard = n_iter  # the last iteration that `on_iteration` knows of
     while True:
         total = value + _sparsity(objective, params)
         norm = float(np.linalg.norm(objective.least_subgradient(params, grad)))
-        if n_iter > 0:
-            reason = on_iteration(n_iter, params, total, norm) or ""
+        if model is not None and n_iter > heard:
+            memory.snapshot = partial(
+                dict, params=params, n_iter=n_iter, first=first, before=np.array(before), **model.state()
+            )
+            reason, heard = on_iteration(n_iter, params, total, norm) or "", n_iter
         features = _features(objective, params, grad, None if model is None else model.features)
         if model is None or features is not model.features:
             model = Model(objective, features)
@@ -151,10 +165,35 @@ class Model:
         self.part = objective.smooth_part(features)
         self.columns = np.append(features, -1)
         self._metric: Metric | None = None
+        self._made_at, self._each = np.empty((0, 0)), False  # where the metric was made, and whether for each class
         # One Gram matrix for all classes is cheap; one for each costs as much as about n / 6 products, and is made when
         # so many have been spent, where memory allows.
         n_classes, n = objective.class_mass.size, features.size
         self._products, self._worth = 0, n / 6 if 8 * n_classes * (n + 1) ** 2 <= GRAM_BYTES else np.inf
+
+    def state(self) -> dict[str, Any]:
+        """What `restored` needs, of a model that has been minimised."""
+        factor = np.nan if self._metric is None else self._metric.factor
+        return {
+            "features": self.features,
+            "made_at": self._made_at,
+            "each": self._each,
+            "factor": factor,
+            "products": self._products,
+        }
+
+    @classmethod
+    def restored(cls, objective: Sparse, state: dict[str, Any]) -> Model:
+        """The model of a state, its metric made again where it was made."""
+        model = cls(objective, state["features"])
+        model._measure(state["made_at"], each=bool(state["each"])).factor = float(state["factor"])
+        model._products = int(state["products"])
+        return model
+
+    def _measure(self, at: Float64s, *, each: bool) -> Metric:
+        grams = self.part.blocks(at) if each else self.part.gram(at)[None]
+        self._metric, self._made_at, self._each = Metric(self.objective, grams, at.shape[0]), at, each
+        return self._metric
 
     def minimise(self, at: Float64s, grad: Float64s, first: float) -> tuple[Float64s, float, float]:
         """About the minimum of the model made `at` a point, how far it is below, and what its first step promised.
@@ -163,11 +202,9 @@ class Model:
         closer is its minimum approached.
         """
         objective = self.objective
-        if self._metric is None:
-            self._metric = Metric(objective, self.part.gram(at)[None], at.shape[0])
-        elif self._products > self._worth:
-            self._metric, self._products = Metric(objective, self.part.blocks(at), at.shape[0]), 0
-        metric = self._metric
+        metric = self._metric or self._measure(at, each=False)
+        if self._products > self._worth:
+            metric, self._products = self._measure(at, each=True), 0
         point, slope = at, grad  # `slope`: the model's gradient at `point`
         last: tuple[Float64s, Float64s] | None = None  # the last step, and its product with H
         hoped, gained, accuracy, age = 0.0, 0.0, LOOSEST, 1.0
