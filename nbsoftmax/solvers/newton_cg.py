@@ -35,6 +35,7 @@ MOST_PRODUCTS = 2000  # for one direction
 LEAST_PRODUCTS = 5  # before the decrement may count as settled
 DECREASE, MOST_TRIALS = 1e-4, 40
 DONE = 1e-6  # square of a residual, relative to the gradient's, that is as good as none
+FAR_WITHIN = 0.1  # of what is allowed: a decrement that has settled is not 10 times as large
 LOOSEST = 0.3  # largest residual of a direction, relative to the gradient
 # A preconditioner of so many products is made at once (a Gram matrix up to AFFORDABLE). Later a kind is made that costs
 # no more than so many directions like the last one.
@@ -214,7 +215,9 @@ def _step(
         settled = done or (n >= LEAST_PRODUCTS and best.tail <= SETTLED * best.total)
         if best.total == np.inf:
             return Step(best.direction, np.inf, False)
-        if best.rest <= relative**2 and (best.total > allowed or settled):
+        # Where the decrement is far within, no step will be taken: its direction need not be good, only its length.
+        arrived = settled and best.rest <= LOOSEST**2 and best.total + best.tail <= FAR_WITHIN * allowed
+        if arrived or (best.rest <= relative**2 and (best.total > allowed or settled)):
             # What the later half of the products has added is added once more, for what is still to come.
             return Step(best.direction, best.total if done else best.total + best.tail, settled)
         if n == MOST_PRODUCTS:
