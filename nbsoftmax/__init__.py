@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     )
     from nbsoftmax.check import InputError, InputTypeError, InputValueError
     from nbsoftmax.cross_validation import CVResult, cross_validate
-    from nbsoftmax.estimator import SoftmaxRegression
+    from nbsoftmax.estimator import SoftmaxRegression, SoftmaxRegressionCV
     from nbsoftmax.functional import (
         binary_cross_entropy,
         binary_cross_entropy_and_grad,
@@ -54,7 +54,7 @@ _HOME = {
         "temperature",
     ),
     "check": ("InputError", "InputTypeError", "InputValueError"),
-    "estimator": ("SoftmaxRegression",),
+    "estimator": ("SoftmaxRegression", "SoftmaxRegressionCV"),
     "functional": (
         "binary_cross_entropy",
         "binary_cross_entropy_and_grad",
@@ -90,6 +90,7 @@ __all__ = [
     "Reliability",
     "SoftmaxModel",
     "SoftmaxRegression",
+    "SoftmaxRegressionCV",
     "Trainer",
     "binary_cross_entropy",
     "binary_cross_entropy_and_grad",

@@ -642,11 +642,14 @@ def float_dtype(dtype: Any) -> np.dtype[Any]:
 
 
 def callables(name: str, value: Any) -> tuple[Any, ...]:
-    """Check a sequence of functions."""
+    """Check a sequence of callbacks: functions, or objects with the hooks of `nbsoftmax.callbacks`."""
     if callable(value) or not hasattr(value, "__iter__"):
         raise InputTypeError(f"{name} is {value!r}, expected a sequence of functions, for example [function].")
     functions = tuple(value)
     for f in functions:
-        if not callable(f):
-            raise InputTypeError(f"{name} contains {f!r}, which cannot be called; give functions of one argument.")
+        if isinstance(f, type) or not (callable(f) or hasattr(f, "on_fit_task_end")):
+            raise InputTypeError(
+                f"{name} contains {f!r}, which cannot be called; give functions of one argument, or objects with the "
+                "hooks of nbsoftmax.callbacks."
+            )
     return functions

@@ -18,7 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 from nbsoftmax import check
 from nbsoftmax.check import Float64s
 from nbsoftmax.objective import Objective
-from nbsoftmax.path import penalties, shares
+from nbsoftmax.path import as_in_sklearn, penalties
 from nbsoftmax.trainer import FitResult, Trainer, targets, weight_sum
 
 GRID = (1e-4, 1e4)  # of Cs given as a number, as in scikit-learn
@@ -71,7 +71,7 @@ def cross_validate(
         As in `Trainer.fit`; `y` holds labels.
     Cs : int or array_like (n_penalties,)
         Inverse strengths: l2 = (1 - l1_ratio) / (C S) and l1 = l1_ratio / (C S) with S the sum of the training samples'
-        weights. A number stands for so many between 1e-4 and 1e4.
+        weights, and l2 twice as large for two classes: scikit-learn's C. A number stands for so many from 1e-4 to 1e4.
     l1_ratio : float in [0, 1]
     folds : int or iterable of (train, test)
         So many stratified folds, drawn by `random_state`; or pairs of index arrays.
@@ -91,6 +91,38 @@ def cross_validate(
         If a class has no sample in the training part of a fold, and for input that cannot be used.
     """
     check.choice("refit", refit, ("best", "one-standard-error"))
+    found = held_out(
+        X, y, Cs=Cs, l1_ratio=l1_ratio, folds=folds, sample_weight=sample_weight, random_state=random_state, **options
+    )
+    mean, error = summary(found.log_loss)
+    best, least = int(np.nanargmin(mean)), one_standard_error(found.Cs, mean, error)
+    C, classes = found.Cs[best if refit == "best" else least], targets(y, np.shape(y)[0])[1]
+    l1, l2 = as_in_sklearn(C, weight_sum(y, sample_weight, options.get("class_weight")), l1_ratio, classes.size)
+    result = Trainer(l1=float(l1), l2=float(l2), **options).fit(X, y, sample_weight=sample_weight)
+    return CVResult(found.Cs, found.log_loss, found.accuracy, best, least, result)
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """Log-loss and accuracy of the held-out samples, (n_penalties, n_folds), for each of `Cs`, (n_penalties,)."""
+
+    Cs: Float64s
+    log_loss: Float64s
+    accuracy: Float64s
+
+
+def held_out(
+    X: Any,
+    y: Any,
+    *,
+    Cs: int | ArrayLike,
+    l1_ratio: float,
+    folds: int | Iterable[tuple[ArrayLike, ArrayLike]],
+    sample_weight: ArrayLike | None = None,
+    random_state: int = 0,
+    **options: Any,
+) -> HeldOut:
+    """The part of `cross_validate` before the choice, with its parameters."""
     given = np.geomspace(*GRID, check.count("Cs", Cs)) if isinstance(Cs, (int, np.integer)) else penalties("Cs", Cs)
     array, _ = check.frame(X)
     array = check.design(array, dtype=options.get("dtype"))
@@ -115,11 +147,7 @@ def cross_validate(
         above = above + 1 if mean[i] > mean[best] + HOPELESS * max(error[i], error[best]) else 0
         if above >= PATIENCE:
             break
-    least = one_standard_error(given, mean, error)
-    C = given[best if refit == "best" else least]
-    l1s, l2s = shares(np.array([1 / (C * weight_sum(y, sample_weight, options.get("class_weight")))]), l1_ratio)
-    result = Trainer(l1=l1s[0], l2=l2s[0], **options).fit(X, y, sample_weight=sample_weight)
-    return CVResult(given, log_loss, accuracy, best, least, result)
+    return HeldOut(given, log_loss, accuracy)
 
 
 def summary(log_loss: Float64s) -> tuple[Float64s, Float64s]:
@@ -162,8 +190,8 @@ class _Fold:
     def evaluate(self, C: float, l1_ratio: float, options: dict[str, Any]) -> tuple[float, float]:
         """Log-loss and accuracy of the held-out samples for the next C."""
         total = weight_sum(self._codes, self._weight, options.get("class_weight"))
-        l1s, l2s = shares(np.array([1 / (C * total)]), l1_ratio)
-        trainer = Trainer(l1=l1s[0], l2=l2s[0], **options)
+        l1, l2 = as_in_sklearn(C, total, l1_ratio, self._loss.n_classes)
+        trainer = Trainer(l1=float(l1), l2=float(l2), **options)
         self._last = trainer.fit(self._X, self._codes, sample_weight=self._weight, init=self._last)
         model = self._last.model
         right = model.predict(self._X)[self._test] == self._codes[self._test]

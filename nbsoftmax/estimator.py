@@ -1,4 +1,4 @@
-"""`SoftmaxRegression`: the trainer behind scikit-learn's interface, in the terms of its `LogisticRegression`.
+"""`SoftmaxRegression` and `SoftmaxRegressionCV`: the trainer behind scikit-learn's interface, in its terms.
 
     minimise sum_i s_i L(x_i, y_i) + (1 - l1_ratio)/(2 C) ||coef_||^2 + l1_ratio/C ||coef_||_1
 
@@ -6,17 +6,12 @@ with s_i the sample weights times the class weights. Divided by S = sum_i s_i th
 
     l2 = (1 - l1_ratio) / (C S),    l1 = l1_ratio / (C S)                    three classes or more
 
-Two classes are one row of weights here, c = w_1 - w_0, and two in the trainer. The loss sees only c, and of all pairs
-with this difference the penalty takes the cheapest. Its square is least at w_1 = -w_0 = c/2, its absolute value
-wherever no |w_1j| + |w_0j| exceeds |c_j|, so there as well:
-
-    l2/2 (||w_0||^2 + ||w_1||^2) + l1 (||w_0||_1 + ||w_1||_1) = l2/4 ||c||^2 + l1 ||c||_1
-
-so that for two classes l2 is twice the above, and l1 the same.
+and l2 twice as large for two classes, which are one row of weights here: see `path`.
 """
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -28,6 +23,7 @@ try:
     import sklearn.exceptions
     from joblib import effective_n_jobs
     from sklearn.base import BaseEstimator, ClassifierMixin
+    from sklearn.model_selection import check_cv
     from sklearn.utils import compute_class_weight
     from sklearn.utils.multiclass import check_classification_targets
     from sklearn.utils.validation import check_is_fitted, validate_data
@@ -38,8 +34,10 @@ except ImportError as error:
 
 from nbsoftmax import check
 from nbsoftmax.check import Float64s, Floats
+from nbsoftmax.cross_validation import held_out, one_standard_error, summary
 from nbsoftmax.model import SoftmaxModel, one_row, two_rows
-from nbsoftmax.trainer import ConvergenceWarning, Trainer
+from nbsoftmax.path import as_in_sklearn, penalties
+from nbsoftmax.trainer import ConvergenceWarning, FitResult, Trainer
 from nbsoftmax.watch import Iteration
 
 try:
@@ -58,7 +56,73 @@ class EitherConvergenceWarning(ConvergenceWarning, sklearn.exceptions.Convergenc
     """Ours and scikit-learn's, so that filters for either of them hold."""
 
 
-class SoftmaxRegression(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
+class _Fitted(ClassifierMixin, BaseEstimator):
+    """What both estimators do once they are fitted, and how they read the parameters that both have."""
+
+    @property
+    def model_(self) -> SoftmaxModel:
+        """The fitted model: to save, to export, to ask for the best k classes."""
+        check_is_fitted(self)
+        coef, intercept = two_rows(self.coef_, self.intercept_)
+        return SoftmaxModel(coef, intercept, self.classes_, getattr(self, "feature_names_in_", None))
+
+    def decision_function(self, X: Any) -> Floats:
+        """Logits (n_samples, n_classes); for two classes their difference (n_samples,), positive for classes_[1]."""
+        model, X = self._ready(X)
+        logits = model.decision_function(X)
+        return logits if model.n_classes > 2 else logits[:, 1] - logits[:, 0]
+
+    def predict_proba(self, X: Any) -> Floats:
+        """Probabilities (n_samples, n_classes), columns in the order of `classes_`, in the dtype of X."""
+        model, X = self._ready(X)
+        return model.predict_proba(X)
+
+    def predict_log_proba(self, X: Any) -> Floats:
+        """Logarithms of the probabilities; finite also where a probability underflows."""
+        model, X = self._ready(X)
+        return model.predict_log_proba(X)
+
+    def predict(self, X: Any) -> NDArray[Any]:
+        """Most probable labels (n_samples,); of equal ones the first in `classes_`."""
+        model, X = self._ready(X)
+        labels: NDArray[Any] = self.classes_[model.predict(X)]
+        return labels
+
+    def _ready(self, X: Any) -> tuple[SoftmaxModel, Floats]:
+        """The model, its classes counted from 0 since `classes_` may be of any kind, and X as it takes it."""
+        check_is_fitted(self)
+        X = validate_data(self, X, dtype=[np.float64, np.float32], ensure_all_finite=False, reset=False)
+        coef, intercept = two_rows(self.coef_, self.intercept_)
+        return SoftmaxModel(coef, intercept, np.arange(len(coef))), X
+
+    def _take(self, result: FitResult, classes: NDArray[Any]) -> None:
+        """Set the fitted attributes."""
+        self.classes_ = classes
+        self.coef_, self.intercept_ = one_row(result.model.coef, result.model.intercept)
+        self.n_iter_ = np.array([result.n_iter], np.int32)
+        self.converged_, self.gap_, self.history_ = result.converged, result.gap, result.history
+
+    def _class_weight(self, classes: NDArray[Any], codes: NDArray[Any], weight: Float64s) -> Float64s:
+        """Weights (n_classes,) in the order of the classes."""
+        if isinstance(self.class_weight, str):
+            check.choice("class_weight", self.class_weight, ("balanced",))
+            # scikit-learn's function counts the weights of samples only in its later versions.
+            counts = np.bincount(codes, weight if weight.size else None, classes.size)
+            return np.asarray(counts.sum() / (classes.size * np.where(counts > 0, counts, 1.0)))
+        return np.asarray(compute_class_weight(self.class_weight, classes=classes, y=classes), np.float64)
+
+    def _n_threads(self) -> int | None:
+        # joblib's count takes into account that this process may itself be one of several workers.
+        most = int(config.NUMBA_NUM_THREADS)  # type: ignore[attr-defined]
+        return None if self.n_jobs is None else min(effective_n_jobs(self.n_jobs), most)
+
+    def _seed(self) -> int | None:
+        if isinstance(self.random_state, np.random.RandomState):
+            return int(self.random_state.randint(2**31 - 1))
+        return None if self.random_state is None else check.count("random_state", self.random_state, low=0)
+
+
+class SoftmaxRegression(CallbackSupportMixin, _Fitted):
     """Softmax regression with the interface of scikit-learn's `LogisticRegression`, and its objective.
 
         minimise sum_i s_i L(x_i, y_i) + (1 - l1_ratio)/(2 C) ||coef_||^2 + l1_ratio/C ||coef_||_1
@@ -82,7 +146,7 @@ class SoftmaxRegression(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
     n_jobs : int, optional
         Threads, counted as joblib does; by default as many as Numba would use.
     random_state : int, RandomState, optional
-        For solvers that draw at random; the present ones do not.
+        For the order in which the solver "sgd" and `partial_fit` take the samples.
     verbose : int or bool
         Whether to print a line for each iteration.
 
@@ -177,51 +241,81 @@ class SoftmaxRegression(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
         )
         fitter.warn_as = EitherConvergenceWarning
         result = fitter.fit(X, codes, sample_weight=weight if weight.size else None, init=start)
-        self.classes_ = classes
-        self.coef_, self.intercept_ = one_row(result.model.coef, result.model.intercept)
-        self.n_iter_ = np.array([result.n_iter], np.int32)
-        self.converged_, self.gap_, self.history_ = result.converged, result.gap, result.history
+        self._take(result, classes)
+        self._stream: Trainer | None = None
+        self._seen = total
         if tasks is not None:
             tasks.end()
         if result.reason == "interrupted":
             raise KeyboardInterrupt  # the trainer has kept what was reached; a search over many fits must end as well
         return self
 
-    @property
-    def model_(self) -> SoftmaxModel:
-        """The fitted model: to save, to export, to ask for the best k classes."""
-        check_is_fitted(self)
-        coef, intercept = two_rows(self.coef_, self.intercept_)
-        return SoftmaxModel(coef, intercept, self.classes_, getattr(self, "feature_names_in_", None))
+    def partial_fit(
+        self, X: Any, y: Any, classes: ArrayLike | None = None, sample_weight: ArrayLike | None = None
+    ) -> SoftmaxRegression:
+        """Go on with a chunk of a stream, by an epoch of stochastic gradient descent, whatever `solver` is.
 
-    def decision_function(self, X: Any) -> Floats:
-        """Logits (n_samples, n_classes); for two classes their difference (n_samples,), positive for classes_[1]."""
-        model, X = self._ready(X)
-        logits = model.decision_function(X)
-        return logits if model.n_classes > 2 else logits[:, 1] - logits[:, 0]
+        Begins at the last `fit`, if there was one, else at 0. With S the weights of all samples so far, C means what it
+        means for a fit to all of them. Nothing says how far the minimum is: `gap_` is inf.
 
-    def predict_proba(self, X: Any) -> Floats:
-        """Probabilities (n_samples, n_classes), columns in the order of `classes_`, in the dtype of X."""
-        model, X = self._ready(X)
-        return model.predict_proba(X)
+        Parameters
+        ----------
+        X : array_like (n_samples, n_features)
+        y : array_like (n_samples,)
+        classes : array_like (n_classes,)
+            All labels that will ever come; needed in the first call, unless there was a `fit`.
+        sample_weight : array_like (n_samples,), optional
 
-    def predict_log_proba(self, X: Any) -> Floats:
-        """Logarithms of the probabilities; finite also where a probability underflows."""
-        model, X = self._ready(X)
-        return model.predict_log_proba(X)
-
-    def predict(self, X: Any) -> NDArray[Any]:
-        """Most probable labels (n_samples,); of equal ones the first in `classes_`."""
-        model, X = self._ready(X)
-        labels: NDArray[Any] = self.classes_[model.predict(X)]
-        return labels
-
-    def _ready(self, X: Any) -> tuple[SoftmaxModel, Floats]:
-        """The model, its classes counted from 0 since `classes_` may be of any kind, and X as it takes it."""
-        check_is_fitted(self)
-        X = validate_data(self, X, dtype=[np.float64, np.float32], ensure_all_finite=False, reset=False)
-        coef, intercept = two_rows(self.coef_, self.intercept_)
-        return SoftmaxModel(coef, intercept, np.arange(len(coef))), X
+        Raises
+        ------
+        ValueError, TypeError
+            For input or parameters that cannot be used: l1_ratio and "balanced" class weights need all samples at once.
+        """
+        if self.l1_ratio != 0:
+            raise check.InputValueError(f"l1_ratio is {self.l1_ratio:g}, but partial_fit makes no zeros; set it to 0.")
+        if isinstance(self.class_weight, str):
+            raise check.InputValueError(
+                f"class_weight is {self.class_weight!r}, which needs all labels at once; give the weights themselves."
+            )
+        fitted = hasattr(self, "coef_")
+        X, y = validate_data(self, X, y, dtype=[np.float64, np.float32], ensure_all_finite=False, reset=not fitted)
+        check_classification_targets(y)
+        if fitted:
+            labels = self.classes_
+            if classes is not None and not np.array_equal(np.unique(classes), labels):
+                raise check.InputValueError(
+                    f"classes are {np.unique(classes).tolist()[:10]}, but those before are {labels.tolist()[:10]}; "
+                    "give the same ones, or none."
+                )
+        elif classes is None:
+            raise check.InputValueError("classes is missing; the first call of partial_fit needs all labels.")
+        else:
+            labels = np.unique(classes)
+        unknown = ~np.isin(y, labels)
+        if unknown.any():
+            raise check.InputValueError(f"y contains {y[unknown][0]!r}, which is not in classes; leave such rows out.")
+        codes = np.searchsorted(labels, y)
+        weight = check.sample_weights(sample_weight, codes.size)
+        by_class = np.asarray(compute_class_weight(self.class_weight, classes=labels, y=labels), np.float64)
+        seen = getattr(self, "_seen", 0.0)
+        seen += float(np.bincount(codes, weight if weight.size else None, labels.size) @ by_class)
+        trainer: Trainer | None = getattr(self, "_stream", None)
+        start = None
+        if trainer is None:
+            trainer = Trainer(
+                solver="sgd", average=True, fit_intercept=self.fit_intercept, label_smoothing=self.label_smoothing,
+                class_weight=None if self.class_weight is None else by_class, random_state=self._seed(),
+                n_threads=self._n_threads(),
+            )  # fmt: skip
+            start = np.column_stack(two_rows(self.coef_, self.intercept_)) if fitted else None
+        trainer.l2 = self._penalties(seen, labels.size)[1]
+        indices = np.arange(labels.size)
+        model = trainer.partial_fit(X, codes, classes=indices, sample_weight=sample_weight, init=start)
+        self._stream, self._seen, self.classes_ = trainer, seen, labels
+        self.coef_, self.intercept_ = one_row(model.coef, model.intercept)
+        self.n_iter_ = np.array([1], np.int32)
+        self.converged_, self.gap_, self.history_ = False, np.inf, {}
+        return self
 
     # --- scikit-learn's terms in the trainer's --------------------------------------------------
 
@@ -231,17 +325,8 @@ class SoftmaxRegression(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
         unpenalised = isinstance(self.C, (float, np.floating)) and np.isposinf(self.C)
         if unpenalised or total == 0:  # of the latter the objective says what is wrong
             return 0.0, 0.0
-        strength = 1 / (check.number("C", self.C, low=0.0, low_open=True) * total)
-        return share * strength, (1 - share) * strength * (2 if n_classes == 2 else 1)
-
-    def _class_weight(self, classes: NDArray[Any], codes: NDArray[Any], weight: Float64s) -> Float64s:
-        """Weights (n_classes,) in the order of the classes."""
-        if isinstance(self.class_weight, str):
-            check.choice("class_weight", self.class_weight, ("balanced",))
-            # scikit-learn's function counts the weights of samples only in its later versions.
-            counts = np.bincount(codes, weight if weight.size else None, classes.size)
-            return np.asarray(counts.sum() / (classes.size * np.where(counts > 0, counts, 1.0)))
-        return np.asarray(compute_class_weight(self.class_weight, classes=classes, y=classes), np.float64)
+        l1, l2 = as_in_sklearn(check.number("C", self.C, low=0.0, low_open=True), total, share, n_classes)
+        return float(l1), float(l2)
 
     def _start(self, n_features: int, classes: NDArray[Any]) -> Float64s | None:
         if not (self.warm_start and hasattr(self, "coef_")):
@@ -255,15 +340,129 @@ class SoftmaxRegression(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
             )
         return np.column_stack([coef, intercept])
 
-    def _n_threads(self) -> int | None:
-        # joblib's count takes into account that this process may itself be one of several workers.
-        most = int(config.NUMBA_NUM_THREADS)  # type: ignore[attr-defined]
-        return None if self.n_jobs is None else min(effective_n_jobs(self.n_jobs), most)
 
-    def _seed(self) -> int | None:
-        if isinstance(self.random_state, np.random.RandomState):
-            return int(self.random_state.randint(2**31 - 1))
-        return None if self.random_state is None else check.count("random_state", self.random_state, low=0)
+class SoftmaxRegressionCV(_Fitted):
+    """`SoftmaxRegression` that chooses C, and l1_ratio, by cross-validation, as `LogisticRegressionCV` does.
+
+    Folds share the data: none is copied. Penalties that get hopeless on the way from the strongest to the weakest are
+    left out, with NaN as their scores.
+
+    Parameters
+    ----------
+    Cs : int or array_like
+        Inverse strengths; a number stands for so many from 1e-4 to 1e4.
+    l1_ratios : array_like, optional
+        By default (0.0,).
+    cv : int, splitter or iterable of (train, test), optional
+        As scikit-learn's `check_cv` takes it; by default 5 stratified folds.
+    scoring : {"neg_log_loss", "accuracy"}
+        What is best of the held-out samples; of equal ones the smallest C.
+    refit : {"best", "one-standard-error"}
+        Which C the model has: the best, or the smallest within one standard error of the best log-loss.
+    class_weight, fit_intercept, label_smoothing, solver, tol, max_iter, n_jobs, random_state, verbose
+        As for `SoftmaxRegression`; `random_state` only for "sgd".
+
+    Attributes
+    ----------
+    C_, l1_ratio_ : float
+        The chosen ones.
+    Cs_ : ndarray (n_Cs,)
+    l1_ratios_ : ndarray (n_l1_ratios,)
+    scores_ : ndarray (n_folds, n_l1_ratios, n_Cs)
+        By `scoring`, the greater the better.
+    coef_, intercept_, classes_, n_features_in_, feature_names_in_, n_iter_, converged_, gap_, history_
+        Of the fit to all samples, as for `SoftmaxRegression`.
+    """
+
+    def __init__(
+        self,
+        Cs: int | ArrayLike = 10,
+        *,
+        l1_ratios: ArrayLike | None = None,
+        cv: Any = None,
+        scoring: str = "neg_log_loss",
+        refit: str = "best",
+        class_weight: Any = None,
+        fit_intercept: bool = True,
+        label_smoothing: float = 0.0,
+        solver: str = "auto",
+        tol: float = 1e-6,
+        max_iter: int | None = None,
+        n_jobs: int | None = None,
+        random_state: Any = None,
+        verbose: int | bool = 0,
+    ) -> None:
+        self.Cs = Cs
+        self.l1_ratios = l1_ratios
+        self.cv = cv
+        self.scoring = scoring
+        self.refit = refit
+        self.class_weight = class_weight
+        self.fit_intercept = fit_intercept
+        self.label_smoothing = label_smoothing
+        self.solver = solver
+        self.tol = tol
+        self.max_iter = max_iter
+        self.n_jobs = n_jobs
+        self.random_state = random_state
+        self.verbose = verbose
+
+    def fit(self, X: Any, y: Any, sample_weight: ArrayLike | None = None) -> SoftmaxRegressionCV:
+        """Choose the penalty and fit to samples (n_samples, n_features), labels (n_samples,) and weights (n_samples,).
+
+        Warns
+        -----
+        ConvergenceWarning
+            If the fit to all samples ended short of `tol`; fits to folds do so silently.
+
+        Raises
+        ------
+        ValueError, TypeError
+            For input or parameters that cannot be used.
+        """
+        check.choice("scoring", self.scoring, ("neg_log_loss", "accuracy"))
+        check.choice("refit", self.refit, ("best", "one-standard-error"))
+        X, y = validate_data(self, X, y, dtype=[np.float64, np.float32], ensure_all_finite=False)
+        check_classification_targets(y)
+        classes, codes = np.unique(y, return_inverse=True)
+        if classes.size < 2:
+            raise check.InputValueError(f"y contains one class only ({classes[0]!r}), expected at least two classes.")
+        weight = check.sample_weights(sample_weight, codes.size)
+        by_class = self._class_weight(classes, codes, weight)
+        given = weight if weight.size else None
+        ratios = penalties("l1_ratios", 0.0 if self.l1_ratios is None else self.l1_ratios, low_open=False)
+        folds = list(check_cv(self.cv, codes, classifier=True).split(X, codes))
+        options: dict[str, Any] = {
+            "solver": self.solver, "fit_intercept": self.fit_intercept, "tol": self.tol, "max_iter": self.max_iter,
+            "label_smoothing": self.label_smoothing, "n_threads": self._n_threads(), "random_state": self._seed(),
+            "class_weight": None if self.class_weight is None else by_class,
+        }  # fmt: skip
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            found = [
+                held_out(X, codes, Cs=self.Cs, l1_ratio=ratio, folds=folds, sample_weight=given, **options)
+                for ratio in ratios
+            ]
+        self.Cs_, self.l1_ratios_ = found[0].Cs, ratios
+        log_loss = np.stack([one.log_loss.T for one in found], axis=1)  # (n_folds, n_l1_ratios, n_Cs)
+        accuracy = np.stack([one.accuracy.T for one in found], axis=1)
+        self.scores_ = -log_loss if self.scoring == "neg_log_loss" else accuracy
+        mean = self.scores_.mean(axis=0)
+        by_strength = np.argsort(self.Cs_, kind="stable")
+        i, j = np.unravel_index(np.nanargmax(mean[:, by_strength]), mean.shape)
+        chosen = int(by_strength[j])
+        if self.refit == "one-standard-error":
+            chosen = one_standard_error(self.Cs_, *summary(log_loss[:, i].T))
+        self.C_, self.l1_ratio_ = float(self.Cs_[chosen]), float(ratios[i])
+        total = float(np.bincount(codes, weight if weight.size else None, classes.size) @ by_class)
+        l1, l2 = as_in_sklearn(self.C_, total, self.l1_ratio_, classes.size)
+        fitter = Trainer(l1=float(l1), l2=float(l2), verbose=bool(self.verbose), **options)
+        fitter.warn_as = EitherConvergenceWarning
+        result = fitter.fit(X, codes, sample_weight=given)
+        self._take(result, classes)
+        if result.reason == "interrupted":
+            raise KeyboardInterrupt
+        return self
 
 
 class _Tasks:

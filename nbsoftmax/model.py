@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, BinaryIO, NamedTuple
 
@@ -38,6 +39,8 @@ class SoftmaxModel:
         Labels: distinct integers, strings or booleans; row k of `coef` belongs to classes[k].
     feature_names : sequence of str, optional
         Frames given for prediction must have these columns, in this order.
+    training : dict of str to text, numbers, truth values or None, optional
+        How it came about, for people to read: a trainer writes its solver, penalties and what it reached.
 
     Raises
     ------
@@ -49,9 +52,15 @@ class SoftmaxModel:
     intercept: Float64s
     classes: NDArray[Any]
     feature_names: tuple[str, ...] | None = None
+    training: dict[str, Any] | None = None
 
     def __init__(
-        self, coef: ArrayLike, intercept: ArrayLike, classes: ArrayLike, feature_names: Sequence[str] | None = None
+        self,
+        coef: ArrayLike,
+        intercept: ArrayLike,
+        classes: ArrayLike,
+        feature_names: Sequence[str] | None = None,
+        training: Mapping[str, Any] | None = None,
     ) -> None:
         labels = check.class_labels(classes)
         w = check.as_float64s("coef", coef)
@@ -63,7 +72,9 @@ class SoftmaxModel:
             raise check.InputValueError(
                 f"{len(names)} feature_names, but coef has {n_features} columns; give one each."
             )
-        for name, value in (("coef", w), ("intercept", b), ("classes", labels), ("feature_names", names)):
+        told = None if training is None else dict(training)
+        values = {"coef": w, "intercept": b, "classes": labels, "feature_names": names, "training": told}
+        for name, value in values.items():
             object.__setattr__(self, name, value)
 
     @property
@@ -209,6 +220,7 @@ class SoftmaxModel:
                 "classes": self.classes,
                 "feature_names": names,
                 "has_names": np.asarray(self.feature_names is not None),
+                "training": np.asarray(json.dumps(self.training)),
             },
         )
 
@@ -260,7 +272,8 @@ class SoftmaxModel:
                         f"{path} is no model of this library ({FORMAT!r} is not in it); give one that was saved by it."
                     )
                 names = tuple(map(str, file["feature_names"])) if file["has_names"] else None
-                return cls(file["coef"], file["intercept"], file["classes"], names)
+                training = json.loads(str(file["training"])) if "training" in file else None  # not in older files
+                return cls(file["coef"], file["intercept"], file["classes"], names, training)
         except check.InputError:
             raise
         except Exception as error:  # a flipped bit makes zipfile and NumPy raise almost anything

@@ -2,7 +2,14 @@
 
     strength a:  l2 = (1 - l1_ratio) a,    l1 = l1_ratio a,    a = 1 / (C S)
 
-with S the sum of sample weights times class weights: scikit-learn's C and l1_ratio.
+with S the sum of sample weights times class weights: scikit-learn's C and l1_ratio. For two classes scikit-learn has
+one row of weights, c = w_1 - w_0, where there are two here. The loss sees only c, and of all pairs with this
+difference the penalty takes the cheapest. Its square is least at w_1 = -w_0 = c/2, its absolute value wherever no
+|w_1j| + |w_0j| exceeds |c_j|, so there as well:
+
+    l2/2 (||w_0||^2 + ||w_1||^2) + l1 (||w_0||_1 + ||w_1||_1) = l2/4 ||c||^2 + l1 ||c||_1
+
+so that for two classes l2 is twice the above, and l1 the same.
 """
 
 from __future__ import annotations
@@ -15,7 +22,7 @@ from numpy.typing import ArrayLike
 
 from nbsoftmax import check
 from nbsoftmax.check import Float64s
-from nbsoftmax.trainer import FitResult, Trainer, weight_sum
+from nbsoftmax.trainer import FitResult, Trainer, targets, weight_sum
 
 
 @dataclass(frozen=True)
@@ -63,7 +70,8 @@ def fit_path(
     l2s : array_like (n_penalties,), optional
         Strengths a of the penalty (1 - l1_ratio) a/2 ||coef||^2 + l1_ratio a ||coef||_1.
     Cs : array_like (n_penalties,), optional
-        Instead of `l2s`, the strengths as scikit-learn counts them: a = 1 / (C sum_i s_i); inf for none.
+        Instead of `l2s`, the strengths as scikit-learn counts them: a = 1 / (C sum_i s_i), and l2 twice as large for
+        two classes; inf for none.
     l1_ratio : float in [0, 1]
     **options
         Of `Trainer`, other than `l1` and `l2`.
@@ -80,17 +88,17 @@ def fit_path(
     if (l2s is None) == (Cs is None):
         raise check.InputValueError("give either l2s or Cs, one of the two.")
     if Cs is None:
-        strengths = penalties("l2s", l2s, low_open=False)
+        l1s, l2s_ = shares(penalties("l2s", l2s, low_open=False), l1_ratio)
     else:
         total = weight_sum(y, sample_weight, options.get("class_weight"))
-        strengths = 1 / (penalties("Cs", Cs) * total)
-    l1s, l2s_ = shares(strengths, l1_ratio)
+        n_classes = targets(y, np.shape(y)[0])[1].size
+        l1s, l2s_ = as_in_sklearn(penalties("Cs", Cs), total, l1_ratio, n_classes)
     results: dict[int, FitResult] = {}
     last = None
-    for i in np.argsort(-strengths, kind="stable").tolist():
+    for i in np.argsort(-(l1s + l2s_), kind="stable").tolist():
         trainer = Trainer(l1=l1s[i], l2=l2s_[i], **options)
         last = results[i] = trainer.fit(X, y, sample_weight=sample_weight, init=last)
-    return PathResult(l1s, l2s_, tuple(results[i] for i in range(len(strengths))))
+    return PathResult(l1s, l2s_, tuple(results[i] for i in range(len(l1s))))
 
 
 def penalties(name: str, values: Any, *, low_open: bool = True) -> Float64s:
@@ -110,3 +118,9 @@ def shares(strengths: Float64s, l1_ratio: float) -> tuple[Float64s, Float64s]:
     """(l1s, l2s) of strengths."""
     share = check.number("l1_ratio", l1_ratio, low=0.0, high=1.0)
     return share * strengths, (1 - share) * strengths
+
+
+def as_in_sklearn(Cs: ArrayLike, total: float, l1_ratio: float, n_classes: int) -> tuple[Float64s, Float64s]:
+    """(l1s, l2s) for scikit-learn's C and l1_ratio, where the weights of the samples sum to `total`."""
+    l1s, l2s = shares(1 / (np.asarray(Cs, np.float64) * total), l1_ratio)
+    return l1s, l2s * (2 if n_classes == 2 else 1)

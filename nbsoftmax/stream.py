@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from nbsoftmax import check
+from nbsoftmax.check import Float64s
 from nbsoftmax.kernels.sgd import State
 from nbsoftmax.model import SoftmaxModel
 from nbsoftmax.objective import Objective
@@ -46,6 +47,11 @@ class Stream:
         codes, seen = check.labels(y, n_samples=n_samples)
         return check.positions(seen, self.classes)[codes]
 
+    def begin(self, start: Float64s) -> None:
+        """Begin at parameters other than 0, (n_classes, n_features + 1)."""
+        adam = self.options["optimizer"] == "adam"
+        self._state = sgd.begun(start, adam=adam, average=self.options["average"])
+
     def learn(self, objective: Objective) -> None:
         """Go once through the samples of a chunk.
 
@@ -55,10 +61,11 @@ class Stream:
             If the parameters grow without bound; then all is as it was before.
         """
         shape, options = objective.shape, self.options
-        adam, average = options["optimizer"] == "adam", options["average"]
         rate = self._rate or sgd.rate_for(objective, shape, options)
-        before = self._state or sgd.begun(np.zeros(shape), adam=adam, average=average)
-        state = State(*(part.copy() for part in before))
+        if self._state is None:
+            self.begin(np.zeros(shape))
+        assert self._state is not None
+        state = State(*(part.copy() for part in self._state))
         n_steps = -(-objective.n_samples // options["batch_size"])
         epochs = self._n_chunks + np.arange(n_steps) / n_steps
         loss = objective.descend(

@@ -6,6 +6,7 @@ import os
 import time
 import warnings
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -14,6 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from nbsoftmax import check, separation
+from nbsoftmax.callbacks import Context
 from nbsoftmax.check import Float64s
 from nbsoftmax.checkpoint import Checkpoint, fingerprint
 from nbsoftmax.likelihood import Inference, at_maximum
@@ -21,7 +23,7 @@ from nbsoftmax.model import SoftmaxModel
 from nbsoftmax.objective import Objective
 from nbsoftmax.solvers import Solution, gd, lbfgs, newton_cg, preconditioners, prox_newton, sgd
 from nbsoftmax.stream import Stream, classes_of
-from nbsoftmax.watch import Callback, Watch
+from nbsoftmax.watch import Callback, Iteration, Watch
 
 SOLVERS = ("auto", "newton-cg", "newton", "lbfgs", "gd", "sgd", "prox-newton")
 
@@ -142,7 +144,7 @@ class Trainer:
     device : {"cpu"}
     dtype : {float32, float64}, optional
         Converts X; by default float32 and float64 stay, everything else becomes float64.
-    callbacks : sequence of callables
+    callbacks : sequence of callables, or of objects with the hooks of `nbsoftmax.callbacks`
         Each is called with an `Iteration` after every iteration; returning True stops the fit.
     random_state : int, optional
         Seed of the order in which "sgd" takes the samples; without one it is 0, and every fit the same.
@@ -152,7 +154,10 @@ class Trainer:
         The fit ends after the iteration in which it has taken so long.
     early_stopping : int, optional
         The fit ends when the validation loss has not fallen for so many iterations, and gives the parameters where it
-        was least. Needs `validation_data`.
+        was least. Needs `validation_data` or `validation_fraction`.
+    validation_fraction : float in (0, 0.9], optional
+        The share of the samples, about the same of each class, that `fit` holds out as validation data where it is
+        given none. They are drawn by `random_state`.
     optimizer : {"nesterov", "momentum", "adam"}, optional
         How "sgd" makes a step of a gradient; as in PyTorch. Default "nesterov".
     momentum : float in [0, 1), optional
@@ -188,11 +193,12 @@ class Trainer:
         n_threads: int | None = None,
         device: str = "cpu",
         dtype: Any = None,
-        callbacks: Sequence[Callback] = (),
+        callbacks: Sequence[Any] = (),
         random_state: int | None = None,
         verbose: bool = False,
         max_seconds: float | None = None,
         early_stopping: int | None = None,
+        validation_fraction: float | None = None,
         optimizer: str | None = None,
         momentum: float | None = None,
         schedule: str | None = None,
@@ -249,6 +255,9 @@ class Trainer:
             check.number("max_seconds", max_seconds, low=0.0, low_open=True)
         self.max_seconds = np.inf if max_seconds is None else float(max_seconds)
         self.early_stopping = None if early_stopping is None else check.count("early_stopping", early_stopping)
+        if validation_fraction is not None:
+            check.number("validation_fraction", validation_fraction, low=0.0, high=0.9, low_open=True)
+        self.validation_fraction = validation_fraction
 
     def fit(
         self,
@@ -300,6 +309,19 @@ class Trainer:
         array, names = check.frame(X)
         X = check.design(array, dtype=self.dtype)
         y, classes = targets(y, X.shape[0])
+        validation = (
+            None if validation_data is None else _validation(validation_data, classes, names, X, self.n_threads)
+        )
+        if validation is None and self.validation_fraction is not None:
+            held_out = _held_out(y, self.validation_fraction, self.random_state or 0)
+            weight = check.sample_weights(sample_weight, len(y))
+            kept = ~held_out
+            theirs = weight[held_out] if weight.size else None
+            sample_weight = weight[kept] if weight.size else None
+            validation = Objective(
+                X[held_out], y[held_out], n_classes=classes.size, sample_weight=theirs, n_threads=self.n_threads
+            )
+            X, y = X[kept], y[kept]
         by_class = _class_weight(self.class_weight, y, classes, sample_weight)
         problem = partial(
             Objective,
@@ -320,20 +342,20 @@ class Trainer:
         start = _start(init, objective.shape, classes)
         if not self.fit_intercept:
             start[:, -1] = 0.0
-        validation = (
-            None if validation_data is None else _validation(validation_data, classes, names, X, self.n_threads)
-        )
         solver = self.solver
         if solver == "auto":
             # For smooth objectives measured up to 6000 features: never slower than the others.
             solver = "prox-newton" if self.l1 > 0 else "newton-cg"
         if self.early_stopping is not None and validation is None:
-            raise check.InputValueError("early_stopping is set, but there is no validation_data; give it to fit.")
+            raise check.InputValueError(
+                "early_stopping is set, but there is no validation_data; give it to fit, or set validation_fraction."
+            )
+        context = Context(solver, X.shape[0], X.shape[1], classes, names)
         watch = Watch(
             started,
             objective,
             validation,
-            callbacks=self.callbacks,
+            callbacks=tuple(self._called(callback, context) for callback in self.callbacks),
             verbose=self.verbose,
             max_seconds=self.max_seconds,
             patience=self.early_stopping,
@@ -353,36 +375,72 @@ class Trainer:
             )
             if solver == "sgd":
                 options += (*self._stochastic("cosine").values(), self.max_iter)
-            weight = None if sample_weight is None else np.asarray(sample_weight)
-            held_out = None if validation is None else validation.value(start)
+            by_sample = None if sample_weight is None else np.asarray(sample_weight)
+            begun = None if validation is None else validation.value(start)
             watch.keep(
-                Checkpoint(checkpoint, fingerprint(*options, held_out, X, y, classes, weight, start)), resume=resume
+                Checkpoint(checkpoint, fingerprint(*options, begun, X, y, classes, by_sample, start)), resume=resume
             )
-        try:
-            # Data of extreme scale overflow in a solver's inner products; it says what came of it in its reason.
-            with np.errstate(over="ignore", invalid="ignore"):
-                solution = self._solve(solver, objective, start, watch)
-        except KeyboardInterrupt:
-            solution = watch.interrupted(start, self.tol)
-        watch.finish()
-        solution = _without_separation(objective, watch.best_of(solution, self.tol), classes)
+        with ExitStack() as ends:
+            for callback in self.callbacks:
+                if hasattr(callback, "teardown"):
+                    ends.callback(callback.teardown, self, context)
+                if hasattr(callback, "setup"):
+                    callback.setup(self, context)
+            try:
+                # Data of extreme scale overflow in a solver's inner products; it says what came of it in its reason.
+                with np.errstate(over="ignore", invalid="ignore"):
+                    solution = self._solve(solver, objective, start, watch)
+            except KeyboardInterrupt:
+                solution = watch.interrupted(start, self.tol)
+            watch.finish()
+            solution = _without_separation(objective, watch.best_of(solution, self.tol), classes)
+            context.result = FitResult(
+                model=SoftmaxModel(*_split(solution.params), classes, names, self._told(solver, solution, objective)),
+                converged=solution.converged,
+                reason=solution.reason,
+                n_iter=solution.n_iter,
+                objective=solution.objective,
+                grad_norm=solution.grad_norm,
+                gap=solution.gap,
+                gap_kind=solution.gap_kind,
+                seconds=time.perf_counter() - started,
+                history=watch.history(),
+                solver=solver,
+                account=solution.account,
+                problem=problem,
+            )
         if not solution.converged and not watch.stopped:
             warnings.warn(_advice(solution, self.tol), self.warn_as, stacklevel=2)
-        return FitResult(
-            model=SoftmaxModel(solution.params[:, :-1], solution.params[:, -1], classes, names),
-            converged=solution.converged,
-            reason=solution.reason,
-            n_iter=solution.n_iter,
-            objective=solution.objective,
-            grad_norm=solution.grad_norm,
-            gap=solution.gap,
-            gap_kind=solution.gap_kind,
-            seconds=time.perf_counter() - started,
-            history=watch.history(),
-            solver=solver,
-            account=solution.account,
-            problem=problem,
-        )
+        return context.result
+
+    def _told(self, solver: str, solution: Solution, objective: Objective) -> dict[str, Any]:
+        """What a model's file says of how it came about: nothing that two fits of the same data would not share."""
+        return {
+            "solver": solver,
+            "l1": self.l1,
+            "l2": self.l2,
+            "fit_intercept": self.fit_intercept,
+            "label_smoothing": self.label_smoothing,
+            "n_samples": objective.n_samples,
+            "dtype": str(objective.dtype),
+            "objective": solution.objective,
+            "gap": solution.gap if np.isfinite(solution.gap) else None,
+            "converged": solution.converged,
+            "reason": solution.reason,
+            "n_iter": solution.n_iter,
+        }
+
+    def _called(self, callback: Any, context: Context) -> Callback:
+        """A callback as a function of an iteration."""
+        if not hasattr(callback, "on_fit_task_end"):
+            function: Callback = callback
+            return function
+
+        def hook(now: Iteration) -> Any:
+            context.iteration = now
+            return callback.on_fit_task_end(self, context)
+
+        return hook
 
     def _solve(self, solver: str, objective: Objective, start: Float64s, watch: Watch) -> Solution:
         options: Any = {"tol": self.tol, "max_iter": self.max_iter, "on_iteration": watch, "memory": watch.memory}
@@ -410,7 +468,13 @@ class Trainer:
         }
 
     def partial_fit(
-        self, X: Any, y: Any, *, classes: ArrayLike | None = None, sample_weight: ArrayLike | None = None
+        self,
+        X: Any,
+        y: Any,
+        *,
+        classes: ArrayLike | None = None,
+        sample_weight: ArrayLike | None = None,
+        init: Any = None,
     ) -> SoftmaxModel:
         """Go on with a chunk of a stream: one epoch of "sgd" through these samples, from where the last call ended.
 
@@ -426,6 +490,8 @@ class Trainer:
         classes : array_like (n_classes,)
             All labels that will ever come, in any order; needed in the first call, unless `y` are probabilities.
         sample_weight : array_like (n_samples,), optional
+        init : FitResult, SoftmaxModel or array (n_classes, n_features + 1), optional
+            Where the stream begins; only for the first call.
 
         Returns
         -------
@@ -463,6 +529,13 @@ class Trainer:
             )
         X = check.design(array, dtype=self.dtype or stream.dtype, n_features=stream.n_features)
         codes = stream.codes(y, X.shape[0])
+        if init is not None:
+            if self._stream is not None:
+                raise check.InputValueError("init is given, but the stream has begun; a new Trainer begins a new one.")
+            start = _start(init, (stream.classes.size, X.shape[1] + 1), stream.classes)
+            if not self.fit_intercept:
+                start[:, -1] = 0.0
+            stream.begin(start)
         stream.learn(
             Objective(
                 X,
@@ -551,6 +624,27 @@ def _start(init: Any, shape: tuple[int, int], classes: NDArray[Any]) -> Float64s
             )
         model = np.column_stack([model.coef, model.intercept])
     return check.params(model, shape, name="init").copy()
+
+
+def _split(params: Float64s) -> tuple[Float64s, Float64s]:
+    return params[:, :-1], params[:, -1]
+
+
+def _held_out(y: NDArray[Any], fraction: float, seed: int) -> NDArray[np.bool_]:
+    """Which samples to hold out, (n_samples,): evenly along the classes, at random within each, of none the last."""
+    order = np.random.default_rng(seed).permutation(len(y))
+    codes = y if y.ndim == 1 else y.argmax(axis=1)
+    order = order[np.argsort(codes[order], kind="stable")]
+    counted = np.floor(fraction * np.arange(len(y) + 1))
+    chosen = counted[1:] > counted[:-1]
+    chosen[np.flatnonzero(np.diff(codes[order], append=-1))] = False
+    if not chosen.any():
+        raise check.InputValueError(
+            f"validation_fraction {fraction:g} of {len(y)} samples holds out none; raise it, or give validation_data."
+        )
+    held_out = np.zeros(len(y), bool)
+    held_out[order[chosen]] = True
+    return held_out
 
 
 def _validation(

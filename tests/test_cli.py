@@ -1,5 +1,6 @@
 """The command line: what each command prints, writes and returns."""
 
+import json
 import os
 import subprocess
 import sys
@@ -8,7 +9,7 @@ import numpy as np
 import pytest
 
 import nbsoftmax as nbs
-from nbsoftmax import cli
+from nbsoftmax import callbacks, cli
 from nbsoftmax.data import csv
 
 SPECIES = np.array(["setosa", "versicolor", "virginica"])
@@ -231,7 +232,7 @@ def test_not_converging_is_said_and_the_model_saved(flowers, tmp_path, capsys):
 
 def test_ctrl_c_saves_what_there_is(flowers, tmp_path, capsys, monkeypatch):
     path = tmp_path / "m.npz"
-    monkeypatch.setattr(cli, "_progress", CtrlCAtTheThird)
+    monkeypatch.setattr(callbacks, "ProgressBar", CtrlCAtTheThird)
     assert run("fit", flowers[0], "--target", "species", "--out", path) == 130
     assert "NOT converged: interrupted" in capsys.readouterr().out
     assert nbs.SoftmaxModel.load(path).n_classes == 3
@@ -245,7 +246,7 @@ def test_ctrl_c_outside_a_fit_and_during_the_demo_is_130(flowers, tmp_path, caps
         patch.setattr(csv, "read", interrupt)
         assert run("fit", flowers[0], "--target", "species", "--out", tmp_path / "m.npz") == 130
     assert capsys.readouterr().err == "nbsoftmax: interrupted\n"
-    monkeypatch.setattr(cli, "_progress", CtrlCAtTheThird)
+    monkeypatch.setattr(callbacks, "ProgressBar", CtrlCAtTheThird)
     assert run("demo", "--out", tmp_path) == 130
     assert (tmp_path / "digits-model.npz").exists()
 
@@ -262,20 +263,11 @@ def test_labels_of_a_part_that_look_like_numbers_are_still_the_models(tmp_path, 
 
 
 class CtrlCAtTheThird:
-    """In place of the progress bar: Ctrl-C comes while the third iteration is shown."""
+    """A callback during whose third call Ctrl-C is pressed."""
 
-    def __init__(self, *, quiet):
-        pass
-
-    def __enter__(self):
-        def show(now):
-            if now.iteration == 3:
-                raise KeyboardInterrupt
-
-        return show
-
-    def __exit__(self, *exception):
-        return False
+    def on_fit_task_end(self, trainer, context):
+        if context.now.iteration == 3:
+            raise KeyboardInterrupt
 
 
 def in_a_process(*arguments, **options):
@@ -308,3 +300,150 @@ def test_the_demo_runs_in_a_real_process(tmp_path):
     assert done.returncode == 0
     assert "held-out accuracy: 0.9" in done.stdout
     assert (tmp_path / "digits-model.npz").exists()
+
+
+def test_options_come_from_a_file_and_the_command_line_overrules_them(flowers, tmp_path, capsys):
+    path, X, y = flowers
+    config = tmp_path / "run.toml"
+    config.write_text('[fit]\ntarget = "species"\nl2 = 0.5\nquiet = true\nno_intercept = false\n[cv]\nCs = [1, 10]\n')
+    assert run("fit", path, "--config", config, "--out", tmp_path / "a.npz") == 0
+    assert run("fit", path, f"--config={config}", "--out", tmp_path / "b.npz", "--l2", 0.01) == 0
+    for name, l2 in (("a", 0.5), ("b", 0.01)):
+        coef = nbs.SoftmaxModel.load(tmp_path / f"{name}.npz").coef
+        assert np.array_equal(coef, nbs.Trainer(l2=l2).fit(X, y).model.coef)
+    capsys.readouterr()
+    assert run("cv", path, "--target", "species", "--config", config, "--json") == 0
+    assert json.loads(capsys.readouterr().out)["Cs"] == [1, 10]
+
+
+def test_a_file_of_options_that_cannot_be_used_is_refused(flowers, tmp_path, capsys):
+    config = tmp_path / "run.toml"
+    fit = "fit", flowers[0], "--config", config, "--out", tmp_path / "m.npz"
+    assert "cannot be read" in refused(capsys, *fit)
+    for text, said in {
+        "l2 = [": "is no TOML",
+        "l2 = 1": "outside of a table",
+        "[fit]\nl2 = 1979-05-27": "expected",
+    }.items():
+        config.write_text(text)
+        assert said in refused(capsys, *fit)
+    config.write_text("[fit]\nlambda = 1")
+    with pytest.raises(SystemExit) as error:
+        run(*fit)
+    assert error.value.code == 2
+    assert "--lambda" in capsys.readouterr().err
+
+
+def test_json_is_what_the_text_says(flowers, model, tmp_path, capsys):
+    path, X, y = flowers
+    labels = "--target", "species", "--json"
+
+    def said(*arguments):
+        assert run(*arguments) == 0
+        return json.loads(capsys.readouterr().out)
+
+    fitted = said("fit", path, *labels, "--out", tmp_path / "m.npz", "--quiet", "--l2", 0.01)
+    assert fitted["converged"] is True
+    assert fitted["solver"] == "newton-cg"
+    loaded = nbs.SoftmaxModel.load(model)
+    found = said("evaluate", model, path, *labels)
+    assert found["accuracy"] == loaded.score(X, y)
+    assert np.sum(found["confusion"]) == len(y)
+    assert run("predict", model, path, "--top-k", 2, "--json") == 0
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [line["label_1"] for line in lines] == loaded.predict(X).tolist()
+    timed = said("bench", "--samples", 100, "--features", 3, "--classes", 2, "--json")
+    assert set(timed) == {"softmax", "loss", "loss + gradient", "predict"}
+    assert all(entry["seconds"] > 0 for entry in timed.values())
+
+
+def test_standardised_fits_give_models_of_raw_data(flowers, tmp_path):
+    path, X, y = flowers
+    out = tmp_path / "m.npz"
+    assert run("fit", path, "--target", "species", "--out", out, "--quiet", "--standardize", "--l2", 0.1) == 0
+    model = nbs.SoftmaxModel.load(out)
+    scaled = (X - X.mean(axis=0)) / X.std(axis=0)
+    expected = nbs.Trainer(l2=0.1).fit(scaled, y).model
+    np.testing.assert_allclose(model.predict_proba(X), expected.predict_proba(scaled), rtol=1e-10)
+    assert model.training["standardized"] is True
+
+
+def test_sample_weights_come_from_a_column_an_array_or_a_file(flowers, tmp_path, capsys):
+    path, X, y = flowers
+    weight = np.round(np.random.default_rng(1).uniform(size=len(y)), 3)
+    lines = path.read_text().splitlines()
+    weighted = [f"{lines[0]},w", *(f"{line},{w}" for line, w in zip(lines[1:], weight, strict=True))]
+    (tmp_path / "w.csv").write_text("\n".join(weighted) + "\n")
+    np.savez(tmp_path / "w.npz", X=X, y=y, w=weight)
+    for name, array in (("X", X), ("y", y), ("w", weight)):
+        np.save(tmp_path / f"{name}.npy", array)
+    options = "--out", tmp_path / "m.npz", "--quiet", "--C", 2.0
+    expected = nbs.Trainer(l2=1 / (2 * weight.sum())).fit(X, y, sample_weight=weight).model.coef
+    for arguments in (
+        (tmp_path / "w.csv", "--target", "species", "--sample-weight", "w"),
+        (tmp_path / "w.npz", "--sample-weight", "w"),
+        (tmp_path / "X.npy", "--labels", tmp_path / "y.npy", "--sample-weight", tmp_path / "w.npy"),
+    ):
+        assert run("fit", *arguments, *options) == 0
+        saved = nbs.SoftmaxModel.load(tmp_path / "m.npz")
+        assert np.array_equal(saved.coef, expected)
+    capsys.readouterr()
+    missing = tmp_path / "w.csv", "--target", "species", "--sample-weight", "mass"
+    assert "'mass'" in refused(capsys, "fit", *missing, *options)
+
+
+def test_a_share_is_held_out_and_logged(flowers, tmp_path, capsys):
+    path, X, y = flowers
+    options = "--target", "species", "--out", tmp_path / "m.npz", "--quiet", "--l2", 0.01
+    assert run("fit", path, *options, "--validation", 0.2, "--log", tmp_path / "log", "--seed", 3, "--json") == 0
+    said = json.loads(capsys.readouterr().out)
+    expected = nbs.Trainer(l2=0.01, validation_fraction=0.2, random_state=3).fit(X, y)
+    assert said["validation_loss"] == expected.history["validation_loss"][-1]
+    *iterations, _ = [json.loads(line) for line in (tmp_path / "log").read_text().splitlines()]
+    assert [entry["objective"] for entry in iterations] == expected.history["objective"].tolist()
+
+
+def test_inspect_says_what_is_in_a_model(model, tmp_path, capsys):
+    assert run("inspect", model) == 0
+    out = capsys.readouterr().out
+    for word in (
+        "classes:  3 (setosa, versicolor, virginica)",
+        "features: 2, 0 of them",
+        "newton-cg",
+        "length",
+        "0.01",
+    ):
+        assert word in out
+    assert run("inspect", model, "--json", "--top", 1) == 0
+    facts = json.loads(capsys.readouterr().out)
+    loaded = nbs.SoftmaxModel.load(model)
+    assert facts["training"]["n_samples"] == 90
+    j = int(np.abs(loaded.coef[0]).argmax())
+    assert facts["biggest_weights"]["setosa"] == [{"feature": ("length", "width")[j], "weight": loaded.coef[0, j]}]
+    nbs.SoftmaxModel([[1.0], [2.0]], [0, 0], [0, 1]).save(tmp_path / "bare.npz")
+    assert run("inspect", tmp_path / "bare.npz") == 0
+    assert "how it was trained" not in capsys.readouterr().out
+
+
+def test_plot_draws_every_kind(flowers, model, tmp_path, capsys):
+    pytest.importorskip("matplotlib")
+    path, *_ = flowers
+    out = tmp_path / "p.png"
+    fit = "fit", path, "--target", "species", "--out", tmp_path / "m.npz", "--quiet", "--log", tmp_path / "log"
+    assert run(*fit) == 0
+    labelled = path, "--target", "species"
+    for arguments in (
+        ("coefficients", model),
+        ("coefficients", model, "--image-shape", "1x2"),
+        ("convergence", tmp_path / "log"),
+        ("reliability", model, *labelled),
+        ("confusion", model, *labelled),
+        ("decision", model, *labelled),
+    ):
+        assert run("plot", *arguments, "--out", out) == 0
+        assert out.read_bytes().startswith(b"\x89PNG")
+        out.unlink()
+    capsys.readouterr()
+    assert "needs labelled data" in refused(capsys, "plot", "confusion", model, "--out", out)
+    assert "8x8" in refused(capsys, "plot", "coefficients", model, "--image-shape", "two", "--out", out)
+    assert "--out" in refused(capsys, "plot", "coefficients", model, "--out", tmp_path / "p.nothing")

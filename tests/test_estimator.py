@@ -14,8 +14,9 @@ import sklearn
 from scipy.special import xlogy
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
-from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import GridSearchCV, cross_validate
+from sklearn.linear_model import LogisticRegression, LogisticRegressionCV
+from sklearn.metrics import log_loss
+from sklearn.model_selection import GridSearchCV, StratifiedKFold, cross_validate
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
@@ -49,7 +50,7 @@ def objective(fitted, X, y, C=1.0, l1_ratio=0.0, weight=1.0):
 # --- scikit-learn's own checks --------------------------------------------------------------------
 
 
-CHECKS = parametrize_with_checks([nbs.SoftmaxRegression()])
+CHECKS = parametrize_with_checks([nbs.SoftmaxRegression(), nbs.SoftmaxRegressionCV(Cs=3, cv=3)])
 
 
 # Two checks make separable data, whose intercepts run away or whose objective is 0: the warning that comes is right.
@@ -512,3 +513,88 @@ def test_without_scikit_learn_one_line_says_what_to_install(use):
     assert done.returncode == 0, done.stderr
     assert 'pip install "nbsoftmax[sklearn]"' in done.stdout
     assert len(done.stdout.splitlines()) == 1
+
+
+# --- streams ---------------------------------------------------------------------------------------
+
+
+def test_a_stream_comes_near_what_a_fit_reaches():
+    X, y = problem(3, m=6000)
+    whole = nbs.SoftmaxRegression().fit(X, y)
+    stream = nbs.SoftmaxRegression()
+    for start in range(0, 6000, 500):
+        chunk = slice(start, start + 500)
+        stream.partial_fit(X[chunk], y[chunk], classes=["cedar", "ash", "beech"])
+    assert stream.classes_.tolist() == ["ash", "beech", "cedar"]
+    # One pass of 6000 samples; measured 0.4% above.
+    assert objective(stream, X, y) <= 1.02 * objective(whole, X, y)
+    assert (stream.converged_, stream.gap_) == (False, np.inf)
+
+
+def test_a_stream_begins_where_a_fit_ended_and_survives_pickling():
+    X, y = problem(2)
+    fitted = nbs.SoftmaxRegression().fit(X, y)
+    before = fitted.coef_.copy()
+    after = fitted.partial_fit(X[:64], y[:64]).coef_
+    assert 0 < np.abs(after - before).max() < 0.5 * np.abs(before).max()
+    again = pickle.loads(pickle.dumps(fitted))
+    assert again.partial_fit(X[64:], y[64:]).coef_.tobytes() == fitted.partial_fit(X[64:], y[64:]).coef_.tobytes()
+    assert np.allclose(fitted.fit(X, y).coef_, before)  # which begins anew
+
+
+@pytest.mark.parametrize(
+    ("options", "classes", "message"),
+    [
+        ({"l1_ratio": 0.5}, ["ash", "beech"], "l1_ratio"),
+        ({"class_weight": "balanced"}, ["ash", "beech"], "all labels at once"),
+        ({}, None, "classes is missing"),
+        ({}, ["ash", "cedar"], "not in classes"),
+    ],
+)
+def test_a_stream_refuses_what_it_cannot_learn(options, classes, message):
+    X, y = problem(2)
+    with pytest.raises(ValueError, match=message):
+        nbs.SoftmaxRegression(**options).partial_fit(X, y, classes=classes)
+
+
+# --- the choice of C -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("n_classes", [2, 3])
+def test_cv_scores_are_those_of_fits_to_the_folds(n_classes):
+    X, y = problem(n_classes)
+    folds = list(StratifiedKFold(3).split(X, y))
+    search = nbs.SoftmaxRegressionCV(Cs=[0.01, 1.0], l1_ratios=[0.0, 0.5], cv=folds, tol=1e-10).fit(X, y)
+    assert search.scores_.shape == (3, 2, 2)
+    for f, (train, test) in enumerate(folds):
+        for i, ratio in enumerate([0.0, 0.5]):
+            for j, C in enumerate([0.01, 1.0]):
+                one = nbs.SoftmaxRegression(C, l1_ratio=ratio, tol=1e-10).fit(X[train], y[train])
+                expected = -log_loss(y[test], one.predict_proba(X[test]), labels=one.classes_)
+                assert search.scores_[f, i, j] == pytest.approx(expected, rel=1e-5)
+    mean = search.scores_.mean(axis=0)
+    i, j = np.unravel_index(mean.argmax(), mean.shape)
+    assert (search.C_, search.l1_ratio_) == ([0.01, 1.0][j], [0.0, 0.5][i])
+    chosen = nbs.SoftmaxRegression(search.C_, l1_ratio=search.l1_ratio_, tol=1e-10).fit(X, y)
+    np.testing.assert_allclose(search.coef_, chosen.coef_, atol=1e-5)
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning")
+def test_cv_chooses_the_c_of_logistic_regression_cv():
+    X, y = problem(3)
+    folds = list(StratifiedKFold(4).split(X, y))
+    ours = nbs.SoftmaxRegressionCV(Cs=5, cv=folds, tol=1e-8).fit(X, y)
+    theirs = LogisticRegressionCV(Cs=5, cv=folds, scoring="neg_log_loss", tol=1e-8, max_iter=1000).fit(X, y)
+    np.testing.assert_allclose(ours.Cs_, theirs.Cs_)
+    assert pytest.approx(np.ravel(theirs.C_)[0]) == ours.C_
+    np.testing.assert_allclose(ours.coef_, theirs.coef_, atol=1e-3)
+
+
+def test_the_rule_of_one_standard_error_takes_a_smaller_c():
+    X, y = problem(3)
+    best = nbs.SoftmaxRegressionCV(Cs=20).fit(X, y)
+    simple = nbs.SoftmaxRegressionCV(Cs=20, refit="one-standard-error").fit(X, y)
+    assert simple.C_ < best.C_
+    for odd in ({"scoring": "f1"}, {"refit": "last"}):
+        with pytest.raises(ValueError, match=next(iter(odd))):
+            nbs.SoftmaxRegressionCV(**odd).fit(X, y)

@@ -345,3 +345,15 @@ def test_the_minimum_on_real_data_is_certified(shared_data):
     assert result.converged
     assert result.gap_kind == "duality"
     assert 0.3 < (result.model.coef == 0).mean() < 0.7
+
+
+@pytest.mark.parametrize("K", [2, 3])
+def test_a_single_feature_that_takes_part_is_fitted(K):
+    # A column of one feature is contiguous however it is laid out: once it was changed in place of a copy.
+    rng = np.random.default_rng(0)
+    y = np.arange(300) % K
+    X = np.column_stack([y + rng.normal(size=300), 1e-3 * rng.normal(size=(300, 3))])
+    result = nbs.Trainer(l1=0.02, tol=1e-10).fit(X, y)
+    assert result.converged
+    assert (result.model.coef[:, 1:] == 0).all()
+    assert result.objective < np.log(K) - 1e-3

@@ -293,7 +293,7 @@ class Metric:
         with np.errstate(divide="ignore", invalid="ignore"):
             alone = np.where(scale > 0, own / scale, 0.0)
         start = slope[:, :-1] - self._means * own[:, None]
-        residual, coef = start.copy(), np.ascontiguousarray(point[:, :-1])
+        residual, coef = start.copy(), np.array(point[:, :-1], order="C")
         before = coef.copy()
         descend = group_lasso if objective.grouped else lasso
         descend(self._grams, self.factor, objective.l2, objective.l1, residual, coef, MOST_SWEEPS, SWEPT)

@@ -1,10 +1,4 @@
-"""Hypothesis strategies for logits, targets, weights and whole problems, for this suite and for yours.
-
-    from hypothesis import given
-    from nbsoftmax.testing import logits
-
-    @given(logits(infinities=True))
-    def test_my_softmax(z): ...
+"""Hypothesis strategies for logits, targets, weights and whole problems.
 
 Sizes are small, since a counterexample should be readable; values are not: magnitudes reach the largest finite
 number, ties are frequent. This room only makes inputs; it computes nothing that a test could compare with.
@@ -16,13 +10,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
 from numpy.typing import DTypeLike, NDArray
-
-try:
-    from hypothesis import strategies as st
-    from hypothesis.extra import numpy as hnp
-except ImportError as error:
-    raise ImportError('nbsoftmax.testing needs hypothesis; install it with: pip install "nbsoftmax[test]"') from error
 
 from nbsoftmax.check import Float64s, Floats
 
