@@ -1,5 +1,6 @@
 # make demo   train on the UCI digits and show what came out
 # make test   the whole suite          make lint   style and types
+# make docs   the documentation, in site/
 # Each sets up .venv first. Only Python 3.11+ and make are needed.
 
 PYTHON ?= python3
@@ -7,7 +8,7 @@ BIN := .venv/bin
 # Which of two virtual environments is active outside must not matter here.
 unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV
 
-.PHONY: demo test lint clean
+.PHONY: demo test lint docs clean
 
 demo: .venv/demo
 	$(BIN)/nbsoftmax demo
@@ -19,6 +20,9 @@ lint: .venv/test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+docs: .venv/docs
+	$(BIN)/mkdocs build --quiet --strict
 
 .venv/bin/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "nbsoftmax needs Python 3.11 or newer")'
@@ -32,6 +36,10 @@ lint: .venv/test
 	$(BIN)/python -m pip install --quiet --editable '.[all]'
 	touch $@ .venv/demo
 
+.venv/docs: .venv/bin/python pyproject.toml
+	$(BIN)/python -m pip install --quiet --editable '.[docs,sklearn,plot,test]'
+	touch $@
+
 clean:
-	rm -rf .venv .numba_cache .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist
+	rm -rf site .venv .numba_cache .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,18 +1,22 @@
 """What the README and the pages of docs/ say: the two commands are what they are said to be, and the Python runs."""
 
 import os
+import pydoc
 import re
 import shutil
 import subprocess
 
 import pytest
 
+import nbsoftmax as nbs
 from tests.conftest import REPOSITORY
 
 README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
 
 
-PAGES = sorted((REPOSITORY / "docs").glob("*.md"))
+PAGES = sorted(
+    set((REPOSITORY / "docs").glob("*.md")) - {REPOSITORY / "docs" / "api.md"}
+)  # which is made of docstrings
 
 
 def python_blocks(page):
@@ -37,6 +41,19 @@ def test_the_python_blocks_of_the_docs_run_one_after_the_other(path, tmp_path, m
     blocks = python_blocks(path.read_text(encoding="utf-8"))
     assert len(blocks) > 1
     exec(compile("\n".join(blocks), str(path), "exec"), {})
+
+
+def test_every_public_name_is_in_the_reference():
+    listed = set(re.findall(r"^::: nbsoftmax\.([\w.]+)$", (REPOSITORY / "docs" / "api.md").read_text(), re.MULTILINE))
+    assert set(nbs.__all__) <= listed
+    for name in listed:
+        assert pydoc.locate(f"nbsoftmax.{name}") is not None, name
+
+
+def test_every_page_is_in_the_navigation():
+    navigation = (REPOSITORY / "mkdocs.yml").read_text(encoding="utf-8")
+    for path in (REPOSITORY / "docs").glob("*.md"):
+        assert f": {path.name}\n" in navigation
 
 
 @pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
