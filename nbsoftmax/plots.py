@@ -34,9 +34,14 @@ DIVERGING, SEQUENTIAL = "RdBu_r", "cividis"  # readable for the colour-blind
 
 def _figure(size: tuple[float, float]) -> Figure:
     """A figure that pyplot does not know, and that needs no closing."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
+    try:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] != "matplotlib":
+            raise
+        message = 'pictures need matplotlib; install it with: pip install "nbsoftmax[plot]"'
+        raise ModuleNotFoundError(message, name="matplotlib") from None
     figure = Figure(figsize=size, layout="constrained")
     FigureCanvasAgg(figure)
     return figure

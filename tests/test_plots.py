@@ -148,3 +148,19 @@ def test_the_digits_picture_is_a_png(trained, tmp_path):
     result = nbs.Trainer(l2=1e-2).fit(X[:300] / 16, y[:300])
     plots.save_digits_picture(result, tmp_path / "p.png")
     assert (tmp_path / "p.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_without_matplotlib_the_command_to_install_it_is_named(trained, monkeypatch):
+    error = ModuleNotFoundError("No module named 'matplotlib'", name="matplotlib")
+    monkeypatch.setattr("builtins.__import__", _refusing("matplotlib", error, __import__))
+    with pytest.raises(ModuleNotFoundError, match=r"pip install \"nbsoftmax\[plot\]\""):
+        plots.ConvergenceDisplay.from_result(trained[2])
+
+
+def _refusing(package, error, real):
+    def found(name, *arguments, **options):
+        if name.partition(".")[0] == package:
+            raise error
+        return real(name, *arguments, **options)
+
+    return found
