@@ -1,6 +1,8 @@
 # make demo   train on the UCI digits and show what came out
 # make test   the whole suite          make lint   style and types
 # make docs   the documentation, in site/
+# make test-cuda   the CUDA kernels, executed on the CPU; an environment of its own, .venv-cuda, of about 1 GB
+# make cuda-report   what the compiler makes of them, to perf/CUDA.md
 # Each sets up .venv first. Only Python 3.11+ and make are needed.
 
 PYTHON ?= python3
@@ -8,7 +10,7 @@ BIN := .venv/bin
 # Which of two virtual environments is active outside must not matter here.
 unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV
 
-.PHONY: demo test lint docs clean
+.PHONY: demo test lint docs test-cuda cuda-report clean
 
 demo: .venv/demo
 	$(BIN)/nbsoftmax demo
@@ -23,6 +25,12 @@ lint: .venv/test
 
 docs: .venv/docs
 	$(BIN)/mkdocs build --quiet --strict
+
+test-cuda: .venv-cuda/test
+	.venv-cuda/bin/pytest -n 2 tests/gpu
+
+cuda-report: .venv-cuda/test
+	.venv-cuda/bin/python -m perf.cuda_report
 
 .venv/bin/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "nbsoftmax needs Python 3.11 or newer")'
@@ -40,6 +48,11 @@ docs: .venv/docs
 	$(BIN)/python -m pip install --quiet --editable '.[docs,sklearn,plot,test]'
 	touch $@
 
+.venv-cuda/test: pyproject.toml
+	$(PYTHON) -m venv .venv-cuda
+	.venv-cuda/bin/python -m pip install --quiet --editable '.[test-cuda]'
+	touch $@
+
 clean:
-	rm -rf site .venv .numba_cache .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist
+	rm -rf site .venv .venv-cuda .numba_cache .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

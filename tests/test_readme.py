@@ -14,9 +14,8 @@ from tests.conftest import REPOSITORY
 README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
 
 
-PAGES = sorted(
-    set((REPOSITORY / "docs").glob("*.md")) - {REPOSITORY / "docs" / "api.md"}
-)  # which is made of docstrings
+WITHOUT_CODE = {REPOSITORY / "docs" / "api.md", REPOSITORY / "docs" / "gpu.md"}  # made of docstrings; needs a GPU
+PAGES = sorted(set((REPOSITORY / "docs").glob("*.md")) - WITHOUT_CODE)
 
 
 def python_blocks(page):

@@ -1,0 +1,108 @@
+"""What the compiler makes of the CUDA kernels: python -m perf.cuda_report (make cuda-report)
+
+Registers, spills, stack and shared memory of every variant on every generation of GPUs, as ptxas reports them, and how
+many threads a multiprocessor holds by these registers alone. No GPU is needed, and nothing here is a time.
+"""
+
+import re
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any, NamedTuple
+
+GENERATIONS = ((7, 5), (8, 0), (9, 0), (10, 0), (12, 0))
+REGISTERS, THREADS = 65536, {(7, 5): 1024, (8, 0): 2048, (9, 0): 2048, (10, 0): 2048, (12, 0): 1536}  # of one processor
+PAGE = Path(__file__).resolve().parent / "CUDA.md"
+
+
+class Use(NamedTuple):
+    """What one variant takes on one generation."""
+
+    registers: int
+    stack: int
+    spills: int
+    shared: int
+    doubles: bool  # whether there is float64 arithmetic in the code
+
+    def occupancy(self, generation: tuple[int, int], threads: int) -> float:
+        """The share of a multiprocessor's threads that fit by registers, in whole blocks."""
+        blocks = REGISTERS // (-(-self.registers // 8) * 8 * threads)
+        return min(1.0, blocks * threads / THREADS[generation])
+
+
+def assembler() -> str | None:
+    """Path of ptxas, from the package nvidia-cuda-nvcc; None where it is not installed."""
+    import importlib.util
+
+    spec = importlib.util.find_spec("nvidia")
+    for folder in [] if spec is None else list(spec.submodule_search_locations or []):
+        for path in sorted(Path(folder).glob("*/bin/ptxas")):
+            return str(path)
+    return None
+
+
+def use(text: str, generation: tuple[int, int]) -> Use:
+    """Assemble PTX and read what it takes."""
+    program = assembler()
+    assert program is not None, "install cuda-toolkit[nvcc]"
+    with tempfile.TemporaryDirectory() as folder:
+        source = Path(folder) / "kernel.ptx"
+        source.write_text(text, encoding="utf-8")
+        command = [
+            program,
+            "-v",
+            f"-arch=sm_{generation[0]}{generation[1]}",
+            str(source),
+            "-o",
+            f"{folder}/kernel.cubin",
+        ]
+        said = subprocess.run(command, capture_output=True, text=True, check=True).stderr
+
+    def number(pattern: str) -> int:
+        found = re.search(pattern, said)
+        return int(found[1]) if found else 0
+
+    spills = number(r"(\d+) bytes spill stores") + number(r"(\d+) bytes spill loads")
+    doubles = bool(re.search(r"\b(add|mul|fma|div|sub)\S*\.f64", text))
+    return Use(
+        number(r"Used (\d+) registers"), number(r"(\d+) bytes stack"), spills, number(r"(\d+) bytes smem"), doubles
+    )
+
+
+def main() -> None:
+    """Print the page and write it."""
+    sys.path.insert(0, str(PAGE.parent.parent))
+    from numba import cuda
+
+    from nbsoftmax.cuda import rows
+    from tests.gpu.variants import VARIANTS
+
+    lines = [
+        "# CUDA kernels, as compiled",
+        "",
+        "Made by `make cuda-report`; do not edit. Registers of a thread by generation, with the bytes spilled where "
+        "there are any; on sm_80 and sm_90 a test asserts that there are none, and no stack. Occupancy is that of "
+        "sm_80 by registers alone. Nothing was run on a GPU.",
+        "",
+        "| kernel | threads | " + " | ".join(f"sm_{a}{b}" for a, b in GENERATIONS) + " | shared bytes | occupancy |",
+        "|---|---|" + "---|" * (len(GENERATIONS) + 2),
+    ]
+    for name, variant in VARIANTS.items():
+        uses: dict[Any, Use] = {}
+        for generation in GENERATIONS:
+            text = cuda.compile_ptx(
+                variant.kernel, variant.signature, cc=generation, launch_bounds=rows.bounds(variant.threads)
+            )[0]  # fmt: skip
+            uses[generation] = use(text, generation)
+        middle = uses[8, 0]
+        registers = " | ".join(f"{u.registers}{f' ({u.spills} spilled)' if u.spills else ''}" for u in uses.values())
+        share = middle.occupancy((8, 0), variant.threads)
+        lines.append(f"| {name} | {variant.threads} | {registers} | {middle.shared} | {share:.0%} |")
+    page = "\n".join(lines) + "\n"
+    print(page)
+    PAGE.write_text(page, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

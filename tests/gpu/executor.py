@@ -1,0 +1,268 @@
+"""Runs the Python source of CUDA kernels on the CPU, a greenlet a thread, and finds what a GPU would not forgive.
+
+An index out of bounds, memory read before it was written, a shared element touched by two threads (once to write)
+without a barrier between, barriers and shuffles that not all threads reach: each is a `Fault`. Of `numba.cuda` there is
+what the kernels here use: one-dimensional grids and blocks, shared and local arrays, shuffles, syncthreads. Threads run
+in the order given until they meet a barrier: "forward", "reverse", or "random" by a seed. Nothing is timed.
+"""
+
+import math
+import random
+import sys
+import types
+
+import numpy as np
+from greenlet import getcurrent, greenlet
+from numba import cuda
+from numba.core import types as numba_types
+from numba.np.numpy_support import as_dtype
+
+WARP = 32
+POISON = {"f": np.nan, "i": -77777, "u": 77777, "b": True}  # of memory that nobody has written
+
+
+class Fault(RuntimeError):  # noqa: N818 - what it is called here
+    """The kernel does what a GPU does not define."""
+
+
+class Memory:
+    """An array whose indices are checked."""
+
+    def __init__(self, array, run, name):
+        self.array, self.run, self.name = array, run, name
+        self.size, self.shape, self.dtype = array.size, array.shape, array.dtype
+
+    def at(self, i):
+        if not 0 <= int(i) < self.size:
+            raise Fault(f"{self.name}[{i}] is out of bounds ({self.size}), in {self.run.where()}")
+        return int(i)
+
+    def __getitem__(self, i):
+        return self.array[self.at(i)]
+
+    def __setitem__(self, i, value):
+        self.array[self.at(i)] = value
+
+
+class Local(Memory):
+    """A thread's own array: nothing may be read that was not written."""
+
+    def __init__(self, array, run, name):
+        super().__init__(array, run, name)
+        self.written = np.zeros(array.size, bool)
+
+    def __getitem__(self, i):
+        if not self.written[self.at(i)]:
+            raise Fault(f"{self.name}[{i}] is read before it was written, in {self.run.where()}")
+        return super().__getitem__(i)
+
+    def __setitem__(self, i, value):
+        super().__setitem__(i, value)
+        self.written[int(i)] = True
+
+
+class Shared(Local):
+    """A block's array: two threads that touch an element, one to write, need a barrier between them."""
+
+    def __init__(self, array, run, name):
+        super().__init__(array, run, name)
+        self.writers = [None] * array.size  # (thread, epoch)
+        self.readers = [set() for _ in range(array.size)]
+
+    def _alone(self, i, others, doing):
+        me = self.run.thread
+        for number, epoch in others:
+            same_warp = number // WARP == me.number // WARP
+            ordered = epoch != me.epoch if same_warp else epoch[0] != me.epoch[0]
+            if number != me.number and not ordered:
+                raise Fault(f"race: {self.name}[{i}] is {doing} by {self.run.where()} beside thread {number}")
+
+    def __getitem__(self, i):
+        value = super().__getitem__(i)
+        self._alone(i, [self.writers[int(i)]], "read")
+        self.readers[int(i)].add((self.run.thread.number, self.run.thread.epoch))
+        return value
+
+    def __setitem__(self, i, value):
+        i = self.at(i)
+        self._alone(i, [*([self.writers[i]] if self.writers[i] else []), *self.readers[i]], "written")
+        super().__setitem__(i, value)
+        self.writers[i], self.readers[i] = (self.run.thread.number, self.run.thread.epoch), set()
+
+
+class Thread:
+    """One thread: its number in the block, where it waits and since which barriers, (of the block, of the warp)."""
+
+    def __init__(self, number, block):
+        self.number, self.block = number, block
+        self.waits, self.value, self.epoch, self.done, self.green = None, None, (0, 0), False, None
+
+
+class _Index:
+    def __init__(self, get):
+        self._get = get
+
+    x = property(lambda self: self._get())
+
+
+class _Arrays:
+    """`cuda.shared` or `cuda.local`: an array for each place in the source where one is asked for."""
+
+    def __init__(self, run, *, shared):
+        self._run, self._shared = run, shared
+
+    def array(self, shape, dtype):
+        frame = sys._getframe(1)
+        kind = _dtype(dtype)
+        made = np.full(shape, POISON[kind.kind], kind)
+        if not self._shared:
+            return Local(made, self._run, f"local array of line {frame.f_lineno}")
+        place = frame.f_code, frame.f_lineno, frame.f_lasti
+        known = self._run.shared
+        if place not in known:
+            known[place] = Shared(made, self._run, f"shared array of line {frame.f_lineno}")
+        return known[place]
+
+
+class Cuda:
+    """What a kernel sees as `cuda`."""
+
+    def __init__(self, run, grid, block):
+        self._run = run
+        self.threadIdx = _Index(lambda: run.thread.number)
+        self.blockIdx = _Index(lambda: run.thread.block)
+        self.gridDim, self.blockDim = _Index(lambda: grid), _Index(lambda: block)
+        self.shared, self.local = _Arrays(run, shared=True), _Arrays(run, shared=False)
+
+    def syncthreads(self):
+        self._run.wait("block", None)
+
+    def shfl_xor_sync(self, mask, value, lane):
+        line = sys._getframe(1).f_lineno
+        values = self._run.wait(("warp", mask, line), value)
+        source = (self._run.thread.number % WARP) ^ int(lane)
+        if source not in values:
+            raise Fault(f"a shuffle reads from lane {source}, which is not there, in {self._run.where()}")
+        return values[source]
+
+
+class _Math:
+    """`math` that stays in the dtype of its argument, as on a GPU."""
+
+    inf = math.inf
+    exp, log, sqrt = staticmethod(np.exp), staticmethod(np.log), staticmethod(np.sqrt)
+
+
+class _Number:
+    """A Numba type as a function and as a dtype."""
+
+    def __init__(self, dtype):
+        self.dtype = dtype
+
+    def __call__(self, value):
+        return self.dtype.type(value)
+
+
+def _dtype(given):
+    return given.dtype if isinstance(given, _Number) else as_dtype(given)
+
+
+class Run:
+    """One launch."""
+
+    def __init__(self, grid, block, order, seed):
+        self.grid, self.block, self.order, self.random = grid, block, order, random.Random(seed)
+        self.cuda, self.thread, self.shared, self.known = Cuda(self, grid, block), None, {}, {}
+
+    def where(self):
+        return f"thread {self.thread.number} of block {self.thread.block}"
+
+    def wait(self, kind, value):
+        thread = self.thread
+        thread.waits, thread.value = kind, value
+        self.main.switch()
+        return thread.value
+
+    def translated(self, value):
+        """A function with what it names in the place of the real `cuda` and `math`; other values as they are."""
+        if value is cuda:
+            return self.cuda
+        if value is math:
+            return _Math
+        if isinstance(value, numba_types.Number):
+            return _Number(as_dtype(value))
+        function = getattr(value, "py_func", value)
+        if not isinstance(function, types.FunctionType) or function.__module__ != "nbsoftmax.cuda.rows":
+            return value
+        if function not in self.known:
+            copy = types.FunctionType(function.__code__, {}, function.__name__, function.__defaults__, None) if (
+                function.__closure__ is None
+            ) else types.FunctionType(
+                function.__code__, {}, function.__name__, function.__defaults__,
+                tuple(types.CellType() for _ in function.__closure__),
+            )  # fmt: skip
+            self.known[function] = copy
+            for name in (*function.__code__.co_names, "__builtins__"):
+                if name in function.__globals__:
+                    copy.__globals__[name] = self.translated(function.__globals__[name])
+            for cell, real in zip(copy.__closure__ or (), function.__closure__ or (), strict=True):
+                cell.cell_contents = self.translated(real.cell_contents)
+        return self.known[function]
+
+    def execute(self, kernel, arguments):
+        function = self.translated(kernel)
+        memory = [Memory(a, self, f"argument {n}") if isinstance(a, np.ndarray) else a for n, a in enumerate(arguments)]
+        self.main = getcurrent()
+
+        def quiet(*given):  # a greenlet has settings of its own
+            with np.errstate(all="ignore"):
+                function(*given)
+
+        for block in range(self.grid):
+            self.shared = {}
+            self._block(quiet, memory, [Thread(number, block) for number in range(self.block)])
+
+    def _block(self, function, memory, threads):
+        for thread in threads:
+            thread.green = greenlet(function)
+        live, begun = threads, False
+        while live:
+            ready = [t for t in live if t.waits is None]
+            if not ready:
+                raise Fault(f"threads wait for each other: {sorted({str(t.waits) for t in live})}")
+            if self.order == "reverse":
+                ready.reverse()
+            elif self.order == "random":
+                self.random.shuffle(ready)
+            for thread in ready:
+                self.thread = thread
+                thread.green.switch(*([] if begun else memory))
+                thread.done = thread.green.dead
+            begun = True
+            live = [t for t in live if not t.done]
+            self._release(threads, live)
+
+    def _release(self, threads, live):
+        if live and all(t.waits == "block" for t in live):
+            if len(live) < len(threads):
+                raise Fault("a barrier of the block that not all threads reach: some have ended")
+            for t in live:
+                t.waits, t.epoch = None, (t.epoch[0] + 1, 0)
+            return
+        groups = {}
+        for t in live:
+            if isinstance(t.waits, tuple):
+                groups.setdefault((t.number // WARP, t.waits), []).append(t)
+        for (warp, (_, mask, _)), waiting in groups.items():
+            named = [t for t in threads if t.number // WARP == warp and mask >> (t.number % WARP) & 1]
+            if any(t.done for t in named):
+                raise Fault(f"a shuffle names lanes of warp {warp} that have ended")
+            if len(waiting) == len(named):
+                values = {t.number % WARP: t.value for t in waiting}
+                for t in waiting:
+                    t.waits, t.value, t.epoch = None, values, (t.epoch[0], t.epoch[1] + 1)
+
+
+def execute(kernel, grid, block, *arguments, order="forward", seed=0):
+    """Run a kernel, a plain function, on NumPy arrays and numbers."""
+    Run(grid, block, order, seed).execute(kernel, arguments)

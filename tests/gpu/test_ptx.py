@@ -1,0 +1,110 @@
+"""The same kernels as PTX: what the compiler made of them, for each generation of GPUs, and what that computes.
+
+`ptxemu`, which executes PTX on the CPU, lies beside the repository where it is at hand; without it those tests are
+skipped. It runs instructions, not a GPU: nothing here is a time.
+"""
+
+import importlib.util
+import re
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numba import cuda
+
+from nbsoftmax.cuda import rows
+from perf import cuda_report
+from tests import reference
+from tests.gpu.variants import NUMBERS, VARIANTS, functions_of_logits, losses
+
+CLASSES = [2, 3, 10, 31, 33, 100, 1000, 1025]
+EMULATOR = Path(__file__).resolve().parents[3] / "shared" / "cuda" / "ptxemu.py"
+
+
+@pytest.fixture(scope="module")
+def emulator():
+    if not EMULATOR.exists():
+        pytest.skip("ptxemu.py, which executes PTX, is not beside the repository")
+    spec = importlib.util.spec_from_file_location("ptxemu", EMULATOR)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def in_its_words(text):
+    """PTX with two instructions of float64 `exp` and `log` in others, which the emulator knows."""
+
+    def insert(found):  # the low half of b, and a as the high half
+        to, a, b = found.groups()
+        assert to != a
+        return f"and.b64 {to}, {b}, 4294967295;\n\tmad.lo.s64 {to}, {a}, 4294967296, {to};"
+
+    text = re.sub(r"bfi\.b64\s+(%\w+), (%\w+), (%\w+), 32, 32;", insert, text)
+    return text.replace("%temp", "_")  # half of a register that is thrown away
+
+
+@cache
+def ptx(kernel, signature, generation, threads):
+    return cuda.compile_ptx(kernel, signature, cc=generation, launch_bounds=rows.bounds(threads))[0]
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_every_variant_compiles_and_keeps_its_logits_in_registers(name):
+    variant = VARIANTS[name]
+    text = ptx(variant.kernel, variant.signature, (8, 0), variant.threads)
+    assert ".entry" in text
+    assert "__local_depot" not in text  # a stack: the local array of logits would be in memory
+    if variant.dtype == np.float32:  # but for losses, which are kept as float64
+        assert not re.search(r"\b(add|mul|fma|div|sub|ex2|lg2)\S*\.f64", text)
+
+
+@pytest.mark.skipif(cuda_report.assembler() is None, reason="ptxas is not installed: pip install cuda-toolkit[nvcc]")
+@pytest.mark.parametrize("generation", [(8, 0), (9, 0)])
+@pytest.mark.parametrize("name", VARIANTS)
+def test_nothing_is_spilled_and_registers_stay_in_their_budget(name, generation):
+    variant = VARIANTS[name]
+    found = cuda_report.use(ptx(variant.kernel, variant.signature, generation, variant.threads), generation)
+    assert (found.stack, found.spills) == (0, 0)
+    assert 0 < found.registers <= variant.most_registers
+
+
+@pytest.mark.parametrize("generation", cuda_report.GENERATIONS)
+@pytest.mark.parametrize("name", ["softmax 8 float32", "softmax 1025 float32", "cross_entropy 64 float64"])
+def test_each_generation_has_its_code(name, generation):
+    variant = VARIANTS[name]
+    text = ptx(variant.kernel, variant.signature, generation, variant.threads)
+    assert f".target sm_{generation[0]}{generation[1]}" in text
+
+
+@pytest.mark.parametrize("n_classes", CLASSES)
+@pytest.mark.parametrize("dtype", NUMBERS)
+def test_the_code_computes_softmax(emulator, dtype, n_classes):
+    m = 1 if n_classes > 32 else 6
+    z = (4 * np.random.default_rng(n_classes).normal(size=(m, n_classes))).astype(dtype)
+    out = np.full(z.size, np.nan, dtype)
+    chosen = rows.plan(rows.SOFTMAX, dtype, m, n_classes)
+    text = ptx(chosen.kernel, functions_of_logits(NUMBERS[dtype]), (8, 0), chosen.block)
+    emulator.launch(in_its_words(text), chosen.grid, chosen.block, z.reshape(-1), out, m, n_classes)
+    # As in test_rows; the emulator's exp2 is exact, a GPU's within 2 ULP.
+    rtol = (n_classes + 48) * np.finfo(dtype).eps
+    np.testing.assert_allclose(out.reshape(z.shape), reference.softmax(z), rtol=rtol)
+
+
+@pytest.mark.parametrize("n_classes", [3, 33, 1026])
+@pytest.mark.parametrize("dtype", NUMBERS)
+def test_the_code_computes_losses_and_gradients(emulator, dtype, n_classes):
+    m = 2 if n_classes > 32 else 6
+    rng = np.random.default_rng(n_classes)
+    z, y = rng.normal(size=(m, n_classes)).astype(dtype), rng.integers(0, n_classes, m).astype(np.int32)
+    y[0] = -1
+    ones, zeros, nothing = np.ones(n_classes, dtype), np.zeros(n_classes, dtype), np.zeros(1, dtype)
+    found, grad = np.full(m, np.nan), np.full(z.size, np.nan, dtype)
+    chosen = rows.plan_cross_entropy(dtype, m, n_classes)
+    text = ptx(chosen.kernel, losses(NUMBERS[dtype]), (8, 0), chosen.block)
+    arguments = y, nothing, ones, zeros, np.zeros(1), rows.INDEX, dtype(1), found, True, grad, m, n_classes
+    emulator.launch(in_its_words(text), chosen.grid, chosen.block, z.reshape(-1), *arguments)
+    expected, slope, _ = reference.cross_entropy(z, y, ignore_index=-1)
+    eps = np.finfo(dtype).eps
+    np.testing.assert_allclose(found, expected, rtol=(n_classes + 48) * eps, atol=48 * eps)
+    np.testing.assert_allclose(grad.reshape(z.shape), slope, rtol=0, atol=(n_classes + 48) * eps)

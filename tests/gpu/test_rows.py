@@ -1,0 +1,215 @@
+"""The CUDA row kernels, their source executed in several orders of threads, beside the float64 reference."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+
+from nbsoftmax.cuda import rows
+from nbsoftmax.testing import logits
+from tests import reference
+from tests.gpu.executor import Fault, execute
+
+DTYPES = [np.float32, np.float64]
+ORDERS = ["forward", "reverse", "random"]
+CLASSES = [1, 2, 3, 7, 10, 31, 32, 33, 100, 1000, 1025, 2100]
+FUNCTIONS = {
+    rows.SOFTMAX: reference.softmax,
+    rows.LOG_SOFTMAX: reference.log_softmax,
+    rows.LOGSUMEXP: reference.logsumexp,
+}
+
+
+def run(what, z, order="forward"):
+    m, n_classes = z.shape
+    out = np.full(m if what == rows.LOGSUMEXP else m * n_classes, np.nan, z.dtype)
+    chosen = rows.plan(what, z.dtype, m, n_classes)
+    execute(chosen.kernel, chosen.grid, chosen.block, z.reshape(-1), out, m, n_classes, order=order)
+    return out if what == rows.LOGSUMEXP else out.reshape(z.shape)
+
+
+def near(found, expected, z, absolute=0.0):
+    """Within what sums of K terms and the rounding of z - max cost; tiny where exp underflows.
+
+    Logarithms of sums near 1 keep their digits relative to 1: `absolute` 1.
+    """
+    eps, tiny = np.finfo(z.dtype).eps, np.finfo(z.dtype).tiny
+    with np.errstate(invalid="ignore", over="ignore"):
+        below = np.nan_to_num(np.abs(reference.below(np.asarray(z, np.float64))), posinf=0)
+        by_row = eps * (z.shape[1] + 8 + np.minimum(below, 1e4).max(axis=1))
+        slack = by_row if expected.ndim == 1 else by_row[:, None]
+        off = np.abs(found - expected) > slack * (np.abs(expected) + absolute) + tiny
+    same = (np.isnan(found) & np.isnan(expected)) | (found == expected)
+    assert not (off & ~same).any(), (found[off & ~same][:3], expected[off & ~same][:3])
+
+
+@pytest.mark.parametrize("order", ORDERS)
+@pytest.mark.parametrize("n_classes", CLASSES)
+@pytest.mark.parametrize("what", FUNCTIONS)
+def test_functions_of_logits_are_the_references(what, n_classes, order):
+    m = 1 if n_classes > 32 else 7
+    for dtype in DTYPES:
+        z = (5 * np.random.default_rng(n_classes).normal(size=(m, n_classes))).astype(dtype)
+        expected = FUNCTIONS[what](z)
+        found = run(what, z, order)
+        assert found.dtype == dtype
+        eps = np.finfo(dtype).eps
+        # exp and log of NumPy, sums of K terms in another order, and the rounding of z - max, up to 40 here.
+        np.testing.assert_allclose(found, expected, rtol=(n_classes + 48) * eps, atol=48 * eps * (what != rows.SOFTMAX))
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+@given(logits(infinities=True))
+def test_infinities_and_the_largest_numbers_give_the_limit(z):
+    if z.size:
+        near(run(rows.SOFTMAX, z), reference.softmax(z), z)
+        near(run(rows.LOG_SOFTMAX, z), reference.log_softmax(z), z, absolute=1.0)
+
+
+@pytest.mark.parametrize("n_classes", [3, 40, 1030])
+def test_a_nan_stays_in_its_own_row(n_classes):
+    z = np.random.default_rng(0).normal(size=(3, n_classes))
+    alone = run(rows.SOFTMAX, z)
+    z[1, n_classes // 2] = np.nan
+    found = run(rows.SOFTMAX, z)
+    assert np.isnan(found[1]).all()
+    assert np.array_equal(found[[0, 2]], alone[[0, 2]])
+
+
+def cross_entropy(z, y, *, weight=None, class_weight=None, smoothing=0.0, order="forward", scale=1.0):
+    m, n_classes = z.shape
+    soft = y.ndim == 2
+    w = np.ones(n_classes) if class_weight is None else np.asarray(class_weight)
+    kind = rows.PROBA if soft else rows.INDEX if smoothing == 0 and class_weight is None else rows.INDEX_SMOOTHED
+    gain, floor = (w * (1 - smoothing)).astype(z.dtype), (w * smoothing / n_classes).astype(z.dtype)
+    labels = np.zeros(1, np.int32) if soft else y.astype(np.int32)
+    proba = y.astype(z.dtype).reshape(-1) if soft else np.zeros(1, z.dtype)
+    by_sample = np.zeros(1 if m != 1 else 2) if weight is None else np.asarray(weight, np.float64)
+    losses, grad = np.full(m, np.nan), np.full(z.size, np.nan, z.dtype)
+    chosen = rows.plan_cross_entropy(z.dtype, m, n_classes)
+    arguments = labels, proba, gain, floor, by_sample, kind, z.dtype.type(scale), losses, True, grad, m, n_classes
+    execute(chosen.kernel, chosen.grid, chosen.block, z.reshape(-1), *arguments, order=order)
+    return losses, grad.reshape(z.shape)
+
+
+@pytest.mark.parametrize("order", ORDERS)
+@pytest.mark.parametrize("kind", ["labels", "ignored", "weights", "classes", "smoothed", "soft"])
+@pytest.mark.parametrize("n_classes", [2, 3, 10, 33, 1026])
+def test_losses_and_gradients_are_the_references(n_classes, kind, order):
+    m = 2 if n_classes > 32 else 9
+    rng = np.random.default_rng(n_classes)
+    for dtype in DTYPES:
+        z = (3 * rng.normal(size=(m, n_classes))).astype(dtype)
+        y = rng.integers(0, n_classes, m)
+        ours, theirs = {}, {}
+        if kind == "ignored":
+            y[0], theirs = -1, {"ignore_index": -1}
+        elif kind == "weights":
+            weight = rng.uniform(size=m)
+            weight[0] = 0.0
+            ours, theirs = {"weight": weight}, {"sample_weight": weight}
+        elif kind == "classes":
+            ours = theirs = {"class_weight": rng.uniform(0.5, 2, n_classes).astype(np.float32)}
+        elif kind == "smoothed":
+            ours, theirs = {"smoothing": 0.1}, {"label_smoothing": 0.1}
+        elif kind == "soft":
+            y = rng.dirichlet(np.ones(n_classes), m).astype(dtype)
+        losses, grad = cross_entropy(z, y, order=order, **ours)
+        expected, slope, _ = reference.cross_entropy(z, y, **theirs)
+        eps = np.finfo(dtype).eps
+        np.testing.assert_allclose(losses, expected, rtol=(n_classes + 48) * eps, atol=48 * eps)
+        np.testing.assert_allclose(grad, slope, rtol=0, atol=(n_classes + 48) * eps * np.abs(slope).max())
+
+
+def test_a_scale_multiplies_the_gradient_alone():
+    z, y = np.random.default_rng(0).normal(size=(4, 5)), np.array([0, 1, 2, 3])
+    losses, grad = cross_entropy(z, y)
+    same, half = cross_entropy(z, y, scale=0.5)
+    assert np.array_equal(losses, same)
+    np.testing.assert_allclose(half, grad / 2, rtol=1e-15)
+
+
+@pytest.mark.parametrize("order", ORDERS)
+@pytest.mark.parametrize("n", [0, 1, 255, 256, 1000])
+def test_sums_are_made_in_one_order_whatever_the_threads_do(n, order):
+    values, out = np.random.default_rng(n).normal(size=max(n, 1)), np.zeros(1)
+    execute(rows.sum_in_order, 1, rows.BLOCK_THREADS, values, out, n, order=order)
+    again = np.zeros(1)
+    execute(rows.sum_in_order, 1, rows.BLOCK_THREADS, values, again, n)
+    assert out.tobytes() == again.tobytes()
+    assert out[0] == pytest.approx(math.fsum(values[:n]), abs=1e-12)
+
+
+@pytest.mark.parametrize("n_classes", [5, 100, 1100])
+def test_the_bits_do_not_depend_on_the_order_of_threads(n_classes):
+    z = np.random.default_rng(1).normal(size=(3, n_classes)).astype(np.float32)
+    first, *others = [run(rows.SOFTMAX, z, order) for order in ORDERS]
+    assert all(first.tobytes() == other.tobytes() for other in others)
+
+
+def test_a_few_kernels_serve_all_shapes():
+    plans = [rows.plan(rows.SOFTMAX, np.float32, 10, k) for k in range(1, 3000)]
+    assert len({id(p.kernel) for p in plans}) <= 12
+    assert rows.lanes_for(3) == (4, 1)
+    assert rows.lanes_for(33) == (32, 2)
+    assert rows.lanes_for(1024) == (32, 32)
+    assert rows.blocks_for(100, 4) == 4
+
+
+# --- planted faults: what proves that the checks can fail -------------------------------------------
+
+
+def planted(make, old, new):
+    """The kernel of a factory whose source has been changed; `old` must be in it."""
+    import inspect
+    import textwrap
+
+    source = textwrap.dedent(inspect.getsource(make.__wrapped__)).replace("@cache\n", "")
+    assert source.count(old) >= 1
+    space = dict(vars(rows))
+    exec(compile(source.replace(old, new), rows.__file__, "exec"), space)
+    return space[make.__name__]
+
+
+def softmax_with(monkeypatch, make, old, new, n_classes):
+    changed = planted(make, old, new)
+    monkeypatch.setattr(rows, make.__name__, changed)
+    for kept in (rows.rows_by_lanes, rows.rows_by_blocks):
+        if hasattr(kept, "cache_clear"):
+            kept.cache_clear()
+    z = np.random.default_rng(2).normal(size=(5, n_classes))
+    return z, lambda: run(rows.SOFTMAX, z, "reverse")
+
+
+FAULTS = {  # factory, source, what it becomes, classes, what is said
+    "a guard dropped": ("rows_by_lanes", "if alive and k < n_classes", "if k < n_classes", 3, "out of bounds"),
+    "a sum cut short": (
+        "_stages", "step > 0:\n            v +=", "step > 1:\n            v +=", 10, "values",
+    ),
+    "a lane left out of a shuffle": (
+        "_stages", "EVERY_LANE, v, step)\n            if", "EVERY_LANE >> 1, v, step)\n            if", 10, "lane|wait",
+    ),
+    "a barrier removed": (
+        "_pair", "= c, s\n        cuda.syncthreads()\n", "= c, s\n", 1100, "race|before it was written",
+    ),
+    "a warp left out of a sum": (
+        "_pair", "range(1, BLOCK_THREADS // WARP)", "range(1, BLOCK_THREADS // WARP - 1)", 1100, "values",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_planted_fault_is_caught(monkeypatch, fault):
+    make, old, new, n_classes, said = FAULTS[fault]
+    z, attempt = softmax_with(monkeypatch, getattr(rows, make), old, new, n_classes)
+    try:
+        if said == "values":
+            assert np.abs(attempt() - reference.softmax(z)).max() > 1e-3
+        else:
+            with pytest.raises(Fault, match=said):
+                attempt()
+    finally:
+        monkeypatch.undo()
+        rows.rows_by_lanes.cache_clear()
+        rows.rows_by_blocks.cache_clear()
