@@ -187,6 +187,18 @@ def test_a_rate_that_is_too_large_is_named_and_the_best_parameters_are_kept():
     assert "learning_rate 1e+200 is too large" in result.reason
 
 
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+@pytest.mark.parametrize(("scale", "dtype"), [(1e200, np.float64), (1e30, np.float32)])
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_features_whose_squares_overflow_are_refused_by_what_to_do(optimizer, scale, dtype):
+    X, y = data(m=40)
+    trainer = nbs.Trainer(solver="sgd", optimizer=optimizer)
+    with pytest.raises(nbs.InputValueError, match="scale X"):
+        trainer.fit((X * scale).astype(dtype), y)
+    with pytest.raises(nbs.InputValueError, match="scale X"):
+        trainer.partial_fit((X * scale).astype(dtype), y, classes=[0, 1, 2])
+
+
 @pytest.mark.filterwarnings("ignore::nbsoftmax.ConvergenceWarning")
 def test_a_seed_gives_the_same_bits_and_another_one_others():
     X, y = data(m=400)

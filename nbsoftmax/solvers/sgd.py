@@ -18,7 +18,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from nbsoftmax.check import Float64s
+from nbsoftmax.check import Float64s, InputValueError
 from nbsoftmax.kernels.sgd import ADAM, MOMENTUM, NESTEROV, State
 from nbsoftmax.solvers import Memory, OnIteration, Smooth, Solution
 from nbsoftmax.solvers.gap import Judge, small_enough
@@ -65,6 +65,7 @@ def rate_for(objective: Stochastic, shape: tuple[int, int], options: Mapping[str
     k, order = shape
     flat = (k - 1) / k**2  # a (1 - a) where all classes are as probable
     r = float(objective.curvatures(np.zeros(shape))[0].sum()) / flat / 2
+    _finite(r)
     if options["optimizer"] == "adam":
         return float(ADAM_STEP / np.sqrt(2 * order * r))
     # The bound on the curvature is K / 2 times that at 0, whose largest eigenvalue the power method finds.
@@ -73,10 +74,19 @@ def rate_for(objective: Stochastic, shape: tuple[int, int], options: Mapping[str
     for _ in range(POWERS):
         v = objective.hvp(np.zeros(shape), v / np.linalg.norm(v)) - objective.l2 * v / np.linalg.norm(v)
         largest = float(np.linalg.norm(v))
+        _finite(largest)
         if largest == 0:
             break
     noise = 4 * r / (options["batch_size"] * (1 - options["momentum"]))
     return float(1 / (largest * k / 2 + noise + objective.l2))
+
+
+def _finite(curvature: float) -> None:
+    if not np.isfinite(curvature):
+        raise InputValueError(
+            "the squares of the features overflow, so that no rate can be found for them; scale X, or give a "
+            "learning_rate."
+        )
 
 
 def begun(start: Float64s, *, adam: bool, average: bool) -> State:
