@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from scipy.optimize import minimize_scalar
 
@@ -24,6 +24,7 @@ def draws(n=500, n_classes=4, seed=0, temperature=1.0):
 @given(st.integers(0, 10**6), st.sampled_from([2, 3, 7]), st.floats(0.3, 4))
 def test_the_temperature_is_where_the_loss_is_least(seed, n_classes, truth):
     logits, y = draws(80, n_classes, seed, truth)
+    assume((logits.argmax(axis=1) != y).any())  # else the best temperature is 0, which is refused
     weight = np.random.default_rng(seed).uniform(0, 2, 80)
     for s in (None, weight):
 
