@@ -50,6 +50,9 @@ def test_convergence_of_a_log(trained, tmp_path):
         log.write_text(bad)
         with pytest.raises(nbs.InputValueError, match="fit --log"):
             plots.ConvergenceDisplay.from_log(log)
+    log.write_bytes(b"\x93\xbf\xff\x00")  # no text at all
+    with pytest.raises(nbs.InputValueError, match="fit --log"):
+        plots.ConvergenceDisplay.from_log(log)
 
 
 def test_coefficients_as_bars_are_the_biggest_of_each_class():
