@@ -147,8 +147,8 @@ def calibrate(model: SoftmaxModel, X: Any, y: Any, *, sample_weight: ArrayLike |
         As `temperature` says.
     """
     logits = model.decision_function(X)
-    codes, seen = check.labels(y, n_samples=len(logits))
-    t = temperature(logits, check.positions(seen, model.classes)[codes], sample_weight=sample_weight)
+    codes = check.codes_of(y, model.classes, n_samples=len(logits))
+    t = temperature(logits, codes, sample_weight=sample_weight)
     return SoftmaxModel(model.coef / t, model.intercept / t, model.classes, model.feature_names)
 
 

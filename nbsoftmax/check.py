@@ -629,6 +629,12 @@ def positions(labels: NDArray[Any], classes: NDArray[Any]) -> NDArray[np.int64]:
     return found
 
 
+def codes_of(y: ArrayLike, classes: NDArray[Any], *, n_samples: int, name: str = "y") -> NDArray[np.int64]:
+    """Labels as positions in the `classes` of a model, (n_samples,); one that is not there is refused."""
+    codes, seen = labels(y, n_samples=n_samples, name=name)
+    return positions(seen, classes)[codes]
+
+
 def float_dtype(dtype: Any) -> np.dtype[Any]:
     """Check a dtype: float32 or float64."""
     found: np.dtype[Any] | None

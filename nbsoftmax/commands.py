@@ -483,17 +483,15 @@ def _scores(model: SoftmaxModel, X: Any, y: Any) -> dict[str, Any]:
 
     from nbsoftmax import check
     from nbsoftmax.functional import cross_entropy
+    from nbsoftmax.model import confusion
 
-    codes, seen = check.labels(y, n_samples=len(check.some_samples(X)))
-    truth = check.positions(seen, model.classes)[codes]
+    truth = check.codes_of(y, model.classes, n_samples=len(check.some_samples(X)))
     logits = model.decision_function(X)
     predicted = logits.argmax(axis=1)
-    confusion = np.zeros((model.n_classes, model.n_classes), np.int64)
-    np.add.at(confusion, (truth, predicted), 1)
     return {
         "accuracy": float(np.mean(predicted == truth)),
         "log_loss": cross_entropy(logits, truth),
-        "confusion": confusion,
+        "confusion": confusion(truth, predicted, model.n_classes),
     }
 
 

@@ -102,6 +102,20 @@ class _Fitted(ClassifierMixin, BaseEstimator):
         self.n_iter_ = np.array([result.n_iter], np.int32)
         self.converged_, self.gap_, self.history_ = result.converged, result.gap, result.history
 
+    def _given(
+        self, X: Any, y: Any, sample_weight: ArrayLike | None
+    ) -> tuple[Floats, NDArray[Any], NDArray[np.int64], Float64s | None, Float64s]:
+        """(X, classes, codes, sample weights or None, class weights) of a fit, checked."""
+        # Whether X is finite is checked by the trainer, in one pass over it.
+        X, y = validate_data(self, X, y, dtype=[np.float64, np.float32], ensure_all_finite=False)
+        check_classification_targets(y)
+        classes, codes = np.unique(y, return_inverse=True)
+        if classes.size < 2:
+            raise check.InputValueError(f"y contains one class only ({classes[0]!r}), expected at least two classes.")
+        weight = check.sample_weights(sample_weight, codes.size)
+        by_class = self._class_weight(classes, codes, weight)
+        return X, classes, codes, weight if weight.size else None, by_class
+
     def _class_weight(self, classes: NDArray[Any], codes: NDArray[Any], weight: Float64s) -> Float64s:
         """Weights (n_classes,) in the order of the classes."""
         if isinstance(self.class_weight, str):
@@ -120,6 +134,11 @@ class _Fitted(ClassifierMixin, BaseEstimator):
         if isinstance(self.random_state, np.random.RandomState):
             return int(self.random_state.randint(2**31 - 1))
         return None if self.random_state is None else check.count("random_state", self.random_state, low=0)
+
+
+def _total(codes: NDArray[np.int64], weight: Float64s | None, by_class: Float64s) -> float:
+    """S, the sum of sample weights times class weights."""
+    return float(np.bincount(codes, weight, by_class.size) @ by_class)
 
 
 class SoftmaxRegression(CallbackSupportMixin, _Fitted):
@@ -211,15 +230,8 @@ class SoftmaxRegression(CallbackSupportMixin, _Fitted):
         ValueError, TypeError
             For input or parameters that cannot be used.
         """
-        # Whether X is finite is checked below, in one pass over it.
-        X, y = validate_data(self, X, y, dtype=[np.float64, np.float32], ensure_all_finite=False)
-        check_classification_targets(y)
-        classes, codes = np.unique(y, return_inverse=True)
-        if classes.size < 2:
-            raise check.InputValueError(f"y contains one class only ({classes[0]!r}), expected at least two classes.")
-        weight = check.sample_weights(sample_weight, codes.size)
-        by_class = self._class_weight(classes, codes, weight)
-        total = float(np.bincount(codes, weight if weight.size else None, classes.size) @ by_class)
+        X, classes, codes, weight, by_class = self._given(X, y, sample_weight)
+        total = _total(codes, weight, by_class)
         l1, l2 = self._penalties(total, classes.size)
         start = self._start(X.shape[1], classes)
         tasks = None
@@ -240,7 +252,7 @@ class SoftmaxRegression(CallbackSupportMixin, _Fitted):
             verbose=bool(self.verbose),
         )
         fitter.warn_as = EitherConvergenceWarning
-        result = fitter.fit(X, codes, sample_weight=weight if weight.size else None, init=start)
+        result = fitter.fit(X, codes, sample_weight=weight, init=start)
         self._take(result, classes)
         self._stream: Trainer | None = None
         self._seen = total
@@ -298,7 +310,7 @@ class SoftmaxRegression(CallbackSupportMixin, _Fitted):
         weight = check.sample_weights(sample_weight, codes.size)
         by_class = np.asarray(compute_class_weight(self.class_weight, classes=labels, y=labels), np.float64)
         seen = getattr(self, "_seen", 0.0)
-        seen += float(np.bincount(codes, weight if weight.size else None, labels.size) @ by_class)
+        seen += _total(codes, weight if weight.size else None, by_class)
         trainer: Trainer | None = getattr(self, "_stream", None)
         start = None
         if trainer is None:
@@ -422,14 +434,7 @@ class SoftmaxRegressionCV(_Fitted):
         """
         check.choice("scoring", self.scoring, ("neg_log_loss", "accuracy"))
         check.choice("refit", self.refit, ("best", "one-standard-error"))
-        X, y = validate_data(self, X, y, dtype=[np.float64, np.float32], ensure_all_finite=False)
-        check_classification_targets(y)
-        classes, codes = np.unique(y, return_inverse=True)
-        if classes.size < 2:
-            raise check.InputValueError(f"y contains one class only ({classes[0]!r}), expected at least two classes.")
-        weight = check.sample_weights(sample_weight, codes.size)
-        by_class = self._class_weight(classes, codes, weight)
-        given = weight if weight.size else None
+        X, classes, codes, weight, by_class = self._given(X, y, sample_weight)
         ratios = penalties("l1_ratios", 0.0 if self.l1_ratios is None else self.l1_ratios, low_open=False)
         folds = list(check_cv(self.cv, codes, classifier=True).split(X, codes))
         options: dict[str, Any] = {
@@ -440,7 +445,7 @@ class SoftmaxRegressionCV(_Fitted):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)
             found = [
-                held_out(X, codes, Cs=self.Cs, l1_ratio=ratio, folds=folds, sample_weight=given, **options)
+                held_out(X, codes, Cs=self.Cs, l1_ratio=ratio, folds=folds, sample_weight=weight, **options)
                 for ratio in ratios
             ]
         self.Cs_, self.l1_ratios_ = found[0].Cs, ratios
@@ -454,11 +459,11 @@ class SoftmaxRegressionCV(_Fitted):
         if self.refit == "one-standard-error":
             chosen = one_standard_error(self.Cs_, *summary(log_loss[:, i].T))
         self.C_, self.l1_ratio_ = float(self.Cs_[chosen]), float(ratios[i])
-        total = float(np.bincount(codes, weight if weight.size else None, classes.size) @ by_class)
+        total = _total(codes, weight, by_class)
         l1, l2 = as_in_sklearn(self.C_, total, self.l1_ratio_, classes.size)
         fitter = Trainer(l1=float(l1), l2=float(l2), verbose=bool(self.verbose), **options)
         fitter.warn_as = EitherConvergenceWarning
-        result = fitter.fit(X, codes, sample_weight=given)
+        result = fitter.fit(X, codes, sample_weight=weight)
         self._take(result, classes)
         if result.reason == "interrupted":
             raise KeyboardInterrupt

@@ -313,8 +313,7 @@ def inference(
     array = model._features(X)
     y = y.to_numpy() if hasattr(y, "to_numpy") else y
     if np.ndim(y) != 2 or np.shape(y)[1] == 1:
-        codes, seen = check.labels(y, n_samples=array.shape[0])
-        y = check.positions(seen, model.classes)[codes]
+        y = check.codes_of(y, model.classes, n_samples=array.shape[0])
     problem = partial(
         Objective,
         array,

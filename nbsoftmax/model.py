@@ -299,6 +299,12 @@ def two_rows(coef: Float64s, intercept: Float64s) -> tuple[Float64s, Float64s]:
     return np.vstack([-coef / 2, coef / 2]), np.concatenate([-intercept / 2, intercept / 2])
 
 
+def confusion(truth: NDArray[np.int64], predicted: NDArray[np.int64], n_classes: int) -> NDArray[np.int64]:
+    """How often each class was taken for each, (n_classes, n_classes): rows true, columns predicted."""
+    counts = np.bincount(truth * n_classes + predicted, minlength=n_classes**2)
+    return counts.reshape(n_classes, n_classes).astype(np.int64)
+
+
 def _logistic_regression() -> Any:
     try:
         from sklearn.linear_model import LogisticRegression

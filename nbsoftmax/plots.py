@@ -19,7 +19,7 @@ from numpy.typing import ArrayLike, NDArray
 from nbsoftmax import calibration, check
 from nbsoftmax.check import Float64s
 from nbsoftmax.cross_validation import CVResult, summary
-from nbsoftmax.model import SoftmaxModel
+from nbsoftmax.model import SoftmaxModel, confusion
 from nbsoftmax.path import PathResult
 from nbsoftmax.trainer import FitResult
 
@@ -266,7 +266,8 @@ class ReliabilityDisplay:
     ) -> ReliabilityDisplay:
         """Draw the predictions of a model for samples with known labels."""
         proba = model.predict_proba(X)
-        return cls.from_proba(_codes(model, y, len(proba)), proba, classes=model.classes.tolist(), n_bins=n_bins, ax=ax)
+        codes = check.codes_of(y, model.classes, n_samples=len(proba))
+        return cls.from_proba(codes, proba, classes=model.classes.tolist(), n_bins=n_bins, ax=ax)
 
     def plot(self, *, ax: Axes | None = None) -> ReliabilityDisplay:
         """Draw; the area of a point is its share of the samples of its class."""
@@ -311,8 +312,8 @@ class ConfusionDisplay:
     ) -> ConfusionDisplay:
         """Draw the predictions of a model for samples with known labels."""
         predicted = check.positions(model.predict(X), model.classes)
-        counts = np.zeros((model.n_classes, model.n_classes), np.int64)
-        np.add.at(counts, (_codes(model, y, len(predicted)), predicted), 1)
+        truth = check.codes_of(y, model.classes, n_samples=len(predicted))
+        counts = confusion(truth, predicted, model.n_classes)
         return cls(counts, model.classes.tolist()).plot(normalize=normalize, ax=ax)
 
     def plot(self, *, normalize: bool = False, ax: Axes | None = None) -> ConfusionDisplay:
@@ -445,7 +446,8 @@ class DecisionDisplay:
         points = np.asarray(check.design(array, n_features=2), np.float64)
         if not len(points):
             raise check.InputValueError("X has no rows; regions are drawn around samples.")
-        return cls(model, points, _codes(model, y, len(points))).plot(resolution=resolution, ax=ax)
+        codes = check.codes_of(y, model.classes, n_samples=len(points))
+        return cls(model, points, codes).plot(resolution=resolution, ax=ax)
 
     def plot(self, *, resolution: int = 400, ax: Axes | None = None) -> DecisionDisplay:
         """Draw; regions are the paler, the less sure the model is."""
@@ -483,11 +485,6 @@ def save_digits_picture(result: FitResult, path: str | os.PathLike[str]) -> None
     ConvergenceDisplay.from_result(result, ax=left.subplots())
     CoefficientDisplay.from_model(result.model, image_shape=(8, 8), figure=right)
     figure.savefig(path, dpi=120)
-
-
-def _codes(model: SoftmaxModel, y: Any, n_samples: int) -> NDArray[np.int64]:
-    codes, seen = check.labels(y, n_samples=n_samples)
-    return check.positions(seen, model.classes)[codes]
 
 
 def _legend(ax: Axes, n: int) -> None:

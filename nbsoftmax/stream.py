@@ -44,8 +44,7 @@ class Stream:
         """Class indices for labels; rows of probabilities stay as they are."""
         if y.ndim == 2 and y.shape[1] > 1:
             return y
-        codes, seen = check.labels(y, n_samples=n_samples)
-        return check.positions(seen, self.classes)[codes]
+        return check.codes_of(y, self.classes, n_samples=n_samples)
 
     def begin(self, start: Float64s) -> None:
         """Begin at parameters other than 0, (n_classes, n_features + 1)."""

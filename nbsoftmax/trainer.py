@@ -395,7 +395,13 @@ class Trainer:
             watch.finish()
             solution = _without_separation(objective, watch.best_of(solution, self.tol), classes)
             context.result = FitResult(
-                model=SoftmaxModel(*_split(solution.params), classes, names, self._told(solver, solution, objective)),
+                model=SoftmaxModel(
+                    solution.params[:, :-1],
+                    solution.params[:, -1],
+                    classes,
+                    names,
+                    self._told(solver, solution, objective),
+                ),
                 converged=solution.converged,
                 reason=solution.reason,
                 n_iter=solution.n_iter,
@@ -626,10 +632,6 @@ def _start(init: Any, shape: tuple[int, int], classes: NDArray[Any]) -> Float64s
     return check.params(model, shape, name="init").copy()
 
 
-def _split(params: Float64s) -> tuple[Float64s, Float64s]:
-    return params[:, :-1], params[:, -1]
-
-
 def _held_out(y: NDArray[Any], fraction: float, seed: int) -> NDArray[np.bool_]:
     """Which samples to hold out, (n_samples,): evenly along the classes, at random within each, of none the last."""
     order = np.random.default_rng(seed).permutation(len(y))
@@ -663,8 +665,7 @@ def _validation_targets(y: Any, n_samples: int, classes: NDArray[Any]) -> tuple[
     array = np.asarray(y.to_numpy() if hasattr(y, "to_numpy") else y)
     if array.ndim == 2 and array.shape[1] > 1:
         return array, classes.size
-    codes, seen = check.labels(y, n_samples=n_samples, name="validation y")
-    return check.positions(seen, classes)[codes], classes.size
+    return check.codes_of(y, classes, n_samples=n_samples, name="validation y"), classes.size
 
 
 def _without_separation(objective: Objective, solution: Solution, classes: NDArray[Any]) -> Solution:

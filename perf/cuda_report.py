@@ -23,7 +23,6 @@ class Use(NamedTuple):
     stack: int
     spills: int
     shared: int
-    doubles: bool  # whether there is float64 arithmetic in the code
 
     def occupancy(self, generation: tuple[int, int], threads: int) -> float:
         """The share of a multiprocessor's threads that fit by registers, in whole blocks."""
@@ -64,10 +63,7 @@ def use(text: str, generation: tuple[int, int]) -> Use:
         return int(found[1]) if found else 0
 
     spills = number(r"(\d+) bytes spill stores") + number(r"(\d+) bytes spill loads")
-    doubles = bool(re.search(r"\b(add|mul|fma|div|sub)\S*\.f64", text))
-    return Use(
-        number(r"Used (\d+) registers"), number(r"(\d+) bytes stack"), spills, number(r"(\d+) bytes smem"), doubles
-    )
+    return Use(number(r"Used (\d+) registers"), number(r"(\d+) bytes stack"), spills, number(r"(\d+) bytes smem"))
 
 
 def main() -> None:

@@ -99,7 +99,7 @@ def _jitted(kernel: Callable[..., None], launch_bounds: tuple[int, int]) -> Any:
 
 @cache
 def _stages(dtype: np.dtype[Any], width: int) -> Any:
-    """For a group of lanes, and one dtype: z - c, the maximum and the sum over the lanes, (under, most, total)."""
+    """For a group of lanes, and one dtype: z - c, and the sum over the lanes, (under, total)."""
     number = float32 if dtype == np.float32 else float64
 
     @cuda.jit(device=True, inline="always")
@@ -109,16 +109,6 @@ def _stages(dtype: np.dtype[Any], width: int) -> Any:
         return z - c
 
     @cuda.jit(device=True, inline="always")
-    def most(v):
-        step = width // 2
-        while step > 0:
-            other = cuda.shfl_xor_sync(EVERY_LANE, v, step)
-            if other > v:
-                v = other
-            step //= 2
-        return v
-
-    @cuda.jit(device=True, inline="always")
     def total(v):
         step = width // 2
         while step > 0:
@@ -126,14 +116,41 @@ def _stages(dtype: np.dtype[Any], width: int) -> Any:
             step //= 2
         return v
 
-    return under, most, total
+    return under, total
+
+
+@cache
+def _largest(dtype: np.dtype[Any], width: int, per_lane: int) -> Any:
+    """Put a lane's logits into `mine`, -inf beyond the row; the largest of the whole row, as a device function."""
+    number = float32 if dtype == np.float32 else float64
+
+    @cuda.jit(device=True, inline="always")
+    def largest(z, start, lane, inside, n_classes, mine):
+        c = number(-math.inf)
+        for p in range(per_lane):
+            k = lane + p * width
+            mine[p] = number(-math.inf)
+            if inside and k < n_classes:
+                mine[p] = z[start + k]
+                if mine[p] > c:
+                    c = mine[p]
+        step = width // 2
+        while step > 0:
+            other = cuda.shfl_xor_sync(EVERY_LANE, c, step)
+            if other > c:
+                c = other
+            step //= 2
+        return c
+
+    return largest
 
 
 @cache
 def rows_by_lanes(what: int, dtype: np.dtype[Any], width: int, per_lane: int) -> Callable[..., None]:
     """A kernel in which `width` lanes have a row, and each of them `per_lane` of its logits."""
     number = float32 if dtype == np.float32 else float64
-    under, most, total = _stages(dtype, width)
+    under, total = _stages(dtype, width)
+    largest = _largest(dtype, width, per_lane)
     rows_of_block = THREADS // width
 
     def kernel(z, out, n_rows, n_classes):
@@ -144,15 +161,7 @@ def rows_by_lanes(what: int, dtype: np.dtype[Any], width: int, per_lane: int) ->
         alive = row < n_rows
         start = row * n_classes
         mine = cuda.local.array(per_lane, number)
-        c = number(-math.inf)
-        for p in range(per_lane):
-            k = lane + p * width
-            mine[p] = number(-math.inf)
-            if alive and k < n_classes:
-                mine[p] = z[start + k]
-                if mine[p] > c:
-                    c = mine[p]
-        c = most(c)
+        c = largest(z, start, lane, alive, n_classes, mine)
         s = number(0)
         for p in range(per_lane):
             if alive and lane + p * width < n_classes:
@@ -181,12 +190,7 @@ def rows_by_lanes(what: int, dtype: np.dtype[Any], width: int, per_lane: int) ->
 def _pair(dtype: np.dtype[Any]) -> Any:
     """For blocks, and one dtype: z - c, and the pair (max, sum of exp) of a row, (under, scan)."""
     number = float32 if dtype == np.float32 else float64
-
-    @cuda.jit(device=True, inline="always")
-    def under(z, c):
-        if z == c:
-            return number(0)
-        return z - c
+    under, _ = _stages(dtype, WARP)
 
     @cuda.jit(device=True, inline="always")
     def join(c, s, other_c, other_s):
@@ -270,7 +274,8 @@ def _target(dtype: np.dtype[Any]) -> Any:
 def cross_entropy_by_lanes(dtype: np.dtype[Any], width: int, per_lane: int) -> Callable[..., None]:
     """`rows_by_lanes` for losses and gradients."""
     number = float32 if dtype == np.float32 else float64
-    under, most, total = _stages(dtype, width)
+    under, total = _stages(dtype, width)
+    largest = _largest(dtype, width, per_lane)
     target = _target(dtype)
     rows_of_block = THREADS // width
 
@@ -287,15 +292,7 @@ def cross_entropy_by_lanes(dtype: np.dtype[Any], width: int, per_lane: int) -> C
                 w = number(weight[row])
         counts = inside and label >= 0 and w > 0
         mine = cuda.local.array(per_lane, number)
-        c = number(-math.inf)
-        for p in range(per_lane):
-            k = lane + p * width
-            mine[p] = number(-math.inf)
-            if inside and k < n_classes:
-                mine[p] = z[start + k]
-                if mine[p] > c:
-                    c = mine[p]
-        c = most(c)
+        c = largest(z, start, lane, inside, n_classes, mine)
         s, dot, mass = number(0), number(0), number(0)
         for p in range(per_lane):
             k = lane + p * width
@@ -327,7 +324,7 @@ def cross_entropy_by_blocks(dtype: np.dtype[Any]) -> Callable[..., None]:
     """`rows_by_blocks` for losses and gradients."""
     number = float32 if dtype == np.float32 else float64
     under, scan = _pair(dtype)
-    _, _, total = _stages(dtype, WARP)
+    _, total = _stages(dtype, WARP)
     target = _target(dtype)
     warps = BLOCK_THREADS // WARP
 

@@ -76,7 +76,7 @@ def batch_gradient(rows, order, low, high, weights, target, scale, fit_intercept
     Returns the sum of their losses.
     """
     total = 0.0
-    z, pack, labels, proba, weight, offset, tile, proba_tile, narrow = memory
+    z, pack, labels, proba, weight, tile, proba_tile, narrow = memory
     n_features, n_classes, stride = rows.n_features, weights.n_classes, weights.stride
     size = block_rows(rows, weights, 1)
     picked = Target(labels, proba, target.gain, target.floor, weight, target.kind)
@@ -92,15 +92,12 @@ def batch_gradient(rows, order, low, high, weights, target, scale, fit_intercept
                 labels[r] = target.labels[i]
             if weight.size > 0:
                 weight[r] = target.weight[i]
-            if offset.size > 0:
-                for k in range(n_classes):
-                    offset[r * n_classes + k] = rows.offset[i * n_classes + k]
         block = Block(pack, 0, n_features, n, n_features, 0)
         logits_of(block, weights, 0, n_classes, z, stride)
-        if offset.size > 0:
+        if rows.offset.size > 0:
             for r in range(n):
                 for k in range(n_classes):
-                    z[r * stride + k] += offset[r * n_classes + k]
+                    z[r * stride + k] += rows.offset[order[start + r] * n_classes + k]
         total += cross_entropy_rows(
             z, 0, stride, n, n_classes, 0, picked, scale, z[:0], True, z, 0, stride, tile, proba_tile
         )
@@ -117,11 +114,10 @@ def scratch(rows, weights, target, most):
     labels = np.empty(size, np.int32)
     proba = aligned(size * n_classes if target.kind == PROBA else 0, rows.x)
     weight = np.empty(size if target.weight.size > 0 else 0, np.float64)
-    offset = aligned(size * n_classes if rows.offset.size > 0 else 0, rows.x)
     tile = new_tile(min(n_classes, MOST_CLASSES_IN_TILE), rows.x)
     proba_tile = new_tile(min(n_classes, MOST_CLASSES_IN_TILE), rows.x)
     narrow = aligned(n_classes * rows.n_features if weights.form == BLAS and rows.x.itemsize == 4 else 1, rows.x)
-    return z, pack, labels, proba, weight, offset, tile, proba_tile, narrow
+    return z, pack, labels, proba, weight, tile, proba_tile, narrow
 
 
 @jit
@@ -153,9 +149,9 @@ def update_class(k, weights, gradient, n_chunks, state, rate, rule, share, step,
             square[j] = nu * square[j] + (1 - nu) * gradient[j] ** 2
             params[j] -= length * velocity[j] / (sqrt(square[j] * spread) + EPSILON)
     if mean.size > 0:
-        share = (FORGETTING + 1.0) / (FORGETTING + step)
+        newest = (FORGETTING + 1.0) / (FORGETTING + step)
         for j in range(low, high):
-            mean[j] += share * (params[j] - mean[j])
+            mean[j] += newest * (params[j] - mean[j])
     for j in range(low, high):
         gradient[j] = 0.0
     # The copy in the dtype of X, as the form of the products wants it.

@@ -195,12 +195,8 @@ class Run:
         if not isinstance(function, types.FunctionType) or function.__module__ != "nbsoftmax.cuda.rows":
             return value
         if function not in self.known:
-            copy = types.FunctionType(function.__code__, {}, function.__name__, function.__defaults__, None) if (
-                function.__closure__ is None
-            ) else types.FunctionType(
-                function.__code__, {}, function.__name__, function.__defaults__,
-                tuple(types.CellType() for _ in function.__closure__),
-            )  # fmt: skip
+            cells = tuple(types.CellType() for _ in function.__closure__) if function.__closure__ else None
+            copy = types.FunctionType(function.__code__, {}, function.__name__, function.__defaults__, cells)
             self.known[function] = copy
             for name in (*function.__code__.co_names, "__builtins__"):
                 if name in function.__globals__:

@@ -183,12 +183,12 @@ def softmax_with(monkeypatch, make, old, new, n_classes):
 
 
 FAULTS = {  # factory, source, what it becomes, classes, what is said
-    "a guard dropped": ("rows_by_lanes", "if alive and k < n_classes", "if k < n_classes", 3, "out of bounds"),
+    "a guard dropped": ("_largest", "if inside and k < n_classes", "if k < n_classes", 3, "out of bounds"),
     "a sum cut short": (
         "_stages", "step > 0:\n            v +=", "step > 1:\n            v +=", 10, "values",
     ),
     "a lane left out of a shuffle": (
-        "_stages", "EVERY_LANE, v, step)\n            if", "EVERY_LANE >> 1, v, step)\n            if", 10, "lane|wait",
+        "_largest", "EVERY_LANE, c, step)\n", "EVERY_LANE >> 1, c, step)\n", 10, "lane|wait",
     ),
     "a barrier removed": (
         "_pair", "= c, s\n        cuda.syncthreads()\n", "= c, s\n", 1100, "race|before it was written",
