@@ -9,10 +9,12 @@ directions of small curvature, which are those in which most of the distance lie
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.linalg import eigvalsh_tridiagonal
 
 from nbsoftmax.check import Float64s
 from nbsoftmax.solvers import Smooth
@@ -75,6 +77,12 @@ class Progress:
     total: float  # half of grad . H^-1 grad, so far; inf where the curvature is 0 as far as float64 can tell
     tail: float  # what the later half of the products has added to it
     rest: float  # square of the residual's norm, that of the preconditioner, relative to the gradient's
+    square: float = np.inf  # that norm's square itself: half of residual . M^-1 residual bounds what M = H leaves to do
+    tridiagonal: tuple[list[float], list[float]] = ([], [])  # H as the directions so far see it, preconditioned
+
+    def least_curvature(self) -> float:
+        """The smallest eigenvalue of M^-1 H that the products have shown: from above, and soon close."""
+        return float(eigvalsh_tridiagonal(*self.tridiagonal, select="i", select_range=(0, 0))[0])
 
 
 def conjugate_gradients(
@@ -93,20 +101,29 @@ def conjugate_gradients(
     search = precondition(residual)
     square = first = float(np.vdot(residual, search))
     gains: list[float] = []
+    diagonal: list[float] = []
+    beside: list[float] = []
+    share = 0.0  # of the last search direction in the next
+    length = 1.0
     while square > NOTHING * first:
         product = project(objective.hvp(params, search))
         curvature = float(np.vdot(search, product))
         if not 0 < curvature < np.inf:  # flat: nothing bounds the distance
             yield Progress(direction if gains else -search, np.inf, np.inf, np.inf)
             return
+        if gains:
+            beside.append(math.sqrt(share) / length)
+        diagonal.append(curvature / square + share / length)  # the next length is the inverse of the first part
         length = square / curvature
         direction = direction - length * search
         residual = residual - length * product
         gains.append(length * square / 2)
         changed = precondition(residual)
         square, last = float(np.vdot(residual, changed)), square
-        yield Progress(direction, sum(gains), sum(gains[len(gains) // 2 :]), square / first)
-        search = changed + (square / last) * search
+        share = square / last
+        tail = sum(gains[len(gains) // 2 :])
+        yield Progress(direction, sum(gains), tail, square / first, square, (diagonal, beside))
+        search = changed + share * search
 
 
 def without_shift(objective: Smooth, v: Float64s) -> Float64s:

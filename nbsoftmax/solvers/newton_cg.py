@@ -36,7 +36,9 @@ LEAST_PRODUCTS = 5  # before the decrement may count as settled
 DECREASE, MOST_TRIALS = 1e-4, 40
 DONE = 1e-6  # square of a residual, relative to the gradient's, that is as good as none
 FAR_WITHIN = 0.1  # of what is allowed: a decrement that has settled is not 10 times as large
+NEAR_ENOUGH = 0.03  # of what is allowed: a direction that leaves no more than this ends the fit, as a rule
 LOOSEST = 0.3  # largest residual of a direction, relative to the gradient
+MOST_TO_COME = 0.8 / FAR_WITHIN  # times a decrement, for what comes after its step; less than makes up for FAR_WITHIN
 # A preconditioner of so many products is made at once (a Gram matrix up to AFFORDABLE). Later a kind is made that costs
 # no more than so many directions like the last one.
 CHEAP, DIRECTIONS = 10, 2
@@ -108,6 +110,7 @@ class Choice:
             "made_at": current.made_at,
             "uses": current.products,
             "products": self.products,
+            "least_curvature": current.least_curvature,
             "made": np.array(list(self._made.values())),
         }
 
@@ -115,7 +118,7 @@ class Choice:
         """The preconditioner of a state, made again where it was made."""
         self.products, self._made = int(state["products"]), dict(zip(self.kinds, state["made"].tolist(), strict=True))
         preconditioner = Preconditioner(self._objective, state["made_at"], str(state["kind"]))
-        preconditioner.products = int(state["uses"])
+        preconditioner.products, preconditioner.least_curvature = int(state["uses"]), float(state["least_curvature"])
         return preconditioner
 
     def _new(self, kind: str, params: Float64s) -> Preconditioner:
@@ -145,14 +148,16 @@ def _solve(
     precondition = choice.restored(state) if state else choice.first(params)
     first = float(state["first"]) if state else _square(grad, precondition)
     n_iter, reason = int(state.get("n_iter", 0)), ""
+    promised, gained = state.get("promised", np.inf), state.get("gained", 0.0)  # decreases, of the last step
     while True:
         allowed = tol * max(abs(value), LEAST_OBJECTIVE)
-        progress = max(0.0, _square(grad, precondition) / first) if first > 0 else 0.0
+        square = _square(grad, precondition)
+        progress = max(0.0, square / first) if first > 0 else 0.0
         before = precondition.products
-        step = _step(objective, params, grad, precondition, min(LOOSEST, progress**0.25), allowed)
+        step = _step(objective, params, grad, precondition, square, min(LOOSEST, progress**0.25), allowed)
         n_products = precondition.products - before
         choice.products += n_products
-        distance, kind = _gap(objective, grad, step, allowed)
+        distance, kind = _gap(objective, grad, step, _to_come(step.decrement, promised, gained), allowed)
         if not reason and small_enough(distance, value, tol):
             reason = "converged"
         if not reason and n_iter >= max_iter:
@@ -163,10 +168,12 @@ def _solve(
         if found is None:
             reason = "no step decreases the objective any more at float64 precision"
             break
+        promised, gained = step.decrement, value - found[1]
         params, value, grad = found
         precondition = choice.next(precondition, params, n_products)
         n_iter += 1
-        memory.snapshot = partial(dict, params=params, first=first, n_iter=n_iter, **choice.state(precondition))
+        known = {"params": params, "first": first, "n_iter": n_iter, "promised": promised, "gained": gained}
+        memory.snapshot = partial(dict, **known, **choice.state(precondition))
         reason = on_iteration(n_iter, params, value, float(np.linalg.norm(grad))) or ""
     norm = float(np.linalg.norm(grad))
     return Solution(
@@ -188,12 +195,25 @@ def _square(grad: Float64s, precondition: Preconditioner) -> float:
     return float(np.vdot(free, precondition(free)))
 
 
-def _gap(objective: Curved, grad: Float64s, step: Step, allowed: float) -> tuple[float, str]:
+def _to_come(decrement: float, promised: float, gained: float) -> float:
+    """How many times a decrement the steps from here on gain, when each is to the next as the last was to this one.
+
+    Near the minimum 1. Where the objective is like exp, as of samples that can nearly be told for sure, each decrement
+    is 1/e of the last one, and an objective of e^-t has twice its decrement to go.
+    """
+    if not 0 < promised < np.inf:
+        return 1.0
+    share = min(decrement / promised, 0.9)
+    return float(min(max(1.0, gained / promised) / (1 - share), MOST_TO_COME))
+
+
+def _gap(objective: Curved, grad: Float64s, step: Step, to_come: float, allowed: float) -> tuple[float, str]:
     bound = strong_convexity_bound(objective, grad)
     if bound is not None and (bound <= allowed or not step.settled):
         return bound, "strong-convexity"
+    distance = step.decrement * to_come
     # What has not settled is never reported as within tol.
-    return (step.decrement if step.settled or step.decrement > allowed else np.inf), "estimate"
+    return (distance if step.settled or distance > allowed else np.inf), "estimate"
 
 
 def _step(
@@ -201,23 +221,36 @@ def _step(
     params: Float64s,
     grad: Float64s,
     precondition: Preconditioner,
+    square: float,
     relative: float,
     allowed: float,
 ) -> Step:
-    """Solve H d = -grad until the residual is `relative` to the gradient.
+    """Solve H d = -grad until the residual is `relative` to the gradient, whose norm, squared, is `square`.
 
     Where the decrement is still within what is `allowed`, go on until it has settled: the fit may have converged.
+    That may be known without a single product, from what earlier ones have shown of M^-1 H:
+
+        grad . H^-1 grad <= decrement so far + residual . M^-1 residual / (the smallest eigenvalue of M^-1 H)
     """
     n, best = 0, None
+    rest = precondition.bound(square)
+    if rest <= FAR_WITHIN * allowed:
+        return Step(np.zeros_like(grad), rest, True)
     for n, best in enumerate(conjugate_gradients(objective, params, grad, precondition, centred), 1):
         precondition.products += 1
-        done = best.rest <= DONE
-        settled = done or (n >= LEAST_PRODUCTS and best.tail <= SETTLED * best.total)
         if best.total == np.inf:
             return Step(best.direction, np.inf, False)
+        rest = precondition.bound(best.square)  # what more products would add to the decrement
+        if best.total + rest <= FAR_WITHIN * allowed:
+            return Step(best.direction, best.total + rest, True)
+        done = best.rest <= DONE
+        settled = done or (n >= LEAST_PRODUCTS and best.tail <= SETTLED * best.total)
         # Where the decrement is far within, no step will be taken: its direction need not be good, only its length.
         arrived = settled and best.rest <= LOOSEST**2 and best.total + best.tail <= FAR_WITHIN * allowed
-        if arrived or (best.rest <= relative**2 and (best.total > allowed or settled)):
+        good = best.rest <= relative**2 or rest <= NEAR_ENOUGH * allowed
+        if arrived or (good and (best.total > allowed or settled)):
+            if n >= LEAST_PRODUCTS:
+                precondition.saw(best.least_curvature())
             # What the later half of the products has added is added once more, for what is still to come.
             return Step(best.direction, best.total if done else best.total + best.tail, settled)
         if n == MOST_PRODUCTS:

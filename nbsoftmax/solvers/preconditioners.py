@@ -14,7 +14,7 @@ from __future__ import annotations
 from typing import Protocol
 
 import numpy as np
-from scipy.linalg import lapack
+from scipy.linalg import blas, lapack
 
 from nbsoftmax.check import Float64s
 from nbsoftmax.solvers import Smooth
@@ -80,6 +80,7 @@ class Preconditioner:
 
     def __init__(self, objective: Curved, params: Float64s, kind: str) -> None:
         self.kind, self.made_at, self.products = kind, params, 0
+        self.least_curvature = 0.0  # the smallest eigenvalue of M^-1 H that products have shown; 0: not known
         self._shape = k, d = objective.shape
         penalty = np.full(d, objective.l2)
         penalty[-1] = 0.0
@@ -98,15 +99,26 @@ class Preconditioner:
         self._scale = _scale_of(np.einsum("bii->bi", matrices) + penalty)
         self._roots = np.stack([_inverse_root(*pair) for pair in zip(matrices, self._scale, strict=True)])
 
+    def saw(self, curvature: float) -> None:
+        """Note an eigenvalue of M^-1 H at some parameters."""
+        self.least_curvature = min(self.least_curvature or np.inf, curvature)
+
+    def bound(self, square: float) -> float:
+        """Of half of r . H^-1 r, given r . M^-1 r: as good as what is known of the least eigenvalue of M^-1 H."""
+        return square / (2 * self.least_curvature) if self.least_curvature > 0 else np.inf
+
     def __call__(self, residual: Float64s) -> Float64s:
         """M^-1 times an array of the shape of the parameters, `centred`."""
         if self._roots is None:
             return centred(residual * self._scale**2)
-        shared = self.kind == "gram"  # by all classes, each of which is a column
-        right = residual.T[None] if shared else residual.reshape(len(self._roots), -1, 1)
+        if self.kind == "gram":  # shared by all classes, each of which is a column
+            scale, upper = self._scale[0][:, None], self._roots[0].T
+            solved = blas.dtrmm(1.0, upper, residual.T * scale, trans_a=1, overwrite_b=1)
+            return centred((blas.dtrmm(1.0, upper, solved, overwrite_b=1) * scale).T)
         scale = self._scale[:, :, None]
-        solved = self._roots.transpose(0, 2, 1) @ (self._roots @ (right * scale)) * scale
-        return centred(solved[0].T if shared else solved.reshape(self._shape))
+        right = residual.reshape(scale.shape) * scale
+        solved = self._roots.transpose(0, 2, 1) @ (self._roots @ right) * scale
+        return centred(solved.reshape(self._shape))
 
 
 def centred(v: Float64s) -> Float64s:
