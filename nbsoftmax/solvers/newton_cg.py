@@ -234,7 +234,7 @@ def _step(
     """
     n, best = 0, None
     rest = precondition.bound(square)
-    if rest <= FAR_WITHIN * allowed:
+    if rest <= FAR_WITHIN * allowed and objective.l2 > 0:  # else the direction tells whether there is a minimum
         return Step(np.zeros_like(grad), rest, True)
     for n, best in enumerate(conjugate_gradients(objective, params, grad, precondition, centred), 1):
         precondition.products += 1
