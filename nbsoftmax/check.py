@@ -8,6 +8,7 @@ Nothing here computes; and nothing here copies an array that is already as the k
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -453,6 +454,16 @@ def choice(name: str, value: Any, options: Sequence[str]) -> str:
     if value not in options:
         raise InputValueError(f"{name} is {value!r}, expected one of {', '.join(map(repr, options))}.")
     return str(value)
+
+
+def device(value: Any) -> str:
+    """Check the name of a device; whether there is such a one is asked when it is used."""
+    if not isinstance(value, str) or not re.fullmatch(r"cpu|auto|cuda(:(all|\d+(,\d+)*))?", value):
+        raise InputValueError(
+            f"device is {value!r}, expected 'cpu', 'cuda', 'auto', one GPU such as 'cuda:1', or several: 'cuda:0,1', "
+            f"'cuda:all'."
+        )
+    return value
 
 
 def flag(name: str, value: Any) -> bool:

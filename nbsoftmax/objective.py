@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from nbsoftmax import check
 from nbsoftmax.backends import Backend
 from nbsoftmax.backends.dense import DenseBackend
 from nbsoftmax.check import INDEX, PROBA, Float64s, WeightedTargets
+from nbsoftmax.cuda.device import devices, is_on_device, on_device
 from nbsoftmax.kernels.sgd import Rule, State
 
 
@@ -47,7 +48,15 @@ class Objective:
         Added to the logits, with fixed coefficient 1.
     n_threads : int, optional
         Default: as many as Numba would use.
-    device : {"cpu"}
+    device : {"cpu", "cuda", "auto"} or str
+        Where the sums over rows are made: "cuda:1" names a GPU, "cuda:0,1" and "cuda:all" divide the rows among
+        several, "auto" takes the first GPU where there is one. X may then be an array on it that has a
+        `__cuda_array_interface__` (CuPy, PyTorch, Numba): it is not copied.
+    device_memory : int, optional
+        Bytes of each GPU to use, most of what is free by default. An X that takes more is sent in parts, at each
+        evaluation.
+    progress : callable, optional
+        While X is copied to a GPU, called with the number of rows that are there and that of all.
 
     Attributes
     ----------
@@ -81,13 +90,22 @@ class Objective:
         offset: ArrayLike | None = None,
         n_threads: int | None = None,
         device: str = "cpu",
+        device_memory: int | None = None,
+        progress: Callable[[int, int], None] | None = None,
     ) -> None:
-        check.choice("device", device, ("cpu",))
+        gpus = devices(check.device(device))
         self.l1 = check.number("l1", l1, low=0.0)
         self.l2 = check.number("l2", l2, low=0.0)
         self.grouped = check.flag("grouped", grouped)
         self.fit_intercept = check.flag("fit_intercept", fit_intercept)
-        array = check.design(X)
+        if is_on_device(X):
+            if not gpus:
+                raise check.InputValueError(
+                    f"X is on a GPU, and device is {device!r}: use device='cuda', or copy X to the host."
+                )
+            array: Any = on_device(X)
+        else:
+            array = check.design(X)
         self.n_samples, self.n_features = array.shape
         self.dtype: np.dtype[Any] = array.dtype
         self.n_classes = check.n_classes(n_classes, y)
@@ -110,13 +128,28 @@ class Objective:
         self.shape = (self.n_classes, self.n_features + 1)
         # Where every sample's share of J is below log 2, each is given its class with more than one half.
         self.separable_below = np.log(2) * target.least_weight() / self.weight_sum if self.l1 == self.l2 == 0 else 0.0
-        self.backend: Backend = DenseBackend(
-            array,
-            target,
-            offset=check.offset(offset, (self.n_samples, self.n_classes), array.dtype),
-            fit_intercept=self.fit_intercept,
-            n_threads=check.n_threads(n_threads),
-        )
+        added = check.offset(offset, (self.n_samples, self.n_classes), array.dtype)
+        threads = check.n_threads(n_threads)
+        self.backend: Backend
+        if gpus:
+            from nbsoftmax.backends.cuda import on_devices
+
+            memory = None if device_memory is None else check.count("device_memory", device_memory)
+            self.backend = on_devices(
+                gpus,
+                array,
+                target,
+                offset=added,
+                fit_intercept=self.fit_intercept,
+                memory=memory,
+                progress=progress,
+            )
+            if is_on_device(X) and not np.isfinite(self.backend.loss(np.zeros(self.shape))):
+                raise check.InputValueError("X contains NaN or inf; remove or impute such values first.")
+        else:
+            self.backend = DenseBackend(
+                array, target, offset=added, fit_intercept=self.fit_intercept, n_threads=threads
+            )
 
     def value(self, params: ArrayLike) -> float:
         """J at `params`, float64 (n_classes, n_features + 1)."""

@@ -18,6 +18,7 @@ from nbsoftmax import check, separation
 from nbsoftmax.callbacks import Context
 from nbsoftmax.check import Float64s
 from nbsoftmax.checkpoint import Checkpoint, fingerprint
+from nbsoftmax.cuda.device import is_on_device
 from nbsoftmax.likelihood import Inference, at_maximum
 from nbsoftmax.model import SoftmaxModel
 from nbsoftmax.objective import Objective
@@ -141,7 +142,10 @@ class Trainer:
     class_weight : None, "balanced", dict of label to weight, or array in the order of the sorted labels
         "balanced" gives class k the weight n_samples / (n_classes * count_k), counts weighted by the sample weights.
     n_threads : int, optional
-    device : {"cpu"}
+    device : {"cpu", "cuda", "auto"} or str
+        As in `Objective`. The solver "sgd" runs on the CPU alone, and there too with "auto".
+    device_memory : int, optional
+        As in `Objective`.
     dtype : {float32, float64}, optional
         Converts X; by default float32 and float64 stay, everything else becomes float64.
     callbacks : sequence of callables, or of objects with the hooks of `nbsoftmax.callbacks`
@@ -192,6 +196,7 @@ class Trainer:
         class_weight: str | Mapping[Any, float] | ArrayLike | None = None,
         n_threads: int | None = None,
         device: str = "cpu",
+        device_memory: int | None = None,
         dtype: Any = None,
         callbacks: Sequence[Any] = (),
         random_state: int | None = None,
@@ -246,7 +251,14 @@ class Trainer:
         self.label_smoothing = check.number("label_smoothing", label_smoothing, low=0.0, high=1.0)
         self.class_weight = class_weight
         self.n_threads = check.n_threads(n_threads)
-        self.device = check.choice("device", device, ("cpu",))
+        self.device = check.device(device)
+        if self.solver == "sgd":
+            if self.device.startswith("cuda"):
+                raise check.InputValueError(
+                    f"device is {device!r}, but solver 'sgd' runs on the CPU; take solver 'newton-cg', or device 'cpu'."
+                )
+            self.device = "cpu"
+        self.device_memory = None if device_memory is None else check.count("device_memory", device_memory)
         self.dtype = None if dtype is None else check.float_dtype(dtype)
         self.callbacks = check.callables("callbacks", callbacks)
         self.random_state = None if random_state is None else check.count("random_state", random_state, low=0)
@@ -306,8 +318,15 @@ class Trainer:
             what to do.
         """
         started = time.perf_counter()
-        array, names = check.frame(X)
-        X = check.design(array, dtype=self.dtype)
+        names: tuple[str, ...] | None = None
+        if is_on_device(X):
+            if checkpoint is not None or self.validation_fraction is not None:
+                raise check.InputValueError(
+                    "X is on a GPU: a checkpoint and validation_fraction read its rows; copy it to the host."
+                )
+        else:
+            array, names = check.frame(X)
+            X = check.design(array, dtype=self.dtype)
         y, classes = targets(y, X.shape[0])
         validation = (
             None if validation_data is None else _validation(validation_data, classes, names, X, self.n_threads)
@@ -337,6 +356,7 @@ class Trainer:
             label_smoothing=self.label_smoothing,
             n_threads=self.n_threads,
             device=self.device,
+            device_memory=self.device_memory,
         )
         objective = problem()
         start = _start(init, objective.shape, classes)

@@ -58,7 +58,7 @@ class DenseBackend:
         self._target = rows.Target(
             target.labels, target.proba.reshape(-1), target.gain, target.floor, target.weight, target.kind
         )
-        self._curvature = _curvature(target)
+        self._curvature = curvature_weights(target)
         # A point and the probabilities (m * K,) there, or an empty array; replaced as a pair, never changed.
         self._kept: tuple[Float64s, NDArray[Any]] = np.empty(0), np.empty(0, X.dtype)
         size = 8 * self.n_classes * (self.n_features + 1)  # bytes of one gradient
@@ -116,14 +116,7 @@ class DenseBackend:
 
     def hessian(self, params: Float64s) -> Float64s:
         """The Hessian of the loss, (K, N + 1, K, N + 1)."""
-        k, order = self.n_classes, self.n_features + 1
-        matrix = np.zeros((k, order, k, order))
-        pairs = zip(*np.triu_indices(k, 1), strict=True)
-        for (a, b), block in zip(pairs, self._grams(gram.PAIRS, params), strict=True):
-            matrix[a, :, b], matrix[b, :, a] = -block, -block
-            matrix[a, :, a] += block  # a sum of positive terms, where a_k (1 - a_k) would cancel
-            matrix[b, :, b] += block
-        return matrix
+        return hessian_of_pairs(self._grams(gram.PAIRS, params), self.n_classes)
 
     def margins(self, params: Float64s, part: slice) -> tuple[NDArray[Any], Float64s]:
         """Labels (n,), and margins z_y - z_k (n, K), of the samples of some rows that have weight."""
@@ -243,7 +236,18 @@ class DenseBackend:
         return total
 
 
-def _curvature(target: WeightedTargets) -> Float64s:
+def hessian_of_pairs(blocks: Float64s, n_classes: int) -> Float64s:
+    """The Hessian (K, N + 1, K, N + 1) from X1^T diag(h a_k a_l) X1 for each pair k < l."""
+    order = blocks.shape[-1]
+    matrix = np.zeros((n_classes, order, n_classes, order))
+    for (a, b), block in zip(zip(*np.triu_indices(n_classes, 1), strict=True), blocks, strict=True):
+        matrix[a, :, b], matrix[b, :, a] = -block, -block
+        matrix[a, :, a] += block  # a sum of positive terms, where a_k (1 - a_k) would cancel
+        matrix[b, :, b] += block
+    return matrix
+
+
+def curvature_weights(target: WeightedTargets) -> Float64s:
     """h_i = s_i sum_k t_ik: the weight of sample i in the Hessian; (0,) where all are 1."""
     weight, labels = target.weight, target.labels
     if target.kind != INDEX:

@@ -17,6 +17,8 @@ from numba import cuda
 from numba.core import types as numba_types
 from numba.np.numpy_support import as_dtype
 
+from nbsoftmax.cuda.loads import BYTES, load_wide
+
 WARP = 32
 POISON = {"f": np.nan, "i": -77777, "u": 77777, "b": True}  # of memory that nobody has written
 
@@ -138,9 +140,13 @@ class Cuda:
         self._run.wait("block", None)
 
     def shfl_xor_sync(self, mask, value, lane):
-        line = sys._getframe(1).f_lineno
+        return self._from((self._run.thread.number % WARP) ^ int(lane), mask, value, sys._getframe(1).f_lineno)
+
+    def shfl_sync(self, mask, value, lane):
+        return self._from(int(lane), mask, value, sys._getframe(1).f_lineno)
+
+    def _from(self, source, mask, value, line):
         values = self._run.wait(("warp", mask, line), value)
-        source = (self._run.thread.number % WARP) ^ int(lane)
         if source not in values:
             raise Fault(f"a shuffle reads from lane {source}, which is not there, in {self._run.where()}")
         return values[source]
@@ -151,6 +157,15 @@ class _Math:
 
     inf = math.inf
     exp, log, sqrt = staticmethod(np.exp), staticmethod(np.log), staticmethod(np.sqrt)
+
+
+def loaded(memory, i):
+    """What `load_wide` does."""
+    n = BYTES // memory.dtype.itemsize
+    if i % n:
+        raise Fault(f"{memory.name}[{i}] is not at a multiple of {BYTES} bytes, in {memory.run.where()}")
+    memory.at(i + n - 1)
+    return tuple(memory[i + e] for e in range(n))
 
 
 class _Number:
@@ -189,10 +204,12 @@ class Run:
             return self.cuda
         if value is math:
             return _Math
+        if value is load_wide:
+            return loaded
         if isinstance(value, numba_types.Number):
             return _Number(as_dtype(value))
         function = getattr(value, "py_func", value)
-        if not isinstance(function, types.FunctionType) or function.__module__ != "nbsoftmax.cuda.rows":
+        if not isinstance(function, types.FunctionType) or not function.__module__.startswith("nbsoftmax.cuda"):
             return value
         if function not in self.known:
             cells = tuple(types.CellType() for _ in function.__closure__) if function.__closure__ else None

@@ -1,0 +1,557 @@
+"""Dense rows on a GPU, summed by the kernels of `nbsoftmax.cuda`; or sent to it in parts, where they do not fit.
+
+Few classes: one kernel reads X once. Many: chunks of rows go through logits, a row kernel and sums; of the logits no
+more than a chunk exists. Parameters go there and sums come back; float64 sums are made in an order that the shape and
+the memory to use decide.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import partial
+from itertools import pairwise
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nbsoftmax.backends.dense import DenseBackend, curvature_weights, hessian_of_pairs
+from nbsoftmax.check import Float64s, InputValueError, WeightedTargets
+from nbsoftmax.cuda import curvature, fused, products, rows
+from nbsoftmax.cuda.device import Device, address_of
+from nbsoftmax.cuda.loads import BYTES
+from nbsoftmax.kernels import sgd
+
+SHARE = 0.8  # of a device's free memory that is used by default
+LOGITS_BYTES = 2**26  # of a chunk of rows
+PART_BYTES = 2**26  # of a chunk of X that is sent
+SUMS_BYTES = 2**28  # of sums in parts, for each of two streams
+Progress = Callable[[int, int], None]
+
+
+class Chunk(NamedTuple):
+    """Some rows on the device: from row `begin`, `n` of them, in the work of one of two streams."""
+
+    begin: int
+    n: int
+    x: Any
+    slot: int
+
+
+class CudaBackend:
+    """Rows of one float32 or float64 array on one GPU.
+
+    Parameters
+    ----------
+    device : Device
+    X : ndarray (n_samples, n_features), or an array on the device, C-contiguous, which is not copied
+    target : WeightedTargets
+    offset : ndarray (n_samples, n_classes) of the dtype of X, added to the logits; (0, 0) for none
+    fit_intercept : bool
+    memory : int or None
+        Bytes to use; None: most of what is free.
+    progress : callable or None
+        Called with the rows that are on the device and those that will be, while X is copied.
+    aligned : bool
+        Whether the address of an X on the device is a multiple of 16 bytes.
+    """
+
+    def __init__(
+        self,
+        device: Device,
+        X: Any,
+        target: WeightedTargets,
+        *,
+        offset: NDArray[Any],
+        fit_intercept: bool,
+        memory: int | None = None,
+        progress: Progress | None = None,
+        aligned: bool = True,
+    ) -> None:
+        self.n_samples, self.n_features = X.shape
+        self.n_classes = target.gain.size
+        self.weight_sum, self.dtype, self.fit_intercept = target.total, np.dtype(X.dtype), fit_intercept
+        self._device, self._source = device, (X, target, offset)
+        self._lock = threading.Lock()
+        self._per_vector = BYTES // self.dtype.itemsize
+        there = not isinstance(X, np.ndarray)
+        self._ld = self.n_features if there else -(-self.n_features // self._per_vector) * self._per_vector
+        shape = fused.shape_for(self.dtype, self.n_features, self.n_classes)
+        # 16 bytes at once need rows of that.
+        self._shape = shape if aligned and self._ld % self._per_vector == 0 else None
+        self._buffers: dict[tuple[Any, ...], Any] = {}
+        self._kept_at: Float64s | None = None
+        budget = int(SHARE * device.free_memory()) if memory is None else memory
+        try:
+            self._streams = device.stream(), device.stream()
+            # Stand for arrays that are not given. Where one row makes their size the right one, they say the same.
+            self._none, self._ones = self._sent(np.zeros(1, self.dtype)), self._sent(np.ones(1))
+            self._target = self._put_target(target, offset)
+            budget -= self._workspace() + sum(a.size * a.dtype.itemsize for a in self._target)
+            row = self._ld * self.dtype.itemsize  # bytes
+            self._resident = there or self.n_samples * row <= budget
+            most = PART_BYTES if self._resident else min(PART_BYTES, max(0, budget) // 2)
+            self._rows_sent = max(1, min(self.n_samples, most // row))
+            kept = self.n_samples * self.n_classes
+            left = budget - (0 if there else self.n_samples * row if self._resident else 2 * self._rows_sent * row)
+            self._kept = self._none
+            if self._shape is not None and kept * self.dtype.itemsize <= left:
+                self._kept = device.empty(kept, self.dtype)
+            if not there:
+                self._staging = [device.staging(self._rows_sent * self._ld, self.dtype) for _ in range(2)]
+            if there:
+                self._x = [X.reshape(-1)]
+            elif self._resident:
+                self._x = [device.empty(self.n_samples * self._ld, self.dtype)]
+                self._copy(progress)
+            else:
+                self._x = [device.empty(self._rows_sent * self._ld, self.dtype) for _ in range(2)]
+        except MemoryError:
+            self._buffers, self._x, self._target, self._kept = {}, [], (), None
+            device.release()
+            raise
+
+    # --- what solvers ask for ---------------------------------------------------------------------------
+
+    def loss(self, params: Float64s) -> float:
+        """sum_i s_i L_i."""
+        with self._lock:
+            return self._evaluate(params, want_grad=False)[0]
+
+    def loss_and_grad(self, params: Float64s) -> tuple[float, Float64s]:
+        """The loss and its gradient (n_classes, n_features + 1), in one pass over the rows."""
+        with self._lock:
+            return self._evaluate(params, want_grad=True)
+
+    def hess_vec(self, params: Float64s, v: Float64s) -> Float64s:
+        """The Hessian of the loss at `params`, times v, in one pass over the rows."""
+        with self._lock:
+            if self._shape is None or self._kept is self._none:
+                return self._moved(params, v)
+            if self._kept_at is None or not np.array_equal(self._kept_at, params):
+                self._fused(fused.LOSS, params, want_grad=False)
+            return self._fused(fused.PRODUCT, v, want_grad=True)[1]
+
+    def gram(self, params: Float64s | None = None) -> Float64s:
+        """X1^T diag(h mean_k a_k (1 - a_k)) X1 at `params`, or X1^T diag(h) X1, with X1 = (X, 1): (N + 1, N + 1)."""
+        with self._lock:
+            return self._weighted_gram(params, curvature.MEAN, 0, 0)
+
+    def class_grams(self, params: Float64s) -> Float64s:
+        """X1^T diag(h a_k (1 - a_k)) X1 for each class k: the diagonal blocks of the Hessian, (K, N + 1, N + 1)."""
+        with self._lock:
+            each = range(self.n_classes)
+            return np.stack([self._weighted_gram(params, curvature.PAIR, k, k) for k in each])
+
+    def hessian(self, params: Float64s) -> Float64s:
+        """The Hessian of the loss, (K, N + 1, K, N + 1)."""
+        with self._lock:
+            pairs = zip(*np.triu_indices(self.n_classes, 1), strict=True)
+            blocks = [self._weighted_gram(params, curvature.PAIR, int(k), int(other)) for k, other in pairs]
+        return hessian_of_pairs(np.stack(blocks), self.n_classes)
+
+    def curvatures(self, params: Float64s) -> Float64s:
+        """The diagonal of the Hessian, sum_i h_i a_ik (1 - a_ik) (x_i, 1)^2, (K, N + 1)."""
+        with self._lock:
+            point, sums = self._layout(params), self._sums(self.n_classes, self.n_features + 1)
+            for chunk in self._chunks(self._rows_at_once()):
+                z, u = self._buffer("z", chunk), self._buffer("u", chunk)
+                self._logits(chunk, point, z, offset=True)
+                self._curve(curvature.EACH, chunk, z, u, self._ones, 0, 0)
+                sums.add(chunk, u, self.n_classes, ones=0, squared=True)
+            return self._without_intercept(sums.total())
+
+    def margins(self, params: Float64s, part: slice) -> tuple[NDArray[Any], Float64s]:
+        """Labels (n,), and margins z_y - z_k (n, K), of the samples of some rows that have weight."""
+        return self._on_host().margins(params, part)
+
+    def descend(
+        self,
+        state: sgd.State,
+        order: NDArray[np.int64],
+        batch_size: int,
+        rates: Float64s,
+        rule: sgd.Rule,
+        n_before: int,
+    ) -> Float64s:
+        """Refused: a GPU would wait for the host after every mini-batch."""
+        raise InputValueError(
+            "solver 'sgd' runs on the CPU: use device='cpu', or on a GPU solver 'newton-cg', which needs few passes."
+        )
+
+    def with_features(self, features: NDArray[np.int64]) -> DenseBackend:
+        """The same sums over only these features, few as a rule, by the CPU and in float64 throughout."""
+        return self._on_host().with_features(features)
+
+    def _on_host(self) -> DenseBackend:
+        X, target, offset = self._source
+        if not isinstance(X, np.ndarray):
+            X = self._device.get(X.reshape(-1), self._streams[0]).reshape(self.n_samples, self.n_features)
+        return DenseBackend(X, target, offset=offset, fit_intercept=self.fit_intercept, n_threads=None)
+
+    # --- the rows -----------------------------------------------------------------------------------------
+
+    def _put_target(self, target: WeightedTargets, offset: NDArray[Any]) -> tuple[Any, ...]:
+        """labels, proba, gain, floor, weight, h and offset on the device, flat."""
+        curve = curvature_weights(target)
+        self._kind = target.kind
+        given = target.labels, target.proba, target.gain, target.floor, target.weight, curve, offset
+        missing = np.zeros(1, np.int32), self._none, None, None, self._ones, self._ones, self._none
+        there = []
+        for array, instead in zip(given, missing, strict=True):
+            wanted = array if array.size else instead
+            there.append(self._sent(wanted) if isinstance(wanted, np.ndarray) else wanted)
+        return tuple(there)
+
+    def _sent(self, array: NDArray[Any]) -> Any:
+        there = self._device.empty(array.size, array.dtype)
+        self._device.put(np.ascontiguousarray(array).reshape(-1), there, self._streams[0])
+        self._device.wait(self._streams[0])
+        return there
+
+    def _stage(self, begin: int, n: int, target: Any, slot: int) -> None:
+        """Begin to copy rows to the device; ends with the stream."""
+        self._device.wait(self._streams[slot])  # until what was copied from here before is there
+        staging = self._staging[slot][: n * self._ld].reshape(n, self._ld)
+        staging[:, : self.n_features] = self._source[0][begin : begin + n]
+        staging[:, self.n_features :] = 0
+        self._device.put(staging.reshape(-1), target, self._streams[slot])
+
+    def _copy(self, progress: Progress | None) -> None:
+        for number, begin in enumerate(range(0, self.n_samples, self._rows_sent)):
+            n = min(self._rows_sent, self.n_samples - begin)
+            self._stage(begin, n, self._x[0][begin * self._ld : (begin + n) * self._ld], number % 2)
+            if progress is not None:
+                progress(begin + n, self.n_samples)
+        for stream in self._streams:
+            self._device.wait(stream)
+        self._staging = []
+
+    def _chunks(self, size: int) -> Iterator[Chunk]:
+        """The rows, at most so many at a time; while some are worked on, the next are sent."""
+        if self._resident:
+            for begin in range(0, self.n_samples, size):
+                n = min(size, self.n_samples - begin)
+                yield Chunk(begin, n, self._x[0][begin * self._ld : (begin + n) * self._ld], 0)
+            return
+        size = min(size, self._rows_sent)
+        for number, begin in enumerate(range(0, self.n_samples, size)):
+            n, slot = min(size, self.n_samples - begin), number % 2
+            self._stage(begin, n, self._x[slot][: n * self._ld], slot)
+            yield Chunk(begin, n, self._x[slot][: n * self._ld], slot)
+
+    def _of(self, which: int, chunk: Chunk, width: int = 1) -> Any:
+        """The part of an array of the target that belongs to a chunk's rows; whole where it has no rows."""
+        array = self._target[which]
+        if array.size != self.n_samples * width:
+            return array
+        return array[chunk.begin * width : (chunk.begin + chunk.n) * width]
+
+    # --- few classes: one kernel --------------------------------------------------------------------------
+
+    def _evaluate(self, params: Float64s, *, want_grad: bool) -> tuple[float, Float64s]:
+        if self._shape is not None:
+            return self._fused(fused.LOSS, params, want_grad=want_grad)
+        size = self._rows_at_once()
+        point, losses = self._layout(params), self._reserve("losses", -(-self.n_samples // size), np.float64)
+        sums = self._sums(self.n_classes, self.n_features + 1)
+        for number, chunk in enumerate(self._chunks(size)):
+            z, by_row = self._buffer("z", chunk), self._reserve(("by_row", chunk.slot), chunk.n, np.float64)
+            self._logits(chunk, point, z, offset=True)
+            plan = rows.plan_cross_entropy(self.dtype, chunk.n, self.n_classes)
+            labels, proba, gain, floor, weight = (self._of(i, chunk) for i in range(5))
+            proba = self._of(1, chunk, self.n_classes)
+            target = labels, proba, gain, floor, weight, self._kind, self.dtype.type(1)
+            self._run(chunk, plan, z, *target, by_row, want_grad, z, chunk.n, self.n_classes)
+            plan = rows.Plan(rows.sum_in_order, 1, rows.BLOCK_THREADS)
+            self._run(chunk, plan, by_row, losses[number : number + 1], chunk.n)
+            if want_grad:
+                sums.add(chunk, z, self.n_classes, ones=0, squared=False)
+        gradient = self._without_intercept(sums.total()) if want_grad else np.empty(0)
+        self._device.wait(self._streams[1])
+        return float(self._device.get(losses, self._streams[0]).sum()), gradient
+
+    def _fused(self, what: int, params: Float64s, *, want_grad: bool) -> tuple[float, Float64s]:
+        """(loss, gradient) at params, or (-, the product with them)."""
+        shape = self._shape
+        assert shape is not None
+        reach, size = shape.reach(self.dtype), shape.size(self.dtype)
+        w = np.zeros((self.n_classes, reach), self.dtype)
+        w[:, : self.n_features] = params[:, :-1]
+        bias = params[:, -1] if self.fit_intercept else np.zeros(self.n_classes)
+        flat = np.concatenate([w.reshape(-1), bias.astype(self.dtype)])
+        there = self._reserve(("weights", what), flat.size, self.dtype)
+        self._device.put(flat, there, self._streams[0])
+        self._device.wait(self._streams[0])
+        weights, biases = there[: w.size], there[w.size :]
+        kernel, used = fused.fused(what, self.dtype, shape), set[int]()
+        grid = fused.blocks_for(shape, self.n_samples if self._resident else self._rows_sent)
+        n_parts = grid * shape.groups
+        for chunk in self._chunks(self.n_samples):
+            parts = self._reserve(("parts", chunk.slot), n_parts * size, np.float64)
+            labels, gain, floor = self._of(0, chunk), self._target[2], self._target[3]
+            weight = self._of(5 if what == fused.PRODUCT else 4, chunk)
+            kept = self._kept
+            if kept.size == self.n_samples * self.n_classes:
+                kept = kept[chunk.begin * self.n_classes : (chunk.begin + chunk.n) * self.n_classes]
+            proba, offset = self._of(1, chunk, self.n_classes), self._of(6, chunk, self.n_classes)
+            target = offset, labels, proba, gain, floor, weight, self._kind
+            done = parts, chunk.slot in used, want_grad, chunk.n
+            plan = rows.Plan(kernel, grid, fused.THREADS)
+            self._run(chunk, plan, chunk.x, self._ld, weights, biases, *target, kept, *done)
+            used.add(chunk.slot)
+        if what == fused.LOSS and self._kept is not self._none:
+            self._kept_at = params.copy()
+        total = self._total("parts", used, n_parts, size)
+        gradient = np.empty((self.n_classes, self.n_features + 1))
+        gradient[:, :-1] = total[: w.size].reshape(w.shape)[:, : self.n_features]
+        gradient[:, -1] = total[w.size : w.size + self.n_classes]
+        return float(total[-1]), self._without_intercept(gradient)
+
+    # --- many classes: chunks of rows -----------------------------------------------------------------------
+
+    def _moved(self, params: Float64s, v: Float64s) -> Float64s:
+        point, direction = self._layout(params), self._layout(v, "direction")
+        sums = self._sums(self.n_classes, self.n_features + 1)
+        for chunk in self._chunks(self._rows_at_once()):
+            z, u = self._buffer("z", chunk), self._buffer("u", chunk)
+            self._logits(chunk, point, z, offset=True)
+            self._logits(chunk, direction, u, offset=False)
+            self._curve(curvature.MOVED, chunk, z, u, self._ones, 0, 0)
+            sums.add(chunk, u, self.n_classes, ones=0, squared=False)
+        return self._without_intercept(sums.total())
+
+    def _weighted_gram(self, params: Float64s | None, what: int, k: int, other: int) -> Float64s:
+        point, sums = None if params is None else self._layout(params), self._sums(*2 * [self.n_features + 1])
+        for chunk in self._chunks(self._rows_at_once()):
+            weight = self._of(5, chunk)
+            if point is not None:
+                z, weight = self._buffer("z", chunk), self._reserve(("w", chunk.slot), chunk.n, np.float64)
+                self._logits(chunk, point, z, offset=True)
+                self._curve(what, chunk, z, self._none, weight, k, other)
+            sums.add(chunk, chunk.x, self.n_features, ones=1, squared=False, weight=weight)
+        matrix = sums.total()
+        upper = np.triu(matrix)  # both halves are made; one decides, so that the matrix is symmetric
+        matrix = upper + np.triu(upper, 1).T
+        if not self.fit_intercept:
+            matrix[-1], matrix[:, -1] = 0, 0
+        return matrix
+
+    def _rows_at_once(self) -> int:
+        most = self.n_samples if self._resident else self._rows_sent
+        rows_of_chunk: int = max(1, min(most, LOGITS_BYTES // (self.n_classes * self.dtype.itemsize)))
+        return rows_of_chunk
+
+    def _workspace(self) -> int:
+        """Bytes for what is neither X nor the target, at most about."""
+        if self._shape is None:
+            sums = 8 * max(self.n_classes, self.n_features + 1) * (self.n_features + 1)
+            logits = min(LOGITS_BYTES, self.n_samples * self.n_classes * self.dtype.itemsize)
+            most: int = 4 * logits + 2 * max(sums, min(SUMS_BYTES, sums * products.BLOCKS))
+            return most
+        n_parts = fused.blocks_for(self._shape, self.n_samples) * self._shape.groups
+        parts: int = 16 * n_parts * self._shape.size(self.dtype)
+        return parts
+
+    def _layout(self, params: Float64s, name: str = "point") -> tuple[Any, Any]:
+        """W (n_classes, n_features) and b on the device."""
+        flat = np.concatenate([params[:, :-1].reshape(-1), params[:, -1] * self.fit_intercept]).astype(self.dtype)
+        there = self._reserve(name, flat.size, self.dtype)
+        self._device.put(flat, there, self._streams[0])
+        self._device.wait(self._streams[0])
+        n = self.n_classes * self.n_features
+        return there[:n], there[n:]
+
+    def _logits(self, chunk: Chunk, point: tuple[Any, Any], z: Any, *, offset: bool) -> None:
+        grid = products.tiles(chunk.n) * products.tiles(self.n_classes)
+        added = self._of(6, chunk, self.n_classes) if offset else self._none
+        sizes = chunk.n, self.n_features, self.n_classes
+        plan = rows.Plan(products.logits(self.dtype), grid, products.THREADS)
+        self._run(chunk, plan, chunk.x, self._ld, point[0], self.n_features, point[1], added, z, *sizes)
+
+    def _curve(self, what: int, chunk: Chunk, z: Any, u: Any, w: Any, k: int, other: int) -> None:
+        plan = rows.Plan(curvature.curvature(what, self.dtype), rows.blocks_for(chunk.n, rows.WARP), rows.THREADS)
+        self._run(chunk, plan, z, self._of(5, chunk), u, w, k, other, chunk.n, self.n_classes)
+
+    def _sums(self, n_a: int, n_b: int) -> _Sums:
+        return _Sums(self, n_a, n_b)
+
+    # --- memory of the device ---------------------------------------------------------------------------------
+
+    def _run(self, chunk: Chunk, plan: rows.Plan, *arguments: Any) -> None:
+        self._device.launch(plan.kernel, plan.grid, plan.block, arguments, self._streams[chunk.slot])
+
+    def _buffer(self, name: str, chunk: Chunk) -> Any:
+        n = chunk.n * self.n_classes
+        return self._reserve((name, chunk.slot), n, self.dtype)
+
+    def _reserve(self, name: Any, n: int, dtype: Any) -> Any:
+        """An array of n elements, whose memory is used again when it is asked for by the same name."""
+        held = self._buffers.get(name)
+        if held is None or held.size < n:
+            self._buffers.pop(name, None)
+            held = self._buffers[name] = self._device.empty(n, dtype)
+        return held[:n]
+
+    def _total(self, name: str, used: set[int], n_parts: int, size: int) -> Float64s:
+        """The parts of the sums of both streams, added in order."""
+        out = self._reserve("total", size, np.float64)
+        for stream in self._streams:
+            self._device.wait(stream)
+        grid = -(-size // fused.THREADS)
+        for slot in sorted(used):
+            parts = self._buffers[name, slot][: n_parts * size]
+            arguments = parts, out, size, n_parts, slot > 0
+            self._device.launch(fused.sum_parts, grid, fused.THREADS, arguments, self._streams[0])
+        total: Float64s = self._device.get(out, self._streams[0])
+        return total
+
+    def _without_intercept(self, gradient: Float64s) -> Float64s:
+        if not self.fit_intercept:
+            gradient[:, -1] = 0
+        return gradient
+
+
+class _Sums:
+    """Sums over all rows of a product of (a, 1) with (x, 1), by `products.weighted_sums`."""
+
+    def __init__(self, backend: CudaBackend, n_a: int, n_b: int) -> None:
+        self._backend, self._shape, self._used = backend, (n_a, n_b), set[int]()
+        self._n_parts = products.parts_for(backend._rows_at_once(), n_a, n_b, SUMS_BYTES)
+
+    def add(self, chunk: Chunk, a: Any, n_a: int, *, ones: int, squared: bool, weight: Any = None) -> None:
+        """Those of a chunk."""
+        backend, (high, wide) = self._backend, self._shape
+        parts = backend._reserve(("sums", chunk.slot), self._n_parts * high * wide, np.float64)
+        grid = self._n_parts * products.tiles(high) * products.tiles(wide)
+        left = a, backend._ld if ones else n_a, n_a
+        right = chunk.x, backend._ld, backend.n_features
+        weight = backend._ones if weight is None else weight
+        rest = weight, ones, 1, squared, parts, self._n_parts, chunk.slot in self._used, chunk.n
+        plan = rows.Plan(products.weighted_sums(backend.dtype), grid, products.THREADS)
+        backend._run(chunk, plan, *left, *right, *rest)
+        self._used.add(chunk.slot)
+
+    def total(self) -> Float64s:
+        """The matrix."""
+        high, wide = self._shape
+        total = self._backend._total("sums", self._used, self._n_parts, high * wide)
+        return total.reshape(high, wide)
+
+
+class ShardedBackend:
+    """Rows over several GPUs: each has some, and their sums are added in the order of the devices."""
+
+    def __init__(self, shards: list[CudaBackend], host: Callable[[], DenseBackend]) -> None:
+        self._shards, self._host = shards, host
+        first = shards[0]
+        self.n_features, self.n_classes = first.n_features, first.n_classes
+        self.n_samples = sum(shard.n_samples for shard in shards)
+        self.weight_sum = first.weight_sum  # a part of a target keeps the total of all
+
+    def _all(self, call: Callable[[CudaBackend], Any]) -> list[Any]:
+        """What each shard answers, all at once."""
+        found: list[Any] = [None] * len(self._shards)
+
+        def ask(i: int) -> None:
+            try:
+                found[i] = call(self._shards[i])
+            except BaseException as error:
+                found[i] = error
+
+        threads = [threading.Thread(target=ask, args=(i,)) for i in range(len(self._shards))]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        for answer in found:
+            if isinstance(answer, BaseException):
+                raise answer
+        return found
+
+    def loss(self, params: Float64s) -> float:
+        """sum_i s_i L_i."""
+        return float(sum(self._all(lambda shard: shard.loss(params))))
+
+    def loss_and_grad(self, params: Float64s) -> tuple[float, Float64s]:
+        """The loss and its gradient."""
+        found = self._all(lambda shard: shard.loss_and_grad(params))
+        return float(sum(loss for loss, _ in found)), _added([gradient for _, gradient in found])
+
+    def hess_vec(self, params: Float64s, v: Float64s) -> Float64s:
+        """The Hessian of the loss, times v."""
+        return _added(self._all(lambda shard: shard.hess_vec(params, v)))
+
+    def gram(self, params: Float64s | None = None) -> Float64s:
+        """The Gram matrix of (X, 1), weighted."""
+        return _added(self._all(lambda shard: shard.gram(params)))
+
+    def class_grams(self, params: Float64s) -> Float64s:
+        """The diagonal blocks of the Hessian."""
+        return _added(self._all(lambda shard: shard.class_grams(params)))
+
+    def hessian(self, params: Float64s) -> Float64s:
+        """The Hessian of the loss."""
+        return _added(self._all(lambda shard: shard.hessian(params)))
+
+    def curvatures(self, params: Float64s) -> Float64s:
+        """The diagonal of the Hessian."""
+        return _added(self._all(lambda shard: shard.curvatures(params)))
+
+    def margins(self, params: Float64s, part: slice) -> tuple[NDArray[Any], Float64s]:
+        """Labels and margins of some rows, by the CPU."""
+        return self._host().margins(params, part)
+
+    def descend(self, *arguments: Any) -> Float64s:
+        """Refused, as by one GPU."""
+        return self._shards[0].descend(*arguments)
+
+    def with_features(self, features: NDArray[np.int64]) -> DenseBackend:
+        """The same sums over only these features, by the CPU."""
+        return self._host().with_features(features)
+
+
+def on_devices(
+    devices: list[Device],
+    X: Any,
+    target: WeightedTargets,
+    *,
+    offset: NDArray[Any],
+    fit_intercept: bool,
+    memory: int | None,
+    progress: Progress | None,
+) -> CudaBackend | ShardedBackend:
+    """The rows on one GPU, or about as many on each of several."""
+    if len(devices) == 1:
+        given = {} if isinstance(X, np.ndarray) else {"aligned": address_of(X) % BYTES == 0}
+        options = {"fit_intercept": fit_intercept, "memory": memory, "progress": progress, **given}
+        return CudaBackend(devices[0], X, target, offset=offset, **options)
+    if not isinstance(X, np.ndarray):
+        raise InputValueError("X is on one GPU, but device names several; name that one.")
+    bounds = [X.shape[0] * i // len(devices) for i in range(len(devices) + 1)]
+    parts = [slice(*pair) for pair in pairwise(bounds) if pair[0] < pair[1]]
+    shards = []
+    for device, part in zip(devices, parts, strict=False):  # more GPUs than rows: some are idle
+        cut, beside = part_of(target, part), offset[part] if offset.size else offset
+        options = {"fit_intercept": fit_intercept, "memory": memory, "progress": progress}
+        shards.append(CudaBackend(device, X[part], cut, offset=beside, **options))
+    on_host = partial(DenseBackend, X, target, offset=offset, fit_intercept=fit_intercept, n_threads=None)
+    return ShardedBackend(shards, on_host)
+
+
+def _added(matrices: list[Float64s]) -> Float64s:
+    total = matrices[0].copy()
+    for matrix in matrices[1:]:
+        total += matrix
+    return total
+
+
+def part_of(target: WeightedTargets, part: slice) -> WeightedTargets:
+    """The target of some rows; `total` stays that of all."""
+
+    def cut(array: NDArray[Any]) -> NDArray[Any]:
+        return array[part] if array.size else array
+
+    return replace(target, labels=cut(target.labels), proba=cut(target.proba), weight=cut(target.weight))

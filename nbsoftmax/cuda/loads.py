@@ -1,0 +1,33 @@
+"""Loads of 16 bytes at once from arrays in a GPU's memory, which Numba does not make of itself."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from llvmlite import ir
+from numba.cuda import types
+from numba.cuda.extending import intrinsic
+
+BYTES = 16
+
+
+@intrinsic
+def load_wide(typingctx: Any, array: Any, index: Any) -> Any:
+    """array[index : index + n] as a tuple, n = 16 bytes' worth of elements, of a 1-D contiguous float array.
+
+    The address must be a multiple of 16 bytes.
+    """
+    n = BYTES * 8 // array.dtype.bitwidth
+    signature = types.UniTuple(array.dtype, n)(array, index)
+
+    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        kind = signature.args[0]
+        data = context.make_array(kind)(context, builder, arguments[0]).data
+        at = builder.gep(data, [arguments[1]], inbounds=True)
+        vector = ir.VectorType(context.get_value_type(kind.dtype), n)
+        loaded = builder.load(builder.bitcast(at, vector.as_pointer(at.type.addrspace)))
+        loaded.align = BYTES
+        parts = [builder.extract_element(loaded, ir.Constant(ir.IntType(32), i)) for i in range(n)]
+        return context.make_tuple(builder, signature.return_type, parts)
+
+    return signature, codegen

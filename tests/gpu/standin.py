@@ -1,0 +1,74 @@
+"""A device in NumPy's memory: runs kernels by `executor`, counts bytes and calls, and has only so much memory."""
+
+import weakref
+
+import numpy as np
+
+from nbsoftmax.cuda.device import out_of_memory
+from tests.gpu.executor import execute
+
+
+class StandIn:
+    """What `nbsoftmax.cuda.device.Device` asks for."""
+
+    def __init__(self, capacity=2**40, order="forward"):
+        self.name, self.capacity, self.order = "stand-in", capacity, order
+        self.held, self.sent, self.fetched, self.launches, self.released = 0, 0, 0, [], 0
+        self.largest_put = 0
+
+    def free_memory(self):
+        return self.capacity - self.held
+
+    def empty(self, n, dtype):
+        array = np.empty(max(1, n), dtype)
+        if array.nbytes > self.free_memory():
+            raise out_of_memory(self.name, array.nbytes, self.free_memory())
+        array.view(np.uint8)[:] = 0xFF  # what nobody has written is NaN
+        self.held += array.nbytes
+        owner = Owned(array)
+        weakref.finalize(owner, self._forget, array.nbytes)
+        return owner
+
+    def _forget(self, n):
+        self.held -= n
+
+    def staging(self, n, dtype):
+        return np.empty(max(1, n), dtype)
+
+    def stream(self):
+        return object()
+
+    def wait(self, stream):
+        pass
+
+    def put(self, source, target, stream):
+        assert source.dtype == target.dtype and source.size <= target.size
+        self.sent += source.nbytes
+        self.largest_put = max(self.largest_put, source.nbytes)
+        target.array[: source.size] = source
+
+    def get(self, source, stream):
+        self.fetched += source.array.nbytes
+        return source.array.copy()
+
+    def launch(self, kernel, grid, block, arguments, stream):
+        self.launches.append(kernel.__qualname__.split(".")[0])
+        bare = [a.array if isinstance(a, Owned) else a for a in arguments]
+        execute(kernel, grid, block, *bare, order=self.order)
+
+    def release(self):
+        self.released += 1
+
+
+class Owned:
+    """An array of the device's, or a part of one."""
+
+    def __init__(self, array, whole=None):
+        self.array, self.whole = array, whole
+        self.size, self.dtype, self.shape = array.size, array.dtype, array.shape
+
+    def __getitem__(self, part):
+        return Owned(self.array[part], self.whole or self)
+
+    def reshape(self, *shape):
+        return Owned(self.array.reshape(*shape), self.whole or self)

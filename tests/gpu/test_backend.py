@@ -1,0 +1,157 @@
+"""The CUDA backend on a stand-in for a device, whose kernels the executor runs, beside the CPU's backend."""
+
+import numpy as np
+import pytest
+
+from nbsoftmax import check
+from nbsoftmax.backends import cuda as backend_module
+from nbsoftmax.backends.cuda import CudaBackend, ShardedBackend
+from nbsoftmax.backends.dense import DenseBackend
+from nbsoftmax.cuda import fused
+from nbsoftmax.cuda.device import DeviceMemoryError
+from tests.gpu.standin import StandIn
+
+FUSED = [(5, 3, 2), (37, 6, 3), (20, 17, 5), (9, 130, 4), (1, 1, 2), (2, 4, 2)]
+KINDS = ["index", "weighted", "smoothed", "proba"]
+TILED = [(7, 5, 17), (3, 20, 18)]  # the executor takes seconds for each
+
+
+def problem(m, n, k, dtype=np.float64, kind="index", seed=0):
+    """X, target and offset, of every kind that there is."""
+    rng = np.random.default_rng(seed)
+    X = rng.normal(size=(m, n)).astype(dtype)
+    y = rng.integers(0, k, m)
+    given = {"sample_weight": rng.uniform(0, 2, m)} if kind != "index" else {}
+    if kind == "smoothed":
+        given["label_smoothing"], given["class_weight"] = 0.1, rng.uniform(0.5, 2, k)
+    if kind == "proba":
+        y = rng.dirichlet(np.ones(k), m)
+    target = check.weighted_targets(
+        y, m, k, np.dtype(dtype), **{"sample_weight": None, "class_weight": None, "label_smoothing": 0.0, **given},
+        n_of="X",
+    )  # fmt: skip
+    offset = rng.normal(size=(m, k)).astype(dtype) if kind != "index" else np.empty((0, 0), dtype)
+    params = rng.normal(size=(k, n + 1)) / np.sqrt(n)
+    return X, target, offset, params, rng.normal(size=params.shape)
+
+
+def both(X, target, offset, device=None, *, fit_intercept=True, **given):
+    cpu = DenseBackend(X, target, offset=offset, fit_intercept=fit_intercept, n_threads=1)
+    gpu = CudaBackend(device or StandIn(), X, target, offset=offset, fit_intercept=fit_intercept, **given)
+    return cpu, gpu
+
+
+def same(found, expected, dtype, n_terms):
+    """Within the rounding of sums of so many terms."""
+    np.testing.assert_allclose(
+        found, expected, rtol=0, atol=8 * n_terms * np.finfo(dtype).eps * (1 + abs(expected).max())
+    )
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize(
+    ("shape", "kind"),
+    [*((shape, kind) for shape in FUSED for kind in KINDS), *((shape, kind) for shape in TILED for kind in KINDS[::3])],
+)
+def test_sums_are_those_of_the_cpu(shape, kind, dtype):
+    m, n, _ = shape
+    X, target, offset, params, v = problem(*shape, dtype, kind)
+    cpu, gpu = both(X, target, offset)
+    loss, gradient = gpu.loss_and_grad(params)
+    expected, slope = cpu.loss_and_grad(params)
+    same(loss, np.float64(expected), dtype, m + n)
+    same(gpu.loss(params), np.float64(expected), dtype, m + n)
+    same(gradient, slope, dtype, m + n)
+    same(gpu.hess_vec(params, v), cpu.hess_vec(params, v), dtype, m + n)
+    same(gpu.hess_vec(v, params), cpu.hess_vec(v, params), dtype, m + n)  # at another point
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("fit_intercept", [True, False])
+@pytest.mark.parametrize("shape", [(5, 3, 2), (9, 6, 3)])
+def test_matrices_are_those_of_the_cpu(shape, fit_intercept, dtype):
+    X, target, offset, params, v = problem(*shape, dtype, "smoothed")
+    cpu, gpu = both(X, target, offset, fit_intercept=fit_intercept)
+    m, n, _ = shape
+    same(gpu.gram(params), cpu.gram(params), dtype, m + n)
+    same(gpu.gram(), cpu.gram(), dtype, m + n)
+    same(gpu.curvatures(params), cpu.curvatures(params), dtype, m + n)
+    same(gpu.class_grams(params), cpu.class_grams(params), dtype, m + n)
+    same(gpu.loss_and_grad(params)[1], cpu.loss_and_grad(params)[1], dtype, m + n)
+    same(gpu.hess_vec(params, v), cpu.hess_vec(params, v), dtype, m + n)
+    same(gpu.hessian(params), cpu.hessian(params), dtype, m + n)
+
+
+@pytest.mark.parametrize("order", ["reverse", "random"])
+@pytest.mark.parametrize("shape", [(20, 17, 5), (7, 5, 17)])
+def test_no_result_depends_on_the_order_of_threads(shape, order):
+    X, target, offset, params, v = problem(*shape, np.float32, "smoothed")
+    answers = []
+    for device in (StandIn(), StandIn(order=order)):
+        gpu = both(X, target, offset, device)[1]
+        answers.append([*gpu.loss_and_grad(params), gpu.hess_vec(params, v), gpu.gram(params)])
+    for one, other in zip(*answers, strict=True):
+        assert np.array_equal(one, other)
+
+
+def test_x_is_sent_once_in_parts_with_progress(monkeypatch):
+    monkeypatch.setattr(backend_module, "PART_BYTES", 400)
+    X, target, offset, params, v = problem(37, 6, 3)
+    seen = []
+    device = StandIn()
+    gpu = both(X, target, offset, device, progress=lambda done, of: seen.append((done, of)))[1]
+    assert seen[-1] == (37, 37) and len(seen) == 5
+    assert device.largest_put <= 400
+    before = device.sent
+    gpu.loss_and_grad(params)
+    first = device.sent - before
+    gpu.hess_vec(params, v)
+    assert first < X.nbytes / 4  # parameters alone; X stays there
+    assert device.launches == ["fused", "sum_parts"] * 2  # a product takes one pass of its own: what it needs was kept
+
+
+@pytest.mark.parametrize("shape", [(37, 6, 3), (37, 6, 17)])
+def test_rows_that_do_not_fit_are_sent_in_parts_at_each_evaluation(shape):
+    X, target, offset, params, v = problem(*shape, kind="weighted")
+    device = StandIn()
+    cpu, whole = both(X, target, offset)
+    used = whole._workspace() + sum(a.size * a.dtype.itemsize for a in whole._target)
+    gpu = both(X, target, offset, device, memory=used + 1000)[1]
+    assert not gpu._resident
+    before = device.sent
+    loss, gradient = gpu.loss_and_grad(params)
+    assert device.sent - before >= X.nbytes
+    same(loss, np.float64(cpu.loss(params)), X.dtype, 60)
+    same(gradient, cpu.loss_and_grad(params)[1], X.dtype, 60)
+    same(gpu.hess_vec(params, v), cpu.hess_vec(params, v), X.dtype, 60)
+    same(gpu.gram(params), cpu.gram(params), X.dtype, 60)
+
+
+def test_too_little_memory_says_how_much_and_gives_it_back():
+    X, target, offset, *_ = problem(37, 6, 3)
+    device = StandIn(capacity=1500)
+    with pytest.raises(DeviceMemoryError, match=r"asked for .* MB and has .* MB free"):
+        both(X, target, offset, device, memory=10**6)
+    assert device.released == 1
+    assert device.held <= 200  # no more than the arrays of this error's own frames
+
+
+def test_shards_add_up():
+    X, target, offset, params, v = problem(20, 17, 5, kind="smoothed")
+    cpu = DenseBackend(X, target, offset=offset, fit_intercept=True, n_threads=1)
+    parts = [slice(0, 9), slice(9, 20)]
+    shards = [
+        CudaBackend(StandIn(), X[part], backend_module.part_of(target, part), offset=offset[part], fit_intercept=True)
+        for part in parts
+    ]
+    both_of = ShardedBackend(shards, lambda: cpu)
+    same(both_of.loss(params), np.float64(cpu.loss(params)), X.dtype, 40)
+    same(both_of.loss_and_grad(params)[1], cpu.loss_and_grad(params)[1], X.dtype, 40)
+    same(both_of.hess_vec(params, v), cpu.hess_vec(params, v), X.dtype, 40)
+    same(both_of.gram(params), cpu.gram(params), X.dtype, 40)
+
+
+def test_shapes_that_registers_do_not_hold_have_no_kernel():
+    assert fused.shape_for(np.float32, 784, 10) is not None
+    assert fused.shape_for(np.float32, 784, 17) is None
+    assert fused.shape_for(np.float32, 3000, 4) is None

@@ -1,0 +1,59 @@
+"""The names of devices, and what is said where there is no GPU."""
+
+import numpy as np
+import pytest
+
+import nbsoftmax as nbs
+from nbsoftmax import check
+from nbsoftmax.cuda import device
+
+X, Y = np.arange(12.0).reshape(6, 2) % 5, np.array([0, 1, 0, 1, 0, 1])
+
+
+@pytest.mark.parametrize("name", ["gpu", "cuda:", "cuda:x", "cuda:1,", "cuda:-1", 0, None, "CPU"])
+def test_other_names_are_refused(name):
+    with pytest.raises(check.InputValueError, match=r"device is .*expected 'cpu', 'cuda'"):
+        nbs.Trainer(device=name)
+    with pytest.raises(check.InputValueError, match="device is"):
+        nbs.Objective(X, Y, device=name)
+
+
+@pytest.mark.parametrize("name", ["cuda", "cuda:1", "cuda:0,1", "cuda:all"])
+def test_without_the_package_the_error_says_how_to_install_it(name, monkeypatch):
+    monkeypatch.setattr(device, "find_spec", lambda package: None)
+    with pytest.raises(check.InputValueError, match=r"numba-cuda is not installed: pip install 'nbsoftmax\[cuda\]'"):
+        nbs.Objective(X, Y, device=name)
+    with pytest.raises(check.InputValueError, match="numba-cuda is not installed"):
+        nbs.Trainer(device=name, l2=0.1).fit(X, Y)
+
+
+def test_auto_without_a_gpu_is_the_cpu(monkeypatch):
+    monkeypatch.setattr(device, "missing", lambda: "there is none")
+    here = nbs.Trainer(l2=0.1).fit(X, Y)
+    there = nbs.Trainer(l2=0.1, device="auto").fit(X, Y)
+    assert np.array_equal(here.model.coef, there.model.coef)
+
+
+def test_stochastic_descent_says_that_it_runs_on_the_cpu():
+    with pytest.raises(check.InputValueError, match="'sgd' runs on the CPU"):
+        nbs.Trainer(solver="sgd", device="cuda")
+    assert nbs.Trainer(solver="sgd", device="auto").device == "cpu"
+
+
+class OnDevice:
+    """What says that it is on a GPU."""
+
+    shape = (6, 2)
+
+    @property
+    def __cuda_array_interface__(self):
+        return {"shape": (6, 2), "typestr": "<f8", "data": (64, False), "version": 3, "strides": None}
+
+
+def test_an_array_on_a_gpu_is_not_taken_for_one_on_the_host():
+    with pytest.raises(check.InputValueError, match="X is on a GPU, and device is 'cpu'"):
+        nbs.Objective(OnDevice(), Y)
+    with pytest.raises(check.InputValueError, match="X is on a GPU, and device is 'cpu'"):
+        nbs.Trainer(l2=0.1).fit(OnDevice(), Y)
+    with pytest.raises(check.InputValueError, match="X is on a GPU: a checkpoint"):
+        nbs.Trainer(l2=0.1, validation_fraction=0.5).fit(OnDevice(), Y)
