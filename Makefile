@@ -2,6 +2,7 @@
 # make test   the whole suite          make lint   style and types
 # make docs   the documentation, in site/
 # make test-cuda   the CUDA kernels, executed on the CPU; an environment of its own, .venv-cuda, of about 1 GB
+# make test-gpu    the same on a real GPU, with compute-sanitizer and times; without one it says that it skips
 # make cuda-report   what the compiler makes of them, to perf/CUDA.md
 # Each sets up .venv first. Only Python 3.11+ and make are needed.
 
@@ -10,7 +11,7 @@ BIN := .venv/bin
 # Which of two virtual environments is active outside must not matter here.
 unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV
 
-.PHONY: demo test lint docs test-cuda cuda-report clean
+.PHONY: demo test lint docs test-cuda test-gpu cuda-report clean
 
 demo: .venv/demo
 	$(BIN)/nbsoftmax demo
@@ -29,8 +30,15 @@ docs: .venv/docs
 test-cuda: .venv-cuda/test
 	.venv-cuda/bin/pytest -n 2 tests/gpu
 
+test-gpu: .venv-cuda/test
+	.venv-cuda/bin/pytest -rs -m gpu tests/gpu
+	if command -v compute-sanitizer; then compute-sanitizer --error-exitcode 1 .venv-cuda/bin/pytest -m gpu tests/gpu; \
+	else echo "compute-sanitizer is not installed: skipped"; fi
+	.venv-cuda/bin/python -m perf.gpu
+
 cuda-report: .venv-cuda/test
 	.venv-cuda/bin/python -m perf.cuda_report
+	.venv-cuda/bin/python -m perf.cuda_model
 
 .venv/bin/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "nbsoftmax needs Python 3.11 or newer")'

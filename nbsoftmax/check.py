@@ -28,6 +28,8 @@ INDEX, INDEX_SMOOTHED, PROBA = 0, 1, 2
 # bits, are off by up to 5e-4 in their sum. A row further off than this is a mistake, not a rounding.
 ROW_SUM_TOLERANCE = 1e-3
 
+DLPACK_GPUS = {2, 13}  # CUDA, and CUDA's managed memory
+
 
 class InputError(Exception):
     """What the user gave cannot be used; the message says what to do. The one base of the family."""
@@ -44,12 +46,27 @@ class InputTypeError(InputError, TypeError):
 # --- arrays -----------------------------------------------------------------------------------
 
 
+def is_on_device(a: Any) -> bool:
+    """Whether an array is on a GPU and says where, as those of CuPy, PyTorch, JAX and Numba do."""
+    if isinstance(a, np.ndarray):
+        return False
+    try:
+        if hasattr(a, "__cuda_array_interface__"):
+            return True
+    except RuntimeError:  # PyTorch's, of a tensor whose gradient is wanted
+        return True
+    where = getattr(a, "__dlpack_device__", None)
+    return where is not None and int(where()[0]) in DLPACK_GPUS
+
+
 def as_floats(name: str, a: ArrayLike, *, dtype: Any = None) -> Floats:
     """Return `a` as a native float32 or float64 array, without a copy where it already is one.
 
     Integers and booleans become float64, float16 becomes float32; `dtype` (float32 or float64)
     overrules both.
     """
+    if is_on_device(a):
+        raise InputTypeError(f"{name} is on a GPU; copy it to the host first, as by {name}.get() or {name}.cpu().")
     try:
         array = np.asarray(a)
     except ValueError as error:  # ragged nested lists

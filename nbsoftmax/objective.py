@@ -12,8 +12,8 @@ from numpy.typing import ArrayLike, NDArray
 from nbsoftmax import check
 from nbsoftmax.backends import Backend
 from nbsoftmax.backends.dense import DenseBackend
-from nbsoftmax.check import INDEX, PROBA, Float64s, WeightedTargets
-from nbsoftmax.cuda.device import devices, is_on_device, on_device
+from nbsoftmax.check import INDEX, PROBA, Float64s, WeightedTargets, is_on_device
+from nbsoftmax.cuda.device import devices, on_host
 from nbsoftmax.kernels.sgd import Rule, State
 
 
@@ -50,8 +50,9 @@ class Objective:
         Default: as many as Numba would use.
     device : {"cpu", "cuda", "auto"} or str
         Where the sums over rows are made: "cuda:1" names a GPU, "cuda:0,1" and "cuda:all" divide the rows among
-        several, "auto" takes the first GPU where there is one. X may then be an array on it that has a
-        `__cuda_array_interface__` (CuPy, PyTorch, Numba): it is not copied.
+        several, "auto" takes the first GPU where there is one. X may then be an array on it that says where it is, by
+        `__cuda_array_interface__` or DLPack (CuPy, PyTorch, JAX, Numba): it is not copied. So may y, weights and
+        offset, which are.
     device_memory : int, optional
         Bytes of each GPU to use, most of what is free by default. An X that takes more is sent in parts, at each
         evaluation.
@@ -103,9 +104,10 @@ class Objective:
                 raise check.InputValueError(
                     f"X is on a GPU, and device is {device!r}: use device='cuda', or copy X to the host."
                 )
-            array: Any = on_device(X)
+            array: Any = gpus[0].adopt(X)
         else:
             array = check.design(X)
+        y, sample_weight, offset = on_host(device, y, sample_weight, offset) if gpus else (y, sample_weight, offset)
         self.n_samples, self.n_features = array.shape
         self.dtype: np.dtype[Any] = array.dtype
         self.n_classes = check.n_classes(n_classes, y)

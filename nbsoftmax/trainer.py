@@ -16,9 +16,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from nbsoftmax import check, separation
 from nbsoftmax.callbacks import Context
-from nbsoftmax.check import Float64s
+from nbsoftmax.check import Float64s, is_on_device
 from nbsoftmax.checkpoint import Checkpoint, fingerprint
-from nbsoftmax.cuda.device import is_on_device
+from nbsoftmax.cuda.device import on_host
 from nbsoftmax.likelihood import Inference, at_maximum
 from nbsoftmax.model import SoftmaxModel
 from nbsoftmax.objective import Objective
@@ -327,6 +327,8 @@ class Trainer:
         else:
             array, names = check.frame(X)
             X = check.design(array, dtype=self.dtype)
+        if self.device != "cpu":
+            y, sample_weight = on_host(self.device, y, sample_weight)
         y, classes = targets(y, X.shape[0])
         validation = (
             None if validation_data is None else _validation(validation_data, classes, names, X, self.n_threads)

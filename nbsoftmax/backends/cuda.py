@@ -1,8 +1,8 @@
 """Dense rows on a GPU, summed by the kernels of `nbsoftmax.cuda`; or sent to it in parts, where they do not fit.
 
 Few classes: one kernel reads X once. Many: chunks of rows go through logits, a row kernel and sums; of the logits no
-more than a chunk exists. Parameters go there and sums come back; float64 sums are made in an order that the shape and
-the memory to use decide.
+more than a chunk exists. Both products are cuBLAS's, where it is installed, or tiles of ours. Parameters go there and
+sums come back; float64 sums are made in an order that the shape and the memory to use decide.
 """
 
 from __future__ import annotations
@@ -20,12 +20,13 @@ from numpy.typing import NDArray
 from nbsoftmax.backends.dense import DenseBackend, curvature_weights, hessian_of_pairs
 from nbsoftmax.check import Float64s, InputValueError, WeightedTargets
 from nbsoftmax.cuda import curvature, fused, products, rows
-from nbsoftmax.cuda.device import Device, address_of
+from nbsoftmax.cuda.blas import address_of
+from nbsoftmax.cuda.device import Device
 from nbsoftmax.cuda.loads import BYTES
 from nbsoftmax.kernels import sgd
 
 SHARE = 0.8  # of a device's free memory that is used by default
-LOGITS_BYTES = 2**26  # of a chunk of rows
+LOGITS_BYTES = 2**24  # of a chunk of rows: they stay in the second cache between the kernels
 PART_BYTES = 2**26  # of a chunk of X that is sent
 SUMS_BYTES = 2**28  # of sums in parts, for each of two streams
 Progress = Callable[[int, int], None]
@@ -86,6 +87,7 @@ class CudaBackend:
         budget = int(SHARE * device.free_memory()) if memory is None else memory
         try:
             self._streams = device.stream(), device.stream()
+            self._blas = [device.blas(stream) if self._shape is None else None for stream in self._streams]
             # Stand for arrays that are not given. Where one row makes their size the right one, they say the same.
             self._none, self._ones = self._sent(np.zeros(1, self.dtype)), self._sent(np.ones(1))
             self._target = self._put_target(target, offset)
@@ -155,12 +157,12 @@ class CudaBackend:
     def curvatures(self, params: Float64s) -> Float64s:
         """The diagonal of the Hessian, sum_i h_i a_ik (1 - a_ik) (x_i, 1)^2, (K, N + 1)."""
         with self._lock:
-            point, sums = self._layout(params), self._sums(self.n_classes, self.n_features + 1)
+            point, sums = self._layout(params), _Sums(self, self.n_classes, self.n_features)
             for chunk in self._chunks(self._rows_at_once()):
                 z, u = self._buffer("z", chunk), self._buffer("u", chunk)
                 self._logits(chunk, point, z, offset=True)
                 self._curve(curvature.EACH, chunk, z, u, self._ones, 0, 0)
-                sums.add(chunk, u, self.n_classes, ones=0, squared=True)
+                sums.add(chunk, u, squared=True)
             return self._without_intercept(sums.total())
 
     def margins(self, params: Float64s, part: slice) -> tuple[NDArray[Any], Float64s]:
@@ -256,7 +258,7 @@ class CudaBackend:
             return self._fused(fused.LOSS, params, want_grad=want_grad)
         size = self._rows_at_once()
         point, losses = self._layout(params), self._reserve("losses", -(-self.n_samples // size), np.float64)
-        sums = self._sums(self.n_classes, self.n_features + 1)
+        sums = self._gradients()
         for number, chunk in enumerate(self._chunks(size)):
             z, by_row = self._buffer("z", chunk), self._reserve(("by_row", chunk.slot), chunk.n, np.float64)
             self._logits(chunk, point, z, offset=True)
@@ -268,7 +270,7 @@ class CudaBackend:
             plan = rows.Plan(rows.sum_in_order, 1, rows.BLOCK_THREADS)
             self._run(chunk, plan, by_row, losses[number : number + 1], chunk.n)
             if want_grad:
-                sums.add(chunk, z, self.n_classes, ones=0, squared=False)
+                sums.add(chunk, z)
         gradient = self._without_intercept(sums.total()) if want_grad else np.empty(0)
         self._device.wait(self._streams[1])
         return float(self._device.get(losses, self._streams[0]).sum()), gradient
@@ -299,7 +301,7 @@ class CudaBackend:
             proba, offset = self._of(1, chunk, self.n_classes), self._of(6, chunk, self.n_classes)
             target = offset, labels, proba, gain, floor, weight, self._kind
             done = parts, chunk.slot in used, want_grad, chunk.n
-            plan = rows.Plan(kernel, grid, fused.THREADS)
+            plan = rows.Plan(kernel, grid, fused.THREADS, shape.least_blocks)
             self._run(chunk, plan, chunk.x, self._ld, weights, biases, *target, kept, *done)
             used.add(chunk.slot)
         if what == fused.LOSS and self._kept is not self._none:
@@ -314,24 +316,24 @@ class CudaBackend:
 
     def _moved(self, params: Float64s, v: Float64s) -> Float64s:
         point, direction = self._layout(params), self._layout(v, "direction")
-        sums = self._sums(self.n_classes, self.n_features + 1)
+        sums = self._gradients()
         for chunk in self._chunks(self._rows_at_once()):
             z, u = self._buffer("z", chunk), self._buffer("u", chunk)
             self._logits(chunk, point, z, offset=True)
             self._logits(chunk, direction, u, offset=False)
             self._curve(curvature.MOVED, chunk, z, u, self._ones, 0, 0)
-            sums.add(chunk, u, self.n_classes, ones=0, squared=False)
+            sums.add(chunk, u)
         return self._without_intercept(sums.total())
 
     def _weighted_gram(self, params: Float64s | None, what: int, k: int, other: int) -> Float64s:
-        point, sums = None if params is None else self._layout(params), self._sums(*2 * [self.n_features + 1])
+        point, sums = None if params is None else self._layout(params), _Sums(self, self.n_features, self.n_features, 1)
         for chunk in self._chunks(self._rows_at_once()):
             weight = self._of(5, chunk)
             if point is not None:
                 z, weight = self._buffer("z", chunk), self._reserve(("w", chunk.slot), chunk.n, np.float64)
                 self._logits(chunk, point, z, offset=True)
                 self._curve(what, chunk, z, self._none, weight, k, other)
-            sums.add(chunk, chunk.x, self.n_features, ones=1, squared=False, weight=weight)
+            sums.add(chunk, chunk.x, weight=weight)
         matrix = sums.total()
         upper = np.triu(matrix)  # both halves are made; one decides, so that the matrix is symmetric
         matrix = upper + np.triu(upper, 1).T
@@ -349,7 +351,8 @@ class CudaBackend:
         if self._shape is None:
             sums = 8 * max(self.n_classes, self.n_features + 1) * (self.n_features + 1)
             logits = min(LOGITS_BYTES, self.n_samples * self.n_classes * self.dtype.itemsize)
-            most: int = 4 * logits + 2 * max(sums, min(SUMS_BYTES, sums * products.BLOCKS))
+            by_blas = 2 * (8 + 4) * self.n_classes * self.n_features if self._blas[0] else 0
+            most: int = 4 * logits + by_blas + 2 * max(sums, min(SUMS_BYTES, sums * products.BLOCKS))
             return most
         n_parts = fused.blocks_for(self._shape, self.n_samples) * self._shape.groups
         parts: int = 16 * n_parts * self._shape.size(self.dtype)
@@ -367,6 +370,13 @@ class CudaBackend:
     def _logits(self, chunk: Chunk, point: tuple[Any, Any], z: Any, *, offset: bool) -> None:
         grid = products.tiles(chunk.n) * products.tiles(self.n_classes)
         added = self._of(6, chunk, self.n_classes) if offset else self._none
+        blas = self._blas[chunk.slot]
+        if blas is not None:  # columns of BLAS are our rows: Z^T = W X^T
+            n, n_features, n_classes = chunk.n, self.n_features, self.n_classes
+            self._elementwise(products.biases, chunk, z.size, point[1], added, z, n, n_classes)
+            sizes = n_classes, n, n_features
+            blas.add_product(True, False, *sizes, point[0], n_features, chunk.x, self._ld, z, n_classes, onto=True)
+            return
         sizes = chunk.n, self.n_features, self.n_classes
         plan = rows.Plan(products.logits(self.dtype), grid, products.THREADS)
         self._run(chunk, plan, chunk.x, self._ld, point[0], self.n_features, point[1], added, z, *sizes)
@@ -375,13 +385,20 @@ class CudaBackend:
         plan = rows.Plan(curvature.curvature(what, self.dtype), rows.blocks_for(chunk.n, rows.WARP), rows.THREADS)
         self._run(chunk, plan, z, self._of(5, chunk), u, w, k, other, chunk.n, self.n_classes)
 
-    def _sums(self, n_a: int, n_b: int) -> _Sums:
-        return _Sums(self, n_a, n_b)
+    def _gradients(self) -> _Sums | _BlasSums:
+        """Of d, sums of (d, 1) with (x, 1)."""
+        if self._blas[0] is not None:
+            return _BlasSums(self)
+        return _Sums(self, self.n_classes, self.n_features)
 
     # --- memory of the device ---------------------------------------------------------------------------------
 
     def _run(self, chunk: Chunk, plan: rows.Plan, *arguments: Any) -> None:
-        self._device.launch(plan.kernel, plan.grid, plan.block, arguments, self._streams[chunk.slot])
+        self._device.launch(plan, arguments, self._streams[chunk.slot])
+
+    def _elementwise(self, kernel: Any, chunk: Chunk, size: int, *arguments: Any) -> None:
+        """A kernel with a thread for each of `size` numbers."""
+        self._run(chunk, rows.Plan(kernel, -(-size // products.THREADS), products.THREADS), *arguments)
 
     def _buffer(self, name: str, chunk: Chunk) -> Any:
         n = chunk.n * self.n_classes
@@ -404,7 +421,7 @@ class CudaBackend:
         for slot in sorted(used):
             parts = self._buffers[name, slot][: n_parts * size]
             arguments = parts, out, size, n_parts, slot > 0
-            self._device.launch(fused.sum_parts, grid, fused.THREADS, arguments, self._streams[0])
+            self._device.launch(rows.Plan(fused.sum_parts, grid, fused.THREADS), arguments, self._streams[0])
         total: Float64s = self._device.get(out, self._streams[0])
         return total
 
@@ -415,21 +432,25 @@ class CudaBackend:
 
 
 class _Sums:
-    """Sums over all rows of a product of (a, 1) with (x, 1), by `products.weighted_sums`."""
+    """Sums over all rows of a product of a, with 1 behind if `ones`, and (x, 1), by `products.weighted_sums`.
 
-    def __init__(self, backend: CudaBackend, n_a: int, n_b: int) -> None:
-        self._backend, self._shape, self._used = backend, (n_a, n_b), set[int]()
-        self._n_parts = products.parts_for(backend._rows_at_once(), n_a, n_b, SUMS_BYTES)
+    Of x the first `n_b` features take part.
+    """
 
-    def add(self, chunk: Chunk, a: Any, n_a: int, *, ones: int, squared: bool, weight: Any = None) -> None:
-        """Those of a chunk."""
+    def __init__(self, backend: CudaBackend, n_a: int, n_b: int, ones: int = 0) -> None:
+        self._backend, self._n_a, self._n_b, self._ones, self._used = backend, n_a, n_b, ones, set[int]()
+        self._shape = n_a + ones, n_b + 1
+        self._n_parts = products.parts_for(backend._rows_at_once(), *self._shape, SUMS_BYTES)
+
+    def add(self, chunk: Chunk, a: Any, *, squared: bool = False, weight: Any = None) -> None:
+        """Those of a chunk; with the squares of x if `squared`."""
         backend, (high, wide) = self._backend, self._shape
         parts = backend._reserve(("sums", chunk.slot), self._n_parts * high * wide, np.float64)
         grid = self._n_parts * products.tiles(high) * products.tiles(wide)
-        left = a, backend._ld if ones else n_a, n_a
-        right = chunk.x, backend._ld, backend.n_features
+        left = a, backend._ld if self._ones else self._n_a, self._n_a
+        right = chunk.x, backend._ld, self._n_b
         weight = backend._ones if weight is None else weight
-        rest = weight, ones, 1, squared, parts, self._n_parts, chunk.slot in self._used, chunk.n
+        rest = weight, self._ones, 1, squared, parts, self._n_parts, chunk.slot in self._used, chunk.n
         plan = rows.Plan(products.weighted_sums(backend.dtype), grid, products.THREADS)
         backend._run(chunk, plan, *left, *right, *rest)
         self._used.add(chunk.slot)
@@ -439,6 +460,42 @@ class _Sums:
         high, wide = self._shape
         total = self._backend._total("sums", self._used, self._n_parts, high * wide)
         return total.reshape(high, wide)
+
+
+class _BlasSums:
+    """Sums over all rows of a product of d with (x, 1), by cuBLAS; those with 1 by `products.weighted_sums`."""
+
+    def __init__(self, backend: CudaBackend) -> None:
+        self._backend, self._used = backend, set[int]()
+        self._intercepts = _Sums(backend, backend.n_classes, 0)
+
+    def add(self, chunk: Chunk, d: Any) -> None:
+        """Those of a chunk."""
+        backend = self._backend
+        n_features, n_classes, ld = backend.n_features, backend.n_classes, backend._ld
+        size = n_classes * n_features
+        sums = backend._reserve(("products", chunk.slot), size, np.float64)
+        wide = backend.dtype == np.float64
+        step = chunk.n if wide else products.BLAS_ROWS
+        into = sums if wide else backend._reserve(("narrow", chunk.slot), size, np.float32)
+        blas = backend._blas[chunk.slot]
+        assert blas is not None
+        for begin in range(0, chunk.n, step):  # columns of BLAS are our rows: S^T = X^T D
+            n, used = min(step, chunk.n - begin), chunk.slot in self._used
+            x, part = chunk.x[begin * ld : (begin + n) * ld], d[begin * n_classes : (begin + n) * n_classes]
+            sizes, onto = (n_features, n_classes, n), wide and used
+            blas.add_product(False, True, *sizes, x, ld, part, n_classes, into, n_features, onto=onto)
+            if not wide:
+                backend._elementwise(products.widened, chunk, size, into, sums, size, used)
+            self._used.add(chunk.slot)
+        self._intercepts.add(chunk, d)
+
+    def total(self) -> Float64s:
+        """The matrix."""
+        backend = self._backend
+        size = backend.n_classes * backend.n_features
+        weights = backend._total("products", self._used, 1, size).reshape(backend.n_classes, backend.n_features)
+        return np.hstack([weights, self._intercepts.total()])
 
 
 class ShardedBackend:

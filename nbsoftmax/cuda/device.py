@@ -6,14 +6,20 @@ Tests put an array in NumPy's memory in its place, which counts what moves.
 from __future__ import annotations
 
 from importlib.util import find_spec
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nbsoftmax.check import InputValueError
+from nbsoftmax.check import InputValueError, is_on_device
+from nbsoftmax.cuda.blas import Blas, on_stream
+from nbsoftmax.cuda.borrow import Borrowed, borrowed, samples
+
+if TYPE_CHECKING:
+    from nbsoftmax.cuda.rows import Plan
 
 INSTALL = "pip install 'nbsoftmax[cuda]' (or 'nbsoftmax[cuda12]' for drivers of CUDA 12)"
+OUT_OF_MEMORY = 2  # the driver's code for it
 
 
 class DeviceMemoryError(MemoryError):
@@ -31,6 +37,14 @@ class Device(Protocol):
 
     def empty(self, n: int, dtype: Any) -> Any:
         """An array of n elements on the device; DeviceMemoryError where they do not fit."""
+        ...
+
+    def adopt(self, X: Any) -> Any:
+        """Samples that are on the device, in memory of others, as an array (n_samples, n_features)."""
+        ...
+
+    def fetch(self, a: Any) -> NDArray[Any]:
+        """A copy on the host of an array that is on the device, in memory of others."""
         ...
 
     def staging(self, n: int, dtype: Any) -> NDArray[Any]:
@@ -53,8 +67,12 @@ class Device(Protocol):
         """A copy on the host, when all before it in the stream is done."""
         ...
 
-    def launch(self, kernel: Any, grid: int, block: int, arguments: tuple[Any, ...], stream: Any) -> None:
-        """Begin to run a kernel, a plain function."""
+    def launch(self, plan: Plan, arguments: tuple[Any, ...], stream: Any) -> None:
+        """Begin to run a kernel."""
+        ...
+
+    def blas(self, stream: Any) -> Blas | None:
+        """Matrix products in a stream; None where only kernels of ours make them."""
         ...
 
     def release(self) -> None:
@@ -110,14 +128,42 @@ class NumbaDevice:
         with self._here():
             try:
                 return self._cuda.device_array(max(1, n), dtype)
-            except (CudaAPIError, MemoryError) as error:
+            except CudaAPIError as error:
+                if int(error.code) != OUT_OF_MEMORY:
+                    raise
                 asked = n * np.dtype(dtype).itemsize
                 raise out_of_memory(self.name, asked, self.free_memory()) from error
 
-    def staging(self, n: int, dtype: Any) -> NDArray[Any]:
-        """Page-locked memory of the host."""
+    def adopt(self, X: Any) -> Any:
+        """Samples that are on this GPU, in memory of others, as an array of Numba's."""
+        there = samples(X)
         with self._here():
-            array: NDArray[Any] = self._cuda.pinned_array(max(1, n), dtype)
+            self._refuse_elsewhere(there, "X")
+            return self._cuda.as_cuda_array(there)
+
+    def fetch(self, a: Any) -> NDArray[Any]:
+        """A copy on the host of an array that is on any GPU."""
+        with self._here():
+            copied: NDArray[Any] = self._cuda.as_cuda_array(borrowed(a, "an array")).copy_to_host()
+            return copied
+
+    def _refuse_elsewhere(self, there: Borrowed, name: str) -> None:
+        from numba.cuda.cudadrv.driver import binding, driver
+
+        number = binding.CUpointer_attribute.CU_POINTER_ATTRIBUTE_DEVICE_ORDINAL
+        at = int(driver.cuPointerGetAttribute(number, binding.CUdeviceptr(there.address)))
+        if at != self._number:
+            raise InputValueError(f"{name} is on GPU {at}, but device is {self.name!r}; use device='cuda:{at}'.")
+
+    def staging(self, n: int, dtype: Any) -> NDArray[Any]:
+        """Page-locked memory of the host; any other, from which copies are slower, where the system gives no more."""
+        from numba.cuda.cudadrv.driver import CudaAPIError
+
+        with self._here():
+            try:
+                array: NDArray[Any] = self._cuda.pinned_array(max(1, n), dtype)
+            except CudaAPIError:
+                array = np.empty(max(1, n), dtype)
             return array
 
     def stream(self) -> Any:
@@ -142,12 +188,17 @@ class NumbaDevice:
             stream.synchronize()
             return found
 
-    def launch(self, kernel: Any, grid: int, block: int, arguments: tuple[Any, ...], stream: Any) -> None:
+    def launch(self, plan: Plan, arguments: tuple[Any, ...], stream: Any) -> None:
         """Begin to run a kernel."""
         from nbsoftmax.cuda import rows
 
         with self._here():
-            rows.launch(rows.Plan(kernel, grid, block), *arguments, stream=stream)
+            rows.launch(plan, *arguments, stream=stream)
+
+    def blas(self, stream: Any) -> Blas | None:
+        """By cuBLAS, where it is installed."""
+        with self._here():
+            return on_stream(int(stream))
 
     def release(self) -> None:
         """Free what numba.cuda has put off freeing."""
@@ -158,29 +209,10 @@ class NumbaDevice:
         return self._cuda.gpus[self._number]
 
 
-def is_on_device(X: Any) -> bool:
-    """Whether an array is on a GPU and says where, as those of CuPy, PyTorch and Numba do."""
-    return hasattr(X, "__cuda_array_interface__")
-
-
-def address_of(X: Any) -> int:
-    """Where its first element is."""
-    return int(X.__cuda_array_interface__["data"][0])
-
-
-def on_device(X: Any) -> Any:
-    """An array that is on a GPU as Numba sees it, not copied: (n_samples, n_features), float32 or float64, by rows."""
-    from numba import cuda
-
-    told = X.__cuda_array_interface__
-    shape, dtype, strides = tuple(told["shape"]), np.dtype(told["typestr"]), told.get("strides")
-    if len(shape) != 2 or shape[1] == 0:
-        raise InputValueError(f"X has shape {shape}; expected 2 dimensions: (n_samples, n_features).")
-    if dtype not in (np.float32, np.float64):
-        raise InputValueError(f"X on the GPU has dtype {dtype}; convert it there to float32 or float64.")
-    if strides is not None and tuple(strides) != (shape[1] * dtype.itemsize, dtype.itemsize):
-        raise InputValueError("X on the GPU is not contiguous by rows; make it so there, as by X.contiguous().")
-    return cuda.as_cuda_array(X)
+def on_host(device: str, *arrays: Any) -> list[Any]:
+    """The arrays, those that are on a GPU copied to the host; `device` is what sums are made on."""
+    gpus = devices(device) if any(map(is_on_device, arrays)) else []
+    return [gpus[0].fetch(a) if gpus and is_on_device(a) else a for a in arrays]
 
 
 def out_of_memory(name: str, asked: int, free: int) -> DeviceMemoryError:

@@ -28,11 +28,11 @@ from nbsoftmax.cuda.rows import EVERY_LANE, INDEX, PROBA, WARP, _stages, _target
 
 LOSS, PRODUCT = 0, 1
 THREADS = 256
-BLOCKS = (
-    264  # at most: two for each multiprocessor of the largest GPUs; a constant, so that results depend on it nowhere
-)
+BLOCKS = 264  # at most, two for each multiprocessor of the largest GPUs; a constant, so that all make the same sums
 ROW_VECTORS = 4  # of a thread in all rows of a step
-MOST_VECTORS, MOST_CLASSES = 2, 16  # of a thread: a vector of 16 bytes for each class takes 64 registers for its sums
+# Vectors of 16 bytes that a thread has of a row, and of the sums of all classes: 12 of these take nearly all of 255
+# registers, with all else. Up to 7 half of the registers do, so that a multiprocessor can have two blocks.
+MOST_VECTORS, MOST_SUMS, SUMS_OF_TWO = 2, 12, 7
 FLUSH = 128  # steps between float64 sums
 
 
@@ -50,6 +50,12 @@ class Shape:
         """Groups of threads in a block, each with rows of its own."""
         return THREADS // self.width
 
+    @property
+    def least_blocks(self) -> int:
+        """Blocks of a multiprocessor that the compiler is to leave registers for."""
+        most = SUMS_OF_TWO if self.width < WARP else SUMS_OF_TWO - 1  # a whole warp adds up more logits at once
+        return 2 if self.n_classes * self.vectors <= most else 1
+
     def reach(self, dtype: Any) -> int:
         """Features that the threads of a group have, some beyond the last."""
         return self.width * self.vectors * BYTES // int(np.dtype(dtype).itemsize)
@@ -63,7 +69,7 @@ def shape_for(dtype: Any, n_features: int, n_classes: int) -> Shape | None:
     """The shape for so many features and classes; None where registers do not hold the weights."""
     slots = -(-n_features * np.dtype(dtype).itemsize // BYTES)
     vectors = 1 << (-(-slots // THREADS) - 1).bit_length()
-    if vectors > MOST_VECTORS or n_classes * vectors > MOST_CLASSES:
+    if vectors > MOST_VECTORS or n_classes * vectors > MOST_SUMS:
         return None
     width = min(THREADS, max(1 << (slots - 1).bit_length(), 1 << (n_classes - 1).bit_length()))
     return Shape(n_classes, width, vectors, max(1, min(min(width, WARP) // n_classes, ROW_VECTORS // vectors)))
@@ -72,6 +78,33 @@ def shape_for(dtype: Any, n_features: int, n_classes: int) -> Shape | None:
 def blocks_for(shape: Shape, n_rows: int) -> int:
     """Blocks of a launch: a function of the shape alone."""
     return max(1, min(BLOCKS, -(-n_rows // (shape.groups * shape.rows))))
+
+
+@cache
+def _gathered(span: int) -> Any:
+    """The sum over `span` lanes of parts[at], for lane `at`, as a device function: gathered(parts, at).
+
+    Each step adds halves, of half as many sums. A function for each step, since the compiler does not take apart one
+    loop over all of them for every generation of GPUs, and then keeps the sums in memory.
+    """
+    if span == 1:
+
+        @cuda.jit(device=True, inline="always")
+        def gathered(parts, at):
+            return parts[0]
+
+        return gathered
+    step, rest = span // 2, _gathered(span // 2)
+
+    @cuda.jit(device=True, inline="always")
+    def halved(parts, at):
+        for v in range(step):
+            low, high = parts[v], parts[v + step]
+            given, kept = (low, high) if at & step else (high, low)
+            parts[v] = kept + cuda.shfl_xor_sync(EVERY_LANE, given, step)
+        return rest(parts, at)
+
+    return halved
 
 
 @cache
@@ -97,18 +130,7 @@ def fused(what: int, dtype: np.dtype[Any], shape: Shape) -> Callable[..., None]:
     of_weights, of_rows, of_warps = n_classes * mine, rows * mine, 2 * THREADS
     under, _ = _stages(dtype, WARP)
     target = _target(dtype)
-
-    @cuda.jit(device=True, inline="always")
-    def gathered(parts, at):
-        """The sum over `span` lanes of parts[at], for lane `at`: each step adds halves, of half as many sums."""
-        step = span // 2
-        while step > 0:
-            for v in range(step):
-                low, high = parts[v], parts[v + step]
-                given, kept = (low, high) if at & step else (high, low)
-                parts[v] = kept + cuda.shfl_xor_sync(EVERY_LANE, given, step)
-            step //= 2
-        return parts[0]
+    gathered = _gathered(span)
 
     def kernel(x, ld, w, bias, offset, labels, proba, gain, floor, weight, kind, kept, parts, more, want_grad, n_rows):
         thread = cuda.threadIdx.x
@@ -156,8 +178,10 @@ def fused(what: int, dtype: np.dtype[Any], shape: Shape) -> Callable[..., None]:
                         j = (lane + f * width) * per_vector
                         loaded = load_wide(w, k * reach + j)
                         for r in range(rows):
+                            dot = dots[r * n_classes + k]
                             for e in range(per_vector):
-                                dots[r * n_classes + k] += loaded[e] * x_own[r * mine + f * per_vector + e]
+                                dot += loaded[e] * x_own[r * mine + f * per_vector + e]
+                            dots[r * n_classes + k] = dot
                 z = gathered(dots, at)
                 if width > WARP:
                     here = s % 2 * THREADS

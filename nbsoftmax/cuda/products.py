@@ -22,6 +22,7 @@ SIXTEENTH = SIDE // 4
 PADDED = SIDE + 1  # so that the threads that write a column of a tile meet different banks
 FLUSH = 512
 BLOCKS = 264  # at least, where the rows can be cut in so many parts
+BLAS_ROWS = 1024  # that cuBLAS adds up in float32 before float64 takes over: more lose digits, fewer move more sums
 
 
 def tiles(n: int) -> int:
@@ -81,6 +82,23 @@ def logits(dtype: np.dtype[Any]) -> Callable[..., None]:
                     z[row * n_classes + k] = value
 
     return kernel
+
+
+def biases(bias, offset, z, n_rows, n_classes):
+    """A kernel: Z <- 1 b^T + offset of some rows, a thread each number; `offset` as in `logits`."""
+    e = cuda.blockIdx.x * THREADS + cuda.threadIdx.x
+    if e < n_rows * n_classes:
+        value = bias[e % n_classes]
+        if offset.size == n_rows * n_classes:
+            value += offset[e]
+        z[e] = value
+
+
+def widened(narrow, out, size, more):
+    """A kernel: out[e] = narrow[e], float32, as float64, a thread each; added to out if `more`."""
+    e = cuda.blockIdx.x * THREADS + cuda.threadIdx.x
+    if e < size:
+        out[e] = (out[e] if more else float64(0)) + float64(narrow[e])
 
 
 @cache

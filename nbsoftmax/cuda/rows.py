@@ -4,7 +4,7 @@
     softmax_k = exp(z_k - c) / s      log_softmax_k = (z_k - c) - log s      lse = c + log s
     L = sum_k t_k (lse - z_k),        dL/dz_k = a_k sum_l t_l - t_k           (t: weighted target)
 
-Two forms of the same stages. Up to 1024 classes (512 in float64) a group of lanes of one warp has a row, each lane some
+Two forms of the same stages. Up to 512 classes a group of lanes of one warp has a row, each lane some
 of its logits in registers: several rows a warp for few classes, a warp a row for more. Beyond, a block of threads has a
 row and reads it twice, the first time with a running maximum (M. Milakov, N. Gimelshein, "Online normalizer calculation
 for softmax", 2018). All arrays are flat. Sums are made in an order that the shape alone decides; a row never sees
@@ -14,6 +14,8 @@ another one.
 from __future__ import annotations
 
 import math
+import threading
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
@@ -31,7 +33,9 @@ WARP = 32
 EVERY_LANE = 0xFFFFFFFF
 THREADS = 128  # of a block whose warps have rows of their own
 BLOCK_THREADS = 256  # of a block that has one row
-BYTES_IN_REGISTERS = 4096  # of a row: 32 float32 logits a lane; the compiler puts 32 float64 into memory
+MOST_IN_REGISTERS = 512  # classes, 16 logits a lane; of 32 the compiler puts some into memory
+
+_configuring = threading.Lock()  # filters of warnings are the process's
 
 
 @dataclass(frozen=True)
@@ -41,11 +45,12 @@ class Plan:
     kernel: Callable[..., None]
     grid: int
     block: int
+    least_blocks: int = 1  # of a multiprocessor, that the compiler leaves registers for
 
 
 def plan(what: int, dtype: Any, n_rows: int, n_classes: int) -> Plan:
     """How to make SOFTMAX, LOG_SOFTMAX or LOGSUMEXP of `n_rows` rows: kernel(z, out, n_rows, n_classes)."""
-    if n_classes * np.dtype(dtype).itemsize > BYTES_IN_REGISTERS:
+    if n_classes > MOST_IN_REGISTERS:
         return Plan(rows_by_blocks(what, np.dtype(dtype)), n_rows, BLOCK_THREADS)
     width, per_lane = lanes_for(n_classes)
     return Plan(rows_by_lanes(what, np.dtype(dtype), width, per_lane), blocks_for(n_rows, width), THREADS)
@@ -58,7 +63,7 @@ def plan_cross_entropy(dtype: Any, n_rows: int, n_classes: int) -> Plan:
     `losses` is float64 (n_rows,) and the rest as `kernels.rows.cross_entropy_rows` has it. Arrays that are not used may
     have any size, `weight` any but `n_rows`.
     """
-    if n_classes * np.dtype(dtype).itemsize > BYTES_IN_REGISTERS:
+    if n_classes > MOST_IN_REGISTERS:
         return Plan(cross_entropy_by_blocks(np.dtype(dtype)), n_rows, BLOCK_THREADS)
     width, per_lane = lanes_for(n_classes)
     return Plan(cross_entropy_by_lanes(np.dtype(dtype), width, per_lane), blocks_for(n_rows, width), THREADS)
@@ -78,19 +83,16 @@ def blocks_for(n_rows: int, width: int) -> int:
 
 def launch(chosen: Plan, *arguments: Any, stream: Any = 0) -> None:
     """Run a plan on the current device, on arrays that are there."""
-    _jitted(chosen.kernel, bounds(chosen.block))[chosen.grid, chosen.block, stream](*arguments)
-
-
-def bounds(threads: int) -> tuple[int, int]:
-    """What the compiler is told of a launch: threads of a block, and that one block a multiprocessor will do.
-
-    Without the second it spills registers (cross-entropy by blocks, sm_80) so that all threads fit that there can be.
-    """
-    return threads, 1
+    with _configuring, warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Grid size")  # of small grids: small problems have them
+        bounds = chosen.block, chosen.least_blocks
+        ready = _jitted(chosen.kernel, bounds)[chosen.grid, chosen.block, stream]
+    ready(*arguments)
 
 
 @cache
 def _jitted(kernel: Callable[..., None], launch_bounds: tuple[int, int]) -> Any:
+    """Without the second bound the compiler spills registers so that all threads fit that there can be (sm_80)."""
     return cuda.jit(launch_bounds=launch_bounds)(kernel)
 
 

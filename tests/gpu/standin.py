@@ -3,6 +3,7 @@
 import weakref
 
 import numpy as np
+from numpy.lib.stride_tricks import as_strided
 
 from nbsoftmax.cuda.device import out_of_memory
 from tests.gpu.executor import execute
@@ -11,8 +12,8 @@ from tests.gpu.executor import execute
 class StandIn:
     """What `nbsoftmax.cuda.device.Device` asks for."""
 
-    def __init__(self, capacity=2**40, order="forward"):
-        self.name, self.capacity, self.order = "stand-in", capacity, order
+    def __init__(self, capacity=2**40, order="forward", *, blas=False):
+        self.name, self.capacity, self.order, self.has_blas = "stand-in", capacity, order, blas
         self.held, self.sent, self.fetched, self.launches, self.released = 0, 0, 0, [], 0
         self.largest_put = 0
 
@@ -31,6 +32,13 @@ class StandIn:
 
     def _forget(self, n):
         self.held -= n
+
+    def adopt(self, X):
+        return X
+
+    def fetch(self, a):
+        self.fetched += a.array.nbytes
+        return a.array.copy()
 
     def staging(self, n, dtype):
         return np.empty(max(1, n), dtype)
@@ -51,13 +59,37 @@ class StandIn:
         self.fetched += source.array.nbytes
         return source.array.copy()
 
-    def launch(self, kernel, grid, block, arguments, stream):
-        self.launches.append(kernel.__qualname__.split(".")[0])
+    def launch(self, plan, arguments, stream):
+        self.launches.append(plan.kernel.__qualname__.split(".")[0])
         bare = [a.array if isinstance(a, Owned) else a for a in arguments]
-        execute(kernel, grid, block, *bare, order=self.order)
+        execute(plan.kernel, plan.grid, plan.block, *bare, order=self.order)
+
+    def blas(self, stream):
+        return HostBlas(self.launches) if self.has_blas else None
 
     def release(self):
         self.released += 1
+
+
+class HostBlas:
+    """Products as BLAS has them, by NumPy, of arrays of the stand-in."""
+
+    def __init__(self, launches):
+        self.launches = launches
+
+    def add_product(self, transpose_a, transpose_b, m, n, k, a, lda, b, ldb, c, ldc, *, onto):
+        self.launches.append("blas")
+        left = columns(a.array, *((k, m) if transpose_a else (m, k)), lda)
+        right = columns(b.array, *((n, k) if transpose_b else (k, n)), ldb)
+        out = columns(c.array, m, n, ldc)
+        product = (left.T if transpose_a else left) @ (right.T if transpose_b else right)
+        out[...] = out + product if onto else product
+
+
+def columns(flat, n_rows, n_columns, ld):
+    """A matrix in an array: columns are contiguous, and begin `ld` numbers apart."""
+    assert ld >= n_rows and (n_columns - 1) * ld + n_rows <= flat.size
+    return as_strided(flat, (n_rows, n_columns), (flat.itemsize, ld * flat.itemsize))
 
 
 class Owned:

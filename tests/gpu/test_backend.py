@@ -7,8 +7,10 @@ from nbsoftmax import check
 from nbsoftmax.backends import cuda as backend_module
 from nbsoftmax.backends.cuda import CudaBackend, ShardedBackend
 from nbsoftmax.backends.dense import DenseBackend
-from nbsoftmax.cuda import fused
+from nbsoftmax.cuda import fused, products
 from nbsoftmax.cuda.device import DeviceMemoryError
+from tests.gpu.executor import Fault
+from tests.gpu.faults import planted
 from tests.gpu.standin import StandIn
 
 FUSED = [(5, 3, 2), (37, 6, 3), (20, 17, 5), (9, 130, 4), (1, 1, 2), (2, 4, 2)]
@@ -127,6 +129,34 @@ def test_rows_that_do_not_fit_are_sent_in_parts_at_each_evaluation(shape):
     same(gpu.gram(params), cpu.gram(params), X.dtype, 60)
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("parts", [False, True])
+@pytest.mark.parametrize("kind", ["index", "smoothed"])
+def test_sums_by_a_blas_are_those_of_the_cpu(kind, parts, dtype, monkeypatch):
+    monkeypatch.setattr(products, "BLAS_ROWS", 5)  # so that the rows of a chunk are several groups, the last smaller
+    X, target, offset, params, v = problem(23, 5, 17, dtype, kind)
+    device = StandIn(blas=True)
+    cpu, gpu = both(X, target, offset, device)
+    if parts:
+        used = gpu._workspace() + sum(a.size * a.dtype.itemsize for a in gpu._target)
+        gpu = both(X, target, offset, device, memory=used + 2 * 9 * gpu._ld * X.itemsize)[1]
+        assert not gpu._resident
+    loss, gradient = gpu.loss_and_grad(params)
+    same(loss, np.float64(cpu.loss(params)), dtype, 40)
+    same(gradient, cpu.loss_and_grad(params)[1], dtype, 40)
+    same(gpu.hess_vec(params, v), cpu.hess_vec(params, v), dtype, 40)
+    assert "blas" in device.launches and "logits" not in device.launches
+    again = gpu.loss_and_grad(params)
+    assert again[0] == loss and np.array_equal(again[1], gradient)
+
+
+def test_a_blas_is_not_asked_for_where_one_kernel_reads_x_once():
+    X, target, offset, params, _ = problem(9, 6, 3)
+    device = StandIn(blas=True)
+    both(X, target, offset, device)[1].loss_and_grad(params)
+    assert "blas" not in device.launches
+
+
 def test_too_little_memory_says_how_much_and_gives_it_back():
     X, target, offset, *_ = problem(37, 6, 3)
     device = StandIn(capacity=1500)
@@ -155,3 +185,46 @@ def test_shapes_that_registers_do_not_hold_have_no_kernel():
     assert fused.shape_for(np.float32, 784, 10) is not None
     assert fused.shape_for(np.float32, 784, 17) is None
     assert fused.shape_for(np.float32, 3000, 4) is None
+
+
+FAULTS = {  # module, factory, source, what it becomes, shape, what is said
+    "a guard dropped": (fused, "fused", "row0 + r < n_rows and j < ld", "j < ld", (5, 3, 2), "out of bounds"),
+    "a lane's features beyond the row": (
+        fused, "fused", "row0 + r < n_rows and j < ld", "row0 + r < n_rows", (5, 5, 2), "out of bounds",
+    ),
+    "a reduction cut short": (fused, "_gathered", "span == 1", "span <= 2", (9, 17, 5), "values"),
+    "a barrier removed": (fused, "fused", "cuda.syncthreads()", "pass", (3, 130, 4), "race|before it was written"),
+    "one buffer where two are needed": (
+        fused, "fused", "here = s % 2 * THREADS", "here = 0", (60, 130, 4), "race",
+    ),
+    "sums of earlier rows forgotten": (fused, "fused", "if added else", "if False else", (60, 130, 4), "values"),
+    "a tile's barrier removed": (
+        products, "logits", "cuda.syncthreads()\n            for j", "for j", (3, 5, 17), "race|before it was written",
+    ),
+    "a tile's guard dropped": (
+        products, "logits", "inside and row < n_rows", "inside", (3, 5, 17), "out of bounds",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_planted_fault_is_caught(monkeypatch, fault):
+    module, name, old, new, shape, said = FAULTS[fault]
+    monkeypatch.setattr(fused, "BLOCKS", 2)  # few blocks, so that each has many steps
+    monkeypatch.setattr(fused, "FLUSH", 3)
+    X, target, offset, params, _ = problem(*shape)
+    expected = both(X, target, offset)[0].loss_and_grad(params)[1]
+    right = planted(module, getattr(module, name), old, old)
+    monkeypatch.setattr(module, name, right)  # the same without a fault: what is found is the fault's
+    same(both(X, target, offset)[1].loss_and_grad(params)[1], expected, X.dtype, sum(shape))
+    monkeypatch.undo()
+    monkeypatch.setattr(fused, "BLOCKS", 2)
+    monkeypatch.setattr(fused, "FLUSH", 3)
+    monkeypatch.setattr(fused, "fused", fused.fused.__wrapped__)  # no kernel that was made before is used
+    monkeypatch.setattr(module, name, planted(module, getattr(module, name), old, new))
+    gpu = both(X, target, offset, StandIn(order="reverse"))[1]
+    if said == "values":
+        assert np.abs(gpu.loss_and_grad(params)[1] - expected).max() > 1e-3
+    else:
+        with pytest.raises(Fault, match=said):
+            gpu.loss_and_grad(params)

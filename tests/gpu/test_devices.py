@@ -1,12 +1,16 @@
 """Names of devices, arrays that are on one, and whole fits on the stand-in."""
 
+from contextlib import nullcontext
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from numba import cuda
+from numba.cuda.cudadrv import driver
 
 import nbsoftmax as nbs
 from nbsoftmax import check, objective
-from nbsoftmax.cuda import device
+from nbsoftmax.cuda import borrow, device
 from tests.gpu.standin import StandIn
 
 
@@ -44,8 +48,22 @@ class There:
 
     def __init__(self, shape=(6, 2), typestr="<f8", strides=None):
         self.__cuda_array_interface__ = {
-            "shape": shape, "typestr": typestr, "data": (64, False), "version": 3, "strides": strides,
+            "shape": shape, "typestr": typestr, "data": (64, False), "version": 3, "strides": strides, "stream": 5,
         }  # fmt: skip
+
+
+class Lent:
+    """A host array that calls itself one of a GPU's, to be lent by DLPack alone."""
+
+    def __init__(self, array):
+        self.array, self.streams = array, []
+
+    def __dlpack_device__(self):
+        return 2, 0
+
+    def __dlpack__(self, *, stream=None, **rest):
+        self.streams.append(stream)
+        return self.array.__dlpack__(**rest)
 
 
 @pytest.mark.parametrize(
@@ -54,11 +72,115 @@ class There:
         (There((6,)), "expected 2 dimensions"),
         (There(typestr="<i4"), "convert it there to float32 or float64"),
         (There(strides=(8, 48)), "not contiguous by rows"),
+        (Lent(np.ones((4, 6)).T), "not contiguous by rows"),
+        (Lent(np.ones((4, 6), np.float16)), "convert it there to float32 or float64"),
     ],
 )
 def test_arrays_that_cannot_be_used_where_they_are(array, said):
+    assert check.is_on_device(array)
     with pytest.raises(check.InputValueError, match=said):
-        device.on_device(array)
+        borrow.samples(array)
+
+
+def test_an_array_lent_by_dlpack_is_described_as_it_is():
+    array = np.arange(12, dtype=np.float32).reshape(4, 3)
+    lender = Lent(array)
+    X = borrow.samples(lender)
+    assert (X.address, X.shape, X.dtype) == (array.ctypes.data, (4, 3), np.float32)
+    assert lender.streams == [borrow.DEFAULT_STREAM]  # its owner waits for what is written in that one
+    told = X.__cuda_array_interface__
+    assert told["data"][0] == array.ctypes.data and told["typestr"] == "<f4"
+
+
+def test_an_interface_is_passed_on_with_its_stream():
+    told = borrow.samples(There(strides=(16, 8))).__cuda_array_interface__
+    assert (told["shape"], told["data"], told["stream"]) == ((6, 2), (64, False), 5)
+
+
+class WantsGradient:
+    """As PyTorch's tensors on a GPU are, of which a gradient is wanted."""
+
+    shape = (6, 2)
+
+    @property
+    def __cuda_array_interface__(self):
+        raise RuntimeError("Can't get it on a Variable that requires grad")
+
+
+def test_a_tensor_whose_gradient_is_wanted_is_refused_in_one_line():
+    assert check.is_on_device(WantsGradient())
+    with pytest.raises(check.InputTypeError, match=r"requires grad\); give X.detach"):
+        borrow.samples(WantsGradient())
+
+
+def test_host_arrays_are_not_on_a_device():
+    for a in (np.ones(3), [1, 2], 3.0, "x", None):
+        assert not check.is_on_device(a)
+
+
+class FakeCuda:
+    """Of `numba.cuda` what `NumbaDevice` calls, of a machine whose memory is full."""
+
+    def __init__(self, code):
+        self.gpus, self.code, self.cleared = {0: nullcontext()}, code, 0
+        self.deallocations = SimpleNamespace(clear=lambda: None)
+
+    def current_context(self):
+        return SimpleNamespace(get_memory_info=lambda: (2**20, 2**30), deallocations=self.deallocations)
+
+    def device_array(self, n, dtype):
+        raise driver.CudaAPIError(self.code, "refused")
+
+    pinned_array = device_array
+
+    def as_cuda_array(self, there):
+        return there
+
+
+def numba_device(code=device.OUT_OF_MEMORY):
+    gpu = device.NumbaDevice(0)
+    gpu._cuda = FakeCuda(code)
+    return gpu
+
+
+def test_too_little_memory_is_said_with_numbers_and_other_errors_as_they_are():
+    with pytest.raises(device.DeviceMemoryError, match=r"cuda:0 was asked for 8.0 MB and has 1.0 MB free"):
+        numba_device().empty(2**20, np.float64)
+    with pytest.raises(driver.CudaAPIError, match="refused"):
+        numba_device(code=700).empty(8, np.float64)
+
+
+def test_memory_that_cannot_be_locked_is_any_other():
+    assert numba_device().staging(5, np.float32).shape == (5,)
+
+
+def test_an_array_of_another_gpu_is_refused(monkeypatch):
+    at = {64: 1, 128: 0}
+    asked = SimpleNamespace(cuPointerGetAttribute=lambda which, pointer: at[int(pointer)])
+    monkeypatch.setattr(driver, "driver", asked)
+    with pytest.raises(check.InputValueError, match=r"X is on GPU 1, but device is 'cuda:0'; use device='cuda:1'"):
+        numba_device().adopt(There())
+    here = There()
+    here.__cuda_array_interface__["data"] = (128, False)
+    assert numba_device().adopt(here).shape == (6, 2)
+
+
+def test_labels_and_weights_on_a_device_are_fetched(monkeypatch):
+    X, y = data()
+    gpu = StandIn()
+    monkeypatch.setattr(objective, "devices", lambda name: [gpu] if name != "cpu" else [])
+    monkeypatch.setattr(device, "devices", lambda name: [gpu] if name != "cpu" else [])
+    weight = np.random.default_rng(0).uniform(size=len(y))
+
+    def there(a):
+        owned = gpu.empty(a.size, a.dtype)
+        gpu.put(a, owned, None)
+        owned.__cuda_array_interface__ = {"data": (64, False)}
+        return owned
+
+    found = nbs.Trainer(l2=0.1, device="cuda").fit(X, there(y), sample_weight=there(weight))
+    expected = nbs.Trainer(l2=0.1).fit(X, y, sample_weight=weight)
+    np.testing.assert_allclose(found.objective, expected.objective, rtol=1e-9)
 
 
 def test_no_nan_gets_in_unseen(monkeypatch):
@@ -70,7 +192,6 @@ def test_no_nan_gets_in_unseen(monkeypatch):
     there = there.reshape(*X.shape)
     there.__cuda_array_interface__ = {"data": (64, False)}
     monkeypatch.setattr(objective, "devices", lambda name: [gpu] if name == "cuda" else [])
-    monkeypatch.setattr(objective, "on_device", lambda X: X)
     with pytest.raises(check.InputValueError, match="NaN or inf"):
         nbs.Objective(there, y, device="cuda")
     X[3, 1] = 1.0

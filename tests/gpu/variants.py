@@ -5,20 +5,31 @@ from typing import Any, NamedTuple
 import numpy as np
 from numba import boolean, float32, float64, int32, int64, void
 
-from nbsoftmax.cuda import rows
+from nbsoftmax.cuda import curvature, fused, products, rows
 
 NUMBERS = {np.float32: float32, np.float64: float64}
-SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 1025)
+SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 513)
 
 
 class Variant(NamedTuple):
-    """A kernel, its signature, the threads of a block, the dtype of the logits, and the registers it may take."""
+    """A kernel, its signature, the threads of a block, the dtype of the logits, and the registers it may take.
+
+    wide : whether X is loaded 16 bytes at a time
+    sums : whether it has sums in float64, whatever the dtype
+    """
 
     kernel: Any
     signature: Any
     threads: int
     dtype: Any
     most_registers: int
+    wide: bool = False
+    sums: bool = False
+    least_blocks: int = 1
+
+    def compiled(self, generation):
+        """What the compiler is given for a generation of GPUs."""
+        return self.kernel, self.signature, generation, self.threads, self.least_blocks
 
 
 def functions_of_logits(number):
@@ -33,6 +44,61 @@ def losses(number):
         vector, int32[::1], vector, vector, vector, float64[::1], int64, number, float64[::1], boolean, vector, int64,
         int64,
     )  # fmt: skip
+
+
+def sums_of_rows(number):
+    """As `fused.fused` says."""
+    vector = number[::1]
+    return void(
+        vector, int64, vector, vector, vector, int32[::1], vector, vector, vector, float64[::1], int64, vector,
+        float64[::1], boolean, boolean, int64,
+    )  # fmt: skip
+
+
+def _linear():
+    """The kernels of linear models: fused by shape, the others once for each dtype."""
+    found, numbers = {}, float64[::1]
+    for dtype, number in NUMBERS.items():
+        name, kind, vector = np.dtype(dtype).name, np.dtype(dtype), number[::1]
+        for n_features, n_classes in FUSED[dtype]:
+            shape = fused.shape_for(dtype, n_features, n_classes)
+            for what, word in {fused.LOSS: "loss and gradient", fused.PRODUCT: "Hessian product"}.items():
+                kernel = fused.fused(what, kind, shape)
+                most = 128 if shape.least_blocks == 2 else 248  # 512 threads have 128 each, one at most 255
+                found[f"{word} {n_features} x {n_classes} {name}"] = Variant(
+                    kernel, sums_of_rows(number), fused.THREADS, dtype, most, wide=True, sums=True,
+                    least_blocks=shape.least_blocks,
+                )  # fmt: skip
+        found[f"logits in tiles {name}"] = Variant(
+            products.logits(kind),
+            void(vector, int64, vector, int64, vector, vector, vector, int64, int64, int64),
+            products.THREADS, dtype, 128,
+        )  # fmt: skip
+        found[f"weighted sums in tiles {name}"] = Variant(
+            products.weighted_sums(kind),
+            void(
+                vector, int64, int64, vector, int64, int64, numbers, int64, int64, boolean, numbers, int64, boolean,
+                int64,
+            ),
+            products.THREADS, dtype, 192, sums=True,
+        )  # fmt: skip
+        words = {curvature.MOVED: "moved", curvature.EACH: "each", curvature.MEAN: "mean", curvature.PAIR: "pair"}
+        for what, word in words.items():
+            found[f"curvature, {word} {name}"] = Variant(
+                curvature.curvature(what, kind),
+                void(vector, numbers, vector, numbers, int64, int64, int64, int64),
+                rows.THREADS, dtype, 72,
+            )  # fmt: skip
+    for dtype, number in NUMBERS.items():
+        vector = number[::1]
+        found[f"biases {np.dtype(dtype).name}"] = Variant(
+            products.biases, void(vector, vector, vector, int64, int64), products.THREADS, dtype, 40
+        )
+    signature = void(float32[::1], numbers, int64, boolean)
+    found["widened"] = Variant(products.widened, signature, products.THREADS, np.float32, 32, sums=True)
+    signature = void(numbers, numbers, int64, int64, boolean)
+    found["sum of parts"] = Variant(fused.sum_parts, signature, fused.THREADS, np.float64, 40)
+    return found
 
 
 def _all():
@@ -55,4 +121,9 @@ def _all():
     return found
 
 
-VARIANTS = _all()
+# Features and classes: one row in a lane, in some, in a warp, in several; the widest, with two vectors a thread.
+FUSED = {
+    np.float32: [(3, 2), (16, 2), (54, 7), (100, 3), (784, 7), (784, 10), (1000, 12), (2000, 3), (2000, 6)],
+    np.float64: [(2, 2), (16, 2), (54, 7), (100, 3), (500, 7), (500, 12), (784, 3), (784, 6)],
+}
+VARIANTS = {**_all(), **_linear()}

@@ -1,0 +1,95 @@
+"""Matrix products by cuBLAS, through the bindings of nvmath-python, where both are installed (extra `cuda-blas`)."""
+
+from __future__ import annotations
+
+import warnings
+import weakref
+from importlib.util import find_spec
+from typing import Any, Protocol
+
+import numpy as np
+
+INSTALL = "pip install 'nbsoftmax[cuda-blas]'"
+
+
+class Blas(Protocol):
+    """Products on one device, in the order of one stream."""
+
+    def add_product(
+        self,
+        transpose_a: bool,
+        transpose_b: bool,
+        m: int,
+        n: int,
+        k: int,
+        a: Any,
+        lda: int,
+        b: Any,
+        ldb: int,
+        c: Any,
+        ldc: int,
+        *,
+        onto: bool,
+    ) -> None:
+        """Begin C <- A B, or C += A B if `onto`, in BLAS's terms: columns are contiguous, and `ld.` numbers apart.
+
+        A is (m, k), B (k, n), C (m, n), A and B each transposed if asked; arrays of the device, all of one dtype.
+        """
+        ...
+
+
+def on_stream(stream: int) -> Blas | None:
+    """Products by cuBLAS in a stream of the current device, given by its handle; None where it is not installed."""
+    if find_spec("nvmath") is None:
+        return None
+    try:
+        return CuBlas(stream)
+    except Exception as error:  # of several libraries: what is missing is theirs to say
+        warnings.warn(
+            f"cuBLAS does not load ({error}); slower kernels take its place. {INSTALL} brings it, for CUDA 13.",
+            RuntimeWarning,
+            stacklevel=2,
+        )
+        return None
+
+
+class CuBlas:
+    """A handle of its own for the stream: cuBLAS then gives the same bits at every run, on GPUs of one kind."""
+
+    def __init__(self, stream: int) -> None:
+        from nvmath.bindings import cublas
+
+        self._cublas, self._handle = cublas, cublas.create()
+        weakref.finalize(self, cublas.destroy, self._handle)
+        cublas.set_stream(self._handle, stream)
+        self._numbers = {np.dtype(kind): np.array([0, 1], kind) for kind in (np.float32, np.float64)}
+
+    def add_product(
+        self,
+        transpose_a: bool,
+        transpose_b: bool,
+        m: int,
+        n: int,
+        k: int,
+        a: Any,
+        lda: int,
+        b: Any,
+        ldb: int,
+        c: Any,
+        ldc: int,
+        *,
+        onto: bool,
+    ) -> None:
+        """As `Blas` says. float32 in float32: TF32 is used only where the environment forces it."""
+        operation = self._cublas.Operation
+        left, right = (operation.T if given else operation.N for given in (transpose_a, transpose_b))
+        multiply = self._cublas.sgemm if c.dtype == np.float32 else self._cublas.dgemm
+        numbers = self._numbers[np.dtype(c.dtype)]
+        zero, one = numbers.ctypes.data, numbers.ctypes.data + numbers.itemsize
+        a, b, c = map(address_of, (a, b, c))
+        multiply(self._handle, left, right, m, n, k, one, a, lda, b, ldb, one if onto else zero, c, ldc)
+
+
+def address_of(array: Any) -> int:
+    """Where the first element of an array of the device is."""
+    return int(array.__cuda_array_interface__["data"][0])

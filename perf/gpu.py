@@ -1,0 +1,83 @@
+"""Loss and gradient on a real GPU, beside PyTorch and the memory's own speed: python -m perf.gpu (make test-gpu)
+
+PyTorch is timed where it is installed with CUDA. Each contestant has X on the device, and all agree on the loss.
+"""
+
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+
+SHAPES = ((581_000, 54, 7), (60_000, 784, 10), (100_000, 512, 100), (20_000, 1000, 1000))
+ROUNDS = 30
+
+
+def timed(call, wait) -> float:
+    """Median seconds."""
+    call()
+    wait()
+    seconds = []
+    for _ in range(ROUNDS):
+        begun = time.perf_counter()
+        call()
+        wait()
+        seconds.append(time.perf_counter() - begun)
+    return float(np.median(seconds))
+
+
+def by_torch(X, y, params):
+    """Loss and gradient by PyTorch's autograd, as a call, and what waits for it; None without it."""
+    try:
+        import torch
+    except ImportError:
+        return None
+    if not torch.cuda.is_available():
+        return None
+    torch.backends.cuda.matmul.allow_tf32 = False
+    x, labels = torch.from_numpy(X).cuda(), torch.from_numpy(y).cuda()
+    w = torch.from_numpy(params[:, :-1].astype(X.dtype)).cuda().requires_grad_()
+    b = torch.from_numpy(params[:, -1].astype(X.dtype)).cuda().requires_grad_()
+
+    def call() -> float:
+        loss = torch.nn.functional.cross_entropy(x @ w.T + b, labels)
+        w.grad = b.grad = None
+        loss.backward()
+        return float(loss.detach())
+
+    return call, torch.cuda.synchronize
+
+
+def main() -> None:
+    """Print a table."""
+    sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+    import nbsoftmax as nbs
+    from nbsoftmax.cuda.device import missing
+
+    reason = missing()
+    if reason:
+        print(f"skipped: {reason}")
+        return
+    from numba import cuda
+
+    print(f"GPU: {cuda.get_current_device().name.decode()}")
+    print(f"{'m x N x K':24} {'dtype':8} {'ms':>8} {'X read, GB/s':>13} {'PyTorch ms':>11}")
+    rng = np.random.default_rng(0)
+    for m, n, k in SHAPES:
+        for dtype in (np.float32, np.float64):
+            X, y = rng.standard_normal((m, n)).astype(dtype), rng.integers(0, k, m)
+            params = rng.normal(size=(k, n + 1)) / np.sqrt(n)
+            objective = nbs.Objective(X, y, device="cuda")
+            ours = timed(lambda objective=objective, params=params: objective.value_and_grad(params), cuda.synchronize)
+            theirs = by_torch(X, y, params)
+            if theirs is None:
+                beside = "-"
+            else:
+                np.testing.assert_allclose(theirs[0](), objective.value(params), rtol=1e-4)
+                beside = f"{timed(*theirs) * 1e3:.3f}"
+            shape = f"{m} x {n} x {k}"
+            print(f"{shape:24} {np.dtype(dtype).name:8} {ours * 1e3:8.3f} {X.nbytes / ours / 1e9:13.0f} {beside:>11}")
+
+
+if __name__ == "__main__":
+    main()
