@@ -199,21 +199,16 @@ class DenseBackend:
     def _memory_for(self, params: Float64s) -> tuple[int, NDArray[Any]]:
         """What the next product does with the probabilities, and the array for them (empty where it forgets).
 
-        Making them is a third of a product's work, and conjugate gradients ask for many products at one point: they
-        are kept from the second product on, those of as many rows as fit.
+        Making them is a third of a product's work, keeping them a twentieth, and conjugate gradients ask for many
+        products at one point: those of as many rows as fit are kept from the first on.
         """
         point, kept = self._kept
-        if not np.array_equal(point, params):
-            self._kept = params.copy(), np.empty(0, self.dtype)
-        elif kept.size:
+        if kept.size and np.array_equal(point, params):
             return rows.KEPT, kept
-        else:
-            fit = self._kept_bytes // (self._n_chunks * self.n_classes * self.dtype.itemsize)
-            in_chunk = -(-self.n_samples // (16 * self._n_chunks)) * 16  # as `rows.chunk_bounds` cuts them, at most
-            n_rows = self._n_chunks * min(fit, in_chunk)
-            if n_rows > 0:
-                return rows.KEEP, np.empty(n_rows * self.n_classes, self.dtype)
-        return rows.FORGET, np.empty(0, self.dtype)
+        fit = self._kept_bytes // (self._n_chunks * self.n_classes * self.dtype.itemsize)
+        in_chunk = -(-self.n_samples // (16 * self._n_chunks)) * 16  # as `rows.chunk_bounds` cuts them, at most
+        n_rows = self._n_chunks * min(fit, in_chunk)
+        return (rows.KEEP if n_rows > 0 else rows.FORGET), np.empty(n_rows * self.n_classes, self.dtype)
 
     def _loss(self, params: Float64s, gradient: Float64s, *, want_grad: bool) -> float:
         common = self._design.rows, self._weights(params), self._target, self.fit_intercept, want_grad

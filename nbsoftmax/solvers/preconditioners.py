@@ -14,7 +14,7 @@ from __future__ import annotations
 from typing import Protocol
 
 import numpy as np
-from scipy.linalg import blas, lapack
+from scipy.linalg import lapack
 
 from nbsoftmax.check import Float64s
 from nbsoftmax.solvers import Smooth
@@ -85,7 +85,7 @@ class Preconditioner:
         penalty = np.full(d, objective.l2)
         penalty[-1] = 0.0
         if kind == "diagonal":
-            self._scale, self._roots = _scale_of(objective.curvatures(params) + penalty), None
+            self._scale, self._inverses = _scale_of(objective.curvatures(params) + penalty), None
             return
         if kind == "gram":
             matrices = objective.gram(params)[None]  # (1, d, d)
@@ -97,7 +97,7 @@ class Preconditioner:
             whole += np.einsum("kikj->ij", whole)[:, None, :] / k
             matrices, penalty = whole.reshape(1, k * d, k * d), np.tile(penalty, k)
         self._scale = _scale_of(np.einsum("bii->bi", matrices) + penalty)
-        self._roots = np.stack([_inverse_root(*pair) for pair in zip(matrices, self._scale, strict=True)])
+        self._inverses = np.stack([_inverse(*pair) for pair in zip(matrices, self._scale, strict=True)])
 
     def saw(self, curvature: float) -> None:
         """Note an eigenvalue of M^-1 H at some parameters."""
@@ -109,16 +109,14 @@ class Preconditioner:
 
     def __call__(self, residual: Float64s) -> Float64s:
         """M^-1 times an array of the shape of the parameters, `centred`."""
-        if self._roots is None:
+        if self._inverses is None:
             return centred(residual * self._scale**2)
-        if self.kind == "gram":  # shared by all classes, each of which is a column
-            scale, upper = self._scale[0][:, None], self._roots[0].T
-            solved = blas.dtrmm(1.0, upper, residual.T * scale, trans_a=1, overwrite_b=1)
-            return centred((blas.dtrmm(1.0, upper, solved, overwrite_b=1) * scale).T)
+        if self.kind == "gram":  # shared by all classes
+            scale = self._scale[0]
+            return centred(residual * scale @ self._inverses[0] * scale)
         scale = self._scale[:, :, None]
         right = residual.reshape(scale.shape) * scale
-        solved = self._roots.transpose(0, 2, 1) @ (self._roots @ right) * scale
-        return centred(solved.reshape(self._shape))
+        return centred((self._inverses @ right * scale).reshape(self._shape))
 
 
 def centred(v: Float64s) -> Float64s:
@@ -131,8 +129,12 @@ def _scale_of(diagonal: Float64s) -> Float64s:
     return np.asarray(1 / np.sqrt(np.where((diagonal > 0) & (diagonal < np.inf), diagonal, 1.0)))
 
 
-def _inverse_root(matrix: Float64s, scale: Float64s) -> Float64s:
-    """W = L^-1 with L L^T = the matrix scaled to a unit diagonal, so that its inverse is W^T W."""
+def _inverse(matrix: Float64s, scale: Float64s) -> Float64s:
+    """The inverse of the matrix scaled to a unit diagonal: a third of the time of two triangular factors.
+
+    Its eigenvalues lie between 1 / (the order of the matrix) and 1 / LEAST_REPAIR, so that the rounding errors of the
+    largest, 2e-6, leave the smallest positive.
+    """
     scaled = matrix * scale * scale[:, None]
     if not np.isfinite(scaled).all():
         scaled = np.eye(len(matrix))
@@ -141,5 +143,6 @@ def _inverse_root(matrix: Float64s, scale: Float64s) -> Float64s:
         np.fill_diagonal(scaled, 1.0 + repair)
         root, failed = lapack.dpotrf(scaled, lower=1, clean=1)
         if not failed:
-            return np.asarray(lapack.dtrtri(root, lower=1)[0])
+            lower = np.tril(lapack.dpotri(root, lower=1)[0])
+            return np.asarray(lower + np.tril(lower, -1).T)
         repair *= 100
