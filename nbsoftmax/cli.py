@@ -94,6 +94,7 @@ def _parser() -> argparse.ArgumentParser:
     fit.add_argument("--class-weight", choices=["balanced"])
     fit.add_argument("--dtype", choices=["float32", "float64"])
     fit.add_argument("--threads", type=int)
+    fit.add_argument("--device", default="cpu", help='"cuda" for a GPU, "auto" for one where there is one')
     fit.add_argument("--quiet", action="store_true", help="no progress")
 
     cv = commands.add_parser("cv", help="choose the strength of the penalty by cross-validation")
@@ -142,6 +143,7 @@ def _parser() -> argparse.ArgumentParser:
     bench.add_argument("--classes", type=int, default=10)
     bench.add_argument("--dtype", default="float64", choices=["float32", "float64"])
     bench.add_argument("--threads", type=int)
+    bench.add_argument("--device", default="cpu", help="of the loss and its gradient, as for fit")
     for command in commands.choices.values():
         command.add_argument("--json", action="store_true", help="print JSON")
         command.add_argument("--config", metavar="FILE", help="TOML file with options")

@@ -116,6 +116,7 @@ def fit(arguments: argparse.Namespace) -> int:
         class_weight=arguments.class_weight,
         dtype=arguments.dtype,
         n_threads=arguments.threads,
+        device=arguments.device,
         callbacks=callbacks,
     )
     mean, scale = np.zeros(1), np.ones(1)
@@ -383,7 +384,8 @@ def bench(arguments: argparse.Namespace) -> int:
     X = rng.standard_normal((m, n), np.dtype(arguments.dtype))
     y = rng.integers(0, k, m)
     z, out = rng.standard_normal((m, k), X.dtype), np.empty((m, k), X.dtype)
-    objective = Objective(X, y, n_classes=k, n_threads=check.n_threads(arguments.threads))
+    threads = check.n_threads(arguments.threads)
+    objective = Objective(X, y, n_classes=k, n_threads=threads, device=arguments.device)
     params = rng.normal(size=objective.shape) / np.sqrt(n)
     model = SoftmaxModel(params[:, :-1], params[:, -1], np.arange(k))
     products = 2.0 * m * n * k

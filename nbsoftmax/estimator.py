@@ -164,6 +164,8 @@ class SoftmaxRegression(CallbackSupportMixin, _Fitted):
         Whether `fit` starts from the last `coef_` and `intercept_` instead of 0.
     n_jobs : int, optional
         Threads, counted as joblib does; by default as many as Numba would use.
+    device : {"cpu", "cuda", "auto"} or str
+        As for `Trainer`: where `fit` makes its sums; `partial_fit` makes them on the CPU.
     random_state : int, RandomState, optional
         For the order in which the solver "sgd" and `partial_fit` take the samples.
     verbose : int or bool
@@ -200,6 +202,7 @@ class SoftmaxRegression(CallbackSupportMixin, _Fitted):
         max_iter: int | None = None,
         warm_start: bool = False,
         n_jobs: int | None = None,
+        device: str = "cpu",
         random_state: Any = None,
         verbose: int | bool = 0,
     ) -> None:
@@ -213,6 +216,7 @@ class SoftmaxRegression(CallbackSupportMixin, _Fitted):
         self.max_iter = max_iter
         self.warm_start = warm_start
         self.n_jobs = n_jobs
+        self.device = device
         self.random_state = random_state
         self.verbose = verbose
 
@@ -247,6 +251,7 @@ class SoftmaxRegression(CallbackSupportMixin, _Fitted):
             label_smoothing=self.label_smoothing,
             class_weight=None if self.class_weight is None else by_class,
             n_threads=self._n_threads(),
+            device=self.device,
             callbacks=() if tasks is None else (tasks,),
             random_state=self._seed(),
             verbose=bool(self.verbose),
@@ -371,7 +376,7 @@ class SoftmaxRegressionCV(_Fitted):
         What is best of the held-out samples; of equal ones the smallest C.
     refit : {"best", "one-standard-error"}
         Which C the model has: the best, or the smallest within one standard error of the best log-loss.
-    class_weight, fit_intercept, label_smoothing, solver, tol, max_iter, n_jobs, random_state, verbose
+    class_weight, fit_intercept, label_smoothing, solver, tol, max_iter, n_jobs, device, random_state, verbose
         As for `SoftmaxRegression`; `random_state` only for "sgd".
 
     Attributes
@@ -401,6 +406,7 @@ class SoftmaxRegressionCV(_Fitted):
         tol: float = 1e-6,
         max_iter: int | None = None,
         n_jobs: int | None = None,
+        device: str = "cpu",
         random_state: Any = None,
         verbose: int | bool = 0,
     ) -> None:
@@ -416,6 +422,7 @@ class SoftmaxRegressionCV(_Fitted):
         self.tol = tol
         self.max_iter = max_iter
         self.n_jobs = n_jobs
+        self.device = device
         self.random_state = random_state
         self.verbose = verbose
 
@@ -440,7 +447,7 @@ class SoftmaxRegressionCV(_Fitted):
         options: dict[str, Any] = {
             "solver": self.solver, "fit_intercept": self.fit_intercept, "tol": self.tol, "max_iter": self.max_iter,
             "label_smoothing": self.label_smoothing, "n_threads": self._n_threads(), "random_state": self._seed(),
-            "class_weight": None if self.class_weight is None else by_class,
+            "class_weight": None if self.class_weight is None else by_class, "device": self.device,
         }  # fmt: skip
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)

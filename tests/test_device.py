@@ -5,6 +5,7 @@ import pytest
 
 import nbsoftmax as nbs
 from nbsoftmax import check
+from nbsoftmax.cli import main
 from nbsoftmax.cuda import device
 
 X, Y = np.arange(12.0).reshape(6, 2) % 5, np.array([0, 1, 0, 1, 0, 1])
@@ -57,3 +58,16 @@ def test_an_array_on_a_gpu_is_not_taken_for_one_on_the_host():
         nbs.Trainer(l2=0.1).fit(OnDevice(), Y)
     with pytest.raises(check.InputValueError, match="X is on a GPU: a checkpoint"):
         nbs.Trainer(l2=0.1, validation_fraction=0.5).fit(OnDevice(), Y)
+
+
+def test_estimators_and_the_command_line_pass_the_device_on(monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr(device, "find_spec", lambda package: None)
+    with pytest.raises(check.InputValueError, match="numba-cuda is not installed"):
+        nbs.SoftmaxRegression(device="cuda").fit(X, Y)
+    with pytest.raises(check.InputValueError, match="numba-cuda is not installed"):
+        nbs.SoftmaxRegressionCV(device="cuda", cv=2).fit(X, Y)
+    np.savez(tmp_path / "data.npz", X=X, y=Y)
+    command = ["fit", str(tmp_path / "data.npz"), "--l2", "0.1", "--out", str(tmp_path / "m.npz"), "--quiet"]
+    assert main([*command, "--device", "cuda"]) == 2
+    assert "numba-cuda is not installed" in capsys.readouterr().err
+    assert main([*command, "--device", "auto"]) == 0

@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from functools import partial
+from functools import cache, partial
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -76,6 +76,7 @@ class CudaBackend:
         self.weight_sum, self.dtype, self.fit_intercept = target.total, np.dtype(X.dtype), fit_intercept
         self._device, self._source = device, (X, target, offset)
         self._lock = threading.Lock()
+        self._host: DenseBackend | None = None
         self._per_vector = BYTES // self.dtype.itemsize
         there = not isinstance(X, np.ndarray)
         self._ld = self.n_features if there else -(-self.n_features // self._per_vector) * self._per_vector
@@ -188,10 +189,14 @@ class CudaBackend:
         return self._on_host().with_features(features)
 
     def _on_host(self) -> DenseBackend:
-        X, target, offset = self._source
-        if not isinstance(X, np.ndarray):
-            X = self._device.get(X.reshape(-1), self._streams[0]).reshape(self.n_samples, self.n_features)
-        return DenseBackend(X, target, offset=offset, fit_intercept=self.fit_intercept, n_threads=None)
+        """The same rows on the CPU, made when they are first asked for."""
+        with self._lock:
+            if self._host is None:
+                X, target, offset = self._source
+                if not isinstance(X, np.ndarray):
+                    X = self._device.get(X.reshape(-1), self._streams[0]).reshape(self.n_samples, self.n_features)
+                self._host = DenseBackend(X, target, offset=offset, fit_intercept=self.fit_intercept, n_threads=None)
+            return self._host
 
     # --- the rows -----------------------------------------------------------------------------------------
 
@@ -595,7 +600,7 @@ def on_devices(
         options = {"fit_intercept": fit_intercept, "memory": memory, "progress": progress}
         shards.append(CudaBackend(device, X[part], cut, offset=beside, **options))
     on_host = partial(DenseBackend, X, target, offset=offset, fit_intercept=fit_intercept, n_threads=None)
-    return ShardedBackend(shards, on_host)
+    return ShardedBackend(shards, cache(on_host))
 
 
 def _added(matrices: list[Float64s]) -> Float64s:
