@@ -204,7 +204,8 @@ class CudaBackend:
         """labels, proba, gain, floor, weight, h and offset on the device, flat."""
         curve = curvature_weights(target)
         self._kind = target.kind
-        given = target.labels, target.proba, target.gain, target.floor, target.weight, curve, offset
+        by_class = target.gain, target.floor
+        given: tuple[NDArray[Any], ...] = target.labels, target.proba, *by_class, target.weight, curve, offset
         missing = np.zeros(1, np.int32), self._none, None, None, self._ones, self._ones, self._none
         there = []
         for array, instead in zip(given, missing, strict=True):
