@@ -104,7 +104,8 @@ class Objective:
                 raise check.InputValueError(
                     f"X is on a GPU, and device is {device!r}: use device='cuda', or copy X to the host."
                 )
-            array: Any = gpus[0].adopt(X)
+            with gpus[0].here():
+                array: Any = gpus[0].adopt(X)
         else:
             array = check.design(X)
         y, sample_weight, offset = on_host(device, y, sample_weight, offset) if gpus else (y, sample_weight, offset)

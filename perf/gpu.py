@@ -60,7 +60,7 @@ def main() -> None:
         return
     from numba import cuda
 
-    print(f"GPU: {cuda.get_current_device().name.decode()}")
+    print(f"GPU: {cuda.get_current_device().name}")
     print(f"{'m x N x K':24} {'dtype':8} {'ms':>8} {'X read, GB/s':>13} {'PyTorch ms':>11}")
     rng = np.random.default_rng(0)
     for m, n, k in SHAPES:

@@ -7,8 +7,10 @@ sums come back; float64 sums are made in an order that the shape and the memory 
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import cache, partial
 from itertools import pairwise
@@ -85,8 +87,9 @@ class CudaBackend:
         self._shape = shape if aligned and self._ld % self._per_vector == 0 else None
         self._buffers: dict[tuple[Any, ...], Any] = {}
         self._kept_at: Float64s | None = None
-        budget = int(SHARE * device.free_memory()) if memory is None else memory
-        try:
+        self._complete = False
+        with self._turn():
+            budget = int(SHARE * device.free_memory()) if memory is None else memory
             self._streams = device.stream(), device.stream()
             self._blas = [device.blas(stream) if self._shape is None else None for stream in self._streams]
             # Stand for arrays that are not given. Where one row makes their size the right one, they say the same.
@@ -111,26 +114,42 @@ class CudaBackend:
                 self._copy(progress)
             else:
                 self._x = [device.empty(self._rows_sent * self._ld, self.dtype) for _ in range(2)]
-        except MemoryError:
-            self._buffers, self._x, self._target, self._kept = {}, [], (), None
-            device.release()
-            raise
+        self._complete = True
+
+    def __del__(self) -> None:
+        """Give everything back: memory that is freed where the GPU is not the thread's is lost."""
+        if not sys.is_finalizing():
+            with suppress(Exception), self._device.here():
+                self.__dict__.clear()
+
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        """Work on the device, by one thread at a time. Where memory runs out, what can be made again is given back."""
+        with self._lock, self._device.here():
+            try:
+                yield
+            except MemoryError:
+                self._buffers.clear()
+                if not self._complete:
+                    self._x, self._target, self._kept = [], (), None
+                self._device.release()
+                raise
 
     # --- what solvers ask for ---------------------------------------------------------------------------
 
     def loss(self, params: Float64s) -> float:
         """sum_i s_i L_i."""
-        with self._lock:
+        with self._turn():
             return self._evaluate(params, want_grad=False)[0]
 
     def loss_and_grad(self, params: Float64s) -> tuple[float, Float64s]:
         """The loss and its gradient (n_classes, n_features + 1), in one pass over the rows."""
-        with self._lock:
+        with self._turn():
             return self._evaluate(params, want_grad=True)
 
     def hess_vec(self, params: Float64s, v: Float64s) -> Float64s:
         """The Hessian of the loss at `params`, times v, in one pass over the rows."""
-        with self._lock:
+        with self._turn():
             if self._shape is None or self._kept is self._none:
                 return self._moved(params, v)
             if self._kept_at is None or not np.array_equal(self._kept_at, params):
@@ -139,25 +158,25 @@ class CudaBackend:
 
     def gram(self, params: Float64s | None = None) -> Float64s:
         """X1^T diag(h mean_k a_k (1 - a_k)) X1 at `params`, or X1^T diag(h) X1, with X1 = (X, 1): (N + 1, N + 1)."""
-        with self._lock:
+        with self._turn():
             return self._weighted_gram(params, curvature.MEAN, 0, 0)
 
     def class_grams(self, params: Float64s) -> Float64s:
         """X1^T diag(h a_k (1 - a_k)) X1 for each class k: the diagonal blocks of the Hessian, (K, N + 1, N + 1)."""
-        with self._lock:
+        with self._turn():
             each = range(self.n_classes)
             return np.stack([self._weighted_gram(params, curvature.PAIR, k, k) for k in each])
 
     def hessian(self, params: Float64s) -> Float64s:
         """The Hessian of the loss, (K, N + 1, K, N + 1)."""
-        with self._lock:
+        with self._turn():
             pairs = zip(*np.triu_indices(self.n_classes, 1), strict=True)
             blocks = [self._weighted_gram(params, curvature.PAIR, int(k), int(other)) for k, other in pairs]
         return hessian_of_pairs(np.stack(blocks), self.n_classes)
 
     def curvatures(self, params: Float64s) -> Float64s:
         """The diagonal of the Hessian, sum_i h_i a_ik (1 - a_ik) (x_i, 1)^2, (K, N + 1)."""
-        with self._lock:
+        with self._turn():
             point, sums = self._layout(params), _Sums(self, self.n_classes, self.n_features)
             for chunk in self._chunks(self._rows_at_once()):
                 z, u = self._buffer("z", chunk), self._buffer("u", chunk)
@@ -190,7 +209,7 @@ class CudaBackend:
 
     def _on_host(self) -> DenseBackend:
         """The same rows on the CPU, made when they are first asked for."""
-        with self._lock:
+        with self._turn():
             if self._host is None:
                 X, target, offset = self._source
                 if not isinstance(X, np.ndarray):
@@ -257,6 +276,10 @@ class CudaBackend:
             return array
         return array[chunk.begin * width : (chunk.begin + chunk.n) * width]
 
+    def _target_of(self, chunk: Chunk) -> tuple[Any, ...]:
+        """Labels and proba of a chunk's rows, gain and floor of the classes."""
+        return self._of(0, chunk), self._of(1, chunk, self.n_classes), *self._target[2:4]
+
     # --- few classes: one kernel --------------------------------------------------------------------------
 
     def _evaluate(self, params: Float64s, *, want_grad: bool) -> tuple[float, Float64s]:
@@ -269,9 +292,7 @@ class CudaBackend:
             z, by_row = self._buffer("z", chunk), self._reserve(("by_row", chunk.slot), chunk.n, np.float64)
             self._logits(chunk, point, z, offset=True)
             plan = rows.plan_cross_entropy(self.dtype, chunk.n, self.n_classes)
-            labels, proba, gain, floor, weight = (self._of(i, chunk) for i in range(5))
-            proba = self._of(1, chunk, self.n_classes)
-            target = labels, proba, gain, floor, weight, self._kind, self.dtype.type(1)
+            target = *self._target_of(chunk), self._of(4, chunk), self._kind, self.dtype.type(1)
             self._run(chunk, plan, z, *target, by_row, want_grad, z, chunk.n, self.n_classes)
             plan = rows.Plan(rows.sum_in_order, 1, rows.BLOCK_THREADS)
             self._run(chunk, plan, by_row, losses[number : number + 1], chunk.n)
@@ -296,23 +317,24 @@ class CudaBackend:
         weights, biases = there[: w.size], there[w.size :]
         kernel, used = fused.fused(what, self.dtype, shape), set[int]()
         grid = fused.blocks_for(shape, self.n_samples if self._resident else self._rows_sent)
+        if what == fused.LOSS:
+            self._kept_at = None  # until all of them are those of these parameters
         n_parts = grid * shape.groups
         for chunk in self._chunks(self.n_samples):
             parts = self._reserve(("parts", chunk.slot), n_parts * size, np.float64)
-            labels, gain, floor = self._of(0, chunk), self._target[2], self._target[3]
             weight = self._of(5 if what == fused.PRODUCT else 4, chunk)
             kept = self._kept
             if kept.size == self.n_samples * self.n_classes:
                 kept = kept[chunk.begin * self.n_classes : (chunk.begin + chunk.n) * self.n_classes]
-            proba, offset = self._of(1, chunk, self.n_classes), self._of(6, chunk, self.n_classes)
-            target = offset, labels, proba, gain, floor, weight, self._kind
+            offset = self._of(6, chunk, self.n_classes)
+            target = offset, *self._target_of(chunk), weight, self._kind
             done = parts, chunk.slot in used, want_grad, chunk.n
             plan = rows.Plan(kernel, grid, fused.THREADS, shape.least_blocks)
             self._run(chunk, plan, chunk.x, self._ld, weights, biases, *target, kept, *done)
             used.add(chunk.slot)
+        total = self._total("parts", used, n_parts, size)
         if what == fused.LOSS and self._kept is not self._none:
             self._kept_at = params.copy()
-        total = self._total("parts", used, n_parts, size)
         gradient = np.empty((self.n_classes, self.n_features + 1))
         gradient[:, :-1] = total[: w.size].reshape(w.shape)[:, : self.n_features]
         gradient[:, -1] = total[w.size : w.size + self.n_classes]
@@ -598,10 +620,15 @@ def on_devices(
     shards = []
     for device, part in zip(devices, parts, strict=False):  # more GPUs than rows: some are idle
         cut, beside = part_of(target, part), offset[part] if offset.size else offset
-        options = {"fit_intercept": fit_intercept, "memory": memory, "progress": progress}
+        begun = None if progress is None else partial(_counted, progress, part.start, X.shape[0])
+        options = {"fit_intercept": fit_intercept, "memory": memory, "progress": begun}
         shards.append(CudaBackend(device, X[part], cut, offset=beside, **options))
     on_host = partial(DenseBackend, X, target, offset=offset, fit_intercept=fit_intercept, n_threads=None)
     return ShardedBackend(shards, cache(on_host))
+
+
+def _counted(progress: Progress, before: int, of_all: int, done: int, _: int) -> None:
+    progress(before + done, of_all)
 
 
 def _added(matrices: list[Float64s]) -> Float64s:

@@ -5,6 +5,7 @@ Tests put an array in NumPy's memory in its place, which counts what moves.
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 
 from nbsoftmax.check import InputValueError, is_on_device
 from nbsoftmax.cuda.blas import Blas, on_stream
-from nbsoftmax.cuda.borrow import Borrowed, borrowed, samples
+from nbsoftmax.cuda.borrow import borrowed, samples
 
 if TYPE_CHECKING:
     from nbsoftmax.cuda.rows import Plan
@@ -27,9 +28,16 @@ class DeviceMemoryError(MemoryError):
 
 
 class Device(Protocol):
-    """One GPU. Arrays on it are one-dimensional and contiguous, and slices of them share their memory."""
+    """One GPU. Arrays on it are one-dimensional and contiguous, and slices of them share their memory.
+
+    All but `here`, and what becomes of its arrays, is for the inside of `with device.here()`.
+    """
 
     name: str
+
+    def here(self) -> AbstractContextManager[Any]:
+        """Makes it the GPU of the calling thread meanwhile, for its arrays to be cut and freed as well."""
+        ...
 
     def free_memory(self) -> int:
         """Bytes that are free."""
@@ -116,108 +124,102 @@ class NumbaDevice:
 
         self._cuda, self._number, self.name = cuda, number, f"cuda:{number}"
 
+    def here(self) -> AbstractContextManager[Any]:
+        """Makes it the GPU of the calling thread meanwhile.
+
+        Numba makes the first GPU current where an array is cut, and loses memory that is freed, where none is.
+        """
+        chosen: AbstractContextManager[Any] = self._cuda.gpus[self._number]
+        return chosen
+
     def free_memory(self) -> int:
         """Bytes that are free."""
-        with self._here():
-            return int(self._cuda.current_context().get_memory_info()[0])
+        return int(self._cuda.current_context().get_memory_info()[0])
 
     def empty(self, n: int, dtype: Any) -> Any:
         """An array of n elements; DeviceMemoryError where they do not fit."""
         from numba.cuda.cudadrv.driver import CudaAPIError
 
-        with self._here():
-            try:
-                return self._cuda.device_array(max(1, n), dtype)
-            except CudaAPIError as error:
-                if int(error.code) != OUT_OF_MEMORY:
-                    raise
-                asked = n * np.dtype(dtype).itemsize
-                raise out_of_memory(self.name, asked, self.free_memory()) from error
+        try:
+            return self._cuda.device_array(max(1, n), dtype)
+        except CudaAPIError as error:
+            if int(error.code) != OUT_OF_MEMORY:
+                raise
+            asked = n * np.dtype(dtype).itemsize
+            raise out_of_memory(self.name, asked, self.free_memory()) from error
 
     def adopt(self, X: Any) -> Any:
         """Samples that are on this GPU, in memory of others, as an array of Numba's."""
+        from numba.cuda.cudadrv.driver import binding, driver
+
         there = samples(X)
-        with self._here():
-            self._refuse_elsewhere(there, "X")
-            return self._cuda.as_cuda_array(there)
+        ordinal = binding.CUpointer_attribute.CU_POINTER_ATTRIBUTE_DEVICE_ORDINAL
+        at = int(driver.cuPointerGetAttribute(ordinal, binding.CUdeviceptr(there.address)))
+        if at != self._number:
+            raise InputValueError(f"X is on GPU {at}, but device is {self.name!r}; use device='cuda:{at}'.")
+        return self._cuda.as_cuda_array(there)
 
     def fetch(self, a: Any) -> NDArray[Any]:
         """A copy on the host of an array that is on any GPU."""
-        with self._here():
-            copied: NDArray[Any] = self._cuda.as_cuda_array(borrowed(a, "an array")).copy_to_host()
-            return copied
-
-    def _refuse_elsewhere(self, there: Borrowed, name: str) -> None:
-        from numba.cuda.cudadrv.driver import binding, driver
-
-        number = binding.CUpointer_attribute.CU_POINTER_ATTRIBUTE_DEVICE_ORDINAL
-        at = int(driver.cuPointerGetAttribute(number, binding.CUdeviceptr(there.address)))
-        if at != self._number:
-            raise InputValueError(f"{name} is on GPU {at}, but device is {self.name!r}; use device='cuda:{at}'.")
+        copied: NDArray[Any] = self._cuda.as_cuda_array(borrowed(a, "an array")).copy_to_host()
+        self._cuda.synchronize()  # the copy is made in its owner's stream, where it names one
+        return copied
 
     def staging(self, n: int, dtype: Any) -> NDArray[Any]:
         """Page-locked memory of the host; any other, from which copies are slower, where the system gives no more."""
         from numba.cuda.cudadrv.driver import CudaAPIError
 
-        with self._here():
-            try:
-                array: NDArray[Any] = self._cuda.pinned_array(max(1, n), dtype)
-            except CudaAPIError:
-                array = np.empty(max(1, n), dtype)
-            return array
+        try:
+            array: NDArray[Any] = self._cuda.pinned_array(max(1, n), dtype)
+        except CudaAPIError:
+            array = np.empty(max(1, n), dtype)
+        return array
 
     def stream(self) -> Any:
         """A new stream."""
-        with self._here():
-            return self._cuda.stream()
+        return self._cuda.stream()
 
     def wait(self, stream: Any) -> None:
         """Until all in a stream is done."""
-        with self._here():
-            stream.synchronize()
+        stream.synchronize()
 
     def put(self, source: NDArray[Any], target: Any, stream: Any) -> None:
         """Begin to copy to the device."""
-        with self._here():
-            target.copy_to_device(source, stream=stream)
+        target.copy_to_device(source, stream=stream)
 
     def get(self, source: Any, stream: Any) -> NDArray[Any]:
         """A copy on the host."""
-        with self._here():
-            found: NDArray[Any] = source.copy_to_host(stream=stream)
-            stream.synchronize()
-            return found
+        found: NDArray[Any] = source.copy_to_host(stream=stream)
+        stream.synchronize()
+        return found
 
     def launch(self, plan: Plan, arguments: tuple[Any, ...], stream: Any) -> None:
         """Begin to run a kernel."""
         from nbsoftmax.cuda import rows
 
-        with self._here():
-            rows.launch(plan, *arguments, stream=stream)
+        rows.launch(plan, *arguments, stream=stream)
 
     def blas(self, stream: Any) -> Blas | None:
         """By cuBLAS, where it is installed."""
-        with self._here():
-            return on_stream(int(stream))
+        return on_stream(int(stream))
 
     def release(self) -> None:
         """Free what numba.cuda has put off freeing."""
-        with self._here():
-            self._cuda.current_context().deallocations.clear()
-
-    def _here(self) -> Any:
-        return self._cuda.gpus[self._number]
+        self._cuda.current_context().deallocations.clear()
 
 
 def on_host(device: str, *arrays: Any) -> list[Any]:
     """The arrays, those that are on a GPU copied to the host; `device` is what sums are made on."""
     gpus = devices(device) if any(map(is_on_device, arrays)) else []
-    return [gpus[0].fetch(a) if gpus and is_on_device(a) else a for a in arrays]
+    if not gpus:
+        return list(arrays)
+    with gpus[0].here():
+        return [gpus[0].fetch(a) if is_on_device(a) else a for a in arrays]
 
 
 def out_of_memory(name: str, asked: int, free: int) -> DeviceMemoryError:
     """The one error for it."""
     return DeviceMemoryError(
         f"{name} was asked for {asked / 2**20:.1f} MB and has {free / 2**20:.1f} MB free; close what else uses it, or "
-        f"give `device_memory`, the bytes to use, below which X is sent in parts."
+        f"give Trainer or Objective `device_memory`, the bytes to use, so that X is sent in parts."
     )

@@ -1,6 +1,7 @@
 """A device in NumPy's memory: runs kernels by `executor`, counts bytes and calls, and has only so much memory."""
 
 import weakref
+from contextlib import contextmanager
 
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
@@ -15,23 +16,35 @@ class StandIn:
     def __init__(self, capacity=2**40, order="forward", *, blas=False):
         self.name, self.capacity, self.order, self.has_blas = "stand-in", capacity, order, blas
         self.held, self.sent, self.fetched, self.launches, self.released = 0, 0, 0, [], 0
-        self.largest_put = 0
+        self.largest_put, self.inside, self.freed_outside = 0, 0, 0
+
+    @contextmanager
+    def here(self):
+        self.inside += 1
+        yield
+        self.inside -= 1
+
+    def _check(self):
+        assert self.inside > 0, "the device is not the thread's"
 
     def free_memory(self):
+        self._check()
         return self.capacity - self.held
 
     def empty(self, n, dtype):
+        self._check()
         array = np.empty(max(1, n), dtype)
         if array.nbytes > self.free_memory():
             raise out_of_memory(self.name, array.nbytes, self.free_memory())
         array.view(np.uint8)[:] = 0xFF  # what nobody has written is NaN
         self.held += array.nbytes
-        owner = Owned(array)
+        owner = Owned(array, device=self)
         weakref.finalize(owner, self._forget, array.nbytes)
         return owner
 
     def _forget(self, n):
         self.held -= n
+        self.freed_outside += self.inside == 0
 
     def adopt(self, X):
         return X
@@ -50,22 +63,25 @@ class StandIn:
         pass
 
     def put(self, source, target, stream):
+        self._check()
         assert source.dtype == target.dtype and source.size <= target.size
         self.sent += source.nbytes
         self.largest_put = max(self.largest_put, source.nbytes)
         target.array[: source.size] = source
 
     def get(self, source, stream):
+        self._check()
         self.fetched += source.array.nbytes
         return source.array.copy()
 
     def launch(self, plan, arguments, stream):
+        self._check()
         self.launches.append(plan.kernel.__qualname__.split(".")[0])
         bare = [a.array if isinstance(a, Owned) else a for a in arguments]
         execute(plan.kernel, plan.grid, plan.block, *bare, order=self.order)
 
     def blas(self, stream):
-        return HostBlas(self.launches) if self.has_blas else None
+        return HostBlas(self) if self.has_blas else None
 
     def release(self):
         self.released += 1
@@ -74,11 +90,12 @@ class StandIn:
 class HostBlas:
     """Products as BLAS has them, by NumPy, of arrays of the stand-in."""
 
-    def __init__(self, launches):
-        self.launches = launches
+    def __init__(self, device):
+        self.device = device
 
     def add_product(self, transpose_a, transpose_b, m, n, k, a, lda, b, ldb, c, ldc, *, onto):
-        self.launches.append("blas")
+        self.device._check()
+        self.device.launches.append("blas")
         left = columns(a.array, *((k, m) if transpose_a else (m, k)), lda)
         right = columns(b.array, *((n, k) if transpose_b else (k, n)), ldb)
         out = columns(c.array, m, n, ldc)
@@ -95,12 +112,14 @@ def columns(flat, n_rows, n_columns, ld):
 class Owned:
     """An array of the device's, or a part of one."""
 
-    def __init__(self, array, whole=None):
-        self.array, self.whole = array, whole
+    def __init__(self, array, whole=None, device=None):
+        self.array, self.whole, self.device = array, whole, device
         self.size, self.dtype, self.shape = array.size, array.dtype, array.shape
 
     def __getitem__(self, part):
-        return Owned(self.array[part], self.whole or self)
+        if self.device is not None:
+            self.device._check()
+        return Owned(self.array[part], self.whole or self, self.device)
 
     def reshape(self, *shape):
-        return Owned(self.array.reshape(*shape), self.whole or self)
+        return Owned(self.array.reshape(*shape), self.whole or self, self.device)

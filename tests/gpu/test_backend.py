@@ -1,5 +1,7 @@
 """The CUDA backend on a stand-in for a device, whose kernels the executor runs, beside the CPU's backend."""
 
+import gc
+
 import numpy as np
 import pytest
 
@@ -166,6 +168,78 @@ def test_too_little_memory_says_how_much_and_gives_it_back():
     assert device.held <= 200  # no more than the arrays of this error's own frames
 
 
+def test_too_little_memory_for_an_evaluation_leaves_the_backend_as_it_was():
+    X, target, offset, params, _ = problem(37, 6, 3)
+    device = StandIn()
+    gpu = both(X, target, offset, device)[1]
+    held, capacity = device.held, device.capacity
+    device.capacity = held + 100
+    with pytest.raises(DeviceMemoryError):
+        gpu.loss_and_grad(params)
+    assert device.released == 1
+    device.capacity = capacity
+    same(gpu.loss_and_grad(params)[1], both(X, target, offset)[0].loss_and_grad(params)[1], X.dtype, 40)
+
+
+def test_too_little_memory_of_the_second_gpu_is_said():
+    X, target, offset, *_ = problem(37, 6, 3)
+    gpus = [StandIn(), StandIn(capacity=500)]
+    with pytest.raises(DeviceMemoryError, match="asked for"):
+        backend_module.on_devices(
+            gpus, X, target, offset=offset, fit_intercept=True, memory=10**6, progress=None
+        )  # fmt: skip
+
+
+@pytest.mark.parametrize("blas", [False, True])
+@pytest.mark.parametrize("shape", [(20, 6, 3), (20, 5, 17)])
+def test_all_is_done_and_freed_where_the_gpu_is_the_threads(shape, blas):
+    X, target, offset, params, v = problem(*shape, kind="weighted")
+    device = StandIn(blas=blas)  # refuses work outside
+    gpu = both(X, target, offset, device)[1]
+    gpu.loss_and_grad(params)
+    gpu.hess_vec(params, v)
+    gpu.curvatures(params)
+    gpu.margins(params, slice(0, 5))
+    assert device.held > 0
+    del gpu
+    gc.collect()
+    assert (device.held, device.freed_outside) == (0, 0)
+
+
+@pytest.mark.parametrize("blas", [False, True])
+def test_as_many_classes_as_samples_are_no_rows(blas, monkeypatch):
+    monkeypatch.setattr(backend_module, "LOGITS_BYTES", 17 * 8 * 6)  # six rows at a time
+    X, target, offset, params, v = problem(17, 4, 17, kind="smoothed")
+    cpu, gpu = both(X, target, offset, StandIn(blas=blas))
+    loss, gradient = gpu.loss_and_grad(params)
+    same(loss, np.float64(cpu.loss(params)), X.dtype, 40)
+    same(gradient, cpu.loss_and_grad(params)[1], X.dtype, 40)
+    same(gpu.hess_vec(params, v), cpu.hess_vec(params, v), X.dtype, 40)
+
+
+def test_progress_counts_the_rows_of_all_gpus():
+    X, target, offset, *_ = problem(37, 6, 3)
+    seen = []
+    backend_module.on_devices(
+        [StandIn(), StandIn()], X, target, offset=offset, fit_intercept=True, memory=None,
+        progress=lambda done, of: seen.append((done, of)),
+    )  # fmt: skip
+    assert seen == [(18, 37), (37, 37)]
+
+
+def test_probabilities_of_an_evaluation_that_failed_are_not_used():
+    X, target, offset, params, v = problem(20, 6, 3)
+    device = StandIn()
+    cpu, gpu = both(X, target, offset, device)
+    gpu.loss_and_grad(params)
+    get = device.get
+    device.get = lambda *_: (_ for _ in ()).throw(KeyboardInterrupt)
+    with pytest.raises(KeyboardInterrupt):
+        gpu.loss_and_grad(v)  # has written over the probabilities at params
+    device.get = get
+    same(gpu.hess_vec(params, v), cpu.hess_vec(params, v), X.dtype, 40)
+
+
 def test_shards_add_up():
     X, target, offset, params, v = problem(20, 17, 5, kind="smoothed")
     cpu = DenseBackend(X, target, offset=offset, fit_intercept=True, n_threads=1)
@@ -179,6 +253,11 @@ def test_shards_add_up():
     same(both_of.loss_and_grad(params)[1], cpu.loss_and_grad(params)[1], X.dtype, 40)
     same(both_of.hess_vec(params, v), cpu.hess_vec(params, v), X.dtype, 40)
     same(both_of.gram(params), cpu.gram(params), X.dtype, 40)
+    same(both_of.class_grams(params), cpu.class_grams(params), X.dtype, 40)
+    same(both_of.curvatures(params), cpu.curvatures(params), X.dtype, 40)
+    same(both_of.hessian(params), cpu.hessian(params), X.dtype, 40)
+    for found, expected in zip(both_of.margins(params, slice(0, 20)), cpu.margins(params, slice(0, 20)), strict=True):
+        same(found, expected, X.dtype, 40)
 
 
 def test_shapes_that_registers_do_not_hold_have_no_kernel():

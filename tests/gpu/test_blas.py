@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from nbsoftmax.cuda import blas
-from tests.gpu.standin import HostBlas, Owned, columns
+from tests.gpu.standin import HostBlas, Owned, StandIn, columns
 
 
 class There:
@@ -65,8 +65,10 @@ def test_arguments_mean_what_blas_means_by_them(bindings, transpose_a, transpose
     c = rng.normal(size=60).astype(dtype) if onto else np.full(60, np.nan, dtype)
     expected = c.copy()
     made = blas.on_stream(99)
+    outside = StandIn()
+    outside.inside = 1
     made.add_product(transpose_a, transpose_b, m, n, k, There(a), 7, There(b), 8, There(c), 6, onto=onto)
-    HostBlas([]).add_product(
+    HostBlas(outside).add_product(
         transpose_a, transpose_b, m, n, k, Owned(a), 7, Owned(b), 8, Owned(expected), 6, onto=onto
     )  # fmt: skip
     np.testing.assert_allclose(c[: 6 * n], expected[: 6 * n], rtol=1e-5)

@@ -171,6 +171,7 @@ def test_labels_and_weights_on_a_device_are_fetched(monkeypatch):
     monkeypatch.setattr(objective, "devices", lambda name: [gpu] if name != "cpu" else [])
     monkeypatch.setattr(device, "devices", lambda name: [gpu] if name != "cpu" else [])
     weight = np.random.default_rng(0).uniform(size=len(y))
+    gpu.inside = 1
 
     def there(a):
         owned = gpu.empty(a.size, a.dtype)
@@ -187,6 +188,7 @@ def test_no_nan_gets_in_unseen(monkeypatch):
     X, y = data(150)
     X[3, 1] = np.nan
     gpu = StandIn()
+    gpu.inside = 1
     there = gpu.empty(X.size, X.dtype)
     gpu.put(X.reshape(-1), there, None)
     there = there.reshape(*X.shape)
