@@ -2,7 +2,8 @@
 # make test   the whole suite          make lint   style and types
 # make docs   the documentation, in site/
 # make test-cuda   the CUDA kernels, executed on the CPU; an environment of its own, .venv-cuda, of about 1 GB
-# make test-gpu    the same on a real GPU, with compute-sanitizer and times; without one it says that it skips
+# make test-gpu    the same on a real GPU, with cuBLAS, compute-sanitizer and times beside PyTorch's, in .venv-gpu (some GB);
+#                  without one it says that it skips
 # make cuda-report   what the compiler makes of them, to perf/CUDA.md
 # Each sets up .venv first. Only Python 3.11+ and make are needed.
 
@@ -30,11 +31,14 @@ docs: .venv/docs
 test-cuda: .venv-cuda/test
 	.venv-cuda/bin/pytest -n 2 tests/gpu
 
-test-gpu: .venv-cuda/test
-	.venv-cuda/bin/pytest -rs -m gpu tests/gpu
-	if command -v compute-sanitizer; then compute-sanitizer --error-exitcode 1 .venv-cuda/bin/pytest -m gpu tests/gpu; \
-	else echo "compute-sanitizer is not installed: skipped"; fi
-	.venv-cuda/bin/python -m perf.gpu
+# Without a driver the light environment does, to say so.
+GPU := $(if $(shell command -v nvidia-smi),.venv-gpu,.venv-cuda)
+test-gpu: $(GPU)/test
+	$(GPU)/bin/pytest -rs -m gpu tests/gpu
+	sanitizer=$$(command -v compute-sanitizer || find $(GPU) -name compute-sanitizer -type f -perm -u+x | head -n 1); \
+	if [ -z "$$sanitizer" ]; then echo "compute-sanitizer is not installed: skipped"; \
+	else "$$sanitizer" --error-exitcode 1 --target-processes all $(GPU)/bin/pytest -m gpu tests/gpu; fi
+	$(GPU)/bin/python -m perf.gpu
 
 cuda-report: .venv-cuda/test
 	.venv-cuda/bin/python -m perf.cuda_report
@@ -61,6 +65,11 @@ cuda-report: .venv-cuda/test
 	.venv-cuda/bin/python -m pip install --quiet --editable '.[test-cuda]'
 	touch $@
 
+.venv-gpu/test: pyproject.toml
+	$(PYTHON) -m venv .venv-gpu
+	.venv-gpu/bin/python -m pip install --quiet --editable '.[test-gpu]'
+	touch $@
+
 clean:
-	rm -rf site .venv .venv-cuda .numba_cache .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist
+	rm -rf site .venv .venv-cuda .venv-gpu .numba_cache .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
         reliability,
         temperature,
     )
-    from nbsoftmax.check import InputError, InputTypeError, InputValueError
+    from nbsoftmax.check import DeviceMemoryError, InputError, InputTypeError, InputValueError
     from nbsoftmax.cross_validation import CVResult, cross_validate
     from nbsoftmax.estimator import SoftmaxRegression, SoftmaxRegressionCV
     from nbsoftmax.functional import (
@@ -53,7 +53,7 @@ _HOME = {
         "reliability",
         "temperature",
     ),
-    "check": ("InputError", "InputTypeError", "InputValueError"),
+    "check": ("DeviceMemoryError", "InputError", "InputTypeError", "InputValueError"),
     "estimator": ("SoftmaxRegression", "SoftmaxRegressionCV"),
     "functional": (
         "binary_cross_entropy",
@@ -79,6 +79,7 @@ _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
 __all__ = [
     "CVResult",
     "ConvergenceWarning",
+    "DeviceMemoryError",
     "FitResult",
     "Inference",
     "InputError",

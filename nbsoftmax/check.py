@@ -43,6 +43,10 @@ class InputTypeError(InputError, TypeError):
     """The type or dtype is wrong."""
 
 
+class DeviceMemoryError(InputError, MemoryError):
+    """A GPU has not the memory that was asked for; the message says how much that was, and how much is free."""
+
+
 # --- arrays -----------------------------------------------------------------------------------
 
 

@@ -95,6 +95,7 @@ def _parser() -> argparse.ArgumentParser:
     fit.add_argument("--dtype", choices=["float32", "float64"])
     fit.add_argument("--threads", type=int)
     fit.add_argument("--device", default="cpu", help='"cuda" for a GPU, "auto" for one where there is one')
+    fit.add_argument("--device-memory", type=int, metavar="BYTES", help="to use of a GPU; less sends X in parts")
     fit.add_argument("--quiet", action="store_true", help="no progress")
 
     cv = commands.add_parser("cv", help="choose the strength of the penalty by cross-validation")
@@ -103,6 +104,7 @@ def _parser() -> argparse.ArgumentParser:
     cv.add_argument("--folds", type=int, default=5, help="stratified (default: 5)")
     cv.add_argument("--l1-ratio", type=float, default=0.0)
     cv.add_argument("--class-weight", choices=["balanced"])
+    cv.add_argument("--device", default="cpu", help="as for fit")
     cv.add_argument("--one-standard-error", action="store_true", help="save the smallest C that is as good as the best")
     cv.add_argument("--seed", type=int, default=0)
     cv.add_argument("--out", type=Path, metavar="MODEL", help="where to save the model fitted to all samples (.npz)")

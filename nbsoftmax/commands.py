@@ -117,6 +117,7 @@ def fit(arguments: argparse.Namespace) -> int:
         dtype=arguments.dtype,
         n_threads=arguments.threads,
         device=arguments.device,
+        device_memory=arguments.device_memory,
         callbacks=callbacks,
     )
     mean, scale = np.zeros(1), np.ones(1)
@@ -168,6 +169,7 @@ def cv(arguments: argparse.Namespace) -> int:
             refit="one-standard-error" if arguments.one_standard_error else "best",
             random_state=arguments.seed,
             class_weight=arguments.class_weight,
+            device=arguments.device,
         )
     mean, error = summary(found.log_loss)
     lines = [f"{'C':>10}   log-loss  std. error   accuracy"]

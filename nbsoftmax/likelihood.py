@@ -25,6 +25,7 @@ from scipy.special import chdtrc, ndtr, ndtri
 
 from nbsoftmax import check
 from nbsoftmax.check import Float64s, Floats
+from nbsoftmax.cuda.device import on_host
 from nbsoftmax.functional import cross_entropy_and_grad, logsumexp, sigmoid, softmax
 from nbsoftmax.model import SoftmaxModel
 from nbsoftmax.objective import Objective
@@ -339,6 +340,7 @@ def at_maximum(model: SoftmaxModel, problem: partial[Objective], *, cov: str, re
             f"expected at most {MOST_PARAMS}; use fewer features."
         )
     X, y = problem.args
+    (X,) = on_host(given.get("device", "cpu"), X)
     target = check.weighted_targets(
         y,
         objective.n_samples,

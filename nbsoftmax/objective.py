@@ -57,7 +57,14 @@ class Objective:
         Bytes of each GPU to use, most of what is free by default. An X that takes more is sent in parts, at each
         evaluation.
     progress : callable, optional
-        While X is copied to a GPU, called with the number of rows that are there and that of all.
+        While X is copied to GPUs, called with the number of rows that are there and that of all.
+
+    Raises
+    ------
+    InputValueError, InputTypeError
+        For input that cannot be used.
+    DeviceMemoryError
+        If a GPU has not the memory for what is needed besides X; evaluations may raise it too.
 
     Attributes
     ----------
@@ -133,11 +140,13 @@ class Objective:
         self.separable_below = np.log(2) * target.least_weight() / self.weight_sum if self.l1 == self.l2 == 0 else 0.0
         added = check.offset(offset, (self.n_samples, self.n_classes), array.dtype)
         threads = check.n_threads(n_threads)
+        memory = None if device_memory is None else check.count("device_memory", device_memory)
+        if progress is not None and not callable(progress):
+            raise check.InputTypeError(f"progress is {progress!r}, expected a function of two numbers of rows.")
         self.backend: Backend
         if gpus:
             from nbsoftmax.backends.cuda import on_devices
 
-            memory = None if device_memory is None else check.count("device_memory", device_memory)
             self.backend = on_devices(
                 gpus,
                 array,

@@ -121,8 +121,8 @@ class Trainer:
     solver : {"auto", "newton-cg", "newton", "lbfgs", "gd", "sgd", "prox-newton"}
         "auto" takes "prox-newton" for l1 > 0, which only that one minimises, and else "newton-cg", which chooses its
         preconditioner by cost as the fit goes on: from the diagonal of the Hessian, where there are very many features,
-        up to all of it. "newton" takes the whole Hessian from the start, "lbfgs" needs gradients only, "gd" is plain
-        gradient descent, for reference. "sgd" goes through mini-batches: near the minimum early, at it late.
+        up to all of it. "newton" takes the whole Hessian from the start, "lbfgs" gradients and one Gram matrix, "gd" is
+        plain gradient descent, for reference. "sgd" goes through mini-batches: near the minimum early, at it late.
     l1, l2 : float
         Penalties. With l1 > 0 weights become exactly 0, and the gap is certified by duality.
     grouped : bool
@@ -287,7 +287,8 @@ class Trainer:
         Parameters
         ----------
         X : array_like or frame (n_samples, n_features)
-            A pandas or polars frame gives the model its feature names.
+            A pandas or polars frame gives the model its feature names. With `device`, also an array on that GPU, as in
+            `Objective`; y and sample_weight on a GPU are copied.
         y : array_like
             Labels, (n_samples,): integers, strings or booleans; or probabilities (n_samples, n_classes), whose
             classes are 0..n_classes-1.
@@ -324,6 +325,8 @@ class Trainer:
                 raise check.InputValueError(
                     "X is on a GPU: a checkpoint and validation_fraction read its rows; copy it to the host."
                 )
+            if self.dtype is not None:
+                raise check.InputValueError("X is on a GPU, and used as it is; convert it there, and leave dtype out.")
         else:
             array, names = check.frame(X)
             X = check.design(array, dtype=self.dtype)
@@ -366,7 +369,7 @@ class Trainer:
             start[:, -1] = 0.0
         solver = self.solver
         if solver == "auto":
-            # For smooth objectives measured up to 6000 features: never slower than the others.
+            # Measured up to 6000 features (perf/FITS.md): the fastest, or not far from it.
             solver = "prox-newton" if self.l1 > 0 else "newton-cg"
         if self.early_stopping is not None and validation is None:
             raise check.InputValueError(
@@ -397,10 +400,13 @@ class Trainer:
             )
             if solver == "sgd":
                 options += (*self._stochastic("cosine").values(), self.max_iter)
+            # The sums of another device have other bits.
+            where = () if self.device == "cpu" else (self.device, self.device_memory)
             by_sample = None if sample_weight is None else np.asarray(sample_weight)
             begun = None if validation is None else validation.value(start)
             watch.keep(
-                Checkpoint(checkpoint, fingerprint(*options, begun, X, y, classes, by_sample, start)), resume=resume
+                Checkpoint(checkpoint, fingerprint(*options, *where, begun, X, y, classes, by_sample, start)),
+                resume=resume,
             )
         with ExitStack() as ends:
             for callback in self.callbacks:

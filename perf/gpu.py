@@ -26,6 +26,12 @@ def timed(call, wait) -> float:
     return float(np.median(seconds))
 
 
+def copied(cuda) -> float:
+    """Bytes that the GPU reads and writes in a second, when it copies 1 GB of its memory."""
+    source, target = (cuda.device_array(2**28, np.float32) for _ in range(2))
+    return 2 * source.nbytes / timed(lambda: target.copy_to_device(source), cuda.synchronize)
+
+
 def by_torch(X, y, params):
     """Loss and gradient by PyTorch's autograd, as a call, and what waits for it; None without it."""
     try:
@@ -61,6 +67,8 @@ def main() -> None:
     from numba import cuda
 
     print(f"GPU: {cuda.get_current_device().name}")
+    speed = copied(cuda)
+    print(f"copies memory at {speed / 1e9:.0f} GB/s (read + written)")
     print(f"{'m x N x K':24} {'dtype':8} {'ms':>8} {'X read, GB/s':>13} {'PyTorch ms':>11}")
     rng = np.random.default_rng(0)
     for m, n, k in SHAPES:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import nbsoftmax as nbs
-from nbsoftmax import check
+from nbsoftmax import check, objective
 from nbsoftmax.cli import main
 from nbsoftmax.cuda import device
 
@@ -71,3 +71,40 @@ def test_estimators_and_the_command_line_pass_the_device_on(monkeypatch, tmp_pat
     assert main([*command, "--device", "cuda"]) == 2
     assert "numba-cuda is not installed" in capsys.readouterr().err
     assert main([*command, "--device", "auto"]) == 0
+
+
+def test_a_gpu_without_memory_is_one_line_on_the_command_line(monkeypatch, tmp_path, capsys):
+    class Full:
+        def here(self):
+            raise device.out_of_memory("cuda:0", 2**23, 2**20)
+
+        def adopt(self, X):
+            raise AssertionError
+
+        free_memory = here
+
+    monkeypatch.setattr(objective, "devices", lambda name: [Full()] if name == "cuda" else [])
+    np.savez(tmp_path / "data.npz", X=X, y=Y)
+    command = ["fit", str(tmp_path / "data.npz"), "--out", str(tmp_path / "m.npz"), "--quiet", "--device", "cuda"]
+    assert main(command) == 2
+    said = capsys.readouterr().err
+    assert "cuda:0 was asked for 8.0 MB and has 1.0 MB free" in said and "Traceback" not in said
+    assert issubclass(nbs.DeviceMemoryError, MemoryError)
+    assert not (tmp_path / "m.npz").exists()
+
+
+@pytest.mark.parametrize(
+    ("given", "said"), [({"progress": 3}, "progress is 3"), ({"device_memory": 0}, "device_memory")]
+)
+def test_options_of_a_device_are_checked_wherever_the_sums_are_made(given, said):
+    with pytest.raises(check.InputError, match=said):
+        nbs.Objective(X, Y, **given)
+
+
+def test_a_checkpoint_is_of_one_device(monkeypatch, tmp_path):
+    path = tmp_path / "fit.npz"
+    monkeypatch.setattr(device, "missing", lambda: "there is none")
+    nbs.Trainer(l2=0.1, device="auto").fit(X, Y, checkpoint=path)
+    with pytest.raises(check.InputValueError, match=r"another problem|other"):
+        nbs.Trainer(l2=0.1).fit(X, Y, checkpoint=path, resume=True)
+    nbs.Trainer(l2=0.1, device="auto").fit(X, Y, checkpoint=path, resume=True)

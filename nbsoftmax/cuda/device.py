@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from nbsoftmax.check import InputValueError, is_on_device
+from nbsoftmax.check import DeviceMemoryError, InputValueError, is_on_device
 from nbsoftmax.cuda.blas import Blas, on_stream
 from nbsoftmax.cuda.borrow import borrowed, samples
 
@@ -21,10 +21,6 @@ if TYPE_CHECKING:
 
 INSTALL = "pip install 'nbsoftmax[cuda]' (or 'nbsoftmax[cuda12]' for drivers of CUDA 12)"
 OUT_OF_MEMORY = 2  # the driver's code for it
-
-
-class DeviceMemoryError(MemoryError):
-    """A device has not the memory that was asked for."""
 
 
 class Device(Protocol):

@@ -10,7 +10,6 @@ from nbsoftmax.backends import cuda as backend_module
 from nbsoftmax.backends.cuda import CudaBackend, ShardedBackend
 from nbsoftmax.backends.dense import DenseBackend
 from nbsoftmax.cuda import fused, products
-from nbsoftmax.cuda.device import DeviceMemoryError
 from tests.gpu.executor import Fault
 from tests.gpu.faults import planted
 from tests.gpu.standin import StandIn
@@ -162,7 +161,7 @@ def test_a_blas_is_not_asked_for_where_one_kernel_reads_x_once():
 def test_too_little_memory_says_how_much_and_gives_it_back():
     X, target, offset, *_ = problem(37, 6, 3)
     device = StandIn(capacity=1500)
-    with pytest.raises(DeviceMemoryError, match=r"asked for .* MB and has .* MB free"):
+    with pytest.raises(check.DeviceMemoryError, match=r"asked for .* MB and has .* MB free"):
         both(X, target, offset, device, memory=10**6)
     assert device.released == 1
     assert device.held <= 200  # no more than the arrays of this error's own frames
@@ -174,7 +173,7 @@ def test_too_little_memory_for_an_evaluation_leaves_the_backend_as_it_was():
     gpu = both(X, target, offset, device)[1]
     held, capacity = device.held, device.capacity
     device.capacity = held + 100
-    with pytest.raises(DeviceMemoryError):
+    with pytest.raises(check.DeviceMemoryError):
         gpu.loss_and_grad(params)
     assert device.released == 1
     device.capacity = capacity
@@ -184,7 +183,7 @@ def test_too_little_memory_for_an_evaluation_leaves_the_backend_as_it_was():
 def test_too_little_memory_of_the_second_gpu_is_said():
     X, target, offset, *_ = problem(37, 6, 3)
     gpus = [StandIn(), StandIn(capacity=500)]
-    with pytest.raises(DeviceMemoryError, match="asked for"):
+    with pytest.raises(check.DeviceMemoryError, match="asked for"):
         backend_module.on_devices(
             gpus, X, target, offset=offset, fit_intercept=True, memory=10**6, progress=None
         )  # fmt: skip

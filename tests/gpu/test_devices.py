@@ -144,7 +144,7 @@ def numba_device(code=device.OUT_OF_MEMORY):
 
 
 def test_too_little_memory_is_said_with_numbers_and_other_errors_as_they_are():
-    with pytest.raises(device.DeviceMemoryError, match=r"cuda:0 was asked for 8.0 MB and has 1.0 MB free"):
+    with pytest.raises(check.DeviceMemoryError, match=r"cuda:0 was asked for 8.0 MB and has 1.0 MB free"):
         numba_device().empty(2**20, np.float64)
     with pytest.raises(driver.CudaAPIError, match="refused"):
         numba_device(code=700).empty(8, np.float64)
