@@ -32,7 +32,7 @@ test-cuda: .venv-cuda/test
 	.venv-cuda/bin/pytest -n 2 tests/gpu
 
 # Without a driver the light environment does, to say so.
-GPU := $(if $(shell command -v nvidia-smi),.venv-gpu,.venv-cuda)
+GPU := $(if $(shell command -v nvidia-smi 2>/dev/null),.venv-gpu,.venv-cuda)
 test-gpu: $(GPU)/test
 	$(GPU)/bin/pytest -rs -m gpu tests/gpu
 	sanitizer=$$(command -v compute-sanitizer || find $(GPU) -name compute-sanitizer -type f -perm -u+x | head -n 1); \

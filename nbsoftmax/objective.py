@@ -156,12 +156,17 @@ class Objective:
                 memory=memory,
                 progress=progress,
             )
-            if is_on_device(X) and not np.isfinite(self.backend.loss(np.zeros(self.shape))):
+            if is_on_device(X) and not self._finite():
                 raise check.InputValueError("X contains NaN or inf; remove or impute such values first.")
         else:
             self.backend = DenseBackend(
                 array, target, offset=added, fit_intercept=self.fit_intercept, n_threads=threads
             )
+
+    def _finite(self) -> bool:
+        """Whether X is, of which only sums are at hand; the gradient counts samples of weight 0 as well."""
+        loss, gradient = self.backend.loss_and_grad(np.zeros(self.shape))
+        return bool(np.isfinite(loss) and np.isfinite(gradient).all())
 
     def value(self, params: ArrayLike) -> float:
         """J at `params`, float64 (n_classes, n_features + 1)."""

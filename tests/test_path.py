@@ -8,6 +8,7 @@ import reference
 from sklearn.linear_model import LogisticRegression
 
 import nbsoftmax as nbs
+from nbsoftmax import cross_validation
 from nbsoftmax.cross_validation import one_standard_error, summary
 
 TOL = 1e-10
@@ -117,6 +118,13 @@ def test_folds_are_stratified_reproducible_and_cover_all():
     one, same, other = (nbs.cross_validate(X, y, Cs=[1.0], random_state=seed) for seed in (0, 0, 1))
     assert np.array_equal(one.log_loss, same.log_loss)
     assert not np.array_equal(one.log_loss, other.log_loss)
+    codes = np.unique(y, return_inverse=True)[1]
+    pairs = cross_validation._pairs(5, codes, 0)
+    assert np.array_equal(np.sort(np.concatenate([test for _, test in pairs])), np.arange(len(y)))
+    for train, test in pairs:
+        assert np.array_equal(np.sort(np.concatenate([train, test])), np.arange(len(y)))
+        share = np.bincount(codes) / 5
+        assert (np.abs(np.bincount(codes[test], minlength=share.size) - share) < 1).all()
 
 
 def test_hopeless_penalties_are_left_out_and_never_the_best(shared_data):

@@ -14,7 +14,7 @@ from tests.conftest import REPOSITORY
 README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
 
 
-WITHOUT_CODE = {REPOSITORY / "docs" / "api.md", REPOSITORY / "docs" / "gpu.md"}  # made of docstrings; needs a GPU
+WITHOUT_CODE = {REPOSITORY / "docs" / "api.md"}  # made of docstrings
 PAGES = sorted(set((REPOSITORY / "docs").glob("*.md")) - WITHOUT_CODE)
 
 

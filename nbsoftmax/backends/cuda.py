@@ -7,8 +7,10 @@ sums come back; float64 sums are made in an order that the shape and the memory 
 
 from __future__ import annotations
 
+import atexit
 import sys
 import threading
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
@@ -32,6 +34,17 @@ LOGITS_BYTES = 2**24  # of a chunk of rows: they stay in the second cache betwee
 PART_BYTES = 2**26  # of a chunk of X that is sent
 SUMS_BYTES = 2**28  # of sums in parts, for each of two streams
 Progress = Callable[[int, int], None]
+_alive: weakref.WeakSet[CudaBackend] = weakref.WeakSet()
+
+weakref.finalize(_alive, int)  # the first of all: Python then runs those of arrays at exit after `_end_all`
+
+
+@atexit.register
+def _end_all() -> None:
+    """Give back what objectives that live until the end have, while GPUs can still be made the thread's."""
+    for backend in list(_alive):
+        with suppress(Exception):
+            backend._end()
 
 
 class Chunk(NamedTuple):
@@ -92,6 +105,8 @@ class CudaBackend:
             budget = int(SHARE * device.free_memory()) if memory is None else memory
             self._streams = device.stream(), device.stream()
             self._blas = [device.blas(stream) if self._shape is None else None for stream in self._streams]
+            if None in self._blas:
+                self._blas = [None, None]
             # Stand for arrays that are not given. Where one row makes their size the right one, they say the same.
             self._none, self._ones = self._sent(np.zeros(1, self.dtype)), self._sent(np.ones(1))
             self._target = self._put_target(target, offset)
@@ -115,12 +130,19 @@ class CudaBackend:
             else:
                 self._x = [device.empty(self._rows_sent * self._ld, self.dtype) for _ in range(2)]
         self._complete = True
+        _alive.add(self)
 
     def __del__(self) -> None:
         """Give everything back: memory that is freed where the GPU is not the thread's is lost."""
         if not sys.is_finalizing():
-            with suppress(Exception), self._device.here():
-                self.__dict__.clear()
+            with suppress(Exception):
+                self._end()
+
+    def _end(self) -> None:
+        device = self._device
+        with device.here():
+            self.__dict__.clear()
+            device.release()
 
     @contextmanager
     def _turn(self) -> Iterator[None]:
@@ -233,8 +255,8 @@ class CudaBackend:
         return tuple(there)
 
     def _sent(self, array: NDArray[Any]) -> Any:
-        there = self._device.empty(array.size, array.dtype)
-        self._device.put(np.ascontiguousarray(array).reshape(-1), there, self._streams[0])
+        there, source = self._device.empty(array.size, array.dtype), np.ascontiguousarray(array).reshape(-1)
+        self._device.put(source, there, self._streams[0])
         self._device.wait(self._streams[0])
         return there
 
@@ -376,15 +398,14 @@ class CudaBackend:
 
     def _workspace(self) -> int:
         """Bytes for what is neither X nor the target, at most about."""
-        if self._shape is None:
-            sums = 8 * max(self.n_classes, self.n_features + 1) * (self.n_features + 1)
-            logits = min(LOGITS_BYTES, self.n_samples * self.n_classes * self.dtype.itemsize)
-            by_blas = 2 * (8 + 4) * self.n_classes * self.n_features if self._blas[0] else 0
-            most: int = 4 * logits + by_blas + 2 * max(sums, min(SUMS_BYTES, sums * products.BLOCKS))
-            return most
-        n_parts = fused.blocks_for(self._shape, self.n_samples) * self._shape.groups
-        parts: int = 16 * n_parts * self._shape.size(self.dtype)
-        return parts
+        matrix = 8 * max(self.n_classes, self.n_features + 1) * (self.n_features + 1)
+        sums = 2 * (matrix + 8 * products.BLOCKS * products.SIDE**2)  # of two streams
+        logits = min(LOGITS_BYTES, self.n_samples * self.n_classes * self.dtype.itemsize)
+        most: int = 4 * logits + sums + (2 * matrix if self._blas[0] else 0)
+        if self._shape is not None:
+            n_parts = fused.blocks_for(self._shape, self.n_samples) * self._shape.groups
+            most += 16 * n_parts * self._shape.size(self.dtype)
+        return most
 
     def _layout(self, params: Float64s, name: str = "point") -> tuple[Any, Any]:
         """W (n_classes, n_features) and b on the device."""

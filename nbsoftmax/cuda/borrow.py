@@ -5,7 +5,7 @@ Nothing is copied, and nothing of a driver is asked here.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -39,12 +39,12 @@ class Borrowed:
 
 
 def borrowed(a: Any, name: str) -> Borrowed:
-    """An array that is on a GPU, as it describes itself; the errors call it `name`."""
-    try:
-        told = getattr(a, "__cuda_array_interface__", None)
-    except RuntimeError as error:
-        raise InputTypeError(f"{name} is on a GPU and cannot be lent ({error}); give {name}.detach().") from None
-    if told is not None:
+    """An array that is on a GPU, as it describes itself; the errors call it `name`.
+
+    By DLPack where it can: its owner then waits for what it still writes, which the interface leaves to its stream.
+    """
+    if not hasattr(a, "__dlpack__"):
+        told = a.__cuda_array_interface__
         shape, dtype, strides = tuple(told["shape"]), np.dtype(told["typestr"]), told.get("strides")
         strides = None if strides is None else tuple(strides)
         return Borrowed(int(told["data"][0]), shape, dtype, strides, told.get("stream"), a)
@@ -52,8 +52,10 @@ def borrowed(a: Any, name: str) -> Borrowed:
 
     try:
         view = StridedMemoryView.from_dlpack(a, stream_ptr=DEFAULT_STREAM)
-    except (BufferError, RuntimeError, TypeError, ValueError) as error:
-        raise InputTypeError(f"{name} is on a GPU and cannot be lent ({error}); copy it to the host.") from None
+    except (BufferError, RuntimeError, TypeError, ValueError) as error:  # PyTorch's, where a gradient is wanted
+        raise InputTypeError(
+            f"{name} is on a GPU and cannot be lent ({error}); give {name}.detach(), or copy it to the host."
+        ) from None
     dtype = np.dtype(view.dtype)
     strides = None if view.strides is None else tuple(stride * dtype.itemsize for stride in view.strides)
     return Borrowed(int(view.ptr), tuple(view.shape), dtype, strides, None, view)
@@ -71,4 +73,4 @@ def samples(a: Any) -> Borrowed:
     by_rows = X.shape[1] * X.dtype.itemsize, X.dtype.itemsize
     if X.strides is not None and X.shape[0] > 1 and X.strides != by_rows:
         raise InputValueError("X on the GPU is not contiguous by rows; make it so there, as by X.contiguous().")
-    return X
+    return replace(X, strides=None)  # of one row they may be any

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from nbsoftmax.check import DeviceMemoryError, InputValueError, is_on_device
 from nbsoftmax.cuda.blas import Blas, on_stream
-from nbsoftmax.cuda.borrow import borrowed, samples
+from nbsoftmax.cuda.borrow import Borrowed, borrowed, samples
 
 if TYPE_CHECKING:
     from nbsoftmax.cuda.rows import Plan
@@ -130,6 +130,7 @@ class NumbaDevice:
 
     def free_memory(self) -> int:
         """Bytes that are free."""
+        self.release()  # else arrays that nobody holds count as taken
         return int(self._cuda.current_context().get_memory_info()[0])
 
     def empty(self, n: int, dtype: Any) -> Any:
@@ -146,20 +147,19 @@ class NumbaDevice:
 
     def adopt(self, X: Any) -> Any:
         """Samples that are on this GPU, in memory of others, as an array of Numba's."""
-        from numba.cuda.cudadrv.driver import binding, driver
-
         there = samples(X)
-        ordinal = binding.CUpointer_attribute.CU_POINTER_ATTRIBUTE_DEVICE_ORDINAL
-        at = int(driver.cuPointerGetAttribute(ordinal, binding.CUdeviceptr(there.address)))
+        at = _number_of(there)
         if at != self._number:
             raise InputValueError(f"X is on GPU {at}, but device is {self.name!r}; use device='cuda:{at}'.")
         return self._cuda.as_cuda_array(there)
 
     def fetch(self, a: Any) -> NDArray[Any]:
         """A copy on the host of an array that is on any GPU."""
-        copied: NDArray[Any] = self._cuda.as_cuda_array(borrowed(a, "an array")).copy_to_host()
-        self._cuda.synchronize()  # the copy is made in its owner's stream, where it names one
-        return copied
+        there = borrowed(a, "an array")
+        with self._cuda.gpus[_number_of(there)]:
+            copied: NDArray[Any] = self._cuda.as_cuda_array(there).copy_to_host()
+            self._cuda.synchronize()  # the copy is made in its owner's stream, where it names one
+            return copied
 
     def staging(self, n: int, dtype: Any) -> NDArray[Any]:
         """Page-locked memory of the host; any other, from which copies are slower, where the system gives no more."""
@@ -201,7 +201,17 @@ class NumbaDevice:
 
     def release(self) -> None:
         """Free what numba.cuda has put off freeing."""
-        self._cuda.current_context().deallocations.clear()
+        context = self._cuda.current_context()
+        context.memory_manager.deallocations.clear()  # arrays
+        context.deallocations.clear()  # streams
+
+
+def _number_of(there: Borrowed) -> int:
+    """The GPU whose memory it is."""
+    from numba.cuda.cudadrv.driver import binding, driver
+
+    ordinal = binding.CUpointer_attribute.CU_POINTER_ATTRIBUTE_DEVICE_ORDINAL
+    return int(driver.cuPointerGetAttribute(ordinal, binding.CUdeviceptr(there.address)))
 
 
 def on_host(device: str, *arrays: Any) -> list[Any]:

@@ -5,7 +5,7 @@ gram       X1^T D X1 / S for every class, D = diag(h_i mean_k a_ik (1 - a_ik))
 blocks     X1^T D_k X1 / S for class k, D_k = diag(h_i a_ik (1 - a_ik)): the diagonal blocks of the Hessian
 hessian    the Hessian, made definite along the shifts that leave softmax as it is: a product or two solve
 
-with X1 = (X, 1), and the penalty added. A factor of M undoes the scales and correlations of the features, so that no
+with X1 = (X, 1), and the penalty added. The inverse of M undoes the scales and correlations of the features, so that no
 scaling of the data is needed. Which one pays is a matter of cost: all are given in Hessian-vector products.
 """
 

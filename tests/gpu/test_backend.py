@@ -162,7 +162,7 @@ def test_too_little_memory_says_how_much_and_gives_it_back():
     X, target, offset, *_ = problem(37, 6, 3)
     device = StandIn(capacity=1500)
     with pytest.raises(check.DeviceMemoryError, match=r"asked for .* MB and has .* MB free"):
-        both(X, target, offset, device, memory=10**6)
+        both(X, target, offset, device, memory=10**9)
     assert device.released == 1
     assert device.held <= 200  # no more than the arrays of this error's own frames
 
@@ -185,7 +185,7 @@ def test_too_little_memory_of_the_second_gpu_is_said():
     gpus = [StandIn(), StandIn(capacity=500)]
     with pytest.raises(check.DeviceMemoryError, match="asked for"):
         backend_module.on_devices(
-            gpus, X, target, offset=offset, fit_intercept=True, memory=10**6, progress=None
+            gpus, X, target, offset=offset, fit_intercept=True, memory=10**9, progress=None
         )  # fmt: skip
 
 

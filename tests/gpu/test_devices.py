@@ -106,10 +106,16 @@ class WantsGradient:
     def __cuda_array_interface__(self):
         raise RuntimeError("Can't get it on a Variable that requires grad")
 
+    def __dlpack_device__(self):
+        return 2, 0
+
+    def __dlpack__(self, **options):
+        raise BufferError("Can't export tensors that require gradient")
+
 
 def test_a_tensor_whose_gradient_is_wanted_is_refused_in_one_line():
     assert check.is_on_device(WantsGradient())
-    with pytest.raises(check.InputTypeError, match=r"requires grad\); give X.detach"):
+    with pytest.raises(check.InputTypeError, match=r"require gradient\); give X.detach"):
         borrow.samples(WantsGradient())
 
 
@@ -122,11 +128,17 @@ class FakeCuda:
     """Of `numba.cuda` what `NumbaDevice` calls, of a machine whose memory is full."""
 
     def __init__(self, code):
-        self.gpus, self.code, self.cleared = {0: nullcontext()}, code, 0
-        self.deallocations = SimpleNamespace(clear=lambda: None)
+        self.gpus, self.code, self.waited = {0: nullcontext(), 1: nullcontext()}, code, False
+        self.streams, self.arrays = [1], [1, 2]
+        memory = SimpleNamespace(deallocations=self.arrays)
+        told = {"get_memory_info": lambda: (2**20 - 8 * len(self.arrays), 2**30), "memory_manager": memory}
+        self.context = SimpleNamespace(deallocations=self.streams, **told)
 
     def current_context(self):
-        return SimpleNamespace(get_memory_info=lambda: (2**20, 2**30), deallocations=self.deallocations)
+        return self.context
+
+    def synchronize(self):
+        self.waited = True
 
     def device_array(self, n, dtype):
         raise driver.CudaAPIError(self.code, "refused")
@@ -134,7 +146,7 @@ class FakeCuda:
     pinned_array = device_array
 
     def as_cuda_array(self, there):
-        return there
+        return SimpleNamespace(shape=there.shape, copy_to_host=lambda: np.zeros(there.shape))
 
 
 def numba_device(code=device.OUT_OF_MEMORY):
@@ -148,6 +160,19 @@ def test_too_little_memory_is_said_with_numbers_and_other_errors_as_they_are():
         numba_device().empty(2**20, np.float64)
     with pytest.raises(driver.CudaAPIError, match="refused"):
         numba_device(code=700).empty(8, np.float64)
+
+
+def test_what_nobody_holds_any_more_is_freed_before_memory_is_counted():
+    gpu = numba_device()
+    assert gpu.free_memory() == 2**20
+    assert (gpu._cuda.arrays, gpu._cuda.streams) == ([], [])
+
+
+def test_copies_of_arrays_of_any_gpu_are_waited_for(monkeypatch):
+    monkeypatch.setattr(driver, "driver", SimpleNamespace(cuPointerGetAttribute=lambda which, pointer: 1))
+    gpu = numba_device()
+    assert gpu.fetch(There((4,))).shape == (4,)
+    assert gpu._cuda.waited
 
 
 def test_memory_that_cannot_be_locked_is_any_other():
@@ -196,6 +221,10 @@ def test_no_nan_gets_in_unseen(monkeypatch):
     monkeypatch.setattr(objective, "devices", lambda name: [gpu] if name == "cuda" else [])
     with pytest.raises(check.InputValueError, match="NaN or inf"):
         nbs.Objective(there, y, device="cuda")
+    unweighted = np.ones(len(y))
+    unweighted[3] = 0  # no loss counts that sample
+    with pytest.raises(check.InputValueError, match="NaN or inf"):
+        nbs.Objective(there, y, device="cuda", sample_weight=unweighted)
     X[3, 1] = 1.0
     gpu.put(X.reshape(-1), there.reshape(-1), None)
     before = gpu.sent

@@ -1,4 +1,7 @@
-"""Every CUDA kernel that a plan can choose, by name: what the tests and the report go through. New ones come here."""
+"""The CUDA kernels, by name: what the tests and the report go through. New ones come here.
+
+Of the fused ones each number of classes that there is, and rows in one lane, in some, in a warp and in several.
+"""
 
 from typing import Any, NamedTuple
 
@@ -121,9 +124,46 @@ def _all():
     return found
 
 
-# Features and classes: one row in a lane, in some, in a warp, in several; the widest, with two vectors a thread.
+# Features and classes; the widest with two vectors a thread.
 FUSED = {
-    np.float32: [(3, 2), (16, 2), (54, 7), (100, 3), (784, 7), (784, 10), (1000, 12), (2000, 3), (2000, 6)],
-    np.float64: [(2, 2), (16, 2), (54, 7), (100, 3), (500, 7), (500, 12), (784, 3), (784, 6)],
+    np.float32: [
+        (3, 2),
+        (16, 2),
+        (54, 7),
+        (100, 3),
+        (784, 7),
+        (784, 10),
+        (1000, 12),
+        (2000, 3),
+        (2000, 6),
+        (60, 4),
+        (250, 5),
+        (100, 6),
+        (784, 6),
+        (30, 8),
+        (784, 8),
+        (120, 9),
+        (784, 9),
+        (500, 11),
+    ],
+    np.float64: [
+        (2, 2),
+        (16, 2),
+        (54, 7),
+        (100, 3),
+        (500, 7),
+        (500, 12),
+        (784, 3),
+        (784, 6),
+        (30, 4),
+        (120, 5),
+        (60, 6),
+        (500, 6),
+        (14, 8),
+        (500, 8),
+        (30, 9),
+        (250, 10),
+        (500, 11),
+    ],
 }
 VARIANTS = {**_all(), **_linear()}
