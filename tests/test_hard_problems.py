@@ -80,6 +80,24 @@ def excess(result, X, y, weight, l2, fit_intercept):
 KINDS = ["plain", "scales", "offsets", "duplicates", "constants", "signal", "imbalance"]
 
 
+@pytest.mark.parametrize("C", [1e-6, 1.0, 1e6, np.inf])
+@pytest.mark.parametrize("K", [4, 10])
+def test_more_classes_than_samples_are_fitted_to_the_minimum(K, C):
+    rng = np.random.default_rng(K)
+    X, q = rng.normal(size=(3, 4)), rng.dirichlet(np.ones(K), 3)  # labels of 3 samples name 3 classes at most
+    l2 = 0.0 if np.isinf(C) else 1 / (3 * C)
+    result = nbs.Trainer(l2=l2, tol=TOL).fit(X, q)
+    assert result.converged
+    J = reference.Objective(X, q, n_classes=K, l2=l2)
+    params = np.column_stack([result.model.coef, result.model.intercept])
+    value, grad = J.value_and_grad(params)
+    eye = np.eye(params.size).reshape(-1, *params.shape)
+    hessian = np.stack([J.hvp(params, v).ravel() for v in eye])
+    above = grad.ravel() @ np.linalg.lstsq(hessian, grad.ravel(), rcond=1e-12)[0] / 2
+    assert result.objective == pytest.approx(value, rel=1e-9)
+    assert above <= 2 * TOL * value
+
+
 @settings(max_examples=60)
 @given(
     seed=st.integers(0, 2**16),

@@ -9,7 +9,7 @@ from nbsoftmax import check
 from nbsoftmax.backends import cuda as backend_module
 from nbsoftmax.backends.cuda import CudaBackend, ShardedBackend
 from nbsoftmax.backends.dense import DenseBackend
-from nbsoftmax.cuda import fused, products
+from nbsoftmax.cuda import curvature, fused, products, rows
 from tests.gpu.executor import Fault
 from tests.gpu.faults import planted
 from tests.gpu.standin import StandIn
@@ -279,6 +279,17 @@ FAULTS = {  # module, factory, source, what it becomes, shape, what is said
     "a tile's barrier removed": (
         products, "logits", "cuda.syncthreads()\n            for j", "for j", (3, 5, 17), "race|before it was written",
     ),
+    "a sum without its last part": (
+        fused, "sum_parts", "range(n_parts)", "range(n_parts - 1)", (60, 130, 4), "values",
+    ),
+    "a part without its last row": (
+        products, "weighted_sums", "min(n_rows, begin + rows_of_part)", "begin + rows_of_part - 1", (3, 5, 17),
+        "values",
+    ),
+    "a row's sum left to one lane": (
+        rows, "cross_entropy_by_lanes", "s, dot, mass = total(s)", "s, dot, mass = s", (3, 5, 17), "values",
+    ),
+    "curvature of one lane": (curvature, "curvature", "number(1) / total(s)", "number(1) / s", (3, 5, 17), "values"),
     "a tile's guard dropped": (
         products, "logits", "inside and row < n_rows", "inside", (3, 5, 17), "out of bounds",
     ),
@@ -290,11 +301,15 @@ def test_a_planted_fault_is_caught(monkeypatch, fault):
     module, name, old, new, shape, said = FAULTS[fault]
     monkeypatch.setattr(fused, "BLOCKS", 2)  # few blocks, so that each has many steps
     monkeypatch.setattr(fused, "FLUSH", 3)
-    X, target, offset, params, _ = problem(*shape)
-    expected = both(X, target, offset)[0].loss_and_grad(params)[1]
+    X, target, offset, params, v = problem(*shape)
+
+    def asked(backend):
+        return backend.hess_vec(params, v) if module is curvature else backend.loss_and_grad(params)[1]
+
+    expected = asked(both(X, target, offset)[0])
     right = planted(module, getattr(module, name), old, old)
     monkeypatch.setattr(module, name, right)  # the same without a fault: what is found is the fault's
-    same(both(X, target, offset)[1].loss_and_grad(params)[1], expected, X.dtype, sum(shape))
+    same(asked(both(X, target, offset)[1]), expected, X.dtype, sum(shape))
     monkeypatch.undo()
     monkeypatch.setattr(fused, "BLOCKS", 2)
     monkeypatch.setattr(fused, "FLUSH", 3)
@@ -302,7 +317,7 @@ def test_a_planted_fault_is_caught(monkeypatch, fault):
     monkeypatch.setattr(module, name, planted(module, getattr(module, name), old, new))
     gpu = both(X, target, offset, StandIn(order="reverse"))[1]
     if said == "values":
-        assert np.abs(gpu.loss_and_grad(params)[1] - expected).max() > 1e-3
+        assert np.abs(asked(gpu) - expected).max() > 1e-3
     else:
         with pytest.raises(Fault, match=said):
-            gpu.loss_and_grad(params)
+            asked(gpu)
