@@ -93,10 +93,10 @@ def real(name: str, scale: int, *, standardised: bool) -> tuple[Any, Any] | None
     return X, y
 
 
-def synthetic(m: int, n: int, k: int, bar: float, *, l1: bool = False) -> Task:
-    """Correlated columns; `scale` divides the rows."""
-    name = f"{'l1-' * l1}{m}x{n}x{k}"
-    return Task(name, lambda scale: correlated(m // scale, n, k, condition=CONDITION), 1.0, bar, l1)
+def synthetic(m: int, n: int, k: int, bar: float, *, l1: bool = False, condition: float = CONDITION) -> Task:
+    """Correlated columns, or independent ones for a condition of 1; `scale` divides the rows."""
+    name = f"{'l1-' * l1}{m}x{n}x{k}{'-independent' * (condition == 1)}"
+    return Task(name, lambda scale: correlated(m // scale, n, k, condition=condition), 1.0, bar, l1)
 
 
 def tasks() -> Iterator[Task]:
@@ -109,7 +109,8 @@ def tasks() -> Iterator[Task]:
     yield synthetic(200_000, 54, 7, 15.0)
     yield synthetic(20_000, 784, 10, 20.0)
     yield Task("l1-dna-raw-C1", partial(real, "dna", standardised=False), 1.0, 10.0, l1=True)
-    yield synthetic(20_000, 784, 10, 10.0, l1=True)
+    yield synthetic(20_000, 784, 10, 10.0, l1=True, condition=1.0)
+    yield synthetic(20_000, 784, 10, 0.0, l1=True)
 
 
 def chosen_tasks(names: list[str] | None) -> list[Task]:
