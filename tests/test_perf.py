@@ -135,6 +135,17 @@ def test_the_next_max_iter_lies_strictly_between_one_that_falls_short_and_one_th
             assert fit.between(attempt(1, 0.5), attempt(3, reached), target) == 2
 
 
+def test_a_fit_counts_as_proven_only_at_the_tolerance_that_it_was_asked_for(fit):
+    lucky = fit.Attempt(1e-3, 1e-8, True, [], [1.0])
+    asked = fit.Attempt(1e-6, 1e-9, True, [], [2.0])
+    ours, theirs = fit.Contestant("ours", None, proves=True), fit.Contestant("theirs", None)
+    for who in (ours, theirs):
+        who.attempts |= {1e-3: lucky, 1e-6: asked}
+    assert ours.winner(1e-3) is lucky
+    assert ours.winner(1e-6) is asked
+    assert theirs.winner(1e-6) is lucky
+
+
 def test_a_solver_that_gave_up_is_told_from_one_that_was_capped(fit):
     slow, done = fit.Contestant("slow", None), fit.Contestant("done", None)
     slow.attempts[8] = fit.Attempt(8, 1e-4, False, [], [2.0])

@@ -7,7 +7,7 @@ import pytest
 
 import nbsoftmax as nbs
 from nbsoftmax.solvers import gd, lbfgs, newton_cg
-from nbsoftmax.solvers.gap import newton_decrement, small_enough, strong_convexity_bound
+from nbsoftmax.solvers.gap import bound, newton_decrement, rough_bound, small_enough
 from nbsoftmax.solvers.preconditioners import KINDS, Preconditioner, costs
 
 
@@ -62,16 +62,64 @@ def test_what_a_solution_says_of_its_point_is_true(name):
     assert solution.converged == (solution.gap <= 1e-6 * value)
 
 
-def test_strong_convexity_bounds_the_gap_without_an_intercept():
-    objective = problem(fit_intercept=False)
+@pytest.mark.parametrize("fit_intercept", [True, False])
+def test_a_bound_is_above_the_gap_and_near_the_minimum_it_is_close(fit_intercept):
+    objective = problem(fit_intercept=fit_intercept)
     best = minimum(objective)
     rng = np.random.default_rng(1)
-    for _ in range(20):
-        params = rng.normal(size=objective.shape)
-        value, grad = objective.value_and_grad(params)
-        assert value - best <= strong_convexity_bound(objective, grad)
-    assert strong_convexity_bound(problem(fit_intercept=True), grad) is None
-    assert strong_convexity_bound(problem(l2=0.0, fit_intercept=False), grad) is None
+    at = newton_cg.solve(objective, np.zeros(objective.shape), tol=1e-12, on_iteration=no_watch).params
+    for spread in (1.0, 0.1, 1e-3, 1e-5):
+        for _ in range(10):
+            params = at + rng.normal(scale=spread, size=objective.shape)
+            value, grad = objective.value_and_grad(params)
+            found, kind = bound(objective, params, value, grad)
+            assert kind == ("duality" if fit_intercept else "strong-convexity")
+            assert value - best <= found
+            assert found <= 10 * rough_bound(objective, grad)
+    assert found <= 1e-4 * best
+    assert bound(problem(l2=0.0, fit_intercept=fit_intercept), params, value, grad) is None
+    assert rough_bound(problem(l2=0.0, fit_intercept=fit_intercept), grad) == np.inf
+
+
+@pytest.mark.parametrize("name", SOLVERS)
+@pytest.mark.parametrize("options", [{}, {"label_smoothing": 0.1}, {"sample_weight": np.arange(1.0, 121)}])
+@pytest.mark.parametrize("fit_intercept", [True, False])
+def test_with_l2_a_fit_ends_with_a_proof(name, options, fit_intercept):
+    rng = np.random.default_rng(3)
+    X = rng.normal(size=(120, 4)) + 2
+    y = rng.integers(0, 3, 120)
+    objective = nbs.Objective(X, y, l2=0.02, fit_intercept=fit_intercept, **options)
+    solution = SOLVERS[name](objective, np.zeros(objective.shape), tol=1e-7, on_iteration=no_watch)
+    assert solution.converged
+    assert solution.gap_kind == ("duality" if fit_intercept else "strong-convexity")
+    assert solution.objective - minimum(objective) <= solution.gap <= 1e-7 * solution.objective
+
+
+@pytest.mark.parametrize("name", SOLVERS)
+def test_with_an_offset_the_intercept_has_no_proof(name):
+    rng = np.random.default_rng(3)
+    objective = nbs.Objective(
+        rng.normal(size=(120, 4)), rng.integers(0, 3, 120), l2=0.02, offset=rng.normal(size=(120, 3))
+    )
+    solution = SOLVERS[name](objective, np.zeros(objective.shape), tol=1e-7, on_iteration=no_watch)
+    assert solution.converged
+    assert solution.gap_kind == "estimate"
+    assert solution.objective - minimum(objective) <= 1e-7 * solution.objective
+
+
+@pytest.mark.parametrize("name", ["newton-cg", "newton", "lbfgs"])
+def test_where_float64_has_no_proof_a_fit_ends_with_the_estimate(name):
+    # The rounding errors of the first columns' gradients are 1e-7: divided by 2 l2 that is more than the objective.
+    rng = np.random.default_rng(4)
+    X = rng.normal(size=(200, 4)) * [1e9, 1e9, 1.0, 1.0]
+    y = (rng.normal(size=(200, 3)) + X @ (rng.normal(size=(4, 3)) / [[1e9], [1e9], [1], [1]])).argmax(axis=1)
+    objective = nbs.Objective(X, y, l2=1e-14)
+    solution = SOLVERS[name](objective, np.zeros(objective.shape), tol=1e-6, on_iteration=no_watch)
+    assert solution.converged
+    assert solution.gap_kind == "estimate"
+    # With so small a penalty the minimum is that of the same columns at the scale of 1, without one.
+    plain = nbs.Objective(X / [1e9, 1e9, 1.0, 1.0], y)
+    assert abs(solution.objective / minimum(plain) - 1) <= 1e-6
 
 
 def test_the_newton_decrement_is_that_of_the_dense_hessian():

@@ -35,8 +35,15 @@ class Memory:
 class Smooth(Protocol):
     """What a solver for smooth objectives asks for; `nbsoftmax.Objective` is one."""
 
+    l1: float  # 0
     l2: float
     fit_intercept: bool
+    dtype: np.dtype[Any]  # of the sums' terms
+    class_mass: Float64s  # sum_i t_ik / S: each class's share of the weights
+
+    def norms(self, coef: Float64s) -> Float64s:
+        """What l1 multiplies the sum of."""
+        ...
 
     def value_and_grad(self, params: Float64s) -> tuple[float, Float64s]:
         """The objective and its gradient."""

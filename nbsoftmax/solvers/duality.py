@@ -1,4 +1,4 @@
-"""The duality gap of an l1-penalised objective: a bound on J - J* that holds at every point.
+"""The duality gap of a penalised objective: a bound on J - J* that holds at every point.
 
 With z_i = W x_i + b + o_i, h_i = sum_k t_ik and the loss of a sample L_i = h_i lse(z_i) - t_i . z_i, Fenchel's dual is
 
@@ -63,7 +63,7 @@ def duality_gap(
     mass, sums = float(wanted.sum()), wanted + rest
     over = rest > NOISE * mass
     if not objective.fit_intercept or not over.any():
-        return max(0.0, gap_but_for_intercept(objective, params, loss, grad)), "duality"
+        return _told(gap_but_for_intercept(objective, params, loss, grad), loss), "duality"
     # p_i = (1 - e) a_i + e q has the targets' sums over i for q = (wanted - (1 - e) sums) / e, which is not negative
     # from this e on; a model without features has such a q for all its samples.
     share = float(np.max(rest[over] / sums[over]))
@@ -77,7 +77,12 @@ def duality_gap(
     gap = _primal(objective, params, loss) - _dual(objective, entropy, mixed[:, :-1])
     left = float(np.abs(mixed[:, -1]).max())
     exact = left <= (params.shape[0] * NOISE + 16 * share * np.finfo(objective.dtype).eps) * mass
-    return max(0.0, gap), "duality" if exact else "estimate"
+    return _told(gap, loss), "duality" if exact else "estimate"
+
+
+def _told(gap: float, loss: float) -> float:
+    """A difference of sums that are not known better than to their rounding errors is no less than these."""
+    return max(gap, NOISE * abs(loss))
 
 
 def _primal(objective: Penalised, params: Float64s, loss: float) -> float:

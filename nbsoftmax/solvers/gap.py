@@ -1,7 +1,12 @@
 """How far an objective is above its minimum: a bound where one exists, an estimate otherwise.
 
 J - J* <= ||grad J||^2 / (2 l2)        where J is l2-strongly convex: l2 > 0 and no free intercept
+J - J* <= J - D                        with l2 > 0 and an intercept: D a value of the dual, see `duality`
 J - J* ~  grad J . H^-1 grad J / 2     elsewhere: the Newton decrement, H^-1 grad J by conjugate gradients
+
+The bounds know of no curvature but l2. On badly scaled data they are within tol only where the gradient is 0 but for
+rounding errors, or not even there; a fit that has come to where the estimate is within tol goes on for a while until
+they are, and says which of the two it has.
 
 What a solver believes of its own progress is only a hint of when to look: a quasi-Newton memory does not know the
 directions of small curvature, which are those in which most of the distance lies.
@@ -12,12 +17,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from scipy.linalg import eigvalsh_tridiagonal
 
 from nbsoftmax.check import Float64s
 from nbsoftmax.solvers import Smooth
+from nbsoftmax.solvers.duality import duality_gap
 
 # An objective of less than this is 0 for the purpose of a relative gap: float64 sums of losses near 1 are not known
 # better than to a few thousand eps.
@@ -32,11 +39,55 @@ def small_enough(gap: float, value: float, tol: float) -> bool:
     return gap <= tol * max(abs(value), LEAST_OBJECTIVE)
 
 
-def strong_convexity_bound(objective: Smooth, grad: Float64s) -> float | None:
-    """The bound on the gap at a point with this gradient; None where the objective has none."""
-    if objective.l2 > 0 and not objective.fit_intercept:
-        return float(np.vdot(grad, grad)) / (2 * objective.l2)
-    return None
+def bound(objective: Smooth, params: Float64s, value: float, grad: Float64s) -> tuple[float, str] | None:
+    """A bound on the gap at `params`, and its kind; None where the objective has none.
+
+    With an intercept it costs a gradient, unless the intercept is at its own optimum.
+    """
+    if objective.l2 == 0:
+        return None
+    if not objective.fit_intercept:
+        return rough_bound(objective, grad), "strong-convexity"
+    coef, slope = params[:, :-1], grad.copy()
+    slope[:, :-1] -= objective.l2 * coef
+    gap, kind = duality_gap(objective, objective, params, value - objective.l2 / 2 * float(np.vdot(coef, coef)), slope)
+    return (gap, kind) if kind == "duality" else None
+
+
+def rough_bound(objective: Smooth, grad: Float64s) -> float:
+    """About what `bound` is at a point with this gradient: without an intercept just that. inf where there is none."""
+    if objective.l2 == 0:
+        return np.inf
+    ridge = float(np.vdot(grad[:, :-1], grad[:, :-1])) / (2 * objective.l2)
+    if not objective.fit_intercept:
+        return ridge
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return ridge + float(np.max(np.where(grad[:, -1] > 0, grad[:, -1] / objective.class_mass, 0.0)))
+
+
+class Prover:
+    """Finds bounds within what is allowed, without many that are not: with an intercept each costs a gradient."""
+
+    def __init__(self, objective: Smooth, harder: float = 1.0) -> None:
+        self.objective = objective
+        self.harder = harder  # how many times its rough likeness a bound may be; inf where none was to be had
+
+    def may_prove(self) -> bool:
+        """Whether there is hope for a bound."""
+        return self.objective.l2 > 0 and self.harder < np.inf
+
+    def proof(self, params: Float64s, value: float, grad: Float64s, allowed: float) -> tuple[float, str] | None:
+        """A bound on the gap at `params` that is within what is `allowed`, and its kind; None where none is known."""
+        if not self.may_prove():
+            return None
+        rough = rough_bound(self.objective, grad)
+        if not rough * self.harder <= allowed:
+            return None
+        known = bound(self.objective, params, value, grad)
+        if known is not None and known[0] <= allowed:
+            return known
+        self.harder = np.inf if known is None else max(self.harder, known[0] / max(rough, LEAST_OBJECTIVE))
+        return None
 
 
 def newton_decrement(
@@ -77,6 +128,7 @@ class Progress:
     total: float  # half of grad . H^-1 grad, so far; inf where the curvature is 0 as far as float64 can tell
     tail: float  # what the later half of the products has added to it
     rest: float  # square of the residual's norm, that of the preconditioner, relative to the gradient's
+    residual: Float64s  # the gradient after the step, as far as H tells
     square: float = np.inf  # that norm's square itself: half of residual . M^-1 residual bounds what M = H leaves to do
     tridiagonal: tuple[list[float], list[float]] = ([], [])  # H as the directions so far see it, preconditioned
 
@@ -109,7 +161,7 @@ def conjugate_gradients(
         product = project(objective.hvp(params, search))
         curvature = float(np.vdot(search, product))
         if not 0 < curvature < np.inf:  # flat: nothing bounds the distance
-            yield Progress(direction if gains else -search, np.inf, np.inf, np.inf)
+            yield Progress(direction if gains else -search, np.inf, np.inf, np.inf, residual)
             return
         if gains:
             beside.append(math.sqrt(share) / length)
@@ -122,7 +174,7 @@ def conjugate_gradients(
         square, last = float(np.vdot(residual, changed)), square
         share = square / last
         tail = sum(gains[len(gains) // 2 :])
-        yield Progress(direction, sum(gains), tail, square / first, square, (diagonal, beside))
+        yield Progress(direction, sum(gains), tail, square / first, residual, square, (diagonal, beside))
         search = changed + share * search
 
 
@@ -137,37 +189,63 @@ def without_shift(objective: Smooth, v: Float64s) -> Float64s:
 class Judge:
     """Says whether a solver has converged, and how far from the minimum it ended."""
 
-    def __init__(self, objective: Smooth, tol: float, next_look: int = 0) -> None:
+    def __init__(self, objective: Smooth, tol: float, state: dict[str, Any] | None = None) -> None:
         self.objective, self.tol = objective, tol
-        self.next_look = next_look  # the iteration before which none is worth it
+        state = state or {}
+        self.next_look = int(state.get("next_look", 0))  # the iteration before which none is worth it
+        self.prover = Prover(objective, float(state.get("harder", 1.0)))
+        self.proof_by = int(state.get("proof_by", -1))  # the last one that waits for a proof; -1: none is wanting yet
         self.precondition: Callable[[Float64s], Float64s] = lambda residual: residual
-        self._seen: tuple[Float64s, float] | None = None  # where the decrement is known, and what it is
+        self._seen: tuple[Float64s, float, str] | None = None  # where the gap is known, what it is, and its kind
+
+    def state(self) -> dict[str, Any]:
+        """What a new judge needs to go on."""
+        return {"next_look": self.next_look, "proof_by": self.proof_by, "harder": self.prover.harder}
 
     def converged(self, n_iter: int, params: Float64s, value: float, grad: Float64s, hint: float) -> bool:
         """Whether the gap at `params` is within tol; `hint` is what the solver itself believes of it."""
-        bound = strong_convexity_bound(self.objective, grad)
-        if bound is not None:
-            return small_enough(bound, value, self.tol)
-        if n_iter < self.next_look or not small_enough(hint, value, self.tol):
+        allowed = self.tol * max(abs(value), LEAST_OBJECTIVE)
+        proven = self.prover.proof(params, value, grad, allowed)
+        if proven is not None:
+            self._seen = (params, *proven)
+            return True
+        if n_iter < max(self.next_look, self.proof_by) or not small_enough(hint, value, self.tol):
             return False
         if n_iter > 0:  # looks that fail cost at most a share of the fit
             self.next_look = n_iter + max(10, n_iter // 4)
-        enough = self.tol * max(abs(value), LEAST_OBJECTIVE)
         most = max(MOST_PRODUCTS, n_iter)
         distance, settled = newton_decrement(
-            self.objective, params, grad, most=most, enough=enough, precondition=self.precondition
+            self.objective, params, grad, most=most, enough=allowed, precondition=self.precondition
         )
-        if settled:
-            self._seen = (params, distance)
-        return settled and small_enough(distance, value, self.tol)
+        if not settled or not small_enough(distance, value, self.tol):
+            return False
+        self._seen = (params, distance, "estimate")
+        if self.prover.may_prove() and self.proof_by < 0 < n_iter:
+            self.proof_by = n_iter + max(10, n_iter)
+            return False
+        return True
 
     def gap(self, n_iter: int, params: Float64s, value: float, grad: Float64s) -> tuple[float, str]:
         """The gap at `params`, and its kind. What has not settled is never reported as within tol."""
-        bound = strong_convexity_bound(self.objective, grad)
-        if bound is not None:
-            return bound, "strong-convexity"
-        if self._seen is not None and self._seen[0] is params:
-            return self._seen[1], "estimate"
-        most = max(LEAST_PRODUCTS, n_iter)  # no more work for the report than for the fit
-        distance, settled = newton_decrement(self.objective, params, grad, most=most, precondition=self.precondition)
-        return (distance if settled or not small_enough(distance, value, self.tol) else np.inf), "estimate"
+        if self._seen is None or self._seen[0] is not params:
+            allowed = self.tol * max(abs(value), LEAST_OBJECTIVE)
+            known = self.prover.proof(params, value, grad, allowed)
+            if known is None:
+                most = max(LEAST_PRODUCTS, n_iter)  # no more work for the report than for the fit
+                found = newton_decrement(self.objective, params, grad, most=most, precondition=self.precondition)
+                known = reported(self.objective, params, value, grad, *found, self.tol)
+            self._seen = (params, *known)
+        return self._seen[1:]
+
+
+def reported(
+    objective: Smooth, params: Float64s, value: float, grad: Float64s, estimate: float, settled: bool, tol: float
+) -> tuple[float, str]:
+    """The gap to report where there is no proof that it is within tol, and its kind.
+
+    The estimate, where it has settled; else a bound, where there is one, and nothing that is within tol.
+    """
+    known = None if settled else bound(objective, params, value, grad)
+    if known is not None:
+        return known
+    return (estimate if settled or not small_enough(estimate, value, tol) else np.inf), "estimate"

@@ -38,7 +38,7 @@ def solve(
         best_value, best_grad = objective.value_and_grad(state["best"])
         best = (best_value, state["best"], best_grad)
     values = state["values"].tolist() if state else [value]
-    judge = Judge(objective, tol, int(state.get("next_look", 0)))
+    judge = Judge(objective, tol, state)
     rate = float(state.get("rate", 1.0 if learning_rate is None else learning_rate))
     n_iter = int(state.get("n_iter", 0))
     hint = _gained(values) if state else 0.0
@@ -66,7 +66,7 @@ def solve(
             best = (value, params, grad)
         if learning_rate is None:
             rate *= 2
-        memory.snapshot = partial(_state, params, n_iter, rate, best[1], values, judge.next_look)
+        memory.snapshot = partial(_state, params, n_iter, rate, best[1], values, judge.state())
         stop = on_iteration(n_iter, params, value, float(np.linalg.norm(grad)))
         if stop or judge.converged(n_iter, params, value, grad, _gained(values)):
             reason = stop or "converged"
@@ -95,7 +95,7 @@ def _gained(values: list[float]) -> float:
 
 
 def _state(
-    params: Float64s, n_iter: int, rate: float, best: Float64s, values: list[float], next_look: int
+    params: Float64s, n_iter: int, rate: float, best: Float64s, values: list[float], judging: dict[str, Any]
 ) -> dict[str, Any]:
     known = np.array(values[: n_iter + 1])  # the list has grown since, if this is asked for late
-    return {"params": params, "n_iter": n_iter, "rate": rate, "best": best, "values": known, "next_look": next_look}
+    return {"params": params, "n_iter": n_iter, "rate": rate, "best": best, "values": known, **judging}

@@ -55,7 +55,7 @@ def _solve(
     kind = "gram" if costs(objective)["gram"] <= AFFORDABLE else "diagonal"
     precondition = Preconditioner(objective, state.get("made_at", params), kind)
     value, grad = objective.value_and_grad(params)
-    judge = Judge(objective, tol, int(state.get("next_look", 0)))
+    judge = Judge(objective, tol, state)
     judge.precondition = precondition
     pairs: deque[Pair] = deque(zip(*(state.get(name, ()) for name in PAIR), strict=True), maxlen=MEMORY)
     n_iter = int(state.get("n_iter", 0))
@@ -80,7 +80,7 @@ def _solve(
             pairs.append((step, change, curvature))
         params, value, grad = new_params, new_value, new_grad
         n_iter += 1
-        memory.snapshot = partial(_state, params, precondition.made_at, n_iter, judge.next_look, tuple(pairs))
+        memory.snapshot = partial(_state, params, precondition.made_at, n_iter, judge.state(), tuple(pairs))
         reason = on_iteration(n_iter, params, value, float(np.linalg.norm(grad))) or ""
         if not reason and judge.converged(n_iter, params, value, grad, _decrement(grad, pairs, precondition)):
             reason = "converged"
@@ -97,9 +97,11 @@ def _solve(
     )
 
 
-def _state(params: Float64s, made_at: Float64s, n_iter: int, next_look: int, pairs: tuple[Pair, ...]) -> dict[str, Any]:
+def _state(
+    params: Float64s, made_at: Float64s, n_iter: int, judging: dict[str, Any], pairs: tuple[Pair, ...]
+) -> dict[str, Any]:
     columns = dict(zip(PAIR, map(np.array, zip(*pairs, strict=True)), strict=True)) if pairs else {}
-    return {"params": params, "made_at": made_at, "n_iter": n_iter, "next_look": next_look, **columns}
+    return {"params": params, "made_at": made_at, "n_iter": n_iter, **judging, **columns}
 
 
 def _decrement(grad: Float64s, pairs: deque[Pair], precondition: Preconditioner) -> float:

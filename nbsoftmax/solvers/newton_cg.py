@@ -5,8 +5,9 @@
 Which M, follows the fit: a cheap one first; when directions take more products than a dearer one costs, that one. On
 nearly separable data the last is the Hessian itself, and the method Newton's own. How far to solve follows the progress
 (R. Dembo, S. Eisenstat, T. Steihaug, "Inexact Newton methods", SIAM J. Numer. Anal. 19, 1982). The same conjugate
-gradients give the Newton decrement, by which convergence is judged. With l2 > 0 all steps keep the sum over classes of
-the coefficients at 0, where the minimum is: `blocks` that mixed that direction in took 6 to 20 times the products.
+gradients give the Newton decrement, by which convergence is judged; with l2 > 0 the fit then goes on to where a bound
+proves it. There all steps keep the sum over classes of the coefficients at 0, where the minimum is: `blocks` that mixed
+that direction in took 6 to 20 times the products.
 """
 
 from __future__ import annotations
@@ -24,9 +25,11 @@ from nbsoftmax.solvers import NOISE, Memory, OnIteration, Solution
 from nbsoftmax.solvers.gap import (
     LEAST_OBJECTIVE,
     SETTLED,
+    Prover,
     conjugate_gradients,
+    reported,
+    rough_bound,
     small_enough,
-    strong_convexity_bound,
 )
 from nbsoftmax.solvers.preconditioners import AFFORDABLE, KINDS, MOST_BYTES, Curved, Preconditioner, centred, costs
 
@@ -38,6 +41,9 @@ DONE = 1e-6  # square of a residual, relative to the gradient's, that is as good
 FAR_WITHIN = 0.1  # of what is allowed: a decrement that has settled is not 10 times as large
 NEAR_ENOUGH = 0.03  # of what is allowed: a direction that leaves no more than this ends the fit, as a rule
 LOOSEST = 0.3  # largest residual of a direction, relative to the gradient
+# Where the estimate says that a fit has converged, it goes on to where a bound says so: by so many steps, of products
+# no more than the fit has had, or so many. A direction is made for it that should leave this share of it.
+MOST_PROVING, LEAST_PATIENCE, PROVEN = 3, 10, 0.3
 MOST_TO_COME = 0.8 / FAR_WITHIN  # times a decrement, for what comes after its step; less than makes up for FAR_WITHIN
 # A preconditioner of so many products is made at once (a Gram matrix up to AFFORDABLE). Later a kind is made that costs
 # no more than so many directions like the last one.
@@ -51,6 +57,8 @@ class Step:
     direction: Float64s
     decrement: float  # half of grad . H^-1 grad, as far as it is known
     settled: bool
+    ends: bool = False  # whether the fit should end after it
+    gave_up: bool = False  # whether no bound within what is allowed is to be expected there
 
 
 def solve(
@@ -75,6 +83,16 @@ def solve(
         )
     with one_thread():  # for matrices this small BLAS threads cost more than they save, and fight with the kernels'
         return _solve(objective, start, tol, max_iter or MAX_ITER, choice, on_iteration, memory or Memory())
+
+
+@dataclass(frozen=True)
+class Goal:
+    """What a direction is to reach."""
+
+    relative: float  # its residual, beside the gradient
+    allowed: float  # the gap that a fit may end with
+    patience: int  # products to spend on a proof, where the decrement is within that
+    provable: float  # the `rough_bound` after the step that makes one likely
 
 
 class Choice:
@@ -149,44 +167,55 @@ def _solve(
     first = float(state["first"]) if state else _square(grad, precondition)
     n_iter, reason = int(state.get("n_iter", 0)), ""
     promised, gained = state.get("promised", np.inf), state.get("gained", 0.0)  # decreases, of the last step
+    proving = int(state.get("proving", 0))  # points where only a proof was wanting
+    prover = Prover(objective, float(state.get("harder", 1.0)))
     while True:
         allowed = tol * max(abs(value), LEAST_OBJECTIVE)
+        proven = prover.proof(params, value, grad, allowed)
+        if proven is not None:
+            reason = reason or "converged"
+            break
         square = _square(grad, precondition)
         progress = max(0.0, square / first) if first > 0 else 0.0
         before = precondition.products
-        step = _step(objective, params, grad, precondition, square, min(LOOSEST, progress**0.25), allowed)
+        patience = max(LEAST_PATIENCE, choice.products) if prover.may_prove() and proving < MOST_PROVING else 0
+        goal = Goal(min(LOOSEST, progress**0.25), allowed, patience, PROVEN * allowed / prover.harder)
+        step = _step(objective, params, grad, precondition, square, goal)
         n_products = precondition.products - before
         choice.products += n_products
-        distance, kind = _gap(objective, grad, step, _to_come(step.decrement, promised, gained), allowed)
-        if not reason and small_enough(distance, value, tol):
-            reason = "converged"
+        estimate = step.decrement * _to_come(step.decrement, promised, gained)
+        near = step.settled and estimate <= allowed
+        proving += near
         if not reason and n_iter >= max_iter:
-            reason = f"max_iter reached ({n_iter} iterations)"
+            reason = "converged" if near else f"max_iter reached ({n_iter} iterations)"
+        if not reason and near and (step.gave_up or patience == 0):
+            reason = "converged"
         if reason:
             break
         found = _search(objective, params, value, grad, step.direction)
         if found is None:
-            reason = "no step decreases the objective any more at float64 precision"
+            reason = "converged" if near else "no step decreases the objective any more at float64 precision"
             break
         promised, gained = step.decrement, value - found[1]
         params, value, grad = found
-        precondition = choice.next(precondition, params, n_products)
+        if not (step.ends or near):  # what may be left is not worth a new one
+            precondition = choice.next(precondition, params, n_products)
         n_iter += 1
-        known = {"params": params, "first": first, "n_iter": n_iter, "promised": promised, "gained": gained}
-        memory.snapshot = partial(dict, **known, **choice.state(precondition))
+        kept = {"params": params, "first": first, "n_iter": n_iter, "promised": promised, "gained": gained}
+        memory.snapshot = partial(dict, **kept, proving=proving, harder=prover.harder, **choice.state(precondition))
         reason = on_iteration(n_iter, params, value, float(np.linalg.norm(grad))) or ""
-    norm = float(np.linalg.norm(grad))
+    distance, kind = proven or reported(objective, params, value, grad, estimate, step.settled, tol)
     return Solution(
         params,
         value,
-        norm,
+        float(np.linalg.norm(grad)),
         distance,
         kind,
         n_iter,
         small_enough(distance, value, tol),
         reason,
         choice.account(),
-        step.direction,
+        step.direction if proven is None else None,
     )
 
 
@@ -207,52 +236,54 @@ def _to_come(decrement: float, promised: float, gained: float) -> float:
     return float(min(max(1.0, gained / promised) / (1 - share), MOST_TO_COME))
 
 
-def _gap(objective: Curved, grad: Float64s, step: Step, to_come: float, allowed: float) -> tuple[float, str]:
-    bound = strong_convexity_bound(objective, grad)
-    if bound is not None and (bound <= allowed or not step.settled):
-        return bound, "strong-convexity"
-    distance = step.decrement * to_come
-    # What has not settled is never reported as within tol.
-    return (distance if step.settled or distance > allowed else np.inf), "estimate"
-
-
 def _step(
     objective: Curved,
     params: Float64s,
     grad: Float64s,
     precondition: Preconditioner,
     square: float,
-    relative: float,
-    allowed: float,
+    goal: Goal,
 ) -> Step:
-    """Solve H d = -grad until the residual is `relative` to the gradient, whose norm, squared, is `square`.
+    """Solve H d = -grad until the residual is small enough beside the gradient, whose norm, squared, is `square`.
 
-    Where the decrement is still within what is `allowed`, go on until it has settled: the fit may have converged.
+    Where the decrement is still within what is allowed, go on until it has settled: the fit may have converged.
     That may be known without a single product, from what earlier ones have shown of M^-1 H:
 
         grad . H^-1 grad <= decrement so far + residual . M^-1 residual / (the smallest eigenvalue of M^-1 H)
+
+    With patience that is not the end: so many products more may lead to where a bound says it too.
     """
-    n, best = 0, None
+    allowed = goal.allowed
+    n, best, waited = 0, None, 0
     rest = precondition.bound(square)
-    if rest <= FAR_WITHIN * allowed and objective.l2 > 0:  # else the direction tells whether there is a minimum
-        return Step(np.zeros_like(grad), rest, True)
+    if rest <= FAR_WITHIN * allowed and objective.l2 > 0 and not goal.patience:
+        return Step(np.zeros_like(grad), rest, True)  # without l2 the direction tells whether there is a minimum
     for n, best in enumerate(conjugate_gradients(objective, params, grad, precondition, centred), 1):
         precondition.products += 1
         if best.total == np.inf:
             return Step(best.direction, np.inf, False)
         rest = precondition.bound(best.square)  # what more products would add to the decrement
-        if best.total + rest <= FAR_WITHIN * allowed:
-            return Step(best.direction, best.total + rest, True)
+        proves = not goal.patience or rough_bound(objective, best.residual) <= goal.provable
         done = best.rest <= DONE
         settled = done or (n >= LEAST_PRODUCTS and best.tail <= SETTLED * best.total)
         # Where the decrement is far within, no step will be taken: its direction need not be good, only its length.
         arrived = settled and best.rest <= LOOSEST**2 and best.total + best.tail <= FAR_WITHIN * allowed
-        good = best.rest <= relative**2 or rest <= NEAR_ENOUGH * allowed
+        known = best.total + rest <= FAR_WITHIN * allowed
+        if (known or arrived) and not proves:
+            waited += 1
+            if waited <= goal.patience:
+                continue
+        if known:
+            return Step(best.direction, best.total + rest, True, True, not proves)
+        good = best.rest <= goal.relative**2 or rest <= NEAR_ENOUGH * allowed
         if arrived or (good and (best.total > allowed or settled)):
             if n >= LEAST_PRODUCTS:
                 precondition.saw(best.least_curvature())
             # What the later half of the products has added is added once more, for what is still to come.
-            return Step(best.direction, best.total if done else best.total + best.tail, settled)
+            decrement = best.total if done else best.total + best.tail
+            return Step(
+                best.direction, decrement, settled, arrived or rest <= NEAR_ENOUGH * allowed, arrived and not proves
+            )
         if n == MOST_PRODUCTS:
             return Step(best.direction, best.total, settled)
     # Nothing was, or nothing is, left of the residual.

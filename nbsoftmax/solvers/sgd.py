@@ -141,8 +141,12 @@ def solve(
     value, grad = objective.value_and_grad(params)
     best = (value, params, grad)
     values = saved["values"].tolist() if saved else [value]
-    judge = Judge(objective, tol, int(saved.get("next_look", 0)))
-    reason = "converged" if not saved and judge.converged(0, params, value, grad, 0.0) else ""
+    judge = Judge(objective, tol, saved)
+    hint = 0.0
+    if saved:  # the look that was to follow when it was saved
+        params, hint = _reached(state, shape, average=average), _gained(values)
+        value, grad = objective.value_and_grad(params)
+    reason = "converged" if judge.converged(n_iter, params, value, grad, hint) else ""
     grown = False
     while not reason and n_iter < n_epochs:
         epochs = n_iter + np.arange(n_steps) / n_steps
@@ -151,7 +155,7 @@ def solve(
         n_before, mu = n_iter * n_steps, options["momentum"]
         objective.descend(state, order, batch_size, rates, kind=KINDS[optimizer], momentum=mu, n_before=n_before)
         n_iter += 1
-        params = (state.mean if average else state.params).reshape(shape).copy()
+        params = _reached(state, shape, average=average)
         finite = bool(np.isfinite(params).all())
         value, grad = objective.value_and_grad(params) if finite else (np.inf, np.full(shape, np.inf))
         if not np.isfinite(value) or value > 1e3 * (abs(values[0]) + 1):
@@ -161,7 +165,7 @@ def solve(
         values.append(value)
         if value < best[0]:
             best = (value, params, grad)
-        memory.snapshot = partial(_state, State(*(a.copy() for a in state)), n_iter, best[1], values, judge.next_look)
+        memory.snapshot = partial(_state, State(*(a.copy() for a in state)), n_iter, best[1], values, judge.state())
         stop = on_iteration(n_iter, params, value, float(np.linalg.norm(grad)))
         if stop or judge.converged(n_iter, params, value, grad, _gained(values)):
             reason = stop or "converged"
@@ -181,16 +185,20 @@ def solve(
     )
 
 
+def _reached(state: State, shape: tuple[int, int], *, average: bool) -> Float64s:
+    return np.array((state.mean if average else state.params).reshape(shape))
+
+
 def _gained(values: list[float]) -> float:
     """By how much the last epochs differ: steps are noisy, and near the minimum the noise is all there is."""
     return max(values[-3:]) - min(values[-3:]) if len(values) > 3 else np.inf
 
 
-def _state(state: State, n_iter: int, best: Float64s, values: list[float], next_look: int) -> dict[str, Any]:
+def _state(state: State, n_iter: int, best: Float64s, values: list[float], judging: dict[str, Any]) -> dict[str, Any]:
     parts: dict[str, Any] = state._asdict()
     return parts | {
         "n_iter": n_iter,
         "best": best,
         "values": np.array(values[: n_iter + 1]),
-        "next_look": next_look,
+        **judging,
     }
