@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import nbsoftmax as nbs
-from nbsoftmax.solvers import gd, lbfgs, newton_cg
+from nbsoftmax.solvers import gd, lbfgs, newton_cg, preconditioners
 from nbsoftmax.solvers.gap import bound, newton_decrement, rough_bound, small_enough
 from nbsoftmax.solvers.preconditioners import KINDS, Preconditioner, costs
 
@@ -138,6 +138,55 @@ def test_the_newton_decrement_is_that_of_the_dense_hessian():
     early, settled = newton_decrement(objective, params, grad, most=500, enough=expected / 100)
     assert not settled
     assert expected / 100 < early < expected
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_products_have_shown_corrects_a_preconditioner_as_l_bfgs_does(kind):
+    rng = np.random.default_rng(5)
+    objective = problem()
+    params = rng.normal(size=objective.shape)
+
+    def centred(v):
+        return v - v.mean(axis=0)
+
+    plain, corrected = (Preconditioner(objective, params, kind) for _ in range(2))
+    pairs = []
+    for _ in range(3):  # of other points, so that they are not conjugate
+        step = centred(rng.normal(size=objective.shape))
+        pairs.append((step, objective.hvp(params + 0.1 * rng.normal(size=objective.shape), step)))
+        corrected.note(*pairs[-1])
+    residual = centred(rng.normal(size=objective.shape))
+    assert (corrected(residual) == plain(residual)).all()  # not before it has learnt
+    corrected.learn()
+    # J. Nocedal, "Updating quasi-Newton matrices with limited storage", 1980: the two loops, written out.
+    expected, factors = residual, []
+    for step, product in reversed(pairs):
+        factors.append(np.vdot(step, expected) / np.vdot(step, product))
+        expected = expected - factors[-1] * product
+    expected = plain(expected)
+    for (step, product), factor in zip(pairs, reversed(factors), strict=True):
+        expected = expected + (factor - np.vdot(product, expected) / np.vdot(step, product)) * step
+    np.testing.assert_allclose(corrected(residual), expected, rtol=1e-10, atol=1e-12)
+    step, product = pairs[-1]
+    np.testing.assert_allclose(corrected(product), step, rtol=1e-9, atol=1e-11)  # the last pair holds as it is
+
+
+def test_a_preconditioner_keeps_the_last_pairs_alone_and_none_of_parameters_that_are_too_many(monkeypatch):
+    objective = problem()
+    preconditioner = Preconditioner(objective, np.zeros(objective.shape), "gram")
+    steps = np.random.default_rng(0).normal(size=(preconditioners.MOST_PAIRS + 3, *objective.shape))
+    for step in steps:
+        preconditioner.note(step, objective.hvp(np.zeros(objective.shape), step))
+        preconditioner.learn()
+    kept = preconditioner.pairs[0]
+    assert len(kept) == preconditioners.MOST_PAIRS
+    last = steps[-1].ravel()
+    assert abs(kept[-1] @ last / np.linalg.norm(kept[-1]) / np.linalg.norm(last) - 1) <= 1e-12
+    monkeypatch.setattr(preconditioners, "PAIRS_BYTES", 16 * steps[0].size - 1)
+    preconditioner = Preconditioner(objective, np.zeros(objective.shape), "gram")
+    preconditioner.note(step, objective.hvp(np.zeros(objective.shape), step))
+    preconditioner.learn()
+    assert preconditioner.pairs.shape[1] == 0
 
 
 @pytest.mark.parametrize("name", SOLVERS)

@@ -129,6 +129,8 @@ class Progress:
     tail: float  # what the later half of the products has added to it
     rest: float  # square of the residual's norm, that of the preconditioner, relative to the gradient's
     residual: Float64s  # the gradient after the step, as far as H tells
+    search: Float64s  # the last direction that was looked along
+    product: Float64s  # H times that
     square: float = np.inf  # that norm's square itself: half of residual . M^-1 residual bounds what M = H leaves to do
     tridiagonal: tuple[list[float], list[float]] = ([], [])  # H as the directions so far see it, preconditioned
 
@@ -161,7 +163,7 @@ def conjugate_gradients(
         product = project(objective.hvp(params, search))
         curvature = float(np.vdot(search, product))
         if not 0 < curvature < np.inf:  # flat: nothing bounds the distance
-            yield Progress(direction if gains else -search, np.inf, np.inf, np.inf, residual)
+            yield Progress(direction if gains else -search, np.inf, np.inf, np.inf, residual, search, product)
             return
         if gains:
             beside.append(math.sqrt(share) / length)
@@ -174,7 +176,8 @@ def conjugate_gradients(
         square, last = float(np.vdot(residual, changed)), square
         share = square / last
         tail = sum(gains[len(gains) // 2 :])
-        yield Progress(direction, sum(gains), tail, square / first, residual, square, (diagonal, beside))
+        spectrum = (diagonal, beside)
+        yield Progress(direction, sum(gains), tail, square / first, residual, search, product, square, spectrum)
         search = changed + share * search
 
 

@@ -119,7 +119,7 @@ class Choice:
         dearer = [kind for kind in dearer if self._costs[kind] <= DIRECTIONS * products]
         if not dearer and last.products <= self._costs[last.kind]:
             return last
-        return self._new(dearer[-1] if dearer else last.kind, params)
+        return self._new(dearer[-1] if dearer else last.kind, params, last.pairs)
 
     def state(self, current: Preconditioner) -> dict[str, Any]:
         """What `restored` needs."""
@@ -129,19 +129,20 @@ class Choice:
             "uses": current.products,
             "products": self.products,
             "least_curvature": current.least_curvature,
+            "pairs": current.pairs,
             "made": np.array(list(self._made.values())),
         }
 
     def restored(self, state: dict[str, Any]) -> Preconditioner:
         """The preconditioner of a state, made again where it was made."""
         self.products, self._made = int(state["products"]), dict(zip(self.kinds, state["made"].tolist(), strict=True))
-        preconditioner = Preconditioner(self._objective, state["made_at"], str(state["kind"]))
+        preconditioner = Preconditioner(self._objective, state["made_at"], str(state["kind"]), state["pairs"])
         preconditioner.products, preconditioner.least_curvature = int(state["uses"]), float(state["least_curvature"])
         return preconditioner
 
-    def _new(self, kind: str, params: Float64s) -> Preconditioner:
+    def _new(self, kind: str, params: Float64s, pairs: Float64s | None = None) -> Preconditioner:
         self._made[kind] += 1
-        return Preconditioner(self._objective, params, kind)
+        return Preconditioner(self._objective, params, kind, pairs)
 
     def account(self) -> str:
         """What was made, what one costs, and how many products there were."""
@@ -181,6 +182,7 @@ def _solve(
         patience = max(LEAST_PATIENCE, choice.products) if prover.may_prove() and proving < MOST_PROVING else 0
         goal = Goal(min(LOOSEST, progress**0.25), allowed, patience, PROVEN * allowed / prover.harder)
         step = _step(objective, params, grad, precondition, square, goal)
+        precondition.learn()
         n_products = precondition.products - before
         choice.products += n_products
         estimate = step.decrement * _to_come(step.decrement, promised, gained)
@@ -262,6 +264,7 @@ def _step(
         precondition.products += 1
         if best.total == np.inf:
             return Step(best.direction, np.inf, False)
+        precondition.note(best.search, best.product)
         rest = precondition.bound(best.square)  # what more products would add to the decrement
         proves = not goal.patience or rough_bound(objective, best.residual) <= goal.provable
         done = best.rest <= DONE
