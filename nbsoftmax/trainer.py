@@ -124,8 +124,8 @@ class Trainer:
         up to all of it. "newton" takes the whole Hessian from the start, "lbfgs" gradients and one Gram matrix, "gd" is
         plain gradient descent, for reference. "sgd" goes through mini-batches: near the minimum early, at it late.
     l1, l2 : float
-        Penalties. With one of them the gap is certified, by duality or strong convexity, where float64 allows it. With
-        l1 > 0 weights become exactly 0.
+        Penalties. With l1 > 0 weights become exactly 0. With either the gap is certified where a bound is to be had, by
+        duality or strong convexity.
     grouped : bool
         Whether l1 penalises the weights of a feature together, l1 sum_j ||coef[:, j]||_2 instead of l1 ||coef||_1, so
         that features leave the model as a whole.

@@ -7,7 +7,7 @@ import pytest
 
 import nbsoftmax as nbs
 from nbsoftmax.solvers import gd, lbfgs, newton_cg, preconditioners
-from nbsoftmax.solvers.gap import bound, newton_decrement, rough_bound, small_enough
+from nbsoftmax.solvers.gap import Prover, bound, newton_decrement, rough_bound, small_enough
 from nbsoftmax.solvers.preconditioners import KINDS, Preconditioner, costs
 
 
@@ -95,7 +95,7 @@ def test_with_l2_a_fit_ends_with_a_proof(name, options, fit_intercept):
     assert solution.objective - minimum(objective) <= solution.gap <= 1e-7 * solution.objective
 
 
-@pytest.mark.parametrize("name", SOLVERS)
+@pytest.mark.parametrize("name", ["gd", "newton-cg", "newton"])  # lbfgs ends with the intercept at its very optimum
 def test_with_an_offset_the_intercept_has_no_proof(name):
     rng = np.random.default_rng(3)
     objective = nbs.Objective(
@@ -105,6 +105,56 @@ def test_with_an_offset_the_intercept_has_no_proof(name):
     assert solution.converged
     assert solution.gap_kind == "estimate"
     assert solution.objective - minimum(objective) <= 1e-7 * solution.objective
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_a_start_where_all_probabilities_are_0_or_1_is_no_minimum(seed):
+    # Curvatures of 1e-300 there made steps that overflowed, and a fit that stood still said that it had converged.
+    rng = np.random.default_rng(seed)
+    objective = nbs.Objective(rng.normal(size=(5, 30)), np.array([0, 1, 2, 0, 1]), l2=4e-5)
+    start = 10.0 ** rng.uniform(2, 4) * rng.normal(size=objective.shape)
+    solution = newton_cg.solve(objective, start, tol=1e-6, on_iteration=no_watch)
+    best = newton_cg.solve(objective, np.zeros(objective.shape), tol=1e-9, on_iteration=no_watch)
+    assert best.converged
+    assert solution.converged == (solution.objective <= best.objective * (1 + 1e-6))
+
+
+@pytest.mark.parametrize("name", ["lbfgs", "gd"])
+def test_a_fit_that_ends_while_it_waits_for_a_proof_has_converged(name, monkeypatch):
+    monkeypatch.setattr(Prover, "proof", lambda *_, **__: None)
+    objective = problem()
+    whole = SOLVERS[name](objective, np.zeros(objective.shape), tol=1e-5, on_iteration=no_watch)
+    assert whole.converged
+    for n in range(whole.n_iter // 2 + 1, whole.n_iter + 1):
+        options = {"tol": 1e-5, "max_iter": n, "on_iteration": no_watch}
+        solution = SOLVERS[name](objective, np.zeros(objective.shape), **options)
+        assert solution.converged
+        assert solution.reason == "converged"
+
+
+def test_a_class_without_samples_has_no_proof_to_wait_for():
+    objective = nbs.Objective(np.random.default_rng(0).normal(size=(60, 3)), np.arange(60) % 2, n_classes=3, l2=0.1)
+    assert not Prover(objective).may_prove()
+    assert Prover(problem()).may_prove()
+    assert not Prover(problem(l2=0.0)).may_prove()
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_rounding_errors_do_not_bring_a_bound_below_the_gap(seed):
+    # Near the minimum of an objective of 1e-5 and less, J - D is a difference of numbers 1e9 times as large.
+    rng = np.random.default_rng(seed)
+    X = rng.normal(size=(12, 3))
+    y = (X[:, 0] > 0).astype(int)
+    X[:, 0] += np.where(y == 1, 1.0, -1.0)
+    objective = nbs.Objective(X, y, l2=10.0 ** rng.uniform(-14, -8))
+    fit = newton_cg.solve(objective, np.zeros(objective.shape), tol=1e-13, on_iteration=no_watch)
+    params = fit.params.copy()
+    params[:, -1] += 1e6  # a shift of all classes changes nothing
+    value, grad = objective.value_and_grad(params)
+    found = bound(objective, params, value, grad)
+    # The minimum is below what the fit reached by no more than its own float64 errors.
+    assert found[0] >= value - fit.objective
+    assert found[0] >= 16 * np.finfo(float).eps * value
 
 
 @pytest.mark.parametrize("name", ["newton-cg", "newton", "lbfgs"])

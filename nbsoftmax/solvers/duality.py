@@ -44,7 +44,7 @@ class Penalised(Protocol):
 
 def gap_but_for_intercept(objective: Penalised, params: Float64s, loss: float, grad: Float64s) -> float:
     """J - D at `params` if the intercept is at its own optimum; `loss`, `grad` are those of the loss alone, over S."""
-    return _primal(objective, params, loss) - _dual(objective, loss - float(np.vdot(params, grad)), grad[:, :-1])
+    return _primal(objective, params, loss) - _dual(objective, _entropy(params, loss, grad), grad[:, :-1])
 
 
 def duality_gap(
@@ -63,7 +63,8 @@ def duality_gap(
     mass, sums = float(wanted.sum()), wanted + rest
     over = rest > NOISE * mass
     if not objective.fit_intercept or not over.any():
-        return _told(gap_but_for_intercept(objective, params, loss, grad), loss), "duality"
+        gap = gap_but_for_intercept(objective, params, loss, grad)
+        return max(gap, _rounding(params, loss, grad, mass)), "duality"
     # p_i = (1 - e) a_i + e q has the targets' sums over i for q = (wanted - (1 - e) sums) / e, which is not negative
     # from this e on; a model without features has such a q for all its samples.
     share = float(np.max(rest[over] / sums[over]))
@@ -72,17 +73,22 @@ def duality_gap(
     common[:, -1] = np.log(q / q.sum())
     common_loss, common_grad = smooth.value_and_grad(common)
     mixed = (1 - share) * grad + share * common_grad
-    entropy = (1 - share) * (loss - float(np.vdot(params, grad)))
-    entropy += share * (common_loss - float(np.vdot(common, common_grad)))
+    entropy = (1 - share) * _entropy(params, loss, grad) + share * _entropy(common, common_loss, common_grad)
     gap = _primal(objective, params, loss) - _dual(objective, entropy, mixed[:, :-1])
     left = float(np.abs(mixed[:, -1]).max())
     exact = left <= (params.shape[0] * NOISE + 16 * share * np.finfo(objective.dtype).eps) * mass
-    return _told(gap, loss), "duality" if exact else "estimate"
+    return max(gap, _rounding(params, loss, grad, mass)), "duality" if exact else "estimate"
 
 
-def _told(gap: float, loss: float) -> float:
-    """A difference of sums that are not known better than to their rounding errors is no less than these."""
-    return max(gap, NOISE * abs(loss))
+def _entropy(params: Float64s, loss: float, grad: Float64s) -> float:
+    """(1/S) sum_i h_i H(a_i), and what offsets add; shifts of all classes, which change nothing, leave no rounding."""
+    return loss - float(np.vdot(params - params.mean(axis=0), grad))
+
+
+def _rounding(params: Float64s, loss: float, grad: Float64s, mass: float) -> float:
+    """What J - D is not known better than: the rounding errors of its terms, and of the intercept's constraint."""
+    terms = float(np.abs((params - params.mean(axis=0)) * grad).sum())
+    return NOISE * (abs(loss) + terms + mass * float(np.ptp(params[:, -1])))
 
 
 def _primal(objective: Penalised, params: Float64s, loss: float) -> float:

@@ -55,7 +55,7 @@ def bound(objective: Smooth, params: Float64s, value: float, grad: Float64s) -> 
 
 
 def rough_bound(objective: Smooth, grad: Float64s) -> float:
-    """About what `bound` is at a point with this gradient: without an intercept just that. inf where there is none."""
+    """Without an intercept `bound`; with one a likeness, by the gradient alone. inf where there is none."""
     if objective.l2 == 0:
         return np.inf
     ridge = float(np.vdot(grad[:, :-1], grad[:, :-1])) / (2 * objective.l2)
@@ -71,22 +71,27 @@ class Prover:
     def __init__(self, objective: Smooth, harder: float = 1.0) -> None:
         self.objective = objective
         self.harder = harder  # how many times its rough likeness a bound may be; inf where none was to be had
+        if objective.l2 == 0 or (objective.fit_intercept and not (objective.class_mass > 0).all()):
+            self.harder = np.inf  # the intercept of a class without samples has no optimum
 
     def may_prove(self) -> bool:
         """Whether there is hope for a bound."""
-        return self.objective.l2 > 0 and self.harder < np.inf
+        return self.harder < np.inf
 
-    def proof(self, params: Float64s, value: float, grad: Float64s, allowed: float) -> tuple[float, str] | None:
-        """A bound on the gap at `params` that is within what is `allowed`, and its kind; None where none is known."""
-        if not self.may_prove():
-            return None
+    def proof(
+        self, params: Float64s, value: float, grad: Float64s, allowed: float, *, anyway: bool = False
+    ) -> tuple[float, str] | None:
+        """A bound on the gap at `params` that is within what is `allowed`, and its kind; None where none is known.
+
+        It is looked for only where its rough likeness makes it likely, or `anyway`.
+        """
         rough = rough_bound(self.objective, grad)
-        if not rough * self.harder <= allowed:
+        if not (self.may_prove() and (anyway or rough * self.harder <= allowed)):
             return None
         known = bound(self.objective, params, value, grad)
         if known is not None and known[0] <= allowed:
             return known
-        self.harder = np.inf if known is None else max(self.harder, known[0] / max(rough, LEAST_OBJECTIVE))
+        self.harder = np.inf if known is None else max(self.harder, known[0] / max(rough, np.finfo(float).tiny))
         return None
 
 
@@ -174,6 +179,9 @@ def conjugate_gradients(
         gains.append(length * square / 2)
         changed = precondition(residual)
         square, last = float(np.vdot(residual, changed)), square
+        if not 0 <= square < np.inf:  # rounding errors have made M^-1 indefinite, or overflow
+            yield Progress(direction, np.inf, np.inf, np.inf, residual, search, product)
+            return
         share = square / last
         tail = sum(gains[len(gains) // 2 :])
         spectrum = (diagonal, beside)
@@ -212,7 +220,8 @@ class Judge:
         if proven is not None:
             self._seen = (params, *proven)
             return True
-        if n_iter < max(self.next_look, self.proof_by) or not small_enough(hint, value, self.tol):
+        wait = max(self.next_look, self.proof_by if self.prover.may_prove() else 0)
+        if n_iter < wait or not small_enough(hint, value, self.tol):
             return False
         if n_iter > 0:  # looks that fail cost at most a share of the fit
             self.next_look = n_iter + max(10, n_iter // 4)
@@ -223,32 +232,39 @@ class Judge:
         if not settled or not small_enough(distance, value, self.tol):
             return False
         self._seen = (params, distance, "estimate")
-        if self.prover.may_prove() and self.proof_by < 0 < n_iter:
-            self.proof_by = n_iter + max(10, n_iter)
-            return False
+        if self.proof_by < 0 < n_iter and self.prover.may_prove():
+            self.proof_by = n_iter + max(5, n_iter)
+            known = self.prover.proof(params, value, grad, allowed, anyway=True)
+            self._seen = self._seen if known is None else (params, *known)
+            return known is not None
         return True
 
     def gap(self, n_iter: int, params: Float64s, value: float, grad: Float64s) -> tuple[float, str]:
         """The gap at `params`, and its kind. What has not settled is never reported as within tol."""
-        if self._seen is None or self._seen[0] is not params:
-            allowed = self.tol * max(abs(value), LEAST_OBJECTIVE)
-            known = self.prover.proof(params, value, grad, allowed)
-            if known is None:
-                most = max(LEAST_PRODUCTS, n_iter)  # no more work for the report than for the fit
-                found = newton_decrement(self.objective, params, grad, most=most, precondition=self.precondition)
-                known = reported(self.objective, params, value, grad, *found, self.tol)
-            self._seen = (params, *known)
-        return self._seen[1:]
+        seen = self._seen if self._seen is not None and self._seen[0] is params else None
+        if seen is not None and seen[2] != "estimate":
+            return seen[1:]
+        allowed = self.tol * max(abs(value), LEAST_OBJECTIVE)
+        known = self.prover.proof(params, value, grad, allowed)
+        if known is not None:
+            return known
+        if seen is not None:
+            found = seen[1], True
+        else:
+            # No more work for the report than for the fit; enough of it where the answer has been known before.
+            most = max(LEAST_PRODUCTS if self.proof_by < 0 else MOST_PRODUCTS, n_iter)
+            found = newton_decrement(self.objective, params, grad, most=most, precondition=self.precondition)
+        return reported(self.objective, params, value, grad, *found, self.tol)
 
 
 def reported(
     objective: Smooth, params: Float64s, value: float, grad: Float64s, estimate: float, settled: bool, tol: float
 ) -> tuple[float, str]:
-    """The gap to report where there is no proof that it is within tol, and its kind.
+    """The gap to report where no proof was found, and its kind.
 
-    The estimate, where it has settled; else a bound, where there is one, and nothing that is within tol.
+    A bound, if it is within tol after all, or where the estimate has not settled; that is never reported as within tol.
     """
-    known = None if settled else bound(objective, params, value, grad)
-    if known is not None:
+    known = bound(objective, params, value, grad)
+    if known is not None and (not settled or small_enough(known[0], value, tol)):
         return known
     return (estimate if settled or not small_enough(estimate, value, tol) else np.inf), "estimate"

@@ -85,6 +85,8 @@ def _solve(
         if not reason and judge.converged(n_iter, params, value, grad, _decrement(grad, pairs, precondition)):
             reason = "converged"
     distance, kind = judge.gap(n_iter, params, value, grad)
+    if small_enough(distance, value, tol) and reason.startswith(("max_iter", "no step")):
+        reason = "converged"
     return Solution(
         params,
         value,

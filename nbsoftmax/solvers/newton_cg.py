@@ -31,19 +31,29 @@ from nbsoftmax.solvers.gap import (
     rough_bound,
     small_enough,
 )
-from nbsoftmax.solvers.preconditioners import AFFORDABLE, KINDS, MOST_BYTES, Curved, Preconditioner, centred, costs
+from nbsoftmax.solvers.preconditioners import (
+    AFFORDABLE,
+    KINDS,
+    LEAST_CURVATURE,
+    MOST_BYTES,
+    Curved,
+    Preconditioner,
+    centred,
+    costs,
+)
 
 MAX_ITER = 500
 MOST_PRODUCTS = 2000  # for one direction
 LEAST_PRODUCTS = 5  # before the decrement may count as settled
 DECREASE, MOST_TRIALS = 1e-4, 40
+STUCK = "no step decreases the objective any more at float64 precision"
 DONE = 1e-6  # square of a residual, relative to the gradient's, that is as good as none
 FAR_WITHIN = 0.1  # of what is allowed: a decrement that has settled is not 10 times as large
 NEAR_ENOUGH = 0.03  # of what is allowed: a direction that leaves no more than this ends the fit, as a rule
 LOOSEST = 0.3  # largest residual of a direction, relative to the gradient
-# Where the estimate says that a fit has converged, it goes on to where a bound says so: by so many steps, of products
-# no more than the fit has had, or so many. A direction is made for it that should leave this share of it.
-MOST_PROVING, LEAST_PATIENCE, PROVEN = 3, 10, 0.3
+# Where the estimate says that a fit has converged, it goes on to where a bound says so, with no more products than it
+# has had, or so many; by directions that should leave this share of what is allowed.
+LEAST_PATIENCE, PROVEN = 10, 0.3
 MOST_TO_COME = 0.8 / FAR_WITHIN  # times a decrement, for what comes after its step; less than makes up for FAR_WITHIN
 # A preconditioner of so many products is made at once (a Gram matrix up to AFFORDABLE). Later a kind is made that costs
 # no more than so many directions like the last one.
@@ -165,10 +175,10 @@ def _solve(
         params[:, :-1] = centred(params[:, :-1])
     value, grad = objective.value_and_grad(params)
     precondition = choice.restored(state) if state else choice.first(params)
-    first = float(state["first"]) if state else _square(grad, precondition)
+    first = float(state["first"]) if state else precondition.square(centred(grad))
     n_iter, reason = int(state.get("n_iter", 0)), ""
     promised, gained = state.get("promised", np.inf), state.get("gained", 0.0)  # decreases, of the last step
-    proving = int(state.get("proving", 0))  # points where only a proof was wanting
+    near_at = int(state.get("near_at", -1))  # products when only a proof was wanting, first; -1: not yet
     prover = Prover(objective, float(state.get("harder", 1.0)))
     while True:
         allowed = tol * max(abs(value), LEAST_OBJECTIVE)
@@ -176,10 +186,13 @@ def _solve(
         if proven is not None:
             reason = reason or "converged"
             break
-        square = _square(grad, precondition)
+        square = precondition.square(centred(grad))
         progress = max(0.0, square / first) if first > 0 else 0.0
         before = precondition.products
-        patience = max(LEAST_PATIENCE, choice.products) if prover.may_prove() and proving < MOST_PROVING else 0
+        patience = max(LEAST_PATIENCE, choice.products)
+        if near_at >= 0:
+            patience = max(LEAST_PATIENCE, near_at) - (choice.products - near_at)
+        patience = max(0, patience) if prover.may_prove() else 0
         goal = Goal(min(LOOSEST, progress**0.25), allowed, patience, PROVEN * allowed / prover.harder)
         step = _step(objective, params, grad, precondition, square, goal)
         precondition.learn()
@@ -187,7 +200,8 @@ def _solve(
         choice.products += n_products
         estimate = step.decrement * _to_come(step.decrement, promised, gained)
         near = step.settled and estimate <= allowed
-        proving += near
+        if near and near_at < 0:
+            near_at = choice.products
         if not reason and n_iter >= max_iter:
             reason = "converged" if near else f"max_iter reached ({n_iter} iterations)"
         if not reason and near and (step.gave_up or patience == 0):
@@ -196,7 +210,7 @@ def _solve(
             break
         found = _search(objective, params, value, grad, step.direction)
         if found is None:
-            reason = "converged" if near else "no step decreases the objective any more at float64 precision"
+            reason = "converged" if near else STUCK
             break
         promised, gained = step.decrement, value - found[1]
         params, value, grad = found
@@ -204,8 +218,11 @@ def _solve(
             precondition = choice.next(precondition, params, n_products)
         n_iter += 1
         kept = {"params": params, "first": first, "n_iter": n_iter, "promised": promised, "gained": gained}
-        memory.snapshot = partial(dict, **kept, proving=proving, harder=prover.harder, **choice.state(precondition))
+        memory.snapshot = partial(dict, **kept, near_at=near_at, harder=prover.harder, **choice.state(precondition))
         reason = on_iteration(n_iter, params, value, float(np.linalg.norm(grad))) or ""
+    if proven is None and near:
+        estimate = max(estimate, _least_decrement(objective, params, grad))
+        reason = STUCK if reason == "converged" and estimate > allowed else reason
     distance, kind = proven or reported(objective, params, value, grad, estimate, step.settled, tol)
     return Solution(
         params,
@@ -221,11 +238,6 @@ def _solve(
     )
 
 
-def _square(grad: Float64s, precondition: Preconditioner) -> float:
-    free = centred(grad)
-    return float(np.vdot(free, precondition(free)))
-
-
 def _to_come(decrement: float, promised: float, gained: float) -> float:
     """How many times a decrement the steps from here on gain, when each is to the next as the last was to this one.
 
@@ -236,6 +248,19 @@ def _to_come(decrement: float, promised: float, gained: float) -> float:
         return 1.0
     share = min(decrement / promised, 0.9)
     return float(min(max(1.0, gained / promised) / (1 - share), MOST_TO_COME))
+
+
+def _least_decrement(objective: Curved, params: Float64s, grad: Float64s) -> float:
+    """Half of grad . H^-1 grad is at least (grad . v)^2 / (2 v . H v), whatever v: here grad over the diagonal of H.
+
+    Where all probabilities are 0 or 1 an M^-1 of rounding errors makes conjugate gradients say that nothing is left.
+    """
+    penalty = np.append(np.full(objective.shape[1] - 1, objective.l2), 0.0)
+    diagonal = objective.curvatures(params) + penalty
+    v = np.divide(centred(grad), diagonal, out=np.zeros_like(grad), where=diagonal > LEAST_CURVATURE)
+    v = centred(v / (np.abs(v).max() or 1.0))
+    along = float(np.vdot(v, objective.hvp(params, v))) if np.isfinite(v).all() else 0.0
+    return float(np.vdot(grad, v)) ** 2 / (2 * along) if along > 0 else 0.0
 
 
 def _step(
@@ -257,6 +282,8 @@ def _step(
     """
     allowed = goal.allowed
     n, best, waited = 0, None, 0
+    if not 0 <= square < np.inf:  # rounding errors have made M^-1 indefinite, or overflow
+        return Step(np.zeros_like(grad), np.inf, False)
     rest = precondition.bound(square)
     if rest <= FAR_WITHIN * allowed and objective.l2 > 0 and not goal.patience:
         return Step(np.zeros_like(grad), rest, True)  # without l2 the direction tells whether there is a minimum
@@ -272,7 +299,7 @@ def _step(
         # Where the decrement is far within, no step will be taken: its direction need not be good, only its length.
         arrived = settled and best.rest <= LOOSEST**2 and best.total + best.tail <= FAR_WITHIN * allowed
         known = best.total + rest <= FAR_WITHIN * allowed
-        if (known or arrived) and not proves:
+        if (known or arrived) and not proves and n < MOST_PRODUCTS:
             waited += 1
             if waited <= goal.patience:
                 continue
@@ -287,7 +314,7 @@ def _step(
             return Step(
                 best.direction, decrement, settled, arrived or rest <= NEAR_ENOUGH * allowed, arrived and not proves
             )
-        if n == MOST_PRODUCTS:
+        if n >= MOST_PRODUCTS:
             return Step(best.direction, best.total, settled)
     # Nothing was, or nothing is, left of the residual.
     return Step(best.direction, best.total, best.rest <= DONE) if best else Step(np.zeros_like(grad), 0.0, True)
