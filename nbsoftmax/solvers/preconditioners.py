@@ -15,6 +15,7 @@ SIAM J. Optim. 10, 2000): a sixth of the products less in the median of 132 fits
 
 from __future__ import annotations
 
+from collections import deque
 from typing import Protocol
 
 import numpy as np
@@ -94,7 +95,8 @@ class Preconditioner:
         self._shape = k, d = objective.shape
         # Of each pair s and H s, divided by sqrt(s . H s), the oldest first.
         self.pairs = np.empty((2, 0, k * d)) if pairs is None else pairs
-        self._noted: list[tuple[Float64s, Float64s]] = []
+        self._most = min(MOST_PAIRS, PAIRS_BYTES // (16 * k * d))
+        self._noted: deque[tuple[Float64s, Float64s]] = deque(maxlen=self._most)
         self._prepare()
         penalty = np.full(d, objective.l2)
         penalty[-1] = 0.0
@@ -119,14 +121,11 @@ class Preconditioner:
 
     def learn(self) -> None:
         """Correct M^-1 by what has been noted since; not while conjugate gradients use it."""
-        most = min(MOST_PAIRS, PAIRS_BYTES // (16 * self.pairs.shape[2]))
-        new = (
-            [np.stack(pair).reshape(2, 1, -1) / np.sqrt(np.vdot(*pair)) for pair in self._noted[-most:]] if most else []
-        )
-        self._noted = []
+        new = [np.stack(pair).reshape(2, 1, -1) / np.sqrt(np.vdot(*pair)) for pair in self._noted]
+        self._noted.clear()
         new = [pair for pair in new if np.isfinite(pair).all()]
         if new:
-            self.pairs = np.concatenate([self.pairs, *new], axis=1)[:, -most:]
+            self.pairs = np.concatenate([self.pairs, *new], axis=1)[:, -self._most :]
             self._prepare()
 
     def square(self, residual: Float64s) -> float:
