@@ -353,17 +353,14 @@ class Contest:
         bounded = not any(c.winner(JUDGED) and c.least_seconds(JUDGED) == best for c in peer)
         rows = []
         for who in self.contestants:
-            winner = who.winner(JUDGED)
-            ratio = f"{'>= ' * bounded}{self.ratio(best, who, JUDGED):.2f}" if peer and winner else "-"
-            if peer and winner and who.name.startswith(peers.OURS):
-                ratio += f", {best / float(np.median(winner.there)):.2f}"
+            ratio = f"{'>= ' * bounded}{self.ratio(best, who, JUDGED):.2f}" if peer and who.winner(JUDGED) else "-"
+            if who.proves and ratio != "-":
+                ratio += f", {self.ratio_there(best, who):.2f}"
             rows.append([who.name, *map(who.cell, TARGETS), ratio, "-"])
         bars = []
         if self.task.bar and peer:
             bars.append(at_least(self.task.bar, self.ratio(best, mine, JUDGED), "best scikit-learn, proven"))
-            winner = mine.winner(JUDGED)
-            there = best / float(np.median(winner.there)) if winner else 0.0
-            bars.append(at_least(self.task.bar, there, "the same, there"))
+            bars.append(at_least(self.task.bar, self.ratio_there(best, mine), "the same, there"))
         for lbfgs in (c for c in peer if c.name == "scikit-learn lbfgs"):
             least = min(self.ratio(lbfgs.least_seconds(t), mine, t) for t in TARGETS)
             bars.append(at_least(1, least, "its lbfgs at every target"))
@@ -374,6 +371,12 @@ class Contest:
     def ratio(seconds: float, who: Contestant, target: float) -> float:
         """How much faster than `seconds` a contestant is; 0 if it does not reach the target."""
         return seconds / who.least_seconds(target) if who.winner(target) else 0.0
+
+    @staticmethod
+    def ratio_there(seconds: float, who: Contestant) -> float:
+        """`ratio` at `JUDGED`, by when the fit was there rather than by when it ended."""
+        winner = who.winner(JUDGED)
+        return seconds / float(np.median(winner.there)) if winner else 0.0
 
     def numbers(self) -> dict[str, Any]:
         """For JSON."""

@@ -228,7 +228,7 @@ def test_a_preconditioner_keeps_the_last_pairs_alone_and_none_of_parameters_that
     for step in steps:
         preconditioner.note(step, objective.hvp(np.zeros(objective.shape), step))
         preconditioner.learn()
-    kept = preconditioner.pairs[0]
+    kept = preconditioner.pairs.kept[0]
     assert len(kept) == preconditioners.MOST_PAIRS
     last = steps[-1].ravel()
     assert abs(kept[-1] @ last / np.linalg.norm(kept[-1]) / np.linalg.norm(last) - 1) <= 1e-12
@@ -236,7 +236,7 @@ def test_a_preconditioner_keeps_the_last_pairs_alone_and_none_of_parameters_that
     preconditioner = Preconditioner(objective, np.zeros(objective.shape), "gram")
     preconditioner.note(step, objective.hvp(np.zeros(objective.shape), step))
     preconditioner.learn()
-    assert preconditioner.pairs.shape[1] == 0
+    assert len(preconditioner.pairs) == 0
 
 
 @pytest.mark.parametrize("name", SOLVERS)

@@ -16,6 +16,15 @@ from nbsoftmax.check import Float64s
 
 NOISE = 16 * float(np.finfo(float).eps)  # sums over rows are not known better, relative to the objective
 
+# The reason of a solver that can go no further.
+STUCK = "no step decreases the objective any more at float64 precision"
+
+
+def spent(n_iter: int) -> str:
+    """The reason of a solver that may take no more iterations."""
+    return f"max_iter reached ({n_iter} iterations)"
+
+
 # (iteration, params, objective, gradient norm) -> a reason to stop, or None
 OnIteration = Callable[[int, Float64s, float, float], str | None]
 
@@ -32,18 +41,22 @@ class Memory:
     snapshot: Callable[[], dict[str, Any]] = dict
 
 
-class Smooth(Protocol):
-    """What a solver for smooth objectives asks for; `nbsoftmax.Objective` is one."""
+class Penalised(Protocol):
+    """What a bound on the gap asks of an objective; `nbsoftmax.Objective` is one, for this and for `Smooth`."""
 
-    l1: float  # 0
+    l1: float
     l2: float
     fit_intercept: bool
-    dtype: np.dtype[Any]  # of the sums' terms
-    class_mass: Float64s  # sum_i t_ik / S: each class's share of the weights
+    dtype: np.dtype[Any]
+    class_mass: Float64s  # sum_i t_ik / S
 
     def norms(self, coef: Float64s) -> Float64s:
         """What l1 multiplies the sum of."""
         ...
+
+
+class Smooth(Penalised, Protocol):
+    """What a solver for smooth objectives asks for, with l1 = 0."""
 
     def value_and_grad(self, params: Float64s) -> tuple[float, Float64s]:
         """The objective and its gradient."""

@@ -17,29 +17,20 @@ negative, so no sum over rows beyond gradients is needed to bound D(P) from belo
 
 from __future__ import annotations
 
-from typing import Any, Protocol
-
 import numpy as np
 
 from nbsoftmax.check import Float64s
-from nbsoftmax.solvers import NOISE, Smooth
+from nbsoftmax.solvers import NOISE, Penalised, Smooth
 
 BISECTIONS = 60  # for theta between 0 and 1
 LEAST_SHARE = 1e-300  # of a class, as good as none, yet with a logarithm
 
 
-class Penalised(Protocol):
-    """What a certificate asks of the objective."""
-
-    l1: float
-    l2: float
-    fit_intercept: bool
-    dtype: np.dtype[Any]
-    class_mass: Float64s  # sum_i t_ik / S
-
-    def norms(self, coef: Float64s) -> Float64s:
-        """What l1 multiplies the sum of."""
-        ...
+def loss_alone(objective: Penalised, params: Float64s, value: float, grad: Float64s) -> tuple[float, Float64s]:
+    """Value and gradient without the l2 penalty, from those with it."""
+    coef, slope = params[:, :-1], grad.copy()
+    slope[:, :-1] -= objective.l2 * coef
+    return value - objective.l2 / 2 * float(np.vdot(coef, coef)), slope
 
 
 def gap_but_for_intercept(objective: Penalised, params: Float64s, loss: float, grad: Float64s) -> float:

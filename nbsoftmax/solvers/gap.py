@@ -23,20 +23,26 @@ import numpy as np
 from scipy.linalg import eigvalsh_tridiagonal
 
 from nbsoftmax.check import Float64s
-from nbsoftmax.solvers import Smooth
-from nbsoftmax.solvers.duality import duality_gap
+from nbsoftmax.solvers import NOISE, Smooth
+from nbsoftmax.solvers.duality import duality_gap, loss_alone
 
 # An objective of less than this is 0 for the purpose of a relative gap: float64 sums of losses near 1 are not known
 # better than to a few thousand eps.
 LEAST_OBJECTIVE = 1e-12
 LEAST_PRODUCTS, MOST_PRODUCTS = 20, 500  # for the judge: as many as iterations so far, where those are more
 NOTHING = np.finfo(float).eps ** 2  # squares of residuals below this share are rounding errors
+ROUNDED = 1e-8  # a negative square of less than this share is a rounding error of the residual, of more one of M^-1
 SETTLED = 0.1  # the later half of the products has added at most this share of the decrement
 
 
 def small_enough(gap: float, value: float, tol: float) -> bool:
     """The one meaning of convergence."""
-    return gap <= tol * max(abs(value), LEAST_OBJECTIVE)
+    return gap <= allowance(value, tol)
+
+
+def allowance(value: float, tol: float) -> float:
+    """The largest gap at an objective of `value` that is small enough."""
+    return tol * max(abs(value), LEAST_OBJECTIVE)
 
 
 def bound(objective: Smooth, params: Float64s, value: float, grad: Float64s) -> tuple[float, str] | None:
@@ -48,9 +54,7 @@ def bound(objective: Smooth, params: Float64s, value: float, grad: Float64s) -> 
         return None
     if not objective.fit_intercept:
         return rough_bound(objective, grad), "strong-convexity"
-    coef, slope = params[:, :-1], grad.copy()
-    slope[:, :-1] -= objective.l2 * coef
-    gap, kind = duality_gap(objective, objective, params, value - objective.l2 / 2 * float(np.vdot(coef, coef)), slope)
+    gap, kind = duality_gap(objective, objective, params, *loss_alone(objective, params, value, grad))
     return (gap, kind) if kind == "duality" else None
 
 
@@ -179,9 +183,10 @@ def conjugate_gradients(
         gains.append(length * square / 2)
         changed = precondition(residual)
         square, last = float(np.vdot(residual, changed)), square
-        if not 0 <= square < np.inf:  # rounding errors have made M^-1 indefinite, or overflow
+        if not -ROUNDED * first <= square < np.inf:  # rounding errors have made M^-1 indefinite, or overflow
             yield Progress(direction, np.inf, np.inf, np.inf, residual, search, product)
             return
+        square = max(square, 0.0)  # of a residual that is rounding errors
         share = square / last
         tail = sum(gains[len(gains) // 2 :])
         spectrum = (diagonal, beside)
@@ -206,16 +211,18 @@ class Judge:
         self.next_look = int(state.get("next_look", 0))  # the iteration before which none is worth it
         self.prover = Prover(objective, float(state.get("harder", 1.0)))
         self.proof_by = int(state.get("proof_by", -1))  # the last one that waits for a proof; -1: none is wanting yet
+        self.near = (float(state.get("near_value", 0.0)), float(state.get("near_gap", 0.0)))  # what was known by then
         self.precondition: Callable[[Float64s], Float64s] = lambda residual: residual
         self._seen: tuple[Float64s, float, str] | None = None  # where the gap is known, what it is, and its kind
 
     def state(self) -> dict[str, Any]:
         """What a new judge needs to go on."""
-        return {"next_look": self.next_look, "proof_by": self.proof_by, "harder": self.prover.harder}
+        near = dict(zip(("near_value", "near_gap"), self.near, strict=True))
+        return {"next_look": self.next_look, "proof_by": self.proof_by, "harder": self.prover.harder, **near}
 
     def converged(self, n_iter: int, params: Float64s, value: float, grad: Float64s, hint: float) -> bool:
         """Whether the gap at `params` is within tol; `hint` is what the solver itself believes of it."""
-        allowed = self.tol * max(abs(value), LEAST_OBJECTIVE)
+        allowed = allowance(value, self.tol)
         proven = self.prover.proof(params, value, grad, allowed)
         if proven is not None:
             self._seen = (params, *proven)
@@ -229,11 +236,11 @@ class Judge:
         distance, settled = newton_decrement(
             self.objective, params, grad, most=most, enough=allowed, precondition=self.precondition
         )
-        if not settled or not small_enough(distance, value, self.tol):
+        if not (settled and distance <= allowed):
             return False
         self._seen = (params, distance, "estimate")
         if self.proof_by < 0 < n_iter and self.prover.may_prove():
-            self.proof_by = n_iter + max(5, n_iter)
+            self.proof_by, self.near = n_iter + max(5, n_iter), (value, distance)
             known = self.prover.proof(params, value, grad, allowed, anyway=True)
             self._seen = self._seen if known is None else (params, *known)
             return known is not None
@@ -244,27 +251,26 @@ class Judge:
         seen = self._seen if self._seen is not None and self._seen[0] is params else None
         if seen is not None and seen[2] != "estimate":
             return seen[1:]
-        allowed = self.tol * max(abs(value), LEAST_OBJECTIVE)
-        known = self.prover.proof(params, value, grad, allowed)
-        if known is not None:
+        allowed = allowance(value, self.tol)
+        known = bound(self.objective, params, value, grad)
+        if known is not None and known[0] <= allowed:
             return known
         if seen is not None:
             found = seen[1], True
+        elif self.proof_by >= 0:  # known some steps ago, and changed by these
+            found = max(self.near[1] + value - self.near[0], NOISE * abs(value)), True
         else:
-            # No more work for the report than for the fit; enough of it where the answer has been known before.
-            most = max(LEAST_PRODUCTS if self.proof_by < 0 else MOST_PRODUCTS, n_iter)
+            most = max(LEAST_PRODUCTS, n_iter)  # no more work for the report than for the fit
             found = newton_decrement(self.objective, params, grad, most=most, precondition=self.precondition)
-        return reported(self.objective, params, value, grad, *found, self.tol)
+        return reported(known, *found, allowed)
 
 
-def reported(
-    objective: Smooth, params: Float64s, value: float, grad: Float64s, estimate: float, settled: bool, tol: float
-) -> tuple[float, str]:
-    """The gap to report where no proof was found, and its kind.
+def reported(known: tuple[float, str] | None, estimate: float, settled: bool, allowed: float) -> tuple[float, str]:
+    """The gap to report where no proof was found, and its kind; `known` is a bound, or None.
 
-    A bound, if it is within tol after all, or where the estimate has not settled; that is never reported as within tol.
+    The bound, if it is within what is allowed after all, or where the estimate has not settled; what has not is never
+    reported as within.
     """
-    known = bound(objective, params, value, grad)
-    if known is not None and (not settled or small_enough(known[0], value, tol)):
+    if known is not None and (not settled or known[0] <= allowed):
         return known
-    return (estimate if settled or not small_enough(estimate, value, tol) else np.inf), "estimate"
+    return (estimate if settled or estimate > allowed else np.inf), "estimate"

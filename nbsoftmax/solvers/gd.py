@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from nbsoftmax.check import Float64s
-from nbsoftmax.solvers import Memory, OnIteration, Smooth, Solution
+from nbsoftmax.solvers import STUCK, Memory, OnIteration, Smooth, Solution, spent
 from nbsoftmax.solvers.gap import Judge, small_enough
 
 MAX_ITER = 10_000
@@ -52,7 +52,7 @@ def solve(
                 break
             rate /= 2
             if not rate * square > np.finfo(float).eps * abs(value):  # also where square overflows and rate is 0
-                reason = "no step decreases the objective any more at float64 precision"
+                reason = STUCK
                 break
         if reason:
             break
@@ -84,7 +84,7 @@ def solve(
         kind,
         n_iter,
         converged,
-        reason or f"max_iter reached ({n_iter} iterations)",
+        reason or spent(n_iter),
     )
 
 

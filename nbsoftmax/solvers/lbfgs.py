@@ -1,29 +1,25 @@
 """L-BFGS: Newton's direction from the last few steps and gradients, by the two-loop recursion.
 
-The recursion begins with M^-1 of `preconditioners`, a Gram matrix where that is worth making, so that raw data
-need no scaling. It is made again where the memory has led to a point from which no step leads on.
+The recursion, that of `pairs`, begins with M^-1 of `preconditioners`, a Gram matrix where that is worth making, so that
+raw data need no scaling. It is made again where the memory has led to a point from which no step leads on.
 
-J. Nocedal, "Updating quasi-Newton matrices with limited storage", Math. Comp. 35 (1980). Step lengths satisfy the weak
-Wolfe conditions, by bisection: A. Lewis and M. Overton, "Nonsmooth optimization via quasi-Newton methods", Math.
-Program. 141 (2013). Each trial costs one pass over the data, which gives value and gradient together.
+Step lengths satisfy the weak Wolfe conditions, by bisection: A. Lewis and M. Overton, "Nonsmooth optimization via
+quasi-Newton methods", Math. Program. 141 (2013). Each trial costs one pass over the data, which gives value and
+gradient together.
 """
 
 from __future__ import annotations
 
-from collections import deque
 from functools import partial
-from typing import Any
 
 import numpy as np
 
 from nbsoftmax.check import Float64s
 from nbsoftmax.kernels.blas import one_thread
-from nbsoftmax.solvers import NOISE, Memory, OnIteration, Solution
+from nbsoftmax.solvers import NOISE, STUCK, Memory, OnIteration, Solution, spent
 from nbsoftmax.solvers.gap import Judge, small_enough
+from nbsoftmax.solvers.pairs import Pairs
 from nbsoftmax.solvers.preconditioners import AFFORDABLE, Curved, Preconditioner, centred, costs
-
-Pair = tuple[Float64s, Float64s, float]
-PAIR = ("step", "change", "curvature")
 
 MAX_ITER = 10_000
 MEMORY = 20  # pairs kept: a pass over the data costs far more than their inner products
@@ -57,35 +53,33 @@ def _solve(
     value, grad = objective.value_and_grad(params)
     judge = Judge(objective, tol, state)
     judge.precondition = precondition
-    pairs: deque[Pair] = deque(zip(*(state.get(name, ()) for name in PAIR), strict=True), maxlen=MEMORY)
+    pairs = Pairs(params.size, MEMORY, state.get("pairs"))
     n_iter = int(state.get("n_iter", 0))
     hint = _decrement(grad, pairs, precondition) if state else 0.0
     reason = "converged" if judge.converged(n_iter, params, value, grad, hint) else ""
     while not reason:
         if n_iter >= max_iter:
-            reason = f"max_iter reached ({n_iter} iterations)"
+            reason = spent(n_iter)
             break
         found = _search(objective, params, value, grad, _direction(grad, pairs, precondition))
-        if found is None and pairs:  # the memory may be what is wrong: once more without
+        if found is None and len(pairs):  # the memory may be what is wrong: once more without
             pairs.clear()
             precondition = judge.precondition = Preconditioner(objective, params, kind)
             found = _search(objective, params, value, grad, _direction(grad, pairs, precondition))
         if found is None:
-            reason = "no step decreases the objective any more at float64 precision"
+            reason = STUCK
             break
         new_params, new_value, new_grad = found
-        step, change = new_params - params, new_grad - grad
-        curvature = float(np.vdot(step, change))
-        if curvature > 0:
-            pairs.append((step, change, curvature))
+        pairs.add([(new_params - params, new_grad - grad)])
         params, value, grad = new_params, new_value, new_grad
         n_iter += 1
-        memory.snapshot = partial(_state, params, precondition.made_at, n_iter, judge.state(), tuple(pairs))
+        kept = {"params": params, "made_at": precondition.made_at, "n_iter": n_iter, "pairs": pairs.kept}
+        memory.snapshot = partial(dict, **kept, **judge.state())
         reason = on_iteration(n_iter, params, value, float(np.linalg.norm(grad))) or ""
         if not reason and judge.converged(n_iter, params, value, grad, _decrement(grad, pairs, precondition)):
             reason = "converged"
     distance, kind = judge.gap(n_iter, params, value, grad)
-    if small_enough(distance, value, tol) and reason.startswith(("max_iter", "no step")):
+    if small_enough(distance, value, tol) and reason in (STUCK, spent(n_iter)):
         reason = "converged"
     return Solution(
         params,
@@ -99,32 +93,17 @@ def _solve(
     )
 
 
-def _state(
-    params: Float64s, made_at: Float64s, n_iter: int, judging: dict[str, Any], pairs: tuple[Pair, ...]
-) -> dict[str, Any]:
-    columns = dict(zip(PAIR, map(np.array, zip(*pairs, strict=True)), strict=True)) if pairs else {}
-    return {"params": params, "made_at": made_at, "n_iter": n_iter, **judging, **columns}
-
-
-def _decrement(grad: Float64s, pairs: deque[Pair], precondition: Preconditioner) -> float:
+def _decrement(grad: Float64s, pairs: Pairs, precondition: Preconditioner) -> float:
     return -0.5 * float(np.vdot(grad, _direction(grad, pairs, precondition)))
 
 
-def _direction(grad: Float64s, pairs: deque[Pair], precondition: Preconditioner) -> Float64s:
+def _direction(grad: Float64s, pairs: Pairs, precondition: Preconditioner) -> Float64s:
     """-H^-1 grad with the memory's idea of the Hessian; -M^-1 grad without a memory."""
-    q = grad.copy()
-    factors = []
-    for step, change, curvature in reversed(pairs):
-        factor = float(np.vdot(step, q)) / curvature
-        q -= factor * change
-        factors.append(factor)
-    q = precondition(q)
-    if pairs:
-        _, change, curvature = pairs[-1]
-        q *= curvature / float(np.vdot(change, precondition(change)))
-    for (step, change, curvature), factor in zip(pairs, reversed(factors), strict=True):
-        q += (factor - float(np.vdot(change, q)) / curvature) * step
-    return -q
+    scale = 1.0
+    if len(pairs):
+        change = pairs.kept[1, -1].reshape(grad.shape)
+        scale = 1 / float(np.vdot(change, precondition(change)))
+    return -pairs.correct(grad, lambda residual: scale * precondition(residual))
 
 
 def _search(

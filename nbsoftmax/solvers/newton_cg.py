@@ -21,20 +21,21 @@ import numpy as np
 
 from nbsoftmax.check import Float64s, InputValueError
 from nbsoftmax.kernels.blas import one_thread
-from nbsoftmax.solvers import NOISE, Memory, OnIteration, Solution
+from nbsoftmax.solvers import NOISE, STUCK, Memory, OnIteration, Solution, spent
 from nbsoftmax.solvers.gap import (
-    LEAST_OBJECTIVE,
     SETTLED,
     Prover,
+    allowance,
+    bound,
     conjugate_gradients,
     reported,
     rough_bound,
     small_enough,
 )
+from nbsoftmax.solvers.pairs import Pairs
 from nbsoftmax.solvers.preconditioners import (
     AFFORDABLE,
     KINDS,
-    LEAST_CURVATURE,
     MOST_BYTES,
     Curved,
     Preconditioner,
@@ -46,7 +47,6 @@ MAX_ITER = 500
 MOST_PRODUCTS = 2000  # for one direction
 LEAST_PRODUCTS = 5  # before the decrement may count as settled
 DECREASE, MOST_TRIALS = 1e-4, 40
-STUCK = "no step decreases the objective any more at float64 precision"
 DONE = 1e-6  # square of a residual, relative to the gradient's, that is as good as none
 FAR_WITHIN = 0.1  # of what is allowed: a decrement that has settled is not 10 times as large
 NEAR_ENOUGH = 0.03  # of what is allowed: a direction that leaves no more than this ends the fit, as a rule
@@ -139,18 +139,19 @@ class Choice:
             "uses": current.products,
             "products": self.products,
             "least_curvature": current.least_curvature,
-            "pairs": current.pairs,
+            "pairs": current.pairs.kept,
             "made": np.array(list(self._made.values())),
         }
 
     def restored(self, state: dict[str, Any]) -> Preconditioner:
         """The preconditioner of a state, made again where it was made."""
         self.products, self._made = int(state["products"]), dict(zip(self.kinds, state["made"].tolist(), strict=True))
-        preconditioner = Preconditioner(self._objective, state["made_at"], str(state["kind"]), state["pairs"])
+        preconditioner = Preconditioner(self._objective, state["made_at"], str(state["kind"]))
+        preconditioner.pairs = Pairs(state["made_at"].size, preconditioner.pairs.most, state["pairs"])
         preconditioner.products, preconditioner.least_curvature = int(state["uses"]), float(state["least_curvature"])
         return preconditioner
 
-    def _new(self, kind: str, params: Float64s, pairs: Float64s | None = None) -> Preconditioner:
+    def _new(self, kind: str, params: Float64s, pairs: Pairs | None = None) -> Preconditioner:
         self._made[kind] += 1
         return Preconditioner(self._objective, params, kind, pairs)
 
@@ -175,24 +176,24 @@ def _solve(
         params[:, :-1] = centred(params[:, :-1])
     value, grad = objective.value_and_grad(params)
     precondition = choice.restored(state) if state else choice.first(params)
-    first = float(state["first"]) if state else precondition.square(centred(grad))
+    first = float(state.get("first", 0.0))  # the square of the first gradient's norm
     n_iter, reason = int(state.get("n_iter", 0)), ""
     promised, gained = state.get("promised", np.inf), state.get("gained", 0.0)  # decreases, of the last step
     near_at = int(state.get("near_at", -1))  # products when only a proof was wanting, first; -1: not yet
     prover = Prover(objective, float(state.get("harder", 1.0)))
     while True:
-        allowed = tol * max(abs(value), LEAST_OBJECTIVE)
+        allowed = allowance(value, tol)
         proven = prover.proof(params, value, grad, allowed)
         if proven is not None:
             reason = reason or "converged"
             break
         square = precondition.square(centred(grad))
+        first = first or square
         progress = max(0.0, square / first) if first > 0 else 0.0
         before = precondition.products
-        patience = max(LEAST_PATIENCE, choice.products)
-        if near_at >= 0:
-            patience = max(LEAST_PATIENCE, near_at) - (choice.products - near_at)
-        patience = max(0, patience) if prover.may_prove() else 0
+        begun = choice.products if near_at < 0 else near_at
+        left = max(LEAST_PATIENCE, begun) - (choice.products - begun)
+        patience = max(0, left) if prover.may_prove() else 0
         goal = Goal(min(LOOSEST, progress**0.25), allowed, patience, PROVEN * allowed / prover.harder)
         step = _step(objective, params, grad, precondition, square, goal)
         precondition.learn()
@@ -202,10 +203,10 @@ def _solve(
         near = step.settled and estimate <= allowed
         if near and near_at < 0:
             near_at = choice.products
-        if not reason and n_iter >= max_iter:
-            reason = "converged" if near else f"max_iter reached ({n_iter} iterations)"
-        if not reason and near and (step.gave_up or patience == 0):
+        if not reason and near and (step.gave_up or patience == 0 or n_iter >= max_iter):
             reason = "converged"
+        if not reason and n_iter >= max_iter:
+            reason = spent(n_iter)
         if reason:
             break
         found = _search(objective, params, value, grad, step.direction)
@@ -223,7 +224,7 @@ def _solve(
     if proven is None and near:
         estimate = max(estimate, _least_decrement(objective, params, grad))
         reason = STUCK if reason == "converged" and estimate > allowed else reason
-    distance, kind = proven or reported(objective, params, value, grad, estimate, step.settled, tol)
+    distance, kind = proven or reported(bound(objective, params, value, grad), estimate, step.settled, allowed)
     return Solution(
         params,
         value,
@@ -255,10 +256,8 @@ def _least_decrement(objective: Curved, params: Float64s, grad: Float64s) -> flo
 
     Where all probabilities are 0 or 1 an M^-1 of rounding errors makes conjugate gradients say that nothing is left.
     """
-    penalty = np.append(np.full(objective.shape[1] - 1, objective.l2), 0.0)
-    diagonal = objective.curvatures(params) + penalty
-    v = np.divide(centred(grad), diagonal, out=np.zeros_like(grad), where=diagonal > LEAST_CURVATURE)
-    v = centred(v / (np.abs(v).max() or 1.0))
+    v = Preconditioner(objective, params, "diagonal")(centred(grad))
+    v = v / (np.abs(v).max() or 1.0)
     along = float(np.vdot(v, objective.hvp(params, v))) if np.isfinite(v).all() else 0.0
     return float(np.vdot(grad, v)) ** 2 / (2 * along) if along > 0 else 0.0
 

@@ -23,6 +23,7 @@ from scipy.linalg import lapack
 
 from nbsoftmax.check import Float64s
 from nbsoftmax.solvers import Smooth
+from nbsoftmax.solvers.pairs import Pairs
 
 KINDS = ("diagonal", "gram", "blocks", "hessian")
 # The largest M; making it takes a few times as much.
@@ -89,15 +90,12 @@ def costs(objective: Curved) -> dict[str, float]:
 class Preconditioner:
     """M^-1 made at some parameters; `products` counts the uses since then."""
 
-    def __init__(self, objective: Curved, params: Float64s, kind: str, pairs: Float64s | None = None) -> None:
+    def __init__(self, objective: Curved, params: Float64s, kind: str, pairs: Pairs | None = None) -> None:
         self.kind, self.made_at, self.products = kind, params, 0
         self.least_curvature = 0.0  # the smallest eigenvalue of M^-1 H that products have shown; 0: not known
         self._shape = k, d = objective.shape
-        # Of each pair s and H s, divided by sqrt(s . H s), the oldest first.
-        self.pairs = np.empty((2, 0, k * d)) if pairs is None else pairs
-        self._most = min(MOST_PAIRS, PAIRS_BYTES // (16 * k * d))
-        self._noted: deque[tuple[Float64s, Float64s]] = deque(maxlen=self._most)
-        self._prepare()
+        self.pairs = Pairs(k * d, min(MOST_PAIRS, PAIRS_BYTES // (16 * k * d))) if pairs is None else pairs
+        self._noted: deque[tuple[Float64s, Float64s]] = deque(maxlen=self.pairs.most)
         penalty = np.full(d, objective.l2)
         penalty[-1] = 0.0
         if kind == "diagonal":
@@ -121,12 +119,8 @@ class Preconditioner:
 
     def learn(self) -> None:
         """Correct M^-1 by what has been noted since; not while conjugate gradients use it."""
-        new = [np.stack(pair).reshape(2, 1, -1) / np.sqrt(np.vdot(*pair)) for pair in self._noted]
+        self.pairs.add(self._noted)
         self._noted.clear()
-        new = [pair for pair in new if np.isfinite(pair).all()]
-        if new:
-            self.pairs = np.concatenate([self.pairs, *new], axis=1)[:, -self._most :]
-            self._prepare()
 
     def square(self, residual: Float64s) -> float:
         """The square of a residual's norm, r . M^-1 r; corrections that change it beyond belief are dropped.
@@ -134,22 +128,13 @@ class Preconditioner:
         Where all probabilities are 0 or 1 the products are rounding errors, and M^-1 made of them is not even definite.
         """
         plain = float(np.vdot(residual, centred(self._plain(residual))))
-        corrected = float(np.vdot(residual, self(residual)))
-        if not plain / MOST_CHANGE <= corrected <= plain * MOST_CHANGE:
-            self._forget()
+        if not len(self.pairs):
             return plain
-        return corrected
-
-    def _forget(self) -> None:
-        self.pairs = self.pairs[:, :0]
-        self._prepare()
-
-    def _prepare(self) -> None:
-        steps, products = self.pairs
-        self._root = lapack.dtrtri(np.triu(steps @ products.T), unitdiag=1)[0] if len(steps) else np.empty((0, 0))
-        np.fill_diagonal(self._root, 1.0)
-        if not np.isfinite(self._root).all():
-            self._forget()
+        corrected = float(np.vdot(residual, self(residual)))
+        if plain / MOST_CHANGE <= corrected <= plain * MOST_CHANGE:
+            return corrected
+        self.pairs.clear()
+        return plain
 
     def saw(self, curvature: float) -> None:
         """Note an eigenvalue of M^-1 H at some parameters."""
@@ -160,19 +145,8 @@ class Preconditioner:
         return square / (2 * self.least_curvature) if self.least_curvature > 0 else np.inf
 
     def __call__(self, residual: Float64s) -> Float64s:
-        """M^-1, corrected, times an array of the shape of the parameters, `centred`.
-
-        The two loops of L-BFGS, with R the upper triangle of s_i . H s_j, of unit diagonal:
-
-            a = R^-1 S r,    q = M^-1 (r - Y^T a),    q + S^T R^-T (a - Y q)
-        """
-        steps, products = self.pairs
-        if not len(steps):
-            return centred(self._plain(residual))
-        ahead = self._root @ (steps @ residual.ravel())
-        q = self._plain(residual - (ahead @ products).reshape(self._shape))
-        back = self._root.T @ (ahead - products @ q.ravel())
-        return centred(q + (back @ steps).reshape(self._shape))
+        """M^-1, corrected, times an array of the shape of the parameters, `centred`."""
+        return centred(self.pairs.correct(residual, self._plain))
 
     def _plain(self, residual: Float64s) -> Float64s:
         """M^-1 times an array of the shape of the parameters."""

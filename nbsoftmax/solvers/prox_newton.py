@@ -24,8 +24,8 @@ from numpy.typing import NDArray
 
 from nbsoftmax.check import Float64s
 from nbsoftmax.kernels.coordinate import group_lasso, lasso
-from nbsoftmax.solvers import NOISE, Memory, OnIteration, Solution
-from nbsoftmax.solvers.duality import Penalised, duality_gap, gap_but_for_intercept
+from nbsoftmax.solvers import NOISE, STUCK, Memory, OnIteration, Penalised, Solution, spent
+from nbsoftmax.solvers.duality import duality_gap, gap_but_for_intercept, loss_alone
 from nbsoftmax.solvers.gap import small_enough
 from nbsoftmax.solvers.preconditioners import Curved
 
@@ -92,7 +92,7 @@ def solve(
         fine_value, fine_grad = model.part.value_and_grad(at)
         grad = grad.copy()
         grad[:, model.columns] = fine_grad
-        loss, slope = _loss_alone(objective, params, fine_value, grad)
+        loss, slope = loss_alone(objective, params, fine_value, grad)
         if small_enough(gap_but_for_intercept(objective, params, loss, slope), total, tol):
             gap, kind = duality_gap(objective, smooth, params, loss, slope)
             if small_enough(gap, total, tol):
@@ -102,7 +102,7 @@ def solve(
             float(np.linalg.norm(objective.least_subgradient(at, fine_grad))),
         )
         if not reason and n_iter >= (max_iter or MAX_ITER):
-            reason = f"max_iter reached ({n_iter} iterations)"
+            reason = spent(n_iter)
         found = None
         if not reason and (now[0] < before[0] or now[1] < before[1]):
             point, promised, hoped = model.minimise(at, fine_grad, first)
@@ -115,7 +115,7 @@ def solve(
         value, grad = smooth.value_and_grad(params)
         n_iter += 1
     gap, kind = duality_gap(objective, smooth, params, loss, slope)
-    reason = reason or "no step decreases the objective any more at float64 precision"
+    reason = reason or STUCK
     return Solution(params, total, norm, gap, kind, n_iter, small_enough(gap, total, tol), reason)
 
 
@@ -133,13 +133,6 @@ def _change(objective: Sparse, before: Float64s, after: Float64s) -> float:
     if objective.grouped:
         products = products.sum(axis=0)
     return objective.l1 * float(np.divide(products, sizes, out=np.zeros_like(sizes), where=sizes > 0).sum())
-
-
-def _loss_alone(objective: Sparse, params: Float64s, value: float, grad: Float64s) -> tuple[float, Float64s]:
-    """Value and gradient without the l2 penalty."""
-    coef, slope = params[:, :-1], grad.copy()
-    slope[:, :-1] -= objective.l2 * coef
-    return value - objective.l2 / 2 * float(np.vdot(coef, coef)), slope
 
 
 def _features(
