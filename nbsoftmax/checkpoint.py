@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from nbsoftmax.check import InputValueError
 from nbsoftmax.files import write_npz
 
-FORMAT = "nbsoftmax checkpoint 1"
+FORMAT = "nbsoftmax checkpoint 2"
 SECONDS = 5.0  # between two checkpoints: what a kill may cost
 BLOCK = 1 << 22  # elements hashed at a time
 
