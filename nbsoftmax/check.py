@@ -342,7 +342,7 @@ def weighted_targets(
     """Check targets, weights and smoothing together. The definitions are those of `functional.cross_entropy`."""
     target = targets(y, n_samples, n_classes, dtype, ignore_index=ignore_index, n_of=n_of)
     weight = sample_weights(sample_weight, n_samples)
-    by_class = _class_weight(class_weight, n_classes)
+    by_class = class_weights(class_weight, n_classes)
     e = number("label_smoothing", label_smoothing, low=0.0, high=1.0)
     w = by_class if by_class.size else np.ones(n_classes)
     kind = PROBA if target.soft else INDEX_SMOOTHED if by_class.size or e > 0 else INDEX
@@ -404,7 +404,7 @@ def binary_targets(
             f"sample_weight has shape {np.shape(sample_weight)}, expected {z.shape}: one for each logit."
         )
     weight = sample_weights(None if sample_weight is None else np.ravel(np.asarray(sample_weight)), z.size)
-    by_class = _class_weight(class_weight, 2)
+    by_class = class_weights(class_weight, 2)
     w = by_class if by_class.size else np.ones(2)
     counted = np.ones(1) if array.dtype.kind == "f" else w[np.clip(target, 0, 1).astype(np.intp)]
     total = float(np.sum((target >= 0) * counted * (weight if weight.size else 1.0)))
@@ -418,7 +418,7 @@ def sample_weights(weight: ArrayLike | None, n_samples: int) -> Float64s:
     return _weights("sample_weight", weight, n_samples, "samples")
 
 
-def _class_weight(weight: Mapping[int, float] | ArrayLike | None, n_classes: int) -> Float64s:
+def class_weights(weight: Mapping[int, float] | ArrayLike | None, n_classes: int) -> Float64s:
     """Check weights of classes: float64 (n_classes,) from an array or {class index: weight}; (0,) for None."""
     if weight is None:
         return np.empty(0)

@@ -8,7 +8,7 @@ Regression Trees", 1984).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +19,7 @@ from nbsoftmax import check
 from nbsoftmax.check import Float64s
 from nbsoftmax.objective import Objective
 from nbsoftmax.path import as_in_sklearn, penalties
-from nbsoftmax.trainer import FitResult, Trainer, targets, weight_sum
+from nbsoftmax.trainer import EncodedLabels, FitResult, Trainer, targets, weight_sum
 
 GRID = (1e-4, 1e4)  # of Cs given as a number, as in scikit-learn
 HOPELESS, PATIENCE = 2.0, 2  # standard errors above the best, of so many penalties in a row, end the path
@@ -96,7 +96,7 @@ def cross_validate(
     )
     mean, error = summary(found.log_loss)
     best, least = int(np.nanargmin(mean)), one_standard_error(found.Cs, mean, error)
-    C, classes = found.Cs[best if refit == "best" else least], targets(y, np.shape(y)[0])[1]
+    C, classes = found.Cs[best if refit == "best" else least], targets(y)[1]
     l1, l2 = as_in_sklearn(C, weight_sum(y, sample_weight, options.get("class_weight")), l1_ratio, classes.size)
     result = Trainer(l1=float(l1), l2=float(l2), **options).fit(X, y, sample_weight=sample_weight)
     return CVResult(found.Cs, found.log_loss, found.accuracy, best, least, result)
@@ -131,17 +131,13 @@ def held_out(
         raise check.InputValueError("y holds probabilities; cross_validate needs labels.")
     weight = check.sample_weights(sample_weight, len(array))
     weight = weight if weight.size else np.ones(len(array))
-    in_folds = options
-    if isinstance(options.get("class_weight"), Mapping):  # folds know classes by their codes
-        known = {label: k for k, label in enumerate(classes.tolist())}
-        in_folds = options | {"class_weight": {known.get(k, k): w for k, w in options["class_weight"].items()}}
     parts = [_Fold(array, codes, classes, weight, *pair) for pair in _pairs(folds, codes, random_state)]
     log_loss, accuracy = np.full((2, given.size, len(parts)), np.nan)
     order = np.argsort(given, kind="stable").tolist()
     above = 0
     for i in order:
         for f, part in enumerate(parts):
-            log_loss[i, f], accuracy[i, f] = part.evaluate(given[i], l1_ratio, in_folds)
+            log_loss[i, f], accuracy[i, f] = part.evaluate(given[i], l1_ratio, options)
         mean, error = summary(log_loss)
         best = int(np.nanargmin(mean))
         above = above + 1 if mean[i] > mean[best] + HOPELESS * max(error[i], error[best]) else 0
@@ -169,7 +165,7 @@ class _Fold:
     def __init__(
         self, X: Any, codes: NDArray[Any], classes: NDArray[Any], weight: Float64s, train: Any, test: Any
     ) -> None:
-        self._X, self._codes = X, codes
+        self._X, self._y = X, EncodedLabels(codes, classes)
         self._test = _indices(test, len(codes), "test")
         self._weight = np.zeros(len(codes))
         chosen = _indices(train, len(codes), "train")
@@ -189,12 +185,12 @@ class _Fold:
 
     def evaluate(self, C: float, l1_ratio: float, options: dict[str, Any]) -> tuple[float, float]:
         """Log-loss and accuracy of the held-out samples for the next C."""
-        total = weight_sum(self._codes, self._weight, options.get("class_weight"))
+        total = weight_sum(self._y, self._weight, options.get("class_weight"))
         l1, l2 = as_in_sklearn(C, total, l1_ratio, self._loss.n_classes)
         trainer = Trainer(l1=float(l1), l2=float(l2), **options)
-        self._last = trainer.fit(self._X, self._codes, sample_weight=self._weight, init=self._last)
+        self._last = trainer.fit(self._X, self._y, sample_weight=self._weight, init=self._last)
         model = self._last.model
-        right = model.predict(self._X)[self._test] == self._codes[self._test]
+        right = model.predict(self._X)[self._test] == self._y.classes[self._y.codes[self._test]]
         params = np.column_stack([model.coef, model.intercept])
         return self._loss.value(params), float(np.average(right, weights=self._held_out[self._test]))
 

@@ -24,7 +24,7 @@ try:
     from joblib import effective_n_jobs
     from sklearn.base import BaseEstimator, ClassifierMixin
     from sklearn.model_selection import check_cv
-    from sklearn.utils import compute_class_weight
+    from sklearn.utils.metaestimators import available_if
     from sklearn.utils.multiclass import check_classification_targets
     from sklearn.utils.validation import check_is_fitted, validate_data
 except ImportError as error:
@@ -37,7 +37,7 @@ from nbsoftmax.check import Float64s, Floats
 from nbsoftmax.cross_validation import held_out, one_standard_error, summary
 from nbsoftmax.model import SoftmaxModel, one_row, two_rows
 from nbsoftmax.path import as_in_sklearn, penalties
-from nbsoftmax.trainer import ConvergenceWarning, FitResult, Trainer
+from nbsoftmax.trainer import ConvergenceWarning, EncodedLabels, FitResult, Trainer, class_weights
 from nbsoftmax.watch import Iteration
 
 try:
@@ -58,6 +58,13 @@ class EitherConvergenceWarning(ConvergenceWarning, sklearn.exceptions.Convergenc
 
 class _Fitted(ClassifierMixin, BaseEstimator):
     """What both estimators do once they are fitted, and how they read the parameters that both have."""
+
+    @property
+    def penalty(self) -> str | None:
+        """Return "l1" where the l1 ratio is 1, else None: `SelectFromModel` chooses its threshold by it."""
+        given = getattr(self, "l1_ratio", getattr(self, "l1_ratios", None))
+        ratios = np.asarray(getattr(self, "l1_ratio_", given))
+        return "l1" if ratios.dtype.kind in "iuf" and np.isclose(ratios, 1.0).all() else None
 
     @property
     def model_(self) -> SoftmaxModel:
@@ -111,19 +118,17 @@ class _Fitted(ClassifierMixin, BaseEstimator):
         check_classification_targets(y)
         classes, codes = np.unique(y, return_inverse=True)
         if classes.size < 2:
-            raise check.InputValueError(f"y contains one class only ({classes[0]!r}), expected at least two classes.")
+            raise check.InputValueError(
+                f"y contains one class only ({classes.tolist()[0]!r}), expected at least two classes."
+            )
         weight = check.sample_weights(sample_weight, codes.size)
         by_class = self._class_weight(classes, codes, weight)
         return X, classes, codes, weight if weight.size else None, by_class
 
     def _class_weight(self, classes: NDArray[Any], codes: NDArray[Any], weight: Float64s) -> Float64s:
-        """Weights (n_classes,) in the order of the classes."""
-        if isinstance(self.class_weight, str):
-            check.choice("class_weight", self.class_weight, ("balanced",))
-            # scikit-learn's function counts the weights of samples only in its later versions.
-            counts = np.bincount(codes, weight if weight.size else None, classes.size)
-            return np.asarray(counts.sum() / (classes.size * np.where(counts > 0, counts, 1.0)))
-        return np.asarray(compute_class_weight(self.class_weight, classes=classes, y=classes), np.float64)
+        """Weights (n_classes,) in the order of the classes; 1 where none are given."""
+        given = class_weights(self.class_weight, codes, classes, weight if weight.size else None)
+        return np.ones(classes.size) if given is None else check.class_weights(given, classes.size)
 
     def _n_threads(self) -> int | None:
         # joblib's count takes into account that this process may itself be one of several workers.
@@ -139,6 +144,25 @@ class _Fitted(ClassifierMixin, BaseEstimator):
 def _total(codes: NDArray[np.int64], weight: Float64s | None, by_class: Float64s) -> float:
     """S, the sum of sample weights times class weights."""
     return float(np.bincount(codes, weight, by_class.size) @ by_class)
+
+
+def _encoded(codes: NDArray[np.int64], classes: NDArray[Any]) -> EncodedLabels:
+    """The labels for the trainer; where they are of a kind that a model cannot keep, their indices as labels."""
+    try:
+        return EncodedLabels(codes, check.class_labels(classes))
+    except check.InputError:
+        return EncodedLabels(codes, np.arange(classes.size))
+
+
+def _can_partial_fit(estimator: SoftmaxRegression) -> bool:
+    """Whether the parameters allow `partial_fit`; if not, an AttributeError says why."""
+    if estimator.l1_ratio != 0:
+        raise AttributeError(f"partial_fit has no l1 penalty, and l1_ratio is {estimator.l1_ratio!r}; set it to 0.")
+    if isinstance(estimator.class_weight, str):
+        raise AttributeError(
+            f"class_weight is {estimator.class_weight!r}, which needs all labels at once; give the weights themselves."
+        )
+    return True
 
 
 class SoftmaxRegression(CallbackSupportMixin, _Fitted):
@@ -257,7 +281,7 @@ class SoftmaxRegression(CallbackSupportMixin, _Fitted):
             verbose=bool(self.verbose),
         )
         fitter.warn_as = EitherConvergenceWarning
-        result = fitter.fit(X, codes, sample_weight=weight, init=start)
+        result = fitter.fit(X, _encoded(codes, classes), sample_weight=weight, init=start)
         self._take(result, classes)
         self._stream: Trainer | None = None
         self._seen = total
@@ -267,6 +291,7 @@ class SoftmaxRegression(CallbackSupportMixin, _Fitted):
             raise KeyboardInterrupt  # the trainer has kept what was reached; a search over many fits must end as well
         return self
 
+    @available_if(_can_partial_fit)
     def partial_fit(
         self, X: Any, y: Any, classes: ArrayLike | None = None, sample_weight: ArrayLike | None = None
     ) -> SoftmaxRegression:
@@ -285,15 +310,11 @@ class SoftmaxRegression(CallbackSupportMixin, _Fitted):
 
         Raises
         ------
+        AttributeError
+            With l1_ratio or "balanced" class weights, which need all samples at once.
         ValueError, TypeError
-            For input or parameters that cannot be used: l1_ratio and "balanced" class weights need all samples at once.
+            For input or parameters that cannot be used.
         """
-        if self.l1_ratio != 0:
-            raise check.InputValueError(f"l1_ratio is {self.l1_ratio:g}, but partial_fit makes no zeros; set it to 0.")
-        if isinstance(self.class_weight, str):
-            raise check.InputValueError(
-                f"class_weight is {self.class_weight!r}, which needs all labels at once; give the weights themselves."
-            )
         fitted = hasattr(self, "coef_")
         X, y = validate_data(self, X, y, dtype=[np.float64, np.float32], ensure_all_finite=False, reset=not fitted)
         check_classification_targets(y)
@@ -310,10 +331,11 @@ class SoftmaxRegression(CallbackSupportMixin, _Fitted):
             labels = np.unique(classes)
         unknown = ~np.isin(y, labels)
         if unknown.any():
-            raise check.InputValueError(f"y contains {y[unknown][0]!r}, which is not in classes; leave such rows out.")
+            odd = y[unknown].tolist()[0]
+            raise check.InputValueError(f"y contains {odd!r}, which is not in classes; leave such rows out.")
         codes = np.searchsorted(labels, y)
         weight = check.sample_weights(sample_weight, codes.size)
-        by_class = np.asarray(compute_class_weight(self.class_weight, classes=labels, y=labels), np.float64)
+        by_class = self._class_weight(labels, codes, weight)
         seen = getattr(self, "_seen", 0.0)
         seen += _total(codes, weight if weight.size else None, by_class)
         trainer: Trainer | None = getattr(self, "_stream", None)
@@ -444,6 +466,7 @@ class SoftmaxRegressionCV(_Fitted):
         X, classes, codes, weight, by_class = self._given(X, y, sample_weight)
         ratios = penalties("l1_ratios", 0.0 if self.l1_ratios is None else self.l1_ratios, low_open=False)
         folds = list(check_cv(self.cv, codes, classifier=True).split(X, codes))
+        labels = _encoded(codes, classes)
         options: dict[str, Any] = {
             "solver": self.solver, "fit_intercept": self.fit_intercept, "tol": self.tol, "max_iter": self.max_iter,
             "label_smoothing": self.label_smoothing, "n_threads": self._n_threads(), "random_state": self._seed(),
@@ -452,7 +475,7 @@ class SoftmaxRegressionCV(_Fitted):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)
             found = [
-                held_out(X, codes, Cs=self.Cs, l1_ratio=ratio, folds=folds, sample_weight=weight, **options)
+                held_out(X, labels, Cs=self.Cs, l1_ratio=ratio, folds=folds, sample_weight=weight, **options)
                 for ratio in ratios
             ]
         self.Cs_, self.l1_ratios_ = found[0].Cs, ratios
@@ -470,7 +493,7 @@ class SoftmaxRegressionCV(_Fitted):
         l1, l2 = as_in_sklearn(self.C_, total, self.l1_ratio_, classes.size)
         fitter = Trainer(l1=float(l1), l2=float(l2), verbose=bool(self.verbose), **options)
         fitter.warn_as = EitherConvergenceWarning
-        result = fitter.fit(X, codes, sample_weight=weight)
+        result = fitter.fit(X, _encoded(codes, classes), sample_weight=weight)
         self._take(result, classes)
         if result.reason == "interrupted":
             raise KeyboardInterrupt

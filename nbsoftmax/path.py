@@ -91,7 +91,7 @@ def fit_path(
         l1s, l2s_ = shares(penalties("l2s", l2s, low_open=False), l1_ratio)
     else:
         total = weight_sum(y, sample_weight, options.get("class_weight"))
-        n_classes = targets(y, np.shape(y)[0])[1].size
+        n_classes = targets(y)[1].size
         l1s, l2s_ = as_in_sklearn(penalties("Cs", Cs), total, l1_ratio, n_classes)
     results: dict[int, FitResult] = {}
     last = None

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -347,7 +347,7 @@ class Trainer:
                 X[held_out], y[held_out], n_classes=classes.size, sample_weight=theirs, n_threads=self.n_threads
             )
             X, y = X[kept], y[kept]
-        by_class = _class_weight(self.class_weight, y, classes, sample_weight)
+        by_class = class_weights(self.class_weight, y, classes, sample_weight)
         problem = partial(
             Objective,
             X,
@@ -577,7 +577,7 @@ class Trainer:
                 codes,
                 n_classes=stream.classes.size,
                 sample_weight=sample_weight,
-                class_weight=_class_weight(self.class_weight, codes, stream.classes, sample_weight),
+                class_weight=class_weights(self.class_weight, codes, stream.classes, sample_weight),
                 l2=self.l2,
                 fit_intercept=self.fit_intercept,
                 label_smoothing=self.label_smoothing,
@@ -590,8 +590,17 @@ class Trainer:
         return stream.model()
 
 
-def targets(y: Any, n_samples: int) -> tuple[NDArray[Any], NDArray[Any]]:
+class EncodedLabels(NamedTuple):
+    """Labels that a caller has encoded already: messages and the model name the labels, not their indices."""
+
+    codes: NDArray[np.integer[Any]]  # (n_samples,), indices of `classes`
+    classes: NDArray[Any]  # (n_classes,), sorted
+
+
+def targets(y: Any, n_samples: int | None = None) -> tuple[NDArray[Any], NDArray[Any]]:
     """Class indices and the labels they stand for; rows of probabilities stay, with classes 0, 1, ..."""
+    if isinstance(y, EncodedLabels):
+        return y.codes, y.classes
     array = np.asarray(y.to_numpy() if hasattr(y, "to_numpy") else y)
     if array.ndim == 2 and array.shape[1] > 1:
         return array, np.arange(array.shape[1])
@@ -606,8 +615,8 @@ def targets(y: Any, n_samples: int) -> tuple[NDArray[Any], NDArray[Any]]:
 
 def weight_sum(y: Any, sample_weight: ArrayLike | None, class_weight: Any) -> float:
     """S, the sum of sample weights times class weights, by which scikit-learn's C differs from 1 / l2."""
-    codes, classes = targets(y, np.shape(y)[0])
-    by_class = _class_weight(class_weight, codes, classes, sample_weight)
+    codes, classes = targets(y)
+    by_class = class_weights(class_weight, codes, classes, sample_weight)
     return check.weighted_targets(
         codes,
         codes.shape[0],
@@ -620,13 +629,13 @@ def weight_sum(y: Any, sample_weight: ArrayLike | None, class_weight: Any) -> fl
     ).total
 
 
-def _class_weight(
+def class_weights(
     given: str | Mapping[Any, float] | ArrayLike | None,
     y: NDArray[Any],
     classes: NDArray[Any],
     sample_weight: ArrayLike | None,
-) -> Mapping[int, float] | ArrayLike | None:
-    """Weights in the order of the classes."""
+) -> ArrayLike | None:
+    """Weights (n_classes,) in the order of the classes; None where none are given."""
     if given is None:
         return None
     if isinstance(given, str):
@@ -638,12 +647,15 @@ def _class_weight(
         share = np.where(counts > 0, counts, 1.0)  # a class without weight has no sample that counts
         return np.asarray(counts.sum() / (classes.size * share))
     if isinstance(given, Mapping):
-        known = {label: k for k, label in enumerate(classes.tolist())}
-        odd = [label for label in given if label not in known]
-        if odd:
-            some = ", ".join(map(repr, list(known)[:10]))
-            raise check.InputValueError(f"class_weight names {odd[0]!r}, which is no label in y (labels: {some}).")
-        return {known[label]: weight for label, weight in given.items()}
+        known = classes.tolist()
+        by_label = dict.fromkeys(known, 1.0)
+        for label, value in given.items():
+            plain = label.item() if isinstance(label, np.generic) else label
+            if plain not in by_label:
+                some = ", ".join(map(repr, known[:10]))
+                raise check.InputValueError(f"class_weight names {plain!r}, which is no label in y (labels: {some}).")
+            by_label[plain] = check.number(f"class_weight[{plain!r}]", value, low=0.0)
+        return np.array(list(by_label.values()))
     return given
 
 

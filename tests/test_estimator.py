@@ -1,5 +1,6 @@
 """`SoftmaxRegression` is a scikit-learn estimator, and minimises what `LogisticRegression` minimises."""
 
+import inspect
 import os
 import pickle
 import subprocess
@@ -14,6 +15,7 @@ import sklearn
 from scipy.special import xlogy
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
+from sklearn.feature_selection import SelectFromModel
 from sklearn.linear_model import LogisticRegression, LogisticRegressionCV
 from sklearn.metrics import log_loss
 from sklearn.model_selection import GridSearchCV, StratifiedKFold, cross_validate
@@ -213,7 +215,9 @@ def test_filters_for_either_convergence_warning_hold(category):
         ({"l1_ratio": 1.5}, nbs.InputValueError, "l1_ratio is 1.5"),
         ({"class_weight": "even"}, nbs.InputValueError, "class_weight is 'even'"),
         ({"class_weight": {"ash": 0, "beech": 0, "cedar": 0}}, ValueError, "class_weight is all zero"),
-        ({"class_weight": {"ash": -1.0}}, ValueError, "expected a finite weight of at least 0"),
+        ({"class_weight": {"ash": -1.0}}, ValueError, r"class_weight\['ash'\] is -1"),
+        ({"class_weight": {"ash": np.nan}}, ValueError, r"class_weight\['ash'\] is nan"),
+        ({"class_weight": {np.str_("oak"): 2.0}}, ValueError, "names 'oak', which is no label in y .*'ash', 'beech'"),
         ({"solver": "saga"}, nbs.InputValueError, "solver is 'saga'"),
         ({"random_state": -1}, nbs.InputValueError, "random_state is -1"),
         ({"n_jobs": 0}, ValueError, "n_jobs"),
@@ -545,8 +549,6 @@ def test_a_stream_begins_where_a_fit_ended_and_survives_pickling():
 @pytest.mark.parametrize(
     ("options", "classes", "message"),
     [
-        ({"l1_ratio": 0.5}, ["ash", "beech"], "l1_ratio"),
-        ({"class_weight": "balanced"}, ["ash", "beech"], "all labels at once"),
         ({}, None, "classes is missing"),
         ({}, ["ash", "cedar"], "not in classes"),
     ],
@@ -555,6 +557,83 @@ def test_a_stream_refuses_what_it_cannot_learn(options, classes, message):
     X, y = problem(2)
     with pytest.raises(ValueError, match=message):
         nbs.SoftmaxRegression(**options).partial_fit(X, y, classes=classes)
+
+
+NO_STREAM = [({"l1_ratio": 0.5}, "l1_ratio is 0.5"), ({"class_weight": "balanced"}, "all labels at once")]
+
+
+@pytest.mark.parametrize(("options", "why"), NO_STREAM)
+def test_partial_fit_is_no_method_where_it_would_refuse(options, why):
+    estimator = nbs.SoftmaxRegression(**options)
+    assert not hasattr(estimator, "partial_fit")
+    with pytest.raises(AttributeError, match="partial_fit") as caught:
+        _ = estimator.partial_fit
+    assert why in str(caught.value.__cause__)
+
+
+def checks_of_streams():
+    """Those of scikit-learn's checks that call `partial_fit` where an estimator has it."""
+    with_options = parametrize_with_checks([nbs.SoftmaxRegression(**options) for options, _ in NO_STREAM])
+    for estimator, check in with_options.args[1]:
+        if "partial_fit" in inspect.getsource(check.func):
+            yield pytest.param(estimator, check, id=f"{estimator}-{check.func.__name__}")
+
+
+@pytest.mark.parametrize(("estimator", "check"), list(checks_of_streams()))
+def test_scikit_learns_checks_pass_where_there_is_no_partial_fit(estimator, check):
+    check(estimator)
+
+
+# --- labels and class weights ---------------------------------------------------------------------
+
+
+def test_class_weights_are_by_label_and_texts_of_numbers_are_no_numbers():
+    X, _ = problem(3, m=90)
+    y = np.array(["01", "1", "2"])[np.arange(90) % 3]
+    weights = {"01": 2.0, "1": 3.0, "2": 0.5}
+    by_label = nbs.SoftmaxRegression(class_weight=weights, tol=1e-12).fit(X, y)
+    by_sample = nbs.SoftmaxRegression(tol=1e-12).fit(X, y, [weights[label] for label in y])
+    np.testing.assert_allclose(by_label.coef_, by_sample.coef_, atol=1e-6)  # tol bounds the square of the distance
+    for estimator in (nbs.SoftmaxRegression, nbs.SoftmaxRegressionCV):
+        with pytest.raises(nbs.InputValueError, match="class_weight names 1, which is no label in y"):
+            estimator(class_weight={1: 5.0}).fit(X, y)
+
+
+def test_messages_name_labels_rather_than_their_indices():
+    X, y = problem(3, m=60)
+    y = np.where(y == "cedar", "owl", y)
+    folds = [(np.flatnonzero(y != "owl"), np.arange(9)), (np.arange(60), np.arange(9))]
+    with pytest.raises(nbs.InputValueError, match="class 'owl' has no sample"):
+        nbs.SoftmaxRegressionCV(cv=folds).fit(X, y)
+    apart = np.column_stack([X, y == "owl"])
+    with pytest.warns(nbs.ConvergenceWarning, match="concerned: 'owl'"):
+        nbs.SoftmaxRegression(C=np.inf).fit(apart, y)
+    with pytest.warns(nbs.ConvergenceWarning, match="concerned: 'owl'"):
+        nbs.cross_validate(apart, y, Cs=[np.inf], folds=2)
+    with pytest.raises(nbs.InputValueError, match=r"one class only \('owl'\)"):
+        nbs.SoftmaxRegression().fit(X, ["owl"] * 60)
+    with pytest.raises(nbs.InputValueError, match="y contains 'owl', which is not in classes"):
+        nbs.SoftmaxRegression().partial_fit(X, y, classes=["ash", "beech"])
+
+
+# --- selection of features ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "estimator",
+    [nbs.SoftmaxRegression(0.1, l1_ratio=1.0), nbs.SoftmaxRegressionCV([0.1], l1_ratios=[1.0], cv=2)],
+    ids=["SoftmaxRegression", "SoftmaxRegressionCV"],
+)
+def test_select_from_model_keeps_every_feature_with_a_weight_after_a_lasso(estimator):
+    X, y = problem(2, n_features=10)
+    X[:, 5:] *= 0.2  # features of small weights, below the mean of all
+    chosen = SelectFromModel(estimator).fit(X, y)
+    weighted = (chosen.estimator_.coef_ != 0).any(axis=0)
+    assert chosen.threshold_ == pytest.approx(1e-5)
+    assert np.array_equal(chosen.get_support(), weighted)
+    assert weighted.sum() < 10
+    ridge = SelectFromModel(nbs.SoftmaxRegression()).fit(X, y)
+    assert ridge.threshold_ == pytest.approx(np.abs(ridge.estimator_.coef_).mean())
 
 
 # --- the choice of C -------------------------------------------------------------------------------
