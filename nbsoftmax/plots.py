@@ -4,20 +4,24 @@ Displays as scikit-learn has them: a classmethod `from_...` computes what is sho
 and returns the display, whose `ax_` (or `axes_`) and `figure_` are matplotlib's; `plot` draws it again, on the given
 axes or on a new figure. Nothing is changed in pyplot: a new figure belongs to the display alone, and is saved by
 `display.figure_.savefig`; in a notebook, `display.figure_` shows it.
+
+`from_estimator` takes a `SoftmaxModel`, a `FitResult`, or a fitted scikit-learn classifier with probabilities: one of
+this package's estimators, a pipeline, a search. `from_model` is the same under its former name.
 """
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from nbsoftmax import calibration, check
-from nbsoftmax.check import Float64s
+from nbsoftmax.check import Float64s, Floats
 from nbsoftmax.cross_validation import CVResult, summary
 from nbsoftmax.model import SoftmaxModel, confusion
 from nbsoftmax.path import PathResult
@@ -54,9 +58,70 @@ def _axes(ax: Axes | None, size: tuple[float, float]) -> Axes:
     return axes
 
 
-def _short(name: Any) -> str:
-    text = str(name)
-    return text if len(text) <= LONGEST_NAME else text[: LONGEST_NAME - 1] + "…"
+def _short_names(names: Iterable[Any]) -> list[str]:
+    """Names of at most `LONGEST_NAME` characters where that is possible; names that differ stay different.
+
+    Where one is longer, what all begin with is left out, up to its last separator; then the middle of those that are
+    still too long, of which more is shown until no two are alike.
+    """
+    texts = [str(name) for name in names]
+    if max(map(len, texts), default=0) <= LONGEST_NAME:
+        return texts
+    ends = (min(texts), max(texts)) if len(texts) > 1 else ("", "")  # in order, so all share what these two do
+    common = takewhile(lambda pair: pair[0] == pair[1], zip(*ends, strict=False))
+    begin = max((i for i, (letter, _) in enumerate(common, 1) if not letter.isalnum()), default=0)
+    rests = ["…" + text[begin:] for text in texts] if begin > 1 else texts
+    for longest in range(LONGEST_NAME, max(map(len, rests)) + 1, 6):
+        short = [_without_middle(text, longest) for text in rests]
+        if len(set(short)) == len(set(texts)):
+            return short
+    return rests
+
+
+def _without_middle(text: str, longest: int) -> str:
+    if len(text) <= longest:
+        return text
+    first = longest // 3
+    return text[:first] + "…" + text[first + 1 - longest :]
+
+
+# --- what displays draw: models, estimators, pipelines -------------------------------------------
+
+
+def _unwrapped(estimator: Any) -> Any:
+    """The model of a fit result, the best estimator of a search; anything else as it is."""
+    if isinstance(estimator, FitResult):
+        return estimator.model
+    return getattr(estimator, "best_estimator_", estimator)
+
+
+def _classes(estimator: Any) -> NDArray[Any]:
+    """Labels (n_classes,) of a model or of a fitted classifier that predicts probabilities."""
+    classes = getattr(estimator, "classes" if isinstance(estimator, SoftmaxModel) else "classes_", None)
+    if classes is None or not hasattr(estimator, "predict_proba"):
+        raise check.InputTypeError(
+            f"estimator is a {type(estimator).__name__}, expected a SoftmaxModel, a FitResult or a fitted classifier "
+            "with predict_proba, such as SoftmaxRegression or a pipeline that ends in one; fit it first."
+        )
+    return check.class_labels(classes)
+
+
+def _linear_model(estimator: Any) -> SoftmaxModel:
+    """The softmax model of an estimator, or of the last step of a pipeline, with the names of its features."""
+    if isinstance(estimator, SoftmaxModel):
+        return estimator
+    if hasattr(estimator, "steps"):
+        last = estimator.steps[-1][1]
+        model = _linear_model(last)
+        if len(estimator.steps) > 1:
+            try:
+                names = tuple(map(str, estimator[:-1].get_feature_names_out()))
+            except (AttributeError, ValueError):  # a step that does not know them
+                return model
+            return SoftmaxModel(model.coef, model.intercept, model.classes, names)
+        return model
+    _classes(estimator)
+    return estimator.model_ if hasattr(estimator, "model_") else SoftmaxModel.from_sklearn(estimator)
 
 
 def _colours(n: int) -> list[Any]:
@@ -136,10 +201,11 @@ class ConvergenceDisplay:
         self.ax_ = _axes(ax, (6.4, 4.2))
         self.figure_ = self.ax_.figure
         self.lines_ = []
-        for (name, history), colour in zip(self.histories.items(), _colours(len(self.histories)), strict=True):
+        names = _short_names(self.histories)
+        for name, history, colour in zip(names, self.histories.values(), _colours(len(names)), strict=True):
             values = np.asarray(history["objective"])
             x = np.arange(1, len(values) + 1) if over == "iterations" else history["seconds"]
-            self.lines_ += self.ax_.semilogy(x, values - self.floor, color=colour, label=_short(name), marker=".")
+            self.lines_ += self.ax_.semilogy(x, values - self.floor, color=colour, label=name, marker=".")
         self.ax_.set(xlabel="iteration" if over == "iterations" else "seconds", ylabel="objective above the minimum")
         self.ax_.set_title("Convergence")
         self.ax_.grid(alpha=0.3)
@@ -180,18 +246,24 @@ class CoefficientDisplay:
         self.coef, self.classes, self.feature_names, self.image_shape = coef, classes, feature_names, image_shape
 
     @classmethod
-    def from_model(
+    def from_estimator(
         cls,
-        model: SoftmaxModel,
+        estimator: Any,
         *,
         image_shape: tuple[int, int] | None = None,
         n_features: int = 10,
         figure: Any = None,
     ) -> CoefficientDisplay:
-        """Draw the weights of a model; as bars, those of the `n_features` biggest of each class."""
+        """Draw the weights of a model; as bars, those of the `n_features` biggest of each class.
+
+        Those of a pipeline are of its last step, and so are the features: what the steps before make of X.
+        """
+        model = _linear_model(_unwrapped(estimator))
         names = model.feature_names or tuple(f"x{j}" for j in range(model.n_features))
         display = cls(model.coef, model.classes.tolist(), names, image_shape=image_shape)
         return display.plot(n_features=n_features, figure=figure)
+
+    from_model = from_estimator
 
     def plot(self, *, n_features: int = 10, figure: Any = None) -> CoefficientDisplay:
         """Draw on a figure or subfigure."""
@@ -208,8 +280,9 @@ class CoefficientDisplay:
         for ax in grid[n_classes:]:
             ax.set_axis_off()
         limit = float(np.abs(self.coef).max()) or 1.0
-        for ax, label, row in zip(self.axes_, self.classes, self.coef, strict=True):
-            ax.set_title(_short(label))
+        features = _short_names(self.feature_names)
+        for ax, label, row in zip(self.axes_, _short_names(self.classes), self.coef, strict=True):
+            ax.set_title(label)
             if self.image_shape is not None:
                 image = ax.imshow(row.reshape(self.image_shape), cmap=DIVERGING, vmin=-limit, vmax=limit)
                 ax.set_axis_off()
@@ -217,7 +290,7 @@ class CoefficientDisplay:
             biggest = np.argsort(-np.abs(row), kind="stable")[:shown]
             places = np.arange(shown)
             ax.barh(places, row[biggest], color=np.where(row[biggest] > 0, "#b2182b", "#2166ac"))
-            ax.set_yticks(places, [_short(self.feature_names[j]) for j in biggest])
+            ax.set_yticks(places, [features[j] for j in biggest])
             ax.invert_yaxis()
             ax.set_xlim(-1.08 * limit, 1.08 * limit)
             ax.axvline(0, color="black", linewidth=0.8)
@@ -261,13 +334,24 @@ class ReliabilityDisplay:
         return cls(found, range(len(found.weight)) if classes is None else classes).plot(ax=ax)
 
     @classmethod
-    def from_model(
-        cls, model: SoftmaxModel, X: Any, y: Any, *, n_bins: int = 10, ax: Axes | None = None
+    def from_estimator(
+        cls,
+        estimator: Any,
+        X: Any,
+        y: Any,
+        *,
+        n_bins: int = 10,
+        sample_weight: ArrayLike | None = None,
+        ax: Axes | None = None,
     ) -> ReliabilityDisplay:
         """Draw the predictions of a model for samples with known labels."""
-        proba = model.predict_proba(X)
-        codes = check.codes_of(y, model.classes, n_samples=len(proba))
-        return cls.from_proba(codes, proba, classes=model.classes.tolist(), n_bins=n_bins, ax=ax)
+        estimator = _unwrapped(estimator)
+        classes = _classes(estimator)
+        proba = estimator.predict_proba(X)
+        codes = check.codes_of(y, classes, n_samples=len(proba))
+        return cls.from_proba(codes, proba, classes=classes.tolist(), n_bins=n_bins, sample_weight=sample_weight, ax=ax)
+
+    from_model = from_estimator
 
     def plot(self, *, ax: Axes | None = None) -> ReliabilityDisplay:
         """Draw; the area of a point is its share of the samples of its class."""
@@ -276,11 +360,12 @@ class ReliabilityDisplay:
         self.figure_ = self.ax_.figure
         self.ax_.plot([0, 1], [0, 1], color="black", linewidth=0.8, linestyle="--", label="calibrated")
         self.lines_ = []
-        for k, colour in enumerate(_colours(len(self.classes))):
+        names = _short_names(self.classes)
+        for k, colour in enumerate(_colours(len(names))):
             some = found.weight[k] > 0
             share = found.weight[k][some] / found.weight[k].sum()
             x, happened = found.confidence[k][some], found.frequency[k][some]
-            self.lines_ += self.ax_.plot(x, happened, color=colour, label=_short(self.classes[k]), linewidth=1)
+            self.lines_ += self.ax_.plot(x, happened, color=colour, label=names[k], linewidth=1)
             self.ax_.scatter(x, happened, s=10 + 150 * share, color=colour, zorder=3)
         self.ax_.set(xlabel="predicted probability", ylabel="share of samples of the class", xlim=(0, 1), ylim=(0, 1))
         self.ax_.set_title("Reliability")
@@ -307,14 +392,18 @@ class ConfusionDisplay:
         self.confusion, self.classes = confusion, classes
 
     @classmethod
-    def from_model(
-        cls, model: SoftmaxModel, X: Any, y: Any, *, normalize: bool = False, ax: Axes | None = None
+    def from_estimator(
+        cls, estimator: Any, X: Any, y: Any, *, normalize: bool = False, ax: Axes | None = None
     ) -> ConfusionDisplay:
         """Draw the predictions of a model for samples with known labels."""
-        predicted = check.positions(model.predict(X), model.classes)
-        truth = check.codes_of(y, model.classes, n_samples=len(predicted))
-        counts = confusion(truth, predicted, model.n_classes)
-        return cls(counts, model.classes.tolist()).plot(normalize=normalize, ax=ax)
+        estimator = _unwrapped(estimator)
+        classes = _classes(estimator)
+        labels = estimator.predict(X)
+        predicted = check.codes_of(labels, classes, n_samples=len(labels))
+        truth = check.codes_of(y, classes, n_samples=len(labels))
+        return cls(confusion(truth, predicted, classes.size), classes.tolist()).plot(normalize=normalize, ax=ax)
+
+    from_model = from_estimator
 
     def plot(self, *, normalize: bool = False, ax: Axes | None = None) -> ConfusionDisplay:
         """Draw counts, or with `normalize` the shares of each true class."""
@@ -333,7 +422,7 @@ class ConfusionDisplay:
                     colour = "black" if shown[i, j] > middle else "white"
                     font = 9 if n <= 12 else 6
                     self.ax_.text(j, i, text, ha="center", va="center", color=colour, fontsize=font)
-        names = [_short(label) for label in self.classes]
+        names = _short_names(self.classes)
         self.ax_.set_xticks(range(n), names)
         if max(map(len, names)) > 4:
             self.ax_.tick_params("x", rotation=50)
@@ -391,9 +480,10 @@ class PathDisplay:
         order = np.argsort(strength)
         coefs = path.coefs[order]  # (n_penalties, n_classes, n_features)
         self.lines_ = []
+        names = _short_names(path.results[0].model.classes.tolist())
         for k, colour in enumerate(_colours(coefs.shape[1])):
             lines = self.ax_.plot(strength[order], coefs[:, k], color=colour, linewidth=0.9, alpha=0.8)
-            lines[0].set_label(_short(path.results[0].model.classes[k]))
+            lines[0].set_label(names[k])
             self.lines_ += lines
         self.ax_.set(xlabel="strength of the penalty, l1 + l2", ylabel="weight")
         self.ax_.set_title("Regularisation path")
@@ -420,34 +510,55 @@ class DecisionDisplay:
 
     Parameters
     ----------
-    model : SoftmaxModel
-        Of two features.
+    predict_proba : callable
+        From points (n, 2) to probabilities (n, n_classes).
     X : ndarray (n_samples, 2)
     codes : ndarray (n_samples,)
-        Positions of the samples' labels in the model's classes.
+        Positions of the samples' labels in `classes`.
+    classes : sequence (n_classes,)
+    feature_names : (str, str)
 
     Attributes
     ----------
     ax_, figure_
     """
 
-    def __init__(self, model: SoftmaxModel, X: Float64s, codes: NDArray[np.int64]) -> None:
-        self.model, self.X, self.codes = model, X, codes
+    def __init__(
+        self,
+        predict_proba: Callable[[Float64s], Floats],
+        X: Float64s,
+        codes: NDArray[np.int64],
+        classes: Sequence[Any],
+        feature_names: Sequence[str] = ("x0", "x1"),
+    ) -> None:
+        self.predict_proba, self.X, self.codes = predict_proba, X, codes
+        self.classes, self.feature_names = classes, feature_names
 
     @classmethod
-    def from_model(
-        cls, model: SoftmaxModel, X: Any, y: Any, *, resolution: int = 400, ax: Axes | None = None
+    def from_estimator(
+        cls, estimator: Any, X: Any, y: Any, *, resolution: int = 400, ax: Axes | None = None
     ) -> DecisionDisplay:
-        """Draw the regions of a model around samples with known labels."""
-        if model.n_features != 2:
-            raise check.InputValueError(f"the model has {model.n_features} features; regions can be drawn for two.")
+        """Draw the regions of a model around samples with known labels; those of a pipeline, in the space of its X."""
+        estimator = _unwrapped(estimator)
+        classes = _classes(estimator)
+        n_features = getattr(estimator, "n_features", getattr(estimator, "n_features_in_", 2))
+        if n_features != 2:
+            raise check.InputValueError(f"the model has {n_features} features; regions can be drawn for two.")
         array, names = check.frame(X)
-        check.same_features(names, model.feature_names)
         points = np.asarray(check.design(array, n_features=2), np.float64)
         if not len(points):
             raise check.InputValueError("X has no rows; regions are drawn around samples.")
-        codes = check.codes_of(y, model.classes, n_samples=len(points))
-        return cls(model, points, codes).plot(resolution=resolution, ax=ax)
+        estimator.predict_proba(X[:1])  # says what is wrong with the features, if anything
+        codes = check.codes_of(y, classes, n_samples=len(points))
+
+        def predict_proba(at: Float64s) -> Floats:
+            proba: Floats = estimator.predict_proba(at if names is None else _like(X, at))
+            return proba
+
+        known = names or getattr(estimator, "feature_names", None) or ("x0", "x1")
+        return cls(predict_proba, points, codes, classes.tolist(), known).plot(resolution=resolution, ax=ax)
+
+    from_model = from_estimator
 
     def plot(self, *, resolution: int = 400, ax: Axes | None = None) -> DecisionDisplay:
         """Draw; regions are the paler, the less sure the model is."""
@@ -459,23 +570,29 @@ class DecisionDisplay:
         low, high = self.X.min(axis=0), self.X.max(axis=0)
         margin = 0.08 * np.where(high > low, high - low, 1.0)
         x, y = (np.linspace(low[j] - margin[j], high[j] + margin[j], n) for j in (0, 1))
-        proba = self.model.predict_proba(np.column_stack([np.tile(x, n), np.repeat(y, n)]))
-        colours = np.array([to_rgb(c) for c in _colours(self.model.n_classes)])
+        proba = self.predict_proba(np.column_stack([np.tile(x, n), np.repeat(y, n)]))
+        n_classes = len(self.classes)
+        colours = np.array([to_rgb(c) for c in _colours(n_classes)])
         best = proba.argmax(axis=1)
-        sure = proba.max(axis=1, keepdims=True) - 1 / self.model.n_classes
-        share = 0.15 + 0.45 * sure / (1 - 1 / self.model.n_classes)
+        sure = proba.max(axis=1, keepdims=True) - 1 / n_classes
+        share = 0.15 + 0.45 * sure / (1 - 1 / n_classes)
         picture = (1 - share) + share * colours[best]
         extent = (x[0], x[-1], y[0], y[-1])
         self.ax_.imshow(picture.reshape(n, n, 3), extent=extent, origin="lower", aspect="auto", interpolation="nearest")
-        for k, label in enumerate(self.model.classes.tolist()):
+        for k, label in enumerate(_short_names(self.classes)):
             mine = self.X[self.codes == k]
-            style = {"color": colours[k], "edgecolor": "black", "linewidth": 0.4, "s": 18, "label": _short(label)}
+            style = {"color": colours[k], "edgecolor": "black", "linewidth": 0.4, "s": 18, "label": label}
             self.ax_.scatter(mine[:, 0], mine[:, 1], **style)
-        names = self.model.feature_names or ("x0", "x1")
-        self.ax_.set(xlabel=names[0], ylabel=names[1])
+        self.ax_.set(xlabel=self.feature_names[0], ylabel=self.feature_names[1])
         self.ax_.set_title("Decision regions")
-        _legend(self.ax_, self.model.n_classes)
+        _legend(self.ax_, n_classes)
         return self
+
+
+def _like(frame: Any, array: Float64s) -> Any:
+    """An array as a frame of the kind and with the columns of `frame`."""
+    columns = list(frame.columns)
+    return type(frame)({name: array[:, j] for j, name in enumerate(columns)})
 
 
 def save_digits_picture(result: FitResult, path: str | os.PathLike[str]) -> None:
@@ -483,7 +600,7 @@ def save_digits_picture(result: FitResult, path: str | os.PathLike[str]) -> None
     figure = _figure((11, 4.2))
     left, right = np.array(figure.subfigures(1, 2, width_ratios=[1, 1.6])).ravel()
     ConvergenceDisplay.from_result(result, ax=left.subplots())
-    CoefficientDisplay.from_model(result.model, image_shape=(8, 8), figure=right)
+    CoefficientDisplay.from_estimator(result.model, image_shape=(8, 8), figure=right)
     figure.savefig(path, dpi=120)
 
 

@@ -5,6 +5,8 @@ import sys
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import nbsoftmax as nbs
 
@@ -16,6 +18,7 @@ from nbsoftmax.callbacks import JsonLines  # noqa: E402
 from nbsoftmax.data import digits  # noqa: E402
 
 NAMES = np.array(["ash", "beech", "a class of a very long name indeed"])
+NAMES_SORTED = np.sort(NAMES)
 
 
 @pytest.fixture(scope="module")
@@ -86,7 +89,7 @@ def test_reliability_draws_its_bins_without_the_empty_ones(trained):
         some = found.weight[k] > 0
         assert np.array_equal(line.get_xdata(), found.confidence[k][some])
         assert np.array_equal(line.get_ydata(), found.frequency[k][some])
-    assert display.lines_[0].get_label() == "a class of a very…"
+    assert display.lines_[0].get_label() == "a clas…name indeed"
 
 
 def test_confusion_counts_rows_true_and_columns_predicted():
@@ -128,6 +131,89 @@ def test_decision_regions_have_the_colour_of_the_prediction(trained):
     three = nbs.SoftmaxModel(np.eye(3), np.zeros(3), [0, 1, 2])
     with pytest.raises(nbs.InputValueError, match="3 features"):
         plots.DecisionDisplay.from_model(three, np.eye(3), [0, 1, 2])
+
+
+@pytest.fixture(scope="module")
+def fitted(trained):
+    """The same model, in everything that is accepted."""
+    sklearn_pipeline = pytest.importorskip("sklearn.pipeline")
+    from sklearn.model_selection import GridSearchCV
+    from sklearn.preprocessing import StandardScaler
+
+    X, y, result = trained
+    estimator = nbs.SoftmaxRegression(C=1.0).fit(X, y)
+    pipeline = sklearn_pipeline.make_pipeline(StandardScaler(), nbs.SoftmaxRegression(C=1.0)).fit(X, y)
+    search = GridSearchCV(nbs.SoftmaxRegression(), {"C": [1.0]}, cv=2).fit(X, y.astype(object))
+    return {
+        "result": (result, result.model),
+        "estimator": (estimator, estimator.model_),
+        "pipeline": (pipeline, pipeline[-1].model_),
+        "one step": (sklearn_pipeline.Pipeline([("last", estimator)]), estimator.model_),
+        "search": (search, search.best_estimator_.model_),
+        "LogisticRegression": (result.model.to_sklearn(), result.model),
+    }
+
+
+@pytest.mark.parametrize("kind", ["result", "estimator", "pipeline", "one step", "search", "LogisticRegression"])
+def test_displays_take_estimators_and_pipelines(trained, fitted, kind):
+    X, y, _ = trained
+    shown, model = fitted[kind]
+    predictor = getattr(shown, "model", shown)
+    weights = plots.CoefficientDisplay.from_estimator(shown)
+    assert np.array_equal(weights.coef, model.coef)
+    curves = plots.ReliabilityDisplay.from_estimator(shown, X, y)
+    proba = predictor.predict_proba(X)
+    expected = nbs.reliability(proba, np.searchsorted(NAMES_SORTED, y)).confidence
+    np.testing.assert_array_equal(curves.reliability.confidence, expected)  # NaN in empty bins
+    counts = plots.ConfusionDisplay.from_estimator(shown, X, y).confusion
+    assert np.trace(counts) == (predictor.predict(X) == y).sum()
+    regions = plots.DecisionDisplay.from_estimator(shown, X, y, resolution=5)
+    assert np.array_equal(regions.predict_proba(X), proba)
+    assert plots.CoefficientDisplay.from_model(shown).classes == NAMES_SORTED.tolist()
+
+
+def test_a_pipeline_names_the_features_of_its_last_step(trained):
+    pytest.importorskip("sklearn")
+    import pandas as pd
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import PolynomialFeatures
+
+    X, y, _ = trained
+    frame = pd.DataFrame(X, columns=["length", "width"])
+    pipeline = make_pipeline(PolynomialFeatures(2, include_bias=False), nbs.SoftmaxRegression()).fit(frame, y)
+    names = plots.CoefficientDisplay.from_estimator(pipeline).feature_names
+    assert names == ("length", "width", "length^2", "length width", "width^2")
+    regions = plots.DecisionDisplay.from_estimator(pipeline, frame, y, resolution=5)  # no warning of missing names
+    assert (regions.ax_.get_xlabel(), regions.ax_.get_ylabel()) == ("length", "width")
+
+
+@pytest.mark.parametrize("odd", [None, "m.npz", np.eye(3), nbs.SoftmaxRegression])
+def test_what_is_no_fitted_classifier_is_refused_in_one_line(trained, odd):
+    X, y, _ = trained
+    odd = odd() if isinstance(odd, type) else odd
+    for draw in (
+        plots.CoefficientDisplay.from_estimator,
+        lambda it: plots.ReliabilityDisplay.from_estimator(it, X, y),
+        lambda it: plots.ConfusionDisplay.from_estimator(it, X, y),
+        lambda it: plots.DecisionDisplay.from_estimator(it, X, y),
+    ):
+        with pytest.raises(nbs.InputTypeError, match=f"estimator is a {type(odd).__name__}, expected a SoftmaxModel"):
+            draw(odd)
+
+
+@given(st.lists(st.text("ab_ ", max_size=60), min_size=1, max_size=8), st.text("ab_", max_size=30))
+def test_short_names_differ_where_the_names_do(names, prefix):
+    names = [prefix + name for name in names]
+    short = plots._short_names(names)
+    assert [names.index(name) for name in names] == [short.index(name) for name in short]
+    if max(map(len, names)) <= plots.LONGEST_NAME:
+        assert short == names
+
+
+def test_long_names_lose_what_they_share():
+    names = ["onehotencoder__class_1st", "onehotencoder__class_2nd", "onehotencoder__sex_female"]
+    assert plots._short_names(names) == ["…class_1st", "…class_2nd", "…sex_female"]
+    assert plots._short_names(["a very long name that stands alone"]) == ["a very…tands alone"]
 
 
 def test_axes_that_are_given_are_drawn_on_and_pyplot_knows_of_no_figure(trained):
