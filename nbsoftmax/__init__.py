@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from nbsoftmax.objective import Objective
     from nbsoftmax.path import PathResult, fit_path
     from nbsoftmax.trainer import ConvergenceWarning, FitResult, Trainer
+    from nbsoftmax.versions import show_versions
     from nbsoftmax.watch import Iteration
 
 __version__ = "0.1.0"
@@ -72,6 +73,7 @@ _HOME = {
     "model": ("SoftmaxModel",),
     "objective": ("Objective",),
     "trainer": ("ConvergenceWarning", "FitResult", "Trainer"),
+    "versions": ("show_versions",),
     "watch": ("Iteration",),
 }
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
@@ -109,6 +111,7 @@ __all__ = [
     "logistic_gradient",
     "logsumexp",
     "reliability",
+    "show_versions",
     "sigmoid",
     "softmax",
     "softmax_gradient",

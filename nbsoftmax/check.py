@@ -609,8 +609,9 @@ def same_features(given: tuple[str, ...] | None, trained: tuple[str, ...] | None
     """Refuse a frame whose columns are not the trained ones, in their order."""
     if given is None or trained is None or given == trained:
         return
-    missing = [c for c in trained if c not in given]
-    extra = [c for c in given if c not in trained]
+    known, found = set(trained), set(given)  # there may be 100,000
+    missing = [c for c in trained if c not in found]
+    extra = [c for c in given if c not in known]
     if not missing and not extra:
         j = next(j for j, (a, b) in enumerate(zip(given, trained, strict=True)) if a != b)
         raise InputValueError(

@@ -1,27 +1,34 @@
 """The command line: `nbsoftmax demo | fit | cv | predict | evaluate | inspect | plot | convert | bench`.
 
 Exit codes: 0 done; 2 the input is wrong (one line on stderr); 130 interrupted (a fit that has begun saves what it
-has); 1 anything else. This room reads options, `commands` does what they say; nothing heavy is imported before that.
+has); 1 anything else, a fit that has not converged among it (its model is written). This module reads options,
+`commands` does what they say; nothing heavy is imported before that.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
-import tomllib
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any, NoReturn
+
+from nbsoftmax import __version__
+from nbsoftmax.config import OptionsError, with_config
 
 SOLVERS = ("auto", "newton-cg", "newton", "lbfgs", "gd", "sgd", "prox-newton")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; return the exit code."""
-    parser = _parser()
+    parser, by_name = _parser()
     given = sys.argv[1:] if argv is None else list(argv)
+    if not given:
+        parser.print_help()
+        return 0
     try:
-        arguments = parser.parse_args(_with_config(given))
-    except _ConfigError as error:
+        arguments = parser.parse_args(with_config(by_name, given))
+    except OptionsError as error:
         print(f"nbsoftmax: {error}", file=sys.stderr)
         return 2
     from nbsoftmax import commands
@@ -42,20 +49,36 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:  # outside a fit: there is nothing to save
         print("nbsoftmax: interrupted", file=sys.stderr)
         return 130
+    except MemoryError as error:
+        print(f"nbsoftmax: there is not enough memory ({error or 'none is left'})", file=sys.stderr)
+        return 1
     except BrokenPipeError:  # the reader of our output has gone, as `head` does
         sys.stderr.close()
         return 1
     return code
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+class _Parser(argparse.ArgumentParser):
+    """A parser that takes no abbreviations, which would pass by what looks for --config, and that errs in one line."""
+
+    def __init__(self, prog: str | None = None, **options: Any) -> None:
+        super().__init__(prog, allow_abbrev=False, **options)
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: {message}; see {self.prog} --help\n")
+
+
+def _parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParser]]:
+    """The parser, and those of the commands by name."""
+    parser = _Parser(
         "nbsoftmax",
         description="Softmax regression: train, predict, evaluate, look inside, export.",
         epilog="Every command takes --json, for output to be read by programs, and --config FILE: a TOML file with a "
         "table for each command, such as [fit] with l2 = 1e-3, whose options those of the command line overrule. Exit "
-        "codes: 0 done, 2 wrong input, 130 interrupted (a fit saves what it has), 1 anything else.",
+        "codes: 0 done, 2 wrong input, 130 interrupted (a fit saves what it has), 1 anything else: among it a fit that "
+        "has not converged, whose model is written all the same.",
     )
+    parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     demo = commands.add_parser("demo", help="train on the UCI hand-written digits and show what came out")
@@ -65,10 +88,7 @@ def _parser() -> argparse.ArgumentParser:
 
     fit = commands.add_parser("fit", help="train a model and save it")
     _add_data(fit)
-    fit.add_argument("--out", type=Path, required=True, metavar="MODEL", help="where to save the model (.npz)")
-    fit.add_argument(
-        "--sample-weight", metavar="NAME", help="column (CSV) or array (.npz) of weights; FILE.npy for .npy"
-    )
+    fit.add_argument("--out", type=_file, required=True, metavar="MODEL", help="where to save the model (.npz)")
     fit.add_argument("--solver", default="auto", choices=SOLVERS)
     strength = fit.add_mutually_exclusive_group()
     strength.add_argument("--l2", type=float, default=0.0, help="penalty l2/2 ||coef||^2 on the mean loss (default: 0)")
@@ -107,12 +127,17 @@ def _parser() -> argparse.ArgumentParser:
     cv.add_argument("--device", default="cpu", help="as for fit")
     cv.add_argument("--one-standard-error", action="store_true", help="save the smallest C that is as good as the best")
     cv.add_argument("--seed", type=int, default=0)
-    cv.add_argument("--out", type=Path, metavar="MODEL", help="where to save the model fitted to all samples (.npz)")
+    cv.add_argument("--out", type=_file, metavar="MODEL", help="where to save the model fitted to all samples (.npz)")
 
     predict = commands.add_parser("predict", help="label data with a model")
     predict.add_argument("model", type=Path)
-    predict.add_argument("data", type=Path, help="CSV with the model's columns, .npy, or .npz with an array X")
-    predict.add_argument("--out", type=Path, metavar="FILE", help="CSV to write (default: standard output)")
+    predict.add_argument(
+        "data", type=Path, help="CSV with the model's columns, .npy, or .npz with an array X; - for standard input"
+    )
+    _add_drop(predict)
+    predict.add_argument(
+        "--out", type=_file_or_stdout, metavar="FILE", help="CSV to write (default, and -: standard output)"
+    )
     what = predict.add_mutually_exclusive_group()
     what.add_argument("--proba", action="store_true", help="a probability for each class beside the label")
     what.add_argument("--top-k", type=int, metavar="K", help="the K most probable labels with their probabilities")
@@ -131,12 +156,13 @@ def _parser() -> argparse.ArgumentParser:
     plot.add_argument("data", type=Path, nargs="?", help="labelled data, of reliability, confusion and decision")
     plot.add_argument("--target", metavar="NAME", help="column or array of labels")
     plot.add_argument("--labels", type=Path, metavar="FILE", help=".npy of labels, for .npy data")
+    _add_drop(plot)
     plot.add_argument("--image-shape", metavar="HxW", help="of coefficients: the features are pixels, 8x8 for example")
-    plot.add_argument("--out", type=Path, required=True, metavar="PICTURE", help=".png, .svg or .pdf to write")
+    plot.add_argument("--out", type=_file, required=True, metavar="PICTURE", help=".png, .svg or .pdf to write")
 
     convert = commands.add_parser("convert", help="write a model as ONNX, for ONNX Runtime and its like")
     convert.add_argument("model", type=Path)
-    convert.add_argument("out", type=Path, metavar="OUT", help="ONNX file to write (.onnx)")
+    convert.add_argument("out", type=_file, metavar="OUT", help="ONNX file to write (.onnx)")
     convert.add_argument("--dtype", default="float32", choices=["float32", "float64"])
 
     bench = commands.add_parser("bench", help="what this machine reaches on random data of a size")
@@ -149,52 +175,37 @@ def _parser() -> argparse.ArgumentParser:
     for command in commands.choices.values():
         command.add_argument("--json", action="store_true", help="print JSON")
         command.add_argument("--config", metavar="FILE", help="TOML file with options")
-    return parser
+    return parser, dict(commands.choices)
 
 
 def _add_data(command: argparse.ArgumentParser) -> None:
-    command.add_argument("data", type=Path, help="CSV with a header; .npz with arrays X and y; or .npy of features")
+    command.add_argument(
+        "data",
+        type=Path,
+        help="CSV with a header; .npz with arrays X and y; or .npy of features; - for standard input",
+    )
     command.add_argument(
         "--target", metavar="NAME", help="column of labels (CSV), or array of labels (.npz; default: y)"
     )
     command.add_argument("--labels", type=Path, metavar="FILE", help=".npy of labels, for .npy data")
+    command.add_argument(
+        "--sample-weight", metavar="NAME", help="column (CSV) or array (.npz) of weights; FILE.npy for .npy"
+    )
+    _add_drop(command)
 
 
-class _ConfigError(Exception):
-    """The file of options cannot be used."""
+def _add_drop(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--drop", action="append", default=[], metavar="NAME", help="column (CSV) to leave out; may be repeated"
+    )
 
 
-def _with_config(argv: list[str]) -> list[str]:
-    """The arguments, after those of the command's table in the file that --config names."""
-    for i, word in enumerate(argv):
-        if word == "--config" and i + 1 < len(argv):
-            path, rest = argv[i + 1], argv[:i] + argv[i + 2 :]
-            break
-        if word.startswith("--config="):
-            path, rest = word.removeprefix("--config="), argv[:i] + argv[i + 1 :]
-            break
-    else:
-        return argv
-    try:
-        with open(path, "rb") as file:
-            tables = tomllib.load(file)
-    except OSError as error:
-        raise _ConfigError(f"--config {path} cannot be read ({error.strerror})") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise _ConfigError(f"--config {path} is no TOML ({error})") from None
-    loose = [name for name, table in tables.items() if not isinstance(table, dict)]
-    if loose:
-        raise _ConfigError(f"--config {path} has {loose[0]!r} outside of a table; put it under [fit], for example")
-    options: list[str] = []
-    for name, value in tables.get(rest[0] if rest else "", {}).items():
-        option = f"--{name.replace('_', '-')}"
-        if isinstance(value, bool):
-            options += [option] if value else []
-        elif isinstance(value, list):
-            options += [option, *map(str, value)]
-        elif isinstance(value, (str, int, float)):
-            options += [f"{option}={value}"]
-        else:
-            raise _ConfigError(f"--config {path} has {name!r} = {value!r}, expected text, a number, true, or a list")
-    # The last option ends a list, which would go on with what stands behind it.
-    return [*rest[:1], *options, f"--config={path}", *rest[1:]]
+def _file(text: str) -> Path:
+    """A file to write, which standard output is not."""
+    if text == "-":
+        raise argparse.ArgumentTypeError("- is standard output, but this is written to a file; name one")
+    return Path(text)
+
+
+def _file_or_stdout(text: str) -> Path | None:
+    return None if text == "-" else Path(text)

@@ -7,6 +7,9 @@ Each takes the parsed arguments and returns an exit code. With --json what it pr
 from __future__ import annotations
 
 import json
+import os
+import re
+import shlex
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -23,6 +26,18 @@ if TYPE_CHECKING:
 DEMO_SEED = 0
 DEMO_HELD_OUT = 0.25
 DEMO_L2 = 1e-4
+# What Python's advice calls the options of `fit`.
+IN_OPTIONS = {
+    "l2": "--l2",
+    "tol": "--tol",
+    "max_iter": "--max-iter",
+    "max_seconds": "--max-seconds",
+    "learning_rate": "--learning-rate",
+    "checkpoint": "--checkpoint",
+    "resume=True": "--resume",
+    "scale the features": "scale the features (--standardize)",
+    "use float64 data": "use --dtype float64",
+}
 
 
 def demo(arguments: argparse.Namespace) -> int:
@@ -43,7 +58,8 @@ def demo(arguments: argparse.Namespace) -> int:
     )
     if not arguments.json:
         print(said)
-    result = Trainer(l2=DEMO_L2, callbacks=[ProgressBar()]).fit(X[train], y[train])
+    with _convergence_advice() as advice:
+        result = Trainer(l2=DEMO_L2, callbacks=[ProgressBar()]).fit(X[train], y[train])
     report = _scores(result.model, X[held_out], y[held_out])
     model_file, picture = arguments.out / "digits-model.npz", arguments.out / "digits-model.png"
     result.model.save(model_file)
@@ -75,19 +91,17 @@ def demo(arguments: argparse.Namespace) -> int:
             "picture": str(picture) if drawn else None,
         },
     )
-    return _exit_code(result)
+    return _exit_code(result, advice)
 
 
 def fit(arguments: argparse.Namespace) -> int:
     """Train a model and save it."""
-    import warnings
-
     import numpy as np
 
     from nbsoftmax import check
     from nbsoftmax.callbacks import JsonLines, ProgressBar
     from nbsoftmax.path import as_in_sklearn
-    from nbsoftmax.trainer import ConvergenceWarning, Trainer
+    from nbsoftmax.trainer import Trainer
 
     _writable(arguments.out)
     X, y, names, weight = _read(arguments, labels=True, weights=arguments.sample_weight)
@@ -128,8 +142,7 @@ def fit(arguments: argparse.Namespace) -> int:
             mean[:] = 0.0  # without an intercept there is nowhere for the means to go
         scale[scale == 0] = 1.0
         X = ((X - mean) / scale).astype(X.dtype)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # `_report` says it
+    with _convergence_advice() as advice:
         result = trainer.fit(X, y, sample_weight=weight, checkpoint=arguments.checkpoint, resume=arguments.resume)
     model = replace(result.model, feature_names=names)
     if arguments.standardize:
@@ -143,28 +156,25 @@ def fit(arguments: argparse.Namespace) -> int:
         facts["validation_loss"] = float(losses.min() if arguments.early_stopping else losses[-1])
         lines.append(f"held-out log-loss: {facts['validation_loss']:.4f}")
     _say(arguments, [*lines, f"model: {arguments.out}"], facts | {"model": str(arguments.out)})
-    return _exit_code(result)
+    return _exit_code(result, advice)
 
 
 def cv(arguments: argparse.Namespace) -> int:
     """Choose the strength of the penalty."""
-    import warnings
-
     import numpy as np
 
     from nbsoftmax.cross_validation import cross_validate, summary
-    from nbsoftmax.trainer import ConvergenceWarning
 
     if arguments.out is not None:
         _writable(arguments.out)
-    X, y, names, _ = _read(arguments, labels=True)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # `_report` says it of the fit that counts
+    X, y, names, weight = _read(arguments, labels=True, weights=arguments.sample_weight)
+    with _convergence_advice() as advice:  # of the folds' fits as well; the last is that of the fit that counts
         found = cross_validate(
             X,
             y,
             Cs=10 if arguments.Cs is None else arguments.Cs,
             l1_ratio=arguments.l1_ratio,
+            sample_weight=weight,
             folds=arguments.folds,
             refit="one-standard-error" if arguments.one_standard_error else "best",
             random_state=arguments.seed,
@@ -193,16 +203,15 @@ def cv(arguments: argparse.Namespace) -> int:
         lines.append(f"model: {arguments.out}")
         facts["model"] = str(arguments.out)
     _say(arguments, lines, facts)
-    return 0
+    chosen = found.Cs[found.one_standard_error if arguments.one_standard_error else found.best]
+    return _exit_code(found.result, [f"{said} Use nbsoftmax fit with --C {chosen:g} for that." for said in advice])
 
 
 def predict(arguments: argparse.Namespace) -> int:
     """Label data."""
     import csv
 
-    from nbsoftmax.model import SoftmaxModel
-
-    model = SoftmaxModel.load(arguments.model)
+    model = _load(arguments.model, arguments.data)
     X = _read(arguments, labels=False, model=model)[0]
     if arguments.top_k is not None:
         labels, proba = model.top_k(X, arguments.top_k)
@@ -219,6 +228,8 @@ def predict(arguments: argparse.Namespace) -> int:
     else:
         header = ["label"]
         rows = ([label] for label in model.predict(X).tolist())
+    if arguments.out is None and not arguments.json:
+        _check_encoding(["".join(header), *map(str, model.classes.tolist())])
     with _output(arguments.out) as file:
         if arguments.json:
             for row in rows:
@@ -232,16 +243,14 @@ def predict(arguments: argparse.Namespace) -> int:
 
 def evaluate(arguments: argparse.Namespace) -> int:
     """Accuracy, log-loss and confusion on labelled data."""
-    from nbsoftmax.model import SoftmaxModel
-
-    model = SoftmaxModel.load(arguments.model)
-    X, y, *_ = _read(arguments, labels=True, model=model)
-    report = _scores(model, X, _as_classes(y, model.classes))
+    model = _load(arguments.model, arguments.data)
+    X, y, _, weight = _read(arguments, labels=True, model=model, weights=arguments.sample_weight)
+    report = _scores(model, X, _as_classes(y, model.classes), weight)
     confusion = report["confusion"]
     names = [str(label) for label in model.classes.tolist()]
     width = max(9, *map(len, names))
     lines = [
-        f"samples:  {len(y)}",
+        f"samples:  {len(y)}{'' if weight is None else ' (what follows is weighted)'}",
         f"accuracy: {report['accuracy']:.4f}",
         f"log-loss: {report['log_loss']:.4f}",
         f"\n{'class':>{width}}  precision     recall    samples",
@@ -249,12 +258,12 @@ def evaluate(arguments: argparse.Namespace) -> int:
     for k, name in enumerate(names):
         right, predicted, actual = confusion[k, k], confusion[:, k].sum(), confusion[k].sum()
         shares = [f"{right / n:10.4f}" if n else f"{'-':>10}" for n in (predicted, actual)]
-        lines.append(f"{name:>{width}} {shares[0]} {shares[1]} {actual:10d}")
-    cell = max(4, *map(len, names), len(str(confusion.max()))) + 1
+        lines.append(f"{name:>{width}} {shares[0]} {shares[1]} {_number(actual):>10}")
+    cell = max(4, *map(len, names), *(len(_number(n)) for n in confusion.flat)) + 1
     lines.append("\nconfusion matrix (rows: true, columns: predicted)")
     lines.append(" " * width + "".join(f"{name:>{cell}}" for name in names))
     for k, name in enumerate(names):
-        lines.append(f"{name:>{width}}" + "".join(f"{n:{cell}d}" for n in confusion[k]))
+        lines.append(f"{name:>{width}}" + "".join(f"{_number(n):>{cell}}" for n in confusion[k]))
     facts = {"samples": len(y), **report, "confusion": confusion.tolist(), "classes": model.classes.tolist()}
     _say(arguments, lines, facts)
     return 0
@@ -265,9 +274,8 @@ def inspect(arguments: argparse.Namespace) -> int:
     import numpy as np
 
     from nbsoftmax import check
-    from nbsoftmax.model import SoftmaxModel
 
-    model = SoftmaxModel.load(arguments.model)
+    model = _load(arguments.model)
     top = check.count("--top", arguments.top)
     names = model.feature_names or tuple(f"x{j}" for j in range(model.n_features))
     classes = model.classes.tolist()
@@ -310,7 +318,6 @@ def inspect(arguments: argparse.Namespace) -> int:
 def plot(arguments: argparse.Namespace) -> int:
     """Draw a model, how good it is on data, or the log of a fit."""
     from nbsoftmax import check
-    from nbsoftmax.model import SoftmaxModel
 
     _writable(arguments.out)
     try:
@@ -331,7 +338,7 @@ def plot(arguments: argparse.Namespace) -> int:
     if arguments.kind == "convergence":
         display = plots.ConvergenceDisplay.from_log(arguments.source)
     else:
-        model = SoftmaxModel.load(arguments.source)
+        model = _load(arguments.source, arguments.data)
         if arguments.kind == "coefficients":
             shape = None if arguments.image_shape is None else _shape(arguments.image_shape)
             display = plots.CoefficientDisplay.from_model(model, image_shape=shape)
@@ -382,6 +389,13 @@ def bench(arguments: argparse.Namespace) -> int:
 
     m, n = check.count("--samples", arguments.samples), check.count("--features", arguments.features)
     k = check.count("--classes", arguments.classes, low=2)
+    size = np.dtype(arguments.dtype).itemsize
+    needed, there = m * n * size + 2 * m * k * size + 8 * m, _memory()
+    if there is not None and needed > there:
+        raise check.InputValueError(
+            f"{m} samples, {n} features and {k} classes take {needed / 2**30:.4g} GiB, but this machine has "
+            f"{there / 2**30:.4g} GiB of memory; give fewer."
+        )
     rng = np.random.default_rng(0)
     X = rng.standard_normal((m, n), np.dtype(arguments.dtype))
     y = rng.integers(0, k, m)
@@ -421,7 +435,9 @@ def bench(arguments: argparse.Namespace) -> int:
 
 
 def _say(arguments: argparse.Namespace, lines: list[str], facts: dict[str, Any]) -> None:
-    print(_json(facts) if arguments.json else "\n".join(lines))
+    text = _json(facts) if arguments.json else "\n".join(lines)
+    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
+    print(text.encode(encoding, "backslashreplace").decode(encoding))  # labels that a terminal cannot show
 
 
 def _json(facts: Any) -> str:
@@ -443,14 +459,48 @@ def _number(value: Any) -> str:
     return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
-def _exit_code(result: FitResult) -> int:
-    return 130 if result.reason == "interrupted" else 0
+def _exit_code(result: FitResult, advice: list[str]) -> int:
+    """130 after Ctrl-C; 1 where the fit did not converge and the advice says what to do; 0 otherwise."""
+    if result.reason == "interrupted":
+        return 130
+    if not result.converged and advice:
+        _warn(_in_options(advice[-1]))
+        return 1
+    return 0
+
+
+@contextmanager
+def _convergence_advice() -> Iterator[list[str]]:
+    """Collect what warnings of convergence say; other warnings are printed, each on a line."""
+    import warnings
+
+    from nbsoftmax.trainer import ConvergenceWarning
+
+    advice: list[str] = []
+
+    def show(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
+        if issubclass(category, ConvergenceWarning):
+            advice.append(str(message))
+        else:
+            _warn(" ".join(str(message).split()))
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", ConvergenceWarning)
+        warnings.showwarning = show
+        yield advice
+
+
+def _in_options(advice: str) -> str:
+    """What a warning of convergence advises, in the options of the command line."""
+    said, lead, todo = advice.partition("What to do:")
+    names = "|".join(map(re.escape, IN_OPTIONS))
+    return said + lead + re.sub(rf"\b(?:{names})(?!\w)", lambda found: IN_OPTIONS[found[0]], todo)
 
 
 def _report(result: FitResult) -> list[str]:
-    state = "converged" if result.converged else f"NOT converged: {result.reason}"
+    state = "converged after" if result.converged else f"NOT converged: {result.reason}; stopped after"
     return [
-        f"{state} after {result.n_iter} iterations and {result.seconds:.2f} s ({result.solver})",
+        f"{state} {result.n_iter} iterations and {result.seconds:.2f} s ({result.solver})",
         f"objective {result.objective:.8g}, gradient norm {result.grad_norm:.3g}, "
         f"distance to the minimum {result.gap:.3g} ({result.gap_kind})",
     ]
@@ -482,7 +532,7 @@ def _as_classes(y: Any, classes: Any) -> Any:
     return y if None in found else classes[found]  # what is unknown is named by `check.positions`
 
 
-def _scores(model: SoftmaxModel, X: Any, y: Any) -> dict[str, Any]:
+def _scores(model: SoftmaxModel, X: Any, y: Any, weight: Any = None) -> dict[str, Any]:
     import numpy as np
 
     from nbsoftmax import check
@@ -492,11 +542,35 @@ def _scores(model: SoftmaxModel, X: Any, y: Any) -> dict[str, Any]:
     truth = check.codes_of(y, model.classes, n_samples=len(check.some_samples(X)))
     logits = model.decision_function(X)
     predicted = logits.argmax(axis=1)
+    log_loss = cross_entropy(logits, truth, sample_weight=weight)  # checks the weights
     return {
-        "accuracy": float(np.mean(predicted == truth)),
-        "log_loss": cross_entropy(logits, truth),
-        "confusion": confusion(truth, predicted, model.n_classes),
+        "accuracy": float(np.average(predicted == truth, weights=weight)),
+        "log_loss": log_loss,
+        "confusion": confusion(truth, predicted, model.n_classes, weight),
     }
+
+
+def _memory() -> int | None:
+    """Bytes of memory of this machine, where the system tells."""
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):  # Windows
+        return None
+
+
+def _check_encoding(texts: list[str]) -> None:
+    """Refuse to write a table that standard output cannot hold, before the first line and not in its middle."""
+    from nbsoftmax import check
+
+    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
+    for text in texts:
+        try:
+            text.encode(encoding)
+        except UnicodeEncodeError as error:
+            raise check.InputValueError(
+                f"standard output is {encoding}, which has no {text[error.start : error.end]!a} as in the label "
+                f"{text!a}; write to --out FILE, which is UTF-8, or set PYTHONIOENCODING=utf-8."
+            ) from None
 
 
 # --- files ------------------------------------------------------------------------------------------
@@ -521,39 +595,73 @@ def _shape(text: str) -> tuple[int, int]:
     return int(height), int(width)
 
 
+def _load(path: Path, data: Path | None = None) -> SoftmaxModel:
+    """The model of a file; where the data are one instead, the error says that the two are in the wrong order."""
+    from nbsoftmax import check
+    from nbsoftmax.model import SoftmaxModel
+
+    try:
+        return SoftmaxModel.load(path)
+    except check.InputError:
+        if data is None or not data.is_file():
+            raise
+        try:
+            SoftmaxModel.load(data)
+        except check.InputError:
+            swapped = False
+        else:
+            swapped = True
+        if not swapped:
+            raise
+        raise check.InputValueError(
+            f"{data} is a model and {path} is none; give first the model, then the data."
+        ) from None
+
+
 def _read(
     arguments: argparse.Namespace, *, labels: bool, model: SoftmaxModel | None = None, weights: str | None = None
 ) -> tuple[Any, Any, tuple[str, ...] | None, Any]:
     """Features, labels, feature names and sample weights from the files that the arguments name."""
-    import numpy as np
-
     from nbsoftmax import check
-    from nbsoftmax.data import arrays, csv
+    from nbsoftmax.data import arrays, csv, source
 
-    kind = arguments.data.suffix.lower()
-    if kind == ".npy":
-        X = arrays.read_npy(arguments.data)
-        if labels and arguments.labels is None:
-            raise check.InputValueError(f"{arguments.data} has no labels; give them with --labels FILE.npy.")
-        weight = None if weights is None else arrays.read_npy(weights)
-        return X, arrays.read_npy(arguments.labels) if labels else None, None, weight
-    if labels and arguments.labels is not None:
-        raise check.InputValueError(f"--labels goes with .npy data, but {arguments.data} has its own; use --target.")
-    if kind == ".npz":
-        X, y = arrays.read_npz(arguments.data, target=(arguments.target or "y") if labels else None)
-        weight = None if weights is None else arrays.read_npz(arguments.data, target=weights)[1]
-        return X, y, None, weight
-    target = arguments.target if labels else None
-    if labels and target is None:
-        raise check.InputValueError("name the column of labels with --target NAME.")
-    table = csv.read(arguments.data, target=target, features=None if model is None else model.feature_names)
-    if weights is None:
-        return table.X, table.y, table.feature_names, None
-    if weights not in table.feature_names:
-        raise check.InputValueError(f"{arguments.data} has no column {weights!r} for --sample-weight; name one it has.")
-    j = table.feature_names.index(weights)
-    names = tuple(name for name in table.feature_names if name != weights)
-    return np.delete(table.X, j, axis=1), table.y, names, table.X[:, j]
+    with source.opened(arguments.data) as data:
+        kind = source.kind(data)
+        if kind != "csv" and arguments.drop:
+            raise check.InputValueError(f"--drop is for columns of CSV files, but {data.name} holds arrays; cut them.")
+        if kind == "npy":
+            X = arrays.read_npy(data)
+            if labels and arguments.labels is None:
+                raise check.InputValueError(f"{data.name} has no labels; give them with --labels FILE.npy.")
+            weight = None if weights is None else arrays.read_npy(weights)
+            return X, arrays.read_npy(arguments.labels) if labels else None, None, weight
+        if labels and arguments.labels is not None:
+            raise check.InputValueError(f"--labels goes with .npy data, but {data.name} has its own; use --target.")
+        if kind == "npz":
+            X, y, weight = arrays.read_npz(data, target=(arguments.target or "y") if labels else None, weight=weights)
+            return X, y, None, weight
+        if labels and arguments.target is None:
+            columns = csv.listed(csv.header(data))
+            raise check.InputValueError(
+                f"name the column of labels with --target NAME; the columns of {data.name} are {columns}."
+            )
+        table = csv.read(
+            data,
+            target=arguments.target if labels else None,
+            features=None if model is None else model.feature_names,
+            weight=weights,
+            drop=arguments.drop,
+            labels=() if model is None else {str(label) for label in model.classes.tolist()},
+        )
+    if model is None:
+        for name in csv.row_counters(table):
+            what = f"the column {name!r} merely counts the rows" if name else "a column has no name, as an index"
+            _warn(f"{what}, and is used as a feature; --drop {shlex.quote(name)} leaves it out.")
+    return table.X, table.y, table.feature_names, table.weight
+
+
+def _warn(message: str) -> None:
+    print(f"nbsoftmax: warning: {message}", file=sys.stderr)
 
 
 @contextmanager

@@ -299,10 +299,15 @@ def two_rows(coef: Float64s, intercept: Float64s) -> tuple[Float64s, Float64s]:
     return np.vstack([-coef / 2, coef / 2]), np.concatenate([-intercept / 2, intercept / 2])
 
 
-def confusion(truth: NDArray[np.int64], predicted: NDArray[np.int64], n_classes: int) -> NDArray[np.int64]:
-    """How often each class was taken for each, (n_classes, n_classes): rows true, columns predicted."""
-    counts = np.bincount(truth * n_classes + predicted, minlength=n_classes**2)
-    return counts.reshape(n_classes, n_classes).astype(np.int64)
+def confusion(
+    truth: NDArray[np.int64], predicted: NDArray[np.int64], n_classes: int, sample_weight: ArrayLike | None = None
+) -> NDArray[Any]:
+    """How often each class was taken for each, (n_classes, n_classes): rows true, columns predicted.
+
+    Integers; with weights float64 sums of them.
+    """
+    counts = np.bincount(truth * n_classes + predicted, sample_weight, minlength=n_classes**2)
+    return counts.reshape(n_classes, n_classes)
 
 
 def _logistic_regression() -> Any:

@@ -183,7 +183,7 @@ class ConvergenceDisplay:
                         fits.append({"iteration": [], "objective": [], "seconds": []})
                     for name, values in fits[-1].items():
                         values.append(np.nan if entry[name] is None else float(entry[name]))
-                except (ValueError, TypeError, KeyError):
+                except (ValueError, TypeError, KeyError, OverflowError, RecursionError):
                     raise check.InputValueError(
                         f"{path} line {number} is no line of a log of iterations; give a file of fit --log."
                     ) from None

@@ -606,7 +606,7 @@ def targets(y: Any, n_samples: int | None = None) -> tuple[NDArray[Any], NDArray
         return array, np.arange(array.shape[1])
     codes, classes = check.labels(y, n_samples=n_samples)
     if classes.size < 2:
-        seen = f"only the class {classes[0]!r}" if classes.size else "no label"
+        seen = f"only the class {classes[0].item()!r}" if classes.size else "no label"
         raise check.InputValueError(
             f"y contains {seen}, expected at least two classes; there is nothing to tell apart."
         )

@@ -1,9 +1,12 @@
 """The command line: what each command prints, writes and returns."""
 
+import io
 import json
 import os
 import subprocess
 import sys
+import threading
+from contextlib import ExitStack
 
 import numpy as np
 import pytest
@@ -11,6 +14,7 @@ import pytest
 import nbsoftmax as nbs
 from nbsoftmax import callbacks, cli
 from nbsoftmax.data import csv
+from nbsoftmax.solvers import newton_cg
 
 SPECIES = np.array(["setosa", "versicolor", "virginica"])
 
@@ -76,12 +80,12 @@ def test_fit_goes_on_from_a_checkpoint(flowers, tmp_path, capsys):
 
     def fit(out, *options):
         common = "--target", "species", "--out", tmp_path / out, "--solver", "lbfgs", "--l2", 0.01
-        assert run("fit", path, *common, *options) == 0
+        return run("fit", path, *common, *options)
 
-    fit("whole.npz")
-    fit("first.npz", "--checkpoint", tmp_path / "c", "--max-iter", 3)
+    assert fit("whole.npz") == 0
+    assert fit("first.npz", "--checkpoint", tmp_path / "c", "--max-iter", 3) == 1
     assert "max_iter" in capsys.readouterr().out
-    fit("resumed.npz", "--checkpoint", tmp_path / "c", "--resume")
+    assert fit("resumed.npz", "--checkpoint", tmp_path / "c", "--resume") == 0
     whole, resumed = (nbs.SoftmaxModel.load(tmp_path / name) for name in ("whole.npz", "resumed.npz"))
     assert whole.coef.tobytes() == resumed.coef.tobytes()
 
@@ -223,11 +227,61 @@ def test_unknown_options_exit_with_2():
     assert caught.value.code == 2
 
 
-def test_not_converging_is_said_and_the_model_saved(flowers, tmp_path, capsys):
+@pytest.mark.parametrize(
+    ("options", "advice"),
+    [
+        (("--max-iter", 1), "raise --max-iter, scale the features (--standardize), or add --l2"),
+        (("--max-seconds", 1e-9), "raise --max-seconds, or go on from a --checkpoint with --resume"),
+        (("--solver", "gd", "--learning-rate", 1e3), "a smaller --learning-rate"),
+        (("--solver", "sgd", "--max-iter", 1, "--l2", 1e-3), "raise --max-iter"),
+    ],
+)
+def test_a_fit_that_has_not_converged_exits_with_1_says_what_to_do_and_saves_its_model(
+    flowers, tmp_path, capsys, options, advice
+):
     path = tmp_path / "m.npz"
-    assert run("fit", flowers[0], "--target", "species", "--out", path, "--max-iter", 1, "--quiet") == 0
-    assert "NOT converged: max_iter reached" in capsys.readouterr().out
-    assert path.exists()
+    assert run("fit", flowers[0], "--target", "species", "--out", path, "--quiet", *options) == 1
+    out, err = capsys.readouterr()
+    assert "NOT converged: " in out
+    assert f"What to do: {advice}" in err
+    assert err.count("\n") == 1
+    assert nbs.SoftmaxModel.load(path).n_classes == 3
+
+
+def test_separable_data_without_a_penalty_are_advised_l2_by_its_option(tmp_path, capsys):
+    (tmp_path / "apart.csv").write_text(
+        "x,y\n" + "".join(f"{x},{'low' if x < 0 else 'high'}\n" for x in (-2, -1, 1, 2))
+    )
+    fit = "fit", tmp_path / "apart.csv", "--target", "y", "--out", tmp_path / "m.npz", "--quiet", "--json"
+    assert run(*fit) == 1
+    out, err = capsys.readouterr()
+    assert json.loads(out)["converged"] is False
+    assert "add --l2 (1e-4, say)" in err
+    assert run(*fit, "--l2", 1e-4) == 0
+    assert capsys.readouterr().err == ""
+
+
+def test_a_fit_that_ends_as_it_was_asked_to_exits_with_0(flowers, tmp_path, capsys):
+    options = "--target", "species", "--out", tmp_path / "m.npz", "--quiet", "--validation", 0.2
+    assert run("fit", flowers[0], *options, "--early-stopping", 1, "--solver", "gd", "--l2", 1e-6) == 0
+    out, err = capsys.readouterr()
+    assert "early stopping" in out
+    assert err == ""
+
+
+def test_cv_whose_last_fit_has_not_converged_exits_with_1(flowers, capsys, monkeypatch):
+    monkeypatch.setattr(newton_cg, "MAX_ITER", 1)
+    assert run("cv", flowers[0], "--target", "species", "--Cs", 1e4, "--folds", 2) == 1
+    assert "nbsoftmax fit with --C 10000" in capsys.readouterr().err
+
+
+@pytest.mark.filterwarnings("default")
+def test_other_warnings_are_a_line_on_stderr(flowers, tmp_path, capsys):
+    options = "--target", "species", "--out", tmp_path / "m.npz", "--quiet", "--l2", 0.01
+    assert run("fit", flowers[0], *options, "--checkpoint", tmp_path / "none" / "c") == 0
+    err = capsys.readouterr().err
+    assert err.startswith("nbsoftmax: warning: ")
+    assert err.count("\n") == 1
 
 
 def test_ctrl_c_saves_what_there_is(flowers, tmp_path, capsys, monkeypatch):
@@ -328,10 +382,7 @@ def test_a_file_of_options_that_cannot_be_used_is_refused(flowers, tmp_path, cap
         config.write_text(text)
         assert said in refused(capsys, *fit)
     config.write_text("[fit]\nlambda = 1")
-    with pytest.raises(SystemExit) as error:
-        run(*fit)
-    assert error.value.code == 2
-    assert "--lambda" in capsys.readouterr().err
+    assert "'lambda' in [fit]" in refused(capsys, *fit)
 
 
 def test_json_is_what_the_text_says(flowers, model, tmp_path, capsys):
@@ -430,7 +481,7 @@ def test_plot_draws_every_kind(flowers, model, tmp_path, capsys):
     path, *_ = flowers
     out = tmp_path / "p.png"
     fit = "fit", path, "--target", "species", "--out", tmp_path / "m.npz", "--quiet", "--log", tmp_path / "log"
-    assert run(*fit) == 0
+    assert run(*fit, "--l2", 0.01) == 0
     labelled = path, "--target", "species"
     for arguments in (
         ("coefficients", model),
@@ -447,3 +498,351 @@ def test_plot_draws_every_kind(flowers, model, tmp_path, capsys):
     assert "needs labelled data" in refused(capsys, "plot", "confusion", model, "--out", out)
     assert "8x8" in refused(capsys, "plot", "coefficients", model, "--image-shape", "two", "--out", out)
     assert "--out" in refused(capsys, "plot", "coefficients", model, "--out", tmp_path / "p.nothing")
+
+
+# --- data that can be read once ---------------------------------------------------------------------
+
+
+@pytest.fixture
+def piped(monkeypatch):
+    """Makes standard input a pipe with a content."""
+    with ExitStack() as pipes:
+
+        def pipe(content):
+            reading, writing = os.pipe()
+            threading.Thread(target=_fill, args=(writing, content), daemon=True).start()
+            monkeypatch.setattr(sys, "stdin", pipes.enter_context(open(reading, encoding="utf-8")))
+
+        yield pipe
+
+
+def _fill(target, content):
+    """Write to a pipe, given by its descriptor or name, which waits until somebody reads."""
+    with open(target, "wb") as file:
+        file.write(content)
+
+
+def test_every_row_of_a_pipe_is_labelled(model, piped, capsys):
+    X = np.round(np.random.default_rng(1).normal(size=(3000, 2)), 3)  # many times the 8 KB that are read at once
+    piped(("length,width\n" + "\n".join(f"{a},{b}" for a, b in X)).encode())
+    assert run("predict", model, "-", "--out", "-") == 0
+    assert capsys.readouterr().out.split() == ["label", *nbs.SoftmaxModel.load(model).predict(X)]
+
+
+def test_fit_and_evaluate_read_a_pipe_once(flowers, model, piped, tmp_path, capsys):
+    path, X, y = flowers
+    piped(path.read_bytes())
+    assert run("fit", "-", "--target", "species", "--out", tmp_path / "m.npz", "--l2", 0.01, "--quiet") == 0
+    assert (tmp_path / "m.npz").read_bytes() == model.read_bytes()
+    piped(path.read_bytes())
+    capsys.readouterr()
+    assert run("evaluate", model, "-", "--target", "species", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["accuracy"] == nbs.SoftmaxModel.load(model).score(X, y)
+
+
+def test_arrays_come_through_a_pipe_too(flowers, model, piped, capsys):
+    _, X, y = flowers
+    expected = ["label", *nbs.SoftmaxModel.load(model).predict(X)]
+    for write in (lambda file: np.save(file, X), lambda file: np.savez(file, X=X, y=y)):
+        content = io.BytesIO()
+        write(content)
+        piped(content.getvalue())
+        assert run("predict", model, "-") == 0
+        assert capsys.readouterr().out.split() == expected
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no named pipes here")
+def test_a_named_pipe_is_read_once(flowers, model, tmp_path, capsys):
+    path, X, _ = flowers
+    os.mkfifo(tmp_path / "pipe")
+    threading.Thread(target=_fill, args=(tmp_path / "pipe", path.read_bytes()), daemon=True).start()
+    assert run("predict", model, tmp_path / "pipe") == 0
+    assert capsys.readouterr().out.split() == ["label", *nbs.SoftmaxModel.load(model).predict(X)]
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/stdin"), reason="there is no such device here")
+def test_the_device_of_standard_input_is_read_once(flowers, model):
+    done = in_a_process("predict", model, "/dev/stdin", input=flowers[0].read_text())
+    assert done.returncode == 0
+    assert len(done.stdout.splitlines()) == 91
+
+
+def test_standard_input_that_is_closed_or_empty_is_refused(model, piped, capsys, monkeypatch):
+    piped(b"")
+    assert "standard input is empty" in refused(capsys, "predict", model, "-")
+    monkeypatch.setattr(sys, "stdin", None)
+    assert "standard input is closed" in refused(capsys, "predict", model, "-")
+
+
+@pytest.mark.parametrize("command", ["fit", "cv", "plot", "convert"])
+def test_what_is_no_text_is_not_written_to_standard_output(command, model, flowers, capsys):
+    data = flowers[0], "--target", "species"
+    words = {"fit": data, "cv": data, "plot": ("coefficients", model), "convert": (model,)}[command]
+    assert "name one" in misused(capsys, command, *words, *(["--out"] if command != "convert" else []), "-")
+
+
+# --- options ----------------------------------------------------------------------------------------
+
+
+def misused(capsys, *arguments):
+    """Run a command whose options are wrong; return its one line."""
+    with pytest.raises(SystemExit) as caught:
+        run(*arguments)
+    assert caught.value.code == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("nbsoftmax")
+    assert err.count("\n") == 1
+    return err
+
+
+@pytest.mark.parametrize("option", ["--conf", "--confi=run.toml", "--sol", "--js", "--quie", "--l"])
+def test_abbreviated_options_are_refused(flowers, tmp_path, capsys, option):
+    fit = "fit", flowers[0], "--target", "species", "--out", tmp_path / "m.npz"
+    assert option in misused(capsys, *fit, option)
+    assert not (tmp_path / "m.npz").exists()
+
+
+@pytest.mark.parametrize(
+    "options", [("--l2", 1, "--l2", 2), ("--l2=1", "--l2", 2), ("--quiet", "--quiet"), ("--config", "a", "--config=b")]
+)
+def test_an_option_is_given_once(flowers, tmp_path, capsys, options):
+    fit = "fit", flowers[0], "--target", "species", "--out", tmp_path / "m.npz"
+    assert "is given twice" in refused(capsys, *fit, *options)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("[fitt]\nl2 = 1", "table [fitt], which is no command (did you mean 'fit'?)"),
+        ("[cv]\nfold = 1", "'fold' in [cv], which is no option of it (did you mean 'folds'?)"),
+        ("[fit]\nl2 = [1, 2]", "l2 = [1, 2] in [fit], expected a number"),
+        ("[fit]\nl2 = '0.1'", "expected a number"),
+        ("[fit]\nl2 = true", "expected a number"),
+        ("[fit]\nmax_iter = 1.5", "expected a whole number"),
+        ("[fit]\nquiet = 1", "expected true or false"),
+        ("[fit]\nquiet = 'yes'", "expected true or false"),
+        ("[fit]\ntarget = false", "expected text"),
+        ("[fit]\ntarget = 1.0", "expected text"),
+        ("[fit]\ntarget = ['a']", "expected text"),
+        ("[fit]\ndrop = [1.5]", "expected text or a list of such"),
+        ("[fit]\nsolver = 'newtn'", "expected one of 'auto'"),
+        ("[fit]\nmax_iter = 1\nmax-iter = 2", "twice"),
+        ("[fit]\nconfig = 'other.toml'", "is no option"),
+        ("[fit]\nhelp = true", "is no option"),
+        ("[fit]\ndata = 'd.csv'", "is no option"),
+        ("[fit.penalty]\nl2 = 1", "'penalty' in [fit]"),
+        ("[cv]\nCs = []", "expected a number or a list of such"),
+        ("[cv]\nCs = [1, true]", "expected a number or a list of such"),
+        ("[cv]\nCs = [[1]]", "expected a number or a list of such"),
+        ("[[fit]]\nl2 = 1", "outside of a table"),
+        ("[fit]\nl2 = 1\nl2 = 2", "is no TOML"),
+        ("x = " + "[" * 100_000, "is no TOML"),
+        ("[fit]\nseed = " + "9" * 10_000, "is no TOML"),
+        ("[fit]\ntarget = '\udcff'", "is no TOML"),
+    ],
+)
+def test_a_mistake_in_a_file_of_options_is_named(flowers, tmp_path, capsys, text, said):
+    config = tmp_path / "run.toml"
+    config.write_bytes(text.encode("utf-8", "surrogateescape"))
+    fit = "fit", flowers[0], "--target", "species", "--out", tmp_path / "m.npz"
+    assert said in refused(capsys, *fit, "--config", config)
+    assert not (tmp_path / "m.npz").exists()
+
+
+def test_an_option_of_the_command_line_takes_the_place_of_those_in_the_file_that_exclude_it(flowers, tmp_path):
+    path, X, y = flowers
+    (tmp_path / "run.toml").write_text("[fit]\nl2 = 0.5\nquiet = true\ntarget = 'species'\ndrop = ['width', 'none']")
+    fit = "fit", path, "--config", tmp_path / "run.toml", "--out", tmp_path / "m.npz"
+    assert run(*fit, "--C", 2, "--drop", "width") == 0
+    expected = nbs.Trainer(l2=1 / (2 * len(y))).fit(X[:, :1], y).model.coef
+    assert np.array_equal(nbs.SoftmaxModel.load(tmp_path / "m.npz").coef, expected)
+
+
+def test_the_version_is_said_and_without_a_command_there_is_help(capsys):
+    with pytest.raises(SystemExit) as caught:
+        run("--version")
+    assert caught.value.code == 0
+    assert capsys.readouterr().out == f"nbsoftmax {nbs.__version__}\n"
+    assert run() == 0
+    out, err = capsys.readouterr()
+    assert "usage: nbsoftmax" in out
+    assert err == ""
+
+
+def test_versions_of_all_that_matters_are_shown(capsys):
+    nbs.show_versions()
+    out = capsys.readouterr().out
+    for name, value in {
+        "nbsoftmax": nbs.__version__,
+        "numpy": np.__version__,
+        "python": sys.version.split()[0],
+    }.items():
+        assert f"{name}: {value}" in out
+    for name in ("numba", "llvmlite", "scipy", "threadpoolctl", "CPU", "vector", "threads", "BLAS", "scikit-learn"):
+        assert f" {name}: " in out
+    file = io.StringIO()
+    nbs.show_versions(file)
+    assert file.getvalue() == out
+
+
+# --- mistakes of newcomers --------------------------------------------------------------------------
+
+
+def test_names_that_are_missing_or_misspelt_are_answered_with_those_that_there_are(flowers, model, tmp_path, capsys):
+    path, *_ = flowers
+    fit = "fit", path, "--out", tmp_path / "m.npz"
+    assert "the columns of" in (said := refused(capsys, *fit))
+    assert "'length', 'width', 'species'" in said
+    assert "(did you mean 'species'?)" in refused(capsys, *fit, "--target", "Spezies")
+    assert "(did you mean 'width'?)" in refused(capsys, *fit, "--target", "species", "--sample-weight", "widht")
+    assert "(did you mean 'width'?)" in refused(capsys, *fit, "--target", "species", "--drop", "WIDTH")
+    other = tmp_path / "other.csv"
+    other.write_text("Width,height\n1,2\n", encoding="utf-8")
+    said = refused(capsys, "predict", model, other)
+    assert "lacks the column 'length' (and 1 more)" in said
+
+
+def test_model_and_data_in_the_wrong_order_are_recognised(flowers, model, capsys):
+    path, *_ = flowers
+    for arguments in (("predict", path, model), ("evaluate", path, model, "--target", "species")):
+        assert "give first the model, then the data" in refused(capsys, *arguments)
+    assert "it is a model" in refused(capsys, "fit", model, "--out", "m.npz")
+
+
+def test_labels_in_messages_are_plain(tmp_path, capsys):
+    for text, said in (("x,y\n1,p\n2,p\n", "only the class 'p'"), ("x,y\n1,5\n2,5\n", "only the class 5,")):
+        (tmp_path / "one.csv").write_text(text)
+        fit = "fit", tmp_path / "one.csv", "--target", "y", "--out", tmp_path / "m.npz", "--quiet"
+        assert said in refused(capsys, *fit)
+
+
+def test_continuous_targets_and_missing_labels_are_refused(tmp_path, capsys):
+    prices = tmp_path / "prices.csv"
+    prices.write_text("size,price\n" + "".join(f"{i},{i * 1000}.5\n" for i in range(1, 41)))
+    fit = "fit", prices, "--target", "price", "--out", tmp_path / "m.npz", "--quiet"
+    assert "continuous values are no labels" in refused(capsys, *fit)
+    assert not (tmp_path / "m.npz").exists()
+
+
+def test_labels_with_a_fraction_are_taken_where_the_model_knows_them(tmp_path, capsys):
+    nbs.SoftmaxModel([[1.0], [-1.0], [0.0]], [0, 0, 0], ["1.5", "2.5", "NA"], ["x"]).save(tmp_path / "m.npz")
+    (tmp_path / "d.csv").write_text("x,version\n3,1.5\n-3,2.5\n0,NA\n")
+    assert run("evaluate", tmp_path / "m.npz", tmp_path / "d.csv", "--target", "version", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["samples"] == 3
+
+
+# --- an index among the features --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("name", "start"), [("rownames", 1), ("", 0), ("id", 501)])
+def test_a_column_that_counts_the_rows_is_warned_of_and_can_be_dropped(flowers, tmp_path, capsys, name, start):
+    path, X, y = flowers
+    lines = path.read_text().splitlines()
+    indexed = tmp_path / "indexed.csv"
+    indexed.write_text("\n".join([f'"{name}",{lines[0]}', *(f"{i},{line}" for i, line in enumerate(lines[1:], start))]))
+    fit = "fit", indexed, "--target", "species", "--out", tmp_path / "m.npz", "--quiet", "--l2", 0.01
+    assert run(*fit) == 0
+    err = capsys.readouterr().err
+    assert err.startswith("nbsoftmax: warning: ")
+    drop = f"--drop {name or chr(39) * 2}"
+    assert f"{drop} leaves it out" in err
+    assert run(*fit, f"--drop={name}") == 0
+    assert capsys.readouterr().err == ""
+    saved = nbs.SoftmaxModel.load(tmp_path / "m.npz")
+    assert np.array_equal(saved.coef, nbs.Trainer(l2=0.01).fit(X, y).model.coef)
+    # What was dropped stays in the file that the model is used on.
+    for arguments in (
+        ("predict", tmp_path / "m.npz", indexed),
+        ("predict", tmp_path / "m.npz", indexed, f"--drop={name}"),
+    ):
+        assert run(*arguments) == 0
+        assert capsys.readouterr().out.split() == ["label", *saved.predict(X)]
+    assert run("evaluate", tmp_path / "m.npz", indexed, "--target", "species", f"--drop={name}") == 0
+
+
+def test_columns_that_do_not_count_the_rows_are_not_warned_of(flowers, tmp_path, capsys):
+    rows = [f"{i // 2},{-i},{i + 0.5 * (i == 40)},{i % 3}" for i in range(50)]
+    (tmp_path / "d.csv").write_text("\n".join(["halves,down,bent,y", *rows]))
+    fit = "fit", tmp_path / "d.csv", "--target", "y", "--out", tmp_path / "m.npz", "--quiet", "--l2", 0.1
+    assert run(*fit) == 0
+    assert capsys.readouterr().err == ""
+
+
+def test_what_is_needed_is_not_dropped(flowers, model, tmp_path, capsys):
+    path, X, y = flowers
+    fit = "fit", path, "--target", "species", "--out", tmp_path / "m.npz"
+    assert "names the labels" in refused(capsys, *fit, "--drop", "species")
+    assert "names the weights" in refused(capsys, *fit, "--drop", "width", "--sample-weight", "width")
+    assert "a feature of the model" in refused(capsys, "predict", model, path, "--drop", "width")
+    assert "nothing to learn from" in refused(capsys, *fit, "--drop", "width", "--drop", "length")
+    np.savez(tmp_path / "d.npz", X=X, y=y)
+    assert "CSV" in refused(capsys, "fit", tmp_path / "d.npz", "--out", tmp_path / "m.npz", "--drop", "width")
+
+
+# --- weights, sizes, terminals ----------------------------------------------------------------------
+
+
+def test_cv_and_evaluate_take_weights(flowers, model, tmp_path, capsys):
+    path, X, y = flowers
+    weight = np.round(np.random.default_rng(1).uniform(0.5, 2, len(y)), 3)
+    np.savez(tmp_path / "w.npz", X=X, y=y, w=weight)
+    lines = path.read_text().splitlines()
+    weighted = [f"{lines[0]},w", *(f"{line},{w}" for line, w in zip(lines[1:], weight, strict=True))]
+    (tmp_path / "w.csv").write_text("\n".join(weighted))
+    options = "--target", "species", "--sample-weight", "w", "--json"
+
+    assert run("cv", tmp_path / "w.csv", *options, "--Cs", 1, 10, "--folds", 3) == 0
+    found = nbs.cross_validate(X, y, Cs=[1, 10], folds=3, sample_weight=weight)
+    said = json.loads(capsys.readouterr().out)
+    assert said["log_loss"] == found.log_loss.tolist()
+    assert said["objective"] == found.result.objective
+
+    trained = nbs.SoftmaxModel.load(model)
+    codes = np.searchsorted(SPECIES, y)
+    losses = -np.log(trained.predict_proba(X)[np.arange(len(y)), codes])
+    for data in ((tmp_path / "w.csv", *options), (tmp_path / "w.npz", "--sample-weight", "w", "--json")):
+        assert run("evaluate", model, *data) == 0
+        said = json.loads(capsys.readouterr().out)
+        assert said["accuracy"] == pytest.approx(weight[trained.predict(X) == y].sum() / weight.sum())
+        assert said["log_loss"] == pytest.approx(np.average(losses, weights=weight))
+        np.testing.assert_allclose(np.sum(said["confusion"], axis=1), np.bincount(codes, weight))
+    assert run("evaluate", model, tmp_path / "w.csv", *options[:-1]) == 0
+    assert "weighted" in capsys.readouterr().out
+    negative = tmp_path / "negative.csv"
+    negative.write_text("length,width,species,w\n1,2,setosa,-1\n1,2,setosa,1\n")
+    assert "sample_weight[0] is -1" in refused(capsys, "evaluate", model, negative, *options[:-1])
+
+
+@pytest.mark.parametrize("size", ["--samples", "--features", "--classes"])
+def test_bench_says_what_a_size_would_take(size, capsys):
+    said = refused(capsys, "bench", size, 10**18)
+    assert "GiB" in said
+    assert "this machine has" in said
+    for value in (0, -1):
+        assert f"{size} is {value}, expected at least" in refused(capsys, "bench", size, value)
+
+
+def test_too_little_memory_is_a_line_and_exit_1(flowers, tmp_path, capsys, monkeypatch):
+    def fail(*_, **__):
+        raise MemoryError("Unable to allocate 7 TiB")
+
+    monkeypatch.setattr(csv, "read", fail)
+    assert run("fit", flowers[0], "--target", "species", "--out", tmp_path / "m.npz") == 1
+    assert capsys.readouterr().err == "nbsoftmax: there is not enough memory (Unable to allocate 7 TiB)\n"
+
+
+def test_labels_that_standard_output_cannot_show(tmp_path, capsys, monkeypatch):
+    terminal = io.TextIOWrapper(io.BytesIO(), encoding="ascii", write_through=True)
+    monkeypatch.setattr(sys, "stdout", terminal)
+    model, data = tmp_path / "m.npz", tmp_path / "d.csv"
+    nbs.SoftmaxModel([[1.0], [-1.0]], [0, 0], ["plain", "\u0142\u00f3d\u017a"], ["x"]).save(model)
+    data.write_text("x,y\n2,plain\n-2,\u0142\u00f3d\u017a\n", encoding="utf-8")
+    assert run("predict", model, data) == 2  # a table with other labels would be wrong
+    assert terminal.buffer.getvalue() == b""
+    assert "--out FILE" in capsys.readouterr().err
+    assert run("predict", model, data, "--out", tmp_path / "labels.csv") == 0
+    assert (tmp_path / "labels.csv").read_text(encoding="utf-8").split() == ["label", "plain", "\u0142\u00f3d\u017a"]
+    for arguments in (("inspect", model), ("evaluate", model, data, "--target", "y")):
+        assert run(*arguments) == 0
+    assert "\\u0142\\xf3d\\u017a" in terminal.buffer.getvalue().decode()

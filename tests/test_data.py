@@ -1,10 +1,16 @@
 """Readers: what a good file holds, and the line where a bad one is wrong."""
 
+import bz2
+import gzip
+import io
+import lzma
+import zipfile
+
 import numpy as np
 import pytest
 
 import nbsoftmax as nbs
-from nbsoftmax.data import arrays, csv, digits
+from nbsoftmax.data import arrays, csv, digits, source
 
 GOOD = "length,width,species\n1,2.5,setosa\n3,4,virginica\n\n5e-1,-6,setosa\n"
 
@@ -72,11 +78,117 @@ def test_a_missing_label_is_not_blamed_on_a_column_that_is_not_used(tmp_path):
         csv.read(path, target="y", features=["a"])
 
 
-def test_a_binary_file_is_no_csv(tmp_path):
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"\xff\xfe\x00\x01" * 10, "UTF-8"),
+        (b"a,y\n" + b"1,x\n" * 5000 + b"2,caf\xe9\n", "byte 0xe9 in line 5002"),
+        ("a,y\n1,x\n".encode("utf-16-le"), "NUL in line 1"),
+    ],
+)
+def test_what_is_no_utf_8_text_is_no_csv(tmp_path, content, said):
     path = tmp_path / "data.csv"
-    path.write_bytes(b"\xff\xfe\x00\x01" * 10)
-    with pytest.raises(nbs.InputValueError, match="UTF-8"):
+    path.write_bytes(content)
+    with pytest.raises(nbs.InputValueError, match="UTF-8") as caught:
         csv.read(path, target="y")
+    assert said in str(caught.value)
+
+
+def zipped(name):
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w") as file:
+        file.writestr(name, "a,y\n1,x\n")
+    return content.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (gzip.compress(b"a,y\n1,x\n"), "gzip; unpack it, or give it as: zcat"),
+        (bz2.compress(b"a,y\n1,x\n"), "bzip2; unpack it"),
+        (lzma.compress(b"a,y\n1,x\n"), "xz; unpack it"),
+        (b"\x28\xb5\x2f\xfd\x04", "zstd; unpack it"),
+        (zipped("data.csv"), "zip archive; unpack it"),
+        (zipped("[Content_Types].xml"), "Excel workbook; save it as CSV"),
+        (zipped("data.csv")[:40], "damaged zip"),
+        (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "Excel workbook"),
+        (b"PAR1\x15\x04", "Parquet"),
+        (b"ARROW1\x00\x00", "Arrow"),
+        ("a,y\n1,x\n".encode("utf-16"), "UTF-16 text; save it as UTF-8"),
+    ],
+)
+def test_files_of_other_formats_are_named(tmp_path, content, said):
+    path = tmp_path / "data.csv"
+    path.write_bytes(content)
+    with source.opened(path) as data, pytest.raises(nbs.InputValueError, match=r"data\.csv is ") as caught:
+        source.kind(data)
+    assert said in str(caught.value)
+
+
+@pytest.mark.parametrize(("separator", "said"), [(";", "';'"), ("\t", "tabs"), ("|", "'|'")])
+def test_another_separator_is_named(tmp_path, separator, said):
+    path = written(tmp_path, GOOD.replace(",", separator))
+    for options in ({"target": "species"}, {"features": ["length", "width"]}, {}):
+        with pytest.raises(nbs.InputValueError, match="expected commas") as caught:
+            csv.read(path, **options)
+        assert f"separated by {said}" in str(caught.value)
+
+
+def test_a_separator_in_the_name_of_a_single_column_is_part_of_it(tmp_path):
+    assert csv.read(written(tmp_path, "a;b\n1\n"), features=["a;b"]).X.tolist() == [[1]]
+
+
+def test_a_space_before_a_quote_belongs_to_neither(tmp_path):
+    table = csv.read(written(tmp_path, 'a, "b", y\n1, "2", "red"\n 3,4, "x, 5, ""y"""\n "5", 6,blue\n'), target="y")
+    assert table.feature_names == ("a", "b")
+    assert table.X.tolist() == [[1, 2], [3, 4], [5, 6]]
+    assert table.y.tolist() == ["red", 'x, 5, "y"', "blue"]
+    # A comma in such quotes does not move the columns behind it.
+    table = csv.read(written(tmp_path, 'y,a\n "x, 5, z",2\n'), target="y")
+    assert table.X.tolist() == [[2]]
+
+
+def test_lines_that_end_in_a_carriage_return_are_read(tmp_path):
+    path = tmp_path / "data.csv"
+    path.write_bytes(b'a,y\r1,x\r2,"z"\r')
+    table = csv.read(path, target="y")
+    assert table.X.tolist() == [[1], [2]]
+    assert table.y.tolist() == ["x", "z"]
+
+
+@pytest.mark.parametrize("missing", ["", "nan", "NaN", "NA", "N/A", "<NA>", "null"])
+def test_a_missing_label_is_refused_with_its_line(tmp_path, missing):
+    with pytest.raises(nbs.InputValueError, match=r"line 3 has .* in column 'y'"):
+        csv.read(written(tmp_path, f"a,y\n1,x\n2,{missing}\n"), target="y")
+
+
+@pytest.mark.parametrize("labels", ["0.5 1 2", "1.25 2.5 -3e-1", "1 2 inf", "1e3 2.5 7"])
+def test_continuous_labels_are_refused_with_their_line(tmp_path, labels):
+    text = "a,y\n" + "".join(f"1,{label}\n" for label in labels.split())
+    with pytest.raises(nbs.InputValueError, match=r"line \d has .* continuous values are no labels"):
+        csv.read(written(tmp_path, text), target="y")
+
+
+@pytest.mark.parametrize("labels", ["v1.5 v2.5", "1.5 a", "None Mild", "1.0 2.0", "007 8", "inf sup", "1_5.5 2"])
+def test_labels_that_are_text_or_whole_are_taken_as_they_stand(tmp_path, labels):
+    text = "a,y\n" + "".join(f"1,{label}\n" for label in labels.split())
+    assert csv.read(written(tmp_path, text), target="y").y.tolist() == labels.split()
+
+
+def test_a_hundred_thousand_columns_are_read(tmp_path):
+    names = [f"c{j}" for j in range(100_000)]  # searching the header for each would take minutes
+    row = ",".join(map(str, range(100_000)))
+    path = written(tmp_path, f"{','.join(names)},y\n{row},p\n{row},q\n")
+    table = csv.read(path, target="y", features=names[::-1], weight="c5")
+    assert np.array_equal(table.X, [np.arange(100_000)[::-1]] * 2)
+    assert table.weight.tolist() == [5, 5]
+
+
+def test_a_text_file_is_no_numpy_file(tmp_path):
+    (tmp_path / "X.npy").write_text("a,y\n1,x\n")
+    with pytest.raises(nbs.InputValueError, match="no NumPy file") as caught:
+        arrays.read_npy(tmp_path / "X.npy")
+    assert "pickle" not in str(caught.value)
 
 
 def test_npy_and_npz_are_read_and_never_unpickled(tmp_path):

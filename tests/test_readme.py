@@ -14,7 +14,8 @@ from tests.conftest import REPOSITORY
 README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
 
 
-WITHOUT_CODE = {REPOSITORY / "docs" / "api.md"}  # made of docstrings
+# Made of docstrings, and of shell commands.
+WITHOUT_CODE = {REPOSITORY / "docs" / "api.md", REPOSITORY / "docs" / "command-line.md"}
 PAGES = sorted(set((REPOSITORY / "docs").glob("*.md")) - WITHOUT_CODE)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -11,37 +10,48 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nbsoftmax.check import InputValueError
+from nbsoftmax.data.source import NPY, ZIP, Path, Source, opened
 
-Path = str | os.PathLike[str]
 
-
-def read_npy(path: Path) -> NDArray[Any]:
+def read_npy(path: Path | Source) -> NDArray[Any]:
     """The array of a `.npy` file."""
-    with _opened(path) as array:
+    with _loaded(path) as (name, array):
         if not isinstance(array, np.ndarray):
-            raise InputValueError(f"{path} holds several arrays; expected one, as np.save writes it.")
+            raise InputValueError(f"{name} holds several arrays; expected one, as np.save writes it.")
         return array
 
 
-def read_npz(path: Path, *, target: str | None) -> tuple[NDArray[Any], NDArray[Any] | None]:
-    """Array X of a `.npz` file, and the array named `target` where one is asked for."""
-    with _opened(path) as arrays:
+def read_npz(
+    path: Path | Source, *, target: str | None, weight: str | None = None
+) -> tuple[NDArray[Any], NDArray[Any] | None, NDArray[Any] | None]:
+    """Array X of a `.npz` file, and the arrays named `target` and `weight` where they are asked for."""
+    with _loaded(path) as (source, arrays):
         if isinstance(arrays, np.ndarray):
-            raise InputValueError(f"{path} holds a single array; expected X and labels, as np.savez writes them.")
-        for name in ["X"] if target is None else ["X", target]:
-            if name not in arrays.files:
-                raise InputValueError(f"{path} has no array {name!r}; it has {', '.join(map(repr, arrays.files))}.")
-        return arrays["X"], None if target is None else arrays[target]
+            raise InputValueError(f"{source} holds a single array; expected X and labels, as np.savez writes them.")
+        for name in ("X", target, weight):
+            if name is not None and name not in arrays.files:
+                model = " (it is a model; data are expected)" if {"format", "coef"} <= set(arrays.files) else ""
+                raise InputValueError(
+                    f"{source} has no array {name!r}; it has {', '.join(map(repr, arrays.files))}{model}."
+                )
+        return (
+            arrays["X"],
+            None if target is None else arrays[target],
+            None if weight is None else arrays[weight],
+        )
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[Any]:
-    with open(path, "rb") as file:
+def _loaded(path: Path | Source) -> Iterator[tuple[str, Any]]:
+    with opened(path) as source:
+        if not source.file.read(8).startswith((NPY, ZIP)):  # np.load would take it for a pickle
+            raise InputValueError(f"{source.name} is no NumPy file; expected what np.save or np.savez writes.")
+        source.file.seek(0)
         try:
-            yield np.load(file, allow_pickle=False)
+            yield source.name, np.load(source.file, allow_pickle=False)
         except InputValueError:
             raise
         except Exception as error:  # a flipped bit makes zipfile and NumPy raise almost anything
             raise InputValueError(
-                f"{path} is no NumPy file, a damaged one, or holds pickled objects ({error}); save it again."
+                f"{source.name} is a damaged NumPy file, or holds pickled objects ({error}); save it again."
             ) from None

@@ -7,9 +7,12 @@ is wrong. Lines are counted from 1, the header included.
 from __future__ import annotations
 
 import csv
-import os
+import difflib
+import io
+import re
 import warnings
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
@@ -17,98 +20,246 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nbsoftmax.check import Float64s, InputValueError
+from nbsoftmax.data.source import Path, Source, opened
 
-Path = str | os.PathLike[str]
+# Fields of the target that mark a missing value in what pandas, R and databases write. "None" is often a class.
+MISSING = ("", "nan", "NaN", "NAN", "NA", "N/A", "n/a", "#N/A", "<NA>", "null", "NULL")
+SEPARATORS = {";": "';'", "\t": "tabs", "|": "'|'"}
+SPACE_BEFORE_QUOTE = re.compile(rb'[,\r\n] +"')
+LEAST_COUNTED = 10  # rows that a column must count before it is taken for an index
+MOST_COMPARED = 10_000  # columns, when one of a similar name is looked for
 
 
 @dataclass(frozen=True)
 class Table:
-    """Columns of a file: features as numbers, and the target as it stands there, if one was asked for."""
+    """Columns of a file: features and weights as numbers, and the target as it stands there, if they were asked for."""
 
     X: Float64s  # (n_samples, n_features)
     feature_names: tuple[str, ...]
     y: NDArray[Any] | None  # (n_samples,) integers where all are, strings otherwise
+    weight: Float64s | None = None  # (n_samples,)
 
 
-def read(path: Path, *, target: str | None = None, features: Sequence[str] | None = None) -> Table:
+def read(
+    path: Path | Source,
+    *,
+    target: str | None = None,
+    features: Sequence[str] | None = None,
+    weight: str | None = None,
+    drop: Collection[str] = (),
+    labels: Collection[str] = (),
+) -> Table:
     """Read a CSV file.
 
     Parameters
     ----------
-    path : path of a UTF-8 text file whose first line names the columns
+    path : path of a UTF-8 text file whose first line names the columns, or "-" for standard input
     target : str, optional
         Column of labels.
     features : sequence of str, optional
-        Columns of numbers, in this order; by default all but the target.
+        Columns of numbers, in this order; by default all but the target, the weights and what is dropped.
+    weight : str, optional
+        Column of sample weights.
+    drop : collection of str
+        Columns to leave out.
+    labels : collection of str
+        Labels that are known, and taken as they stand: others must be no numbers with a fraction, and not missing.
 
     Raises
     ------
     InputValueError
-        For an empty file, columns that are missing or named twice, lines of another length, and text or nothing
-        where a number should be; each with its line.
+        For an empty file, columns that are missing or named twice, lines of another length, text or nothing where a
+        number should be, and labels that are missing or continuous; each with its line.
     """
+    with _text(path) as file:
+        return _read(file, target, features, weight, drop, labels)
+
+
+def header(path: Path | Source) -> list[str]:
+    """Read the names of the columns of a CSV file."""
+    with _text(path) as file:
+        return _header(file)
+
+
+def row_counters(table: Table) -> tuple[str, ...]:
+    """Features that merely count the rows, upwards by 1, or have no name: the index that another program wrote."""
+    counts = np.zeros(len(table.feature_names), bool)
+    if len(table.X) >= LEAST_COUNTED:
+        counts = np.diff(table.X[:3], axis=0).min(axis=0) == 1
+        for j in np.flatnonzero(counts).tolist():
+            counts[j] = bool((np.diff(table.X[:, j]) == 1).all())
+    return tuple(name for name, counting in zip(table.feature_names, counts, strict=True) if counting or not name)
+
+
+def listed(names: Sequence[str], wanted: str | None = None) -> str:
+    """Some of the names, for a message, and those of them that resemble what was `wanted`."""
+    some = ", ".join(map(repr, names[:10])) + (f" and {len(names) - 10} more" if len(names) > 10 else "")
+    if wanted is None:
+        return some
+    folded = {name.casefold(): name for name in reversed(names[:MOST_COMPARED])}
+    close = [folded[name] for name in difflib.get_close_matches(wanted.casefold().strip(), list(folded), 3)]
+    return some + (f" (did you mean {' or '.join(map(repr, close))}?)" if close else "")
+
+
+@dataclass(frozen=True)
+class _Text:
+    """The whole content of a file, UTF-8, and its name for messages."""
+
+    name: str
+    content: bytes
+
+    def lines(self) -> io.TextIOWrapper:
+        return io.TextIOWrapper(io.BytesIO(self.content), encoding="utf-8-sig", newline="")
+
+    def rows(self) -> Any:
+        return csv.reader(self.lines(), strict=True, skipinitialspace=True)
+
+    def body(self) -> Iterator[tuple[int, list[str]]]:
+        """Line numbers and fields of the rows below the header that are not empty."""
+        rows = self.rows()
+        next(rows)
+        return ((rows.line_num, row) for row in rows if row)
+
+
+@contextmanager
+def _text(path: Path | Source) -> Iterator[_Text]:
+    with opened(path) as source:
+        file = _Text(source.name, _content(source))
     try:
-        return _read(path, target, features)
+        yield file
     except csv.Error as error:  # a quote that is never closed, a field of megabytes
-        raise InputValueError(f"{path} cannot be read as CSV ({error}); mend its quotes.") from None
+        raise InputValueError(f"{file.name} cannot be read as CSV ({error}); mend its quotes.") from None
 
 
-def _read(path: Path, target: str | None, features: Sequence[str] | None) -> Table:
-    header = _header(path)
-    for name in [target] if target is not None else []:
-        if name not in header:
-            raise InputValueError(f"{path} has no column {name!r}; its columns are {_listed(header)}.")
-    names = tuple(n for n in header if n != target) if features is None else tuple(features)
-    missing = [n for n in names if n not in header]
-    if missing:
+def _content(source: Source) -> bytes:
+    content = source.file.read()
+    try:
+        content.decode()
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
         raise InputValueError(
-            f"{path} lacks the column {missing[0]!r} that the model was trained on; its columns are {_listed(header)}."
+            f"{source.name} is no UTF-8 text (byte 0x{content[error.start]:02x} in line {line}); save it as UTF-8."
+        ) from None
+    if b"\0" in content:
+        line = content.count(b"\n", 0, content.index(b"\0")) + 1
+        raise InputValueError(f"{source.name} is no text (a NUL in line {line}); save it as CSV, UTF-8.")
+    return content
+
+
+def _read(
+    file: _Text,
+    target: str | None,
+    features: Sequence[str] | None,
+    weight: str | None,
+    drop: Collection[str],
+    labels: Collection[str],
+) -> Table:
+    header = _header(file)
+    where = {name: j for j, name in enumerate(header)}
+    _check_separator(file.name, header, {target, *(features or ())})
+    for name in drop:
+        if name not in where:
+            raise InputValueError(f"{file.name} has no column {name!r} to drop; {_has(header, name)}.")
+        if name in {target, weight} or name in (features or ()):
+            needed = "the labels" if name == target else "the weights" if name == weight else "a feature of the model"
+            raise InputValueError(f"--drop {name!r} names {needed}; leave it out.")
+    if target is not None and target == weight:
+        raise InputValueError(f"{target!r} is given as the column of labels and of weights; name two.")
+    if target is not None and target not in where:
+        raise InputValueError(f"{file.name} has no column {target!r}; {_has(header, target)}.")
+    if weight is not None and weight not in where:
+        raise InputValueError(f"{file.name} has no column {weight!r} for --sample-weight; {_has(header, weight)}.")
+    left_out = {target, weight, *drop}
+    names = tuple(n for n in header if n not in left_out) if features is None else tuple(features)
+    missing = [n for n in names if n not in where]
+    if missing:
+        more = f" (and {len(missing) - 1} more)" if len(missing) > 1 else ""
+        raise InputValueError(
+            f"{file.name} lacks the column {missing[0]!r}{more} that the model was trained on; "
+            f"{_has(header, missing[0])}."
         )
     if not names:
-        raise InputValueError(f"{path} has no columns beside the target; there is nothing to learn from.")
-    columns = [header.index(n) for n in names]
-    target_column = None if target is None else header.index(target)
+        raise InputValueError(f"{file.name} has no columns beside the target; there is nothing to learn from.")
+    columns = [where[n] for n in names] + ([] if weight is None else [where[weight]])
+    target_column = None if target is None else where[target]
     try:
-        X = _numbers(path, columns)
-        y = None if target_column is None else _labels(path, target_column)
+        numbers = _numbers(file, columns)
+        y = None if target_column is None else _labels(file, target_column)
     except (ValueError, IndexError) as error:
-        _explain(path, header, columns, error)
-    _check_lines(path, header, columns, target_column, X, y)
-    return Table(X, names, y)
+        _explain(file, header, columns, error)
+    _check_lines(file, header, columns, numbers, target_column)
+    if y is not None and target_column is not None:
+        y = _checked_labels(file, header[target_column], target_column, y, labels)
+    if weight is None:
+        return Table(numbers, names, y)
+    return Table(np.ascontiguousarray(numbers[:, :-1]), names, y, numbers[:, -1].copy())
 
 
-def _header(path: Path) -> list[str]:
-    with open(path, newline="", encoding="utf-8-sig") as file:
-        try:
-            header = [name.strip() for name in next(csv.reader(file, strict=True), [])]
-        except UnicodeDecodeError:
-            raise InputValueError(f"{path} is no UTF-8 text; expected a CSV file with a header.") from None
+def _header(file: _Text) -> list[str]:
+    header = [name.strip() for name in next(file.rows(), [])]
     if not any(header):
-        raise InputValueError(f"{path} is empty; expected a CSV file whose first line names the columns.")
+        raise InputValueError(f"{file.name} is empty; expected a CSV file whose first line names the columns.")
     seen: set[str] = set()
     for name in header:
         if name in seen:
-            raise InputValueError(f"{path} has two columns named {name!r} in line 1; rename one.")
+            twice = f"named {name!r}" if name else "without a name"
+            raise InputValueError(f"{file.name} has two columns {twice} in line 1; rename one.")
         seen.add(name)
     return header
 
 
-def _numbers(path: Path, columns: list[int]) -> Float64s:
-    with open(path, newline="", encoding="utf-8-sig") as file, warnings.catch_warnings():
+def _check_separator(name: str, header: list[str], wanted: Collection[str | None]) -> None:
+    """Refuse a header that is one field only because its separator is no comma."""
+    if len(header) > 1 or header[0] in wanted:
+        return
+    for separator, what in SEPARATORS.items():
+        if separator in header[0]:
+            raise InputValueError(
+                f"{name} is separated by {what}, expected commas; save it with commas between the fields, "
+                "and a point in 1.5."
+            )
+
+
+def _numbers(file: _Text, columns: list[int]) -> Float64s:
+    if SPACE_BEFORE_QUOTE.search(file.content):  # NumPy's reader would take such a quote for text
+        rows = [[_number(row[j]) for j in columns] for _, row in file.body()]
+        return np.array(rows, np.float64).reshape(len(rows), len(columns))
+    with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # no lines below the header: said better by `_explain`
         return np.loadtxt(
-            file, np.float64, delimiter=",", skiprows=1, usecols=columns, ndmin=2, quotechar='"', comments=None
+            file.lines(), np.float64, delimiter=",", skiprows=1, usecols=columns, ndmin=2, quotechar='"', comments=None
         )
 
 
-def _labels(path: Path, column: int) -> NDArray[Any]:
-    with open(path, newline="", encoding="utf-8-sig") as file:
-        rows = csv.reader(file, strict=True)
-        next(rows)
-        labels = np.array([row[column].strip() for row in rows if row], np.str_)
-    if labels.size and all(_is_integer(label) for label in np.unique(labels).tolist()):
-        return labels.astype(np.int64)
-    return labels
+def _number(field: str) -> float:
+    if "_" in field:  # Python's 1_000
+        raise ValueError
+    return float(field)
+
+
+def _labels(file: _Text, column: int) -> NDArray[np.str_]:
+    return np.array([row[column].strip() for _, row in file.body()], np.str_)
+
+
+def _checked_labels(file: _Text, name: str, column: int, y: NDArray[np.str_], known: Collection[str]) -> NDArray[Any]:
+    """Labels as integers where all are; what marks a missing value and numbers with a fraction are refused."""
+    distinct = np.unique(y).tolist()
+    unknown = [label for label in distinct if label not in known]
+    missing = next((label for label in unknown if label in MISSING), None)
+    if missing is not None:
+        line = next(line for line, row in file.body() if row[column].strip() == missing)
+        has = f"has {missing!r}, which marks a missing value," if missing else "has no value"
+        raise InputValueError(f"{file.name} line {line} {has} in column {name!r}; fill it in or drop the line.")
+    if distinct and all(_is_integer(label) for label in distinct):
+        return y.astype(np.int64)
+    continuous = _with_fraction(unknown)
+    if continuous is not None:
+        line = next(line for line, row in file.body() if row[column].strip() == continuous)
+        raise InputValueError(
+            f"{file.name} line {line} has {continuous!r} in column {name!r}: continuous values are no labels (this is "
+            "classification, not regression); if they are codes, write them as text, for example v1.5."
+        )
+    return y
 
 
 def _is_integer(label: str) -> bool:
@@ -116,59 +267,57 @@ def _is_integer(label: str) -> bool:
     return digits.isascii() and digits.isdigit() and len(digits) < 19 and (digits == "0" or digits[0] != "0")
 
 
-def _check_lines(
-    path: Path, header: list[str], columns: list[int], target: int | None, X: Float64s, y: NDArray[Any] | None
-) -> None:
-    """What the fast reader lets pass: lines with too many fields, labels that are missing, no lines at all."""
-    commas = len(header) - 1
-    with open(path, newline="", encoding="utf-8-sig") as file:
-        text_has_quotes = '"' in file.read()
-    with open(path, newline="", encoding="utf-8-sig") as file:
-        if text_has_quotes:
-            uneven = any(row and len(row) != len(header) for row in csv.reader(file, strict=True))
-        else:
-            uneven = any(line.count(",") != commas for line in file if line.strip())
-    if uneven or (y is not None and y.dtype.kind == "U" and (y == "").any()) or len(X) == 0:
-        _explain(path, header, columns, None, target=target)
-
-
-def _explain(
-    path: Path, header: list[str], columns: list[int], error: Exception | None, *, target: int | None = None
-) -> NoReturn:
-    """Find the first line that is wrong and say how."""
-    with open(path, newline="", encoding="utf-8-sig") as file:
-        rows = csv.reader(file, strict=True)
-        next(rows)
-        count = 0
-        for row in rows:
-            if not row:
-                continue
-            count += 1
-            line = rows.line_num
-            if len(row) != len(header):
-                raise InputValueError(
-                    f"{path} line {line} has {len(row)} fields, expected {len(header)} as in the header; mend the line."
-                )
-            for j in columns:
-                _check_number(path, line, header[j], row[j])
-            if target is not None and not row[target].strip():
-                raise InputValueError(f"{path} line {line} has no value in column {header[target]!r}; fill or drop it.")
-    if count == 0:
-        raise InputValueError(f"{path} has a header, but no lines below it; expected at least one sample.")
-    raise InputValueError(f"{path} cannot be read as CSV ({error}); expected a header and lines of numbers and labels.")
-
-
-def _check_number(path: Path, line: int, column: str, field: str) -> None:
-    if not field.strip():
-        raise InputValueError(f"{path} line {line} has no value in column {column!r}; fill it in or drop the line.")
+def _with_fraction(labels: list[str]) -> str | None:
+    """The first that is no whole number, if all are numbers."""
     try:
-        float(field)
+        return next((label for label, x in [(label, _number(label)) for label in labels] if not x.is_integer()), None)
+    except ValueError:
+        return None
+
+
+def _check_lines(file: _Text, header: list[str], columns: list[int], numbers: Float64s, target: int | None) -> None:
+    """What the fast reader lets pass: lines with too many fields, and no lines at all."""
+    commas = len(header) - 1
+    if b'"' in file.content:
+        uneven = any(len(row) != len(header) for _, row in file.body())
+    else:
+        uneven = any(line.count(",") != commas for line in file.lines() if line.strip())
+    if uneven or len(numbers) == 0:
+        _explain(file, header, columns, None)
+
+
+def _explain(file: _Text, header: list[str], columns: list[int], error: Exception | None) -> NoReturn:
+    """Find the first line that is wrong and say how."""
+    count = 0
+    for line, row in file.body():
+        count += 1
+        if len(row) != len(header):
+            raise InputValueError(
+                f"{file.name} line {line} has {len(row)} fields, expected {len(header)} as in the header; "
+                "mend the line."
+            )
+        for j in columns:
+            _check_number(file.name, line, header[j], row[j])
+    if count == 0:
+        raise InputValueError(f"{file.name} has a header, but no lines below it; expected at least one sample.")
+    raise InputValueError(
+        f"{file.name} cannot be read as CSV ({error}); expected a header and lines of numbers and labels."
+    )
+
+
+def _check_number(file: str, line: int, column: str, field: str) -> None:
+    if not field.strip():
+        raise InputValueError(
+            f"{file} line {line} has no value in column {column!r}; fill it in, drop the line, or --drop the column."
+        )
+    try:
+        _number(field)
     except ValueError:
         raise InputValueError(
-            f"{path} line {line} has {field.strip()!r} in column {column!r}, expected a number; encode text first, "
-            "or name the column as the target."
+            f"{file} line {line} has {field.strip()!r} in column {column!r}, expected a number; encode text first, "
+            "name the column as the target, or leave it out with --drop."
         ) from None
 
 
-def _listed(names: Sequence[str]) -> str:
-    return ", ".join(map(repr, names[:10])) + (f" and {len(names) - 10} more" if len(names) > 10 else "")
+def _has(header: Sequence[str], wanted: str) -> str:
+    return f"its columns are {listed(header, wanted)}"

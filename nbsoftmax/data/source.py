@@ -1,0 +1,106 @@
+"""Data from a file, a pipe or standard input: read once, from its beginning, and recognised by its first bytes."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import tempfile
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import IO
+
+from nbsoftmax.check import InputValueError
+
+Path = str | os.PathLike[str]
+
+STDIN = "-"
+IN_MEMORY = 2**26  # bytes of a pipe that are kept in memory; more go to a temporary file
+NPY, ZIP = b"\x93NUMPY", b"PK\x03\x04"
+EXCEL = "an Excel workbook; save it as CSV (UTF-8)"
+# First bytes of files that are often given in the place of a CSV file, with what they are and what to do.
+OTHERS = {
+    b"\x1f\x8b": "compressed by gzip; unpack it, or give it as: zcat FILE | nbsoftmax ... -",
+    b"BZh": "compressed by bzip2; unpack it, or give it as: bzcat FILE | nbsoftmax ... -",
+    b"\xfd7zXZ\x00": "compressed by xz; unpack it, or give it as: xzcat FILE | nbsoftmax ... -",
+    b"\x28\xb5\x2f\xfd": "compressed by zstd; unpack it, or give it as: zstdcat FILE | nbsoftmax ... -",
+    b"\xd0\xcf\x11\xe0": EXCEL,
+    b"PAR1": "a Parquet file; save it as CSV",
+    b"ARROW1": "an Arrow file; save it as CSV",
+    b"\xff\xfe": "UTF-16 text; save it as UTF-8",
+    b"\xfe\xff": "UTF-16 text; save it as UTF-8",
+}
+
+
+@dataclass(frozen=True)
+class Source:
+    """An open binary file that can be read from its beginning any number of times, and its name for messages."""
+
+    name: str
+    file: IO[bytes]
+
+
+@contextmanager
+def opened(path: Path | Source) -> Iterator[Source]:
+    """Open a path, or standard input for "-". What cannot be rewound is copied first: the whole of it."""
+    if isinstance(path, Source):
+        path.file.seek(0)
+        yield path
+    elif os.fspath(path) == STDIN:
+        if sys.stdin is None:
+            raise InputValueError("standard input is closed; name a file instead of -.")
+        with _copied(sys.stdin.buffer) as file:
+            yield Source("standard input", file)
+    else:
+        with open(path, "rb") as file:
+            if file.seekable():
+                yield Source(os.fspath(path), file)
+            else:
+                with _copied(file) as copy:
+                    yield Source(os.fspath(path), copy)
+
+
+@contextmanager
+def _copied(pipe: IO[bytes]) -> Iterator[IO[bytes]]:
+    with tempfile.SpooledTemporaryFile(IN_MEMORY) as file:
+        shutil.copyfileobj(pipe, file)
+        file.seek(0)
+        yield file
+
+
+def kind(source: Source) -> str:
+    """What a source holds: "npy", "npz", or "csv" for any text.
+
+    Raises
+    ------
+    InputValueError
+        For compressed files, workbooks and other formats that are recognised but not read.
+    """
+    head = source.file.read(16)
+    source.file.seek(0)
+    suffix = os.path.splitext(source.name)[1].lower()
+    if head.startswith(NPY) or suffix == ".npy":
+        return "npy"
+    if suffix == ".npz":
+        return "npz"
+    if head.startswith(ZIP):
+        return _kind_of_zip(source)
+    for magic, what in OTHERS.items():
+        if head.startswith(magic):
+            raise InputValueError(f"{source.name} is {what}.")
+    return "csv"
+
+
+def _kind_of_zip(source: Source) -> str:
+    try:
+        names = zipfile.ZipFile(source.file).namelist()
+    except zipfile.BadZipFile as error:
+        raise InputValueError(f"{source.name} is a damaged zip archive ({error}); copy it again.") from None
+    source.file.seek(0)
+    if names and all(name.endswith(".npy") for name in names):
+        return "npz"
+    if "[Content_Types].xml" in names:
+        raise InputValueError(f"{source.name} is {EXCEL}.")
+    raise InputValueError(f"{source.name} is a zip archive; unpack it, or give it as: unzip -p FILE | nbsoftmax ... -.")

@@ -1,0 +1,67 @@
+"""What a report of a fault needs: versions of the package and of what it stands on, and the machine."""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+from importlib.metadata import PackageNotFoundError, version
+from typing import TextIO
+
+NEEDED = ("numba", "llvmlite", "numpy", "scipy", "threadpoolctl")
+OPTIONAL = ("scikit-learn", "matplotlib", "rich", "onnx", "pandas", "polars", "numba-cuda", "nvmath-python")
+
+
+def show_versions(file: TextIO | None = None) -> None:
+    """Print versions of nbsoftmax, Python and the packages around it, the CPU, its vectors, threads and BLAS.
+
+    Paste the output into a report of a fault. Nothing is compiled for it.
+
+    Parameters
+    ----------
+    file : text file, optional
+        Where to print; standard output by default.
+    """
+    import numba
+    import scipy.linalg.cython_blas  # noqa: F401  the BLAS that the kernels call is loaded
+    from llvmlite import binding
+    from threadpoolctl import threadpool_info
+
+    from nbsoftmax import __version__
+    from nbsoftmax.kernels.simd import VECTOR_BYTES
+
+    blas = [
+        f"{pool['internal_api']} {pool['version']}, {pool['num_threads']} threads, {pool['filepath']}"
+        for pool in threadpool_info()
+        if pool["user_api"] == "blas"
+    ]
+    sections = {
+        "System": {
+            "nbsoftmax": __version__,
+            "python": sys.version,
+            "executable": sys.executable,
+            "machine": platform.platform(),
+        },
+        "Packages": {name: _version(name) for name in NEEDED},
+        "Optional packages": {name: _version(name) for name in OPTIONAL},
+        "Computing": {
+            "CPU": str(numba.config.CPU_NAME or binding.get_host_cpu_name()),  # type: ignore[attr-defined]
+            "vector": f"{VECTOR_BYTES} bytes",
+            "cores": str(os.cpu_count()),
+            "threads": str(numba.config.NUMBA_NUM_THREADS),  # type: ignore[attr-defined]
+            "BLAS": "; ".join(blas) or "unknown",
+        },
+    }
+    lines = [
+        line
+        for title, entries in sections.items()
+        for line in ("", title, *(f"{name:>16}: {' '.join(value.split())}" for name, value in entries.items()))
+    ]
+    print("\n".join(lines), file=file)
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "not installed"
