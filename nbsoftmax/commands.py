@@ -104,6 +104,8 @@ def fit(arguments: argparse.Namespace) -> int:
     from nbsoftmax.trainer import Trainer
 
     _writable(arguments.out)
+    if arguments.early_stopping is not None and arguments.validation is None:
+        raise check.InputValueError("--early-stopping needs samples to judge by; hold some out with --validation.")
     X, y, names, weight = _read(arguments, labels=True, weights=arguments.sample_weight)
     l2 = arguments.l2
     if arguments.C is not None:
@@ -590,7 +592,7 @@ def _shape(text: str) -> tuple[int, int]:
     from nbsoftmax import check
 
     height, _, width = text.lower().partition("x")
-    if not (height.isdigit() and width.isdigit()):
+    if not (height.isdecimal() and width.isdecimal()):
         raise check.InputValueError(f"--image-shape is {text!r}, expected height x width, for example 8x8.")
     return int(height), int(width)
 

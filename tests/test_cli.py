@@ -710,6 +710,27 @@ def test_model_and_data_in_the_wrong_order_are_recognised(flowers, model, capsys
     assert "it is a model" in refused(capsys, "fit", model, "--out", "m.npz")
 
 
+def test_a_nul_in_a_name_and_odd_digits_are_refused(flowers, model, tmp_path, capsys):
+    for words in (
+        ("predict", model, "a\0b"),
+        ("inspect", "a\0b"),
+        ("fit", flowers[0], "--target", "y", "--out", "a\0b"),
+    ):
+        assert "contains a NUL" in misused(capsys, *words)
+    picture = "--image-shape", "\u00b2x1", "--out", tmp_path / "p.png"
+    assert "expected height x width" in refused(capsys, "plot", "coefficients", model, *picture)
+    fit = "fit", flowers[0], "--target", "species", "--out", tmp_path / "m.npz"
+    assert "--validation" in refused(capsys, *fit, "--early-stopping", 3)
+
+
+def test_a_log_that_cannot_be_parsed_is_named(tmp_path, capsys):
+    pytest.importorskip("matplotlib")
+    for text in ("[" * 100_000, '{"iteration": 1, "objective": 1' + "0" * 400 + ', "seconds": 1}', "5", "\0"):
+        (tmp_path / "log").write_text(text)
+        plot = "plot", "convergence", tmp_path / "log", "--out", tmp_path / "p.png"
+        assert "log line 1 is no line of a log" in refused(capsys, *plot)
+
+
 def test_labels_in_messages_are_plain(tmp_path, capsys):
     for text, said in (("x,y\n1,p\n2,p\n", "only the class 'p'"), ("x,y\n1,5\n2,5\n", "only the class 5,")):
         (tmp_path / "one.csv").write_text(text)

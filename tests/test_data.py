@@ -1,6 +1,7 @@
 """Readers: what a good file holds, and the line where a bad one is wrong."""
 
 import bz2
+import csv as stdlib_csv
 import gzip
 import io
 import lzma
@@ -8,6 +9,8 @@ import zipfile
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import nbsoftmax as nbs
 from nbsoftmax.data import arrays, csv, digits, source
@@ -62,6 +65,11 @@ def test_quotes_a_byte_order_mark_and_windows_lines_are_read(tmp_path):
         ("a,b,species\n1,2,x\n1,,y\n", "line 3 has no value in column 'b'"),
         ("a,species\n1,x\n2,\n", "line 3 has no value in column 'species'"),
         ("species\nx\n", "no columns beside the target"),
+        ("1.5,2,x\n2.5,3,y\n", "is its first line a header?"),
+        ("a,,,species\n1,2,3,x\n", "two columns without a name"),
+        ("a,species\n1_000,x\n", "line 2 has '1_000' in column 'a'"),
+        ("a,species\n\uff11,x\n", "line 2 has '\uff11' in column 'a'"),
+        ('a,species\n1_000, "x"\n', "line 2 has '1_000' in column 'a'"),
         ('a,species\n1,"x\n2,y\n', "cannot be read as CSV"),
         (f"a,species\n1,{'x' * 140_000}\n", "cannot be read as CSV"),
     ],
@@ -146,6 +154,34 @@ def test_a_space_before_a_quote_belongs_to_neither(tmp_path):
     # A comma in such quotes does not move the columns behind it.
     table = csv.read(written(tmp_path, 'y,a\n "x, 5, z",2\n'), target="y")
     assert table.X.tolist() == [[2]]
+
+
+TEXT = st.text(st.characters(exclude_categories=["C", "Z"]), min_size=1, max_size=8).map(lambda text: f"v{text}")
+
+
+@given(
+    rows=st.lists(st.tuples(st.floats(-1e300, 1e300), TEXT, st.integers(-9, 9)), min_size=1, max_size=6),
+    names=st.lists(TEXT, min_size=3, max_size=3, unique=True),
+    quoting=st.sampled_from([stdlib_csv.QUOTE_ALL, stdlib_csv.QUOTE_MINIMAL, stdlib_csv.QUOTE_NONNUMERIC]),
+    end=st.sampled_from(["\n", "\r\n", "\r"]),
+    space=st.booleans(),
+)
+def test_what_pythons_writer_writes_is_read_back(rows, names, quoting, end, space):
+    text = io.StringIO(newline="")
+    writer = stdlib_csv.writer(text, quoting=quoting, lineterminator=end)
+    for row in [names, *rows]:
+        writer.writerow(row)
+    content = text.getvalue()
+    if (
+        space
+        and quoting == stdlib_csv.QUOTE_ALL
+        and not any('","' in field for row in [names, *rows] for field in map(str, row))
+    ):
+        content = content.replace('","', '", "')
+    table = csv.read(source.Source("data.csv", io.BytesIO(content.encode())), target=names[1])
+    assert table.X.tolist() == [[x, k] for x, _, k in rows]
+    assert table.y.tolist() == [label for _, label, _ in rows]
+    assert table.feature_names == (names[0], names[2])
 
 
 def test_lines_that_end_in_a_carriage_return_are_read(tmp_path):

@@ -232,7 +232,7 @@ def _numbers(file: _Text, columns: list[int]) -> Float64s:
 
 
 def _number(field: str) -> float:
-    if "_" in field:  # Python's 1_000
+    if "_" in field or not field.isascii():  # numbers for Python, but not for NumPy's reader
         raise ValueError
     return float(field)
 
@@ -310,14 +310,21 @@ def _check_number(file: str, line: int, column: str, field: str) -> None:
         raise InputValueError(
             f"{file} line {line} has no value in column {column!r}; fill it in, drop the line, or --drop the column."
         )
-    try:
-        _number(field)
-    except ValueError:
+    if not _is_number(field):
         raise InputValueError(
             f"{file} line {line} has {field.strip()!r} in column {column!r}, expected a number; encode text first, "
             "name the column as the target, or leave it out with --drop."
-        ) from None
+        )
 
 
 def _has(header: Sequence[str], wanted: str) -> str:
-    return f"its columns are {listed(header, wanted)}"
+    data = " (is its first line a header?)" if any(map(_is_number, header[:MOST_COMPARED])) else ""
+    return f"its columns are {listed(header, wanted)}{data}"
+
+
+def _is_number(field: str) -> bool:
+    try:
+        _number(field)
+    except ValueError:
+        return False
+    return True
