@@ -62,6 +62,11 @@ def as_floats(name: str, a: ArrayLike, *, dtype: Any = None) -> Floats:
         raise InputTypeError(
             f"{name} has dtype object, expected numbers; convert it first, for example {name}.astype(float)."
         )
+    if array.dtype.names is not None:
+        raise InputTypeError(
+            f"{name} is a structured array, expected numbers; give numpy.lib.recfunctions.structured_to_unstructured"
+            f"({name})."
+        )
     if kind not in "fiub":
         raise InputTypeError(
             f"{name} has dtype {array.dtype}, expected float32 or float64; convert it to numbers first."
@@ -398,11 +403,13 @@ def binary_targets(
     if bad.any():
         i = int(np.argmax(bad))
         raise InputValueError(f"y contains {flat[i]} at position {i}, expected 0, 1 or a probability between them.")
+    if sample_weight is not None:
+        sample_weight = as_array("sample_weight", sample_weight)
     if sample_weight is not None and np.shape(sample_weight) != z.shape:
         raise InputValueError(
             f"sample_weight has shape {np.shape(sample_weight)}, expected {z.shape}: one for each logit."
         )
-    weight = sample_weights(None if sample_weight is None else np.ravel(np.asarray(sample_weight)), z.size)
+    weight = sample_weights(None if sample_weight is None else np.ravel(sample_weight), z.size)
     by_class = _class_weight(class_weight, 2)
     w = by_class if by_class.size else np.ones(2)
     counted = np.ones(1) if array.dtype.kind == "f" else w[np.clip(target, 0, 1).astype(np.intp)]

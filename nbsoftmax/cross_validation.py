@@ -226,7 +226,7 @@ def _pairs(folds: Any, codes: NDArray[Any], seed: int) -> list[tuple[Any, Any]]:
 
 
 def _indices(values: Any, n_samples: int, name: str) -> NDArray[np.int64]:
-    rows = np.asarray(values)
+    rows = check.as_array(f"the {name} part of a fold", values)
     if rows.dtype == bool and rows.shape == (n_samples,):
         rows = np.flatnonzero(rows)
     if rows.ndim != 1 or rows.dtype.kind not in "iu" or (rows.size and not 0 <= rows.min() <= rows.max() < n_samples):

@@ -152,6 +152,10 @@ BAD = {
         lambda: nbs.cross_entropy(Z, Y, sample_weight=masked(np.ones(4))),
         "sample_weight is a masked array",
     ),
+    "masked binary sample weight": (
+        lambda: nbs.binary_cross_entropy(np.zeros(4), [0, 1, 0, 1], sample_weight=masked(np.ones(4))),
+        "sample_weight is a masked array",
+    ),
     "masked class weight": (
         lambda: nbs.cross_entropy(Z, Y, class_weight=masked(np.ones(3))),
         "class_weight is a masked array",
@@ -240,6 +244,10 @@ BAD_TYPE = {
     ),
     "labels with a gradient": (lambda: nbs.Trainer().fit(Z, Tensor(requires_grad=True)), r"give y\.detach\(\)"),
     "another tensor": (lambda: nbs.softmax(Tensor("torch.float8")), r"Tensor that NumPy cannot read \(Got unsupported"),
+    "structured array": (
+        lambda: nbs.Objective(np.zeros(4, [("a", float), ("b", float)]), Y),
+        r"X is a structured array.*structured_to_unstructured\(X\)",
+    ),
     "no array": (lambda: nbs.softmax({1.0, 2.0}), "logits is a set, expected an array"),
     "no X": (lambda: MODEL.predict(None), "X is None, expected an array"),
     "complex logits": (lambda: nbs.softmax(Z + 1j), "complex.*real"),

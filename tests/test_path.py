@@ -174,6 +174,7 @@ def test_folds_do_not_copy_the_data():
         ({"folds": 1000}, "200 samples"),
         ({"folds": [([0], [1])]}, "two pairs"),
         ({"folds": [([0, 999], [1]), ([1], [0])]}, "indices"),
+        ({"folds": [([[0, 1], [2]], [1]), ([1], [0])]}, "the train part of a fold is no rectangular array"),
         ({"folds": [(np.arange(100), np.arange(0)), (np.arange(100), np.arange(100, 200))]}, "holds out no sample"),
         ({"refit": "worst"}, "refit"),
         ({"l1_ratio": 2.0}, "l1_ratio"),
