@@ -20,12 +20,12 @@ from numpy.typing import ArrayLike, NDArray
 
 from nbsoftmax.arrays import as_array, is_on_device
 from nbsoftmax.errors import DeviceMemoryError, InputError, InputTypeError, InputValueError, plain
-from nbsoftmax.frames import frame
+from nbsoftmax.frames import by_label, frame
 from nbsoftmax.labels import class_labels, codes_of, labels, positions, target_array
 
 __all__ = [  # of other modules, so that callers need this one alone
-    "DeviceMemoryError", "InputError", "InputTypeError", "InputValueError", "as_array", "class_labels", "codes_of",
-    "frame", "is_on_device", "labels", "plain", "positions", "target_array",
+    "DeviceMemoryError", "InputError", "InputTypeError", "InputValueError", "as_array", "by_label", "class_labels",
+    "codes_of", "frame", "is_on_device", "labels", "plain", "positions", "target_array",
 ]  # fmt: skip
 
 Floats = NDArray[np.floating[Any]]
@@ -428,6 +428,7 @@ def _class_weight(weight: Mapping[int, float] | ArrayLike | None, n_classes: int
     """Check weights of classes: float64 (n_classes,) from an array or {class index: weight}; (0,) for None."""
     if weight is None:
         return np.empty(0)
+    weight = by_label(weight, n_classes)
     if isinstance(weight, Mapping):
         full = np.ones(n_classes)
         for k, value in weight.items():
@@ -480,7 +481,8 @@ def count(name: str, value: Any, *, low: int = 1) -> int:
 def choice(name: str, value: Any, options: Sequence[str]) -> str:
     """Check one of a few names."""
     if value not in options:
-        raise InputValueError(f"{name} is {plain(value)}, expected one of {', '.join(map(repr, options))}.")
+        one_of = "one of " if len(options) > 1 else ""
+        raise InputValueError(f"{name} is {plain(value)}, expected {one_of}{', '.join(map(repr, options))}.")
     return str(value)
 
 

@@ -84,6 +84,13 @@ def only_column(a: Any) -> Any:
     return a
 
 
+def by_label(weights: Any, n_classes: int) -> Any:
+    """Turn a pandas Series of weights into a dict, since its index names the classes; return others as they are."""
+    if _is(weights, "pandas", "Series") and list(weights.index) != list(range(n_classes)):
+        return weights.to_dict()
+    return weights
+
+
 def _of_pandas(X: Any) -> tuple[NDArray[Any], tuple[str, ...]]:
     is_numeric = sys.modules["pandas"].api.types.is_numeric_dtype
     names, dtypes = tuple(map(str, X.columns)), list(X.dtypes)

@@ -41,7 +41,7 @@ def target_array(y: Any, *, name: str = "y") -> NDArray[Any]:
             objects[:] = y
             return objects
     if y is None:
-        raise InputTypeError(f"{name} is None, expected one label for each sample.")
+        raise InputTypeError(f"{name} is None, expected an array or a list of labels.")
     array = as_array(name, only_column(y))
     if array.ndim == 2 and array.shape[1] == 1:
         array = array[:, 0]
@@ -51,6 +51,8 @@ def target_array(y: Any, *, name: str = "y") -> NDArray[Any]:
 def labels(y: Any, *, n_samples: int | None = None, name: str = "y") -> tuple[NDArray[np.int32], NDArray[Any]]:
     """Turn labels (integers, booleans, strings; floats that are whole) into (class indices, sorted classes)."""
     array = target_array(y, name=name)
+    if array.ndim == 0:
+        raise InputTypeError(f"{name} is {plain(y)}, expected an array or a list of labels.")
     if array.ndim != 1:
         hint = "one label a sample"
         if array.ndim == 2 and array.dtype.kind in "iubf":
@@ -97,11 +99,11 @@ def positions(labels: NDArray[Any], classes: NDArray[Any], *, name: str = "y") -
     odd = next((label for label in given if label not in known), None)
     if odd is not None:
         ours, theirs = _kind(type(classes.tolist()[0])), _kind(type(odd))
-        kinds = f" ({theirs}; its classes are {ours})" if ours != theirs else ""
+        kinds = f"; they are {ours}, not {theirs}" if ours != theirs else ""
         some = ", ".join(map(plain, list(known)[:10])) + (", ..." if len(known) > 10 else "")
         raise InputValueError(
-            f"{name} contains the label {plain(odd)}{kinds}, which the model was not trained on "
-            f"(its classes: {some}); leave such rows out."
+            f"{name} contains the label {plain(odd)}, which the model was not trained on (its classes: {some}{kinds}); "
+            "leave such rows out."
         )
     return np.array([known[label] for label in given], np.int64)
 
@@ -217,9 +219,7 @@ def _refuse_missing(array: NDArray[Any], name: str) -> None:
     for i, label in enumerate(array.tolist()):
         nan = isinstance(label, (float, np.floating)) and label != label  # noqa: PLR0124
         if label is None or nan or type(label).__name__ in {"NAType", "NaTType"}:
-            raise InputValueError(
-                f"{name} contains {plain(label)} at row {i}: a missing label; drop such rows, from X too."
-            )
+            raise InputValueError(f"{name} contains {plain(label)} at row {i}: a missing label; drop such rows.")
 
 
 def _refuse_continuous(array: NDArray[Any], name: str) -> None:

@@ -630,6 +630,7 @@ def _class_weight(
     """Weights in the order of the classes."""
     if given is None:
         return None
+    given = check.by_label(given, classes.size)
     if isinstance(given, str):
         check.choice("class_weight", given, ("balanced",))
         weight = check.sample_weights(sample_weight, len(y))

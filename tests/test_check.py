@@ -385,7 +385,7 @@ def test_labels_become_indices_into_sorted_classes(y, codes, classes):
         ([1, 2**64], nbs.InputValueError, "18446744073709551616, which is no 64-bit integer"),
         ([-1, 2**63], nbs.InputValueError, "9223372036854775808, which is no 64-bit integer"),
         (["a", "a\0"], nbs.InputValueError, "NUL"),
-        ("ab", nbs.InputValueError, "0 dimensions"),
+        ("ab", nbs.InputTypeError, "y is 'ab', expected an array or a list"),
         (iter([1, 2]), nbs.InputTypeError, "list_iterator, expected an array or a list"),
     ],
 )

@@ -284,9 +284,12 @@ def test_every_function_refuses_labels_in_the_same_words(function, kind):
 @pytest.mark.parametrize(
     ("y", "message"),
     [
-        (["0", "1"] * 3, r"the label '[01]' \(text; its classes are integers\), which the model was not trained on"),
+        (
+            ["0", "1"] * 3,
+            r"'[01]', which the model was not trained on \(its classes: 0, 1; they are integers, not text\)",
+        ),
         ([0, 1, 2] * 2, r"the label 2, which the model was not trained on \(its classes: 0, 1\)"),
-        ([b"0", b"1"] * 3, r"\(bytes; its classes are integers\)"),
+        ([b"0", b"1"] * 3, "they are integers, not bytes"),
     ],
 )
 def test_labels_that_the_model_does_not_know_are_no_errors_of_its_predictions(function, y, message):
@@ -301,3 +304,16 @@ def test_the_score_reads_labels_by_the_classes():
         assert MODEL.score(DENSE, y) == pytest.approx(4 / 6, rel=1e-15)
     named = nbs.SoftmaxModel(MODEL.coef, MODEL.intercept, ["z", "a"])  # not sorted
     assert named.score(DENSE, np.array(["z", "a"])[truth]) == pytest.approx(4 / 6, rel=1e-15)
+
+
+def test_a_series_of_class_weights_is_read_by_its_index():
+    y = np.array(["no", "yes"] * 3)
+    weights = pd.Series({"yes": 5.0, "no": 1.0})  # in another order than the sorted classes
+    fits = [nbs.Trainer(l2=1.0, class_weight=w).fit(DENSE, y).model.coef for w in (weights, dict(weights), [1.0, 5.0])]
+    assert np.array_equal(fits[0], fits[1])
+    assert np.array_equal(fits[0], fits[2])
+    positions = pd.Series([5.0, 1.0], index=[1, 0])
+    losses = [nbs.cross_entropy(DENSE, Y, class_weight=w) for w in (positions, [1.0, 5.0])]
+    assert losses[0] == losses[1]
+    with pytest.raises(nbs.InputValueError, match="class_weight names 'maybe', which is no label"):
+        nbs.Trainer(class_weight=pd.Series({"maybe": 1.0})).fit(DENSE, y)
