@@ -45,7 +45,7 @@ def as_array(name: str, a: Any) -> NDArray[Any]:
         array = np.asarray(a)
     except ValueError:
         raise InputValueError(
-            f"{name} is no rectangular array: its rows have different lengths or shapes; give rows of one length."
+            f"{name} must be rectangular: its rows have different lengths; give rows of one length."
         ) from None
     except (TypeError, RuntimeError) as error:
         raise InputTypeError(

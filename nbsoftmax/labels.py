@@ -66,7 +66,8 @@ def labels(y: Any, *, n_samples: int | None = None, name: str = "y") -> tuple[ND
         raise InputTypeError(
             f"{name} has dtype {array.dtype}, {EXPECTED} as labels; {name}.astype(str) makes text of it."
         )
-    if array.dtype.kind in "OT":  # NumPy's strings of any length may have missing values
+    dtype = array.dtype
+    if dtype.kind in "OT":  # NumPy's strings of any length may have missing values
         array = _of_one_kind(array.astype(object, copy=False), name)
     if array.dtype.kind == "f":
         _refuse_continuous(array, name)
@@ -74,7 +75,7 @@ def labels(y: Any, *, n_samples: int | None = None, name: str = "y") -> tuple[ND
         low, high = array.min().item(), array.max().item()
         small = high - low < max(BLOCK, array.size // 8)
         return _by_table(array, int(low), int(high)) if small else _by_search(array)
-    return _by_dictionary(array, name)
+    return _by_dictionary(array, dtype, name)
 
 
 def class_labels(classes: Any) -> NDArray[Any]:
@@ -143,8 +144,8 @@ def _by_search(array: NDArray[Any]) -> tuple[NDArray[np.int32], NDArray[Any]]:
     return codes, classes
 
 
-def _by_dictionary(array: NDArray[Any], name: str) -> tuple[NDArray[np.int32], NDArray[Any]]:
-    """Text, by a dictionary from those seen so far to their order of appearance."""
+def _by_dictionary(array: NDArray[Any], dtype: np.dtype[Any], name: str) -> tuple[NDArray[np.int32], NDArray[Any]]:
+    """Text that came in `dtype`, by a dictionary from the labels seen so far to their order of appearance."""
     seen: dict[Any, int] = {}
     codes = np.empty(array.size, np.int32)
     for start, block in _blocks(array):
@@ -157,12 +158,14 @@ def _by_dictionary(array: NDArray[Any], name: str) -> tuple[NDArray[np.int32], N
     rank[[seen[label] for label in ordered]] = np.arange(len(seen), dtype=np.int32)
     for start, block in _blocks(codes):
         codes[start : start + block.size] = rank[block]
-    is_bytes = array.dtype.kind == "S" or bool(ordered and isinstance(ordered[0], bytes))
+    if dtype.kind == "T":
+        return codes, np.array(ordered, dtype)
+    is_bytes = dtype.kind == "S" or bool(ordered and isinstance(ordered[0], bytes))
     end: Any = b"\0" if is_bytes else "\0"
     odd = next((label for label in ordered if label.endswith(end)), None)
-    if odd is not None:  # arrays of a fixed width, as model files hold them, fill up with NUL
+    if odd is not None:  # arrays of a fixed width fill up with NUL
         raise InputValueError(
-            f"{name} contains the label {plain(odd)}, which ends in a NUL character that a model cannot keep; strip it."
+            f"{name} contains the label {plain(odd)}, which ends in a NUL character that NumPy cannot keep; strip it."
         )
     return codes, np.array(ordered, np.bytes_ if is_bytes else np.str_)
 

@@ -78,7 +78,7 @@ BAD = {
     "three dimensions": (lambda: nbs.log_softmax(np.zeros((2, 2, 2))), r"3 dimensions, shape \(2, 2, 2\)"),
     "no classes": (lambda: nbs.softmax(np.zeros((2, 0))), "0 classes"),
     "no classes, one row": (lambda: nbs.logsumexp([]), "0 classes"),
-    "ragged": (lambda: nbs.softmax([[1.0, 2.0], [3.0]]), "no rectangular array"),
+    "ragged": (lambda: nbs.softmax([[1.0, 2.0], [3.0]]), "must be rectangular"),
     "jacobian of a scalar": (lambda: nbs.softmax_jacobian(0.5), "proba has 0 dimensions"),
     # out
     "out of another shape": (
