@@ -21,7 +21,7 @@ from numpy.typing import ArrayLike, NDArray
 from nbsoftmax import check
 from nbsoftmax.check import Float64s, Floats
 from nbsoftmax.functional import cross_entropy_and_grad, softmax
-from nbsoftmax.model import SoftmaxModel
+from nbsoftmax.model import SoftmaxModel, checked_model
 
 PRECISION = 1e-12  # of the temperature, relative
 
@@ -143,10 +143,10 @@ def calibrate(model: SoftmaxModel, X: Any, y: Any, *, sample_weight: ArrayLike |
 
     Raises
     ------
-    InputValueError
-        As `temperature` says.
+    InputValueError, InputTypeError
+        As `temperature` says; and for labels that the model was not trained on.
     """
-    logits = model.decision_function(X)
+    logits = checked_model(model).decision_function(X)
     codes = check.codes_of(y, model.classes, n_samples=len(logits))
     t = temperature(logits, codes, sample_weight=sample_weight)
     return SoftmaxModel(model.coef / t, model.intercept / t, model.classes, model.feature_names)

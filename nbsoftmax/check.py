@@ -8,6 +8,7 @@ Nothing here computes; and nothing here copies an array that is already as the k
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,6 +17,16 @@ from typing import Any, TypeVar
 import numpy as np
 from numba import config
 from numpy.typing import ArrayLike, NDArray
+
+from nbsoftmax.arrays import as_array, is_on_device
+from nbsoftmax.errors import DeviceMemoryError, InputError, InputTypeError, InputValueError, plain
+from nbsoftmax.frames import by_label, frame
+from nbsoftmax.labels import class_labels, codes_of, labels, positions, target_array
+
+__all__ = [  # of other modules, so that callers need this one alone
+    "DeviceMemoryError", "InputError", "InputTypeError", "InputValueError", "as_array", "by_label", "class_labels",
+    "codes_of", "frame", "is_on_device", "labels", "plain", "positions", "target_array",
+]  # fmt: skip
 
 Floats = NDArray[np.floating[Any]]
 Float64s = NDArray[np.float64]
@@ -28,39 +39,11 @@ INDEX, INDEX_SMOOTHED, PROBA = 0, 1, 2
 # bits, are off by up to 5e-4 in their sum. A row further off than this is a mistake, not a rounding.
 ROW_SUM_TOLERANCE = 1e-3
 
-DLPACK_GPUS = {2, 13}  # CUDA, and CUDA's managed memory
-
-
-class InputError(Exception):
-    """What the user gave cannot be used; the message says what to do. The one base of the family."""
-
-
-class InputValueError(InputError, ValueError):
-    """The value, shape or content is wrong."""
-
-
-class InputTypeError(InputError, TypeError):
-    """The type or dtype is wrong."""
-
-
-class DeviceMemoryError(InputError, MemoryError):
-    """A GPU has not the memory that was asked for; the message says how much that was, and how much is free."""
+# Beyond this number, classes that were counted by the largest index must be backed by a tenth as many samples.
+MANY_CLASSES = 2**20
 
 
 # --- arrays -----------------------------------------------------------------------------------
-
-
-def is_on_device(a: Any) -> bool:
-    """Whether an array is on a GPU and says where, as those of CuPy, PyTorch, JAX and Numba do."""
-    if isinstance(a, np.ndarray):
-        return False
-    try:
-        if hasattr(a, "__cuda_array_interface__"):
-            return True
-    except RuntimeError:  # PyTorch's, of a tensor whose gradient is wanted
-        return True
-    where = getattr(a, "__dlpack_device__", None)
-    return where is not None and int(where()[0]) in DLPACK_GPUS
 
 
 def as_floats(name: str, a: ArrayLike, *, dtype: Any = None) -> Floats:
@@ -69,12 +52,7 @@ def as_floats(name: str, a: ArrayLike, *, dtype: Any = None) -> Floats:
     Integers and booleans become float64, float16 becomes float32; `dtype` (float32 or float64)
     overrules both.
     """
-    if is_on_device(a):
-        raise InputTypeError(f"{name} is on a GPU; copy it to the host first, as by {name}.get() or {name}.cpu().")
-    try:
-        array = np.asarray(a)
-    except ValueError as error:  # ragged nested lists
-        raise InputValueError(f"{name} is no rectangular array ({error}); give rows of one length.") from None
+    array = as_array(name, a)
     kind = array.dtype.kind
     if kind == "c":
         raise InputTypeError(
@@ -83,6 +61,11 @@ def as_floats(name: str, a: ArrayLike, *, dtype: Any = None) -> Floats:
     if kind == "O":
         raise InputTypeError(
             f"{name} has dtype object, expected numbers; convert it first, for example {name}.astype(float)."
+        )
+    if array.dtype.names is not None:
+        raise InputTypeError(
+            f"{name} is a structured array, expected numbers; give numpy.lib.recfunctions.structured_to_unstructured"
+            f"({name})."
         )
     if kind not in "fiub":
         raise InputTypeError(
@@ -129,7 +112,22 @@ def first_not_finite(X: Floats) -> tuple[int, int] | None:
     return None
 
 
-def design(X: ArrayLike, *, name: str = "X", dtype: Any = None, n_features: int | None = None) -> Floats:
+def samples(
+    X: Any, *, name: str = "X", dtype: Any = None, n_features: int | None = None
+) -> tuple[Floats, tuple[str, ...] | None]:
+    """Check the samples as `design` does, with the feature names of a table, by which messages name a column."""
+    array, names = frame(X)
+    return design(array, name=name, dtype=dtype, n_features=n_features, names=names), names
+
+
+def design(
+    X: Any,
+    *,
+    name: str = "X",
+    dtype: Any = None,
+    n_features: int | None = None,
+    names: tuple[str, ...] | None = None,
+) -> Floats:
     """Check the samples: (n_samples, n_features), float32 or float64, finite. Any strides."""
     array = as_floats(name, X, dtype=dtype)
     if array.ndim != 2:
@@ -149,6 +147,12 @@ def design(X: ArrayLike, *, name: str = "X", dtype: Any = None, n_features: int 
     bad = first_not_finite(array)
     if bad is not None:
         i, j = bad
+        if names is not None:
+            found = "a missing value (NaN)" if np.isnan(array[i, j]) else f"{array[i, j]}"
+            raise InputValueError(
+                f"{name} has {found} in column {plain(names[j])} at row {i} (counted from 0); expected finite numbers; "
+                "drop such rows, or impute the values."
+            )
         raise InputValueError(
             f"{name} contains {array[i, j]} at row {i}, column {j} (counted from 0); expected finite numbers, "
             "no NaN and no inf; remove or impute such values first."
@@ -235,7 +239,7 @@ def targets(
 ) -> Targets:
     """Check class indices (n_samples,) in 0..n_classes-1, or probabilities (n_samples, n_classes)."""
     _ignore_index(ignore_index)
-    array = np.asarray(y)
+    array = as_array("y", y)
     if array.dtype.kind in "cOUSMmV":
         raise InputTypeError(
             f"y has dtype {array.dtype}, expected class indices (integers) or rows of probabilities (floats); "
@@ -274,7 +278,7 @@ def targets(
 
 def _ignore_index(value: Any) -> None:
     if value is not None and (isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, np.integer))):
-        raise InputTypeError(f"ignore_index is {value!r}, expected a whole number or None.")
+        raise InputTypeError(f"ignore_index is {plain(value)}, expected a whole number or None.")
 
 
 def _target_proba(array: NDArray[Any], n_samples: int, n_classes: int, dtype: Any, n_of: str) -> Floats:
@@ -383,7 +387,7 @@ def binary_targets(
 ) -> BinaryTargets:
     """Check classes 0 and 1, or probabilities of class 1, against logits `z` of any shape."""
     _ignore_index(ignore_index)
-    array = np.asarray(y)
+    array = as_array("y", y)
     if array.dtype.kind not in "biuf":
         raise InputTypeError(f"y has dtype {array.dtype}, expected classes 0 and 1 or probabilities of class 1.")
     if array.shape != z.shape:
@@ -399,11 +403,13 @@ def binary_targets(
     if bad.any():
         i = int(np.argmax(bad))
         raise InputValueError(f"y contains {flat[i]} at position {i}, expected 0, 1 or a probability between them.")
+    if sample_weight is not None:
+        sample_weight = as_array("sample_weight", sample_weight)
     if sample_weight is not None and np.shape(sample_weight) != z.shape:
         raise InputValueError(
             f"sample_weight has shape {np.shape(sample_weight)}, expected {z.shape}: one for each logit."
         )
-    weight = sample_weights(None if sample_weight is None else np.ravel(np.asarray(sample_weight)), z.size)
+    weight = sample_weights(None if sample_weight is None else np.ravel(sample_weight), z.size)
     by_class = class_weights(class_weight, 2)
     w = by_class if by_class.size else np.ones(2)
     counted = np.ones(1) if array.dtype.kind == "f" else w[np.clip(target, 0, 1).astype(np.intp)]
@@ -422,15 +428,17 @@ def class_weights(weight: Mapping[int, float] | ArrayLike | None, n_classes: int
     """Check weights of classes: float64 (n_classes,) from an array or {class index: weight}; (0,) for None."""
     if weight is None:
         return np.empty(0)
+    weight = by_label(weight, n_classes)
     if isinstance(weight, Mapping):
         full = np.ones(n_classes)
         for k, value in weight.items():
             if not isinstance(k, (int, np.integer)) or not 0 <= k < n_classes:
-                raise InputValueError(f"class_weight names class {k!r}, expected class indices 0 to {n_classes - 1}.")
+                some = f"class indices 0 to {n_classes - 1}"
+                raise InputValueError(f"class_weight names class {plain(k)}, expected {some}.")
             full[k] = number(f"class_weight[{k}]", value, low=0.0)
         weight = full
     if isinstance(weight, str):
-        raise InputTypeError(f"class_weight is {weight!r}, expected an array of {n_classes} weights or a dict.")
+        raise InputTypeError(f"class_weight is {plain(weight)}, expected an array of {n_classes} weights or a dict.")
     return _weights("class_weight", weight, n_classes, "classes")
 
 
@@ -452,7 +460,7 @@ def _weights(name: str, weight: ArrayLike, n: int, things: str) -> Float64s:
 def number(name: str, value: Any, *, low: float, high: float = np.inf, low_open: bool = False) -> float:
     """Check one real number in [low, high] (or (low, high] with `low_open`)."""
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, float, np.integer, np.floating)):
-        raise InputTypeError(f"{name} is {value!r}, expected a number.")
+        raise InputTypeError(f"{name} is {plain(value)}, expected a number.")
     x = float(value)
     if not (low < x if low_open else low <= x) or not x <= high or np.isinf(x):
         more = "more than" if low_open else "at least"
@@ -464,7 +472,7 @@ def number(name: str, value: Any, *, low: float, high: float = np.inf, low_open:
 def count(name: str, value: Any, *, low: int = 1) -> int:
     """Check one whole number of at least `low`."""
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, np.integer)):
-        raise InputTypeError(f"{name} is {value!r}, expected a whole number.")
+        raise InputTypeError(f"{name} is {plain(value)}, expected a whole number.")
     if value < low:
         raise InputValueError(f"{name} is {value}, expected at least {low}.")
     return int(value)
@@ -473,7 +481,8 @@ def count(name: str, value: Any, *, low: int = 1) -> int:
 def choice(name: str, value: Any, options: Sequence[str]) -> str:
     """Check one of a few names."""
     if value not in options:
-        raise InputValueError(f"{name} is {value!r}, expected one of {', '.join(map(repr, options))}.")
+        one_of = "one of " if len(options) > 1 else ""
+        raise InputValueError(f"{name} is {plain(value)}, expected {one_of}{', '.join(map(repr, options))}.")
     return str(value)
 
 
@@ -481,16 +490,16 @@ def device(value: Any) -> str:
     """Check the name of a device; whether there is such a one is asked when it is used."""
     if not isinstance(value, str) or not re.fullmatch(r"cpu|auto|cuda(:(all|\d+(,\d+)*))?", value):
         raise InputValueError(
-            f"device is {value!r}, expected 'cpu', 'cuda', 'auto', one GPU such as 'cuda:1', or several: 'cuda:0,1', "
-            f"'cuda:all'."
+            f"device is {plain(value)}, expected 'cpu', 'cuda', 'auto', one GPU such as 'cuda:1', or several: "
+            "'cuda:0,1', 'cuda:all'."
         )
-    return value
+    return str(value)
 
 
 def flag(name: str, value: Any) -> bool:
     """Check a truth value."""
     if not isinstance(value, (bool, np.bool_)):
-        raise InputTypeError(f"{name} is {value!r}, expected True or False.")
+        raise InputTypeError(f"{name} is {plain(value)}, expected True or False.")
     return bool(value)
 
 
@@ -507,15 +516,15 @@ def n_threads(value: int | None) -> int | None:
     return n
 
 
-def n_classes(value: int | None, y: ArrayLike) -> int:
-    """Check a number of classes, or find it in the targets."""
-    array = np.asarray(y)
+def n_classes(value: int | None, y: ArrayLike, n_features: int = 0) -> int:
+    """Check a number of classes, or find it in the targets; parameters of so many must fit in memory."""
     if value is not None:
-        return count("n_classes", value, low=2)
+        return _in_memory(count("n_classes", value, low=2), n_features)
+    array = as_array("y", y)
     if array.ndim == 2:
         if array.shape[1] < 2:
             raise InputValueError(f"y has shape {array.shape}: {array.shape[1]} classes, expected at least 2.")
-        return int(array.shape[1])
+        return _in_memory(int(array.shape[1]), n_features)
     if array.dtype.kind not in "biu" or array.size == 0:
         return 2  # `targets` says what is wrong
     found = int(array.max()) + 1
@@ -523,7 +532,29 @@ def n_classes(value: int | None, y: ArrayLike) -> int:
         raise InputValueError(
             f"y contains only class {found - 1}, expected at least 2 classes; give n_classes if the others are absent."
         )
-    return found
+    if found > max(MANY_CLASSES, 10 * array.size):
+        raise InputValueError(
+            f"y contains class {found - 1}, which makes {found} classes for {array.size} samples; class indices count "
+            "from 0: np.unique(y, return_inverse=True)[1] turns labels into indices, or give n_classes if it is right."
+        )
+    return _in_memory(found, n_features)
+
+
+def _in_memory(n_classes: int, n_features: int) -> int:
+    """Refuse so many classes that the parameters and a gradient do not fit in memory, before they are allocated."""
+    if n_classes >= 2**31:
+        raise InputValueError(f"n_classes is {n_classes}, expected less than 2**31; class indices take 32 bits.")
+    try:
+        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):  # not on Windows
+        return n_classes
+    needed = 2 * 8 * n_classes * (n_features + 1)
+    if needed > memory:
+        raise InputValueError(
+            f"n_classes is {n_classes}, with {n_features} features: parameters and gradient take {needed / 2**30:.1f} "
+            f"GiB, and this machine has {memory / 2**30:.1f}; give fewer classes or features."
+        )
+    return n_classes
 
 
 def offset(array: ArrayLike | None, shape: tuple[int, int], dtype: Any) -> Floats:
@@ -539,70 +570,7 @@ def offset(array: ArrayLike | None, shape: tuple[int, int], dtype: Any) -> Float
     return writeable_view(np.ascontiguousarray(a))
 
 
-# --- labels and frames ------------------------------------------------------------------------
-
-
-def labels(y: ArrayLike, *, n_samples: int | None = None, name: str = "y") -> tuple[NDArray[np.int32], NDArray[Any]]:
-    """Turn labels (integers, booleans, strings; floats that are whole) into (class indices, sorted classes)."""
-    array = np.asarray(y.to_numpy() if hasattr(y, "to_numpy") else y)
-    if array.ndim == 2 and array.shape[1] == 1:
-        array = array[:, 0]
-    if array.ndim != 1:
-        raise InputValueError(
-            f"{name} has {array.ndim} dimensions, shape {array.shape}; expected 1: one label a sample."
-        )
-    if n_samples is not None and array.shape[0] != n_samples:
-        raise InputValueError(f"X has {n_samples} rows, but {name} has {array.shape[0]} labels; give one label a row.")
-    if array.dtype.kind == "O":
-        array = _object_labels(array, name)
-    if array.dtype.kind == "c":
-        raise InputTypeError(f"{name} is complex ({array.dtype}), expected integers, strings or booleans as labels.")
-    if array.dtype.kind == "f":
-        if not np.isfinite(array).all():
-            i = int(np.argmax(~np.isfinite(array)))
-            raise InputValueError(f"{name} contains {array[i]} at row {i}; expected a label for every sample.")
-        if (array != np.floor(array)).any():
-            i = int(np.argmax(array != np.floor(array)))
-            raise InputValueError(
-                f"{name} contains {array[i]} at row {i}: continuous values are no labels; expected integers, "
-                "strings or booleans (this is classification, not regression)."
-            )
-    elif array.dtype.kind not in "iubUST":
-        raise InputTypeError(f"{name} has dtype {array.dtype}, expected integers, strings or booleans as labels.")
-    classes, codes = np.unique(array, return_inverse=True)
-    return codes.astype(np.int32).ravel(), classes
-
-
-def _object_labels(array: NDArray[Any], name: str) -> NDArray[Any]:
-    """Object arrays of one kind of label (as pandas makes for text) become arrays of that kind."""
-    for kind, dtype in ((str, np.str_), ((bool, np.bool_), np.bool_), ((int, np.integer), np.int64)):
-        if all(
-            isinstance(label, kind) and (kind != (int, np.integer) or not isinstance(label, bool)) for label in array
-        ):
-            return array.astype(dtype)
-    odd = next((label for label in array if not isinstance(label, str)), None)
-    raise InputTypeError(
-        f"{name} has dtype object with labels of several kinds (for example {odd!r} of type {type(odd).__name__}); "
-        "expected all strings, all integers or all booleans; remove missing values and use astype(str)."
-    )
-
-
-def frame(X: Any) -> tuple[Any, tuple[str, ...] | None]:
-    """Split a pandas or polars frame into (array, feature names); anything else is (X, None)."""
-    if not (hasattr(X, "columns") and hasattr(X, "to_numpy")):
-        return X, None
-    names = tuple(str(c) for c in X.columns)
-    array = X.to_numpy()
-    if array.dtype.kind in "OUS":
-        dtypes = list(X.dtypes)
-        column = next(
-            (c for c, t in zip(names, dtypes, strict=True) if "obj" in str(t).lower() or "str" in str(t).lower()),
-            names[0],
-        )
-        raise InputTypeError(
-            f"X has columns that are no numbers (first: {column!r}); encode or drop them before fitting."
-        )
-    return array, names
+# --- features -----------------------------------------------------------------------------
 
 
 def same_features(given: tuple[str, ...] | None, trained: tuple[str, ...] | None) -> None:
@@ -635,39 +603,6 @@ def some_samples(X: Floats) -> Floats:
     return X
 
 
-def class_labels(classes: ArrayLike) -> NDArray[Any]:
-    """Check the labels of a model: at least two, one-dimensional, distinct integers, strings or booleans."""
-    array = np.asarray(classes)
-    if array.dtype.kind == "O" and array.ndim == 1:
-        array = _object_labels(array, "classes")
-    if array.ndim != 1 or array.dtype.kind not in "iubUSTf":
-        raise InputTypeError(
-            f"classes has dtype {array.dtype}, shape {array.shape}; expected (n_classes,) integers, strings, booleans."
-        )
-    if array.size < 2:
-        raise InputValueError(f"classes has {array.size} labels, expected at least 2.")
-    if np.unique(array).size != array.size:
-        raise InputValueError("classes contains a label twice; give each class its own.")
-    return array
-
-
-def positions(labels: NDArray[Any], classes: NDArray[Any]) -> NDArray[np.int64]:
-    """Where each of `labels` stands in the sorted `classes`; a label that is not there is refused."""
-    known = np.isin(labels, classes)
-    if not known.all():
-        odd = labels[~known][0].item()
-        raise InputValueError(f"y contains the label {odd!r}, which the model was not trained on; leave such rows out.")
-    order = np.argsort(classes)
-    found: NDArray[np.int64] = order[np.searchsorted(classes, labels, sorter=order)]
-    return found
-
-
-def codes_of(y: ArrayLike, classes: NDArray[Any], *, n_samples: int, name: str = "y") -> NDArray[np.int64]:
-    """Labels as positions in the `classes` of a model, (n_samples,); one that is not there is refused."""
-    codes, seen = labels(y, n_samples=n_samples, name=name)
-    return positions(seen, classes)[codes]
-
-
 def float_dtype(dtype: Any) -> np.dtype[Any]:
     """Check a dtype: float32 or float64."""
     found: np.dtype[Any] | None
@@ -676,19 +611,19 @@ def float_dtype(dtype: Any) -> np.dtype[Any]:
     except TypeError:
         found = None
     if found is None or found not in (np.float32, np.float64):
-        raise InputTypeError(f"dtype is {dtype!r}, expected float32 or float64.")
+        raise InputTypeError(f"dtype is {plain(dtype)}, expected float32 or float64.")
     return found
 
 
 def callables(name: str, value: Any) -> tuple[Any, ...]:
     """Check a sequence of callbacks: functions, or objects with the hooks of `nbsoftmax.callbacks`."""
     if callable(value) or not hasattr(value, "__iter__"):
-        raise InputTypeError(f"{name} is {value!r}, expected a sequence of functions, for example [function].")
+        raise InputTypeError(f"{name} is {plain(value)}, expected a sequence of functions, for example [function].")
     functions = tuple(value)
     for f in functions:
         if isinstance(f, type) or not (callable(f) or hasattr(f, "on_fit_task_end")):
             raise InputTypeError(
-                f"{name} contains {f!r}, which cannot be called; give functions of one argument, or objects with the "
-                "hooks of nbsoftmax.callbacks."
+                f"{name} contains {plain(f)}, which cannot be called; give functions of one argument, or objects with "
+                "the hooks of nbsoftmax.callbacks."
             )
     return functions

@@ -18,7 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 from nbsoftmax import check
 from nbsoftmax.check import Float64s
 from nbsoftmax.objective import Objective
-from nbsoftmax.path import as_in_sklearn, penalties
+from nbsoftmax.path import as_in_sklearn, penalties, refuse_strengths
 from nbsoftmax.trainer import EncodedLabels, FitResult, Trainer, targets, weight_sum
 
 GRID = (1e-4, 1e4)  # of Cs given as a number, as in scikit-learn
@@ -90,6 +90,7 @@ def cross_validate(
     InputValueError, InputTypeError
         If a class has no sample in the training part of a fold, and for input that cannot be used.
     """
+    refuse_strengths("cross_validate", options)
     check.choice("refit", refit, ("best", "one-standard-error"))
     found = held_out(
         X, y, Cs=Cs, l1_ratio=l1_ratio, folds=folds, sample_weight=sample_weight, random_state=random_state, **options
@@ -124,8 +125,7 @@ def held_out(
 ) -> HeldOut:
     """The part of `cross_validate` before the choice, with its parameters."""
     given = np.geomspace(*GRID, check.count("Cs", Cs)) if isinstance(Cs, (int, np.integer)) else penalties("Cs", Cs)
-    array, _ = check.frame(X)
-    array = check.design(array, dtype=options.get("dtype"))
+    array, _ = check.samples(X, dtype=options.get("dtype"))
     codes, classes = targets(y, len(array))
     if codes.ndim != 1:
         raise check.InputValueError("y holds probabilities; cross_validate needs labels.")
@@ -174,9 +174,11 @@ class _Fold:
         self._held_out[self._test] = weight[self._test]
         absent = np.bincount(codes, self._weight, classes.size) == 0
         if absent.any():
+            k = int(absent.argmax())
+            label, n = check.plain(classes[k]), int(((codes == k) & (weight > 0)).sum())
             raise check.InputValueError(
-                f"class {classes[absent].tolist()[0]!r} has no sample in the training part of a fold; "
-                "give fewer folds, other ones, or leave the class out."
+                f"class {label} has {n} sample{'s' * (n != 1)}, but none in the training part of a fold; "
+                f"{'leave' if n < 2 else 'give other folds, or leave'} the class out."
             )
         if not self._held_out.any():
             raise check.InputValueError("a fold holds out no sample of positive weight; give other folds.")
@@ -206,8 +208,13 @@ def _pairs(folds: Any, codes: NDArray[Any], seed: int) -> list[tuple[Any, Any]]:
         fold = np.empty(codes.size, np.int64)
         fold[order] = np.arange(codes.size) % n
         return [(np.flatnonzero(fold != k), np.flatnonzero(fold == k)) for k in range(n)]
-    pairs = [tuple(pair) for pair in folds]
-    if len(pairs) < 2 or any(len(pair) != 2 for pair in pairs):
+    if isinstance(folds, str) or not hasattr(folds, "__iter__"):
+        example = ", such as list(splitter.split(X, y))" if hasattr(type(folds), "get_n_splits") else ""
+        raise check.InputTypeError(
+            f"folds is {check.plain(folds)}, expected a whole number of at least 2, or pairs (train, test){example}."
+        )
+    pairs = list(folds)
+    if len(pairs) < 2 or not all(isinstance(pair, (tuple, list)) and len(pair) == 2 for pair in pairs):
         raise check.InputValueError(
             "folds holds no two pairs (train, test); give a number, or at least two such pairs."
         )
@@ -215,7 +222,7 @@ def _pairs(folds: Any, codes: NDArray[Any], seed: int) -> list[tuple[Any, Any]]:
 
 
 def _indices(values: Any, n_samples: int, name: str) -> NDArray[np.int64]:
-    rows = np.asarray(values)
+    rows = check.as_array(f"the {name} part of a fold", values)
     if rows.dtype == bool and rows.shape == (n_samples,):
         rows = np.flatnonzero(rows)
     if rows.ndim != 1 or rows.dtype.kind not in "iu" or (rows.size and not 0 <= rows.min() <= rows.max() < n_samples):

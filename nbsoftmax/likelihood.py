@@ -27,7 +27,7 @@ from nbsoftmax import check
 from nbsoftmax.check import Float64s, Floats
 from nbsoftmax.cuda.device import on_host
 from nbsoftmax.functional import cross_entropy_and_grad, logsumexp, sigmoid, softmax
-from nbsoftmax.model import SoftmaxModel
+from nbsoftmax.model import SoftmaxModel, checked_model
 from nbsoftmax.objective import Objective
 
 COVARIANCES = ("fisher", "sandwich")
@@ -155,7 +155,7 @@ class Inference:
         several = features if isinstance(features, Sequence) and not isinstance(features, str) else [features]
         columns = [self._column(feature) for feature in several]
         if not columns or len(set(columns)) < len(columns):
-            raise check.InputValueError(f"features is {features!r}, expected one or more, each once.")
+            raise check.InputValueError(f"features is {check.plain(features)}, expected one or more, each once.")
         chosen = np.arange(self.n_params).reshape(self.params.shape)[:, columns].ravel()
         theta = self.params.ravel()[chosen]
         return _chi_squared(float(theta @ np.linalg.solve(self.covariance[np.ix_(chosen, chosen)], theta)), theta.size)
@@ -263,7 +263,9 @@ class Inference:
             return self.names.index(feature)
         if isinstance(feature, (int, np.integer)) and 0 <= feature < len(self.names):
             return int(feature)
-        raise check.InputValueError(f"there is no one column {feature!r}; the columns are {list(self.names)}.")
+        raise check.InputValueError(
+            f"there is no one column {check.plain(feature)}; the columns are {list(self.names)}."
+        )
 
 
 def inference(
@@ -311,9 +313,9 @@ def inference(
         on other data is; or if there is no single maximum: columns that are collinear, or classes that are told
         apart without error. The columns are named.
     """
-    array = model._features(X)
-    y = y.to_numpy() if hasattr(y, "to_numpy") else y
-    if np.ndim(y) != 2 or np.shape(y)[1] == 1:
+    array = checked_model(model)._features(X)
+    y = check.target_array(y)
+    if y.ndim != 2:
         y = check.codes_of(y, model.classes, n_samples=array.shape[0])
     problem = partial(
         Objective,
@@ -530,8 +532,8 @@ def _names(model: SoftmaxModel, fit_intercept: bool) -> tuple[str, ...]:
 
 def _position(reference: Any, classes: NDArray[Any]) -> int:
     labels: list[Any] = classes.tolist()
-    if reference not in labels:
-        raise check.InputValueError(f"reference is {reference!r}, expected one of {labels[:10]}.")
+    if np.ndim(reference) or reference not in labels:
+        raise check.InputValueError(f"reference is {check.plain(reference)}, expected one of {labels[:10]}.")
     return labels.index(reference)
 
 

@@ -118,16 +118,18 @@ class SoftmaxModel:
         return self.classes[best], proba
 
     def score(self, X: Any, y: Any) -> float:
-        """Accuracy: the share of samples whose predicted label is `y`."""
-        predicted = self.predict(X)
-        labels = np.asarray(y.to_numpy() if hasattr(y, "to_numpy") else y)
-        if labels.shape != predicted.shape:
-            raise check.InputValueError(
-                f"y has shape {labels.shape}, but X has {predicted.size} rows; give one label a row."
-            )
-        if labels.size == 0:
+        """Accuracy: the share of samples whose predicted label is `y`.
+
+        Raises
+        ------
+        InputValueError, InputTypeError
+            For input that cannot be used, among it a label that is missing or that the model was not trained on.
+        """
+        predicted = self._predict(X, BEST)[1][:, 0]
+        codes = check.codes_of(y, self.classes, n_samples=predicted.size)
+        if codes.size == 0:
             raise check.InputValueError("X has no rows: an accuracy over nothing; give at least one sample.")
-        return float(np.mean(predicted == labels))
+        return float(np.mean(predicted == codes))
 
     def to_sigmoid(self) -> SigmoidWeights:
         """The equivalent single weight vector of a two-class model.
@@ -189,14 +191,14 @@ class SoftmaxModel:
 
     def _features(self, X: Any) -> Floats:
         array, names = check.frame(X)
-        first = "" if self.feature_names is None else f" (first: {self.feature_names[0]!r})"
-        shape = np.shape(array)
-        if len(shape) == 2 and shape[1] != self.n_features:
-            raise check.InputValueError(
-                f"X has {shape[1]} features, but the model was trained on {self.n_features}{first}; give those."
-            )
         check.same_features(names, self.feature_names)
-        return check.design(array)
+        array = check.as_array("X", array)
+        if array.ndim == 2 and array.shape[1] != self.n_features:
+            first = "" if self.feature_names is None else f" (first: {self.feature_names[0]!r})"
+            raise check.InputValueError(
+                f"X has {array.shape[1]} features, but the model was trained on {self.n_features}{first}; give those."
+            )
+        return check.design(array, names=names)
 
     def _predict(self, X: Any, what: int, k: int = 1, *, with_proba: bool = False) -> tuple[Floats, NDArray[np.int64]]:
         array = self._features(X)
@@ -280,6 +282,16 @@ class SoftmaxModel:
             raise check.InputValueError(
                 f"{path} is no model, or a damaged one ({error}); save the model again."
             ) from None
+
+
+def checked_model(value: Any, *, name: str = "model") -> SoftmaxModel:
+    """Check that a model was given; of what holds one, the error says where."""
+    if isinstance(value, SoftmaxModel):
+        return value
+    holds = "model_" if hasattr(type(value), "model_") else "model" if hasattr(value, "model") else ""
+    raise check.InputTypeError(
+        f"{name} is of type {type(value).__name__}, expected a SoftmaxModel{f'; give its `{holds}`' if holds else ''}."
+    )
 
 
 def one_row(coef: Float64s, intercept: Float64s) -> tuple[Float64s, Float64s]:

@@ -118,7 +118,7 @@ class Objective:
         y, sample_weight, offset = on_host(device, y, sample_weight, offset) if gpus else (y, sample_weight, offset)
         self.n_samples, self.n_features = array.shape
         self.dtype: np.dtype[Any] = array.dtype
-        self.n_classes = check.n_classes(n_classes, y)
+        self.n_classes = check.n_classes(n_classes, y, self.n_features)
         target = check.weighted_targets(
             y,
             self.n_samples,

@@ -14,6 +14,7 @@ so that for two classes l2 is twice the above, and l1 the same.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -85,6 +86,7 @@ def fit_path(
     InputValueError, InputTypeError
         Without exactly one of `l2s` and `Cs`, for penalties that are none, and as in `Trainer.fit`.
     """
+    refuse_strengths("fit_path", options)
     if (l2s is None) == (Cs is None):
         raise check.InputValueError("give either l2s or Cs, one of the two.")
     if Cs is None:
@@ -101,11 +103,21 @@ def fit_path(
     return PathResult(l1s, l2s_, tuple(results[i] for i in range(len(l1s))))
 
 
+def refuse_strengths(function: str, options: Mapping[str, Any]) -> None:
+    """Refuse the penalties of a single fit among the options of one that makes them itself."""
+    instead = {"l1": "l1_ratio", "l2": "l2s" if function == "fit_path" else "Cs", "C": "Cs"}
+    for name in instead.keys() & options.keys():
+        raise check.InputTypeError(
+            f"{function} got {name}={check.plain(options[name])}, but it makes a fit for each of several penalties; "
+            f"give {instead[name]} instead."
+        )
+
+
 def penalties(name: str, values: Any, *, low_open: bool = True) -> Float64s:
     """Check a grid: at least one number, none negative, none NaN."""
-    grid = np.atleast_1d(np.asarray(values))
+    grid = np.atleast_1d(check.as_array(name, values))
     if grid.ndim != 1 or grid.size == 0 or grid.dtype.kind not in "iuf":
-        raise check.InputValueError(f"{name} is {values!r}, expected a list of numbers.")
+        raise check.InputValueError(f"{name} is {check.plain(values)}, expected a list of numbers.")
     bad = ~(grid > 0 if low_open else (grid >= 0) & (grid < np.inf))
     if bad.any():
         raise check.InputValueError(

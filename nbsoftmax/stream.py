@@ -100,7 +100,7 @@ def classes_of(given: ArrayLike | None, y: NDArray[Any]) -> NDArray[Any]:
         raise check.InputValueError(
             "classes is missing; the first call of partial_fit needs all labels that will ever come."
         )
-    classes = check.labels(np.asarray(given), name="classes")[1]
+    classes = check.labels(given, name="classes")[1]
     if classes.size < 2:
         raise check.InputValueError(f"classes has {classes.size} different labels, expected at least two.")
     if y.ndim == 2 and y.shape[1] > 1 and not np.array_equal(classes, np.arange(y.shape[1])):

@@ -228,7 +228,7 @@ class Trainer:
             check.number("learning_rate", learning_rate, low=0.0, low_open=True)
             if self.solver not in {"gd", "sgd"}:
                 raise check.InputValueError(
-                    f'learning_rate is for solver="gd" and "sgd"; solver {solver!r} finds its own steps.'
+                    f'learning_rate is for solver="gd" and "sgd"; solver {self.solver!r} finds its own steps.'
                 )
         self.learning_rate = learning_rate
         stochastic = {
@@ -238,8 +238,8 @@ class Trainer:
         for name, option in stochastic.items():
             if option is not None and self.solver != "sgd":
                 raise check.InputValueError(
-                    f'{name} is {option!r}, but that is for solver="sgd", which works on mini-batches; '
-                    f"leave it out for solver {solver!r}."
+                    f'{name} is {check.plain(option)}, but that is for solver="sgd", which works on mini-batches; '
+                    f"leave it out for solver {self.solver!r}."
                 )
         self.batch_size = None if batch_size is None else check.count("batch_size", batch_size)
         self.optimizer = None if optimizer is None else check.choice("optimizer", optimizer, tuple(sgd.KINDS))
@@ -288,9 +288,10 @@ class Trainer:
         Parameters
         ----------
         X : array_like or frame (n_samples, n_features)
-            A pandas or polars frame gives the model its feature names. With `device`, also an array on that GPU, as in
-            `Objective`; y and sample_weight on a GPU are copied.
-        y : array_like
+            A pandas, polars or Arrow table gives the model its feature names; it is read as float32 if all columns are,
+            and else as float64. With `device`, also an array on that GPU, as in `Objective`; y and sample_weight on a
+            GPU are copied.
+        y : array_like or column of a table
             Labels, (n_samples,): integers, strings or booleans; or probabilities (n_samples, n_classes), whose
             classes are 0..n_classes-1.
         sample_weight : array_like (n_samples,), optional
@@ -329,8 +330,7 @@ class Trainer:
             if self.dtype is not None:
                 raise check.InputValueError("X is on a GPU, and used as it is; convert it there, and leave dtype out.")
         else:
-            array, names = check.frame(X)
-            X = check.design(array, dtype=self.dtype)
+            X, names = check.samples(X, dtype=self.dtype)
         if self.device != "cpu":
             y, sample_weight = on_host(self.device, y, sample_weight)
         y, classes = targets(y, X.shape[0])
@@ -554,15 +554,16 @@ class Trainer:
                 f"class_weight is {self.class_weight!r}, which needs all labels at once; give the weights themselves."
             )
         array, names = check.frame(X)
-        y = np.asarray(y.to_numpy() if hasattr(y, "to_numpy") else y)
+        y = check.target_array(y)
         stream = self._stream or Stream(classes_of(classes, y), names, options)
         check.same_features(names, stream.names)
-        if self._stream is not None and classes is not None and not np.array_equal(np.unique(classes), stream.classes):
+        again = None if self._stream is None or classes is None else classes_of(classes, y)
+        if again is not None and not np.array_equal(again, stream.classes):
             raise check.InputValueError(
-                f"classes are {np.unique(classes).tolist()[:10]}, but the stream began with "
-                f"{stream.classes.tolist()[:10]}; a new Trainer begins a new stream."
+                f"classes are {again.tolist()[:10]}, but the stream began with {stream.classes.tolist()[:10]}; "
+                "a new Trainer begins a new stream."
             )
-        X = check.design(array, dtype=self.dtype or stream.dtype, n_features=stream.n_features)
+        X = check.design(array, dtype=self.dtype or stream.dtype, n_features=stream.n_features, names=names)
         codes = stream.codes(y, X.shape[0])
         if init is not None:
             if self._stream is not None:
@@ -601,12 +602,12 @@ def targets(y: Any, n_samples: int | None = None) -> tuple[NDArray[Any], NDArray
     """Class indices and the labels they stand for; rows of probabilities stay, with classes 0, 1, ..."""
     if isinstance(y, EncodedLabels):
         return y.codes, y.classes
-    array = np.asarray(y.to_numpy() if hasattr(y, "to_numpy") else y)
+    array = check.target_array(y)
     if array.ndim == 2 and array.shape[1] > 1:
         return array, np.arange(array.shape[1])
-    codes, classes = check.labels(y, n_samples=n_samples)
+    codes, classes = check.labels(array, n_samples=n_samples)
     if classes.size < 2:
-        seen = f"only the class {classes[0].item()!r}" if classes.size else "no label"
+        seen = f"only the class {check.plain(classes[0])}" if classes.size else "no label"
         raise check.InputValueError(
             f"y contains {seen}, expected at least two classes; there is nothing to tell apart."
         )
@@ -638,6 +639,7 @@ def class_weights(
     """Weights (n_classes,) in the order of the classes; None where none are given."""
     if given is None:
         return None
+    given = check.by_label(given, classes.size)
     if isinstance(given, str):
         check.choice("class_weight", given, ("balanced",))
         weight = check.sample_weights(sample_weight, len(y))
@@ -697,16 +699,16 @@ def _validation(
         raise check.InputTypeError(f"validation_data is a {type(data).__name__}, expected a pair (X, y).")
     array, given = check.frame(data[0])
     check.same_features(given, names)
-    held_out = check.design(array, name="validation X", dtype=X.dtype, n_features=X.shape[1])
+    held_out = check.design(array, name="validation X", dtype=X.dtype, n_features=X.shape[1], names=given)
     y, seen = _validation_targets(data[1], held_out.shape[0], classes)
     return Objective(held_out, y, n_classes=seen, n_threads=n_threads)
 
 
 def _validation_targets(y: Any, n_samples: int, classes: NDArray[Any]) -> tuple[NDArray[Any], int]:
-    array = np.asarray(y.to_numpy() if hasattr(y, "to_numpy") else y)
+    array = check.target_array(y, name="validation y")
     if array.ndim == 2 and array.shape[1] > 1:
         return array, classes.size
-    return check.codes_of(y, classes, n_samples=n_samples, name="validation y"), classes.size
+    return check.codes_of(array, classes, n_samples=n_samples, name="validation y"), classes.size
 
 
 def _without_separation(objective: Objective, solution: Solution, classes: NDArray[Any]) -> Solution:

@@ -3,13 +3,19 @@
 Models, readers and the command line have their bad input in their own tests.
 """
 
+import tracemalloc
+
 import numpy as np
 import pytest
+import scipy.sparse
+from hypothesis import given
+from hypothesis import strategies as st
 
 import nbsoftmax as nbs
 from nbsoftmax import check
 
 Z, Y = np.zeros((4, 3)), [0, 1, 2, 0]
+MODEL = nbs.SoftmaxModel(np.eye(3), np.zeros(3), [0, 1, 2])
 NAN, INF = np.nan, np.inf
 
 
@@ -29,13 +35,50 @@ def proba(**rows):
     return np.array([[0.2, 0.3, 0.5], rows["row"], [1, 0, 0], [0, 0, 1.0]])
 
 
+def masked(a):
+    """The array with its second value masked."""
+    a = np.array(a)
+    return np.ma.array(a, mask=np.arange(a.size).reshape(a.shape) == 1)
+
+
+class Tensor:
+    """A tensor on the CPU that raises what PyTorch's raise where NumPy cannot read them."""
+
+    def __init__(self, dtype="torch.float32", *, requires_grad=False, layout="torch.strided"):
+        self.dtype, self.requires_grad, self.layout = dtype, requires_grad, layout
+        self.shape, self.ndim = (4, 3), 2
+
+    def __array__(self, dtype=None, copy=None):
+        if self.requires_grad:
+            raise RuntimeError("Can't call numpy() on Tensor that requires grad. Use tensor.detach().numpy() instead.")
+        raise TypeError(f"Got unsupported ScalarType {self.dtype}")
+
+    def float(self):
+        """Return the tensor in float32."""
+
+    def __dlpack_device__(self):
+        return 1, 0
+
+
+class PydataSparse:
+    """As the arrays of the package sparse are, which refuse to become dense unasked."""
+
+    nnz, shape, ndim, dtype = 1, (4, 3), 2, np.dtype(float)
+
+    def __array__(self, dtype=None, copy=None):
+        raise RuntimeError("Cannot convert a sparse array to dense automatically.")
+
+    def todense(self):
+        """Return the dense array."""
+
+
 BAD = {
     # logits
     "scalar logits": (lambda: nbs.softmax(3.0), "0 dimensions"),
     "three dimensions": (lambda: nbs.log_softmax(np.zeros((2, 2, 2))), r"3 dimensions, shape \(2, 2, 2\)"),
     "no classes": (lambda: nbs.softmax(np.zeros((2, 0))), "0 classes"),
     "no classes, one row": (lambda: nbs.logsumexp([]), "0 classes"),
-    "ragged": (lambda: nbs.softmax([[1.0, 2.0], [3.0]]), "no rectangular array"),
+    "ragged": (lambda: nbs.softmax([[1.0, 2.0], [3.0]]), "must be rectangular"),
     "jacobian of a scalar": (lambda: nbs.softmax_jacobian(0.5), "proba has 0 dimensions"),
     # out
     "out of another shape": (
@@ -101,6 +144,29 @@ BAD = {
         lambda: nbs.binary_cross_entropy([1.0], [1], class_weight=[1, 1, 1]),
         "class_weight has shape",
     ),
+    # masked arrays
+    "masked logits": (lambda: nbs.softmax(masked(Z)), r"logits is a masked array with 1 masked.*filled"),
+    "masked y": (lambda: nbs.cross_entropy(Z, masked(Y)), r"y is a masked array with 1 masked.*first at \(1,\)"),
+    "masked binary y": (lambda: nbs.binary_cross_entropy(np.zeros(4), masked([0, 1, 0, 1])), "y is a masked array"),
+    "masked sample weight": (
+        lambda: nbs.cross_entropy(Z, Y, sample_weight=masked(np.ones(4))),
+        "sample_weight is a masked array",
+    ),
+    "masked binary sample weight": (
+        lambda: nbs.binary_cross_entropy(np.zeros(4), [0, 1, 0, 1], sample_weight=masked(np.ones(4))),
+        "sample_weight is a masked array",
+    ),
+    "masked class weight": (
+        lambda: nbs.cross_entropy(Z, Y, class_weight=masked(np.ones(3))),
+        "class_weight is a masked array",
+    ),
+    "masked X": (lambda: nbs.Objective(masked(Z), Y), r"X is a masked array.*first at \(0, 1\).*drop such rows"),
+    "masked y of an objective": (lambda: nbs.Objective(Z, masked(Y)), "y is a masked array"),
+    "masked offset": (lambda: nbs.Objective(Z, Y, offset=masked(np.zeros((4, 3)))), "offset is a masked array"),
+    "masked params": (lambda: nbs.Objective(Z, Y).value(masked(np.zeros((3, 4)))), "params is a masked array"),
+    "masked X of a fit": (lambda: nbs.Trainer().fit(masked(Z), Y), "X is a masked array"),
+    "masked labels": (lambda: nbs.Trainer().fit(Z, masked(Y)), "y is a masked array"),
+    "masked X of a prediction": (lambda: MODEL.predict(masked(Z)), "X is a masked array"),
     # options
     "smoothing above 1": (lambda: nbs.cross_entropy(Z, Y, label_smoothing=1.5), "label_smoothing is 1.5"),
     "negative smoothing": (
@@ -119,6 +185,19 @@ BAD = {
     "inf in X": (lambda: nbs.Objective(with_value(-INF, (3, 0)), Y), "-inf at row 3, column 0"),
     "objective without samples": (lambda: nbs.Objective(np.zeros((0, 3)), np.empty(0, int), n_classes=2), "no samples"),
     "one class": (lambda: nbs.Objective(Z, [0, 0, 0, 0]), "only class 0, expected at least 2"),
+    "an index that is no index": (
+        lambda: nbs.Objective(Z, [0, 10**9, 5, 1]),
+        "class 1000000000, which makes 1000000001 classes for 4 samples.*np.unique",
+    ),
+    "an unsigned index that is no index": (
+        lambda: nbs.Objective(Z, np.array([0, 2**63, 5, 1], np.uint64)),
+        "class 9223372036854775808",
+    ),
+    "n_classes beyond 32 bits": (lambda: nbs.Objective(Z, Y, n_classes=10**12), "n_classes is 1000000000000.*2..31"),
+    "n_classes beyond the memory": (
+        lambda: nbs.Objective(np.zeros((4, 10**5)), Y, n_classes=2**31 - 1),
+        "2147483647, with 100000 features: parameters and gradient take .* GiB",
+    ),
     "n_classes of 1": (lambda: nbs.Objective(Z, [0, 0, 0, 0], n_classes=1), "n_classes is 1, expected at least 2"),
     "one column of proba": (lambda: nbs.Objective(Z, np.ones((4, 1))), "1 classes, expected at least 2"),
     "objective label": (lambda: nbs.Objective(Z, Y, n_classes=2), "class 2 at row 2, expected 0 to 1"),
@@ -145,6 +224,32 @@ BAD = {
 }
 
 BAD_TYPE = {
+    # what NumPy cannot read
+    "sparse matrix": (lambda: nbs.Objective(scipy.sparse.csr_matrix(Z), Y), r"sparse csr_matrix.*X\.toarray\(\)"),
+    "sparse array": (lambda: MODEL.predict(scipy.sparse.csc_array(Z)), r"sparse csc_array.*X\.toarray\(\)"),
+    "sparse X of a fit": (lambda: nbs.Trainer().fit(scipy.sparse.coo_array(Z), Y), r"X\.toarray\(\)"),
+    "sparse targets": (lambda: nbs.cross_entropy(Z, scipy.sparse.eye_array(4, 3)), r"y\.toarray\(\)"),
+    "sparse labels": (lambda: MODEL.score(Z, scipy.sparse.csr_array([Y]).T), r"y\.toarray\(\)"),
+    "pydata's sparse": (lambda: nbs.Objective(PydataSparse(), Y), r"sparse PydataSparse.*X\.todense\(\)"),
+    "tensor with a gradient": (lambda: MODEL.predict(Tensor(requires_grad=True)), r"gradient; give X\.detach\(\)"),
+    "bfloat16": (lambda: nbs.softmax(Tensor("torch.bfloat16")), r"bfloat16.*give logits\.float\(\)"),
+    "bfloat16 with a gradient": (
+        lambda: nbs.Trainer().fit(Tensor("torch.bfloat16", requires_grad=True), Y),
+        r"give X\.detach\(\)\.float\(\)",
+    ),
+    "sparse tensor": (lambda: nbs.Objective(Tensor(layout="torch.sparse_coo"), Y), r"X\.to_dense\(\)"),
+    "weights with a gradient": (
+        lambda: nbs.cross_entropy(Z, Y, sample_weight=Tensor(requires_grad=True)),
+        r"give sample_weight\.detach\(\)",
+    ),
+    "labels with a gradient": (lambda: nbs.Trainer().fit(Z, Tensor(requires_grad=True)), r"give y\.detach\(\)"),
+    "another tensor": (lambda: nbs.softmax(Tensor("torch.float8")), r"Tensor that NumPy cannot read \(Got unsupported"),
+    "structured array": (
+        lambda: nbs.Objective(np.zeros(4, [("a", float), ("b", float)]), Y),
+        r"X is a structured array.*structured_to_unstructured\(X\)",
+    ),
+    "no array": (lambda: nbs.softmax({1.0, 2.0}), "logits is a set, expected an array"),
+    "no X": (lambda: MODEL.predict(None), "X is None, expected an array"),
     "complex logits": (lambda: nbs.softmax(Z + 1j), "complex.*real"),
     "object logits": (lambda: nbs.softmax(np.array([[1, None]], object)), "dtype object"),
     "text logits": (lambda: nbs.softmax([["1", "2"]]), "expected float32 or float64"),
@@ -268,13 +373,83 @@ def test_labels_become_indices_into_sorted_classes(y, codes, classes):
         ([1, 2, 3], nbs.InputValueError, "X has 2 rows, but y has 3"),
         ([[1, 2], [3, 4]], nbs.InputValueError, "2 dimensions"),
         ([1j, 2j], nbs.InputTypeError, "complex"),
-        (np.array(["a", None], object), nbs.InputTypeError, "None of type NoneType"),
-        (np.array(["2020-01-01", "2020-01-02"], "M8[D]"), nbs.InputTypeError, "dtype datetime64"),
+        (np.array(["a", None], object), nbs.InputValueError, "None at row 1: a missing label"),
+        (np.array(["2020-01-01", "2020-01-02"], "M8[D]"), nbs.InputTypeError, "dtype datetime64.*astype.str."),
+        (np.array([0.0, 0.5], object), nbs.InputValueError, "0.5 at row 1: continuous"),
+        ([0, "a"], nbs.InputTypeError, "several kinds: integers .0 at row 0., text .'a' at row 1"),
+        ([True, 2], nbs.InputTypeError, "several kinds: booleans .True at row 0., integers .2 at row 1"),
+        ([0.5, "a"], nbs.InputTypeError, "several kinds: floats"),
+        (["a", NAN], nbs.InputValueError, "nan at row 1: a missing label"),
+        ([[0, 1], [0]], nbs.InputValueError, "rectangular"),
+        ([[0, 1], [1, 0]], nbs.InputValueError, "argmax"),
+        ([1, 2**64], nbs.InputValueError, "18446744073709551616, which is no 64-bit integer"),
+        ([-1, 2**63], nbs.InputValueError, "9223372036854775808, which is no 64-bit integer"),
+        (["a", "a\0"], nbs.InputValueError, "NUL"),
+        ("ab", nbs.InputTypeError, "y is 'ab', expected an array or a list"),
+        (iter([1, 2]), nbs.InputTypeError, "list_iterator, expected an array or a list"),
     ],
 )
 def test_bad_labels_are_refused(y, error, message):
     with pytest.raises(error, match=message):
         check.labels(y, n_samples=2)
+
+
+@given(
+    st.one_of(
+        st.lists(st.integers(-(2**63), 2**63 - 1), min_size=1),
+        st.lists(st.integers(0, 2**64 - 1), min_size=1).map(lambda y: np.array(y, np.uint64)),
+        st.lists(st.integers(-5, 5), min_size=1),
+        st.lists(st.booleans(), min_size=1),
+        st.lists(st.integers(-(2**40), 2**40).map(float), min_size=1),
+        st.lists(st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=3), min_size=1),
+        st.lists(st.binary(max_size=3).map(lambda b: b.rstrip(b"\0")), min_size=1),
+    )
+)
+def test_codes_and_classes_are_those_of_numpy_whatever_the_labels(y):
+    classes, codes = np.unique(np.asarray(y), return_inverse=True)
+    for given_as in (y, np.asarray(y), np.array(list(y), object)):
+        found_codes, found_classes = check.labels(given_as)
+        assert found_codes.dtype == np.int32
+        assert found_codes.tolist() == codes.tolist()
+        assert found_classes.tolist() == classes.tolist()
+
+
+def test_labels_beyond_a_block_are_found_by_every_way(monkeypatch):
+    monkeypatch.setattr("nbsoftmax.labels.BLOCK", 4)
+    y = np.arange(23) * 7 % 5
+    for labels in (y, y * 10**6, y.astype(str), (y * 1.0), y.astype(object), y == 1):
+        codes, classes = check.labels(labels)
+        assert np.array_equal(classes[codes].astype(labels.dtype), labels)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int32, np.int64, np.float64, bool])
+def test_labels_cost_little_more_than_their_codes(dtype):
+    y = (np.arange(2**20) % 2).astype(dtype)
+    tracemalloc.start()
+    codes, _ = check.labels(y)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 1.5 * codes.nbytes  # np.unique with the inverse takes 7 to 10 times as much
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (np.str_("p"), "'p'"),
+        (np.int64(5), "5"),
+        (np.bool_(True), "True"),
+        (np.float32(0.5), "0.5"),
+        ("p", "'p'"),
+        (np.zeros((3, 2)), "array([[0., 0.], [0., 0.], [0., 0.]])"),
+        ("x" * 500, "'" + "x" * 115 + " ..."),
+    ],
+)
+def test_values_are_written_plainly_on_one_line(value, text):
+    assert check.plain(value) == text
+
+
+def test_an_array_that_masks_nothing_is_its_data():
+    assert np.array_equal(nbs.softmax(np.ma.array(Z)), nbs.softmax(Z))
 
 
 def test_frames_keep_their_feature_names():

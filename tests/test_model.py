@@ -2,9 +2,11 @@
 
 import os
 import zipfile
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from sklearn.linear_model import LogisticRegression
 
 import nbsoftmax as nbs
 from tests import reference
@@ -182,3 +184,37 @@ def test_a_flipped_byte_in_a_model_file_is_refused_or_harmless(tmp_path):
             assert np.array_equal(loaded.intercept, a_model().intercept)
             assert np.array_equal(loaded.classes, a_model().classes)
     assert refused > 100
+
+
+@pytest.mark.parametrize("function", [nbs.calibrate, nbs.inference])
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ("m", "model is of type str, expected a SoftmaxModel[.]"),
+        (5, "model is of type int, expected a SoftmaxModel[.]"),
+        (None, "model is of type NoneType"),
+        (LogisticRegression(), "model is of type LogisticRegression"),
+        (nbs.SoftmaxRegression(), "of type SoftmaxRegression, expected a SoftmaxModel; give its `model_`"),
+        (SimpleNamespace(model=a_model()), "expected a SoftmaxModel; give its `model`"),  # as a FitResult has
+    ],
+)
+def test_what_is_no_model_is_refused_with_where_to_find_one(function, given, said):
+    with pytest.raises(nbs.InputTypeError, match=said):
+        function(given, np.zeros((4, 2)), [0, 1, 0, 1])
+
+
+@pytest.mark.parametrize(
+    ("X", "said"),
+    [
+        (np.zeros((4, 3)), "X has 3 features, but the model was trained on 2"),
+        (np.zeros(2), "1 dimension.*reshape"),
+        ([[1.0, 2.0], [3.0]], "rectangular"),
+        ("abc", "0 dimensions|dtype"),
+        ([["a", "b"]], "dtype"),
+    ],
+)
+def test_features_of_another_shape_are_refused(X, said):
+    plain = nbs.SoftmaxModel(np.zeros((2, 2)), [0, 0], [0, 1])
+    for predict in (plain.predict, plain.predict_proba, plain.decision_function, lambda X: plain.top_k(X, 1)):
+        with pytest.raises(nbs.InputError, match=said):
+            predict(X)

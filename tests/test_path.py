@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import reference
 from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import StratifiedKFold
 
 import nbsoftmax as nbs
 from nbsoftmax import cross_validation
@@ -158,10 +159,22 @@ def test_folds_do_not_copy_the_data():
         ({"Cs": []}, "expected a list"),
         ({"Cs": [1.0, -1.0]}, "-1"),
         ({"Cs": 0}, "Cs is 0"),
-        ({"folds": 1}, "folds is 1"),
+        ({"folds": 1}, "folds is 1, expected at least 2"),
+        ({"folds": 5.5}, "folds is 5.5, expected a whole number of at least 2, or pairs"),
+        ({"folds": np.float64(5)}, "folds is 5.0, expected"),
+        ({"folds": "five"}, "folds is 'five', expected"),
+        ({"folds": True}, "folds is True"),
+        ({"folds": StratifiedKFold(5)}, r"such as list\(splitter.split\(X, y\)\)"),
+        ({"folds": [1, 2, 3]}, "two pairs"),
+        ({"l2": 1.0}, "cross_validate got l2=1.0.*give Cs"),
+        ({"l1": 1.0}, "cross_validate got l1=1.0.*give l1_ratio"),
+        ({"C": 1.0}, "cross_validate got C=1.0.*give Cs"),
+        ({"Cs": "many"}, "Cs is 'many', expected a list"),
+        ({"Cs": [[1.0], [2.0, 3.0]]}, "Cs must be rectangular"),
         ({"folds": 1000}, "200 samples"),
         ({"folds": [([0], [1])]}, "two pairs"),
         ({"folds": [([0, 999], [1]), ([1], [0])]}, "indices"),
+        ({"folds": [([[0, 1], [2]], [1]), ([1], [0])]}, "the train part of a fold must be rectangular"),
         ({"folds": [(np.arange(100), np.arange(0)), (np.arange(100), np.arange(100, 200))]}, "holds out no sample"),
         ({"refit": "worst"}, "refit"),
         ({"l1_ratio": 2.0}, "l1_ratio"),
@@ -176,8 +189,32 @@ def test_bad_input_is_one_clear_error(arguments, said):
 def test_a_class_that_a_fold_cannot_learn_is_named():
     X, y = problem()
     y = np.where(np.arange(y.size) == 7, "oak", y)
-    with pytest.raises(nbs.InputValueError, match="'oak' has no sample"):
+    with pytest.raises(
+        nbs.InputValueError, match="'oak' has 1 sample, but none in the training part of a fold; leave the class out"
+    ):
         nbs.cross_validate(X, y)
+
+
+def test_a_class_of_fewer_samples_than_folds_is_learned_in_all_of_them():
+    X, y = problem()
+    y = np.where(np.arange(y.size) % 100 == 7, "oak", y)
+    assert (y == "oak").sum() == 2
+    found = nbs.cross_validate(X, y, Cs=[0.1], folds=5)
+    assert np.isfinite(found.log_loss).all()
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"l2": 1.0}, "fit_path got l2=1.0.*give l2s"),
+        ({"l1": np.float64(1.0)}, "fit_path got l1=1.0.*give l1_ratio"),
+        ({"C": 1.0}, "fit_path got C=1.0.*give Cs"),
+    ],
+)
+def test_a_path_makes_its_penalties_itself(options, said):
+    X, y = problem()
+    with pytest.raises(nbs.InputTypeError, match=said):
+        nbs.fit_path(X, y, l2s=[1.0], **options)
 
 
 def test_a_path_needs_one_grid():

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from nbsoftmax.arrays import refuse_tensor
 from nbsoftmax.check import InputTypeError, InputValueError
 
 DEFAULT_STREAM = 1  # DLPack's name of the one that waits for all others and that all others wait for
@@ -43,6 +44,7 @@ def borrowed(a: Any, name: str) -> Borrowed:
 
     By DLPack where it can: its owner then waits for what it still writes, which the interface leaves to its stream.
     """
+    refuse_tensor(name, a)
     if not hasattr(a, "__dlpack__"):
         told = a.__cuda_array_interface__
         shape, dtype, strides = tuple(told["shape"]), np.dtype(told["typestr"]), told.get("strides")

@@ -1,0 +1,31 @@
+"""The exceptions for input that cannot be used, and how their messages write a value."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+LONGEST = 120  # characters of a value in a message
+
+
+class InputError(Exception):
+    """What the user gave cannot be used; the message says what to do. The one base of the family."""
+
+
+class InputValueError(InputError, ValueError):
+    """The value, shape or content is wrong."""
+
+
+class InputTypeError(InputError, TypeError):
+    """The type or dtype is wrong."""
+
+
+class DeviceMemoryError(InputError, MemoryError):
+    """A GPU has not the memory that was asked for; the message says how much that was, and how much is free."""
+
+
+def plain(value: Any) -> str:
+    """Write a label or another value for a message, on one line, and NumPy's scalars as Python's."""
+    text = " ".join(repr(value.item() if isinstance(value, np.generic) else value).split())
+    return text if len(text) <= LONGEST else f"{text[: LONGEST - 4]} ..."
