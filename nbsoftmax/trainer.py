@@ -652,11 +652,12 @@ def class_weights(
         known = classes.tolist()
         by_label = dict.fromkeys(known, 1.0)
         for label, value in given.items():
-            plain = label.item() if isinstance(label, np.generic) else label
-            if plain not in by_label:
-                some = ", ".join(map(repr, known[:10]))
-                raise check.InputValueError(f"class_weight names {plain!r}, which is no label in y (labels: {some}).")
-            by_label[plain] = check.number(f"class_weight[{plain!r}]", value, low=0.0)
+            if label not in by_label:
+                some = ", ".join(map(check.plain, known[:10]))
+                raise check.InputValueError(
+                    f"class_weight names {check.plain(label)}, which is no label in y (labels: {some})."
+                )
+            by_label[label] = check.number(f"class_weight[{check.plain(label)}]", value, low=0.0)
         return np.array(list(by_label.values()))
     return given
 
