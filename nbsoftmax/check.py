@@ -553,6 +553,8 @@ def labels(y: ArrayLike, *, n_samples: int | None = None, name: str = "y") -> tu
         )
     if n_samples is not None and array.shape[0] != n_samples:
         raise InputValueError(f"X has {n_samples} rows, but {name} has {array.shape[0]} labels; give one label a row.")
+    if _rounds_integers(y, array):
+        array = np.asarray(y, object).reshape(array.shape)
     if array.dtype.kind == "O":
         array = _object_labels(array, name)
     if array.dtype.kind == "c":
@@ -569,6 +571,7 @@ def labels(y: ArrayLike, *, n_samples: int | None = None, name: str = "y") -> tu
             )
     elif array.dtype.kind not in "iubUST":
         raise InputTypeError(f"{name} has dtype {array.dtype}, expected integers, strings or booleans as labels.")
+    _no_missing_text(array, name)
     classes, codes = np.unique(array, return_inverse=True)
     return codes.astype(np.int32).ravel(), classes
 
@@ -579,12 +582,36 @@ def _object_labels(array: NDArray[Any], name: str) -> NDArray[Any]:
         if all(
             isinstance(label, kind) and (kind != (int, np.integer) or not isinstance(label, bool)) for label in array
         ):
-            return array.astype(dtype)
+            return _integer_labels(array, name) if dtype is np.int64 else array.astype(dtype)
     odd = next((label for label in array if not isinstance(label, str)), None)
     raise InputTypeError(
         f"{name} has dtype object with labels of several kinds (for example {odd!r} of type {type(odd).__name__}); "
         "expected all strings, all integers or all booleans; remove missing values and use astype(str)."
     )
+
+
+def _rounds_integers(y: Any, array: NDArray[Any]) -> bool:
+    """Whether NumPy made floats of a list of integers, which it does where neither int64 nor uint64 holds them all."""
+    return array.dtype.kind == "f" and isinstance(y, (list, tuple)) and bool((np.abs(array) >= 2.0**53).any())
+
+
+def _integer_labels(array: NDArray[Any], name: str) -> NDArray[Any]:
+    """Python integers as int64, or as uint64 where one exceeds that."""
+    least, most = min(array, default=0), max(array, default=0)
+    dtype: type[np.integer[Any]] = np.int64 if most <= np.iinfo(np.int64).max else np.uint64
+    if least < np.iinfo(dtype).min or most > np.iinfo(dtype).max:
+        raise InputValueError(
+            f"{name} contains integers from {least} to {most}, which neither int64 nor uint64 holds; use strings."
+        )
+    return array.astype(dtype)
+
+
+def _no_missing_text(array: NDArray[Any], name: str) -> None:
+    """Refuse StringDType that holds missing values, which NumPy sorts and compares with text in odd ways."""
+    if array.dtype.kind == "T" and hasattr(array.dtype, "na_object"):
+        for i, label in enumerate(array.tolist()):
+            if not isinstance(label, str):
+                raise InputValueError(f"{name} contains {label!r} at row {i}; expected a label for every sample.")
 
 
 def frame(X: Any) -> tuple[Any, tuple[str, ...] | None]:
@@ -637,12 +664,15 @@ def some_samples(X: Floats) -> Floats:
 def class_labels(classes: ArrayLike) -> NDArray[Any]:
     """Check the labels of a model: at least two, one-dimensional, distinct integers, strings or booleans."""
     array = np.asarray(classes)
+    if _rounds_integers(classes, array):
+        array = np.asarray(classes, object).reshape(array.shape)
     if array.dtype.kind == "O" and array.ndim == 1:
         array = _object_labels(array, "classes")
     if array.ndim != 1 or array.dtype.kind not in "iubUSTf":
         raise InputTypeError(
             f"classes has dtype {array.dtype}, shape {array.shape}; expected (n_classes,) integers, strings, booleans."
         )
+    _no_missing_text(array, "classes")
     if array.size < 2:
         raise InputValueError(f"classes has {array.size} labels, expected at least 2.")
     if np.unique(array).size != array.size:

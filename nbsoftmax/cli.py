@@ -1,12 +1,14 @@
 """The command line: `nbsoftmax demo | fit | cv | predict | evaluate | inspect | plot | convert | bench`.
 
-Exit codes: 0 done; 2 the input is wrong (one line on stderr); 130 interrupted (a fit that has begun saves what it
-has); 1 anything else. This room reads options, `commands` does what they say; nothing heavy is imported before that.
+Exit codes: 0 done; 2 the input is wrong (one line on stderr); 130 interrupted (a fit that has begun saves what it has
+beside --out, as m.partial.npz); 1 anything else, such as a full disk. This room reads options, `commands` does what
+they say; nothing heavy is imported before that.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import tomllib
 from collections.abc import Sequence
@@ -20,7 +22,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = _parser()
     given = sys.argv[1:] if argv is None else list(argv)
     try:
-        arguments = parser.parse_args(_with_config(given))
+        arguments = parser.parse_args(_without_nul(_with_config(_without_nul(given))))
     except _ConfigError as error:
         print(f"nbsoftmax: {error}", file=sys.stderr)
         return 2
@@ -29,6 +31,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     try:
         code: int = getattr(commands, arguments.command)(arguments)
+        sys.stdout.flush()
     except (
         InputError,
         FileExistsError,
@@ -45,7 +48,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader of our output has gone, as `head` does
         sys.stderr.close()
         return 1
+    except OSError as error:  # a full disk, for example
+        print(f"nbsoftmax: {' '.join(str(error).split())}", file=sys.stderr)
+        _give_up_full_output()
+        return 1
     return code
+
+
+def _give_up_full_output() -> None:
+    """Where standard output is what cannot be written, drop its rest: Python would complain of it once more at exit."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -54,7 +69,7 @@ def _parser() -> argparse.ArgumentParser:
         description="Softmax regression: train, predict, evaluate, look inside, export.",
         epilog="Every command takes --json, for output to be read by programs, and --config FILE: a TOML file with a "
         "table for each command, such as [fit] with l2 = 1e-3, whose options those of the command line overrule. Exit "
-        "codes: 0 done, 2 wrong input, 130 interrupted (a fit saves what it has), 1 anything else.",
+        "codes: 0 done, 2 wrong input, 130 interrupted (a fit saves what it has: MODEL.partial.npz), 1 anything else.",
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
@@ -162,6 +177,13 @@ def _add_data(command: argparse.ArgumentParser) -> None:
 
 class _ConfigError(Exception):
     """The file of options cannot be used."""
+
+
+def _without_nul(argv: list[str]) -> list[str]:
+    for word in argv:
+        if "\0" in word:
+            raise _ConfigError(f"the argument {word!r} contains a NUL character, which no name of a file can")
+    return argv
 
 
 def _with_config(argv: list[str]) -> list[str]:

@@ -46,50 +46,51 @@ def demo(arguments: argparse.Namespace) -> int:
     result = Trainer(l2=DEMO_L2, callbacks=[ProgressBar()]).fit(X[train], y[train])
     report = _scores(result.model, X[held_out], y[held_out])
     model_file, picture = arguments.out / "digits-model.npz", arguments.out / "digits-model.png"
-    result.model.save(model_file)
-    drawn = True
+    saved, code = _save(result, result.model, model_file)
+    drawn = False
     try:
         from nbsoftmax.plots import save_digits_picture
 
-        save_digits_picture(result, picture)
+        if code == 0:
+            save_digits_picture(result, picture)
+            drawn = True
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] != "matplotlib":
             raise
-        drawn = False
     _say(
         arguments,
         [
             *_report(result),
             f"held-out accuracy: {report['accuracy']:.4f}",
             f"held-out log-loss: {report['log_loss']:.4f}",
-            f"model:   {model_file}",
+            f"model:   {saved}",
             f"picture: {picture}"
             if drawn
-            else 'picture: none, matplotlib is not installed (pip install "nbsoftmax[plot]")',
+            else 'picture: none, matplotlib is not installed (pip install "nbsoftmax[plot]")'
+            if code == 0
+            else "picture: none",
         ],
         _as_dict(result)
         | {
             "accuracy": report["accuracy"],
             "log_loss": report["log_loss"],
-            "model": str(model_file),
+            "model": saved,
             "picture": str(picture) if drawn else None,
         },
     )
-    return _exit_code(result)
+    return code
 
 
 def fit(arguments: argparse.Namespace) -> int:
     """Train a model and save it."""
-    import warnings
-
     import numpy as np
 
     from nbsoftmax import check
     from nbsoftmax.callbacks import JsonLines, ProgressBar
     from nbsoftmax.path import as_in_sklearn
-    from nbsoftmax.trainer import ConvergenceWarning, Trainer
+    from nbsoftmax.trainer import Trainer
 
-    _writable(arguments.out)
+    _check_outputs(arguments)
     X, y, names, weight = _read(arguments, labels=True, weights=arguments.sample_weight)
     l2 = arguments.l2
     if arguments.C is not None:
@@ -128,38 +129,32 @@ def fit(arguments: argparse.Namespace) -> int:
             mean[:] = 0.0  # without an intercept there is nowhere for the means to go
         scale[scale == 0] = 1.0
         X = ((X - mean) / scale).astype(X.dtype)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # `_report` says it
+    with _short_warnings() as not_written:
         result = trainer.fit(X, y, sample_weight=weight, checkpoint=arguments.checkpoint, resume=arguments.resume)
     model = replace(result.model, feature_names=names)
     if arguments.standardize:
         coef = model.coef / scale
         training = (model.training or {}) | {"standardized": True}
         model = replace(model, coef=coef, intercept=model.intercept - coef @ mean, training=training)
-    model.save(arguments.out)
+    saved, code = _save(result, model, arguments.out)
     lines, facts = _report(result), _as_dict(result)
     if "validation_loss" in result.history and result.n_iter > 0:
         losses = result.history["validation_loss"]
         facts["validation_loss"] = float(losses.min() if arguments.early_stopping else losses[-1])
         lines.append(f"held-out log-loss: {facts['validation_loss']:.4f}")
-    _say(arguments, [*lines, f"model: {arguments.out}"], facts | {"model": str(arguments.out)})
-    return _exit_code(result)
+    _say(arguments, [*lines, f"model: {saved}"], facts | {"model": saved})
+    return code or int(bool(not_written))
 
 
 def cv(arguments: argparse.Namespace) -> int:
     """Choose the strength of the penalty."""
-    import warnings
-
     import numpy as np
 
     from nbsoftmax.cross_validation import cross_validate, summary
-    from nbsoftmax.trainer import ConvergenceWarning
 
-    if arguments.out is not None:
-        _writable(arguments.out)
+    _check_outputs(arguments)
     X, y, names, _ = _read(arguments, labels=True)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # `_report` says it of the fit that counts
+    with _short_warnings():
         found = cross_validate(
             X,
             y,
@@ -188,12 +183,13 @@ def cv(arguments: argparse.Namespace) -> int:
         "one_standard_error": found.one_standard_error,
     }
     facts |= _as_dict(found.result)
+    code = 130 if found.result.reason == "interrupted" else 0
     if arguments.out is not None:
-        replace(found.result.model, feature_names=names).save(arguments.out)
-        lines.append(f"model: {arguments.out}")
-        facts["model"] = str(arguments.out)
+        saved, code = _save(found.result, replace(found.result.model, feature_names=names), arguments.out)
+        lines.append(f"model: {saved}")
+        facts["model"] = saved
     _say(arguments, lines, facts)
-    return 0
+    return code
 
 
 def predict(arguments: argparse.Namespace) -> int:
@@ -202,6 +198,7 @@ def predict(arguments: argparse.Namespace) -> int:
 
     from nbsoftmax.model import SoftmaxModel
 
+    _check_outputs(arguments)
     model = SoftmaxModel.load(arguments.model)
     X = _read(arguments, labels=False, model=model)[0]
     if arguments.top_k is not None:
@@ -312,7 +309,7 @@ def plot(arguments: argparse.Namespace) -> int:
     from nbsoftmax import check
     from nbsoftmax.model import SoftmaxModel
 
-    _writable(arguments.out)
+    _check_outputs(arguments)
     try:
         import matplotlib
 
@@ -327,6 +324,7 @@ def plot(arguments: argparse.Namespace) -> int:
     if needs_data != (arguments.data is not None):
         wanted = "needs labelled data" if needs_data else "takes no data"
         raise check.InputValueError(f"plot {arguments.kind} {wanted}; see nbsoftmax plot --help.")
+    plots.picture_format(arguments.out)
     display: Any
     if arguments.kind == "convergence":
         display = plots.ConvergenceDisplay.from_log(arguments.source)
@@ -343,10 +341,7 @@ def plot(arguments: argparse.Namespace) -> int:
                 "decision": plots.DecisionDisplay,
             }
             display = kinds[arguments.kind].from_model(model, X, _as_classes(y, model.classes))
-    try:
-        display.figure_.savefig(arguments.out, dpi=150)
-    except ValueError as error:  # an ending that matplotlib does not know
-        raise check.InputValueError(f"--out {arguments.out}: {error}") from None
+    plots.save_picture(display.figure_, arguments.out, dpi=150)
     _say(arguments, [f"picture: {arguments.out}"], {"picture": str(arguments.out)})
     return 0
 
@@ -358,6 +353,7 @@ def convert(arguments: argparse.Namespace) -> int:
 
     if arguments.out.suffix.lower() != ".onnx":
         raise check.InputValueError(f"{arguments.out} is no name of an ONNX file; end it in .onnx.")
+    _check_outputs(arguments)
     model = SoftmaxModel.load(arguments.model)
     try:
         model.to_onnx(arguments.out, dtype=arguments.dtype)
@@ -443,10 +439,6 @@ def _number(value: Any) -> str:
     return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
-def _exit_code(result: FitResult) -> int:
-    return 130 if result.reason == "interrupted" else 0
-
-
 def _report(result: FitResult) -> list[str]:
     state = "converged" if result.converged else f"NOT converged: {result.reason}"
     return [
@@ -502,14 +494,94 @@ def _scores(model: SoftmaxModel, X: Any, y: Any) -> dict[str, Any]:
 # --- files ------------------------------------------------------------------------------------------
 
 
-def _writable(out: Path) -> None:
-    """Refuse a path that cannot be written, before the work and not after it."""
+def _check_outputs(arguments: argparse.Namespace) -> None:
+    """Refuse an output that cannot be written, or that is another file of the command, before the work."""
     from nbsoftmax import check
+    from nbsoftmax.files import check_writable, is_regular
 
-    if not out.absolute().parent.is_dir():
-        raise check.InputValueError(f"the folder of --out {out} does not exist; make it first.")
-    if out.is_dir():
-        raise check.InputValueError(f"--out {out} is a folder; name a file, for example model.npz in it.")
+    def named(*options: str) -> list[Path]:
+        return [path for name in options if (path := getattr(arguments, name, None)) is not None]
+
+    outputs = named("out", "checkpoint", "log")
+    seen = {path.resolve() for path in named("data", "labels", "model", "source")}
+    for path in outputs:
+        check_writable(path)
+        if is_regular(path) and path.resolve() in seen:
+            raise check.InputValueError(f"{path} is named twice, and would be written over; name another output.")
+        seen.add(path.resolve())
+
+
+def _save(result: FitResult, model: SoftmaxModel, out: Path) -> tuple[str | None, int]:
+    """Save the model of a fit; return the name of its file, and the exit code.
+
+    The model of an interrupted fit goes beside `out`, which may hold a better one: m.npz -> m.partial.npz. A model that
+    cannot be written goes to the folder of temporary files, so that what was learned is not lost.
+    """
+    from nbsoftmax.files import is_regular, one_line
+
+    interrupted = result.reason == "interrupted"
+    target = out.with_name(f"{out.stem}.partial{out.suffix}") if interrupted else out
+    code = 130 if interrupted else 0
+    try:
+        if interrupted and not is_regular(out):
+            raise OSError(f"interrupted, and nothing is written to {out}, which is no regular file")
+        model.save(target)
+    except OSError as error:
+        kept = _save_elsewhere(model)
+        where = f"the model is kept in {kept}" if kept else "no other folder can hold the model, which is lost"
+        print(f"nbsoftmax: {one_line(error)}; {where}", file=sys.stderr)
+        return kept, code or 1
+    if interrupted:
+        print(f"nbsoftmax: interrupted; the model so far is in {target}, {out} is as it was", file=sys.stderr)
+    return str(target), code
+
+
+def _save_elsewhere(model: SoftmaxModel) -> str | None:
+    """Save a model in the folder of temporary files or in the current one; None if neither holds it."""
+    import os
+    import tempfile
+
+    for folder in (None, "."):
+        try:
+            handle, name = tempfile.mkstemp(".npz", "nbsoftmax-", folder)
+        except OSError:
+            continue
+        os.close(handle)
+        try:
+            model.save(name)
+        except OSError:
+            os.unlink(name)
+        else:
+            return name
+    return None
+
+
+@contextmanager
+def _short_warnings() -> Iterator[list[str]]:
+    """Show warnings of files that could not be written in one line each, and collect them; `_report` says the rest."""
+    import warnings
+
+    from nbsoftmax.files import NotWrittenWarning
+    from nbsoftmax.trainer import ConvergenceWarning
+
+    said: list[str] = []
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        warnings.simplefilter("always", NotWrittenWarning)
+        show = warnings.showwarning
+
+        def show_shortly(message: Any, category: type[Warning], *rest: Any, **more: Any) -> None:
+            if issubclass(category, NotWrittenWarning):
+                said.append(str(message))
+                print(f"nbsoftmax: {message}", file=sys.stderr)
+            else:
+                show(message, category, *rest, **more)
+
+        warnings.showwarning = show_shortly
+        try:
+            yield said
+        finally:
+            warnings.showwarning = show
 
 
 def _shape(text: str) -> tuple[int, int]:
@@ -561,5 +633,11 @@ def _output(path: Path | None) -> Iterator[Any]:
     if path is None:
         yield sys.stdout
         return
-    with open(path, "w", newline="", encoding="utf-8") as file:
-        yield file
+    import io
+
+    from nbsoftmax.files import whole_file
+
+    with whole_file(path) as file:
+        text = io.TextIOWrapper(file, encoding="utf-8", newline="")
+        yield text
+        text.detach()  # flushes it, and leaves the file open

@@ -4,12 +4,13 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 import nbsoftmax as nbs
-from nbsoftmax import callbacks, cli
+from nbsoftmax import callbacks, cli, cross_validation
 from nbsoftmax.data import csv
 
 SPECIES = np.array(["setosa", "versicolor", "virginica"])
@@ -195,7 +196,7 @@ def test_other_mistakes_are_refused_in_one_line(flowers, model, tmp_path, capsys
     out = tmp_path / "n.npz"
     assert "--target" in refused(capsys, "fit", path, "--out", out)
     assert "No such file" in refused(capsys, "fit", tmp_path / "none.csv", "--target", "species", "--out", out)
-    assert "folder of --out" in refused(capsys, "fit", path, "--target", "species", "--out", tmp_path / "no" / "m.npz")
+    assert "the folder of" in refused(capsys, "fit", path, "--target", "species", "--out", tmp_path / "no" / "m.npz")
     assert "is a folder" in refused(capsys, "fit", path, "--target", "species", "--out", tmp_path)
     assert "File exists" in refused(capsys, "demo", "--out", model)
     np.savez(tmp_path / "none.npz", X=X[:0], y=y[:0])
@@ -230,12 +231,43 @@ def test_not_converging_is_said_and_the_model_saved(flowers, tmp_path, capsys):
     assert path.exists()
 
 
-def test_ctrl_c_saves_what_there_is(flowers, tmp_path, capsys, monkeypatch):
+@pytest.mark.parametrize("existing", [True, False])
+def test_ctrl_c_saves_what_there_is_beside_the_model(flowers, tmp_path, capsys, monkeypatch, existing):
     path = tmp_path / "m.npz"
+    if existing:
+        path.write_bytes(b"a good model")
     monkeypatch.setattr(callbacks, "ProgressBar", CtrlCAtTheThird)
-    assert run("fit", flowers[0], "--target", "species", "--out", path) == 130
-    assert "NOT converged: interrupted" in capsys.readouterr().out
-    assert nbs.SoftmaxModel.load(path).n_classes == 3
+    assert run("fit", flowers[0], "--target", "species", "--out", path, "--json") == 130
+    out, err = capsys.readouterr()
+    said = json.loads(out)
+    assert (said["reason"], said["model"]) == ("interrupted", str(tmp_path / "m.partial.npz"))
+    assert err.count("\n") == 1
+    assert "m.partial.npz" in err
+    assert nbs.SoftmaxModel.load(said["model"]).n_classes == 3
+    assert (path.read_bytes() == b"a good model") if existing else not path.exists()
+
+
+def test_an_interrupted_search_exits_with_130_and_overwrites_nothing(flowers, tmp_path, capsys, monkeypatch):
+    path, *_ = flowers
+    out = tmp_path / "m.npz"
+    out.write_bytes(b"a good model")
+    search = "cv", path, "--target", "species", "--Cs", 1, "--folds", 2, "--out", out
+    whole = cross_validation.cross_validate
+
+    def interrupted_at_last(*arguments, **options):
+        found = whole(*arguments, **options)
+        return replace(found, result=replace(found.result, reason="interrupted"))
+
+    monkeypatch.setattr(cross_validation, "cross_validate", interrupted_at_last)
+    assert run(*search) == 130
+    assert (tmp_path / "m.partial.npz").exists()
+
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cross_validation, "cross_validate", interrupted)
+    assert run(*search) == 130
+    assert out.read_bytes() == b"a good model"
 
 
 def test_ctrl_c_outside_a_fit_and_during_the_demo_is_130(flowers, tmp_path, capsys, monkeypatch):
@@ -248,7 +280,7 @@ def test_ctrl_c_outside_a_fit_and_during_the_demo_is_130(flowers, tmp_path, caps
     assert capsys.readouterr().err == "nbsoftmax: interrupted\n"
     monkeypatch.setattr(callbacks, "ProgressBar", CtrlCAtTheThird)
     assert run("demo", "--out", tmp_path) == 130
-    assert (tmp_path / "digits-model.npz").exists()
+    assert [path.name for path in tmp_path.glob("digits*")] == ["digits-model.partial.npz"]
 
 
 def test_labels_of_a_part_that_look_like_numbers_are_still_the_models(tmp_path, capsys):
@@ -446,4 +478,6 @@ def test_plot_draws_every_kind(flowers, model, tmp_path, capsys):
     capsys.readouterr()
     assert "needs labelled data" in refused(capsys, "plot", "confusion", model, "--out", out)
     assert "8x8" in refused(capsys, "plot", "coefficients", model, "--image-shape", "two", "--out", out)
-    assert "--out" in refused(capsys, "plot", "coefficients", model, "--out", tmp_path / "p.nothing")
+    for name in ("p.nothing", "p", "p.gif", "p.txt", ".png"):
+        said = refused(capsys, "plot", "coefficients", model, "--out", tmp_path / name)
+        assert "expected one of .png, .svg, .pdf" in said

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nbsoftmax.check import InputValueError
+from nbsoftmax.files import check_sizes
 
 Path = str | os.PathLike[str]
 
@@ -38,6 +39,7 @@ def read_npz(path: Path, *, target: str | None) -> tuple[NDArray[Any], NDArray[A
 def _opened(path: Path) -> Iterator[Any]:
     with open(path, "rb") as file:
         try:
+            check_sizes(file)
             yield np.load(file, allow_pickle=False)
         except InputValueError:
             raise
