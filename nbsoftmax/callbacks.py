@@ -98,7 +98,8 @@ class ProgressBar:
             self._live.update(self._live.task_ids[0], description=line)
         elif now.seconds >= self._shown + 1:
             self._shown = now.seconds
-            print(line, file=sys.stderr, flush=True)
+            with suppress(OSError):  # nobody reads it any more
+                print(line, file=sys.stderr, flush=True)
 
     def teardown(self, trainer: Trainer, context: Context) -> None:
         """Take the live line away."""

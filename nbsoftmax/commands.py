@@ -7,6 +7,7 @@ Each takes the parsed arguments and returns an exit code. With --json what it pr
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -31,6 +32,7 @@ def demo(arguments: argparse.Namespace) -> int:
 
     from nbsoftmax.callbacks import ProgressBar
     from nbsoftmax.data import digits
+    from nbsoftmax.files import check_writable
     from nbsoftmax.trainer import Trainer
 
     X, y = digits.load()
@@ -38,6 +40,8 @@ def demo(arguments: argparse.Namespace) -> int:
     order = np.random.default_rng(DEMO_SEED).permutation(len(y))
     held_out, train = np.split(order, [round(DEMO_HELD_OUT * len(y))])
     arguments.out.mkdir(parents=True, exist_ok=True)
+    model_file, picture = arguments.out / "digits-model.npz", arguments.out / "digits-model.png"
+    check_writable(model_file)
     said = (
         f"UCI hand-written digits: {len(train)} to train on, {len(held_out)} held out; the first run compiles kernels."
     )
@@ -45,7 +49,6 @@ def demo(arguments: argparse.Namespace) -> int:
         print(said)
     result = Trainer(l2=DEMO_L2, callbacks=[ProgressBar()]).fit(X[train], y[train])
     report = _scores(result.model, X[held_out], y[held_out])
-    model_file, picture = arguments.out / "digits-model.npz", arguments.out / "digits-model.png"
     saved, code = _save(result, result.model, model_file)
     drawn = False
     try:
@@ -500,15 +503,15 @@ def _check_outputs(arguments: argparse.Namespace) -> None:
     from nbsoftmax.files import check_writable, is_regular
 
     def named(*options: str) -> list[Path]:
-        return [path for name in options if (path := getattr(arguments, name, None)) is not None]
+        paths = (getattr(arguments, name, None) for name in options)
+        return [path for path in paths if path is not None and str(path) != "-"]
 
-    outputs = named("out", "checkpoint", "log")
-    seen = {path.resolve() for path in named("data", "labels", "model", "source")}
-    for path in outputs:
+    seen = {os.path.realpath(path) for path in named("data", "labels", "model", "source")}
+    for path in named("out", "checkpoint", "log"):
         check_writable(path)
-        if is_regular(path) and path.resolve() in seen:
+        if is_regular(path) and os.path.realpath(path) in seen:
             raise check.InputValueError(f"{path} is named twice, and would be written over; name another output.")
-        seen.add(path.resolve())
+        seen.add(os.path.realpath(path))
 
 
 def _save(result: FitResult, model: SoftmaxModel, out: Path) -> tuple[str | None, int]:
@@ -538,7 +541,6 @@ def _save(result: FitResult, model: SoftmaxModel, out: Path) -> tuple[str | None
 
 def _save_elsewhere(model: SoftmaxModel) -> str | None:
     """Save a model in the folder of temporary files or in the current one; None if neither holds it."""
-    import os
     import tempfile
 
     for folder in (None, "."):

@@ -145,9 +145,9 @@ def _errors_about(name: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno is not None and (error.filename is None or SUFFIX in str(error.filename)):
-            error.filename, error.filename2 = name, None
-        raise
+        if error.errno is None or not (error.filename is None or SUFFIX in str(error.filename)):
+            raise
+        raise OSError(error.errno, error.strerror, name) from error
 
 
 def _status(name: str) -> os.stat_result | None:

@@ -111,7 +111,7 @@ class ConvergenceDisplay:
     ) -> ConvergenceDisplay:
         """Draw what `callbacks.JsonLines` has written: every fit in the file."""
         fits: list[dict[str, list[float]]] = []
-        with open(path, encoding="utf-8", errors="replace") as file:
+        with open(file_name(path), encoding="utf-8", errors="replace") as file:
             for number, line in enumerate(file, 1):
                 try:
                     entry = json.loads(line)

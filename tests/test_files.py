@@ -4,6 +4,7 @@ import errno
 import io
 import os
 import stat
+import sys
 import threading
 import time
 import warnings
@@ -14,9 +15,9 @@ import pytest
 
 import nbsoftmax as nbs
 from nbsoftmax import cli, files
-from nbsoftmax.callbacks import JsonLines, ModelCheckpoint
+from nbsoftmax.callbacks import JsonLines, ModelCheckpoint, ProgressBar
 from nbsoftmax.files import ABANDONED, NotWrittenWarning, check_writable, whole_file
-from nbsoftmax.plots import save_picture
+from nbsoftmax.plots import ConvergenceDisplay, save_picture
 
 posix = pytest.mark.skipif(os.name != "posix", reason="modes, links and devices of POSIX")
 linux = pytest.mark.skipif(not os.path.exists("/dev/full"), reason="/dev/full is Linux's")
@@ -291,6 +292,7 @@ def test_after_an_error_the_old_file_is_there_and_no_other(tmp_path, error):
 SAVERS = {
     "model": lambda path: a_model().save(path),
     "load": nbs.SoftmaxModel.load,
+    "plot": ConvergenceDisplay.from_log,
     "onnx": lambda path: a_model().to_onnx(path),
     "log": JsonLines,
     "model so far": ModelCheckpoint,
@@ -391,6 +393,19 @@ def test_a_line_of_the_log_that_fits_only_in_part_is_taken_back(tmp_path):
     assert all(line.startswith(b"{") and line.endswith(b"}") for line in lines)
 
 
+def test_a_fit_goes_on_where_its_progress_cannot_be_shown(monkeypatch):
+    class Full(io.StringIO):
+        def flush(self):
+            full()
+
+    for stream, options in (("stderr", {"callbacks": [ProgressBar()]}), ("stdout", {"verbose": True})):
+        terminal = Full()
+        with monkeypatch.context() as patch:
+            patch.setattr(sys, stream, terminal)
+            assert nbs.Trainer(l2=0.1, **options).fit(*data()).converged
+        assert "iteration     1" in terminal.getvalue()
+
+
 def test_a_log_that_cannot_be_opened_is_refused_before_the_fit(tmp_path):
     with pytest.raises(FileNotFoundError, match="log"):
         nbs.Trainer(callbacks=[JsonLines(tmp_path / "no" / "log")]).fit(*data())
@@ -462,8 +477,7 @@ def test_a_full_disk_is_one_line_and_exit_1_and_old_files_stay(table, model, tmp
         assert run(*arguments) == 1
         out, err = capsys.readouterr()
         assert out == ""
-        assert err.startswith("nbsoftmax: [Errno 28] No space left on device")
-        assert err.count("\n") == 1
+        assert err == f"nbsoftmax: [Errno 28] No space left on device: '{arguments[-1]}'\n"
     assert {out.read_bytes() for out in outs.values()} == {b"old"}
 
 
