@@ -523,6 +523,16 @@ def test_an_output_is_no_other_file_of_the_command(table, model, tmp_path, capsy
     assert (table.read_bytes(), model.read_bytes()) == before
 
 
+@pytest.mark.parametrize("option", ["--out", "--checkpoint", "--log"])
+def test_an_output_that_cannot_be_written_is_refused_before_the_work(table, tmp_path, capsys, monkeypatch, option):
+    monkeypatch.setattr(nbs.Trainer, "fit", lambda *_, **__: pytest.fail("the fit began"))
+    for name, said in (("no/x", "the folder of"), ("", "is a folder")):
+        assert fit(table, tmp_path / "m.npz", option, tmp_path / name) == 2  # the last --out counts
+        err = capsys.readouterr().err
+        assert err.count("\n") == 1
+        assert said in err
+
+
 def test_a_nul_in_an_argument_or_an_option_of_a_file_is_one_line(table, tmp_path, capsys):
     config = tmp_path / "c.toml"
     config.write_text('[fit]\nout = "a\\u0000b"\n')
