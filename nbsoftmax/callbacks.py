@@ -17,16 +17,19 @@ import json
 import os
 import sys
 import time
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nbsoftmax import check
+from nbsoftmax.files import file_name, warn_not_written
 from nbsoftmax.watch import Iteration
 
 if TYPE_CHECKING:
+    from nbsoftmax.model import SoftmaxModel
     from nbsoftmax.trainer import FitResult, Trainer
 
 
@@ -95,7 +98,8 @@ class ProgressBar:
             self._live.update(self._live.task_ids[0], description=line)
         elif now.seconds >= self._shown + 1:
             self._shown = now.seconds
-            print(line, file=sys.stderr, flush=True)
+            with suppress(OSError):  # nobody reads it any more
+                print(line, file=sys.stderr, flush=True)
 
     def teardown(self, trainer: Trainer, context: Context) -> None:
         """Take the live line away."""
@@ -111,7 +115,8 @@ class JsonLines:
         {"converged": true, "reason": "converged", "n_iter": 9, "gap": 1e-9, "solver": "newton-cg", "seconds": 1.2}
 
     Each line is handed to the system as it is written, so that a killed process loses none. A number that is not finite
-    is null.
+    is null. A file that cannot be opened ends the fit before it begins; a line that cannot be written later is left
+    out, with one warning, and the fit goes on.
 
     Parameters
     ----------
@@ -119,12 +124,15 @@ class JsonLines:
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        self.path = path
-        self._file: TextIO | None = None
+        self.path = file_name(path)
+        self._file: Any = None
+        self._failed = False
 
     def setup(self, trainer: Trainer, context: Context) -> None:
         """Open the file."""
-        self._file = open(self.path, "a", encoding="utf-8")  # noqa: SIM115 - closed by teardown
+        # Unbuffered, so that a line which did not fit on the disk is not written again when the file is closed.
+        self._file = open(self.path, "ab", buffering=0)  # noqa: SIM115 - closed by teardown
+        self._failed = False
 
     def on_fit_task_end(self, trainer: Trainer, context: Context) -> None:
         """Write an iteration."""
@@ -144,7 +152,25 @@ class JsonLines:
             return
         values = {name: getattr(source, name) for name in names}
         finite = {name: None if isinstance(v, float) and not np.isfinite(v) else v for name, v in values.items()}
-        print(json.dumps(finite, allow_nan=False), file=self._file, flush=True)
+        try:
+            _append(self._file, f"{json.dumps(finite, allow_nan=False)}\n".encode())
+        except OSError as error:
+            if not self._failed:
+                warn_not_written("log", self.path, error)
+            self._failed = True
+
+
+def _append(file: Any, line: bytes) -> None:
+    """Append a line to an unbuffered file, all of it or nothing."""
+    written = 0
+    try:
+        while written < len(line):
+            written += file.write(line[written:])
+    except OSError:
+        if written:
+            with suppress(OSError):  # of a pipe
+                os.ftruncate(file.fileno(), os.fstat(file.fileno()).st_size - written)
+        raise
 
 
 class EarlyStopping:
@@ -189,17 +215,19 @@ class ModelCheckpoint:
     Parameters
     ----------
     path : str or path
-        An .npz file, written whole or not at all.
+        An .npz file, written atomically. If that fails, a warning says so and the fit goes on.
     seconds : float
         The least time between two writes. The fit's own model is written at the end.
     """
 
     def __init__(self, path: str | os.PathLike[str], *, seconds: float = 5.0) -> None:
-        self.path, self.seconds = path, check.number("seconds", seconds, low=0.0)
+        self.path, self.seconds = file_name(path), check.number("seconds", seconds, low=0.0)
+        self._failed = False
         self._least, self._written, self._best = np.inf, -np.inf, np.empty((0, 0))
 
     def setup(self, trainer: Trainer, context: Context) -> None:
         """Forget the fit before."""
+        self._failed = False
         self._least, self._written, self._best = np.inf, -np.inf, np.empty((0, 0))
 
     def on_fit_task_end(self, trainer: Trainer, context: Context) -> None:
@@ -212,10 +240,18 @@ class ModelCheckpoint:
             self._least, self._best = value, now.params.copy()
         if self._best.size and time.perf_counter() - self._written >= self.seconds:
             coef, intercept = self._best[:, :-1], self._best[:, -1]
-            SoftmaxModel(coef, intercept, context.classes, context.feature_names).save(self.path)
+            self._save(SoftmaxModel(coef, intercept, context.classes, context.feature_names))
             self._written, self._best = time.perf_counter(), np.empty((0, 0))
 
     def teardown(self, trainer: Trainer, context: Context) -> None:
         """Write the result's model."""
         if context.result is not None:
-            context.result.model.save(self.path)
+            self._save(context.result.model)
+
+    def _save(self, model: SoftmaxModel) -> None:
+        try:
+            model.save(self.path)
+        except OSError as error:
+            if not self._failed:
+                warn_not_written("model", self.path, error)
+            self._failed = True

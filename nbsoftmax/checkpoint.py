@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import os
 import time
-import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -18,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nbsoftmax.check import InputValueError
-from nbsoftmax.files import write_npz
+from nbsoftmax.files import file_name, one_line, read_npz, warn_not_written, write_npz
 
 FORMAT = "nbsoftmax checkpoint 2"
 SECONDS = 5.0  # between two checkpoints: what a kill may cost
@@ -36,7 +35,7 @@ class Checkpoint:
     """
 
     def __init__(self, path: str | os.PathLike[str], fingerprint: str) -> None:
-        self.path, self.fingerprint = path, fingerprint
+        self.path, self.fingerprint = file_name(path), fingerprint
         self._written = time.perf_counter()
         self._failed = False
 
@@ -51,11 +50,11 @@ class Checkpoint:
         if not os.path.exists(self.path):
             return None
         try:
-            with open(self.path, "rb") as opened, np.load(opened, allow_pickle=False) as file:
-                arrays = {name: file[name] for name in file.files}
+            with open(self.path, "rb") as opened:
+                arrays = read_npz(opened)
         except Exception as error:  # a flipped bit makes zipfile and NumPy raise almost anything
             raise InputValueError(
-                f"{self.path} is no checkpoint, or a damaged one ({error}); remove it to start anew."
+                f"{self.path} is no checkpoint, or a damaged one ({one_line(error)}); remove it to start anew."
             ) from None
         if str(arrays.pop("format", "")) != FORMAT:
             raise InputValueError(f"{self.path} is no checkpoint of this version ({FORMAT!r}); give another file.")
@@ -74,11 +73,7 @@ class Checkpoint:
             write_npz(self.path, state() | {"format": np.str_(FORMAT), "fingerprint": np.str_(self.fingerprint)})
         except OSError as error:
             if not self._failed:
-                warnings.warn(
-                    f"the checkpoint {self.path} could not be written ({error}); the fit goes on without.",
-                    RuntimeWarning,
-                    stacklevel=2,
-                )
+                warn_not_written("checkpoint", self.path, error)
             self._failed = True
         self._written = time.perf_counter()
 

@@ -1,13 +1,14 @@
 """The command line: `nbsoftmax demo | fit | cv | predict | evaluate | inspect | plot | convert | bench`.
 
-Exit codes: 0 done; 2 the input is wrong (one line on stderr); 130 interrupted (a fit that has begun saves what it
-has); 1 anything else, a fit that has not converged among it (its model is written). This module reads options,
-`commands` does what they say; nothing heavy is imported before that.
+Exit codes: 0 done; 2 the input is wrong (one line on stderr); 130 interrupted (a fit that has begun saves what it has
+beside --out, as m.partial.npz); 1 anything else, such as a full disk, or a fit that has not converged (its model is
+written). This module reads options, `commands` does what they say; nothing heavy is imported before that.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -36,6 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     try:
         code: int = getattr(commands, arguments.command)(arguments)
+        sys.stdout.flush()
     except (
         InputError,
         FileExistsError,
@@ -55,7 +57,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader of our output has gone, as `head` does
         sys.stderr.close()
         return 1
+    except OSError as error:  # a full disk, for example
+        print(f"nbsoftmax: {' '.join(str(error).split())}", file=sys.stderr)
+        _give_up_full_output()
+        return 1
     return code
+
+
+def _give_up_full_output() -> None:
+    """Where standard output is what cannot be written, drop its rest: Python would complain of it once more at exit."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 class _Parser(argparse.ArgumentParser):
@@ -75,15 +89,15 @@ def _parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParse
         description="Softmax regression: train, predict, evaluate, look inside, export.",
         epilog="Every command takes --json, for output to be read by programs, and --config FILE: a TOML file with a "
         "table for each command, such as [fit] with l2 = 1e-3, whose options those of the command line overrule. Exit "
-        "codes: 0 done, 2 wrong input, 130 interrupted (a fit saves what it has), 1 anything else: among it a fit that "
-        "has not converged, whose model is written all the same.",
+        "codes: 0 done, 2 wrong input, 130 interrupted (a fit saves what it has: MODEL.partial.npz), 1 anything else: "
+        "among it a fit that has not converged, whose model is written all the same.",
     )
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     demo = commands.add_parser("demo", help="train on the UCI hand-written digits and show what came out")
     demo.add_argument(
-        "--out", type=_path, default=Path(), metavar="DIR", help="folder for model and picture (default: .)"
+        "--out", type=Path, default=Path(), metavar="DIR", help="folder for model and picture (default: .)"
     )
 
     fit = commands.add_parser("fit", help="train a model and save it")
@@ -103,9 +117,9 @@ def _parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParse
     fit.add_argument("--max-seconds", type=float)
     fit.add_argument("--validation", type=float, metavar="FRACTION", help="hold out this share, and report its loss")
     fit.add_argument("--early-stopping", type=int, metavar="N", help="end N iterations after its least loss")
-    fit.add_argument("--checkpoint", type=_path, metavar="FILE", help="where to keep what the fit needs to go on")
+    fit.add_argument("--checkpoint", type=Path, metavar="FILE", help="where to keep what the fit needs to go on")
     fit.add_argument("--resume", action="store_true", help="go on from --checkpoint, if it is there")
-    fit.add_argument("--log", type=_path, metavar="FILE", help="append a line of JSON for each iteration")
+    fit.add_argument("--log", type=Path, metavar="FILE", help="append a line of JSON for each iteration")
     fit.add_argument("--learning-rate", type=float, help="fixed step, for --solver gd; the first, for sgd")
     fit.add_argument("--batch-size", type=int, help="samples in a mini-batch, for --solver sgd (default: 32)")
     fit.add_argument("--seed", type=int, help="of the held-out share, and the order of samples for --solver sgd")
@@ -130,9 +144,9 @@ def _parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParse
     cv.add_argument("--out", type=_file, metavar="MODEL", help="where to save the model fitted to all samples (.npz)")
 
     predict = commands.add_parser("predict", help="label data with a model")
-    predict.add_argument("model", type=_path)
+    predict.add_argument("model", type=Path)
     predict.add_argument(
-        "data", type=_path, help="CSV with the model's columns, .npy, or .npz with an array X; - for standard input"
+        "data", type=Path, help="CSV with the model's columns, .npy, or .npz with an array X; - for standard input"
     )
     _add_drop(predict)
     predict.add_argument(
@@ -143,25 +157,25 @@ def _parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParse
     what.add_argument("--top-k", type=int, metavar="K", help="the K most probable labels with their probabilities")
 
     evaluate = commands.add_parser("evaluate", help="accuracy, log-loss and confusion of a model on labelled data")
-    evaluate.add_argument("model", type=_path)
+    evaluate.add_argument("model", type=Path)
     _add_data(evaluate)
 
     inspect = commands.add_parser("inspect", help="what is in a model: sizes, classes, biggest weights, its training")
-    inspect.add_argument("model", type=_path)
+    inspect.add_argument("model", type=Path)
     inspect.add_argument("--top", type=int, default=5, metavar="N", help="weights to show for each class (default: 5)")
 
     plot = commands.add_parser("plot", help="draw a model, how good it is on data, or the log of a fit")
     plot.add_argument("kind", choices=["coefficients", "convergence", "reliability", "confusion", "decision"])
-    plot.add_argument("source", type=_path, help="a model; of convergence, what fit --log has written")
-    plot.add_argument("data", type=_path, nargs="?", help="labelled data, of reliability, confusion and decision")
+    plot.add_argument("source", type=Path, help="a model; of convergence, what fit --log has written")
+    plot.add_argument("data", type=Path, nargs="?", help="labelled data, of reliability, confusion and decision")
     plot.add_argument("--target", metavar="NAME", help="column or array of labels")
-    plot.add_argument("--labels", type=_path, metavar="FILE", help=".npy of labels, for .npy data")
+    plot.add_argument("--labels", type=Path, metavar="FILE", help=".npy of labels, for .npy data")
     _add_drop(plot)
     plot.add_argument("--image-shape", metavar="HxW", help="of coefficients: the features are pixels, 8x8 for example")
     plot.add_argument("--out", type=_file, required=True, metavar="PICTURE", help=".png, .svg or .pdf to write")
 
     convert = commands.add_parser("convert", help="write a model as ONNX, for ONNX Runtime and its like")
-    convert.add_argument("model", type=_path)
+    convert.add_argument("model", type=Path)
     convert.add_argument("out", type=_file, metavar="OUT", help="ONNX file to write (.onnx)")
     convert.add_argument("--dtype", default="float32", choices=["float32", "float64"])
 
@@ -181,13 +195,13 @@ def _parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParse
 def _add_data(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "data",
-        type=_path,
+        type=Path,
         help="CSV with a header; .npz with arrays X and y; or .npy of features; - for standard input",
     )
     command.add_argument(
         "--target", metavar="NAME", help="column of labels (CSV), or array of labels (.npz; default: y)"
     )
-    command.add_argument("--labels", type=_path, metavar="FILE", help=".npy of labels, for .npy data")
+    command.add_argument("--labels", type=Path, metavar="FILE", help=".npy of labels, for .npy data")
     command.add_argument(
         "--sample-weight", metavar="NAME", help="column (CSV) or array (.npz) of weights; FILE.npy for .npy"
     )
@@ -200,18 +214,12 @@ def _add_drop(command: argparse.ArgumentParser) -> None:
     )
 
 
-def _path(text: str) -> Path:
-    if "\0" in text:
-        raise argparse.ArgumentTypeError(f"{text!r} contains a NUL, which no name of a file does")
-    return Path(text)
-
-
 def _file(text: str) -> Path:
     """A file to write, which standard output is not."""
     if text == "-":
         raise argparse.ArgumentTypeError("- is standard output, but this is written to a file; name one")
-    return _path(text)
+    return Path(text)
 
 
 def _file_or_stdout(text: str) -> Path | None:
-    return None if text == "-" else _path(text)
+    return None if text == "-" else Path(text)

@@ -13,7 +13,7 @@ import shlex
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -46,6 +46,7 @@ def demo(arguments: argparse.Namespace) -> int:
 
     from nbsoftmax.callbacks import ProgressBar
     from nbsoftmax.data import digits
+    from nbsoftmax.files import check_writable
     from nbsoftmax.trainer import Trainer
 
     X, y = digits.load()
@@ -53,45 +54,49 @@ def demo(arguments: argparse.Namespace) -> int:
     order = np.random.default_rng(DEMO_SEED).permutation(len(y))
     held_out, train = np.split(order, [round(DEMO_HELD_OUT * len(y))])
     arguments.out.mkdir(parents=True, exist_ok=True)
+    model_file, picture = arguments.out / "digits-model.npz", arguments.out / "digits-model.png"
+    check_writable(model_file)
     said = (
         f"UCI hand-written digits: {len(train)} to train on, {len(held_out)} held out; the first run compiles kernels."
     )
     if not arguments.json:
         print(said)
-    with _convergence_advice() as advice:
+    with _warnings_of_a_fit() as warned:
         result = Trainer(l2=DEMO_L2, callbacks=[ProgressBar()]).fit(X[train], y[train])
     report = _scores(result.model, X[held_out], y[held_out])
-    model_file, picture = arguments.out / "digits-model.npz", arguments.out / "digits-model.png"
-    result.model.save(model_file)
-    drawn = True
+    saved, code = _save(result, result.model, model_file)
+    drawn = False
     try:
         from nbsoftmax.plots import save_digits_picture
 
-        save_digits_picture(result, picture)
+        if code == 0:
+            save_digits_picture(result, picture)
+            drawn = True
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] != "matplotlib":
             raise
-        drawn = False
     _say(
         arguments,
         [
             *_report(result),
             f"held-out accuracy: {report['accuracy']:.4f}",
             f"held-out log-loss: {report['log_loss']:.4f}",
-            f"model:   {model_file}",
+            f"model:   {saved}",
             f"picture: {picture}"
             if drawn
-            else 'picture: none, matplotlib is not installed (pip install "nbsoftmax[plot]")',
+            else 'picture: none, matplotlib is not installed (pip install "nbsoftmax[plot]")'
+            if code == 0
+            else "picture: none",
         ],
         _as_dict(result)
         | {
             "accuracy": report["accuracy"],
             "log_loss": report["log_loss"],
-            "model": str(model_file),
+            "model": saved,
             "picture": str(picture) if drawn else None,
         },
     )
-    return _exit_code(result, advice)
+    return code or _exit_code(result, warned)
 
 
 def fit(arguments: argparse.Namespace) -> int:
@@ -103,7 +108,7 @@ def fit(arguments: argparse.Namespace) -> int:
     from nbsoftmax.path import as_in_sklearn
     from nbsoftmax.trainer import Trainer
 
-    _writable(arguments.out)
+    _check_outputs(arguments)
     if arguments.early_stopping is not None and arguments.validation is None:
         raise check.InputValueError("--early-stopping needs samples to judge by; hold some out with --validation.")
     X, y, names, weight = _read(arguments, labels=True, weights=arguments.sample_weight)
@@ -144,21 +149,21 @@ def fit(arguments: argparse.Namespace) -> int:
             mean[:] = 0.0  # without an intercept there is nowhere for the means to go
         scale[scale == 0] = 1.0
         X = ((X - mean) / scale).astype(X.dtype)
-    with _convergence_advice() as advice:
+    with _warnings_of_a_fit() as warned:
         result = trainer.fit(X, y, sample_weight=weight, checkpoint=arguments.checkpoint, resume=arguments.resume)
     model = replace(result.model, feature_names=names)
     if arguments.standardize:
         coef = model.coef / scale
         training = (model.training or {}) | {"standardized": True}
         model = replace(model, coef=coef, intercept=model.intercept - coef @ mean, training=training)
-    model.save(arguments.out)
+    saved, code = _save(result, model, arguments.out)
     lines, facts = _report(result), _as_dict(result)
     if "validation_loss" in result.history and result.n_iter > 0:
         losses = result.history["validation_loss"]
         facts["validation_loss"] = float(losses.min() if arguments.early_stopping else losses[-1])
         lines.append(f"held-out log-loss: {facts['validation_loss']:.4f}")
-    _say(arguments, [*lines, f"model: {arguments.out}"], facts | {"model": str(arguments.out)})
-    return _exit_code(result, advice)
+    _say(arguments, [*lines, f"model: {saved}"], facts | {"model": saved})
+    return code or _exit_code(result, warned)
 
 
 def cv(arguments: argparse.Namespace) -> int:
@@ -167,10 +172,9 @@ def cv(arguments: argparse.Namespace) -> int:
 
     from nbsoftmax.cross_validation import cross_validate, summary
 
-    if arguments.out is not None:
-        _writable(arguments.out)
+    _check_outputs(arguments)
     X, y, names, weight = _read(arguments, labels=True, weights=arguments.sample_weight)
-    with _convergence_advice() as advice:  # of the folds' fits as well; the last is that of the fit that counts
+    with _warnings_of_a_fit() as warned:  # of the folds' fits as well; the last is that of the fit that counts
         found = cross_validate(
             X,
             y,
@@ -200,19 +204,21 @@ def cv(arguments: argparse.Namespace) -> int:
         "one_standard_error": found.one_standard_error,
     }
     facts |= _as_dict(found.result)
+    code = 130 if found.result.reason == "interrupted" else 0
     if arguments.out is not None:
-        replace(found.result.model, feature_names=names).save(arguments.out)
-        lines.append(f"model: {arguments.out}")
-        facts["model"] = str(arguments.out)
+        saved, code = _save(found.result, replace(found.result.model, feature_names=names), arguments.out)
+        lines.append(f"model: {saved}")
+        facts["model"] = saved
     _say(arguments, lines, facts)
     chosen = found.Cs[found.one_standard_error if arguments.one_standard_error else found.best]
-    return _exit_code(found.result, [f"{said} Use nbsoftmax fit with --C {chosen:g} for that." for said in advice])
+    return code or _exit_code(found.result, warned, f" Use nbsoftmax fit with --C {chosen:g} for that.")
 
 
 def predict(arguments: argparse.Namespace) -> int:
     """Label data."""
     import csv
 
+    _check_outputs(arguments)
     model = _load(arguments.model, arguments.data)
     X = _read(arguments, labels=False, model=model)[0]
     if arguments.top_k is not None:
@@ -321,7 +327,7 @@ def plot(arguments: argparse.Namespace) -> int:
     """Draw a model, how good it is on data, or the log of a fit."""
     from nbsoftmax import check
 
-    _writable(arguments.out)
+    _check_outputs(arguments)
     try:
         import matplotlib
 
@@ -336,6 +342,7 @@ def plot(arguments: argparse.Namespace) -> int:
     if needs_data != (arguments.data is not None):
         wanted = "needs labelled data" if needs_data else "takes no data"
         raise check.InputValueError(f"plot {arguments.kind} {wanted}; see nbsoftmax plot --help.")
+    plots.picture_format(arguments.out)
     display: Any
     if arguments.kind == "convergence":
         display = plots.ConvergenceDisplay.from_log(arguments.source)
@@ -343,7 +350,7 @@ def plot(arguments: argparse.Namespace) -> int:
         model = _load(arguments.source, arguments.data)
         if arguments.kind == "coefficients":
             shape = None if arguments.image_shape is None else _shape(arguments.image_shape)
-            display = plots.CoefficientDisplay.from_model(model, image_shape=shape)
+            display = plots.CoefficientDisplay.from_estimator(model, image_shape=shape)
         else:
             X, y, *_ = _read(arguments, labels=True, model=model)
             kinds: dict[str, Any] = {
@@ -351,11 +358,8 @@ def plot(arguments: argparse.Namespace) -> int:
                 "confusion": plots.ConfusionDisplay,
                 "decision": plots.DecisionDisplay,
             }
-            display = kinds[arguments.kind].from_model(model, X, _as_classes(y, model.classes))
-    try:
-        display.figure_.savefig(arguments.out, dpi=150)
-    except ValueError as error:  # an ending that matplotlib does not know
-        raise check.InputValueError(f"--out {arguments.out}: {error}") from None
+            display = kinds[arguments.kind].from_estimator(model, X, _as_classes(y, model.classes))
+    plots.save_picture(display.figure_, arguments.out, dpi=150)
     _say(arguments, [f"picture: {arguments.out}"], {"picture": str(arguments.out)})
     return 0
 
@@ -367,6 +371,7 @@ def convert(arguments: argparse.Namespace) -> int:
 
     if arguments.out.suffix.lower() != ".onnx":
         raise check.InputValueError(f"{arguments.out} is no name of an ONNX file; end it in .onnx.")
+    _check_outputs(arguments)
     model = SoftmaxModel.load(arguments.model)
     try:
         model.to_onnx(arguments.out, dtype=arguments.dtype)
@@ -461,35 +466,47 @@ def _number(value: Any) -> str:
     return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
-def _exit_code(result: FitResult, advice: list[str]) -> int:
-    """130 after Ctrl-C; 1 where the fit did not converge and the advice says what to do; 0 otherwise."""
-    if result.reason == "interrupted":
-        return 130
-    if not result.converged and advice:
-        _warn(_in_options(advice[-1]))
-        return 1
-    return 0
+@dataclass(frozen=True)
+class _Warned:
+    """What was warned of during a fit."""
+
+    convergence: list[str] = field(default_factory=list)
+    not_written: list[str] = field(default_factory=list)
 
 
 @contextmanager
-def _convergence_advice() -> Iterator[list[str]]:
-    """Collect what warnings of convergence say; other warnings are printed, each on a line."""
+def _warnings_of_a_fit() -> Iterator[_Warned]:
+    """Collect warnings of convergence and of files not written; print all but the former, each on a line."""
     import warnings
 
+    from nbsoftmax.files import NotWrittenWarning
     from nbsoftmax.trainer import ConvergenceWarning
 
-    advice: list[str] = []
+    warned = _Warned()
 
     def show(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
         if issubclass(category, ConvergenceWarning):
-            advice.append(str(message))
-        else:
-            _warn(" ".join(str(message).split()))
+            warned.convergence.append(str(message))
+            return
+        if issubclass(category, NotWrittenWarning):
+            warned.not_written.append(str(message))
+        _warn(" ".join(str(message).split()))
 
     with warnings.catch_warnings():
         warnings.simplefilter("always", ConvergenceWarning)
+        warnings.simplefilter("always", NotWrittenWarning)
         warnings.showwarning = show
-        yield advice
+        yield warned
+
+
+def _exit_code(result: FitResult, warned: _Warned, more_advice: str = "") -> int:
+    """130 after Ctrl-C; 1 where the fit did not converge or a file could not be written; 0 otherwise."""
+    if result.reason == "interrupted":
+        return 130
+    if not result.converged and warned.convergence:
+        _warn(_in_options(warned.convergence[-1]) + more_advice)
+        return 1
+    return int(bool(warned.not_written))
 
 
 def _in_options(advice: str) -> str:
@@ -578,14 +595,65 @@ def _check_encoding(texts: list[str]) -> None:
 # --- files ------------------------------------------------------------------------------------------
 
 
-def _writable(out: Path) -> None:
-    """Refuse a path that cannot be written, before the work and not after it."""
+def _check_outputs(arguments: argparse.Namespace) -> None:
+    """Refuse an output that cannot be written, or that is another file of the command, before the work."""
     from nbsoftmax import check
+    from nbsoftmax.files import check_writable, is_regular
 
-    if not out.absolute().parent.is_dir():
-        raise check.InputValueError(f"the folder of --out {out} does not exist; make it first.")
-    if out.is_dir():
-        raise check.InputValueError(f"--out {out} is a folder; name a file, for example model.npz in it.")
+    def named(*options: str) -> list[Path]:
+        paths = (getattr(arguments, name, None) for name in options)
+        return [path for path in paths if path is not None and str(path) != "-"]
+
+    seen = {os.path.realpath(path) for path in named("data", "labels", "model", "source")}
+    for path in named("out", "checkpoint", "log"):
+        check_writable(path)
+        if is_regular(path) and os.path.realpath(path) in seen:
+            raise check.InputValueError(f"{path} is named twice, and would be written over; name another output.")
+        seen.add(os.path.realpath(path))
+
+
+def _save(result: FitResult, model: SoftmaxModel, out: Path) -> tuple[str | None, int]:
+    """Save the model of a fit; return the name of its file, and the exit code.
+
+    The model of an interrupted fit goes beside `out`, which may hold a better one: m.npz -> m.partial.npz. A model that
+    cannot be written goes to the folder of temporary files, so that what was learned is not lost.
+    """
+    from nbsoftmax.files import is_regular, one_line
+
+    interrupted = result.reason == "interrupted"
+    target = out.with_name(f"{out.stem}.partial{out.suffix}") if interrupted else out
+    code = 130 if interrupted else 0
+    try:
+        if interrupted and not is_regular(out):
+            raise OSError(f"interrupted, and nothing is written to {out}, which is no regular file")
+        model.save(target)
+    except OSError as error:
+        kept = _save_elsewhere(model)
+        where = f"the model is kept in {kept}" if kept else "no other folder can hold the model, which is lost"
+        print(f"nbsoftmax: {one_line(error)}; {where}", file=sys.stderr)
+        return kept, code or 1
+    if interrupted:
+        print(f"nbsoftmax: interrupted; the model so far is in {target}, {out} is as it was", file=sys.stderr)
+    return str(target), code
+
+
+def _save_elsewhere(model: SoftmaxModel) -> str | None:
+    """Save a model in the folder of temporary files or in the current one; None if neither holds it."""
+    import tempfile
+
+    for folder in (None, "."):
+        try:
+            handle, name = tempfile.mkstemp(".npz", "nbsoftmax-", folder)
+        except OSError:
+            continue
+        os.close(handle)
+        try:
+            model.save(name)
+        except OSError:
+            os.unlink(name)
+        else:
+            return name
+    return None
 
 
 def _shape(text: str) -> tuple[int, int]:
@@ -671,5 +739,11 @@ def _output(path: Path | None) -> Iterator[Any]:
     if path is None:
         yield sys.stdout
         return
-    with open(path, "w", newline="", encoding="utf-8") as file:
-        yield file
+    import io
+
+    from nbsoftmax.files import whole_file
+
+    with whole_file(path) as file:
+        text = io.TextIOWrapper(file, encoding="utf-8", newline="")
+        yield text
+        text.detach()  # flushes it, and leaves the file open

@@ -23,6 +23,7 @@ def with_config(commands: Mapping[str, argparse.ArgumentParser], argv: list[str]
         For a file that is no TOML, tables that are no commands, entries that are no options of theirs or have another
         type than they take, and for an option that is given twice.
     """
+    _refuse_nul(argv)
     end = argv.index("--") if "--" in argv else len(argv)
     words, paths = _without_config(argv[:end])
     rest = words + argv[end:]
@@ -55,8 +56,15 @@ def with_config(commands: Mapping[str, argparse.ArgumentParser], argv: list[str]
             words = _as_words(actions[name], value, f"{where} has {key} = {reprlib.repr(value)} in [{table}]")
             if commands[table] is command and not given.keys() & _rivals(command, actions[name]):
                 added += words
+    _refuse_nul(added)
     # The last option ends a list, which would go on with what stands behind it.
     return [*rest[:1], *added, f"--config={paths[0]}", *rest[1:]]
+
+
+def _refuse_nul(words: list[str]) -> None:
+    for word in words:
+        if "\0" in word:
+            raise OptionsError(f"the argument {word!r} contains a NUL character, which no name of a file can.")
 
 
 def _without_config(words: list[str]) -> tuple[list[str], list[str]]:

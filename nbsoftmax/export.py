@@ -66,7 +66,7 @@ def onnx_graph(model: SoftmaxModel, dtype: Any) -> bytes:
         ir_version=IR_VERSION,
         opset_imports=[helper.make_opsetid("", OPSET)],
     )
-    metadata = {"classes": json.dumps(model.classes.tolist())}
+    metadata = {"classes": json.dumps(labels.tolist())}
     if model.feature_names is not None:
         metadata["feature_names"] = json.dumps(model.feature_names)
     helper.set_model_props(made, metadata)
@@ -76,9 +76,22 @@ def onnx_graph(model: SoftmaxModel, dtype: Any) -> bytes:
 
 
 def _labels(classes: NDArray[Any]) -> NDArray[Any]:
-    """Labels in a dtype that ONNX Runtime gathers: text as objects, whole numbers as int64."""
-    if classes.dtype.kind == "S":
-        return np.array([label.decode() for label in classes], object)
-    if classes.dtype.kind in "UT":
-        return classes.astype(object)
-    return classes.astype(np.int64) if classes.dtype.kind in "iu" else classes
+    """Labels in a dtype that ONNX Runtime gathers: text as objects, integers as int64 or uint64, all else as it is."""
+    kind = classes.dtype.kind
+    if kind in "SUT":
+        labels = classes.tolist()
+        try:
+            texts = [label.decode() if kind == "S" else label for label in labels]
+            "".join(texts).encode()
+        except UnicodeError as error:
+            raise check.InputValueError(f"a label is no UTF-8 text ({error}), which ONNX needs; rename it.") from None
+        return np.array(texts, object)
+    if kind in "iu":
+        return classes.astype(np.uint64 if classes.max() > np.iinfo(np.int64).max else np.int64)
+    if classes.dtype.itemsize > 8:  # long double
+        if (classes.astype(np.float64) != classes).any():
+            raise check.InputValueError(
+                f"the labels have dtype {classes.dtype}, and do not fit float64, which ONNX has."
+            )
+        return classes.astype(np.float64)
+    return classes.astype(classes.dtype.newbyteorder("="))

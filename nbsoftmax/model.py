@@ -6,7 +6,7 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from nbsoftmax import check
 from nbsoftmax.backends.design import Design
 from nbsoftmax.check import Float64s, Floats
-from nbsoftmax.files import whole_file, write_npz
+from nbsoftmax.files import file_name, one_line, read_npz, whole_file, write_npz
 from nbsoftmax.kernels.predict import BEST, LOG_PROBA, LOGITS, PROBA
 
 FORMAT = "nbsoftmax model 1"
@@ -210,27 +210,41 @@ class SoftmaxModel:
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the model to `path`, a `.npz` file without pickles.
 
-        It is written under a temporary name and renamed, so that an interruption leaves the old file whole.
+        A regular file is written atomically: under a temporary name, then renamed. An error leaves the old file as it
+        was, and a file that exists keeps its mode. A symbolic link is followed; a device or a pipe is written to.
+
+        Raises
+        ------
+        InputValueError, InputTypeError
+            If `path` is no name of a file, or `training` holds what JSON cannot.
+        OSError
+            If the file cannot be written.
         """
-        names = np.asarray([] if self.feature_names is None else self.feature_names, np.str_)
+        try:
+            training = json.dumps(self.training)
+        except (TypeError, ValueError, RecursionError) as error:
+            raise check.InputTypeError(
+                f"training cannot be written as JSON ({one_line(error)}); give text, numbers, truth values or None."
+            ) from None
         write_npz(
             path,
             {
                 "format": np.asarray(FORMAT),
                 "coef": self.coef,
                 "intercept": self.intercept,
-                "classes": self.classes,
-                "feature_names": names,
+                "classes": _text_array(self.classes) if self.classes.dtype.kind == "T" else self.classes,
+                "feature_names": _text_array(self.feature_names or ()),
                 "has_names": np.asarray(self.feature_names is not None),
-                "training": np.asarray(json.dumps(self.training)),
+                "training": np.asarray(training),
             },
         )
 
     def to_onnx(self, path: str | os.PathLike[str], *, dtype: Any = np.float32) -> None:
         """Write the model as an ONNX file, for ONNX Runtime and its like: input `X`, outputs `label` and `proba`.
 
-        Any number of rows; strings come out as strings, whole numbers as int64. Feature names and classes are in its
-        metadata, as JSON. Needs onnx: pip install "nbsoftmax[onnx]". Written like `save`.
+        Any number of rows; strings come out as strings, bytes as the UTF-8 that they hold, integers as int64, or as
+        uint64 where one exceeds int64. Feature names and classes are in its metadata, as JSON. Needs onnx:
+        pip install "nbsoftmax[onnx]". Written like `save`.
 
         Parameters
         ----------
@@ -241,7 +255,7 @@ class SoftmaxModel:
         Raises
         ------
         InputValueError, InputTypeError
-            For another dtype, or coefficients that it cannot hold.
+            For another dtype, coefficients that it cannot hold, or labels that ONNX cannot.
         ImportError
             Without onnx.
         """
@@ -258,30 +272,50 @@ class SoftmaxModel:
         Raises
         ------
         InputValueError
-            If the file is truncated or damaged, or no model.
+            If the file is truncated or damaged, no model, of another version, or unpacks to far more than its size.
         FileNotFoundError
             If there is no such file.
         """
-        with open(path, "rb") as opened:
-            return cls._read(path, opened)
+        with open(file_name(path), "rb") as opened:
+            try:
+                arrays = read_npz(opened)
+                found = str(arrays["format"]) if "format" in arrays else None
+                if found == FORMAT:
+                    return cls._of(arrays)
+            except Exception as error:  # a flipped bit makes zipfile, NumPy and json raise almost anything
+                raise check.InputValueError(
+                    f"{path} is no model, or a damaged one ({one_line(error)}); save the model again."
+                ) from None
+        if found is not None and found.startswith("nbsoftmax "):
+            raise check.InputValueError(
+                f"{path} is no model of this version: it is {found[:40]!r}, expected {FORMAT!r}; save the model again."
+            )
+        raise check.InputValueError(
+            f"{path} is no model of this library ({FORMAT!r} is not in it); give one that was saved by it."
+        )
 
     @classmethod
-    def _read(cls, path: str | os.PathLike[str], opened: BinaryIO) -> SoftmaxModel:
-        try:
-            with np.load(opened, allow_pickle=False) as file:
-                if "format" not in file or str(file["format"]) != FORMAT:
-                    raise check.InputValueError(
-                        f"{path} is no model of this library ({FORMAT!r} is not in it); give one that was saved by it."
-                    )
-                names = tuple(map(str, file["feature_names"])) if file["has_names"] else None
-                training = json.loads(str(file["training"])) if "training" in file else None  # not in older files
-                return cls(file["coef"], file["intercept"], file["classes"], names, training)
-        except check.InputError:
-            raise
-        except Exception as error:  # a flipped bit makes zipfile and NumPy raise almost anything
-            raise check.InputValueError(
-                f"{path} is no model, or a damaged one ({error}); save the model again."
-            ) from None
+    def _of(cls, arrays: Mapping[str, NDArray[Any]]) -> SoftmaxModel:
+        names = tuple(_texts(arrays["feature_names"])) if arrays["has_names"] else None
+        training = json.loads(str(arrays["training"])) if "training" in arrays else None  # not in older files
+        classes = arrays["classes"]
+        if classes.ndim == 0:
+            classes = np.array(
+                _texts(classes), np.dtypes.StringDType() if hasattr(np.dtypes, "StringDType") else object
+            )
+        return cls(arrays["coef"], arrays["intercept"], classes, names, training)
+
+
+def _text_array(texts: Any) -> NDArray[np.str_]:
+    """Text in a dtype that `.npy` holds; as JSON, without dimensions, where that is StringDType or would lose NULs."""
+    array = np.asarray(list(texts), np.str_)
+    as_json = getattr(texts, "dtype", array.dtype).kind == "T" or array.tolist() != list(texts)
+    return np.asarray(json.dumps(list(texts))) if as_json else array
+
+
+def _texts(array: NDArray[Any]) -> list[str]:
+    """The inverse of `_text_array`."""
+    return [str(text) for text in (json.loads(str(array)) if array.ndim == 0 else array)]
 
 
 def checked_model(value: Any, *, name: str = "model") -> SoftmaxModel:

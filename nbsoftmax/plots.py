@@ -23,6 +23,7 @@ from numpy.typing import ArrayLike, NDArray
 from nbsoftmax import calibration, check
 from nbsoftmax.check import Float64s, Floats
 from nbsoftmax.cross_validation import CVResult, summary
+from nbsoftmax.files import file_name, whole_file
 from nbsoftmax.model import SoftmaxModel, confusion
 from nbsoftmax.path import PathResult
 from nbsoftmax.trainer import FitResult
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
 LONGEST_NAME = 18  # characters of a class or feature beside an axis
 MOST_COLOURS = 10  # curves of colours of their own; beyond, they go through a colour map
 DIVERGING, SEQUENTIAL = "RdBu_r", "cividis"  # readable for the colour-blind
+# Those that every supported matplotlib writes.
+FORMATS = ("png", "svg", "pdf", "eps", "ps", "jpg", "jpeg", "tif", "tiff", "webp", "svgz")
 
 
 def _figure(size: tuple[float, float]) -> Figure:
@@ -173,7 +176,7 @@ class ConvergenceDisplay:
     ) -> ConvergenceDisplay:
         """Draw what `callbacks.JsonLines` has written: every fit in the file."""
         fits: list[dict[str, list[float]]] = []
-        with open(path, encoding="utf-8", errors="replace") as file:
+        with open(file_name(path), encoding="utf-8", errors="replace") as file:
             for number, line in enumerate(file, 1):
                 try:
                     entry = json.loads(line)
@@ -601,7 +604,23 @@ def save_digits_picture(result: FitResult, path: str | os.PathLike[str]) -> None
     left, right = np.array(figure.subfigures(1, 2, width_ratios=[1, 1.6])).ravel()
     ConvergenceDisplay.from_result(result, ax=left.subplots())
     CoefficientDisplay.from_estimator(result.model, image_shape=(8, 8), figure=right)
-    figure.savefig(path, dpi=120)
+    save_picture(figure, path, dpi=120)
+
+
+def picture_format(path: str | os.PathLike[str]) -> str:
+    """The format that the ending of a picture's name asks for, one of `FORMATS`."""
+    ending = os.path.splitext(file_name(path))[1].removeprefix(".").lower()
+    if ending not in FORMATS:
+        given = f"ends in .{ending}" if ending else "has no ending"
+        raise check.InputValueError(f"{os.fspath(path)} {given}, expected one of .{', .'.join(FORMATS)}.")
+    return ending
+
+
+def save_picture(figure: Any, path: str | os.PathLike[str], *, dpi: int) -> None:
+    """Write a figure atomically, in the format of the name's ending."""
+    ending = picture_format(path)
+    with whole_file(path) as file:
+        figure.savefig(file, dpi=dpi, format=ending)
 
 
 def _legend(ax: Axes, n: int) -> None:

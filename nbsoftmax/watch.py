@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -72,11 +73,12 @@ class Watch:
         self.iterations.append(replace(now, params=NO_PARAMS))
         if self.verbose:
             extra = "" if loss is None else f"  validation {loss:.6g}"
-            print(
-                f"iteration {iteration:5d}  objective {objective:.10g}  gradient {grad_norm:.3g}{extra}  "
-                f"{now.seconds:.2f} s",
-                flush=True,
-            )
+            with suppress(OSError):  # nobody reads it any more
+                print(
+                    f"iteration {iteration:5d}  objective {objective:.10g}  gradient {grad_norm:.3g}{extra}  "
+                    f"{now.seconds:.2f} s",
+                    flush=True,
+                )
         reason = self._reason(now)
         if self._checkpoint is not None:
             self._checkpoint.save(self._state, now=False)

@@ -6,13 +6,15 @@ import os
 import subprocess
 import sys
 import threading
+import warnings
 from contextlib import ExitStack
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 import nbsoftmax as nbs
-from nbsoftmax import callbacks, cli
+from nbsoftmax import callbacks, cli, cross_validation
 from nbsoftmax.data import csv
 from nbsoftmax.solvers import newton_cg
 
@@ -199,7 +201,7 @@ def test_other_mistakes_are_refused_in_one_line(flowers, model, tmp_path, capsys
     out = tmp_path / "n.npz"
     assert "--target" in refused(capsys, "fit", path, "--out", out)
     assert "No such file" in refused(capsys, "fit", tmp_path / "none.csv", "--target", "species", "--out", out)
-    assert "folder of --out" in refused(capsys, "fit", path, "--target", "species", "--out", tmp_path / "no" / "m.npz")
+    assert "the folder of" in refused(capsys, "fit", path, "--target", "species", "--out", tmp_path / "no" / "m.npz")
     assert "is a folder" in refused(capsys, "fit", path, "--target", "species", "--out", tmp_path)
     assert "File exists" in refused(capsys, "demo", "--out", model)
     np.savez(tmp_path / "none.npz", X=X[:0], y=y[:0])
@@ -276,20 +278,58 @@ def test_cv_whose_last_fit_has_not_converged_exits_with_1(flowers, capsys, monke
 
 
 @pytest.mark.filterwarnings("default")
-def test_other_warnings_are_a_line_on_stderr(flowers, tmp_path, capsys):
+def test_other_warnings_are_a_line_on_stderr(flowers, tmp_path, capsys, monkeypatch):
+    fit = nbs.Trainer.fit
+
+    def fit_with_a_warning(*arguments, **options):
+        warnings.warn("of two\nlines", RuntimeWarning, stacklevel=2)
+        return fit(*arguments, **options)
+
+    monkeypatch.setattr(nbs.Trainer, "fit", fit_with_a_warning)
     options = "--target", "species", "--out", tmp_path / "m.npz", "--quiet", "--l2", 0.01
-    assert run("fit", flowers[0], *options, "--checkpoint", tmp_path / "none" / "c") == 0
+    assert run("fit", flowers[0], *options) == 0
     err = capsys.readouterr().err
     assert err.startswith("nbsoftmax: warning: ")
     assert err.count("\n") == 1
 
 
-def test_ctrl_c_saves_what_there_is(flowers, tmp_path, capsys, monkeypatch):
+@pytest.mark.parametrize("existing", [True, False])
+def test_ctrl_c_saves_what_there_is_beside_the_model(flowers, tmp_path, capsys, monkeypatch, existing):
     path = tmp_path / "m.npz"
+    if existing:
+        path.write_bytes(b"a good model")
     monkeypatch.setattr(callbacks, "ProgressBar", CtrlCAtTheThird)
-    assert run("fit", flowers[0], "--target", "species", "--out", path) == 130
-    assert "NOT converged: interrupted" in capsys.readouterr().out
-    assert nbs.SoftmaxModel.load(path).n_classes == 3
+    assert run("fit", flowers[0], "--target", "species", "--out", path, "--json") == 130
+    out, err = capsys.readouterr()
+    said = json.loads(out)
+    assert (said["reason"], said["model"]) == ("interrupted", str(tmp_path / "m.partial.npz"))
+    assert err.count("\n") == 1
+    assert "m.partial.npz" in err
+    assert nbs.SoftmaxModel.load(said["model"]).n_classes == 3
+    assert (path.read_bytes() == b"a good model") if existing else not path.exists()
+
+
+def test_an_interrupted_search_exits_with_130_and_overwrites_nothing(flowers, tmp_path, capsys, monkeypatch):
+    path, *_ = flowers
+    out = tmp_path / "m.npz"
+    out.write_bytes(b"a good model")
+    search = "cv", path, "--target", "species", "--Cs", 1, "--folds", 2, "--out", out
+    whole = cross_validation.cross_validate
+
+    def interrupted_at_last(*arguments, **options):
+        found = whole(*arguments, **options)
+        return replace(found, result=replace(found.result, reason="interrupted"))
+
+    monkeypatch.setattr(cross_validation, "cross_validate", interrupted_at_last)
+    assert run(*search) == 130
+    assert (tmp_path / "m.partial.npz").exists()
+
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cross_validation, "cross_validate", interrupted)
+    assert run(*search) == 130
+    assert out.read_bytes() == b"a good model"
 
 
 def test_ctrl_c_outside_a_fit_and_during_the_demo_is_130(flowers, tmp_path, capsys, monkeypatch):
@@ -302,7 +342,7 @@ def test_ctrl_c_outside_a_fit_and_during_the_demo_is_130(flowers, tmp_path, caps
     assert capsys.readouterr().err == "nbsoftmax: interrupted\n"
     monkeypatch.setattr(callbacks, "ProgressBar", CtrlCAtTheThird)
     assert run("demo", "--out", tmp_path) == 130
-    assert (tmp_path / "digits-model.npz").exists()
+    assert [path.name for path in tmp_path.glob("digits*")] == ["digits-model.partial.npz"]
 
 
 def test_labels_of_a_part_that_look_like_numbers_are_still_the_models(tmp_path, capsys):
@@ -497,7 +537,9 @@ def test_plot_draws_every_kind(flowers, model, tmp_path, capsys):
     capsys.readouterr()
     assert "needs labelled data" in refused(capsys, "plot", "confusion", model, "--out", out)
     assert "8x8" in refused(capsys, "plot", "coefficients", model, "--image-shape", "two", "--out", out)
-    assert "--out" in refused(capsys, "plot", "coefficients", model, "--out", tmp_path / "p.nothing")
+    for name in ("p.nothing", "p", "p.gif", "p.txt", ".png"):
+        said = refused(capsys, "plot", "coefficients", model, "--out", tmp_path / name)
+        assert "expected one of .png, .svg, .pdf" in said
 
 
 # --- data that can be read once ---------------------------------------------------------------------
@@ -710,13 +752,7 @@ def test_model_and_data_in_the_wrong_order_are_recognised(flowers, model, capsys
     assert "it is a model" in refused(capsys, "fit", model, "--out", "m.npz")
 
 
-def test_a_nul_in_a_name_and_odd_digits_are_refused(flowers, model, tmp_path, capsys):
-    for words in (
-        ("predict", model, "a\0b"),
-        ("inspect", "a\0b"),
-        ("fit", flowers[0], "--target", "y", "--out", "a\0b"),
-    ):
-        assert "contains a NUL" in misused(capsys, *words)
+def test_odd_digits_and_options_that_need_others_are_refused(flowers, model, tmp_path, capsys):
     picture = "--image-shape", "\u00b2x1", "--out", tmp_path / "p.png"
     assert "expected height x width" in refused(capsys, "plot", "coefficients", model, *picture)
     fit = "fit", flowers[0], "--target", "species", "--out", tmp_path / "m.npz"

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from nbsoftmax.check import InputValueError
 from nbsoftmax.data.source import NPY, ZIP, Path, Source, opened
+from nbsoftmax.files import check_sizes
 
 
 def read_npy(path: Path | Source) -> NDArray[Any]:
@@ -48,6 +49,7 @@ def _loaded(path: Path | Source) -> Iterator[tuple[str, Any]]:
             raise InputValueError(f"{source.name} is no NumPy file; expected what np.save or np.savez writes.")
         source.file.seek(0)
         try:
+            check_sizes(source.file)
             yield source.name, np.load(source.file, allow_pickle=False)
         except InputValueError:
             raise
