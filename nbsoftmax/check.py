@@ -14,8 +14,14 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import numpy as np
-from numba import config
 from numpy.typing import ArrayLike, NDArray
+
+try:
+    from numba import config
+except ValueError as error:  # about one of its settings
+    raise ImportError(
+        f"Numba cannot be imported ({error}); correct the environment variables NUMBA_*, such as NUMBA_NUM_THREADS"
+    ) from error
 
 Floats = NDArray[np.floating[Any]]
 Float64s = NDArray[np.float64]
