@@ -28,6 +28,9 @@ def twice(x):
     return 2 * x
 
 
+twice.__module__ = cache.__name__  # only kernels are kept
+
+
 def process():
     """The kernel as a new process has it."""
     return cache.on_disk(numba.njit(twice))
@@ -56,6 +59,30 @@ def test_the_second_process_compiles_nothing_and_adds_nothing(folder):
     first = entry(folder).read_bytes()
     assert loaded(process())
     assert entry(folder).read_bytes() == first
+
+
+def test_functions_that_the_hash_does_not_cover_are_not_kept(folder, monkeypatch):
+    factor = 2
+
+    def closure(x):
+        return factor * x
+
+    closure.__module__ = cache.__name__
+    assert cache.on_disk(numba.njit(closure))(21) == 42
+    monkeypatch.setattr(twice, "__module__", "nbsoftmax_of_somebody")
+    assert process()(21) == 42
+    assert not folder.exists()
+
+
+def test_functions_of_one_name_are_told_apart(folder, monkeypatch):
+    def thrice(x):
+        return 3 * x
+
+    thrice.__module__, thrice.__name__, thrice.__qualname__ = cache.__name__, "twice", "twice"
+    assert process()(21) == 42
+    assert cache.on_disk(numba.njit(thrice))(21) == 63
+    assert process()(21) == 42
+    assert len(list(folder.iterdir())) == 2
 
 
 def test_other_types_are_another_entry(folder):

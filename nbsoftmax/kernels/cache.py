@@ -54,9 +54,15 @@ _SETTINGS = (
 
 
 def on_disk(dispatcher):
-    """The same function as Numba made it, which henceforth keeps its compiled code on disk."""
+    """The same dispatcher, which from now on keeps its compiled code on disk.
+
+    A function of another package is left alone, since its source is not in the hash, and so is one with a closure,
+    whose values are not.
+    """
     if SUPPORTED and isinstance(getattr(dispatcher, "_cache", None), NullCache):
-        dispatcher._cache = KernelCache(dispatcher.py_func)
+        function = dispatcher.py_func
+        if function.__module__.startswith(f"{sources.__package__}.") and function.__closure__ is None:
+            dispatcher._cache = KernelCache(function)
     return dispatcher
 
 
@@ -64,7 +70,8 @@ class KernelCache(NullCache):
     """What a Numba dispatcher asks for compiled code before it compiles, and hands it to afterwards."""
 
     def __init__(self, function):
-        self._name = f"{function.__module__.rpartition('.')[2]}.{function.__qualname__}"
+        self._function = function.__module__, function.__qualname__, function.__code__.co_firstlineno
+        self._name = f"{function.__module__.rpartition('.')[2]}.{function.__name__}".replace("<lambda>", "lambda")
 
     @property
     def cache_path(self):
@@ -101,7 +108,7 @@ class KernelCache(NullCache):
         if folder is None:
             return None
         settings = [(name, getattr(config, name, None)) for name in _SETTINGS]
-        key = (self._name, sig, codegen.magic_tuple(), simd.VECTOR_BYTES, simd.HAS_SCALEF, settings)
+        key = (self._function, sig, codegen.magic_tuple(), simd.VECTOR_BYTES, simd.HAS_SCALEF, settings)
         return folder / f"{self._name}-{_hash(key)}.nbc"
 
 
