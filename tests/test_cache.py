@@ -207,7 +207,7 @@ def test_every_byte_of_every_source_is_in_the_key(edited):
     assert before == sources.digest()
     for path in copy.glob("*.py"):
         content = path.read_bytes()
-        path.write_bytes(content + b"#")
+        path.write_bytes(content[:-1] + b"#")  # of the same length
         assert digest() != before, path.name
         path.write_bytes(content)
     (copy / "deeper").mkdir()
