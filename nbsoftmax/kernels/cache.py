@@ -81,7 +81,7 @@ class KernelCache(NullCache):
     def load_overload(self, sig, target_context):
         """What was compiled for these types; None if it is not there or damaged.
 
-        Numba's own cache refreshes all of its registries first, for 0.3 s. Compiled code needs none of them, only the
+        Numba's own cache refreshes all of its registries first, for 0.2 s. Compiled code needs none of them, only the
         runtime that counts references of arrays; and a compilation begins with a refresh itself.
         """
         try:
