@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import numpy as np
-from numba import config
 from numpy.typing import ArrayLike, NDArray
 
 from nbsoftmax.arrays import as_array, is_on_device
@@ -27,6 +26,13 @@ __all__ = [  # of other modules, so that callers need this one alone
     "DeviceMemoryError", "InputError", "InputTypeError", "InputValueError", "as_array", "by_label", "class_labels",
     "codes_of", "frame", "is_on_device", "labels", "plain", "positions", "target_array",
 ]  # fmt: skip
+
+try:
+    from numba import config
+except ValueError as error:  # about one of its settings
+    raise ImportError(
+        f"Numba cannot be imported ({error}); correct the environment variables NUMBA_*, such as NUMBA_NUM_THREADS"
+    ) from error
 
 Floats = NDArray[np.floating[Any]]
 Float64s = NDArray[np.float64]

@@ -32,9 +32,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     except OptionsError as error:
         print(f"nbsoftmax: {error}", file=sys.stderr)
         return 2
-    from nbsoftmax import commands
-    from nbsoftmax.check import InputError
-
+    try:
+        from nbsoftmax import commands
+        from nbsoftmax.check import InputError
+    except ImportError as error:
+        print(f"nbsoftmax: {error}", file=sys.stderr)
+        return 2
     try:
         code: int = getattr(commands, arguments.command)(arguments)
         sys.stdout.flush()

@@ -16,7 +16,6 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numba import config
 from numpy.typing import ArrayLike, NDArray
 
 try:
@@ -132,6 +131,8 @@ class _Fitted(ClassifierMixin, BaseEstimator):
 
     def _n_threads(self) -> int | None:
         # joblib's count takes into account that this process may itself be one of several workers.
+        from numba import config
+
         most = int(config.NUMBA_NUM_THREADS)  # type: ignore[attr-defined]
         return None if self.n_jobs is None else min(effective_n_jobs(self.n_jobs), most)
 

@@ -1,10 +1,8 @@
 """Command line of the measurements: python -m perf rows --quick"""
 
 import argparse
-import hashlib
 import os
 import sys
-from pathlib import Path
 
 HELD_BACK_BY = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")  # settings that keep BLAS, ours and the peers', from its best
 SUBJECTS = ("rows", "objective", "epochs", "scaling", "coldstart", "profile", "fit", "all")
@@ -35,19 +33,10 @@ def unhindered() -> None:
         os.execve(sys.executable, [sys.executable, "-m", "perf", *sys.argv[1:]], environment)
 
 
-def fresh_cache() -> None:
-    """A cache of compiled kernels for this state of the sources: Numba would not notice a change in a helper."""
-    repository = Path(__file__).resolve().parent.parent
-    sources = sorted((repository / "nbsoftmax" / "kernels").glob("*.py"))
-    state = hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()[:16]
-    os.environ.setdefault("NUMBA_CACHE_DIR", str(repository / ".numba_cache" / state))
-
-
 def main() -> None:
     """Measure what is asked for, print it, and write the files."""
     chosen = options(sys.argv[1:])
     unhindered()
-    fresh_cache()
     from perf import coldstart, epochs, fit, limits, objective, peers, profile, report, rows, scaling
 
     rounds, scale = (3, 20) if chosen.quick else (9, 1)

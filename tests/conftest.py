@@ -3,7 +3,6 @@
 Numba reads its environment once, when it is imported, so this file sets it before any import of ours.
 """
 
-import hashlib
 import os
 from pathlib import Path
 
@@ -11,11 +10,6 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 
 # Four threads on any machine: the claims about thread counts 1, 2 and 3 need more than two.
 os.environ.setdefault("NUMBA_NUM_THREADS", "4")
-# Numba notices a change in a kernel's own file but not in the helpers it calls; a folder per state of the sources
-# makes a stale cache impossible.
-_sources = sorted((REPOSITORY / "nbsoftmax" / "kernels").glob("*.py"))
-_state = hashlib.sha256(b"".join(path.read_bytes() for path in _sources)).hexdigest()[:16]
-os.environ.setdefault("NUMBA_CACHE_DIR", str(REPOSITORY / ".numba_cache" / _state))
 
 import numpy as np  # noqa: E402
 import pytest  # noqa: E402

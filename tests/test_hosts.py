@@ -1,4 +1,4 @@
-"""Other machines, each in a process of its own: narrower vectors than the host's; no folder for compiled code."""
+"""Other machines and settings of Numba, each in a process of its own: narrower vectors than the host's; no cache."""
 
 import os
 import platform
@@ -76,3 +76,57 @@ def test_a_cache_that_cannot_be_written_is_no_error():
     done = run(NO_CACHE)
     assert done.stdout == "0.25\n", done.stderr
     assert not done.stderr
+
+
+SMALL = """
+import numpy as np
+import nbsoftmax as nbs
+from nbsoftmax.kernels import threads
+threads.THREAD_WORK = 1  # on all threads, however small it is
+print(nbs.sigmoid(np.zeros(40_000))[-1])
+"""
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"NUMBA_THREADING_LAYER": "tbb"},  # which need not be installed
+        {"NUMBA_THREADING_LAYER": "none of these", "NUMBA_NUM_THREADS": "2"},
+        {"NUMBA_CACHE_DIR": __file__, "NUMBA_CACHE_LOCATOR_CLASSES": "none.of.these"},
+        {"NUMBA_BOUNDSCHECK": "1"},
+        {"NUMBA_OPT": "0"},
+        {"NUMBA_ENABLE_AVX": "0", "NUMBA_LOOP_VECTORIZE": "0"},
+    ],
+    ids=" ".join,
+)
+def test_settings_of_numba_that_change_nothing_here(settings):
+    done = run(SMALL, **settings)
+    assert done.stdout == "0.5\n", done.stderr
+    assert not done.stderr
+
+
+def test_a_processor_that_llvm_does_not_know_is_a_warning_of_llvm():
+    done = run(SMALL, NUMBA_CPU_NAME="none")
+    assert done.stdout == "0.5\n", done.stderr
+    assert "'none' is not a recognized processor" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"NUMBA_DISABLE_JIT": "1"}, "NUMBA_DISABLE_JIT is set, but nbsoftmax runs compiled code only; unset it"),
+        ({"NUMBA_CPU_FEATURES": "+sse2, avx"}, "NUMBA_CPU_FEATURES has ' avx'; write '+name' or '-name'"),
+        ({"NUMBA_NUM_THREADS": "0"}, "correct the environment variables NUMBA_*, such as NUMBA_NUM_THREADS"),
+    ],
+    ids=["no compilation", "features", "no threads"],
+)
+def test_settings_of_numba_that_cannot_work_are_one_line(settings, message):
+    done = run("import nbsoftmax as nbs; nbs.softmax([0.0])", **settings)
+    assert message in done.stderr.splitlines()[-1]
+    command = [sys.executable, "-m", "nbsoftmax", "bench", "--samples", "10", "--features", "2", "--classes", "2"]
+    done = subprocess.run(command, env=os.environ | settings, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert not done.stdout
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("nbsoftmax: ")
+    assert message in line

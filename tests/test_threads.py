@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 import nbsoftmax as nbs
-from nbsoftmax.kernels.threads import launch
+from nbsoftmax.kernels.threads import _threads_of_numba, launch
 
 THREADS = [1, 2, 3]
 DTYPES = [np.float32, np.float64]
@@ -136,6 +136,30 @@ def test_a_forked_child_computes_what_its_parent_does():
         check=False,
     )
     assert done.returncode == 0, done.stderr
+
+
+def test_as_many_threads_as_numba_is_set_to(with_threads):
+    for n in THREADS:
+        assert with_threads(n, _threads_of_numba) == n
+
+
+def test_numbas_own_threads_are_not_started():
+    script = """
+        import numba
+        import numpy as np
+        import nbsoftmax as nbs
+        from nbsoftmax.kernels import threads
+
+        threads.THREAD_WORK = 1
+        nbs.sigmoid(np.zeros(1_000_000))
+        print(threads._n_helpers, numba.config.NUMBA_NUM_THREADS)
+        numba.threading_layer()
+    """
+    command = [sys.executable, "-c", textwrap.dedent(script)]
+    done = subprocess.run(command, env=os.environ, capture_output=True, text=True, timeout=300, check=False)
+    helpers, most = map(int, done.stdout.split())
+    assert helpers == most - 1
+    assert done.stderr.splitlines()[-1] == "ValueError: Threading layer is not initialized."
 
 
 def test_an_error_in_a_helping_thread_reaches_the_caller():

@@ -1,9 +1,18 @@
 """How everything here is compiled: one set of options.
 
-Compiled code is kept on disk where Numba finds a folder that it may write to, and in memory otherwise.
+Compiled code is kept on disk where a folder for it can be written (`nbsoftmax.kernels.cache`), and in memory otherwise.
 """
 
 import numba
+
+from nbsoftmax.errors import InputValueError
+from nbsoftmax.kernels.cache import on_disk
+
+if numba.config.DISABLE_JIT:
+    raise InputValueError("NUMBA_DISABLE_JIT is set, but nbsoftmax runs compiled code only; unset it and start again.")
+for _feature in filter(None, (numba.config.CPU_FEATURES or "").split(",")):
+    if _feature[0] not in "+-":  # LLVM would end the process
+        raise InputValueError(f"NUMBA_CPU_FEATURES has {_feature!r}; write '+name' or '-name', with commas between.")
 
 # No flags beyond the fused multiply-add: kernels meet inf and NaN, and sums must keep their order.
 _OPTIONS = {"nogil": True, "error_model": "numpy", "fastmath": {"contract"}}
@@ -11,10 +20,7 @@ _OPTIONS = {"nogil": True, "error_model": "numpy", "fastmath": {"contract"}}
 
 def jit(function):
     """`numba.njit` with this project's options, cached on disk where that is possible."""
-    try:
-        return numba.njit(cache=True, **_OPTIONS)(function)
-    except RuntimeError:  # no folder for the cache is writable: compile in each process
-        return numba.njit(**_OPTIONS)(function)
+    return on_disk(numba.njit(**_OPTIONS)(function))
 
 
 def inlined(function):

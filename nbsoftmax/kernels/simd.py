@@ -14,17 +14,18 @@ Memory is addressed as `(array, i)`: i counts elements from the array's first, f
 
 import operator
 
-from llvmlite import binding, ir
+from llvmlite import ir
 from numba import njit
 from numba.core import cgutils, config, types
+from numba.core.codegen import get_host_cpu_features
 from numba.core.typing.templates import AbstractTemplate, infer_global, signature
 from numba.extending import intrinsic, lower_builtin, lower_cast, models, overload, register_model
 
 
 def _host_features():
-    if config.CPU_FEATURES is not None:
-        return dict.fromkeys(f[1:] for f in config.CPU_FEATURES.split(",") if f.startswith("+"))
-    return {f: None for f, on in binding.get_host_cpu_features().items() if on}
+    """What Numba compiles for: the host's features, unless NUMBA_CPU_FEATURES or NUMBA_ENABLE_AVX say otherwise."""
+    features = get_host_cpu_features() if config.CPU_FEATURES is None else config.CPU_FEATURES
+    return {feature[1:] for feature in features.split(",") if feature.startswith("+")}
 
 
 HAS_SCALEF = "avx512f" in _host_features()

@@ -98,6 +98,15 @@ def _hire(n):
             _n_helpers += 1
 
 
+def _threads_of_numba():
+    """What `numba.get_num_threads()` returns, without starting Numba's own threads, which may be impossible."""
+    try:
+        numba.threading_layer()
+    except ValueError:  # not started: `numba.set_num_threads`, which starts them, has not been called
+        return numba.config.NUMBA_NUM_THREADS
+    return numba.get_num_threads()
+
+
 def launch(kernel, n_tasks, work, n_threads, *arguments):
     """Run `kernel(todo, *arguments)` for tasks of `work` multiply-adds in all.
 
@@ -107,7 +116,7 @@ def launch(kernel, n_tasks, work, n_threads, *arguments):
     todo = np.array([0, n_tasks])
     n = min(n_tasks, 1 + work // THREAD_WORK)
     if n > 1:
-        n = min(n, numba.get_num_threads() if n_threads is None else n_threads)
+        n = min(n, _threads_of_numba() if n_threads is None else n_threads)
     if n <= 1:
         kernel(todo, *arguments)
         return
