@@ -51,7 +51,8 @@ def test_the_workflow_runs_every_supported_python():
 @pytest.mark.parametrize("path", [".github/workflows/ci.yml", ".github/pull_request_template.md", ".ci/run"])
 def test_every_make_target_that_is_named_exists(path):
     named = re.findall(r"\bmake ([a-z-]+)", (REPOSITORY / path).read_text(encoding="utf-8"))
-    assert {"lint", "test"} <= set(named) <= set(re.findall(r"^([a-z-]+):", MAKEFILE, re.MULTILINE))
+    assert named
+    assert set(named) <= set(re.findall(r"^([a-z-]+):", MAKEFILE, re.MULTILINE))
 
 
 def test_the_hooks_run_the_commands_of_make_lint():
@@ -60,7 +61,6 @@ def test_the_hooks_run_the_commands_of_make_lint():
     assert re.findall(r"exec (.*)'", hooks) == re.findall(r"\$\(BIN\)/(.*)", recipe)
 
 
-def test_without_make_the_workflow_installs_and_runs_what_the_makefile_does():
-    for command in re.findall(r"python (-m p.*)", WORKFLOW):
-        steps = MAKEFILE.replace("--quiet ", "").replace("'", '"').replace("$(BIN)/pytest", "-m pytest")
-        assert command in steps
+def test_without_make_the_workflow_installs_what_the_makefile_does():
+    (extras,) = re.findall(r'--editable "(.*)"', WORKFLOW)
+    assert f"--editable '{extras}'\n\ttouch $@ .venv/demo" in MAKEFILE  # the recipe of .venv/test
