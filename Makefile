@@ -1,5 +1,6 @@
 # make demo   train on the UCI digits and show what came out
-# make test   the whole suite          make lint   style and types
+# make test   the whole suite          make lint   style and types       make format   repair style
+# make test-oldest   the whole suite with the oldest supported versions of all dependencies, in .venv-oldest
 # make docs   the documentation, in site/
 # make test-cuda   the CUDA kernels, executed on the CPU; an environment of its own, .venv-cuda, of about 1 GB
 # make test-gpu    the same on a real GPU, with cuBLAS, compute-sanitizer and times beside PyTorch's, in .venv-gpu (some GB);
@@ -12,7 +13,7 @@ BIN := .venv/bin
 # Which of two virtual environments is active outside must not matter here.
 unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV
 
-.PHONY: demo test lint docs test-cuda test-gpu cuda-report clean
+.PHONY: demo test test-oldest lint format docs test-cuda test-gpu cuda-report clean
 
 demo: .venv/demo
 	$(BIN)/nbsoftmax demo
@@ -20,10 +21,17 @@ demo: .venv/demo
 test: .venv/test
 	$(BIN)/pytest -n 2
 
+test-oldest: .venv-oldest/test
+	.venv-oldest/bin/pytest -n 2
+
 lint: .venv/test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+format: .venv/test
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
 
 docs: .venv/docs
 	$(BIN)/mkdocs build --quiet --strict
@@ -53,8 +61,14 @@ cuda-report: .venv-cuda/test
 	touch $@
 
 .venv/test: .venv/bin/python pyproject.toml
-	$(BIN)/python -m pip install --quiet --editable '.[all]'
+	$(BIN)/python -m pip install --quiet --editable '.[all,dev]'
 	touch $@ .venv/demo
+
+.venv-oldest/test: pyproject.toml .ci/oldest.py
+	$(PYTHON) -m venv .venv-oldest
+	.venv-oldest/bin/python .ci/oldest.py all test > .venv-oldest/constraints.txt
+	.venv-oldest/bin/python -m pip install --quiet --constraint .venv-oldest/constraints.txt --editable '.[all,test]'
+	touch $@
 
 .venv/docs: .venv/bin/python pyproject.toml
 	$(BIN)/python -m pip install --quiet --editable '.[docs,sklearn,plot,test]'
@@ -71,5 +85,5 @@ cuda-report: .venv-cuda/test
 	touch $@
 
 clean:
-	rm -rf site .venv .venv-cuda .venv-gpu .numba_cache .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist
+	rm -rf site .venv .venv-oldest .venv-cuda .venv-gpu .numba_cache .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -214,7 +214,7 @@ class SoftmaxRegression(CallbackSupportMixin, _Fitted):
         "objective" (divided by sum_i s_i), "grad_norm" and "seconds": an entry an iteration.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  scikit-learn takes options from the constructor
         self,
         C: float = 1.0,
         *,
@@ -414,7 +414,7 @@ class SoftmaxRegressionCV(_Fitted):
         Of the fit to all samples, as for `SoftmaxRegression`.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  scikit-learn takes options from the constructor
         self,
         Cs: int | ArrayLike = 10,
         *,

@@ -82,7 +82,7 @@ class Objective:
         The sums over rows, unpenalised.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  all that defines the objective
         self,
         X: ArrayLike,
         y: ArrayLike,
