@@ -17,6 +17,7 @@ _sources = sorted((REPOSITORY / "nbsoftmax" / "kernels").glob("*.py"))
 _state = hashlib.sha256(b"".join(path.read_bytes() for path in _sources)).hexdigest()[:16]
 os.environ.setdefault("NUMBA_CACHE_DIR", str(REPOSITORY / ".numba_cache" / _state))
 
+import compiled  # noqa: E402
 import numpy as np  # noqa: E402
 import pytest  # noqa: E402
 from hypothesis import HealthCheck, settings  # noqa: E402
@@ -30,6 +31,21 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.too_slow],
 )
 settings.load_profile("nbsoftmax")
+
+WHOLE_SUITE = 1000  # tests; of fewer, each compiles what it needs
+
+
+def pytest_configure(config):
+    """Have the workers of pytest-xdist share what they compile."""
+    if hasattr(config, "workerinput"):
+        compiled.share()
+
+
+def pytest_collection_finish(session):
+    """Before a worker's first test of the whole suite: they compile in parallel, instead of waiting for one another."""
+    worker = getattr(session.config, "workerinput", None)
+    if worker is not None and len(session.items) >= WHOLE_SUITE:
+        compiled.compile_most(int(worker["workerid"].removeprefix("gw")), worker["workercount"])
 
 
 @pytest.fixture(scope="session")
