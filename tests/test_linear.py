@@ -38,7 +38,7 @@ def expected(X, y, params, v, offset=0.0):
     X1 = np.column_stack([X.astype(np.float64), np.ones(len(X))])
     z = X1 @ params.T + offset
     a = reference.softmax(z)
-    target = np.eye(len(params))[y]
+    target = reference.one_hot(y, len(params))
     u = X1 @ v.T
     e = a * (u - (a * u).sum(axis=1, keepdims=True))
     losses = reference.logsumexp(z - z[np.arange(len(y)), y][:, None])
