@@ -11,6 +11,8 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 
 # Four threads on any machine: the claims about thread counts 1, 2 and 3 need more than two.
 os.environ.setdefault("NUMBA_NUM_THREADS", "4")
+# The workers of pytest-xdist share the cores; tests about the threads of BLAS set their number themselves.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 # Numba notices a change in a kernel's own file but not in the helpers it calls; a folder per state of the sources
 # makes a stale cache impossible.
 _sources = sorted((REPOSITORY / "nbsoftmax" / "kernels").glob("*.py"))
