@@ -1,5 +1,8 @@
 # make demo   train on the UCI digits and show what came out
-# make test   the whole suite          make lint   style and types       make format   repair style
+# make test   the suite but for a few slow tests   make lint   style and types   make format   repair style
+# make test-all    the whole suite, as CI runs it
+# make test-cpus   the suite as on other CPUs: with vectors of 64 bytes and one thread, 32 bytes and two, 16 bytes and one, as far
+#                  as this CPU has them (tests/cpus.py); three times as long as make test-all
 # make test-oldest   the whole suite with the oldest supported versions of all dependencies, in .venv-oldest
 # make docs   the documentation, in site/
 # make test-cuda   the CUDA kernels, executed on the CPU; an environment of its own, .venv-cuda, of about 1 GB
@@ -10,19 +13,26 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
+PYTEST := pytest -n 2 --dist worksteal
 # Which of two virtual environments is active outside must not matter here.
 unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV
 
-.PHONY: demo test test-oldest lint format docs test-cuda test-gpu cuda-report clean
+.PHONY: demo test test-all test-cpus test-oldest lint format docs test-cuda test-gpu cuda-report clean
 
 demo: .venv/demo
 	$(BIN)/nbsoftmax demo
 
 test: .venv/test
-	$(BIN)/pytest -n 2
+	$(BIN)/$(PYTEST) -m "not slow"
+
+test-all: .venv/test
+	$(BIN)/$(PYTEST)
+
+test-cpus: .venv/test
+	$(BIN)/python tests/cpus.py -n 2 --dist worksteal
 
 test-oldest: .venv-oldest/test
-	.venv-oldest/bin/pytest -n 2
+	.venv-oldest/bin/$(PYTEST)
 
 lint: .venv/test
 	$(BIN)/ruff check .

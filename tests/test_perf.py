@@ -63,6 +63,7 @@ def fit(monkeypatch):
     return fit
 
 
+@pytest.mark.slow
 def test_a_quick_run_of_whole_fits_has_a_line_for_every_solver(tmp_path):
     page = tmp_path / "page.md"
     printed = run(

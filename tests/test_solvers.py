@@ -85,8 +85,9 @@ def test_a_bound_is_above_the_gap_and_near_the_minimum_it_is_close(fit_intercept
 @pytest.mark.parametrize("options", [{}, {"label_smoothing": 0.1}, {"sample_weight": np.arange(1.0, 121)}])
 @pytest.mark.parametrize("fit_intercept", [True, False])
 def test_with_l2_a_fit_ends_with_a_proof(name, options, fit_intercept):
+    # Where the bound comes within tol, the steps of gd still lower J by 500 eps or more, so no CPU's rounding decides.
     rng = np.random.default_rng(3)
-    X = rng.normal(size=(120, 4)) + 2
+    X = rng.normal(size=(120, 4)) + 1
     y = rng.integers(0, 3, 120)
     objective = nbs.Objective(X, y, l2=0.02, fit_intercept=fit_intercept, **options)
     solution = SOLVERS[name](objective, np.zeros(objective.shape), tol=1e-7, on_iteration=no_watch)

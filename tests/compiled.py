@@ -1,0 +1,84 @@
+"""Machine code that the workers of pytest-xdist share through Numba's cache: one compiles, the others load.
+
+Left alone, two workers that reach a kernel at the same time both compile it, half a minute for a float32 fit.
+"""
+
+import contextlib
+import hashlib
+import warnings
+from pathlib import Path
+
+import numpy as np
+from numba.core.caching import NullCache
+from numba.core.compiler_lock import global_compiler_lock
+from numba.core.dispatcher import Dispatcher
+
+import nbsoftmax as nbs
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None
+
+LOCKS = Path(__file__).resolve().parent.parent / ".pytest_cache" / "compiling"  # a byte of it for each function
+
+_compile = Dispatcher.compile
+
+
+def share():
+    """Make this process compile nothing that another one is compiling: it waits, and loads what the other has saved."""
+    if fcntl is None:
+        return
+    LOCKS.parent.mkdir(exist_ok=True)
+    file = LOCKS.open("w")
+
+    def compile_once(dispatcher, signature):
+        if type(dispatcher._cache) is NullCache:  # a part of others, or a test's own
+            return _compile(dispatcher, signature)
+        function = dispatcher.py_func
+        name = f"{function.__module__}.{function.__qualname__}{signature}"
+        byte = int.from_bytes(hashlib.sha256(name.encode()).digest()[:7], "little")
+        # Numba's own lock first: a thread that holds it may compile, as a part of another, what this thread waits for.
+        with global_compiler_lock:
+            with contextlib.suppress(OSError):  # a file system without locks
+                fcntl.lockf(file, fcntl.LOCK_EX, 1, byte)
+            try:
+                return _compile(dispatcher, signature)
+            finally:
+                with contextlib.suppress(OSError):
+                    fcntl.lockf(file, fcntl.LOCK_UN, 1, byte)
+
+    Dispatcher.compile = compile_once
+
+
+def _calls():
+    """Calls that compile most of what the suite needs, each a few seconds' worth."""
+    X, y = np.random.default_rng(0).normal(size=(40, 5)), np.arange(40) % 3
+    for dtype in (np.float64, np.float32):
+        x = X.astype(dtype)
+        J = nbs.Objective(x, y, l2=0.1)
+        params = np.zeros(J.shape)
+        model = nbs.SoftmaxModel(params[:, :-1], params[:, -1], [0, 1, 2])
+        yield from (
+            lambda J=J, params=params: J.value_and_grad(params),
+            lambda x=x: nbs.Trainer(solver="sgd", max_iter=1).fit(x, y),
+            lambda J=J, params=params: J.hvp(params, params),
+            lambda J=J, params=params: J.gram(params),
+            lambda x=x, model=model: model.predict(x),
+            lambda x=x: nbs.cross_entropy_and_grad(x, y),
+            lambda x=x: (nbs.softmax(x), nbs.log_softmax(x), nbs.logsumexp(x)),
+            lambda x=x: (nbs.sigmoid(x), nbs.binary_cross_entropy_and_grad(x[:, 0], y % 2)),
+            lambda x=x: nbs.Trainer(l2=0.1, max_iter=1).fit(x, y),
+            lambda x=x: nbs.Trainer(l1=0.1, max_iter=1).fit(x, y),
+        )
+
+
+def compile_most(worker, n_workers):
+    """Compile most of what the suite needs, while `n_workers` processes do so: each begins elsewhere in the list."""
+    calls = list(_calls())
+    first = len(calls) * worker // n_workers
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for call in calls[first:] + calls[:first]:
+            with contextlib.suppress(Exception):  # a test will say it better
+                call()
