@@ -5,10 +5,10 @@
 #                  as this CPU has them (tests/cpus.py); three times as long as make test-all
 # make test-oldest   the whole suite with the oldest supported versions of all dependencies, in .venv-oldest
 # make docs   the documentation, in site/
-# make test-cuda   the CUDA kernels, executed on the CPU; an environment of its own, .venv-cuda, of about 1 GB
+# make test-cuda   the CUDA kernels, executed on the CPU, some 5 minutes of it; an environment of its own, .venv-cuda, of about 1 GB
 # make test-gpu    the same on a real GPU, with cuBLAS, compute-sanitizer and times beside PyTorch's, in .venv-gpu (some GB);
 #                  without one it says that it skips
-# make cuda-report   what the compiler makes of them, to perf/CUDA.md
+# make cuda-report   what the compiler makes of every shape of them, to perf/CUDA.md; needed after each change of a kernel
 # Each sets up .venv first. Only Python 3.11+ and make are needed.
 
 PYTHON ?= python3

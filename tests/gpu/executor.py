@@ -20,7 +20,6 @@ from numba.np.numpy_support import as_dtype
 from nbsoftmax.cuda.loads import BYTES, load_wide
 
 WARP = 32
-POISON = {"f": np.nan, "i": -77777, "u": 77777, "b": True}  # of memory that nobody has written
 
 
 class Fault(RuntimeError):  # noqa: N818 - what it is called here
@@ -34,70 +33,86 @@ class Memory:
         self.array, self.run, self.name = array, run, name
         self.size, self.shape, self.dtype = array.size, array.shape, array.dtype
 
-    def at(self, i):
-        if not 0 <= int(i) < self.size:
-            raise Fault(f"{self.name}[{i}] is out of bounds ({self.size}), in {self.run.where()}")
-        return int(i)
+    def beyond(self, i):
+        return Fault(f"{self.name}[{i}] is out of bounds ({self.size}), in {self.run.where()}")
 
     def __getitem__(self, i):
-        return self.array[self.at(i)]
+        if 0 <= i < self.size:
+            return self.array[i]
+        raise self.beyond(i)
 
     def __setitem__(self, i, value):
-        self.array[self.at(i)] = value
+        if not 0 <= i < self.size:
+            raise self.beyond(i)
+        self.array[i] = value
 
 
-class Local(Memory):
-    """A thread's own array: nothing may be read that was not written."""
+class Local:
+    """A thread's own array: nothing may be read that was not written. A list, which is faster than NumPy's arrays."""
 
-    def __init__(self, array, run, name):
-        super().__init__(array, run, name)
-        self.written = np.zeros(array.size, bool)
+    def __init__(self, size, dtype, run, name):
+        self.values, self.kind, self.size, self.run, self.name = [None] * size, dtype.type, size, run, name
+
+    beyond = Memory.beyond
 
     def __getitem__(self, i):
-        if not self.written[self.at(i)]:
+        if not 0 <= i < self.size:
+            raise self.beyond(i)
+        value = self.values[i]
+        if value is None:
             raise Fault(f"{self.name}[{i}] is read before it was written, in {self.run.where()}")
-        return super().__getitem__(i)
+        return value
 
     def __setitem__(self, i, value):
-        super().__setitem__(i, value)
-        self.written[int(i)] = True
+        if not 0 <= i < self.size:
+            raise self.beyond(i)
+        self.values[i] = value if type(value) is self.kind else self.kind(value)
 
 
 class Shared(Local):
     """A block's array: two threads that touch an element, one to write, need a barrier between them."""
 
-    def __init__(self, array, run, name):
-        super().__init__(array, run, name)
-        self.writers = [None] * array.size  # (thread, epoch)
-        self.readers = [set() for _ in range(array.size)]
+    def __init__(self, size, dtype, run, name):
+        super().__init__(size, dtype, run, name)
+        self.writers = [None] * size  # the last one, as `Thread.stamp`
+        self.readers = [set() for _ in range(size)]  # since then
 
-    def _alone(self, i, others, doing):
-        me = self.run.thread
-        for number, epoch in others:
-            same_warp = number // WARP == me.number // WARP
-            ordered = epoch != me.epoch if same_warp else epoch[0] != me.epoch[0]
-            if number != me.number and not ordered:
-                raise Fault(f"race: {self.name}[{i}] is {doing} by {self.run.where()} beside thread {number}")
+    def _race(self, i, doing, other):
+        raise Fault(f"race: {self.name}[{i}] is {doing} by {self.run.where()} beside thread {other[0]}")
 
     def __getitem__(self, i):
-        value = super().__getitem__(i)
-        self._alone(i, [self.writers[int(i)]], "read")
-        self.readers[int(i)].add((self.run.thread.number, self.run.thread.epoch))
+        value = self.values[i] if 0 <= i < self.size else None
+        if value is None:
+            return super().__getitem__(i)  # which says what is wrong
+        me, writer = self.run.thread.stamp, self.writers[i]
+        if writer[1] == me[1] and together(me, writer):
+            self._race(i, "read", writer)
+        self.readers[i].add(me)
         return value
 
     def __setitem__(self, i, value):
-        i = self.at(i)
-        self._alone(i, [*([self.writers[i]] if self.writers[i] else []), *self.readers[i]], "written")
         super().__setitem__(i, value)
-        self.writers[i], self.readers[i] = (self.run.thread.number, self.run.thread.epoch), set()
+        me, readers = self.run.thread.stamp, self.readers[i]
+        if self.writers[i] is not None and together(me, self.writers[i]):
+            self._race(i, "written", self.writers[i])
+        for reader in readers:
+            if together(me, reader):
+                self._race(i, "written", reader)
+        readers.clear()
+        self.writers[i] = me
+
+
+def together(one, other):
+    """Whether no barrier lies between what two threads do: (number, barriers of the block, of the warp since then)."""
+    return one[1] == other[1] and one[0] != other[0] and (one[2] == other[2] or one[0] // WARP != other[0] // WARP)
 
 
 class Thread:
-    """One thread: its number in the block, where it waits and since which barriers, (of the block, of the warp)."""
+    """One thread: its number in the block, where it waits, and since which barriers: `stamp`, as in `together`."""
 
     def __init__(self, number, block):
-        self.number, self.block = number, block
-        self.waits, self.value, self.epoch, self.done, self.green = None, None, (0, 0), False, None
+        self.number, self.block, self.stamp = number, block, (number, 0, 0)
+        self.waits, self.value, self.done, self.green = None, None, False, None
 
 
 class _Index:
@@ -113,16 +128,15 @@ class _Arrays:
     def __init__(self, run, *, shared):
         self._run, self._shared = run, shared
 
-    def array(self, shape, dtype):
+    def array(self, size, dtype):
         frame = sys._getframe(1)
         kind = _dtype(dtype)
-        made = np.full(shape, POISON[kind.kind], kind)
         if not self._shared:
-            return Local(made, self._run, f"local array of line {frame.f_lineno}")
+            return Local(size, kind, self._run, f"local array of line {frame.f_lineno}")
         place = frame.f_code, frame.f_lineno, frame.f_lasti
         known = self._run.shared
         if place not in known:
-            known[place] = Shared(made, self._run, f"shared array of line {frame.f_lineno}")
+            known[place] = Shared(size, kind, self._run, f"shared array of line {frame.f_lineno}")
         return known[place]
 
 
@@ -164,7 +178,6 @@ def loaded(memory, i):
     n = BYTES // memory.dtype.itemsize
     if i % n:
         raise Fault(f"{memory.name}[{i}] is not at a multiple of {BYTES} bytes, in {memory.run.where()}")
-    memory.at(i + n - 1)
     return tuple(memory[i + e] for e in range(n))
 
 
@@ -260,7 +273,7 @@ class Run:
             if len(live) < len(threads):
                 raise Fault("a barrier of the block that not all threads reach: some have ended")
             for t in live:
-                t.waits, t.epoch = None, (t.epoch[0] + 1, 0)
+                t.waits, t.stamp = None, (t.number, t.stamp[1] + 1, 0)
             return
         groups = {}
         for t in live:
@@ -273,7 +286,7 @@ class Run:
             if len(waiting) == len(named):
                 values = {t.number % WARP: t.value for t in waiting}
                 for t in waiting:
-                    t.waits, t.value, t.epoch = None, values, (t.epoch[0], t.epoch[1] + 1)
+                    t.waits, t.value, t.stamp = None, values, (t.number, t.stamp[1], t.stamp[2] + 1)
 
 
 def execute(kernel, grid, block, *arguments, order="forward", seed=0):

@@ -14,9 +14,16 @@ from tests.gpu.executor import Fault
 from tests.gpu.faults import planted
 from tests.gpu.standin import StandIn
 
+DTYPES, ORDERS = [np.float32, np.float64], ["forward", "reverse", "random"]
 FUSED = [(5, 3, 2), (37, 6, 3), (20, 17, 5), (9, 130, 4), (1, 1, 2), (2, 4, 2)]
 KINDS = ["index", "weighted", "smoothed", "proba"]
-TILED = [(7, 5, 17), (3, 20, 18)]  # the executor takes seconds for each
+TILED = [(7, 5, 17), (3, 20, 18)]
+# Every shape with every kind of target, once; dtypes and orders of threads in turn, so that each kind meets all.
+CASES = [
+    (shape, kind, DTYPES[(i + j) % 2], ORDERS[(i + j) % 3])
+    for i, shape in enumerate(FUSED + TILED)
+    for j, kind in enumerate(KINDS)
+]
 
 
 def problem(m, n, k, dtype=np.float64, kind="index", seed=0):
@@ -51,15 +58,11 @@ def same(found, expected, dtype, n_terms):
     )
 
 
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize(
-    ("shape", "kind"),
-    [*((shape, kind) for shape in FUSED for kind in KINDS), *((shape, kind) for shape in TILED for kind in KINDS[::3])],
-)
-def test_sums_are_those_of_the_cpu(shape, kind, dtype):
+@pytest.mark.parametrize(("shape", "kind", "dtype", "order"), CASES)
+def test_sums_are_those_of_the_cpu(shape, kind, dtype, order):
     m, n, _ = shape
     X, target, offset, params, v = problem(*shape, dtype, kind)
-    cpu, gpu = both(X, target, offset)
+    cpu, gpu = both(X, target, offset, StandIn(order=order))
     loss, gradient = gpu.loss_and_grad(params)
     expected, slope = cpu.loss_and_grad(params)
     same(loss, np.float64(expected), dtype, m + n)
@@ -69,9 +72,10 @@ def test_sums_are_those_of_the_cpu(shape, kind, dtype):
     same(gpu.hess_vec(v, params), cpu.hess_vec(v, params), dtype, m + n)  # at another point
 
 
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("fit_intercept", [True, False])
-@pytest.mark.parametrize("shape", [(5, 3, 2), (9, 6, 3)])
+@pytest.mark.parametrize(
+    ("shape", "fit_intercept", "dtype"),
+    [((5, 3, 2), False, np.float32), ((9, 6, 3), True, np.float32), ((9, 6, 3), False, np.float64)],
+)
 def test_matrices_are_those_of_the_cpu(shape, fit_intercept, dtype):
     X, target, offset, params, v = problem(*shape, dtype, "smoothed")
     cpu, gpu = both(X, target, offset, fit_intercept=fit_intercept)
@@ -130,9 +134,10 @@ def test_rows_that_do_not_fit_are_sent_in_parts_at_each_evaluation(shape):
     same(gpu.gram(params), cpu.gram(params), X.dtype, 60)
 
 
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("parts", [False, True])
-@pytest.mark.parametrize("kind", ["index", "smoothed"])
+@pytest.mark.parametrize(
+    ("kind", "parts", "dtype"),
+    [("index", True, np.float32), ("smoothed", False, np.float32), ("smoothed", True, np.float64)],
+)
 def test_sums_by_a_blas_are_those_of_the_cpu(kind, parts, dtype, monkeypatch):
     monkeypatch.setattr(products, "BLAS_ROWS", 5)  # so that the rows of a chunk are several groups, the last smaller
     X, target, offset, params, v = problem(23, 5, 17, dtype, kind)

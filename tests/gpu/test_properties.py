@@ -16,7 +16,7 @@ from tests.gpu.standin import StandIn
 
 SEEDS = st.integers(0, 2**31)
 ORDERS = st.sampled_from(["forward", "reverse", "random"])
-drawn = settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+drawn = settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))
 
 
 @pytest.fixture(autouse=True)

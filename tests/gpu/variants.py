@@ -19,6 +19,7 @@ class Variant(NamedTuple):
 
     wide : whether X is loaded 16 bytes at a time
     sums : whether it has sums in float64, whatever the dtype
+    largest : whether no other shape of its kind takes more registers
     """
 
     kernel: Any
@@ -29,6 +30,7 @@ class Variant(NamedTuple):
     wide: bool = False
     sums: bool = False
     least_blocks: int = 1
+    largest: bool = True
 
     def compiled(self, generation):
         """What the compiler is given for a generation of GPUs."""
@@ -70,7 +72,7 @@ def _linear():
                 most = 128 if shape.least_blocks == 2 else 248  # 512 threads have 128 each, one at most 255
                 found[f"{word} {n_features} x {n_classes} {name}"] = Variant(
                     kernel, sums_of_rows(number), fused.THREADS, dtype, most, wide=True, sums=True,
-                    least_blocks=shape.least_blocks,
+                    least_blocks=shape.least_blocks, largest=(n_features, n_classes) in LARGEST_FUSED[dtype],
                 )  # fmt: skip
         found[f"logits in tiles {name}"] = Variant(
             products.logits(kind),
@@ -110,16 +112,17 @@ def _all():
     for dtype, number in NUMBERS.items():
         name = np.dtype(dtype).name
         for k in SIZES:
+            largest = k >= rows.MOST_IN_REGISTERS
             in_registers = min(32, -(-k // 32)) * np.dtype(dtype).itemsize // 4  # what the logits themselves take
             for what, word in words.items():
                 chosen = rows.plan(what, dtype, 5, k)
                 signature = functions_of_logits(number)
                 found[f"{word} {k} {name}"] = Variant(
-                    chosen.kernel, signature, chosen.block, dtype, 48 + 3 * in_registers
+                    chosen.kernel, signature, chosen.block, dtype, 48 + 3 * in_registers, largest=largest
                 )
             chosen = rows.plan_cross_entropy(dtype, 5, k)
             found[f"cross_entropy {k} {name}"] = Variant(
-                chosen.kernel, losses(number), chosen.block, dtype, 72 + 2 * in_registers
+                chosen.kernel, losses(number), chosen.block, dtype, 72 + 2 * in_registers, largest=largest
             )
     return found
 
@@ -166,4 +169,10 @@ FUSED = {
         (500, 11),
     ],
 }
+# Rows in one warp and in several, with one block of a multiprocessor and with two, with one vector and with two.
+LARGEST_FUSED = {
+    np.float32: [(54, 7), (784, 6), (1000, 12), (2000, 6)],
+    np.float64: [(54, 7), (500, 6), (500, 12), (784, 6)],
+}
 VARIANTS = {**_all(), **_linear()}
+LARGEST = [name for name, variant in VARIANTS.items() if variant.largest]  # tests assemble these, the report all
