@@ -26,7 +26,7 @@ def fused_instructions(shape, dtype: str) -> float:
     span, warps = min(32, shape.width), max(1, shape.width // 32)
     arithmetic = 2 * k * rows * mine * double
     gathering = 4 * (span - 1) * double + (2 * warps + 4 if warps > 1 else 0)
-    softmax = 4 * k * double + ROW * double
+    softmax = 6 * k * double + ROW * double
     spreading = rows * k * double
     loads = rows * shape.vectors + 4 * k * shape.vectors  # a load of W for 32 lanes takes the cache 4 clocks
     per_step = arithmetic + gathering + softmax + spreading + loads

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numba import cuda, float32, float64
 
-from nbsoftmax.cuda.rows import EVERY_LANE, THREADS, WARP, _stages
+from nbsoftmax.cuda.rows import EVERY_LANE, THREADS, WARP, _compensated, _stages
 
 MOVED, EACH, MEAN, PAIR = 0, 1, 2, 3
 
@@ -31,7 +31,8 @@ def curvature(what: int, dtype: np.dtype[Any]) -> Callable[..., None]:
     u : like z, read and written by MOVED, written by EACH; w : float64 (n_rows,), written by MEAN and PAIR
     """
     number = float32 if dtype == np.float32 else float64
-    under, total = _stages(dtype, WARP)
+    under, total, _ = _stages(dtype, WARP)
+    add = _compensated(dtype)
     rows_of_block = THREADS // WARP
 
     def kernel(z, weight, u, w, one, other, n_rows, n_classes):
@@ -50,9 +51,9 @@ def curvature(what: int, dtype: np.dtype[Any]) -> Callable[..., None]:
             if far > c:
                 c = far
             step //= 2
-        s = number(0)
+        s, lost = number(0), number(0)
         for k in range(lane, n_classes, WARP):
-            s += math.exp(under(z[start + k], c))
+            s, lost = add(s, lost, math.exp(under(z[start + k], c)))
         factor = number(1) / total(s)
         h = number(1)
         if inside and weight.size == n_rows:
@@ -63,18 +64,18 @@ def curvature(what: int, dtype: np.dtype[Any]) -> Callable[..., None]:
                 b = math.exp(under(z[start + other], c)) * factor
                 w[row] = float64(h * a * (number(1) - b if one == other else b))
         elif what == MEAN:
-            mean = number(0)
+            mean, lost = number(0), number(0)
             for k in range(lane, n_classes, WARP):
                 a = math.exp(under(z[start + k], c)) * factor
-                mean += a * (number(1) - a)
+                mean, lost = add(mean, lost, a * (number(1) - a))
             mean = total(mean)
             if inside and lane == 0:
                 w[row] = float64(h * mean / number(n_classes))
         else:
-            mean = number(0)
+            mean, lost = number(0), number(0)
             if what == MOVED:
                 for k in range(lane, n_classes, WARP):
-                    mean += math.exp(under(z[start + k], c)) * factor * u[start + k]
+                    mean, lost = add(mean, lost, math.exp(under(z[start + k], c)) * factor * u[start + k])
                 mean = total(mean)
             for k in range(lane, n_classes, WARP):
                 a = math.exp(under(z[start + k], c)) * factor

@@ -127,9 +127,9 @@ def fused(what: int, dtype: np.dtype[Any], shape: Shape) -> Callable[..., None]:
     n_classes, width, vectors, rows = shape.n_classes, shape.width, shape.vectors, shape.rows
     groups, span, mine = shape.groups, min(width, WARP), vectors * per_vector
     reach, size = shape.reach(dtype), shape.size(dtype)
-    of_weights, of_rows, of_warps = n_classes * mine, rows * mine, 2 * THREADS
-    under, _ = _stages(dtype, WARP)
-    target = _target(dtype)
+    of_weights, of_rows, of_warps, one = n_classes * mine, rows * mine, 2 * THREADS, number(1)
+    under, _, without_largest = _stages(dtype, WARP)
+    target, sixteenth, loss_of = _target(dtype)
     gathered = _gathered(span)
 
     def kernel(x, ld, w, bias, offset, labels, proba, gain, floor, weight, kind, kept, parts, more, want_grad, n_rows):
@@ -215,25 +215,37 @@ def fused(what: int, dtype: np.dtype[Any], shape: Shape) -> Callable[..., None]:
                         other = cuda.shfl_sync(EVERY_LANE, z, first + k)
                         if other > c:
                             c = other
-                    z = under(z, c)
-                    a, total = math.exp(z), number(0)
+                    a = math.exp(under(z, c))
+                    z = sixteenth(c, z)
+                    total, r = number(0), number(0)
                     for k in range(n_classes):
                         total += cuda.shfl_sync(EVERY_LANE, a, first + k)
-                    mass, dot = number(1), number(0)
+                    short = a if a != one else number(0)
+                    for k in range(n_classes):  # in the first loop it would spill registers (sm_75 to sm_90)
+                        r += cuda.shfl_sync(EVERY_LANE, short, first + k)
+                    r = without_largest(total, r)
+                    mass, below, others = one, number(0), number(0)
                     if kind == INDEX:
-                        dot = cuda.shfl_sync(EVERY_LANE, z, first + max(label, 0))
+                        below = cuda.shfl_sync(EVERY_LANE, z, first + max(label, 0))
+                        if below > number(0):
+                            others = one
                     else:
                         mass = number(0)
-                        share = t * z if t > 0 else number(0)  # 0 * -inf counts 0
+                        share = t * z if t > 0 else number(0)  # 0 * inf counts 0
+                        beside = t if a != one else number(0)
                         for k in range(n_classes):
                             mass += cuda.shfl_sync(EVERY_LANE, t, first + k)
-                            dot += cuda.shfl_sync(EVERY_LANE, share, first + k)
+                            below += cuda.shfl_sync(EVERY_LANE, share, first + k)
+                            others += cuda.shfl_sync(EVERY_LANE, beside, first + k)
                     if inside and speaks and kept.size == n_rows * n_classes:
                         kept[place] = a / total
+                    factor = mass / total
                     if label >= 0 and weighs > 0:
-                        d = (a * (mass / total) - t) * weighs
+                        d = (a * factor - t) * weighs
+                        if r < one and a == one:  # the largest class of a sample that is nearly certain: see `rows`
+                            d = (others - r * factor) * weighs
                         if own_class == 0:
-                            sum_loss += float64((mass * math.log(total) - dot) * weighs)
+                            sum_loss += loss_of(mass * math.log1p(r), below, weighs)
                 sum_d += d
                 if want_grad:
                     for r in range(rows):

@@ -1,8 +1,12 @@
 """Row kernels on a GPU: softmax and its relatives on rows of logits, as `nbsoftmax.kernels.rows` has them.
 
-    c = max_k z_k,   s = sum_k exp(z_k - c)
-    softmax_k = exp(z_k - c) / s      log_softmax_k = (z_k - c) - log s      lse = c + log s
+    c = max_k z_k,   s = sum_k exp(z_k - c) = 1 + r
+    softmax_k = exp(z_k - c) / s      log_softmax_k = (z_k - c) - log1p(r)    lse = c + log1p(r)
     L = sum_k t_k (lse - z_k),        dL/dz_k = a_k sum_l t_l - t_k           (t: weighted target)
+
+r is the sum without one maximum. For a sample whose class is nearly certain s rounds to 1, and r keeps the digits; the
+derivative for the largest class k is then computed as (sum_{l != k} t_l) - r / s sum_l t_l. Where r >= 1, s - 1 is r
+without loss.
 
 Two forms of the same stages. Up to 512 classes a group of lanes of one warp has a row, each lane some
 of its logits in registers: several rows a warp for few classes, a warp a row for more. Beyond, a block of threads has a
@@ -101,7 +105,7 @@ def _jitted(kernel: Callable[..., None], launch_bounds: tuple[int, int]) -> Any:
 
 @cache
 def _stages(dtype: np.dtype[Any], width: int) -> Any:
-    """For a group of lanes, and one dtype: z - c, and the sum over the lanes, (under, total)."""
+    """For a group of lanes, and one dtype: z - c, the sum over the lanes, and r, (under, total, without_largest)."""
     number = float32 if dtype == np.float32 else float64
 
     @cuda.jit(device=True, inline="always")
@@ -118,7 +122,12 @@ def _stages(dtype: np.dtype[Any], width: int) -> Any:
             step //= 2
         return v
 
-    return under, total
+    @cuda.jit(device=True, inline="always")
+    def without_largest(s, less):
+        """r, from the sum of all exp(z - c), and of those with z < c."""
+        return less if s < number(2) else s - number(1)  # s >= 2 if two classes have the maximum; a NaN is kept
+
+    return under, total, without_largest
 
 
 @cache
@@ -151,7 +160,7 @@ def _largest(dtype: np.dtype[Any], width: int, per_lane: int) -> Any:
 def rows_by_lanes(what: int, dtype: np.dtype[Any], width: int, per_lane: int) -> Callable[..., None]:
     """A kernel in which `width` lanes have a row, and each of them `per_lane` of its logits."""
     number = float32 if dtype == np.float32 else float64
-    under, total = _stages(dtype, width)
+    under, total, without_largest = _stages(dtype, width)
     largest = _largest(dtype, width, per_lane)
     rows_of_block = THREADS // width
 
@@ -164,22 +173,25 @@ def rows_by_lanes(what: int, dtype: np.dtype[Any], width: int, per_lane: int) ->
         start = row * n_classes
         mine = cuda.local.array(per_lane, number)
         c = largest(z, start, lane, alive, n_classes, mine)
-        s = number(0)
+        s, less = number(0), number(0)
         for p in range(per_lane):
             if alive and lane + p * width < n_classes:
                 mine[p] = under(mine[p], c)
+                e = math.exp(mine[p])
+                s += e
                 if what == SOFTMAX:
-                    mine[p] = math.exp(mine[p])
-                    s += mine[p]
-                else:
-                    s += math.exp(mine[p])
+                    mine[p] = e
+                elif mine[p] != 0:
+                    less += e
         s = total(s)
+        log_s = number(0)
+        if what != SOFTMAX:
+            log_s = math.log1p(without_largest(s, total(less)))
         if what == LOGSUMEXP:
             if alive and lane == 0:
-                out[row] = c + math.log(s)
+                out[row] = c + log_s
         else:
             factor = number(1) / s
-            log_s = math.log(s)
             for p in range(per_lane):
                 k = lane + p * width
                 if alive and k < n_classes:
@@ -189,42 +201,60 @@ def rows_by_lanes(what: int, dtype: np.dtype[Any], width: int, per_lane: int) ->
 
 
 @cache
-def _pair(dtype: np.dtype[Any]) -> Any:
-    """For blocks, and one dtype: z - c, and the pair (max, sum of exp) of a row, (under, scan)."""
+def _compensated(dtype: np.dtype[Any]) -> Any:
+    """Compensated summation (W. Kahan, 1965), as a device function: add(so_far, lost, v) is the pair with v more."""
     number = float32 if dtype == np.float32 else float64
-    under, _ = _stages(dtype, WARP)
 
     @cuda.jit(device=True, inline="always")
-    def join(c, s, other_c, other_s):
-        """The pair of two parts, from theirs; the larger maximum is kept."""
+    def add(so_far, lost, v):
+        v -= lost
+        after = so_far + v
+        lost = (after - so_far) - v
+        if lost != lost:  # noqa: PLR0124 - inf - inf: an infinite sum needs no compensation
+            lost = number(0)
+        return after, lost
+
+    return add
+
+
+@cache
+def _pair(dtype: np.dtype[Any]) -> Any:
+    """For blocks, and one dtype: z - c, and the pair (max, r) of a row, (under, scan)."""
+    number = float32 if dtype == np.float32 else float64
+    under, _, _ = _stages(dtype, WARP)
+    add = _compensated(dtype)
+
+    @cuda.jit(device=True, inline="always")
+    def join(c, r, other_c, other_r):
+        """The pair of two parts, from theirs; the larger maximum is kept, and the other one is added to r."""
         if other_c > c:
-            return other_c, other_s + s * math.exp(under(c, other_c))
-        return c, s + other_s * math.exp(under(other_c, c))
+            return other_c, other_r + (number(1) + r) * math.exp(under(c, other_c))
+        return c, r + (number(1) + other_r) * math.exp(under(other_c, c))
 
     @cuda.jit(device=True, inline="always")
-    def scan(z, start, n_classes, shared_c, shared_s):
-        """(max, sum of exp) of a row, the same in every thread of the block."""
+    def scan(z, start, n_classes, shared_c, shared_r):
+        """(max, r) of a row, the same in every thread of the block; r = -1 is that of no class at all."""
         thread = cuda.threadIdx.x
-        c, s = number(-math.inf), number(0)
+        c, r, lost = number(-math.inf), number(-1), number(0)
         for k in range(thread, n_classes, BLOCK_THREADS):
             v = z[start + k]
             if v > c:
-                s = s * math.exp(under(c, v)) + number(1)
+                r, lost = (number(1) + r - lost) * math.exp(under(c, v)), number(0)
                 c = v
             else:
-                s += math.exp(under(v, c))
+                r, lost = add(r, lost, math.exp(under(v, c)))
         step = WARP // 2
         while step > 0:
-            c, s = join(c, s, cuda.shfl_xor_sync(EVERY_LANE, c, step), cuda.shfl_xor_sync(EVERY_LANE, s, step))
+            c, r = join(c, r, cuda.shfl_xor_sync(EVERY_LANE, c, step), cuda.shfl_xor_sync(EVERY_LANE, r, step))
             step //= 2
         if thread % WARP == 0:
-            shared_c[thread // WARP], shared_s[thread // WARP] = c, s
+            shared_c[thread // WARP], shared_r[thread // WARP] = c, r
         cuda.syncthreads()
-        c, s = shared_c[0], shared_s[0]
+        c, r = shared_c[0], shared_r[0]
         for w in range(1, BLOCK_THREADS // WARP):
-            c, s = join(c, s, shared_c[w], shared_s[w])
+            c, r = join(c, r, shared_c[w], shared_r[w])
         cuda.syncthreads()  # before what is shared is used again
-        return c, s
+        return c, r
 
     return under, scan
 
@@ -237,15 +267,15 @@ def rows_by_blocks(what: int, dtype: np.dtype[Any]) -> Callable[..., None]:
     warps = BLOCK_THREADS // WARP
 
     def kernel(z, out, n_rows, n_classes):
-        shared_c, shared_s = cuda.shared.array(warps, number), cuda.shared.array(warps, number)
+        shared_c, shared_r = cuda.shared.array(warps, number), cuda.shared.array(warps, number)
         row, thread = cuda.blockIdx.x, cuda.threadIdx.x
         start = row * n_classes
-        c, s = scan(z, start, n_classes, shared_c, shared_s)
+        c, r = scan(z, start, n_classes, shared_c, shared_r)
         if what == LOGSUMEXP:
             if thread == 0:
-                out[row] = c + math.log(s)
+                out[row] = c + math.log1p(r)
         else:
-            factor, log_s = number(1) / s, math.log(s)
+            factor, log_s = number(1) / (number(1) + r), math.log1p(r)
             for k in range(thread, n_classes, BLOCK_THREADS):
                 d = under(z[start + k], c)
                 out[start + k] = math.exp(d) * factor if what == SOFTMAX else d - log_s
@@ -258,7 +288,10 @@ def rows_by_blocks(what: int, dtype: np.dtype[Any]) -> Callable[..., None]:
 
 @cache
 def _target(dtype: np.dtype[Any]) -> Any:
-    """t_k of a row, a device function."""
+    """For one dtype, as device functions: t_k of a row, (c - z) / 16, and the loss w (of_sum + 16 below) in float64.
+
+    `below` is sum_k t_k (c - z_k) / 16, which is finite where the logits are; c - z_k may not be, though the loss is.
+    """
     number = float32 if dtype == np.float32 else float64
 
     @cuda.jit(device=True, inline="always")
@@ -269,17 +302,29 @@ def _target(dtype: np.dtype[Any]) -> Any:
             return proba[at + k] * gain[k] + floor[k]
         return gain[k] + floor[k] if k == label else floor[k]
 
-    return target
+    @cuda.jit(device=True, inline="always")
+    def sixteenth(c, z):
+        c, z = c * number(1 / 16), z * number(1 / 16)
+        return number(0) if z == c else c - z
+
+    @cuda.jit(device=True, inline="always")
+    def loss(of_sum, below, w):
+        whole = float64(below * w)
+        for _ in range(4):
+            whole += whole
+        return float64(of_sum * w) + whole
+
+    return target, sixteenth, loss
 
 
 @cache
 def cross_entropy_by_lanes(dtype: np.dtype[Any], width: int, per_lane: int) -> Callable[..., None]:
     """`rows_by_lanes` for losses and gradients."""
     number = float32 if dtype == np.float32 else float64
-    under, total = _stages(dtype, width)
+    under, total, without_largest = _stages(dtype, width)
     largest = _largest(dtype, width, per_lane)
-    target = _target(dtype)
-    rows_of_block = THREADS // width
+    target, sixteenth, loss = _target(dtype)
+    rows_of_block, one = THREADS // width, number(1)
 
     def kernel(z, labels, proba, gain, floor, weight, kind, scale, losses, want_grad, grad, n_rows, n_classes):
         thread = cuda.threadIdx.x
@@ -295,20 +340,27 @@ def cross_entropy_by_lanes(dtype: np.dtype[Any], width: int, per_lane: int) -> C
         counts = inside and label >= 0 and w > 0
         mine = cuda.local.array(per_lane, number)
         c = largest(z, start, lane, inside, n_classes, mine)
-        s, dot, mass = number(0), number(0), number(0)
+        mass, below, s = number(0), number(0), number(0)
+        less, others = number(0), number(0)  # without the largest, where r < 1 and only one is
         for p in range(per_lane):
             k = lane + p * width
             if inside and k < n_classes:
-                d = under(mine[p], c)
                 t = target(kind, label, start, k, proba, gain, floor)
                 mass += t
-                if t > 0:  # 0 * -inf counts 0
-                    dot += t * d
-                mine[p] = math.exp(d)
+                if t > 0:  # 0 * inf counts 0
+                    below += t * sixteenth(c, mine[p])
+                if mine[p] != c:
+                    others += t
+        for p in range(per_lane):
+            if inside and lane + p * width < n_classes:
+                mine[p] = math.exp(under(mine[p], c))
                 s += mine[p]
-        s, dot, mass = total(s), total(dot), total(mass)
+                if mine[p] != one:
+                    less += mine[p]
+        s, mass, below = total(s), total(mass), total(below)
+        r, others = without_largest(s, total(less)), total(others)
         if inside and lane == 0:
-            losses[row] = float64((mass * math.log(s) - dot) * w) if counts else float64(0)
+            losses[row] = loss(mass * math.log1p(r), below, w) if counts else float64(0)
         if want_grad:
             w *= scale
             factor = mass * w / s
@@ -316,7 +368,10 @@ def cross_entropy_by_lanes(dtype: np.dtype[Any], width: int, per_lane: int) -> C
                 k = lane + p * width
                 if inside and k < n_classes:
                     t = target(kind, label, start, k, proba, gain, floor)
-                    grad[start + k] = mine[p] * factor - t * w if counts else number(0)
+                    slope = mine[p] * factor - t * w
+                    if r < one and mine[p] == one:
+                        slope = others * w - r * factor
+                    grad[start + k] = slope if counts else number(0)
 
     return kernel
 
@@ -326,12 +381,14 @@ def cross_entropy_by_blocks(dtype: np.dtype[Any]) -> Callable[..., None]:
     """`rows_by_blocks` for losses and gradients."""
     number = float32 if dtype == np.float32 else float64
     under, scan = _pair(dtype)
-    _, total = _stages(dtype, WARP)
-    target = _target(dtype)
+    _, total, _ = _stages(dtype, WARP)
+    target, sixteenth, loss = _target(dtype)
+    add = _compensated(dtype)
     warps = BLOCK_THREADS // WARP
 
     def kernel(z, labels, proba, gain, floor, weight, kind, scale, losses, want_grad, grad, n_rows, n_classes):
-        shared_c, shared_s = cuda.shared.array(warps, number), cuda.shared.array(warps, number)
+        shared_c, shared_r = cuda.shared.array(warps, number), cuda.shared.array(warps, number)
+        shared_others = cuda.shared.array(warps, number)
         row, thread = cuda.blockIdx.x, cuda.threadIdx.x
         start = row * n_classes
         label = 0 if kind == PROBA else labels[row]
@@ -339,29 +396,37 @@ def cross_entropy_by_blocks(dtype: np.dtype[Any]) -> Callable[..., None]:
         if weight.size == n_rows:
             w = number(weight[row])
         counts = label >= 0 and w > 0
-        c, s = scan(z, start, n_classes, shared_c, shared_s)
-        dot, mass = number(0), number(0)
+        c, r = scan(z, start, n_classes, shared_c, shared_r)
+        below, mass, others = number(0), number(0), number(0)
+        lost_below, lost_mass, lost_others = number(0), number(0), number(0)
         for k in range(thread, n_classes, BLOCK_THREADS):
             t = target(kind, label, start, k, proba, gain, floor)
-            mass += t
+            mass, lost_mass = add(mass, lost_mass, t)
             if t > 0:
-                dot += t * under(z[start + k], c)
-        dot, mass = total(dot), total(mass)
+                below, lost_below = add(below, lost_below, t * sixteenth(c, z[start + k]))
+            if z[start + k] != c:
+                others, lost_others = add(others, lost_others, t)
+        below, mass, others = total(below), total(mass), total(others)
         if thread % WARP == 0:
-            shared_c[thread // WARP], shared_s[thread // WARP] = dot, mass
+            v = thread // WARP
+            shared_c[v], shared_r[v], shared_others[v] = below, mass, others
         cuda.syncthreads()
-        dot, mass = number(0), number(0)
+        below, mass, others = number(0), number(0), number(0)
         for v in range(warps):
-            dot += shared_c[v]
-            mass += shared_s[v]
+            below += shared_c[v]
+            mass += shared_r[v]
+            others += shared_others[v]
         if thread == 0:
-            losses[row] = float64((mass * math.log(s) - dot) * w) if counts else float64(0)
+            losses[row] = loss(mass * math.log1p(r), below, w) if counts else float64(0)
         if want_grad:
             w *= scale
-            factor = mass * w / s
+            factor = mass * w / (number(1) + r)
             for k in range(thread, n_classes, BLOCK_THREADS):
                 t = target(kind, label, start, k, proba, gain, floor)
-                grad[start + k] = math.exp(under(z[start + k], c)) * factor - t * w if counts else number(0)
+                slope = math.exp(under(z[start + k], c)) * factor - t * w
+                if r < number(1) and z[start + k] == c:
+                    slope = others * w - r * factor
+                grad[start + k] = slope if counts else number(0)
 
     return kernel
 

@@ -89,6 +89,25 @@ def test_matrices_are_those_of_the_cpu(shape, fit_intercept, dtype):
     same(gpu.hessian(params), cpu.hessian(params), dtype, m + n)
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("smoothing", [0.0, 1e-6])
+@pytest.mark.parametrize("k", [2, 5, 17])
+def test_a_sample_that_is_nearly_certain_keeps_its_digits(k, smoothing, dtype):
+    params = np.full((k, 2), -500.0)
+    params[0], params[-1] = -25.0, 0.0
+    params[:, 1] = 0
+    given = {"sample_weight": None, "class_weight": None, "label_smoothing": smoothing, "n_of": "X"}
+    target = check.weighted_targets(np.array([k - 1]), 1, k, np.dtype(dtype), **given)
+    gpu = CudaBackend(StandIn(), np.ones((1, 1), dtype), target, offset=np.empty((0, 0), dtype), fit_intercept=True)
+    loss, gradient = gpu.loss_and_grad(params)
+    eps, small, share = np.finfo(dtype).eps, np.exp(-25.0), smoothing / k
+    np.testing.assert_allclose(loss, np.log1p(small) - share * params[:, 0].sum(), rtol=4 * eps)
+    moved = np.full(k, -share)
+    moved[0] += small / (1 + small)
+    moved[-1] = -moved[:-1].sum()
+    np.testing.assert_allclose(gradient, np.repeat(moved[:, None], 2, axis=1), rtol=4 * eps, atol=1e-200)
+
+
 @pytest.mark.parametrize("order", ["reverse", "random"])
 @pytest.mark.parametrize("shape", [(20, 17, 5), (7, 5, 17)])
 def test_no_result_depends_on_the_order_of_threads(shape, order):
@@ -292,7 +311,7 @@ FAULTS = {  # module, factory, source, what it becomes, shape, what is said
         "values",
     ),
     "a row's sum left to one lane": (
-        rows, "cross_entropy_by_lanes", "s, dot, mass = total(s)", "s, dot, mass = s", (3, 5, 17), "values",
+        rows, "cross_entropy_by_lanes", "s, mass, below = total(s)", "s, mass, below = s", (3, 5, 17), "values",
     ),
     "curvature of one lane": (curvature, "curvature", "number(1) / total(s)", "number(1) / s", (3, 5, 17), "values"),
     "a tile's guard dropped": (

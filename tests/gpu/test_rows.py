@@ -129,6 +129,70 @@ def test_losses_and_gradients_are_the_references(n_classes, kind, order):
         np.testing.assert_allclose(grad, slope, rtol=0, atol=(n_classes + 48) * eps * np.abs(slope).max())
 
 
+def nearly_certain(n_classes, distance, dtype):
+    """Two rows whose last class has the largest logit; of the others only the first one counts."""
+    z = np.full((2, n_classes), -500.0, dtype)
+    z[:, 0], z[:, -1] = -distance, 0
+    return z
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("n_classes", [2, 5, 40, 600])
+@pytest.mark.parametrize("distance", [1.0, 10.0, 20.0, 37.0, 60.0])
+def test_a_sample_that_is_nearly_certain_keeps_its_digits(distance, n_classes, dtype):
+    z, eps = nearly_certain(n_classes, distance, dtype), np.finfo(dtype).eps
+    small = np.exp(-distance)
+    near = {"rtol": 4 * eps, "atol": 0}  # exp, log1p, a division and products, each within an ULP or so
+    np.testing.assert_allclose(run(rows.LOGSUMEXP, z)[0], np.log1p(small), **near)
+    np.testing.assert_allclose(run(rows.LOG_SOFTMAX, z)[0, -1], -np.log1p(small), **near)
+    losses, grad = cross_entropy(z, np.array([n_classes - 1, 0]))
+    np.testing.assert_allclose(losses, [np.log1p(small), distance + np.log1p(small)], **near)
+    np.testing.assert_allclose(grad[0, [0, -1]], np.array([small, -small]) / (1 + small), **near)
+    np.testing.assert_allclose(grad[1, [0, -1]], np.array([-1, 1]) / (1 + small), **near)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("n_classes", [5, 40, 600])
+@pytest.mark.parametrize("kind", ["labels", "smoothed", "soft"])
+def test_the_largest_class_moves_by_what_all_others_do(kind, n_classes, dtype):
+    z = nearly_certain(n_classes, 25.0, dtype)
+    y = np.array([n_classes - 1, 0])
+    if kind == "soft":
+        y = np.zeros((2, n_classes))
+        y[:, 1] = 2.0**-30
+        y[:, -1] = 1 - 2.0**-30
+        y = y.astype(dtype)
+    grad = cross_entropy(z, y, smoothing=1e-6 if kind == "smoothed" else 0.0)[1].astype(np.float64)
+    others = grad[:, :-1]
+    np.testing.assert_allclose(
+        grad[:, -1], -others.sum(axis=1), rtol=0, atol=8 * np.finfo(dtype).eps * abs(others).sum()
+    )
+
+
+@pytest.mark.parametrize("n_classes", [400, 20011])
+def test_smoothed_targets_of_many_classes_keep_float32s_digits(n_classes):
+    z, y = np.random.default_rng(0).normal(size=(1, n_classes)).astype(np.float32), np.array([3])
+    losses, grad = cross_entropy(z, y, smoothing=0.1)
+    loss, slope, _ = reference.cross_entropy(z, y, label_smoothing=0.1)
+    eps = np.finfo(np.float32).eps
+    np.testing.assert_allclose(losses, loss, rtol=2 * eps)
+    np.testing.assert_allclose(grad, slope, rtol=4 * eps, atol=4 * eps / n_classes)  # differences of probabilities
+
+
+@pytest.mark.parametrize(("low", "high", "dtype"), [(-3e38, 1e38, np.float32), (-1e308, 1e308, np.float64)])
+@pytest.mark.parametrize("n_classes", [2, 600])
+def test_a_loss_that_fits_is_finite_though_the_difference_of_logits_is_not(n_classes, low, high, dtype):
+    z, proba = np.full((2, n_classes), low, dtype), np.zeros((2, n_classes), dtype)
+    z[:, 1], proba[:, 0], proba[:, 1] = high, 0.25, 0.75
+    z[1, 0] = -np.inf
+    losses, grad = cross_entropy(z, proba)
+    np.testing.assert_allclose(losses[0], high / 4 - low / 4, rtol=1e-6)
+    assert losses[1] == np.inf
+    np.testing.assert_array_equal(grad[0, :2], [-0.25, 0.25])
+    weighted = cross_entropy(z[:1], np.array([0]), weight=np.array([0.5]))[0]
+    np.testing.assert_allclose(weighted, high / 2 - low / 2, rtol=1e-6)
+
+
 def test_a_scale_multiplies_the_gradient_alone():
     z, y = np.random.default_rng(0).normal(size=(4, 5)), np.array([0, 1, 2, 3])
     losses, grad = cross_entropy(z, y)
@@ -165,6 +229,12 @@ def test_a_few_kernels_serve_all_shapes():
     assert rows.blocks_for(100, 4) == 4
 
 
+def test_no_compiled_kernel_is_kept_on_disk():
+    """Numba keys such a file by one source file, so an upgrade that changes another one would run old code."""
+    chosen = rows.plan(rows.SOFTMAX, np.float32, 5, 3)
+    assert rows._jitted(chosen.kernel, (chosen.block, chosen.least_blocks)).stats.cache_path is None
+
+
 # --- planted faults: what proves that the checks can fail -------------------------------------------
 
 
@@ -187,7 +257,7 @@ FAULTS = {  # factory, source, what it becomes, classes, what is said
         "_largest", "EVERY_LANE, c, step)\n", "EVERY_LANE >> 1, c, step)\n", 10, "lane|wait",
     ),
     "a barrier removed": (
-        "_pair", "= c, s\n        cuda.syncthreads()\n", "= c, s\n", 1100, "race|before it was written",
+        "_pair", "= c, r\n        cuda.syncthreads()\n", "= c, r\n", 1100, "race|before it was written",
     ),
     "a warp left out of a sum": (
         "_pair", "range(1, BLOCK_THREADS // WARP)", "range(1, BLOCK_THREADS // WARP - 1)", 1100, "values",
