@@ -167,7 +167,7 @@ def brier_score(proba: ArrayLike, y: ArrayLike, *, sample_weight: ArrayLike | No
         Class indices.
     sample_weight : array_like (n_samples,), optional
     """
-    a, labels, s = _predicted(proba, y, sample_weight)
+    a, labels, s, _ = _predicted(proba, y, sample_weight)
     miss = a.astype(np.float64)
     miss[np.arange(len(a)), labels] -= 1
     return float(s @ np.einsum("ik,ik->i", miss, miss) / s.sum())
@@ -191,7 +191,7 @@ def expected_calibration_error(
     n_bins : int
     sample_weight : array_like (n_samples,), optional
     """
-    a, labels, s = _predicted(proba, y, sample_weight)
+    a, labels, s, _ = _predicted(proba, y, sample_weight)
     n_bins = check.count("n_bins", n_bins)
     best = a.argmax(axis=1)
     confidence = a[np.arange(len(a)), best].astype(np.float64)
@@ -218,7 +218,7 @@ def reliability(
     -------
     Reliability
     """
-    a, labels, s = _predicted(proba, y, sample_weight)
+    a, labels, s, exponent = _predicted(proba, y, sample_weight)
     n_bins = check.count("n_bins", n_bins)
     weight, predicted, happened = np.zeros((3, a.shape[1], n_bins))
     for k in range(a.shape[1]):
@@ -227,21 +227,22 @@ def reliability(
         for total, of_sample in ((weight, s), (predicted, s * p), (happened, s * (labels == k))):
             total[k] = np.bincount(bins, of_sample, n_bins)
     with np.errstate(invalid="ignore"):  # 0 / 0 in empty bins
-        return Reliability(np.arange(n_bins + 1) / n_bins, predicted / weight, happened / weight, weight)
+        edges, of_bins = np.arange(n_bins + 1) / n_bins, np.ldexp(weight, exponent)
+        return Reliability(edges, predicted / weight, happened / weight, of_bins)
 
 
 def _predicted(
     proba: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None
-) -> tuple[Floats, NDArray[np.int32], Float64s]:
-    """Probabilities, class indices and weights, checked."""
+) -> tuple[Floats, NDArray[np.int32], Float64s, int]:
+    """Probabilities, class indices and weights in units of 2^exponent, checked."""
     a = check.distributions("proba", check.design(proba, name="proba"))
     n_samples, n_classes = a.shape
     target = check.targets(y, n_samples, n_classes, a.dtype, n_of="proba")
     if target.soft:
         raise check.InputValueError("y has 2 dimensions, expected class indices (n_samples,); use y.argmax(axis=1).")
-    weight = check.sample_weights(sample_weight, n_samples)
+    weight, exponent = check.scaled(check.sample_weights(sample_weight, n_samples))
     _some_weight(n_samples)
-    return a, target.labels, weight if weight.size else np.ones(n_samples)
+    return a, target.labels, weight if weight.size else np.ones(n_samples), exponent
 
 
 def _some_weight(total: float) -> None:

@@ -171,7 +171,7 @@ def cross_entropy(
     class_weight : array_like (n_classes,) or dict of class index to weight, optional
     label_smoothing : float in [0, 1]
     ignore_index : int, optional
-        A value of `y` that marks samples without a target; they count 0, whatever their logits.
+        A value of `y` that marks samples without a target; they count 0, whatever their logits. For class indices only.
     reduction : {"mean", "sum", "none"}
         "mean" divides the sum of the losses by sum_i s_i w_{y_i} over the samples not ignored, or, for
         probabilities, by sum_i s_i.
@@ -183,8 +183,8 @@ def cross_entropy(
     Raises
     ------
     InputValueError, InputTypeError
-        For shapes that do not match, labels out of range, weights that are negative, not finite or all zero, rows
-        that are no distributions; and for a mean over nothing.
+        For shapes that do not match, labels out of range, weights that are negative or not finite, rows that are no
+        distributions; and for a mean over nothing, as where all weights are 0.
     """
     return _cross_entropy(
         logits, y, sample_weight, class_weight, label_smoothing, ignore_index, reduction, want_grad=False, out=None
@@ -238,6 +238,8 @@ def _cross_entropy(
 ) -> tuple[Any, Floats]:
     z, flat = check.logits(logits)
     n_samples, n_classes = z.shape
+    check.choice("reduction", reduction, REDUCTIONS)
+    weights = sample_weight, class_weight, label_smoothing, ignore_index, reduction
     target = check.weighted_targets(
         y,
         n_samples,
@@ -247,24 +249,29 @@ def _cross_entropy(
         class_weight=class_weight,
         label_smoothing=label_smoothing,
         ignore_index=ignore_index,
+        mean=reduction == "mean",
     )
-    check.choice("reduction", reduction, REDUCTIONS)
     divisor = _divisor(reduction, target.total)
     grad = _result(z, out, flat) if want_grad else np.empty((0, 0), z.dtype)
     losses = np.empty(n_samples if reduction == "none" else 0, z.dtype)
-    targets = rows.Target(
-        target.labels, target.proba.reshape(-1), target.gain, target.floor, target.weight, target.kind
-    )
-    after = targets, 1.0 / divisor, losses, want_grad, grad.reshape(-1)
-    total = 0.0
-    if _few_and_long(z):
-        total = long_rows.cross_entropy(z.reshape(-1), n_classes, *after)
-    elif n_samples:
-        partial = np.zeros(_n_chunks(z.size))
-        work = z.size * EXP_WORK
-        launch(rows.cross_entropy, partial.size, work, None, z.reshape(-1), n_classes, n_samples, *after, partial)
-        total = float(partial.sum())
-    loss: Any = losses if reduction == "none" else total / divisor
+    loss: Any
+    if not _within_range(z.dtype, divisor, target.weight, target.gain, target.floor):
+        loss, exact = _cross_entropy(z.astype(np.float64), y, *weights, want_grad=want_grad, out=None)
+        loss = _narrowed(loss, exact, losses, grad)
+    else:
+        targets = rows.Target(
+            target.labels, target.proba.reshape(-1), target.gain, target.floor, target.weight, target.kind
+        )
+        after = targets, 1.0 / divisor, losses, want_grad, grad.reshape(-1)
+        total = 0.0
+        if _few_and_long(z):
+            total = long_rows.cross_entropy(z.reshape(-1), n_classes, *after)
+        elif n_samples:
+            partial = np.zeros(_n_chunks(z.size))
+            work = z.size * EXP_WORK
+            launch(rows.cross_entropy, partial.size, work, None, z.reshape(-1), n_classes, n_samples, *after, partial)
+            total = float(partial.sum())
+        loss = losses if reduction == "none" else total / divisor
     if flat:
         return (loss[0] if reduction == "none" else loss), grad[0] if want_grad else grad
     return loss, grad
@@ -279,6 +286,24 @@ def _divisor(reduction: str, total: float) -> float:
             'use reduction="sum", which is 0 then, or leave such batches out.'
         )
     return total
+
+
+def _within_range(dtype: np.dtype[Any], divisor: float, weight: Floats, *by_class: Floats) -> bool:
+    """Whether products with the weights stay far from the ends of float32; float64 holds all weights."""
+    if dtype == np.float64:
+        return True
+    factors = [w / divisor for w in (weight if weight.size else np.ones(1),)] + list(by_class)
+    return all(bool(((w == 0) | ((w > 2.0**-100) & (w < 2.0**100))).all()) for w in factors)
+
+
+def _narrowed(loss: Any, exact: Floats, losses: Floats, grad: Floats) -> Any:
+    """Write results of float64 to arrays of float32, where they may overflow; return the loss."""
+    with np.errstate(over="ignore", under="ignore"):
+        if grad.size:
+            grad[...] = exact.reshape(grad.shape)
+        if losses.size:
+            losses[...] = np.ravel(loss)
+    return losses if losses.size else loss
 
 
 def sigmoid(z: ArrayLike) -> Floats:
@@ -413,16 +438,27 @@ def _binary_cross_entropy(
     out: Floats | None,
 ) -> tuple[Any, Floats]:
     x = check.writeable_view(np.asarray(check.as_floats("z", z), order="C"))
-    target = check.binary_targets(
-        y, x, sample_weight=sample_weight, class_weight=class_weight, ignore_index=ignore_index
-    )
-    smoothing = check.number("label_smoothing", label_smoothing, low=0.0, high=1.0)
     check.choice("reduction", reduction, REDUCTIONS)
+    smoothing = check.number("label_smoothing", label_smoothing, low=0.0, high=1.0)
+    weights = sample_weight, class_weight, label_smoothing, ignore_index, reduction
+    target = check.binary_targets(
+        y,
+        x,
+        sample_weight=sample_weight,
+        class_weight=class_weight,
+        smoothed=smoothing > 0,
+        ignore_index=ignore_index,
+        mean=reduction == "mean",
+    )
     divisor = _divisor(reduction, target.total)
     grad = np.empty(0, x.dtype)
     if want_grad:
         grad = np.empty_like(x) if out is None else check.out(out, x.shape, x.dtype, source=x)
     losses = np.empty(x.size if reduction == "none" else 0, x.dtype)
+    if not _within_range(x.dtype, divisor, target.weight, target.class_weight):
+        total, exact = _binary_cross_entropy(x.astype(np.float64), y, *weights, want_grad=want_grad, out=None)
+        total = _narrowed(total, exact, losses, grad)
+        return (losses.reshape(x.shape) if reduction == "none" else total), grad
     partial = np.zeros(_n_chunks(x.size))
     if x.size:
         launch(

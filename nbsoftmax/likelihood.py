@@ -360,9 +360,11 @@ def at_maximum(model: SoftmaxModel, problem: partial[Objective], *, cov: str, re
         )
     free = np.arange(model.n_classes) != base
     names = _names(model, objective.fit_intercept)
-    params, inverse, log_likelihood = _maximum(model, objective, X, free, names)
+    params, inverse, log_likelihood = _maximum(model, objective, X, free, names, target.exponent)
     if cov == "sandwich":
         inverse = inverse @ _meat(X, target, params, free, objective.fit_intercept) @ inverse
+    else:
+        inverse = np.ldexp(inverse, -target.exponent)
     if objective.fit_intercept:
         null = float(counts @ np.log(counts / counts.sum()))
     else:
@@ -376,8 +378,8 @@ def at_maximum(model: SoftmaxModel, problem: partial[Objective], *, cov: str, re
         params=theta[free, :n_names],
         covariance=(inverse + inverse.T) / 2,
         cov=cov,
-        log_likelihood=log_likelihood,
-        log_likelihood_null=null,
+        log_likelihood=check.in_units(log_likelihood, target.exponent),
+        log_likelihood_null=check.in_units(null, target.exponent),
         n_samples=objective.weight_sum,
     )
 
@@ -399,9 +401,17 @@ def _refuse_what_is_no_likelihood(objective: Objective, given: dict[str, Any], c
 
 
 def _maximum(
-    model: SoftmaxModel, objective: Objective, X: Floats, free: NDArray[np.bool_], names: tuple[str, ...]
+    model: SoftmaxModel,
+    objective: Objective,
+    X: Floats,
+    free: NDArray[np.bool_],
+    names: tuple[str, ...],
+    exponent: int,
 ) -> tuple[Float64s, Float64s, float]:
-    """Newton steps to the maximum: its parameters (K, N + 1), the inverse of the information, the log-likelihood."""
+    """Newton steps to the maximum: its parameters (K, N + 1), the inverse of the information, the log-likelihood.
+
+    The last two are in the units of the weights, 2^exponent.
+    """
     params = np.column_stack([model.coef, model.intercept])
     n, n_names = int(free.sum()), len(names)
     reach = np.ones(params.shape[1])
@@ -419,7 +429,7 @@ def _maximum(
         slope = grad[free, :n_names].ravel()
         solved = -cho_solve(factor.cholesky, slope * factor.scale) * factor.scale
         step[free, :n_names] = solved.reshape(n, n_names)
-        distance = float(np.sqrt(max(0.0, -slope @ solved)))
+        distance = float(np.sqrt(check.in_units(max(0.0, -slope @ solved), exponent)))
         if step_number == 0 and not distance <= FURTHEST:
             raise check.InputValueError(
                 f"the model is {distance:.3g} standard errors from the maximum of the likelihood of these data: it was "

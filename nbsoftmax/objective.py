@@ -133,11 +133,11 @@ class Objective:
             raise check.InputValueError(
                 "the weights of the samples sum to 0 (or there are no samples); nothing is left to learn from."
             )
-        self.weight_sum = target.total
+        self.weight_sum = target.weight_sum
         self.class_mass = _class_sums(target) / target.total
         self.shape = (self.n_classes, self.n_features + 1)
         # Where every sample's share of J is below log 2, each is given its class with more than one half.
-        self.separable_below = np.log(2) * target.least_weight() / self.weight_sum if self.l1 == self.l2 == 0 else 0.0
+        self.separable_below = np.log(2) * target.least_weight() / target.total if self.l1 == self.l2 == 0 else 0.0
         added = check.offset(offset, (self.n_samples, self.n_classes), array.dtype)
         threads = check.n_threads(n_threads)
         memory = None if device_memory is None else check.count("device_memory", device_memory)
@@ -171,7 +171,7 @@ class Objective:
     def value(self, params: ArrayLike) -> float:
         """J at `params`, float64 (n_classes, n_features + 1)."""
         w = check.params(params, self.shape)
-        return self.backend.loss(w) / self.weight_sum + self._penalty(w)
+        return self.backend.loss(w) / self.backend.weight_sum + self._penalty(w)
 
     def value_and_grad(self, params: ArrayLike) -> tuple[float, Float64s]:
         """J and its gradient, float64 of the shape of `params`, in one pass over X.
@@ -184,9 +184,9 @@ class Objective:
         self._refuse_l1("gradient")
         w = check.params(params, self.shape)
         loss, grad = self.backend.loss_and_grad(w)
-        grad /= self.weight_sum
+        grad /= self.backend.weight_sum
         grad[:, :-1] += self.l2 * w[:, :-1]
-        return loss / self.weight_sum + self._penalty(w), grad
+        return loss / self.backend.weight_sum + self._penalty(w), grad
 
     def value_and_subgrad(self, params: ArrayLike) -> tuple[float, Float64s]:
         """J and its subgradient of least norm, which is 0 at the minimum alone; without l1 it is the gradient."""
@@ -222,7 +222,7 @@ class Objective:
         """The Hessian of J at `params` times `v`, float64 of the shape of `params`, in one pass over X."""
         self._refuse_l1("Hessian")
         w, direction = check.params(params, self.shape), check.params(v, self.shape, name="v")
-        product = self.backend.hess_vec(w, direction) / self.weight_sum
+        product = self.backend.hess_vec(w, direction) / self.backend.weight_sum
         product[:, :-1] += self.l2 * direction[:, :-1]
         return product
 
@@ -233,19 +233,19 @@ class Objective:
 
         with h_i the weight of sample i. Together with the penalty it preconditions the Hessian.
         """
-        return self.backend.gram(check.params(params, self.shape)) / self.weight_sum
+        return self.backend.gram(check.params(params, self.shape)) / self.backend.weight_sum
 
     def curvatures(self, params: ArrayLike) -> Float64s:
         """The diagonal of the Hessian of J, without its penalty, of the shape of `params`."""
-        return self.backend.curvatures(check.params(params, self.shape)) / self.weight_sum
+        return self.backend.curvatures(check.params(params, self.shape)) / self.backend.weight_sum
 
     def blocks(self, params: ArrayLike) -> Float64s:
         """The diagonal blocks of the Hessian of J, without its penalty: (n_classes, n_features + 1, n_features + 1)."""
-        return self.backend.class_grams(check.params(params, self.shape)) / self.weight_sum
+        return self.backend.class_grams(check.params(params, self.shape)) / self.backend.weight_sum
 
     def hessian(self, params: ArrayLike) -> Float64s:
         """The Hessian of J, without its penalty: (n_classes, n_features + 1, n_classes, n_features + 1)."""
-        return self.backend.hessian(check.params(params, self.shape)) / self.weight_sum
+        return self.backend.hessian(check.params(params, self.shape)) / self.backend.weight_sum
 
     def descend(
         self,
@@ -266,9 +266,9 @@ class Objective:
         Returns the mean loss of all these samples, each before the step of its batch and without penalty.
         """
         self._refuse_l1("gradient")
-        rule = Rule(kind, momentum, self.l2, self.n_samples / self.weight_sum)
+        rule = Rule(kind, momentum, self.l2, self.n_samples / self.backend.weight_sum)
         losses = self.backend.descend(state, order, batch_size, rates, rule, n_before)
-        return float(losses.sum()) / self.weight_sum
+        return float(losses.sum()) / self.backend.weight_sum
 
     def margins(self, params: ArrayLike, part: slice) -> tuple[NDArray[Any], Float64s]:
         """By how much the logits of their own class are above the others, z_y - z_k, for some rows of X.

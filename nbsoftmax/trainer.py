@@ -627,7 +627,7 @@ def weight_sum(y: Any, sample_weight: ArrayLike | None, class_weight: Any) -> fl
         class_weight=by_class,
         label_smoothing=0.0,
         n_of="y",
-    ).total
+    ).weight_sum
 
 
 def class_weights(
@@ -642,7 +642,7 @@ def class_weights(
     given = check.by_label(given, classes.size)
     if isinstance(given, str):
         check.choice("class_weight", given, ("balanced",))
-        weight = check.sample_weights(sample_weight, len(y))
+        weight, _ = check.scaled(check.sample_weights(sample_weight, len(y)))
         if not weight.size:
             weight = np.ones(len(y))
         counts = np.bincount(y, weight, classes.size) if y.ndim == 1 else weight @ y

@@ -152,3 +152,17 @@ def test_what_is_no_probability_is_refused(score):
         score([[0.5, 0.5]], [[0.5, 0.5]])
     with pytest.raises(nbs.InputValueError, match="no sample"):
         score(np.zeros((0, 2)), np.zeros(0, int))
+
+
+@pytest.mark.parametrize("power", [-1060, -150, 130, 1000])
+def test_weights_in_another_unit_change_no_score(power):
+    rng = np.random.default_rng(0)
+    z, y, s, unit = rng.normal(size=(50, 3)), rng.integers(0, 3, 50), rng.integers(1, 4, 50) / 1.0, 2.0**power
+    z[np.arange(50), y] += 0.5
+    a = nbs.softmax(z.astype(np.float32))
+    assert nbs.temperature(z, y, sample_weight=s * unit) == nbs.temperature(z, y, sample_weight=s)
+    for score in (nbs.brier_score, nbs.expected_calibration_error):
+        assert score(a, y, sample_weight=s * unit) == score(a, y, sample_weight=s)
+    plain, scaled = (nbs.reliability(a, y, sample_weight=w) for w in (s, s * unit))
+    assert np.array_equal(scaled.confidence, plain.confidence, equal_nan=True)
+    assert np.array_equal(scaled.weight, plain.weight * unit)

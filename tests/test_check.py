@@ -78,7 +78,31 @@ BAD = {
     "three dimensions": (lambda: nbs.log_softmax(np.zeros((2, 2, 2))), r"3 dimensions, shape \(2, 2, 2\)"),
     "no classes": (lambda: nbs.softmax(np.zeros((2, 0))), "0 classes"),
     "no classes, one row": (lambda: nbs.logsumexp([]), "0 classes"),
-    "ragged": (lambda: nbs.softmax([[1.0, 2.0], [3.0]]), "must be rectangular"),
+    "ragged": (lambda: nbs.softmax([[1.0, 2.0], [3.0]]), "must be rectangular: its rows have different"),
+    "ragged y": (lambda: nbs.cross_entropy(Z, [[0], [1], [2], [0, 1]]), "y must be rectangular"),
+    "ragged probabilities": (lambda: nbs.cross_entropy(Z[:2], [[1.0, 0, 0], [1.0, 0]]), "y must be rectangular"),
+    "ragged weights": (
+        lambda: nbs.cross_entropy(Z, Y, sample_weight=[[1], [1, 2], 1, 1]),
+        "sample_weight must be rectangular",
+    ),
+    "ragged class weights": (
+        lambda: nbs.cross_entropy(Z, Y, class_weight=[[1], [1, 2], 1]),
+        "class_weight must be rectangular",
+    ),
+    "ragged y of an objective": (lambda: nbs.Objective(Z, [[0], [1], [2], [0, 1]]), "y must be rectangular"),
+    "ragged binary y": (lambda: nbs.binary_cross_entropy([1.0, 2.0], [[1], [0, 1]]), "y must be rectangular"),
+    "ragged binary weights": (
+        lambda: nbs.binary_cross_entropy([1.0, 2.0], [1, 0], sample_weight=[[1], [0, 1]]),
+        "sample_weight must be rectangular",
+    ),
+    "ignored probabilities": (
+        lambda: nbs.cross_entropy(Z, np.full((4, 3), 1 / 3), ignore_index=-100),
+        "ignore_index is -100, but y has rows of probabilities",
+    ),
+    "ignored binary probabilities": (
+        lambda: nbs.binary_cross_entropy([1.0], [0.5], ignore_index=-1),
+        "ignore_index is -1, but y has probabilities",
+    ),
     "jacobian of a scalar": (lambda: nbs.softmax_jacobian(0.5), "proba has 0 dimensions"),
     # out
     "out of another shape": (
@@ -298,7 +322,7 @@ def test_a_refused_call_leaves_out_as_it_was(reduction):
     with pytest.raises(nbs.InputValueError):
         nbs.cross_entropy_and_grad(Z, [0, 1, 2, 5], reduction=reduction, out=out)
     with pytest.raises(nbs.InputValueError):
-        nbs.cross_entropy_and_grad(Z, Y, sample_weight=[0, 0, 0, 0], reduction=reduction, out=out)
+        nbs.cross_entropy_and_grad(Z, Y, sample_weight=[1, 1, 1, -1], reduction=reduction, out=out)
     assert (out == 7).all()
 
 

@@ -10,10 +10,12 @@ import math
 import numpy as np
 import pytest
 import reference
+from mpmath import mp
 
 import nbsoftmax as nbs
 
 DTYPES = [np.float32, np.float64]
+EPS = np.finfo(np.float64).eps
 CLASSES = [1, 2, 3, 7, 8, 9, 15, 16, 17, 31, 32, 33, 64, 65, 100, 1000]  # around every vector width and the tile's end
 SAMPLES = [0, 1, 2, 7, 8, 9, 63, 64, 65, 300]
 
@@ -591,3 +593,262 @@ def test_long_rows_in_place_equal_those_in_a_new_array():
         assert np.array_equal(own, expected)
     own = z.copy()
     assert np.array_equal(nbs.cross_entropy_and_grad(own, [1, 32999], out=own)[1], fresh[2])
+
+
+# --- sure samples: tiny losses keep their digits ---
+
+
+def eps_of(dtype):
+    return float(np.finfo(dtype).eps)
+
+
+FORMS = [2, 3, 64, 70, 40000]  # tiles, rows one at a time, rows split over threads
+
+
+def sure(K, d, dtype):
+    """One row with the logit 0 for class 1 and -d for all others, and r = (K - 1) exp(-d), the odds against class 1."""
+    z = np.full((1, K), -d, dtype)
+    z[0, 1] = 0
+    return z, (K - 1) * mp.exp(mp.mpf(float(z[0, 0])))
+
+
+def is_right(actual, exact, dtype, K):
+    """Within 4 eps of a result of mpmath, and half an eps for each sum in a chain of at most 64."""
+    return abs(mp.mpf(float(actual)) / exact - 1) <= (4 + min(K, 64) / 2) * eps_of(dtype)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("K", FORMS)
+def test_the_loss_and_the_gradient_of_a_sure_sample_keep_their_digits(K, dtype):
+    for d in (0.5, 1, 4, 10, 16, 20, 30, 37, 40, 80):
+        z, r = sure(K, d, dtype)
+        a = r / (1 + r)  # the probability of all other classes
+        assert is_right(nbs.logsumexp(z)[0], mp.log1p(r), dtype, K)
+        assert is_right(nbs.log_softmax(z)[0, 1], -mp.log1p(r), dtype, K)
+        one_hot = np.zeros(K)
+        one_hot[1] = 1
+        for y, options in (([1], {}), ([1], {"class_weight": np.arange(K) + 1.0}), (one_hot[None], {})):
+            w = 2 if options else 1
+            loss, grad = nbs.cross_entropy_and_grad(z, y, reduction="sum", **options)
+            assert is_right(loss, w * mp.log1p(r), dtype, K)
+            assert is_right(nbs.cross_entropy(z, y, reduction="none", **options)[0], w * mp.log1p(r), dtype, K)
+            assert is_right(grad[0, 1], -w * a, dtype, K)
+            assert is_right(grad[0, 0], w * a / (K - 1), dtype, K)
+            assert abs(grad.sum(dtype=np.float64)) <= 16 * eps_of(dtype) * w * float(a)
+
+
+@pytest.mark.parametrize("K", FORMS)
+def test_soft_targets_of_a_sure_sample_keep_the_digits_of_their_gradient(K):
+    d, tiny = 40.0, 1e-15
+    z, r = sure(K, d, np.float64)
+    q = np.full((1, K), tiny / (K - 1))
+    q[0, 1] = 1.0  # the sum of the row is 1 + tiny: K probabilities
+    a = r / (1 + r)
+    grad = nbs.cross_entropy_and_grad(z, q)[1]
+    # a_1 (1 + T) - 1 = T - a - a T with T the target of the others
+    T = (K - 1) * mp.mpf(float(q[0, 0]))
+    assert is_right(grad[0, 1], T - a * (1 + T), np.float64, K)
+
+
+@pytest.mark.parametrize("K", FORMS)
+def test_shared_maxima_and_nan_survive_the_sum_without_the_maximum(K):
+    z = np.full((4, K), -40.0)
+    z[0, :2] = 0
+    z[1, :2] = np.inf
+    z[2] = -np.inf
+    z[3, K - 1] = np.nan
+    two = math.log(2 + (K - 2) * math.exp(-40))
+    assert np.abs(nbs.logsumexp(z[:1]) - two).max() <= 4 * EPS
+    assert nbs.logsumexp(z)[1:3].tolist() == [np.inf, -np.inf]
+    assert np.isnan(nbs.logsumexp(z)[3])
+    losses, grad = nbs.cross_entropy_and_grad(z, [0, 1, 0, 0], reduction="none")
+    assert np.abs(losses[:3] - [two, math.log(2), math.log(K)]).max() <= 8 * EPS * math.log(K)
+    assert np.abs(grad[1, :2] - [0.5, -0.5]).max() <= 4 * EPS
+    assert np.abs(grad[0, :2] - [-0.5, 0.5]).max() <= 4 * EPS + K * math.exp(-40)
+    assert np.isnan(losses[3])
+
+
+# --- many classes, in float32 ---
+
+
+@pytest.mark.parametrize("m", [2, 70])  # rows split over threads, and not
+@pytest.mark.parametrize("K", [1000, 40000])
+def test_label_smoothing_over_many_classes_in_float32_is_right_to_a_few_eps(m, K):
+    if m * K > 100_000:
+        K = 4000
+    z, y = draw(m, K, np.float32, spread=1.0), np.arange(m)
+    eps = np.finfo(np.float32).eps
+    for e in (0.1, 0.9):
+        losses, grad, _ = reference.cross_entropy(z, y, label_smoothing=e)
+        got, got_grad = nbs.cross_entropy_and_grad(z, y, label_smoothing=e, reduction="none")
+        # the smoothed target e / K is rounded once, the loss twice; chains of 64 vectors of exp add some eps to log s
+        assert (np.abs(got - losses) <= 6 * eps * losses).all()
+        assert np.abs(got_grad - grad).max() <= 4 * eps
+
+
+# --- logits so far apart that their difference overflows ---
+
+FAR = [
+    # targets so small that the loss fits: p 2e308 = 2e298
+    (np.float64, 1e308, [[1 - 1e-10, 1e-10]], {}, 2e298),
+    # the least probability times a large weight
+    (np.float64, 1e308, [[1.0, 5e-324]], {"sample_weight": [1e200], "reduction": "sum"}, 5e-324 * 2e300 * 1e208),
+    (np.float64, 1e308, [[1.0, 5e-324]], {"class_weight": [1, 1e200]}, 5e-324 * 2e300 * 1e208),
+    (np.float64, 1e308, [1], {"class_weight": [1, 0.1], "reduction": "sum"}, 2e307),
+    (np.float64, 1e308, [1], {"sample_weight": [0.1], "reduction": "none"}, 2e307),
+    (np.float64, 1e308, [0], {"label_smoothing": 1e-10}, None),
+    # a sum is a Python float: it holds what float32 does not
+    (np.float32, 3e38, [1], {}, 2 * float(np.float32(3e38))),
+    (np.float32, 3e38, [1], {"sample_weight": [1e-3], "reduction": "none"}, 2e-3 * float(np.float32(3e38))),
+]
+
+
+@pytest.mark.parametrize("K", FORMS)
+@pytest.mark.parametrize(("dtype", "x", "y", "options", "expected"), FAR)
+def test_a_loss_that_fits_is_finite_though_the_logits_differ_by_more_than_the_largest_number(
+    K, dtype, x, y, options, expected
+):
+    z = np.zeros((1, K), dtype)
+    z[0, :2] = x, -x
+    if np.ndim(y) == 2:
+        y = np.pad(np.array(y), ((0, 0), (0, K - 2)))
+    if "class_weight" in options:
+        options = options | {"class_weight": np.pad(np.array(options["class_weight"]), (0, K - 2), constant_values=1)}
+    if expected is None:  # all other classes cost 1 each, or 2
+        expected = 1e-10 / K * (2 + K - 2) * 1e308
+    rel = (16 + K / 2) * EPS if dtype is np.float64 else 16 * eps_of(dtype)  # such rows are added up one by one
+    assert nbs.cross_entropy(z, y, **options) == pytest.approx(expected, rel=rel)
+    loss, grad = nbs.cross_entropy_and_grad(z, y, out=z, **options)
+    assert loss == pytest.approx(expected, rel=rel)
+    assert np.isfinite(grad).all()
+
+
+def test_a_loss_that_is_infinite_stays_so():
+    for K in FORMS:
+        z = np.zeros((2, K))
+        z[0, 0], z[1, 1] = -np.inf, np.inf
+        assert np.isinf(nbs.cross_entropy(z, [0, 0], reduction="none")).all()
+
+
+# --- weights of any size ---
+
+SIZES = [1e-310, 1e-300, 1e-50, 1e-44, 1e-38, 1.0, 1e38, 1e39, 1e300]
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("K", [3, 70])
+@pytest.mark.parametrize("size", SIZES)
+def test_weights_of_any_size_give_the_results_of_float64(size, K, dtype):
+    m, eps = 9, 64 * eps_of(dtype)
+    z = draw(m, K, dtype)
+    y, q, s = np.arange(m) % K, reference.softmax(draw(m, K, np.float64)), np.linspace(0.5, 1.5, m)
+    s[3] = 0
+    w = np.linspace(1, 2, K)
+    smoothed = {"label_smoothing": 0.1}
+    for target, options, scales in (
+        (y, {"sample_weight": s}, ("sample_weight",)),
+        (y, {"class_weight": w}, ("class_weight",)),
+        (y, {"sample_weight": s, "class_weight": w}, ("sample_weight",)),
+        (y, {"class_weight": w, **smoothed}, ("class_weight",)),
+        (q.astype(dtype), {"sample_weight": s, "class_weight": w}, ("sample_weight",)),
+        (q.astype(dtype), {"class_weight": w}, ("class_weight",)),
+    ):
+        given = {k: size * v if k in scales else v for k, v in options.items()}
+        unit = 1.0 if target is y or "class_weight" not in scales else size  # class weights scale means of soft targets
+        loss, grad = nbs.cross_entropy_and_grad(z, target, **options)
+        got, got_grad = nbs.cross_entropy_and_grad(z, target, **given)
+        rel = max(eps, 1e-9 if size < 1e-305 else 0)  # a subnormal number has few digits
+        least = K * float(np.finfo(dtype).smallest_subnormal)
+        with np.errstate(over="ignore"):
+            assert got == pytest.approx(loss * unit, rel=rel)
+            expected = (grad.astype(np.float64) * unit).astype(dtype)
+            assert np.allclose(got_grad, expected, rtol=rel, atol=eps * unit * float(np.abs(grad).max()) + least)
+            losses = nbs.cross_entropy(z, target, reduction="none", **options).astype(np.float64)
+            total = nbs.cross_entropy(z, target, reduction="sum", **given)
+            assert total == pytest.approx(losses.sum() * size, rel=rel)
+            got = nbs.cross_entropy(z, target, reduction="none", **given)
+            assert np.allclose(got, (losses * size).astype(dtype), rtol=rel, atol=2 * least)
+
+
+def test_weights_of_very_different_sizes_do_not_hide_each_other():
+    z = np.zeros((2, 3), np.float32)
+    for s in ([1.0, 1e50], [1e-300, 1.0], [1e-50, 1e50]):
+        losses, grad = nbs.cross_entropy_and_grad(z, [0, 1], sample_weight=s, reduction="none")
+        with np.errstate(over="ignore", under="ignore"):
+            assert np.allclose(losses, (np.array(s) * math.log(3)).astype(np.float32), rtol=1e-6)
+            assert np.allclose(grad[0, 1], np.float32(s[0] / 3), rtol=1e-6)
+        assert nbs.cross_entropy(z, [0, 1], sample_weight=s, reduction="sum") == pytest.approx(sum(s) * math.log(3))
+    # products that are all 1, though no factor is
+    s, w = [1e-200, 1e200], [1e200, 1e-200]
+    assert nbs.cross_entropy(z[:, :2], [0, 1], sample_weight=s, class_weight=w) == pytest.approx(math.log(2))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_weights_that_are_all_the_same_power_of_two_change_no_bit_of_a_mean(dtype):
+    for K in (3, 70):
+        z, y = draw(9, K, dtype), np.arange(9) % K
+        plain, grad = nbs.cross_entropy_and_grad(z, y)
+        for power in (-1000, -140, 1, 140, 1000):
+            got, got_grad = nbs.cross_entropy_and_grad(z, y, sample_weight=np.full(9, 2.0**power))
+            assert got == plain
+            assert np.array_equal(got_grad, grad)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("size", SIZES)
+def test_binary_cross_entropy_takes_weights_of_any_size(size, dtype):
+    z, y, s = draw(9, 1, dtype)[:, 0], np.arange(9) % 2, np.linspace(0.5, 1.5, 9)
+    rel = max(64 * eps_of(dtype), 1e-9 if size < 1e-305 else 0)
+    for target, name, weight in ((y, "sample_weight", s), (y, "class_weight", s[:2]), (y / 2, "sample_weight", s)):
+        loss, grad = nbs.binary_cross_entropy_and_grad(z, target, **{name: weight})
+        got, got_grad = nbs.binary_cross_entropy_and_grad(z, target, **{name: size * weight})
+        assert got == pytest.approx(loss, rel=rel)
+        assert np.allclose(got_grad, grad, rtol=rel, atol=0)
+        total = nbs.binary_cross_entropy(z, target, reduction="sum", **{name: weight})
+        got = nbs.binary_cross_entropy(z, target, reduction="sum", **{name: size * weight})
+        assert got == pytest.approx(total * size, rel=rel)
+
+
+@pytest.mark.parametrize("reduction", ["sum", "none"])
+@pytest.mark.parametrize("K", FORMS)
+def test_weights_that_are_all_zero_give_zero(K, reduction):
+    z = draw(2, K, np.float64)
+    for options in ({"sample_weight": [0, 0]}, {"class_weight": np.zeros(K)}):
+        for y in ([0, 1], reference.softmax(z)):
+            loss, grad = nbs.cross_entropy_and_grad(z, y, reduction=reduction, **options)
+            assert not np.any(loss)
+            assert not grad.any()
+    for options in ({"sample_weight": [0, 0]}, {"class_weight": [0, 0]}):
+        loss, grad = nbs.binary_cross_entropy_and_grad(z[:, 0], [0, 1], reduction=reduction, **options)
+        assert not np.any(loss)
+        assert not grad.any()
+
+
+# --- targets of narrow dtypes ---
+
+
+@pytest.mark.parametrize("dtype", ["i1", "u1", "i2", "u2", "i4", "u4", "i8", "u8"])
+def test_ignored_entries_mean_the_same_in_every_integer_dtype(dtype):
+    z = np.array([[1.0, 2.0], [3.0, 0.0]])
+    largest = int(np.iinfo(dtype).max)
+    y = np.array([0, largest], dtype)
+    w = [1.0, 2.0]
+    for options in ({}, {"class_weight": w}, {"label_smoothing": 0.1, "class_weight": w}):
+        expected, grad = nbs.cross_entropy_and_grad(z[:1], [0], **options)
+        got, got_grad = nbs.cross_entropy_and_grad(z, y, ignore_index=largest, **options)
+        assert got == expected
+        assert np.array_equal(got_grad, [grad[0], [0, 0]])
+        binary = nbs.binary_cross_entropy(z[:1, 0], [0], **options)
+        assert nbs.binary_cross_entropy(z[:, 0], y, ignore_index=largest, **options) == binary
+        # a value that the dtype cannot hold marks nothing
+        for value in (-100, 2**70):
+            assert nbs.cross_entropy(z, y // largest, ignore_index=value) == nbs.cross_entropy(z, [0, 1])
+            assert nbs.binary_cross_entropy(z[0], y // largest, ignore_index=value) == nbs.binary_cross_entropy(
+                z[0], [0, 1]
+            )
+
+
+def test_more_classes_than_a_narrow_dtype_has_labels():
+    z = draw(2, 300, np.float64)
+    for dtype in ("i1", "u1"):
+        assert nbs.cross_entropy(z, np.array([3, 127], dtype)) == nbs.cross_entropy(z, [3, 127])

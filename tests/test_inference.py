@@ -352,3 +352,19 @@ def test_levels_out_of_range_are_refused():
     for level in (0.0, 1.0, 95):
         with pytest.raises(nbs.InputValueError, match="level is"):
             table.conf_int(level)
+
+
+@pytest.mark.parametrize("power", [-150, 2])
+@pytest.mark.parametrize("cov", ["fisher", "sandwich"])
+def test_weights_in_another_unit_scale_the_information_and_not_the_sandwich(cov, power):
+    X, y = blobs()
+    model = nbs.Trainer().fit(X, y).model
+    X = X.astype(np.float32)
+    s, unit = np.ones(len(y)), 2.0**power
+    plain = nbs.inference(model, X, y, sample_weight=s, cov=cov)
+    scaled = nbs.inference(model, X, y, sample_weight=s * unit, cov=cov)
+    assert np.array_equal(scaled.params, plain.params)
+    assert scaled.n_samples == plain.n_samples * unit
+    assert scaled.log_likelihood == plain.log_likelihood * unit
+    assert scaled.log_likelihood_null == plain.log_likelihood_null * unit
+    assert np.array_equal(scaled.covariance * (unit if cov == "fisher" else 1), plain.covariance)

@@ -239,3 +239,103 @@ def test_margins_are_those_of_plain_numpy():
     assert labels.tolist() == y[kept].tolist()
     expected = [[z[i, y[i]] - z[i, k] for k in range(5)] for i in kept]
     np.testing.assert_allclose(margins, expected, rtol=0, atol=64 * np.finfo(float).eps * np.abs(z).max())
+
+
+# --- sure samples, many classes, weights of any size ---
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("K", [2, 3, 64, 70, 700])
+def test_sure_samples_keep_the_digits_of_their_loss_and_gradient(K, dtype):
+    """Of two samples x = 1 and x = -1, class 0 and class 1, all other logits are d below the sample's own."""
+    X, y = np.array([[1.0], [-1.0]], dtype), np.array([0, 1])
+    for d in (10.0, 20.0, 40.0):
+        params = np.zeros((K, 2))
+        params[:, 1] = -d
+        params[:2] = [[d / 2, -d / 2], [-d / 2, -d / 2]]  # its own class has 0, the others -d
+        r = (K - 1) * np.exp(-d)
+        a = r / (1 + r)
+        rel = (8 + min(K, 64) / 2) * float(np.finfo(dtype).eps)
+        for options in ({}, {"class_weight": np.full(K, 3.0)}, {"sample_weight": [0.7, 0.7]}):
+            J = nbs.Objective(X, y, n_classes=K, **options)
+            value, grad = J.value_and_grad(params)
+            assert value == pytest.approx(np.log1p(r), rel=rel)
+            assert J.value(params) == value
+            # (a_0 - 1) x of the one, a_0 x of the other, divided by 2
+            assert grad[0, 0] == pytest.approx(-(a + a / (K - 1)) / 2, rel=rel)
+            assert grad[0, 1] == pytest.approx(-(a - a / (K - 1)) / 2, rel=rel, abs=rel * a)
+            diagonal = J.curvatures(params)[0, 0]  # a_0 (1 - a_0) of both, divided by 2
+            p = a / (K - 1)
+            assert diagonal == pytest.approx((a * (1 - a) + p * (1 - p)) / 2, rel=rel)
+            assert J.blocks(params)[0, 0, 0] == pytest.approx(diagonal, rel=rel)
+            one_hot = nbs.Objective(X, np.eye(K, dtype=dtype)[y])
+            value, grad_2 = one_hot.value_and_grad(params)
+            assert value == pytest.approx(np.log1p(r), rel=rel)
+            assert np.abs(grad_2 - grad).max() <= 2 * rel * a
+
+
+@pytest.mark.parametrize("form", ["chunks", "split"])
+def test_label_smoothing_over_many_classes_in_float32_is_right_to_a_few_eps(form):
+    K = 2000 if form == "chunks" else 8200
+    X, y, params, v, _ = draw(20, 4, K, np.float32)
+    J, R = nbs.Objective(X, y, n_classes=K, label_smoothing=0.5), reference.Objective(X, y, K, label_smoothing=0.5)
+    eps = float(np.finfo(np.float32).eps)
+    value, grad = J.value_and_grad(params)
+    expected, expected_grad = R.value_and_grad(params)
+    assert value == pytest.approx(expected, rel=4 * eps)
+    assert np.abs(grad - expected_grad).max() <= 8 * eps * np.abs(expected_grad).max()
+    product = R.hvp(params, v)
+    assert np.abs(J.hvp(params, v) - product).max() <= 16 * eps * np.abs(product).max()
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("K", [3, 70])
+@pytest.mark.parametrize("power", [-1060, -166, -147, 126, 130, 1000])
+def test_weights_that_are_all_the_same_power_of_two_change_no_bit(power, K, dtype):
+    X, y, params, v, rng = draw(40, 4, K, dtype)
+    w, s = rng.integers(1, 8, K) / 4, rng.integers(0, 8, 40) / 4  # so few digits that they fit subnormal numbers
+    unit = 2.0**power
+    smoothed = {"label_smoothing": 0.1}
+    for options, given in (
+        ({}, {"sample_weight": np.full(40, unit)}),
+        ({}, {"class_weight": np.full(K, unit)}),
+        ({"sample_weight": s}, {"sample_weight": s * unit}),
+        ({"class_weight": w}, {"class_weight": w * unit}),
+        (smoothed | {"class_weight": w, "sample_weight": s}, smoothed | {"class_weight": w, "sample_weight": s * unit}),
+    ):
+        J, G = nbs.Objective(X, y, n_classes=K, **options), nbs.Objective(X, y, n_classes=K, **given)
+        assert G.weight_sum == J.weight_sum * unit
+        assert np.array_equal(G.class_mass, J.class_mass)
+        assert G.separable_below == J.separable_below
+        value, grad = J.value_and_grad(params)
+        value_2, grad_2 = G.value_and_grad(params)
+        assert value_2 == value
+        assert np.array_equal(grad_2, grad)
+        assert np.array_equal(G.hvp(params, v), J.hvp(params, v))
+        assert np.array_equal(G.gram(params), J.gram(params))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_weights_of_samples_and_classes_may_undo_each_other(dtype):
+    X, y, params, v, _ = draw(40, 4, 2, dtype)
+    for size in (2.0**100, 2.0**1000):
+        J = nbs.Objective(X, y)
+        G = nbs.Objective(X, y, sample_weight=np.where(y == 1, size, 1 / size), class_weight=[size, 1 / size])
+        assert G.weight_sum == 40
+        assert np.array_equal(G.value_and_grad(params)[1], J.value_and_grad(params)[1])
+        assert np.array_equal(G.hvp(params, v), J.hvp(params, v))
+
+
+def test_the_least_of_weights_that_float32_cannot_hold_beside_the_largest_still_counts():
+    X, y, params, _, _ = draw(40, 4, 3, np.float32)
+    s = np.where(y == 0, 1e-60, 1.0)
+    J = nbs.Objective(X, y, n_classes=3, sample_weight=s)
+    assert 0 < J.separable_below < 1e-30
+    rest = nbs.Objective(X[y > 0], y[y > 0], n_classes=3)
+    assert J.value(params) == pytest.approx(rest.value(params), rel=1e-6)
+
+
+def test_logits_may_differ_by_more_than_the_largest_number():
+    X, params = np.array([[1.0], [-1.0]]), np.array([[1e308, 0.0], [-1e308, 0.0], [0.0, 0.0]])
+    y = np.array([[1 - 1e-10, 1e-10, 0.0], [1e-10, 1 - 1e-10, 0.0]])
+    assert nbs.Objective(X, y).value(params) == pytest.approx(2e298)

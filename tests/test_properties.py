@@ -6,6 +6,7 @@ import reference
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from mpmath import mp
 
 import nbsoftmax as nbs
 from nbsoftmax.testing import Problem, class_labels, logits, problems, target_proba, weights
@@ -269,3 +270,32 @@ def test_the_objective_in_float32_is_close_to_float64(problem, seed):
     assert np.abs(grad - grad_2).max() <= 8 * eps * x * (1 + terms)
     bound = 32 * eps * x * (1 + terms) * (w.shape[1] * x * np.abs(v).max())
     assert np.abs(single.hvp(w, v) - double.hvp(w, v)).max() <= bound
+
+
+# --- tiny losses ---
+
+
+def exact_rest(z):
+    """Sum of exp(z - max) without one maximum, by mpmath."""
+    z = sorted((mp.mpf(float(x)) for x in z), reverse=True)
+    return mp.fsum(mp.exp(x - z[0]) for x in z[1:])
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("K", [2, 5, 70])
+@given(data=st.data())
+def test_logsumexp_and_its_relatives_are_right_to_a_few_ulp_however_sure_the_row_is(K, dtype, data):
+    top = 700 if dtype is np.float64 else 85  # beyond, exp is subnormal
+    d = data.draw(hnp.arrays(np.float64, K - 1, elements=st.floats(0, top)))
+    place = data.draw(st.integers(0, K - 1))
+    z = np.insert(-d, place, 0.0).astype(dtype)
+    rest = exact_rest(z)
+    lse = mp.log1p(rest)
+    # exp 2 ULP, log1p 2 ULP, and K - 1 sums of one sign, half an ULP each; s - 1 of s >= 2 doubles what s has
+    allowed = (4 + K) * mp.mpf(float(np.finfo(dtype).eps))
+    assert abs(nbs.logsumexp(z) - lse) <= allowed * lse
+    assert abs(nbs.log_softmax(z)[place] + lse) <= allowed * lse
+    loss, grad = nbs.cross_entropy_and_grad(z, place)
+    assert abs(loss - lse) <= allowed * lse
+    assert abs(grad[place] + rest / (1 + rest)) <= allowed * rest
+    assert abs(mp.fsum(mp.mpf(float(g)) for g in grad)) <= allowed * rest

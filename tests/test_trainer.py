@@ -464,3 +464,24 @@ def test_an_interrupted_fit_still_says_how_far_it_is():
     result = nbs.Trainer(solver="lbfgs", l2=1e-3, callbacks=[interrupt]).fit(*overlapping(np.random.default_rng(0)))
     assert result.reason == "interrupted"
     assert 0 < result.gap < np.inf
+
+
+@pytest.mark.parametrize("solver", ["newton-cg", "newton", "lbfgs", "gd", "sgd", "prox-newton"])
+@pytest.mark.filterwarnings("ignore::nbsoftmax.ConvergenceWarning")  # the bits count, not the end
+def test_weights_beyond_float32_give_the_bits_of_weights_within(solver):
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(60, 3)).astype(np.float32), rng.integers(0, 3, 60)
+    options = {"l2": 0.1, "l1": 0.01 if solver == "prox-newton" else 0.0, "max_iter": 5}
+    s = rng.integers(1, 5, 60).astype(float)
+    expected = nbs.Trainer(solver=solver, **options).fit(X, y, sample_weight=s)
+    for unit in (2.0**-1000, 2.0**-150, 2.0**130):
+        result = nbs.Trainer(solver=solver, **options).fit(X, y, sample_weight=s * unit)
+        assert np.array_equal(result.model.coef, expected.model.coef)
+        assert result.objective == expected.objective
+        assert result.converged == expected.converged
+        weighted = nbs.Trainer(solver=solver, class_weight=[unit] * 3, **options).fit(X, y, sample_weight=s)
+        assert np.array_equal(weighted.model.coef, expected.model.coef)
+        balanced = nbs.Trainer(solver=solver, class_weight="balanced", **options)
+        assert np.array_equal(
+            balanced.fit(X, y, sample_weight=s * unit).model.coef, balanced.fit(X, y, sample_weight=s).model.coef
+        )

@@ -16,7 +16,7 @@ from nbsoftmax.kernels.sgd import Rule, State
 
 
 class Backend(Protocol):
-    """Sums over rows, without penalties and not divided by anything.
+    """Sums over rows, without penalties and not divided by anything, in the units of `check.WeightedTargets`.
 
     `params` and `v` are float64 (n_classes, n_features + 1), the intercept in the last column; without an intercept
     that column takes no part and its results are 0.
@@ -25,7 +25,7 @@ class Backend(Protocol):
     n_samples: int
     n_features: int
     n_classes: int
-    weight_sum: float  # sum_i s_i, what the objective divides by
+    weight_sum: float  # sum_i s_i, what the objective divides by, in the same units
 
     def loss(self, params: Float64s) -> float:
         """sum_i s_i L_i."""

@@ -67,9 +67,15 @@ def row_weights(rows, weights, what, curvature, start, x, at, side, n, w, w_at, 
                     w[o] = h * a[row + k] * a[row + l]
                     o += 1
             continue
+        sure, others = -1, 0.0  # the class of more than one half, where 1 - a would cancel, and the sum of the others
+        for k in range(n_classes):
+            if a[row + k] > 0.5:
+                sure = k
+            else:
+                others += a[row + k]
         total = 0.0
         for k in range(n_classes):
-            each = h * a[row + k] * (1 - a[row + k])
+            each = h * a[row + k] * (others if k == sure else 1 - a[row + k])
             total += each
             if what == EACH:
                 w[o + k] = each

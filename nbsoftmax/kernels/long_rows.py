@@ -10,17 +10,18 @@ from nbsoftmax.kernels.jit import inlined, jit
 from nbsoftmax.kernels.rows import (
     INDEX,
     PROBA,
-    below,
+    far_loss,
     filled,
     label_of,
     row_exp,
     row_log,
+    row_minus_target,
     row_scale,
     row_shift,
-    row_target,
+    target_sums,
     weight_of,
 )
-from nbsoftmax.kernels.simd import lanes, load_part, store_part, sum_of, where
+from nbsoftmax.kernels.simd import lanes, load_part, store_part
 from nbsoftmax.kernels.threads import EXP_WORK, launch, take
 
 # Classes of a segment, whole vectors of every dtype: some microseconds of exponentials.
@@ -56,13 +57,13 @@ def shifts(todo, z, n_classes, part):
 
 
 @jit
-def terms(todo, z, n_classes, shift, keep, out, part):
-    """Sum of exp(z - c) over each segment to `part`; the terms to `out` where `keep`."""
+def terms(todo, z, n_classes, shift, keep, out, part, lower):
+    """Sums of exp(z - c) over each segment to `part`, and to `lower` below the maximum; terms to `out` if `keep`."""
     t = take(todo)
     while t >= 0:
         i, first, n = segment(t, n_classes)
         at = i * n_classes + first
-        part[t], last = row_exp(z, at, n, z.dtype.type(shift[i]), keep, out, at)
+        part[t], lower[t], last = row_exp(z, at, n, z.dtype.type(shift[i]), keep, out, at)
         whole = n // lanes(z) * lanes(z)
         if keep and whole < n:
             store_part(out, at + whole, last, n - whole)
@@ -97,27 +98,21 @@ def logarithms(todo, z, out, n_classes, shift, log_s):
 
 
 @jit
-def targets(todo, z, n_classes, target, shift, masses, dots):
-    """Sums of the target t_k and of t_k (z_k - c) over each segment."""
+def targets(todo, z, n_classes, target, shift, masses, others, dots):
+    """Sums of the target t_k, of t_k below the maximum and of t_k (z_k - c) over each segment."""
     t = take(todo)
     while t >= 0:
         i, first, n = segment(t, n_classes)
-        at, c, label = i * n_classes + first, filled(z, shift[i]), label_of(i, target)
-        mass, dot = filled(z, 0), filled(z, 0)
+        label = label_of(i, target)
         if label >= 0:
-            for k in range(0, n, lanes(z)):
-                rest = min(lanes(z), n - k)
-                share = row_target(i, first + k, rest, n_classes, label, target)
-                d = below(load_part(z, at + k, rest, 0.0), c)
-                mass += share
-                dot += where(share > 0.0, share * d, 0.0)
-        masses[t], dots[t] = sum_of(mass), sum_of(dot)
+            at, c = i * n_classes + first, filled(z, shift[i])
+            masses[t], others[t], dots[t] = target_sums(z, at, i, first, n, c, label, target)
         t = take(todo)
 
 
 @jit
-def gradients(todo, n_classes, target, scale, out, factor):
-    """Scale * dL/dz from the kept terms."""
+def gradients(todo, n_classes, target, scale, out, factor, own):
+    """Scale * dL/dz from the kept terms; `own` is that of the largest term, or NaN where there is no need for it."""
     t = take(todo)
     while t >= 0:
         i, first, n = segment(t, n_classes)
@@ -127,13 +122,12 @@ def gradients(todo, n_classes, target, scale, out, factor):
             out[at : at + n] = 0.0
         else:
             scale_segment(out, at, n, factor[i])
+            sole = own[i] == own[i]
             if target.kind != INDEX:
-                for k in range(0, n, lanes(out)):
-                    rest = min(lanes(out), n - k)
-                    share = row_target(i, first + k, rest, n_classes, label, target)
-                    store_part(out, at + k, load_part(out, at + k, rest, 0.0) - share * w, rest)
+                row_minus_target(out, at, first, n, i, label, target, w, sole, factor[i], own[i])
             elif first <= label < first + n:
-                out[i * n_classes + label] -= w
+                at = i * n_classes + label
+                out[at] = own[i] if sole else out[at] - w
         t = take(todo)
 
 
@@ -157,30 +151,31 @@ def _shift(z, n_classes):
     return part.max(axis=1)
 
 
-def _sum(z, n_classes, shift, keep, out):
-    """S of every row, (n_rows,); the terms to `out` where `keep`."""
-    part = _parts(z, n_classes)
-    _sweep(terms, z, n_classes, z, n_classes, shift, keep, out, part.reshape(-1))
-    return part.sum(axis=1)
+def _sums(z, n_classes, shift, keep, out):
+    """S and r = s - 1 of every row, (n_rows,); the terms to `out` where `keep`."""
+    part, lower = _parts(z, n_classes), _parts(z, n_classes)
+    _sweep(terms, z, n_classes, z, n_classes, shift, keep, out, part.reshape(-1), lower.reshape(-1))
+    total = part.sum(axis=1)
+    return total, np.where(total < 2, lower.sum(axis=1), total - 1)
 
 
 def softmax(z, out, n_classes):
     """Softmax of the rows of `z` to `out`, both flat (m * K,); `out` may be `z`."""
-    total = _sum(z, n_classes, _shift(z, n_classes), True, out)
+    total, _ = _sums(z, n_classes, _shift(z, n_classes), True, out)
     _sweep(scaled, z, n_classes, out, n_classes, 1.0 / total)
 
 
 def log_softmax(z, out, n_classes):
     """Log-softmax of the rows of `z` to `out`, both flat (m * K,); `out` may be `z`."""
     shift = _shift(z, n_classes)
-    log_s = np.log(_sum(z, n_classes, shift, False, z))
+    log_s = np.log1p(_sums(z, n_classes, shift, False, z)[1])
     _sweep(logarithms, z, n_classes, z, out, n_classes, shift, log_s)
 
 
 def logsumexp(z, out, n_classes):
     """Log-sum-exp of the rows of `z`, flat (m * K,), to `out` (m,)."""
     shift = _shift(z, n_classes)
-    out[:] = shift + np.log(_sum(z, n_classes, shift, False, z))
+    out[:] = shift + np.log1p(_sums(z, n_classes, shift, False, z)[1])
 
 
 def cross_entropy(z, n_classes, target, scale, losses, want_grad, out):
@@ -194,14 +189,23 @@ def cross_entropy(z, n_classes, target, scale, losses, want_grad, out):
         if target.kind == INDEX:  # looked up before the terms may take the logits' place
             z_y = z.reshape(n_rows, n_classes)[np.arange(n_rows), np.maximum(target.labels, 0)]
             mass, dot = 1.0, np.where(z_y == shift, 0.0, z_y - shift)
+            other_mass, is_own = 0.0, dot == 0
         else:
-            masses, dots = _parts(z, n_classes), _parts(z, n_classes)
-            _sweep(targets, z, n_classes, z, n_classes, target, shift, masses.reshape(-1), dots.reshape(-1))
-            mass, dot = masses.sum(axis=1), dots.sum(axis=1)
-        total = _sum(z, n_classes, shift, want_grad, out)
-        loss = np.where(weight > 0, (mass * np.log(total) - dot) * weight, 0.0)
+            parts = _parts(z, n_classes), _parts(z, n_classes), _parts(z, n_classes)
+            _sweep(targets, z, n_classes, z, n_classes, target, shift, *(part.reshape(-1) for part in parts))
+            mass, other_mass, dot = (part.sum(axis=1) for part in parts)
+            is_own = np.ones(n_rows, bool)
+        far = {
+            i: far_loss(z, i * n_classes, n_classes, i, -1 if target.kind == PROBA else target.labels[i], target)
+            for i in np.flatnonzero((weight > 0) & (dot == -np.inf))
+        }  # while the logits are still there
+        total, rest = _sums(z, n_classes, shift, want_grad, out)
+        loss = np.where(weight > 0, (mass * np.log1p(rest) - dot) * weight, 0.0)
+        loss[list(far)] = list(far.values())
         if want_grad:
-            _sweep(gradients, z, n_classes, n_classes, target, scale, out, mass * weight * scale / total)
-    if losses.size:
-        losses[:] = loss
+            factor = mass * weight * scale / total
+            own = np.where(is_own & (total < 2), other_mass * weight * scale - rest * factor, np.nan)
+            _sweep(gradients, z, n_classes, n_classes, target, scale, out, factor, own)
+        if losses.size:
+            losses[:] = loss
     return float(loss.sum())

@@ -85,7 +85,7 @@ def predict(todo, rows, weights, what, k, n_chunks, out, best):
     stride = n_classes if direct else panel if weights.form == BLAS else weights.stride
     scratch = aligned(1 if direct else (size + MOST_ROWS) * stride, rows.x)
     top = aligned(size * k, rows.x)
-    shift, total, buffer = aligned(size, rows.x), aligned(size, rows.x), aligned(lanes(rows.x), rows.x)
+    shift, total, buffer = aligned(size, rows.x), np.empty(size), aligned(lanes(rows.x), rows.x)
     tile = new_tile(min(n_classes, MOST_CLASSES_IN_TILE), rows.x)
     chunk = take(todo)
     while chunk >= 0:

@@ -1,8 +1,12 @@
 """Row kernels: softmax and its relatives on rows of logits.
 
-    c = max_k z_k,   s = sum_k exp(z_k - c)
-    softmax_k = exp(z_k - c) / s      log_softmax_k = (z_k - c) - log s      lse = c + log s
+    c = max_k z_k,   s = sum_k exp(z_k - c) = 1 + r
+    softmax_k = exp(z_k - c) / s      log_softmax_k = (z_k - c) - log1p(r)   lse = c + log1p(r)
     L = sum_k t_k (lse - z_k),        dL/dz_k = a_k sum_l t_l - t_k           (t: weighted target)
+
+Adding up s loses the digits of a small r, and all of log s with them. So the terms below the maximum have a sum of
+their own, which is r where the maximum is not shared, that is where s < 2; from s = 2 on, s - 1 is. For the same reason
+the gradient of a sole maximum m is computed as sum_{l != m} t_l - (r / s) sum_l t_l.
 
 Two forms of the same stages. Few classes: rows in lanes; as many rows as a register has lanes are
 transposed into a tile, [k][lane], and the stages run down the classes with no lane idle. Many classes: one row
@@ -12,12 +16,15 @@ A row's operations do not depend on its neighbours, except that the sum of losse
 """
 
 from collections import namedtuple
+from math import exp as exp_of_number
 from math import inf
+from math import log1p as log1p_of_number
 
 import numpy as np
 
 from nbsoftmax.kernels.jit import inlined, jit
 from nbsoftmax.kernels.simd import (
+    any_of,
     element,
     fma,
     head,
@@ -38,12 +45,15 @@ from nbsoftmax.kernels.simd import (
     where,
 )
 from nbsoftmax.kernels.threads import take
-from nbsoftmax.kernels.vmath import exp, log
+from nbsoftmax.kernels.vmath import exp, log1p
 
 # Up to here the tile is cheaper than the horizontal sums of one row at a time.
 MOST_CLASSES_IN_TILE = 64
 # Vectors added up in one register chain before the sum goes to float64: bounds the rounding of long rows.
 SEGMENT = 64
+
+# Losses beyond this, near the end of float32, are left to `far_loss` where one row is worked on at a time.
+FAR = 2.0**120
 
 # Targets of all samples: class indices `labels` (m,) or rows of probabilities `proba` (m * K,), as `kind` says; the
 # weighted target of class k is gain[k] q_k + floor[k], times weight[i], which is empty where all are 1.
@@ -70,6 +80,12 @@ def aligned(n, like):
 def below(z, c):
     """Z - c, and 0 where both are the same infinity."""
     return where(z == c, 0.0, z - c)
+
+
+@inlined
+def without_largest(s, t):
+    """S - 1 with all its digits, for vectors; t is s without the terms of the maximum."""
+    return where(s < 2.0, t, s - 1.0)
 
 
 @inlined
@@ -120,12 +136,15 @@ def tile_exp(tile, n_classes, c):
 
 
 @inlined
-def tile_sum(tile, n_classes, c):
-    """Sums of exp(z - c); the logits stay."""
-    s = filled(tile, 0)
+def tile_rest(tile, n_classes, c):
+    """Sums of exp(z - c) without one of the largest; the logits stay."""
+    s, t = filled(tile, 0), filled(tile, 0)
     for k in range(n_classes):
-        s += exp(below(load(tile, k * lanes(tile)), c))
-    return s
+        z = load(tile, k * lanes(tile))
+        e = exp(below(z, c))
+        s += e
+        t = where(z < c, t + e, t)
+    return without_largest(s, t)
 
 
 # --- stages, classes in lanes ----------------------------------------------------------------------
@@ -145,27 +164,39 @@ def row_shift(z, i, n_classes):
 
 @inlined
 def row_exp(z, i, n_classes, c, keep, out, o):
-    """Sum of exp(z - c) over the row, and the terms of its last, incomplete vector (0 beyond the row).
+    """Sums of exp(z - c) over the row, of all and without the maximum's, and the terms of its last, incomplete vector.
 
-    Where `keep`, the other terms go to `out`. The last ones stay in a register: reading back what a masked store has
-    just written waits for the store to retire, a hundred cycles in which nothing else happens.
+    Beyond the row the last terms are 0. Where `keep`, the other terms go to `out`. The last ones stay in a register:
+    reading back what a masked store has just written waits for the store to retire, a hundred cycles in which nothing
+    else happens.
     """
     width = lanes(z)
     whole = n_classes // width * width
-    total = 0.0
+    total, lower = 0.0, 0.0
     last = filled(z, 0)
     if whole < n_classes:
-        last = head(exp(below(load_part(z, i + whole, n_classes - whole, 0.0), c)), n_classes - whole)
+        x = load_part(z, i + whole, n_classes - whole, 0.0)
+        last = head(exp(below(x, c)), n_classes - whole)
         total = sum_of(last) + 0.0
+        lower = sum_of(where(x < c, last, 0.0)) + 0.0
     for start in range(0, whole, SEGMENT * width):
-        s = filled(z, 0)
+        s, t = filled(z, 0), filled(z, 0)
         for k in range(start, min(whole, start + SEGMENT * width), width):
-            e = exp(below(load(z, i + k), c))
+            x = load(z, i + k)
+            e = exp(below(x, c))
             if keep:
                 store(out, o + k, e)
             s += e
+            t = where(x < c, t + e, t)
         total += sum_of(s)
-    return total, last
+        lower += sum_of(t)
+    return total, lower, last
+
+
+@inlined
+def row_rest(total, lower):
+    """`without_largest` for the sums of one row."""
+    return lower if total < 2.0 else total - 1.0
 
 
 @inlined
@@ -199,13 +230,13 @@ def softmax_rows(z, zi, stride, n_rows, n_classes, out, oi, out_stride):
     else:
         for r in range(n_rows):
             at, o = zi + r * stride, oi + r * out_stride
-            total, last = row_exp(z, at, n_classes, row_shift(z, at, n_classes), True, out, o)
+            total, _, last = row_exp(z, at, n_classes, row_shift(z, at, n_classes), True, out, o)
             row_scale(out, o, n_classes, 1.0 / total, last)
 
 
 @jit
 def log_softmax_rows(z, zi, stride, n_rows, n_classes, out, oi, out_stride):
-    """Log-softmax of a block of rows: (z - c) - log s, in the order that keeps the digits of large logits."""
+    """Log-softmax of a block of rows: (z - c) - log1p(r), in the order that keeps the digits of large logits."""
     width = lanes(z)
     if n_classes <= MOST_CLASSES_IN_TILE:
         tile = new_tile(n_classes, z)
@@ -213,7 +244,7 @@ def log_softmax_rows(z, zi, stride, n_rows, n_classes, out, oi, out_stride):
             n = min(width, n_rows - r)
             fill_tile(z, zi + r * stride, stride, n, n_classes, tile)
             c = tile_shift(tile, n_classes)
-            log_s = log(tile_sum(tile, n_classes, c))
+            log_s = log1p(tile_rest(tile, n_classes, c))
             for k in range(n_classes):
                 store(tile, k * width, below(load(tile, k * width), c) - log_s)
             empty_tile(tile, out, oi + r * out_stride, out_stride, n, n_classes)
@@ -221,7 +252,8 @@ def log_softmax_rows(z, zi, stride, n_rows, n_classes, out, oi, out_stride):
         for r in range(n_rows):
             at, o = zi + r * stride, oi + r * out_stride
             c = filled(z, row_shift(z, at, n_classes))
-            log_s = log(filled(z, row_exp(z, at, n_classes, c, False, out, o)[0]))
+            total, lower, _ = row_exp(z, at, n_classes, c, False, out, o)
+            log_s = log1p(filled(z, row_rest(total, lower)))
             row_log(z, at, n_classes, c, log_s, out, o)
 
 
@@ -239,7 +271,7 @@ def row_log(z, i, n_classes, c, log_s, out, o):
 
 @jit
 def logsumexp_rows(z, out, n_classes, low, high):
-    """C + log s of the rows low..high of `z`, flat (m * K,), to `out` (m,)."""
+    """C + log1p(r) of the rows low..high of `z`, flat (m * K,), to `out` (m,)."""
     width = lanes(z)
     if n_classes <= MOST_CLASSES_IN_TILE:
         tile = new_tile(n_classes, z)
@@ -247,12 +279,13 @@ def logsumexp_rows(z, out, n_classes, low, high):
             n_rows = min(width, high - i)
             fill_tile(z, i * n_classes, n_classes, n_rows, n_classes, tile)
             c = tile_shift(tile, n_classes)
-            store_part(out, i, c + log(tile_sum(tile, n_classes, c)), n_rows)
+            store_part(out, i, c + log1p(tile_rest(tile, n_classes, c)), n_rows)
     else:
         for i in range(low, high):
             at = i * n_classes
             c = filled(z, row_shift(z, at, n_classes))
-            store_part(out, i, c + log(filled(z, row_exp(z, at, n_classes, c, False, z, at)[0])), 1)
+            total, lower, _ = row_exp(z, at, n_classes, c, False, z, at)
+            store_part(out, i, c + log1p(filled(z, row_rest(total, lower))), 1)
 
 
 # --- cross-entropy ----------------------------------------------------------------------------------
@@ -271,6 +304,49 @@ def weight_of(i, weight):
     return weight[i] if weight.size > 0 else 1.0
 
 
+@jit
+def far_loss(z, at, n_classes, i, label, target):
+    """Loss of sample i, whose logits are z[at ...], where logits may differ by more than the largest number.
+
+    Half of such a difference is finite, and so may be its product with a target or a weight. This is slow, for the rare
+    rows whose loss overflows otherwise.
+    """
+    c = -inf
+    for k in range(n_classes):
+        c = max(c, float(element(z, at + k)))
+    s, lower, mass, half = 0.0, 0.0, 0.0, 0.0
+    for k in range(n_classes):
+        x = float(element(z, at + k))
+        e = 1.0 if x == c else exp_of_number(x - c)
+        s += e
+        lower += 0.0 if x == c else e
+        t = float(target.floor[k])
+        if target.kind == PROBA:
+            t += float(target.proba[i * n_classes + k]) * float(target.gain[k])
+        elif k == label:
+            t += float(target.gain[k])
+        mass += t
+        if t > 0.0 and x != c:
+            half += t * (0.5 * c - 0.5 * x)
+    loss = half + 0.5 * mass * log1p_of_number(lower if s < 2.0 else s - 1.0)
+    return 2.0 * (loss * weight_of(i, target.weight))
+
+
+@jit
+def far_losses(z, at, stride, n_rows, n_classes, first, target, far, losses):
+    """Sum of the `far_loss` of those rows of a tile that are marked; each to `losses`, unless empty."""
+    marks, total = np.empty(lanes(z), z.dtype), 0.0
+    store(marks, 0, where(far, filled(z, 1), 0.0))
+    for r in range(n_rows):
+        if marks[r] > 0.0:
+            i = first + r
+            loss = far_loss(z, at + r * stride, n_classes, i, label_of(i, target), target)
+            total += loss
+            if losses.size > 0:
+                losses[i] = loss
+    return total
+
+
 @inlined
 def tile_target(tile, k, label, target, proba_tile):
     """t_k of the tile's rows."""
@@ -286,7 +362,7 @@ def cross_entropy_tiles(
 ):  # fmt: skip
     """`cross_entropy_rows` with rows in lanes."""
     width = lanes(z)
-    total = to_doubles(filled(z, 0))
+    total, far_total = to_doubles(filled(z, 0)), 0.0
     for r in range(0, n_rows, width):
         n = min(width, n_rows - r)
         fill_tile(z, zi + r * stride, stride, n, n_classes, tile)
@@ -301,62 +377,116 @@ def cross_entropy_tiles(
             label = where(w > 0.0, label, -1.0)
         alive = label >= 0.0
         c = tile_shift(tile, n_classes)
-        s, dot, mass = filled(z, 0), filled(z, 0), filled(z, 1)
+        # `other`: the terms of all classes but the label, or but those with the maximum.
+        s, other, dot, mass, other_mass = filled(z, 0), filled(z, 0), filled(z, 0), filled(z, 1), filled(z, 0)
         if target.kind == INDEX:
             for k in range(n_classes):
                 d = below(load(tile, k * width), c)
                 e = exp(d)
                 store(tile, k * width, e)
                 s += e
+                other = where(label == k, other, other + e)
                 dot = where(label == k, d, dot)
+            rest = where(dot == 0.0, other, s - 1.0)
         else:
             if target.kind == PROBA:
                 fill_tile(target.proba, (first + r) * n_classes, n_classes, n, n_classes, proba_tile)
             mass = filled(z, 0)
             for k in range(n_classes):
-                d = below(load(tile, k * width), c)
+                x = load(tile, k * width)
+                d = below(x, c)
                 e = exp(d)
                 store(tile, k * width, e)
                 s += e
+                other = where(x < c, other + e, other)
                 t = tile_target(tile, k, label, target, proba_tile)
                 mass += t
+                other_mass = where(x < c, other_mass + t, other_mass)
                 dot += where(t > 0.0, t * d, 0.0)  # 0 * -inf counts 0
-        loss = where(alive, (mass * log(s) - dot) * w, 0.0)
-        total += to_doubles(loss)
+            rest = without_largest(s, other)
+        loss = where(alive, (mass * log1p(rest) - dot) * w, 0.0)
+        far = loss == inf
+        total += to_doubles(where(far, 0.0, loss))
         if losses.size > 0:
             store_part(losses, first + r, loss, n)
+        if any_of(far):
+            far_total += far_losses(z, zi + r * stride, stride, n, n_classes, first + r, target, far, losses)
         if want_grad:
             w = w * scale
             factor = mass * w / s
-            for k in range(n_classes):
-                a = load(tile, k * width) * factor
-                if target.kind == INDEX:
-                    g = where(label == k, a - w, a)
-                else:
-                    g = a - w * tile_target(tile, k, label, target, proba_tile)
-                store(tile, k * width, where(alive, g, 0.0))
+            if target.kind == INDEX:
+                own = -other * factor
+                for k in range(n_classes):
+                    g = where(label == k, own, load(tile, k * width) * factor)
+                    store(tile, k * width, where(alive, g, 0.0))
+            else:
+                own = other_mass * w - rest * factor
+                sole = where(s < 2.0, filled(z, 1), 2.0)  # the term of a maximum that is not shared; no term is 2
+                for k in range(n_classes):
+                    e = load(tile, k * width)
+                    g = e * factor - w * tile_target(tile, k, label, target, proba_tile)
+                    store(tile, k * width, where(alive, where(e == sole, own, g), 0.0))
             empty_tile(tile, out, oi + r * out_stride, out_stride, n, n_classes)
-    return sum_of(total)
+    return sum_of(total) + far_total
 
 
 @inlined
-def row_target(i, k, rest, n_classes, label, target):
-    """T of the vector of classes from k on, of which `rest` exist."""
-    t = load_part(target.floor, k, rest, 0.0)
+def row_target(i, k, few, label, target):
+    """T of the vector of classes from k on, of which `few` exist."""
+    n_classes = target.gain.size
+    t = load_part(target.floor, k, few, 0.0)
     if target.kind == PROBA:
-        t = fma(load_part(target.proba, i * n_classes + k, rest, 0.0), load_part(target.gain, k, rest, 0.0), t)
+        t = fma(load_part(target.proba, i * n_classes + k, few, 0.0), load_part(target.gain, k, few, 0.0), t)
     elif k <= label < k + lanes(target.floor):
         t = t + where(lane_numbers(target.floor) == label - k, filled(target.gain, target.gain[label]), 0.0)
     return t
 
 
 @inlined
+def target_sums(z, at, i, first, n, c, label, target):
+    """Sums over n classes from `first` on, z[at ...], of t, of t below the maximum, and of t (z - c), in float64."""
+    width = lanes(z)
+    mass, other_mass, dot = 0.0, 0.0, 0.0
+    # Smoothed targets are equal numbers, whose sums all round the same way: shorter chains in float32.
+    segment = (SEGMENT if z.itemsize == 8 else SEGMENT // 8) * width
+    for start in range(0, n, segment):
+        masses, others, dots = filled(z, 0), filled(z, 0), filled(z, 0)
+        for k in range(start, min(n, start + segment), width):
+            few = min(width, n - k)
+            t = row_target(i, first + k, few, label, target)
+            x = load_part(z, at + k, few, 0.0)
+            masses += t
+            others = where(x < c, others + t, others)
+            dots += where(t > 0.0, t * below(x, c), 0.0)
+        mass += sum_of(masses)
+        other_mass += sum_of(others)
+        dot += sum_of(dots)
+    return mass, other_mass, dot
+
+
+@inlined
+def row_minus_target(out, o, first, n, i, label, target, w, sole, largest, own):
+    """From a_k sum_l t_l to the gradient, for n classes from `first` on; if `sole`, `largest` is replaced by `own`."""
+    width = lanes(out)
+    for k in range(0, n, width):
+        few = min(width, n - k)
+        a = load_part(out, o + k, few, 0.0)
+        g = a - row_target(i, first + k, few, label, target) * w
+        if sole:
+            g = where(a == largest, own, g)
+        store_part(out, o + k, g, few)
+
+
+@inlined
 def losses_of(buffer, width, n, losses, first):
-    """Losses of n rows from their sums s, dots, masses and weights in `buffer`, one logarithm for all; their sum."""
-    s, dot, mass, w = load(buffer, 0), load(buffer, width), load(buffer, 2 * width), load(buffer, 3 * width)
-    loss = head(where(w > 0.0, (mass * log(s) - dot) * w, 0.0), n)
+    """Losses of n rows from their sums r, dots, masses and weights in `buffer`, one logarithm for all; their sum.
+
+    Losses that are known already, `far_loss`, are last in the buffer; they go to `losses`, but not into the sum.
+    """
+    rest, dot, mass, w = load(buffer, 0), load(buffer, width), load(buffer, 2 * width), load(buffer, 3 * width)
+    loss = head(where(w > 0.0, (mass * log1p(rest) - dot) * w, 0.0), n)
     if losses.size > 0:
-        store_part(losses, first, loss, n)
+        store_part(losses, first, loss + load(buffer, 4 * width), n)
     return sum_of(to_doubles(loss))
 
 
@@ -372,23 +502,22 @@ def cross_entropy_wide(
         label = label_of(i, target)
         w = weight_of(i, target.weight) if label >= 0 else 0.0
         c = row_shift(z, at, n_classes)
-        mass, dot = 1.0, 0.0
+        mass, other_mass, dot = 1.0, 0.0, 0.0
         if target.kind == INDEX:
             if label >= 0:
                 z_y = element(z, at + label)
                 dot = z_y - c if z_y != c else 0.0
         elif label >= 0:
-            masses, dots = filled(z, 0), filled(z, 0)
-            for k in range(0, n_classes, width):
-                rest = min(width, n_classes - k)
-                t = row_target(i, k, rest, n_classes, label, target)
-                d = below(load_part(z, at + k, rest, 0.0), c)
-                masses += t
-                dots += where(t > 0.0, t * d, 0.0)
-            mass, dot = sum_of(masses), sum_of(dots)
-        s, last = row_exp(z, at, n_classes, c, want_grad, out, o)
-        buffer[lane], buffer[width + lane] = s, dot
-        buffer[2 * width + lane], buffer[3 * width + lane] = mass, w
+            mass, other_mass, dot = target_sums(z, at, i, 0, n_classes, filled(z, c), label, target)
+        far = 0.0
+        if -dot * w > FAR:
+            far = far_loss(z, at, n_classes, i, label, target)
+            total += far
+        s, lower, last = row_exp(z, at, n_classes, c, want_grad, out, o)
+        r_sum = row_rest(s, lower)
+        buffer[lane], buffer[width + lane] = r_sum, dot
+        buffer[2 * width + lane], buffer[3 * width + lane] = mass, w if far == 0.0 else 0.0
+        buffer[4 * width + lane] = far
         if lane == width - 1 or r == n_rows - 1:
             total += losses_of(buffer, width, lane + 1, losses, i - lane)
         if want_grad:
@@ -397,14 +526,15 @@ def cross_entropy_wide(
                 for k in range(o, o + n_classes):
                     out[k] = 0.0
             else:
-                row_scale(out, o, n_classes, mass * w / s, last)
-                if target.kind == INDEX:
-                    out[o + label] -= w
+                factor = mass * w / s
+                row_scale(out, o, n_classes, factor, last)
+                own = other_mass * w - r_sum * factor
+                if target.kind != INDEX:
+                    row_minus_target(out, o, 0, n_classes, i, label, target, w, s < 2.0, factor, own)
+                elif s < 2.0 and dot == 0.0:
+                    out[o + label] = own
                 else:
-                    for k in range(0, n_classes, width):
-                        rest = min(width, n_classes - k)
-                        t = row_target(i, k, rest, n_classes, label, target)
-                        store_part(out, o + k, load_part(out, o + k, rest, 0.0) - t * w, rest)
+                    out[o + label] -= w
     return total
 
 
@@ -472,16 +602,18 @@ def curvature_rows(z, u, stride, n_rows, n_classes, first, curvature, memory, ke
             if memory == KEPT:
                 a, at = kept, ki + r * n_classes
             else:
-                total, last = row_exp(z, at, n_classes, row_shift(z, at, n_classes), True, z, at)
+                total, _, last = row_exp(z, at, n_classes, row_shift(z, at, n_classes), True, z, at)
                 row_scale(z, at, n_classes, 1.0 / total, last)
                 if memory == KEEP:
                     for k in range(n_classes):
                         kept[ki + r * n_classes + k] = z[at + k]
-            mean = filled(z, 0)
-            for k in range(0, n_classes, width):
-                rest = min(width, n_classes - k)
-                mean += load_part(a, at + k, rest, 0.0) * load_part(u, o + k, rest, 0.0)
-            shift, h = sum_of(mean), weight_of(first + r, curvature)
+            shift, h = 0.0, weight_of(first + r, curvature)
+            for start in range(0, n_classes, SEGMENT * width):
+                mean = filled(z, 0)
+                for k in range(start, min(n_classes, start + SEGMENT * width), width):
+                    rest = min(width, n_classes - k)
+                    mean += load_part(a, at + k, rest, 0.0) * load_part(u, o + k, rest, 0.0)
+                shift += sum_of(mean)
             for k in range(0, n_classes, width):
                 rest = min(width, n_classes - k)
                 d = load_part(a, at + k, rest, 0.0) * (load_part(u, o + k, rest, 0.0) - shift) * h

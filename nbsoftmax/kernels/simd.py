@@ -200,6 +200,17 @@ def where(typingctx, mask, x, y):
 
 
 @intrinsic
+def any_of(typingctx, mask):
+    """Whether any lane holds."""
+
+    def codegen(context, builder, sig, args):
+        bits = builder.bitcast(args[0], ir.IntType(mask.lanes))
+        return builder.icmp_unsigned("!=", bits, bits.type(0))
+
+    return types.boolean(mask), codegen
+
+
+@intrinsic
 def to_bits(typingctx, x):
     """The bits of floats, as integers of the same width."""
     vector = integers_of(x)
