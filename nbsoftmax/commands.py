@@ -135,7 +135,7 @@ def fit(arguments: argparse.Namespace) -> int:
     if arguments.standardize:
         coef = model.coef / scale
         training = (model.training or {}) | {"standardized": True}
-        model = replace(model, coef=coef, intercept=model.intercept - coef @ mean, training=training)
+        model = replace(model, coef=coef, intercept=model.intercept - (coef * mean).sum(axis=1), training=training)
     model.save(arguments.out)
     lines, facts = _report(result), _as_dict(result)
     if "validation_loss" in result.history and result.n_iter > 0:

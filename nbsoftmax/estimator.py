@@ -138,7 +138,7 @@ class _Fitted(ClassifierMixin, BaseEstimator):
 
 def _total(codes: NDArray[np.int64], weight: Float64s | None, by_class: Float64s) -> float:
     """S, the sum of sample weights times class weights."""
-    return float(np.bincount(codes, weight, by_class.size) @ by_class)
+    return float((np.bincount(codes, weight, by_class.size) * by_class).sum())
 
 
 class SoftmaxRegression(CallbackSupportMixin, _Fitted):

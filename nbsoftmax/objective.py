@@ -285,7 +285,7 @@ class Objective:
     def _penalty(self, w: Float64s) -> float:
         coef = w[:, :-1]
         # Without a penalty not even its sum is formed: it may overflow, and 0 * inf is NaN.
-        ridge = 0.5 * self.l2 * float(np.vdot(coef, coef)) if self.l2 > 0 else 0.0
+        ridge = 0.5 * self.l2 * _square(coef) if self.l2 > 0 else 0.0
         return ridge + (self.l1 * float(self.norms(coef).sum()) if self.l1 > 0 else 0.0)
 
     def _refuse_l1(self, what: str) -> None:
@@ -296,11 +296,18 @@ class Objective:
             )
 
 
+def _square(coef: Float64s) -> float:
+    """||coef||^2, without BLAS, whose last bits depend on the number of its threads."""
+    with np.errstate(over="ignore"):
+        return float(np.square(coef, order="C").sum())
+
+
 def _class_sums(target: WeightedTargets) -> Float64s:
     """sum_i t_ik, (n_classes,)."""
     weight, n_classes = target.weight, target.gain.size
     if target.kind == PROBA:
-        sums = weight @ target.proba if weight.size else target.proba.sum(axis=0, dtype=np.float64)
+        proba = target.proba
+        sums: Float64s = np.einsum("i,ik->k", weight, proba) if weight.size else proba.sum(axis=0, dtype=np.float64)
     else:
         sums = np.bincount(target.labels, weight if weight.size else None, n_classes).astype(np.float64)
     if target.kind == INDEX:

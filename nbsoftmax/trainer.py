@@ -19,6 +19,7 @@ from nbsoftmax.callbacks import Context
 from nbsoftmax.check import Float64s, is_on_device
 from nbsoftmax.checkpoint import Checkpoint, fingerprint
 from nbsoftmax.cuda.device import on_host
+from nbsoftmax.kernels.blas import one_thread
 from nbsoftmax.likelihood import Inference, at_maximum
 from nbsoftmax.model import SoftmaxModel
 from nbsoftmax.objective import Objective
@@ -415,14 +416,15 @@ class Trainer:
                     ends.callback(callback.teardown, self, context)
                 if hasattr(callback, "setup"):
                     callback.setup(self, context)
-            try:
-                # Data of extreme scale overflow in a solver's inner products; it says what came of it in its reason.
-                with np.errstate(over="ignore", invalid="ignore"):
-                    solution = self._solve(solver, objective, start, watch)
-            except KeyboardInterrupt:
-                solution = watch.interrupted(start, self.tol)
-            watch.finish()
-            solution = _without_separation(objective, watch.best_of(solution, self.tol), classes)
+            with one_thread():  # the last bits of BLAS depend on the number of its threads
+                try:
+                    # Data of extreme scale overflow in a solver's inner products; its reason says what came of it.
+                    with np.errstate(over="ignore", invalid="ignore"):
+                        solution = self._solve(solver, objective, start, watch)
+                except KeyboardInterrupt:
+                    solution = watch.interrupted(start, self.tol)
+                watch.finish()
+                solution = _without_separation(objective, watch.best_of(solution, self.tol), classes)
             context.result = FitResult(
                 model=SoftmaxModel(
                     solution.params[:, :-1],
@@ -571,20 +573,20 @@ class Trainer:
             if not self.fit_intercept:
                 start[:, -1] = 0.0
             stream.begin(start)
-        stream.learn(
-            Objective(
-                X,
-                codes,
-                n_classes=stream.classes.size,
-                sample_weight=sample_weight,
-                class_weight=_class_weight(self.class_weight, codes, stream.classes, sample_weight),
-                l2=self.l2,
-                fit_intercept=self.fit_intercept,
-                label_smoothing=self.label_smoothing,
-                n_threads=self.n_threads,
-                device=self.device,
-            )
+        objective = Objective(
+            X,
+            codes,
+            n_classes=stream.classes.size,
+            sample_weight=sample_weight,
+            class_weight=_class_weight(self.class_weight, codes, stream.classes, sample_weight),
+            l2=self.l2,
+            fit_intercept=self.fit_intercept,
+            label_smoothing=self.label_smoothing,
+            n_threads=self.n_threads,
+            device=self.device,
         )
+        with one_thread():
+            stream.learn(objective)
         stream.dtype, stream.n_features = X.dtype, X.shape[1]
         self._stream = stream
         return stream.model()
@@ -634,7 +636,7 @@ def _class_weight(
         weight = check.sample_weights(sample_weight, len(y))
         if not weight.size:
             weight = np.ones(len(y))
-        counts = np.bincount(y, weight, classes.size) if y.ndim == 1 else weight @ y
+        counts = np.bincount(y, weight, classes.size) if y.ndim == 1 else np.einsum("i,ik->k", weight, y)
         share = np.where(counts > 0, counts, 1.0)  # a class without weight has no sample that counts
         return np.asarray(counts.sum() / (classes.size * share))
     if isinstance(given, Mapping):

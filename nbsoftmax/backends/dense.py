@@ -247,7 +247,7 @@ def curvature_weights(target: WeightedTargets) -> Float64s:
     weight, labels = target.weight, target.labels
     if target.kind != INDEX:
         gain, floor = target.gain.astype(np.float64), target.floor.astype(np.float64)
-        mass = target.proba @ gain if target.kind == PROBA else gain[labels]
+        mass = np.einsum("ik,k->i", target.proba, gain) if target.kind == PROBA else gain[labels]
         mass = mass + floor.sum()
         weight = mass * weight if weight.size else mass
     return np.ascontiguousarray(weight, np.float64)

@@ -2,6 +2,9 @@
 
 `solve(objective, start, ...)` returns a `Solution`, in which failing to converge is a value with a sentence, not an
 exception. After every iteration a solver calls `on_iteration`, which may ask it to stop.
+
+Solvers call BLAS and LAPACK, whose last bits depend on the number of their threads: whoever calls a solver holds them
+to one with `kernels.blas.one_thread`. For matrices of this size more threads cost more than they save.
 """
 
 from __future__ import annotations

@@ -15,7 +15,6 @@ from functools import partial
 import numpy as np
 
 from nbsoftmax.check import Float64s
-from nbsoftmax.kernels.blas import one_thread
 from nbsoftmax.solvers import NOISE, STUCK, Memory, OnIteration, Solution, spent
 from nbsoftmax.solvers.gap import Judge, small_enough
 from nbsoftmax.solvers.pairs import Pairs
@@ -37,13 +36,7 @@ def solve(
     memory: Memory | None = None,
 ) -> Solution:
     """Minimise a smooth convex objective; `tol` is relative to the objective."""
-    with one_thread():
-        return _solve(objective, start, tol, max_iter or MAX_ITER, on_iteration, memory or Memory())
-
-
-def _solve(
-    objective: Curved, start: Float64s, tol: float, max_iter: int, on_iteration: OnIteration, memory: Memory
-) -> Solution:
+    max_iter, memory = max_iter or MAX_ITER, memory or Memory()
     state = memory.state
     params = state.get("params", start).copy()
     if objective.l2 > 0 and not state:  # the minimum is there, and every direction below stays there

@@ -20,7 +20,6 @@ from typing import Any
 import numpy as np
 
 from nbsoftmax.check import Float64s, InputValueError
-from nbsoftmax.kernels.blas import one_thread
 from nbsoftmax.solvers import NOISE, STUCK, Memory, OnIteration, Solution, spent
 from nbsoftmax.solvers.gap import (
     SETTLED,
@@ -91,8 +90,7 @@ def solve(
             f"a {' or '.join(kinds)} of {math.prod(objective.shape)} parameters takes more than {MOST_BYTES >> 20} MB; "
             f"use solver 'newton-cg', which finds another way."
         )
-    with one_thread():  # for matrices this small BLAS threads cost more than they save, and fight with the kernels'
-        return _solve(objective, start, tol, max_iter or MAX_ITER, choice, on_iteration, memory or Memory())
+    return _solve(objective, start, tol, max_iter or MAX_ITER, choice, on_iteration, memory or Memory())
 
 
 @dataclass(frozen=True)
