@@ -263,7 +263,7 @@ class SoftmaxRegression(CallbackSupportMixin, _Fitted):
         self._seen = total
         if tasks is not None:
             tasks.end()
-        if result.reason == "interrupted":
+        if result.interrupted:
             raise KeyboardInterrupt  # the trainer has kept what was reached; a search over many fits must end as well
         return self
 
@@ -472,7 +472,7 @@ class SoftmaxRegressionCV(_Fitted):
         fitter.warn_as = EitherConvergenceWarning
         result = fitter.fit(X, codes, sample_weight=weight)
         self._take(result, classes)
-        if result.reason == "interrupted":
+        if result.interrupted:
             raise KeyboardInterrupt
         return self
 

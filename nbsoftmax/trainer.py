@@ -25,7 +25,7 @@ from nbsoftmax.model import SoftmaxModel
 from nbsoftmax.objective import Objective
 from nbsoftmax.solvers import Solution, gd, lbfgs, newton_cg, preconditioners, prox_newton, sgd
 from nbsoftmax.stream import Stream, classes_of
-from nbsoftmax.watch import Callback, Iteration, Watch
+from nbsoftmax.watch import INTERRUPTED, Callback, Iteration, Watch
 
 SOLVERS = ("auto", "newton-cg", "newton", "lbfgs", "gd", "sgd", "prox-newton")
 
@@ -81,6 +81,11 @@ class FitResult:
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "problem": None}
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether Ctrl-C ended the fit."""
+        return self.reason.startswith(INTERRUPTED)
 
     def inference(self, *, cov: str = "fisher", reference: Any = None) -> Inference:
         """Standard errors, tests and intervals of the coefficients, from the data of the fit (which must be unchanged).
@@ -300,8 +305,9 @@ class Trainer:
         validation_data : (X, y), optional
             Its mean loss, without penalty, goes to the history.
         checkpoint : path, optional
-            Where to keep what the fit needs to go on: written every few seconds and at the end, whole or not at all. If
-            that fails, a warning says so and the fit goes on.
+            Where to keep what the fit needs to go on: written every few seconds, at the end, after Ctrl-C and before
+            SIGTERM ends the process (in the main thread), whole or not at all. If that fails, a warning says so and the
+            fit goes on.
         resume : bool
             Go on from `checkpoint`, if it exists: the result has the bits of a fit that was never interrupted.
 
@@ -335,19 +341,21 @@ class Trainer:
         if self.device != "cpu":
             y, sample_weight = on_host(self.device, y, sample_weight)
         y, classes = targets(y, X.shape[0])
-        validation = (
-            None if validation_data is None else _validation(validation_data, classes, names, X, self.n_threads)
+        held: tuple[NDArray[Any], NDArray[Any], Float64s | None] | None = (
+            None  # X, targets and weights to validate with
         )
-        if validation is None and self.validation_fraction is not None:
+        if validation_data is not None:
+            held = *_validation(validation_data, classes, names, X), None
+        elif self.validation_fraction is not None:
             held_out = _held_out(y, self.validation_fraction, self.random_state or 0)
             weight = check.sample_weights(sample_weight, len(y))
             kept = ~held_out
-            theirs = weight[held_out] if weight.size else None
+            held = X[held_out], y[held_out], weight[held_out] if weight.size else None
             sample_weight = weight[kept] if weight.size else None
-            validation = Objective(
-                X[held_out], y[held_out], n_classes=classes.size, sample_weight=theirs, n_threads=self.n_threads
-            )
             X, y = X[kept], y[kept]
+        validation = None
+        if held is not None:
+            validation = Objective(*held[:2], n_classes=classes.size, sample_weight=held[2], n_threads=self.n_threads)
         by_class = _class_weight(self.class_weight, y, classes, sample_weight)
         problem = partial(
             Objective,
@@ -405,12 +413,12 @@ class Trainer:
             # The sums of another device have other bits.
             where = () if self.device == "cpu" else (self.device, self.device_memory)
             by_sample = None if sample_weight is None else np.asarray(sample_weight)
-            begun = None if validation is None else validation.value(start)
             watch.keep(
-                Checkpoint(checkpoint, fingerprint(*options, *where, begun, X, y, classes, by_sample, start)),
+                Checkpoint(checkpoint, fingerprint(*options, *where, *(held or ()), X, y, classes, by_sample, start)),
                 resume=resume,
             )
         with ExitStack() as ends:
+            ends.enter_context(watch.saved_on_termination())
             for callback in self.callbacks:
                 if hasattr(callback, "teardown"):
                     ends.callback(callback.teardown, self, context)
@@ -681,22 +689,25 @@ def _held_out(y: NDArray[Any], fraction: float, seed: int) -> NDArray[np.bool_]:
 
 
 def _validation(
-    data: tuple[Any, Any], classes: NDArray[Any], names: tuple[str, ...] | None, X: NDArray[Any], n_threads: int | None
-) -> Objective:
+    data: tuple[Any, Any], classes: NDArray[Any], names: tuple[str, ...] | None, X: NDArray[Any]
+) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Checked samples and targets to validate with, as those of the fit."""
     if not isinstance(data, (tuple, list)) or len(data) != 2:
         raise check.InputTypeError(f"validation_data is a {type(data).__name__}, expected a pair (X, y).")
     array, given = check.frame(data[0])
     check.same_features(given, names)
     held_out = check.design(array, name="validation X", dtype=X.dtype, n_features=X.shape[1])
-    y, seen = _validation_targets(data[1], held_out.shape[0], classes)
-    return Objective(held_out, y, n_classes=seen, n_threads=n_threads)
+    y = np.asarray(data[1].to_numpy() if hasattr(data[1], "to_numpy") else data[1])
+    if y.ndim == 2 and y.shape[1] > 1:
+        return held_out, y
+    return held_out, check.codes_of(data[1], classes, n_samples=held_out.shape[0], name="validation y")
 
 
-def _validation_targets(y: Any, n_samples: int, classes: NDArray[Any]) -> tuple[NDArray[Any], int]:
-    array = np.asarray(y.to_numpy() if hasattr(y, "to_numpy") else y)
-    if array.ndim == 2 and array.shape[1] > 1:
-        return array, classes.size
-    return check.codes_of(y, classes, n_samples=n_samples, name="validation y"), classes.size
+def uninterrupted(result: FitResult) -> FitResult:
+    """The result of a fit that is one of several; where Ctrl-C ended it, KeyboardInterrupt, which ends them all."""
+    if result.interrupted:
+        raise KeyboardInterrupt
+    return result
 
 
 def _without_separation(objective: Objective, solution: Solution, classes: NDArray[Any]) -> Solution:

@@ -464,3 +464,18 @@ def test_an_interrupted_fit_still_says_how_far_it_is():
     result = nbs.Trainer(solver="lbfgs", l2=1e-3, callbacks=[interrupt]).fit(*overlapping(np.random.default_rng(0)))
     assert result.reason == "interrupted"
     assert 0 < result.gap < np.inf
+
+
+def test_a_fit_that_ctrl_c_ended_says_so_also_where_early_stopping_takes_it_back():
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(60, 3)), np.arange(60) % 3
+
+    def interrupt(now):
+        if now.iteration == 4:
+            raise KeyboardInterrupt
+
+    data = {"validation_data": (X, (y + 1) % 3)}  # wrong labels: the loss rises from the first iteration on
+    result = nbs.Trainer(solver="gd", callbacks=[interrupt], early_stopping=50).fit(X, y, **data)
+    assert "taken back" in result.reason
+    assert result.interrupted
+    assert not nbs.Trainer(l2=0.1).fit(X, y).interrupted
