@@ -127,8 +127,8 @@ class Trainer:
     solver : {"auto", "newton-cg", "newton", "lbfgs", "gd", "sgd", "prox-newton"}
         "auto" takes "prox-newton" for l1 > 0, which only that one minimises, and else "newton-cg", which chooses its
         preconditioner by cost as the fit goes on: from the diagonal of the Hessian, where there are very many features,
-        up to all of it. "newton" takes the whole Hessian from the start, "lbfgs" gradients and one Gram matrix, "gd" is
-        plain gradient descent, for reference. "sgd" goes through mini-batches: near the minimum early, at it late.
+        up to all of it. "newton" makes the whole Hessian for every step, "lbfgs" one Gram matrix, and "gd" is plain
+        gradient descent, for reference. "sgd" goes through mini-batches: near the minimum early, at it late.
     l1, l2 : float
         Penalties. With l1 > 0 weights become exactly 0. With either the gap is certified where a bound is to be had, by
         duality or strong convexity.
@@ -137,7 +137,8 @@ class Trainer:
         that features leave the model as a whole.
     fit_intercept : bool
     tol : float
-        The fit has converged when the objective is within tol * |objective| of its minimum.
+        The fit has converged when the objective is within tol * |objective| of its minimum, or eps log K: at 0 it is
+        log K, with K classes.
     max_iter : int, optional
         Default: the solver's own, 10000 for "lbfgs" and "gd", 50 epochs for "sgd", 500 for the others.
     learning_rate : float, optional

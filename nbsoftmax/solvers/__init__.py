@@ -85,7 +85,7 @@ class Solution:
         "strong-convexity", "duality": a bound that holds. "estimate": the Newton decrement, which may be wrong.
     n_iter : int
     converged : bool
-        Whether gap <= tol * |objective|.
+        Whether gap <= tol * |objective|, or eps log K, where that is more.
     reason : str
         Why it stopped, in words.
     account : str

@@ -73,7 +73,7 @@ def solve(
     value, params, grad = best
     distance, kind = judge.gap(n_iter, params, value, grad)
     grown = reason.startswith("the objective grew")
-    converged = not grown and small_enough(distance, value, tol)
+    converged = not grown and small_enough(distance, value, tol, start.shape[0])
     if converged:
         reason = "converged"
     return Solution(

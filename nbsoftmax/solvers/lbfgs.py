@@ -72,7 +72,8 @@ def solve(
         if not reason and judge.converged(n_iter, params, value, grad, _decrement(grad, pairs, precondition)):
             reason = "converged"
     distance, kind = judge.gap(n_iter, params, value, grad)
-    if small_enough(distance, value, tol) and reason in (STUCK, spent(n_iter)):
+    converged = small_enough(distance, value, tol, params.shape[0])
+    if converged and reason in (STUCK, spent(n_iter)):
         reason = "converged"
     return Solution(
         params,
@@ -81,7 +82,7 @@ def solve(
         distance,
         kind,
         n_iter,
-        small_enough(distance, value, tol),
+        converged,
         reason,
     )
 

@@ -29,7 +29,6 @@ from nbsoftmax.solvers.gap import (
     conjugate_gradients,
     reported,
     rough_bound,
-    small_enough,
 )
 from nbsoftmax.solvers.pairs import Pairs
 from nbsoftmax.solvers.preconditioners import (
@@ -110,6 +109,7 @@ class Choice:
         self._objective = objective
         self._costs = {kind: cost for kind, cost in costs(objective).items() if kind in kinds and cost < np.inf}
         self.kinds = list(self._costs)
+        self.exact = kinds == ("hessian",)
         self._made = dict.fromkeys(self.kinds, 0)
         self.products = 0
 
@@ -121,8 +121,11 @@ class Choice:
     def next(self, last: Preconditioner, params: Float64s, products: int) -> Preconditioner:
         """After a direction of so many products: the same, a new one, or the dearest that some like it would pay.
 
-        Never back to a cheaper kind: directions become harder as the fit goes on.
+        Never back to a cheaper kind: directions become harder as the fit goes on. Newton's method itself has the
+        Hessian of every point, and no corrections by earlier ones.
         """
+        if self.exact:
+            return self._new("hessian", params)
         dearer = self.kinds[self.kinds.index(last.kind) + 1 :]
         dearer = [kind for kind in dearer if self._costs[kind] <= DIRECTIONS * products]
         if not dearer and last.products <= self._costs[last.kind]:
@@ -180,7 +183,7 @@ def _solve(
     near_at = int(state.get("near_at", -1))  # products when only a proof was wanting, first; -1: not yet
     prover = Prover(objective, float(state.get("harder", 1.0)))
     while True:
-        allowed = allowance(value, tol)
+        allowed = allowance(value, tol, params.shape[0])
         proven = prover.proof(params, value, grad, allowed)
         if proven is not None:
             reason = reason or "converged"
@@ -213,7 +216,7 @@ def _solve(
             break
         promised, gained = step.decrement, value - found[1]
         params, value, grad = found
-        if not (step.ends or near):  # what may be left is not worth a new one
+        if choice.exact or not (step.ends or near):  # what may be left is not worth a new one
             precondition = choice.next(precondition, params, n_products)
         n_iter += 1
         kept = {"params": params, "first": first, "n_iter": n_iter, "promised": promised, "gained": gained}
@@ -230,7 +233,7 @@ def _solve(
         distance,
         kind,
         n_iter,
-        small_enough(distance, value, tol),
+        distance <= allowed,
         reason,
         choice.account(),
         step.direction if proven is None else None,

@@ -26,7 +26,7 @@ from nbsoftmax.check import Float64s
 from nbsoftmax.kernels.coordinate import group_lasso, lasso
 from nbsoftmax.solvers import NOISE, STUCK, Memory, OnIteration, Penalised, Solution, spent
 from nbsoftmax.solvers.duality import duality_gap, gap_but_for_intercept, loss_alone
-from nbsoftmax.solvers.gap import small_enough
+from nbsoftmax.solvers.gap import allowance
 from nbsoftmax.solvers.preconditioners import Curved
 
 MAX_ITER = 500
@@ -93,9 +93,10 @@ def solve(
         grad = grad.copy()
         grad[:, model.columns] = fine_grad
         loss, slope = loss_alone(objective, params, fine_value, grad)
-        if small_enough(gap_but_for_intercept(objective, params, loss, slope), total, tol):
+        allowed = allowance(total, tol, params.shape[0])
+        if gap_but_for_intercept(objective, params, loss, slope) <= allowed:
             gap, kind = duality_gap(objective, smooth, params, loss, slope)
-            if small_enough(gap, total, tol):
+            if gap <= allowed:
                 return Solution(params, total, norm, gap, kind, n_iter, True, reason or "converged")
         now = (
             fine_value + _sparsity(objective, params),
@@ -116,7 +117,7 @@ def solve(
         n_iter += 1
     gap, kind = duality_gap(objective, smooth, params, loss, slope)
     reason = reason or STUCK
-    return Solution(params, total, norm, gap, kind, n_iter, small_enough(gap, total, tol), reason)
+    return Solution(params, total, norm, gap, kind, n_iter, gap <= allowed, reason)
 
 
 def _sparsity(objective: Sparse, params: Float64s) -> float:

@@ -171,7 +171,7 @@ def solve(
             reason = stop or "converged"
     value, params, grad = best
     distance, kind = (np.inf, "estimate") if grown else judge.gap(n_iter, params, value, grad)
-    converged = small_enough(distance, value, tol)
+    converged = small_enough(distance, value, tol, start.shape[0])
     return Solution(
         params,
         value,
