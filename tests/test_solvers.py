@@ -467,3 +467,26 @@ def test_the_minimum_lies_where_coefficients_sum_to_zero_wherever_the_start_is()
     solution = newton_cg.solve(objective, start, tol=1e-10, on_iteration=no_watch)
     assert np.abs(solution.params[:, :-1].sum(axis=0)).max() <= 1e-12
     assert solution.objective - minimum(objective) <= 1e-10 * solution.objective
+
+
+class Rounded:
+    """An objective whose values have few digits, as those of all have beside its gradient near the minimum."""
+
+    def __init__(self, objective):
+        self._objective = objective
+
+    def __getattr__(self, name):
+        return getattr(self._objective, name)
+
+    def value_and_grad(self, params):
+        value, grad = self._objective.value_and_grad(params)
+        return round(value, 6), grad
+
+
+def test_a_fit_ends_where_it_was_proven_though_earlier_values_were_as_small():
+    objective = Rounded(problem(l2=0.02))
+    solution = gd.solve(objective, np.zeros(objective.shape), tol=1e-4, learning_rate=0.5, on_iteration=no_watch)
+    assert solution.converged
+    assert solution.gap_kind == "duality"
+    known = bound(objective, solution.params, *objective.value_and_grad(solution.params))
+    assert known == (solution.gap, "duality")

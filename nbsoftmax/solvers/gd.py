@@ -43,6 +43,8 @@ def solve(
     n_iter = int(state.get("n_iter", 0))
     hint = _gained(values) if state else 0.0
     reason = "converged" if judge.converged(n_iter, params, value, grad, hint) else ""
+    if reason:
+        best = (value, params, grad)
     while not reason and n_iter < (max_iter or MAX_ITER):
         square = float(np.vdot(grad, grad))
         while True:
@@ -67,9 +69,14 @@ def solve(
         if learning_rate is None:
             rate *= 2
         memory.snapshot = partial(_state, params, n_iter, rate, best[1], values, judge.state())
-        stop = on_iteration(n_iter, params, value, float(np.linalg.norm(grad)))
-        if stop or judge.converged(n_iter, params, value, grad, _gained(values)):
-            reason = stop or "converged"
+        reason = on_iteration(n_iter, params, value, float(np.linalg.norm(grad))) or ""
+        if not reason and judge.converged(n_iter, params, value, grad, _gained(values)):
+            reason = "converged"
+            best = (
+                value,
+                params,
+                grad,
+            )  # this is what is proven, though the values before may be less by rounding errors
     value, params, grad = best
     distance, kind = judge.gap(n_iter, params, value, grad)
     grown = reason.startswith("the objective grew")

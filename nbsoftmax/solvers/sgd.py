@@ -147,6 +147,8 @@ def solve(
         params, hint = _reached(state, shape, average=average), _gained(values)
         value, grad = objective.value_and_grad(params)
     reason = "converged" if judge.converged(n_iter, params, value, grad, hint) else ""
+    if reason:
+        best = (value, params, grad)
     grown = False
     while not reason and n_iter < n_epochs:
         epochs = n_iter + np.arange(n_steps) / n_steps
@@ -166,9 +168,14 @@ def solve(
         if value < best[0]:
             best = (value, params, grad)
         memory.snapshot = partial(_state, State(*(a.copy() for a in state)), n_iter, best[1], values, judge.state())
-        stop = on_iteration(n_iter, params, value, float(np.linalg.norm(grad)))
-        if stop or judge.converged(n_iter, params, value, grad, _gained(values)):
-            reason = stop or "converged"
+        reason = on_iteration(n_iter, params, value, float(np.linalg.norm(grad))) or ""
+        if not reason and judge.converged(n_iter, params, value, grad, _gained(values)):
+            reason = "converged"
+            best = (
+                value,
+                params,
+                grad,
+            )  # this is what is proven, though the values before may be less by rounding errors
     value, params, grad = best
     distance, kind = (np.inf, "estimate") if grown else judge.gap(n_iter, params, value, grad)
     converged = small_enough(distance, value, tol, start.shape[0])
