@@ -47,7 +47,8 @@ class FitResult:
         Why the fit ended, in words.
     n_iter : int
     objective, grad_norm : float
-        At the model's parameters; the norm is Euclidean, with l1 that of the smallest subgradient.
+        At the model's parameters, for float32 data on the CPU by products in float64; the norm is Euclidean, with l1
+        that of the smallest subgradient.
     gap : float
         How far `objective` is above its minimum.
     gap_kind : str
@@ -732,7 +733,7 @@ def _advice(solution: Solution, tol: float) -> str:
     elif "max_iter" in solution.reason:
         todo = "raise max_iter, scale the features, or add l2"
     else:
-        todo = f"raise tol (now {tol:g}), scale the features, or use float64 data"
+        todo = f"raise tol (now {tol:g}), centre and scale the features, or use float64 data"
     return (
         f"the fit has not converged: {solution.reason}; gap {solution.gap:.3g} at objective {solution.objective:.6g}. "
         f"What to do: {todo}."

@@ -135,10 +135,11 @@ class Watch:
 
     def _at(self, params: Float64s, n_iter: int, reason: str, tol: float) -> Solution:
         """A solution that is not the solver's own; its gap by no more than a few products."""
-        value, grad = self.objective.value_and_subgrad(params)
+        objective = self.objective.in_float64()
+        value, grad = objective.value_and_subgrad(params)
         gap, kind = np.inf, "estimate"
-        if self.objective.l1 == 0:
-            gap, kind = Judge(self.objective, tol).gap(0, params, value, grad)
+        if objective.l1 == 0:
+            gap, kind = Judge(objective, tol).gap(0, params, value, grad)
         return Solution(params, value, float(np.linalg.norm(grad)), gap, kind, n_iter, False, reason)
 
     def history(self, n: int | None = None) -> dict[str, Float64s]:

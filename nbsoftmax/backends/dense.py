@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from copy import copy
 from dataclasses import replace
 from typing import Any
 
@@ -28,6 +30,8 @@ PACK_BYTES = 16 * 2**20  # samples that such a product packs at a time
 # Multiply-adds of a mini-batch that are worth a chunk of their own, and the most of these: smaller batches are made by
 # one thread, since waking another for each step takes as long.
 BATCH_CHUNK_WORK, MOST_BATCH_CHUNKS = 2**22, 16
+# A block of float32 rows that is converted at a time, where products are to be made in float64.
+CONVERTED_BYTES = 8 * 2**20
 # What chunks' sums and the probabilities kept for Hessian-vector products may take together.
 MEMORY_BYTES = 60 * 2**20
 
@@ -54,6 +58,7 @@ class DenseBackend:
         self.dtype = X.dtype
         self.fit_intercept = fit_intercept
         self._source = X, target, offset
+        self._refined = False
         self._design = Design(X, self.n_classes, offset, n_threads)
         self._target = rows.Target(
             target.labels, target.proba.reshape(-1), target.gain, target.floor, target.weight, target.kind
@@ -73,10 +78,19 @@ class DenseBackend:
 
     def loss(self, params: Float64s) -> float:
         """sum_i s_i L_i."""
+        if self._refined:
+            return sum(block.loss(params) for block in self._blocks())
         return self._loss(params, np.empty(0), want_grad=False)
 
     def loss_and_grad(self, params: Float64s) -> tuple[float, Float64s]:
         """The loss and its gradient (n_classes, n_features + 1), in one pass over the rows."""
+        if self._refined:
+            total, sums = 0.0, np.zeros((self.n_classes, self.n_features + 1))
+            for block in self._blocks():
+                part, slope = block.loss_and_grad(params)
+                total += part
+                sums += slope
+            return total, sums
         gradient = self._new_gradient()
         loss = self._loss(params, gradient, want_grad=True)
         return loss, self._summed(gradient)
@@ -166,9 +180,28 @@ class DenseBackend:
     def with_features(self, features: NDArray[np.int64]) -> DenseBackend:
         """The same sums over only these features, which are copied, and computed in float64 throughout."""
         X, target, offset = self._source
+        return self._converted(np.take(X, features, axis=1), target, offset)
+
+    def in_float64(self) -> DenseBackend:
+        """The same sums, loss and gradient from products in float64 of blocks of rows, converted one after another."""
+        if self.dtype == np.float64:
+            return self
+        refined = copy(self)
+        refined._refined = True
+        return refined
+
+    def _blocks(self) -> Iterator[DenseBackend]:
+        """Blocks of rows in float64."""
+        X, target, offset = self._source
+        size = max(16, CONVERTED_BYTES // (8 * max(1, self.n_features)))
+        for start in range(0, self.n_samples, size):
+            part = slice(start, start + size)
+            yield self._converted(X[part], part_of(target, part), offset[part] if offset.size else offset)
+
+    def _converted(self, X: Floats, target: WeightedTargets, offset: Floats) -> DenseBackend:
         proba, gain, floor = (np.asarray(a, np.float64) for a in (target.proba, target.gain, target.floor))
         return DenseBackend(
-            np.take(X, features, axis=1).astype(np.float64, copy=False),
+            X.astype(np.float64, copy=False),
             replace(target, proba=proba, gain=gain, floor=floor),
             offset=offset.astype(np.float64, copy=False),
             fit_intercept=self.fit_intercept,
@@ -240,6 +273,15 @@ def hessian_of_pairs(blocks: Float64s, n_classes: int) -> Float64s:
         matrix[a, :, a] += block  # a sum of positive terms, where a_k (1 - a_k) would cancel
         matrix[b, :, b] += block
     return matrix
+
+
+def part_of(target: WeightedTargets, part: slice) -> WeightedTargets:
+    """The target of some rows; `total` stays that of all."""
+
+    def cut(array: NDArray[Any]) -> NDArray[Any]:
+        return array[part] if array.size else array
+
+    return replace(target, labels=cut(target.labels), proba=cut(target.proba), weight=cut(target.weight))
 
 
 def curvature_weights(target: WeightedTargets) -> Float64s:

@@ -5,13 +5,18 @@ exception. After every iteration a solver calls `on_iteration`, which may ask it
 
 Solvers call BLAS and LAPACK, whose last bits depend on the number of their threads: whoever calls a solver holds them
 to one with `kernels.blas.one_thread`. For matrices of this size more threads cost more than they save.
+
+Values and gradients of float32 data have the rounding errors of their products, which no bound and no estimate knows
+of. Where a solver would end it goes on with those of `objective.in_float64()`, so that what it says of its point is
+true of the data: as a rule for an evaluation or two. Hessian-vector products need no such accuracy: this is iterative
+refinement (J. Wilkinson, "Rounding errors in algebraic processes", 1963), the Hessian solving for exact residuals.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 import numpy as np
 
@@ -67,6 +72,10 @@ class Smooth(Penalised, Protocol):
 
     def hvp(self, params: Float64s, v: Float64s) -> Float64s:
         """The Hessian at `params` times `v`."""
+        ...
+
+    def in_float64(self) -> Self:
+        """The same with more exact values and gradients, where there are such; else itself."""
         ...
 
 

@@ -216,6 +216,12 @@ class Judge:
         self.near = (float(state.get("near_value", 0.0)), float(state.get("near_gap", 0.0)))  # what was known by then
         self.precondition: Callable[[Float64s], Float64s] = lambda residual: residual
         self._seen: tuple[Float64s, float, str] | None = None  # where the gap is known, what it is, and its kind
+        self._refined = False  # just now
+
+    def refine(self, objective: Smooth) -> None:
+        """From here on values and gradients are those of `objective`, which are more exact; look at once."""
+        self.prover = Prover(objective)
+        self.next_look, self.near, self._seen, self._refined = 0, (np.nan, np.nan), None, True
 
     def state(self) -> dict[str, Any]:
         """What a new judge needs to go on."""
@@ -225,7 +231,8 @@ class Judge:
     def converged(self, n_iter: int, params: Float64s, value: float, grad: Float64s, hint: float) -> bool:
         """Whether the gap at `params` is within tol; `hint` is what the solver itself believes of it."""
         allowed = self._allowed(value)
-        proven = self.prover.proof(params, value, grad, allowed)
+        proven = self.prover.proof(params, value, grad, allowed, anyway=self._refined)
+        self._refined = False
         if proven is not None:
             self._seen = (params, *proven)
             return True
@@ -240,9 +247,9 @@ class Judge:
         )
         if not (settled and distance <= allowed):
             return False
-        self._seen = (params, distance, "estimate")
+        self._seen, self.near = (params, distance, "estimate"), (value, distance)
         if self.proof_by < 0 < n_iter and self.prover.may_prove():
-            self.proof_by, self.near = n_iter + max(5, n_iter), (value, distance)
+            self.proof_by = n_iter + max(5, n_iter)
             known = self.prover.proof(params, value, grad, allowed, anyway=True)
             self._seen = self._seen if known is None else (params, *known)
             return known is not None
@@ -257,12 +264,12 @@ class Judge:
         if seen is not None and seen[2] != "estimate":
             return seen[1:]
         allowed = self._allowed(value)
-        known = bound(self.objective, params, value, grad)
+        known = bound(self.prover.objective, params, value, grad)
         if known is not None and known[0] <= allowed:
             return known
         if seen is not None:
             found = seen[1], True
-        elif self.proof_by >= 0:  # known some steps ago, and changed by these
+        elif self.proof_by >= 0 and np.isfinite(self.near).all():  # known some steps ago, and changed by these
             found = max(self.near[1] + value - self.near[0], NOISE * abs(value)), True
         else:
             most = max(LEAST_PRODUCTS, n_iter)  # no more work for the report than for the fit

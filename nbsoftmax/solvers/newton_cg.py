@@ -175,57 +175,68 @@ def _solve(
     params = state.get("params", start).copy()
     if objective.l2 > 0 and not state:  # the minimum is there, and every direction below stays there
         params[:, :-1] = centred(params[:, :-1])
-    value, grad = objective.value_and_grad(params)
+    refined = objective.in_float64()
+    sums = refined if state.get("refined", False) else objective
+    value, grad = sums.value_and_grad(params)
     precondition = choice.restored(state) if state else choice.first(params)
     first = float(state.get("first", 0.0))  # the square of the first gradient's norm
     n_iter, reason = int(state.get("n_iter", 0)), ""
     promised, gained = state.get("promised", np.inf), state.get("gained", 0.0)  # decreases, of the last step
     near_at = int(state.get("near_at", -1))  # products when only a proof was wanting, first; -1: not yet
-    prover = Prover(objective, float(state.get("harder", 1.0)))
+    prover = Prover(sums, float(state.get("harder", 1.0)))
     while True:
         allowed = allowance(value, tol, params.shape[0])
+        found = None
         proven = prover.proof(params, value, grad, allowed)
         if proven is not None:
             reason = reason or "converged"
+        else:
+            square = precondition.square(centred(grad))
+            first = first or square
+            progress = max(0.0, square / first) if first > 0 else 0.0
+            before = precondition.products
+            begun = choice.products if near_at < 0 else near_at
+            left = max(LEAST_PATIENCE, begun) - (choice.products - begun)
+            patience = max(0, left) if prover.may_prove() else 0
+            goal = Goal(min(LOOSEST, progress**0.25), allowed, patience, PROVEN * allowed / prover.harder)
+            step = _step(objective, params, grad, precondition, square, goal)
+            precondition.learn()
+            n_products = precondition.products - before
+            choice.products += n_products
+            estimate = step.decrement * _to_come(step.decrement, promised, gained)
+            near = step.settled and estimate <= allowed
+            if near and near_at < 0:
+                near_at = choice.products
+            if not reason and near and (step.gave_up or patience == 0 or n_iter >= max_iter):
+                reason = "converged"
+            if not reason and n_iter >= max_iter:
+                reason = spent(n_iter)
+            if not reason:
+                found = _search(sums, params, value, grad, step.direction)
+                if found is None:
+                    reason = "converged" if near else STUCK
+        if found is None and sums is refined:
             break
-        square = precondition.square(centred(grad))
-        first = first or square
-        progress = max(0.0, square / first) if first > 0 else 0.0
-        before = precondition.products
-        begun = choice.products if near_at < 0 else near_at
-        left = max(LEAST_PATIENCE, begun) - (choice.products - begun)
-        patience = max(0, left) if prover.may_prove() else 0
-        goal = Goal(min(LOOSEST, progress**0.25), allowed, patience, PROVEN * allowed / prover.harder)
-        step = _step(objective, params, grad, precondition, square, goal)
-        precondition.learn()
-        n_products = precondition.products - before
-        choice.products += n_products
-        estimate = step.decrement * _to_come(step.decrement, promised, gained)
-        near = step.settled and estimate <= allowed
-        if near and near_at < 0:
-            near_at = choice.products
-        if not reason and near and (step.gave_up or patience == 0 or n_iter >= max_iter):
-            reason = "converged"
-        if not reason and n_iter >= max_iter:
-            reason = spent(n_iter)
-        if reason:
-            break
-        found = _search(objective, params, value, grad, step.direction)
-        if found is None:
-            reason = "converged" if near else STUCK
-            break
+        if found is None:  # what follows is judged, and goes on, by more exact sums
+            sums, prover = refined, Prover(refined)
+            value, grad = sums.value_and_grad(params)
+            promised, gained = np.inf, 0.0
+            reason = "" if reason in ("converged", STUCK, spent(n_iter)) else reason
+            continue
         promised, gained = step.decrement, value - found[1]
         params, value, grad = found
         if choice.exact or not (step.ends or near):  # what may be left is not worth a new one
             precondition = choice.next(precondition, params, n_products)
         n_iter += 1
         kept = {"params": params, "first": first, "n_iter": n_iter, "promised": promised, "gained": gained}
-        memory.snapshot = partial(dict, **kept, near_at=near_at, harder=prover.harder, **choice.state(precondition))
+        memory.snapshot = partial(
+            dict, **kept, near_at=near_at, harder=prover.harder, refined=sums is refined, **choice.state(precondition)
+        )
         reason = on_iteration(n_iter, params, value, float(np.linalg.norm(grad))) or ""
     if proven is None and near:
         estimate = max(estimate, _least_decrement(objective, params, grad))
         reason = STUCK if reason == "converged" and estimate > allowed else reason
-    distance, kind = proven or reported(bound(objective, params, value, grad), estimate, step.settled, allowed)
+    distance, kind = proven or reported(bound(sums, params, value, grad), estimate, step.settled, allowed)
     return Solution(
         params,
         value,
