@@ -218,16 +218,16 @@ class Objective:
             part.shape = (self.n_classes, features.size + 1)
         return part
 
-    def in_float64(self) -> Self:
-        """J with values and gradients of float32 data by products in float64; everything else, and float64 data, as is.
+    def in_float64(self, *, hessian: bool = False) -> Self:
+        """J with values and gradients of float32 data by products in float64, and all else too if `hessian`.
 
-        X is not copied: blocks of its rows are converted one after another, which takes some three times as long. On
-        GPUs all stays as it is.
+        X is not copied: blocks of its rows are converted one after another, which takes some three times as long.
+        float64 data, and those on GPUs, stay as they are.
         """
         if self.dtype == np.float64 or not isinstance(self.backend, DenseBackend):
             return self
         refined = copy.copy(self)
-        refined.backend, refined.dtype = self.backend.in_float64(), np.dtype(np.float64)
+        refined.backend, refined.dtype = self.backend.in_float64(hessian=hessian), np.dtype(np.float64)
         return refined
 
     def hvp(self, params: ArrayLike, v: ArrayLike) -> Float64s:

@@ -75,6 +75,17 @@ def test_a_resumed_fit_gives_the_same_bits(solver, dtype, tmp_path):
         same(whole, nbs.Trainer(**options, n_threads=2).fit(X, y, checkpoint=file, resume=True, **data))
 
 
+@pytest.mark.parametrize("solver", ["newton-cg", "newton", "lbfgs", "prox-newton"])
+def test_a_fit_that_float32_products_do_not_suffice_resumes_to_the_same_bits(solver, tmp_path):
+    X, y = problem(m=200)
+    X, options = (X + 1e5).astype(np.float32), OPTIONS[solver] | {"tol": 1e-6}
+    whole = nbs.Trainer(**options).fit(X, y)
+    for n in range(1, whole.n_iter + 1, max(1, whole.n_iter // 3)):
+        with pytest.raises(Killed):
+            nbs.Trainer(**options, callbacks=[kill_after(n)]).fit(X, y, checkpoint=tmp_path / str(n))
+        same(whole, nbs.Trainer(**options).fit(X, y, checkpoint=tmp_path / str(n), resume=True))
+
+
 def test_a_fit_that_changes_its_preconditioner_resumes_to_the_same_bits(tmp_path):
     rng = np.random.default_rng(0)
     X = rng.normal(size=(250, 60)) @ rng.normal(size=(60, 60))

@@ -267,6 +267,13 @@ def test_in_float64_a_float32_objective_is_that_of_the_same_numbers_in_float64(s
     # The logits are sums of 1e4: cancellation leaves eps times that.
     np.testing.assert_allclose(fine.value_and_grad(params)[1], grad, rtol=1e-10, atol=1e-10 * np.abs(grad).max())
     assert np.array_equal(fine.hvp(params, params), J32.hvp(params, params))
+    whole = J32.in_float64(hessian=True)
+    assert whole.value(params) == fine.value(params)
+    for of in ("curvatures", "gram", "blocks", "hessian"):
+        expected = getattr(J64, of)(params)
+        np.testing.assert_allclose(getattr(whole, of)(params), expected, rtol=1e-9, atol=1e-9 * np.abs(expected).max())
+    expected = J64.hvp(params, params)
+    np.testing.assert_allclose(whole.hvp(params, params), expected, rtol=1e-9, atol=1e-9 * np.abs(expected).max())
     assert fine.in_float64() is fine
     assert J64.in_float64() is J64
     more = nbs.Objective(X, y, **options, n_threads=3).in_float64().value_and_grad(params)

@@ -495,11 +495,11 @@ FLOAT32 = {
 }
 
 
-@pytest.mark.parametrize("shift", [0.0, 1e4])
+@pytest.mark.parametrize("shift", [0.0, 1e4, 1e5])
 @pytest.mark.parametrize("tol", [1e-2, 1e-6])
 @pytest.mark.parametrize("kind", FLOAT32)
 def test_what_a_fit_to_float32_data_says_is_true_of_the_data(kind, tol, shift):
-    # Beside features of 1e4 the rounding errors of float32 products are up to 1e-2 of the logits.
+    # Beside features of 1e5 the rounding errors of float32 products are up to a tenth of the logits.
     options = FLOAT32[kind]
     rng = np.random.default_rng(0)
     X = rng.normal(size=(300, 5))

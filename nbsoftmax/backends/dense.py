@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from copy import copy
 from dataclasses import replace
 from typing import Any
@@ -58,7 +58,7 @@ class DenseBackend:
         self.dtype = X.dtype
         self.fit_intercept = fit_intercept
         self._source = X, target, offset
-        self._refined = False
+        self._refined = self._hessian_refined = False
         self._design = Design(X, self.n_classes, offset, n_threads)
         self._target = rows.Target(
             target.labels, target.proba.reshape(-1), target.gain, target.floor, target.weight, target.kind
@@ -97,6 +97,8 @@ class DenseBackend:
 
     def hess_vec(self, params: Float64s, v: Float64s) -> Float64s:
         """The Hessian of the loss at `params`, times v, in one pass over the rows."""
+        if self._hessian_refined:
+            return self._added(lambda block: block.hess_vec(params, v))
         gradient = self._new_gradient()
         point, direction = self._weights(params), self._weights(v)
         common = self._design.rows, point, direction, self._curvature, self.fit_intercept
@@ -117,6 +119,8 @@ class DenseBackend:
 
     def curvatures(self, params: Float64s) -> Float64s:
         """The diagonal of the Hessian, sum_i h_i a_ik (1 - a_ik) (x_i, 1)^2, (K, N + 1)."""
+        if self._hessian_refined:
+            return self._added(lambda block: block.curvatures(params))
         n_chunks = self._design.n_chunks(max(1, PARTIAL_BYTES // (8 * params.size)))
         sums = np.zeros((n_chunks, *params.shape))
         common = self._design.rows, self._weights(params), self._curvature, self.fit_intercept
@@ -182,13 +186,24 @@ class DenseBackend:
         X, target, offset = self._source
         return self._converted(np.take(X, features, axis=1), target, offset)
 
-    def in_float64(self) -> DenseBackend:
-        """The same sums, loss and gradient from products in float64 of blocks of rows, converted one after another."""
+    def in_float64(self, *, hessian: bool = False) -> DenseBackend:
+        """The same sums from products in float64 of blocks of rows, converted one after another.
+
+        Those of loss and gradient, and all others too if `hessian`.
+        """
         if self.dtype == np.float64:
             return self
         refined = copy(self)
-        refined._refined = True
+        refined._refined, refined._hessian_refined = True, hessian
         return refined
+
+    def _added(self, sums_of: Callable[[DenseBackend], Float64s]) -> Float64s:
+        """The sums of all blocks of rows in float64, added in order."""
+        blocks = self._blocks()
+        total = sums_of(next(blocks))
+        for block in blocks:
+            total += sums_of(block)
+        return total
 
     def _blocks(self) -> Iterator[DenseBackend]:
         """Blocks of rows in float64."""
@@ -209,6 +224,8 @@ class DenseBackend:
         )
 
     def _grams(self, what: int, params: Float64s | None) -> Float64s:
+        if self._hessian_refined:
+            return self._added(lambda block: block._grams(what, params))
         n, order = gram.n_matrices(what, self.n_classes), self.n_features + 1
         weights = self._weights(np.zeros((self.n_classes, order)) if params is None else params)
         common = self._design.rows, weights, what, self._curvature, self.fit_intercept, n

@@ -8,8 +8,10 @@ to one with `kernels.blas.one_thread`. For matrices of this size more threads co
 
 Values and gradients of float32 data have the rounding errors of their products, which no bound and no estimate knows
 of. Where a solver would end it goes on with those of `objective.in_float64()`, so that what it says of its point is
-true of the data: as a rule for an evaluation or two. Hessian-vector products need no such accuracy: this is iterative
-refinement (J. Wilkinson, "Rounding errors in algebraic processes", 1963), the Hessian solving for exact residuals.
+true of the data: as a rule for an evaluation or two. Hessian-vector products seldom need such accuracy: this is
+iterative refinement (J. Wilkinson, "Rounding errors in algebraic processes", 1963), the Hessian solving for exact
+residuals. Where the values turn out to differ by as much as `doubtful` says, what float32 makes of the Hessian hides
+its small curvatures, and most of the distance with them; newton-cg and lbfgs make it anew.
 """
 
 from __future__ import annotations
@@ -26,6 +28,11 @@ NOISE = 16 * float(np.finfo(float).eps)  # sums over rows are not known better, 
 
 # The reason of a solver that can go no further.
 STUCK = "no step decreases the objective any more at float64 precision"
+
+
+def doubtful(before: float, after: float, allowed: float) -> bool:
+    """Whether float32 products are too rough for a gap of what is `allowed`, by the objective before and after them."""
+    return not abs(after - before) <= 0.1 * allowed
 
 
 def spent(n_iter: int) -> str:
@@ -74,8 +81,8 @@ class Smooth(Penalised, Protocol):
         """The Hessian at `params` times `v`."""
         ...
 
-    def in_float64(self) -> Self:
-        """The same with more exact values and gradients, where there are such; else itself."""
+    def in_float64(self, *, hessian: bool = False) -> Self:
+        """The same with more exact values and gradients, and Hessian, where there are such; else itself."""
         ...
 
 

@@ -15,8 +15,8 @@ from functools import partial
 import numpy as np
 
 from nbsoftmax.check import Float64s
-from nbsoftmax.solvers import NOISE, STUCK, Memory, OnIteration, Solution, spent
-from nbsoftmax.solvers.gap import Judge, small_enough
+from nbsoftmax.solvers import NOISE, STUCK, Memory, OnIteration, Solution, doubtful, spent
+from nbsoftmax.solvers.gap import Judge, allowance, small_enough
 from nbsoftmax.solvers.pairs import Pairs
 from nbsoftmax.solvers.preconditioners import AFFORDABLE, Curved, Preconditioner, centred, costs
 
@@ -38,6 +38,8 @@ def solve(
     """Minimise a smooth convex objective; `tol` is relative to the objective."""
     max_iter, memory = max_iter or MAX_ITER, memory or Memory()
     state = memory.state
+    if state.get("hessian_refined", False):
+        objective = objective.in_float64(hessian=True)
     params = state.get("params", start).copy()
     if objective.l2 > 0 and not state:  # the minimum is there, and every direction below stays there
         params[:, :-1] = centred(params[:, :-1])
@@ -71,7 +73,9 @@ def solve(
             params, value, grad = new_params, new_value, new_grad
             n_iter += 1
             kept = {"params": params, "made_at": precondition.made_at, "n_iter": n_iter, "pairs": pairs.kept}
-            memory.snapshot = partial(dict, **kept, **judge.state(), refined=sums is refined)
+            memory.snapshot = partial(
+                dict, **kept, **judge.state(), refined=sums is refined, hessian_refined=objective is refined
+            )
             reason = on_iteration(n_iter, params, value, float(np.linalg.norm(grad))) or ""
             if not reason and judge.converged(n_iter, params, value, grad, _decrement(grad, pairs, precondition)):
                 reason = "converged"
@@ -79,7 +83,12 @@ def solve(
             break
         sums = refined  # what follows is judged, and goes on, by more exact sums
         judge.refine(sums)
+        rough = value
         value, grad = sums.value_and_grad(params)
+        if doubtful(rough, value, allowance(value, tol, params.shape[0])):
+            objective = refined = sums = judge.objective = judge.prover.objective = objective.in_float64(hessian=True)
+            pairs.clear()
+            precondition = judge.precondition = Preconditioner(objective, params, kind)
         if reason in ("converged", STUCK):
             reason = "converged" if judge.converged(n_iter, params, value, grad, 0.0) else ""
     distance, kind = judge.gap(n_iter, params, value, grad)

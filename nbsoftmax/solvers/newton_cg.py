@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from nbsoftmax.check import Float64s, InputValueError
-from nbsoftmax.solvers import NOISE, STUCK, Memory, OnIteration, Solution, spent
+from nbsoftmax.solvers import NOISE, STUCK, Memory, OnIteration, Solution, doubtful, spent
 from nbsoftmax.solvers.gap import (
     SETTLED,
     Prover,
@@ -106,7 +106,7 @@ class Choice:
     """Which preconditioner pays, by the products that it takes to make and those that it saves."""
 
     def __init__(self, objective: Curved, kinds: tuple[str, ...]) -> None:
-        self._objective = objective
+        self.objective = objective
         self._costs = {kind: cost for kind, cost in costs(objective).items() if kind in kinds and cost < np.inf}
         self.kinds = list(self._costs)
         self.exact = kinds == ("hessian",)
@@ -132,6 +132,11 @@ class Choice:
             return last
         return self._new(dearer[-1] if dearer else last.kind, params, last.pairs)
 
+    def refine(self, objective: Curved, last: Preconditioner, params: Float64s) -> Preconditioner:
+        """From here on what is made is of `objective`, beginning with one of the kind of the last."""
+        self.objective = objective
+        return self._new(last.kind, params)
+
     def state(self, current: Preconditioner) -> dict[str, Any]:
         """What `restored` needs."""
         return {
@@ -147,14 +152,14 @@ class Choice:
     def restored(self, state: dict[str, Any]) -> Preconditioner:
         """The preconditioner of a state, made again where it was made."""
         self.products, self._made = int(state["products"]), dict(zip(self.kinds, state["made"].tolist(), strict=True))
-        preconditioner = Preconditioner(self._objective, state["made_at"], str(state["kind"]))
+        preconditioner = Preconditioner(self.objective, state["made_at"], str(state["kind"]))
         preconditioner.pairs = Pairs(state["made_at"].size, preconditioner.pairs.most, state["pairs"])
         preconditioner.products, preconditioner.least_curvature = int(state["uses"]), float(state["least_curvature"])
         return preconditioner
 
     def _new(self, kind: str, params: Float64s, pairs: Pairs | None = None) -> Preconditioner:
         self._made[kind] += 1
-        return Preconditioner(self._objective, params, kind, pairs)
+        return Preconditioner(self.objective, params, kind, pairs)
 
     def account(self) -> str:
         """What was made, what one costs, and how many products there were."""
@@ -175,6 +180,9 @@ def _solve(
     params = state.get("params", start).copy()
     if objective.l2 > 0 and not state:  # the minimum is there, and every direction below stays there
         params[:, :-1] = centred(params[:, :-1])
+    if state.get("hessian_refined", False):
+        objective = objective.in_float64(hessian=True)
+        choice.objective = objective
     refined = objective.in_float64()
     sums = refined if state.get("refined", False) else objective
     value, grad = sums.value_and_grad(params)
@@ -218,8 +226,11 @@ def _solve(
         if found is None and sums is refined:
             break
         if found is None:  # what follows is judged, and goes on, by more exact sums
-            sums, prover = refined, Prover(refined)
+            sums, prover, rough = refined, Prover(refined), value
             value, grad = sums.value_and_grad(params)
+            if doubtful(rough, value, allowed):
+                objective = refined = sums = objective.in_float64(hessian=True)
+                precondition = choice.refine(objective, precondition, params)
             promised, gained = np.inf, 0.0
             reason = "" if reason in ("converged", STUCK, spent(n_iter)) else reason
             continue
@@ -230,7 +241,13 @@ def _solve(
         n_iter += 1
         kept = {"params": params, "first": first, "n_iter": n_iter, "promised": promised, "gained": gained}
         memory.snapshot = partial(
-            dict, **kept, near_at=near_at, harder=prover.harder, refined=sums is refined, **choice.state(precondition)
+            dict,
+            **kept,
+            near_at=near_at,
+            harder=prover.harder,
+            refined=sums is refined,
+            hessian_refined=objective is refined,
+            **choice.state(precondition),
         )
         reason = on_iteration(n_iter, params, value, float(np.linalg.norm(grad))) or ""
     if proven is None and near:
