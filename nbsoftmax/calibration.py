@@ -87,7 +87,7 @@ def temperature(logits: ArrayLike, y: ArrayLike, *, sample_weight: ArrayLike | N
     z = z / scale
     z -= z.max(axis=1, keepdims=True)
     of_target = (z * target.proba).sum(axis=1) if target.kind == check.PROBA else z[np.arange(n_samples), target.labels]
-    if not s @ (of_target - z.mean(axis=1)) > 0:
+    if not (s * (of_target - z.mean(axis=1))).sum() > 0:  # not by BLAS, whose bits depend on its threads; so below
         raise check.InputValueError(
             "the logits tell these labels no better than equal probabilities do, so the best temperature is infinite; "
             "check that the columns of logits are in the order of the classes, or train the model anew."
@@ -101,13 +101,13 @@ def temperature(logits: ArrayLike, y: ArrayLike, *, sample_weight: ArrayLike | N
     def slope(b: float) -> float:
         """Derivative of the mean loss by b = 1 / T."""
         gradient = cross_entropy_and_grad(b * z, y, sample_weight=sample_weight)[1]
-        return float(np.vdot(gradient, z))
+        return float((gradient * z).sum())
 
     def curvature(b: float) -> float:
         """Its derivative: the mean variance of a sample's logits under its probabilities."""
         a = softmax(b * z)
         mean = (a * z).sum(axis=1, keepdims=True)
-        return float(s @ (a * (z - mean) ** 2).sum(axis=1))
+        return float((s * (a * (z - mean) ** 2).sum(axis=1)).sum())
 
     low, high = 0.0, scale
     while slope(high) < 0:
@@ -170,7 +170,7 @@ def brier_score(proba: ArrayLike, y: ArrayLike, *, sample_weight: ArrayLike | No
     a, labels, s, _ = _predicted(proba, y, sample_weight)
     miss = a.astype(np.float64)
     miss[np.arange(len(a)), labels] -= 1
-    return float(s @ np.einsum("ik,ik->i", miss, miss) / s.sum())
+    return float((s * np.square(miss).sum(axis=1)).sum() / s.sum())
 
 
 def expected_calibration_error(

@@ -2,15 +2,20 @@
 
 A solver is a deterministic function of its objective and its state, and every sum over rows has the same bits for every
 number of threads; so a fit that was killed and resumed ends with the bits of one that was not. The file also holds a
-fingerprint of data and options, so that it is not taken up for another problem.
+fingerprint of data and options, so that it is not taken up for another problem, and a digest of its own arrays, so that
+one that was changed is not taken up at all.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
+import signal
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
 from typing import Any
 
 import numpy as np
@@ -19,7 +24,7 @@ from numpy.typing import NDArray
 from nbsoftmax.check import InputValueError
 from nbsoftmax.files import file_name, one_line, read_npz, warn_not_written, write_npz
 
-FORMAT = "nbsoftmax checkpoint 2"
+FORMAT = "nbsoftmax checkpoint 3"
 SECONDS = 5.0  # between two checkpoints: what a kill may cost
 BLOCK = 1 << 22  # elements hashed at a time
 
@@ -58,10 +63,14 @@ class Checkpoint:
             ) from None
         if str(arrays.pop("format", "")) != FORMAT:
             raise InputValueError(f"{self.path} is no checkpoint of this version ({FORMAT!r}); give another file.")
+        if str(arrays.pop("digest", "")) != _digest(arrays):
+            raise InputValueError(
+                f"{self.path} is a damaged checkpoint: it holds other arrays than were saved; remove it to start anew."
+            )
         if str(arrays.pop("fingerprint")) != self.fingerprint:
             raise InputValueError(
-                f"{self.path} is the checkpoint of other data, weights, penalties or solver; give the same ones, or "
-                "another file."
+                f"{self.path} is the checkpoint of other data, validation data, weights, penalties or solver; give the "
+                "same ones, or another file."
             )
         return arrays
 
@@ -69,8 +78,10 @@ class Checkpoint:
         """Write the state if it is time, or `now`. Where that fails there is one warning, and the fit goes on."""
         if not now and time.perf_counter() - self._written < SECONDS:
             return
+        arrays = {name: np.asarray(value) for name, value in state().items()}
+        arrays["fingerprint"] = np.asarray(self.fingerprint)
         try:
-            write_npz(self.path, state() | {"format": np.str_(FORMAT), "fingerprint": np.str_(self.fingerprint)})
+            write_npz(self.path, arrays | {"format": np.str_(FORMAT), "digest": np.str_(_digest(arrays))})
         except OSError as error:
             if not self._failed:
                 warn_not_written("checkpoint", self.path, error)
@@ -83,14 +94,49 @@ def fingerprint(*parts: Any) -> str:
     digest = hashlib.sha256()
     for part in parts:
         if isinstance(part, np.ndarray):
-            digest.update(f"{part.dtype.str}{part.shape}".encode())
-            for rows in _blocks(part):
+            digest.update(f"{part.dtype.str}{part.shape}\0".encode())
+            for rows in _blocks(np.atleast_1d(part)):
                 digest.update(
                     np.ascontiguousarray(rows).data if rows.dtype.kind in "biuf" else repr(rows.tolist()).encode()
                 )
         else:
-            digest.update(repr(part).encode())
+            digest.update(f"{part!r}\0".encode())
     return digest.hexdigest()
+
+
+def _digest(arrays: dict[str, NDArray[Any]]) -> str:
+    """That of the names, dtypes, shapes and values of all arrays."""
+    return fingerprint(*(part for name in sorted(arrays) for part in (name, arrays[name])))
+
+
+@contextmanager
+def saved_on_termination(save: Callable[[], None]) -> Iterator[None]:
+    """Within this context SIGTERM saves first; then it does what it would have done, as a rule end the process.
+
+    Outside the main thread, where Python has no signal handlers, and where SIGTERM is ignored nothing is changed.
+    """
+    previous = signal.getsignal(signal.SIGTERM)
+    main = threading.current_thread() is threading.main_thread()
+    if not main or previous is None or previous == signal.SIG_IGN:  # None: a handler that Python cannot put back
+        yield
+        return
+
+    def handler(number: int, frame: FrameType | None) -> None:
+        try:
+            save()
+        finally:
+            if callable(previous):
+                previous(number, frame)
+            else:
+                signal.signal(number, signal.SIG_DFL)
+                signal.raise_signal(number)
+
+    signal.signal(signal.SIGTERM, handler)
+    try:
+        yield
+    finally:
+        if signal.getsignal(signal.SIGTERM) is handler:
+            signal.signal(signal.SIGTERM, previous)
 
 
 def _blocks(array: NDArray[Any]) -> list[NDArray[Any]]:

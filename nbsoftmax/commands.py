@@ -155,7 +155,7 @@ def fit(arguments: argparse.Namespace) -> int:
     if arguments.standardize:
         coef = model.coef / scale
         training = (model.training or {}) | {"standardized": True}
-        model = replace(model, coef=coef, intercept=model.intercept - coef @ mean, training=training)
+        model = replace(model, coef=coef, intercept=model.intercept - (coef * mean).sum(axis=1), training=training)
     saved, code = _save(result, model, arguments.out)
     lines, facts = _report(result), _as_dict(result)
     if "validation_loss" in result.history and result.n_iter > 0:
@@ -204,7 +204,7 @@ def cv(arguments: argparse.Namespace) -> int:
         "one_standard_error": found.one_standard_error,
     }
     facts |= _as_dict(found.result)
-    code = 130 if found.result.reason == "interrupted" else 0
+    code = 0
     if arguments.out is not None:
         saved, code = _save(found.result, replace(found.result.model, feature_names=names), arguments.out)
         lines.append(f"model: {saved}")
@@ -501,7 +501,7 @@ def _warnings_of_a_fit() -> Iterator[_Warned]:
 
 def _exit_code(result: FitResult, warned: _Warned, more_advice: str = "") -> int:
     """130 after Ctrl-C; 1 where the fit did not converge or a file could not be written; 0 otherwise."""
-    if result.reason == "interrupted":
+    if result.interrupted:
         return 130
     if not result.converged and warned.convergence:
         _warn(_in_options(warned.convergence[-1]) + more_advice)
@@ -620,11 +620,10 @@ def _save(result: FitResult, model: SoftmaxModel, out: Path) -> tuple[str | None
     """
     from nbsoftmax.files import is_regular, one_line
 
-    interrupted = result.reason == "interrupted"
-    target = out.with_name(f"{out.stem}.partial{out.suffix}") if interrupted else out
-    code = 130 if interrupted else 0
+    target = out.with_name(f"{out.stem}.partial{out.suffix}") if result.interrupted else out
+    code = 130 if result.interrupted else 0
     try:
-        if interrupted and not is_regular(out):
+        if result.interrupted and not is_regular(out):
             raise OSError(f"interrupted, and nothing is written to {out}, which is no regular file")
         model.save(target)
     except OSError as error:
@@ -632,7 +631,7 @@ def _save(result: FitResult, model: SoftmaxModel, out: Path) -> tuple[str | None
         where = f"the model is kept in {kept}" if kept else "no other folder can hold the model, which is lost"
         print(f"nbsoftmax: {one_line(error)}; {where}", file=sys.stderr)
         return kept, code or 1
-    if interrupted:
+    if result.interrupted:
         print(f"nbsoftmax: interrupted; the model so far is in {target}, {out} is as it was", file=sys.stderr)
     return str(target), code
 

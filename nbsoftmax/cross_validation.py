@@ -19,7 +19,7 @@ from nbsoftmax import check
 from nbsoftmax.check import Float64s
 from nbsoftmax.objective import Objective
 from nbsoftmax.path import as_in_sklearn, penalties, refuse_strengths
-from nbsoftmax.trainer import EncodedLabels, FitResult, Trainer, targets, weight_sum
+from nbsoftmax.trainer import EncodedLabels, FitResult, Trainer, targets, uninterrupted, weight_sum
 
 GRID = (1e-4, 1e4)  # of Cs given as a number, as in scikit-learn
 HOPELESS, PATIENCE = 2.0, 2  # standard errors above the best, of so many penalties in a row, end the path
@@ -89,6 +89,8 @@ def cross_validate(
     ------
     InputValueError, InputTypeError
         If a class has no sample in the training part of a fold, and for input that cannot be used.
+    KeyboardInterrupt
+        After Ctrl-C: the score of a fit that was cut off would choose a wrong penalty.
     """
     refuse_strengths("cross_validate", options)
     check.choice("refit", refit, ("best", "one-standard-error"))
@@ -99,7 +101,7 @@ def cross_validate(
     best, least = int(np.nanargmin(mean)), one_standard_error(found.Cs, mean, error)
     C, classes = found.Cs[best if refit == "best" else least], targets(y)[1]
     l1, l2 = as_in_sklearn(C, weight_sum(y, sample_weight, options.get("class_weight")), l1_ratio, classes.size)
-    result = Trainer(l1=float(l1), l2=float(l2), **options).fit(X, y, sample_weight=sample_weight)
+    result = uninterrupted(Trainer(l1=float(l1), l2=float(l2), **options).fit(X, y, sample_weight=sample_weight))
     return CVResult(found.Cs, found.log_loss, found.accuracy, best, least, result)
 
 
@@ -190,7 +192,7 @@ class _Fold:
         total = weight_sum(self._y, self._weight, options.get("class_weight"))
         l1, l2 = as_in_sklearn(C, total, l1_ratio, self._loss.n_classes)
         trainer = Trainer(l1=float(l1), l2=float(l2), **options)
-        self._last = trainer.fit(self._X, self._y, sample_weight=self._weight, init=self._last)
+        self._last = uninterrupted(trainer.fit(self._X, self._y, sample_weight=self._weight, init=self._last))
         model = self._last.model
         right = model.predict(self._X)[self._test] == self._y.classes[self._y.codes[self._test]]
         params = np.column_stack([model.coef, model.intercept])

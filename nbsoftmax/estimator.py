@@ -144,7 +144,7 @@ class _Fitted(ClassifierMixin, BaseEstimator):
 
 def _total(codes: NDArray[np.int64], weight: Float64s | None, by_class: Float64s) -> float:
     """S, the sum of sample weights times class weights."""
-    return float(np.bincount(codes, weight, by_class.size) @ by_class)
+    return float((np.bincount(codes, weight, by_class.size) * by_class).sum())
 
 
 def _encoded(codes: NDArray[np.int64], classes: NDArray[Any]) -> EncodedLabels:
@@ -288,7 +288,7 @@ class SoftmaxRegression(CallbackSupportMixin, _Fitted):
         self._seen = total
         if tasks is not None:
             tasks.end()
-        if result.reason == "interrupted":
+        if result.interrupted:
             raise KeyboardInterrupt  # the trainer has kept what was reached; a search over many fits must end as well
         return self
 
@@ -496,7 +496,7 @@ class SoftmaxRegressionCV(_Fitted):
         fitter.warn_as = EitherConvergenceWarning
         result = fitter.fit(X, _encoded(codes, classes), sample_weight=weight)
         self._take(result, classes)
-        if result.reason == "interrupted":
+        if result.interrupted:
             raise KeyboardInterrupt
         return self
 

@@ -18,6 +18,7 @@ from numpy.typing import ArrayLike
 from nbsoftmax import check
 from nbsoftmax.check import Float64s, Floats
 from nbsoftmax.functional import sigmoid, softmax
+from nbsoftmax.kernels.blas import one_thread
 
 
 def linear_gradient(X: ArrayLike, y: ArrayLike, coef: ArrayLike, intercept: float) -> tuple[Float64s, float]:
@@ -51,7 +52,7 @@ def linear_gradient(X: ArrayLike, y: ArrayLike, coef: ArrayLike, intercept: floa
     """
     x, w, b = _one_output(X, coef, intercept)
     target = check.finite("y", y, x.shape[:1], meaning="one number for each row of X")
-    dcoef, dintercept = _mean_of_products(2 * (x @ w + b - target), x)
+    dcoef, dintercept = _mean_of_products(2 * (_product(x, w) + b - target), x)
     return dcoef, float(dintercept)
 
 
@@ -86,7 +87,7 @@ def logistic_gradient(X: ArrayLike, y: ArrayLike, coef: ArrayLike, intercept: fl
     -0.0474
     """
     x, w, b = _one_output(X, coef, intercept)
-    z = x @ w + b
+    z = _product(x, w) + b
     check.finite("y", y, z.shape, meaning="one class or probability for each row of X")
     target = check.binary_targets(y, z, sample_weight=None, class_weight=None, ignore_index=None).y
     dcoef, dintercept = _mean_of_products(sigmoid(z) - target, x)
@@ -129,7 +130,7 @@ def softmax_gradient(X: ArrayLike, y: ArrayLike, coef: ArrayLike, intercept: Arr
     b = check.finite("intercept", b, (b.size,), meaning="one intercept for each class")
     W = check.finite("coef", coef, (b.size, x.shape[1]), meaning="(n_classes, n_features)")
     check.logits(b, name="intercept", min_classes=2)
-    a = softmax(x @ W.T + b)  # (n_samples, n_classes)
+    a = softmax(_product(x, W.T) + b)  # (n_samples, n_classes)
     target = check.targets(y, x.shape[0], b.size, np.float64, n_of="X")
     y_rows = target.proba if target.soft else np.eye(b.size)[target.labels]  # (n_samples, n_classes)
     dcoef, dintercept = _mean_of_products(a - y_rows, x)
@@ -145,4 +146,10 @@ def _one_output(X: ArrayLike, coef: ArrayLike, intercept: float) -> tuple[Floats
 
 def _mean_of_products(error: Floats, x: Floats) -> tuple[Float64s, Float64s]:
     """What the three share: mean_i error_i x_i and mean_i error_i, for errors (m,) or (m, n_classes)."""
-    return np.asarray(error.T @ x / x.shape[0], np.float64), np.asarray(error.mean(axis=0), np.float64)
+    return np.asarray(_product(error.T, x) / x.shape[0], np.float64), np.asarray(error.mean(axis=0), np.float64)
+
+
+def _product(a: Floats, b: Floats) -> Floats:
+    """The matrix product, by one thread: the last bits of BLAS depend on the number of its threads."""
+    with one_thread():
+        return np.asarray(a @ b)

@@ -27,6 +27,7 @@ from nbsoftmax import check
 from nbsoftmax.check import Float64s, Floats
 from nbsoftmax.cuda.device import on_host
 from nbsoftmax.functional import cross_entropy_and_grad, logsumexp, sigmoid, softmax
+from nbsoftmax.kernels.blas import one_thread
 from nbsoftmax.model import SoftmaxModel, checked_model
 from nbsoftmax.objective import Objective
 
@@ -158,7 +159,9 @@ class Inference:
             raise check.InputValueError(f"features is {check.plain(features)}, expected one or more, each once.")
         chosen = np.arange(self.n_params).reshape(self.params.shape)[:, columns].ravel()
         theta = self.params.ravel()[chosen]
-        return _chi_squared(float(theta @ np.linalg.solve(self.covariance[np.ix_(chosen, chosen)], theta)), theta.size)
+        with one_thread():
+            solved = np.linalg.solve(self.covariance[np.ix_(chosen, chosen)], theta)
+            return _chi_squared(float(theta @ solved), theta.size)
 
     def conf_int(self, level: float = 0.95) -> Float64s:
         """Confidence intervals (n_classes - 1, n_names, 2): params -+ quantile * standard_errors."""
@@ -189,17 +192,19 @@ class Inference:
         log_odds, errors = np.empty((2, X.shape[0], n + 1))
         for rows, x in _blocks(X, self._has_intercept, n * max(n_names, n + 1)):
             logits = np.zeros((len(x), n + 1))
-            logits[:, free] = x @ self.params.T
             variance = np.empty((len(x), n, n))  # of the free logits
-            for k in range(n):
-                variance[:, k] = np.einsum("ilp,ip->il", (x @ covariance[k]).reshape(len(x), n, n_names), x)
+            with one_thread():
+                logits[:, free] = x @ self.params.T
+                for k in range(n):
+                    variance[:, k] = np.einsum("ilp,ip->il", (x @ covariance[k]).reshape(len(x), n, n_names), x)
             # Row k of each sample: the other logits.
             others = logits[:, None, :] + np.where(np.eye(n + 1, dtype=bool), -np.inf, 0.0)
             others = others.reshape(-1, n + 1)
             slope = np.eye(n + 1) - softmax(others).reshape(len(x), n + 1, n + 1)
             slope = slope[:, :, free]  # (rows, K, K - 1)
             log_odds[rows] = logits - logsumexp(others).reshape(logits.shape)
-            squares = np.einsum("ikl,ilm,ikm->ik", slope, variance, slope, optimize=True)
+            with one_thread():
+                squares = np.einsum("ikl,ilm,ikm->ik", slope, variance, slope, optimize=True)
             errors[rows] = np.sqrt(np.maximum(squares, 0.0))
         reach = quantile * errors
         return ProbaInterval(
@@ -360,13 +365,14 @@ def at_maximum(model: SoftmaxModel, problem: partial[Objective], *, cov: str, re
         )
     free = np.arange(model.n_classes) != base
     names = _names(model, objective.fit_intercept)
-    params, inverse, log_likelihood = _maximum(model, objective, X, free, names, target.exponent)
-    if cov == "sandwich":
-        inverse = inverse @ _meat(X, target, params, free, objective.fit_intercept) @ inverse
-    else:
-        inverse = np.ldexp(inverse, -target.exponent)
+    with one_thread():  # the last bits of BLAS and LAPACK depend on the number of their threads
+        params, inverse, log_likelihood = _maximum(model, objective, X, free, names, target.exponent)
+        if cov == "sandwich":
+            inverse = inverse @ _meat(X, target, params, free, objective.fit_intercept) @ inverse
+        else:
+            inverse = np.ldexp(inverse, -target.exponent)
     if objective.fit_intercept:
-        null = float(counts @ np.log(counts / counts.sum()))
+        null = float((counts * np.log(counts / counts.sum())).sum())
     else:
         null = -float(counts.sum() * np.log(model.n_classes))
     theta = params - params[base]
@@ -529,7 +535,7 @@ def _blocks(X: Floats, fit_intercept: bool, row_size: int) -> Iterator[tuple[sli
 def _counts(target: check.WeightedTargets) -> Float64s:
     """The weight of each class, (K,)."""
     if target.kind == check.PROBA:
-        shares = target.weight @ target.proba if target.weight.size else target.proba.sum(axis=0)
+        shares = np.einsum("i,ik->k", target.weight, target.proba) if target.weight.size else target.proba.sum(axis=0)
         return np.asarray(shares * target.gain)
     weight = target.weight if target.weight.size else None
     return np.bincount(target.labels, weight, target.gain.size) * target.gain

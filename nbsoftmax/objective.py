@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -218,6 +218,18 @@ class Objective:
             part.shape = (self.n_classes, features.size + 1)
         return part
 
+    def in_float64(self, *, hessian: bool = False) -> Self:
+        """J with values and gradients of float32 data by products in float64, and all else too if `hessian`.
+
+        X is not copied: blocks of its rows are converted one after another, which takes some three times as long.
+        float64 data, and those on GPUs, stay as they are.
+        """
+        if self.dtype == np.float64 or not isinstance(self.backend, DenseBackend):
+            return self
+        refined = copy.copy(self)
+        refined.backend, refined.dtype = self.backend.in_float64(hessian=hessian), np.dtype(np.float64)
+        return refined
+
     def hvp(self, params: ArrayLike, v: ArrayLike) -> Float64s:
         """The Hessian of J at `params` times `v`, float64 of the shape of `params`, in one pass over X."""
         self._refuse_l1("Hessian")
@@ -285,7 +297,7 @@ class Objective:
     def _penalty(self, w: Float64s) -> float:
         coef = w[:, :-1]
         # Without a penalty not even its sum is formed: it may overflow, and 0 * inf is NaN.
-        ridge = 0.5 * self.l2 * float(np.vdot(coef, coef)) if self.l2 > 0 else 0.0
+        ridge = 0.5 * self.l2 * _square(coef) if self.l2 > 0 else 0.0
         return ridge + (self.l1 * float(self.norms(coef).sum()) if self.l1 > 0 else 0.0)
 
     def _refuse_l1(self, what: str) -> None:
@@ -296,11 +308,18 @@ class Objective:
             )
 
 
+def _square(coef: Float64s) -> float:
+    """||coef||^2, without BLAS, whose last bits depend on the number of its threads."""
+    with np.errstate(over="ignore"):
+        return float(np.square(coef, order="C").sum())
+
+
 def _class_sums(target: WeightedTargets) -> Float64s:
     """sum_i t_ik, (n_classes,)."""
     weight, n_classes = target.weight, target.gain.size
     if target.kind == PROBA:
-        sums = weight @ target.proba if weight.size else target.proba.sum(axis=0, dtype=np.float64)
+        proba = target.proba
+        sums: Float64s = np.einsum("i,ik->k", weight, proba) if weight.size else proba.sum(axis=0, dtype=np.float64)
     else:
         sums = np.bincount(target.labels, weight if weight.size else None, n_classes).astype(np.float64)
     if target.kind == INDEX:

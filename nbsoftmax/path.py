@@ -23,7 +23,7 @@ from numpy.typing import ArrayLike
 
 from nbsoftmax import check
 from nbsoftmax.check import Float64s
-from nbsoftmax.trainer import FitResult, Trainer, targets, weight_sum
+from nbsoftmax.trainer import FitResult, Trainer, targets, uninterrupted, weight_sum
 
 
 @dataclass(frozen=True)
@@ -85,6 +85,8 @@ def fit_path(
     ------
     InputValueError, InputTypeError
         Without exactly one of `l2s` and `Cs`, for penalties that are none, and as in `Trainer.fit`.
+    KeyboardInterrupt
+        After Ctrl-C: a path that lacks fits is no result.
     """
     refuse_strengths("fit_path", options)
     if (l2s is None) == (Cs is None):
@@ -99,7 +101,7 @@ def fit_path(
     last = None
     for i in np.argsort(-(l1s + l2s_), kind="stable").tolist():
         trainer = Trainer(l1=l1s[i], l2=l2s_[i], **options)
-        last = results[i] = trainer.fit(X, y, sample_weight=sample_weight, init=last)
+        last = results[i] = uninterrupted(trainer.fit(X, y, sample_weight=sample_weight, init=last))
     return PathResult(l1s, l2s_, tuple(results[i] for i in range(len(l1s))))
 
 

@@ -19,12 +19,13 @@ from nbsoftmax.callbacks import Context
 from nbsoftmax.check import Float64s, is_on_device
 from nbsoftmax.checkpoint import Checkpoint, fingerprint
 from nbsoftmax.cuda.device import on_host
+from nbsoftmax.kernels.blas import one_thread
 from nbsoftmax.likelihood import Inference, at_maximum
 from nbsoftmax.model import SoftmaxModel
 from nbsoftmax.objective import Objective
 from nbsoftmax.solvers import Solution, gd, lbfgs, newton_cg, preconditioners, prox_newton, sgd
 from nbsoftmax.stream import Stream, classes_of
-from nbsoftmax.watch import Callback, Iteration, Watch
+from nbsoftmax.watch import INTERRUPTED, Callback, Iteration, Watch
 
 SOLVERS = ("auto", "newton-cg", "newton", "lbfgs", "gd", "sgd", "prox-newton")
 
@@ -46,7 +47,8 @@ class FitResult:
         Why the fit ended, in words.
     n_iter : int
     objective, grad_norm : float
-        At the model's parameters; the norm is Euclidean, with l1 that of the smallest subgradient.
+        At the model's parameters, for float32 data on the CPU by products in float64; the norm is Euclidean, with l1
+        that of the smallest subgradient.
     gap : float
         How far `objective` is above its minimum.
     gap_kind : str
@@ -80,6 +82,11 @@ class FitResult:
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "problem": None}
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether Ctrl-C ended the fit."""
+        return self.reason.startswith(INTERRUPTED)
 
     def inference(self, *, cov: str = "fisher", reference: Any = None) -> Inference:
         """Standard errors, tests and intervals of the coefficients, from the data of the fit (which must be unchanged).
@@ -121,8 +128,8 @@ class Trainer:
     solver : {"auto", "newton-cg", "newton", "lbfgs", "gd", "sgd", "prox-newton"}
         "auto" takes "prox-newton" for l1 > 0, which only that one minimises, and else "newton-cg", which chooses its
         preconditioner by cost as the fit goes on: from the diagonal of the Hessian, where there are very many features,
-        up to all of it. "newton" takes the whole Hessian from the start, "lbfgs" gradients and one Gram matrix, "gd" is
-        plain gradient descent, for reference. "sgd" goes through mini-batches: near the minimum early, at it late.
+        up to all of it. "newton" makes the whole Hessian for every step, "lbfgs" one Gram matrix, and "gd" is plain
+        gradient descent, for reference. "sgd" goes through mini-batches: near the minimum early, at it late.
     l1, l2 : float
         Penalties. With l1 > 0 weights become exactly 0. With either the gap is certified where a bound is to be had, by
         duality or strong convexity.
@@ -131,7 +138,8 @@ class Trainer:
         that features leave the model as a whole.
     fit_intercept : bool
     tol : float
-        The fit has converged when the objective is within tol * |objective| of its minimum.
+        The fit has converged when the objective is within tol * |objective| of its minimum, or eps log K: at 0 it is
+        log K, with K classes.
     max_iter : int, optional
         Default: the solver's own, 10000 for "lbfgs" and "gd", 50 epochs for "sgd", 500 for the others.
     learning_rate : float, optional
@@ -300,8 +308,9 @@ class Trainer:
         validation_data : (X, y), optional
             Its mean loss, without penalty, goes to the history.
         checkpoint : path, optional
-            Where to keep what the fit needs to go on: written every few seconds and at the end, whole or not at all. If
-            that fails, a warning says so and the fit goes on.
+            Where to keep what the fit needs to go on: written every few seconds, at the end, after Ctrl-C and before
+            SIGTERM ends the process (in the main thread), whole or not at all. If that fails, a warning says so and the
+            fit goes on.
         resume : bool
             Go on from `checkpoint`, if it exists: the result has the bits of a fit that was never interrupted.
 
@@ -334,19 +343,21 @@ class Trainer:
         if self.device != "cpu":
             y, sample_weight = on_host(self.device, y, sample_weight)
         y, classes = targets(y, X.shape[0])
-        validation = (
-            None if validation_data is None else _validation(validation_data, classes, names, X, self.n_threads)
+        held: tuple[NDArray[Any], NDArray[Any], Float64s | None] | None = (
+            None  # X, targets and weights to validate with
         )
-        if validation is None and self.validation_fraction is not None:
+        if validation_data is not None:
+            held = *_validation(validation_data, classes, names, X), None
+        elif self.validation_fraction is not None:
             held_out = _held_out(y, self.validation_fraction, self.random_state or 0)
             weight = check.sample_weights(sample_weight, len(y))
             kept = ~held_out
-            theirs = weight[held_out] if weight.size else None
+            held = X[held_out], y[held_out], weight[held_out] if weight.size else None
             sample_weight = weight[kept] if weight.size else None
-            validation = Objective(
-                X[held_out], y[held_out], n_classes=classes.size, sample_weight=theirs, n_threads=self.n_threads
-            )
             X, y = X[kept], y[kept]
+        validation = None
+        if held is not None:
+            validation = Objective(*held[:2], n_classes=classes.size, sample_weight=held[2], n_threads=self.n_threads)
         by_class = class_weights(self.class_weight, y, classes, sample_weight)
         problem = partial(
             Objective,
@@ -404,25 +415,26 @@ class Trainer:
             # The sums of another device have other bits.
             where = () if self.device == "cpu" else (self.device, self.device_memory)
             by_sample = None if sample_weight is None else np.asarray(sample_weight)
-            begun = None if validation is None else validation.value(start)
             watch.keep(
-                Checkpoint(checkpoint, fingerprint(*options, *where, begun, X, y, classes, by_sample, start)),
+                Checkpoint(checkpoint, fingerprint(*options, *where, *(held or ()), X, y, classes, by_sample, start)),
                 resume=resume,
             )
         with ExitStack() as ends:
+            ends.enter_context(watch.saved_on_termination())
             for callback in self.callbacks:
                 if hasattr(callback, "teardown"):
                     ends.callback(callback.teardown, self, context)
                 if hasattr(callback, "setup"):
                     callback.setup(self, context)
-            try:
-                # Data of extreme scale overflow in a solver's inner products; it says what came of it in its reason.
-                with np.errstate(over="ignore", invalid="ignore"):
-                    solution = self._solve(solver, objective, start, watch)
-            except KeyboardInterrupt:
-                solution = watch.interrupted(start, self.tol)
-            watch.finish()
-            solution = _without_separation(objective, watch.best_of(solution, self.tol), classes)
+            with one_thread():  # the last bits of BLAS depend on the number of its threads
+                try:
+                    # Data of extreme scale overflow in a solver's inner products; its reason says what came of it.
+                    with np.errstate(over="ignore", invalid="ignore"):
+                        solution = self._solve(solver, objective, start, watch)
+                except KeyboardInterrupt:
+                    solution = watch.interrupted(start, self.tol)
+                watch.finish()
+                solution = _without_separation(objective, watch.best_of(solution, self.tol), classes)
             context.result = FitResult(
                 model=SoftmaxModel(
                     solution.params[:, :-1],
@@ -572,20 +584,20 @@ class Trainer:
             if not self.fit_intercept:
                 start[:, -1] = 0.0
             stream.begin(start)
-        stream.learn(
-            Objective(
-                X,
-                codes,
-                n_classes=stream.classes.size,
-                sample_weight=sample_weight,
-                class_weight=class_weights(self.class_weight, codes, stream.classes, sample_weight),
-                l2=self.l2,
-                fit_intercept=self.fit_intercept,
-                label_smoothing=self.label_smoothing,
-                n_threads=self.n_threads,
-                device=self.device,
-            )
+        objective = Objective(
+            X,
+            codes,
+            n_classes=stream.classes.size,
+            sample_weight=sample_weight,
+            class_weight=class_weights(self.class_weight, codes, stream.classes, sample_weight),
+            l2=self.l2,
+            fit_intercept=self.fit_intercept,
+            label_smoothing=self.label_smoothing,
+            n_threads=self.n_threads,
+            device=self.device,
         )
+        with one_thread():
+            stream.learn(objective)
         stream.dtype, stream.n_features = X.dtype, X.shape[1]
         self._stream = stream
         return stream.model()
@@ -645,7 +657,7 @@ def class_weights(
         weight, _ = check.scaled(check.sample_weights(sample_weight, len(y)))
         if not weight.size:
             weight = np.ones(len(y))
-        counts = np.bincount(y, weight, classes.size) if y.ndim == 1 else weight @ y
+        counts = np.bincount(y, weight, classes.size) if y.ndim == 1 else np.einsum("i,ik->k", weight, y)
         share = np.where(counts > 0, counts, 1.0)  # a class without weight has no sample that counts
         return np.asarray(counts.sum() / (classes.size * share))
     if isinstance(given, Mapping):
@@ -694,22 +706,25 @@ def _held_out(y: NDArray[Any], fraction: float, seed: int) -> NDArray[np.bool_]:
 
 
 def _validation(
-    data: tuple[Any, Any], classes: NDArray[Any], names: tuple[str, ...] | None, X: NDArray[Any], n_threads: int | None
-) -> Objective:
+    data: tuple[Any, Any], classes: NDArray[Any], names: tuple[str, ...] | None, X: NDArray[Any]
+) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Checked samples and targets to validate with, as those of the fit."""
     if not isinstance(data, (tuple, list)) or len(data) != 2:
         raise check.InputTypeError(f"validation_data is a {type(data).__name__}, expected a pair (X, y).")
     array, given = check.frame(data[0])
     check.same_features(given, names)
     held_out = check.design(array, name="validation X", dtype=X.dtype, n_features=X.shape[1], names=given)
-    y, seen = _validation_targets(data[1], held_out.shape[0], classes)
-    return Objective(held_out, y, n_classes=seen, n_threads=n_threads)
+    y = check.target_array(data[1], name="validation y")
+    if y.ndim == 2 and y.shape[1] > 1:
+        return held_out, y
+    return held_out, check.codes_of(y, classes, n_samples=held_out.shape[0], name="validation y")
 
 
-def _validation_targets(y: Any, n_samples: int, classes: NDArray[Any]) -> tuple[NDArray[Any], int]:
-    array = check.target_array(y, name="validation y")
-    if array.ndim == 2 and array.shape[1] > 1:
-        return array, classes.size
-    return check.codes_of(array, classes, n_samples=n_samples, name="validation y"), classes.size
+def uninterrupted(result: FitResult) -> FitResult:
+    """The result of a fit that is one of several; where Ctrl-C ended it, KeyboardInterrupt, which ends them all."""
+    if result.interrupted:
+        raise KeyboardInterrupt
+    return result
 
 
 def _without_separation(objective: Objective, solution: Solution, classes: NDArray[Any]) -> Solution:
@@ -733,7 +748,7 @@ def _advice(solution: Solution, tol: float) -> str:
     elif "max_iter" in solution.reason:
         todo = "raise max_iter, scale the features, or add l2"
     else:
-        todo = f"raise tol (now {tol:g}), scale the features, or use float64 data"
+        todo = f"raise tol (now {tol:g}), centre and scale the features, or use float64 data"
     return (
         f"the fit has not converged: {solution.reason}; gap {solution.gap:.3g} at objective {solution.objective:.6g}. "
         f"What to do: {todo}."

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from nbsoftmax import separation
 from nbsoftmax.check import Float64s
-from nbsoftmax.checkpoint import Checkpoint
+from nbsoftmax.checkpoint import Checkpoint, saved_on_termination
 from nbsoftmax.objective import Objective
 from nbsoftmax.solvers import Memory, Solution
 from nbsoftmax.solvers.gap import Judge
@@ -31,6 +32,7 @@ class Iteration:
 
 
 Callback = Callable[[Iteration], Any]
+INTERRUPTED = "interrupted"  # the reason of a fit that Ctrl-C ended
 NO_PARAMS = np.empty((0, 0))  # of a history, which needs only the numbers
 
 
@@ -59,6 +61,7 @@ class Watch:
         self.lowest: Iteration | None = None  # of the objective
         self.fittest: Iteration | None = None  # of the validation loss
         self._checkpoint: Checkpoint | None = None
+        self._state: Callable[[], dict[str, Any]] | None = None  # after the last iteration that is noted as a whole
 
     def __call__(self, iteration: int, params: Float64s, objective: float, grad_norm: float) -> str | None:
         """Take note of an iteration."""
@@ -71,6 +74,9 @@ class Watch:
         if loss is not None and (self.fittest is None or loss < _loss(self.fittest)):
             self.fittest = now
         self.iterations.append(replace(now, params=NO_PARAMS))
+        known = ("lowest", self.lowest), ("fittest", self.fittest)
+        # In one assignment: Ctrl-C and SIGTERM, which save as well, may come between any two.
+        self._state = partial(self._state_at, len(self.iterations), self.memory.snapshot, known)
         if self.verbose:
             extra = "" if loss is None else f"  validation {loss:.6g}"
             with suppress(OSError):  # nobody reads it any more
@@ -85,9 +91,13 @@ class Watch:
         return reason
 
     def finish(self) -> None:
-        """Save where the fit ended, so that it can go on with a larger limit."""
-        if self._checkpoint is not None and self.iterations:
+        """Save where the fit is, so that it can go on, with a larger limit for example."""
+        if self._checkpoint is not None and self._state is not None:
             self._checkpoint.save(self._state, now=True)
+
+    def saved_on_termination(self) -> AbstractContextManager[None]:
+        """Within this context SIGTERM saves where the fit is before the process ends, if there is a checkpoint."""
+        return nullcontext() if self._checkpoint is None else saved_on_termination(self.finish)
 
     def _reason(self, now: Iteration) -> str | None:
         # Every callback hears of every iteration, also when an earlier one asks to stop.
@@ -122,20 +132,21 @@ class Watch:
         # Without a checkpoint of where it was, every step so far may have made it worse than the start.
         better = self.lowest is not None and self.lowest.objective < self.objective.value(start)
         params = self.lowest.params if self.lowest is not None and better else start
-        return self._at(params, len(self.iterations), "interrupted", tol)
+        return self._at(params, len(self.iterations), INTERRUPTED, tol)
 
     def _at(self, params: Float64s, n_iter: int, reason: str, tol: float) -> Solution:
         """A solution that is not the solver's own; its gap by no more than a few products."""
-        value, grad = self.objective.value_and_subgrad(params)
+        objective = self.objective.in_float64()
+        value, grad = objective.value_and_subgrad(params)
         gap, kind = np.inf, "estimate"
-        if self.objective.l1 == 0:
-            gap, kind = Judge(self.objective, tol).gap(0, params, value, grad)
+        if objective.l1 == 0:
+            gap, kind = Judge(objective, tol).gap(0, params, value, grad)
         return Solution(params, value, float(np.linalg.norm(grad)), gap, kind, n_iter, False, reason)
 
-    def history(self) -> dict[str, Float64s]:
-        """Numbers of every iteration, by name."""
+    def history(self, n: int | None = None) -> dict[str, Float64s]:
+        """Numbers of every iteration, or of the first `n`, by name."""
         names = ["objective", "grad_norm", "seconds"] + ["validation_loss"] * (self.validation is not None)
-        return {name: np.array([getattr(i, name) for i in self.iterations], np.float64) for name in names}
+        return {name: np.array([getattr(i, name) for i in self.iterations[:n]], np.float64) for name in names}
 
     # --- checkpoints ------------------------------------------------------------------------------
 
@@ -162,11 +173,13 @@ class Watch:
         params = arrays.pop(f"{name}_params")
         return replace(self.iterations[int(arrays.pop(f"{name}_at")) - 1], params=params)
 
-    def _state(self) -> dict[str, Any]:
-        state = self.memory.snapshot() | {f"history_{name}": column for name, column in self.history().items()}
-        for name, known in (("lowest", self.lowest), ("fittest", self.fittest)):
-            if known is not None:
-                state |= {f"{name}_at": known.iteration, f"{name}_params": known.params}
+    def _state_at(
+        self, n: int, snapshot: Callable[[], dict[str, Any]], known: tuple[tuple[str, Iteration | None], ...]
+    ) -> dict[str, Any]:
+        state = snapshot() | {f"history_{name}": column for name, column in self.history(n).items()}
+        for name, one in known:
+            if one is not None:
+                state |= {f"{name}_at": one.iteration, f"{name}_params": one.params}
         return state
 
 

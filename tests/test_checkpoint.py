@@ -5,7 +5,9 @@ import signal
 import subprocess
 import sys
 import textwrap
+import threading
 import time
+import warnings
 
 import numba
 import numpy as np
@@ -73,6 +75,17 @@ def test_a_resumed_fit_gives_the_same_bits(solver, dtype, tmp_path):
             nbs.Trainer(**options, callbacks=[kill_after(n)], n_threads=1).fit(X, y, checkpoint=file, **data)
         other = min(2, numba.config.NUMBA_NUM_THREADS)
         same(whole, nbs.Trainer(**options, n_threads=other).fit(X, y, checkpoint=file, resume=True, **data))
+
+
+@pytest.mark.parametrize("solver", ["newton-cg", "newton", "lbfgs", "prox-newton"])
+def test_a_fit_that_float32_products_do_not_suffice_resumes_to_the_same_bits(solver, tmp_path):
+    X, y = problem(m=200)
+    X, options = (X + 1e5).astype(np.float32), OPTIONS[solver] | {"tol": 1e-6}
+    whole = nbs.Trainer(**options).fit(X, y)
+    for n in range(1, whole.n_iter + 1, max(1, whole.n_iter // 3)):
+        with pytest.raises(Killed):
+            nbs.Trainer(**options, callbacks=[kill_after(n)]).fit(X, y, checkpoint=tmp_path / str(n))
+        same(whole, nbs.Trainer(**options).fit(X, y, checkpoint=tmp_path / str(n), resume=True))
 
 
 def test_a_fit_that_changes_its_preconditioner_resumes_to_the_same_bits(tmp_path):
@@ -147,6 +160,88 @@ def test_a_process_killed_at_any_moment_resumes_to_the_same_bits(tmp_path):
     assert output[-1] == whole
 
 
+@pytest.mark.parametrize("solver", OPTIONS)
+def test_a_fit_that_ctrl_c_ended_amid_an_iteration_resumes_to_the_same_bits(solver, tmp_path, monkeypatch):
+    X, y = problem()
+    data = {"validation_data": (X[:100], y[:100])}
+    whole = nbs.Trainer(**OPTIONS[solver]).fit(X, y, **data)
+    value, count = nbs.Objective.value, iter(range(1_000_000))
+
+    def interrupted(self, params):
+        if self.n_samples == 100 and next(count) == 2:  # of the third iteration nothing but the step is known
+            raise KeyboardInterrupt
+        return value(self, params)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(nbs.Objective, "value", interrupted)
+        stopped = nbs.Trainer(**OPTIONS[solver]).fit(X, y, checkpoint=tmp_path / "c", **data)
+    assert stopped.interrupted
+    assert len(stopped.history["objective"]) == 2
+    same(whole, nbs.Trainer(**OPTIONS[solver]).fit(X, y, checkpoint=tmp_path / "c", resume=True, **data))
+
+
+class Terminated(BaseException):
+    """What a program's own handler of SIGTERM may raise."""
+
+
+@pytest.fixture
+def own_handler():
+    def handler(number, frame):
+        raise Terminated
+
+    before = signal.signal(signal.SIGTERM, handler)
+    yield handler
+    signal.signal(signal.SIGTERM, before)
+
+
+@pytest.mark.parametrize("solver", OPTIONS)
+def test_sigterm_saves_before_it_does_what_it_always_does(solver, own_handler, tmp_path, monkeypatch):
+    monkeypatch.setattr(checkpoints, "SECONDS", np.inf)  # nothing is saved unless it is asked for
+    X, y = problem()
+    whole = nbs.Trainer(**OPTIONS[solver]).fit(X, y)
+
+    def terminate(now):
+        if now.iteration == 2:
+            signal.raise_signal(signal.SIGTERM)
+
+    with pytest.raises(Terminated):
+        nbs.Trainer(**OPTIONS[solver], callbacks=[terminate]).fit(X, y, checkpoint=tmp_path / "c")
+    assert signal.getsignal(signal.SIGTERM) is own_handler
+    more = nbs.Trainer(**OPTIONS[solver]).fit(X, y, checkpoint=tmp_path / "c", resume=True)
+    assert more.history["seconds"][1] < more.history["seconds"][2]
+    same(whole, more)
+
+
+def test_a_process_that_sigterm_ends_leaves_a_checkpoint(tmp_path):
+    script = """
+        import signal, sys, numpy as np, nbsoftmax as nbs
+        X, y = np.random.default_rng(0).normal(size=(100, 3)), np.arange(100) % 3
+        terminate = lambda now: now.iteration == 2 and signal.raise_signal(signal.SIGTERM)
+        nbs.Trainer(solver="gd", l2=0.1, callbacks=[terminate]).fit(X, y, checkpoint=sys.argv[1])
+    """
+    command = [sys.executable, "-c", textwrap.dedent(script), str(tmp_path / "c")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    assert (done.returncode, done.stderr) == (-signal.SIGTERM, "")
+    with np.load(tmp_path / "c") as arrays:
+        assert arrays["n_iter"] == 2
+
+
+def test_handlers_of_sigterm_are_touched_only_in_the_main_thread_and_for_a_checkpoint(own_handler, tmp_path):
+    X, y = problem(m=60)
+    seen = []
+    trainer = nbs.Trainer(l2=0.1, callbacks=[lambda now: seen.append(signal.getsignal(signal.SIGTERM))])
+    trainer.fit(X, y)
+    thread = threading.Thread(target=trainer.fit, args=(X, y), kwargs={"checkpoint": tmp_path / "c"})
+    thread.start()
+    thread.join()
+    assert set(seen) == {own_handler}
+    trainer.fit(X, y, checkpoint=tmp_path / "c")
+    assert seen[-1] is not own_handler
+    with pytest.raises(nbs.InputValueError):
+        trainer.fit(X, y[:-1], checkpoint=tmp_path / "c")
+    assert signal.getsignal(signal.SIGTERM) is own_handler
+
+
 def test_without_a_file_resume_begins_anew(tmp_path):
     X, y = problem()
     same(nbs.Trainer(l2=0.1).fit(X, y), nbs.Trainer(l2=0.1).fit(X, y, checkpoint=tmp_path / "none", resume=True))
@@ -185,11 +280,47 @@ def test_a_model_is_no_checkpoint(tmp_path):
         nbs.Trainer(l2=0.1).fit(X, y, checkpoint=tmp_path / "m.npz", resume=True)
 
 
-@pytest.mark.parametrize("other", ["data", "labels", "weights", "penalty", "solver", "start"])
+def changes(arrays):
+    """Each array of a checkpoint left out, of another shape, of another dtype, and with another value."""
+    for name, array in arrays.items():
+        yield {other: value for other, value in arrays.items() if other != name}
+        yield arrays | {name: np.append(array, array.ravel()[:1]).reshape(-1, 1)}
+        if array.dtype.kind in "iuf":
+            yield arrays | {name: array.astype("f4")}
+        if array.dtype.kind in "iuf" and array.size:
+            yield arrays | {name: -1 - array}
+
+
+@pytest.mark.parametrize("solver", OPTIONS)
+def test_a_checkpoint_with_other_arrays_than_were_saved_is_refused_and_left(solver, tmp_path):
+    X, y = problem(m=60)
+    file, options = tmp_path / "c.npz", OPTIONS[solver] | {"max_iter": 3, "tol": 1e-3}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", nbs.ConvergenceWarning)
+        nbs.Trainer(**options).fit(X, y, checkpoint=file, validation_data=(X, y))
+    with np.load(file) as opened:
+        arrays = dict(opened)
+    assert len(arrays) > 8
+    for changed in changes(arrays):
+        np.savez(file, **changed)
+        before = file.read_bytes()
+        with pytest.raises(nbs.InputValueError, match="checkpoint"):
+            nbs.Trainer(**options).fit(X, y, checkpoint=file, validation_data=(X, y), resume=True)
+        assert file.read_bytes() == before
+
+
+def test_a_fit_that_had_ended_can_be_resumed_again_and_again(tmp_path):
+    X, y = problem()
+    whole = nbs.Trainer(l2=0.1).fit(X, y, checkpoint=tmp_path / "c")
+    for _ in range(3):
+        same(whole, nbs.Trainer(l2=0.1).fit(X, y, checkpoint=tmp_path / "c", resume=True))
+
+
+@pytest.mark.parametrize("other", ["data", "labels", "weights", "penalty", "solver", "start", "held-out", "held-out y"])
 def test_the_checkpoint_of_another_problem_is_refused(other, tmp_path):
     X, y = problem()
-    options, given = {"l2": 0.1, "solver": "lbfgs"}, {}
-    nbs.Trainer(**options).fit(X, y, checkpoint=tmp_path / "c")
+    options, given = {"l2": 0.1, "solver": "lbfgs"}, {"validation_data": (X[:20], y[:20])}
+    nbs.Trainer(**options).fit(X, y, checkpoint=tmp_path / "c", **given)
     if other == "data":
         X = X.copy()
         X[-1, -1] += 1e-9
@@ -199,6 +330,10 @@ def test_the_checkpoint_of_another_problem_is_refused(other, tmp_path):
         given["sample_weight"] = np.linspace(1, 2, y.size)
     elif other == "start":
         given["init"] = np.ones((4, 13))
+    elif other == "held-out":
+        given["validation_data"] = X[20:40], y[:20]
+    elif other == "held-out y":
+        given["validation_data"] = X[:20], y[20:40]
     options |= {"penalty": {"l2": 0.2}, "solver": {"solver": "gd"}}.get(other, {})
     with pytest.raises(nbs.InputValueError, match="other data"):
         nbs.Trainer(**options).fit(X, y, checkpoint=tmp_path / "c", resume=True, **given)

@@ -339,3 +339,43 @@ def test_logits_may_differ_by_more_than_the_largest_number():
     X, params = np.array([[1.0], [-1.0]]), np.array([[1e308, 0.0], [-1e308, 0.0], [0.0, 0.0]])
     y = np.array([[1 - 1e-10, 1e-10, 0.0], [1e-10, 1 - 1e-10, 0.0]])
     assert nbs.Objective(X, y).value(params) == pytest.approx(2e298)
+
+
+@pytest.mark.parametrize("soft", [False, True])
+@pytest.mark.parametrize("fit_intercept", [False, True])
+@pytest.mark.parametrize("m", [1, 16, 50, 203])  # one block of 16 rows, whole blocks, some rows more
+def test_in_float64_a_float32_objective_is_that_of_the_same_numbers_in_float64(soft, fit_intercept, m, monkeypatch):
+    monkeypatch.setattr("nbsoftmax.backends.dense.CONVERTED_BYTES", 1)
+    rng = np.random.default_rng(m)
+    X = (rng.normal(size=(m, 7)) + 1e4).astype(np.float32)
+    # Weights and probabilities that float32 holds exactly.
+    y = rng.permuted(np.tile([0.5, 0.25, 0.25, 0.0], (m, 1)), axis=1) if soft else rng.integers(0, 4, m)
+    options = {
+        "n_classes": 4,
+        "sample_weight": rng.integers(1, 5, m) / 4,
+        "offset": rng.normal(size=(m, 4)).astype(np.float32),
+        "l2": 0.1,
+        "fit_intercept": fit_intercept,
+    }
+    options |= {} if soft else {"class_weight": [1.0, 2.0, 0.5, 4.0]}
+    params = rng.normal(size=(4, 8))
+    J32, J64 = nbs.Objective(X, y, **options), nbs.Objective(X.astype(np.float64), y, **options)
+    fine = J32.in_float64()
+    value, grad = J64.value_and_grad(params)
+    assert fine.value(params) == pytest.approx(value, rel=1e-11)
+    assert fine.value_and_grad(params)[0] == fine.value(params)
+    # The logits are sums of 1e4: cancellation leaves eps times that.
+    np.testing.assert_allclose(fine.value_and_grad(params)[1], grad, rtol=1e-10, atol=1e-10 * np.abs(grad).max())
+    assert np.array_equal(fine.hvp(params, params), J32.hvp(params, params))
+    whole = J32.in_float64(hessian=True)
+    assert whole.value(params) == fine.value(params)
+    for of in ("curvatures", "gram", "blocks", "hessian"):
+        expected = getattr(J64, of)(params)
+        np.testing.assert_allclose(getattr(whole, of)(params), expected, rtol=1e-9, atol=1e-9 * np.abs(expected).max())
+    expected = J64.hvp(params, params)
+    np.testing.assert_allclose(whole.hvp(params, params), expected, rtol=1e-9, atol=1e-9 * np.abs(expected).max())
+    assert fine.in_float64() is fine
+    assert J64.in_float64() is J64
+    more = nbs.Objective(X, y, **options, n_threads=3).in_float64().value_and_grad(params)
+    assert more[0] == fine.value(params)
+    assert np.array_equal(more[1], fine.value_and_grad(params)[1])

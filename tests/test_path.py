@@ -11,6 +11,7 @@ from sklearn.model_selection import StratifiedKFold
 import nbsoftmax as nbs
 from nbsoftmax import cross_validation
 from nbsoftmax.cross_validation import one_standard_error, summary
+from nbsoftmax.solvers import newton_cg
 
 TOL = 1e-10
 
@@ -222,3 +223,30 @@ def test_a_path_needs_one_grid():
     for grids in ({}, {"l2s": [1], "Cs": [1]}):
         with pytest.raises(nbs.InputValueError, match="either"):
             nbs.fit_path(X, y, **grids)
+
+
+@pytest.mark.parametrize("search", ["fit_path", "cross_validate", "SoftmaxRegressionCV"])
+@pytest.mark.parametrize("at", [0, 1, 4, 9])  # of cross-validation the last fit is the one to all samples
+def test_ctrl_c_ends_a_search_and_no_score_of_the_fit_that_it_cut_off_is_used(search, at, monkeypatch):
+    X, y = problem(60)
+    whole = {
+        "fit_path": lambda: nbs.fit_path(X, y, l2s=np.geomspace(1e-3, 1, 10)),
+        "cross_validate": lambda: nbs.cross_validate(X, y, Cs=3, folds=3),
+        "SoftmaxRegressionCV": lambda: nbs.SoftmaxRegressionCV(Cs=3, cv=3).fit(X, y),
+    }[search]
+    solve, begun = newton_cg.solve, []
+
+    def interrupted(objective, start, *, on_iteration, **options):
+        begun.append(objective)
+
+        def after(*now):
+            if len(begun) == at + 1:
+                raise KeyboardInterrupt
+            return on_iteration(*now)
+
+        return solve(objective, start, on_iteration=after, **options)
+
+    monkeypatch.setattr(newton_cg, "solve", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        whole()
+    assert len(begun) == at + 1

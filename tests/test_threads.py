@@ -9,13 +9,16 @@ import subprocess
 import sys
 import textwrap
 import threading
+import warnings
 from concurrent.futures import ThreadPoolExecutor
 
 import numba
 import numpy as np
 import pytest
+from threadpoolctl import threadpool_limits
 
 import nbsoftmax as nbs
+from nbsoftmax.calibration import brier_score, temperature
 from nbsoftmax.kernels.threads import _threads_of_numba, launch
 
 THREADS = [1, 2, 3]
@@ -196,3 +199,98 @@ def test_a_caller_does_without_helpers_that_are_busy_elsewhere():
     assert runs == [threading.get_ident()]
     released.set()
     other.join()
+
+
+# --- BLAS, whose threads change the last bits of a dot product of 10,000 numbers and of matrix products ---------
+
+
+def problem_that_blas_would_thread():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(150, 400))
+    return X, (X[:, :30] + rng.normal(size=(150, 30))).argmax(axis=1)
+
+
+def fitted(**options):
+    def evaluate():
+        X, y = problem_that_blas_would_thread()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", nbs.ConvergenceWarning)
+            result = nbs.Trainer(**options).fit(X, y, validation_data=(X[:20], y[:20]))
+        numbers = result.objective, result.grad_norm, result.gap, result.history["grad_norm"]
+        return result.model.coef, result.model.intercept, *numbers
+
+    return evaluate
+
+
+def streamed():
+    X, y = problem_that_blas_would_thread()
+    model = nbs.Trainer(solver="sgd", l2=0.1).partial_fit(X, y, classes=range(30))
+    return model.coef, model.intercept
+
+
+def value():
+    X, y = problem_that_blas_would_thread()
+    params = np.random.default_rng(1).normal(size=(30, 401))
+    return nbs.Objective(X, y, l2=0.1).value(params), *nbs.Objective(X, y, l1=0.1, l2=0.1).value_and_subgrad(params)
+
+
+def soft_targets():
+    rng = np.random.default_rng(0)
+    X, y, s = rng.normal(size=(20_000, 2)), rng.dirichlet(np.ones(30), 20_000), rng.uniform(size=20_000)
+    J = nbs.Objective(X, y, sample_weight=s)
+    fit = nbs.Trainer(l2=0.1, class_weight="balanced", max_iter=2).fit(X, y, sample_weight=s).model
+    return J.class_mass, J.hvp(np.zeros(J.shape), np.ones(J.shape)), fit.coef
+
+
+def calibrated():
+    rng = np.random.default_rng(0)
+    z, y = rng.normal(size=(20_000, 3)), rng.integers(0, 3, 20_000)
+    z[np.arange(20_000), y] += 1
+    return temperature(z, y), brier_score(nbs.softmax(z), y)
+
+
+def inferred():
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(4000, 60)), rng.integers(0, 3, 4000)
+    found = nbs.Trainer(tol=1e-12).fit(X, y).inference(cov="sandwich")
+    interval = found.predict_interval(X)
+    return found.covariance, found.wald_test(range(60)).statistic, interval.low, interval.high
+
+
+def gradients():
+    rng = np.random.default_rng(0)
+    X, w, W = rng.normal(size=(400, 300)), rng.normal(size=300), rng.normal(size=(30, 300))
+    return (
+        *nbs.linear_gradient(X, X[:, 0], w, 1.0),
+        *nbs.logistic_gradient(X, X[:, 0] > 0, w, 1.0),
+        *nbs.softmax_gradient(X, np.arange(400) % 30, W, W[:, 0]),
+    )
+
+
+@pytest.mark.parametrize(
+    "evaluate",
+    [
+        value,
+        fitted(solver="gd", l2=0.1, max_iter=8),
+        fitted(solver="sgd", l2=0.1, max_iter=2),
+        fitted(solver="lbfgs", l2=1e-3, max_iter=8),
+        fitted(solver="newton-cg", l2=1e-3, early_stopping=1),
+        fitted(solver="prox-newton", l1=2e-2),
+        fitted(solver="prox-newton", l1=2e-2, l2=1e-3, grouped=True, max_iter=2),
+        streamed,
+        soft_targets,
+        calibrated,
+        inferred,
+        gradients,
+    ],
+    ids=[
+        *("value", "gd", "sgd", "lbfgs", "newton-cg", "prox-newton", "grouped"),
+        *("streamed", "soft_targets", "calibrated", "inferred", "gradients"),
+    ],
+)
+def test_results_do_not_depend_on_the_threads_of_blas(evaluate):
+    results = []
+    for n in (1, 2):
+        with threadpool_limits(n, user_api="blas"):
+            results.append(evaluate())
+    same_bits(results)

@@ -485,3 +485,67 @@ def test_weights_beyond_float32_give_the_bits_of_weights_within(solver):
         assert np.array_equal(
             balanced.fit(X, y, sample_weight=s * unit).model.coef, balanced.fit(X, y, sample_weight=s).model.coef
         )
+
+
+def test_a_fit_that_ctrl_c_ended_says_so_also_where_early_stopping_takes_it_back():
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(60, 3)), np.arange(60) % 3
+
+    def interrupt(now):
+        if now.iteration == 4:
+            raise KeyboardInterrupt
+
+    data = {"validation_data": (X, (y + 1) % 3)}  # wrong labels: the loss rises from the first iteration on
+    result = nbs.Trainer(solver="gd", callbacks=[interrupt], early_stopping=50).fit(X, y, **data)
+    assert "taken back" in result.reason
+    assert result.interrupted
+    assert not nbs.Trainer(l2=0.1).fit(X, y).interrupted
+
+
+FLOAT32 = {
+    "newton-cg": {"l2": 1e-3},
+    "newton-cg, no penalty": {},
+    "newton": {"solver": "newton", "l2": 1e-3},
+    "lbfgs": {"solver": "lbfgs", "l2": 1e-3},
+    "gd": {"solver": "gd", "l2": 1e-3, "max_iter": 50},
+    "sgd": {"solver": "sgd", "l2": 1e-3, "max_iter": 3, "label_smoothing": 0.5},
+    "prox-newton": {"l1": 1e-3, "l2": 1e-3},
+    "stopped": {"l2": 1e-3, "max_iter": 3},
+    "stopped early": {"l2": 1e-3, "early_stopping": 1},
+    "interrupted": {"l2": 1e-3},
+}
+
+
+@pytest.mark.parametrize("shift", [0.0, 1e4, 1e5])
+@pytest.mark.parametrize("tol", [1e-2, 1e-6])
+@pytest.mark.parametrize("kind", FLOAT32)
+def test_what_a_fit_to_float32_data_says_is_true_of_the_data(kind, tol, shift):
+    # Beside features of 1e5 the rounding errors of float32 products are up to a tenth of the logits.
+    options = FLOAT32[kind]
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(300, 5))
+    y = (X[:, :3] + rng.normal(size=(300, 3))).argmax(axis=1)
+    X = (X + shift).astype(np.float32)
+    penalties = {name: options.get(name, 0.0) for name in ("l1", "l2", "label_smoothing")}
+    J = nbs.Objective(X.astype(np.float64), y, **penalties)
+
+    def interrupt(now):
+        if kind == "interrupted" and now.iteration == 3:
+            raise KeyboardInterrupt
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", nbs.ConvergenceWarning)
+        data = {"validation_data": (X[:50], y[:50])} if kind == "stopped early" else {}
+        result = nbs.Trainer(tol=tol, callbacks=[interrupt], **options).fit(X, y, **data)
+        best = nbs.Trainer(tol=1e-9, **penalties).fit(X.astype(np.float64), y).objective
+    params = np.column_stack([result.model.coef, result.model.intercept])
+    value, grad = J.value_and_subgrad(params)
+    # Targets are float32 as well where they are smoothed. Of all else only the order of sums differs, of logits of 1e4.
+    assert result.objective == pytest.approx(value, rel=1e-10 if penalties["label_smoothing"] == 0 else 1e-7)
+    assert result.grad_norm == pytest.approx(np.linalg.norm(grad), rel=1e-6, abs=1e-9 * (1 + shift))
+    if kind in ("newton-cg", "newton-cg, no penalty", "newton", "lbfgs", "prox-newton"):
+        assert result.converged
+    if result.converged:
+        assert value - best <= tol * value
+    if result.gap_kind != "estimate":
+        assert value - best <= result.gap

@@ -13,7 +13,6 @@ import threading
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import replace
 from functools import cache, partial
 from itertools import pairwise
 from typing import Any, NamedTuple
@@ -21,7 +20,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from nbsoftmax.backends.dense import DenseBackend, curvature_weights, hessian_of_pairs
+from nbsoftmax.backends.dense import DenseBackend, curvature_weights, hessian_of_pairs, part_of
 from nbsoftmax.check import Float64s, InputValueError, WeightedTargets
 from nbsoftmax.cuda import curvature, fused, products, rows
 from nbsoftmax.cuda.blas import address_of
@@ -657,12 +656,3 @@ def _added(matrices: list[Float64s]) -> Float64s:
     for matrix in matrices[1:]:
         total += matrix
     return total
-
-
-def part_of(target: WeightedTargets, part: slice) -> WeightedTargets:
-    """The target of some rows; `total` stays that of all."""
-
-    def cut(array: NDArray[Any]) -> NDArray[Any]:
-        return array[part] if array.size else array
-
-    return replace(target, labels=cut(target.labels), proba=cut(target.proba), weight=cut(target.weight))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from copy import copy
 from dataclasses import replace
 from typing import Any
 
@@ -28,6 +30,8 @@ PACK_BYTES = 16 * 2**20  # samples that such a product packs at a time
 # Multiply-adds of a mini-batch that are worth a chunk of their own, and the most of these: smaller batches are made by
 # one thread, since waking another for each step takes as long.
 BATCH_CHUNK_WORK, MOST_BATCH_CHUNKS = 2**22, 16
+# A block of float32 rows that is converted at a time, where products are to be made in float64.
+CONVERTED_BYTES = 8 * 2**20
 # What chunks' sums and the probabilities kept for Hessian-vector products may take together.
 MEMORY_BYTES = 60 * 2**20
 
@@ -54,6 +58,7 @@ class DenseBackend:
         self.dtype = X.dtype
         self.fit_intercept = fit_intercept
         self._source = X, target, offset
+        self._refined = self._hessian_refined = False
         self._design = Design(X, self.n_classes, offset, n_threads)
         self._target = rows.Target(
             target.labels, target.proba.reshape(-1), target.gain, target.floor, target.weight, target.kind
@@ -73,16 +78,27 @@ class DenseBackend:
 
     def loss(self, params: Float64s) -> float:
         """sum_i s_i L_i."""
+        if self._refined:
+            return sum(block.loss(params) for block in self._blocks())
         return self._loss(params, np.empty(0), want_grad=False)
 
     def loss_and_grad(self, params: Float64s) -> tuple[float, Float64s]:
         """The loss and its gradient (n_classes, n_features + 1), in one pass over the rows."""
+        if self._refined:
+            total, sums = 0.0, np.zeros((self.n_classes, self.n_features + 1))
+            for block in self._blocks():
+                part, slope = block.loss_and_grad(params)
+                total += part
+                sums += slope
+            return total, sums
         gradient = self._new_gradient()
         loss = self._loss(params, gradient, want_grad=True)
         return loss, self._summed(gradient)
 
     def hess_vec(self, params: Float64s, v: Float64s) -> Float64s:
         """The Hessian of the loss at `params`, times v, in one pass over the rows."""
+        if self._hessian_refined:
+            return self._added(lambda block: block.hess_vec(params, v))
         gradient = self._new_gradient()
         point, direction = self._weights(params), self._weights(v)
         common = self._design.rows, point, direction, self._curvature, self.fit_intercept
@@ -103,6 +119,8 @@ class DenseBackend:
 
     def curvatures(self, params: Float64s) -> Float64s:
         """The diagonal of the Hessian, sum_i h_i a_ik (1 - a_ik) (x_i, 1)^2, (K, N + 1)."""
+        if self._hessian_refined:
+            return self._added(lambda block: block.curvatures(params))
         n_chunks = self._design.n_chunks(max(1, PARTIAL_BYTES // (8 * params.size)))
         sums = np.zeros((n_chunks, *params.shape))
         common = self._design.rows, self._weights(params), self._curvature, self.fit_intercept
@@ -166,9 +184,39 @@ class DenseBackend:
     def with_features(self, features: NDArray[np.int64]) -> DenseBackend:
         """The same sums over only these features, which are copied, and computed in float64 throughout."""
         X, target, offset = self._source
+        return self._converted(np.take(X, features, axis=1), target, offset)
+
+    def in_float64(self, *, hessian: bool = False) -> DenseBackend:
+        """The same sums from products in float64 of blocks of rows, converted one after another.
+
+        Those of loss and gradient, and all others too if `hessian`.
+        """
+        if self.dtype == np.float64:
+            return self
+        refined = copy(self)
+        refined._refined, refined._hessian_refined = True, hessian
+        return refined
+
+    def _added(self, sums_of: Callable[[DenseBackend], Float64s]) -> Float64s:
+        """The sums of all blocks of rows in float64, added in order."""
+        blocks = self._blocks()
+        total = sums_of(next(blocks))
+        for block in blocks:
+            total += sums_of(block)
+        return total
+
+    def _blocks(self) -> Iterator[DenseBackend]:
+        """Blocks of rows in float64."""
+        X, target, offset = self._source
+        size = max(16, CONVERTED_BYTES // (8 * max(1, self.n_features)))
+        for start in range(0, self.n_samples, size):
+            part = slice(start, start + size)
+            yield self._converted(X[part], part_of(target, part), offset[part] if offset.size else offset)
+
+    def _converted(self, X: Floats, target: WeightedTargets, offset: Floats) -> DenseBackend:
         proba, gain, floor = (np.asarray(a, np.float64) for a in (target.proba, target.gain, target.floor))
         return DenseBackend(
-            np.take(X, features, axis=1).astype(np.float64, copy=False),
+            X.astype(np.float64, copy=False),
             replace(target, proba=proba, gain=gain, floor=floor),
             offset=offset.astype(np.float64, copy=False),
             fit_intercept=self.fit_intercept,
@@ -176,6 +224,8 @@ class DenseBackend:
         )
 
     def _grams(self, what: int, params: Float64s | None) -> Float64s:
+        if self._hessian_refined:
+            return self._added(lambda block: block._grams(what, params))
         n, order = gram.n_matrices(what, self.n_classes), self.n_features + 1
         weights = self._weights(np.zeros((self.n_classes, order)) if params is None else params)
         common = self._design.rows, weights, what, self._curvature, self.fit_intercept, n
@@ -242,12 +292,21 @@ def hessian_of_pairs(blocks: Float64s, n_classes: int) -> Float64s:
     return matrix
 
 
+def part_of(target: WeightedTargets, part: slice) -> WeightedTargets:
+    """The target of some rows; `total` stays that of all."""
+
+    def cut(array: NDArray[Any]) -> NDArray[Any]:
+        return array[part] if array.size else array
+
+    return replace(target, labels=cut(target.labels), proba=cut(target.proba), weight=cut(target.weight))
+
+
 def curvature_weights(target: WeightedTargets) -> Float64s:
     """h_i = s_i sum_k t_ik: the weight of sample i in the Hessian; (0,) where all are 1."""
     weight, labels = target.weight, target.labels
     if target.kind != INDEX:
         gain, floor = target.gain.astype(np.float64), target.floor.astype(np.float64)
-        mass = target.proba @ gain if target.kind == PROBA else gain[labels]
+        mass = np.einsum("ik,k->i", target.proba, gain) if target.kind == PROBA else gain[labels]
         mass = mass + floor.sum()
         weight = mass * weight if weight.size else mass
     return np.ascontiguousarray(weight, np.float64)

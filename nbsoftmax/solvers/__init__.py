@@ -2,13 +2,23 @@
 
 `solve(objective, start, ...)` returns a `Solution`, in which failing to converge is a value with a sentence, not an
 exception. After every iteration a solver calls `on_iteration`, which may ask it to stop.
+
+Solvers call BLAS and LAPACK, whose last bits depend on the number of their threads: whoever calls a solver holds them
+to one with `kernels.blas.one_thread`. For matrices of this size more threads cost more than they save.
+
+Values and gradients of float32 data have the rounding errors of their products, which no bound and no estimate knows
+of. Where a solver would end it goes on with those of `objective.in_float64()`, so that what it says of its point is
+true of the data: as a rule for an evaluation or two. Hessian-vector products seldom need such accuracy: this is
+iterative refinement (J. Wilkinson, "Rounding errors in algebraic processes", 1963), the Hessian solving for exact
+residuals. Where the values turn out to differ by as much as `doubtful` says, what float32 makes of the Hessian hides
+its small curvatures, and most of the distance with them; newton-cg and lbfgs make it anew.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 import numpy as np
 
@@ -18,6 +28,11 @@ NOISE = 16 * float(np.finfo(float).eps)  # sums over rows are not known better, 
 
 # The reason of a solver that can go no further.
 STUCK = "no step decreases the objective any more at float64 precision"
+
+
+def doubtful(before: float, after: float, allowed: float) -> bool:
+    """Whether float32 products are too rough for a gap of what is `allowed`, by the objective before and after them."""
+    return not abs(after - before) <= 0.1 * allowed
 
 
 def spent(n_iter: int) -> str:
@@ -66,6 +81,10 @@ class Smooth(Penalised, Protocol):
         """The Hessian at `params` times `v`."""
         ...
 
+    def in_float64(self, *, hessian: bool = False) -> Self:
+        """The same with more exact values and gradients, and Hessian, where there are such; else itself."""
+        ...
+
 
 @dataclass(frozen=True)
 class Solution:
@@ -82,7 +101,7 @@ class Solution:
         "strong-convexity", "duality": a bound that holds. "estimate": the Newton decrement, which may be wrong.
     n_iter : int
     converged : bool
-        Whether gap <= tol * |objective|.
+        Whether gap <= tol * |objective|, or eps log K, where that is more.
     reason : str
         Why it stopped, in words.
     account : str

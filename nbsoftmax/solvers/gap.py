@@ -26,23 +26,23 @@ from nbsoftmax.check import Float64s
 from nbsoftmax.solvers import NOISE, Smooth
 from nbsoftmax.solvers.duality import duality_gap, loss_alone
 
-# An objective of less than this is 0 for the purpose of a relative gap: float64 sums of losses near 1 are not known
-# better than to a few thousand eps.
-LEAST_OBJECTIVE = 1e-12
 LEAST_PRODUCTS, MOST_PRODUCTS = 20, 500  # for the judge: as many as iterations so far, where those are more
 NOTHING = np.finfo(float).eps ** 2  # squares of residuals below this share are rounding errors
 ROUNDED = 1e-8  # a negative square of less than this share is a rounding error of the residual, of more one of M^-1
 SETTLED = 0.1  # the later half of the products has added at most this share of the decrement
 
 
-def small_enough(gap: float, value: float, tol: float) -> bool:
+def small_enough(gap: float, value: float, tol: float, n_classes: int) -> bool:
     """The one meaning of convergence."""
-    return gap <= allowance(value, tol)
+    return gap <= allowance(value, tol, n_classes)
 
 
-def allowance(value: float, tol: float) -> float:
-    """The largest gap at an objective of `value` that is small enough."""
-    return tol * max(abs(value), LEAST_OBJECTIVE)
+def allowance(value: float, tol: float, n_classes: int) -> float:
+    """The largest gap at an objective of `value` that is small enough.
+
+    Never less than eps log K: the objective at 0 is log K, and that is what float64 tells it from 0 by.
+    """
+    return max(tol * abs(value), float(np.finfo(float).eps) * math.log(n_classes))
 
 
 def bound(objective: Smooth, params: Float64s, value: float, grad: Float64s) -> tuple[float, str] | None:
@@ -89,6 +89,8 @@ class Prover:
 
         It is looked for only where its rough likeness makes it likely, or `anyway`.
         """
+        if self.objective.l2 > 0 and 0 <= value <= allowed:
+            return value, "duality"  # no minimum is below 0
         rough = rough_bound(self.objective, grad)
         if not (self.may_prove() and (anyway or rough * self.harder <= allowed)):
             return None
@@ -214,6 +216,12 @@ class Judge:
         self.near = (float(state.get("near_value", 0.0)), float(state.get("near_gap", 0.0)))  # what was known by then
         self.precondition: Callable[[Float64s], Float64s] = lambda residual: residual
         self._seen: tuple[Float64s, float, str] | None = None  # where the gap is known, what it is, and its kind
+        self._refined = False  # just now
+
+    def refine(self, objective: Smooth) -> None:
+        """From here on values and gradients are those of `objective`, which are more exact; look at once."""
+        self.prover = Prover(objective)
+        self.next_look, self.near, self._seen, self._refined = 0, (np.nan, np.nan), None, True
 
     def state(self) -> dict[str, Any]:
         """What a new judge needs to go on."""
@@ -222,13 +230,14 @@ class Judge:
 
     def converged(self, n_iter: int, params: Float64s, value: float, grad: Float64s, hint: float) -> bool:
         """Whether the gap at `params` is within tol; `hint` is what the solver itself believes of it."""
-        allowed = allowance(value, self.tol)
-        proven = self.prover.proof(params, value, grad, allowed)
+        allowed = self._allowed(value)
+        proven = self.prover.proof(params, value, grad, allowed, anyway=self._refined)
+        self._refined = False
         if proven is not None:
             self._seen = (params, *proven)
             return True
         wait = max(self.next_look, self.proof_by if self.prover.may_prove() else 0)
-        if n_iter < wait or not small_enough(hint, value, self.tol):
+        if n_iter < wait or not hint <= allowed:
             return False
         if n_iter > 0:  # looks that fail cost at most a share of the fit
             self.next_look = n_iter + max(10, n_iter // 4)
@@ -238,26 +247,29 @@ class Judge:
         )
         if not (settled and distance <= allowed):
             return False
-        self._seen = (params, distance, "estimate")
+        self._seen, self.near = (params, distance, "estimate"), (value, distance)
         if self.proof_by < 0 < n_iter and self.prover.may_prove():
-            self.proof_by, self.near = n_iter + max(5, n_iter), (value, distance)
+            self.proof_by = n_iter + max(5, n_iter)
             known = self.prover.proof(params, value, grad, allowed, anyway=True)
             self._seen = self._seen if known is None else (params, *known)
             return known is not None
         return True
+
+    def _allowed(self, value: float) -> float:
+        return allowance(value, self.tol, self.objective.class_mass.size)
 
     def gap(self, n_iter: int, params: Float64s, value: float, grad: Float64s) -> tuple[float, str]:
         """The gap at `params`, and its kind. What has not settled is never reported as within tol."""
         seen = self._seen if self._seen is not None and self._seen[0] is params else None
         if seen is not None and seen[2] != "estimate":
             return seen[1:]
-        allowed = allowance(value, self.tol)
-        known = bound(self.objective, params, value, grad)
+        allowed = self._allowed(value)
+        known = bound(self.prover.objective, params, value, grad)
         if known is not None and known[0] <= allowed:
             return known
         if seen is not None:
             found = seen[1], True
-        elif self.proof_by >= 0:  # known some steps ago, and changed by these
+        elif self.proof_by >= 0 and np.isfinite(self.near).all():  # known some steps ago, and changed by these
             found = max(self.near[1] + value - self.near[0], NOISE * abs(value)), True
         else:
             most = max(LEAST_PRODUCTS, n_iter)  # no more work for the report than for the fit

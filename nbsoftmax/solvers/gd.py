@@ -31,49 +31,69 @@ def solve(
     """Minimise by gradient steps of fixed `learning_rate`; for None, by backtracking from twice the last step."""
     memory = memory or Memory()
     state = memory.state
+    refined = objective.in_float64()
+    sums = refined if state.get("refined", False) else objective
     params = state.get("params", start).copy()
-    value, grad = objective.value_and_grad(params)
+    value, grad = sums.value_and_grad(params)
     best = (value, params, grad)
     if state:
-        best_value, best_grad = objective.value_and_grad(state["best"])
+        best_value, best_grad = sums.value_and_grad(state["best"])
         best = (best_value, state["best"], best_grad)
     values = state["values"].tolist() if state else [value]
     judge = Judge(objective, tol, state)
+    judge.prover.objective = sums
     rate = float(state.get("rate", 1.0 if learning_rate is None else learning_rate))
     n_iter = int(state.get("n_iter", 0))
     hint = _gained(values) if state else 0.0
     reason = "converged" if judge.converged(n_iter, params, value, grad, hint) else ""
-    while not reason and n_iter < (max_iter or MAX_ITER):
-        square = float(np.vdot(grad, grad))
-        while True:
-            trial = params - rate * grad
-            trial_value, trial_grad = objective.value_and_grad(trial) if np.isfinite(trial).all() else (np.inf, grad)
-            if learning_rate is not None or trial_value <= value - SUFFICIENT_DECREASE * rate * square:
+    if reason:
+        best = (value, params, grad)
+    while True:
+        while not reason and n_iter < (max_iter or MAX_ITER):
+            square = float(np.vdot(grad, grad))
+            while True:
+                trial = params - rate * grad
+                trial_value, trial_grad = sums.value_and_grad(trial) if np.isfinite(trial).all() else (np.inf, grad)
+                if learning_rate is not None or trial_value <= value - SUFFICIENT_DECREASE * rate * square:
+                    break
+                rate /= 2
+                if not rate * square > np.finfo(float).eps * abs(value):  # also where square overflows and rate is 0
+                    reason = STUCK
+                    break
+            if reason:
                 break
-            rate /= 2
-            if not rate * square > np.finfo(float).eps * abs(value):  # also where square overflows and rate is 0
-                reason = STUCK
+            n_iter += 1
+            params, value, grad = trial, trial_value, trial_grad
+            if not np.isfinite(value) or value > 1e3 * (abs(values[0]) + 1):
+                reason = (
+                    f"the objective grew without bound: learning_rate {rate:g} is too large; halve it, or give none"
+                )
                 break
-        if reason:
+            values.append(value)
+            if value < best[0]:
+                best = (value, params, grad)
+            if learning_rate is None:
+                rate *= 2
+            memory.snapshot = partial(
+                _state, params, n_iter, rate, best[1], values, judge.state() | {"refined": sums is refined}
+            )
+            reason = on_iteration(n_iter, params, value, float(np.linalg.norm(grad))) or ""
+            if not reason and judge.converged(n_iter, params, value, grad, _gained(values)):
+                reason = "converged"
+                best = (value, params, grad)  # what is proven: values before may be less by rounding errors
+        if sums is refined:
             break
-        n_iter += 1
-        params, value, grad = trial, trial_value, trial_grad
-        if not np.isfinite(value) or value > 1e3 * (abs(values[0]) + 1):
-            reason = f"the objective grew without bound: learning_rate {rate:g} is too large; halve it, or give none"
-            break
-        values.append(value)
-        if value < best[0]:
-            best = (value, params, grad)
-        if learning_rate is None:
-            rate *= 2
-        memory.snapshot = partial(_state, params, n_iter, rate, best[1], values, judge.state())
-        stop = on_iteration(n_iter, params, value, float(np.linalg.norm(grad)))
-        if stop or judge.converged(n_iter, params, value, grad, _gained(values)):
-            reason = stop or "converged"
+        sums = refined  # what follows is judged, and goes on, by more exact sums
+        judge.refine(sums)
+        params = best[1]
+        value, grad = sums.value_and_grad(params)
+        best = (value, params, grad)
+        if reason in ("converged", STUCK):
+            reason = "converged" if judge.converged(n_iter, params, value, grad, 0.0) else ""
     value, params, grad = best
     distance, kind = judge.gap(n_iter, params, value, grad)
     grown = reason.startswith("the objective grew")
-    converged = not grown and small_enough(distance, value, tol)
+    converged = not grown and small_enough(distance, value, tol, start.shape[0])
     if converged:
         reason = "converged"
     return Solution(

@@ -15,9 +15,8 @@ from functools import partial
 import numpy as np
 
 from nbsoftmax.check import Float64s
-from nbsoftmax.kernels.blas import one_thread
-from nbsoftmax.solvers import NOISE, STUCK, Memory, OnIteration, Solution, spent
-from nbsoftmax.solvers.gap import Judge, small_enough
+from nbsoftmax.solvers import NOISE, STUCK, Memory, OnIteration, Solution, doubtful, spent
+from nbsoftmax.solvers.gap import Judge, allowance, small_enough
 from nbsoftmax.solvers.pairs import Pairs
 from nbsoftmax.solvers.preconditioners import AFFORDABLE, Curved, Preconditioner, centred, costs
 
@@ -37,49 +36,64 @@ def solve(
     memory: Memory | None = None,
 ) -> Solution:
     """Minimise a smooth convex objective; `tol` is relative to the objective."""
-    with one_thread():
-        return _solve(objective, start, tol, max_iter or MAX_ITER, on_iteration, memory or Memory())
-
-
-def _solve(
-    objective: Curved, start: Float64s, tol: float, max_iter: int, on_iteration: OnIteration, memory: Memory
-) -> Solution:
+    max_iter, memory = max_iter or MAX_ITER, memory or Memory()
     state = memory.state
+    if state.get("hessian_refined", False):
+        objective = objective.in_float64(hessian=True)
     params = state.get("params", start).copy()
     if objective.l2 > 0 and not state:  # the minimum is there, and every direction below stays there
         params[:, :-1] = centred(params[:, :-1])
     kind = "gram" if costs(objective)["gram"] <= AFFORDABLE else "diagonal"
     precondition = Preconditioner(objective, state.get("made_at", params), kind)
-    value, grad = objective.value_and_grad(params)
+    refined = objective.in_float64()
+    sums = refined if state.get("refined", False) else objective
+    value, grad = sums.value_and_grad(params)
     judge = Judge(objective, tol, state)
+    judge.prover.objective = sums
     judge.precondition = precondition
     pairs = Pairs(params.size, MEMORY, state.get("pairs"))
     n_iter = int(state.get("n_iter", 0))
     hint = _decrement(grad, pairs, precondition) if state else 0.0
     reason = "converged" if judge.converged(n_iter, params, value, grad, hint) else ""
-    while not reason:
-        if n_iter >= max_iter:
-            reason = spent(n_iter)
+    while True:
+        while not reason:
+            if n_iter >= max_iter:
+                reason = spent(n_iter)
+                break
+            found = _search(sums, params, value, grad, _direction(grad, pairs, precondition))
+            if found is None and len(pairs):  # the memory may be what is wrong: once more without
+                pairs.clear()
+                precondition = judge.precondition = Preconditioner(objective, params, kind)
+                found = _search(sums, params, value, grad, _direction(grad, pairs, precondition))
+            if found is None:
+                reason = STUCK
+                break
+            new_params, new_value, new_grad = found
+            pairs.add([(new_params - params, new_grad - grad)])
+            params, value, grad = new_params, new_value, new_grad
+            n_iter += 1
+            kept = {"params": params, "made_at": precondition.made_at, "n_iter": n_iter, "pairs": pairs.kept}
+            memory.snapshot = partial(
+                dict, **kept, **judge.state(), refined=sums is refined, hessian_refined=objective is refined
+            )
+            reason = on_iteration(n_iter, params, value, float(np.linalg.norm(grad))) or ""
+            if not reason and judge.converged(n_iter, params, value, grad, _decrement(grad, pairs, precondition)):
+                reason = "converged"
+        if sums is refined:
             break
-        found = _search(objective, params, value, grad, _direction(grad, pairs, precondition))
-        if found is None and len(pairs):  # the memory may be what is wrong: once more without
+        sums = refined  # what follows is judged, and goes on, by more exact sums
+        judge.refine(sums)
+        rough = value
+        value, grad = sums.value_and_grad(params)
+        if doubtful(rough, value, allowance(value, tol, params.shape[0])):
+            objective = refined = sums = judge.objective = judge.prover.objective = objective.in_float64(hessian=True)
             pairs.clear()
             precondition = judge.precondition = Preconditioner(objective, params, kind)
-            found = _search(objective, params, value, grad, _direction(grad, pairs, precondition))
-        if found is None:
-            reason = STUCK
-            break
-        new_params, new_value, new_grad = found
-        pairs.add([(new_params - params, new_grad - grad)])
-        params, value, grad = new_params, new_value, new_grad
-        n_iter += 1
-        kept = {"params": params, "made_at": precondition.made_at, "n_iter": n_iter, "pairs": pairs.kept}
-        memory.snapshot = partial(dict, **kept, **judge.state())
-        reason = on_iteration(n_iter, params, value, float(np.linalg.norm(grad))) or ""
-        if not reason and judge.converged(n_iter, params, value, grad, _decrement(grad, pairs, precondition)):
-            reason = "converged"
+        if reason in ("converged", STUCK):
+            reason = "converged" if judge.converged(n_iter, params, value, grad, 0.0) else ""
     distance, kind = judge.gap(n_iter, params, value, grad)
-    if small_enough(distance, value, tol) and reason in (STUCK, spent(n_iter)):
+    converged = small_enough(distance, value, tol, params.shape[0])
+    if converged and reason in (STUCK, spent(n_iter)):
         reason = "converged"
     return Solution(
         params,
@@ -88,7 +102,7 @@ def _solve(
         distance,
         kind,
         n_iter,
-        small_enough(distance, value, tol),
+        converged,
         reason,
     )
 

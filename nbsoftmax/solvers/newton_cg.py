@@ -20,8 +20,7 @@ from typing import Any
 import numpy as np
 
 from nbsoftmax.check import Float64s, InputValueError
-from nbsoftmax.kernels.blas import one_thread
-from nbsoftmax.solvers import NOISE, STUCK, Memory, OnIteration, Solution, spent
+from nbsoftmax.solvers import NOISE, STUCK, Memory, OnIteration, Solution, doubtful, spent
 from nbsoftmax.solvers.gap import (
     SETTLED,
     Prover,
@@ -30,7 +29,6 @@ from nbsoftmax.solvers.gap import (
     conjugate_gradients,
     reported,
     rough_bound,
-    small_enough,
 )
 from nbsoftmax.solvers.pairs import Pairs
 from nbsoftmax.solvers.preconditioners import (
@@ -91,8 +89,7 @@ def solve(
             f"a {' or '.join(kinds)} of {math.prod(objective.shape)} parameters takes more than {MOST_BYTES >> 20} MB; "
             f"use solver 'newton-cg', which finds another way."
         )
-    with one_thread():  # for matrices this small BLAS threads cost more than they save, and fight with the kernels'
-        return _solve(objective, start, tol, max_iter or MAX_ITER, choice, on_iteration, memory or Memory())
+    return _solve(objective, start, tol, max_iter or MAX_ITER, choice, on_iteration, memory or Memory())
 
 
 @dataclass(frozen=True)
@@ -109,9 +106,10 @@ class Choice:
     """Which preconditioner pays, by the products that it takes to make and those that it saves."""
 
     def __init__(self, objective: Curved, kinds: tuple[str, ...]) -> None:
-        self._objective = objective
+        self.objective = objective
         self._costs = {kind: cost for kind, cost in costs(objective).items() if kind in kinds and cost < np.inf}
         self.kinds = list(self._costs)
+        self.exact = kinds == ("hessian",)
         self._made = dict.fromkeys(self.kinds, 0)
         self.products = 0
 
@@ -123,13 +121,21 @@ class Choice:
     def next(self, last: Preconditioner, params: Float64s, products: int) -> Preconditioner:
         """After a direction of so many products: the same, a new one, or the dearest that some like it would pay.
 
-        Never back to a cheaper kind: directions become harder as the fit goes on.
+        Never back to a cheaper kind: directions become harder as the fit goes on. Newton's method itself has the
+        Hessian of every point, and no corrections by earlier ones.
         """
+        if self.exact:
+            return self._new("hessian", params)
         dearer = self.kinds[self.kinds.index(last.kind) + 1 :]
         dearer = [kind for kind in dearer if self._costs[kind] <= DIRECTIONS * products]
         if not dearer and last.products <= self._costs[last.kind]:
             return last
         return self._new(dearer[-1] if dearer else last.kind, params, last.pairs)
+
+    def refine(self, objective: Curved, last: Preconditioner, params: Float64s) -> Preconditioner:
+        """From here on what is made is of `objective`, beginning with one of the kind of the last."""
+        self.objective = objective
+        return self._new(last.kind, params)
 
     def state(self, current: Preconditioner) -> dict[str, Any]:
         """What `restored` needs."""
@@ -146,14 +152,14 @@ class Choice:
     def restored(self, state: dict[str, Any]) -> Preconditioner:
         """The preconditioner of a state, made again where it was made."""
         self.products, self._made = int(state["products"]), dict(zip(self.kinds, state["made"].tolist(), strict=True))
-        preconditioner = Preconditioner(self._objective, state["made_at"], str(state["kind"]))
+        preconditioner = Preconditioner(self.objective, state["made_at"], str(state["kind"]))
         preconditioner.pairs = Pairs(state["made_at"].size, preconditioner.pairs.most, state["pairs"])
         preconditioner.products, preconditioner.least_curvature = int(state["uses"]), float(state["least_curvature"])
         return preconditioner
 
     def _new(self, kind: str, params: Float64s, pairs: Pairs | None = None) -> Preconditioner:
         self._made[kind] += 1
-        return Preconditioner(self._objective, params, kind, pairs)
+        return Preconditioner(self.objective, params, kind, pairs)
 
     def account(self) -> str:
         """What was made, what one costs, and how many products there were."""
@@ -174,57 +180,80 @@ def _solve(
     params = state.get("params", start).copy()
     if objective.l2 > 0 and not state:  # the minimum is there, and every direction below stays there
         params[:, :-1] = centred(params[:, :-1])
-    value, grad = objective.value_and_grad(params)
+    if state.get("hessian_refined", False):
+        objective = objective.in_float64(hessian=True)
+        choice.objective = objective
+    refined = objective.in_float64()
+    sums = refined if state.get("refined", False) else objective
+    value, grad = sums.value_and_grad(params)
     precondition = choice.restored(state) if state else choice.first(params)
     first = float(state.get("first", 0.0))  # the square of the first gradient's norm
     n_iter, reason = int(state.get("n_iter", 0)), ""
     promised, gained = state.get("promised", np.inf), state.get("gained", 0.0)  # decreases, of the last step
     near_at = int(state.get("near_at", -1))  # products when only a proof was wanting, first; -1: not yet
-    prover = Prover(objective, float(state.get("harder", 1.0)))
+    prover = Prover(sums, float(state.get("harder", 1.0)))
     while True:
-        allowed = allowance(value, tol)
+        allowed = allowance(value, tol, params.shape[0])
+        found = None
         proven = prover.proof(params, value, grad, allowed)
         if proven is not None:
             reason = reason or "converged"
+        else:
+            square = precondition.square(centred(grad))
+            first = first or square
+            progress = max(0.0, square / first) if first > 0 else 0.0
+            before = precondition.products
+            begun = choice.products if near_at < 0 else near_at
+            left = max(LEAST_PATIENCE, begun) - (choice.products - begun)
+            patience = max(0, left) if prover.may_prove() else 0
+            goal = Goal(min(LOOSEST, progress**0.25), allowed, patience, PROVEN * allowed / prover.harder)
+            step = _step(objective, params, grad, precondition, square, goal)
+            precondition.learn()
+            n_products = precondition.products - before
+            choice.products += n_products
+            estimate = step.decrement * _to_come(step.decrement, promised, gained)
+            near = step.settled and estimate <= allowed
+            if near and near_at < 0:
+                near_at = choice.products
+            if not reason and near and (step.gave_up or patience == 0 or n_iter >= max_iter):
+                reason = "converged"
+            if not reason and n_iter >= max_iter:
+                reason = spent(n_iter)
+            if not reason:
+                found = _search(sums, params, value, grad, step.direction)
+                if found is None:
+                    reason = "converged" if near else STUCK
+        if found is None and sums is refined:
             break
-        square = precondition.square(centred(grad))
-        first = first or square
-        progress = max(0.0, square / first) if first > 0 else 0.0
-        before = precondition.products
-        begun = choice.products if near_at < 0 else near_at
-        left = max(LEAST_PATIENCE, begun) - (choice.products - begun)
-        patience = max(0, left) if prover.may_prove() else 0
-        goal = Goal(min(LOOSEST, progress**0.25), allowed, patience, PROVEN * allowed / prover.harder)
-        step = _step(objective, params, grad, precondition, square, goal)
-        precondition.learn()
-        n_products = precondition.products - before
-        choice.products += n_products
-        estimate = step.decrement * _to_come(step.decrement, promised, gained)
-        near = step.settled and estimate <= allowed
-        if near and near_at < 0:
-            near_at = choice.products
-        if not reason and near and (step.gave_up or patience == 0 or n_iter >= max_iter):
-            reason = "converged"
-        if not reason and n_iter >= max_iter:
-            reason = spent(n_iter)
-        if reason:
-            break
-        found = _search(objective, params, value, grad, step.direction)
-        if found is None:
-            reason = "converged" if near else STUCK
-            break
+        if found is None:  # what follows is judged, and goes on, by more exact sums
+            sums, prover, rough = refined, Prover(refined), value
+            value, grad = sums.value_and_grad(params)
+            if doubtful(rough, value, allowed):
+                objective = refined = sums = objective.in_float64(hessian=True)
+                precondition = choice.refine(objective, precondition, params)
+            promised, gained = np.inf, 0.0
+            reason = "" if reason in ("converged", STUCK, spent(n_iter)) else reason
+            continue
         promised, gained = step.decrement, value - found[1]
         params, value, grad = found
-        if not (step.ends or near):  # what may be left is not worth a new one
+        if choice.exact or not (step.ends or near):  # what may be left is not worth a new one
             precondition = choice.next(precondition, params, n_products)
         n_iter += 1
         kept = {"params": params, "first": first, "n_iter": n_iter, "promised": promised, "gained": gained}
-        memory.snapshot = partial(dict, **kept, near_at=near_at, harder=prover.harder, **choice.state(precondition))
+        memory.snapshot = partial(
+            dict,
+            **kept,
+            near_at=near_at,
+            harder=prover.harder,
+            refined=sums is refined,
+            hessian_refined=objective is refined,
+            **choice.state(precondition),
+        )
         reason = on_iteration(n_iter, params, value, float(np.linalg.norm(grad))) or ""
     if proven is None and near:
         estimate = max(estimate, _least_decrement(objective, params, grad))
         reason = STUCK if reason == "converged" and estimate > allowed else reason
-    distance, kind = proven or reported(bound(objective, params, value, grad), estimate, step.settled, allowed)
+    distance, kind = proven or reported(bound(sums, params, value, grad), estimate, step.settled, allowed)
     return Solution(
         params,
         value,
@@ -232,7 +261,7 @@ def _solve(
         distance,
         kind,
         n_iter,
-        small_enough(distance, value, tol),
+        distance <= allowed,
         reason,
         choice.account(),
         step.direction if proven is None else None,

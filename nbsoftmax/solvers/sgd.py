@@ -137,41 +137,66 @@ def solve(
     if saved:
         state = State(*(saved[name] for name in State._fields))
     n_iter = int(saved.get("n_iter", 0))
+    refined = objective.in_float64()
+    sums = refined if saved.get("refined", False) else objective
     params = saved.get("best", start)
-    value, grad = objective.value_and_grad(params)
+    value, grad = sums.value_and_grad(params)
     best = (value, params, grad)
     values = saved["values"].tolist() if saved else [value]
     judge = Judge(objective, tol, saved)
+    judge.prover.objective = sums
     hint = 0.0
     if saved:  # the look that was to follow when it was saved
         params, hint = _reached(state, shape, average=average), _gained(values)
-        value, grad = objective.value_and_grad(params)
+        value, grad = sums.value_and_grad(params)
     reason = "converged" if judge.converged(n_iter, params, value, grad, hint) else ""
+    if reason:
+        best = (value, params, grad)
     grown = False
-    while not reason and n_iter < n_epochs:
-        epochs = n_iter + np.arange(n_steps) / n_steps
-        rates = rate * schedule_of(options["schedule"], epochs, n_epochs)
-        order = shuffled(objective.n_samples, options["seed"], n_iter)
-        n_before, mu = n_iter * n_steps, options["momentum"]
-        objective.descend(state, order, batch_size, rates, kind=KINDS[optimizer], momentum=mu, n_before=n_before)
-        n_iter += 1
-        params = _reached(state, shape, average=average)
-        finite = bool(np.isfinite(params).all())
-        value, grad = objective.value_and_grad(params) if finite else (np.inf, np.full(shape, np.inf))
-        if not np.isfinite(value) or value > 1e3 * (abs(values[0]) + 1):
-            reason = f"the objective grew without bound: learning_rate {rate:g} is too large; halve it, or give none"
-            grown = True
+    while True:
+        while not reason and n_iter < n_epochs:
+            epochs = n_iter + np.arange(n_steps) / n_steps
+            rates = rate * schedule_of(options["schedule"], epochs, n_epochs)
+            order = shuffled(objective.n_samples, options["seed"], n_iter)
+            n_before, mu = n_iter * n_steps, options["momentum"]
+            objective.descend(state, order, batch_size, rates, kind=KINDS[optimizer], momentum=mu, n_before=n_before)
+            n_iter += 1
+            params = _reached(state, shape, average=average)
+            finite = bool(np.isfinite(params).all())
+            value, grad = sums.value_and_grad(params) if finite else (np.inf, np.full(shape, np.inf))
+            if not np.isfinite(value) or value > 1e3 * (abs(values[0]) + 1):
+                reason = (
+                    f"the objective grew without bound: learning_rate {rate:g} is too large; halve it, or give none"
+                )
+                grown = True
+                break
+            values.append(value)
+            if value < best[0]:
+                best = (value, params, grad)
+            memory.snapshot = partial(
+                _state,
+                State(*(a.copy() for a in state)),
+                n_iter,
+                best[1],
+                values,
+                judge.state() | {"refined": sums is refined},
+            )
+            reason = on_iteration(n_iter, params, value, float(np.linalg.norm(grad))) or ""
+            if not reason and judge.converged(n_iter, params, value, grad, _gained(values)):
+                reason = "converged"
+                best = (value, params, grad)  # what is proven: values before may be less by rounding errors
+        if sums is refined:
             break
-        values.append(value)
-        if value < best[0]:
-            best = (value, params, grad)
-        memory.snapshot = partial(_state, State(*(a.copy() for a in state)), n_iter, best[1], values, judge.state())
-        stop = on_iteration(n_iter, params, value, float(np.linalg.norm(grad)))
-        if stop or judge.converged(n_iter, params, value, grad, _gained(values)):
-            reason = stop or "converged"
+        sums = refined  # what follows is judged, and goes on, by more exact sums
+        judge.refine(sums)
+        params = best[1]
+        value, grad = sums.value_and_grad(params)
+        best = (value, params, grad)
+        if reason == "converged" and not judge.converged(n_iter, params, value, grad, 0.0):
+            reason = ""
     value, params, grad = best
     distance, kind = (np.inf, "estimate") if grown else judge.gap(n_iter, params, value, grad)
-    converged = small_enough(distance, value, tol)
+    converged = small_enough(distance, value, tol, start.shape[0])
     return Solution(
         params,
         value,
