@@ -84,9 +84,16 @@ class _Fitted(ClassifierMixin, BaseEstimator):
         return model.predict_proba(X)
 
     def predict_log_proba(self, X: Any) -> Floats:
-        """Logarithms of the probabilities; finite also where a probability underflows."""
+        """Logarithms of the probabilities; finite also where a probability underflows.
+
+        For float32 X those above -1.2e-7, of probabilities that float32 rounds to 1, are 0: scikit-learn's checks ask
+        for the logarithm of the rounded number. `SoftmaxModel.predict_log_proba` has their digits.
+        """
         model, X = self._ready(X)
-        return model.predict_log_proba(X)
+        log_proba = model.predict_log_proba(X)
+        if log_proba.dtype == np.float32:
+            log_proba[log_proba > -np.finfo(np.float32).eps] = 0.0
+        return log_proba
 
     def predict(self, X: Any) -> NDArray[Any]:
         """Most probable labels (n_samples,); of equal ones the first in `classes_`."""
