@@ -124,6 +124,7 @@ def zipped(name):
         (b"ARROW1\x00\x00", "Arrow"),
         ("a,y\n1,x\n".encode("utf-16"), "UTF-16 text; save it as UTF-8"),
     ],
+    ids=lambda part: part if isinstance(part, str) else "file",  # archives contain the time
 )
 def test_files_of_other_formats_are_named(tmp_path, content, said):
     path = tmp_path / "data.csv"
