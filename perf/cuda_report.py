@@ -144,14 +144,31 @@ def line(name: str) -> tuple[str, list[str]]:
         wrong += [f"{name}, sm_{generation[0]}{generation[1]}: {fault}" for fault in said]
     middle = uses[8, 0]
     widths = sorted({_width(found) for found in re.findall(r"\bld\.global\S*", text)})
-    registers = " | ".join(
-        f"{u.registers}{f' ({u.spills} spilled, stack {u.stack})' if u.spills or u.stack else ''}"
-        for u in uses.values()
-    )
+    registers = " | ".join(str(u.registers) for u in uses.values())
     share = middle.occupancy((8, 0), variant.threads)
     return (
         f"| {name} | {variant.threads} | {registers} | {middle.shared} | {share:.0%} | {', '.join(map(str, widths))} |"
     ), wrong
+
+
+def heading() -> str:
+    """The page down to the table's head."""
+    lines = [
+        "# CUDA kernels, as compiled",
+        "",
+        "Made by `make cuda-report`; do not edit. Registers of a thread by generation. Every shape is assembled, and "
+        "the page is written only if none spills registers, has a stack, or takes more than its budget. Occupancy is "
+        "that of sm_80 by registers alone; loads are the bytes that a thread loads at once from global memory. Nothing "
+        "was run on a GPU.",
+        "",
+        f"Sources: {sources()}.",
+        "",
+        "| kernel | threads | "
+        + " | ".join(f"sm_{a}{b}" for a, b in GENERATIONS)
+        + " | shared bytes | occupancy | loads |",
+        "|---|---|" + "---|" * (len(GENERATIONS) + 3),
+    ]
+    return "\n".join(lines) + "\n"
 
 
 def main() -> None:
@@ -159,22 +176,10 @@ def main() -> None:
     sys.path.insert(0, str(PAGE.parent.parent))
     from tests.gpu.variants import VARIANTS
 
-    lines = [
-        "# CUDA kernels, as compiled",
-        "",
-        "Made by `make cuda-report`; do not edit. Registers of a thread by generation, with the bytes spilled where "
-        "there are any, and the bytes of stack; a test asserts that there are none. Occupancy is that of "
-        "sm_80 by registers alone; loads are the bytes that a thread loads at once from global memory. Nothing was "
-        "run on a GPU.",
-        "",
-        "| kernel | threads | "
-        + " | ".join(f"sm_{a}{b}" for a, b in GENERATIONS)
-        + " | shared bytes | occupancy | loads |",
-        "|---|---|" + "---|" * (len(GENERATIONS) + 3),
-    ]
+    top = heading()
     with Pool() as pool:
         found = pool.map(line, VARIANTS, chunksize=4)
-    page = "\n".join([*lines, *(row for row, _ in found)]) + "\n"
+    page = top + "\n".join(row for row, _ in found) + "\n"
     print(page)
     wrong = [fault for _, faults in found for fault in faults]
     if wrong:

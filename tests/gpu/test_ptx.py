@@ -60,10 +60,9 @@ def test_the_largest_of_each_kind_spills_nothing_and_stays_in_its_budget_on_ever
 
 def test_the_committed_report_is_of_these_kernels_and_has_all_of_them():
     """It assembles every variant for every generation, and is not written where one of them spills."""
-    page = cuda_report.PAGE.read_text(encoding="utf-8")
-    assert f"Sources: {cuda_report.sources()}." in page, "kernels have changed: make cuda-report"
-    assert re.findall(r"^\| (.*?\d{2}|widened|sum of parts) \|", page, re.M) == list(VARIANTS)
-    assert "spilled" not in page.partition("Sources:")[2]
+    page, top = cuda_report.PAGE.read_text(encoding="utf-8"), cuda_report.heading()
+    assert page.startswith(top), "kernels have changed: make cuda-report"
+    assert [row.split(" | ")[0].removeprefix("| ") for row in page[len(top) :].splitlines()] == list(VARIANTS)
 
 
 @pytest.mark.parametrize("name", ["cross_entropy 2 float32", "curvature, moved float64"])
