@@ -110,9 +110,9 @@ def test_coefficients_are_those_of_logistic_regression(n_classes, C, fit_interce
 @pytest.mark.parametrize("l1_ratio", [0.3, 1.0])
 def test_a_share_of_l1_means_what_it_means_to_logistic_regression(n_classes, l1_ratio):
     X, y = problem(n_classes)
-    ours = nbs.SoftmaxRegression(0.1, l1_ratio=l1_ratio, tol=1e-12).fit(X, y)
+    ours = nbs.SoftmaxRegression(0.1, l1_ratio=l1_ratio, tol=1e-10).fit(X, y)  # rounding errors end fits at 1e-11
     theirs = saga(l1_ratio).fit(X, y)
-    assert objective(ours, X, y, 0.1, l1_ratio) <= objective(theirs, X, y, 0.1, l1_ratio) * (1 + 1e-12)
+    assert objective(ours, X, y, 0.1, l1_ratio) <= objective(theirs, X, y, 0.1, l1_ratio) * (1 + 1e-10)
     # As above: the distance of the coefficients is about the root of that of the objectives, 1e-10 for "saga".
     np.testing.assert_allclose(ours.coef_, theirs.coef_, atol=1e-4)
     assert np.array_equal(ours.coef_ == 0, theirs.coef_ == 0)

@@ -376,6 +376,6 @@ def test_in_float64_a_float32_objective_is_that_of_the_same_numbers_in_float64(s
     np.testing.assert_allclose(whole.hvp(params, params), expected, rtol=1e-9, atol=1e-9 * np.abs(expected).max())
     assert fine.in_float64() is fine
     assert J64.in_float64() is J64
-    more = nbs.Objective(X, y, **options, n_threads=3).in_float64().value_and_grad(params)
+    more = nbs.Objective(X, y, **options, n_threads=1).in_float64().value_and_grad(params)
     assert more[0] == fine.value(params)
     assert np.array_equal(more[1], fine.value_and_grad(params)[1])
