@@ -193,7 +193,7 @@ def cv(arguments: argparse.Namespace) -> int:
     marked.setdefault(found.one_standard_error, []).append("one standard error")
     for i in np.argsort(found.Cs, kind="stable").tolist():
         numbers = f"{mean[i]:10.4f} {error[i]:11.4f} {found.accuracy[i].mean():10.4f}"
-        line = f"{'(not fitted: hopeless)':>33}" if np.isnan(mean[i]) else numbers
+        line = f"{'(skipped: loss already rising)':>33}" if np.isnan(mean[i]) else numbers
         lines.append(f"{found.Cs[i]:10.4g} {line}  {', '.join(marked.get(i, []))}".rstrip())
     lines += _report(found.result)
     facts: dict[str, Any] = {
