@@ -1,9 +1,10 @@
-"""The boundary: everything that comes from outside is checked here, once.
+"""Validation: everything that comes from outside is checked here, once.
 
 Each function takes what the user gave, returns what the kernels expect, and raises one error that
-says what came, what was expected and what to do. Below this room nothing is validated again.
+says what came, what was expected and what to do. Kernels, backends and solvers validate nothing again.
 
-Nothing here computes; and nothing here copies an array that is already as the kernels need it.
+An array that is already as the kernels need it is not copied. Tables, labels and objects of other libraries are read in
+`frames`, `labels` and `arrays`; their functions are exported from here too.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from nbsoftmax.errors import DeviceMemoryError, InputError, InputTypeError, Inpu
 from nbsoftmax.frames import by_label, frame
 from nbsoftmax.labels import class_labels, codes_of, labels, positions, target_array
 
-__all__ = [  # of other modules, so that callers need this one alone
+__all__ = [  # names of other modules, so that callers need to import this one alone
     "DeviceMemoryError", "InputError", "InputTypeError", "InputValueError", "as_array", "by_label", "class_labels",
     "codes_of", "frame", "is_on_device", "labels", "plain", "positions", "target_array",
 ]  # fmt: skip
@@ -472,7 +473,7 @@ def scaled(weight: Float64s) -> tuple[Float64s, int]:
 
 
 def in_units(x: float, exponent: int) -> float:
-    """X 2^exponent; infinite where it overflows."""
+    """A number times 2^exponent; infinite where that overflows."""
     with np.errstate(over="ignore", under="ignore"):
         return float(np.ldexp(x, exponent))
 
@@ -675,17 +676,24 @@ def _in_memory(n_classes: int, n_features: int) -> int:
     """Refuse so many classes that the parameters and a gradient do not fit in memory, before they are allocated."""
     if n_classes >= 2**31:
         raise InputValueError(f"n_classes is {n_classes}, expected less than 2**31; class indices take 32 bits.")
+    needs_memory(
+        2 * 8 * n_classes * (n_features + 1),
+        f"n_classes is {n_classes}, with {n_features} features: parameters and gradient take",
+        "give fewer classes or features",
+    )
+    return n_classes
+
+
+def needs_memory(n_bytes: int, what: str, advice: str) -> None:
+    """Refuse what takes more memory than this machine has; `what`, which ends in a verb, begins the message."""
     try:
         memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (AttributeError, ValueError, OSError):  # not on Windows
-        return n_classes
-    needed = 2 * 8 * n_classes * (n_features + 1)
-    if needed > memory:
+    except (AttributeError, ValueError, OSError):  # Windows
+        return
+    if n_bytes > memory:
         raise InputValueError(
-            f"n_classes is {n_classes}, with {n_features} features: parameters and gradient take {needed / 2**30:.1f} "
-            f"GiB, and this machine has {memory / 2**30:.1f}; give fewer classes or features."
+            f"{what} {n_bytes / 2**30:.4g} GiB, but this machine has {memory / 2**30:.4g} GiB of memory; {advice}."
         )
-    return n_classes
 
 
 def offset(array: ArrayLike | None, shape: tuple[int, int], dtype: Any) -> Floats:

@@ -193,7 +193,7 @@ def cv(arguments: argparse.Namespace) -> int:
     marked.setdefault(found.one_standard_error, []).append("one standard error")
     for i in np.argsort(found.Cs, kind="stable").tolist():
         numbers = f"{mean[i]:10.4f} {error[i]:11.4f} {found.accuracy[i].mean():10.4f}"
-        line = f"{'(not fitted: hopeless)':>33}" if np.isnan(mean[i]) else numbers
+        line = f"{'(skipped: loss already rising)':>33}" if np.isnan(mean[i]) else numbers
         lines.append(f"{found.Cs[i]:10.4g} {line}  {', '.join(marked.get(i, []))}".rstrip())
     lines += _report(found.result)
     facts: dict[str, Any] = {
@@ -397,12 +397,8 @@ def bench(arguments: argparse.Namespace) -> int:
     m, n = check.count("--samples", arguments.samples), check.count("--features", arguments.features)
     k = check.count("--classes", arguments.classes, low=2)
     size = np.dtype(arguments.dtype).itemsize
-    needed, there = m * n * size + 2 * m * k * size + 8 * m, _memory()
-    if there is not None and needed > there:
-        raise check.InputValueError(
-            f"{m} samples, {n} features and {k} classes take {needed / 2**30:.4g} GiB, but this machine has "
-            f"{there / 2**30:.4g} GiB of memory; give fewer."
-        )
+    needed = m * n * size + 2 * m * k * size + 8 * m
+    check.needs_memory(needed, f"{m} samples, {n} features and {k} classes take", "give fewer")
     rng = np.random.default_rng(0)
     X = rng.standard_normal((m, n), np.dtype(arguments.dtype))
     y = rng.integers(0, k, m)
@@ -567,14 +563,6 @@ def _scores(model: SoftmaxModel, X: Any, y: Any, weight: Any = None) -> dict[str
         "log_loss": log_loss,
         "confusion": confusion(truth, predicted, model.n_classes, weight),
     }
-
-
-def _memory() -> int | None:
-    """Bytes of memory of this machine, where the system tells."""
-    try:
-        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (AttributeError, ValueError, OSError):  # Windows
-        return None
 
 
 def _check_encoding(texts: list[str]) -> None:

@@ -125,7 +125,7 @@ class _Fitted(ClassifierMixin, BaseEstimator):
         classes, codes = np.unique(y, return_inverse=True)
         if classes.size < 2:
             raise check.InputValueError(
-                f"y contains one class only ({classes.tolist()[0]!r}), expected at least two classes."
+                f"y contains one class only ({check.plain(classes[0])}), expected at least two classes."
             )
         weight = check.sample_weights(sample_weight, codes.size)
         by_class = self._class_weight(classes, codes, weight)
@@ -339,8 +339,8 @@ class SoftmaxRegression(CallbackSupportMixin, _Fitted):
             labels = np.unique(classes)
         unknown = ~np.isin(y, labels)
         if unknown.any():
-            odd = y[unknown].tolist()[0]
-            raise check.InputValueError(f"y contains {odd!r}, which is not in classes; leave such rows out.")
+            odd = check.plain(y[unknown][0])
+            raise check.InputValueError(f"y contains {odd}, which is not in classes; leave such rows out.")
         codes = np.searchsorted(labels, y)
         weight = check.sample_weights(sample_weight, codes.size)
         by_class = self._class_weight(labels, codes, weight)

@@ -35,6 +35,7 @@ ABANDONED = 3600.0  # seconds after which the temporary file of a dead writer is
 STREAMS = ("/dev/stdout", "/dev/stderr", "/dev/fd/", "/proc/")  # open already: never replaced, whatever is behind them
 NOT_REPLACEABLE = (EACCES, EPERM, EROFS, EBUSY)  # folder without write permission, or a file mounted on its own
 FULL = (ENOSPC, EDQUOT, EFBIG)
+NPY, ZIP = b"\x93NUMPY", b"PK\x03\x04"  # first bytes of .npy files, and of .npz files, which are zip archives
 RATIO, ALWAYS = 100, 1 << 28  # a file may unpack to 256 MiB, plus a hundred times its own size
 
 
@@ -285,14 +286,10 @@ def read_npz(file: BinaryIO) -> dict[str, NDArray[Any]]:
         Of almost any kind, for another or a damaged file; its message says what is wrong.
     """
     source: BinaryIO = file if file.seekable() else io.BytesIO(file.read())
-    start = source.read(6)
-    size = source.seek(0, os.SEEK_END)
-    source.seek(0)
-    if size == 0:
-        raise ValueError("it is empty")
-    if start == b"\x93NUMPY":
+    start, size = _start(source)
+    if start == NPY:
         raise ValueError("it is a single array, a .npy file")
-    if not start.startswith(b"PK"):
+    if not start.startswith(ZIP):
         raise ValueError("it is no .npz file")
     with zipfile.ZipFile(source) as archive:
         members = [member for member in archive.infolist() if member.filename.endswith(".npy")]
@@ -312,14 +309,10 @@ def check_sizes(file: IO[bytes]) -> None:
     """Check a `.npy` or `.npz` file of data before it is read: that its arrays are as large as their headers say."""
     if not file.seekable():
         return
-    start = file.read(6)
-    size = file.seek(0, os.SEEK_END)
-    file.seek(0)
-    if size == 0:
-        raise ValueError("it is empty")
-    if start == b"\x93NUMPY":
+    start, size = _start(file)
+    if start == NPY:
         check_header(file, size, exactly=False)  # np.save may have appended other arrays
-    elif start.startswith(b"PK"):
+    elif start.startswith(ZIP):
         with zipfile.ZipFile(file) as archive:
             for member in archive.infolist():
                 if member.filename.endswith(".npy"):
@@ -328,6 +321,16 @@ def check_sizes(file: IO[bytes]) -> None:
     else:
         raise ValueError("it does not begin as one")
     file.seek(0)
+
+
+def _start(file: IO[bytes]) -> tuple[bytes, int]:
+    """First bytes of a file, as many as `NPY` has, and its size; an empty one is refused."""
+    start = file.read(len(NPY))
+    size = file.seek(0, os.SEEK_END)
+    file.seek(0)
+    if size == 0:
+        raise ValueError("it is empty")
+    return start, size
 
 
 def check_header(file: Any, size: int, *, exactly: bool = True) -> None:

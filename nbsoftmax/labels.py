@@ -17,6 +17,7 @@ from nbsoftmax.errors import InputTypeError, InputValueError, plain
 from nbsoftmax.frames import only_column
 
 BLOCK = 2**16  # labels that are read at a time
+LARGEST = 2.0**53  # floats below it are read as integers
 KINDS = {
     (bool, np.bool_): "booleans",
     (int, np.integer): "integers",
@@ -73,7 +74,8 @@ def labels(y: Any, *, n_samples: int | None = None, name: str = "y") -> tuple[ND
         _refuse_continuous(array, name)
     if array.dtype.kind in "iubf" and array.size:
         low, high = array.min().item(), array.max().item()
-        small = high - low < max(BLOCK, array.size // 8)
+        whole = array.dtype.kind != "f" or max(-low, high) < LARGEST  # larger floats may not fit in 64-bit integers
+        small = whole and high - low < max(BLOCK, array.size // 8)
         return _by_table(array, int(low), int(high)) if small else _by_search(array)
     return _by_dictionary(array, dtype, name)
 

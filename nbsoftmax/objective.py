@@ -219,10 +219,10 @@ class Objective:
         return part
 
     def in_float64(self, *, hessian: bool = False) -> Self:
-        """J with values and gradients of float32 data by products in float64, and all else too if `hessian`.
+        """The same J; for float32 data values and gradients, and if `hessian` all else, by products in float64.
 
-        X is not copied: blocks of its rows are converted one after another, which takes some three times as long.
-        float64 data, and those on GPUs, stay as they are.
+        X is not copied: blocks of its rows are converted one after another, and an evaluation takes some three times
+        as long. For float64 data, and for data on GPUs, it is this objective itself.
         """
         if self.dtype == np.float64 or not isinstance(self.backend, DenseBackend):
             return self

@@ -592,10 +592,12 @@ class DecisionDisplay:
         return self
 
 
-def _like(frame: Any, array: Float64s) -> Any:
-    """An array as a frame of the kind and with the columns of `frame`."""
-    columns = list(frame.columns)
-    return type(frame)({name: array[:, j] for j, name in enumerate(columns)})
+def _like(table: Any, array: Float64s) -> Any:
+    """An array as a table of the type and with the column names of `table`."""
+    of_arrow = hasattr(table, "from_pydict")  # whose `columns` are not their names
+    names = table.schema.names if of_arrow else list(table.columns)
+    make = type(table).from_pydict if of_arrow else type(table)
+    return make({name: array[:, j] for j, name in enumerate(names)})
 
 
 def save_digits_picture(result: FitResult, path: str | os.PathLike[str]) -> None:

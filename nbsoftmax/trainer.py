@@ -47,8 +47,8 @@ class FitResult:
         Why the fit ended, in words.
     n_iter : int
     objective, grad_norm : float
-        At the model's parameters, for float32 data on the CPU by products in float64; the norm is Euclidean, with l1
-        that of the smallest subgradient.
+        At the model's parameters; for float32 data on the CPU they come from products in float64. The norm is
+        Euclidean, with l1 that of the smallest subgradient.
     gap : float
         How far `objective` is above its minimum.
     gap_kind : str
@@ -129,17 +129,17 @@ class Trainer:
         "auto" takes "prox-newton" for l1 > 0, which only that one minimises, and else "newton-cg", which chooses its
         preconditioner by cost as the fit goes on: from the diagonal of the Hessian, where there are very many features,
         up to all of it. "newton" makes the whole Hessian for every step, "lbfgs" one Gram matrix, and "gd" is plain
-        gradient descent, for reference. "sgd" goes through mini-batches: near the minimum early, at it late.
+        gradient descent, for reference. "sgd" takes mini-batches: fast initial progress, slow final convergence.
     l1, l2 : float
-        Penalties. With l1 > 0 weights become exactly 0. With either the gap is certified where a bound is to be had, by
-        duality or strong convexity.
+        Penalties. With l1 > 0 some weights become exactly 0. With either penalty the gap is a proven bound, by duality
+        or strong convexity, when one is available.
     grouped : bool
         Whether l1 penalises the weights of a feature together, l1 sum_j ||coef[:, j]||_2 instead of l1 ||coef||_1, so
         that features leave the model as a whole.
     fit_intercept : bool
     tol : float
-        The fit has converged when the objective is within tol * |objective| of its minimum, or eps log K: at 0 it is
-        log K, with K classes.
+        The fit has converged when the objective is within tol * |objective| of its minimum, or within eps log K, if
+        that is more. (With all parameters 0 the objective of K classes is log K.)
     max_iter : int, optional
         Default: the solver's own, 10000 for "lbfgs" and "gd", 50 epochs for "sgd", 500 for the others.
     learning_rate : float, optional
@@ -308,9 +308,9 @@ class Trainer:
         validation_data : (X, y), optional
             Its mean loss, without penalty, goes to the history.
         checkpoint : path, optional
-            Where to keep what the fit needs to go on: written every few seconds, at the end, after Ctrl-C and before
-            SIGTERM ends the process (in the main thread), whole or not at all. If that fails, a warning says so and the
-            fit goes on.
+            File for the state of the fit, from which `resume` goes on. It is written atomically: every few seconds, at
+            the end, after Ctrl-C, and before SIGTERM ends the process (in the main thread). If that fails, a warning
+            says so and the fit goes on.
         resume : bool
             Go on from `checkpoint`, if it exists: the result has the bits of a fit that was never interrupted.
 
@@ -343,9 +343,8 @@ class Trainer:
         if self.device != "cpu":
             y, sample_weight = on_host(self.device, y, sample_weight)
         y, classes = targets(y, X.shape[0])
-        held: tuple[NDArray[Any], NDArray[Any], Float64s | None] | None = (
-            None  # X, targets and weights to validate with
-        )
+        # X, targets and weights of the samples to validate with.
+        held: tuple[NDArray[Any], NDArray[Any], Float64s | None] | None = None
         if validation_data is not None:
             held = *_validation(validation_data, classes, names, X), None
         elif self.validation_fraction is not None:
@@ -604,7 +603,7 @@ class Trainer:
 
 
 class EncodedLabels(NamedTuple):
-    """Labels that a caller has encoded already: messages and the model name the labels, not their indices."""
+    """Labels that the caller has already encoded; messages and the model show the labels, not their indices."""
 
     codes: NDArray[np.integer[Any]]  # (n_samples,), indices of `classes`
     classes: NDArray[Any]  # (n_classes,), sorted
@@ -721,7 +720,7 @@ def _validation(
 
 
 def uninterrupted(result: FitResult) -> FitResult:
-    """The result of a fit that is one of several; where Ctrl-C ended it, KeyboardInterrupt, which ends them all."""
+    """Return the result of one of several fits; raise KeyboardInterrupt, which ends them all, if Ctrl-C ended it."""
     if result.interrupted:
         raise KeyboardInterrupt
     return result

@@ -425,6 +425,10 @@ def test_bad_labels_are_refused(y, error, message):
         st.lists(st.integers(-5, 5), min_size=1),
         st.lists(st.booleans(), min_size=1),
         st.lists(st.integers(-(2**40), 2**40).map(float), min_size=1),
+        # Neighbouring floats, also beyond the integers of 64 bits.
+        st.tuples(st.sampled_from([2.0**53, 2.0**63, 2.0**64, 1e20]), st.lists(st.integers(-4, 4), min_size=1)).map(
+            lambda given: [(-1) ** given[1][0] * given[0] * (1 + k * np.finfo(float).eps) for k in given[1]]
+        ),
         st.lists(st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=3), min_size=1),
         st.lists(st.binary(max_size=3).map(lambda b: b.rstrip(b"\0")), min_size=1),
     )

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from operator import attrgetter
 
 import numpy as np
 import pytest
@@ -185,6 +186,21 @@ def test_a_pipeline_names_the_features_of_its_last_step(trained):
     assert names == ("length", "width", "length^2", "length width", "width^2")
     regions = plots.DecisionDisplay.from_estimator(pipeline, frame, y, resolution=5)  # no warning of missing names
     assert (regions.ax_.get_xlabel(), regions.ax_.get_ylabel()) == ("length", "width")
+
+
+@pytest.mark.parametrize(
+    ("library", "of"),
+    [("pandas", "DataFrame"), ("polars", "DataFrame"), ("pyarrow", "table"), ("pyarrow", "RecordBatch.from_pydict")],
+)
+def test_regions_are_the_same_for_a_table_of_any_library(library, of):
+    table = attrgetter(of)(pytest.importorskip(library))
+    X, y = np.random.default_rng(0).normal(size=(30, 2)), np.arange(30) % 3
+    given = table({"a": X[:, 0], "b": X[:, 1]})
+    model = nbs.Trainer(l2=0.1).fit(given, y).model
+    regions = plots.DecisionDisplay.from_estimator(model, given, y, resolution=5)
+    plain = plots.DecisionDisplay.from_estimator(model, X, y, resolution=5)
+    assert regions.ax_.get_xlabel() == "a"
+    assert np.array_equal(regions.ax_.images[0].get_array(), plain.ax_.images[0].get_array())
 
 
 @pytest.mark.parametrize("odd", [None, "m.npz", np.eye(3), nbs.SoftmaxRegression])

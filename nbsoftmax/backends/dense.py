@@ -30,7 +30,7 @@ PACK_BYTES = 16 * 2**20  # samples that such a product packs at a time
 # Multiply-adds of a mini-batch that are worth a chunk of their own, and the most of these: smaller batches are made by
 # one thread, since waking another for each step takes as long.
 BATCH_CHUNK_WORK, MOST_BATCH_CHUNKS = 2**22, 16
-# A block of float32 rows that is converted at a time, where products are to be made in float64.
+# Size of the blocks of float32 rows that are converted at a time for products in float64.
 CONVERTED_BYTES = 8 * 2**20
 # What chunks' sums and the probabilities kept for Hessian-vector products may take together.
 MEMORY_BYTES = 60 * 2**20
@@ -187,9 +187,9 @@ class DenseBackend:
         return self._converted(np.take(X, features, axis=1), target, offset)
 
     def in_float64(self, *, hessian: bool = False) -> DenseBackend:
-        """The same sums from products in float64 of blocks of rows, converted one after another.
+        """The same sums by products in float64; blocks of rows are converted one after another.
 
-        Those of loss and gradient, and all others too if `hessian`.
+        It applies to the loss and its gradient, and if `hessian` to all other sums too.
         """
         if self.dtype == np.float64:
             return self

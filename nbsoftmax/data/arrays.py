@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nbsoftmax.check import InputValueError
-from nbsoftmax.data.source import NPY, ZIP, Path, Source, opened
-from nbsoftmax.files import check_sizes
+from nbsoftmax.data.source import Path, Source, opened
+from nbsoftmax.files import NPY, ZIP, check_sizes
 
 
 def read_npy(path: Path | Source) -> NDArray[Any]:

@@ -13,12 +13,12 @@ from dataclasses import dataclass
 from typing import IO
 
 from nbsoftmax.check import InputValueError
+from nbsoftmax.files import NPY, ZIP
 
 Path = str | os.PathLike[str]
 
 STDIN = "-"
 IN_MEMORY = 2**26  # bytes of a pipe that are kept in memory; more go to a temporary file
-NPY, ZIP = b"\x93NUMPY", b"PK\x03\x04"
 EXCEL = "an Excel workbook; save it as CSV (UTF-8)"
 # First bytes of files that are often given in the place of a CSV file, with what they are and what to do.
 OTHERS = {

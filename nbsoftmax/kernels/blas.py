@@ -18,7 +18,7 @@ from nbsoftmax.kernels.simd import pointer
 
 @intrinsic
 def add_product(typingctx, transpose_a, transpose_b, m, n, k, a, ai, lda, b, bi, ldb, c, ci, ldc):
-    """C += A B in BLAS's terms: columns are contiguous, A is (m, k), B (k, n), C (m, n), each transposed if asked.
+    """Add A B to C, in BLAS's terms: columns are contiguous, A is (m, k), B (k, n), C (m, n), each transposed if asked.
 
     Arrays are flat and begin at the given element; lda, ldb and ldc are the distances between columns.
     """

@@ -1,15 +1,15 @@
-"""Compiled kernels on disk, for the processes to come.
+"""Disk cache of compiled kernels, for later processes.
 
-Numba's own cache identifies a kernel by the file that it stands in, and would go on running the machine code of helpers
-that have changed since. Here an entry is found under a hash of everything that it was made of: all sources of the
+Numba's own cache identifies a kernel by the file that defines it, and would go on running the machine code of helpers
+that have changed since. Here the key of an entry is a hash of everything that it was compiled from: all sources of the
 kernels, the versions of this package, Python, Numba, LLVM and NumPy, the processor, Numba's settings, and the types of
-the arguments. There is no index, so an entry is one file, which is written to the side and renamed:
+the arguments. There is no index, so an entry is one file, which is written atomically:
 
     <the folder that Numba chooses>/nbsoftmax-<hash of sources and versions>/<kernel>-<hash of the rest>.nbc
 
-and contains the SHA-256 of the remaining bytes, then a pickle of the types and of what Numba makes of a compiled
-function. The cache is never a reason to fail: a file that is damaged, absent or not readable means that the kernel is
-compiled again, and one that cannot be written is not. CUDA kernels are not kept on disk.
+It contains the SHA-256 of the remaining bytes, then a pickle of the types and of the compiled function as Numba
+serializes it. The cache never makes a call fail: if a file is damaged, absent or not readable, the kernel is compiled
+again, and a file that cannot be written is left out. CUDA kernels are not cached on disk.
 """
 
 import hashlib
@@ -41,12 +41,12 @@ try:
 except ImportError:  # names that Numba does not document: without them every process compiles what it uses
     NullCache, SUPPORTED = object, False
 
-# Folders of this many states of sources and versions stay, the last used ones; each may take some 10 MB.
+# So many folders stay, one for each state of sources and versions, the last used ones; each may take some 10 MB.
 KEPT = 4
 # Temporary files of writers that were killed are removed after so many seconds.
 ABANDONED_AFTER = 3600.0
 
-# What changes machine code, beyond the processor.
+# Settings of Numba that change machine code.
 _SETTINGS = (
     "BOUNDSCHECK", "DEBUGINFO_DEFAULT", "DEBUG_JIT", "DEBUG_NRT", "ENABLE_PROFILING", "EXTEND_VARIABLE_LIFETIMES",
     "LLVM_REFPRUNE_FLAGS", "LLVM_REFPRUNE_PASS", "LOOP_VECTORIZE", "OPT", "SLP_VECTORIZE",
@@ -67,7 +67,7 @@ def on_disk(dispatcher):
 
 
 class KernelCache(NullCache):
-    """What a Numba dispatcher asks for compiled code before it compiles, and hands it to afterwards."""
+    """The cache of one Numba dispatcher, which asks it before it compiles a function and gives it the result."""
 
     def __init__(self, function):
         self._function = function.__module__, function.__qualname__, function.__code__.co_firstlineno
@@ -79,7 +79,7 @@ class KernelCache(NullCache):
         return _folder()
 
     def load_overload(self, sig, target_context):
-        """What was compiled for these types; None if it is not there or damaged.
+        """The code compiled for these types; None if there is none or it is damaged.
 
         Numba's own cache refreshes all of its registries first, for 0.2 s. Compiled code needs none of them, only the
         runtime that counts references of arrays; and a compilation begins with a refresh itself.
@@ -91,12 +91,12 @@ class KernelCache(NullCache):
                 return None
             rtsys.initialize(target_context)
             return _folder_of_numba().rebuild(target_context, compiled)
-        except Exception:  # whatever it is, compiling helps
+        except Exception:  # whatever is wrong with the entry, the kernel can be compiled
             return None
 
     def save_overload(self, sig, data):
-        """Keep what was compiled for these types, if there is a folder, and the sources are still the same."""
-        with suppress(Exception):  # the kernel is compiled and can do without
+        """Store the code compiled for these types, if there is a folder and the sources are still the same."""
+        with suppress(Exception):  # the kernel is compiled, and works without the entry
             path = self._path(sig, data.codegen)
             if path and sources.unchanged() and not data.library.has_dynamic_globals:  # addresses of this process
                 _write(path, dumps((sig, _folder_of_numba().reduce(data))))
@@ -118,13 +118,13 @@ def _hash(key):
 
 @cache
 def _folder_of_numba():
-    """Numba's object that finds a folder, and turns compiled functions to data and back."""
+    """Numba's object that finds a folder, and serializes compiled functions."""
     return CompileResultCacheImpl(_hash)  # any function of this file
 
 
 @cache
 def _folder():
-    """Where this state of sources and versions has its entries; None where nothing can be kept."""
+    """Folder of the entries of this state of sources and versions; None if nothing can be stored."""
     digest = sources.digest()
     if digest is None:
         return None
@@ -140,12 +140,12 @@ def _folder():
     versions = (__version__, sys.implementation.cache_tag, numba.__version__, llvmlite.__version__, np.__version__)
     folder = parent / f"nbsoftmax-{_hash((digest, versions))}"
     with suppress(OSError):
-        os.utime(folder)  # used last now
+        os.utime(folder)  # `_tidy` keeps the last used ones
     return folder
 
 
 def _read(path, sig):
-    """What is in an entry; None if there is none, if it is damaged, or if it is of other types."""
+    """Content of an entry; None if there is none, or it is damaged or of other types."""
     try:
         content = path.read_bytes()
     except OSError:
@@ -173,7 +173,7 @@ def _write(path, body):
 
 @cache
 def _tidy(folder):
-    """Remove the folders of other states, except the last used ones, and what killed writers have left."""
+    """Remove the folders of other states, except the last used ones, and the temporary files of killed writers."""
     others = [path for path in folder.parent.glob("nbsoftmax-*") if path != folder]
     for path in sorted(others, key=_time, reverse=True)[KEPT - 1 :]:
         shutil.rmtree(path, ignore_errors=True)

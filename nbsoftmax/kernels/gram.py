@@ -67,7 +67,7 @@ def row_weights(rows, weights, what, curvature, start, x, at, side, n, w, w_at, 
                     w[o] = h * a[row + k] * a[row + l]
                     o += 1
             continue
-        sure, others = -1, 0.0  # the class of more than one half, where 1 - a would cancel, and the sum of the others
+        sure, others = -1, 0.0  # the class with a > 1/2, for which 1 - a would cancel, and the sum of the other a
         for k in range(n_classes):
             if a[row + k] > 0.5:
                 sure = k

@@ -1,6 +1,6 @@
 """How everything here is compiled: one set of options.
 
-Compiled code is kept on disk where a folder for it can be written (`nbsoftmax.kernels.cache`), and in memory otherwise.
+Compiled code is cached on disk (`nbsoftmax.kernels.cache`) if a folder for it can be written, and in memory otherwise.
 """
 
 import numba

@@ -58,7 +58,7 @@ def shifts(todo, z, n_classes, part):
 
 @jit
 def terms(todo, z, n_classes, shift, keep, out, part, lower):
-    """Sums of exp(z - c) over each segment to `part`, and to `lower` below the maximum; terms to `out` if `keep`."""
+    """Sums of exp(z - c) over each segment to `part`, those below the maximum to `lower`; terms to `out` if `keep`."""
     t = take(todo)
     while t >= 0:
         i, first, n = segment(t, n_classes)
@@ -112,7 +112,7 @@ def targets(todo, z, n_classes, target, shift, masses, others, dots):
 
 @jit
 def gradients(todo, n_classes, target, scale, out, factor, own):
-    """Scale * dL/dz from the kept terms; `own` is that of the largest term, or NaN where there is no need for it."""
+    """Gradient, times `scale`, from the kept terms; `own` is that of the largest term, NaN where it is not needed."""
     t = take(todo)
     while t >= 0:
         i, first, n = segment(t, n_classes)
@@ -145,14 +145,14 @@ def _parts(z, n_classes):
 
 
 def _shift(z, n_classes):
-    """C of every row, (n_rows,)."""
+    """Largest logit c of every row, (n_rows,)."""
     part = _parts(z, n_classes)
     _sweep(shifts, z, n_classes, z, n_classes, part.reshape(-1))
     return part.max(axis=1)
 
 
 def _sums(z, n_classes, shift, keep, out):
-    """S and r = s - 1 of every row, (n_rows,); the terms to `out` where `keep`."""
+    """Sums s, and r = s - 1, of every row, (n_rows,); the terms to `out` where `keep`."""
     part, lower = _parts(z, n_classes), _parts(z, n_classes)
     _sweep(terms, z, n_classes, z, n_classes, shift, keep, out, part.reshape(-1), lower.reshape(-1))
     total = part.sum(axis=1)

@@ -78,13 +78,13 @@ def aligned(n, like):
 
 @inlined
 def below(z, c):
-    """Z - c, and 0 where both are the same infinity."""
+    """`z - c`, or 0 where both are the same infinity."""
     return where(z == c, 0.0, z - c)
 
 
 @inlined
 def without_largest(s, t):
-    """S - 1 with all its digits, for vectors; t is s without the terms of the maximum."""
+    """`s - 1` with all its digits, for vectors; `t` is the sum s without the terms of the maximum."""
     return where(s < 2.0, t, s - 1.0)
 
 
@@ -195,7 +195,7 @@ def row_exp(z, i, n_classes, c, keep, out, o):
 
 @inlined
 def row_rest(total, lower):
-    """`without_largest` for the sums of one row."""
+    """`without_largest` for the two sums of one row, `total` and `lower`."""
     return lower if total < 2.0 else total - 1.0
 
 
@@ -271,7 +271,7 @@ def row_log(z, i, n_classes, c, log_s, out, o):
 
 @jit
 def logsumexp_rows(z, out, n_classes, low, high):
-    """C + log1p(r) of the rows low..high of `z`, flat (m * K,), to `out` (m,)."""
+    """Log-sum-exp, c + log1p(r), of the rows low..high of `z`, flat (m * K,), to `out` (m,)."""
     width = lanes(z)
     if n_classes <= MOST_CLASSES_IN_TILE:
         tile = new_tile(n_classes, z)
@@ -432,7 +432,7 @@ def cross_entropy_tiles(
 
 @inlined
 def row_target(i, k, few, label, target):
-    """T of the vector of classes from k on, of which `few` exist."""
+    """Targets t of the vector of classes from k on, of which `few` exist."""
     n_classes = target.gain.size
     t = load_part(target.floor, k, few, 0.0)
     if target.kind == PROBA:

@@ -1,7 +1,7 @@
 """The sources that kernels are compiled from, as one hash.
 
-A kernel is compiled together with the helpers and constants of other files, so what was compiled is valid for one state
-of all files in this folder. They import nothing else of the package.
+A kernel is compiled together with helpers and constants from other files, so the compiled code is valid for one state
+of all files in this folder. Nothing from other folders of the package is compiled into a kernel.
 """
 
 import hashlib
@@ -11,7 +11,7 @@ from pathlib import Path
 
 
 def files() -> list[Path]:
-    """All sources; where they are no files, the zip archive or the frozen program that contains them."""
+    """All sources; if they are not files, the zip archive or the frozen program that contains them."""
     folder = Path(__file__).parent
     found = sorted(folder.rglob("*.py")) if folder.is_dir() else []
     if not found:
@@ -22,10 +22,10 @@ def files() -> list[Path]:
 
 
 def _state() -> list[tuple[str, int, int, int]]:
-    """What changes when a source is edited or replaced."""
+    """Name, time, size and inode of each source: one of them changes when a source is edited or replaced."""
     try:
         return [(str(path), (s := path.stat()).st_mtime_ns, s.st_size, s.st_ino) for path in files()]
-    except OSError:  # removed in this moment
+    except OSError:  # a file was removed just now
         return []
 
 

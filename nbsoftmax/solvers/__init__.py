@@ -3,15 +3,16 @@
 `solve(objective, start, ...)` returns a `Solution`, in which failing to converge is a value with a sentence, not an
 exception. After every iteration a solver calls `on_iteration`, which may ask it to stop.
 
-Solvers call BLAS and LAPACK, whose last bits depend on the number of their threads: whoever calls a solver holds them
-to one with `kernels.blas.one_thread`. For matrices of this size more threads cost more than they save.
+Solvers call BLAS and LAPACK, whose last bits depend on the number of their threads, so the caller of a solver limits
+them to one thread with `kernels.blas.one_thread`. For matrices of this size more threads cost more than they save.
 
-Values and gradients of float32 data have the rounding errors of their products, which no bound and no estimate knows
-of. Where a solver would end it goes on with those of `objective.in_float64()`, so that what it says of its point is
-true of the data: as a rule for an evaluation or two. Hessian-vector products seldom need such accuracy: this is
-iterative refinement (J. Wilkinson, "Rounding errors in algebraic processes", 1963), the Hessian solving for exact
-residuals. Where the values turn out to differ by as much as `doubtful` says, what float32 makes of the Hessian hides
-its small curvatures, and most of the distance with them; newton-cg and lbfgs make it anew.
+Values and gradients of float32 data have the rounding errors of their products, which no bound and no estimate takes
+into account. Where a solver would end, it therefore computes them again by `objective.in_float64()` and goes on with
+these, as a rule for one or two evaluations: what it reports is true of the data. Hessian-vector products seldom need
+such accuracy, since this is iterative refinement (J. Wilkinson, "Rounding errors in algebraic processes", 1963): the
+approximate Hessian solves for accurate residuals. If the two values differ by as much as `doubtful` says, rounding
+errors also hide the small curvatures of the Hessian, and with them most of the distance; newton-cg and lbfgs then
+compute the Hessian in float64 too.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ STUCK = "no step decreases the objective any more at float64 precision"
 
 
 def doubtful(before: float, after: float, allowed: float) -> bool:
-    """Whether float32 products are too rough for a gap of what is `allowed`, by the objective before and after them."""
+    """Whether float32 products are too rough for a gap of `allowed`; J was `before`, and is `after` with float64's."""
     return not abs(after - before) <= 0.1 * allowed
 
 
@@ -82,7 +83,7 @@ class Smooth(Penalised, Protocol):
         ...
 
     def in_float64(self, *, hessian: bool = False) -> Self:
-        """The same with more exact values and gradients, and Hessian, where there are such; else itself."""
+        """The same function with values and gradients, and if `hessian` all else, by products in float64."""
         ...
 
 

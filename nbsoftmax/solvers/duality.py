@@ -12,8 +12,8 @@ S. Boyd, L. Vandenberghe, "Convex Optimization" (2004), section 5; docs/mathemat
 
 Feasible P come from the model's own a_i: a part `e` of a distribution q that all samples share makes the intercept's
 constraint hold, and a part 1 - theta of the targets scales V down. Entropy is concave and that of the targets is not
-negative, so no sum over rows beyond gradients is needed to bound D(P) from below. And J - J* <= J, since J* >= 0: near
-0 that is the best bound, since all others have rounding errors.
+negative, so no sum over rows beyond gradients is needed to bound D(P) from below. Also J - J* <= J, since J* >= 0: for
+J near 0 that is the best bound, since all others have larger rounding errors.
 """
 
 from __future__ import annotations

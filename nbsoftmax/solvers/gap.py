@@ -40,7 +40,7 @@ def small_enough(gap: float, value: float, tol: float, n_classes: int) -> bool:
 def allowance(value: float, tol: float, n_classes: int) -> float:
     """The largest gap at an objective of `value` that is small enough.
 
-    Never less than eps log K: the objective at 0 is log K, and that is what float64 tells it from 0 by.
+    Never less than eps log K: the objective at 0 is log K, and float64 resolves no smaller differences beside it.
     """
     return max(tol * abs(value), float(np.finfo(float).eps) * math.log(n_classes))
 
@@ -219,7 +219,7 @@ class Judge:
         self._refined = False  # just now
 
     def refine(self, objective: Smooth) -> None:
-        """From here on values and gradients are those of `objective`, which are more exact; look at once."""
+        """Take values and gradients of `objective`, which are more accurate, from now on, and look at once."""
         self.prover = Prover(objective)
         self.next_look, self.near, self._seen, self._refined = 0, (np.nan, np.nan), None, True
 

@@ -83,7 +83,7 @@ def solve(
                 best = (value, params, grad)  # what is proven: values before may be less by rounding errors
         if sums is refined:
             break
-        sums = refined  # what follows is judged, and goes on, by more exact sums
+        sums = refined  # the fit goes on, and is judged, with more accurate sums
         judge.refine(sums)
         params = best[1]
         value, grad = sums.value_and_grad(params)

@@ -81,7 +81,7 @@ def solve(
                 reason = "converged"
         if sums is refined:
             break
-        sums = refined  # what follows is judged, and goes on, by more exact sums
+        sums = refined  # the fit goes on, and is judged, with more accurate sums
         judge.refine(sums)
         rough = value
         value, grad = sums.value_and_grad(params)

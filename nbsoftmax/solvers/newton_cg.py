@@ -133,7 +133,7 @@ class Choice:
         return self._new(dearer[-1] if dearer else last.kind, params, last.pairs)
 
     def refine(self, objective: Curved, last: Preconditioner, params: Float64s) -> Preconditioner:
-        """From here on what is made is of `objective`, beginning with one of the kind of the last."""
+        """Make preconditioners of `objective` from now on; the first is of the same kind as the last one."""
         self.objective = objective
         return self._new(last.kind, params)
 
@@ -225,7 +225,7 @@ def _solve(
                     reason = "converged" if near else STUCK
         if found is None and sums is refined:
             break
-        if found is None:  # what follows is judged, and goes on, by more exact sums
+        if found is None:  # the fit goes on, and is judged, with more accurate sums
             sums, prover, rough = refined, Prover(refined), value
             value, grad = sums.value_and_grad(params)
             if doubtful(rough, value, allowed):

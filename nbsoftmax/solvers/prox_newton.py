@@ -121,7 +121,7 @@ def solve(
             found = _search(objective, model.part, at, fine_value, point, promised)
         if found is None and smooth is refined:
             break
-        if found is None:  # what follows is judged, and goes on, by more exact sums
+        if found is None:  # the fit goes on, and is judged, with more accurate sums
             smooth = refined
             value, grad = smooth.value_and_grad(params)
             before = (np.inf, np.inf)
