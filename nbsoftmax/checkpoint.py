@@ -2,8 +2,8 @@
 
 A solver is a deterministic function of its objective and its state, and every sum over rows has the same bits for every
 number of threads; so a fit that was killed and resumed ends with the bits of one that was not. The file also holds a
-fingerprint of data and options, so that it is not taken up for another problem, and a digest of its own arrays, so that
-one that was changed is not taken up at all.
+fingerprint of data and options, so that it is not used for another problem, and a digest of its own arrays, so that a
+changed file is not used at all.
 """
 
 from __future__ import annotations
@@ -105,7 +105,7 @@ def fingerprint(*parts: Any) -> str:
 
 
 def _digest(arrays: dict[str, NDArray[Any]]) -> str:
-    """That of the names, dtypes, shapes and values of all arrays."""
+    """Fingerprint of the names, dtypes, shapes and values of all arrays."""
     return fingerprint(*(part for name in sorted(arrays) for part in (name, arrays[name])))
 
 

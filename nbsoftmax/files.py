@@ -1,4 +1,4 @@
-"""The package's own files: written atomically, and read without allocating more than the file can hold.
+"""Files: written atomically, and read without allocating more than they can hold.
 
 A regular file is written under a temporary name in the same folder, synchronised, and renamed to its own name. A
 device, a pipe or a socket is written to as it is; symbolic links are followed. An existing file keeps its mode, and its
