@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nbsoftmax.check import InputValueError
-from nbsoftmax.files import file_name, one_line, read_npz, warn_not_written, write_npz
+from nbsoftmax.files import WriteFailures, file_name, one_line, read_npz, write_npz
 
 FORMAT = "nbsoftmax checkpoint 3"
 SECONDS = 5.0  # between two checkpoints: what a kill may cost
@@ -42,7 +42,7 @@ class Checkpoint:
     def __init__(self, path: str | os.PathLike[str], fingerprint: str) -> None:
         self.path, self.fingerprint = file_name(path), fingerprint
         self._written = time.perf_counter()
-        self._failed = False
+        self._failures = WriteFailures("checkpoint", self.path)
 
     def load(self) -> dict[str, Any] | None:
         """The arrays of the last `save`; None if there is no file.
@@ -83,9 +83,7 @@ class Checkpoint:
         try:
             write_npz(self.path, arrays | {"format": np.str_(FORMAT), "digest": np.str_(_digest(arrays))})
         except OSError as error:
-            if not self._failed:
-                warn_not_written("checkpoint", self.path, error)
-            self._failed = True
+            self._failures.warn(error)
         self._written = time.perf_counter()
 
 
