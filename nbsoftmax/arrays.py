@@ -1,4 +1,4 @@
-"""Anything that holds numbers as a NumPy array, or an error that says what to convert it with."""
+"""Conversion of arrays, lists, tables and tensors to NumPy arrays; what cannot be converted is refused with advice."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ DLPACK_GPUS = {2, 13}  # CUDA, and CUDA's managed memory
 
 
 def is_on_device(a: Any) -> bool:
-    """Whether an array is on a GPU and says where, as those of CuPy, PyTorch, JAX and Numba do."""
+    """Whether an array is on a GPU: one of CuPy, PyTorch, JAX, Numba or another library with the same interfaces."""
     if isinstance(a, np.ndarray):
         return False
     try:
         if hasattr(a, "__cuda_array_interface__"):
             return True
-    except RuntimeError:  # PyTorch's, of a tensor whose gradient is wanted
+    except RuntimeError:  # raised by PyTorch for a tensor that requires a gradient
         return True
     where = getattr(a, "__dlpack_device__", None)
     return where is not None and int(where()[0]) in DLPACK_GPUS
@@ -29,8 +29,8 @@ def is_on_device(a: Any) -> bool:
 def as_array(name: str, a: Any) -> NDArray[Any]:
     """Return `a` as an array of its own dtype, without a copy where it is one.
 
-    Refused are arrays with masked values, sparse ones, those on a GPU, tensors that NumPy cannot read, and what is no
-    rectangular array.
+    Arrays with masked values, sparse matrices, arrays on a GPU, tensors that NumPy cannot read and rows of different
+    lengths are refused.
     """
     if isinstance(a, np.ma.MaskedArray):
         return _unmasked(name, a)
@@ -75,7 +75,7 @@ def refuse_sparse(name: str, a: Any) -> None:
 
 
 def _unmasked(name: str, a: Any) -> NDArray[Any]:
-    """The data of a masked array that masks nothing."""
+    """The data of a masked array without masked values; one with such values is refused."""
     masked = np.ma.getmaskarray(a)
     if masked.any():
         where = tuple(int(i) for i in np.unravel_index(int(masked.argmax()), masked.shape))
@@ -87,7 +87,7 @@ def _unmasked(name: str, a: Any) -> NDArray[Any]:
 
 
 def refuse_tensor(name: str, a: Any) -> None:
-    """Refuse a PyTorch tensor that NumPy cannot read; the attributes tell, not the text of PyTorch's error."""
+    """Refuse a PyTorch tensor that NumPy cannot read, by its attributes rather than the text of PyTorch's error."""
     steps = ".detach()" if getattr(a, "requires_grad", False) is True else ""
     if "bfloat16" in str(getattr(a, "dtype", "")):
         steps += ".float()" if hasattr(a, "float") else ".astype('float32')"

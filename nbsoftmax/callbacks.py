@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nbsoftmax import check
-from nbsoftmax.files import file_name, warn_not_written
+from nbsoftmax.files import WriteFailures, file_name
 from nbsoftmax.watch import Iteration
 
 if TYPE_CHECKING:
@@ -126,13 +126,13 @@ class JsonLines:
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = file_name(path)
         self._file: Any = None
-        self._failed = False
+        self._failures = WriteFailures("log", self.path)
 
     def setup(self, trainer: Trainer, context: Context) -> None:
         """Open the file."""
         # Unbuffered, so that a line which did not fit on the disk is not written again when the file is closed.
         self._file = open(self.path, "ab", buffering=0)  # noqa: SIM115 - closed by teardown
-        self._failed = False
+        self._failures = WriteFailures("log", self.path)
 
     def on_fit_task_end(self, trainer: Trainer, context: Context) -> None:
         """Write an iteration."""
@@ -155,9 +155,7 @@ class JsonLines:
         try:
             _append(self._file, f"{json.dumps(finite, allow_nan=False)}\n".encode())
         except OSError as error:
-            if not self._failed:
-                warn_not_written("log", self.path, error)
-            self._failed = True
+            self._failures.warn(error)
 
 
 def _append(file: Any, line: bytes) -> None:
@@ -222,12 +220,12 @@ class ModelCheckpoint:
 
     def __init__(self, path: str | os.PathLike[str], *, seconds: float = 5.0) -> None:
         self.path, self.seconds = file_name(path), check.number("seconds", seconds, low=0.0)
-        self._failed = False
+        self._failures = WriteFailures("model", self.path)
         self._least, self._written, self._best = np.inf, -np.inf, np.empty((0, 0))
 
     def setup(self, trainer: Trainer, context: Context) -> None:
         """Forget the fit before."""
-        self._failed = False
+        self._failures = WriteFailures("model", self.path)
         self._least, self._written, self._best = np.inf, -np.inf, np.empty((0, 0))
 
     def on_fit_task_end(self, trainer: Trainer, context: Context) -> None:
@@ -252,6 +250,4 @@ class ModelCheckpoint:
         try:
             model.save(self.path)
         except OSError as error:
-            if not self._failed:
-                warn_not_written("model", self.path, error)
-            self._failed = True
+            self._failures.warn(error)

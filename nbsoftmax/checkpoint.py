@@ -2,8 +2,8 @@
 
 A solver is a deterministic function of its objective and its state, and every sum over rows has the same bits for every
 number of threads; so a fit that was killed and resumed ends with the bits of one that was not. The file also holds a
-fingerprint of data and options, so that it is not taken up for another problem, and a digest of its own arrays, so that
-one that was changed is not taken up at all.
+fingerprint of data and options, so that it is not used for another problem, and a digest of its own arrays, so that a
+changed file is not used at all.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nbsoftmax.check import InputValueError
-from nbsoftmax.files import file_name, one_line, read_npz, warn_not_written, write_npz
+from nbsoftmax.files import WriteFailures, file_name, one_line, read_npz, write_npz
 
 FORMAT = "nbsoftmax checkpoint 3"
 SECONDS = 5.0  # between two checkpoints: what a kill may cost
@@ -42,7 +42,7 @@ class Checkpoint:
     def __init__(self, path: str | os.PathLike[str], fingerprint: str) -> None:
         self.path, self.fingerprint = file_name(path), fingerprint
         self._written = time.perf_counter()
-        self._failed = False
+        self._failures = WriteFailures("checkpoint", self.path)
 
     def load(self) -> dict[str, Any] | None:
         """The arrays of the last `save`; None if there is no file.
@@ -83,9 +83,7 @@ class Checkpoint:
         try:
             write_npz(self.path, arrays | {"format": np.str_(FORMAT), "digest": np.str_(_digest(arrays))})
         except OSError as error:
-            if not self._failed:
-                warn_not_written("checkpoint", self.path, error)
-            self._failed = True
+            self._failures.warn(error)
         self._written = time.perf_counter()
 
 
@@ -105,7 +103,7 @@ def fingerprint(*parts: Any) -> str:
 
 
 def _digest(arrays: dict[str, NDArray[Any]]) -> str:
-    """That of the names, dtypes, shapes and values of all arrays."""
+    """Fingerprint of the names, dtypes, shapes and values of all arrays."""
     return fingerprint(*(part for name in sorted(arrays) for part in (name, arrays[name])))
 
 

@@ -68,7 +68,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _give_up_full_output() -> None:
-    """Where standard output is what cannot be written, drop its rest: Python would complain of it once more at exit."""
+    """If standard output cannot be written, drop the rest of it; Python would print another error at exit."""
     try:
         sys.stdout.flush()
     except OSError:
@@ -76,7 +76,7 @@ def _give_up_full_output() -> None:
 
 
 class _Parser(argparse.ArgumentParser):
-    """A parser that takes no abbreviations, which would pass by what looks for --config, and that errs in one line."""
+    """A parser with messages of one line, and without abbreviations, since `with_config` looks for whole options."""
 
     def __init__(self, prog: str | None = None, **options: Any) -> None:
         super().__init__(prog, allow_abbrev=False, **options)

@@ -1,4 +1,4 @@
-"""Options of the command line from a TOML file: a table for each command, as if its entries stood before the others."""
+"""Options of the command line from a TOML file with a table for each command."""
 
 from __future__ import annotations
 

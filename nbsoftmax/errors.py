@@ -1,4 +1,4 @@
-"""The exceptions for input that cannot be used, and how their messages write a value."""
+"""Exceptions for input that cannot be used, and the form of a value in their messages."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class InputTypeError(InputError, TypeError):
 
 
 class DeviceMemoryError(InputError, MemoryError):
-    """A GPU has not the memory that was asked for; the message says how much that was, and how much is free."""
+    """A GPU does not have enough free memory; the message says how much was needed, and how much is free."""
 
 
 def plain(value: Any) -> str:

@@ -86,8 +86,8 @@ class _Fitted(ClassifierMixin, BaseEstimator):
     def predict_log_proba(self, X: Any) -> Floats:
         """Logarithms of the probabilities; finite also where a probability underflows.
 
-        For float32 X those above -1.2e-7, of probabilities that float32 rounds to 1, are 0: scikit-learn's checks ask
-        for the logarithm of the rounded number. `SoftmaxModel.predict_log_proba` has their digits.
+        For float32 X, values between -1.2e-7 (eps) and 0 are returned as 0, because scikit-learn's checks compare
+        them with the logarithm of a probability that may be rounded to 1. `SoftmaxModel.predict_log_proba` keeps them.
         """
         model, X = self._ready(X)
         log_proba = model.predict_log_proba(X)
@@ -155,7 +155,7 @@ def _total(codes: NDArray[np.int64], weight: Float64s | None, by_class: Float64s
 
 
 def _encoded(codes: NDArray[np.int64], classes: NDArray[Any]) -> EncodedLabels:
-    """The labels for the trainer; where they are of a kind that a model cannot keep, their indices as labels."""
+    """Labels for the trainer; the class indices serve as labels if a model cannot store the labels themselves."""
     try:
         return EncodedLabels(codes, check.class_labels(classes))
     except check.InputError:

@@ -1,4 +1,4 @@
-"""The package's own files: written atomically, and read without allocating more than the file can hold.
+"""Files: written atomically, and read without allocating more than they can hold.
 
 A regular file is written under a temporary name in the same folder, synchronised, and renamed to its own name. A
 device, a pipe or a socket is written to as it is; symbolic links are followed. An existing file keeps its mode, and its
@@ -128,10 +128,18 @@ def is_regular(path: str | os.PathLike[str]) -> bool:
     return not _is_stream(name, _status(name))
 
 
-def warn_not_written(what: str, path: str | os.PathLike[str], error: Exception) -> None:
-    """Warn that a file could not be written, for callers that go on without it."""
-    message = f"the {what} {os.fsdecode(path)} could not be written ({one_line(error)}); the fit goes on without it."
-    warnings.warn(message, NotWrittenWarning, stacklevel=3)
+class WriteFailures:
+    """Failures to write one file, of which the first is a warning, during a fit that goes on without the file."""
+
+    def __init__(self, what: str, path: str) -> None:
+        self.what, self.path, self._warned = what, path, False
+
+    def warn(self, error: OSError) -> None:
+        """Warn of a failure, unless there was one before."""
+        if not self._warned:
+            said = f"the {self.what} {self.path} could not be written ({one_line(error)}); the fit goes on without it."
+            warnings.warn(said, NotWrittenWarning, stacklevel=3)
+        self._warned = True
 
 
 def one_line(error: BaseException) -> str:

@@ -1,6 +1,6 @@
-"""Tables of pandas, polars and Arrow, and their columns, as NumPy arrays.
+"""Conversion of pandas, polars and Arrow tables, and of their columns, to NumPy arrays.
 
-The libraries are not imported here: whoever holds an object of one of them has imported it.
+None of these libraries is imported here: if an object of one exists, the library has been imported.
 """
 
 from __future__ import annotations
@@ -115,7 +115,7 @@ def _of_pandas(X: Any) -> tuple[NDArray[Any], tuple[str, ...]]:
 
 
 def _only_missing(values: Any) -> NDArray[np.bool_]:
-    """Which values of a pandas column of objects are missing; none if some of them are text, which matters more."""
+    """Which values of a pandas column of objects are missing; none if there is text, which is reported instead."""
     is_text = any(isinstance(value, str) for value in values)
     return np.zeros(len(values), bool) if is_text else np.asarray(values.isna())
 
@@ -154,7 +154,7 @@ def _common(
     is_number: Callable[[Any], bool],
     is_single: Callable[[Any], bool],
 ) -> np.dtype[Any]:
-    """The dtype that holds all columns; the first that holds no numbers is refused."""
+    """The dtype that holds all columns; the first column without numbers is refused."""
     odd = {dtype for dtype in set(dtypes) if not is_number(dtype)}
     if odd:
         name, dtype = next((n, d) for n, d in zip(names, dtypes, strict=True) if d in odd)

@@ -1,4 +1,4 @@
-"""Labels of samples as indices of their sorted classes, in 4 bytes a sample.
+"""Encoding of labels as indices of the sorted classes, in 4 bytes a sample.
 
 Labels are read in blocks: numbers of a small range by a table, other numbers by a search in the sorted classes, text by
 a dictionary of the labels seen so far.
@@ -136,7 +136,7 @@ def _by_table(array: NDArray[Any], low: int, high: int) -> tuple[NDArray[np.int3
 
 
 def _by_search(array: NDArray[Any]) -> tuple[NDArray[np.int32], NDArray[Any]]:
-    """Numbers of any range."""
+    """Numbers of any range, by a binary search in the sorted classes."""
     ordered = np.sort(array)  # np.unique takes twice as long, since it hashes integers
     classes = ordered[np.append(True, ordered[1:] != ordered[:-1])]
     del ordered
@@ -173,7 +173,7 @@ def _by_dictionary(array: NDArray[Any], dtype: np.dtype[Any], name: str) -> tupl
 
 
 def _of_one_kind(array: NDArray[Any], name: str) -> NDArray[Any]:
-    """Object arrays of one kind of label, text as it is, numbers as an array of numbers."""
+    """Check that all objects are labels of one kind; return text as it is, and numbers as an array of numbers."""
     types: set[type] = set()
     for _, block in _blocks(array):
         types.update(map(type, block.tolist()))
@@ -244,7 +244,7 @@ def _refuse_continuous(array: NDArray[Any], name: str) -> None:
 
 
 def _kind(of: type) -> str | None:
-    """What labels of this type are called; None for types that labels cannot have. A bool is no integer here."""
+    """Kind of the labels of a type, one of the values of `KINDS`, or None. Booleans do not count as integers."""
     return next((kind for types, kind in KINDS.items() if issubclass(of, types)), None)
 
 

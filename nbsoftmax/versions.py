@@ -1,4 +1,4 @@
-"""What a report of a fault needs: versions of the package and of what it stands on, and the machine."""
+"""Versions of the package and its dependencies, and facts about the machine, for bug reports."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ OPTIONAL = ("scikit-learn", "matplotlib", "rich", "onnx", "pandas", "polars", "n
 def show_versions(file: TextIO | None = None) -> None:
     """Print versions of nbsoftmax, Python and the packages around it, the CPU, its vectors, threads and BLAS.
 
-    Paste the output into a report of a fault. Nothing is compiled for it.
+    Include the output in a bug report. Nothing is compiled.
 
     Parameters
     ----------

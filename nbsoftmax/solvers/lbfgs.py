@@ -61,7 +61,8 @@ def solve(
                 reason = spent(n_iter)
                 break
             found = _search(sums, params, value, grad, _direction(grad, pairs, precondition))
-            if found is None and len(pairs):  # the memory may be what is wrong: once more without
+            # The memory may be wrong: once more without. In float32 it is rounding errors as a rule: `refined` is next.
+            if found is None and len(pairs) and sums is refined:
                 pairs.clear()
                 precondition = judge.precondition = Preconditioner(objective, params, kind)
                 found = _search(sums, params, value, grad, _direction(grad, pairs, precondition))
