@@ -26,7 +26,7 @@ GRID = (1e-4, 1e4)  # of Cs given as a number, as in scikit-learn
 HOPELESS, PATIENCE = 2.0, 2  # standard errors above the best, of so many penalties in a row, end the path
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class CVResult:
     """What cross-validation found.
 
@@ -107,7 +107,7 @@ def cross_validate(
     return CVResult(found.Cs, found.log_loss, found.accuracy, best, least, result)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class HeldOut:
     """Log-loss and accuracy of the held-out samples, (n_penalties, n_folds), for each of `Cs`, (n_penalties,)."""
 

@@ -26,7 +26,7 @@ from nbsoftmax.check import Float64s
 from nbsoftmax.trainer import FitResult, Trainer, samples, uninterrupted
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class PathResult:
     """Fits over a grid of penalties, in the order in which they were asked for.
 

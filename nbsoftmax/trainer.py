@@ -34,7 +34,7 @@ class ConvergenceWarning(UserWarning):
     """The fit ended before the objective was within `tol` of its minimum; the message says what to do."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class FitResult:
     """A fitted model and how the fit went.
 
@@ -78,7 +78,7 @@ class FitResult:
     history: dict[str, Float64s]
     solver: str
     account: str
-    problem: partial[Objective] | None = field(default=None, repr=False, compare=False)
+    problem: partial[Objective] | None = field(default=None, repr=False)
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "problem": None}
