@@ -131,8 +131,15 @@ __all__ = [
 ]
 
 
+def _installed(module: str) -> bool:
+    try:
+        return find_spec(module) is not None
+    except ValueError:  # it is loaded, and does not say from where
+        return True
+
+
 for _name, _module in _NEEDS.items():
-    if _name in __all__ and find_spec(_module) is None:
+    if _name in __all__ and not _installed(_module):
         __all__.remove(_name)
 
 
@@ -156,5 +163,5 @@ def _in_import_statement() -> bool:
 
 
 def __dir__() -> list[str]:
-    there = (name for name in _SUBMODULES if name not in _NEEDS or find_spec(_NEEDS[name]) is not None)
+    there = (name for name in _SUBMODULES if name not in _NEEDS or _installed(_NEEDS[name]))
     return sorted({*globals(), *__all__, *there})

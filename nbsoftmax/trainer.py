@@ -684,6 +684,10 @@ def samples(X: Any, y: Any, sample_weight: Any = None, *, dtype: Any = None, dev
     if check.device(device) != "cpu":
         y, sample_weight = on_host(device, y, sample_weight)
     codes, classes = targets(y, X.shape[0])
+    if len(codes) != X.shape[0]:
+        raise check.InputValueError(
+            f"y has {len(codes)} entries, but X has {X.shape[0]} rows; give one target for each row."
+        )
     return Samples(X, codes, classes, names, sample_weight)
 
 

@@ -145,6 +145,15 @@ def test_a_name_that_needs_an_absent_package_says_what_to_install(monkeypatch, u
         exec(use, {"nbs": nbs})
 
 
+def test_a_stand_in_for_an_optional_package_does_not_break_the_import():
+    run("""
+        import sys
+        import types
+        sys.modules["sklearn"] = types.ModuleType("sklearn")  # its __spec__ is None
+        import nbsoftmax
+    """)
+
+
 def test_a_broken_installation_is_not_an_absent_name():
     script = """
         import sys
