@@ -2,13 +2,21 @@
 
 `nbs.softmax`, `nbs.cross_entropy` and their relatives work on arrays of logits; `nbs.Objective` is the fused
 loss of a linear model; `nbs.Trainer` fits it and returns a `FitResult` with a `SoftmaxModel`.
-Importing this package compiles nothing, and loads Numba only when a name that needs it is first used.
+Importing this package compiles nothing, and loads Numba only when a name that needs it is first used. So are
+`nbs.callbacks`, `nbs.data`, `nbs.plots` and `nbs.testing`. Names that need a package which is not installed are not in
+`__all__`; `nbs.SoftmaxRegression` then says what to install, as an AttributeError, or in an import as an ImportError.
 """
 
+import sys
 from importlib import import_module
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from nbsoftmax import callbacks as callbacks
+    from nbsoftmax import data as data
+    from nbsoftmax import plots as plots
+    from nbsoftmax import testing as testing
     from nbsoftmax.calibration import (
         Reliability,
         brier_score,
@@ -76,6 +84,9 @@ _HOME = {
     "versions": ("show_versions",),
     "watch": ("Iteration",),
 }
+_SUBMODULES = ("callbacks", "data", "plots", "testing")
+# What needs an extra, and a module that the extra installs.
+_NEEDS = {"SoftmaxRegression": "sklearn", "SoftmaxRegressionCV": "sklearn", "testing": "hypothesis"}
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
 
 __all__ = [
@@ -120,13 +131,37 @@ __all__ = [
 ]
 
 
+def _installed(module: str) -> bool:
+    try:
+        return find_spec(module) is not None
+    except ValueError:  # it is loaded, and does not say from where
+        return True
+
+
+for _name, _module in _NEEDS.items():
+    if _name in __all__ and not _installed(_module):
+        __all__.remove(_name)
+
+
 def __getattr__(name: str) -> Any:
-    if name not in _MODULE_OF:
+    if name not in _MODULE_OF and name not in _SUBMODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(f"{__name__}.{_MODULE_OF[name]}"), name)
+    try:
+        module = import_module(f"{__name__}.{_MODULE_OF.get(name, name)}")
+    except ImportError as error:
+        if name not in _NEEDS or _in_import_statement():
+            raise
+        raise AttributeError(str(error)) from error  # so that hasattr and inspect.getmembers work
+    value = module if name in _SUBMODULES else getattr(module, name)
     globals()[name] = value
     return value
 
 
+def _in_import_statement() -> bool:
+    """Whether `from nbsoftmax import name` asks: it would replace the message of an AttributeError by its own."""
+    return sys._getframe(2).f_code.co_name == "_handle_fromlist"
+
+
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    there = (name for name in _SUBMODULES if name not in _NEEDS or _installed(_NEEDS[name]))
+    return sorted({*globals(), *__all__, *there})

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from nbsoftmax.trainer import FitResult, Trainer
 
 
-@dataclass
+@dataclass(eq=False)
 class Context:
     """What hooks are told of a fit.
 

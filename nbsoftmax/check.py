@@ -224,7 +224,7 @@ def finite(name: str, array: ArrayLike, shape: tuple[int, ...], *, meaning: str)
 # --- targets and weights ----------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Targets:
     """Checked targets: class indices, or rows of probabilities; the other one is empty.
 
@@ -317,7 +317,7 @@ def distributions(name: str, proba: Floats) -> Floats:
     return proba
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class WeightedTargets:
     """Targets with all their weights, in the kernels' terms: t_k = gain_k q_k + floor_k, times the sample's weight.
 
@@ -478,7 +478,7 @@ def in_units(x: float, exponent: int) -> float:
         return float(np.ldexp(x, exponent))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class BinaryTargets:
     """Targets of one logit a sample: y in [0, 1] or -1 where ignored, weights, and what a mean divides by.
 

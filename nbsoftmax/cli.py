@@ -110,7 +110,7 @@ def _parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParse
     strength = fit.add_mutually_exclusive_group()
     strength.add_argument("--l2", type=float, default=0.0, help="penalty l2/2 ||coef||^2 on the mean loss (default: 0)")
     strength.add_argument(
-        "--C", type=float, help="scikit-learn's: l2 = 1 / (C * n_samples), for two classes twice that"
+        "--C", type=float, help="scikit-learn's: l2 = 1 / (C * n_samples), of the fit; for two classes twice that"
     )
     fit.add_argument("--l1", type=float, default=0.0, help="penalty l1 ||coef||_1, which makes zeros (default: 0)")
     fit.add_argument("--grouped", action="store_true", help="l1 on each feature's weights together: whole features go")

@@ -106,16 +106,20 @@ def fit(arguments: argparse.Namespace) -> int:
     from nbsoftmax import check
     from nbsoftmax.callbacks import JsonLines, ProgressBar
     from nbsoftmax.path import as_in_sklearn
-    from nbsoftmax.trainer import Trainer
+    from nbsoftmax.trainer import Trainer, samples
 
     _check_outputs(arguments)
     if arguments.early_stopping is not None and arguments.validation is None:
         raise check.InputValueError("--early-stopping needs samples to judge by; hold some out with --validation.")
     X, y, names, weight = _read(arguments, labels=True, weights=arguments.sample_weight)
+    data = samples(X, y, weight, dtype=arguments.dtype)
+    del X
+    if arguments.validation is not None:  # first of all: what follows is about the samples of the fit alone
+        data = data.split(arguments.validation, arguments.seed)
     l2 = arguments.l2
     if arguments.C is not None:
         C = check.number("--C", arguments.C, low=0.0, low_open=True)
-        l2 = float(as_in_sklearn(C, len(X) if weight is None else np.sum(weight), 0.0, np.unique(y).size)[1])
+        l2 = float(as_in_sklearn(C, data.weight_sum(arguments.class_weight), 0.0, data.classes.size)[1])
     callbacks: list[Any] = [] if arguments.quiet else [ProgressBar()]
     if arguments.log is not None:
         callbacks.append(JsonLines(arguments.log))
@@ -143,14 +147,13 @@ def fit(arguments: argparse.Namespace) -> int:
     )
     mean, scale = np.zeros(1), np.ones(1)
     if arguments.standardize:
-        X = check.design(X, dtype=arguments.dtype)
-        mean, scale = X.mean(axis=0, dtype=np.float64), X.std(axis=0, dtype=np.float64)
+        mean, scale = data.X.mean(axis=0, dtype=np.float64), data.X.std(axis=0, dtype=np.float64)
         if arguments.no_intercept:
             mean[:] = 0.0  # without an intercept there is nowhere for the means to go
         scale[scale == 0] = 1.0
-        X = ((X - mean) / scale).astype(X.dtype)
+        data = data.scaled(mean, scale)
     with _warnings_of_a_fit() as warned:
-        result = trainer.fit(X, y, sample_weight=weight, checkpoint=arguments.checkpoint, resume=arguments.resume)
+        result = trainer.fit(data, None, checkpoint=arguments.checkpoint, resume=arguments.resume)
     model = replace(result.model, feature_names=names)
     if arguments.standardize:
         coef = model.coef / scale

@@ -17,15 +17,16 @@ from numpy.typing import ArrayLike, NDArray
 
 from nbsoftmax import check
 from nbsoftmax.check import Float64s
+from nbsoftmax.model import SoftmaxModel
 from nbsoftmax.objective import Objective
 from nbsoftmax.path import as_in_sklearn, penalties, refuse_strengths
-from nbsoftmax.trainer import EncodedLabels, FitResult, Trainer, targets, uninterrupted, weight_sum
+from nbsoftmax.trainer import FitResult, Samples, Trainer, samples, uninterrupted
 
 GRID = (1e-4, 1e4)  # of Cs given as a number, as in scikit-learn
 HOPELESS, PATIENCE = 2.0, 2  # standard errors above the best, of so many penalties in a row, end the path
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class CVResult:
     """What cross-validation found.
 
@@ -60,7 +61,7 @@ def cross_validate(
     folds: int | Iterable[tuple[ArrayLike, ArrayLike]] = 5,
     sample_weight: ArrayLike | None = None,
     refit: str = "best",
-    random_state: int = 0,
+    random_state: int | None = 0,
     **options: Any,
 ) -> CVResult:
     """Choose the strength of the penalty by the log-loss of held-out samples.
@@ -77,7 +78,8 @@ def cross_validate(
         So many stratified folds, drawn by `random_state`; or pairs of index arrays.
     refit : {"best", "one-standard-error"}
         Which C the returned fit to all samples has.
-    random_state : int
+    random_state : int or None
+        Seed of the folds and, in every fit, of what `Trainer` draws by it. None is 0: every run is the same.
     **options
         Of `Trainer`, other than `l1` and `l2`. "balanced" class weights are those of each training part.
 
@@ -94,18 +96,18 @@ def cross_validate(
     """
     refuse_strengths("cross_validate", options)
     check.choice("refit", refit, ("best", "one-standard-error"))
-    found = held_out(
-        X, y, Cs=Cs, l1_ratio=l1_ratio, folds=folds, sample_weight=sample_weight, random_state=random_state, **options
-    )
+    if check.is_on_device(X):
+        check.as_array("X", X)  # refuses it: predictions are made on the host
+    data = samples(X, y, sample_weight, dtype=options.get("dtype"))
+    found = held_out(data, Cs=Cs, l1_ratio=l1_ratio, folds=folds, random_state=random_state, **options)
     mean, error = summary(found.log_loss)
     best, least = int(np.nanargmin(mean)), one_standard_error(found.Cs, mean, error)
-    C, classes = found.Cs[best if refit == "best" else least], targets(y)[1]
-    l1, l2 = as_in_sklearn(C, weight_sum(y, sample_weight, options.get("class_weight")), l1_ratio, classes.size)
-    result = uninterrupted(Trainer(l1=float(l1), l2=float(l2), **options).fit(X, y, sample_weight=sample_weight))
+    chosen = found.Cs[best if refit == "best" else least]
+    result = _fit(data, chosen, l1_ratio, options | {"random_state": random_state})
     return CVResult(found.Cs, found.log_loss, found.accuracy, best, least, result)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class HeldOut:
     """Log-loss and accuracy of the held-out samples, (n_penalties, n_folds), for each of `Cs`, (n_penalties,)."""
 
@@ -115,25 +117,23 @@ class HeldOut:
 
 
 def held_out(
-    X: Any,
-    y: Any,
+    data: Samples,
     *,
     Cs: int | ArrayLike,
     l1_ratio: float,
     folds: int | Iterable[tuple[ArrayLike, ArrayLike]],
-    sample_weight: ArrayLike | None = None,
-    random_state: int = 0,
+    random_state: int | None = 0,
     **options: Any,
 ) -> HeldOut:
     """The part of `cross_validate` before the choice, with its parameters."""
     given = np.geomspace(*GRID, check.count("Cs", Cs)) if isinstance(Cs, (int, np.integer)) else penalties("Cs", Cs)
-    array, _ = check.samples(X, dtype=options.get("dtype"))
-    codes, classes = targets(y, len(array))
+    codes = data.y
     if codes.ndim != 1:
         raise check.InputValueError("y holds probabilities; cross_validate needs labels.")
-    weight = check.sample_weights(sample_weight, len(array))
-    weight = weight if weight.size else np.ones(len(array))
-    parts = [_Fold(array, codes, classes, weight, *pair) for pair in _pairs(folds, codes, random_state)]
+    weight = check.sample_weights(data.sample_weight, len(codes))
+    weight = weight if weight.size else np.ones(len(codes))
+    parts = [_Fold(data, weight, *pair) for pair in _pairs(folds, codes, random_state)]
+    options["random_state"] = random_state
     log_loss, accuracy = np.full((2, given.size, len(parts)), np.nan)
     order = np.argsort(given, kind="stable").tolist()
     above = 0
@@ -164,17 +164,15 @@ def one_standard_error(Cs: Float64s, mean: Float64s, error: Float64s) -> int:
 class _Fold:
     """One split: the weights of its two parts, and where its path has come to."""
 
-    def __init__(
-        self, X: Any, codes: NDArray[Any], classes: NDArray[Any], weight: Float64s, train: Any, test: Any
-    ) -> None:
-        self._X, self._y = X, EncodedLabels(codes, classes)
+    def __init__(self, data: Samples, weight: Float64s, train: Any, test: Any) -> None:
+        codes, classes = data.y, data.classes
         self._test = _indices(test, len(codes), "test")
-        self._weight = np.zeros(len(codes))
+        of_training = np.zeros(len(codes))
         chosen = _indices(train, len(codes), "train")
-        self._weight[chosen] = weight[chosen]
+        of_training[chosen] = weight[chosen]
         self._held_out = np.zeros(len(codes))
         self._held_out[self._test] = weight[self._test]
-        absent = np.bincount(codes, self._weight, classes.size) == 0
+        absent = np.bincount(codes, of_training, classes.size) == 0
         if absent.any():
             k = int(absent.argmax())
             label, n = check.plain(classes[k]), int(((codes == k) & (weight > 0)).sum())
@@ -184,28 +182,37 @@ class _Fold:
             )
         if not self._held_out.any():
             raise check.InputValueError("a fold holds out no sample of positive weight; give other folds.")
-        self._loss = Objective(X, codes, n_classes=classes.size, sample_weight=self._held_out)
-        self._last: FitResult | None = None
+        self._data = data._replace(sample_weight=of_training)
+        self._loss = Objective(data.X, codes, n_classes=classes.size, sample_weight=self._held_out)
+        self._last: SoftmaxModel | None = None
 
     def evaluate(self, C: float, l1_ratio: float, options: dict[str, Any]) -> tuple[float, float]:
         """Log-loss and accuracy of the held-out samples for the next C."""
-        total = weight_sum(self._y, self._weight, options.get("class_weight"))
-        l1, l2 = as_in_sklearn(C, total, l1_ratio, self._loss.n_classes)
-        trainer = Trainer(l1=float(l1), l2=float(l2), **options)
-        self._last = uninterrupted(trainer.fit(self._X, self._y, sample_weight=self._weight, init=self._last))
-        model = self._last.model
-        right = model.predict(self._X)[self._test] == self._y.classes[self._y.codes[self._test]]
+        data = self._data
+        model = self._last = _fit(data, C, l1_ratio, options, init=self._last).model
+        right = model.predict(data.X)[self._test] == data.classes[data.y[self._test]]
         params = np.column_stack([model.coef, model.intercept])
         return self._loss.value(params), float(np.average(right, weights=self._held_out[self._test]))
 
 
-def _pairs(folds: Any, codes: NDArray[Any], seed: int) -> list[tuple[Any, Any]]:
+def _fit(
+    data: Samples, C: float, l1_ratio: float, options: dict[str, Any], *, init: SoftmaxModel | None = None
+) -> FitResult:
+    """A fit with scikit-learn's C, whose S is the sum over the samples of this fit."""
+    if options.get("validation_fraction") is not None:
+        data = data.split(options["validation_fraction"], options["random_state"])
+    l1, l2 = as_in_sklearn(C, data.weight_sum(options.get("class_weight")), l1_ratio, data.classes.size)
+    return uninterrupted(Trainer(l1=float(l1), l2=float(l2), **options).fit(data, None, init=init))
+
+
+def _pairs(folds: Any, codes: NDArray[Any], seed: int | None) -> list[tuple[Any, Any]]:
     if isinstance(folds, (int, np.integer)):
         n = check.count("folds", folds, low=2)
         if n > codes.size:
             raise check.InputValueError(f"folds is {n}, but there are {codes.size} samples; give fewer folds.")
         # Shuffled within each class, and dealt out class by class: every fold has its share of each.
-        order = np.random.default_rng(check.count("random_state", seed, low=0)).permutation(codes.size)
+        seed = 0 if seed is None else check.count("random_state", seed, low=0)
+        order = np.random.default_rng(seed).permutation(codes.size)
         order = order[np.argsort(codes[order], kind="stable")]
         fold = np.empty(codes.size, np.int64)
         fold[order] = np.arange(codes.size) % n

@@ -36,7 +36,7 @@ from nbsoftmax.check import Float64s, Floats
 from nbsoftmax.cross_validation import held_out, one_standard_error, summary
 from nbsoftmax.model import SoftmaxModel, one_row, two_rows
 from nbsoftmax.path import as_in_sklearn, penalties
-from nbsoftmax.trainer import ConvergenceWarning, EncodedLabels, FitResult, Trainer, class_weights
+from nbsoftmax.trainer import ConvergenceWarning, EncodedLabels, FitResult, Trainer, class_weights, samples
 from nbsoftmax.watch import Iteration
 
 try:
@@ -199,7 +199,8 @@ class SoftmaxRegression(CallbackSupportMixin, _Fitted):
     device : {"cpu", "cuda", "auto"} or str
         As for `Trainer`: where `fit` makes its sums; `partial_fit` makes them on the CPU.
     random_state : int, RandomState, optional
-        For the order in which the solver "sgd" and `partial_fit` take the samples.
+        For the order in which the solver "sgd" and `partial_fit` take the samples. None is the seed 0, so that every
+        fit is the same; in scikit-learn None draws another order for each fit.
     verbose : int or bool
         Whether to print a line for each iteration.
 
@@ -407,7 +408,8 @@ class SoftmaxRegressionCV(_Fitted):
     refit : {"best", "one-standard-error"}
         Which C the model has: the best, or the smallest within one standard error of the best log-loss.
     class_weight, fit_intercept, label_smoothing, solver, tol, max_iter, n_jobs, device, random_state, verbose
-        As for `SoftmaxRegression`; `random_state` only for "sgd".
+        As for `SoftmaxRegression`; `random_state` is only for "sgd", and is that of every fit to a fold as well. Folds
+        are shuffled only by a splitter given as `cv`, which has a `random_state` of its own.
 
     Attributes
     ----------
@@ -474,7 +476,7 @@ class SoftmaxRegressionCV(_Fitted):
         X, classes, codes, weight, by_class = self._given(X, y, sample_weight)
         ratios = penalties("l1_ratios", 0.0 if self.l1_ratios is None else self.l1_ratios, low_open=False)
         folds = list(check_cv(self.cv, codes, classifier=True).split(X, codes))
-        labels = _encoded(codes, classes)
+        data = samples(X, _encoded(codes, classes), weight)
         options: dict[str, Any] = {
             "solver": self.solver, "fit_intercept": self.fit_intercept, "tol": self.tol, "max_iter": self.max_iter,
             "label_smoothing": self.label_smoothing, "n_threads": self._n_threads(), "random_state": self._seed(),
@@ -482,10 +484,7 @@ class SoftmaxRegressionCV(_Fitted):
         }  # fmt: skip
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)
-            found = [
-                held_out(X, labels, Cs=self.Cs, l1_ratio=ratio, folds=folds, sample_weight=weight, **options)
-                for ratio in ratios
-            ]
+            found = [held_out(data, Cs=self.Cs, l1_ratio=ratio, folds=folds, **options) for ratio in ratios]
         self.Cs_, self.l1_ratios_ = found[0].Cs, ratios
         log_loss = np.stack([one.log_loss.T for one in found], axis=1)  # (n_folds, n_l1_ratios, n_Cs)
         accuracy = np.stack([one.accuracy.T for one in found], axis=1)
@@ -501,7 +500,7 @@ class SoftmaxRegressionCV(_Fitted):
         l1, l2 = as_in_sklearn(self.C_, total, self.l1_ratio_, classes.size)
         fitter = Trainer(l1=float(l1), l2=float(l2), verbose=bool(self.verbose), **options)
         fitter.warn_as = EitherConvergenceWarning
-        result = fitter.fit(X, _encoded(codes, classes), sample_weight=weight)
+        result = fitter.fit(data, None)
         self._take(result, classes)
         if result.interrupted:
             raise KeyboardInterrupt

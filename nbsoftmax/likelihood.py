@@ -449,7 +449,7 @@ def _maximum(
     raise _separated(step, reach, model, names)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _Factor:
     """A positive matrix, scaled to a diagonal of ones, as its Cholesky factor."""
 

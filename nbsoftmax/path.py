@@ -23,10 +23,10 @@ from numpy.typing import ArrayLike
 
 from nbsoftmax import check
 from nbsoftmax.check import Float64s
-from nbsoftmax.trainer import FitResult, Trainer, targets, uninterrupted, weight_sum
+from nbsoftmax.trainer import FitResult, Trainer, samples, uninterrupted
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class PathResult:
     """Fits over a grid of penalties, in the order in which they were asked for.
 
@@ -72,7 +72,8 @@ def fit_path(
         Strengths a of the penalty (1 - l1_ratio) a/2 ||coef||^2 + l1_ratio a ||coef||_1.
     Cs : array_like (n_penalties,), optional
         Instead of `l2s`, the strengths as scikit-learn counts them: a = 1 / (C sum_i s_i), and l2 twice as large for
-        two classes; inf for none.
+        two classes; inf for none. The sum is over the samples of the fit, without those that `validation_fraction`
+        holds out.
     l1_ratio : float in [0, 1]
     **options
         Of `Trainer`, other than `l1` and `l2`.
@@ -91,17 +92,20 @@ def fit_path(
     refuse_strengths("fit_path", options)
     if (l2s is None) == (Cs is None):
         raise check.InputValueError("give either l2s or Cs, one of the two.")
+    grid = penalties("l2s", l2s, low_open=False) if Cs is None else penalties("Cs", Cs)
+    given = {name: options[name] for name in ("dtype", "device") if name in options}
+    data = samples(X, y, sample_weight, **given)
+    if options.get("validation_fraction") is not None:
+        data = data.split(options["validation_fraction"], options.get("random_state"))
     if Cs is None:
-        l1s, l2s_ = shares(penalties("l2s", l2s, low_open=False), l1_ratio)
+        l1s, l2s_ = shares(grid, l1_ratio)
     else:
-        total = weight_sum(y, sample_weight, options.get("class_weight"))
-        n_classes = targets(y)[1].size
-        l1s, l2s_ = as_in_sklearn(penalties("Cs", Cs), total, l1_ratio, n_classes)
+        l1s, l2s_ = as_in_sklearn(grid, data.weight_sum(options.get("class_weight")), l1_ratio, data.classes.size)
     results: dict[int, FitResult] = {}
     last = None
     for i in np.argsort(-(l1s + l2s_), kind="stable").tolist():
         trainer = Trainer(l1=l1s[i], l2=l2s_[i], **options)
-        last = results[i] = uninterrupted(trainer.fit(X, y, sample_weight=sample_weight, init=last))
+        last = results[i] = uninterrupted(trainer.fit(data, None, init=last))
     return PathResult(l1s, l2s_, tuple(results[i] for i in range(len(l1s))))
 
 

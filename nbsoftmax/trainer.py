@@ -34,7 +34,7 @@ class ConvergenceWarning(UserWarning):
     """The fit ended before the objective was within `tol` of its minimum; the message says what to do."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class FitResult:
     """A fitted model and how the fit went.
 
@@ -62,8 +62,8 @@ class FitResult:
     account : str
         What its work was, and why it did what it did, in words.
     problem : functools.partial
-        The call that makes the objective again, for `inference`: references to the data, no copies. It is neither shown
-        nor compared, and not pickled or copied either, so that a result on disk does not take the data with it.
+        The call that makes the objective again, for `inference`: references to the data, no copies. It is not shown,
+        and not pickled or copied either, so that a result on disk does not take the data with it.
     """
 
     model: SoftmaxModel
@@ -78,7 +78,7 @@ class FitResult:
     history: dict[str, Float64s]
     solver: str
     account: str
-    problem: partial[Objective] | None = field(default=None, repr=False, compare=False)
+    problem: partial[Objective] | None = field(default=None, repr=False)
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "problem": None}
@@ -160,7 +160,8 @@ class Trainer:
     callbacks : sequence of callables, or of objects with the hooks of `nbsoftmax.callbacks`
         Each is called with an `Iteration` after every iteration; returning True stops the fit.
     random_state : int, optional
-        Seed of the order in which "sgd" takes the samples; without one it is 0, and every fit the same.
+        Seed of the order in which "sgd" takes the samples, and of the share that `validation_fraction` holds out.
+        None is the seed 0, so that every fit is the same.
     verbose : bool
         Print a line for each iteration.
     max_seconds : float, optional
@@ -330,33 +331,23 @@ class Trainer:
             what to do.
         """
         started = time.perf_counter()
-        names: tuple[str, ...] | None = None
-        if is_on_device(X):
-            if checkpoint is not None or self.validation_fraction is not None:
-                raise check.InputValueError(
-                    "X is on a GPU: a checkpoint and validation_fraction read its rows; copy it to the host."
-                )
-            if self.dtype is not None:
-                raise check.InputValueError("X is on a GPU, and used as it is; convert it there, and leave dtype out.")
+        if isinstance(X, Samples):
+            data = X
         else:
-            X, names = check.samples(X, dtype=self.dtype)
-        if self.device != "cpu":
-            y, sample_weight = on_host(self.device, y, sample_weight)
-        y, classes = targets(y, X.shape[0])
-        # X, targets and weights of the samples to validate with.
-        held: tuple[NDArray[Any], NDArray[Any], Float64s | None] | None = None
-        if validation_data is not None:
-            held = *_validation(validation_data, classes, names, X), None
-        elif self.validation_fraction is not None:
-            held_out = _held_out(y, self.validation_fraction, self.random_state or 0)
-            weight = check.sample_weights(sample_weight, len(y))
-            kept = ~held_out
-            held = X[held_out], y[held_out], weight[held_out] if weight.size else None
-            sample_weight = weight[kept] if weight.size else None
-            X, y = X[kept], y[kept]
+            data = samples(X, y, sample_weight, dtype=self.dtype, device=self.device)
+            if validation_data is not None:
+                held = _validation(validation_data, data.classes, data.names, data.X)
+                data = data._replace(held_out=(*held, None))
+        if data.held_out is None and self.validation_fraction is not None:
+            data = data.split(self.validation_fraction, self.random_state)
+        X, y, classes, names, sample_weight, held_out = data
+        if checkpoint is not None and is_on_device(X):
+            raise check.InputValueError("X is on a GPU: a checkpoint reads its rows; copy it to the host.")
         validation = None
-        if held is not None:
-            validation = Objective(*held[:2], n_classes=classes.size, sample_weight=held[2], n_threads=self.n_threads)
+        if held_out is not None:
+            validation = Objective(
+                *held_out[:2], n_classes=classes.size, sample_weight=held_out[2], n_threads=self.n_threads
+            )
         by_class = class_weights(self.class_weight, y, classes, sample_weight)
         problem = partial(
             Objective,
@@ -415,7 +406,9 @@ class Trainer:
             where = () if self.device == "cpu" else (self.device, self.device_memory)
             by_sample = None if sample_weight is None else np.asarray(sample_weight)
             watch.keep(
-                Checkpoint(checkpoint, fingerprint(*options, *where, *(held or ()), X, y, classes, by_sample, start)),
+                Checkpoint(
+                    checkpoint, fingerprint(*options, *where, *(held_out or ()), X, y, classes, by_sample, start)
+                ),
                 resume=resume,
             )
         with ExitStack() as ends:
@@ -625,20 +618,77 @@ def targets(y: Any, n_samples: int | None = None) -> tuple[NDArray[Any], NDArray
     return codes, classes
 
 
-def weight_sum(y: Any, sample_weight: ArrayLike | None, class_weight: Any) -> float:
-    """S, the sum of sample weights times class weights, by which scikit-learn's C differs from 1 / l2."""
-    codes, classes = targets(y)
-    by_class = class_weights(class_weight, codes, classes, sample_weight)
-    return check.weighted_targets(
-        codes,
-        codes.shape[0],
-        classes.size,
-        np.float64,
-        sample_weight=sample_weight,
-        class_weight=by_class,
-        label_smoothing=0.0,
-        n_of="y",
-    ).weight_sum
+class Samples(NamedTuple):
+    """Checked samples, targets and weights of a fit.
+
+    `Trainer.fit` takes them in place of X. Several fits share them, so that an X that has to be converted is converted
+    once, and not copied by every fit and kept by every result.
+    """
+
+    X: Any  # (n_samples, n_features), floats, maybe on a GPU
+    y: NDArray[Any]  # class indices (n_samples,), or probabilities (n_samples, n_classes)
+    classes: NDArray[Any]  # (n_classes,)
+    names: tuple[str, ...] | None  # of the features
+    sample_weight: Any  # (n_samples,) or None, as it was given
+    held_out: tuple[NDArray[Any], NDArray[Any], Float64s | None] | None = None  # X, y and weights to validate with
+
+    def split(self, fraction: float, seed: int | None) -> Samples:
+        """Hold out this share of the samples of positive weight as validation data, drawn by `seed`."""
+        check.number("validation_fraction", fraction, low=0.0, high=0.9, low_open=True)
+        seed = 0 if seed is None else check.count("random_state", seed, low=0)
+        if is_on_device(self.X):
+            raise check.InputValueError("X is on a GPU: validation_fraction reads its rows; copy it to the host.")
+        weight = check.sample_weights(self.sample_weight, len(self.y))
+        counts = weight > 0 if weight.size else np.ones(len(self.y), bool)
+        out = np.zeros(len(self.y), bool)
+        out[counts] = _held_out(self.y[counts], fraction, seed)
+        kept = ~out
+        return self._replace(
+            X=self.X[kept],
+            y=self.y[kept],
+            sample_weight=weight[kept] if weight.size else None,
+            held_out=(self.X[out], self.y[out], weight[out] if weight.size else None),
+        )
+
+    def scaled(self, mean: Float64s, scale: Float64s) -> Samples:
+        """With (X - mean) / scale in place of X, also where it is held out; `mean` and `scale` are (n_features,)."""
+
+        def of(X: Any) -> Any:
+            return ((X - mean) / scale).astype(X.dtype)
+
+        out = self.held_out
+        return self._replace(X=of(self.X), held_out=None if out is None else (of(out[0]), *out[1:]))
+
+    def weight_sum(self, class_weight: Any) -> float:
+        """S, the sum of sample weights times class weights, by which scikit-learn's C differs from 1 / l2."""
+        return check.weighted_targets(
+            self.y,
+            len(self.y),
+            self.classes.size,
+            np.float64,
+            sample_weight=self.sample_weight,
+            class_weight=class_weights(class_weight, self.y, self.classes, self.sample_weight),
+            label_smoothing=0.0,
+            n_of="y",
+        ).weight_sum
+
+
+def samples(X: Any, y: Any, sample_weight: Any = None, *, dtype: Any = None, device: str = "cpu") -> Samples:
+    """Check what is given to `Trainer.fit`; `dtype` and `device` are options of `Trainer`."""
+    names: tuple[str, ...] | None = None
+    if is_on_device(X):
+        if dtype is not None:
+            raise check.InputValueError("X is on a GPU, and used as it is; convert it there, and leave dtype out.")
+    else:
+        X, names = check.samples(X, dtype=dtype if dtype is None else check.float_dtype(dtype))
+    if check.device(device) != "cpu":
+        y, sample_weight = on_host(device, y, sample_weight)
+    codes, classes = targets(y, X.shape[0])
+    if len(codes) != X.shape[0]:
+        raise check.InputValueError(
+            f"y has {len(codes)} entries, but X has {X.shape[0]} rows; give one target for each row."
+        )
+    return Samples(X, codes, classes, names, sample_weight)
 
 
 def class_weights(

@@ -19,7 +19,7 @@ from nbsoftmax.solvers import Memory, Solution
 from nbsoftmax.solvers.gap import Judge
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Iteration:
     """What callbacks see after each iteration: seconds since the fit began, and where it is."""
 

@@ -48,6 +48,7 @@ def main() -> None:
         print("other processes use the cores: the times mean little")
     results = report.Results(limits.measure(quick=chosen.quick), chosen.quick)
     print(f"limits: {report.limits_line(results.limits)}")
+    results.title = report.TITLES.get(chosen.subject, results.title)
     everything = chosen.subject == "all"
     if everything or chosen.subject == "rows":
         rows.run(results, rounds, scale)

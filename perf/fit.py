@@ -28,7 +28,7 @@ import nbsoftmax as nbs
 from nbsoftmax.trainer import SOLVERS
 from perf import peers
 from perf.report import Results, at_least
-from perf.timing import settle
+from perf.timing import UNSTEADY, Times, settle
 
 DATA = Path(__file__).resolve().parent.parent.parent / "shared" / "data"
 TARGETS = (1e-3, 1e-6, 1e-9)
@@ -54,8 +54,10 @@ ABOUT = (
     "when a fit of ours was there, by its history: the second of two ratios. '> 60 s: 1e-04' is a fit of 60 s, or as "
     "long as the cap allowed, that reached only 1e-04; 'ends at 1e-04' a solver that went no further by itself; '>= 8' "
     "a ratio to a fit that the cap kept from the target. The minimum is certified in NumPy, by the gradient's norm and "
-    "strong convexity; with l1 by the duality gap of our own solver, which the tests hold against NumPy's."
+    "strong convexity; with l1 by the duality gap of our own solver, which the tests hold against NumPy's. "
+    f"{UNSTEADY}"
 )
+TITLE, TITLE_L1 = "Speed of whole fits", "Speed of whole fits with an l1 penalty"
 
 
 # --- problems -----------------------------------------------------------------------------------------
@@ -237,9 +239,8 @@ class Contestant:
         """An entry of the table."""
         winner = self.winner(target)
         if winner:
-            low, high = min(winner.seconds), max(winner.seconds)
-            spread = f" ±{(high - low) / 2 / winner.median:.0%}" if len(winner.seconds) > 1 else ""
-            return f"{winner.median:.3g} s{spread}"
+            times = Times(winner.median, min(winner.seconds), max(winner.seconds))
+            return f"{winner.median:.3g} s {times.around if len(winner.seconds) > 1 else ''}".rstrip()
         best = min(a.suboptimality for a in self.attempts.values())
         longest = max(a.median for a in self.attempts.values())
         ended = any(a.ended for a in self.attempts.values())
@@ -420,7 +421,9 @@ def run(
     theirs = [name for name in THEIRS if solvers is None or name in solvers]
     results.about = ABOUT
     print("scikit-learn liblinear has no softmax regression and is skipped")
-    for task in chosen_tasks(names):
+    chosen = chosen_tasks(names)
+    results.title = TITLE_L1 if all(task.l1 for task in chosen) else TITLE
+    for task in chosen:
         data = task.make(scale)
         if data is None:
             print(f"\n{task.name}: the data are not in ../shared/data, skipped")

@@ -14,7 +14,7 @@ from typing import Any
 
 from nbsoftmax.kernels.simd import VECTOR_BYTES
 from perf import peers
-from perf.timing import Times, n_cores
+from perf.timing import UNSTEADY, Times, n_cores
 
 # "speed-up": the best peer's time, `out=` included, over ours. "against" is a limit of the
 # machine, or other work; "ratio": ours over it.
@@ -23,8 +23,17 @@ ABOUT = (
     "Made by `python -m perf`; do not edit. Times are medians in milliseconds, ± half of the range, of "
     "contestants that took turns in one run. Speed-up: the time of the peers' fastest call over ours, which "
     "writes to an array that is there already where a function has `out=`; calls of peers that do so too are "
-    "listed below a table, and count. A bar is a ratio to reach, followed by the ratio measured."
+    f"listed below a table, and count. A bar is a ratio to reach, followed by the ratio measured. {UNSTEADY}"
 )
+TITLES = {  # of the page, by what was measured; `perf.fit` has its own
+    "all": "Speed of the functions of logits and of the objective",
+    "rows": "Speed of the functions of logits",
+    "objective": "Speed of loss, gradient and Hessian-vector product",
+    "epochs": "Speed of mini-batches: epochs of stochastic gradient descent",
+    "scaling": "Speed against the size of the data and the number of threads",
+    "coldstart": "Time of the import and of the first fit",
+    "profile": "Where the time of one evaluation goes",
+}
 
 LOAD_BEFORE = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
 
@@ -126,7 +135,7 @@ def cells(row: Row) -> list[str]:
 
     def ms(name: str) -> str:
         t = row.times.get(name)
-        return f"{t.median * 1e3:.{digits(t.median * 1e3)}f} ±{t.spread:.0%}" if t else "-"
+        return f"{t.median * 1e3:.{digits(t.median * 1e3)}f} {t.around}" if t else "-"
 
     peer, limit = row.best_peer, row.limit_seconds
     return [
@@ -178,6 +187,7 @@ class Results:
 
     limits: dict[str, float]
     quick: bool = False
+    title: str = TITLES["all"]
     about: str = ABOUT
     groups: dict[str, list[Row]] = field(default_factory=dict)
     tables: dict[str, tuple[list[str], list[list[str]]]] = field(default_factory=dict)
@@ -205,7 +215,7 @@ class Results:
     def write_markdown(self, path: str, picture: str | None) -> None:
         """The page of results, which shows the picture if there is one."""
         lines = [
-            "# Results",
+            f"# {self.title}",
             "",
             self.about,
             "",

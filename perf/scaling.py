@@ -38,7 +38,7 @@ def measure(m: int, n_features: int, n_classes: int, n_threads: int, rounds: int
     return [
         *map(str, (m, n_features, n_classes, n_threads)),
         f"{seconds * 1e3:.3f}",
-        f"±{times.spread:.0%}",
+        times.around,
         f"{seconds / m * 1e9:.1f}",
         f"{4.0 * X.size * n_classes / seconds / 1e9:.1f}",
         f"{X.nbytes / seconds / 1e9:.1f}",

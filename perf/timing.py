@@ -24,6 +24,17 @@ class Times:
         """Half of the range, relative to the median."""
         return (self.high - self.low) / 2 / self.median
 
+    @property
+    def around(self) -> str:
+        """The spread for a table; beyond 100% it is no interval around the median, and the table says so."""
+        return f"±{self.spread:.0%}" if self.spread <= 1 else f"(unsteady: range {2 * self.spread:.0f}x)"
+
+
+UNSTEADY = (
+    "'(unsteady: range 9x)' instead of ± says that the times of the rounds range over 9 times their median, as when "
+    "other work held up one of them: measure again before relying on it."
+)
+
 
 def n_cores() -> int:
     """Cores that this process may use."""

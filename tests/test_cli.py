@@ -16,6 +16,7 @@ import nbsoftmax as nbs
 from nbsoftmax import callbacks, cli, cross_validation
 from nbsoftmax.data import csv
 from nbsoftmax.solvers import newton_cg
+from nbsoftmax.trainer import _held_out
 
 SPECIES = np.array(["setosa", "versicolor", "virginica"])
 
@@ -482,6 +483,33 @@ def test_a_share_is_held_out_and_logged(flowers, tmp_path, capsys):
     assert said["validation_loss"] == expected.history["validation_loss"][-1]
     *iterations, _ = [json.loads(line) for line in (tmp_path / "log").read_text().splitlines()]
     assert [entry["objective"] for entry in iterations] == expected.history["objective"].tolist()
+
+
+@pytest.mark.parametrize("class_weight", [(), ("--class-weight", "balanced")])
+def test_samples_held_out_have_no_part_in_what_C_means(flowers, tmp_path, class_weight):
+    path, _, y = flowers
+    options = "--target", "species", "--out", tmp_path / "m.npz", "--quiet", *class_weight
+    assert run("fit", path, *options, "--C", 2, "--validation", 0.25, "--seed", 3) == 0
+    training = nbs.SoftmaxModel.load(tmp_path / "m.npz").training
+    assert training["n_samples"] < 0.8 * len(y)
+    assert training["l2"] == pytest.approx(1 / (2 * training["n_samples"]), rel=1e-14)
+
+
+def test_samples_held_out_have_no_part_in_the_scales(flowers, tmp_path, capsys):
+    _, X, y = flowers
+    out = _held_out(np.unique(y, return_inverse=True)[1], 0.25, 3)
+    far = X + np.where(out, 1e3, 0.0)[:, None]  # seen at once, if they had
+    np.savez(tmp_path / "far.npz", X=far, y=y)
+    options = "--out", tmp_path / "m.npz", "--quiet", "--json", "--standardize", "--l2", 0.1
+    assert run("fit", tmp_path / "far.npz", *options, "--validation", 0.25, "--seed", 3) == 0
+    said = json.loads(capsys.readouterr().out)
+    mean, scale = X[~out].mean(axis=0), X[~out].std(axis=0)
+    expected = nbs.Trainer(l2=0.1).fit(
+        (X[~out] - mean) / scale, y[~out], validation_data=((far[out] - mean) / scale, y[out])
+    )
+    model = nbs.SoftmaxModel.load(tmp_path / "m.npz")
+    np.testing.assert_allclose(model.coef, expected.model.coef / scale, rtol=1e-10)
+    assert said["validation_loss"] == pytest.approx(expected.history["validation_loss"][-1], rel=1e-10)
 
 
 def test_inspect_says_what_is_in_a_model(model, tmp_path, capsys):

@@ -500,7 +500,8 @@ def test_what_is_no_fitted_logistic_regression_is_refused():
 
 
 @pytest.mark.parametrize(
-    "use", ["nbs.SoftmaxRegression", "nbs.SoftmaxModel([[1.0], [2.0]], [0.0, 1.0], [0, 1]).to_sklearn()"]
+    "use",
+    ["from nbsoftmax import SoftmaxRegression", "nbs.SoftmaxModel([[1.0], [2.0]], [0.0, 1.0], [0, 1]).to_sklearn()"],
 )
 def test_without_scikit_learn_one_line_says_what_to_install(use):
     script = f"""

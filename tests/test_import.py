@@ -1,5 +1,6 @@
 """`import nbsoftmax` compiles nothing and loads nothing heavy."""
 
+import importlib
 import os
 import subprocess
 import sys
@@ -84,3 +85,83 @@ def test_testing_without_hypothesis_says_what_to_install():
         """
     )
     assert 'pip install "nbsoftmax[test]"' in " ".join(printed)
+
+
+@pytest.mark.parametrize("name", ["callbacks", "data", "plots", "testing"])
+def test_a_submodule_is_loaded_when_it_is_asked_for(name):
+    script = f"""
+        import sys
+        import nbsoftmax as nbs
+        print("nbsoftmax.{name}" in sys.modules, "{name}" in dir(nbs), nbs.{name}.__name__)
+    """
+    assert run(script) == ["False", "True", f"nbsoftmax.{name}"]
+
+
+def test_the_digits_are_there_without_another_import():
+    assert run("import nbsoftmax as nbs; print(nbs.data.digits.load()[0].shape[1])") == ["64"]
+
+
+@pytest.mark.parametrize("absent", [(), ("sklearn",), ("sklearn", "hypothesis", "matplotlib")])
+def test_star_hasattr_and_getmembers_work_without_optional_packages(absent):
+    script = f"""
+        import inspect
+        import sys
+        for name in {absent}:
+            sys.modules[name] = None
+        import nbsoftmax as nbs
+        names = [*nbs._MODULE_OF, *nbs._SUBMODULES]
+        missing = [name for name in names if not hasattr(nbs, name)]
+        from nbsoftmax import *
+        assert set(nbs.__all__) == set(nbs._MODULE_OF) - set(missing)
+        assert set(nbs.__all__) <= set(globals())
+        assert set(dict(inspect.getmembers(nbs))) >= set(names) - set(missing)
+        print(*missing)
+    """
+    needed = {"sklearn": ["SoftmaxRegression", "SoftmaxRegressionCV"], "hypothesis": ["testing"]}
+    assert run(script) == [name for module in absent for name in needed.get(module, [])]
+
+
+@pytest.mark.parametrize(
+    ("use", "error"),
+    [
+        ("nbs.SoftmaxRegression", AttributeError),
+        ("nbs.SoftmaxRegressionCV", AttributeError),
+        ("from nbsoftmax import SoftmaxRegression", ImportError),
+        ("from nbsoftmax import Trainer, SoftmaxRegressionCV", ImportError),
+        ("import nbsoftmax.estimator", ImportError),
+        ("nbs.testing", AttributeError),
+        ("from nbsoftmax import testing", ImportError),
+    ],
+)
+def test_a_name_that_needs_an_absent_package_says_what_to_install(monkeypatch, use, error):
+    for absent in ("sklearn", "hypothesis"):
+        monkeypatch.setitem(sys.modules, absent, None)
+    for module in [
+        m for m in sys.modules if m == "nbsoftmax" or m.startswith(("nbsoftmax.estimator", "nbsoftmax.testing"))
+    ]:
+        monkeypatch.delitem(sys.modules, module)
+    nbs = importlib.import_module("nbsoftmax")
+    with pytest.raises(error, match=r'pip install "nbsoftmax\[(sklearn|test)\]"'):
+        exec(use, {"nbs": nbs})
+
+
+def test_a_stand_in_for_an_optional_package_does_not_break_the_import():
+    run("""
+        import sys
+        import types
+        sys.modules["sklearn"] = types.ModuleType("sklearn")  # its __spec__ is None
+        import nbsoftmax
+    """)
+
+
+def test_a_broken_installation_is_not_an_absent_name():
+    script = """
+        import sys
+        sys.modules["scipy"] = None
+        import nbsoftmax as nbs
+        try:
+            hasattr(nbs, "Trainer")
+        except ImportError as error:
+            print(error.name)
+    """
+    assert run(script)[0].startswith("scipy")

@@ -1,6 +1,8 @@
 """Paths of penalties and cross-validation: what single fits give, and no copy of the data."""
 
+import gc
 import tracemalloc
+import warnings
 
 import numpy as np
 import pytest
@@ -152,6 +154,88 @@ def test_folds_do_not_copy_the_data():
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < X.nbytes  # with one copy more it would be above
+
+
+SEARCHES = {
+    "fit_path": lambda X, y, **more: nbs.fit_path(X, y, l2s=[0.1, 0.2, 0.3, 0.4, 0.5], **more),
+    "cross_validate": lambda X, y, **more: nbs.cross_validate(X, y, Cs=[0.1, 0.2], folds=2, **more),
+}
+
+
+@pytest.mark.parametrize("options", [{}, {"validation_fraction": 0.5}, {"dtype": np.float32}], ids=str)
+@pytest.mark.parametrize("search", SEARCHES)
+def test_an_x_that_has_to_be_converted_is_converted_once_and_kept_once(search, options):
+    rng = np.random.default_rng(0)
+    X, y = rng.integers(0, 100, (20_000, 50)), rng.integers(0, 2, 20_000)
+    SEARCHES[search](X[:100], y[:100], **options)  # compiles
+    floats = X.size * np.dtype(options.get("dtype", np.float64)).itemsize
+    tracemalloc.start()
+    found = SEARCHES[search](X, y, **options)
+    gc.collect()  # what is held, and not what waits to be freed
+    kept, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    # Labels and weights take a tenth of X or two.
+    assert kept < 1.4 * floats
+    if not options:  # a split has its two parts beside X, and a fit to float32 data ends in float64
+        assert peak < 1.6 * floats
+    results = found.results if search == "fit_path" else [found.result]
+    assert all(result.problem.args[0] is results[0].problem.args[0] for result in results)
+
+
+@pytest.mark.parametrize("search", SEARCHES)
+def test_names_of_features_reach_the_models_of_a_search(search):
+    pandas = pytest.importorskip("pandas")
+    X, y = problem(60)
+    frame = pandas.DataFrame(X, columns=[f"f{j}" for j in range(X.shape[1])])
+    found = SEARCHES[search](frame, y)
+    for result in found.results if search == "fit_path" else [found.result]:
+        assert result.model.feature_names == tuple(frame)
+
+
+def test_the_weights_of_a_path_over_c_are_those_of_the_samples_of_the_fit():
+    X, y = problem()
+    s = np.random.default_rng(1).uniform(0.5, 2, len(y))
+    options = {"validation_fraction": 0.25, "random_state": 3}
+    path = nbs.fit_path(X, y, Cs=[2.0], sample_weight=s, **options)
+    objective = path.results[0].problem()
+    assert objective.n_samples < 160
+    assert path.l2s[0] == pytest.approx(1 / (2 * objective.weight_sum), rel=1e-14)
+    found = nbs.cross_validate(X, y, Cs=[2.0], folds=2, sample_weight=s, **options).result.problem()
+    assert found.n_samples == objective.n_samples
+    assert found.l2 == path.l2s[0]
+
+
+@pytest.mark.parametrize("folds", [2, 3, 4])
+def test_of_a_fold_only_samples_of_its_training_part_are_held_out(folds):
+    X, y = problem(60)
+    counted = []
+
+    def record(now):
+        counted.append(now.validation_loss)
+
+    nbs.cross_validate(X, y, Cs=[1.0], folds=folds, validation_fraction=0.25, callbacks=[record])
+    assert counted
+    assert np.isfinite(counted).all()
+
+
+def test_the_seed_reaches_the_fits_of_every_fold():
+    X, y = problem()
+    pairs = pairs_of(len(y), 2)
+    stochastic = {"solver": "sgd", "max_iter": 2, "tol": 1e-2}
+
+    def scores(seed):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", nbs.ConvergenceWarning)
+            found = nbs.cross_validate(X, y, Cs=[1.0], folds=pairs, random_state=seed, **stochastic)
+        model = nbs.SoftmaxRegressionCV([1.0], cv=pairs, random_state=seed, **stochastic)
+        return found.log_loss[0], found.result.model.coef, -model.fit(X, y).scores_[:, 0, 0]
+
+    zero, none, one, again = map(scores, (0, None, 1, 1))
+    for k in range(3):
+        assert np.array_equal(zero[k], none[k])
+        assert np.array_equal(one[k], again[k])
+        assert (zero[k] != one[k]).all()
+    assert np.array_equal(one[0], one[2])
 
 
 @pytest.mark.parametrize(

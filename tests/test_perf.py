@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from importlib.util import find_spec
@@ -11,6 +12,12 @@ import numpy as np
 import pytest
 
 REPOSITORY = Path(__file__).resolve().parent.parent
+PAGES = {
+    "RESULTS.md": lambda report, fit: report.TITLES["all"],
+    "EPOCHS.md": lambda report, fit: report.TITLES["epochs"],
+    "FITS.md": lambda report, fit: fit.TITLE,
+    "L1.md": lambda report, fit: fit.TITLE_L1,
+}
 
 
 @pytest.fixture
@@ -44,6 +51,7 @@ def test_a_quick_run_writes_what_it_prints(tmp_path):
         assert {"nbsoftmax", "copy"} <= set(row["times"])
         assert all(0 < t["low"] <= t["median"] <= t["high"] for t in row["times"].values())
         assert f"| {row['work']} | {row['dtype']} |" in page.read_text()
+    assert page.read_text().startswith("# Speed of the functions of logits\n")
     assert str(REPOSITORY) not in page.read_text()
     assert str(Path.home()) not in page.read_text()
 
@@ -197,3 +205,28 @@ def test_a_nan_is_no_agreement(peers):
 def test_scikit_learn_does_the_same_sum(peers):
     assert "scikit-learn" in contestants_of(peers, "linear")
     assert "scikit-learn" in contestants_of(peers, "cross_entropy")
+
+
+def test_a_spread_beyond_the_median_is_called_unsteady_and_not_an_interval(peers, fit):
+    from perf import report
+    from perf.timing import Times
+
+    steady, unsteady = Times(0.14, 0.13, 0.15), Times(0.14, 0.139, 12.6)
+    assert [times.around for times in (steady, unsteady)] == ["±7%", "(unsteady: range 89x)"]
+    assert Times(1.0, 0.5, 2.5).around == "±100%"
+    row = report.Row("work", "float64", {"nbsoftmax": steady, "scikit-learn": unsteady})
+    assert report.cells(row)[2:4] == ["140 ±7%", "140 (unsteady: range 89x)"]
+    contestant = fit.Contestant("ours", None)
+    contestant.attempts[1e-3] = fit.Attempt(1e-3, 1e-8, True, [], [1.0, 1.0, 30.0])
+    assert contestant.cell(1e-3) == "1 s (unsteady: range 29x)"
+
+
+def test_the_committed_pages_have_titles_of_their_own_and_no_spread_beyond_the_median(peers, fit):
+    from perf import report
+
+    titles = {name: (REPOSITORY / "perf" / name).read_text().splitlines()[0] for name in PAGES}
+    assert titles == {name: f"# {title(report, fit)}" for name, title in PAGES.items()}
+    assert len({*report.TITLES.values(), fit.TITLE, fit.TITLE_L1}) == len(report.TITLES) + 2
+    spreads = [int(n) for name in PAGES for n in re.findall(r"±(\d+)%", (REPOSITORY / "perf" / name).read_text())]
+    assert spreads
+    assert max(spreads) <= 100

@@ -549,3 +549,11 @@ def test_what_a_fit_to_float32_data_says_is_true_of_the_data(kind, tol, shift):
         assert value - best <= tol * value
     if result.gap_kind != "estimate":
         assert value - best <= result.gap
+
+
+@pytest.mark.parametrize("n_rows", [8, 12])
+@pytest.mark.parametrize("options", [{}, {"validation_fraction": 0.3}], ids=str)
+def test_probabilities_that_are_not_as_many_as_the_samples_are_refused(n_rows, options):
+    X, proba = np.arange(20.0).reshape(10, 2), np.full((n_rows, 2), 0.5)
+    with pytest.raises(nbs.InputValueError, match=f"y has {n_rows} entries, but X has 10 rows"):
+        nbs.Trainer(l2=0.1, **options).fit(X, proba)

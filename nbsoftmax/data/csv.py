@@ -30,7 +30,7 @@ LEAST_COUNTED = 10  # rows that a column must count before it is taken for an in
 MOST_COMPARED = 10_000  # columns, when one of a similar name is looked for
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Table:
     """Columns of a file: features and weights as numbers, and the target as it stands there, if they were asked for."""
 

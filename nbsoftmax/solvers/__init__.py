@@ -45,7 +45,7 @@ def spent(n_iter: int) -> str:
 OnIteration = Callable[[int, Float64s, float, float], str | None]
 
 
-@dataclass
+@dataclass(eq=False)
 class Memory:
     """What a solver needs besides the objective to go on from where it was, bit for bit, as arrays by name.
 
@@ -87,7 +87,7 @@ class Smooth(Penalised, Protocol):
         ...
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Solution:
     """Where a solver ended.
 

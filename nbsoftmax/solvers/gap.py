@@ -131,7 +131,7 @@ def newton_decrement(
     return total, bool(np.isfinite(rest))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Progress:
     """Where conjugate gradients are after a product."""
 

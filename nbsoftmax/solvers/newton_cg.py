@@ -58,7 +58,7 @@ MOST_TO_COME = 0.8 / FAR_WITHIN  # times a decrement, for what comes after its s
 CHEAP, DIRECTIONS = 10, 2
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Step:
     """A direction and what making it has told."""
 

@@ -79,7 +79,7 @@ def weights(draw: st.DrawFn, n: int, *, zeros: bool = True) -> Float64s:
     return w
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Problem:
     """Data of a softmax regression.
 
