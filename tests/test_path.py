@@ -179,6 +179,7 @@ def test_folds_do_not_copy_the_data():
         ({"folds": [(np.arange(100), np.arange(0)), (np.arange(100), np.arange(100, 200))]}, "holds out no sample"),
         ({"refit": "worst"}, "refit"),
         ({"l1_ratio": 2.0}, "l1_ratio"),
+        ({"sample_weight": problem()[1] != problem()[1][0]}, "has no sample of positive weight"),
         ({"Cs": [1.0], "sample_weight": np.full(200, 1e-320)}, "the weights sum to .*, so that the penalty"),
         ({"Cs": [1e-306], "sample_weight": np.full(200, 1e307)}, "the weights sum to inf"),
     ],
