@@ -176,6 +176,8 @@ class _Fold:
         if absent.any():
             k = int(absent.argmax())
             label, n = check.plain(classes[k]), int(((codes == k) & (weight > 0)).sum())
+            if n == 0:
+                raise check.InputValueError(f"class {label} has no sample of positive weight; leave the class out.")
             raise check.InputValueError(
                 f"class {label} has {n} sample{'s' * (n != 1)}, but none in the training part of a fold; "
                 f"{'leave' if n < 2 else 'give other folds, or leave'} the class out."

@@ -25,7 +25,7 @@ try:
     from sklearn.model_selection import check_cv
     from sklearn.utils.metaestimators import available_if
     from sklearn.utils.multiclass import check_classification_targets
-    from sklearn.utils.validation import check_is_fitted, validate_data
+    from sklearn.utils.validation import check_array, check_is_fitted, check_X_y, validate_data
 except ImportError as error:
     raise ImportError(
         'SoftmaxRegression needs scikit-learn 1.6.1 or newer; install it with: pip install "nbsoftmax[sklearn]"'
@@ -49,6 +49,9 @@ except ImportError:  # scikit-learn before 1.9 has no callbacks
     def with_callbacks(method: Any) -> Any:
         """Leave the method as it is."""
         return method
+
+
+LABELS_ABSENT = object()  # None would be labels that were forgotten
 
 
 class EitherConvergenceWarning(ConvergenceWarning, sklearn.exceptions.ConvergenceWarning):
@@ -104,7 +107,7 @@ class _Fitted(ClassifierMixin, BaseEstimator):
     def _ready(self, X: Any) -> tuple[SoftmaxModel, Floats]:
         """The model, its classes counted from 0 since `classes_` may be of any kind, and X as it takes it."""
         check_is_fitted(self)
-        X = validate_data(self, X, dtype=[np.float64, np.float32], ensure_all_finite=False, reset=False)
+        X, _ = self._read(X, reset=False)
         coef, intercept = two_rows(self.coef_, self.intercept_)
         return SoftmaxModel(coef, intercept, np.arange(len(coef))), X
 
@@ -119,9 +122,7 @@ class _Fitted(ClassifierMixin, BaseEstimator):
         self, X: Any, y: Any, sample_weight: ArrayLike | None
     ) -> tuple[Floats, NDArray[Any], NDArray[np.int64], Float64s | None, Float64s]:
         """(X, classes, codes, sample weights or None, class weights) of a fit, checked."""
-        # Whether X is finite is checked by the trainer, in one pass over it.
-        X, y = validate_data(self, X, y, dtype=[np.float64, np.float32], ensure_all_finite=False)
-        check_classification_targets(y)
+        X, y = self._read(X, y, reset=True)
         classes, codes = np.unique(y, return_inverse=True)
         if classes.size < 2:
             raise check.InputValueError(
@@ -130,6 +131,33 @@ class _Fitted(ClassifierMixin, BaseEstimator):
         weight = check.sample_weights(sample_weight, codes.size)
         by_class = self._class_weight(classes, codes, weight)
         return X, classes, codes, weight if weight.size else None, by_class
+
+    def _read(self, X: Any, y: Any = LABELS_ABSENT, *, reset: bool) -> tuple[Floats, NDArray[Any]]:
+        """X, and y if it is given, as scikit-learn checks them; masks and columns as the trainer does."""
+        # Whether an array is finite is checked by the trainer, in one pass over it.
+        numbers: dict[str, Any] = {"dtype": [np.float64, np.float32], "ensure_all_finite": False}
+        with_labels = y is not LABELS_ABSENT
+        y = _readable(y)
+        array, names = check.frame(X)
+        both = (y,) if with_labels else ()
+        if names is None:
+            read = validate_data(self, check.as_array("X", X), *both, reset=reset, **numbers)
+        else:  # scikit-learn reads dates as numbers, and does not say which column a value is in
+            check.design(array, names=names)
+            validate_data(self, X, *both, reset=reset, skip_check_array=True)
+            checks = check_X_y if with_labels else check_array
+            read = checks(array, *both, estimator=self, **numbers)
+        if not with_labels:
+            return read, np.empty(0)
+        X, y = read[0], _sortable(read[1])
+        check_classification_targets(y)
+        return X, y
+
+    def score(self, X: Any, y: Any, sample_weight: ArrayLike | None = None) -> float:
+        """Share of the samples whose label is predicted, by their weights."""
+        if sample_weight is not None:
+            sample_weight = check.as_array("sample_weight", sample_weight)
+        return float(super().score(X, _sortable(_readable(y)), sample_weight))
 
     def _class_weight(self, classes: NDArray[Any], codes: NDArray[Any], weight: Float64s) -> Float64s:
         """Weights (n_classes,) in the order of the classes; 1 where none are given."""
@@ -147,6 +175,32 @@ class _Fitted(ClassifierMixin, BaseEstimator):
         if isinstance(self.random_state, np.random.RandomState):
             return int(self.random_state.randint(2**31 - 1))
         return None if self.random_state is None else check.count("random_state", self.random_state, low=0)
+
+
+def _readable(y: Any) -> Any:
+    """Labels without a mask, and text of NumPy's StringDType as objects: scikit-learn reads neither."""
+    if not isinstance(y, np.ndarray):
+        return y
+    y = check.as_array("y", y)
+    return y.astype(object) if y.dtype.kind == "T" else y
+
+
+def _sortable(y: Any) -> Any:
+    """Labels in an array of objects, of which none is missing and all can be compared; floats as such."""
+    if not isinstance(y, np.ndarray) or y.dtype.kind != "O":
+        return y
+    if all(isinstance(label, (float, np.floating)) for label in y):
+        return y.astype(np.float64)
+    try:
+        sorted(set(y.tolist()))
+    except TypeError:
+        check.labels(y)  # says what is missing, or which kinds there are
+        raise
+    return y
+
+
+def _listed(labels: NDArray[Any]) -> str:
+    return f"[{', '.join(map(check.plain, labels[:10]))}{', ...' if len(labels) > 10 else ''}]"
 
 
 def _total(codes: NDArray[np.int64], weight: Float64s | None, by_class: Float64s) -> float:
@@ -289,7 +343,7 @@ class SoftmaxRegression(CallbackSupportMixin, _Fitted):
             random_state=self._seed(),
             verbose=bool(self.verbose),
         )
-        fitter.warn_as = EitherConvergenceWarning
+        fitter.warn_as, fitter.to_penalise = EitherConvergenceWarning, "lower C"
         result = fitter.fit(X, _encoded(codes, classes), sample_weight=weight, init=start)
         self._take(result, classes)
         self._stream: Trainer | None = None
@@ -325,13 +379,12 @@ class SoftmaxRegression(CallbackSupportMixin, _Fitted):
             For input or parameters that cannot be used.
         """
         fitted = hasattr(self, "coef_")
-        X, y = validate_data(self, X, y, dtype=[np.float64, np.float32], ensure_all_finite=False, reset=not fitted)
-        check_classification_targets(y)
+        X, y = self._read(X, y, reset=not fitted)
         if fitted:
             labels = self.classes_
             if classes is not None and not np.array_equal(np.unique(classes), labels):
                 raise check.InputValueError(
-                    f"classes are {np.unique(classes).tolist()[:10]}, but those before are {labels.tolist()[:10]}; "
+                    f"classes are {_listed(np.unique(classes))}, but those before are {_listed(labels)}; "
                     "give the same ones, or none."
                 )
         elif classes is None:
@@ -383,7 +436,7 @@ class SoftmaxRegression(CallbackSupportMixin, _Fitted):
         if coef.shape[1] != n_features or not np.array_equal(self.classes_, classes):
             raise check.InputValueError(
                 f"warm_start=True, but the last fit was of {coef.shape[1]} features and the classes "
-                f"{self.classes_.tolist()[:10]}, this one is of {n_features} and {classes.tolist()[:10]}; "
+                f"{_listed(self.classes_)}, this one is of {n_features} and {_listed(classes)}; "
                 "set warm_start=False."
             )
         return np.column_stack([coef, intercept])
@@ -499,7 +552,7 @@ class SoftmaxRegressionCV(_Fitted):
         total = _total(codes, weight, by_class)
         l1, l2 = as_in_sklearn(self.C_, total, self.l1_ratio_, classes.size)
         fitter = Trainer(l1=float(l1), l2=float(l2), verbose=bool(self.verbose), **options)
-        fitter.warn_as = EitherConvergenceWarning
+        fitter.warn_as, fitter.to_penalise = EitherConvergenceWarning, "lower C"
         result = fitter.fit(data, None)
         self._take(result, classes)
         if result.interrupted:

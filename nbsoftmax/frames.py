@@ -93,6 +93,7 @@ def by_label(weights: Any, n_classes: int) -> Any:
 
 def _of_pandas(X: Any) -> tuple[NDArray[Any], tuple[str, ...]]:
     is_numeric = sys.modules["pandas"].api.types.is_numeric_dtype
+    X = X.infer_objects()  # columns of objects that all are numbers are numbers
     names, dtypes = tuple(map(str, X.columns)), list(X.dtypes)
 
     def is_number(dtype: Any) -> bool:

@@ -338,7 +338,8 @@ def at_maximum(model: SoftmaxModel, problem: partial[Objective], *, cov: str, re
     """Inference for a model and the objective that it minimises, as the call that makes it."""
     check.choice("cov", cov, COVARIANCES)
     base = 0 if reference is None else _position(reference, model.classes)
-    objective, given = problem(), problem.keywords
+    # The information matrix of float32 columns far from 0 has few digits, or none, from products in float32.
+    objective, given = problem().in_float64(hessian=True), problem.keywords
     _refuse_what_is_no_likelihood(objective, given, cov)
     n_names = model.n_features + objective.fit_intercept
     if (model.n_classes - 1) * n_names > MOST_PARAMS:

@@ -140,5 +140,12 @@ def shares(strengths: Float64s, l1_ratio: float) -> tuple[Float64s, Float64s]:
 
 def as_in_sklearn(Cs: ArrayLike, total: float, l1_ratio: float, n_classes: int) -> tuple[Float64s, Float64s]:
     """(l1s, l2s) for scikit-learn's C and l1_ratio, where the weights of the samples sum to `total`."""
-    l1s, l2s = shares(1 / (np.asarray(Cs, np.float64) * total), l1_ratio)
+    with np.errstate(over="ignore", under="ignore", divide="ignore"):
+        strengths = 1 / (np.asarray(Cs, np.float64) * total)
+    if not (np.isfinite(strengths).all() and np.isfinite(total)):
+        raise check.InputValueError(
+            f"C is {np.min(Cs):g} and the weights sum to {total:g}, so that the penalty, 1 / (C sum), is beyond the "
+            "range of float64; raise C, or divide the weights by their largest and multiply C by it."
+        )
+    l1s, l2s = shares(strengths, l1_ratio)
     return l1s, l2s * (2 if n_classes == 2 else 1)

@@ -189,6 +189,7 @@ class Trainer:
     """
 
     warn_as: type[ConvergenceWarning] = ConvergenceWarning  # what is built on the trainer may have a kind of its own
+    to_penalise = "add l2 (1e-4, say)"  # and other words for it
 
     def __init__(
         self,
@@ -449,7 +450,7 @@ class Trainer:
                 problem=problem,
             )
         if not solution.converged and not watch.stopped:
-            warnings.warn(_advice(solution, self.tol), self.warn_as, stacklevel=2)
+            warnings.warn(_advice(solution, self.tol, self.to_penalise), self.warn_as, stacklevel=2)
         return context.result
 
     def _told(self, solver: str, solution: Solution, objective: Objective) -> dict[str, Any]:
@@ -787,15 +788,15 @@ def _without_separation(objective: Objective, solution: Solution, classes: NDArr
     return replace(solution, converged=False, reason=reason)
 
 
-def _advice(solution: Solution, tol: float) -> str:
+def _advice(solution: Solution, tol: float, to_penalise: str) -> str:
     if solution.reason.startswith(separation.REASON):
-        todo = "add l2 (1e-4, say), which makes the minimum finite and unique"
+        todo = f"{to_penalise}, which makes the minimum finite and unique"
     elif "max_seconds" in solution.reason:
         todo = "raise max_seconds, or go on from a checkpoint with resume=True"
     elif "learning_rate" in solution.reason:
         todo = "a smaller learning_rate, or none, so that it backtracks"
     elif "max_iter" in solution.reason:
-        todo = "raise max_iter, scale the features, or add l2"
+        todo = f"raise max_iter, scale the features, or {to_penalise}"
     else:
         todo = f"raise tol (now {tol:g}), centre and scale the features, or use float64 data"
     return (

@@ -678,3 +678,78 @@ def test_the_rule_of_one_standard_error_takes_a_smaller_c():
     for odd in ({"scoring": "f1"}, {"refit": "last"}):
         with pytest.raises(ValueError, match=next(iter(odd))):
             nbs.SoftmaxRegressionCV(**odd).fit(X, y)
+
+
+# --- what cannot be learned from ------------------------------------------------------------------
+
+
+ESTIMATORS = {"SoftmaxRegression": nbs.SoftmaxRegression(), "SoftmaxRegressionCV": nbs.SoftmaxRegressionCV([1.0], cv=2)}
+
+
+def masked(a):
+    result = np.ma.array(a)
+    result[3] = np.ma.masked
+    return result
+
+
+@pytest.mark.parametrize("estimator", ESTIMATORS.values(), ids=ESTIMATORS)
+@pytest.mark.parametrize("what", ["X", "y", "sample_weight"])
+def test_masked_values_are_refused(estimator, what):
+    X, y = problem(3, m=30)
+    given = {"X": X, "y": y, "sample_weight": np.ones(len(y))}
+    hidden = {**given, what: masked(given[what])}
+    estimator = clone(estimator)
+    with pytest.raises(nbs.InputValueError, match=f"{what} is a masked array"):
+        estimator.fit(**hidden)
+    estimator.fit(**given)
+    with pytest.raises(nbs.InputValueError, match=f"{what} is a masked array"):
+        estimator.score(**hidden)
+    if what == "X":
+        with pytest.raises(nbs.InputValueError, match="X is a masked array"):
+            estimator.predict(hidden["X"])
+    elif hasattr(estimator, "partial_fit"):
+        with pytest.raises(nbs.InputValueError, match=f"{what} is a masked array"):
+            estimator.partial_fit(**hidden)
+
+
+@pytest.mark.parametrize("estimator", ESTIMATORS.values(), ids=ESTIMATORS)
+def test_labels_in_an_array_of_objects_are_read_as_the_trainer_reads_them(estimator):
+    X, y = problem(3, m=30)
+    estimator = clone(estimator)
+    missing = y.astype(object)
+    missing[3] = None
+    mixed = y.astype(object)
+    mixed[3] = 5
+    for labels, message in ((missing, "None at row 3: a missing label"), (mixed, "labels of several kinds")):
+        with pytest.raises(nbs.InputError, match=message):
+            estimator.fit(X, labels)
+        with pytest.raises(nbs.InputError, match=message):
+            clone(estimator).fit(X, y).score(X, labels)
+    numbers = np.arange(30) % 3
+    floats = np.array(numbers.astype(float).tolist(), object)
+    assert np.array_equal(estimator.fit(X, floats).coef_, clone(estimator).fit(X, numbers).coef_)
+    of_any_length = y.astype(np.dtypes.StringDType())
+    assert estimator.fit(X, of_any_length).classes_.tolist() == ["ash", "beech", "cedar"]
+    assert estimator.score(X, of_any_length) == estimator.score(X, y)
+
+
+def test_messages_write_labels_plainly():
+    X, y = problem(3, m=30)
+    y = np.array([np.str_(label) for label in y], object)
+    fitted = nbs.SoftmaxRegression(warm_start=True).fit(X, y)
+    calls = (
+        lambda: fitted.fit(X[y != "ash"], y[y != "ash"]),
+        lambda: fitted.fit(X[y == "ash"], y[y == "ash"]),
+        lambda: fitted.partial_fit(X, y, classes=np.array([np.str_("oak"), np.str_("yew")], object)),
+        lambda: fitted.partial_fit(X, np.array([np.str_("oak")] * 30, object)),
+    )
+    for call in calls:
+        with pytest.raises(nbs.InputValueError, match=r"'ash'|'oak'") as error:
+            call()
+        assert "str_" not in str(error.value)
+
+
+def test_advice_names_the_parameters_of_the_estimator():
+    X, y = problem(3, m=30)
+    with pytest.warns(nbs.ConvergenceWarning, match="lower C"):
+        nbs.SoftmaxRegression(C=np.inf, max_iter=1, tol=1e-9).fit(X, y)

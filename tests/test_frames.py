@@ -57,6 +57,7 @@ GOOD = {
     "polars' decimals": lambda: of_polars(age=decimals(AGE), flag=FLAG),
     "Arrow": lambda: of_arrow(age=AGE, flag=FLAG),
     "Arrow, decimals": lambda: of_arrow(age=decimals(AGE), flag=FLAG),
+    "numbers as objects": lambda: table(age=(AGE, object), flag=(FLAG, object)),
     "Arrow, a batch": lambda: of_arrow(age=AGE, flag=FLAG).to_batches()[0],
 }
 SINGLE = {
@@ -126,6 +127,10 @@ TAKES_X = {
     "score": lambda X: MODEL.score(X, Y),
     "calibrate": lambda X: nbs.calibrate(MODEL, X, [1, 0, 1, 0, 0, 0]).coef,
     "inference": lambda X: nbs.inference(MODEL, X, Y),
+    "an estimator": lambda X: nbs.SoftmaxRegression().fit(X, Y).coef_,
+    "an estimator's stream": lambda X: nbs.SoftmaxRegression().partial_fit(X, Y, classes=[0, 1]).coef_,
+    "an estimator's prediction": lambda X: nbs.SoftmaxRegression().fit(GOOD["bool beside float"](), Y).predict_proba(X),
+    "an estimator that searches": lambda X: nbs.SoftmaxRegressionCV([1.0], cv=2).fit(X, Y).scores_,
 }
 
 
@@ -151,6 +156,8 @@ def test_every_function_takes_a_table_as_it_takes_its_numbers(function):
             return nbs.Objective(X, Y).value_and_grad(np.ones((2, 3)))[1]
         if function == "cross_entropy":
             return nbs.cross_entropy(X, Y)
+        if function == "an estimator's prediction" and X is DENSE:  # of a fit to a table
+            X = table(age=(AGE, "float64"), flag=(FLAG, "float64"))
         if function == "inference":  # only of a maximum
             return nbs.inference(nbs.Trainer().fit(DENSE, Y).model, X, Y).params
         return TAKES_X[function](X)
@@ -168,11 +175,31 @@ def test_a_column_without_numbers_or_with_a_missing_one_is_named(kind):
 
 
 @pytest.mark.parametrize("function", TAKES_X)
-@pytest.mark.parametrize("kind", ["boolean", "categories"])
+@pytest.mark.parametrize("kind", ["boolean", "categories", "objects"])
 def test_every_function_names_the_column(function, kind):
     make, message = BAD[kind]
     with pytest.raises(nbs.InputError, match=message):
         TAKES_X[function](make())
+
+
+@pytest.mark.parametrize("kind", ["dates", "times of Arrow", "polars, lazy"])
+def test_an_estimator_reads_no_number_into_what_is_none(kind):
+    pl, pa = pytest.importorskip("polars"), pytest.importorskip("pyarrow")
+    X, message = {
+        "dates": (of_polars(age=AGE, flag=Y).cast({"flag": pl.Date}), "Date in column 'flag'.*days since"),
+        "times of Arrow": (of_arrow(age=AGE, flag=pa.array(Y, pa.timestamp("s"))), "timestamp.*'flag'.*days since"),
+        "polars, lazy": BAD["polars, lazy"],
+    }[kind]
+    with pytest.raises(nbs.InputError, match=message):
+        nbs.SoftmaxRegression().fit(X() if callable(X) else X, Y)
+
+
+@pytest.mark.filterwarnings("ignore:X does not have valid feature names")
+def test_an_estimator_keeps_the_names_of_a_table():
+    fitted = nbs.SoftmaxRegression().fit(GOOD["bool beside float"](), Y)
+    assert fitted.feature_names_in_.tolist() == ["age", "flag"]
+    with pytest.raises(ValueError, match="feature names"):
+        fitted.predict(table(flag=(FLAG, "bool"), age=(AGE, "float64")))
 
 
 def test_one_dtype_is_not_copied():

@@ -263,6 +263,9 @@ def test_the_seed_reaches_the_fits_of_every_fold():
         ({"folds": [(np.arange(100), np.arange(0)), (np.arange(100), np.arange(100, 200))]}, "holds out no sample"),
         ({"refit": "worst"}, "refit"),
         ({"l1_ratio": 2.0}, "l1_ratio"),
+        ({"sample_weight": problem()[1] != problem()[1][0]}, "has no sample of positive weight"),
+        ({"Cs": [1.0], "sample_weight": np.full(200, 1e-320)}, "the weights sum to .*, so that the penalty"),
+        ({"Cs": [1e-306], "sample_weight": np.full(200, 1e307)}, "the weights sum to inf"),
     ],
 )
 def test_bad_input_is_one_clear_error(arguments, said):
@@ -334,3 +337,11 @@ def test_ctrl_c_ends_a_search_and_no_score_of_the_fit_that_it_cut_off_is_used(se
     with pytest.raises(KeyboardInterrupt):
         whole()
     assert len(begun) == at + 1
+
+
+def test_a_penalty_too_weak_for_float64_is_none():
+    X, y = problem()
+    unpenalised = nbs.Trainer(tol=1e-9).fit(X, y).model.coef
+    path = nbs.fit_path(X, y, Cs=[1e300], sample_weight=np.full(len(y), 1e50), tol=1e-9)  # and no warning of NumPy's
+    assert path.l2s[0] == 0
+    assert np.allclose(path.coefs[0], unpenalised, atol=1e-4)
