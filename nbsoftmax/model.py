@@ -286,6 +286,10 @@ class SoftmaxModel:
                 raise check.InputValueError(
                     f"{path} is no model, or a damaged one ({one_line(error)}); save the model again."
                 ) from None
+        if found is not None and found.startswith("nbsoftmax checkpoint"):
+            raise check.InputValueError(
+                f"{path} is the checkpoint of a fit, not a model; resume the fit from it, which ends with a model."
+            )
         if found is not None and found.startswith("nbsoftmax "):
             raise check.InputValueError(
                 f"{path} is no model of this version: it is {found[:40]!r}, expected {FORMAT!r}; save the model again."

@@ -304,6 +304,7 @@ def test_ctrl_c_saves_what_there_is_beside_the_model(flowers, tmp_path, capsys, 
     assert (said["reason"], said["model"]) == ("interrupted", str(tmp_path / "m.partial.npz"))
     assert err.count("\n") == 1
     assert "m.partial.npz" in err
+    assert ("is as it was" in err) == existing
     assert nbs.SoftmaxModel.load(said["model"]).n_classes == 3
     assert (path.read_bytes() == b"a good model") if existing else not path.exists()
 
@@ -333,6 +334,36 @@ def test_ctrl_c_outside_a_fit_and_during_the_demo_is_130(flowers, tmp_path, caps
     monkeypatch.setattr(callbacks, "ProgressBar", CtrlCAtTheThird)
     assert run("demo", "--out", tmp_path) == 130
     assert [path.name for path in tmp_path.glob("digits*")] == ["digits-model.partial.npz"]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("fit", "d.csv", "--out", "m.npz", "--log", "-"),
+        ("fit", "d.csv", "--out", "m.npz", "--checkpoint", "-"),
+        ("predict", "-", "d.csv"),
+        ("evaluate", "-", "d.csv"),
+        ("inspect", "-"),
+        ("convert", "-", "m.onnx"),
+        ("plot", "coefficients", "-", "--out", "p.png"),
+    ],
+)
+def test_a_dash_is_refused_where_only_a_file_can_be(tmp_path, capsys, monkeypatch, words):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit, match="2"):
+        run(*words)
+    err = capsys.readouterr().err
+    assert "- is standard input or output, but this must be a file; name one" in err
+    assert err.count("\n") == 1
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("words", [("-", "--labels", "-"), ("X.npy", "--labels", "-", "--sample-weight", "-")])
+def test_standard_input_is_one_input(tmp_path, capsys, monkeypatch, words):
+    monkeypatch.chdir(tmp_path)
+    np.save("X.npy", np.zeros((4, 2)))
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO((tmp_path / "X.npy").read_bytes())))
+    assert "standard input holds one" in refused(capsys, "fit", *words, "--out", "m.npz")
 
 
 def test_labels_of_a_part_that_look_like_numbers_are_still_the_models(tmp_path, capsys):

@@ -128,7 +128,7 @@ def _text(path: Path | Source) -> Iterator[_Text]:
     try:
         yield file
     except csv.Error as error:  # a quote that is never closed, a field of megabytes
-        raise InputValueError(f"{file.name} cannot be read as CSV ({error}); mend its quotes.") from None
+        raise InputValueError(f"{file.name} cannot be read as CSV ({error}); correct its quotes.") from None
 
 
 def _content(source: Source) -> bytes:
@@ -294,7 +294,7 @@ def _explain(file: _Text, header: list[str], columns: list[int], error: Exceptio
         if len(row) != len(header):
             raise InputValueError(
                 f"{file.name} line {line} has {len(row)} fields, expected {len(header)} as in the header; "
-                "mend the line."
+                "correct the line."
             )
         for j in columns:
             _check_number(file.name, line, header[j], row[j])
