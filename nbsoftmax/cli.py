@@ -10,7 +10,8 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -22,6 +23,12 @@ SOLVERS = ("auto", "newton-cg", "newton", "lbfgs", "gd", "sgd", "prox-newton")
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; return the exit code."""
+    stdout_is_closed = sys.stdout is None
+    with _no_closed_streams():
+        return _run(argv, stdout_is_closed)
+
+
+def _run(argv: Sequence[str] | None, stdout_is_closed: bool) -> int:
     parser, by_name = _parser()
     given = sys.argv[1:] if argv is None else list(argv)
     if not given:
@@ -31,6 +38,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         arguments = parser.parse_args(with_config(by_name, given))
     except OptionsError as error:
         print(f"nbsoftmax: {error}", file=sys.stderr)
+        return 2
+    if stdout_is_closed and arguments.command == "predict" and arguments.out is None:
+        print("nbsoftmax: standard output is closed; write to --out FILE.", file=sys.stderr)
         return 2
     try:
         from nbsoftmax import commands
@@ -65,6 +75,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         _give_up_full_output()
         return 1
     return code
+
+
+@contextmanager
+def _no_closed_streams() -> Iterator[None]:
+    """Let a process that was started without standard output or error write to nowhere, rather than fail."""
+    with (
+        open(os.devnull, "w", encoding="utf-8") as nowhere,
+        redirect_stdout(sys.stdout or nowhere),
+        redirect_stderr(sys.stderr or nowhere),
+    ):
+        yield
 
 
 def _give_up_full_output() -> None:

@@ -716,7 +716,8 @@ def _read(
             X = arrays.read_npy(data)
             if labels and arguments.labels is None:
                 raise check.InputValueError(f"{data.name} has no labels; give them with --labels FILE.npy.")
-            if [str(arguments.data), str(arguments.labels), weights].count(source.STDIN) > 1:
+            inputs = [str(arguments.data), str(arguments.labels) if labels else None, weights]
+            if inputs.count(source.STDIN) > 1:
                 raise check.InputValueError("- is given for two inputs, but standard input holds one; name files.")
             weight = None if weights is None else arrays.read_npy(weights)
             return X, arrays.read_npy(arguments.labels) if labels else None, None, weight

@@ -358,6 +358,26 @@ def test_a_dash_is_refused_where_only_a_file_can_be(tmp_path, capsys, monkeypatc
     assert not list(tmp_path.iterdir())
 
 
+def test_closed_standard_streams_end_no_fit(flowers, tmp_path, monkeypatch, capsys):
+    path, *_ = flowers
+    out, labels = tmp_path / "m.npz", tmp_path / "labels.csv"
+    for closed in (["stdout"], ["stderr"], ["stdout", "stderr"]):
+        with monkeypatch.context() as patch:
+            for name in closed:
+                patch.setattr(sys, name, None)
+            assert run("fit", path, "--target", "species", "--out", out, "--l2", 0.01) == 0
+        assert nbs.SoftmaxModel.load(out).n_classes == 3
+        out.unlink()
+    run("fit", path, "--target", "species", "--out", out, "--l2", 0.01, "--quiet")
+    monkeypatch.setattr(sys, "stdout", None)
+    assert run("predict", out, path, "--out", labels) == 0
+    assert labels.read_text(encoding="utf-8").count("\n") == 91
+    monkeypatch.setattr(sys, "stdout", None)
+    capsys.readouterr()
+    assert run("predict", out, path) == 2
+    assert capsys.readouterr().err == "nbsoftmax: standard output is closed; write to --out FILE.\n"
+
+
 @pytest.mark.parametrize("words", [("-", "--labels", "-"), ("X.npy", "--labels", "-", "--sample-weight", "-")])
 def test_standard_input_is_one_input(tmp_path, capsys, monkeypatch, words):
     monkeypatch.chdir(tmp_path)
