@@ -106,7 +106,7 @@ def fit(arguments: argparse.Namespace) -> int:
     from nbsoftmax import check
     from nbsoftmax.callbacks import JsonLines, ProgressBar
     from nbsoftmax.path import as_in_sklearn
-    from nbsoftmax.trainer import Trainer
+    from nbsoftmax.trainer import Trainer, weight_sum
 
     _check_outputs(arguments)
     if arguments.early_stopping is not None and arguments.validation is None:
@@ -115,7 +115,9 @@ def fit(arguments: argparse.Namespace) -> int:
     l2 = arguments.l2
     if arguments.C is not None:
         C = check.number("--C", arguments.C, low=0.0, low_open=True)
-        l2 = float(as_in_sklearn(C, len(X) if weight is None else np.sum(weight), 0.0, np.unique(y).size)[1])
+        l2 = float(
+            as_in_sklearn(C, len(X) if weight is None else weight_sum(y, weight, None), 0.0, np.unique(y).size)[1]
+        )
     callbacks: list[Any] = [] if arguments.quiet else [ProgressBar()]
     if arguments.log is not None:
         callbacks.append(JsonLines(arguments.log))
@@ -552,18 +554,16 @@ def _as_classes(y: Any, classes: Any) -> Any:
 
 
 def _scores(model: SoftmaxModel, X: Any, y: Any, weight: Any = None) -> dict[str, Any]:
-    import numpy as np
-
     from nbsoftmax import check
     from nbsoftmax.functional import cross_entropy
-    from nbsoftmax.model import confusion
+    from nbsoftmax.model import accuracy, confusion
 
     truth = check.codes_of(y, model.classes, n_samples=len(check.some_samples(X)))
     logits = model.decision_function(X)
     predicted = logits.argmax(axis=1)
     log_loss = cross_entropy(logits, truth, sample_weight=weight)  # checks the weights
     return {
-        "accuracy": float(np.average(predicted == truth, weights=weight)),
+        "accuracy": accuracy(predicted == truth, weight),
         "log_loss": log_loss,
         "confusion": confusion(truth, predicted, model.n_classes, weight),
     }

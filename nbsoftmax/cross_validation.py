@@ -17,6 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from nbsoftmax import check
 from nbsoftmax.check import Float64s
+from nbsoftmax.model import accuracy
 from nbsoftmax.objective import Objective
 from nbsoftmax.path import as_in_sklearn, penalties, refuse_strengths
 from nbsoftmax.trainer import EncodedLabels, FitResult, Trainer, targets, uninterrupted, weight_sum
@@ -196,7 +197,7 @@ class _Fold:
         model = self._last.model
         right = model.predict(self._X)[self._test] == self._y.classes[self._y.codes[self._test]]
         params = np.column_stack([model.coef, model.intercept])
-        return self._loss.value(params), float(np.average(right, weights=self._held_out[self._test]))
+        return self._loss.value(params), accuracy(right, self._held_out[self._test])
 
 
 def _pairs(folds: Any, codes: NDArray[Any], seed: int) -> list[tuple[Any, Any]]:

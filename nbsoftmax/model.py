@@ -360,6 +360,12 @@ def confusion(
     return counts.reshape(n_classes, n_classes)
 
 
+def accuracy(right: NDArray[np.bool_], sample_weight: NDArray[np.float64] | None = None) -> float:
+    """Share of the samples that are right; of their weights, whose sum may overflow, where there are any."""
+    weights = None if sample_weight is None else sample_weight / sample_weight.max()
+    return float(np.average(right, weights=weights))
+
+
 def _logistic_regression() -> Any:
     try:
         from sklearn.linear_model import LogisticRegression

@@ -136,5 +136,9 @@ def shares(strengths: Float64s, l1_ratio: float) -> tuple[Float64s, Float64s]:
 
 def as_in_sklearn(Cs: ArrayLike, total: float, l1_ratio: float, n_classes: int) -> tuple[Float64s, Float64s]:
     """(l1s, l2s) for scikit-learn's C and l1_ratio, where the weights of the samples sum to `total`."""
+    if not 1e-300 < total < 1e300:
+        raise check.InputValueError(
+            f"the sample weights sum to {total:g}, and C is multiplied by that sum; divide them by their largest."
+        )
     l1s, l2s = shares(1 / (np.asarray(Cs, np.float64) * total), l1_ratio)
     return l1s, l2s * (2 if n_classes == 2 else 1)

@@ -11,6 +11,7 @@ from sklearn.model_selection import StratifiedKFold
 import nbsoftmax as nbs
 from nbsoftmax import cross_validation
 from nbsoftmax.cross_validation import one_standard_error, summary
+from nbsoftmax.model import accuracy
 from nbsoftmax.solvers import newton_cg
 
 TOL = 1e-10
@@ -250,3 +251,21 @@ def test_ctrl_c_ends_a_search_and_no_score_of_the_fit_that_it_cut_off_is_used(se
     with pytest.raises(KeyboardInterrupt):
         whole()
     assert len(begun) == at + 1
+
+
+@pytest.mark.parametrize("scale", [1e-308, 1e308])
+def test_weights_whose_sum_overflows_are_refused_beside_c(scale):
+    X, y = np.random.default_rng(0).normal(size=(20, 2)), np.arange(20) % 2
+    weight = np.full(20, scale) if scale > 1 else np.full(20, scale / 100)
+    with (
+        np.errstate(over="ignore"),
+        pytest.raises(nbs.InputValueError, match=r"the sample weights sum to .*; divide them by their largest"),
+    ):
+        nbs.cross_validate(X, y, Cs=[1.0], folds=2, sample_weight=weight)
+
+
+def test_accuracy_is_the_share_of_weights_of_any_size():
+    right, weight = np.array([True, False, True, True]), np.array([1.0, 0.5, 0.25, 0.25])
+    for scale in (1.0, 1e308, 1e-300):
+        assert accuracy(right, weight * scale) == pytest.approx(0.75, rel=1e-14)
+    assert accuracy(right) == 0.75
