@@ -358,6 +358,14 @@ def test_a_dash_is_refused_where_only_a_file_can_be(tmp_path, capsys, monkeypatc
     assert not list(tmp_path.iterdir())
 
 
+def test_evaluate_refuses_weights_that_do_not_add_up(flowers, model, tmp_path, capsys):
+    lines = flowers[0].read_text(encoding="utf-8").splitlines()
+    weighted = tmp_path / "weighted.csv"
+    weighted.write_text("\n".join([f"{lines[0]},w", *(f"{line},1e308" for line in lines[1:])]), encoding="utf-8")
+    evaluate = "evaluate", model, weighted, "--target", "species", "--sample-weight", "w"
+    assert "the largest weight is 1e+308, too large to add up 90" in refused(capsys, *evaluate)
+
+
 def test_closed_standard_streams_end_no_fit(flowers, tmp_path, monkeypatch, capsys):
     path, *_ = flowers
     out, labels = tmp_path / "m.npz", tmp_path / "labels.csv"
