@@ -564,7 +564,7 @@ def _scores(model: SoftmaxModel, X: Any, y: Any, weight: Any = None) -> dict[str
     log_loss = cross_entropy(logits, truth, sample_weight=weight)  # checks the weights
     if weight is not None and float(weight.max()) > 1e300 / len(weight):
         raise check.InputValueError(
-            f"the largest weight is {float(weight.max()):g}, too large to add up {len(weight)}; divide the weights by it."
+            f"the largest weight is {float(weight.max()):g}, too large to add up {len(weight)}; divide all by it."
         )
     return {
         "accuracy": accuracy(predicted == truth, weight),

@@ -288,7 +288,7 @@ class SoftmaxModel:
                 ) from None
         if found is not None and found.startswith("nbsoftmax checkpoint"):
             raise check.InputValueError(
-                f"{path} is the checkpoint of a fit, not a model; resume the fit from it, which ends with a model."
+                f"{path} is no model but the checkpoint of a fit; resume the fit from it, which ends with a model."
             )
         if found is not None and found.startswith("nbsoftmax "):
             raise check.InputValueError(

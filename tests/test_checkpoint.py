@@ -360,10 +360,3 @@ def test_what_cannot_be_resumed_says_so(tmp_path):
     X, y = problem()
     with pytest.raises(nbs.InputValueError, match="which file"):
         nbs.Trainer().fit(X, y, resume=True)
-
-
-def test_a_checkpoint_is_no_model_and_the_message_says_what_it_is(tmp_path):
-    X, y = np.random.default_rng(0).normal(size=(20, 2)), np.arange(20) % 2
-    nbs.Trainer(l2=1.0).fit(X, y, checkpoint=tmp_path / "c.npz")
-    with pytest.raises(nbs.InputValueError, match="is the checkpoint of a fit, not a model; resume the fit"):
-        nbs.SoftmaxModel.load(tmp_path / "c.npz")

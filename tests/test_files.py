@@ -750,7 +750,7 @@ def test_other_files_are_no_models_and_the_message_says_what_they_are(tmp_path):
         "it is a single array": (tmp_path / "a.npy").read_bytes(),
         "not a zip file": (tmp_path / "c.npz").read_bytes()[:200],
         "'nbsoftmax model 99'": (tmp_path / "new.npz").read_bytes(),
-        "'nbsoftmax checkpoint": (tmp_path / "c.npz").read_bytes(),
+        "no model but the checkpoint of a fit; resume the fit": (tmp_path / "c.npz").read_bytes(),
         "is no model of this library": (tmp_path / "w.docx").read_bytes(),
     }
     for said, content in contents.items():
