@@ -10,7 +10,8 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -22,6 +23,12 @@ SOLVERS = ("auto", "newton-cg", "newton", "lbfgs", "gd", "sgd", "prox-newton")
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; return the exit code."""
+    stdout_is_closed = sys.stdout is None
+    with _no_closed_streams():
+        return _run(argv, stdout_is_closed)
+
+
+def _run(argv: Sequence[str] | None, stdout_is_closed: bool) -> int:
     parser, by_name = _parser()
     given = sys.argv[1:] if argv is None else list(argv)
     if not given:
@@ -31,6 +38,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         arguments = parser.parse_args(with_config(by_name, given))
     except OptionsError as error:
         print(f"nbsoftmax: {error}", file=sys.stderr)
+        return 2
+    if stdout_is_closed and arguments.command == "predict" and arguments.out is None:
+        print("nbsoftmax: standard output is closed; write to --out FILE.", file=sys.stderr)
         return 2
     try:
         from nbsoftmax import commands
@@ -65,6 +75,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         _give_up_full_output()
         return 1
     return code
+
+
+@contextmanager
+def _no_closed_streams() -> Iterator[None]:
+    """Let a process that was started without standard output or error write to nowhere, rather than fail."""
+    with (
+        open(os.devnull, "w", encoding="utf-8") as nowhere,
+        redirect_stdout(sys.stdout or nowhere),
+        redirect_stderr(sys.stderr or nowhere),
+    ):
+        yield
 
 
 def _give_up_full_output() -> None:
@@ -120,9 +141,9 @@ def _parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParse
     fit.add_argument("--max-seconds", type=float)
     fit.add_argument("--validation", type=float, metavar="FRACTION", help="hold out this share, and report its loss")
     fit.add_argument("--early-stopping", type=int, metavar="N", help="end N iterations after its least loss")
-    fit.add_argument("--checkpoint", type=Path, metavar="FILE", help="where to keep what the fit needs to go on")
+    fit.add_argument("--checkpoint", type=_file, metavar="FILE", help="where to keep what the fit needs to go on")
     fit.add_argument("--resume", action="store_true", help="go on from --checkpoint, if it is there")
-    fit.add_argument("--log", type=Path, metavar="FILE", help="append a line of JSON for each iteration")
+    fit.add_argument("--log", type=_file, metavar="FILE", help="append a line of JSON for each iteration")
     fit.add_argument("--learning-rate", type=float, help="fixed step, for --solver gd; the first, for sgd")
     fit.add_argument("--batch-size", type=int, help="samples in a mini-batch, for --solver sgd (default: 32)")
     fit.add_argument("--seed", type=int, help="of the held-out share, and the order of samples for --solver sgd")
@@ -147,7 +168,7 @@ def _parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParse
     cv.add_argument("--out", type=_file, metavar="MODEL", help="where to save the model fitted to all samples (.npz)")
 
     predict = commands.add_parser("predict", help="label data with a model")
-    predict.add_argument("model", type=Path)
+    predict.add_argument("model", type=_file)
     predict.add_argument(
         "data", type=Path, help="CSV with the model's columns, .npy, or .npz with an array X; - for standard input"
     )
@@ -160,16 +181,16 @@ def _parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParse
     what.add_argument("--top-k", type=int, metavar="K", help="the K most probable labels with their probabilities")
 
     evaluate = commands.add_parser("evaluate", help="accuracy, log-loss and confusion of a model on labelled data")
-    evaluate.add_argument("model", type=Path)
+    evaluate.add_argument("model", type=_file)
     _add_data(evaluate)
 
     inspect = commands.add_parser("inspect", help="what is in a model: sizes, classes, biggest weights, its training")
-    inspect.add_argument("model", type=Path)
+    inspect.add_argument("model", type=_file)
     inspect.add_argument("--top", type=int, default=5, metavar="N", help="weights to show for each class (default: 5)")
 
     plot = commands.add_parser("plot", help="draw a model, how good it is on data, or the log of a fit")
     plot.add_argument("kind", choices=["coefficients", "convergence", "reliability", "confusion", "decision"])
-    plot.add_argument("source", type=Path, help="a model; of convergence, what fit --log has written")
+    plot.add_argument("source", type=_file, help="a model; of convergence, what fit --log has written")
     plot.add_argument("data", type=Path, nargs="?", help="labelled data, of reliability, confusion and decision")
     plot.add_argument("--target", metavar="NAME", help="column or array of labels")
     plot.add_argument("--labels", type=Path, metavar="FILE", help=".npy of labels, for .npy data")
@@ -178,7 +199,7 @@ def _parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParse
     plot.add_argument("--out", type=_file, required=True, metavar="PICTURE", help=".png, .svg or .pdf to write")
 
     convert = commands.add_parser("convert", help="write a model as ONNX, for ONNX Runtime and its like")
-    convert.add_argument("model", type=Path)
+    convert.add_argument("model", type=_file)
     convert.add_argument("out", type=_file, metavar="OUT", help="ONNX file to write (.onnx)")
     convert.add_argument("--dtype", default="float32", choices=["float32", "float64"])
 
@@ -218,9 +239,9 @@ def _add_drop(command: argparse.ArgumentParser) -> None:
 
 
 def _file(text: str) -> Path:
-    """A file to write, which standard output is not."""
+    """A file that cannot be standard input or output."""
     if text == "-":
-        raise argparse.ArgumentTypeError("- is standard output, but this is written to a file; name one")
+        raise argparse.ArgumentTypeError("- is standard input or output, but this must be a file; name one")
     return Path(text)
 
 

@@ -551,18 +551,20 @@ def _as_classes(y: Any, classes: Any) -> Any:
 
 
 def _scores(model: SoftmaxModel, X: Any, y: Any, weight: Any = None) -> dict[str, Any]:
-    import numpy as np
-
     from nbsoftmax import check
     from nbsoftmax.functional import cross_entropy
-    from nbsoftmax.model import confusion
+    from nbsoftmax.model import accuracy, confusion
 
     truth = check.codes_of(y, model.classes, n_samples=len(check.some_samples(X)))
     logits = model.decision_function(X)
     predicted = logits.argmax(axis=1)
     log_loss = cross_entropy(logits, truth, sample_weight=weight)  # checks the weights
+    if weight is not None and float(weight.max()) > 1e300 / len(weight):
+        raise check.InputValueError(
+            f"the largest weight is {float(weight.max()):g}, too large to add up {len(weight)}; divide all by it."
+        )
     return {
-        "accuracy": float(np.average(predicted == truth, weights=weight)),
+        "accuracy": accuracy(predicted == truth, weight),
         "log_loss": log_loss,
         "confusion": confusion(truth, predicted, model.n_classes, weight),
     }
@@ -595,12 +597,25 @@ def _check_outputs(arguments: argparse.Namespace) -> None:
         paths = (getattr(arguments, name, None) for name in options)
         return [path for path in paths if path is not None and str(path) != "-"]
 
-    seen = {os.path.realpath(path) for path in named("data", "labels", "model", "source")}
+    inputs = named("data", "labels", "model", "source", "config")
+    weights = getattr(arguments, "sample_weight", None)  # a column, or a file
+    if weights is not None and os.path.isfile(weights):
+        inputs.append(Path(weights))
+    seen = {os.path.realpath(path) for path in inputs}
     for path in named("out", "checkpoint", "log"):
         check_writable(path)
         if is_regular(path) and os.path.realpath(path) in seen:
             raise check.InputValueError(f"{path} is named twice, and would be written over; name another output.")
         seen.add(os.path.realpath(path))
+    if arguments.command == "fit" and os.path.realpath(_partial(arguments.out)) in seen:
+        raise check.InputValueError(
+            f"{_partial(arguments.out)} is where an interrupted fit saves its model; name another file or --out."
+        )
+
+
+def _partial(out: Path) -> Path:
+    """Where the model of an interrupted fit goes."""
+    return out.with_name(f"{out.stem}.partial{out.suffix}")
 
 
 def _save(result: FitResult, model: SoftmaxModel, out: Path) -> tuple[str | None, int]:
@@ -611,7 +626,7 @@ def _save(result: FitResult, model: SoftmaxModel, out: Path) -> tuple[str | None
     """
     from nbsoftmax.files import is_regular, one_line
 
-    target = out.with_name(f"{out.stem}.partial{out.suffix}") if result.interrupted else out
+    target = _partial(out) if result.interrupted else out
     code = 130 if result.interrupted else 0
     try:
         if result.interrupted and not is_regular(out):
@@ -623,7 +638,8 @@ def _save(result: FitResult, model: SoftmaxModel, out: Path) -> tuple[str | None
         print(f"nbsoftmax: {one_line(error)}; {where}", file=sys.stderr)
         return kept, code or 1
     if result.interrupted:
-        print(f"nbsoftmax: interrupted; the model so far is in {target}, {out} is as it was", file=sys.stderr)
+        unchanged = f", {out} is as it was" if out.exists() else ""
+        print(f"nbsoftmax: interrupted; the model so far is in {target}{unchanged}", file=sys.stderr)
     return str(target), code
 
 
@@ -693,6 +709,9 @@ def _read(
             X = arrays.read_npy(data)
             if labels and arguments.labels is None:
                 raise check.InputValueError(f"{data.name} has no labels; give them with --labels FILE.npy.")
+            inputs = [str(arguments.data), str(arguments.labels) if labels else None, weights]
+            if inputs.count(source.STDIN) > 1:
+                raise check.InputValueError("- is given for two inputs, but standard input holds one; name files.")
             weight = None if weights is None else arrays.read_npy(weights)
             return X, arrays.read_npy(arguments.labels) if labels else None, None, weight
         if labels and arguments.labels is not None:

@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from nbsoftmax import check
 from nbsoftmax.check import Float64s
-from nbsoftmax.model import SoftmaxModel
+from nbsoftmax.model import SoftmaxModel, accuracy
 from nbsoftmax.objective import Objective
 from nbsoftmax.path import as_in_sklearn, penalties, refuse_strengths
 from nbsoftmax.trainer import FitResult, Samples, Trainer, samples, uninterrupted
@@ -194,7 +194,7 @@ class _Fold:
         model = self._last = _fit(data, C, l1_ratio, options, init=self._last).model
         right = model.predict(data.X)[self._test] == data.classes[data.y[self._test]]
         params = np.column_stack([model.coef, model.intercept])
-        return self._loss.value(params), float(np.average(right, weights=self._held_out[self._test]))
+        return self._loss.value(params), accuracy(right, self._held_out[self._test])
 
 
 def _fit(

@@ -286,6 +286,10 @@ class SoftmaxModel:
                 raise check.InputValueError(
                     f"{path} is no model, or a damaged one ({one_line(error)}); save the model again."
                 ) from None
+        if found is not None and found.startswith("nbsoftmax checkpoint"):
+            raise check.InputValueError(
+                f"{path} is no model but the checkpoint of a fit; resume the fit from it, which ends with a model."
+            )
         if found is not None and found.startswith("nbsoftmax "):
             raise check.InputValueError(
                 f"{path} is no model of this version: it is {found[:40]!r}, expected {FORMAT!r}; save the model again."
@@ -354,6 +358,12 @@ def confusion(
     """
     counts = np.bincount(truth * n_classes + predicted, sample_weight, minlength=n_classes**2)
     return counts.reshape(n_classes, n_classes)
+
+
+def accuracy(right: NDArray[np.bool_], sample_weight: NDArray[np.float64] | None = None) -> float:
+    """Share of the samples that are right; of their weights, whose sum may overflow, where there are any."""
+    weights = None if sample_weight is None else sample_weight / sample_weight.max()
+    return float(np.average(right, weights=weights))
 
 
 def _logistic_regression() -> Any:

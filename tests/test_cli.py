@@ -305,6 +305,7 @@ def test_ctrl_c_saves_what_there_is_beside_the_model(flowers, tmp_path, capsys, 
     assert (said["reason"], said["model"]) == ("interrupted", str(tmp_path / "m.partial.npz"))
     assert err.count("\n") == 1
     assert "m.partial.npz" in err
+    assert ("is as it was" in err) == existing
     assert nbs.SoftmaxModel.load(said["model"]).n_classes == 3
     assert (path.read_bytes() == b"a good model") if existing else not path.exists()
 
@@ -334,6 +335,64 @@ def test_ctrl_c_outside_a_fit_and_during_the_demo_is_130(flowers, tmp_path, caps
     monkeypatch.setattr(callbacks, "ProgressBar", CtrlCAtTheThird)
     assert run("demo", "--out", tmp_path) == 130
     assert [path.name for path in tmp_path.glob("digits*")] == ["digits-model.partial.npz"]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("fit", "d.csv", "--out", "m.npz", "--log", "-"),
+        ("fit", "d.csv", "--out", "m.npz", "--checkpoint", "-"),
+        ("predict", "-", "d.csv"),
+        ("evaluate", "-", "d.csv"),
+        ("inspect", "-"),
+        ("convert", "-", "m.onnx"),
+        ("plot", "coefficients", "-", "--out", "p.png"),
+    ],
+)
+def test_a_dash_is_refused_where_only_a_file_can_be(tmp_path, capsys, monkeypatch, words):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit, match="2"):
+        run(*words)
+    err = capsys.readouterr().err
+    assert "- is standard input or output, but this must be a file; name one" in err
+    assert err.count("\n") == 1
+    assert not list(tmp_path.iterdir())
+
+
+def test_evaluate_refuses_weights_that_do_not_add_up(flowers, model, tmp_path, capsys):
+    lines = flowers[0].read_text(encoding="utf-8").splitlines()
+    weighted = tmp_path / "weighted.csv"
+    weighted.write_text("\n".join([f"{lines[0]},w", *(f"{line},1e308" for line in lines[1:])]), encoding="utf-8")
+    evaluate = "evaluate", model, weighted, "--target", "species", "--sample-weight", "w"
+    assert "the largest weight is 1e+308, too large to add up 90" in refused(capsys, *evaluate)
+
+
+def test_closed_standard_streams_end_no_fit(flowers, tmp_path, monkeypatch, capsys):
+    path, *_ = flowers
+    out, labels = tmp_path / "m.npz", tmp_path / "labels.csv"
+    for closed in (["stdout"], ["stderr"], ["stdout", "stderr"]):
+        with monkeypatch.context() as patch:
+            for name in closed:
+                patch.setattr(sys, name, None)
+            assert run("fit", path, "--target", "species", "--out", out, "--l2", 0.01) == 0
+        assert nbs.SoftmaxModel.load(out).n_classes == 3
+        out.unlink()
+    run("fit", path, "--target", "species", "--out", out, "--l2", 0.01, "--quiet")
+    monkeypatch.setattr(sys, "stdout", None)
+    assert run("predict", out, path, "--out", labels) == 0
+    assert labels.read_text(encoding="utf-8").count("\n") == 91
+    monkeypatch.setattr(sys, "stdout", None)
+    capsys.readouterr()
+    assert run("predict", out, path) == 2
+    assert capsys.readouterr().err == "nbsoftmax: standard output is closed; write to --out FILE.\n"
+
+
+@pytest.mark.parametrize("words", [("-", "--labels", "-"), ("X.npy", "--labels", "-", "--sample-weight", "-")])
+def test_standard_input_is_one_input(tmp_path, capsys, monkeypatch, words):
+    monkeypatch.chdir(tmp_path)
+    np.save("X.npy", np.zeros((4, 2)))
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO((tmp_path / "X.npy").read_bytes())))
+    assert "standard input holds one" in refused(capsys, "fit", *words, "--out", "m.npz")
 
 
 def test_labels_of_a_part_that_look_like_numbers_are_still_the_models(tmp_path, capsys):

@@ -143,6 +143,25 @@ def test_another_separator_is_named(tmp_path, separator, said):
         assert f"separated by {said}" in str(caught.value)
 
 
+@pytest.mark.parametrize(("separator", "said"), [(";", "';'"), ("\t", "tabs"), ("|", "'|'"), (" ", "spaces")])
+@pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"])
+@pytest.mark.parametrize("quote", ['"', ""])
+def test_another_separator_is_named_beside_quotes_as_r_writes_them(tmp_path, separator, said, mark, quote):
+    path = tmp_path / "data.csv"
+    lines = (separator.join(f"{quote}{field}{quote}" for field in line) for line in ("xzy", "12a", "34b"))
+    path.write_bytes(mark + "\n".join(lines).encode())
+    with pytest.raises(nbs.InputValueError, match="expected commas") as caught:
+        csv.read(path, target="y")
+    assert f"separated by {said}" in str(caught.value)
+
+
+@pytest.mark.parametrize("labels", ["1 1.0 2", "1.00 1.0", "2 -1.0 -1", "01 01.0"])
+def test_labels_that_are_one_number_in_two_forms_are_refused(tmp_path, labels):
+    text = "a,y\n" + "".join(f"1,{label}\n" for label in labels.split())
+    with pytest.raises(nbs.InputValueError, match="in column 'y', which are the same number; write them alike"):
+        csv.read(written(tmp_path, text), target="y")
+
+
 def test_a_separator_in_the_name_of_a_single_column_is_part_of_it(tmp_path):
     assert csv.read(written(tmp_path, "a;b\n1\n"), features=["a;b"]).X.tolist() == [[1]]
 
@@ -206,7 +225,9 @@ def test_continuous_labels_are_refused_with_their_line(tmp_path, labels):
         csv.read(written(tmp_path, text), target="y")
 
 
-@pytest.mark.parametrize("labels", ["v1.5 v2.5", "1.5 a", "None Mild", "1.0 2.0", "007 8", "inf sup", "1_5.5 2"])
+@pytest.mark.parametrize(
+    "labels", ["v1.5 v2.5", "1.5 a", "None Mild", "1.0 2.0", "007 8", "01 1", "01 1.0", "inf sup", "1_5.5 2"]
+)
 def test_labels_that_are_text_or_whole_are_taken_as_they_stand(tmp_path, labels):
     text = "a,y\n" + "".join(f"1,{label}\n" for label in labels.split())
     assert csv.read(written(tmp_path, text), target="y").y.tolist() == labels.split()

@@ -536,6 +536,36 @@ def test_an_output_is_no_other_file_of_the_command(table, model, tmp_path, capsy
     assert (table.read_bytes(), model.read_bytes()) == before
 
 
+def test_an_output_is_no_file_of_weights_or_options(table, tmp_path, capsys):
+    rng = np.random.default_rng(0)
+    for name, array in {"X": rng.normal(size=(20, 2)), "y": rng.integers(0, 2, 20), "w": rng.random(20)}.items():
+        np.save(tmp_path / f"{name}.npy", array)
+    run_toml, weights = tmp_path / "run.toml", tmp_path / "w.npy"
+    run_toml.write_text("[fit]\nl2 = 1.0\n", encoding="utf-8")
+    before = run_toml.read_bytes(), weights.read_bytes()
+    arrays = tmp_path / "X.npy", "--labels", tmp_path / "y.npy", "--sample-weight", weights, "--out", weights
+    for arguments in (
+        ("fit", *arrays),
+        ("cv", *arrays),
+        ("fit", table, "--target", "c", "--config", run_toml, "--out", run_toml),
+        ("fit", table, "--target", "c", "--config", run_toml, "--out", tmp_path / "m.npz", "--log", run_toml),
+    ):
+        assert run(*arguments) == 2
+        assert "named twice" in capsys.readouterr().err
+    assert (run_toml.read_bytes(), weights.read_bytes()) == before
+
+
+@pytest.mark.parametrize("option", ["data", "--checkpoint", "--log"])
+def test_an_interrupted_fit_would_overwrite_no_other_file_of_the_command(table, tmp_path, capsys, monkeypatch, option):
+    monkeypatch.setattr(nbs.Trainer, "fit", lambda *_, **__: pytest.fail("the fit began"))
+    partial = tmp_path / "m.partial.npz"
+    if option == "data":
+        partial.write_bytes(table.read_bytes())
+    words = [partial] if option == "data" else [table, option, partial]
+    assert run("fit", *words, "--target", "c", "--out", tmp_path / "m.npz") == 2
+    assert f"{partial} is where an interrupted fit saves its model" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("option", ["--out", "--checkpoint", "--log"])
 def test_an_output_that_cannot_be_written_is_refused_before_the_work(table, tmp_path, capsys, monkeypatch, option):
     monkeypatch.setattr(nbs.Trainer, "fit", lambda *_, **__: pytest.fail("the fit began"))
@@ -720,7 +750,7 @@ def test_other_files_are_no_models_and_the_message_says_what_they_are(tmp_path):
         "it is a single array": (tmp_path / "a.npy").read_bytes(),
         "not a zip file": (tmp_path / "c.npz").read_bytes()[:200],
         "'nbsoftmax model 99'": (tmp_path / "new.npz").read_bytes(),
-        "'nbsoftmax checkpoint": (tmp_path / "c.npz").read_bytes(),
+        "no model but the checkpoint of a fit; resume the fit": (tmp_path / "c.npz").read_bytes(),
         "is no model of this library": (tmp_path / "w.docx").read_bytes(),
     }
     for said, content in contents.items():

@@ -13,6 +13,7 @@ from sklearn.model_selection import StratifiedKFold
 import nbsoftmax as nbs
 from nbsoftmax import cross_validation
 from nbsoftmax.cross_validation import one_standard_error, summary
+from nbsoftmax.model import accuracy
 from nbsoftmax.solvers import newton_cg
 
 TOL = 1e-10
@@ -345,3 +346,20 @@ def test_a_penalty_too_weak_for_float64_is_none():
     path = nbs.fit_path(X, y, Cs=[1e300], sample_weight=np.full(len(y), 1e50), tol=1e-9)  # and no warning of NumPy's
     assert path.l2s[0] == 0
     assert np.allclose(path.coefs[0], unpenalised, atol=1e-4)
+
+
+@pytest.mark.parametrize("weight", [1e-310, 1e308])
+def test_weights_whose_sum_overflows_are_refused_beside_c(weight):
+    X, y = np.random.default_rng(0).normal(size=(20, 2)), np.arange(20) % 2
+    with (
+        np.errstate(over="ignore"),
+        pytest.raises(nbs.InputValueError, match=r"the weights sum to .* divide the weights by their largest"),
+    ):
+        nbs.cross_validate(X, y, Cs=[1.0], folds=2, sample_weight=np.full(20, weight))
+
+
+def test_accuracy_is_the_share_of_weights_of_any_size():
+    right, weight = np.array([True, False, True, True]), np.array([1.0, 0.5, 0.25, 0.25])
+    for scale in (1.0, 1e308, 1e-300):
+        assert accuracy(right, weight * scale) == pytest.approx(0.75, rel=1e-14)
+    assert accuracy(right) == 0.75

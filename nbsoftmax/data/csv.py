@@ -11,7 +11,7 @@ import difflib
 import io
 import re
 import warnings
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence, Set
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, NoReturn
@@ -24,8 +24,9 @@ from nbsoftmax.data.source import Path, Source, opened
 
 # Fields of the target that mark a missing value in what pandas, R and databases write. "None" is often a class.
 MISSING = ("", "nan", "NaN", "NAN", "NA", "N/A", "n/a", "#N/A", "<NA>", "null", "NULL")
-SEPARATORS = {";": "';'", "\t": "tabs", "|": "'|'"}
+SEPARATORS = {";": "';'", "\t": "tabs", "|": "'|'", " ": "spaces"}
 SPACE_BEFORE_QUOTE = re.compile(rb'[,\r\n] +"')
+QUOTED_SEPARATOR = re.compile(rb'(?:\xef\xbb\xbf)?"[^"\r\n]*"([;\t| ])"')
 LEAST_COUNTED = 10  # rows that a column must count before it is taken for an index
 MOST_COMPARED = 10_000  # columns, when one of a similar name is looked for
 
@@ -196,7 +197,13 @@ def _read(
 
 
 def _header(file: _Text) -> list[str]:
-    header = [name.strip() for name in next(file.rows(), [])]
+    try:
+        header = [name.strip() for name in next(file.rows(), [])]
+    except csv.Error:
+        # "x";"y" and "x"<tab>"y", as R writes them, end a quote before what is no comma.
+        if found := QUOTED_SEPARATOR.match(file.content):
+            raise _separated_by(file.name, SEPARATORS[found[1].decode()]) from None
+        raise
     if not any(header):
         raise InputValueError(f"{file.name} is empty; expected a CSV file whose first line names the columns.")
     seen: set[str] = set()
@@ -208,16 +215,20 @@ def _header(file: _Text) -> list[str]:
     return header
 
 
-def _check_separator(name: str, header: list[str], wanted: Collection[str | None]) -> None:
+def _check_separator(name: str, header: list[str], wanted: Set[str | None]) -> None:
     """Refuse a header that is one field only because its separator is no comma."""
     if len(header) > 1 or header[0] in wanted:
         return
     for separator, what in SEPARATORS.items():
-        if separator in header[0]:
-            raise InputValueError(
-                f"{name} is separated by {what}, expected commas; save it with commas between the fields, "
-                "and a point in 1.5."
-            )
+        # Words with spaces are a name or prose, unless a column that is wanted is one of them.
+        if separator in header[0] and (separator != " " or not wanted.isdisjoint(header[0].split())):
+            raise _separated_by(name, what)
+
+
+def _separated_by(name: str, what: str) -> InputValueError:
+    return InputValueError(
+        f"{name} is separated by {what}, expected commas; save it with commas between the fields, and a point in 1.5."
+    )
 
 
 def _numbers(file: _Text, columns: list[int]) -> Float64s:
@@ -259,6 +270,12 @@ def _checked_labels(file: _Text, name: str, column: int, y: NDArray[np.str_], kn
             f"{file.name} line {line} has {continuous!r} in column {name!r}: continuous values are no labels (this is "
             "classification, not regression); if they are codes, write them as text, for example v1.5."
         )
+    alike = _same_numbers(unknown)
+    if alike is not None:
+        raise InputValueError(
+            f"{file.name} has the labels {alike[0]!r} and {alike[1]!r} in column {name!r}, which are the same number; "
+            "write them alike, or as text, for example v1.0."
+        )
     return y
 
 
@@ -273,6 +290,19 @@ def _with_fraction(labels: list[str]) -> str | None:
         return next((label for label, x in [(label, _number(label)) for label in labels] if not x.is_integer()), None)
     except ValueError:
         return None
+
+
+def _same_numbers(labels: list[str]) -> tuple[str, str] | None:
+    """Two that differ only in zeros after the point, such as 1 and 1.0, if all are numbers; 01 and 1 are two codes."""
+    try:
+        known: dict[float, str] = {}
+        for label in labels:
+            first = known.setdefault(_number(label), label)
+            if label != first and label.partition(".")[0] == first.partition(".")[0]:
+                return first, label
+    except ValueError:
+        return None
+    return None
 
 
 def _check_lines(file: _Text, header: list[str], columns: list[int], numbers: Float64s, target: int | None) -> None:
