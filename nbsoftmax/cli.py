@@ -45,6 +45,7 @@ def _run(argv: Sequence[str] | None, stdout_is_closed: bool) -> int:
     try:
         from nbsoftmax import commands
         from nbsoftmax.check import InputError
+        from nbsoftmax.files import one_line
     except ImportError as error:
         print(f"nbsoftmax: {error}", file=sys.stderr)
         return 2
@@ -59,7 +60,7 @@ def _run(argv: Sequence[str] | None, stdout_is_closed: bool) -> int:
         NotADirectoryError,
         PermissionError,
     ) as error:
-        print(f"nbsoftmax: {' '.join(str(error).split())}", file=sys.stderr)
+        print(f"nbsoftmax: {one_line(error, longest=2000)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:  # outside a fit: there is nothing to save
         print("nbsoftmax: interrupted", file=sys.stderr)
@@ -71,7 +72,7 @@ def _run(argv: Sequence[str] | None, stdout_is_closed: bool) -> int:
         sys.stderr.close()
         return 1
     except OSError as error:  # a full disk, for example
-        print(f"nbsoftmax: {' '.join(str(error).split())}", file=sys.stderr)
+        print(f"nbsoftmax: {one_line(error, longest=2000)}", file=sys.stderr)
         _give_up_full_output()
         return 1
     return code

@@ -142,10 +142,13 @@ class WriteFailures:
         self._warned = True
 
 
-def one_line(error: BaseException) -> str:
-    """The message of an error as one short line."""
-    text = " ".join(str(error).split()) or type(error).__name__
-    return text if len(text) <= 300 else text[:300] + "..."
+def one_line(error: BaseException, *, longest: int = 300) -> str:
+    """The message of an error as one line; that of the system with the file first, and without its number."""
+    text = str(error)
+    if isinstance(error, OSError) and error.strerror:
+        text = error.strerror if error.filename is None else f"{error.filename}: {error.strerror}"
+    text = " ".join(text.split()) or type(error).__name__
+    return text if len(text) <= longest else text[:longest] + "..."
 
 
 @contextmanager
