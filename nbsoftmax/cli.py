@@ -52,8 +52,11 @@ def _run(argv: Sequence[str] | None, stdout_is_closed: bool) -> int:
     try:
         code: int = getattr(commands, arguments.command)(arguments)
         sys.stdout.flush()
+    except InputError as error:
+        said = _by_option(one_line(error, longest=2000), by_name[arguments.command])
+        print(f"nbsoftmax: {said}", file=sys.stderr)
+        return 2
     except (
-        InputError,
         FileExistsError,
         FileNotFoundError,
         IsADirectoryError,
@@ -95,6 +98,17 @@ def _give_up_full_output() -> None:
         sys.stdout.flush()
     except OSError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+# Options whose names are not those of the parameters that they set.
+RENAMED = {"n_threads": "threads", "validation_fraction": "validation", "random_state": "seed"}
+
+
+def _by_option(message: str, command: argparse.ArgumentParser) -> str:
+    """A message that begins with a parameter, such as "max_iter is 0", with the option of the command instead."""
+    name, separator, rest = message.partition(" is ")
+    option = f"--{RENAMED.get(name, name).replace('_', '-')}"
+    return f"{option}{separator}{rest}" if separator and option in command._option_string_actions else message
 
 
 class _Parser(argparse.ArgumentParser):

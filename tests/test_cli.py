@@ -208,7 +208,7 @@ def test_other_mistakes_are_refused_in_one_line(flowers, model, tmp_path, capsys
     assert "X has no rows" in refused(capsys, "evaluate", model, tmp_path / "none.npz")
     assert "--labels" in refused(capsys, "fit", tmp_path / "X.npy", "--out", out)
     assert "--C is -1" in refused(capsys, "fit", path, "--target", "species", "--out", out, "--C", -1)
-    assert "learning_rate" in refused(
+    assert "--learning-rate is for" in refused(
         capsys, "fit", path, "--target", "species", "--out", out, "--learning-rate", 0.1, "--quiet"
     )
     assert "is no model" in refused(capsys, "predict", path, path)
@@ -221,6 +221,15 @@ def test_other_mistakes_are_refused_in_one_line(flowers, model, tmp_path, capsys
     np.save(tmp_path / "X3.npy", np.zeros((2, 3)))
     assert "X has 3 features, but the model was trained on 2" in refused(capsys, "predict", model, tmp_path / "X3.npy")
     assert "k is 9" in refused(capsys, "predict", model, path, "--top-k", 9)
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [("threads", 0), ("max-iter", 0), ("validation", 2), ("seed", -1), ("l2", -1), ("label-smoothing", 3)],
+)
+def test_an_option_out_of_range_is_named_as_it_was_written(flowers, tmp_path, capsys, option, value):
+    fit = "fit", flowers[0], "--target", "species", "--out", tmp_path / "m.npz"
+    assert f"nbsoftmax: --{option} is {value}, expected" in refused(capsys, *fit, f"--{option}={value}")
 
 
 def test_unknown_options_exit_with_2():
