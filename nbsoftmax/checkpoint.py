@@ -13,6 +13,7 @@ import os
 import signal
 import threading
 import time
+import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -22,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nbsoftmax.check import InputValueError
-from nbsoftmax.files import WriteFailures, file_name, one_line, read_npz, write_npz
+from nbsoftmax.files import WriteFailures, file_name, is_regular, one_line, read_npz, write_npz
 
 FORMAT = "nbsoftmax checkpoint 3"
 SECONDS = 5.0  # between two checkpoints: what a kill may cost
@@ -73,6 +74,20 @@ class Checkpoint:
                 "same ones, or another file."
             )
         return arrays
+
+    def refuse_other_files(self) -> None:
+        """Refuse to write over a file that is no checkpoint, such as a model whose name was given by mistake."""
+        if not os.path.exists(self.path) or not is_regular(self.path) or os.path.getsize(self.path) == 0:
+            return
+        try:
+            with zipfile.ZipFile(self.path) as archive:
+                ours = {"format.npy", "fingerprint.npy"} <= set(archive.namelist())
+        except (OSError, zipfile.BadZipFile):
+            ours = False
+        if not ours:
+            raise InputValueError(
+                f"checkpoint is {self.path}, which exists and is no checkpoint; give another file, or remove this one."
+            )
 
     def save(self, state: Callable[[], dict[str, Any]], *, now: bool) -> None:
         """Write the state if it is time, or `now`. Where that fails there is one warning, and the fit goes on."""

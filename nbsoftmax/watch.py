@@ -152,6 +152,8 @@ class Watch:
 
     def keep(self, checkpoint: Checkpoint, *, resume: bool) -> None:
         """Save to a checkpoint from now on; to `resume`, take up first what is in it."""
+        if not resume:
+            checkpoint.refuse_other_files()
         self._checkpoint = checkpoint
         arrays = checkpoint.load() if resume else None
         if arrays is None:

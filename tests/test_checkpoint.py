@@ -360,3 +360,28 @@ def test_what_cannot_be_resumed_says_so(tmp_path):
     X, y = problem()
     with pytest.raises(nbs.InputValueError, match="which file"):
         nbs.Trainer().fit(X, y, resume=True)
+
+
+@pytest.mark.parametrize("other", ["model", "text", "data"])
+def test_a_file_that_is_no_checkpoint_is_not_written_over(tmp_path, other):
+    X, y = np.random.default_rng(0).normal(size=(30, 2)), np.arange(30) % 3
+    path = tmp_path / "m.npz"
+    if other == "model":
+        nbs.Trainer(l2=0.1).fit(X, y).model.save(path)
+    elif other == "data":
+        np.savez(path, X=X, y=y)
+    else:
+        path.write_text("a,b\n1,2\n")
+    before = path.read_bytes()
+    with pytest.raises(nbs.InputValueError, match=r"checkpoint is .*m\.npz, which exists and is no checkpoint"):
+        nbs.Trainer(l2=0.1).fit(X, y, checkpoint=path)
+    assert path.read_bytes() == before
+
+
+def test_a_checkpoint_of_an_earlier_fit_is_replaced_where_it_is_not_resumed(tmp_path):
+    X, y = np.random.default_rng(0).normal(size=(30, 2)), np.arange(30) % 3
+    path = tmp_path / "fit.npz"
+    nbs.Trainer(l2=0.1).fit(X, y, checkpoint=path)
+    before = path.read_bytes()
+    nbs.Trainer(l2=0.2).fit(X, y, checkpoint=path)
+    assert path.read_bytes() != before
