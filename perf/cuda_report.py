@@ -134,7 +134,7 @@ def complaints(variant: Any, generation: tuple[int, int], text: str, used: Use) 
 
 def line(name: str) -> tuple[str, list[str]]:
     """What one variant takes, as a line of the table, and what it must not do."""
-    from tests.gpu.variants import VARIANTS
+    from perf.cuda_variants import VARIANTS
 
     variant, uses, wrong = VARIANTS[name], dict[Any, Use](), []
     for generation in GENERATIONS:
@@ -174,7 +174,7 @@ def heading() -> str:
 def main() -> None:
     """Print the page and write it."""
     sys.path.insert(0, str(PAGE.parent.parent))
-    from tests.gpu.variants import VARIANTS
+    from perf.cuda_variants import VARIANTS
 
     top = heading()
     with Pool() as pool:

@@ -1,5 +1,6 @@
 """What pyproject.toml, the Makefile, the hooks and the workflow say of one another."""
 
+import ast
 import re
 import runpy
 import tomllib
@@ -64,3 +65,13 @@ def test_the_hooks_run_the_commands_of_make_lint():
 def test_without_make_the_workflow_installs_what_the_makefile_does():
     (extras,) = re.findall(r'--editable "(.*)"', WORKFLOW)
     assert f"--editable '{extras}'\n\ttouch $@ .venv/demo" in MAKEFILE  # the recipe of .venv/test
+
+
+def test_benchmarks_and_the_package_import_no_tests():
+    files = [path for folder in ("nbsoftmax", "perf") for path in (REPOSITORY / folder).rglob("*.py")]
+    assert files
+    for path in files:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            names = [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            names += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            assert not any(name.partition(".")[0] == "tests" for name in names), path

@@ -16,10 +16,10 @@ from numba.np.numpy_support import from_dtype
 from nbsoftmax.cuda import rows
 from perf import cuda_report
 from perf.cuda_report import ptx
+from perf.cuda_variants import LARGEST, NUMBERS, VARIANTS, functions_of_logits, losses
 from tests import reference
 from tests.gpu.standin import Owned, StandIn
 from tests.gpu.test_backend import both, problem, same
-from tests.gpu.variants import LARGEST, NUMBERS, VARIANTS, functions_of_logits, losses
 
 CLASSES = [2, 3, 10, 31, 33, 100, 512, 513]
 EMULATOR = Path(__file__).resolve().parents[3] / "shared" / "cuda" / "ptxemu.py"
