@@ -1,10 +1,11 @@
-"""Softmax regression at the limit of the hardware.
+"""Fast softmax regression (multinomial logistic regression).
 
 `nbs.softmax`, `nbs.cross_entropy` and their relatives work on arrays of logits; `nbs.Objective` is the fused
 loss of a linear model; `nbs.Trainer` fits it and returns a `FitResult` with a `SoftmaxModel`.
-Importing this package compiles nothing, and loads Numba only when a name that needs it is first used. So are
-`nbs.callbacks`, `nbs.data`, `nbs.plots` and `nbs.testing`. Names that need a package which is not installed are not in
-`__all__`; `nbs.SoftmaxRegression` then says what to install, as an AttributeError, or in an import as an ImportError.
+Importing this package compiles nothing, and loads Numba only when a name that needs it is first used. The modules
+`nbs.callbacks`, `nbs.data`, `nbs.plots` and `nbs.testing` are also imported at their first use. Names that need a
+package which is not installed are not in `__all__`; `nbs.SoftmaxRegression` then says what to install, as an
+AttributeError, or in an import as an ImportError.
 """
 
 import sys

@@ -125,11 +125,11 @@ def _parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParse
     """The parser, and those of the commands by name."""
     parser = _Parser(
         "nbsoftmax",
-        description="Softmax regression: train, predict, evaluate, look inside, export.",
+        description="Softmax regression: train, predict, evaluate, inspect, export.",
         epilog="Every command takes --json, for output to be read by programs, and --config FILE: a TOML file with a "
-        "table for each command, such as [fit] with l2 = 1e-3, whose options those of the command line overrule. Exit "
-        "codes: 0 done, 2 wrong input, 130 interrupted (a fit saves what it has: MODEL.partial.npz), 1 anything else: "
-        "among it a fit that has not converged, whose model is written all the same.",
+        "table for each command, such as [fit] with l2 = 1e-3, which options on the command line override. Exit "
+        "codes: 0 done, 2 wrong input, 130 interrupted (a fit saves its current model as MODEL.partial.npz), 1 any "
+        "other failure, including a fit that has not converged (its model is written).",
     )
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
@@ -182,7 +182,7 @@ def _parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParse
     cv.add_argument("--seed", type=int, default=0)
     cv.add_argument("--out", type=_file, metavar="MODEL", help="where to save the model fitted to all samples (.npz)")
 
-    predict = commands.add_parser("predict", help="label data with a model")
+    predict = commands.add_parser("predict", help="predict the labels of data with a model")
     predict.add_argument("model", type=_file)
     predict.add_argument(
         "data", type=Path, help="CSV with the model's columns, .npy, or .npz with an array X; - for standard input"
@@ -195,11 +195,11 @@ def _parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParse
     what.add_argument("--proba", action="store_true", help="a probability for each class beside the label")
     what.add_argument("--top-k", type=int, metavar="K", help="the K most probable labels with their probabilities")
 
-    evaluate = commands.add_parser("evaluate", help="accuracy, log-loss and confusion of a model on labelled data")
+    evaluate = commands.add_parser("evaluate", help="accuracy, log-loss and confusion matrix on labelled data")
     evaluate.add_argument("model", type=_file)
     _add_data(evaluate)
 
-    inspect = commands.add_parser("inspect", help="what is in a model: sizes, classes, biggest weights, its training")
+    inspect = commands.add_parser("inspect", help="show a model: sizes, classes, largest weights, how it was trained")
     inspect.add_argument("model", type=_file)
     inspect.add_argument("--top", type=int, default=5, metavar="N", help="weights to show for each class (default: 5)")
 
@@ -213,12 +213,12 @@ def _parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParse
     plot.add_argument("--image-shape", metavar="HxW", help="of coefficients: the features are pixels, 8x8 for example")
     plot.add_argument("--out", type=_file, required=True, metavar="PICTURE", help=".png, .svg or .pdf to write")
 
-    convert = commands.add_parser("convert", help="write a model as ONNX, for ONNX Runtime and its like")
+    convert = commands.add_parser("convert", help="export a model to ONNX")
     convert.add_argument("model", type=_file)
     convert.add_argument("out", type=_file, metavar="OUT", help="ONNX file to write (.onnx)")
     convert.add_argument("--dtype", default="float32", choices=["float32", "float64"])
 
-    bench = commands.add_parser("bench", help="what this machine reaches on random data of a size")
+    bench = commands.add_parser("bench", help="measure the speed of this machine on random data")
     bench.add_argument("--samples", type=int, default=100_000)
     bench.add_argument("--features", type=int, default=100)
     bench.add_argument("--classes", type=int, default=10)

@@ -301,14 +301,15 @@ def inspect(arguments: argparse.Namespace) -> int:
     listed = ", ".join(map(str, classes[:10])) + (f" and {len(classes) - 10} more" if len(classes) > 10 else "")
     lines = [
         f"classes:  {model.n_classes} ({listed})",
-        f"features: {model.n_features}{'' if model.feature_names else ' (without names)'}, {absent} of them not used",
+        f"features: {model.n_features}{'' if model.feature_names else ' (without names)'}, {absent} of them "
+        "with all weights 0",
     ]
     if model.training is not None:
         lines += ["", "how it was trained"]
         width = max(map(len, model.training))
         lines += [f"  {name:{width}}  {_number(value)}" for name, value in model.training.items()]
     width = max(5, *(len(str(label)) for label in classes))
-    lines += ["", f"{'class':>{width}}  intercept  biggest weights"]
+    lines += ["", f"{'class':>{width}}  intercept  largest weights"]
     for label, b in zip(classes, model.intercept.tolist(), strict=True):
         weights = ", ".join(f"{w['feature']} {w['weight']:+.4g}" for w in biggest[str(label)])
         lines.append(f"{label!s:>{width}}  {b:9.4g}  {weights}")
@@ -520,7 +521,7 @@ def _report(result: FitResult) -> list[str]:
     return [
         f"{state} {result.n_iter} iterations and {result.seconds:.2f} s ({result.solver})",
         f"objective {result.objective:.8g}, gradient norm {result.grad_norm:.3g}, "
-        f"distance to the minimum {result.gap:.3g} ({result.gap_kind})",
+        f"gap to the minimum {result.gap:.3g} ({result.gap_kind})",
     ]
 
 

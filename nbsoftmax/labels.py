@@ -238,8 +238,8 @@ def _refuse_continuous(array: NDArray[Any], name: str) -> None:
         if not whole.all():
             i = int(np.argmin(whole))
             raise InputValueError(
-                f"{name} contains {block[i]} at row {start + i}: continuous values are no labels; expected integers, "
-                "strings or booleans (this is classification, not regression)."
+                f"{name} contains {block[i]} at row {start + i}: continuous values cannot be labels; expected "
+                "integers, strings or booleans (this is classification, not regression)."
             )
 
 

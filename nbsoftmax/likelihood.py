@@ -502,7 +502,7 @@ def _separated(step: Float64s, reach: Float64s, model: SoftmaxModel, names: tupl
     share = moved[k, : model.n_features]
     columns = [names[j] for j in np.argsort(-share)[:5] if share[j] > 0.1 * share.max()]
     return check.InputValueError(
-        f"samples of class {model.classes[k].item()!r} are told from others without error, mostly by the columns "
+        f"samples of class {model.classes[k].item()!r} are perfectly separable from the others, mostly by the columns "
         f"{', '.join(map(repr, columns))}: the likelihood has no maximum, and their coefficients no standard errors; "
         "leave those columns out, or fit with l2 to predict."
     )

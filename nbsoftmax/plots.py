@@ -300,7 +300,7 @@ class CoefficientDisplay:
             ax.set_xlabel("weight")
         if self.image_shape is not None:
             figure.colorbar(image, ax=list(self.axes_), shrink=0.8, label="weight")
-        figure.suptitle("Weights: red speaks for the class, blue against")
+        figure.suptitle("Weights (red: positive, blue: negative)")
         return self
 
 

@@ -1,4 +1,4 @@
-"""Data without a minimum: samples that can be told from other classes without any doubt.
+"""Data without a minimum: samples that are perfectly separable from other classes.
 
 With p_ik = z_iy - z_ik the margins of sample i, a direction along which some grow and none falls lowers the loss
 without end (A. Albert, J. Anderson, "On the existence of maximum likelihood estimates in logistic regression models",
@@ -18,7 +18,7 @@ from nbsoftmax.check import Float64s
 if TYPE_CHECKING:
     from nbsoftmax.objective import Objective
 
-REASON = "samples can be told from other classes without any doubt, so without a penalty there is no minimum"
+REASON = "samples are perfectly separable from other classes, so without a penalty there is no minimum"
 BLOCK_BYTES = 2**22  # of margins
 # In logits: what a step adds at least to a margin that runs away, beside a share of the margin itself, of which the
 # last step towards a minimum adds less; what it takes at most from another; and where a margin is in no doubt.

@@ -864,7 +864,7 @@ def test_continuous_targets_and_missing_labels_are_refused(tmp_path, capsys):
     prices = tmp_path / "prices.csv"
     prices.write_text("size,price\n" + "".join(f"{i},{i * 1000}.5\n" for i in range(1, 41)))
     fit = "fit", prices, "--target", "price", "--out", tmp_path / "m.npz", "--quiet"
-    assert "continuous values are no labels" in refused(capsys, *fit)
+    assert "continuous values cannot be labels" in refused(capsys, *fit)
     assert not (tmp_path / "m.npz").exists()
 
 

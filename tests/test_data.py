@@ -221,7 +221,7 @@ def test_a_missing_label_is_refused_with_its_line(tmp_path, missing):
 @pytest.mark.parametrize("labels", ["0.5 1 2", "1.25 2.5 -3e-1", "1 2 inf", "1e3 2.5 7"])
 def test_continuous_labels_are_refused_with_their_line(tmp_path, labels):
     text = "a,y\n" + "".join(f"1,{label}\n" for label in labels.split())
-    with pytest.raises(nbs.InputValueError, match=r"line \d has .* continuous values are no labels"):
+    with pytest.raises(nbs.InputValueError, match=r"line \d has .* continuous values cannot be labels"):
         csv.read(written(tmp_path, text), target="y")
 
 

@@ -267,8 +267,8 @@ def _checked_labels(file: _Text, name: str, column: int, y: NDArray[np.str_], kn
     if continuous is not None:
         line = next(line for line, row in file.body() if row[column].strip() == continuous)
         raise InputValueError(
-            f"{file.name} line {line} has {continuous!r} in column {name!r}: continuous values are no labels (this is "
-            "classification, not regression); if they are codes, write them as text, for example v1.5."
+            f"{file.name} line {line} has {continuous!r} in column {name!r}: continuous values cannot be labels (this "
+            "is classification, not regression); if they are codes, write them as text, for example v1.5."
         )
     alike = _same_numbers(unknown)
     if alike is not None:
