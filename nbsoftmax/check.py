@@ -394,7 +394,7 @@ def weighted_targets(
         mean=mean,
         occur=occur,
     )
-    with np.errstate(over="ignore"):  # weights that are no mean's may be beyond float32: the caller looks
+    with np.errstate(over="ignore"):  # without `mean`, weights may exceed the range of float32; callers check
         gain, floor = np.asarray(w * (1 - e), dtype), np.asarray(w * e / n_classes, dtype)
     return WeightedTargets(target.labels, target.proba, gain, floor, s, kind, total, exponent)
 

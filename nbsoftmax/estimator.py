@@ -51,7 +51,7 @@ except ImportError:  # scikit-learn before 1.9 has no callbacks
         return method
 
 
-LABELS_ABSENT = object()  # None would be labels that were forgotten
+LABELS_ABSENT = object()  # for methods that take no y; y=None is an error of the caller
 
 
 class EitherConvergenceWarning(ConvergenceWarning, sklearn.exceptions.ConvergenceWarning):

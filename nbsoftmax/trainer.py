@@ -188,8 +188,8 @@ class Trainer:
         For options out of range, or of another solver.
     """
 
-    warn_as: type[ConvergenceWarning] = ConvergenceWarning  # what is built on the trainer may have a kind of its own
-    to_penalise = "add l2 (1e-4, say)"  # and other words for it
+    warn_as: type[ConvergenceWarning] = ConvergenceWarning  # the estimators warn by a subclass of it
+    to_penalise = "add l2 (1e-4, say)"  # advice in that warning; the estimators name their own parameter
 
     def __init__(
         self,

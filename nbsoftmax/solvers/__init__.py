@@ -32,7 +32,7 @@ STUCK = "no step decreases the objective any more at float64 precision"
 
 
 def doubtful(before: float, after: float, allowed: float) -> bool:
-    """Whether float32 products are too rough for a gap of `allowed`; J was `before`, and is `after` with float64's."""
+    """Whether float32 products are too inaccurate for a gap of `allowed`: J is `before`, in float64 it is `after`."""
     return not abs(after - before) <= 0.1 * allowed
 
 

@@ -205,22 +205,27 @@ def without_shift(objective: Smooth, v: Float64s) -> Float64s:
 
 
 class Judge:
-    """Says whether a solver has converged, and how far from the minimum it ended."""
+    """Says whether a solver has converged, and how far from the minimum it ended.
 
-    def __init__(self, objective: Smooth, tol: float, state: dict[str, Any] | None = None) -> None:
+    `sums` gives values and gradients, and `objective`, by default the same, Hessian-vector products.
+    """
+
+    def __init__(
+        self, objective: Smooth, tol: float, state: dict[str, Any] | None = None, sums: Smooth | None = None
+    ) -> None:
         self.objective, self.tol = objective, tol
         state = state or {}
         self.next_look = int(state.get("next_look", 0))  # the iteration before which none is worth it
-        self.prover = Prover(objective, float(state.get("harder", 1.0)))
+        self.prover = Prover(sums or objective, float(state.get("harder", 1.0)))
         self.proof_by = int(state.get("proof_by", -1))  # the last one that waits for a proof; -1: none is wanting yet
         self.near = (float(state.get("near_value", 0.0)), float(state.get("near_gap", 0.0)))  # what was known by then
         self.precondition: Callable[[Float64s], Float64s] = lambda residual: residual
         self._seen: tuple[Float64s, float, str] | None = None  # where the gap is known, what it is, and its kind
         self._refined = False  # just now
 
-    def refine(self, objective: Smooth) -> None:
-        """Take values and gradients of `objective`, which are more accurate, from now on, and look at once."""
-        self.prover = Prover(objective)
+    def refine(self, objective: Smooth, sums: Smooth) -> None:
+        """Use these, of which at least `sums` is more accurate, from now on, and look at once."""
+        self.objective, self.prover = objective, Prover(sums)
         self.next_look, self.near, self._seen, self._refined = 0, (np.nan, np.nan), None, True
 
     def state(self) -> dict[str, Any]:

@@ -40,8 +40,7 @@ def solve(
         best_value, best_grad = sums.value_and_grad(state["best"])
         best = (best_value, state["best"], best_grad)
     values = state["values"].tolist() if state else [value]
-    judge = Judge(objective, tol, state)
-    judge.prover.objective = sums
+    judge = Judge(objective, tol, state, sums)
     rate = float(state.get("rate", 1.0 if learning_rate is None else learning_rate))
     n_iter = int(state.get("n_iter", 0))
     hint = _gained(values) if state else 0.0
@@ -84,7 +83,7 @@ def solve(
         if sums is refined:
             break
         sums = refined  # the fit goes on, and is judged, with more accurate sums
-        judge.refine(sums)
+        judge.refine(objective, sums)
         params = best[1]
         value, grad = sums.value_and_grad(params)
         best = (value, params, grad)

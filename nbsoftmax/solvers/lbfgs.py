@@ -48,8 +48,7 @@ def solve(
     refined = objective.in_float64()
     sums = refined if state.get("refined", False) else objective
     value, grad = sums.value_and_grad(params)
-    judge = Judge(objective, tol, state)
-    judge.prover.objective = sums
+    judge = Judge(objective, tol, state, sums)
     judge.precondition = precondition
     pairs = Pairs(params.size, MEMORY, state.get("pairs"))
     n_iter = int(state.get("n_iter", 0))
@@ -83,13 +82,13 @@ def solve(
         if sums is refined:
             break
         sums = refined  # the fit goes on, and is judged, with more accurate sums
-        judge.refine(sums)
         rough = value
         value, grad = sums.value_and_grad(params)
         if doubtful(rough, value, allowance(value, tol, params.shape[0])):
-            objective = refined = sums = judge.objective = judge.prover.objective = objective.in_float64(hessian=True)
+            objective = refined = sums = objective.in_float64(hessian=True)
             pairs.clear()
             precondition = judge.precondition = Preconditioner(objective, params, kind)
+        judge.refine(objective, sums)
         if reason in ("converged", STUCK):
             reason = "converged" if judge.converged(n_iter, params, value, grad, 0.0) else ""
     distance, kind = judge.gap(n_iter, params, value, grad)

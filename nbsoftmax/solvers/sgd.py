@@ -143,8 +143,7 @@ def solve(
     value, grad = sums.value_and_grad(params)
     best = (value, params, grad)
     values = saved["values"].tolist() if saved else [value]
-    judge = Judge(objective, tol, saved)
-    judge.prover.objective = sums
+    judge = Judge(objective, tol, saved, sums)
     hint = 0.0
     if saved:  # the look that was to follow when it was saved
         params, hint = _reached(state, shape, average=average), _gained(values)
@@ -188,7 +187,7 @@ def solve(
         if sums is refined:
             break
         sums = refined  # the fit goes on, and is judged, with more accurate sums
-        judge.refine(sums)
+        judge.refine(objective, sums)
         params = best[1]
         value, grad = sums.value_and_grad(params)
         best = (value, params, grad)
