@@ -281,9 +281,9 @@ def targets(
     bad = ((array < 0) | (array >= n_classes)) & ~ignored
     if bad.any():
         i = int(np.argmax(bad))
+        or_ignore = ", or name the value in ignore_index" if n_of == "logits" else ""  # which the others do not have
         raise InputValueError(
-            f"y contains class {array[i]} at row {i}, expected 0 to {n_classes - 1}; "
-            "count classes from 0, or name the value in ignore_index."
+            f"y contains class {array[i]} at row {i}, expected 0 to {n_classes - 1}; count classes from 0{or_ignore}."
         )
     labels = np.where(ignored, 0, array).astype(np.int32)  # y itself may be of a dtype that has no -1
     labels[ignored] = -1

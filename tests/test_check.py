@@ -504,3 +504,10 @@ def test_features_must_be_the_trained_ones_in_their_order(given, message):
     check.same_features(None, ("a", "b"))
     with pytest.raises(nbs.InputValueError, match=message):
         check.same_features(given, ("a", "b"))
+
+
+def test_only_functions_that_have_ignore_index_advise_it():
+    with pytest.raises(nbs.InputValueError, match=r"count classes from 0, or name the value in ignore_index\.$"):
+        nbs.cross_entropy(np.zeros((1, 3)), [3])
+    with pytest.raises(nbs.InputValueError, match=r"count classes from 0\.$"):
+        nbs.Objective(np.zeros((1, 3)), [3], n_classes=3)
