@@ -18,17 +18,8 @@ if TYPE_CHECKING:
     from nbsoftmax import data as data
     from nbsoftmax import plots as plots
     from nbsoftmax import testing as testing
-    from nbsoftmax.calibration import (
-        Reliability,
-        brier_score,
-        calibrate,
-        expected_calibration_error,
-        reliability,
-        temperature,
-    )
-    from nbsoftmax.check import DeviceMemoryError, InputError, InputTypeError, InputValueError
-    from nbsoftmax.cross_validation import CVResult, cross_validate
-    from nbsoftmax.estimator import SoftmaxRegression, SoftmaxRegressionCV
+    from nbsoftmax.errors import DeviceMemoryError, InputError, InputTypeError, InputValueError
+    from nbsoftmax.estimators import SoftmaxRegression, SoftmaxRegressionCV
     from nbsoftmax.functional import (
         binary_cross_entropy,
         binary_cross_entropy_and_grad,
@@ -42,20 +33,30 @@ if TYPE_CHECKING:
         softmax_jacobian,
     )
     from nbsoftmax.gradients import linear_gradient, logistic_gradient, softmax_gradient
-    from nbsoftmax.likelihood import Inference, inference
-    from nbsoftmax.model import SoftmaxModel
+    from nbsoftmax.models.calibration import (
+        Reliability,
+        brier_score,
+        calibrate,
+        expected_calibration_error,
+        reliability,
+        temperature,
+    )
+    from nbsoftmax.models.inference import Inference, inference
+    from nbsoftmax.models.softmax import SoftmaxModel
     from nbsoftmax.objective import Objective
-    from nbsoftmax.path import PathResult, fit_path
-    from nbsoftmax.trainer import ConvergenceWarning, FitResult, Trainer
+    from nbsoftmax.selection.cross_validation import CVResult, cross_validate
+    from nbsoftmax.selection.path import PathResult, fit_path
+    from nbsoftmax.training.monitor import Iteration
+    from nbsoftmax.training.result import FitResult
+    from nbsoftmax.training.trainer import ConvergenceWarning, Trainer
     from nbsoftmax.versions import show_versions
-    from nbsoftmax.watch import Iteration
 
 __version__ = "0.1.0"
 
 _HOME = {
-    "cross_validation": ("CVResult", "cross_validate"),
-    "path": ("PathResult", "fit_path"),
-    "calibration": (
+    "selection.cross_validation": ("CVResult", "cross_validate"),
+    "selection.path": ("PathResult", "fit_path"),
+    "models.calibration": (
         "Reliability",
         "brier_score",
         "calibrate",
@@ -63,8 +64,8 @@ _HOME = {
         "reliability",
         "temperature",
     ),
-    "check": ("DeviceMemoryError", "InputError", "InputTypeError", "InputValueError"),
-    "estimator": ("SoftmaxRegression", "SoftmaxRegressionCV"),
+    "errors": ("DeviceMemoryError", "InputError", "InputTypeError", "InputValueError"),
+    "estimators": ("SoftmaxRegression", "SoftmaxRegressionCV"),
     "functional": (
         "binary_cross_entropy",
         "binary_cross_entropy_and_grad",
@@ -78,12 +79,13 @@ _HOME = {
         "softmax_jacobian",
     ),
     "gradients": ("linear_gradient", "logistic_gradient", "softmax_gradient"),
-    "likelihood": ("Inference", "inference"),
-    "model": ("SoftmaxModel",),
+    "models.inference": ("Inference", "inference"),
+    "models.softmax": ("SoftmaxModel",),
     "objective": ("Objective",),
-    "trainer": ("ConvergenceWarning", "FitResult", "Trainer"),
+    "training.result": ("FitResult",),
+    "training.trainer": ("ConvergenceWarning", "Trainer"),
     "versions": ("show_versions",),
-    "watch": ("Iteration",),
+    "training.monitor": ("Iteration",),
 }
 _SUBMODULES = ("callbacks", "data", "plots", "testing")
 # What needs an extra, and a module that the extra installs.

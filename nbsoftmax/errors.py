@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
-
-import numpy as np
 
 LONGEST = 120  # characters of a value in a message
 
@@ -27,5 +26,6 @@ class DeviceMemoryError(InputError, MemoryError):
 
 def plain(value: Any) -> str:
     """Write a label or another value for a message, on one line, and NumPy's scalars as Python's."""
-    text = " ".join(repr(value.item() if isinstance(value, np.generic) else value).split())
+    numpy = sys.modules.get("numpy")  # not imported: the command line shows its help without it
+    text = " ".join(repr(value.item() if numpy and isinstance(value, numpy.generic) else value).split())
     return text if len(text) <= LONGEST else f"{text[: LONGEST - 4]} ..."

@@ -23,7 +23,7 @@ from typing import IO, Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from nbsoftmax.check import InputTypeError, InputValueError
+from nbsoftmax.errors import InputTypeError, InputValueError
 
 try:
     import fcntl

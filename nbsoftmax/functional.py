@@ -16,10 +16,11 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike
 
-from nbsoftmax import check
-from nbsoftmax.check import Floats
+from nbsoftmax import validation
+from nbsoftmax.errors import InputValueError
 from nbsoftmax.kernels import binary, long_rows, rows
-from nbsoftmax.kernels.threads import EXP_WORK, launch
+from nbsoftmax.kernels.runtime.threads import EXP_WORK, launch
+from nbsoftmax.validation import Floats
 
 Reduction = Literal["mean", "sum", "none"]
 REDUCTIONS = ("mean", "sum", "none")
@@ -49,7 +50,7 @@ def _result(z: Floats, out: Any, flat: bool) -> Floats:
     """The array to write to, (n_samples, n_classes): `out` checked, or a new one."""
     if out is None:
         return np.empty_like(z)
-    return check.out(out, z.shape[1:] if flat else z.shape, z.dtype, source=z).reshape(z.shape)
+    return validation.out(out, z.shape[1:] if flat else z.shape, z.dtype, source=z).reshape(z.shape)
 
 
 def softmax(logits: ArrayLike, *, out: Floats | None = None) -> Floats:
@@ -77,7 +78,7 @@ def softmax(logits: ArrayLike, *, out: Floats | None = None) -> Floats:
     The shift by c keeps exp in range: J. Blanchard, D. Higham, N. Higham, "Accurately computing the log-sum-exp and
     softmax functions", IMA J. Numer. Anal. 41 (2021).
     """
-    z, flat = check.logits(logits)
+    z, flat = validation.logits(logits)
     proba = _result(z, out, flat)
     _rowwise("softmax", z, proba)
     return proba[0] if flat else proba
@@ -98,7 +99,7 @@ def log_softmax(logits: ArrayLike, *, out: Floats | None = None) -> Floats:
     -------
     log_proba : ndarray, the shape of `logits`, float32 or float64
     """
-    z, flat = check.logits(logits)
+    z, flat = validation.logits(logits)
     log_proba = _result(z, out, flat)
     _rowwise("log_softmax", z, log_proba)
     return log_proba[0] if flat else log_proba
@@ -117,7 +118,7 @@ def logsumexp(logits: ArrayLike) -> Any:
     -------
     lse : ndarray (n_samples,) of the logits' dtype; for one row a scalar of it
     """
-    z, flat = check.logits(logits)
+    z, flat = validation.logits(logits)
     lse = np.empty(z.shape[0], z.dtype)
     _rowwise("logsumexp", z, lse)
     return lse[0] if flat else lse
@@ -138,7 +139,7 @@ def softmax_jacobian(proba: ArrayLike) -> Floats:
     jacobian : ndarray, (n_samples, n_classes, n_classes) or (n_classes, n_classes)
         Symmetric, each row sums to 0.
     """
-    a, flat = check.logits(proba, name="proba")
+    a, flat = validation.logits(proba, name="proba")
     jacobian = -a[:, :, None] * a[:, None, :]  # (n_samples, K, K)
     k = np.arange(a.shape[1])
     jacobian[:, k, k] = a * (1 - a)
@@ -236,11 +237,11 @@ def _cross_entropy(
     want_grad: bool,
     out: Floats | None,
 ) -> tuple[Any, Floats]:
-    z, flat = check.logits(logits)
+    z, flat = validation.logits(logits)
     n_samples, n_classes = z.shape
-    check.choice("reduction", reduction, REDUCTIONS)
+    validation.choice("reduction", reduction, REDUCTIONS)
     weights = sample_weight, class_weight, label_smoothing, ignore_index, reduction
-    target = check.weighted_targets(
+    target = validation.weighted_targets(
         y,
         n_samples,
         n_classes,
@@ -281,7 +282,7 @@ def _divisor(reduction: str, total: float) -> float:
     if reduction != "mean":
         return 1.0
     if total == 0:
-        raise check.InputValueError(
+        raise InputValueError(
             "a mean over nothing: there is no sample, or every sample is ignored or of weight 0; "
             'use reduction="sum", which is 0 then, or leave such batches out.'
         )
@@ -339,7 +340,7 @@ def log_sigmoid(z: ArrayLike) -> Floats:
 
 
 def _sigmoid(z: ArrayLike, kind: int) -> Floats:
-    x = check.writeable_view(np.asarray(check.as_floats("z", z), order="C"))
+    x = validation.writeable_view(np.asarray(validation.as_floats("z", z), order="C"))
     out = np.empty_like(x)
     if x.size:
         launch(
@@ -437,11 +438,11 @@ def _binary_cross_entropy(
     want_grad: bool,
     out: Floats | None,
 ) -> tuple[Any, Floats]:
-    x = check.writeable_view(np.asarray(check.as_floats("z", z), order="C"))
-    check.choice("reduction", reduction, REDUCTIONS)
-    smoothing = check.number("label_smoothing", label_smoothing, low=0.0, high=1.0)
+    x = validation.writeable_view(np.asarray(validation.as_floats("z", z), order="C"))
+    validation.choice("reduction", reduction, REDUCTIONS)
+    smoothing = validation.number("label_smoothing", label_smoothing, low=0.0, high=1.0)
     weights = sample_weight, class_weight, label_smoothing, ignore_index, reduction
-    target = check.binary_targets(
+    target = validation.binary_targets(
         y,
         x,
         sample_weight=sample_weight,
@@ -453,7 +454,7 @@ def _binary_cross_entropy(
     divisor = _divisor(reduction, target.total)
     grad = np.empty(0, x.dtype)
     if want_grad:
-        grad = np.empty_like(x) if out is None else check.out(out, x.shape, x.dtype, source=x)
+        grad = np.empty_like(x) if out is None else validation.out(out, x.shape, x.dtype, source=x)
     losses = np.empty(x.size if reduction == "none" else 0, x.dtype)
     if not _within_range(x.dtype, divisor, target.weight, target.class_weight):
         total, exact = _binary_cross_entropy(x.astype(np.float64), y, *weights, want_grad=want_grad, out=None)

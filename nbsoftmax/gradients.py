@@ -15,10 +15,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
-from nbsoftmax import check
-from nbsoftmax.check import Float64s, Floats
+from nbsoftmax import validation
 from nbsoftmax.functional import sigmoid, softmax
-from nbsoftmax.kernels.blas import one_thread
+from nbsoftmax.kernels.runtime.blas import one_thread
+from nbsoftmax.validation import Float64s, Floats
 
 
 def linear_gradient(X: ArrayLike, y: ArrayLike, coef: ArrayLike, intercept: float) -> tuple[Float64s, float]:
@@ -51,7 +51,7 @@ def linear_gradient(X: ArrayLike, y: ArrayLike, coef: ArrayLike, intercept: floa
     (array([2.]), 2.0)
     """
     x, w, b = _one_output(X, coef, intercept)
-    target = check.finite("y", y, x.shape[:1], meaning="one number for each row of X")
+    target = validation.finite("y", y, x.shape[:1], meaning="one number for each row of X")
     dcoef, dintercept = _mean_of_products(2 * (_product(x, w) + b - target), x)
     return dcoef, float(dintercept)
 
@@ -88,8 +88,8 @@ def logistic_gradient(X: ArrayLike, y: ArrayLike, coef: ArrayLike, intercept: fl
     """
     x, w, b = _one_output(X, coef, intercept)
     z = _product(x, w) + b
-    check.finite("y", y, z.shape, meaning="one class or probability for each row of X")
-    target = check.binary_targets(y, z, sample_weight=None, class_weight=None, ignore_index=None).y
+    validation.finite("y", y, z.shape, meaning="one class or probability for each row of X")
+    target = validation.binary_targets(y, z, sample_weight=None, class_weight=None, ignore_index=None).y
     dcoef, dintercept = _mean_of_products(sigmoid(z) - target, x)
     return dcoef, float(dintercept)
 
@@ -125,22 +125,22 @@ def softmax_gradient(X: ArrayLike, y: ArrayLike, coef: ArrayLike, intercept: Arr
     >>> dintercept.round(4)  # prediction minus target: [0.0420, 0.1142, 0.8438] - [0, 0, 1]
     array([ 0.042 ,  0.1142, -0.1562])
     """
-    x = check.some_samples(check.design(X, dtype=np.float64))
-    b = check.as_floats("intercept", intercept)
-    b = check.finite("intercept", b, (b.size,), meaning="one intercept for each class")
-    W = check.finite("coef", coef, (b.size, x.shape[1]), meaning="(n_classes, n_features)")
-    check.logits(b, name="intercept", min_classes=2)
+    x = validation.some_samples(validation.design(X, dtype=np.float64))
+    b = validation.as_floats("intercept", intercept)
+    b = validation.finite("intercept", b, (b.size,), meaning="one intercept for each class")
+    W = validation.finite("coef", coef, (b.size, x.shape[1]), meaning="(n_classes, n_features)")
+    validation.logits(b, name="intercept", min_classes=2)
     a = softmax(_product(x, W.T) + b)  # (n_samples, n_classes)
-    target = check.targets(y, x.shape[0], b.size, np.float64, n_of="X")
+    target = validation.targets(y, x.shape[0], b.size, np.float64, n_of="X")
     y_rows = target.proba if target.soft else np.eye(b.size)[target.labels]  # (n_samples, n_classes)
     dcoef, dintercept = _mean_of_products(a - y_rows, x)
     return dcoef, dintercept
 
 
 def _one_output(X: ArrayLike, coef: ArrayLike, intercept: float) -> tuple[Floats, Float64s, float]:
-    x = check.some_samples(check.design(X, dtype=np.float64))
-    w = check.finite("coef", coef, x.shape[1:], meaning="one weight for each feature")
-    b = check.finite("intercept", np.atleast_1d(intercept), (1,), meaning="one number")
+    x = validation.some_samples(validation.design(X, dtype=np.float64))
+    w = validation.finite("coef", coef, x.shape[1:], meaning="one weight for each feature")
+    b = validation.finite("intercept", np.atleast_1d(intercept), (1,), meaning="one number")
     return x, w, float(b[0])
 
 

@@ -9,12 +9,14 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from nbsoftmax import check
-from nbsoftmax.backends import Backend
+from nbsoftmax import validation
+from nbsoftmax.backends.base import Backend
+from nbsoftmax.backends.cuda.device import devices, on_host
 from nbsoftmax.backends.dense import DenseBackend
-from nbsoftmax.check import INDEX, PROBA, Float64s, WeightedTargets, is_on_device
-from nbsoftmax.cuda.device import devices, on_host
+from nbsoftmax.errors import InputTypeError, InputValueError
+from nbsoftmax.kernels.kinds import INDEX, PROBA
 from nbsoftmax.kernels.sgd import Rule, State
+from nbsoftmax.validation import Float64s, WeightedTargets, is_on_device
 
 
 class Objective:
@@ -101,25 +103,25 @@ class Objective:
         device_memory: int | None = None,
         progress: Callable[[int, int], None] | None = None,
     ) -> None:
-        gpus = devices(check.device(device))
-        self.l1 = check.number("l1", l1, low=0.0)
-        self.l2 = check.number("l2", l2, low=0.0)
-        self.grouped = check.flag("grouped", grouped)
-        self.fit_intercept = check.flag("fit_intercept", fit_intercept)
+        gpus = devices(validation.device(device))
+        self.l1 = validation.number("l1", l1, low=0.0)
+        self.l2 = validation.number("l2", l2, low=0.0)
+        self.grouped = validation.flag("grouped", grouped)
+        self.fit_intercept = validation.flag("fit_intercept", fit_intercept)
         if is_on_device(X):
             if not gpus:
-                raise check.InputValueError(
+                raise InputValueError(
                     f"X is on a GPU, and device is {device!r}: use device='cuda', or copy X to the host."
                 )
             with gpus[0].here():
                 array: Any = gpus[0].adopt(X)
         else:
-            array = check.design(X)
+            array = validation.design(X)
         y, sample_weight, offset = on_host(device, y, sample_weight, offset) if gpus else (y, sample_weight, offset)
         self.n_samples, self.n_features = array.shape
         self.dtype: np.dtype[Any] = array.dtype
-        self.n_classes = check.n_classes(n_classes, y, self.n_features)
-        target = check.weighted_targets(
+        self.n_classes = validation.n_classes(n_classes, y, self.n_features)
+        target = validation.weighted_targets(
             y,
             self.n_samples,
             self.n_classes,
@@ -130,7 +132,7 @@ class Objective:
             n_of="X",
         )
         if target.total == 0:
-            raise check.InputValueError(
+            raise InputValueError(
                 "the weights of the samples sum to 0 (or there are no samples); nothing is left to learn from."
             )
         self.weight_sum = target.weight_sum
@@ -138,14 +140,14 @@ class Objective:
         self.shape = (self.n_classes, self.n_features + 1)
         # Where every sample's share of J is below log 2, each is given its class with more than one half.
         self.separable_below = np.log(2) * target.least_weight() / target.total if self.l1 == self.l2 == 0 else 0.0
-        added = check.offset(offset, (self.n_samples, self.n_classes), array.dtype)
-        threads = check.n_threads(n_threads)
-        memory = None if device_memory is None else check.count("device_memory", device_memory)
+        added = validation.offset(offset, (self.n_samples, self.n_classes), array.dtype)
+        threads = validation.n_threads(n_threads)
+        memory = None if device_memory is None else validation.count("device_memory", device_memory)
         if progress is not None and not callable(progress):
-            raise check.InputTypeError(f"progress is {progress!r}, expected a function of two numbers of rows.")
+            raise InputTypeError(f"progress is {progress!r}, expected a function of two numbers of rows.")
         self.backend: Backend
         if gpus:
-            from nbsoftmax.backends.cuda import on_devices
+            from nbsoftmax.backends.cuda.backend import on_devices
 
             self.backend = on_devices(
                 gpus,
@@ -157,7 +159,7 @@ class Objective:
                 progress=progress,
             )
             if is_on_device(X) and not self._finite():
-                raise check.InputValueError("X contains NaN or inf; remove or impute such values first.")
+                raise InputValueError("X contains NaN or inf; remove or impute such values first.")
         else:
             self.backend = DenseBackend(
                 array, target, offset=added, fit_intercept=self.fit_intercept, n_threads=threads
@@ -170,7 +172,7 @@ class Objective:
 
     def value(self, params: ArrayLike) -> float:
         """J at `params`, float64 (n_classes, n_features + 1)."""
-        w = check.params(params, self.shape)
+        w = validation.params(params, self.shape)
         return self.backend.loss(w) / self.backend.weight_sum + self._penalty(w)
 
     def value_and_grad(self, params: ArrayLike) -> tuple[float, Float64s]:
@@ -182,7 +184,7 @@ class Objective:
             With l1 > 0, where J has no gradient at 0.
         """
         self._refuse_l1("gradient")
-        w = check.params(params, self.shape)
+        w = validation.params(params, self.shape)
         loss, grad = self.backend.loss_and_grad(w)
         grad /= self.backend.weight_sum
         grad[:, :-1] += self.l2 * w[:, :-1]
@@ -190,7 +192,7 @@ class Objective:
 
     def value_and_subgrad(self, params: ArrayLike) -> tuple[float, Float64s]:
         """J and its subgradient of least norm, which is 0 at the minimum alone; without l1 it is the gradient."""
-        w = check.params(params, self.shape)
+        w = validation.params(params, self.shape)
         value, grad = self.smooth_part().value_and_grad(w)
         return value + self.l1 * float(self.norms(w[:, :-1]).sum()), self.least_subgradient(w, grad)
 
@@ -233,7 +235,7 @@ class Objective:
     def hvp(self, params: ArrayLike, v: ArrayLike) -> Float64s:
         """The Hessian of J at `params` times `v`, float64 of the shape of `params`, in one pass over X."""
         self._refuse_l1("Hessian")
-        w, direction = check.params(params, self.shape), check.params(v, self.shape, name="v")
+        w, direction = validation.params(params, self.shape), validation.params(v, self.shape, name="v")
         product = self.backend.hess_vec(w, direction) / self.backend.weight_sum
         product[:, :-1] += self.l2 * direction[:, :-1]
         return product
@@ -245,19 +247,19 @@ class Objective:
 
         with h_i the weight of sample i. Together with the penalty it preconditions the Hessian.
         """
-        return self.backend.gram(check.params(params, self.shape)) / self.backend.weight_sum
+        return self.backend.gram(validation.params(params, self.shape)) / self.backend.weight_sum
 
     def curvatures(self, params: ArrayLike) -> Float64s:
         """The diagonal of the Hessian of J, without its penalty, of the shape of `params`."""
-        return self.backend.curvatures(check.params(params, self.shape)) / self.backend.weight_sum
+        return self.backend.curvatures(validation.params(params, self.shape)) / self.backend.weight_sum
 
     def blocks(self, params: ArrayLike) -> Float64s:
         """The diagonal blocks of the Hessian of J, without its penalty: (n_classes, n_features + 1, n_features + 1)."""
-        return self.backend.class_grams(check.params(params, self.shape)) / self.backend.weight_sum
+        return self.backend.class_grams(validation.params(params, self.shape)) / self.backend.weight_sum
 
     def hessian(self, params: ArrayLike) -> Float64s:
         """The Hessian of J, without its penalty: (n_classes, n_features + 1, n_classes, n_features + 1)."""
-        return self.backend.hessian(check.params(params, self.shape)) / self.backend.weight_sum
+        return self.backend.hessian(validation.params(params, self.shape)) / self.backend.weight_sum
 
     def descend(
         self,
@@ -292,7 +294,7 @@ class Objective:
         labels : ndarray (n,)
         margins : ndarray (n, n_classes)
         """
-        return self.backend.margins(check.params(params, self.shape), part)
+        return self.backend.margins(validation.params(params, self.shape), part)
 
     def _penalty(self, w: Float64s) -> float:
         coef = w[:, :-1]
@@ -302,7 +304,7 @@ class Objective:
 
     def _refuse_l1(self, what: str) -> None:
         if self.l1 > 0:
-            raise check.InputValueError(
+            raise InputValueError(
                 f"the objective has no {what} where a coefficient is 0, since l1 is {self.l1:g}; "
                 "use value or value_and_subgrad, or l1=0."
             )

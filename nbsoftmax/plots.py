@@ -20,13 +20,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from nbsoftmax import calibration, check
-from nbsoftmax.check import Float64s, Floats
-from nbsoftmax.cross_validation import CVResult, summary
+from nbsoftmax import validation
+from nbsoftmax.errors import InputTypeError, InputValueError
 from nbsoftmax.files import file_name, whole_file
-from nbsoftmax.model import SoftmaxModel, confusion
-from nbsoftmax.path import PathResult
-from nbsoftmax.trainer import FitResult
+from nbsoftmax.models import calibration
+from nbsoftmax.models.softmax import SoftmaxModel, confusion
+from nbsoftmax.selection.cross_validation import CVResult, summary
+from nbsoftmax.selection.path import PathResult
+from nbsoftmax.training.result import FitResult
+from nbsoftmax.validation import Float64s, Floats
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -102,11 +104,11 @@ def _classes(estimator: Any) -> NDArray[Any]:
     """Labels (n_classes,) of a model or of a fitted classifier that predicts probabilities."""
     classes = getattr(estimator, "classes" if isinstance(estimator, SoftmaxModel) else "classes_", None)
     if classes is None or not hasattr(estimator, "predict_proba"):
-        raise check.InputTypeError(
+        raise InputTypeError(
             f"estimator is a {type(estimator).__name__}, expected a SoftmaxModel, a FitResult or a fitted classifier "
             "with predict_proba, such as SoftmaxRegression or a pipeline that ends in one; fit it first."
         )
-    return check.class_labels(classes)
+    return validation.class_labels(classes)
 
 
 def _linear_model(estimator: Any) -> SoftmaxModel:
@@ -165,7 +167,7 @@ class ConvergenceDisplay:
         results = {result.solver: result} if isinstance(result, FitResult) else dict(result)
         for name, one in results.items():
             if one.n_iter == 0:
-                raise check.InputValueError(f"the fit {name!r} made no iteration; there is nothing to draw.")
+                raise InputValueError(f"the fit {name!r} made no iteration; there is nothing to draw.")
         best = min(results.values(), key=lambda one: one.objective)
         floor = best.objective - best.gap if np.isfinite(best.gap) and best.gap > 0 else None
         return cls({name: one.history for name, one in results.items()}, floor=floor).plot(over=over, ax=ax)
@@ -187,11 +189,11 @@ class ConvergenceDisplay:
                     for name, values in fits[-1].items():
                         values.append(np.nan if entry[name] is None else float(entry[name]))
                 except (ValueError, TypeError, KeyError, OverflowError, RecursionError):
-                    raise check.InputValueError(
+                    raise InputValueError(
                         f"{path} line {number} is no line of a log of iterations; give a file of fit --log."
                     ) from None
         if not fits:
-            raise check.InputValueError(f"{path} has no iterations; give a file that fit --log has written.")
+            raise InputValueError(f"{path} has no iterations; give a file that fit --log has written.")
         names = [f"fit {n}" for n in range(1, len(fits) + 1)] if len(fits) > 1 else ["objective"]
         histories = {
             name: {key: np.array(values) for key, values in one.items()} for name, one in zip(names, fits, strict=True)
@@ -200,7 +202,7 @@ class ConvergenceDisplay:
 
     def plot(self, *, over: str = "iterations", ax: Axes | None = None) -> ConvergenceDisplay:
         """Draw over "iterations" or "seconds"."""
-        check.choice("over", over, ("iterations", "seconds"))
+        validation.choice("over", over, ("iterations", "seconds"))
         self.ax_ = _axes(ax, (6.4, 4.2))
         self.figure_ = self.ax_.figure
         self.lines_ = []
@@ -242,7 +244,7 @@ class CoefficientDisplay:
         image_shape: tuple[int, int] | None = None,
     ) -> None:
         if image_shape is not None and image_shape[0] * image_shape[1] != coef.shape[1]:
-            raise check.InputValueError(
+            raise InputValueError(
                 f"image_shape is {tuple(image_shape)}, but there are {coef.shape[1]} features; height times width must "
                 "be as many."
             )
@@ -273,7 +275,7 @@ class CoefficientDisplay:
         n_classes = len(self.classes)
         n_columns = min(n_classes, 5 if self.image_shape is not None else 3)
         n_rows = -(-n_classes // n_columns)
-        shown = min(check.count("n_features", n_features), self.coef.shape[1])
+        shown = min(validation.count("n_features", n_features), self.coef.shape[1])
         if figure is None:
             bars = (4.2 * n_columns, n_rows * (0.8 + 0.22 * shown))
             figure = _figure((2.1 * n_columns + 1, 2.3 * n_rows) if self.image_shape is not None else bars)
@@ -351,7 +353,7 @@ class ReliabilityDisplay:
         estimator = _unwrapped(estimator)
         classes = _classes(estimator)
         proba = estimator.predict_proba(X)
-        codes = check.codes_of(y, classes, n_samples=len(proba))
+        codes = validation.codes_of(y, classes, n_samples=len(proba))
         return cls.from_proba(codes, proba, classes=classes.tolist(), n_bins=n_bins, sample_weight=sample_weight, ax=ax)
 
     from_model = from_estimator
@@ -402,8 +404,8 @@ class ConfusionDisplay:
         estimator = _unwrapped(estimator)
         classes = _classes(estimator)
         labels = estimator.predict(X)
-        predicted = check.codes_of(labels, classes, n_samples=len(labels))
-        truth = check.codes_of(y, classes, n_samples=len(labels))
+        predicted = validation.codes_of(labels, classes, n_samples=len(labels))
+        truth = validation.codes_of(y, classes, n_samples=len(labels))
         return cls(confusion(truth, predicted, classes.size), classes.tolist()).plot(normalize=normalize, ax=ax)
 
     from_model = from_estimator
@@ -477,9 +479,7 @@ class PathDisplay:
     def _weights(self, path: PathResult) -> None:
         strength = path.l1s + path.l2s
         if not (strength > 0).all():
-            raise check.InputValueError(
-                "a penalty of the path is 0, which a logarithmic axis cannot show; leave it out."
-            )
+            raise InputValueError("a penalty of the path is 0, which a logarithmic axis cannot show; leave it out.")
         order = np.argsort(strength)
         coefs = path.coefs[order]  # (n_penalties, n_classes, n_features)
         self.lines_ = []
@@ -546,13 +546,13 @@ class DecisionDisplay:
         classes = _classes(estimator)
         n_features = getattr(estimator, "n_features", getattr(estimator, "n_features_in_", 2))
         if n_features != 2:
-            raise check.InputValueError(f"the model has {n_features} features; regions can be drawn for two.")
-        array, names = check.frame(X)
-        points = np.asarray(check.design(array, n_features=2), np.float64)
+            raise InputValueError(f"the model has {n_features} features; regions can be drawn for two.")
+        array, names = validation.frame(X)
+        points = np.asarray(validation.design(array, n_features=2), np.float64)
         if not len(points):
-            raise check.InputValueError("X has no rows; regions are drawn around samples.")
+            raise InputValueError("X has no rows; regions are drawn around samples.")
         estimator.predict_proba(X[:1])  # says what is wrong with the features, if anything
-        codes = check.codes_of(y, classes, n_samples=len(points))
+        codes = validation.codes_of(y, classes, n_samples=len(points))
 
         def predict_proba(at: Float64s) -> Floats:
             proba: Floats = estimator.predict_proba(at if names is None else _like(X, at))
@@ -567,7 +567,7 @@ class DecisionDisplay:
         """Draw; regions are the paler, the less sure the model is."""
         from matplotlib.colors import to_rgb
 
-        n = check.count("resolution", resolution, low=2)
+        n = validation.count("resolution", resolution, low=2)
         self.ax_ = _axes(ax, (6.4, 5.2))
         self.figure_ = self.ax_.figure
         low, high = self.X.min(axis=0), self.X.max(axis=0)
@@ -614,7 +614,7 @@ def picture_format(path: str | os.PathLike[str]) -> str:
     ending = os.path.splitext(file_name(path))[1].removeprefix(".").lower()
     if ending not in FORMATS:
         given = f"ends in .{ending}" if ending else "has no ending"
-        raise check.InputValueError(f"{os.fspath(path)} {given}, expected one of .{', .'.join(FORMATS)}.")
+        raise InputValueError(f"{os.fspath(path)} {given}, expected one of .{', .'.join(FORMATS)}.")
     return ending
 
 

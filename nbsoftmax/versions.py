@@ -28,7 +28,7 @@ def show_versions(file: TextIO | None = None) -> None:
     from threadpoolctl import threadpool_info
 
     from nbsoftmax import __version__
-    from nbsoftmax.kernels.simd import VECTOR_BYTES
+    from nbsoftmax.kernels.lang.simd import VECTOR_BYTES
 
     blas = [
         f"{pool['internal_api']} {pool['version']}, {pool['num_threads']} threads, {pool['filepath']}"

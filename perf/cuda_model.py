@@ -19,7 +19,7 @@ ROW = 60  # instructions of exp, log, addresses and branches, for the lanes of a
 
 
 def fused_instructions(shape, dtype: str) -> float:
-    """Issue slots of warps for one row, by `nbsoftmax.cuda.fused`."""
+    """Issue slots of warps for one row, by `nbsoftmax.kernels.cuda.fused`."""
     double = 2 if dtype == "float64" else 1  # a float64 shuffle is two, and its arithmetic runs at half the rate
     k, rows = shape.n_classes, shape.rows
     mine = shape.reach(dtype) // shape.width
@@ -46,7 +46,7 @@ def tiled_instructions(m: int, n: int, k: int, dtype: str) -> float:
 def main() -> None:
     """Print the page and write it."""
     sys.path.insert(0, str(PAGE.parent.parent))
-    from nbsoftmax.cuda import fused
+    from nbsoftmax.kernels.cuda import fused
 
     lines = [
         "# Loss and gradient on an H100, on paper",

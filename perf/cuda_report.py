@@ -63,7 +63,7 @@ def ptx(kernel: Any, signature: Any, generation: tuple[int, int], threads: int, 
 
 def sources() -> str:
     """A hash of the kernels' code: neither comments, docstrings nor layout change it."""
-    from nbsoftmax.cuda import curvature, fused, loads, products, rows
+    from nbsoftmax.kernels.cuda import curvature, fused, loads, products, rows
 
     found = hashlib.sha256()
     for module in (curvature, fused, loads, products, rows):

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numba import boolean, float32, float64, int32, int64, void
 
-from nbsoftmax.cuda import curvature, fused, products, rows
+from nbsoftmax.kernels.cuda import curvature, fused, products, rows
 
 NUMBERS = {np.float32: float32, np.float64: float64}
 SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 513)

@@ -25,7 +25,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 import nbsoftmax as nbs
-from nbsoftmax.trainer import SOLVERS
+from nbsoftmax.training.trainer import SOLVERS
 from perf import peers
 from perf.report import Results, at_least
 from perf.timing import UNSTEADY, Times, settle

@@ -58,7 +58,7 @@ def main() -> None:
     """Print a table."""
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
     import nbsoftmax as nbs
-    from nbsoftmax.cuda.device import missing
+    from nbsoftmax.backends.cuda.device import missing
 
     reason = missing()
     if reason:

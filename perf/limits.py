@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from nbsoftmax.kernels.threads import launch, take
+from nbsoftmax.kernels.runtime.threads import launch, take
 
 CHUNKS = 64  # several for each thread, each long enough to stream
 ALWAYS_PARALLEL = 1 << 60

@@ -1,4 +1,4 @@
-"""Derive the polynomial coefficients of `nbsoftmax.kernels.vmath`: python -m perf.minimax
+"""Derive the polynomial coefficients of `nbsoftmax.kernels.lang.vmath`: python -m perf.minimax
 
     exp(r) = 1 + r + r^2 E(r)                        |r| <= ln(2)/2
     log(1 + f) = 2 s + s R(s^2),  s = f / (2 + f)    1 + f in [sqrt(1/2), sqrt(2)]

@@ -12,19 +12,10 @@ import numpy as np
 from numba import njit
 
 import nbsoftmax as nbs
-from nbsoftmax.kernels.blas import one_thread
-from nbsoftmax.kernels.linear import (
-    BLAS,
-    DOTS,
-    TILES,
-    add_gradient,
-    block_of,
-    block_rows,
-    logits_of,
-    scratch,
-)
+from nbsoftmax.kernels.linear import BLAS, DOTS, TILES, add_gradient, block_of, block_rows, logits_of, scratch
 from nbsoftmax.kernels.rows import cross_entropy_rows
-from nbsoftmax.kernels.threads import launch, take
+from nbsoftmax.kernels.runtime.blas import one_thread
+from nbsoftmax.kernels.runtime.threads import launch, take
 from perf import limits
 from perf.objective import problem
 from perf.report import Results

@@ -12,7 +12,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from nbsoftmax.kernels.simd import VECTOR_BYTES
+from nbsoftmax.kernels.lang.simd import VECTOR_BYTES
 from perf import peers
 from perf.timing import UNSTEADY, Times, n_cores
 

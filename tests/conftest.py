@@ -13,10 +13,11 @@ os.environ.setdefault("NUMBA_NUM_THREADS", "4")
 # The workers of pytest-xdist share the cores; tests about the threads of BLAS set their number themselves.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
-import compiled  # noqa: E402
 import numpy as np  # noqa: E402
 import pytest  # noqa: E402
 from hypothesis import HealthCheck, settings  # noqa: E402
+
+from tests import compiled  # noqa: E402
 
 # The first example of a test may compile a kernel, so no deadline and no opinion on slow data.
 settings.register_profile(

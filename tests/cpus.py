@@ -14,7 +14,7 @@ NARROWER = {
     32: ("znver3", "+avx,+avx2,+fma,+bmi,+bmi2,+f16c,+sse4.2,+popcnt,+lzcnt"),
     16: ("generic", "+sse2"),  # what every x86-64 CPU has: no fused multiply-add, no rounding instruction
 }
-PRINT_WIDTH = "from nbsoftmax.kernels.simd import VECTOR_BYTES; print(VECTOR_BYTES)"
+PRINT_WIDTH = "from nbsoftmax.kernels.lang.simd import VECTOR_BYTES; print(VECTOR_BYTES)"
 
 
 def width_of(environment):

@@ -15,9 +15,9 @@ import pytest
 
 import nbsoftmax as nbs
 from nbsoftmax import cli, files
-from nbsoftmax.callbacks import JsonLines, ModelCheckpoint, ProgressBar
 from nbsoftmax.files import ABANDONED, NotWrittenWarning, check_writable, whole_file
 from nbsoftmax.plots import ConvergenceDisplay, save_picture
+from nbsoftmax.training.callbacks import JsonLines, ModelCheckpoint, ProgressBar
 
 posix = pytest.mark.skipif(os.name != "posix", reason="modes, links and devices of POSIX")
 linux = pytest.mark.skipif(not os.path.exists("/dev/full"), reason="/dev/full is Linux's")

@@ -9,12 +9,12 @@ import math
 
 import numpy as np
 import pytest
-import reference
 from mpmath import mp
 
 import nbsoftmax as nbs
+from nbsoftmax.kernels.lang.simd import lanes_of
 from nbsoftmax.kernels.long_rows import SEGMENT_CLASSES
-from nbsoftmax.kernels.simd import lanes_of
+from tests import reference
 
 DTYPES = [np.float32, np.float64]
 EPS = np.finfo(np.float64).eps

@@ -128,7 +128,7 @@ def test_star_hasattr_and_getmembers_work_without_optional_packages(absent):
         ("nbs.SoftmaxRegressionCV", AttributeError),
         ("from nbsoftmax import SoftmaxRegression", ImportError),
         ("from nbsoftmax import Trainer, SoftmaxRegressionCV", ImportError),
-        ("import nbsoftmax.estimator", ImportError),
+        ("import nbsoftmax.estimators", ImportError),
         ("nbs.testing", AttributeError),
         ("from nbsoftmax import testing", ImportError),
     ],
@@ -137,7 +137,7 @@ def test_a_name_that_needs_an_absent_package_says_what_to_install(monkeypatch, u
     for absent in ("sklearn", "hypothesis"):
         monkeypatch.setitem(sys.modules, absent, None)
     for module in [
-        m for m in sys.modules if m == "nbsoftmax" or m.startswith(("nbsoftmax.estimator", "nbsoftmax.testing"))
+        m for m in sys.modules if m == "nbsoftmax" or m.startswith(("nbsoftmax.estimators", "nbsoftmax.testing"))
     ]:
         monkeypatch.delitem(sys.modules, module)
     nbs = importlib.import_module("nbsoftmax")

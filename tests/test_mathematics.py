@@ -4,10 +4,10 @@ import doctest
 
 import numpy as np
 import pytest
-import reference
 
 import nbsoftmax as nbs
 import nbsoftmax.gradients
+from tests import reference
 
 EPS = np.finfo(np.float64).eps
 

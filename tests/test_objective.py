@@ -6,9 +6,9 @@ is Lipschitz with constant 1 in it. Errors are random, so 8 sqrt(N + 1) eps cove
 
 import numpy as np
 import pytest
-import reference
 
 import nbsoftmax as nbs
+from tests import reference
 
 DTYPES = [np.float32, np.float64]
 CLASSES = [2, 3, 7, 8, 9, 16, 17, 33, 64, 65, 100]

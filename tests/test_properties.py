@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-import reference
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
@@ -10,6 +9,7 @@ from mpmath import mp
 
 import nbsoftmax as nbs
 from nbsoftmax.testing import Problem, class_labels, logits, problems, target_proba, weights
+from tests import reference
 
 EPS = np.finfo(np.float64).eps
 DTYPES = [np.float32, np.float64]

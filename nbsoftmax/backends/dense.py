@@ -11,10 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nbsoftmax.backends.design import Design
-from nbsoftmax.check import INDEX, PROBA, Float64s, Floats, WeightedTargets
 from nbsoftmax.kernels import gram, linear, rows, sgd, split
-from nbsoftmax.kernels.blas import one_thread
+from nbsoftmax.kernels.kinds import INDEX, PROBA
 from nbsoftmax.kernels.predict import LOGITS
+from nbsoftmax.kernels.runtime.blas import one_thread
+from nbsoftmax.validation import Float64s, Floats, WeightedTargets
 
 # The most that chunks may take for their sums.
 PARTIAL_BYTES = 48 * 2**20

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nbsoftmax.check import InputValueError
 from nbsoftmax.data.source import Path, Source, opened
+from nbsoftmax.errors import InputValueError
 from nbsoftmax.files import NPY, ZIP, check_sizes
 
 

@@ -19,8 +19,9 @@ from typing import Any, NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
-from nbsoftmax.check import Float64s, InputValueError
 from nbsoftmax.data.source import Path, Source, opened
+from nbsoftmax.errors import InputValueError
+from nbsoftmax.validation import Float64s
 
 # Fields of the target that mark a missing value in what pandas, R and databases write. "None" is often a class.
 MISSING = ("", "nan", "NaN", "NAN", "NA", "N/A", "n/a", "#N/A", "<NA>", "null", "NULL")

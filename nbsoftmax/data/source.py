@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import IO
 
-from nbsoftmax.check import InputValueError
+from nbsoftmax.errors import InputValueError
 from nbsoftmax.files import NPY, ZIP
 
 Path = str | os.PathLike[str]

@@ -9,20 +9,11 @@ with the weighted targets t1 = w1 ((1 - s) y + s/2) and t0 = w0 ((1 - s) (1 - y)
 Writing the gradient with both sigmoids keeps its digits where sigmoid(z) - 1 would cancel.
 """
 
-from nbsoftmax.kernels.jit import inlined, jit
+from nbsoftmax.kernels.lang.simd import head, lanes, larger, load_part, store_part, sum_of, to_doubles, where
+from nbsoftmax.kernels.lang.vmath import exp, log1p
 from nbsoftmax.kernels.rows import chunk_bounds, filled
-from nbsoftmax.kernels.simd import (
-    head,
-    lanes,
-    larger,
-    load_part,
-    store_part,
-    sum_of,
-    to_doubles,
-    where,
-)
-from nbsoftmax.kernels.threads import take
-from nbsoftmax.kernels.vmath import exp, log1p
+from nbsoftmax.kernels.runtime.jit import inlined, jit
+from nbsoftmax.kernels.runtime.threads import take
 
 SIGMOID, LOG_SIGMOID = 0, 1
 

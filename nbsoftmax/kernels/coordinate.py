@@ -10,7 +10,7 @@ costs nothing and one that moves costs a row of G_k. Data are never seen. All ar
 
 import numpy as np
 
-from nbsoftmax.kernels.jit import jit
+from nbsoftmax.kernels.runtime.jit import jit
 
 ROOT_STEPS = 50  # Newton steps for the norm of a group, of which a handful are needed
 ROOT_DONE = 1e-14

@@ -9,13 +9,13 @@
 Only entries on and above the diagonal are made.
 """
 
-from nbsoftmax.kernels.blas import add_product
-from nbsoftmax.kernels.jit import jit
+from nbsoftmax.kernels.lang.simd import element, lanes, load, store
+from nbsoftmax.kernels.lang.tiles import MOST_ROWS, backward
 from nbsoftmax.kernels.linear import Block, add_offset, logits_of
 from nbsoftmax.kernels.rows import aligned, chunk_bounds, filled, softmax_rows, weight_of
-from nbsoftmax.kernels.simd import element, lanes, load, store
-from nbsoftmax.kernels.threads import take
-from nbsoftmax.kernels.tiles import MOST_ROWS, backward
+from nbsoftmax.kernels.runtime.blas import add_product
+from nbsoftmax.kernels.runtime.jit import jit
+from nbsoftmax.kernels.runtime.threads import take
 
 UNIT, MEAN, EACH, PAIRS = 0, 1, 2, 3
 # Rows of a block of the tiles: the block and its weighted copy stay in the second-level cache.

@@ -10,8 +10,8 @@ its chunk's gradient in float64, and the caller adds the chunks in order.
 
 from collections import namedtuple
 
-from nbsoftmax.kernels.blas import add_product
-from nbsoftmax.kernels.jit import jit
+from nbsoftmax.kernels.lang.simd import element, lanes, load, store
+from nbsoftmax.kernels.lang.tiles import MOST_ROWS, backward, dots, forward
 from nbsoftmax.kernels.rows import (
     FORGET,
     KEPT,
@@ -23,9 +23,9 @@ from nbsoftmax.kernels.rows import (
     filled,
     new_tile,
 )
-from nbsoftmax.kernels.simd import element, lanes, load, store
-from nbsoftmax.kernels.threads import take
-from nbsoftmax.kernels.tiles import MOST_ROWS, backward, dots, forward
+from nbsoftmax.kernels.runtime.blas import add_product
+from nbsoftmax.kernels.runtime.jit import jit
+from nbsoftmax.kernels.runtime.threads import take
 
 # The samples: x flat from the first element on, strides counted in elements; `offset` (m * K,) is added to the logits,
 # or empty.

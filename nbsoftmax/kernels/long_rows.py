@@ -6,7 +6,7 @@ segment and added in order; the results from the terms. The four functions at th
 
 import numpy as np
 
-from nbsoftmax.kernels.jit import inlined, jit
+from nbsoftmax.kernels.lang.simd import lanes, load_part, store_part
 from nbsoftmax.kernels.rows import (
     INDEX,
     PROBA,
@@ -21,8 +21,8 @@ from nbsoftmax.kernels.rows import (
     target_sums,
     weight_of,
 )
-from nbsoftmax.kernels.simd import lanes, load_part, store_part
-from nbsoftmax.kernels.threads import EXP_WORK, launch, take
+from nbsoftmax.kernels.runtime.jit import inlined, jit
+from nbsoftmax.kernels.runtime.threads import EXP_WORK, launch, take
 
 # Classes of a segment, whole vectors of every dtype: some microseconds of exponentials.
 SEGMENT_CLASSES = 1 << 13

@@ -7,7 +7,9 @@ from math import inf
 
 import numpy as np
 
-from nbsoftmax.kernels.jit import jit
+from nbsoftmax.kernels.lang.simd import lanes, load, load_part, store, store_part, where
+from nbsoftmax.kernels.lang.tiles import MOST_ROWS
+from nbsoftmax.kernels.lang.vmath import exp
 from nbsoftmax.kernels.linear import BLAS, block_of, block_rows, logits_of, side_by_side
 from nbsoftmax.kernels.rows import (
     MOST_CLASSES_IN_TILE,
@@ -22,10 +24,8 @@ from nbsoftmax.kernels.rows import (
     row_shift,
     softmax_rows,
 )
-from nbsoftmax.kernels.simd import lanes, load, load_part, store, store_part, where
-from nbsoftmax.kernels.threads import take
-from nbsoftmax.kernels.tiles import MOST_ROWS
-from nbsoftmax.kernels.vmath import exp
+from nbsoftmax.kernels.runtime.jit import jit
+from nbsoftmax.kernels.runtime.threads import take
 
 # What is asked for: all logits, probabilities or their logarithms; or the most probable classes.
 LOGITS, PROBA, LOG_PROBA, BEST = 0, 1, 2, 3

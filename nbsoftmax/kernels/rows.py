@@ -22,8 +22,8 @@ from math import log1p as log1p_of_number
 
 import numpy as np
 
-from nbsoftmax.kernels.jit import inlined, jit
-from nbsoftmax.kernels.simd import (
+from nbsoftmax.kernels.kinds import INDEX, PROBA
+from nbsoftmax.kernels.lang.simd import (
     any_of,
     element,
     fma,
@@ -44,8 +44,9 @@ from nbsoftmax.kernels.simd import (
     to_doubles,
     where,
 )
-from nbsoftmax.kernels.threads import take
-from nbsoftmax.kernels.vmath import exp, log1p
+from nbsoftmax.kernels.lang.vmath import exp, log1p
+from nbsoftmax.kernels.runtime.jit import inlined, jit
+from nbsoftmax.kernels.runtime.threads import take
 
 # Up to here the tile is cheaper than the horizontal sums of one row at a time.
 MOST_CLASSES_IN_TILE = 64
@@ -58,7 +59,6 @@ FAR = 2.0**120
 # Targets of all samples: class indices `labels` (m,) or rows of probabilities `proba` (m * K,), as `kind` says; the
 # weighted target of class k is gain[k] q_k + floor[k], times weight[i], which is empty where all are 1.
 Target = namedtuple("Target", "labels proba gain floor weight kind")
-INDEX, INDEX_SMOOTHED, PROBA = 0, 1, 2
 
 
 @jit

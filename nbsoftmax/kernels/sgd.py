@@ -20,7 +20,8 @@ from math import sqrt
 
 import numpy as np
 
-from nbsoftmax.kernels.jit import inlined, jit
+from nbsoftmax.kernels.lang.simd import element, lanes, load, load_part, prefetch, store, store_part
+from nbsoftmax.kernels.lang.tiles import MOST_ROWS
 from nbsoftmax.kernels.linear import BLAS, DOTS, Block, add_gradient, block_rows, logits_of
 from nbsoftmax.kernels.rows import (
     MOST_CLASSES_IN_TILE,
@@ -31,9 +32,8 @@ from nbsoftmax.kernels.rows import (
     cross_entropy_rows,
     new_tile,
 )
-from nbsoftmax.kernels.simd import element, lanes, load, load_part, prefetch, store, store_part
-from nbsoftmax.kernels.threads import take
-from nbsoftmax.kernels.tiles import MOST_ROWS
+from nbsoftmax.kernels.runtime.jit import inlined, jit
+from nbsoftmax.kernels.runtime.threads import take
 
 # What a fit carries from step to step, float64, flat (K * (N + 1),). `square` is empty but for ADAM, `mean` but where
 # the iterates are averaged.

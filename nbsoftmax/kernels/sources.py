@@ -13,7 +13,7 @@ from pathlib import Path
 def files() -> list[Path]:
     """All sources; if they are not files, the zip archive or the frozen program that contains them."""
     folder = Path(__file__).parent
-    found = sorted(folder.rglob("*.py")) if folder.is_dir() else []
+    found = sorted(path for path in folder.rglob("*.py") if path.parent.name != "cuda") if folder.is_dir() else []
     if not found:
         found = [parent for parent in folder.parents if parent.is_file()]
     if not found and getattr(sys, "frozen", False):

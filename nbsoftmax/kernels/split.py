@@ -7,19 +7,12 @@ at the end walk the blocks; `run(kernel, n_tasks, work, *arguments)` starts thre
 
 import numpy as np
 
-from nbsoftmax.kernels.jit import jit
+from nbsoftmax.kernels.lang.simd import lanes
+from nbsoftmax.kernels.lang.tiles import MOST_ROWS
 from nbsoftmax.kernels.linear import BLAS, add_gradient, add_offset, block_of, logits_of, shared_scratch
-from nbsoftmax.kernels.rows import (
-    FORGET,
-    MOST_CLASSES_IN_TILE,
-    aligned,
-    cross_entropy_rows,
-    curvature_rows,
-    new_tile,
-)
-from nbsoftmax.kernels.simd import lanes
-from nbsoftmax.kernels.threads import EXP_WORK, take
-from nbsoftmax.kernels.tiles import MOST_ROWS
+from nbsoftmax.kernels.rows import FORGET, MOST_CLASSES_IN_TILE, aligned, cross_entropy_rows, curvature_rows, new_tile
+from nbsoftmax.kernels.runtime.jit import jit
+from nbsoftmax.kernels.runtime.threads import EXP_WORK, take
 
 # Classes of a task in steps of this many, whole vectors of every dtype; at most so many tasks, since small products
 # waste BLAS's packing.

@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from nbsoftmax.check import Float64s
-from nbsoftmax.solvers import STUCK, Memory, OnIteration, Smooth, Solution, spent
-from nbsoftmax.solvers.gap import Judge, small_enough
+from nbsoftmax.solvers.base import STUCK, Memory, OnIteration, Smooth, Solution, spent
+from nbsoftmax.solvers.tools.gap import Judge, small_enough
+from nbsoftmax.validation import Float64s
 
 MAX_ITER = 10_000
 SUFFICIENT_DECREASE = 1e-4  # Armijo's constant: Nocedal and Wright, "Numerical Optimization" (2006), section 3.1

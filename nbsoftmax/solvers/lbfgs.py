@@ -14,11 +14,11 @@ from functools import partial
 
 import numpy as np
 
-from nbsoftmax.check import Float64s
-from nbsoftmax.solvers import NOISE, STUCK, Memory, OnIteration, Solution, doubtful, spent
-from nbsoftmax.solvers.gap import Judge, allowance, small_enough
-from nbsoftmax.solvers.pairs import Pairs
-from nbsoftmax.solvers.preconditioners import AFFORDABLE, Curved, Preconditioner, centred, costs
+from nbsoftmax.solvers.base import NOISE, STUCK, Memory, OnIteration, Solution, doubtful, spent
+from nbsoftmax.solvers.tools.gap import Judge, allowance, small_enough
+from nbsoftmax.solvers.tools.pairs import Pairs
+from nbsoftmax.solvers.tools.preconditioners import AFFORDABLE, Curved, Preconditioner, centred, costs
+from nbsoftmax.validation import Float64s
 
 MAX_ITER = 10_000
 MEMORY = 20  # pairs kept: a pass over the data costs far more than their inner products

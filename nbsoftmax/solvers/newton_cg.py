@@ -19,19 +19,11 @@ from typing import Any
 
 import numpy as np
 
-from nbsoftmax.check import Float64s, InputValueError
-from nbsoftmax.solvers import NOISE, STUCK, Memory, OnIteration, Solution, doubtful, spent
-from nbsoftmax.solvers.gap import (
-    SETTLED,
-    Prover,
-    allowance,
-    bound,
-    conjugate_gradients,
-    reported,
-    rough_bound,
-)
-from nbsoftmax.solvers.pairs import Pairs
-from nbsoftmax.solvers.preconditioners import (
+from nbsoftmax.errors import InputValueError
+from nbsoftmax.solvers.base import NOISE, STUCK, Memory, OnIteration, Solution, doubtful, spent
+from nbsoftmax.solvers.tools.gap import SETTLED, Prover, allowance, bound, conjugate_gradients, reported, rough_bound
+from nbsoftmax.solvers.tools.pairs import Pairs
+from nbsoftmax.solvers.tools.preconditioners import (
     AFFORDABLE,
     KINDS,
     MOST_BYTES,
@@ -40,6 +32,7 @@ from nbsoftmax.solvers.preconditioners import (
     centred,
     costs,
 )
+from nbsoftmax.validation import Float64s
 
 MAX_ITER = 500
 MOST_PRODUCTS = 2000  # for one direction

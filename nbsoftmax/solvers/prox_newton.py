@@ -22,12 +22,12 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from nbsoftmax.check import Float64s
 from nbsoftmax.kernels.coordinate import group_lasso, lasso
-from nbsoftmax.solvers import NOISE, STUCK, Memory, OnIteration, Penalised, Solution, spent
-from nbsoftmax.solvers.duality import duality_gap, gap_but_for_intercept, loss_alone
-from nbsoftmax.solvers.gap import allowance
-from nbsoftmax.solvers.preconditioners import Curved
+from nbsoftmax.solvers.base import NOISE, STUCK, Memory, OnIteration, Penalised, Solution, spent
+from nbsoftmax.solvers.tools.duality import duality_gap, gap_but_for_intercept, loss_alone
+from nbsoftmax.solvers.tools.gap import allowance
+from nbsoftmax.solvers.tools.preconditioners import Curved
+from nbsoftmax.validation import Float64s
 
 MAX_ITER = 500
 NEAR = 0.9  # share of l1 from which on a feature's gradient makes it take part

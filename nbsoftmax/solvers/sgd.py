@@ -18,10 +18,11 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from nbsoftmax.check import Float64s, InputValueError
+from nbsoftmax.errors import InputValueError
 from nbsoftmax.kernels.sgd import ADAM, MOMENTUM, NESTEROV, State
-from nbsoftmax.solvers import Memory, OnIteration, Smooth, Solution
-from nbsoftmax.solvers.gap import Judge, small_enough
+from nbsoftmax.solvers.base import Memory, OnIteration, Smooth, Solution
+from nbsoftmax.solvers.tools.gap import Judge, small_enough
+from nbsoftmax.validation import Float64s
 
 MAX_ITER = 50
 KINDS = {"momentum": MOMENTUM, "nesterov": NESTEROV, "adam": ADAM}

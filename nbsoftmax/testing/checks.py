@@ -16,9 +16,9 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from numpy.typing import DTypeLike, NDArray
 
-from nbsoftmax import check
-from nbsoftmax.check import Floats
+from nbsoftmax import validation
 from nbsoftmax.testing.strategies import logits
+from nbsoftmax.validation import Floats
 
 Softmax = Callable[[Any], Any]
 Loss = Callable[[Any, Any], Any]
@@ -50,7 +50,7 @@ def check_softmax(
     AssertionError
         That names the property which does not hold, with a small counterexample.
     """
-    kind = check.float_dtype(dtype)
+    kind = validation.float_dtype(dtype)
     eps, tiny = float(np.finfo(kind).eps), float(np.finfo(kind).tiny)
     shape = st.tuples(st.integers(1, 5), st.integers(1, 8))
     any_logits = shape.flatmap(lambda size: logits(size, dtype=kind))
@@ -163,7 +163,7 @@ def check_cross_entropy(
     AssertionError
         That names the property which does not hold, with a small counterexample.
     """
-    kind = check.float_dtype(dtype)
+    kind = validation.float_dtype(dtype)
     eps, tiny = float(np.finfo(kind).eps), float(np.finfo(kind).tiny)
 
     def of(z: Floats, y: NDArray[np.int64]) -> tuple[float, NDArray[Any]]:

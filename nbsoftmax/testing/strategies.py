@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.typing import DTypeLike, NDArray
 
-from nbsoftmax.check import Float64s, Floats
+from nbsoftmax.validation import Float64s, Floats
 
 # From all but equal logits, over those where exp underflows (about -700 in float64), to the largest numbers.
 _SCALES = (1e-3, 1.0, 30.0, 1e3, 1e6, 1e30, 3.4e38, 1e150, 1e308)

@@ -17,7 +17,7 @@ from numba import cuda
 from numba.core import types as numba_types
 from numba.np.numpy_support import as_dtype
 
-from nbsoftmax.cuda.loads import BYTES, load_wide
+from nbsoftmax.kernels.cuda.loads import BYTES, load_wide
 
 WARP = 32
 
@@ -222,7 +222,7 @@ class Run:
         if isinstance(value, numba_types.Number):
             return _Number(as_dtype(value))
         function = getattr(value, "py_func", value)
-        if not isinstance(function, types.FunctionType) or not function.__module__.startswith("nbsoftmax.cuda"):
+        if not isinstance(function, types.FunctionType) or not function.__module__.startswith("nbsoftmax.kernels.cuda"):
             return value
         if function not in self.known:
             cells = tuple(types.CellType() for _ in function.__closure__) if function.__closure__ else None

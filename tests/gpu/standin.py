@@ -6,12 +6,12 @@ from contextlib import contextmanager
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
-from nbsoftmax.cuda.device import out_of_memory
+from nbsoftmax.backends.cuda.device import out_of_memory
 from tests.gpu.executor import execute
 
 
 class StandIn:
-    """What `nbsoftmax.cuda.device.Device` asks for."""
+    """What `nbsoftmax.backends.cuda.device.Device` asks for."""
 
     def __init__(self, capacity=2**40, order="forward", *, blas=False):
         self.name, self.capacity, self.order, self.has_blas = "stand-in", capacity, order, blas

@@ -5,11 +5,12 @@ import gc
 import numpy as np
 import pytest
 
-from nbsoftmax import check
-from nbsoftmax.backends import cuda as backend_module
-from nbsoftmax.backends.cuda import CudaBackend, ShardedBackend
+from nbsoftmax import validation
+from nbsoftmax.backends.cuda import backend as backend_module
+from nbsoftmax.backends.cuda.backend import CudaBackend, ShardedBackend
 from nbsoftmax.backends.dense import DenseBackend
-from nbsoftmax.cuda import curvature, fused, products, rows
+from nbsoftmax.errors import DeviceMemoryError
+from nbsoftmax.kernels.cuda import curvature, fused, products, rows
 from tests.gpu.executor import Fault
 from tests.gpu.faults import planted
 from tests.gpu.standin import StandIn
@@ -36,7 +37,7 @@ def problem(m, n, k, dtype=np.float64, kind="index", seed=0):
         given["label_smoothing"], given["class_weight"] = 0.1, rng.uniform(0.5, 2, k)
     if kind == "proba":
         y = rng.dirichlet(np.ones(k), m)
-    target = check.weighted_targets(
+    target = validation.weighted_targets(
         y, m, k, np.dtype(dtype), **{"sample_weight": None, "class_weight": None, "label_smoothing": 0.0, **given},
         n_of="X",
     )  # fmt: skip
@@ -97,7 +98,7 @@ def test_a_sample_that_is_nearly_certain_keeps_its_digits(k, smoothing, dtype):
     params[0], params[-1] = -25.0, 0.0
     params[:, 1] = 0
     given = {"sample_weight": None, "class_weight": None, "label_smoothing": smoothing, "n_of": "X"}
-    target = check.weighted_targets(np.array([k - 1]), 1, k, np.dtype(dtype), **given)
+    target = validation.weighted_targets(np.array([k - 1]), 1, k, np.dtype(dtype), **given)
     gpu = CudaBackend(StandIn(), np.ones((1, 1), dtype), target, offset=np.empty((0, 0), dtype), fit_intercept=True)
     loss, gradient = gpu.loss_and_grad(params)
     eps, small, share = np.finfo(dtype).eps, np.exp(-25.0), smoothing / k
@@ -185,7 +186,7 @@ def test_a_blas_is_not_asked_for_where_one_kernel_reads_x_once():
 def test_too_little_memory_says_how_much_and_gives_it_back():
     X, target, offset, *_ = problem(37, 6, 3)
     device = StandIn(capacity=1500)
-    with pytest.raises(check.DeviceMemoryError, match=r"asked for .* MB and has .* MB free"):
+    with pytest.raises(DeviceMemoryError, match=r"asked for .* MB and has .* MB free"):
         both(X, target, offset, device, memory=10**9)
     assert device.released >= 1  # and once more when the backend is gone
     assert device.held <= 200  # no more than the arrays of this error's own frames
@@ -197,7 +198,7 @@ def test_too_little_memory_for_an_evaluation_leaves_the_backend_as_it_was():
     gpu = both(X, target, offset, device)[1]
     held, capacity = device.held, device.capacity
     device.capacity = held + 100
-    with pytest.raises(check.DeviceMemoryError):
+    with pytest.raises(DeviceMemoryError):
         gpu.loss_and_grad(params)
     assert device.released == 1
     device.capacity = capacity
@@ -207,7 +208,7 @@ def test_too_little_memory_for_an_evaluation_leaves_the_backend_as_it_was():
 def test_too_little_memory_of_the_second_gpu_is_said():
     X, target, offset, *_ = problem(37, 6, 3)
     gpus = [StandIn(), StandIn(capacity=500)]
-    with pytest.raises(check.DeviceMemoryError, match="asked for"):
+    with pytest.raises(DeviceMemoryError, match="asked for"):
         backend_module.on_devices(
             gpus, X, target, offset=offset, fit_intercept=True, memory=10**9, progress=None
         )  # fmt: skip

@@ -6,7 +6,7 @@ import types
 import numpy as np
 import pytest
 
-from nbsoftmax.cuda import blas
+from nbsoftmax.backends.cuda import blas
 from tests.gpu.standin import HostBlas, Owned, StandIn, columns
 
 

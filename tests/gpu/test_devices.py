@@ -9,8 +9,9 @@ from numba import cuda
 from numba.cuda.cudadrv import driver
 
 import nbsoftmax as nbs
-from nbsoftmax import check, objective
-from nbsoftmax.cuda import borrow, device
+from nbsoftmax import objective, validation
+from nbsoftmax.backends.cuda import borrow, device
+from nbsoftmax.errors import DeviceMemoryError, InputTypeError, InputValueError
 from tests.gpu.standin import StandIn
 
 
@@ -24,7 +25,7 @@ def data(m=30, n=4, k=3):
 @pytest.mark.parametrize("name", ["cuda", "cuda:1", "cuda:all"])
 def test_without_a_driver_the_error_says_so(name):
     X, y = data()
-    with pytest.raises(check.InputValueError, match=r"finds no NVIDIA driver.*nvidia-smi"):
+    with pytest.raises(InputValueError, match=r"finds no NVIDIA driver.*nvidia-smi"):
         nbs.Objective(X, y, device=name)
 
 
@@ -79,8 +80,8 @@ class Lent:
     ],
 )
 def test_arrays_that_cannot_be_used_where_they_are(array, said):
-    assert check.is_on_device(array)
-    with pytest.raises(check.InputValueError, match=said):
+    assert validation.is_on_device(array)
+    with pytest.raises(InputValueError, match=said):
         borrow.samples(array)
 
 
@@ -116,14 +117,14 @@ class WantsGradient:
 
 
 def test_a_tensor_whose_gradient_is_wanted_is_refused_in_one_line():
-    assert check.is_on_device(WantsGradient())
-    with pytest.raises(check.InputTypeError, match=r"require gradient\); give X.detach"):
+    assert validation.is_on_device(WantsGradient())
+    with pytest.raises(InputTypeError, match=r"require gradient\); give X.detach"):
         borrow.samples(WantsGradient())
 
 
 def test_host_arrays_are_not_on_a_device():
     for a in (np.ones(3), [1, 2], 3.0, "x", None):
-        assert not check.is_on_device(a)
+        assert not validation.is_on_device(a)
 
 
 class FakeCuda:
@@ -158,7 +159,7 @@ def numba_device(code=device.OUT_OF_MEMORY):
 
 
 def test_too_little_memory_is_said_with_numbers_and_other_errors_as_they_are():
-    with pytest.raises(check.DeviceMemoryError, match=r"cuda:0 was asked for 8.0 MB and has 1.0 MB free"):
+    with pytest.raises(DeviceMemoryError, match=r"cuda:0 was asked for 8.0 MB and has 1.0 MB free"):
         numba_device().empty(2**20, np.float64)
     with pytest.raises(driver.CudaAPIError, match="refused"):
         numba_device(code=700).empty(8, np.float64)
@@ -185,7 +186,7 @@ def test_an_array_of_another_gpu_is_refused(monkeypatch):
     at = {64: 1, 128: 0}
     asked = SimpleNamespace(cuPointerGetAttribute=lambda which, pointer: at[int(pointer)])
     monkeypatch.setattr(driver, "driver", asked)
-    with pytest.raises(check.InputValueError, match=r"X is on GPU 1, but device is 'cuda:0'; use device='cuda:1'"):
+    with pytest.raises(InputValueError, match=r"X is on GPU 1, but device is 'cuda:0'; use device='cuda:1'"):
         numba_device().adopt(There())
     here = There()
     here.__cuda_array_interface__["data"] = (128, False)
@@ -221,11 +222,11 @@ def test_no_nan_gets_in_unseen(monkeypatch):
     there = there.reshape(*X.shape)
     there.__cuda_array_interface__ = {"data": (64, False)}
     monkeypatch.setattr(objective, "devices", lambda name: [gpu] if name == "cuda" else [])
-    with pytest.raises(check.InputValueError, match="NaN or inf"):
+    with pytest.raises(InputValueError, match="NaN or inf"):
         nbs.Objective(there, y, device="cuda")
     unweighted = np.ones(len(y))
     unweighted[3] = 0  # no loss counts that sample
-    with pytest.raises(check.InputValueError, match="NaN or inf"):
+    with pytest.raises(InputValueError, match="NaN or inf"):
         nbs.Objective(there, y, device="cuda", sample_weight=unweighted)
     X[3, 1] = 1.0
     gpu.put(X.reshape(-1), there.reshape(-1), None)

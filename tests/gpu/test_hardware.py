@@ -5,7 +5,7 @@ import pytest
 from numba import cuda
 
 import nbsoftmax as nbs
-from nbsoftmax.cuda.device import devices, missing
+from nbsoftmax.backends.cuda.device import devices, missing
 from tests.gpu.test_backend import FUSED, KINDS, TILED, both, problem, same
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(bool(missing()), reason=missing() or "there is a GPU")]

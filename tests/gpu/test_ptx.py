@@ -13,7 +13,7 @@ import pytest
 from numba import boolean, cuda, int64, void
 from numba.np.numpy_support import from_dtype
 
-from nbsoftmax.cuda import rows
+from nbsoftmax.kernels.cuda import rows
 from perf import cuda_report
 from perf.cuda_report import ptx
 from perf.cuda_variants import LARGEST, NUMBERS, VARIANTS, functions_of_logits, losses

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 
-from nbsoftmax.cuda import rows
+from nbsoftmax.kernels.cuda import rows
 from nbsoftmax.testing import logits
 from tests import reference
 from tests.gpu.executor import Fault, execute

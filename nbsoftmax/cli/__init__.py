@@ -1,0 +1,3 @@
+"""The command line, `nbsoftmax`."""
+
+from nbsoftmax.cli.parser import main as main

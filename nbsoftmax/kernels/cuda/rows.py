@@ -1,0 +1,450 @@
+"""Row kernels on a GPU: softmax and its relatives on rows of logits, as `nbsoftmax.kernels.rows` has them.
+
+    c = max_k z_k,   s = sum_k exp(z_k - c) = 1 + r
+    softmax_k = exp(z_k - c) / s      log_softmax_k = (z_k - c) - log1p(r)    lse = c + log1p(r)
+    L = sum_k t_k (lse - z_k),        dL/dz_k = a_k sum_l t_l - t_k           (t: weighted target)
+
+r is the sum without one maximum. For a sample whose class is nearly certain s rounds to 1, and r keeps the digits; the
+derivative for the largest class k is then computed as (sum_{l != k} t_l) - r / s sum_l t_l. Where r >= 1, s - 1 is r
+without loss.
+
+Two forms of the same stages. Up to 512 classes a group of lanes of one warp has a row, each lane some
+of its logits in registers: several rows a warp for few classes, a warp a row for more. Beyond, a block of threads has a
+row and reads it twice, the first time with a running maximum (M. Milakov, N. Gimelshein, "Online normalizer calculation
+for softmax", 2018). All arrays are flat. Sums are made in an order that the shape alone decides; a row never sees
+another one.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import numpy as np
+from numba import cuda, float32, float64
+
+from nbsoftmax.kernels.kinds import INDEX, PROBA
+
+# What a kernel makes of a row.
+SOFTMAX, LOG_SOFTMAX, LOGSUMEXP = 0, 1, 2
+
+WARP = 32
+EVERY_LANE = 0xFFFFFFFF
+THREADS = 128  # of a block whose warps have rows of their own
+BLOCK_THREADS = 256  # of a block that has one row
+MOST_IN_REGISTERS = 512  # classes, 16 logits a lane; of 32 the compiler puts some into memory
+
+_configuring = threading.Lock()  # filters of warnings are the process's
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A kernel, a plain function, and how it is launched."""
+
+    kernel: Callable[..., None]
+    grid: int
+    block: int
+    least_blocks: int = 1  # of a multiprocessor, that the compiler leaves registers for
+
+
+def plan(what: int, dtype: Any, n_rows: int, n_classes: int) -> Plan:
+    """How to make SOFTMAX, LOG_SOFTMAX or LOGSUMEXP of `n_rows` rows: kernel(z, out, n_rows, n_classes)."""
+    if n_classes > MOST_IN_REGISTERS:
+        return Plan(rows_by_blocks(what, np.dtype(dtype)), n_rows, BLOCK_THREADS)
+    width, per_lane = lanes_for(n_classes)
+    return Plan(rows_by_lanes(what, np.dtype(dtype), width, per_lane), blocks_for(n_rows, width), THREADS)
+
+
+def plan_cross_entropy(dtype: Any, n_rows: int, n_classes: int) -> Plan:
+    """How to make losses and gradients.
+
+    kernel(z, labels, proba, gain, floor, weight, kind, scale, losses, want_grad, grad, n_rows, n_classes), where
+    `losses` is float64 (n_rows,) and the rest as `kernels.rows.cross_entropy_rows` has it. Arrays that are not used may
+    have any size, `weight` any but `n_rows`.
+    """
+    if n_classes > MOST_IN_REGISTERS:
+        return Plan(cross_entropy_by_blocks(np.dtype(dtype)), n_rows, BLOCK_THREADS)
+    width, per_lane = lanes_for(n_classes)
+    return Plan(cross_entropy_by_lanes(np.dtype(dtype), width, per_lane), blocks_for(n_rows, width), THREADS)
+
+
+def lanes_for(n_classes: int) -> tuple[int, int]:
+    """Lanes that share a row, and logits of each: powers of two, so that few kernels serve all shapes."""
+    width = min(WARP, 1 << (n_classes - 1).bit_length())
+    return width, 1 << (-(-n_classes // width) - 1).bit_length()
+
+
+def blocks_for(n_rows: int, width: int) -> int:
+    """Blocks of THREADS threads for rows of `width` lanes each."""
+    rows = THREADS // width
+    return max(1, -(-n_rows // rows))
+
+
+def launch(chosen: Plan, *arguments: Any, stream: Any = 0) -> None:
+    """Run a plan on the current device, on arrays that are there."""
+    with _configuring, warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Grid size")  # of small grids: small problems have them
+        bounds = chosen.block, chosen.least_blocks
+        ready = _jitted(chosen.kernel, bounds)[chosen.grid, chosen.block, stream]
+    ready(*arguments)
+
+
+@cache
+def _jitted(kernel: Callable[..., None], launch_bounds: tuple[int, int]) -> Any:
+    """Without the second bound the compiler spills registers so that all threads fit that there can be (sm_80)."""
+    return cuda.jit(launch_bounds=launch_bounds)(kernel)
+
+
+# --- stages, as device functions --------------------------------------------------------------------
+
+
+@cache
+def _stages(dtype: np.dtype[Any], width: int) -> Any:
+    """For a group of lanes, and one dtype: z - c, the sum over the lanes, and r, (under, total, without_largest)."""
+    number = float32 if dtype == np.float32 else float64
+
+    @cuda.jit(device=True, inline="always")
+    def under(z, c):
+        if z == c:
+            return number(0)
+        return z - c
+
+    @cuda.jit(device=True, inline="always")
+    def total(v):
+        step = width // 2
+        while step > 0:
+            v += cuda.shfl_xor_sync(EVERY_LANE, v, step)
+            step //= 2
+        return v
+
+    @cuda.jit(device=True, inline="always")
+    def without_largest(s, less):
+        """r, from the sum of all exp(z - c), and of those with z < c."""
+        return less if s < number(2) else s - number(1)  # s >= 2 if two classes have the maximum; a NaN is kept
+
+    return under, total, without_largest
+
+
+@cache
+def _largest(dtype: np.dtype[Any], width: int, per_lane: int) -> Any:
+    """Put a lane's logits into `mine`, -inf beyond the row; the largest of the whole row, as a device function."""
+    number = float32 if dtype == np.float32 else float64
+
+    @cuda.jit(device=True, inline="always")
+    def largest(z, start, lane, inside, n_classes, mine):
+        c = number(-math.inf)
+        for p in range(per_lane):
+            k = lane + p * width
+            mine[p] = number(-math.inf)
+            if inside and k < n_classes:
+                mine[p] = z[start + k]
+                if mine[p] > c:
+                    c = mine[p]
+        step = width // 2
+        while step > 0:
+            other = cuda.shfl_xor_sync(EVERY_LANE, c, step)
+            if other > c:
+                c = other
+            step //= 2
+        return c
+
+    return largest
+
+
+@cache
+def rows_by_lanes(what: int, dtype: np.dtype[Any], width: int, per_lane: int) -> Callable[..., None]:
+    """A kernel in which `width` lanes have a row, and each of them `per_lane` of its logits."""
+    number = float32 if dtype == np.float32 else float64
+    under, total, without_largest = _stages(dtype, width)
+    largest = _largest(dtype, width, per_lane)
+    rows_of_block = THREADS // width
+
+    def kernel(z, out, n_rows, n_classes):
+        thread = cuda.threadIdx.x
+        row = cuda.blockIdx.x * rows_of_block + thread // width
+        lane = thread % width
+        # Lanes beyond the last row go along, since a shuffle waits for all; they read and write nothing.
+        alive = row < n_rows
+        start = row * n_classes
+        mine = cuda.local.array(per_lane, number)
+        c = largest(z, start, lane, alive, n_classes, mine)
+        s, less = number(0), number(0)
+        for p in range(per_lane):
+            if alive and lane + p * width < n_classes:
+                mine[p] = under(mine[p], c)
+                e = math.exp(mine[p])
+                s += e
+                if what == SOFTMAX:
+                    mine[p] = e
+                elif mine[p] != 0:
+                    less += e
+        s = total(s)
+        log_s = number(0)
+        if what != SOFTMAX:
+            log_s = math.log1p(without_largest(s, total(less)))
+        if what == LOGSUMEXP:
+            if alive and lane == 0:
+                out[row] = c + log_s
+        else:
+            factor = number(1) / s
+            for p in range(per_lane):
+                k = lane + p * width
+                if alive and k < n_classes:
+                    out[start + k] = mine[p] * factor if what == SOFTMAX else mine[p] - log_s
+
+    return kernel
+
+
+@cache
+def _compensated(dtype: np.dtype[Any]) -> Any:
+    """Compensated summation (W. Kahan, 1965), as a device function: add(so_far, lost, v) is the pair with v more."""
+    number = float32 if dtype == np.float32 else float64
+
+    @cuda.jit(device=True, inline="always")
+    def add(so_far, lost, v):
+        v -= lost
+        after = so_far + v
+        lost = (after - so_far) - v
+        if lost != lost:  # noqa: PLR0124 - inf - inf: an infinite sum needs no compensation
+            lost = number(0)
+        return after, lost
+
+    return add
+
+
+@cache
+def _pair(dtype: np.dtype[Any]) -> Any:
+    """For blocks, and one dtype: z - c, and the pair (max, r) of a row, (under, scan)."""
+    number = float32 if dtype == np.float32 else float64
+    under, _, _ = _stages(dtype, WARP)
+    add = _compensated(dtype)
+
+    @cuda.jit(device=True, inline="always")
+    def join(c, r, other_c, other_r):
+        """The pair of two parts, from theirs; the larger maximum is kept, and the other one is added to r."""
+        if other_c > c:
+            return other_c, other_r + (number(1) + r) * math.exp(under(c, other_c))
+        return c, r + (number(1) + other_r) * math.exp(under(other_c, c))
+
+    @cuda.jit(device=True, inline="always")
+    def scan(z, start, n_classes, shared_c, shared_r):
+        """(max, r) of a row, the same in every thread of the block; r = -1 is that of no class at all."""
+        thread = cuda.threadIdx.x
+        c, r, lost = number(-math.inf), number(-1), number(0)
+        for k in range(thread, n_classes, BLOCK_THREADS):
+            v = z[start + k]
+            if v > c:
+                r, lost = (number(1) + r - lost) * math.exp(under(c, v)), number(0)
+                c = v
+            else:
+                r, lost = add(r, lost, math.exp(under(v, c)))
+        step = WARP // 2
+        while step > 0:
+            c, r = join(c, r, cuda.shfl_xor_sync(EVERY_LANE, c, step), cuda.shfl_xor_sync(EVERY_LANE, r, step))
+            step //= 2
+        if thread % WARP == 0:
+            shared_c[thread // WARP], shared_r[thread // WARP] = c, r
+        cuda.syncthreads()
+        c, r = shared_c[0], shared_r[0]
+        for w in range(1, BLOCK_THREADS // WARP):
+            c, r = join(c, r, shared_c[w], shared_r[w])
+        cuda.syncthreads()  # before what is shared is used again
+        return c, r
+
+    return under, scan
+
+
+@cache
+def rows_by_blocks(what: int, dtype: np.dtype[Any]) -> Callable[..., None]:
+    """A kernel in which a block has a row."""
+    number = float32 if dtype == np.float32 else float64
+    under, scan = _pair(dtype)
+    warps = BLOCK_THREADS // WARP
+
+    def kernel(z, out, n_rows, n_classes):
+        shared_c, shared_r = cuda.shared.array(warps, number), cuda.shared.array(warps, number)
+        row, thread = cuda.blockIdx.x, cuda.threadIdx.x
+        start = row * n_classes
+        c, r = scan(z, start, n_classes, shared_c, shared_r)
+        if what == LOGSUMEXP:
+            if thread == 0:
+                out[row] = c + math.log1p(r)
+        else:
+            factor, log_s = number(1) / (number(1) + r), math.log1p(r)
+            for k in range(thread, n_classes, BLOCK_THREADS):
+                d = under(z[start + k], c)
+                out[start + k] = math.exp(d) * factor if what == SOFTMAX else d - log_s
+
+    return kernel
+
+
+# --- cross-entropy ------------------------------------------------------------------------------------
+
+
+@cache
+def _target(dtype: np.dtype[Any]) -> Any:
+    """For one dtype, as device functions: t_k of a row, (c - z) / 16, and the loss w (of_sum + 16 below) in float64.
+
+    `below` is sum_k t_k (c - z_k) / 16, which is finite where the logits are; c - z_k may not be, though the loss is.
+    """
+    number = float32 if dtype == np.float32 else float64
+
+    @cuda.jit(device=True, inline="always")
+    def target(kind, label, at, k, proba, gain, floor):
+        if kind == INDEX:
+            return number(1) if k == label else number(0)
+        if kind == PROBA:
+            return proba[at + k] * gain[k] + floor[k]
+        return gain[k] + floor[k] if k == label else floor[k]
+
+    @cuda.jit(device=True, inline="always")
+    def sixteenth(c, z):
+        c, z = c * number(1 / 16), z * number(1 / 16)
+        return number(0) if z == c else c - z
+
+    @cuda.jit(device=True, inline="always")
+    def loss(of_sum, below, w):
+        whole = float64(below * w)
+        for _ in range(4):
+            whole += whole
+        return float64(of_sum * w) + whole
+
+    return target, sixteenth, loss
+
+
+@cache
+def cross_entropy_by_lanes(dtype: np.dtype[Any], width: int, per_lane: int) -> Callable[..., None]:
+    """`rows_by_lanes` for losses and gradients."""
+    number = float32 if dtype == np.float32 else float64
+    under, total, without_largest = _stages(dtype, width)
+    largest = _largest(dtype, width, per_lane)
+    target, sixteenth, loss = _target(dtype)
+    rows_of_block, one = THREADS // width, number(1)
+
+    def kernel(z, labels, proba, gain, floor, weight, kind, scale, losses, want_grad, grad, n_rows, n_classes):
+        thread = cuda.threadIdx.x
+        row = cuda.blockIdx.x * rows_of_block + thread // width
+        lane = thread % width
+        inside = row < n_rows
+        start = row * n_classes
+        label, w = -1, number(1)
+        if inside:
+            label = 0 if kind == PROBA else labels[row]
+            if weight.size == n_rows:
+                w = number(weight[row])
+        counts = inside and label >= 0 and w > 0
+        mine = cuda.local.array(per_lane, number)
+        c = largest(z, start, lane, inside, n_classes, mine)
+        mass, below, s = number(0), number(0), number(0)
+        less, others = number(0), number(0)  # without the largest, where r < 1 and only one is
+        for p in range(per_lane):
+            k = lane + p * width
+            if inside and k < n_classes:
+                t = target(kind, label, start, k, proba, gain, floor)
+                mass += t
+                if t > 0:  # 0 * inf counts 0
+                    below += t * sixteenth(c, mine[p])
+                if mine[p] != c:
+                    others += t
+        for p in range(per_lane):
+            if inside and lane + p * width < n_classes:
+                mine[p] = math.exp(under(mine[p], c))
+                s += mine[p]
+                if mine[p] != one:
+                    less += mine[p]
+        s, mass, below = total(s), total(mass), total(below)
+        r, others = without_largest(s, total(less)), total(others)
+        if inside and lane == 0:
+            losses[row] = loss(mass * math.log1p(r), below, w) if counts else float64(0)
+        if want_grad:
+            w *= scale
+            factor = mass * w / s
+            for p in range(per_lane):
+                k = lane + p * width
+                if inside and k < n_classes:
+                    t = target(kind, label, start, k, proba, gain, floor)
+                    slope = mine[p] * factor - t * w
+                    if r < one and mine[p] == one:
+                        slope = others * w - r * factor
+                    grad[start + k] = slope if counts else number(0)
+
+    return kernel
+
+
+@cache
+def cross_entropy_by_blocks(dtype: np.dtype[Any]) -> Callable[..., None]:
+    """`rows_by_blocks` for losses and gradients."""
+    number = float32 if dtype == np.float32 else float64
+    under, scan = _pair(dtype)
+    _, total, _ = _stages(dtype, WARP)
+    target, sixteenth, loss = _target(dtype)
+    add = _compensated(dtype)
+    warps = BLOCK_THREADS // WARP
+
+    def kernel(z, labels, proba, gain, floor, weight, kind, scale, losses, want_grad, grad, n_rows, n_classes):
+        shared_c, shared_r = cuda.shared.array(warps, number), cuda.shared.array(warps, number)
+        shared_others = cuda.shared.array(warps, number)
+        row, thread = cuda.blockIdx.x, cuda.threadIdx.x
+        start = row * n_classes
+        label = 0 if kind == PROBA else labels[row]
+        w = number(1)
+        if weight.size == n_rows:
+            w = number(weight[row])
+        counts = label >= 0 and w > 0
+        c, r = scan(z, start, n_classes, shared_c, shared_r)
+        below, mass, others = number(0), number(0), number(0)
+        lost_below, lost_mass, lost_others = number(0), number(0), number(0)
+        for k in range(thread, n_classes, BLOCK_THREADS):
+            t = target(kind, label, start, k, proba, gain, floor)
+            mass, lost_mass = add(mass, lost_mass, t)
+            if t > 0:
+                below, lost_below = add(below, lost_below, t * sixteenth(c, z[start + k]))
+            if z[start + k] != c:
+                others, lost_others = add(others, lost_others, t)
+        below, mass, others = total(below), total(mass), total(others)
+        if thread % WARP == 0:
+            v = thread // WARP
+            shared_c[v], shared_r[v], shared_others[v] = below, mass, others
+        cuda.syncthreads()
+        below, mass, others = number(0), number(0), number(0)
+        for v in range(warps):
+            below += shared_c[v]
+            mass += shared_r[v]
+            others += shared_others[v]
+        if thread == 0:
+            losses[row] = loss(mass * math.log1p(r), below, w) if counts else float64(0)
+        if want_grad:
+            w *= scale
+            factor = mass * w / (number(1) + r)
+            for k in range(thread, n_classes, BLOCK_THREADS):
+                t = target(kind, label, start, k, proba, gain, floor)
+                slope = math.exp(under(z[start + k], c)) * factor - t * w
+                if r < number(1) and z[start + k] == c:
+                    slope = others * w - r * factor
+                grad[start + k] = slope if counts else number(0)
+
+    return kernel
+
+
+def sum_in_order(values, out, n):
+    """A kernel of one block: out[0] = the sum of `values`, float64 (n,), by threads, then by a tree of fixed shape."""
+    shared = cuda.shared.array(BLOCK_THREADS, float64)
+    thread = cuda.threadIdx.x
+    total = float64(0)
+    for i in range(thread, n, BLOCK_THREADS):
+        total += values[i]
+    shared[thread] = total
+    cuda.syncthreads()
+    step = BLOCK_THREADS // 2
+    while step > 0:
+        if thread < step:
+            shared[thread] += shared[thread + step]
+        cuda.syncthreads()
+        step //= 2
+    if thread == 0:
+        out[0] = shared[0]

@@ -1,0 +1,1 @@
+"""What kernels are written in: vectors, exp and log, register tiles."""

@@ -1,0 +1,372 @@
+"""Register tiles: the two small matrix products of a linear model, on a block of rows that is in cache.
+
+    forward    z[i, k] = b_k + sum_j x[i, j] w[j, k]       rows x classes, classes in lanes
+    dots       the same, where classes would leave lanes empty: rows x classes, features in lanes
+    backward   G[k, j] += sum_i d[i, k] x[i, j]            classes x features, features in lanes
+
+Each intrinsic keeps one tile of results in registers while it runs down the sum, so that a step is a few
+loads and many fused multiply-adds. They are LLVM code built here by loops in Python (which unrolls them): Numba's
+own loops leave the accumulators in memory. Sizes follow the number of vector registers.
+"""
+
+from platform import machine
+
+from numba.core import types
+from numba.extending import intrinsic
+
+from nbsoftmax.kernels.lang.simd import (
+    VECTOR_BYTES,
+    Vector,
+    align,
+    call,
+    fold,
+    lanes,
+    lanes_of,
+    mask_of,
+    masked_load,
+    masked_store,
+    pointer,
+    prefetch_at,
+    spread_value,
+    suffix,
+)
+from nbsoftmax.kernels.runtime.jit import inlined
+
+MANY_REGISTERS = VECTOR_BYTES == 64 or machine().lower() in {"aarch64", "arm64"}  # 32 of them; 16 elsewhere
+
+# Rows of a forward tile by its width in vectors of classes; classes and vectors of features of a backward tile.
+FORWARD_ROWS = {1: 8, 2: 8, 3: 8, 4: 6} if MANY_REGISTERS else {1: 8, 2: 4, 3: 4, 4: 2}
+TALLEST = 8 if MANY_REGISTERS else 4
+MOST_ROWS = max(FORWARD_ROWS.values())
+# Rows and, at most, classes of a tile of dot products.
+DOT_ROWS, DOT_CLASSES = (4, 5) if MANY_REGISTERS else (2, 5)
+
+
+def _repeat(builder, count, values, body):
+    """Emit a loop: `values` become body(turn, values), `count` times. Returns the values after it."""
+    before, loop, after = builder.block, builder.append_basic_block("loop"), builder.append_basic_block("after")
+    some = builder.icmp_signed(">", count, count.type(0))
+    builder.cbranch(some, loop, after)
+    builder.position_at_end(loop)
+    turn = builder.phi(count.type)
+    current = [builder.phi(v.type) for v in values]
+    following = body(turn, current)
+    next_turn = builder.add(turn, turn.type(1))
+    end = builder.block
+    builder.cbranch(builder.icmp_signed("<", next_turn, count), loop, after)
+    for phi, first, then in zip([turn, *current], [turn.type(0), *values], [next_turn, *following], strict=True):
+        phi.add_incoming(first, before)
+        phi.add_incoming(then, end)
+    builder.position_at_end(after)
+    results = []
+    for first, then in zip(values, following, strict=True):
+        result = builder.phi(first.type)
+        result.add_incoming(first, before)
+        result.add_incoming(then, end)
+        results.append(result)
+    return results
+
+
+def _fma(builder, vector, x, y, z):
+    return call(builder, f"llvm.fma.{suffix(vector)}", vector.llvm(), [x, y, z])
+
+
+def _forward_tile(width):
+    """Intrinsic: up to FORWARD_ROWS[width] rows times `width` vectors of classes; the sum runs over the features."""
+    height = FORWARD_ROWS[width]
+
+    def tile(typingctx, x, xi, x_stride, n_rows, n_features, w, wi, w_stride, z, zi, z_stride, ahead):
+        vector = Vector(x.dtype, lanes_of(x.dtype))
+        lane = vector.lanes
+
+        def codegen(context, builder, sig, args):
+            x, xi, x_stride, n_rows, n_features, w, wi, w_stride, z, zi, z_stride, ahead = args
+            line = 64 * 8 // vector.dtype.bitwidth
+            first_ahead = pointer(context, builder, sig.args[0], x, builder.add(xi, ahead), vector.llvm().element)
+            number, whole = vector.llvm().element, xi.type
+            # Rows beyond the last repeat it; z has room for them.
+            last = builder.sub(n_rows, whole(1))
+            rows = []
+            for r in range(height):
+                row = builder.select(builder.icmp_signed("<", last, whole(r)), last, whole(r))
+                at = builder.add(xi, builder.mul(row, x_stride))
+                rows.append(pointer(context, builder, sig.args[0], x, at, number))
+            weights = pointer(context, builder, sig.args[5], w, wi, number)
+
+            def weight(at, v):
+                address = builder.gep(weights, [builder.add(at, whole(v * lane))])
+                return align(builder.load(builder.bitcast(address, vector.llvm().as_pointer())), vector.dtype)
+
+            def step(j, sums):
+                at = builder.mul(j, w_stride)
+                row_of_w = [weight(at, v) for v in range(width)]
+                # One line a step, so that requests to memory are spread evenly over the arithmetic.
+                turn = builder.mul(builder.and_(j, whole(line - 1)), whole(height))
+                row = builder.lshr(turn, whole(line.bit_length() - 1))
+                at_ahead = builder.add(builder.and_(j, whole(-line)), builder.mul(row, x_stride))
+                prefetch_at(builder, builder.gep(first_ahead, [at_ahead]))
+                result = []
+                for r in range(height):
+                    feature = spread_value(builder, builder.load(builder.gep(rows[r], [j])), lane)
+                    mine = sums[r * width : (r + 1) * width]
+                    result += [_fma(builder, vector, feature, w, z) for w, z in zip(row_of_w, mine, strict=True)]
+                return result
+
+            bias_at = builder.mul(n_features, w_stride)
+            bias = [weight(bias_at, v) for v in range(width)]
+            sums = _repeat(builder, n_features, bias * height, step)
+            for r in range(height):
+                for v in range(width):
+                    at = builder.add(builder.add(zi, whole(v * lane)), builder.mul(z_stride, whole(r)))
+                    address = pointer(context, builder, sig.args[8], z, at, vector.llvm())
+                    align(builder.store(sums[r * width + v], address), vector.dtype)
+            return context.get_dummy_value()
+
+        return types.void(x, *[types.intp] * 4, w, types.intp, types.intp, z, *[types.intp] * 3), codegen
+
+    tile.__name__ = tile.__qualname__ = f"forward_tile_{width}"
+    return intrinsic(tile)
+
+
+forward_tile_1, forward_tile_2, forward_tile_3, forward_tile_4 = map(_forward_tile, (1, 2, 3, 4))
+
+
+@inlined
+def forward(x, xi, x_stride, n_rows, n_features, w, w_stride, z, z_stride, ahead):
+    """z[r, :] = bias + x[r, :] w for the rows r of a block.
+
+    x : row r from x[xi + r * x_stride] on. w : (n_features + 1, w_stride), the bias in its last row, w_stride a whole
+    number of vectors. z : (n_rows rounded up to a tile, z_stride), z_stride >= w_stride. ahead : how many elements
+    further memory is asked for while a tile is worked on.
+    """
+    k = 0
+    while k < w_stride:
+        width = min((w_stride - k) // lanes(x), 4)
+        if w_stride - k > 4 * lanes(x):
+            width = 3  # the widest that fills a tile; 4 is for what would leave a single vector over
+        at = 0
+        while at < n_rows:
+            i, rest = xi + at * x_stride, n_rows - at
+            near = ahead if k == 0 else 0
+            if width == 1:
+                forward_tile_1(x, i, x_stride, rest, n_features, w, k, w_stride, z, at * z_stride + k, z_stride, near)
+                at += FORWARD_ROWS_1
+            elif width == 2:
+                forward_tile_2(x, i, x_stride, rest, n_features, w, k, w_stride, z, at * z_stride + k, z_stride, near)
+                at += FORWARD_ROWS_2
+            elif width == 3:
+                forward_tile_3(x, i, x_stride, rest, n_features, w, k, w_stride, z, at * z_stride + k, z_stride, near)
+                at += FORWARD_ROWS_3
+            else:
+                forward_tile_4(x, i, x_stride, rest, n_features, w, k, w_stride, z, at * z_stride + k, z_stride, near)
+                at += FORWARD_ROWS_4
+        k += width * lanes(x)
+
+
+FORWARD_ROWS_1, FORWARD_ROWS_2, FORWARD_ROWS_3, FORWARD_ROWS_4 = (FORWARD_ROWS[w] for w in (1, 2, 3, 4))
+
+
+@intrinsic
+def dot_tile(typingctx, x, xi, x_stride, n_rows, n_features, w, wi, w_stride, bias, height, z, zi, z_stride, ahead):
+    """DOT_ROWS rows times `height` classes (1 to DOT_CLASSES); the sum runs over vectors of features, then lanes."""
+    vector = Vector(x.dtype, lanes_of(x.dtype))
+    lane = vector.lanes
+
+    def codegen(context, builder, sig, args):
+        x, xi, x_stride, n_rows, n_features, w, wi, w_stride, bias, height, z, zi, z_stride, ahead = args
+        number, whole = vector.llvm().element, xi.type
+        zero = vector.llvm()([0] * lane)
+        last = builder.sub(n_rows, whole(1))
+        samples = []
+        for r in range(DOT_ROWS):  # rows beyond the last repeat it; z has room for them
+            row = builder.select(builder.icmp_signed("<", last, whole(r)), last, whole(r))
+            at = builder.add(xi, builder.mul(row, x_stride))
+            samples.append(pointer(context, builder, sig.args[0], x, at, number))
+        weights = pointer(context, builder, sig.args[5], w, wi, number)
+        biases = pointer(context, builder, sig.args[5], w, bias, number)
+        n_vectors = builder.sdiv(n_features, whole(lane))
+        n_rest = builder.srem(n_features, whole(lane))
+
+        def products(j, sums, n_classes, read):
+            features = [read(builder.gep(row, [j])) for row in samples]
+            result = []
+            for k in range(n_classes):
+                at = builder.add(j, builder.mul(w_stride, whole(k)))
+                weight = read(builder.gep(weights, [at]))
+                mine = sums[k * DOT_ROWS : (k + 1) * DOT_ROWS]
+                result += [_fma(builder, vector, weight, x, z) for x, z in zip(features, mine, strict=True)]
+            return result
+
+        def read_whole(address):
+            return align(builder.load(builder.bitcast(address, vector.llvm().as_pointer())), vector.dtype)
+
+        def read_rest(address):
+            mask = mask_of(builder, n_rest, lane)
+            return masked_load(builder, vector, builder.bitcast(address, vector.llvm().as_pointer()), mask, zero)
+
+        def one_height(n_classes):
+            def step(turn, sums):
+                j = builder.mul(turn, whole(lane))
+                for row in samples:
+                    prefetch_at(builder, builder.gep(row, [builder.add(j, ahead)]))
+                return products(j, sums, n_classes, read_whole)
+
+            sums = _repeat(builder, n_vectors, [zero] * (n_classes * DOT_ROWS), step)
+            # The rest is read by masked loads, of weights too: where there is no rest they read nothing, and add 0.
+            sums = products(builder.mul(n_vectors, whole(lane)), sums, n_classes, read_rest)
+            for k in range(n_classes):
+                one = builder.load(builder.gep(biases, [whole(k)]))
+                for r in range(DOT_ROWS):
+                    total = builder.fadd(fold(builder, sums[k * DOT_ROWS + r], lane, builder.fadd), one)
+                    at = builder.add(builder.add(zi, whole(k)), builder.mul(z_stride, whole(r)))
+                    builder.store(total, pointer(context, builder, sig.args[10], z, at, number))
+
+        _switch(builder, height, DOT_CLASSES, one_height)
+        return context.get_dummy_value()
+
+    whole = [types.intp]
+    return types.void(x, *whole * 4, w, *whole * 4, z, *whole * 3), codegen
+
+
+def _switch(builder, value, most, emit):
+    """Emit `emit(n)` for each n from 1 to `most`, of which the one equal to `value` runs."""
+    done = builder.append_basic_block("done")
+    cases = builder.switch(value, done)
+    for n in range(1, most + 1):
+        block = builder.append_basic_block(f"case{n}")
+        cases.add_case(value.type(n), block)
+        builder.position_at_end(block)
+        emit(n)
+        builder.branch(done)
+    builder.position_at_end(done)
+
+
+@inlined
+def dots(x, xi, x_stride, n_rows, n_features, w, n_classes, z, z_stride, ahead):
+    """`forward` with features in lanes.
+
+    w : (n_classes, n_features rounded up to whole vectors, the rest 0), then the biases.
+    """
+    w_stride = (n_features + lanes(x) - 1) // lanes(x) * lanes(x)
+    n_tiles = (n_classes + DOT_CLASSES - 1) // DOT_CLASSES
+    bias = n_classes * w_stride
+    for at in range(0, n_rows, DOT_ROWS):
+        for t in range(n_tiles):
+            k = t * n_classes // n_tiles  # tiles of nearly equal height
+            height = (t + 1) * n_classes // n_tiles - k
+            i, rest, near = xi + at * x_stride, n_rows - at, ahead if at // DOT_ROWS % n_tiles == t else 0
+            dot_tile(
+                x, i, x_stride, rest, n_features, w, k * w_stride, w_stride, bias + k, height, z, at * z_stride + k,
+                z_stride, near,
+            )  # fmt: skip
+
+
+def _backward_width(height):
+    """Vectors of features beside `height` classes: accumulators fill three quarters of the registers."""
+    return min(4, (24 if MANY_REGISTERS else 12) // height)
+
+
+def _backward_tile(name, width_of, masked):
+    """Intrinsic: `height` classes (1 to TALLEST) times width_of(height) vectors of features; sums over rows."""
+
+    def tile(typingctx, x, xi, x_stride, n_rows, d, di, d_stride, height, g, gi, g_stride, n_left, ahead):
+        vector = Vector(x.dtype, lanes_of(x.dtype))
+        double = Vector(types.float64, vector.lanes)
+        lane = vector.lanes
+
+        def codegen(context, builder, sig, args):
+            x, xi, x_stride, n_rows, d, di, d_stride, height, g, gi, g_stride, n_left, ahead = args
+            number, whole = vector.llvm().element, xi.type
+            samples = pointer(context, builder, sig.args[0], x, xi, number)
+            residuals = pointer(context, builder, sig.args[4], d, di, number)
+            mask = mask_of(builder, n_left, lane) if masked else None
+            zero, zeros = vector.llvm()([0] * lane), double.llvm()([0] * lane)
+
+            def one_height(rows_of_g):
+                width = width_of(rows_of_g)
+
+                def step(i, sums):
+                    row = builder.mul(i, x_stride)
+                    features = []
+                    for v in range(width):
+                        address = builder.gep(samples, [builder.add(row, whole(v * lane))])
+                        address = builder.bitcast(address, vector.llvm().as_pointer())
+                        features.append(
+                            masked_load(builder, vector, address, mask, zero)
+                            if masked
+                            else align(builder.load(address), vector.dtype)
+                        )
+                    for v in range(0, width, max(1, 64 // VECTOR_BYTES)):
+                        at = builder.add(builder.add(row, ahead), whole(v * lane))
+                        prefetch_at(builder, builder.gep(samples, [at]))
+                    at = builder.mul(i, d_stride)
+                    result = []
+                    for k in range(rows_of_g):
+                        one = builder.load(builder.gep(residuals, [builder.add(at, whole(k))]))
+                        residual = spread_value(builder, one, lane)
+                        mine = sums[k * width : (k + 1) * width]
+                        result += [_fma(builder, vector, residual, x, g) for x, g in zip(features, mine, strict=True)]
+                    return result
+
+                sums = _repeat(builder, n_rows, [zero] * (rows_of_g * width), step)
+                for k in range(rows_of_g):
+                    for v in range(width):
+                        total = sums[k * width + v]
+                        if vector != double:
+                            total = builder.fpext(total, double.llvm())
+                        at = builder.add(builder.add(gi, whole(v * lane)), builder.mul(g_stride, whole(k)))
+                        address = pointer(context, builder, sig.args[8], g, at, double.llvm())
+                        if masked:
+                            total = builder.fadd(masked_load(builder, double, address, mask, zeros), total)
+                            masked_store(builder, double, address, mask, total)
+                        else:
+                            total = builder.fadd(align(builder.load(address), double.dtype), total)
+                            align(builder.store(total, address), double.dtype)
+
+            _switch(builder, height, TALLEST, one_height)
+            return context.get_dummy_value()
+
+        numbers = [types.intp]
+        return types.void(x, *numbers * 3, d, *numbers * 3, g, *numbers * 4), codegen
+
+    tile.__name__ = tile.__qualname__ = name
+    return intrinsic(tile)
+
+
+backward_tile_wide = _backward_tile("backward_tile_wide", _backward_width, masked=False)
+backward_tile_one = _backward_tile("backward_tile_one", lambda height: 1, masked=False)
+backward_tile_rest = _backward_tile("backward_tile_rest", lambda height: 1, masked=True)
+
+
+@inlined
+def backward(x, xi, x_stride, n_rows, n_features, d, d_stride, n_classes, g, gi, g_stride, ahead, triangle):
+    """g[k, :] += sum over the rows r of a block of d[r, k] x[r, :]; g is float64, d like x.
+
+    g : row k from g[gi + k * g_stride] on. d : (n_rows, d_stride) with n_classes columns in use. ahead : how many
+    elements further on memory is asked for: where the next block lies. triangle : of g[k, :] only what is right of the
+    diagonal (and a little more) is wanted.
+    """
+    n_tiles = (n_classes + TALLEST - 1) // TALLEST
+    for t in range(n_tiles):
+        k = t * n_classes // n_tiles  # tiles of nearly equal height
+        height = (t + 1) * n_classes // n_tiles - k
+        wide = backward_width(height) * lanes(x)
+        at = gi + k * g_stride
+        j, turn = (
+            k // lanes(x) * lanes(x) if triangle else 0,
+            t,
+        )  # the tiles of classes take turns in asking for memory, so that it is asked for evenly
+        while j + wide <= n_features:
+            near = ahead if turn % n_tiles == 0 else 0
+            backward_tile_wide(x, xi + j, x_stride, n_rows, d, k, d_stride, height, g, at + j, g_stride, 0, near)
+            j, turn = j + wide, turn + 1
+        near = ahead if t == 0 else 0
+        while j + lanes(x) <= n_features:
+            backward_tile_one(x, xi + j, x_stride, n_rows, d, k, d_stride, height, g, at + j, g_stride, 0, near)
+            j += lanes(x)
+        if j < n_features:
+            rest = n_features - j
+            backward_tile_rest(x, xi + j, x_stride, n_rows, d, k, d_stride, height, g, at + j, g_stride, rest, near)
+
+
+backward_width = inlined(_backward_width)

@@ -1,0 +1,158 @@
+"""exp, log and log1p of a vector, lane by lane; within 1 ULP (2 are promised; see tests/kernels/test_vmath.py).
+
+    exp(x) = 2^n exp(r),                  n = round(x / ln 2),  r = x - n ln 2
+    log(x) = k ln 2 + 2 s + s R(s^2),     x = 2^k (1 + f),      s = f / (2 + f)
+
+One body serves float64 and float32: only constants differ. The polynomials are minimax fits
+(`python -m perf.minimax` derives them). The reductions are those of W. J. Cody and W. Waite, "Software
+Manual for the Elementary Functions" (1980): ln 2 in two parts, the first of which loses no bits.
+"""
+
+from math import inf, nan
+
+from numba import types
+from numba.extending import intrinsic, overload
+
+from nbsoftmax.kernels.lang.simd import (
+    HAS_SCALEF,
+    call,
+    fma,
+    from_bits,
+    scale_avx512,
+    suffix,
+    to_bits,
+    to_floats,
+    where,
+)
+
+# exp(r) = 1 + r + r^2 E(r), lowest power first; errors 0.016 and 0.025 eps
+_EXP = {
+    types.float64: (
+        0.50000000000000105539,
+        0.16666666666666407756,
+        0.041666666666530821791,
+        0.0083333333334976494863,
+        0.0013888888943456571138,
+        0.00019841269499321269741,
+        0.000024801493275272898503,
+        2.7557593157760410911e-6,
+        2.7630186706961037751e-7,
+        2.4997830630844836967e-8,
+    ),
+    types.float32: (0.49999993592, 0.16666521214, 0.041668336792, 0.0083686533805, 0.0013817789552),
+}
+# log(1 + f) = 2 s + s^3 L(s^2); errors 0.005 and 0.007 eps
+_LOG = {
+    types.float64: (
+        0.66666666666667343422,
+        0.39999999999416111513,
+        0.28571428741972878422,
+        0.22222198620579561507,
+        0.18183561737106043152,
+        0.15314118309091136805,
+        0.14795266166533142472,
+    ),
+    types.float32: (0.66666775903, 0.39977607329, 0.29869940102),
+}
+
+
+def _polynomial(builder, x, vector, coefficients):
+    """Horner's rule with fused multiply-adds."""
+
+    def constant(c):
+        return vector.llvm()([c] * vector.lanes)
+
+    value = constant(coefficients[-1])
+    for c in coefficients[-2::-1]:
+        value = call(builder, f"llvm.fma.{suffix(vector)}", vector.llvm(), [value, x, constant(c)])
+    return value
+
+
+@intrinsic
+def _exp_tail(typingctx, r):
+    return r(r), lambda context, builder, sig, args: _polynomial(builder, args[0], r, _EXP[r.dtype])
+
+
+@intrinsic
+def _log_tail(typingctx, z):
+    return z(z), lambda context, builder, sig, args: _polynomial(builder, args[0], z, _LOG[z.dtype])
+
+
+def exp(x):
+    """e^x of every lane: 0 at -inf, inf from overflow on, NaN at NaN; subnormal results are exact to 1 ULP."""
+    raise NotImplementedError("exp of vectors exists in compiled code only")
+
+
+@overload(exp, jit_options={"forceinline": True})
+def _exp(x):
+    # Below `low` every result rounds to 0, above `high` to inf. `magic` = 1.5 * 2^(digits - 1): adding it rounds to
+    # a whole number, which then stands in the lowest bits.
+    double = x.dtype == types.float64
+    low, high, magic = (-746.0, 710.0, 6755399441055744.0) if double else (-104.0, 89.0, 12582912.0)
+    ln2_high, ln2_low = (
+        (0.6931471805599453, 2.319046813846299558e-17)
+        if double
+        else (0.693147182464599609375, -1.904654323148236017e-09)
+    )
+    one_bits, magic_bits, shift = (1023 << 52, 0x4338000000000000, 52) if double else (127 << 23, 0x4B400000, 23)
+
+    def fitted(x):
+        x = where(x < low, low, x)  # written so that a NaN passes
+        x = where(x > high, high, x)
+        t = fma(x, 1.4426950408889634, magic)
+        n = t - magic
+        r = fma(n, -ln2_low, fma(n, -ln2_high, x))
+        p = fma(r * r, _exp_tail(r), r) + 1.0
+        if HAS_SCALEF:
+            return scale_avx512(p, n)
+        # Two factors, since 2^n alone can be subnormal or too large; the first product is exact.
+        whole = to_bits(t) - magic_bits
+        half = whole >> 1
+        return p * from_bits((half << shift) + one_bits) * from_bits(((whole - half) << shift) + one_bits)
+
+    return fitted
+
+
+def log(x):
+    """Natural logarithm of every lane: -inf at 0, NaN below 0 and at NaN, inf at inf."""
+    raise NotImplementedError("log of vectors exists in compiled code only")
+
+
+@overload(log, jit_options={"forceinline": True})
+def _log(x):
+    double = x.dtype == types.float64
+    least_normal, up, up_digits = (2.0**-1022, 2.0**54, 54) if double else (2.0**-126, 2.0**25, 25)
+    root_bits, shift = (0x3FE6A09E667F3BCD, 52) if double else (0x3F3504F3, 23)  # sqrt(1/2)
+    ln2_high, ln2_low = (
+        (6.93147180369123816490e-01, 1.90821492927058770002e-10) if double else (6.9313812256e-01, 9.0580006145e-06)
+    )
+
+    def fitted(x):
+        subnormal = x < least_normal
+        bits = to_bits(where(subnormal, x * up, x))
+        whole = (bits - root_bits) >> shift
+        f = from_bits(bits - (whole << shift)) - 1.0  # exact
+        k = to_floats(whole)
+        k = where(subnormal, k - up_digits, k)
+        s = f / (f + 2.0)
+        z = s * s
+        square = 0.5 * f * f
+        value = k * ln2_high - ((square - fma(s, square + z * _log_tail(z), k * ln2_low)) - f)
+        value = where(x < inf, value, x)  # inf and NaN are their own logarithms
+        return where(x > 0.0, value, where(x == 0.0, -inf, x * nan))
+
+    return fitted
+
+
+def log1p(x):
+    """log(1 + x) of every lane for x >= 0, right also where 1 + x rounds to 1."""
+    raise NotImplementedError("log1p of vectors exists in compiled code only")
+
+
+@overload(log1p, jit_options={"forceinline": True})
+def _log1p(x):
+    def fitted(x):
+        u = x + 1.0
+        return log(u) + (x - (u - 1.0)) / u
+
+    return fitted

@@ -1,0 +1,98 @@
+"""SciPy's BLAS inside kernels: matrix products of one block, with a leading dimension, adding to what is there.
+
+Numba's `np.dot` reaches the same library, but only for whole contiguous arrays and only to overwrite. Inside a
+parallel kernel each thread calls BLAS for itself, so BLAS must not start threads of its own: see `one_thread`.
+"""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from llvmlite import ir
+from numba.core import cgutils, types
+from numba.extending import intrinsic
+
+from nbsoftmax.kernels.lang.simd import pointer
+
+
+@intrinsic
+def add_product(typingctx, transpose_a, transpose_b, m, n, k, a, ai, lda, b, bi, ldb, c, ci, ldc):
+    """Add A B to C, in BLAS's terms: columns are contiguous, A is (m, k), B (k, n), C (m, n), each transposed if asked.
+
+    Arrays are flat and begin at the given element; lda, ldb and ldc are the distances between columns.
+    """
+
+    def codegen(context, builder, sig, args):
+        transpose_a, transpose_b, m, n, k, a, ai, lda, b, bi, ldb, c, ci, ldc = args
+        char, whole, data = ir.IntType(8), m.type, ir.IntType(8).as_pointer()
+        one = cgutils.alloca_once_value(builder, context.get_constant(sig.args[5].dtype, 1.0))
+
+        def flag(transposed):
+            return builder.select(transposed, char(ord("t")), char(ord("n")))
+
+        def start(position, array, i):
+            return pointer(context, builder, sig.args[position], array, i, char)
+
+        function = cgutils.get_or_insert_function(
+            builder.module,
+            ir.FunctionType(
+                ir.IntType(32), [char] * 3 + [whole] * 3 + [data, data, whole, data, whole, data, data, whole]
+            ),
+            "numba_xxgemm",
+        )
+        kind = char(ord("d" if sig.args[5].dtype == types.float64 else "s"))
+        unit = builder.bitcast(one, data)
+        builder.call(
+            function,
+            [
+                kind,
+                flag(transpose_a),
+                flag(transpose_b),
+                m,
+                n,
+                k,
+                unit,
+                start(5, a, ai),
+                lda,
+                start(8, b, bi),
+                ldb,
+                unit,
+                start(11, c, ci),
+                ldc,
+            ],
+        )
+        return context.get_dummy_value()
+
+    number, truth = types.intp, types.boolean
+    arguments = [truth, truth, number, number, number, a, number, number, b, number, number, c, number, number]
+    return types.void(*arguments), codegen
+
+
+_lock = threading.Lock()
+_users = 0
+_limiter: Any = None
+_controller: Any = None
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Hold BLAS to one thread while any kernel uses it. The limit is the process's, so callers are counted."""
+    global _users, _limiter, _controller  # noqa: PLW0603
+    with _lock:
+        if _controller is None:
+            import scipy.linalg.cython_blas  # noqa: F401  # the library that the kernels call, loaded before it is looked for
+            from threadpoolctl import ThreadpoolController
+
+            _controller = ThreadpoolController()
+        if _users == 0:
+            _limiter = _controller.limit(limits=1, user_api="blas")
+            _limiter.__enter__()
+        _users += 1
+    try:
+        yield
+    finally:
+        with _lock:
+            _users -= 1
+            if _users == 0:
+                _limiter.__exit__(None, None, None)

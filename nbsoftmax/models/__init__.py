@@ -1,0 +1,1 @@
+"""Fitted models: prediction, the file, ONNX, calibration and statistical inference."""

@@ -1,0 +1,257 @@
+"""Calibration: do events that a model gives 70% happen 7 times out of 10? Measured on samples that were held out.
+
+    temperature T   minimises the mean cross-entropy of (logits / T, y): one number, which changes no predicted label
+    Brier score     (1 / S) sum_i s_i sum_k (a_ik - [y_i = k])^2
+    ECE             sum_b (S_b / S) |accuracy of bin b - mean confidence of bin b|,    confidence = max_k a_k
+
+Sources: G. Brier, "Verification of forecasts expressed in terms of probability", Mon. Weather Rev. 78 (1950);
+M. Naeini, G. Cooper, M. Hauskrecht, "Obtaining well calibrated probabilities using Bayesian binning", AAAI (2015), for
+the ECE; C. Guo, G. Pleiss, Y. Sun, K. Weinberger, "On calibration of modern neural networks", ICML (2017), for the
+temperature.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from nbsoftmax import validation
+from nbsoftmax.errors import InputValueError
+from nbsoftmax.functional import cross_entropy_and_grad, softmax
+from nbsoftmax.kernels.kinds import PROBA
+from nbsoftmax.models.softmax import SoftmaxModel, checked_model
+from nbsoftmax.validation import Float64s, Floats
+
+PRECISION = 1e-12  # of the temperature, relative
+
+
+@dataclass(frozen=True, eq=False)
+class Reliability:
+    """For each class, what was predicted and what happened, by bins of the predicted probability.
+
+    Attributes
+    ----------
+    edges : ndarray (n_bins + 1,)
+        Bin b holds probabilities in (edges[b], edges[b + 1]], the first also 0.
+    confidence, frequency : ndarray (n_classes, n_bins)
+        Mean predicted probability of the class, and share of the samples that were of it; NaN for an empty bin. A
+        calibrated model has both equal, but for chance.
+    weight : ndarray (n_classes, n_bins)
+        Samples of the bin, or the sum of their weights.
+    """
+
+    edges: Float64s
+    confidence: Float64s
+    frequency: Float64s
+    weight: Float64s
+
+
+def temperature(logits: ArrayLike, y: ArrayLike, *, sample_weight: ArrayLike | None = None) -> float:
+    """The T > 0 for which softmax(logits / T) fits `y` best.
+
+        minimise over T    sum_i s_i cross_entropy(z_i / T, y_i) / sum_i s_i
+
+    Parameters
+    ----------
+    logits : array_like (n_samples, n_classes)
+        Of samples that the model was not trained on. Finite.
+    y : array_like
+        Class indices (n_samples,), or probabilities (n_samples, n_classes).
+    sample_weight : array_like (n_samples,), optional
+
+    Returns
+    -------
+    T : float
+        Above 1 for a model that is too sure of itself, below 1 for one that is not sure enough.
+
+    Raises
+    ------
+    InputValueError
+        If no T fits best: all samples have their class on top (T would be 0), or the logits are no better than equal
+        probabilities (T would be infinite).
+
+    Notes
+    -----
+    The loss is convex in 1/T. Newton's method finds the zero of its slope between bounds, and halves them where a step
+    would leave them.
+    """
+    z, _ = validation.logits(validation.design(logits, name="logits", dtype=np.float64), min_classes=2)
+    n_samples, n_classes = z.shape
+    target = validation.weighted_targets(
+        y, n_samples, n_classes, z.dtype, sample_weight=sample_weight, class_weight=None, label_smoothing=0.0
+    )
+    _some_weight(target.total)
+    s = target.weight / target.total if target.weight.size else np.full(n_samples, 1 / target.total)
+    scale = float(np.abs(z).max()) or 1.0
+    z = z / scale
+    z -= z.max(axis=1, keepdims=True)
+    of_target = (z * target.proba).sum(axis=1) if target.kind == PROBA else z[np.arange(n_samples), target.labels]
+    if not (s * (of_target - z.mean(axis=1))).sum() > 0:  # not by BLAS, whose bits depend on its threads; so below
+        raise InputValueError(
+            "the logits tell these labels no better than equal probabilities do, so the best temperature is infinite; "
+            "check that the columns of logits are in the order of the classes, or train the model anew."
+        )
+    if not (of_target[s > 0] < 0).any():
+        raise InputValueError(
+            "every sample has its class on top, so the best temperature is 0; give more samples, "
+            "and only such as the model was not trained on."
+        )
+
+    def slope(b: float) -> float:
+        """Derivative of the mean loss by b = 1 / T."""
+        gradient = cross_entropy_and_grad(b * z, y, sample_weight=sample_weight)[1]
+        return float((gradient * z).sum())
+
+    def curvature(b: float) -> float:
+        """Its derivative: the mean variance of a sample's logits under its probabilities."""
+        a = softmax(b * z)
+        mean = (a * z).sum(axis=1, keepdims=True)
+        return float((s * (a * (z - mean) ** 2).sum(axis=1)).sum())
+
+    low, high = 0.0, scale
+    while slope(high) < 0:
+        low, high = high, 2 * high
+    b = (low + high) / 2
+    while True:
+        at = slope(b)
+        low, high = (b, high) if at < 0 else (low, b)
+        bend = curvature(b)
+        following = b - at / bend if bend > 0 else low
+        if not low < following < high:
+            following = (low + high) / 2
+        if not abs(following - b) > PRECISION * b:  # nor with NaN, where 1 / T is beyond float64
+            return scale / following
+        b = following
+
+
+def calibrate(model: SoftmaxModel, X: Any, y: Any, *, sample_weight: ArrayLike | None = None) -> SoftmaxModel:
+    """The model with its logits divided by the `temperature` that fits samples it was not trained on.
+
+    Parameters
+    ----------
+    model : SoftmaxModel
+    X : array_like or frame (n_samples, n_features)
+    y : array_like (n_samples,)
+        Labels.
+    sample_weight : array_like (n_samples,), optional
+
+    Returns
+    -------
+    SoftmaxModel
+        With coef / T and intercept / T: it predicts the same labels, with other probabilities.
+
+    Raises
+    ------
+    InputValueError, InputTypeError
+        As `temperature` says; and for labels that the model was not trained on.
+    """
+    logits = checked_model(model).decision_function(X)
+    codes = validation.codes_of(y, model.classes, n_samples=len(logits))
+    t = temperature(logits, codes, sample_weight=sample_weight)
+    return SoftmaxModel(model.coef / t, model.intercept / t, model.classes, model.feature_names)
+
+
+def brier_score(proba: ArrayLike, y: ArrayLike, *, sample_weight: ArrayLike | None = None) -> float:
+    """Mean squared distance between probabilities and what happened, summed over the classes: from 0 to 2.
+
+        (1 / S) sum_i s_i sum_k (a_ik - [y_i = k])^2
+
+    With two classes it is twice the mean of (a_1 - y)^2, which some libraries call by the same name.
+
+    Parameters
+    ----------
+    proba : array_like (n_samples, n_classes)
+        Rows that sum to 1.
+    y : array_like (n_samples,)
+        Class indices.
+    sample_weight : array_like (n_samples,), optional
+    """
+    a, labels, s, _ = _predicted(proba, y, sample_weight)
+    miss = a.astype(np.float64)
+    miss[np.arange(len(a)), labels] -= 1
+    return float((s * np.square(miss).sum(axis=1)).sum() / s.sum())
+
+
+def expected_calibration_error(
+    proba: ArrayLike, y: ArrayLike, *, n_bins: int = 15, sample_weight: ArrayLike | None = None
+) -> float:
+    """How far the confidence in predicted labels is from their accuracy, on average over bins of equal width.
+
+        sum_b (S_b / S) |accuracy_b - confidence_b|,    bin b: max_k a_ik in (b / n_bins, (b + 1) / n_bins]
+
+    Chance alone makes it larger than 0, the more so the more bins there are.
+
+    Parameters
+    ----------
+    proba : array_like (n_samples, n_classes)
+        Rows that sum to 1.
+    y : array_like (n_samples,)
+        Class indices.
+    n_bins : int
+    sample_weight : array_like (n_samples,), optional
+    """
+    a, labels, s, _ = _predicted(proba, y, sample_weight)
+    n_bins = validation.count("n_bins", n_bins)
+    best = a.argmax(axis=1)
+    confidence = a[np.arange(len(a)), best].astype(np.float64)
+    bins = _bins(confidence, n_bins)
+    surplus = np.bincount(bins, s * ((best == labels) - confidence), n_bins)
+    return float(np.abs(surplus).sum() / s.sum())
+
+
+def reliability(
+    proba: ArrayLike, y: ArrayLike, *, n_bins: int = 10, sample_weight: ArrayLike | None = None
+) -> Reliability:
+    """What a reliability diagram shows, class by class.
+
+    Parameters
+    ----------
+    proba : array_like (n_samples, n_classes)
+        Rows that sum to 1.
+    y : array_like (n_samples,)
+        Class indices.
+    n_bins : int
+    sample_weight : array_like (n_samples,), optional
+
+    Returns
+    -------
+    Reliability
+    """
+    a, labels, s, exponent = _predicted(proba, y, sample_weight)
+    n_bins = validation.count("n_bins", n_bins)
+    weight, predicted, happened = np.zeros((3, a.shape[1], n_bins))
+    for k in range(a.shape[1]):
+        p = a[:, k].astype(np.float64)
+        bins = _bins(p, n_bins)
+        for total, of_sample in ((weight, s), (predicted, s * p), (happened, s * (labels == k))):
+            total[k] = np.bincount(bins, of_sample, n_bins)
+    with np.errstate(invalid="ignore"):  # 0 / 0 in empty bins
+        edges, of_bins = np.arange(n_bins + 1) / n_bins, np.ldexp(weight, exponent)
+        return Reliability(edges, predicted / weight, happened / weight, of_bins)
+
+
+def _predicted(
+    proba: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None
+) -> tuple[Floats, NDArray[np.int32], Float64s, int]:
+    """Probabilities, class indices and weights in units of 2^exponent, checked."""
+    a = validation.distributions("proba", validation.design(proba, name="proba"))
+    n_samples, n_classes = a.shape
+    target = validation.targets(y, n_samples, n_classes, a.dtype, n_of="proba")
+    if target.soft:
+        raise InputValueError("y has 2 dimensions, expected class indices (n_samples,); use y.argmax(axis=1).")
+    weight, exponent = validation.scaled(validation.sample_weights(sample_weight, n_samples))
+    _some_weight(n_samples)
+    return a, target.labels, weight if weight.size else np.ones(n_samples), exponent
+
+
+def _some_weight(total: float) -> None:
+    if total == 0:
+        raise InputValueError("there is no sample: a mean over nothing; give at least one.")
+
+
+def _bins(p: Float64s, n_bins: int) -> NDArray[np.intp]:
+    """The bin of each probability; a row that sums to a little more than 1 does not leave the last."""
+    return np.clip(np.ceil(p * n_bins).astype(np.intp) - 1, 0, n_bins - 1)

@@ -1,0 +1,124 @@
+"""A model as an ONNX graph. Needs onnx: pip install "nbsoftmax[onnx]".
+
+X (n, n_features) -> Gemm -> logits -> Softmax -> proba (n, n_classes)
+                               |-----> ArgMax  -> Gather of the labels -> label (n,)
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nbsoftmax import __version__, validation
+from nbsoftmax.errors import InputValueError
+
+OPSET, IR_VERSION = 13, 7  # the first with Softmax along one axis, and what came with it: every runtime since 2020
+MOST_BYTES = 2**31 - 2**20  # of one protobuf message
+
+
+class LinearModel(Protocol):
+    """What is exported of a `SoftmaxModel`."""
+
+    @property
+    def coef(self) -> NDArray[np.float64]:
+        """Weights (n_classes, n_features)."""
+        ...
+
+    @property
+    def intercept(self) -> NDArray[np.float64]:
+        """Biases (n_classes,)."""
+        ...
+
+    @property
+    def classes(self) -> NDArray[Any]:
+        """Labels (n_classes,)."""
+        ...
+
+    @property
+    def feature_names(self) -> tuple[str, ...] | None:
+        """Names of the features."""
+        ...
+
+    @property
+    def n_features(self) -> int:
+        """Number of features."""
+        ...
+
+    @property
+    def n_classes(self) -> int:
+        """Number of classes."""
+        ...
+
+
+def onnx_graph(model: LinearModel, dtype: Any) -> bytes:
+    """The ONNX file of a model that computes in `dtype`, float32 or float64."""
+    try:
+        from onnx import TensorProto, checker, helper, numpy_helper
+    except ImportError as error:
+        raise ImportError('ONNX export needs onnx; install it with: pip install "nbsoftmax[onnx]"') from error
+    number = validation.float_dtype(dtype)
+    if model.coef.size * number.itemsize > MOST_BYTES:
+        raise InputValueError(f"coef has {model.coef.size} numbers, more than the 2 GB that an ONNX file can hold.")
+    with np.errstate(over="ignore"):
+        coef, intercept = model.coef.astype(number), model.intercept.astype(number)
+    if not (np.isfinite(coef).all() and np.isfinite(intercept).all()):
+        raise InputValueError("the coefficients are too large for float32; use dtype=np.float64.")
+    labels = _labels(model.classes)
+    kind = TensorProto.FLOAT if number == np.float32 else TensorProto.DOUBLE
+    label_kind = helper.np_dtype_to_tensor_dtype(labels.dtype)
+    graph = helper.make_graph(
+        [
+            helper.make_node("Gemm", ["X", "coef", "intercept"], ["logits"], transB=1),
+            helper.make_node("Softmax", ["logits"], ["proba"], axis=1),
+            helper.make_node("ArgMax", ["logits"], ["best"], axis=1, keepdims=0),  # of equal ones the first, as ours
+            helper.make_node("Gather", ["classes", "best"], ["label"]),
+        ],
+        "softmax_regression",
+        [helper.make_tensor_value_info("X", kind, ["n_samples", model.n_features])],
+        [
+            helper.make_tensor_value_info("label", label_kind, ["n_samples"]),
+            helper.make_tensor_value_info("proba", kind, ["n_samples", model.n_classes]),
+        ],
+        [
+            numpy_helper.from_array(coef, "coef"),
+            numpy_helper.from_array(intercept, "intercept"),
+            numpy_helper.from_array(labels, "classes"),
+        ],
+    )
+    made = helper.make_model(
+        graph,
+        producer_name="nbsoftmax",
+        producer_version=__version__,
+        ir_version=IR_VERSION,
+        opset_imports=[helper.make_opsetid("", OPSET)],
+    )
+    metadata = {"classes": json.dumps(labels.tolist())}
+    if model.feature_names is not None:
+        metadata["feature_names"] = json.dumps(model.feature_names)
+    helper.set_model_props(made, metadata)
+    checker.check_model(made, full_check=True)
+    content: bytes = made.SerializeToString()
+    return content
+
+
+def _labels(classes: NDArray[Any]) -> NDArray[Any]:
+    """Labels in a dtype that ONNX Runtime gathers: text as objects, integers as int64 or uint64, all else as it is."""
+    kind = classes.dtype.kind
+    if kind in "SUT":
+        labels = classes.tolist()
+        try:
+            texts = [label.decode() if kind == "S" else label for label in labels]
+            "".join(texts).encode()
+        except UnicodeError as error:
+            raise InputValueError(f"a label is no UTF-8 text ({error}), which ONNX needs; rename it.") from None
+        return np.array(texts, object)
+    if kind in "iu":
+        return classes.astype(np.uint64 if classes.max() > np.iinfo(np.int64).max else np.int64)
+    if classes.dtype.itemsize > 8:  # long double
+        if (classes.astype(np.float64) != classes).any():
+            raise InputValueError(f"the labels have dtype {classes.dtype}, and do not fit float64, which ONNX has.")
+        return classes.astype(np.float64)
+    return classes.astype(classes.dtype.newbyteorder("="))

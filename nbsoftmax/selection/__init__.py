@@ -1,0 +1,1 @@
+"""The choice of the penalty: paths and cross-validation."""

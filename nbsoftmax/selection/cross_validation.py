@@ -1,0 +1,245 @@
+"""Cross-validation over penalties: every fold is the same X with weights of 0, so that nothing is copied.
+
+The folds go along the path of penalties together, from the strongest to the weakest, each begun where it was. Of each
+penalty the held-out log-loss is the mean over the folds, known to within its standard error, std / sqrt(n_folds); the
+simplest model within one standard error of the best is often preferred (L. Breiman et al., "Classification and
+Regression Trees", 1984).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from nbsoftmax import validation
+from nbsoftmax.errors import InputTypeError, InputValueError, plain
+from nbsoftmax.models.softmax import SoftmaxModel, accuracy
+from nbsoftmax.objective import Objective
+from nbsoftmax.selection.path import as_in_sklearn, penalties, refuse_strengths
+from nbsoftmax.training.result import FitResult, uninterrupted
+from nbsoftmax.training.trainer import Samples, Trainer, samples
+from nbsoftmax.validation import Float64s
+
+GRID = (1e-4, 1e4)  # of Cs given as a number, as in scikit-learn
+HOPELESS, PATIENCE = 2.0, 2  # standard errors above the best, of so many penalties in a row, end the path
+
+
+@dataclass(frozen=True, eq=False)
+class CVResult:
+    """What cross-validation found.
+
+    Attributes
+    ----------
+    Cs : ndarray (n_penalties,)
+        As they were given.
+    log_loss, accuracy : ndarray (n_penalties, n_folds)
+        Of the held-out samples, weighted by their sample weights; NaN for penalties so weak that the path had ended.
+    best : int
+        Index of the least mean log-loss.
+    one_standard_error : int
+        Index of the smallest C within one standard error of it.
+    result : FitResult
+        Fitted to all samples with the C that was asked for.
+    """
+
+    Cs: Float64s
+    log_loss: Float64s
+    accuracy: Float64s
+    best: int
+    one_standard_error: int
+    result: FitResult
+
+
+def cross_validate(
+    X: Any,
+    y: Any,
+    *,
+    Cs: int | ArrayLike = 10,
+    l1_ratio: float = 0.0,
+    folds: int | Iterable[tuple[ArrayLike, ArrayLike]] = 5,
+    sample_weight: ArrayLike | None = None,
+    refit: str = "best",
+    random_state: int | None = 0,
+    **options: Any,
+) -> CVResult:
+    """Choose the strength of the penalty by the log-loss of held-out samples.
+
+    Parameters
+    ----------
+    X, y, sample_weight
+        As in `Trainer.fit`; `y` holds labels.
+    Cs : int or array_like (n_penalties,)
+        Inverse strengths: l2 = (1 - l1_ratio) / (C S) and l1 = l1_ratio / (C S) with S the sum of the training samples'
+        weights, and l2 twice as large for two classes: scikit-learn's C. A number stands for so many from 1e-4 to 1e4.
+    l1_ratio : float in [0, 1]
+    folds : int or iterable of (train, test)
+        So many stratified folds, drawn by `random_state`; or pairs of index arrays.
+    refit : {"best", "one-standard-error"}
+        Which C the returned fit to all samples has.
+    random_state : int or None
+        Seed of the folds and, in every fit, of what `Trainer` draws by it. None is 0: every run is the same.
+    **options
+        Of `Trainer`, other than `l1` and `l2`. "balanced" class weights are those of each training part.
+
+    Returns
+    -------
+    CVResult
+
+    Raises
+    ------
+    InputValueError, InputTypeError
+        If a class has no sample in the training part of a fold, and for input that cannot be used.
+    KeyboardInterrupt
+        After Ctrl-C: the score of a fit that was cut off would choose a wrong penalty.
+    """
+    refuse_strengths("cross_validate", options)
+    validation.choice("refit", refit, ("best", "one-standard-error"))
+    if validation.is_on_device(X):
+        validation.as_array("X", X)  # refuses it: predictions are made on the host
+    data = samples(X, y, sample_weight, dtype=options.get("dtype"))
+    found = held_out(data, Cs=Cs, l1_ratio=l1_ratio, folds=folds, random_state=random_state, **options)
+    mean, error = summary(found.log_loss)
+    best, least = int(np.nanargmin(mean)), one_standard_error(found.Cs, mean, error)
+    chosen = found.Cs[best if refit == "best" else least]
+    result = _fit(data, chosen, l1_ratio, options | {"random_state": random_state})
+    return CVResult(found.Cs, found.log_loss, found.accuracy, best, least, result)
+
+
+@dataclass(frozen=True, eq=False)
+class HeldOut:
+    """Log-loss and accuracy of the held-out samples, (n_penalties, n_folds), for each of `Cs`, (n_penalties,)."""
+
+    Cs: Float64s
+    log_loss: Float64s
+    accuracy: Float64s
+
+
+def held_out(
+    data: Samples,
+    *,
+    Cs: int | ArrayLike,
+    l1_ratio: float,
+    folds: int | Iterable[tuple[ArrayLike, ArrayLike]],
+    random_state: int | None = 0,
+    **options: Any,
+) -> HeldOut:
+    """The part of `cross_validate` before the choice, with its parameters."""
+    given = (
+        np.geomspace(*GRID, validation.count("Cs", Cs)) if isinstance(Cs, (int, np.integer)) else penalties("Cs", Cs)
+    )
+    codes = data.y
+    if codes.ndim != 1:
+        raise InputValueError("y holds probabilities; cross_validate needs labels.")
+    weight = validation.sample_weights(data.sample_weight, len(codes))
+    weight = weight if weight.size else np.ones(len(codes))
+    parts = [_Fold(data, weight, *pair) for pair in _pairs(folds, codes, random_state)]
+    options["random_state"] = random_state
+    log_loss, accuracy = np.full((2, given.size, len(parts)), np.nan)
+    order = np.argsort(given, kind="stable").tolist()
+    above = 0
+    for i in order:
+        for f, part in enumerate(parts):
+            log_loss[i, f], accuracy[i, f] = part.evaluate(given[i], l1_ratio, options)
+        mean, error = summary(log_loss)
+        best = int(np.nanargmin(mean))
+        above = above + 1 if mean[i] > mean[best] + HOPELESS * max(error[i], error[best]) else 0
+        if above >= PATIENCE:
+            break
+    return HeldOut(given, log_loss, accuracy)
+
+
+def summary(log_loss: Float64s) -> tuple[Float64s, Float64s]:
+    """Mean over the folds and its standard error, (n_penalties,)."""
+    n_folds = log_loss.shape[1]
+    return log_loss.mean(axis=1), log_loss.std(axis=1, ddof=1) / np.sqrt(n_folds)
+
+
+def one_standard_error(Cs: Float64s, mean: Float64s, error: Float64s) -> int:
+    """Index of the smallest C whose mean is within the standard error of the best mean."""
+    best = int(np.nanargmin(mean))
+    within = np.flatnonzero(mean <= mean[best] + error[best])
+    return int(within[np.argmin(Cs[within])])
+
+
+class _Fold:
+    """One split: the weights of its two parts, and where its path has come to."""
+
+    def __init__(self, data: Samples, weight: Float64s, train: Any, test: Any) -> None:
+        codes, classes = data.y, data.classes
+        self._test = _indices(test, len(codes), "test")
+        of_training = np.zeros(len(codes))
+        chosen = _indices(train, len(codes), "train")
+        of_training[chosen] = weight[chosen]
+        self._held_out = np.zeros(len(codes))
+        self._held_out[self._test] = weight[self._test]
+        absent = np.bincount(codes, of_training, classes.size) == 0
+        if absent.any():
+            k = int(absent.argmax())
+            label, n = plain(classes[k]), int(((codes == k) & (weight > 0)).sum())
+            if n == 0:
+                raise InputValueError(f"class {label} has no sample of positive weight; leave the class out.")
+            raise InputValueError(
+                f"class {label} has {n} sample{'s' * (n != 1)}, but none in the training part of a fold; "
+                f"{'leave' if n < 2 else 'give other folds, or leave'} the class out."
+            )
+        if not self._held_out.any():
+            raise InputValueError("a fold holds out no sample of positive weight; give other folds.")
+        self._data = data._replace(sample_weight=of_training)
+        self._loss = Objective(data.X, codes, n_classes=classes.size, sample_weight=self._held_out)
+        self._last: SoftmaxModel | None = None
+
+    def evaluate(self, C: float, l1_ratio: float, options: dict[str, Any]) -> tuple[float, float]:
+        """Log-loss and accuracy of the held-out samples for the next C."""
+        data = self._data
+        model = self._last = _fit(data, C, l1_ratio, options, init=self._last).model
+        right = model.predict(data.X)[self._test] == data.classes[data.y[self._test]]
+        params = np.column_stack([model.coef, model.intercept])
+        return self._loss.value(params), accuracy(right, self._held_out[self._test])
+
+
+def _fit(
+    data: Samples, C: float, l1_ratio: float, options: dict[str, Any], *, init: SoftmaxModel | None = None
+) -> FitResult:
+    """A fit with scikit-learn's C, whose S is the sum over the samples of this fit."""
+    if options.get("validation_fraction") is not None:
+        data = data.split(options["validation_fraction"], options["random_state"])
+    l1, l2 = as_in_sklearn(C, data.weight_sum(options.get("class_weight")), l1_ratio, data.classes.size)
+    return uninterrupted(Trainer(l1=float(l1), l2=float(l2), **options).fit(data, None, init=init))
+
+
+def _pairs(folds: Any, codes: NDArray[Any], seed: int | None) -> list[tuple[Any, Any]]:
+    if isinstance(folds, (int, np.integer)):
+        n = validation.count("folds", folds, low=2)
+        if n > codes.size:
+            raise InputValueError(f"folds is {n}, but there are {codes.size} samples; give fewer folds.")
+        # Shuffled within each class, and dealt out class by class: every fold has its share of each.
+        seed = 0 if seed is None else validation.count("random_state", seed, low=0)
+        order = np.random.default_rng(seed).permutation(codes.size)
+        order = order[np.argsort(codes[order], kind="stable")]
+        fold = np.empty(codes.size, np.int64)
+        fold[order] = np.arange(codes.size) % n
+        return [(np.flatnonzero(fold != k), np.flatnonzero(fold == k)) for k in range(n)]
+    if isinstance(folds, str) or not hasattr(folds, "__iter__"):
+        example = ", such as list(splitter.split(X, y))" if hasattr(type(folds), "get_n_splits") else ""
+        raise InputTypeError(
+            f"folds is {plain(folds)}, expected a whole number of at least 2, or pairs (train, test){example}."
+        )
+    pairs = list(folds)
+    if len(pairs) < 2 or not all(isinstance(pair, (tuple, list)) and len(pair) == 2 for pair in pairs):
+        raise InputValueError("folds holds no two pairs (train, test); give a number, or at least two such pairs.")
+    return [(train, test) for train, test in pairs]
+
+
+def _indices(values: Any, n_samples: int, name: str) -> NDArray[np.int64]:
+    rows = validation.as_array(f"the {name} part of a fold", values)
+    if rows.dtype == bool and rows.shape == (n_samples,):
+        rows = np.flatnonzero(rows)
+    if rows.ndim != 1 or rows.dtype.kind not in "iu" or (rows.size and not 0 <= rows.min() <= rows.max() < n_samples):
+        raise InputValueError(
+            f"the {name} part of a fold is no array of indices in 0..{n_samples - 1}; give row numbers, or a mask."
+        )
+    return np.asarray(rows, np.int64)

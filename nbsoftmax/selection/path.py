@@ -1,0 +1,153 @@
+"""Regularisation paths: one fit for each strength of the penalty, each begun where its stronger neighbour ended.
+
+    strength a:  l2 = (1 - l1_ratio) a,    l1 = l1_ratio a,    a = 1 / (C S)
+
+with S the sum of sample weights times class weights: scikit-learn's C and l1_ratio. For two classes scikit-learn has
+one row of weights, c = w_1 - w_0, where there are two here. The loss sees only c, and of all pairs with this
+difference the penalty takes the cheapest. Its square is least at w_1 = -w_0 = c/2, its absolute value wherever no
+|w_1j| + |w_0j| exceeds |c_j|, so there as well:
+
+    l2/2 (||w_0||^2 + ||w_1||^2) + l1 (||w_0||_1 + ||w_1||_1) = l2/4 ||c||^2 + l1 ||c||_1
+
+so that for two classes l2 is twice the above, and l1 the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from nbsoftmax import validation
+from nbsoftmax.errors import InputTypeError, InputValueError, plain
+from nbsoftmax.training.result import FitResult, uninterrupted
+from nbsoftmax.training.trainer import Trainer, samples
+from nbsoftmax.validation import Float64s
+
+
+@dataclass(frozen=True, eq=False)
+class PathResult:
+    """Fits over a grid of penalties, in the order in which they were asked for.
+
+    Attributes
+    ----------
+    l1s, l2s : ndarray (n_penalties,)
+        Of the objective of `Trainer`.
+    results : tuple of FitResult
+    """
+
+    l1s: Float64s
+    l2s: Float64s
+    results: tuple[FitResult, ...]
+
+    @property
+    def coefs(self) -> Float64s:
+        """(n_penalties, n_classes, n_features)."""
+        return np.stack([result.model.coef for result in self.results])
+
+    @property
+    def intercepts(self) -> Float64s:
+        """(n_penalties, n_classes)."""
+        return np.stack([result.model.intercept for result in self.results])
+
+
+def fit_path(
+    X: Any,
+    y: Any,
+    *,
+    l2s: ArrayLike | None = None,
+    Cs: ArrayLike | None = None,
+    l1_ratio: float = 0.0,
+    sample_weight: ArrayLike | None = None,
+    **options: Any,
+) -> PathResult:
+    """Fit softmax regression for each of several penalties, warm-started from the strongest to the weakest.
+
+    Parameters
+    ----------
+    X, y, sample_weight
+        As in `Trainer.fit`.
+    l2s : array_like (n_penalties,), optional
+        Strengths a of the penalty (1 - l1_ratio) a/2 ||coef||^2 + l1_ratio a ||coef||_1.
+    Cs : array_like (n_penalties,), optional
+        Instead of `l2s`, the strengths as scikit-learn counts them: a = 1 / (C sum_i s_i), and l2 twice as large for
+        two classes; inf for none. The sum is over the samples of the fit, without those that `validation_fraction`
+        holds out.
+    l1_ratio : float in [0, 1]
+    **options
+        Of `Trainer`, other than `l1` and `l2`.
+
+    Returns
+    -------
+    PathResult
+
+    Raises
+    ------
+    InputValueError, InputTypeError
+        Without exactly one of `l2s` and `Cs`, for penalties that are none, and as in `Trainer.fit`.
+    KeyboardInterrupt
+        After Ctrl-C: a path that lacks fits is no result.
+    """
+    refuse_strengths("fit_path", options)
+    if (l2s is None) == (Cs is None):
+        raise InputValueError("give either l2s or Cs, one of the two.")
+    grid = penalties("l2s", l2s, low_open=False) if Cs is None else penalties("Cs", Cs)
+    given = {name: options[name] for name in ("dtype", "device") if name in options}
+    data = samples(X, y, sample_weight, **given)
+    if options.get("validation_fraction") is not None:
+        data = data.split(options["validation_fraction"], options.get("random_state"))
+    if Cs is None:
+        l1s, l2s_ = shares(grid, l1_ratio)
+    else:
+        l1s, l2s_ = as_in_sklearn(grid, data.weight_sum(options.get("class_weight")), l1_ratio, data.classes.size)
+    results: dict[int, FitResult] = {}
+    last = None
+    for i in np.argsort(-(l1s + l2s_), kind="stable").tolist():
+        trainer = Trainer(l1=l1s[i], l2=l2s_[i], **options)
+        last = results[i] = uninterrupted(trainer.fit(data, None, init=last))
+    return PathResult(l1s, l2s_, tuple(results[i] for i in range(len(l1s))))
+
+
+def refuse_strengths(function: str, options: Mapping[str, Any]) -> None:
+    """Refuse the penalties of a single fit among the options of one that makes them itself."""
+    instead = {"l1": "l1_ratio", "l2": "l2s" if function == "fit_path" else "Cs", "C": "Cs"}
+    for name in instead.keys() & options.keys():
+        raise InputTypeError(
+            f"{function} got {name}={plain(options[name])}, but it makes a fit for each of several penalties; "
+            f"give {instead[name]} instead."
+        )
+
+
+def penalties(name: str, values: Any, *, low_open: bool = True) -> Float64s:
+    """Check a grid: at least one number, none negative, none NaN."""
+    grid = np.atleast_1d(validation.as_array(name, values))
+    if grid.ndim != 1 or grid.size == 0 or grid.dtype.kind not in "iuf":
+        raise InputValueError(f"{name} is {plain(values)}, expected a list of numbers.")
+    bad = ~(grid > 0 if low_open else (grid >= 0) & (grid < np.inf))
+    if bad.any():
+        raise InputValueError(
+            f"{name} contains {grid[bad][0]:g}, expected numbers {'above' if low_open else 'from'} 0."
+        )
+    return np.asarray(grid, np.float64)
+
+
+def shares(strengths: Float64s, l1_ratio: float) -> tuple[Float64s, Float64s]:
+    """(l1s, l2s) of strengths."""
+    share = validation.number("l1_ratio", l1_ratio, low=0.0, high=1.0)
+    return share * strengths, (1 - share) * strengths
+
+
+def as_in_sklearn(Cs: ArrayLike, total: float, l1_ratio: float, n_classes: int) -> tuple[Float64s, Float64s]:
+    """(l1s, l2s) for scikit-learn's C and l1_ratio, where the weights of the samples sum to `total`."""
+    with np.errstate(over="ignore", under="ignore", divide="ignore"):
+        strengths = 1 / (np.asarray(Cs, np.float64) * total)
+    if not (np.isfinite(strengths).all() and np.isfinite(total)):
+        raise InputValueError(
+            f"C is {np.min(Cs):g} and the weights sum to {total:g}, so that the penalty, 1 / (C sum), is beyond the "
+            "range of float64; raise C, or divide the weights by their largest and multiply C by it."
+        )
+    l1s, l2s = shares(strengths, l1_ratio)
+    return l1s, l2s * (2 if n_classes == 2 else 1)

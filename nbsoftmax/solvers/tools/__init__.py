@@ -1,0 +1,1 @@
+"""What solvers share: conjugate gradients, preconditioners, bounds on the gap, separable classes."""

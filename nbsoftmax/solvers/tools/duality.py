@@ -1,0 +1,112 @@
+"""The duality gap of a penalised objective: a bound on J - J* that holds at every point.
+
+With z_i = W x_i + b + o_i, h_i = sum_k t_ik and the loss of a sample L_i = h_i lse(z_i) - t_i . z_i, Fenchel's dual is
+
+    D(P) = (1/S) sum_i [ h_i H(p_i) + (h_i p_i - t_i) . o_i ] - R*(V),    V = (1/S) sum_i (h_i p_i - t_i) x_i^T
+    subject to   sum_i (h_i p_i - t_i) = 0       where the intercept is free
+
+with p_i any probabilities, H their entropy, and R* the conjugate of the penalty: sum (|v| - l1)_+^2 / (2 l2), or, for
+l2 = 0, the constraint |v| <= l1; |v| is the norm of a feature's column where they are grouped. J* >= D(P) for every
+feasible P.
+S. Boyd, L. Vandenberghe, "Convex Optimization" (2004), section 5; docs/mathematics.md has the derivation.
+
+Feasible P come from the model's own a_i: a part `e` of a distribution q that all samples share makes the intercept's
+constraint hold, and a part 1 - theta of the targets scales V down. Entropy is concave and that of the targets is not
+negative, so no sum over rows beyond gradients is needed to bound D(P) from below. Also J - J* <= J, since J* >= 0: for
+J near 0 that is the best bound, since all others have larger rounding errors.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from nbsoftmax.solvers.base import NOISE, Penalised, Smooth
+from nbsoftmax.validation import Float64s
+
+BISECTIONS = 60  # for theta between 0 and 1
+LEAST_SHARE = 1e-300  # of a class, as good as none, yet with a logarithm
+
+
+def loss_alone(objective: Penalised, params: Float64s, value: float, grad: Float64s) -> tuple[float, Float64s]:
+    """Value and gradient without the l2 penalty, from those with it."""
+    coef, slope = params[:, :-1], grad.copy()
+    slope[:, :-1] -= objective.l2 * coef
+    return value - objective.l2 / 2 * float(np.vdot(coef, coef)), slope
+
+
+def gap_but_for_intercept(objective: Penalised, params: Float64s, loss: float, grad: Float64s) -> float:
+    """J - D at `params` if the intercept is at its own optimum; `loss`, `grad` are those of the loss alone, over S."""
+    return _primal(objective, params, loss) - _dual(objective, _entropy(params, loss, grad), grad[:, :-1])
+
+
+def duality_gap(
+    objective: Penalised, smooth: Smooth, params: Float64s, loss: float, grad: Float64s
+) -> tuple[float, str]:
+    """A bound on J - J* at `params`, and its kind; `loss`, `grad` are those of the loss alone, over S.
+
+    Costs one gradient, of `smooth`, the objective without l1, unless there is no intercept or it is at its own optimum.
+
+    Returns
+    -------
+    gap : float
+    kind : "duality"; or "estimate" where an offset of the logits keeps the intercept's constraint from holding
+    """
+    gap, kind = _duality_gap(objective, smooth, params, loss, grad)
+    value = _primal(objective, params, loss)
+    return (value, "duality") if 0 <= value <= gap else (gap, kind)
+
+
+def _duality_gap(
+    objective: Penalised, smooth: Smooth, params: Float64s, loss: float, grad: Float64s
+) -> tuple[float, str]:
+    wanted, rest = objective.class_mass, grad[:, -1]
+    mass, sums = float(wanted.sum()), wanted + rest
+    over = rest > NOISE * mass
+    if not objective.fit_intercept or not over.any():
+        gap = gap_but_for_intercept(objective, params, loss, grad)
+        return max(gap, _rounding(params, loss, grad, mass)), "duality"
+    # p_i = (1 - e) a_i + e q has the targets' sums over i for q = (wanted - (1 - e) sums) / e, which is not negative
+    # from this e on; a model without features has such a q for all its samples.
+    share = float(np.max(rest[over] / sums[over]))
+    q = np.maximum(wanted - (1 - share) * sums, LEAST_SHARE * mass)
+    common = np.zeros_like(params)
+    common[:, -1] = np.log(q / q.sum())
+    common_loss, common_grad = smooth.value_and_grad(common)
+    mixed = (1 - share) * grad + share * common_grad
+    entropy = (1 - share) * _entropy(params, loss, grad) + share * _entropy(common, common_loss, common_grad)
+    gap = _primal(objective, params, loss) - _dual(objective, entropy, mixed[:, :-1])
+    left = float(np.abs(mixed[:, -1]).max())
+    exact = left <= (params.shape[0] * NOISE + 16 * share * np.finfo(objective.dtype).eps) * mass
+    return max(gap, _rounding(params, loss, grad, mass)), "duality" if exact else "estimate"
+
+
+def _entropy(params: Float64s, loss: float, grad: Float64s) -> float:
+    """(1/S) sum_i h_i H(a_i), and what offsets add; shifts of all classes, which change nothing, leave no rounding."""
+    return loss - float(np.vdot(params - params.mean(axis=0), grad))
+
+
+def _rounding(params: Float64s, loss: float, grad: Float64s, mass: float) -> float:
+    """What J - D is not known better than: the rounding errors of its terms, and of the intercept's constraint."""
+    terms = float(np.abs((params - params.mean(axis=0)) * grad).sum())
+    return NOISE * (abs(loss) + terms + mass * float(np.ptp(params[:, -1])))
+
+
+def _primal(objective: Penalised, params: Float64s, loss: float) -> float:
+    coef = params[:, :-1]
+    return loss + objective.l2 / 2 * float(np.vdot(coef, coef)) + objective.l1 * float(objective.norms(coef).sum())
+
+
+def _dual(objective: Penalised, entropy: float, v: Float64s) -> float:
+    """The best theta * entropy - R*(theta v) for theta in [0, 1]: concave in theta."""
+    size = objective.norms(v)
+    largest = float(size.max(initial=0.0))
+    low = 1.0 if largest <= objective.l1 else objective.l1 / largest
+    if low == 1 or objective.l2 == 0:
+        return low * entropy
+    high = 1.0
+    for _ in range(BISECTIONS):
+        theta = (low + high) / 2
+        slope = entropy - float(np.vdot(np.maximum(theta * size - objective.l1, 0), size)) / objective.l2
+        low, high = (theta, high) if slope > 0 else (low, theta)
+    over = np.maximum(low * size - objective.l1, 0)
+    return low * entropy - float(np.vdot(over, over)) / (2 * objective.l2)

@@ -1,0 +1,45 @@
+"""Data without a minimum: samples that are perfectly separable from other classes.
+
+With p_ik = z_iy - z_ik the margins of sample i, a direction along which some grow and none falls lowers the loss
+without end (A. Albert, J. Anderson, "On the existence of maximum likelihood estimates in logistic regression models",
+Biometrika 71, 1984). Without a penalty Newton's method runs after it: each step adds about 1 to such margins, whose
+share of the loss is exp(-p), however close the objective is to its infimum; at a minimum its steps shrink to nothing.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nbsoftmax.validation import Float64s
+
+if TYPE_CHECKING:
+    from nbsoftmax.objective import Objective
+
+REASON = "samples are perfectly separable from other classes, so without a penalty there is no minimum"
+BLOCK_BYTES = 2**22  # of margins
+# In logits: what a step adds at least to a margin that runs away, beside a share of the margin itself, of which the
+# last step towards a minimum adds less; what it takes at most from another; and where a margin is in no doubt.
+LEAST_GAIN, LEAST_GROWTH, MOST_LOSS, CLEAR = 0.5, 0.01, 0.05, 10.0
+
+
+def separated(objective: Objective, params: Float64s, step: Float64s) -> NDArray[Any]:
+    """The classes with margins that a Newton step from `params`, near the infimum, still raises; none at a minimum.
+
+    If there are some with samples that leave all other classes behind, those alone: the others' only differ from them.
+    """
+    touched, apart = np.zeros((2, objective.n_classes), bool)
+    size = max(16, BLOCK_BYTES // (8 * objective.n_classes))
+    for start in range(0, objective.n_samples, size):
+        part = slice(start, start + size)
+        labels, before = objective.margins(params, part)
+        after = objective.margins(params + step, part)[1]
+        if (np.minimum(after, CLEAR) < np.minimum(before, CLEAR) - MOST_LOSS).any():
+            return np.array([], np.int64)
+        grown = after - before > np.maximum(LEAST_GAIN, LEAST_GROWTH * before)
+        touched[labels[grown.any(axis=1)]] = True
+        grown[np.arange(labels.size), labels] = True
+        apart[labels[grown.all(axis=1)]] = True
+    return np.flatnonzero(apart if apart.any() else touched)

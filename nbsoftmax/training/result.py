@@ -1,0 +1,103 @@
+"""The result of a fit."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+from nbsoftmax.errors import InputValueError
+from nbsoftmax.models.inference import Inference, at_maximum
+from nbsoftmax.models.softmax import SoftmaxModel
+from nbsoftmax.objective import Objective
+from nbsoftmax.training.monitor import INTERRUPTED
+from nbsoftmax.validation import Float64s
+
+
+@dataclass(frozen=True, eq=False)
+class FitResult:
+    """A fitted model and how the fit went.
+
+    Attributes
+    ----------
+    model : SoftmaxModel
+    converged : bool
+        Whether the objective is within `tol`, relative to itself, of its minimum, judged by `gap`.
+    reason : str
+        Why the fit ended, in words.
+    n_iter : int
+    objective, grad_norm : float
+        At the model's parameters; for float32 data on the CPU they come from products in float64. The norm is
+        Euclidean, with l1 that of the smallest subgradient.
+    gap : float
+        How far `objective` is above its minimum.
+    gap_kind : str
+        "strong-convexity", "duality": `gap` is a bound that holds. "estimate": it may be wrong.
+    seconds : float
+        Wall time of the fit, compilation of kernels included.
+    history : dict of str to ndarray
+        "objective", "grad_norm", "seconds" and, with validation data, "validation_loss": an entry an iteration.
+    solver : str
+        The one that ran.
+    account : str
+        What its work was, and why it did what it did, in words.
+    problem : functools.partial
+        The call that makes the objective again, for `inference`: references to the data, no copies. It is not shown,
+        and not pickled or copied either, so that a result on disk does not take the data with it.
+    """
+
+    model: SoftmaxModel
+    converged: bool
+    reason: str
+    n_iter: int
+    objective: float
+    grad_norm: float
+    gap: float
+    gap_kind: str
+    seconds: float
+    history: dict[str, Float64s]
+    solver: str
+    account: str
+    problem: partial[Objective] | None = field(default=None, repr=False)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "problem": None}
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether Ctrl-C ended the fit."""
+        return self.reason.startswith(INTERRUPTED)
+
+    def inference(self, *, cov: str = "fisher", reference: Any = None) -> Inference:
+        """Standard errors, tests and intervals of the coefficients, from the data of the fit (which must be unchanged).
+
+        Parameters
+        ----------
+        cov : {"fisher", "sandwich"}
+            As in `nbsoftmax.inference`.
+        reference : label, optional
+            The class that coefficients are relative to; default: the first.
+
+        Returns
+        -------
+        Inference
+
+        Raises
+        ------
+        InputValueError
+            As `nbsoftmax.inference` says; for a fit with l1, l2 or label smoothing, or with class weights and
+            "fisher"; and for a result that was pickled or copied, whose data are gone.
+        """
+        if self.problem is None:
+            raise InputValueError(
+                "this result was pickled or copied, and its data are gone; "
+                "use nbsoftmax.inference(result.model, X, y) with what it was trained on."
+            )
+        return at_maximum(self.model, self.problem, cov=cov, reference=reference)
+
+
+def uninterrupted(result: FitResult) -> FitResult:
+    """Return the result of one of several fits; raise KeyboardInterrupt, which ends them all, if Ctrl-C ended it."""
+    if result.interrupted:
+        raise KeyboardInterrupt
+    return result

@@ -1,0 +1,110 @@
+"""A fit to data that come in chunks: what it has learned, and how the next chunk changes that.
+
+for each chunk: one epoch of mini-batch steps through its samples, in an order of its own
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from nbsoftmax import validation
+from nbsoftmax.errors import InputValueError
+from nbsoftmax.kernels.sgd import State
+from nbsoftmax.models.softmax import SoftmaxModel
+from nbsoftmax.objective import Objective
+from nbsoftmax.solvers import sgd
+from nbsoftmax.validation import Float64s
+
+GROWN = 1e3  # times as large as that of the chunk before, and 1: no loss that learning leads to
+
+
+class Stream:
+    """The parameters so far, with all that the next step needs.
+
+    Parameters
+    ----------
+    classes : ndarray (n_classes,), sorted
+    names : tuple of str or None
+        Names of the features.
+    options : dict
+        Of `solvers.sgd.solve`: learning_rate, batch_size, optimizer, momentum, schedule, average, seed.
+    """
+
+    def __init__(self, classes: NDArray[Any], names: tuple[str, ...] | None, options: dict[str, Any]) -> None:
+        self.classes, self.names, self.options = classes, names, options
+        self.dtype: np.dtype[Any] | None = None  # that of the first chunk; later ones are converted
+        self.n_features: int | None = None
+        self._n_chunks = self._n_steps = 0
+        self._rate, self._loss = options["learning_rate"], float(np.log(classes.size))  # of the parameters 0
+        self._state: State | None = None
+
+    def codes(self, y: NDArray[Any], n_samples: int) -> NDArray[Any]:
+        """Class indices for labels; rows of probabilities stay as they are."""
+        if y.ndim == 2 and y.shape[1] > 1:
+            return y
+        return validation.codes_of(y, self.classes, n_samples=n_samples)
+
+    def begin(self, start: Float64s) -> None:
+        """Begin at parameters other than 0, (n_classes, n_features + 1)."""
+        adam = self.options["optimizer"] == "adam"
+        self._state = sgd.begun(start, adam=adam, average=self.options["average"])
+
+    def learn(self, objective: Objective) -> None:
+        """Go once through the samples of a chunk.
+
+        Raises
+        ------
+        InputValueError
+            If the parameters grow without bound; then all is as it was before.
+        """
+        shape, options = objective.shape, self.options
+        rate = self._rate or sgd.rate_for(objective, shape, options)
+        if self._state is None:
+            self.begin(np.zeros(shape))
+        assert self._state is not None
+        state = State(*(part.copy() for part in self._state))
+        n_steps = -(-objective.n_samples // options["batch_size"])
+        epochs = self._n_chunks + np.arange(n_steps) / n_steps
+        loss = objective.descend(
+            state,
+            sgd.shuffled(objective.n_samples, options["seed"], self._n_chunks),
+            options["batch_size"],
+            rate * sgd.schedule_of(options["schedule"], epochs),
+            kind=sgd.KINDS[options["optimizer"]],
+            momentum=options["momentum"],
+            n_before=self._n_steps,
+        )
+        if not loss <= GROWN * (self._loss + 1) or not all(np.isfinite(part).all() for part in state):
+            raise InputValueError(
+                f"the parameters grew without bound in this chunk, at learning_rate {rate:g}; it was left out. Give a "
+                "smaller learning_rate, or features of the scale of those before."
+            )
+        self._state, self._rate, self._loss = state, rate, loss
+        self._n_chunks += 1
+        self._n_steps += n_steps
+
+    def model(self) -> SoftmaxModel:
+        """What has been learned so far."""
+        assert self._state is not None, "a stream begins with its first chunk"
+        params = (self._state.mean if self.options["average"] else self._state.params).reshape(self.classes.size, -1)
+        return SoftmaxModel(params[:, :-1].copy(), params[:, -1].copy(), self.classes, self.names)
+
+
+def classes_of(given: ArrayLike | None, y: NDArray[Any]) -> NDArray[Any]:
+    """All classes of a stream, sorted, from what its first call says of them."""
+    if given is None:
+        if y.ndim == 2 and y.shape[1] > 1:
+            return np.arange(y.shape[1])
+        raise InputValueError("classes is missing; the first call of partial_fit needs all labels that will ever come.")
+    classes = validation.labels(given, name="classes")[1]
+    if classes.size < 2:
+        raise InputValueError(f"classes has {classes.size} different labels, expected at least two.")
+    if y.ndim == 2 and y.shape[1] > 1 and not np.array_equal(classes, np.arange(y.shape[1])):
+        raise InputValueError(
+            f"y has probabilities of {y.shape[1]} classes, which are 0, 1, ..., but classes are "
+            f"{classes.tolist()[:10]}; leave classes out."
+        )
+    return classes

@@ -1,0 +1,220 @@
+"""Validation of arrays of numbers: samples, logits, parameters, outputs."""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from nbsoftmax.errors import InputTypeError, InputValueError, plain
+from nbsoftmax.validation.conversion import as_array
+from nbsoftmax.validation.frames import frame
+
+Floats = NDArray[np.floating[Any]]
+
+
+Float64s = NDArray[np.float64]
+
+
+FloatT = TypeVar("FloatT", bound=np.floating[Any])
+
+
+def as_floats(name: str, a: ArrayLike, *, dtype: Any = None) -> Floats:
+    """Return `a` as a native float32 or float64 array, without a copy where it already is one.
+
+    Integers and booleans become float64, float16 becomes float32; `dtype` (float32 or float64)
+    overrules both.
+    """
+    array = as_array(name, a)
+    kind = array.dtype.kind
+    if kind == "c":
+        raise InputTypeError(
+            f"{name} is complex ({array.dtype}), expected real numbers; give its real part (`.real`) or its modulus."
+        )
+    if kind == "O":
+        raise InputTypeError(
+            f"{name} has dtype object, expected numbers; convert it first, for example {name}.astype(float)."
+        )
+    if array.dtype.names is not None:
+        raise InputTypeError(
+            f"{name} is a structured array, expected numbers; give numpy.lib.recfunctions.structured_to_unstructured"
+            f"({name})."
+        )
+    if kind not in "fiub":
+        raise InputTypeError(
+            f"{name} has dtype {array.dtype}, expected float32 or float64; convert it to numbers first."
+        )
+    if dtype is None:
+        dtype = np.float32 if kind == "f" and array.dtype.itemsize <= 4 else np.float64
+    return array.astype(dtype, copy=False)
+
+
+def as_float64s(name: str, a: ArrayLike) -> Float64s:
+    """Return `a` as a C-contiguous float64 array."""
+    return np.asarray(as_floats(name, a, dtype=np.float64), np.float64, order="C")
+
+
+def writeable_view(a: NDArray[FloatT]) -> NDArray[FloatT]:
+    """Return `a` itself, or for a read-only array a view of the same memory without that flag.
+
+    Kernels never write to their inputs, and Numba would compile every kernel again for the
+    read-only type (memory-mapped files, frames), which takes seconds.
+    """
+    if a.flags.writeable or a.size == 0:
+        return a if a.flags.writeable else a.copy()
+
+    class Memory:
+        keeps_alive = a
+        __array_interface__ = {**a.__array_interface__, "data": (a.__array_interface__["data"][0], False)}  # noqa: RUF012
+
+    return np.asarray(Memory())
+
+
+def first_not_finite(X: Floats) -> tuple[int, int] | None:
+    """Position of the first NaN or inf of a 2-D array in row order, or None."""
+    rows = max(1, 2**18 // max(1, X.shape[1]))  # blocks that stay in cache: one pass, no (m, N) mask
+    for start in range(0, X.shape[0], rows):
+        block = X[start : start + rows]
+        with np.errstate(over="ignore", invalid="ignore"):
+            if np.isfinite(block.sum()):  # a sum over a NaN or inf is never finite
+                continue
+        bad = ~np.isfinite(block)
+        if bad.any():  # else finite numbers whose sum overflows
+            i, j = divmod(int(np.argmax(bad.ravel())), X.shape[1])
+            return start + i, j
+    return None
+
+
+def samples(
+    X: Any, *, name: str = "X", dtype: Any = None, n_features: int | None = None
+) -> tuple[Floats, tuple[str, ...] | None]:
+    """Check the samples as `design` does, with the feature names of a table, by which messages name a column."""
+    array, names = frame(X)
+    return design(array, name=name, dtype=dtype, n_features=n_features, names=names), names
+
+
+def design(
+    X: Any,
+    *,
+    name: str = "X",
+    dtype: Any = None,
+    n_features: int | None = None,
+    names: tuple[str, ...] | None = None,
+) -> Floats:
+    """Check the samples: (n_samples, n_features), float32 or float64, finite. Any strides."""
+    array = as_floats(name, X, dtype=dtype)
+    if array.ndim != 2:
+        hint = (
+            f"{name}.reshape(-1, 1) makes one feature of it, {name}.reshape(1, -1) one sample"
+            if array.ndim == 1
+            else "flatten each sample to one row"
+        )
+        raise InputValueError(
+            f"{name} has {array.ndim} dimension{'s' * (array.ndim != 1)}, shape {array.shape}; "
+            f"expected 2: (n_samples, n_features); {hint}."
+        )
+    if array.shape[1] == 0:
+        raise InputValueError(f"{name} has no features (shape {array.shape}); expected at least one column.")
+    if n_features is not None and array.shape[1] != n_features:
+        raise InputValueError(f"{name} has {array.shape[1]} features, but {n_features} are expected.")
+    bad = first_not_finite(array)
+    if bad is not None:
+        i, j = bad
+        if names is not None:
+            found = "a missing value (NaN)" if np.isnan(array[i, j]) else f"{array[i, j]}"
+            raise InputValueError(
+                f"{name} has {found} in column {plain(names[j])} at row {i} (counted from 0); expected finite numbers; "
+                "drop such rows, or impute the values."
+            )
+        raise InputValueError(
+            f"{name} contains {array[i, j]} at row {i}, column {j} (counted from 0); expected finite numbers, "
+            "no NaN and no inf; remove or impute such values first."
+        )
+    return writeable_view(array)
+
+
+def some_samples(X: Floats) -> Floats:
+    """Refuse zero rows where a mean over them is asked for."""
+    if X.shape[0] == 0:
+        raise InputValueError("X has no rows: a mean over nothing; give at least one sample.")
+    return X
+
+
+def logits(z: ArrayLike, *, name: str = "logits", min_classes: int = 1) -> tuple[Floats, bool]:
+    """Check logits: (n_samples, n_classes), or (n_classes,) for one row. Return (2-D array, was 1-D)."""
+    array = as_floats(name, z)
+    if array.ndim not in {1, 2}:
+        raise InputValueError(
+            f"{name} has {array.ndim} dimensions, shape {array.shape}; expected 2, (n_samples, n_classes), "
+            "or 1 for a single row; reshape it to (-1, n_classes)."
+        )
+    flat = array.ndim == 1
+    rows = array[None, :] if flat else array
+    if rows.shape[1] < min_classes:
+        raise InputValueError(
+            f"{name} has {rows.shape[1]} classes (shape {array.shape}); expected at least {min_classes}."
+        )
+    return writeable_view(np.ascontiguousarray(rows)), flat
+
+
+def out(array: Any, shape: tuple[int, ...], dtype: Any, *, source: Floats) -> Floats:
+    """Check an output array: this shape and dtype, C-contiguous, writeable; `source`'s own memory or none of it."""
+    if not isinstance(array, np.ndarray):
+        raise InputTypeError(
+            f"out is a {type(array).__name__}, expected a numpy array; use np.empty({shape}, np.{dtype})."
+        )
+    if array.shape != shape or array.dtype != dtype:
+        raise InputValueError(
+            f"out has shape {array.shape} and dtype {array.dtype}, expected {shape} and {dtype}; "
+            f"use np.empty({shape}, np.{dtype})."
+        )
+    if not array.flags.writeable:
+        raise InputValueError("out is read-only, expected a writeable array; give a copy or a fresh array.")
+    if not array.flags.c_contiguous:
+        raise InputValueError(f"out is not C-contiguous (strides {array.strides}); use np.empty({shape}, np.{dtype}).")
+    if array.ctypes.data != source.ctypes.data and np.may_share_memory(array, source):
+        raise InputValueError("out overlaps the input without being it; give the input itself or separate memory.")
+    return array
+
+
+def params(array: ArrayLike, shape: tuple[int, int], *, name: str = "params") -> Float64s:
+    """Check parameters or a direction: finite float64 (n_classes, n_features + 1), intercept last."""
+    return writeable_view(
+        finite(name, array, shape, meaning="(n_classes, n_features + 1), the intercept in the last column")
+    )
+
+
+def finite(name: str, array: ArrayLike, shape: tuple[int, ...], *, meaning: str) -> Float64s:
+    """Check finite float64 numbers of exactly this shape; `meaning` names its axes in the message."""
+    a = as_float64s(name, array)
+    if a.shape != shape:
+        raise InputValueError(f"{name} has shape {a.shape}, expected {shape}: {meaning}.")
+    if not np.isfinite(a).all():
+        raise InputValueError(f"{name} contains NaN or inf; expected finite numbers.")
+    return a
+
+
+def offset(array: ArrayLike | None, shape: tuple[int, int], dtype: Any) -> Floats:
+    """Check fixed additions to the logits: finite (n_samples, n_classes); (0, 0) for None."""
+    if array is None:
+        return np.empty((0, 0), dtype)
+    a = as_floats("offset", array, dtype=dtype)
+    if a.shape != shape:
+        raise InputValueError(f"offset has shape {a.shape}, expected {shape}: one number for each sample and class.")
+    bad = first_not_finite(a)
+    if bad is not None:
+        raise InputValueError(f"offset contains {a[bad]} at row {bad[0]}, column {bad[1]}; expected finite numbers.")
+    return writeable_view(np.ascontiguousarray(a))
+
+
+def float_dtype(dtype: Any) -> np.dtype[Any]:
+    """Check a dtype: float32 or float64."""
+    found: np.dtype[Any] | None
+    try:
+        found = np.dtype(dtype)
+    except TypeError:
+        found = None
+    if found is None or found not in (np.float32, np.float64):
+        raise InputTypeError(f"dtype is {plain(dtype)}, expected float32 or float64.")
+    return found

@@ -1,0 +1,98 @@
+"""Conversion of arrays, lists, tables and tensors to NumPy arrays; what cannot be converted is refused with advice."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nbsoftmax.errors import InputTypeError, InputValueError
+from nbsoftmax.validation.frames import column, frame
+
+DLPACK_GPUS = {2, 13}  # CUDA, and CUDA's managed memory
+
+
+def is_on_device(a: Any) -> bool:
+    """Whether an array is on a GPU: one of CuPy, PyTorch, JAX, Numba or another library with the same interfaces."""
+    if isinstance(a, np.ndarray):
+        return False
+    try:
+        if hasattr(a, "__cuda_array_interface__"):
+            return True
+    except RuntimeError:  # raised by PyTorch for a tensor that requires a gradient
+        return True
+    where = getattr(a, "__dlpack_device__", None)
+    return where is not None and int(where()[0]) in DLPACK_GPUS
+
+
+def as_array(name: str, a: Any) -> NDArray[Any]:
+    """Return `a` as an array of its own dtype, without a copy where it is one.
+
+    Arrays with masked values, sparse matrices, arrays on a GPU, tensors that NumPy cannot read and rows of different
+    lengths are refused.
+    """
+    if isinstance(a, np.ma.MaskedArray):
+        return _unmasked(name, a)
+    if isinstance(a, np.ndarray):
+        return np.asarray(a)
+    if is_on_device(a):
+        raise InputTypeError(f"{name} is on a GPU; copy it to the host first, as by {name}.get() or {name}.cpu().")
+    refuse_sparse(name, a)
+    refuse_tensor(name, a)
+    a = column(name, frame(a)[0])
+    try:
+        array = np.asarray(a)
+    except ValueError:
+        raise InputValueError(
+            f"{name} must be rectangular: its rows have different lengths; give rows of one length."
+        ) from None
+    except (TypeError, RuntimeError) as error:
+        raise InputTypeError(
+            f"{name} is a {type(a).__name__} that NumPy cannot read ({error}); convert it to a NumPy array first."
+        ) from None
+    if array.ndim == 0 and array.dtype.kind == "O":
+        lazy = next((f"{name}.{method}()" for method in ("collect", "compute") if hasattr(a, method)), None)
+        raise InputTypeError(
+            f"{name} is {'None' if a is None else f'a {type(a).__name__}'}, expected an array or a list; "
+            f"give {lazy or 'its values as one'}."
+        )
+    return array
+
+
+def refuse_sparse(name: str, a: Any) -> None:
+    """Refuse a sparse matrix, which no kernel can read yet."""
+    layout = getattr(a, "layout", None)  # of a PyTorch tensor
+    if layout is not None and "sparse" in str(layout):
+        raise InputTypeError(f"{name} is a sparse tensor, which is not supported yet; give {name}.to_dense().")
+    if hasattr(a, "nnz") and not isinstance(a, np.ndarray):
+        method = next((method for method in ("toarray", "todense") if hasattr(a, method)), None)
+        if method is not None:
+            raise InputTypeError(
+                f"{name} is a sparse {type(a).__name__}, which is not supported yet; give {name}.{method}() if that "
+                "fits in memory."
+            )
+
+
+def _unmasked(name: str, a: Any) -> NDArray[Any]:
+    """The data of a masked array without masked values; one with such values is refused."""
+    masked = np.ma.getmaskarray(a)
+    if masked.any():
+        where = tuple(int(i) for i in np.unravel_index(int(masked.argmax()), masked.shape))
+        raise InputValueError(
+            f"{name} is a masked array with {int(masked.sum())} masked values (first at {where}), expected none; "
+            f"drop such rows, or fill them in: {name}.filled(value)."
+        )
+    return np.asarray(a.data)
+
+
+def refuse_tensor(name: str, a: Any) -> None:
+    """Refuse a PyTorch tensor that NumPy cannot read, by its attributes rather than the text of PyTorch's error."""
+    steps = ".detach()" if getattr(a, "requires_grad", False) is True else ""
+    if "bfloat16" in str(getattr(a, "dtype", "")):
+        steps += ".float()" if hasattr(a, "float") else ".astype('float32')"
+        why = "has dtype bfloat16, which NumPy lacks"
+    else:
+        why = "is a tensor that requires a gradient"
+    if steps:
+        raise InputTypeError(f"{name} {why}; give {name}{steps}.")

@@ -1,0 +1,208 @@
+"""Conversion of pandas, polars and Arrow tables, and of their columns, to NumPy arrays.
+
+None of these libraries is imported here: if an object of one exists, the library has been imported.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nbsoftmax.errors import InputTypeError, InputValueError, plain
+
+# What to do with a column that holds no numbers, by a word in the name of its dtype.
+CATEGORIES = "encode its categories as numbers, for example one 0/1 column for each (get_dummies, to_dummies)"
+TIMES = "turn it into numbers, for example days since a fixed date"
+TEXT = "encode it as 0/1 columns (get_dummies, to_dummies), or convert it with astype(float) if it holds numbers"
+ADVICE = {
+    "categor": CATEGORIES, "enum": CATEGORIES, "dictionary": CATEGORIES,
+    "date": TIMES, "time": TIMES, "duration": TIMES, "period": TIMES,
+    "str": TEXT, "object": TEXT,
+}  # fmt: skip
+
+
+def frame(X: Any) -> tuple[Any, tuple[str, ...] | None]:
+    """Split a pandas, polars or Arrow table into (array, feature names); anything else is (X, None).
+
+    The array is float32 if all columns are float32 or float16, and float64 otherwise; missing values are NaN. A column
+    that holds no numbers is refused by name.
+    """
+    if _is(X, "pandas", "DataFrame"):
+        return _of_pandas(X)
+    if _is(X, "polars", "DataFrame"):
+        return _of_polars(X)
+    if _is(X, "pyarrow", "Table", "RecordBatch"):
+        return _of_arrow(X)
+    if not (hasattr(X, "to_numpy") and hasattr(X, "columns")):
+        return X, None
+    array = X.to_numpy()
+    if array.dtype.kind not in "fiub":
+        raise InputTypeError(
+            f"X is a {type(X).__name__} whose to_numpy() has dtype {array.dtype}, expected numbers; "
+            "convert its columns to numbers first."
+        )
+    return array, tuple(map(str, X.columns))
+
+
+def column(name: str, a: Any) -> Any:
+    """Turn a column of pandas, polars or Arrow into an array of its own kind; anything else is returned as it is.
+
+    A missing value is refused by its row.
+    """
+    if _is(a, "pandas", "Series", "Index") or _is_pandas_array(a):
+        if not isinstance(a.dtype, np.dtype):
+            _refuse_missing(name, np.asarray(a.isna()))
+            known = getattr(a.dtype, "numpy_dtype", None)
+            if known is not None and known.kind in "fiub":
+                return a.to_numpy(dtype=known)
+        return a.to_numpy() if hasattr(a, "to_numpy") else np.asarray(a)
+    if _is(a, "polars", "Series"):
+        if a.null_count():
+            _refuse_missing(name, a.is_null().to_numpy())
+        decimal = str(a.dtype).startswith("Decimal")
+        return (a.cast(sys.modules["polars"].Float64) if decimal else a).to_numpy()
+    if _is(a, "pyarrow", "Array", "ChunkedArray"):
+        if a.null_count:
+            _refuse_missing(name, np.asarray(a.is_null()))
+        pa = sys.modules["pyarrow"]
+        return np.asarray(a.cast(pa.float64()) if pa.types.is_decimal(a.type) else a)
+    return a.to_numpy() if hasattr(a, "to_numpy") and not hasattr(a, "columns") else a
+
+
+def only_column(a: Any) -> Any:
+    """Take the column out of a table that has only one; anything else is returned as it is."""
+    if _is(a, "pandas", "DataFrame") and a.shape[1] == 1:
+        return a.iloc[:, 0]
+    if _is(a, "polars", "DataFrame") and a.shape[1] == 1:
+        return a.to_series()
+    if _is(a, "pyarrow", "Table", "RecordBatch") and a.num_columns == 1:
+        return a.column(0)
+    return a
+
+
+def by_label(weights: Any, n_classes: int) -> Any:
+    """Turn a pandas Series of weights into a dict, since its index names the classes; return others as they are."""
+    if _is(weights, "pandas", "Series") and list(weights.index) != list(range(n_classes)):
+        return weights.to_dict()
+    return weights
+
+
+def _of_pandas(X: Any) -> tuple[NDArray[Any], tuple[str, ...]]:
+    is_numeric = sys.modules["pandas"].api.types.is_numeric_dtype
+    X = X.infer_objects()  # columns of objects that all are numbers are numbers
+    names, dtypes = tuple(map(str, X.columns)), list(X.dtypes)
+
+    def is_number(dtype: Any) -> bool:
+        return bool(dtype.kind == "b" or (dtype.kind != "c" and is_numeric(dtype)))
+
+    def is_single(dtype: Any) -> bool:
+        inner = getattr(dtype, "numpy_dtype", getattr(dtype, "subtype", dtype))
+        return isinstance(inner, np.dtype) and inner.kind == "f" and inner.itemsize <= 4
+
+    for j, dtype in enumerate(dtypes):
+        if isinstance(dtype, np.dtype) and dtype.kind == "O":
+            _refuse_missing(f"X, in column {plain(names[j])},", _only_missing(X.iloc[:, j]))
+    common = _common(names, dtypes, is_number, is_single)
+    if all(isinstance(dtype, np.dtype) for dtype in set(dtypes)):
+        return X.to_numpy(dtype=common), names
+    array = np.empty(X.shape, common)
+    for j in range(len(names)):
+        array[:, j] = X.iloc[:, j].to_numpy(dtype=common, na_value=np.nan)
+    return array, names
+
+
+def _only_missing(values: Any) -> NDArray[np.bool_]:
+    """Which values of a pandas column of objects are missing; none if there is text, which is reported instead."""
+    is_text = any(isinstance(value, str) for value in values)
+    return np.zeros(len(values), bool) if is_text else np.asarray(values.isna())
+
+
+def _of_polars(X: Any) -> tuple[NDArray[Any], tuple[str, ...]]:
+    polars = sys.modules["polars"]
+    names = tuple(X.columns)
+    common = _common(
+        names,
+        X.dtypes,
+        lambda dtype: dtype.is_numeric() or dtype == polars.Boolean,
+        lambda dtype: str(dtype) in {"Float16", "Float32"},
+    )
+    return X.cast(polars.Float32 if common == np.float32 else polars.Float64).to_numpy(), names
+
+
+def _of_arrow(X: Any) -> tuple[NDArray[Any], tuple[str, ...]]:
+    pa = sys.modules["pyarrow"]
+    names, types = tuple(X.schema.names), pa.types
+
+    def is_number(dtype: Any) -> bool:
+        kinds = (types.is_floating, types.is_integer, types.is_boolean, types.is_decimal)
+        return any(is_kind(dtype) for is_kind in kinds)
+
+    common = _common(names, X.schema.types, is_number, lambda dtype: types.is_float16(dtype) or types.is_float32(dtype))
+    array = np.empty(X.shape, common)
+    for j, values in enumerate(X.columns):
+        numbers = values.cast(pa.int8()) if types.is_boolean(values.type) else values
+        array[:, j] = numbers.cast(pa.from_numpy_dtype(common), safe=False).to_numpy(zero_copy_only=False)
+    return array, names
+
+
+def _common(
+    names: Sequence[str],
+    dtypes: Sequence[Any],
+    is_number: Callable[[Any], bool],
+    is_single: Callable[[Any], bool],
+) -> np.dtype[Any]:
+    """The dtype that holds all columns; the first column without numbers is refused."""
+    odd = {dtype for dtype in set(dtypes) if not is_number(dtype)}
+    if odd:
+        name, dtype = next((n, d) for n, d in zip(names, dtypes, strict=True) if d in odd)
+        shown = str(dtype)
+        advice = next((a for word, a in ADVICE.items() if word in shown.lower()), "convert it to numbers, or drop it")
+        raise InputTypeError(f"X has dtype {plain_dtype(shown)} in column {plain(name)}, expected numbers; {advice}.")
+    return np.dtype(np.float32 if dtypes and all(map(is_single, set(dtypes))) else np.float64)
+
+
+def plain_dtype(text: str) -> str:
+    """The name of a dtype without the list of its categories, which may be long."""
+    return text if len(text) <= 40 else f"{text[:36]} ..."
+
+
+def _refuse_missing(name: str, missing: NDArray[np.bool_]) -> None:
+    if missing.any():
+        raise InputValueError(
+            f"{name} has a missing value at row {int(missing.argmax())} (counted from 0); drop such rows, or fill it."
+        )
+
+
+def _is(a: Any, library: str, *types: str) -> bool:
+    """Whether `a` is of one of these types of a library that may not even be installed."""
+    module = sys.modules.get(library)
+    return module is not None and isinstance(a, tuple(getattr(module, name, ()) for name in types))
+
+
+def _is_pandas_array(a: Any) -> bool:
+    """Whether `a` is one of pandas' own arrays, such as a Categorical."""
+    return "pandas" in sys.modules and isinstance(a, sys.modules["pandas"].api.extensions.ExtensionArray)
+
+
+def same_features(given: tuple[str, ...] | None, trained: tuple[str, ...] | None) -> None:
+    """Refuse a frame whose columns are not the trained ones, in their order."""
+    if given is None or trained is None or given == trained:
+        return
+    known, found = set(trained), set(given)  # there may be 100,000
+    missing = [c for c in trained if c not in found]
+    extra = [c for c in given if c not in known]
+    if not missing and not extra:
+        j = next(j for j, (a, b) in enumerate(zip(given, trained, strict=True)) if a != b)
+        raise InputValueError(
+            f"X has the trained features in another order (column {j} is {given[j]!r}, trained: {trained[j]!r}); "
+            "select them by name: X[list(model.feature_names)]."
+        )
+    what = f"lacks {missing[0]!r}" if missing else f"has the unknown {extra[0]!r}"
+    raise InputValueError(
+        f"X {what} ({len(given)} features, the model was trained on {len(trained)}, first: {trained[0]!r}); "
+        "give the features that the model was trained on."
+    )

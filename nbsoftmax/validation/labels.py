@@ -1,0 +1,253 @@
+"""Encoding of labels as indices of the sorted classes, in 4 bytes a sample.
+
+Labels are read in blocks: numbers of a small range by a table, other numbers by a search in the sorted classes, text by
+a dictionary of the labels seen so far.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nbsoftmax.errors import InputTypeError, InputValueError, plain
+from nbsoftmax.validation.conversion import as_array
+from nbsoftmax.validation.frames import only_column
+
+BLOCK = 2**16  # labels that are read at a time
+LARGEST = 2.0**53  # floats below it are read as integers
+KINDS = {
+    (bool, np.bool_): "booleans",
+    (int, np.integer): "integers",
+    (float, np.floating): "floats",
+    (str,): "text",
+    (bytes,): "bytes",
+}
+EXPECTED = "expected integers, strings or booleans"
+
+
+def target_array(y: Any, *, name: str = "y") -> NDArray[Any]:
+    """Labels (n_samples,) or rows of probabilities (n_samples, n_classes) as an array, from lists, arrays or tables.
+
+    A list of text or of several types becomes an array of objects: NumPy would turn [1, "a"] into text.
+    """
+    if isinstance(y, (list, tuple)):
+        types = set(map(type, y))
+        if types and all(_kind(of) or of is type(None) for of in types):
+            if len(types) == 1 and issubclass(types.pop(), (bool, np.bool_, float, np.number)):
+                return np.asarray(y)
+            objects = np.empty(len(y), object)
+            objects[:] = y
+            return objects
+    if y is None:
+        raise InputTypeError(f"{name} is None, expected an array or a list of labels.")
+    array = as_array(name, only_column(y))
+    if array.ndim == 2 and array.shape[1] == 1:
+        array = array[:, 0]
+    return array
+
+
+def labels(y: Any, *, n_samples: int | None = None, name: str = "y") -> tuple[NDArray[np.int32], NDArray[Any]]:
+    """Turn labels (integers, booleans, strings; floats that are whole) into (class indices, sorted classes)."""
+    array = target_array(y, name=name)
+    if array.ndim == 0:
+        raise InputTypeError(f"{name} is {plain(y)}, expected an array or a list of labels.")
+    if array.ndim != 1:
+        hint = "one label a sample"
+        if array.ndim == 2 and array.dtype.kind in "iubf":
+            hint += f"; {name}.argmax(axis=1) turns one-hot rows into class indices"
+        raise InputValueError(f"{name} has {array.ndim} dimensions, shape {array.shape}; expected 1: {hint}.")
+    if n_samples is not None and array.shape[0] != n_samples:
+        raise InputValueError(f"X has {n_samples} rows, but {name} has {array.shape[0]} labels; give one label a row.")
+    if array.dtype.kind == "c":
+        raise InputTypeError(f"{name} is complex ({array.dtype}), {EXPECTED} as labels.")
+    if array.dtype.kind not in "iubfUSTO":
+        raise InputTypeError(
+            f"{name} has dtype {array.dtype}, {EXPECTED} as labels; {name}.astype(str) makes text of it."
+        )
+    dtype = array.dtype
+    if dtype.kind in "OT":  # NumPy's strings of any length may have missing values
+        array = _of_one_kind(array.astype(object, copy=False), name)
+    if array.dtype.kind == "f":
+        _refuse_continuous(array, name)
+    if array.dtype.kind in "iubf" and array.size:
+        low, high = array.min().item(), array.max().item()
+        whole = array.dtype.kind != "f" or max(-low, high) < LARGEST  # larger floats may not fit in 64-bit integers
+        small = whole and high - low < max(BLOCK, array.size // 8)
+        return _by_table(array, int(low), int(high)) if small else _by_search(array)
+    return _by_dictionary(array, dtype, name)
+
+
+def class_labels(classes: Any) -> NDArray[Any]:
+    """Check the labels of a model: at least two, one-dimensional, distinct integers, strings or booleans."""
+    array = target_array(classes, name="classes")
+    if array.ndim != 1 or array.dtype.kind not in "iubUSTfO":
+        raise InputTypeError(
+            f"classes has dtype {array.dtype}, shape {array.shape}; expected (n_classes,) integers, strings, booleans."
+        )
+    if array.size < 2:
+        raise InputValueError(f"classes has {array.size} labels, expected at least 2.")
+    codes, found = labels(array, name="classes")
+    if found.size != array.size:
+        raise InputValueError("classes contains a label twice; give each class its own.")
+    return found[codes]
+
+
+def positions(labels: NDArray[Any], classes: NDArray[Any], *, name: str = "y") -> NDArray[np.int64]:
+    """Where each of `labels` stands in `classes`; a label that is not there is refused."""
+    known = {label: k for k, label in enumerate(classes.tolist())}
+    given = labels.tolist()
+    odd = next((label for label in given if label not in known), None)
+    if odd is not None:
+        ours, theirs = _kind(type(classes.tolist()[0])), _kind(type(odd))
+        kinds = f"; they are {ours}, not {theirs}" if ours != theirs else ""
+        some = ", ".join(map(plain, list(known)[:10])) + (", ..." if len(known) > 10 else "")
+        raise InputValueError(
+            f"{name} contains the label {plain(odd)}, which the model was not trained on (its classes: {some}{kinds}); "
+            "leave such rows out."
+        )
+    return np.array([known[label] for label in given], np.int64)
+
+
+def codes_of(y: Any, classes: NDArray[Any], *, n_samples: int, name: str = "y") -> NDArray[np.int64]:
+    """Labels as positions in the `classes` of a model, (n_samples,); one that is not there is refused."""
+    codes, seen = labels(y, n_samples=n_samples, name=name)
+    return positions(seen, classes, name=name)[codes]
+
+
+def _by_table(array: NDArray[Any], low: int, high: int) -> tuple[NDArray[np.int32], NDArray[Any]]:
+    """Whole numbers from `low` to `high`, by a table of which of them occur."""
+    occurs = np.zeros(high - low + 1, bool)
+    shift = np.array(low, np.uint64 if low >= 2**63 else np.int64)
+
+    def entries(block: NDArray[Any]) -> NDArray[np.int64]:
+        return (block.astype(shift.dtype) - shift).astype(np.int64)
+
+    for _, block in _blocks(array):
+        occurs[entries(block)] = True
+    index = np.cumsum(occurs, dtype=np.int32) - np.int32(1)
+    codes = np.empty(array.size, np.int32)
+    for start, block in _blocks(array):
+        codes[start : start + block.size] = index[entries(block)]
+    classes = np.flatnonzero(occurs).astype(shift.dtype) + shift
+    return codes, classes.astype(array.dtype.newbyteorder("="))
+
+
+def _by_search(array: NDArray[Any]) -> tuple[NDArray[np.int32], NDArray[Any]]:
+    """Numbers of any range, by a binary search in the sorted classes."""
+    ordered = np.sort(array)  # np.unique takes twice as long, since it hashes integers
+    classes = ordered[np.append(True, ordered[1:] != ordered[:-1])]
+    del ordered
+    codes = np.empty(array.size, np.int32)
+    for start, block in _blocks(array):
+        codes[start : start + block.size] = np.searchsorted(classes, block)
+    return codes, classes
+
+
+def _by_dictionary(array: NDArray[Any], dtype: np.dtype[Any], name: str) -> tuple[NDArray[np.int32], NDArray[Any]]:
+    """Text that came in `dtype`, by a dictionary from the labels seen so far to their order of appearance."""
+    seen: dict[Any, int] = {}
+    codes = np.empty(array.size, np.int32)
+    for start, block in _blocks(array):
+        values = block.tolist()
+        for label in set(values) - seen.keys():
+            seen[label] = len(seen)
+        codes[start : start + block.size] = np.fromiter(map(seen.__getitem__, values), np.int32, block.size)
+    ordered = sorted(seen)
+    rank = np.empty(len(seen), np.int32)
+    rank[[seen[label] for label in ordered]] = np.arange(len(seen), dtype=np.int32)
+    for start, block in _blocks(codes):
+        codes[start : start + block.size] = rank[block]
+    if dtype.kind == "T":
+        return codes, np.array(ordered, dtype)
+    is_bytes = dtype.kind == "S" or bool(ordered and isinstance(ordered[0], bytes))
+    end: Any = b"\0" if is_bytes else "\0"
+    odd = next((label for label in ordered if label.endswith(end)), None)
+    if odd is not None:  # arrays of a fixed width fill up with NUL
+        raise InputValueError(
+            f"{name} contains the label {plain(odd)}, which ends in a NUL character that NumPy cannot keep; strip it."
+        )
+    return codes, np.array(ordered, np.bytes_ if is_bytes else np.str_)
+
+
+def _of_one_kind(array: NDArray[Any], name: str) -> NDArray[Any]:
+    """Check that all objects are labels of one kind; return text as it is, and numbers as an array of numbers."""
+    types: set[type] = set()
+    for _, block in _blocks(array):
+        types.update(map(type, block.tolist()))
+    kinds = {_kind(kind) for kind in types}
+    if kinds == {"floats", "integers"}:
+        kinds = {"floats"}
+    if len(kinds) > 1 or None in kinds:
+        _refuse_mixed(array, name)
+    kind = kinds.pop() if kinds else "text"
+    if kind == "floats":
+        _refuse_missing(array, name)
+        return array.astype(np.float64)
+    if kind == "booleans":
+        return array.astype(np.bool_)
+    if kind == "integers":
+        low, high = min(array), max(array)
+        fits = np.int64 if high < 2**63 and low >= -(2**63) else np.uint64 if low >= 0 and high < 2**64 else None
+        if fits is None:
+            raise InputValueError(
+                f"{name} contains the label {plain(high if high >= 2**63 else low)}, which is no 64-bit integer; "
+                "give such labels as text: str(label)."
+            )
+        return array.astype(fits)
+    return array
+
+
+def _refuse_mixed(array: NDArray[Any], name: str) -> None:
+    """Name a missing label, one of a type that labels cannot have, or two of different kinds."""
+    _refuse_missing(array, name)
+    first: dict[str, int] = {}
+    for i, label in enumerate(array.tolist()):
+        kind = _kind(type(label))
+        if kind is None:
+            raise InputTypeError(
+                f"{name} contains {plain(label)} of type {type(label).__name__} at row {i}, {EXPECTED} as labels; "
+                "str(label) makes text of it."
+            )
+        first.setdefault(kind, i)
+    found = [f"{kind} ({plain(array[i])} at row {i})" for kind, i in first.items()]
+    raise InputTypeError(
+        f"{name} holds labels of several kinds: {', '.join(found)}; make all of them integers, booleans or text: "
+        f"[str(label) for label in {name}]."
+    )
+
+
+def _refuse_missing(array: NDArray[Any], name: str) -> None:
+    """Refuse None, NaN and the missing values of pandas in an array of objects."""
+    for i, label in enumerate(array.tolist()):
+        nan = isinstance(label, (float, np.floating)) and label != label  # noqa: PLR0124
+        if label is None or nan or type(label).__name__ in {"NAType", "NaTType"}:
+            raise InputValueError(f"{name} contains {plain(label)} at row {i}: a missing label; drop such rows.")
+
+
+def _refuse_continuous(array: NDArray[Any], name: str) -> None:
+    """Refuse floats that are no whole numbers."""
+    for start, block in _blocks(array):
+        finite = np.isfinite(block)
+        if not finite.all():
+            i = int(np.argmin(finite))
+            raise InputValueError(f"{name} contains {block[i]} at row {start + i}; expected a label for every sample.")
+        whole = block == np.floor(block)
+        if not whole.all():
+            i = int(np.argmin(whole))
+            raise InputValueError(
+                f"{name} contains {block[i]} at row {start + i}: continuous values cannot be labels; expected "
+                "integers, strings or booleans (this is classification, not regression)."
+            )
+
+
+def _kind(of: type) -> str | None:
+    """Kind of the labels of a type, one of the values of `KINDS`, or None. Booleans do not count as integers."""
+    return next((kind for types, kind in KINDS.items() if issubclass(of, types)), None)
+
+
+def _blocks(array: NDArray[Any]) -> Iterator[tuple[int, NDArray[Any]]]:
+    for start in range(0, array.size, BLOCK):
+        yield start, array[start : start + BLOCK]

@@ -1,0 +1,85 @@
+"""Validation of options: numbers, choices, flags, devices, numbers of threads."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numba import config
+
+from nbsoftmax.errors import InputTypeError, InputValueError, plain
+
+
+def number(name: str, value: Any, *, low: float, high: float = np.inf, low_open: bool = False) -> float:
+    """Check one real number in [low, high] (or (low, high] with `low_open`)."""
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, float, np.integer, np.floating)):
+        raise InputTypeError(f"{name} is {plain(value)}, expected a number.")
+    x = float(value)
+    if not (low < x if low_open else low <= x) or not x <= high or np.isinf(x):
+        more = "more than" if low_open else "at least"
+        upper = f" and at most {high:g}" if np.isfinite(high) else ""
+        raise InputValueError(f"{name} is {x:g}, expected a finite number of {more} {low:g}{upper}.")
+    return x
+
+
+def count(name: str, value: Any, *, low: int = 1) -> int:
+    """Check one whole number of at least `low`."""
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, np.integer)):
+        raise InputTypeError(f"{name} is {plain(value)}, expected a whole number.")
+    if value < low:
+        raise InputValueError(f"{name} is {value}, expected at least {low}.")
+    return int(value)
+
+
+def choice(name: str, value: Any, options: Sequence[str]) -> str:
+    """Check one of a few names."""
+    if value not in options:
+        one_of = "one of " if len(options) > 1 else ""
+        raise InputValueError(f"{name} is {plain(value)}, expected {one_of}{', '.join(map(repr, options))}.")
+    return str(value)
+
+
+def device(value: Any) -> str:
+    """Check the name of a device; whether there is such a one is asked when it is used."""
+    if not isinstance(value, str) or not re.fullmatch(r"cpu|auto|cuda(:(all|\d+(,\d+)*))?", value):
+        raise InputValueError(
+            f"device is {plain(value)}, expected 'cpu', 'cuda', 'auto', one GPU such as 'cuda:1', or several: "
+            "'cuda:0,1', 'cuda:all'."
+        )
+    return str(value)
+
+
+def flag(name: str, value: Any) -> bool:
+    """Check a truth value."""
+    if not isinstance(value, (bool, np.bool_)):
+        raise InputTypeError(f"{name} is {plain(value)}, expected True or False.")
+    return bool(value)
+
+
+def n_threads(value: int | None) -> int | None:
+    """Check a number of threads: at most those that Numba was started with; None for its default."""
+    if value is None:
+        return None
+    n = count("n_threads", value)
+    most = int(config.NUMBA_NUM_THREADS)  # type: ignore[attr-defined]
+    if n > most:
+        raise InputValueError(
+            f"n_threads is {n}, but Numba was started with {most}; set NUMBA_NUM_THREADS before Python starts."
+        )
+    return n
+
+
+def callables(name: str, value: Any) -> tuple[Any, ...]:
+    """Check a sequence of callbacks: functions, or objects with the hooks of `nbsoftmax.training.callbacks`."""
+    if callable(value) or not hasattr(value, "__iter__"):
+        raise InputTypeError(f"{name} is {plain(value)}, expected a sequence of functions, for example [function].")
+    functions = tuple(value)
+    for f in functions:
+        if isinstance(f, type) or not (callable(f) or hasattr(f, "on_fit_task_end")):
+            raise InputTypeError(
+                f"{name} contains {plain(f)}, which cannot be called; give functions of one argument, or objects with "
+                "the hooks of nbsoftmax.training.callbacks."
+            )
+    return functions

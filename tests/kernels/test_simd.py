@@ -1,0 +1,133 @@
+"""The vector type: each operation against NumPy, lane by lane."""
+
+import numpy as np
+import pytest
+from numba import njit
+
+from nbsoftmax.kernels.lang import simd
+from nbsoftmax.kernels.lang.simd import (
+    fma,
+    head,
+    lanes,
+    lanes_of,
+    lanes_to_rows,
+    larger,
+    load,
+    load_converted,
+    load_part,
+    max_of,
+    rows_to_lanes,
+    store,
+    store_part,
+    sum_of,
+    where,
+)
+
+DTYPES = [np.float32, np.float64]
+
+
+def numbers(n, dtype):
+    return np.random.default_rng(n).normal(size=n).astype(dtype)
+
+
+@njit
+def arithmetic(x, y, out):
+    width = lanes(x)
+    a, b = load(x, 0), load(y, 0)
+    store(out, 0, a + b)
+    store(out, width, a - b)
+    store(out, 2 * width, a * b)
+    store(out, 3 * width, a / b)
+    store(out, 4 * width, -a)
+    store(out, 5 * width, where(a > b, a, b))
+    store(out, 6 * width, 2.0 * a + 1)
+    store(out, 7 * width, larger(a, 0.25))
+    return sum_of(a), max_of(a)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_operators_act_lane_by_lane_and_numbers_are_spread(dtype):
+    width = lanes_of(np.dtype(dtype))
+    x, y = numbers(width, dtype), numbers(width + 1, dtype)[1:]
+    out = np.empty(8 * width, dtype)
+    total, largest = arithmetic(x, y, out)
+    two = dtype(2)
+    expected = [x + y, x - y, x * y, x / y, -x, np.maximum(x, y), two * x + 1, np.maximum(x, dtype(0.25))]
+    assert np.array_equal(out.reshape(8, width)[:6], expected[:6])
+    # LLVM may fuse the product and the sum: one rounding less than NumPy's two.
+    assert np.abs(out[6 * width : 7 * width] - expected[6]).max() <= 4 * np.finfo(dtype).eps
+    assert np.array_equal(out[7 * width :], expected[7])
+    assert largest == x.max()
+    assert abs(total - x.sum(dtype=np.float64)) <= width * np.finfo(dtype).eps * np.abs(x).sum()
+
+
+@njit
+def fused(x, y, z, out):
+    store(out, 0, fma(load(x, 0), load(y, 0), load(z, 0)))
+
+
+def test_fma_rounds_once():
+    width = lanes_of(np.dtype(np.float64))
+    x, out = np.full(width, 1 + 2.0**-30), np.empty(width)
+    fused(x, x, np.full(width, -1.0), out)
+    assert (out == 2.0**-29 + 2.0**-60).all()  # two roundings would lose the last term
+
+
+@njit
+def copy_part(x, out, n, rest):
+    store_part(out, 0, load_part(x, 0, n, rest), n)
+    store(out, lanes(x), load_part(x, 0, n, rest))
+    store(out, 2 * lanes(x), head(load_part(x, 0, n, rest), n))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_partial_loads_and_stores_touch_only_their_lanes(dtype):
+    width = lanes_of(np.dtype(dtype))
+    for n in range(width + 1):
+        x, out = numbers(width, dtype), np.full(3 * width, 7, dtype)
+        copy_part(x, out, n, -1.5)
+        assert np.array_equal(out[:n], x[:n])
+        assert (out[n:width] == 7).all()
+        assert np.array_equal(out[width : 2 * width], np.where(np.arange(width) < n, x, dtype(-1.5)))
+        assert np.array_equal(out[2 * width :], np.where(np.arange(width) < n, x, dtype(0)))
+
+
+@njit
+def there_and_back(x, tile, out, n_rows, n_columns):
+    for k in range(0, n_columns, lanes(x)):
+        rows_to_lanes(x, k, n_columns, n_rows, n_columns - k, tile, k * lanes(x))
+    for k in range(0, n_columns, lanes(x)):
+        lanes_to_rows(tile, k * lanes(x), out, k, n_columns, n_rows, n_columns - k)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_rows_go_to_lanes_and_back(dtype):
+    width = lanes_of(np.dtype(dtype))
+    for n_rows in (1, 2, width - 1, width):
+        for n_columns in (1, width - 1, width, width + 1, 3 * width + 2):
+            x = numbers(n_rows * n_columns, dtype).reshape(n_rows, n_columns)
+            tile, out = np.full((4 * width, width), np.nan, dtype), np.full(n_rows * n_columns + 1, 7, dtype)
+            there_and_back(x, tile, out, n_rows, n_columns)
+            assert np.array_equal(tile[:n_columns, :n_rows], x.T)
+            assert np.array_equal(out[:-1], x.ravel())
+            assert out[-1] == 7  # nothing is written beyond the rows
+
+
+@njit
+def converted(source, like, out, n):
+    store(out, 0, load_converted(source, 0, n, -1.0, like))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("source", [np.int32, np.float64])
+def test_other_dtypes_are_converted_on_loading(dtype, source):
+    width = lanes_of(np.dtype(dtype))
+    given, out = np.arange(width).astype(source), np.empty(width, dtype)
+    converted(given, out, out, 3 if width > 3 else 1)
+    expected = np.where(np.arange(width) < (3 if width > 3 else 1), given, -1)
+    assert np.array_equal(out, expected.astype(dtype))
+
+
+def test_the_vector_width_is_that_of_the_host():
+    assert simd.VECTOR_BYTES in {16, 32, 64}
+    assert lanes_of(np.dtype(np.float32)) == 2 * lanes_of(np.dtype(np.float64))

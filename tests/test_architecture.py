@@ -1,0 +1,87 @@
+"""The order of the packages: each imports only what is below it."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+import nbsoftmax
+
+PACKAGE = Path(nbsoftmax.__file__).parent
+# From the lowest layer to the highest. A module imports its own layer's package and layers below.
+LAYERS = [
+    {"errors"},
+    {"files", "kernels"},
+    {"validation"},
+    {"backends"},
+    {"data", "functional", "problem", "testing", "versions"},
+    {"gradients"},
+    {"penalties"},
+    {"objective"},
+    {"solvers"},
+    {"models"},
+    {"training"},
+    {"callbacks", "selection"},
+    {"estimators"},
+    {"plots"},
+    {"cli"},
+    {"__main__"},
+]
+HEIGHT = {name: height for height, layer in enumerate(LAYERS) for name in layer}
+MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__init__.py")
+
+
+def imported(path):
+    """Modules of the package that a file imports, anywhere in it, as tuples of names."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == "nbsoftmax":
+            for alias in node.names:
+                yield (*node.module.split(".")[1:], alias.name)
+        elif isinstance(node, ast.Import):
+            for alias in node.names:
+                if alias.name.split(".")[0] == "nbsoftmax":
+                    yield tuple(alias.name.split(".")[1:])
+
+
+def module_of(names):
+    """The file that a name is imported from, relative to the package and without its suffix."""
+    for n in range(len(names), 0, -1):
+        path = PACKAGE.joinpath(*names[:n])
+        if path.with_suffix(".py").exists():
+            return names[:n]
+        if path.is_dir():
+            return (*names[:n], "__init__")
+    return ("__init__",)
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: path.relative_to(PACKAGE).as_posix())
+def test_a_module_imports_nothing_from_a_higher_layer(path):
+    own = path.relative_to(PACKAGE).with_suffix("").parts[0]
+    assert own in HEIGHT, f"{own} is in no layer; add it to LAYERS"
+    for names in imported(path):
+        other = module_of(names)[0] if names else "__init__"
+        if other in {"__init__", own}:  # of the package itself only the version
+            assert other == own or names[-1] == "__version__" or names == (), names
+        else:
+            assert HEIGHT[other] < HEIGHT[own], f"{own} imports {'.'.join(names)}"
+
+
+def test_no_modules_import_one_another_in_a_circle():
+    graph = {}
+    for path in MODULES:
+        name = path.relative_to(PACKAGE).with_suffix("").parts
+        graph[name] = {module_of(names) for names in imported(path)} - {name}
+    done, open_ = set(), []
+
+    def visit(name):
+        if name in done or name not in graph:
+            return
+        assert name not in open_, " -> ".join(".".join(part) for part in [*open_[open_.index(name) :], name])
+        open_.append(name)
+        for other in graph[name]:
+            visit(other)
+        open_.pop()
+        done.add(name)
+
+    for name in graph:
+        visit(name)

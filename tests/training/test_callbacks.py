@@ -1,0 +1,189 @@
+"""Callbacks that are shipped, and the hooks that anybody's may have."""
+
+import io
+import json
+
+import numpy as np
+import pytest
+
+import nbsoftmax as nbs
+from nbsoftmax.training.callbacks import Context, EarlyStopping, JsonLines, ModelCheckpoint, ProgressBar
+
+
+def data(m=300):
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(m, 5))
+    return X, (X @ rng.normal(size=(5, 3)) + rng.gumbel(size=(m, 3))).argmax(axis=1)
+
+
+class Recorder:
+    def __init__(self):
+        self.heard = []
+
+    def setup(self, trainer, context):
+        self.heard.append(("setup", trainer, context.solver, context.classes.tolist(), context.iteration))
+
+    def on_fit_task_end(self, trainer, context):
+        self.heard.append(("iteration", context.now.iteration, context.now.objective))
+
+    def teardown(self, trainer, context):
+        self.heard.append(("teardown", context.result))
+
+
+def test_hooks_hear_of_beginning_iterations_and_end():
+    X, y = data()
+    recorder = Recorder()
+    trainer = nbs.Trainer(l2=0.01, callbacks=[recorder])
+    result = trainer.fit(X, y)
+    first, *iterations, last = recorder.heard
+    assert first == ("setup", trainer, "newton-cg", [0, 1, 2], None)
+    assert iterations == [("iteration", n, value) for n, value in enumerate(result.history["objective"], 1)]
+    assert last == ("teardown", result)
+
+
+def test_teardown_comes_also_when_a_fit_ends_in_an_error():
+    X, y = data()
+    recorder = Recorder()
+
+    def fails(now):
+        raise RuntimeError("no")
+
+    with pytest.raises(RuntimeError, match="no"):
+        nbs.Trainer(callbacks=[recorder, fails]).fit(X, y)
+    assert recorder.heard[-1] == ("teardown", None)
+
+
+def test_a_hook_that_returns_true_stops_the_fit():
+    class Stop:
+        def on_fit_task_end(self, trainer, context):
+            return context.now.iteration == 2
+
+    X, y = data()
+    result = nbs.Trainer(callbacks=[Stop()]).fit(X, y)
+    assert (result.n_iter, result.reason) == (2, "stopped by a callback")
+
+
+def test_what_is_no_callback_is_refused():
+    for odd in (3, ProgressBar):  # the class instead of one of it
+        with pytest.raises(nbs.InputTypeError, match="hooks"):
+            nbs.Trainer(callbacks=[odd])
+
+
+def test_json_lines_are_the_history_and_how_it_ended(tmp_path):
+    X, y = data()
+    file = tmp_path / "log.jsonl"
+    trainer = nbs.Trainer(l2=0.01, callbacks=[JsonLines(file)])
+    result = trainer.fit(X, y, validation_data=(X[:50], y[:50]))
+    *iterations, end = [json.loads(line) for line in file.read_text().splitlines()]
+    for name in ("objective", "grad_norm", "validation_loss"):
+        assert [entry[name] for entry in iterations] == result.history[name].tolist()
+    assert end["converged"] is True
+    assert (end["n_iter"], end["solver"], end["gap"]) == (result.n_iter, "newton-cg", result.gap)
+    trainer.fit(X, y)  # another fit adds to what is there
+    assert len(file.read_text().splitlines()) == 2 * (result.n_iter + 1)
+
+
+def test_a_number_that_is_not_finite_is_null_in_json(tmp_path):
+    log = JsonLines(tmp_path / "log")
+    context = Context("gd", 1, 1, np.array([0, 1]), None)
+    context.iteration = nbs.watch.Iteration(1, np.inf, np.nan, 0.5, None, np.empty((0, 0)))
+    log.setup(None, context)
+    log.on_fit_task_end(None, context)
+    log.teardown(None, context)
+    assert json.loads((tmp_path / "log").read_text()) == {
+        "iteration": 1, "objective": None, "grad_norm": None, "seconds": 0.5, "validation_loss": None,
+    }  # fmt: skip
+
+
+def test_early_stopping_stops_after_iterations_without_a_new_minimum():
+    losses = [3.0, 2.0, 2.5, 1.95, 1.9, 2.0]
+    stopper = EarlyStopping(3, min_delta=0.1)
+    for _ in range(2):  # a second fit begins anew
+        context = Context("gd", 1, 1, np.array([0, 1]), None)
+        stopper.setup(None, context)
+        said = []
+        for n, loss in enumerate(losses, 1):
+            context.iteration = nbs.watch.Iteration(n, 0.0, 0.0, 0.0, loss, np.empty((0, 0)))
+            said.append(stopper.on_fit_task_end(None, context))
+        # 1.95 is not 0.1 below 2; 1.9 is no less than 0.1 below either.
+        assert said == [False, False, False, False, True, True]
+
+
+def test_early_stopping_watches_what_it_is_told_to():
+    X, y = data()
+    result = nbs.Trainer(solver="gd", tol=1e-12, callbacks=[EarlyStopping(1, monitor="objective", min_delta=1e-3)]).fit(
+        X, y
+    )
+    gains = -np.diff(result.history["objective"])
+    assert result.reason == "stopped by a callback"
+    assert (gains[:-1] > 1e-3).all()
+    assert gains[-1] <= 1e-3
+    with pytest.raises(nbs.InputValueError, match="validation_data"):
+        nbs.Trainer(callbacks=[EarlyStopping()]).fit(X, y)
+    with pytest.raises(nbs.InputValueError, match="monitor"):
+        EarlyStopping(monitor="accuracy")
+
+
+def test_the_model_so_far_is_on_disk_while_the_fit_goes_on(tmp_path):
+    X, y = data()
+    file = tmp_path / "model.npz"
+    seen = []
+
+    def look(now):
+        saved = nbs.SoftmaxModel.load(file)
+        seen.append(saved.coef.tobytes() == np.ascontiguousarray(now.params[:, :-1]).tobytes())
+
+    labels = np.array(["a", "b", "c"])[y]
+    result = nbs.Trainer(l2=0.01, callbacks=[ModelCheckpoint(file, seconds=0.0), look]).fit(X, labels)
+    assert all(seen)
+    saved = nbs.SoftmaxModel.load(file)
+    assert saved.coef.tobytes() == result.model.coef.tobytes()
+    assert saved.classes.tolist() == ["a", "b", "c"]
+
+
+def test_progress_is_a_line_now_and_then_where_there_is_no_terminal(capsys):
+    X, y = data()
+    nbs.Trainer(callbacks=[ProgressBar()]).fit(X, y)
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err.startswith("iteration     1  objective ")
+
+
+def test_progress_on_a_terminal_leaves_nothing_behind(monkeypatch):
+    pytest.importorskip("rich")
+
+    class Terminal(io.StringIO):
+        def isatty(self):
+            return True
+
+    terminal = Terminal()
+    monkeypatch.setattr("sys.stderr", terminal)
+    X, y = data()
+    bar = ProgressBar()
+    nbs.Trainer(callbacks=[bar]).fit(X, y)
+    assert bar._live is None
+    assert "compiling kernels" in terminal.getvalue() or "iteration" in terminal.getvalue()
+
+
+def test_a_share_of_each_class_is_held_out_and_not_trained_on():
+    X, y = data(400)
+    result = nbs.Trainer(l2=0.01, validation_fraction=0.25, random_state=3).fit(X, y)
+    other = nbs.Trainer(l2=0.01, validation_fraction=0.25, random_state=4).fit(X, y)
+    assert len(result.history["validation_loss"]) == result.n_iter
+    assert result.model.coef.tobytes() != other.model.coef.tobytes()
+    from nbsoftmax.training.trainer import _held_out
+
+    out = _held_out(y, 0.25, 3)
+    share = np.bincount(y[out]) / np.bincount(y)
+    assert abs(share - 0.25).max() <= 1 / np.bincount(y).min()
+    kept = nbs.Trainer(l2=0.01).fit(X[~out], y[~out], validation_data=(X[out], y[out]))
+    assert kept.model.coef.tobytes() == result.model.coef.tobytes()
+    assert kept.history["validation_loss"].tobytes() == result.history["validation_loss"].tobytes()
+
+
+def test_a_share_that_holds_out_nothing_is_refused():
+    X, y = data(10)
+    with pytest.raises(nbs.InputValueError, match="holds out none"):
+        nbs.Trainer(validation_fraction=0.01).fit(X, y)
+    with pytest.raises(nbs.InputValueError, match=r"validation_fraction is 0\.95"):
+        nbs.Trainer(validation_fraction=0.95)
