@@ -1,8 +1,8 @@
-"""The kernels of `linear` for many parameters: the classes are split over threads, not the rows.
+"""The kernels of `linear` for many parameters: the classes, not the rows, are split over threads.
 
-A gradient of its own for each chunk of rows would not fit, so all threads work on the same block of rows: first each on
-some classes of its logits, then each on some of its rows, then each on some classes of the gradient. The two functions
-at the end walk the blocks; `run(kernel, n_tasks, work, *arguments)` starts threads and waits for them.
+A separate gradient for each chunk of rows would take too much memory. All threads therefore work on the same block of
+rows: each computes the logits of some classes, then the losses of some rows, then the gradient of some classes. The two
+functions at the end loop over the blocks; `run(kernel, n_tasks, work, *arguments)` starts threads and waits for them.
 """
 
 import numpy as np
@@ -14,8 +14,8 @@ from nbsoftmax.kernels.rows import FORGET, MOST_CLASSES_IN_TILE, aligned, cross_
 from nbsoftmax.kernels.runtime.jit import jit
 from nbsoftmax.kernels.runtime.threads import EXP_WORK, take
 
-# Classes of a task in steps of this many, whole vectors of every dtype; at most so many tasks, since small products
-# waste BLAS's packing.
+# The number of classes of a task is a multiple of TASK_STEP, which is a multiple of the vector length of every dtype.
+# There are at most MOST_TASKS tasks, because BLAS packs its operands anew for each.
 TASK_STEP, MOST_TASKS = 128, 64
 GROUP = 16  # rows of a task
 
@@ -27,7 +27,7 @@ def classes_of_task(n_classes):
 
 @jit
 def logits_by_classes(todo, block, weights, z):
-    """Logits of a block, without offset."""
+    """Compute the logits of a block, without offset."""
     per_task = classes_of_task(weights.n_classes)
     task = take(todo)
     while task >= 0:
@@ -38,7 +38,7 @@ def logits_by_classes(todo, block, weights, z):
 
 @jit
 def gradient_by_classes(todo, block, d, d_stride, n_classes, fit_intercept, gradient):
-    """Add what a block gives to the gradient."""
+    """Add the gradient of a block to `gradient`."""
     per_task = classes_of_task(n_classes)
     buffer = aligned(lanes(d), d)
     narrow = aligned(per_task * block.n_features if d.itemsize == 4 else 1, d)
@@ -52,7 +52,7 @@ def gradient_by_classes(todo, block, d, d_stride, n_classes, fit_intercept, grad
 
 @jit
 def cross_entropy_by_rows(todo, rows, start, n, weights, target, want_grad, z, losses):
-    """From logits of a block to gradients in their place; sums of the losses of groups of rows to `losses`."""
+    """Replace the logits of a block by gradients; write the sum of the losses of each group of rows to `losses`."""
     n_classes, stride = weights.n_classes, weights.stride
     tile = new_tile(min(n_classes, MOST_CLASSES_IN_TILE), z)
     proba_tile = new_tile(min(n_classes, MOST_CLASSES_IN_TILE), z)
@@ -70,7 +70,7 @@ def cross_entropy_by_rows(todo, rows, start, n, weights, target, want_grad, z, l
 
 @jit
 def curvature_by_rows(todo, rows, start, n, weights, curvature, z, u):
-    """From logits and their change along a direction to the Hessian of the losses times that change, in place of u."""
+    """Replace u, the change of the logits along a direction, by the Hessian of the losses (by the logits) times u."""
     n_classes, stride = weights.n_classes, weights.stride
     tile = new_tile(min(n_classes, MOST_CLASSES_IN_TILE), z)
     u_tile = new_tile(min(n_classes, MOST_CLASSES_IN_TILE), z)
@@ -84,7 +84,7 @@ def curvature_by_rows(todo, rows, start, n, weights, curvature, z, u):
         task = take(todo)
 
 
-# --- what callers start -----------------------------------------------------------------------------------
+# --- entry points ------------------------------------------------------------------------------------------
 
 
 def n_class_tasks(n_classes):
@@ -92,7 +92,7 @@ def n_class_tasks(n_classes):
 
 
 def loss_and_grad(run, rows, weights, target, fit_intercept, want_grad, size, gradient):
-    """The loss, and its gradient added to `gradient`, (K, N + 1) flat, over blocks of `size` rows."""
+    """Return the loss, and add its gradient to `gradient`, (K, N + 1) flat, in blocks of `size` rows."""
     n_classes, stride = weights.n_classes, weights.stride
     n_tasks = n_class_tasks(n_classes)
     z, pack = shared_scratch(rows, size, weights)
@@ -114,7 +114,7 @@ def loss_and_grad(run, rows, weights, target, fit_intercept, want_grad, size, gr
 
 
 def hess_vec(run, rows, weights, v, curvature, fit_intercept, size, gradient):
-    """The Hessian times v added to `gradient`, (K, N + 1) flat, over blocks of `size` rows."""
+    """Add the Hessian times v to `gradient`, (K, N + 1) flat, in blocks of `size` rows."""
     n_classes, stride = weights.n_classes, weights.stride
     n_tasks = n_class_tasks(n_classes)
     z, pack = shared_scratch(rows, size, weights)
