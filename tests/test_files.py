@@ -323,7 +323,7 @@ def test_what_is_no_name_of_a_file_is_refused_before_the_work(use, name, said):
 @pytest.mark.parametrize(
     ("name", "error", "said"),
     [
-        ("no/m.npz", FileNotFoundError, "the folder of .*m.npz does not exist; make it first"),
+        ("no/m.npz", FileNotFoundError, "the folder of .*m.npz does not exist; create it first"),
         ("new.npz/", IsADirectoryError, "name of a folder"),
         ("folder", IsADirectoryError, "is a folder"),
         ("folder/.", IsADirectoryError, "is a folder"),
@@ -505,7 +505,7 @@ def test_a_log_that_cannot_be_written_costs_no_model(table, tmp_path, capsys):
 
 @linux
 def test_an_interrupted_fit_leaves_devices_alone(table, null, tmp_path, capsys, monkeypatch):
-    from nbsoftmax import callbacks
+    from nbsoftmax.training import callbacks
 
     class Interrupts:
         def on_fit_task_end(self, trainer, context):
@@ -746,8 +746,8 @@ def test_other_files_are_no_models_and_the_message_says_what_they_are(tmp_path):
         archive.writestr("word/document.xml", "<w/>")
     contents = {
         "it is empty": b"",
-        "it is no .npz file": b"some text, and no model\n",
-        "it is a single array": (tmp_path / "a.npy").read_bytes(),
+        "it is not a .npz file": b"some text, and no model\n",
+        "it is a .npy file with a single array": (tmp_path / "a.npy").read_bytes(),
         "not a zip file": (tmp_path / "c.npz").read_bytes()[:200],
         "'nbsoftmax model 99'": (tmp_path / "new.npz").read_bytes(),
         "no model but the checkpoint of a fit; resume the fit": (tmp_path / "c.npz").read_bytes(),
