@@ -1,10 +1,10 @@
-"""Command line of the measurements: python -m perf rows --quick"""
+"""Command line of the benchmarks: python -m perf rows --quick"""
 
 import argparse
 import os
 import sys
 
-HELD_BACK_BY = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")  # settings that keep BLAS, ours and the peers', from its best
+SLOWS_BLAS = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")  # variables with which BLAS, ours and the peers', may be slower
 SUBJECTS = ("rows", "objective", "epochs", "scaling", "coldstart", "profile", "fit", "all")
 
 
@@ -12,31 +12,31 @@ def options(arguments: list[str]) -> argparse.Namespace:
     """Parse the command line."""
     parser = argparse.ArgumentParser("python -m perf", description="Measure nbsoftmax, its peers and the machine.")
     parser.add_argument("subject", choices=SUBJECTS)
-    parser.add_argument("shape", nargs="?", default="581000x54x7", help="of profile: rows x features x classes")
-    parser.add_argument("--dtype", choices=("float64", "float32"), default="float64", help="of profile")
-    parser.add_argument("--problem", nargs="+", metavar="NAME", help="of fit: those whose names begin so")
+    parser.add_argument("shape", nargs="?", default="581000x54x7", help="for profile: rows x features x classes")
+    parser.add_argument("--dtype", choices=("float64", "float32"), default="float64", help="for profile")
+    parser.add_argument("--problem", nargs="+", metavar="NAME", help="for fit: problems whose names begin with NAME")
+    parser.add_argument("--solver", nargs="+", metavar="NAME", help="for fit: our solvers and scikit-learn's (all)")
     parser.add_argument(
-        "--solver", nargs="+", metavar="NAME", help="of fit: these, ours and scikit-learn's; all by default"
+        "--cap", type=float, metavar="S", help="for fit: time limit of a fit in seconds (60; quick: 0.3)"
     )
-    parser.add_argument("--cap", type=float, metavar="S", help="of fit: seconds of a single fit (60; quick: 0.3)")
-    parser.add_argument("--quick", action="store_true", help="a 20th of the rows, a third of the rounds: a rehearsal")
+    parser.add_argument("--quick", action="store_true", help="a trial run: 1/20 of the rows, 1/3 of the rounds")
     parser.add_argument("--json", metavar="FILE", help="write all numbers")
     parser.add_argument("--markdown", metavar="FILE", help="write a page, such as perf/RESULTS.md")
-    parser.add_argument("--plot", metavar="FILE", help="draw the roofline; of fit, suboptimality over time")
+    parser.add_argument("--plot", metavar="FILE", help="plot the roofline; for fit, suboptimality over time")
     return parser.parse_args(arguments)
 
 
-def unhindered() -> None:
-    """Start this process again without what holds BLAS back, if any of it is set: BLAS reads it when it is loaded."""
-    if any(name in os.environ for name in HELD_BACK_BY):
-        environment = {name: value for name, value in os.environ.items() if name not in HELD_BACK_BY}
+def restart_without_blas_settings() -> None:
+    """Restart this process without variables that slow BLAS down, if any is set; BLAS reads them when it is loaded."""
+    if any(name in os.environ for name in SLOWS_BLAS):
+        environment = {name: value for name, value in os.environ.items() if name not in SLOWS_BLAS}
         os.execve(sys.executable, [sys.executable, "-m", "perf", *sys.argv[1:]], environment)
 
 
 def main() -> None:
-    """Measure what is asked for, print it, and write the files."""
+    """Run the chosen benchmark, print the results, and write the files."""
     chosen = options(sys.argv[1:])
-    unhindered()
+    restart_without_blas_settings()
     from perf import coldstart, epochs, fit, limits, objective, peers, profile, report, rows, scaling
 
     rounds, scale = (3, 20) if chosen.quick else (9, 1)
@@ -45,7 +45,7 @@ def main() -> None:
     for name, value in report.machine().items():
         print(f"{name}: {value}")
     if report.LOAD_BEFORE > 0.5:
-        print("other processes use the cores: the times mean little")
+        print("other processes use the cores: the times are not reliable")
     results = report.Results(limits.measure(quick=chosen.quick), chosen.quick)
     print(f"limits: {report.limits_line(results.limits)}")
     results.title = report.TITLES.get(chosen.subject, results.title)
