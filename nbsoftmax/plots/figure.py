@@ -14,16 +14,24 @@ MOST_COLOURS = 10  # curves with matplotlib's default colours; more curves take 
 MOST_INSIDE = 6  # entries of a legend that is drawn inside the axes
 
 
-def new_figure(size: tuple[float, float]) -> Figure:
-    """Create a figure that is not registered with pyplot, so that it need not be closed."""
+def require_matplotlib() -> None:
+    """Import matplotlib; if it is not installed, the error says how to install it."""
     try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
+        import matplotlib.backends.backend_agg
+        import matplotlib.figure  # noqa: F401
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] != "matplotlib":
             raise
         message = 'plots need matplotlib; install it with: pip install "nbsoftmax[plot]"'
         raise ModuleNotFoundError(message, name="matplotlib") from None
+
+
+def new_figure(size: tuple[float, float]) -> Figure:
+    """Create a figure that is not registered with pyplot, so that it need not be closed."""
+    require_matplotlib()
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
     figure = Figure(figsize=size, layout="constrained")
     FigureCanvasAgg(figure)
     return figure

@@ -13,10 +13,11 @@ import numpy as np
 import pytest
 
 import nbsoftmax as nbs
-from nbsoftmax import callbacks, cli
+from nbsoftmax import cli
 from nbsoftmax.data import csv
 from nbsoftmax.selection import cross_validation
 from nbsoftmax.solvers import newton_cg
+from nbsoftmax.training import callbacks
 from nbsoftmax.training.trainer import _held_out
 
 SPECIES = np.array(["setosa", "versicolor", "virginica"])
@@ -315,7 +316,7 @@ def test_ctrl_c_saves_what_there_is_beside_the_model(flowers, tmp_path, capsys, 
     assert (said["reason"], said["model"]) == ("interrupted", str(tmp_path / "m.partial.npz"))
     assert err.count("\n") == 1
     assert "m.partial.npz" in err
-    assert ("is as it was" in err) == existing
+    assert ("is unchanged" in err) == existing
     assert nbs.SoftmaxModel.load(said["model"]).n_classes == 3
     assert (path.read_bytes() == b"a good model") if existing else not path.exists()
 
@@ -435,7 +436,7 @@ def in_a_process(*arguments, **options):
 
 
 def test_help_loads_nothing_heavy():
-    code = "import sys, nbsoftmax.cli.parser as c\ntry: c.main(['--help'])\nexcept SystemExit: pass\n"
+    code = "import sys, nbsoftmax.cli as c\ntry: c.main(['--help'])\nexcept SystemExit: pass\n"
     code += "print(sorted({'numpy', 'numba', 'scipy', 'rich'} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "[]"
@@ -597,7 +598,7 @@ def test_inspect_says_what_is_in_a_model(model, tmp_path, capsys):
     loaded = nbs.SoftmaxModel.load(model)
     assert facts["training"]["n_samples"] == 90
     j = int(np.abs(loaded.coef[0]).argmax())
-    assert facts["biggest_weights"]["setosa"] == [{"feature": ("length", "width")[j], "weight": loaded.coef[0, j]}]
+    assert facts["largest_weights"]["setosa"] == [{"feature": ("length", "width")[j], "weight": loaded.coef[0, j]}]
     nbs.SoftmaxModel([[1.0], [2.0]], [0, 0], [0, 1]).save(tmp_path / "bare.npz")
     assert run("inspect", tmp_path / "bare.npz") == 0
     assert "how it was trained" not in capsys.readouterr().out
@@ -835,7 +836,7 @@ def test_names_that_are_missing_or_misspelt_are_answered_with_those_that_there_a
 def test_model_and_data_in_the_wrong_order_are_recognised(flowers, model, capsys):
     path, *_ = flowers
     for arguments in (("predict", path, model), ("evaluate", path, model, "--target", "species")):
-        assert "give first the model, then the data" in refused(capsys, *arguments)
+        assert "give the model first, then the data" in refused(capsys, *arguments)
     assert "it is a model" in refused(capsys, "fit", model, "--out", "m.npz")
 
 
@@ -851,7 +852,7 @@ def test_a_log_that_cannot_be_parsed_is_named(tmp_path, capsys):
     for text in ("[" * 100_000, '{"iteration": 1, "objective": 1' + "0" * 400 + ', "seconds": 1}', "5", "\0"):
         (tmp_path / "log").write_text(text)
         plot = "plot", "convergence", tmp_path / "log", "--out", tmp_path / "p.png"
-        assert "log line 1 is no line of a log" in refused(capsys, *plot)
+        assert "log line 1 is not a line of a fit's log" in refused(capsys, *plot)
 
 
 def test_labels_in_messages_are_plain(tmp_path, capsys):
@@ -967,13 +968,14 @@ def test_bench_says_what_a_size_would_take(size, capsys):
         assert f"{size} is {value}, expected at least" in refused(capsys, "bench", size, value)
 
 
-def test_too_little_memory_is_a_line_and_exit_1(flowers, tmp_path, capsys, monkeypatch):
+@pytest.mark.parametrize(("given", "said"), [(("Unable to allocate 7 TiB",), None), ((), "none is left")])
+def test_too_little_memory_is_a_line_and_exit_1(flowers, tmp_path, capsys, monkeypatch, given, said):
     def fail(*_, **__):
-        raise MemoryError("Unable to allocate 7 TiB")
+        raise MemoryError(*given)
 
     monkeypatch.setattr(csv, "read", fail)
     assert run("fit", flowers[0], "--target", "species", "--out", tmp_path / "m.npz") == 1
-    assert capsys.readouterr().err == "nbsoftmax: there is not enough memory (Unable to allocate 7 TiB)\n"
+    assert capsys.readouterr().err == f"nbsoftmax: there is not enough memory ({said or given[0]})\n"
 
 
 def test_labels_that_standard_output_cannot_show(tmp_path, capsys, monkeypatch):
