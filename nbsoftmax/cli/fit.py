@@ -73,7 +73,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Train a model and save it."""
     check_outputs(arguments)
     if arguments.early_stopping is not None and arguments.validation is None:
-        raise InputValueError("--early-stopping needs held-out samples; hold some out with --validation.")
+        raise InputValueError("--early-stopping needs held-out samples; add --validation FRACTION.")
     data, names = _samples(arguments)
     trainer = _trainer(arguments, _l2(arguments, data))
     scaling = _scaling(arguments, data) if arguments.standardize else None

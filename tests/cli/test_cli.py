@@ -476,7 +476,7 @@ def test_a_file_of_options_that_cannot_be_used_is_refused(flowers, tmp_path, cap
     fit = "fit", flowers[0], "--config", config, "--out", tmp_path / "m.npz"
     assert "cannot be read" in refused(capsys, *fit)
     for text, said in {
-        "l2 = [": "is no TOML",
+        "l2 = [": "is not valid TOML",
         "l2 = 1": "outside of a table",
         "[fit]\nl2 = 1979-05-27": "expected",
     }.items():
@@ -744,8 +744,8 @@ def test_an_option_is_given_once(flowers, tmp_path, capsys, options):
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("[fitt]\nl2 = 1", "table [fitt], which is no command (did you mean 'fit'?)"),
-        ("[cv]\nfold = 1", "'fold' in [cv], which is no option of it (did you mean 'folds'?)"),
+        ("[fitt]\nl2 = 1", "table [fitt], which is not a command (did you mean 'fit'?)"),
+        ("[cv]\nfold = 1", "'fold' in [cv], which is not an option of it (did you mean 'folds'?)"),
         ("[fit]\nl2 = [1, 2]", "l2 = [1, 2] in [fit], expected a number"),
         ("[fit]\nl2 = '0.1'", "expected a number"),
         ("[fit]\nl2 = true", "expected a number"),
@@ -755,21 +755,21 @@ def test_an_option_is_given_once(flowers, tmp_path, capsys, options):
         ("[fit]\ntarget = false", "expected text"),
         ("[fit]\ntarget = 1.0", "expected text"),
         ("[fit]\ntarget = ['a']", "expected text"),
-        ("[fit]\ndrop = [1.5]", "expected text or a list of such"),
+        ("[fit]\ndrop = [1.5]", "expected text or a list of texts"),
         ("[fit]\nsolver = 'newtn'", "expected one of 'auto'"),
         ("[fit]\nmax_iter = 1\nmax-iter = 2", "twice"),
-        ("[fit]\nconfig = 'other.toml'", "is no option"),
-        ("[fit]\nhelp = true", "is no option"),
-        ("[fit]\ndata = 'd.csv'", "is no option"),
+        ("[fit]\nconfig = 'other.toml'", "is not an option"),
+        ("[fit]\nhelp = true", "is not an option"),
+        ("[fit]\ndata = 'd.csv'", "is not an option"),
         ("[fit.penalty]\nl2 = 1", "'penalty' in [fit]"),
-        ("[cv]\nCs = []", "expected a number or a list of such"),
-        ("[cv]\nCs = [1, true]", "expected a number or a list of such"),
-        ("[cv]\nCs = [[1]]", "expected a number or a list of such"),
+        ("[cv]\nCs = []", "expected a number or a list of numbers"),
+        ("[cv]\nCs = [1, true]", "expected a number or a list of numbers"),
+        ("[cv]\nCs = [[1]]", "expected a number or a list of numbers"),
         ("[[fit]]\nl2 = 1", "outside of a table"),
-        ("[fit]\nl2 = 1\nl2 = 2", "is no TOML"),
-        ("x = " + "[" * 100_000, "is no TOML"),
-        ("[fit]\nseed = " + "9" * 10_000, "is no TOML"),
-        ("[fit]\ntarget = '\udcff'", "is no TOML"),
+        ("[fit]\nl2 = 1\nl2 = 2", "is not valid TOML"),
+        ("x = " + "[" * 100_000, "is not valid TOML"),
+        ("[fit]\nseed = " + "9" * 10_000, "is not valid TOML"),
+        ("[fit]\ntarget = '\udcff'", "is not valid TOML"),
     ],
 )
 def test_a_mistake_in_a_file_of_options_is_named(flowers, tmp_path, capsys, text, said):
@@ -920,7 +920,7 @@ def test_what_is_needed_is_not_dropped(flowers, model, tmp_path, capsys):
     assert "names the labels" in refused(capsys, *fit, "--drop", "species")
     assert "names the weights" in refused(capsys, *fit, "--drop", "width", "--sample-weight", "width")
     assert "a feature of the model" in refused(capsys, "predict", model, path, "--drop", "width")
-    assert "nothing to learn from" in refused(capsys, *fit, "--drop", "width", "--drop", "length")
+    assert "has no feature columns" in refused(capsys, *fit, "--drop", "width", "--drop", "length")
     np.savez(tmp_path / "d.npz", X=X, y=y)
     assert "CSV" in refused(capsys, "fit", tmp_path / "d.npz", "--out", tmp_path / "m.npz", "--drop", "width")
 
