@@ -505,7 +505,7 @@ def test_a_log_that_cannot_be_written_costs_no_model(table, tmp_path, capsys):
 
 @linux
 def test_an_interrupted_fit_leaves_devices_alone(table, null, tmp_path, capsys, monkeypatch):
-    from nbsoftmax import callbacks
+    from nbsoftmax.training import callbacks
 
     class Interrupts:
         def on_fit_task_end(self, trainer, context):
@@ -532,7 +532,7 @@ def test_an_output_is_no_other_file_of_the_command(table, model, tmp_path, capsy
         ("cv", table, "--target", "c", "--out", tmp_path / "." / "d.csv"),
     ):
         assert run(*arguments) == 2
-        assert "named twice" in capsys.readouterr().err
+        assert "given twice" in capsys.readouterr().err
     assert (table.read_bytes(), model.read_bytes()) == before
 
 
@@ -551,7 +551,7 @@ def test_an_output_is_no_file_of_weights_or_options(table, tmp_path, capsys):
         ("fit", table, "--target", "c", "--config", run_toml, "--out", tmp_path / "m.npz", "--log", run_toml),
     ):
         assert run(*arguments) == 2
-        assert "named twice" in capsys.readouterr().err
+        assert "given twice" in capsys.readouterr().err
     assert (run_toml.read_bytes(), weights.read_bytes()) == before
 
 

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     import argparse
 
     from nbsoftmax.models.softmax import SoftmaxModel
-    from nbsoftmax.training.trainer import Samples, Trainer
+    from nbsoftmax.problem import Problem
+    from nbsoftmax.training.trainer import Trainer
     from nbsoftmax.validation import Float64s
 
 SOLVERS = ("auto", "newton-cg", "newton", "lbfgs", "gd", "sgd", "prox-newton")
@@ -74,13 +75,13 @@ def run(arguments: argparse.Namespace) -> int:
     check_outputs(arguments)
     if arguments.early_stopping is not None and arguments.validation is None:
         raise InputValueError("--early-stopping needs held-out samples; add --validation FRACTION.")
-    data, names = _samples(arguments)
-    trainer = _trainer(arguments, _l2(arguments, data))
-    scaling = _scaling(arguments, data) if arguments.standardize else None
+    problem, names = _problem(arguments)
+    trainer = _trainer(arguments, _l2(arguments, problem))
+    scaling = _scaling(arguments, problem) if arguments.standardize else None
     if scaling is not None:
-        data = data.scaled(*scaling)
+        problem = problem.scaled(*scaling)
     with collect_warnings() as warned:
-        result = trainer.fit(data, None, checkpoint=arguments.checkpoint, resume=arguments.resume)
+        result = trainer.fit(problem, checkpoint=arguments.checkpoint, resume=arguments.resume)
     model = replace(result.model, feature_names=names)
     if scaling is not None:
         model = _for_unscaled_features(model, *scaling)
@@ -94,19 +95,26 @@ def run(arguments: argparse.Namespace) -> int:
     return code or fit_exit_code(result, warned)
 
 
-def _samples(arguments: argparse.Namespace) -> tuple[Samples, tuple[str, ...] | None]:
+def _problem(arguments: argparse.Namespace) -> tuple[Problem, tuple[str, ...] | None]:
     """Read the samples, and hold out a share of them; C and the scaling depend on the remaining samples only."""
-    from nbsoftmax.training.trainer import samples
+    from nbsoftmax.problem import Problem
 
     X, y, names, weight = read_data(arguments, labels=True)
-    data = samples(X, y, weight, dtype=arguments.dtype)
+    problem = Problem.from_labels(
+        X,
+        y,
+        sample_weight=weight,
+        class_weight=arguments.class_weight,
+        label_smoothing=arguments.label_smoothing,
+        dtype=arguments.dtype,
+    )
     if arguments.validation is not None:
-        data = data.split(arguments.validation, arguments.seed)
-    return data, names
+        problem = problem.split(arguments.validation, arguments.seed)
+    return problem, names
 
 
-def _l2(arguments: argparse.Namespace, data: Samples) -> float:
-    """Return --l2, or what --C means for these samples."""
+def _l2(arguments: argparse.Namespace, problem: Problem) -> float:
+    """Return --l2, or what --C means for this problem."""
     from nbsoftmax import validation
     from nbsoftmax.selection.path import as_in_sklearn
 
@@ -114,7 +122,7 @@ def _l2(arguments: argparse.Namespace, data: Samples) -> float:
         l2: float = arguments.l2
         return l2
     C = validation.number("--C", arguments.C, low=0.0, low_open=True)
-    return float(as_in_sklearn(C, data.weight_sum(arguments.class_weight), 0.0, data.classes.size)[1])
+    return float(as_in_sklearn(C, problem.weight_sum, 0.0, problem.n_classes)[1])
 
 
 def _trainer(arguments: argparse.Namespace, l2: float) -> Trainer:
@@ -148,11 +156,11 @@ def _trainer(arguments: argparse.Namespace, l2: float) -> Trainer:
     )
 
 
-def _scaling(arguments: argparse.Namespace, data: Samples) -> tuple[Float64s, Float64s]:
+def _scaling(arguments: argparse.Namespace, problem: Problem) -> tuple[Float64s, Float64s]:
     """Return the mean and the standard deviation of each feature, (n_features,)."""
     import numpy as np
 
-    mean, scale = data.X.mean(axis=0, dtype=np.float64), data.X.std(axis=0, dtype=np.float64)
+    mean, scale = problem.X.mean(axis=0, dtype=np.float64), problem.X.std(axis=0, dtype=np.float64)
     if arguments.no_intercept:
         mean[:] = 0.0  # only an intercept can make up for the means
     scale[scale == 0] = 1.0
