@@ -22,7 +22,8 @@ from numpy.typing import NDArray
 
 from nbsoftmax.backends.cuda.blas import address_of
 from nbsoftmax.backends.cuda.device import Device
-from nbsoftmax.backends.dense import DenseBackend, curvature_weights, hessian_of_pairs, part_of
+from nbsoftmax.backends.dense import DenseBackend, hessian_of_pairs
+from nbsoftmax.backends.targets import curvature_weights, part_of
 from nbsoftmax.errors import InputValueError
 from nbsoftmax.kernels import sgd
 from nbsoftmax.kernels.cuda import curvature, fused, products, rows
