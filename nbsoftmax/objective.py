@@ -147,7 +147,7 @@ class Objective:
             raise InputTypeError(f"progress is {progress!r}, expected a function of two numbers of rows.")
         self.backend: Backend
         if gpus:
-            from nbsoftmax.backends.cuda.backend import on_devices
+            from nbsoftmax.backends.cuda.shards import on_devices
 
             self.backend = on_devices(
                 gpus,
