@@ -14,8 +14,8 @@ from tests.conftest import REPOSITORY
 README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
 
 
-# Made of docstrings, and of shell commands.
-WITHOUT_CODE = {REPOSITORY / "docs" / "api.md", REPOSITORY / "docs" / "command-line.md"}
+# Docstrings, prose, and shell commands.
+WITHOUT_CODE = {REPOSITORY / "docs" / name for name in ("api.md", "architecture.md", "command-line.md")}
 PAGES = sorted(set((REPOSITORY / "docs").glob("*.md")) - WITHOUT_CODE)
 
 
