@@ -17,8 +17,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from nbsoftmax import validation
+from nbsoftmax.backends import long_rows
 from nbsoftmax.errors import InputValueError
-from nbsoftmax.kernels import binary, long_rows, rows
+from nbsoftmax.kernels import binary, rows
 from nbsoftmax.kernels.runtime.threads import EXP_WORK, launch
 from nbsoftmax.validation import Floats
 
@@ -34,17 +35,11 @@ def _n_chunks(n_elements: int) -> int:
 def _rowwise(name: str, z: Floats, out: Floats) -> None:
     """Run the row kernel of this name on the rows of `z`, with results to `out`."""
     n_rows, n_classes = z.shape
-    if _few_and_long(z):
+    if long_rows.few_and_long(z):
         getattr(long_rows, name)(z.reshape(-1), out.reshape(-1), n_classes)
     elif n_rows:
         kernel, n = getattr(rows, name), _n_chunks(z.size)
         launch(kernel, n, z.size * EXP_WORK, None, z.reshape(-1), out.reshape(-1), n_classes, n_rows, n)
-
-
-def _few_and_long(z: Floats) -> bool:
-    """Whether the rows are too few to occupy all threads, and long enough to be split."""
-    n_rows, n_classes = z.shape
-    return bool(0 < n_rows <= long_rows.FEW_ROWS and n_classes >= long_rows.LONG_CLASSES)
 
 
 def _result(z: Floats, out: Any, flat: bool) -> Floats:
@@ -266,7 +261,7 @@ def _cross_entropy(
         )
         after = targets, 1.0 / divisor, losses, want_grad, grad.reshape(-1)
         total = 0.0
-        if _few_and_long(z):
+        if long_rows.few_and_long(z):
             total = long_rows.cross_entropy(z.reshape(-1), n_classes, *after)
         elif n_samples:
             partial = np.zeros(_n_chunks(z.size))

@@ -38,11 +38,6 @@ class Variant(NamedTuple):
         return self.kernel, self.signature, generation, self.threads, self.least_blocks
 
 
-def functions_of_logits(number):
-    """Signature of (z, out, n_rows, n_classes)."""
-    return void(number[::1], number[::1], int64, int64)
-
-
 def losses(number):
     """Signature of the kernels of `rows.plan_cross_entropy`."""
     vector = number[::1]
@@ -109,18 +104,11 @@ def _linear():
 
 def _all():
     found = {}
-    words = {rows.SOFTMAX: "softmax", rows.LOG_SOFTMAX: "log_softmax", rows.LOGSUMEXP: "logsumexp"}
     for dtype, number in NUMBERS.items():
         name = np.dtype(dtype).name
         for k in SIZES:
             largest = k >= rows.MOST_IN_REGISTERS
             in_registers = min(32, -(-k // 32)) * np.dtype(dtype).itemsize // 4  # registers for the logits
-            for what, word in words.items():
-                chosen = rows.plan(what, dtype, 5, k)
-                signature = functions_of_logits(number)
-                found[f"{word} {k} {name}"] = Variant(
-                    chosen.kernel, signature, chosen.block, dtype, 48 + 3 * in_registers, largest=largest
-                )
             chosen = rows.plan_cross_entropy(dtype, 5, k)
             found[f"cross_entropy {k} {name}"] = Variant(
                 chosen.kernel, losses(number), chosen.block, dtype, 72 + 2 * in_registers, sums=True, largest=largest

@@ -459,7 +459,7 @@ def test_the_model_of_a_fit_is_kept_where_out_cannot_be_written(table, tmp_path,
     said, err = capsys.readouterr()
     (name,) = kept.iterdir()
     assert f"model: {name}" in said
-    assert err == f"nbsoftmax: No space left on device; the model is kept in {name}\n"
+    assert err == f"nbsoftmax: No space left on device; the model is saved in {name}\n"
     assert nbs.SoftmaxModel.load(name).n_classes == 2
     assert out.read_bytes() == b"old"
 
@@ -470,7 +470,7 @@ def test_a_model_that_nothing_can_hold_is_said_to_be_lost(table, tmp_path, capsy
     before = sorted(os.listdir(tmp_path))
     monkeypatch.setattr(nbs.SoftmaxModel, "save", full)
     assert fit(table, tmp_path / "m.npz") == 1
-    assert "which is lost" in capsys.readouterr().err
+    assert "the model is lost" in capsys.readouterr().err
     assert sorted(os.listdir(tmp_path)) == before
 
 
@@ -532,7 +532,7 @@ def test_an_output_is_no_other_file_of_the_command(table, model, tmp_path, capsy
         ("cv", table, "--target", "c", "--out", tmp_path / "." / "d.csv"),
     ):
         assert run(*arguments) == 2
-        assert "named twice" in capsys.readouterr().err
+        assert "given twice" in capsys.readouterr().err
     assert (table.read_bytes(), model.read_bytes()) == before
 
 
@@ -551,7 +551,7 @@ def test_an_output_is_no_file_of_weights_or_options(table, tmp_path, capsys):
         ("fit", table, "--target", "c", "--config", run_toml, "--out", tmp_path / "m.npz", "--log", run_toml),
     ):
         assert run(*arguments) == 2
-        assert "named twice" in capsys.readouterr().err
+        assert "given twice" in capsys.readouterr().err
     assert (run_toml.read_bytes(), weights.read_bytes()) == before
 
 

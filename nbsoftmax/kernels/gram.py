@@ -178,18 +178,3 @@ def add_panels(todo, n, order, x, w, n_columns, sums):
                 for j in range(rest):
                     sums[g + k * order + j] += narrow[k * rest + j]
         task = take(todo)
-
-
-def gram_split(run, rows, weights, what, curvature, fit_intercept, n_columns, size, sums):
-    """`gram` without chunks, over blocks of `size` rows, added to `sums`; `run` as in `split`."""
-    order = rows.n_features + 1
-    x = aligned(size * whole_vectors(order, rows.x), rows.x)
-    w = aligned(size * n_columns, rows.x)
-    for start in range(0, rows.n_rows, size):
-        n = min(size, rows.n_rows - start)
-        work = n * order * n_columns
-        run(
-            pack_by_rows, -(-n // GROUP), work,
-            rows, start, n, weights, what, curvature, fit_intercept, x, w, n_columns,
-        )  # fmt: skip
-        run(add_panels, n_columns * -(-order // PANEL), work * order // 2, n, order, x, w, n_columns, sums)

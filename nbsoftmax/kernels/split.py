@@ -1,18 +1,15 @@
 """The kernels of `linear` for many parameters: the classes, not the rows, are split over threads.
 
 A separate gradient for each chunk of rows would take too much memory. All threads therefore work on the same block of
-rows: each computes the logits of some classes, then the losses of some rows, then the gradient of some classes. The two
-functions at the end loop over the blocks; `run(kernel, n_tasks, work, *arguments)` starts threads and waits for them.
+rows: each computes the logits of some classes, then the losses of some rows, then the gradient of some classes.
+`backends.by_classes` loops over the blocks and starts these kernels.
 """
 
-import numpy as np
-
 from nbsoftmax.kernels.lang.simd import lanes
-from nbsoftmax.kernels.lang.tiles import MOST_ROWS
-from nbsoftmax.kernels.linear import BLAS, add_gradient, add_offset, block_of, logits_of, shared_scratch
+from nbsoftmax.kernels.linear import BLAS, add_gradient, add_offset, logits_of
 from nbsoftmax.kernels.rows import FORGET, MOST_CLASSES_IN_TILE, aligned, cross_entropy_rows, curvature_rows, new_tile
 from nbsoftmax.kernels.runtime.jit import jit
-from nbsoftmax.kernels.runtime.threads import EXP_WORK, take
+from nbsoftmax.kernels.runtime.threads import take
 
 # The number of classes of a task is a multiple of TASK_STEP, which is a multiple of the vector length of every dtype.
 # There are at most MOST_TASKS tasks, because BLAS packs its operands anew for each.
@@ -82,50 +79,3 @@ def curvature_by_rows(todo, rows, start, n, weights, curvature, z, u):
         add_offset(rows, start + r, few, n_classes, logits, stride)
         curvature_rows(logits, change, stride, few, n_classes, start + r, curvature, FORGET, z[:0], 0, tile, u_tile)
         task = take(todo)
-
-
-# --- entry points ------------------------------------------------------------------------------------------
-
-
-def n_class_tasks(n_classes):
-    return -(-n_classes // classes_of_task.py_func(n_classes))
-
-
-def loss_and_grad(run, rows, weights, target, fit_intercept, want_grad, size, gradient):
-    """Return the loss, and add its gradient to `gradient`, (K, N + 1) flat, in blocks of `size` rows."""
-    n_classes, stride = weights.n_classes, weights.stride
-    n_tasks = n_class_tasks(n_classes)
-    z, pack = shared_scratch(rows, size, weights)
-    total = 0.0
-    for start in range(0, rows.n_rows, size):
-        n = min(size, rows.n_rows - start)
-        block = block_of(rows, weights, start, n, pack)
-        product = n * n_classes * rows.n_features
-        losses = np.empty(-(-n // GROUP))
-        run(logits_by_classes, n_tasks, product, block, weights, z)
-        run(
-            cross_entropy_by_rows, losses.size, n * n_classes * EXP_WORK,
-            rows, start, n, weights, target, want_grad, z, losses,
-        )  # fmt: skip
-        total += float(losses.sum())
-        if want_grad:
-            run(gradient_by_classes, n_tasks, product, block, z, stride, n_classes, fit_intercept, gradient)
-    return total
-
-
-def hess_vec(run, rows, weights, v, curvature, fit_intercept, size, gradient):
-    """Add the Hessian times v to `gradient`, (K, N + 1) flat, in blocks of `size` rows."""
-    n_classes, stride = weights.n_classes, weights.stride
-    n_tasks = n_class_tasks(n_classes)
-    z, pack = shared_scratch(rows, size, weights)
-    u = aligned((size + MOST_ROWS) * stride, z)
-    for start in range(0, rows.n_rows, size):
-        n = min(size, rows.n_rows - start)
-        block = block_of(rows, weights, start, n, pack)
-        product = n * n_classes * rows.n_features
-        run(logits_by_classes, n_tasks, product, block, weights, z)
-        run(logits_by_classes, n_tasks, product, block, v, u)
-        run(
-            curvature_by_rows, -(-n // GROUP), n * n_classes * EXP_WORK, rows, start, n, weights, curvature, z, u
-        )  # fmt: skip
-        run(gradient_by_classes, n_tasks, product, block, u, stride, n_classes, fit_intercept, gradient)

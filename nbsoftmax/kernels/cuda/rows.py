@@ -1,7 +1,6 @@
-"""Row kernels for GPUs: softmax, log-softmax, log-sum-exp and cross-entropy, counterparts of `nbsoftmax.kernels.rows`.
+"""Row kernels for GPUs: cross-entropy and its gradient, counterparts of those in `nbsoftmax.kernels.rows`.
 
-    c = max_k z_k,   s = sum_k exp(z_k - c) = 1 + r
-    softmax_k = exp(z_k - c) / s      log_softmax_k = (z_k - c) - log1p(r)    lse = c + log1p(r)
+    c = max_k z_k,   s = sum_k exp(z_k - c) = 1 + r,   lse = c + log1p(r)
     L = sum_k t_k (lse - z_k),        dL/dz_k = a_k sum_l t_l - t_k           (t: weighted target)
 
 r is the sum without one term of the maximum. If one class is almost certain, s rounds to 1, while r is accurate; the
@@ -30,9 +29,6 @@ from numba import cuda, float32, float64
 
 from nbsoftmax.kernels.kinds import INDEX, PROBA
 
-# The function that a kernel computes.
-SOFTMAX, LOG_SOFTMAX, LOGSUMEXP = 0, 1, 2
-
 WARP = 32
 EVERY_LANE = 0xFFFFFFFF
 THREADS = 128  # of a block in which every warp has different rows
@@ -50,14 +46,6 @@ class Plan:
     grid: int
     block: int
     least_blocks: int = 1  # on one multiprocessor, for which the compiler leaves registers
-
-
-def plan(what: int, dtype: Any, n_rows: int, n_classes: int) -> Plan:
-    """Choose the kernel of SOFTMAX, LOG_SOFTMAX or LOGSUMEXP for `n_rows` rows: kernel(z, out, n_rows, n_classes)."""
-    if n_classes > MOST_IN_REGISTERS:
-        return Plan(rows_by_blocks(what, np.dtype(dtype)), n_rows, BLOCK_THREADS)
-    width, per_lane = lanes_for(n_classes)
-    return Plan(rows_by_lanes(what, np.dtype(dtype), width, per_lane), blocks_for(n_rows, width), THREADS)
 
 
 def plan_cross_entropy(dtype: Any, n_rows: int, n_classes: int) -> Plan:
@@ -157,50 +145,6 @@ def _largest(dtype: np.dtype[Any], width: int, per_lane: int) -> Any:
 
 
 @cache
-def rows_by_lanes(what: int, dtype: np.dtype[Any], width: int, per_lane: int) -> Callable[..., None]:
-    """Make a kernel in which `width` lanes process a row, with `per_lane` logits in each of them."""
-    number = float32 if dtype == np.float32 else float64
-    under, total, without_largest = _stages(dtype, width)
-    largest = _largest(dtype, width, per_lane)
-    rows_of_block = THREADS // width
-
-    def kernel(z, out, n_rows, n_classes):
-        thread = cuda.threadIdx.x
-        row = cuda.blockIdx.x * rows_of_block + thread // width
-        lane = thread % width
-        # Lanes beyond the last row take part, because a shuffle needs all lanes; they read and write nothing.
-        alive = row < n_rows
-        start = row * n_classes
-        mine = cuda.local.array(per_lane, number)
-        c = largest(z, start, lane, alive, n_classes, mine)
-        s, less = number(0), number(0)
-        for p in range(per_lane):
-            if alive and lane + p * width < n_classes:
-                mine[p] = under(mine[p], c)
-                e = math.exp(mine[p])
-                s += e
-                if what == SOFTMAX:
-                    mine[p] = e
-                elif mine[p] != 0:
-                    less += e
-        s = total(s)
-        log_s = number(0)
-        if what != SOFTMAX:
-            log_s = math.log1p(without_largest(s, total(less)))
-        if what == LOGSUMEXP:
-            if alive and lane == 0:
-                out[row] = c + log_s
-        else:
-            factor = number(1) / s
-            for p in range(per_lane):
-                k = lane + p * width
-                if alive and k < n_classes:
-                    out[start + k] = mine[p] * factor if what == SOFTMAX else mine[p] - log_s
-
-    return kernel
-
-
-@cache
 def _compensated(dtype: np.dtype[Any]) -> Any:
     """Make the device function add(so_far, lost, v), one step of compensated summation (W. Kahan, 1965).
 
@@ -262,30 +206,6 @@ def _pair(dtype: np.dtype[Any]) -> Any:
     return under, scan
 
 
-@cache
-def rows_by_blocks(what: int, dtype: np.dtype[Any]) -> Callable[..., None]:
-    """Make a kernel in which a block of threads processes a row."""
-    number = float32 if dtype == np.float32 else float64
-    under, scan = _pair(dtype)
-    warps = BLOCK_THREADS // WARP
-
-    def kernel(z, out, n_rows, n_classes):
-        shared_c, shared_r = cuda.shared.array(warps, number), cuda.shared.array(warps, number)
-        row, thread = cuda.blockIdx.x, cuda.threadIdx.x
-        start = row * n_classes
-        c, r = scan(z, start, n_classes, shared_c, shared_r)
-        if what == LOGSUMEXP:
-            if thread == 0:
-                out[row] = c + math.log1p(r)
-        else:
-            factor, log_s = number(1) / (number(1) + r), math.log1p(r)
-            for k in range(thread, n_classes, BLOCK_THREADS):
-                d = under(z[start + k], c)
-                out[start + k] = math.exp(d) * factor if what == SOFTMAX else d - log_s
-
-    return kernel
-
-
 # --- cross-entropy ------------------------------------------------------------------------------------
 
 
@@ -323,7 +243,7 @@ def _target(dtype: np.dtype[Any]) -> Any:
 
 @cache
 def cross_entropy_by_lanes(dtype: np.dtype[Any], width: int, per_lane: int) -> Callable[..., None]:
-    """As `rows_by_lanes`, for losses and gradients."""
+    """Make a kernel in which `width` lanes process a row, with `per_lane` logits in each of them."""
     number = float32 if dtype == np.float32 else float64
     under, total, without_largest = _stages(dtype, width)
     largest = _largest(dtype, width, per_lane)
@@ -334,6 +254,7 @@ def cross_entropy_by_lanes(dtype: np.dtype[Any], width: int, per_lane: int) -> C
         thread = cuda.threadIdx.x
         row = cuda.blockIdx.x * rows_of_block + thread // width
         lane = thread % width
+        # Lanes beyond the last row go along, since a shuffle waits for all; they read and write nothing.
         inside = row < n_rows
         start = row * n_classes
         label, w = -1, number(1)
@@ -382,7 +303,7 @@ def cross_entropy_by_lanes(dtype: np.dtype[Any], width: int, per_lane: int) -> C
 
 @cache
 def cross_entropy_by_blocks(dtype: np.dtype[Any]) -> Callable[..., None]:
-    """As `rows_by_blocks`, for losses and gradients."""
+    """Make a kernel in which a block of threads processes a row."""
     number = float32 if dtype == np.float32 else float64
     under, scan = _pair(dtype)
     _, total, _ = _stages(dtype, WARP)
