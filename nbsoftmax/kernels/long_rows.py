@@ -1,7 +1,8 @@
-"""The row kernels for few and very long rows: each row is cut in segments, and the segments are spread over threads.
+"""Row kernels for few, very long rows: each row is split into segments, which are distributed over threads.
 
-Three sweeps, each over all segments of all rows: the largest logits; the terms exp(z - c) and their sums, segment by
-segment and added in order; the results from the terms. `backends.long_rows` starts them one after another.
+There are three sweeps over all segments of all rows. The first finds the largest logit c of each row, the second
+computes the terms exp(z - c) and their sums (added in the order of the segments), the third computes the results from
+the terms. `backends.long_rows` runs the sweeps one after the other.
 """
 
 from nbsoftmax.kernels.lang.simd import lanes, load_part, store_part
@@ -20,7 +21,7 @@ from nbsoftmax.kernels.rows import (
 from nbsoftmax.kernels.runtime.jit import inlined, jit
 from nbsoftmax.kernels.runtime.threads import take
 
-# Classes of a segment, whole vectors of every dtype: some microseconds of exponentials.
+# Classes in a segment, a multiple of the vector length of every dtype: its exponentials take some microseconds.
 SEGMENT_CLASSES = 1 << 13
 
 
@@ -31,7 +32,7 @@ def segments(n_classes):
 
 @inlined
 def segment(t, n_classes):
-    """Row of a segment, its first class, and how many."""
+    """Row of segment t, its first class, and its number of classes."""
     n = segments(n_classes)
     i, first = t // n, t % n * SEGMENT_CLASSES
     return i, first, min(SEGMENT_CLASSES, n_classes - first)
@@ -42,7 +43,7 @@ def segment(t, n_classes):
 
 @jit
 def shifts(todo, z, n_classes, part):
-    """Largest logit of each segment to `part`."""
+    """Write the largest logit of each segment to `part`."""
     t = take(todo)
     while t >= 0:
         i, first, n = segment(t, n_classes)
@@ -52,7 +53,10 @@ def shifts(todo, z, n_classes, part):
 
 @jit
 def terms(todo, z, n_classes, shift, keep, out, part, lower):
-    """Sums of exp(z - c) over each segment to `part`, those below the maximum to `lower`; terms to `out` if `keep`."""
+    """Write the sum of exp(z - c) over each segment to `part`, and to `lower` without the terms of the maximum.
+
+    If `keep`, the terms go to `out`.
+    """
     t = take(todo)
     while t >= 0:
         i, first, n = segment(t, n_classes)
@@ -72,7 +76,7 @@ def scale_segment(out, at, n, factor):
 
 @jit
 def scaled(todo, out, n_classes, factor):
-    """Multiply the kept terms by their row's factor."""
+    """Multiply the stored terms by the factor of their row."""
     t = take(todo)
     while t >= 0:
         i, first, n = segment(t, n_classes)
@@ -82,7 +86,7 @@ def scaled(todo, out, n_classes, factor):
 
 @jit
 def logarithms(todo, z, out, n_classes, shift, log_s):
-    """(z - c) - log s to `out`."""
+    """Write (z - c) - log s to `out`."""
     t = take(todo)
     while t >= 0:
         i, first, n = segment(t, n_classes)
@@ -93,7 +97,7 @@ def logarithms(todo, z, out, n_classes, shift, log_s):
 
 @jit
 def targets(todo, z, n_classes, target, shift, masses, others, dots):
-    """Sums of the target t_k, of t_k below the maximum and of t_k (z_k - c) over each segment."""
+    """Sum over each segment the targets t_k, the t_k of classes below the maximum, and t_k (z_k - c)."""
     t = take(todo)
     while t >= 0:
         i, first, n = segment(t, n_classes)
@@ -106,7 +110,10 @@ def targets(todo, z, n_classes, target, shift, masses, others, dots):
 
 @jit
 def gradients(todo, n_classes, target, scale, out, factor, own):
-    """Gradient, times `scale`, from the kept terms; `own` is that of the largest term, NaN where it is not needed."""
+    """Compute the gradient times `scale` from the stored terms.
+
+    `own` is the value for the largest logit of each row; NaN if the general formula is accurate there too.
+    """
     t = take(todo)
     while t >= 0:
         i, first, n = segment(t, n_classes)
