@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import shlex
 import sys
 from collections.abc import Callable, Iterator
@@ -28,17 +27,16 @@ if TYPE_CHECKING:
 DEMO_SEED = 0
 DEMO_HELD_OUT = 0.25
 DEMO_L2 = 1e-4
-# What Python's advice calls the options of `fit`.
-IN_OPTIONS = {
-    "l2": "--l2",
-    "tol": "--tol",
+# What advice calls an option or a measure on the command line.
+TERMS = {
+    "learning_rate": "--learning-rate",
     "max_iter": "--max-iter",
     "max_seconds": "--max-seconds",
-    "learning_rate": "--learning-rate",
-    "checkpoint": "--checkpoint",
-    "resume=True": "--resume",
-    "scale the features": "scale the features (--standardize)",
-    "use float64 data": "use --dtype float64",
+    "penalize": "add --l2 (1e-4, say)",
+    "resume": "go on from a --checkpoint with --resume",
+    "scale": "scale the features (--standardize)",
+    "tol": "--tol",
+    "float64": "use --dtype float64",
 }
 
 
@@ -469,7 +467,6 @@ def _number(value: Any) -> str:
 class _Warned:
     """What was warned of during a fit."""
 
-    convergence: list[str] = field(default_factory=list)
     not_written: list[str] = field(default_factory=list)
 
 
@@ -485,8 +482,7 @@ def _warnings_of_a_fit() -> Iterator[_Warned]:
 
     def show(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
         if issubclass(category, ConvergenceWarning):
-            warned.convergence.append(str(message))
-            return
+            return  # `_exit_code` says so in the terms of the command line
         if issubclass(category, NotWrittenWarning):
             warned.not_written.append(str(message))
         _warn(" ".join(str(message).split()))
@@ -502,17 +498,12 @@ def _exit_code(result: FitResult, warned: _Warned, more_advice: str = "") -> int
     """130 after Ctrl-C; 1 where the fit did not converge or a file could not be written; 0 otherwise."""
     if result.interrupted:
         return 130
-    if not result.converged and warned.convergence:
-        _warn(_in_options(warned.convergence[-1]) + more_advice)
+    if not result.converged and not result.stop_reason.requested:
+        from nbsoftmax.training.trainer import convergence_message
+
+        _warn(convergence_message(result, result.stop_reason.advise(TERMS)) + more_advice)
         return 1
     return int(bool(warned.not_written))
-
-
-def _in_options(advice: str) -> str:
-    """What a warning of convergence advises, in the options of the command line."""
-    said, lead, todo = advice.partition("What to do:")
-    names = "|".join(map(re.escape, IN_OPTIONS))
-    return said + lead + re.sub(rf"\b(?:{names})(?!\w)", lambda found: IN_OPTIONS[found[0]], todo)
 
 
 def _report(result: FitResult) -> list[str]:

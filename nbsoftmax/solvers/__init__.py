@@ -1,1 +1,1 @@
-"""Solvers: minimise an objective from a start. One file each; no data, no files, no printing."""
+"""Solvers minimise an objective from a starting point. One file each; no data, no files, no printing."""

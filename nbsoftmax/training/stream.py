@@ -49,8 +49,7 @@ class Stream:
 
     def begin(self, start: Float64s) -> None:
         """Begin at parameters other than 0, (n_classes, n_features + 1)."""
-        adam = self.options["optimizer"] == "adam"
-        self._state = sgd.begun(start, adam=adam, average=self.options["average"])
+        self._state = sgd.SGD(**{n: v for n, v in self.options.items() if n != "seed"}).initial_state(start)
 
     def learn(self, objective: Objective) -> None:
         """Go once through the samples of a chunk.
@@ -61,7 +60,9 @@ class Stream:
             If the parameters grow without bound; then all is as it was before.
         """
         shape, options = objective.shape, self.options
-        rate = self._rate or sgd.rate_for(objective, shape, options)
+        rate = self._rate or sgd.SGD(**{n: v for n, v in self.options.items() if n != "seed"}).initial_rate(
+            objective, shape
+        )
         if self._state is None:
             self.begin(np.zeros(shape))
         assert self._state is not None
@@ -70,9 +71,9 @@ class Stream:
         epochs = self._n_chunks + np.arange(n_steps) / n_steps
         loss = objective.descend(
             state,
-            sgd.shuffled(objective.n_samples, options["seed"], self._n_chunks),
+            sgd.sample_order(objective.n_samples, options["seed"], self._n_chunks),
             options["batch_size"],
-            rate * sgd.schedule_of(options["schedule"], epochs),
+            rate * sgd.rate_factors(options["schedule"], epochs),
             kind=sgd.KINDS[options["optimizer"]],
             momentum=options["momentum"],
             n_before=self._n_steps,

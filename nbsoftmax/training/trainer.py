@@ -20,9 +20,12 @@ from nbsoftmax.errors import InputTypeError, InputValueError, plain
 from nbsoftmax.kernels.runtime.blas import one_thread
 from nbsoftmax.models.softmax import SoftmaxModel
 from nbsoftmax.objective import Objective
-from nbsoftmax.solvers import gd, lbfgs, newton_cg, prox_newton, sgd
+from nbsoftmax.solvers import sgd
 from nbsoftmax.solvers.base import Solution
-from nbsoftmax.solvers.tools import preconditioners, separation
+from nbsoftmax.solvers.gd import GradientDescent
+from nbsoftmax.solvers.stop_reason import PYTHON_TERMS, StopReason
+from nbsoftmax.solvers.table import SOLVERS as DEFAULTS
+from nbsoftmax.solvers.tools import separation
 from nbsoftmax.training.callbacks import Context
 from nbsoftmax.training.checkpoint import Checkpoint, fingerprint
 from nbsoftmax.training.monitor import Callback, Iteration, Watch
@@ -358,6 +361,7 @@ class Trainer:
                     self._told(solver, solution, objective),
                 ),
                 converged=solution.converged,
+                stop_reason=solution.stop_reason,
                 reason=solution.reason,
                 n_iter=solution.n_iter,
                 objective=solution.objective,
@@ -367,11 +371,13 @@ class Trainer:
                 seconds=time.perf_counter() - started,
                 history=watch.history(),
                 solver=solver,
-                account=solution.account,
+                account=solution.summary,
                 problem=problem,
             )
-        if not solution.converged and not watch.stopped:
-            warnings.warn(_advice(solution, self.tol, self.to_penalise), self.warn_as, stacklevel=2)
+        if not solution.converged and not solution.stop_reason.requested:
+            terms = PYTHON_TERMS | {"tol": f"tol (now {self.tol:g})", "penalize": self.to_penalise}
+            advice = solution.stop_reason.advise(terms)
+            warnings.warn(convergence_message(solution, advice), self.warn_as, stacklevel=2)
         return context.result
 
     def _told(self, solver: str, solution: Solution, objective: Objective) -> dict[str, Any]:
@@ -404,17 +410,20 @@ class Trainer:
         return hook
 
     def _solve(self, solver: str, objective: Objective, start: Float64s, watch: Watch) -> Solution:
-        options: Any = {"tol": self.tol, "max_iter": self.max_iter, "on_iteration": watch, "memory": watch.memory}
-        if solver == "prox-newton":
-            return prox_newton.solve(objective, start, **options)
+        options: Any = {
+            "tol": self.tol,
+            "max_iter": self.max_iter,
+            "on_iteration": watch,
+            "state": watch.state,
+            "random_state": self.random_state or 0,
+        }
         if solver == "gd":
-            return gd.solve(objective, start, learning_rate=self.learning_rate, **options)
+            return GradientDescent(self.learning_rate).solve(objective, start, **options)
         if solver == "sgd":
-            return sgd.solve(objective, start, options=self._stochastic("cosine"), **options)
-        if solver == "lbfgs":
-            return lbfgs.solve(objective, start, **options)
-        kinds = ("hessian",) if solver == "newton" else preconditioners.KINDS
-        return newton_cg.solve(objective, start, kinds=kinds, **options)
+            given = self._stochastic("cosine")
+            del given["seed"]
+            return sgd.SGD(**given).solve(objective, start, **options)
+        return DEFAULTS[solver].solve(objective, start, **options)
 
     def _stochastic(self, schedule: str) -> dict[str, Any]:
         """The options of "sgd", with what is taken where they were left out."""
@@ -687,27 +696,18 @@ def _validation(
 
 def _without_separation(objective: Objective, solution: Solution, classes: NDArray[Any]) -> Solution:
     """The solution; where it only looks like a minimum, with that as its reason."""
-    if not solution.converged or solution.step is None or objective.separable_below == 0:
+    if not solution.converged or solution.newton_step is None or objective.separable_below == 0:
         return solution
-    found = classes[separation.separated(objective, solution.params, solution.step)].tolist()
+    found = classes[separation.separated(objective, solution.params, solution.newton_step)].tolist()
     if not found:
         return solution
-    reason = f"{separation.REASON}; concerned: {', '.join(map(repr, found[:10]))}"
-    return replace(solution, converged=False, reason=reason)
+    stop = StopReason.SEPARABLE.stop(classes=", ".join(map(repr, found[:10])))
+    return replace(solution, converged=False, stop_reason=stop.reason, reason=stop.text)
 
 
-def _advice(solution: Solution, tol: float, to_penalise: str) -> str:
-    if solution.reason.startswith(separation.REASON):
-        todo = f"{to_penalise}, which makes the minimum finite and unique"
-    elif "max_seconds" in solution.reason:
-        todo = "raise max_seconds, or go on from a checkpoint with resume=True"
-    elif "learning_rate" in solution.reason:
-        todo = "a smaller learning_rate, or none, so that it backtracks"
-    elif "max_iter" in solution.reason:
-        todo = f"raise max_iter, scale the features, or {to_penalise}"
-    else:
-        todo = f"raise tol (now {tol:g}), centre and scale the features, or use float64 data"
+def convergence_message(outcome: Solution | FitResult, advice: str) -> str:
+    """The text of a ConvergenceWarning."""
     return (
-        f"the fit has not converged: {solution.reason}; gap {solution.gap:.3g} at objective {solution.objective:.6g}. "
-        f"What to do: {todo}."
+        f"the fit has not converged: {outcome.reason}; gap {outcome.gap:.3g} at objective {outcome.objective:.6g}. "
+        f"What to do: {advice}."
     )

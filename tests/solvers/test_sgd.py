@@ -52,7 +52,7 @@ def epoch_by_numpy(X, y, params, order, batch_size, rates, optimizer, mu, l2=0.0
 def epoch(X, y, K, order, batch_size, rates, optimizer, mu, average=False, n_threads=None, start=None, **options):
     objective = nbs.Objective(X, y, n_classes=K, n_threads=n_threads, **options)
     start = np.zeros(objective.shape) if start is None else start
-    state = sgd.begun(start, adam=optimizer == "adam", average=average)
+    state = sgd.SGD(optimizer=optimizer, average=average).initial_state(start)
     objective.descend(state, order, batch_size, rates, kind=sgd.KINDS[optimizer], momentum=mu, n_before=0)
     return (state.mean if average else state.params).reshape(objective.shape)
 
@@ -137,7 +137,7 @@ def test_without_an_intercept_it_stays_zero():
 )
 def test_schedules_fall_from_the_whole_rate(name, at_the_end):
     epochs = np.linspace(0, 9, 91)
-    factors = sgd.schedule_of(name, epochs, 9 if name == "cosine" else 10)
+    factors = sgd.rate_factors(name, epochs, 9 if name == "cosine" else 10)
     assert factors[0] == 1
     assert (np.diff(factors) <= 0).all()
     assert factors[-1] == pytest.approx(at_the_end, abs=1e-15)
@@ -273,7 +273,7 @@ def test_the_first_chunk_is_one_epoch_and_labels_may_be_missing_from_it():
     trainer = nbs.Trainer(solver="sgd", learning_rate=0.05, batch_size=16, l2=0.1)
     few = y < 2
     model = trainer.partial_fit(X[few], labels[y[few]], classes=["c", "a", "b"])
-    order = sgd.shuffled(int(few.sum()), 0, 0)
+    order = sgd.sample_order(int(few.sum()), 0, 0)
     rates = np.full(ceil(few.sum() / 16), 0.05)
     expected = epoch_by_numpy(X[few], y[few], np.zeros((3, 7)), order, 16, rates, "nesterov", 0.9, l2=0.1)
     np.testing.assert_allclose(np.column_stack([model.coef, model.intercept]), expected, rtol=0, atol=1e-13)

@@ -18,7 +18,6 @@ from nbsoftmax.validation import Float64s
 if TYPE_CHECKING:
     from nbsoftmax.objective import Objective
 
-REASON = "samples are perfectly separable from other classes, so without a penalty there is no minimum"
 BLOCK_BYTES = 2**22  # of margins
 # In logits: what a step adds at least to a margin that runs away, beside a share of the margin itself, of which the
 # last step towards a minimum adds less; what it takes at most from another; and where a margin is in no doubt.
