@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from nbsoftmax.objective import Objective
+from nbsoftmax.objective import PenalizedLoss
 from nbsoftmax.solvers.base import Point, Solution, SolverState
 from nbsoftmax.solvers.stop_reason import Stop, StopReason
 from nbsoftmax.solvers.tools.convergence import ConvergenceMonitor
@@ -41,8 +41,8 @@ class Watch:
     def __init__(
         self,
         started: float,
-        objective: Objective,
-        validation: Objective | None,
+        objective: PenalizedLoss,
+        validation: PenalizedLoss | None,
         *,
         callbacks: tuple[Callback, ...],
         verbose: bool,
@@ -89,6 +89,7 @@ class Watch:
         """Save where the fit is, so that it can go on, with a larger limit for example."""
         if self._checkpoint is not None and self._state is not None:
             self._checkpoint.save(self._state, now=True)
+        self._state = None  # it refers to this object: such a circle would keep X until the garbage collector runs
 
     def saved_on_termination(self) -> AbstractContextManager[None]:
         """Within this context SIGTERM saves where the fit is before the process ends, if there is a checkpoint."""

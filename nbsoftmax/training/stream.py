@@ -14,7 +14,7 @@ from nbsoftmax import validation
 from nbsoftmax.errors import InputValueError
 from nbsoftmax.kernels.sgd import State
 from nbsoftmax.models.softmax import SoftmaxModel
-from nbsoftmax.objective import Objective
+from nbsoftmax.objective import PenalizedLoss
 from nbsoftmax.solvers import sgd
 from nbsoftmax.validation import Float64s
 
@@ -51,7 +51,7 @@ class Stream:
         """Begin at parameters other than 0, (n_classes, n_features + 1)."""
         self._state = sgd.SGD(**{n: v for n, v in self.options.items() if n != "seed"}).initial_state(start)
 
-    def learn(self, objective: Objective) -> None:
+    def learn(self, objective: PenalizedLoss) -> None:
         """Go once through the samples of a chunk.
 
         Raises
