@@ -132,7 +132,7 @@ def fit(arguments: argparse.Namespace) -> int:
     if arguments.log is not None:
         callbacks.append(JsonLines(arguments.log))
     trainer = Trainer(
-        solver=arguments.solver,
+        solver=_solver(arguments.solver, arguments.learning_rate, arguments.batch_size),
         l1=arguments.l1,
         l2=l2,
         grouped=arguments.grouped,
@@ -141,8 +141,6 @@ def fit(arguments: argparse.Namespace) -> int:
         max_seconds=arguments.max_seconds,
         validation_fraction=arguments.validation,
         early_stopping=arguments.early_stopping,
-        learning_rate=arguments.learning_rate,
-        batch_size=arguments.batch_size,
         random_state=arguments.seed,
         fit_intercept=not arguments.no_intercept,
         label_smoothing=arguments.label_smoothing,
@@ -175,6 +173,24 @@ def fit(arguments: argparse.Namespace) -> int:
         lines.append(f"held-out log-loss: {facts['validation_loss']:.4f}")
     _say(arguments, [*lines, f"model: {saved}"], facts | {"model": saved})
     return code or _exit_code(result, warned)
+
+
+def _solver(name: str, learning_rate: float | None, batch_size: int | None) -> Any:
+    """The solver of --solver, with its options."""
+    from nbsoftmax.solvers.gd import GradientDescent
+    from nbsoftmax.solvers.sgd import SGD
+
+    if learning_rate is not None and name not in {"gd", "sgd"}:
+        raise InputValueError(
+            f"--learning-rate is for --solver gd and sgd; solver {name!r} finds its own steps: leave it out."
+        )
+    if batch_size is not None and name != "sgd":
+        raise InputValueError(f"--batch-size is for --solver sgd; leave it out for solver {name!r}.")
+    if name == "gd":
+        return GradientDescent(learning_rate)
+    if name == "sgd":
+        return SGD(learning_rate) if batch_size is None else SGD(learning_rate, batch_size)
+    return name
 
 
 def cv(arguments: argparse.Namespace) -> int:

@@ -18,8 +18,7 @@ from typing import Any, NoReturn
 from nbsoftmax import __version__
 from nbsoftmax.cli.config import OptionsError, with_config
 from nbsoftmax.errors import InputError
-
-SOLVERS = ("auto", "newton-cg", "newton", "lbfgs", "gd", "sgd", "prox-newton")
+from nbsoftmax.solvers import NAMES
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -143,7 +142,7 @@ def _parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParse
     fit = commands.add_parser("fit", help="train a model and save it")
     _add_data(fit)
     fit.add_argument("--out", type=_file, required=True, metavar="MODEL", help="where to save the model (.npz)")
-    fit.add_argument("--solver", default="auto", choices=SOLVERS)
+    fit.add_argument("--solver", default="auto", choices=("auto", *NAMES))
     strength = fit.add_mutually_exclusive_group()
     strength.add_argument("--l2", type=float, default=0.0, help="penalty l2/2 ||coef||^2 on the mean loss (default: 0)")
     strength.add_argument(

@@ -46,7 +46,8 @@ class GradientDescent:
 
     def __post_init__(self) -> None:
         if self.learning_rate is not None:
-            validation.number("learning_rate", self.learning_rate, low=0.0, low_open=True)
+            rate = validation.number("learning_rate", self.learning_rate, low=0.0, low_open=True)
+            object.__setattr__(self, "learning_rate", rate)
 
     def solve(
         self,

@@ -98,9 +98,10 @@ class SGD:
 
     def __post_init__(self) -> None:
         if self.learning_rate is not None:
-            validation.number("learning_rate", self.learning_rate, low=0.0, low_open=True)
-        validation.count("batch_size", self.batch_size)
-        validation.number("momentum", self.momentum, low=0.0, high=1.0)
+            rate = validation.number("learning_rate", self.learning_rate, low=0.0, low_open=True)
+            object.__setattr__(self, "learning_rate", rate)
+        object.__setattr__(self, "batch_size", validation.count("batch_size", self.batch_size))
+        object.__setattr__(self, "momentum", validation.number("momentum", self.momentum, low=0.0, high=1.0))
         if self.momentum == 1:
             raise InputValueError("momentum is 1, but it must be less than 1; give 0.9, for example.")
         validation.choice("optimizer", self.optimizer, tuple(KINDS))
@@ -157,6 +158,18 @@ class SGD:
         noise = 4 * r / (self.batch_size * (1 - self.momentum))
         return float(1 / (largest * k / 2 + noise + objective.l2))
 
+    def fractions_of_epoch(self, objective: Stochastic) -> Float64s:
+        """For each step of an epoch the part of the epoch before it."""
+        n_steps = -(-objective.n_samples // self.batch_size)
+        return np.arange(n_steps) / n_steps
+
+    def epoch(
+        self, objective: Stochastic, state: State, order: NDArray[np.int64], rates: Float64s, *, n_before: int
+    ) -> float:
+        """Change `state` by a step for each of `rates`, after `n_before` steps; the mean loss on the way."""
+        kind, momentum = KINDS[self.optimizer], self.momentum
+        return objective.descend(state, order, self.batch_size, rates, kind=kind, momentum=momentum, n_before=n_before)
+
     def initial_state(self, start: Float64s) -> State:
         """The state of a descent that begins at `start`."""
         n = start.size
@@ -201,28 +214,24 @@ class _Epochs:
         self._schedule = options.schedule or "cosine"
         self._objective = driver.objective
         self.learning_rate = options.initial_rate(driver.objective, _shape(driver.start))
-        self._n_steps = -(-driver.objective.n_samples // options.batch_size)
         self._descent = options.initial_state(driver.start)
         if saved:
             self._descent = State(*(saved[f"descent_{name}"] for name in State._fields))
-        self._done = int(saved.get("n_iter", 0))
+        self._n_steps = int(saved.get("n_iter", 0)) * options.fractions_of_epoch(driver.objective).size
         self._monitor = ConvergenceMonitor(driver.objective, driver.tol, saved, driver.sums)
 
     def step(self, sums: Stochastic, point: Point, n_iter: int) -> Point:
         """One epoch; it continues from the state of the descent, not from `point`."""
-        options = self._options
-        epochs = n_iter + np.arange(self._n_steps) / self._n_steps
-        self._objective.descend(
+        epochs = n_iter + self._options.fractions_of_epoch(self._objective)
+        self._options.epoch(
+            self._objective,
             self._descent,
             sample_order(self._objective.n_samples, self._seed, n_iter),
-            options.batch_size,
             self.learning_rate * rate_factors(self._schedule, epochs, self._n_epochs),
-            kind=KINDS[options.optimizer],
-            momentum=options.momentum,
-            n_before=n_iter * self._n_steps,
+            n_before=n_iter * epochs.size,
         )
-        self._done = n_iter + 1
-        return evaluate_if_finite(sums, options.params(self._descent, _shape(point.params)))
+        self._n_steps = (n_iter + 1) * epochs.size
+        return evaluate_if_finite(sums, self._options.params(self._descent, _shape(point.params)))
 
     def converged(self, n_iter: int, point: Point, values: list[float], *, certify: bool) -> bool:
         return self._monitor.converged(n_iter, point, 0.0 if certify else _last_spread(values))
@@ -239,7 +248,7 @@ class _Epochs:
 
     def report(self) -> tuple[str, None]:
         options = self._options
-        steps = f"{self._done * self._n_steps} steps of {options.batch_size} samples"
+        steps = f"{self._n_steps} steps of {options.batch_size} samples"
         return f"{options.optimizer}: {steps}, {self._schedule} from {self.learning_rate:.3g}", None
 
 

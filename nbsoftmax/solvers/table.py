@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
+from nbsoftmax import validation
+from nbsoftmax.errors import InputTypeError, plain
 from nbsoftmax.solvers.base import OnIteration, Requirements, Solution, SolverState
 from nbsoftmax.solvers.gd import GradientDescent
 from nbsoftmax.solvers.lbfgs import LBFGS
@@ -44,5 +46,19 @@ class Solver(Protocol):
         ...
 
 
-DEFAULTS: tuple[Solver, ...] = (NewtonCG(), Newton(), LBFGS(), GradientDescent(), SGD(), ProxNewton())
-SOLVERS = {solver.name: solver for solver in DEFAULTS}
+SOLVERS: dict[str, Solver] = {
+    solver.name: solver for solver in (NewtonCG(), Newton(), LBFGS(), GradientDescent(), SGD(), ProxNewton())
+}
+
+
+def solver_of(given: Any) -> Solver:
+    """The solver that is given, or the one of that name with its default options."""
+    if isinstance(given, str):
+        return SOLVERS[validation.choice("solver", given, ("auto", *SOLVERS))]
+    if isinstance(given, type) or not all(hasattr(given, name) for name in ("name", "requires", "solve")):
+        raise InputTypeError(
+            f"solver is {plain(given)}, expected a name ({', '.join(map(repr, ('auto', *SOLVERS)))}) or an object such "
+            "as nbsoftmax.SGD()."
+        )
+    solver: Solver = given
+    return solver

@@ -116,10 +116,11 @@ class Watch:
         """The solution, or with early stopping the parameters of the least validation loss."""
         if self.patience is None or self.fittest is None or self.fittest.iteration == solution.n_iter:
             return solution
-        text = solution.reason
-        if solution.stop_reason is not StopReason.EARLY_STOPPING:
+        reason, text = solution.stop_reason, solution.reason
+        if reason is not StopReason.EARLY_STOPPING:
             text += "; early stopping restored the parameters with the lowest validation loss"
-        return self._at(self.fittest.params, solution.n_iter, Stop(StopReason.EARLY_STOPPING, text), tol)
+        reason = reason if reason.requested else StopReason.EARLY_STOPPING
+        return self._at(self.fittest.params, solution.n_iter, Stop(reason, text), tol)
 
     def interrupted(self, start: Float64s, tol: float) -> Solution:
         """The best point of the fit so far when Ctrl-C came."""

@@ -99,7 +99,7 @@ def test_not_converging_is_said_with_what_to_do():
     assert not result.converged
     assert result.n_iter == 2
     with pytest.warns(nbs.ConvergenceWarning, match="smaller learning_rate"):
-        result = nbs.Trainer(solver="gd", learning_rate=1e6).fit(X * 100, y)
+        result = nbs.Trainer(solver=nbs.GradientDescent(1e6)).fit(X * 100, y)
     assert np.isfinite(result.model.coef).all()
 
 
@@ -213,7 +213,7 @@ def test_ctrl_c_returns_the_best_point_of_a_fit_that_has_got_worse():
         if now.iteration == 6:
             raise KeyboardInterrupt
 
-    result = nbs.Trainer(solver="gd", learning_rate=12.0, l2=0.1, callbacks=[interrupt]).fit(2 * X, y)
+    result = nbs.Trainer(solver=nbs.GradientDescent(12.0), l2=0.1, callbacks=[interrupt]).fit(2 * X, y)
     history = result.history["objective"]
     assert history.max() > history[0]  # such a rate does overshoot
     assert result.objective <= min(np.log(3), history.min())
@@ -280,8 +280,9 @@ def test_dtype_converts_the_samples():
         ({"tol": float("nan")}, nbs.InputValueError, "tol is nan"),
         ({"max_iter": 0}, nbs.InputValueError, "max_iter is 0"),
         ({"max_iter": 2.5}, nbs.InputTypeError, "max_iter is 2.5"),
-        ({"learning_rate": 0.1}, nbs.InputValueError, "learning_rate is for"),
-        ({"batch_size": 32}, nbs.InputValueError, "works on mini-batches"),
+        ({"solver": "adam"}, nbs.InputValueError, "expected one of 'auto', 'newton-cg'"),
+        ({"solver": nbs.SGD}, nbs.InputTypeError, r"such as nbsoftmax.SGD\(\)"),
+        ({"solver": 3}, nbs.InputTypeError, "solver is 3, expected a name"),
         ({"label_smoothing": 1.5}, nbs.InputValueError, "label_smoothing is 1.5"),
         ({"n_threads": 10_000}, nbs.InputValueError, "NUMBA_NUM_THREADS"),
         ({"device": "tpu"}, nbs.InputValueError, "device is 'tpu'"),
