@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import nbsoftmax as nbs
-from nbsoftmax.cli.commands import TERMS
+from nbsoftmax.cli.advice import TERMS
 from nbsoftmax.solvers import NAMES
 from nbsoftmax.solvers.base import Requirements, Solution
 from nbsoftmax.solvers.stop_reason import PYTHON_TERMS, StopReason

@@ -20,6 +20,7 @@ from collections import deque
 import numpy as np
 from scipy.linalg import lapack
 
+from nbsoftmax.kernels.runtime.threads import EXP_WORK
 from nbsoftmax.solvers.base import Curved
 from nbsoftmax.solvers.tools.certificates import strongly_convex
 from nbsoftmax.solvers.tools.lbfgs_memory import LBFGSMemory
@@ -37,10 +38,9 @@ LEAST_REPAIR = 1e-10
 MOST_PAIRS, PAIRS_BYTES, MOST_CHANGE = 12, 2**26, 1e10
 # Smaller curvatures count as none: where all probabilities are 0 or 1 they are remainders of the smallest ones.
 LEAST_CURVATURE = 1e-100
-# In multiply-adds: an exp with what surrounds it, and the fixed cost of a product; and how many times that fixed cost
-# each kind takes. (Measured: with these the costs below are right to a factor of about 2 for 15 to 200,000 samples of 4
-# to 784 features.)
-EXP_WORK, CALL_WORK = 20, 2**20
+# The fixed cost of a product in multiply-adds, and how many times that each kind takes. (Measured: with these the costs
+# below are right to a factor of about 2 for 15 to 200,000 samples of 4 to 784 features.)
+CALL_WORK = 2**20
 CALLS = {"diagonal": 2, "gram": 4, "blocks": 6, "hessian": 8}
 
 
