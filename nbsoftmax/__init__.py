@@ -3,9 +3,9 @@
 `nbs.softmax`, `nbs.cross_entropy` and their relatives work on arrays of logits; `nbs.Objective` is the fused
 loss of a linear model; `nbs.Trainer` fits it and returns a `FitResult` with a `SoftmaxModel`.
 Importing this package compiles nothing, and loads Numba only when a name that needs it is first used. The modules
-`nbs.callbacks`, `nbs.data`, `nbs.plots` and `nbs.testing` are also imported at their first use. Names that need a
-package which is not installed are not in `__all__`; `nbs.SoftmaxRegression` then says what to install, as an
-AttributeError, or in an import as an ImportError.
+`nbs.callbacks`, `nbs.data`, `nbs.plots` and `nbs.testing` are also imported when they are first used. Names that need a
+package which is not installed are not in `__all__`. Access to such a name, `nbs.SoftmaxRegression` for example, raises
+an AttributeError that says what to install; `from nbsoftmax import SoftmaxRegression` raises an ImportError.
 """
 
 import sys
@@ -41,8 +41,8 @@ if TYPE_CHECKING:
         reliability,
         temperature,
     )
-    from nbsoftmax.models.inference import Inference, inference
-    from nbsoftmax.models.softmax import SoftmaxModel
+    from nbsoftmax.models.inference import ChiSquared, Inference, ProbaInterval, inference
+    from nbsoftmax.models.softmax import SigmoidWeights, SoftmaxModel
     from nbsoftmax.objective import Objective
     from nbsoftmax.selection.cross_validation import CVResult, cross_validate
     from nbsoftmax.selection.path import PathResult, fit_path
@@ -79,8 +79,8 @@ _HOME = {
         "softmax_jacobian",
     ),
     "gradients": ("linear_gradient", "logistic_gradient", "softmax_gradient"),
-    "models.inference": ("Inference", "inference"),
-    "models.softmax": ("SoftmaxModel",),
+    "models.inference": ("ChiSquared", "Inference", "ProbaInterval", "inference"),
+    "models.softmax": ("SigmoidWeights", "SoftmaxModel"),
     "objective": ("Objective",),
     "training.result": ("FitResult",),
     "training.trainer": ("ConvergenceWarning", "Trainer"),
@@ -88,12 +88,13 @@ _HOME = {
     "training.monitor": ("Iteration",),
 }
 _SUBMODULES = ("callbacks", "data", "plots", "testing")
-# What needs an extra, and a module that the extra installs.
+# Names that need an extra, each with a module that the extra installs.
 _NEEDS = {"SoftmaxRegression": "sklearn", "SoftmaxRegressionCV": "sklearn", "testing": "hypothesis"}
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
 
 __all__ = [
     "CVResult",
+    "ChiSquared",
     "ConvergenceWarning",
     "DeviceMemoryError",
     "FitResult",
@@ -104,7 +105,9 @@ __all__ = [
     "Iteration",
     "Objective",
     "PathResult",
+    "ProbaInterval",
     "Reliability",
+    "SigmoidWeights",
     "SoftmaxModel",
     "SoftmaxRegression",
     "SoftmaxRegressionCV",
@@ -137,7 +140,7 @@ __all__ = [
 def _installed(module: str) -> bool:
     try:
         return find_spec(module) is not None
-    except ValueError:  # it is loaded, and does not say from where
+    except ValueError:  # the module is loaded and has no __spec__
         return True
 
 
@@ -161,10 +164,10 @@ def __getattr__(name: str) -> Any:
 
 
 def _in_import_statement() -> bool:
-    """Whether `from nbsoftmax import name` asks: it would replace the message of an AttributeError by its own."""
+    """Whether the caller is `from nbsoftmax import name`, which replaces the message of an AttributeError."""
     return sys._getframe(2).f_code.co_name == "_handle_fromlist"
 
 
 def __dir__() -> list[str]:
-    there = (name for name in _SUBMODULES if name not in _NEEDS or _installed(_NEEDS[name]))
-    return sorted({*globals(), *__all__, *there})
+    available = (name for name in _SUBMODULES if name not in _NEEDS or _installed(_NEEDS[name]))
+    return sorted({*globals(), *__all__, *available})

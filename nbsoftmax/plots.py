@@ -335,7 +335,7 @@ class ReliabilityDisplay:
         ax: Axes | None = None,
     ) -> ReliabilityDisplay:
         """Draw predictions (n_samples, n_classes) and class indices `y` (n_samples,)."""
-        found = calibration.reliability(proba, y, n_bins=n_bins, sample_weight=sample_weight)
+        found = calibration.reliability(y, proba, n_bins=n_bins, sample_weight=sample_weight)
         return cls(found, range(len(found.weight)) if classes is None else classes).plot(ax=ax)
 
     @classmethod

@@ -29,6 +29,7 @@ from nbsoftmax.errors import InputValueError, plain
 from nbsoftmax.functional import cross_entropy_and_grad, logsumexp, sigmoid, softmax
 from nbsoftmax.kernels.kinds import PROBA
 from nbsoftmax.kernels.runtime.blas import one_thread
+from nbsoftmax.models.display import Displayed, Table, counted, listed
 from nbsoftmax.models.softmax import SoftmaxModel, checked_model
 from nbsoftmax.objective import Objective
 from nbsoftmax.validation import Float64s, Floats
@@ -42,24 +43,50 @@ FURTHEST = 1.0  # standard errors between a model and the maximum that inference
 
 @dataclass(frozen=True)
 class ChiSquared:
-    """A test: its statistic, degrees of freedom, and the probability of one as large if the hypothesis holds."""
+    """Result of a chi-squared test.
+
+    Attributes
+    ----------
+    statistic : float
+    df : int
+        Degrees of freedom.
+    p_value : float
+        Probability of a statistic at least as large under the null hypothesis.
+    """
 
     statistic: float
     df: int
     p_value: float
 
 
-@dataclass(frozen=True, eq=False)
-class ProbaInterval:
-    """Probabilities and the ends of their confidence intervals, each (n_samples, n_classes)."""
+@dataclass(frozen=True, eq=False, repr=False)
+class ProbaInterval(Displayed):
+    """Probabilities and the ends of their confidence intervals.
+
+    Attributes
+    ----------
+    proba : ndarray (n_samples, n_classes)
+    low, high : ndarray (n_samples, n_classes)
+        Lower and upper ends of the intervals.
+    """
 
     proba: Float64s
     low: Float64s
     high: Float64s
 
+    def _title(self) -> str:
+        n_samples, n_classes = self.proba.shape
+        return f"{counted(n_samples, 'sample')}, {counted(n_classes, 'class')}"
 
-@dataclass(frozen=True, eq=False)
-class Inference:
+    def _lines(self) -> dict[str, str]:
+        width = self.high - self.low
+        if width.size == 0:
+            return {}
+        return {"width": f"mean {width.mean():.4g}, largest {width.max():.4g}"}
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Inference(Displayed):
     """Coefficients relative to a reference class, with their uncertainty.
 
     Attributes
@@ -260,6 +287,29 @@ class Inference:
 
     def __str__(self) -> str:
         return self.summary()
+
+    def _title(self) -> str:
+        n_classes, n_names = self.params.shape
+        return f"{counted(n_classes, 'class')} relative to {plain(self.reference)}, {counted(n_names, 'column')}"
+
+    def _lines(self) -> dict[str, str]:
+        return {
+            "columns": listed(self.names),
+            "covariance": f"{self.cov}, {self.n_samples:.10g} samples",
+            "likelihood": f"log-likelihood {self.log_likelihood:.6g}, pseudo R-squared {self.pseudo_r2:.4g}",
+            "criteria": f"AIC {self.aic:.6g}, BIC {self.bic:.6g}",
+        }
+
+    def _table(self) -> Table:
+        numbers = np.stack([self.params, self.standard_errors, self.z, self.p_values], axis=-1)
+        return Table(
+            ("class", "column", "coef", "std err", "z", "P>|z|"),
+            [
+                (plain(label), plain(name), *(f"{number:.4g}" for number in numbers[k, j]))
+                for k, label in enumerate(self.classes.tolist())
+                for j, name in enumerate(self.names)
+            ],
+        )
 
     @property
     def _has_intercept(self) -> bool:
@@ -543,7 +593,7 @@ def _counts(target: validation.WeightedTargets) -> Float64s:
 
 
 def _names(model: SoftmaxModel, fit_intercept: bool) -> tuple[str, ...]:
-    names = model.feature_names or tuple(f"x{j + 1}" for j in range(model.n_features))
+    names = model.feature_names or tuple(f"x{j}" for j in range(model.n_features))
     return (*names, "const") if fit_intercept else names
 
 

@@ -13,9 +13,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from nbsoftmax import validation
 from nbsoftmax.backends.design import Design
-from nbsoftmax.errors import InputTypeError, InputValueError
+from nbsoftmax.errors import InputTypeError, InputValueError, plain
 from nbsoftmax.files import file_name, one_line, read_npz, whole_file, write_npz
 from nbsoftmax.kernels.predict import BEST, LOG_PROBA, LOGITS, PROBA
+from nbsoftmax.models.display import Displayed, Table, counted, listed
 from nbsoftmax.models.onnx import onnx_graph
 from nbsoftmax.validation import Float64s, Floats
 
@@ -23,14 +24,20 @@ FORMAT = "nbsoftmax model 1"
 
 
 class SigmoidWeights(NamedTuple):
-    """A two-class model as one weight vector: P(classes[1]) = sigmoid(coef . x + intercept)."""
+    """A two-class model as one weight vector: P(classes[1]) = sigmoid(coef . x + intercept).
+
+    Attributes
+    ----------
+    coef : ndarray (n_features,)
+    intercept : float
+    """
 
     coef: Float64s
     intercept: float
 
 
-@dataclass(frozen=True, eq=False)
-class SoftmaxModel:
+@dataclass(frozen=True, eq=False, repr=False)
+class SoftmaxModel(Displayed):
     """Linear model of class probabilities: softmax(coef x + intercept).
 
     Parameters
@@ -86,6 +93,34 @@ class SoftmaxModel:
     def n_features(self) -> int:
         """Number of features."""
         return int(self.coef.shape[1])
+
+    # --- display ------------------------------------------------------------------------------------
+
+    def _title(self) -> str:
+        return f"{counted(self.n_classes, 'class')}, {counted(self.n_features, 'feature')}"
+
+    def _lines(self) -> dict[str, str]:
+        names = () if self.feature_names is None else self.feature_names
+        lines = {
+            "classes": listed(self.classes.tolist()),
+            "features": listed(names) if names else "no names",
+            "coef": f"{np.count_nonzero(self.coef)} of {self.coef.size} are not 0, "
+            f"largest absolute value {np.abs(self.coef).max(initial=0.0):.4g}",
+        }
+        if self.training is not None:
+            lines["training"] = plain(self.training)
+        return lines
+
+    def _table(self) -> Table:
+        names = self.feature_names or [f"x{j}" for j in range(self.n_features)]
+        rows = np.column_stack([self.intercept, self.coef])
+        return Table(
+            ("class", "intercept", *names),
+            [
+                (plain(label), *(f"{w:.4g}" for w in row))
+                for label, row in zip(self.classes.tolist(), rows.tolist(), strict=True)
+            ],
+        )
 
     # --- predictions ----------------------------------------------------------------------------
 

@@ -90,7 +90,7 @@ class ProgressBar:
         now = context.now
         held_out = "" if now.validation_loss is None else f"validation loss {now.validation_loss:.6g}  "
         line = (
-            f"iteration {now.iteration:5d}  objective {now.objective:.8g}  gradient norm {now.grad_norm:.3g}  "
+            f"iteration {now.n_iter:5d}  objective {now.objective:.8g}  gradient norm {now.grad_norm:.3g}  "
             f"{held_out}{now.seconds:.1f} s"
         )
         if self._live is not None:
@@ -135,26 +135,30 @@ class JsonLines:
 
     def on_fit_task_end(self, trainer: Any, context: Context) -> None:
         """Write an iteration."""
-        self._write(context.now, ("iteration", "objective", "grad_norm", "seconds", "validation_loss"))
+        now = context.now
+        self._write({"iteration": now.n_iter} | _values(now, "objective", "grad_norm", "seconds", "validation_loss"))
 
     def teardown(self, trainer: Any, context: Context) -> None:
         """Write how the fit ended, and close the file."""
         if context.result is not None:
             names = ("converged", "reason", "n_iter", "objective", "gap", "gap_kind", "solver", "seconds")
-            self._write(context.result, names)
+            self._write(_values(context.result, *names))
         if self._file is not None:
             self._file.close()
             self._file = None
 
-    def _write(self, source: Any, names: tuple[str, ...]) -> None:
+    def _write(self, values: dict[str, Any]) -> None:
         if self._file is None:
             return
-        values = {name: getattr(source, name) for name in names}
         finite = {name: None if isinstance(v, float) and not np.isfinite(v) else v for name, v in values.items()}
         try:
             _append(self._file, f"{json.dumps(finite, allow_nan=False)}\n".encode())
         except OSError as error:
             self._failures.warn(error)
+
+
+def _values(source: Any, *names: str) -> dict[str, Any]:
+    return {name: getattr(source, name) for name in names}
 
 
 def _append(file: Any, line: bytes) -> None:
@@ -202,8 +206,8 @@ class EarlyStopping:
         if value is None:
             raise InputValueError("EarlyStopping watches the validation loss; give fit some validation_data.")
         if value < self._least - self.min_delta:
-            self._least, self._at = value, now.iteration
-        return now.iteration - self._at >= self.patience
+            self._least, self._at = value, now.n_iter
+        return now.n_iter - self._at >= self.patience
 
 
 class ModelCheckpoint:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -23,12 +23,12 @@ from nbsoftmax.validation import Float64s
 class Iteration:
     """What callbacks see after each iteration: seconds since the fit began, and where it is."""
 
-    iteration: int
+    n_iter: int
     objective: float
     grad_norm: float
     seconds: float
     validation_loss: float | None
-    params: Float64s
+    params: Float64s = field(repr=False)
 
 
 Callback = Callable[[Iteration], Any]
@@ -108,7 +108,7 @@ class Watch:
         if now.objective < self.objective.separable_below:
             return f"{separation.REASON}; concerned: all"
         if self.patience is not None and self.fittest is not None:
-            since = now.iteration - self.fittest.iteration
+            since = now.n_iter - self.fittest.n_iter
             if since >= self.patience:
                 self.stopped = True
                 return f"early stopping: the validation loss was least {since} iterations before"
@@ -120,7 +120,7 @@ class Watch:
 
     def best_of(self, solution: Solution, tol: float) -> Solution:
         """The solution, or with early stopping the parameters of the least validation loss."""
-        if self.patience is None or self.fittest is None or self.fittest.iteration == solution.n_iter:
+        if self.patience is None or self.fittest is None or self.fittest.n_iter == solution.n_iter:
             return solution
         self.stopped = True
         reason = solution.reason if "early" in solution.reason else f"{solution.reason}; taken back by early stopping"
@@ -181,7 +181,7 @@ class Watch:
         state = snapshot() | {f"history_{name}": column for name, column in self.history(n).items()}
         for name, one in known:
             if one is not None:
-                state |= {f"{name}_at": one.iteration, f"{name}_params": one.params}
+                state |= {f"{name}_at": one.n_iter, f"{name}_params": one.params}
         return state
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 from nbsoftmax.errors import InputValueError
+from nbsoftmax.models.display import Displayed, counted
 from nbsoftmax.models.inference import Inference, at_maximum
 from nbsoftmax.models.softmax import SoftmaxModel
 from nbsoftmax.objective import Objective
@@ -14,8 +15,8 @@ from nbsoftmax.training.monitor import INTERRUPTED
 from nbsoftmax.validation import Float64s
 
 
-@dataclass(frozen=True, eq=False)
-class FitResult:
+@dataclass(frozen=True, eq=False, repr=False)
+class FitResult(Displayed):
     """A fitted model and how the fit went.
 
     Attributes
@@ -39,8 +40,8 @@ class FitResult:
         "objective", "grad_norm", "seconds" and, with validation data, "validation_loss": an entry an iteration.
     solver : str
         The one that ran.
-    account : str
-        What its work was, and why it did what it did, in words.
+    summary : str
+        Human-readable summary of the solver's work.
     problem : functools.partial
         The call that makes the objective again, for `inference`: references to the data, no copies. It is not shown,
         and not pickled or copied either, so that a result on disk does not take the data with it.
@@ -57,11 +58,23 @@ class FitResult:
     seconds: float
     history: dict[str, Float64s]
     solver: str
-    account: str
-    problem: partial[Objective] | None = field(default=None, repr=False)
+    summary: str
+    problem: partial[Objective] | None = None
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "problem": None}
+
+    def _title(self) -> str:
+        state = "converged" if self.converged else "not converged"
+        return f"{state}, {counted(self.n_iter, 'iteration')} of {self.solver} in {self.seconds:.3g} s"
+
+    def _lines(self) -> dict[str, str]:
+        return {
+            "reason": self.reason,
+            "objective": f"{self.objective:.8g}, gradient norm {self.grad_norm:.3g}",
+            "gap": f"{self.gap:.3g} ({self.gap_kind})",
+            "model": f"{counted(self.model.n_classes, 'class')}, {counted(self.model.n_features, 'feature')}",
+        }
 
     @property
     def interrupted(self) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import time
 import warnings
@@ -197,11 +198,23 @@ class Trainer:
         self.verbose = validation.flag("verbose", verbose)
         if max_seconds is not None:
             validation.number("max_seconds", max_seconds, low=0.0, low_open=True)
-        self.max_seconds = np.inf if max_seconds is None else float(max_seconds)
+        self.max_seconds = max_seconds
         self.early_stopping = None if early_stopping is None else validation.count("early_stopping", early_stopping)
         if validation_fraction is not None:
             validation.number("validation_fraction", validation_fraction, low=0.0, high=0.9, low_open=True)
         self.validation_fraction = validation_fraction
+
+    def __repr__(self) -> str:
+        """The options that are not default, `Trainer(l2=0.001, solver='lbfgs')` for example."""
+        options = {name: option.default for name, option in inspect.signature(type(self)).parameters.items()}
+        given = {name: getattr(self, name) for name in sorted(options)}
+        # An array has no single truth value for `!=`; it is only possible for options whose default is None.
+        shown = [
+            f"{name}={plain(value)}"
+            for name, value in given.items()
+            if (value is not None if options[name] is None else value != options[name])
+        ]
+        return f"{type(self).__name__}({', '.join(shown)})"
 
     def fit(
         self,
@@ -306,7 +319,7 @@ class Trainer:
             held_out_objective,
             callbacks=tuple(self._called(callback, context) for callback in self.callbacks),
             verbose=self.verbose,
-            max_seconds=self.max_seconds,
+            max_seconds=np.inf if self.max_seconds is None else self.max_seconds,
             patience=self.early_stopping,
         )
         if validation.flag("resume", resume) and checkpoint is None:
@@ -367,7 +380,7 @@ class Trainer:
                 seconds=time.perf_counter() - started,
                 history=watch.history(),
                 solver=solver,
-                account=solution.account,
+                summary=solution.account,
                 problem=problem,
             )
         if not solution.converged and not watch.stopped:

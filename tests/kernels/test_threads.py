@@ -246,7 +246,7 @@ def calibrated():
     rng = np.random.default_rng(0)
     z, y = rng.normal(size=(20_000, 3)), rng.integers(0, 3, 20_000)
     z[np.arange(20_000), y] += 1
-    return temperature(z, y), brier_score(nbs.softmax(z), y)
+    return temperature(z, y), brier_score(y, nbs.softmax(z))
 
 
 def inferred():

@@ -24,7 +24,7 @@ class Recorder:
         self.heard.append(("setup", trainer, context.solver, context.classes.tolist(), context.iteration))
 
     def on_fit_task_end(self, trainer, context):
-        self.heard.append(("iteration", context.now.iteration, context.now.objective))
+        self.heard.append(("iteration", context.now.n_iter, context.now.objective))
 
     def teardown(self, trainer, context):
         self.heard.append(("teardown", context.result))
@@ -56,7 +56,7 @@ def test_teardown_comes_also_when_a_fit_ends_in_an_error():
 def test_a_hook_that_returns_true_stops_the_fit():
     class Stop:
         def on_fit_task_end(self, trainer, context):
-            return context.now.iteration == 2
+            return context.now.n_iter == 2
 
     X, y = data()
     result = nbs.Trainer(callbacks=[Stop()]).fit(X, y)
@@ -86,7 +86,7 @@ def test_json_lines_are_the_history_and_how_it_ended(tmp_path):
 def test_a_number_that_is_not_finite_is_null_in_json(tmp_path):
     log = JsonLines(tmp_path / "log")
     context = Context("gd", 1, 1, np.array([0, 1]), None)
-    context.iteration = nbs.watch.Iteration(1, np.inf, np.nan, 0.5, None, np.empty((0, 0)))
+    context.iteration = nbs.Iteration(1, np.inf, np.nan, 0.5, None, np.empty((0, 0)))
     log.setup(None, context)
     log.on_fit_task_end(None, context)
     log.teardown(None, context)
@@ -103,7 +103,7 @@ def test_early_stopping_stops_after_iterations_without_a_new_minimum():
         stopper.setup(None, context)
         said = []
         for n, loss in enumerate(losses, 1):
-            context.iteration = nbs.watch.Iteration(n, 0.0, 0.0, 0.0, loss, np.empty((0, 0)))
+            context.iteration = nbs.Iteration(n, 0.0, 0.0, 0.0, loss, np.empty((0, 0)))
             said.append(stopper.on_fit_task_end(None, context))
         # 1.95 is not 0.1 below 2; 1.9 is no less than 0.1 below either.
         assert said == [False, False, False, False, True, True]

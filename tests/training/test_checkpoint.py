@@ -45,7 +45,7 @@ class Killed(BaseException):
 
 def kill_after(n):
     def callback(now):
-        if now.iteration == n:
+        if now.n_iter == n:
             raise Killed
 
     return callback
@@ -93,13 +93,13 @@ def test_a_fit_that_changes_its_preconditioner_resumes_to_the_same_bits(tmp_path
     X = rng.normal(size=(250, 60)) @ rng.normal(size=(60, 60))
     y = (X[:, :5] + rng.normal(size=(250, 5))).argmax(axis=1)
     whole = nbs.Trainer(l2=1e-8, tol=1e-9).fit(X, y)
-    assert whole.account.count("worth") > 1  # more than one kind was made
+    assert whole.summary.count("worth") > 1  # more than one kind was made
     for n in range(1, whole.n_iter, 3):
         with pytest.raises(Killed):
             nbs.Trainer(l2=1e-8, tol=1e-9, callbacks=[kill_after(n)]).fit(X, y, checkpoint=tmp_path / str(n))
         resumed = nbs.Trainer(l2=1e-8, tol=1e-9).fit(X, y, checkpoint=tmp_path / str(n), resume=True)
         same(whole, resumed)
-        assert resumed.account == whole.account
+        assert resumed.summary == whole.summary
 
 
 def test_a_sparse_fit_that_changes_features_and_metric_resumes_to_the_same_bits(tmp_path, monkeypatch):
@@ -133,7 +133,7 @@ def test_a_process_killed_at_any_moment_resumes_to_the_same_bits(tmp_path):
         checkpoint.SECONDS = 0.0
         rng = np.random.default_rng(0)
         X, y = rng.normal(size=(3000, 20)) * 2.0 ** np.arange(-5, 5, 0.5), rng.integers(0, 3, 3000)
-        say = lambda now: print(now.iteration, flush=True)
+        say = lambda now: print(now.n_iter, flush=True)
         trainer = nbs.Trainer(solver="gd", tol=1e-9, max_iter=400, callbacks=[say])
         import warnings
         warnings.simplefilter("ignore")
@@ -201,7 +201,7 @@ def test_sigterm_saves_before_it_does_what_it_always_does(solver, own_handler, t
     whole = nbs.Trainer(**OPTIONS[solver]).fit(X, y)
 
     def terminate(now):
-        if now.iteration == 2:
+        if now.n_iter == 2:
             signal.raise_signal(signal.SIGTERM)
 
     with pytest.raises(Terminated):
@@ -216,7 +216,7 @@ def test_a_process_that_sigterm_ends_leaves_a_checkpoint(tmp_path):
     script = """
         import signal, sys, numpy as np, nbsoftmax as nbs
         X, y = np.random.default_rng(0).normal(size=(100, 3)), np.arange(100) % 3
-        terminate = lambda now: now.iteration == 2 and signal.raise_signal(signal.SIGTERM)
+        terminate = lambda now: now.n_iter == 2 and signal.raise_signal(signal.SIGTERM)
         nbs.Trainer(solver="gd", l2=0.1, callbacks=[terminate]).fit(X, y, checkpoint=sys.argv[1])
     """
     command = [sys.executable, "-c", textwrap.dedent(script), str(tmp_path / "c")]

@@ -115,8 +115,8 @@ def test_callbacks_see_every_iteration_and_can_stop():
     seen = []
 
     def watch(now):
-        seen.append((now.iteration, now.objective, now.params.shape))
-        return now.iteration == 2
+        seen.append((now.n_iter, now.objective, now.params.shape))
+        return now.n_iter == 2
 
     result = nbs.Trainer(callbacks=[watch]).fit(X, y)
     assert [n for n, *_ in seen] == [1, 2]
@@ -129,7 +129,7 @@ def test_callbacks_cannot_change_the_parameters_and_may_answer_with_numpys_true(
     X, y = blobs()
     with pytest.raises(ValueError, match="read-only"):
         nbs.Trainer(callbacks=[lambda now: now.params.fill(7)]).fit(X, y)
-    assert nbs.Trainer(callbacks=[lambda now: np.bool_(now.iteration == 3)]).fit(X, y).n_iter == 3
+    assert nbs.Trainer(callbacks=[lambda now: np.bool_(now.n_iter == 3)]).fit(X, y).n_iter == 3
 
 
 @pytest.mark.parametrize("solver", ["newton-cg", "lbfgs", "gd"])
@@ -158,7 +158,7 @@ def test_ctrl_c_returns_what_there_is_and_says_so():
     X, y = blobs()
 
     def interrupt(now):
-        if now.iteration == 4:
+        if now.n_iter == 4:
             raise KeyboardInterrupt
 
     result = nbs.Trainer(callbacks=[interrupt]).fit(X, y)
@@ -209,7 +209,7 @@ def test_ctrl_c_returns_the_best_point_of_a_fit_that_has_got_worse():
     X, y = blobs()
 
     def interrupt(now):
-        if now.iteration == 6:
+        if now.n_iter == 6:
             raise KeyboardInterrupt
 
     result = nbs.Trainer(solver="gd", learning_rate=12.0, l2=0.1, callbacks=[interrupt]).fit(2 * X, y)
@@ -407,7 +407,7 @@ def test_overlapping_classes_converge_and_the_work_is_accounted_for():
     result = nbs.Trainer().fit(*overlapping(np.random.default_rng(0)))
     assert result.converged
     assert result.solver == "newton-cg"
-    assert "products" in result.account
+    assert "products" in result.summary
 
 
 # --- limits ------------------------------------------------------------------------------------------
@@ -458,7 +458,7 @@ def test_early_stopping_without_validation_data_is_refused():
 
 def test_an_interrupted_fit_still_says_how_far_it_is():
     def interrupt(now):
-        if now.iteration == 3:
+        if now.n_iter == 3:
             raise KeyboardInterrupt
 
     result = nbs.Trainer(solver="lbfgs", l2=1e-3, callbacks=[interrupt]).fit(*overlapping(np.random.default_rng(0)))
@@ -492,7 +492,7 @@ def test_a_fit_that_ctrl_c_ended_says_so_also_where_early_stopping_takes_it_back
     X, y = rng.normal(size=(60, 3)), np.arange(60) % 3
 
     def interrupt(now):
-        if now.iteration == 4:
+        if now.n_iter == 4:
             raise KeyboardInterrupt
 
     data = {"validation_data": (X, (y + 1) % 3)}  # wrong labels: the loss rises from the first iteration on
@@ -530,7 +530,7 @@ def test_what_a_fit_to_float32_data_says_is_true_of_the_data(kind, tol, shift):
     J = nbs.Objective(X.astype(np.float64), y, **penalties)
 
     def interrupt(now):
-        if kind == "interrupted" and now.iteration == 3:
+        if kind == "interrupted" and now.n_iter == 3:
             raise KeyboardInterrupt
 
     with warnings.catch_warnings():
