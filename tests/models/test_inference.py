@@ -346,7 +346,7 @@ def test_a_class_that_is_told_apart_without_error_is_named_with_its_column(tol, 
         X[:, 1] = (y == 1) & (X[:, 1] > 1)
     else:
         X[:, 1] = np.where(y == 1, 1.0 + np.abs(X[:, 1]), -np.abs(X[:, 1]))
-    with pytest.raises(nbs.InputValueError, match=r"class 1 are perfectly separable from .*, mostly by .* 'x2':"):
+    with pytest.raises(nbs.InputValueError, match=r"class 1 are perfectly separable from .*, mostly by .* 'x1':"):
         nbs.Trainer(tol=tol).fit(X, y).inference()
 
 
