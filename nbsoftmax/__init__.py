@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from nbsoftmax.objective import Objective
     from nbsoftmax.selection.cross_validation import CVResult, cross_validate
     from nbsoftmax.selection.path import PathResult, fit_path
-    from nbsoftmax.training.monitor import Iteration
+    from nbsoftmax.training.context import Iteration
     from nbsoftmax.training.result import FitResult
     from nbsoftmax.training.trainer import ConvergenceWarning, Trainer
     from nbsoftmax.versions import show_versions
@@ -85,7 +85,7 @@ _HOME = {
     "training.result": ("FitResult",),
     "training.trainer": ("ConvergenceWarning", "Trainer"),
     "versions": ("show_versions",),
-    "training.monitor": ("Iteration",),
+    "training.context": ("Iteration",),
 }
 _SUBMODULES = ("callbacks", "data", "plots", "testing")
 # Names that need an extra, each with a module that the extra installs.

@@ -36,7 +36,7 @@ from nbsoftmax.errors import InputError, InputValueError, plain
 from nbsoftmax.models.softmax import SoftmaxModel, one_row, two_rows
 from nbsoftmax.selection.cross_validation import held_out, one_standard_error, summary
 from nbsoftmax.selection.path import as_in_sklearn, penalties
-from nbsoftmax.training.monitor import Iteration
+from nbsoftmax.training.context import Iteration
 from nbsoftmax.training.result import FitResult
 from nbsoftmax.training.trainer import ConvergenceWarning, EncodedLabels, Trainer, class_weights, samples
 from nbsoftmax.validation import Float64s, Floats
@@ -256,7 +256,7 @@ class SoftmaxRegression(CallbackSupportMixin, _Fitted):
         For the order in which the solver "sgd" and `partial_fit` take the samples. None is the seed 0, so that every
         fit is the same; in scikit-learn None draws another order for each fit.
     verbose : int or bool
-        Whether to print a line for each iteration.
+        Whether to show the progress on stderr.
 
     Attributes
     ----------

@@ -107,7 +107,7 @@ def fit(arguments: argparse.Namespace) -> int:
 
     from nbsoftmax import validation
     from nbsoftmax.selection.path import as_in_sklearn
-    from nbsoftmax.training.callbacks import JsonLines, ProgressBar
+    from nbsoftmax.training.callbacks import EarlyStopping, JsonLines, ProgressBar
     from nbsoftmax.training.trainer import Trainer, samples
 
     _check_outputs(arguments)
@@ -125,6 +125,8 @@ def fit(arguments: argparse.Namespace) -> int:
     callbacks: list[Any] = [] if arguments.quiet else [ProgressBar()]
     if arguments.log is not None:
         callbacks.append(JsonLines(arguments.log))
+    if arguments.early_stopping is not None:
+        callbacks.append(EarlyStopping(validation.count("--early-stopping", arguments.early_stopping)))
     trainer = Trainer(
         solver=arguments.solver,
         l1=arguments.l1,
@@ -134,7 +136,6 @@ def fit(arguments: argparse.Namespace) -> int:
         max_iter=arguments.max_iter,
         max_seconds=arguments.max_seconds,
         validation_fraction=arguments.validation,
-        early_stopping=arguments.early_stopping,
         learning_rate=arguments.learning_rate,
         batch_size=arguments.batch_size,
         random_state=arguments.seed,

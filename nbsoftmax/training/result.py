@@ -11,8 +11,9 @@ from nbsoftmax.models.display import Displayed, counted
 from nbsoftmax.models.inference import Inference, at_maximum
 from nbsoftmax.models.softmax import SoftmaxModel
 from nbsoftmax.objective import Objective
-from nbsoftmax.training.monitor import INTERRUPTED
 from nbsoftmax.validation import Float64s
+
+INTERRUPTED = "interrupted"  # the reason of a fit that Ctrl-C ended
 
 
 @dataclass(frozen=True, eq=False, repr=False)

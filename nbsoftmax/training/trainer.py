@@ -7,7 +7,6 @@ import os
 import time
 import warnings
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
 from typing import Any, NamedTuple
@@ -24,9 +23,11 @@ from nbsoftmax.objective import Objective
 from nbsoftmax.solvers import gd, lbfgs, newton_cg, prox_newton, sgd
 from nbsoftmax.solvers.base import Solution
 from nbsoftmax.solvers.tools import preconditioners, separation
-from nbsoftmax.training.callbacks import Context
+from nbsoftmax.training.callbacks import ProgressBar
 from nbsoftmax.training.checkpoint import Checkpoint, fingerprint
-from nbsoftmax.training.monitor import Callback, Iteration, Watch
+from nbsoftmax.training.context import Context
+from nbsoftmax.training.hooks import Hooks
+from nbsoftmax.training.monitor import FitMonitor
 from nbsoftmax.training.result import FitResult
 from nbsoftmax.training.stream import Stream, classes_of
 from nbsoftmax.validation import Float64s, is_on_device
@@ -79,18 +80,16 @@ class Trainer:
         As in `Objective`.
     dtype : {float32, float64}, optional
         Converts X; by default float32 and float64 stay, everything else becomes float64.
-    callbacks : sequence of callables, or of objects with the hooks of `nbsoftmax.training.callbacks`
-        Each is called with an `Iteration` after every iteration; returning True stops the fit.
+    callbacks : sequence of callables, or of objects with hooks
+        Each is called with an `Iteration` after every iteration; returning True stops the fit. `nbs.callbacks` has
+        `ProgressBar`, `JsonLines`, `EarlyStopping` and `ModelCheckpoint`, and describes the hooks.
     random_state : int, optional
         Seed of the order in which "sgd" takes the samples, and of the share that `validation_fraction` holds out.
         None is the seed 0, so that every fit is the same.
     verbose : bool
-        Print a line for each iteration.
+        Show the progress on stderr: short for `nbs.callbacks.ProgressBar()` among the callbacks.
     max_seconds : float, optional
         The fit ends after the iteration in which it has taken so long.
-    early_stopping : int, optional
-        The fit ends when the validation loss has not fallen for so many iterations, and gives the parameters where it
-        was least. Needs `validation_data` or `validation_fraction`.
     validation_fraction : float in (0, 0.9], optional
         The share of the samples, about the same of each class, that `fit` holds out as validation data where it is
         given none. They are drawn by `random_state`.
@@ -135,7 +134,6 @@ class Trainer:
         random_state: int | None = None,
         verbose: bool = False,
         max_seconds: float | None = None,
-        early_stopping: int | None = None,
         validation_fraction: float | None = None,
         optimizer: str | None = None,
         momentum: float | None = None,
@@ -199,7 +197,6 @@ class Trainer:
         if max_seconds is not None:
             validation.number("max_seconds", max_seconds, low=0.0, low_open=True)
         self.max_seconds = max_seconds
-        self.early_stopping = None if early_stopping is None else validation.count("early_stopping", early_stopping)
         if validation_fraction is not None:
             validation.number("validation_fraction", validation_fraction, low=0.0, high=0.9, low_open=True)
         self.validation_fraction = validation_fraction
@@ -308,19 +305,15 @@ class Trainer:
         if solver == "auto":
             # Measured up to 6000 features (perf/FITS.md): the fastest, or not far from it.
             solver = "prox-newton" if self.l1 > 0 else "newton-cg"
-        if self.early_stopping is not None and held_out_objective is None:
-            raise InputValueError(
-                "early_stopping is set, but there is no validation_data; give it to fit, or set validation_fraction."
-            )
-        context = Context(solver, X.shape[0], X.shape[1], classes, names)
-        watch = Watch(
+        context = Context(solver, X.shape[0], X.shape[1], classes, names, 0 if held_out is None else len(held_out[1]))
+        progress = [ProgressBar()] if self.verbose else []
+        hooks = Hooks(self, [*self.callbacks, *progress], context)
+        monitor = FitMonitor(
             started,
             objective,
             held_out_objective,
-            callbacks=tuple(self._called(callback, context) for callback in self.callbacks),
-            verbose=self.verbose,
+            hooks,
             max_seconds=np.inf if self.max_seconds is None else self.max_seconds,
-            patience=self.early_stopping,
         )
         if validation.flag("resume", resume) and checkpoint is None:
             raise InputValueError("resume is True, but there is no checkpoint; say which file to resume from.")
@@ -340,35 +333,29 @@ class Trainer:
             # The sums of another device have other bits.
             where = () if self.device == "cpu" else (self.device, self.device_memory)
             by_sample = None if sample_weight is None else np.asarray(sample_weight)
-            watch.keep(
+            monitor.save_to(
                 Checkpoint(
                     checkpoint, fingerprint(*options, *where, *(held_out or ()), X, y, classes, by_sample, start)
                 ),
                 resume=resume,
             )
-        with ExitStack() as ends:
-            ends.enter_context(watch.saved_on_termination())
-            for callback in self.callbacks:
-                if hasattr(callback, "teardown"):
-                    ends.callback(callback.teardown, self, context)
-                if hasattr(callback, "setup"):
-                    callback.setup(self, context)
+        with monitor.saved_on_termination(), hooks.running():
             with one_thread():  # the last bits of BLAS depend on the number of its threads
                 try:
                     # Data of extreme scale overflow in a solver's inner products; its reason says what came of it.
                     with np.errstate(over="ignore", invalid="ignore"):
-                        solution = self._solve(solver, objective, start, watch)
+                        solution = self._solve(solver, objective, start, monitor)
                 except KeyboardInterrupt:
-                    solution = watch.interrupted(start, self.tol)
-                watch.finish()
-                solution = _without_separation(objective, watch.best_of(solution, self.tol), classes)
+                    solution = monitor.interrupted(start, self.tol)
+                monitor.finish()
+                solution = _without_separation(objective, monitor.with_best_params(solution, self.tol), classes)
             context.result = FitResult(
                 model=SoftmaxModel(
                     solution.params[:, :-1],
                     solution.params[:, -1],
                     classes,
                     names,
-                    self._told(solver, solution, objective),
+                    self._training_metadata(solver, solution, objective),
                 ),
                 converged=solution.converged,
                 reason=solution.reason,
@@ -378,17 +365,17 @@ class Trainer:
                 gap=solution.gap,
                 gap_kind=solution.gap_kind,
                 seconds=time.perf_counter() - started,
-                history=watch.history(),
+                history=monitor.history(),
                 solver=solver,
                 summary=solution.account,
                 problem=problem,
             )
-        if not solution.converged and not watch.stopped:
+        if not solution.converged and not monitor.stopped_on_request:
             warnings.warn(_advice(solution, self.tol, self.to_penalise), self.warn_as, stacklevel=2)
         return context.result
 
-    def _told(self, solver: str, solution: Solution, objective: Objective) -> dict[str, Any]:
-        """What a model's file says of how it came about: nothing that two fits of the same data would not share."""
+    def _training_metadata(self, solver: str, solution: Solution, objective: Objective) -> dict[str, Any]:
+        """Training metadata stored with the model: only what is the same for two fits of the same data."""
         return {
             "solver": solver,
             "l1": self.l1,
@@ -404,20 +391,8 @@ class Trainer:
             "n_iter": solution.n_iter,
         }
 
-    def _called(self, callback: Any, context: Context) -> Callback:
-        """A callback as a function of an iteration."""
-        if not hasattr(callback, "on_fit_task_end"):
-            function: Callback = callback
-            return function
-
-        def hook(now: Iteration) -> Any:
-            context.iteration = now
-            return callback.on_fit_task_end(self, context)
-
-        return hook
-
-    def _solve(self, solver: str, objective: Objective, start: Float64s, watch: Watch) -> Solution:
-        options: Any = {"tol": self.tol, "max_iter": self.max_iter, "on_iteration": watch, "memory": watch.memory}
+    def _solve(self, solver: str, objective: Objective, start: Float64s, monitor: FitMonitor) -> Solution:
+        options: Any = {"tol": self.tol, "max_iter": self.max_iter, "on_iteration": monitor, "memory": monitor.memory}
         if solver == "prox-newton":
             return prox_newton.solve(objective, start, **options)
         if solver == "gd":

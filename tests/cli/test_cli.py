@@ -420,7 +420,7 @@ class CtrlCAtTheThird:
     """A callback during whose third call Ctrl-C is pressed."""
 
     def on_fit_task_end(self, trainer, context):
-        if context.now.n_iter == 3:
+        if context.iteration.n_iter == 3:
             raise KeyboardInterrupt
 
 

@@ -274,7 +274,7 @@ def gradients():
         fitted(solver="gd", l2=0.1, max_iter=8),
         fitted(solver="sgd", l2=0.1, max_iter=2),
         fitted(solver="lbfgs", l2=1e-3, max_iter=8),
-        fitted(solver="newton-cg", l2=1e-3, early_stopping=1),
+        fitted(solver="newton-cg", l2=1e-3, callbacks=[nbs.callbacks.EarlyStopping(1)]),
         fitted(solver="prox-newton", l1=2e-2),
         fitted(solver="prox-newton", l1=2e-2, l2=1e-3, grouped=True, max_iter=2),
         streamed,

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 import nbsoftmax as nbs
+from nbsoftmax.callbacks import EarlyStopping
 from nbsoftmax.data import digits
-from nbsoftmax.training.monitor import Watch
+from nbsoftmax.training.monitor import FitMonitor
 
 
 def blobs(n=150, n_classes=3, n_features=4, seed=0):
@@ -169,11 +170,11 @@ def test_ctrl_c_returns_what_there_is_and_says_so():
     assert result.objective == nbs.Objective(X, y).value(params) == result.history["objective"][-1]
 
 
-def test_ctrl_c_between_any_two_lines_of_the_bookkeeping_loses_nothing():
+def test_ctrl_c_between_any_two_lines_of_the_bookkeeping_loses_nothing(tmp_path):
     X, y = blobs()
     for line in range(100):
-        with interrupted_at(Watch.__call__, iteration=4, line=line) as reached:
-            result = nbs.Trainer(l2=0.1).fit(X, y)
+        with interrupted_at(FitMonitor.__call__, n_iter=4, line=line) as reached:
+            result = nbs.Trainer(l2=0.1).fit(X, y, checkpoint=tmp_path / "c")
         if not reached:
             break
         assert result.reason == "interrupted"
@@ -182,12 +183,12 @@ def test_ctrl_c_between_any_two_lines_of_the_bookkeeping_loses_nothing():
 
 
 @contextlib.contextmanager
-def interrupted_at(function, *, iteration, line):
+def interrupted_at(function, *, n_iter, line):
     """Ctrl-C before the given line of one iteration's call; yields a list that stays empty if it never came."""
     reached, lines = [], []
 
     def trace(frame, event, _):
-        if frame.f_code is not function.__code__ or frame.f_locals.get("iteration") != iteration:
+        if frame.f_code is not function.__code__ or frame.f_locals.get("n_iter") != n_iter:
             return None
         if event == "line":
             lines.append(frame.f_lineno)
@@ -422,14 +423,14 @@ def test_max_seconds_ends_the_fit_and_is_named():
     assert np.isfinite(result.gap)
 
 
-def test_early_stopping_gives_the_parameters_of_the_least_validation_loss():
+def test_early_stopping_restores_the_parameters_of_the_lowest_validation_loss():
     rng = np.random.default_rng(3)
     X = rng.normal(size=(60, 40))  # nearly as many features as samples: the fit learns the noise
     y = (X[:, 0] + rng.normal(size=60) > 0).astype(int)
     held_out = rng.normal(size=(500, 40))
     labels = (held_out[:, 0] + rng.normal(size=500) > 0).astype(int)
     fit = {"X": X, "y": y, "validation_data": (held_out, labels)}
-    result = nbs.Trainer(solver="lbfgs", l2=1e-6, early_stopping=3).fit(**fit)  # no warning: it was asked to
+    result = nbs.Trainer(solver="lbfgs", l2=1e-6, callbacks=[EarlyStopping(3)]).fit(**fit)  # no warning: requested
     losses = result.history["validation_loss"]
     assert not result.converged
     assert "early stopping" in result.reason
@@ -440,20 +441,20 @@ def test_early_stopping_gives_the_parameters_of_the_least_validation_loss():
     assert result.gap > 0
 
 
-def test_early_stopping_takes_back_what_the_last_iterations_before_convergence_lost():
+def test_early_stopping_restores_the_best_parameters_also_of_a_fit_that_converged():
     rng = np.random.default_rng(3)
     X = rng.normal(size=(60, 40))
     y = (X[:, 0] + rng.normal(size=60) > 0).astype(int)
     held_out = rng.normal(size=(500, 40))
     labels = (held_out[:, 0] + rng.normal(size=500) > 0).astype(int)
-    result = nbs.Trainer(l2=1e-3, early_stopping=100).fit(X, y, validation_data=(held_out, labels))
+    result = nbs.Trainer(l2=1e-3, callbacks=[EarlyStopping(100)]).fit(X, y, validation_data=(held_out, labels))
     reached = nbs.cross_entropy(result.model.decision_function(held_out), labels)
     assert reached == pytest.approx(result.history["validation_loss"].min(), rel=1e-12)
 
 
 def test_early_stopping_without_validation_data_is_refused():
     with pytest.raises(nbs.InputValueError, match="validation_data"):
-        nbs.Trainer(early_stopping=3).fit(*overlapping(np.random.default_rng(0)))
+        nbs.Trainer(callbacks=[EarlyStopping(3)]).fit(*overlapping(np.random.default_rng(0)))
 
 
 def test_an_interrupted_fit_still_says_how_far_it_is():
@@ -487,7 +488,7 @@ def test_weights_beyond_float32_give_the_bits_of_weights_within(solver):
         )
 
 
-def test_a_fit_that_ctrl_c_ended_says_so_also_where_early_stopping_takes_it_back():
+def test_a_fit_that_ctrl_c_ended_says_so_also_where_early_stopping_restores_the_best_parameters():
     rng = np.random.default_rng(0)
     X, y = rng.normal(size=(60, 3)), np.arange(60) % 3
 
@@ -496,8 +497,8 @@ def test_a_fit_that_ctrl_c_ended_says_so_also_where_early_stopping_takes_it_back
             raise KeyboardInterrupt
 
     data = {"validation_data": (X, (y + 1) % 3)}  # wrong labels: the loss rises from the first iteration on
-    result = nbs.Trainer(solver="gd", callbacks=[interrupt], early_stopping=50).fit(X, y, **data)
-    assert "taken back" in result.reason
+    result = nbs.Trainer(solver="gd", callbacks=[interrupt, EarlyStopping(50)]).fit(X, y, **data)
+    assert result.reason == "interrupted; the model is that of iteration 1"
     assert result.interrupted
     assert not nbs.Trainer(l2=0.1).fit(X, y).interrupted
 
@@ -511,7 +512,7 @@ FLOAT32 = {
     "sgd": {"solver": "sgd", "l2": 1e-3, "max_iter": 3, "label_smoothing": 0.5},
     "prox-newton": {"l1": 1e-3, "l2": 1e-3},
     "stopped": {"l2": 1e-3, "max_iter": 3},
-    "stopped early": {"l2": 1e-3, "early_stopping": 1},
+    "stopped early": {"l2": 1e-3, "callbacks": [EarlyStopping(1)]},
     "interrupted": {"l2": 1e-3},
 }
 
@@ -521,7 +522,8 @@ FLOAT32 = {
 @pytest.mark.parametrize("kind", FLOAT32)
 def test_what_a_fit_to_float32_data_says_is_true_of_the_data(kind, tol, shift):
     # Beside features of 1e5 the rounding errors of float32 products are up to a tenth of the logits.
-    options = FLOAT32[kind]
+    options = dict(FLOAT32[kind])
+    callbacks = options.pop("callbacks", [])
     rng = np.random.default_rng(0)
     X = rng.normal(size=(300, 5))
     y = (X[:, :3] + rng.normal(size=(300, 3))).argmax(axis=1)
@@ -536,7 +538,7 @@ def test_what_a_fit_to_float32_data_says_is_true_of_the_data(kind, tol, shift):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", nbs.ConvergenceWarning)
         data = {"validation_data": (X[:50], y[:50])} if kind == "stopped early" else {}
-        result = nbs.Trainer(tol=tol, callbacks=[interrupt], **options).fit(X, y, **data)
+        result = nbs.Trainer(tol=tol, callbacks=[interrupt, *callbacks], **options).fit(X, y, **data)
         best = nbs.Trainer(tol=1e-9, **penalties).fit(X.astype(np.float64), y).objective
     params = np.column_stack([result.model.coef, result.model.intercept])
     value, grad = J.value_and_subgrad(params)
