@@ -536,7 +536,7 @@ def _as_dict(result: FitResult) -> dict[str, Any]:
         "gap_kind",
         "seconds",
         "solver",
-        "account",
+        "summary",
     )
     return {name: getattr(result, name) for name in names}
 

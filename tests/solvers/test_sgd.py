@@ -307,7 +307,7 @@ def test_what_does_not_fit_the_stream_is_refused_and_changes_nothing():
         trainer.partial_fit(X, y, classes=[0, 1])
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        with pytest.raises(nbs.InputValueError, match="grew without bound"):
+        with pytest.raises(nbs.InputValueError, match="the parameters diverged"):
             trainer.partial_fit(np.sign(X) * 1e308, y)
     assert trainer.partial_fit(X, y).coef.tobytes() == twin.partial_fit(X, y).coef.tobytes()
 

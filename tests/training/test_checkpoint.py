@@ -298,7 +298,7 @@ def test_a_damaged_checkpoint_is_refused_and_left(damage, tmp_path):
 def test_a_model_is_no_checkpoint(tmp_path):
     X, y = problem()
     nbs.Trainer(l2=0.1).fit(X, y).model.save(tmp_path / "m.npz")
-    with pytest.raises(nbs.InputValueError, match="no checkpoint"):
+    with pytest.raises(nbs.InputValueError, match="not a checkpoint"):
         nbs.Trainer(l2=0.1).fit(X, y, checkpoint=tmp_path / "m.npz", resume=True)
 
 
@@ -395,7 +395,7 @@ def test_a_file_that_is_no_checkpoint_is_not_written_over(tmp_path, other):
     else:
         path.write_text("a,b\n1,2\n")
     before = path.read_bytes()
-    with pytest.raises(nbs.InputValueError, match=r"checkpoint is .*m\.npz, which exists and is no checkpoint"):
+    with pytest.raises(nbs.InputValueError, match=r"checkpoint is .*m\.npz, which exists and is not a checkpoint"):
         nbs.Trainer(l2=0.1).fit(X, y, checkpoint=path)
     assert path.read_bytes() == before
 
