@@ -505,7 +505,7 @@ def test_a_log_that_cannot_be_written_costs_no_model(table, tmp_path, capsys):
 
 @linux
 def test_an_interrupted_fit_leaves_devices_alone(table, null, tmp_path, capsys, monkeypatch):
-    from nbsoftmax import callbacks
+    from nbsoftmax.training import callbacks
 
     class Interrupts:
         def on_fit_task_end(self, trainer, context):
@@ -750,7 +750,7 @@ def test_other_files_are_no_models_and_the_message_says_what_they_are(tmp_path):
         "it is a single array": (tmp_path / "a.npy").read_bytes(),
         "not a zip file": (tmp_path / "c.npz").read_bytes()[:200],
         "'nbsoftmax model 99'": (tmp_path / "new.npz").read_bytes(),
-        "no model but the checkpoint of a fit; resume the fit": (tmp_path / "c.npz").read_bytes(),
+        "not a model but the checkpoint of a fit; resume the fit": (tmp_path / "c.npz").read_bytes(),
         "is not a model of this library": (tmp_path / "w.docx").read_bytes(),
     }
     for said, content in contents.items():

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from nbsoftmax.objective import Objective
+from nbsoftmax.objective import PenalizedLoss
 from nbsoftmax.solvers.base import Memory, Solution
 from nbsoftmax.solvers.tools import separation
 from nbsoftmax.solvers.tools.gap import Judge
@@ -31,8 +31,8 @@ class FitMonitor:
     ----------
     started : float
         When the fit began, by `time.perf_counter`.
-    objective : Objective
-    validation : Objective or None
+    objective : PenalizedLoss
+    validation : PenalizedLoss or None
         The loss of the validation data.
     hooks : Hooks
         The callbacks of the fit.
@@ -47,8 +47,8 @@ class FitMonitor:
     def __init__(
         self,
         started: float,
-        objective: Objective,
-        validation: Objective | None,
+        objective: PenalizedLoss,
+        validation: PenalizedLoss | None,
         hooks: Hooks,
         *,
         max_seconds: float,
@@ -83,6 +83,7 @@ class FitMonitor:
         """Save the state of the fit, so that it can be resumed, with a larger limit for example."""
         if self._checkpoint is not None and self._state is not None:
             self._checkpoint.save(self._state, now=True)
+        self._state = None  # it refers to this object, and such a cycle would keep X until the garbage collector runs
 
     def saved_on_termination(self) -> AbstractContextManager[None]:
         """Within this context SIGTERM saves the state before the process ends, if there is a checkpoint."""

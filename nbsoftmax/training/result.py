@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, field
 from typing import Any
 
 from nbsoftmax.errors import InputValueError
 from nbsoftmax.models.display import Displayed, counted
 from nbsoftmax.models.inference import Inference, at_maximum
 from nbsoftmax.models.softmax import SoftmaxModel
-from nbsoftmax.objective import Objective
+from nbsoftmax.objective import ObjectiveOptions
+from nbsoftmax.problem import Problem
 from nbsoftmax.validation import Float64s
 
 INTERRUPTED = "interrupted"  # the reason of a fit that Ctrl-C ended
@@ -43,9 +43,11 @@ class FitResult(Displayed):
         The one that ran.
     summary : str
         Human-readable summary of the solver's work.
-    problem : functools.partial
-        The call that makes the objective again, for `inference`: references to the data, no copies. It is not shown,
-        and not pickled or copied either, so that a result on disk does not take the data with it.
+    problem : Problem or None
+        What was fitted, for `inference`: references to the data, no copies. It is not shown, and not pickled or copied
+        either, so that a result on disk does not contain the data.
+    objective_options : ObjectiveOptions
+        Penalties, intercept, threads and device of the fit.
     """
 
     model: SoftmaxModel
@@ -60,7 +62,8 @@ class FitResult(Displayed):
     history: dict[str, Float64s]
     solver: str
     summary: str
-    problem: partial[Objective] | None = None
+    problem: Problem | None = None
+    objective_options: ObjectiveOptions = field(default_factory=ObjectiveOptions)
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "problem": None}
@@ -107,7 +110,7 @@ class FitResult(Displayed):
                 "this result was pickled or copied, and its data are gone; "
                 "use nbsoftmax.inference(result.model, X, y) with what it was trained on."
             )
-        return at_maximum(self.model, self.problem, cov=cov, reference=reference)
+        return at_maximum(self.model, self.problem, self.objective_options, cov=cov, reference=reference)
 
 
 def uninterrupted(result: FitResult) -> FitResult:

@@ -11,7 +11,7 @@ from nbsoftmax import validation
 from nbsoftmax.errors import InputValueError
 from nbsoftmax.kernels.sgd import State
 from nbsoftmax.models.softmax import SoftmaxModel
-from nbsoftmax.objective import Objective
+from nbsoftmax.objective import PenalizedLoss
 from nbsoftmax.solvers import sgd
 from nbsoftmax.validation import Float64s
 
@@ -49,7 +49,7 @@ class Stream:
         adam = self.options["optimizer"] == "adam"
         self._state = sgd.begun(start, adam=adam, average=self.options["average"])
 
-    def learn(self, objective: Objective) -> None:
+    def learn(self, objective: PenalizedLoss) -> None:
         """Make one epoch of steps through the samples of a chunk.
 
         Raises

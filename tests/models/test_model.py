@@ -157,7 +157,7 @@ def test_a_frame_with_features_in_another_order_is_refused():
         (([[1.0], [2.0]], [0.0, 1.0], [1, 1]), "twice"),
         (([[1.0], [np.nan]], [0.0, 1.0], [0, 1]), "NaN"),
         (([[1.0], [2.0]], [0.0], [0, 1]), "intercept has shape"),
-        (([[1.0], [2.0]], [0.0, 1.0], [0, 1], ["a", "b"]), "2 feature_names"),
+        (([[1.0], [2.0]], [0.0, 1.0], [0, 1], ["a", "b"]), "feature_names has 2 names"),
     ],
 )
 def test_parts_that_make_no_model_are_refused(arguments, said):

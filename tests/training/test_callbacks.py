@@ -245,9 +245,9 @@ def test_a_share_of_each_class_is_held_out_and_not_trained_on():
     other = nbs.Trainer(l2=0.01, validation_fraction=0.25, random_state=4).fit(X, y)
     assert len(result.history["validation_loss"]) == result.n_iter
     assert result.model.coef.tobytes() != other.model.coef.tobytes()
-    from nbsoftmax.training.trainer import _held_out
+    from nbsoftmax.problem import rows_to_hold_out
 
-    out = _held_out(y, 0.25, 3)
+    out = rows_to_hold_out(y, 0.25, 3)
     share = np.bincount(y[out]) / np.bincount(y)
     assert abs(share - 0.25).max() <= 1 / np.bincount(y).min()
     kept = nbs.Trainer(l2=0.01).fit(X[~out], y[~out], validation_data=(X[out], y[out]))
