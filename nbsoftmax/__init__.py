@@ -41,7 +41,8 @@ if TYPE_CHECKING:
         reliability,
         temperature,
     )
-    from nbsoftmax.models.inference import ChiSquared, Inference, ProbaInterval, inference
+    from nbsoftmax.models.inference import inference
+    from nbsoftmax.models.inference_result import ChiSquared, Inference, ProbaInterval
     from nbsoftmax.models.softmax import SigmoidWeights, SoftmaxModel
     from nbsoftmax.objective import Objective
     from nbsoftmax.selection.cross_validation import CVResult, cross_validate
@@ -79,7 +80,8 @@ _HOME = {
         "softmax_jacobian",
     ),
     "gradients": ("linear_gradient", "logistic_gradient", "softmax_gradient"),
-    "models.inference": ("ChiSquared", "Inference", "ProbaInterval", "inference"),
+    "models.inference": ("inference",),
+    "models.inference_result": ("ChiSquared", "Inference", "ProbaInterval"),
     "models.softmax": ("SigmoidWeights", "SoftmaxModel"),
     "objective": ("Objective",),
     "training.result": ("FitResult",),

@@ -1,8 +1,7 @@
-"""A trained model: predictions, and the file format."""
+"""A trained model and its predictions."""
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,13 +13,12 @@ from numpy.typing import ArrayLike, NDArray
 from nbsoftmax import validation
 from nbsoftmax.backends.design import Design
 from nbsoftmax.errors import InputTypeError, InputValueError, plain
-from nbsoftmax.files import file_name, one_line, read_npz, whole_file, write_npz
+from nbsoftmax.files import whole_file
 from nbsoftmax.kernels.predict import BEST, LOG_PROBA, LOGITS, PROBA
 from nbsoftmax.models.display import Displayed, Table, counted, listed
+from nbsoftmax.models.model_file import read_model, write_model
 from nbsoftmax.models.onnx import onnx_graph
 from nbsoftmax.validation import Float64s, Floats
-
-FORMAT = "nbsoftmax model 1"
 
 
 class SigmoidWeights(NamedTuple):
@@ -266,24 +264,7 @@ class SoftmaxModel(Displayed):
         OSError
             If the file cannot be written.
         """
-        try:
-            training = json.dumps(self.training)
-        except (TypeError, ValueError, RecursionError) as error:
-            raise InputTypeError(
-                f"training cannot be written as JSON ({one_line(error)}); give text, numbers, truth values or None."
-            ) from None
-        write_npz(
-            path,
-            {
-                "format": np.asarray(FORMAT),
-                "coef": self.coef,
-                "intercept": self.intercept,
-                "classes": _text_array(self.classes) if self.classes.dtype.kind == "T" else self.classes,
-                "feature_names": _text_array(self.feature_names or ()),
-                "has_names": np.asarray(self.feature_names is not None),
-                "training": np.asarray(training),
-            },
-        )
+        write_model(path, self.coef, self.intercept, self.classes, self.feature_names, self.training)
 
     def to_onnx(self, path: str | os.PathLike[str], *, dtype: Any = np.float32) -> None:
         """Write the model as an ONNX file, for example for ONNX Runtime: input `X`, outputs `label` and `proba`.
@@ -321,51 +302,7 @@ class SoftmaxModel(Displayed):
         FileNotFoundError
             If there is no such file.
         """
-        with open(file_name(path), "rb") as opened:
-            try:
-                arrays = read_npz(opened)
-                found = str(arrays["format"]) if "format" in arrays else None
-                if found == FORMAT:
-                    return cls._of(arrays)
-            except Exception as error:  # a flipped bit makes zipfile, NumPy and json raise almost anything
-                raise InputValueError(
-                    f"{path} is not a model, or a damaged one ({one_line(error)}); save the model again."
-                ) from None
-        if found is not None and found.startswith("nbsoftmax checkpoint"):
-            raise InputValueError(
-                f"{path} is not a model but the checkpoint of a fit; resume the fit from it to get a model."
-            )
-        if found is not None and found.startswith("nbsoftmax "):
-            raise InputValueError(
-                f"{path} is not a model of this version: it is {found[:40]!r}, expected {FORMAT!r}; "
-                "save the model again."
-            )
-        raise InputValueError(
-            f"{path} is not a model of this library ({FORMAT!r} is not in it); give a file that `save` wrote."
-        )
-
-    @classmethod
-    def _of(cls, arrays: Mapping[str, NDArray[Any]]) -> SoftmaxModel:
-        names = tuple(_texts(arrays["feature_names"])) if arrays["has_names"] else None
-        training = json.loads(str(arrays["training"])) if "training" in arrays else None  # absent in older files
-        classes = arrays["classes"]
-        if classes.ndim == 0:
-            classes = np.array(
-                _texts(classes), np.dtypes.StringDType() if hasattr(np.dtypes, "StringDType") else object
-            )
-        return cls(arrays["coef"], arrays["intercept"], classes, names, training)
-
-
-def _text_array(texts: Any) -> NDArray[np.str_]:
-    """Text in a dtype that `.npy` supports; StringDType, and text that ends in NULs, as one JSON string."""
-    array = np.asarray(list(texts), np.str_)
-    as_json = getattr(texts, "dtype", array.dtype).kind == "T" or array.tolist() != list(texts)
-    return np.asarray(json.dumps(list(texts))) if as_json else array
-
-
-def _texts(array: NDArray[Any]) -> list[str]:
-    """The inverse of `_text_array`."""
-    return [str(text) for text in (json.loads(str(array)) if array.ndim == 0 else array)]
+        return read_model(path, cls)
 
 
 def checked_model(value: Any, *, name: str = "model") -> SoftmaxModel:

@@ -7,7 +7,8 @@ from typing import Any
 
 from nbsoftmax.errors import InputValueError
 from nbsoftmax.models.display import Displayed, counted
-from nbsoftmax.models.inference import Inference, at_maximum
+from nbsoftmax.models.inference import at_maximum
+from nbsoftmax.models.inference_result import Inference
 from nbsoftmax.models.softmax import SoftmaxModel
 from nbsoftmax.objective import ObjectiveOptions
 from nbsoftmax.problem import Problem

@@ -8,7 +8,7 @@ import pytest
 import statsmodels.api as sm
 
 import nbsoftmax as nbs
-from nbsoftmax.models import inference as likelihood
+from nbsoftmax.models import likelihood
 from tests import reference
 
 TOLERANCE = 1e-6  # relative to each number; both stop where a further Newton step moves no digit of these
@@ -219,7 +219,7 @@ def test_wald_and_likelihood_ratio_of_a_feature_agree_with_statsmodels():
     assert relative(table.wald_test("PSI").p_value, table.p_values[0, 2]) <= 1e-9
     with pytest.raises(nbs.InputValueError, match="fewer columns"):
         fewer.likelihood_ratio_test(full)
-    with pytest.raises(nbs.InputValueError, match="no one column 'wage'"):
+    with pytest.raises(nbs.InputValueError, match="'wage' is not the name or number of one column"):
         full.wald_test("wage")
 
 
