@@ -3,9 +3,9 @@
 `nbs.softmax`, `nbs.cross_entropy` and their relatives work on arrays of logits; `nbs.Objective` is the fused
 loss of a linear model; `nbs.Trainer` fits it and returns a `FitResult` with a `SoftmaxModel`.
 Importing this package compiles nothing, and loads Numba only when a name that needs it is first used. The modules
-`nbs.callbacks`, `nbs.data`, `nbs.plots` and `nbs.testing` are also imported at their first use. Names that need a
-package which is not installed are not in `__all__`; `nbs.SoftmaxRegression` then says what to install, as an
-AttributeError, or in an import as an ImportError.
+`nbs.callbacks`, `nbs.data`, `nbs.plots` and `nbs.testing` are also imported when they are first used. Names that need a
+package which is not installed are not in `__all__`. Access to such a name, `nbs.SoftmaxRegression` for example, raises
+an AttributeError that says what to install; `from nbsoftmax import SoftmaxRegression` raises an ImportError.
 """
 
 import sys
@@ -41,8 +41,9 @@ if TYPE_CHECKING:
         reliability,
         temperature,
     )
-    from nbsoftmax.models.inference import Inference, inference
-    from nbsoftmax.models.softmax import SoftmaxModel
+    from nbsoftmax.models.inference import inference
+    from nbsoftmax.models.inference_result import ChiSquared, Inference, ProbaInterval
+    from nbsoftmax.models.softmax import SigmoidWeights, SoftmaxModel
     from nbsoftmax.objective import Objective
     from nbsoftmax.selection.cross_validation import CVResult, cross_validate
     from nbsoftmax.selection.path import PathResult, fit_path
@@ -52,7 +53,7 @@ if TYPE_CHECKING:
     from nbsoftmax.solvers.prox_newton import ProxNewton
     from nbsoftmax.solvers.sgd import SGD
     from nbsoftmax.solvers.stop_reason import StopReason
-    from nbsoftmax.training.monitor import Iteration
+    from nbsoftmax.training.context import Iteration
     from nbsoftmax.training.result import FitResult
     from nbsoftmax.training.trainer import ConvergenceWarning, Trainer
     from nbsoftmax.versions import show_versions
@@ -85,8 +86,9 @@ _HOME = {
         "softmax_jacobian",
     ),
     "gradients": ("linear_gradient", "logistic_gradient", "softmax_gradient"),
-    "models.inference": ("Inference", "inference"),
-    "models.softmax": ("SoftmaxModel",),
+    "models.inference": ("inference",),
+    "models.inference_result": ("ChiSquared", "Inference", "ProbaInterval"),
+    "models.softmax": ("SigmoidWeights", "SoftmaxModel"),
     "objective": ("Objective",),
     "solvers.gd": ("GradientDescent",),
     "solvers.lbfgs": ("LBFGS",),
@@ -97,10 +99,10 @@ _HOME = {
     "training.result": ("FitResult",),
     "training.trainer": ("ConvergenceWarning", "Trainer"),
     "versions": ("show_versions",),
-    "training.monitor": ("Iteration",),
+    "training.context": ("Iteration",),
 }
 _SUBMODULES = ("callbacks", "data", "plots", "testing")
-# What needs an extra, and a module that the extra installs.
+# Names that need an extra, each with a module that the extra installs.
 _NEEDS = {"SoftmaxRegression": "sklearn", "SoftmaxRegressionCV": "sklearn", "testing": "hypothesis"}
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
 
@@ -108,6 +110,7 @@ __all__ = [
     "LBFGS",
     "SGD",
     "CVResult",
+    "ChiSquared",
     "ConvergenceWarning",
     "DeviceMemoryError",
     "FitResult",
@@ -121,8 +124,10 @@ __all__ = [
     "NewtonCG",
     "Objective",
     "PathResult",
+    "ProbaInterval",
     "ProxNewton",
     "Reliability",
+    "SigmoidWeights",
     "SoftmaxModel",
     "SoftmaxRegression",
     "SoftmaxRegressionCV",
@@ -156,7 +161,7 @@ __all__ = [
 def _installed(module: str) -> bool:
     try:
         return find_spec(module) is not None
-    except ValueError:  # it is loaded, and does not say from where
+    except ValueError:  # the module is loaded and has no __spec__
         return True
 
 
@@ -180,10 +185,10 @@ def __getattr__(name: str) -> Any:
 
 
 def _in_import_statement() -> bool:
-    """Whether `from nbsoftmax import name` asks: it would replace the message of an AttributeError by its own."""
+    """Whether the caller is `from nbsoftmax import name`, which replaces the message of an AttributeError."""
     return sys._getframe(2).f_code.co_name == "_handle_fromlist"
 
 
 def __dir__() -> list[str]:
-    there = (name for name in _SUBMODULES if name not in _NEEDS or _installed(_NEEDS[name]))
-    return sorted({*globals(), *__all__, *there})
+    available = (name for name in _SUBMODULES if name not in _NEEDS or _installed(_NEEDS[name]))
+    return sorted({*globals(), *__all__, *available})

@@ -39,7 +39,7 @@ from nbsoftmax.selection.cross_validation import held_out, one_standard_error, s
 from nbsoftmax.selection.path import as_in_sklearn, penalties
 from nbsoftmax.solvers.sgd import SGD
 from nbsoftmax.solvers.table import Solver
-from nbsoftmax.training.monitor import Iteration
+from nbsoftmax.training.context import Iteration
 from nbsoftmax.training.result import FitResult
 from nbsoftmax.training.trainer import ConvergenceWarning, Trainer
 from nbsoftmax.validation import Float64s, Floats
@@ -258,7 +258,7 @@ class SoftmaxRegression(CallbackSupportMixin, _Fitted):
         For the order in which the solver "sgd" and `partial_fit` take the samples. None is the seed 0, so that every
         fit is the same; in scikit-learn None draws another order for each fit.
     verbose : int or bool
-        Whether to print a line for each iteration.
+        Whether to show the progress on stderr.
 
     Attributes
     ----------

@@ -11,7 +11,7 @@ of -inf is uniform). A NaN makes its own row NaN, and no other.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, Literal, TypedDict, Unpack, overload
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -24,7 +24,21 @@ from nbsoftmax.kernels.runtime.threads import EXP_WORK, launch
 from nbsoftmax.validation import Floats
 
 Reduction = Literal["mean", "sum", "none"]
+Reduced = Literal["mean", "sum"]  # reductions to one number
 REDUCTIONS = ("mean", "sum", "none")
+
+
+class _LossOptions(TypedDict, total=False):
+    """The keywords that the overloads of the loss functions share."""
+
+    sample_weight: ArrayLike | None
+    class_weight: Mapping[int, float] | ArrayLike | None
+    label_smoothing: float
+    ignore_index: int | None
+
+
+class _GradOptions(_LossOptions, total=False):
+    out: Floats | None
 
 
 def _n_chunks(n_elements: int) -> int:
@@ -142,6 +156,18 @@ def softmax_jacobian(proba: ArrayLike) -> Floats:
     return jacobian[0] if flat else jacobian
 
 
+@overload
+def cross_entropy(
+    logits: ArrayLike, y: ArrayLike, *, reduction: Reduced = "mean", **options: Unpack[_LossOptions]
+) -> float: ...
+@overload
+def cross_entropy(
+    logits: ArrayLike, y: ArrayLike, *, reduction: Literal["none"], **options: Unpack[_LossOptions]
+) -> Floats: ...
+@overload
+def cross_entropy(
+    logits: ArrayLike, y: ArrayLike, *, reduction: Reduction, **options: Unpack[_LossOptions]
+) -> float | Floats: ...
 def cross_entropy(
     logits: ArrayLike,
     y: ArrayLike,
@@ -188,6 +214,18 @@ def cross_entropy(
     )[0]
 
 
+@overload
+def cross_entropy_and_grad(
+    logits: ArrayLike, y: ArrayLike, *, reduction: Reduced = "mean", **options: Unpack[_GradOptions]
+) -> tuple[float, Floats]: ...
+@overload
+def cross_entropy_and_grad(
+    logits: ArrayLike, y: ArrayLike, *, reduction: Literal["none"], **options: Unpack[_GradOptions]
+) -> tuple[Floats, Floats]: ...
+@overload
+def cross_entropy_and_grad(
+    logits: ArrayLike, y: ArrayLike, *, reduction: Reduction, **options: Unpack[_GradOptions]
+) -> tuple[float | Floats, Floats]: ...
 def cross_entropy_and_grad(
     logits: ArrayLike,
     y: ArrayLike,
@@ -352,6 +390,18 @@ def _sigmoid(z: ArrayLike, kind: int) -> Floats:
     return out
 
 
+@overload
+def binary_cross_entropy(
+    z: ArrayLike, y: ArrayLike, *, reduction: Reduced = "mean", **options: Unpack[_LossOptions]
+) -> float: ...
+@overload
+def binary_cross_entropy(
+    z: ArrayLike, y: ArrayLike, *, reduction: Literal["none"], **options: Unpack[_LossOptions]
+) -> Floats: ...
+@overload
+def binary_cross_entropy(
+    z: ArrayLike, y: ArrayLike, *, reduction: Reduction, **options: Unpack[_LossOptions]
+) -> float | Floats: ...
 def binary_cross_entropy(
     z: ArrayLike,
     y: ArrayLike,
@@ -389,6 +439,18 @@ def binary_cross_entropy(
     )[0]
 
 
+@overload
+def binary_cross_entropy_and_grad(
+    z: ArrayLike, y: ArrayLike, *, reduction: Reduced = "mean", **options: Unpack[_GradOptions]
+) -> tuple[float, Floats]: ...
+@overload
+def binary_cross_entropy_and_grad(
+    z: ArrayLike, y: ArrayLike, *, reduction: Literal["none"], **options: Unpack[_GradOptions]
+) -> tuple[Floats, Floats]: ...
+@overload
+def binary_cross_entropy_and_grad(
+    z: ArrayLike, y: ArrayLike, *, reduction: Reduction, **options: Unpack[_GradOptions]
+) -> tuple[float | Floats, Floats]: ...
 def binary_cross_entropy_and_grad(
     z: ArrayLike,
     y: ArrayLike,

@@ -125,12 +125,15 @@ def _l2(arguments: argparse.Namespace, problem: Problem) -> float:
 
 
 def _trainer(arguments: argparse.Namespace, l2: float) -> Trainer:
-    from nbsoftmax.training.callbacks import JsonLines, ProgressBar
+    from nbsoftmax import validation
+    from nbsoftmax.training.callbacks import EarlyStopping, JsonLines, ProgressBar
     from nbsoftmax.training.trainer import Trainer
 
     callbacks: list[Any] = [] if arguments.quiet else [ProgressBar()]
     if arguments.log is not None:
         callbacks.append(JsonLines(arguments.log))
+    if arguments.early_stopping is not None:
+        callbacks.append(EarlyStopping(validation.count("--early-stopping", arguments.early_stopping)))
     return Trainer(
         solver=_solver(arguments.solver, arguments.learning_rate, arguments.batch_size),
         l1=arguments.l1,
@@ -140,7 +143,6 @@ def _trainer(arguments: argparse.Namespace, l2: float) -> Trainer:
         max_iter=arguments.max_iter,
         max_seconds=arguments.max_seconds,
         validation_fraction=arguments.validation,
-        early_stopping=arguments.early_stopping,
         random_state=arguments.seed,
         fit_intercept=not arguments.no_intercept,
         label_smoothing=arguments.label_smoothing,

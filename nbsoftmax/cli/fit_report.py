@@ -79,6 +79,6 @@ def fit_facts(result: FitResult) -> dict[str, Any]:
         "gap_kind",
         "seconds",
         "solver",
-        "account",
+        "summary",
     )
     return {name: getattr(result, name) for name in names}

@@ -1,6 +1,6 @@
-"""Calibration: do events that a model gives 70% happen 7 times out of 10? Measured on samples that were held out.
+"""Calibration: whether events with a predicted probability of 70% happen 7 times out of 10. Use held-out samples.
 
-    temperature T   minimises the mean cross-entropy of (logits / T, y): one number, which changes no predicted label
+    temperature T   minimises the mean cross-entropy of (logits / T, y); it does not change the predicted labels
     Brier score     (1 / S) sum_i s_i sum_k (a_ik - [y_i = k])^2
     ECE             sum_b (S_b / S) |accuracy of bin b - mean confidence of bin b|,    confidence = max_k a_k
 
@@ -22,25 +22,26 @@ from nbsoftmax import validation
 from nbsoftmax.errors import InputValueError
 from nbsoftmax.functional import cross_entropy_and_grad, softmax
 from nbsoftmax.kernels.kinds import PROBA
+from nbsoftmax.models.display import Displayed, counted
 from nbsoftmax.models.softmax import SoftmaxModel, checked_model
 from nbsoftmax.validation import Float64s, Floats
 
-PRECISION = 1e-12  # of the temperature, relative
+RELATIVE_PRECISION = 1e-12  # of the temperature
 
 
-@dataclass(frozen=True, eq=False)
-class Reliability:
-    """For each class, what was predicted and what happened, by bins of the predicted probability.
+@dataclass(frozen=True, eq=False, repr=False)
+class Reliability(Displayed):
+    """Predicted probabilities and observed frequencies of each class, in bins of the predicted probability.
 
     Attributes
     ----------
     edges : ndarray (n_bins + 1,)
-        Bin b holds probabilities in (edges[b], edges[b + 1]], the first also 0.
+        Bin b holds probabilities in (edges[b], edges[b + 1]]; the first bin also includes 0.
     confidence, frequency : ndarray (n_classes, n_bins)
-        Mean predicted probability of the class, and share of the samples that were of it; NaN for an empty bin. A
-        calibrated model has both equal, but for chance.
+        Mean predicted probability of the class, and the share of the samples that belong to it; NaN for an empty bin.
+        For a calibrated model the two are equal up to sampling noise.
     weight : ndarray (n_classes, n_bins)
-        Samples of the bin, or the sum of their weights.
+        Number of samples in the bin, or the sum of their weights.
     """
 
     edges: Float64s
@@ -48,16 +49,28 @@ class Reliability:
     frequency: Float64s
     weight: Float64s
 
+    def _title(self) -> str:
+        n_classes, n_bins = self.weight.shape
+        return f"{counted(n_classes, 'class')}, {counted(n_bins, 'bin')}"
+
+    def _lines(self) -> dict[str, str]:
+        filled = self.weight > 0
+        difference = np.abs(self.confidence - self.frequency)[filled]
+        return {
+            "bins": f"{filled.sum()} of {filled.size} hold samples",
+            "difference": f"largest |confidence - frequency| {difference.max(initial=0.0):.4g}",
+        }
+
 
 def temperature(logits: ArrayLike, y: ArrayLike, *, sample_weight: ArrayLike | None = None) -> float:
-    """The T > 0 for which softmax(logits / T) fits `y` best.
+    """Find the temperature T > 0 for which softmax(logits / T) fits `y` best.
 
         minimise over T    sum_i s_i cross_entropy(z_i / T, y_i) / sum_i s_i
 
     Parameters
     ----------
     logits : array_like (n_samples, n_classes)
-        Of samples that the model was not trained on. Finite.
+        Finite logits of samples that the model was not trained on.
     y : array_like
         Class indices (n_samples,), or probabilities (n_samples, n_classes).
     sample_weight : array_like (n_samples,), optional
@@ -65,18 +78,18 @@ def temperature(logits: ArrayLike, y: ArrayLike, *, sample_weight: ArrayLike | N
     Returns
     -------
     T : float
-        Above 1 for a model that is too sure of itself, below 1 for one that is not sure enough.
+        Above 1 for an overconfident model, below 1 for an underconfident one.
 
     Raises
     ------
     InputValueError
-        If no T fits best: all samples have their class on top (T would be 0), or the logits are no better than equal
+        If no T fits best: every sample is predicted correctly (T would be 0), or the logits fit no better than equal
         probabilities (T would be infinite).
 
     Notes
     -----
-    The loss is convex in 1/T. Newton's method finds the zero of its slope between bounds, and halves them where a step
-    would leave them.
+    The loss is convex in 1/T. Newton's method finds the zero of its derivative within a bracket; a step that would
+    leave the bracket is replaced by bisection.
     """
     z, _ = validation.logits(validation.design(logits, name="logits", dtype=np.float64), min_classes=2)
     n_samples, n_classes = z.shape
@@ -89,24 +102,24 @@ def temperature(logits: ArrayLike, y: ArrayLike, *, sample_weight: ArrayLike | N
     z = z / scale
     z -= z.max(axis=1, keepdims=True)
     of_target = (z * target.proba).sum(axis=1) if target.kind == PROBA else z[np.arange(n_samples), target.labels]
-    if not (s * (of_target - z.mean(axis=1))).sum() > 0:  # not by BLAS, whose bits depend on its threads; so below
+    if not (s * (of_target - z.mean(axis=1))).sum() > 0:  # sums without BLAS, whose last bits depend on its threads
         raise InputValueError(
-            "the logits tell these labels no better than equal probabilities do, so the best temperature is infinite; "
-            "check that the columns of logits are in the order of the classes, or train the model anew."
+            "the logits fit these labels no better than equal probabilities do, so the best temperature is infinite; "
+            "check that the columns of logits are in the order of the classes, or train the model again."
         )
     if not (of_target[s > 0] < 0).any():
         raise InputValueError(
-            "every sample has its class on top, so the best temperature is 0; give more samples, "
-            "and only such as the model was not trained on."
+            "every sample is predicted correctly, so the best temperature is 0; give more samples, "
+            "none of which the model was trained on."
         )
 
     def slope(b: float) -> float:
-        """Derivative of the mean loss by b = 1 / T."""
+        """Derivative of the mean loss with respect to b = 1 / T."""
         gradient = cross_entropy_and_grad(b * z, y, sample_weight=sample_weight)[1]
         return float((gradient * z).sum())
 
     def curvature(b: float) -> float:
-        """Its derivative: the mean variance of a sample's logits under its probabilities."""
+        """Second derivative: the mean variance of a sample's logits under its probabilities."""
         a = softmax(b * z)
         mean = (a * z).sum(axis=1, keepdims=True)
         return float((s * (a * (z - mean) ** 2).sum(axis=1)).sum())
@@ -122,18 +135,21 @@ def temperature(logits: ArrayLike, y: ArrayLike, *, sample_weight: ArrayLike | N
         following = b - at / bend if bend > 0 else low
         if not low < following < high:
             following = (low + high) / 2
-        if not abs(following - b) > PRECISION * b:  # nor with NaN, where 1 / T is beyond float64
+        if (
+            not abs(following - b) > RELATIVE_PRECISION * b
+        ):  # also ends for NaN, when 1 / T exceeds the range of float64
             return scale / following
         b = following
 
 
 def calibrate(model: SoftmaxModel, X: Any, y: Any, *, sample_weight: ArrayLike | None = None) -> SoftmaxModel:
-    """The model with its logits divided by the `temperature` that fits samples it was not trained on.
+    """Divide the logits of a model by the `temperature` that fits held-out samples.
 
     Parameters
     ----------
     model : SoftmaxModel
     X : array_like or frame (n_samples, n_features)
+        Samples that the model was not trained on.
     y : array_like (n_samples,)
         Labels.
     sample_weight : array_like (n_samples,), optional
@@ -141,12 +157,12 @@ def calibrate(model: SoftmaxModel, X: Any, y: Any, *, sample_weight: ArrayLike |
     Returns
     -------
     SoftmaxModel
-        With coef / T and intercept / T: it predicts the same labels, with other probabilities.
+        A model with coef / T and intercept / T. It predicts the same labels with other probabilities.
 
     Raises
     ------
     InputValueError, InputTypeError
-        As `temperature` says; and for labels that the model was not trained on.
+        As for `temperature`, and for labels that the model was not trained on.
     """
     logits = checked_model(model).decision_function(X)
     codes = validation.codes_of(y, model.classes, n_samples=len(logits))
@@ -154,46 +170,46 @@ def calibrate(model: SoftmaxModel, X: Any, y: Any, *, sample_weight: ArrayLike |
     return SoftmaxModel(model.coef / t, model.intercept / t, model.classes, model.feature_names)
 
 
-def brier_score(proba: ArrayLike, y: ArrayLike, *, sample_weight: ArrayLike | None = None) -> float:
-    """Mean squared distance between probabilities and what happened, summed over the classes: from 0 to 2.
+def brier_score(y: ArrayLike, proba: ArrayLike, *, sample_weight: ArrayLike | None = None) -> float:
+    """Brier score: mean squared error of the probabilities, summed over the classes; from 0 (best) to 2.
 
         (1 / S) sum_i s_i sum_k (a_ik - [y_i = k])^2
 
-    With two classes it is twice the mean of (a_1 - y)^2, which some libraries call by the same name.
+    For two classes this is twice the mean of (a_1 - y)^2, which some libraries also call the Brier score.
 
     Parameters
     ----------
-    proba : array_like (n_samples, n_classes)
-        Rows that sum to 1.
     y : array_like (n_samples,)
         Class indices.
+    proba : array_like (n_samples, n_classes)
+        Predicted probabilities; each row sums to 1.
     sample_weight : array_like (n_samples,), optional
     """
-    a, labels, s, _ = _predicted(proba, y, sample_weight)
+    a, labels, s, _ = _checked_scores(y, proba, sample_weight)
     miss = a.astype(np.float64)
     miss[np.arange(len(a)), labels] -= 1
     return float((s * np.square(miss).sum(axis=1)).sum() / s.sum())
 
 
 def expected_calibration_error(
-    proba: ArrayLike, y: ArrayLike, *, n_bins: int = 15, sample_weight: ArrayLike | None = None
+    y: ArrayLike, proba: ArrayLike, *, n_bins: int = 15, sample_weight: ArrayLike | None = None
 ) -> float:
-    """How far the confidence in predicted labels is from their accuracy, on average over bins of equal width.
+    """Expected calibration error (ECE): mean difference of accuracy and confidence over bins of equal width.
 
         sum_b (S_b / S) |accuracy_b - confidence_b|,    bin b: max_k a_ik in (b / n_bins, (b + 1) / n_bins]
 
-    Chance alone makes it larger than 0, the more so the more bins there are.
+    Sampling noise alone makes it larger than 0, more so with more bins.
 
     Parameters
     ----------
-    proba : array_like (n_samples, n_classes)
-        Rows that sum to 1.
     y : array_like (n_samples,)
         Class indices.
+    proba : array_like (n_samples, n_classes)
+        Predicted probabilities; each row sums to 1.
     n_bins : int
     sample_weight : array_like (n_samples,), optional
     """
-    a, labels, s, _ = _predicted(proba, y, sample_weight)
+    a, labels, s, _ = _checked_scores(y, proba, sample_weight)
     n_bins = validation.count("n_bins", n_bins)
     best = a.argmax(axis=1)
     confidence = a[np.arange(len(a)), best].astype(np.float64)
@@ -203,16 +219,16 @@ def expected_calibration_error(
 
 
 def reliability(
-    proba: ArrayLike, y: ArrayLike, *, n_bins: int = 10, sample_weight: ArrayLike | None = None
+    y: ArrayLike, proba: ArrayLike, *, n_bins: int = 10, sample_weight: ArrayLike | None = None
 ) -> Reliability:
-    """What a reliability diagram shows, class by class.
+    """Compute the numbers of a reliability diagram for each class.
 
     Parameters
     ----------
-    proba : array_like (n_samples, n_classes)
-        Rows that sum to 1.
     y : array_like (n_samples,)
         Class indices.
+    proba : array_like (n_samples, n_classes)
+        Predicted probabilities; each row sums to 1.
     n_bins : int
     sample_weight : array_like (n_samples,), optional
 
@@ -220,7 +236,7 @@ def reliability(
     -------
     Reliability
     """
-    a, labels, s, exponent = _predicted(proba, y, sample_weight)
+    a, labels, s, exponent = _checked_scores(y, proba, sample_weight)
     n_bins = validation.count("n_bins", n_bins)
     weight, predicted, happened = np.zeros((3, a.shape[1], n_bins))
     for k in range(a.shape[1]):
@@ -233,10 +249,15 @@ def reliability(
         return Reliability(edges, predicted / weight, happened / weight, of_bins)
 
 
-def _predicted(
-    proba: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None
+def _checked_scores(
+    y: ArrayLike, proba: ArrayLike, sample_weight: ArrayLike | None
 ) -> tuple[Floats, NDArray[np.int32], Float64s, int]:
-    """Probabilities, class indices and weights in units of 2^exponent, checked."""
+    """Probabilities, class indices and weights in units of 2^exponent, validated."""
+    if validation.as_array("y", y).ndim == 2 and validation.as_array("proba", proba).ndim == 1:
+        raise InputValueError(
+            f"y has shape {np.shape(y)} and proba has shape {np.shape(proba)}: the arguments are swapped; "
+            "give the class indices first and the probabilities second."
+        )
     a = validation.distributions("proba", validation.design(proba, name="proba"))
     n_samples, n_classes = a.shape
     target = validation.targets(y, n_samples, n_classes, a.dtype, n_of="proba")
@@ -249,9 +270,9 @@ def _predicted(
 
 def _some_weight(total: float) -> None:
     if total == 0:
-        raise InputValueError("there is no sample: a mean over nothing; give at least one.")
+        raise InputValueError("there are no samples, so the mean is not defined; give at least one sample.")
 
 
 def _bins(p: Float64s, n_bins: int) -> NDArray[np.intp]:
-    """The bin of each probability; a row that sums to a little more than 1 does not leave the last."""
+    """The bin of each probability; values slightly above 1 go to the last bin."""
     return np.clip(np.ceil(p * n_bins).astype(np.intp) - 1, 0, n_bins - 1)

@@ -15,12 +15,15 @@ from numpy.typing import NDArray
 from nbsoftmax import __version__, validation
 from nbsoftmax.errors import InputValueError
 
-OPSET, IR_VERSION = 13, 7  # the first with Softmax along one axis, and what came with it: every runtime since 2020
-MOST_BYTES = 2**31 - 2**20  # of one protobuf message
+OPSET, IR_VERSION = (
+    13,
+    7,
+)  # the first opset with Softmax along one axis, and its IR version: supported by every runtime since 2020
+MOST_BYTES = 2**31 - 2**20  # the limit of a protobuf message
 
 
 class LinearModel(Protocol):
-    """What is exported of a `SoftmaxModel`."""
+    """The part of `SoftmaxModel` that is exported."""
 
     @property
     def coef(self) -> NDArray[np.float64]:
@@ -54,14 +57,14 @@ class LinearModel(Protocol):
 
 
 def onnx_graph(model: LinearModel, dtype: Any) -> bytes:
-    """The ONNX file of a model that computes in `dtype`, float32 or float64."""
+    """Return the content of an ONNX file that computes in `dtype`, float32 or float64."""
     try:
         from onnx import TensorProto, checker, helper, numpy_helper
     except ImportError as error:
         raise ImportError('ONNX export needs onnx; install it with: pip install "nbsoftmax[onnx]"') from error
     number = validation.float_dtype(dtype)
     if model.coef.size * number.itemsize > MOST_BYTES:
-        raise InputValueError(f"coef has {model.coef.size} numbers, more than the 2 GB that an ONNX file can hold.")
+        raise InputValueError(f"coef has {model.coef.size} elements, more than an ONNX file of 2 GB can hold.")
     with np.errstate(over="ignore"):
         coef, intercept = model.coef.astype(number), model.intercept.astype(number)
     if not (np.isfinite(coef).all() and np.isfinite(intercept).all()):
@@ -73,7 +76,9 @@ def onnx_graph(model: LinearModel, dtype: Any) -> bytes:
         [
             helper.make_node("Gemm", ["X", "coef", "intercept"], ["logits"], transB=1),
             helper.make_node("Softmax", ["logits"], ["proba"], axis=1),
-            helper.make_node("ArgMax", ["logits"], ["best"], axis=1, keepdims=0),  # of equal ones the first, as ours
+            helper.make_node(
+                "ArgMax", ["logits"], ["best"], axis=1, keepdims=0
+            ),  # the first of equal ones, as in SoftmaxModel
             helper.make_node("Gather", ["classes", "best"], ["label"]),
         ],
         "softmax_regression",
@@ -105,7 +110,7 @@ def onnx_graph(model: LinearModel, dtype: Any) -> bytes:
 
 
 def _labels(classes: NDArray[Any]) -> NDArray[Any]:
-    """Labels in a dtype that ONNX Runtime gathers: text as objects, integers as int64 or uint64, all else as it is."""
+    """Convert labels to a dtype that ONNX Runtime supports in Gather: text as objects, integers as int64 or uint64."""
     kind = classes.dtype.kind
     if kind in "SUT":
         labels = classes.tolist()
@@ -113,12 +118,14 @@ def _labels(classes: NDArray[Any]) -> NDArray[Any]:
             texts = [label.decode() if kind == "S" else label for label in labels]
             "".join(texts).encode()
         except UnicodeError as error:
-            raise InputValueError(f"a label is no UTF-8 text ({error}), which ONNX needs; rename it.") from None
+            raise InputValueError(f"a label is not valid UTF-8 text ({error}), which ONNX needs; rename it.") from None
         return np.array(texts, object)
     if kind in "iu":
         return classes.astype(np.uint64 if classes.max() > np.iinfo(np.int64).max else np.int64)
     if classes.dtype.itemsize > 8:  # long double
         if (classes.astype(np.float64) != classes).any():
-            raise InputValueError(f"the labels have dtype {classes.dtype}, and do not fit float64, which ONNX has.")
+            raise InputValueError(
+                f"the labels have dtype {classes.dtype}, and float64, the largest float of ONNX, cannot represent them."
+            )
         return classes.astype(np.float64)
     return classes.astype(classes.dtype.newbyteorder("="))

@@ -1,8 +1,7 @@
-"""A trained model: predictions from features, and the file it is kept in."""
+"""A trained model and its predictions."""
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,24 +12,30 @@ from numpy.typing import ArrayLike, NDArray
 
 from nbsoftmax import validation
 from nbsoftmax.backends.design import Design
-from nbsoftmax.errors import InputTypeError, InputValueError
-from nbsoftmax.files import file_name, one_line, read_npz, whole_file, write_npz
+from nbsoftmax.errors import InputTypeError, InputValueError, plain
+from nbsoftmax.files import whole_file
 from nbsoftmax.kernels.predict import BEST, LOG_PROBA, LOGITS, PROBA
+from nbsoftmax.models.display import Displayed, Table, counted, listed
+from nbsoftmax.models.model_file import read_model, write_model
 from nbsoftmax.models.onnx import onnx_graph
 from nbsoftmax.validation import Float64s, Floats
 
-FORMAT = "nbsoftmax model 1"
-
 
 class SigmoidWeights(NamedTuple):
-    """A two-class model as one weight vector: P(classes[1]) = sigmoid(coef . x + intercept)."""
+    """A two-class model as one weight vector: P(classes[1]) = sigmoid(coef . x + intercept).
+
+    Attributes
+    ----------
+    coef : ndarray (n_features,)
+    intercept : float
+    """
 
     coef: Float64s
     intercept: float
 
 
-@dataclass(frozen=True, eq=False)
-class SoftmaxModel:
+@dataclass(frozen=True, eq=False, repr=False)
+class SoftmaxModel(Displayed):
     """Linear model of class probabilities: softmax(coef x + intercept).
 
     Parameters
@@ -42,12 +47,12 @@ class SoftmaxModel:
     feature_names : sequence of str, optional
         Frames given for prediction must have these columns, in this order.
     training : dict of str to text, numbers, truth values or None, optional
-        How it came about, for people to read: a trainer writes its solver, penalties and what it reached.
+        Training metadata: `Trainer` stores the solver, the penalties and how the fit ended.
 
     Raises
     ------
     InputValueError, InputTypeError
-        For shapes that do not match, numbers that are not finite, fewer than two classes, labels that repeat.
+        For shapes that do not match, numbers that are not finite, fewer than two classes, or repeated labels.
     """
 
     coef: Float64s
@@ -71,9 +76,11 @@ class SoftmaxModel:
         b = validation.finite("intercept", intercept, (labels.size,), meaning="one intercept for each class")
         names = None if feature_names is None else tuple(map(str, feature_names))
         if names is not None and len(names) != n_features:
-            raise InputValueError(f"{len(names)} feature_names, but coef has {n_features} columns; give one each.")
-        told = None if training is None else dict(training)
-        values = {"coef": w, "intercept": b, "classes": labels, "feature_names": names, "training": told}
+            raise InputValueError(
+                f"feature_names has {len(names)} names, but coef has {n_features} columns; give one name a column."
+            )
+        metadata = None if training is None else dict(training)
+        values = {"coef": w, "intercept": b, "classes": labels, "feature_names": names, "training": metadata}
         for name, value in values.items():
             object.__setattr__(self, name, value)
 
@@ -87,6 +94,34 @@ class SoftmaxModel:
         """Number of features."""
         return int(self.coef.shape[1])
 
+    # --- display ------------------------------------------------------------------------------------
+
+    def _title(self) -> str:
+        return f"{counted(self.n_classes, 'class')}, {counted(self.n_features, 'feature')}"
+
+    def _lines(self) -> dict[str, str]:
+        names = () if self.feature_names is None else self.feature_names
+        lines = {
+            "classes": listed(self.classes.tolist()),
+            "features": listed(names) if names else "no names",
+            "coef": f"{np.count_nonzero(self.coef)} of {self.coef.size} are not 0, "
+            f"largest absolute value {np.abs(self.coef).max(initial=0.0):.4g}",
+        }
+        if self.training is not None:
+            lines["training"] = plain(self.training)
+        return lines
+
+    def _table(self) -> Table:
+        names = self.feature_names or [f"x{j}" for j in range(self.n_features)]
+        rows = np.column_stack([self.intercept, self.coef])
+        return Table(
+            ("class", "intercept", *names),
+            [
+                (plain(label), *(f"{w:.4g}" for w in row))
+                for label, row in zip(self.classes.tolist(), rows.tolist(), strict=True)
+            ],
+        )
+
     # --- predictions ----------------------------------------------------------------------------
 
     def decision_function(self, X: Any) -> Floats:
@@ -98,37 +133,39 @@ class SoftmaxModel:
         return self._predict(X, PROBA)[0]
 
     def predict_log_proba(self, X: Any) -> Floats:
-        """Logarithms of the probabilities; finite also where a probability underflows."""
+        """Logarithms of the probabilities; finite also if a probability underflows."""
         return self._predict(X, LOG_PROBA)[0]
 
     def predict(self, X: Any) -> NDArray[Any]:
-        """Most probable labels (n_samples,); of equal ones the first in `classes`."""
+        """Most probable labels (n_samples,); if several are equally probable, the first in `classes`."""
         labels: NDArray[Any] = self.classes[self._predict(X, BEST)[1][:, 0]]
         return labels
 
     def top_k(self, X: Any, k: int) -> tuple[NDArray[Any], Floats]:
         """The k most probable labels and their probabilities, both (n_samples, k), most probable first.
 
-        Of equal ones, the first in `classes` comes first.
+        Equally probable labels are in the order of `classes`.
         """
         k = validation.count("k", k)
         if k > self.n_classes:
-            raise InputValueError(f"k is {k}, but the model has {self.n_classes} classes; give at most that.")
+            raise InputValueError(
+                f"k is {k}, but the model has {self.n_classes} classes; give a k of at most {self.n_classes}."
+            )
         proba, best = self._predict(X, BEST, k, with_proba=True)
         return self.classes[best], proba
 
     def score(self, X: Any, y: Any) -> float:
-        """Accuracy: the share of samples whose predicted label is `y`.
+        """Accuracy: the proportion of samples whose predicted label equals `y`.
 
         Raises
         ------
         InputValueError, InputTypeError
-            For input that cannot be used, among it a label that is missing or that the model was not trained on.
+            For invalid input, including missing labels and labels that the model was not trained on.
         """
         predicted = self._predict(X, BEST)[1][:, 0]
         codes = validation.codes_of(y, self.classes, n_samples=predicted.size)
         if codes.size == 0:
-            raise InputValueError("X has no rows: an accuracy over nothing; give at least one sample.")
+            raise InputValueError("X has no rows, so the accuracy is not defined; give at least one sample.")
         return float(np.mean(predicted == codes))
 
     def to_sigmoid(self) -> SigmoidWeights:
@@ -137,7 +174,9 @@ class SoftmaxModel:
         softmax((z_0, z_1))_1 = sigmoid(z_1 - z_0)
         """
         if self.n_classes != 2:
-            raise InputValueError(f"the model has {self.n_classes} classes; only two have a single weight vector.")
+            raise InputValueError(
+                f"the model has {self.n_classes} classes; only a two-class model has a single weight vector."
+            )
         coef, intercept = one_row(self.coef, self.intercept)
         return SigmoidWeights(coef[0], float(intercept[0]))
 
@@ -145,20 +184,20 @@ class SoftmaxModel:
 
     @classmethod
     def from_sklearn(cls, estimator: Any) -> SoftmaxModel:
-        """The model of a fitted `sklearn.linear_model.LogisticRegression`, with the same probabilities.
+        """Convert a fitted `sklearn.linear_model.LogisticRegression` to a model with the same probabilities.
 
         Raises
         ------
         InputTypeError
             For another estimator.
         InputValueError
-            If it is not fitted, or one-versus-rest with three classes or more: its probabilities are no softmax.
+            If it is not fitted, or is one-versus-rest with three or more classes: its probabilities are not a softmax.
         """
         logistic = _logistic_regression()
         if not isinstance(estimator, logistic):
             raise InputTypeError(
                 f"from_sklearn takes a fitted LogisticRegression, not a {type(estimator).__name__}; "
-                "of a pipeline give the last step, of a SoftmaxRegression take its `model_`."
+                "give the last step of a pipeline; a SoftmaxRegression has its model in `model_`."
             )
         if not hasattr(estimator, "coef_"):
             raise InputValueError("the LogisticRegression is not fitted; call its fit first.")
@@ -166,17 +205,18 @@ class SoftmaxModel:
         kind = getattr(estimator, "multi_class", None)  # scikit-learn before 1.8
         if len(estimator.classes_) > 2 and (kind == "ovr" or estimator.solver == "liblinear"):
             raise InputValueError(
-                "the LogisticRegression is one-versus-rest, whose probabilities are no softmax; fit a multinomial one."
+                "the LogisticRegression is one-versus-rest, whose probabilities are not a softmax; "
+                "fit a multinomial one."
             )
-        # Two classes and "multinomial": scikit-learn takes the softmax of (-z, z).
+        # For two classes and "multinomial", scikit-learn computes the softmax of (-z, z).
         scale = 2.0 if kind == "multinomial" and len(coef) == 1 else 1.0
         rows = two_rows(scale * np.asarray(coef, np.float64), scale * np.asarray(estimator.intercept_, np.float64))
         return cls(*rows, estimator.classes_, getattr(estimator, "feature_names_in_", None))
 
     def to_sklearn(self) -> Any:
-        """A fitted `sklearn.linear_model.LogisticRegression` with the same probabilities.
+        """Convert to a fitted `sklearn.linear_model.LogisticRegression` with the same probabilities.
 
-        Its parameters, C among them, are scikit-learn's defaults, since a model does not know how it was trained.
+        Its parameters, such as C, are scikit-learn's defaults, because a model does not store them.
         """
         order = np.argsort(self.classes)  # scikit-learn keeps its classes sorted
         estimator = _logistic_regression()()
@@ -194,7 +234,8 @@ class SoftmaxModel:
         if array.ndim == 2 and array.shape[1] != self.n_features:
             first = "" if self.feature_names is None else f" (first: {self.feature_names[0]!r})"
             raise InputValueError(
-                f"X has {array.shape[1]} features, but the model was trained on {self.n_features}{first}; give those."
+                f"X has {array.shape[1]} features, but the model was trained on {self.n_features}{first}; "
+                "give the same features."
             )
         return validation.design(array, names=names)
 
@@ -212,52 +253,37 @@ class SoftmaxModel:
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the model to `path`, a `.npz` file without pickles.
 
-        A regular file is written atomically: under a temporary name, then renamed. An error leaves the old file as it
-        was, and a file that exists keeps its mode. A symbolic link is followed; a device or a pipe is written to.
+        A regular file is written atomically: under a temporary name, then renamed. After an error the old file is
+        unchanged. An existing file keeps its mode. Symbolic links are followed; devices and pipes are written to
+        directly.
 
         Raises
         ------
         InputValueError, InputTypeError
-            If `path` is no name of a file, or `training` holds what JSON cannot.
+            If `path` is not the name of a file, or `training` cannot be written as JSON.
         OSError
             If the file cannot be written.
         """
-        try:
-            training = json.dumps(self.training)
-        except (TypeError, ValueError, RecursionError) as error:
-            raise InputTypeError(
-                f"training cannot be written as JSON ({one_line(error)}); give text, numbers, truth values or None."
-            ) from None
-        write_npz(
-            path,
-            {
-                "format": np.asarray(FORMAT),
-                "coef": self.coef,
-                "intercept": self.intercept,
-                "classes": _text_array(self.classes) if self.classes.dtype.kind == "T" else self.classes,
-                "feature_names": _text_array(self.feature_names or ()),
-                "has_names": np.asarray(self.feature_names is not None),
-                "training": np.asarray(training),
-            },
-        )
+        write_model(path, self.coef, self.intercept, self.classes, self.feature_names, self.training)
 
     def to_onnx(self, path: str | os.PathLike[str], *, dtype: Any = np.float32) -> None:
-        """Write the model as an ONNX file, for ONNX Runtime and its like: input `X`, outputs `label` and `proba`.
+        """Write the model as an ONNX file, for example for ONNX Runtime: input `X`, outputs `label` and `proba`.
 
-        Any number of rows; strings come out as strings, bytes as the UTF-8 that they hold, integers as int64, or as
-        uint64 where one exceeds int64. Feature names and classes are in its metadata, as JSON. Needs onnx:
-        pip install "nbsoftmax[onnx]". Written like `save`.
+        The number of rows is variable. String labels are strings, bytes are decoded as UTF-8, integers are int64, or
+        uint64 if one exceeds int64. The metadata contains feature names and classes as JSON. The file is written as by
+        `save`. Needs onnx: pip install "nbsoftmax[onnx]".
 
         Parameters
         ----------
         path : str or path
         dtype : {float32, float64}
-            Of `X`, `proba` and the products. In float32 labels of samples that are nearly undecided may differ.
+            Type of `X`, `proba` and the products. In float32, the label of a sample with nearly equal probabilities
+            may differ.
 
         Raises
         ------
         InputValueError, InputTypeError
-            For another dtype, coefficients that it cannot hold, or labels that ONNX cannot.
+            For another dtype, or for coefficients or labels that cannot be represented.
         ImportError
             Without onnx.
         """
@@ -272,58 +298,15 @@ class SoftmaxModel:
         Raises
         ------
         InputValueError
-            If the file is truncated or damaged, no model, of another version, or unpacks to far more than its size.
+            If the file is truncated, damaged, not a model, of another version, or much larger when decompressed.
         FileNotFoundError
             If there is no such file.
         """
-        with open(file_name(path), "rb") as opened:
-            try:
-                arrays = read_npz(opened)
-                found = str(arrays["format"]) if "format" in arrays else None
-                if found == FORMAT:
-                    return cls._of(arrays)
-            except Exception as error:  # a flipped bit makes zipfile, NumPy and json raise almost anything
-                raise InputValueError(
-                    f"{path} is no model, or a damaged one ({one_line(error)}); save the model again."
-                ) from None
-        if found is not None and found.startswith("nbsoftmax checkpoint"):
-            raise InputValueError(
-                f"{path} is no model but the checkpoint of a fit; resume the fit from it, which ends with a model."
-            )
-        if found is not None and found.startswith("nbsoftmax "):
-            raise InputValueError(
-                f"{path} is no model of this version: it is {found[:40]!r}, expected {FORMAT!r}; save the model again."
-            )
-        raise InputValueError(
-            f"{path} is no model of this library ({FORMAT!r} is not in it); give one that was saved by it."
-        )
-
-    @classmethod
-    def _of(cls, arrays: Mapping[str, NDArray[Any]]) -> SoftmaxModel:
-        names = tuple(_texts(arrays["feature_names"])) if arrays["has_names"] else None
-        training = json.loads(str(arrays["training"])) if "training" in arrays else None  # not in older files
-        classes = arrays["classes"]
-        if classes.ndim == 0:
-            classes = np.array(
-                _texts(classes), np.dtypes.StringDType() if hasattr(np.dtypes, "StringDType") else object
-            )
-        return cls(arrays["coef"], arrays["intercept"], classes, names, training)
-
-
-def _text_array(texts: Any) -> NDArray[np.str_]:
-    """Text in a dtype that `.npy` holds; as JSON, without dimensions, where that is StringDType or would lose NULs."""
-    array = np.asarray(list(texts), np.str_)
-    as_json = getattr(texts, "dtype", array.dtype).kind == "T" or array.tolist() != list(texts)
-    return np.asarray(json.dumps(list(texts))) if as_json else array
-
-
-def _texts(array: NDArray[Any]) -> list[str]:
-    """The inverse of `_text_array`."""
-    return [str(text) for text in (json.loads(str(array)) if array.ndim == 0 else array)]
+        return read_model(path, cls)
 
 
 def checked_model(value: Any, *, name: str = "model") -> SoftmaxModel:
-    """Check that a model was given; of what holds one, the error says where."""
+    """Check that `value` is a SoftmaxModel; the error names the attribute of other objects that holds one."""
     if isinstance(value, SoftmaxModel):
         return value
     holds = "model_" if hasattr(type(value), "model_") else "model" if hasattr(value, "model") else ""
@@ -338,7 +321,7 @@ def predicted_classes(model: SoftmaxModel, X: Floats) -> NDArray[np.int64]:
 
 
 def one_row(coef: Float64s, intercept: Float64s) -> tuple[Float64s, Float64s]:
-    """Weights of two classes as scikit-learn keeps them, (1, n_features) and (1,); those of more classes as they are.
+    """Weights of two classes as scikit-learn stores them, (1, n_features) and (1,); more classes are unchanged.
 
     softmax((z_0, z_1))_1 = sigmoid(z_1 - z_0)
     """
@@ -348,7 +331,7 @@ def one_row(coef: Float64s, intercept: Float64s) -> tuple[Float64s, Float64s]:
 
 
 def two_rows(coef: Float64s, intercept: Float64s) -> tuple[Float64s, Float64s]:
-    """The inverse of `one_row`: -c/2 and c/2, of all pairs with the difference c the one of least norm."""
+    """The inverse of `one_row`: -c/2 and c/2, the pair of minimum norm among those with the difference c."""
     if len(coef) != 1:
         return coef, intercept
     return np.vstack([-coef / 2, coef / 2]), np.concatenate([-intercept / 2, intercept / 2])
@@ -357,16 +340,16 @@ def two_rows(coef: Float64s, intercept: Float64s) -> tuple[Float64s, Float64s]:
 def confusion(
     truth: NDArray[np.int64], predicted: NDArray[np.int64], n_classes: int, sample_weight: ArrayLike | None = None
 ) -> NDArray[Any]:
-    """How often each class was taken for each, (n_classes, n_classes): rows true, columns predicted.
+    """Confusion matrix (n_classes, n_classes): rows are true classes, columns are predicted classes.
 
-    Integers; with weights float64 sums of them.
+    Counts are integers; with weights they are float64 sums of weights.
     """
     counts = np.bincount(truth * n_classes + predicted, sample_weight, minlength=n_classes**2)
     return counts.reshape(n_classes, n_classes)
 
 
 def accuracy(right: NDArray[np.bool_], sample_weight: NDArray[np.float64] | None = None) -> float:
-    """Share of the samples that are right; of their weights, whose sum may overflow, where there are any."""
+    """Proportion of correct predictions, weighted if there are weights, whose sum may overflow."""
     weights = None if sample_weight is None else sample_weight / sample_weight.max()
     return float(np.average(right, weights=weights))
 

@@ -46,7 +46,7 @@ class ReliabilityDisplay:
         ax: Axes | None = None,
     ) -> ReliabilityDisplay:
         """Draw predicted probabilities (n_samples, n_classes) for class indices `y` (n_samples,)."""
-        found = calibration.reliability(proba, y, n_bins=n_bins, sample_weight=sample_weight)
+        found = calibration.reliability(y, proba, n_bins=n_bins, sample_weight=sample_weight)
         return cls(found, range(len(found.weight)) if classes is None else classes).plot(ax=ax)
 
     @classmethod

@@ -17,6 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from nbsoftmax import validation
 from nbsoftmax.errors import InputTypeError, InputValueError, plain
+from nbsoftmax.models.display import Displayed, Table, counted
 from nbsoftmax.models.softmax import SoftmaxModel, accuracy, predicted_classes
 from nbsoftmax.objective import ObjectiveOptions, PenalizedLoss
 from nbsoftmax.problem import Problem
@@ -29,8 +30,8 @@ GRID = (1e-4, 1e4)  # of Cs given as a number, as in scikit-learn
 HOPELESS, PATIENCE = 2.0, 2  # standard errors above the best, of so many penalties in a row, end the path
 
 
-@dataclass(frozen=True, eq=False)
-class CVResult:
+@dataclass(frozen=True, eq=False, repr=False)
+class CVResult(Displayed):
     """What cross-validation found.
 
     Attributes
@@ -53,6 +54,26 @@ class CVResult:
     best: int
     one_standard_error: int
     result: FitResult
+
+    def _title(self) -> str:
+        n_penalties, n_folds = self.log_loss.shape
+        return f"{counted(n_penalties, 'penalty')}, {counted(n_folds, 'fold')}"
+
+    def _lines(self) -> dict[str, str]:
+        rows = self._table().rows
+        chosen = {"best": self.best, "one standard error": self.one_standard_error}
+        lines = {
+            name: "C {}, log-loss {}, standard error {}, accuracy {}".format(*rows[i]) for name, i in chosen.items()
+        }
+        lines["result"] = f"{'converged' if self.result.converged else 'not converged'}, fitted to all samples"
+        return lines
+
+    def _table(self) -> Table:
+        columns = self.Cs, *summary(self.log_loss), self.accuracy.mean(axis=1)
+        return Table(
+            ("C", "log-loss", "standard error", "accuracy"),
+            [tuple(f"{number:.4g}" for number in row) for row in np.column_stack(columns).tolist()],
+        )
 
 
 def cross_validate(

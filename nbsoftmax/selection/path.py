@@ -23,14 +23,15 @@ from numpy.typing import ArrayLike
 
 from nbsoftmax import validation
 from nbsoftmax.errors import InputTypeError, InputValueError, plain
+from nbsoftmax.models.display import Displayed, counted
 from nbsoftmax.problem import Problem
 from nbsoftmax.training.result import FitResult, uninterrupted
 from nbsoftmax.training.trainer import Trainer
 from nbsoftmax.validation import Float64s
 
 
-@dataclass(frozen=True, eq=False)
-class PathResult:
+@dataclass(frozen=True, eq=False, repr=False)
+class PathResult(Displayed):
     """Fits over a grid of penalties, in the order in which they were asked for.
 
     Attributes
@@ -43,6 +44,17 @@ class PathResult:
     l1s: Float64s
     l2s: Float64s
     results: tuple[FitResult, ...]
+
+    def _title(self) -> str:
+        return counted(len(self.results), "penalty")
+
+    def _lines(self) -> dict[str, str]:
+        converged = sum(result.converged for result in self.results)
+        return {
+            "l1s": f"{self.l1s.min():.4g} to {self.l1s.max():.4g}",
+            "l2s": f"{self.l2s.min():.4g} to {self.l2s.max():.4g}",
+            "fits": f"{converged} of {len(self.results)} converged",
+        }
 
     @property
     def coefs(self) -> Float64s:

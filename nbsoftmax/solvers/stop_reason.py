@@ -47,7 +47,7 @@ class StopReason(Enum):
         "{penalize}, which makes the minimum finite and unique",
     )
     CALLBACK = ("stopped by a callback", "")
-    EARLY_STOPPING = ("early stopping: the validation loss was lowest {n_iter} iterations before", "")
+    EARLY_STOPPING = ("early stopping: {monitor} has not improved for {n_iter} iterations", "")
     INTERRUPTED = ("interrupted", "")
 
     def __init__(self, message: str, advice: str) -> None:

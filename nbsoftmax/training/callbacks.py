@@ -1,14 +1,20 @@
-"""Callbacks to give to a trainer: progress on the terminal, a log of JSON lines, early stopping, the model so far.
+"""Callbacks for a trainer: progress, a log in JSON lines, early stopping, and saving the best model so far.
 
-A callback is a function of an `Iteration`, called after every iteration; or an object with hooks, named as those of
-scikit-learn's callbacks, of which any may be missing but the second:
+A callback is a function of an `Iteration`, which is called after every iteration, or an object with hooks. The hooks
+are named as those of scikit-learn's callbacks. Only `on_fit_task_end` is required:
 
     setup(trainer, context)             before the first iteration
     on_fit_task_end(trainer, context)   after every iteration, which is `context.iteration`
-    teardown(trainer, context)          at the end, whatever ended the fit; `context.result` is None where an error did
+    teardown(trainer, context)          at the end, also after an error; then `context.result` is None
 
-Where a function, or `on_fit_task_end`, returns True, the fit stops. What a fit needs to go on after a kill is kept by
-`Trainer.fit(checkpoint=)`, not by a callback.
+The fit stops if the function, or `on_fit_task_end`, returns True or a text, which becomes `FitResult.reason`.
+Three more hooks are for callbacks that choose the model's parameters or have a state of their own:
+
+    best_iteration(trainer, context)    returns the `Iteration` whose parameters the model gets, or None
+    state_dict()                        returns the state as arrays or numbers by name, for `Trainer.fit(checkpoint=)`
+    load_state_dict(state)              restores that state after `setup`, when a fit is resumed
+
+`state_dict` is called after every iteration; later iterations must not change the arrays that it returned.
 """
 
 from __future__ import annotations
@@ -17,62 +23,39 @@ import json
 import os
 import sys
 import time
+from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from nbsoftmax import validation
 from nbsoftmax.errors import InputValueError
 from nbsoftmax.files import WriteFailures, file_name
 from nbsoftmax.models.softmax import SoftmaxModel
-from nbsoftmax.training.monitor import Iteration
-from nbsoftmax.training.result import FitResult
+from nbsoftmax.solvers.stop_reason import Stop, StopReason
+from nbsoftmax.training.context import Context, Iteration
 
 
-@dataclass(eq=False)
-class Context:
-    """What hooks are told of a fit.
-
-    Attributes
-    ----------
-    solver : str
-    n_samples, n_features : int
-    classes : ndarray (n_classes,)
-    feature_names : tuple of str or None
-    iteration : Iteration or None
-        The last one; None before the first.
-    result : FitResult or None
-        None before the end, and where an error ended the fit.
-    """
-
-    solver: str
-    n_samples: int
-    n_features: int
-    classes: NDArray[Any]
-    feature_names: tuple[str, ...] | None
-    iteration: Iteration | None = None
-    result: FitResult | None = None
-
-    @property
-    def now(self) -> Iteration:
-        """The last iteration, of which there must be one."""
-        assert self.iteration is not None, "no iteration has ended"
-        return self.iteration
+def _last(context: Context) -> Iteration:
+    assert context.iteration is not None, "no iteration has ended"
+    return context.iteration
 
 
 class ProgressBar:
-    """Shows a fit on stderr: a live line on a terminal where rich is installed, else a line now and then."""
+    """Shows the progress of a fit on stderr.
+
+    On a terminal, with rich installed, one line is updated in place. Otherwise a line is printed at most every second.
+    """
 
     def __init__(self) -> None:
         self._live: Any = None
-        self._shown = -np.inf
+        self._printed_at = -np.inf
 
     def setup(self, trainer: Any, context: Context) -> None:
-        """Begin the live line."""
-        self._live, self._shown = None, -np.inf
+        """Start the display."""
+        self._live, self._printed_at = None, -np.inf
         if not sys.stderr.isatty():
             return
         try:
@@ -86,36 +69,36 @@ class ProgressBar:
         self._live.add_task("compiling kernels")
 
     def on_fit_task_end(self, trainer: Any, context: Context) -> None:
-        """Show an iteration."""
-        now = context.now
-        held_out = "" if now.validation_loss is None else f"validation loss {now.validation_loss:.6g}  "
+        """Display an iteration."""
+        now = _last(context)
+        validation_loss = "" if now.validation_loss is None else f"validation loss {now.validation_loss:.6g}  "
         line = (
-            f"iteration {now.iteration:5d}  objective {now.objective:.8g}  gradient norm {now.grad_norm:.3g}  "
-            f"{held_out}{now.seconds:.1f} s"
+            f"iteration {now.n_iter:5d}  objective {now.objective:.8g}  gradient norm {now.grad_norm:.3g}  "
+            f"{validation_loss}{now.seconds:.1f} s"
         )
         if self._live is not None:
             self._live.update(self._live.task_ids[0], description=line)
-        elif now.seconds >= self._shown + 1:
-            self._shown = now.seconds
-            with suppress(OSError):  # nobody reads it any more
+        elif now.seconds >= self._printed_at + 1:
+            self._printed_at = now.seconds
+            with suppress(OSError):  # a closed pipe or a full disk must not end the fit
                 print(line, file=sys.stderr, flush=True)
 
     def teardown(self, trainer: Any, context: Context) -> None:
-        """Take the live line away."""
+        """Remove the display."""
         if self._live is not None:
             self._live.stop()
             self._live = None
 
 
 class JsonLines:
-    """Appends a line of JSON to a file for each iteration, and one for how the fit ended.
+    """Appends a line of JSON to a file for each iteration, and one for the result.
 
         {"iteration": 3, "objective": 0.41, "grad_norm": 0.02, "seconds": 0.5, "validation_loss": null}
         {"converged": true, "reason": "converged", "n_iter": 9, "gap": 1e-9, "solver": "newton-cg", "seconds": 1.2}
 
-    Each line is handed to the system as it is written, so that a killed process loses none. A number that is not finite
-    is null. A file that cannot be opened ends the fit before it begins; a line that cannot be written later is left
-    out, with one warning, and the fit goes on.
+    Each line is passed to the operating system when it is written, so a killed process loses none. Numbers that are not
+    finite are null. If the file cannot be opened, the fit raises an error before it begins. If a line cannot be written
+    later, it is left out, with one warning, and the fit continues.
 
     Parameters
     ----------
@@ -129,27 +112,27 @@ class JsonLines:
 
     def setup(self, trainer: Any, context: Context) -> None:
         """Open the file."""
-        # Unbuffered, so that a line which did not fit on the disk is not written again when the file is closed.
+        # Unbuffered: closing the file must not write a line again that did not fit on the disk.
         self._file = open(self.path, "ab", buffering=0)  # noqa: SIM115 - closed by teardown
         self._failures = WriteFailures("log", self.path)
 
     def on_fit_task_end(self, trainer: Any, context: Context) -> None:
         """Write an iteration."""
-        self._write(context.now, ("iteration", "objective", "grad_norm", "seconds", "validation_loss"))
+        now = _last(context)
+        self._write({"iteration": now.n_iter} | _values(now, "objective", "grad_norm", "seconds", "validation_loss"))
 
     def teardown(self, trainer: Any, context: Context) -> None:
-        """Write how the fit ended, and close the file."""
+        """Write the result, and close the file."""
         if context.result is not None:
             names = ("converged", "reason", "n_iter", "objective", "gap", "gap_kind", "solver", "seconds")
-            self._write(context.result, names)
+            self._write(_values(context.result, *names))
         if self._file is not None:
             self._file.close()
             self._file = None
 
-    def _write(self, source: Any, names: tuple[str, ...]) -> None:
+    def _write(self, values: dict[str, Any]) -> None:
         if self._file is None:
             return
-        values = {name: getattr(source, name) for name in names}
         finite = {name: None if isinstance(v, float) and not np.isfinite(v) else v for name, v in values.items()}
         try:
             _append(self._file, f"{json.dumps(finite, allow_nan=False)}\n".encode())
@@ -157,89 +140,144 @@ class JsonLines:
             self._failures.warn(error)
 
 
+def _values(source: Any, *names: str) -> dict[str, Any]:
+    return {name: getattr(source, name) for name in names}
+
+
 def _append(file: Any, line: bytes) -> None:
-    """Append a line to an unbuffered file, all of it or nothing."""
+    """Append a whole line to an unbuffered file; if that fails, remove the part that was written."""
     written = 0
     try:
         while written < len(line):
             written += file.write(line[written:])
     except OSError:
         if written:
-            with suppress(OSError):  # of a pipe
+            with suppress(OSError):  # a pipe cannot be truncated
                 os.ftruncate(file.fileno(), os.fstat(file.fileno()).st_size - written)
         raise
 
 
 class EarlyStopping:
-    """Stops a fit when a number of its iterations has not fallen any more.
-
-    `Trainer(early_stopping=)` does so for the validation loss and takes the model back to where it was least; this one
-    watches any number, and leaves the model where the fit stopped.
+    """Stops a fit when a monitored value has not improved for some iterations.
 
     Parameters
     ----------
     patience : int
-        Iterations without a new minimum.
+        Number of iterations without improvement after which the fit stops.
     monitor : {"validation_loss", "objective", "grad_norm"}
+        The validation loss needs `validation_data` or `validation_fraction`.
     min_delta : float
-        By how much a new minimum must be below the last, at least.
+        A value is an improvement if it is lower than the last improvement by more than this.
+    restore_best : bool
+        Whether the model gets the parameters of the iteration with the lowest value, in place of the last ones: for the
+        validation loss whatever ended the fit, for the others if this callback did.
     """
 
-    def __init__(self, patience: int = 5, *, monitor: str = "validation_loss", min_delta: float = 0.0) -> None:
+    def __init__(
+        self,
+        patience: int = 5,
+        *,
+        monitor: str = "validation_loss",
+        min_delta: float = 0.0,
+        restore_best: bool = True,
+    ) -> None:
         self.patience = validation.count("patience", patience)
         self.monitor = validation.choice("monitor", monitor, ("validation_loss", "objective", "grad_norm"))
         self.min_delta = validation.number("min_delta", min_delta, low=0.0)
-        self._least, self._at = np.inf, 0
+        self.restore_best = validation.flag("restore_best", restore_best)
+        self._best: Iteration | None = None
+        self._lowest = self._improved_to = np.inf
+        self._improved_at, self._stopped = 0, False
 
     def setup(self, trainer: Any, context: Context) -> None:
-        """Forget the fit before."""
-        self._least, self._at = np.inf, 0
+        """Discard the state of the previous fit."""
+        if self.monitor == "validation_loss" and context.n_validation_samples == 0:
+            raise InputValueError(
+                "EarlyStopping monitors the validation loss, but there is no validation data; give validation_data to "
+                "fit, or set validation_fraction."
+            )
+        self._best = None
+        self._lowest = self._improved_to = np.inf
+        self._improved_at, self._stopped = 0, False
 
-    def on_fit_task_end(self, trainer: Any, context: Context) -> bool:
-        """Whether to stop."""
-        now = context.now
+    def on_fit_task_end(self, trainer: Any, context: Context) -> Stop | None:
+        """Compare the monitored value with the previous ones; return the reason to stop, if there is one."""
+        now = _last(context)
         value = getattr(now, self.monitor)
-        if value is None:
-            raise InputValueError("EarlyStopping watches the validation loss; give fit some validation_data.")
-        if value < self._least - self.min_delta:
-            self._least, self._at = value, now.iteration
-        return now.iteration - self._at >= self.patience
+        if value < self._lowest:
+            self._lowest = value
+            self._best = replace(now, params=now.params.copy()) if self.restore_best else None
+        if value < self._improved_to - self.min_delta:
+            self._improved_to, self._improved_at = value, now.n_iter
+        waited = now.n_iter - self._improved_at
+        self._stopped = waited >= self.patience
+        return StopReason.EARLY_STOPPING.stop(monitor=self.monitor, n_iter=waited) if self._stopped else None
+
+    def best_iteration(self, trainer: Any, context: Context) -> Iteration | None:
+        """The iteration with the lowest value, if its parameters are to be restored."""
+        return self._best if self._stopped or self.monitor == "validation_loss" else None
+
+    def state_dict(self) -> dict[str, Any]:
+        """The last improvement, and the best iteration if it is to be restored."""
+        state: dict[str, Any] = {name: getattr(self, f"_{name}") for name in _STATE}
+        if self._best is not None:
+            best = {name: getattr(self._best, name) for name in (*_NUMBERS, "params")}
+            state |= {f"best_{name}": np.nan if value is None else value for name, value in best.items()}
+        return state
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continue from a state that `state_dict` returned."""
+        for name, kind in _STATE.items():
+            setattr(self, f"_{name}", kind(state[name]))
+        if "best_params" not in state:
+            return
+        numbers: dict[str, Any] = {name: float(state[f"best_{name}"]) for name in _NUMBERS}
+        if np.isnan(numbers["validation_loss"]):
+            numbers["validation_loss"] = None
+        numbers["n_iter"] = int(numbers["n_iter"])
+        self._best = Iteration(**numbers, params=np.asarray(state["best_params"]))
+
+
+_STATE = {"lowest": float, "improved_to": float, "improved_at": int}  # attributes of `EarlyStopping`
+_NUMBERS = ("n_iter", "objective", "grad_norm", "seconds", "validation_loss")  # attributes of `Iteration`
 
 
 class ModelCheckpoint:
-    """Saves the model so far, for use while the fit goes on: that of the least validation loss, else of the objective.
+    """Saves the best model so far while the fit continues: that of the lowest validation loss, or else objective.
+
+    To resume a fit after a kill, use `Trainer.fit(checkpoint=)`.
 
     Parameters
     ----------
     path : str or path
-        An .npz file, written atomically. If that fails, a warning says so and the fit goes on.
+        An .npz file, written atomically. If that fails, there is one warning and the fit continues.
     seconds : float
-        The least time between two writes. The fit's own model is written at the end.
+        Minimum time between two writes. The model of the result is written at the end.
     """
 
     def __init__(self, path: str | os.PathLike[str], *, seconds: float = 5.0) -> None:
         self.path, self.seconds = file_name(path), validation.number("seconds", seconds, low=0.0)
         self._failures = WriteFailures("model", self.path)
-        self._least, self._written, self._best = np.inf, -np.inf, np.empty((0, 0))
+        self._lowest, self._written_at, self._unsaved = np.inf, -np.inf, np.empty((0, 0))
 
     def setup(self, trainer: Any, context: Context) -> None:
-        """Forget the fit before."""
+        """Discard the state of the previous fit."""
         self._failures = WriteFailures("model", self.path)
-        self._least, self._written, self._best = np.inf, -np.inf, np.empty((0, 0))
+        self._lowest, self._written_at, self._unsaved = np.inf, -np.inf, np.empty((0, 0))
 
     def on_fit_task_end(self, trainer: Any, context: Context) -> None:
-        """Write the best model, if it is new and time has passed."""
-        now = context.now
+        """Write the best model if it is new and the minimum time has passed."""
+        now = _last(context)
         value = now.objective if now.validation_loss is None else now.validation_loss
-        if value < self._least:
-            self._least, self._best = value, now.params.copy()
-        if self._best.size and time.perf_counter() - self._written >= self.seconds:
-            coef, intercept = self._best[:, :-1], self._best[:, -1]
+        if value < self._lowest:
+            self._lowest, self._unsaved = value, now.params.copy()
+        if self._unsaved.size and time.perf_counter() - self._written_at >= self.seconds:
+            coef, intercept = self._unsaved[:, :-1], self._unsaved[:, -1]
             self._save(SoftmaxModel(coef, intercept, context.classes, context.feature_names))
-            self._written, self._best = time.perf_counter(), np.empty((0, 0))
+            self._written_at, self._unsaved = time.perf_counter(), np.empty((0, 0))
 
     def teardown(self, trainer: Any, context: Context) -> None:
-        """Write the result's model."""
+        """Write the model of the result."""
         if context.result is not None:
             self._save(context.result.model)
 

@@ -1,9 +1,9 @@
-"""Checkpoints: what a fit needs to go on where it was, in one file.
+"""Checkpoints: one file with the state of a fit, from which it can be resumed.
 
 A solver is a deterministic function of its objective and its state, and every sum over rows has the same bits for every
-number of threads; so a fit that was killed and resumed ends with the bits of one that was not. The file also holds a
-fingerprint of data and options, so that it is not used for another problem, and a digest of its own arrays, so that a
-changed file is not used at all.
+number of threads. A fit that was killed and resumed therefore ends with the same bits as an uninterrupted one. The file
+also holds a fingerprint of the data and options, so that it is refused for another problem, and a digest of its own
+arrays, so that it is refused after it was changed.
 """
 
 from __future__ import annotations
@@ -26,18 +26,18 @@ from nbsoftmax.errors import InputValueError
 from nbsoftmax.files import WriteFailures, file_name, is_regular, one_line, read_npz, write_npz
 
 FORMAT = "nbsoftmax checkpoint 4"
-SECONDS = 5.0  # between two checkpoints: what a kill may cost
-BLOCK = 1 << 22  # elements hashed at a time
+SECONDS = 5.0  # minimum time between two checkpoints, so the most that a kill can cost
+BLOCK_SIZE = 1 << 22  # elements that are hashed at a time
 
 
 class Checkpoint:
-    """One file, and when it was last written.
+    """A checkpoint file.
 
     Parameters
     ----------
     path : str or path
     fingerprint : str
-        Of the problem, by `fingerprint`.
+        Fingerprint of the problem, from the function of this name.
     """
 
     def __init__(self, path: str | os.PathLike[str], fingerprint: str) -> None:
@@ -46,12 +46,12 @@ class Checkpoint:
         self._failures = WriteFailures("checkpoint", self.path)
 
     def load(self) -> dict[str, Any] | None:
-        """The arrays of the last `save`; None if there is no file.
+        """Return the arrays of the last `save`, or None if there is no file.
 
         Raises
         ------
         InputValueError
-            If the file is damaged, no checkpoint, or of another problem.
+            If the file is damaged, is not a checkpoint, or belongs to another problem.
         """
         if not os.path.exists(self.path):
             return None
@@ -60,23 +60,25 @@ class Checkpoint:
                 arrays = read_npz(opened)
         except Exception as error:  # a flipped bit makes zipfile and NumPy raise almost anything
             raise InputValueError(
-                f"{self.path} is no checkpoint, or a damaged one ({one_line(error)}); remove it to start anew."
+                f"{self.path} is not a checkpoint, or a damaged one ({one_line(error)}); remove it to start "
+                "from the beginning."
             ) from None
         if str(arrays.pop("format", "")) != FORMAT:
-            raise InputValueError(f"{self.path} is no checkpoint of this version ({FORMAT!r}); give another file.")
+            raise InputValueError(f"{self.path} is not a checkpoint of this version ({FORMAT!r}); give another file.")
         if str(arrays.pop("digest", "")) != _digest(arrays):
             raise InputValueError(
-                f"{self.path} is a damaged checkpoint: it holds other arrays than were saved; remove it to start anew."
+                f"{self.path} is a damaged checkpoint: its arrays differ from those that were saved; remove it to "
+                "start from the beginning."
             )
         if str(arrays.pop("fingerprint")) != self.fingerprint:
             raise InputValueError(
-                f"{self.path} is the checkpoint of other data, validation data, weights, penalties or solver; give the "
-                "same ones, or another file."
+                f"{self.path} is the checkpoint of a fit with other data, validation data, weights, penalties or "
+                "solver; give the same ones, or another file."
             )
         return arrays
 
     def refuse_other_files(self) -> None:
-        """Refuse to write over a file that is no checkpoint, such as a model whose name was given by mistake."""
+        """Refuse to overwrite a file that is not a checkpoint, for example a model."""
         if not os.path.exists(self.path) or not is_regular(self.path) or os.path.getsize(self.path) == 0:
             return
         try:
@@ -86,11 +88,12 @@ class Checkpoint:
             ours = False
         if not ours:
             raise InputValueError(
-                f"checkpoint is {self.path}, which exists and is no checkpoint; give another file, or remove this one."
+                f"checkpoint is {self.path}, which exists and is not a checkpoint; give another file, or "
+                "remove this one."
             )
 
     def save(self, state: Callable[[], dict[str, Any]], *, now: bool) -> None:
-        """Write the state if it is time, or `now`. Where that fails there is one warning, and the fit goes on."""
+        """Write the state if enough time has passed, or if `now`. If writing fails, warn once and continue the fit."""
         if not now and time.perf_counter() - self._written < SECONDS:
             return
         arrays = {name: np.asarray(value) for name, value in state().items()}
@@ -103,7 +106,7 @@ class Checkpoint:
 
 
 def fingerprint(*parts: Any) -> str:
-    """A digest of arrays (values, dtype, shape; not their layout) and of what else prints as itself."""
+    """Digest of arrays (values, dtype and shape, not memory layout) and of other values by their repr."""
     digest = hashlib.sha256()
     for part in parts:
         if isinstance(part, np.ndarray):
@@ -118,19 +121,19 @@ def fingerprint(*parts: Any) -> str:
 
 
 def _digest(arrays: dict[str, NDArray[Any]]) -> str:
-    """Fingerprint of the names, dtypes, shapes and values of all arrays."""
+    """Digest of the names, dtypes, shapes and values of all arrays."""
     return fingerprint(*(part for name in sorted(arrays) for part in (name, arrays[name])))
 
 
 @contextmanager
 def saved_on_termination(save: Callable[[], None]) -> Iterator[None]:
-    """Within this context SIGTERM saves first; then it does what it would have done, as a rule end the process.
+    """Within this context SIGTERM first saves, and then has its previous effect, usually the end of the process.
 
-    Outside the main thread, where Python has no signal handlers, and where SIGTERM is ignored nothing is changed.
+    Nothing changes outside the main thread, where Python allows no signal handlers, or if SIGTERM is ignored.
     """
     previous = signal.getsignal(signal.SIGTERM)
     main = threading.current_thread() is threading.main_thread()
-    if not main or previous is None or previous == signal.SIG_IGN:  # None: a handler that Python cannot put back
+    if not main or previous is None or previous == signal.SIG_IGN:  # None: a handler that Python cannot restore
         yield
         return
 
@@ -153,5 +156,5 @@ def saved_on_termination(save: Callable[[], None]) -> Iterator[None]:
 
 
 def _blocks(array: NDArray[Any]) -> list[NDArray[Any]]:
-    rows = max(1, BLOCK // max(1, array[:1].size))
+    rows = max(1, BLOCK_SIZE // max(1, array[:1].size))
     return [array[start : start + rows] for start in range(0, len(array), rows)]

@@ -6,7 +6,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from nbsoftmax.errors import InputValueError
-from nbsoftmax.models.inference import Inference, at_maximum
+from nbsoftmax.models.display import Displayed, counted
+from nbsoftmax.models.inference import at_maximum
+from nbsoftmax.models.inference_result import Inference
 from nbsoftmax.models.softmax import SoftmaxModel
 from nbsoftmax.objective import ObjectiveOptions
 from nbsoftmax.problem import Problem
@@ -14,8 +16,8 @@ from nbsoftmax.solvers.stop_reason import StopReason
 from nbsoftmax.validation import Float64s
 
 
-@dataclass(frozen=True, eq=False)
-class FitResult:
+@dataclass(frozen=True, eq=False, repr=False)
+class FitResult(Displayed):
     """A fitted model and how the fit went.
 
     Attributes
@@ -41,8 +43,8 @@ class FitResult:
         "objective", "grad_norm", "seconds" and, with validation data, "validation_loss": an entry an iteration.
     solver : str
         The one that ran.
-    account : str
-        What its work was, and why it did what it did, in words.
+    summary : str
+        Human-readable summary of the solver's work.
     problem : Problem or None
         What was fitted, for `inference`: references to the data, no copies. It is not shown, and not pickled or copied
         either, so that a result on disk does not contain the data.
@@ -62,12 +64,24 @@ class FitResult:
     seconds: float
     history: dict[str, Float64s]
     solver: str
-    account: str
-    problem: Problem | None = field(default=None, repr=False)
-    objective_options: ObjectiveOptions = field(default_factory=ObjectiveOptions, repr=False)
+    summary: str
+    problem: Problem | None = None
+    objective_options: ObjectiveOptions = field(default_factory=ObjectiveOptions)
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "problem": None}
+
+    def _title(self) -> str:
+        state = "converged" if self.converged else "not converged"
+        return f"{state}, {counted(self.n_iter, 'iteration')} of {self.solver} in {self.seconds:.3g} s"
+
+    def _lines(self) -> dict[str, str]:
+        return {
+            "reason": self.reason,
+            "objective": f"{self.objective:.8g}, gradient norm {self.grad_norm:.3g}",
+            "gap": f"{self.gap:.3g} ({self.gap_kind})",
+            "model": f"{counted(self.model.n_classes, 'class')}, {counted(self.model.n_features, 'feature')}",
+        }
 
     @property
     def interrupted(self) -> bool:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import time
 import warnings
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
 from dataclasses import replace
 from typing import Any
 
@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from nbsoftmax import validation
-from nbsoftmax.errors import InputValueError
+from nbsoftmax.errors import InputValueError, plain
 from nbsoftmax.kernels.runtime.blas import one_thread
 from nbsoftmax.models.softmax import SoftmaxModel
 from nbsoftmax.objective import ObjectiveOptions, PenalizedLoss
@@ -24,9 +24,11 @@ from nbsoftmax.solvers.sgd import SGD
 from nbsoftmax.solvers.stop_reason import PYTHON_TERMS, StopReason
 from nbsoftmax.solvers.table import SOLVERS, Solver, solver_of
 from nbsoftmax.solvers.tools import separation
-from nbsoftmax.training.callbacks import Context
+from nbsoftmax.training.callbacks import ProgressBar
 from nbsoftmax.training.checkpoint import Checkpoint, fingerprint
-from nbsoftmax.training.monitor import Callback, Iteration, Watch
+from nbsoftmax.training.context import Context
+from nbsoftmax.training.hooks import Hooks
+from nbsoftmax.training.monitor import FitMonitor
 from nbsoftmax.training.result import FitResult
 from nbsoftmax.training.stream import Stream, classes_of
 from nbsoftmax.validation import Float64s
@@ -74,18 +76,16 @@ class Trainer:
         As in `Objective`.
     dtype : {float32, float64}, optional
         Converts X; by default float32 and float64 stay, everything else becomes float64.
-    callbacks : sequence of callables, or of objects with the hooks of `nbsoftmax.training.callbacks`
-        Each is called with an `Iteration` after every iteration; returning True stops the fit.
+    callbacks : sequence of callables, or of objects with hooks
+        Each is called with an `Iteration` after every iteration; returning True stops the fit. `nbs.callbacks` has
+        `ProgressBar`, `JsonLines`, `EarlyStopping` and `ModelCheckpoint`, and describes the hooks.
     random_state : int, optional
         Seed of the order in which "sgd" takes the samples, and of the share that `validation_fraction` holds out.
         None is the seed 0, so that every fit is the same.
     verbose : bool
-        Print a line for each iteration.
+        Show the progress on stderr: short for `nbs.callbacks.ProgressBar()` among the callbacks.
     max_seconds : float, optional
         The fit ends after the iteration in which it has taken so long.
-    early_stopping : int, optional
-        The fit ends when the validation loss has not fallen for so many iterations, and gives the parameters where it
-        was least. Needs `validation_data` or `validation_fraction`.
     validation_fraction : float in (0, 0.9], optional
         The share of the samples, about the same of each class, that `fit` holds out as validation data where it is
         given none. They are drawn by `random_state`.
@@ -119,7 +119,6 @@ class Trainer:
         random_state: int | None = None,
         verbose: bool = False,
         max_seconds: float | None = None,
-        early_stopping: int | None = None,
         validation_fraction: float | None = None,
     ) -> None:
         self.solver = solver
@@ -156,11 +155,22 @@ class Trainer:
         self.verbose = validation.flag("verbose", verbose)
         if max_seconds is not None:
             validation.number("max_seconds", max_seconds, low=0.0, low_open=True)
-        self.max_seconds = np.inf if max_seconds is None else float(max_seconds)
-        self.early_stopping = None if early_stopping is None else validation.count("early_stopping", early_stopping)
+        self.max_seconds = max_seconds
         if validation_fraction is not None:
             validation.number("validation_fraction", validation_fraction, low=0.0, high=0.9, low_open=True)
         self.validation_fraction = validation_fraction
+
+    def __repr__(self) -> str:
+        """The options that are not default, `Trainer(l2=0.001, solver='lbfgs')` for example."""
+        options = {name: option.default for name, option in inspect.signature(type(self)).parameters.items()}
+        given = {name: getattr(self, name) for name in sorted(options)}
+        # An array has no single truth value for `!=`; it is only possible for options whose default is None.
+        shown = [
+            f"{name}={plain(value)}"
+            for name, value in given.items()
+            if (value is not None if options[name] is None else value != options[name])
+        ]
+        return f"{type(self).__name__}({', '.join(shown)})"
 
     def fit(
         self,
@@ -215,28 +225,27 @@ class Trainer:
         problem = self._problem(X, y, sample_weight, validation_data)
         if checkpoint is not None and problem.on_device:
             raise InputValueError("X is on a GPU: a checkpoint reads its rows; copy it to the host.")
-        if self.early_stopping is not None and problem.held_out is None:
-            raise InputValueError(
-                "early_stopping is set, but there is no validation_data; give it to fit, or set validation_fraction."
-            )
         if validation.flag("resume", resume) and checkpoint is None:
             raise InputValueError("resume is True, but there is no checkpoint; say which file to resume from.")
         objective = PenalizedLoss(problem, self._objective_options())
         start = self._start(init, objective.shape, problem.classes)
         solver = self._solver()
-        context = Context(solver.name, problem.n_samples, problem.n_features, problem.classes, problem.feature_names)
-        watch = self._monitor(started, objective, problem, context)
+        context = Context(
+            solver.name,
+            problem.n_samples,
+            problem.n_features,
+            problem.classes,
+            problem.feature_names,
+            n_validation_samples=0 if problem.held_out is None else problem.held_out.n_samples,
+        )
+        progress = [ProgressBar()] if self.verbose else []
+        hooks = Hooks(self, [*self.callbacks, *progress], context)
+        monitor = self._monitor(started, objective, problem, hooks)
         if checkpoint is not None:
-            watch.keep(Checkpoint(checkpoint, self._fingerprint(solver, problem, start)), resume=resume)
-        with ExitStack() as ends:
-            ends.enter_context(watch.saved_on_termination())
-            for callback in self.callbacks:
-                if hasattr(callback, "teardown"):
-                    ends.callback(callback.teardown, self, context)
-                if hasattr(callback, "setup"):
-                    callback.setup(self, context)
-            solution = self._minimise(solver, objective, start, watch, problem.classes)
-            context.result = self._result(solver, solution, problem, watch, started)
+            monitor.save_to(Checkpoint(checkpoint, self._fingerprint(solver, problem, start)), resume=resume)
+        with monitor.saved_on_termination(), hooks.running():
+            solution = self._minimise(solver, objective, start, monitor, problem.classes)
+            context.result = self._result(solver, solution, problem, monitor, started)
         if not solution.converged and not solution.stop_reason.requested:
             terms = PYTHON_TERMS | {"tol": f"tol (now {self.tol:g})", "penalize": self.to_penalise}
             advice = solution.stop_reason.advise(terms)
@@ -288,19 +297,12 @@ class Trainer:
             return SOLVERS["prox-newton" if self.l1 > 0 else "newton-cg"]
         return solver_of(self.solver)
 
-    def _monitor(self, started: float, objective: PenalizedLoss, problem: Problem, context: Context) -> Watch:
+    def _monitor(self, started: float, objective: PenalizedLoss, problem: Problem, hooks: Hooks) -> FitMonitor:
         held_out = None
         if problem.held_out is not None:
             held_out = PenalizedLoss(problem.held_out, ObjectiveOptions(n_threads=self.n_threads))
-        return Watch(
-            started,
-            objective,
-            held_out,
-            callbacks=tuple(self._called(callback, context) for callback in self.callbacks),
-            verbose=self.verbose,
-            max_seconds=self.max_seconds,
-            patience=self.early_stopping,
-        )
+        max_seconds = np.inf if self.max_seconds is None else self.max_seconds
+        return FitMonitor(started, objective, held_out, hooks, max_seconds=max_seconds)
 
     def _fingerprint(self, solver: Solver, problem: Problem, start: Float64s) -> str:
         """Digest of all that decides the iterates of a fit."""
@@ -322,7 +324,7 @@ class Trainer:
         return fingerprint(*options, *data, problem.X, problem.y, problem.classes, *weights, start)
 
     def _minimise(
-        self, solver: Solver, objective: PenalizedLoss, start: Float64s, watch: Watch, classes: NDArray[Any]
+        self, solver: Solver, objective: PenalizedLoss, start: Float64s, monitor: FitMonitor, classes: NDArray[Any]
     ) -> Solution:
         """Where the solver ends, or the best point so far after Ctrl-C."""
         with one_thread():  # the last bits of BLAS depend on the number of its threads
@@ -334,22 +336,24 @@ class Trainer:
                         start,
                         tol=self.tol,
                         max_iter=self.max_iter,
-                        on_iteration=watch,
-                        state=watch.state,
+                        on_iteration=monitor,
+                        state=monitor.state,
                         random_state=self._seed(),
                     )
             except KeyboardInterrupt:
-                solution = watch.interrupted(start, self.tol)
-            watch.finish()
-            return _without_separation(objective, watch.best_of(solution, self.tol), classes)
+                solution = monitor.interrupted(start, self.tol)
+            monitor.finish()
+            return _without_separation(objective, monitor.with_best_params(solution, self.tol), classes)
 
-    def _result(self, solver: Solver, solution: Solution, problem: Problem, watch: Watch, started: float) -> FitResult:
+    def _result(
+        self, solver: Solver, solution: Solution, problem: Problem, monitor: FitMonitor, started: float
+    ) -> FitResult:
         model = SoftmaxModel(
             solution.params[:, :-1],
             solution.params[:, -1],
             problem.classes,
             problem.feature_names,
-            self._told(solver, solution, problem),
+            self._training_metadata(solver, solution, problem),
         )
         return FitResult(
             model=model,
@@ -362,15 +366,15 @@ class Trainer:
             gap=solution.gap,
             gap_kind=solution.gap_kind,
             seconds=time.perf_counter() - started,
-            history=watch.history(),
+            history=monitor.history(),
             solver=solver.name,
-            account=solution.summary,
+            summary=solution.summary,
             problem=problem,
             objective_options=self._objective_options(),
         )
 
-    def _told(self, solver: Solver, solution: Solution, problem: Problem) -> dict[str, Any]:
-        """What a model's file says of how it came about: nothing that two fits of the same data would not share."""
+    def _training_metadata(self, solver: Solver, solution: Solution, problem: Problem) -> dict[str, Any]:
+        """Training metadata stored with the model: only what is the same for two fits of the same data."""
         return {
             "solver": solver.name,
             "l1": self.l1,
@@ -385,18 +389,6 @@ class Trainer:
             "reason": solution.reason,
             "n_iter": solution.n_iter,
         }
-
-    def _called(self, callback: Any, context: Context) -> Callback:
-        """A callback as a function of an iteration."""
-        if not hasattr(callback, "on_fit_task_end"):
-            function: Callback = callback
-            return function
-
-        def hook(now: Iteration) -> Any:
-            context.iteration = now
-            return callback.on_fit_task_end(self, context)
-
-        return hook
 
     def _seed(self) -> int:
         return self.random_state or 0

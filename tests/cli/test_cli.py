@@ -213,10 +213,10 @@ def test_other_mistakes_are_refused_in_one_line(flowers, model, tmp_path, capsys
     assert "--learning-rate is for" in refused(
         capsys, "fit", path, "--target", "species", "--out", out, "--learning-rate", 0.1, "--quiet"
     )
-    assert "is no model" in refused(capsys, "predict", path, path)
+    assert "is not a model" in refused(capsys, "predict", path, path)
     cut = tmp_path / "cut.npz"
     cut.write_bytes(model.read_bytes()[:300])
-    assert "cut.npz is no model, or a damaged one" in refused(capsys, "evaluate", cut, path, "--target", "species")
+    assert "cut.npz is not a model, or a damaged one" in refused(capsys, "evaluate", cut, path, "--target", "species")
     other = tmp_path / "other.csv"
     other.write_text("length,height\n1,2\n", encoding="utf-8")
     assert "lacks the column 'width'" in refused(capsys, "predict", model, other)
@@ -421,7 +421,7 @@ class CtrlCAtTheThird:
     """A callback during whose third call Ctrl-C is pressed."""
 
     def on_fit_task_end(self, trainer, context):
-        if context.now.iteration == 3:
+        if context.iteration.n_iter == 3:
             raise KeyboardInterrupt
 
 

@@ -246,7 +246,7 @@ def calibrated():
     rng = np.random.default_rng(0)
     z, y = rng.normal(size=(20_000, 3)), rng.integers(0, 3, 20_000)
     z[np.arange(20_000), y] += 1
-    return temperature(z, y), brier_score(nbs.softmax(z), y)
+    return temperature(z, y), brier_score(y, nbs.softmax(z))
 
 
 def inferred():
@@ -274,7 +274,7 @@ def gradients():
         fitted(solver="gd", l2=0.1, max_iter=8),
         fitted(solver="sgd", l2=0.1, max_iter=2),
         fitted(solver="lbfgs", l2=1e-3, max_iter=8),
-        fitted(solver="newton-cg", l2=1e-3, early_stopping=1),
+        fitted(solver="newton-cg", l2=1e-3, callbacks=[nbs.callbacks.EarlyStopping(1)]),
         fitted(solver="prox-newton", l1=2e-2),
         fitted(solver="prox-newton", l1=2e-2, l2=1e-3, grouped=True, max_iter=2),
         streamed,

@@ -76,8 +76,8 @@ def test_a_calibrated_model_is_a_model_that_predicts_the_same_labels_with_a_smal
     codes = np.searchsorted(true.classes, y)
     before, after = (m.predict_proba(X) for m in (sure, calibrated))
     assert nbs.cross_entropy(np.log(after), codes) < nbs.cross_entropy(np.log(before), codes)
-    assert nbs.brier_score(after, codes) < nbs.brier_score(before, codes)
-    assert nbs.expected_calibration_error(after, codes) < nbs.expected_calibration_error(before, codes) / 3
+    assert nbs.brier_score(codes, after) < nbs.brier_score(codes, before)
+    assert nbs.expected_calibration_error(codes, after) < nbs.expected_calibration_error(codes, before) / 3
     assert abs(nbs.temperature(calibrated.decision_function(X), codes) - 1) <= 1e-9
 
 
@@ -90,7 +90,7 @@ def test_labels_without_a_best_temperature_are_refused():
             nbs.temperature(useless, logits.argmin(axis=1))
     with pytest.raises(nbs.InputValueError, match="logits contains -inf at row 0"):
         nbs.temperature([[0.0, -np.inf]], [0])
-    with pytest.raises(nbs.InputValueError, match="no sample"):
+    with pytest.raises(nbs.InputValueError, match="no samples"):
         nbs.temperature(np.zeros((0, 2)), np.zeros(0, int))
 
 
@@ -101,35 +101,35 @@ def test_the_brier_score_is_its_definition():
     logits, y = draws()
     proba, weight = reference.softmax(logits), np.linspace(0, 1, 500)
     expected = ((proba - np.eye(4)[y]) ** 2).sum(axis=1)
-    assert abs(nbs.brier_score(proba, y) - expected.mean()) <= 1e-14
-    assert abs(nbs.brier_score(proba, y, sample_weight=weight) - np.average(expected, weights=weight)) <= 1e-14
-    assert nbs.brier_score(np.eye(3), [0, 1, 2]) == 0
-    assert nbs.brier_score(np.eye(3), [1, 2, 0]) == 2
+    assert abs(nbs.brier_score(y, proba) - expected.mean()) <= 1e-14
+    assert abs(nbs.brier_score(y, proba, sample_weight=weight) - np.average(expected, weights=weight)) <= 1e-14
+    assert nbs.brier_score([0, 1, 2], np.eye(3)) == 0
+    assert nbs.brier_score([1, 2, 0], np.eye(3)) == 2
 
 
 def test_the_calibration_error_by_hand():
     proba = np.array([[0.75, 0.25], [0.75, 0.25], [0.25, 0.75], [0.5, 0.5], [1.0, 0.0]])
     y = [0, 1, 1, 1, 0]
     # Confidence 0.75 thrice, right twice; 0.5 once, wrong; 1 once, right. Bins: (0.25, 0.5], (0.5, 0.75], (0.75, 1].
-    assert abs(nbs.expected_calibration_error(proba, y, n_bins=4) - (3 * abs(2 / 3 - 0.75) + 0.5) / 5) <= 1e-15
-    weighted = nbs.expected_calibration_error(proba, y, n_bins=4, sample_weight=[0, 0, 3, 1, 0])
+    assert abs(nbs.expected_calibration_error(y, proba, n_bins=4) - (3 * abs(2 / 3 - 0.75) + 0.5) / 5) <= 1e-15
+    weighted = nbs.expected_calibration_error(y, proba, n_bins=4, sample_weight=[0, 0, 3, 1, 0])
     assert abs(weighted - (3 * 0.25 + 0.5) / 4) <= 1e-15
     # In one bin only the means matter.
-    assert abs(nbs.expected_calibration_error(proba, y, n_bins=1) - abs(3 / 5 - 3.75 / 5)) <= 1e-15
+    assert abs(nbs.expected_calibration_error(y, proba, n_bins=1) - abs(3 / 5 - 3.75 / 5)) <= 1e-15
 
 
 def test_the_calibration_error_of_true_probabilities_is_chance():
     logits, y = draws(40_000)
     proba = reference.softmax(logits)
     # E|share - mean| of n draws is below sqrt(p (1 - p) / n): in 15 bins of 40 000 draws, below 0.5 sqrt(15 / 40 000).
-    assert nbs.expected_calibration_error(proba, y) < 0.5 * np.sqrt(15 / 40_000)
-    assert nbs.expected_calibration_error(reference.softmax(3 * logits), y) > 0.1
+    assert nbs.expected_calibration_error(y, proba) < 0.5 * np.sqrt(15 / 40_000)
+    assert nbs.expected_calibration_error(y, reference.softmax(3 * logits)) > 0.1
 
 
 def test_the_reliability_of_each_class_is_its_definition():
     logits, y = draws()
     proba, weight = reference.softmax(logits), np.random.default_rng(0).uniform(0, 1, 500)
-    found = nbs.reliability(proba, y, n_bins=5, sample_weight=weight)
+    found = nbs.reliability(y, proba, n_bins=5, sample_weight=weight)
     assert np.array_equal(found.edges, [0, 0.2, 0.4, 0.6, 0.8, 1.0])
     for k in range(4):
         for b in range(5):
@@ -137,7 +137,7 @@ def test_the_reliability_of_each_class_is_its_definition():
             assert abs(found.weight[k, b] - weight[inside].sum()) <= 1e-12
             assert abs(found.confidence[k, b] - np.average(proba[inside, k], weights=weight[inside])) <= 1e-12
             assert abs(found.frequency[k, b] - np.average(y[inside] == k, weights=weight[inside])) <= 1e-12
-    empty = nbs.reliability([[1.0, 0.0]], [0], n_bins=2)
+    empty = nbs.reliability([0], [[1.0, 0.0]], n_bins=2)
     assert empty.weight.tolist() == [[0, 1], [1, 0]]
     assert np.isnan(empty.frequency[0, 0])
 
@@ -145,13 +145,21 @@ def test_the_reliability_of_each_class_is_its_definition():
 @pytest.mark.parametrize("score", [nbs.brier_score, nbs.expected_calibration_error, nbs.reliability])
 def test_what_is_no_probability_is_refused(score):
     with pytest.raises(nbs.InputValueError, match="proba row 1 is not a probability distribution"):
-        score([[0.5, 0.5], [0.5, 0.6]], [0, 1])
+        score([0, 1], [[0.5, 0.5], [0.5, 0.6]])
     with pytest.raises(nbs.InputValueError, match="class 2 at row 1"):
-        score([[0.5, 0.5], [0.5, 0.5]], [0, 2])
+        score([0, 2], [[0.5, 0.5], [0.5, 0.5]])
     with pytest.raises(nbs.InputValueError, match="expected class indices"):
         score([[0.5, 0.5]], [[0.5, 0.5]])
     with pytest.raises(nbs.InputValueError, match="no sample"):
-        score(np.zeros((0, 2)), np.zeros(0, int))
+        score(np.zeros(0, int), np.zeros((0, 2)))
+
+
+@pytest.mark.parametrize("score", [nbs.brier_score, nbs.expected_calibration_error, nbs.reliability])
+@pytest.mark.parametrize("convert", [np.asarray, np.ndarray.tolist])
+def test_swapped_labels_and_probabilities_are_named_as_such(score, convert):
+    logits, y = draws()
+    with pytest.raises(nbs.InputValueError, match=r"y has shape \(500, 4\).*\(500,\): the arguments are swapped"):
+        score(convert(reference.softmax(logits)), convert(y))
 
 
 @pytest.mark.parametrize("power", [-1060, -150, 130, 1000])
@@ -162,7 +170,7 @@ def test_weights_in_another_unit_change_no_score(power):
     a = nbs.softmax(z.astype(np.float32))
     assert nbs.temperature(z, y, sample_weight=s * unit) == nbs.temperature(z, y, sample_weight=s)
     for score in (nbs.brier_score, nbs.expected_calibration_error):
-        assert score(a, y, sample_weight=s * unit) == score(a, y, sample_weight=s)
-    plain, scaled = (nbs.reliability(a, y, sample_weight=w) for w in (s, s * unit))
+        assert score(y, a, sample_weight=s * unit) == score(y, a, sample_weight=s)
+    plain, scaled = (nbs.reliability(y, a, sample_weight=w) for w in (s, s * unit))
     assert np.array_equal(scaled.confidence, plain.confidence, equal_nan=True)
     assert np.array_equal(scaled.weight, plain.weight * unit)

@@ -114,17 +114,17 @@ def test_files_that_are_no_model_are_refused(tmp_path):
         content[:200] + b"x" * 40 + content[240:],
     ):
         bad.write_bytes(damage)
-        with pytest.raises(nbs.InputValueError, match=r"bad\.npz is no model"):
+        with pytest.raises(nbs.InputValueError, match=r"bad\.npz is not a model"):
             nbs.SoftmaxModel.load(bad)
     np.savez(bad, something=np.zeros(3))
-    with pytest.raises(nbs.InputValueError, match="is no model of this library"):
+    with pytest.raises(nbs.InputValueError, match="is not a model of this library"):
         nbs.SoftmaxModel.load(bad)
     np.save(tmp_path / "array.npy", np.zeros(3))
-    with pytest.raises(nbs.InputValueError, match="is no model"):
+    with pytest.raises(nbs.InputValueError, match="is not a model"):
         nbs.SoftmaxModel.load(tmp_path / "array.npy")
     with zipfile.ZipFile(bad, "w") as archive:
         archive.writestr("format.npy", b"nonsense")
-    with pytest.raises(nbs.InputValueError, match="is no model"):
+    with pytest.raises(nbs.InputValueError, match="is not a model"):
         nbs.SoftmaxModel.load(bad)
     with pytest.raises(FileNotFoundError):
         nbs.SoftmaxModel.load(tmp_path / "none.npz")
@@ -157,7 +157,7 @@ def test_a_frame_with_features_in_another_order_is_refused():
         (([[1.0], [2.0]], [0.0, 1.0], [1, 1]), "twice"),
         (([[1.0], [np.nan]], [0.0, 1.0], [0, 1]), "NaN"),
         (([[1.0], [2.0]], [0.0], [0, 1]), "intercept has shape"),
-        (([[1.0], [2.0]], [0.0, 1.0], [0, 1], ["a", "b"]), "2 feature_names"),
+        (([[1.0], [2.0]], [0.0, 1.0], [0, 1], ["a", "b"]), "feature_names has 2 names"),
     ],
 )
 def test_parts_that_make_no_model_are_refused(arguments, said):

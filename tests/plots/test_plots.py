@@ -96,7 +96,7 @@ def test_reliability_draws_its_bins_without_the_empty_ones(trained):
     X, y, result = trained
     display = plots.ReliabilityDisplay.from_model(result.model, X, y, n_bins=5)
     codes = np.searchsorted(result.model.classes, y)
-    found = nbs.reliability(result.model.predict_proba(X), codes, n_bins=5)
+    found = nbs.reliability(codes, result.model.predict_proba(X), n_bins=5)
     for k, line in enumerate(display.lines_):
         some = found.weight[k] > 0
         assert np.array_equal(line.get_xdata(), found.confidence[k][some])
@@ -175,7 +175,7 @@ def test_displays_take_estimators_and_pipelines(trained, fitted, kind):
     assert np.array_equal(weights.coef, model.coef)
     curves = plots.ReliabilityDisplay.from_estimator(shown, X, y)
     proba = predictor.predict_proba(X)
-    expected = nbs.reliability(proba, np.searchsorted(NAMES_SORTED, y)).confidence
+    expected = nbs.reliability(np.searchsorted(NAMES_SORTED, y), proba).confidence
     np.testing.assert_array_equal(curves.reliability.confidence, expected)  # NaN in empty bins
     counts = plots.ConfusionDisplay.from_estimator(shown, X, y).confusion
     assert np.trace(counts) == (predictor.predict(X) == y).sum()

@@ -319,7 +319,7 @@ def test_ctrl_c_with_l1_returns_the_best_point_so_far():
     X, y = data()
 
     def interrupt(now):
-        if now.iteration == 2:
+        if now.n_iter == 2:
             raise KeyboardInterrupt
 
     result = nbs.Trainer(l1=0.01, callbacks=[interrupt]).fit(X, y)

@@ -1,5 +1,6 @@
 """Callbacks that are shipped, and the hooks that anybody's may have."""
 
+import dataclasses
 import io
 import json
 
@@ -7,8 +8,8 @@ import numpy as np
 import pytest
 
 import nbsoftmax as nbs
+from nbsoftmax.callbacks import Context, EarlyStopping, JsonLines, ModelCheckpoint, ProgressBar
 from nbsoftmax.solvers.stop_reason import StopReason
-from nbsoftmax.training.callbacks import Context, EarlyStopping, JsonLines, ModelCheckpoint, ProgressBar
 
 
 def data(m=300):
@@ -25,7 +26,7 @@ class Recorder:
         self.heard.append(("setup", trainer, context.solver, context.classes.tolist(), context.iteration))
 
     def on_fit_task_end(self, trainer, context):
-        self.heard.append(("iteration", context.now.iteration, context.now.objective))
+        self.heard.append(("iteration", context.iteration.n_iter, context.iteration.objective))
 
     def teardown(self, trainer, context):
         self.heard.append(("teardown", context.result))
@@ -57,7 +58,7 @@ def test_teardown_comes_also_when_a_fit_ends_in_an_error():
 def test_a_hook_that_returns_true_stops_the_fit():
     class Stop:
         def on_fit_task_end(self, trainer, context):
-            return context.now.iteration == 2
+            return context.iteration.n_iter == 2
 
     X, y = data()
     result = nbs.Trainer(callbacks=[Stop()]).fit(X, y)
@@ -100,12 +101,12 @@ def test_early_stopping_stops_after_iterations_without_a_new_minimum():
     losses = [3.0, 2.0, 2.5, 1.95, 1.9, 2.0]
     stopper = EarlyStopping(3, min_delta=0.1)
     for _ in range(2):  # a second fit begins anew
-        context = Context("gd", 1, 1, np.array([0, 1]), None)
+        context = Context("gd", 1, 1, np.array([0, 1]), None, n_validation_samples=1)
         stopper.setup(None, context)
         said = []
         for n, loss in enumerate(losses, 1):
             context.iteration = nbs.Iteration(n, 0.0, 0.0, 0.0, loss, np.empty((0, 0)))
-            said.append(stopper.on_fit_task_end(None, context))
+            said.append(stopper.on_fit_task_end(None, context) is not None)
         # 1.95 is not 0.1 below 2; 1.9 is no less than 0.1 below either.
         assert said == [False, False, False, False, True, True]
 
@@ -116,13 +117,86 @@ def test_early_stopping_watches_what_it_is_told_to():
         X, y
     )
     gains = -np.diff(result.history["objective"])
-    assert result.stop_reason is StopReason.CALLBACK
+    assert result.stop_reason is StopReason.EARLY_STOPPING
+    assert result.reason.startswith("early stopping: objective has not improved")
     assert (gains[:-1] > 1e-3).all()
     assert gains[-1] <= 1e-3
     with pytest.raises(nbs.InputValueError, match="validation_data"):
         nbs.Trainer(callbacks=[EarlyStopping()]).fit(X, y)
     with pytest.raises(nbs.InputValueError, match="monitor"):
         EarlyStopping(monitor="accuracy")
+
+
+def overfitting():
+    """A fit whose validation loss rises again after some iterations."""
+    rng = np.random.default_rng(3)
+    X, held_out = rng.normal(size=(60, 40)), rng.normal(size=(500, 40))
+    y, labels = ((Z[:, 0] + rng.normal(size=len(Z)) > 0).astype(int) for Z in (X, held_out))
+    return {"X": X, "y": y, "validation_data": (held_out, labels)}
+
+
+@pytest.mark.parametrize("restore_best", [True, False])
+def test_early_stopping_restores_the_best_parameters_if_it_may(restore_best):
+    fit, seen = overfitting(), []
+    keep = lambda now: seen.append(now.params.copy()) and None  # noqa: E731
+    stopper = EarlyStopping(3, restore_best=restore_best)
+    result = nbs.Trainer(solver="lbfgs", l2=1e-6, callbacks=[keep, stopper]).fit(**fit)
+    best = int(result.history["validation_loss"].argmin())
+    assert best == result.n_iter - 4
+    assert np.array_equal(result.model.coef, seen[best if restore_best else -1][:, :-1])
+    assert result.reason.startswith("early stopping: validation_loss has not improved for 3 iterations")
+    assert result.reason.endswith(f"; the model is that of iteration {best + 1}") == restore_best
+
+
+def test_the_best_value_is_restored_though_it_is_no_improvement_by_min_delta():
+    fit = overfitting()
+    result = nbs.Trainer(solver="lbfgs", l2=1e-6, callbacks=[EarlyStopping(3, min_delta=0.01)]).fit(**fit)
+    losses = result.history["validation_loss"]
+    X, labels = fit["validation_data"]
+    assert nbs.cross_entropy(result.model.decision_function(X), labels) == pytest.approx(losses.min(), rel=1e-12)
+
+
+class Counter:
+    """A callback with a state, that chooses the second iteration and stops the fit after the fifth."""
+
+    def setup(self, trainer, context):
+        self.count, self.chosen, self.loaded = 0, None, None
+
+    def on_fit_task_end(self, trainer, context):
+        self.count += 1
+        if self.count == 2:
+            self.chosen = dataclasses.replace(context.iteration, params=context.iteration.params.copy())
+        return "five are enough" if self.count == 5 else None
+
+    def best_iteration(self, trainer, context):
+        return self.chosen
+
+    def state_dict(self):
+        return {"count": self.count}
+
+    def load_state_dict(self, state):
+        self.loaded = self.count = int(state["count"])
+
+
+def test_a_callback_may_say_why_it_stops_and_choose_the_parameters():
+    counter, seen = Counter(), []
+    result = nbs.Trainer(solver="gd", callbacks=[lambda now: seen.append(now.params.copy()), counter]).fit(*data())
+    assert result.n_iter == 5
+    assert result.reason == "five are enough; the model is that of iteration 2"
+    assert np.array_equal(result.model.coef, seen[1][:, :-1])
+
+
+def test_the_state_of_a_callback_is_in_checkpoints(tmp_path):
+    X, y = data()
+    options = {"solver": "gd", "tol": 1e-12}
+    nbs.Trainer(max_iter=3, callbacks=[Counter()], **options).fit(X, y, checkpoint=tmp_path / "c")
+    counter = Counter()
+    resumed = nbs.Trainer(callbacks=[counter], **options).fit(X, y, checkpoint=tmp_path / "c", resume=True)
+    assert counter.loaded == 3
+    assert resumed.n_iter == 5
+    other = ProgressBar()  # a checkpoint with the state of a callback that is not there any more
+    with pytest.warns(nbs.ConvergenceWarning):
+        nbs.Trainer(callbacks=[other], max_iter=8, **options).fit(X, y, checkpoint=tmp_path / "c", resume=True)
 
 
 def test_the_model_so_far_is_on_disk_while_the_fit_goes_on(tmp_path):
@@ -142,9 +216,10 @@ def test_the_model_so_far_is_on_disk_while_the_fit_goes_on(tmp_path):
     assert saved.classes.tolist() == ["a", "b", "c"]
 
 
-def test_progress_is_a_line_now_and_then_where_there_is_no_terminal(capsys):
+@pytest.mark.parametrize("options", [{"callbacks": [ProgressBar()]}, {"verbose": True}], ids=["callback", "verbose"])
+def test_progress_is_a_line_on_stderr_now_and_then_where_there_is_no_terminal(capsys, options):
     X, y = data()
-    nbs.Trainer(callbacks=[ProgressBar()]).fit(X, y)
+    nbs.Trainer(**options).fit(X, y)
     said = capsys.readouterr()
     assert said.out == ""
     assert said.err.startswith("iteration     1  objective ")

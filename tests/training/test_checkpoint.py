@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 import nbsoftmax as nbs
+from nbsoftmax.callbacks import EarlyStopping
 from nbsoftmax.objective import PenalizedLoss
 from nbsoftmax.training import checkpoint as checkpoints
 
@@ -46,7 +47,7 @@ class Killed(BaseException):
 
 def kill_after(n):
     def callback(now):
-        if now.iteration == n:
+        if now.n_iter == n:
             raise Killed
 
     return callback
@@ -89,18 +90,39 @@ def test_a_fit_that_float32_products_do_not_suffice_resumes_to_the_same_bits(sol
         same(whole, nbs.Trainer(**options).fit(X, y, checkpoint=tmp_path / str(n), resume=True))
 
 
+@pytest.mark.parametrize(
+    "options",
+    [{"solver": "lbfgs"}, {"solver": nbs.GradientDescent(0.2)}, {"solver": nbs.SGD(0.005)}],
+    ids=["lbfgs", "gd", "sgd"],
+)
+def test_early_stopping_resumes_to_the_same_bits(options, tmp_path):
+    rng = np.random.default_rng(3)
+    X, held_out = rng.normal(size=(300, 40)), rng.normal(size=(500, 40))
+    y, labels = ((Z[:, 0] + rng.normal(size=len(Z)) > 0).astype(int) for Z in (X, held_out))
+    data = {"validation_data": (held_out, labels)}
+    whole = nbs.Trainer(**options, callbacks=[EarlyStopping(4)]).fit(X, y, **data)
+    best = whole.n_iter - 4
+    assert whole.reason.endswith(f"; the model is that of iteration {best}")
+    for n in {best - 1, best, best + 1, best + 2, whole.n_iter}:
+        with pytest.raises(Killed):
+            killed = nbs.Trainer(**options, callbacks=[EarlyStopping(4), kill_after(n)])
+            killed.fit(X, y, checkpoint=tmp_path / str(n), **data)
+        resumed = nbs.Trainer(**options, callbacks=[EarlyStopping(4)])
+        same(whole, resumed.fit(X, y, checkpoint=tmp_path / str(n), resume=True, **data))
+
+
 def test_a_fit_that_changes_its_preconditioner_resumes_to_the_same_bits(tmp_path):
     rng = np.random.default_rng(0)
     X = rng.normal(size=(250, 60)) @ rng.normal(size=(60, 60))
     y = (X[:, :5] + rng.normal(size=(250, 5))).argmax(axis=1)
     whole = nbs.Trainer(l2=1e-8, tol=1e-9).fit(X, y)
-    assert whole.account.count("worth") > 1  # more than one kind was made
+    assert whole.summary.count("worth") > 1  # more than one kind was made
     for n in range(1, whole.n_iter, 3):
         with pytest.raises(Killed):
             nbs.Trainer(l2=1e-8, tol=1e-9, callbacks=[kill_after(n)]).fit(X, y, checkpoint=tmp_path / str(n))
         resumed = nbs.Trainer(l2=1e-8, tol=1e-9).fit(X, y, checkpoint=tmp_path / str(n), resume=True)
         same(whole, resumed)
-        assert resumed.account == whole.account
+        assert resumed.summary == whole.summary
 
 
 def test_a_sparse_fit_that_changes_features_and_metric_resumes_to_the_same_bits(tmp_path, monkeypatch):
@@ -134,7 +156,7 @@ def test_a_process_killed_at_any_moment_resumes_to_the_same_bits(tmp_path):
         checkpoint.SECONDS = 0.0
         rng = np.random.default_rng(0)
         X, y = rng.normal(size=(3000, 20)) * 2.0 ** np.arange(-5, 5, 0.5), rng.integers(0, 3, 3000)
-        say = lambda now: print(now.iteration, flush=True)
+        say = lambda now: print(now.n_iter, flush=True)
         trainer = nbs.Trainer(solver="gd", tol=1e-9, max_iter=400, callbacks=[say])
         import warnings
         warnings.simplefilter("ignore")
@@ -202,7 +224,7 @@ def test_sigterm_saves_before_it_does_what_it_always_does(solver, own_handler, t
     whole = nbs.Trainer(**OPTIONS[solver]).fit(X, y)
 
     def terminate(now):
-        if now.iteration == 2:
+        if now.n_iter == 2:
             signal.raise_signal(signal.SIGTERM)
 
     with pytest.raises(Terminated):
@@ -217,14 +239,14 @@ def test_a_process_that_sigterm_ends_leaves_a_checkpoint(tmp_path):
     script = """
         import signal, sys, numpy as np, nbsoftmax as nbs
         X, y = np.random.default_rng(0).normal(size=(100, 3)), np.arange(100) % 3
-        terminate = lambda now: now.iteration == 2 and signal.raise_signal(signal.SIGTERM)
+        terminate = lambda now: now.n_iter == 2 and signal.raise_signal(signal.SIGTERM)
         nbs.Trainer(solver="gd", l2=0.1, callbacks=[terminate]).fit(X, y, checkpoint=sys.argv[1])
     """
     command = [sys.executable, "-c", textwrap.dedent(script), str(tmp_path / "c")]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
     assert (done.returncode, done.stderr) == (-signal.SIGTERM, "")
     with np.load(tmp_path / "c") as arrays:
-        assert arrays["n_iter"] == 2
+        assert arrays["n_iter"] == 1  # the callbacks of the second have not all been called
 
 
 def test_handlers_of_sigterm_are_touched_only_in_the_main_thread_and_for_a_checkpoint(own_handler, tmp_path):
@@ -277,7 +299,7 @@ def test_a_damaged_checkpoint_is_refused_and_left(damage, tmp_path):
 def test_a_model_is_no_checkpoint(tmp_path):
     X, y = problem()
     nbs.Trainer(l2=0.1).fit(X, y).model.save(tmp_path / "m.npz")
-    with pytest.raises(nbs.InputValueError, match="no checkpoint"):
+    with pytest.raises(nbs.InputValueError, match="not a checkpoint"):
         nbs.Trainer(l2=0.1).fit(X, y, checkpoint=tmp_path / "m.npz", resume=True)
 
 
@@ -374,7 +396,7 @@ def test_a_file_that_is_no_checkpoint_is_not_written_over(tmp_path, other):
     else:
         path.write_text("a,b\n1,2\n")
     before = path.read_bytes()
-    with pytest.raises(nbs.InputValueError, match=r"checkpoint is .*m\.npz, which exists and is no checkpoint"):
+    with pytest.raises(nbs.InputValueError, match=r"checkpoint is .*m\.npz, which exists and is not a checkpoint"):
         nbs.Trainer(l2=0.1).fit(X, y, checkpoint=path)
     assert path.read_bytes() == before
 

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 import nbsoftmax as nbs
+from nbsoftmax.callbacks import EarlyStopping
 from nbsoftmax.data import digits
 from nbsoftmax.solvers.stop_reason import StopReason
-from nbsoftmax.training.monitor import Watch
+from nbsoftmax.training.monitor import FitMonitor
 
 
 def blobs(n=150, n_classes=3, n_features=4, seed=0):
@@ -116,8 +117,8 @@ def test_callbacks_see_every_iteration_and_can_stop():
     seen = []
 
     def watch(now):
-        seen.append((now.iteration, now.objective, now.params.shape))
-        return now.iteration == 2
+        seen.append((now.n_iter, now.objective, now.params.shape))
+        return now.n_iter == 2
 
     result = nbs.Trainer(callbacks=[watch]).fit(X, y)
     assert [n for n, *_ in seen] == [1, 2]
@@ -130,7 +131,7 @@ def test_callbacks_cannot_change_the_parameters_and_may_answer_with_numpys_true(
     X, y = blobs()
     with pytest.raises(ValueError, match="read-only"):
         nbs.Trainer(callbacks=[lambda now: now.params.fill(7)]).fit(X, y)
-    assert nbs.Trainer(callbacks=[lambda now: np.bool_(now.iteration == 3)]).fit(X, y).n_iter == 3
+    assert nbs.Trainer(callbacks=[lambda now: np.bool_(now.n_iter == 3)]).fit(X, y).n_iter == 3
 
 
 @pytest.mark.parametrize("solver", ["newton-cg", "lbfgs", "gd"])
@@ -159,7 +160,7 @@ def test_ctrl_c_returns_what_there_is_and_says_so():
     X, y = blobs()
 
     def interrupt(now):
-        if now.iteration == 4:
+        if now.n_iter == 4:
             raise KeyboardInterrupt
 
     result = nbs.Trainer(callbacks=[interrupt]).fit(X, y)
@@ -170,11 +171,11 @@ def test_ctrl_c_returns_what_there_is_and_says_so():
     assert result.objective == nbs.Objective(X, y).value(params) == result.history["objective"][-1]
 
 
-def test_ctrl_c_between_any_two_lines_of_the_bookkeeping_loses_nothing():
+def test_ctrl_c_between_any_two_lines_of_the_bookkeeping_loses_nothing(tmp_path):
     X, y = blobs()
     for line in range(100):
-        with interrupted_at(Watch.__call__, iteration=4, line=line) as reached:
-            result = nbs.Trainer(l2=0.1).fit(X, y)
+        with interrupted_at(FitMonitor.__call__, n_iter=4, line=line) as reached:
+            result = nbs.Trainer(l2=0.1).fit(X, y, checkpoint=tmp_path / "c")
         if not reached:
             break
         assert result.stop_reason is StopReason.INTERRUPTED
@@ -183,12 +184,12 @@ def test_ctrl_c_between_any_two_lines_of_the_bookkeeping_loses_nothing():
 
 
 @contextlib.contextmanager
-def interrupted_at(function, *, iteration, line):
+def interrupted_at(function, *, n_iter, line):
     """Ctrl-C before the given line of one iteration's call; yields a list that stays empty if it never came."""
     reached, lines = [], []
 
     def trace(frame, event, _):
-        if frame.f_code is not function.__code__ or frame.f_locals.get("iteration") != iteration:
+        if frame.f_code is not function.__code__ or frame.f_locals.get("n_iter") != n_iter:
             return None
         if event == "line":
             lines.append(frame.f_lineno)
@@ -210,7 +211,7 @@ def test_ctrl_c_returns_the_best_point_of_a_fit_that_has_got_worse():
     X, y = blobs()
 
     def interrupt(now):
-        if now.iteration == 6:
+        if now.n_iter == 6:
             raise KeyboardInterrupt
 
     result = nbs.Trainer(solver=nbs.GradientDescent(12.0), l2=0.1, callbacks=[interrupt]).fit(2 * X, y)
@@ -409,7 +410,7 @@ def test_overlapping_classes_converge_and_the_work_is_accounted_for():
     result = nbs.Trainer().fit(*overlapping(np.random.default_rng(0)))
     assert result.converged
     assert result.solver == "newton-cg"
-    assert "products" in result.account
+    assert "products" in result.summary
 
 
 # --- limits ------------------------------------------------------------------------------------------
@@ -424,14 +425,14 @@ def test_max_seconds_ends_the_fit_and_is_named():
     assert np.isfinite(result.gap)
 
 
-def test_early_stopping_gives_the_parameters_of_the_least_validation_loss():
+def test_early_stopping_restores_the_parameters_of_the_lowest_validation_loss():
     rng = np.random.default_rng(3)
     X = rng.normal(size=(60, 40))  # nearly as many features as samples: the fit learns the noise
     y = (X[:, 0] + rng.normal(size=60) > 0).astype(int)
     held_out = rng.normal(size=(500, 40))
     labels = (held_out[:, 0] + rng.normal(size=500) > 0).astype(int)
     fit = {"X": X, "y": y, "validation_data": (held_out, labels)}
-    result = nbs.Trainer(solver="lbfgs", l2=1e-6, early_stopping=3).fit(**fit)  # no warning: it was asked to
+    result = nbs.Trainer(solver="lbfgs", l2=1e-6, callbacks=[EarlyStopping(3)]).fit(**fit)  # no warning: requested
     losses = result.history["validation_loss"]
     assert not result.converged
     assert result.stop_reason is StopReason.EARLY_STOPPING
@@ -442,25 +443,25 @@ def test_early_stopping_gives_the_parameters_of_the_least_validation_loss():
     assert result.gap > 0
 
 
-def test_early_stopping_takes_back_what_the_last_iterations_before_convergence_lost():
+def test_early_stopping_restores_the_best_parameters_also_of_a_fit_that_converged():
     rng = np.random.default_rng(3)
     X = rng.normal(size=(60, 40))
     y = (X[:, 0] + rng.normal(size=60) > 0).astype(int)
     held_out = rng.normal(size=(500, 40))
     labels = (held_out[:, 0] + rng.normal(size=500) > 0).astype(int)
-    result = nbs.Trainer(l2=1e-3, early_stopping=100).fit(X, y, validation_data=(held_out, labels))
+    result = nbs.Trainer(l2=1e-3, callbacks=[EarlyStopping(100)]).fit(X, y, validation_data=(held_out, labels))
     reached = nbs.cross_entropy(result.model.decision_function(held_out), labels)
     assert reached == pytest.approx(result.history["validation_loss"].min(), rel=1e-12)
 
 
 def test_early_stopping_without_validation_data_is_refused():
     with pytest.raises(nbs.InputValueError, match="validation_data"):
-        nbs.Trainer(early_stopping=3).fit(*overlapping(np.random.default_rng(0)))
+        nbs.Trainer(callbacks=[EarlyStopping(3)]).fit(*overlapping(np.random.default_rng(0)))
 
 
 def test_an_interrupted_fit_still_says_how_far_it_is():
     def interrupt(now):
-        if now.iteration == 3:
+        if now.n_iter == 3:
             raise KeyboardInterrupt
 
     result = nbs.Trainer(solver="lbfgs", l2=1e-3, callbacks=[interrupt]).fit(*overlapping(np.random.default_rng(0)))
@@ -489,18 +490,18 @@ def test_weights_beyond_float32_give_the_bits_of_weights_within(solver):
         )
 
 
-def test_a_fit_that_ctrl_c_ended_says_so_also_where_early_stopping_takes_it_back():
+def test_a_fit_that_ctrl_c_ended_says_so_also_where_early_stopping_restores_the_best_parameters():
     rng = np.random.default_rng(0)
     X, y = rng.normal(size=(60, 3)), np.arange(60) % 3
 
     def interrupt(now):
-        if now.iteration == 4:
+        if now.n_iter == 4:
             raise KeyboardInterrupt
 
     data = {"validation_data": (X, (y + 1) % 3)}  # wrong labels: the loss rises from the first iteration on
-    result = nbs.Trainer(solver="gd", callbacks=[interrupt], early_stopping=50).fit(X, y, **data)
-    assert result.stop_reason is StopReason.EARLY_STOPPING
-    assert "restored" in result.reason
+    result = nbs.Trainer(solver="gd", callbacks=[interrupt, EarlyStopping(50)]).fit(X, y, **data)
+    assert result.stop_reason is StopReason.INTERRUPTED
+    assert result.reason == "interrupted; the model is that of iteration 1"
     assert result.interrupted
     assert not nbs.Trainer(l2=0.1).fit(X, y).interrupted
 
@@ -514,7 +515,7 @@ FLOAT32 = {
     "sgd": {"solver": "sgd", "l2": 1e-3, "max_iter": 3, "label_smoothing": 0.5},
     "prox-newton": {"l1": 1e-3, "l2": 1e-3},
     "stopped": {"l2": 1e-3, "max_iter": 3},
-    "stopped early": {"l2": 1e-3, "early_stopping": 1},
+    "stopped early": {"l2": 1e-3, "callbacks": [EarlyStopping(1)]},
     "interrupted": {"l2": 1e-3},
 }
 
@@ -524,7 +525,8 @@ FLOAT32 = {
 @pytest.mark.parametrize("kind", FLOAT32)
 def test_what_a_fit_to_float32_data_says_is_true_of_the_data(kind, tol, shift):
     # Beside features of 1e5 the rounding errors of float32 products are up to a tenth of the logits.
-    options = FLOAT32[kind]
+    options = dict(FLOAT32[kind])
+    callbacks = options.pop("callbacks", [])
     rng = np.random.default_rng(0)
     X = rng.normal(size=(300, 5))
     y = (X[:, :3] + rng.normal(size=(300, 3))).argmax(axis=1)
@@ -533,13 +535,13 @@ def test_what_a_fit_to_float32_data_says_is_true_of_the_data(kind, tol, shift):
     J = nbs.Objective(X.astype(np.float64), y, **penalties)
 
     def interrupt(now):
-        if kind == "interrupted" and now.iteration == 3:
+        if kind == "interrupted" and now.n_iter == 3:
             raise KeyboardInterrupt
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", nbs.ConvergenceWarning)
         data = {"validation_data": (X[:50], y[:50])} if kind == "stopped early" else {}
-        result = nbs.Trainer(tol=tol, callbacks=[interrupt], **options).fit(X, y, **data)
+        result = nbs.Trainer(tol=tol, callbacks=[interrupt, *callbacks], **options).fit(X, y, **data)
         best = nbs.Trainer(tol=1e-9, **penalties).fit(X.astype(np.float64), y).objective
     params = np.column_stack([result.model.coef, result.model.intercept])
     value, grad = J.value_and_subgrad(params)

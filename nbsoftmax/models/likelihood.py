@@ -1,0 +1,158 @@
+"""The maximum of the likelihood, the information matrix there, and the scores of the samples.
+
+With x_i = (features, 1), the log-likelihood l = -sum_i s_i L_i, and the coefficients theta_k = w_k - w_r relative to a
+reference class r, for the "free" classes k, l != r:
+
+    H_kl = sum_i s_i a_ik ([k = l] - a_il) x_i x_i^T       the information matrix, -d2 l / d theta2
+    g_ik = s_i (a_ik - y_ik) x_i                           the score of a sample, up to its sign
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.linalg import cho_factor, cho_solve, eigh
+
+from nbsoftmax import validation
+from nbsoftmax.errors import InputValueError
+from nbsoftmax.functional import cross_entropy_and_grad
+from nbsoftmax.kernels.kinds import PROBA
+from nbsoftmax.models.softmax import SoftmaxModel
+from nbsoftmax.objective import PenalizedLoss
+from nbsoftmax.validation import Float64s, Floats
+
+BLOCK_BYTES = 2**21
+MAX_STEPS = 12  # Newton's method converges quadratically; if it needs more steps, there is no maximum
+MAX_DISTANCE = 1.0  # in standard errors, from the model to the maximum of the likelihood
+
+
+def maximum(
+    model: SoftmaxModel,
+    objective: PenalizedLoss,
+    X: Floats,
+    free: NDArray[np.bool_],
+    names: tuple[str, ...],
+    exponent: int,
+) -> tuple[Float64s, Float64s, float]:
+    """Newton steps to the maximum: its parameters (K, N + 1), the inverse information matrix and the log-likelihood.
+
+    The last two are in units of 2^exponent, like the weights.
+    """
+    params = np.column_stack([model.coef, model.intercept])
+    n, n_names = int(free.sum()), len(names)
+    reach = np.ones(params.shape[1])
+    reach[:-1] = np.abs(X).max(axis=0)
+    scale_free = 8 * np.sqrt(np.finfo(objective.dtype).eps)
+
+    def factor_here() -> _Factor:
+        information = objective.backend.hessian(params)[free][:, :n_names][:, :, free][:, :, :, :n_names]
+        return _factor(information.reshape(n * n_names, -1), objective, names)
+
+    for step_number in range(MAX_STEPS):
+        grad = objective.backend.loss_and_grad(params)[1]
+        factor = factor_here()
+        step = np.zeros_like(params)
+        slope = grad[free, :n_names].ravel()
+        solved = -cho_solve(factor.cholesky, slope * factor.scale) * factor.scale
+        step[free, :n_names] = solved.reshape(n, n_names)
+        distance = float(np.sqrt(validation.in_units(max(0.0, -slope @ solved), exponent)))
+        if step_number == 0 and not distance <= MAX_DISTANCE:
+            raise InputValueError(
+                f"the model is {distance:.3g} standard errors from the maximum of the likelihood of these data: it was "
+                "trained with a penalty, with other weights or on other data, or its fit has not converged; "
+                "give the training data, or fit again without penalty and with a smaller tol."
+            )
+        params += step
+        moved = np.abs(step) * reach  # the most that each column changes a logit
+        if moved.sum(axis=1).max() <= scale_free:
+            return params, factor_here().inverse(), -objective.backend.loss(params)
+    raise _separable_error(step, reach, model, names)
+
+
+@dataclass(frozen=True, eq=False)
+class _Factor:
+    """Cholesky factor of a positive definite matrix, which is scaled to a unit diagonal."""
+
+    cholesky: Any
+    scale: Float64s
+
+    def inverse(self) -> Float64s:
+        inverse: Float64s = cho_solve(self.cholesky, np.diag(self.scale)) * self.scale[:, None]
+        return inverse
+
+
+def _factor(information: Float64s, objective: PenalizedLoss, names: tuple[str, ...]) -> _Factor:
+    diagonal = information.diagonal()
+    scale = 1 / np.sqrt(np.where(diagonal > 0, diagonal, 1.0))
+    noise = 16 * len(scale) * float(np.finfo(objective.dtype).eps)
+    try:
+        cholesky = cho_factor(information * scale * scale[:, None], lower=True)
+    except np.linalg.LinAlgError:
+        cholesky = None
+    if (
+        cholesky is not None and (cholesky[0].diagonal() ** 2).min() > noise
+    ):  # 1 - R^2 of a column regressed on the previous ones
+        return _Factor(cholesky, scale)
+    _refuse_collinear(objective.backend.gram()[: len(names), : len(names)], noise, names, objective.dtype)
+    raise InputValueError(
+        "the information matrix is singular although no columns are collinear: some classes are perfectly separable, "
+        "and the likelihood has no maximum; leave out the columns that separate them, or fit with l2 to predict."
+    )
+
+
+def _refuse_collinear(gram: Float64s, noise: float, names: tuple[str, ...], dtype: np.dtype[Any]) -> None:
+    diagonal = gram.diagonal()
+    if not diagonal.all():
+        raise InputValueError(f"the column {names[diagonal.argmin()]!r} is 0 in every row; leave it out.")
+    scale = 1 / np.sqrt(diagonal)
+    values, vectors = eigh(gram * scale * scale[:, None], subset_by_index=(0, 0))
+    if values[0] <= noise:
+        share = np.abs(vectors[:, 0])
+        concerned = [names[j] for j in np.flatnonzero(share > 1e-3 * share.max())]
+        some = ", ".join(map(repr, concerned[:10])) + (" ..." if len(concerned) > 10 else "")
+        hint = "; or give X in float64, in which they may differ" if dtype == np.float32 else ""
+        raise InputValueError(
+            f"the columns {some} are collinear: one is a linear combination of the others, so their coefficients are "
+            f"not determined; leave one out{hint}."
+        )
+
+
+def _separable_error(step: Float64s, reach: Float64s, model: SoftmaxModel, names: tuple[str, ...]) -> InputValueError:
+    moved = np.abs(step - np.median(step, axis=0)) * reach
+    k = int(moved.sum(axis=1).argmax())
+    share = moved[k, : model.n_features]
+    columns = [names[j] for j in np.argsort(-share)[:5] if share[j] > 0.1 * share.max()]
+    return InputValueError(
+        f"samples of class {model.classes[k].item()!r} are perfectly separable from the others, mostly by the columns "
+        f"{', '.join(map(repr, columns))}: the likelihood has no maximum, so there are no standard errors; "
+        "leave those columns out, or fit with l2 to predict."
+    )
+
+
+def sum_of_squared_scores(
+    X: Floats, target: validation.WeightedTargets, params: Float64s, free: NDArray[np.bool_], fit_intercept: bool
+) -> Float64s:
+    """Sum of g_i g_i^T over the samples, for the free classes, block by block."""
+    n, n_names = int(free.sum()), X.shape[1] + fit_intercept
+    total = np.zeros((n * n_names, n * n_names))
+    y = target.proba if target.kind == PROBA else target.labels
+    for rows, x in blocks(X, fit_intercept, n * n_names):
+        logits = x @ params[:, :n_names].T
+        slopes = cross_entropy_and_grad(logits, y[rows], class_weight=target.gain, reduction="sum")[1]
+        if target.weight.size:
+            slopes *= target.weight[rows, None]
+        scores = (slopes[:, free, None] * x[:, None, :]).reshape(len(x), -1)
+        total += scores.T @ scores
+    return total
+
+
+def blocks(X: Floats, fit_intercept: bool, row_size: int) -> Iterator[tuple[slice, Float64s]]:
+    """Blocks of rows of (X, 1) in float64; `row_size` numbers for each row of a block take BLOCK_BYTES."""
+    size = max(16, BLOCK_BYTES // (8 * row_size))
+    for start in range(0, X.shape[0], size):
+        x = X[start : start + size].astype(np.float64)
+        yield slice(start, start + len(x)), np.column_stack([x, np.ones(len(x))]) if fit_intercept else x

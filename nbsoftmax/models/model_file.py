@@ -1,0 +1,97 @@
+"""The file of a model: a `.npz` archive without pickles.
+
+format         "nbsoftmax model 1"
+coef           (n_classes, n_features), intercept (n_classes,), classes (n_classes,)
+feature_names  (n_features,), or (0,) where has_names is False
+training       JSON
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nbsoftmax.errors import InputTypeError, InputValueError
+from nbsoftmax.files import file_name, one_line, read_npz, write_npz
+from nbsoftmax.validation import Float64s
+
+FORMAT = "nbsoftmax model 1"
+Model = TypeVar("Model")
+
+
+def write_model(
+    path: str | os.PathLike[str],
+    coef: Float64s,
+    intercept: Float64s,
+    classes: NDArray[Any],
+    feature_names: tuple[str, ...] | None,
+    training: dict[str, Any] | None,
+) -> None:
+    """Write the parts of a model to a file, as `SoftmaxModel.save` describes."""
+    try:
+        as_json = json.dumps(training)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise InputTypeError(
+            f"training cannot be written as JSON ({one_line(error)}); give text, numbers, truth values or None."
+        ) from None
+    arrays = {
+        "format": np.asarray(FORMAT),
+        "coef": coef,
+        "intercept": intercept,
+        "classes": _text_array(classes) if classes.dtype.kind == "T" else classes,
+        "feature_names": _text_array(feature_names or ()),
+        "has_names": np.asarray(feature_names is not None),
+        "training": np.asarray(as_json),
+    }
+    write_npz(path, arrays)
+
+
+def read_model(path: str | os.PathLike[str], build: Callable[..., Model]) -> Model:
+    """Read a file, and `build` a model from (coef, intercept, classes, feature_names, training)."""
+    with open(file_name(path), "rb") as opened:
+        try:
+            arrays = read_npz(opened)
+            found = str(arrays["format"]) if "format" in arrays else None
+            if found == FORMAT:
+                return build(*_parts(arrays))
+        except Exception as error:  # a flipped bit makes zipfile, NumPy and json raise almost anything
+            raise InputValueError(
+                f"{path} is not a model, or a damaged one ({one_line(error)}); save the model again."
+            ) from None
+    if found is not None and found.startswith("nbsoftmax checkpoint"):
+        raise InputValueError(
+            f"{path} is not a model but the checkpoint of a fit; resume the fit from it to get a model."
+        )
+    if found is not None and found.startswith("nbsoftmax "):
+        raise InputValueError(
+            f"{path} is not a model of this version: it is {found[:40]!r}, expected {FORMAT!r}; save the model again."
+        )
+    raise InputValueError(
+        f"{path} is not a model of this library ({FORMAT!r} is not in it); give a file that `save` wrote."
+    )
+
+
+def _parts(arrays: Mapping[str, NDArray[Any]]) -> tuple[Any, ...]:
+    names = tuple(_texts(arrays["feature_names"])) if arrays["has_names"] else None
+    training = json.loads(str(arrays["training"])) if "training" in arrays else None  # absent in older files
+    classes = arrays["classes"]
+    if classes.ndim == 0:
+        classes = np.array(_texts(classes), np.dtypes.StringDType() if hasattr(np.dtypes, "StringDType") else object)
+    return arrays["coef"], arrays["intercept"], classes, names, training
+
+
+def _text_array(texts: Any) -> NDArray[np.str_]:
+    """Text in a dtype that `.npy` supports; StringDType, and text that ends in NULs, as one JSON string."""
+    array = np.asarray(list(texts), np.str_)
+    as_json = getattr(texts, "dtype", array.dtype).kind == "T" or array.tolist() != list(texts)
+    return np.asarray(json.dumps(list(texts))) if as_json else array
+
+
+def _texts(array: NDArray[Any]) -> list[str]:
+    """The inverse of `_text_array`."""
+    return [str(text) for text in (json.loads(str(array)) if array.ndim == 0 else array)]

@@ -1,0 +1,64 @@
+"""What callbacks receive: the iteration that has ended, and the fit that it belongs to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from numpy.typing import NDArray
+
+from nbsoftmax.training.result import FitResult
+from nbsoftmax.validation import Float64s
+
+
+@dataclass(frozen=True, eq=False)
+class Iteration:
+    """One iteration of a fit.
+
+    Attributes
+    ----------
+    n_iter : int
+        Number of iterations so far, this one included.
+    objective, grad_norm : float
+    seconds : float
+        Since the fit began.
+    validation_loss : float or None
+        None without validation data.
+    params : ndarray (n_classes, n_features + 1)
+        Read-only; the intercepts are in the last column. The solver may reuse the memory: copy what you keep.
+    """
+
+    n_iter: int
+    objective: float
+    grad_norm: float
+    seconds: float
+    validation_loss: float | None
+    params: Float64s = field(repr=False)
+
+
+@dataclass(eq=False)
+class Context:
+    """The fit that a callback is called for.
+
+    Attributes
+    ----------
+    solver : str
+    n_samples, n_features : int
+    classes : ndarray (n_classes,)
+    feature_names : tuple of str or None
+    n_validation_samples : int
+        0 without validation data.
+    iteration : Iteration or None
+        The last iteration; None before the first has ended.
+    result : FitResult or None
+        None before the end, and if an error ended the fit.
+    """
+
+    solver: str
+    n_samples: int
+    n_features: int
+    classes: NDArray[Any]
+    feature_names: tuple[str, ...] | None
+    n_validation_samples: int = 0
+    iteration: Iteration | None = None
+    result: FitResult | None = None
