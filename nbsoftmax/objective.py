@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from nbsoftmax import validation
-from nbsoftmax.backends.base import Backend
+from nbsoftmax.backends.base import Backend, Margins, Refinable, SelectsFeatures, Stochastic
 from nbsoftmax.backends.cuda.device import devices
 from nbsoftmax.backends.dense import DenseBackend
 from nbsoftmax.errors import InputTypeError, InputValueError
@@ -72,7 +72,7 @@ class PenalizedLoss:
         self.backend: Backend
         gpus = devices(options.device)
         if gpus:
-            from nbsoftmax.backends.cuda.backend import on_devices
+            from nbsoftmax.backends.cuda.shards import on_devices
 
             self.backend = on_devices(
                 gpus,
@@ -134,6 +134,8 @@ class PenalizedLoss:
         part = copy.copy(self)
         part.l1 = 0.0
         if features is not None:
+            if not isinstance(self.backend, SelectsFeatures):
+                raise InputValueError("sums over some of the features need X in memory.")
             part.backend = self.backend.with_features(features)
             part.n_features, part.dtype = features.size, np.dtype(np.float64)
             part.shape = (self.n_classes, features.size + 1)
@@ -145,7 +147,7 @@ class PenalizedLoss:
         X is not copied: blocks of its rows are converted one after another, and an evaluation takes some three times
         as long. For float64 data, and for data on GPUs, it is this objective itself.
         """
-        if self.dtype == np.float64 or not isinstance(self.backend, DenseBackend):
+        if self.dtype == np.float64 or not isinstance(self.backend, Refinable):
             return self
         refined = copy.copy(self)
         refined.backend, refined.dtype = self.backend.in_float64(hessian=hessian), np.dtype(np.float64)
@@ -196,6 +198,10 @@ class PenalizedLoss:
 
         Returns the mean loss of all these samples, each before the step of its batch and without penalty.
         """
+        if not isinstance(self.backend, Stochastic):
+            raise InputValueError(
+                "solver 'sgd' runs on the CPU; use device='cpu', or solver 'newton-cg', which needs few passes on GPUs."
+            )
         rule = Rule(kind, momentum, self.l2, self.n_samples / self.backend.weight_sum)
         losses = self.backend.descend(state, order, batch_size, rates, rule, n_before)
         return float(losses.sum()) / self.backend.weight_sum
@@ -210,6 +216,8 @@ class PenalizedLoss:
         labels : ndarray (n,)
         margins : ndarray (n, n_classes)
         """
+        if not isinstance(self.backend, Margins):
+            raise InputValueError("the margins of single samples need X in memory.")
         return self.backend.margins(params, part)
 
     def _penalty(self, w: Float64s) -> float:
