@@ -129,3 +129,11 @@ def test_the_files_that_contributing_names_exist():
         for folder, cell in ((PACKAGE, files), (REPOSITORY / "tests", tests)):
             for path in re.findall(r"`([^`]+)`", cell):
                 assert (folder / path).exists(), path
+
+
+def test_the_tests_that_the_page_on_extending_names_exist():
+    page = (REPOSITORY / "docs" / "extending.md").read_text(encoding="utf-8")
+    commands = re.findall(r"`pytest ([^`]+)`", page)
+    assert len(commands) == 4
+    for path in " ".join(commands).split():
+        assert (REPOSITORY / path).exists(), path
