@@ -13,9 +13,10 @@ from nbsoftmax import validation
 from nbsoftmax.backends.base import Backend
 from nbsoftmax.backends.cuda.device import devices, on_host
 from nbsoftmax.backends.dense import DenseBackend
-from nbsoftmax.errors import InputTypeError, InputValueError
+from nbsoftmax.errors import InputTypeError, InputValueError, plain
 from nbsoftmax.kernels.kinds import INDEX, PROBA
 from nbsoftmax.kernels.sgd import Rule, State
+from nbsoftmax.penalties import Penalty, penalty_of
 from nbsoftmax.validation import Float64s, WeightedTargets, is_on_device
 
 
@@ -24,7 +25,7 @@ class Objective:
 
         J(W, b) = (1 / S) sum_i L(W x_i + b + offset_i, y_i) + l2/2 ||W||^2 + l1 ||W||_1
 
-    or, grouped, l1 sum_j ||W_:j||_2 instead of the last term,
+    or, grouped, l1 sum_j ||W_:j||_2 instead of the last term, or any other `penalty` of W in place of both,
     with L as in `cross_entropy` (weights and label smoothing included) and S what its mean divides by. X is read
     once per evaluation, in its own dtype and layout; the logits never exist as an array. Values and gradients are
     float64 and the same, bit for bit, for every number of threads.
@@ -43,6 +44,8 @@ class Objective:
         Penalties on W; the intercept b is never penalised.
     grouped : bool
         Whether l1 penalises the n_classes weights of a feature together, by their Euclidean norm.
+    penalty : Ridge, Lasso, ElasticNet, GroupLasso or an object with their methods `value` and `prox`, optional
+        Instead of `l1`, `l2` and `grouped`: these with a weight for each feature, or a penalty of your own.
     fit_intercept : bool
         If false, the last column of `params` takes no part, and its gradient is 0.
     label_smoothing : float in [0, 1]
@@ -95,6 +98,7 @@ class Objective:
         l1: float = 0.0,
         l2: float = 0.0,
         grouped: bool = False,
+        penalty: Penalty | None = None,
         fit_intercept: bool = True,
         label_smoothing: float = 0.0,
         offset: ArrayLike | None = None,
@@ -104,9 +108,7 @@ class Objective:
         progress: Callable[[int, int], None] | None = None,
     ) -> None:
         gpus = devices(validation.device(device))
-        self.l1 = validation.number("l1", l1, low=0.0)
-        self.l2 = validation.number("l2", l2, low=0.0)
-        self.grouped = validation.flag("grouped", grouped)
+        self.penalty = penalty_of(penalty, l1, l2, grouped=grouped)
         self.fit_intercept = validation.flag("fit_intercept", fit_intercept)
         if is_on_device(X):
             if not gpus:
@@ -119,6 +121,7 @@ class Objective:
             array = validation.design(X)
         y, sample_weight, offset = on_host(device, y, sample_weight, offset) if gpus else (y, sample_weight, offset)
         self.n_samples, self.n_features = array.shape
+        self.penalty.check_features(self.n_features)
         self.dtype: np.dtype[Any] = array.dtype
         self.n_classes = validation.n_classes(n_classes, y, self.n_features)
         target = validation.weighted_targets(
@@ -139,7 +142,7 @@ class Objective:
         self.class_mass = _class_sums(target) / target.total
         self.shape = (self.n_classes, self.n_features + 1)
         # Where every sample's share of J is below log 2, each is given its class with more than one half.
-        self.separable_below = np.log(2) * target.least_weight() / target.total if self.l1 == self.l2 == 0 else 0.0
+        self.separable_below = np.log(2) * target.least_weight() / target.total if self.penalty.is_zero else 0.0
         added = validation.offset(offset, (self.n_samples, self.n_classes), array.dtype)
         threads = validation.n_threads(n_threads)
         memory = None if device_memory is None else validation.count("device_memory", device_memory)
@@ -173,7 +176,7 @@ class Objective:
     def value(self, params: ArrayLike) -> float:
         """J at `params`, float64 (n_classes, n_features + 1)."""
         w = validation.params(params, self.shape)
-        return self.backend.loss(w) / self.backend.weight_sum + self._penalty(w)
+        return self.backend.loss(w) / self.backend.weight_sum + self.penalty.value(w[:, :-1])
 
     def value_and_grad(self, params: ArrayLike) -> tuple[float, Float64s]:
         """J and its gradient, float64 of the shape of `params`, in one pass over X.
@@ -181,40 +184,35 @@ class Objective:
         Raises
         ------
         InputValueError
-            With l1 > 0, where J has no gradient at 0.
+            With l1 > 0, or another penalty without a gradient.
         """
-        self._refuse_l1("gradient")
+        self._require_smooth("gradient")
         w = validation.params(params, self.shape)
         loss, grad = self.backend.loss_and_grad(w)
         grad /= self.backend.weight_sum
-        grad[:, :-1] += self.l2 * w[:, :-1]
-        return loss / self.backend.weight_sum + self._penalty(w), grad
+        grad[:, :-1] += self.penalty.gradient(w[:, :-1])
+        return loss / self.backend.weight_sum + self.penalty.value(w[:, :-1]), grad
 
     def value_and_subgrad(self, params: ArrayLike) -> tuple[float, Float64s]:
-        """J and its subgradient of least norm, which is 0 at the minimum alone; without l1 it is the gradient."""
+        """J and its subgradient of least norm, which is 0 at the minimum alone; for a smooth J it is the gradient.
+
+        For a penalty of your own it is the proximal gradient mapping, W - prox(W - grad, 1), in the place of W.
+        """
         w = validation.params(params, self.shape)
         value, grad = self.smooth_part().value_and_grad(w)
-        return value + self.l1 * float(self.norms(w[:, :-1]).sum()), self.least_subgradient(w, grad)
-
-    def least_subgradient(self, params: Float64s, grad: Float64s) -> Float64s:
-        """The subgradient of least norm, where `grad` is the gradient of J without its l1 term."""
-        coef, g, result = params[:, :-1], grad[:, :-1], grad.copy()
-        with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
-            slope = coef / self.norms(coef)
-            at_zero = g * np.maximum(0.0, 1 - self.l1 / self.norms(g))
-        result[:, :-1] = np.where(self.norms(coef) > 0, g + self.l1 * slope, np.where(g == 0, 0.0, at_zero))
-        return result
-
-    def norms(self, coef: Float64s) -> Float64s:
-        """What l1 multiplies the sum of: |coef|, or the norms of its columns where they are grouped."""
-        norms: Float64s = np.linalg.norm(coef, axis=0) if self.grouped else np.abs(coef)
-        return norms
+        value += self.penalty.nonsmooth_value(w[:, :-1])
+        grad[:, :-1] = self.penalty.least_subgradient(w[:, :-1], grad[:, :-1])
+        return value, grad
 
     def smooth_part(self, features: NDArray[np.int64] | None = None) -> Objective:
-        """J without its l1 term, over all features or only these, which are copied as float64."""
+        """J without the part of the penalty that has no gradient, as its l1 term.
+
+        Over all features, or only over these, which are copied as float64.
+        """
         part = copy.copy(self)
-        part.l1 = 0.0
+        part.penalty = self.penalty.smooth_part()
         if features is not None:
+            part.penalty = part.penalty.restricted(features)
             part.backend = self.backend.with_features(features)
             part.n_features, part.dtype = features.size, np.dtype(np.float64)
             part.shape = (self.n_classes, features.size + 1)
@@ -234,10 +232,10 @@ class Objective:
 
     def hvp(self, params: ArrayLike, v: ArrayLike) -> Float64s:
         """The Hessian of J at `params` times `v`, float64 of the shape of `params`, in one pass over X."""
-        self._refuse_l1("Hessian")
+        self._require_smooth("Hessian")
         w, direction = validation.params(params, self.shape), validation.params(v, self.shape, name="v")
         product = self.backend.hess_vec(w, direction) / self.backend.weight_sum
-        product[:, :-1] += self.l2 * direction[:, :-1]
+        product[:, :-1] += self.penalty.curvature * direction[:, :-1]
         return product
 
     def gram(self, params: ArrayLike) -> Float64s:
@@ -279,8 +277,9 @@ class Objective:
 
         Returns the mean loss of all these samples, each before the step of its batch and without penalty.
         """
-        self._refuse_l1("gradient")
-        rule = Rule(kind, momentum, self.l2, self.n_samples / self.backend.weight_sum)
+        self._require_smooth("gradient")
+        l2s = np.array(np.broadcast_to(self.penalty.curvature, self.n_features), np.float64)
+        rule = Rule(kind, momentum, l2s, self.n_samples / self.backend.weight_sum)
         losses = self.backend.descend(state, order, batch_size, rates, rule, n_before)
         return float(losses.sum()) / self.backend.weight_sum
 
@@ -296,24 +295,17 @@ class Objective:
         """
         return self.backend.margins(validation.params(params, self.shape), part)
 
-    def _penalty(self, w: Float64s) -> float:
-        coef = w[:, :-1]
-        # Without a penalty not even its sum is formed: it may overflow, and 0 * inf is NaN.
-        ridge = 0.5 * self.l2 * _square(coef) if self.l2 > 0 else 0.0
-        return ridge + (self.l1 * float(self.norms(coef).sum()) if self.l1 > 0 else 0.0)
+    @property
+    def l2(self) -> float:
+        """Strength of the squared penalty."""
+        return self.penalty.smooth_part().l2
 
-    def _refuse_l1(self, what: str) -> None:
-        if self.l1 > 0:
+    def _require_smooth(self, what: str) -> None:
+        if not self.penalty.is_smooth:
             raise InputValueError(
-                f"the objective has no {what} where a coefficient is 0, since l1 is {self.l1:g}; "
+                f"the objective has no {what} where the penalty {plain(self.penalty)} has none; "
                 "use value or value_and_subgrad, or l1=0."
             )
-
-
-def _square(coef: Float64s) -> float:
-    """||coef||^2, without BLAS, whose last bits depend on the number of its threads."""
-    with np.errstate(over="ignore"):
-        return float(np.square(coef, order="C").sum())
 
 
 def _class_sums(target: WeightedTargets) -> Float64s:

@@ -38,7 +38,8 @@ from nbsoftmax.kernels.runtime.threads import take
 # What a fit carries from step to step, float64, flat (K * (N + 1),). `square` is empty but for ADAM, `mean` but where
 # the iterates are averaged.
 State = namedtuple("State", "params velocity square mean")
-# How a step is made: one of the three, mu, l2, and what turns a batch's mean into that of the objective.
+# How a step is made: one of the three, mu, l2 of each feature (N,), and what turns a batch's mean into that of the
+# objective.
 Rule = namedtuple("Rule", "kind momentum l2 scale")
 MOMENTUM, NESTEROV, ADAM = 0, 1, 2
 SECOND_MOMENT, EPSILON = 0.999, 1e-8  # nu and eps: the paper's
@@ -133,7 +134,7 @@ def update_class(k, weights, gradient, n_chunks, state, rate, rule, share, step,
             gradient[j] += gradient[at + j]
             gradient[at + j] = 0.0
     for j in range(low, high - 1):
-        gradient[j] += share * rule.l2 * params[j]
+        gradient[j] += share * rule.l2[j - low] * params[j]
     if rule.kind == MOMENTUM:
         for j in range(low, high):
             velocity[j] = mu * velocity[j] + gradient[j]

@@ -392,7 +392,7 @@ def at_maximum(model: SoftmaxModel, problem: partial[Objective], *, cov: str, re
 
 
 def _refuse_what_is_no_likelihood(objective: Objective, given: dict[str, Any], cov: str) -> None:
-    penalty = next((f"{name}={value:g}" for name in ("l1", "l2") if (value := getattr(objective, name)) > 0), None)
+    penalty = None if objective.penalty.is_zero else f"the penalty {objective.penalty}"
     if given.get("label_smoothing"):
         penalty = f"label_smoothing={given['label_smoothing']:g}"
     if penalty:

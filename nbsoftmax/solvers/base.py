@@ -23,6 +23,7 @@ from typing import Any, Protocol, Self
 
 import numpy as np
 
+from nbsoftmax.penalties import AnyPenalty
 from nbsoftmax.validation import Float64s
 
 NOISE = 16 * float(np.finfo(float).eps)  # sums over rows are not known better, relative to the objective
@@ -60,14 +61,14 @@ class Memory:
 class Penalised(Protocol):
     """What a bound on the gap asks of an objective; `nbsoftmax.Objective` is one, for this and for `Smooth`."""
 
-    l1: float
-    l2: float
+    penalty: AnyPenalty
     fit_intercept: bool
     dtype: np.dtype[Any]
     class_mass: Float64s  # sum_i t_ik / S
 
-    def norms(self, coef: Float64s) -> Float64s:
-        """What l1 multiplies the sum of."""
+    @property
+    def l2(self) -> float:
+        """Strength of the squared penalty."""
         ...
 
 
