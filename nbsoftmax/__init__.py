@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from nbsoftmax.models.inference import Inference, inference
     from nbsoftmax.models.softmax import SoftmaxModel
     from nbsoftmax.objective import Objective
+    from nbsoftmax.penalties import ElasticNet, GroupLasso, Lasso, Penalty, Ridge
     from nbsoftmax.selection.cross_validation import CVResult, cross_validate
     from nbsoftmax.selection.path import PathResult, fit_path
     from nbsoftmax.training.monitor import Iteration
@@ -82,6 +83,7 @@ _HOME = {
     "models.inference": ("Inference", "inference"),
     "models.softmax": ("SoftmaxModel",),
     "objective": ("Objective",),
+    "penalties": ("ElasticNet", "GroupLasso", "Lasso", "Penalty", "Ridge"),
     "training.result": ("FitResult",),
     "training.trainer": ("ConvergenceWarning", "Trainer"),
     "versions": ("show_versions",),
@@ -96,15 +98,20 @@ __all__ = [
     "CVResult",
     "ConvergenceWarning",
     "DeviceMemoryError",
+    "ElasticNet",
     "FitResult",
+    "GroupLasso",
     "Inference",
     "InputError",
     "InputTypeError",
     "InputValueError",
     "Iteration",
+    "Lasso",
     "Objective",
     "PathResult",
+    "Penalty",
     "Reliability",
+    "Ridge",
     "SoftmaxModel",
     "SoftmaxRegression",
     "SoftmaxRegressionCV",

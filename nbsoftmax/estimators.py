@@ -34,11 +34,12 @@ except ImportError as error:
 from nbsoftmax import validation
 from nbsoftmax.errors import InputError, InputValueError, plain
 from nbsoftmax.models.softmax import SoftmaxModel, one_row, two_rows
+from nbsoftmax.problem import Problem, weights_of_classes
 from nbsoftmax.selection.cross_validation import held_out, one_standard_error, summary
 from nbsoftmax.selection.path import as_in_sklearn, penalties
 from nbsoftmax.training.monitor import Iteration
 from nbsoftmax.training.result import FitResult
-from nbsoftmax.training.trainer import ConvergenceWarning, EncodedLabels, Trainer, class_weights, samples
+from nbsoftmax.training.trainer import ConvergenceWarning, Trainer
 from nbsoftmax.validation import Float64s, Floats
 
 try:
@@ -109,7 +110,9 @@ class _Fitted(ClassifierMixin, BaseEstimator):
     def _ready(self, X: Any) -> tuple[SoftmaxModel, Floats]:
         """The model, its classes counted from 0 since `classes_` may be of any kind, and X as it takes it."""
         check_is_fitted(self)
-        X, _ = self._read(X, reset=False)
+        X, _, names = self._read(X, reset=False)
+        if names is not None:  # so that an error names the column; the model checks arrays
+            X = validation.design(X, names=names)
         coef, intercept = two_rows(self.coef_, self.intercept_)
         return SoftmaxModel(coef, intercept, np.arange(len(coef))), X
 
@@ -120,21 +123,29 @@ class _Fitted(ClassifierMixin, BaseEstimator):
         self.n_iter_ = np.array([result.n_iter], np.int32)
         self.converged_, self.gap_, self.history_ = result.converged, result.gap, result.history
 
-    def _given(
-        self, X: Any, y: Any, sample_weight: ArrayLike | None
-    ) -> tuple[Floats, NDArray[Any], NDArray[np.int64], Float64s | None, Float64s]:
-        """(X, classes, codes, sample weights or None, class weights) of a fit, checked."""
-        X, y = self._read(X, y, reset=True)
+    def _given(self, X: Any, y: Any, sample_weight: ArrayLike | None) -> tuple[Problem, NDArray[Any]]:
+        """The problem of a fit, and the sorted labels, which a model may not be able to store."""
+        X, y, names = self._read(X, y, reset=True)
         classes, codes = np.unique(y, return_inverse=True)
         if classes.size < 2:
             raise InputValueError(f"y contains one class only ({plain(classes[0])}), expected at least two classes.")
         weight = validation.sample_weights(sample_weight, codes.size)
-        by_class = self._class_weight(classes, codes, weight)
-        return X, classes, codes, weight if weight.size else None, by_class
+        problem = Problem.from_validated(
+            validation.design(X, names=names),
+            codes,
+            _storable(classes),
+            None,
+            weight if weight.size else None,
+            class_weight=weights_of_classes(self.class_weight, codes, classes, weight),
+            label_smoothing=self.label_smoothing,
+        )
+        return problem, classes
 
-    def _read(self, X: Any, y: Any = LABELS_ABSENT, *, reset: bool) -> tuple[Floats, NDArray[Any]]:
-        """X, and y if it is given, as scikit-learn checks them; masks and columns as the trainer does."""
-        # Whether an array is finite is checked by the trainer, in one pass over it.
+    def _read(
+        self, X: Any, y: Any = LABELS_ABSENT, *, reset: bool
+    ) -> tuple[Floats, NDArray[Any], tuple[str, ...] | None]:
+        """X, y if it is given, and the names of a table's columns, checked as scikit-learn does; X may have NaN."""
+        # Whether an array is finite is checked later, in one pass over it.
         numbers: dict[str, Any] = {"dtype": [np.float64, np.float32], "ensure_all_finite": False}
         with_labels = y is not LABELS_ABSENT
         y = _readable(y)
@@ -142,27 +153,21 @@ class _Fitted(ClassifierMixin, BaseEstimator):
         both = (y,) if with_labels else ()
         if names is None:
             read = validate_data(self, validation.as_array("X", X), *both, reset=reset, **numbers)
-        else:  # scikit-learn reads dates as numbers, and does not say which column a value is in
-            validation.design(array, names=names)
+        else:  # scikit-learn reads dates as numbers
             validate_data(self, X, *both, reset=reset, skip_check_array=True)
             checks = check_X_y if with_labels else check_array
             read = checks(array, *both, estimator=self, **numbers)
         if not with_labels:
-            return read, np.empty(0)
+            return read, np.empty(0), names
         X, y = read[0], _sortable(read[1])
         check_classification_targets(y)
-        return X, y
+        return X, y, names
 
     def score(self, X: Any, y: Any, sample_weight: ArrayLike | None = None) -> float:
         """Share of the samples whose label is predicted, by their weights."""
         if sample_weight is not None:
             sample_weight = validation.as_array("sample_weight", sample_weight)
         return float(super().score(X, _sortable(_readable(y)), sample_weight))
-
-    def _class_weight(self, classes: NDArray[Any], codes: NDArray[Any], weight: Float64s) -> Float64s:
-        """Weights (n_classes,) in the order of the classes; 1 where none are given."""
-        given = class_weights(self.class_weight, codes, classes, weight if weight.size else None)
-        return np.ones(classes.size) if given is None else validation.class_weights(given, classes.size)
 
     def _n_threads(self) -> int | None:
         # joblib's count takes into account that this process may itself be one of several workers.
@@ -203,17 +208,12 @@ def _listed(labels: NDArray[Any]) -> str:
     return f"[{', '.join(map(plain, labels[:10]))}{', ...' if len(labels) > 10 else ''}]"
 
 
-def _total(codes: NDArray[np.int64], weight: Float64s | None, by_class: Float64s) -> float:
-    """S, the sum of sample weights times class weights."""
-    return float((np.bincount(codes, weight, by_class.size) * by_class).sum())
-
-
-def _encoded(codes: NDArray[np.int64], classes: NDArray[Any]) -> EncodedLabels:
-    """Labels for the trainer; the class indices serve as labels if a model cannot store the labels themselves."""
+def _storable(classes: NDArray[Any]) -> NDArray[Any]:
+    """Labels for the trainer; their indices if a model cannot store the labels themselves."""
     try:
-        return EncodedLabels(codes, validation.class_labels(classes))
+        return validation.class_labels(classes)
     except InputError:
-        return EncodedLabels(codes, np.arange(classes.size))
+        return np.arange(classes.size)
 
 
 def _can_partial_fit(estimator: SoftmaxRegression) -> bool:
@@ -321,13 +321,12 @@ class SoftmaxRegression(CallbackSupportMixin, _Fitted):
         ValueError, TypeError
             For input or parameters that cannot be used.
         """
-        X, classes, codes, weight, by_class = self._given(X, y, sample_weight)
-        total = _total(codes, weight, by_class)
-        l1, l2 = self._penalties(total, classes.size)
-        start = self._start(X.shape[1], classes)
+        problem, classes = self._given(X, y, sample_weight)
+        l1, l2 = self._penalties(problem.weight_sum, classes.size)
+        start = self._start(problem.n_features, classes)
         tasks = None
         if hasattr(self, "_init_callback_context"):
-            tasks = _Tasks(self, X, y, sample_weight, start, classes)
+            tasks = _Tasks(self, problem.X, y, sample_weight, start, classes)
         fitter = Trainer(
             solver=self.solver,
             l1=l1,
@@ -336,7 +335,6 @@ class SoftmaxRegression(CallbackSupportMixin, _Fitted):
             tol=self.tol,
             max_iter=self.max_iter,
             label_smoothing=self.label_smoothing,
-            class_weight=None if self.class_weight is None else by_class,
             n_threads=self._n_threads(),
             device=self.device,
             callbacks=() if tasks is None else (tasks,),
@@ -344,10 +342,10 @@ class SoftmaxRegression(CallbackSupportMixin, _Fitted):
             verbose=bool(self.verbose),
         )
         fitter.warn_as, fitter.to_penalise = EitherConvergenceWarning, "lower C"
-        result = fitter.fit(X, _encoded(codes, classes), sample_weight=weight, init=start)
+        result = fitter.fit(problem, init=start)
         self._take(result, classes)
         self._stream: Trainer | None = None
-        self._seen = total
+        self._seen = problem.weight_sum
         if tasks is not None:
             tasks.end()
         if result.interrupted:
@@ -379,7 +377,8 @@ class SoftmaxRegression(CallbackSupportMixin, _Fitted):
             For input or parameters that cannot be used.
         """
         fitted = hasattr(self, "coef_")
-        X, y = self._read(X, y, reset=not fitted)
+        X, y, names = self._read(X, y, reset=not fitted)
+        X = validation.design(X, names=names)
         if fitted:
             labels = self.classes_
             if classes is not None and not np.array_equal(np.unique(classes), labels):
@@ -397,15 +396,18 @@ class SoftmaxRegression(CallbackSupportMixin, _Fitted):
             raise InputValueError(f"y contains {odd}, which is not in classes; leave such rows out.")
         codes = np.searchsorted(labels, y)
         weight = validation.sample_weights(sample_weight, codes.size)
-        by_class = self._class_weight(labels, codes, weight)
-        seen = getattr(self, "_seen", 0.0)
-        seen += _total(codes, weight if weight.size else None, by_class)
+        by_class = weights_of_classes(self.class_weight, codes, labels, weight)
+        chunk = validation.weighted_targets(
+            codes, codes.size, labels.size, X.dtype, sample_weight=sample_weight, class_weight=by_class,
+            label_smoothing=0.0,
+        )  # fmt: skip
+        seen = getattr(self, "_seen", 0.0) + chunk.weight_sum
         trainer: Trainer | None = getattr(self, "_stream", None)
         start = None
         if trainer is None:
             trainer = Trainer(
                 solver="sgd", average=True, fit_intercept=self.fit_intercept, label_smoothing=self.label_smoothing,
-                class_weight=None if self.class_weight is None else by_class, random_state=self._seed(),
+                class_weight=by_class, random_state=self._seed(),
                 n_threads=self._n_threads(),
             )  # fmt: skip
             start = np.column_stack(two_rows(self.coef_, self.intercept_)) if fitted else None
@@ -526,18 +528,17 @@ class SoftmaxRegressionCV(_Fitted):
         """
         validation.choice("scoring", self.scoring, ("neg_log_loss", "accuracy"))
         validation.choice("refit", self.refit, ("best", "one-standard-error"))
-        X, classes, codes, weight, by_class = self._given(X, y, sample_weight)
+        problem, classes = self._given(X, y, sample_weight)
         ratios = penalties("l1_ratios", 0.0 if self.l1_ratios is None else self.l1_ratios, low_open=False)
-        folds = list(check_cv(self.cv, codes, classifier=True).split(X, codes))
-        data = samples(X, _encoded(codes, classes), weight)
+        folds = list(check_cv(self.cv, problem.y, classifier=True).split(problem.X, problem.y))
         options: dict[str, Any] = {
             "solver": self.solver, "fit_intercept": self.fit_intercept, "tol": self.tol, "max_iter": self.max_iter,
             "label_smoothing": self.label_smoothing, "n_threads": self._n_threads(), "random_state": self._seed(),
-            "class_weight": None if self.class_weight is None else by_class, "device": self.device,
+            "device": self.device,
         }  # fmt: skip
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)
-            found = [held_out(data, Cs=self.Cs, l1_ratio=ratio, folds=folds, **options) for ratio in ratios]
+            found = [held_out(problem, Cs=self.Cs, l1_ratio=ratio, folds=folds, **options) for ratio in ratios]
         self.Cs_, self.l1_ratios_ = found[0].Cs, ratios
         log_loss = np.stack([one.log_loss.T for one in found], axis=1)  # (n_folds, n_l1_ratios, n_Cs)
         accuracy = np.stack([one.accuracy.T for one in found], axis=1)
@@ -549,11 +550,10 @@ class SoftmaxRegressionCV(_Fitted):
         if self.refit == "one-standard-error":
             chosen = one_standard_error(self.Cs_, *summary(log_loss[:, i].T))
         self.C_, self.l1_ratio_ = float(self.Cs_[chosen]), float(ratios[i])
-        total = _total(codes, weight, by_class)
-        l1, l2 = as_in_sklearn(self.C_, total, self.l1_ratio_, classes.size)
+        l1, l2 = as_in_sklearn(self.C_, problem.weight_sum, self.l1_ratio_, classes.size)
         fitter = Trainer(l1=float(l1), l2=float(l2), verbose=bool(self.verbose), **options)
         fitter.warn_as, fitter.to_penalise = EitherConvergenceWarning, "lower C"
-        result = fitter.fit(data, None)
+        result = fitter.fit(problem)
         self._take(result, classes)
         if result.interrupted:
             raise KeyboardInterrupt

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any, Self
 
 import numpy as np
@@ -11,21 +12,210 @@ from numpy.typing import ArrayLike, NDArray
 
 from nbsoftmax import validation
 from nbsoftmax.backends.base import Backend
-from nbsoftmax.backends.cuda.device import devices, on_host
+from nbsoftmax.backends.cuda.device import devices
 from nbsoftmax.backends.dense import DenseBackend
-from nbsoftmax.errors import InputTypeError, InputValueError, plain
-from nbsoftmax.kernels.kinds import INDEX, PROBA
+from nbsoftmax.errors import InputTypeError, InputValueError
 from nbsoftmax.kernels.sgd import Rule, State
-from nbsoftmax.penalties import Penalty, penalty_of
-from nbsoftmax.validation import Float64s, WeightedTargets, is_on_device
+from nbsoftmax.penalties import AnyPenalty, Penalty, Ridge, penalty_of
+from nbsoftmax.problem import Problem
+from nbsoftmax.validation import Float64s
 
 
-class Objective:
+@dataclass(frozen=True)
+class ObjectiveOptions:
+    """Validated options of an objective, as those of `Objective`."""
+
+    penalty: AnyPenalty = field(default_factory=lambda: Ridge(0.0))
+    fit_intercept: bool = True
+    n_threads: int | None = None
+    device: str = "cpu"
+    device_memory: int | None = None
+
+
+class PenalizedLoss:
+    """J, as `Objective` defines it, of a validated problem: what solvers minimise. It validates nothing.
+
+    Parameters
+    ----------
+    problem : Problem
+    options : ObjectiveOptions
+    progress : callable, optional
+        As for `Objective`.
+
+    Attributes
+    ----------
+    n_samples, n_features, n_classes : int
+    shape : tuple
+        Of `params`: (n_classes, n_features + 1), the intercept in the last column.
+    weight_sum : float
+        S.
+    separable_below : float
+        If J is below this, the classes are separated without error, and no minimum exists: it would be 0 at infinity.
+        0 if J cannot show that: with a penalty, label smoothing or probabilities as targets.
+    class_mass : ndarray (n_classes,)
+        The share of each class in the weights of all targets: sum_i t_ik / S.
+    backend : Backend
+        The sums over rows, unpenalised.
+    """
+
+    def __init__(
+        self, problem: Problem, options: ObjectiveOptions, *, progress: Callable[[int, int], None] | None = None
+    ) -> None:
+        self.penalty = options.penalty
+        self.penalty.check_features(problem.n_features)
+        self.fit_intercept = options.fit_intercept
+        self.n_samples, self.n_features, self.n_classes = problem.n_samples, problem.n_features, problem.n_classes
+        self.dtype = problem.dtype
+        self.shape = (self.n_classes, self.n_features + 1)
+        self.weight_sum, self.class_mass = problem.weight_sum, problem.class_mass()
+        self.separable_below = problem.separable_below() if self.penalty.is_zero else 0.0
+        self.backend: Backend
+        gpus = devices(options.device)
+        if gpus:
+            from nbsoftmax.backends.cuda.backend import on_devices
+
+            self.backend = on_devices(
+                gpus,
+                problem.X,
+                problem.target,
+                offset=problem.offset,
+                fit_intercept=self.fit_intercept,
+                memory=options.device_memory,
+                progress=progress,
+            )
+            if problem.on_device and not self._finite():
+                raise InputValueError("X contains NaN or inf; remove or impute such values first.")
+        else:
+            self.backend = DenseBackend(
+                problem.X,
+                problem.target,
+                offset=problem.offset,
+                fit_intercept=self.fit_intercept,
+                n_threads=options.n_threads,
+            )
+
+    def _finite(self) -> bool:
+        """Whether X is, of which only sums are at hand; the gradient counts samples of weight 0 as well."""
+        loss, gradient = self.backend.loss_and_grad(np.zeros(self.shape))
+        return bool(np.isfinite(loss) and np.isfinite(gradient).all())
+
+    def value(self, params: Float64s) -> float:
+        """J at `params`, float64 (n_classes, n_features + 1)."""
+        return self.backend.loss(params) / self.backend.weight_sum + self.penalty.value(params[:, :-1])
+
+    def value_and_grad(self, params: Float64s) -> tuple[float, Float64s]:
+        """J and its gradient, float64 of the shape of `params`, in one pass over X."""
+        loss, grad = self.backend.loss_and_grad(params)
+        grad /= self.backend.weight_sum
+        grad[:, :-1] += self.penalty.gradient(params[:, :-1])
+        return loss / self.backend.weight_sum + self.penalty.value(params[:, :-1]), grad
+
+    def value_and_subgrad(self, params: Float64s) -> tuple[float, Float64s]:
+        """J and its subgradient of least norm, which is 0 at the minimum alone; without l1 it is the gradient."""
+        value, grad = self.smooth_part().value_and_grad(params)
+        grad[:, :-1] = self.penalty.least_subgradient(params[:, :-1], grad[:, :-1])
+        return value + self.penalty.nonsmooth_value(params[:, :-1]), grad
+
+    def smooth_part(self, features: NDArray[np.int64] | None = None) -> Self:
+        """J without what has no gradient in the penalty, such as its l1 term.
+
+        Over all features, or only over these, which are copied as float64.
+        """
+        part = copy.copy(self)
+        part.penalty = self.penalty.smooth_part()
+        if features is not None:
+            part.penalty = part.penalty.restricted(features)
+            part.backend = self.backend.with_features(features)
+            part.n_features, part.dtype = features.size, np.dtype(np.float64)
+            part.shape = (self.n_classes, features.size + 1)
+        return part
+
+    def in_float64(self, *, hessian: bool = False) -> Self:
+        """The same J; for float32 data values and gradients, and if `hessian` all else, by products in float64.
+
+        X is not copied: blocks of its rows are converted one after another, and an evaluation takes some three times
+        as long. For float64 data, and for data on GPUs, it is this objective itself.
+        """
+        if self.dtype == np.float64 or not isinstance(self.backend, DenseBackend):
+            return self
+        refined = copy.copy(self)
+        refined.backend, refined.dtype = self.backend.in_float64(hessian=hessian), np.dtype(np.float64)
+        return refined
+
+    def hvp(self, params: Float64s, v: Float64s) -> Float64s:
+        """The Hessian of J at `params` times `v`, float64 of the shape of `params`, in one pass over X."""
+        product = self.backend.hess_vec(params, v) / self.backend.weight_sum
+        product[:, :-1] += self.penalty.curvature * v[:, :-1]
+        return product
+
+    def gram(self, params: Float64s) -> Float64s:
+        """The mean over the classes of the diagonal blocks of the Hessian of J, without its penalty.
+
+            (1 / S) sum_i h_i mean_k a_ik (1 - a_ik) (x_i, 1) (x_i, 1)^T        (n_features + 1, n_features + 1)
+
+        with h_i the weight of sample i. Together with the penalty it preconditions the Hessian.
+        """
+        return self.backend.gram(params) / self.backend.weight_sum
+
+    def curvatures(self, params: Float64s) -> Float64s:
+        """The diagonal of the Hessian of J, without its penalty, of the shape of `params`."""
+        return self.backend.curvatures(params) / self.backend.weight_sum
+
+    def blocks(self, params: Float64s) -> Float64s:
+        """The diagonal blocks of the Hessian of J, without its penalty: (n_classes, n_features + 1, n_features + 1)."""
+        return self.backend.class_grams(params) / self.backend.weight_sum
+
+    def hessian(self, params: Float64s) -> Float64s:
+        """The Hessian of J, without its penalty: (n_classes, n_features + 1, n_classes, n_features + 1)."""
+        return self.backend.hessian(params) / self.backend.weight_sum
+
+    def descend(
+        self,
+        state: State,
+        order: NDArray[np.int64],
+        batch_size: int,
+        rates: Float64s,
+        *,
+        kind: int,
+        momentum: float,
+        n_before: int,
+    ) -> float:
+        """Change `state` by stochastic steps, one for each of `rates`, through mini-batches of the samples in `order`.
+
+        (m / S) / batch_size sum_{i in batch} s_i grad L_i + l2 W is an unbiased estimate of the gradient of J. `kind`
+        and `momentum` are those of `kernels.sgd`, and `n_before` says how many steps the state has had.
+
+        Returns the mean loss of all these samples, each before the step of its batch and without penalty.
+        """
+        l2s = np.array(np.broadcast_to(self.penalty.curvature, self.n_features), np.float64)
+        rule = Rule(kind, momentum, l2s, self.n_samples / self.backend.weight_sum)
+        losses = self.backend.descend(state, order, batch_size, rates, rule, n_before)
+        return float(losses.sum()) / self.backend.weight_sum
+
+    def margins(self, params: Float64s, part: slice) -> tuple[NDArray[Any], Float64s]:
+        """By how much the logits of their own class are above the others, z_y - z_k, for some rows of X.
+
+        Only for class indices as targets. Samples without weight are left out.
+
+        Returns
+        -------
+        labels : ndarray (n,)
+        margins : ndarray (n, n_classes)
+        """
+        return self.backend.margins(params, part)
+
+    @property
+    def l2(self) -> float:
+        """Strength of the squared penalty."""
+        return self.penalty.smooth_part().l2
+
+
+class Objective(PenalizedLoss):
     """Penalised cross-entropy of a linear model, with gradient and Hessian-vector product.
 
         J(W, b) = (1 / S) sum_i L(W x_i + b + offset_i, y_i) + l2/2 ||W||^2 + l1 ||W||_1
 
-    or, grouped, l1 sum_j ||W_:j||_2 instead of the last term, or any other `penalty` of W in place of both,
+    or, grouped, l1 sum_j ||W_:j||_2 instead of the last term, or any other `penalty` of W instead of both,
     with L as in `cross_entropy` (weights and label smoothing included) and S what its mean divides by. X is read
     once per evaluation, in its own dtype and layout; the logits never exist as an array. Values and gradients are
     float64 and the same, bit for bit, for every number of threads.
@@ -73,18 +263,8 @@ class Objective:
 
     Attributes
     ----------
-    n_samples, n_features, n_classes : int
-    shape : tuple
-        Of `params`: (n_classes, n_features + 1), the intercept in the last column.
-    weight_sum : float
-        S.
-    separable_below : float
-        If J is below this, the classes can be told apart without error, and no minimum exists: it would be 0 at
-        infinity. 0 where that cannot be told from J: with a penalty, label smoothing or probabilities as targets.
-    class_mass : ndarray (n_classes,)
-        The share of each class in the weights of all targets: sum_i t_ik / S.
-    backend : Backend
-        The sums over rows, unpenalised.
+    n_samples, n_features, n_classes, shape, weight_sum, separable_below, class_mass, backend
+        As of `PenalizedLoss`, whose other methods are for solvers and validate nothing.
     """
 
     def __init__(  # noqa: PLR0913  all that defines the objective
@@ -107,76 +287,30 @@ class Objective:
         device_memory: int | None = None,
         progress: Callable[[int, int], None] | None = None,
     ) -> None:
-        gpus = devices(validation.device(device))
-        self.penalty = penalty_of(penalty, l1, l2, grouped=grouped)
-        self.fit_intercept = validation.flag("fit_intercept", fit_intercept)
-        if is_on_device(X):
-            if not gpus:
-                raise InputValueError(
-                    f"X is on a GPU, and device is {device!r}: use device='cuda', or copy X to the host."
-                )
-            with gpus[0].here():
-                array: Any = gpus[0].adopt(X)
-        else:
-            array = validation.design(X)
-        y, sample_weight, offset = on_host(device, y, sample_weight, offset) if gpus else (y, sample_weight, offset)
-        self.n_samples, self.n_features = array.shape
-        self.penalty.check_features(self.n_features)
-        self.dtype: np.dtype[Any] = array.dtype
-        self.n_classes = validation.n_classes(n_classes, y, self.n_features)
-        target = validation.weighted_targets(
+        if progress is not None and not callable(progress):
+            raise InputTypeError(f"progress is {progress!r}, expected a function of two numbers of rows.")
+        options = ObjectiveOptions(
+            penalty=penalty_of(penalty, l1, l2, grouped=grouped),
+            fit_intercept=validation.flag("fit_intercept", fit_intercept),
+            n_threads=validation.n_threads(n_threads),
+            device=validation.device(device),
+            device_memory=None if device_memory is None else validation.count("device_memory", device_memory),
+        )
+        problem = Problem.from_indices(
+            X,
             y,
-            self.n_samples,
-            self.n_classes,
-            array.dtype,
+            n_classes=n_classes,
             sample_weight=sample_weight,
             class_weight=class_weight,
             label_smoothing=label_smoothing,
-            n_of="X",
+            offset=offset,
+            device=options.device,
         )
-        if target.total == 0:
-            raise InputValueError(
-                "the weights of the samples sum to 0 (or there are no samples); nothing is left to learn from."
-            )
-        self.weight_sum = target.weight_sum
-        self.class_mass = _class_sums(target) / target.total
-        self.shape = (self.n_classes, self.n_features + 1)
-        # Where every sample's share of J is below log 2, each is given its class with more than one half.
-        self.separable_below = np.log(2) * target.least_weight() / target.total if self.penalty.is_zero else 0.0
-        added = validation.offset(offset, (self.n_samples, self.n_classes), array.dtype)
-        threads = validation.n_threads(n_threads)
-        memory = None if device_memory is None else validation.count("device_memory", device_memory)
-        if progress is not None and not callable(progress):
-            raise InputTypeError(f"progress is {progress!r}, expected a function of two numbers of rows.")
-        self.backend: Backend
-        if gpus:
-            from nbsoftmax.backends.cuda.backend import on_devices
-
-            self.backend = on_devices(
-                gpus,
-                array,
-                target,
-                offset=added,
-                fit_intercept=self.fit_intercept,
-                memory=memory,
-                progress=progress,
-            )
-            if is_on_device(X) and not self._finite():
-                raise InputValueError("X contains NaN or inf; remove or impute such values first.")
-        else:
-            self.backend = DenseBackend(
-                array, target, offset=added, fit_intercept=self.fit_intercept, n_threads=threads
-            )
-
-    def _finite(self) -> bool:
-        """Whether X is, of which only sums are at hand; the gradient counts samples of weight 0 as well."""
-        loss, gradient = self.backend.loss_and_grad(np.zeros(self.shape))
-        return bool(np.isfinite(loss) and np.isfinite(gradient).all())
+        super().__init__(problem, options, progress=progress)
 
     def value(self, params: ArrayLike) -> float:
         """J at `params`, float64 (n_classes, n_features + 1)."""
-        w = validation.params(params, self.shape)
-        return self.backend.loss(w) / self.backend.weight_sum + self.penalty.value(w[:, :-1])
+        return super().value(validation.params(params, self.shape))
 
     def value_and_grad(self, params: ArrayLike) -> tuple[float, Float64s]:
         """J and its gradient, float64 of the shape of `params`, in one pass over X.
@@ -184,139 +318,32 @@ class Objective:
         Raises
         ------
         InputValueError
-            With l1 > 0, or another penalty without a gradient.
+            With l1 > 0, or another penalty that has no gradient everywhere.
         """
         self._require_smooth("gradient")
-        w = validation.params(params, self.shape)
-        loss, grad = self.backend.loss_and_grad(w)
-        grad /= self.backend.weight_sum
-        grad[:, :-1] += self.penalty.gradient(w[:, :-1])
-        return loss / self.backend.weight_sum + self.penalty.value(w[:, :-1]), grad
+        return super().value_and_grad(validation.params(params, self.shape))
 
     def value_and_subgrad(self, params: ArrayLike) -> tuple[float, Float64s]:
-        """J and its subgradient of least norm, which is 0 at the minimum alone; for a smooth J it is the gradient.
+        """J and its subgradient of least norm, which is 0 at the minimum alone; without l1 it is the gradient.
 
-        For a penalty of your own it is the proximal gradient mapping, W - prox(W - grad, 1), in the place of W.
+        For a penalty of your own it is, in W, the proximal gradient mapping W - prox(W - grad, 1).
         """
-        w = validation.params(params, self.shape)
-        value, grad = self.smooth_part().value_and_grad(w)
-        value += self.penalty.nonsmooth_value(w[:, :-1])
-        grad[:, :-1] = self.penalty.least_subgradient(w[:, :-1], grad[:, :-1])
-        return value, grad
-
-    def smooth_part(self, features: NDArray[np.int64] | None = None) -> Objective:
-        """J without the part of the penalty that has no gradient, as its l1 term.
-
-        Over all features, or only over these, which are copied as float64.
-        """
-        part = copy.copy(self)
-        part.penalty = self.penalty.smooth_part()
-        if features is not None:
-            part.penalty = part.penalty.restricted(features)
-            part.backend = self.backend.with_features(features)
-            part.n_features, part.dtype = features.size, np.dtype(np.float64)
-            part.shape = (self.n_classes, features.size + 1)
-        return part
-
-    def in_float64(self, *, hessian: bool = False) -> Self:
-        """The same J; for float32 data values and gradients, and if `hessian` all else, by products in float64.
-
-        X is not copied: blocks of its rows are converted one after another, and an evaluation takes some three times
-        as long. For float64 data, and for data on GPUs, it is this objective itself.
-        """
-        if self.dtype == np.float64 or not isinstance(self.backend, DenseBackend):
-            return self
-        refined = copy.copy(self)
-        refined.backend, refined.dtype = self.backend.in_float64(hessian=hessian), np.dtype(np.float64)
-        return refined
+        return super().value_and_subgrad(validation.params(params, self.shape))
 
     def hvp(self, params: ArrayLike, v: ArrayLike) -> Float64s:
-        """The Hessian of J at `params` times `v`, float64 of the shape of `params`, in one pass over X."""
+        """The Hessian of J at `params` times `v`, float64 of the shape of `params`, in one pass over X.
+
+        Raises
+        ------
+        InputValueError
+            With l1 > 0, or another penalty that has no Hessian everywhere.
+        """
         self._require_smooth("Hessian")
-        w, direction = validation.params(params, self.shape), validation.params(v, self.shape, name="v")
-        product = self.backend.hess_vec(w, direction) / self.backend.weight_sum
-        product[:, :-1] += self.penalty.curvature * direction[:, :-1]
-        return product
-
-    def gram(self, params: ArrayLike) -> Float64s:
-        """The mean over the classes of the diagonal blocks of the Hessian of J, without its penalty.
-
-            (1 / S) sum_i h_i mean_k a_ik (1 - a_ik) (x_i, 1) (x_i, 1)^T        (n_features + 1, n_features + 1)
-
-        with h_i the weight of sample i. Together with the penalty it preconditions the Hessian.
-        """
-        return self.backend.gram(validation.params(params, self.shape)) / self.backend.weight_sum
-
-    def curvatures(self, params: ArrayLike) -> Float64s:
-        """The diagonal of the Hessian of J, without its penalty, of the shape of `params`."""
-        return self.backend.curvatures(validation.params(params, self.shape)) / self.backend.weight_sum
-
-    def blocks(self, params: ArrayLike) -> Float64s:
-        """The diagonal blocks of the Hessian of J, without its penalty: (n_classes, n_features + 1, n_features + 1)."""
-        return self.backend.class_grams(validation.params(params, self.shape)) / self.backend.weight_sum
-
-    def hessian(self, params: ArrayLike) -> Float64s:
-        """The Hessian of J, without its penalty: (n_classes, n_features + 1, n_classes, n_features + 1)."""
-        return self.backend.hessian(validation.params(params, self.shape)) / self.backend.weight_sum
-
-    def descend(
-        self,
-        state: State,
-        order: NDArray[np.int64],
-        batch_size: int,
-        rates: Float64s,
-        *,
-        kind: int,
-        momentum: float,
-        n_before: int,
-    ) -> float:
-        """Change `state` by stochastic steps, one for each of `rates`, through mini-batches of the samples in `order`.
-
-        (m / S) / batch_size sum_{i in batch} s_i grad L_i + l2 W is an unbiased estimate of the gradient of J. `kind`
-        and `momentum` are those of `kernels.sgd`, and `n_before` says how many steps the state has had.
-
-        Returns the mean loss of all these samples, each before the step of its batch and without penalty.
-        """
-        self._require_smooth("gradient")
-        l2s = np.array(np.broadcast_to(self.penalty.curvature, self.n_features), np.float64)
-        rule = Rule(kind, momentum, l2s, self.n_samples / self.backend.weight_sum)
-        losses = self.backend.descend(state, order, batch_size, rates, rule, n_before)
-        return float(losses.sum()) / self.backend.weight_sum
-
-    def margins(self, params: ArrayLike, part: slice) -> tuple[NDArray[Any], Float64s]:
-        """By how much the logits of their own class are above the others, z_y - z_k, for some rows of X.
-
-        Only for class indices as targets. Samples without weight are left out.
-
-        Returns
-        -------
-        labels : ndarray (n,)
-        margins : ndarray (n, n_classes)
-        """
-        return self.backend.margins(validation.params(params, self.shape), part)
-
-    @property
-    def l2(self) -> float:
-        """Strength of the squared penalty."""
-        return self.penalty.smooth_part().l2
+        return super().hvp(validation.params(params, self.shape), validation.params(v, self.shape, name="v"))
 
     def _require_smooth(self, what: str) -> None:
         if not self.penalty.is_smooth:
             raise InputValueError(
-                f"the objective has no {what} where the penalty {plain(self.penalty)} has none; "
+                f"the objective has no {what} everywhere, since the penalty is {self.penalty}; "
                 "use value or value_and_subgrad, or l1=0."
             )
-
-
-def _class_sums(target: WeightedTargets) -> Float64s:
-    """sum_i t_ik, (n_classes,)."""
-    weight, n_classes = target.weight, target.gain.size
-    if target.kind == PROBA:
-        proba = target.proba
-        sums: Float64s = np.einsum("i,ik->k", weight, proba) if weight.size else proba.sum(axis=0, dtype=np.float64)
-    else:
-        sums = np.bincount(target.labels, weight if weight.size else None, n_classes).astype(np.float64)
-    if target.kind == INDEX:
-        return sums
-    total = weight.sum() if weight.size else max(target.labels.size, len(target.proba))
-    return np.asarray(sums * target.gain.astype(np.float64) + total * target.floor.astype(np.float64))

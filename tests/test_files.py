@@ -505,7 +505,7 @@ def test_a_log_that_cannot_be_written_costs_no_model(table, tmp_path, capsys):
 
 @linux
 def test_an_interrupted_fit_leaves_devices_alone(table, null, tmp_path, capsys, monkeypatch):
-    from nbsoftmax import callbacks
+    from nbsoftmax.training import callbacks
 
     class Interrupts:
         def on_fit_task_end(self, trainer, context):

@@ -106,22 +106,30 @@ def fit(arguments: argparse.Namespace) -> int:
     import numpy as np
 
     from nbsoftmax import validation
+    from nbsoftmax.problem import Problem
     from nbsoftmax.selection.path import as_in_sklearn
     from nbsoftmax.training.callbacks import JsonLines, ProgressBar
-    from nbsoftmax.training.trainer import Trainer, samples
+    from nbsoftmax.training.trainer import Trainer
 
     _check_outputs(arguments)
     if arguments.early_stopping is not None and arguments.validation is None:
         raise InputValueError("--early-stopping needs samples to judge by; hold some out with --validation.")
     X, y, names, weight = _read(arguments, labels=True, weights=arguments.sample_weight)
-    data = samples(X, y, weight, dtype=arguments.dtype)
+    problem = Problem.from_labels(
+        X,
+        y,
+        sample_weight=weight,
+        class_weight=arguments.class_weight,
+        label_smoothing=arguments.label_smoothing,
+        dtype=arguments.dtype,
+    )
     del X
     if arguments.validation is not None:  # first of all: what follows is about the samples of the fit alone
-        data = data.split(arguments.validation, arguments.seed)
+        problem = problem.split(arguments.validation, arguments.seed)
     l2 = arguments.l2
     if arguments.C is not None:
         C = validation.number("--C", arguments.C, low=0.0, low_open=True)
-        l2 = float(as_in_sklearn(C, data.weight_sum(arguments.class_weight), 0.0, data.classes.size)[1])
+        l2 = float(as_in_sklearn(C, problem.weight_sum, 0.0, problem.n_classes)[1])
     callbacks: list[Any] = [] if arguments.quiet else [ProgressBar()]
     if arguments.log is not None:
         callbacks.append(JsonLines(arguments.log))
@@ -149,13 +157,13 @@ def fit(arguments: argparse.Namespace) -> int:
     )
     mean, scale = np.zeros(1), np.ones(1)
     if arguments.standardize:
-        mean, scale = data.X.mean(axis=0, dtype=np.float64), data.X.std(axis=0, dtype=np.float64)
+        mean, scale = problem.X.mean(axis=0, dtype=np.float64), problem.X.std(axis=0, dtype=np.float64)
         if arguments.no_intercept:
             mean[:] = 0.0  # without an intercept there is nowhere for the means to go
         scale[scale == 0] = 1.0
-        data = data.scaled(mean, scale)
+        problem = problem.scaled(mean, scale)
     with _warnings_of_a_fit() as warned:
-        result = trainer.fit(data, None, checkpoint=arguments.checkpoint, resume=arguments.resume)
+        result = trainer.fit(problem, checkpoint=arguments.checkpoint, resume=arguments.resume)
     model = replace(result.model, feature_names=names)
     if arguments.standardize:
         coef = model.coef / scale

@@ -44,6 +44,7 @@ def _run(argv: Sequence[str] | None, stdout_is_closed: bool) -> int:
         print("nbsoftmax: standard output is closed; write to --out FILE.", file=sys.stderr)
         return 2
     try:
+        from nbsoftmax import validation  # noqa: F401  raises an error where Numba's settings cannot work
         from nbsoftmax.cli import commands
         from nbsoftmax.files import one_line
     except ImportError as error:

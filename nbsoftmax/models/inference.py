@@ -15,7 +15,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -30,7 +29,8 @@ from nbsoftmax.functional import cross_entropy_and_grad, logsumexp, sigmoid, sof
 from nbsoftmax.kernels.kinds import PROBA
 from nbsoftmax.kernels.runtime.blas import one_thread
 from nbsoftmax.models.softmax import SoftmaxModel, checked_model
-from nbsoftmax.objective import Objective
+from nbsoftmax.objective import ObjectiveOptions, PenalizedLoss
+from nbsoftmax.problem import Problem
 from nbsoftmax.validation import Float64s, Floats
 
 COVARIANCES = ("fisher", "sandwich")
@@ -322,42 +322,30 @@ def inference(
     y = validation.target_array(y)
     if y.ndim != 2:
         y = validation.codes_of(y, model.classes, n_samples=array.shape[0])
-    problem = partial(
-        Objective,
-        array,
-        y,
-        n_classes=model.n_classes,
-        sample_weight=sample_weight,
-        fit_intercept=fit_intercept,
-        n_threads=n_threads,
+    problem = Problem.from_indices(array, y, classes=model.classes, sample_weight=sample_weight)
+    options = ObjectiveOptions(
+        fit_intercept=validation.flag("fit_intercept", fit_intercept), n_threads=validation.n_threads(n_threads)
     )
-    return at_maximum(model, problem, cov=cov, reference=reference)
+    return at_maximum(model, problem, options, cov=cov, reference=reference)
 
 
-def at_maximum(model: SoftmaxModel, problem: partial[Objective], *, cov: str, reference: Any) -> Inference:
-    """Inference for a model and the objective that it minimises, as the call that makes it."""
+def at_maximum(
+    model: SoftmaxModel, problem: Problem, options: ObjectiveOptions, *, cov: str, reference: Any
+) -> Inference:
+    """Inference for a model, and the problem and options that it was fitted with."""
     validation.choice("cov", cov, COVARIANCES)
     base = 0 if reference is None else _position(reference, model.classes)
+    _refuse_what_is_no_likelihood(problem, options, cov)
     # The information matrix of float32 columns far from 0 has few digits, or none, from products in float32.
-    objective, given = problem().in_float64(hessian=True), problem.keywords
-    _refuse_what_is_no_likelihood(objective, given, cov)
+    objective = PenalizedLoss(problem, options).in_float64(hessian=True)
     n_names = model.n_features + objective.fit_intercept
     if (model.n_classes - 1) * n_names > MOST_PARAMS:
         raise InputValueError(
             f"the covariance of {(model.n_classes - 1) * n_names} parameters would not fit in memory; "
             f"expected at most {MOST_PARAMS}; use fewer features."
         )
-    X, y = problem.args
-    (X,) = on_host(given.get("device", "cpu"), X)
-    target = validation.weighted_targets(
-        y,
-        objective.n_samples,
-        model.n_classes,
-        np.float64,
-        sample_weight=given.get("sample_weight"),
-        class_weight=given.get("class_weight"),
-        label_smoothing=0.0,
-    )
+    (X,) = on_host(options.device, problem.X)
+    target = problem.target_in_float64()
     counts = _counts(target)
     if not counts.all():
         raise InputValueError(
@@ -391,16 +379,16 @@ def at_maximum(model: SoftmaxModel, problem: partial[Objective], *, cov: str, re
     )
 
 
-def _refuse_what_is_no_likelihood(objective: Objective, given: dict[str, Any], cov: str) -> None:
-    penalty = None if objective.penalty.is_zero else f"the penalty {objective.penalty}"
-    if given.get("label_smoothing"):
-        penalty = f"label_smoothing={given['label_smoothing']:g}"
+def _refuse_what_is_no_likelihood(problem: Problem, options: ObjectiveOptions, cov: str) -> None:
+    penalty = None if options.penalty.is_zero else f"the penalty {options.penalty}"
+    if problem.label_smoothing:
+        penalty = f"label_smoothing={problem.label_smoothing:g}"
     if penalty:
         raise InputValueError(
             f"the fit has {penalty}, which pulls its coefficients towards 0: standard errors and tests would say "
             "nothing about how far they are from the truth; fit without it for inference."
         )
-    if given.get("class_weight") is not None and cov == "fisher":
+    if problem.class_weight is not None and cov == "fisher":
         raise InputValueError(
             'the fit has class_weight, which "fisher" would take for samples that were never seen; '
             'use cov="sandwich", or fit without it.'
@@ -409,7 +397,7 @@ def _refuse_what_is_no_likelihood(objective: Objective, given: dict[str, Any], c
 
 def _maximum(
     model: SoftmaxModel,
-    objective: Objective,
+    objective: PenalizedLoss,
     X: Floats,
     free: NDArray[np.bool_],
     names: tuple[str, ...],
@@ -462,7 +450,7 @@ class _Factor:
         return inverse
 
 
-def _factor(information: Float64s, objective: Objective, names: tuple[str, ...]) -> _Factor:
+def _factor(information: Float64s, objective: PenalizedLoss, names: tuple[str, ...]) -> _Factor:
     diagonal = information.diagonal()
     scale = 1 / np.sqrt(np.where(diagonal > 0, diagonal, 1.0))
     noise = 16 * len(scale) * float(np.finfo(objective.dtype).eps)

@@ -199,7 +199,11 @@ class SoftmaxModel:
         return validation.design(array, names=names)
 
     def _predict(self, X: Any, what: int, k: int = 1, *, with_proba: bool = False) -> tuple[Floats, NDArray[np.int64]]:
-        array = self._features(X)
+        return self._predict_validated(self._features(X), what, k, with_proba=with_proba)
+
+    def _predict_validated(
+        self, array: Floats, what: int, k: int = 1, *, with_proba: bool = False
+    ) -> tuple[Floats, NDArray[np.int64]]:
         design = Design(array, self.n_classes, np.empty((0, 0), array.dtype), None)
         return design.predict(np.column_stack([self.coef, self.intercept]), what, k, with_proba=with_proba)
 
@@ -326,6 +330,11 @@ def checked_model(value: Any, *, name: str = "model") -> SoftmaxModel:
     raise InputTypeError(
         f"{name} is of type {type(value).__name__}, expected a SoftmaxModel{f'; give its `{holds}`' if holds else ''}."
     )
+
+
+def predicted_classes(model: SoftmaxModel, X: Floats) -> NDArray[np.int64]:
+    """Indices of the most probable classes (n_samples,) for X that is validated already."""
+    return model._predict_validated(X, BEST)[1][:, 0]
 
 
 def one_row(coef: Float64s, intercept: Float64s) -> tuple[Float64s, Float64s]:

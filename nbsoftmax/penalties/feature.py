@@ -194,6 +194,10 @@ class FeaturePenalty:
         l1s, l2s = (np.array(np.broadcast_to(strength, coef.shape[1])) for strength in (self._l1s, self._l2s))
         self._coordinate_descent(grams, factor, l2s, l1s, residual, coef, MOST_SWEEPS, SWEEP_TOL)
 
+    def fingerprint(self) -> tuple[Any, ...]:
+        """What distinguishes this penalty from others: for checkpoints."""
+        return (type(self).__name__, self.l1, self.l2, self.weights)
+
     def check_features(self, n_features: int) -> None:
         """Refuse weights of another number of features."""
         if self.weights is not None and self.weights.size != n_features:

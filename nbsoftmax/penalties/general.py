@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol, Self
+from typing import Any, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -159,6 +159,11 @@ class GeneralPenalty:
             if not square > STEP_TOL * first:
                 break
         residual[:] = slope + factor * (grams @ (coef - start)[:, :, None])[:, :, 0]
+
+    def fingerprint(self) -> tuple[Any, ...]:
+        """The name of the class and its attributes, as far as they are known."""
+        attributes = getattr(self.penalty, "__dict__", {})
+        return (type(self.penalty).__qualname__, *(part for item in sorted(attributes.items()) for part in item))
 
     def check_features(self, n_features: int) -> None:
         """Every number of features may be right."""

@@ -17,11 +17,12 @@ from numpy.typing import ArrayLike, NDArray
 
 from nbsoftmax import validation
 from nbsoftmax.errors import InputTypeError, InputValueError, plain
-from nbsoftmax.models.softmax import SoftmaxModel, accuracy
-from nbsoftmax.objective import Objective
-from nbsoftmax.selection.path import as_in_sklearn, penalties, refuse_strengths
+from nbsoftmax.models.softmax import SoftmaxModel, accuracy, predicted_classes
+from nbsoftmax.objective import ObjectiveOptions, PenalizedLoss
+from nbsoftmax.problem import Problem
+from nbsoftmax.selection.path import as_in_sklearn, penalties, problem_of, refuse_strengths
 from nbsoftmax.training.result import FitResult, uninterrupted
-from nbsoftmax.training.trainer import Samples, Trainer, samples
+from nbsoftmax.training.trainer import Trainer
 from nbsoftmax.validation import Float64s
 
 GRID = (1e-4, 1e4)  # of Cs given as a number, as in scikit-learn
@@ -100,12 +101,12 @@ def cross_validate(
     validation.choice("refit", refit, ("best", "one-standard-error"))
     if validation.is_on_device(X):
         validation.as_array("X", X)  # refuses it: predictions are made on the host
-    data = samples(X, y, sample_weight, dtype=options.get("dtype"))
-    found = held_out(data, Cs=Cs, l1_ratio=l1_ratio, folds=folds, random_state=random_state, **options)
+    problem = problem_of(X, y, sample_weight, options)
+    found = held_out(problem, Cs=Cs, l1_ratio=l1_ratio, folds=folds, random_state=random_state, **options)
     mean, error = summary(found.log_loss)
     best, least = int(np.nanargmin(mean)), one_standard_error(found.Cs, mean, error)
     chosen = found.Cs[best if refit == "best" else least]
-    result = _fit(data, chosen, l1_ratio, options | {"random_state": random_state})
+    result = _fit(problem, chosen, l1_ratio, options | {"random_state": random_state})
     return CVResult(found.Cs, found.log_loss, found.accuracy, best, least, result)
 
 
@@ -119,7 +120,7 @@ class HeldOut:
 
 
 def held_out(
-    data: Samples,
+    problem: Problem,
     *,
     Cs: int | ArrayLike,
     l1_ratio: float,
@@ -131,12 +132,11 @@ def held_out(
     given = (
         np.geomspace(*GRID, validation.count("Cs", Cs)) if isinstance(Cs, (int, np.integer)) else penalties("Cs", Cs)
     )
-    codes = data.y
+    codes = problem.y
     if codes.ndim != 1:
         raise InputValueError("y holds probabilities; cross_validate needs labels.")
-    weight = validation.sample_weights(data.sample_weight, len(codes))
-    weight = weight if weight.size else np.ones(len(codes))
-    parts = [_Fold(data, weight, *pair) for pair in _pairs(folds, codes, random_state)]
+    weight = problem.sample_weight if problem.sample_weight.size else np.ones(len(codes))
+    parts = [_Fold(problem, weight, *pair) for pair in _pairs(folds, codes, random_state)]
     options["random_state"] = random_state
     log_loss, accuracy = np.full((2, given.size, len(parts)), np.nan)
     order = np.argsort(given, kind="stable").tolist()
@@ -168,8 +168,8 @@ def one_standard_error(Cs: Float64s, mean: Float64s, error: Float64s) -> int:
 class _Fold:
     """One split: the weights of its two parts, and where its path has come to."""
 
-    def __init__(self, data: Samples, weight: Float64s, train: Any, test: Any) -> None:
-        codes, classes = data.y, data.classes
+    def __init__(self, problem: Problem, weight: Float64s, train: Any, test: Any) -> None:
+        codes, classes = problem.y, problem.classes
         self._test = _indices(test, len(codes), "test")
         of_training = np.zeros(len(codes))
         chosen = _indices(train, len(codes), "train")
@@ -188,27 +188,27 @@ class _Fold:
             )
         if not self._held_out.any():
             raise InputValueError("a fold holds out no sample of positive weight; give other folds.")
-        self._data = data._replace(sample_weight=of_training)
-        self._loss = Objective(data.X, codes, n_classes=classes.size, sample_weight=self._held_out)
+        self._problem = problem.with_sample_weight(of_training)
+        self._loss = PenalizedLoss(problem.with_sample_weight(self._held_out, class_weighted=False), ObjectiveOptions())
         self._last: SoftmaxModel | None = None
 
     def evaluate(self, C: float, l1_ratio: float, options: dict[str, Any]) -> tuple[float, float]:
         """Log-loss and accuracy of the held-out samples for the next C."""
-        data = self._data
-        model = self._last = _fit(data, C, l1_ratio, options, init=self._last).model
-        right = model.predict(data.X)[self._test] == data.classes[data.y[self._test]]
+        problem = self._problem
+        model = self._last = _fit(problem, C, l1_ratio, options, init=self._last).model
+        right = predicted_classes(model, problem.X)[self._test] == problem.y[self._test]
         params = np.column_stack([model.coef, model.intercept])
         return self._loss.value(params), accuracy(right, self._held_out[self._test])
 
 
 def _fit(
-    data: Samples, C: float, l1_ratio: float, options: dict[str, Any], *, init: SoftmaxModel | None = None
+    problem: Problem, C: float, l1_ratio: float, options: dict[str, Any], *, init: SoftmaxModel | None = None
 ) -> FitResult:
     """A fit with scikit-learn's C, whose S is the sum over the samples of this fit."""
     if options.get("validation_fraction") is not None:
-        data = data.split(options["validation_fraction"], options["random_state"])
-    l1, l2 = as_in_sklearn(C, data.weight_sum(options.get("class_weight")), l1_ratio, data.classes.size)
-    return uninterrupted(Trainer(l1=float(l1), l2=float(l2), **options).fit(data, None, init=init))
+        problem = problem.split(options["validation_fraction"], options["random_state"])
+    l1, l2 = as_in_sklearn(C, problem.weight_sum, l1_ratio, problem.n_classes)
+    return uninterrupted(Trainer(l1=float(l1), l2=float(l2), **options).fit(problem, init=init))
 
 
 def _pairs(folds: Any, codes: NDArray[Any], seed: int | None) -> list[tuple[Any, Any]]:

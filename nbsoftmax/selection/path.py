@@ -23,8 +23,9 @@ from numpy.typing import ArrayLike
 
 from nbsoftmax import validation
 from nbsoftmax.errors import InputTypeError, InputValueError, plain
+from nbsoftmax.problem import Problem
 from nbsoftmax.training.result import FitResult, uninterrupted
-from nbsoftmax.training.trainer import Trainer, samples
+from nbsoftmax.training.trainer import Trainer
 from nbsoftmax.validation import Float64s
 
 
@@ -95,20 +96,27 @@ def fit_path(
     if (l2s is None) == (Cs is None):
         raise InputValueError("give either l2s or Cs, one of the two.")
     grid = penalties("l2s", l2s, low_open=False) if Cs is None else penalties("Cs", Cs)
-    given = {name: options[name] for name in ("dtype", "device") if name in options}
-    data = samples(X, y, sample_weight, **given)
+    problem = problem_of(X, y, sample_weight, options)
     if options.get("validation_fraction") is not None:
-        data = data.split(options["validation_fraction"], options.get("random_state"))
+        problem = problem.split(options["validation_fraction"], options.get("random_state"))
     if Cs is None:
         l1s, l2s_ = shares(grid, l1_ratio)
     else:
-        l1s, l2s_ = as_in_sklearn(grid, data.weight_sum(options.get("class_weight")), l1_ratio, data.classes.size)
+        l1s, l2s_ = as_in_sklearn(grid, problem.weight_sum, l1_ratio, problem.n_classes)
     results: dict[int, FitResult] = {}
     last = None
     for i in np.argsort(-(l1s + l2s_), kind="stable").tolist():
         trainer = Trainer(l1=l1s[i], l2=l2s_[i], **options)
-        last = results[i] = uninterrupted(trainer.fit(data, None, init=last))
+        last = results[i] = uninterrupted(trainer.fit(problem, init=last))
     return PathResult(l1s, l2s_, tuple(results[i] for i in range(len(l1s))))
+
+
+def problem_of(X: Any, y: Any, sample_weight: ArrayLike | None, options: dict[str, Any]) -> Problem:
+    """The problem that several fits with these options of `Trainer` share."""
+    names = ("class_weight", "label_smoothing", "dtype", "device")
+    return Problem.from_labels(
+        X, y, sample_weight=sample_weight, **{name: options[name] for name in names if name in options}
+    )
 
 
 def refuse_strengths(function: str, options: Mapping[str, Any]) -> None:

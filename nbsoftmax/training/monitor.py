@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from nbsoftmax.objective import Objective
+from nbsoftmax.objective import PenalizedLoss
 from nbsoftmax.solvers.base import Memory, Solution
 from nbsoftmax.solvers.tools import separation
 from nbsoftmax.solvers.tools.gap import Judge
@@ -45,8 +45,8 @@ class Watch:
     def __init__(
         self,
         started: float,
-        objective: Objective,
-        validation: Objective | None,
+        objective: PenalizedLoss,
+        validation: PenalizedLoss | None,
         *,
         callbacks: tuple[Callback, ...],
         verbose: bool,
@@ -94,6 +94,7 @@ class Watch:
         """Save where the fit is, so that it can go on, with a larger limit for example."""
         if self._checkpoint is not None and self._state is not None:
             self._checkpoint.save(self._state, now=True)
+        self._state = None  # it refers to this object: such a circle would keep X until the garbage collector runs
 
     def saved_on_termination(self) -> AbstractContextManager[None]:
         """Within this context SIGTERM saves where the fit is before the process ends, if there is a checkpoint."""

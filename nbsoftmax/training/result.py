@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any
 
 from nbsoftmax.errors import InputValueError
 from nbsoftmax.models.inference import Inference, at_maximum
 from nbsoftmax.models.softmax import SoftmaxModel
-from nbsoftmax.objective import Objective
+from nbsoftmax.objective import ObjectiveOptions
+from nbsoftmax.problem import Problem
 from nbsoftmax.training.monitor import INTERRUPTED
 from nbsoftmax.validation import Float64s
 
@@ -41,9 +41,11 @@ class FitResult:
         The one that ran.
     account : str
         What its work was, and why it did what it did, in words.
-    problem : functools.partial
-        The call that makes the objective again, for `inference`: references to the data, no copies. It is not shown,
-        and not pickled or copied either, so that a result on disk does not take the data with it.
+    problem : Problem or None
+        What was fitted, for `inference`: references to the data, no copies. It is not shown, and not pickled or copied
+        either, so that a result on disk does not contain the data.
+    objective_options : ObjectiveOptions
+        Penalties, intercept, threads and device of the fit.
     """
 
     model: SoftmaxModel
@@ -58,7 +60,8 @@ class FitResult:
     history: dict[str, Float64s]
     solver: str
     account: str
-    problem: partial[Objective] | None = field(default=None, repr=False)
+    problem: Problem | None = field(default=None, repr=False)
+    objective_options: ObjectiveOptions = field(default_factory=ObjectiveOptions, repr=False)
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "problem": None}
@@ -93,7 +96,7 @@ class FitResult:
                 "this result was pickled or copied, and its data are gone; "
                 "use nbsoftmax.inference(result.model, X, y) with what it was trained on."
             )
-        return at_maximum(self.model, self.problem, cov=cov, reference=reference)
+        return at_maximum(self.model, self.problem, self.objective_options, cov=cov, reference=reference)
 
 
 def uninterrupted(result: FitResult) -> FitResult:

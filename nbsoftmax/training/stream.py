@@ -14,7 +14,7 @@ from nbsoftmax import validation
 from nbsoftmax.errors import InputValueError
 from nbsoftmax.kernels.sgd import State
 from nbsoftmax.models.softmax import SoftmaxModel
-from nbsoftmax.objective import Objective
+from nbsoftmax.objective import PenalizedLoss
 from nbsoftmax.solvers import sgd
 from nbsoftmax.validation import Float64s
 
@@ -52,7 +52,7 @@ class Stream:
         adam = self.options["optimizer"] == "adam"
         self._state = sgd.begun(start, adam=adam, average=self.options["average"])
 
-    def learn(self, objective: Objective) -> None:
+    def learn(self, objective: PenalizedLoss) -> None:
         """Go once through the samples of a chunk.
 
         Raises

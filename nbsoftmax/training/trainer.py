@@ -8,18 +8,18 @@ import warnings
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
-from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from nbsoftmax import validation
-from nbsoftmax.backends.cuda.device import on_host
-from nbsoftmax.errors import InputTypeError, InputValueError, plain
+from nbsoftmax.errors import InputValueError, plain
 from nbsoftmax.kernels.runtime.blas import one_thread
 from nbsoftmax.models.softmax import SoftmaxModel
-from nbsoftmax.objective import Objective
+from nbsoftmax.objective import ObjectiveOptions, PenalizedLoss
+from nbsoftmax.penalties import AnyPenalty, Penalty, penalty_of
+from nbsoftmax.problem import Problem
 from nbsoftmax.solvers import gd, lbfgs, newton_cg, prox_newton, sgd
 from nbsoftmax.solvers.base import Solution
 from nbsoftmax.solvers.tools import preconditioners, separation
@@ -28,7 +28,7 @@ from nbsoftmax.training.checkpoint import Checkpoint, fingerprint
 from nbsoftmax.training.monitor import Callback, Iteration, Watch
 from nbsoftmax.training.result import FitResult
 from nbsoftmax.training.stream import Stream, classes_of
-from nbsoftmax.validation import Float64s, is_on_device
+from nbsoftmax.validation import Float64s
 
 SOLVERS = ("auto", "newton-cg", "newton", "lbfgs", "gd", "sgd", "prox-newton")
 
@@ -47,16 +47,20 @@ class Trainer:
     Parameters
     ----------
     solver : {"auto", "newton-cg", "newton", "lbfgs", "gd", "sgd", "prox-newton"}
-        "auto" takes "prox-newton" for l1 > 0, which only that one minimises, and else "newton-cg", which chooses its
-        preconditioner by cost as the fit goes on: from the diagonal of the Hessian, where there are very many features,
-        up to all of it. "newton" makes the whole Hessian for every step, "lbfgs" one Gram matrix, and "gd" is plain
-        gradient descent, for reference. "sgd" takes mini-batches: fast initial progress, slow final convergence.
+        "auto" takes "prox-newton" for l1 > 0 or a penalty of your own, which only that one minimises, and else "newton-
+        cg", which chooses its preconditioner by cost as the fit goes on: from the diagonal of the Hessian, where there
+        are very many features, up to all of it. "newton" makes the whole Hessian for every step, "lbfgs" one Gram
+        matrix, and "gd" is plain gradient descent, for reference. "sgd" takes mini-batches: fast initial progress, slow
+        final convergence.
     l1, l2 : float
         Penalties. With l1 > 0 some weights become exactly 0. With either penalty the gap is a proven bound, by duality
         or strong convexity, when one is available.
     grouped : bool
         Whether l1 penalises the weights of a feature together, l1 sum_j ||coef[:, j]||_2 instead of l1 ||coef||_1, so
         that features leave the model as a whole.
+    penalty : Ridge, Lasso, ElasticNet, GroupLasso or an object with their methods `value` and `prox`, optional
+        Instead of `l1`, `l2` and `grouped`: these with a weight for each feature, or a penalty of your own; see
+        "Penalties" in the documentation.
     fit_intercept : bool
     tol : float
         The fit has converged when the objective is within tol * |objective| of its minimum, or within eps log K, if
@@ -119,6 +123,7 @@ class Trainer:
         l1: float = 0.0,
         l2: float = 0.0,
         grouped: bool = False,
+        penalty: Penalty | None = None,
         fit_intercept: bool = True,
         tol: float = 1e-6,
         max_iter: int | None = None,
@@ -142,14 +147,14 @@ class Trainer:
         average: bool = False,
     ) -> None:
         self.solver = validation.choice("solver", solver, SOLVERS)
-        self.l1 = validation.number("l1", l1, low=0.0)
-        self.l2 = validation.number("l2", l2, low=0.0)
-        self.grouped = validation.flag("grouped", grouped)
-        if self.l1 > 0 and self.solver not in {"auto", "prox-newton"}:
+        self.l1, self.l2, self.grouped, self.penalty = l1, l2, grouped, penalty
+        smooth = self._penalty().is_smooth  # this validates them
+        if not smooth and self.solver not in {"auto", "prox-newton"}:
+            given = f"l1 is {l1:g}" if penalty is None else f"penalty is {plain(penalty)}"
             raise InputValueError(
-                f'l1 is {self.l1:g}, which solver {self.solver!r} cannot minimise; use solver="prox-newton" or "auto".'
+                f'{given}, which solver {self.solver!r} cannot minimise; use solver="prox-newton" or "auto".'
             )
-        if self.l1 == 0 and (self.solver == "prox-newton" or self.grouped):
+        if smooth and (self.solver == "prox-newton" or self.grouped):
             given = "grouped is True" if self.grouped else 'solver is "prox-newton"'
             raise InputValueError(f"{given}, but l1 is 0; give l1 > 0, or leave it out.")
         self.fit_intercept = validation.flag("fit_intercept", fit_intercept)
@@ -206,7 +211,7 @@ class Trainer:
     def fit(
         self,
         X: Any,
-        y: Any,
+        y: Any = None,
         *,
         sample_weight: ArrayLike | None = None,
         init: Any = None,
@@ -253,86 +258,22 @@ class Trainer:
             what to do.
         """
         started = time.perf_counter()
-        if isinstance(X, Samples):
-            data = X
-        else:
-            data = samples(X, y, sample_weight, dtype=self.dtype, device=self.device)
-            if validation_data is not None:
-                held = _validation(validation_data, data.classes, data.names, data.X)
-                data = data._replace(held_out=(*held, None))
-        if data.held_out is None and self.validation_fraction is not None:
-            data = data.split(self.validation_fraction, self.random_state)
-        X, y, classes, names, sample_weight, held_out = data
-        if checkpoint is not None and is_on_device(X):
+        problem = self._problem(X, y, sample_weight, validation_data)
+        if checkpoint is not None and problem.on_device:
             raise InputValueError("X is on a GPU: a checkpoint reads its rows; copy it to the host.")
-        held_out_objective = None
-        if held_out is not None:
-            held_out_objective = Objective(
-                *held_out[:2], n_classes=classes.size, sample_weight=held_out[2], n_threads=self.n_threads
-            )
-        by_class = class_weights(self.class_weight, y, classes, sample_weight)
-        problem = partial(
-            Objective,
-            X,
-            y,
-            n_classes=classes.size,
-            sample_weight=sample_weight,
-            class_weight=by_class,
-            l1=self.l1,
-            l2=self.l2,
-            grouped=self.grouped,
-            fit_intercept=self.fit_intercept,
-            label_smoothing=self.label_smoothing,
-            n_threads=self.n_threads,
-            device=self.device,
-            device_memory=self.device_memory,
-        )
-        objective = problem()
-        start = _start(init, objective.shape, classes)
-        if not self.fit_intercept:
-            start[:, -1] = 0.0
-        solver = self.solver
-        if solver == "auto":
-            # Measured up to 6000 features (perf/FITS.md): the fastest, or not far from it.
-            solver = "prox-newton" if self.l1 > 0 else "newton-cg"
-        if self.early_stopping is not None and held_out_objective is None:
+        if self.early_stopping is not None and problem.held_out is None:
             raise InputValueError(
                 "early_stopping is set, but there is no validation_data; give it to fit, or set validation_fraction."
             )
-        context = Context(solver, X.shape[0], X.shape[1], classes, names)
-        watch = Watch(
-            started,
-            objective,
-            held_out_objective,
-            callbacks=tuple(self._called(callback, context) for callback in self.callbacks),
-            verbose=self.verbose,
-            max_seconds=self.max_seconds,
-            patience=self.early_stopping,
-        )
         if validation.flag("resume", resume) and checkpoint is None:
             raise InputValueError("resume is True, but there is no checkpoint; say which file to resume from.")
+        objective = PenalizedLoss(problem, self._objective_options())
+        start = self._start(init, objective.shape, problem.classes)
+        solver = self._solver()
+        context = Context(solver, problem.n_samples, problem.n_features, problem.classes, problem.feature_names)
+        watch = self._monitor(started, objective, problem, context)
         if checkpoint is not None:
-            options = (
-                solver,
-                self.l1,
-                self.l2,
-                self.grouped,
-                self.fit_intercept,
-                self.label_smoothing,
-                self.learning_rate,
-                by_class,
-            )
-            if solver == "sgd":
-                options += (*self._stochastic("cosine").values(), self.max_iter)
-            # The sums of another device have other bits.
-            where = () if self.device == "cpu" else (self.device, self.device_memory)
-            by_sample = None if sample_weight is None else np.asarray(sample_weight)
-            watch.keep(
-                Checkpoint(
-                    checkpoint, fingerprint(*options, *where, *(held_out or ()), X, y, classes, by_sample, start)
-                ),
-                resume=resume,
-            )
+            watch.keep(Checkpoint(checkpoint, self._fingerprint(solver, problem, start)), resume=resume)
         with ExitStack() as ends:
             ends.enter_context(watch.saved_on_termination())
             for callback in self.callbacks:
@@ -340,50 +281,138 @@ class Trainer:
                     ends.callback(callback.teardown, self, context)
                 if hasattr(callback, "setup"):
                     callback.setup(self, context)
-            with one_thread():  # the last bits of BLAS depend on the number of its threads
-                try:
-                    # Data of extreme scale overflow in a solver's inner products; its reason says what came of it.
-                    with np.errstate(over="ignore", invalid="ignore"):
-                        solution = self._solve(solver, objective, start, watch)
-                except KeyboardInterrupt:
-                    solution = watch.interrupted(start, self.tol)
-                watch.finish()
-                solution = _without_separation(objective, watch.best_of(solution, self.tol), classes)
-            context.result = FitResult(
-                model=SoftmaxModel(
-                    solution.params[:, :-1],
-                    solution.params[:, -1],
-                    classes,
-                    names,
-                    self._told(solver, solution, objective),
-                ),
-                converged=solution.converged,
-                reason=solution.reason,
-                n_iter=solution.n_iter,
-                objective=solution.objective,
-                grad_norm=solution.grad_norm,
-                gap=solution.gap,
-                gap_kind=solution.gap_kind,
-                seconds=time.perf_counter() - started,
-                history=watch.history(),
-                solver=solver,
-                account=solution.account,
-                problem=problem,
-            )
+            solution = self._minimise(solver, objective, start, watch, problem.classes)
+            context.result = self._result(solver, solution, problem, watch, started)
         if not solution.converged and not watch.stopped:
             warnings.warn(_advice(solution, self.tol, self.to_penalise), self.warn_as, stacklevel=2)
         return context.result
 
-    def _told(self, solver: str, solution: Solution, objective: Objective) -> dict[str, Any]:
+    def _problem(self, X: Any, y: Any, sample_weight: Any, validation_data: Any) -> Problem:
+        """The validated problem, with validation data where the options or the caller ask for some."""
+        if isinstance(X, Problem):
+            problem = X
+        else:
+            problem = Problem.from_labels(
+                X,
+                y,
+                sample_weight=sample_weight,
+                class_weight=self.class_weight,
+                label_smoothing=self.label_smoothing,
+                dtype=self.dtype,
+                device=self.device,
+            )
+            if validation_data is not None:
+                problem = problem.with_validation_data(validation_data)
+        if problem.held_out is None and self.validation_fraction is not None:
+            problem = problem.split(self.validation_fraction, self.random_state)
+        return problem
+
+    def _penalty(self) -> AnyPenalty:
+        return penalty_of(self.penalty, self.l1, self.l2, grouped=self.grouped)
+
+    def _objective_options(self) -> ObjectiveOptions:
+        return ObjectiveOptions(
+            penalty=self._penalty(),
+            fit_intercept=self.fit_intercept,
+            n_threads=self.n_threads,
+            device=self.device,
+            device_memory=self.device_memory,
+        )
+
+    def _start(self, init: Any, shape: tuple[int, int], classes: NDArray[Any]) -> Float64s:
+        """The parameters to start from."""
+        start = initial_params(init, shape, classes)
+        if not self.fit_intercept:
+            start[:, -1] = 0.0
+        return start
+
+    def _solver(self) -> str:
+        """The solver that runs, also where "auto" leaves the choice to the trainer."""
+        if self.solver == "auto":
+            # Measured up to 6000 features (perf/FITS.md): the fastest, or not far from it.
+            return "newton-cg" if self._penalty().is_smooth else "prox-newton"
+        return self.solver
+
+    def _monitor(self, started: float, objective: PenalizedLoss, problem: Problem, context: Context) -> Watch:
+        held_out = None
+        if problem.held_out is not None:
+            held_out = PenalizedLoss(problem.held_out, ObjectiveOptions(n_threads=self.n_threads))
+        return Watch(
+            started,
+            objective,
+            held_out,
+            callbacks=tuple(self._called(callback, context) for callback in self.callbacks),
+            verbose=self.verbose,
+            max_seconds=self.max_seconds,
+            patience=self.early_stopping,
+        )
+
+    def _fingerprint(self, solver: str, problem: Problem, start: Float64s) -> str:
+        """Digest of all that decides the iterates of a fit."""
+        options: tuple[Any, ...] = (
+            solver,
+            *self._penalty().fingerprint(),
+            self.fit_intercept,
+            self.learning_rate,
+        )
+        if solver == "sgd":
+            options += (*self._stochastic("cosine").values(), self.max_iter)
+        if self.device != "cpu":  # the sums of another device have other bits
+            options += (self.device, self.device_memory)
+        held_out = problem.held_out
+        data = () if held_out is None else (held_out.X, held_out.y, held_out.sample_weight)
+        target = problem.target
+        weights = target.weight, target.gain, target.floor
+        return fingerprint(*options, *data, problem.X, problem.y, problem.classes, *weights, start)
+
+    def _minimise(
+        self, solver: str, objective: PenalizedLoss, start: Float64s, watch: Watch, classes: NDArray[Any]
+    ) -> Solution:
+        """Where the solver ends, or the best point so far after Ctrl-C."""
+        with one_thread():  # the last bits of BLAS depend on the number of its threads
+            try:
+                # Data of extreme scale overflow in a solver's inner products; its reason says what came of it.
+                with np.errstate(over="ignore", invalid="ignore"):
+                    solution = self._solve(solver, objective, start, watch)
+            except KeyboardInterrupt:
+                solution = watch.interrupted(start, self.tol)
+            watch.finish()
+            return _without_separation(objective, watch.best_of(solution, self.tol), classes)
+
+    def _result(self, solver: str, solution: Solution, problem: Problem, watch: Watch, started: float) -> FitResult:
+        model = SoftmaxModel(
+            solution.params[:, :-1],
+            solution.params[:, -1],
+            problem.classes,
+            problem.feature_names,
+            self._told(solver, solution, problem),
+        )
+        return FitResult(
+            model=model,
+            converged=solution.converged,
+            reason=solution.reason,
+            n_iter=solution.n_iter,
+            objective=solution.objective,
+            grad_norm=solution.grad_norm,
+            gap=solution.gap,
+            gap_kind=solution.gap_kind,
+            seconds=time.perf_counter() - started,
+            history=watch.history(),
+            solver=solver,
+            account=solution.account,
+            problem=problem,
+            objective_options=self._objective_options(),
+        )
+
+    def _told(self, solver: str, solution: Solution, problem: Problem) -> dict[str, Any]:
         """What a model's file says of how it came about: nothing that two fits of the same data would not share."""
         return {
             "solver": solver,
-            "l1": self.l1,
-            "l2": self.l2,
+            **({"l1": self.l1, "l2": self.l2} if self.penalty is None else {"penalty": plain(self.penalty)}),
             "fit_intercept": self.fit_intercept,
-            "label_smoothing": self.label_smoothing,
-            "n_samples": objective.n_samples,
-            "dtype": str(objective.dtype),
+            "label_smoothing": problem.label_smoothing,
+            "n_samples": problem.n_samples,
+            "dtype": str(problem.dtype),
             "objective": solution.objective,
             "gap": solution.gap if np.isfinite(solution.gap) else None,
             "converged": solution.converged,
@@ -403,7 +432,7 @@ class Trainer:
 
         return hook
 
-    def _solve(self, solver: str, objective: Objective, start: Float64s, watch: Watch) -> Solution:
+    def _solve(self, solver: str, objective: PenalizedLoss, start: Float64s, watch: Watch) -> Solution:
         options: Any = {"tol": self.tol, "max_iter": self.max_iter, "on_iteration": watch, "memory": watch.memory}
         if solver == "prox-newton":
             return prox_newton.solve(objective, start, **options)
@@ -494,22 +523,18 @@ class Trainer:
         if init is not None:
             if self._stream is not None:
                 raise InputValueError("init is given, but the stream has begun; a new Trainer begins a new one.")
-            start = _start(init, (stream.classes.size, X.shape[1] + 1), stream.classes)
-            if not self.fit_intercept:
-                start[:, -1] = 0.0
+            start = self._start(init, (stream.classes.size, X.shape[1] + 1), stream.classes)
             stream.begin(start)
-        objective = Objective(
+        problem = Problem.from_validated(
             X,
             codes,
-            n_classes=stream.classes.size,
-            sample_weight=sample_weight,
-            class_weight=class_weights(self.class_weight, codes, stream.classes, sample_weight),
-            l2=self.l2,
-            fit_intercept=self.fit_intercept,
+            stream.classes,
+            names,
+            sample_weight,
+            class_weight=self.class_weight,
             label_smoothing=self.label_smoothing,
-            n_threads=self.n_threads,
-            device=self.device,
         )
+        objective = PenalizedLoss(problem, self._objective_options())
         with one_thread():
             stream.learn(objective)
         stream.dtype, stream.n_features = X.dtype, X.shape[1]
@@ -517,129 +542,8 @@ class Trainer:
         return stream.model()
 
 
-class EncodedLabels(NamedTuple):
-    """Labels that the caller has already encoded; messages and the model show the labels, not their indices."""
-
-    codes: NDArray[np.integer[Any]]  # (n_samples,), indices of `classes`
-    classes: NDArray[Any]  # (n_classes,), sorted
-
-
-def targets(y: Any, n_samples: int | None = None) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Class indices and the labels they stand for; rows of probabilities stay, with classes 0, 1, ..."""
-    if isinstance(y, EncodedLabels):
-        return y.codes, y.classes
-    array = validation.target_array(y)
-    if array.ndim == 2 and array.shape[1] > 1:
-        return array, np.arange(array.shape[1])
-    codes, classes = validation.labels(array, n_samples=n_samples)
-    if classes.size < 2:
-        seen = f"only the class {plain(classes[0])}" if classes.size else "no label"
-        raise InputValueError(f"y contains {seen}, expected at least two classes; there is nothing to tell apart.")
-    return codes, classes
-
-
-class Samples(NamedTuple):
-    """Checked samples, targets and weights of a fit.
-
-    `Trainer.fit` takes them in place of X. Several fits share them, so that an X that has to be converted is converted
-    once, and not copied by every fit and kept by every result.
-    """
-
-    X: Any  # (n_samples, n_features), floats, maybe on a GPU
-    y: NDArray[Any]  # class indices (n_samples,), or probabilities (n_samples, n_classes)
-    classes: NDArray[Any]  # (n_classes,)
-    names: tuple[str, ...] | None  # of the features
-    sample_weight: Any  # (n_samples,) or None, as it was given
-    held_out: tuple[NDArray[Any], NDArray[Any], Float64s | None] | None = None  # X, y and weights to validate with
-
-    def split(self, fraction: float, seed: int | None) -> Samples:
-        """Hold out this share of the samples of positive weight as validation data, drawn by `seed`."""
-        validation.number("validation_fraction", fraction, low=0.0, high=0.9, low_open=True)
-        seed = 0 if seed is None else validation.count("random_state", seed, low=0)
-        if is_on_device(self.X):
-            raise InputValueError("X is on a GPU: validation_fraction reads its rows; copy it to the host.")
-        weight = validation.sample_weights(self.sample_weight, len(self.y))
-        counts = weight > 0 if weight.size else np.ones(len(self.y), bool)
-        out = np.zeros(len(self.y), bool)
-        out[counts] = _held_out(self.y[counts], fraction, seed)
-        kept = ~out
-        return self._replace(
-            X=self.X[kept],
-            y=self.y[kept],
-            sample_weight=weight[kept] if weight.size else None,
-            held_out=(self.X[out], self.y[out], weight[out] if weight.size else None),
-        )
-
-    def scaled(self, mean: Float64s, scale: Float64s) -> Samples:
-        """With (X - mean) / scale in place of X, also where it is held out; `mean` and `scale` are (n_features,)."""
-
-        def of(X: Any) -> Any:
-            return ((X - mean) / scale).astype(X.dtype)
-
-        out = self.held_out
-        return self._replace(X=of(self.X), held_out=None if out is None else (of(out[0]), *out[1:]))
-
-    def weight_sum(self, class_weight: Any) -> float:
-        """S, the sum of sample weights times class weights, by which scikit-learn's C differs from 1 / l2."""
-        return validation.weighted_targets(
-            self.y,
-            len(self.y),
-            self.classes.size,
-            np.float64,
-            sample_weight=self.sample_weight,
-            class_weight=class_weights(class_weight, self.y, self.classes, self.sample_weight),
-            label_smoothing=0.0,
-            n_of="y",
-        ).weight_sum
-
-
-def samples(X: Any, y: Any, sample_weight: Any = None, *, dtype: Any = None, device: str = "cpu") -> Samples:
-    """Check what is given to `Trainer.fit`; `dtype` and `device` are options of `Trainer`."""
-    names: tuple[str, ...] | None = None
-    if is_on_device(X):
-        if dtype is not None:
-            raise InputValueError("X is on a GPU, and used as it is; convert it there, and leave dtype out.")
-    else:
-        X, names = validation.samples(X, dtype=dtype if dtype is None else validation.float_dtype(dtype))
-    if validation.device(device) != "cpu":
-        y, sample_weight = on_host(device, y, sample_weight)
-    codes, classes = targets(y, X.shape[0])
-    if len(codes) != X.shape[0]:
-        raise InputValueError(f"y has {len(codes)} entries, but X has {X.shape[0]} rows; give one target for each row.")
-    return Samples(X, codes, classes, names, sample_weight)
-
-
-def class_weights(
-    given: str | Mapping[Any, float] | ArrayLike | None,
-    y: NDArray[Any],
-    classes: NDArray[Any],
-    sample_weight: ArrayLike | None,
-) -> ArrayLike | None:
-    """Weights (n_classes,) in the order of the classes; None where none are given."""
-    if given is None:
-        return None
-    given = validation.by_label(given, classes.size)
-    if isinstance(given, str):
-        validation.choice("class_weight", given, ("balanced",))
-        weight, _ = validation.scaled(validation.sample_weights(sample_weight, len(y)))
-        if not weight.size:
-            weight = np.ones(len(y))
-        counts = np.bincount(y, weight, classes.size) if y.ndim == 1 else np.einsum("i,ik->k", weight, y)
-        share = np.where(counts > 0, counts, 1.0)  # a class without weight has no sample that counts
-        return np.asarray(counts.sum() / (classes.size * share))
-    if isinstance(given, Mapping):
-        known = classes.tolist()
-        by_label = dict.fromkeys(known, 1.0)
-        for label, value in given.items():
-            if label not in by_label:
-                some = ", ".join(map(plain, known[:10]))
-                raise InputValueError(f"class_weight names {plain(label)}, which is no label in y (labels: {some}).")
-            by_label[label] = validation.number(f"class_weight[{plain(label)}]", value, low=0.0)
-        return np.array(list(by_label.values()))
-    return given
-
-
-def _start(init: Any, shape: tuple[int, int], classes: NDArray[Any]) -> Float64s:
+def initial_params(init: Any, shape: tuple[int, int], classes: NDArray[Any]) -> Float64s:
+    """A copy of the parameters of a model, of a result or of an array; 0 if there is none."""
     if init is None:
         return np.zeros(shape)
     model = init.model if isinstance(init, FitResult) else init
@@ -653,39 +557,7 @@ def _start(init: Any, shape: tuple[int, int], classes: NDArray[Any]) -> Float64s
     return validation.params(model, shape, name="init").copy()
 
 
-def _held_out(y: NDArray[Any], fraction: float, seed: int) -> NDArray[np.bool_]:
-    """Which samples to hold out, (n_samples,): evenly along the classes, at random within each, of none the last."""
-    order = np.random.default_rng(seed).permutation(len(y))
-    codes = y if y.ndim == 1 else y.argmax(axis=1)
-    order = order[np.argsort(codes[order], kind="stable")]
-    counted = np.floor(fraction * np.arange(len(y) + 1))
-    chosen = counted[1:] > counted[:-1]
-    chosen[np.flatnonzero(np.diff(codes[order], append=-1))] = False
-    if not chosen.any():
-        raise InputValueError(
-            f"validation_fraction {fraction:g} of {len(y)} samples holds out none; raise it, or give validation_data."
-        )
-    held_out = np.zeros(len(y), bool)
-    held_out[order[chosen]] = True
-    return held_out
-
-
-def _validation(
-    data: tuple[Any, Any], classes: NDArray[Any], names: tuple[str, ...] | None, X: NDArray[Any]
-) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Checked samples and targets to validate with, as those of the fit."""
-    if not isinstance(data, (tuple, list)) or len(data) != 2:
-        raise InputTypeError(f"validation_data is a {type(data).__name__}, expected a pair (X, y).")
-    array, given = validation.frame(data[0])
-    validation.same_features(given, names)
-    held_out = validation.design(array, name="validation X", dtype=X.dtype, n_features=X.shape[1], names=given)
-    y = validation.target_array(data[1], name="validation y")
-    if y.ndim == 2 and y.shape[1] > 1:
-        return held_out, y
-    return held_out, validation.codes_of(y, classes, n_samples=held_out.shape[0], name="validation y")
-
-
-def _without_separation(objective: Objective, solution: Solution, classes: NDArray[Any]) -> Solution:
+def _without_separation(objective: PenalizedLoss, solution: Solution, classes: NDArray[Any]) -> Solution:
     """The solution; where it only looks like a minimum, with that as its reason."""
     if not solution.converged or solution.step is None or objective.separable_below == 0:
         return solution

@@ -13,11 +13,12 @@ import numpy as np
 import pytest
 
 import nbsoftmax as nbs
-from nbsoftmax import callbacks, cli
+from nbsoftmax import cli
 from nbsoftmax.data import csv
+from nbsoftmax.problem import rows_to_hold_out
 from nbsoftmax.selection import cross_validation
 from nbsoftmax.solvers import newton_cg
-from nbsoftmax.training.trainer import _held_out
+from nbsoftmax.training import callbacks
 
 SPECIES = np.array(["setosa", "versicolor", "virginica"])
 
@@ -566,7 +567,7 @@ def test_samples_held_out_have_no_part_in_what_C_means(flowers, tmp_path, class_
 
 def test_samples_held_out_have_no_part_in_the_scales(flowers, tmp_path, capsys):
     _, X, y = flowers
-    out = _held_out(np.unique(y, return_inverse=True)[1], 0.25, 3)
+    out = rows_to_hold_out(np.unique(y, return_inverse=True)[1], 0.25, 3)
     far = X + np.where(out, 1e3, 0.0)[:, None]  # seen at once, if they had
     np.savez(tmp_path / "far.npz", X=far, y=y)
     options = "--out", tmp_path / "m.npz", "--quiet", "--json", "--standardize", "--l2", 0.1

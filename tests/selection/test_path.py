@@ -180,7 +180,7 @@ def test_an_x_that_has_to_be_converted_is_converted_once_and_kept_once(search, o
     if not options:  # a split has its two parts beside X, and a fit to float32 data ends in float64
         assert peak < 1.6 * floats
     results = found.results if search == "fit_path" else [found.result]
-    assert all(result.problem.args[0] is results[0].problem.args[0] for result in results)
+    assert all(result.problem.X is results[0].problem.X for result in results)
 
 
 @pytest.mark.parametrize("search", SEARCHES)
@@ -198,12 +198,12 @@ def test_the_weights_of_a_path_over_c_are_those_of_the_samples_of_the_fit():
     s = np.random.default_rng(1).uniform(0.5, 2, len(y))
     options = {"validation_fraction": 0.25, "random_state": 3}
     path = nbs.fit_path(X, y, Cs=[2.0], sample_weight=s, **options)
-    objective = path.results[0].problem()
-    assert objective.n_samples < 160
-    assert path.l2s[0] == pytest.approx(1 / (2 * objective.weight_sum), rel=1e-14)
-    found = nbs.cross_validate(X, y, Cs=[2.0], folds=2, sample_weight=s, **options).result.problem()
-    assert found.n_samples == objective.n_samples
-    assert found.l2 == path.l2s[0]
+    fitted = path.results[0].problem
+    assert fitted.n_samples < 160
+    assert path.l2s[0] == pytest.approx(1 / (2 * fitted.weight_sum), rel=1e-14)
+    found = nbs.cross_validate(X, y, Cs=[2.0], folds=2, sample_weight=s, **options).result
+    assert found.problem.n_samples == fitted.n_samples
+    assert found.objective_options.l2 == path.l2s[0]
 
 
 @pytest.mark.parametrize("folds", [2, 3, 4])

@@ -86,7 +86,7 @@ def test_json_lines_are_the_history_and_how_it_ended(tmp_path):
 def test_a_number_that_is_not_finite_is_null_in_json(tmp_path):
     log = JsonLines(tmp_path / "log")
     context = Context("gd", 1, 1, np.array([0, 1]), None)
-    context.iteration = nbs.watch.Iteration(1, np.inf, np.nan, 0.5, None, np.empty((0, 0)))
+    context.iteration = nbs.Iteration(1, np.inf, np.nan, 0.5, None, np.empty((0, 0)))
     log.setup(None, context)
     log.on_fit_task_end(None, context)
     log.teardown(None, context)
@@ -103,7 +103,7 @@ def test_early_stopping_stops_after_iterations_without_a_new_minimum():
         stopper.setup(None, context)
         said = []
         for n, loss in enumerate(losses, 1):
-            context.iteration = nbs.watch.Iteration(n, 0.0, 0.0, 0.0, loss, np.empty((0, 0)))
+            context.iteration = nbs.Iteration(n, 0.0, 0.0, 0.0, loss, np.empty((0, 0)))
             said.append(stopper.on_fit_task_end(None, context))
         # 1.95 is not 0.1 below 2; 1.9 is no less than 0.1 below either.
         assert said == [False, False, False, False, True, True]
@@ -171,9 +171,9 @@ def test_a_share_of_each_class_is_held_out_and_not_trained_on():
     other = nbs.Trainer(l2=0.01, validation_fraction=0.25, random_state=4).fit(X, y)
     assert len(result.history["validation_loss"]) == result.n_iter
     assert result.model.coef.tobytes() != other.model.coef.tobytes()
-    from nbsoftmax.training.trainer import _held_out
+    from nbsoftmax.problem import rows_to_hold_out
 
-    out = _held_out(y, 0.25, 3)
+    out = rows_to_hold_out(y, 0.25, 3)
     share = np.bincount(y[out]) / np.bincount(y)
     assert abs(share - 0.25).max() <= 1 / np.bincount(y).min()
     kept = nbs.Trainer(l2=0.01).fit(X[~out], y[~out], validation_data=(X[out], y[out]))

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 import nbsoftmax as nbs
+from nbsoftmax.objective import PenalizedLoss
 from nbsoftmax.training import checkpoint as checkpoints
 
 OPTIONS = {
@@ -165,7 +166,7 @@ def test_a_fit_that_ctrl_c_ended_amid_an_iteration_resumes_to_the_same_bits(solv
     X, y = problem()
     data = {"validation_data": (X[:100], y[:100])}
     whole = nbs.Trainer(**OPTIONS[solver]).fit(X, y, **data)
-    value, count = nbs.Objective.value, iter(range(1_000_000))
+    value, count = PenalizedLoss.value, iter(range(1_000_000))
 
     def interrupted(self, params):
         if self.n_samples == 100 and next(count) == 2:  # of the third iteration nothing but the step is known
@@ -173,7 +174,7 @@ def test_a_fit_that_ctrl_c_ended_amid_an_iteration_resumes_to_the_same_bits(solv
         return value(self, params)
 
     with monkeypatch.context() as patch:
-        patch.setattr(nbs.Objective, "value", interrupted)
+        patch.setattr(PenalizedLoss, "value", interrupted)
         stopped = nbs.Trainer(**OPTIONS[solver]).fit(X, y, checkpoint=tmp_path / "c", **data)
     assert stopped.interrupted
     assert len(stopped.history["objective"]) == 2

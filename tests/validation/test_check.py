@@ -3,6 +3,7 @@
 Models, readers and the command line have their bad input in their own tests.
 """
 
+import sys
 import tracemalloc
 
 import numpy as np
@@ -444,7 +445,9 @@ def test_codes_and_classes_are_those_of_numpy_whatever_the_labels(y):
 
 
 def test_labels_beyond_a_block_are_found_by_every_way(monkeypatch):
-    monkeypatch.setattr("nbsoftmax.validation.labels.BLOCK", 4)
+    monkeypatch.setattr(
+        sys.modules["nbsoftmax.validation.labels"], "BLOCK", 4
+    )  # the package has a function of this name
     y = np.arange(23) * 7 % 5
     for labels in (y, y * 10**6, y.astype(str), (y * 1.0), y.astype(object), y == 1):
         codes, classes = validation.labels(labels)

@@ -21,6 +21,8 @@ from numba.core.codegen import get_host_cpu_features
 from numba.core.typing.templates import AbstractTemplate, infer_global, signature
 from numba.extending import intrinsic, lower_builtin, lower_cast, models, overload, register_model
 
+from nbsoftmax.kernels.runtime import settings  # noqa: F401  checked before LLVM is asked for the vectors of the host
+
 
 def _host_features():
     """What Numba compiles for: the host's features, unless NUMBA_CPU_FEATURES or NUMBA_ENABLE_AVX say otherwise."""

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from nbsoftmax.validation import Float64s
 
 if TYPE_CHECKING:
-    from nbsoftmax.objective import Objective
+    from nbsoftmax.objective import PenalizedLoss
 
 REASON = "samples are perfectly separable from other classes, so without a penalty there is no minimum"
 BLOCK_BYTES = 2**22  # of margins
@@ -25,7 +25,7 @@ BLOCK_BYTES = 2**22  # of margins
 LEAST_GAIN, LEAST_GROWTH, MOST_LOSS, CLEAR = 0.5, 0.01, 0.05, 10.0
 
 
-def separated(objective: Objective, params: Float64s, step: Float64s) -> NDArray[Any]:
+def separated(objective: PenalizedLoss, params: Float64s, step: Float64s) -> NDArray[Any]:
     """The classes with margins that a Newton step from `params`, near the infimum, still raises; none at a minimum.
 
     If there are some with samples that leave all other classes behind, those alone: the others' only differ from them.

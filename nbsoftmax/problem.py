@@ -1,0 +1,376 @@
+"""`Problem`: the samples, targets and weights of a fit, validated once.
+
+    samples, labels, weights --> Problem --> backend (sums over the rows) --> objective --> solver
+
+Objectives, solvers and the trainer take a `Problem` and check nothing again. Several fits may share one: it is never
+changed, and `split`, `scaled` and `with_sample_weight` return another, which shares what stays the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from nbsoftmax import validation
+from nbsoftmax.backends.cuda.device import devices, on_host
+from nbsoftmax.errors import InputTypeError, InputValueError, plain
+from nbsoftmax.kernels.kinds import INDEX, PROBA
+from nbsoftmax.validation import Float64s, Floats, WeightedTargets
+
+ClassWeight = str | Mapping[Any, float] | ArrayLike | None
+
+
+@dataclass(frozen=True, eq=False)
+class Problem:
+    """Validated samples, targets and weights: what the loss is summed over.
+
+    Attributes
+    ----------
+    X : ndarray (n_samples, n_features), float32 or float64; or an array on a GPU
+    y : ndarray
+        Class indices (n_samples,), or probabilities (n_samples, n_classes).
+    classes : ndarray (n_classes,)
+        The labels that the class indices stand for.
+    feature_names : tuple of str or None
+    sample_weight : ndarray (n_samples,), or (0,) if all weights are 1
+    class_weight : None, "balanced", mapping of label to weight, or array (n_classes,)
+        As it was given.
+    label_smoothing : float
+    offset : ndarray (n_samples, n_classes) of the dtype of X, or (0, 0) for none
+    target : WeightedTargets
+        `y` with all its weights, as backends take it.
+    held_out : Problem or None
+        Validation data: no part of the fit.
+    """
+
+    X: Any
+    y: NDArray[Any]
+    classes: NDArray[Any]
+    feature_names: tuple[str, ...] | None
+    sample_weight: Float64s
+    class_weight: ClassWeight
+    label_smoothing: float
+    offset: Floats
+    target: WeightedTargets
+    held_out: Problem | None = None
+
+    @classmethod
+    def from_labels(
+        cls,
+        X: Any,
+        y: Any,
+        *,
+        sample_weight: ArrayLike | None = None,
+        class_weight: ClassWeight = None,
+        label_smoothing: float = 0.0,
+        dtype: Any = None,
+        device: str = "cpu",
+    ) -> Problem:
+        """Validate samples and labels of any kind, or probabilities (n_samples, n_classes) of classes 0, 1, ...
+
+        `class_weight`, `label_smoothing`, `dtype` and `device` are options of `Trainer`.
+        """
+        array, names = _samples(X, dtype, device)
+        if validation.device(device) != "cpu":
+            y, sample_weight = on_host(device, y, sample_weight)
+        codes, classes = encoded(y, array.shape[0])
+        if len(codes) != array.shape[0]:
+            raise InputValueError(
+                f"y has {len(codes)} entries, but X has {array.shape[0]} rows; give one target for each row."
+            )
+        return cls.from_validated(
+            array, codes, classes, names, sample_weight, class_weight=class_weight, label_smoothing=label_smoothing
+        )
+
+    @classmethod
+    def from_indices(
+        cls,
+        X: Any,
+        y: ArrayLike,
+        *,
+        classes: NDArray[Any] | None = None,
+        n_classes: int | None = None,
+        sample_weight: ArrayLike | None = None,
+        class_weight: Mapping[int, float] | ArrayLike | None = None,
+        label_smoothing: float = 0.0,
+        offset: ArrayLike | None = None,
+        device: str = "cpu",
+    ) -> Problem:
+        """Validate samples and class indices 0 to n_classes - 1, or probabilities (n_samples, n_classes)."""
+        array, names = _samples(X, None, device)
+        if validation.device(device) != "cpu":
+            y, sample_weight, offset = on_host(device, y, sample_weight, offset)
+        n = validation.n_classes(n_classes, y, array.shape[1]) if classes is None else classes.size
+        target = validation.weighted_targets(
+            y,
+            array.shape[0],
+            n,
+            array.dtype,
+            sample_weight=sample_weight,
+            class_weight=class_weight,
+            label_smoothing=label_smoothing,
+            n_of="X",
+        )
+        _refuse_no_weight(target)
+        return cls(
+            array,
+            validation.as_array("y", y),
+            np.arange(n) if classes is None else classes,
+            names,
+            validation.sample_weights(sample_weight, array.shape[0]),
+            class_weight,
+            label_smoothing,
+            validation.offset(offset, (array.shape[0], n), array.dtype),
+            target,
+        )
+
+    @classmethod
+    def from_validated(
+        cls,
+        X: Any,
+        y: NDArray[Any],
+        classes: NDArray[Any],
+        feature_names: tuple[str, ...] | None,
+        sample_weight: ArrayLike | None,
+        *,
+        class_weight: ClassWeight,
+        label_smoothing: float,
+    ) -> Problem:
+        """The problem of samples that are validated already, with encoded labels."""
+        weight = validation.sample_weights(sample_weight, X.shape[0])
+        target = validation.weighted_targets(
+            y,
+            X.shape[0],
+            classes.size,
+            np.dtype(X.dtype),
+            sample_weight=weight if weight.size else None,
+            class_weight=weights_of_classes(class_weight, y, classes, weight),
+            label_smoothing=label_smoothing,
+            n_of="X",
+        )
+        _refuse_no_weight(target)
+        no_offset = np.empty((0, 0), X.dtype)
+        return cls(X, y, classes, feature_names, weight, class_weight, label_smoothing, no_offset, target)
+
+    @property
+    def n_samples(self) -> int:
+        """Number of rows of X."""
+        return int(self.X.shape[0])
+
+    @property
+    def n_features(self) -> int:
+        """Number of columns of X."""
+        return int(self.X.shape[1])
+
+    @property
+    def n_classes(self) -> int:
+        """Number of classes."""
+        return int(self.classes.size)
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Dtype of X."""
+        dtype: np.dtype[Any] = np.dtype(self.X.dtype)
+        return dtype
+
+    @property
+    def on_device(self) -> bool:
+        """Whether X is on a GPU."""
+        return not isinstance(self.X, np.ndarray)
+
+    @property
+    def weight_sum(self) -> float:
+        """S, the sum of sample weights times class weights, which the mean loss divides by."""
+        return self.target.weight_sum
+
+    def target_in_float64(self) -> WeightedTargets:
+        """`target` with probabilities and class weights in float64, also for float32 X."""
+        if self.dtype == np.float64:
+            return self.target
+        return validation.weighted_targets(
+            self.y,
+            self.n_samples,
+            self.n_classes,
+            np.float64,
+            sample_weight=self.sample_weight if self.sample_weight.size else None,
+            class_weight=weights_of_classes(self.class_weight, self.y, self.classes, self.sample_weight),
+            label_smoothing=self.label_smoothing,
+            n_of="X",
+        )
+
+    def class_mass(self) -> Float64s:
+        """The share of each class in the weights of all targets, sum_i t_ik / S: (n_classes,)."""
+        return _class_sums(self.target) / self.target.total
+
+    def separable_below(self) -> float:
+        """A mean loss below which all classes are separated without error; 0 if the loss cannot show that.
+
+        If the share of every sample is below log 2, each sample has a probability above one half for its class.
+        """
+        return float(np.log(2)) * self.target.least_weight() / self.target.total
+
+    def split(self, fraction: float, seed: int | None) -> Problem:
+        """Hold out this share of the samples of positive weight as validation data, drawn by `seed`.
+
+        About the same share of each class. The validation data have sample weights, but no class weights, and their
+        targets are not smoothed.
+        """
+        validation.number("validation_fraction", fraction, low=0.0, high=0.9, low_open=True)
+        seed = 0 if seed is None else validation.count("random_state", seed, low=0)
+        if self.on_device:
+            raise InputValueError("X is on a GPU: validation_fraction reads its rows; copy it to the host.")
+        counts = self.sample_weight > 0 if self.sample_weight.size else np.ones(self.n_samples, bool)
+        out = np.zeros(self.n_samples, bool)
+        out[counts] = rows_to_hold_out(self.y[counts], fraction, seed)
+        held_out = self._rows(out, class_weight=None, label_smoothing=0.0)
+        kept = self._rows(~out, class_weight=self.class_weight, label_smoothing=self.label_smoothing)
+        return replace(kept, held_out=held_out)
+
+    def _rows(self, rows: NDArray[np.bool_], *, class_weight: ClassWeight, label_smoothing: float) -> Problem:
+        weight = self.sample_weight[rows] if self.sample_weight.size else None
+        part = Problem.from_validated(
+            self.X[rows],
+            self.y[rows],
+            self.classes,
+            self.feature_names,
+            weight,
+            class_weight=class_weight,
+            label_smoothing=label_smoothing,
+        )
+        return replace(part, offset=self.offset[rows]) if self.offset.size else part
+
+    def scaled(self, mean: Float64s, scale: Float64s) -> Problem:
+        """With (X - mean) / scale in place of X, also in the validation data; `mean` and `scale` are (n_features,)."""
+        X = validation.design(((self.X - mean) / scale).astype(self.X.dtype))
+        held_out = None if self.held_out is None else self.held_out.scaled(mean, scale)
+        return replace(self, X=X, held_out=held_out)
+
+    def with_sample_weight(self, sample_weight: Float64s, *, class_weighted: bool = True) -> Problem:
+        """The same samples with other weights; without class weights and label smoothing if not `class_weighted`."""
+        return replace(
+            Problem.from_validated(
+                self.X,
+                self.y,
+                self.classes,
+                self.feature_names,
+                sample_weight,
+                class_weight=self.class_weight if class_weighted else None,
+                label_smoothing=self.label_smoothing if class_weighted else 0.0,
+            ),
+            offset=self.offset,
+        )
+
+    def with_validation_data(self, data: Any) -> Problem:
+        """With validation data given as a pair (X, y), in the form of those of the fit."""
+        if not isinstance(data, (tuple, list)) or len(data) != 2:
+            raise InputTypeError(f"validation_data is a {type(data).__name__}, expected a pair (X, y).")
+        array, names = validation.frame(data[0])
+        validation.same_features(names, self.feature_names)
+        X = validation.design(array, name="validation X", dtype=self.X.dtype, n_features=self.n_features, names=names)
+        y = validation.target_array(data[1], name="validation y")
+        if y.ndim != 2 or y.shape[1] == 1:
+            y = validation.codes_of(y, self.classes, n_samples=X.shape[0], name="validation y")
+        held_out = Problem.from_validated(X, y, self.classes, names, None, class_weight=None, label_smoothing=0.0)
+        return replace(self, held_out=held_out)
+
+
+def _samples(X: Any, dtype: Any, device: str) -> tuple[Any, tuple[str, ...] | None]:
+    """X on the host or on a GPU, and the feature names of a table."""
+    if not validation.is_on_device(X):
+        return validation.samples(X, dtype=None if dtype is None else validation.float_dtype(dtype))
+    if dtype is not None:
+        raise InputValueError("X is on a GPU, and used as it is; convert it there, and leave dtype out.")
+    gpus = devices(validation.device(device))
+    if not gpus:
+        raise InputValueError(f"X is on a GPU, and device is {device!r}: use device='cuda', or copy X to the host.")
+    with gpus[0].here():
+        return gpus[0].adopt(X), None
+
+
+def encoded(y: Any, n_samples: int | None = None) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Class indices and the labels that they stand for; rows of probabilities stay, with classes 0, 1, ..."""
+    array = validation.target_array(y)
+    if array.ndim == 2 and array.shape[1] > 1:
+        return array, np.arange(array.shape[1])
+    codes, classes = validation.labels(array, n_samples=n_samples)
+    if classes.size < 2:
+        seen = f"only the class {plain(classes[0])}" if classes.size else "no label"
+        raise InputValueError(f"y contains {seen}, expected at least two classes; there is nothing to tell apart.")
+    return codes, classes
+
+
+def _refuse_no_weight(target: WeightedTargets) -> None:
+    if target.total == 0:
+        raise InputValueError(
+            "the weights of the samples sum to 0 (or there are no samples); nothing is left to learn from."
+        )
+
+
+def weights_of_classes(
+    given: ClassWeight, y: NDArray[Any], classes: NDArray[Any], sample_weight: Float64s
+) -> ArrayLike | None:
+    """Weights (n_classes,) in the order of the classes; None if none are given.
+
+    Parameters
+    ----------
+    given : None, "balanced", mapping of label to weight, or array (n_classes,)
+    y : ndarray (n_samples,) of class indices, or (n_samples, n_classes) of probabilities
+    classes : ndarray (n_classes,)
+    sample_weight : ndarray (n_samples,), or (0,) if all weights are 1
+    """
+    if given is None:
+        return None
+    given = validation.by_label(given, classes.size)
+    if isinstance(given, str):
+        validation.choice("class_weight", given, ("balanced",))
+        weight, _ = validation.scaled(sample_weight)
+        if not weight.size:
+            weight = np.ones(len(y))
+        counts = np.bincount(y, weight, classes.size) if y.ndim == 1 else np.einsum("i,ik->k", weight, y)
+        share = np.where(counts > 0, counts, 1.0)  # a class without weight has no sample that counts
+        return np.asarray(counts.sum() / (classes.size * share))
+    if isinstance(given, Mapping):
+        known = classes.tolist()
+        by_label = dict.fromkeys(known, 1.0)
+        for label, value in given.items():
+            if label not in by_label:
+                some = ", ".join(map(plain, known[:10]))
+                raise InputValueError(f"class_weight names {plain(label)}, which is no label in y (labels: {some}).")
+            by_label[label] = validation.number(f"class_weight[{plain(label)}]", value, low=0.0)
+        return np.array(list(by_label.values()))
+    return given
+
+
+def rows_to_hold_out(y: NDArray[Any], fraction: float, seed: int) -> NDArray[np.bool_]:
+    """Which samples to hold out, (n_samples,): the share of each class, drawn at random, but never a whole class."""
+    order = np.random.default_rng(seed).permutation(len(y))
+    codes = y if y.ndim == 1 else y.argmax(axis=1)
+    order = order[np.argsort(codes[order], kind="stable")]
+    counted = np.floor(fraction * np.arange(len(y) + 1))
+    chosen = counted[1:] > counted[:-1]
+    chosen[np.flatnonzero(np.diff(codes[order], append=-1))] = False
+    if not chosen.any():
+        raise InputValueError(
+            f"validation_fraction {fraction:g} of {len(y)} samples holds out none; raise it, or give validation_data."
+        )
+    held_out = np.zeros(len(y), bool)
+    held_out[order[chosen]] = True
+    return held_out
+
+
+def _class_sums(target: WeightedTargets) -> Float64s:
+    """sum_i t_ik, (n_classes,)."""
+    weight, n_classes = target.weight, target.gain.size
+    if target.kind == PROBA:
+        proba = target.proba
+        sums: Float64s = np.einsum("i,ik->k", weight, proba) if weight.size else proba.sum(axis=0, dtype=np.float64)
+    else:
+        sums = np.bincount(target.labels, weight if weight.size else None, n_classes).astype(np.float64)
+    if target.kind == INDEX:
+        return sums
+    total = weight.sum() if weight.size else max(target.labels.size, len(target.proba))
+    return np.asarray(sums * target.gain.astype(np.float64) + total * target.floor.astype(np.float64))
