@@ -184,7 +184,8 @@ class _Fit:
 
     def _minimise(self, working_set: WorkingSet, point: _Point) -> ModelMinimum:
         model = working_set.minimise(point.params, point.grad, self.largest)
-        self.estimate = ESTIMATE_FACTOR * model.decrease if model.settled else np.inf
+        known = max(ESTIMATE_FACTOR * model.decrease, NOISE * abs(point.objective))
+        self.estimate = known if model.settled else np.inf
         self.n_estimates = self.n_estimates + 1 if self.estimate <= point.allowed else 0
         return model
 
