@@ -1,20 +1,23 @@
-# make demo   train on the UCI digits and show what came out
-# make test   the suite but for a few slow tests   make lint   style and types   make format   repair style
-# make test-all    the whole suite, as CI runs it
-# make test-cpus   the suite as on other CPUs: with vectors of 64 bytes and one thread, 32 bytes and two, 16 bytes and one, as far
-#                  as this CPU has them (tests/cpus.py); three times as long as make test-all
-# make test-oldest   the whole suite with the oldest supported versions of all dependencies, in .venv-oldest
-# make docs   the documentation, in site/
-# make test-cuda   the CUDA kernels, executed on the CPU, some 5 minutes of it; an environment of its own, .venv-cuda, of about 1 GB
-# make test-gpu    the same on a real GPU, with cuBLAS, compute-sanitizer and times beside PyTorch's, in .venv-gpu (some GB);
-#                  without one it says that it skips
-# make cuda-report   what the compiler makes of every shape of them, to perf/CUDA.md; needed after each change of a kernel
-# Each sets up .venv first. Only Python 3.11+ and make are needed.
+# make demo          train on the UCI digits and print the results
+# make test          run the tests, except a few slow ones
+# make test-all      run all tests, as CI does
+# make test-cpus     run all tests as on other CPUs: vectors of 64 bytes with one thread, 32 bytes with two, 16 bytes with one,
+#                    as far as this CPU supports them (tests/cpus.py); takes three times as long as make test-all
+# make test-oldest   run all tests with the oldest supported versions of all dependencies, in .venv-oldest
+# make lint          check style and types
+# make format        correct the style
+# make docs          build the documentation, in site/
+# make test-cuda     test the CUDA kernels by executing them on the CPU, about 5 minutes; in .venv-cuda (about 1 GB)
+# make test-gpu      test them on a real GPU, with cuBLAS and compute-sanitizer, and compare times with PyTorch, in .venv-gpu
+#                    (several GB); skipped without a GPU
+# make cuda-report   write registers and memory of all compiled CUDA kernels to perf/CUDA.md; needed after a change of a kernel
+# make clean         remove environments, caches and built files
+# Each target first creates its virtual environment. Only Python 3.11 or newer and make are required.
 
 PYTHON ?= python3
 BIN := .venv/bin
 PYTEST := pytest -n 2 --dist worksteal
-# Which of two virtual environments is active outside must not matter here.
+# An active virtual environment must have no effect.
 unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV
 
 .PHONY: demo test test-all test-cpus test-oldest lint format docs test-cuda test-gpu cuda-report clean
@@ -49,7 +52,7 @@ docs: .venv/docs
 test-cuda: .venv-cuda/test
 	.venv-cuda/bin/pytest -n 2 tests/gpu
 
-# Without a driver the light environment does, to say so.
+# Without a driver the smaller environment is enough: the tests are skipped.
 GPU := $(if $(shell command -v nvidia-smi 2>/dev/null),.venv-gpu,.venv-cuda)
 test-gpu: $(GPU)/test
 	$(GPU)/bin/pytest -rs -m gpu tests/gpu

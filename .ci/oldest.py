@@ -1,6 +1,6 @@
 """Print the lower bound of each dependency as a constraint for pip: python .ci/oldest.py EXTRA...
 
-The bounds are those of pyproject.toml: what the package itself needs, and what the named extras add.
+The bounds are those of pyproject.toml: the requirements of the package and of the given extras.
 """
 
 import re
@@ -17,9 +17,9 @@ def oldest(project: dict, extras: list[str]) -> dict[str, str]:
     Parameters
     ----------
     project : dict
-        The table `project` of pyproject.toml.
+        Table `project` of pyproject.toml.
     extras : list of str
-        Optional dependencies to include; they may name others, as `nbsoftmax[test]`.
+        Names of optional dependencies to include; these may refer to others, for example `nbsoftmax[test]`.
 
     Raises
     ------
@@ -38,7 +38,7 @@ def oldest(project: dict, extras: list[str]) -> dict[str, str]:
         elif bound is not None:
             bounds[bound[1]] = bound[2]
         else:
-            raise ValueError(f"pyproject.toml: {requirement!r} has no lower bound: expected 'name>=version'")
+            raise ValueError(f"pyproject.toml: {requirement!r} has no lower bound, expected 'name>=version'")
     return bounds
 
 

@@ -2,6 +2,6 @@
 
 import sys
 
-from nbsoftmax.cli.parser import main
+from nbsoftmax.cli import main
 
 sys.exit(main())

@@ -1,8 +1,10 @@
-"""Files: written atomically, and read without allocating more than they can hold.
+"""Atomic writing of files, and safe reading of `.npz` files.
 
-A regular file is written under a temporary name in the same folder, synchronised, and renamed to its own name. A
-device, a pipe or a socket is written to as it is; symbolic links are followed. An existing file keeps its mode, and its
-owner and access list where the system allows it. Other hard links to it keep the old content: backups rely on that.
+A regular file is written under a temporary name in the same folder, synchronised to disk, and renamed. Devices, pipes
+and sockets are written to directly; symbolic links are followed. An existing file keeps its mode and, where the system
+allows it, its owner and access list. Other hard links to it keep the old content, on which backups rely.
+
+A file is refused before it is read if its arrays would need more memory than its size justifies.
 """
 
 from __future__ import annotations
@@ -27,24 +29,24 @@ from nbsoftmax.errors import InputTypeError, InputValueError
 
 try:
     import fcntl
-except ImportError:  # Windows, where the file of a living writer cannot be removed anyway
+except ImportError:  # Windows, where a file that is open cannot be removed
     fcntl = None  # type: ignore[assignment]
 
 PREFIX, SUFFIX = ".nbsoftmax-", ".tmp"  # of temporary files
-ABANDONED = 3600.0  # seconds after which the temporary file of a dead writer is removed
-STREAMS = ("/dev/stdout", "/dev/stderr", "/dev/fd/", "/proc/")  # open already: never replaced, whatever is behind them
-NOT_REPLACEABLE = (EACCES, EPERM, EROFS, EBUSY)  # folder without write permission, or a file mounted on its own
+ABANDONED = 3600.0  # seconds after which the temporary file of a process that has ended is removed
+STREAMS = ("/dev/stdout", "/dev/stderr", "/dev/fd/", "/proc/")  # names of open files, which are never replaced
+NOT_REPLACEABLE = (EACCES, EPERM, EROFS, EBUSY)  # a folder without write permission, or a file that is a mount point
 FULL = (ENOSPC, EDQUOT, EFBIG)
 NPY, ZIP = b"\x93NUMPY", b"PK\x03\x04"  # first bytes of .npy files, and of .npz files, which are zip archives
-RATIO, ALWAYS = 100, 1 << 28  # a file may unpack to 256 MiB, plus a hundred times its own size
+RATIO, ALWAYS = 100, 1 << 28  # an archive may unpack to 256 MiB plus 100 times its own size
 
 
 class NotWrittenWarning(RuntimeWarning):
-    """A file could not be written while a fit went on."""
+    """A file could not be written during a fit; the fit continues."""
 
 
 def file_name(path: str | os.PathLike[str]) -> str:
-    """Check the name of a file: text or a path, not empty, without NUL characters."""
+    """Check the name of a file: str or Path, not empty, without NUL characters."""
     try:
         name = os.fsdecode(path)
     except TypeError:
@@ -52,7 +54,7 @@ def file_name(path: str | os.PathLike[str]) -> str:
     if not name:
         raise InputValueError("path is empty, expected the name of a file, for example 'model.npz'.")
     if "\0" in name:
-        raise InputValueError(f"path {name!r} contains a NUL character, which no file name can; remove it.")
+        raise InputValueError(f"path is {name!r}, expected a file name without NUL characters; remove them.")
     return name
 
 
@@ -61,14 +63,14 @@ def file_name(path: str | os.PathLike[str]) -> str:
 
 @contextmanager
 def whole_file(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
-    """A file to write, which replaces `path` when it is complete and on disk; after an error `path` is as it was.
+    """Open a file for writing that replaces `path` once it is complete and on disk; an error leaves `path` unchanged.
 
     Raises
     ------
     InputValueError, InputTypeError
-        If `path` is no name of a file.
+        If `path` is not the name of a file.
     OSError
-        If it cannot be written; its `filename` is `path`.
+        If the file cannot be written; its `filename` is `path`.
     """
     name = file_name(path)
     with _errors_about(name):
@@ -76,7 +78,7 @@ def whole_file(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
         if _is_stream(name, old):
             content = io.BytesIO()
             yield content
-            with open(name, "ab") as stream:  # "a" never truncates
+            with open(name, "ab") as stream:  # mode "a" does not truncate
                 stream.write(content.getbuffer())
             return
         target = os.path.realpath(name)
@@ -101,17 +103,17 @@ def whole_file(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
 
 
 def write_npz(path: str | os.PathLike[str], arrays: dict[str, Any]) -> None:
-    """Write arrays to `path`, a `.npz` file without pickles; an array that needs one is refused before the writing."""
+    """Write arrays to `path`, a `.npz` file; an array of Python objects, which needs pickle, is refused beforehand."""
     for name, array in arrays.items():
         dtype = np.asarray(array).dtype
         if dtype.hasobject:
-            raise InputTypeError(f"{name} has dtype {dtype}, which a .npz file cannot hold without pickles.")
+            raise InputTypeError(f"{name} has dtype {dtype}, which needs pickle; expected numbers, booleans or text.")
     with whole_file(path) as file:
         np.savez(file, **arrays)
 
 
 def check_writable(path: str | os.PathLike[str]) -> None:
-    """Raise the error that `whole_file` would raise for `path`, before the work whose result goes there."""
+    """Raise the error that `whole_file` would raise for `path`, before work is done whose result goes there."""
     name = file_name(path)
     with _errors_about(name):
         old = _status(name)
@@ -123,13 +125,13 @@ def check_writable(path: str | os.PathLike[str]) -> None:
 
 
 def is_regular(path: str | os.PathLike[str]) -> bool:
-    """Whether `path` is a regular file, or would become one: not a device, a pipe or a socket."""
+    """Whether `path` is a regular file or a new one, not a device, a pipe or a socket."""
     name = file_name(path)
     return not _is_stream(name, _status(name))
 
 
 class WriteFailures:
-    """Failures to write one file, of which the first is a warning, during a fit that goes on without the file."""
+    """Warns of the first failure to write a file during a fit, which continues."""
 
     def __init__(self, what: str, path: str) -> None:
         self.what, self.path, self._warned = what, path, False
@@ -137,13 +139,13 @@ class WriteFailures:
     def warn(self, error: OSError) -> None:
         """Warn of a failure, unless there was one before."""
         if not self._warned:
-            said = f"the {self.what} {self.path} could not be written ({one_line(error)}); the fit goes on without it."
-            warnings.warn(said, NotWrittenWarning, stacklevel=3)
+            message = f"the {self.what} {self.path} could not be written ({one_line(error)}); the fit continues."
+            warnings.warn(message, NotWrittenWarning, stacklevel=3)
         self._warned = True
 
 
 def one_line(error: BaseException, *, longest: int = 300) -> str:
-    """The message of an error as one line; that of the system with the file first, and without its number."""
+    """The message of an error on one line; for a system error: the file name, then the message without its number."""
     text = str(error)
     if isinstance(error, OSError) and error.strerror:
         text = error.strerror if error.filename is None else f"{error.filename}: {error.strerror}"
@@ -153,7 +155,7 @@ def one_line(error: BaseException, *, longest: int = 300) -> str:
 
 @contextmanager
 def _errors_about(name: str) -> Iterator[None]:
-    """System errors name the file that was meant, not a temporary one."""
+    """Replace the name of a temporary file in a system error by `name`."""
     try:
         yield
     except OSError as error:
@@ -163,15 +165,15 @@ def _errors_about(name: str) -> Iterator[None]:
 
 
 def _status(name: str) -> os.stat_result | None:
-    """The status of an existing file that may be written; None for a new file in an existing folder."""
+    """Status of an existing file that may be written; None for a new file in an existing folder."""
     try:
         status = os.stat(name)
     except FileNotFoundError:
         if os.path.basename(name) in {"", ".", ".."}:
             raise IsADirectoryError(EISDIR, "the name of a folder, expected the name of a file", name) from None
         if not os.path.isdir(os.path.dirname(os.path.realpath(name))):
-            hint = "; ~ stands for the home folder only in a shell, use os.path.expanduser" * name.startswith("~")
-            raise FileNotFoundError(f"the folder of {name} does not exist{hint or '; make it first'}.") from None
+            hint = "; only a shell expands ~, use os.path.expanduser" * name.startswith("~")
+            raise FileNotFoundError(f"the folder of {name} does not exist{hint or '; create it first'}.") from None
         return None
     if stat.S_ISDIR(status.st_mode):
         raise IsADirectoryError(EISDIR, "is a folder, expected the name of a file", name)
@@ -185,7 +187,7 @@ def _is_stream(name: str, status: os.stat_result | None) -> bool:
 
 
 def _temporary(target: str, old: os.stat_result | None) -> Any:
-    """A new file beside `target`; None where only the existing file can be written, not its folder."""
+    """Create a temporary file beside `target`; None if the folder cannot be written, but the existing file can."""
 
     def private(name: str, flags: int) -> int:
         return os.open(name, flags, 0o600)
@@ -193,20 +195,20 @@ def _temporary(target: str, old: os.stat_result | None) -> Any:
     folder = os.path.dirname(target)
     name = os.path.join(folder, f"{PREFIX}{secrets.token_hex(8)}{SUFFIX}")
     try:
-        # Exclusive creation applies the umask and the folder's default access list to a new file.
+        # A new file gets its mode from the umask and the default access list of the folder.
         file = open(name, "xb", opener=private if old else None)  # noqa: SIM115 - closed by the caller
     except OSError as error:
         if old is not None and error.errno in NOT_REPLACEABLE:
             return None
         raise
-    with suppress(OSError):  # some network file systems have no locks
+    with suppress(OSError):  # some network file systems do not support locks
         _lock(file)
     _remove_abandoned(folder, os.fstat(file.fileno()).st_mtime)
     return file
 
 
 def _remove_abandoned(folder: str, now: float) -> None:
-    """Remove temporary files in which nothing was written for long, and whose writer is dead: it would hold a lock."""
+    """Remove old temporary files of processes that have ended; a running writer holds a lock on its file."""
     with suppress(OSError), os.scandir(folder) as entries:
         for entry in entries:
             if not (entry.name.startswith(PREFIX) and entry.name.endswith(SUFFIX)):
@@ -228,15 +230,15 @@ def _is_locked(name: str) -> bool:
             _lock(file)
         except BlockingIOError:
             return True
-        except OSError:  # no locks here: the age decides
+        except OSError:  # locks are not supported here: the age alone decides
             return False
     return False
 
 
 def _copy_access(target: str, old: os.stat_result, temporary: str) -> None:
-    """Give a file the owner, attributes (access lists among them) and mode of the file it replaces, where allowed."""
+    """Copy owner, extended attributes (with access lists) and mode from the replaced file, as far as allowed."""
     if hasattr(os, "chown"):
-        for user in (-1, old.st_uid):  # the group alone may be allowed
+        for user in (-1, old.st_uid):  # changing only the group may be allowed
             with suppress(OSError):
                 os.chown(temporary, user, old.st_gid)
     if hasattr(os, "listxattr"):
@@ -259,7 +261,7 @@ def _replace(temporary: str, target: str, old: os.stat_result | None) -> None:
 
 
 def _overwrite(target: str, content: memoryview) -> None:
-    """Write over an existing file that cannot be replaced; the space is reserved first, so a full disk does no harm."""
+    """Overwrite a file that cannot be replaced; space is reserved first, so that a full disk loses no data."""
     with open(target, "r+b") as file:
         size = os.fstat(file.fileno()).st_size
         if hasattr(os, "posix_fallocate"):
@@ -276,7 +278,7 @@ def _overwrite(target: str, content: memoryview) -> None:
 
 
 def _synchronise_folder(target: str) -> None:
-    """Make a rename survive a crash of the machine; Windows and some network file systems cannot."""
+    """Synchronise the folder, so that a rename survives a crash; Windows and some network file systems cannot."""
     with suppress(OSError):
         folder = os.open(os.path.dirname(target), os.O_RDONLY)
         try:
@@ -289,19 +291,19 @@ def _synchronise_folder(target: str) -> None:
 
 
 def read_npz(file: BinaryIO) -> dict[str, NDArray[Any]]:
-    """All arrays of a `.npz` file that `write_npz` has written, by name; also from a pipe.
+    """Read the arrays of a `.npz` file from `write_npz`, by name; the file may be a pipe.
 
     Raises
     ------
     Exception
-        Of almost any kind, for another or a damaged file; its message says what is wrong.
+        Of any type, for a damaged file or another format; the message says what is wrong.
     """
     source: BinaryIO = file if file.seekable() else io.BytesIO(file.read())
     start, size = _start(source)
     if start == NPY:
-        raise ValueError("it is a single array, a .npy file")
+        raise ValueError("it is a .npy file with a single array")
     if not start.startswith(ZIP):
-        raise ValueError("it is no .npz file")
+        raise ValueError("it is not a .npz file")
     with zipfile.ZipFile(source) as archive:
         members = [member for member in archive.infolist() if member.filename.endswith(".npy")]
         unpacked, limit = sum(member.file_size for member in members), ALWAYS + RATIO * size
@@ -317,7 +319,7 @@ def read_npz(file: BinaryIO) -> dict[str, NDArray[Any]]:
 
 
 def check_sizes(file: IO[bytes]) -> None:
-    """Check a `.npy` or `.npz` file of data before it is read: that its arrays are as large as their headers say."""
+    """Check before reading that the arrays of a `.npy` or `.npz` file are as large as their headers say."""
     if not file.seekable():
         return
     start, size = _start(file)
@@ -330,12 +332,12 @@ def check_sizes(file: IO[bytes]) -> None:
                     with archive.open(member) as opened:
                         check_header(opened, member.file_size)
     else:
-        raise ValueError("it does not begin as one")
+        raise ValueError("it does not begin like one")
     file.seek(0)
 
 
 def _start(file: IO[bytes]) -> tuple[bytes, int]:
-    """First bytes of a file, as many as `NPY` has, and its size; an empty one is refused."""
+    """First bytes of a file, as many as `NPY` has, and its size; an empty file is refused."""
     start = file.read(len(NPY))
     size = file.seek(0, os.SEEK_END)
     file.seek(0)
@@ -345,7 +347,7 @@ def _start(file: IO[bytes]) -> tuple[bytes, int]:
 
 
 def check_header(file: Any, size: int, *, exactly: bool = True) -> None:
-    """Check that an array of `.npy` format, in `size` bytes, is not larger than they are; reads its header alone."""
+    """Check that an array in `.npy` format fits in the `size` bytes of its file; only the header is read."""
     version = np.lib.format.read_magic(file)
     if version == (1, 0):
         shape, _, dtype = np.lib.format.read_array_header_1_0(file)
@@ -354,7 +356,7 @@ def check_header(file: Any, size: int, *, exactly: bool = True) -> None:
     else:
         raise ValueError(f"its .npy version is {version}, expected 1.0 or 2.0")
     if dtype.hasobject:
-        raise ValueError("it holds Python objects, which are never unpickled")
+        raise ValueError("it contains Python objects, which are not unpickled for safety")
     count, left = math.prod(shape), size - file.tell()
     if count > size or count * dtype.itemsize > left or (exactly and count * dtype.itemsize != left):
-        raise ValueError(f"an array of shape {shape} and dtype {dtype} is announced, but {left} bytes are there")
+        raise ValueError(f"its header says shape {shape} and dtype {dtype}, but the file has {left} bytes of data")

@@ -1,11 +1,11 @@
-"""Softmax, cross-entropy and their relatives on arrays of logits.
+"""Functions of logits: softmax, log-softmax, log-sum-exp, cross-entropy, sigmoid and binary cross-entropy.
 
-Logits have shape (n_samples, n_classes), or (n_classes,) for one row; C-contiguous float32 and float64 are
-used as they are and give results of the same dtype, anything else is converted once. Each function checks its
-input, allocates, and calls one kernel of `nbsoftmax.kernels`.
+Logits have shape (n_samples, n_classes), or (n_classes,) for one row. C-contiguous float32 and float64 arrays are
+not copied, and results have their dtype; anything else is converted once. Each function checks its input, allocates
+the results, and calls one kernel of `nbsoftmax.kernels`.
 
-With infinite logits the result is the limit: classes that share an infinite maximum share the probability
-equally (so a row of -inf is uniform). A NaN makes its own row NaN and no other.
+For infinite logits the result is the limit: classes that share an infinite maximum get equal probabilities (so a row
+of -inf is uniform). A NaN makes its own row NaN, and no other.
 """
 
 from __future__ import annotations
@@ -17,8 +17,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from nbsoftmax import validation
+from nbsoftmax.backends import long_rows
 from nbsoftmax.errors import InputValueError
-from nbsoftmax.kernels import binary, long_rows, rows
+from nbsoftmax.kernels import binary, rows
 from nbsoftmax.kernels.runtime.threads import EXP_WORK, launch
 from nbsoftmax.validation import Floats
 
@@ -27,34 +28,29 @@ REDUCTIONS = ("mean", "sum", "none")
 
 
 def _n_chunks(n_elements: int) -> int:
-    """Parts of at least 16 Ki elements, at most 256: enough for any machine's threads, cut by shape alone."""
+    """Number of chunks: at least 16 Ki elements in each, at most 256 chunks; it depends only on the shape."""
     return max(1, min(256, n_elements // 2**14))
 
 
 def _rowwise(name: str, z: Floats, out: Floats) -> None:
+    """Run the row kernel of this name on the rows of `z`, with results to `out`."""
     n_rows, n_classes = z.shape
-    if _few_and_long(z):
+    if long_rows.few_and_long(z):
         getattr(long_rows, name)(z.reshape(-1), out.reshape(-1), n_classes)
     elif n_rows:
         kernel, n = getattr(rows, name), _n_chunks(z.size)
         launch(kernel, n, z.size * EXP_WORK, None, z.reshape(-1), out.reshape(-1), n_classes, n_rows, n)
 
 
-def _few_and_long(z: Floats) -> bool:
-    """Whether there are too few rows to keep the threads busy with one each, and each is worth being split."""
-    n_rows, n_classes = z.shape
-    return bool(0 < n_rows <= long_rows.FEW_ROWS and n_classes >= long_rows.LONG_CLASSES)
-
-
 def _result(z: Floats, out: Any, flat: bool) -> Floats:
-    """The array to write to, (n_samples, n_classes): `out` checked, or a new one."""
+    """The array for the result, (n_samples, n_classes): `out`, which is checked, or a new array."""
     if out is None:
         return np.empty_like(z)
     return validation.out(out, z.shape[1:] if flat else z.shape, z.dtype, source=z).reshape(z.shape)
 
 
 def softmax(logits: ArrayLike, *, out: Floats | None = None) -> Floats:
-    """Probabilities of classes from logits, row by row.
+    """Probabilities of the classes from logits, row by row.
 
         softmax(z)_k = exp(z_k - c) / sum_l exp(z_l - c),    c = max_l z_l
 
@@ -62,7 +58,7 @@ def softmax(logits: ArrayLike, *, out: Floats | None = None) -> Floats:
     ----------
     logits : array_like, (n_samples, n_classes) or (n_classes,)
     out : ndarray, optional
-        Where to write: of the logits' shape and dtype, C-contiguous. May be `logits` itself.
+        Array for the result: the shape and dtype of the logits, C-contiguous. It may be `logits` itself.
 
     Returns
     -------
@@ -71,7 +67,7 @@ def softmax(logits: ArrayLike, *, out: Floats | None = None) -> Floats:
     Raises
     ------
     InputValueError, InputTypeError
-        For arrays that are not 1- or 2-D numbers, or an `out` that does not fit.
+        If `logits` is not a 1-D or 2-D array of numbers, or `out` has another shape or dtype.
 
     Notes
     -----
@@ -85,7 +81,7 @@ def softmax(logits: ArrayLike, *, out: Floats | None = None) -> Floats:
 
 
 def log_softmax(logits: ArrayLike, *, out: Floats | None = None) -> Floats:
-    """Logarithms of the probabilities of classes, row by row.
+    """Logarithms of the probabilities of the classes, row by row.
 
         log_softmax(z)_k = (z_k - c) - log sum_l exp(z_l - c),    c = max_l z_l
 
@@ -116,7 +112,7 @@ def logsumexp(logits: ArrayLike) -> Any:
 
     Returns
     -------
-    lse : ndarray (n_samples,) of the logits' dtype; for one row a scalar of it
+    lse : ndarray (n_samples,) of the logits' dtype; for one row a scalar
     """
     z, flat = validation.logits(logits)
     lse = np.empty(z.shape[0], z.dtype)
@@ -125,19 +121,19 @@ def logsumexp(logits: ArrayLike) -> Any:
 
 
 def softmax_jacobian(proba: ArrayLike) -> Floats:
-    """Derivatives of softmax by its logits, from its values.
+    """Jacobian of softmax with respect to the logits, from the probabilities.
 
         da_k / dz_l = a_k (1[k = l] - a_l)
 
     Parameters
     ----------
     proba : array_like, (n_samples, n_classes) or (n_classes,)
-        Values of `softmax`.
+        Probabilities, as returned by `softmax`.
 
     Returns
     -------
     jacobian : ndarray, (n_samples, n_classes, n_classes) or (n_classes, n_classes)
-        Symmetric, each row sums to 0.
+        Symmetric; each row sums to 0.
     """
     a, flat = validation.logits(proba, name="proba")
     jacobian = -a[:, :, None] * a[:, None, :]  # (n_samples, K, K)
@@ -160,8 +156,8 @@ def cross_entropy(
 
         L_i = -s_i sum_k w_k q_ik log softmax(z_i)_k,    q = (1 - e) y + e / n_classes
 
-    with s the sample weights, w the class weights, e the label smoothing, and y the probabilities (a class index
-    stands for all probability in one class). These are the definitions of `torch.nn.functional.cross_entropy`.
+    with the sample weights s, the class weights w, the label smoothing e, and the target probabilities y (for a class
+    index, 1 for this class). These are the definitions of `torch.nn.functional.cross_entropy`.
 
     Parameters
     ----------
@@ -172,7 +168,7 @@ def cross_entropy(
     class_weight : array_like (n_classes,) or dict of class index to weight, optional
     label_smoothing : float in [0, 1]
     ignore_index : int, optional
-        A value of `y` that marks samples without a target; they count 0, whatever their logits. For class indices only.
+        A value of `y` that marks samples without a target; their loss is 0. For class indices only.
     reduction : {"mean", "sum", "none"}
         "mean" divides the sum of the losses by sum_i s_i w_{y_i} over the samples not ignored, or, for
         probabilities, by sum_i s_i.
@@ -184,8 +180,8 @@ def cross_entropy(
     Raises
     ------
     InputValueError, InputTypeError
-        For shapes that do not match, labels out of range, weights that are negative or not finite, rows that are no
-        distributions; and for a mean over nothing, as where all weights are 0.
+        For shapes that do not match, labels out of range, weights that are negative or not finite, rows that are not
+        probability distributions; and for a mean if there is no sample of positive weight.
     """
     return _cross_entropy(
         logits, y, sample_weight, class_weight, label_smoothing, ignore_index, reduction, want_grad=False, out=None
@@ -212,13 +208,13 @@ def cross_entropy_and_grad(
     logits, y, sample_weight, class_weight, label_smoothing, ignore_index, reduction
         As in `cross_entropy`.
     out : ndarray, optional
-        Where to write the gradient: of the logits' shape and dtype. May be `logits` itself.
+        Array for the gradient: the shape and dtype of the logits. It may be `logits` itself.
 
     Returns
     -------
     loss : float; for "none" ndarray (n_samples,)
     dlogits : ndarray, the shape of `logits`
-        Gradient of the reduced loss; for "none", of the sum. Each row sums to 0.
+        Gradient of the reduced loss; for "none" that of the sum. Each row sums to 0.
     """
     return _cross_entropy(
         logits, y, sample_weight, class_weight, label_smoothing, ignore_index, reduction, want_grad=True, out=out
@@ -265,7 +261,7 @@ def _cross_entropy(
         )
         after = targets, 1.0 / divisor, losses, want_grad, grad.reshape(-1)
         total = 0.0
-        if _few_and_long(z):
+        if long_rows.few_and_long(z):
             total = long_rows.cross_entropy(z.reshape(-1), n_classes, *after)
         elif n_samples:
             partial = np.zeros(_n_chunks(z.size))
@@ -283,14 +279,14 @@ def _divisor(reduction: str, total: float) -> float:
         return 1.0
     if total == 0:
         raise InputValueError(
-            "a mean over nothing: there is no sample, or every sample is ignored or of weight 0; "
-            'use reduction="sum", which is 0 then, or leave such batches out.'
+            "the mean is undefined: there are no samples, or all are ignored or have weight 0; "
+            'use reduction="sum", which returns 0, or skip such batches.'
         )
     return total
 
 
 def _within_range(dtype: np.dtype[Any], divisor: float, weight: Floats, *by_class: Floats) -> bool:
-    """Whether products with the weights stay far from the ends of float32; float64 holds all weights."""
+    """Whether products with the weights can neither overflow nor underflow in the dtype; always true for float64."""
     if dtype == np.float64:
         return True
     factors = [w / divisor for w in (weight if weight.size else np.ones(1),)] + list(by_class)
@@ -298,7 +294,7 @@ def _within_range(dtype: np.dtype[Any], divisor: float, weight: Floats, *by_clas
 
 
 def _narrowed(loss: Any, exact: Floats, losses: Floats, grad: Floats) -> Any:
-    """Write results of float64 to arrays of float32, where they may overflow; return the loss."""
+    """Convert float64 results to the float32 arrays `losses` and `grad`, where they may overflow; return the loss."""
     with np.errstate(over="ignore", under="ignore"):
         if grad.size:
             grad[...] = exact.reshape(grad.shape)
@@ -366,7 +362,7 @@ def binary_cross_entropy(
     ignore_index: int | None = None,
     reduction: Reduction = "mean",
 ) -> Any:
-    """Cross-entropy of one logit a sample: `cross_entropy` of the two logits (0, z).
+    """Cross-entropy with one logit for each sample: equals `cross_entropy` of the two logits (0, z).
 
         L_i = -s_i (w_1 q_i log sigmoid(z_i) + w_0 (1 - q_i) log sigmoid(-z_i)),    q = (1 - e) y + e / 2
 
@@ -382,7 +378,7 @@ def binary_cross_entropy(
     ignore_index : int, optional
         A value of integer `y` that marks samples without a target.
     reduction : {"mean", "sum", "none"}
-        The mean's divisor is that of `cross_entropy`.
+        The divisor of the mean is that of `cross_entropy`.
 
     Returns
     -------
@@ -413,13 +409,13 @@ def binary_cross_entropy_and_grad(
     z, y, sample_weight, class_weight, label_smoothing, ignore_index, reduction
         As in `binary_cross_entropy`.
     out : ndarray, optional
-        Where to write the gradient: of the shape and dtype of `z`. May be `z` itself.
+        Array for the gradient: the shape and dtype of `z`. It may be `z` itself.
 
     Returns
     -------
     loss : float; for "none" ndarray of the shape of `z`
     dz : ndarray, the shape of `z`
-        Gradient of the reduced loss; for "none", of the sum.
+        Gradient of the reduced loss; for "none" that of the sum.
     """
     return _binary_cross_entropy(
         z, y, sample_weight, class_weight, label_smoothing, ignore_index, reduction, want_grad=True, out=out

@@ -5,9 +5,9 @@
     sigmoid(x.w + b)  binary cross-entropy                      (prediction - y) x,      (prediction - y)
     softmax(W x + b)  cross-entropy                             (prediction - y) x^T,    (prediction - y)
 
-All three have the form `(prediction - target) x`; only the squared error carries the factor 2. This room shows and
-tests the mathematics (docs/mathematics.md derives it). It stores all the predictions and works in float64 whatever
-comes in; training never comes here but to `nbsoftmax.objective`, which is fused.
+All three have the form `(prediction - target) x`; only the squared error has the factor 2. The functions illustrate the
+mathematics, which docs/mathematics.md derives, and serve as a reference in tests. They store all predictions and always
+compute in float64. Training uses the fused kernels of `nbsoftmax.objective` instead.
 """
 
 from __future__ import annotations
@@ -116,8 +116,8 @@ def softmax_gradient(X: ArrayLike, y: ArrayLike, coef: ArrayLike, intercept: Arr
     Raises
     ------
     InputValueError, InputTypeError
-        For shapes that do not match, values that are not finite numbers, labels out of range, rows that are no
-        distributions, and zero samples.
+        For shapes that do not match, values that are not finite numbers, labels out of range, rows that are not
+        probability distributions, and zero samples.
 
     Examples
     --------
@@ -138,6 +138,7 @@ def softmax_gradient(X: ArrayLike, y: ArrayLike, coef: ArrayLike, intercept: Arr
 
 
 def _one_output(X: ArrayLike, coef: ArrayLike, intercept: float) -> tuple[Floats, Float64s, float]:
+    """Check X, the coefficients and the intercept of a model with one output."""
     x = validation.some_samples(validation.design(X, dtype=np.float64))
     w = validation.finite("coef", coef, x.shape[1:], meaning="one weight for each feature")
     b = validation.finite("intercept", np.atleast_1d(intercept), (1,), meaning="one number")
@@ -145,11 +146,11 @@ def _one_output(X: ArrayLike, coef: ArrayLike, intercept: float) -> tuple[Floats
 
 
 def _mean_of_products(error: Floats, x: Floats) -> tuple[Float64s, Float64s]:
-    """What the three share: mean_i error_i x_i and mean_i error_i, for errors (m,) or (m, n_classes)."""
+    """Return mean_i error_i x_i and mean_i error_i, for errors (m,) or (m, n_classes)."""
     return np.asarray(_product(error.T, x) / x.shape[0], np.float64), np.asarray(error.mean(axis=0), np.float64)
 
 
 def _product(a: Floats, b: Floats) -> Floats:
-    """The matrix product, by one thread: the last bits of BLAS depend on the number of its threads."""
+    """Matrix product on one thread, because the last bits of BLAS depend on the number of threads."""
     with one_thread():
         return np.asarray(a @ b)

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from nbsoftmax import validation
-from nbsoftmax.backends.base import Backend
+from nbsoftmax.backends.base import Backend, Margins, Refinable, SelectsFeatures, Stochastic
 from nbsoftmax.backends.cuda.device import devices
 from nbsoftmax.backends.dense import DenseBackend
 from nbsoftmax.errors import InputTypeError, InputValueError
@@ -72,7 +72,7 @@ class PenalizedLoss:
         self.backend: Backend
         gpus = devices(options.device)
         if gpus:
-            from nbsoftmax.backends.cuda.backend import on_devices
+            from nbsoftmax.backends.cuda.shards import on_devices
 
             self.backend = on_devices(
                 gpus,
@@ -124,6 +124,8 @@ class PenalizedLoss:
         part = copy.copy(self)
         part.penalty = self.penalty.smooth_part()
         if features is not None:
+            if not isinstance(self.backend, SelectsFeatures):
+                raise InputValueError("sums over some of the features need X in memory.")
             part.penalty = part.penalty.restricted(features)
             part.backend = self.backend.with_features(features)
             part.n_features, part.dtype = features.size, np.dtype(np.float64)
@@ -136,7 +138,7 @@ class PenalizedLoss:
         X is not copied: blocks of its rows are converted one after another, and an evaluation takes some three times
         as long. For float64 data, and for data on GPUs, it is this objective itself.
         """
-        if self.dtype == np.float64 or not isinstance(self.backend, DenseBackend):
+        if self.dtype == np.float64 or not isinstance(self.backend, Refinable):
             return self
         refined = copy.copy(self)
         refined.backend, refined.dtype = self.backend.in_float64(hessian=hessian), np.dtype(np.float64)
@@ -187,6 +189,10 @@ class PenalizedLoss:
 
         Returns the mean loss of all these samples, each before the step of its batch and without penalty.
         """
+        if not isinstance(self.backend, Stochastic):
+            raise InputValueError(
+                "solver 'sgd' runs on the CPU; use device='cpu', or solver 'newton-cg', which needs few passes on GPUs."
+            )
         l2s = np.array(np.broadcast_to(self.penalty.curvature, self.n_features), np.float64)
         rule = Rule(kind, momentum, l2s, self.n_samples / self.backend.weight_sum)
         losses = self.backend.descend(state, order, batch_size, rates, rule, n_before)
@@ -202,6 +208,8 @@ class PenalizedLoss:
         labels : ndarray (n,)
         margins : ndarray (n, n_classes)
         """
+        if not isinstance(self.backend, Margins):
+            raise InputValueError("the margins of single samples need X in memory.")
         return self.backend.margins(params, part)
 
     @property

@@ -13,17 +13,17 @@ OPTIONAL = ("scikit-learn", "matplotlib", "rich", "onnx", "pandas", "polars", "n
 
 
 def show_versions(file: TextIO | None = None) -> None:
-    """Print versions of nbsoftmax, Python and the packages around it, the CPU, its vectors, threads and BLAS.
+    """Print the versions of nbsoftmax, Python and its dependencies, and the CPU, vector width, threads and BLAS.
 
     Include the output in a bug report. Nothing is compiled.
 
     Parameters
     ----------
     file : text file, optional
-        Where to print; standard output by default.
+        File to print to; standard output by default.
     """
     import numba
-    import scipy.linalg.cython_blas  # noqa: F401  the BLAS that the kernels call is loaded
+    import scipy.linalg.cython_blas  # noqa: F401  loads the BLAS that the kernels call
     from llvmlite import binding
     from threadpoolctl import threadpool_info
 

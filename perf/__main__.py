@@ -3,8 +3,12 @@
 import argparse
 import os
 import sys
+from typing import TYPE_CHECKING
 
-HELD_BACK_BY = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")  # settings that keep BLAS, ours and the peers', from its best
+if TYPE_CHECKING:
+    from perf import report
+
+BLAS_SETTINGS = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")  # settings that make BLAS, ours and the peers', slower
 SUBJECTS = ("rows", "objective", "epochs", "scaling", "coldstart", "profile", "fit", "all")
 
 
@@ -12,34 +16,33 @@ def options(arguments: list[str]) -> argparse.Namespace:
     """Parse the command line."""
     parser = argparse.ArgumentParser("python -m perf", description="Measure nbsoftmax, its peers and the machine.")
     parser.add_argument("subject", choices=SUBJECTS)
-    parser.add_argument("shape", nargs="?", default="581000x54x7", help="of profile: rows x features x classes")
-    parser.add_argument("--dtype", choices=("float64", "float32"), default="float64", help="of profile")
-    parser.add_argument("--problem", nargs="+", metavar="NAME", help="of fit: those whose names begin so")
+    parser.add_argument("shape", nargs="?", default="581000x54x7", help="for profile: rows x features x classes")
+    parser.add_argument("--dtype", choices=("float64", "float32"), default="float64", help="for profile")
+    parser.add_argument("--problem", nargs="+", metavar="NAME", help="for fit: problems whose names begin with NAME")
     parser.add_argument(
-        "--solver", nargs="+", metavar="NAME", help="of fit: these, ours and scikit-learn's; all by default"
+        "--solver", nargs="+", metavar="NAME", help="for fit: solvers, ours and scikit-learn's; all by default"
     )
-    parser.add_argument("--cap", type=float, metavar="S", help="of fit: seconds of a single fit (60; quick: 0.3)")
-    parser.add_argument("--quick", action="store_true", help="a 20th of the rows, a third of the rounds: a rehearsal")
+    parser.add_argument("--cap", type=float, metavar="S", help="for fit: seconds of a single fit (60; quick: 0.3)")
+    parser.add_argument("--quick", action="store_true", help="a 20th of the rows, a third of the rounds")
     parser.add_argument("--json", metavar="FILE", help="write all numbers")
     parser.add_argument("--markdown", metavar="FILE", help="write a page, such as perf/RESULTS.md")
-    parser.add_argument("--plot", metavar="FILE", help="draw the roofline; of fit, suboptimality over time")
+    parser.add_argument("--plot", metavar="FILE", help="draw the roofline; for fit, suboptimality over time")
     return parser.parse_args(arguments)
 
 
-def unhindered() -> None:
-    """Start this process again without what holds BLAS back, if any of it is set: BLAS reads it when it is loaded."""
-    if any(name in os.environ for name in HELD_BACK_BY):
-        environment = {name: value for name, value in os.environ.items() if name not in HELD_BACK_BY}
+def without_blas_settings() -> None:
+    """Start this process again without the settings that make BLAS slower, which BLAS reads when it is loaded."""
+    if any(name in os.environ for name in BLAS_SETTINGS):
+        environment = {name: value for name, value in os.environ.items() if name not in BLAS_SETTINGS}
         os.execve(sys.executable, [sys.executable, "-m", "perf", *sys.argv[1:]], environment)
 
 
 def main() -> None:
     """Measure what is asked for, print it, and write the files."""
     chosen = options(sys.argv[1:])
-    unhindered()
-    from perf import coldstart, epochs, fit, limits, objective, peers, profile, report, rows, scaling
+    without_blas_settings()
+    from perf import fit, limits, peers, report
 
-    rounds, scale = (3, 20) if chosen.quick else (9, 1)
     for name in peers.missing():
         print(f"{name} is not installed and is skipped")
     for name, value in report.machine().items():
@@ -49,22 +52,7 @@ def main() -> None:
     results = report.Results(limits.measure(quick=chosen.quick), chosen.quick)
     print(f"limits: {report.limits_line(results.limits)}")
     results.title = report.TITLES.get(chosen.subject, results.title)
-    everything = chosen.subject == "all"
-    if everything or chosen.subject == "rows":
-        rows.run(results, rounds, scale)
-    if everything or chosen.subject == "objective":
-        objective.run(results, rounds, scale)
-    if everything or chosen.subject == "epochs":
-        epochs.run(results, rounds, scale)
-    if everything or chosen.subject == "scaling":
-        scaling.run(results, rounds, scale)
-    if everything or chosen.subject == "coldstart":
-        coldstart.run(results, rounds)
-    if everything or chosen.subject == "profile":
-        profile.run(results, chosen.shape, chosen.dtype, rounds, scale)
-    if chosen.subject == "fit":
-        cap = chosen.cap or (0.3 if chosen.quick else 60.0)
-        fit.run(results, rounds, scale, chosen.problem, chosen.solver, cap)
+    measure(results, chosen)
     if chosen.json:
         results.write_json(chosen.json)
     if chosen.markdown:
@@ -73,6 +61,27 @@ def main() -> None:
         fit.plot(results.fits, chosen.plot)
     elif chosen.plot:
         results.plot(chosen.plot)
+
+
+def measure(results: "report.Results", chosen: argparse.Namespace) -> None:
+    """Run the measurements of the subject; "all" is every subject but the fits, which take hours."""
+    from perf import coldstart, epochs, fit, objective, profile, rows, scaling
+
+    rounds, scale = (3, 20) if chosen.quick else (9, 1)
+    subjects = {
+        "rows": lambda: rows.run(results, rounds, scale),
+        "objective": lambda: objective.run(results, rounds, scale),
+        "epochs": lambda: epochs.run(results, rounds, scale),
+        "scaling": lambda: scaling.run(results, rounds, scale),
+        "coldstart": lambda: coldstart.run(results, rounds),
+        "profile": lambda: profile.run(results, chosen.shape, chosen.dtype, rounds, scale),
+    }
+    if chosen.subject == "fit":
+        cap = chosen.cap or (0.3 if chosen.quick else 60.0)
+        fit.run(results, rounds, scale, chosen.problem, chosen.solver, cap)
+    for name, run in subjects.items():
+        if chosen.subject in (name, "all"):
+            run()
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""What a fresh process pays: python -m perf coldstart
+"""Start-up times of a new process: python -m perf coldstart
 
-Import beyond Numba's own, first `Trainer.fit` with an empty and with a filled disk cache, and the cost of one
-loss + gradient of a small problem in terms of Python calls. Medians of several processes, in alternation.
+The time of the import without that of Numba, of the first `Trainer.fit` with an empty and with a filled disk cache, and
+of one loss + gradient of a small problem, where the Python code dominates. Medians of several processes in turn.
 """
 
 import os
@@ -40,14 +40,14 @@ print(best)
 
 
 def seconds(script, cache):
-    """What a script prints, run in a process of its own."""
+    """Run a script in a new process, and return the number that it prints."""
     env = os.environ | {"NUMBA_CACHE_DIR": cache}
     done = subprocess.run([sys.executable, "-c", script], env=env, capture_output=True, text=True, check=True)
     return float(done.stdout)
 
 
 def run(results, rounds):
-    """Measure and print."""
+    """Measure the start-up times, and print them."""
     with tempfile.TemporaryDirectory() as cache:
         pairs = [
             (
@@ -66,11 +66,11 @@ def run(results, rounds):
         return f"<= {most:g} {unit}: {'yes' if value <= most else 'NO'}"
 
     body = [
-        ["import nbsoftmax", f"{alone:.3f} s", "it loads nothing before it is needed"],
-        ["import of every public name", f"{every:.3f} s", f"of which numba and scipy {numba:.3f} s"],
+        ["import nbsoftmax", f"{alone:.3f} s", "modules are loaded when they are first used"],
+        ["import of every public name", f"{every:.3f} s", f"numba and scipy take {numba:.3f} s of it"],
         ["... beyond numba and scipy", f"{every - numba:.3f} s", "-"],
-        ["first fit of a process, cold cache", f"{cold:.2f} s, import included", bar(30, "s", cold)],
-        ["first fit of a process, warm cache", f"{warm:.2f} s, import included", bar(1.5, "s", warm)],
+        ["first fit of a process, empty cache", f"{cold:.2f} s, import included", bar(30, "s", cold)],
+        ["first fit of a process, filled cache", f"{warm:.2f} s, import included", bar(1.5, "s", warm)],
         ["loss + gradient of 150 x 4 x 3", f"{call:.1f} microseconds a call", bar(20, "microseconds", call)],
     ]
-    results.add_table("What a fresh process pays", ["what", "time", "bar, or remark"], body)
+    results.add_table("Start-up times of a new process", ["task", "time", "target, or remark"], body)

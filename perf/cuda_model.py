@@ -1,9 +1,9 @@
-"""What loss and gradient should take on a large GPU, on paper: python -m perf.cuda_model (make cuda-report)
+"""A model of the time of loss and gradient on a large GPU: python -m perf.cuda_model (make cuda-report)
 
-Not measured. Published rates of one H100 SXM, and counts from the kernels' source: bytes from and to memory, and
-instructions of warps, of which each of the 132 multiprocessors begins 4 a clock (2 of float64 arithmetic). The longer
-of the two is a time that a kernel can come near to and not go below. Beside it what an eager framework moves: it reads
-X twice, and writes or reads m x K numbers 8 times.
+Nothing is measured. The model uses the published rates of one H100 SXM, and counts from the source of the kernels: the
+bytes read and written, and the instructions of warps, of which each of the 132 multiprocessors starts 4 in a clock
+cycle (2 for float64 arithmetic). The longer of the two times is a lower bound. For comparison, the page has the bytes
+that an eager framework moves: it reads X twice, and writes or reads m x K numbers 8 times.
 """
 
 import sys
@@ -12,15 +12,15 @@ from pathlib import Path
 import numpy as np
 
 MEMORY, PROCESSORS, CLOCK = 3.35e12, 132, 1.755e9  # bytes/s; multiprocessors; Hz under load
-FMA = {"float32": PROCESSORS * 128 * CLOCK, "float64": PROCESSORS * 64 * CLOCK}  # a second
+FMA = {"float32": PROCESSORS * 128 * CLOCK, "float64": PROCESSORS * 64 * CLOCK}  # per second
 SHAPES = ((581_000, 54, 7), (60_000, 784, 10), (100_000, 512, 100), (20_000, 1000, 1000))
 PAGE = Path(__file__).resolve().parent / "CUDA_MODEL.md"
-ROW = 60  # instructions of exp, log, addresses and branches, for the lanes of a warp together
+ROW = 60  # instructions of a warp for exp, log, addresses and branches
 
 
 def fused_instructions(shape, dtype: str) -> float:
-    """Issue slots of warps for one row, by `nbsoftmax.kernels.cuda.fused`."""
-    double = 2 if dtype == "float64" else 1  # a float64 shuffle is two, and its arithmetic runs at half the rate
+    """Issue slots for one row in `nbsoftmax.kernels.cuda.fused`."""
+    double = 2 if dtype == "float64" else 1  # a float64 shuffle takes two, and arithmetic has half the rate
     k, rows = shape.n_classes, shape.rows
     mine = shape.reach(dtype) // shape.width
     span, warps = min(32, shape.width), max(1, shape.width // 32)
@@ -28,14 +28,14 @@ def fused_instructions(shape, dtype: str) -> float:
     gathering = 4 * (span - 1) * double + (2 * warps + 4 if warps > 1 else 0)
     softmax = 6 * k * double + ROW * double
     spreading = rows * k * double
-    loads = rows * shape.vectors + 4 * k * shape.vectors  # a load of W for 32 lanes takes the cache 4 clocks
+    loads = rows * shape.vectors + 4 * k * shape.vectors  # the cache needs 4 clock cycles to load W for 32 lanes
     per_step = arithmetic + gathering + softmax + spreading + loads
     rows_of_warp = rows * max(1, 32 // shape.width) / warps
     return per_step / rows_of_warp
 
 
 def tiled_instructions(m: int, n: int, k: int, dtype: str) -> float:
-    """Issue slots of warps, by `products.logits` and `products.weighted_sums`: 16 multiply-adds and 8 loads each."""
+    """Issue slots of `products.logits` and `products.weighted_sums`: 8 loads for 16 multiply-adds."""
     double = 2 if dtype == "float64" else 1
     side = 64
     padded = -(-k // side) * side
@@ -44,12 +44,12 @@ def tiled_instructions(m: int, n: int, k: int, dtype: str) -> float:
 
 
 def main() -> None:
-    """Print the page and write it."""
+    """Print the page, and write it."""
     sys.path.insert(0, str(PAGE.parent.parent))
     from nbsoftmax.kernels.cuda import fused
 
     lines = [
-        "# Loss and gradient on an H100, on paper",
+        "# Estimated times of loss and gradient on an H100",
         "",
         "A model, made by `make cuda-report` from published rates (3.35 TB/s, 132 multiprocessors at 1.755 GHz) and "
         "counts of bytes and instructions. **Nothing here was measured.**",
@@ -63,7 +63,7 @@ def main() -> None:
             size = np.dtype(dtype).itemsize
             shape = fused.shape_for(dtype, n, k)
             padded = -(-n * size // 16) * 16
-            if shape is None:  # X twice, logits in the second cache
+            if shape is None:  # X is read twice, the logits stay in the second-level cache
                 moved, slots = 2 * m * padded + 4 * m, tiled_instructions(m, n, k, dtype)
             else:
                 parts = fused.blocks_for(shape, m) * shape.groups * shape.size(dtype) * 8

@@ -1,9 +1,9 @@
-"""What the compiler makes of the CUDA kernels: python -m perf.cuda_report (make cuda-report)
+"""Report on the compiled CUDA kernels: python -m perf.cuda_report (make cuda-report)
 
-Registers, spills, stack and shared memory of every variant on every generation of GPUs, as ptxas reports them, and how
-many threads a multiprocessor holds by these registers alone. No GPU is needed, and nothing here is a time. The command
-fails where a variant spills, has a stack, or takes more registers than its budget; the page names the sources that it
-was made from, and `make test-cuda` fails where they have changed since.
+The page has the registers, spills, stack and shared memory of every variant for every generation of GPUs, as ptxas
+reports them, and the occupancy that the registers allow. No GPU is needed, and no time is measured. The command fails
+if a variant spills registers, has a stack, or needs more registers than its budget. The page contains a hash of the
+source code of the kernels; `make test-cuda` fails if the code has changed since.
 """
 
 import ast
@@ -21,13 +21,16 @@ from typing import Any, NamedTuple
 import numpy as np
 
 GENERATIONS = ((7, 5), (8, 0), (9, 0), (10, 0), (12, 0))
-REGISTERS, THREADS = 65536, {(7, 5): 1024, (8, 0): 2048, (9, 0): 2048, (10, 0): 2048, (12, 0): 1536}  # of one processor
-WIDE_LOADS = r"\bld\.global\.v(4\.[fbu]32|2\.[fbu]64)"  # of 16 bytes
+REGISTERS, THREADS = (
+    65536,
+    {(7, 5): 1024, (8, 0): 2048, (9, 0): 2048, (10, 0): 2048, (12, 0): 1536},
+)  # of a multiprocessor
+WIDE_LOADS = r"\bld\.global\.v(4\.[fbu]32|2\.[fbu]64)"  # loads of 16 bytes
 PAGE = Path(__file__).resolve().parent / "CUDA.md"
 
 
 class Use(NamedTuple):
-    """What one variant takes on one generation."""
+    """Resources that one variant needs on one generation."""
 
     registers: int
     stack: int
@@ -35,17 +38,18 @@ class Use(NamedTuple):
     shared: int
 
     def occupancy(self, generation: tuple[int, int], threads: int) -> float:
-        """The share of a multiprocessor's threads that fit by registers, in whole blocks."""
+        """Share of the threads of a multiprocessor that the registers allow, in whole blocks."""
         blocks = REGISTERS // (-(-self.registers // 8) * 8 * threads)
         return min(1.0, blocks * threads / THREADS[generation])
 
 
 @cache
 def _front_end(kernel: Any, signature: Any, threads: int, least_blocks: int) -> Any:
-    """Numba's library of a kernel, before code for a GPU is made: the same for all GENERATIONS.
+    """Numba's library of a kernel before code generation, which is the same for all GENERATIONS.
 
-    Typing and lowering take four fifths of `cuda.compile_ptx`, which repeats them for each generation. A private name
-    of the one release series of numba-cuda that is asked for; a test compares the PTX with `cuda.compile_ptx`'s.
+    Type inference and lowering take 80% of `cuda.compile_ptx`, which repeats them for each generation. The function
+    called here is a private one of numba-cuda, in the required release series; a test compares the PTX with that of
+    `cuda.compile_ptx`.
     """
     from numba.cuda import compiler
 
@@ -62,7 +66,7 @@ def ptx(kernel: Any, signature: Any, generation: tuple[int, int], threads: int, 
 
 
 def sources() -> str:
-    """A hash of the kernels' code: neither comments, docstrings nor layout change it."""
+    """Hash of the kernels' code; comments, docstrings and layout do not affect it."""
     from nbsoftmax.kernels.cuda import curvature, fused, loads, products, rows
 
     found = hashlib.sha256()
@@ -87,7 +91,7 @@ def assembler() -> str | None:
 
 
 def use(text: str, generation: tuple[int, int]) -> Use:
-    """Assemble PTX and read what it takes."""
+    """Assemble PTX, and return the resources it needs."""
     program = assembler()
     assert program is not None, "install cuda-toolkit[nvcc]"
     with tempfile.TemporaryDirectory() as folder:
@@ -112,14 +116,14 @@ def use(text: str, generation: tuple[int, int]) -> Use:
 
 
 def _width(load: str) -> int:
-    """Bytes of a load, from its name in PTX."""
+    """Number of bytes of a load, from its name in PTX."""
     vector, bits = re.search(r"\.v(\d)\b", load), re.search(r"\.[bfsu](\d+)$", load)
     return (int(vector[1]) if vector else 1) * (int(bits[1]) if bits else 0) // 8
 
 
 def complaints(variant: Any, generation: tuple[int, int], text: str, used: Use) -> list[str]:
-    """What a variant does on a generation that it must not."""
-    # Of float32 kernels: but for losses, which are kept as float64, and sums of sums.
+    """Violations of the rules by a variant on a generation."""
+    # Instructions that float32 kernels must not have in float64; the losses and the outer sums are float64.
     forbidden = "mul|fma|div|sub|ex2|lg2" if variant.sums else "add|mul|fma|div|sub|ex2|lg2"
     found = {
         f"is not for sm_{generation[0]}{generation[1]}": f".target sm_{generation[0]}{generation[1]}" not in text,
@@ -133,7 +137,7 @@ def complaints(variant: Any, generation: tuple[int, int], text: str, used: Use) 
 
 
 def line(name: str) -> tuple[str, list[str]]:
-    """What one variant takes, as a line of the table, and what it must not do."""
+    """Line of the table for one variant, and its violations of the rules."""
     from perf.cuda_variants import VARIANTS
 
     variant, uses, wrong = VARIANTS[name], dict[Any, Use](), []
@@ -152,7 +156,7 @@ def line(name: str) -> tuple[str, list[str]]:
 
 
 def heading() -> str:
-    """The page down to the table's head."""
+    """Beginning of the page, down to the header of the table."""
     lines = [
         "# CUDA kernels, as compiled",
         "",
@@ -172,7 +176,7 @@ def heading() -> str:
 
 
 def main() -> None:
-    """Print the page and write it."""
+    """Print the page, and write it if no variant violates the rules."""
     sys.path.insert(0, str(PAGE.parent.parent))
     from perf.cuda_variants import VARIANTS
 

@@ -1,6 +1,7 @@
-"""The CUDA kernels, by name: what the tests and the report go through. New ones come here.
+"""List of all CUDA kernels by name, for the tests and the report. New kernels are added here.
 
-Of the fused ones each number of classes that there is, and rows in one lane, in some, in a warp and in several.
+The fused kernels are listed for each possible number of classes, and for rows in one lane, several lanes, a warp and
+several warps.
 """
 
 from typing import Any, NamedTuple
@@ -18,8 +19,8 @@ class Variant(NamedTuple):
     """A kernel, its signature, the threads of a block, the dtype of the logits, and the registers it may take.
 
     wide : whether X is loaded 16 bytes at a time
-    sums : whether it has sums in float64, whatever the dtype
-    largest : whether no other shape of its kind takes more registers
+    sums : whether sums are in float64 for every dtype
+    largest : whether no other shape of the same kind needs more registers
     """
 
     kernel: Any
@@ -33,17 +34,12 @@ class Variant(NamedTuple):
     largest: bool = True
 
     def compiled(self, generation):
-        """What the compiler is given for a generation of GPUs."""
+        """Arguments of the compiler for a generation of GPUs."""
         return self.kernel, self.signature, generation, self.threads, self.least_blocks
 
 
-def functions_of_logits(number):
-    """(z, out, n_rows, n_classes)."""
-    return void(number[::1], number[::1], int64, int64)
-
-
 def losses(number):
-    """As `rows.plan_cross_entropy` says."""
+    """Signature of the kernels of `rows.plan_cross_entropy`."""
     vector = number[::1]
     return void(
         vector, int32[::1], vector, vector, vector, float64[::1], int64, number, float64[::1], boolean, vector, int64,
@@ -52,7 +48,7 @@ def losses(number):
 
 
 def sums_of_rows(number):
-    """As `fused.fused` says."""
+    """Signature of the kernels of `fused.fused`."""
     vector = number[::1]
     return void(
         vector, int64, vector, vector, vector, int32[::1], vector, vector, vector, float64[::1], int64, vector,
@@ -61,7 +57,7 @@ def sums_of_rows(number):
 
 
 def _linear():
-    """The kernels of linear models: fused by shape, the others once for each dtype."""
+    """Kernels of linear models: the fused ones for several shapes, the others once for each dtype."""
     found, numbers = {}, float64[::1]
     for dtype, number in NUMBERS.items():
         name, kind, vector = np.dtype(dtype).name, np.dtype(dtype), number[::1]
@@ -69,7 +65,7 @@ def _linear():
             shape = fused.shape_for(dtype, n_features, n_classes)
             for what, word in {fused.LOSS: "loss and gradient", fused.PRODUCT: "Hessian product"}.items():
                 kernel = fused.fused(what, kind, shape)
-                most = 128 if shape.least_blocks == 2 else 248  # 512 threads have 128 each, one at most 255
+                most = 128 if shape.least_blocks == 2 else 248  # 512 threads have 128 each; a thread has at most 255
                 found[f"{word} {n_features} x {n_classes} {name}"] = Variant(
                     kernel, sums_of_rows(number), fused.THREADS, dtype, most, wide=True, sums=True,
                     least_blocks=shape.least_blocks, largest=(n_features, n_classes) in LARGEST_FUSED[dtype],
@@ -108,18 +104,11 @@ def _linear():
 
 def _all():
     found = {}
-    words = {rows.SOFTMAX: "softmax", rows.LOG_SOFTMAX: "log_softmax", rows.LOGSUMEXP: "logsumexp"}
     for dtype, number in NUMBERS.items():
         name = np.dtype(dtype).name
         for k in SIZES:
             largest = k >= rows.MOST_IN_REGISTERS
-            in_registers = min(32, -(-k // 32)) * np.dtype(dtype).itemsize // 4  # what the logits themselves take
-            for what, word in words.items():
-                chosen = rows.plan(what, dtype, 5, k)
-                signature = functions_of_logits(number)
-                found[f"{word} {k} {name}"] = Variant(
-                    chosen.kernel, signature, chosen.block, dtype, 48 + 3 * in_registers, largest=largest
-                )
+            in_registers = min(32, -(-k // 32)) * np.dtype(dtype).itemsize // 4  # registers for the logits
             chosen = rows.plan_cross_entropy(dtype, 5, k)
             found[f"cross_entropy {k} {name}"] = Variant(
                 chosen.kernel, losses(number), chosen.block, dtype, 72 + 2 * in_registers, sums=True, largest=largest
@@ -127,7 +116,7 @@ def _all():
     return found
 
 
-# Features and classes; the widest with two vectors a thread.
+# Numbers of features and classes; the largest have two vectors in a thread.
 FUSED = {
     np.float32: [
         (3, 2),
@@ -169,10 +158,12 @@ FUSED = {
         (500, 11),
     ],
 }
-# Rows in one warp and in several, with one block of a multiprocessor and with two, with one vector and with two.
+# Rows in one warp and in several, one and two blocks on a multiprocessor, one and two vectors in a thread.
 LARGEST_FUSED = {
     np.float32: [(54, 7), (784, 6), (1000, 12), (2000, 6)],
     np.float64: [(54, 7), (500, 6), (500, 12), (784, 6)],
 }
 VARIANTS = {**_all(), **_linear()}
-LARGEST = [name for name, variant in VARIANTS.items() if variant.largest]  # tests assemble these, the report all
+LARGEST = [
+    name for name, variant in VARIANTS.items() if variant.largest
+]  # the tests assemble these, the report assembles all

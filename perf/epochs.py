@@ -1,7 +1,6 @@
-"""An epoch of mini-batches against PyTorch's own loop: python -m perf epochs
+"""An epoch of stochastic gradient descent, compared with a loop in PyTorch: python -m perf epochs
 
-Momentum, a new random order every time, float32: what a stochastic fit does between two looks at the objective. The
-limit is to read every sample once from where it lies, in that order.
+Mini-batches with momentum in float32, in a new random order for each epoch. The limit is the time to read X once.
 """
 
 from collections.abc import Callable
@@ -20,11 +19,11 @@ from perf.timing import interleave
 SHAPE = (60_000, 784, 10)
 BATCHES = (32, 256, 4096)
 RATE, MU = 1e-3, 0.9
-BAR = 3.0  # times the samples a second of PyTorch's loop
+BAR = 3.0  # target: samples per second, relative to PyTorch's loop
 
 
 def run(results: Results, rounds: int, scale: int) -> None:
-    """Measure an epoch for each size of batch; `scale` divides the rows."""
+    """Measure an epoch for each batch size; `scale` divides the rows."""
     m, n_features, n_classes = SHAPE[0] // scale, *SHAPE[1:]
     rng = np.random.default_rng(0)
     X = rng.standard_normal((m, n_features), np.float32)
@@ -54,7 +53,7 @@ def run(results: Results, rounds: int, scale: int) -> None:
 
 
 def ours(X: Any, y: Any, n_classes: int, batch_size: int) -> Callable[[Any], Any]:
-    """An epoch from parameters 0 through the samples in a given order; gives the parameters, (K, N + 1)."""
+    """Make a function that runs an epoch in a given order, from parameters 0, and returns the parameters (K, N + 1)."""
     objective = nbs.Objective(X, y, n_classes=n_classes)
     rates = np.full(-(-len(X) // batch_size), RATE)
 
@@ -67,7 +66,7 @@ def ours(X: Any, y: Any, n_classes: int, batch_size: int) -> Callable[[Any], Any
 
 
 def torch(X: Any, y: Any, n_classes: int, batch_size: int) -> Callable[[Any], Any]:
-    """The same by nn.Linear, cross_entropy and optim.SGD."""
+    """Make the same function with PyTorch's nn.Linear, cross_entropy and optim.SGD."""
     import torch
     from torch.nn.functional import cross_entropy
 

@@ -1,6 +1,6 @@
-"""Loss and gradient on a real GPU, beside PyTorch and the memory's own speed: python -m perf.gpu (make test-gpu)
+"""Loss and gradient on a real GPU, compared with PyTorch and with memory copies: python -m perf.gpu (make test-gpu)
 
-PyTorch is timed where it is installed with CUDA. Each contestant has X on the device, and all agree on the loss.
+PyTorch is timed if it is installed with CUDA. X is on the device before the timing, and the losses must agree.
 """
 
 import sys
@@ -14,26 +14,26 @@ ROUNDS = 30
 
 
 def timed(call, wait) -> float:
-    """Median seconds."""
+    """Median of the times of a call in seconds."""
     call()
     wait()
     seconds = []
     for _ in range(ROUNDS):
-        begun = time.perf_counter()
+        start = time.perf_counter()
         call()
         wait()
-        seconds.append(time.perf_counter() - begun)
+        seconds.append(time.perf_counter() - start)
     return float(np.median(seconds))
 
 
 def copied(cuda) -> float:
-    """Bytes that the GPU reads and writes in a second, when it copies 1 GB of its memory."""
+    """Bytes per second that the GPU reads and writes when it copies 1 GB of its memory."""
     source, target = (cuda.device_array(2**28, np.float32) for _ in range(2))
     return 2 * source.nbytes / timed(lambda: target.copy_to_device(source), cuda.synchronize)
 
 
 def by_torch(X, y, params):
-    """Loss and gradient by PyTorch's autograd, as a call, and what waits for it; None without it."""
+    """A function for loss and gradient by PyTorch's autograd, and one that waits for it; None without PyTorch."""
     try:
         import torch
     except ImportError:
@@ -55,7 +55,7 @@ def by_torch(X, y, params):
 
 
 def main() -> None:
-    """Print a table."""
+    """Print a table of times."""
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
     import nbsoftmax as nbs
     from nbsoftmax.backends.cuda.device import missing

@@ -1,7 +1,7 @@
-"""What the machine allows: reading, copying, multiplying. Measured in the same run as the contestants.
+"""Limits of the machine: rates of reading, copying and matrix products, measured in the same run as the contestants.
 
-`read` adds up an array and `copy` copies one, both in parallel and vectorised; they run as contestants on the very
-arrays of a task. `multiply_rate` is NumPy's matrix product on all cores.
+`read` sums an array and `copy` copies one, both in parallel and vectorised; they run as contestants on the arrays of
+the task itself. `multiply_rate` is the rate of NumPy's matrix product on all cores.
 """
 
 import time
@@ -12,7 +12,7 @@ from numba import njit
 
 from nbsoftmax.kernels.runtime.threads import launch, take
 
-CHUNKS = 64  # several for each thread, each long enough to stream
+CHUNKS = 64  # several for each thread, each long enough for the full bandwidth
 ALWAYS_PARALLEL = 1 << 60
 
 
@@ -42,8 +42,8 @@ def _copy(todo, x, out, n_chunks):
 
 
 def read(x: Any) -> float:
-    """Sum of an array that is read once."""
-    sums = np.zeros(CHUNKS * 8)  # a cache line for each
+    """Sum of an array, which is read once."""
+    sums = np.zeros(CHUNKS * 8)  # a cache line for each chunk
     launch(_read, CHUNKS, ALWAYS_PARALLEL, None, x.reshape(-1), CHUNKS, sums)
     return float(sums.sum())
 
@@ -54,7 +54,7 @@ def copy(x: Any, out: Any) -> None:
 
 
 def best(call: Any, rounds: int) -> float:
-    """Least seconds of several calls: a limit is what the machine can do, not what it usually does."""
+    """Shortest time of several calls in seconds: a limit is the best that the machine can do."""
     call()
     seconds = []
     for _ in range(rounds):
@@ -65,7 +65,7 @@ def best(call: Any, rounds: int) -> float:
 
 
 def multiply_rate(dtype: str, *, quick: bool = False) -> float:
-    """Flop/s of a large square matrix product by NumPy."""
+    """Rate in flop/s of a large square matrix product by NumPy."""
     n = 1024 if quick else 3072
     a, b = np.ones((2, n, n), dtype)
     out = np.empty_like(a)
@@ -73,7 +73,7 @@ def multiply_rate(dtype: str, *, quick: bool = False) -> float:
 
 
 def measure(*, quick: bool = False) -> dict[str, float]:
-    """Bytes/s read, bytes/s copied (read and written), flop/s in float64 and float32."""
+    """Rates: bytes/s read, bytes/s copied (read and written), flop/s in float64 and float32."""
     x = np.ones(2**20 if quick else 2**25)
     out = np.empty_like(x)
     rounds = 3 if quick else 15

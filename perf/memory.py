@@ -1,4 +1,4 @@
-"""Peak memory of one loss + gradient beyond its data, in a process of its own. Linux only: it reads /proc."""
+"""Peak memory of one loss + gradient, without its data, in a new process. Linux only, because it reads /proc."""
 
 import subprocess
 import sys
@@ -6,7 +6,7 @@ from pathlib import Path
 
 from perf.report import Results
 
-SHAPE = (2_000_000, 20, 1000)  # its logits would be 8 GB
+SHAPE = (2_000_000, 20, 1000)  # the logits would take 8 GB
 SCRIPT = """
 import ctypes
 import sys
@@ -24,10 +24,10 @@ params = rng.normal(size=(k, n + 1))
 y = rng.integers(0, k, m)
 X = rng.standard_normal((m, n), np.float32)
 few = nbs.Objective(X[:64], y[:64], n_classes=k)
-few.value_and_grad(params)  # compiles; so few rows leave little memory behind that the next call could use
+few.value_and_grad(params)  # compiles; with few rows, it leaves little free memory that the next call could use
 objective = nbs.Objective(X, y, n_classes=k)
-ctypes.CDLL(None).malloc_trim(0)  # give back what checking the input has left behind, or the call would use it unseen
-Path("/proc/self/clear_refs").write_text("5")  # forget the peak so far
+ctypes.CDLL(None).malloc_trim(0)  # return free memory to the system, or the call could use it unnoticed
+Path("/proc/self/clear_refs").write_text("5")  # reset the peak
 before = status("VmRSS")
 objective.value_and_grad(params)
 print(status("VmHWM") - before)
@@ -35,7 +35,7 @@ print(status("VmHWM") - before)
 
 
 def run(results: Results, scale: int) -> None:
-    """Measure and print; `scale` divides the rows."""
+    """Measure the peak memory, and print it; `scale` divides the rows."""
     if not Path("/proc/self/clear_refs").exists():
         print("\npeak memory is measured on Linux only and is skipped")
         return
@@ -44,7 +44,7 @@ def run(results: Results, scale: int) -> None:
     done = subprocess.run([sys.executable, "-c", SCRIPT, *shape], capture_output=True, text=True, check=True)
     peak, allowed = int(done.stdout), 64 * 2**20 + 4 * 8 * n_classes * (n_features + 1)
     results.add_table(
-        "Peak memory of one loss + gradient beyond its data",
+        "Peak memory of one loss + gradient, without its data",
         ["work", "dtype", "MB", "bar: 64 MB + 4 copies of params"],
         [
             [

@@ -1,10 +1,10 @@
-"""Derive the polynomial coefficients of `nbsoftmax.kernels.lang.vmath`: python -m perf.minimax
+"""Compute the polynomial coefficients of `nbsoftmax.kernels.lang.vmath`: python -m perf.minimax
 
     exp(r) = 1 + r + r^2 E(r)                        |r| <= ln(2)/2
     log(1 + f) = 2 s + s R(s^2),  s = f / (2 + f)    1 + f in [sqrt(1/2), sqrt(2)]
 
-E and R are minimax polynomials (Lawson: least squares on Chebyshev points, weights raised where the
-error is large until it is level), computed with 50 digits, for the error relative to the function.
+E and R are minimax polynomials for the error relative to the function, computed with 50 digits by Lawson's algorithm:
+weighted least squares on Chebyshev points, where the weights grow with the error until it is the same everywhere.
 """
 
 from mpmath import cos, exp, expm1, log, lu_solve, matrix, mp, mpf, nstr, pi, sqrt
@@ -13,7 +13,7 @@ mp.dps = 50
 
 
 def minimax(function, scale, low, high, degree, rounds=60):
-    """Coefficients, lowest first, of p with |p - function| * scale level on [low, high], and the error reached."""
+    """Coefficients, lowest first, of the p that minimises max |p - function| * scale on [low, high]; and this error."""
     n = 8 * (degree + 1)
     points = [(low + high) / 2 + (high - low) / 2 * cos(pi * (2 * i + 1) / (2 * n)) for i in range(n)]
     values = [function(x) for x in points]
@@ -38,7 +38,7 @@ def minimax(function, scale, low, high, degree, rounds=60):
 
 
 def main():
-    """Print the four tables of coefficients with the error of each in units of its dtype's eps."""
+    """Print the four tables of coefficients, each with its error in units of eps of its dtype."""
     half = log(2) / 2
     tiny = mpf(10) ** -12
 

@@ -1,6 +1,6 @@
-"""The linear model against peers, reading and multiplying: python -m perf objective
+"""Loss and gradient of the linear model, compared with peers and with limits: python -m perf objective
 
-Reading X once and multiplying 4 m N K numbers cannot be avoided; the limit is the longer of the two.
+X must be read once, and the two products take 4 m N K operations; the limit is the longer of the two times.
 """
 
 from collections.abc import Callable
@@ -13,8 +13,8 @@ from perf import limits, memory, peers
 from perf.report import Results, Row, at_least, at_most
 from perf.timing import interleave, n_cores
 
-# m, N, K; the least ratio to the best peer by dtype; the largest ratio to reading X, and the least share of the rate
-# of matrix products, both in float64.
+# Targets: (m, N, K); the minimum speed-up over the best peer by dtype; in float64 the maximum ratio to the time of
+# reading X, and the minimum share of the rate of matrix products.
 BARS = (
     ((581_000, 54, 7), {"float64": 6.0, "float32": 4.0}, 2.2, 0.0),
     ((60_000, 784, 10), {"float64": 3.0, "float32": 2.0}, 0.0, 0.0),
@@ -24,7 +24,7 @@ BARS = (
 
 
 def problem(m: int, n_features: int, n_classes: int, dtype: str, seed: int = 0) -> tuple[Any, Any, Any]:
-    """Random X (m, N), labels, and parameters that make logits of the order of 1."""
+    """Random X (m, N), labels, and parameters with logits of the order of 1."""
     rng = np.random.default_rng(seed)
     X = rng.standard_normal((m, n_features), np.dtype(dtype))
     params = rng.normal(size=(n_classes, n_features + 1)) / np.sqrt(n_features)
@@ -32,7 +32,7 @@ def problem(m: int, n_features: int, n_classes: int, dtype: str, seed: int = 0) 
 
 
 def run(results: Results, rounds: int, scale: int) -> None:
-    """Measure loss + gradient, Hessian-vector products and threads; `scale` divides the rows."""
+    """Measure loss + gradient, Hessian-vector products and numbers of threads; `scale` divides the rows."""
     evaluations, products, threads = [], [], []
     for (m, n, k), best, most_reads, share in BARS:
         for dtype in ("float64", "float32"):
@@ -57,7 +57,7 @@ def run(results: Results, rounds: int, scale: int) -> None:
 
 
 def evaluate(X: Any, y: Any, params: Any, rate: float, rounds: int) -> Row:
-    """Time contestants that agree on loss and gradient, beside reading X."""
+    """Check that the contestants agree on loss and gradient; time them, and reading X."""
     dtype = str(X.dtype)
     contestants = peers.linear(X, y, params)
     peers.agree(contestants, peers.TOLERANCE[dtype])
@@ -70,9 +70,9 @@ def evaluate(X: Any, y: Any, params: Any, rate: float, rounds: int) -> Row:
 
 
 def hessian(X: Any, y: Any, params: Any, rounds: int) -> Row:
-    """A Hessian-vector product at a point asked about before (as in conjugate gradients), and at a new one."""
+    """Time a Hessian-vector product at the same point as the last one (as in conjugate gradients), and at a new one."""
     objective = nbs.Objective(X, y, n_classes=params.shape[0])
-    # Another objective for new points: each remembers the probabilities at the last one.
+    # A second objective for new points, because each objective stores the probabilities at its last point.
     other, v, points, turn = nbs.Objective(X, y, n_classes=params.shape[0]), params[::-1].copy(), [params, -params], [0]
 
     def new_point() -> Any:
@@ -93,7 +93,7 @@ def hessian(X: Any, y: Any, params: Any, rounds: int) -> Row:
 
 
 def by_threads(X: Any, y: Any, params: Any, rounds: int, *, compute_bound: bool) -> Row:
-    """All threads against one; the bar holds where multiplying takes far longer than reading."""
+    """Compare all threads with one; the target applies only if multiplying takes much longer than reading."""
     alone = nbs.Objective(X, y, n_classes=params.shape[0], n_threads=1)
     together = nbs.Objective(X, y, n_classes=params.shape[0])
     calls = {
@@ -108,5 +108,5 @@ def by_threads(X: Any, y: Any, params: Any, rounds: int, *, compute_bound: bool)
 
 
 def shape_of(X: Any, params: Any) -> str:
-    """M x N x K."""
+    """Shape as text, m x N x K."""
     return f"{X.shape[0]} x {X.shape[1]} x {params.shape[0]}"

@@ -1,10 +1,10 @@
-"""The other ways to do the same sum: scikit-learn, PyTorch and JAX, as they are usually called.
+"""The contestants for each task: nbsoftmax, scikit-learn, PyTorch and JAX, as they are usually called.
 
     softmax           p = softmax(Z)
     cross_entropy     mean of the losses, and its gradient by Z
     linear            mean of the losses of X W^T + b, and its gradient (K, N + 1) by W and b, b last
 
-Each function returns the contestants for one task. All of them must agree before any is timed (`agree`).
+Each function returns the contestants for one task. Their results must agree before they are timed (`agree`).
 """
 
 import importlib
@@ -19,19 +19,19 @@ from perf.timing import n_cores
 
 OURS = "nbsoftmax"
 PEERS = {"scikit-learn": "sklearn", "PyTorch": "torch", "JAX": "jax"}
-# Relative to the largest entry. Sums over many rows in float32 leave the peers no more digits.
+# Relative to the largest entry. In float32 the peers' sums over many rows are not more accurate.
 TOLERANCE = {"float64": 1e-6, "float32": 2e-3}
 
 
 class Contestant(NamedTuple):
-    """One way to do a task: what is timed, and its outcome as NumPy arrays."""
+    """One way to do a task: the call that is timed, and a function that converts its result to NumPy arrays."""
 
     call: Callable[[], Any]
     arrays: Callable[[Any], tuple[Any, ...]]
 
 
 class DisagreementError(Exception):
-    """Two contestants do not do the same sum, so that their times may not be compared."""
+    """The results of two contestants differ, so that their times cannot be compared."""
 
 
 def installed() -> dict[str, str]:
@@ -44,12 +44,12 @@ def installed() -> dict[str, str]:
 
 
 def missing() -> list[str]:
-    """Peers that are skipped."""
+    """Peers that are not installed and are skipped."""
     return [name for name, module in PEERS.items() if importlib.util.find_spec(module) is None]
 
 
 def agree(contestants: dict[str, Contestant], tolerance: float) -> None:
-    """Raise `DisagreementError` unless all outcomes equal the first one's within `tolerance` of its largest entry."""
+    """Raise `DisagreementError` unless all results equal the first within `tolerance` of its largest entry."""
     (first, *others) = contestants
     expected = [np.array(a, np.float64) for a in contestants[first].arrays(contestants[first].call())]
     for name in others:
@@ -81,7 +81,7 @@ def _jax() -> Any:
 
 
 def softmax(z: Any) -> dict[str, Contestant]:
-    """Contestants for the softmax of rows; those with "out=" write to an array that is there already."""
+    """Contestants for the softmax of rows; those with "out=" write to an existing array."""
     out, found = np.empty_like(z), installed()
     one = lambda p: (p,)  # noqa: E731
     contestants = {
@@ -101,7 +101,7 @@ def softmax(z: Any) -> dict[str, Contestant]:
 
 
 def cross_entropy(z: Any, y: Any) -> dict[str, Contestant]:
-    """Contestants for the mean cross-entropy of logits and its gradient by them."""
+    """Contestants for the mean cross-entropy of logits, and its gradient with respect to them."""
     m, n_classes = z.shape
     out, found = np.empty_like(z), installed()
     contestants = {
@@ -142,7 +142,10 @@ def linear(X: Any, y: Any, params: Any) -> dict[str, Contestant]:
         from sklearn.linear_model._linear_loss import LinearModelLoss
 
         model = LinearModelLoss(base_loss=HalfMultinomialLoss(n_classes=n_classes), fit_intercept=True)
-        coef, targets = params.astype(X.dtype).ravel(order="F"), y.astype(X.dtype)  # as LogisticRegression has them
+        coef, targets = (
+            params.astype(X.dtype).ravel(order="F"),
+            y.astype(X.dtype),
+        )  # in the layout of LogisticRegression
         contestants["scikit-learn"] = Contestant(
             lambda: model.loss_gradient(coef, X, targets, n_threads=n_cores()),
             lambda r: (r[0], r[1].reshape(n_classes, -1, order="F")),

@@ -1,8 +1,8 @@
-"""Where the time of one evaluation goes: python -m perf profile 581000x54x7
+"""Profile of one evaluation of loss and gradient: python -m perf profile 581000x54x7
 
-Each stage of `linear.loss_and_grad` is run by all threads at once on one block for each, over and over, so that the
-block is in cache; its time is scaled to all blocks. What the whole takes beyond the sum of its stages is memory that
-was not fetched in time, and starting threads.
+All threads repeat each stage of `linear.loss_and_grad` on one block of their own, which stays in cache; the time is
+scaled to all blocks. The difference between the time of the whole evaluation and the sum of its stages is waiting for
+memory, and starting threads.
 """
 
 from contextlib import nullcontext
@@ -27,7 +27,7 @@ FORMS = {TILES: "tiles, classes in lanes", DOTS: "tiles, features in lanes", BLA
 HEADER = ["stage", "ms", "of the whole"]
 
 
-# As the kernels are compiled, but never cached: Numba would not notice a change in the stages.
+# Compiled with the options of the kernels, but not cached, because Numba would not notice a change in the stages.
 @njit(nogil=True, error_model="numpy", fastmath={"contract"})
 def _repeat(todo, stage, turns, rows, weights, target, gradient):
     n_classes, stride = weights.n_classes, weights.stride
@@ -39,11 +39,11 @@ def _repeat(todo, stage, turns, rows, weights, target, gradient):
         z, pack, tile, proba_tile, narrow = scratch(rows, size, weights)
         block = block_of(rows, weights, start, n, pack)
         gi = thread * n_classes * (rows.n_features + 1)
-        for turn in range(-1, turns):  # the first, in every stage, makes logits
+        for turn in range(-1, turns):  # the first turn of every stage computes logits
             if stage == FORWARD or turn < 0:
                 logits_of(block, weights, 0, n_classes, z, stride)
             elif stage == SOFTMAX:
-                # In place, as in the kernel: from the second turn on the logits are gradients, which takes as long.
+                # In place, as in the kernel. From the second turn on, the "logits" are gradients; the time is the same.
                 cross_entropy_rows(
                     z, 0, stride, n, n_classes, start, target, 1.0, z[:0], True, z, 0, stride, tile, proba_tile
                 )
@@ -53,7 +53,7 @@ def _repeat(todo, stage, turns, rows, weights, target, gradient):
 
 
 def run(results: Results, shape: str, dtype: str, rounds: int, scale: int) -> None:
-    """Print the stages of one evaluation, the whole, and the limits; `scale` divides the rows."""
+    """Print the times of the stages, of the whole evaluation, and the limits; `scale` divides the rows."""
     try:
         m, n_features, n_classes = map(int, shape.split("x"))
     except ValueError:
@@ -63,7 +63,9 @@ def run(results: Results, shape: str, dtype: str, rounds: int, scale: int) -> No
     objective = nbs.Objective(X, y, n_classes=n_classes)
     backend: Any = objective.backend
     if backend._block:
-        raise SystemExit("with so many parameters the classes are split over threads: there is no block of one thread")
+        raise SystemExit(
+            "a model of this size splits its classes over threads and cannot be profiled; use fewer classes"
+        )
     n_chunks, rows, weights, threads = backend._n_chunks, backend._design.rows, backend._weights(params), n_cores()
     n_blocks = m / int(block_rows(rows, weights, 1))
     turns = max(3, int(n_blocks / threads / 8))

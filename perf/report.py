@@ -1,6 +1,6 @@
-"""What was measured, as a text table, JSON, Markdown, and a picture.
+"""Results of the benchmarks as text tables, JSON, Markdown, and a plot.
 
-A `Row` is one task: the times of all contestants, the limit it is held against, and the bars it should reach.
+A `Row` is one task: the times of all contestants, the limit for comparison, and the targets to reach.
 """
 
 import datetime
@@ -16,14 +16,14 @@ from nbsoftmax.kernels.lang.simd import VECTOR_BYTES
 from perf import peers
 from perf.timing import UNSTEADY, Times, n_cores
 
-# "speed-up": the best peer's time, `out=` included, over ours. "against" is a limit of the
-# machine, or other work; "ratio": ours over it.
+# "speed-up" is the time of the best peer, calls with `out=` included, divided by ours; "against" is the time of a limit
+# of the machine or of other work; "ratio" is our time divided by it.
 COLUMNS = ["work", "dtype", peers.OURS, *peers.PEERS, "speed-up", "against", "ratio", "bar: reached"]
 ABOUT = (
     "Made by `python -m perf`; do not edit. Times are medians in milliseconds, ± half of the range, of "
-    "contestants that took turns in one run. Speed-up: the time of the peers' fastest call over ours, which "
-    "writes to an array that is there already where a function has `out=`; calls of peers that do so too are "
-    f"listed below a table, and count. A bar is a ratio to reach, followed by the ratio measured. {UNSTEADY}"
+    "contestants that took turns in one run. Speed-up: the time of the peers' fastest call divided by ours, which "
+    "writes to an existing array if the function has `out=`; such calls of peers are included, and listed below "
+    f"the table. A bar is a ratio to reach, followed by the measured ratio. {UNSTEADY}"
 )
 TITLES = {  # of the page, by what was measured; `perf.fit` has its own
     "all": "Speed of the functions of logits and of the objective",
@@ -32,7 +32,7 @@ TITLES = {  # of the page, by what was measured; `perf.fit` has its own
     "epochs": "Speed of mini-batches: epochs of stochastic gradient descent",
     "scaling": "Speed against the size of the data and the number of threads",
     "coldstart": "Time of the import and of the first fit",
-    "profile": "Where the time of one evaluation goes",
+    "profile": "Profile of one evaluation of loss and gradient",
 }
 
 LOAD_BEFORE = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
@@ -40,7 +40,7 @@ LOAD_BEFORE = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
 
 @dataclass(frozen=True)
 class Bar:
-    """A number to reach."""
+    """A target, and whether it is reached."""
 
     text: str
     value: float
@@ -48,12 +48,12 @@ class Bar:
 
 
 def at_least(least: float, value: float, of: str) -> Bar:
-    """`value` times `of` should be `least` or more."""
+    """Target: `value`, a ratio to `of`, is at least `least`."""
     return Bar(f">= {least:g}x {of}", value, value >= least)
 
 
 def at_most(most: float, value: float, of: str) -> Bar:
-    """`value` times `of` should be `most` or less."""
+    """Target: `value`, a ratio to `of`, is at most `most`."""
     return Bar(f"<= {most:g}x {of}", value, value <= most)
 
 
@@ -61,8 +61,8 @@ def at_most(most: float, value: float, of: str) -> Bar:
 class Row:
     """One task.
 
-    `limit` names what `limit_seconds` is the time of: a limit of the machine, or other work to compare with. `flops`
-    and `n_bytes`, if known, are what the task cannot do without: they place it in the roofline picture.
+    `limit` names what takes `limit_seconds`: a limit of the machine, or other work for comparison. `flops` and
+    `n_bytes`, if known, are the minimum for the task; they determine its place in the roofline plot.
     """
 
     work: str
@@ -76,13 +76,13 @@ class Row:
 
     @property
     def ours(self) -> float:
-        """Our median."""
+        """Median of our time in seconds."""
         return self.times[peers.OURS].median
 
     def of(self, peer: str) -> float | None:
-        """Median of the peer's fastest call: as it is usually called, or writing to an array that is there already.
+        """Median of the peer's fastest call: the usual one, or one that writes to an existing array.
 
-        We write to one too, and for large results the pages of a new array cost more than the arithmetic.
+        Ours writes to an existing array, too; for large results, allocating a new one takes longer than the arithmetic.
         """
         return min((t.median for name, t in self.times.items() if name.split(",")[0] == peer), default=None)
 
@@ -104,7 +104,7 @@ class Row:
 
 
 def machine() -> dict[str, str]:
-    """Processor, cores, vectors, versions, date; no path and no host name."""
+    """Processor, cores, vector width, versions and date, without paths and host name."""
     cpuinfo = Path("/proc/cpuinfo")
     names = [line for line in cpuinfo.read_text().splitlines() if "model name" in line] if cpuinfo.exists() else []
     ours = {name: version(name) for name in ("numba", "llvmlite", "numpy", "scipy")}
@@ -120,7 +120,7 @@ def machine() -> dict[str, str]:
 
 
 def limits_line(limits: dict[str, float]) -> str:
-    """The machine's limits in one sentence."""
+    """Limits of the machine in one sentence."""
     return (
         f"read {limits['read'] / 1e9:.1f} GB/s, copy {limits['copy'] / 1e9:.1f} GB/s (read + written), "
         f"matrix product {limits['gemm float64'] / 1e9:.0f} GFLOP/s float64, {limits['gemm float32'] / 1e9:.0f} float32"
@@ -131,7 +131,7 @@ def limits_line(limits: dict[str, float]) -> str:
 
 
 def cells(row: Row) -> list[str]:
-    """A row of the table, in the order of COLUMNS."""
+    """Cells of a row of the table, in the order of COLUMNS."""
 
     def ms(name: str) -> str:
         t = row.times.get(name)
@@ -150,31 +150,31 @@ def cells(row: Row) -> list[str]:
 
 
 def digits(x: float) -> int:
-    """Decimals for three significant digits."""
+    """Number of decimals for three significant digits."""
     return 0 if x >= 100 else 1 if x >= 10 else 2 if x >= 1 else 3
 
 
 def extras(row: Row) -> str:
-    """The contestants that have no column, on a line of their own; empty if there are none."""
+    """Times of the contestants without a column, on one line; empty if there are none."""
     rest = [name for name in row.times if name not in {peers.OURS, *peers.PEERS, row.limit}]
     return ", ".join(f"{name} {row.times[name].median * 1e3:.2f} ms" for name in rest)
 
 
 def table(header: list[str], body: list[list[str]]) -> str:
-    """Columns of text, as wide as they need."""
+    """Format a table as text with aligned columns."""
     widths = [max(len(line[c]) for line in [header, *body]) for c in range(len(header))]
     ruled = [header, ["-" * w for w in widths], *body]
     return "\n".join("  ".join(t.ljust(w) for t, w in zip(line, widths, strict=True)).rstrip() for line in ruled)
 
 
 def text(title: str, rows: list[Row]) -> str:
-    """A group of rows. Times are medians in ms, ± half of the range."""
+    """Format a group of rows as text. Times are medians in ms, ± half of the range."""
     lines = [f"\n{title} (ms: median ±half of the range)", table(COLUMNS, [cells(row) for row in rows])]
     return "\n".join([*lines, *(f"  {r.work} {r.dtype}: also {extras(r)}" for r in rows if extras(r))])
 
 
 def markdown_table(header: list[str], body: list[list[str]]) -> str:
-    """The same in Markdown."""
+    """Format a table in Markdown."""
     return "\n".join("| " + " | ".join(line) + " |" for line in [header, ["---"] * len(header), *body])
 
 
@@ -183,7 +183,7 @@ def markdown_table(header: list[str], body: list[list[str]]) -> str:
 
 @dataclass
 class Results:
-    """All that one run found: groups of rows, tables of text that are not contests, numbers of whole fits."""
+    """All results of one run: groups of rows, other tables, and numbers of whole fits."""
 
     limits: dict[str, float]
     quick: bool = False
@@ -194,17 +194,17 @@ class Results:
     fits: list[dict[str, Any]] = field(default_factory=list)
 
     def add(self, title: str, rows: list[Row]) -> None:
-        """Keep and print a group of rows."""
+        """Store and print a group of rows."""
         self.groups[title] = rows
         print(text(title, rows), flush=True)
 
     def add_table(self, title: str, header: list[str], body: list[list[str]]) -> None:
-        """Keep and print a table."""
+        """Store and print a table."""
         self.tables[title] = header, body
         print(f"\n{title}\n{table(header, body)}", flush=True)
 
     def write_json(self, path: str) -> None:
-        """All numbers."""
+        """Write all numbers as JSON."""
         groups = {title: [asdict(row) for row in rows] for title, rows in self.groups.items()}
         tables = {t: [dict(zip(h, line, strict=True)) for line in body] for t, (h, body) in self.tables.items()}
         found: dict[str, Any] = {"machine": machine(), "quick": self.quick, "limits": self.limits}
@@ -213,13 +213,13 @@ class Results:
         )
 
     def write_markdown(self, path: str, picture: str | None) -> None:
-        """The page of results, which shows the picture if there is one."""
+        """Write the page of results, with the plot if there is one."""
         lines = [
             f"# {self.title}",
             "",
             self.about,
             "",
-            *(["**A quick run on small data: the numbers mean nothing.**", ""] if self.quick else []),
+            *(["**A quick run on small data: the numbers are not meaningful.**", ""] if self.quick else []),
             *(f"- {name}: {value}" for name, value in machine().items()),
             f"- limits: {limits_line(self.limits)}",
             *(f"- {name} was not installed." for name in peers.missing()),
@@ -231,11 +231,11 @@ class Results:
         for title, (header, body) in self.tables.items():
             lines += ["", f"## {title}", "", markdown_table(header, body)]
         if picture:
-            lines += ["", f"![The results as a picture]({os.path.relpath(picture, Path(path).parent)})"]
+            lines += ["", f"![Plot of the results]({os.path.relpath(picture, Path(path).parent)})"]
         Path(path).write_text("\n".join(lines) + "\n")
 
     def plot(self, path: str) -> None:
-        """Left: the roofline, with tasks whose flops are known. Right: functions of logits, over a parallel copy."""
+        """Plot the roofline with the tasks of known flops, and the functions of logits relative to a parallel copy."""
         import matplotlib as mpl
 
         mpl.use("Agg")

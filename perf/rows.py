@@ -1,4 +1,4 @@
-"""Functions of logits against peers and a parallel copy of the same logits: python -m perf rows"""
+"""Functions of logits, compared with peers and with a parallel copy of the logits: python -m perf rows"""
 
 from collections.abc import Callable
 from typing import Any
@@ -39,7 +39,7 @@ def run(results: Results, rounds: int, scale: int) -> None:
 
 
 def contest(name: str, contestants: dict[str, peers.Contestant], z: Any, rounds: int) -> Row:
-    """Time contestants that agree, beside a copy of the logits."""
+    """Check that the contestants agree; time them, and a copy of the logits."""
     dtype = str(z.dtype)
     peers.agree(contestants, peers.TOLERANCE[dtype])
     out = np.empty_like(z)

@@ -1,4 +1,4 @@
-"""Cost of one loss + gradient against rows, features, classes and threads: python -m perf scaling"""
+"""Time of loss + gradient as a function of rows, features, classes and threads: python -m perf scaling"""
 
 import nbsoftmax as nbs
 from perf import peers
@@ -16,7 +16,7 @@ HEADER = ["rows", "features", "classes", "threads", "ms", "spread", "ns / row", 
 
 
 def run(results: Results, rounds: int, scale: int) -> None:
-    """One table for each of the four; `scale` divides the rows."""
+    """Make a table for each of the four; `scale` divides the rows."""
     for varied, values in SERIES.items():
         body = []
         for value in values:
@@ -30,7 +30,7 @@ def run(results: Results, rounds: int, scale: int) -> None:
 
 
 def measure(m: int, n_features: int, n_classes: int, n_threads: int, rounds: int) -> list[str]:
-    """A line of the table."""
+    """Measure one line of a table."""
     X, y, params = problem(m, n_features, n_classes, "float64")
     objective = nbs.Objective(X, y, n_classes=n_classes, n_threads=n_threads)
     times = interleave({peers.OURS: lambda: objective.value_and_grad(params)}, rounds)[peers.OURS]

@@ -1,4 +1,4 @@
-"""Timing of contestants in one run: A B C A B C ..., so that a slow minute of the machine hits them all."""
+"""Timing of contestants in turn, A B C A B C ..., so that a slow phase of the machine affects all of them."""
 
 import os
 import statistics
@@ -7,13 +7,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-# Longest wait for other threads to come to rest; OpenBLAS's spin for up to a tenth of a second.
-PATIENCE = 0.3
+# Longest wait in seconds for other threads to become idle; those of OpenBLAS spin for up to a tenth of a second.
+LONGEST_WAIT = 0.3
 
 
 @dataclass(frozen=True)
 class Times:
-    """Seconds of one contestant over the rounds."""
+    """Times of one contestant over the rounds, in seconds."""
 
     median: float
     low: float
@@ -26,24 +26,24 @@ class Times:
 
     @property
     def around(self) -> str:
-        """The spread for a table; beyond 100% it is no interval around the median, and the table says so."""
+        """Spread for a table; if it exceeds 100%, the range itself, because it is not an interval around the median."""
         return f"±{self.spread:.0%}" if self.spread <= 1 else f"(unsteady: range {2 * self.spread:.0f}x)"
 
 
 UNSTEADY = (
-    "'(unsteady: range 9x)' instead of ± says that the times of the rounds range over 9 times their median, as when "
-    "other work held up one of them: measure again before relying on it."
+    "'(unsteady: range 9x)' instead of ± means that the range of the times is 9 times their median, for example "
+    "because other work interrupted one of them: measure again before relying on it."
 )
 
 
 def n_cores() -> int:
-    """Cores that this process may use."""
+    """Number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def settle() -> None:
-    """Wait until no thread of this process runs: those of the contestant before spin for a while after their work."""
-    end = time.perf_counter() + PATIENCE
+    """Wait until all threads of this process are idle: those of the previous contestant may spin after their work."""
+    end = time.perf_counter() + LONGEST_WAIT
     while time.perf_counter() < end:
         before = time.process_time()
         time.sleep(0.004)
@@ -52,8 +52,8 @@ def settle() -> None:
 
 
 def interleave(calls: dict[str, Callable[[], Any]], rounds: int) -> dict[str, Times]:
-    """Time every call once a round, in turn, each after an untimed call that wakes its threads."""
-    for call in calls.values():  # compiles, allocates, faults pages in
+    """Time every call once in each round, in turn, after an untimed call that wakes its threads."""
+    for call in calls.values():  # the first call compiles and allocates
         call()
     seconds: dict[str, list[float]] = {name: [] for name in calls}
     for _ in range(rounds):

@@ -1,6 +1,6 @@
-"""Machine code that the workers of pytest-xdist share through Numba's cache: one compiles, the others load.
+"""Sharing of compiled kernels between the workers of pytest-xdist: one compiles a kernel, the others load it.
 
-Left alone, two workers that reach a kernel at the same time both compile it, half a minute for a float32 fit.
+Otherwise two workers that need a kernel at the same time would both compile it, half a minute for a float32 fit.
 """
 
 import contextlib
@@ -20,25 +20,27 @@ try:
 except ImportError:  # Windows
     fcntl = None
 
-LOCKS = Path(__file__).resolve().parent.parent / ".pytest_cache" / "compiling"  # a byte of it for each function
+LOCKS = (
+    Path(__file__).resolve().parent.parent / ".pytest_cache" / "compiling"
+)  # each function locks one byte of this file
 
 _compile = Dispatcher.compile
 
 
 def share():
-    """Make this process compile nothing that another one is compiling: it waits, and loads what the other has saved."""
+    """Make this process wait for a kernel that another process is compiling, and then load it from the cache."""
     if fcntl is None:
         return
     LOCKS.parent.mkdir(exist_ok=True)
     file = LOCKS.open("w")
 
     def compile_once(dispatcher, signature):
-        if type(dispatcher._cache) is NullCache:  # a part of others, or a test's own
+        if type(dispatcher._cache) is NullCache:  # inlined into others, or defined by a test
             return _compile(dispatcher, signature)
         function = dispatcher.py_func
         name = f"{function.__module__}.{function.__qualname__}{signature}"
         byte = int.from_bytes(hashlib.sha256(name.encode()).digest()[:7], "little")
-        # Numba's own lock first: a thread that holds it may compile, as a part of another, what this thread waits for.
+        # Numba's own lock is taken first: a thread that holds it may compile the function that this thread waits for.
         with global_compiler_lock:
             with contextlib.suppress(OSError):  # a file system without locks
                 fcntl.lockf(file, fcntl.LOCK_EX, 1, byte)
@@ -52,7 +54,7 @@ def share():
 
 
 def _calls():
-    """Calls that compile most of what the suite needs, each a few seconds' worth."""
+    """Calls that compile most kernels of the tests, a few seconds each."""
     X, y = np.random.default_rng(0).normal(size=(40, 5)), np.arange(40) % 3
     for dtype in (np.float64, np.float32):
         x = X.astype(dtype)
@@ -74,11 +76,11 @@ def _calls():
 
 
 def compile_most(worker, n_workers):
-    """Compile most of what the suite needs, while `n_workers` processes do so: each begins elsewhere in the list."""
+    """Compile most kernels of the tests in parallel with other workers: each begins at another call in the list."""
     calls = list(_calls())
     first = len(calls) * worker // n_workers
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         for call in calls[first:] + calls[:first]:
-            with contextlib.suppress(Exception):  # a test will say it better
+            with contextlib.suppress(Exception):  # a test will show the error
                 call()

@@ -1,6 +1,6 @@
-"""What all tests share: Numba's settings, Hypothesis' profile, the real data sets.
+"""Settings of Numba and Hypothesis for all tests, and a fixture with real data sets.
 
-Numba reads its environment once, when it is imported, so this file sets it before any import of ours.
+Numba reads its environment variables when it is imported, so this file sets them before it imports the package.
 """
 
 import os
@@ -8,9 +8,9 @@ from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
-# Four threads on any machine: the claims about thread counts 1, 2 and 3 need more than two.
+# Four threads on any machine, because some tests compare 1, 2 and 3 threads.
 os.environ.setdefault("NUMBA_NUM_THREADS", "4")
-# The workers of pytest-xdist share the cores; tests about the threads of BLAS set their number themselves.
+# The workers of pytest-xdist share the cores; tests of BLAS threads set the number themselves.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import numpy as np  # noqa: E402
@@ -19,7 +19,7 @@ from hypothesis import HealthCheck, settings  # noqa: E402
 
 from tests import compiled  # noqa: E402
 
-# The first example of a test may compile a kernel, so no deadline and no opinion on slow data.
+# The first example of a test may compile a kernel: no deadline, and no health check for slow data generation.
 settings.register_profile(
     "nbsoftmax",
     deadline=None,
@@ -29,17 +29,17 @@ settings.register_profile(
 )
 settings.load_profile("nbsoftmax")
 
-WHOLE_SUITE = 1000  # tests; of fewer, each compiles what it needs
+WHOLE_SUITE = 1000  # number of tests from which on kernels are compiled in advance
 
 
 def pytest_configure(config):
-    """Have the workers of pytest-xdist share what they compile."""
+    """Make the workers of pytest-xdist share compiled kernels."""
     if hasattr(config, "workerinput"):
         compiled.share()
 
 
 def pytest_collection_finish(session):
-    """Before a worker's first test of the whole suite: they compile in parallel, instead of waiting for one another."""
+    """Compile most kernels before the first test of the whole suite: the workers do so in parallel."""
     worker = getattr(session.config, "workerinput", None)
     if worker is not None and len(session.items) >= WHOLE_SUITE:
         compiled.compile_most(int(worker["workerid"].removeprefix("gw")), worker["workercount"])
@@ -47,12 +47,12 @@ def pytest_collection_finish(session):
 
 @pytest.fixture(scope="session")
 def shared_data():
-    """Load one of the real data sets beside the repository: shared_data("satellite") -> (X, y); skip without it."""
+    """Load a real data set, shared_data("satellite") -> (X, y), from beside the repository; skip without it."""
 
     def load(name):
         path = REPOSITORY.parent / "shared" / "data" / f"{name}.npz"
         if not path.exists():
-            pytest.skip(f"real data are not here: {path.relative_to(REPOSITORY.parent)}")
+            pytest.skip(f"the data set does not exist: {path.relative_to(REPOSITORY.parent)}")
         with np.load(path) as file:
             return file["X"], file["y"]
 

@@ -1,7 +1,7 @@
-"""The whole suite as on other CPUs: `make test-cpus`, or python tests/cpus.py [pytest's options].
+"""Run all tests as on other CPUs: `make test-cpus`, or python tests/cpus.py [options of pytest].
 
-Each run takes a width of vectors and a number of threads; together they cover every width that this CPU has, and 1 and
-2 threads. `make test` covers this CPU's own width with 4 threads.
+Each run has a vector width and a number of threads; together they cover every width that this CPU supports, and 1 and
+2 threads. `make test` covers the full width of this CPU with 4 threads.
 """
 
 import os
@@ -9,29 +9,29 @@ import platform
 import subprocess
 import sys
 
-# Width of vectors in bytes: name and features of a CPU that has no wider ones, as Numba takes them.
+# By vector width in bytes: name and features, as Numba expects them, of a CPU with vectors of at most this width.
 NARROWER = {
     32: ("znver3", "+avx,+avx2,+fma,+bmi,+bmi2,+f16c,+sse4.2,+popcnt,+lzcnt"),
-    16: ("generic", "+sse2"),  # what every x86-64 CPU has: no fused multiply-add, no rounding instruction
+    16: ("generic", "+sse2"),  # the minimum of x86-64: no fused multiply-add, no rounding instruction
 }
 PRINT_WIDTH = "from nbsoftmax.kernels.lang.simd import VECTOR_BYTES; print(VECTOR_BYTES)"
 
 
 def width_of(environment):
-    """Width of the vectors that a process with this environment uses, in bytes."""
+    """Vector width in bytes that a process with these environment variables uses."""
     command = [sys.executable, "-c", PRINT_WIDTH]
     return int(subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True).stdout)
 
 
 def environments():
-    """Widths, numbers of threads and the environments that should give them."""
+    """Vector widths, numbers of threads, and environment variables that should result in them."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("NUMBA_CPU_")}
     own = width_of(inherited)
     if platform.machine().lower() in {"x86_64", "amd64"}:
         widths = [width for width in (64, 32, 16) if width <= own]
     else:
         widths = [own]
-    # The numbers of threads alternate; a CPU of one width takes both.
+    # The numbers of threads alternate; with a single width there are two runs.
     for n, width in enumerate(widths if len(widths) > 1 else widths * 2):
         n_threads = 1 + n % 2
         environment = inherited | {"NUMBA_NUM_THREADS": str(n_threads), "OPENBLAS_NUM_THREADS": str(n_threads)}
@@ -48,7 +48,7 @@ def main(options):
         run = f"vectors of {found} bytes, NUMBA_NUM_THREADS={n_threads}"
         print(f"--- {run}", flush=True)
         if found != width:
-            failed.append(f"{run}: {width} bytes were asked for")
+            failed.append(f"{run}: expected vectors of {width} bytes")
         elif subprocess.run([sys.executable, "-m", "pytest", *options], env=environment, check=False).returncode:
             failed.append(run)
     for run in failed:

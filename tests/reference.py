@@ -1,14 +1,14 @@
-"""The definitions in float64 NumPy: slow, short, obviously right. Every kernel is compared with these.
+"""Reference implementations in float64 NumPy, short and simple, with which every kernel is compared.
 
-The pair c = max(z), s = sum(exp(z - c)) is kept: c + log(s) and then a difference loses digits in proportion to |c|.
-Nothing is checked here; logits are (m, K), targets `q` rows of probabilities (see `one_hot`).
+c = max(z) and s = sum(exp(z - c)) are kept apart: a difference from c + log(s) would lose digits in proportion to |c|.
+Nothing is validated; logits are (m, K), targets `q` are rows of probabilities (see `one_hot`).
 """
 
 import numpy as np
 
 
 def below(z):
-    """z - max(z) of each row, 0 for those that attain the maximum, also where it is infinite."""
+    """z - max(z) of each row; 0 for the entries that equal the maximum, also if it is infinite."""
     c = z.max(axis=1, keepdims=True)
     with np.errstate(invalid="ignore", over="ignore"):
         return np.where(z == c, 0.0, z - c)
@@ -30,14 +30,14 @@ def logsumexp(logits):
 
 
 def one_hot(y, n_classes):
-    """Rows of probabilities for class indices; a row of zeros where the index is no class (ignored)."""
+    """Rows of probabilities for class indices; a row of zeros for an index that is not a class (ignored)."""
     return (np.asarray(y)[:, None] == np.arange(n_classes)).astype(np.float64)
 
 
 def weighted_target(
     y, n_samples, n_classes, sample_weight=None, class_weight=None, label_smoothing=0.0, ignore_index=None
 ):
-    """t_ik = s_i w_k q_ik with q = (1 - e) y + e / K, so that L_i = -sum_k t_ik log a_ik; and the mean's divisor."""
+    """t_ik = s_i w_k q_ik with q = (1 - e) y + e / K, for L_i = -sum_k t_ik log a_ik; and the divisor of the mean."""
     s = np.ones(n_samples) if sample_weight is None else np.asarray(sample_weight, np.float64)
     w = np.ones(n_classes) if class_weight is None else np.asarray(class_weight, np.float64)
     soft = np.ndim(y) == 2
@@ -49,7 +49,7 @@ def weighted_target(
 
 
 def cross_entropy(logits, y, **target):
-    """Losses (m,), gradient (m, K) of their sum, divisor of their mean; a row without weight gives 0 in any case."""
+    """Losses (m,), gradient (m, K) of their sum, divisor of their mean; a row without weight always gives 0."""
     t, divisor = weighted_target(y, *np.shape(logits), **target)
     with np.errstate(invalid="ignore"):
         losses = np.where(t > 0, -t * log_softmax(logits), 0.0).sum(axis=1)
@@ -59,7 +59,7 @@ def cross_entropy(logits, y, **target):
 
 
 class Objective:
-    """J(params) = sum_i L_i / divisor + l2/2 ||coef||^2 + l1 ||coef||_1, from whole matrices."""
+    """J(params) = sum_i L_i / divisor + l2/2 ||coef||^2 + l1 ||coef||_1, by operations on whole matrices."""
 
     def __init__(self, X, y, n_classes, l1=0.0, l2=0.0, fit_intercept=True, offset=None, **target):
         m, N = np.shape(X)
@@ -78,7 +78,7 @@ class Objective:
         return value, dlogits.T @ self.X1 / divisor + self.l2 * coef
 
     def hvp(self, params, v):
-        """Sum over samples of mass (diag(a) - a a^T) u x^T with u = V x and mass = sum_k t_k; then the penalty."""
+        """Sum over samples of mass (diag(a) - a a^T) u x^T, with u = V x and mass = sum_k t_k, plus the penalty."""
         a, u = softmax(self.logits(params)), self.X1 @ v.T  # (m, K)
         t, divisor = weighted_target(self.y, *a.shape, **self.target)
         r = a * (u - (a * u).sum(axis=1, keepdims=True)) * t.sum(axis=1, keepdims=True)

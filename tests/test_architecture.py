@@ -1,11 +1,14 @@
-"""The order of the packages: each imports only what is below it."""
+"""The order of the packages: each imports only what is below it; and what the pages for contributors say of files."""
 
 import ast
+import re
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
 import nbsoftmax
+from tests.conftest import REPOSITORY
 
 PACKAGE = Path(nbsoftmax.__file__).parent
 # From the lowest layer to the highest. A module imports its own layer's package and layers below.
@@ -85,3 +88,44 @@ def test_no_modules_import_one_another_in_a_circle():
 
     for name in graph:
         visit(name)
+
+
+PAGE = (REPOSITORY / "docs" / "architecture.md").read_text(encoding="utf-8")
+
+
+def listed_files():
+    """Files in the tree of docs/architecture.md; those of a folder are indented under it."""
+    (tree,) = re.findall(r"```text\nnbsoftmax/\n(.*?)```", PAGE, re.DOTALL)
+    folders = []
+    for line in tree.splitlines():
+        name = line.split()[0]
+        folders = folders[: (len(line) - len(line.lstrip())) // 2 - 1]
+        if name.endswith("/"):
+            folders.append(name.rstrip("/"))
+        else:
+            yield "/".join([*folders, name])
+
+
+def test_the_page_on_the_architecture_lists_every_file():
+    assert sorted(listed_files()) == sorted(
+        path.relative_to(PACKAGE).as_posix() for path in PACKAGE.rglob("*") if path.suffix in {".py", ".typed"}
+    )
+
+
+def test_the_page_on_the_architecture_has_the_order_of_the_layers():
+    layers = [re.findall(r"`(\w+)`", row) for row in re.findall(r"^\| \d+ \|([^|]*)\|", PAGE, re.MULTILINE)]
+    for lower, higher in pairwise(layers):
+        assert max(HEIGHT[name] for name in lower) <= min(HEIGHT[name] for name in higher)
+    others = {"callbacks", "data", "testing", "versions", "__main__"}
+    assert {name for layer in layers for name in layer} == set(HEIGHT) - others
+
+
+def test_the_files_that_contributing_names_exist():
+    guide = (REPOSITORY / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    (table,) = re.findall(r"^\| topic \|.*?\n((?:\|.*\n)+)", guide, re.MULTILINE)
+    rows = [row.split("|")[2:4] for row in table.splitlines()[1:]]
+    assert len(rows) > 20
+    for files, tests in rows:
+        for folder, cell in ((PACKAGE, files), (REPOSITORY / "tests", tests)):
+            for path in re.findall(r"`([^`]+)`", cell):
+                assert (folder / path).exists(), path

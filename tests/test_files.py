@@ -323,7 +323,7 @@ def test_what_is_no_name_of_a_file_is_refused_before_the_work(use, name, said):
 @pytest.mark.parametrize(
     ("name", "error", "said"),
     [
-        ("no/m.npz", FileNotFoundError, "the folder of .*m.npz does not exist; make it first"),
+        ("no/m.npz", FileNotFoundError, "the folder of .*m.npz does not exist; create it first"),
         ("new.npz/", IsADirectoryError, "name of a folder"),
         ("folder", IsADirectoryError, "is a folder"),
         ("folder/.", IsADirectoryError, "is a folder"),
@@ -459,7 +459,7 @@ def test_the_model_of_a_fit_is_kept_where_out_cannot_be_written(table, tmp_path,
     said, err = capsys.readouterr()
     (name,) = kept.iterdir()
     assert f"model: {name}" in said
-    assert err == f"nbsoftmax: No space left on device; the model is kept in {name}\n"
+    assert err == f"nbsoftmax: No space left on device; the model is saved in {name}\n"
     assert nbs.SoftmaxModel.load(name).n_classes == 2
     assert out.read_bytes() == b"old"
 
@@ -470,7 +470,7 @@ def test_a_model_that_nothing_can_hold_is_said_to_be_lost(table, tmp_path, capsy
     before = sorted(os.listdir(tmp_path))
     monkeypatch.setattr(nbs.SoftmaxModel, "save", full)
     assert fit(table, tmp_path / "m.npz") == 1
-    assert "which is lost" in capsys.readouterr().err
+    assert "the model is lost" in capsys.readouterr().err
     assert sorted(os.listdir(tmp_path)) == before
 
 
@@ -532,7 +532,7 @@ def test_an_output_is_no_other_file_of_the_command(table, model, tmp_path, capsy
         ("cv", table, "--target", "c", "--out", tmp_path / "." / "d.csv"),
     ):
         assert run(*arguments) == 2
-        assert "named twice" in capsys.readouterr().err
+        assert "given twice" in capsys.readouterr().err
     assert (table.read_bytes(), model.read_bytes()) == before
 
 
@@ -551,7 +551,7 @@ def test_an_output_is_no_file_of_weights_or_options(table, tmp_path, capsys):
         ("fit", table, "--target", "c", "--config", run_toml, "--out", tmp_path / "m.npz", "--log", run_toml),
     ):
         assert run(*arguments) == 2
-        assert "named twice" in capsys.readouterr().err
+        assert "given twice" in capsys.readouterr().err
     assert (run_toml.read_bytes(), weights.read_bytes()) == before
 
 
@@ -746,8 +746,8 @@ def test_other_files_are_no_models_and_the_message_says_what_they_are(tmp_path):
         archive.writestr("word/document.xml", "<w/>")
     contents = {
         "it is empty": b"",
-        "it is no .npz file": b"some text, and no model\n",
-        "it is a single array": (tmp_path / "a.npy").read_bytes(),
+        "it is not a .npz file": b"some text, and no model\n",
+        "it is a .npy file with a single array": (tmp_path / "a.npy").read_bytes(),
         "not a zip file": (tmp_path / "c.npz").read_bytes()[:200],
         "'nbsoftmax model 99'": (tmp_path / "new.npz").read_bytes(),
         "no model but the checkpoint of a fit; resume the fit": (tmp_path / "c.npz").read_bytes(),

@@ -164,7 +164,7 @@ def test_softmax_gradient_is_the_gradient_of_the_fused_objective():
         (lambda: nbs.linear_gradient(X, HARD, W, 0.0), "one weight for each feature"),
         (lambda: nbs.linear_gradient(X, HARD, W[0], B), "intercept has shape"),
         (lambda: nbs.linear_gradient(X, np.full(7, np.nan), W[0], 0.0), "y contains NaN"),
-        (lambda: nbs.linear_gradient(X[:0], [], W[0], 0.0), "mean over nothing"),
+        (lambda: nbs.linear_gradient(X[:0], [], W[0], 0.0), "a mean over them is undefined"),
         (lambda: nbs.logistic_gradient(X, np.full(7, 2), W[0], 0.0), "y contains 2"),
         (lambda: nbs.logistic_gradient(X, [1], W[0], 0.0), "y has shape"),
         (lambda: nbs.softmax_gradient(X, np.full(7, 4), W, B), "expected 0 to 3"),

@@ -1,4 +1,4 @@
-"""The measurements: they run, write what they print, and refuse to compare what is not the same sum. No times."""
+"""The benchmarks run, write what they print, and refuse to compare different results. No time is asserted."""
 
 import json
 import os
@@ -37,7 +37,7 @@ def run(*arguments, **environment):
 
 def test_a_quick_run_writes_what_it_prints(tmp_path):
     page = tmp_path / "page.md"
-    # A setting that holds BLAS back makes it start itself again, arguments included.
+    # With a setting that slows BLAS down, the process restarts itself with the same arguments.
     printed = run(
         "rows", "--quick", "--json", str(tmp_path / "f"), "--markdown", str(page), OPENBLAS_CORETYPE="Haswell"
     )
@@ -71,6 +71,22 @@ def fit(monkeypatch):
     return fit
 
 
+@pytest.fixture
+def problems(monkeypatch):
+    monkeypatch.syspath_prepend(str(REPOSITORY))
+    from perf import problems
+
+    return problems
+
+
+@pytest.fixture
+def optimum(monkeypatch):
+    monkeypatch.syspath_prepend(str(REPOSITORY))
+    from perf import optimum
+
+    return optimum
+
+
 @pytest.mark.slow
 def test_a_quick_run_of_whole_fits_has_a_line_for_every_solver(tmp_path):
     page = tmp_path / "page.md"
@@ -100,14 +116,14 @@ def test_a_quick_run_of_whole_fits_has_a_line_for_every_solver(tmp_path):
     assert (tmp_path / "p.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_an_unknown_problem_is_refused_by_name(fit):
+def test_an_unknown_problem_is_refused_by_name(problems):
     with pytest.raises(SystemExit, match="no problem begins with 'iris'; there are letterrecognition-raw-C1"):
-        fit.chosen_tasks(["iris"])
+        problems.chosen_tasks(["iris"])
 
 
 @pytest.mark.parametrize("condition", [1.0, 1e4])
-def test_the_covariance_has_the_condition_number_that_was_asked_for(fit, condition):
-    X, y = fit.correlated(100_000, 6, 3, condition=condition)
+def test_the_covariance_has_the_given_condition_number(problems, condition):
+    X, y = problems.correlated(100_000, 6, 3, condition=condition)
     values = np.linalg.eigvalsh(np.cov(X.T))
     # An eigenvalue of a sample covariance strays by sqrt(2 / m) = 0.5 %, the extreme ones together by a few of these.
     np.testing.assert_allclose(values[-1] / values[0], condition, rtol=0.04)
@@ -118,23 +134,23 @@ def test_the_covariance_has_the_condition_number_that_was_asked_for(fit, conditi
 
 
 @pytest.mark.parametrize("max_iter", [1, 2, 3])
-def test_the_bound_on_the_optimum_holds_also_where_the_fit_was_stopped_early(fit, monkeypatch, max_iter):
-    X, y = fit.correlated(500, 5, 3, condition=100.0)
-    best, known_to = fit.optimum(X, y, 1e-3)
+def test_the_bound_on_the_optimum_holds_also_where_the_fit_was_stopped_early(problems, optimum, monkeypatch, max_iter):
+    X, y = problems.correlated(500, 5, 3, condition=100.0)
+    best, known_to = optimum.optimum(X, y, 1e-3)
     assert known_to < 1e-15
-    stopped = fit.nbs.Trainer(l2=1e-3, tol=1e-20, max_iter=max_iter)
-    monkeypatch.setattr(fit.nbs, "Trainer", lambda **options: stopped)
-    value, share = fit.optimum(X, y, 1e-3)
+    stopped = optimum.nbs.Trainer(l2=1e-3, tol=1e-20, max_iter=max_iter)
+    monkeypatch.setattr(optimum.nbs, "Trainer", lambda **options: stopped)
+    value, share = optimum.optimum(X, y, 1e-3)
     assert value > best
     assert value - share * value <= best
 
 
-def test_the_cost_is_the_trainers_objective(fit):
-    X, y = fit.correlated(200, 4, 3, condition=10.0)
+def test_the_cost_is_the_trainers_objective(problems, optimum):
+    X, y = problems.correlated(200, 4, 3, condition=10.0)
     params = np.random.default_rng(0).normal(size=(3, 5))
-    value, proba = fit.cost(X, y, params[:, :-1], params[:, -1], 0.1)
+    value, proba = optimum.cost(X, y, params[:, :-1], params[:, -1], 0.1)
     # Sums of 200 losses of order 1.
-    np.testing.assert_allclose(value, fit.nbs.Objective(X, y, l2=0.1).value(params), rtol=1e-14)
+    np.testing.assert_allclose(value, optimum.nbs.Objective(X, y, l2=0.1).value(params), rtol=1e-14)
     np.testing.assert_allclose(proba.sum(axis=1), 1.0, rtol=1e-15)
 
 
@@ -148,7 +164,7 @@ def test_the_next_max_iter_lies_strictly_between_one_that_falls_short_and_one_th
             assert fit.between(attempt(1, 0.5), attempt(3, reached), target) == 2
 
 
-def test_a_fit_counts_as_proven_only_at_the_tolerance_that_it_was_asked_for(fit):
+def test_a_fit_is_proven_only_to_its_own_tolerance(fit):
     lucky = fit.Attempt(1e-3, 1e-8, True, [], [1.0])
     asked = fit.Attempt(1e-6, 1e-9, True, [], [2.0])
     ours, theirs = fit.Contestant("ours", None, proves=True), fit.Contestant("theirs", None)
@@ -159,7 +175,7 @@ def test_a_fit_counts_as_proven_only_at_the_tolerance_that_it_was_asked_for(fit)
     assert theirs.winner(1e-6) is lucky
 
 
-def test_a_solver_that_gave_up_is_told_from_one_that_was_capped(fit):
+def test_a_solver_that_ended_by_itself_differs_from_one_that_reached_the_cap(fit):
     slow, done = fit.Contestant("slow", None), fit.Contestant("done", None)
     slow.attempts[8] = fit.Attempt(8, 1e-4, False, [], [2.0])
     done.attempts[8] = fit.Attempt(8, 1e-4, True, [], [2.0])
@@ -194,7 +210,7 @@ def test_contestants_agree_and_a_wrong_one_is_refused(peers, task):
             peers.agree(contestants | {"cheat": peers.Contestant(ours.call, altered)}, 1e-6)
 
 
-def test_a_nan_is_no_agreement(peers):
+def test_nan_results_do_not_agree(peers):
     ours = contestants_of(peers, "softmax")["nbsoftmax"]
     cheat = peers.Contestant(ours.call, lambda p: (p * np.nan,))
     with pytest.raises(peers.DisagreementError):
@@ -202,7 +218,7 @@ def test_a_nan_is_no_agreement(peers):
 
 
 @pytest.mark.skipif(find_spec("sklearn") is None, reason="scikit-learn is not installed")
-def test_scikit_learn_does_the_same_sum(peers):
+def test_scikit_learn_computes_the_same_results(peers):
     assert "scikit-learn" in contestants_of(peers, "linear")
     assert "scikit-learn" in contestants_of(peers, "cross_entropy")
 
@@ -221,7 +237,7 @@ def test_a_spread_beyond_the_median_is_called_unsteady_and_not_an_interval(peers
     assert contestant.cell(1e-3) == "1 s (unsteady: range 29x)"
 
 
-def test_the_committed_pages_have_titles_of_their_own_and_no_spread_beyond_the_median(peers, fit):
+def test_the_committed_pages_have_distinct_titles_and_no_spread_above_100_percent(peers, fit):
     from perf import report
 
     titles = {name: (REPOSITORY / "perf" / name).read_text().splitlines()[0] for name in PAGES}

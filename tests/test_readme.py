@@ -14,8 +14,8 @@ from tests.conftest import REPOSITORY
 README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
 
 
-# Made of docstrings, and of shell commands.
-WITHOUT_CODE = {REPOSITORY / "docs" / "api.md", REPOSITORY / "docs" / "command-line.md"}
+# Docstrings, prose, and shell commands.
+WITHOUT_CODE = {REPOSITORY / "docs" / name for name in ("api.md", "architecture.md", "command-line.md")}
 PAGES = sorted(set((REPOSITORY / "docs").glob("*.md")) - WITHOUT_CODE)
 
 
@@ -40,7 +40,7 @@ def test_the_python_blocks_of_the_docs_run_one_after_the_other(path, tmp_path, m
     monkeypatch.chdir(tmp_path)
     blocks = python_blocks(path.read_text(encoding="utf-8"))
     assert len(blocks) > 1
-    exec(compile("\n".join(blocks), str(path), "exec"), {})
+    exec(compile("\n".join(blocks), str(path), "exec"), {"__name__": "__main__"})  # as in a script
 
 
 def test_every_public_name_is_in_the_reference():

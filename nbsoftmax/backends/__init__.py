@@ -1,1 +1,1 @@
-"""Backends hold X and compute sums over its rows. One file each."""
+"""Backends hold X and compute sums over its rows: `base` says what one is, and how to write another."""

@@ -1,12 +1,32 @@
-"""Backends: where the rows live, and who adds them up. One file each.
+"""What a backend is: it holds the rows of X and computes sums over them.
 
-Training is sums over the rows of X, and a backend makes those sums; solvers see nothing else. Parameters are one
-small float64 array on the host, so a solver runs unchanged over every backend.
+Training a softmax regression needs nothing of X but sums over its rows: the loss, its gradient, products with its
+Hessian and parts of that Hessian. A `Backend` computes these sums. Solvers see nothing else, so each of them runs
+unchanged over every backend: rows in memory (`dense`), rows on GPUs (`cuda`), or a sum of other backends (`sum`).
+
+Conventions
+-----------
+- No sum contains a penalty, and none is divided by anything: `Objective` does both.
+- `params` and `v` are float64 arrays on the host, (n_classes, n_features + 1), with the intercept in the last column.
+  Without an intercept that column is ignored, and its results are 0.
+- Every result is a new float64 array on the host, which the caller may change.
+- Results depend on the data and the shape alone, bit for bit: never on the number of threads or on their timing.
+- Nothing is validated here. X is finite, and the targets are a `validation.WeightedTargets`.
+
+How to write a backend
+----------------------
+Write a class with the four attributes and the seven methods of `Backend` in a file of its own; inherit from nothing.
+Where X comes in parts that existing backends can hold (chunks of a file, partitions of a cluster), write only what
+makes the parts, and give it to `sum.SumBackend`. Then let `Objective` choose the new class. `tests/backends` compares
+every sum of a backend with `DenseBackend`.
+
+The other protocols are capabilities: a backend has the method if it can do the work, and lacks it otherwise. Callers
+ask with `isinstance(backend, Stochastic)` and decide what to do without it.
 """
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,16 +36,12 @@ from nbsoftmax.validation import Float64s
 
 
 class Backend(Protocol):
-    """Sums over rows, without penalties and not divided by anything, in the units of `check.WeightedTargets`.
-
-    `params` and `v` are float64 (n_classes, n_features + 1), the intercept in the last column; without an intercept
-    that column takes no part and its results are 0.
-    """
+    """Sums over the rows of X that training is made of; s_i is the weight of sample i, h_i that of its curvature."""
 
     n_samples: int
     n_features: int
     n_classes: int
-    weight_sum: float  # sum_i s_i, what the objective divides by, in the same units
+    weight_sum: float  # sum_i s_i, which the objective divides by, in the units of `WeightedTargets.total`
 
     def loss(self, params: Float64s) -> float:
         """sum_i s_i L_i."""
@@ -40,7 +56,7 @@ class Backend(Protocol):
         ...
 
     def gram(self, params: Float64s | None = None) -> Float64s:
-        """The Gram matrix of (X, 1), (N + 1, N + 1), each sample with its mean curvature at `params`, or with 1."""
+        """X1^T diag(h_i mean_k a_ik (1 - a_ik)) X1 at `params`, or X1^T diag(h) X1; X1 = (X, 1), (N + 1, N + 1)."""
         ...
 
     def curvatures(self, params: Float64s) -> Float64s:
@@ -51,23 +67,47 @@ class Backend(Protocol):
         """The diagonal blocks of the Hessian, (K, N + 1, N + 1)."""
         ...
 
-    def margins(self, params: Float64s, part: slice) -> tuple[NDArray[Any], Float64s]:
-        """Labels (n,), and margins z_y - z_k (n, K), of the samples of some rows that have weight."""
-        ...
-
     def hessian(self, params: Float64s) -> Float64s:
         """The Hessian of the loss, (K, N + 1, K, N + 1); for small K N."""
         ...
 
+
+@runtime_checkable
+class Stochastic(Protocol):
+    """Can make steps of stochastic gradient descent without leaving the backend."""
+
     def descend(
         self, state: State, order: NDArray[np.int64], batch_size: int, rates: Float64s, rule: Rule, n_before: int
     ) -> Float64s:
-        """Change `state` by a step for each rate, through mini-batches of the samples in `order`; the batches' losses.
+        """Change `state` by one step for each rate, with mini-batches of the samples in `order`.
 
-        Each is that of the parameters before its step.
+        Returns the loss of each batch, at the parameters before its step.
         """
         ...
 
+
+@runtime_checkable
+class Margins(Protocol):
+    """Can return the margins of single samples."""
+
+    def margins(self, params: Float64s, part: slice) -> tuple[NDArray[Any], Float64s]:
+        """Labels (n,) and margins z_y - z_k (n, K) of those samples in `part` whose weight is positive."""
+        ...
+
+
+@runtime_checkable
+class SelectsFeatures(Protocol):
+    """Can make a backend for some of the features, which prox-Newton uses when most coefficients are 0."""
+
     def with_features(self, features: NDArray[np.int64]) -> Backend:
-        """The same sums over only these features, in float64 throughout."""
+        """The same sums over these features only, computed in float64."""
+        ...
+
+
+@runtime_checkable
+class Refinable(Protocol):
+    """Can compute the sums of float32 rows in float64."""
+
+    def in_float64(self, *, hessian: bool = False) -> Backend:
+        """The same sums by products in float64: loss and gradient, and if `hessian` the other sums too."""
         ...

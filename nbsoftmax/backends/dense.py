@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from copy import copy
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from nbsoftmax.backends import by_classes, by_panels
 from nbsoftmax.backends.design import Design
-from nbsoftmax.kernels import gram, linear, rows, sgd, split
-from nbsoftmax.kernels.kinds import INDEX, PROBA
+from nbsoftmax.backends.refined import RefinedBackend
+from nbsoftmax.backends.sum import MadeParts, SumBackend
+from nbsoftmax.backends.targets import curvature_weights, part_of
+from nbsoftmax.kernels import gram, linear, rows, sgd
 from nbsoftmax.kernels.predict import LOGITS
-from nbsoftmax.kernels.runtime.blas import one_thread
 from nbsoftmax.validation import Float64s, Floats, WeightedTargets
 
 # The most that chunks may take for their sums.
@@ -59,7 +60,6 @@ class DenseBackend:
         self.dtype = X.dtype
         self.fit_intercept = fit_intercept
         self._source = X, target, offset
-        self._refined = self._hessian_refined = False
         self._design = Design(X, self.n_classes, offset, n_threads)
         self._target = rows.Target(
             target.labels, target.proba.reshape(-1), target.gain, target.floor, target.weight, target.kind
@@ -79,33 +79,30 @@ class DenseBackend:
 
     def loss(self, params: Float64s) -> float:
         """sum_i s_i L_i."""
-        if self._refined:
-            return sum(block.loss(params) for block in self._blocks())
         return self._loss(params, np.empty(0), want_grad=False)
 
     def loss_and_grad(self, params: Float64s) -> tuple[float, Float64s]:
         """The loss and its gradient (n_classes, n_features + 1), in one pass over the rows."""
-        if self._refined:
-            total, sums = 0.0, np.zeros((self.n_classes, self.n_features + 1))
-            for block in self._blocks():
-                part, slope = block.loss_and_grad(params)
-                total += part
-                sums += slope
-            return total, sums
         gradient = self._new_gradient()
         loss = self._loss(params, gradient, want_grad=True)
         return loss, self._summed(gradient)
 
     def hess_vec(self, params: Float64s, v: Float64s) -> Float64s:
         """The Hessian of the loss at `params`, times v, in one pass over the rows."""
-        if self._hessian_refined:
-            return self._added(lambda block: block.hess_vec(params, v))
         gradient = self._new_gradient()
         point, direction = self._weights(params), self._weights(v)
-        common = self._design.rows, point, direction, self._curvature, self.fit_intercept
         if self._block:
-            split.hess_vec(self._design.run, *common, self._block, gradient)
+            by_classes.hess_vec(
+                self._design,
+                point,
+                direction,
+                self._curvature,
+                fit_intercept=self.fit_intercept,
+                size=self._block,
+                gradient=gradient,
+            )
             return self._summed(gradient)
+        common = self._design.rows, point, direction, self._curvature, self.fit_intercept
         memory, kept = self._memory_for(params)
         n, work = self._n_chunks, 3 * self._design.work
         self._design.run(linear.hess_vec, n, work, n, *common, memory, kept, gradient)
@@ -120,8 +117,6 @@ class DenseBackend:
 
     def curvatures(self, params: Float64s) -> Float64s:
         """The diagonal of the Hessian, sum_i h_i a_ik (1 - a_ik) (x_i, 1)^2, (K, N + 1)."""
-        if self._hessian_refined:
-            return self._added(lambda block: block.curvatures(params))
         n_chunks = self._design.n_chunks(max(1, PARTIAL_BYTES // (8 * params.size)))
         sums = np.zeros((n_chunks, *params.shape))
         common = self._design.rows, self._weights(params), self._curvature, self.fit_intercept
@@ -187,27 +182,19 @@ class DenseBackend:
         X, target, offset = self._source
         return self._converted(np.take(X, features, axis=1), target, offset)
 
-    def in_float64(self, *, hessian: bool = False) -> DenseBackend:
-        """The same sums by products in float64; blocks of rows are converted one after another.
+    def in_float64(self, *, hessian: bool = False) -> DenseBackend | RefinedBackend:
+        """The same sums by products in float64: loss and gradient, and if `hessian` the other sums too.
 
-        It applies to the loss and its gradient, and if `hessian` to all other sums too.
+        X is not copied: blocks of its rows are converted one after another.
         """
         if self.dtype == np.float64:
             return self
-        refined = copy(self)
-        refined._refined, refined._hessian_refined = True, hessian
-        return refined
-
-    def _added(self, sums_of: Callable[[DenseBackend], Float64s]) -> Float64s:
-        """The sums of all blocks of rows in float64, added in order."""
-        blocks = self._blocks()
-        total = sums_of(next(blocks))
-        for block in blocks:
-            total += sums_of(block)
-        return total
+        sizes = {"n_samples": self.n_samples, "n_features": self.n_features, "n_classes": self.n_classes}
+        precise = SumBackend(MadeParts(self._blocks), **sizes, weight_sum=self.weight_sum)
+        return RefinedBackend(self, precise, hessian=hessian)
 
     def _blocks(self) -> Iterator[DenseBackend]:
-        """Blocks of rows in float64."""
+        """Blocks of rows in float64, each a backend."""
         X, target, offset = self._source
         size = max(16, CONVERTED_BYTES // (8 * max(1, self.n_features)))
         for start in range(0, self.n_samples, size):
@@ -225,22 +212,20 @@ class DenseBackend:
         )
 
     def _grams(self, what: int, params: Float64s | None) -> Float64s:
-        if self._hessian_refined:
-            return self._added(lambda block: block._grams(what, params))
         n, order = gram.n_matrices(what, self.n_classes), self.n_features + 1
         weights = self._weights(np.zeros((self.n_classes, order)) if params is None else params)
-        common = self._design.rows, weights, what, self._curvature, self.fit_intercept, n
         size = 8 * n * order * order
         work = self.n_samples * n * order * order // 2
         if size > GRAM_SPLIT_BYTES:
             sums = np.zeros(n * order * order)
             rows_of_block = PACK_BYTES // (order * self.dtype.itemsize) // 64 * 64
             rows_of_block = max(64, min(2048, rows_of_block, -(-self.n_samples // 64) * 64))
-            with one_thread():
-                gram.gram_split(self._design.run, *common, rows_of_block, sums)
+            options = {"n_columns": n, "size": rows_of_block, "sums": sums}
+            by_panels.gram(self._design, weights, what, self._curvature, fit_intercept=self.fit_intercept, **options)
         else:
             n_chunks = min(self._design.n_chunks(PARTIAL_BYTES // size), max(1, self.n_samples // 64))
             sums = np.zeros(n_chunks * n * order * order)
+            common = self._design.rows, weights, what, self._curvature, self.fit_intercept, n
             self._design.run(gram.gram, n_chunks, work, n_chunks, *common, sums)
             sums = sums.reshape(n_chunks, -1).sum(axis=0)
         upper = np.triu(sums.reshape(n, order, order))
@@ -262,9 +247,13 @@ class DenseBackend:
         return (rows.KEEP if n_rows > 0 else rows.FORGET), np.empty(n_rows * self.n_classes, self.dtype)
 
     def _loss(self, params: Float64s, gradient: Float64s, *, want_grad: bool) -> float:
-        common = self._design.rows, self._weights(params), self._target, self.fit_intercept, want_grad
+        weights, target, fit_intercept = self._weights(params), self._target, self.fit_intercept
         if self._block:
-            return float(split.loss_and_grad(self._design.run, *common, self._block, gradient))
+            options = {"fit_intercept": fit_intercept, "want_grad": want_grad}
+            return by_classes.loss_and_grad(
+                self._design, weights, target, **options, size=self._block, gradient=gradient
+            )
+        common = self._design.rows, weights, target, fit_intercept, want_grad
         partial = np.zeros(self._n_chunks)
         self._design.run(linear.loss_and_grad, self._n_chunks, 2 * self._design.work, *common, partial, gradient)
         return float(partial.sum())
@@ -291,23 +280,3 @@ def hessian_of_pairs(blocks: Float64s, n_classes: int) -> Float64s:
         matrix[a, :, a] += block  # a sum of positive terms, where a_k (1 - a_k) would cancel
         matrix[b, :, b] += block
     return matrix
-
-
-def part_of(target: WeightedTargets, part: slice) -> WeightedTargets:
-    """The target of some rows; `total` stays that of all."""
-
-    def cut(array: NDArray[Any]) -> NDArray[Any]:
-        return array[part] if array.size else array
-
-    return replace(target, labels=cut(target.labels), proba=cut(target.proba), weight=cut(target.weight))
-
-
-def curvature_weights(target: WeightedTargets) -> Float64s:
-    """h_i = s_i sum_k t_ik: the weight of sample i in the Hessian; (0,) where all are 1."""
-    weight, labels = target.weight, target.labels
-    if target.kind != INDEX:
-        gain, floor = target.gain.astype(np.float64), target.floor.astype(np.float64)
-        mass = np.einsum("ik,k->i", target.proba, gain) if target.kind == PROBA else gain[labels]
-        mass = mass + floor.sum()
-        weight = mass * weight if weight.size else mass
-    return np.ascontiguousarray(weight, np.float64)

@@ -11,17 +11,17 @@ from typing import Any
 
 
 class OptionsError(Exception):
-    """The options cannot be used; the message says why."""
+    """The options are wrong; the message says why."""
 
 
 def with_config(commands: Mapping[str, argparse.ArgumentParser], argv: list[str]) -> list[str]:
-    """Add the options of the command's table in the file that --config names, other than those that `argv` overrules.
+    """Add the options from the command's table in the file given by --config, except those that `argv` overrides.
 
     Raises
     ------
     OptionsError
-        For a file that is no TOML, tables that are no commands, entries that are no options of theirs or have another
-        type than they take, and for an option that is given twice.
+        If the file is not TOML, a table is not a command, an entry is not an option of its command or has the wrong
+        type, or an option is given twice.
     """
     _refuse_nul(argv)
     end = argv.index("--") if "--" in argv else len(argv)
@@ -40,14 +40,14 @@ def with_config(commands: Mapping[str, argparse.ArgumentParser], argv: list[str]
         if not isinstance(entries, dict):
             raise OptionsError(f"{where} has {table!r} outside of a table; put it under [fit], for example.")
         if table not in commands:
-            raise OptionsError(f"{where} has the table [{table}], which is no command{_close(table, commands)}.")
+            raise OptionsError(f"{where} has the table [{table}], which is not a command{_close(table, commands)}.")
         actions = _settable(commands[table])
         seen: set[str] = set()
         for key, value in entries.items():
             name = key.replace("-", "_")
             if name not in actions:
                 raise OptionsError(
-                    f"{where} has {key!r} in [{table}], which is no option of it{_close(name, actions)}; "
+                    f"{where} has {key!r} in [{table}], which is not an option of it{_close(name, actions)}; "
                     f"see nbsoftmax {table} --help."
                 )
             if name in seen:
@@ -57,18 +57,18 @@ def with_config(commands: Mapping[str, argparse.ArgumentParser], argv: list[str]
             if commands[table] is command and not given.keys() & _rivals(command, actions[name]):
                 added += words
     _refuse_nul(added)
-    # The last option ends a list, which would go on with what stands behind it.
+    # The last option ends a list such as that of --Cs, which would otherwise continue with the words after it.
     return [*rest[:1], *added, f"--config={paths[0]}", *rest[1:]]
 
 
 def _refuse_nul(words: list[str]) -> None:
     for word in words:
         if "\0" in word:
-            raise OptionsError(f"the argument {word!r} contains a NUL character, which no name of a file can.")
+            raise OptionsError(f"the argument {word!r} contains a NUL character, which a file name cannot contain.")
 
 
 def _without_config(words: list[str]) -> tuple[list[str], list[str]]:
-    """The words without --config, and the files that it named; one without a file is left for the parser to refuse."""
+    """Return the words without --config, and the files it names; a --config without a file is left for the parser."""
     rest: list[str] = []
     paths: list[str] = []
     i = 0
@@ -85,7 +85,7 @@ def _without_config(words: list[str]) -> tuple[list[str], list[str]]:
 
 
 def _given(command: argparse.ArgumentParser, words: list[str]) -> dict[str, str]:
-    """The options among the words, by the names of their values; none may be there twice."""
+    """Return the options among the words by the names of their values; raise an error if one is given twice."""
     given: dict[str, str] = {}
     for word in words:
         option = word.partition("=")[0]
@@ -104,8 +104,11 @@ def _tables(path: str) -> dict[str, Any]:
             return tomllib.load(file)
     except OSError as error:
         raise OptionsError(f"--config {path} cannot be read ({error.strerror}).") from None
-    except (ValueError, RecursionError) as error:  # no TOML, no UTF-8, a number of thousands of digits, nested too deep
-        raise OptionsError(f"--config {path} is no TOML ({error}).") from None
+    except (
+        ValueError,
+        RecursionError,
+    ) as error:  # a number may be too long, or nesting too deep
+        raise OptionsError(f"--config {path} is not valid TOML ({error}).") from None
 
 
 def _settable(command: argparse.ArgumentParser) -> dict[str, argparse.Action]:
@@ -117,13 +120,13 @@ def _settable(command: argparse.ArgumentParser) -> dict[str, argparse.Action]:
 
 
 def _rivals(command: argparse.ArgumentParser, action: argparse.Action) -> set[str]:
-    """What on the command line overrules an option of the file: the same one, and those that exclude it."""
+    """Return the options on the command line that override one of the file: the same one, and those that exclude it."""
     groups = [group._group_actions for group in command._mutually_exclusive_groups]
     return {action.dest} | {other.dest for group in groups if action in group for other in group}
 
 
 def _as_words(action: argparse.Action, value: Any, has: str) -> list[str]:
-    """An entry as words of the command line; `has` begins the message."""
+    """Return an entry as words of the command line; `has` begins the message of an error."""
     option = action.option_strings[0]
     if action.nargs == 0:
         if not isinstance(value, bool):
@@ -132,9 +135,12 @@ def _as_words(action: argparse.Action, value: Any, has: str) -> list[str]:
     several = action.nargs == "+" or isinstance(action, argparse._AppendAction)
     values = value if several and isinstance(value, list) else [value]
     kinds: tuple[type, ...] = {float: (int, float), int: (int,)}.get(action.type, (str, int))  # type: ignore[call-overload]
-    expected = {float: "a number", int: "a whole number"}.get(action.type, "text")  # type: ignore[call-overload]
+    expected, plural = {float: ("a number", "numbers"), int: ("a whole number", "whole numbers")}.get(
+        action.type,  # type: ignore[call-overload]
+        ("text", "texts"),
+    )
     if not values or any(isinstance(entry, bool) or not isinstance(entry, kinds) for entry in values):
-        raise OptionsError(f"{has}, expected {expected}{' or a list of such' if several else ''}.")
+        raise OptionsError(f"{has}, expected {expected}{f' or a list of {plural}' if several else ''}.")
     if action.choices is not None and value not in action.choices:
         raise OptionsError(f"{has}, expected one of {', '.join(map(repr, action.choices))}.")
     return [option, *map(str, values)] if action.nargs == "+" else [f"{option}={entry}" for entry in values]

@@ -1,4 +1,4 @@
-"""Readers: from files to arrays. They check what a file can get wrong and say where; they compute nothing."""
+"""Readers: from files to arrays, with errors that name the line or the array that is wrong."""
 
 from nbsoftmax.data import digits
 

@@ -1,4 +1,4 @@
-"""`.npy` and `.npz` files of features and labels, never unpickled."""
+"""`.npy` and `.npz` files of features and labels; pickled objects are never loaded."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from nbsoftmax.files import NPY, ZIP, check_sizes
 
 
 def read_npy(path: Path | Source) -> NDArray[Any]:
-    """The array of a `.npy` file."""
+    """Read the array of a `.npy` file."""
     with _loaded(path) as (name, array):
         if not isinstance(array, np.ndarray):
-            raise InputValueError(f"{name} holds several arrays; expected one, as np.save writes it.")
+            raise InputValueError(f"{name} holds several arrays; expected one array, as written by np.save.")
         return array
 
 
 def read_npz(
     path: Path | Source, *, target: str | None, weight: str | None = None
 ) -> tuple[NDArray[Any], NDArray[Any] | None, NDArray[Any] | None]:
-    """Array X of a `.npz` file, and the arrays named `target` and `weight` where they are asked for."""
+    """Read the array X of a `.npz` file, and the arrays named `target` and `weight` if they are given."""
     with _loaded(path) as (source, arrays):
         if isinstance(arrays, np.ndarray):
-            raise InputValueError(f"{source} holds a single array; expected X and labels, as np.savez writes them.")
+            raise InputValueError(f"{source} holds a single array; expected X and labels, as written by np.savez.")
         for name in ("X", target, weight):
             if name is not None and name not in arrays.files:
                 model = " (it is a model; data are expected)" if {"format", "coef"} <= set(arrays.files) else ""
@@ -45,15 +45,15 @@ def read_npz(
 @contextmanager
 def _loaded(path: Path | Source) -> Iterator[tuple[str, Any]]:
     with opened(path) as source:
-        if not source.file.read(8).startswith((NPY, ZIP)):  # np.load would take it for a pickle
-            raise InputValueError(f"{source.name} is no NumPy file; expected what np.save or np.savez writes.")
+        if not source.file.read(8).startswith((NPY, ZIP)):  # np.load would try to unpickle it
+            raise InputValueError(f"{source.name} is not a NumPy file; expected a file written by np.save or np.savez.")
         source.file.seek(0)
         try:
             check_sizes(source.file)
             yield source.name, np.load(source.file, allow_pickle=False)
         except InputValueError:
             raise
-        except Exception as error:  # a flipped bit makes zipfile and NumPy raise almost anything
+        except Exception as error:  # with a flipped bit, zipfile and NumPy raise almost any exception
             raise InputValueError(
-                f"{source.name} is a damaged NumPy file, or holds pickled objects ({error}); save it again."
+                f"{source.name} is a damaged NumPy file, or contains pickled objects ({error}); save it again."
             ) from None

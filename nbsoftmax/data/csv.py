@@ -1,7 +1,7 @@
 """CSV files with a header, read into numbers and labels.
 
-Well-formed files go through NumPy's C reader; only when it refuses is the file walked line by line, to say where it
-is wrong. Lines are counted from 1, the header included.
+NumPy's C reader reads the numbers. If it fails, the file is read again line by line to find the line that is wrong.
+Line numbers count from 1 and include the header.
 """
 
 from __future__ import annotations
@@ -23,22 +23,22 @@ from nbsoftmax.data.source import Path, Source, opened
 from nbsoftmax.errors import InputValueError
 from nbsoftmax.validation import Float64s
 
-# Fields of the target that mark a missing value in what pandas, R and databases write. "None" is often a class.
+# Fields of the target that mark a missing value in files from pandas, R and databases. "None" is often a class.
 MISSING = ("", "nan", "NaN", "NAN", "NA", "N/A", "n/a", "#N/A", "<NA>", "null", "NULL")
 SEPARATORS = {";": "';'", "\t": "tabs", "|": "'|'", " ": "spaces"}
 SPACE_BEFORE_QUOTE = re.compile(rb'[,\r\n] +"')
 QUOTED_SEPARATOR = re.compile(rb'(?:\xef\xbb\xbf)?"[^"\r\n]*"([;\t| ])"')
-LEAST_COUNTED = 10  # rows that a column must count before it is taken for an index
-MOST_COMPARED = 10_000  # columns, when one of a similar name is looked for
+LEAST_COUNTED = 10  # rows that a column must number before it is considered an index
+MOST_COMPARED = 10_000  # columns among which a similar name is searched for
 
 
 @dataclass(frozen=True, eq=False)
 class Table:
-    """Columns of a file: features and weights as numbers, and the target as it stands there, if they were asked for."""
+    """Columns of a file: the features, and the labels and weights if they were requested."""
 
     X: Float64s  # (n_samples, n_features)
     feature_names: tuple[str, ...]
-    y: NDArray[Any] | None  # (n_samples,) integers where all are, strings otherwise
+    y: NDArray[Any] | None  # (n_samples,) integers if all labels are integers, strings otherwise
     weight: Float64s | None = None  # (n_samples,)
 
 
@@ -59,19 +59,19 @@ def read(
     target : str, optional
         Column of labels.
     features : sequence of str, optional
-        Columns of numbers, in this order; by default all but the target, the weights and what is dropped.
+        Columns of numbers, in this order; by default all but the target, the weights and the dropped columns.
     weight : str, optional
         Column of sample weights.
     drop : collection of str
         Columns to leave out.
     labels : collection of str
-        Labels that are known, and taken as they stand: others must be no numbers with a fraction, and not missing.
+        Known labels, which are accepted unchanged. Other labels must not be missing or numbers with a fraction.
 
     Raises
     ------
     InputValueError
-        For an empty file, columns that are missing or named twice, lines of another length, text or nothing where a
-        number should be, and labels that are missing or continuous; each with its line.
+        If the file is empty, a column is missing or named twice, a line has too few or too many fields, a number is
+        missing or text, or a label is missing or continuous. The message contains the line number.
     """
     with _text(path) as file:
         return _read(file, target, features, weight, drop, labels)
@@ -84,7 +84,7 @@ def header(path: Path | Source) -> list[str]:
 
 
 def row_counters(table: Table) -> tuple[str, ...]:
-    """Features that merely count the rows, upwards by 1, or have no name: the index that another program wrote."""
+    """Features that only number the rows, in steps of 1, or have no name: an index that another program wrote."""
     counts = np.zeros(len(table.feature_names), bool)
     if len(table.X) >= LEAST_COUNTED:
         counts = np.diff(table.X[:3], axis=0).min(axis=0) == 1
@@ -94,7 +94,7 @@ def row_counters(table: Table) -> tuple[str, ...]:
 
 
 def listed(names: Sequence[str], wanted: str | None = None) -> str:
-    """Some of the names, for a message, and those of them that resemble what was `wanted`."""
+    """Return the first ten names for a message, and those among all names that are similar to `wanted`."""
     some = ", ".join(map(repr, names[:10])) + (f" and {len(names) - 10} more" if len(names) > 10 else "")
     if wanted is None:
         return some
@@ -105,7 +105,7 @@ def listed(names: Sequence[str], wanted: str | None = None) -> str:
 
 @dataclass(frozen=True)
 class _Text:
-    """The whole content of a file, UTF-8, and its name for messages."""
+    """The content of a UTF-8 file, and its name for messages."""
 
     name: str
     content: bytes
@@ -117,7 +117,7 @@ class _Text:
         return csv.reader(self.lines(), strict=True, skipinitialspace=True)
 
     def body(self) -> Iterator[tuple[int, list[str]]]:
-        """Line numbers and fields of the rows below the header that are not empty."""
+        """Return the line numbers and fields of the non-empty rows below the header."""
         rows = self.rows()
         next(rows)
         return ((rows.line_num, row) for row in rows if row)
@@ -140,11 +140,11 @@ def _content(source: Source) -> bytes:
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
         raise InputValueError(
-            f"{source.name} is no UTF-8 text (byte 0x{content[error.start]:02x} in line {line}); save it as UTF-8."
+            f"{source.name} is not UTF-8 text (byte 0x{content[error.start]:02x} in line {line}); save it as UTF-8."
         ) from None
     if b"\0" in content:
         line = content.count(b"\n", 0, content.index(b"\0")) + 1
-        raise InputValueError(f"{source.name} is no text (a NUL in line {line}); save it as CSV, UTF-8.")
+        raise InputValueError(f"{source.name} is not text (a NUL in line {line}); save it as CSV, UTF-8.")
     return content
 
 
@@ -157,31 +157,11 @@ def _read(
     labels: Collection[str],
 ) -> Table:
     header = _header(file)
-    where = {name: j for j, name in enumerate(header)}
     _check_separator(file.name, header, {target, *(features or ())})
-    for name in drop:
-        if name not in where:
-            raise InputValueError(f"{file.name} has no column {name!r} to drop; {_has(header, name)}.")
-        if name in {target, weight} or name in (features or ()):
-            needed = "the labels" if name == target else "the weights" if name == weight else "a feature of the model"
-            raise InputValueError(f"--drop {name!r} names {needed}; leave it out.")
-    if target is not None and target == weight:
-        raise InputValueError(f"{target!r} is given as the column of labels and of weights; name two.")
-    if target is not None and target not in where:
-        raise InputValueError(f"{file.name} has no column {target!r}; {_has(header, target)}.")
-    if weight is not None and weight not in where:
-        raise InputValueError(f"{file.name} has no column {weight!r} for --sample-weight; {_has(header, weight)}.")
-    left_out = {target, weight, *drop}
-    names = tuple(n for n in header if n not in left_out) if features is None else tuple(features)
-    missing = [n for n in names if n not in where]
-    if missing:
-        more = f" (and {len(missing) - 1} more)" if len(missing) > 1 else ""
-        raise InputValueError(
-            f"{file.name} lacks the column {missing[0]!r}{more} that the model was trained on; "
-            f"{_has(header, missing[0])}."
-        )
-    if not names:
-        raise InputValueError(f"{file.name} has no columns beside the target; there is nothing to learn from.")
+    _check_drop(file.name, header, target, features, weight, drop)
+    _check_target_and_weight(file.name, header, target, weight)
+    names = _feature_names(file.name, header, features, {target, weight, *drop})
+    where = {name: j for j, name in enumerate(header)}
     columns = [where[n] for n in names] + ([] if weight is None else [where[weight]])
     target_column = None if target is None else where[target]
     try:
@@ -189,7 +169,7 @@ def _read(
         y = None if target_column is None else _labels(file, target_column)
     except (ValueError, IndexError) as error:
         _explain(file, header, columns, error)
-    _check_lines(file, header, columns, numbers, target_column)
+    _check_lines(file, header, columns, numbers)
     if y is not None and target_column is not None:
         y = _checked_labels(file, header[target_column], target_column, y, labels)
     if weight is None:
@@ -197,11 +177,55 @@ def _read(
     return Table(np.ascontiguousarray(numbers[:, :-1]), names, y, numbers[:, -1].copy())
 
 
+def _check_drop(
+    file: str,
+    header: list[str],
+    target: str | None,
+    features: Sequence[str] | None,
+    weight: str | None,
+    drop: Collection[str],
+) -> None:
+    known = set(header)
+    for name in drop:
+        if name not in known:
+            raise InputValueError(f"{file} has no column {name!r} to drop; {_has(header, name)}.")
+        if name in {target, weight} or name in (features or ()):
+            needed = "the labels" if name == target else "the weights" if name == weight else "a feature of the model"
+            raise InputValueError(f"--drop {name!r} names {needed}; do not drop this column.")
+
+
+def _check_target_and_weight(file: str, header: list[str], target: str | None, weight: str | None) -> None:
+    known = set(header)
+    if target is not None and target == weight:
+        raise InputValueError(f"{target!r} is given as the column of labels and of weights; give two columns.")
+    if target is not None and target not in known:
+        raise InputValueError(f"{file} has no column {target!r}; {_has(header, target)}.")
+    if weight is not None and weight not in known:
+        raise InputValueError(f"{file} has no column {weight!r} for --sample-weight; {_has(header, weight)}.")
+
+
+def _feature_names(
+    file: str, header: list[str], features: Sequence[str] | None, others: Set[str | None]
+) -> tuple[str, ...]:
+    """Return the given features if all are in the header, or without them all columns but the `others`."""
+    names = tuple(n for n in header if n not in others) if features is None else tuple(features)
+    known = set(header)
+    missing = [n for n in names if n not in known]
+    if missing:
+        more = f" (and {len(missing) - 1} more)" if len(missing) > 1 else ""
+        raise InputValueError(
+            f"{file} lacks the column {missing[0]!r}{more} that the model was trained on; {_has(header, missing[0])}."
+        )
+    if not names:
+        raise InputValueError(f"{file} has no feature columns: every column is the target, the weights or dropped.")
+    return names
+
+
 def _header(file: _Text) -> list[str]:
     try:
         header = [name.strip() for name in next(file.rows(), [])]
     except csv.Error:
-        # "x";"y" and "x"<tab>"y", as R writes them, end a quote before what is no comma.
+        # In "x";"y" and "x"<tab>"y", as R writes them, a quote ends before a character that is not a comma.
         if found := QUOTED_SEPARATOR.match(file.content):
             raise _separated_by(file.name, SEPARATORS[found[1].decode()]) from None
         raise
@@ -217,11 +241,11 @@ def _header(file: _Text) -> list[str]:
 
 
 def _check_separator(name: str, header: list[str], wanted: Set[str | None]) -> None:
-    """Refuse a header that is one field only because its separator is no comma."""
+    """Raise an error if the header is one field only because its separator is not a comma."""
     if len(header) > 1 or header[0] in wanted:
         return
     for separator, what in SEPARATORS.items():
-        # Words with spaces are a name or prose, unless a column that is wanted is one of them.
+        # A field with spaces is a name or prose, unless one of its words is a requested column.
         if separator in header[0] and (separator != " " or not wanted.isdisjoint(header[0].split())):
             raise _separated_by(name, what)
 
@@ -233,18 +257,18 @@ def _separated_by(name: str, what: str) -> InputValueError:
 
 
 def _numbers(file: _Text, columns: list[int]) -> Float64s:
-    if SPACE_BEFORE_QUOTE.search(file.content):  # NumPy's reader would take such a quote for text
+    if SPACE_BEFORE_QUOTE.search(file.content):  # NumPy's reader would read such a quote as text
         rows = [[_number(row[j]) for j in columns] for _, row in file.body()]
         return np.array(rows, np.float64).reshape(len(rows), len(columns))
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # no lines below the header: said better by `_explain`
+        warnings.simplefilter("ignore", UserWarning)  # no lines below the header: `_explain` raises an error
         return np.loadtxt(
             file.lines(), np.float64, delimiter=",", skiprows=1, usecols=columns, ndmin=2, quotechar='"', comments=None
         )
 
 
 def _number(field: str) -> float:
-    if "_" in field or not field.isascii():  # numbers for Python, but not for NumPy's reader
+    if "_" in field or not field.isascii():  # Python accepts these as numbers, NumPy's reader does not
         raise ValueError
     return float(field)
 
@@ -254,7 +278,7 @@ def _labels(file: _Text, column: int) -> NDArray[np.str_]:
 
 
 def _checked_labels(file: _Text, name: str, column: int, y: NDArray[np.str_], known: Collection[str]) -> NDArray[Any]:
-    """Labels as integers where all are; what marks a missing value and numbers with a fraction are refused."""
+    """Return integer labels if all are integers; raise an error for missing labels and for numbers with a fraction."""
     distinct = np.unique(y).tolist()
     unknown = [label for label in distinct if label not in known]
     missing = next((label for label in unknown if label in MISSING), None)
@@ -275,7 +299,7 @@ def _checked_labels(file: _Text, name: str, column: int, y: NDArray[np.str_], kn
     if alike is not None:
         raise InputValueError(
             f"{file.name} has the labels {alike[0]!r} and {alike[1]!r} in column {name!r}, which are the same number; "
-            "write them alike, or as text, for example v1.0."
+            "write them in the same form, or as text, for example v1.0."
         )
     return y
 
@@ -286,7 +310,7 @@ def _is_integer(label: str) -> bool:
 
 
 def _with_fraction(labels: list[str]) -> str | None:
-    """The first that is no whole number, if all are numbers."""
+    """Return the first label that is not a whole number, if all are numbers."""
     try:
         return next((label for label, x in [(label, _number(label)) for label in labels] if not x.is_integer()), None)
     except ValueError:
@@ -294,7 +318,10 @@ def _with_fraction(labels: list[str]) -> str | None:
 
 
 def _same_numbers(labels: list[str]) -> tuple[str, str] | None:
-    """Two that differ only in zeros after the point, such as 1 and 1.0, if all are numbers; 01 and 1 are two codes."""
+    """Return two labels that differ only in zeros after the point, as 1 and 1.0 do; 01 and 1 are different codes.
+
+    None if there are no two such labels, or if some label is not a number.
+    """
     try:
         known: dict[float, str] = {}
         for label in labels:
@@ -306,8 +333,8 @@ def _same_numbers(labels: list[str]) -> tuple[str, str] | None:
     return None
 
 
-def _check_lines(file: _Text, header: list[str], columns: list[int], numbers: Float64s, target: int | None) -> None:
-    """What the fast reader lets pass: lines with too many fields, and no lines at all."""
+def _check_lines(file: _Text, header: list[str], columns: list[int], numbers: Float64s) -> None:
+    """Check what NumPy's reader accepts: lines with too many fields, and files without lines below the header."""
     commas = len(header) - 1
     if b'"' in file.content:
         uneven = any(len(row) != len(header) for _, row in file.body())
@@ -318,7 +345,7 @@ def _check_lines(file: _Text, header: list[str], columns: list[int], numbers: Fl
 
 
 def _explain(file: _Text, header: list[str], columns: list[int], error: Exception | None) -> NoReturn:
-    """Find the first line that is wrong and say how."""
+    """Raise an error about the first line that is wrong."""
     count = 0
     for line, row in file.body():
         count += 1

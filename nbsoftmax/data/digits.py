@@ -1,4 +1,4 @@
-"""The UCI hand-written digits, embedded for the demo (source and licence: DIGITS.md beside this file)."""
+"""The UCI hand-written digits, included for the demo (source and licence: DIGITS.md beside this file)."""
 
 from __future__ import annotations
 
@@ -7,10 +7,8 @@ from importlib.resources import files
 import numpy as np
 from numpy.typing import NDArray
 
-FEATURE_NAMES = tuple(f"pixel_{row}_{column}" for row in range(8) for column in range(8))
-
 
 def load() -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """Images as float64 (1797, 64), pixels 0 to 16 row by row, and their digits (1797,)."""
+    """Load the images as float64 (1797, 64), with pixels from 0 to 16 row by row, and their digits (1797,)."""
     with (files("nbsoftmax.data") / "digits.npz").open("rb") as file, np.load(file) as arrays:
         return arrays["X"].astype(np.float64), arrays["y"].astype(np.int64)

@@ -1,4 +1,4 @@
-"""Data from a file, a pipe or standard input: read once, from its beginning, and recognised by its first bytes."""
+"""Files, pipes and standard input as sources of data; the format is recognised by the first bytes."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from nbsoftmax.files import NPY, ZIP
 Path = str | os.PathLike[str]
 
 STDIN = "-"
-IN_MEMORY = 2**26  # bytes of a pipe that are kept in memory; more go to a temporary file
+IN_MEMORY = 2**26  # bytes of a pipe that are kept in memory; larger content goes to a temporary file
 EXCEL = "an Excel workbook; save it as CSV (UTF-8)"
-# First bytes of files that are often given in the place of a CSV file, with what they are and what to do.
+# First bytes of files that users often give instead of a CSV file: what the file is, and what to do.
 OTHERS = {
     b"\x1f\x8b": "compressed by gzip; unpack it, or give it as: zcat FILE | nbsoftmax ... -",
     b"BZh": "compressed by bzip2; unpack it, or give it as: bzcat FILE | nbsoftmax ... -",
@@ -44,7 +44,7 @@ class Source:
 
 @contextmanager
 def opened(path: Path | Source) -> Iterator[Source]:
-    """Open a path, or standard input for "-". What cannot be rewound is copied first: the whole of it."""
+    """Open a path, or standard input for "-". Sources that cannot be rewound are copied first."""
     if isinstance(path, Source):
         path.file.seek(0)
         yield path
@@ -71,12 +71,12 @@ def _copied(pipe: IO[bytes]) -> Iterator[IO[bytes]]:
 
 
 def kind(source: Source) -> str:
-    """What a source holds: "npy", "npz", or "csv" for any text.
+    """Return the format of a source: "npy", "npz", or "csv" for any text.
 
     Raises
     ------
     InputValueError
-        For compressed files, workbooks and other formats that are recognised but not read.
+        For compressed files, workbooks and other formats that are recognised but not supported.
     """
     head = source.file.read(16)
     source.file.seek(0)

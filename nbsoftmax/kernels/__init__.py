@@ -1,3 +1,3 @@
-"""Numba kernels. They validate nothing: their callers have (`nbsoftmax.validation`)."""
+"""Numba kernels. They validate nothing, because their callers have done so (`nbsoftmax.validation`)."""
 
-from nbsoftmax.kernels import sources  # noqa: F401  # remembers the state of the sources before they are imported
+from nbsoftmax.kernels import sources  # noqa: F401  # records the state of the source files before they are imported

@@ -1,12 +1,12 @@
-"""Sigmoid kernels: the two-class case with one logit, element by element.
+"""Sigmoid, log-sigmoid and binary cross-entropy, element by element: one logit z for each sample.
 
     e = exp(-|z|)                                    (never overflows)
     sigmoid(z) = 1 / (1 + e) for z >= 0, else e / (1 + e)
     log sigmoid(z) = min(z, 0) - log1p(e)
     L = -t1 log sigmoid(z) - t0 log sigmoid(-z),     dL/dz = t0 sigmoid(z) - t1 sigmoid(-z)
 
-with the weighted targets t1 = w1 ((1 - s) y + s/2) and t0 = w0 ((1 - s) (1 - y) + s/2), s the label smoothing.
-Writing the gradient with both sigmoids keeps its digits where sigmoid(z) - 1 would cancel.
+with the weighted targets t1 = w1 ((1 - s) y + s/2) and t0 = w0 ((1 - s) (1 - y) + s/2), the class weights w0 and w1,
+and the label smoothing s. The gradient uses both sigmoids because sigmoid(z) - 1 would lose digits by cancellation.
 """
 
 from nbsoftmax.kernels.lang.simd import head, lanes, larger, load_part, store_part, sum_of, to_doubles, where
@@ -20,7 +20,7 @@ SIGMOID, LOG_SIGMOID = 0, 1
 
 @inlined
 def both_sigmoids(z):
-    """sigmoid(z) and sigmoid(-z), each with all its digits."""
+    """sigmoid(z) and sigmoid(-z), both to full precision."""
     e = exp(-larger(z, -z))
     near = 1.0 / (e + 1.0)
     far = e * near
@@ -29,7 +29,7 @@ def both_sigmoids(z):
 
 @jit
 def sigmoid_range(z, out, low, high, kind):
-    """Sigmoid or its logarithm of z[low:high] to `out`; `out` may be `z`."""
+    """Write the sigmoid of z[low:high], or its logarithm, to `out`, which may be `z`."""
     for i in range(low, high, lanes(z)):
         n = min(lanes(z), high - i)
         x = load_part(z, i, n, 0.0)
@@ -41,7 +41,7 @@ def sigmoid_range(z, out, low, high, kind):
 
 @jit
 def sigmoid(todo, z, out, n_chunks, kind):
-    """Sigmoid or its logarithm of `z` to `out`; `out` may be `z`."""
+    """Write the sigmoid of `z`, or its logarithm, to `out`, which may be `z`. Chunks are tasks."""
     chunk = take(todo)
     while chunk >= 0:
         low, high = chunk_bounds(chunk, n_chunks, z.size)
@@ -51,7 +51,7 @@ def sigmoid(todo, z, out, n_chunks, kind):
 
 @jit
 def binary_cross_entropy_range(z, y, weight, weights, smoothing, scale, losses, want_grad, out, low, high):
-    """Sum of the weighted losses of z[low:high]; y < 0 marks an ignored element; see `cross_entropy_rows`."""
+    """Sum of the weighted losses of z[low:high]; y < 0 marks an ignored element. See `rows.cross_entropy_rows`."""
     total = to_doubles(filled(z, 0))
     keep, half = 1.0 - smoothing, smoothing / 2
     for i in range(low, high, lanes(z)):
@@ -62,7 +62,7 @@ def binary_cross_entropy_range(z, y, weight, weights, smoothing, scale, losses, 
         t1 = (target * keep + half) * weights[1]
         t0 = ((1.0 - target) * keep + half) * weights[0]
         common = log1p(exp(-larger(x, -x)))
-        # 0 * inf counts 0
+        # A product of 0 and inf counts as 0.
         loss = where(t1 > 0.0, (common + where(x < 0.0, -x, 0.0)) * t1, 0.0) + where(
             t0 > 0.0, (common + where(x > 0.0, x, 0.0)) * t0, 0.0
         )
@@ -78,7 +78,7 @@ def binary_cross_entropy_range(z, y, weight, weights, smoothing, scale, losses, 
 
 @jit
 def binary_cross_entropy(todo, z, y, weight, weights, smoothing, scale, losses, want_grad, out, partial):
-    """Sums of the losses of chunks to `partial`; gradient to `out`, as in `binary_cross_entropy_range`."""
+    """Write the sum of the losses of each chunk to `partial`, and the gradient to `out`. Chunks are tasks."""
     chunk = take(todo)
     while chunk >= 0:
         low, high = chunk_bounds(chunk, partial.size, z.size)

@@ -5,22 +5,22 @@
     penalty = sum_kj l1_j |v_kj|  (lasso)  or  sum_j l1_j ||(v_1j ... v_Kj)||_2  (group_lasso)
 
 J. Friedman, T. Hastie, R. Tibshirani, "Regularization paths for generalized linear models via coordinate descent",
-J. Stat. Softw. 33 (2010). The residual r_k = g_k + M_k (v_k - x_k) is kept up to date, so that a coordinate that stays
-costs nothing and one that moves costs a row of G_k. All arrays are float64 and C-contiguous;
-`l1` and `l2` are (n,), a strength for each feature, which may be 0.
+J. Stat. Softw. 33 (2010). The residual r_k = g_k + M_k (v_k - x_k) is updated after each change of a coordinate, which
+costs one row of G_k; an unchanged coordinate costs almost nothing. X is not needed. All arrays are float64 and
+C-contiguous; `l1` and `l2` are (n,): a strength for each feature, which may be 0.
 """
 
 import numpy as np
 
 from nbsoftmax.kernels.runtime.jit import jit
 
-ROOT_STEPS = 50  # Newton steps for the norm of a group, of which a handful are needed
+ROOT_STEPS = 50  # maximum of Newton steps for the norm of a group; about 5 are usual
 ROOT_DONE = 1e-14
 
 
 @jit
 def shrunk(x, by):
-    """Move x towards 0 by `by`, and no further."""
+    """Soft thresholding: move x towards 0 by `by`, but not beyond 0."""
     if x > by:
         return x - by
     return x + by if x < -by else 0.0
@@ -28,7 +28,7 @@ def shrunk(x, by):
 
 @jit
 def add_move(gram, factor, l2, j, move, residual):
-    """Follow a move of coordinate j in one class's residual."""
+    """Update the residual of one class after coordinate j has changed by `move`."""
     step = factor * move
     for p in range(residual.size):
         residual[p] += step * gram[j, p]
@@ -37,10 +37,10 @@ def add_move(gram, factor, l2, j, move, residual):
 
 @jit
 def lasso(grams, factor, l2, l1, residual, point, most_sweeps, tol):
-    """Move `point` (K, n) from X to the minimum, and `residual` (K, n) from g along with it.
+    """Minimise with the l1 penalty: `point` (K, n) moves from x to the minimum; `residual` (K, n) starts as g.
 
-    `grams` is (K, n, n), or (1, n, n) where all classes share one. A class is done when a sweep's sum of M_jj move_j^2
-    is at most `tol` of the first sweep's.
+    `grams` is (K, n, n), or (1, n, n) if all classes share one matrix. A class is finished when the sum of
+    M_jj move_j^2 over a sweep is at most `tol` times that of its first sweep.
     """
     for k in range(point.shape[0]):
         gram, r, v = grams[k % grams.shape[0]], residual[k], point[k]
@@ -51,7 +51,7 @@ def lasso(grams, factor, l2, l1, residual, point, most_sweeps, tol):
                 m = factor * gram[j, j] + l2[j]
                 if m > 0:
                     new = shrunk(v[j] - r[j] / m, l1[j] / m)
-                else:  # no curvature: where the slope is less than l1 the minimum is 0, elsewhere there is none
+                else:  # no curvature: the minimum is at 0 if |slope| <= l1; otherwise there is none
                     new = 0.0 if abs(r[j]) <= l1[j] else v[j]
                 move = new - v[j]
                 if move != 0:
@@ -68,9 +68,9 @@ def lasso(grams, factor, l2, l1, residual, point, most_sweeps, tol):
 def group_norm(q, m, l1):
     """Norm of v at the minimum of q . v + 1/2 sum_k m_k v_k^2 + l1 ||v||, given that ||q|| > l1.
 
-    There v_k = -q_k / (m_k + l1 / n) for the norm n, so s(n) = sum_k (q_k / (m_k n + l1))^2 = 1. Newton's method for
-    s^(-1/2) = 1, concave in n and all but linear, approaches from below: J. More, D. Sorensen, "Computing a trust
-    region step", SIAM J. Sci. Stat. Comput. 4 (1983).
+    At the minimum v_k = -q_k / (m_k + l1 / n) for the norm n, so that s(n) = sum_k (q_k / (m_k n + l1))^2 = 1. Newton's
+    method for s^(-1/2) = 1, which is concave and nearly linear in n, converges from below: J. More, D. Sorensen,
+    "Computing a trust region step", SIAM J. Sci. Stat. Comput. 4 (1983).
     """
     n = 0.0
     for _ in range(ROOT_STEPS):
@@ -91,7 +91,7 @@ def group_norm(q, m, l1):
 
 @jit
 def group_lasso(grams, factor, l2, l1, residual, point, most_sweeps, tol):
-    """`lasso` for the penalty on groups: the K weights of a feature move together."""
+    """As `lasso`, with the group penalty: the K weights of a feature are a group and change together."""
     n_classes, n = point.shape
     q, m = np.empty(n_classes), np.empty(n_classes)
     first = 0.0

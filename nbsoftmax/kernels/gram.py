@@ -6,7 +6,7 @@
     EACH   w_ik = h_i a_ik (1 - a_ik)             K: the diagonal blocks of the Hessian
     PAIRS  w_ip = h_i a_ik a_il, k < l            K (K - 1) / 2: minus its other blocks; every row of blocks sums to 0
 
-Only entries on and above the diagonal are made.
+Only the upper triangles, with the diagonals, are computed.
 """
 
 from nbsoftmax.kernels.lang.simd import element, lanes, load, store
@@ -18,14 +18,14 @@ from nbsoftmax.kernels.runtime.jit import jit
 from nbsoftmax.kernels.runtime.threads import take
 
 UNIT, MEAN, EACH, PAIRS = 0, 1, 2, 3
-# Rows of a block of the tiles: the block and its weighted copy stay in the second-level cache.
+# Bytes of a block of rows: the block and its weighted copy fit in the second-level cache.
 BLOCK_BYTES = 1 << 17
-# Columns of a task where the columns are split over threads, and rows packed at a time.
+# Columns of a task if the columns are split over threads, and rows packed at a time.
 PANEL, GROUP = 128, 64
 
 
 def n_matrices(what, n_classes):
-    """How many matrices are made."""
+    """Number of matrices."""
     return {UNIT: 1, MEAN: 1, EACH: n_classes, PAIRS: n_classes * (n_classes - 1) // 2}[what]
 
 
@@ -37,7 +37,7 @@ def whole_vectors(order, like):
 
 @jit
 def pack_rows(rows, start, n, fit_intercept, side, x, at):
-    """Samples from `start` on, each followed by 1 (0 without intercept) and by 0 to a whole vector, to x[at ...]."""
+    """Copy n samples to x[at ...], each followed by 1 (0 without intercept) and by zeros up to a whole vector."""
     for r in range(n):
         i, o = (start + r) * rows.row_stride, at + r * side
         for j in range(rows.n_features):
@@ -49,7 +49,7 @@ def pack_rows(rows, start, n, fit_intercept, side, x, at):
 
 @jit
 def row_weights(rows, weights, what, curvature, start, x, at, side, n, w, w_at, n_columns):
-    """Weights of n packed samples for each matrix, (n, n_columns), to w[w_at ...]."""
+    """Write the weights of n packed samples, one for each matrix, (n, n_columns), to w[w_at ...]."""
     n_classes, stride = weights.n_classes, weights.stride
     if what == UNIT:
         for r in range(n):
@@ -67,7 +67,8 @@ def row_weights(rows, weights, what, curvature, start, x, at, side, n, w, w_at, 
                     w[o] = h * a[row + k] * a[row + l]
                     o += 1
             continue
-        sure, others = -1, 0.0  # the class with a > 1/2, for which 1 - a would cancel, and the sum of the other a
+        # For the class with a > 1/2, 1 - a would lose digits by cancellation: the sum of the other a takes its place.
+        sure, others = -1, 0.0
         for k in range(n_classes):
             if a[row + k] > 0.5:
                 sure = k
@@ -85,7 +86,7 @@ def row_weights(rows, weights, what, curvature, start, x, at, side, n, w, w_at, 
 
 @jit
 def weigh(x, at, side, n, width, w, w_at, w_stride, d):
-    """d[r, :] = w[r] x[r, :] for the first `width` numbers of each row, a whole number of vectors."""
+    """Compute d[r, :] = w[r] x[r, :] for the first `width` numbers of each row; `width` is a multiple of a vector."""
     for r in range(n):
         factor = filled(x, w[w_at + r * w_stride])
         for j in range(0, width, lanes(x)):
@@ -94,7 +95,10 @@ def weigh(x, at, side, n, width, w, w_at, w_stride, d):
 
 @jit
 def gram(todo, n_chunks, rows, weights, what, curvature, fit_intercept, n_columns, sums):
-    """The upper triangles of all matrices of chunks of rows to `sums`, (n_chunks, n_columns, N + 1, N + 1) flat."""
+    """Add the upper triangles of all matrices, for chunks of rows, to `sums`.
+
+    `sums` is (n_chunks, n_columns, N + 1, N + 1) flat. Chunks are tasks.
+    """
     order = rows.n_features + 1
     side = whole_vectors(order, rows.x)
     size = min(256, max(16, BLOCK_BYTES // (side * rows.x.itemsize) // 16 * 16))
@@ -115,7 +119,7 @@ def gram(todo, n_chunks, rows, weights, what, curvature, fit_intercept, n_column
 
 @jit
 def curvatures(todo, n_chunks, rows, weights, curvature, fit_intercept, sums):
-    """The diagonals of the matrices of EACH, of chunks of rows, to `sums`, (n_chunks, K, N + 1) flat."""
+    """Add the diagonals of the matrices EACH, for chunks of rows, to `sums`, (n_chunks, K, N + 1) flat."""
     n_classes, order = weights.n_classes, rows.n_features + 1
     side, columns = whole_vectors(order, rows.x), whole_vectors(n_classes, rows.x)
     size = min(256, max(16, BLOCK_BYTES // (side * rows.x.itemsize) // 16 * 16))
@@ -174,18 +178,3 @@ def add_panels(todo, n, order, x, w, n_columns, sums):
                 for j in range(rest):
                     sums[g + k * order + j] += narrow[k * rest + j]
         task = take(todo)
-
-
-def gram_split(run, rows, weights, what, curvature, fit_intercept, n_columns, size, sums):
-    """`gram` without chunks, over blocks of `size` rows, added to `sums`; `run` as in `split`."""
-    order = rows.n_features + 1
-    x = aligned(size * whole_vectors(order, rows.x), rows.x)
-    w = aligned(size * n_columns, rows.x)
-    for start in range(0, rows.n_rows, size):
-        n = min(size, rows.n_rows - start)
-        work = n * order * n_columns
-        run(
-            pack_by_rows, -(-n // GROUP), work,
-            rows, start, n, weights, what, curvature, fit_intercept, x, w, n_columns,
-        )  # fmt: skip
-        run(add_panels, n_columns * -(-order // PANEL), work * order // 2, n, order, x, w, n_columns, sums)

@@ -1,4 +1,5 @@
-"""Kinds of targets, numbered for kernels on the CPU and on GPUs, and for the validation that makes the targets."""
+"""Kinds of targets, as numbers that the validation passes to the kernels for CPUs and GPUs."""
 
-# Class indices; class indices with label smoothing or class weights for every class; rows of probabilities.
+# INDEX: class indices without label smoothing, with all weights in the sample weights. INDEX_SMOOTHED: class indices
+# with label smoothing. PROBA: rows of probabilities.
 INDEX, INDEX_SMOOTHED, PROBA = 0, 1, 2

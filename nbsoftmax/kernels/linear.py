@@ -3,9 +3,11 @@
     Z = X W^T + b,    L = sum_i L_i(z_i),    dL/dW = D^T X,    D = dL/dZ
     Hessian . V = E^T X,    E_i = h_i a_i * (u_i - a_i . u_i),    U = X V^T + v_b
 
-Each chunk walks its rows in blocks small enough to stay in cache between the two products: X is read from memory
-once, and no more than a block of logits exists. Within a block products are in the dtype of X; every block adds to
-its chunk's gradient in float64, and the caller adds the chunks in order.
+Here a_i = softmax(z_i), h_i is the weight of sample i, and u_i and v_b are the row of U and the intercepts of V.
+
+Each chunk processes its rows in blocks that fit in cache, so that X is read from memory once for both products, and
+only one block of logits exists at a time. Within a block products are in the dtype of X; every block adds to the
+gradient of its chunk in float64, and the caller adds the chunks in order.
 """
 
 from collections import namedtuple
@@ -27,32 +29,32 @@ from nbsoftmax.kernels.runtime.blas import add_product
 from nbsoftmax.kernels.runtime.jit import jit
 from nbsoftmax.kernels.runtime.threads import take
 
-# The samples: x flat from the first element on, strides counted in elements; `offset` (m * K,) is added to the logits,
-# or empty.
+# The samples: x is flat from the first element on, strides are in elements; `offset` (m * K,) is added to the logits,
+# unless it is empty.
 Rows = namedtuple("Rows", "x row_stride column_stride n_rows n_features offset")
-# The parameters, in the dtype of X and laid out as `form` wants them; rows of logits are `stride` numbers apart.
+# The parameters, in the dtype of X and in the layout of `form`; rows of logits are `stride` numbers apart.
 Weights = namedtuple("Weights", "w stride n_classes form")
-# Some samples with features side by side: row r from x[at + r * stride] on. `ahead`: how far beyond what is read memory
-# is asked for, in elements; 0 for not at all.
+# Some samples with contiguous features: row r begins at x[at + r * stride]. `ahead` is the prefetch distance in
+# elements; 0 for no prefetching.
 Block = namedtuple("Block", "x at stride n_rows n_features ahead")
 
-# How a block is multiplied: register tiles with classes in lanes, with features in lanes, or BLAS. Of `w`:
-# TILES and BLAS (n_features + 1, stride), the bias last; DOTS as in `tiles.dots`.
+# How a block is multiplied: register tiles with classes in lanes, with features in lanes, or BLAS. Layout of `w`:
+# for TILES and BLAS (n_features + 1, stride), the bias in the last row; for DOTS as in `tiles.dots`.
 TILES, DOTS, BLAS = 0, 1, 2
 
-# Bytes of X in a block, half of the smallest second-level cache in use: larger ones read and write the weights and the
-# gradient less often. Measured flat from here to 1 MB; 8% slower at a quarter of it for 512 features and 100 classes.
+# Bytes of X in a block: half of the smallest second-level cache in use. Larger blocks read and write the weights and
+# the gradient less often. Times are constant from here to 1 MB, and 8% longer at a quarter (512 features, 100 classes).
 BLOCK_BYTES = 1 << 18
-# Bytes of logits in a block of products by BLAS, which wants more rows at a time.
+# Bytes of logits in a block for BLAS, which is faster with more rows at a time.
 BLAS_BLOCK_BYTES = 1 << 21
-# How far ahead of the logits memory is asked for: a few hundred nanoseconds' worth. The gradient asks for the block
-# after its own, so that memory does not idle meanwhile: 25% faster for 54 features and 7 classes.
+# Prefetch distance of the logits, a few hundred nanoseconds of reading. The gradient prefetches the next block, so that
+# the memory is never idle: 25% faster for 54 features and 7 classes.
 PREFETCH_BYTES = 1 << 14
 
 
 @jit
 def block_rows(rows, weights, n_logits):
-    """Rows of a block with `n_logits` numbers for each class: a multiple of 16, so that tiles are full."""
+    """Number of rows in a block with `n_logits` numbers for each class: a multiple of 16, so that tiles are full."""
     size, itemsize = n_logits * weights.stride, rows.x.itemsize
     if weights.form == BLAS:
         return min(512, max(64, BLAS_BLOCK_BYTES // (size * itemsize) // 16 * 16))
@@ -61,20 +63,20 @@ def block_rows(rows, weights, n_logits):
 
 @jit
 def prefetch_distance(rows):
-    """PREFETCH_BYTES in elements of x, rounded up to whole tiles of rows."""
+    """`PREFETCH_BYTES` in elements of x, rounded up to whole tiles of rows."""
     return (PREFETCH_BYTES // (rows.n_features * rows.x.itemsize * MOST_ROWS) + 1) * MOST_ROWS * rows.row_stride
 
 
 @jit
 def shared_scratch(rows, size, weights):
-    """Memory for the logits and the packed samples of a block."""
+    """Allocate memory for the logits and the packed samples of a block."""
     z = aligned((size + MOST_ROWS) * weights.stride, rows.x)
     return z, aligned(1 if side_by_side(rows, weights) else size * rows.n_features, rows.x)
 
 
 @jit
 def scratch(rows, size, weights):
-    """Memory for one block of a chunk: logits, packed samples, two tiles, and products in the dtype of float32 X."""
+    """Allocate memory for a block: logits, packed samples, two tiles, and the float32 products of BLAS."""
     n_classes = weights.n_classes
     z, pack = shared_scratch(rows, size, weights)
     tile = new_tile(min(n_classes, MOST_CLASSES_IN_TILE), rows.x)
@@ -85,13 +87,13 @@ def scratch(rows, size, weights):
 
 @jit
 def side_by_side(rows, weights):
-    """Whether blocks of X can be used where they are; BLAS also refuses rows that overlap or run backwards."""
+    """Whether blocks of X need no copy: contiguous features; for BLAS, rows that do not overlap or run backwards."""
     return rows.column_stride == 1 and (weights.form != BLAS or rows.row_stride >= rows.n_features)
 
 
 @jit
 def block_of(rows, weights, start, n, pack):
-    """The n samples from `start` on: where they are, or copied to `pack`."""
+    """Return the n samples from `start` on as a block, copied to `pack` unless they are `side_by_side`."""
     if side_by_side(rows, weights):
         ahead = prefetch_distance(rows)
         return Block(rows.x, start * rows.row_stride, rows.row_stride, n, rows.n_features, ahead)
@@ -103,7 +105,10 @@ def block_of(rows, weights, start, n, pack):
 
 @jit
 def logits_of(block, weights, first, last, z, z_stride):
-    """Logits of a block, without offset, for the classes first..last (all, unless BLAS); class `first` at z[0]."""
+    """Compute the logits of a block, without offset, for the classes first to last - 1; class `first` is at z[0].
+
+    Only BLAS supports a part of the classes.
+    """
     x, at, stride, n, n_features, ahead = block
     w, w_stride = weights.w, weights.stride
     if weights.form == TILES:
@@ -120,7 +125,7 @@ def logits_of(block, weights, first, last, z, z_stride):
 
 @jit
 def add_offset(rows, start, n, n_classes, z, z_stride):
-    """Add the fixed part of the logits to a block."""
+    """Add the offset to the logits of a block."""
     if rows.offset.size > 0:
         for r in range(n):
             for k in range(n_classes):
@@ -129,7 +134,10 @@ def add_offset(rows, start, n, n_classes, z, z_stride):
 
 @jit
 def add_gradient(block, d, d_stride, first, last, form, fit_intercept, buffer, narrow, g, gi):
-    """g[k, :] += sum_r d[r, k] (x[r, :], 1) over a block, for the classes first..last; g (K, N + 1) begins at gi."""
+    """Add sum_r d[r, k] (x[r, :], 1) over a block to g[k, :], for the classes first to last - 1.
+
+    g, (K, N + 1), begins at index gi.
+    """
     x, at, stride, n, n_features, ahead = block
     g_stride = n_features + 1
     to = gi + first * g_stride
@@ -156,7 +164,10 @@ def add_gradient(block, d, d_stride, first, last, form, fit_intercept, buffer, n
 
 @jit
 def loss_and_grad(todo, rows, weights, target, fit_intercept, want_grad, partial, gradient):
-    """Losses of chunks of rows to `partial` (n_chunks,), their gradients to `gradient`, (n_chunks, K, N + 1) flat."""
+    """Write the loss of each chunk of rows to `partial` (n_chunks,), and add its gradient to `gradient`.
+
+    `gradient` is (n_chunks, K, N + 1) flat. Chunks are tasks.
+    """
     n_classes, stride, form = weights.n_classes, weights.stride, weights.form
     size = block_rows(rows, weights, 1)
     z, pack, tile, proba_tile, narrow = scratch(rows, size, weights)
@@ -182,12 +193,15 @@ def loss_and_grad(todo, rows, weights, target, fit_intercept, want_grad, partial
 
 @jit
 def hess_vec(todo, n_chunks, rows, weights, v, curvature, fit_intercept, memory, kept, gradient):
-    """The Hessian times v, of chunks of rows, to `gradient`, (n_chunks, K, N + 1) flat."""
+    """Add the Hessian-vector product of each chunk of rows to `gradient`, (n_chunks, K, N + 1) flat.
+
+    `memory` says whether probabilities are stored in `kept`, or taken from it: see `rows.curvature_rows`.
+    """
     n_classes, stride, form = weights.n_classes, weights.stride, weights.form
     size = block_rows(rows, weights, 2)
     z, pack, tile, u_tile, narrow = scratch(rows, size, weights)
     u = aligned((size + MOST_ROWS) * stride, rows.x)
-    n_kept = kept.size // (n_chunks * n_classes)  # rows of each chunk
+    n_kept = kept.size // (n_chunks * n_classes)  # rows of each chunk whose probabilities fit in `kept`
     chunk = take(todo)
     while chunk >= 0:
         low, high = chunk_bounds(chunk, n_chunks, rows.n_rows)
@@ -195,7 +209,7 @@ def hess_vec(todo, n_chunks, rows, weights, v, curvature, fit_intercept, memory,
         for start in range(low, high, size):
             n = min(size, high - start)
             block = block_of(rows, weights, start, n, pack)
-            # What does not fit is not kept: of every chunk the same share, so that threads stay equally busy.
+            # Every chunk keeps the same number of rows, so that all threads have equal work.
             mode = memory if start - low + n <= n_kept else FORGET
             if mode != KEPT:
                 logits_of(block, weights, 0, n_classes, z, stride)

@@ -1,16 +1,13 @@
-"""The row kernels for few and very long rows: each row is cut in segments, and the segments are spread over threads.
+"""Row kernels for few, very long rows: each row is split into segments, which are distributed over threads.
 
-Three sweeps, each over all segments of all rows: the largest logits; the terms exp(z - c) and their sums, segment by
-segment and added in order; the results from the terms. The four functions at the end start them one after the other.
+There are three sweeps over all segments of all rows. The first finds the largest logit c of each row, the second
+computes the terms exp(z - c) and their sums (added in the order of the segments), the third computes the results from
+the terms. `backends.long_rows` runs the sweeps one after the other.
 """
-
-import numpy as np
 
 from nbsoftmax.kernels.lang.simd import lanes, load_part, store_part
 from nbsoftmax.kernels.rows import (
     INDEX,
-    PROBA,
-    far_loss,
     filled,
     label_of,
     row_exp,
@@ -22,12 +19,10 @@ from nbsoftmax.kernels.rows import (
     weight_of,
 )
 from nbsoftmax.kernels.runtime.jit import inlined, jit
-from nbsoftmax.kernels.runtime.threads import EXP_WORK, launch, take
+from nbsoftmax.kernels.runtime.threads import take
 
-# Classes of a segment, whole vectors of every dtype: some microseconds of exponentials.
+# Classes in a segment, a multiple of the vector length of every dtype: its exponentials take some microseconds.
 SEGMENT_CLASSES = 1 << 13
-# Rows are long from here on; so few of them would leave threads idle if each row went to one.
-LONG_CLASSES, FEW_ROWS = 1 << 15, 64
 
 
 @inlined
@@ -37,7 +32,7 @@ def segments(n_classes):
 
 @inlined
 def segment(t, n_classes):
-    """Row of a segment, its first class, and how many."""
+    """Row of segment t, its first class, and its number of classes."""
     n = segments(n_classes)
     i, first = t // n, t % n * SEGMENT_CLASSES
     return i, first, min(SEGMENT_CLASSES, n_classes - first)
@@ -48,7 +43,7 @@ def segment(t, n_classes):
 
 @jit
 def shifts(todo, z, n_classes, part):
-    """Largest logit of each segment to `part`."""
+    """Write the largest logit of each segment to `part`."""
     t = take(todo)
     while t >= 0:
         i, first, n = segment(t, n_classes)
@@ -58,7 +53,10 @@ def shifts(todo, z, n_classes, part):
 
 @jit
 def terms(todo, z, n_classes, shift, keep, out, part, lower):
-    """Sums of exp(z - c) over each segment to `part`, those below the maximum to `lower`; terms to `out` if `keep`."""
+    """Write the sum of exp(z - c) over each segment to `part`, and to `lower` without the terms of the maximum.
+
+    If `keep`, the terms go to `out`.
+    """
     t = take(todo)
     while t >= 0:
         i, first, n = segment(t, n_classes)
@@ -78,7 +76,7 @@ def scale_segment(out, at, n, factor):
 
 @jit
 def scaled(todo, out, n_classes, factor):
-    """Multiply the kept terms by their row's factor."""
+    """Multiply the stored terms by the factor of their row."""
     t = take(todo)
     while t >= 0:
         i, first, n = segment(t, n_classes)
@@ -88,7 +86,7 @@ def scaled(todo, out, n_classes, factor):
 
 @jit
 def logarithms(todo, z, out, n_classes, shift, log_s):
-    """(z - c) - log s to `out`."""
+    """Write (z - c) - log s to `out`."""
     t = take(todo)
     while t >= 0:
         i, first, n = segment(t, n_classes)
@@ -99,7 +97,7 @@ def logarithms(todo, z, out, n_classes, shift, log_s):
 
 @jit
 def targets(todo, z, n_classes, target, shift, masses, others, dots):
-    """Sums of the target t_k, of t_k below the maximum and of t_k (z_k - c) over each segment."""
+    """Sum over each segment the targets t_k, the t_k of classes below the maximum, and t_k (z_k - c)."""
     t = take(todo)
     while t >= 0:
         i, first, n = segment(t, n_classes)
@@ -112,7 +110,10 @@ def targets(todo, z, n_classes, target, shift, masses, others, dots):
 
 @jit
 def gradients(todo, n_classes, target, scale, out, factor, own):
-    """Gradient, times `scale`, from the kept terms; `own` is that of the largest term, NaN where it is not needed."""
+    """Compute the gradient times `scale` from the stored terms.
+
+    `own` is the value for the largest logit of each row; NaN if the general formula is accurate there too.
+    """
     t = take(todo)
     while t >= 0:
         i, first, n = segment(t, n_classes)
@@ -129,83 +130,3 @@ def gradients(todo, n_classes, target, scale, out, factor, own):
                 at = i * n_classes + label
                 out[at] = own[i] if sole else out[at] - w
         t = take(todo)
-
-
-# --- what callers start: the sweeps one after the other ------------------------------------------------
-
-
-def _sweep(kernel, z, n_classes, *arguments):
-    n_segments = z.size // n_classes * segments.py_func(n_classes)
-    launch(kernel, n_segments, z.size * EXP_WORK // 3, None, *arguments)
-
-
-def _parts(z, n_classes):
-    """A number for each segment of each row, (n_rows, n_segments)."""
-    return np.zeros((z.size // n_classes, segments.py_func(n_classes)))
-
-
-def _shift(z, n_classes):
-    """Largest logit c of every row, (n_rows,)."""
-    part = _parts(z, n_classes)
-    _sweep(shifts, z, n_classes, z, n_classes, part.reshape(-1))
-    return part.max(axis=1)
-
-
-def _sums(z, n_classes, shift, keep, out):
-    """Sums s, and r = s - 1, of every row, (n_rows,); the terms to `out` where `keep`."""
-    part, lower = _parts(z, n_classes), _parts(z, n_classes)
-    _sweep(terms, z, n_classes, z, n_classes, shift, keep, out, part.reshape(-1), lower.reshape(-1))
-    total = part.sum(axis=1)
-    return total, np.where(total < 2, lower.sum(axis=1), total - 1)
-
-
-def softmax(z, out, n_classes):
-    """Softmax of the rows of `z` to `out`, both flat (m * K,); `out` may be `z`."""
-    total, _ = _sums(z, n_classes, _shift(z, n_classes), True, out)
-    _sweep(scaled, z, n_classes, out, n_classes, 1.0 / total)
-
-
-def log_softmax(z, out, n_classes):
-    """Log-softmax of the rows of `z` to `out`, both flat (m * K,); `out` may be `z`."""
-    shift = _shift(z, n_classes)
-    log_s = np.log1p(_sums(z, n_classes, shift, False, z)[1])
-    _sweep(logarithms, z, n_classes, z, out, n_classes, shift, log_s)
-
-
-def logsumexp(z, out, n_classes):
-    """Log-sum-exp of the rows of `z`, flat (m * K,), to `out` (m,)."""
-    shift = _shift(z, n_classes)
-    out[:] = shift + np.log1p(_sums(z, n_classes, shift, False, z)[1])
-
-
-def cross_entropy(z, n_classes, target, scale, losses, want_grad, out):
-    """The sum of the losses of all rows, each to `losses` unless empty; gradient to `out`, which may be `z`."""
-    n_rows = z.size // n_classes
-    weight = np.ones(n_rows) if target.weight.size == 0 else target.weight
-    if target.kind != PROBA:
-        weight = np.where(target.labels >= 0, weight, 0.0)
-    shift = _shift(z, n_classes)
-    with np.errstate(invalid="ignore", over="ignore"):  # whatever rows of weight 0 hold
-        if target.kind == INDEX:  # looked up before the terms may take the logits' place
-            z_y = z.reshape(n_rows, n_classes)[np.arange(n_rows), np.maximum(target.labels, 0)]
-            mass, dot = 1.0, np.where(z_y == shift, 0.0, z_y - shift)
-            other_mass, is_own = 0.0, dot == 0
-        else:
-            parts = _parts(z, n_classes), _parts(z, n_classes), _parts(z, n_classes)
-            _sweep(targets, z, n_classes, z, n_classes, target, shift, *(part.reshape(-1) for part in parts))
-            mass, other_mass, dot = (part.sum(axis=1) for part in parts)
-            is_own = np.ones(n_rows, bool)
-        far = {
-            i: far_loss(z, i * n_classes, n_classes, i, -1 if target.kind == PROBA else target.labels[i], target)
-            for i in np.flatnonzero((weight > 0) & (dot == -np.inf))
-        }  # while the logits are still there
-        total, rest = _sums(z, n_classes, shift, want_grad, out)
-        loss = np.where(weight > 0, (mass * np.log1p(rest) - dot) * weight, 0.0)
-        loss[list(far)] = list(far.values())
-        if want_grad:
-            factor = mass * weight * scale / total
-            own = np.where(is_own & (total < 2), other_mass * weight * scale - rest * factor, np.nan)
-            _sweep(gradients, z, n_classes, n_classes, target, scale, out, factor, own)
-        if losses.size:
-            losses[:] = loss
-    return float(loss.sum())

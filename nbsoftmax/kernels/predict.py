@@ -1,6 +1,7 @@
-"""Predictions of a linear model: what follows from the logits of a block of rows while the block is in cache.
+"""Predictions of a linear model, computed from the logits of a block of rows while the block is in cache.
 
-Only what is asked for is written; the most probable classes need neither all logits nor all probabilities at once.
+Only the requested results are written. The most probable classes are found without storing all logits or
+probabilities.
 """
 
 from math import inf
@@ -27,15 +28,15 @@ from nbsoftmax.kernels.rows import (
 from nbsoftmax.kernels.runtime.jit import jit
 from nbsoftmax.kernels.runtime.threads import take
 
-# What is asked for: all logits, probabilities or their logarithms; or the most probable classes.
+# The requested result: all logits, probabilities or their logarithms; or the most probable classes.
 LOGITS, PROBA, LOG_PROBA, BEST = 0, 1, 2, 3
-# Classes whose logits exist at once where only the most probable ones are asked for.
+# Number of classes whose logits are stored at a time when only the most probable classes are requested.
 PANEL = 1024
 
 
 @jit
 def best_in_tiles(z, stride, n_rows, n_classes, best, b, tile, places):
-    """The most probable class of each row of a block, of equal ones the first; rows in lanes."""
+    """Find the most probable class of each row of a block (the first, if several are equal), with rows in lanes."""
     width = lanes(z)
     for r in range(0, n_rows, width):
         n = min(width, n_rows - r)
@@ -52,12 +53,12 @@ def best_in_tiles(z, stride, n_rows, n_classes, best, b, tile, places):
 
 @jit
 def insert_row(z, i, first, n, k, top, t, best, b):
-    """Put a row's logits of the classes first..first + n among its k largest so far, in falling order."""
+    """Insert the logits of n classes of a row, from `first` on, into its list of the k largest, in descending order."""
     for j in range(n):
         x, seen = z[i + j], first + j
         if seen < k or x > top[t + k - 1]:
             at = min(seen, k - 1)
-            while at > 0 and x > top[t + at - 1]:  # not past equal ones: they came first
+            while at > 0 and x > top[t + at - 1]:  # equal logits stay in the order of their classes
                 top[t + at], best[b + at] = top[t + at - 1], best[b + at - 1]
                 at -= 1
             top[t + at], best[b + at] = x, seen
@@ -65,21 +66,21 @@ def insert_row(z, i, first, n, k, top, t, best, b):
 
 @jit
 def exp_below(x, c, buffer):
-    """Exp(x - c) of two numbers."""
+    """Compute exp(x - c) of two numbers."""
     store(buffer, 0, exp(below(filled(buffer, x), filled(buffer, c))))
     return buffer[0]
 
 
 @jit
 def predict(todo, rows, weights, what, k, n_chunks, out, best):
-    """Logits, probabilities or their logarithms to `out` (m * K,); or the k most probable classes to `best` (m * k,).
+    """Write logits, probabilities or their logarithms to `out` (m * K,), or the best k classes to `best` (m * k,).
 
-    With the classes, their probabilities go to `out` (m * k,), unless it is empty.
+    The probabilities of the best classes go to `out` (m * k,), unless it is empty. Chunks are tasks.
     """
     n_classes = weights.n_classes
     size = block_rows(rows, weights, 1)
     pack = aligned(1 if side_by_side(rows, weights) else size * rows.n_features, rows.x)
-    # BLAS writes rows of any stride: the logits go straight to where the result will be. Tiles need room at the end.
+    # BLAS writes rows of any stride, so the logits go directly to `out`. Tiles do not: they write beyond the last row.
     direct = weights.form == BLAS and what != BEST
     panel = min(n_classes, PANEL) if weights.form == BLAS else n_classes
     stride = n_classes if direct else panel if weights.form == BLAS else weights.stride

@@ -1,18 +1,20 @@
-"""Row kernels: softmax and its relatives on rows of logits.
+"""Row kernels: softmax, log-softmax, log-sum-exp and cross-entropy of rows of logits.
 
     c = max_k z_k,   s = sum_k exp(z_k - c) = 1 + r
     softmax_k = exp(z_k - c) / s      log_softmax_k = (z_k - c) - log1p(r)   lse = c + log1p(r)
     L = sum_k t_k (lse - z_k),        dL/dz_k = a_k sum_l t_l - t_k           (t: weighted target)
 
-Adding up s loses the digits of a small r, and all of log s with them. So the terms below the maximum have a sum of
-their own, which is r where the maximum is not shared, that is where s < 2; from s = 2 on, s - 1 is. For the same reason
-the gradient of a sole maximum m is computed as sum_{l != m} t_l - (r / s) sum_l t_l.
+If r is small, the sum s = 1 + r loses its digits, and then log s loses all accuracy. The terms below the maximum are
+therefore summed separately. This sum is r if only one class attains the maximum, which implies s < 2; if s >= 2,
+r = s - 1 is accurate. For the same reason, the gradient of a unique maximum m is computed as
+sum_{l != m} t_l - (r / s) sum_l t_l.
 
-Two forms of the same stages. Few classes: rows in lanes; as many rows as a register has lanes are
-transposed into a tile, [k][lane], and the stages run down the classes with no lane idle. Many classes: one row
-at a time, classes in lanes. Ties at an infinite maximum share equally, which is the limit; a NaN stays in its row.
+The stages exist in two forms. For few classes, rows are in lanes: as many rows as a register has lanes are transposed
+into a tile, [k][lane], and each stage loops over the classes, with every lane in use. For many classes, one row is
+processed at a time, with classes in lanes. Classes that share an infinite maximum get equal probabilities, which is the
+limit; a NaN affects only its own row.
 
-A row's operations do not depend on its neighbours, except that the sum of losses adds rows in a fixed order.
+The results of a row do not depend on other rows; the sum of the losses adds the rows in a fixed order.
 """
 
 from collections import namedtuple
@@ -48,29 +50,29 @@ from nbsoftmax.kernels.lang.vmath import exp, log1p
 from nbsoftmax.kernels.runtime.jit import inlined, jit
 from nbsoftmax.kernels.runtime.threads import take
 
-# Up to here the tile is cheaper than the horizontal sums of one row at a time.
+# Up to this number of classes, tiles are faster than horizontal sums of one row at a time.
 MOST_CLASSES_IN_TILE = 64
-# Vectors added up in one register chain before the sum goes to float64: bounds the rounding of long rows.
+# Number of vectors that are summed in a register before the sum is added in float64; limits the rounding of long rows.
 SEGMENT = 64
 
-# Losses beyond this, near the end of float32, are left to `far_loss` where one row is worked on at a time.
+# Losses above this limit, near the largest float32, are recomputed by `far_loss` if rows are processed one at a time.
 FAR = 2.0**120
 
-# Targets of all samples: class indices `labels` (m,) or rows of probabilities `proba` (m * K,), as `kind` says; the
-# weighted target of class k is gain[k] q_k + floor[k], times weight[i], which is empty where all are 1.
+# Targets of all samples: class indices `labels` (m,) or rows of probabilities `proba` (m * K,), depending on `kind`.
+# The weighted target of class k is gain[k] q_k + floor[k], times weight[i]; `weight` is empty if all weights are 1.
 Target = namedtuple("Target", "labels proba gain floor weight kind")
 
 
 @jit
 def chunk_bounds(chunk, n_chunks, n_rows):
-    """First and last + 1 row of a chunk: multiples of 16, so that every tile but the last is full."""
+    """First row of a chunk, and last row + 1: multiples of 16, so that every tile except the last is full."""
     tiles = (n_rows + 15) // 16
     return chunk * tiles // n_chunks * 16, min(n_rows, (chunk + 1) * tiles // n_chunks * 16)
 
 
 @jit
 def aligned(n, like):
-    """Scratch of n elements of the dtype of `like` that starts on a cache line."""
+    """Allocate n elements of the dtype of `like`, aligned to a cache line."""
     raw = np.empty(n + 64 // like.itemsize, like.dtype)
     skip = (-raw.ctypes.data // like.itemsize) % (64 // like.itemsize)
     return raw[skip : skip + n]
@@ -78,13 +80,13 @@ def aligned(n, like):
 
 @inlined
 def below(z, c):
-    """`z - c`, or 0 where both are the same infinity."""
+    """`z - c`; 0 where both are the same infinity."""
     return where(z == c, 0.0, z - c)
 
 
 @inlined
 def without_largest(s, t):
-    """`s - 1` with all its digits, for vectors; `t` is the sum s without the terms of the maximum."""
+    """`s - 1` to full precision, for vectors; `t` is the sum s without the terms of the maximum."""
     return where(s < 2.0, t, s - 1.0)
 
 
@@ -99,7 +101,7 @@ def filled(array, x):
 
 @jit
 def new_tile(n_classes, like):
-    """Scratch for one tile: a vector of rows for each class, the classes padded to whole squares."""
+    """Allocate a tile: a vector of rows for each class; the number of classes is rounded up to whole squares."""
     width = lanes(like)
     return aligned((n_classes + width - 1) // width * width * width, like)
 
@@ -126,7 +128,7 @@ def tile_shift(tile, n_classes):
 
 @inlined
 def tile_exp(tile, n_classes, c):
-    """Replace each logit by exp(z - c); return their sums."""
+    """Replace each logit by exp(z - c); return the sums of the rows."""
     s = filled(tile, 0)
     for k in range(n_classes):
         e = exp(below(load(tile, k * lanes(tile)), c))
@@ -137,7 +139,7 @@ def tile_exp(tile, n_classes, c):
 
 @inlined
 def tile_rest(tile, n_classes, c):
-    """Sums of exp(z - c) without one of the largest; the logits stay."""
+    """Sums of exp(z - c) without one term of the maximum; the tile is not changed."""
     s, t = filled(tile, 0), filled(tile, 0)
     for k in range(n_classes):
         z = load(tile, k * lanes(tile))
@@ -164,11 +166,10 @@ def row_shift(z, i, n_classes):
 
 @inlined
 def row_exp(z, i, n_classes, c, keep, out, o):
-    """Sums of exp(z - c) over the row, of all and without the maximum's, and the terms of its last, incomplete vector.
+    """Sums of exp(z - c) over the row, with and without the terms of the maximum, and the last terms.
 
-    Beyond the row the last terms are 0. Where `keep`, the other terms go to `out`. The last ones stay in a register:
-    reading back what a masked store has just written waits for the store to retire, a hundred cycles in which nothing
-    else happens.
+    If `keep`, the terms of all whole vectors go to `out`. The last terms, fewer than a vector, are returned in a
+    register, padded with 0: to read what a masked store has just written takes about a hundred cycles.
     """
     width = lanes(z)
     whole = n_classes // width * width
@@ -201,7 +202,7 @@ def row_rest(total, lower):
 
 @inlined
 def row_scale(out, o, n_classes, factor, last):
-    """Multiply the kept terms of a row, and `last` in its place, by a factor."""
+    """Multiply the stored terms of a row, and `last`, which is stored after them, by a factor."""
     width = lanes(out)
     whole = n_classes // width * width
     for k in range(0, whole, width):
@@ -215,14 +216,17 @@ def row_scale(out, o, n_classes, factor, last):
 
 @jit
 def softmax_rows(z, zi, stride, n_rows, n_classes, out, oi, out_stride):
-    """Softmax of a block of rows: row r from z[zi + r * stride] on, to out[oi + r * out_stride ...], or in place."""
+    """Softmax of a block of rows: row r begins at z[zi + r * stride], its result at out[oi + r * out_stride].
+
+    `out` may be `z`, with the same stride.
+    """
     width = lanes(z)
     if n_classes <= MOST_CLASSES_IN_TILE:
         tile = new_tile(n_classes, z)
         for r in range(0, n_rows, width):
             n = min(width, n_rows - r)
             fill_tile(z, zi + r * stride, stride, n, n_classes, tile)
-            # One division per row: multiplying by the reciprocal costs half an ULP and a fraction of the time.
+            # One division for each row: multiplication by the reciprocal adds half an ULP of error and is much faster.
             scale = 1.0 / tile_exp(tile, n_classes, tile_shift(tile, n_classes))
             for k in range(n_classes):
                 store(tile, k * width, load(tile, k * width) * scale)
@@ -236,7 +240,7 @@ def softmax_rows(z, zi, stride, n_rows, n_classes, out, oi, out_stride):
 
 @jit
 def log_softmax_rows(z, zi, stride, n_rows, n_classes, out, oi, out_stride):
-    """Log-softmax of a block of rows: (z - c) - log1p(r), in the order that keeps the digits of large logits."""
+    """Log-softmax of a block of rows: (z - c) - log1p(r); this order keeps the digits of large logits."""
     width = lanes(z)
     if n_classes <= MOST_CLASSES_IN_TILE:
         tile = new_tile(n_classes, z)
@@ -259,7 +263,7 @@ def log_softmax_rows(z, zi, stride, n_rows, n_classes, out, oi, out_stride):
 
 @inlined
 def row_log(z, i, n_classes, c, log_s, out, o):
-    """(z - c) - log s of a row to `out`."""
+    """Write (z - c) - log s of a row to `out`."""
     width = lanes(z)
     whole = n_classes // width * width
     for k in range(0, whole, width):
@@ -271,7 +275,7 @@ def row_log(z, i, n_classes, c, log_s, out, o):
 
 @jit
 def logsumexp_rows(z, out, n_classes, low, high):
-    """Log-sum-exp, c + log1p(r), of the rows low..high of `z`, flat (m * K,), to `out` (m,)."""
+    """Write the log-sum-exp, c + log1p(r), of the rows low to high - 1 of `z`, flat (m * K,), to `out` (m,)."""
     width = lanes(z)
     if n_classes <= MOST_CLASSES_IN_TILE:
         tile = new_tile(n_classes, z)
@@ -293,7 +297,7 @@ def logsumexp_rows(z, out, n_classes, low, high):
 
 @inlined
 def label_of(i, target):
-    """Label of sample i; -1 where it counts for nothing (ignored, or of weight 0), whatever its logits are."""
+    """Label of sample i; -1 if the sample is ignored or has weight 0, so that its logits have no effect."""
     if target.weight.size > 0 and target.weight[i] == 0.0:
         return -1
     return 0 if target.kind == PROBA else target.labels[i]
@@ -306,10 +310,10 @@ def weight_of(i, weight):
 
 @jit
 def far_loss(z, at, n_classes, i, label, target):
-    """Loss of sample i, whose logits are z[at ...], where logits may differ by more than the largest number.
+    """Loss of sample i, whose logits are z[at ...], if differences of logits may overflow.
 
-    Half of such a difference is finite, and so may be its product with a target or a weight. This is slow, for the rare
-    rows whose loss overflows otherwise.
+    Half of such a difference is finite, and so may be its product with a target or a weight. This function is slow; it
+    is called only for the rare rows whose loss would overflow otherwise.
     """
     c = -inf
     for k in range(n_classes):
@@ -334,7 +338,7 @@ def far_loss(z, at, n_classes, i, label, target):
 
 @jit
 def far_losses(z, at, stride, n_rows, n_classes, first, target, far, losses):
-    """Sum of the `far_loss` of those rows of a tile that are marked; each to `losses`, unless empty."""
+    """Sum of `far_loss` over the rows of a tile that `far` marks; each goes to `losses`, unless it is empty."""
     marks, total = np.empty(lanes(z), z.dtype), 0.0
     store(marks, 0, where(far, filled(z, 1), 0.0))
     for r in range(n_rows):
@@ -349,7 +353,7 @@ def far_losses(z, at, stride, n_rows, n_classes, first, target, far, losses):
 
 @inlined
 def tile_target(tile, k, label, target, proba_tile):
-    """t_k of the tile's rows."""
+    """Targets t_k of the rows of a tile."""
     gain, floor = target.gain[k], target.floor[k]
     if target.kind == PROBA:
         return load(proba_tile, k * lanes(tile)) * gain + floor
@@ -360,13 +364,13 @@ def tile_target(tile, k, label, target, proba_tile):
 def cross_entropy_tiles(
     z, zi, stride, n_rows, n_classes, first, target, scale, losses, want_grad, out, oi, out_stride, tile, proba_tile
 ):  # fmt: skip
-    """`cross_entropy_rows` with rows in lanes."""
+    """As `cross_entropy_rows`, with rows in lanes."""
     width = lanes(z)
     total, far_total = to_doubles(filled(z, 0)), 0.0
     for r in range(0, n_rows, width):
         n = min(width, n_rows - r)
         fill_tile(z, zi + r * stride, stride, n, n_classes, tile)
-        # Label -1 counts for nothing: no such row, an ignored sample, one of weight 0; whatever the logits are.
+        # Label -1 marks what has no effect: rows beyond the last, ignored samples, samples of weight 0.
         if target.kind == PROBA:
             label = where(lane_numbers(z) < n, filled(z, 0), -1.0)
         else:
@@ -377,7 +381,7 @@ def cross_entropy_tiles(
             label = where(w > 0.0, label, -1.0)
         alive = label >= 0.0
         c = tile_shift(tile, n_classes)
-        # `other`: the terms of all classes but the label, or but those with the maximum.
+        # `other`: for INDEX the sum of the terms of all classes except the label, else of those below the maximum.
         s, other, dot, mass, other_mass = filled(z, 0), filled(z, 0), filled(z, 0), filled(z, 1), filled(z, 0)
         if target.kind == INDEX:
             for k in range(n_classes):
@@ -402,7 +406,7 @@ def cross_entropy_tiles(
                 t = tile_target(tile, k, label, target, proba_tile)
                 mass += t
                 other_mass = where(x < c, other_mass + t, other_mass)
-                dot += where(t > 0.0, t * d, 0.0)  # 0 * -inf counts 0
+                dot += where(t > 0.0, t * d, 0.0)  # a product of 0 and -inf counts as 0
             rest = without_largest(s, other)
         loss = where(alive, (mass * log1p(rest) - dot) * w, 0.0)
         far = loss == inf
@@ -421,7 +425,7 @@ def cross_entropy_tiles(
                     store(tile, k * width, where(alive, g, 0.0))
             else:
                 own = other_mass * w - rest * factor
-                sole = where(s < 2.0, filled(z, 1), 2.0)  # the term of a maximum that is not shared; no term is 2
+                sole = where(s < 2.0, filled(z, 1), 2.0)  # the term of a unique maximum is 1; no term is 2
                 for k in range(n_classes):
                     e = load(tile, k * width)
                     g = e * factor - w * tile_target(tile, k, label, target, proba_tile)
@@ -432,7 +436,7 @@ def cross_entropy_tiles(
 
 @inlined
 def row_target(i, k, few, label, target):
-    """Targets t of the vector of classes from k on, of which `few` exist."""
+    """Targets t of a vector of classes from k on, of which `few` exist."""
     n_classes = target.gain.size
     t = load_part(target.floor, k, few, 0.0)
     if target.kind == PROBA:
@@ -444,10 +448,10 @@ def row_target(i, k, few, label, target):
 
 @inlined
 def target_sums(z, at, i, first, n, c, label, target):
-    """Sums over n classes from `first` on, z[at ...], of t, of t below the maximum, and of t (z - c), in float64."""
+    """Sums in float64, over n classes from `first` on with logits z[at ...]: t, t below the maximum, and t (z - c)."""
     width = lanes(z)
     mass, other_mass, dot = 0.0, 0.0, 0.0
-    # Smoothed targets are equal numbers, whose sums all round the same way: shorter chains in float32.
+    # Smoothed targets are equal numbers, so their rounding errors add up: shorter sums in float32.
     segment = (SEGMENT if z.itemsize == 8 else SEGMENT // 8) * width
     for start in range(0, n, segment):
         masses, others, dots = filled(z, 0), filled(z, 0), filled(z, 0)
@@ -466,7 +470,7 @@ def target_sums(z, at, i, first, n, c, label, target):
 
 @inlined
 def row_minus_target(out, o, first, n, i, label, target, w, sole, largest, own):
-    """From a_k sum_l t_l to the gradient, for n classes from `first` on; if `sole`, `largest` is replaced by `own`."""
+    """Turn a_k sum_l t_l into the gradient, for n classes from `first` on; if `sole`, replace `largest` by `own`."""
     width = lanes(out)
     for k in range(0, n, width):
         few = min(width, n - k)
@@ -479,9 +483,9 @@ def row_minus_target(out, o, first, n, i, label, target, w, sole, largest, own):
 
 @inlined
 def losses_of(buffer, width, n, losses, first):
-    """Losses of n rows from their sums r, dots, masses and weights in `buffer`, one logarithm for all; their sum.
+    """Sum of the losses of n rows, from their r, dot, mass and weight in `buffer`, with one vector logarithm.
 
-    Losses that are known already, `far_loss`, are last in the buffer; they go to `losses`, but not into the sum.
+    Losses that `far_loss` has computed are at the end of the buffer; they go to `losses`, but not into the sum.
     """
     rest, dot, mass, w = load(buffer, 0), load(buffer, width), load(buffer, 2 * width), load(buffer, 3 * width)
     loss = head(where(w > 0.0, (mass * log1p(rest) - dot) * w, 0.0), n)
@@ -494,7 +498,7 @@ def losses_of(buffer, width, n, losses, first):
 def cross_entropy_wide(
     z, zi, stride, n_rows, n_classes, first, target, scale, losses, want_grad, out, oi, out_stride, buffer
 ):  # fmt: skip
-    """`cross_entropy_rows` with classes in lanes."""
+    """As `cross_entropy_rows`, with classes in lanes."""
     width = lanes(z)
     total = 0.0
     for r in range(n_rows):
@@ -544,9 +548,9 @@ def cross_entropy_rows(
 ):  # fmt: skip
     """Weighted cross-entropy of a block of rows; returns the sum of the losses, in float64.
 
-    Row r of the block starts at z[zi + r * stride] and is sample first + r. Where `want_grad`, scale * dL/dz of row r
-    goes to out[oi + r * out_stride ...], which may be the logits themselves. `losses` (m,) receives the loss of
-    every sample unless it is empty. `tile` and `proba_tile` are scratch (`new_tile`).
+    Row r of the block begins at z[zi + r * stride] and is sample first + r. If `want_grad`, scale * dL/dz of row r
+    goes to out[oi + r * out_stride ...], which may be the memory of the logits. The loss of every sample goes to
+    `losses` (m,), unless it is empty. `tile` and `proba_tile` are temporary memory (`new_tile`).
     """
     if n_classes <= MOST_CLASSES_IN_TILE:
         return cross_entropy_tiles(
@@ -561,17 +565,17 @@ def cross_entropy_rows(
 # --- curvature ----------------------------------------------------------------------------------------
 
 
-# What becomes of the probabilities that a Hessian-vector product needs: made and forgotten, made and kept, or kept
-# from an earlier product at the same point.
+# How a Hessian-vector product gets the probabilities: computes and discards them, computes and stores them, or reads
+# those stored by an earlier product at the same point.
 FORGET, KEEP, KEPT = 0, 1, 2
 
 
 @jit
 def curvature_rows(z, u, stride, n_rows, n_classes, first, curvature, memory, kept, ki, tile, u_tile):
-    """Replace u by the Hessian of the rows' losses times u: h a_k (u_k - sum_l a_l u_l), a = softmax(z).
+    """Replace u by the Hessian of the losses of the rows times u: h a_k (u_k - sum_l a_l u_l), a = softmax(z).
 
-    `u` and `z` are blocks of rows `stride` apart; h = curvature[first + r], or 1 where `curvature` is empty. As
-    `memory` says, the probabilities go to or come from kept[ki ...], (n_rows, K); when KEPT, z is not looked at.
+    `u` and `z` are blocks of rows `stride` apart; h = curvature[first + r], or 1 if `curvature` is empty. Depending on
+    `memory`, the probabilities go to or come from kept[ki ...], (n_rows, K); for KEPT, z is not read.
     """
     width = lanes(z)
     if n_classes <= MOST_CLASSES_IN_TILE:
@@ -620,12 +624,12 @@ def curvature_rows(z, u, stride, n_rows, n_classes, first, curvature, memory, ke
                 store_part(u, o + k, d, rest)
 
 
-# --- kernels: a stage over chunks of rows ------------------------------------------------------------
+# --- kernels: the stages over chunks of rows, which are tasks ----------------------------------------
 
 
 @jit
 def softmax(todo, z, out, n_classes, n_rows, n_chunks):
-    """Softmax of the rows of `z` to `out`, both flat (m * K,); `out` may be `z`."""
+    """Write the softmax of the rows of `z` to `out`, both flat (m * K,); `out` may be `z`."""
     chunk = take(todo)
     while chunk >= 0:
         low, high = chunk_bounds(chunk, n_chunks, n_rows)
@@ -636,7 +640,7 @@ def softmax(todo, z, out, n_classes, n_rows, n_chunks):
 
 @jit
 def log_softmax(todo, z, out, n_classes, n_rows, n_chunks):
-    """Log-softmax of the rows of `z` to `out`, both flat (m * K,); `out` may be `z`."""
+    """Write the log-softmax of the rows of `z` to `out`, both flat (m * K,); `out` may be `z`."""
     chunk = take(todo)
     while chunk >= 0:
         low, high = chunk_bounds(chunk, n_chunks, n_rows)
@@ -647,7 +651,7 @@ def log_softmax(todo, z, out, n_classes, n_rows, n_chunks):
 
 @jit
 def logsumexp(todo, z, out, n_classes, n_rows, n_chunks):
-    """Log-sum-exp of the rows of `z`, flat (m * K,), to `out` (m,)."""
+    """Write the log-sum-exp of the rows of `z`, flat (m * K,), to `out` (m,)."""
     chunk = take(todo)
     while chunk >= 0:
         low, high = chunk_bounds(chunk, n_chunks, n_rows)
@@ -657,7 +661,7 @@ def logsumexp(todo, z, out, n_classes, n_rows, n_chunks):
 
 @jit
 def cross_entropy(todo, z, n_classes, n_rows, target, scale, losses, want_grad, out, partial):
-    """Sums of the losses of chunks of rows to `partial`; gradient to `out`, as in `cross_entropy_rows`."""
+    """Write the sum of the losses of each chunk to `partial`, and the gradient to `out`: see `cross_entropy_rows`."""
     tile = new_tile(min(n_classes, MOST_CLASSES_IN_TILE), z)
     proba_tile = new_tile(min(n_classes, MOST_CLASSES_IN_TILE), z)
     chunk = take(todo)

@@ -1,4 +1,6 @@
-"""Steps of stochastic gradient descent: samples gathered, logits, gradient and update, without leaving the kernel.
+"""Steps of stochastic gradient descent: gather the samples of a batch, compute logits and gradient, update.
+
+    w is one of the parameters (W, b), v its velocity, q its mean squared gradient, rate the learning rate:
 
     g = scale / B sum_{i in batch} dL_i/d(W, b) + share l2 (W, 0),    share = n / B of a batch of n <= B samples
 
@@ -7,12 +9,13 @@
                           w <- w - rate v / (1 - mu^t) / (sqrt(q / (1 - nu^t)) + eps)
 
 Sutskever et al., "On the importance of initialization and momentum in deep learning" (2013), in PyTorch's form; Kingma
-and Ba, "Adam" (2015). A last batch that is smaller counts less, so that the gradients of an epoch add up to that of
-the objective: with n instead of B, 400 samples in batches of 32 ended 40 times further from the minimum.
+and Ba, "Adam" (2015). A smaller last batch has less weight, so that the gradients of an epoch add up to that of the
+objective. With the divisor n instead of B, a fit of 400 samples in batches of 32 ended 40 times further from the
+minimum.
 
-The parameters are float64; products are in the dtype of X, with a copy of the parameters in that dtype. Small batches
-are a serial matter: `descend` takes many of them in one thread. Large ones `batch_gradients` cuts into chunks, and
-`update` adds these in order.
+The parameters are float64; products are in the dtype of X, with a copy of the parameters in that dtype. `descend`
+processes many small batches in one thread. For large batches, `batch_gradients` splits each into chunks for the
+threads, and `update` adds the gradients of the chunks in order.
 """
 
 from collections import namedtuple
@@ -35,26 +38,26 @@ from nbsoftmax.kernels.rows import (
 from nbsoftmax.kernels.runtime.jit import inlined, jit
 from nbsoftmax.kernels.runtime.threads import take
 
-# What a fit carries from step to step, float64, flat (K * (N + 1),). `square` is empty but for ADAM, `mean` but where
-# the iterates are averaged.
+# State of a fit between steps: float64, flat (K * (N + 1),). `square` is empty except for ADAM, `mean` except when the
+# iterates are averaged.
 State = namedtuple("State", "params velocity square mean")
-# How a step is made: one of the three, mu, l2 of each feature (N,), and what turns a batch's mean into that of the
-# objective.
+# The update rule: `kind` (one of the three below), mu, l2 of each feature (N,), and n_samples / (sum of weights), the
+# scale of gradients.
 Rule = namedtuple("Rule", "kind momentum l2 scale")
 MOMENTUM, NESTEROV, ADAM = 0, 1, 2
-SECOND_MOMENT, EPSILON = 0.999, 1e-8  # nu and eps: the paper's
+SECOND_MOMENT, EPSILON = 0.999, 1e-8  # nu and eps, as in the paper
 
-# The mean of the iterates forgets the first ones: its weights grow like t^3. Shamir and Zhang, "Stochastic gradient
+# The mean of the iterates gives more weight to later ones, in proportion to t^3. Shamir and Zhang, "Stochastic gradient
 # descent for non-smooth optimization" (2013), section 4.
 FORGETTING = 3
-# How many samples ahead memory is asked for: they lie anywhere, so that no hardware foresees it. Of 4, 16 and 80 the
-# best: 1.3 to 1.5 times the samples a second of not asking.
+# Prefetch distance in samples. Their order is random, so the hardware cannot predict the addresses. 16 is the best of
+# 4, 16 and 80, and 1.3 to 1.5 times as fast as no prefetching.
 AHEAD = 16
 
 
 @inlined
 def gather_row(rows, i, pack, at, later):
-    """Copy sample i to pack[at ...], and ask for sample `later`."""
+    """Copy sample i to pack[at ...], and prefetch sample `later`."""
     x, start, width = rows.x, i * rows.row_stride, lanes(pack)
     if rows.column_stride == 1:
         ahead = later * rows.row_stride
@@ -108,7 +111,7 @@ def batch_gradient(rows, order, low, high, weights, target, scale, fit_intercept
 
 @jit
 def scratch(rows, weights, target, most):
-    """Memory for the blocks of a batch of `most` samples."""
+    """Allocate memory for the blocks of a batch of at most `most` samples."""
     size, n_classes = min(block_rows(rows, weights, 1), most), weights.n_classes
     z = aligned((size + MOST_ROWS) * weights.stride, rows.x)
     pack = aligned(size * rows.n_features, rows.x)
@@ -123,7 +126,7 @@ def scratch(rows, weights, target, most):
 
 @jit
 def update_class(k, weights, gradient, n_chunks, state, rate, rule, share, step, fit_intercept):
-    """Make step number `step` (from 1 on) for the parameters of class k; its gradient becomes 0."""
+    """Make step number `step` (counted from 1) for the parameters of class k; reset its gradient to 0."""
     params, velocity, square, mean = state
     mu, nu = rule.momentum, SECOND_MOMENT
     order = params.size // weights.n_classes
@@ -155,7 +158,7 @@ def update_class(k, weights, gradient, n_chunks, state, rate, rule, share, step,
             mean[j] += newest * (params[j] - mean[j])
     for j in range(low, high):
         gradient[j] = 0.0
-    # The copy in the dtype of X, as the form of the products wants it.
+    # Update the copy in the dtype of X, in the layout of `weights.form`.
     w, stride, n_features = weights.w, weights.stride, order - 1
     bias = params[high - 1] if fit_intercept else 0.0
     if weights.form == DOTS:
@@ -173,9 +176,10 @@ def update_class(k, weights, gradient, n_chunks, state, rate, rule, share, step,
 def descend(
     todo, rows, order, batch_size, weights, target, state, rates, rule, n_before, fit_intercept, gradient, losses
 ):  # fmt: skip
-    """Steps of the given rates through batches of the samples in `order`, after `n_before` others. One task.
+    """Make steps with the given learning rates, one for each batch of the samples in `order`, in one task.
 
-    The sum of a batch's losses, before its step, goes to `losses`, (rates.size,).
+    `n_before` steps were made before. The sum of the losses of a batch, before its step, goes to `losses`,
+    (rates.size,).
     """
     memory = scratch(rows, weights, target, batch_size)
     while take(todo) >= 0:
@@ -191,9 +195,9 @@ def descend(
 
 @jit
 def batch_gradients(todo, rows, order, weights, target, scale, fit_intercept, gradient, partial):
-    """The gradients of the chunks of one batch, `order`, to `gradient`, (n_chunks, K, N + 1) flat. Chunks are tasks.
+    """Add the gradient of each chunk of one batch, `order`, to `gradient`, (n_chunks, K, N + 1) flat.
 
-    Their losses go to `partial`, (n_chunks,).
+    The losses of the chunks go to `partial`, (n_chunks,). Chunks are tasks.
     """
     memory = scratch(rows, weights, target, order.size)
     chunk = take(todo)
@@ -208,7 +212,7 @@ def batch_gradients(todo, rows, order, weights, target, scale, fit_intercept, gr
 
 @jit
 def update(todo, weights, gradient, n_chunks, state, rate, rule, share, step, fit_intercept):
-    """`update_class` for all. Classes are tasks."""
+    """Run `update_class` for all classes. Classes are tasks."""
     k = take(todo)
     while k >= 0:
         update_class(k, weights, gradient, n_chunks, state, rate, rule, share, step, fit_intercept)

@@ -1,4 +1,4 @@
-"""The sources that kernels are compiled from, as one hash.
+"""A hash of the source files that kernels are compiled from.
 
 A kernel is compiled together with helpers and constants from other files, so the compiled code is valid for one state
 of all files in this folder. Nothing from other folders of the package is compiled into a kernel.
@@ -11,7 +11,7 @@ from pathlib import Path
 
 
 def files() -> list[Path]:
-    """All sources; if they are not files, the zip archive or the frozen program that contains them."""
+    """All source files; or the zip archive or the frozen program that contains them."""
     folder = Path(__file__).parent
     found = sorted(path for path in folder.rglob("*.py") if path.parent.name != "cuda") if folder.is_dir() else []
     if not found:
@@ -22,25 +22,25 @@ def files() -> list[Path]:
 
 
 def _state() -> list[tuple[str, int, int, int]]:
-    """Name, time, size and inode of each source: one of them changes when a source is edited or replaced."""
+    """Name, time, size and inode of each file: one of them changes when the file is edited or replaced."""
     try:
         return [(str(path), (s := path.stat()).st_mtime_ns, s.st_size, s.st_ino) for path in files()]
-    except OSError:  # a file was removed just now
+    except OSError:  # another process has just removed a file
         return []
 
 
-# Taken before the first kernel is imported: see the package's __init__.
+# Recorded before the first kernel is imported: see the package's __init__.
 _AT_IMPORT = _state()
 
 
 def unchanged() -> bool:
-    """Whether the files are still those that this process has imported."""
+    """Whether the files have not changed since this process imported them."""
     return bool(_AT_IMPORT) and _state() == _AT_IMPORT
 
 
 @cache
 def digest() -> str | None:
-    """A hash of names and contents of all files; None where they cannot be read or are not those that were imported."""
+    """Hash the names and contents of all files; None if they cannot be read or have changed since the import."""
     hashed = hashlib.sha256()
     try:
         for path in files():

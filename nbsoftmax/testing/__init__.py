@@ -1,4 +1,4 @@
-"""For test suites, this one and yours: Hypothesis strategies, and properties that any softmax or loss should have.
+"""For test suites: Hypothesis strategies, and properties that every softmax or cross-entropy should have.
 
 from hypothesis import given
 from nbsoftmax.testing import check_cross_entropy, check_softmax, logits
@@ -15,7 +15,8 @@ try:
 except ImportError as error:
     raise ImportError('nbsoftmax.testing needs hypothesis; install it with: pip install "nbsoftmax[test]"') from error
 
-from nbsoftmax.testing.checks import check_cross_entropy, check_softmax
+from nbsoftmax.testing.cross_entropy import check_cross_entropy
+from nbsoftmax.testing.softmax import check_softmax
 from nbsoftmax.testing.strategies import Problem, class_labels, logits, problems, target_proba, weights
 
 __all__ = [

@@ -1,7 +1,7 @@
 """Hypothesis strategies for logits, targets, weights and whole problems.
 
-Sizes are small, since a counterexample should be readable; values are not: magnitudes reach the largest finite
-number, ties are frequent. This room only makes inputs; it computes nothing that a test could compare with.
+Sizes are small, so that counterexamples are readable. Values are extreme: magnitudes reach the largest finite number,
+and ties are frequent. This module only generates inputs; expected results come from elsewhere.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from nbsoftmax.validation import Float64s, Floats
 
-# From all but equal logits, over those where exp underflows (about -700 in float64), to the largest numbers.
+# From nearly equal logits, through those whose exp underflows (about -700 in float64), to the largest numbers.
 _SCALES = (1e-3, 1.0, 30.0, 1e3, 1e6, 1e30, 3.4e38, 1e150, 1e308)
 
 
@@ -34,12 +34,12 @@ def logits(
     Parameters
     ----------
     shape : (n_samples, n_classes), optional
-        By default up to 5 rows (perhaps none) of 1 to 12 classes.
+        By default 0 to 5 rows of 1 to 12 classes.
     dtype : float32 or float64
     largest : float, optional
-        No finite logit is larger in magnitude.
+        Bound on the magnitude of finite logits.
     infinities : bool
-        Whether some may be -inf and +inf.
+        Whether some logits may be -inf or +inf.
 
     Returns
     -------
@@ -57,13 +57,13 @@ def logits(
 
 
 def class_labels(n_samples: int, n_classes: int) -> st.SearchStrategy[NDArray[np.int64]]:
-    """Class indices: int64 (n_samples,) in 0..n_classes-1; some classes may not occur."""
+    """Class indices: int64 (n_samples,) in 0..n_classes-1; classes may be absent."""
     return hnp.arrays(np.int64, (n_samples,), elements=st.integers(0, n_classes - 1))
 
 
 @st.composite
 def target_proba(draw: st.DrawFn, n_samples: int, n_classes: int, *, dtype: DTypeLike = np.float64) -> Floats:
-    """Draw rows of probabilities, (n_samples, n_classes), with zeros among them, each row of sum 1 to rounding."""
+    """Draw rows of probabilities, (n_samples, n_classes), some of them 0; each row sums to 1 up to rounding."""
     parts: NDArray[np.int64] = draw(hnp.arrays(np.int64, (n_samples, n_classes), elements=st.integers(0, 8)))
     parts[parts.sum(axis=1) == 0, 0] = 1
     return np.asarray(parts / parts.sum(axis=1, keepdims=True), dtype)
@@ -71,7 +71,7 @@ def target_proba(draw: st.DrawFn, n_samples: int, n_classes: int, *, dtype: DTyp
 
 @st.composite
 def weights(draw: st.DrawFn, n: int, *, zeros: bool = True) -> Float64s:
-    """Draw weights, float64 (n,), from 2^-10 to 2^10; with `zeros` some are 0, never all."""
+    """Draw weights, float64 (n,), from 2^-10 to 2^10; with `zeros` some, but not all, may be 0."""
     unit = st.floats(-10, 10).map(lambda e: 2.0**e)
     w: Float64s = draw(hnp.arrays(np.float64, (n,), elements=unit | st.just(0.0) if zeros else unit))
     if n and not w.any():
@@ -85,7 +85,7 @@ class Problem:
 
     X : (n_samples, n_features), finite
     y : class indices (n_samples,), or probabilities (n_samples, n_classes)
-    n_classes : at least 2; not every class need occur
+    n_classes : at least 2; classes may be absent
     sample_weight : float64 (n_samples,), or None
     """
 

@@ -1,4 +1,4 @@
-"""Validation of arrays of numbers: samples, logits, parameters, outputs."""
+"""Checks of arrays of numbers: samples, logits, parameters, offsets, outputs."""
 
 from __future__ import annotations
 
@@ -12,19 +12,14 @@ from nbsoftmax.validation.conversion import as_array
 from nbsoftmax.validation.frames import frame
 
 Floats = NDArray[np.floating[Any]]
-
-
 Float64s = NDArray[np.float64]
-
-
 FloatT = TypeVar("FloatT", bound=np.floating[Any])
 
 
 def as_floats(name: str, a: ArrayLike, *, dtype: Any = None) -> Floats:
-    """Return `a` as a native float32 or float64 array, without a copy where it already is one.
+    """Return `a` as a native float32 or float64 array; an array that already is one is not copied.
 
-    Integers and booleans become float64, float16 becomes float32; `dtype` (float32 or float64)
-    overrules both.
+    Integers and booleans become float64, float16 becomes float32, unless `dtype` (float32 or float64) is given.
     """
     array = as_array(name, a)
     kind = array.dtype.kind
@@ -56,10 +51,10 @@ def as_float64s(name: str, a: ArrayLike) -> Float64s:
 
 
 def writeable_view(a: NDArray[FloatT]) -> NDArray[FloatT]:
-    """Return `a` itself, or for a read-only array a view of the same memory without that flag.
+    """Return `a` itself, or for a read-only array a writeable view of the same memory.
 
-    Kernels never write to their inputs, and Numba would compile every kernel again for the
-    read-only type (memory-mapped files, frames), which takes seconds.
+    Kernels never write to their inputs. Without the view, Numba would compile every kernel a second time for
+    read-only arrays (memory-mapped files, columns of tables), which takes seconds.
     """
     if a.flags.writeable or a.size == 0:
         return a if a.flags.writeable else a.copy()
@@ -72,15 +67,15 @@ def writeable_view(a: NDArray[FloatT]) -> NDArray[FloatT]:
 
 
 def first_not_finite(X: Floats) -> tuple[int, int] | None:
-    """Position of the first NaN or inf of a 2-D array in row order, or None."""
-    rows = max(1, 2**18 // max(1, X.shape[1]))  # blocks that stay in cache: one pass, no (m, N) mask
+    """Position (row, column) of the first NaN or inf of a 2-D array in row order; None if all are finite."""
+    rows = max(1, 2**18 // max(1, X.shape[1]))  # blocks fit in cache: X is read once, and no (m, N) mask is made
     for start in range(0, X.shape[0], rows):
         block = X[start : start + rows]
         with np.errstate(over="ignore", invalid="ignore"):
-            if np.isfinite(block.sum()):  # a sum over a NaN or inf is never finite
+            if np.isfinite(block.sum()):  # a sum that includes NaN or inf is never finite
                 continue
         bad = ~np.isfinite(block)
-        if bad.any():  # else finite numbers whose sum overflows
+        if bad.any():  # otherwise the numbers are finite and their sum overflows
             i, j = divmod(int(np.argmax(bad.ravel())), X.shape[1])
             return start + i, j
     return None
@@ -89,7 +84,7 @@ def first_not_finite(X: Floats) -> tuple[int, int] | None:
 def samples(
     X: Any, *, name: str = "X", dtype: Any = None, n_features: int | None = None
 ) -> tuple[Floats, tuple[str, ...] | None]:
-    """Check the samples as `design` does, with the feature names of a table, by which messages name a column."""
+    """Check X as `design` does; also return the feature names of a table, which error messages then use."""
     array, names = frame(X)
     return design(array, name=name, dtype=dtype, n_features=n_features, names=names), names
 
@@ -102,7 +97,7 @@ def design(
     n_features: int | None = None,
     names: tuple[str, ...] | None = None,
 ) -> Floats:
-    """Check the samples: (n_samples, n_features), float32 or float64, finite. Any strides."""
+    """Check X: (n_samples, n_features), float32 or float64, finite; any strides are accepted."""
     array = as_floats(name, X, dtype=dtype)
     if array.ndim != 2:
         hint = (
@@ -112,12 +107,12 @@ def design(
         )
         raise InputValueError(
             f"{name} has {array.ndim} dimension{'s' * (array.ndim != 1)}, shape {array.shape}; "
-            f"expected 2: (n_samples, n_features); {hint}."
+            f"expected 2, (n_samples, n_features); {hint}."
         )
     if array.shape[1] == 0:
         raise InputValueError(f"{name} has no features (shape {array.shape}); expected at least one column.")
     if n_features is not None and array.shape[1] != n_features:
-        raise InputValueError(f"{name} has {array.shape[1]} features, but {n_features} are expected.")
+        raise InputValueError(f"{name} has {array.shape[1]} features, expected {n_features}.")
     bad = first_not_finite(array)
     if bad is not None:
         i, j = bad
@@ -135,14 +130,14 @@ def design(
 
 
 def some_samples(X: Floats) -> Floats:
-    """Refuse zero rows where a mean over them is asked for."""
+    """Refuse an X without rows, for which a mean over the samples is undefined."""
     if X.shape[0] == 0:
-        raise InputValueError("X has no rows: a mean over nothing; give at least one sample.")
+        raise InputValueError("X has no rows, so that a mean over them is undefined; give at least one sample.")
     return X
 
 
 def logits(z: ArrayLike, *, name: str = "logits", min_classes: int = 1) -> tuple[Floats, bool]:
-    """Check logits: (n_samples, n_classes), or (n_classes,) for one row. Return (2-D array, was 1-D)."""
+    """Check logits: (n_samples, n_classes), or (n_classes,) for one row. Return (2-D array, whether it was 1-D)."""
     array = as_floats(name, z)
     if array.ndim not in {1, 2}:
         raise InputValueError(
@@ -159,7 +154,7 @@ def logits(z: ArrayLike, *, name: str = "logits", min_classes: int = 1) -> tuple
 
 
 def out(array: Any, shape: tuple[int, ...], dtype: Any, *, source: Floats) -> Floats:
-    """Check an output array: this shape and dtype, C-contiguous, writeable; `source`'s own memory or none of it."""
+    """Check an output array: shape, dtype, C-contiguous, writeable; it may be `source` but not overlap it in part."""
     if not isinstance(array, np.ndarray):
         raise InputTypeError(
             f"out is a {type(array).__name__}, expected a numpy array; use np.empty({shape}, np.{dtype})."
@@ -170,11 +165,13 @@ def out(array: Any, shape: tuple[int, ...], dtype: Any, *, source: Floats) -> Fl
             f"use np.empty({shape}, np.{dtype})."
         )
     if not array.flags.writeable:
-        raise InputValueError("out is read-only, expected a writeable array; give a copy or a fresh array.")
+        raise InputValueError("out is read-only, expected a writeable array; give a copy or a new array.")
     if not array.flags.c_contiguous:
         raise InputValueError(f"out is not C-contiguous (strides {array.strides}); use np.empty({shape}, np.{dtype}).")
     if array.ctypes.data != source.ctypes.data and np.may_share_memory(array, source):
-        raise InputValueError("out overlaps the input without being it; give the input itself or separate memory.")
+        raise InputValueError(
+            "out overlaps the input in part; give the input itself or an array with memory of its own."
+        )
     return array
 
 
@@ -186,17 +183,17 @@ def params(array: ArrayLike, shape: tuple[int, int], *, name: str = "params") ->
 
 
 def finite(name: str, array: ArrayLike, shape: tuple[int, ...], *, meaning: str) -> Float64s:
-    """Check finite float64 numbers of exactly this shape; `meaning` names its axes in the message."""
+    """Check finite float64 numbers of exactly this shape; `meaning` explains the shape in the error message."""
     a = as_float64s(name, array)
     if a.shape != shape:
         raise InputValueError(f"{name} has shape {a.shape}, expected {shape}: {meaning}.")
     if not np.isfinite(a).all():
-        raise InputValueError(f"{name} contains NaN or inf; expected finite numbers.")
+        raise InputValueError(f"{name} contains NaN or inf, expected finite numbers.")
     return a
 
 
 def offset(array: ArrayLike | None, shape: tuple[int, int], dtype: Any) -> Floats:
-    """Check fixed additions to the logits: finite (n_samples, n_classes); (0, 0) for None."""
+    """Check an offset, fixed additions to the logits: finite, (n_samples, n_classes); (0, 0) for None."""
     if array is None:
         return np.empty((0, 0), dtype)
     a = as_floats("offset", array, dtype=dtype)

@@ -1,4 +1,4 @@
-"""Conversion of arrays, lists, tables and tensors to NumPy arrays; what cannot be converted is refused with advice."""
+"""Conversion of arrays, lists, columns and tensors to NumPy arrays; anything else is refused with advice."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ DLPACK_GPUS = {2, 13}  # CUDA, and CUDA's managed memory
 
 
 def is_on_device(a: Any) -> bool:
-    """Whether an array is on a GPU: one of CuPy, PyTorch, JAX, Numba or another library with the same interfaces."""
+    """Whether an array is on a GPU (CuPy, PyTorch, JAX, Numba, or another library with the same interfaces)."""
     if isinstance(a, np.ndarray):
         return False
     try:
@@ -27,17 +27,19 @@ def is_on_device(a: Any) -> bool:
 
 
 def as_array(name: str, a: Any) -> NDArray[Any]:
-    """Return `a` as an array of its own dtype, without a copy where it is one.
+    """Return `a` as an array of its own dtype; an array is not copied.
 
-    Arrays with masked values, sparse matrices, arrays on a GPU, tensors that NumPy cannot read and rows of different
-    lengths are refused.
+    Refused are arrays with masked values, sparse matrices, arrays on a GPU, tensors that NumPy cannot read, and rows of
+    different lengths.
     """
     if isinstance(a, np.ma.MaskedArray):
         return _unmasked(name, a)
     if isinstance(a, np.ndarray):
         return np.asarray(a)
     if is_on_device(a):
-        raise InputTypeError(f"{name} is on a GPU; copy it to the host first, as by {name}.get() or {name}.cpu().")
+        raise InputTypeError(
+            f"{name} is on a GPU; copy it to the host first, for example by {name}.get() or {name}.cpu()."
+        )
     refuse_sparse(name, a)
     refuse_tensor(name, a)
     a = column(name, frame(a)[0])
@@ -61,7 +63,7 @@ def as_array(name: str, a: Any) -> NDArray[Any]:
 
 
 def refuse_sparse(name: str, a: Any) -> None:
-    """Refuse a sparse matrix, which no kernel can read yet."""
+    """Refuse a sparse matrix or tensor, which no kernel supports yet."""
     layout = getattr(a, "layout", None)  # of a PyTorch tensor
     if layout is not None and "sparse" in str(layout):
         raise InputTypeError(f"{name} is a sparse tensor, which is not supported yet; give {name}.to_dense().")
@@ -69,8 +71,8 @@ def refuse_sparse(name: str, a: Any) -> None:
         method = next((method for method in ("toarray", "todense") if hasattr(a, method)), None)
         if method is not None:
             raise InputTypeError(
-                f"{name} is a sparse {type(a).__name__}, which is not supported yet; give {name}.{method}() if that "
-                "fits in memory."
+                f"{name} is a sparse {type(a).__name__}, which is not supported yet; give {name}.{method}() if the "
+                "dense array fits in memory."
             )
 
 
@@ -81,13 +83,13 @@ def _unmasked(name: str, a: Any) -> NDArray[Any]:
         where = tuple(int(i) for i in np.unravel_index(int(masked.argmax()), masked.shape))
         raise InputValueError(
             f"{name} is a masked array with {int(masked.sum())} masked values (first at {where}), expected none; "
-            f"drop such rows, or fill them in: {name}.filled(value)."
+            f"drop such rows, or replace the masked values: {name}.filled(value)."
         )
     return np.asarray(a.data)
 
 
 def refuse_tensor(name: str, a: Any) -> None:
-    """Refuse a PyTorch tensor that NumPy cannot read, by its attributes rather than the text of PyTorch's error."""
+    """Refuse a PyTorch tensor that NumPy cannot read; recognised by attributes, not by the text of PyTorch's error."""
     steps = ".detach()" if getattr(a, "requires_grad", False) is True else ""
     if "bfloat16" in str(getattr(a, "dtype", "")):
         steps += ".float()" if hasattr(a, "float") else ".astype('float32')"

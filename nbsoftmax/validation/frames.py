@@ -1,6 +1,6 @@
 """Conversion of pandas, polars and Arrow tables, and of their columns, to NumPy arrays.
 
-None of these libraries is imported here: if an object of one exists, the library has been imported.
+None of these libraries is imported here: an object of a library can exist only after the caller has imported it.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from nbsoftmax.errors import InputTypeError, InputValueError, plain
 
-# What to do with a column that holds no numbers, by a word in the name of its dtype.
+# Advice for a column that is not numeric, by a word in the name of its dtype.
 CATEGORIES = "encode its categories as numbers, for example one 0/1 column for each (get_dummies, to_dummies)"
 TIMES = "turn it into numbers, for example days since a fixed date"
 TEXT = "encode it as 0/1 columns (get_dummies, to_dummies), or convert it with astype(float) if it holds numbers"
@@ -28,8 +28,8 @@ ADVICE = {
 def frame(X: Any) -> tuple[Any, tuple[str, ...] | None]:
     """Split a pandas, polars or Arrow table into (array, feature names); anything else is (X, None).
 
-    The array is float32 if all columns are float32 or float16, and float64 otherwise; missing values are NaN. A column
-    that holds no numbers is refused by name.
+    The array is float32 if all columns are float32 or float16, and float64 otherwise; missing values are NaN. For a
+    column that is not numeric, the error names the column.
     """
     if _is(X, "pandas", "DataFrame"):
         return _of_pandas(X)
@@ -49,9 +49,9 @@ def frame(X: Any) -> tuple[Any, tuple[str, ...] | None]:
 
 
 def column(name: str, a: Any) -> Any:
-    """Turn a column of pandas, polars or Arrow into an array of its own kind; anything else is returned as it is.
+    """Turn a column of pandas, polars or Arrow into an array of the same kind; anything else is returned unchanged.
 
-    A missing value is refused by its row.
+    For a missing value, the error names the row.
     """
     if _is(a, "pandas", "Series", "Index") or _is_pandas_array(a):
         if not isinstance(a.dtype, np.dtype):
@@ -74,7 +74,7 @@ def column(name: str, a: Any) -> Any:
 
 
 def only_column(a: Any) -> Any:
-    """Take the column out of a table that has only one; anything else is returned as it is."""
+    """Return the column of a table that has only one; anything else is returned unchanged."""
     if _is(a, "pandas", "DataFrame") and a.shape[1] == 1:
         return a.iloc[:, 0]
     if _is(a, "polars", "DataFrame") and a.shape[1] == 1:
@@ -85,7 +85,10 @@ def only_column(a: Any) -> Any:
 
 
 def by_label(weights: Any, n_classes: int) -> Any:
-    """Turn a pandas Series of weights into a dict, since its index names the classes; return others as they are."""
+    """Turn a pandas Series of weights into a dict, because its index holds the class labels.
+
+    Anything else is returned unchanged, and so is a Series whose index is 0, 1, ..., n_classes - 1.
+    """
     if _is(weights, "pandas", "Series") and list(weights.index) != list(range(n_classes)):
         return weights.to_dict()
     return weights
@@ -93,7 +96,7 @@ def by_label(weights: Any, n_classes: int) -> Any:
 
 def _of_pandas(X: Any) -> tuple[NDArray[Any], tuple[str, ...]]:
     is_numeric = sys.modules["pandas"].api.types.is_numeric_dtype
-    X = X.infer_objects()  # columns of objects that all are numbers are numbers
+    X = X.infer_objects()  # a column of objects that are all numbers becomes numeric
     names, dtypes = tuple(map(str, X.columns)), list(X.dtypes)
 
     def is_number(dtype: Any) -> bool:
@@ -116,7 +119,7 @@ def _of_pandas(X: Any) -> tuple[NDArray[Any], tuple[str, ...]]:
 
 
 def _only_missing(values: Any) -> NDArray[np.bool_]:
-    """Which values of a pandas column of objects are missing; none if there is text, which is reported instead."""
+    """Which values of a pandas column of objects are missing; none if it has text, which gets an error of its own."""
     is_text = any(isinstance(value, str) for value in values)
     return np.zeros(len(values), bool) if is_text else np.asarray(values.isna())
 
@@ -155,7 +158,7 @@ def _common(
     is_number: Callable[[Any], bool],
     is_single: Callable[[Any], bool],
 ) -> np.dtype[Any]:
-    """The dtype that holds all columns; the first column without numbers is refused."""
+    """The common dtype of all columns; the first column that is not numeric is refused."""
     odd = {dtype for dtype in set(dtypes) if not is_number(dtype)}
     if odd:
         name, dtype = next((n, d) for n, d in zip(names, dtypes, strict=True) if d in odd)
@@ -166,19 +169,20 @@ def _common(
 
 
 def plain_dtype(text: str) -> str:
-    """The name of a dtype without the list of its categories, which may be long."""
+    """The name of a dtype, shortened: the name of a categorical dtype lists all categories."""
     return text if len(text) <= 40 else f"{text[:36]} ..."
 
 
 def _refuse_missing(name: str, missing: NDArray[np.bool_]) -> None:
     if missing.any():
         raise InputValueError(
-            f"{name} has a missing value at row {int(missing.argmax())} (counted from 0); drop such rows, or fill it."
+            f"{name} has a missing value at row {int(missing.argmax())} (counted from 0); drop such rows, or impute "
+            "the values."
         )
 
 
 def _is(a: Any, library: str, *types: str) -> bool:
-    """Whether `a` is of one of these types of a library that may not even be installed."""
+    """Whether `a` has one of these types of a library that may not be installed."""
     module = sys.modules.get(library)
     return module is not None and isinstance(a, tuple(getattr(module, name, ()) for name in types))
 
@@ -189,16 +193,17 @@ def _is_pandas_array(a: Any) -> bool:
 
 
 def same_features(given: tuple[str, ...] | None, trained: tuple[str, ...] | None) -> None:
-    """Refuse a frame whose columns are not the trained ones, in their order."""
+    """Refuse feature names that differ from those of the training, or are in another order."""
     if given is None or trained is None or given == trained:
         return
-    known, found = set(trained), set(given)  # there may be 100,000
+    known, found = set(trained), set(given)  # sets, because there may be 100,000 features
     missing = [c for c in trained if c not in found]
     extra = [c for c in given if c not in known]
     if not missing and not extra:
         j = next(j for j, (a, b) in enumerate(zip(given, trained, strict=True)) if a != b)
         raise InputValueError(
-            f"X has the trained features in another order (column {j} is {given[j]!r}, trained: {trained[j]!r}); "
+            f"X has the features of the training in another order (column {j} is {given[j]!r}, expected "
+            f"{trained[j]!r}); "
             "select them by name: X[list(model.feature_names)]."
         )
     what = f"lacks {missing[0]!r}" if missing else f"has the unknown {extra[0]!r}"

@@ -1,7 +1,7 @@
-"""Encoding of labels as indices of the sorted classes, in 4 bytes a sample.
+"""Encoding of labels as class indices: the position of each label among the sorted classes.
 
-Labels are read in blocks: numbers of a small range by a table, other numbers by a search in the sorted classes, text by
-a dictionary of the labels seen so far.
+Labels are encoded in blocks, to need little more memory than the int32 result: numbers of a small range by a lookup
+table, other numbers by binary search in the sorted classes, text by a dictionary of the labels so far.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from nbsoftmax.errors import InputTypeError, InputValueError, plain
 from nbsoftmax.validation.conversion import as_array
 from nbsoftmax.validation.frames import only_column
 
-BLOCK = 2**16  # labels that are read at a time
-LARGEST = 2.0**53  # floats below it are read as integers
+BLOCK = 2**16  # labels encoded at a time
+LARGEST = 2.0**53  # below, whole floats are exact as integers
 KINDS = {
     (bool, np.bool_): "booleans",
     (int, np.integer): "integers",
@@ -31,7 +31,7 @@ EXPECTED = "expected integers, strings or booleans"
 def target_array(y: Any, *, name: str = "y") -> NDArray[Any]:
     """Labels (n_samples,) or rows of probabilities (n_samples, n_classes) as an array, from lists, arrays or tables.
 
-    A list of text or of several types becomes an array of objects: NumPy would turn [1, "a"] into text.
+    A list of text or of several types becomes an array of objects, because NumPy would turn [1, "a"] into text.
     """
     if isinstance(y, (list, tuple)):
         types = set(map(type, y))
@@ -50,25 +50,27 @@ def target_array(y: Any, *, name: str = "y") -> NDArray[Any]:
 
 
 def labels(y: Any, *, n_samples: int | None = None, name: str = "y") -> tuple[NDArray[np.int32], NDArray[Any]]:
-    """Turn labels (integers, booleans, strings; floats that are whole) into (class indices, sorted classes)."""
+    """Turn labels (integers, booleans, strings, whole floats) into (class indices, sorted classes)."""
     array = target_array(y, name=name)
     if array.ndim == 0:
         raise InputTypeError(f"{name} is {plain(y)}, expected an array or a list of labels.")
     if array.ndim != 1:
-        hint = "one label a sample"
+        hint = "one label for each sample"
         if array.ndim == 2 and array.dtype.kind in "iubf":
             hint += f"; {name}.argmax(axis=1) turns one-hot rows into class indices"
         raise InputValueError(f"{name} has {array.ndim} dimensions, shape {array.shape}; expected 1: {hint}.")
     if n_samples is not None and array.shape[0] != n_samples:
-        raise InputValueError(f"X has {n_samples} rows, but {name} has {array.shape[0]} labels; give one label a row.")
+        raise InputValueError(
+            f"X has {n_samples} rows, but {name} has {array.shape[0]} labels; give one label for each row."
+        )
     if array.dtype.kind == "c":
         raise InputTypeError(f"{name} is complex ({array.dtype}), {EXPECTED} as labels.")
     if array.dtype.kind not in "iubfUSTO":
         raise InputTypeError(
-            f"{name} has dtype {array.dtype}, {EXPECTED} as labels; {name}.astype(str) makes text of it."
+            f"{name} has dtype {array.dtype}, {EXPECTED} as labels; {name}.astype(str) converts it to text."
         )
     dtype = array.dtype
-    if dtype.kind in "OT":  # NumPy's strings of any length may have missing values
+    if dtype.kind in "OT":  # arrays of NumPy's StringDType may have missing values
         array = _of_one_kind(array.astype(object, copy=False), name)
     if array.dtype.kind == "f":
         _refuse_continuous(array, name)
@@ -81,7 +83,7 @@ def labels(y: Any, *, n_samples: int | None = None, name: str = "y") -> tuple[ND
 
 
 def class_labels(classes: Any) -> NDArray[Any]:
-    """Check the labels of a model: at least two, one-dimensional, distinct integers, strings or booleans."""
+    """Check the classes of a model: at least two distinct integers, strings or booleans, (n_classes,)."""
     array = target_array(classes, name="classes")
     if array.ndim != 1 or array.dtype.kind not in "iubUSTfO":
         raise InputTypeError(
@@ -91,12 +93,12 @@ def class_labels(classes: Any) -> NDArray[Any]:
         raise InputValueError(f"classes has {array.size} labels, expected at least 2.")
     codes, found = labels(array, name="classes")
     if found.size != array.size:
-        raise InputValueError("classes contains a label twice; give each class its own.")
+        raise InputValueError("classes contains a label twice; expected distinct labels, one for each class.")
     return found[codes]
 
 
 def positions(labels: NDArray[Any], classes: NDArray[Any], *, name: str = "y") -> NDArray[np.int64]:
-    """Where each of `labels` stands in `classes`; a label that is not there is refused."""
+    """Position of each of `labels` in `classes`; a label that is not a class is refused."""
     known = {label: k for k, label in enumerate(classes.tolist())}
     given = labels.tolist()
     odd = next((label for label in given if label not in known), None)
@@ -112,13 +114,13 @@ def positions(labels: NDArray[Any], classes: NDArray[Any], *, name: str = "y") -
 
 
 def codes_of(y: Any, classes: NDArray[Any], *, n_samples: int, name: str = "y") -> NDArray[np.int64]:
-    """Labels as positions in the `classes` of a model, (n_samples,); one that is not there is refused."""
+    """Encode labels (n_samples,) as positions in the `classes` of a model; a label that is not a class is refused."""
     codes, seen = labels(y, n_samples=n_samples, name=name)
     return positions(seen, classes, name=name)[codes]
 
 
 def _by_table(array: NDArray[Any], low: int, high: int) -> tuple[NDArray[np.int32], NDArray[Any]]:
-    """Whole numbers from `low` to `high`, by a table of which of them occur."""
+    """Encode whole numbers from `low` to `high` by a table with an entry for each of them."""
     occurs = np.zeros(high - low + 1, bool)
     shift = np.array(low, np.uint64 if low >= 2**63 else np.int64)
 
@@ -136,7 +138,7 @@ def _by_table(array: NDArray[Any], low: int, high: int) -> tuple[NDArray[np.int3
 
 
 def _by_search(array: NDArray[Any]) -> tuple[NDArray[np.int32], NDArray[Any]]:
-    """Numbers of any range, by a binary search in the sorted classes."""
+    """Encode numbers of any range by binary search in the sorted classes."""
     ordered = np.sort(array)  # np.unique takes twice as long, since it hashes integers
     classes = ordered[np.append(True, ordered[1:] != ordered[:-1])]
     del ordered
@@ -147,7 +149,7 @@ def _by_search(array: NDArray[Any]) -> tuple[NDArray[np.int32], NDArray[Any]]:
 
 
 def _by_dictionary(array: NDArray[Any], dtype: np.dtype[Any], name: str) -> tuple[NDArray[np.int32], NDArray[Any]]:
-    """Text that came in `dtype`, by a dictionary from the labels seen so far to their order of appearance."""
+    """Encode text, given in `dtype`, by a dictionary from labels to their order of first appearance."""
     seen: dict[Any, int] = {}
     codes = np.empty(array.size, np.int32)
     for start, block in _blocks(array):
@@ -165,7 +167,7 @@ def _by_dictionary(array: NDArray[Any], dtype: np.dtype[Any], name: str) -> tupl
     is_bytes = dtype.kind == "S" or bool(ordered and isinstance(ordered[0], bytes))
     end: Any = b"\0" if is_bytes else "\0"
     odd = next((label for label in ordered if label.endswith(end)), None)
-    if odd is not None:  # arrays of a fixed width fill up with NUL
+    if odd is not None:  # fixed-width arrays are padded with NUL, so NumPy drops trailing ones
         raise InputValueError(
             f"{name} contains the label {plain(odd)}, which ends in a NUL character that NumPy cannot keep; strip it."
         )
@@ -173,7 +175,7 @@ def _by_dictionary(array: NDArray[Any], dtype: np.dtype[Any], name: str) -> tupl
 
 
 def _of_one_kind(array: NDArray[Any], name: str) -> NDArray[Any]:
-    """Check that all objects are labels of one kind; return text as it is, and numbers as an array of numbers."""
+    """Check that all objects are labels of one kind; return text unchanged, and numbers as an array of numbers."""
     types: set[type] = set()
     for _, block in _blocks(array):
         types.update(map(type, block.tolist()))
@@ -193,7 +195,7 @@ def _of_one_kind(array: NDArray[Any], name: str) -> NDArray[Any]:
         fits = np.int64 if high < 2**63 and low >= -(2**63) else np.uint64 if low >= 0 and high < 2**64 else None
         if fits is None:
             raise InputValueError(
-                f"{name} contains the label {plain(high if high >= 2**63 else low)}, which is no 64-bit integer; "
+                f"{name} contains the label {plain(high if high >= 2**63 else low)}, which does not fit in 64 bits; "
                 "give such labels as text: str(label)."
             )
         return array.astype(fits)
@@ -201,7 +203,7 @@ def _of_one_kind(array: NDArray[Any], name: str) -> NDArray[Any]:
 
 
 def _refuse_mixed(array: NDArray[Any], name: str) -> None:
-    """Name a missing label, one of a type that labels cannot have, or two of different kinds."""
+    """Raise the error for a missing label, a label of an unsupported type, or labels of several kinds."""
     _refuse_missing(array, name)
     first: dict[str, int] = {}
     for i, label in enumerate(array.tolist()):
@@ -209,7 +211,7 @@ def _refuse_mixed(array: NDArray[Any], name: str) -> None:
         if kind is None:
             raise InputTypeError(
                 f"{name} contains {plain(label)} of type {type(label).__name__} at row {i}, {EXPECTED} as labels; "
-                "str(label) makes text of it."
+                "str(label) converts it to text."
             )
         first.setdefault(kind, i)
     found = [f"{kind} ({plain(array[i])} at row {i})" for kind, i in first.items()]
@@ -228,7 +230,7 @@ def _refuse_missing(array: NDArray[Any], name: str) -> None:
 
 
 def _refuse_continuous(array: NDArray[Any], name: str) -> None:
-    """Refuse floats that are no whole numbers."""
+    """Refuse floats that are not whole numbers."""
     for start, block in _blocks(array):
         finite = np.isfinite(block)
         if not finite.all():
@@ -244,7 +246,7 @@ def _refuse_continuous(array: NDArray[Any], name: str) -> None:
 
 
 def _kind(of: type) -> str | None:
-    """Kind of the labels of a type, one of the values of `KINDS`, or None. Booleans do not count as integers."""
+    """Kind of labels of this type, a value of `KINDS`, or None. Booleans are not counted as integers."""
     return next((kind for types, kind in KINDS.items() if issubclass(of, types)), None)
 
 

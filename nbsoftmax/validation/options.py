@@ -1,4 +1,4 @@
-"""Validation of options: numbers, choices, flags, devices, numbers of threads."""
+"""Checks of options: numbers, choices, flags, devices, numbers of threads."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from nbsoftmax.errors import InputTypeError, InputValueError, plain
 
 
 def number(name: str, value: Any, *, low: float, high: float = np.inf, low_open: bool = False) -> float:
-    """Check one real number in [low, high] (or (low, high] with `low_open`)."""
+    """Check a real number in [low, high] (or (low, high] with `low_open`)."""
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, float, np.integer, np.floating)):
         raise InputTypeError(f"{name} is {plain(value)}, expected a number.")
     x = float(value)
@@ -25,7 +25,7 @@ def number(name: str, value: Any, *, low: float, high: float = np.inf, low_open:
 
 
 def count(name: str, value: Any, *, low: int = 1) -> int:
-    """Check one whole number of at least `low`."""
+    """Check a whole number of at least `low`."""
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, np.integer)):
         raise InputTypeError(f"{name} is {plain(value)}, expected a whole number.")
     if value < low:
@@ -34,15 +34,24 @@ def count(name: str, value: Any, *, low: int = 1) -> int:
 
 
 def choice(name: str, value: Any, options: Sequence[str]) -> str:
-    """Check one of a few names."""
+    """Check that a value is one of a few names."""
     if value not in options:
         one_of = "one of " if len(options) > 1 else ""
         raise InputValueError(f"{name} is {plain(value)}, expected {one_of}{', '.join(map(repr, options))}.")
     return str(value)
 
 
+def ignored_index(value: Any) -> int | None:
+    """Check `ignore_index`: a whole number or None."""
+    if value is None:
+        return None
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, np.integer)):
+        raise InputTypeError(f"ignore_index is {plain(value)}, expected a whole number or None.")
+    return int(value)
+
+
 def device(value: Any) -> str:
-    """Check the name of a device; whether there is such a one is asked when it is used."""
+    """Check the form of a device name; whether the device exists is checked when it is used."""
     if not isinstance(value, str) or not re.fullmatch(r"cpu|auto|cuda(:(all|\d+(,\d+)*))?", value):
         raise InputValueError(
             f"device is {plain(value)}, expected 'cpu', 'cuda', 'auto', one GPU such as 'cuda:1', or several: "
@@ -59,7 +68,7 @@ def flag(name: str, value: Any) -> bool:
 
 
 def n_threads(value: int | None) -> int | None:
-    """Check a number of threads: at most those that Numba was started with; None for its default."""
+    """Check a number of threads: at most `NUMBA_NUM_THREADS`; None is Numba's default."""
     if value is None:
         return None
     n = count("n_threads", value)

@@ -6,7 +6,7 @@ import pytest
 import nbsoftmax as nbs
 from nbsoftmax import objective
 from nbsoftmax.backends.cuda import device
-from nbsoftmax.cli.parser import main
+from nbsoftmax.cli import main
 from nbsoftmax.errors import InputError, InputValueError
 
 X, Y = np.arange(12.0).reshape(6, 2) % 5, np.array([0, 1, 0, 1, 0, 1])

@@ -64,7 +64,7 @@ def test_quotes_a_byte_order_mark_and_windows_lines_are_read(tmp_path):
         ("a,b,species\n1,2,x\n1,two,y\n", "line 3 has 'two' in column 'b'"),
         ("a,b,species\n1,2,x\n1,,y\n", "line 3 has no value in column 'b'"),
         ("a,species\n1,x\n2,\n", "line 3 has no value in column 'species'"),
-        ("species\nx\n", "no columns beside the target"),
+        ("species\nx\n", "has no feature columns"),
         ("1.5,2,x\n2.5,3,y\n", "is its first line a header?"),
         ("a,,,species\n1,2,3,x\n", "two columns without a name"),
         ("a,species\n1_000,x\n", "line 2 has '1_000' in column 'a'"),
@@ -158,7 +158,7 @@ def test_another_separator_is_named_beside_quotes_as_r_writes_them(tmp_path, sep
 @pytest.mark.parametrize("labels", ["1 1.0 2", "1.00 1.0", "2 -1.0 -1", "01 01.0"])
 def test_labels_that_are_one_number_in_two_forms_are_refused(tmp_path, labels):
     text = "a,y\n" + "".join(f"1,{label}\n" for label in labels.split())
-    with pytest.raises(nbs.InputValueError, match="in column 'y', which are the same number; write them alike"):
+    with pytest.raises(nbs.InputValueError, match="in column 'y', which are the same number; write"):
         csv.read(written(tmp_path, text), target="y")
 
 
@@ -244,7 +244,7 @@ def test_a_hundred_thousand_columns_are_read(tmp_path):
 
 def test_a_text_file_is_no_numpy_file(tmp_path):
     (tmp_path / "X.npy").write_text("a,y\n1,x\n")
-    with pytest.raises(nbs.InputValueError, match="no NumPy file") as caught:
+    with pytest.raises(nbs.InputValueError, match="not a NumPy file") as caught:
         arrays.read_npy(tmp_path / "X.npy")
     assert "pickle" not in str(caught.value)
 

@@ -1,9 +1,10 @@
-"""Runs the Python source of CUDA kernels on the CPU, a greenlet a thread, and finds what a GPU would not forgive.
+"""Executes the Python source of CUDA kernels on the CPU, with a greenlet for each thread, and detects errors.
 
-An index out of bounds, memory read before it was written, a shared element touched by two threads (once to write)
-without a barrier between, barriers and shuffles that not all threads reach: each is a `Fault`. Of `numba.cuda` there is
-what the kernels here use: one-dimensional grids and blocks, shared and local arrays, shuffles, syncthreads. Threads run
-in the order given until they meet a barrier: "forward", "reverse", or "random" by a seed. Nothing is timed.
+Each of these raises a `Fault`: an index out of bounds; a read of memory that was not written; a race, which means that
+two threads access a shared element without a barrier between and one writes it; a barrier or shuffle that not all
+threads reach. The executor supports the part of `numba.cuda` that the kernels use: one-dimensional grids and blocks,
+shared and local arrays, shuffles, syncthreads. Threads run until they reach a barrier, in the order "forward",
+"reverse", or "random" with a seed. Times mean nothing.
 """
 
 import math
@@ -22,12 +23,12 @@ from nbsoftmax.kernels.cuda.loads import BYTES, load_wide
 WARP = 32
 
 
-class Fault(RuntimeError):  # noqa: N818 - what it is called here
-    """The kernel does what a GPU does not define."""
+class Fault(RuntimeError):  # noqa: N818 - "fault" is the usual word
+    """The kernel does something whose result is undefined on a GPU."""
 
 
 class Memory:
-    """An array whose indices are checked."""
+    """An array in global memory, whose indices are checked."""
 
     def __init__(self, array, run, name):
         self.array, self.run, self.name = array, run, name
@@ -48,7 +49,10 @@ class Memory:
 
 
 class Local:
-    """A thread's own array: nothing may be read that was not written. A list, which is faster than NumPy's arrays."""
+    """A local array of a thread; reading an element before it is written is a fault.
+
+    The elements are in a list, which is faster than a NumPy array.
+    """
 
     def __init__(self, size, dtype, run, name):
         self.values, self.kind, self.size, self.run, self.name = [None] * size, dtype.type, size, run, name
@@ -70,12 +74,12 @@ class Local:
 
 
 class Shared(Local):
-    """A block's array: two threads that touch an element, one to write, need a barrier between them."""
+    """A shared array of a block; between a write of an element and another thread's access there must be a barrier."""
 
     def __init__(self, size, dtype, run, name):
         super().__init__(size, dtype, run, name)
-        self.writers = [None] * size  # the last one, as `Thread.stamp`
-        self.readers = [set() for _ in range(size)]  # since then
+        self.writers = [None] * size  # `Thread.stamp` of the last write
+        self.readers = [set() for _ in range(size)]  # stamps of the reads since then
 
     def _race(self, i, doing, other):
         raise Fault(f"race: {self.name}[{i}] is {doing} by {self.run.where()} beside thread {other[0]}")
@@ -83,7 +87,7 @@ class Shared(Local):
     def __getitem__(self, i):
         value = self.values[i] if 0 <= i < self.size else None
         if value is None:
-            return super().__getitem__(i)  # which says what is wrong
+            return super().__getitem__(i)  # raises the fault
         me, writer = self.run.thread.stamp, self.writers[i]
         if writer[1] == me[1] and together(me, writer):
             self._race(i, "read", writer)
@@ -103,12 +107,12 @@ class Shared(Local):
 
 
 def together(one, other):
-    """Whether no barrier lies between what two threads do: (number, barriers of the block, of the warp since then)."""
+    """Whether no barrier is between two stamps: (thread, barriers of the block, barriers of the warp since then)."""
     return one[1] == other[1] and one[0] != other[0] and (one[2] == other[2] or one[0] // WARP != other[0] // WARP)
 
 
 class Thread:
-    """One thread: its number in the block, where it waits, and since which barriers: `stamp`, as in `together`."""
+    """A thread: its number in the block, what it waits for, and its barriers so far in `stamp`, as in `together`."""
 
     def __init__(self, number, block):
         self.number, self.block, self.stamp = number, block, (number, 0, 0)
@@ -123,7 +127,7 @@ class _Index:
 
 
 class _Arrays:
-    """`cuda.shared` or `cuda.local`: an array for each place in the source where one is asked for."""
+    """Stand-in for `cuda.shared` or `cuda.local`: an array for each place in the source that creates one."""
 
     def __init__(self, run, *, shared):
         self._run, self._shared = run, shared
@@ -141,7 +145,7 @@ class _Arrays:
 
 
 class Cuda:
-    """What a kernel sees as `cuda`."""
+    """Stand-in for `numba.cuda` inside a kernel."""
 
     def __init__(self, run, grid, block):
         self._run = run
@@ -162,27 +166,27 @@ class Cuda:
     def _from(self, source, mask, value, line):
         values = self._run.wait(("warp", mask, line), value)
         if source not in values:
-            raise Fault(f"a shuffle reads from lane {source}, which is not there, in {self._run.where()}")
+            raise Fault(f"a shuffle reads from lane {source}, which does not take part, in {self._run.where()}")
         return values[source]
 
 
 class _Math:
-    """`math` that stays in the dtype of its argument, as on a GPU."""
+    """Stand-in for `math` whose results have the dtype of the argument, as on a GPU."""
 
     inf = math.inf
     exp, log1p = staticmethod(np.exp), staticmethod(np.log1p)
 
 
 def loaded(memory, i):
-    """What `load_wide` does."""
+    """Stand-in for `load_wide`."""
     n = BYTES // memory.dtype.itemsize
     if i % n:
-        raise Fault(f"{memory.name}[{i}] is not at a multiple of {BYTES} bytes, in {memory.run.where()}")
+        raise Fault(f"{memory.name}[{i}] is not aligned to {BYTES} bytes, in {memory.run.where()}")
     return tuple(memory[i + e] for e in range(n))
 
 
 class _Number:
-    """A Numba type as a function and as a dtype."""
+    """Stand-in for a Numba type, as a function and as a dtype."""
 
     def __init__(self, dtype):
         self.dtype = dtype
@@ -196,7 +200,7 @@ def _dtype(given):
 
 
 class Run:
-    """One launch."""
+    """One launch of a kernel."""
 
     def __init__(self, grid, block, order, seed):
         self.grid, self.block, self.order, self.random = grid, block, order, random.Random(seed)
@@ -212,7 +216,7 @@ class Run:
         return thread.value
 
     def translated(self, value):
-        """A function with what it names in the place of the real `cuda` and `math`; other values as they are."""
+        """Copy a function, with stand-ins for `cuda`, `math` and the like; other values are returned unchanged."""
         if value is cuda:
             return self.cuda
         if value is math:
@@ -240,7 +244,7 @@ class Run:
         memory = [Memory(a, self, f"argument {n}") if isinstance(a, np.ndarray) else a for n, a in enumerate(arguments)]
         self.main = getcurrent()
 
-        def quiet(*given):  # a greenlet has settings of its own
+        def quiet(*given):  # each greenlet has its own error state of NumPy
             with np.errstate(all="ignore"):
                 function(*given)
 
@@ -271,7 +275,7 @@ class Run:
     def _release(self, threads, live):
         if live and all(t.waits == "block" for t in live):
             if len(live) < len(threads):
-                raise Fault("a barrier of the block that not all threads reach: some have ended")
+                raise Fault("a barrier of the block is not reached by all threads: some have ended")
             for t in live:
                 t.waits, t.stamp = None, (t.number, t.stamp[1] + 1, 0)
             return
@@ -290,5 +294,5 @@ class Run:
 
 
 def execute(kernel, grid, block, *arguments, order="forward", seed=0):
-    """Run a kernel, a plain function, on NumPy arrays and numbers."""
+    """Execute a kernel, which is a plain function, on NumPy arrays and numbers."""
     Run(grid, block, order, seed).execute(kernel, arguments)

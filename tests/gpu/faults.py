@@ -1,11 +1,11 @@
-"""Plants faults in the source of kernels: what proves that the checks can fail."""
+"""Changes the source of kernels to introduce faults, which the tests must detect."""
 
 import inspect
 import textwrap
 
 
 def planted(module, make, old, new):
-    """A factory of `module` whose source has been changed; `old` must be in it."""
+    """Return a factory of `module` with `old` replaced by `new` in its source; `old` must occur."""
     source = textwrap.dedent(inspect.getsource(inspect.unwrap(make))).replace("@cache\n", "")
     assert source.count(old) >= 1
     space = dict(vars(module))

@@ -1,4 +1,4 @@
-"""A device in NumPy's memory: runs kernels by `executor`, counts bytes and calls, and has only so much memory."""
+"""A stand-in for a GPU: arrays are NumPy's, `executor` runs the kernels, memory is limited, transfers are counted."""
 
 import weakref
 from contextlib import contextmanager
@@ -11,7 +11,7 @@ from tests.gpu.executor import execute
 
 
 class StandIn:
-    """What `nbsoftmax.backends.cuda.device.Device` asks for."""
+    """Implements the interface of `nbsoftmax.backends.cuda.device.Device`."""
 
     def __init__(self, capacity=2**40, order="forward", *, blas=False):
         self.name, self.capacity, self.order, self.has_blas = "stand-in", capacity, order, blas
@@ -25,7 +25,7 @@ class StandIn:
         self.inside -= 1
 
     def _check(self):
-        assert self.inside > 0, "the device is not the thread's"
+        assert self.inside > 0, "the device is not the current one of the thread"
 
     def free_memory(self):
         self._check()
@@ -36,7 +36,7 @@ class StandIn:
         array = np.empty(max(1, n), dtype)
         if array.nbytes > self.free_memory():
             raise out_of_memory(self.name, array.nbytes, self.free_memory())
-        array.view(np.uint8)[:] = 0xFF  # what nobody has written is NaN
+        array.view(np.uint8)[:] = 0xFF  # memory that was not written is NaN
         self.held += array.nbytes
         owner = Owned(array, device=self)
         weakref.finalize(owner, self._forget, array.nbytes)
@@ -88,7 +88,7 @@ class StandIn:
 
 
 class HostBlas:
-    """Products as BLAS has them, by NumPy, of arrays of the stand-in."""
+    """Matrix products in the order of BLAS, computed by NumPy on arrays of the stand-in."""
 
     def __init__(self, device):
         self.device = device
@@ -104,13 +104,13 @@ class HostBlas:
 
 
 def columns(flat, n_rows, n_columns, ld):
-    """A matrix in an array: columns are contiguous, and begin `ld` numbers apart."""
+    """View a flat array as a matrix with contiguous columns that begin `ld` numbers apart."""
     assert ld >= n_rows and (n_columns - 1) * ld + n_rows <= flat.size
     return as_strided(flat, (n_rows, n_columns), (flat.itemsize, ld * flat.itemsize))
 
 
 class Owned:
-    """An array of the device's, or a part of one."""
+    """An array in the memory of the device, or a part of one."""
 
     def __init__(self, array, whole=None, device=None):
         self.array, self.whole, self.device = array, whole, device

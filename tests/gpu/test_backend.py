@@ -6,9 +6,12 @@ import numpy as np
 import pytest
 
 from nbsoftmax import validation
-from nbsoftmax.backends.cuda import backend as backend_module
-from nbsoftmax.backends.cuda.backend import CudaBackend, ShardedBackend
+from nbsoftmax.backends.cuda import rows as rows_module
+from nbsoftmax.backends.cuda import shards, tiled
+from nbsoftmax.backends.cuda.backend import CudaBackend
+from nbsoftmax.backends.cuda.shards import ShardedBackend
 from nbsoftmax.backends.dense import DenseBackend
+from nbsoftmax.backends.targets import part_of
 from nbsoftmax.errors import DeviceMemoryError
 from nbsoftmax.kernels.cuda import curvature, fused, products, rows
 from tests.gpu.executor import Fault
@@ -50,6 +53,12 @@ def both(X, target, offset, device=None, *, fit_intercept=True, **given):
     cpu = DenseBackend(X, target, offset=offset, fit_intercept=fit_intercept, n_threads=1)
     gpu = CudaBackend(device or StandIn(), X, target, offset=offset, fit_intercept=fit_intercept, **given)
     return cpu, gpu
+
+
+def taken_beside_x(backend):
+    """Bytes that a backend counts for all but X and probabilities."""
+    arrays = {name: a for name, a in backend._work.held.items() if name != "kept" and name[0] != "x"}
+    return backend._strategy.workspace() + sum(a.size * a.dtype.itemsize for a in arrays.values())
 
 
 def same(found, expected, dtype, n_terms):
@@ -122,7 +131,7 @@ def test_no_result_depends_on_the_order_of_threads(shape, order):
 
 
 def test_x_is_sent_once_in_parts_with_progress(monkeypatch):
-    monkeypatch.setattr(backend_module, "PART_BYTES", 400)
+    monkeypatch.setattr(rows_module, "PART_BYTES", 400)
     X, target, offset, params, v = problem(37, 6, 3)
     seen = []
     device = StandIn()
@@ -142,9 +151,9 @@ def test_rows_that_do_not_fit_are_sent_in_parts_at_each_evaluation(shape):
     X, target, offset, params, v = problem(*shape, kind="weighted")
     device = StandIn()
     cpu, whole = both(X, target, offset)
-    used = whole._workspace() + sum(a.size * a.dtype.itemsize for a in whole._target)
+    used = taken_beside_x(whole)
     gpu = both(X, target, offset, device, memory=used + 1000)[1]
-    assert not gpu._resident
+    assert not gpu._rows.resident
     before = device.sent
     loss, gradient = gpu.loss_and_grad(params)
     assert device.sent - before >= X.nbytes
@@ -164,9 +173,9 @@ def test_sums_by_a_blas_are_those_of_the_cpu(kind, parts, dtype, monkeypatch):
     device = StandIn(blas=True)
     cpu, gpu = both(X, target, offset, device)
     if parts:
-        used = gpu._workspace() + sum(a.size * a.dtype.itemsize for a in gpu._target)
-        gpu = both(X, target, offset, device, memory=used + 2 * 9 * gpu._ld * X.itemsize)[1]
-        assert not gpu._resident
+        used = taken_beside_x(gpu)
+        gpu = both(X, target, offset, device, memory=used + 2 * 9 * gpu._rows.ld * X.itemsize)[1]
+        assert not gpu._rows.resident
     loss, gradient = gpu.loss_and_grad(params)
     same(loss, np.float64(cpu.loss(params)), dtype, 40)
     same(gradient, cpu.loss_and_grad(params)[1], dtype, 40)
@@ -209,7 +218,7 @@ def test_too_little_memory_of_the_second_gpu_is_said():
     X, target, offset, *_ = problem(37, 6, 3)
     gpus = [StandIn(), StandIn(capacity=500)]
     with pytest.raises(DeviceMemoryError, match="asked for"):
-        backend_module.on_devices(
+        shards.on_devices(
             gpus, X, target, offset=offset, fit_intercept=True, memory=10**9, progress=None
         )  # fmt: skip
 
@@ -232,7 +241,7 @@ def test_all_is_done_and_freed_where_the_gpu_is_the_threads(shape, blas):
 
 @pytest.mark.parametrize("blas", [False, True])
 def test_as_many_classes_as_samples_are_no_rows(blas, monkeypatch):
-    monkeypatch.setattr(backend_module, "LOGITS_BYTES", 17 * 8 * 6)  # six rows at a time
+    monkeypatch.setattr(tiled, "LOGITS_BYTES", 17 * 8 * 6)  # six rows at a time
     X, target, offset, params, v = problem(17, 4, 17, kind="smoothed")
     cpu, gpu = both(X, target, offset, StandIn(blas=blas))
     loss, gradient = gpu.loss_and_grad(params)
@@ -244,7 +253,7 @@ def test_as_many_classes_as_samples_are_no_rows(blas, monkeypatch):
 def test_progress_counts_the_rows_of_all_gpus():
     X, target, offset, *_ = problem(37, 6, 3)
     seen = []
-    backend_module.on_devices(
+    shards.on_devices(
         [StandIn(), StandIn()], X, target, offset=offset, fit_intercept=True, memory=None,
         progress=lambda done, of: seen.append((done, of)),
     )  # fmt: skip
@@ -268,11 +277,11 @@ def test_shards_add_up():
     X, target, offset, params, v = problem(20, 17, 5, kind="smoothed")
     cpu = DenseBackend(X, target, offset=offset, fit_intercept=True, n_threads=1)
     parts = [slice(0, 9), slice(9, 20)]
-    shards = [
-        CudaBackend(StandIn(), X[part], backend_module.part_of(target, part), offset=offset[part], fit_intercept=True)
+    halves = [
+        CudaBackend(StandIn(), X[part], part_of(target, part), offset=offset[part], fit_intercept=True)
         for part in parts
     ]
-    both_of = ShardedBackend(shards, lambda: cpu)
+    both_of = ShardedBackend(halves, lambda: cpu)
     same(both_of.loss(params), np.float64(cpu.loss(params)), X.dtype, 40)
     same(both_of.loss_and_grad(params)[1], cpu.loss_and_grad(params)[1], X.dtype, 40)
     same(both_of.hess_vec(params, v), cpu.hess_vec(params, v), X.dtype, 40)

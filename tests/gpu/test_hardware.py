@@ -6,7 +6,7 @@ from numba import cuda
 
 import nbsoftmax as nbs
 from nbsoftmax.backends.cuda.device import devices, missing
-from tests.gpu.test_backend import FUSED, KINDS, TILED, both, problem, same
+from tests.gpu.test_backend import FUSED, KINDS, TILED, both, problem, same, taken_beside_x
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(bool(missing()), reason=missing() or "there is a GPU")]
 SHAPES = [*FUSED, *TILED, (5000, 54, 7), (3000, 784, 10), (700, 512, 100), (300, 1000, 1000)]
@@ -32,9 +32,9 @@ def test_sums_are_those_of_the_cpu(shape, kind, dtype):
 def test_rows_in_parts_add_up():
     X, target, offset, params, v = problem(20000, 54, 7, kind="weighted")
     cpu, whole = both(X, target, offset, devices("cuda")[0])
-    memory = whole._workspace() + sum(a.size * a.dtype.itemsize for a in whole._target) + X.nbytes // 4
+    memory = taken_beside_x(whole) + X.nbytes // 4
     gpu = both(X, target, offset, devices("cuda")[0], memory=memory)[1]
-    assert not gpu._resident
+    assert not gpu._rows.resident
     same(gpu.loss_and_grad(params)[1], cpu.loss_and_grad(params)[1], X.dtype, 20000)
     same(gpu.hess_vec(params, v), cpu.hess_vec(params, v), X.dtype, 20000)
 

@@ -27,7 +27,7 @@ def on_the_stand_in(monkeypatch):
         return [] if name == "cpu" else [devices.setdefault(name, StandIn(order=name.partition(":")[2] or "forward"))]
 
     monkeypatch.setattr(objective, "devices", named)
-    monkeypatch.setattr(objective.check, "device", lambda name: name)
+    monkeypatch.setattr(objective.validation, "device", lambda name: name)
 
 
 def made(problem, order="forward", **given):

@@ -6,8 +6,10 @@ import math
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from nbsoftmax.kernels.cuda import rows
+from nbsoftmax.kernels.kinds import INDEX, INDEX_SMOOTHED, PROBA
 from nbsoftmax.testing import logits
 from tests import reference
 from tests.gpu.executor import Fault, execute
@@ -15,20 +17,6 @@ from tests.gpu.faults import planted
 
 DTYPES = [np.float32, np.float64]
 ORDERS = ["forward", "reverse", "random"]
-CLASSES = [1, 2, 3, 7, 10, 31, 32, 33, 100, 512, 513, 2100]
-FUNCTIONS = {
-    rows.SOFTMAX: reference.softmax,
-    rows.LOG_SOFTMAX: reference.log_softmax,
-    rows.LOGSUMEXP: reference.logsumexp,
-}
-
-
-def run(what, z, order="forward"):
-    m, n_classes = z.shape
-    out = np.full(m if what == rows.LOGSUMEXP else m * n_classes, np.nan, z.dtype)
-    chosen = rows.plan(what, z.dtype, m, n_classes)
-    execute(chosen.kernel, chosen.grid, chosen.block, z.reshape(-1), out, m, n_classes, order=order)
-    return out if what == rows.LOGSUMEXP else out.reshape(z.shape)
 
 
 def near(found, expected, z, absolute=0.0):
@@ -52,42 +40,11 @@ def in_turn(*lists):
     return [(*case, ORDERS[(i + i // len(lists[-1])) % 3]) for i, case in enumerate(found)]
 
 
-@pytest.mark.parametrize(("what", "n_classes", "order"), in_turn(FUNCTIONS, CLASSES))
-def test_functions_of_logits_are_the_references(what, n_classes, order):
-    m = 1 if n_classes > 32 else 7
-    for dtype in DTYPES:
-        z = (5 * np.random.default_rng(n_classes).normal(size=(m, n_classes))).astype(dtype)
-        expected = FUNCTIONS[what](z)
-        found = run(what, z, order)
-        assert found.dtype == dtype
-        eps = np.finfo(dtype).eps
-        # exp and log of NumPy, sums of K terms in another order, and the rounding of z - max, up to 40 here.
-        np.testing.assert_allclose(found, expected, rtol=(n_classes + 48) * eps, atol=48 * eps * (what != rows.SOFTMAX))
-
-
-@settings(max_examples=20, deadline=None, suppress_health_check=list(HealthCheck))
-@given(logits(infinities=True))
-def test_infinities_and_the_largest_numbers_give_the_limit(z):
-    if z.size:
-        near(run(rows.SOFTMAX, z), reference.softmax(z), z)
-        near(run(rows.LOG_SOFTMAX, z), reference.log_softmax(z), z, absolute=1.0)
-
-
-@pytest.mark.parametrize("n_classes", [3, 40, 1030])
-def test_a_nan_stays_in_its_own_row(n_classes):
-    z = np.random.default_rng(0).normal(size=(3, n_classes))
-    alone = run(rows.SOFTMAX, z)
-    z[1, n_classes // 2] = np.nan
-    found = run(rows.SOFTMAX, z)
-    assert np.isnan(found[1]).all()
-    assert np.array_equal(found[[0, 2]], alone[[0, 2]])
-
-
 def cross_entropy(z, y, *, weight=None, class_weight=None, smoothing=0.0, order="forward", scale=1.0):
     m, n_classes = z.shape
     soft = y.ndim == 2
     w = np.ones(n_classes) if class_weight is None else np.asarray(class_weight)
-    kind = rows.PROBA if soft else rows.INDEX if smoothing == 0 and class_weight is None else rows.INDEX_SMOOTHED
+    kind = PROBA if soft else INDEX if smoothing == 0 and class_weight is None else INDEX_SMOOTHED
     gain, floor = (w * (1 - smoothing)).astype(z.dtype), (w * smoothing / n_classes).astype(z.dtype)
     labels = np.zeros(1, np.int32) if soft else y.astype(np.int32)
     proba = y.astype(z.dtype).reshape(-1) if soft else np.zeros(1, z.dtype)
@@ -99,10 +56,11 @@ def cross_entropy(z, y, *, weight=None, class_weight=None, smoothing=0.0, order=
     return losses, grad.reshape(z.shape)
 
 
+CLASSES = [1, 2, 3, 7, 10, 31, 32, 33, 100, 512, 513, 2100]
 KINDS = ["labels", "ignored", "weights", "classes", "smoothed", "soft"]
 
 
-@pytest.mark.parametrize(("n_classes", "kind", "order"), in_turn([2, 3, 10, 33, 514], KINDS))
+@pytest.mark.parametrize(("n_classes", "kind", "order"), in_turn(CLASSES, KINDS))
 def test_losses_and_gradients_are_the_references(n_classes, kind, order):
     m = 2 if n_classes > 32 else 9
     rng = np.random.default_rng(n_classes)
@@ -129,6 +87,28 @@ def test_losses_and_gradients_are_the_references(n_classes, kind, order):
         np.testing.assert_allclose(grad, slope, rtol=0, atol=(n_classes + 48) * eps * np.abs(slope).max())
 
 
+@settings(max_examples=20, deadline=None, suppress_health_check=list(HealthCheck))
+@given(z=logits(infinities=True), seed=st.integers(0, 2**31))
+def test_infinities_and_the_largest_numbers_give_the_limit(z, seed):
+    if z.size:
+        y = np.random.default_rng(seed).integers(0, z.shape[1], len(z))
+        losses, grad = cross_entropy(z, y)
+        expected, slope, _ = reference.cross_entropy(z, y)
+        near(losses, expected, z, absolute=1.0)
+        near(grad, slope, z, absolute=1.0)
+
+
+@pytest.mark.parametrize("n_classes", [3, 40, 1030])
+def test_a_nan_stays_in_its_own_row(n_classes):
+    z, y = np.random.default_rng(0).normal(size=(3, n_classes)), np.array([0, 1, 2])
+    alone = cross_entropy(z, y)
+    z[1, n_classes // 2] = np.nan
+    losses, grad = cross_entropy(z, y)
+    assert np.isnan(losses[1]) and np.isnan(grad[1]).all()
+    assert np.array_equal(losses[[0, 2]], alone[0][[0, 2]])
+    assert np.array_equal(grad[[0, 2]], alone[1][[0, 2]])
+
+
 def nearly_certain(n_classes, distance, dtype):
     """Two rows whose last class has the largest logit; of the others only the first one counts."""
     z = np.full((2, n_classes), -500.0, dtype)
@@ -143,8 +123,6 @@ def test_a_sample_that_is_nearly_certain_keeps_its_digits(distance, n_classes, d
     z, eps = nearly_certain(n_classes, distance, dtype), np.finfo(dtype).eps
     small = np.exp(-distance)
     near = {"rtol": 4 * eps, "atol": 0}  # exp, log1p, a division and products, each within an ULP or so
-    np.testing.assert_allclose(run(rows.LOGSUMEXP, z)[0], np.log1p(small), **near)
-    np.testing.assert_allclose(run(rows.LOG_SOFTMAX, z)[0, -1], -np.log1p(small), **near)
     losses, grad = cross_entropy(z, np.array([n_classes - 1, 0]))
     np.testing.assert_allclose(losses, [np.log1p(small), distance + np.log1p(small)], **near)
     np.testing.assert_allclose(grad[0, [0, -1]], np.array([small, -small]) / (1 + small), **near)
@@ -215,13 +193,12 @@ def test_sums_are_made_in_one_order_whatever_the_threads_do(n):
 @pytest.mark.parametrize("n_classes", [5, 100, 1100])
 def test_the_bits_do_not_depend_on_the_order_of_threads(n_classes):
     z = np.random.default_rng(1).normal(size=(2, n_classes)).astype(np.float32)
-    assert len({run(rows.SOFTMAX, z, order).tobytes() for order in ORDERS}) == 1
     found = [cross_entropy(z, np.array([0, 3]), smoothing=0.1, order=order) for order in ORDERS]
     assert len({losses.tobytes() + grad.tobytes() for losses, grad in found}) == 1
 
 
 def test_a_few_kernels_serve_all_shapes():
-    plans = [rows.plan(rows.SOFTMAX, np.float32, 10, k) for k in range(1, 3000)]
+    plans = [rows.plan_cross_entropy(np.float32, 10, k) for k in range(1, 3000)]
     assert len({id(p.kernel) for p in plans}) <= 12
     assert rows.lanes_for(3) == (4, 1)
     assert rows.lanes_for(33) == (32, 2)
@@ -231,21 +208,17 @@ def test_a_few_kernels_serve_all_shapes():
 
 def test_no_compiled_kernel_is_kept_on_disk():
     """Numba keys such a file by one source file, so an upgrade that changes another one would run old code."""
-    chosen = rows.plan(rows.SOFTMAX, np.float32, 5, 3)
+    chosen = rows.plan_cross_entropy(np.float32, 5, 3)
     assert rows._jitted(chosen.kernel, (chosen.block, chosen.least_blocks)).stats.cache_path is None
 
 
 # --- planted faults: what proves that the checks can fail -------------------------------------------
 
 
-def softmax_with(monkeypatch, make, old, new, n_classes):
-    changed = planted(rows, make, old, new)
-    monkeypatch.setattr(rows, make.__name__, changed)
-    for kept in (rows.rows_by_lanes, rows.rows_by_blocks):
-        if hasattr(kept, "cache_clear"):
-            kept.cache_clear()
-    z = np.random.default_rng(2).normal(size=(5, n_classes))
-    return z, lambda: run(rows.SOFTMAX, z, "reverse")
+def forget_kernels():
+    """Make kernels anew from now on: those that were made hold the functions they were made with."""
+    for kept in (rows.cross_entropy_by_lanes, rows.cross_entropy_by_blocks):
+        kept.cache_clear()
 
 
 FAULTS = {  # factory, source, what it becomes, classes, what is said
@@ -268,14 +241,16 @@ FAULTS = {  # factory, source, what it becomes, classes, what is said
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_planted_fault_is_caught(monkeypatch, fault):
     make, old, new, n_classes, said = FAULTS[fault]
-    z, attempt = softmax_with(monkeypatch, getattr(rows, make), old, new, n_classes)
+    z, y = np.random.default_rng(2).normal(size=(5, n_classes)), np.arange(5) % n_classes
+    expected = reference.cross_entropy(z, y)[1]
+    monkeypatch.setattr(rows, make, planted(rows, getattr(rows, make), old, new))
+    forget_kernels()
     try:
         if said == "values":
-            assert np.abs(attempt() - reference.softmax(z)).max() > 1e-3
+            assert np.abs(cross_entropy(z, y, order="reverse")[1] - expected).max() > 1e-3
         else:
             with pytest.raises(Fault, match=said):
-                attempt()
+                cross_entropy(z, y, order="reverse")
     finally:
         monkeypatch.undo()
-        rows.rows_by_lanes.cache_clear()
-        rows.rows_by_blocks.cache_clear()
+        forget_kernels()

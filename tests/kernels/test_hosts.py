@@ -120,8 +120,8 @@ def test_a_processor_that_llvm_does_not_know_is_a_warning_of_llvm():
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"NUMBA_DISABLE_JIT": "1"}, "NUMBA_DISABLE_JIT is set, but nbsoftmax runs compiled code only; unset it"),
-        ({"NUMBA_CPU_FEATURES": "+sse2, avx"}, "NUMBA_CPU_FEATURES has ' avx'; write '+name' or '-name'"),
+        ({"NUMBA_DISABLE_JIT": "1"}, "NUMBA_DISABLE_JIT is set, but nbsoftmax needs compiled code; unset it"),
+        ({"NUMBA_CPU_FEATURES": "+sse2, avx"}, "NUMBA_CPU_FEATURES contains ' avx', expected '+name' or '-name'"),
         ({"NUMBA_NUM_THREADS": "0"}, "correct the environment variables NUMBA_*, such as NUMBA_NUM_THREADS"),
     ],
     ids=["no compilation", "features", "no threads"],

@@ -144,7 +144,7 @@ def test_the_reliability_of_each_class_is_its_definition():
 
 @pytest.mark.parametrize("score", [nbs.brier_score, nbs.expected_calibration_error, nbs.reliability])
 def test_what_is_no_probability_is_refused(score):
-    with pytest.raises(nbs.InputValueError, match="proba row 1 is no probability distribution"):
+    with pytest.raises(nbs.InputValueError, match="proba row 1 is not a probability distribution"):
         score([[0.5, 0.5], [0.5, 0.6]], [0, 1])
     with pytest.raises(nbs.InputValueError, match="class 2 at row 1"):
         score([[0.5, 0.5], [0.5, 0.5]], [0, 2])

@@ -16,6 +16,7 @@ from matplotlib.figure import Figure  # noqa: E402
 
 from nbsoftmax import plots  # noqa: E402
 from nbsoftmax.data import digits  # noqa: E402
+from nbsoftmax.plots.names import LONGEST_NAME, short_names  # noqa: E402
 from nbsoftmax.training.callbacks import JsonLines  # noqa: E402
 
 NAMES = np.array(["ash", "beech", "a class of a very long name indeed"])
@@ -68,6 +69,16 @@ def test_coefficients_as_bars_are_the_biggest_of_each_class():
     assert [text.get_text() for text in first.get_yticklabels()] == ["y", "z"]
     assert [bar.get_width() for bar in second.patches] == [2.0, 0.1]
     assert (first.get_title(), second.get_title()) == ("a", "b")
+
+
+def test_bars_of_one_or_two_features_are_as_tall_as_those_of_five():
+    heights = [
+        plots.CoefficientDisplay.from_model(
+            nbs.SoftmaxModel(np.ones((3, n)), np.zeros(3), [0, 1, 2])
+        ).figure_.get_size_inches()[1]
+        for n in (1, 2, 5, 6)
+    ]
+    assert heights[0] == heights[1] == heights[2] < heights[3]
 
 
 def test_coefficients_as_images():
@@ -220,16 +231,16 @@ def test_what_is_no_fitted_classifier_is_refused_in_one_line(trained, odd):
 @given(st.lists(st.text("ab_ ", max_size=60), min_size=1, max_size=8), st.text("ab_", max_size=30))
 def test_short_names_differ_where_the_names_do(names, prefix):
     names = [prefix + name for name in names]
-    short = plots._short_names(names)
+    short = short_names(names)
     assert [names.index(name) for name in names] == [short.index(name) for name in short]
-    if max(map(len, names)) <= plots.LONGEST_NAME:
+    if max(map(len, names)) <= LONGEST_NAME:
         assert short == names
 
 
 def test_long_names_lose_what_they_share():
     names = ["onehotencoder__class_1st", "onehotencoder__class_2nd", "onehotencoder__sex_female"]
-    assert plots._short_names(names) == ["…class_1st", "…class_2nd", "…sex_female"]
-    assert plots._short_names(["a very long name that stands alone"]) == ["a very…tands alone"]
+    assert short_names(names) == ["…class_1st", "…class_2nd", "…sex_female"]
+    assert short_names(["a very long name that stands alone"]) == ["a very…tands alone"]
 
 
 def test_axes_that_are_given_are_drawn_on_and_pyplot_knows_of_no_figure(trained):

@@ -344,3 +344,28 @@ def test_a_series_of_class_weights_is_read_by_its_index():
     assert losses[0] == losses[1]
     with pytest.raises(nbs.InputValueError, match="class_weight names 'maybe', which is no label"):
         nbs.Trainer(class_weight=pd.Series({"maybe": 1.0})).fit(DENSE, y)
+
+
+def test_feature_names_of_a_table_are_kept():
+    array, names = validation.frame(pd.DataFrame({"a": [1.0, 2.0], "b": [3, 4]}))
+    assert names == ("a", "b")
+    assert array.tolist() == [[1, 3], [2, 4]]
+    with pytest.raises(nbs.InputTypeError, match="'b'"):
+        validation.frame(pd.DataFrame({"a": [1.0, 2.0], "b": ["x", "y"]}))
+    assert validation.frame(DENSE)[0] is DENSE
+    assert validation.frame(DENSE)[1] is None
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (("b", "a"), "another order.*column 0 is 'b'"),
+        (("a",), "lacks 'b'"),
+        (("a", "b", "c"), "unknown 'c'"),
+    ],
+)
+def test_features_must_be_those_of_the_training_in_the_same_order(given, message):
+    validation.same_features(("a", "b"), ("a", "b"))
+    validation.same_features(None, ("a", "b"))
+    with pytest.raises(nbs.InputValueError, match=message):
+        validation.same_features(given, ("a", "b"))

@@ -1,6 +1,6 @@
-"""Kernels for NVIDIA GPUs, twins of those in `kernels`: the same stages, the same numbers.
+"""Kernels for NVIDIA GPUs: counterparts of the CPU kernels, with the same stages and the same results.
 
-A kernel is a plain function made by a factory, whose closure holds what is fixed when it is compiled; `plan` chooses
-one for a shape. Nothing here is compiled, and no driver needed, before `launch`. Verified by executing source and PTX
-on the CPU; not yet run on a GPU.
+A kernel is a plain function that a factory returns; its closure holds the compile-time constants, and `plan` chooses
+the kernel for a shape. Until `launch`, nothing is compiled and no driver is needed. The tests execute the Python source
+on the CPU and check the PTX; the kernels have not yet run on a GPU.
 """

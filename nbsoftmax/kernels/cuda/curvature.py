@@ -1,10 +1,12 @@
-"""What curves the loss, row by row, from logits: a warp a row, for any number of classes.
+"""Curvature of the loss of each row, computed from its logits: one warp for each row, for any number of classes.
 
-u <- h a * (u - a . u)      MOVED: a Hessian-vector product's rows, from u = V x + v
-u <- h a * (1 - a)          EACH: the weight of every class's own block
-w <- h mean_k a_k (1 - a_k) MEAN: that of one Gram matrix for all classes
-w <- h a_k (1 - a_k)        PAIR of k and k: that of one class's block
-w <- h a_k a_l              PAIR of k and l: that of the block of two classes
+    u <- h a * (u - a . u)        MOVED: the rows of a Hessian-vector product, from u = V x + v
+    u <- h a * (1 - a)            EACH: weights of the diagonal blocks of the Hessian, one for each class
+    w <- h mean_k a_k (1 - a_k)   MEAN: weight of one Gram matrix for all classes
+    w <- h a_k (1 - a_k)          PAIR of k and k: weight of the diagonal block of class k
+    w <- h a_k a_l                PAIR of k and l: weight of the block of two classes
+
+Here a is the row of probabilities and h the weight of the sample.
 """
 
 from __future__ import annotations
@@ -24,11 +26,12 @@ MOVED, EACH, MEAN, PAIR = 0, 1, 2, 3
 
 @cache
 def curvature(what: int, dtype: np.dtype[Any]) -> Callable[..., None]:
-    """A kernel for blocks of THREADS, a warp a row: kernel(z, weight, u, w, k, l, n_rows, n_classes).
+    """Make a kernel for blocks of THREADS, one warp for each row: kernel(z, weight, u, w, k, l, n_rows, n_classes).
 
     z : (n_rows * n_classes,), the logits
-    weight : float64 (n_rows,), h; any other size where all are 1
-    u : like z, read and written by MOVED, written by EACH; w : float64 (n_rows,), written by MEAN and PAIR
+    weight : float64 (n_rows,), h; an array of any other size if all are 1
+    u : like z, read and written by MOVED, written by EACH
+    w : float64 (n_rows,), written by MEAN and PAIR
     """
     number = float32 if dtype == np.float32 else float64
     under, total, _ = _stages(dtype, WARP)
@@ -40,7 +43,7 @@ def curvature(what: int, dtype: np.dtype[Any]) -> Callable[..., None]:
         lane = thread % WARP
         row = cuda.blockIdx.x * rows_of_block + thread // WARP
         inside = row < n_rows
-        start = row * n_classes if inside else 0  # lanes beyond the last row go along with the first
+        start = row * n_classes if inside else 0  # lanes beyond the last row compute the first row, and write nothing
         c = number(-math.inf)
         for k in range(lane, n_classes, WARP):
             if z[start + k] > c:

@@ -1,15 +1,16 @@
-"""Loss with gradient, and Hessian-vector products, of few classes: X goes from memory to registers once, in one kernel.
+"""Loss and gradient, and Hessian-vector products, for few classes, in one kernel that reads X from memory once.
 
     z_i = W x_i + b + offset_i          G += sum_i d_i x_i^T,   g += sum_i d_i
     d_i = s_i (a_i sum_l t_il - t_i)    for the gradient
     d_i = h_i a_i * (u_i - a_i . u_i)   for a product with V, u_i = V x_i + v
 
-A group of threads has some rows at a time; each thread has some features, 16 bytes of X at once, with their sums in
-registers; W stays in the first cache. The logits' parts are added up over a warp by halves, so that each lane ends with
-one logit of one row, and over warps through shared memory. Then the lanes make d, and every thread adds its features'
-share. Sums are float32 for FLUSH steps at most and float64 beyond; their order is decided by the shape alone.
+A group of threads processes some rows at a time. Each thread has some features, loads 16 bytes of X at a time, and
+keeps the sums of its features in registers; W stays in the first-level cache. The partial logits are added over a warp
+by halving, so that each lane ends with one logit of one row, and over warps through shared memory. Then the lanes
+compute d, and every thread adds the products with its features. Sums are float32 for at most FLUSH steps and float64
+beyond; their order depends only on the shape.
 
-A kernel is made for each number of classes, up to as many as have room for their sums in registers.
+There is one kernel for each number of classes, up to the largest number whose sums fit in registers.
 """
 
 from __future__ import annotations
@@ -28,17 +29,17 @@ from nbsoftmax.kernels.cuda.rows import EVERY_LANE, INDEX, PROBA, WARP, _stages,
 
 LOSS, PRODUCT = 0, 1
 THREADS = 256
-BLOCKS = 264  # at most, two for each multiprocessor of the largest GPUs; a constant, so that all make the same sums
-ROW_VECTORS = 4  # of a thread in all rows of a step
-# Vectors of 16 bytes that a thread has of a row, and of the sums of all classes: 12 of these take nearly all of 255
-# registers, with all else. Up to 7 half of the registers do, so that a multiprocessor can have two blocks.
+BLOCKS = 264  # maximum: two for each multiprocessor of the largest GPUs; a constant, so that all GPUs add alike
+ROW_VECTORS = 4  # vectors of a thread in all rows of a step
+# Maximum of 16-byte vectors that a thread has of a row, and of vectors of sums for all classes. With 12 of these, a
+# thread needs nearly all of its 255 registers; up to 7, half of them, so that a multiprocessor can run two blocks.
 MOST_VECTORS, MOST_SUMS, SUMS_OF_TWO = 2, 12, 7
-FLUSH = 128  # steps between float64 sums
+FLUSH = 128  # steps between additions in float64
 
 
 @dataclass(frozen=True)
 class Shape:
-    """How threads share rows: `width` threads a row, `vectors` of 16 bytes each, and `rows` at a time."""
+    """Assignment of threads: `width` threads for each row, with `vectors` of 16 bytes each; `rows` rows at a time."""
 
     n_classes: int
     width: int
@@ -47,26 +48,26 @@ class Shape:
 
     @property
     def groups(self) -> int:
-        """Groups of threads in a block, each with rows of its own."""
+        """Number of groups of threads in a block; each group has different rows."""
         return THREADS // self.width
 
     @property
     def least_blocks(self) -> int:
-        """Blocks of a multiprocessor that the compiler is to leave registers for."""
-        most = SUMS_OF_TWO if self.width < WARP else SUMS_OF_TWO - 1  # a whole warp adds up more logits at once
+        """Number of blocks on one multiprocessor for which the compiler must leave registers."""
+        most = SUMS_OF_TWO if self.width < WARP else SUMS_OF_TWO - 1  # a whole warp needs more registers to add logits
         return 2 if self.n_classes * self.vectors <= most else 1
 
     def reach(self, dtype: Any) -> int:
-        """Features that the threads of a group have, some beyond the last."""
+        """Number of features that the threads of a group cover; those beyond the last one are 0."""
         return self.width * self.vectors * BYTES // int(np.dtype(dtype).itemsize)
 
     def size(self, dtype: Any) -> int:
-        """Sums of one group: W's gradient, b's, and the loss."""
+        """Number of sums of one group: the gradients of W and of b, and the loss."""
         return self.n_classes * (self.reach(dtype) + 1) + 1
 
 
 def shape_for(dtype: Any, n_features: int, n_classes: int) -> Shape | None:
-    """The shape for so many features and classes; None where registers do not hold the weights."""
+    """Shape for these numbers of features and classes; None if the sums do not fit in registers."""
     slots = -(-n_features * np.dtype(dtype).itemsize // BYTES)
     vectors = 1 << (-(-slots // THREADS) - 1).bit_length()
     if vectors > MOST_VECTORS or n_classes * vectors > MOST_SUMS:
@@ -76,16 +77,16 @@ def shape_for(dtype: Any, n_features: int, n_classes: int) -> Shape | None:
 
 
 def blocks_for(shape: Shape, n_rows: int) -> int:
-    """Blocks of a launch: a function of the shape alone."""
+    """Number of blocks of a launch; it depends only on the shape."""
     return max(1, min(BLOCKS, -(-n_rows // (shape.groups * shape.rows))))
 
 
 @cache
 def _gathered(span: int) -> Any:
-    """The sum over `span` lanes of parts[at], for lane `at`, as a device function: gathered(parts, at).
+    """Make a device function gathered(parts, at), which returns in lane `at` the sum of parts[at] over `span` lanes.
 
-    Each step adds halves, of half as many sums. A function for each step, since the compiler does not take apart one
-    loop over all of them for every generation of GPUs, and then keeps the sums in memory.
+    Each step halves the number of sums in a lane. Each step is a function of its own: one loop over the steps is not
+    unrolled for every generation of GPUs, and the sums would be kept in memory.
     """
     if span == 1:
 
@@ -109,18 +110,18 @@ def _gathered(span: int) -> Any:
 
 @cache
 def fused(what: int, dtype: np.dtype[Any], shape: Shape) -> Callable[..., None]:
-    """A kernel, for blocks of THREADS, that makes sums of LOSS and gradient or a Hessian-vector PRODUCT.
+    """Make a kernel, for blocks of THREADS, that sums LOSS and gradient, or a Hessian-vector PRODUCT.
 
     kernel(x, ld, w, bias, offset, labels, proba, gain, floor, weight, kind, kept, parts, more, want_grad, n_rows)
 
-    x : (n_rows * ld,), rows of a multiple of 16 bytes; beyond the features finite
+    x : (n_rows * ld,), each row a multiple of 16 bytes; numbers beyond the features must be finite
     w : (n_classes * shape.reach,), 0 beyond the features; bias (n_classes,)
-    offset : (n_rows * n_classes,), any other size for none; not of PRODUCT
-    labels, proba, gain, floor, weight, kind : as in `rows.plan_cross_entropy`; of PRODUCT only `weight` is read, h
-    kept : (n_rows * n_classes,), the probabilities, which LOSS writes and PRODUCT reads; any other size: not written
+    offset : (n_rows * n_classes,); an array of any other size for none; ignored by PRODUCT
+    labels, proba, gain, floor, weight, kind : as in `rows.plan_cross_entropy`; PRODUCT reads only `weight`, as h
+    kept : (n_rows * n_classes,), the probabilities, which LOSS writes and PRODUCT reads; not written if of another size
     parts : float64 (blocks * groups, shape.size): the gradients of W, n_classes rows of shape.reach, and of b; the loss
-    more : whether `parts` has sums of other rows already
-    want_grad : if not, of `parts` only the loss is made; PRODUCT always makes all
+    more : whether to add to the values in `parts`, which are the sums of other rows
+    want_grad : if False, only the loss in `parts` is computed; PRODUCT ignores it
     """
     number = float32 if dtype == np.float32 else float64
     per_vector = BYTES // np.dtype(dtype).itemsize
@@ -136,13 +137,13 @@ def fused(what: int, dtype: np.dtype[Any], shape: Shape) -> Callable[..., None]:
         thread = cuda.threadIdx.x
         group, lane = thread // width, thread % width
         at = thread % span
-        # Of the group's lanes in the warp. Where it is known to be 0, lanes to shuffle from are no registers.
+        # First lane of the group in its warp. If the compiler knows that it is 0, shuffles need fewer registers.
         base = 0 if span == WARP else thread % WARP - at
         own_row = min(at // n_classes, rows - 1)
         own_class = at % n_classes
         valid = at < rows * n_classes
         first = base + own_row * n_classes  # lane of the row's first class
-        speaks = valid and lane < span  # of a row in several warps one makes the sums
+        speaks = valid and lane < span  # if a row is in several warps, only the first one adds to the sums
         part = cuda.blockIdx.x * groups + group
         stride = cuda.gridDim.x * groups * rows
         steps = (n_rows + stride - 1) // stride
@@ -173,7 +174,7 @@ def fused(what: int, dtype: np.dtype[Any], shape: Shape) -> Callable[..., None]:
                         else:
                             for e in range(per_vector):
                                 x_own[r * mine + f * per_vector + e] = number(0)
-                for k in range(n_classes):  # W stays in the first cache, and leaves the registers to the sums
+                for k in range(n_classes):  # W stays in the first-level cache: the registers are for the sums
                     for f in range(vectors):
                         j = (lane + f * width) * per_vector
                         loaded = load_wide(w, k * reach + j)
@@ -221,7 +222,9 @@ def fused(what: int, dtype: np.dtype[Any], shape: Shape) -> Callable[..., None]:
                     for k in range(n_classes):
                         total += cuda.shfl_sync(EVERY_LANE, a, first + k)
                     short = a if a != one else number(0)
-                    for k in range(n_classes):  # in the first loop it would spill registers (sm_75 to sm_90)
+                    for k in range(
+                        n_classes
+                    ):  # a separate loop: in the first one it would spill registers (sm_75 to sm_90)
                         r += cuda.shfl_sync(EVERY_LANE, short, first + k)
                     r = without_largest(total, r)
                     mass, below, others = one, number(0), number(0)
@@ -231,7 +234,7 @@ def fused(what: int, dtype: np.dtype[Any], shape: Shape) -> Callable[..., None]:
                             others = one
                     else:
                         mass = number(0)
-                        share = t * z if t > 0 else number(0)  # 0 * inf counts 0
+                        share = t * z if t > 0 else number(0)  # a product of 0 and inf counts as 0
                         beside = t if a != one else number(0)
                         for k in range(n_classes):
                             mass += cuda.shfl_sync(EVERY_LANE, t, first + k)
@@ -254,7 +257,7 @@ def fused(what: int, dtype: np.dtype[Any], shape: Shape) -> Callable[..., None]:
                             for v in range(mine):
                                 sums[k * mine + v] += factor * x_own[r * mine + v]
 
-            # Offsets that the compiler knows: addresses made from other numbers would each keep a register.
+            # The offsets are compile-time constants: otherwise each address would need a register.
             for k in range(n_classes):
                 for f in range(vectors):
                     for e in range(per_vector):
@@ -276,7 +279,10 @@ def fused(what: int, dtype: np.dtype[Any], shape: Shape) -> Callable[..., None]:
 
 
 def sum_parts(parts, out, size, n_parts, more):
-    """A kernel: out[e] = sum_p parts[p, e] in order, float64, `size` of them, a thread each; added to out if `more`."""
+    """Kernel: out[e] = sum_p parts[p, e] in order, in float64, for `size` numbers, one thread for each.
+
+    If `more`, the sums are added to `out`.
+    """
     e = cuda.blockIdx.x * THREADS + cuda.threadIdx.x
     if e < size:
         total = out[e] if more else float64(0)

@@ -1,4 +1,4 @@
-"""Loads of 16 bytes at once from arrays in a GPU's memory, which Numba does not make of itself."""
+"""Loads of 16 bytes at a time from arrays in a GPU's memory; Numba alone does not generate them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ BYTES = 16
 
 @intrinsic
 def load_wide(typingctx: Any, array: Any, index: Any) -> Any:
-    """array[index : index + n] as a tuple, n = 16 bytes' worth of elements, of a 1-D contiguous float array.
+    """Load array[index : index + n] as a tuple, where n elements are 16 bytes, from a 1-D contiguous array of floats.
 
     The address must be a multiple of 16 bytes.
     """

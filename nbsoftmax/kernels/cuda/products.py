@@ -3,9 +3,9 @@
     logits      Z = X W^T + 1 b^T + offset            (n, K), some thousand rows at a time
     sums        S += sum_i w_i (a_i, 1)(b_i, 1)^T     gradients from a = d, b = x; Gram matrices from a = b = x
 
-Tiles of SIDE x SIDE results, 4 x 4 for each of the THREADS of a block, from DEPTH rows or features at a time in shared
-memory. Sums are float32 for FLUSH rows at most, then float64; blocks have rows of their own, whose sums are added in
-order by `fused.sum_parts`.
+Each block computes a tile of SIDE x SIDE results, 4 x 4 in each of its THREADS, from DEPTH rows or features at a time
+in shared memory. Sums are float32 for at most FLUSH rows, then float64. The rows are split into parts;
+`fused.sum_parts` adds the sums of the parts in order.
 """
 
 from __future__ import annotations
@@ -19,29 +19,29 @@ from numba import cuda, float32, float64, uint64
 
 THREADS, SIDE, DEPTH = 256, 64, 16
 SIXTEENTH = SIDE // 4
-PADDED = SIDE + 1  # so that the threads that write a column of a tile meet different banks
+PADDED = SIDE + 1  # threads that write a column of a tile access different memory banks
 FLUSH = 512
-BLOCKS = 264  # at least, where the rows can be cut in so many parts
-BLAS_ROWS = 1024  # that cuBLAS adds up in float32 before float64 takes over: more lose digits, fewer move more sums
+BLOCKS = 264  # minimum of blocks, if the rows can be split into enough parts
+BLAS_ROWS = 1024  # rows that cuBLAS sums in float32 before float64 is used: more lose digits, fewer move more sums
 
 
 def tiles(n: int) -> int:
-    """Tiles that n results take, along one side."""
+    """Number of tiles for n results along one side."""
     return -(-n // SIDE)
 
 
 def parts_for(n_rows: int, n_a: int, n_b: int, most_bytes: int) -> int:
-    """Parts to cut the rows in for sums of (n_a, n_b): a function of the shape alone."""
+    """Number of parts of the rows for sums of shape (n_a, n_b); it depends only on the shape and `most_bytes`."""
     wanted = -(-BLOCKS // (tiles(n_a) * tiles(n_b)))
     return max(1, min(wanted, -(-n_rows // FLUSH), most_bytes // (8 * n_a * n_b)))
 
 
 @cache
 def logits(dtype: np.dtype[Any]) -> Callable[..., None]:
-    """A kernel: Z of some rows, in tiles(n_rows) * tiles(n_classes) blocks.
+    """Make a kernel for the logits Z of some rows, in tiles(n_rows) * tiles(n_classes) blocks.
 
-    kernel(x, ld, w, ld_w, bias, offset, z, n_rows, n_features, n_classes), with `offset` (n_rows * n_classes,) or of
-    any other size for none.
+    kernel(x, ld, w, ld_w, bias, offset, z, n_rows, n_features, n_classes), with `offset` (n_rows * n_classes,), or an
+    array of any other size for none.
     """
     number = float32 if dtype == np.float32 else float64
     size = DEPTH * PADDED
@@ -85,7 +85,7 @@ def logits(dtype: np.dtype[Any]) -> Callable[..., None]:
 
 
 def biases(bias, offset, z, n_rows, n_classes):
-    """A kernel: Z <- 1 b^T + offset of some rows, a thread each number; `offset` as in `logits`."""
+    """Kernel: Z <- 1 b^T + offset for some rows, one thread for each number; `offset` is as in `logits`."""
     e = cuda.blockIdx.x * THREADS + cuda.threadIdx.x
     if e < n_rows * n_classes:
         value = bias[e % n_classes]
@@ -95,7 +95,7 @@ def biases(bias, offset, z, n_rows, n_classes):
 
 
 def widened(narrow, out, size, more):
-    """A kernel: out[e] = narrow[e], float32, as float64, a thread each; added to out if `more`."""
+    """Kernel: convert `narrow` from float32 to float64 and store it in `out`, or add it if `more`; a thread each."""
     e = cuda.blockIdx.x * THREADS + cuda.threadIdx.x
     if e < size:
         out[e] = (out[e] if more else float64(0)) + float64(narrow[e])
@@ -103,14 +103,14 @@ def widened(narrow, out, size, more):
 
 @cache
 def weighted_sums(dtype: np.dtype[Any]) -> Callable[..., None]:
-    """A kernel: S of some rows in parts, in n_parts * tiles(rows of S) * tiles(columns of S) blocks.
+    """Make a kernel for the sums S of some rows, in n_parts * tiles(rows of S) * tiles(columns of S) blocks.
 
     kernel(a, ld_a, n_a, b, ld_b, n_b, weight, ones_a, ones_b, squared, parts, n_parts, more, n_rows)
 
-    weight : float64 (n_rows,), any other size where all are 1
-    ones_a, ones_b : 1 where a column of ones is to follow the last of `a`, of `b`; else 0
-    squared : whether the squares of b are meant
-    parts : float64 (n_parts, n_a + ones_a, n_b + ones_b); added to if `more`
+    weight : float64 (n_rows,); an array of any other size if all are 1
+    ones_a, ones_b : 1 if a column of ones is appended to `a`, to `b`; else 0
+    squared : whether to use the squares of b instead of b
+    parts : float64 (n_parts, n_a + ones_a, n_b + ones_b); if `more`, the sums are added to it
     """
     number = float32 if dtype == np.float32 else float64
     size = DEPTH * SIDE

@@ -1,18 +1,17 @@
-"""Row kernels on a GPU: softmax and its relatives on rows of logits, as `nbsoftmax.kernels.rows` has them.
+"""Row kernels for GPUs: cross-entropy and its gradient, counterparts of those in `nbsoftmax.kernels.rows`.
 
-    c = max_k z_k,   s = sum_k exp(z_k - c) = 1 + r
-    softmax_k = exp(z_k - c) / s      log_softmax_k = (z_k - c) - log1p(r)    lse = c + log1p(r)
+    c = max_k z_k,   s = sum_k exp(z_k - c) = 1 + r,   lse = c + log1p(r)
     L = sum_k t_k (lse - z_k),        dL/dz_k = a_k sum_l t_l - t_k           (t: weighted target)
 
-r is the sum without one maximum. For a sample whose class is nearly certain s rounds to 1, and r keeps the digits; the
-derivative for the largest class k is then computed as (sum_{l != k} t_l) - r / s sum_l t_l. Where r >= 1, s - 1 is r
-without loss.
+r is the sum without one term of the maximum. If one class is almost certain, s rounds to 1, while r is accurate; the
+derivative for the largest class k is then computed as (sum_{l != k} t_l) - r / s sum_l t_l. If r >= 1, r = s - 1 is
+accurate.
 
-Two forms of the same stages. Up to 512 classes a group of lanes of one warp has a row, each lane some
-of its logits in registers: several rows a warp for few classes, a warp a row for more. Beyond, a block of threads has a
-row and reads it twice, the first time with a running maximum (M. Milakov, N. Gimelshein, "Online normalizer calculation
-for softmax", 2018). All arrays are flat. Sums are made in an order that the shape alone decides; a row never sees
-another one.
+The stages exist in two forms. Up to 512 classes, a group of lanes of one warp processes a row, and each lane has some
+of its logits in registers: several rows in a warp for few classes, one row for more. Beyond, a block of threads
+processes a row and reads it twice, the first time with a running maximum (M. Milakov, N. Gimelshein, "Online normalizer
+calculation for softmax", 2018). All arrays are flat. The order of all sums depends only on the shape; the result of a
+row does not depend on other rows.
 """
 
 from __future__ import annotations
@@ -30,42 +29,31 @@ from numba import cuda, float32, float64
 
 from nbsoftmax.kernels.kinds import INDEX, PROBA
 
-# What a kernel makes of a row.
-SOFTMAX, LOG_SOFTMAX, LOGSUMEXP = 0, 1, 2
-
 WARP = 32
 EVERY_LANE = 0xFFFFFFFF
-THREADS = 128  # of a block whose warps have rows of their own
-BLOCK_THREADS = 256  # of a block that has one row
-MOST_IN_REGISTERS = 512  # classes, 16 logits a lane; of 32 the compiler puts some into memory
+THREADS = 128  # of a block in which every warp has different rows
+BLOCK_THREADS = 256  # of a block that processes one row
+MOST_IN_REGISTERS = 512  # classes, 16 logits in a lane; with 32 the compiler moves some to memory
 
-_configuring = threading.Lock()  # filters of warnings are the process's
+_configuring = threading.Lock()  # warning filters apply to the whole process
 
 
 @dataclass(frozen=True)
 class Plan:
-    """A kernel, a plain function, and how it is launched."""
+    """A kernel, which is a plain function, and its launch configuration."""
 
     kernel: Callable[..., None]
     grid: int
     block: int
-    least_blocks: int = 1  # of a multiprocessor, that the compiler leaves registers for
-
-
-def plan(what: int, dtype: Any, n_rows: int, n_classes: int) -> Plan:
-    """How to make SOFTMAX, LOG_SOFTMAX or LOGSUMEXP of `n_rows` rows: kernel(z, out, n_rows, n_classes)."""
-    if n_classes > MOST_IN_REGISTERS:
-        return Plan(rows_by_blocks(what, np.dtype(dtype)), n_rows, BLOCK_THREADS)
-    width, per_lane = lanes_for(n_classes)
-    return Plan(rows_by_lanes(what, np.dtype(dtype), width, per_lane), blocks_for(n_rows, width), THREADS)
+    least_blocks: int = 1  # on one multiprocessor, for which the compiler leaves registers
 
 
 def plan_cross_entropy(dtype: Any, n_rows: int, n_classes: int) -> Plan:
-    """How to make losses and gradients.
+    """Choose the kernel of losses and gradients.
 
     kernel(z, labels, proba, gain, floor, weight, kind, scale, losses, want_grad, grad, n_rows, n_classes), where
-    `losses` is float64 (n_rows,) and the rest as `kernels.rows.cross_entropy_rows` has it. Arrays that are not used may
-    have any size, `weight` any but `n_rows`.
+    `losses` is float64 (n_rows,) and the rest is as in `kernels.rows.cross_entropy_rows`. Arrays that are not used may
+    have any size, except that an unused `weight` must not have the size `n_rows`.
     """
     if n_classes > MOST_IN_REGISTERS:
         return Plan(cross_entropy_by_blocks(np.dtype(dtype)), n_rows, BLOCK_THREADS)
@@ -74,21 +62,21 @@ def plan_cross_entropy(dtype: Any, n_rows: int, n_classes: int) -> Plan:
 
 
 def lanes_for(n_classes: int) -> tuple[int, int]:
-    """Lanes that share a row, and logits of each: powers of two, so that few kernels serve all shapes."""
+    """Number of lanes for a row, and of logits in each: powers of two, so that few kernels cover all shapes."""
     width = min(WARP, 1 << (n_classes - 1).bit_length())
     return width, 1 << (-(-n_classes // width) - 1).bit_length()
 
 
 def blocks_for(n_rows: int, width: int) -> int:
-    """Blocks of THREADS threads for rows of `width` lanes each."""
+    """Number of blocks of THREADS threads for rows of `width` lanes each."""
     rows = THREADS // width
     return max(1, -(-n_rows // rows))
 
 
 def launch(chosen: Plan, *arguments: Any, stream: Any = 0) -> None:
-    """Run a plan on the current device, on arrays that are there."""
+    """Run a plan on the current device, on arrays in its memory."""
     with _configuring, warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Grid size")  # of small grids: small problems have them
+        warnings.filterwarnings("ignore", message="Grid size")  # small problems have small grids
         bounds = chosen.block, chosen.least_blocks
         ready = _jitted(chosen.kernel, bounds)[chosen.grid, chosen.block, stream]
     ready(*arguments)
@@ -96,7 +84,7 @@ def launch(chosen: Plan, *arguments: Any, stream: Any = 0) -> None:
 
 @cache
 def _jitted(kernel: Callable[..., None], launch_bounds: tuple[int, int]) -> Any:
-    """Without the second bound the compiler spills registers so that all threads fit that there can be (sm_80)."""
+    """Compile a kernel. Without the second bound the compiler spills registers to fit more threads (sm_80)."""
     return cuda.jit(launch_bounds=launch_bounds)(kernel)
 
 
@@ -105,7 +93,7 @@ def _jitted(kernel: Callable[..., None], launch_bounds: tuple[int, int]) -> Any:
 
 @cache
 def _stages(dtype: np.dtype[Any], width: int) -> Any:
-    """For a group of lanes, and one dtype: z - c, the sum over the lanes, and r, (under, total, without_largest)."""
+    """Make (under, total, without_largest) for a group of lanes and a dtype: z - c, the sum over the lanes, and r."""
     number = float32 if dtype == np.float32 else float64
 
     @cuda.jit(device=True, inline="always")
@@ -124,15 +112,15 @@ def _stages(dtype: np.dtype[Any], width: int) -> Any:
 
     @cuda.jit(device=True, inline="always")
     def without_largest(s, less):
-        """r, from the sum of all exp(z - c), and of those with z < c."""
-        return less if s < number(2) else s - number(1)  # s >= 2 if two classes have the maximum; a NaN is kept
+        """Compute r from the sum of all exp(z - c), and the sum of those with z < c."""
+        return less if s < number(2) else s - number(1)  # s >= 2 if two classes share the maximum; NaN is kept
 
     return under, total, without_largest
 
 
 @cache
 def _largest(dtype: np.dtype[Any], width: int, per_lane: int) -> Any:
-    """Put a lane's logits into `mine`, -inf beyond the row; the largest of the whole row, as a device function."""
+    """Make a device function that copies a lane's logits to `mine`, -inf beyond the row, and returns the maximum."""
     number = float32 if dtype == np.float32 else float64
 
     @cuda.jit(device=True, inline="always")
@@ -157,52 +145,11 @@ def _largest(dtype: np.dtype[Any], width: int, per_lane: int) -> Any:
 
 
 @cache
-def rows_by_lanes(what: int, dtype: np.dtype[Any], width: int, per_lane: int) -> Callable[..., None]:
-    """A kernel in which `width` lanes have a row, and each of them `per_lane` of its logits."""
-    number = float32 if dtype == np.float32 else float64
-    under, total, without_largest = _stages(dtype, width)
-    largest = _largest(dtype, width, per_lane)
-    rows_of_block = THREADS // width
-
-    def kernel(z, out, n_rows, n_classes):
-        thread = cuda.threadIdx.x
-        row = cuda.blockIdx.x * rows_of_block + thread // width
-        lane = thread % width
-        # Lanes beyond the last row go along, since a shuffle waits for all; they read and write nothing.
-        alive = row < n_rows
-        start = row * n_classes
-        mine = cuda.local.array(per_lane, number)
-        c = largest(z, start, lane, alive, n_classes, mine)
-        s, less = number(0), number(0)
-        for p in range(per_lane):
-            if alive and lane + p * width < n_classes:
-                mine[p] = under(mine[p], c)
-                e = math.exp(mine[p])
-                s += e
-                if what == SOFTMAX:
-                    mine[p] = e
-                elif mine[p] != 0:
-                    less += e
-        s = total(s)
-        log_s = number(0)
-        if what != SOFTMAX:
-            log_s = math.log1p(without_largest(s, total(less)))
-        if what == LOGSUMEXP:
-            if alive and lane == 0:
-                out[row] = c + log_s
-        else:
-            factor = number(1) / s
-            for p in range(per_lane):
-                k = lane + p * width
-                if alive and k < n_classes:
-                    out[start + k] = mine[p] * factor if what == SOFTMAX else mine[p] - log_s
-
-    return kernel
-
-
-@cache
 def _compensated(dtype: np.dtype[Any]) -> Any:
-    """Compensated summation (W. Kahan, 1965), as a device function: add(so_far, lost, v) is the pair with v more."""
+    """Make the device function add(so_far, lost, v), one step of compensated summation (W. Kahan, 1965).
+
+    It returns the new pair: the sum, and its rounding error.
+    """
     number = float32 if dtype == np.float32 else float64
 
     @cuda.jit(device=True, inline="always")
@@ -219,21 +166,21 @@ def _compensated(dtype: np.dtype[Any]) -> Any:
 
 @cache
 def _pair(dtype: np.dtype[Any]) -> Any:
-    """For blocks, and one dtype: z - c, and the pair (max, r) of a row, (under, scan)."""
+    """Make (under, scan) for blocks and a dtype: z - c, and the pair (max, r) of a row."""
     number = float32 if dtype == np.float32 else float64
     under, _, _ = _stages(dtype, WARP)
     add = _compensated(dtype)
 
     @cuda.jit(device=True, inline="always")
     def join(c, r, other_c, other_r):
-        """The pair of two parts, from theirs; the larger maximum is kept, and the other one is added to r."""
+        """Combine the pairs of two parts of a row: the larger maximum is kept, the other one is added to r."""
         if other_c > c:
             return other_c, other_r + (number(1) + r) * math.exp(under(c, other_c))
         return c, r + (number(1) + other_r) * math.exp(under(other_c, c))
 
     @cuda.jit(device=True, inline="always")
     def scan(z, start, n_classes, shared_c, shared_r):
-        """(max, r) of a row, the same in every thread of the block; r = -1 is that of no class at all."""
+        """Compute (max, r) of a row; all threads of the block get the same. Without any class, r = -1."""
         thread = cuda.threadIdx.x
         c, r, lost = number(-math.inf), number(-1), number(0)
         for k in range(thread, n_classes, BLOCK_THREADS):
@@ -253,34 +200,10 @@ def _pair(dtype: np.dtype[Any]) -> Any:
         c, r = shared_c[0], shared_r[0]
         for w in range(1, BLOCK_THREADS // WARP):
             c, r = join(c, r, shared_c[w], shared_r[w])
-        cuda.syncthreads()  # before what is shared is used again
+        cuda.syncthreads()  # before the shared memory is used again
         return c, r
 
     return under, scan
-
-
-@cache
-def rows_by_blocks(what: int, dtype: np.dtype[Any]) -> Callable[..., None]:
-    """A kernel in which a block has a row."""
-    number = float32 if dtype == np.float32 else float64
-    under, scan = _pair(dtype)
-    warps = BLOCK_THREADS // WARP
-
-    def kernel(z, out, n_rows, n_classes):
-        shared_c, shared_r = cuda.shared.array(warps, number), cuda.shared.array(warps, number)
-        row, thread = cuda.blockIdx.x, cuda.threadIdx.x
-        start = row * n_classes
-        c, r = scan(z, start, n_classes, shared_c, shared_r)
-        if what == LOGSUMEXP:
-            if thread == 0:
-                out[row] = c + math.log1p(r)
-        else:
-            factor, log_s = number(1) / (number(1) + r), math.log1p(r)
-            for k in range(thread, n_classes, BLOCK_THREADS):
-                d = under(z[start + k], c)
-                out[start + k] = math.exp(d) * factor if what == SOFTMAX else d - log_s
-
-    return kernel
 
 
 # --- cross-entropy ------------------------------------------------------------------------------------
@@ -288,9 +211,10 @@ def rows_by_blocks(what: int, dtype: np.dtype[Any]) -> Callable[..., None]:
 
 @cache
 def _target(dtype: np.dtype[Any]) -> Any:
-    """For one dtype, as device functions: t_k of a row, (c - z) / 16, and the loss w (of_sum + 16 below) in float64.
+    """Make device functions for a dtype: t_k of a row, (c - z) / 16, and the loss w (of_sum + 16 below) in float64.
 
-    `below` is sum_k t_k (c - z_k) / 16, which is finite where the logits are; c - z_k may not be, though the loss is.
+    `below` is sum_k t_k (c - z_k) / 16. It is finite if the logits are, while c - z_k itself may overflow even if the
+    loss is finite.
     """
     number = float32 if dtype == np.float32 else float64
 
@@ -319,7 +243,7 @@ def _target(dtype: np.dtype[Any]) -> Any:
 
 @cache
 def cross_entropy_by_lanes(dtype: np.dtype[Any], width: int, per_lane: int) -> Callable[..., None]:
-    """`rows_by_lanes` for losses and gradients."""
+    """Make a kernel in which `width` lanes process a row, with `per_lane` logits in each of them."""
     number = float32 if dtype == np.float32 else float64
     under, total, without_largest = _stages(dtype, width)
     largest = _largest(dtype, width, per_lane)
@@ -330,6 +254,7 @@ def cross_entropy_by_lanes(dtype: np.dtype[Any], width: int, per_lane: int) -> C
         thread = cuda.threadIdx.x
         row = cuda.blockIdx.x * rows_of_block + thread // width
         lane = thread % width
+        # Lanes beyond the last row go along, since a shuffle waits for all; they read and write nothing.
         inside = row < n_rows
         start = row * n_classes
         label, w = -1, number(1)
@@ -341,13 +266,13 @@ def cross_entropy_by_lanes(dtype: np.dtype[Any], width: int, per_lane: int) -> C
         mine = cuda.local.array(per_lane, number)
         c = largest(z, start, lane, inside, n_classes, mine)
         mass, below, s = number(0), number(0), number(0)
-        less, others = number(0), number(0)  # without the largest, where r < 1 and only one is
+        less, others = number(0), number(0)  # sums without the maximum, for r < 1: then it is unique
         for p in range(per_lane):
             k = lane + p * width
             if inside and k < n_classes:
                 t = target(kind, label, start, k, proba, gain, floor)
                 mass += t
-                if t > 0:  # 0 * inf counts 0
+                if t > 0:  # a product of 0 and inf counts as 0
                     below += t * sixteenth(c, mine[p])
                 if mine[p] != c:
                     others += t
@@ -378,7 +303,7 @@ def cross_entropy_by_lanes(dtype: np.dtype[Any], width: int, per_lane: int) -> C
 
 @cache
 def cross_entropy_by_blocks(dtype: np.dtype[Any]) -> Callable[..., None]:
-    """`rows_by_blocks` for losses and gradients."""
+    """Make a kernel in which a block of threads processes a row."""
     number = float32 if dtype == np.float32 else float64
     under, scan = _pair(dtype)
     _, total, _ = _stages(dtype, WARP)
@@ -432,7 +357,7 @@ def cross_entropy_by_blocks(dtype: np.dtype[Any]) -> Callable[..., None]:
 
 
 def sum_in_order(values, out, n):
-    """A kernel of one block: out[0] = the sum of `values`, float64 (n,), by threads, then by a tree of fixed shape."""
+    """Kernel for one block: out[0] = sum of `values`, float64 (n,), first in each thread, then by a fixed tree."""
     shared = cuda.shared.array(BLOCK_THREADS, float64)
     thread = cuda.threadIdx.x
     total = float64(0)

@@ -1,1 +1,1 @@
-"""What kernels are written in: vectors, exp and log, register tiles."""
+"""Building blocks of kernels: vectors, exp and log of vectors, register tiles."""

@@ -1,15 +1,15 @@
-"""Vectors of numbers, one register wide, as a type that kernels can compute with.
+"""SIMD vectors as a Numba type: kernels compute with registers of numbers.
 
-Numba leaves the choice of vector code to LLVM, which gives up on `max`, on `exp` and on short rows. Here
-a kernel says what it wants: `Vector(float64, 8)` is LLVM's `<8 x double>`, on which `+ - * /`, comparisons
-and the functions below act lane by lane. A Python number beside a vector is spread over its lanes in
-the vector's own dtype, so a float32 kernel never widens by accident.
+Numba relies on LLVM's automatic vectorisation, which fails for `max`, `exp` and short rows. With this type a kernel
+states the vector operations itself: `Vector(float64, 8)` is LLVM's `<8 x double>`, on which `+ - * /`, comparisons and
+the functions below act lane by lane. A Python number in an operation with a vector is broadcast to all lanes in the
+dtype of the vector, so that a float32 kernel never converts to float64 by accident.
 
-The width is the host's, fixed at import: 64 bytes with AVX-512, 32 with AVX, 16 otherwise (NEON, SSE2).
-No flag of fast mathematics is set: every operation rounds as IEEE 754 says, in the written order, which
-is why results depend neither on the thread count nor on the optimiser's mood.
+The width is that of the CPU and is fixed at import: 64 bytes with AVX-512, 32 with AVX, 16 otherwise (NEON, SSE2).
+Vector operations have no fast-math flags: each rounds as IEEE 754 defines, in the order of the source, so the results
+depend neither on the number of threads nor on the optimiser.
 
-Memory is addressed as `(array, i)`: i counts elements from the array's first, flat, unchecked.
+Memory is addressed as `(array, i)`, where i counts elements from the first one of the flat array; i is not checked.
 """
 
 import operator
@@ -21,11 +21,11 @@ from numba.core.codegen import get_host_cpu_features
 from numba.core.typing.templates import AbstractTemplate, infer_global, signature
 from numba.extending import intrinsic, lower_builtin, lower_cast, models, overload, register_model
 
-from nbsoftmax.kernels.runtime import settings  # noqa: F401  checked before LLVM is asked for the vectors of the host
+from nbsoftmax.kernels.runtime import settings  # noqa: F401  checks Numba's settings before LLVM uses them
 
 
 def _host_features():
-    """What Numba compiles for: the host's features, unless NUMBA_CPU_FEATURES or NUMBA_ENABLE_AVX say otherwise."""
+    """CPU features that Numba compiles for: the host's, unless NUMBA_CPU_FEATURES or NUMBA_ENABLE_AVX change them."""
     features = get_host_cpu_features() if config.CPU_FEATURES is None else config.CPU_FEATURES
     return {feature[1:] for feature in features.split(",") if feature.startswith("+")}
 
@@ -35,12 +35,12 @@ VECTOR_BYTES = 64 if HAS_SCALEF else 32 if "avx" in _host_features() else 16
 
 
 def lanes_of(dtype):
-    """Lanes of one register for a NumPy or Numba dtype."""
+    """Number of lanes in a register for a NumPy or Numba dtype."""
     return VECTOR_BYTES // (getattr(dtype, "itemsize", None) or dtype.bitwidth // 8)
 
 
 def lanes(array):
-    """Lanes of one register for the array's dtype: a constant in compiled code."""
+    """Number of lanes in a register for the dtype of the array: a constant in compiled code."""
     return lanes_of(array.dtype)
 
 
@@ -51,20 +51,20 @@ def _lanes(array):
 
 
 class Vector(types.Type):
-    """`lanes` numbers of one dtype (float32, float64, int32, int64), or truth values (boolean)."""
+    """A vector of `lanes` numbers of one dtype (float32, float64, int32, int64) or booleans (a mask)."""
 
     def __init__(self, dtype, lanes):
         self.dtype, self.lanes = dtype, lanes
         super().__init__(name=f"Vector({dtype}, {lanes})")
 
     def llvm(self):
-        """The LLVM type of one vector."""
+        """LLVM type of the vector."""
         bits = self.dtype.bitwidth if isinstance(self.dtype, types.Integer) else 1
         element = {types.float64: ir.DoubleType(), types.float32: ir.FloatType()}.get(self.dtype, ir.IntType(bits))
         return ir.VectorType(element, self.lanes)
 
     def can_convert_from(self, typingctx, other):
-        """Numbers become vectors by being spread over the lanes."""
+        """A number converts to a vector: it is broadcast to all lanes."""
         if isinstance(other, types.Number):
             return typingctx.can_convert(other, self.dtype)
         return None
@@ -77,11 +77,11 @@ class _VectorModel(models.PrimitiveModel):
 
 
 def integers_of(vector):
-    """The type of integer vectors as wide, lane by lane, as a float vector."""
+    """Type of the integer vectors whose lanes have the width of those of a float vector."""
     return Vector(types.int64 if vector.dtype == types.float64 else types.int32, vector.lanes)
 
 
-# --- numbers beside vectors ---------------------------------------------------------------------
+# --- numbers to vectors -------------------------------------------------------------------------
 
 
 def spread_value(builder, scalar, lanes):
@@ -96,7 +96,7 @@ def _number_to_vector(context, builder, fromty, toty, val):
 
 @intrinsic
 def spread(typingctx, x):
-    """A vector with the number x (float or integer) in every lane."""
+    """Broadcast the number x (float or integer) to all lanes of a vector."""
     vector = Vector(x, lanes_of(x))
     return vector(x), lambda context, builder, sig, args: spread_value(builder, args[0], vector.lanes)
 
@@ -158,7 +158,7 @@ for _op, _sign in (
     (operator.ge, ">="),
     (operator.eq, "=="),
 ):
-    # Ordered: false where a NaN takes part.
+    # Ordered comparisons: false if an operand is NaN.
     _lower(
         _op,
         _Comparison,
@@ -181,7 +181,7 @@ def suffix(vector):
 
 @intrinsic
 def fma(typingctx, x, y, z):
-    """X * y + z, rounded once. Numbers among the arguments are spread."""
+    """Fused multiply-add: x * y + z, rounded once. Numbers among the arguments are broadcast."""
     vector = _common((x, y, z))
     if vector is None:
         return None
@@ -194,7 +194,7 @@ def fma(typingctx, x, y, z):
 
 @intrinsic
 def where(typingctx, mask, x, y):
-    """Lanes of x where `mask` holds, of y elsewhere."""
+    """Select the lanes of x where `mask` is true, and those of y elsewhere."""
     vector = _common((x, y))
     if vector is None:
         return None
@@ -203,7 +203,7 @@ def where(typingctx, mask, x, y):
 
 @intrinsic
 def any_of(typingctx, mask):
-    """Whether any lane holds."""
+    """Whether any lane of a mask is true."""
 
     def codegen(context, builder, sig, args):
         bits = builder.bitcast(args[0], ir.IntType(mask.lanes))
@@ -214,28 +214,28 @@ def any_of(typingctx, mask):
 
 @intrinsic
 def to_bits(typingctx, x):
-    """The bits of floats, as integers of the same width."""
+    """Reinterpret the bits of floats as integers of the same width."""
     vector = integers_of(x)
     return vector(x), lambda context, builder, sig, args: builder.bitcast(args[0], vector.llvm())
 
 
 @intrinsic
 def from_bits(typingctx, n):
-    """The floats that have these bits."""
+    """Reinterpret integers as the floats with the same bits."""
     vector = Vector(types.float64 if n.dtype == types.int64 else types.float32, n.lanes)
     return vector(n), lambda context, builder, sig, args: builder.bitcast(args[0], vector.llvm())
 
 
 @intrinsic
 def to_floats(typingctx, n):
-    """Integers as floats of the same width."""
+    """Convert integers to floats of the same width."""
     vector = Vector(types.float64 if n.dtype == types.int64 else types.float32, n.lanes)
     return vector(n), lambda context, builder, sig, args: builder.sitofp(args[0], vector.llvm())
 
 
 @intrinsic
 def to_doubles(typingctx, x):
-    """The lanes of a vector widened to float64 (a vector of the same number of lanes)."""
+    """Convert a vector to float64 (a vector of the same number of lanes)."""
     vector = Vector(types.float64, x.lanes)
 
     def codegen(context, builder, sig, args):
@@ -246,12 +246,12 @@ def to_doubles(typingctx, x):
 
 @intrinsic
 def scale_avx512(typingctx, x, n):
-    """X * 2**n for whole n given as floats, with one rounding: the instruction VSCALEF."""
+    """Compute x * 2**n for whole numbers n in floats, rounded once: the instruction VSCALEF."""
 
     def codegen(context, builder, sig, args):
         kind = "pd" if x.dtype == types.float64 else "ps"
         every = ir.IntType(x.lanes)(-1)
-        rounding = ir.IntType(32)(4)  # as the current mode says
+        rounding = ir.IntType(32)(4)  # the current rounding mode
         name = f"llvm.x86.avx512.mask.scalef.{kind}.512"
         return call(builder, name, x.llvm(), [args[0], args[1], args[0], every, rounding])
 
@@ -259,7 +259,7 @@ def scale_avx512(typingctx, x, n):
 
 
 def fold(builder, value, lanes, combine):
-    """Halve the vector until one lane is left: a fixed tree, the same on every run."""
+    """Combine the halves of a vector until one lane is left: a fixed tree, so the result is reproducible."""
     while lanes > 1:
         lanes //= 2
         index = ir.VectorType(ir.IntType(32), lanes)
@@ -271,7 +271,7 @@ def fold(builder, value, lanes, combine):
 
 @intrinsic
 def sum_of(typingctx, x):
-    """Sum of the lanes, by halves."""
+    """Sum of all lanes, by pairwise summation."""
 
     def codegen(context, builder, sig, args):
         return fold(builder, args[0], x.lanes, builder.fadd)
@@ -281,7 +281,7 @@ def sum_of(typingctx, x):
 
 @intrinsic
 def max_of(typingctx, x):
-    """Largest lane; a NaN may be lost (it comes back by way of the sums)."""
+    """Largest lane. A NaN may be ignored; callers get it from the sums instead."""
 
     def codegen(context, builder, sig, args):
         return fold(builder, args[0], x.lanes, lambda a, b: builder.select(builder.fcmp_ordered(">", a, b), a, b))
@@ -291,7 +291,7 @@ def max_of(typingctx, x):
 
 @njit(forceinline=True)
 def larger(x, y):
-    """The larger of x and y lane by lane, y where x is NaN."""
+    """The larger of x and y, lane by lane; y where x is NaN."""
     return where(x > y, x, y)
 
 
@@ -309,14 +309,14 @@ def align(instruction, dtype):
 
 
 def mask_of(builder, n, lanes):
-    """Truth vector: lane < n."""
+    """Mask of the first n lanes."""
     count = spread_value(builder, builder.trunc(n, ir.IntType(32)) if n.type.width > 32 else n, lanes)
     return builder.icmp_signed("<", ir.VectorType(ir.IntType(32), lanes)(list(range(lanes))), count)
 
 
 @intrinsic
 def load(typingctx, array, i):
-    """The vector at element i of the array."""
+    """Load the vector that begins at element i of the array."""
     vector = Vector(array.dtype, lanes_of(array.dtype))
 
     def codegen(context, builder, sig, args):
@@ -327,7 +327,7 @@ def load(typingctx, array, i):
 
 @intrinsic
 def element(typingctx, array, i):
-    """Element i as a number; unlike array[i], i may be negative, where a view with negative strides has its rows."""
+    """Load element i; unlike in array[i], a negative i addresses memory before the array (negative strides)."""
 
     def codegen(context, builder, sig, args):
         return builder.load(builder.gep(context.make_array(sig.args[0])(context, builder, args[0]).data, [args[1]]))
@@ -337,7 +337,7 @@ def element(typingctx, array, i):
 
 @intrinsic
 def store(typingctx, array, i, value):
-    """Write the vector to the array, from element i on."""
+    """Store the vector in the array, from element i on."""
     vector = Vector(array.dtype, lanes_of(array.dtype))
 
     def codegen(context, builder, sig, args):
@@ -350,7 +350,7 @@ def store(typingctx, array, i, value):
 
 @intrinsic
 def load_part(typingctx, array, i, n, rest):
-    """The first n lanes from memory, the number `rest` in the others; memory beyond n is not touched."""
+    """Load the first n lanes from memory and set the others to `rest`; memory beyond n elements is not accessed."""
     vector = Vector(array.dtype, lanes_of(array.dtype))
 
     def codegen(context, builder, sig, args):
@@ -368,7 +368,7 @@ def masked_load(builder, vector, address, mask, rest):
 
 @intrinsic
 def store_part(typingctx, array, i, value, n):
-    """Write the first n lanes to the array, from element i on."""
+    """Store the first n lanes in the array, from element i on."""
     vector = Vector(array.dtype, lanes_of(array.dtype))
 
     def codegen(context, builder, sig, args):
@@ -387,14 +387,14 @@ def masked_store(builder, vector, address, mask, value):
 
 @intrinsic
 def lane_numbers(typingctx, array):
-    """0, 1, 2 ... in the dtype of the array."""
+    """The vector 0, 1, 2, ... in the dtype of the array."""
     vector = Vector(array.dtype, lanes_of(array.dtype))
     return vector(array), lambda context, builder, sig, args: vector.llvm()(list(range(vector.lanes)))
 
 
 @intrinsic
 def head(typingctx, x, n):
-    """The first n lanes of x, and 0 in the others."""
+    """Keep the first n lanes of x and set the others to 0."""
 
     def codegen(context, builder, sig, args):
         mask = mask_of(builder, args[1], x.lanes)
@@ -405,7 +405,10 @@ def head(typingctx, x, n):
 
 @intrinsic
 def load_converted(typingctx, array, i, n, rest, like):
-    """The first n lanes from an array of another dtype (int32, float64), as a vector of the dtype of `like`."""
+    """Load the first n lanes from an array of another dtype (int32, float64), converted to the dtype of `like`.
+
+    The other lanes become `rest`.
+    """
     vector = Vector(like.dtype, lanes_of(like.dtype))
     source = Vector(array.dtype, vector.lanes)
 
@@ -423,7 +426,7 @@ def load_converted(typingctx, array, i, n, rest, like):
 
 
 def prefetch_at(builder, address):
-    """Emit a request for the cache line at an address, which need not be valid; nothing waits for it."""
+    """Emit a prefetch of the cache line at an address, which need not be valid."""
     address = builder.bitcast(address, ir.IntType(8).as_pointer())
     number = ir.IntType(32)
     fnty = ir.FunctionType(ir.VoidType(), [address.type, number, number, number])
@@ -433,7 +436,7 @@ def prefetch_at(builder, address):
 
 @intrinsic
 def prefetch(typingctx, array, i):
-    """Ask for the cache line of element i, which need not exist."""
+    """Prefetch the cache line of element i, which need not exist."""
 
     def codegen(context, builder, sig, args):
         data = context.make_array(sig.args[0])(context, builder, args[0]).data
@@ -443,11 +446,11 @@ def prefetch(typingctx, array, i):
     return types.void(array, types.intp), codegen
 
 
-# --- rows to lanes and back -----------------------------------------------------------------------
+# --- transposition: rows to lanes, and lanes to rows ------------------------------------------------
 
 
 def _transposed(builder, rows):
-    """Transpose a square of vectors in registers: at each step, pairs swap their off-diagonal blocks."""
+    """Transpose a square of vectors in registers: in each step, pairs of rows swap their off-diagonal blocks."""
     lanes, rows = len(rows), list(rows)
     index = ir.VectorType(ir.IntType(32), lanes)
     step = 1
@@ -465,9 +468,9 @@ def _transposed(builder, rows):
 
 @intrinsic
 def rows_to_lanes(typingctx, array, i, stride, n_rows, n_columns, tile, j):
-    """Read up to one register's lanes of rows and columns, and write them with the rows in lanes.
+    """Transpose a square block of an array, of at most `lanes` rows and columns, and store it with the rows in lanes.
 
-    Row r starts at element i + r * stride of `array`; its column k goes to lane r of the vector at tile[j + k * lanes].
+    Row r begins at element i + r * stride of `array`; its column k goes to lane r of the vector at tile[j + k * lanes].
     Columns from n_columns on become 0; rows from n_rows on repeat row n_rows - 1.
     """
     vector = Vector(array.dtype, lanes_of(array.dtype))
@@ -493,7 +496,7 @@ def rows_to_lanes(typingctx, array, i, stride, n_rows, n_columns, tile, j):
 
 @intrinsic
 def lanes_to_rows(typingctx, tile, j, array, i, stride, n_rows, n_columns):
-    """The way back: lane r of the vector at tile[j + k * lanes] goes to element i + r * stride + k of `array`."""
+    """Inverse of `rows_to_lanes`: lane r of the vector at tile[j + k * lanes] goes to array[i + r * stride + k]."""
     vector = Vector(array.dtype, lanes_of(array.dtype))
 
     def codegen(context, builder, sig, args):

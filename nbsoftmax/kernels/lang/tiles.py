@@ -1,12 +1,12 @@
-"""Register tiles: the two small matrix products of a linear model, on a block of rows that is in cache.
+"""Register tiles: the two matrix products of a linear model, on a block of rows that is in cache.
 
     forward    z[i, k] = b_k + sum_j x[i, j] w[j, k]       rows x classes, classes in lanes
-    dots       the same, where classes would leave lanes empty: rows x classes, features in lanes
+    dots       the same for few classes, which would leave lanes empty: rows x classes, features in lanes
     backward   G[k, j] += sum_i d[i, k] x[i, j]            classes x features, features in lanes
 
-Each intrinsic keeps one tile of results in registers while it runs down the sum, so that a step is a few
-loads and many fused multiply-adds. They are LLVM code built here by loops in Python (which unrolls them): Numba's
-own loops leave the accumulators in memory. Sizes follow the number of vector registers.
+Each intrinsic keeps one tile of results in registers during the whole sum, so that a step consists of a few loads and
+many fused multiply-adds. Loops in Python emit the LLVM code, and so unroll it; in loops compiled by Numba the
+accumulators would stay in memory. The sizes of the tiles depend on the number of vector registers.
 """
 
 from platform import machine
@@ -34,16 +34,16 @@ from nbsoftmax.kernels.runtime.jit import inlined
 
 MANY_REGISTERS = VECTOR_BYTES == 64 or machine().lower() in {"aarch64", "arm64"}  # 32 of them; 16 elsewhere
 
-# Rows of a forward tile by its width in vectors of classes; classes and vectors of features of a backward tile.
+# Number of rows of a forward tile, by its width in vectors of classes.
 FORWARD_ROWS = {1: 8, 2: 8, 3: 8, 4: 6} if MANY_REGISTERS else {1: 8, 2: 4, 3: 4, 4: 2}
-TALLEST = 8 if MANY_REGISTERS else 4
+TALLEST = 8 if MANY_REGISTERS else 4  # maximum of classes in a backward tile
 MOST_ROWS = max(FORWARD_ROWS.values())
-# Rows and, at most, classes of a tile of dot products.
+# Number of rows, and maximum of classes, of a tile of dot products.
 DOT_ROWS, DOT_CLASSES = (4, 5) if MANY_REGISTERS else (2, 5)
 
 
 def _repeat(builder, count, values, body):
-    """Emit a loop: `values` become body(turn, values), `count` times. Returns the values after it."""
+    """Emit a loop that replaces `values` by body(turn, values), `count` times. Return the values after the loop."""
     before, loop, after = builder.block, builder.append_basic_block("loop"), builder.append_basic_block("after")
     some = builder.icmp_signed(">", count, count.type(0))
     builder.cbranch(some, loop, after)
@@ -72,7 +72,7 @@ def _fma(builder, vector, x, y, z):
 
 
 def _forward_tile(width):
-    """Intrinsic: up to FORWARD_ROWS[width] rows times `width` vectors of classes; the sum runs over the features."""
+    """Make an intrinsic: FORWARD_ROWS[width] rows times `width` vectors of classes, summed over the features."""
     height = FORWARD_ROWS[width]
 
     def tile(typingctx, x, xi, x_stride, n_rows, n_features, w, wi, w_stride, z, zi, z_stride, ahead):
@@ -84,7 +84,7 @@ def _forward_tile(width):
             line = 64 * 8 // vector.dtype.bitwidth
             first_ahead = pointer(context, builder, sig.args[0], x, builder.add(xi, ahead), vector.llvm().element)
             number, whole = vector.llvm().element, xi.type
-            # Rows beyond the last repeat it; z has room for them.
+            # Rows beyond the last one repeat it; z has memory for their results.
             last = builder.sub(n_rows, whole(1))
             rows = []
             for r in range(height):
@@ -100,7 +100,7 @@ def _forward_tile(width):
             def step(j, sums):
                 at = builder.mul(j, w_stride)
                 row_of_w = [weight(at, v) for v in range(width)]
-                # One line a step, so that requests to memory are spread evenly over the arithmetic.
+                # One cache line in each step, so that prefetches are spread evenly over the arithmetic.
                 turn = builder.mul(builder.and_(j, whole(line - 1)), whole(height))
                 row = builder.lshr(turn, whole(line.bit_length() - 1))
                 at_ahead = builder.add(builder.and_(j, whole(-line)), builder.mul(row, x_stride))
@@ -133,17 +133,18 @@ forward_tile_1, forward_tile_2, forward_tile_3, forward_tile_4 = map(_forward_ti
 
 @inlined
 def forward(x, xi, x_stride, n_rows, n_features, w, w_stride, z, z_stride, ahead):
-    """z[r, :] = bias + x[r, :] w for the rows r of a block.
+    """Compute z[r, :] = bias + x[r, :] w for the rows r of a block.
 
-    x : row r from x[xi + r * x_stride] on. w : (n_features + 1, w_stride), the bias in its last row, w_stride a whole
-    number of vectors. z : (n_rows rounded up to a tile, z_stride), z_stride >= w_stride. ahead : how many elements
-    further memory is asked for while a tile is worked on.
+    x : row r begins at x[xi + r * x_stride]
+    w : (n_features + 1, w_stride), the bias in the last row; w_stride is a multiple of the vector length
+    z : (n_rows rounded up to whole tiles, z_stride), z_stride >= w_stride
+    ahead : prefetch distance in elements
     """
     k = 0
     while k < w_stride:
         width = min((w_stride - k) // lanes(x), 4)
         if w_stride - k > 4 * lanes(x):
-            width = 3  # the widest that fills a tile; 4 is for what would leave a single vector over
+            width = 3  # the widest with full tiles; 4 only where a single vector would be left over
         at = 0
         while at < n_rows:
             i, rest = xi + at * x_stride, n_rows - at
@@ -168,7 +169,7 @@ FORWARD_ROWS_1, FORWARD_ROWS_2, FORWARD_ROWS_3, FORWARD_ROWS_4 = (FORWARD_ROWS[w
 
 @intrinsic
 def dot_tile(typingctx, x, xi, x_stride, n_rows, n_features, w, wi, w_stride, bias, height, z, zi, z_stride, ahead):
-    """DOT_ROWS rows times `height` classes (1 to DOT_CLASSES); the sum runs over vectors of features, then lanes."""
+    """DOT_ROWS rows times `height` classes (1 to DOT_CLASSES), summed over vectors of features, then over the lanes."""
     vector = Vector(x.dtype, lanes_of(x.dtype))
     lane = vector.lanes
 
@@ -178,7 +179,7 @@ def dot_tile(typingctx, x, xi, x_stride, n_rows, n_features, w, wi, w_stride, bi
         zero = vector.llvm()([0] * lane)
         last = builder.sub(n_rows, whole(1))
         samples = []
-        for r in range(DOT_ROWS):  # rows beyond the last repeat it; z has room for them
+        for r in range(DOT_ROWS):  # rows beyond the last one repeat it; z has memory for their results
             row = builder.select(builder.icmp_signed("<", last, whole(r)), last, whole(r))
             at = builder.add(xi, builder.mul(row, x_stride))
             samples.append(pointer(context, builder, sig.args[0], x, at, number))
@@ -212,7 +213,7 @@ def dot_tile(typingctx, x, xi, x_stride, n_rows, n_features, w, wi, w_stride, bi
                 return products(j, sums, n_classes, read_whole)
 
             sums = _repeat(builder, n_vectors, [zero] * (n_classes * DOT_ROWS), step)
-            # The rest is read by masked loads, of weights too: where there is no rest they read nothing, and add 0.
+            # The last features, fewer than a vector, are read by masked loads; if there are none, these add 0.
             sums = products(builder.mul(n_vectors, whole(lane)), sums, n_classes, read_rest)
             for k in range(n_classes):
                 one = builder.load(builder.gep(biases, [whole(k)]))
@@ -229,7 +230,7 @@ def dot_tile(typingctx, x, xi, x_stride, n_rows, n_features, w, wi, w_stride, bi
 
 
 def _switch(builder, value, most, emit):
-    """Emit `emit(n)` for each n from 1 to `most`, of which the one equal to `value` runs."""
+    """Emit a switch: the code of `emit(n)` for each n from 1 to `most`, of which that with n == `value` runs."""
     done = builder.append_basic_block("done")
     cases = builder.switch(value, done)
     for n in range(1, most + 1):
@@ -243,16 +244,16 @@ def _switch(builder, value, most, emit):
 
 @inlined
 def dots(x, xi, x_stride, n_rows, n_features, w, n_classes, z, z_stride, ahead):
-    """`forward` with features in lanes.
+    """As `forward`, with features in lanes.
 
-    w : (n_classes, n_features rounded up to whole vectors, the rest 0), then the biases.
+    w : (n_classes, n_features rounded up to whole vectors and padded with 0), then the biases
     """
     w_stride = (n_features + lanes(x) - 1) // lanes(x) * lanes(x)
     n_tiles = (n_classes + DOT_CLASSES - 1) // DOT_CLASSES
     bias = n_classes * w_stride
     for at in range(0, n_rows, DOT_ROWS):
         for t in range(n_tiles):
-            k = t * n_classes // n_tiles  # tiles of nearly equal height
+            k = t * n_classes // n_tiles  # the heights of the tiles differ by at most 1
             height = (t + 1) * n_classes // n_tiles - k
             i, rest, near = xi + at * x_stride, n_rows - at, ahead if at // DOT_ROWS % n_tiles == t else 0
             dot_tile(
@@ -262,12 +263,12 @@ def dots(x, xi, x_stride, n_rows, n_features, w, n_classes, z, z_stride, ahead):
 
 
 def _backward_width(height):
-    """Vectors of features beside `height` classes: accumulators fill three quarters of the registers."""
+    """Vectors of features in a tile of `height` classes: the accumulators take at most 3/4 of the registers."""
     return min(4, (24 if MANY_REGISTERS else 12) // height)
 
 
 def _backward_tile(name, width_of, masked):
-    """Intrinsic: `height` classes (1 to TALLEST) times width_of(height) vectors of features; sums over rows."""
+    """Make an intrinsic: `height` classes (1 to TALLEST) times width_of(height) vectors of features, sums over rows."""
 
     def tile(typingctx, x, xi, x_stride, n_rows, d, di, d_stride, height, g, gi, g_stride, n_left, ahead):
         vector = Vector(x.dtype, lanes_of(x.dtype))
@@ -340,22 +341,23 @@ backward_tile_rest = _backward_tile("backward_tile_rest", lambda height: 1, mask
 
 @inlined
 def backward(x, xi, x_stride, n_rows, n_features, d, d_stride, n_classes, g, gi, g_stride, ahead, triangle):
-    """g[k, :] += sum over the rows r of a block of d[r, k] x[r, :]; g is float64, d like x.
+    """Add the sum over the rows r of a block of d[r, k] x[r, :] to g[k, :]; g is float64, d has the dtype of x.
 
-    g : row k from g[gi + k * g_stride] on. d : (n_rows, d_stride) with n_classes columns in use. ahead : how many
-    elements further on memory is asked for: where the next block lies. triangle : of g[k, :] only what is right of the
-    diagonal (and a little more) is wanted.
+    g : row k begins at g[gi + k * g_stride]
+    d : (n_rows, d_stride), of which n_classes columns are used
+    ahead : prefetch distance in elements: that of the next block
+    triangle : whether only the upper triangle of g is needed; columns before the diagonal may be skipped
     """
     n_tiles = (n_classes + TALLEST - 1) // TALLEST
     for t in range(n_tiles):
-        k = t * n_classes // n_tiles  # tiles of nearly equal height
+        k = t * n_classes // n_tiles  # the heights of the tiles differ by at most 1
         height = (t + 1) * n_classes // n_tiles - k
         wide = backward_width(height) * lanes(x)
         at = gi + k * g_stride
         j, turn = (
             k // lanes(x) * lanes(x) if triangle else 0,
             t,
-        )  # the tiles of classes take turns in asking for memory, so that it is asked for evenly
+        )  # the tiles of classes prefetch in turns, which spreads the prefetches evenly
         while j + wide <= n_features:
             near = ahead if turn % n_tiles == 0 else 0
             backward_tile_wide(x, xi + j, x_stride, n_rows, d, k, d_stride, height, g, at + j, g_stride, 0, near)

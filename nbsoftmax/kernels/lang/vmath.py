@@ -1,11 +1,12 @@
-"""exp, log and log1p of a vector, lane by lane; within 1 ULP (2 are promised; see tests/kernels/test_vmath.py).
+"""exp, log and log1p of a vector, lane by lane; measured errors are below 1 ULP, the guaranteed limit is 2 ULP.
 
     exp(x) = 2^n exp(r),                  n = round(x / ln 2),  r = x - n ln 2
     log(x) = k ln 2 + 2 s + s R(s^2),     x = 2^k (1 + f),      s = f / (2 + f)
 
-One body serves float64 and float32: only constants differ. The polynomials are minimax fits
-(`python -m perf.minimax` derives them). The reductions are those of W. J. Cody and W. Waite, "Software
-Manual for the Elementary Functions" (1980): ln 2 in two parts, the first of which loses no bits.
+float64 and float32 share the code and differ in constants. The polynomials are minimax approximations, which
+`python -m perf.minimax` computes. The reductions are those of W. J. Cody and W. Waite, "Software Manual for the
+Elementary Functions" (1980): ln 2 is split in two parts, and products with the first part are exact.
+tests/kernels/test_vmath.py tests the errors.
 """
 
 from math import inf, nan
@@ -25,7 +26,7 @@ from nbsoftmax.kernels.lang.simd import (
     where,
 )
 
-# exp(r) = 1 + r + r^2 E(r), lowest power first; errors 0.016 and 0.025 eps
+# exp(r) = 1 + r + r^2 E(r), coefficients of E from the lowest power; errors 0.016 and 0.025 eps
 _EXP = {
     types.float64: (
         0.50000000000000105539,
@@ -79,14 +80,14 @@ def _log_tail(typingctx, z):
 
 
 def exp(x):
-    """e^x of every lane: 0 at -inf, inf from overflow on, NaN at NaN; subnormal results are exact to 1 ULP."""
-    raise NotImplementedError("exp of vectors exists in compiled code only")
+    """e^x of every lane: 0 at -inf, inf on overflow, NaN at NaN; subnormal results are accurate to 1 ULP."""
+    raise NotImplementedError("exp of vectors works in compiled code only")
 
 
 @overload(exp, jit_options={"forceinline": True})
 def _exp(x):
-    # Below `low` every result rounds to 0, above `high` to inf. `magic` = 1.5 * 2^(digits - 1): adding it rounds to
-    # a whole number, which then stands in the lowest bits.
+    # Below `low` every result rounds to 0, above `high` to inf. Adding `magic` = 1.5 * 2^(digits - 1) rounds to a whole
+    # number, which is then in the lowest bits of the sum.
     double = x.dtype == types.float64
     low, high, magic = (-746.0, 710.0, 6755399441055744.0) if double else (-104.0, 89.0, 12582912.0)
     ln2_high, ln2_low = (
@@ -97,7 +98,7 @@ def _exp(x):
     one_bits, magic_bits, shift = (1023 << 52, 0x4338000000000000, 52) if double else (127 << 23, 0x4B400000, 23)
 
     def fitted(x):
-        x = where(x < low, low, x)  # written so that a NaN passes
+        x = where(x < low, low, x)  # a comparison with NaN is false, so NaN is kept
         x = where(x > high, high, x)
         t = fma(x, 1.4426950408889634, magic)
         n = t - magic
@@ -105,7 +106,7 @@ def _exp(x):
         p = fma(r * r, _exp_tail(r), r) + 1.0
         if HAS_SCALEF:
             return scale_avx512(p, n)
-        # Two factors, since 2^n alone can be subnormal or too large; the first product is exact.
+        # Two factors, because 2^n alone can be subnormal or overflow; the first product is exact.
         whole = to_bits(t) - magic_bits
         half = whole >> 1
         return p * from_bits((half << shift) + one_bits) * from_bits(((whole - half) << shift) + one_bits)
@@ -115,7 +116,7 @@ def _exp(x):
 
 def log(x):
     """Natural logarithm of every lane: -inf at 0, NaN below 0 and at NaN, inf at inf."""
-    raise NotImplementedError("log of vectors exists in compiled code only")
+    raise NotImplementedError("log of vectors works in compiled code only")
 
 
 @overload(log, jit_options={"forceinline": True})
@@ -138,15 +139,15 @@ def _log(x):
         z = s * s
         square = 0.5 * f * f
         value = k * ln2_high - ((square - fma(s, square + z * _log_tail(z), k * ln2_low)) - f)
-        value = where(x < inf, value, x)  # inf and NaN are their own logarithms
+        value = where(x < inf, value, x)  # the logarithms of inf and NaN are inf and NaN
         return where(x > 0.0, value, where(x == 0.0, -inf, x * nan))
 
     return fitted
 
 
 def log1p(x):
-    """log(1 + x) of every lane for x >= 0, right also where 1 + x rounds to 1."""
-    raise NotImplementedError("log1p of vectors exists in compiled code only")
+    """log(1 + x) of every lane for x >= 0, accurate also where 1 + x rounds to 1."""
+    raise NotImplementedError("log1p of vectors works in compiled code only")
 
 
 @overload(log1p, jit_options={"forceinline": True})

@@ -1,1 +1,1 @@
-"""How kernels are compiled, cached and run on several threads."""
+"""Compilation, disk cache, threads and BLAS of the kernels."""

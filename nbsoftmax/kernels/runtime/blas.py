@@ -1,7 +1,7 @@
-"""SciPy's BLAS inside kernels: matrix products of one block, with a leading dimension, adding to what is there.
+"""Matrix products by SciPy's BLAS inside kernels: C += A B for parts of arrays.
 
-Numba's `np.dot` reaches the same library, but only for whole contiguous arrays and only to overwrite. Inside a
-parallel kernel each thread calls BLAS for itself, so BLAS must not start threads of its own: see `one_thread`.
+Numba's `np.dot` calls the same library, but supports only whole contiguous arrays and overwrites C. In a parallel
+kernel every thread calls BLAS, so BLAS must not start threads of its own: see `one_thread`.
 """
 
 import threading
@@ -18,7 +18,7 @@ from nbsoftmax.kernels.lang.simd import pointer
 
 @intrinsic
 def add_product(typingctx, transpose_a, transpose_b, m, n, k, a, ai, lda, b, bi, ldb, c, ci, ldc):
-    """Add A B to C, in BLAS's terms: columns are contiguous, A is (m, k), B (k, n), C (m, n), each transposed if asked.
+    """Add A B to C, in BLAS's column-major order: A is (m, k), B (k, n), C (m, n); A and B may be stored transposed.
 
     Arrays are flat and begin at the given element; lda, ldb and ldc are the distances between columns.
     """
@@ -77,11 +77,11 @@ _controller: Any = None
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Hold BLAS to one thread while any kernel uses it. The limit is the process's, so callers are counted."""
+    """Limit BLAS to one thread while any kernel uses it. The limit applies to the whole process: users are counted."""
     global _users, _limiter, _controller  # noqa: PLW0603
     with _lock:
         if _controller is None:
-            import scipy.linalg.cython_blas  # noqa: F401  # the library that the kernels call, loaded before it is looked for
+            import scipy.linalg.cython_blas  # noqa: F401  # load the kernels' BLAS, so that the controller finds it
             from threadpoolctl import ThreadpoolController
 
             _controller = ThreadpoolController()

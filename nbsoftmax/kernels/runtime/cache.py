@@ -1,15 +1,15 @@
 """Disk cache of compiled kernels, for later processes.
 
-Numba's own cache identifies a kernel by the file that defines it, and would go on running the machine code of helpers
-that have changed since. Here the key of an entry is a hash of everything that it was compiled from: all sources of the
+Numba's own cache identifies a kernel by the file that defines it, and would continue to use machine code of helpers
+that have changed. Here the key of an entry is a hash of everything that the code depends on: all source files of the
 kernels, the versions of this package, Python, Numba, LLVM and NumPy, the processor, Numba's settings, and the types of
-the arguments. There is no index, so an entry is one file, which is written atomically:
+the arguments. There is no index: an entry is one file, which is written atomically:
 
     <the folder that Numba chooses>/nbsoftmax-<hash of sources and versions>/<kernel>-<hash of the rest>.nbc
 
 It contains the SHA-256 of the remaining bytes, then a pickle of the types and of the compiled function as Numba
 serializes it. The cache never makes a call fail: if a file is damaged, absent or not readable, the kernel is compiled
-again, and a file that cannot be written is left out. CUDA kernels are not cached on disk.
+again, and an error while writing is ignored. CUDA kernels are not cached on disk.
 """
 
 import hashlib
@@ -38,15 +38,15 @@ try:
     from numba.core.serialize import dumps
 
     SUPPORTED = True
-except ImportError:  # names that Numba does not document: without them every process compiles what it uses
+except ImportError:  # these names of Numba are not documented; without them there is no disk cache
     NullCache, SUPPORTED = object, False
 
-# So many folders stay, one for each state of sources and versions, the last used ones; each may take some 10 MB.
+# Number of folders that are kept, those used last. There is one for each state of sources and versions, of about 10 MB.
 KEPT = 4
-# Temporary files of writers that were killed are removed after so many seconds.
+# Seconds after which the temporary files of killed processes are removed.
 ABANDONED_AFTER = 3600.0
 
-# Settings of Numba that change machine code.
+# Settings of Numba that affect machine code.
 _SETTINGS = (
     "BOUNDSCHECK", "DEBUGINFO_DEFAULT", "DEBUG_JIT", "DEBUG_NRT", "ENABLE_PROFILING", "EXTEND_VARIABLE_LIFETIMES",
     "LLVM_REFPRUNE_FLAGS", "LLVM_REFPRUNE_PASS", "LOOP_VECTORIZE", "OPT", "SLP_VECTORIZE",
@@ -54,10 +54,10 @@ _SETTINGS = (
 
 
 def on_disk(dispatcher):
-    """The same dispatcher, which from now on keeps its compiled code on disk.
+    """Give a dispatcher the disk cache, and return it.
 
-    A function of another package is left alone, since its source is not in the hash, and so is one with a closure,
-    whose values are not.
+    Functions of other packages and functions with a closure are returned unchanged, because the hash includes neither
+    their sources nor the values of the closure.
     """
     if SUPPORTED and isinstance(getattr(dispatcher, "_cache", None), NullCache):
         function = dispatcher.py_func
@@ -67,7 +67,7 @@ def on_disk(dispatcher):
 
 
 class KernelCache(NullCache):
-    """The cache of one Numba dispatcher, which asks it before it compiles a function and gives it the result."""
+    """Cache of one Numba dispatcher. Numba calls `load_overload` before it compiles, and `save_overload` afterwards."""
 
     def __init__(self, function):
         self._function = function.__module__, function.__qualname__, function.__code__.co_firstlineno
@@ -75,14 +75,14 @@ class KernelCache(NullCache):
 
     @property
     def cache_path(self):
-        """The folder, as `dispatcher.stats` shows it."""
+        """Folder of the entries, which `dispatcher.stats` shows."""
         return _folder()
 
     def load_overload(self, sig, target_context):
-        """The code compiled for these types; None if there is none or it is damaged.
+        """Load the code compiled for these types; None if there is none or it is damaged.
 
-        Numba's own cache refreshes all of its registries first, for 0.2 s. Compiled code needs none of them, only the
-        runtime that counts references of arrays; and a compilation begins with a refresh itself.
+        Numba's own cache refreshes all registries first, which takes 0.2 s. Compiled code does not need them, only the
+        runtime that counts references to arrays; a compilation refreshes the registries itself.
         """
         try:
             path = self._path(sig, target_context.codegen())
@@ -91,18 +91,20 @@ class KernelCache(NullCache):
                 return None
             rtsys.initialize(target_context)
             return _folder_of_numba().rebuild(target_context, compiled)
-        except Exception:  # whatever is wrong with the entry, the kernel can be compiled
+        except Exception:  # after any error the kernel is compiled instead
             return None
 
     def save_overload(self, sig, data):
-        """Store the code compiled for these types, if there is a folder and the sources are still the same."""
-        with suppress(Exception):  # the kernel is compiled, and works without the entry
+        """Store the code compiled for these types, if there is a folder and the sources have not changed."""
+        with suppress(Exception):  # the kernel works without the entry
             path = self._path(sig, data.codegen)
-            if path and sources.unchanged() and not data.library.has_dynamic_globals:  # addresses of this process
+            if (
+                path and sources.unchanged() and not data.library.has_dynamic_globals
+            ):  # else it has addresses of this process
                 _write(path, dumps((sig, _folder_of_numba().reduce(data))))
 
     def _path(self, sig, codegen):
-        from nbsoftmax.kernels.lang import simd  # which needs this module
+        from nbsoftmax.kernels.lang import simd  # imports this module
 
         folder = _folder()
         if folder is None:
@@ -118,13 +120,13 @@ def _hash(key):
 
 @cache
 def _folder_of_numba():
-    """Numba's object that finds a folder, and serializes compiled functions."""
+    """Numba's object that finds the cache folder and serializes compiled functions."""
     return CompileResultCacheImpl(_hash)  # any function of this file
 
 
 @cache
 def _folder():
-    """Folder of the entries of this state of sources and versions; None if nothing can be stored."""
+    """Folder of the entries for these sources and versions; None if nothing can be stored."""
     digest = sources.digest()
     if digest is None:
         return None
@@ -132,7 +134,7 @@ def _folder():
         locator = _folder_of_numba().locator
         locator.ensure_cache_path()
         parent = Path(locator.get_cache_path())
-        # Entries are code: a folder that everybody may write will not do, unless everybody may write the sources too.
+        # Entries are code: a folder that all users may write is unsafe, unless they may write the sources, too.
         if parent.stat().st_mode & ~sources.files()[0].stat().st_mode & stat.S_IWOTH:
             return None
     except (OSError, RuntimeError):  # no folder can be written
@@ -140,12 +142,12 @@ def _folder():
     versions = (__version__, sys.implementation.cache_tag, numba.__version__, llvmlite.__version__, np.__version__)
     folder = parent / f"nbsoftmax-{_hash((digest, versions))}"
     with suppress(OSError):
-        os.utime(folder)  # `_tidy` keeps the last used ones
+        os.utime(folder)  # `_tidy` keeps the folders that were used last
     return folder
 
 
 def _read(path, sig):
-    """Content of an entry; None if there is none, or it is damaged or of other types."""
+    """Read an entry; None if there is none, or if it is damaged or has other types."""
     try:
         content = path.read_bytes()
     except OSError:
@@ -159,7 +161,7 @@ def _read(path, sig):
 
 def _write(path, body):
     path.parent.mkdir(mode=0o755, exist_ok=True)
-    _tidy(path.parent)  # once a process
+    _tidy(path.parent)  # runs once in each process
     temporary = path.with_name(f"{uuid.uuid4().hex}.tmp")
     try:
         with open(temporary, "xb", opener=lambda name, flags: os.open(name, flags, 0o644)) as file:
@@ -173,7 +175,7 @@ def _write(path, body):
 
 @cache
 def _tidy(folder):
-    """Remove the folders of other states, except the last used ones, and the temporary files of killed writers."""
+    """Remove folders of other sources and versions, except those used last, and temporary files of killed processes."""
     others = [path for path in folder.parent.glob("nbsoftmax-*") if path != folder]
     for path in sorted(others, key=_time, reverse=True)[KEPT - 1 :]:
         shutil.rmtree(path, ignore_errors=True)
@@ -183,7 +185,7 @@ def _tidy(folder):
 
 
 def _time(path):
-    """When a file or folder was last written or used; 0 if another process has just removed it."""
+    """Time of the last write or use of a file or folder; 0 if another process has just removed it."""
     try:
         return path.stat().st_mtime
     except OSError:

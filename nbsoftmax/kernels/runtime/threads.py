@@ -1,4 +1,4 @@
-"""Threads of our own that run one kernel together.
+"""A thread pool that runs one kernel on several threads.
 
 A kernel's first argument is `todo`, and its outermost loop
 
@@ -7,10 +7,10 @@ A kernel's first argument is `todo`, and its outermost loop
         ...
         task = take(todo)
 
-Every thread runs the whole kernel, which lets go of the GIL, and takes tasks until none is left; the caller is one of
-them. What is cut in tasks is cut by shape alone and each task writes to places of its own, so any number of threads
-gives the same bits. Numba's `prange` would do the same, but compiles what is in the loop four times where this compiles
-it once (a minute for the first fit of all), kills forked children, and may not be entered by two threads at once.
+Every thread, including the caller, runs the whole kernel without the GIL and takes tasks until none is left. The tasks
+depend only on the shapes of the data, and each writes to its own part of the output, so the results have the same bits
+for any number of threads. Numba's `prange` has disadvantages: it compiles the body of the loop four times (which makes
+the first fit a minute slower), it kills forked children, and two threads must not enter it at the same time.
 """
 
 import os
@@ -24,9 +24,9 @@ from numba.extending import intrinsic
 
 from nbsoftmax.kernels.runtime.jit import inlined
 
-# A further thread for each so many multiply-adds (about 50 microseconds): waking one takes as long.
+# Multiply-adds for which one more thread is used, about 50 microseconds: waking a thread takes as long.
 THREAD_WORK = 1_000_000
-# What an exp and its surroundings take, in multiply-adds.
+# Cost of an exp and the operations around it, in multiply-adds.
 EXP_WORK = 20
 
 
@@ -41,13 +41,13 @@ def _next(typingctx, todo):
 
 @inlined
 def take(todo):
-    """The number of a task that nobody has taken; -1 when there is none."""
+    """Take the next task: return its number, or -1 if none is left."""
     task = _next(todo)
     return task if task < todo[1] else -1
 
 
-class _Share:
-    """One thread's part in a launch: begun by a helper, or withdrawn when the others have done without."""
+class _Run:
+    """One run of the kernel in a launch. A helper thread runs it, unless the caller finishes all tasks before."""
 
     def __init__(self, kernel, arguments):
         self.kernel, self.arguments = kernel, arguments
@@ -58,48 +58,48 @@ class _Share:
         if self.claim.acquire(blocking=False):
             try:
                 self.kernel(*self.arguments)
-            except BaseException as error:  # the caller's to raise: a task may not have been done
+            except BaseException as error:  # the caller raises it: a task may not have been completed
                 self.error = error
             finally:
                 self.done.release()
 
-    def settle(self):
+    def finish(self):
         if not self.claim.acquire(blocking=False):
             self.done.acquire()
         if self.error is not None:
             raise self.error
 
 
-def _start_afresh():
-    """No helpers yet: at import, and in a forked child, which has inherited none."""
-    global _shares, _n_helpers, _hiring
-    _shares, _n_helpers, _hiring = queue.SimpleQueue(), 0, threading.Lock()
+def _reset_helpers():
+    """Begin with no helper threads: at import, and in a forked child, which inherits no threads."""
+    global _runs, _n_helpers, _starting
+    _runs, _n_helpers, _starting = queue.SimpleQueue(), 0, threading.Lock()
 
 
-_start_afresh()
+_reset_helpers()
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_start_afresh)
+    os.register_at_fork(after_in_child=_reset_helpers)
 
 
-def _help(shares):
+def _serve(runs):
     while True:
-        shares.get().run()  # keeps no reference: arrays live no longer than their launch
+        runs.get().run()  # keeps no reference, so that arrays can be freed after their launch
 
 
-def _hire(n):
-    """Have at least n helpers, or as many as the system gives."""
+def _start_helpers(n):
+    """Start helper threads until there are n, or as many as the system allows."""
     global _n_helpers  # noqa: PLW0603
-    with _hiring:
+    with _starting:
         while _n_helpers < n:
             try:
-                threading.Thread(target=_help, args=(_shares,), name="nbsoftmax", daemon=True).start()
+                threading.Thread(target=_serve, args=(_runs,), name="nbsoftmax", daemon=True).start()
             except RuntimeError:  # no more threads, or Python is shutting down
                 return
             _n_helpers += 1
 
 
 def _threads_of_numba():
-    """What `numba.get_num_threads()` returns, without starting Numba's own threads, which may be impossible."""
+    """Result of `numba.get_num_threads()`, without starting Numba's own threads, which may be impossible."""
     try:
         numba.threading_layer()
     except ValueError:  # not started: `numba.set_num_threads`, which starts them, has not been called
@@ -108,10 +108,11 @@ def _threads_of_numba():
 
 
 def launch(kernel, n_tasks, work, n_threads, *arguments):
-    """Run `kernel(todo, *arguments)` for tasks of `work` multiply-adds in all.
+    """Run `kernel(todo, *arguments)` for `n_tasks` tasks, which take `work` multiply-adds in total.
 
-    On at most `n_threads` threads, the calling one included; None: as many as Numba is set to. Small work stays in the
-    calling thread. Safe from several threads at once, which share the helpers, and in forked children.
+    At most `n_threads` threads are used, including the calling one; None means Numba's number of threads. Little work
+    stays in the calling thread. Several threads may call this function at once (they share the helpers), and so may
+    forked children.
     """
     todo = np.array([0, n_tasks])
     n = min(n_tasks, 1 + work // THREAD_WORK)
@@ -120,12 +121,12 @@ def launch(kernel, n_tasks, work, n_threads, *arguments):
     if n <= 1:
         kernel(todo, *arguments)
         return
-    _hire(n - 1)
-    shares = [_Share(kernel, (todo, *arguments)) for _ in range(n - 1)]
-    for share in shares:
-        _shares.put(share)
+    _start_helpers(n - 1)
+    runs = [_Run(kernel, (todo, *arguments)) for _ in range(n - 1)]
+    for run in runs:
+        _runs.put(run)
     try:
         kernel(todo, *arguments)
     finally:
-        for share in shares:
-            share.settle()
+        for run in runs:
+            run.finish()

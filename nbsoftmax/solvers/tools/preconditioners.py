@@ -21,6 +21,7 @@ from typing import Protocol
 import numpy as np
 from scipy.linalg import lapack
 
+from nbsoftmax.kernels.runtime.threads import EXP_WORK
 from nbsoftmax.solvers.base import Smooth
 from nbsoftmax.solvers.tools.pairs import Pairs
 from nbsoftmax.validation import Float64s
@@ -37,10 +38,9 @@ LEAST_REPAIR = 1e-10
 MOST_PAIRS, PAIRS_BYTES, MOST_CHANGE = 12, 2**26, 1e10
 # Less is none: at points where all probabilities are 0 or 1 it is what the smallest of them leave.
 LEAST_CURVATURE = 1e-100
-# What an exp and its surroundings take, in multiply-adds, and what a product takes of however few samples; and how many
-# times as much each kind does. (Measured: with these the costs below are right to a factor of 2 or so for 15 to 200,000
-# samples of 4 to 784 features.)
-EXP_WORK, CALL_WORK = 20, 2**20
+# What a product takes of however few samples, in multiply-adds, and how many times as much each kind does. (Measured:
+# with these the costs below are right to a factor of 2 or so for 15 to 200,000 samples of 4 to 784 features.)
+CALL_WORK = 2**20
 CALLS = {"diagonal": 2, "gram": 4, "blocks": 6, "hessian": 8}
 
 

@@ -1,0 +1,79 @@
+"""Sums over the rows for many parameters: blocks of rows, whose classes are split over threads (`kernels.split`).
+
+All threads work on the same block of rows, one stage after another: logits, then cross-entropy or curvature, then the
+gradient.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from nbsoftmax.backends.design import Design
+from nbsoftmax.kernels import split
+from nbsoftmax.kernels.lang.tiles import MOST_ROWS
+from nbsoftmax.kernels.linear import Weights, block_of, shared_scratch
+from nbsoftmax.kernels.rows import Target, aligned
+from nbsoftmax.kernels.runtime.threads import EXP_WORK
+from nbsoftmax.validation import Float64s
+
+
+def n_class_tasks(n_classes: int) -> int:
+    """In how many tasks the classes are split."""
+    per_task: int = split.classes_of_task.py_func(n_classes)
+    return -(-n_classes // per_task)
+
+
+def loss_and_grad(
+    design: Design,
+    weights: Weights,
+    target: Target,
+    *,
+    fit_intercept: bool,
+    want_grad: bool,
+    size: int,
+    gradient: Float64s,
+) -> float:
+    """The loss, and its gradient added to `gradient`, (K, N + 1) flat, over blocks of `size` rows."""
+    run, rows = design.run, design.rows
+    n_classes, stride = weights.n_classes, weights.stride
+    n_tasks = n_class_tasks(n_classes)
+    z, pack = shared_scratch(rows, size, weights)
+    total = 0.0
+    for start in range(0, rows.n_rows, size):
+        n = min(size, rows.n_rows - start)
+        block = block_of(rows, weights, start, n, pack)
+        product, by_row = n * n_classes * rows.n_features, n * n_classes * EXP_WORK
+        losses = np.empty(-(-n // split.GROUP))
+        run(split.logits_by_classes, n_tasks, product, block, weights, z)
+        after = weights, target, want_grad, z, losses
+        run(split.cross_entropy_by_rows, losses.size, by_row, rows, start, n, *after)
+        total += float(losses.sum())
+        if want_grad:
+            run(split.gradient_by_classes, n_tasks, product, block, z, stride, n_classes, fit_intercept, gradient)
+    return total
+
+
+def hess_vec(
+    design: Design,
+    weights: Weights,
+    v: Weights,
+    curvature: Float64s,
+    *,
+    fit_intercept: bool,
+    size: int,
+    gradient: Float64s,
+) -> None:
+    """The Hessian times v added to `gradient`, (K, N + 1) flat, over blocks of `size` rows."""
+    run, rows = design.run, design.rows
+    n_classes, stride = weights.n_classes, weights.stride
+    n_tasks = n_class_tasks(n_classes)
+    z, pack = shared_scratch(rows, size, weights)
+    u = aligned((size + MOST_ROWS) * stride, z)
+    for start in range(0, rows.n_rows, size):
+        n = min(size, rows.n_rows - start)
+        block = block_of(rows, weights, start, n, pack)
+        product, by_row = n * n_classes * rows.n_features, n * n_classes * EXP_WORK
+        run(split.logits_by_classes, n_tasks, product, block, weights, z)
+        run(split.logits_by_classes, n_tasks, product, block, v, u)
+        run(split.curvature_by_rows, -(-n // split.GROUP), by_row, rows, start, n, weights, curvature, z, u)
+        run(split.gradient_by_classes, n_tasks, product, block, u, stride, n_classes, fit_intercept, gradient)

@@ -1,0 +1,37 @@
+"""`nbsoftmax convert`: export a model to ONNX."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+from nbsoftmax.cli.options import file
+from nbsoftmax.cli.output import print_report
+from nbsoftmax.cli.reading import read_model
+from nbsoftmax.cli.saving import check_outputs
+from nbsoftmax.errors import InputValueError
+
+if TYPE_CHECKING:
+    import argparse
+
+
+def add_options(command: argparse.ArgumentParser) -> None:
+    """Add the options of `convert`."""
+    command.add_argument("model", type=file)
+    command.add_argument("out", type=file, metavar="OUT", help="ONNX file to write (.onnx)")
+    command.add_argument("--dtype", default="float32", choices=["float32", "float64"])
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Write a model as ONNX."""
+    if arguments.out.suffix.lower() != ".onnx":
+        raise InputValueError(f"{arguments.out} does not end in .onnx; give the name of an ONNX file.")
+    check_outputs(arguments)
+    model = read_model(arguments.model)
+    try:
+        model.to_onnx(arguments.out, dtype=arguments.dtype)
+    except ImportError as error:
+        print(f"nbsoftmax: {error}", file=sys.stderr)
+        return 1
+    print_report(arguments, [f"ONNX: {arguments.out}"], {"onnx": str(arguments.out)})
+    return 0

@@ -1,0 +1,90 @@
+"""`nbsoftmax cv`: choose the strength of the penalty by cross-validation."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from nbsoftmax.cli.fit_report import collect_warnings, fit_exit_code, fit_facts, fit_lines
+from nbsoftmax.cli.options import add_data, file
+from nbsoftmax.cli.output import print_report
+from nbsoftmax.cli.reading import read_data
+from nbsoftmax.cli.saving import check_outputs, save_model
+
+if TYPE_CHECKING:
+    import argparse
+
+    from nbsoftmax.selection.cross_validation import CVResult
+
+
+def add_options(command: argparse.ArgumentParser) -> None:
+    """Add the options of `cv`."""
+    add_data(command)
+    add = command.add_argument
+    add("--Cs", type=float, nargs="+", metavar="C", help="values of C to compare (default: 10 from 1e-4 to 1e4)")
+    add("--folds", type=int, default=5, help="number of stratified folds (default: 5)")
+    add("--l1-ratio", type=float, default=0.0)
+    add("--class-weight", choices=["balanced"])
+    add("--device", default="cpu", help="as for fit")
+    add(
+        "--one-standard-error",
+        action="store_true",
+        help="choose the smallest C whose loss is within one standard error of the best",
+    )
+    add("--seed", type=int, default=0)
+    add("--out", type=file, metavar="MODEL", help="where to save the model fitted to all samples (.npz)")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Choose the strength of the penalty."""
+    from nbsoftmax.selection.cross_validation import cross_validate
+
+    check_outputs(arguments)
+    X, y, names, weight = read_data(arguments, labels=True)
+    with collect_warnings() as warned:  # includes the folds' fits; the last warning is that of the final fit
+        found = cross_validate(
+            X,
+            y,
+            Cs=10 if arguments.Cs is None else arguments.Cs,
+            l1_ratio=arguments.l1_ratio,
+            sample_weight=weight,
+            folds=arguments.folds,
+            refit="one-standard-error" if arguments.one_standard_error else "best",
+            random_state=arguments.seed,
+            class_weight=arguments.class_weight,
+            device=arguments.device,
+        )
+    lines = [*_table(found), *fit_lines(found.result)]
+    facts: dict[str, Any] = {
+        "Cs": found.Cs.tolist(),
+        "log_loss": found.log_loss.tolist(),
+        "accuracy": found.accuracy.tolist(),
+        "best": found.best,
+        "one_standard_error": found.one_standard_error,
+    }
+    facts |= fit_facts(found.result)
+    code = 0
+    if arguments.out is not None:
+        saved, code = save_model(found.result, replace(found.result.model, feature_names=names), arguments.out)
+        lines.append(f"model: {saved}")
+        facts["model"] = saved
+    print_report(arguments, lines, facts)
+    chosen = found.Cs[found.one_standard_error if arguments.one_standard_error else found.best]
+    return code or fit_exit_code(found.result, warned, f" Use nbsoftmax fit with --C {chosen:g} for that.")
+
+
+def _table(found: CVResult) -> list[str]:
+    """Return the losses and accuracies as lines of a table, by increasing C."""
+    import numpy as np
+
+    from nbsoftmax.selection.cross_validation import summary
+
+    mean, error = summary(found.log_loss)
+    lines = [f"{'C':>10}   log-loss  std. error   accuracy"]
+    marked = {found.best: ["best"]}
+    marked.setdefault(found.one_standard_error, []).append("one standard error")
+    for i in np.argsort(found.Cs, kind="stable").tolist():
+        numbers = f"{mean[i]:10.4f} {error[i]:11.4f} {found.accuracy[i].mean():10.4f}"
+        line = f"{'(skipped: loss already rising)':>33}" if np.isnan(mean[i]) else numbers
+        lines.append(f"{found.Cs[i]:10.4g} {line}  {', '.join(marked.get(i, []))}".rstrip())
+    return lines

@@ -1,0 +1,174 @@
+"""`nbsoftmax fit`: train a model and save it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from nbsoftmax.cli.fit_report import collect_warnings, fit_exit_code, fit_facts, fit_lines
+from nbsoftmax.cli.options import add_data, file
+from nbsoftmax.cli.output import print_report
+from nbsoftmax.cli.reading import read_data
+from nbsoftmax.cli.saving import check_outputs, save_model
+from nbsoftmax.errors import InputValueError
+
+if TYPE_CHECKING:
+    import argparse
+
+    from nbsoftmax.models.softmax import SoftmaxModel
+    from nbsoftmax.problem import Problem
+    from nbsoftmax.training.trainer import Trainer
+    from nbsoftmax.validation import Float64s
+
+SOLVERS = ("auto", "newton-cg", "newton", "lbfgs", "gd", "sgd", "prox-newton")
+
+
+def add_options(command: argparse.ArgumentParser) -> None:
+    """Add the options of `fit`."""
+    add_data(command)
+    add = command.add_argument
+    add("--out", type=file, required=True, metavar="MODEL", help="where to save the model (.npz)")
+    _add_objective(command)
+    _add_solver(command)
+    add("--validation", type=float, metavar="FRACTION", help="hold out this share of the samples and report its loss")
+    add("--early-stopping", type=int, metavar="N", help="stop if the held-out loss has not improved for N iterations")
+    add("--checkpoint", type=file, metavar="FILE", help="save the state of the fit here, so that it can be resumed")
+    add("--resume", action="store_true", help="resume from --checkpoint, if that file exists")
+    add("--log", type=file, metavar="FILE", help="append a line of JSON for each iteration")
+    add("--threads", type=int)
+    add("--device", default="cpu", help='"cuda" for a GPU, "auto" for a GPU if there is one (default: cpu)')
+    add("--device-memory", type=int, metavar="BYTES", help="GPU memory to use; a larger X is sent in parts")
+    add("--quiet", action="store_true", help="do not show progress")
+
+
+def _add_objective(command: argparse.ArgumentParser) -> None:
+    strength = command.add_mutually_exclusive_group()
+    strength.add_argument("--l2", type=float, default=0.0, help="penalty l2/2 ||coef||^2 on the mean loss (default: 0)")
+    strength.add_argument(
+        "--C",
+        type=float,
+        help="scikit-learn's C: l2 = 1 / (C * n_samples), without held-out samples; for two classes twice that",
+    )
+    add = command.add_argument
+    add("--l1", type=float, default=0.0, help="penalty l1 ||coef||_1, which sets weights to 0 (default: 0)")
+    add("--grouped", action="store_true", help="apply l1 to the weights of each feature together: removes features")
+    add("--standardize", action="store_true", help="fit standardized features; the model takes unscaled ones")
+    add("--no-intercept", action="store_true")
+    add("--label-smoothing", type=float, default=0.0)
+    add("--class-weight", choices=["balanced"])
+    add("--dtype", choices=["float32", "float64"])
+
+
+def _add_solver(command: argparse.ArgumentParser) -> None:
+    add = command.add_argument
+    add("--solver", default="auto", choices=SOLVERS)
+    add("--tol", type=float, default=1e-6, help="relative distance to the minimum (default: 1e-6)")
+    add("--max-iter", type=int)
+    add("--max-seconds", type=float)
+    add("--learning-rate", type=float, help="fixed step size of --solver gd; initial step size of sgd")
+    add("--batch-size", type=int, help="samples in a mini-batch of --solver sgd (default: 32)")
+    add("--seed", type=int, help="random seed of the held-out share, and of the sample order of --solver sgd")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Train a model and save it."""
+    check_outputs(arguments)
+    if arguments.early_stopping is not None and arguments.validation is None:
+        raise InputValueError("--early-stopping needs held-out samples; add --validation FRACTION.")
+    problem, names = _problem(arguments)
+    trainer = _trainer(arguments, _l2(arguments, problem))
+    scaling = _scaling(arguments, problem) if arguments.standardize else None
+    if scaling is not None:
+        problem = problem.scaled(*scaling)
+    with collect_warnings() as warned:
+        result = trainer.fit(problem, checkpoint=arguments.checkpoint, resume=arguments.resume)
+    model = replace(result.model, feature_names=names)
+    if scaling is not None:
+        model = _for_unscaled_features(model, *scaling)
+    saved, code = save_model(result, model, arguments.out)
+    lines, facts = fit_lines(result), fit_facts(result)
+    if "validation_loss" in result.history and result.n_iter > 0:
+        losses = result.history["validation_loss"]
+        facts["validation_loss"] = float(losses.min() if arguments.early_stopping else losses[-1])
+        lines.append(f"held-out log-loss: {facts['validation_loss']:.4f}")
+    print_report(arguments, [*lines, f"model: {saved}"], facts | {"model": saved})
+    return code or fit_exit_code(result, warned)
+
+
+def _problem(arguments: argparse.Namespace) -> tuple[Problem, tuple[str, ...] | None]:
+    """Read the samples, and hold out a share of them; C and the scaling depend on the remaining samples only."""
+    from nbsoftmax.problem import Problem
+
+    X, y, names, weight = read_data(arguments, labels=True)
+    problem = Problem.from_labels(
+        X,
+        y,
+        sample_weight=weight,
+        class_weight=arguments.class_weight,
+        label_smoothing=arguments.label_smoothing,
+        dtype=arguments.dtype,
+    )
+    if arguments.validation is not None:
+        problem = problem.split(arguments.validation, arguments.seed)
+    return problem, names
+
+
+def _l2(arguments: argparse.Namespace, problem: Problem) -> float:
+    """Return --l2, or what --C means for this problem."""
+    from nbsoftmax import validation
+    from nbsoftmax.selection.path import as_in_sklearn
+
+    if arguments.C is None:
+        l2: float = arguments.l2
+        return l2
+    C = validation.number("--C", arguments.C, low=0.0, low_open=True)
+    return float(as_in_sklearn(C, problem.weight_sum, 0.0, problem.n_classes)[1])
+
+
+def _trainer(arguments: argparse.Namespace, l2: float) -> Trainer:
+    from nbsoftmax.training.callbacks import JsonLines, ProgressBar
+    from nbsoftmax.training.trainer import Trainer
+
+    callbacks: list[Any] = [] if arguments.quiet else [ProgressBar()]
+    if arguments.log is not None:
+        callbacks.append(JsonLines(arguments.log))
+    return Trainer(
+        solver=arguments.solver,
+        l1=arguments.l1,
+        l2=l2,
+        grouped=arguments.grouped,
+        tol=arguments.tol,
+        max_iter=arguments.max_iter,
+        max_seconds=arguments.max_seconds,
+        validation_fraction=arguments.validation,
+        early_stopping=arguments.early_stopping,
+        learning_rate=arguments.learning_rate,
+        batch_size=arguments.batch_size,
+        random_state=arguments.seed,
+        fit_intercept=not arguments.no_intercept,
+        label_smoothing=arguments.label_smoothing,
+        class_weight=arguments.class_weight,
+        dtype=arguments.dtype,
+        n_threads=arguments.threads,
+        device=arguments.device,
+        device_memory=arguments.device_memory,
+        callbacks=callbacks,
+    )
+
+
+def _scaling(arguments: argparse.Namespace, problem: Problem) -> tuple[Float64s, Float64s]:
+    """Return the mean and the standard deviation of each feature, (n_features,)."""
+    import numpy as np
+
+    mean, scale = problem.X.mean(axis=0, dtype=np.float64), problem.X.std(axis=0, dtype=np.float64)
+    if arguments.no_intercept:
+        mean[:] = 0.0  # only an intercept can make up for the means
+    scale[scale == 0] = 1.0
+    return mean, scale
+
+
+def _for_unscaled_features(model: SoftmaxModel, mean: Float64s, scale: Float64s) -> SoftmaxModel:
+    """Return the model of features x that gives the predictions of `model` for (x - mean) / scale."""
+    coef = model.coef / scale
+    training = (model.training or {}) | {"standardized": True}
+    return replace(model, coef=coef, intercept=model.intercept - (coef * mean).sum(axis=1), training=training)

@@ -1,0 +1,84 @@
+"""How commands report a fit: its summary, its warnings and the exit code."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from nbsoftmax.cli.advice import in_options
+from nbsoftmax.cli.output import warn
+
+if TYPE_CHECKING:
+    from nbsoftmax.training.result import FitResult
+
+
+@dataclass(frozen=True)
+class Warned:
+    """The warnings of a fit that set the exit code."""
+
+    convergence: list[str] = field(default_factory=list)
+    not_written: list[str] = field(default_factory=list)
+
+
+@contextmanager
+def collect_warnings() -> Iterator[Warned]:
+    """Collect warnings about convergence and about files not written; print all but the former, each on one line."""
+    import warnings
+
+    from nbsoftmax.files import NotWrittenWarning
+    from nbsoftmax.training.trainer import ConvergenceWarning
+
+    warned = Warned()
+
+    def show(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
+        if issubclass(category, ConvergenceWarning):
+            warned.convergence.append(str(message))
+            return
+        if issubclass(category, NotWrittenWarning):
+            warned.not_written.append(str(message))
+        warn(str(message))
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", ConvergenceWarning)
+        warnings.simplefilter("always", NotWrittenWarning)
+        warnings.showwarning = show
+        yield warned
+
+
+def fit_exit_code(result: FitResult, warned: Warned, more_advice: str = "") -> int:
+    """Return 130 after Ctrl-C, 1 if the fit did not converge or a file was not written, and 0 otherwise."""
+    if result.interrupted:
+        return 130
+    if not result.converged and warned.convergence:
+        warn(in_options(warned.convergence[-1]) + more_advice)
+        return 1
+    return int(bool(warned.not_written))
+
+
+def fit_lines(result: FitResult) -> list[str]:
+    """Return the summary of a fit as lines of text."""
+    state = "converged after" if result.converged else f"NOT converged: {result.reason}; stopped after"
+    return [
+        f"{state} {result.n_iter} iterations and {result.seconds:.2f} s ({result.solver})",
+        f"objective {result.objective:.8g}, gradient norm {result.grad_norm:.3g}, "
+        f"gap to the minimum {result.gap:.3g} ({result.gap_kind})",
+    ]
+
+
+def fit_facts(result: FitResult) -> dict[str, Any]:
+    """Return the summary of a fit for JSON."""
+    names = (
+        "converged",
+        "reason",
+        "n_iter",
+        "objective",
+        "grad_norm",
+        "gap",
+        "gap_kind",
+        "seconds",
+        "solver",
+        "account",
+    )
+    return {name: getattr(result, name) for name in names}

@@ -1,0 +1,84 @@
+"""What commands print: text for people, JSON for programs, warnings on standard error, tables to a file or a pipe.
+
+With --json a command prints one JSON object, or for `predict` one for each row; numbers that are not finite are null.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nbsoftmax.errors import InputValueError
+
+if TYPE_CHECKING:
+    import argparse
+
+
+def print_report(arguments: argparse.Namespace, lines: list[str], facts: dict[str, Any]) -> None:
+    """Print the facts as JSON if --json is given, and the lines otherwise."""
+    text = to_json(facts) if arguments.json else "\n".join(lines)
+    encoding = _encoding()
+    print(text.encode(encoding, "backslashreplace").decode(encoding))  # escape labels that a terminal cannot show
+
+
+def to_json(facts: Any) -> str:
+    """Return facts as one line of JSON, with NumPy scalars as numbers."""
+    import numpy as np
+
+    def plain(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {str(name): plain(entry) for name, entry in value.items()}
+        if isinstance(value, (list, tuple)):
+            return [plain(entry) for entry in value]
+        if isinstance(value, np.generic):
+            value = value.item()
+        return None if isinstance(value, float) and not np.isfinite(value) else value
+
+    return json.dumps(plain(facts), allow_nan=False)
+
+
+def format_number(value: Any) -> str:
+    """Return a value as text, floats with six digits."""
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+def warn(message: str) -> None:
+    """Print a warning as one line on standard error."""
+    print(f"nbsoftmax: warning: {' '.join(message.split())}", file=sys.stderr)
+
+
+def check_encoding(texts: Iterable[str]) -> None:
+    """Raise an error if standard output cannot encode a text, before anything is written."""
+    encoding = _encoding()
+    for text in texts:
+        try:
+            text.encode(encoding)
+        except UnicodeEncodeError as error:
+            raise InputValueError(
+                f"standard output is {encoding}, which cannot encode {text[error.start : error.end]!a} in the label "
+                f"{text!a}; write to --out FILE, which is UTF-8, or set PYTHONIOENCODING=utf-8."
+            ) from None
+
+
+@contextmanager
+def output_file(path: Path | None) -> Iterator[Any]:
+    """Open a file to write text to, or standard output if there is no path."""
+    if path is None:
+        yield sys.stdout
+        return
+    import io
+
+    from nbsoftmax.files import whole_file
+
+    with whole_file(path) as file:
+        text = io.TextIOWrapper(file, encoding="utf-8", newline="")
+        yield text
+        text.detach()  # flushes the text, and leaves the file open
+
+
+def _encoding() -> str:
+    return getattr(sys.stdout, "encoding", None) or "utf-8"

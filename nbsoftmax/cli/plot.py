@@ -1,0 +1,78 @@
+"""`nbsoftmax plot`: draw a model, its predictions for labelled data, or the log of a fit."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nbsoftmax.cli.options import add_drop, add_labels, file
+from nbsoftmax.cli.output import print_report
+from nbsoftmax.cli.reading import as_classes, read_data, read_model
+from nbsoftmax.cli.saving import check_outputs
+from nbsoftmax.errors import InputValueError
+
+if TYPE_CHECKING:
+    import argparse
+
+OF_PREDICTIONS = ("reliability", "confusion", "decision")  # these need labelled data
+
+
+def add_options(command: argparse.ArgumentParser) -> None:
+    """Add the options of `plot`."""
+    add = command.add_argument
+    add("kind", choices=["coefficients", "convergence", *OF_PREDICTIONS])
+    add("source", type=file, help="a model; for convergence, a log written by fit --log")
+    add("data", type=Path, nargs="?", help="labelled data, for reliability, confusion and decision")
+    add_labels(command, "column or array of labels")
+    add_drop(command)
+    add("--image-shape", metavar="HxW", help="for coefficients, if the features are pixels: 8x8, for example")
+    add("--out", type=file, required=True, metavar="PICTURE", help=".png, .svg or .pdf to write")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Draw one plot and save it as a picture."""
+    from nbsoftmax import plots
+    from nbsoftmax.plots.figure import require_matplotlib
+
+    check_outputs(arguments)
+    try:
+        require_matplotlib()
+    except ModuleNotFoundError as error:
+        if error.name != "matplotlib":
+            raise
+        print(f"nbsoftmax: {error}", file=sys.stderr)
+        return 1
+    needs_data = arguments.kind in OF_PREDICTIONS
+    if needs_data != (arguments.data is not None):
+        wanted = "needs labelled data" if needs_data else "takes no data"
+        raise InputValueError(f"plot {arguments.kind} {wanted}; see nbsoftmax plot --help.")
+    plots.picture_format(arguments.out)
+    plots.save_picture(_display(arguments).figure_, arguments.out, dpi=150)
+    print_report(arguments, [f"picture: {arguments.out}"], {"picture": str(arguments.out)})
+    return 0
+
+
+def _display(arguments: argparse.Namespace) -> Any:
+    from nbsoftmax import plots
+
+    if arguments.kind == "convergence":
+        return plots.ConvergenceDisplay.from_log(arguments.source)
+    model = read_model(arguments.source, arguments.data)
+    if arguments.kind == "coefficients":
+        shape = None if arguments.image_shape is None else _shape(arguments.image_shape)
+        return plots.CoefficientDisplay.from_estimator(model, image_shape=shape)
+    data = read_data(arguments, labels=True, model=model)
+    displays: dict[str, Any] = {
+        "reliability": plots.ReliabilityDisplay,
+        "confusion": plots.ConfusionDisplay,
+        "decision": plots.DecisionDisplay,
+    }
+    return displays[arguments.kind].from_estimator(model, data.X, as_classes(data.y, model.classes))
+
+
+def _shape(text: str) -> tuple[int, int]:
+    height, _, width = text.lower().partition("x")
+    if not (height.isdecimal() and width.isdecimal()):
+        raise InputValueError(f"--image-shape is {text!r}, expected height x width, for example 8x8.")
+    return int(height), int(width)

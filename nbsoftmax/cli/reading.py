@@ -1,0 +1,137 @@
+"""Where commands read their input: samples from CSV, .npy and .npz files or standard input, and models."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from nbsoftmax.cli.output import warn
+from nbsoftmax.errors import InputError, InputValueError
+
+if TYPE_CHECKING:
+    import argparse
+
+    from nbsoftmax.data.source import Source
+    from nbsoftmax.models.softmax import SoftmaxModel
+
+
+class Data(NamedTuple):
+    """Samples as they were read; None for what was not read or is not in the file."""
+
+    X: Any  # (n_samples, n_features)
+    y: Any = None  # (n_samples,)
+    feature_names: tuple[str, ...] | None = None
+    sample_weight: Any = None  # (n_samples,)
+
+
+def read_data(arguments: argparse.Namespace, *, labels: bool, model: SoftmaxModel | None = None) -> Data:
+    """Read the samples that the arguments name.
+
+    Parameters
+    ----------
+    arguments : argparse.Namespace
+        With `data` and `drop`; with `target` and `labels` if labels are read; `sample_weight` if the command has it.
+    labels : bool
+        Whether labels are read, too.
+    model : SoftmaxModel, optional
+        The model that the samples are for: a CSV file is read by its feature names.
+    """
+    from nbsoftmax.data import source
+
+    with source.opened(arguments.data) as data:
+        kind = source.kind(data)
+        if kind != "csv" and arguments.drop:
+            raise InputValueError(f"--drop is for columns of CSV files, but {data.name} holds arrays.")
+        if kind == "npy":
+            return _read_npy(arguments, data, labels)
+        if labels and arguments.labels is not None:
+            raise InputValueError(f"--labels is for .npy data, but {data.name} contains its own labels; use --target.")
+        if kind == "npz":
+            return _read_npz(arguments, data, labels)
+        return _read_csv(arguments, data, labels, model)
+
+
+def read_model(path: Path, data: Path | None = None) -> SoftmaxModel:
+    """Read a model. If `data` is the model instead, the error says that the two are in the wrong order."""
+    from nbsoftmax.models.softmax import SoftmaxModel
+
+    try:
+        return SoftmaxModel.load(path)
+    except InputError:
+        if data is None or not data.is_file():
+            raise
+        try:
+            SoftmaxModel.load(data)
+        except InputError:
+            swapped = False
+        else:
+            swapped = True
+        if not swapped:
+            raise
+        raise InputValueError(f"{data} is a model and {path} is not; give the model first, then the data.") from None
+
+
+def as_classes(y: Any, classes: Any) -> Any:
+    """Return labels read from a file as the model's classes with the same text.
+
+    A text file does not contain the type of its labels: if those of a part of the data are all digits, they are read as
+    integers, although the classes of the whole data are text.
+    """
+    by_text = {str(label): k for k, label in enumerate(classes.tolist())}
+    found = [by_text.get(str(label)) for label in y.tolist()]
+    return y if None in found else classes[found]  # unknown labels are reported by `validation.codes_of`
+
+
+def _weights_of(arguments: argparse.Namespace) -> str | None:
+    """Return the column, array or file of sample weights, if the command takes one and it is given."""
+    name: str | None = getattr(arguments, "sample_weight", None)
+    return name
+
+
+def _read_npy(arguments: argparse.Namespace, data: Source, labels: bool) -> Data:
+    """Read features from one .npy file, labels and weights from others."""
+    from nbsoftmax.data import arrays, source
+
+    X = arrays.read_npy(data)
+    if labels and arguments.labels is None:
+        raise InputValueError(f"{data.name} has no labels; give them with --labels FILE.npy.")
+    weights = _weights_of(arguments)
+    inputs = [str(arguments.data), str(arguments.labels) if labels else None, weights]
+    if inputs.count(source.STDIN) > 1:
+        raise InputValueError("- is given for two inputs, but standard input holds one; give files.")
+    sample_weight = None if weights is None else arrays.read_npy(weights)
+    return Data(X, arrays.read_npy(arguments.labels) if labels else None, None, sample_weight)
+
+
+def _read_npz(arguments: argparse.Namespace, data: Source, labels: bool) -> Data:
+    """Read features, labels and weights from the arrays of a .npz file."""
+    from nbsoftmax.data import arrays
+
+    target = (arguments.target or "y") if labels else None
+    X, y, sample_weight = arrays.read_npz(data, target=target, weight=_weights_of(arguments))
+    return Data(X, y, None, sample_weight)
+
+
+def _read_csv(arguments: argparse.Namespace, data: Source, labels: bool, model: SoftmaxModel | None) -> Data:
+    """Read features, labels and weights from the columns of a CSV file."""
+    from nbsoftmax.data import csv
+
+    if labels and arguments.target is None:
+        columns = csv.listed(csv.header(data))
+        raise InputValueError(
+            f"name the column of labels with --target NAME; the columns of {data.name} are {columns}."
+        )
+    table = csv.read(
+        data,
+        target=arguments.target if labels else None,
+        features=None if model is None else model.feature_names,
+        weight=_weights_of(arguments),
+        drop=arguments.drop,
+        labels=() if model is None else {str(label) for label in model.classes.tolist()},
+    )
+    if model is None:
+        for name in csv.row_counters(table):
+            what = f"the column {name!r}, which only numbers the rows," if name else "a column without a name"
+            warn(f"{what} is used as a feature; --drop {shlex.quote(name)} leaves it out.")
+    return Data(table.X, table.y, table.feature_names, table.weight)

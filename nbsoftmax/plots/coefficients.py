@@ -1,0 +1,115 @@
+"""The weights of each class, as bars or as images."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from nbsoftmax import validation
+from nbsoftmax.errors import InputValueError
+from nbsoftmax.plots.estimator import linear_model, predictor
+from nbsoftmax.plots.figure import new_figure
+from nbsoftmax.plots.names import short_names
+from nbsoftmax.validation import Float64s
+
+DIVERGING = "RdBu_r"  # colour map, readable for the colour-blind
+POSITIVE, NEGATIVE = "#b2182b", "#2166ac"  # red and blue of that colour map
+MOST_COLUMNS_OF_IMAGES, MOST_COLUMNS_OF_BARS = 5, 3
+LEAST_BARS = 5  # a figure has room for at least so many in each row
+
+
+class CoefficientDisplay:
+    """The weights of each class: as images if the features are pixels, otherwise as bars of the largest weights.
+
+    Parameters
+    ----------
+    coef : ndarray (n_classes, n_features)
+    classes : sequence (n_classes,)
+    feature_names : sequence of str (n_features,)
+    image_shape : (height, width), optional
+
+    Attributes
+    ----------
+    axes_ : ndarray of matplotlib axes (n_classes,)
+    figure_
+    """
+
+    def __init__(
+        self,
+        coef: Float64s,
+        classes: Sequence[Any],
+        feature_names: Sequence[str],
+        *,
+        image_shape: tuple[int, int] | None = None,
+    ) -> None:
+        if image_shape is not None and image_shape[0] * image_shape[1] != coef.shape[1]:
+            raise InputValueError(
+                f"image_shape is {tuple(image_shape)}, but there are {coef.shape[1]} features; height times width must "
+                "equal the number of features."
+            )
+        self.coef, self.classes, self.feature_names, self.image_shape = coef, classes, feature_names, image_shape
+
+    @classmethod
+    def from_estimator(
+        cls,
+        estimator: Any,
+        *,
+        image_shape: tuple[int, int] | None = None,
+        n_features: int = 10,
+        figure: Any = None,
+    ) -> CoefficientDisplay:
+        """Draw the weights of a model; as bars, the `n_features` largest of each class.
+
+        For a pipeline, the weights are those of its last step, and so are the features: the output of the steps before
+        it.
+        """
+        model = linear_model(predictor(estimator))
+        names = model.feature_names or tuple(f"x{j}" for j in range(model.n_features))
+        display = cls(model.coef, model.classes.tolist(), names, image_shape=image_shape)
+        return display.plot(n_features=n_features, figure=figure)
+
+    from_model = from_estimator
+
+    def plot(self, *, n_features: int = 10, figure: Any = None) -> CoefficientDisplay:
+        """Draw on a figure or subfigure."""
+        shown = min(validation.count("n_features", n_features), self.coef.shape[1])
+        n_classes, images = len(self.classes), self.image_shape is not None
+        n_columns = min(n_classes, MOST_COLUMNS_OF_IMAGES if images else MOST_COLUMNS_OF_BARS)
+        n_rows = -(-n_classes // n_columns)
+        if figure is None:
+            bars = (4.2 * n_columns, n_rows * (0.8 + 0.22 * max(shown, LEAST_BARS)))
+            figure = new_figure((2.1 * n_columns + 1, 2.3 * n_rows) if images else bars)
+        self.figure_ = figure
+        grid = np.array(figure.subplots(n_rows, n_columns, squeeze=False)).ravel()
+        self.axes_ = grid[:n_classes]
+        for ax in grid[n_classes:]:
+            ax.set_axis_off()
+        for ax, label in zip(self.axes_, short_names(self.classes), strict=True):
+            ax.set_title(label)
+        limit = float(np.abs(self.coef).max()) or 1.0
+        if self.image_shape is not None:
+            self._draw_images(self.image_shape, limit)
+        else:
+            self._draw_bars(shown, limit)
+        figure.suptitle("Weights (red: positive, blue: negative)")
+        return self
+
+    def _draw_images(self, shape: tuple[int, int], limit: float) -> None:
+        for ax, row in zip(self.axes_, self.coef, strict=True):
+            image = ax.imshow(row.reshape(shape), cmap=DIVERGING, vmin=-limit, vmax=limit)
+            ax.set_axis_off()
+        self.figure_.colorbar(image, ax=list(self.axes_), shrink=0.8, label="weight")
+
+    def _draw_bars(self, shown: int, limit: float) -> None:
+        features = short_names(self.feature_names)
+        for ax, row in zip(self.axes_, self.coef, strict=True):
+            largest = np.argsort(-np.abs(row), kind="stable")[:shown]
+            places = np.arange(shown)
+            ax.barh(places, row[largest], color=np.where(row[largest] > 0, POSITIVE, NEGATIVE))
+            ax.set_yticks(places, [features[j] for j in largest])
+            ax.invert_yaxis()
+            ax.set_xlim(-1.08 * limit, 1.08 * limit)
+            ax.axvline(0, color="black", linewidth=0.8)
+            ax.set_xlabel("weight")

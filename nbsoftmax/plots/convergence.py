@@ -1,0 +1,109 @@
+"""The objective above its minimum, over the iterations or the seconds of fits."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from nbsoftmax import validation
+from nbsoftmax.errors import InputValueError
+from nbsoftmax.files import file_name
+from nbsoftmax.plots.figure import axes_or_new, colours
+from nbsoftmax.plots.names import short_names
+from nbsoftmax.training.result import FitResult
+from nbsoftmax.validation import Float64s
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+
+class ConvergenceDisplay:
+    """The objective of fits above the lowest known value, over iterations or seconds.
+
+    Parameters
+    ----------
+    histories : dict of name to history
+        Each a mapping with arrays "objective" and "seconds", as `FitResult.history`.
+    floor : float, optional
+        The value that is subtracted from the objectives; by default just below the lowest of them.
+
+    Attributes
+    ----------
+    lines_ : list of matplotlib lines
+    ax_, figure_
+    """
+
+    def __init__(self, histories: Mapping[str, Mapping[str, Float64s]], *, floor: float | None = None) -> None:
+        self.histories = dict(histories)
+        least = min(float(np.min(h["objective"])) for h in self.histories.values())
+        # One ULP below, so that the lowest point itself can be drawn on a logarithmic axis.
+        self.floor = least - np.spacing(abs(least)) if floor is None else floor
+
+    @classmethod
+    def from_result(
+        cls, result: FitResult | Mapping[str, FitResult], *, over: str = "iterations", ax: Axes | None = None
+    ) -> ConvergenceDisplay:
+        """Draw one fit, or several by name. The floor is the lowest objective minus its gap, if the gap is known."""
+        results = {result.solver: result} if isinstance(result, FitResult) else dict(result)
+        for name, one in results.items():
+            if one.n_iter == 0:
+                raise InputValueError(f"the fit {name!r} made no iteration; there is nothing to draw.")
+        best = min(results.values(), key=lambda one: one.objective)
+        floor = best.objective - best.gap if np.isfinite(best.gap) and best.gap > 0 else None
+        return cls({name: one.history for name, one in results.items()}, floor=floor).plot(over=over, ax=ax)
+
+    @classmethod
+    def from_log(
+        cls, path: str | os.PathLike[str], *, over: str = "iterations", ax: Axes | None = None
+    ) -> ConvergenceDisplay:
+        """Draw every fit in a file written by `callbacks.JsonLines`."""
+        with open(file_name(path), encoding="utf-8", errors="replace") as file:
+            fits = _fits_in_log(file, os.fspath(path))
+        if not fits:
+            raise InputValueError(f"{path} has no iterations; give a file that fit --log has written.")
+        names = [f"fit {n}" for n in range(1, len(fits) + 1)] if len(fits) > 1 else ["objective"]
+        histories = {
+            name: {key: np.array(values) for key, values in one.items()} for name, one in zip(names, fits, strict=True)
+        }
+        return cls(histories).plot(over=over, ax=ax)
+
+    def plot(self, *, over: str = "iterations", ax: Axes | None = None) -> ConvergenceDisplay:
+        """Draw over "iterations" or "seconds"."""
+        validation.choice("over", over, ("iterations", "seconds"))
+        self.ax_ = axes_or_new(ax, (6.4, 4.2))
+        self.figure_ = self.ax_.figure
+        self.lines_ = []
+        names = short_names(self.histories)
+        for name, history, colour in zip(names, self.histories.values(), colours(len(names)), strict=True):
+            values = np.asarray(history["objective"])
+            x = np.arange(1, len(values) + 1) if over == "iterations" else history["seconds"]
+            self.lines_ += self.ax_.semilogy(x, values - self.floor, color=colour, label=name, marker=".")
+        self.ax_.set(xlabel="iteration" if over == "iterations" else "seconds", ylabel="objective above the minimum")
+        self.ax_.set_title("Convergence")
+        self.ax_.grid(alpha=0.3)
+        if len(self.lines_) > 1:
+            self.ax_.legend()
+        return self
+
+
+def _fits_in_log(lines: Iterable[str], name: str | bytes) -> list[dict[str, list[float]]]:
+    """Parse the lines of a log into one history for each fit; a new fit begins where the iteration does not grow."""
+    fits: list[dict[str, list[float]]] = []
+    for number, line in enumerate(lines, 1):
+        try:
+            entry = json.loads(line)
+            if "iteration" not in entry:  # the last line of a fit
+                continue
+            if not fits or entry["iteration"] <= fits[-1]["iteration"][-1]:
+                fits.append({"iteration": [], "objective": [], "seconds": []})
+            for key, values in fits[-1].items():
+                values.append(np.nan if entry[key] is None else float(entry[key]))
+        except (ValueError, TypeError, KeyError, OverflowError, RecursionError):
+            raise InputValueError(
+                f"{name!s} line {number} is not a line of a fit's log; give a file that fit --log has written."
+            ) from None
+    return fits

@@ -1,0 +1,203 @@
+"""Targets with their weights, in the form that the kernels use.
+
+    t_ik = s_i (gain_k q_ik + floor_k),    gain_k = w_k (1 - e),    floor_k = w_k e / n_classes
+
+for the sample weights s, the class weights w, the label smoothing e, and q the rows of probabilities (for a class
+index: 1 for this class, 0 for all others). `nbsoftmax.functional.cross_entropy` defines the loss and its mean.
+
+Weights may have any scale that float64 can hold, and products of weights could overflow or lose digits. For a mean,
+the weights are therefore divided by a power of two, 2^exponent, such that the largest is near 1. This changes no digit
+of the mean, and sums are multiplied by 2^exponent at the end (`in_units`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from nbsoftmax.kernels.kinds import INDEX, INDEX_SMOOTHED, PROBA
+from nbsoftmax.validation.arrays import Float64s, Floats
+from nbsoftmax.validation.options import number
+from nbsoftmax.validation.targets import targets
+from nbsoftmax.validation.weights import class_weights, in_units, sample_weights, scaled
+
+# The largest class weight is scaled only if it is outside 2^-x to 2^x, by dtype. Scaling moves the other class weights
+# too, and a smaller weight times a small probability could become subnormal, which loses digits.
+CLASS_WEIGHT_RANGE = {np.dtype(np.float32): 60, np.dtype(np.float64): 900}
+LEAST_EXPONENT = -900  # of scaled class weights for probabilities: below, the sum of weights in these units overflows
+
+
+@dataclass(frozen=True, eq=False)
+class WeightedTargets:
+    """Targets with all their weights; the module's docstring has the formula.
+
+    All weights are in units of 2^exponent. Sums of losses have the same units; means, which are sums divided by
+    `total`, have none.
+
+    labels : int32 (n_samples,), -1 for an ignored sample; (0,) for probabilities
+    proba : (n_samples, n_classes); (0, 0) for class indices
+    gain, floor : (n_classes,) of the logits' dtype
+    weight : float64 (n_samples,), or (0,) if all are 1; a positive weight is also positive in the logits' dtype. For
+        class indices without label smoothing it includes the class weight, and gain is 1
+    kind : one of `nbsoftmax.kernels.kinds`
+    total : divisor of a mean
+    exponent : exponent of the unit
+    """
+
+    labels: NDArray[np.int32]
+    proba: Floats
+    gain: Floats
+    floor: Floats
+    weight: Float64s
+    kind: int
+    total: float
+    exponent: int
+
+    @property
+    def weight_sum(self) -> float:
+        """Divisor of a mean, in the units of the weights that were given."""
+        return in_units(self.total, self.exponent)
+
+    def least_weight(self) -> float:
+        """The smallest positive weight of a sample; 0 unless each target is a single class."""
+        if self.kind != INDEX:
+            return 0.0
+        counts = self.labels >= 0
+        if not self.weight.size:
+            return float(counts.any())
+        return float(self.weight.min(initial=np.inf, where=counts & (self.weight > 0)))
+
+
+def weighted_targets(
+    y: ArrayLike,
+    n_samples: int,
+    n_classes: int,
+    dtype: Any,
+    *,
+    sample_weight: ArrayLike | None,
+    class_weight: Mapping[int, float] | ArrayLike | None,
+    label_smoothing: float,
+    ignore_index: int | None = None,
+    n_of: str = "logits",
+    mean: bool = True,
+) -> WeightedTargets:
+    """Check targets, weights and smoothing together. `n_of` names the array that has one row for each target.
+
+    With `mean`, the weights are those of a mean: at least one must be positive, and they are scaled. Without it they
+    are returned unscaled.
+    """
+    target = targets(y, n_samples, n_classes, dtype, ignore_index=ignore_index, n_of=n_of)
+    e = number("label_smoothing", label_smoothing, low=0.0, high=1.0)
+    kind = PROBA if target.soft else INDEX_SMOOTHED if e > 0 else INDEX
+    summary = TargetSummary(
+        n_samples,
+        n_classes,
+        dtype,
+        labels=None if kind == PROBA else target.labels,
+        ignored=None if ignore_index is None else target.labels < 0,
+        proba=target.proba if kind == PROBA and e == 0 else None,
+        smoothed=e > 0,
+    )
+    sample, by_class, total, exponent = combine_weights(
+        sample_weights(sample_weight, n_samples, all_zero=not mean),
+        class_weights(class_weight, n_classes, all_zero=not mean),
+        summary,
+        mean=mean,
+    )
+    with np.errstate(over="ignore"):  # unscaled weights may exceed the range of float32; the callers handle that
+        gain, floor = np.asarray(by_class * (1 - e), dtype), np.asarray(by_class * e / n_classes, dtype)
+    return WeightedTargets(target.labels, target.proba, gain, floor, sample, kind, total, exponent)
+
+
+class TargetSummary(NamedTuple):
+    """The properties of targets that determine how their weights are combined."""
+
+    n_samples: int
+    n_classes: int
+    dtype: Any  # of the logits
+    labels: NDArray[np.int32] | None  # class indices (n_samples,); None for probabilities
+    ignored: NDArray[np.bool_] | None  # (n_samples,); None if no sample can be ignored
+    proba: Floats | None  # (n_samples, n_classes), for probabilities without smoothing: only classes > 0 count
+    smoothed: bool  # with label smoothing each sample has a share of every class
+
+
+class CombinedWeights(NamedTuple):
+    """Weights in units of 2^exponent, and the divisor of a mean in the same units."""
+
+    sample: Float64s  # (n_samples,); (0,) if all are 1
+    by_class: Float64s  # (n_classes,)
+    total: float
+    exponent: int
+
+
+def combine_weights(sample: Float64s, by_class: Float64s, target: TargetSummary, *, mean: bool) -> CombinedWeights:
+    """Combine checked weights of samples and of classes, each of size 0 if none are given."""
+    exponent = 0
+    if target.labels is not None and not target.smoothed and by_class.size:
+        # Every sample belongs to one class, so the class weight becomes part of the sample weight.
+        sample, exponent = _products(sample, by_class[np.maximum(target.labels, 0)], mean=mean)
+        by_class = np.empty(0)
+    if sample.size:
+        if target.ignored is not None:
+            sample = np.where(target.ignored, 0.0, sample)
+        if mean:
+            sample, more = _scaled_sample_weights(sample, target.dtype)
+            exponent += more
+    has_class_weights = by_class.size > 0
+    by_class, class_exponent = _scaled_class_weights(
+        by_class if has_class_weights else np.ones(target.n_classes), target, mean=mean
+    )
+    total = _total(sample, by_class if has_class_weights else None, target)
+    if target.labels is None:  # the divisor for probabilities contains no class weights
+        total = in_units(total, -class_exponent)
+    return CombinedWeights(sample, by_class, total, exponent + class_exponent)
+
+
+def _products(sample: Float64s, of_class: Float64s, *, mean: bool) -> tuple[Float64s, int]:
+    """Products of two weights of each sample, in units of 2^exponent: for a mean such that none overflows."""
+    if not sample.size:
+        return of_class, 0
+    if not mean:
+        return sample * of_class, 0
+    (a, p), (b, q) = np.frexp(sample), np.frexp(of_class)
+    product, power = a * b, p + q
+    exponent = int(power[product > 0].max()) if product.any() else 0
+    return np.ldexp(product, power - exponent), exponent
+
+
+def _scaled_sample_weights(sample: Float64s, dtype: Any) -> tuple[Float64s, int]:
+    """Scale the weights of samples; positive ones become at least the smallest normal number of `dtype`."""
+    sample, exponent = scaled(sample)
+    least = np.finfo(dtype).tiny
+    if sample.min(initial=1.0, where=sample > 0) < least:
+        sample = np.where(sample > 0, np.maximum(sample, least), 0.0)
+    return sample, exponent
+
+
+def _scaled_class_weights(by_class: Float64s, target: TargetSummary, *, mean: bool) -> tuple[Float64s, int]:
+    """Scale the weights of classes if the largest is outside `CLASS_WEIGHT_RANGE`."""
+    most = CLASS_WEIGHT_RANGE[np.dtype(target.dtype)]
+    if not mean or 2.0**-most < by_class.max() < 2.0**most:
+        return by_class, 0
+    if target.proba is not None:  # the largest weight must be that of a class that occurs
+        by_class = np.where(target.proba.any(axis=0), by_class, 0.0)
+    by_class, exponent = scaled(by_class)
+    if target.labels is None and exponent < LEAST_EXPONENT:
+        return np.ldexp(by_class, exponent - LEAST_EXPONENT), LEAST_EXPONENT
+    return by_class, exponent
+
+
+def _total(sample: Float64s, by_class: Float64s | None, target: TargetSummary) -> float:
+    """Sum over the samples that are not ignored of s_i, times the weight of the sample's class if there are labels."""
+    if target.labels is not None and by_class is not None:
+        weight = by_class[target.labels]
+        if target.ignored is not None:
+            weight = np.where(target.ignored, 0.0, weight)
+        return float(np.sum(weight * sample if sample.size else weight))
+    if sample.size:
+        return float(sample.sum())
+    return float(target.n_samples if target.ignored is None else target.n_samples - np.count_nonzero(target.ignored))

@@ -1,0 +1,61 @@
+"""Bad sample weights and class weights are refused by name."""
+
+import numpy as np
+import pytest
+
+import nbsoftmax as nbs
+from tests.validation.refusals import refused
+
+Z, Y = np.zeros((4, 3)), [0, 1, 2, 0]
+NAN, INF = np.nan, np.inf
+
+BAD_VALUES = {
+    "too few sample weights": (lambda: nbs.cross_entropy(Z, Y, sample_weight=[1.0]), r"sample_weight.*\(1,\).*\(4,\)"),
+    "negative sample weight": (
+        lambda: nbs.cross_entropy(Z, Y, sample_weight=[1, 1, -1, 1]),
+        r"sample_weight\[2\] is -1",
+    ),
+    "nan sample weight": (lambda: nbs.cross_entropy(Z, Y, sample_weight=[1, NAN, 1, 1]), r"sample_weight\[1\] is nan"),
+    "infinite sample weight": (
+        lambda: nbs.cross_entropy(Z, Y, sample_weight=[1, INF, 1, 1]),
+        r"sample_weight\[1\] is inf",
+    ),
+    "all weights zero": (lambda: nbs.cross_entropy(Z, Y, sample_weight=np.zeros(4)), "sample_weight is all zero"),
+    "negative class weight": (lambda: nbs.cross_entropy(Z, Y, class_weight=[1, 1, -1]), r"class_weight\[2\] is -1"),
+    "all class weights zero": (lambda: nbs.cross_entropy(Z, Y, class_weight=np.zeros(3)), "class_weight is all zero"),
+    "too many class weights": (
+        lambda: nbs.cross_entropy(Z, Y, class_weight=np.ones(4)),
+        r"class_weight.*\(4,\).*\(3,\)",
+    ),
+    "weight of an unknown class": (
+        lambda: nbs.cross_entropy(Z, Y, class_weight={3: 1.0}),
+        "class_weight has the class 3",
+    ),
+    "binary sample weight": (
+        lambda: nbs.binary_cross_entropy([1.0], [1], sample_weight=[1, 1]),
+        "sample_weight has shape",
+    ),
+    "binary class weight": (
+        lambda: nbs.binary_cross_entropy([1.0], [1], class_weight=[1, 1, 1]),
+        "class_weight has shape",
+    ),
+    "objective weight": (lambda: nbs.Objective(Z, Y, sample_weight=[1, 1, 1, -2]), r"sample_weight\[3\] is -2"),
+    "objective weights zero": (lambda: nbs.Objective(Z, Y, sample_weight=np.zeros(4)), "all zero"),
+    "positive weights in different samples and classes": (
+        lambda: nbs.Objective(Z, Y, sample_weight=[1, 0, 0, 1], class_weight=[0, 1, 1]),
+        "nothing is left to learn from",
+    ),
+}
+
+BAD_TYPES = {
+    "class weight as text": (lambda: nbs.cross_entropy(Z, Y, class_weight="balanced"), "class_weight is 'balanced'"),
+    "text weight": (lambda: nbs.cross_entropy(Z, Y, sample_weight=list("abcd")), "sample_weight has dtype"),
+    "complex weight": (lambda: nbs.cross_entropy(Z, Y, sample_weight=[1j] * 4), "sample_weight is complex"),
+    "weight of a class that is text": (lambda: nbs.cross_entropy(Z, Y, class_weight={1: "heavy"}), "class_weight"),
+}
+
+
+@refused(BAD_VALUES, BAD_TYPES)
+def test_a_bad_weight_raises_an_error_that_names_it(error, call, message):
+    with pytest.raises(error, match=message):
+        call()
