@@ -37,6 +37,8 @@ from nbsoftmax.models.softmax import SoftmaxModel, one_row, two_rows
 from nbsoftmax.problem import Problem, weights_of_classes
 from nbsoftmax.selection.cross_validation import held_out, one_standard_error, summary
 from nbsoftmax.selection.path import as_in_sklearn, penalties
+from nbsoftmax.solvers.sgd import SGD
+from nbsoftmax.solvers.table import Solver
 from nbsoftmax.training.monitor import Iteration
 from nbsoftmax.training.result import FitResult
 from nbsoftmax.training.trainer import ConvergenceWarning, Trainer
@@ -244,8 +246,8 @@ class SoftmaxRegression(CallbackSupportMixin, _Fitted):
     label_smoothing : float in [0, 1]
         This share of every target is spread evenly over the classes.
     solver, tol, max_iter
-        As for `Trainer`: `tol` is how far the objective may be above its minimum, relative to itself; `max_iter=None`
-        is the solver's own limit.
+        As for `Trainer`: `solver` is a name or an object such as `nbsoftmax.SGD()`, `tol` is how far the objective may
+        be above its minimum, relative to itself, and `max_iter=None` is the solver's own limit.
     warm_start : bool
         Whether `fit` starts from the last `coef_` and `intercept_` instead of 0.
     n_jobs : int, optional
@@ -284,7 +286,7 @@ class SoftmaxRegression(CallbackSupportMixin, _Fitted):
         class_weight: Any = None,
         fit_intercept: bool = True,
         label_smoothing: float = 0.0,
-        solver: str = "auto",
+        solver: str | Solver = "auto",
         tol: float = 1e-6,
         max_iter: int | None = None,
         warm_start: bool = False,
@@ -406,7 +408,7 @@ class SoftmaxRegression(CallbackSupportMixin, _Fitted):
         start = None
         if trainer is None:
             trainer = Trainer(
-                solver="sgd", average=True, fit_intercept=self.fit_intercept, label_smoothing=self.label_smoothing,
+                solver=SGD(average=True), fit_intercept=self.fit_intercept, label_smoothing=self.label_smoothing,
                 class_weight=by_class, random_state=self._seed(),
                 n_threads=self._n_threads(),
             )  # fmt: skip
@@ -489,7 +491,7 @@ class SoftmaxRegressionCV(_Fitted):
         class_weight: Any = None,
         fit_intercept: bool = True,
         label_smoothing: float = 0.0,
-        solver: str = "auto",
+        solver: str | Solver = "auto",
         tol: float = 1e-6,
         max_iter: int | None = None,
         n_jobs: int | None = None,

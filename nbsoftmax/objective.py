@@ -212,11 +212,6 @@ class PenalizedLoss:
             raise InputValueError("the margins of single samples need X in memory.")
         return self.backend.margins(params, part)
 
-    @property
-    def l2(self) -> float:
-        """Strength of the squared penalty."""
-        return self.penalty.smooth_part().l2
-
 
 class Objective(PenalizedLoss):
     """Penalised cross-entropy of a linear model, with gradient and Hessian-vector product.

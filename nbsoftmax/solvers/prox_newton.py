@@ -14,18 +14,28 @@ gradient steps for a user's own penalty.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import partial
-from typing import Any, NamedTuple, Protocol
+from typing import Any, ClassVar, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nbsoftmax.penalties import AnyPenalty
-from nbsoftmax.solvers.base import NOISE, STUCK, Memory, OnIteration, Penalised, Solution, spent
-from nbsoftmax.solvers.tools.duality import duality_gap, gap_but_for_intercept, loss_alone
+from nbsoftmax.solvers.base import (
+    NOISE,
+    Curved,
+    OnIteration,
+    Penalised,
+    Requirements,
+    Solution,
+    SolverState,
+    never_stop,
+)
+from nbsoftmax.solvers.stop_reason import Stop, StopReason
+from nbsoftmax.solvers.tools.certificates import allowed_gap
+from nbsoftmax.solvers.tools.duality import duality_gap, gap_at_optimal_intercept, loss_alone
 from nbsoftmax.solvers.tools.free_features import free_decrement
-from nbsoftmax.solvers.tools.gap import allowance
-from nbsoftmax.solvers.tools.preconditioners import Curved
 from nbsoftmax.solvers.tools.quadratic_model import ModelMinimum, QuadraticModel, VariableMetric
 from nbsoftmax.validation import Float64s
 
@@ -47,17 +57,26 @@ class Composite(Penalised, Protocol):
         ...
 
 
-def solve(
-    objective: Composite,
-    start: Float64s,
-    *,
-    tol: float,
-    max_iter: int | None = None,
-    on_iteration: OnIteration,
-    memory: Memory | None = None,
-) -> Solution:
-    """Minimise a convex objective with a penalty that has no gradient; `tol` is relative to the objective."""
-    return _Fit(objective, start, tol, max_iter or MAX_ITER, memory or Memory()).run(on_iteration)
+@dataclass(frozen=True)
+class ProxNewton:
+    """Proximal Newton for objectives with an l1 penalty, a group lasso or a penalty of your own."""
+
+    name: ClassVar[str] = "prox-newton"
+    requires: ClassVar[Requirements] = Requirements(smooth=False)
+
+    def solve(
+        self,
+        objective: Composite,
+        start: Float64s,
+        *,
+        tol: float,
+        max_iter: int | None = None,
+        on_iteration: OnIteration = never_stop,
+        state: SolverState | None = None,
+        random_state: int = 0,
+    ) -> Solution:
+        """Minimise a convex objective with a penalty that has no gradient; `tol` is relative to the objective."""
+        return _Fit(objective, start, tol, max_iter or MAX_ITER, state or SolverState()).run(on_iteration)
 
 
 class _Point(NamedTuple):
@@ -77,51 +96,51 @@ class _Point(NamedTuple):
 class _Fit:
     """One run of the solver: the current point, the working set, and the progress so far."""
 
-    def __init__(self, objective: Composite, start: Float64s, tol: float, max_iter: int, memory: Memory) -> None:
+    def __init__(self, objective: Composite, start: Float64s, tol: float, max_iter: int, state: SolverState) -> None:
         self.objective, self.penalty, self.tol, self.max_iter = objective, objective.penalty, tol, max_iter
-        self.memory, state = memory, memory.state
+        self.state, saved = state, state.saved
         smooth = objective.smooth_part()
-        self.params = state.get("params", start).copy()
-        if objective.fit_intercept and not state:
+        self.params = saved.get("params", start).copy()
+        if objective.fit_intercept and not saved:
             absent = objective.class_mass <= 0
             self.params[absent, -1] = np.minimum(self.params[absent, -1], ABSENT)
         self.refined = smooth.in_float64()
-        self.smooth = self.refined if state.get("refined", False) else smooth
+        self.smooth = self.refined if saved.get("refined", False) else smooth
         self.value, self.grad = self.smooth.value_and_grad(self.params)
-        self.working_set = WorkingSet.restored(objective, state) if state else None
-        self.n_iter = self.reported = int(state.get("n_iter", 0))
-        self.largest = float(state.get("first", 0.0))  # predicted decrease of the first step of a model
-        before = state.get("before", (np.inf, np.inf))
+        self.working_set = WorkingSet.restored(objective, saved) if saved else None
+        self.n_iter = self.reported = int(saved.get("n_iter", 0))
+        self.largest = float(saved.get("first", 0.0))  # predicted decrease of the first step of a model
+        before = saved.get("before", (np.inf, np.inf))
         self.previous = (float(before[0]), float(before[1]))  # objective and norm of the subgradient
         # A gap by duality ends a fit with a penalty of this package. For a user's own, an estimate may do.
         self.estimate = np.inf  # of the gap at the current point
-        self.n_estimates = int(state.get("n_estimates", 0))  # iterations with an estimate within tol, in succession
+        self.n_estimates = int(saved.get("n_estimates", 0))  # iterations with an estimate within tol, in succession
         self.most_estimates = np.inf if self.penalty.by_feature else MOST_ESTIMATES if self.penalty.has_dual else 0
 
     def run(self, on_iteration: OnIteration) -> Solution:
         """Iterate until the gap is small enough, or something ends the fit."""
-        reason = ""
+        stop: Stop | None = None
         while True:
             objective, norm = self._report_values()
             if self.working_set is not None and self.n_iter > self.reported:
-                self.memory.snapshot = partial(dict, **self._state(), **self.working_set.state())
-                reason, self.reported = on_iteration(self.n_iter, self.params, objective, norm) or "", self.n_iter
+                self.state.snapshot = partial(dict, **self._state(), **self.working_set.state())
+                stop, self.reported = on_iteration(self.n_iter, self.params, objective, norm), self.n_iter
             working_set = self._working_set()
             point = self._evaluate(working_set, objective, norm)
             gap = self._certificate(point)
             if gap[0] <= point.allowed and self.smooth is self.refined:
-                return self._solution(point, gap, reason or "converged")
-            if not reason and self.n_iter >= self.max_iter:
-                reason = spent(self.n_iter)
-            found = self._step(working_set, point) if gap[0] > point.allowed and not reason else None
+                return self._solution(point, gap, stop or StopReason.CONVERGED.stop())
+            if stop is None and self.n_iter >= self.max_iter:
+                stop = StopReason.MAX_ITER.stop(n_iter=self.n_iter, unit="iterations")
+            found = self._step(working_set, point) if gap[0] > point.allowed and stop is None else None
             if found is not None and self.n_estimates <= self.most_estimates:
                 self._move(working_set, found)
             elif self.smooth is self.refined:
-                return self._end(working_set, point, reason)
+                return self._end(working_set, point, stop)
             else:  # the fit goes on with more accurate sums
                 self.smooth, self.previous = self.refined, (np.inf, np.inf)
                 self.value, self.grad = self.smooth.value_and_grad(self.params)
-                reason = "" if reason == spent(self.n_iter) else reason
+                stop = None if stop is not None and stop.reason is StopReason.MAX_ITER else stop
 
     def _report_values(self) -> tuple[float, float]:
         """The objective and the norm of its least subgradient, by the sums over all features."""
@@ -152,12 +171,12 @@ class _Fit:
         self.grad = self.grad.copy()
         self.grad[:, working_set.columns] = grad
         loss, loss_grad = loss_alone(self.objective, self.params, value, self.grad)
-        allowed = allowance(objective, self.tol, params.shape[0])
+        allowed = allowed_gap(objective, self.tol, params.shape[0])
         return _Point(objective, norm, allowed, params, value, grad, loss, loss_grad)
 
     def _certificate(self, point: _Point) -> tuple[float, str]:
         """The gap and its kind, where it may be small enough; else inf."""
-        least = gap_but_for_intercept(self.objective, self.params, point.loss, point.loss_grad)
+        least = gap_at_optimal_intercept(self.objective, self.params, point.loss, point.loss_grad)
         return self._gap(point) if least <= point.allowed else (np.inf, "estimate")
 
     def _gap(self, point: _Point) -> tuple[float, str]:
@@ -195,20 +214,20 @@ class _Fit:
         self.value, self.grad = self.smooth.value_and_grad(self.params)
         self.n_iter += 1
 
-    def _end(self, working_set: WorkingSet, point: _Point, reason: str) -> Solution:
+    def _end(self, working_set: WorkingSet, point: _Point, stop: Stop | None) -> Solution:
         """The solution where no gap by duality was small enough before."""
         gap = self._gap(point)
         if not self.penalty.by_feature and gap[0] > point.allowed:
             if not self.n_estimates:
                 self._minimise(working_set, point)
             if self.estimate <= point.allowed:
-                return self._solution(point, (self.estimate, "estimate"), reason or "converged")
+                return self._solution(point, (self.estimate, "estimate"), stop or StopReason.CONVERGED.stop())
             gap = gap if self.penalty.has_dual else (self.estimate, "estimate")
-        return self._solution(point, gap, reason or STUCK)
+        return self._solution(point, gap, stop or StopReason.STUCK.stop())
 
-    def _solution(self, point: _Point, gap: tuple[float, str], reason: str) -> Solution:
+    def _solution(self, point: _Point, gap: tuple[float, str], stop: Stop) -> Solution:
         converged = gap[0] <= point.allowed
-        return Solution(self.params, point.objective, point.grad_norm, *gap, self.n_iter, converged, reason)
+        return Solution(self.params, point.objective, point.grad_norm, *gap, self.n_iter, converged, *stop)
 
 
 def _stationarity(penalty: AnyPenalty, params: Float64s, grad: Float64s) -> float:

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from nbsoftmax.errors import InputValueError
 from nbsoftmax.files import WriteFailures, file_name, is_regular, one_line, read_npz, write_npz
 
-FORMAT = "nbsoftmax checkpoint 3"
+FORMAT = "nbsoftmax checkpoint 4"
 SECONDS = 5.0  # between two checkpoints: what a kill may cost
 BLOCK = 1 << 22  # elements hashed at a time
 

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 
 from nbsoftmax.objective import PenalizedLoss
-from nbsoftmax.solvers.base import Memory, Solution
-from nbsoftmax.solvers.tools import separation
-from nbsoftmax.solvers.tools.gap import Judge
+from nbsoftmax.solvers.base import Point, Solution, SolverState
+from nbsoftmax.solvers.stop_reason import Stop, StopReason
+from nbsoftmax.solvers.tools.convergence import ConvergenceMonitor
 from nbsoftmax.training.checkpoint import Checkpoint, saved_on_termination
 from nbsoftmax.validation import Float64s
 
@@ -32,15 +32,11 @@ class Iteration:
 
 
 Callback = Callable[[Iteration], Any]
-INTERRUPTED = "interrupted"  # the reason of a fit that Ctrl-C ended
 NO_PARAMS = np.empty((0, 0))  # of a history, which needs only the numbers
 
 
 class Watch:
-    """Called by the solver after each iteration; its answer, if any, is the reason to stop.
-
-    `stopped` says that the fit ended as it was asked to: by a callback, early stopping, or Ctrl-C.
-    """
+    """Called by the solver after each iteration; its answer, if any, is the reason to stop."""
 
     def __init__(
         self,
@@ -55,15 +51,14 @@ class Watch:
     ) -> None:
         self.started, self.objective, self.validation = started, objective, validation
         self.callbacks, self.verbose, self.max_seconds, self.patience = callbacks, verbose, max_seconds, patience
-        self.memory = Memory()
-        self.stopped = False
+        self.state = SolverState()
         self.iterations: list[Iteration] = []
         self.lowest: Iteration | None = None  # of the objective
         self.fittest: Iteration | None = None  # of the validation loss
         self._checkpoint: Checkpoint | None = None
         self._state: Callable[[], dict[str, Any]] | None = None  # after the last iteration that is noted as a whole
 
-    def __call__(self, iteration: int, params: Float64s, objective: float, grad_norm: float) -> str | None:
+    def __call__(self, iteration: int, params: Float64s, objective: float, grad_norm: float) -> Stop | None:
         """Take note of an iteration."""
         loss = None if self.validation is None else self.validation.value(params)
         view = params.view()
@@ -76,7 +71,7 @@ class Watch:
         self.iterations.append(replace(now, params=NO_PARAMS))
         known = ("lowest", self.lowest), ("fittest", self.fittest)
         # In one assignment: Ctrl-C and SIGTERM, which save as well, may come between any two.
-        self._state = partial(self._state_at, len(self.iterations), self.memory.snapshot, known)
+        self._state = partial(self._state_at, len(self.iterations), self.state.snapshot, known)
         if self.verbose:
             extra = "" if loss is None else f"  validation {loss:.6g}"
             with suppress(OSError):  # nobody reads it any more
@@ -85,10 +80,10 @@ class Watch:
                     f"{now.seconds:.2f} s",
                     flush=True,
                 )
-        reason = self._reason(now)
+        stop = self._stop(now)
         if self._checkpoint is not None:
             self._checkpoint.save(self._state, now=False)
-        return reason
+        return stop
 
     def finish(self) -> None:
         """Save where the fit is, so that it can go on, with a larger limit for example."""
@@ -100,21 +95,19 @@ class Watch:
         """Within this context SIGTERM saves where the fit is before the process ends, if there is a checkpoint."""
         return nullcontext() if self._checkpoint is None else saved_on_termination(self.finish)
 
-    def _reason(self, now: Iteration) -> str | None:
+    def _stop(self, now: Iteration) -> Stop | None:
         # Every callback hears of every iteration, also when an earlier one asks to stop.
         answers = [callback(now) for callback in self.callbacks]
         if any(isinstance(answer, (bool, np.bool_)) and answer for answer in answers):
-            self.stopped = True
-            return "stopped by a callback"
+            return StopReason.CALLBACK.stop()
         if now.objective < self.objective.separable_below:
-            return f"{separation.REASON}; concerned: all"
+            return StopReason.SEPARABLE.stop(classes="all")
         if self.patience is not None and self.fittest is not None:
             since = now.iteration - self.fittest.iteration
             if since >= self.patience:
-                self.stopped = True
-                return f"early stopping: the validation loss was least {since} iterations before"
+                return StopReason.EARLY_STOPPING.stop(n_iter=since)
         if now.seconds >= self.max_seconds:
-            return f"max_seconds reached ({now.seconds:.3g} s)"
+            return StopReason.MAX_SECONDS.stop(seconds=now.seconds)
         return None
 
     # --- what the fit ends with --------------------------------------------------------------------
@@ -123,26 +116,27 @@ class Watch:
         """The solution, or with early stopping the parameters of the least validation loss."""
         if self.patience is None or self.fittest is None or self.fittest.iteration == solution.n_iter:
             return solution
-        self.stopped = True
-        reason = solution.reason if "early" in solution.reason else f"{solution.reason}; taken back by early stopping"
-        return self._at(self.fittest.params, solution.n_iter, reason, tol)
+        reason, text = solution.stop_reason, solution.reason
+        if reason is not StopReason.EARLY_STOPPING:
+            text += "; early stopping restored the parameters with the lowest validation loss"
+        reason = reason if reason.requested else StopReason.EARLY_STOPPING
+        return self._at(self.fittest.params, solution.n_iter, Stop(reason, text), tol)
 
     def interrupted(self, start: Float64s, tol: float) -> Solution:
         """The best point of the fit so far when Ctrl-C came."""
-        self.stopped = True
         # Without a checkpoint of where it was, every step so far may have made it worse than the start.
         better = self.lowest is not None and self.lowest.objective < self.objective.value(start)
         params = self.lowest.params if self.lowest is not None and better else start
-        return self._at(params, len(self.iterations), INTERRUPTED, tol)
+        return self._at(params, len(self.iterations), StopReason.INTERRUPTED.stop(), tol)
 
-    def _at(self, params: Float64s, n_iter: int, reason: str, tol: float) -> Solution:
+    def _at(self, params: Float64s, n_iter: int, stop: Stop, tol: float) -> Solution:
         """A solution that is not the solver's own; its gap by no more than a few products."""
         objective = self.objective.in_float64()
         value, grad = objective.value_and_subgrad(params)
         gap, kind = np.inf, "estimate"
         if objective.penalty.is_smooth:
-            gap, kind = Judge(objective, tol).gap(0, params, value, grad)
-        return Solution(params, value, float(np.linalg.norm(grad)), gap, kind, n_iter, False, reason)
+            gap, kind = ConvergenceMonitor(objective, tol).gap(0, Point(params, value, grad))
+        return Solution(params, value, float(np.linalg.norm(grad)), gap, kind, n_iter, False, *stop)
 
     def history(self, n: int | None = None) -> dict[str, Float64s]:
         """Numbers of every iteration, or of the first `n`, by name."""
@@ -168,7 +162,7 @@ class Watch:
         self.lowest = self._known(arrays, "lowest")
         self.fittest = self._known(arrays, "fittest")
         self.started -= self.iterations[-1].seconds
-        self.memory.state = arrays
+        self.state.saved = arrays
 
     def _known(self, arrays: dict[str, Any], name: str) -> Iteration | None:
         if f"{name}_at" not in arrays:

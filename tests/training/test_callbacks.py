@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import nbsoftmax as nbs
+from nbsoftmax.solvers.stop_reason import StopReason
 from nbsoftmax.training.callbacks import Context, EarlyStopping, JsonLines, ModelCheckpoint, ProgressBar
 
 
@@ -60,7 +61,7 @@ def test_a_hook_that_returns_true_stops_the_fit():
 
     X, y = data()
     result = nbs.Trainer(callbacks=[Stop()]).fit(X, y)
-    assert (result.n_iter, result.reason) == (2, "stopped by a callback")
+    assert (result.n_iter, result.stop_reason) == (2, StopReason.CALLBACK)
 
 
 def test_what_is_no_callback_is_refused():
@@ -115,7 +116,7 @@ def test_early_stopping_watches_what_it_is_told_to():
         X, y
     )
     gains = -np.diff(result.history["objective"])
-    assert result.reason == "stopped by a callback"
+    assert result.stop_reason is StopReason.CALLBACK
     assert (gains[:-1] > 1e-3).all()
     assert gains[-1] <= 1e-3
     with pytest.raises(nbs.InputValueError, match="validation_data"):

@@ -33,7 +33,7 @@ def loss_alone(objective: Penalised, params: Float64s, value: float, grad: Float
     return value - _ridge(objective, coef), slope
 
 
-def gap_but_for_intercept(objective: Penalised, params: Float64s, loss: float, grad: Float64s) -> float:
+def gap_at_optimal_intercept(objective: Penalised, params: Float64s, loss: float, grad: Float64s) -> float:
     """J - D at `params` if the intercept is at its own optimum; `loss`, `grad` are those of the loss alone, over S."""
     return _primal(objective, params, loss) - _dual(objective, _entropy(params, loss, grad), grad)
 
@@ -65,7 +65,7 @@ def _duality_gap(
     mass, sums = float(wanted.sum()), wanted + rest
     over = rest > NOISE * mass
     if not objective.fit_intercept or not over.any():
-        gap = gap_but_for_intercept(objective, params, loss, grad)
+        gap = gap_at_optimal_intercept(objective, params, loss, grad)
         return max(gap, _rounding(params, loss, grad, mass)), "duality"
     # p_i = (1 - e) a_i + e q has the targets' sums over i for q = (wanted - (1 - e) sums) / e, which is not negative
     # from this e on; a model without features has such a q for all its samples.

@@ -10,8 +10,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from nbsoftmax.solvers.tools.gap import conjugate_gradients
-from nbsoftmax.solvers.tools.preconditioners import LEAST_CURVATURE, Curved
+from nbsoftmax.solvers.base import Curved
+from nbsoftmax.solvers.tools.conjugate_gradients import conjugate_gradients
+from nbsoftmax.solvers.tools.preconditioners import LEAST_CURVATURE
 from nbsoftmax.validation import Float64s
 
 MOST_PRODUCTS = 500
@@ -32,7 +33,7 @@ def free_decrement(smooth: Curved, params: Float64s, grad: Float64s, free: NDArr
 
     total, rest = 0.0, 0.0
     for n, at in enumerate(conjugate_gradients(smooth, params, grad, precondition, project), 1):
-        total, rest = at.total + at.tail, at.rest
+        total, rest = at.decrement + at.tail, at.relative_square
         if not SETTLED < rest < np.inf or n == MOST_PRODUCTS:
             break
     return total if rest <= SETTLED else np.inf

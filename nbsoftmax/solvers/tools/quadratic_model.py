@@ -16,8 +16,7 @@ from typing import NamedTuple
 import numpy as np
 
 from nbsoftmax.penalties import AnyPenalty
-from nbsoftmax.solvers.base import NOISE
-from nbsoftmax.solvers.tools.preconditioners import Curved
+from nbsoftmax.solvers.base import NOISE, Curved
 from nbsoftmax.validation import Float64s
 
 MOST_PRODUCTS = 200  # Hessian-vector products of one model
