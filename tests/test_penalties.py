@@ -11,7 +11,6 @@ from scipy.optimize import minimize, minimize_scalar
 
 import nbsoftmax as nbs
 from nbsoftmax.penalties import as_penalty
-from nbsoftmax.solvers import prox_newton
 from nbsoftmax.solvers.tools.duality import duality_gap
 from tests import reference
 
@@ -311,7 +310,7 @@ def test_stochastic_steps_know_the_weights():
     X, y = data(m=600)
     penalty = nbs.Ridge(0.3, UNPENALISED)
     best = nbs.Trainer(penalty=penalty).fit(X, y)
-    rough = nbs.Trainer(penalty=penalty, solver="sgd", random_state=0, average=True)
+    rough = nbs.Trainer(penalty=penalty, solver=nbs.SGD(average=True), random_state=0)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", nbs.ConvergenceWarning)
         result = rough.fit(X, y)
@@ -369,7 +368,7 @@ def test_the_estimate_without_a_conjugate_is_near_the_truth_at_every_iteration()
     objective = nbs.Objective(X, y, penalty=OwnLasso(0.01))
     for n in range(1, 5):
         start = np.zeros(objective.shape)
-        solution = prox_newton.solve(objective, start, tol=1e-12, max_iter=n, on_iteration=lambda *_: None)
+        solution = nbs.ProxNewton().solve(objective, start, tol=1e-12, max_iter=n)
         assert solution.gap_kind == "estimate"
         assert solution.objective - best <= solution.gap + 1e-13
 
