@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from nbsoftmax.backends.base import Margins
 from nbsoftmax.validation import Float64s
 
 if TYPE_CHECKING:
@@ -29,7 +30,10 @@ def separated(objective: PenalizedLoss, params: Float64s, step: Float64s) -> NDA
     """The classes with margins that a Newton step from `params`, near the infimum, still raises; none at a minimum.
 
     If some samples are separable from all other classes, only their classes: they explain the margins of the others.
+    None either if the backend cannot return margins.
     """
+    if not isinstance(objective.backend, Margins):
+        return np.array([], np.int64)
     touched, apart = np.zeros((2, objective.n_classes), bool)
     size = max(16, BLOCK_BYTES // (8 * objective.n_classes))
     for start in range(0, objective.n_samples, size):
