@@ -53,7 +53,8 @@ class GeneralPenalty:
         self.has_dual = callable(getattr(penalty, "conjugate", None))
 
     def __repr__(self) -> str:
-        return repr(self.penalty)
+        own = type(self.penalty)
+        return own.__name__ if own.__repr__ is object.__repr__ else repr(self.penalty)  # without an address in memory
 
     def value(self, coef: Float64s) -> float:
         """R(coef)."""

@@ -109,9 +109,9 @@ class _Fit:
         self.value, self.grad = self.smooth.value_and_grad(self.params)
         self.working_set = WorkingSet.restored(objective, saved) if saved else None
         self.n_iter = self.reported = int(saved.get("n_iter", 0))
-        self.largest = float(saved.get("first", 0.0))  # predicted decrease of the first step of a model
-        before = saved.get("before", (np.inf, np.inf))
-        self.previous = (float(before[0]), float(before[1]))  # objective and norm of the subgradient
+        self.largest = float(saved.get("largest", 0.0))  # predicted decrease of the first step of a model
+        value, norm = saved.get("previous", (np.inf, np.inf))
+        self.previous = (float(value), float(norm))  # objective and norm of the subgradient
         # A gap by duality ends a fit with a penalty of this package. For a user's own, an estimate may do.
         self.estimate = np.inf  # of the gap at the current point
         self.n_estimates = int(saved.get("n_estimates", 0))  # iterations with an estimate within tol, in succession
@@ -151,8 +151,8 @@ class _Fit:
         return {
             "params": self.params,
             "n_iter": self.n_iter,
-            "first": self.largest,
-            "before": np.array(self.previous),
+            "largest": self.largest,
+            "previous": np.array(self.previous),
             "refined": self.smooth is self.refined,
             "n_estimates": self.n_estimates,
         }
@@ -213,16 +213,18 @@ class _Fit:
         self.params[:, working_set.columns] = found
         self.value, self.grad = self.smooth.value_and_grad(self.params)
         self.n_iter += 1
+        self.estimate = np.inf
 
     def _end(self, working_set: WorkingSet, point: _Point, stop: Stop | None) -> Solution:
         """The solution where no gap by duality was small enough before."""
         gap = self._gap(point)
         if not self.penalty.by_feature and gap[0] > point.allowed:
-            if not self.n_estimates:
+            if self.estimate == np.inf:
                 self._minimise(working_set, point)
-            if self.estimate <= point.allowed:
-                return self._solution(point, (self.estimate, "estimate"), stop or StopReason.CONVERGED.stop())
-            gap = gap if self.penalty.has_dual else (self.estimate, "estimate")
+            if self.estimate <= point.allowed or not self.penalty.has_dual:
+                gap = self.estimate, "estimate"
+            if gap[0] <= point.allowed and (stop is None or stop.reason is StopReason.MAX_ITER):
+                stop = StopReason.CONVERGED.stop()
         return self._solution(point, gap, stop or StopReason.STUCK.stop())
 
     def _solution(self, point: _Point, gap: tuple[float, str], stop: Stop) -> Solution:
@@ -263,7 +265,10 @@ class WorkingSet:
             else objective.smooth_part().in_float64(hessian=True)  # all features, which need not be copied
         )
         self._metric: VariableMetric | None = None
-        self._made_at, self._each = np.empty((0, 0)), False  # where the metric was made, and whether for each class
+        self._made_at, self._per_class = (
+            np.empty((0, 0)),
+            False,
+        )  # where the metric was made, and whether for each class
         # One Gram matrix for all classes is cheap; one for each costs as much as about n / 6 products, and is made when
         # so many have been spent, where memory allows.
         n_classes, n = objective.class_mass.size, features.size
@@ -275,7 +280,7 @@ class WorkingSet:
         return {
             "features": self.features,
             "made_at": self._made_at,
-            "each": self._each,
+            "per_class": self._per_class,
             "factor": factor,
             "products": self._products,
         }
@@ -284,13 +289,13 @@ class WorkingSet:
     def restored(cls, objective: Composite, state: dict[str, Any]) -> WorkingSet:
         """The working set of a state, its metric made again where it was made."""
         working_set = cls(objective, state["features"])
-        working_set._new_metric(state["made_at"], each=bool(state["each"])).factor = float(state["factor"])
+        working_set._new_metric(state["made_at"], per_class=bool(state["per_class"])).factor = float(state["factor"])
         working_set._products = int(state["products"])
         return working_set
 
-    def _new_metric(self, at: Float64s, *, each: bool) -> VariableMetric:
-        grams = self.part.blocks(at) if each else self.part.gram(at)[None]
-        self._metric, self._made_at, self._each = VariableMetric(self.penalty, grams, at.shape[0]), at, each
+    def _new_metric(self, at: Float64s, *, per_class: bool) -> VariableMetric:
+        grams = self.part.blocks(at) if per_class else self.part.gram(at)[None]
+        self._metric, self._made_at, self._per_class = VariableMetric(self.penalty, grams, at.shape[0]), at, per_class
         return self._metric
 
     def minimise(self, params: Float64s, grad: Float64s, largest: float) -> ModelMinimum:
@@ -299,9 +304,9 @@ class WorkingSet:
         `largest` is the largest predicted decrease of a model's first step so far. The smaller this model's is relative
         to it, the better is the model, and the more accurately it is minimised.
         """
-        metric = self._metric or self._new_metric(params, each=False)
+        metric = self._metric or self._new_metric(params, per_class=False)
         if self._products > self._worth:
-            metric, self._products = self._new_metric(params, each=True), 0
+            metric, self._products = self._new_metric(params, per_class=True), 0
         model = QuadraticModel(self.part, self.penalty, metric, params, grad)
         minimum = model.minimise(largest)
         self._products += model.n_products

@@ -133,7 +133,7 @@ class Trainer:
         smooth = self._penalty().is_smooth  # this validates them
         needs, name = self._solver().requires, self._solver().name
         if not smooth and needs.smooth:
-            given = f"l1 is {l1:g}" if penalty is None else f"penalty is {plain(penalty)}"
+            given = f"l1 is {l1:g}" if penalty is None else f"penalty is {plain(self._penalty())}"
             raise InputValueError(
                 f'{given}, which solver {name!r} cannot minimise; use solver="prox-newton" or "auto".'
             )
@@ -378,7 +378,7 @@ class Trainer:
         """What a model's file says of how it came about: nothing that two fits of the same data would not share."""
         return {
             "solver": solver.name,
-            **({"l1": self.l1, "l2": self.l2} if self.penalty is None else {"penalty": plain(self.penalty)}),
+            **({"l1": self.l1, "l2": self.l2} if self.penalty is None else {"penalty": plain(self._penalty())}),
             "fit_intercept": self.fit_intercept,
             "label_smoothing": problem.label_smoothing,
             "n_samples": problem.n_samples,
