@@ -121,7 +121,7 @@ class FitMonitor:
         objective = self.objective.in_float64()
         value, grad = objective.value_and_subgrad(params)
         gap, kind = np.inf, "estimate"
-        if objective.l1 == 0:
+        if objective.penalty.is_smooth:
             gap, kind = ConvergenceMonitor(objective, tol).gap(0, Point(params, value, grad))
         return Solution(params, value, float(np.linalg.norm(grad)), gap, kind, n_iter, False, *stop)
 
