@@ -47,6 +47,12 @@ if TYPE_CHECKING:
     from nbsoftmax.objective import Objective
     from nbsoftmax.selection.cross_validation import CVResult, cross_validate
     from nbsoftmax.selection.path import PathResult, fit_path
+    from nbsoftmax.solvers.gd import GradientDescent
+    from nbsoftmax.solvers.lbfgs import LBFGS
+    from nbsoftmax.solvers.newton_cg import Newton, NewtonCG
+    from nbsoftmax.solvers.prox_newton import ProxNewton
+    from nbsoftmax.solvers.sgd import SGD
+    from nbsoftmax.solvers.stop_reason import StopReason
     from nbsoftmax.training.context import Iteration
     from nbsoftmax.training.result import FitResult
     from nbsoftmax.training.trainer import ConvergenceWarning, Trainer
@@ -84,6 +90,12 @@ _HOME = {
     "models.inference_result": ("ChiSquared", "Inference", "ProbaInterval"),
     "models.softmax": ("SigmoidWeights", "SoftmaxModel"),
     "objective": ("Objective",),
+    "solvers.gd": ("GradientDescent",),
+    "solvers.lbfgs": ("LBFGS",),
+    "solvers.newton_cg": ("Newton", "NewtonCG"),
+    "solvers.prox_newton": ("ProxNewton",),
+    "solvers.sgd": ("SGD",),
+    "solvers.stop_reason": ("StopReason",),
     "training.result": ("FitResult",),
     "training.trainer": ("ConvergenceWarning", "Trainer"),
     "versions": ("show_versions",),
@@ -95,24 +107,31 @@ _NEEDS = {"SoftmaxRegression": "sklearn", "SoftmaxRegressionCV": "sklearn", "tes
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
 
 __all__ = [
+    "LBFGS",
+    "SGD",
     "CVResult",
     "ChiSquared",
     "ConvergenceWarning",
     "DeviceMemoryError",
     "FitResult",
+    "GradientDescent",
     "Inference",
     "InputError",
     "InputTypeError",
     "InputValueError",
     "Iteration",
+    "Newton",
+    "NewtonCG",
     "Objective",
     "PathResult",
     "ProbaInterval",
+    "ProxNewton",
     "Reliability",
     "SigmoidWeights",
     "SoftmaxModel",
     "SoftmaxRegression",
     "SoftmaxRegressionCV",
+    "StopReason",
     "Trainer",
     "binary_cross_entropy",
     "binary_cross_entropy_and_grad",

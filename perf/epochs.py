@@ -11,7 +11,7 @@ import numpy as np
 
 import nbsoftmax as nbs
 from nbsoftmax.kernels.sgd import MOMENTUM
-from nbsoftmax.solvers.sgd import begun
+from nbsoftmax.solvers.sgd import SGD
 from perf import limits, peers
 from perf.report import Results, Row
 from perf.timing import interleave
@@ -58,7 +58,7 @@ def ours(X: Any, y: Any, n_classes: int, batch_size: int) -> Callable[[Any], Any
     rates = np.full(-(-len(X) // batch_size), RATE)
 
     def epoch(order: Any) -> Any:
-        state = begun(np.zeros(objective.shape), adam=False, average=False)
+        state = SGD().initial_state(np.zeros(objective.shape))
         objective.descend(state, order, batch_size, rates, kind=MOMENTUM, momentum=MU, n_before=0)
         return state.params.reshape(objective.shape)
 

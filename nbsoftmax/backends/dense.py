@@ -106,7 +106,7 @@ class DenseBackend:
         memory, kept = self._memory_for(params)
         n, work = self._n_chunks, 3 * self._design.work
         self._design.run(linear.hess_vec, n, work, n, *common, memory, kept, gradient)
-        if memory == rows.KEEP:  # complete only now: another thread may ask meanwhile
+        if memory == rows.KEEP:  # set only when complete: another thread may read it
             self._kept = params.copy(), kept
         return self._summed(gradient)
 
@@ -233,10 +233,10 @@ class DenseBackend:
         return matrices
 
     def _memory_for(self, params: Float64s) -> tuple[int, NDArray[Any]]:
-        """What the next product does with the probabilities, and the array for them (empty where it forgets).
+        """What the next product does with the probabilities, and the array for them (empty if they are not kept).
 
-        Making them is a third of a product's work, keeping them a twentieth, and conjugate gradients ask for many
-        products at one point: those of as many rows as fit are kept from the first on.
+        Computing them is a third of a product's work, storing them a twentieth, and conjugate gradients need many
+        products at one point: those of as many rows as fit are kept from the first product on.
         """
         point, kept = self._kept
         if kept.size and np.array_equal(point, params):

@@ -75,7 +75,7 @@ class Design:
         return Weights(flat, self.stride, self.n_classes, self.form)
 
     def n_chunks(self, most: int = MOST_CHUNKS) -> int:
-        """Chunks to cut the rows in: a function of the shape alone, so that no result depends on the threads."""
+        """Number of chunks of rows: a function of the shape alone, so that no result depends on the threads."""
         chunks: int = max(1, min(self.work // CHUNK_WORK, MOST_CHUNKS, most))
         return chunks // 8 * 8 if chunks > 8 else chunks // 2 * 2 if chunks > 2 else chunks
 

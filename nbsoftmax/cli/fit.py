@@ -11,6 +11,7 @@ from nbsoftmax.cli.output import print_report
 from nbsoftmax.cli.reading import read_data
 from nbsoftmax.cli.saving import check_outputs, save_model
 from nbsoftmax.errors import InputValueError
+from nbsoftmax.solvers import NAMES
 
 if TYPE_CHECKING:
     import argparse
@@ -19,8 +20,6 @@ if TYPE_CHECKING:
     from nbsoftmax.problem import Problem
     from nbsoftmax.training.trainer import Trainer
     from nbsoftmax.validation import Float64s
-
-SOLVERS = ("auto", "newton-cg", "newton", "lbfgs", "gd", "sgd", "prox-newton")
 
 
 def add_options(command: argparse.ArgumentParser) -> None:
@@ -61,7 +60,7 @@ def _add_objective(command: argparse.ArgumentParser) -> None:
 
 def _add_solver(command: argparse.ArgumentParser) -> None:
     add = command.add_argument
-    add("--solver", default="auto", choices=SOLVERS)
+    add("--solver", default="auto", choices=("auto", *NAMES))
     add("--tol", type=float, default=1e-6, help="relative distance to the minimum (default: 1e-6)")
     add("--max-iter", type=int)
     add("--max-seconds", type=float)
@@ -136,7 +135,7 @@ def _trainer(arguments: argparse.Namespace, l2: float) -> Trainer:
     if arguments.early_stopping is not None:
         callbacks.append(EarlyStopping(validation.count("--early-stopping", arguments.early_stopping)))
     return Trainer(
-        solver=arguments.solver,
+        solver=_solver(arguments.solver, arguments.learning_rate, arguments.batch_size),
         l1=arguments.l1,
         l2=l2,
         grouped=arguments.grouped,
@@ -144,8 +143,6 @@ def _trainer(arguments: argparse.Namespace, l2: float) -> Trainer:
         max_iter=arguments.max_iter,
         max_seconds=arguments.max_seconds,
         validation_fraction=arguments.validation,
-        learning_rate=arguments.learning_rate,
-        batch_size=arguments.batch_size,
         random_state=arguments.seed,
         fit_intercept=not arguments.no_intercept,
         label_smoothing=arguments.label_smoothing,
@@ -156,6 +153,24 @@ def _trainer(arguments: argparse.Namespace, l2: float) -> Trainer:
         device_memory=arguments.device_memory,
         callbacks=callbacks,
     )
+
+
+def _solver(name: str, learning_rate: float | None, batch_size: int | None) -> Any:
+    """Return the solver of --solver with its options."""
+    from nbsoftmax.solvers.gd import GradientDescent
+    from nbsoftmax.solvers.sgd import SGD
+
+    if learning_rate is not None and name not in {"gd", "sgd"}:
+        raise InputValueError(
+            f"--learning-rate is for --solver gd and sgd; solver {name!r} finds its own steps: leave it out."
+        )
+    if batch_size is not None and name != "sgd":
+        raise InputValueError(f"--batch-size is for --solver sgd; leave it out for solver {name!r}.")
+    if name == "gd":
+        return GradientDescent(learning_rate)
+    if name == "sgd":
+        return SGD(learning_rate) if batch_size is None else SGD(learning_rate, batch_size)
+    return name
 
 
 def _scaling(arguments: argparse.Namespace, problem: Problem) -> tuple[Float64s, Float64s]:

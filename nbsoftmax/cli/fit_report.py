@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from nbsoftmax.cli.advice import in_options
+from nbsoftmax.cli.advice import TERMS
 from nbsoftmax.cli.output import warn
 
 if TYPE_CHECKING:
@@ -16,15 +16,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Warned:
-    """The warnings of a fit that set the exit code."""
+    """The warnings of a fit about files that were not written."""
 
-    convergence: list[str] = field(default_factory=list)
     not_written: list[str] = field(default_factory=list)
 
 
 @contextmanager
 def collect_warnings() -> Iterator[Warned]:
-    """Collect warnings about convergence and about files not written; print all but the former, each on one line."""
+    """Collect warnings about files not written; print all warnings on one line each, except about convergence."""
     import warnings
 
     from nbsoftmax.files import NotWrittenWarning
@@ -34,8 +33,7 @@ def collect_warnings() -> Iterator[Warned]:
 
     def show(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
         if issubclass(category, ConvergenceWarning):
-            warned.convergence.append(str(message))
-            return
+            return  # `fit_exit_code` reports it with the options of the command line
         if issubclass(category, NotWrittenWarning):
             warned.not_written.append(str(message))
         warn(str(message))
@@ -51,8 +49,10 @@ def fit_exit_code(result: FitResult, warned: Warned, more_advice: str = "") -> i
     """Return 130 after Ctrl-C, 1 if the fit did not converge or a file was not written, and 0 otherwise."""
     if result.interrupted:
         return 130
-    if not result.converged and warned.convergence:
-        warn(in_options(warned.convergence[-1]) + more_advice)
+    if not result.converged and not result.stop_reason.requested:
+        from nbsoftmax.training.trainer import convergence_message
+
+        warn(convergence_message(result, result.stop_reason.advise(TERMS)) + more_advice)
         return 1
     return int(bool(warned.not_written))
 

@@ -16,6 +16,8 @@ from nbsoftmax.models.display import listed
 from nbsoftmax.models.softmax import one_row, two_rows
 from nbsoftmax.problem import weights_of_classes
 from nbsoftmax.selection.path import as_in_sklearn
+from nbsoftmax.solvers.sgd import SGD
+from nbsoftmax.solvers.table import Solver
 from nbsoftmax.training.trainer import Trainer
 from nbsoftmax.validation import Float64s
 
@@ -48,8 +50,8 @@ class SoftmaxRegression(CallbackSupportMixin, FittedClassifier):
     label_smoothing : float in [0, 1]
         This share of every target is spread evenly over the classes.
     solver, tol, max_iter
-        As for `Trainer`: `tol` is how far the objective may be above its minimum, relative to itself; `max_iter=None`
-        is the solver's own limit.
+        As for `Trainer`: `solver` is a name or an object such as `nbsoftmax.SGD()`, `tol` is how far the objective may
+        be above its minimum, relative to itself, and `max_iter=None` is the solver's own limit.
     warm_start : bool
         Whether `fit` starts from the last `coef_` and `intercept_` instead of 0.
     n_jobs : int, optional
@@ -88,7 +90,7 @@ class SoftmaxRegression(CallbackSupportMixin, FittedClassifier):
         class_weight: Any = None,
         fit_intercept: bool = True,
         label_smoothing: float = 0.0,
-        solver: str = "auto",
+        solver: str | Solver = "auto",
         tol: float = 1e-6,
         max_iter: int | None = None,
         warm_start: bool = False,
@@ -210,7 +212,7 @@ class SoftmaxRegression(CallbackSupportMixin, FittedClassifier):
         start = None
         if trainer is None:
             trainer = Trainer(
-                solver="sgd", average=True, fit_intercept=self.fit_intercept, label_smoothing=self.label_smoothing,
+                solver=SGD(average=True), fit_intercept=self.fit_intercept, label_smoothing=self.label_smoothing,
                 class_weight=by_class, random_state=self._seed(),
                 n_threads=self._n_threads(),
             )  # fmt: skip

@@ -13,6 +13,7 @@ from nbsoftmax import validation
 from nbsoftmax.estimators.base import EitherConvergenceWarning, FittedClassifier
 from nbsoftmax.selection.cross_validation import held_out, one_standard_error, summary
 from nbsoftmax.selection.path import as_in_sklearn, penalties
+from nbsoftmax.solvers.table import Solver
 from nbsoftmax.training.trainer import ConvergenceWarning, Trainer
 
 
@@ -61,7 +62,7 @@ class SoftmaxRegressionCV(FittedClassifier):
         class_weight: Any = None,
         fit_intercept: bool = True,
         label_smoothing: float = 0.0,
-        solver: str = "auto",
+        solver: str | Solver = "auto",
         tol: float = 1e-6,
         max_iter: int | None = None,
         n_jobs: int | None = None,

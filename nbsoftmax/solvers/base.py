@@ -1,64 +1,69 @@
-"""Solvers: minimise an objective from a start. One file each; no data, no files, no printing.
+"""What all solvers share: the objective that they minimise, the state that they resume from, the solution they return.
 
-`solve(objective, start, ...)` returns a `Solution`, in which failing to converge is a value with a sentence, not an
-exception. After every iteration a solver calls `on_iteration`, which may ask it to stop.
+Failing to converge is a value, `Solution.stop_reason`, not an exception.
 
 Solvers call BLAS and LAPACK, whose last bits depend on the number of their threads, so the caller of a solver limits
 them to one thread with `kernels.blas.one_thread`. For matrices of this size more threads cost more than they save.
-
-Values and gradients of float32 data have the rounding errors of their products, which no bound and no estimate takes
-into account. Where a solver would end, it therefore computes them again by `objective.in_float64()` and goes on with
-these, as a rule for one or two evaluations: what it reports is true of the data. Hessian-vector products seldom need
-such accuracy, since this is iterative refinement (J. Wilkinson, "Rounding errors in algebraic processes", 1963): the
-approximate Hessian solves for accurate residuals. If the two values differ by as much as `doubtful` says, rounding
-errors also hide the small curvatures of the Hessian, and with them most of the distance; newton-cg and lbfgs then
-compute the Hessian in float64 too.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Protocol, Self
+from typing import Any, NamedTuple, Protocol, Self
 
 import numpy as np
 
+from nbsoftmax.solvers.stop_reason import Stop, StopReason
 from nbsoftmax.validation import Float64s
 
-NOISE = 16 * float(np.finfo(float).eps)  # sums over rows are not known better, relative to the objective
-
-# The reason of a solver that can go no further.
-STUCK = "no step decreases the objective any more at float64 precision"
-
-
-def doubtful(before: float, after: float, allowed: float) -> bool:
-    """Whether float32 products are too inaccurate for a gap of `allowed`: J is `before`, in float64 it is `after`."""
-    return not abs(after - before) <= 0.1 * allowed
-
-
-def spent(n_iter: int) -> str:
-    """The reason of a solver that may take no more iterations."""
-    return f"max_iter reached ({n_iter} iterations)"
-
+NOISE = 16 * float(np.finfo(float).eps)  # relative rounding error of an objective, a sum over rows
 
 # (iteration, params, objective, gradient norm) -> a reason to stop, or None
-OnIteration = Callable[[int, Float64s, float, float], str | None]
+OnIteration = Callable[[int, Float64s, float, float], Stop | None]
+
+
+def never_stop(n_iter: int, params: Float64s, objective: float, grad_norm: float) -> Stop | None:
+    """Let the solver run until it has converged."""
+    return None
+
+
+class Point(NamedTuple):
+    """Parameters with the objective's value and gradient there."""
+
+    params: Float64s
+    value: float
+    grad: Float64s
+
+    @property
+    def grad_norm(self) -> float:
+        """Euclidean norm of the gradient."""
+        return float(np.linalg.norm(self.grad))
+
+
+class Requirements(NamedTuple):
+    """What a solver needs of an objective."""
+
+    smooth: bool = True  # no l1 penalty
+    batches: bool = False  # steps along gradients of mini-batches
+    cpu: bool = False  # data in the memory of the host
 
 
 @dataclass(eq=False)
-class Memory:
-    """What a solver needs besides the objective to go on from where it was, bit for bit, as arrays by name.
+class SolverState:
+    """The state of a solver between two iterations, as arrays by name, for checkpoints.
 
-    `state` is what to go on from; empty for a fit that begins. Before every `on_iteration` the solver sets `snapshot`,
-    which gives the state there, however late it is called.
+    A solver that starts from the `saved` state of another run continues with the same bits. `saved` is empty for a new
+    run. Before every `on_iteration` the solver sets `snapshot`, a function that returns the state at that iteration,
+    however late it is called.
     """
 
-    state: dict[str, Any] = field(default_factory=dict)
+    saved: dict[str, Any] = field(default_factory=dict)
     snapshot: Callable[[], dict[str, Any]] = dict
 
 
 class Penalised(Protocol):
-    """What a bound on the gap asks of an objective; `nbsoftmax.Objective` is one, for this and for `Smooth`."""
+    """What a bound on the gap needs of an objective; `nbsoftmax.Objective` has this and what follows."""
 
     l1: float
     l2: float
@@ -67,12 +72,12 @@ class Penalised(Protocol):
     class_mass: Float64s  # sum_i t_ik / S
 
     def norms(self, coef: Float64s) -> Float64s:
-        """What l1 multiplies the sum of."""
+        """The l1 penalty is l1 times the sum of these."""
         ...
 
 
 class Smooth(Penalised, Protocol):
-    """What a solver for smooth objectives asks for, with l1 = 0."""
+    """A differentiable objective, with l1 = 0."""
 
     def value_and_grad(self, params: Float64s) -> tuple[float, Float64s]:
         """The objective and its gradient."""
@@ -87,6 +92,45 @@ class Smooth(Penalised, Protocol):
         ...
 
 
+class Curved(Smooth, Protocol):
+    """A smooth objective that also computes parts of its Hessian at `params`, without the penalty."""
+
+    n_samples: int
+    shape: tuple[int, int]
+
+    def value(self, params: Float64s) -> float:
+        """The objective."""
+        ...
+
+    def curvatures(self, params: Float64s) -> Float64s:
+        """The diagonal, (n_classes, n_features + 1)."""
+        ...
+
+    def gram(self, params: Float64s) -> Float64s:
+        """The mean of the diagonal blocks, (n_features + 1, n_features + 1)."""
+        ...
+
+    def blocks(self, params: Float64s) -> Float64s:
+        """The diagonal blocks, (n_classes, n_features + 1, n_features + 1)."""
+        ...
+
+    def hessian(self, params: Float64s) -> Float64s:
+        """The whole Hessian, (n_classes, n_features + 1, n_classes, n_features + 1)."""
+        ...
+
+
+def evaluate(objective: Smooth, params: Float64s) -> Point:
+    """The point at `params`; one pass over the data."""
+    return Point(params, *objective.value_and_grad(params))
+
+
+def evaluate_if_finite(objective: Smooth, params: Float64s) -> Point:
+    """The point at `params`, which is worse than any other where the parameters overflow."""
+    if np.isfinite(params).all():
+        return evaluate(objective, params)
+    return Point(params, np.inf, np.full_like(params, np.inf))
+
+
 @dataclass(frozen=True, eq=False)
 class Solution:
     """Where a solver ended.
@@ -97,18 +141,20 @@ class Solution:
     objective, grad_norm : float
         At `params`; the norm is Euclidean, with l1 that of the smallest subgradient.
     gap : float
-        How far `objective` is above the minimum, by the means that `gap_kind` names.
+        How far `objective` is above the minimum.
     gap_kind : str
-        "strong-convexity", "duality": a bound that holds. "estimate": the Newton decrement, which may be wrong.
+        "strong-convexity", "duality": `gap` is a proven bound. "estimate": the Newton decrement, which may be wrong.
     n_iter : int
     converged : bool
-        Whether gap <= tol * |objective|, or eps log K, where that is more.
+        Whether gap <= tol * |objective|, or eps log K, whichever is larger.
+    stop_reason : StopReason
+        Why the solver stopped.
     reason : str
-        Why it stopped, in words.
-    account : str
-        What the work was, in words; "" where `n_iter` says it all.
-    step : ndarray (n_classes, n_features + 1) or None
-        Newton's step from here, as far as it is known.
+        The same as a text.
+    summary : str
+        Human-readable summary of the work; "" where `n_iter` says it all.
+    newton_step : ndarray (n_classes, n_features + 1) or None
+        Newton's step from `params`, if the solver computed it.
     """
 
     params: Float64s
@@ -118,6 +164,7 @@ class Solution:
     gap_kind: str
     n_iter: int
     converged: bool
+    stop_reason: StopReason
     reason: str
-    account: str = ""
-    step: Float64s | None = None
+    summary: str = ""
+    newton_step: Float64s | None = None

@@ -16,17 +16,27 @@ zeros have settled, by the model's minimum in the plane of the last two steps: t
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import partial
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nbsoftmax.kernels.coordinate import group_lasso, lasso
-from nbsoftmax.solvers.base import NOISE, STUCK, Memory, OnIteration, Penalised, Solution, spent
+from nbsoftmax.solvers.base import (
+    NOISE,
+    Curved,
+    OnIteration,
+    Penalised,
+    Requirements,
+    Solution,
+    SolverState,
+    never_stop,
+)
+from nbsoftmax.solvers.stop_reason import Stop, StopReason
+from nbsoftmax.solvers.tools.certificates import allowed_gap
 from nbsoftmax.solvers.tools.duality import duality_gap, gap_but_for_intercept, loss_alone
-from nbsoftmax.solvers.tools.gap import allowance
-from nbsoftmax.solvers.tools.preconditioners import Curved
 from nbsoftmax.validation import Float64s
 
 MAX_ITER = 500
@@ -61,23 +71,24 @@ def solve(
     tol: float,
     max_iter: int | None = None,
     on_iteration: OnIteration,
-    memory: Memory | None = None,
+    state: SolverState | None = None,
 ) -> Solution:
     """Minimise a convex objective with l1 > 0; `tol` is relative to the objective, and certified by a duality gap."""
-    memory = memory or Memory()
-    state = memory.state
+    memory = state or SolverState()
+    saved = memory.saved
     smooth = objective.smooth_part()
-    params = state.get("params", start).copy()
-    if objective.fit_intercept and not state:
+    params = saved.get("params", start).copy()
+    if objective.fit_intercept and not saved:
         absent = objective.class_mass <= 0
         params[absent, -1] = np.minimum(params[absent, -1], ABSENT)
     refined = smooth.in_float64()
-    if state.get("refined", False):
+    if saved.get("refined", False):
         smooth = refined
     value, grad = smooth.value_and_grad(params)
-    model: Model | None = Model.restored(objective, state) if state else None
-    n_iter, reason, first = int(state.get("n_iter", 0)), "", float(state.get("first", 0.0))
-    before = (float(state["before"][0]), float(state["before"][1])) if state else (np.inf, np.inf)
+    model: Model | None = Model.restored(objective, saved) if saved else None
+    n_iter, first = int(saved.get("n_iter", 0)), float(saved.get("first", 0.0))
+    stop: Stop | None = None
+    before = (float(saved["before"][0]), float(saved["before"][1])) if saved else (np.inf, np.inf)
     heard = n_iter  # the last iteration that `on_iteration` knows of
     while True:
         total = value + _sparsity(objective, params)
@@ -92,7 +103,7 @@ def solve(
                 refined=smooth is refined,
                 **model.state(),
             )
-            reason, heard = on_iteration(n_iter, params, total, norm) or "", n_iter
+            stop, heard = on_iteration(n_iter, params, total, norm), n_iter
         features = _features(objective, params, grad, None if model is None else model.features)
         if model is None or features is not model.features:
             model = Model(objective, features)
@@ -102,20 +113,20 @@ def solve(
         grad = grad.copy()
         grad[:, model.columns] = fine_grad
         loss, slope = loss_alone(objective, params, fine_value, grad)
-        allowed = allowance(total, tol, params.shape[0])
+        allowed = allowed_gap(total, tol, params.shape[0])
         gap, kind = np.inf, "estimate"
         if gap_but_for_intercept(objective, params, loss, slope) <= allowed:
             gap, kind = duality_gap(objective, smooth, params, loss, slope)
             if gap <= allowed and smooth is refined:
-                return Solution(params, total, norm, gap, kind, n_iter, True, reason or "converged")
+                return Solution(params, total, norm, gap, kind, n_iter, True, *(stop or StopReason.CONVERGED.stop()))
         now = (
             fine_value + _sparsity(objective, params),
             float(np.linalg.norm(objective.least_subgradient(at, fine_grad))),
         )
-        if not reason and n_iter >= (max_iter or MAX_ITER):
-            reason = spent(n_iter)
+        if stop is None and n_iter >= (max_iter or MAX_ITER):
+            stop = StopReason.MAX_ITER.stop(n_iter=n_iter, unit="iterations")
         found = None
-        if gap > allowed and not reason and (now[0] < before[0] or now[1] < before[1]):
+        if gap > allowed and stop is None and (now[0] < before[0] or now[1] < before[1]):
             point, promised, hoped = model.minimise(at, fine_grad, first)
             first, before = max(first, hoped), now
             found = _search(objective, model.part, at, fine_value, point, promised)
@@ -125,15 +136,14 @@ def solve(
             smooth = refined
             value, grad = smooth.value_and_grad(params)
             before = (np.inf, np.inf)
-            reason = "" if reason == spent(n_iter) else reason
+            stop = None if stop is not None and stop.reason is StopReason.MAX_ITER else stop
             continue
         params = params.copy()
         params[:, model.columns] = found
         value, grad = smooth.value_and_grad(params)
         n_iter += 1
     gap, kind = duality_gap(objective, smooth, params, loss, slope)
-    reason = reason or STUCK
-    return Solution(params, total, norm, gap, kind, n_iter, gap <= allowed, reason)
+    return Solution(params, total, norm, gap, kind, n_iter, gap <= allowed, *(stop or StopReason.STUCK.stop()))
 
 
 def _sparsity(objective: Sparse, params: Float64s) -> float:
@@ -328,3 +338,25 @@ def _search(
             return None if np.array_equal(trial, at) else trial
         length /= 2
     return None
+
+
+@dataclass(frozen=True)
+class ProxNewton:
+    """Proximal Newton for objectives with an l1 penalty, by coordinate descent on quadratic models."""
+
+    name: ClassVar[str] = "prox-newton"
+    requires: ClassVar[Requirements] = Requirements(smooth=False)
+
+    def solve(
+        self,
+        objective: Sparse,
+        start: Float64s,
+        *,
+        tol: float,
+        max_iter: int | None = None,
+        on_iteration: OnIteration = never_stop,
+        state: SolverState | None = None,
+        random_state: int = 0,
+    ) -> Solution:
+        """Minimise a convex objective with l1 > 0; `tol` is relative to the objective."""
+        return solve(objective, start, tol=tol, max_iter=max_iter, on_iteration=on_iteration, state=state)

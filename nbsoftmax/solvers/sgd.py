@@ -1,38 +1,48 @@
 """Stochastic gradient descent: steps along the gradients of mini-batches; an epoch goes through all samples once.
 
-momentum, nesterov, adam: see `kernels.sgd`. The rate falls with the progress p = epochs / max_iter:
+momentum, nesterov, adam: see `kernels.sgd`. The learning rate falls with the progress p = epochs / max_iter:
 
-    constant  rate          step     rate / 10^floor(3 p)
+    constant  rate                        step     rate / 10^floor(3 p)
     cosine    rate (1 + cos(pi p)) / 2     inverse  rate / (1 + epochs / 10)
 
-It comes near the minimum early and reaches it late; for streams, and for data of which one pass is already much. The
-order of the samples is a function of the seed and the epoch, so that every fit can be repeated and resumed.
+Fast initial progress, slow final convergence; for streams, and for data of which one pass is already much. The order
+of the samples is a function of the seed and the epoch, so that every fit can be repeated and resumed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from functools import partial
-from typing import Any, Protocol
+from dataclasses import dataclass
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from nbsoftmax import validation
 from nbsoftmax.errors import InputValueError
 from nbsoftmax.kernels.sgd import ADAM, MOMENTUM, NESTEROV, State
-from nbsoftmax.solvers.base import Memory, OnIteration, Smooth, Solution
-from nbsoftmax.solvers.tools.gap import Judge, small_enough
+from nbsoftmax.solvers.base import (
+    OnIteration,
+    Point,
+    Requirements,
+    Smooth,
+    Solution,
+    SolverState,
+    evaluate_if_finite,
+    never_stop,
+)
+from nbsoftmax.solvers.driver import Driver
+from nbsoftmax.solvers.tools.convergence import ConvergenceMonitor
 from nbsoftmax.validation import Float64s
 
 MAX_ITER = 50
 KINDS = {"momentum": MOMENTUM, "nesterov": NESTEROV, "adam": ADAM}
 SCHEDULES = ("constant", "step", "cosine", "inverse")
-POWERS = 10  # products for the largest curvature: a tenth too little does no harm
-ADAM_STEP = 0.1  # by how much a step of Adam changes a logit, about
+POWER_ITERATIONS = 10  # for the largest curvature, which may be a tenth too small
+ADAM_CHANGE = 0.1  # about the change of a logit in a step of Adam
 
 
 class Stochastic(Smooth, Protocol):
-    """What this solver asks for besides; `nbsoftmax.Objective` is one."""
+    """A smooth objective that takes steps along gradients of mini-batches; `nbsoftmax.Objective` is one."""
 
     n_samples: int
 
@@ -55,175 +65,197 @@ class Stochastic(Smooth, Protocol):
         ...
 
 
-def rate_for(objective: Stochastic, shape: tuple[int, int], options: Mapping[str, Any]) -> float:
-    """A rate that the data bear, whatever their scale.
+@dataclass(frozen=True)
+class SGD:
+    """Stochastic gradient descent on mini-batches.
 
-    momentum, nesterov: 1 / (c + 4 r / (B (1 - mu)) + l2), with c the largest curvature of the loss and r what that of
-    a single sample may be, the mean of ||(x, 1)||^2 / 2 (Bohning 1992). The whole data bear a step of 1 / c; the noise
-    of batches of B samples counts 1 / (1 - mu) times with momentum, and the 4 keeps it well below what is stable.
-    adam: each parameter changes by the rate, and so a logit by less than rate sqrt(2 (N + 1) r).
+    Parameters
+    ----------
+    learning_rate : float, optional
+        The rate that the schedule begins with; by default from the size of the data.
+    batch_size : int
+        Samples in a mini-batch.
+    momentum : float in [0, 1)
+        Momentum coefficient; beta1 for "adam".
+    optimizer : {"nesterov", "momentum", "adam"}
+        Rule for a step from a gradient, as in PyTorch.
+    schedule : {"cosine", "constant", "step", "inverse"}, optional
+        How the rate falls: along half a cosine to 0 at the last epoch, not at all, to a tenth at each third of the
+        epochs, or as 1 / (1 + epochs / 10). Default: "cosine" for `fit`, "constant" for `partial_fit`.
+    average : bool
+        Whether the result is the mean of the iterates, of which the later count more.
     """
-    k, order = shape
-    flat = (k - 1) / k**2  # a (1 - a) where all classes are as probable
-    r = float(objective.curvatures(np.zeros(shape))[0].sum()) / flat / 2
-    _finite(r)
-    if options["optimizer"] == "adam":
-        return float(ADAM_STEP / np.sqrt(2 * order * r))
-    # The bound on the curvature is K / 2 times that at 0, whose largest eigenvalue the power method finds.
-    v = np.random.default_rng(0).normal(size=shape)
-    largest = 0.0
-    for _ in range(POWERS):
-        v = objective.hvp(np.zeros(shape), v / np.linalg.norm(v)) - objective.l2 * v / np.linalg.norm(v)
-        largest = float(np.linalg.norm(v))
-        _finite(largest)
-        if largest == 0:
-            break
-    noise = 4 * r / (options["batch_size"] * (1 - options["momentum"]))
-    return float(1 / (largest * k / 2 + noise + objective.l2))
+
+    learning_rate: float | None = None
+    batch_size: int = 32
+    momentum: float = 0.9
+    optimizer: str = "nesterov"
+    schedule: str | None = None
+    average: bool = False
+
+    name: ClassVar[str] = "sgd"
+    requires: ClassVar[Requirements] = Requirements(batches=True, cpu=True)
+
+    def __post_init__(self) -> None:
+        if self.learning_rate is not None:
+            rate = validation.number("learning_rate", self.learning_rate, low=0.0, low_open=True)
+            object.__setattr__(self, "learning_rate", rate)
+        object.__setattr__(self, "batch_size", validation.count("batch_size", self.batch_size))
+        object.__setattr__(self, "momentum", validation.number("momentum", self.momentum, low=0.0, high=1.0))
+        if self.momentum == 1:
+            raise InputValueError("momentum is 1, but it must be less than 1; give 0.9, for example.")
+        validation.choice("optimizer", self.optimizer, tuple(KINDS))
+        if self.schedule is not None:
+            validation.choice("schedule", self.schedule, SCHEDULES)
+        validation.flag("average", self.average)
+
+    def solve(
+        self,
+        objective: Stochastic,
+        start: Float64s,
+        *,
+        tol: float,
+        max_iter: int | None = None,
+        on_iteration: OnIteration = never_stop,
+        state: SolverState | None = None,
+        random_state: int = 0,
+    ) -> Solution:
+        """Minimise a smooth convex objective; `tol` is relative to the objective.
+
+        An iteration is an epoch, after which the objective is evaluated on all samples. `random_state` seeds the order
+        of the samples.
+        """
+        driver = Driver(
+            objective, start, tol=tol, max_iter=max_iter or MAX_ITER, on_iteration=on_iteration, state=state
+        )
+        return driver.minimize(_Epochs(self, driver, random_state))
+
+    def initial_rate(self, objective: Stochastic, shape: tuple[int, int]) -> float:
+        """The learning rate that is given, or else one that suits the data, whatever their scale.
+
+        momentum, nesterov: 1 / (c + 4 r / (B (1 - mu)) + l2), with c the largest curvature of the loss and r a bound on
+        that of a single sample, the mean of ||(x, 1)||^2 / 2 (Bohning 1992). All samples together allow a step of
+        1 / c, the noise of batches of B samples counts 1 / (1 - mu) times with momentum, and the 4 keeps the step well
+        below what is stable. adam: each parameter changes by the rate, a logit by less than rate sqrt(2 (N + 1) r).
+        """
+        if self.learning_rate is not None:
+            return self.learning_rate
+        k, order = shape
+        flat = (k - 1) / k**2  # a (1 - a) where all classes are equally probable
+        r = float(objective.curvatures(np.zeros(shape))[0].sum()) / flat / 2
+        _refuse_overflow(r)
+        if self.optimizer == "adam":
+            return float(ADAM_CHANGE / np.sqrt(2 * order * r))
+        # The bound on the curvature is K / 2 times that at 0, whose largest eigenvalue the power method finds.
+        v = np.random.default_rng(0).normal(size=shape)
+        largest = 0.0
+        for _ in range(POWER_ITERATIONS):
+            v = objective.hvp(np.zeros(shape), v / np.linalg.norm(v)) - objective.l2 * v / np.linalg.norm(v)
+            largest = float(np.linalg.norm(v))
+            _refuse_overflow(largest)
+            if largest == 0:
+                break
+        noise = 4 * r / (self.batch_size * (1 - self.momentum))
+        return float(1 / (largest * k / 2 + noise + objective.l2))
+
+    def fractions_of_epoch(self, objective: Stochastic) -> Float64s:
+        """For each step of an epoch the part of the epoch before it."""
+        n_steps = -(-objective.n_samples // self.batch_size)
+        return np.arange(n_steps) / n_steps
+
+    def epoch(
+        self, objective: Stochastic, state: State, order: NDArray[np.int64], rates: Float64s, *, n_before: int
+    ) -> float:
+        """Change `state` by a step for each of `rates`, after `n_before` steps; the mean loss on the way."""
+        kind, momentum = KINDS[self.optimizer], self.momentum
+        return objective.descend(state, order, self.batch_size, rates, kind=kind, momentum=momentum, n_before=n_before)
+
+    def initial_state(self, start: Float64s) -> State:
+        """The state of a descent that begins at `start`."""
+        n = start.size
+        empty = np.empty(0)
+        mean = start.reshape(-1).copy() if self.average else empty
+        return State(start.reshape(-1).copy(), np.zeros(n), np.zeros(n) if self.optimizer == "adam" else empty, mean)
+
+    def params(self, state: State, shape: tuple[int, int]) -> Float64s:
+        """The parameters that a descent has reached, as a copy."""
+        return np.array((state.mean if self.average else state.params).reshape(shape))
 
 
-def _finite(curvature: float) -> None:
+def _refuse_overflow(curvature: float) -> None:
     if not np.isfinite(curvature):
         raise InputValueError(
-            "the squares of the features overflow, so that no rate can be found for them; scale X, or give a "
+            "the squares of the features overflow, so that no learning rate can be found; scale X, or give a "
             "learning_rate."
         )
 
 
-def begun(start: Float64s, *, adam: bool, average: bool) -> State:
-    """The state of a descent that begins at `start`."""
-    n = start.size
-    none = np.empty(0)
-    mean = start.reshape(-1).copy() if average else none
-    return State(start.reshape(-1).copy(), np.zeros(n), np.zeros(n) if adam else none, mean)
-
-
-def shuffled(n_samples: int, seed: int, epoch: int) -> NDArray[np.int64]:
+def sample_order(n_samples: int, seed: int, epoch: int) -> NDArray[np.int64]:
     """The order of the samples in an epoch."""
     return np.random.default_rng([seed, epoch]).permutation(n_samples)
 
 
-def schedule_of(name: str, epochs: Float64s, n_epochs: int = 1) -> Float64s:
-    """What the rate is multiplied by after so many epochs and parts of them, of `n_epochs` where there is an end."""
-    if name == "constant":
+def rate_factors(schedule: str, epochs: Float64s, n_epochs: int = 1) -> Float64s:
+    """The factor of the rate after `epochs`, which may be fractions; `n_epochs` is the length of the whole fit."""
+    if schedule == "constant":
         return np.ones_like(epochs)
-    if name == "inverse":
+    if schedule == "inverse":
         return 1 / (1 + epochs / 10)
     progress = epochs / n_epochs
-    return 10.0 ** -np.floor(3 * progress) if name == "step" else (1 + np.cos(np.pi * progress)) / 2
+    return 10.0 ** -np.floor(3 * progress) if schedule == "step" else (1 + np.cos(np.pi * progress)) / 2
 
 
-def solve(
-    objective: Stochastic,
-    start: Float64s,
-    *,
-    tol: float,
-    max_iter: int | None = None,
-    options: Mapping[str, Any],
-    on_iteration: OnIteration,
-    memory: Memory | None = None,
-) -> Solution:
-    """Minimise by mini-batches; an iteration is an epoch, after which the objective is evaluated on all samples.
+class _Epochs:
+    unit, monotone = "epochs", False
 
-    `options` has learning_rate, batch_size, optimizer, momentum, schedule, average and seed.
-    """
-    optimizer, batch_size, average = options["optimizer"], options["batch_size"], options["average"]
-    memory = memory or Memory()
-    saved = memory.state
-    n_epochs = max_iter or MAX_ITER
-    shape = (start.shape[0], start.shape[1])
-    rate = options["learning_rate"] or rate_for(objective, shape, options)
-    n_steps = -(-objective.n_samples // batch_size)
-    state = begun(start, adam=optimizer == "adam", average=average)
-    if saved:
-        state = State(*(saved[name] for name in State._fields))
-    n_iter = int(saved.get("n_iter", 0))
-    refined = objective.in_float64()
-    sums = refined if saved.get("refined", False) else objective
-    params = saved.get("best", start)
-    value, grad = sums.value_and_grad(params)
-    best = (value, params, grad)
-    values = saved["values"].tolist() if saved else [value]
-    judge = Judge(objective, tol, saved, sums)
-    hint = 0.0
-    if saved:  # the look that was to follow when it was saved
-        params, hint = _reached(state, shape, average=average), _gained(values)
-        value, grad = sums.value_and_grad(params)
-    reason = "converged" if judge.converged(n_iter, params, value, grad, hint) else ""
-    if reason:
-        best = (value, params, grad)
-    grown = False
-    while True:
-        while not reason and n_iter < n_epochs:
-            epochs = n_iter + np.arange(n_steps) / n_steps
-            rates = rate * schedule_of(options["schedule"], epochs, n_epochs)
-            order = shuffled(objective.n_samples, options["seed"], n_iter)
-            n_before, mu = n_iter * n_steps, options["momentum"]
-            objective.descend(state, order, batch_size, rates, kind=KINDS[optimizer], momentum=mu, n_before=n_before)
-            n_iter += 1
-            params = _reached(state, shape, average=average)
-            finite = bool(np.isfinite(params).all())
-            value, grad = sums.value_and_grad(params) if finite else (np.inf, np.full(shape, np.inf))
-            if not np.isfinite(value) or value > 1e3 * (abs(values[0]) + 1):
-                reason = (
-                    f"the objective grew without bound: learning_rate {rate:g} is too large; halve it, or give none"
-                )
-                grown = True
-                break
-            values.append(value)
-            if value < best[0]:
-                best = (value, params, grad)
-            memory.snapshot = partial(
-                _state,
-                State(*(a.copy() for a in state)),
-                n_iter,
-                best[1],
-                values,
-                judge.state() | {"refined": sums is refined},
-            )
-            reason = on_iteration(n_iter, params, value, float(np.linalg.norm(grad))) or ""
-            if not reason and judge.converged(n_iter, params, value, grad, _gained(values)):
-                reason = "converged"
-                best = (value, params, grad)  # what is proven: values before may be less by rounding errors
-        if sums is refined:
-            break
-        sums = refined  # the fit goes on, and is judged, with more accurate sums
-        judge.refine(objective, sums)
-        params = best[1]
-        value, grad = sums.value_and_grad(params)
-        best = (value, params, grad)
-        if reason == "converged" and not judge.converged(n_iter, params, value, grad, 0.0):
-            reason = ""
-    value, params, grad = best
-    distance, kind = (np.inf, "estimate") if grown else judge.gap(n_iter, params, value, grad)
-    converged = small_enough(distance, value, tol, start.shape[0])
-    return Solution(
-        params,
-        value,
-        float(np.linalg.norm(grad)),
-        distance,
-        kind,
-        n_iter,
-        converged,
-        "converged" if converged else reason or f"max_iter reached ({n_iter} epochs)",
-        account=f"{optimizer}: {n_iter * n_steps} steps of {batch_size} samples, {options['schedule']} from {rate:.3g}",
-    )
+    def __init__(self, options: SGD, driver: Driver[Stochastic], seed: int) -> None:
+        saved = driver.saved
+        self._options, self._seed, self._n_epochs = options, seed, driver.max_iter
+        self._schedule = options.schedule or "cosine"
+        self._objective = driver.objective
+        self.learning_rate = options.initial_rate(driver.objective, _shape(driver.start))
+        self._descent = options.initial_state(driver.start)
+        if saved:
+            self._descent = State(*(saved[f"descent_{name}"] for name in State._fields))
+        self._n_steps = int(saved.get("n_iter", 0)) * options.fractions_of_epoch(driver.objective).size
+        self._monitor = ConvergenceMonitor(driver.objective, driver.tol, saved, driver.sums)
+
+    def step(self, sums: Stochastic, point: Point, n_iter: int) -> Point:
+        """One epoch; it continues from the state of the descent, not from `point`."""
+        epochs = n_iter + self._options.fractions_of_epoch(self._objective)
+        self._options.epoch(
+            self._objective,
+            self._descent,
+            sample_order(self._objective.n_samples, self._seed, n_iter),
+            self.learning_rate * rate_factors(self._schedule, epochs, self._n_epochs),
+            n_before=n_iter * epochs.size,
+        )
+        self._n_steps = (n_iter + 1) * epochs.size
+        return evaluate_if_finite(sums, self._options.params(self._descent, _shape(point.params)))
+
+    def converged(self, n_iter: int, point: Point, values: list[float], *, certify: bool) -> bool:
+        return self._monitor.converged(n_iter, point, 0.0 if certify else _last_spread(values))
+
+    def gap(self, n_iter: int, point: Point) -> tuple[float, str]:
+        return self._monitor.gap(n_iter, point)
+
+    def refine(self, objective: Stochastic, sums: Stochastic, point: Point, *, hessian: bool) -> None:
+        self._monitor.refine(objective, sums)
+
+    def state(self) -> dict[str, Any]:
+        descent = {f"descent_{name}": part.copy() for name, part in self._descent._asdict().items()}
+        return descent | self._monitor.state()
+
+    def report(self) -> tuple[str, None]:
+        options = self._options
+        steps = f"{self._n_steps} steps of {options.batch_size} samples"
+        return f"{options.optimizer}: {steps}, {self._schedule} from {self.learning_rate:.3g}", None
 
 
-def _reached(state: State, shape: tuple[int, int], *, average: bool) -> Float64s:
-    return np.array((state.mean if average else state.params).reshape(shape))
+def _shape(params: Float64s) -> tuple[int, int]:
+    return params.shape[0], params.shape[1]
 
 
-def _gained(values: list[float]) -> float:
-    """By how much the last epochs differ: steps are noisy, and near the minimum the noise is all there is."""
+def _last_spread(values: list[float]) -> float:
+    """The spread of the last epochs: steps are noisy, and near the minimum the noise is all there is."""
     return max(values[-3:]) - min(values[-3:]) if len(values) > 3 else np.inf
-
-
-def _state(state: State, n_iter: int, best: Float64s, values: list[float], judging: dict[str, Any]) -> dict[str, Any]:
-    parts: dict[str, Any] = state._asdict()
-    return parts | {
-        "n_iter": n_iter,
-        "best": best,
-        "values": np.array(values[: n_iter + 1]),
-        **judging,
-    }

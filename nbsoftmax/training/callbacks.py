@@ -34,6 +34,7 @@ from nbsoftmax import validation
 from nbsoftmax.errors import InputValueError
 from nbsoftmax.files import WriteFailures, file_name
 from nbsoftmax.models.softmax import SoftmaxModel
+from nbsoftmax.solvers.stop_reason import Stop, StopReason
 from nbsoftmax.training.context import Context, Iteration
 
 
@@ -199,7 +200,7 @@ class EarlyStopping:
         self._lowest = self._improved_to = np.inf
         self._improved_at, self._stopped = 0, False
 
-    def on_fit_task_end(self, trainer: Any, context: Context) -> str | None:
+    def on_fit_task_end(self, trainer: Any, context: Context) -> Stop | None:
         """Compare the monitored value with the previous ones; return the reason to stop, if there is one."""
         now = _last(context)
         value = getattr(now, self.monitor)
@@ -210,7 +211,7 @@ class EarlyStopping:
             self._improved_to, self._improved_at = value, now.n_iter
         waited = now.n_iter - self._improved_at
         self._stopped = waited >= self.patience
-        return f"early stopping: {self.monitor} has not improved for {waited} iterations" if self._stopped else None
+        return StopReason.EARLY_STOPPING.stop(monitor=self.monitor, n_iter=waited) if self._stopped else None
 
     def best_iteration(self, trainer: Any, context: Context) -> Iteration | None:
         """The iteration with the lowest value, if its parameters are to be restored."""

@@ -8,9 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from nbsoftmax.solvers.stop_reason import Stop, StopReason
 from nbsoftmax.training.context import Context, Iteration
-
-STOPPED = "stopped by a callback"
 
 
 class Hooks:
@@ -42,7 +41,7 @@ class Hooks:
                     callback.load_state_dict(saved)
             yield
 
-    def after_iteration(self, now: Iteration) -> str | None:
+    def after_iteration(self, now: Iteration) -> Stop | None:
         """Call every callback; return the reason to stop of the first that asks for it."""
         self._context.iteration = now
         answers = [
@@ -52,10 +51,12 @@ class Hooks:
             for callback in self._callbacks
         ]
         for answer in answers:
-            if isinstance(answer, str) and answer:
+            if isinstance(answer, Stop):
                 return answer
+            if isinstance(answer, str) and answer:
+                return Stop(StopReason.CALLBACK, answer)
             if isinstance(answer, (bool, np.bool_)) and answer:
-                return STOPPED
+                return StopReason.CALLBACK.stop()
         return None
 
     def best_iteration(self) -> Iteration | None:

@@ -12,13 +12,12 @@ from typing import Any
 import numpy as np
 
 from nbsoftmax.objective import PenalizedLoss
-from nbsoftmax.solvers.base import Memory, Solution
-from nbsoftmax.solvers.tools import separation
-from nbsoftmax.solvers.tools.gap import Judge
+from nbsoftmax.solvers.base import Point, Solution, SolverState
+from nbsoftmax.solvers.stop_reason import Stop, StopReason
+from nbsoftmax.solvers.tools.convergence import ConvergenceMonitor
 from nbsoftmax.training.checkpoint import Checkpoint, saved_on_termination
 from nbsoftmax.training.context import Iteration
 from nbsoftmax.training.hooks import Hooks
-from nbsoftmax.training.result import INTERRUPTED
 from nbsoftmax.validation import Float64s
 
 NO_PARAMS = np.empty((0, 0))  # in the history, which needs only the numbers
@@ -38,10 +37,6 @@ class FitMonitor:
         The callbacks of the fit.
     max_seconds : float
 
-    Attributes
-    ----------
-    stopped_on_request : bool
-        Whether a callback or Ctrl-C ended the fit.
     """
 
     def __init__(
@@ -55,14 +50,13 @@ class FitMonitor:
     ) -> None:
         self.started, self.objective, self.validation = started, objective, validation
         self.hooks, self.max_seconds = hooks, max_seconds
-        self.memory = Memory()
-        self.stopped_on_request = False
+        self.state = SolverState()
         self.iterations: list[Iteration] = []
         self.lowest_objective: Iteration | None = None
         self._checkpoint: Checkpoint | None = None
-        self._state: Callable[[], dict[str, Any]] | None = None  # after the last complete iteration
+        self._checkpoint_state: Callable[[], dict[str, Any]] | None = None  # after the last complete iteration
 
-    def __call__(self, n_iter: int, params: Float64s, objective: float, grad_norm: float) -> str | None:
+    def __call__(self, n_iter: int, params: Float64s, objective: float, grad_norm: float) -> Stop | None:
         """Record an iteration, call the callbacks, and save a checkpoint from time to time."""
         loss = None if self.validation is None else self.validation.value(params)
         view = params.view()
@@ -71,33 +65,34 @@ class FitMonitor:
         if self.lowest_objective is None or objective < self.lowest_objective.objective:
             self.lowest_objective = now  # first, so that it is up to date whenever Ctrl-C comes
         self.iterations.append(replace(now, params=NO_PARAMS))
-        reason = self._reason(now)
+        stop = self._stop(now)
         if self._checkpoint is not None:
             known = self.lowest_objective, self.hooks.state()
             # In one assignment, because Ctrl-C and SIGTERM, which save as well, may come at any time.
-            self._state = partial(self._state_at, len(self.iterations), self.memory.snapshot, *known)
-            self._checkpoint.save(self._state, now=False)
-        return reason
+            self._checkpoint_state = partial(self._state_at, len(self.iterations), self.state.snapshot, *known)
+            self._checkpoint.save(self._checkpoint_state, now=False)
+        return stop
 
     def finish(self) -> None:
         """Save the state of the fit, so that it can be resumed, with a larger limit for example."""
-        if self._checkpoint is not None and self._state is not None:
-            self._checkpoint.save(self._state, now=True)
-        self._state = None  # it refers to this object, and such a cycle would keep X until the garbage collector runs
+        if self._checkpoint is not None and self._checkpoint_state is not None:
+            self._checkpoint.save(self._checkpoint_state, now=True)
+        self._checkpoint_state = (
+            None  # it refers to this object, and such a cycle would keep X until the garbage collector runs
+        )
 
     def saved_on_termination(self) -> AbstractContextManager[None]:
         """Within this context SIGTERM saves the state before the process ends, if there is a checkpoint."""
         return nullcontext() if self._checkpoint is None else saved_on_termination(self.finish)
 
-    def _reason(self, now: Iteration) -> str | None:
-        reason = self.hooks.after_iteration(now)
-        if reason is not None:
-            self.stopped_on_request = True
-            return reason
+    def _stop(self, now: Iteration) -> Stop | None:
+        stop = self.hooks.after_iteration(now)
+        if stop is not None:
+            return stop
         if now.objective < self.objective.separable_below:
-            return f"{separation.REASON}; concerned: all"
+            return StopReason.SEPARABLE.stop(classes="all")
         if now.seconds >= self.max_seconds:
-            return f"max_seconds reached ({now.seconds:.3g} s)"
+            return StopReason.MAX_SECONDS.stop(seconds=now.seconds)
         return None
 
     # --- the end of a fit --------------------------------------------------------------------------
@@ -107,27 +102,26 @@ class FitMonitor:
         best = self.hooks.best_iteration()
         if best is None or best.n_iter == solution.n_iter:
             return solution
-        self.stopped_on_request = True
-        reason = f"{solution.reason}; the model is that of iteration {best.n_iter}"
-        return self._solution_at(best.params, solution.n_iter, reason, tol)
+        reason = solution.stop_reason if solution.stop_reason.requested else StopReason.CALLBACK
+        stop = Stop(reason, f"{solution.reason}; the model is that of iteration {best.n_iter}")
+        return self._solution_at(best.params, solution.n_iter, stop, tol)
 
     def interrupted(self, start: Float64s, tol: float) -> Solution:
         """The best point of the fit so far when Ctrl-C came."""
-        self.stopped_on_request = True
         # If the fit was resumed, all steps of this run may be worse than the start.
         lowest = self.lowest_objective
         better = lowest is not None and lowest.objective < self.objective.value(start)
         params = lowest.params if lowest is not None and better else start
-        return self._solution_at(params, len(self.iterations), INTERRUPTED, tol)
+        return self._solution_at(params, len(self.iterations), StopReason.INTERRUPTED.stop(), tol)
 
-    def _solution_at(self, params: Float64s, n_iter: int, reason: str, tol: float) -> Solution:
+    def _solution_at(self, params: Float64s, n_iter: int, stop: Stop, tol: float) -> Solution:
         """A solution at other parameters than the solver's; its gap costs only a few products."""
         objective = self.objective.in_float64()
         value, grad = objective.value_and_subgrad(params)
         gap, kind = np.inf, "estimate"
         if objective.l1 == 0:
-            gap, kind = Judge(objective, tol).gap(0, params, value, grad)
-        return Solution(params, value, float(np.linalg.norm(grad)), gap, kind, n_iter, False, reason)
+            gap, kind = ConvergenceMonitor(objective, tol).gap(0, Point(params, value, grad))
+        return Solution(params, value, float(np.linalg.norm(grad)), gap, kind, n_iter, False, *stop)
 
     def history(self, n: int | None = None) -> dict[str, Float64s]:
         """The numbers of all iterations, or of the first `n`, by name."""
@@ -154,7 +148,7 @@ class FitMonitor:
         self.lowest_objective = replace(self.iterations[n_lowest - 1], params=params)
         self.hooks.resume(arrays)
         self.started -= self.iterations[-1].seconds
-        self.memory.state = arrays
+        self.state.saved = arrays
 
     def _state_at(
         self, n: int, snapshot: Callable[[], dict[str, Any]], lowest: Iteration, of_hooks: dict[str, Any]

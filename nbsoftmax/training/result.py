@@ -12,9 +12,8 @@ from nbsoftmax.models.inference_result import Inference
 from nbsoftmax.models.softmax import SoftmaxModel
 from nbsoftmax.objective import ObjectiveOptions
 from nbsoftmax.problem import Problem
+from nbsoftmax.solvers.stop_reason import StopReason
 from nbsoftmax.validation import Float64s
-
-INTERRUPTED = "interrupted"  # the reason of a fit that Ctrl-C ended
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -26,8 +25,10 @@ class FitResult(Displayed):
     model : SoftmaxModel
     converged : bool
         Whether the objective is within `tol`, relative to itself, of its minimum, judged by `gap`.
+    stop_reason : StopReason
+        Why the fit ended.
     reason : str
-        Why the fit ended, in words.
+        The same as a text.
     n_iter : int
     objective, grad_norm : float
         At the model's parameters; for float32 data on the CPU they come from products in float64. The norm is
@@ -53,6 +54,7 @@ class FitResult(Displayed):
 
     model: SoftmaxModel
     converged: bool
+    stop_reason: StopReason
     reason: str
     n_iter: int
     objective: float
@@ -84,7 +86,7 @@ class FitResult(Displayed):
     @property
     def interrupted(self) -> bool:
         """Whether Ctrl-C ended the fit."""
-        return self.reason.startswith(INTERRUPTED)
+        return self.stop_reason is StopReason.INTERRUPTED
 
     def inference(self, *, cov: str = "fisher", reference: Any = None) -> Inference:
         """Standard errors, tests and intervals of the coefficients, from the data of the fit (which must be unchanged).

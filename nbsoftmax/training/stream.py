@@ -12,7 +12,7 @@ from nbsoftmax.errors import InputValueError
 from nbsoftmax.kernels.sgd import State
 from nbsoftmax.models.softmax import SoftmaxModel
 from nbsoftmax.objective import PenalizedLoss
-from nbsoftmax.solvers import sgd
+from nbsoftmax.solvers.sgd import SGD, rate_factors, sample_order
 from nbsoftmax.validation import Float64s
 
 DIVERGED = 1e3  # a loss this many times as large as 1 + the previous chunk's means that the parameters diverge
@@ -26,16 +26,17 @@ class Stream:
     classes : ndarray (n_classes,), sorted
     names : tuple of str or None
         Names of the features.
-    options : dict
-        Of `solvers.sgd.solve`: learning_rate, batch_size, optimizer, momentum, schedule, average, seed.
+    solver : SGD
+    seed : int
+        Of the order of the samples.
     """
 
-    def __init__(self, classes: NDArray[Any], names: tuple[str, ...] | None, options: dict[str, Any]) -> None:
-        self.classes, self.names, self.options = classes, names, options
+    def __init__(self, classes: NDArray[Any], names: tuple[str, ...] | None, solver: SGD, seed: int) -> None:
+        self.classes, self.names, self.solver, self.seed = classes, names, solver, seed
         self.dtype: np.dtype[Any] | None = None  # of the first chunk; later chunks are converted
         self.n_features: int | None = None
         self._n_chunks = self._n_steps = 0
-        self._rate, self._loss = options["learning_rate"], float(np.log(classes.size))  # the loss at parameters 0
+        self._rate, self._loss = solver.learning_rate, float(np.log(classes.size))  # the loss at parameters 0
         self._state: State | None = None
 
     def codes(self, y: NDArray[Any], n_samples: int) -> NDArray[Any]:
@@ -46,8 +47,7 @@ class Stream:
 
     def begin(self, start: Float64s) -> None:
         """Start at the given parameters (n_classes, n_features + 1)."""
-        adam = self.options["optimizer"] == "adam"
-        self._state = sgd.begun(start, adam=adam, average=self.options["average"])
+        self._state = self.solver.initial_state(start)
 
     def learn(self, objective: PenalizedLoss) -> None:
         """Make one epoch of steps through the samples of a chunk.
@@ -57,21 +57,18 @@ class Stream:
         InputValueError
             If the parameters diverge; the state then remains that before this chunk.
         """
-        shape, options = objective.shape, self.options
-        rate = self._rate or sgd.rate_for(objective, shape, options)
+        shape, solver = objective.shape, self.solver
+        rate = self._rate or solver.initial_rate(objective, shape)
         if self._state is None:
             self.begin(np.zeros(shape))
         assert self._state is not None
         state = State(*(part.copy() for part in self._state))
-        n_steps = -(-objective.n_samples // options["batch_size"])
-        epochs = self._n_chunks + np.arange(n_steps) / n_steps
-        loss = objective.descend(
+        epochs = self._n_chunks + solver.fractions_of_epoch(objective)
+        loss = solver.epoch(
+            objective,
             state,
-            sgd.shuffled(objective.n_samples, options["seed"], self._n_chunks),
-            options["batch_size"],
-            rate * sgd.schedule_of(options["schedule"], epochs),
-            kind=sgd.KINDS[options["optimizer"]],
-            momentum=options["momentum"],
+            sample_order(objective.n_samples, self.seed, self._n_chunks),
+            rate * rate_factors(solver.schedule or "constant", epochs),
             n_before=self._n_steps,
         )
         if not loss <= DIVERGED * (self._loss + 1) or not all(np.isfinite(part).all() for part in state):
@@ -81,12 +78,12 @@ class Stream:
             )
         self._state, self._rate, self._loss = state, rate, loss
         self._n_chunks += 1
-        self._n_steps += n_steps
+        self._n_steps += epochs.size
 
     def model(self) -> SoftmaxModel:
         """The model after the chunks so far."""
         assert self._state is not None, "no chunk has been learned"
-        params = (self._state.mean if self.options["average"] else self._state.params).reshape(self.classes.size, -1)
+        params = self.solver.params(self._state, (self.classes.size, -1))
         return SoftmaxModel(params[:, :-1].copy(), params[:, -1].copy(), self.classes, self.names)
 
 

@@ -19,9 +19,11 @@ from nbsoftmax.kernels.runtime.blas import one_thread
 from nbsoftmax.models.softmax import SoftmaxModel
 from nbsoftmax.objective import ObjectiveOptions, PenalizedLoss
 from nbsoftmax.problem import Problem
-from nbsoftmax.solvers import gd, lbfgs, newton_cg, prox_newton, sgd
 from nbsoftmax.solvers.base import Solution
-from nbsoftmax.solvers.tools import preconditioners, separation
+from nbsoftmax.solvers.sgd import SGD
+from nbsoftmax.solvers.stop_reason import PYTHON_TERMS, StopReason
+from nbsoftmax.solvers.table import SOLVERS, Solver, solver_of
+from nbsoftmax.solvers.tools import separation
 from nbsoftmax.training.callbacks import ProgressBar
 from nbsoftmax.training.checkpoint import Checkpoint, fingerprint
 from nbsoftmax.training.context import Context
@@ -30,8 +32,6 @@ from nbsoftmax.training.monitor import FitMonitor
 from nbsoftmax.training.result import FitResult
 from nbsoftmax.training.stream import Stream, classes_of
 from nbsoftmax.validation import Float64s
-
-SOLVERS = ("auto", "newton-cg", "newton", "lbfgs", "gd", "sgd", "prox-newton")
 
 
 class ConvergenceWarning(UserWarning):
@@ -47,7 +47,9 @@ class Trainer:
 
     Parameters
     ----------
-    solver : {"auto", "newton-cg", "newton", "lbfgs", "gd", "sgd", "prox-newton"}
+    solver : {"auto", "newton-cg", "newton", "lbfgs", "gd", "sgd", "prox-newton"}, or an object
+        A name stands for the solver with its default options; the objects `NewtonCG`, `Newton`, `LBFGS`,
+        `GradientDescent`, `SGD` and `ProxNewton` take options, as in `Trainer(solver=nbs.SGD(batch_size=64))`.
         "auto" takes "prox-newton" for l1 > 0, which only that one minimises, and else "newton-cg", which chooses its
         preconditioner by cost as the fit goes on: from the diagonal of the Hessian, where there are very many features,
         up to all of it. "newton" makes the whole Hessian for every step, "lbfgs" one Gram matrix, and "gd" is plain
@@ -64,11 +66,6 @@ class Trainer:
         that is more. (With all parameters 0 the objective of K classes is log K.)
     max_iter : int, optional
         Default: the solver's own, 10000 for "lbfgs" and "gd", 50 epochs for "sgd", 500 for the others.
-    learning_rate : float, optional
-        Fixed step of "gd"; by default it backtracks. For "sgd" the rate that its schedule begins with; by default from
-        the size of the data.
-    batch_size : int, optional
-        Samples in a mini-batch of "sgd"; default 32.
     label_smoothing : float in [0, 1]
     class_weight : None, "balanced", dict of label to weight, or array in the order of the sorted labels
         "balanced" gives class k the weight n_samples / (n_classes * count_k), counts weighted by the sample weights.
@@ -92,15 +89,6 @@ class Trainer:
     validation_fraction : float in (0, 0.9], optional
         The share of the samples, about the same of each class, that `fit` holds out as validation data where it is
         given none. They are drawn by `random_state`.
-    optimizer : {"nesterov", "momentum", "adam"}, optional
-        How "sgd" makes a step of a gradient; as in PyTorch. Default "nesterov".
-    momentum : float in [0, 1), optional
-        Of these, the first moment's decay for "adam". Default 0.9.
-    schedule : {"cosine", "constant", "step", "inverse"}, optional
-        How the rate of "sgd" falls: along half a cosine to 0 at the last epoch, not at all, to a tenth at each third
-        of the epochs, or as 1 / (1 + epochs / 10). Default "cosine" for `fit`, "constant" for `partial_fit`.
-    average : bool
-        Whether the result of "sgd" is the mean of its iterates, of which the later count more.
 
     Raises
     ------
@@ -114,15 +102,13 @@ class Trainer:
     def __init__(
         self,
         *,
-        solver: str = "auto",
+        solver: str | Solver = "auto",
         l1: float = 0.0,
         l2: float = 0.0,
         grouped: bool = False,
         fit_intercept: bool = True,
         tol: float = 1e-6,
         max_iter: int | None = None,
-        learning_rate: float | None = None,
-        batch_size: int | None = None,
         label_smoothing: float = 0.0,
         class_weight: str | Mapping[Any, float] | ArrayLike | None = None,
         n_threads: int | None = None,
@@ -134,58 +120,32 @@ class Trainer:
         verbose: bool = False,
         max_seconds: float | None = None,
         validation_fraction: float | None = None,
-        optimizer: str | None = None,
-        momentum: float | None = None,
-        schedule: str | None = None,
-        average: bool = False,
     ) -> None:
-        self.solver = validation.choice("solver", solver, SOLVERS)
+        self.solver = solver
         self.l1 = validation.number("l1", l1, low=0.0)
         self.l2 = validation.number("l2", l2, low=0.0)
         self.grouped = validation.flag("grouped", grouped)
-        if self.l1 > 0 and self.solver not in {"auto", "prox-newton"}:
+        needs, name = self._solver().requires, self._solver().name
+        if self.l1 > 0 and needs.smooth:
             raise InputValueError(
-                f'l1 is {self.l1:g}, which solver {self.solver!r} cannot minimise; use solver="prox-newton" or "auto".'
+                f'l1 is {self.l1:g}, which solver {name!r} cannot minimise; use solver="prox-newton" or "auto".'
             )
-        if self.l1 == 0 and (self.solver == "prox-newton" or self.grouped):
-            given = "grouped is True" if self.grouped else 'solver is "prox-newton"'
+        if self.l1 == 0 and (not needs.smooth or self.grouped):
+            given = "grouped is True" if self.grouped else f'solver is "{name}"'
             raise InputValueError(f"{given}, but l1 is 0; give l1 > 0, or leave it out.")
         self.fit_intercept = validation.flag("fit_intercept", fit_intercept)
         self.tol = validation.number("tol", tol, low=0.0, low_open=True)
         self.max_iter = None if max_iter is None else validation.count("max_iter", max_iter)
-        if learning_rate is not None:
-            validation.number("learning_rate", learning_rate, low=0.0, low_open=True)
-            if self.solver not in {"gd", "sgd"}:
-                raise InputValueError(
-                    f'learning_rate is for solver="gd" and "sgd"; solver {self.solver!r} finds its own steps.'
-                )
-        self.learning_rate = learning_rate
-        stochastic = {
-            "batch_size": batch_size, "optimizer": optimizer, "momentum": momentum, "schedule": schedule,
-            "average": average or None,
-        }  # fmt: skip
-        for name, option in stochastic.items():
-            if option is not None and self.solver != "sgd":
-                raise InputValueError(
-                    f'{name} is {plain(option)}, but that is for solver="sgd", which works on mini-batches; '
-                    f"leave it out for solver {self.solver!r}."
-                )
-        self.batch_size = None if batch_size is None else validation.count("batch_size", batch_size)
-        self.optimizer = None if optimizer is None else validation.choice("optimizer", optimizer, tuple(sgd.KINDS))
-        self.momentum = None if momentum is None else validation.number("momentum", momentum, low=0.0, high=1.0)
-        if self.momentum == 1:
-            raise InputValueError("momentum is 1, with which no step ever ends; give less, 0.9 for example.")
-        self.schedule = None if schedule is None else validation.choice("schedule", schedule, sgd.SCHEDULES)
-        self.average = validation.flag("average", average)
         self._stream: Stream | None = None
         self.label_smoothing = validation.number("label_smoothing", label_smoothing, low=0.0, high=1.0)
         self.class_weight = class_weight
         self.n_threads = validation.n_threads(n_threads)
         self.device = validation.device(device)
-        if self.solver == "sgd":
+        if needs.cpu:
             if self.device.startswith("cuda"):
                 raise InputValueError(
-                    f"device is {device!r}, but solver 'sgd' runs on the CPU; take solver 'newton-cg', or device 'cpu'."
+                    f"device is {device!r}, but solver {name!r} runs on the CPU; use solver 'newton-cg' or the device "
+                    "'cpu'."
                 )
             self.device = "cpu"
         self.device_memory = None if device_memory is None else validation.count("device_memory", device_memory)
@@ -271,7 +231,7 @@ class Trainer:
         start = self._start(init, objective.shape, problem.classes)
         solver = self._solver()
         context = Context(
-            solver,
+            solver.name,
             problem.n_samples,
             problem.n_features,
             problem.classes,
@@ -286,8 +246,10 @@ class Trainer:
         with monitor.saved_on_termination(), hooks.running():
             solution = self._minimise(solver, objective, start, monitor, problem.classes)
             context.result = self._result(solver, solution, problem, monitor, started)
-        if not solution.converged and not monitor.stopped_on_request:
-            warnings.warn(_advice(solution, self.tol, self.to_penalise), self.warn_as, stacklevel=2)
+        if not solution.converged and not solution.stop_reason.requested:
+            terms = PYTHON_TERMS | {"tol": f"tol (now {self.tol:g})", "penalize": self.to_penalise}
+            advice = solution.stop_reason.advise(terms)
+            warnings.warn(convergence_message(solution, advice), self.warn_as, stacklevel=2)
         return context.result
 
     def _problem(self, X: Any, y: Any, sample_weight: Any, validation_data: Any) -> Problem:
@@ -328,12 +290,12 @@ class Trainer:
             start[:, -1] = 0.0
         return start
 
-    def _solver(self) -> str:
+    def _solver(self) -> Solver:
         """The solver that runs, also where "auto" leaves the choice to the trainer."""
-        if self.solver == "auto":
+        if isinstance(self.solver, str) and self.solver == "auto":
             # Measured up to 6000 features (perf/FITS.md): the fastest, or not far from it.
-            return "prox-newton" if self.l1 > 0 else "newton-cg"
-        return self.solver
+            return SOLVERS["prox-newton" if self.l1 > 0 else "newton-cg"]
+        return solver_of(self.solver)
 
     def _monitor(self, started: float, objective: PenalizedLoss, problem: Problem, hooks: Hooks) -> FitMonitor:
         held_out = None
@@ -342,7 +304,7 @@ class Trainer:
         max_seconds = np.inf if self.max_seconds is None else self.max_seconds
         return FitMonitor(started, objective, held_out, hooks, max_seconds=max_seconds)
 
-    def _fingerprint(self, solver: str, problem: Problem, start: Float64s) -> str:
+    def _fingerprint(self, solver: Solver, problem: Problem, start: Float64s) -> str:
         """Digest of all that decides the iterates of a fit."""
         options: tuple[Any, ...] = (
             solver,
@@ -350,10 +312,9 @@ class Trainer:
             self.l2,
             self.grouped,
             self.fit_intercept,
-            self.learning_rate,
         )
-        if solver == "sgd":
-            options += (*self._stochastic("cosine").values(), self.max_iter)
+        if solver.requires.batches:
+            options += (self._seed(), self.max_iter)  # the schedule depends on max_iter
         if self.device != "cpu":  # the sums of another device have other bits
             options += (self.device, self.device_memory)
         held_out = problem.held_out
@@ -363,21 +324,29 @@ class Trainer:
         return fingerprint(*options, *data, problem.X, problem.y, problem.classes, *weights, start)
 
     def _minimise(
-        self, solver: str, objective: PenalizedLoss, start: Float64s, monitor: FitMonitor, classes: NDArray[Any]
+        self, solver: Solver, objective: PenalizedLoss, start: Float64s, monitor: FitMonitor, classes: NDArray[Any]
     ) -> Solution:
         """Where the solver ends, or the best point so far after Ctrl-C."""
         with one_thread():  # the last bits of BLAS depend on the number of its threads
             try:
                 # Data of extreme scale overflow in a solver's inner products; its reason says what came of it.
                 with np.errstate(over="ignore", invalid="ignore"):
-                    solution = self._solve(solver, objective, start, monitor)
+                    solution = solver.solve(
+                        objective,
+                        start,
+                        tol=self.tol,
+                        max_iter=self.max_iter,
+                        on_iteration=monitor,
+                        state=monitor.state,
+                        random_state=self._seed(),
+                    )
             except KeyboardInterrupt:
                 solution = monitor.interrupted(start, self.tol)
             monitor.finish()
             return _without_separation(objective, monitor.with_best_params(solution, self.tol), classes)
 
     def _result(
-        self, solver: str, solution: Solution, problem: Problem, monitor: FitMonitor, started: float
+        self, solver: Solver, solution: Solution, problem: Problem, monitor: FitMonitor, started: float
     ) -> FitResult:
         model = SoftmaxModel(
             solution.params[:, :-1],
@@ -389,6 +358,7 @@ class Trainer:
         return FitResult(
             model=model,
             converged=solution.converged,
+            stop_reason=solution.stop_reason,
             reason=solution.reason,
             n_iter=solution.n_iter,
             objective=solution.objective,
@@ -397,16 +367,16 @@ class Trainer:
             gap_kind=solution.gap_kind,
             seconds=time.perf_counter() - started,
             history=monitor.history(),
-            solver=solver,
-            summary=solution.account,
+            solver=solver.name,
+            summary=solution.summary,
             problem=problem,
             objective_options=self._objective_options(),
         )
 
-    def _training_metadata(self, solver: str, solution: Solution, problem: Problem) -> dict[str, Any]:
+    def _training_metadata(self, solver: Solver, solution: Solution, problem: Problem) -> dict[str, Any]:
         """Training metadata stored with the model: only what is the same for two fits of the same data."""
         return {
-            "solver": solver,
+            "solver": solver.name,
             "l1": self.l1,
             "l2": self.l2,
             "fit_intercept": self.fit_intercept,
@@ -420,30 +390,8 @@ class Trainer:
             "n_iter": solution.n_iter,
         }
 
-    def _solve(self, solver: str, objective: PenalizedLoss, start: Float64s, monitor: FitMonitor) -> Solution:
-        options: Any = {"tol": self.tol, "max_iter": self.max_iter, "on_iteration": monitor, "memory": monitor.memory}
-        if solver == "prox-newton":
-            return prox_newton.solve(objective, start, **options)
-        if solver == "gd":
-            return gd.solve(objective, start, learning_rate=self.learning_rate, **options)
-        if solver == "sgd":
-            return sgd.solve(objective, start, options=self._stochastic("cosine"), **options)
-        if solver == "lbfgs":
-            return lbfgs.solve(objective, start, **options)
-        kinds = ("hessian",) if solver == "newton" else preconditioners.KINDS
-        return newton_cg.solve(objective, start, kinds=kinds, **options)
-
-    def _stochastic(self, schedule: str) -> dict[str, Any]:
-        """The options of "sgd", with what is taken where they were left out."""
-        return {
-            "learning_rate": self.learning_rate,
-            "batch_size": self.batch_size or 32,
-            "optimizer": self.optimizer or "nesterov",
-            "momentum": 0.9 if self.momentum is None else self.momentum,
-            "schedule": self.schedule or schedule,
-            "average": self.average,
-            "seed": self.random_state or 0,
-        }
+    def _seed(self) -> int:
+        return self.random_state or 0
 
     def partial_fit(
         self,
@@ -482,14 +430,14 @@ class Trainer:
             For input that cannot be used; among it a label that is not in `classes`, other features than before, and
             samples with which the parameters grow without bound. What was learned before stays as it was.
         """
-        if self.solver != "sgd":
+        solver = self._solver()
+        if not isinstance(solver, SGD):
             raise InputValueError(
-                f'partial_fit is for solver="sgd", which takes samples as they come, but the solver is {self.solver!r}.'
+                f'partial_fit is for solver="sgd", which takes samples as they come, but the solver is {solver.name!r}.'
             )
-        options = self._stochastic("constant")
-        if options["schedule"] not in {"constant", "inverse"}:
+        if solver.schedule not in {None, "constant", "inverse"}:
             raise InputValueError(
-                f"schedule is {self.schedule!r}, which has an end, and a stream has none; "
+                f"schedule is {solver.schedule!r}, which has an end, and a stream has none; "
                 'give schedule="constant" or "inverse".'
             )
         if isinstance(self.class_weight, str):
@@ -498,7 +446,7 @@ class Trainer:
             )
         array, names = validation.frame(X)
         y = validation.target_array(y)
-        stream = self._stream or Stream(classes_of(classes, y), names, options)
+        stream = self._stream or Stream(classes_of(classes, y), names, solver, self._seed())
         validation.same_features(names, stream.names)
         again = None if self._stream is None or classes is None else classes_of(classes, y)
         if again is not None and not np.array_equal(again, stream.classes):
@@ -547,27 +495,18 @@ def initial_params(init: Any, shape: tuple[int, int], classes: NDArray[Any]) -> 
 
 def _without_separation(objective: PenalizedLoss, solution: Solution, classes: NDArray[Any]) -> Solution:
     """The solution; where it only looks like a minimum, with that as its reason."""
-    if not solution.converged or solution.step is None or objective.separable_below == 0:
+    if not solution.converged or solution.newton_step is None or objective.separable_below == 0:
         return solution
-    found = classes[separation.separated(objective, solution.params, solution.step)].tolist()
+    found = classes[separation.separated(objective, solution.params, solution.newton_step)].tolist()
     if not found:
         return solution
-    reason = f"{separation.REASON}; concerned: {', '.join(map(repr, found[:10]))}"
-    return replace(solution, converged=False, reason=reason)
+    stop = StopReason.SEPARABLE.stop(classes=", ".join(map(repr, found[:10])))
+    return replace(solution, converged=False, stop_reason=stop.reason, reason=stop.text)
 
 
-def _advice(solution: Solution, tol: float, to_penalise: str) -> str:
-    if solution.reason.startswith(separation.REASON):
-        todo = f"{to_penalise}, which makes the minimum finite and unique"
-    elif "max_seconds" in solution.reason:
-        todo = "raise max_seconds, or go on from a checkpoint with resume=True"
-    elif "learning_rate" in solution.reason:
-        todo = "a smaller learning_rate, or none, so that it backtracks"
-    elif "max_iter" in solution.reason:
-        todo = f"raise max_iter, scale the features, or {to_penalise}"
-    else:
-        todo = f"raise tol (now {tol:g}), centre and scale the features, or use float64 data"
+def convergence_message(outcome: Solution | FitResult, advice: str) -> str:
+    """The text of a ConvergenceWarning."""
     return (
-        f"the fit has not converged: {solution.reason}; gap {solution.gap:.3g} at objective {solution.objective:.6g}. "
-        f"What to do: {todo}."
+        f"the fit has not converged: {outcome.reason}; gap {outcome.gap:.3g} at objective {outcome.objective:.6g}. "
+        f"What to do: {advice}."
     )

@@ -112,7 +112,7 @@ def design(
     if array.shape[1] == 0:
         raise InputValueError(f"{name} has no features (shape {array.shape}); expected at least one column.")
     if n_features is not None and array.shape[1] != n_features:
-        raise InputValueError(f"{name} has {array.shape[1]} features, expected {n_features}.")
+        raise InputValueError(f"{name} has {array.shape[1]} features, but {n_features} are expected.")
     bad = first_not_finite(array)
     if bad is not None:
         i, j = bad

@@ -57,7 +57,7 @@ def test_an_array_on_a_gpu_is_not_taken_for_one_on_the_host():
         nbs.Objective(OnDevice(), Y)
     with pytest.raises(InputValueError, match="X is on a GPU, and device is 'cpu'"):
         nbs.Trainer(l2=0.1).fit(OnDevice(), Y)
-    with pytest.raises(InputValueError, match="X is on a GPU: validation_fraction"):
+    with pytest.raises(InputValueError, match="X is on a GPU, and device is 'cpu'"):
         nbs.Trainer(l2=0.1, validation_fraction=0.5).fit(OnDevice(), Y)
 
 

@@ -14,6 +14,7 @@ from nbsoftmax.backends.dense import DenseBackend
 from nbsoftmax.backends.sum import HeldParts, MadeParts, SumBackend
 from nbsoftmax.backends.targets import part_of
 from nbsoftmax.errors import InputValueError
+from nbsoftmax.solvers.tools import separation
 
 N_FEATURES, N_CLASSES = 3, 4
 SHAPE = N_CLASSES, N_FEATURES + 1
@@ -201,5 +202,6 @@ def test_an_objective_says_what_its_backend_cannot_do():
         J.margins(w, slice(0, 3))
     with pytest.raises(InputValueError, match="some of the features need X in memory"):
         J.smooth_part(np.array([0]))
+    assert separation.separated(J, w, w).size == 0  # nothing is claimed that margins would have to show
     assert J.in_float64() is J
     assert J.value(w) == nbs.Objective(X, y).value(w)

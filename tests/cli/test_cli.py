@@ -245,7 +245,7 @@ def test_unknown_options_exit_with_2():
     [
         (("--max-iter", 1), "raise --max-iter, scale the features (--standardize), or add --l2"),
         (("--max-seconds", 1e-9), "raise --max-seconds, or go on from a --checkpoint with --resume"),
-        (("--solver", "gd", "--learning-rate", 1e3), "a smaller --learning-rate"),
+        (("--solver", "gd", "--learning-rate", 1e3), "give a smaller --learning-rate"),
         (("--solver", "sgd", "--max-iter", 1, "--l2", 1e-3), "raise --max-iter"),
     ],
 )

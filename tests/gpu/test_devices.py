@@ -9,7 +9,7 @@ from numba import cuda
 from numba.cuda.cudadrv import driver
 
 import nbsoftmax as nbs
-from nbsoftmax import objective, validation
+from nbsoftmax import objective, problem, validation
 from nbsoftmax.backends.cuda import borrow, device
 from nbsoftmax.errors import DeviceMemoryError, InputTypeError, InputValueError
 from tests.gpu.standin import StandIn
@@ -221,7 +221,8 @@ def test_no_nan_gets_in_unseen(monkeypatch):
     gpu.put(X.reshape(-1), there, None)
     there = there.reshape(*X.shape)
     there.__cuda_array_interface__ = {"data": (64, False)}
-    monkeypatch.setattr(objective, "devices", lambda name: [gpu] if name == "cuda" else [])
+    for module in (objective, problem):
+        monkeypatch.setattr(module, "devices", lambda name: [gpu] if name == "cuda" else [])
     with pytest.raises(InputValueError, match="NaN or inf"):
         nbs.Objective(there, y, device="cuda")
     unweighted = np.ones(len(y))

@@ -322,9 +322,9 @@ def test_ctrl_c_ends_a_search_and_no_score_of_the_fit_that_it_cut_off_is_used(se
         "cross_validate": lambda: nbs.cross_validate(X, y, Cs=3, folds=3),
         "SoftmaxRegressionCV": lambda: nbs.SoftmaxRegressionCV(Cs=3, cv=3).fit(X, y),
     }[search]
-    solve, begun = newton_cg.solve, []
+    solve, begun = newton_cg.NewtonCG.solve, []
 
-    def interrupted(objective, start, *, on_iteration, **options):
+    def interrupted(self, objective, start, *, on_iteration, **options):
         begun.append(objective)
 
         def after(*now):
@@ -332,9 +332,9 @@ def test_ctrl_c_ends_a_search_and_no_score_of_the_fit_that_it_cut_off_is_used(se
                 raise KeyboardInterrupt
             return on_iteration(*now)
 
-        return solve(objective, start, on_iteration=after, **options)
+        return solve(self, objective, start, on_iteration=after, **options)
 
-    monkeypatch.setattr(newton_cg, "solve", interrupted)
+    monkeypatch.setattr(newton_cg.NewtonCG, "solve", interrupted)
     with pytest.raises(KeyboardInterrupt):
         whole()
     assert len(begun) == at + 1

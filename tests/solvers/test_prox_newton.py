@@ -8,19 +8,16 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 import nbsoftmax as nbs
-from nbsoftmax.solvers import prox_newton
+from nbsoftmax.solvers.prox_newton import ProxNewton
+from nbsoftmax.solvers.stop_reason import StopReason
 from nbsoftmax.solvers.tools.duality import duality_gap
 from nbsoftmax.testing import Problem, problems
 from tests import reference
 
 
-def no_watch(iteration, params, objective, grad_norm):
-    return None
-
-
 def minimise(objective, *, tol=1e-9, start=None, **options):
     start = np.zeros(objective.shape) if start is None else start
-    return prox_newton.solve(objective, start, **{"tol": tol, "on_iteration": no_watch} | options)
+    return ProxNewton().solve(objective, start, tol=tol, **options)
 
 
 def data(m=120, N=12, K=3, seed=0, informative=3):
@@ -281,9 +278,9 @@ def test_max_iter_and_a_wish_to_stop_are_obeyed_and_named():
     objective = nbs.Objective(X, y, l1=0.001)
     solution = minimise(objective, max_iter=2)
     assert (solution.n_iter, solution.converged) == (2, False)
-    assert "max_iter" in solution.reason
-    solution = minimise(objective, on_iteration=lambda n, *_: "enough" if n == 3 else None)
-    assert (solution.n_iter, solution.reason) == (3, "enough")
+    assert solution.stop_reason is StopReason.MAX_ITER
+    solution = minimise(objective, on_iteration=lambda n, *_: StopReason.CALLBACK.stop() if n == 3 else None)
+    assert (solution.n_iter, solution.stop_reason) == (3, StopReason.CALLBACK)
 
 
 def test_an_impossible_tolerance_ends_without_claiming_convergence():
@@ -326,7 +323,7 @@ def test_ctrl_c_with_l1_returns_the_best_point_so_far():
             raise KeyboardInterrupt
 
     result = nbs.Trainer(l1=0.01, callbacks=[interrupt]).fit(X, y)
-    assert result.reason == "interrupted"
+    assert result.stop_reason is StopReason.INTERRUPTED
     assert result.objective == result.history["objective"][-1]
 
 

@@ -1,6 +1,7 @@
 """Stochastic gradient descent: every step is the formula's, every run can be repeated, and reports are true."""
 
 import warnings
+from dataclasses import replace
 from math import ceil
 
 import numba
@@ -52,7 +53,7 @@ def epoch_by_numpy(X, y, params, order, batch_size, rates, optimizer, mu, l2=0.0
 def epoch(X, y, K, order, batch_size, rates, optimizer, mu, average=False, n_threads=None, start=None, **options):
     objective = nbs.Objective(X, y, n_classes=K, n_threads=n_threads, **options)
     start = np.zeros(objective.shape) if start is None else start
-    state = sgd.begun(start, adam=optimizer == "adam", average=average)
+    state = sgd.SGD(optimizer=optimizer, average=average).initial_state(start)
     objective.descend(state, order, batch_size, rates, kind=sgd.KINDS[optimizer], momentum=mu, n_before=0)
     return (state.mean if average else state.params).reshape(objective.shape)
 
@@ -137,7 +138,7 @@ def test_without_an_intercept_it_stays_zero():
 )
 def test_schedules_fall_from_the_whole_rate(name, at_the_end):
     epochs = np.linspace(0, 9, 91)
-    factors = sgd.schedule_of(name, epochs, 9 if name == "cosine" else 10)
+    factors = sgd.rate_factors(name, epochs, 9 if name == "cosine" else 10)
     assert factors[0] == 1
     assert (np.diff(factors) <= 0).all()
     assert factors[-1] == pytest.approx(at_the_end, abs=1e-15)
@@ -152,7 +153,7 @@ def test_schedules_fall_from_the_whole_rate(name, at_the_end):
 @pytest.mark.parametrize("batch_size", [1, 32, 10_000])
 def test_the_default_rate_suits_any_scale_of_the_data(optimizer, batch_size, scale):
     X, y = data(m=400)
-    fit = nbs.Trainer(solver="sgd", optimizer=optimizer, batch_size=batch_size, fit_intercept=False).fit
+    fit = nbs.Trainer(solver=nbs.SGD(optimizer=optimizer, batch_size=batch_size), fit_intercept=False).fit
     result = fit(X * scale, y)
     best = nbs.Trainer(fit_intercept=False).fit(X, y).objective
     start = np.log(3)
@@ -184,7 +185,7 @@ def test_not_having_converged_is_said():
 def test_a_rate_that_is_too_large_is_named_and_the_best_parameters_are_kept():
     X, y = data(m=400)
     with pytest.warns(nbs.ConvergenceWarning, match="smaller learning_rate"):
-        result = nbs.Trainer(solver="sgd", learning_rate=1e200).fit(X, y)
+        result = nbs.Trainer(solver=nbs.SGD(learning_rate=1e200)).fit(X, y)
     assert np.isfinite(result.model.coef).all()
     assert result.objective <= np.log(3)
     assert "learning_rate 1e+200 is too large" in result.reason
@@ -195,7 +196,7 @@ def test_a_rate_that_is_too_large_is_named_and_the_best_parameters_are_kept():
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_features_whose_squares_overflow_are_refused_by_what_to_do(optimizer, scale, dtype):
     X, y = data(m=40)
-    trainer = nbs.Trainer(solver="sgd", optimizer=optimizer)
+    trainer = nbs.Trainer(solver=nbs.SGD(optimizer=optimizer))
     with pytest.raises(nbs.InputValueError, match="scale X"):
         trainer.fit((X * scale).astype(dtype), y)
     with pytest.raises(nbs.InputValueError, match="scale X"):
@@ -218,7 +219,8 @@ def test_a_seed_gives_the_same_bits_and_another_one_others():
 @pytest.mark.parametrize("optimizer", ["nesterov", "adam"])
 def test_a_resumed_fit_has_the_bits_of_one_that_was_not_interrupted(optimizer, tmp_path):
     X, y = data(m=300)
-    options = {"solver": "sgd", "optimizer": optimizer, "average": True, "max_iter": 12}
+    solver = nbs.SGD(optimizer=optimizer, average=True)
+    options = {"solver": solver, "max_iter": 12}
     whole = nbs.Trainer(**options).fit(X, y)
     path = tmp_path / "fit.npz"
     nbs.Trainer(**options, callbacks=[lambda now: now.n_iter == 5]).fit(X, y, checkpoint=path)
@@ -227,25 +229,34 @@ def test_a_resumed_fit_has_the_bits_of_one_that_was_not_interrupted(optimizer, t
     assert rest.model.coef.tobytes() == whole.model.coef.tobytes()
     assert rest.history["objective"].tobytes() == whole.history["objective"].tobytes()
     with pytest.raises(nbs.InputValueError, match="another file"):
-        nbs.Trainer(**options | {"schedule": "constant"}).fit(X, y, checkpoint=path, resume=True)
+        other = replace(solver, schedule="constant")
+        nbs.Trainer(solver=other, max_iter=12).fit(X, y, checkpoint=path, resume=True)
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"solver": "lbfgs", "batch_size": 3}, 'batch_size is 3, but that is for solver="sgd"'),
-        ({"average": True}, "average is True"),
-        ({"solver": "sgd", "optimizer": "rmsprop"}, "optimizer"),
-        ({"solver": "sgd", "schedule": "linear"}, "schedule"),
-        ({"solver": "sgd", "momentum": 1.0}, "no step ever ends"),
-        ({"solver": "sgd", "momentum": -0.1}, "momentum"),
-        ({"solver": "sgd", "batch_size": 0}, "batch_size"),
-        ({"solver": "sgd", "l1": 0.1}, "cannot minimise"),
+        ({"optimizer": "rmsprop"}, "optimizer"),
+        ({"schedule": "linear"}, "schedule"),
+        ({"momentum": 1.0}, "must be less than 1"),
+        ({"momentum": -0.1}, "momentum"),
+        ({"batch_size": 0}, "batch_size"),
+        ({"learning_rate": 0}, "learning_rate"),
     ],
 )
 def test_options_that_cannot_be_used_are_refused(options, message):
     with pytest.raises(nbs.InputValueError, match=message):
-        nbs.Trainer(**options)
+        nbs.SGD(**options)
+
+
+def test_numbers_of_any_type_are_the_same_options():
+    # A checkpoint tells solvers apart by their repr.
+    assert repr(nbs.SGD(np.float64(1), np.int64(64), np.float32(0.5))) == repr(nbs.SGD(1, 64, 0.5))
+
+
+def test_a_smooth_solver_refuses_l1():
+    with pytest.raises(nbs.InputValueError, match="cannot minimise"):
+        nbs.Trainer(solver=nbs.SGD(), l1=0.1)
 
 
 # --- streams --------------------------------------------------------------------------------------
@@ -258,7 +269,7 @@ def chunks(X, y, size=100):
 def test_a_stream_learns_what_a_fit_learns():
     X, y = data(m=20_000)
     best = nbs.Trainer().fit(X, y).model
-    trainer = nbs.Trainer(solver="sgd", average=True)
+    trainer = nbs.Trainer(solver=nbs.SGD(average=True))
     for Xs, ys in chunks(X, y):
         model = trainer.partial_fit(Xs, ys, classes=[2, 0, 1])
     new_X, new_y = data(m=20_000)
@@ -270,10 +281,10 @@ def test_a_stream_learns_what_a_fit_learns():
 def test_the_first_chunk_is_one_epoch_and_labels_may_be_missing_from_it():
     X, y = data(m=64)
     labels = np.array(["a", "b", "c"])
-    trainer = nbs.Trainer(solver="sgd", learning_rate=0.05, batch_size=16, l2=0.1)
+    trainer = nbs.Trainer(solver=nbs.SGD(learning_rate=0.05, batch_size=16), l2=0.1)
     few = y < 2
     model = trainer.partial_fit(X[few], labels[y[few]], classes=["c", "a", "b"])
-    order = sgd.shuffled(int(few.sum()), 0, 0)
+    order = sgd.sample_order(int(few.sum()), 0, 0)
     rates = np.full(ceil(few.sum() / 16), 0.05)
     expected = epoch_by_numpy(X[few], y[few], np.zeros((3, 7)), order, 16, rates, "nesterov", 0.9, l2=0.1)
     np.testing.assert_allclose(np.column_stack([model.coef, model.intercept]), expected, rtol=0, atol=1e-13)
@@ -316,7 +327,7 @@ def test_what_does_not_fit_the_stream_is_refused_and_changes_nothing():
     ("options", "message"),
     [
         ({}, 'partial_fit is for solver="sgd"'),
-        ({"solver": "sgd", "schedule": "cosine"}, "a stream has none"),
+        ({"solver": nbs.SGD(schedule="cosine")}, "a stream has none"),
         ({"solver": "sgd", "class_weight": "balanced"}, "all labels at once"),
     ],
 )

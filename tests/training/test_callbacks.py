@@ -9,6 +9,7 @@ import pytest
 
 import nbsoftmax as nbs
 from nbsoftmax.callbacks import Context, EarlyStopping, JsonLines, ModelCheckpoint, ProgressBar
+from nbsoftmax.solvers.stop_reason import StopReason
 
 
 def data(m=300):
@@ -61,7 +62,7 @@ def test_a_hook_that_returns_true_stops_the_fit():
 
     X, y = data()
     result = nbs.Trainer(callbacks=[Stop()]).fit(X, y)
-    assert (result.n_iter, result.reason) == (2, "stopped by a callback")
+    assert (result.n_iter, result.stop_reason) == (2, StopReason.CALLBACK)
 
 
 def test_what_is_no_callback_is_refused():
@@ -116,6 +117,7 @@ def test_early_stopping_watches_what_it_is_told_to():
         X, y
     )
     gains = -np.diff(result.history["objective"])
+    assert result.stop_reason is StopReason.EARLY_STOPPING
     assert result.reason.startswith("early stopping: objective has not improved")
     assert (gains[:-1] > 1e-3).all()
     assert gains[-1] <= 1e-3
@@ -180,6 +182,7 @@ def test_a_callback_may_say_why_it_stops_and_choose_the_parameters():
     counter, seen = Counter(), []
     result = nbs.Trainer(solver="gd", callbacks=[lambda now: seen.append(now.params.copy()), counter]).fit(*data())
     assert result.n_iter == 5
+    assert result.stop_reason is StopReason.CALLBACK
     assert result.reason == "five are enough; the model is that of iteration 2"
     assert np.array_equal(result.model.coef, seen[1][:, :-1])
 

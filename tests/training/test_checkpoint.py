@@ -23,7 +23,7 @@ OPTIONS = {
     "newton": {"solver": "newton", "l2": 1e-7, "tol": 1e-12},
     "lbfgs": {"solver": "lbfgs", "l2": 1e-4, "tol": 1e-9},
     "gd": {"solver": "gd", "l2": 0.5, "tol": 1e-4},
-    "sgd": {"solver": "sgd", "l2": 0.5, "tol": 1e-4, "max_iter": 200, "batch_size": 100},
+    "sgd": {"solver": nbs.SGD(batch_size=100), "l2": 0.5, "tol": 1e-4, "max_iter": 200},
     "prox-newton": {"solver": "prox-newton", "l1": 1e-2, "l2": 1e-4, "tol": 1e-9},
     "grouped": {"solver": "prox-newton", "l1": 1e-2, "grouped": True, "tol": 1e-9},
 }

@@ -10,6 +10,7 @@ import pytest
 import nbsoftmax as nbs
 from nbsoftmax.callbacks import EarlyStopping
 from nbsoftmax.data import digits
+from nbsoftmax.solvers.stop_reason import StopReason
 from nbsoftmax.training.monitor import FitMonitor
 
 
@@ -99,7 +100,7 @@ def test_not_converging_is_said_with_what_to_do():
     assert not result.converged
     assert result.n_iter == 2
     with pytest.warns(nbs.ConvergenceWarning, match="smaller learning_rate"):
-        result = nbs.Trainer(solver="gd", learning_rate=1e6).fit(X * 100, y)
+        result = nbs.Trainer(solver=nbs.GradientDescent(1e6)).fit(X * 100, y)
     assert np.isfinite(result.model.coef).all()
 
 
@@ -123,7 +124,7 @@ def test_callbacks_see_every_iteration_and_can_stop():
     assert [n for n, *_ in seen] == [1, 2]
     assert seen[-1] == (2, result.objective, (3, 5))
     assert not result.converged
-    assert result.reason == "stopped by a callback"
+    assert result.stop_reason is StopReason.CALLBACK
 
 
 def test_callbacks_cannot_change_the_parameters_and_may_answer_with_numpys_true():
@@ -165,7 +166,7 @@ def test_ctrl_c_returns_what_there_is_and_says_so():
     result = nbs.Trainer(callbacks=[interrupt]).fit(X, y)
     params = np.column_stack([result.model.coef, result.model.intercept])
     assert not result.converged
-    assert result.reason == "interrupted"
+    assert result.stop_reason is StopReason.INTERRUPTED
     assert result.n_iter == 4
     assert result.objective == nbs.Objective(X, y).value(params) == result.history["objective"][-1]
 
@@ -177,7 +178,7 @@ def test_ctrl_c_between_any_two_lines_of_the_bookkeeping_loses_nothing(tmp_path)
             result = nbs.Trainer(l2=0.1).fit(X, y, checkpoint=tmp_path / "c")
         if not reached:
             break
-        assert result.reason == "interrupted"
+        assert result.stop_reason is StopReason.INTERRUPTED
         assert result.objective < np.log(3)
     assert 5 < line < 99  # there were such lines, and all have had their turn
 
@@ -213,7 +214,7 @@ def test_ctrl_c_returns_the_best_point_of_a_fit_that_has_got_worse():
         if now.n_iter == 6:
             raise KeyboardInterrupt
 
-    result = nbs.Trainer(solver="gd", learning_rate=12.0, l2=0.1, callbacks=[interrupt]).fit(2 * X, y)
+    result = nbs.Trainer(solver=nbs.GradientDescent(12.0), l2=0.1, callbacks=[interrupt]).fit(2 * X, y)
     history = result.history["objective"]
     assert history.max() > history[0]  # such a rate does overshoot
     assert result.objective <= min(np.log(3), history.min())
@@ -280,8 +281,9 @@ def test_dtype_converts_the_samples():
         ({"tol": float("nan")}, nbs.InputValueError, "tol is nan"),
         ({"max_iter": 0}, nbs.InputValueError, "max_iter is 0"),
         ({"max_iter": 2.5}, nbs.InputTypeError, "max_iter is 2.5"),
-        ({"learning_rate": 0.1}, nbs.InputValueError, "learning_rate is for"),
-        ({"batch_size": 32}, nbs.InputValueError, "works on mini-batches"),
+        ({"solver": "adam"}, nbs.InputValueError, "expected one of 'auto', 'newton-cg'"),
+        ({"solver": nbs.SGD}, nbs.InputTypeError, r"such as nbsoftmax.SGD\(\)"),
+        ({"solver": 3}, nbs.InputTypeError, "solver is 3, expected a name"),
         ({"label_smoothing": 1.5}, nbs.InputValueError, "label_smoothing is 1.5"),
         ({"n_threads": 10_000}, nbs.InputValueError, "NUMBA_NUM_THREADS"),
         ({"device": "tpu"}, nbs.InputValueError, "device is 'tpu'"),
@@ -364,7 +366,7 @@ def test_separable_classes_without_a_penalty_are_named(solver):
     with pytest.warns(nbs.ConvergenceWarning, match="add l2"):
         result = nbs.Trainer(solver=solver).fit(X, np.where(X[:, 0] > 0, "right", "left"))
     assert not result.converged
-    assert "no minimum" in result.reason
+    assert result.stop_reason is StopReason.SEPARABLE
     assert "all" in result.reason
     assert result.model.score(X, np.where(X[:, 0] > 0, "right", "left")) == 1.0
 
@@ -433,7 +435,7 @@ def test_early_stopping_restores_the_parameters_of_the_lowest_validation_loss():
     result = nbs.Trainer(solver="lbfgs", l2=1e-6, callbacks=[EarlyStopping(3)]).fit(**fit)  # no warning: requested
     losses = result.history["validation_loss"]
     assert not result.converged
-    assert "early stopping" in result.reason
+    assert result.stop_reason is StopReason.EARLY_STOPPING
     assert losses.argmin() == losses.size - 4
     reached = nbs.cross_entropy(result.model.decision_function(held_out), labels)
     assert reached == pytest.approx(losses.min(), rel=1e-12)
@@ -463,7 +465,7 @@ def test_an_interrupted_fit_still_says_how_far_it_is():
             raise KeyboardInterrupt
 
     result = nbs.Trainer(solver="lbfgs", l2=1e-3, callbacks=[interrupt]).fit(*overlapping(np.random.default_rng(0)))
-    assert result.reason == "interrupted"
+    assert result.stop_reason is StopReason.INTERRUPTED
     assert 0 < result.gap < np.inf
 
 
@@ -498,6 +500,7 @@ def test_a_fit_that_ctrl_c_ended_says_so_also_where_early_stopping_restores_the_
 
     data = {"validation_data": (X, (y + 1) % 3)}  # wrong labels: the loss rises from the first iteration on
     result = nbs.Trainer(solver="gd", callbacks=[interrupt, EarlyStopping(50)]).fit(X, y, **data)
+    assert result.stop_reason is StopReason.INTERRUPTED
     assert result.reason == "interrupted; the model is that of iteration 1"
     assert result.interrupted
     assert not nbs.Trainer(l2=0.1).fit(X, y).interrupted

@@ -1,7 +1,8 @@
-"""Dense rows on one GPU, summed by `nbsoftmax.kernels.cuda`; or sent to it in parts, where they do not fit.
+"""Dense rows on one GPU, summed by `nbsoftmax.kernels.cuda`; sent to it in parts at each evaluation if they do not fit.
 
-Few classes: one kernel reads X once (`fused`). Many: chunks of rows go through several (`tiled`). Parameters go there
-and sums come back; float64 sums are made in an order that the shape and the memory to use decide.
+For few classes one kernel reads X once (`fused`); for many, chunks of rows go through several kernels (`tiled`).
+Parameters are sent to the device and sums come back. The order of float64 sums depends on the shape and on the memory
+to use, and on nothing else.
 """
 
 from __future__ import annotations
@@ -28,12 +29,12 @@ from nbsoftmax.validation import Float64s, WeightedTargets
 SHARE = 0.8  # of a device's free memory that is used by default
 _alive: weakref.WeakSet[CudaBackend] = weakref.WeakSet()
 
-weakref.finalize(_alive, int)  # the first of all: Python then runs those of arrays at exit after `_end_all`
+weakref.finalize(_alive, int)  # created first, so that at exit Python runs the finalizers of arrays after `_end_all`
 
 
 @atexit.register
 def _end_all() -> None:
-    """Give back what objectives that live until the end have, while GPUs can still be made the thread's."""
+    """Free the memory of backends that live until the end, while a GPU can still be made current."""
     for backend in list(_alive):
         with suppress(Exception):
             backend._end()
@@ -111,7 +112,7 @@ class CudaBackend:
         _alive.add(self)
 
     def __del__(self) -> None:
-        """Give everything back: memory that is freed where the GPU is not the thread's is lost."""
+        """Free everything: memory that is freed while the GPU is not current is lost."""
         if not sys.is_finalizing():
             with suppress(Exception):
                 self._end()

@@ -1,4 +1,4 @@
-"""Matrix products by cuBLAS, through the bindings of nvmath-python, where both are installed (extra `cuda-blas`)."""
+"""Matrix products by cuBLAS, through the bindings of nvmath-python, if both are installed (extra `cuda-blas`)."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Blas(Protocol):
         *,
         onto: bool,
     ) -> None:
-        """Begin C <- A B, or C += A B if `onto`, in BLAS's terms: columns are contiguous, and `ld.` numbers apart.
+        """Begin C <- A B, or C += A B if `onto`, in BLAS's terms: columns are contiguous and begin `ld.` numbers apart.
 
         A is (m, k), B (k, n), C (m, n), A and B each transposed if asked; arrays of the device, all of one dtype.
         """
@@ -39,14 +39,14 @@ class Blas(Protocol):
 
 
 def on_stream(stream: int) -> Blas | None:
-    """Products by cuBLAS in a stream of the current device, given by its handle; None where it is not installed."""
+    """Products by cuBLAS in a stream of the current device, given by its handle; None if it is not installed."""
     if find_spec("nvmath") is None:
         return None
     try:
         return CuBlas(stream)
-    except Exception as error:  # of several libraries: what is missing is theirs to say
+    except Exception as error:  # of several libraries, each of which may be missing
         warnings.warn(
-            f"cuBLAS does not load ({error}); slower kernels take its place. {INSTALL} brings it, for CUDA 13.",
+            f"cuBLAS does not load ({error}); slower kernels are used instead. {INSTALL} installs it, for CUDA 13.",
             RuntimeWarning,
             stacklevel=2,
         )
@@ -91,5 +91,5 @@ class CuBlas:
 
 
 def address_of(array: Any) -> int:
-    """Where the first element of an array of the device is."""
+    """The address of the first element of an array on the device."""
     return int(array.__cuda_array_interface__["data"][0])

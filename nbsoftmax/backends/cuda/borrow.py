@@ -1,6 +1,6 @@
-"""Arrays of others that are on a GPU already: where they say that they are, by `__cuda_array_interface__` or DLPack.
+"""Arrays that other libraries have put on a GPU, described by `__cuda_array_interface__` or DLPack.
 
-Nothing is copied, and nothing of a driver is asked here.
+Nothing is copied, and no driver is called.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import numpy as np
 from nbsoftmax.errors import InputTypeError, InputValueError
 from nbsoftmax.validation.conversion import refuse_tensor
 
-DEFAULT_STREAM = 1  # DLPack's name of the one that waits for all others and that all others wait for
+DEFAULT_STREAM = 1  # DLPack's number of the stream that waits for all others and that all others wait for
 
 
 @dataclass(frozen=True)
@@ -40,21 +40,21 @@ class Borrowed:
 
 
 def borrowed(a: Any, name: str) -> Borrowed:
-    """An array that is on a GPU, as it describes itself; the errors call it `name`.
+    """The description of an array on a GPU; errors call it `name`.
 
-    By DLPack where it can: its owner then waits for what it still writes, which the interface leaves to its stream.
+    By DLPack if the array has it: its owner then finishes its pending writes, which the interface leaves to a stream.
     """
     refuse_tensor(name, a)
     if not hasattr(a, "__dlpack__"):
-        told = a.__cuda_array_interface__
-        shape, dtype, strides = tuple(told["shape"]), np.dtype(told["typestr"]), told.get("strides")
+        interface = a.__cuda_array_interface__
+        shape, dtype, strides = tuple(interface["shape"]), np.dtype(interface["typestr"]), interface.get("strides")
         strides = None if strides is None else tuple(strides)
-        return Borrowed(int(told["data"][0]), shape, dtype, strides, told.get("stream"), a)
+        return Borrowed(int(interface["data"][0]), shape, dtype, strides, interface.get("stream"), a)
     from cuda.core.utils import StridedMemoryView
 
     try:
         view = StridedMemoryView.from_dlpack(a, stream_ptr=DEFAULT_STREAM)
-    except (BufferError, RuntimeError, TypeError, ValueError) as error:  # PyTorch's, where a gradient is wanted
+    except (BufferError, RuntimeError, TypeError, ValueError) as error:  # a PyTorch tensor that requires a gradient
         raise InputTypeError(
             f"{name} is on a GPU and cannot be lent ({error}); give {name}.detach(), or copy it to the host."
         ) from None

@@ -1,6 +1,6 @@
-"""What a GPU is to the rest: memory, copies and launches. The one file that asks Numba for a device.
+"""The interface to a GPU: memory, copies and launches. Only this file uses numba.cuda.
 
-Tests put an array in NumPy's memory in its place, which counts what moves.
+Tests replace it by a device in NumPy's memory, which counts bytes and launches.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ OUT_OF_MEMORY = 2  # the driver's code for it
 class Device(Protocol):
     """One GPU. Arrays on it are one-dimensional and contiguous, and slices of them share their memory.
 
-    All but `here`, and what becomes of its arrays, is for the inside of `with device.here()`.
+    All methods but `here` are called inside `with device.here()`, and arrays are cut and freed there.
     """
 
     name: str
 
     def here(self) -> AbstractContextManager[Any]:
-        """Makes it the GPU of the calling thread meanwhile, for its arrays to be cut and freed as well."""
+        """Make this the current GPU of the calling thread, inside the context."""
         ...
 
     def free_memory(self) -> int:
@@ -41,35 +41,35 @@ class Device(Protocol):
         ...
 
     def empty(self, n: int, dtype: Any) -> Any:
-        """An array of n elements on the device; DeviceMemoryError where they do not fit."""
+        """A new array of n elements on the device; DeviceMemoryError if they do not fit."""
         ...
 
     def adopt(self, X: Any) -> Any:
-        """Samples that are on the device, in memory of others, as an array (n_samples, n_features)."""
+        """An array (n_samples, n_features) that another library has put on the device, without a copy."""
         ...
 
     def fetch(self, a: Any) -> NDArray[Any]:
-        """A copy on the host of an array that is on the device, in memory of others."""
+        """A copy on the host of an array that another library has put on the device."""
         ...
 
     def staging(self, n: int, dtype: Any) -> NDArray[Any]:
-        """An array of the host's from which copies to the device go on while the host does other work."""
+        """An array on the host from which copies to the device run in the background."""
         ...
 
     def stream(self) -> Any:
-        """A new order of work: what is asked for in one is done in turn, beside that of others."""
+        """A new stream: work in one stream is done in order, at the same time as that in others."""
         ...
 
     def wait(self, stream: Any) -> None:
-        """Until all that was asked for in a stream is done."""
+        """Wait until all work in a stream is done."""
         ...
 
     def put(self, source: NDArray[Any], target: Any, stream: Any) -> None:
-        """Begin to copy host memory to as many elements of the device's."""
+        """Begin to copy host memory to the first elements of an array on the device."""
         ...
 
     def get(self, source: Any, stream: Any) -> NDArray[Any]:
-        """A copy on the host, when all before it in the stream is done."""
+        """A copy on the host, made after all earlier work in the stream."""
         ...
 
     def launch(self, plan: Plan, arguments: tuple[Any, ...], stream: Any) -> None:
@@ -77,22 +77,22 @@ class Device(Protocol):
         ...
 
     def blas(self, stream: Any) -> Blas | None:
-        """Matrix products in a stream; None where only kernels of ours make them."""
+        """Matrix products in a stream; None if no BLAS is installed."""
         ...
 
     def release(self) -> None:
-        """Give back the memory of arrays that nobody holds any more."""
+        """Free the memory of arrays that are no longer used."""
         ...
 
 
 def missing() -> str:
-    """Why there is no GPU to be used; empty where there is one."""
+    """Why no GPU can be used; empty if one can."""
     if find_spec("numba_cuda") is None:
         return f"the package numba-cuda is not installed: {INSTALL}"
     from numba import cuda
 
     if not cuda.is_available():
-        return "numba-cuda finds no NVIDIA driver with a GPU: see that `nvidia-smi` lists one, or use device='cpu'"
+        return "numba-cuda finds no NVIDIA driver with a GPU: check that `nvidia-smi` lists one, or use device='cpu'"
     return ""
 
 
@@ -114,7 +114,7 @@ def devices(name: str) -> list[Device]:
 
 
 class NumbaDevice:
-    """A GPU by numba.cuda."""
+    """A GPU, through numba.cuda."""
 
     def __init__(self, number: int) -> None:
         from numba import cuda
@@ -122,20 +122,20 @@ class NumbaDevice:
         self._cuda, self._number, self.name = cuda, number, f"cuda:{number}"
 
     def here(self) -> AbstractContextManager[Any]:
-        """Makes it the GPU of the calling thread meanwhile.
+        """Make this the current GPU of the calling thread, inside the context.
 
-        Numba makes the first GPU current where an array is cut, and loses memory that is freed, where none is.
+        If no GPU is current, Numba makes the first one current when an array is cut, and leaks memory that is freed.
         """
         chosen: AbstractContextManager[Any] = self._cuda.gpus[self._number]
         return chosen
 
     def free_memory(self) -> int:
         """Bytes that are free."""
-        self.release()  # else arrays that nobody holds count as taken
+        self.release()  # arrays that are no longer used would count as taken
         return int(self._cuda.current_context().get_memory_info()[0])
 
     def empty(self, n: int, dtype: Any) -> Any:
-        """An array of n elements; DeviceMemoryError where they do not fit."""
+        """A new array of n elements; DeviceMemoryError if they do not fit."""
         from numba.cuda.cudadrv.driver import CudaAPIError
 
         try:
@@ -147,7 +147,7 @@ class NumbaDevice:
             raise out_of_memory(self.name, asked, self.free_memory()) from error
 
     def adopt(self, X: Any) -> Any:
-        """Samples that are on this GPU, in memory of others, as an array of Numba's."""
+        """An array that another library has put on this GPU, as an array of Numba, without a copy."""
         there = samples(X)
         at = _number_of(there)
         if at != self._number:
@@ -155,15 +155,15 @@ class NumbaDevice:
         return self._cuda.as_cuda_array(there)
 
     def fetch(self, a: Any) -> NDArray[Any]:
-        """A copy on the host of an array that is on any GPU."""
+        """A copy on the host of an array on any GPU."""
         there = borrowed(a, "an array")
         with self._cuda.gpus[_number_of(there)]:
             copied: NDArray[Any] = self._cuda.as_cuda_array(there).copy_to_host()
-            self._cuda.synchronize()  # the copy is made in its owner's stream, where it names one
+            self._cuda.synchronize()  # the copy is made in the stream of its owner, if it names one
             return copied
 
     def staging(self, n: int, dtype: Any) -> NDArray[Any]:
-        """Page-locked memory of the host; any other, from which copies are slower, where the system gives no more."""
+        """Page-locked memory on the host; ordinary memory, from which copies are slower, if the system refuses."""
         from numba.cuda.cudadrv.driver import CudaAPIError
 
         try:
@@ -177,7 +177,7 @@ class NumbaDevice:
         return self._cuda.stream()
 
     def wait(self, stream: Any) -> None:
-        """Until all in a stream is done."""
+        """Wait until all work in a stream is done."""
         stream.synchronize()
 
     def put(self, source: NDArray[Any], target: Any, stream: Any) -> None:
@@ -197,18 +197,18 @@ class NumbaDevice:
         rows.launch(plan, *arguments, stream=stream)
 
     def blas(self, stream: Any) -> Blas | None:
-        """By cuBLAS, where it is installed."""
+        """Products by cuBLAS if it is installed."""
         return on_stream(int(stream))
 
     def release(self) -> None:
-        """Free what numba.cuda has put off freeing."""
+        """Free what numba.cuda has not freed yet."""
         context = self._cuda.current_context()
         context.memory_manager.deallocations.clear()  # arrays
         context.deallocations.clear()  # streams
 
 
 def _number_of(there: Borrowed) -> int:
-    """The GPU whose memory it is."""
+    """The number of the GPU that an array is on."""
     from numba.cuda.cudadrv.driver import binding, driver
 
     ordinal = binding.CUpointer_attribute.CU_POINTER_ATTRIBUTE_DEVICE_ORDINAL
@@ -216,7 +216,7 @@ def _number_of(there: Borrowed) -> int:
 
 
 def on_host(device: str, *arrays: Any) -> list[Any]:
-    """The arrays, those that are on a GPU copied to the host; `device` is what sums are made on."""
+    """The arrays, with those on a GPU copied to the host; `device` is the option of that name."""
     gpus = devices(device) if any(map(is_on_device, arrays)) else []
     if not gpus:
         return list(arrays)
@@ -225,7 +225,7 @@ def on_host(device: str, *arrays: Any) -> list[Any]:
 
 
 def out_of_memory(name: str, asked: int, free: int) -> DeviceMemoryError:
-    """The one error for it."""
+    """The error for too little memory, with the numbers."""
     return DeviceMemoryError(
         f"{name} was asked for {asked / 2**20:.1f} MB and has {free / 2**20:.1f} MB free; close what else uses it, or "
         f"give Trainer or Objective `device_memory`, the bytes to use, so that X is sent in parts."

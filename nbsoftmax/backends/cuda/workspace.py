@@ -53,7 +53,7 @@ class Workspace:
 
     @contextmanager
     def turn(self) -> Iterator[None]:
-        """Work on the device, by one thread at a time. Where memory runs out, what can be made again is given back."""
+        """Work on the device, by one thread at a time. If memory runs out, free what can be made again."""
         with self._lock, self.device.here():
             try:
                 yield

@@ -1,1 +1,1 @@
-"""What solvers share: conjugate gradients, preconditioners, bounds on the gap, separable classes."""
+"""Building blocks of solvers: conjugate gradients, line searches, preconditioners, bounds on the gap."""

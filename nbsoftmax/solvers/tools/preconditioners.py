@@ -1,78 +1,51 @@
-"""What conjugate gradients are preconditioned with: matrices M ever closer to the Hessian, and ever dearer to make.
+"""Preconditioners of conjugate gradients: matrices M like the Hessian, from cheapest to most accurate.
 
 diagonal   the diagonal of the Hessian
 gram       X1^T D X1 / S for every class, D = diag(h_i mean_k a_ik (1 - a_ik))
 blocks     X1^T D_k X1 / S for class k, D_k = diag(h_i a_ik (1 - a_ik)): the diagonal blocks of the Hessian
-hessian    the Hessian, made definite along the shifts that leave softmax as it is: a product or two solve
+hessian    the Hessian, made definite along shifts of all classes: conjugate gradients then need a product or two
 
 with X1 = (X, 1), and the penalty added. The inverse of M undoes the scales and correlations of the features, so that no
-scaling of the data is needed. Which one pays is a matter of cost: all are given in Hessian-vector products.
+scaling of the data is needed. Their costs are given in Hessian-vector products.
 
-What conjugate gradients have shown of H corrects M^-1 for the next ones, by L-BFGS with their search directions s and
-products H s as its pairs (J. Morales, J. Nocedal, "Automatic preconditioning by limited memory quasi-Newton updating",
-SIAM J. Optim. 10, 2000): a sixth of the products less in the median of 132 fits, up to half.
+The search directions s and products H s of earlier conjugate gradients correct M^-1, as the pairs of an L-BFGS memory
+(J. Morales, J. Nocedal, "Automatic preconditioning by limited memory quasi-Newton updating", SIAM J. Optim. 10, 2000):
+this saved a sixth of the products in the median of 132 fits, and half at most.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from typing import Protocol
 
 import numpy as np
 from scipy.linalg import lapack
 
 from nbsoftmax.kernels.runtime.threads import EXP_WORK
-from nbsoftmax.solvers.base import Smooth
-from nbsoftmax.solvers.tools.pairs import Pairs
+from nbsoftmax.solvers.base import Curved
+from nbsoftmax.solvers.tools.certificates import strongly_convex
+from nbsoftmax.solvers.tools.lbfgs_memory import LBFGSMemory
 from nbsoftmax.validation import Float64s
 
 KINDS = ("diagonal", "gram", "blocks", "hessian")
 # The largest M; making it takes a few times as much.
 MOST_BYTES = 2**26
-# A Gram matrix of so many products is always made: without one, fits to raw data may take thousands.
+# A Gram matrix that costs this many products is always made: without one, fits to raw data may take thousands.
 AFFORDABLE = 100
-# Added to a unit diagonal. Collinear columns leave a pivot of rounding errors, whose inverse would make of the rounding
-# errors of a residual steps of any length along a direction on which nothing depends.
+# Added to a unit diagonal. Collinear columns leave a pivot of rounding errors, whose inverse would turn the rounding
+# errors of a residual into steps of any length along a direction in which the objective is constant.
 LEAST_REPAIR = 1e-10
-# Pairs that correct M^-1, what they may take, and how much they may change the norm of a gradient.
+# Pairs that correct M^-1, the bytes that they may take, and the factor by which they may change the square of a norm.
 MOST_PAIRS, PAIRS_BYTES, MOST_CHANGE = 12, 2**26, 1e10
-# Less is none: at points where all probabilities are 0 or 1 it is what the smallest of them leave.
+# Smaller curvatures count as none: where all probabilities are 0 or 1 they are remainders of the smallest ones.
 LEAST_CURVATURE = 1e-100
-# What a product takes of however few samples, in multiply-adds, and how many times as much each kind does. (Measured:
-# with these the costs below are right to a factor of 2 or so for 15 to 200,000 samples of 4 to 784 features.)
+# The fixed cost of a product in multiply-adds, and how many times that each kind takes. (Measured: with these the costs
+# below are right to a factor of about 2 for 15 to 200,000 samples of 4 to 784 features.)
 CALL_WORK = 2**20
 CALLS = {"diagonal": 2, "gram": 4, "blocks": 6, "hessian": 8}
 
 
-class Curved(Smooth, Protocol):
-    """What preconditioners ask for beyond `Smooth`: parts of the Hessian at `params`, without its penalty."""
-
-    n_samples: int
-    shape: tuple[int, int]
-
-    def value(self, params: Float64s) -> float:
-        """The objective."""
-        ...
-
-    def curvatures(self, params: Float64s) -> Float64s:
-        """The diagonal, (n_classes, n_features + 1)."""
-        ...
-
-    def gram(self, params: Float64s) -> Float64s:
-        """The mean of the diagonal blocks, (n_features + 1, n_features + 1)."""
-        ...
-
-    def blocks(self, params: Float64s) -> Float64s:
-        """The diagonal blocks, (n_classes, n_features + 1, n_features + 1)."""
-        ...
-
-    def hessian(self, params: Float64s) -> Float64s:
-        """The whole, (n_classes, n_features + 1, n_classes, n_features + 1)."""
-        ...
-
-
 def costs(objective: Curved) -> dict[str, float]:
-    """What making each kind takes, in Hessian-vector products; infinite where it would not fit in memory."""
+    """The cost of each kind in Hessian-vector products; infinite where it would not fit in memory."""
     m, (k, d) = objective.n_samples, objective.shape
     product = CALL_WORK + m * k * (2 * d + EXP_WORK)
     proba = m * k * (d + EXP_WORK)
@@ -90,12 +63,13 @@ def costs(objective: Curved) -> dict[str, float]:
 class Preconditioner:
     """M^-1 made at some parameters; `products` counts the uses since then."""
 
-    def __init__(self, objective: Curved, params: Float64s, kind: str, pairs: Pairs | None = None) -> None:
+    def __init__(self, objective: Curved, params: Float64s, kind: str, memory: LBFGSMemory | None = None) -> None:
         self.kind, self.made_at, self.products = kind, params, 0
-        self.least_curvature = 0.0  # the smallest eigenvalue of M^-1 H that products have shown; 0: not known
+        self.least_curvature = 0.0  # the smallest eigenvalue of M^-1 H that products have shown; 0 if unknown
         self._shape = k, d = objective.shape
-        self.pairs = Pairs(k * d, min(MOST_PAIRS, PAIRS_BYTES // (16 * k * d))) if pairs is None else pairs
-        self._noted: deque[tuple[Float64s, Float64s]] = deque(maxlen=self.pairs.most)
+        capacity = min(MOST_PAIRS, PAIRS_BYTES // (16 * k * d))
+        self.memory = LBFGSMemory(k * d, capacity) if memory is None else memory
+        self._recorded: deque[tuple[Float64s, Float64s]] = deque(maxlen=self.memory.capacity)
         penalty = np.full(d, objective.l2)
         penalty[-1] = 0.0
         if kind == "diagonal":
@@ -107,46 +81,46 @@ class Preconditioner:
             matrices = objective.blocks(params)  # (k, d, d)
         else:
             whole = objective.hessian(params)
-            # A shift of all classes is not seen by the Hessian; this makes it definite there and changes nothing else.
+            # The Hessian is singular along shifts of all classes; this makes it definite there alone.
             whole += np.einsum("kikj->ij", whole)[:, None, :] / k
             matrices, penalty = whole.reshape(1, k * d, k * d), np.tile(penalty, k)
         self._scale = _scale_of(np.einsum("bii->bi", matrices) + penalty)
         self._inverses = np.stack([_inverse(*pair) for pair in zip(matrices, self._scale, strict=True)])
 
-    def note(self, search: Float64s, product: Float64s) -> None:
-        """Keep a direction and its product with H, for `learn`."""
-        self._noted.append((search, product))
+    def record(self, search: Float64s, product: Float64s) -> None:
+        """Record a search direction and its product with H, for `update`."""
+        self._recorded.append((search, product))
 
-    def learn(self) -> None:
-        """Correct M^-1 by what has been noted since; not while conjugate gradients use it."""
-        self.pairs.add(self._noted)
-        self._noted.clear()
+    def update(self) -> None:
+        """Correct M^-1 by the recorded products; not while conjugate gradients use it."""
+        self.memory.add(self._recorded)
+        self._recorded.clear()
 
     def square(self, residual: Float64s) -> float:
-        """The square of a residual's norm, r . M^-1 r; corrections that change it beyond belief are dropped.
+        """The square of a residual's norm, r . M^-1 r; drops corrections that change it implausibly.
 
-        Where all probabilities are 0 or 1 the products are rounding errors, and M^-1 made of them is not even definite.
+        Where all probabilities are 0 or 1 the products are rounding errors, and an M^-1 made of them is indefinite.
         """
         plain = float(np.vdot(residual, centred(self._plain(residual))))
-        if not len(self.pairs):
+        if not len(self.memory):
             return plain
         corrected = float(np.vdot(residual, self(residual)))
         if plain / MOST_CHANGE <= corrected <= plain * MOST_CHANGE:
             return corrected
-        self.pairs.clear()
+        self.memory.clear()
         return plain
 
-    def saw(self, curvature: float) -> None:
-        """Note an eigenvalue of M^-1 H at some parameters."""
+    def record_curvature(self, curvature: float) -> None:
+        """Record an eigenvalue of M^-1 H at some parameters."""
         self.least_curvature = min(self.least_curvature or np.inf, curvature)
 
-    def bound(self, square: float) -> float:
-        """Of half of r . H^-1 r, given r . M^-1 r: as good as what is known of the least eigenvalue of M^-1 H."""
+    def decrement_bound(self, square: float) -> float:
+        """A bound on r . H^-1 r / 2, given r . M^-1 r, by the smallest eigenvalue of M^-1 H that is known."""
         return square / (2 * self.least_curvature) if self.least_curvature > 0 else np.inf
 
     def __call__(self, residual: Float64s) -> Float64s:
         """M^-1, corrected, times an array of the shape of the parameters, `centred`."""
-        return centred(self.pairs.correct(residual, self._plain))
+        return centred(self.memory.inverse_product(residual, self._plain))
 
     def _plain(self, residual: Float64s) -> Float64s:
         """M^-1 times an array of the shape of the parameters."""
@@ -161,8 +135,18 @@ class Preconditioner:
 
 
 def centred(v: Float64s) -> Float64s:
-    """What is left without the mean over the classes, by which softmax does not change."""
+    """`v` minus its mean over the classes, to which softmax is invariant."""
     return np.asarray(v - v.mean(axis=0))
+
+
+def centred_start(objective: Curved, start: Float64s) -> Float64s:
+    """`start`, with a penalty moved to where the coefficients sum to 0 over the classes: the minimum lies there.
+
+    Steps along `centred` directions stay there. (With `blocks` that did not, 6 to 20 times the products were needed.)
+    """
+    if not strongly_convex(objective):
+        return start
+    return np.column_stack([centred(start[:, :-1]), start[:, -1]])
 
 
 def _scale_of(diagonal: Float64s) -> Float64s:

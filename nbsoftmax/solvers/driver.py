@@ -1,0 +1,200 @@
+"""The loop of all solvers for smooth objectives: iterate, check convergence, switch to float64 sums, report.
+
+Values and gradients of float32 data have the rounding errors of their products, which no bound and no estimate takes
+into account. Where a solver would end, the driver therefore computes them again by `objective.in_float64()` and goes on
+with these, usually for one or two evaluations: what is reported is true of the data. Hessian-vector products seldom
+need such accuracy, since this is iterative refinement (J. Wilkinson, "Rounding errors in algebraic processes", 1963):
+the approximate Hessian solves for accurate residuals. If the two values differ by more than a tenth of the allowed gap,
+rounding errors also hide the small curvatures of the Hessian, and with them most of the distance to the minimum; then
+solvers that use the Hessian compute that in float64, too.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any, Generic, Protocol, TypeVar
+
+import numpy as np
+
+from nbsoftmax.solvers.base import OnIteration, Point, Smooth, Solution, SolverState, evaluate
+from nbsoftmax.solvers.stop_reason import Stop, StopReason
+from nbsoftmax.solvers.tools.certificates import allowed_gap
+from nbsoftmax.validation import Float64s
+
+GROWN = 1e3  # an objective so many times as large as at the start has diverged
+Objective = TypeVar("Objective", bound=Smooth)
+Objective_contra = TypeVar("Objective_contra", bound=Smooth, contravariant=True)
+
+
+class Method(Protocol[Objective_contra]):
+    """What is particular to one solver: its step, and how it judges convergence."""
+
+    unit: str  # of an iteration, for messages
+    monotone: bool  # whether no step increases the objective, up to rounding errors
+    learning_rate: float
+
+    def step(self, sums: Objective_contra, point: Point, n_iter: int) -> Point | None:
+        """The point after one more iteration, by values and gradients of `sums`; None if no step decreases J."""
+        ...
+
+    def converged(self, n_iter: int, point: Point, values: list[float], *, certify: bool) -> bool:
+        """Whether the gap at `point` is within tolerance; `certify` asks to check whatever the method itself expects.
+
+        `values` are the objectives so far.
+        """
+        ...
+
+    def gap(self, n_iter: int, point: Point) -> tuple[float, str]:
+        """The gap at `point` and its kind."""
+        ...
+
+    def refine(self, objective: Objective_contra, sums: Objective_contra, point: Point, *, hessian: bool) -> None:
+        """Go on with more accurate sums; `hessian` says whether `objective` is now in float64, too."""
+        ...
+
+    def state(self) -> dict[str, Any]:
+        """What the method needs to resume, in arrays that it will not change."""
+        ...
+
+    def report(self) -> tuple[str, Float64s | None]:
+        """The summary of the work, and Newton's step from the last point if it is known."""
+        ...
+
+
+class Driver(Generic[Objective]):
+    """One run of a solver.
+
+    Parameters
+    ----------
+    objective : Objective
+    start : ndarray (n_classes, n_features + 1)
+    tol : float
+    max_iter : int
+    on_iteration : callable
+    state : SolverState or None
+        Where it has a saved state, the run continues from there instead of from `start`.
+    uses_hessian : bool
+        Whether steps use the Hessian, so that it may have to be computed in float64.
+
+    Attributes
+    ----------
+    objective, sums : Objective
+        For Hessian-vector products, and for values and gradients.
+    start : ndarray (n_classes, n_features + 1)
+        Where this run begins.
+    saved : dict
+        The state that it resumes from; empty for a new run.
+    """
+
+    def __init__(
+        self,
+        objective: Objective,
+        start: Float64s,
+        *,
+        tol: float,
+        max_iter: int,
+        on_iteration: OnIteration,
+        state: SolverState | None,
+        uses_hessian: bool = False,
+    ) -> None:
+        self.tol, self.max_iter, self._on_iteration, self._uses_hessian = tol, max_iter, on_iteration, uses_hessian
+        self._state = state or SolverState()
+        self.saved = self._state.saved
+        if self.saved.get("hessian_refined", False):
+            objective = objective.in_float64(hessian=True)
+        self.objective = objective
+        self._refined = objective.in_float64()
+        self.sums = self._refined if self.saved.get("refined", False) else objective
+        self.start: Float64s = self.saved.get("params", start).copy()
+
+    @property
+    def refined(self) -> bool:
+        """Whether values and gradients are sums in float64."""
+        return self.sums is self._refined
+
+    def minimize(self, method: Method[Objective]) -> Solution:
+        """Iterate until the method has converged or cannot go on, or the caller asks to stop."""
+        saved = self.saved
+        self._point = evaluate(self.sums, self.start)
+        self._best = evaluate(self.sums, saved["best"]) if "best" in saved else self._point
+        self._values: list[float] = saved["values"].tolist() if saved else [self._point.value]
+        self._n_iter = int(saved.get("n_iter", 0))
+        certify = not saved
+        stop: Stop | None = None
+        while True:
+            if stop is None and method.converged(self._n_iter, self._point, self._values, certify=certify):
+                stop = StopReason.CONVERGED.stop()
+                self._best = self._point  # what is proven: earlier values may be lower by rounding errors
+            if stop is None and self._n_iter >= self.max_iter:
+                stop = StopReason.MAX_ITER.stop(n_iter=self._n_iter, unit=method.unit)
+            if stop is None:
+                stop = self._iterate(method)
+                certify = False
+            elif self.refined:
+                return self._solution(method, stop)
+            else:
+                self._refine(method)
+                certify = True
+                if stop.reason in (StopReason.CONVERGED, StopReason.STUCK):
+                    stop = None
+
+    def _iterate(self, method: Method[Objective]) -> Stop | None:
+        moved = method.step(self.sums, self._point, self._n_iter)
+        if moved is None:
+            return StopReason.STUCK.stop()
+        self._n_iter += 1
+        if not np.isfinite(moved.value) or moved.value > GROWN * (abs(self._values[0]) + 1):
+            return StopReason.DIVERGED.stop(learning_rate=method.learning_rate)
+        self._point = moved
+        self._values.append(moved.value)
+        if method.monotone or moved.value < self._best.value:
+            self._best = moved
+        kept = {
+            "params": moved.params,
+            "n_iter": self._n_iter,
+            "refined": self.refined,
+            "hessian_refined": self.objective is self._refined,
+        }
+        if self._best is not moved:
+            kept["best"] = self._best.params
+        self._state.snapshot = partial(_snapshot, self._n_iter, self._values, kept | method.state())
+        return self._on_iteration(self._n_iter, moved.params, moved.value, moved.grad_norm)
+
+    def _refine(self, method: Method[Objective]) -> None:
+        """Go on from the best point with sums in float64."""
+        rough, self.sums = self._best.value, self._refined
+        self._point = self._best = evaluate(self.sums, self._best.params)
+        allowed = allowed_gap(self._point.value, self.tol, self.start.shape[0])
+        hessian = self._uses_hessian and not abs(self._point.value - rough) <= 0.1 * allowed
+        if hessian:
+            self.objective = self._refined = self.sums = self.objective.in_float64(hessian=True)
+        method.refine(self.objective, self.sums, self._point, hessian=hessian)
+
+    def _solution(self, method: Method[Objective], stop: Stop) -> Solution:
+        point = self._best
+        diverged = stop.reason is StopReason.DIVERGED
+        gap, kind = (np.inf, "estimate") if diverged else method.gap(self._n_iter, point)
+        converged = gap <= allowed_gap(point.value, self.tol, self.start.shape[0])
+        if converged and stop.reason in (StopReason.STUCK, StopReason.MAX_ITER):
+            stop = StopReason.CONVERGED.stop()
+        elif not converged and stop.reason is StopReason.CONVERGED:
+            stop = StopReason.STUCK.stop()
+        summary, newton_step = method.report()
+        return Solution(
+            params=point.params,
+            objective=point.value,
+            grad_norm=point.grad_norm,
+            gap=gap,
+            gap_kind=kind,
+            n_iter=self._n_iter,
+            converged=converged,
+            stop_reason=stop.reason,
+            reason=stop.text,
+            summary=summary,
+            newton_step=newton_step,
+        )
+
+
+def _snapshot(n_iter: int, values: list[float], kept: dict[str, Any]) -> dict[str, Any]:
+    """The state after `n_iter` iterations; `values` has grown since if this is asked for late."""
+    return {"values": np.array(values[: n_iter + 1]), **kept}

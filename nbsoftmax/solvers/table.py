@@ -1,0 +1,64 @@
+"""The solvers by name, and what they have in common."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+from nbsoftmax import validation
+from nbsoftmax.errors import InputTypeError, plain
+from nbsoftmax.solvers.base import OnIteration, Requirements, Solution, SolverState
+from nbsoftmax.solvers.gd import GradientDescent
+from nbsoftmax.solvers.lbfgs import LBFGS
+from nbsoftmax.solvers.newton_cg import Newton, NewtonCG
+from nbsoftmax.solvers.prox_newton import ProxNewton
+from nbsoftmax.solvers.sgd import SGD
+from nbsoftmax.validation import Float64s
+
+
+class Solver(Protocol):
+    """A solver with its options; `SOLVERS` has those of this package.
+
+    Its `repr` shows all options: checkpoints tell solvers apart by it.
+    """
+
+    @property
+    def name(self) -> str:
+        """As in `SOLVERS`."""
+        ...
+
+    @property
+    def requires(self) -> Requirements:
+        """What the solver needs of an objective."""
+        ...
+
+    def solve(
+        self,
+        objective: Any,
+        start: Float64s,
+        *,
+        tol: float,
+        max_iter: int | None = None,
+        on_iteration: OnIteration,
+        state: SolverState | None = None,
+        random_state: int = 0,
+    ) -> Solution:
+        """Minimise `objective` from `start`; `tol` is relative to the objective."""
+        ...
+
+
+SOLVERS: dict[str, Solver] = {
+    solver.name: solver for solver in (NewtonCG(), Newton(), LBFGS(), GradientDescent(), SGD(), ProxNewton())
+}
+
+
+def solver_of(given: Any) -> Solver:
+    """The solver that is given, or the one of that name with its default options."""
+    if isinstance(given, str):
+        return SOLVERS[validation.choice("solver", given, ("auto", *SOLVERS))]
+    if isinstance(given, type) or not all(hasattr(given, name) for name in ("name", "requires", "solve")):
+        raise InputTypeError(
+            f"solver is {plain(given)}, expected a name ({', '.join(map(repr, ('auto', *SOLVERS)))}) or an object such "
+            "as nbsoftmax.SGD()."
+        )
+    solver: Solver = given
+    return solver

@@ -1,0 +1,103 @@
+"""Bounds on the gap J - J* of a smooth objective, and the tolerance that they are compared with.
+
+J - J* <= ||grad J||^2 / (2 l2)        where J is l2-strongly convex: l2 > 0 and no free intercept
+J - J* <= J - D                        with l2 > 0 and an intercept: D a value of the dual, see `duality`
+
+The bounds know no curvature but l2. On badly scaled data they are within the tolerance only where the gradient consists
+of rounding errors, or not even there; then solvers report an estimate, see `convergence`.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from nbsoftmax.solvers.base import Point, Smooth
+from nbsoftmax.solvers.tools.duality import duality_gap, loss_alone
+from nbsoftmax.validation import Float64s
+
+
+def within_tolerance(gap: float, value: float, tol: float, n_classes: int) -> bool:
+    """The one definition of convergence."""
+    return gap <= allowed_gap(value, tol, n_classes)
+
+
+def allowed_gap(value: float, tol: float, n_classes: int) -> float:
+    """The largest gap at an objective of `value` that counts as converged.
+
+    Never less than eps log K: the objective at 0 is log K, and float64 resolves no smaller differences beside it.
+    """
+    return max(tol * abs(value), float(np.finfo(float).eps) * math.log(n_classes))
+
+
+def strongly_convex(objective: Smooth) -> bool:
+    """Whether the objective is strongly convex in the coefficients."""
+    return objective.l2 > 0
+
+
+def gap_bound(objective: Smooth, point: Point) -> tuple[float, str] | None:
+    """A bound on the gap at a point, and its kind; None where the objective has none.
+
+    With an intercept it costs a gradient, unless the intercept is at its own optimum.
+    """
+    if not strongly_convex(objective):
+        return None
+    if not objective.fit_intercept:
+        return approximate_gap_bound(objective, point.grad), "strong-convexity"
+    gap, kind = duality_gap(objective, objective, point.params, *loss_alone(objective, *point))
+    return (gap, kind) if kind == "duality" else None
+
+
+def approximate_gap_bound(objective: Smooth, grad: Float64s) -> float:
+    """Without an intercept `gap_bound`; with one an approximation from the gradient alone. inf where there is none."""
+    if not strongly_convex(objective):
+        return np.inf
+    ridge = float(np.vdot(grad[:, :-1], grad[:, :-1])) / (2 * objective.l2)
+    if not objective.fit_intercept:
+        return ridge
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return ridge + float(np.max(np.where(grad[:, -1] > 0, grad[:, -1] / objective.class_mass, 0.0)))
+
+
+class GapCertificate:
+    """Tries to certify the gap, skipping attempts that are likely to fail: with an intercept each costs a gradient."""
+
+    def __init__(self, objective: Smooth, looseness: float = 1.0) -> None:
+        self.objective = objective
+        self.looseness = looseness  # largest ratio so far of a bound to its approximation; inf where there is no bound
+        if not strongly_convex(objective) or (objective.fit_intercept and not (objective.class_mass > 0).all()):
+            self.looseness = np.inf  # the intercept of a class without samples has no optimum
+
+    @property
+    def possible(self) -> bool:
+        """Whether a bound may be found."""
+        return self.looseness < np.inf
+
+    def certify(self, point: Point, allowed: float, *, unlikely: bool = False) -> tuple[float, str] | None:
+        """A bound on the gap at a point that is at most `allowed`, and its kind; None if none was found.
+
+        The bound is computed only where its approximation makes success likely, or if `unlikely`.
+        """
+        if strongly_convex(self.objective) and 0 <= point.value <= allowed:
+            return point.value, "duality"  # no minimum is below 0
+        approximation = approximate_gap_bound(self.objective, point.grad)
+        if not (self.possible and (unlikely or approximation * self.looseness <= allowed)):
+            return None
+        bound = gap_bound(self.objective, point)
+        if bound is not None and bound[0] <= allowed:
+            return bound
+        ratio = np.inf if bound is None else bound[0] / max(approximation, np.finfo(float).tiny)
+        self.looseness = max(self.looseness, ratio)
+        return None
+
+
+def reported_gap(bound: tuple[float, str] | None, estimate: float, settled: bool, allowed: float) -> tuple[float, str]:
+    """The gap to report where no certificate was found, and its kind.
+
+    That is the bound, if it is at most `allowed` after all or the estimate has not settled; else the estimate. An
+    estimate that has not settled is never reported as at most `allowed`.
+    """
+    if bound is not None and (not settled or bound[0] <= allowed):
+        return bound
+    return (estimate if settled or estimate > allowed else np.inf), "estimate"

@@ -1,0 +1,64 @@
+"""L-BFGS memory: the inverse Hessian from the last steps s, the gradient changes y along them, and some M^-1.
+
+J. Nocedal, "Updating quasi-Newton matrices with limited storage", Math. Comp. 35 (1980). The two-loop recursion is
+written with matrices: S and Y have a pair in each row, the oldest first, divided by sqrt(s . y), and R is the upper
+triangle of S Y^T, whose diagonal is 1.
+
+    a = R^-1 S r,    q = M^-1 (r - Y^T a),    H^-1 r ~ q + S^T R^-T (a - Y q)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+import numpy as np
+from scipy.linalg import lapack
+
+from nbsoftmax.validation import Float64s
+
+
+class LBFGSMemory:
+    """The last `capacity` pairs of arrays of `size` numbers.
+
+    `pairs`, (2, n_pairs, size), holds S and Y; it is replaced, never changed in place.
+    """
+
+    def __init__(self, size: int, capacity: int, pairs: Float64s | None = None) -> None:
+        self.capacity = capacity
+        self._store(np.empty((2, 0, size)) if pairs is None else pairs)
+
+    def __len__(self) -> int:
+        return int(self.pairs.shape[1])
+
+    def add(self, pairs: Iterable[tuple[Float64s, Float64s]]) -> None:
+        """Add pairs (s, y), the oldest first; those whose s . y is not positive are skipped."""
+        new = [
+            np.stack(pair).reshape(2, 1, -1) / np.sqrt(curvature)
+            for pair in pairs
+            if 0 < (curvature := float(np.vdot(*pair))) < np.inf
+        ]
+        new = [pair for pair in new if np.isfinite(pair).all()]
+        if new and self.capacity:
+            self._store(np.concatenate([self.pairs, *new], axis=1)[:, -self.capacity :])
+
+    def clear(self) -> None:
+        """Remove all pairs."""
+        self._store(self.pairs[:, :0])
+
+    def inverse_product(self, residual: Float64s, initial: Callable[[Float64s], Float64s]) -> Float64s:
+        """The approximate H^-1 times `residual`; `initial` multiplies by M^-1."""
+        if not len(self):
+            return initial(residual)
+        steps, changes = self.pairs
+        ahead = lapack.dtrtrs(self._root, steps @ residual.ravel(), unitdiag=1)[0]
+        q = initial(residual - (ahead @ changes).reshape(residual.shape))
+        back = lapack.dtrtrs(self._root, ahead - changes @ q.ravel(), trans=1, unitdiag=1)[0]
+        return np.asarray(q + (back @ steps).reshape(residual.shape))
+
+    def _store(self, pairs: Float64s) -> None:
+        self.pairs = pairs
+        if not len(self):
+            return
+        self._root = np.triu(pairs[0] @ pairs[1].T)
+        if not np.isfinite(self._root).all():
+            self.clear()

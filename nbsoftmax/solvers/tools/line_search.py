@@ -1,0 +1,74 @@
+"""Line searches: a point along a direction at which the objective has decreased enough; None if there is none.
+
+Sufficient decrease is Armijo's condition, J(w + t d) <= J(w) + c t grad . d: J. Nocedal, S. Wright, "Numerical
+Optimization" (2006), section 3.1. Near the minimum the objective is only known up to rounding errors, which two of the
+searches allow for.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from nbsoftmax.solvers.base import NOISE, Curved, Point, Smooth, evaluate, evaluate_if_finite
+from nbsoftmax.validation import Float64s
+
+DECREASE, CURVATURE = 1e-4, 0.9  # the constants of sufficient decrease and of the Wolfe condition
+MAX_TRIALS = 40
+
+
+def halve_until_decrease(objective: Smooth, point: Point, rate: float) -> tuple[Point, float] | None:
+    """Halve `rate` until the gradient step w - rate grad decreases the objective enough; also gives the rate."""
+    square = float(np.vdot(point.grad, point.grad))
+    while True:
+        trial = evaluate_if_finite(objective, point.params - rate * point.grad)
+        if trial.value <= point.value - DECREASE * rate * square:
+            return trial, rate
+        rate /= 2
+        if not rate * square > np.finfo(float).eps * abs(point.value):  # also where square overflows and rate is 0
+            return None
+
+
+def weak_wolfe(objective: Smooth, point: Point, direction: Float64s) -> Point | None:
+    """Bisect for sufficient decrease and a slope that has risen enough, from the step length 1.
+
+    A. Lewis, M. Overton, "Nonsmooth optimization via quasi-Newton methods", Math. Program. 141 (2013). Each trial costs
+    one pass over the data, which gives value and gradient together.
+    """
+    slope = float(np.vdot(point.grad, direction))
+    if not slope < 0:
+        return None
+    low, high = 0.0, np.inf
+    length = 1.0
+    best: Point | None = None
+    for _ in range(MAX_TRIALS):
+        trial = evaluate_if_finite(objective, point.params + length * direction)
+        if not trial.value <= point.value + DECREASE * length * slope + NOISE * abs(point.value):
+            high = length
+        elif float(np.vdot(trial.grad, direction)) < CURVATURE * slope:
+            low = length
+            best = trial
+        else:
+            return trial
+        length = 2 * low if np.isinf(high) else (low + high) / 2
+    return best if best is not None and best.value < point.value else None
+
+
+def backtrack(objective: Curved, point: Point, direction: Float64s) -> Point | None:
+    """Try the step lengths 1, then the minima of quadratics through the last trial, each at most half the last one."""
+    slope = float(np.vdot(point.grad, direction))
+    if not slope < 0:
+        return None
+    trial = evaluate_if_finite(objective, point.params + direction)
+    if trial.value <= point.value + DECREASE * slope + NOISE * abs(point.value):
+        stalled = trial.value >= point.value and trial.grad_norm >= point.grad_norm
+        return None if stalled else trial
+    length, value = 1.0, trial.value
+    for _ in range(MAX_TRIALS):
+        rise = value - point.value - length * slope
+        best = -slope * length**2 / (2 * rise) if np.isfinite(rise) and rise > 0 else 0.0
+        length = min(max(best, 0.1 * length), 0.5 * length)
+        params = point.params + length * direction
+        value = objective.value(params) if np.isfinite(params).all() else np.inf
+        if value <= point.value + DECREASE * length * slope and value < point.value:
+            return evaluate(objective, params)
+    return None

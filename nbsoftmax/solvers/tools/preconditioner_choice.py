@@ -1,0 +1,92 @@
+"""Which preconditioner pays: the cost of making one against the Hessian-vector products that it saves."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from nbsoftmax.errors import InputValueError
+from nbsoftmax.solvers.base import Curved
+from nbsoftmax.solvers.tools.lbfgs_memory import LBFGSMemory
+from nbsoftmax.solvers.tools.preconditioners import AFFORDABLE, MOST_BYTES, Preconditioner, costs
+from nbsoftmax.validation import Float64s
+
+# A preconditioner that costs at most so many products is made at once (a Gram matrix up to AFFORDABLE). Later a kind is
+# made that costs at most as much as so many directions like the last one.
+CHEAP, DIRECTIONS = 10, 2
+
+
+class PreconditionerChoice:
+    """Chooses preconditioners among `kinds` as the fit goes on, and counts products and preconditioners made."""
+
+    def __init__(self, objective: Curved, kinds: tuple[str, ...]) -> None:
+        self.objective = objective
+        self._costs = {kind: cost for kind, cost in costs(objective).items() if kind in kinds and cost < np.inf}
+        self.kinds = list(self._costs)
+        if not self.kinds:
+            raise InputValueError(
+                f"a {' or '.join(kinds)} of {math.prod(objective.shape)} parameters takes more than "
+                f"{MOST_BYTES >> 20} MB; use solver 'newton-cg', which finds another way."
+            )
+        self.exact = kinds == ("hessian",)
+        self._made = dict.fromkeys(self.kinds, 0)
+        self.n_products = 0
+
+    def first(self, params: Float64s) -> Preconditioner:
+        """Before any direction is known: the most accurate kind that is cheap."""
+        cheap = [kind for kind, cost in self._costs.items() if cost <= (AFFORDABLE if kind == "gram" else CHEAP)]
+        return self._make(cheap[-1] if cheap else self.kinds[0], params)
+
+    def next(self, last: Preconditioner, params: Float64s, n_products: int) -> Preconditioner:
+        """After a direction of `n_products`: the same preconditioner, a new one, or one of a more accurate kind.
+
+        Never a cheaper kind again: directions take more products as the fit goes on. Newton's method itself has the
+        Hessian of every point, and no corrections by earlier ones.
+        """
+        if self.exact:
+            return self._make("hessian", params)
+        better = self.kinds[self.kinds.index(last.kind) + 1 :]
+        better = [kind for kind in better if self._costs[kind] <= DIRECTIONS * n_products]
+        if not better and last.products <= self._costs[last.kind]:
+            return last
+        return self._make(better[-1] if better else last.kind, params, last.memory)
+
+    def refine(self, objective: Curved, last: Preconditioner, params: Float64s) -> Preconditioner:
+        """Make preconditioners of `objective` from now on; the first is of the same kind as the last one."""
+        self.objective = objective
+        return self._make(last.kind, params)
+
+    def state(self, current: Preconditioner) -> dict[str, Any]:
+        """What `restored` needs."""
+        return {
+            "kind": np.str_(current.kind),
+            "made_at": current.made_at,
+            "uses": current.products,
+            "n_products": self.n_products,
+            "least_curvature": current.least_curvature,
+            "pairs": current.memory.pairs,
+            "made": np.array(list(self._made.values())),
+        }
+
+    def restored(self, saved: dict[str, Any]) -> Preconditioner:
+        """The preconditioner of a state, made again where it was made."""
+        self.n_products, self._made = (
+            int(saved["n_products"]),
+            dict(zip(self.kinds, saved["made"].tolist(), strict=True)),
+        )
+        preconditioner = Preconditioner(self.objective, saved["made_at"], str(saved["kind"]))
+        capacity = preconditioner.memory.capacity
+        preconditioner.memory = LBFGSMemory(saved["made_at"].size, capacity, saved["pairs"])
+        preconditioner.products, preconditioner.least_curvature = int(saved["uses"]), float(saved["least_curvature"])
+        return preconditioner
+
+    def _make(self, kind: str, params: Float64s, memory: LBFGSMemory | None = None) -> Preconditioner:
+        self._made[kind] += 1
+        return Preconditioner(self.objective, params, kind, memory)
+
+    def summary(self) -> str:
+        """The number of products, and of preconditioners of each kind with the cost of one."""
+        parts = [f"{n} {kind} (worth {self._costs[kind]:.3g} products)" for kind, n in self._made.items() if n]
+        return f"{self.n_products} Hessian-vector products; preconditioners made: {', '.join(parts)}"

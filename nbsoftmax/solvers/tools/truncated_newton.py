@@ -1,0 +1,118 @@
+"""Truncated Newton directions: H d = -grad by conjugate gradients, solved as accurately as the progress of a fit needs.
+
+R. Dembo, S. Eisenstat, T. Steihaug, "Inexact Newton methods", SIAM J. Numer. Anal. 19 (1982). The same conjugate
+gradients give the Newton decrement, grad . H^-1 grad / 2, the estimate of the gap by which convergence is judged.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from nbsoftmax.solvers.base import Curved, Point
+from nbsoftmax.solvers.tools.certificates import approximate_gap_bound, strongly_convex
+from nbsoftmax.solvers.tools.conjugate_gradients import CGIterate, conjugate_gradients
+from nbsoftmax.solvers.tools.convergence import SETTLED
+from nbsoftmax.solvers.tools.preconditioners import Preconditioner, centred
+from nbsoftmax.validation import Float64s
+
+MOST_PRODUCTS = 2000  # for one direction
+LEAST_PRODUCTS = 5  # before the decrement may count as settled
+SOLVED = 1e-6  # square of a residual, relative to the gradient's, that counts as 0
+FAR_WITHIN = 0.1  # share of the allowed gap: a decrement that has settled is not 10 times as large
+NEAR_ENOUGH = 0.03  # share of the allowed gap: after a direction that leaves no more than this the fit usually ends
+LOOSEST = 0.3  # largest residual of a direction, relative to the gradient
+
+
+@dataclass(frozen=True)
+class InnerTolerance:
+    """How accurate a direction must be."""
+
+    residual: float  # its norm, relative to the gradient's
+    allowed: float  # the gap at which the fit has converged
+    patience: int  # products to spend on a certificate once the decrement is within `allowed`
+    certifiable: float  # the `approximate_gap_bound` after the step below which a certificate is likely
+
+
+@dataclass(frozen=True, eq=False)
+class NewtonDirection:
+    """A direction, and what its products have shown."""
+
+    step: Float64s
+    decrement: float  # grad . H^-1 grad / 2, as far as it is known
+    settled: bool  # whether more products would hardly change the decrement
+    final: bool = False  # whether the fit should end after this step
+    uncertifiable: bool = False  # whether no certificate is likely after this step
+
+
+def newton_direction(
+    objective: Curved, point: Point, preconditioner: Preconditioner, square: float, tolerance: InnerTolerance
+) -> NewtonDirection:
+    """Solve H d = -grad until the residual is within tolerance; `square` is grad . M^-1 grad.
+
+    Where the decrement is within the allowed gap, go on until it has settled: the fit may have converged. Sometimes
+    that is known before any product, from what earlier ones have shown of M^-1 H:
+
+        grad . H^-1 grad <= decrement so far + residual . M^-1 residual / (the smallest eigenvalue of M^-1 H)
+
+    With patience so many products more are spent, if they may lead to where a certificate exists, too.
+    """
+    zero = np.zeros_like(point.grad)
+    if not 0 <= square < np.inf:  # rounding errors have made M^-1 indefinite, or overflow
+        return NewtonDirection(zero, np.inf, settled=False)
+    rest = preconditioner.decrement_bound(square)
+    # Without a penalty the direction also shows whether there is a minimum.
+    if rest <= FAR_WITHIN * tolerance.allowed and strongly_convex(objective) and not tolerance.patience:
+        return NewtonDirection(zero, rest, settled=True)
+    truncation = _Truncation(objective, preconditioner, tolerance)
+    iterate: CGIterate | None = None
+    for iterate in conjugate_gradients(objective, point.params, point.grad, preconditioner, centred):
+        direction = truncation(iterate)
+        if direction is not None:
+            return direction
+    if iterate is None:
+        return NewtonDirection(zero, 0.0, settled=True)
+    return NewtonDirection(iterate.direction, iterate.decrement, iterate.relative_square <= SOLVED)
+
+
+class _Truncation:
+    """Decides after each product whether a direction is accurate enough."""
+
+    def __init__(self, objective: Curved, preconditioner: Preconditioner, tolerance: InnerTolerance) -> None:
+        self._objective, self._preconditioner, self._tolerance = objective, preconditioner, tolerance
+        self._n_products = self._n_waited = 0
+
+    def __call__(self, iterate: CGIterate) -> NewtonDirection | None:
+        self._n_products += 1
+        preconditioner, tolerance, total = self._preconditioner, self._tolerance, iterate.decrement
+        preconditioner.products += 1
+        if total == np.inf:
+            return NewtonDirection(iterate.direction, np.inf, settled=False)
+        preconditioner.record(iterate.search, iterate.product)
+        rest = preconditioner.decrement_bound(iterate.square)  # what more products would add to the decrement
+        uncertifiable = (
+            tolerance.patience > 0 and approximate_gap_bound(self._objective, iterate.residual) > tolerance.certifiable
+        )
+        solved = iterate.relative_square <= SOLVED
+        settled = solved or (self._n_products >= LEAST_PRODUCTS and iterate.tail <= SETTLED * total)
+        # Where the decrement is far within, no step will be taken: its direction need not be good, only its length.
+        far_within = total + iterate.tail <= FAR_WITHIN * tolerance.allowed
+        arrived = settled and iterate.relative_square <= LOOSEST**2 and far_within
+        bounded = total + rest <= FAR_WITHIN * tolerance.allowed
+        if (bounded or arrived) and uncertifiable and self._n_products < MOST_PRODUCTS:
+            self._n_waited += 1
+            if self._n_waited <= tolerance.patience:
+                return None
+        if bounded:
+            return NewtonDirection(iterate.direction, total + rest, True, True, uncertifiable)
+        leaves_little = rest <= NEAR_ENOUGH * tolerance.allowed
+        accurate = iterate.relative_square <= tolerance.residual**2 or leaves_little
+        if arrived or (accurate and (total > tolerance.allowed or settled)):
+            if self._n_products >= LEAST_PRODUCTS:
+                preconditioner.record_curvature(iterate.least_curvature())
+            # What the later half of the products has added is added once more, for what is still to come.
+            decrement = total if solved else total + iterate.tail
+            final = arrived or leaves_little
+            return NewtonDirection(iterate.direction, decrement, settled, final, arrived and uncertifiable)
+        return NewtonDirection(iterate.direction, total, settled) if self._n_products >= MOST_PRODUCTS else None
