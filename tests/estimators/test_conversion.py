@@ -70,7 +70,7 @@ def test_the_older_kinds_of_logistic_regression_are_taken_for_what_they_are(n_cl
 
 
 def test_what_is_no_fitted_logistic_regression_is_refused():
-    with pytest.raises(nbs.InputTypeError, match="not a Pipeline; of a pipeline give the last step"):
+    with pytest.raises(nbs.InputTypeError, match="not a Pipeline; give the last step of a pipeline"):
         nbs.SoftmaxModel.from_sklearn(make_pipeline(LogisticRegression()))
     with pytest.raises(nbs.InputValueError, match="not fitted"):
         nbs.SoftmaxModel.from_sklearn(LogisticRegression())
