@@ -403,11 +403,11 @@ def test_columns_of_different_scale_only_take_longer():
 def test_a_fit_with_a_penalty_of_ones_own_goes_on_from_a_checkpoint_to_the_same_bits(tmp_path):
     X, y = data()
     whole = nbs.Trainer(penalty=OwnLasso(0.01), tol=1e-10).fit(X, y)
-    stop = nbs.Trainer(penalty=OwnLasso(0.01), tol=1e-10, callbacks=[lambda now: now.iteration == 2])
+    stop = nbs.Trainer(penalty=OwnLasso(0.01), tol=1e-10, callbacks=[lambda now: now.n_iter == 2])
     stop.fit(X, y, checkpoint=tmp_path / "fit")
     result = nbs.Trainer(penalty=OwnLasso(0.01), tol=1e-10).fit(X, y, checkpoint=tmp_path / "fit", resume=True)
     assert np.array_equal(result.model.coef, whole.model.coef)
-    with pytest.raises(nbs.InputValueError, match="checkpoint of other"):
+    with pytest.raises(nbs.InputValueError, match="checkpoint of a fit with other"):
         nbs.Trainer(penalty=OwnLasso(0.02)).fit(X, y, checkpoint=tmp_path / "fit", resume=True)
 
 
