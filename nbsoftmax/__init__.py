@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from nbsoftmax.models.inference_result import ChiSquared, Inference, ProbaInterval
     from nbsoftmax.models.softmax import SigmoidWeights, SoftmaxModel
     from nbsoftmax.objective import Objective
+    from nbsoftmax.penalties import ElasticNet, GroupLasso, Lasso, Penalty, Ridge
     from nbsoftmax.selection.cross_validation import CVResult, cross_validate
     from nbsoftmax.selection.path import PathResult, fit_path
     from nbsoftmax.solvers.gd import GradientDescent
@@ -90,6 +91,7 @@ _HOME = {
     "models.inference_result": ("ChiSquared", "Inference", "ProbaInterval"),
     "models.softmax": ("SigmoidWeights", "SoftmaxModel"),
     "objective": ("Objective",),
+    "penalties": ("ElasticNet", "GroupLasso", "Lasso", "Penalty", "Ridge"),
     "solvers.gd": ("GradientDescent",),
     "solvers.lbfgs": ("LBFGS",),
     "solvers.newton_cg": ("Newton", "NewtonCG"),
@@ -113,20 +115,25 @@ __all__ = [
     "ChiSquared",
     "ConvergenceWarning",
     "DeviceMemoryError",
+    "ElasticNet",
     "FitResult",
     "GradientDescent",
+    "GroupLasso",
     "Inference",
     "InputError",
     "InputTypeError",
     "InputValueError",
     "Iteration",
+    "Lasso",
     "Newton",
     "NewtonCG",
     "Objective",
     "PathResult",
+    "Penalty",
     "ProbaInterval",
     "ProxNewton",
     "Reliability",
+    "Ridge",
     "SigmoidWeights",
     "SoftmaxModel",
     "SoftmaxRegression",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Self
 
 import numpy as np
@@ -16,6 +16,7 @@ from nbsoftmax.backends.cuda.device import devices
 from nbsoftmax.backends.dense import DenseBackend
 from nbsoftmax.errors import InputTypeError, InputValueError
 from nbsoftmax.kernels.sgd import Rule, State
+from nbsoftmax.penalties import AnyPenalty, Penalty, Ridge, penalty_of
 from nbsoftmax.problem import Problem
 from nbsoftmax.validation import Float64s
 
@@ -24,9 +25,7 @@ from nbsoftmax.validation import Float64s
 class ObjectiveOptions:
     """Validated options of an objective, as those of `Objective`."""
 
-    l1: float = 0.0
-    l2: float = 0.0
-    grouped: bool = False
+    penalty: AnyPenalty = field(default_factory=lambda: Ridge(0.0))
     fit_intercept: bool = True
     n_threads: int | None = None
     device: str = "cpu"
@@ -62,13 +61,14 @@ class PenalizedLoss:
     def __init__(
         self, problem: Problem, options: ObjectiveOptions, *, progress: Callable[[int, int], None] | None = None
     ) -> None:
-        self.l1, self.l2, self.grouped = options.l1, options.l2, options.grouped
+        self.penalty = options.penalty
+        self.penalty.check_features(problem.n_features)
         self.fit_intercept = options.fit_intercept
         self.n_samples, self.n_features, self.n_classes = problem.n_samples, problem.n_features, problem.n_classes
         self.dtype = problem.dtype
         self.shape = (self.n_classes, self.n_features + 1)
         self.weight_sum, self.class_mass = problem.weight_sum, problem.class_mass()
-        self.separable_below = problem.separable_below() if self.l1 == self.l2 == 0 else 0.0
+        self.separable_below = problem.separable_below() if self.penalty.is_zero else 0.0
         self.backend: Backend
         gpus = devices(options.device)
         if gpus:
@@ -101,41 +101,32 @@ class PenalizedLoss:
 
     def value(self, params: Float64s) -> float:
         """J at `params`, float64 (n_classes, n_features + 1)."""
-        return self.backend.loss(params) / self.backend.weight_sum + self._penalty(params)
+        return self.backend.loss(params) / self.backend.weight_sum + self.penalty.value(params[:, :-1])
 
     def value_and_grad(self, params: Float64s) -> tuple[float, Float64s]:
         """J and its gradient, float64 of the shape of `params`, in one pass over X."""
         loss, grad = self.backend.loss_and_grad(params)
         grad /= self.backend.weight_sum
-        grad[:, :-1] += self.l2 * params[:, :-1]
-        return loss / self.backend.weight_sum + self._penalty(params), grad
+        grad[:, :-1] += self.penalty.gradient(params[:, :-1])
+        return loss / self.backend.weight_sum + self.penalty.value(params[:, :-1]), grad
 
     def value_and_subgrad(self, params: Float64s) -> tuple[float, Float64s]:
         """J and its subgradient of least norm, which is 0 at the minimum alone; without l1 it is the gradient."""
         value, grad = self.smooth_part().value_and_grad(params)
-        return value + self.l1 * float(self.norms(params[:, :-1]).sum()), self.least_subgradient(params, grad)
-
-    def least_subgradient(self, params: Float64s, grad: Float64s) -> Float64s:
-        """The subgradient of least norm, where `grad` is the gradient of J without its l1 term."""
-        coef, g, result = params[:, :-1], grad[:, :-1], grad.copy()
-        with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
-            slope = coef / self.norms(coef)
-            at_zero = g * np.maximum(0.0, 1 - self.l1 / self.norms(g))
-        result[:, :-1] = np.where(self.norms(coef) > 0, g + self.l1 * slope, np.where(g == 0, 0.0, at_zero))
-        return result
-
-    def norms(self, coef: Float64s) -> Float64s:
-        """What l1 multiplies the sum of: |coef|, or the norms of its columns where they are grouped."""
-        norms: Float64s = np.linalg.norm(coef, axis=0) if self.grouped else np.abs(coef)
-        return norms
+        grad[:, :-1] = self.penalty.least_subgradient(params[:, :-1], grad[:, :-1])
+        return value + self.penalty.nonsmooth_value(params[:, :-1]), grad
 
     def smooth_part(self, features: NDArray[np.int64] | None = None) -> Self:
-        """J without its l1 term, over all features or only these, which are copied as float64."""
+        """J without what has no gradient in the penalty, such as its l1 term.
+
+        Over all features, or only over these, which are copied as float64.
+        """
         part = copy.copy(self)
-        part.l1 = 0.0
+        part.penalty = self.penalty.smooth_part()
         if features is not None:
             if not isinstance(self.backend, SelectsFeatures):
                 raise InputValueError("sums over some of the features need X in memory.")
+            part.penalty = part.penalty.restricted(features)
             part.backend = self.backend.with_features(features)
             part.n_features, part.dtype = features.size, np.dtype(np.float64)
             part.shape = (self.n_classes, features.size + 1)
@@ -156,7 +147,7 @@ class PenalizedLoss:
     def hvp(self, params: Float64s, v: Float64s) -> Float64s:
         """The Hessian of J at `params` times `v`, float64 of the shape of `params`, in one pass over X."""
         product = self.backend.hess_vec(params, v) / self.backend.weight_sum
-        product[:, :-1] += self.l2 * v[:, :-1]
+        product[:, :-1] += self.penalty.curvature * v[:, :-1]
         return product
 
     def gram(self, params: Float64s) -> Float64s:
@@ -202,7 +193,8 @@ class PenalizedLoss:
             raise InputValueError(
                 "solver 'sgd' runs on the CPU; use device='cpu', or solver 'newton-cg', which needs few passes on GPUs."
             )
-        rule = Rule(kind, momentum, self.l2, self.n_samples / self.backend.weight_sum)
+        l2s = np.array(np.broadcast_to(self.penalty.curvature, self.n_features), np.float64)
+        rule = Rule(kind, momentum, l2s, self.n_samples / self.backend.weight_sum)
         losses = self.backend.descend(state, order, batch_size, rates, rule, n_before)
         return float(losses.sum()) / self.backend.weight_sum
 
@@ -220,19 +212,13 @@ class PenalizedLoss:
             raise InputValueError("the margins of single samples need X in memory.")
         return self.backend.margins(params, part)
 
-    def _penalty(self, w: Float64s) -> float:
-        coef = w[:, :-1]
-        # Without a penalty not even its sum is formed: it may overflow, and 0 * inf is NaN.
-        ridge = 0.5 * self.l2 * _square(coef) if self.l2 > 0 else 0.0
-        return ridge + (self.l1 * float(self.norms(coef).sum()) if self.l1 > 0 else 0.0)
-
 
 class Objective(PenalizedLoss):
     """Penalised cross-entropy of a linear model, with gradient and Hessian-vector product.
 
         J(W, b) = (1 / S) sum_i L(W x_i + b + offset_i, y_i) + l2/2 ||W||^2 + l1 ||W||_1
 
-    or, grouped, l1 sum_j ||W_:j||_2 instead of the last term,
+    or, grouped, l1 sum_j ||W_:j||_2 instead of the last term, or any other `penalty` of W instead of both,
     with L as in `cross_entropy` (weights and label smoothing included) and S what its mean divides by. X is read
     once per evaluation, in its own dtype and layout; the logits never exist as an array. Values and gradients are
     float64 and the same, bit for bit, for every number of threads.
@@ -251,6 +237,8 @@ class Objective(PenalizedLoss):
         Penalties on W; the intercept b is never penalised.
     grouped : bool
         Whether l1 penalises the n_classes weights of a feature together, by their Euclidean norm.
+    penalty : Ridge, Lasso, ElasticNet, GroupLasso or an object with their methods `value` and `prox`, optional
+        Instead of `l1`, `l2` and `grouped`: these with a weight for each feature, or a penalty of your own.
     fit_intercept : bool
         If false, the last column of `params` takes no part, and its gradient is 0.
     label_smoothing : float in [0, 1]
@@ -293,6 +281,7 @@ class Objective(PenalizedLoss):
         l1: float = 0.0,
         l2: float = 0.0,
         grouped: bool = False,
+        penalty: Penalty | None = None,
         fit_intercept: bool = True,
         label_smoothing: float = 0.0,
         offset: ArrayLike | None = None,
@@ -304,9 +293,7 @@ class Objective(PenalizedLoss):
         if progress is not None and not callable(progress):
             raise InputTypeError(f"progress is {progress!r}, expected a function of two numbers of rows.")
         options = ObjectiveOptions(
-            l1=validation.number("l1", l1, low=0.0),
-            l2=validation.number("l2", l2, low=0.0),
-            grouped=validation.flag("grouped", grouped),
+            penalty=penalty_of(penalty, l1, l2, grouped=grouped),
             fit_intercept=validation.flag("fit_intercept", fit_intercept),
             n_threads=validation.n_threads(n_threads),
             device=validation.device(device),
@@ -334,13 +321,16 @@ class Objective(PenalizedLoss):
         Raises
         ------
         InputValueError
-            With l1 > 0: J has no gradient where a coefficient is 0.
+            With l1 > 0, or another penalty that has no gradient everywhere.
         """
-        self._refuse_l1("gradient")
+        self._require_smooth("gradient")
         return super().value_and_grad(validation.params(params, self.shape))
 
     def value_and_subgrad(self, params: ArrayLike) -> tuple[float, Float64s]:
-        """J and its subgradient of least norm, which is 0 at the minimum alone; without l1 it is the gradient."""
+        """J and its subgradient of least norm, which is 0 at the minimum alone; without l1 it is the gradient.
+
+        For a penalty of your own it is, in W, the proximal gradient mapping W - prox(W - grad, 1).
+        """
         return super().value_and_subgrad(validation.params(params, self.shape))
 
     def hvp(self, params: ArrayLike, v: ArrayLike) -> Float64s:
@@ -349,20 +339,14 @@ class Objective(PenalizedLoss):
         Raises
         ------
         InputValueError
-            With l1 > 0: J has no Hessian where a coefficient is 0.
+            With l1 > 0, or another penalty that has no Hessian everywhere.
         """
-        self._refuse_l1("Hessian")
+        self._require_smooth("Hessian")
         return super().hvp(validation.params(params, self.shape), validation.params(v, self.shape, name="v"))
 
-    def _refuse_l1(self, what: str) -> None:
-        if self.l1 > 0:
+    def _require_smooth(self, what: str) -> None:
+        if not self.penalty.is_smooth:
             raise InputValueError(
-                f"the objective has no {what} where a coefficient is 0, since l1 is {self.l1:g}; "
+                f"the objective has no {what} everywhere, since the penalty is {self.penalty}; "
                 "use value or value_and_subgrad, or l1=0."
             )
-
-
-def _square(coef: Float64s) -> float:
-    """||coef||^2, without BLAS, whose last bits depend on the number of its threads."""
-    with np.errstate(over="ignore"):
-        return float(np.square(coef, order="C").sum())

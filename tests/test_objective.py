@@ -147,7 +147,7 @@ def test_its_attributes_are_those_of_the_problem():
     J = nbs.Objective(X, y, sample_weight=np.full(50, 2.0), class_weight=[1, 1, 1, 3.0], l1=0.1, l2=0.2)
     assert (J.n_samples, J.n_features, J.n_classes, J.shape) == (50, 6, 4, (4, 7))
     assert J.weight_sum == 2 * (50 + 2 * (y == 3).sum())
-    assert (J.l1, J.l2, J.fit_intercept, J.dtype) == (0.1, 0.2, True, np.float32)
+    assert (J.penalty.l1, J.penalty.l2, J.fit_intercept, J.dtype) == (0.1, 0.2, True, np.float32)
 
 
 def test_classes_that_do_not_occur_are_learned_from_too():

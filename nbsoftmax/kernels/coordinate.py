@@ -1,12 +1,13 @@
 """Coordinate descent on quadratics, one for each class, with a penalty that makes exact zeros.
 
     minimise over V   sum_k [ g_k . (v_k - x_k) + 1/2 (v_k - x_k)^T M_k (v_k - x_k) ] + penalty
-    M_k = factor G_k + l2 I,     penalty = l1 sum_kj |v_kj| (lasso) or l1 sum_j ||(v_1j ... v_Kj)||_2 (group_lasso)
+    M_k = factor G_k + diag(l2)
+    penalty = sum_kj l1_j |v_kj|  (lasso)  or  sum_j l1_j ||(v_1j ... v_Kj)||_2  (group_lasso)
 
 J. Friedman, T. Hastie, R. Tibshirani, "Regularization paths for generalized linear models via coordinate descent",
 J. Stat. Softw. 33 (2010). The residual r_k = g_k + M_k (v_k - x_k) is updated after each change of a coordinate, which
 costs one row of G_k; an unchanged coordinate costs almost nothing. X is not needed. All arrays are float64 and
-C-contiguous.
+C-contiguous; `l1` and `l2` are (n,): a strength for each feature, which may be 0.
 """
 
 import numpy as np
@@ -31,7 +32,7 @@ def add_move(gram, factor, l2, j, move, residual):
     step = factor * move
     for p in range(residual.size):
         residual[p] += step * gram[j, p]
-    residual[j] += l2 * move
+    residual[j] += l2[j] * move
 
 
 @jit
@@ -47,11 +48,11 @@ def lasso(grams, factor, l2, l1, residual, point, most_sweeps, tol):
         for sweep in range(most_sweeps):
             moved = 0.0
             for j in range(v.size):
-                m = factor * gram[j, j] + l2
+                m = factor * gram[j, j] + l2[j]
                 if m > 0:
-                    new = shrunk(v[j] - r[j] / m, l1 / m)
+                    new = shrunk(v[j] - r[j] / m, l1[j] / m)
                 else:  # no curvature: the minimum is at 0 if |slope| <= l1; otherwise there is none
-                    new = 0.0 if abs(r[j]) <= l1 else v[j]
+                    new = 0.0 if abs(r[j]) <= l1[j] else v[j]
                 move = new - v[j]
                 if move != 0:
                     add_move(gram, factor, l2, j, move, r)
@@ -99,17 +100,18 @@ def group_lasso(grams, factor, l2, l1, residual, point, most_sweeps, tol):
         for j in range(n):
             square, curvature = 0.0, 0.0
             for k in range(n_classes):
-                m[k] = factor * grams[k % grams.shape[0], j, j] + l2
+                m[k] = factor * grams[k % grams.shape[0], j, j] + l2[j]
                 q[k] = residual[k, j] - m[k] * point[k, j]
                 square += q[k] * q[k]
                 curvature += m[k]
             norm = 0.0
-            if square > l1 * l1:
+            if square > l1[j] * l1[j]:
                 if not curvature > 0:
                     continue
-                norm = group_norm(q, m, l1)
+                norm = group_norm(q, m, l1[j]) if l1[j] > 0 else 1.0
             for k in range(n_classes):
-                new = -q[k] * norm / (m[k] * norm + l1) if norm > 0 else 0.0
+                d = m[k] * norm + l1[j]
+                new = -q[k] * norm / d if norm > 0 and d > 0 else 0.0
                 move = new - point[k, j]
                 if move != 0:
                     add_move(grams[k % grams.shape[0]], factor, l2, j, move, residual[k])

@@ -41,7 +41,8 @@ from nbsoftmax.kernels.runtime.threads import take
 # State of a fit between steps: float64, flat (K * (N + 1),). `square` is empty except for ADAM, `mean` except when the
 # iterates are averaged.
 State = namedtuple("State", "params velocity square mean")
-# The update rule: `kind` (one of the three below), mu, l2, and n_samples / (sum of weights), the scale of gradients.
+# The update rule: `kind` (one of the three below), mu, l2 of each feature (N,), and n_samples / (sum of weights), the
+# scale of gradients.
 Rule = namedtuple("Rule", "kind momentum l2 scale")
 MOMENTUM, NESTEROV, ADAM = 0, 1, 2
 SECOND_MOMENT, EPSILON = 0.999, 1e-8  # nu and eps, as in the paper
@@ -136,7 +137,7 @@ def update_class(k, weights, gradient, n_chunks, state, rate, rule, share, step,
             gradient[j] += gradient[at + j]
             gradient[at + j] = 0.0
     for j in range(low, high - 1):
-        gradient[j] += share * rule.l2 * params[j]
+        gradient[j] += share * rule.l2[j - low] * params[j]
     if rule.kind == MOMENTUM:
         for j in range(low, high):
             velocity[j] = mu * velocity[j] + gradient[j]

@@ -140,7 +140,7 @@ def at_maximum(
 
 
 def _check_is_likelihood(problem: Problem, options: ObjectiveOptions, cov: str) -> None:
-    penalty = next((f"{name}={value:g}" for name in ("l1", "l2") if (value := getattr(options, name)) > 0), None)
+    penalty = None if options.penalty.is_zero else f"the penalty {options.penalty}"
     if problem.label_smoothing:
         penalty = f"label_smoothing={problem.label_smoothing:g}"
     if penalty:

@@ -24,6 +24,7 @@ from numpy.typing import ArrayLike
 from nbsoftmax import validation
 from nbsoftmax.errors import InputTypeError, InputValueError, plain
 from nbsoftmax.models.display import Displayed, counted
+from nbsoftmax.penalties import from_strengths
 from nbsoftmax.problem import Problem
 from nbsoftmax.training.result import FitResult, uninterrupted
 from nbsoftmax.training.trainer import Trainer
@@ -74,6 +75,7 @@ def fit_path(
     l2s: ArrayLike | None = None,
     Cs: ArrayLike | None = None,
     l1_ratio: float = 0.0,
+    penalty_weights: ArrayLike | None = None,
     sample_weight: ArrayLike | None = None,
     **options: Any,
 ) -> PathResult:
@@ -90,8 +92,10 @@ def fit_path(
         two classes; inf for none. The sum is over the samples of the fit, without those that `validation_fraction`
         holds out.
     l1_ratio : float in [0, 1]
+    penalty_weights : array_like (n_features,), optional
+        Weight of each feature in the penalty, as in `ElasticNet`; 0 leaves it unpenalised.
     **options
-        Of `Trainer`, other than `l1` and `l2`.
+        Of `Trainer`, other than `l1`, `l2` and `penalty`.
 
     Returns
     -------
@@ -118,9 +122,16 @@ def fit_path(
     results: dict[int, FitResult] = {}
     last = None
     for i in np.argsort(-(l1s + l2s_), kind="stable").tolist():
-        trainer = Trainer(l1=l1s[i], l2=l2s_[i], **options)
+        trainer = Trainer(**options | _strengths(l1s[i], l2s_[i], penalty_weights, options))
         last = results[i] = uninterrupted(trainer.fit(problem, init=last))
     return PathResult(l1s, l2s_, tuple(results[i] for i in range(len(l1s))))
+
+
+def _strengths(l1: float, l2: float, weights: ArrayLike | None, options: dict[str, Any]) -> dict[str, Any]:
+    """The options of `Trainer` for a penalty; with weights they replace `grouped`."""
+    if weights is None:
+        return {"l1": l1, "l2": l2}
+    return {"penalty": from_strengths(l1, l2, grouped=options.get("grouped", False), weights=weights), "grouped": False}
 
 
 def problem_of(X: Any, y: Any, sample_weight: ArrayLike | None, options: dict[str, Any]) -> Problem:
@@ -133,7 +144,8 @@ def problem_of(X: Any, y: Any, sample_weight: ArrayLike | None, options: dict[st
 
 def refuse_strengths(function: str, options: Mapping[str, Any]) -> None:
     """Refuse the penalties of a single fit among the options of one that makes them itself."""
-    instead = {"l1": "l1_ratio", "l2": "l2s" if function == "fit_path" else "Cs", "C": "Cs"}
+    strengths = "l2s" if function == "fit_path" else "Cs"
+    instead = {"l1": "l1_ratio", "l2": strengths, "C": "Cs", "penalty": f"{strengths} and l1_ratio"}
     for name in instead.keys() & options.keys():
         raise InputTypeError(
             f"{function} got {name}={plain(options[name])}, but it makes a fit for each of several penalties; "

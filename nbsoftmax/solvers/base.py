@@ -14,6 +14,7 @@ from typing import Any, NamedTuple, Protocol, Self
 
 import numpy as np
 
+from nbsoftmax.penalties import AnyPenalty
 from nbsoftmax.solvers.stop_reason import Stop, StopReason
 from nbsoftmax.validation import Float64s
 
@@ -44,7 +45,7 @@ class Point(NamedTuple):
 class Requirements(NamedTuple):
     """What a solver needs of an objective."""
 
-    smooth: bool = True  # no l1 penalty
+    smooth: bool = True  # a penalty with a gradient
     batches: bool = False  # steps along gradients of mini-batches
     cpu: bool = False  # data in the memory of the host
 
@@ -65,15 +66,10 @@ class SolverState:
 class Penalised(Protocol):
     """What a bound on the gap needs of an objective; `nbsoftmax.Objective` has this and what follows."""
 
-    l1: float
-    l2: float
+    penalty: AnyPenalty
     fit_intercept: bool
     dtype: np.dtype[Any]
     class_mass: Float64s  # sum_i t_ik / S
-
-    def norms(self, coef: Float64s) -> Float64s:
-        """The l1 penalty is l1 times the sum of these."""
-        ...
 
 
 class Smooth(Penalised, Protocol):

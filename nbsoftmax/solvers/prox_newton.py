@@ -1,29 +1,27 @@
-"""Proximal Newton: the exact quadratic model of the loss plus l1, minimised over the features that take part.
+"""Proximal Newton: the quadratic model of the loss plus a penalty without a gradient, minimised over a working set.
 
-    V -> g . (V - W) + 1/2 (V - W) . H (V - W) + l1 ||V||_1         (or grouped: + l1 sum_j ||V_:j||_2)
+    V -> g . (V - W) + 1/2 (V - W) . H (V - W) + R(V)
 
 J. Lee, Y. Sun, M. Saunders, "Proximal Newton-type methods for minimizing composite functions", SIAM J. Optim. 24, 2014.
-Features at 0 whose gradient is well below l1 stay there and cost one gradient an iteration (R. Tibshirani et al.,
-"Strong rules for discarding predictors", JRSS B 74, 2012); the others are copied, and all else is done on them in
-float64.
+Features at 0 whose gradient is well below their l1 stay there and cost one gradient per iteration (R. Tibshirani et
+al., "Strong rules for discarding predictors", JRSS B 74, 2012). The others are the working set: they are copied, and
+everything else is computed from them, in float64.
 
-The model couples the classes: (K n)^2 numbers, seen only in products. Its steps are minima over a model that does not,
-with M = factor * (the diagonal blocks of H) for H, found by coordinate descent on Gram matrices. Factor 2 is always
-enough for M >= H, since sum_{k<l} a_k a_l (u_k - u_l)^2 <= 2 sum_k a_k (1 - a_k) u_k^2. The steps are accelerated (A.
-Beck, M. Teboulle, "A fast iterative shrinkage-thresholding algorithm", SIAM J. Imaging Sci. 2, 2009), and once the
-zeros have settled, by the model's minimum in the plane of the last two steps: then they are conjugate gradients.
+The model is minimised by `tools.quadratic_model`: H couples the classes, so it is used in products, and its diagonal
+blocks make a metric in which each step is a minimum, found by coordinate descent on Gram matrices, or by proximal
+gradient steps for a user's own penalty.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nbsoftmax.kernels.coordinate import group_lasso, lasso
+from nbsoftmax.penalties import AnyPenalty
 from nbsoftmax.solvers.base import (
     NOISE,
     Curved,
@@ -36,320 +34,39 @@ from nbsoftmax.solvers.base import (
 )
 from nbsoftmax.solvers.stop_reason import Stop, StopReason
 from nbsoftmax.solvers.tools.certificates import allowed_gap
-from nbsoftmax.solvers.tools.duality import duality_gap, gap_but_for_intercept, loss_alone
+from nbsoftmax.solvers.tools.duality import duality_gap, gap_at_optimal_intercept, loss_alone
+from nbsoftmax.solvers.tools.free_features import free_decrement
+from nbsoftmax.solvers.tools.quadratic_model import ModelMinimum, QuadraticModel, VariableMetric
 from nbsoftmax.validation import Float64s
 
 MAX_ITER = 500
-NEAR = 0.9  # share of l1 from which on a feature's gradient makes it take part
+NEAR = 0.9  # share of l1 from which on a feature's gradient brings it into the working set
 LEAST_NEW = 50  # features that may join in an iteration; as many as are not 0, where those are more
-GRAM_BYTES = 2**26  # Gram matrices larger together than this give way to one for all classes
-MOST_PRODUCTS, MOST_SWEEPS = 200, 200  # of one model, of one step
-SWEPT = 1e-8  # of a step's first sweep, in squares
-LOOSEST, TIGHTEST = 1e-2, 1e-5  # what a model's last step promises, relative to its first
-DECREASE, MOST_TRIALS = 1e-4, 30
-ABSENT = -40.0  # the intercept of a class without samples, whose best is -inf: exp of it is nothing in float64
+GRAM_BYTES = 2**26  # Gram matrices larger together than this are replaced by one for all classes
+DECREASE, MOST_TRIALS = 1e-4, 30  # of the line search: Armijo's constant, and the number of step lengths
+ABSENT = -40.0  # the intercept of a class without samples, which tends to -inf: exp of it is 0 in float64
+ESTIMATE_FACTOR = 2.0  # the gap is at most about this times the decrease that a model predicts
+MOST_ESTIMATES = 5  # iterations with an estimate within tol before a fit ends without a bound
 
 
-class Sparse(Penalised, Protocol):
-    """What this solver asks for."""
-
-    grouped: bool
+class Composite(Penalised, Protocol):
+    """What this solver needs of an objective."""
 
     def smooth_part(self, features: NDArray[np.int64] | None = None) -> Curved:
-        """The objective without l1, over all or some features."""
+        """The objective without the part of the penalty that has no gradient, over all or some features."""
         ...
-
-    def least_subgradient(self, params: Float64s, grad: Float64s) -> Float64s:
-        """The subgradient of least norm, from the gradient of the smooth part."""
-        ...
-
-
-def solve(
-    objective: Sparse,
-    start: Float64s,
-    *,
-    tol: float,
-    max_iter: int | None = None,
-    on_iteration: OnIteration,
-    state: SolverState | None = None,
-) -> Solution:
-    """Minimise a convex objective with l1 > 0; `tol` is relative to the objective, and certified by a duality gap."""
-    memory = state or SolverState()
-    saved = memory.saved
-    smooth = objective.smooth_part()
-    params = saved.get("params", start).copy()
-    if objective.fit_intercept and not saved:
-        absent = objective.class_mass <= 0
-        params[absent, -1] = np.minimum(params[absent, -1], ABSENT)
-    refined = smooth.in_float64()
-    if saved.get("refined", False):
-        smooth = refined
-    value, grad = smooth.value_and_grad(params)
-    model: Model | None = Model.restored(objective, saved) if saved else None
-    n_iter, first = int(saved.get("n_iter", 0)), float(saved.get("first", 0.0))
-    stop: Stop | None = None
-    before = (float(saved["before"][0]), float(saved["before"][1])) if saved else (np.inf, np.inf)
-    heard = n_iter  # the last iteration that `on_iteration` knows of
-    while True:
-        total = value + _sparsity(objective, params)
-        norm = float(np.linalg.norm(objective.least_subgradient(params, grad)))
-        if model is not None and n_iter > heard:
-            memory.snapshot = partial(
-                dict,
-                params=params,
-                n_iter=n_iter,
-                first=first,
-                before=np.array(before),
-                refined=smooth is refined,
-                **model.state(),
-            )
-            stop, heard = on_iteration(n_iter, params, total, norm), n_iter
-        features = _features(objective, params, grad, None if model is None else model.features)
-        if model is None or features is not model.features:
-            model = Model(objective, features)
-        # What decides is known in float64: the loss, and the gradient by the features that take part.
-        at = params[:, model.columns]
-        fine_value, fine_grad = model.part.value_and_grad(at)
-        grad = grad.copy()
-        grad[:, model.columns] = fine_grad
-        loss, slope = loss_alone(objective, params, fine_value, grad)
-        allowed = allowed_gap(total, tol, params.shape[0])
-        gap, kind = np.inf, "estimate"
-        if gap_but_for_intercept(objective, params, loss, slope) <= allowed:
-            gap, kind = duality_gap(objective, smooth, params, loss, slope)
-            if gap <= allowed and smooth is refined:
-                return Solution(params, total, norm, gap, kind, n_iter, True, *(stop or StopReason.CONVERGED.stop()))
-        now = (
-            fine_value + _sparsity(objective, params),
-            float(np.linalg.norm(objective.least_subgradient(at, fine_grad))),
-        )
-        if stop is None and n_iter >= (max_iter or MAX_ITER):
-            stop = StopReason.MAX_ITER.stop(n_iter=n_iter, unit="iterations")
-        found = None
-        if gap > allowed and stop is None and (now[0] < before[0] or now[1] < before[1]):
-            point, promised, hoped = model.minimise(at, fine_grad, first)
-            first, before = max(first, hoped), now
-            found = _search(objective, model.part, at, fine_value, point, promised)
-        if found is None and smooth is refined:
-            break
-        if found is None:  # the fit goes on, and is judged, with more accurate sums
-            smooth = refined
-            value, grad = smooth.value_and_grad(params)
-            before = (np.inf, np.inf)
-            stop = None if stop is not None and stop.reason is StopReason.MAX_ITER else stop
-            continue
-        params = params.copy()
-        params[:, model.columns] = found
-        value, grad = smooth.value_and_grad(params)
-        n_iter += 1
-    gap, kind = duality_gap(objective, smooth, params, loss, slope)
-    return Solution(params, total, norm, gap, kind, n_iter, gap <= allowed, *(stop or StopReason.STUCK.stop()))
-
-
-def _sparsity(objective: Sparse, params: Float64s) -> float:
-    return objective.l1 * float(objective.norms(params[:, :-1]).sum())
-
-
-def _change(objective: Sparse, before: Float64s, after: Float64s) -> float:
-    """How much a move adds to the l1 term, in all digits where a difference of sums or of norms would keep a few.
-
-    ||v|| - ||w|| = (v - w) . (v + w) / (||v|| + ||w||)
-    """
-    v, w = after[:, :-1], before[:, :-1]
-    products, sizes = (v - w) * (v + w), objective.norms(v) + objective.norms(w)
-    if objective.grouped:
-        products = products.sum(axis=0)
-    return objective.l1 * float(np.divide(products, sizes, out=np.zeros_like(sizes), where=sizes > 0).sum())
-
-
-def _features(
-    objective: Sparse, params: Float64s, grad: Float64s, present: NDArray[np.int64] | None
-) -> NDArray[np.int64]:
-    """Features that take part: those not 0, and those at 0 with the largest gradients; `present` where it will do."""
-    used = np.any(params[:, :-1] != 0, axis=0)
-    pull = np.atleast_2d(objective.norms(grad[:, :-1])).max(axis=0)
-    pull[used] = np.inf
-    n_used = int(used.sum())
-    wanted = np.argsort(-pull, kind="stable")[: n_used + max(LEAST_NEW, n_used)]
-    wanted = wanted[(pull[wanted] > NEAR * objective.l1) | (wanted == wanted[0])]  # never none at all
-    if present is not None and np.isin(wanted, present).all() and present.size <= 2 * max(wanted.size, LEAST_NEW):
-        return present
-    return np.sort(wanted)
-
-
-class Model:
-    """The quadratic model of the loss over some features, and how it is minimised."""
-
-    def __init__(self, objective: Sparse, features: NDArray[np.int64]) -> None:
-        self.objective, self.features = objective, features
-        self.part = objective.smooth_part(features)
-        self.columns = np.append(features, -1)
-        self._metric: Metric | None = None
-        self._made_at, self._each = np.empty((0, 0)), False  # where the metric was made, and whether for each class
-        # One Gram matrix for all classes is cheap; one for each costs as much as about n / 6 products, and is made when
-        # so many have been spent, where memory allows.
-        n_classes, n = objective.class_mass.size, features.size
-        self._products, self._worth = 0, n / 6 if 8 * n_classes * (n + 1) ** 2 <= GRAM_BYTES else np.inf
-
-    def state(self) -> dict[str, Any]:
-        """What `restored` needs, of a model that has been minimised."""
-        factor = np.nan if self._metric is None else self._metric.factor
-        return {
-            "features": self.features,
-            "made_at": self._made_at,
-            "each": self._each,
-            "factor": factor,
-            "products": self._products,
-        }
-
-    @classmethod
-    def restored(cls, objective: Sparse, state: dict[str, Any]) -> Model:
-        """The model of a state, its metric made again where it was made."""
-        model = cls(objective, state["features"])
-        model._measure(state["made_at"], each=bool(state["each"])).factor = float(state["factor"])
-        model._products = int(state["products"])
-        return model
-
-    def _measure(self, at: Float64s, *, each: bool) -> Metric:
-        grams = self.part.blocks(at) if each else self.part.gram(at)[None]
-        self._metric, self._made_at, self._each = Metric(self.objective, grams, at.shape[0]), at, each
-        return self._metric
-
-    def minimise(self, at: Float64s, grad: Float64s, first: float) -> tuple[Float64s, float, float]:
-        """About the minimum of the model made `at` a point, how far it is below, and what its first step promised.
-
-        `first` is the largest such promise so far: the smaller this one beside it, the better is the model, and the
-        closer is its minimum approached.
-        """
-        objective = self.objective
-        metric = self._metric or self._measure(at, each=False)
-        if self._products > self._worth:
-            metric, self._products = self._measure(at, each=True), 0
-        point, slope = at, grad  # `slope`: the model's gradient at `point`
-        last: tuple[Float64s, Float64s] | None = None  # the last step, and its product with H
-        hoped, gained, accuracy, age = 0.0, 0.0, LOOSEST, 1.0
-        for n in range(MOST_PRODUCTS):
-            older = (1 + np.sqrt(1 + 4 * age**2)) / 2
-            ahead = 0.0 if last is None else (age - 1) / older
-            begin, begin_slope = point, slope
-            if last is not None and ahead > 0:
-                begin, begin_slope = point + ahead * last[0], slope + ahead * last[1]
-            new, promised, square = metric.step(begin, begin_slope)
-            if not 0 < promised < np.inf or promised <= accuracy * max(hoped, gained) or not np.isfinite(new).all():
-                break
-            if n == 0:
-                hoped = promised
-                accuracy = min(LOOSEST, max(TIGHTEST, hoped / max(first, hoped)))
-            step = new - begin
-            product = self.part.hvp(at, step)
-            self._products += 1
-            curvature = float(np.vdot(step, product))
-            enough = not curvature > square > 0
-            if not enough:
-                metric.factor *= 1.05 * curvature / square
-            if last is not None and ahead > 0:
-                step, product = new - point, product + ahead * last[1]
-            change = _change(objective, point, new)
-            gain = -(float(np.vdot(slope, step)) + float(np.vdot(step, product)) / 2 + change)
-            if not gain > 0:
-                if ahead == 0 and enough:
-                    break  # nothing left but rounding errors
-                last, age = None, 1.0
-                continue
-            point, slope, gained, age = new, slope + product, gained + gain, older
-            moved = None if last is None else self._in_the_plane(point, slope, (step, product), last)
-            if moved is not None:
-                extra, extra_product, extra_gain = moved
-                point, step, gained, age = point + extra, step + extra, gained + extra_gain, 1.0
-                slope, product = slope + extra_product, product + extra_product
-            last = step, product
-        return point, gained, hoped
-
-    def _in_the_plane(
-        self, point: Float64s, slope: Float64s, one: tuple[Float64s, Float64s], two: tuple[Float64s, Float64s]
-    ) -> tuple[Float64s, Float64s, float] | None:
-        """The best move in the plane of two steps, its product and gain; None if it leaves a 0 or gains nothing."""
-        objective = self.objective
-        zero = np.broadcast_to(objective.norms(point[:, :-1]) == 0, point[:, :-1].shape)
-        if any(step[:, :-1][zero].any() for step, _ in (one, two)):
-            return None
-        steepest = objective.least_subgradient(point, slope)
-        b = -np.array([np.vdot(steepest, step) for step, _ in (one, two)])
-        A = np.array([[np.vdot(s, product) for s, _ in (one, two)] for _, product in (one, two)])
-        weights = np.linalg.lstsq((A + A.T) / 2, b, rcond=1e-10)[0] if np.isfinite(A).all() else np.zeros(2)
-        move = weights[0] * one[0] + weights[1] * two[0]
-        product = weights[0] * one[1] + weights[1] * two[1]
-        change = _change(objective, point, point + move)
-        gain = -(float(np.vdot(slope, move)) + float(np.vdot(move, product)) / 2 + change)
-        return (move, product, gain) if gain > 0 else None
-
-
-class Metric:
-    """M: for each class `factor` times a Gram matrix of the features and the intercept, and l2.
-
-    The intercept, which has no penalty, is eliminated: what is left are Gram matrices of features about their weighted
-    means, where a feature far from 0 is no longer all but collinear with it.
-    """
-
-    def __init__(self, objective: Sparse, grams: Float64s, n_classes: int) -> None:
-        self.objective = objective
-        self.factor = n_classes / (n_classes - 1)  # M >= H where the probabilities are equal; raised where it is not
-        cross, self._corner = grams[:, :-1, -1], grams[:, -1, -1]
-        with np.errstate(divide="ignore", invalid="ignore"):
-            self._means = np.where(self._corner[:, None] > 0, cross / self._corner[:, None], 0.0)
-        self._grams = grams[:, :-1, :-1] - self._means[:, :, None] * cross[:, None, :]
-        diagonal = np.einsum("kjj->kj", self._grams)
-        # A constant feature has no curvature left but rounding errors.
-        flat = diagonal <= NOISE * np.einsum("kjj->kj", grams)[:, :-1]
-        self._grams[np.broadcast_to(flat[:, :, None] | flat[:, None, :], self._grams.shape)] = 0.0
-
-    def step(self, point: Float64s, slope: Float64s) -> tuple[Float64s, float, float]:
-        """The minimum of slope . p + 1/2 p . M p + the penalty of point + p, what it promises to gain, and p . M p."""
-        objective = self.objective
-        new = point.copy()
-        # Eliminated: b_k moves by -(slope_b / (factor corner) + means . move).
-        own = slope[:, -1]
-        scale = self.factor * self._corner
-        with np.errstate(divide="ignore", invalid="ignore"):
-            alone = np.where(scale > 0, own / scale, 0.0)
-        start = slope[:, :-1] - self._means * own[:, None]
-        residual, coef = start.copy(), np.array(point[:, :-1], order="C")
-        before = coef.copy()
-        descend = group_lasso if objective.grouped else lasso
-        descend(self._grams, self.factor, objective.l2, objective.l1, residual, coef, MOST_SWEEPS, SWEPT)
-        move = coef - before
-        new[:, :-1] = coef
-        new[:, -1] -= alone + (self._means * move).sum(axis=1)
-        square = float(np.vdot(move, residual - start)) + float(np.vdot(own, alone))
-        change = _change(objective, point, new)
-        promised = -(float(np.vdot(start, move)) - float(np.vdot(own, alone)) + square / 2 + change)
-        return new, promised, square
-
-
-def _search(
-    objective: Sparse, part: Curved, at: Float64s, value: float, point: Float64s, promised: float
-) -> Float64s | None:
-    """The first point at lengths 1, 1/2 ... towards `point` that keeps enough of the promise; None if none does."""
-    total, length = value + _sparsity(objective, at), 1.0
-    for _ in range(MOST_TRIALS):
-        trial = point if length == 1 else at + length * (point - at)
-        reached = part.value(trial) + _sparsity(objective, trial) if np.isfinite(trial).all() else np.inf
-        if reached <= total - DECREASE * length * promised + NOISE * abs(total):
-            return None if np.array_equal(trial, at) else trial
-        length /= 2
-    return None
 
 
 @dataclass(frozen=True)
 class ProxNewton:
-    """Proximal Newton for objectives with an l1 penalty, by coordinate descent on quadratic models."""
+    """Proximal Newton for objectives with an l1 penalty, a group lasso or a penalty of your own."""
 
     name: ClassVar[str] = "prox-newton"
     requires: ClassVar[Requirements] = Requirements(smooth=False)
 
     def solve(
         self,
-        objective: Sparse,
+        objective: Composite,
         start: Float64s,
         *,
         tol: float,
@@ -358,5 +75,253 @@ class ProxNewton:
         state: SolverState | None = None,
         random_state: int = 0,
     ) -> Solution:
-        """Minimise a convex objective with l1 > 0; `tol` is relative to the objective."""
-        return solve(objective, start, tol=tol, max_iter=max_iter, on_iteration=on_iteration, state=state)
+        """Minimise a convex objective with a penalty that has no gradient; `tol` is relative to the objective."""
+        return _Fit(objective, start, tol, max_iter or MAX_ITER, state or SolverState()).run(on_iteration)
+
+
+class _Point(NamedTuple):
+    """What is known of the current point."""
+
+    objective: float
+    grad_norm: float  # of the subgradient of least norm
+    allowed: float  # the gap that is small enough
+    # By sums over the working set in float64:
+    params: Float64s  # (n_classes, n + 1)
+    value: float  # of the smooth part
+    grad: Float64s
+    loss: float  # without any penalty
+    loss_grad: Float64s  # over all features
+
+
+class _Fit:
+    """One run of the solver: the current point, the working set, and the progress so far."""
+
+    def __init__(self, objective: Composite, start: Float64s, tol: float, max_iter: int, state: SolverState) -> None:
+        self.objective, self.penalty, self.tol, self.max_iter = objective, objective.penalty, tol, max_iter
+        self.state, saved = state, state.saved
+        smooth = objective.smooth_part()
+        self.params = saved.get("params", start).copy()
+        if objective.fit_intercept and not saved:
+            absent = objective.class_mass <= 0
+            self.params[absent, -1] = np.minimum(self.params[absent, -1], ABSENT)
+        self.refined = smooth.in_float64()
+        self.smooth = self.refined if saved.get("refined", False) else smooth
+        self.value, self.grad = self.smooth.value_and_grad(self.params)
+        self.working_set = WorkingSet.restored(objective, saved) if saved else None
+        self.n_iter = self.reported = int(saved.get("n_iter", 0))
+        self.largest = float(saved.get("largest", 0.0))  # predicted decrease of the first step of a model
+        value, norm = saved.get("previous", (np.inf, np.inf))
+        self.previous = (float(value), float(norm))  # objective and norm of the subgradient
+        # A gap by duality ends a fit with a penalty of this package. For a user's own, an estimate may do.
+        self.estimate = np.inf  # of the gap at the current point
+        self.n_estimates = int(saved.get("n_estimates", 0))  # iterations with an estimate within tol, in succession
+        self.most_estimates = np.inf if self.penalty.by_feature else MOST_ESTIMATES if self.penalty.has_dual else 0
+
+    def run(self, on_iteration: OnIteration) -> Solution:
+        """Iterate until the gap is small enough, or something ends the fit."""
+        stop: Stop | None = None
+        while True:
+            objective, norm = self._report_values()
+            if self.working_set is not None and self.n_iter > self.reported:
+                self.state.snapshot = partial(dict, **self._state(), **self.working_set.state())
+                stop, self.reported = on_iteration(self.n_iter, self.params, objective, norm), self.n_iter
+            working_set = self._working_set()
+            point = self._evaluate(working_set, objective, norm)
+            gap = self._certificate(point)
+            if gap[0] <= point.allowed and self.smooth is self.refined:
+                return self._solution(point, gap, stop or StopReason.CONVERGED.stop())
+            if stop is None and self.n_iter >= self.max_iter:
+                stop = StopReason.MAX_ITER.stop(n_iter=self.n_iter, unit="iterations")
+            found = self._step(working_set, point) if gap[0] > point.allowed and stop is None else None
+            if found is not None and self.n_estimates <= self.most_estimates:
+                self._move(working_set, found)
+            elif self.smooth is self.refined:
+                return self._end(working_set, point, stop)
+            else:  # the fit goes on with more accurate sums
+                self.smooth, self.previous = self.refined, (np.inf, np.inf)
+                self.value, self.grad = self.smooth.value_and_grad(self.params)
+                stop = None if stop is not None and stop.reason is StopReason.MAX_ITER else stop
+
+    def _report_values(self) -> tuple[float, float]:
+        """The objective and the norm of its least subgradient, by the sums over all features."""
+        total = self.value + self.penalty.nonsmooth_value(self.params[:, :-1])
+        return total, _stationarity(self.penalty, self.params, self.grad)
+
+    def _state(self) -> dict[str, Any]:
+        return {
+            "params": self.params,
+            "n_iter": self.n_iter,
+            "largest": self.largest,
+            "previous": np.array(self.previous),
+            "refined": self.smooth is self.refined,
+            "n_estimates": self.n_estimates,
+        }
+
+    def _working_set(self) -> WorkingSet:
+        """The working set for the current point: the last one while it suffices."""
+        last = self.working_set
+        features = _features(self.penalty, self.params, self.grad, None if last is None else last.features)
+        if last is None or features is not last.features:
+            self.working_set = last = WorkingSet(self.objective, features)
+        return last
+
+    def _evaluate(self, working_set: WorkingSet, objective: float, norm: float) -> _Point:
+        params = self.params[:, working_set.columns]
+        value, grad = working_set.part.value_and_grad(params)
+        self.grad = self.grad.copy()
+        self.grad[:, working_set.columns] = grad
+        loss, loss_grad = loss_alone(self.objective, self.params, value, self.grad)
+        allowed = allowed_gap(objective, self.tol, params.shape[0])
+        return _Point(objective, norm, allowed, params, value, grad, loss, loss_grad)
+
+    def _certificate(self, point: _Point) -> tuple[float, str]:
+        """The gap and its kind, where it may be small enough; else inf."""
+        least = gap_at_optimal_intercept(self.objective, self.params, point.loss, point.loss_grad)
+        return self._gap(point) if least <= point.allowed else (np.inf, "estimate")
+
+    def _gap(self, point: _Point) -> tuple[float, str]:
+        gap, kind = duality_gap(self.objective, self.smooth, self.params, point.loss, point.loss_grad)
+        free = self.penalty.unpenalised(self.params.shape[1] - 1)
+        if not free.any():
+            return gap, kind
+        # The dual has an equality constraint for each unpenalised feature, which holds only at their optimum.
+        gap += free_decrement(self.smooth, self.params, self.grad, free)
+        return (gap, "estimate") if gap < point.objective else (point.objective, "duality")  # no minimum is below 0
+
+    def _step(self, working_set: WorkingSet, point: _Point) -> Float64s | None:
+        """The next point on the working set; None if there is no progress any more."""
+        penalty = working_set.penalty
+        now = (
+            point.value + penalty.nonsmooth_value(point.params[:, :-1]),
+            _stationarity(penalty, point.params, point.grad),
+        )
+        if not (now[0] < self.previous[0] or now[1] < self.previous[1]):
+            return None
+        model = self._minimise(working_set, point)
+        self.largest, self.previous = max(self.largest, model.first_decrease), now
+        return _line_search(penalty, working_set.part, point, model)
+
+    def _minimise(self, working_set: WorkingSet, point: _Point) -> ModelMinimum:
+        model = working_set.minimise(point.params, point.grad, self.largest)
+        known = max(ESTIMATE_FACTOR * model.decrease, NOISE * abs(point.objective))
+        self.estimate = known if model.settled else np.inf
+        self.n_estimates = self.n_estimates + 1 if self.estimate <= point.allowed else 0
+        return model
+
+    def _move(self, working_set: WorkingSet, found: Float64s) -> None:
+        self.params = self.params.copy()
+        self.params[:, working_set.columns] = found
+        self.value, self.grad = self.smooth.value_and_grad(self.params)
+        self.n_iter += 1
+        self.estimate = np.inf
+
+    def _end(self, working_set: WorkingSet, point: _Point, stop: Stop | None) -> Solution:
+        """The solution where no gap by duality was small enough before."""
+        gap = self._gap(point)
+        if not self.penalty.by_feature and gap[0] > point.allowed:
+            if self.estimate == np.inf:
+                self._minimise(working_set, point)
+            if self.estimate <= point.allowed or not self.penalty.has_dual:
+                gap = self.estimate, "estimate"
+            if gap[0] <= point.allowed and (stop is None or stop.reason is StopReason.MAX_ITER):
+                stop = StopReason.CONVERGED.stop()
+        return self._solution(point, gap, stop or StopReason.STUCK.stop())
+
+    def _solution(self, point: _Point, gap: tuple[float, str], stop: Stop) -> Solution:
+        converged = gap[0] <= point.allowed
+        return Solution(self.params, point.objective, point.grad_norm, *gap, self.n_iter, converged, *stop)
+
+
+def _stationarity(penalty: AnyPenalty, params: Float64s, grad: Float64s) -> float:
+    """The norm of the least subgradient, where `grad` is the gradient of the smooth part."""
+    subgradient = grad.copy()
+    subgradient[:, :-1] = penalty.least_subgradient(params[:, :-1], grad[:, :-1])
+    return float(np.linalg.norm(subgradient))
+
+
+def _features(
+    penalty: AnyPenalty, params: Float64s, grad: Float64s, present: NDArray[np.int64] | None
+) -> NDArray[np.int64]:
+    """The working set: features that are not 0, and those at 0 with the largest gradients; `present` if it suffices."""
+    activity = penalty.activity(grad[:, :-1])
+    activity[np.any(params[:, :-1] != 0, axis=0)] = np.inf
+    n_used = int(np.isinf(activity).sum())
+    wanted = np.argsort(-activity, kind="stable")[: n_used + max(LEAST_NEW, n_used)]
+    wanted = wanted[(activity[wanted] > NEAR) | (wanted == wanted[0])]  # at least one
+    if present is not None and np.isin(wanted, present).all() and present.size <= 2 * max(wanted.size, LEAST_NEW):
+        return present
+    return np.sort(wanted)
+
+
+class WorkingSet:
+    """The features that take part, the objective over them, and the variable metric of its quadratic models."""
+
+    def __init__(self, objective: Composite, features: NDArray[np.int64]) -> None:
+        self.features, self.columns = features, np.append(features, -1)
+        self.penalty = objective.penalty.restricted(features)
+        self.part = (
+            objective.smooth_part(features)
+            if self.penalty.by_feature
+            else objective.smooth_part().in_float64(hessian=True)  # all features, which need not be copied
+        )
+        self._metric: VariableMetric | None = None
+        self._made_at, self._per_class = (
+            np.empty((0, 0)),
+            False,
+        )  # where the metric was made, and whether for each class
+        # One Gram matrix for all classes is cheap; one for each costs as much as about n / 6 products, and is made when
+        # so many have been spent, where memory allows.
+        n_classes, n = objective.class_mass.size, features.size
+        self._products, self._worth = 0, n / 6 if 8 * n_classes * (n + 1) ** 2 <= GRAM_BYTES else np.inf
+
+    def state(self) -> dict[str, Any]:
+        """What `restored` needs, of a working set whose model has been minimised."""
+        factor = np.nan if self._metric is None else self._metric.factor
+        return {
+            "features": self.features,
+            "made_at": self._made_at,
+            "per_class": self._per_class,
+            "factor": factor,
+            "products": self._products,
+        }
+
+    @classmethod
+    def restored(cls, objective: Composite, state: dict[str, Any]) -> WorkingSet:
+        """The working set of a state, its metric made again where it was made."""
+        working_set = cls(objective, state["features"])
+        working_set._new_metric(state["made_at"], per_class=bool(state["per_class"])).factor = float(state["factor"])
+        working_set._products = int(state["products"])
+        return working_set
+
+    def _new_metric(self, at: Float64s, *, per_class: bool) -> VariableMetric:
+        grams = self.part.blocks(at) if per_class else self.part.gram(at)[None]
+        self._metric, self._made_at, self._per_class = VariableMetric(self.penalty, grams, at.shape[0]), at, per_class
+        return self._metric
+
+    def minimise(self, params: Float64s, grad: Float64s, largest: float) -> ModelMinimum:
+        """The minimum of the quadratic model made at `params`, where the smooth part has the gradient `grad`.
+
+        `largest` is the largest predicted decrease of a model's first step so far. The smaller this model's is relative
+        to it, the better is the model, and the more accurately it is minimised.
+        """
+        metric = self._metric or self._new_metric(params, per_class=False)
+        if self._products > self._worth:
+            metric, self._products = self._new_metric(params, per_class=True), 0
+        model = QuadraticModel(self.part, self.penalty, metric, params, grad)
+        minimum = model.minimise(largest)
+        self._products += model.n_products
+        return minimum
+
+
+def _line_search(penalty: AnyPenalty, part: Curved, start: _Point, model: ModelMinimum) -> Float64s | None:
+    """The first point at lengths 1, 1/2 ... towards the model's minimum that decreases the objective enough."""
+    total, length = start.value + penalty.nonsmooth_value(start.params[:, :-1]), 1.0
+    for _ in range(MOST_TRIALS):
+        trial = model.params if length == 1 else start.params + length * (model.params - start.params)
+        value = np.inf
+        if np.isfinite(trial).all():
+            value = part.value(trial) + penalty.nonsmooth_value(trial[:, :-1])
+        if value <= total - DECREASE * length * model.decrease + NOISE * abs(total):
+            return None if np.array_equal(trial, start.params) else trial
+        length /= 2
+    return None

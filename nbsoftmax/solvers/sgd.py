@@ -147,16 +147,17 @@ class SGD:
         if self.optimizer == "adam":
             return float(ADAM_CHANGE / np.sqrt(2 * order * r))
         # The bound on the curvature is K / 2 times that at 0, whose largest eigenvalue the power method finds.
+        l2s = np.append(np.broadcast_to(objective.penalty.curvature, order - 1), np.max(objective.penalty.curvature))
         v = np.random.default_rng(0).normal(size=shape)
         largest = 0.0
         for _ in range(POWER_ITERATIONS):
-            v = objective.hvp(np.zeros(shape), v / np.linalg.norm(v)) - objective.l2 * v / np.linalg.norm(v)
+            v = objective.hvp(np.zeros(shape), v / np.linalg.norm(v)) - l2s * v / np.linalg.norm(v)
             largest = float(np.linalg.norm(v))
             _refuse_overflow(largest)
             if largest == 0:
                 break
         noise = 4 * r / (self.batch_size * (1 - self.momentum))
-        return float(1 / (largest * k / 2 + noise + objective.l2))
+        return float(1 / (largest * k / 2 + noise + l2s.max()))
 
     def fractions_of_epoch(self, objective: Stochastic) -> Float64s:
         """For each step of an epoch the part of the epoch before it."""

@@ -18,6 +18,7 @@ from nbsoftmax.errors import InputValueError, plain
 from nbsoftmax.kernels.runtime.blas import one_thread
 from nbsoftmax.models.softmax import SoftmaxModel
 from nbsoftmax.objective import ObjectiveOptions, PenalizedLoss
+from nbsoftmax.penalties import AnyPenalty, Penalty, penalty_of
 from nbsoftmax.problem import Problem
 from nbsoftmax.solvers.base import Solution
 from nbsoftmax.solvers.sgd import SGD
@@ -49,17 +50,21 @@ class Trainer:
     ----------
     solver : {"auto", "newton-cg", "newton", "lbfgs", "gd", "sgd", "prox-newton"}, or an object
         A name stands for the solver with its default options; the objects `NewtonCG`, `Newton`, `LBFGS`,
-        `GradientDescent`, `SGD` and `ProxNewton` take options, as in `Trainer(solver=nbs.SGD(batch_size=64))`.
-        "auto" takes "prox-newton" for l1 > 0, which only that one minimises, and else "newton-cg", which chooses its
-        preconditioner by cost as the fit goes on: from the diagonal of the Hessian, where there are very many features,
-        up to all of it. "newton" makes the whole Hessian for every step, "lbfgs" one Gram matrix, and "gd" is plain
-        gradient descent, for reference. "sgd" takes mini-batches: fast initial progress, slow final convergence.
+        `GradientDescent`, `SGD` and `ProxNewton` take options, as in `Trainer(solver=nbs.SGD(batch_size=64))`. "auto"
+        takes "prox-newton" for l1 > 0 or a penalty of your own, which only that one minimises, and else "newton-cg",
+        which chooses its preconditioner by cost as the fit goes on: from the diagonal of the Hessian, where there are
+        very many features, up to all of it. "newton" makes the whole Hessian for every step, "lbfgs" one Gram matrix,
+        and "gd" is plain gradient descent, for reference. "sgd" takes mini-batches: fast initial progress, slow final
+        convergence.
     l1, l2 : float
         Penalties. With l1 > 0 some weights become exactly 0. With either penalty the gap is a proven bound, by duality
         or strong convexity, when one is available.
     grouped : bool
         Whether l1 penalises the weights of a feature together, l1 sum_j ||coef[:, j]||_2 instead of l1 ||coef||_1, so
         that features leave the model as a whole.
+    penalty : Ridge, Lasso, ElasticNet, GroupLasso or an object with their methods `value` and `prox`, optional
+        Instead of `l1`, `l2` and `grouped`: these with a weight for each feature, or a penalty of your own; see
+        "Penalties" in the documentation.
     fit_intercept : bool
     tol : float
         The fit has converged when the objective is within tol * |objective| of its minimum, or within eps log K, if
@@ -106,6 +111,7 @@ class Trainer:
         l1: float = 0.0,
         l2: float = 0.0,
         grouped: bool = False,
+        penalty: Penalty | None = None,
         fit_intercept: bool = True,
         tol: float = 1e-6,
         max_iter: int | None = None,
@@ -122,15 +128,15 @@ class Trainer:
         validation_fraction: float | None = None,
     ) -> None:
         self.solver = solver
-        self.l1 = validation.number("l1", l1, low=0.0)
-        self.l2 = validation.number("l2", l2, low=0.0)
-        self.grouped = validation.flag("grouped", grouped)
+        self.l1, self.l2, self.grouped, self.penalty = l1, l2, grouped, penalty
+        smooth = self._penalty().is_smooth  # this validates them
         needs, name = self._solver().requires, self._solver().name
-        if self.l1 > 0 and needs.smooth:
+        if not smooth and needs.smooth:
+            given = f"l1 is {l1:g}" if penalty is None else f"penalty is {plain(self._penalty())}"
             raise InputValueError(
-                f'l1 is {self.l1:g}, which solver {name!r} cannot minimise; use solver="prox-newton" or "auto".'
+                f'{given}, which solver {name!r} cannot minimise; use solver="prox-newton" or "auto".'
             )
-        if self.l1 == 0 and (not needs.smooth or self.grouped):
+        if smooth and (not needs.smooth or self.grouped):
             given = "grouped is True" if self.grouped else f'solver is "{name}"'
             raise InputValueError(f"{given}, but l1 is 0; give l1 > 0, or leave it out.")
         self.fit_intercept = validation.flag("fit_intercept", fit_intercept)
@@ -272,11 +278,12 @@ class Trainer:
             problem = problem.split(self.validation_fraction, self.random_state)
         return problem
 
+    def _penalty(self) -> AnyPenalty:
+        return penalty_of(self.penalty, self.l1, self.l2, grouped=self.grouped)
+
     def _objective_options(self) -> ObjectiveOptions:
         return ObjectiveOptions(
-            l1=self.l1,
-            l2=self.l2,
-            grouped=self.grouped,
+            penalty=self._penalty(),
             fit_intercept=self.fit_intercept,
             n_threads=self.n_threads,
             device=self.device,
@@ -294,7 +301,7 @@ class Trainer:
         """The solver that runs, also where "auto" leaves the choice to the trainer."""
         if isinstance(self.solver, str) and self.solver == "auto":
             # Measured up to 6000 features (perf/FITS.md): the fastest, or not far from it.
-            return SOLVERS["prox-newton" if self.l1 > 0 else "newton-cg"]
+            return SOLVERS["newton-cg" if self._penalty().is_smooth else "prox-newton"]
         return solver_of(self.solver)
 
     def _monitor(self, started: float, objective: PenalizedLoss, problem: Problem, hooks: Hooks) -> FitMonitor:
@@ -308,9 +315,7 @@ class Trainer:
         """Digest of all that decides the iterates of a fit."""
         options: tuple[Any, ...] = (
             solver,
-            self.l1,
-            self.l2,
-            self.grouped,
+            *self._penalty().fingerprint(),
             self.fit_intercept,
         )
         if solver.requires.batches:
@@ -377,8 +382,7 @@ class Trainer:
         """Training metadata stored with the model: only what is the same for two fits of the same data."""
         return {
             "solver": solver.name,
-            "l1": self.l1,
-            "l2": self.l2,
+            **({"l1": self.l1, "l2": self.l2} if self.penalty is None else {"penalty": plain(self._penalty())}),
             "fit_intercept": self.fit_intercept,
             "label_smoothing": problem.label_smoothing,
             "n_samples": problem.n_samples,

@@ -302,10 +302,17 @@ def test_labels_weights_and_reference_reach_the_function_as_well():
 # --- what has no inference ------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("options", [{"l2": 0.01}, {"label_smoothing": 0.1}])
-def test_a_fit_pulled_towards_0_is_refused(options):
+@pytest.mark.parametrize(
+    ("options", "what"),
+    [
+        ({"l2": 0.01}, r"the penalty Ridge\(l2=0.01\)"),
+        ({"penalty": nbs.Ridge(0.01, weights=[0, 1])}, "the penalty Ridge"),
+        ({"label_smoothing": 0.1}, "label_smoothing=0.1"),
+    ],
+)
+def test_a_fit_pulled_towards_0_is_refused(options, what):
     X, y = blobs()
-    with pytest.raises(nbs.InputValueError, match=f"the fit has {next(iter(options))}=.*fit without it"):
+    with pytest.raises(nbs.InputValueError, match=f"the fit has {what}.*fit without it"):
         nbs.Trainer(**options).fit(X, y).inference()
 
 

@@ -1,9 +1,10 @@
 """Bounds on the gap J - J* of a smooth objective, and the tolerance that they are compared with.
 
-J - J* <= ||grad J||^2 / (2 l2)        where J is l2-strongly convex: l2 > 0 and no free intercept
-J - J* <= J - D                        with l2 > 0 and an intercept: D a value of the dual, see `duality`
+J - J* <= sum_j ||grad_j J||^2 / (2 l2_j)   where J is strongly convex: l2_j > 0 for all features, no free intercept
+J - J* <= J - D                             with l2_j > 0 and an intercept: D a value of the dual, see `duality`
 
-The bounds know no curvature but l2. On badly scaled data they are within the tolerance only where the gradient consists
+l2_j is l2 times the weight of feature j. If a feature is unpenalised there is no bound. The bounds know no curvature
+but l2_j. On badly scaled data they are within the tolerance only where the gradient consists
 of rounding errors, or not even there; then solvers report an estimate, see `convergence`.
 """
 
@@ -32,8 +33,8 @@ def allowed_gap(value: float, tol: float, n_classes: int) -> float:
 
 
 def strongly_convex(objective: Smooth) -> bool:
-    """Whether the objective is strongly convex in the coefficients."""
-    return objective.l2 > 0
+    """Whether the objective is strongly convex in the coefficients: not if a feature is unpenalised."""
+    return bool(np.all(objective.penalty.curvature > 0))
 
 
 def gap_bound(objective: Smooth, point: Point) -> tuple[float, str] | None:
@@ -53,7 +54,7 @@ def approximate_gap_bound(objective: Smooth, grad: Float64s) -> float:
     """Without an intercept `gap_bound`; with one an approximation from the gradient alone. inf where there is none."""
     if not strongly_convex(objective):
         return np.inf
-    ridge = float(np.vdot(grad[:, :-1], grad[:, :-1])) / (2 * objective.l2)
+    ridge = objective.penalty.bound(grad[:, :-1])
     if not objective.fit_intercept:
         return ridge
     with np.errstate(divide="ignore", invalid="ignore"):

@@ -20,7 +20,6 @@ from nbsoftmax.solvers.tools.certificates import (
     allowed_gap,
     gap_bound,
     reported_gap,
-    strongly_convex,
 )
 from nbsoftmax.solvers.tools.conjugate_gradients import NEGLIGIBLE, conjugate_gradients
 from nbsoftmax.validation import Float64s
@@ -63,8 +62,9 @@ def newton_decrement(
 def without_shift(objective: Smooth, v: Float64s) -> Float64s:
     """A gradient without its rounding errors along shifts of all classes, which leave the objective unchanged."""
     v = v.copy()
-    free = v[:, -1:] if strongly_convex(objective) else v  # the penalty fixes the coefficients, not the intercepts
-    free -= free.mean(axis=0)
+    # The penalty fixes the coefficients of penalised features, nothing those of the others and the intercepts.
+    free = np.append(np.broadcast_to(objective.penalty.curvature, v.shape[1] - 1) == 0, True)
+    v[:, free] -= v[:, free].mean(axis=0)
     return v
 
 

@@ -5,9 +5,9 @@ With z_i = W x_i + b + o_i, h_i = sum_k t_ik and the loss of a sample L_i = h_i 
     D(P) = (1/S) sum_i [ h_i H(p_i) + (h_i p_i - t_i) . o_i ] - R*(V),    V = (1/S) sum_i (h_i p_i - t_i) x_i^T
     subject to   sum_i (h_i p_i - t_i) = 0       where the intercept is free
 
-with p_i any probabilities, H their entropy, and R* the conjugate of the penalty: sum (|v| - l1)_+^2 / (2 l2), or, for
-l2 = 0, the constraint |v| <= l1; |v| is the norm of a feature's column where they are grouped. J* >= D(P) for every
-feasible P.
+with p_i any probabilities, H their entropy, and R* the conjugate of the penalty, see `penalties`. J* >= D(P) for every
+feasible P. An unpenalised feature is like an intercept: its column of V must be 0. That is so at its own optimum, and
+here it is assumed.
 S. Boyd, L. Vandenberghe, "Convex Optimization" (2004), section 5; docs/mathematics.md has the derivation.
 
 Feasible P come from the model's own a_i: a part `e` of a distribution q that all samples share makes the intercept's
@@ -23,20 +23,19 @@ import numpy as np
 from nbsoftmax.solvers.base import NOISE, Penalised, Smooth
 from nbsoftmax.validation import Float64s
 
-BISECTIONS = 60  # for theta between 0 and 1
 LEAST_SHARE = 1e-300  # of a class, as good as none, yet with a logarithm
 
 
 def loss_alone(objective: Penalised, params: Float64s, value: float, grad: Float64s) -> tuple[float, Float64s]:
-    """Value and gradient without the l2 penalty, from those with it."""
+    """Value and gradient of the loss alone, from those of the loss plus the smooth part of the penalty."""
     coef, slope = params[:, :-1], grad.copy()
-    slope[:, :-1] -= objective.l2 * coef
-    return value - objective.l2 / 2 * float(np.vdot(coef, coef)), slope
+    slope[:, :-1] -= objective.penalty.gradient(coef)
+    return value - _ridge(objective, coef), slope
 
 
-def gap_but_for_intercept(objective: Penalised, params: Float64s, loss: float, grad: Float64s) -> float:
+def gap_at_optimal_intercept(objective: Penalised, params: Float64s, loss: float, grad: Float64s) -> float:
     """J - D at `params` if the intercept is at its own optimum; `loss`, `grad` are those of the loss alone, over S."""
-    return _primal(objective, params, loss) - _dual(objective, _entropy(params, loss, grad), grad[:, :-1])
+    return _primal(objective, params, loss) - _dual(objective, _entropy(params, loss, grad), grad)
 
 
 def duality_gap(
@@ -49,8 +48,11 @@ def duality_gap(
     Returns
     -------
     gap : float
-    kind : "duality"; or "estimate" where an offset of the logits keeps the intercept's constraint from holding
+    kind : "duality"; or "estimate" where an offset of the logits keeps the intercept's constraint from holding, and
+        (inf) for a penalty without a conjugate
     """
+    if not objective.penalty.has_dual:
+        return np.inf, "estimate"
     gap, kind = _duality_gap(objective, smooth, params, loss, grad)
     value = _primal(objective, params, loss)
     return (value, "duality") if 0 <= value <= gap else (gap, kind)
@@ -63,7 +65,7 @@ def _duality_gap(
     mass, sums = float(wanted.sum()), wanted + rest
     over = rest > NOISE * mass
     if not objective.fit_intercept or not over.any():
-        gap = gap_but_for_intercept(objective, params, loss, grad)
+        gap = gap_at_optimal_intercept(objective, params, loss, grad)
         return max(gap, _rounding(params, loss, grad, mass)), "duality"
     # p_i = (1 - e) a_i + e q has the targets' sums over i for q = (wanted - (1 - e) sums) / e, which is not negative
     # from this e on; a model without features has such a q for all its samples.
@@ -74,7 +76,7 @@ def _duality_gap(
     common_loss, common_grad = smooth.value_and_grad(common)
     mixed = (1 - share) * grad + share * common_grad
     entropy = (1 - share) * _entropy(params, loss, grad) + share * _entropy(common, common_loss, common_grad)
-    gap = _primal(objective, params, loss) - _dual(objective, entropy, mixed[:, :-1])
+    gap = _primal(objective, params, loss) - _dual(objective, entropy, mixed)
     left = float(np.abs(mixed[:, -1]).max())
     exact = left <= (params.shape[0] * NOISE + 16 * share * np.finfo(objective.dtype).eps) * mass
     return max(gap, _rounding(params, loss, grad, mass)), "duality" if exact else "estimate"
@@ -93,20 +95,18 @@ def _rounding(params: Float64s, loss: float, grad: Float64s, mass: float) -> flo
 
 def _primal(objective: Penalised, params: Float64s, loss: float) -> float:
     coef = params[:, :-1]
-    return loss + objective.l2 / 2 * float(np.vdot(coef, coef)) + objective.l1 * float(objective.norms(coef).sum())
+    return loss + _ridge(objective, coef) + objective.penalty.nonsmooth_value(coef)
 
 
-def _dual(objective: Penalised, entropy: float, v: Float64s) -> float:
-    """The best theta * entropy - R*(theta v) for theta in [0, 1]: concave in theta."""
-    size = objective.norms(v)
-    largest = float(size.max(initial=0.0))
-    low = 1.0 if largest <= objective.l1 else objective.l1 / largest
-    if low == 1 or objective.l2 == 0:
-        return low * entropy
-    high = 1.0
-    for _ in range(BISECTIONS):
-        theta = (low + high) / 2
-        slope = entropy - float(np.vdot(np.maximum(theta * size - objective.l1, 0), size)) / objective.l2
-        low, high = (theta, high) if slope > 0 else (low, theta)
-    over = np.maximum(low * size - objective.l1, 0)
-    return low * entropy - float(np.vdot(over, over)) / (2 * objective.l2)
+def _ridge(objective: Penalised, coef: Float64s) -> float:
+    """The smooth part of the penalty, quickly: with BLAS, which solvers limit to one thread."""
+    ridge = objective.penalty.smooth_part()
+    squared = coef if ridge.weights is None else ridge.weights * coef
+    return ridge.l2 / 2 * float(np.vdot(coef, squared))
+
+
+def _dual(objective: Penalised, entropy: float, grad: Float64s) -> float:
+    """The best theta * entropy - R*(theta v) for theta in [0, 1]; unpenalised features are left out."""
+    v = grad[:, :-1]
+    free = objective.penalty.unpenalised(v.shape[1])
+    return objective.penalty.dual(entropy, np.where(free, 0.0, v) if free.any() else v)

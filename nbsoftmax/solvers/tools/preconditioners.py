@@ -22,7 +22,6 @@ from scipy.linalg import lapack
 
 from nbsoftmax.kernels.runtime.threads import EXP_WORK
 from nbsoftmax.solvers.base import Curved
-from nbsoftmax.solvers.tools.certificates import strongly_convex
 from nbsoftmax.solvers.tools.lbfgs_memory import LBFGSMemory
 from nbsoftmax.validation import Float64s
 
@@ -70,8 +69,8 @@ class Preconditioner:
         capacity = min(MOST_PAIRS, PAIRS_BYTES // (16 * k * d))
         self.memory = LBFGSMemory(k * d, capacity) if memory is None else memory
         self._recorded: deque[tuple[Float64s, Float64s]] = deque(maxlen=self.memory.capacity)
-        penalty = np.full(d, objective.l2)
-        penalty[-1] = 0.0
+        penalty = np.zeros(d)
+        penalty[:-1] = objective.penalty.curvature
         if kind == "diagonal":
             self._scale, self._inverses = _scale_of(objective.curvatures(params) + penalty), None
             return
@@ -144,7 +143,7 @@ def centred_start(objective: Curved, start: Float64s) -> Float64s:
 
     Steps along `centred` directions stay there. (With `blocks` that did not, 6 to 20 times the products were needed.)
     """
-    if not strongly_convex(objective):
+    if objective.penalty.is_zero:
         return start
     return np.column_stack([centred(start[:, :-1]), start[:, -1]])
 

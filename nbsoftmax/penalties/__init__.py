@@ -1,0 +1,58 @@
+"""Penalties on the weights of a model.
+
+`feature` has ridge, lasso, elastic net and group lasso, with a weight for each feature; `general` says what a penalty
+of one's own needs, and gives it what the solvers ask for.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from numpy.typing import ArrayLike
+
+from nbsoftmax import validation
+from nbsoftmax.errors import InputTypeError, InputValueError, plain
+from nbsoftmax.penalties.feature import ElasticNet as ElasticNet
+from nbsoftmax.penalties.feature import FeaturePenalty as FeaturePenalty
+from nbsoftmax.penalties.feature import GroupLasso as GroupLasso
+from nbsoftmax.penalties.feature import Lasso as Lasso
+from nbsoftmax.penalties.feature import Ridge as Ridge
+from nbsoftmax.penalties.general import GeneralPenalty as GeneralPenalty
+from nbsoftmax.penalties.general import Penalty as Penalty
+
+AnyPenalty = FeaturePenalty | GeneralPenalty
+
+
+def penalty_of(penalty: Any, l1: float, l2: float, *, grouped: bool) -> AnyPenalty:
+    """The penalty that is given, or that of the options `l1`, `l2` and `grouped`; not both."""
+    strengths = from_strengths(l1, l2, grouped=grouped)
+    if penalty is None:
+        return strengths
+    given = {"l1": l1, "l2": l2, "grouped": grouped}
+    for name, value in given.items():
+        if value:
+            raise InputValueError(
+                f"both penalty and {name} are given ({plain(penalty)} and {plain(value)}); give one of them, as in "
+                "penalty=nbs.ElasticNet(l1, l2)."
+            )
+    return as_penalty(penalty)
+
+
+def from_strengths(l1: float, l2: float, *, grouped: bool, weights: ArrayLike | None = None) -> FeaturePenalty:
+    """The penalty of the options `l1`, `l2` and `grouped`."""
+    l1 = validation.number("l1", l1, low=0.0)
+    if validation.flag("grouped", grouped):
+        return GroupLasso(l1, l2, weights)
+    return ElasticNet(l1, l2, weights) if l1 > 0 else Ridge(l2, weights)
+
+
+def as_penalty(penalty: Any) -> AnyPenalty:
+    """A penalty as the solvers use it."""
+    if isinstance(penalty, FeaturePenalty | GeneralPenalty):
+        return penalty
+    if isinstance(penalty, type) or not all(callable(getattr(penalty, name, None)) for name in ("value", "prox")):
+        raise InputTypeError(
+            f"penalty is {plain(penalty)}, expected nbs.Ridge(l2), nbs.Lasso(l1), nbs.ElasticNet(l1, l2), "
+            "nbs.GroupLasso(l1), or an object with the methods value(coef) and prox(coef, step)."
+        )
+    return GeneralPenalty(penalty)

@@ -1,0 +1,307 @@
+"""Penalties R(C) on the weights of a model: ridge, lasso, elastic net and group lasso, each with a weight per feature.
+
+    Ridge        sum_j w_j l2/2 ||C_:j||_2^2
+    Lasso        sum_j w_j l1 ||C_:j||_1
+    ElasticNet   sum_j w_j (l1 ||C_:j||_1 + l2/2 ||C_:j||_2^2)
+    GroupLasso   sum_j w_j (l1 ||C_:j||_2 + l2/2 ||C_:j||_2^2)
+
+C is (n_classes, n_features), without the intercepts, and C_:j holds the weights of feature j over the classes. With
+t_j = l1 w_j, d_j = l2 w_j and the norm ||.||, which is |.| or, for GroupLasso, that of a column:
+
+    prox_s(C)  = argmin_V 1/2 ||V - C||_2^2 + s R(V)  =  C / ||C|| (||C|| - s t_j)_+ / (1 + s d_j)
+    R*(V)      = max_C V . C - R(C)                   =  sum (||V|| - t_j)_+^2 / (2 d_j);  if d_j = 0, 0 or inf
+
+N. Parikh, S. Boyd, "Proximal algorithms", Found. Trends Optim. 1 (2014), sections 2 and 6.5; M. Yuan, Y. Lin, "Model
+selection and estimation in regression with grouped variables", JRSS B 68 (2006). The weights are those of glmnet's
+`penalty.factor` (J. Friedman, T. Hastie, R. Tibshirani, J. Stat. Softw. 33, 2010), but glmnet rescales them to a mean
+of 1, and here they are used as they are.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from nbsoftmax import validation
+from nbsoftmax.errors import InputValueError, plain
+from nbsoftmax.kernels.coordinate import group_lasso, lasso
+from nbsoftmax.validation import Float64s
+
+BISECTIONS = 60  # for the scale of a dual point, between 0 and 1
+MOST_SWEEPS, SWEEP_TOL = 200, 1e-8  # of coordinate descent; the last sweep's squared move, relative to the first's
+
+
+class FeaturePenalty:
+    """sum_j w_j (l1 ||C_:j|| + l2/2 ||C_:j||_2^2): what `Ridge`, `Lasso`, `ElasticNet` and `GroupLasso` have in common.
+
+    Attributes
+    ----------
+    l1, l2 : float
+    weights : ndarray (n_features,) or None
+        w; None where all are 1.
+    """
+
+    by_feature = True  # features at 0 can be left out of a step
+    has_dual = True  # the conjugate is known
+    _coordinate_descent: Callable[..., None] = staticmethod(lasso)
+
+    def __init__(self, l1: float, l2: float, weights: ArrayLike | None) -> None:
+        self.l1 = validation.number("l1", l1, low=0.0)
+        self.l2 = validation.number("l2", l2, low=0.0)
+        self.weights: Float64s | None = None if weights is None else _weights(weights)
+        # l1 w_j and l2 w_j: a number where all features have the same, else (n_features,).
+        self._l1s: Any = self._weighted(self.l1)
+        self._l2s: Any = self._weighted(self.l2)
+
+    def __repr__(self) -> str:
+        strengths = [f"{name}={value:g}" for name, value in (("l1", self.l1), ("l2", self.l2)) if value > 0]
+        given = [] if self.weights is None else [f"weights={plain(self.weights.tolist())}"]
+        return f"{type(self).__name__}({', '.join(strengths + given)})"
+
+    # --- the penalty itself ---------------------------------------------------------------------------
+
+    def norms(self, coef: Float64s) -> Float64s:
+        """||C||: of each coefficient, or of each column where they are grouped."""
+        return np.asarray(np.abs(coef))
+
+    def value(self, coef: Float64s) -> float:
+        """R(coef)."""
+        # A term of strength 0 is not computed: its sum may overflow, and 0 * inf is NaN.
+        ridge = 0.5 * self.l2 * _sum_of_squares(coef, self.weights) if self.l2 > 0 else 0.0
+        return ridge + self.nonsmooth_value(coef)
+
+    def nonsmooth_value(self, coef: Float64s) -> float:
+        """The l1 term of R."""
+        return self.l1 * float(self._weighted(self.norms(coef)).sum()) if self.l1 > 0 else 0.0
+
+    def gradient(self, coef: Float64s) -> Float64s:
+        """The gradient of the smooth part, l2 w_j C_:j."""
+        return np.asarray(self._l2s * coef)
+
+    def prox(self, coef: Float64s, step: float) -> Float64s:
+        """The V that minimises 1/2 ||V - coef||^2 + step R(V)."""
+        norms = self.norms(coef)
+        with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
+            kept = np.where(norms > step * self._l1s, 1 - step * self._l1s / norms, 0.0)
+        return np.asarray(kept * coef / (1 + step * self._l2s))
+
+    def conjugate(self, slope: Float64s) -> float:
+        """R*(slope) = max_C slope . C - R(C), which may be inf."""
+        over = np.maximum(self.norms(slope) - self._l1s, 0)
+        with np.errstate(divide="ignore", over="ignore"):
+            return float(np.divide(over**2, 2 * self._l2s, out=np.zeros_like(over), where=over > 0).sum())
+
+    # --- bounds on the distance to the minimum -------------------------------------------------------
+
+    def bound(self, gradient: Float64s) -> float:
+        """J - J* <= sum_j ||g_:j||^2 / (2 l2 w_j) for J = a convex function + R without l1, and its gradient g."""
+        if self.weights is None:
+            return float(np.vdot(gradient, gradient)) / (2 * self.l2) if self.l2 > 0 else np.inf
+        squares = np.square(gradient).sum(axis=0)
+        with np.errstate(divide="ignore"):
+            return float(np.divide(squares, 2 * self._l2s, out=np.zeros_like(squares), where=squares > 0).sum())
+
+    def dual(self, entropy: float, slope: Float64s) -> float:
+        """The largest theta entropy - R*(theta slope) for theta in [0, 1], a concave function of theta."""
+        size = self._unweighted(self.norms(slope))
+        largest = float(size.max(initial=0.0))
+        low = 1.0 if largest <= self.l1 else self.l1 / largest
+        if low == 1 or self.l2 == 0 or not largest < np.inf:
+            return low * entropy
+        high = 1.0
+        for _ in range(BISECTIONS):
+            theta = (low + high) / 2
+            rate = entropy - float(np.vdot(self._weighted(np.maximum(theta * size - self.l1, 0)), size)) / self.l2
+            low, high = (theta, high) if rate > 0 else (low, theta)
+        over = np.maximum(low * size - self.l1, 0)
+        return low * entropy - float(np.vdot(self._weighted(over), over)) / (2 * self.l2)
+
+    # --- what solvers ask -----------------------------------------------------------------------------
+
+    @property
+    def is_smooth(self) -> bool:
+        """Whether R has a gradient everywhere."""
+        return not np.any(self._l1s > 0)
+
+    @property
+    def is_zero(self) -> bool:
+        """Whether nothing is penalised."""
+        return self.is_smooth and not np.any(self._l2s > 0)
+
+    @property
+    def curvature(self) -> Any:
+        """The second derivative of the smooth part, l2 w_j: a number or (n_features,)."""
+        return self._l2s
+
+    def unpenalised(self, n_features: int) -> NDArray[np.bool_]:
+        """Which features have no penalty, (n_features,)."""
+        free: NDArray[np.bool_] = np.broadcast_to((self._l1s == 0) & (self._l2s == 0), n_features)
+        return free
+
+    def smooth_part(self) -> Ridge:
+        """R without its l1 term."""
+        return Ridge(self.l2, self.weights)
+
+    def restricted(self, features: NDArray[np.int64]) -> Self:
+        """The same penalty on only these features."""
+        if self.weights is None:
+            return self
+        part = copy.copy(self)
+        FeaturePenalty.__init__(part, self.l1, self.l2, self.weights[features])
+        return part
+
+    def nonsmooth_change(self, before: Float64s, after: Float64s) -> float:
+        """By how much the l1 term grows, without the cancellation of a difference of sums or of norms.
+
+        ||v|| - ||w|| = (v - w) . (v + w) / (||v|| + ||w||)
+        """
+        products, sizes = (after - before) * (after + before), self.norms(after) + self.norms(before)
+        if sizes.ndim < products.ndim:
+            products = products.sum(axis=0)
+        change = np.divide(products, sizes, out=np.zeros_like(sizes), where=sizes > 0)
+        return self.l1 * float(self._weighted(change).sum())
+
+    def least_subgradient(self, coef: Float64s, gradient: Float64s) -> Float64s:
+        """The subgradient of least norm, where `gradient` is that of the objective without the l1 term."""
+        norms = self.norms(coef)
+        with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
+            slope = coef / norms
+            at_zero = gradient * np.maximum(0.0, 1 - self._l1s / self.norms(gradient))
+        return np.where(norms > 0, gradient + self._l1s * slope, np.where(gradient == 0, 0.0, at_zero))
+
+    def kinks(self, coef: Float64s) -> NDArray[np.bool_]:
+        """Coefficients in which R has no derivative, of the shape of `coef`."""
+        kinks: NDArray[np.bool_] = np.broadcast_to(self.norms(coef) == 0, coef.shape)
+        return kinks
+
+    def activity(self, gradient: Float64s) -> Float64s:
+        """The largest ||gradient|| / (l1 w_j) of each feature; a feature at 0 stays there if this is at most 1."""
+        largest = np.atleast_2d(self._unweighted(self.norms(gradient))).max(axis=0)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            activity = np.where(largest > 0, largest / self.l1, 0.0)
+        activity[self.unpenalised(activity.size)] = np.inf
+        return np.asarray(activity)
+
+    def minimise_model(self, grams: Float64s, factor: float, residual: Float64s, coef: Float64s) -> None:
+        """Move `coef` to the minimum of a quadratic model plus R, and `residual` to the model's gradient there.
+
+        The model is that of `kernels.coordinate`, without a penalty; `residual` holds its gradient at `coef`.
+        """
+        l1s, l2s = (np.array(np.broadcast_to(strength, coef.shape[1])) for strength in (self._l1s, self._l2s))
+        self._coordinate_descent(grams, factor, l2s, l1s, residual, coef, MOST_SWEEPS, SWEEP_TOL)
+
+    def fingerprint(self) -> tuple[Any, ...]:
+        """What distinguishes this penalty from others: for checkpoints."""
+        return (type(self).__name__, self.l1, self.l2, self.weights)
+
+    def check_features(self, n_features: int) -> None:
+        """Refuse weights of another number of features."""
+        if self.weights is not None and self.weights.size != n_features:
+            raise InputValueError(
+                f"the penalty has weights of {self.weights.size} features, but X has {n_features} features; give one "
+                "weight for each."
+            )
+
+    def _weighted(self, x: Any) -> Any:
+        return x if self.weights is None else self.weights * x
+
+    def _unweighted(self, x: Float64s) -> Float64s:
+        if self.weights is None:
+            return x
+        with np.errstate(divide="ignore", over="ignore"):
+            return np.divide(x, self.weights, out=np.zeros_like(x), where=x > 0)
+
+
+class Ridge(FeaturePenalty):
+    """Squared weights: R(C) = l2/2 sum_j w_j ||C_:j||^2.
+
+    Parameters
+    ----------
+    l2 : float
+        Strength, at least 0.
+    weights : array_like (n_features,), optional
+        w, at least 0, by default 1; 0 leaves a feature unpenalised. glmnet's `penalty.factor`, but not rescaled.
+
+    Examples
+    --------
+    >>> import nbsoftmax as nbs
+    >>> trainer = nbs.Trainer(penalty=nbs.Ridge(0.1, weights=[1.0, 1.0, 0.0]))
+    """
+
+    def __init__(self, l2: float, weights: ArrayLike | None = None) -> None:
+        super().__init__(0.0, l2, weights)
+
+
+class Lasso(FeaturePenalty):
+    """Absolute weights, many of which become exactly 0: R(C) = l1 sum_j w_j ||C_:j||_1.
+
+    Parameters
+    ----------
+    l1 : float
+        Strength, at least 0.
+    weights : array_like (n_features,), optional
+        As in `Ridge`.
+    """
+
+    def __init__(self, l1: float, weights: ArrayLike | None = None) -> None:
+        super().__init__(l1, 0.0, weights)
+
+
+class ElasticNet(FeaturePenalty):
+    """Lasso plus ridge: R(C) = sum_j w_j (l1 ||C_:j||_1 + l2/2 ||C_:j||^2).
+
+    Parameters
+    ----------
+    l1, l2 : float
+        Strengths, at least 0.
+    weights : array_like (n_features,), optional
+        As in `Ridge`.
+    """
+
+    def __init__(self, l1: float, l2: float, weights: ArrayLike | None = None) -> None:
+        super().__init__(l1, l2, weights)
+
+
+class GroupLasso(FeaturePenalty):
+    """The weights of a feature as one group, zero together: R(C) = sum_j w_j (l1 ||C_:j||_2 + l2/2 ||C_:j||_2^2).
+
+    Parameters
+    ----------
+    l1 : float
+        Strength, at least 0.
+    l2 : float
+        Strength of the squares, at least 0.
+    weights : array_like (n_features,), optional
+        As in `Ridge`.
+    """
+
+    _coordinate_descent = staticmethod(group_lasso)
+
+    def __init__(self, l1: float, l2: float = 0.0, weights: ArrayLike | None = None) -> None:
+        super().__init__(l1, l2, weights)
+
+    def norms(self, coef: Float64s) -> Float64s:
+        """||C_:j||_2, (n_features,)."""
+        return np.asarray(np.linalg.norm(coef, axis=0))
+
+
+def _weights(weights: ArrayLike) -> Float64s:
+    array = np.asarray(validation.as_array("weights", weights))
+    if array.ndim != 1 or array.dtype.kind not in "biuf":
+        raise InputValueError(f"weights are {plain(weights)}, expected one number for each feature.")
+    array = array.astype(np.float64)
+    if not (np.isfinite(array) & (array >= 0)).all():
+        raise InputValueError(f"weights are {plain(weights)}, expected finite numbers of at least 0.")
+    array.flags.writeable = False
+    return array
+
+
+def _sum_of_squares(coef: Float64s, weights: Float64s | None) -> float:
+    """sum_j w_j ||C_:j||^2, without BLAS, whose last bits depend on the number of its threads."""
+    with np.errstate(over="ignore"):
+        squares = np.square(coef, order="C")
+        return float((squares if weights is None else weights * squares).sum())

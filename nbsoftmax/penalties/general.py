@@ -1,0 +1,170 @@
+"""Penalties of the user's own: what such a class needs, and what the solvers ask for made of it."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nbsoftmax.errors import InputValueError, plain
+from nbsoftmax.penalties.feature import Ridge
+from nbsoftmax.validation import Float64s
+
+BISECTIONS = 60  # for the scale of a dual point, between 0 and 1
+MOST_STEPS, STEP_TOL = 2000, 1e-16  # of proximal gradient steps; the last squared step, relative to the first
+
+
+class Penalty(Protocol):
+    """What `Trainer(penalty=)` and `Objective(penalty=)` need of a penalty of your own.
+
+    R is convex and not negative; `coef` is float64 (n_classes, n_features), which no method may change. Such a penalty
+    is minimised by the solver "prox-newton", which makes a Gram matrix of all features and takes proximal gradient
+    steps on its quadratic model, so it is fastest if all features have about the same scale. A method
+
+        conjugate(slope) -> float        R*(slope) = max_C slope . C - R(C), or inf
+
+    is optional. With it, `result.gap` is a bound by duality; without it, an estimate: the decrease that the quadratic
+    model of the objective predicts.
+    """
+
+    def value(self, coef: Float64s) -> float:
+        """R(coef)."""
+        ...
+
+    def prox(self, coef: Float64s, step: float) -> Float64s:
+        """The V that minimises 1/2 ||V - coef||^2 + step R(V), float64 of the shape of `coef`."""
+        ...
+
+
+class GeneralPenalty:
+    """A user's penalty with what the solvers ask for, by its `value`, its `prox` and, where it has one, its conjugate.
+
+    The methods are those of `FeaturePenalty`. There is no smooth part: all of R is left to the proximal operator.
+    """
+
+    by_feature = False
+    is_smooth = False
+    is_zero = False
+    curvature = 0.0
+
+    def __init__(self, penalty: Penalty) -> None:
+        self.penalty = penalty
+        self.has_dual = callable(getattr(penalty, "conjugate", None))
+
+    def __repr__(self) -> str:
+        own = type(self.penalty)
+        return own.__name__ if own.__repr__ is object.__repr__ else repr(self.penalty)  # without an address in memory
+
+    def value(self, coef: Float64s) -> float:
+        """R(coef)."""
+        return float(self.penalty.value(coef))
+
+    nonsmooth_value = value
+
+    def gradient(self, coef: Float64s) -> Float64s:
+        """0: there is no smooth part."""
+        return np.zeros_like(coef)
+
+    def prox(self, coef: Float64s, step: float) -> Float64s:
+        """The V that minimises 1/2 ||V - coef||^2 + step R(V)."""
+        result = np.asarray(self.penalty.prox(coef, step), np.float64)
+        if result.shape != coef.shape:
+            raise InputValueError(
+                f"prox of the penalty {plain(self.penalty)} returned shape {result.shape} for coef of {coef.shape}; it "
+                "must return an array of the same shape."
+            )
+        return result
+
+    def conjugate(self, slope: Float64s) -> float:
+        """R*(slope); inf where it is not known, which is always right."""
+        return float(self.penalty.conjugate(slope)) if self.has_dual else np.inf  # type: ignore[attr-defined]
+
+    def bound(self, gradient: Float64s) -> float:
+        """inf: R need not be strongly convex."""
+        return np.inf
+
+    def dual(self, entropy: float, slope: Float64s) -> float:
+        """The largest theta entropy - R*(theta slope) for theta in [0, 1]; -inf without a conjugate."""
+        if not self.has_dual:
+            return -np.inf
+
+        def value(theta: float) -> float:
+            return theta * entropy - self.conjugate(theta * slope)
+
+        low, high = 0.0, 1.0
+        if not value(high) > -np.inf:  # the largest theta that is feasible
+            for _ in range(BISECTIONS):
+                theta = (low + high) / 2
+                low, high = (theta, high) if value(theta) > -np.inf else (low, theta)
+            low, high = 0.0, low
+        best = max(value(0.0), value(high))
+        for _ in range(BISECTIONS):  # a concave function: two points inside say which third has no maximum
+            one, two = low + (high - low) / 3, high - (high - low) / 3
+            at_one, at_two = value(one), value(two)
+            best = max(best, at_one, at_two)
+            low, high = (low, two) if at_one >= at_two else (one, high)
+        return best
+
+    def unpenalised(self, n_features: int) -> NDArray[np.bool_]:
+        """No feature is known to be."""
+        return np.zeros(n_features, bool)
+
+    def smooth_part(self) -> Ridge:
+        """None."""
+        return Ridge(0.0)
+
+    def restricted(self, features: NDArray[np.int64]) -> Self:
+        """All features always take part."""
+        return self
+
+    def nonsmooth_change(self, before: Float64s, after: Float64s) -> float:
+        """By how much R grows."""
+        return self.value(after) - self.value(before)
+
+    def least_subgradient(self, coef: Float64s, gradient: Float64s) -> Float64s:
+        """In its place the proximal gradient mapping with step 1, which is also 0 at the minimum alone."""
+        return coef - self.prox(coef - gradient, 1.0)
+
+    def kinks(self, coef: Float64s) -> NDArray[np.bool_]:
+        """R may have no derivative anywhere."""
+        return np.ones(coef.shape, bool)
+
+    def activity(self, gradient: Float64s) -> Float64s:
+        """Inf: all features take part."""
+        return np.full(gradient.shape[1], np.inf)
+
+    def minimise_model(self, grams: Float64s, factor: float, residual: Float64s, coef: Float64s) -> None:
+        """As in `FeaturePenalty`, by accelerated proximal gradient steps with restarts.
+
+        A. Beck, M. Teboulle, SIAM J. Imaging Sci. 2 (2009); B. O'Donoghue, E. Candes, "Adaptive restart for accelerated
+        gradient schemes", Found. Comput. Math. 15 (2015).
+        """
+        start, slope = coef.copy(), residual.copy()
+        # The largest eigenvalue is at most the Frobenius norm, and at most the largest sum of a row's absolute values.
+        frobenius, rows = np.linalg.norm(grams, axis=(1, 2)), np.abs(grams).sum(axis=2).max(axis=1, initial=0.0)
+        largest = factor * float(np.minimum(frobenius, rows).max())
+        step = 1 / largest if largest > 0 else 1.0
+        ahead, age, first = start, 1.0, 0.0
+        for n in range(MOST_STEPS):
+            gradient = slope + factor * (grams @ (ahead - start)[:, :, None])[:, :, 0]
+            new = self.prox(ahead - step * gradient, step)
+            move, stride = new - coef, new - ahead
+            if np.vdot(stride, move) < 0:  # the last extrapolation went too far
+                age = 1.0
+            older = (1 + np.sqrt(1 + 4 * age**2)) / 2
+            ahead, age = new + (age - 1) / older * move, older
+            coef[:] = new
+            square = float(np.vdot(stride, stride))
+            first = square if n == 0 else first
+            if not square > STEP_TOL * first:
+                break
+        residual[:] = slope + factor * (grams @ (coef - start)[:, :, None])[:, :, 0]
+
+    def fingerprint(self) -> tuple[Any, ...]:
+        """The name of the class and its attributes, as far as they are known."""
+        attributes = getattr(self.penalty, "__dict__", {})
+        return (type(self.penalty).__qualname__, *(part for item in sorted(attributes.items()) for part in item))
+
+    def check_features(self, n_features: int) -> None:
+        """Every number of features may be right."""

@@ -1,0 +1,39 @@
+"""Unpenalised features: how much the objective can still fall along them and the intercept.
+
+    J(W) - min over the unpenalised part of J  ~  1/2 g . H^-1 g        (Newton decrement, both of that part alone)
+
+In the dual each of them has an equality constraint, which the model's own probabilities satisfy only where g = 0.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nbsoftmax.solvers.base import Curved
+from nbsoftmax.solvers.tools.conjugate_gradients import conjugate_gradients
+from nbsoftmax.solvers.tools.preconditioners import LEAST_CURVATURE
+from nbsoftmax.validation import Float64s
+
+MOST_PRODUCTS = 500
+SETTLED = 1e-6  # square of a residual's norm, relative to the gradient's
+
+
+def free_decrement(smooth: Curved, params: Float64s, grad: Float64s, free: NDArray[np.bool_]) -> float:
+    """The Newton decrement over the features in `free` and the intercept; inf where it is not found."""
+    mask = np.append(free, True)
+    diagonal = smooth.curvatures(params)
+    scale = np.where(mask & (diagonal > LEAST_CURVATURE), 1 / np.maximum(diagonal, LEAST_CURVATURE), 0.0)
+
+    def project(v: Float64s) -> Float64s:  # a shift of all classes changes nothing
+        return np.where(mask, v - v.mean(axis=0), 0.0)
+
+    def precondition(v: Float64s) -> Float64s:
+        return project(scale * v)
+
+    total, rest = 0.0, 0.0
+    for n, at in enumerate(conjugate_gradients(smooth, params, grad, precondition, project), 1):
+        total, rest = at.decrement + at.tail, at.relative_square
+        if not SETTLED < rest < np.inf or n == MOST_PRODUCTS:
+            break
+    return total if rest <= SETTLED else np.inf

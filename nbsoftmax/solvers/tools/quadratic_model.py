@@ -1,0 +1,164 @@
+"""The quadratic model of proximal Newton, and its minimisation by accelerated steps in a variable metric.
+
+    g . p + 1/2 p . H p + R(W + p)              over p, with H seen in products only
+    M = factor * (the diagonal blocks of H)     in the place of H, for each step
+
+With factor 2, M >= H always holds, since sum_{k<l} a_k a_l (u_k - u_l)^2 <= 2 sum_k a_k (1 - a_k) u_k^2. The steps are
+those of A. Beck, M. Teboulle, "A fast iterative shrinkage-thresholding algorithm", SIAM J. Imaging Sci. 2 (2009). Once
+the zeros are settled the model's minimum in the plane of the last two steps is taken too, which makes them conjugate
+gradients.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from nbsoftmax.penalties import AnyPenalty
+from nbsoftmax.solvers.base import NOISE, Curved
+from nbsoftmax.validation import Float64s
+
+MOST_PRODUCTS = 200  # Hessian-vector products of one model
+LOOSEST, TIGHTEST = 1e-2, 1e-5  # predicted decrease of a model's last step, relative to that of its first
+
+
+class ModelMinimum(NamedTuple):
+    """The minimum of a quadratic model, nearly."""
+
+    params: Float64s
+    decrease: float  # predicted, from the point where the model was made
+    first_decrease: float  # that of the first step
+    settled: bool  # whether the last step's predicted decrease was small enough
+
+
+class QuadraticModel:
+    """The quadratic model at `params` plus the penalty, and its minimisation by accelerated steps."""
+
+    def __init__(
+        self, part: Curved, penalty: AnyPenalty, metric: VariableMetric, params: Float64s, grad: Float64s
+    ) -> None:
+        self._part, self._penalty, self._metric, self._made_at = part, penalty, metric, params
+        self._point, self._slope = params, grad  # the current point, and the model's gradient there
+        self._last: tuple[Float64s, Float64s] | None = None  # the last step, and its product with H
+        self._decrease, self._age = 0.0, 1.0  # `_age` is t of FISTA
+        self.n_products = 0
+
+    def minimise(self, largest: float) -> ModelMinimum:
+        """Take steps until the next one would decrease the model by little."""
+        first, accuracy, settled = 0.0, LOOSEST, False
+        for n in range(MOST_PRODUCTS):
+            older = (1 + np.sqrt(1 + 4 * self._age**2)) / 2
+            ahead = 0.0 if self._last is None else (self._age - 1) / older
+            begin, slope = self._point, self._slope
+            if self._last is not None and ahead > 0:
+                begin, slope = begin + ahead * self._last[0], slope + ahead * self._last[1]
+            step = self._metric.step(begin, slope)
+            finite = np.isfinite(step.params).all()
+            if not 0 < step.decrease < np.inf or step.decrease <= accuracy * max(first, self._decrease) or not finite:
+                settled = bool(step.decrease < np.inf and finite)
+                break
+            if n == 0:
+                first = step.decrease
+                accuracy = min(LOOSEST, max(TIGHTEST, first / max(largest, first)))
+            if not self._accept(step, begin, ahead, older):
+                settled = True  # what is left are rounding errors
+                break
+        return ModelMinimum(self._point, self._decrease, first, settled)
+
+    def _accept(self, metric_step: MetricStep, begin: Float64s, ahead: float, older: float) -> bool:
+        """Take a step if it decreases the model, else restart the acceleration; False if nothing decreases it."""
+        new = metric_step.params
+        step = new - begin
+        product = self._part.hvp(self._made_at, step)
+        self.n_products += 1
+        curvature = float(np.vdot(step, product))
+        majorised = not curvature > metric_step.square > 0
+        if not majorised:
+            self._metric.factor *= 1.05 * curvature / metric_step.square
+        if self._last is not None and ahead > 0:
+            step, product = new - self._point, product + ahead * self._last[1]
+        gain = self._gain(step, product, new)
+        if not gain > 0:
+            self._last, self._age = None, 1.0
+            return ahead > 0 or not majorised
+        self._point, self._slope, self._decrease, self._age = new, self._slope + product, self._decrease + gain, older
+        moved = None if self._last is None else self._in_the_plane((step, product), self._last)
+        if moved is not None:
+            extra, extra_product, extra_gain = moved
+            step, product, self._age = step + extra, product + extra_product, 1.0
+            self._point, self._slope = self._point + extra, self._slope + extra_product
+            self._decrease += extra_gain
+        self._last = step, product
+        return True
+
+    def _gain(self, step: Float64s, product: Float64s, new: Float64s) -> float:
+        """By how much a step from the current point to `new` decreases the model."""
+        change = self._penalty.nonsmooth_change(self._point[:, :-1], new[:, :-1])
+        return -(float(np.vdot(self._slope, step)) + float(np.vdot(step, product)) / 2 + change)
+
+    def _in_the_plane(
+        self, one: tuple[Float64s, Float64s], two: tuple[Float64s, Float64s]
+    ) -> tuple[Float64s, Float64s, float] | None:
+        """The best move in the plane of two steps, its product and gain; None if it leaves a 0 or gains nothing."""
+        penalty, point = self._penalty, self._point
+        kinks = penalty.kinks(point[:, :-1])
+        if any(step[:, :-1][kinks].any() for step, _ in (one, two)):
+            return None
+        steepest = self._slope.copy()
+        steepest[:, :-1] = penalty.least_subgradient(point[:, :-1], self._slope[:, :-1])
+        b = -np.array([np.vdot(steepest, step) for step, _ in (one, two)])
+        A = np.array([[np.vdot(s, product) for s, _ in (one, two)] for _, product in (one, two)])
+        weights = np.linalg.lstsq((A + A.T) / 2, b, rcond=1e-10)[0] if np.isfinite(A).all() else np.zeros(2)
+        move = weights[0] * one[0] + weights[1] * two[0]
+        product = weights[0] * one[1] + weights[1] * two[1]
+        gain = self._gain(move, product, point + move)
+        return (move, product, gain) if gain > 0 else None
+
+
+class MetricStep(NamedTuple):
+    """The minimum of the model with M in the place of H."""
+
+    params: Float64s
+    decrease: float  # predicted
+    square: float  # p . M p of the step p
+
+
+class VariableMetric:
+    """M: for each class `factor` times a Gram matrix of the features and the intercept, and the penalty's curvature.
+
+    The intercept, which has no penalty, is eliminated: what remains are Gram matrices of features centred at their
+    weighted means, where a feature far from 0 is no longer nearly collinear with the intercept.
+    """
+
+    def __init__(self, penalty: AnyPenalty, grams: Float64s, n_classes: int) -> None:
+        self._penalty = penalty
+        self.factor = n_classes / (n_classes - 1)  # M >= H where the probabilities are equal; raised where it is not
+        cross, self._corner = grams[:, :-1, -1], grams[:, -1, -1]
+        with np.errstate(divide="ignore", invalid="ignore"):
+            self._means = np.where(self._corner[:, None] > 0, cross / self._corner[:, None], 0.0)
+        self._grams = grams[:, :-1, :-1] - self._means[:, :, None] * cross[:, None, :]
+        diagonal = np.einsum("kjj->kj", self._grams)
+        # A constant feature has no curvature left but rounding errors.
+        flat = diagonal <= NOISE * np.einsum("kjj->kj", grams)[:, :-1]
+        self._grams[np.broadcast_to(flat[:, :, None] | flat[:, None, :], self._grams.shape)] = 0.0
+
+    def step(self, point: Float64s, slope: Float64s) -> MetricStep:
+        """The minimum over p of slope . p + 1/2 p . M p + the penalty at point + p."""
+        new = point.copy()
+        # Eliminated: b_k moves by -(slope_b / (factor corner) + means . move).
+        own = slope[:, -1]
+        scale = self.factor * self._corner
+        with np.errstate(divide="ignore", invalid="ignore"):
+            alone = np.where(scale > 0, own / scale, 0.0)
+        start = slope[:, :-1] - self._means * own[:, None]
+        residual, coef = start.copy(), np.array(point[:, :-1], order="C")
+        before = coef.copy()
+        self._penalty.minimise_model(self._grams, self.factor, residual, coef)
+        move = coef - before
+        new[:, :-1] = coef
+        new[:, -1] -= alone + (self._means * move).sum(axis=1)
+        square = float(np.vdot(move, residual - start)) + float(np.vdot(own, alone))
+        change = self._penalty.nonsmooth_change(point[:, :-1], new[:, :-1])
+        decrease = -(float(np.vdot(start, move)) - float(np.vdot(own, alone)) + square / 2 + change)
+        return MetricStep(new, decrease, square)
