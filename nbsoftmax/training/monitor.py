@@ -58,7 +58,7 @@ class FitMonitor:
         self.iterations: list[Iteration] = []
         self.lowest_objective: Iteration | None = None
         self._checkpoint: Checkpoint | None = None
-        self._state: Callable[[], dict[str, Any]] | None = None  # after the last complete iteration
+        self._checkpoint_state: Callable[[], dict[str, Any]] | None = None  # after the last complete iteration
 
     def __call__(self, n_iter: int, params: Float64s, objective: float, grad_norm: float) -> Stop | None:
         """Record an iteration, call the callbacks, and save a checkpoint from time to time."""
@@ -73,15 +73,17 @@ class FitMonitor:
         if self._checkpoint is not None:
             known = self.lowest_objective, self.hooks.state()
             # In one assignment, because Ctrl-C and SIGTERM, which save as well, may come at any time.
-            self._state = partial(self._state_at, len(self.iterations), self.state.snapshot, *known)
-            self._checkpoint.save(self._state, now=False)
+            self._checkpoint_state = partial(self._state_at, len(self.iterations), self.state.snapshot, *known)
+            self._checkpoint.save(self._checkpoint_state, now=False)
         return stop
 
     def finish(self) -> None:
         """Save the state of the fit, so that it can be resumed, with a larger limit for example."""
-        if self._checkpoint is not None and self._state is not None:
-            self._checkpoint.save(self._state, now=True)
-        self._state = None  # it refers to this object, and such a cycle would keep X until the garbage collector runs
+        if self._checkpoint is not None and self._checkpoint_state is not None:
+            self._checkpoint.save(self._checkpoint_state, now=True)
+        self._checkpoint_state = (
+            None  # it refers to this object, and such a cycle would keep X until the garbage collector runs
+        )
 
     def saved_on_termination(self) -> AbstractContextManager[None]:
         """Within this context SIGTERM saves the state before the process ends, if there is a checkpoint."""

@@ -182,6 +182,7 @@ def test_a_callback_may_say_why_it_stops_and_choose_the_parameters():
     counter, seen = Counter(), []
     result = nbs.Trainer(solver="gd", callbacks=[lambda now: seen.append(now.params.copy()), counter]).fit(*data())
     assert result.n_iter == 5
+    assert result.stop_reason is StopReason.CALLBACK
     assert result.reason == "five are enough; the model is that of iteration 2"
     assert np.array_equal(result.model.coef, seen[1][:, :-1])
 

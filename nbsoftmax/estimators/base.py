@@ -1,0 +1,147 @@
+"""What the estimators share: validation in scikit-learn's way, predictions, and the fitted attributes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import sklearn.exceptions
+from joblib import effective_n_jobs
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import check_array, check_is_fitted, check_X_y, validate_data
+
+from nbsoftmax import validation
+from nbsoftmax.errors import InputValueError, plain
+from nbsoftmax.estimators.labels import readable, sortable, storable
+from nbsoftmax.models.softmax import SoftmaxModel, one_row, two_rows
+from nbsoftmax.problem import Problem, weights_of_classes
+from nbsoftmax.training.result import FitResult
+from nbsoftmax.training.trainer import ConvergenceWarning
+from nbsoftmax.validation import Floats
+
+NO_LABELS = object()  # the default of y; None is an error of the caller
+
+
+class EitherConvergenceWarning(ConvergenceWarning, sklearn.exceptions.ConvergenceWarning):
+    """A warning of both this package and scikit-learn, so that filters for either apply."""
+
+
+class FittedClassifier(ClassifierMixin, BaseEstimator):
+    """A fitted classifier: predictions, fitted attributes, and the parameters that the estimators share."""
+
+    @property
+    def penalty(self) -> str | None:
+        """Return "l1" if the l1 ratio is 1, else None; `SelectFromModel` chooses its threshold by it."""
+        given = getattr(self, "l1_ratio", getattr(self, "l1_ratios", None))
+        ratios = np.asarray(getattr(self, "l1_ratio_", given))
+        return "l1" if ratios.dtype.kind in "iuf" and np.isclose(ratios, 1.0).all() else None
+
+    @property
+    def model_(self) -> SoftmaxModel:
+        """The fitted `SoftmaxModel`, for example to save or export it, or for the k most probable classes."""
+        check_is_fitted(self)
+        coef, intercept = two_rows(self.coef_, self.intercept_)
+        return SoftmaxModel(coef, intercept, self.classes_, getattr(self, "feature_names_in_", None))
+
+    def decision_function(self, X: Any) -> Floats:
+        """Logits (n_samples, n_classes); for two classes their difference (n_samples,), positive for classes_[1]."""
+        model, X = self._read_for_prediction(X)
+        logits = model.decision_function(X)
+        return logits if model.n_classes > 2 else logits[:, 1] - logits[:, 0]
+
+    def predict_proba(self, X: Any) -> Floats:
+        """Probabilities (n_samples, n_classes), columns in the order of `classes_`, in the dtype of X."""
+        model, X = self._read_for_prediction(X)
+        return model.predict_proba(X)
+
+    def predict_log_proba(self, X: Any) -> Floats:
+        """Logarithms of the probabilities; finite also if a probability underflows.
+
+        For float32 X, values between -1.2e-7 (eps) and 0 are returned as 0, because scikit-learn's checks compare
+        them with the logarithm of a probability that may be rounded to 1. `SoftmaxModel.predict_log_proba` keeps them.
+        """
+        model, X = self._read_for_prediction(X)
+        log_proba = model.predict_log_proba(X)
+        if log_proba.dtype == np.float32:
+            log_proba[log_proba > -np.finfo(np.float32).eps] = 0.0
+        return log_proba
+
+    def predict(self, X: Any) -> NDArray[Any]:
+        """Most probable labels (n_samples,); if several are equally probable, the first in `classes_`."""
+        model, X = self._read_for_prediction(X)
+        labels: NDArray[Any] = self.classes_[model.predict(X)]
+        return labels
+
+    def _read_for_prediction(self, X: Any) -> tuple[SoftmaxModel, Floats]:
+        """The model with class indices as labels, because `classes_` may be of any kind, and the validated X."""
+        check_is_fitted(self)
+        X, _, names = self._read(X, reset=False)
+        if names is not None:  # so that an error names the column; the model validates arrays
+            X = validation.design(X, names=names)
+        coef, intercept = two_rows(self.coef_, self.intercept_)
+        return SoftmaxModel(coef, intercept, np.arange(len(coef))), X
+
+    def _set_fitted(self, result: FitResult, classes: NDArray[Any]) -> None:
+        """Set the fitted attributes."""
+        self.classes_ = classes
+        self.coef_, self.intercept_ = one_row(result.model.coef, result.model.intercept)
+        self.n_iter_ = np.array([result.n_iter], np.int32)
+        self.converged_, self.gap_, self.history_ = result.converged, result.gap, result.history
+
+    def _read_problem(self, X: Any, y: Any, sample_weight: ArrayLike | None) -> tuple[Problem, NDArray[Any]]:
+        """The validated problem of a fit and the sorted labels, which a model may not be able to store."""
+        X, y, names = self._read(X, y, reset=True)
+        classes, codes = np.unique(y, return_inverse=True)
+        if classes.size < 2:
+            raise InputValueError(f"y contains one class only ({plain(classes[0])}), expected at least two classes.")
+        weight = validation.sample_weights(sample_weight, codes.size)
+        problem = Problem.from_validated(
+            validation.design(X, names=names),
+            codes,
+            storable(classes),
+            None,
+            weight if weight.size else None,
+            class_weight=weights_of_classes(self.class_weight, codes, classes, weight),
+            label_smoothing=self.label_smoothing,
+        )
+        return problem, classes
+
+    def _read(self, X: Any, y: Any = NO_LABELS, *, reset: bool) -> tuple[Floats, NDArray[Any], tuple[str, ...] | None]:
+        """X, y if it is given, and the column names of a table, validated as in scikit-learn; X may contain NaN."""
+        # Later validation checks in one pass that X is finite.
+        numbers: dict[str, Any] = {"dtype": [np.float64, np.float32], "ensure_all_finite": False}
+        with_labels = y is not NO_LABELS
+        y = readable(y)
+        array, names = validation.frame(X)
+        both = (y,) if with_labels else ()
+        if names is None:
+            read = validate_data(self, validation.as_array("X", X), *both, reset=reset, **numbers)
+        else:  # scikit-learn reads dates as numbers
+            validate_data(self, X, *both, reset=reset, skip_check_array=True)
+            checks = check_X_y if with_labels else check_array
+            read = checks(array, *both, estimator=self, **numbers)
+        if not with_labels:
+            return read, np.empty(0), names
+        X, y = read[0], sortable(read[1])
+        check_classification_targets(y)
+        return X, y, names
+
+    def score(self, X: Any, y: Any, sample_weight: ArrayLike | None = None) -> float:
+        """Accuracy: the proportion of samples whose label is predicted, weighted by the sample weights."""
+        if sample_weight is not None:
+            sample_weight = validation.as_array("sample_weight", sample_weight)
+        return float(super().score(X, sortable(readable(y)), sample_weight))
+
+    def _n_threads(self) -> int | None:
+        # joblib takes into account that this process may be one of several workers.
+        from numba import config
+
+        most = int(config.NUMBA_NUM_THREADS)  # type: ignore[attr-defined]
+        return None if self.n_jobs is None else min(effective_n_jobs(self.n_jobs), most)
+
+    def _seed(self) -> int | None:
+        if isinstance(self.random_state, np.random.RandomState):
+            return int(self.random_state.randint(2**31 - 1))
+        return None if self.random_state is None else validation.count("random_state", self.random_state, low=0)

@@ -1,0 +1,250 @@
+"""`SoftmaxRegression`, with the interface of scikit-learn's `LogisticRegression`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.utils.metaestimators import available_if
+
+from nbsoftmax import validation
+from nbsoftmax.errors import InputValueError, plain
+from nbsoftmax.estimators.base import EitherConvergenceWarning, FittedClassifier
+from nbsoftmax.estimators.callback_tasks import CallbackSupportMixin, CallbackTasks, with_callbacks
+from nbsoftmax.models.display import listed
+from nbsoftmax.models.softmax import one_row, two_rows
+from nbsoftmax.problem import weights_of_classes
+from nbsoftmax.selection.path import as_in_sklearn
+from nbsoftmax.solvers.sgd import SGD
+from nbsoftmax.solvers.table import Solver
+from nbsoftmax.training.trainer import Trainer
+from nbsoftmax.validation import Float64s
+
+
+def _can_partial_fit(estimator: SoftmaxRegression) -> bool:
+    """Whether the parameters allow `partial_fit`; if not, an AttributeError says why."""
+    if estimator.l1_ratio != 0:
+        raise AttributeError(f"partial_fit has no l1 penalty, and l1_ratio is {estimator.l1_ratio!r}; set it to 0.")
+    if isinstance(estimator.class_weight, str):
+        raise AttributeError(
+            f"class_weight is {estimator.class_weight!r}, which needs all labels at once; give the weights themselves."
+        )
+    return True
+
+
+class SoftmaxRegression(CallbackSupportMixin, FittedClassifier):
+    """Softmax regression with the interface of scikit-learn's `LogisticRegression`, and its objective.
+
+        minimise sum_i s_i L(x_i, y_i) + (1 - l1_ratio)/(2 C) ||coef_||^2 + l1_ratio/C ||coef_||_1
+
+    Parameters
+    ----------
+    C : float
+        Inverse strength of the penalty; `np.inf` for none.
+    l1_ratio : float in [0, 1]
+        Share of the l1 penalty, which makes coefficients exactly 0.
+    class_weight : None, "balanced" or dict of label to weight
+        "balanced" gives class k the weight n_samples / (n_classes * count_k), counts weighted by the sample weights.
+    fit_intercept : bool
+    label_smoothing : float in [0, 1]
+        This share of every target is spread evenly over the classes.
+    solver, tol, max_iter
+        As for `Trainer`: `solver` is a name or an object such as `nbsoftmax.SGD()`, `tol` is how far the objective may
+        be above its minimum, relative to itself, and `max_iter=None` is the solver's own limit.
+    warm_start : bool
+        Whether `fit` starts from the last `coef_` and `intercept_` instead of 0.
+    n_jobs : int, optional
+        Number of threads, as in joblib; by default as many as Numba would use.
+    device : {"cpu", "cuda", "auto"} or str
+        As for `Trainer`, for `fit`; `partial_fit` runs on the CPU.
+    random_state : int, RandomState, optional
+        Seed of the order of the samples in the solver "sgd" and in `partial_fit`. None is the seed 0, so that every fit
+        is the same; in scikit-learn, None gives another order for each fit.
+    verbose : int or bool
+        Whether to show the progress on stderr.
+
+    Attributes
+    ----------
+    coef_ : ndarray (n_classes, n_features), or (1, n_features) for two classes; float64
+    intercept_ : ndarray (n_classes,), or (1,) for two classes; float64
+    classes_ : ndarray (n_classes,)
+        The sorted labels.
+    n_features_in_ : int
+    feature_names_in_ : ndarray of str
+        Only if X was a frame with names.
+    n_iter_ : ndarray of int (1,)
+    converged_ : bool
+        Whether `gap_` is at most tol times the objective.
+    gap_ : float
+        How far the objective, divided by sum_i s_i, is above its minimum: a bound or an estimate, as `FitResult` says.
+    history_ : dict of str to ndarray
+        "objective" (divided by sum_i s_i), "grad_norm" and "seconds": an entry an iteration.
+    """
+
+    def __init__(  # noqa: PLR0913  scikit-learn takes options from the constructor
+        self,
+        C: float = 1.0,
+        *,
+        l1_ratio: float = 0.0,
+        class_weight: Any = None,
+        fit_intercept: bool = True,
+        label_smoothing: float = 0.0,
+        solver: str | Solver = "auto",
+        tol: float = 1e-6,
+        max_iter: int | None = None,
+        warm_start: bool = False,
+        n_jobs: int | None = None,
+        device: str = "cpu",
+        random_state: Any = None,
+        verbose: int | bool = 0,
+    ) -> None:
+        self.C = C
+        self.l1_ratio = l1_ratio
+        self.class_weight = class_weight
+        self.fit_intercept = fit_intercept
+        self.label_smoothing = label_smoothing
+        self.solver = solver
+        self.tol = tol
+        self.max_iter = max_iter
+        self.warm_start = warm_start
+        self.n_jobs = n_jobs
+        self.device = device
+        self.random_state = random_state
+        self.verbose = verbose
+
+    @with_callbacks
+    def fit(self, X: Any, y: Any, sample_weight: ArrayLike | None = None) -> SoftmaxRegression:
+        """Fit to samples (n_samples, n_features), labels (n_samples,) and weights (n_samples,).
+
+        Warns
+        -----
+        ConvergenceWarning
+            If the fit has not converged; it is a warning of both `nbsoftmax` and `sklearn.exceptions`.
+
+        Raises
+        ------
+        ValueError, TypeError
+            For input or parameters that cannot be used.
+        """
+        problem, classes = self._read_problem(X, y, sample_weight)
+        l1, l2 = self._penalties(problem.weight_sum, classes.size)
+        start = self._start(problem.n_features, classes)
+        tasks = None
+        if hasattr(self, "_init_callback_context"):
+            tasks = CallbackTasks(self, problem.X, y, sample_weight, start, classes)
+        fitter = Trainer(
+            solver=self.solver,
+            l1=l1,
+            l2=l2,
+            fit_intercept=self.fit_intercept,
+            tol=self.tol,
+            max_iter=self.max_iter,
+            label_smoothing=self.label_smoothing,
+            n_threads=self._n_threads(),
+            device=self.device,
+            callbacks=() if tasks is None else (tasks,),
+            random_state=self._seed(),
+            verbose=bool(self.verbose),
+        )
+        fitter.warn_as, fitter.to_penalise = EitherConvergenceWarning, "lower C"
+        result = fitter.fit(problem, init=start)
+        self._set_fitted(result, classes)
+        self._stream: Trainer | None = None
+        self._seen = problem.weight_sum
+        if tasks is not None:
+            tasks.end()
+        if result.interrupted:
+            raise KeyboardInterrupt  # after setting the attributes; a search over many fits must end as well
+        return self
+
+    @available_if(_can_partial_fit)
+    def partial_fit(
+        self, X: Any, y: Any, classes: ArrayLike | None = None, sample_weight: ArrayLike | None = None
+    ) -> SoftmaxRegression:
+        """Update the model with a chunk of a stream: one epoch of stochastic gradient descent, whatever `solver` is.
+
+        The first call starts from the last `fit`, if there was one, or else from 0. C has the same meaning as in a fit
+        to all samples so far. The distance from the minimum is not known: `gap_` is inf.
+
+        Parameters
+        ----------
+        X : array_like (n_samples, n_features)
+        y : array_like (n_samples,)
+        classes : array_like (n_classes,)
+            All labels of the stream; needed in the first call, unless there was a `fit`.
+        sample_weight : array_like (n_samples,), optional
+
+        Raises
+        ------
+        AttributeError
+            With an l1_ratio above 0, or "balanced" class weights, which need all samples at once.
+        ValueError, TypeError
+            For input or parameters that cannot be used.
+        """
+        fitted = hasattr(self, "coef_")
+        X, y, names = self._read(X, y, reset=not fitted)
+        X = validation.design(X, names=names)
+        if fitted:
+            labels = self.classes_
+            if classes is not None and not np.array_equal(np.unique(classes), labels):
+                raise InputValueError(
+                    f"classes are [{listed(np.unique(classes))}], but those of the previous calls are "
+                    f"[{listed(labels)}]; give the same ones, or none."
+                )
+        elif classes is None:
+            raise InputValueError("classes is missing; the first call of partial_fit needs all labels.")
+        else:
+            labels = np.unique(classes)
+        unknown = ~np.isin(y, labels)
+        if unknown.any():
+            odd = plain(y[unknown][0])
+            raise InputValueError(f"y contains {odd}, which is not in classes; leave such rows out.")
+        codes = np.searchsorted(labels, y)
+        weight = validation.sample_weights(sample_weight, codes.size)
+        by_class = weights_of_classes(self.class_weight, codes, labels, weight)
+        chunk = validation.weighted_targets(
+            codes, codes.size, labels.size, X.dtype, sample_weight=sample_weight, class_weight=by_class,
+            label_smoothing=0.0,
+        )  # fmt: skip
+        seen = getattr(self, "_seen", 0.0) + chunk.weight_sum
+        trainer: Trainer | None = getattr(self, "_stream", None)
+        start = None
+        if trainer is None:
+            trainer = Trainer(
+                solver=SGD(average=True), fit_intercept=self.fit_intercept, label_smoothing=self.label_smoothing,
+                class_weight=by_class, random_state=self._seed(),
+                n_threads=self._n_threads(),
+            )  # fmt: skip
+            start = np.column_stack(two_rows(self.coef_, self.intercept_)) if fitted else None
+        trainer.l2 = self._penalties(seen, labels.size)[1]
+        indices = np.arange(labels.size)
+        model = trainer.partial_fit(X, codes, classes=indices, sample_weight=sample_weight, init=start)
+        self._stream, self._seen, self.classes_ = trainer, seen, labels
+        self.coef_, self.intercept_ = one_row(model.coef, model.intercept)
+        self.n_iter_ = np.array([1], np.int32)
+        self.converged_, self.gap_, self.history_ = False, np.inf, {}
+        return self
+
+    # --- scikit-learn's terms in the trainer's --------------------------------------------------
+
+    def _penalties(self, total: float, n_classes: int) -> tuple[float, float]:
+        """(l1, l2) for weights that sum to `total`."""
+        share = validation.number("l1_ratio", self.l1_ratio, low=0.0, high=1.0)
+        unpenalised = isinstance(self.C, (float, np.floating)) and np.isposinf(self.C)
+        if unpenalised or total == 0:  # if the weights are all 0, the objective raises an error
+            return 0.0, 0.0
+        l1, l2 = as_in_sklearn(validation.number("C", self.C, low=0.0, low_open=True), total, share, n_classes)
+        return float(l1), float(l2)
+
+    def _start(self, n_features: int, classes: NDArray[Any]) -> Float64s | None:
+        if not (self.warm_start and hasattr(self, "coef_")):
+            return None
+        coef, intercept = two_rows(self.coef_, self.intercept_)
+        if coef.shape[1] != n_features or not np.array_equal(self.classes_, classes):
+            raise InputValueError(
+                f"warm_start=True, but the last fit was of {coef.shape[1]} features and the classes "
+                f"[{listed(self.classes_)}], this one is of {n_features} and [{listed(classes)}]; "
+                "set warm_start=False."
+            )
+        return np.column_stack([coef, intercept])
