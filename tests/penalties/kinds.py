@@ -22,3 +22,7 @@ def data(m=150, N=8, K=3, seed=0):
     rng = np.random.default_rng(seed)
     X = rng.normal(size=(m, N))
     return X, (X[:, :3] @ rng.normal(size=(3, K)) * 2 + rng.gumbel(size=(m, K))).argmax(axis=1)
+
+
+def params_of(result):
+    return np.column_stack([result.model.coef, result.model.intercept])

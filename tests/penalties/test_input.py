@@ -55,5 +55,6 @@ def test_a_prox_of_another_shape_is_named():
 
 
 def test_a_penalty_prints_as_it_was_made():
+    assert repr(nbs.Ridge(0)) == "Ridge(l2=0)"
     assert repr(nbs.Lasso(0.1)) == "Lasso(l1=0.1)"
     assert repr(nbs.ElasticNet(0.1, 0.2, [1, 0])) == "ElasticNet(l1=0.1, l2=0.2, weights=[1.0, 0.0])"

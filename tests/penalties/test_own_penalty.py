@@ -7,7 +7,7 @@ from scipy.optimize import minimize
 import nbsoftmax as nbs
 from nbsoftmax.penalties import as_penalty
 from tests import reference
-from tests.penalties.kinds import OwnLasso, data
+from tests.penalties.kinds import OwnLasso, data, params_of
 
 
 class CertifiedLasso(OwnLasso):
@@ -67,6 +67,21 @@ def test_the_estimate_without_a_conjugate_is_near_the_truth_at_every_iteration()
         assert solution.objective - best <= solution.gap + 1e-13
 
 
+def test_the_gradient_of_a_penalty_of_ones_own_is_the_proximal_gradient_mapping():
+    X, y = data()
+    objective = nbs.Objective(X, y, penalty=OwnLasso(0.05))
+    params = np.random.default_rng(0).normal(size=objective.shape)
+    grad = nbs.Objective(X, y).value_and_grad(params)[1]
+    value, mapping = objective.value_and_subgrad(params)
+    assert value == objective.value(params)
+    coef = params[:, :-1]
+    assert np.array_equal(mapping[:, :-1], coef - OwnLasso(0.05).prox(coef - grad[:, :-1], 1.0))
+    assert np.array_equal(mapping[:, -1], grad[:, -1])
+    result = nbs.Trainer(penalty=OwnLasso(0.05), tol=1e-10).fit(X, y)
+    assert result.grad_norm == pytest.approx(np.linalg.norm(objective.value_and_subgrad(params_of(result))[1]))
+    assert 0 < result.grad_norm <= 1e-4
+
+
 def test_columns_of_different_scale_only_take_longer():
     X, y = data()
     scale = np.geomspace(0.1, 10, 8)
@@ -80,11 +95,11 @@ def test_columns_of_different_scale_only_take_longer():
 def test_a_fit_with_a_penalty_of_ones_own_goes_on_from_a_checkpoint_to_the_same_bits(tmp_path):
     X, y = data()
     whole = nbs.Trainer(penalty=OwnLasso(0.01), tol=1e-10).fit(X, y)
-    stop = nbs.Trainer(penalty=OwnLasso(0.01), tol=1e-10, callbacks=[lambda now: now.iteration == 2])
+    stop = nbs.Trainer(penalty=OwnLasso(0.01), tol=1e-10, callbacks=[lambda now: now.n_iter == 2])
     stop.fit(X, y, checkpoint=tmp_path / "fit")
     result = nbs.Trainer(penalty=OwnLasso(0.01), tol=1e-10).fit(X, y, checkpoint=tmp_path / "fit", resume=True)
     assert np.array_equal(result.model.coef, whole.model.coef)
-    with pytest.raises(nbs.InputValueError, match="checkpoint of other"):
+    with pytest.raises(nbs.InputValueError, match="checkpoint of a fit with other"):
         nbs.Trainer(penalty=OwnLasso(0.02)).fit(X, y, checkpoint=tmp_path / "fit", resume=True)
 
 

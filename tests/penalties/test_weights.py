@@ -9,13 +9,11 @@ from hypothesis import strategies as st
 from scipy.optimize import minimize
 
 import nbsoftmax as nbs
+from nbsoftmax.solvers.tools.convergence import without_shift
 from nbsoftmax.solvers.tools.duality import duality_gap
+from nbsoftmax.solvers.tools.preconditioners import Preconditioner
 from tests import reference
-from tests.penalties.kinds import WEIGHTS, data
-
-
-def params_of(result):
-    return np.column_stack([result.model.coef, result.model.intercept])
+from tests.penalties.kinds import WEIGHTS, data, params_of
 
 
 @pytest.mark.parametrize(
@@ -144,6 +142,36 @@ def test_the_bound_by_strong_convexity_is_inf_where_an_unpenalised_feature_has_a
     assert nbs.Ridge(1.0, WEIGHTS).bound(gradient) == np.inf
     gradient[:, 1] = 0
     assert nbs.Ridge(1.0, WEIGHTS).bound(gradient) == 3 / 2 + 3 / 4 + 3 / 1
+
+
+def test_only_unpenalised_columns_are_constant_along_shifts_of_all_classes():
+    X, y = data()
+    v = np.random.default_rng(0).normal(size=(3, 9))
+    centred = v - v.mean(axis=0)
+    for penalty, free in (
+        (nbs.Ridge(0.1), [8]),
+        (nbs.Ridge(0.1, UNPENALISED), [1, 4, 8]),
+        (nbs.Ridge(0.0), range(9)),
+    ):
+        expected = v.copy()
+        expected[:, free] = centred[:, free]
+        assert np.allclose(without_shift(nbs.Objective(X, y, penalty=penalty), v), expected, rtol=0, atol=1e-15)
+
+
+@pytest.mark.parametrize("kind", ["diagonal", "gram", "blocks", "hessian"])
+def test_preconditioners_know_the_weights(kind):
+    X, y = data()
+    objective = nbs.Objective(X, y, penalty=nbs.Ridge(5.0, UNPENALISED))
+    params = np.random.default_rng(0).normal(size=(3, 9)) / 9
+    direction = np.random.default_rng(1).normal(size=(3, 9))
+    direction -= direction.mean(axis=0)
+    grad = objective.hvp(params, direction)
+    found = Preconditioner(objective, params, kind)(grad)
+    other = Preconditioner(nbs.Objective(X, y, l2=5.0), params, kind)(grad)
+    # The whole Hessian solves the equation but for a shift, the others more or less.
+    distance, others = (np.linalg.norm(v - direction) / np.linalg.norm(direction) for v in (found, other))
+    assert distance <= {"diagonal": 0.7, "gram": 0.5, "blocks": 0.5, "hessian": 1e-8}[kind]
+    assert distance < others / 2
 
 
 def test_no_penalty_at_all_may_have_no_minimum():
