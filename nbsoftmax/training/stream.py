@@ -162,7 +162,7 @@ def learn_chunk(
         codes,
         stream.classes,
         names,
-        sample_weight,
+        validation.sample_weights(sample_weight, X.shape[0]),
         class_weight=options.class_weight,
         label_smoothing=options.label_smoothing,
     )
