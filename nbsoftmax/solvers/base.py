@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol, Self
 
 import numpy as np
+from numpy.typing import NDArray
 
 from nbsoftmax.penalties import AnyPenalty
 from nbsoftmax.solvers.stop_reason import Stop, StopReason
@@ -34,12 +35,13 @@ class Point(NamedTuple):
 
     params: Float64s
     value: float
-    grad: Float64s
+    grad: Float64s  # without the part of the penalty that has no gradient
+    subgradient: Float64s | None = None  # the subgradient of least norm, if the penalty has such a part
 
     @property
     def grad_norm(self) -> float:
-        """Euclidean norm of the gradient."""
-        return float(np.linalg.norm(self.grad))
+        """Euclidean norm of the gradient or subgradient."""
+        return float(np.linalg.norm(self.grad if self.subgradient is None else self.subgradient))
 
 
 class Requirements(NamedTuple):
@@ -112,6 +114,14 @@ class Curved(Smooth, Protocol):
 
     def hessian(self, params: Float64s) -> Float64s:
         """The whole Hessian, (n_classes, n_features + 1, n_classes, n_features + 1)."""
+        ...
+
+
+class Composite(Penalised, Protocol):
+    """An objective whose penalty may have a part without a gradient."""
+
+    def smooth_part(self, features: NDArray[np.int64] | None = None) -> Curved:
+        """The objective without that part of the penalty, over all or some features."""
         ...
 
 

@@ -1,4 +1,4 @@
-"""The loop of all solvers for smooth objectives: iterate, check convergence, switch to float64 sums, report.
+"""The loop of all solvers: iterate, check convergence, switch to float64 sums, report.
 
 Values and gradients of float32 data have the rounding errors of their products, which no bound and no estimate takes
 into account. Where a solver would end, the driver therefore computes them again by `objective.in_float64()` and goes on
@@ -11,6 +11,7 @@ solvers that use the Hessian compute that in float64, too.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -75,6 +76,8 @@ class Driver(Generic[Objective]):
         Where it has a saved state, the run continues from there instead of from `start`.
     uses_hessian : bool
         Whether steps use the Hessian, so that it may have to be computed in float64.
+    evaluate : callable
+        Computes a point, given the sums and parameters. By default its value and gradient are those of the sums.
 
     Attributes
     ----------
@@ -96,8 +99,10 @@ class Driver(Generic[Objective]):
         on_iteration: OnIteration,
         state: SolverState | None,
         uses_hessian: bool = False,
+        evaluate: Callable[[Objective, Float64s], Point] = evaluate,
     ) -> None:
         self.tol, self.max_iter, self._on_iteration, self._uses_hessian = tol, max_iter, on_iteration, uses_hessian
+        self._evaluate = evaluate
         self._state = state or SolverState()
         self.saved = self._state.saved
         if self.saved.get("hessian_refined", False):
@@ -115,8 +120,8 @@ class Driver(Generic[Objective]):
     def minimize(self, method: Method[Objective]) -> Solution:
         """Iterate until the method has converged or cannot go on, or the caller asks to stop."""
         saved = self.saved
-        self._point = evaluate(self.sums, self.start)
-        self._best = evaluate(self.sums, saved["best"]) if "best" in saved else self._point
+        self._point = self._evaluate(self.sums, self.start)
+        self._best = self._evaluate(self.sums, saved["best"]) if "best" in saved else self._point
         self._values: list[float] = saved["values"].tolist() if saved else [self._point.value]
         self._n_iter = int(saved.get("n_iter", 0))
         certify = not saved
@@ -163,7 +168,7 @@ class Driver(Generic[Objective]):
     def _refine(self, method: Method[Objective]) -> None:
         """Go on from the best point with sums in float64."""
         rough, self.sums = self._best.value, self._refined
-        self._point = self._best = evaluate(self.sums, self._best.params)
+        self._point = self._best = self._evaluate(self.sums, self._best.params)
         allowed = allowed_gap(self._point.value, self.tol, self.start.shape[0])
         hessian = self._uses_hessian and not abs(self._point.value - rough) <= 0.1 * allowed
         if hessian:

@@ -46,7 +46,8 @@ def gap_bound(objective: Smooth, point: Point) -> tuple[float, str] | None:
         return None
     if not objective.fit_intercept:
         return approximate_gap_bound(objective, point.grad), "strong-convexity"
-    gap, kind = duality_gap(objective, objective, point.params, *loss_alone(objective, *point))
+    loss, loss_grad = loss_alone(objective, point.params, point.value, point.grad)
+    gap, kind = duality_gap(objective, objective, point.params, loss, loss_grad)
     return (gap, kind) if kind == "duality" else None
 
 
