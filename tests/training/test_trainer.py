@@ -314,7 +314,7 @@ def test_options_out_of_range_are_refused(options, error, said):
         (np.zeros((3, 2)), [0.5, 1.0, 0.0], nbs.InputValueError, "continuous"),
         (np.zeros((3, 2)), [0.0, 1.0, np.nan], nbs.InputValueError, "nan at row 2"),
         (np.zeros((3, 2)), ["a", None, "b"], nbs.InputValueError, "None at row 1: a missing label"),
-        (np.zeros((2, 2)), [[0.5, 0.6], [1.0, 0.0]], nbs.InputValueError, "row 0 is no probability"),
+        (np.zeros((2, 2)), [[0.5, 0.6], [1.0, 0.0]], nbs.InputValueError, "row 0 is not a probability"),
         ([[1.0, 2.0], [3.0]], [0, 1], nbs.InputValueError, "rectangular"),
     ],
 )
