@@ -1,3 +1,3 @@
-"""Solvers minimise an objective from a starting point. One file each; no data, no files, no printing."""
+"""Solvers: each minimises an objective from a starting point, and has a file of its own."""
 
-NAMES = ("newton-cg", "newton", "lbfgs", "gd", "sgd", "prox-newton")  # `table.SOLVERS` has the solvers
+NAMES = ("newton-cg", "newton", "lbfgs", "gd", "sgd", "prox-newton")  # see `table.SOLVERS`, which imports them

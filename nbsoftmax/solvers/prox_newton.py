@@ -76,7 +76,7 @@ class ProxNewton:
 
 
 def _without_absent_classes(objective: Composite, start: Float64s) -> Float64s:
-    """`start` with classes without samples as improbable as float64 can tell."""
+    """`start`, with intercepts for classes without samples at which their probability is 0 in float64."""
     start = start.copy()
     if objective.fit_intercept:
         absent = objective.class_mass <= 0
@@ -98,7 +98,7 @@ def _subgradient(penalty: AnyPenalty, params: Float64s, grad: Float64s) -> Float
 
 
 class _Assessment(NamedTuple):
-    """What sums over the working set in float64 show of a point."""
+    """A point, and sums over the working set there, in float64."""
 
     point: Point
     working_set: WorkingSet
@@ -168,7 +168,7 @@ class _ProximalSteps:
         return allowed_gap(point.value, self._tol, point.params.shape[0])
 
     def _assess(self, point: Point) -> _Assessment:
-        """The sums over the working set of a point, which may need another working set."""
+        """The assessment of a point, with a new working set if the last one does not suffice."""
         if self._assessment is None or self._assessment.point is not point:
             self._known = None
             self._working_set = working_set = working_set_at(self._objective, point, self._working_set)
@@ -181,7 +181,7 @@ class _ProximalSteps:
         return self._assessment
 
     def _certificate(self, at: _Assessment) -> tuple[float, str]:
-        """The gap and its kind, where it may be small enough; else inf."""
+        """The gap and its kind, or inf if it is certainly not small enough."""
         least = gap_at_optimal_intercept(self._objective, at.point.params, at.loss, at.loss_grad)
         return self._gap(at) if least <= self._allowed(at.point) else (np.inf, "estimate")
 

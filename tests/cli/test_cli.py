@@ -269,7 +269,7 @@ def test_separable_data_without_a_penalty_are_advised_l2_by_its_option(tmp_path,
     assert run(*fit) == 1
     out, err = capsys.readouterr()
     assert json.loads(out)["converged"] is False
-    assert "add --l2 (1e-4, say)" in err
+    assert "add --l2 (for example 1e-4)" in err
     assert run(*fit, "--l2", 1e-4) == 0
     assert capsys.readouterr().err == ""
 

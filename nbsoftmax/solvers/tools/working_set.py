@@ -22,7 +22,7 @@ GRAM_BYTES = 2**26  # Gram matrices larger together than this are replaced by on
 
 
 class WorkingSet:
-    """The features that take part, the objective over them, and the variable metric of its quadratic models."""
+    """The features that take part, the objective over them, and the metric of its quadratic models."""
 
     def __init__(self, objective: Composite, features: NDArray[np.int64]) -> None:
         self.features, self.columns = features, np.append(features, -1)
