@@ -243,10 +243,10 @@ def test_unknown_options_exit_with_2():
 @pytest.mark.parametrize(
     ("options", "advice"),
     [
-        (("--max-iter", 1), "raise --max-iter, scale the features (--standardize), or add --l2"),
-        (("--max-seconds", 1e-9), "raise --max-seconds, or go on from a --checkpoint with --resume"),
-        (("--solver", "gd", "--learning-rate", 1e3), "give a smaller --learning-rate"),
-        (("--solver", "sgd", "--max-iter", 1, "--l2", 1e-3), "raise --max-iter"),
+        (("--max-iter", 1), "increase --max-iter, scale the features (--standardize), or add --l2"),
+        (("--max-seconds", 1e-9), "increase --max-seconds, or continue from a --checkpoint with --resume"),
+        (("--solver", "gd", "--learning-rate", 1e3), "reduce --learning-rate"),
+        (("--solver", "sgd", "--max-iter", 1, "--l2", 1e-3), "increase --max-iter"),
     ],
 )
 def test_a_fit_that_has_not_converged_exits_with_1_says_what_to_do_and_saves_its_model(
