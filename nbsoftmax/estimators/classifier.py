@@ -9,10 +9,9 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.utils.metaestimators import available_if
 
 from nbsoftmax import validation
-from nbsoftmax.errors import InputValueError, plain
+from nbsoftmax.errors import InputValueError, listed, plain
 from nbsoftmax.estimators.base import EitherConvergenceWarning, FittedClassifier
 from nbsoftmax.estimators.callback_tasks import CallbackSupportMixin, CallbackTasks, with_callbacks
-from nbsoftmax.models.display import listed
 from nbsoftmax.models.softmax import one_row, two_rows
 from nbsoftmax.problem import weights_of_classes
 from nbsoftmax.selection.path import as_in_sklearn

@@ -3,7 +3,8 @@
 Failing to converge is a value, `Solution.stop_reason`, not an exception.
 
 Solvers call BLAS and LAPACK, whose last bits depend on the number of their threads, so the caller of a solver limits
-them to one thread with `kernels.blas.one_thread`. For matrices of this size more threads cost more than they save.
+them to one thread with `kernels.runtime.blas.one_thread`. For matrices of this size more threads cost more than they
+save.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from nbsoftmax import validation
-from nbsoftmax.errors import InputValueError
+from nbsoftmax.errors import InputValueError, listed
 from nbsoftmax.kernels.sgd import State
 from nbsoftmax.models.softmax import SoftmaxModel
 from nbsoftmax.objective import PenalizedLoss
@@ -98,7 +98,7 @@ def classes_of(given: ArrayLike | None, y: NDArray[Any]) -> NDArray[Any]:
         raise InputValueError(f"classes has {classes.size} different labels, expected at least two.")
     if y.ndim == 2 and y.shape[1] > 1 and not np.array_equal(classes, np.arange(y.shape[1])):
         raise InputValueError(
-            f"y has probabilities of {y.shape[1]} classes, which are 0, 1, ..., but classes are "
-            f"{classes.tolist()[:10]}; leave classes out."
+            f"y has probabilities of {y.shape[1]} classes, which are 0, 1, ..., but classes are [{listed(classes)}]; "
+            "leave classes out."
         )
     return classes
