@@ -107,11 +107,11 @@ class GeneralPenalty:
         return best
 
     def unpenalised(self, n_features: int) -> NDArray[np.bool_]:
-        """No feature is known to be."""
+        """No feature is known to be unpenalised."""
         return np.zeros(n_features, bool)
 
     def smooth_part(self) -> Ridge:
-        """None."""
+        """There is no smooth part: a penalty of strength 0."""
         return Ridge(0.0)
 
     def restricted(self, features: NDArray[np.int64]) -> Self:
