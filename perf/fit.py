@@ -308,7 +308,7 @@ def run(
     for task in chosen:
         data = task.make(scale)
         if data is None:
-            print(f"\n{task.name}: the data are not in ../shared/data, skipped")
+            print(f"\n{task.name}: skipped, since its data are not beside the repository")
             continue
         contest = Contest(task, *data, cap)
         for solver in ("auto",) if task.l1 else ours:

@@ -165,7 +165,7 @@ class SoftmaxModel(Displayed):
         codes = validation.codes_of(y, self.classes, n_samples=predicted.size)
         if codes.size == 0:
             raise InputValueError("X has no rows, so the accuracy is not defined; give at least one sample.")
-        return float(np.mean(predicted == codes))
+        return accuracy(predicted == codes)
 
     def to_sigmoid(self) -> SigmoidWeights:
         """The equivalent single weight vector of a two-class model.

@@ -1,4 +1,4 @@
-"""Penalties of the user's own: what such a class needs, and what the solvers ask for made of it."""
+"""Penalties of the user: the methods that such a class needs, and those that solvers use, derived from them."""
 
 from __future__ import annotations
 

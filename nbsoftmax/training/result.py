@@ -111,7 +111,7 @@ class FitResult(Displayed):
         if self.problem is None:
             raise InputValueError(
                 "this result was pickled or copied, and does not contain the data; "
-                "use nbsoftmax.inference(result.model, X, y) with what it was trained on."
+                "use nbsoftmax.inference(result.model, X, y) with the training data."
             )
         return at_maximum(self.model, self.problem, self.objective_options, cov=cov, reference=reference)
 
