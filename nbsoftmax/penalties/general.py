@@ -1,4 +1,4 @@
-"""A user's own penalty: its protocol, and the adapter that solvers use."""
+"""Penalties of the user: the methods that such a class needs, and those that solvers use, derived from them."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ class GeneralPenalty:
         return np.zeros(n_features, bool)
 
     def smooth_part(self) -> Ridge:
-        """The smooth part of R: 0."""
+        """There is no smooth part: a penalty of strength 0."""
         return Ridge(0.0)
 
     def restricted(self, features: NDArray[np.int64]) -> Self:

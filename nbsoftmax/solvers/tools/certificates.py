@@ -19,13 +19,8 @@ from nbsoftmax.solvers.tools.duality import duality_gap, loss_alone
 from nbsoftmax.validation import Float64s
 
 
-def within_tolerance(gap: float, value: float, tol: float, n_classes: int) -> bool:
-    """Whether a gap counts as converged."""
-    return gap <= allowed_gap(value, tol, n_classes)
-
-
 def allowed_gap(value: float, tol: float, n_classes: int) -> float:
-    """The largest gap at an objective of `value` that counts as converged.
+    """The largest gap at an objective of `value` that counts as converged: the one definition of convergence.
 
     At least eps log K: the objective at 0 is log K, and smaller differences from it are rounding errors in float64.
     """
