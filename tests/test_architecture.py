@@ -15,6 +15,7 @@ PACKAGE = Path(nbsoftmax.__file__).parent
 LAYERS = [
     {"errors"},
     {"files", "kernels"},
+    {"npz"},
     {"validation"},
     {"backends"},
     {"data", "functional", "problem", "testing", "versions"},

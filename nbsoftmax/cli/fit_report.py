@@ -59,7 +59,12 @@ def fit_exit_code(result: FitResult, warned: Warned, more_advice: str = "") -> i
 
 def fit_lines(result: FitResult) -> list[str]:
     """Return the summary of a fit as lines of text."""
-    state = "converged after" if result.converged else f"NOT converged: {result.reason}; stopped after"
+    if result.converged:
+        state = "converged after"
+    elif result.stop_reason.requested:
+        state = f"stopped ({result.reason}) after"
+    else:
+        state = f"NOT converged: {result.reason}; stopped after"
     return [
         f"{state} {result.n_iter} iterations and {result.seconds:.2f} s ({result.solver})",
         f"objective {result.objective:.8g}, gradient norm {result.grad_norm:.3g}, "

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nbsoftmax import validation
-from nbsoftmax.errors import InputValueError
+from nbsoftmax.errors import InputValueError, listed
 from nbsoftmax.models.softmax import SoftmaxModel
 from nbsoftmax.training.result import FitResult
 from nbsoftmax.validation import Float64s
@@ -27,7 +27,7 @@ def _params_of(init: Any, shape: tuple[int, int], classes: NDArray[Any]) -> Floa
     if isinstance(model, SoftmaxModel):
         if not np.array_equal(model.classes, classes):
             raise InputValueError(
-                f"init has the classes {model.classes.tolist()[:10]}, but y has {classes.tolist()[:10]}; "
+                f"init has the classes [{listed(model.classes)}], but y has [{listed(classes)}]; "
                 "start from a model of the same classes, or leave init out."
             )
         model = np.column_stack([model.coef, model.intercept])

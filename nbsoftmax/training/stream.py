@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from nbsoftmax import validation
-from nbsoftmax.errors import InputValueError
+from nbsoftmax.errors import InputValueError, listed
 from nbsoftmax.kernels.runtime.blas import one_thread
 from nbsoftmax.kernels.sgd import State
 from nbsoftmax.models.softmax import SoftmaxModel
@@ -147,7 +147,7 @@ def learn_chunk(
     again = None if before is None or classes is None else classes_of(classes, y)
     if again is not None and not np.array_equal(again, stream.classes):
         raise InputValueError(
-            f"classes are {again.tolist()[:10]}, but the stream began with {stream.classes.tolist()[:10]}; "
+            f"classes are [{listed(again)}], but the stream began with [{listed(stream.classes)}]; "
             "a new Trainer begins a new stream."
         )
     X = validation.design(array, dtype=options.dtype or stream.dtype, n_features=stream.n_features, names=names)
@@ -183,7 +183,7 @@ def classes_of(given: ArrayLike | None, y: NDArray[Any]) -> NDArray[Any]:
         raise InputValueError(f"classes has {classes.size} different labels, expected at least two.")
     if y.ndim == 2 and y.shape[1] > 1 and not np.array_equal(classes, np.arange(y.shape[1])):
         raise InputValueError(
-            f"y has probabilities of {y.shape[1]} classes, which are 0, 1, ..., but classes are "
-            f"{classes.tolist()[:10]}; leave classes out."
+            f"y has probabilities of {y.shape[1]} classes, which are 0, 1, ..., but classes are [{listed(classes)}]; "
+            "leave classes out."
         )
     return classes
