@@ -26,7 +26,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 import nbsoftmax as nbs
-from nbsoftmax.training.trainer import SOLVERS
+from nbsoftmax.solvers.table import SOLVERS
 from perf import peers
 from perf.optimum import cost, optimum, optimum_of_l1
 from perf.problems import Task, chosen_tasks
