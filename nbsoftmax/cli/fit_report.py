@@ -27,7 +27,7 @@ def collect_warnings() -> Iterator[Warned]:
     import warnings
 
     from nbsoftmax.files import NotWrittenWarning
-    from nbsoftmax.training.trainer import ConvergenceWarning
+    from nbsoftmax.training.convergence_warning import ConvergenceWarning
 
     warned = Warned()
 
@@ -50,7 +50,7 @@ def fit_exit_code(result: FitResult, warned: Warned, more_advice: str = "") -> i
     if result.interrupted:
         return 130
     if not result.converged and not result.stop_reason.requested:
-        from nbsoftmax.training.trainer import convergence_message
+        from nbsoftmax.training.convergence_warning import convergence_message
 
         warn(convergence_message(result, result.stop_reason.advise(TERMS)) + more_advice)
         return 1

@@ -50,8 +50,8 @@ def epoch_by_numpy(X, y, params, order, batch_size, rates, optimizer, mu, l2=0.0
     return mean if average else w
 
 
-def epoch(X, y, K, order, batch_size, rates, optimizer, mu, average=False, n_threads=None, start=None, **options):
-    objective = nbs.Objective(X, y, n_classes=K, n_threads=n_threads, **options)
+def epoch(X, y, K, order, batch_size, rates, optimizer, mu, average=False, start=None, **options):
+    objective = nbs.Objective(X, y, n_classes=K, **options)
     start = np.zeros(objective.shape) if start is None else start
     state = sgd.SGD(optimizer=optimizer, average=average).initial_state(start)
     objective.descend(state, order, batch_size, rates, kind=sgd.KINDS[optimizer], momentum=mu, n_before=0)
