@@ -134,10 +134,9 @@ def test_star_hasattr_and_getmembers_work_without_optional_packages(absent):
     ],
 )
 def test_a_name_that_needs_an_absent_package_says_what_to_install(monkeypatch, use, error):
-    absent = ("sklearn", "hypothesis")
-    loaded = [module for module in sys.modules if module.split(".")[0] in absent]  # by other tests
-    for module in (*absent, *loaded):
-        monkeypatch.setitem(sys.modules, module, None)
+    absent = {"sklearn", "hypothesis"}
+    for module in [*absent, *(m for m in sys.modules if m.partition(".")[0] in absent)]:
+        monkeypatch.setitem(sys.modules, module, None)  # submodules too, which other tests may have loaded
     for module in [
         m for m in sys.modules if m == "nbsoftmax" or m.startswith(("nbsoftmax.estimators", "nbsoftmax.testing"))
     ]:

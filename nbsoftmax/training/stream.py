@@ -147,8 +147,8 @@ def learn_chunk(
     again = None if before is None or classes is None else classes_of(classes, y)
     if again is not None and not np.array_equal(again, stream.classes):
         raise InputValueError(
-            f"classes are [{listed(again)}], but the stream began with [{listed(stream.classes)}]; a new Trainer "
-            "begins a new stream."
+            f"classes are [{listed(again)}], but the stream began with [{listed(stream.classes)}]; "
+            "a new Trainer begins a new stream."
         )
     X = validation.design(array, dtype=options.dtype or stream.dtype, n_features=stream.n_features, names=names)
     codes = stream.codes(y, X.shape[0])

@@ -99,7 +99,7 @@ class Trainer:
     """
 
     warn_as: type[ConvergenceWarning] = ConvergenceWarning  # the estimators warn by a subclass of it
-    to_penalise = "add l2 (1e-4, say)"  # advice in that warning; the estimators name their own parameter
+    to_penalise = "add l2 (for example 1e-4)"  # advice in that warning; the estimators name their own parameter
 
     def __init__(  # noqa: PLR0913  the options of the contract
         self,

@@ -184,7 +184,7 @@ def test_not_having_converged_is_said():
 
 def test_a_rate_that_is_too_large_is_named_and_the_best_parameters_are_kept():
     X, y = data(m=400)
-    with pytest.warns(nbs.ConvergenceWarning, match="smaller learning_rate"):
+    with pytest.warns(nbs.ConvergenceWarning, match="reduce learning_rate"):
         result = nbs.Trainer(solver=nbs.SGD(learning_rate=1e200)).fit(X, y)
     assert np.isfinite(result.model.coef).all()
     assert result.objective <= np.log(3)

@@ -25,16 +25,6 @@ def test_converged_means_within_tol_of_the_minimum(name, fit_intercept):
     assert solution.objective - best <= 1e-8 * best
 
 
-@pytest.mark.parametrize("name", SOLVERS)
-def test_what_a_solution_says_of_its_point_is_true(name):
-    objective = problem()
-    solution = SOLVERS[name](objective, np.zeros(objective.shape), tol=1e-6)
-    value, grad = objective.value_and_grad(solution.params)
-    assert solution.objective == value
-    assert solution.grad_norm == np.linalg.norm(grad)
-    assert solution.converged == (solution.gap <= 1e-6 * value)
-
-
 def test_the_newton_decrement_is_that_of_the_dense_hessian():
     objective = problem()
     params = np.random.default_rng(2).normal(size=objective.shape)
@@ -88,26 +78,6 @@ def test_too_large_a_learning_rate_is_named_and_the_best_point_returned():
     assert "learning_rate" in solution.reason
     assert np.isfinite(solution.params).all()
     assert solution.objective <= objective.value(start)
-
-
-@pytest.mark.parametrize("name", SOLVERS)
-def test_max_iter_is_obeyed_and_named(name):
-    objective = problem()
-    solution = SOLVERS[name](objective, np.zeros(objective.shape), tol=1e-12, max_iter=3)
-    assert solution.n_iter == 3
-    assert not solution.converged
-    assert solution.stop_reason is StopReason.MAX_ITER
-
-
-@pytest.mark.parametrize("name", SOLVERS)
-def test_a_solver_stops_when_asked(name):
-    def stop_at_4(n_iter, *_):
-        return StopReason.CALLBACK.stop() if n_iter == 4 else None
-
-    objective = problem()
-    solution = SOLVERS[name](objective, np.zeros(objective.shape), tol=1e-12, on_iteration=stop_at_4)
-    assert solution.n_iter == 4
-    assert solution.stop_reason is StopReason.CALLBACK
 
 
 @pytest.mark.parametrize("name", SOLVERS)
