@@ -493,13 +493,67 @@ def test_solvers_and_derivatives_that_a_penalty_does_not_allow_are_refused():
         nbs.Trainer(penalty=nbs.Ridge(0.1), solver="prox-newton")
 
 
-def test_a_prox_of_another_shape_is_named():
-    class Wrong(OwnLasso):
-        def prox(self, coef, step):
-            return coef[0]
+@pytest.mark.parametrize(
+    ("method", "returned", "error"),
+    [
+        ("value", -1.0, nbs.InputValueError),
+        ("value", np.nan, nbs.InputValueError),
+        ("value", None, nbs.InputTypeError),
+        ("value", np.ones(3), nbs.InputTypeError),
+        ("value", "1", nbs.InputTypeError),
+        ("prox", np.ones(8), nbs.InputValueError),
+        ("prox", np.full((3, 8), np.nan), nbs.InputValueError),
+        ("prox", np.ones((3, 8), complex), nbs.InputValueError),
+        ("prox", None, nbs.InputValueError),
+        ("conjugate", np.nan, nbs.InputValueError),
+        ("conjugate", np.ones((3, 8)), nbs.InputTypeError),
+    ],
+)
+def test_a_method_of_a_penalty_that_returns_what_it_must_not_is_named(method, returned, error):
+    own = type("Wrong", (CertifiedLasso,), {method: lambda self, *arguments: returned})
+    with pytest.raises(error, match=f"^{method} of the penalty Wrong returned .*; it must .*[.]$"):
+        nbs.Trainer(penalty=own(0.1)).fit(*data())
 
-    with pytest.raises(nbs.InputValueError, match=r"prox of the penalty .* returned shape"):
-        nbs.Trainer(penalty=Wrong(0.1)).fit(*data())
+
+def test_methods_of_a_penalty_may_change_their_arrays():
+    class InPlace(OwnLasso):
+        def value(self, coef):
+            coef[:] = super().value(coef)
+            return coef[0, 0]
+
+        def prox(self, coef, step):
+            coef[:] = super().prox(coef, step)
+            return coef
+
+    X, y = data()
+    result, expected = (nbs.Trainer(penalty=own(0.05)).fit(X, y) for own in (InPlace, OwnLasso))
+    assert np.array_equal(result.model.coef, expected.model.coef)
+
+
+def test_a_fit_whose_objective_is_infinite_has_not_converged():
+    class Impossible(OwnLasso):
+        def value(self, coef):
+            return np.inf
+
+    with pytest.warns(nbs.ConvergenceWarning):
+        result = nbs.Trainer(penalty=Impossible(0.1)).fit(*data())
+    assert not result.converged
+
+
+def test_a_constraint_that_0_violates_is_met():
+    class SumsToOne:
+        def value(self, coef):
+            return 0.0 if np.allclose(coef.sum(axis=0), 1.0, rtol=0, atol=1e-9) else np.inf
+
+        def prox(self, coef, step):
+            return coef - (coef.sum(axis=0) - 1.0) / len(coef)
+
+    X, y = data()
+    result = nbs.Trainer(penalty=SumsToOne(), tol=1e-8).fit(X, y)
+    free = nbs.Trainer(tol=1e-10).fit(X, y)  # a shift of all classes changes no probability
+    assert result.converged
+    assert np.allclose(result.model.coef.sum(axis=0), 1.0)
+    assert result.objective == pytest.approx(free.objective, rel=1e-7)
 
 
 def test_a_penalty_prints_as_it_was_made():

@@ -104,6 +104,8 @@ class _Fit:
         if objective.fit_intercept and not saved:
             absent = objective.class_mass <= 0
             self.params[absent, -1] = np.minimum(self.params[absent, -1], ABSENT)
+        if self.penalty.nonsmooth_value(self.params[:, :-1]) == np.inf:  # a constraint that the start violates
+            self.params[:, :-1] = self.penalty.prox(self.params[:, :-1], 1.0)
         self.refined = smooth.in_float64()
         self.smooth = self.refined if saved.get("refined", False) else smooth
         self.value, self.grad = self.smooth.value_and_grad(self.params)

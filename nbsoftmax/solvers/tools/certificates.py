@@ -27,8 +27,11 @@ def within_tolerance(gap: float, value: float, tol: float, n_classes: int) -> bo
 def allowed_gap(value: float, tol: float, n_classes: int) -> float:
     """The largest gap at an objective of `value` that counts as converged.
 
-    Never less than eps log K: the objective at 0 is log K, and float64 resolves no smaller differences beside it.
+    Never less than eps log K: the objective at 0 is log K, and float64 resolves no smaller differences beside it. No
+    gap is small enough where the objective is not finite.
     """
+    if not math.isfinite(value):
+        return -math.inf
     return max(tol * abs(value), float(np.finfo(float).eps) * math.log(n_classes))
 
 
