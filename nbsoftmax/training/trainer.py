@@ -24,6 +24,7 @@ from nbsoftmax.solvers.base import Solution
 from nbsoftmax.solvers.sgd import SGD
 from nbsoftmax.solvers.stop_reason import PYTHON_TERMS, StopReason
 from nbsoftmax.solvers.table import SOLVERS, Solver, solver_of
+from nbsoftmax.solvers.table import fingerprint as fingerprint_of_solver
 from nbsoftmax.solvers.tools import separation
 from nbsoftmax.training.callbacks import ProgressBar
 from nbsoftmax.training.checkpoint import Checkpoint, fingerprint
@@ -314,7 +315,7 @@ class Trainer:
     def _fingerprint(self, solver: Solver, problem: Problem, start: Float64s) -> str:
         """Digest of all that decides the iterates of a fit."""
         options: tuple[Any, ...] = (
-            solver,
+            *fingerprint_of_solver(solver),
             *self._penalty().fingerprint(),
             self.fit_intercept,
         )

@@ -264,3 +264,19 @@ def test_a_share_that_holds_out_nothing_is_refused():
         nbs.Trainer(validation_fraction=0.01).fit(X, y)
     with pytest.raises(nbs.InputValueError, match=r"validation_fraction is 0\.95"):
         nbs.Trainer(validation_fraction=0.95)
+
+
+def test_early_stopping_of_another_value_does_not_go_on_from_the_state_of_a_checkpoint(tmp_path):
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(90, 4)), rng.integers(0, 3, 90)
+
+    def fit(monitor, *more, **options):
+        callbacks = [nbs.callbacks.EarlyStopping(3, monitor=monitor, restore_best=False), *more]
+        trainer = nbs.Trainer(
+            solver=nbs.GradientDescent(0.1), validation_fraction=0.3, max_iter=12, callbacks=callbacks
+        )
+        return trainer.fit(X, y, **options)
+
+    fit("grad_norm", lambda now: now.n_iter == 2, checkpoint=tmp_path / "fit")  # lower than the objective
+    with pytest.warns(nbs.ConvergenceWarning, match="max_iter reached"):
+        fit("objective", checkpoint=tmp_path / "fit", resume=True)
