@@ -1,4 +1,4 @@
-"""Penalties of the user's own: what such a class needs, and what the solvers ask for made of it."""
+"""Penalties of the user: the methods that such a class needs, and those that solvers use, derived from them."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ MOST_STEPS, STEP_TOL = 2000, 1e-16  # of proximal gradient steps; the last squar
 
 
 class Penalty(Protocol):
-    """What `Trainer(penalty=)` and `Objective(penalty=)` need of a penalty of your own.
+    """The protocol of a penalty of your own, for `Trainer(penalty=)` and `Objective(penalty=)`.
 
-    R is convex and not negative; `coef` is float64 (n_classes, n_features). Such a penalty is minimised by the solver
-    "prox-newton", which makes a Gram matrix of all features and takes proximal gradient steps on its quadratic model.
-    It is fastest if all features have about the same scale. A method
+    R is convex and not negative; `coef` is float64 (n_classes, n_features), a copy. The solver is
+    "prox-newton". It computes a Gram matrix of all features and takes proximal gradient steps on its quadratic model,
+    so it is fastest if all features have about the same scale. The method
 
         conjugate(slope) -> float        R*(slope) = max_C slope . C - R(C), or inf
 
-    is optional. With it, `result.gap` is a bound by duality; without it, an estimate: the decrease that the quadratic
-    model of the objective predicts.
+    is optional. With it, `result.gap` is a proven bound, the duality gap. Without it, `result.gap` is an estimate: the
+    decrease that the quadratic model of the objective predicts.
     """
 
     def value(self, coef: Float64s) -> float:
@@ -38,9 +38,9 @@ class Penalty(Protocol):
 
 
 class GeneralPenalty:
-    """A user's penalty with what the solvers ask for, by its `value`, its `prox` and, where it has one, its conjugate.
+    """A user's penalty with the interface that the solvers use, that of `FeaturePenalty`.
 
-    The methods are those of `FeaturePenalty`. There is no smooth part: all of R is left to the proximal operator.
+    It needs only `value`, `prox` and, if there is one, `conjugate`. The smooth part is 0.
     """
 
     by_feature = False
@@ -68,7 +68,7 @@ class GeneralPenalty:
     nonsmooth_value = value
 
     def gradient(self, coef: Float64s) -> Float64s:
-        """0: there is no smooth part."""
+        """The gradient of the smooth part: 0."""
         return np.zeros_like(coef)
 
     def prox(self, coef: Float64s, step: float) -> Float64s:
@@ -86,7 +86,7 @@ class GeneralPenalty:
         return result.astype(np.float64, copy=False)
 
     def conjugate(self, slope: Float64s) -> float:
-        """R*(slope); inf where it is not known, which is always right."""
+        """R*(slope); inf if it is not known, which leads to no bound."""
         if not self.has_dual:
             return np.inf
         value = self._number("conjugate", self.penalty.conjugate(slope.copy()))  # type: ignore[attr-defined]
@@ -122,7 +122,7 @@ class GeneralPenalty:
                 low, high = (theta, high) if value(theta) > -np.inf else (low, theta)
             low, high = 0.0, low
         best = max(value(0.0), value(high))
-        for _ in range(BISECTIONS):  # a concave function: two points inside say which third has no maximum
+        for _ in range(BISECTIONS):  # ternary search for the maximum of a concave function
             one, two = low + (high - low) / 3, high - (high - low) / 3
             at_one, at_two = value(one), value(two)
             best = max(best, at_one, at_two)
@@ -130,31 +130,31 @@ class GeneralPenalty:
         return best
 
     def unpenalised(self, n_features: int) -> NDArray[np.bool_]:
-        """No feature is known to be."""
+        """No feature is known to be unpenalised."""
         return np.zeros(n_features, bool)
 
     def smooth_part(self) -> Ridge:
-        """None."""
+        """There is no smooth part: a penalty of strength 0."""
         return Ridge(0.0)
 
     def restricted(self, features: NDArray[np.int64]) -> Self:
-        """All features always take part."""
+        """The same penalty: all features always take part."""
         return self
 
     def nonsmooth_change(self, before: Float64s, after: Float64s) -> float:
-        """By how much R grows."""
+        """The change of R."""
         return self.value(after) - self.value(before)
 
     def least_subgradient(self, coef: Float64s, gradient: Float64s) -> Float64s:
-        """In its place the proximal gradient mapping with step 1, which is also 0 at the minimum alone."""
+        """Instead of it, the proximal gradient mapping with step 1, which is also 0 only at a minimum."""
         return coef - self.prox(coef - gradient, 1.0)
 
     def kinks(self, coef: Float64s) -> NDArray[np.bool_]:
-        """R may have no derivative anywhere."""
+        """All coefficients: where R has a derivative is not known."""
         return np.ones(coef.shape, bool)
 
     def activity(self, gradient: Float64s) -> Float64s:
-        """Inf: all features take part."""
+        """inf: all features take part."""
         return np.full(gradient.shape[1], np.inf)
 
     def minimise_model(self, grams: Float64s, factor: float, residual: Float64s, coef: Float64s) -> None:
@@ -185,9 +185,9 @@ class GeneralPenalty:
         residual[:] = slope + factor * (grams @ (coef - start)[:, :, None])[:, :, 0]
 
     def fingerprint(self) -> tuple[Any, ...]:
-        """The name of the class and its attributes, as far as they are known."""
+        """The name of the class and its attributes."""
         attributes = getattr(self.penalty, "__dict__", {})
         return (type(self.penalty).__qualname__, *(part for item in sorted(attributes.items()) for part in item))
 
     def check_features(self, n_features: int) -> None:
-        """Every number of features may be right."""
+        """Accept any number of features."""

@@ -1,4 +1,4 @@
-"""The solvers by name, and what they have in common."""
+"""The solvers by name, and the protocol that they implement."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from nbsoftmax.validation import Float64s
 
 
 class Solver(Protocol):
-    """A solver with its options; `SOLVERS` has those of this package.
+    """A solver with its options.
 
     The options are its attributes: checkpoints distinguish solvers by their class and these.
     """
 
     @property
     def name(self) -> str:
-        """As in `SOLVERS`."""
+        """The short name, as in `Trainer(solver=name)`."""
         ...
 
     @property
@@ -52,7 +52,7 @@ SOLVERS: dict[str, Solver] = {
 
 
 def solver_of(given: Any) -> Solver:
-    """The solver that is given, or the one of that name with its default options."""
+    """The given solver, or the solver of that name with its default options."""
     if isinstance(given, str):
         return SOLVERS[validation.choice("solver", given, ("auto", *SOLVERS))]
     if isinstance(given, type) or not all(hasattr(given, name) for name in ("name", "requires", "solve")):

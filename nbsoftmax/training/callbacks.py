@@ -54,6 +54,9 @@ class ProgressBar:
         self._live: Any = None
         self._printed_at = -np.inf
 
+    def __repr__(self) -> str:
+        return "ProgressBar()"
+
     def setup(self, trainer: Any, context: Context) -> None:
         """Start the display."""
         self._live, self._printed_at = None, -np.inf
@@ -110,6 +113,9 @@ class JsonLines:
         self.path = file_name(path)
         self._file: Any = None
         self._failures = WriteFailures("log", self.path)
+
+    def __repr__(self) -> str:
+        return f"JsonLines({self.path!r})"
 
     def setup(self, trainer: Any, context: Context) -> None:
         """Open the file."""
@@ -190,6 +196,10 @@ class EarlyStopping:
         self._lowest = self._improved_to = np.inf
         self._improved_at, self._stopped = 0, False
 
+    def __repr__(self) -> str:
+        options = f"monitor={self.monitor!r}, min_delta={self.min_delta:g}, restore_best={self.restore_best}"
+        return f"EarlyStopping({self.patience}, {options})"
+
     def setup(self, trainer: Any, context: Context) -> None:
         """Discard the state of the previous fit."""
         if self.monitor == "validation_loss" and context.n_validation_samples == 0:
@@ -262,6 +272,9 @@ class ModelCheckpoint:
         self.path, self.seconds = file_name(path), validation.number("seconds", seconds, low=0.0)
         self._failures = WriteFailures("model", self.path)
         self._lowest, self._written_at, self._unsaved = np.inf, -np.inf, np.empty((0, 0))
+
+    def __repr__(self) -> str:
+        return f"ModelCheckpoint({self.path!r}, seconds={self.seconds:g})"
 
     def setup(self, trainer: Any, context: Context) -> None:
         """Discard the state of the previous fit."""

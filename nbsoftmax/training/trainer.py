@@ -7,37 +7,34 @@ import os
 import time
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from nbsoftmax import validation
 from nbsoftmax.errors import InputValueError, plain
-from nbsoftmax.kernels.runtime.blas import one_thread
 from nbsoftmax.models.softmax import SoftmaxModel
 from nbsoftmax.objective import ObjectiveOptions, PenalizedLoss
 from nbsoftmax.penalties import AnyPenalty, Penalty, penalty_of
 from nbsoftmax.problem import Problem
 from nbsoftmax.solvers.base import Solution
-from nbsoftmax.solvers.sgd import SGD
-from nbsoftmax.solvers.stop_reason import PYTHON_TERMS, StopReason
-from nbsoftmax.solvers.table import SOLVERS, Solver, solver_of
+from nbsoftmax.solvers.stop_reason import PYTHON_TERMS
+from nbsoftmax.solvers.table import Solver
 from nbsoftmax.solvers.table import fingerprint as fingerprint_of_solver
-from nbsoftmax.solvers.tools import separation
 from nbsoftmax.training.callbacks import ProgressBar
 from nbsoftmax.training.checkpoint import Checkpoint, fingerprint
 from nbsoftmax.training.context import Context
+from nbsoftmax.training.convergence_warning import ConvergenceWarning, convergence_message
 from nbsoftmax.training.hooks import Hooks
+from nbsoftmax.training.metadata import training_metadata
+from nbsoftmax.training.minimise import minimise
 from nbsoftmax.training.monitor import FitMonitor
 from nbsoftmax.training.result import FitResult
-from nbsoftmax.training.stream import Stream, classes_of
+from nbsoftmax.training.solver_choice import check_penalty, chosen_solver, device_of
+from nbsoftmax.training.start import initial_params
+from nbsoftmax.training.stream import Stream, StreamOptions, learn_chunk, streaming_solver
 from nbsoftmax.validation import Float64s
-
-
-class ConvergenceWarning(UserWarning):
-    """The fit ended before the objective was within `tol` of its minimum; the message says what to do."""
 
 
 class Trainer:
@@ -103,9 +100,9 @@ class Trainer:
     """
 
     warn_as: type[ConvergenceWarning] = ConvergenceWarning  # the estimators warn by a subclass of it
-    to_penalise = "add l2 (1e-4, say)"  # advice in that warning; the estimators name their own parameter
+    to_penalise = "add l2 (for example 1e-4)"  # advice in that warning; the estimators name their own parameter
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  the options of the contract
         self,
         *,
         solver: str | Solver = "auto",
@@ -130,16 +127,7 @@ class Trainer:
     ) -> None:
         self.solver = solver
         self.l1, self.l2, self.grouped, self.penalty = l1, l2, grouped, penalty
-        smooth = self._penalty().is_smooth  # this validates them
-        needs, name = self._solver().requires, self._solver().name
-        if not smooth and needs.smooth:
-            given = f"l1 is {l1:g}" if penalty is None else f"penalty is {plain(self._penalty())}"
-            raise InputValueError(
-                f'{given}, which solver {name!r} cannot minimise; use solver="prox-newton" or "auto".'
-            )
-        if smooth and (not needs.smooth or self.grouped):
-            given = "grouped is True" if self.grouped else f'solver is "{name}"'
-            raise InputValueError(f"{given}, but l1 is 0; give l1 > 0, or leave it out.")
+        check_penalty(self._solver(), self._penalty(), l1=l1, grouped=grouped, own=penalty is not None)
         self.fit_intercept = validation.flag("fit_intercept", fit_intercept)
         self.tol = validation.number("tol", tol, low=0.0, low_open=True)
         self.max_iter = None if max_iter is None else validation.count("max_iter", max_iter)
@@ -147,14 +135,7 @@ class Trainer:
         self.label_smoothing = validation.number("label_smoothing", label_smoothing, low=0.0, high=1.0)
         self.class_weight = class_weight
         self.n_threads = validation.n_threads(n_threads)
-        self.device = validation.device(device)
-        if needs.cpu:
-            if self.device.startswith("cuda"):
-                raise InputValueError(
-                    f"device is {device!r}, but solver {name!r} runs on the CPU; use solver 'newton-cg' or the device "
-                    "'cpu'."
-                )
-            self.device = "cpu"
+        self.device = device_of(self._solver(), device)
         self.device_memory = None if device_memory is None else validation.count("device_memory", device_memory)
         self.dtype = None if dtype is None else validation.float_dtype(dtype)
         self.callbacks = validation.callables("callbacks", callbacks)
@@ -235,7 +216,7 @@ class Trainer:
         if validation.flag("resume", resume) and checkpoint is None:
             raise InputValueError("resume is True, but there is no checkpoint; say which file to resume from.")
         objective = PenalizedLoss(problem, self._objective_options())
-        start = self._start(init, objective.shape, problem.classes)
+        start = initial_params(init, objective.shape, problem.classes, fit_intercept=self.fit_intercept)
         solver = self._solver()
         context = Context(
             solver.name,
@@ -251,7 +232,16 @@ class Trainer:
         if checkpoint is not None:
             monitor.save_to(Checkpoint(checkpoint, self._fingerprint(solver, problem, start)), resume=resume)
         with monitor.saved_on_termination(), hooks.running():
-            solution = self._minimise(solver, objective, start, monitor, problem.classes)
+            solution = minimise(
+                solver,
+                objective,
+                start,
+                monitor,
+                problem.classes,
+                tol=self.tol,
+                max_iter=self.max_iter,
+                seed=self._seed(),
+            )
             context.result = self._result(solver, solution, problem, monitor, started)
         if not solution.converged and not solution.stop_reason.requested:
             terms = PYTHON_TERMS | {"tol": f"tol (now {self.tol:g})", "penalize": self.to_penalise}
@@ -291,19 +281,8 @@ class Trainer:
             device_memory=self.device_memory,
         )
 
-    def _start(self, init: Any, shape: tuple[int, int], classes: NDArray[Any]) -> Float64s:
-        """The parameters to start from."""
-        start = initial_params(init, shape, classes)
-        if not self.fit_intercept:
-            start[:, -1] = 0.0
-        return start
-
     def _solver(self) -> Solver:
-        """The solver that runs, also where "auto" leaves the choice to the trainer."""
-        if isinstance(self.solver, str) and self.solver == "auto":
-            # Measured up to 6000 features (perf/FITS.md): the fastest, or not far from it.
-            return SOLVERS["newton-cg" if self._penalty().is_smooth else "prox-newton"]
-        return solver_of(self.solver)
+        return chosen_solver(self.solver, self._penalty())
 
     def _monitor(self, started: float, objective: PenalizedLoss, problem: Problem, hooks: Hooks) -> FitMonitor:
         held_out = None
@@ -329,37 +308,16 @@ class Trainer:
         weights = target.weight, target.gain, target.floor
         return fingerprint(*options, *data, problem.X, problem.y, problem.classes, *weights, start)
 
-    def _minimise(
-        self, solver: Solver, objective: PenalizedLoss, start: Float64s, monitor: FitMonitor, classes: NDArray[Any]
-    ) -> Solution:
-        """Where the solver ends, or the best point so far after Ctrl-C."""
-        with one_thread():  # the last bits of BLAS depend on the number of its threads
-            try:
-                # Data of extreme scale overflow in a solver's inner products; its reason says what came of it.
-                with np.errstate(over="ignore", invalid="ignore"):
-                    solution = solver.solve(
-                        objective,
-                        start,
-                        tol=self.tol,
-                        max_iter=self.max_iter,
-                        on_iteration=monitor,
-                        state=monitor.state,
-                        random_state=self._seed(),
-                    )
-            except KeyboardInterrupt:
-                solution = monitor.interrupted(start, self.tol)
-            monitor.finish()
-            return _without_separation(objective, monitor.with_best_params(solution, self.tol), classes)
-
     def _result(
         self, solver: Solver, solution: Solution, problem: Problem, monitor: FitMonitor, started: float
     ) -> FitResult:
+        penalty = {"l1": self.l1, "l2": self.l2} if self.penalty is None else {"penalty": plain(self._penalty())}
         model = SoftmaxModel(
             solution.params[:, :-1],
             solution.params[:, -1],
             problem.classes,
             problem.feature_names,
-            self._training_metadata(solver, solution, problem),
+            training_metadata(solver, solution, problem, {**penalty, "fit_intercept": self.fit_intercept}),
         )
         return FitResult(
             model=model,
@@ -378,22 +336,6 @@ class Trainer:
             problem=problem,
             objective_options=self._objective_options(),
         )
-
-    def _training_metadata(self, solver: Solver, solution: Solution, problem: Problem) -> dict[str, Any]:
-        """Training metadata stored with the model: only what is the same for two fits of the same data."""
-        return {
-            "solver": solver.name,
-            **({"l1": self.l1, "l2": self.l2} if self.penalty is None else {"penalty": plain(self._penalty())}),
-            "fit_intercept": self.fit_intercept,
-            "label_smoothing": problem.label_smoothing,
-            "n_samples": problem.n_samples,
-            "dtype": str(problem.dtype),
-            "objective": solution.objective,
-            "gap": solution.gap if np.isfinite(solution.gap) else None,
-            "converged": solution.converged,
-            "reason": solution.reason,
-            "n_iter": solution.n_iter,
-        }
 
     def _seed(self) -> int:
         return self.random_state or 0
@@ -435,83 +377,13 @@ class Trainer:
             For input that cannot be used; among it a label that is not in `classes`, other features than before, and
             samples with which the parameters grow without bound. What was learned before stays as it was.
         """
-        solver = self._solver()
-        if not isinstance(solver, SGD):
-            raise InputValueError(
-                f'partial_fit is for solver="sgd", which takes samples as they come, but the solver is {solver.name!r}.'
-            )
-        if solver.schedule not in {None, "constant", "inverse"}:
-            raise InputValueError(
-                f"schedule is {solver.schedule!r}, which has an end, and a stream has none; "
-                'give schedule="constant" or "inverse".'
-            )
-        if isinstance(self.class_weight, str):
-            raise InputValueError(
-                f"class_weight is {self.class_weight!r}, which needs all labels at once; give the weights themselves."
-            )
-        array, names = validation.frame(X)
-        y = validation.target_array(y)
-        stream = self._stream or Stream(classes_of(classes, y), names, solver, self._seed())
-        validation.same_features(names, stream.names)
-        again = None if self._stream is None or classes is None else classes_of(classes, y)
-        if again is not None and not np.array_equal(again, stream.classes):
-            raise InputValueError(
-                f"classes are {again.tolist()[:10]}, but the stream began with {stream.classes.tolist()[:10]}; "
-                "a new Trainer begins a new stream."
-            )
-        X = validation.design(array, dtype=self.dtype or stream.dtype, n_features=stream.n_features, names=names)
-        codes = stream.codes(y, X.shape[0])
-        if init is not None:
-            if self._stream is not None:
-                raise InputValueError("init is given, but the stream has begun; a new Trainer begins a new one.")
-            start = self._start(init, (stream.classes.size, X.shape[1] + 1), stream.classes)
-            stream.begin(start)
-        problem = Problem.from_validated(
-            X,
-            codes,
-            stream.classes,
-            names,
-            sample_weight,
-            class_weight=self.class_weight,
-            label_smoothing=self.label_smoothing,
+        options = StreamOptions(
+            streaming_solver(self._solver(), self.class_weight),
+            self._seed(),
+            self.dtype,
+            self.class_weight,
+            self.label_smoothing,
+            self._objective_options(),
         )
-        objective = PenalizedLoss(problem, self._objective_options())
-        with one_thread():
-            stream.learn(objective)
-        stream.dtype, stream.n_features = X.dtype, X.shape[1]
-        self._stream = stream
-        return stream.model()
-
-
-def initial_params(init: Any, shape: tuple[int, int], classes: NDArray[Any]) -> Float64s:
-    """A copy of the parameters of a model, of a result or of an array; 0 if there is none."""
-    if init is None:
-        return np.zeros(shape)
-    model = init.model if isinstance(init, FitResult) else init
-    if isinstance(model, SoftmaxModel):
-        if not np.array_equal(model.classes, classes):
-            raise InputValueError(
-                f"init has the classes {model.classes.tolist()[:10]}, but y has {classes.tolist()[:10]}; "
-                "start from a model of the same classes, or leave init out."
-            )
-        model = np.column_stack([model.coef, model.intercept])
-    return validation.params(model, shape, name="init").copy()
-
-
-def _without_separation(objective: PenalizedLoss, solution: Solution, classes: NDArray[Any]) -> Solution:
-    """The solution; where it only looks like a minimum, with that as its reason."""
-    if not solution.converged or solution.newton_step is None or objective.separable_below == 0:
-        return solution
-    found = classes[separation.separated(objective, solution.params, solution.newton_step)].tolist()
-    if not found:
-        return solution
-    stop = StopReason.SEPARABLE.stop(classes=", ".join(map(repr, found[:10])))
-    return replace(solution, converged=False, stop_reason=stop.reason, reason=stop.text)
-
-
-def convergence_message(outcome: Solution | FitResult, advice: str) -> str:
-    """The text of a ConvergenceWarning."""
-    return (
-        f"the fit has not converged: {outcome.reason}; gap {outcome.gap:.3g} at objective {outcome.objective:.6g}. "
-        f"What to do: {advice}."
-    )
+        self._stream = learn_chunk(self._stream, options, X, y, classes=classes, sample_weight=sample_weight, init=init)
+        return self._stream.model()
