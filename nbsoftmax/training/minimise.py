@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from nbsoftmax.errors import listed
 from nbsoftmax.kernels.runtime.blas import one_thread
 from nbsoftmax.objective import PenalizedLoss
 from nbsoftmax.solvers.base import Solution
@@ -32,7 +33,7 @@ def minimise(
     """Where the solver ends, or the best point so far after Ctrl-C."""
     with one_thread():  # the last bits of BLAS depend on the number of its threads
         try:
-            # Data of extreme scale overflow in a solver's inner products; its reason says what came of it.
+            # Data of extreme scale overflow in a solver's inner products; its stop reason then says so.
             with np.errstate(over="ignore", invalid="ignore"):
                 solution = solver.solve(
                     objective,
@@ -50,11 +51,11 @@ def minimise(
 
 
 def _without_separation(objective: PenalizedLoss, solution: Solution, classes: NDArray[Any]) -> Solution:
-    """The solution; where it only looks like a minimum, with that as its reason."""
+    """The solution; if the classes are separable, so that there is no minimum, with that as its reason."""
     if not solution.converged or solution.newton_step is None or objective.separable_below == 0:
         return solution
     found = classes[separation.separated(objective, solution.params, solution.newton_step)].tolist()
     if not found:
         return solution
-    stop = StopReason.SEPARABLE.stop(classes=", ".join(map(repr, found[:10])))
+    stop = StopReason.SEPARABLE.stop(classes=listed(found))
     return replace(solution, converged=False, stop_reason=stop.reason, reason=stop.text)

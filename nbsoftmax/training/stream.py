@@ -109,11 +109,11 @@ def streaming_solver(solver: Solver, class_weight: Any) -> SGD:
     """The solver, which must be able to learn from a stream with these class weights."""
     if not isinstance(solver, SGD):
         raise InputValueError(
-            f'partial_fit is for solver="sgd", which takes samples as they come, but the solver is {solver.name!r}.'
+            f'partial_fit needs solver="sgd", which learns from mini-batches, but the solver is {solver.name!r}.'
         )
     if solver.schedule not in {None, "constant", "inverse"}:
         raise InputValueError(
-            f"schedule is {solver.schedule!r}, which has an end, and a stream has none; "
+            f"schedule is {solver.schedule!r}, which has a last epoch, but a stream has none; "
             'give schedule="constant" or "inverse".'
         )
     if isinstance(class_weight, str):

@@ -1,4 +1,4 @@
-"""The trainer: from data and options to a fitted model with an honest report."""
+"""The trainer: from data and options to a fitted model."""
 
 from __future__ import annotations
 
@@ -47,22 +47,21 @@ class Trainer:
     Parameters
     ----------
     solver : {"auto", "newton-cg", "newton", "lbfgs", "gd", "sgd", "prox-newton"}, or an object
-        A name stands for the solver with its default options; the objects `NewtonCG`, `Newton`, `LBFGS`,
-        `GradientDescent`, `SGD` and `ProxNewton` take options, as in `Trainer(solver=nbs.SGD(batch_size=64))`. "auto"
-        takes "prox-newton" for l1 > 0 or a penalty of your own, which only that one minimises, and else "newton-cg",
-        which chooses its preconditioner by cost as the fit goes on: from the diagonal of the Hessian, where there are
-        very many features, up to all of it. "newton" makes the whole Hessian for every step, "lbfgs" one Gram matrix,
-        and "gd" is plain gradient descent, for reference. "sgd" takes mini-batches: fast initial progress, slow final
-        convergence.
+        A name stands for the solver with its default options. The objects are `NewtonCG`, `Newton`, `LBFGS`,
+        `GradientDescent`, `SGD` and `ProxNewton`, some with options: `Trainer(solver=nbs.SGD(batch_size=64))`. "auto"
+        is "prox-newton" for l1 > 0 or a penalty of your own, which no other solver minimises, and otherwise
+        "newton-cg", which chooses its preconditioner by cost: from the diagonal of the Hessian, for very many features,
+        to the whole Hessian. "newton" computes the whole Hessian in every step, "lbfgs" one Gram matrix, and "gd" is
+        plain gradient descent, for reference. "sgd" uses mini-batches: fast initial progress, slow final convergence.
     l1, l2 : float
-        Penalties. With l1 > 0 some weights become exactly 0. With either penalty the gap is a proven bound, by duality
-        or strong convexity, when one is available.
+        Strengths of the penalties. With l1 > 0 some weights become exactly 0. With either penalty the gap is a proven
+        bound, by duality or strong convexity, when one is available.
     grouped : bool
         Whether l1 penalises the weights of a feature together, l1 sum_j ||coef[:, j]||_2 instead of l1 ||coef||_1, so
-        that features leave the model as a whole.
+        that all weights of a feature become 0 together.
     penalty : Ridge, Lasso, ElasticNet, GroupLasso or an object with their methods `value` and `prox`, optional
-        Instead of `l1`, `l2` and `grouped`: these with a weight for each feature, or a penalty of your own; see
-        "Penalties" in the documentation.
+        Replaces `l1`, `l2` and `grouped`: one of these penalties, with a weight for each feature, or a penalty of your
+        own; see "Penalties" in the documentation.
     fit_intercept : bool
     tol : float
         The fit has converged when the objective is within tol * |objective| of its minimum, or within eps log K, if
@@ -74,29 +73,30 @@ class Trainer:
         "balanced" gives class k the weight n_samples / (n_classes * count_k), counts weighted by the sample weights.
     n_threads : int, optional
     device : {"cpu", "cuda", "auto"} or str
-        As in `Objective`. The solver "sgd" runs on the CPU alone, and there too with "auto".
+        As in `Objective`. The solver "sgd" runs only on the CPU, also with "auto".
     device_memory : int, optional
         As in `Objective`.
     dtype : {float32, float64}, optional
-        Converts X; by default float32 and float64 stay, everything else becomes float64.
+        X is converted to it. By default float32 and float64 are kept, float16 becomes float32, and everything else
+        float64.
     callbacks : sequence of callables, or of objects with hooks
         Each is called with an `Iteration` after every iteration; returning True stops the fit. `nbs.callbacks` has
         `ProgressBar`, `JsonLines`, `EarlyStopping` and `ModelCheckpoint`, and describes the hooks.
     random_state : int, optional
-        Seed of the order in which "sgd" takes the samples, and of the share that `validation_fraction` holds out.
+        Seed of the order of the samples in "sgd", and of the samples that `validation_fraction` holds out.
         None is the seed 0, so that every fit is the same.
     verbose : bool
-        Show the progress on stderr: short for `nbs.callbacks.ProgressBar()` among the callbacks.
+        Show the progress on stderr: the same as `nbs.callbacks.ProgressBar()` among the callbacks.
     max_seconds : float, optional
-        The fit ends after the iteration in which it has taken so long.
+        The fit ends after the iteration in which this time is reached.
     validation_fraction : float in (0, 0.9], optional
-        The share of the samples, about the same of each class, that `fit` holds out as validation data where it is
-        given none. They are drawn by `random_state`.
+        Share of the samples, about the same of each class, that `fit` holds out as validation data, if no
+        `validation_data` are given. They are drawn by `random_state`.
 
     Raises
     ------
     InputValueError, InputTypeError
-        For options out of range, or of another solver.
+        For invalid options.
     """
 
     warn_as: type[ConvergenceWarning] = ConvergenceWarning  # the estimators warn by a subclass of it
@@ -176,9 +176,9 @@ class Trainer:
         Parameters
         ----------
         X : array_like or frame (n_samples, n_features)
-            A pandas, polars or Arrow table gives the model its feature names; it is read as float32 if all columns are,
-            and else as float64. With `device`, also an array on that GPU, as in `Objective`; y and sample_weight on a
-            GPU are copied.
+            The column names of a pandas, polars or Arrow table become the feature names of the model. A table is read
+            as float32 if all columns are float32 or float16, and otherwise as float64. With `device`, X may be an array
+            on that GPU, as in `Objective`; y and sample_weight on a GPU are copied.
         y : array_like or column of a table
             Labels, (n_samples,): integers, strings or booleans; or probabilities (n_samples, n_classes), whose
             classes are 0..n_classes-1.
@@ -186,13 +186,13 @@ class Trainer:
         init : FitResult, SoftmaxModel or array (n_classes, n_features + 1), optional
             Where to start; by default at 0.
         validation_data : (X, y), optional
-            Its mean loss, without penalty, goes to the history.
+            Its mean loss, without penalty, is recorded in the history.
         checkpoint : path, optional
-            File for the state of the fit, from which `resume` goes on. It is written atomically: every few seconds, at
-            the end, after Ctrl-C, and before SIGTERM ends the process (in the main thread). If that fails, a warning
-            says so and the fit goes on.
+            File for the state of the fit, from which `resume` continues. It is written atomically: every few seconds,
+            at the end, after Ctrl-C, and before SIGTERM ends the process (in the main thread). If it cannot be written,
+            there is a warning and the fit continues.
         resume : bool
-            Go on from `checkpoint`, if it exists: the result has the bits of a fit that was never interrupted.
+            Continue from `checkpoint`, if it exists: the result has the same bits as that of an uninterrupted fit.
 
         Returns
         -------
@@ -201,20 +201,19 @@ class Trainer:
         Warns
         -----
         ConvergenceWarning
-            If the fit ended for another reason than convergence, a callback or an interruption.
+            If the fit ended before it converged, unless a callback or Ctrl-C ended it.
 
         Raises
         ------
         InputValueError, InputTypeError
-            For input that cannot be used, among it a checkpoint that is damaged or of another problem; the message says
-            what to do.
+            For invalid input, including a checkpoint that is damaged or of another problem.
         """
         started = time.perf_counter()
         problem = self._problem(X, y, sample_weight, validation_data)
         if checkpoint is not None and problem.on_device:
-            raise InputValueError("X is on a GPU: a checkpoint reads its rows; copy it to the host.")
+            raise InputValueError("X is on a GPU, but a checkpoint needs its rows on the host; copy X to the host.")
         if validation.flag("resume", resume) and checkpoint is None:
-            raise InputValueError("resume is True, but there is no checkpoint; say which file to resume from.")
+            raise InputValueError("resume is True, but no checkpoint is given; name the file to resume from.")
         objective = PenalizedLoss(problem, self._objective_options())
         start = initial_params(init, objective.shape, problem.classes, fit_intercept=self.fit_intercept)
         solver = self._solver()
@@ -349,11 +348,11 @@ class Trainer:
         sample_weight: ArrayLike | None = None,
         init: Any = None,
     ) -> SoftmaxModel:
-        """Go on with a chunk of a stream: one epoch of "sgd" through these samples, from where the last call ended.
+        """Continue with a chunk of a stream: one epoch of "sgd" on these samples, starting from the last call.
 
-        The objective is that of all samples alike: l2 counts once for every sample, however they are cut into chunks.
-        Nothing is evaluated, and nothing can converge; judge the model on samples that are still to come. A call to
-        `fit` has no part in it. For the schedule a call counts as an epoch.
+        The size of the chunks does not change the objective, in which l2 is added to the loss of every sample. The
+        objective is not evaluated, and a stream does not converge; evaluate the model on samples that it has not yet
+        learned from. Calls of `fit` do not change the stream. For the schedule, each call is an epoch.
 
         Parameters
         ----------
@@ -361,21 +360,21 @@ class Trainer:
         y : array_like
             Labels (n_samples,), or probabilities (n_samples, n_classes).
         classes : array_like (n_classes,)
-            All labels that will ever come, in any order; needed in the first call, unless `y` are probabilities.
+            All labels of the stream, in any order; required in the first call, unless `y` holds probabilities.
         sample_weight : array_like (n_samples,), optional
         init : FitResult, SoftmaxModel or array (n_classes, n_features + 1), optional
-            Where the stream begins; only for the first call.
+            Where to start; only in the first call.
 
         Returns
         -------
         SoftmaxModel
-            What has been learned so far.
+            The model after all chunks so far.
 
         Raises
         ------
         InputValueError, InputTypeError
-            For input that cannot be used; among it a label that is not in `classes`, other features than before, and
-            samples with which the parameters grow without bound. What was learned before stays as it was.
+            For invalid input, including labels that are not in `classes` and features that differ from those of the
+            previous chunks, and if the parameters diverge. The stream then remains as it was before the call.
         """
         options = StreamOptions(
             streaming_solver(self._solver(), self.class_weight),

@@ -10,8 +10,8 @@ from tests.solvers.problems import problem
 
 
 def problem_of(name, **options):
-    """A problem that the solver can minimise."""
-    return problem(l1=0.0 if SOLVERS[name].requires.smooth else 1e-3, **options)
+    """A problem that the solver can minimise, with so many features that preconditioners outlast an iteration."""
+    return problem(n_features=30, l1=0.0 if SOLVERS[name].requires.smooth else 1e-3, **options)
 
 
 @pytest.mark.parametrize("name", SOLVERS)
