@@ -11,7 +11,7 @@ import numpy as np
 from nbsoftmax.backends.design import Design
 from nbsoftmax.kernels import split
 from nbsoftmax.kernels.lang.tiles import MOST_ROWS
-from nbsoftmax.kernels.linear import Weights, block_of, shared_scratch
+from nbsoftmax.kernels.linear import Weights
 from nbsoftmax.kernels.rows import Target, aligned
 from nbsoftmax.kernels.runtime.threads import EXP_WORK
 from nbsoftmax.validation import Float64s
@@ -37,11 +37,11 @@ def loss_and_grad(
     run, rows = design.run, design.rows
     n_classes, stride = weights.n_classes, weights.stride
     n_tasks = n_class_tasks(n_classes)
-    z, pack = shared_scratch(rows, size, weights)
+    z, pack = split.new_memory(rows, size, weights)
     total = 0.0
     for start in range(0, rows.n_rows, size):
         n = min(size, rows.n_rows - start)
-        block = block_of(rows, weights, start, n, pack)
+        block = split.new_block(rows, weights, start, n, pack)
         product, by_row = n * n_classes * rows.n_features, n * n_classes * EXP_WORK
         losses = np.empty(-(-n // split.GROUP))
         run(split.logits_by_classes, n_tasks, product, block, weights, z)
@@ -67,11 +67,11 @@ def hess_vec(
     run, rows = design.run, design.rows
     n_classes, stride = weights.n_classes, weights.stride
     n_tasks = n_class_tasks(n_classes)
-    z, pack = shared_scratch(rows, size, weights)
-    u = aligned((size + MOST_ROWS) * stride, z)
+    z, pack = split.new_memory(rows, size, weights)
+    u = aligned.py_func((size + MOST_ROWS) * stride, z)
     for start in range(0, rows.n_rows, size):
         n = min(size, rows.n_rows - start)
-        block = block_of(rows, weights, start, n, pack)
+        block = split.new_block(rows, weights, start, n, pack)
         product, by_row = n * n_classes * rows.n_features, n * n_classes * EXP_WORK
         run(split.logits_by_classes, n_tasks, product, block, weights, z)
         run(split.logits_by_classes, n_tasks, product, block, v, u)

@@ -14,7 +14,7 @@ from nbsoftmax.kernels.lang.tiles import MOST_ROWS, backward
 from nbsoftmax.kernels.linear import Block, add_offset, logits_of
 from nbsoftmax.kernels.rows import aligned, chunk_bounds, filled, softmax_rows, weight_of
 from nbsoftmax.kernels.runtime.blas import add_product
-from nbsoftmax.kernels.runtime.jit import jit
+from nbsoftmax.kernels.runtime.jit import jit, part
 from nbsoftmax.kernels.runtime.threads import take
 
 UNIT, MEAN, EACH, PAIRS = 0, 1, 2, 3
@@ -29,13 +29,13 @@ def n_matrices(what, n_classes):
     return {UNIT: 1, MEAN: 1, EACH: n_classes, PAIRS: n_classes * (n_classes - 1) // 2}[what]
 
 
-@jit
+@part
 def whole_vectors(order, like):
     """`order` rounded up to whole vectors."""
     return (order + lanes(like) - 1) // lanes(like) * lanes(like)
 
 
-@jit
+@part
 def pack_rows(rows, start, n, fit_intercept, side, x, at):
     """Copy n samples to x[at ...], each followed by 1 (0 without intercept) and by zeros up to a whole vector."""
     for r in range(n):
@@ -47,7 +47,7 @@ def pack_rows(rows, start, n, fit_intercept, side, x, at):
             x[o + j] = 0.0
 
 
-@jit
+@part
 def row_weights(rows, weights, what, curvature, start, x, at, side, n, w, w_at, n_columns):
     """Write the weights of n packed samples, one for each matrix, (n, n_columns), to w[w_at ...]."""
     n_classes, stride = weights.n_classes, weights.stride
@@ -84,7 +84,7 @@ def row_weights(rows, weights, what, curvature, start, x, at, side, n, w, w_at, 
             w[o] = total / n_classes
 
 
-@jit
+@part
 def weigh(x, at, side, n, width, w, w_at, w_stride, d):
     """Compute d[r, :] = w[r] x[r, :] for the first `width` numbers of each row; `width` is a multiple of a vector."""
     for r in range(n):

@@ -26,7 +26,7 @@ from nbsoftmax.kernels.rows import (
     new_tile,
 )
 from nbsoftmax.kernels.runtime.blas import add_product
-from nbsoftmax.kernels.runtime.jit import jit
+from nbsoftmax.kernels.runtime.jit import jit, part
 from nbsoftmax.kernels.runtime.threads import take
 
 # The samples: x is flat from the first element on, strides are in elements; `offset` (m * K,) is added to the logits,
@@ -52,7 +52,7 @@ BLAS_BLOCK_BYTES = 1 << 21
 PREFETCH_BYTES = 1 << 14
 
 
-@jit
+@part
 def block_rows(rows, weights, n_logits):
     """Number of rows in a block with `n_logits` numbers for each class: a multiple of 16, so that tiles are full."""
     size, itemsize = n_logits * weights.stride, rows.x.itemsize
@@ -61,20 +61,20 @@ def block_rows(rows, weights, n_logits):
     return min(256, max(16, BLOCK_BYTES // ((rows.n_features + size) * itemsize) // 16 * 16))
 
 
-@jit
+@part
 def prefetch_distance(rows):
     """`PREFETCH_BYTES` in elements of x, rounded up to whole tiles of rows."""
     return (PREFETCH_BYTES // (rows.n_features * rows.x.itemsize * MOST_ROWS) + 1) * MOST_ROWS * rows.row_stride
 
 
-@jit
+@part
 def shared_scratch(rows, size, weights):
     """Allocate memory for the logits and the packed samples of a block."""
     z = aligned((size + MOST_ROWS) * weights.stride, rows.x)
     return z, aligned(1 if side_by_side(rows, weights) else size * rows.n_features, rows.x)
 
 
-@jit
+@part
 def scratch(rows, size, weights):
     """Allocate memory for a block: logits, packed samples, two tiles, and the float32 products of BLAS."""
     n_classes = weights.n_classes
@@ -85,13 +85,13 @@ def scratch(rows, size, weights):
     return z, pack, tile, other, narrow
 
 
-@jit
+@part
 def side_by_side(rows, weights):
     """Whether blocks of X need no copy: contiguous features; for BLAS, rows that do not overlap or run backwards."""
     return rows.column_stride == 1 and (weights.form != BLAS or rows.row_stride >= rows.n_features)
 
 
-@jit
+@part
 def block_of(rows, weights, start, n, pack):
     """Return the n samples from `start` on as a block, copied to `pack` unless they are `side_by_side`."""
     if side_by_side(rows, weights):
@@ -103,7 +103,7 @@ def block_of(rows, weights, start, n, pack):
     return Block(pack, 0, rows.n_features, n, rows.n_features, 0)
 
 
-@jit
+@part
 def logits_of(block, weights, first, last, z, z_stride):
     """Compute the logits of a block, without offset, for the classes first to last - 1; class `first` is at z[0].
 
@@ -123,7 +123,7 @@ def logits_of(block, weights, first, last, z, z_stride):
         add_product(False, False, last - first, n, n_features, w, first, w_stride, x, at, stride, z, 0, z_stride)
 
 
-@jit
+@part
 def add_offset(rows, start, n, n_classes, z, z_stride):
     """Add the offset to the logits of a block."""
     if rows.offset.size > 0:
@@ -132,7 +132,7 @@ def add_offset(rows, start, n, n_classes, z, z_stride):
                 z[r * z_stride + k] += rows.offset[(start + r) * n_classes + k]
 
 
-@jit
+@part
 def add_gradient(block, d, d_stride, first, last, form, fit_intercept, buffer, narrow, g, gi):
     """Add sum_r d[r, k] (x[r, :], 1) over a block to g[k, :], for the classes first to last - 1.
 

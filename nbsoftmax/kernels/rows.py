@@ -47,7 +47,7 @@ from nbsoftmax.kernels.lang.simd import (
     where,
 )
 from nbsoftmax.kernels.lang.vmath import exp, log1p
-from nbsoftmax.kernels.runtime.jit import inlined, jit
+from nbsoftmax.kernels.runtime.jit import inlined, jit, part
 from nbsoftmax.kernels.runtime.threads import take
 
 # Up to this number of classes, tiles are faster than horizontal sums of one row at a time.
@@ -63,14 +63,14 @@ FAR = 2.0**120
 Target = namedtuple("Target", "labels proba gain floor weight kind")
 
 
-@jit
+@part
 def chunk_bounds(chunk, n_chunks, n_rows):
     """First row of a chunk, and last row + 1: multiples of 16, so that every tile except the last is full."""
     tiles = (n_rows + 15) // 16
     return chunk * tiles // n_chunks * 16, min(n_rows, (chunk + 1) * tiles // n_chunks * 16)
 
 
-@jit
+@part
 def aligned(n, like):
     """Allocate n elements of the dtype of `like`, aligned to a cache line."""
     raw = np.empty(n + 64 // like.itemsize, like.dtype)
@@ -99,7 +99,7 @@ def filled(array, x):
 # --- stages, rows in lanes -------------------------------------------------------------------------
 
 
-@jit
+@part
 def new_tile(n_classes, like):
     """Allocate a tile: a vector of rows for each class; the number of classes is rounded up to whole squares."""
     width = lanes(like)
@@ -214,7 +214,7 @@ def row_scale(out, o, n_classes, factor, last):
 # --- softmax, log-softmax, log-sum-exp --------------------------------------------------------------
 
 
-@jit
+@part
 def softmax_rows(z, zi, stride, n_rows, n_classes, out, oi, out_stride):
     """Softmax of a block of rows: row r begins at z[zi + r * stride], its result at out[oi + r * out_stride].
 
@@ -238,7 +238,7 @@ def softmax_rows(z, zi, stride, n_rows, n_classes, out, oi, out_stride):
             row_scale(out, o, n_classes, 1.0 / total, last)
 
 
-@jit
+@part
 def log_softmax_rows(z, zi, stride, n_rows, n_classes, out, oi, out_stride):
     """Log-softmax of a block of rows: (z - c) - log1p(r); this order keeps the digits of large logits."""
     width = lanes(z)
@@ -273,7 +273,7 @@ def row_log(z, i, n_classes, c, log_s, out, o):
         store_part(out, o + whole, below(load_part(z, i + whole, rest, 0.0), c) - log_s, rest)
 
 
-@jit
+@part
 def logsumexp_rows(z, out, n_classes, low, high):
     """Write the log-sum-exp, c + log1p(r), of the rows low to high - 1 of `z`, flat (m * K,), to `out` (m,)."""
     width = lanes(z)
@@ -308,7 +308,7 @@ def weight_of(i, weight):
     return weight[i] if weight.size > 0 else 1.0
 
 
-@jit
+@part
 def far_loss(z, at, n_classes, i, label, target):
     """Loss of sample i, whose logits are z[at ...], if differences of logits may overflow.
 
@@ -336,7 +336,7 @@ def far_loss(z, at, n_classes, i, label, target):
     return 2.0 * (loss * weight_of(i, target.weight))
 
 
-@jit
+@part
 def far_losses(z, at, stride, n_rows, n_classes, first, target, far, losses):
     """Sum of `far_loss` over the rows of a tile that `far` marks; each goes to `losses`, unless it is empty."""
     marks, total = np.empty(lanes(z), z.dtype), 0.0
@@ -360,7 +360,7 @@ def tile_target(tile, k, label, target, proba_tile):
     return where(label == k, gain + floor, filled(tile, floor))
 
 
-@jit
+@part
 def cross_entropy_tiles(
     z, zi, stride, n_rows, n_classes, first, target, scale, losses, want_grad, out, oi, out_stride, tile, proba_tile
 ):  # fmt: skip
@@ -494,7 +494,7 @@ def losses_of(buffer, width, n, losses, first):
     return sum_of(to_doubles(loss))
 
 
-@jit
+@part
 def cross_entropy_wide(
     z, zi, stride, n_rows, n_classes, first, target, scale, losses, want_grad, out, oi, out_stride, buffer
 ):  # fmt: skip
@@ -542,7 +542,7 @@ def cross_entropy_wide(
     return total
 
 
-@jit
+@part
 def cross_entropy_rows(
     z, zi, stride, n_rows, n_classes, first, target, scale, losses, want_grad, out, oi, out_stride, tile, proba_tile
 ):  # fmt: skip
@@ -570,7 +570,7 @@ def cross_entropy_rows(
 FORGET, KEEP, KEPT = 0, 1, 2
 
 
-@jit
+@part
 def curvature_rows(z, u, stride, n_rows, n_classes, first, curvature, memory, kept, ki, tile, u_tile):
     """Replace u by the Hessian of the losses of the rows times u: h a_k (u_k - sum_l a_l u_l), a = softmax(z).
 

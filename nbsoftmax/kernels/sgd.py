@@ -35,7 +35,7 @@ from nbsoftmax.kernels.rows import (
     cross_entropy_rows,
     new_tile,
 )
-from nbsoftmax.kernels.runtime.jit import inlined, jit
+from nbsoftmax.kernels.runtime.jit import inlined, jit, part
 from nbsoftmax.kernels.runtime.threads import take
 
 # State of a fit between steps: float64, flat (K * (N + 1),). `square` is empty except for ADAM, `mean` except when the
@@ -73,7 +73,7 @@ def gather_row(rows, i, pack, at, later):
             pack[at + j] = element(x, start + j * rows.column_stride)
 
 
-@jit
+@part
 def batch_gradient(rows, order, low, high, weights, target, scale, fit_intercept, memory, gradient, gi):
     """Add scale times the gradient of the samples order[low:high] to `gradient`, (K, N + 1) from gi on.
 
@@ -109,7 +109,7 @@ def batch_gradient(rows, order, low, high, weights, target, scale, fit_intercept
     return total
 
 
-@jit
+@part
 def scratch(rows, weights, target, most):
     """Allocate memory for the blocks of a batch of at most `most` samples."""
     size, n_classes = min(block_rows(rows, weights, 1), most), weights.n_classes
@@ -124,7 +124,7 @@ def scratch(rows, weights, target, most):
     return z, pack, labels, proba, weight, tile, proba_tile, narrow
 
 
-@jit
+@part
 def update_class(k, weights, gradient, n_chunks, state, rate, rule, share, step, fit_intercept):
     """Make step number `step` (counted from 1) for the parameters of class k; reset its gradient to 0."""
     params, velocity, square, mean = state
