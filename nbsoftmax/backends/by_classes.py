@@ -49,7 +49,7 @@ def loss_and_grad(
         run(split.cross_entropy_by_rows, losses.size, by_row, rows, start, n, *after)
         total += float(losses.sum())
         if want_grad:
-            run(split.gradient_by_classes, n_tasks, product, block, z, stride, n_classes, fit_intercept, gradient)
+            run(split.gradient_by_classes, n_tasks, product, block, weights, z, fit_intercept, gradient)
     return total
 
 
@@ -76,4 +76,4 @@ def hess_vec(
         run(split.logits_by_classes, n_tasks, product, block, weights, z)
         run(split.logits_by_classes, n_tasks, product, block, v, u)
         run(split.curvature_by_rows, -(-n // split.GROUP), by_row, rows, start, n, weights, curvature, z, u)
-        run(split.gradient_by_classes, n_tasks, product, block, u, stride, n_classes, fit_intercept, gradient)
+        run(split.gradient_by_classes, n_tasks, product, block, weights, u, fit_intercept, gradient)

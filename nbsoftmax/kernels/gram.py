@@ -11,8 +11,8 @@ Only the upper triangles, with the diagonals, are computed.
 
 from nbsoftmax.kernels.lang.simd import element, lanes, load, store
 from nbsoftmax.kernels.lang.tiles import MOST_ROWS, backward
-from nbsoftmax.kernels.linear import Block, add_offset, logits_of
-from nbsoftmax.kernels.rows import aligned, chunk_bounds, filled, softmax_rows, weight_of
+from nbsoftmax.kernels.linear import Block, add_offset, logits_of, softmax_of
+from nbsoftmax.kernels.rows import aligned, chunk_bounds, filled, weight_of
 from nbsoftmax.kernels.runtime.blas import add_product
 from nbsoftmax.kernels.runtime.jit import jit, part
 from nbsoftmax.kernels.runtime.threads import take
@@ -58,7 +58,7 @@ def row_weights(rows, weights, what, curvature, start, x, at, side, n, w, w_at, 
     a = aligned((n + MOST_ROWS) * stride, x)
     logits_of(Block(x, at, side, n, rows.n_features, 0), weights, 0, n_classes, a, stride)
     add_offset(rows, start, n, n_classes, a, stride)
-    softmax_rows(a, 0, stride, n, n_classes, a, 0, stride)
+    softmax_of(weights, a, n)
     for r in range(n):
         h, row, o = weight_of(start + r, curvature), r * stride, w_at + r * n_columns
         if what == PAIRS:

@@ -215,27 +215,39 @@ def row_scale(out, o, n_classes, factor, last):
 
 
 @part
+def softmax_tiles(z, zi, stride, n_rows, n_classes, out, oi, out_stride):
+    """As `softmax_rows`, with rows in lanes."""
+    width = lanes(z)
+    tile = new_tile(n_classes, z)
+    for r in range(0, n_rows, width):
+        n = min(width, n_rows - r)
+        fill_tile(z, zi + r * stride, stride, n, n_classes, tile)
+        # One division for each row: multiplication by the reciprocal adds half an ULP of error and is much faster.
+        scale = 1.0 / tile_exp(tile, n_classes, tile_shift(tile, n_classes))
+        for k in range(n_classes):
+            store(tile, k * width, load(tile, k * width) * scale)
+        empty_tile(tile, out, oi + r * out_stride, out_stride, n, n_classes)
+
+
+@part
+def softmax_wide(z, zi, stride, n_rows, n_classes, out, oi, out_stride):
+    """As `softmax_rows`, with classes in lanes."""
+    for r in range(n_rows):
+        at, o = zi + r * stride, oi + r * out_stride
+        total, _, last = row_exp(z, at, n_classes, row_shift(z, at, n_classes), True, out, o)
+        row_scale(out, o, n_classes, 1.0 / total, last)
+
+
+@part
 def softmax_rows(z, zi, stride, n_rows, n_classes, out, oi, out_stride):
     """Softmax of a block of rows: row r begins at z[zi + r * stride], its result at out[oi + r * out_stride].
 
     `out` may be `z`, with the same stride.
     """
-    width = lanes(z)
     if n_classes <= MOST_CLASSES_IN_TILE:
-        tile = new_tile(n_classes, z)
-        for r in range(0, n_rows, width):
-            n = min(width, n_rows - r)
-            fill_tile(z, zi + r * stride, stride, n, n_classes, tile)
-            # One division for each row: multiplication by the reciprocal adds half an ULP of error and is much faster.
-            scale = 1.0 / tile_exp(tile, n_classes, tile_shift(tile, n_classes))
-            for k in range(n_classes):
-                store(tile, k * width, load(tile, k * width) * scale)
-            empty_tile(tile, out, oi + r * out_stride, out_stride, n, n_classes)
+        softmax_tiles(z, zi, stride, n_rows, n_classes, out, oi, out_stride)
     else:
-        for r in range(n_rows):
-            at, o = zi + r * stride, oi + r * out_stride
-            total, _, last = row_exp(z, at, n_classes, row_shift(z, at, n_classes), True, out, o)
-            row_scale(out, o, n_classes, 1.0 / total, last)
+        softmax_wide(z, zi, stride, n_rows, n_classes, out, oi, out_stride)
 
 
 @part
@@ -496,10 +508,10 @@ def losses_of(buffer, width, n, losses, first):
 
 @part
 def cross_entropy_wide(
-    z, zi, stride, n_rows, n_classes, first, target, scale, losses, want_grad, out, oi, out_stride, buffer
+    z, zi, stride, n_rows, n_classes, first, target, scale, losses, want_grad, out, oi, out_stride, tile, proba_tile
 ):  # fmt: skip
     """As `cross_entropy_rows`, with classes in lanes."""
-    width = lanes(z)
+    width, buffer = lanes(z), tile
     total = 0.0
     for r in range(n_rows):
         i, at, o, lane = first + r, zi + r * stride, oi + r * out_stride, r % width
@@ -558,7 +570,7 @@ def cross_entropy_rows(
             proba_tile,
         )  # fmt: skip
     return cross_entropy_wide(
-        z, zi, stride, n_rows, n_classes, first, target, scale, losses, want_grad, out, oi, out_stride, tile
+        z, zi, stride, n_rows, n_classes, first, target, scale, losses, want_grad, out, oi, out_stride, tile, proba_tile
     )
 
 
@@ -571,57 +583,70 @@ FORGET, KEEP, KEPT = 0, 1, 2
 
 
 @part
+def curvature_tiles(z, u, stride, n_rows, n_classes, first, curvature, memory, kept, ki, tile, u_tile):
+    """As `curvature_rows`, with rows in lanes."""
+    width = lanes(z)
+    for r in range(0, n_rows, width):
+        n, at = min(width, n_rows - r), ki + r * n_classes
+        if memory == KEPT:
+            fill_tile(kept, at, n_classes, n, n_classes, tile)
+        else:
+            fill_tile(z, r * stride, stride, n, n_classes, tile)
+            scale = 1.0 / tile_exp(tile, n_classes, tile_shift(tile, n_classes))
+            for k in range(n_classes):
+                store(tile, k * width, load(tile, k * width) * scale)
+            if memory == KEEP:
+                empty_tile(tile, kept, at, n_classes, n, n_classes)
+        fill_tile(u, r * stride, stride, n, n_classes, u_tile)
+        h = filled(z, 1)
+        if curvature.size > 0:
+            h = load_converted(curvature, first + r, n, 0.0, z)
+        mean = filled(z, 0)
+        for k in range(n_classes):
+            mean = fma(load(tile, k * width), load(u_tile, k * width), mean)
+        for k in range(n_classes):
+            store(tile, k * width, load(tile, k * width) * (load(u_tile, k * width) - mean) * h)
+        empty_tile(tile, u, r * stride, stride, n, n_classes)
+
+
+@part
+def curvature_wide(z, u, stride, n_rows, n_classes, first, curvature, memory, kept, ki, tile, u_tile):
+    """As `curvature_rows`, with classes in lanes."""
+    width = lanes(z)
+    for r in range(n_rows):
+        a, at, o = z, r * stride, r * stride
+        if memory == KEPT:
+            a, at = kept, ki + r * n_classes
+        else:
+            total, _, last = row_exp(z, at, n_classes, row_shift(z, at, n_classes), True, z, at)
+            row_scale(z, at, n_classes, 1.0 / total, last)
+            if memory == KEEP:
+                for k in range(n_classes):
+                    kept[ki + r * n_classes + k] = z[at + k]
+        shift, h = 0.0, weight_of(first + r, curvature)
+        for start in range(0, n_classes, SEGMENT * width):
+            mean = filled(z, 0)
+            for k in range(start, min(n_classes, start + SEGMENT * width), width):
+                rest = min(width, n_classes - k)
+                mean += load_part(a, at + k, rest, 0.0) * load_part(u, o + k, rest, 0.0)
+            shift += sum_of(mean)
+        for k in range(0, n_classes, width):
+            rest = min(width, n_classes - k)
+            d = load_part(a, at + k, rest, 0.0) * (load_part(u, o + k, rest, 0.0) - shift) * h
+            store_part(u, o + k, d, rest)
+
+
+@part
 def curvature_rows(z, u, stride, n_rows, n_classes, first, curvature, memory, kept, ki, tile, u_tile):
     """Replace u by the Hessian of the losses of the rows times u: h a_k (u_k - sum_l a_l u_l), a = softmax(z).
 
     `u` and `z` are blocks of rows `stride` apart; h = curvature[first + r], or 1 if `curvature` is empty. Depending on
     `memory`, the probabilities go to or come from kept[ki ...], (n_rows, K); for KEPT, z is not read.
     """
-    width = lanes(z)
     if n_classes <= MOST_CLASSES_IN_TILE:
-        for r in range(0, n_rows, width):
-            n, at = min(width, n_rows - r), ki + r * n_classes
-            if memory == KEPT:
-                fill_tile(kept, at, n_classes, n, n_classes, tile)
-            else:
-                fill_tile(z, r * stride, stride, n, n_classes, tile)
-                scale = 1.0 / tile_exp(tile, n_classes, tile_shift(tile, n_classes))
-                for k in range(n_classes):
-                    store(tile, k * width, load(tile, k * width) * scale)
-                if memory == KEEP:
-                    empty_tile(tile, kept, at, n_classes, n, n_classes)
-            fill_tile(u, r * stride, stride, n, n_classes, u_tile)
-            h = filled(z, 1)
-            if curvature.size > 0:
-                h = load_converted(curvature, first + r, n, 0.0, z)
-            mean = filled(z, 0)
-            for k in range(n_classes):
-                mean = fma(load(tile, k * width), load(u_tile, k * width), mean)
-            for k in range(n_classes):
-                store(tile, k * width, load(tile, k * width) * (load(u_tile, k * width) - mean) * h)
-            empty_tile(tile, u, r * stride, stride, n, n_classes)
+        curvature_tiles(z, u, stride, n_rows, n_classes, first, curvature, memory, kept, ki, tile, u_tile)
     else:
-        for r in range(n_rows):
-            a, at, o = z, r * stride, r * stride
-            if memory == KEPT:
-                a, at = kept, ki + r * n_classes
-            else:
-                total, _, last = row_exp(z, at, n_classes, row_shift(z, at, n_classes), True, z, at)
-                row_scale(z, at, n_classes, 1.0 / total, last)
-                if memory == KEEP:
-                    for k in range(n_classes):
-                        kept[ki + r * n_classes + k] = z[at + k]
-            shift, h = 0.0, weight_of(first + r, curvature)
-            for start in range(0, n_classes, SEGMENT * width):
-                mean = filled(z, 0)
-                for k in range(start, min(n_classes, start + SEGMENT * width), width):
-                    rest = min(width, n_classes - k)
-                    mean += load_part(a, at + k, rest, 0.0) * load_part(u, o + k, rest, 0.0)
-                shift += sum_of(mean)
-            for k in range(0, n_classes, width):
-                rest = min(width, n_classes - k)
-                d = load_part(a, at + k, rest, 0.0) * (load_part(u, o + k, rest, 0.0) - shift) * h
-                store_part(u, o + k, d, rest)
+        curvature_wide(z, u, stride, n_rows, n_classes, first, curvature, memory, kept, ki, tile, u_tile)
 
 
 # --- kernels: the stages over chunks of rows, which are tasks ----------------------------------------

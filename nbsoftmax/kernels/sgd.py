@@ -25,14 +25,13 @@ import numpy as np
 
 from nbsoftmax.kernels.lang.simd import element, lanes, load, load_part, prefetch, store, store_part
 from nbsoftmax.kernels.lang.tiles import MOST_ROWS
-from nbsoftmax.kernels.linear import BLAS, DOTS, Block, add_gradient, block_rows, logits_of
+from nbsoftmax.kernels.linear import BLAS, DOTS, Block, add_gradient, block_rows, cross_entropy_of, logits_of
 from nbsoftmax.kernels.rows import (
     MOST_CLASSES_IN_TILE,
     PROBA,
     Target,
     aligned,
     chunk_bounds,
-    cross_entropy_rows,
     new_tile,
 )
 from nbsoftmax.kernels.runtime.jit import inlined, jit, part
@@ -102,10 +101,8 @@ def batch_gradient(rows, order, low, high, weights, target, scale, fit_intercept
             for r in range(n):
                 for k in range(n_classes):
                     z[r * stride + k] += rows.offset[order[start + r] * n_classes + k]
-        total += cross_entropy_rows(
-            z, 0, stride, n, n_classes, 0, picked, scale, z[:0], True, z, 0, stride, tile, proba_tile
-        )
-        add_gradient(block, z, stride, 0, n_classes, weights.form, fit_intercept, tile, narrow, gradient, gi)
+        total += cross_entropy_of(weights, z, n, 0, picked, scale, True, tile, proba_tile)
+        add_gradient(block, weights, z, stride, 0, n_classes, fit_intercept, tile, narrow, gradient, gi)
     return total
 
 

@@ -6,7 +6,7 @@ rows: each computes the logits of some classes, then the losses of some rows, th
 """
 
 from nbsoftmax.kernels.lang.simd import lanes
-from nbsoftmax.kernels.linear import BLAS, add_gradient, add_offset, block_of, logits_of, shared_scratch
+from nbsoftmax.kernels.linear import add_gradient, add_offset, block_of, logits_of, shared_scratch
 from nbsoftmax.kernels.rows import FORGET, MOST_CLASSES_IN_TILE, aligned, cross_entropy_rows, curvature_rows, new_tile
 from nbsoftmax.kernels.runtime.jit import jit, part
 from nbsoftmax.kernels.runtime.threads import take
@@ -46,8 +46,9 @@ def logits_by_classes(todo, block, weights, z):
 
 
 @jit
-def gradient_by_classes(todo, block, d, d_stride, n_classes, fit_intercept, gradient):
-    """Add the gradient of a block to `gradient`."""
+def gradient_by_classes(todo, block, weights, d, fit_intercept, gradient):
+    """Add the gradient of a block, from the residuals `d`, to `gradient`."""
+    n_classes, stride = weights.n_classes, weights.stride
     per_task = classes_of_task(n_classes)
     buffer = aligned(lanes(d), d)
     narrow = aligned(per_task * block.n_features if d.itemsize == 4 else 1, d)
@@ -55,7 +56,7 @@ def gradient_by_classes(todo, block, d, d_stride, n_classes, fit_intercept, grad
     while task >= 0:
         first = task * per_task
         last = min(n_classes, first + per_task)
-        add_gradient(block, d, d_stride, first, last, BLAS, fit_intercept, buffer, narrow, gradient, 0)
+        add_gradient(block, weights, d, stride, first, last, fit_intercept, buffer, narrow, gradient, 0)
         task = take(todo)
 
 

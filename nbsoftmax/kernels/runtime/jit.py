@@ -3,11 +3,13 @@
     jit        called by Python; the compiled code is cached on disk (`runtime.cache`) if there is a writeable folder
     part       called by kernels only: see `runtime.parts`
     inlined    the same, and always inlined into its callers
+    by_type    a part that exists in several forms, of which the types of the arguments select one
 
 Python cannot call a part, except by its attribute `py_func`, if that uses nothing that is only for compiled code.
 """
 
 import numba
+from numba.extending import overload
 
 from nbsoftmax.kernels.runtime import settings  # noqa: F401  checks Numba's settings before anything is compiled
 from nbsoftmax.kernels.runtime.cache import on_disk
@@ -30,3 +32,11 @@ def part(function):
 def inlined(function):
     """Compile a helper that is always inlined into its callers."""
     return numba.njit(forceinline=True, **_OPTIONS, **PART)(function)
+
+
+def by_type(function):
+    """Decorate a function of argument types: it returns the part that kernels call in place of `function`.
+
+    Only this part is compiled, where a branch of the program would compile every form. The part is a plain function.
+    """
+    return overload(function, jit_options=_OPTIONS | PART)
