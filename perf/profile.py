@@ -12,7 +12,17 @@ import numpy as np
 from numba import njit
 
 import nbsoftmax as nbs
-from nbsoftmax.kernels.linear import BLAS, DOTS, TILES, add_gradient, block_of, block_rows, cross_entropy_of, logits_of, scratch
+from nbsoftmax.kernels.linear import (
+    BLAS,
+    DOTS,
+    TILES,
+    add_gradient,
+    block_of,
+    block_rows,
+    cross_entropy_of,
+    logits_of,
+    scratch,
+)
 from nbsoftmax.kernels.runtime.blas import one_thread
 from nbsoftmax.kernels.runtime.threads import launch, take
 from perf import limits

@@ -34,8 +34,7 @@ def loss_and_grad(
     gradient: Float64s,
 ) -> float:
     """The loss, and its gradient added to `gradient`, (K, N + 1) flat, over blocks of `size` rows."""
-    run, rows = design.run, design.rows
-    n_classes, stride = weights.n_classes, weights.stride
+    run, rows, n_classes = design.run, design.rows, weights.n_classes
     n_tasks = n_class_tasks(n_classes)
     z, pack = split.new_memory(rows, size, weights)
     total = 0.0

@@ -59,6 +59,7 @@ def weights_of(w, stride, n_classes, form):
     """The parameters as kernels take them."""
     return _WEIGHTS[form, n_classes <= MOST_CLASSES_IN_TILE](w, stride, n_classes, form)
 
+
 _COMPILED = "this function works in compiled code only"
 
 # Bytes of X in a block: half of the smallest second-level cache in use. Larger blocks read and write the weights and
@@ -149,7 +150,7 @@ def _logits_of(block, weights, first, last, z, z_stride):
         dots(x, at, stride, n, n_features, weights.w, weights.n_classes, z, z_stride, ahead)
 
     def by_blas(block, weights, first, last, z, z_stride):
-        x, at, stride, n, n_features, ahead = block
+        x, at, stride, n, n_features, _ = block
         w, w_stride = weights.w, weights.stride
         bias = n_features * w_stride
         for r in range(n):
@@ -182,7 +183,7 @@ def _add_features(block, weights, d, d_stride, first, last, narrow, g, gi):
         backward(x, at, stride, n, n_features, d, d_stride, last, g, gi, n_features + 1, next_block, False)
 
     def by_blas(block, weights, d, d_stride, first, last, narrow, g, gi):
-        x, at, stride, n, n_features, ahead = block
+        x, at, stride, n, n_features, _ = block
         g_stride = n_features + 1
         to, few = gi + first * g_stride, last - first
         if x.itemsize == 8:

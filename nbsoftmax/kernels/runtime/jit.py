@@ -13,7 +13,7 @@ from numba.extending import overload
 
 from nbsoftmax.kernels.runtime import settings  # noqa: F401  checks Numba's settings before anything is compiled
 from nbsoftmax.kernels.runtime.cache import on_disk
-from nbsoftmax.kernels.runtime.parts import KERNEL, PART
+from nbsoftmax.kernels.runtime.parts import KERNEL, PART, once_for_all_numbers
 
 # Contraction (fused multiply-add) is the only fast-math flag: data may contain inf and NaN, and sums keep their order.
 _OPTIONS = {"nogil": True, "error_model": "numpy", "fastmath": {"contract"}}
@@ -26,12 +26,12 @@ def jit(function):
 
 def part(function):
     """Compile a helper of kernels."""
-    return numba.njit(**_OPTIONS, **PART)(function)
+    return once_for_all_numbers(numba.njit(**_OPTIONS, **PART)(function))
 
 
 def inlined(function):
     """Compile a helper that is always inlined into its callers."""
-    return numba.njit(forceinline=True, **_OPTIONS, **PART)(function)
+    return once_for_all_numbers(numba.njit(forceinline=True, **_OPTIONS, **PART)(function))
 
 
 def by_type(function):

@@ -11,8 +11,10 @@ Python cannot call a part: the attempt raises a TypeError ("bad argument type fo
 """
 
 import ctypes
+from contextlib import suppress
 
 import numba
+from numba.core import types
 from numba.core.compiler import Compiler
 
 from nbsoftmax.kernels.runtime.compiling import compiling
@@ -22,9 +24,21 @@ try:
 except ImportError:
     JITCodeLibrary = object
 
-# The options of Numba for functions that other code calls only by its Python wrapper, and for those that Python never
-# calls: the unnecessary wrappers take time to compile.
-_CALLED_BY_PYTHON, _CALLED_BY_KERNELS = {"no_cfunc_wrapper": True}, {"no_cfunc_wrapper": True, "no_cpython_wrapper": True}
+# Passes of Numba's compiler for what kernels do not use: closures and comprehensions, `with`, messages of exceptions
+# made from variables, functions inlined before their types are known, literal_unroll, and expressions of whole arrays.
+_UNUSED_PASSES = {
+    "FindLiterallyCalls",
+    "InlineClosureLikes",
+    "InlineInlinables",
+    "InlineOverloads",
+    "LiteralPropagationSubPipelinePass",
+    "LiteralUnroll",
+    "MakeFunctionToJitFunction",
+    "NoPythonSupportedFeatureValidation",
+    "NopythonRewrites",
+    "RewriteDynamicRaises",
+    "WithLifting",
+}
 
 
 class _NoEngine:
@@ -94,19 +108,34 @@ def _callees(library):
     return list(found)
 
 
-class PartCompiler(Compiler):
+class _ShortCompiler(Compiler):
+    """Numba's compiler without the passes that kernels do not need."""
+
+    def define_pipelines(self):
+        pipelines = super().define_pipelines()
+        if supported():
+            for pipeline in pipelines:
+                pipeline.passes = [
+                    each for each in pipeline.passes if getattr(each[0], "__name__", "") not in _UNUSED_PASSES
+                ]
+        return pipelines
+
+
+class PartCompiler(_ShortCompiler):
     """Compiles helpers of kernels."""
 
     def compile_extra(self, func):
+        """Compile a function: Numba calls this."""
         if supported():
             self.state.library = _PartLibrary(self.state.targetctx.codegen(), func.__qualname__)
         return super().compile_extra(func)
 
 
-class KernelCompiler(Compiler):
+class KernelCompiler(_ShortCompiler):
     """Compiles functions that Python calls."""
 
     def compile_extra(self, func):
+        """Compile a function: Numba calls this."""
         with compiling():
             if supported():
                 self.state.library = _KernelLibrary(self.state.targetctx.codegen(), func.__qualname__)
@@ -114,8 +143,23 @@ class KernelCompiler(Compiler):
             return super().compile_extra(func)
 
 
-KERNEL = {"pipeline_class": KernelCompiler, **_CALLED_BY_PYTHON}
-PART = {"pipeline_class": PartCompiler, **_CALLED_BY_KERNELS}
+# Options of Numba. A wrapper that nobody calls takes time to compile.
+KERNEL = {"pipeline_class": KernelCompiler, "no_cfunc_wrapper": True}
+PART = {"pipeline_class": PartCompiler, "no_cfunc_wrapper": True, "no_cpython_wrapper": True}
+
+
+def once_for_all_numbers(dispatcher):
+    """Compile a part once for all values of an argument, where Numba compiles it anew for each constant in a call."""
+    by_value = getattr(dispatcher, "get_call_template", None)
+
+    def get_call_template(args, kws):
+        return by_value(tuple(map(types.unliteral, args)), {name: types.unliteral(t) for name, t in kws.items()})
+
+    if by_value is not None:
+        with suppress(AttributeError):
+            dispatcher.get_call_template = get_call_template
+    return dispatcher
+
 
 _supported = None
 
