@@ -47,17 +47,16 @@ TILES, DOTS, BLAS = 0, 1, 2
 # The parameters, in the dtype of X and in the layout of `form`; rows of logits are `stride` numbers apart. There is a
 # class for each form, with few and with many classes, so that a kernel is compiled only for the one in use.
 Weights = namedtuple("Weights", "w stride n_classes form")
-_WEIGHTS = {
-    (form, few): type(f"{'Few' if few else 'Many'}{name}Weights", (Weights,), {"__slots__": ()})
-    for form, name in ((TILES, "Tile"), (DOTS, "Dot"), (BLAS, "Blas"))
-    for few in (True, False)
-}
-_SORTS = {made: sort for sort, made in _WEIGHTS.items()}
+FewTiles, ManyTiles, FewDots, ManyDots, FewBlas, ManyBlas = (
+    namedtuple(name, Weights._fields, module=__name__)
+    for name in ("FewTiles", "ManyTiles", "FewDots", "ManyDots", "FewBlas", "ManyBlas")
+)
+_FEW, _MANY = (FewTiles, FewDots, FewBlas), (ManyTiles, ManyDots, ManyBlas)
 
 
 def weights_of(w, stride, n_classes, form):
     """The parameters as kernels take them."""
-    return _WEIGHTS[form, n_classes <= MOST_CLASSES_IN_TILE](w, stride, n_classes, form)
+    return (_FEW if n_classes <= MOST_CLASSES_IN_TILE else _MANY)[form](w, stride, n_classes, form)
 
 
 _COMPILED = "this function works in compiled code only"
@@ -72,12 +71,12 @@ BLAS_BLOCK_BYTES = 1 << 21
 PREFETCH_BYTES = 1 << 14
 
 
-def _form(weights):
-    return _SORTS[weights.instance_class][0]
-
-
 def _few(weights):
-    return _SORTS[weights.instance_class][1]
+    return weights.instance_class in _FEW
+
+
+def _form(weights):
+    return (_FEW if _few(weights) else _MANY).index(weights.instance_class)
 
 
 @part
