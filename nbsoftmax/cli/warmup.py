@@ -26,12 +26,13 @@ def add_options(command: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Compile the kernels; exit with 1 if they cannot be stored."""
-    import numba
+    from numba import config
 
     from nbsoftmax import validation
     from nbsoftmax.kernels.runtime.cache import cache_folder
 
-    jobs = validation.count("--jobs", numba.config.NUMBA_NUM_THREADS if arguments.jobs is None else arguments.jobs)
+    n_cores = config.NUMBA_NUM_THREADS  # type: ignore[attr-defined]
+    jobs = validation.count("--jobs", n_cores if arguments.jobs is None else arguments.jobs)
     folder = cache_folder()
     if folder is None:
         print_report(

@@ -12,10 +12,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-import nbsoftmax as nbs
+from nbsoftmax import functional
 from nbsoftmax.kernels.linear import BLAS, DOTS, TILES
 from nbsoftmax.kernels.sgd import Rule
 from nbsoftmax.objective import Objective
+from nbsoftmax.penalties import GroupLasso
+from nbsoftmax.solvers.sgd import SGD
+from nbsoftmax.training.trainer import Trainer
 
 FEW, MANY = 3, 70  # numbers of classes: up to 64, kernels process several rows side by side
 # Forms of the products and numbers of classes that kernels are compiled for.
@@ -48,11 +51,11 @@ def check(dtype: str) -> None:
     """Fits and predictions that combine kernels, with penalties and solvers that no task has."""
     X, y = _problem(Task("check", dtype))
     trainers = [
-        nbs.Trainer(l2=0.1, max_iter=2),
-        nbs.Trainer(l1=0.1, max_iter=2),
-        nbs.Trainer(penalty=nbs.GroupLasso(0.1), max_iter=2),
-        nbs.Trainer(l2=0.1, max_iter=2, solver="lbfgs"),
-        nbs.Trainer(l2=0.1, max_iter=1, solver="sgd"),
+        Trainer(l2=0.1, max_iter=2),
+        Trainer(l1=0.1, max_iter=2),
+        Trainer(penalty=GroupLasso(0.1), max_iter=2),
+        Trainer(l2=0.1, max_iter=2, solver="lbfgs"),
+        Trainer(l2=0.1, max_iter=1, solver="sgd"),
     ]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -115,7 +118,7 @@ def _panels(task: Task) -> None:
 def _descend(task: Task, n_rows: int = 64, n_features: int = 5) -> None:
     X, y = _problem(task, n_rows, n_features)
     backend = _backend(task, X, y)
-    solver = nbs.SGD()
+    solver = SGD()
     state, order = solver.initial_state(_params(backend)), np.arange(n_rows)
     rule = Rule(0, 0.9, np.zeros(n_features), 1.0)
     backend.descend(state, order, n_rows, np.full(1, 1e-3), rule, 0)
@@ -155,26 +158,26 @@ _SPLIT: dict[str, Callable[[Task], None]] = {
 
 
 def _of_logits(name: str) -> Callable[[Task], None]:
-    return lambda task: getattr(nbs, name)(_problem(task)[0])
+    return lambda task: getattr(functional, name)(_problem(task)[0])
 
 
 def _cross_entropy(task: Task) -> None:
     z, y = _problem(task, n_features=task.n_classes)
-    nbs.cross_entropy_and_grad(z, y)
+    functional.cross_entropy_and_grad(z, y)
 
 
 def _binary_cross_entropy(task: Task) -> None:
     z = _problem(task)[0][:, 0]
-    nbs.binary_cross_entropy_and_grad(z, np.arange(z.size) % 2)
+    functional.binary_cross_entropy_and_grad(z, np.arange(z.size) % 2)
 
 
 def _long_rows(task: Task) -> None:
     z = _problem(task, 2, 2**15)[0]
-    for function in (nbs.softmax, nbs.log_softmax, nbs.logsumexp):
+    for function in (functional.softmax, functional.log_softmax, functional.logsumexp):
         function(z)
     z[0, :2] = np.finfo(z.dtype).max * np.array([1, -1])  # their difference overflows
-    nbs.cross_entropy_and_grad(z, np.array([1, 0]))
-    nbs.cross_entropy_and_grad(z, nbs.softmax(np.zeros_like(z)))
+    functional.cross_entropy_and_grad(z, np.array([1, 0]))
+    functional.cross_entropy_and_grad(z, functional.softmax(np.zeros_like(z)))
 
 
 _OTHERS: dict[str, Callable[[Task], None]] = {

@@ -15,14 +15,14 @@ from contextlib import suppress
 
 import numba
 from numba.core import types
-from numba.core.compiler import Compiler
 
 from nbsoftmax.kernels.runtime.compiling import compiling
 
 try:
     from numba.core.codegen import JITCodeLibrary
+    from numba.core.compiler import Compiler
 except ImportError:
-    JITCodeLibrary = object
+    JITCodeLibrary = Compiler = object
 
 # Passes of Numba's compiler for what kernels do not use: closures and comprehensions, `with`, messages of exceptions
 # made from variables, functions inlined before their types are known, literal_unroll, and expressions of whole arrays.
@@ -144,8 +144,11 @@ class KernelCompiler(_ShortCompiler):
 
 
 # Options of Numba. A wrapper that nobody calls takes time to compile.
-KERNEL = {"pipeline_class": KernelCompiler, "no_cfunc_wrapper": True}
-PART = {"pipeline_class": PartCompiler, "no_cfunc_wrapper": True, "no_cpython_wrapper": True}
+if JITCodeLibrary is object:
+    KERNEL = PART = {}
+else:
+    KERNEL = {"pipeline_class": KernelCompiler, "no_cfunc_wrapper": True}
+    PART = {"pipeline_class": PartCompiler, "no_cfunc_wrapper": True, "no_cpython_wrapper": True}
 
 
 def once_for_all_numbers(dispatcher):

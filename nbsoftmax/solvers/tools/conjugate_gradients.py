@@ -35,6 +35,7 @@ class CGIterate:
     def least_curvature(self) -> float:
         """The smallest Ritz value, an upper bound on the smallest eigenvalue of M^-1 H that is soon close."""
         from scipy.linalg import eigvalsh_tridiagonal  # takes 0.15 s: loaded when it is used
+
         return float(eigvalsh_tridiagonal(*self.tridiagonal, select="i", select_range=(0, 0))[0])
 
 

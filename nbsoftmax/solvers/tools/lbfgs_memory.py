@@ -47,6 +47,7 @@ class LBFGSMemory:
     def inverse_product(self, residual: Float64s, initial: Callable[[Float64s], Float64s]) -> Float64s:
         """The approximate H^-1 times `residual`; `initial` multiplies by M^-1."""
         from scipy.linalg import lapack  # takes 0.15 s: loaded when it is used
+
         if not len(self):
             return initial(residual)
         steps, changes = self.pairs

@@ -159,6 +159,7 @@ def _inverse(matrix: Float64s, scale: Float64s) -> Float64s:
     largest, 2e-6, leave the smallest positive.
     """
     from scipy.linalg import lapack  # takes 0.15 s: loaded when it is used
+
     scaled = matrix * scale * scale[:, None]
     if not np.isfinite(scaled).all():
         scaled = np.eye(len(matrix))
