@@ -440,7 +440,8 @@ def cross_entropy_tiles(
                 sole = where(s < 2.0, filled(z, 1), 2.0)  # the term of a unique maximum is 1; no term is 2
                 for k in range(n_classes):
                     e = load(tile, k * width)
-                    g = e * factor - w * tile_target(tile, k, label, target, proba_tile)
+                    # Explicit, because the optimiser would choose which of the two products is rounded.
+                    g = fma(e, factor, -(w * tile_target(tile, k, label, target, proba_tile)))
                     store(tile, k * width, where(alive, where(e == sole, own, g), 0.0))
             empty_tile(tile, out, oi + r * out_stride, out_stride, n, n_classes)
     return sum_of(total) + far_total

@@ -28,8 +28,8 @@ for m, n, k in [(200, 7, 4), (150, 300, 2), (300, 6, 66), (80, 1000, 100)]:
     X, y = rng.normal(size=(m, n)).astype(sys.argv[1]), np.arange(m) % k
     X.flags.writeable = False
     w = rng.uniform(size=m)
-    for trainer in nbs.Trainer(l2=0.1, max_iter=3), nbs.Trainer(l1=0.1, max_iter=2), nbs.Trainer(solver="sgd", max_iter=1):
-        model = trainer.fit(X, y, sample_weight=w).model
+    for options in dict(l2=0.1), dict(l1=0.1), dict(solver="sgd"):
+        nbs.Trainer(max_iter=2, **options).fit(X, y, sample_weight=w)
     model = nbs.Trainer(l2=0.1, max_iter=2).fit(X, rng.dirichlet(np.ones(k), m)).model
     model.predict(X), model.predict_proba(X), model.predict_log_proba(X), model.top_k(X, 2)
     z = rng.normal(size=(m, k)).astype(sys.argv[1])
