@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.linalg import eigvalsh_tridiagonal
 
 from nbsoftmax.solvers.base import Smooth
 from nbsoftmax.validation import Float64s
@@ -36,6 +35,8 @@ class CGIterate:
 
     def least_curvature(self) -> float:
         """The smallest Ritz value, an upper bound on the smallest eigenvalue of M^-1 H that soon becomes tight."""
+        from scipy.linalg import eigvalsh_tridiagonal  # takes 0.15 s: loaded when it is used
+
         return float(eigvalsh_tridiagonal(*self.tridiagonal, select="i", select_range=(0, 0))[0])
 
 
