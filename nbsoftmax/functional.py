@@ -20,6 +20,8 @@ from nbsoftmax import validation
 from nbsoftmax.backends import long_rows
 from nbsoftmax.errors import InputValueError
 from nbsoftmax.kernels import binary, rows
+from nbsoftmax.kernels.chunks import chunks_of_logits
+from nbsoftmax.kernels.overloads import callable_from_numba
 from nbsoftmax.kernels.runtime.threads import EXP_WORK, launch
 from nbsoftmax.validation import Floats
 
@@ -41,9 +43,7 @@ class _GradOptions(_LossOptions, total=False):
     out: Floats | None
 
 
-def _n_chunks(n_elements: int) -> int:
-    """Number of chunks: at least 16 Ki elements in each, at most 256 chunks; it depends only on the shape."""
-    return max(1, min(256, n_elements // 2**14))
+_n_chunks = chunks_of_logits.py_func
 
 
 def _rowwise(name: str, z: Floats, out: Floats) -> None:
@@ -538,3 +538,9 @@ def _binary_cross_entropy(
         )
     loss: Any = losses.reshape(x.shape) if reduction == "none" else float(partial.sum() / divisor)
     return loss, grad
+
+
+for _function in (softmax, log_softmax, logsumexp, cross_entropy, cross_entropy_and_grad):
+    callable_from_numba(_function, "logits")
+for _function in (sigmoid, log_sigmoid):
+    callable_from_numba(_function, "sigmoids")
