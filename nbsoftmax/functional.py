@@ -540,7 +540,5 @@ def _binary_cross_entropy(
     return loss, grad
 
 
-for _function in (softmax, log_softmax, logsumexp, cross_entropy, cross_entropy_and_grad):
-    callable_from_numba(_function, "logits")
-for _function in (sigmoid, log_sigmoid):
-    callable_from_numba(_function, "sigmoids")
+callable_from_numba("logits", softmax, log_softmax, logsumexp, cross_entropy, cross_entropy_and_grad)
+callable_from_numba("sigmoids", sigmoid, log_sigmoid)

@@ -73,4 +73,4 @@ def loss_and_grad(
     return loss / backend.weight_sum, gradient[:, :-1].copy(), gradient[:, -1].copy()
 
 
-callable_from_numba(loss_and_grad, "linear")
+callable_from_numba("linear", loss_and_grad)

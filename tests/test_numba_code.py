@@ -64,7 +64,7 @@ def assert_same_bits(found, expected):
     assert len(found) == len(expected)
     for a, b in zip(found, expected, strict=True):
         assert np.shape(a) == np.shape(b)
-        if isinstance(b, np.ndarray):
+        if np.ndim(b):
             assert a.dtype == b.dtype
         np.testing.assert_array_equal(a, b)
 
@@ -141,7 +141,7 @@ def test_parallel_callers_run_the_chunks_in_a_parallel_loop():
 
     z = np.zeros((2, 3))
     for parallel in (True, False):
-        function = njit(parallel=parallel)(lambda z: nbs.softmax(z))
+        function = njit(parallel=parallel)(lambda z: nbs.softmax(z))  # noqa: PLW0108  Numba compiles functions of its own
         function(z)
         assert uses_threads(function) == parallel
 
@@ -192,7 +192,7 @@ def test_samples_of_any_layout_and_read_only_arrays():
         rng.normal(size=(3, 6)),
         rng.normal(size=3),
     )
-    function = njit(lambda X, y, coef, intercept: nbs.loss_and_grad(X, y, coef, intercept))
+    function = njit(lambda X, y, coef, intercept: nbs.loss_and_grad(X, y, coef, intercept))  # noqa: PLW0108
     expected = nbs.loss_and_grad(X, y, coef, intercept)
     X.flags.writeable = False
     wide = np.zeros((90, 12))

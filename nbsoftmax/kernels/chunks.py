@@ -1,4 +1,4 @@
-"""Into how many chunks the rows of an array are split: functions of the shape alone, so that no result depends on threads.
+"""Number of chunks that rows are split into: a function of the shape alone, so that results do not depend on threads.
 
 Compiled code calls these functions; Python calls their `py_func`.
 """

@@ -12,6 +12,7 @@ from nbsoftmax.kernels.chunks import PARTIAL_BYTES, chunks_of_samples
 from nbsoftmax.kernels.lang.simd import lanes
 from nbsoftmax.kernels.linear import DOTS, Rows, Weights, tiled_form
 from nbsoftmax.kernels.overloads.arguments import check_floats, contiguous, copied, only, zeros
+from nbsoftmax.kernels.overloads.calls import calling
 from nbsoftmax.kernels.overloads.sums import total
 from nbsoftmax.kernels.overloads.targets import targets
 from nbsoftmax.kernels.rows import Target
@@ -99,7 +100,7 @@ def loss_and_grad(X, y, coef, intercept, sample_weight, class_weight, label_smoo
     check_floats("intercept", intercept, 1)
     prepared = targets(y, sample_weight, class_weight, label_smoothing, None, 2)
     samples = {"C": by_rows, "F": by_columns}.get(X.layout, by_copied_rows)
-    kernel = linear.loss_and_grad
+    kernel = calling(linear.loss_and_grad)
 
     def implementation(X, y, coef, intercept, sample_weight=None, class_weight=None, label_smoothing=0.0):
         n_rows, n_features, n_classes = checked_shape(X, coef, intercept)
@@ -115,7 +116,7 @@ def loss_and_grad(X, y, coef, intercept, sample_weight, class_weight, label_smoo
             rows = Rows(x, row_stride, column_stride, n_rows, n_features, empty)
             weights = Weights(w, stride, n_classes, form)
             target = Target(labels, proba, gain, floor, weight, kind)
-            kernel(only(chunk), rows, weights, target, True, True, partial, gradient)
+            kernel((only(chunk), rows, weights, target, True, True, partial, gradient))
         dcoef, dintercept = mean_gradient(gradient, n_chunks, n_classes, n_features, divisor)
         return total(partial) / divisor, dcoef, dintercept
 

@@ -13,9 +13,9 @@ from nbsoftmax.kernels.overloads.arguments import (
     flat,
     only,
     result,
-    value_of,
     zeros,
 )
+from nbsoftmax.kernels.overloads.calls import calling
 from nbsoftmax.kernels.overloads.sums import total
 from nbsoftmax.kernels.overloads.targets import targets
 from nbsoftmax.kernels.rows import Target
@@ -35,7 +35,7 @@ def _rowwise(kernel, logits, out):
     """Implementation with a result of the shape of the logits."""
     check_floats("logits", logits, 1, 2)
     check_out(out, logits)
-    shape, elements, new = SHAPE[logits.ndim], flat(logits), result(out)
+    shape, elements, new, kernel = SHAPE[logits.ndim], flat(logits), result(out), calling(kernel)
 
     def implementation(logits, out=None):
         n_rows, n_classes = shape(logits)
@@ -43,7 +43,7 @@ def _rowwise(kernel, logits, out):
         to = contiguous(proba)
         n_chunks = chunks_of_logits(z.size)
         for chunk in prange(n_chunks):
-            kernel(only(chunk), z, to, n_classes, n_rows, n_chunks)
+            kernel((only(chunk), z, to, n_classes, n_rows, n_chunks))
         return proba
 
     return implementation
@@ -51,7 +51,7 @@ def _rowwise(kernel, logits, out):
 
 def logsumexp(logits):
     check_floats("logits", logits, 1, 2)
-    shape, elements, kernel, one = SHAPE[logits.ndim], flat(logits), rows.logsumexp, logits.ndim == 1
+    shape, elements, kernel, one = SHAPE[logits.ndim], flat(logits), calling(rows.logsumexp), logits.ndim == 1
 
     def of_rows(logits):
         n_rows, n_classes = shape(logits)
@@ -59,14 +59,14 @@ def logsumexp(logits):
         lse = zeros(n_rows).astype(z.dtype)
         n_chunks = chunks_of_logits(z.size)
         for chunk in prange(n_chunks):
-            kernel(only(chunk), z, lse, n_classes, n_rows, n_chunks)
+            kernel((only(chunk), z, lse, n_classes, n_rows, n_chunks))
         return lse
 
     def of_row(logits):
         n_rows, n_classes = shape(logits)
         z = elements(logits)
         lse = zeros(n_rows).astype(z.dtype)
-        kernel(only(0), z, lse, n_classes, n_rows, 1)
+        kernel((only(0), z, lse, n_classes, n_rows, 1))
         return lse[0]
 
     return of_row if one else of_rows
@@ -76,7 +76,7 @@ def cross_entropy(logits, y, sample_weight, class_weight, label_smoothing, ignor
     check_floats("logits", logits, 1, 2)
     mean = choice("reduction", reduction, REDUCTIONS) == "mean"
     prepared = targets(y, sample_weight, class_weight, label_smoothing, ignore_index, logits.ndim)
-    shape, elements, kernel = SHAPE[logits.ndim], flat(logits), rows.cross_entropy
+    shape, elements, kernel = SHAPE[logits.ndim], flat(logits), calling(rows.cross_entropy)
 
     def implementation(
         logits, y, sample_weight=None, class_weight=None, label_smoothing=0.0, ignore_index=None, reduction="mean"
@@ -90,7 +90,7 @@ def cross_entropy(logits, y, sample_weight, class_weight, label_smoothing, ignor
         partial, empty = zeros(n_chunks), z[:0]
         for chunk in prange(n_chunks):
             target = Target(labels, proba, gain, floor, weight, kind)
-            kernel(only(chunk), z, n_classes, n_rows, target, 1.0 / divisor, empty, False, empty, partial)
+            kernel((only(chunk), z, n_classes, n_rows, target, 1.0 / divisor, empty, False, empty, partial))
         return total(partial) / divisor
 
     return implementation
@@ -101,7 +101,7 @@ def cross_entropy_and_grad(logits, y, sample_weight, class_weight, label_smoothi
     check_out(out, logits)
     mean = choice("reduction", reduction, REDUCTIONS) == "mean"
     prepared = targets(y, sample_weight, class_weight, label_smoothing, ignore_index, logits.ndim)
-    shape, elements, kernel, new = SHAPE[logits.ndim], flat(logits), rows.cross_entropy, result(out)
+    shape, elements, kernel, new = SHAPE[logits.ndim], flat(logits), calling(rows.cross_entropy), result(out)
 
     def implementation(
         logits,
@@ -122,7 +122,7 @@ def cross_entropy_and_grad(logits, y, sample_weight, class_weight, label_smoothi
         partial, empty, to = zeros(n_chunks), z[:0], contiguous(grad)
         for chunk in prange(n_chunks):
             target = Target(labels, proba, gain, floor, weight, kind)
-            kernel(only(chunk), z, n_classes, n_rows, target, 1.0 / divisor, empty, True, to, partial)
+            kernel((only(chunk), z, n_classes, n_rows, target, 1.0 / divisor, empty, True, to, partial))
         return total(partial) / divisor, grad
 
     return implementation

@@ -1,7 +1,7 @@
 """Targets and weights in compiled code, as `validation.weighting` prepares them for Python.
 
-The functions return the fields of a `kernels.rows.Target`, since Numba has no named tuples in parallel loops. Weights are
-not scaled by powers of two here, so their products with losses must be in the range of the logits' dtype.
+The functions return the fields of a `kernels.rows.Target`, because Numba fails to pass named tuples to parallel loops.
+Weights are not scaled by powers of two here, so their products with losses must be in the range of the logits' dtype.
 """
 
 import numpy as np
@@ -41,7 +41,7 @@ def weights_of(weight, n):
     """Weights as a new float64 array (n,); (0,) for None."""
     if weight is None:
         return np.empty(0)
-    else:  # noqa: RET505  Numba removes the branch that does not apply
+    else:  # Numba compiles one of the branches
         if weight.size != n:
             raise InputValueError("the number of weights is not that of the samples or classes.")
         copy = np.empty(n)
