@@ -203,7 +203,7 @@ def test_the_weights_of_a_path_over_c_are_those_of_the_samples_of_the_fit():
     assert path.l2s[0] == pytest.approx(1 / (2 * fitted.weight_sum), rel=1e-14)
     found = nbs.cross_validate(X, y, Cs=[2.0], folds=2, sample_weight=s, **options).result
     assert found.problem.n_samples == fitted.n_samples
-    assert found.objective_options.l2 == path.l2s[0]
+    assert found.objective_options.penalty.l2 == path.l2s[0]
 
 
 @pytest.mark.parametrize("folds", [2, 3, 4])
@@ -309,7 +309,7 @@ def test_a_path_makes_its_penalties_itself(options, said):
 def test_a_path_needs_one_grid():
     X, y = problem()
     for grids in ({}, {"l2s": [1], "Cs": [1]}):
-        with pytest.raises(nbs.InputValueError, match="either"):
+        with pytest.raises(nbs.InputValueError, match="exactly one of l2s and Cs"):
             nbs.fit_path(X, y, **grids)
 
 
