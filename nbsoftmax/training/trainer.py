@@ -251,6 +251,8 @@ class Trainer:
     def _problem(self, X: Any, y: Any, sample_weight: Any, validation_data: Any) -> Problem:
         """The validated problem, with validation data where the options or the caller ask for some."""
         if isinstance(X, Problem):
+            if not (y is sample_weight is validation_data is None):
+                raise InputValueError("a Problem has its own y, weights and validation data; give it alone.")
             problem = X
         else:
             problem = Problem.from_labels(
