@@ -12,6 +12,7 @@ from numba import njit, prange
 
 import nbsoftmax as nbs
 from nbsoftmax.kernels.chunks import chunks_of_logits
+from nbsoftmax.kernels.overloads.calls import Kernel
 from nbsoftmax.kernels.overloads.sums import total
 
 pytestmark = pytest.mark.filterwarnings(
@@ -346,6 +347,16 @@ def test_functions_that_call_the_package_can_be_cached_on_disk(tmp_path):
         )
         assert done.returncode == 0, done.stderr
         assert done.stdout.split() == ["True", str(hits)]
+
+
+def test_a_function_cached_with_other_kernels_is_missing_from_the_cache():
+    # Numba takes an OSError while it reads an entry for a missing file, and compiles the function again.
+    kernel = Kernel("nbsoftmax.kernels.overloads.sigmoids", "sigmoid_of_number", (numba.float64, numba.int64))
+    restore, (digest, identity) = kernel.__reduce__()
+    assert restore(digest, identity).symbol == kernel.symbol
+    for other in ("0" * 64, None):
+        with pytest.raises(OSError, match="another version"):
+            restore(other, identity)
 
 
 def test_other_numba_functions_do_not_load_the_kernels():
