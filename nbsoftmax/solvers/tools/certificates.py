@@ -29,7 +29,8 @@ def allowed_gap(value: float, tol: float, n_classes: int) -> float:
 
 def strongly_convex(objective: Smooth) -> bool:
     """Whether the objective is strongly convex in the coefficients: not if a feature is unpenalised."""
-    return bool(np.all(objective.penalty.curvature > 0))
+    curvature = objective.penalty.curvature
+    return bool(curvature > 0 if isinstance(curvature, float) else np.all(curvature > 0))
 
 
 def gap_bound(objective: Smooth, point: Point) -> tuple[float, str] | None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from scipy.linalg import eigvalsh_tridiagonal
@@ -20,8 +20,7 @@ NEGLIGIBLE = np.finfo(float).eps ** 2  # squares of residuals below this share a
 ROUNDED = 1e-8
 
 
-@dataclass(frozen=True, eq=False)
-class CGIterate:
+class CGIterate(NamedTuple):
     """The state of conjugate gradients after a product."""
 
     direction: Float64s  # approximates -H^-1 grad

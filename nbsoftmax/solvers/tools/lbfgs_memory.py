@@ -9,6 +9,7 @@ triangle of S Y^T, whose diagonal is 1.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
 
 import numpy as np
@@ -33,7 +34,7 @@ class LBFGSMemory:
     def add(self, pairs: Iterable[tuple[Float64s, Float64s]]) -> None:
         """Add pairs (s, y), the oldest first; those whose s . y is not positive are skipped."""
         new = [
-            np.stack(pair).reshape(2, 1, -1) / np.sqrt(curvature)
+            np.array(pair).reshape(2, 1, -1) / math.sqrt(curvature)
             for pair in pairs
             if 0 < (curvature := float(np.vdot(*pair))) < np.inf
         ]
@@ -59,6 +60,7 @@ class LBFGSMemory:
         self.pairs = pairs
         if not len(self):
             return
-        self._root = np.triu(pairs[0] @ pairs[1].T)
-        if not np.isfinite(self._root).all():
+        # Only the upper triangle is read. In this order LAPACK needs no copy.
+        self._root = np.asfortranarray(pairs[0] @ pairs[1].T)
+        if not (np.isfinite(self._root).all() or np.isfinite(np.triu(self._root)).all()):
             self.clear()

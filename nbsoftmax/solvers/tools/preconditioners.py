@@ -135,7 +135,7 @@ class Preconditioner:
 
 def centred(v: Float64s) -> Float64s:
     """`v` minus its mean over the classes, to which softmax is invariant."""
-    return np.asarray(v - v.mean(axis=0))
+    return np.asarray(v - np.add.reduce(v, axis=0) / len(v))  # `v.mean` has the same bits, and takes twice as long
 
 
 def centred_start(objective: Curved, start: Float64s) -> Float64s:
