@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -275,7 +276,7 @@ def hessian_of_pairs(blocks: Float64s, n_classes: int) -> Float64s:
     """The Hessian (K, N + 1, K, N + 1) from X1^T diag(h a_k a_l) X1 for each pair k < l."""
     order = blocks.shape[-1]
     matrix = np.zeros((n_classes, order, n_classes, order))
-    for (a, b), block in zip(zip(*np.triu_indices(n_classes, 1), strict=True), blocks, strict=True):
+    for (a, b), block in zip(combinations(range(n_classes), 2), blocks, strict=True):
         matrix[a, :, b], matrix[b, :, a] = -block, -block
         matrix[a, :, a] += block  # a sum of positive terms, where a_k (1 - a_k) would cancel
         matrix[b, :, b] += block

@@ -29,7 +29,7 @@ class LBFGSMemory:
         self._store(np.empty((2, 0, size)) if pairs is None else pairs)
 
     def __len__(self) -> int:
-        return int(self.pairs.shape[1])
+        return self._n
 
     def add(self, pairs: Iterable[tuple[Float64s, Float64s]]) -> None:
         """Add pairs (s, y), the oldest first; those whose s . y is not positive are skipped."""
@@ -50,14 +50,14 @@ class LBFGSMemory:
         """The approximate H^-1 times `residual`; `initial` multiplies by M^-1."""
         if not len(self):
             return initial(residual)
-        steps, changes = self.pairs
-        ahead = lapack.dtrtrs(self._root, steps @ residual.ravel(), unitdiag=1)[0]
-        q = initial(residual - (ahead @ changes).reshape(residual.shape))
-        back = lapack.dtrtrs(self._root, ahead - changes @ q.ravel(), trans=1, unitdiag=1)[0]
-        return np.asarray(q + (back @ steps).reshape(residual.shape))
+        steps, changes, shape = self.pairs[0], self.pairs[1], residual.shape
+        ahead = lapack.dtrtrs(self._root, steps @ residual.reshape(-1), unitdiag=1)[0]
+        q = initial(residual - (ahead @ changes).reshape(shape))
+        back = lapack.dtrtrs(self._root, ahead - changes @ q.reshape(-1), trans=1, unitdiag=1)[0]
+        return q + (back @ steps).reshape(shape)
 
     def _store(self, pairs: Float64s) -> None:
-        self.pairs = pairs
+        self.pairs, self._n = pairs, pairs.shape[1]
         if not len(self):
             return
         # Only the upper triangle is read. In this order LAPACK needs no copy.
