@@ -74,7 +74,8 @@ class FittedClassifier(ClassifierMixin, BaseEstimator):
 
     def predict(self, X: Any) -> NDArray[Any]:
         """Most probable labels (n_samples,); if several are equally probable, the first in `classes_`."""
-        labels: NDArray[Any] = self.classes_[self._predict(X, BEST)[1][:, 0]]
+        best = self._predict(X, BEST)[1][:, 0]
+        labels: NDArray[Any] = self.classes_[best]
         return labels
 
     def _predict(self, X: Any, what: int) -> tuple[Floats, NDArray[np.int64]]:

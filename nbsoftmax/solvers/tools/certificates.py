@@ -55,7 +55,8 @@ def approximate_gap_bound(objective: Smooth, grad: Float64s) -> float:
     if not objective.fit_intercept:
         return ridge
     with np.errstate(divide="ignore", invalid="ignore"):
-        return ridge + float(np.max(np.where(grad[:, -1] > 0, grad[:, -1] / objective.class_mass, 0.0)))
+        slack = np.where(grad[:, -1] > 0, grad[:, -1] / objective.class_mass, 0.0)
+    return ridge + float(slack.max())
 
 
 class GapCertificate:

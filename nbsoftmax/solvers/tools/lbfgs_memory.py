@@ -54,10 +54,10 @@ class LBFGSMemory:
         ahead = lapack.dtrtrs(self._root, steps @ residual.reshape(-1), unitdiag=1)[0]
         q = initial(residual - (ahead @ changes).reshape(shape))
         back = lapack.dtrtrs(self._root, ahead - changes @ q.reshape(-1), trans=1, unitdiag=1)[0]
-        return q + (back @ steps).reshape(shape)
+        return np.asarray(q + (back @ steps).reshape(shape))
 
     def _store(self, pairs: Float64s) -> None:
-        self.pairs, self._n = pairs, pairs.shape[1]
+        self.pairs, self._n = pairs, int(pairs.shape[1])
         if not len(self):
             return
         # Only the upper triangle is read. In this order LAPACK needs no copy.
