@@ -11,7 +11,17 @@ LONGEST = 120  # maximum of characters of a value in a message
 
 
 class InputError(Exception):
-    """Base class of the errors for invalid input. The message says what came, what was expected and what to do."""
+    """Base class of the errors for invalid input. The message says what came, what was expected and what to do.
+
+    Attributes
+    ----------
+    parameter : str or None
+        The parameter that the message begins with, if the message is about one: the command line shows its option.
+    """
+
+    def __init__(self, message: str = "", *, parameter: str | None = None) -> None:
+        super().__init__(message)
+        self.parameter = parameter
 
 
 class InputValueError(InputError, ValueError):

@@ -24,7 +24,7 @@ from nbsoftmax.validation import Float64s, Floats, WeightedTargets
 ClassWeight = str | Mapping[Any, float] | ArrayLike | None
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Problem:
     """Validated samples, targets and weights of a fit.
 
@@ -133,6 +133,11 @@ class Problem:
         _refuse_no_weight(target)
         no_offset = np.empty((0, 0), X.dtype)
         return cls(X, y, classes, feature_names, sample_weight, class_weight, smoothing, no_offset, target)
+
+    def __repr__(self) -> str:
+        """Sizes and dtype, without the arrays."""
+        sizes = f"n_samples={self.n_samples}, n_features={self.n_features}, n_classes={self.n_classes}"
+        return f"Problem({sizes}, dtype={self.dtype})"
 
     @property
     def n_samples(self) -> int:

@@ -7,7 +7,7 @@ from typing import Any, Protocol, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from nbsoftmax.errors import InputValueError, plain
+from nbsoftmax.errors import InputTypeError, InputValueError, plain
 from nbsoftmax.penalties.feature import Ridge
 from nbsoftmax.validation import Float64s
 
@@ -18,7 +18,7 @@ MOST_STEPS, STEP_TOL = 2000, 1e-16  # of proximal gradient steps; the last squar
 class Penalty(Protocol):
     """The protocol of a penalty of your own, for `Trainer(penalty=)` and `Objective(penalty=)`.
 
-    R is convex and not negative; `coef` is float64 (n_classes, n_features), and no method may change it. The solver is
+    R is convex and not negative; `coef` is float64 (n_classes, n_features), a copy. The solver is
     "prox-newton". It computes a Gram matrix of all features and takes proximal gradient steps on its quadratic model,
     so it is fastest if all features have about the same scale. The method
 
@@ -58,7 +58,12 @@ class GeneralPenalty:
 
     def value(self, coef: Float64s) -> float:
         """R(coef)."""
-        return float(self.penalty.value(coef))
+        value = self._number("value", self.penalty.value(coef.copy()))  # a copy, which the user's method may change
+        if not value >= 0:
+            raise InputValueError(
+                f"value of the penalty {plain(self)} returned {value:g}; it must be at least 0, or inf."
+            )
+        return value
 
     nonsmooth_value = value
 
@@ -68,17 +73,35 @@ class GeneralPenalty:
 
     def prox(self, coef: Float64s, step: float) -> Float64s:
         """The V that minimises 1/2 ||V - coef||^2 + step R(V)."""
-        result = np.asarray(self.penalty.prox(coef, step), np.float64)
-        if result.shape != coef.shape:
+        result = np.asarray(self.penalty.prox(coef.copy(), step))
+        if result.dtype.kind not in "biuf" or result.shape != coef.shape:
             raise InputValueError(
-                f"prox of the penalty {plain(self.penalty)} returned shape {result.shape} for coef of {coef.shape}; it "
-                "must return an array of the same shape."
+                f"prox of the penalty {plain(self)} returned shape {result.shape}, dtype {result.dtype}, for coef of "
+                f"shape {coef.shape}; it must return an array of real numbers of the same shape."
             )
-        return result
+        if not np.isfinite(result).all() and np.isfinite(coef).all():
+            raise InputValueError(
+                f"prox of the penalty {plain(self)} returned NaN or inf; it must return finite numbers."
+            )
+        return result.astype(np.float64, copy=False)
 
     def conjugate(self, slope: Float64s) -> float:
-        """R*(slope), or inf if it is not known, which leads to no bound."""
-        return float(self.penalty.conjugate(slope)) if self.has_dual else np.inf  # type: ignore[attr-defined]
+        """R*(slope); inf if it is not known, which leads to no bound."""
+        if not self.has_dual:
+            return np.inf
+        value = self._number("conjugate", self.penalty.conjugate(slope.copy()))  # type: ignore[attr-defined]
+        if np.isnan(value):
+            raise InputValueError(
+                f"conjugate of the penalty {plain(self)} returned nan; it must return a number, or inf."
+            )
+        return value
+
+    def _number(self, method: str, value: Any) -> float:
+        if np.ndim(value) != 0 or np.asarray(value).dtype.kind not in "biuf":
+            raise InputTypeError(
+                f"{method} of the penalty {plain(self)} returned {plain(value)}; it must return a number."
+            )
+        return float(value)
 
     def bound(self, gradient: Float64s) -> float:
         """inf: R need not be strongly convex."""

@@ -238,7 +238,9 @@ def _pairs(folds: Any, codes: NDArray[Any], seed: int | None) -> list[tuple[Any,
     if isinstance(folds, (int, np.integer)):
         n = validation.count("folds", folds, low=2)
         if n > codes.size:
-            raise InputValueError(f"folds is {n}, but there are {codes.size} samples; give fewer folds.")
+            raise InputValueError(
+                f"folds is {n}, but there are {codes.size} samples; give fewer folds.", parameter="folds"
+            )
         # Shuffled within each class, and assigned to the folds in turn, class by class, so each fold has its share.
         fold = np.empty(codes.size, np.int64)
         fold[shuffled_by_class(codes, validation.seed(seed))] = np.arange(codes.size) % n

@@ -65,7 +65,7 @@ class ProxNewton:
         """Minimise a convex objective with a penalty that has no gradient; `tol` is relative to the objective."""
         driver = Driver(
             objective.smooth_part(),
-            _without_absent_classes(objective, start),
+            _feasible(objective, start),
             tol=tol,
             max_iter=max_iter or MAX_ITER,
             on_iteration=on_iteration,
@@ -75,12 +75,17 @@ class ProxNewton:
         return driver.minimize(_ProximalSteps(objective, driver))
 
 
-def _without_absent_classes(objective: Composite, start: Float64s) -> Float64s:
-    """`start`, with intercepts for classes without samples at which their probability is 0 in float64."""
+def _feasible(objective: Composite, start: Float64s) -> Float64s:
+    """`start`, where a penalty that is a constraint allows it, or a point near it.
+
+    Classes without samples get intercepts at which their probability is 0 in float64.
+    """
     start = start.copy()
     if objective.fit_intercept:
         absent = objective.class_mass <= 0
         start[absent, -1] = np.minimum(start[absent, -1], ABSENT)
+    if objective.penalty.nonsmooth_value(start[:, :-1]) == np.inf:
+        start[:, :-1] = objective.penalty.prox(start[:, :-1], 1.0)
     return start
 
 

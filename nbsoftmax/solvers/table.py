@@ -18,7 +18,7 @@ from nbsoftmax.validation import Float64s
 class Solver(Protocol):
     """A solver with its options.
 
-    Its `repr` must show all options, because checkpoints identify a solver by it.
+    The options are its attributes: checkpoints distinguish solvers by their class and these.
     """
 
     @property
@@ -61,4 +61,15 @@ def solver_of(given: Any) -> Solver:
             "as nbsoftmax.SGD()."
         )
     solver: Solver = given
+    if not isinstance(solver.requires, Requirements):
+        raise InputTypeError(
+            f"requires of the solver {plain(solver)} is {plain(solver.requires)}, expected an object such as "
+            "nbsoftmax.solvers.base.Requirements()."
+        )
     return solver
+
+
+def fingerprint(solver: Solver) -> tuple[Any, ...]:
+    """The class and the options of a solver: what distinguishes it from others, for checkpoints."""
+    options = sorted(getattr(solver, "__dict__", {}).items())
+    return (type(solver).__qualname__, *(part for item in options for part in item))

@@ -14,7 +14,8 @@ Three more hooks are for callbacks that choose the model's parameters or have a 
     state_dict()                        returns the state as arrays or numbers by name, for `Trainer.fit(checkpoint=)`
     load_state_dict(state)              restores that state after `setup`, when a fit is resumed
 
-`state_dict` is called after every iteration; later iterations must not change the arrays that it returned.
+`state_dict` is called after every iteration; later iterations must not change the arrays that it returned. An object
+with a state serves one fit at a time: fits in several threads need an object each.
 """
 
 from __future__ import annotations
@@ -229,14 +230,16 @@ class EarlyStopping:
 
     def state_dict(self) -> dict[str, Any]:
         """The last improvement, and the best iteration if it is to be restored."""
-        state: dict[str, Any] = {name: getattr(self, f"_{name}") for name in _STATE}
+        state: dict[str, Any] = {"monitor": self.monitor} | {name: getattr(self, f"_{name}") for name in _STATE}
         if self._best is not None:
             best = {name: getattr(self._best, name) for name in (*_NUMBERS, "params")}
             state |= {f"best_{name}": np.nan if value is None else value for name, value in best.items()}
         return state
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Continue from a state that `state_dict` returned."""
+        """Continue from a state that `state_dict` returned, if it is of the same monitored value."""
+        if str(state["monitor"]) != self.monitor:
+            return
         for name, kind in _STATE.items():
             setattr(self, f"_{name}", kind(state[name]))
         if "best_params" not in state:

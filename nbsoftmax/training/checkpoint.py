@@ -90,7 +90,8 @@ class Checkpoint:
         if not ours:
             raise InputValueError(
                 f"checkpoint is {self.path}, which exists and is not a checkpoint; give another file, or "
-                "remove this one."
+                "remove this one.",
+                parameter="checkpoint",
             )
 
     def save(self, state: Callable[[], dict[str, Any]], *, now: bool) -> None:

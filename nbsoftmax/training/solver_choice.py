@@ -22,11 +22,14 @@ def check_penalty(solver: Solver, penalty: AnyPenalty, *, l1: float, grouped: bo
     if not smooth and solver.requires.smooth:
         given = f"penalty is {plain(penalty)}" if own else f"l1 is {l1:g}"
         raise InputValueError(
-            f'{given}, which solver {solver.name!r} cannot minimise; use solver="prox-newton" or "auto".'
+            f"{given}, which solver {solver.name!r} cannot minimise; use the solver 'prox-newton' or 'auto'.",
+            parameter="penalty" if own else "l1",
         )
     if smooth and (not solver.requires.smooth or grouped):
         given = "grouped is True" if grouped else f'solver is "{solver.name}"'
-        raise InputValueError(f"{given}, but l1 is 0; give l1 > 0, or leave it out.")
+        raise InputValueError(
+            f"{given}, but l1 is 0; give l1 > 0, or leave it out.", parameter="grouped" if grouped else "solver"
+        )
 
 
 def device_of(solver: Solver, device: str) -> str:
@@ -36,7 +39,8 @@ def device_of(solver: Solver, device: str) -> str:
         if found.startswith("cuda"):
             raise InputValueError(
                 f"device is {device!r}, but solver {solver.name!r} runs on the CPU; use solver 'newton-cg' or the "
-                "device 'cpu'."
+                "device 'cpu'.",
+                parameter="device",
             )
         return "cpu"
     return found

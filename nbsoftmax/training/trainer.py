@@ -21,6 +21,7 @@ from nbsoftmax.problem import Problem
 from nbsoftmax.solvers.base import Solution
 from nbsoftmax.solvers.stop_reason import PYTHON_TERMS
 from nbsoftmax.solvers.table import Solver
+from nbsoftmax.solvers.table import fingerprint as fingerprint_of_solver
 from nbsoftmax.training.callbacks import ProgressBar
 from nbsoftmax.training.checkpoint import Checkpoint, fingerprint
 from nbsoftmax.training.context import Context
@@ -250,6 +251,8 @@ class Trainer:
     def _problem(self, X: Any, y: Any, sample_weight: Any, validation_data: Any) -> Problem:
         """The validated problem, with validation data where the options or the caller ask for some."""
         if isinstance(X, Problem):
+            if not (y is sample_weight is validation_data is None):
+                raise InputValueError("a Problem has its own y, weights and validation data; give it alone.")
             problem = X
         else:
             problem = Problem.from_labels(
@@ -292,7 +295,7 @@ class Trainer:
     def _fingerprint(self, solver: Solver, problem: Problem, start: Float64s) -> str:
         """Digest of all that decides the iterates of a fit."""
         options: tuple[Any, ...] = (
-            solver,
+            *fingerprint_of_solver(solver),
             *self._penalty().fingerprint(),
             self.fit_intercept,
         )

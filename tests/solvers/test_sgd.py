@@ -326,7 +326,7 @@ def test_what_does_not_fit_the_stream_is_refused_and_changes_nothing():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({}, 'partial_fit is for solver="sgd"'),
+        ({}, 'partial_fit needs solver="sgd"'),
         ({"solver": nbs.SGD(schedule="cosine")}, "a stream has none"),
         ({"solver": "sgd", "class_weight": "balanced"}, "all labels at once"),
     ],

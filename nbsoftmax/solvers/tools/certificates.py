@@ -22,8 +22,11 @@ from nbsoftmax.validation import Float64s
 def allowed_gap(value: float, tol: float, n_classes: int) -> float:
     """The largest gap at an objective of `value` that counts as converged: the one definition of convergence.
 
-    At least eps log K: the objective at 0 is log K, and smaller differences from it are rounding errors in float64.
+    At least eps log K: the objective at 0 is log K, and smaller differences from it are rounding errors in float64. No
+    gap is small enough where the objective is not finite.
     """
+    if not math.isfinite(value):
+        return -math.inf
     return max(tol * abs(value), float(np.finfo(float).eps) * math.log(n_classes))
 
 

@@ -17,6 +17,7 @@ from nbsoftmax.solvers.tools.preconditioners import LEAST_CURVATURE
 from nbsoftmax.validation import Float64s
 
 MOST_PRODUCTS = 500
+LEAST_SHARE = 1e-4  # of a class's curvature in the largest one's, in the preconditioner
 SETTLED = 1e-6  # square of a residual's norm, relative to the gradient's
 
 
@@ -24,7 +25,9 @@ def free_decrement(smooth: Curved, params: Float64s, grad: Float64s, free: NDArr
     """The Newton decrement over the features in `free` and the intercept; inf if it was not found."""
     mask = np.append(free, True)
     diagonal = smooth.curvatures(params)
-    scale = np.where(mask & (diagonal > LEAST_CURVATURE), 1 / np.maximum(diagonal, LEAST_CURVATURE), 0.0)
+    # A class without samples has next to no curvature; its scale would make rounding errors the largest entries.
+    least = np.maximum(LEAST_SHARE * diagonal.max(axis=0), LEAST_CURVATURE)
+    scale = np.where(mask & (diagonal > LEAST_CURVATURE), 1 / np.maximum(diagonal, least), 0.0)
 
     def project(v: Float64s) -> Float64s:  # the objective is invariant to shifts of all classes
         return np.where(mask, v - v.mean(axis=0), 0.0)
