@@ -9,7 +9,7 @@ from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
 
 from nbsoftmax.kernels.lang.simd import lanes
-from nbsoftmax.kernels.linear import BLAS, DOTS, TILES, Rows, Weights
+from nbsoftmax.kernels.linear import BLAS, DOTS, TILES, Rows, Weights, weights_of
 from nbsoftmax.kernels.predict import BEST, predict
 from nbsoftmax.kernels.runtime.blas import one_thread
 from nbsoftmax.kernels.runtime.threads import launch
@@ -76,7 +76,7 @@ class Design:
             w[:n, :k] = coef.T
             w[n, :k] = intercept
             flat = w.reshape(-1)
-        return Weights(flat, self.stride, k, self.form)
+        return weights_of(flat, self.stride, k, self.form)
 
     def n_chunks(self, most: int = MOST_CHUNKS) -> int:
         """Number of chunks of rows: a function of the shape alone, so that no result depends on the threads."""

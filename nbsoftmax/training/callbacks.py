@@ -70,7 +70,7 @@ class ProgressBar:
         columns = SpinnerColumn(), TextColumn("{task.description}")
         self._live = Progress(*columns, console=Console(stderr=True), transient=True)
         self._live.start()
-        self._live.add_task("compiling kernels")
+        self._live.add_task("before the first iteration")
 
     def on_fit_task_end(self, trainer: Any, context: Context) -> None:
         """Display an iteration."""

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from nbsoftmax.errors import InputValueError
 from nbsoftmax.models.display import Displayed, counted
-from nbsoftmax.models.inference import at_maximum
-from nbsoftmax.models.inference_result import Inference
 from nbsoftmax.models.softmax import SoftmaxModel
 from nbsoftmax.objective import ObjectiveOptions
 from nbsoftmax.problem import Problem
 from nbsoftmax.solvers.stop_reason import StopReason
 from nbsoftmax.validation import Float64s
+
+if TYPE_CHECKING:
+    from nbsoftmax.models.inference_result import Inference
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -108,6 +109,8 @@ class FitResult(Displayed):
             As for `nbsoftmax.inference`; for a fit with l1, l2 or label smoothing, or with class weights and "fisher";
             and for a result that was pickled or copied, which does not contain the data.
         """
+        from nbsoftmax.models.inference import at_maximum  # with scipy.special, which few fits need
+
         if self.problem is None:
             raise InputValueError(
                 "this result was pickled or copied, and does not contain the data; "

@@ -240,7 +240,7 @@ def test_progress_on_a_terminal_leaves_nothing_behind(monkeypatch):
     bar = ProgressBar()
     nbs.Trainer(callbacks=[bar]).fit(X, y)
     assert bar._live is None
-    assert "compiling kernels" in terminal.getvalue() or "iteration" in terminal.getvalue()
+    assert "before the first iteration" in terminal.getvalue() or "iteration" in terminal.getvalue()
 
 
 def test_a_share_of_each_class_is_held_out_and_not_trained_on():

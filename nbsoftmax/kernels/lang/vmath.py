@@ -25,6 +25,7 @@ from nbsoftmax.kernels.lang.simd import (
     to_floats,
     where,
 )
+from nbsoftmax.kernels.runtime.parts import PART
 
 # exp(r) = 1 + r + r^2 E(r), coefficients of E from the lowest power; errors 0.016 and 0.025 eps
 _EXP = {
@@ -84,7 +85,7 @@ def exp(x):
     raise NotImplementedError("exp of vectors works in compiled code only")
 
 
-@overload(exp, jit_options={"forceinline": True})
+@overload(exp, jit_options={"forceinline": True, **PART})
 def _exp(x):
     # Below `low` every result rounds to 0, above `high` to inf. Adding `magic` = 1.5 * 2^(digits - 1) rounds to a whole
     # number, which is then in the lowest bits of the sum.
@@ -119,7 +120,7 @@ def log(x):
     raise NotImplementedError("log of vectors works in compiled code only")
 
 
-@overload(log, jit_options={"forceinline": True})
+@overload(log, jit_options={"forceinline": True, **PART})
 def _log(x):
     double = x.dtype == types.float64
     least_normal, up, up_digits = (2.0**-1022, 2.0**54, 54) if double else (2.0**-126, 2.0**25, 25)
@@ -150,7 +151,7 @@ def log1p(x):
     raise NotImplementedError("log1p of vectors works in compiled code only")
 
 
-@overload(log1p, jit_options={"forceinline": True})
+@overload(log1p, jit_options={"forceinline": True, **PART})
 def _log1p(x):
     def fitted(x):
         u = x + 1.0

@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import numpy as np
-from scipy.linalg import eigvalsh_tridiagonal
 
 from nbsoftmax.solvers.base import Smooth
 from nbsoftmax.validation import Float64s
@@ -35,6 +34,8 @@ class CGIterate(NamedTuple):
 
     def least_curvature(self) -> float:
         """The smallest Ritz value, an upper bound on the smallest eigenvalue of M^-1 H that soon becomes tight."""
+        from scipy.linalg import eigvalsh_tridiagonal  # takes 0.15 s: loaded when it is used
+
         return float(eigvalsh_tridiagonal(*self.tridiagonal, select="i", select_range=(0, 0))[0])
 
 

@@ -13,7 +13,6 @@ import math
 from collections.abc import Callable, Iterable
 
 import numpy as np
-from scipy.linalg import lapack
 
 from nbsoftmax.validation import Float64s
 
@@ -48,6 +47,8 @@ class LBFGSMemory:
 
     def inverse_product(self, residual: Float64s, initial: Callable[[Float64s], Float64s]) -> Float64s:
         """The approximate H^-1 times `residual`; `initial` multiplies by M^-1."""
+        from scipy.linalg import lapack  # takes 0.15 s: loaded when it is used
+
         if not len(self):
             return initial(residual)
         steps, changes, shape = self.pairs[0], self.pairs[1], residual.shape

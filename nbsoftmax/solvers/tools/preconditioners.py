@@ -18,7 +18,6 @@ from __future__ import annotations
 from collections import deque
 
 import numpy as np
-from scipy.linalg import lapack
 
 from nbsoftmax.kernels.runtime.threads import EXP_WORK
 from nbsoftmax.solvers.base import Curved
@@ -161,6 +160,8 @@ def _inverse(matrix: Float64s, scale: Float64s) -> Float64s:
     A product with it takes a third of the time of two triangular solves. Its eigenvalues lie between 1 / (the order of
     the matrix) and 1 / LEAST_REPAIR. The rounding errors of the largest are 2e-6, so the smallest remain positive.
     """
+    from scipy.linalg import lapack  # takes 0.15 s: loaded when it is used
+
     scaled = matrix * scale * scale[:, None]
     if not np.isfinite(scaled).all():
         scaled = np.eye(len(matrix))
