@@ -308,7 +308,7 @@ def run(
     for task in chosen:
         data = task.make(scale)
         if data is None:
-            print(f"\n{task.name}: skipped, since its data are not beside the repository")
+            print(f"\n{task.name}: skipped, since its data are not installed")
             continue
         contest = Contest(task, *data, cap)
         for solver in ("auto",) if task.l1 else ours:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -44,10 +45,23 @@ def real(name: str, scale: int, *, standardised: bool) -> tuple[Any, Any] | None
         return None
     with np.load(path) as file:
         X, y = file["X"][::scale].astype(np.float64), file["y"][::scale]
-    if standardised:
-        spread = X.std(axis=0)
-        X = (X - X.mean(axis=0)) / np.where(spread > 0, spread, 1.0)
-    return X, y
+    return (scaled(X) if standardised else X), y
+
+
+def small(name: str, scale: int) -> tuple[Any, Any] | None:
+    """Load a data set of scikit-learn, standardised; all rows, whatever `scale` is. None without scikit-learn."""
+    if not find_spec("sklearn"):
+        return None
+    from sklearn import datasets
+
+    X, y = getattr(datasets, f"load_{name}")(return_X_y=True)
+    return scaled(X), y
+
+
+def scaled(X: Any) -> Any:
+    """Return X with columns of mean 0 and, unless constant, variance 1."""
+    spread = X.std(axis=0)
+    return (X - X.mean(axis=0)) / np.where(spread > 0, spread, 1.0)
 
 
 def synthetic(m: int, n: int, k: int, bar: float, *, l1: bool = False, condition: float = CONDITION) -> Task:
@@ -63,6 +77,8 @@ def tasks() -> Iterator[Task]:
             for C in (1.0, 100.0):
                 make = partial(real, name, standardised=form == "standardised")
                 yield Task(f"{name}-{form}-C{C:g}", make, C, bar if form == "raw" and C == 1 else 0.0)
+    for name in ("iris", "wine", "breast_cancer", "digits"):
+        yield Task(f"{name}-standardised-C1", partial(small, name), 1.0, 2.0)
     yield synthetic(200_000, 54, 7, 15.0)
     yield synthetic(20_000, 784, 10, 20.0)
     yield Task("l1-dna-raw-C1", partial(real, "dna", standardised=False), 1.0, 10.0, l1=True)

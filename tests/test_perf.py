@@ -117,8 +117,8 @@ def test_a_quick_run_of_whole_fits_has_a_line_for_every_solver(tmp_path):
 
 
 def test_an_unknown_problem_is_refused_by_name(problems):
-    with pytest.raises(SystemExit, match="no problem begins with 'iris'; there are letterrecognition-raw-C1"):
-        problems.chosen_tasks(["iris"])
+    with pytest.raises(SystemExit, match="no problem begins with 'mnist'; there are letterrecognition-raw-C1"):
+        problems.chosen_tasks(["mnist"])
 
 
 @pytest.mark.parametrize("condition", [1.0, 1e4])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -138,7 +139,7 @@ class DenseBackend:
         if target.weight.size:
             counts &= target.weight[part] > 0
         design = Design(X[part], self.n_classes, offset[:0], self._design.n_threads)
-        logits = design.predict(params, LOGITS)[0][counts].astype(np.float64)
+        logits = design.predict(params[:, :-1], params[:, -1], LOGITS)[0][counts].astype(np.float64)
         if offset.size:
             logits += offset[part][counts]
         labels = target.labels[part][counts]
@@ -274,7 +275,7 @@ def hessian_of_pairs(blocks: Float64s, n_classes: int) -> Float64s:
     """The Hessian (K, N + 1, K, N + 1) from X1^T diag(h a_k a_l) X1 for each pair k < l."""
     order = blocks.shape[-1]
     matrix = np.zeros((n_classes, order, n_classes, order))
-    for (a, b), block in zip(zip(*np.triu_indices(n_classes, 1), strict=True), blocks, strict=True):
+    for (a, b), block in zip(combinations(range(n_classes), 2), blocks, strict=True):
         matrix[a, :, b], matrix[b, :, a] = -block, -block
         matrix[a, :, a] += block  # a sum of positive terms, where a_k (1 - a_k) would cancel
         matrix[b, :, b] += block

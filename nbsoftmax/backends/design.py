@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
@@ -41,11 +40,14 @@ class Design:
             X = np.ascontiguousarray(X)
         self._keep_alive = X
         # The kernels count in elements from the first one: one compiled version for every layout.
-        x = as_strided(X, (1,), (X.itemsize,)) if X.size else np.empty(1, X.dtype)
-        strides = (stride // X.itemsize for stride in X.strides)
+        if not X.size:
+            x = np.empty(1, X.dtype)
+        else:  # for an array without gaps, `reshape` makes the same view in less time
+            x = X.reshape(-1) if X.flags.c_contiguous else as_strided(X, (1,), (X.itemsize,))
+        strides = [stride // X.itemsize for stride in X.strides]
         self.work = self.n_samples * (self.n_features + 1) * n_classes  # multiply-adds of one product
         self.rows = Rows(x, *strides, self.n_samples, self.n_features, offset.reshape(-1))
-        width = int(lanes(X))
+        self._width = width = int(lanes(X))
         self.stride = -(-n_classes // width) * width
         if n_classes >= BLAS_CLASSES and self.n_features >= BLAS_FEATURES:
             self.form = BLAS
@@ -54,19 +56,21 @@ class Design:
 
     def weights(self, params: Float64s, *, fit_intercept: bool = True) -> Weights:
         """The parameters (n_classes, n_features + 1) in the dtype of X, laid out for the form of the products."""
+        return self._laid_out(params[:, :-1], params[:, -1] if fit_intercept else 0.0)
+
+    def _laid_out(self, coef: Float64s, intercept: Float64s | float) -> Weights:
+        n, k = self.n_features, self.n_classes
         if self.form == DOTS:
-            width = int(lanes(self.rows.x))
-            w = np.zeros((self.n_classes, -(-self.n_features // width) * width), self.dtype)
-            w[:, : self.n_features] = params[:, :-1]
-            bias = params[:, -1].astype(self.dtype) if fit_intercept else np.zeros(self.n_classes, self.dtype)
-            flat = np.concatenate([w.reshape(-1), bias])
+            length = -(-n // self._width) * self._width
+            flat = np.zeros(k * length + k, self.dtype)
+            flat[: k * length].reshape(k, length)[:, :n] = coef
+            flat[k * length :] = intercept
         else:
-            w = np.zeros((self.n_features + 1, self.stride), self.dtype)
-            w[:, : self.n_classes] = params.T
-            if not fit_intercept:
-                w[-1] = 0
+            w = np.zeros((n + 1, self.stride), self.dtype)
+            w[:n, :k] = coef.T
+            w[n, :k] = intercept
             flat = w.reshape(-1)
-        return weights_of(flat, self.stride, self.n_classes, self.form)
+        return weights_of(flat, self.stride, k, self.form)
 
     def n_chunks(self, most: int = MOST_CHUNKS) -> int:
         """Number of chunks of rows: a function of the shape alone, so that no result depends on the threads."""
@@ -74,7 +78,7 @@ class Design:
         return chunks
 
     def predict(
-        self, params: Float64s, what: int, k: int = 1, *, with_proba: bool = False
+        self, coef: Float64s, intercept: Float64s, what: int, k: int = 1, *, with_proba: bool = False
     ) -> tuple[Floats, NDArray[np.int64]]:
         """Logits, probabilities or their logarithms (n_samples, n_classes), in the dtype of X; or the best classes.
 
@@ -84,11 +88,14 @@ class Design:
         columns = self.n_classes if what != BEST else k if with_proba else 0
         out = np.empty((self.n_samples, columns), self.dtype)
         best = np.empty((self.n_samples, k if what == BEST else 0), np.int64)
-        weights, n_chunks = self.weights(params), self.n_chunks()
+        weights, n_chunks = self._laid_out(coef, intercept), self.n_chunks()
         self.run(predict, n_chunks, self.work, self.rows, weights, what, k, n_chunks, out.reshape(-1), best.reshape(-1))
         return out, best
 
     def run(self, kernel: Any, n_tasks: int, work: int, *arguments: Any) -> None:
         """Run a kernel: so many tasks, about `work` multiply-adds in all, on at most `n_threads` threads."""
-        with one_thread() if self.form == BLAS else nullcontext():
+        if self.form == BLAS:
+            with one_thread():
+                launch(kernel, n_tasks, work, self.n_threads, *arguments)
+        else:
             launch(kernel, n_tasks, work, self.n_threads, *arguments)

@@ -15,13 +15,20 @@ from sklearn.utils.validation import check_array, check_is_fitted, check_X_y, va
 from nbsoftmax import validation
 from nbsoftmax.errors import InputValueError, plain
 from nbsoftmax.estimators.labels import readable, sortable, storable
-from nbsoftmax.models.softmax import SoftmaxModel, one_row, two_rows
+from nbsoftmax.kernels.predict import BEST, LOG_PROBA, LOGITS, PROBA
+from nbsoftmax.models.softmax import SoftmaxModel, one_row, predictions, two_rows
 from nbsoftmax.problem import Problem, weights_of_classes
 from nbsoftmax.training.convergence_warning import ConvergenceWarning
 from nbsoftmax.training.result import FitResult
 from nbsoftmax.validation import Floats
 
+FLOATS = frozenset({np.dtype(np.float32), np.dtype(np.float64)})
 NO_LABELS = object()  # the default of y; None is an error of the caller
+
+
+def is_plain(X: Any) -> bool:
+    """Whether X is a native float32 or float64 array (n_samples, n_features) with rows and columns."""
+    return type(X) is np.ndarray and X.ndim == 2 and X.dtype in FLOATS and X.size > 0
 
 
 class EitherConvergenceWarning(ConvergenceWarning, sklearn.exceptions.ConvergenceWarning):
@@ -47,14 +54,12 @@ class FittedClassifier(ClassifierMixin, BaseEstimator):
 
     def decision_function(self, X: Any) -> Floats:
         """Logits (n_samples, n_classes); for two classes their difference (n_samples,), positive for classes_[1]."""
-        model, X = self._read_for_prediction(X)
-        logits = model.decision_function(X)
-        return logits if model.n_classes > 2 else logits[:, 1] - logits[:, 0]
+        logits = self._predict(X, LOGITS)[0]
+        return logits if logits.shape[1] > 2 else logits[:, 1] - logits[:, 0]
 
     def predict_proba(self, X: Any) -> Floats:
         """Probabilities (n_samples, n_classes), columns in the order of `classes_`, in the dtype of X."""
-        model, X = self._read_for_prediction(X)
-        return model.predict_proba(X)
+        return self._predict(X, PROBA)[0]
 
     def predict_log_proba(self, X: Any) -> Floats:
         """Logarithms of the probabilities; finite also if a probability underflows.
@@ -62,26 +67,38 @@ class FittedClassifier(ClassifierMixin, BaseEstimator):
         For float32 X, values between -1.2e-7 (eps) and 0 are returned as 0, because scikit-learn's checks compare
         them with the logarithm of a probability that may be rounded to 1. `SoftmaxModel.predict_log_proba` keeps them.
         """
-        model, X = self._read_for_prediction(X)
-        log_proba = model.predict_log_proba(X)
+        log_proba = self._predict(X, LOG_PROBA)[0]
         if log_proba.dtype == np.float32:
             log_proba[log_proba > -np.finfo(np.float32).eps] = 0.0
         return log_proba
 
     def predict(self, X: Any) -> NDArray[Any]:
         """Most probable labels (n_samples,); if several are equally probable, the first in `classes_`."""
-        model, X = self._read_for_prediction(X)
-        labels: NDArray[Any] = self.classes_[model.predict(X)]
+        best = self._predict(X, BEST)[1][:, 0]
+        labels: NDArray[Any] = self.classes_[best]
         return labels
 
-    def _read_for_prediction(self, X: Any) -> tuple[SoftmaxModel, Floats]:
-        """The model with class indices as labels, because `classes_` may be of any kind, and the validated X."""
-        check_is_fitted(self)
-        X, _, names = self._read(X, reset=False)
-        if names is not None:  # so that an error names the column; the model validates arrays
-            X = validation.design(X, names=names)
-        coef, intercept = two_rows(self.coef_, self.intercept_)
-        return SoftmaxModel(coef, intercept, np.arange(len(coef))), X
+    def _predict(self, X: Any, what: int) -> tuple[Floats, NDArray[np.int64]]:
+        """What `predictions` returns for X, which is validated here."""
+        if not hasattr(self, "coef_"):
+            check_is_fitted(self)
+        if self._has_trained_shape(X):
+            names = None
+        else:
+            X, _, names = self._read(X, reset=False)
+        X = validation.design(X, names=names)
+        coef, intercept = two_rows(np.asarray(self.coef_), np.asarray(self.intercept_))
+        coef = validation.finite("coef_", coef, (len(coef), X.shape[1]), meaning="(n_classes, n_features)")
+        intercept = validation.finite("intercept_", intercept, (len(coef),), meaning="one intercept for each class")
+        return predictions(coef, intercept, X, what)
+
+    def _has_trained_shape(self, X: Any) -> bool:
+        """Whether X is an array of floats that scikit-learn's checks would return unchanged, without a warning."""
+        return (
+            is_plain(X)
+            and X.shape[1] == getattr(self, "n_features_in_", None)
+            and not hasattr(self, "feature_names_in_")
+        )
 
     def _set_fitted(self, result: FitResult, classes: NDArray[Any]) -> None:
         """Set the fitted attributes."""
@@ -92,8 +109,17 @@ class FittedClassifier(ClassifierMixin, BaseEstimator):
 
     def _read_problem(self, X: Any, y: Any, sample_weight: ArrayLike | None) -> tuple[Problem, NDArray[Any]]:
         """The validated problem of a fit and the sorted labels, which a model may not be able to store."""
-        X, y, names = self._read(X, y, reset=True)
+        names = None
+        plain_arrays = is_plain(X) and type(y) is np.ndarray and y.ndim == 1 and y.dtype.kind in "iub"
+        if plain_arrays and len(y) == len(X):  # all that scikit-learn's checks, which are slow, would do to them
+            self.n_features_in_ = X.shape[1]
+            self.__dict__.pop("feature_names_in_", None)
+        else:
+            plain_arrays = False
+            X, y, names = self._read(X, y, reset=True)
         classes, codes = np.unique(y, return_inverse=True)
+        if plain_arrays and 2 * classes.size > codes.size:
+            check_classification_targets(y)  # warns of regression targets
         if classes.size < 2:
             raise InputValueError(f"y contains one class only ({plain(classes[0])}), expected at least two classes.")
         weight = validation.sample_weights(sample_weight, codes.size)

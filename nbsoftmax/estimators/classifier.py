@@ -130,7 +130,7 @@ class SoftmaxRegression(CallbackSupportMixin, FittedClassifier):
         l1, l2 = self._penalties(problem.weight_sum, classes.size)
         start = self._start(problem.n_features, classes)
         tasks = None
-        if hasattr(self, "_init_callback_context"):
+        if hasattr(self, "_skl_callbacks") or hasattr(self, "_parent_callback_ctx"):
             tasks = CallbackTasks(self, problem.X, y, sample_weight, start, classes)
         fitter = Trainer(
             solver=self.solver,

@@ -244,8 +244,7 @@ class SoftmaxModel(Displayed):
     def _predict_validated(
         self, array: Floats, what: int, k: int = 1, *, with_proba: bool = False
     ) -> tuple[Floats, NDArray[np.int64]]:
-        design = Design(array, self.n_classes, np.empty((0, 0), array.dtype), None)
-        return design.predict(np.column_stack([self.coef, self.intercept]), what, k, with_proba=with_proba)
+        return predictions(self.coef, self.intercept, array, what, k, with_proba=with_proba)
 
     # --- the file ---------------------------------------------------------------------------------
 
@@ -317,6 +316,14 @@ def checked_model(value: Any, *, name: str = "model") -> SoftmaxModel:
 def feature_names(model: SoftmaxModel) -> tuple[str, ...]:
     """The names of the features of a model; "x0", "x1", ... if it has none."""
     return model.feature_names or tuple(f"x{j}" for j in range(model.n_features))
+
+
+def predictions(
+    coef: Float64s, intercept: Float64s, X: Floats, what: int, k: int = 1, *, with_proba: bool = False
+) -> tuple[Floats, NDArray[np.int64]]:
+    """Predictions as `Design.predict` returns them; everything is validated already."""
+    design = Design(X, len(coef), np.empty((0, 0), X.dtype), None)
+    return design.predict(coef, intercept, what, k, with_proba=with_proba)
 
 
 def predicted_classes(model: SoftmaxModel, X: Floats) -> NDArray[np.int64]:

@@ -113,11 +113,18 @@ class FeaturePenalty:
         low = 1.0 if largest <= self.l1 else self.l1 / largest
         if low == 1 or self.l2 == 0 or not largest < np.inf:
             return low * entropy
-        high = 1.0
-        for _ in range(BISECTIONS):
-            theta = (low + high) / 2
-            rate = entropy - float(np.vdot(self._weighted(np.maximum(theta * size - self.l1, 0)), size)) / self.l2
-            low, high = (theta, high) if rate > 0 else (low, theta)
+
+        def increases(theta: float) -> bool:
+            over = np.maximum(theta * size - self.l1, 0)
+            return entropy - float(np.vdot(self._weighted(over), size)) / self.l2 > 0
+
+        if increases(1.0):  # as near the minimum
+            low = 1.0
+        else:
+            high = 1.0
+            for _ in range(BISECTIONS):
+                theta = (low + high) / 2
+                low, high = (theta, high) if increases(theta) else (low, theta)
         over = np.maximum(low * size - self.l1, 0)
         return low * entropy - float(np.vdot(self._weighted(over), over)) / (2 * self.l2)
 

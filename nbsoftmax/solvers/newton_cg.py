@@ -192,7 +192,7 @@ class NewtonSteps:
     def _find_direction(self, point: Point, allowed: float) -> int:
         """Find the direction from a point; returns how many products could be spent on a certificate."""
         preconditioner, choice = self._preconditioner, self._choice
-        square = preconditioner.square(centred(point.grad))
+        search, square = preconditioner.first_search(centred(point.grad))
         self._first_square = self._first_square or square
         progress = max(0.0, square / self._first_square) if self._first_square > 0 else 0.0
         before = preconditioner.products
@@ -205,7 +205,7 @@ class NewtonSteps:
             patience=patience,
             certifiable=CERTIFIABLE * allowed / self._certificate.looseness,
         )
-        self._direction = newton_direction(self._objective, point, preconditioner, square, tolerance)
+        self._direction = newton_direction(self._objective, point, preconditioner, search, square, tolerance)
         preconditioner.update()
         self._n_products = preconditioner.products - before
         choice.n_products += self._n_products

@@ -68,7 +68,7 @@ class FitMonitor:
         now = Iteration(n_iter, objective, grad_norm, time.perf_counter() - self.started, loss, view)
         if self.lowest_objective is None or objective < self.lowest_objective.objective:
             self.lowest_objective = now  # first, so that it is up to date whenever Ctrl-C comes
-        self.iterations.append(replace(now, params=NO_PARAMS))
+        self.iterations.append(Iteration(n_iter, objective, grad_norm, now.seconds, loss, NO_PARAMS))
         stop = self._stop(now)
         if self._checkpoint is not None:
             known = self.lowest_objective, self.hooks.state()

@@ -14,6 +14,7 @@ from nbsoftmax.validation.frames import frame
 Floats = NDArray[np.floating[Any]]
 Float64s = NDArray[np.float64]
 FloatT = TypeVar("FloatT", bound=np.floating[Any])
+SMALL = 2**12  # numbers of which a mask takes less time than a sum without warnings
 
 
 def as_floats(name: str, a: ArrayLike, *, dtype: Any = None) -> Floats:
@@ -68,6 +69,8 @@ def writeable_view(a: NDArray[FloatT]) -> NDArray[FloatT]:
 
 def first_not_finite(X: Floats) -> tuple[int, int] | None:
     """Position (row, column) of the first NaN or inf of a 2-D array in row order; None if all are finite."""
+    if X.size <= SMALL and np.count_nonzero(np.isfinite(X)) == X.size:
+        return None
     rows = max(1, 2**18 // max(1, X.shape[1]))  # blocks fit in cache: X is read once, and no (m, N) mask is made
     for start in range(0, X.shape[0], rows):
         block = X[start : start + rows]

@@ -32,6 +32,8 @@ def as_array(name: str, a: Any) -> NDArray[Any]:
     Refused are arrays with masked values, sparse matrices, arrays on a GPU, tensors that NumPy cannot read, and rows of
     different lengths.
     """
+    if type(a) is np.ndarray:
+        return a
     if isinstance(a, np.ma.MaskedArray):
         return _unmasked(name, a)
     if isinstance(a, np.ndarray):

@@ -95,3 +95,38 @@ def test_without_scikit_learn_one_line_says_what_to_install(use):
     assert done.returncode == 0, done.stderr
     assert 'pip install "nbsoftmax[sklearn]"' in done.stdout
     assert len(done.stdout.splitlines()) == 1
+
+
+def test_a_fit_to_an_array_forgets_the_column_names_of_an_earlier_fit():
+    X, y = problem(3)
+    y = np.unique(y, return_inverse=True)[1]
+    estimator = nbs.SoftmaxRegression().fit(pd.DataFrame(X, columns=list("abcde")), y)
+    assert estimator.fit(X[:, :4], y).n_features_in_ == 4
+    assert not hasattr(estimator, "feature_names_in_")
+    with pytest.raises(ValueError, match="X has 5 features, but SoftmaxRegression is expecting 4"):
+        estimator.predict(X)
+
+
+def test_an_array_without_names_warns_after_a_fit_to_a_table():
+    X, y = problem(3)
+    estimator = nbs.SoftmaxRegression().fit(pd.DataFrame(X, columns=list("abcde")), y)
+    with pytest.warns(UserWarning, match="X does not have valid feature names"):
+        proba = estimator.predict_proba(X)
+    assert np.array_equal(proba, nbs.SoftmaxRegression().fit(X, y).predict_proba(X))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_arrays_and_lists_give_the_same_fit_and_the_same_predictions(dtype):
+    X, y = problem(3)
+    X, y = X.astype(dtype), np.unique(y, return_inverse=True)[1]
+    array, table = nbs.SoftmaxRegression().fit(X, y), nbs.SoftmaxRegression().fit(list(X), y.tolist())
+    assert np.array_equal(array.coef_, table.coef_)
+    assert np.array_equal(array.predict_proba(X[:1]), table.predict_proba(list(X[:1])))
+
+
+def test_coefficients_that_were_set_by_hand_are_checked():
+    X, y = problem(3)
+    estimator = nbs.SoftmaxRegression().fit(X, y)
+    estimator.coef_ = np.full_like(estimator.coef_, np.nan)
+    with pytest.raises(nbs.InputValueError, match="coef_ contains NaN or inf"):
+        estimator.predict(X)

@@ -23,6 +23,11 @@ def problem(m, N, K, dtype):
     return rng.normal(size=(m, N)).astype(dtype), rng.normal(size=(K, N + 1)) / np.sqrt(N)
 
 
+def split(params):
+    """The coefficients and the intercepts."""
+    return params[:, :-1], params[:, -1]
+
+
 @DTYPES
 @FORMS
 @pytest.mark.parametrize(
@@ -35,16 +40,16 @@ def test_all_that_can_be_asked_for(m, N, K, form, dtype):
     made = design(X, K, form)
     # Logits of the order of 1 from N products in the dtype of X: an error of some eps of the largest.
     bound = 64 * np.finfo(dtype).eps * max(1.0, np.abs(z).max())
-    assert np.abs(made.predict(params, LOGITS)[0] - z).max() <= bound
-    assert np.abs(made.predict(params, PROBA)[0] - reference.softmax(z)).max() <= bound
-    assert np.abs(made.predict(params, LOG_PROBA)[0] - reference.log_softmax(z)).max() <= 2 * bound
-    logits = made.predict(params, LOGITS)[0]  # ranks are those of the logits as rounded
+    assert np.abs(made.predict(*split(params), LOGITS)[0] - z).max() <= bound
+    assert np.abs(made.predict(*split(params), PROBA)[0] - reference.softmax(z)).max() <= bound
+    assert np.abs(made.predict(*split(params), LOG_PROBA)[0] - reference.log_softmax(z)).max() <= 2 * bound
+    logits = made.predict(*split(params), LOGITS)[0]  # ranks are those of the logits as rounded
     for k in sorted({1, 2, min(5, K), min(K, 40)}):
-        proba, best = made.predict(params, BEST, k, with_proba=True)
+        proba, best = made.predict(*split(params), BEST, k, with_proba=True)
         order = np.argsort(-logits, axis=1, kind="stable")[:, :k]
         assert np.array_equal(best, order)
         assert np.abs(proba - np.take_along_axis(reference.softmax(z), order, axis=1)).max() <= bound
-        none, alone = made.predict(params, BEST, k)
+        none, alone = made.predict(*split(params), BEST, k)
         assert none.shape == (m, 0)
         assert np.array_equal(alone, order)
 
@@ -54,8 +59,8 @@ def test_of_equal_logits_the_first_class_comes_first(form):
     X, params = np.ones((3, 2)), np.zeros((PANEL + 20, 3))
     params[[5, PANEL + 3, PANEL + 4], 2] = 1.0
     made = design(X, len(params), form)
-    assert made.predict(params, BEST, 6)[1].tolist() == [[5, PANEL + 3, PANEL + 4, 0, 1, 2]] * 3
-    assert made.predict(params, BEST)[1].tolist() == [[5]] * 3
+    assert made.predict(*split(params), BEST, 6)[1].tolist() == [[5, PANEL + 3, PANEL + 4, 0, 1, 2]] * 3
+    assert made.predict(*split(params), BEST)[1].tolist() == [[5]] * 3
 
 
 @FORMS
@@ -64,7 +69,7 @@ def test_layouts_and_threads_change_nothing(form, layout):
     X, params = problem(300, 70, 12, np.float64)
     one, three = design(X, 12, form, n_threads=1), design(layout(X), 12, form, n_threads=3)
     for what in (LOGITS, PROBA, LOG_PROBA, BEST):
-        for a, b in zip(one.predict(params, what, 3), three.predict(params, what, 3), strict=True):
+        for a, b in zip(one.predict(*split(params), what, 3), three.predict(*split(params), what, 3), strict=True):
             assert np.array_equal(a, b)
 
 
@@ -77,7 +82,7 @@ def test_nothing_beyond_the_parameters_is_used(N, form, dtype):
     weights = made.weights(params)
     among_nan = np.full(weights.w.size + 64, np.nan, dtype)
     among_nan[: weights.w.size] = weights.w
-    wanted = made.predict(params, LOGITS)[0]
+    wanted = made.predict(*split(params), LOGITS)[0]
     made.weights = lambda params: weights._replace(w=among_nan[: weights.w.size])
     assert np.isfinite(wanted).all()
-    assert np.array_equal(made.predict(params, LOGITS)[0], wanted)
+    assert np.array_equal(made.predict(*split(params), LOGITS)[0], wanted)

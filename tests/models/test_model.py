@@ -42,6 +42,34 @@ def test_a_row_is_predicted_alike_alone_and_among_others():
     assert model.predict(X[:0]).shape == (0,)
 
 
+def test_the_layout_of_samples_changes_no_prediction():
+    model, X = a_model(), samples(3)
+    wanted = model.predict_proba(X)
+    read_only = X.copy()
+    read_only.flags.writeable = False
+    for same in (X.tolist(), np.asfortranarray(X), np.repeat(X, 2, axis=1)[:, ::2], X[::-1].copy()[::-1], read_only):
+        assert np.array_equal(model.predict_proba(same), wanted)
+
+
+def test_a_prediction_uses_coefficients_that_were_changed_in_place():
+    model, X = a_model(), samples(1)
+    before = model.predict_proba(X)
+    model.coef[0] += 1.0
+    changed = nbs.SoftmaxModel(model.coef.copy(), model.intercept, model.classes)
+    assert not np.array_equal(model.predict_proba(X), before)
+    assert np.array_equal(model.predict_proba(X), changed.predict_proba(X))
+
+
+@pytest.mark.parametrize("n", [1, 5000])
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_a_number_that_is_not_finite_is_refused_in_small_and_large_samples(n, bad):
+    X = samples(n)
+    X[-1, 1] = bad
+    with pytest.raises(nbs.InputValueError, match=f"X contains {bad} at row {n - 1}, column 1"):
+        a_model().predict(X)
+    assert a_model().predict(np.full((n, 3), np.finfo(float).max) * [1, -1, 1]).shape == (n,)
+
+
 def test_float32_samples_give_float32_probabilities():
     model, X = a_model(), samples(dtype=np.float32)
     assert model.predict_proba(X).dtype == np.float32

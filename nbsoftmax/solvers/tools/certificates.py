@@ -32,7 +32,8 @@ def allowed_gap(value: float, tol: float, n_classes: int) -> float:
 
 def strongly_convex(objective: Smooth) -> bool:
     """Whether the objective is strongly convex in the coefficients: not if a feature is unpenalised."""
-    return bool(np.all(objective.penalty.curvature > 0))
+    curvature = objective.penalty.curvature
+    return bool(curvature > 0 if isinstance(curvature, float) else np.all(curvature > 0))
 
 
 def gap_bound(objective: Smooth, point: Point) -> tuple[float, str] | None:
@@ -57,7 +58,8 @@ def approximate_gap_bound(objective: Smooth, grad: Float64s) -> float:
     if not objective.fit_intercept:
         return ridge
     with np.errstate(divide="ignore", invalid="ignore"):
-        return ridge + float(np.max(np.where(grad[:, -1] > 0, grad[:, -1] / objective.class_mass, 0.0)))
+        slack = np.where(grad[:, -1] > 0, grad[:, -1] / objective.class_mass, 0.0)
+    return ridge + float(slack.max())
 
 
 class GapCertificate:

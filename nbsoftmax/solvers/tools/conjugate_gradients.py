@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -19,8 +19,7 @@ NEGLIGIBLE = np.finfo(float).eps ** 2  # squares of residuals below this share a
 ROUNDED = 1e-8
 
 
-@dataclass(frozen=True, eq=False)
-class CGIterate:
+class CGIterate(NamedTuple):
     """The state of conjugate gradients after a product."""
 
     direction: Float64s  # approximates -H^-1 grad
@@ -46,14 +45,16 @@ def conjugate_gradients(
     grad: Float64s,
     precondition: Callable[[Float64s], Float64s],
     project: Callable[[Float64s], Float64s],
+    search: Float64s | None = None,
 ) -> Iterator[CGIterate]:
     """Solve H d = -grad at `params`, one Hessian-vector product for each iterate, until no residual is left.
 
-    `project` removes from a gradient its rounding errors along directions in which the objective is constant.
+    `project` removes from a gradient its rounding errors along directions in which the objective is constant. `search`
+    is the preconditioned, projected gradient, if it is known.
     """
     residual = project(grad)
     direction = np.zeros_like(grad)
-    search = precondition(residual)
+    search = precondition(residual) if search is None else search
     square = first = float(np.vdot(residual, search))
     gains: list[float] = []
     diagonal: list[float] = []

@@ -9,6 +9,7 @@ triangle of S Y^T, whose diagonal is 1.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
 
 import numpy as np
@@ -27,12 +28,12 @@ class LBFGSMemory:
         self._store(np.empty((2, 0, size)) if pairs is None else pairs)
 
     def __len__(self) -> int:
-        return int(self.pairs.shape[1])
+        return self._n
 
     def add(self, pairs: Iterable[tuple[Float64s, Float64s]]) -> None:
         """Add pairs (s, y), the oldest first; those whose s . y is not positive are skipped."""
         new = [
-            np.stack(pair).reshape(2, 1, -1) / np.sqrt(curvature)
+            np.array(pair).reshape(2, 1, -1) / math.sqrt(curvature)
             for pair in pairs
             if 0 < (curvature := float(np.vdot(*pair))) < np.inf
         ]
@@ -50,16 +51,17 @@ class LBFGSMemory:
 
         if not len(self):
             return initial(residual)
-        steps, changes = self.pairs
-        ahead = lapack.dtrtrs(self._root, steps @ residual.ravel(), unitdiag=1)[0]
-        q = initial(residual - (ahead @ changes).reshape(residual.shape))
-        back = lapack.dtrtrs(self._root, ahead - changes @ q.ravel(), trans=1, unitdiag=1)[0]
-        return np.asarray(q + (back @ steps).reshape(residual.shape))
+        steps, changes, shape = self.pairs[0], self.pairs[1], residual.shape
+        ahead = lapack.dtrtrs(self._root, steps @ residual.reshape(-1), unitdiag=1)[0]
+        q = initial(residual - (ahead @ changes).reshape(shape))
+        back = lapack.dtrtrs(self._root, ahead - changes @ q.reshape(-1), trans=1, unitdiag=1)[0]
+        return np.asarray(q + (back @ steps).reshape(shape))
 
     def _store(self, pairs: Float64s) -> None:
-        self.pairs = pairs
+        self.pairs, self._n = pairs, int(pairs.shape[1])
         if not len(self):
             return
-        self._root = np.triu(pairs[0] @ pairs[1].T)
-        if not np.isfinite(self._root).all():
+        # Only the upper triangle is read. In this order LAPACK needs no copy.
+        self._root = np.asfortranarray(pairs[0] @ pairs[1].T)
+        if not (np.isfinite(self._root).all() or np.isfinite(np.triu(self._root)).all()):
             self.clear()

@@ -94,19 +94,21 @@ class Preconditioner:
         self.memory.add(self._recorded)
         self._recorded.clear()
 
-    def square(self, residual: Float64s) -> float:
-        """The square of a residual's norm, r . M^-1 r; drops corrections that change it implausibly.
+    def first_search(self, residual: Float64s) -> tuple[Float64s, float]:
+        """M^-1 r, and the square of the residual's norm, r . M^-1 r; drops corrections that change it implausibly.
 
         If all probabilities are 0 or 1, the products are rounding errors, and the corrected M^-1 is indefinite.
         """
-        plain = float(np.vdot(residual, centred(self._plain(residual))))
+        plain = centred(self._plain(residual))
+        square = float(np.vdot(residual, plain))
         if not len(self.memory):
-            return plain
-        corrected = float(np.vdot(residual, self(residual)))
-        if plain / MOST_CHANGE <= corrected <= plain * MOST_CHANGE:
-            return corrected
+            return plain, square
+        search = self(residual)
+        corrected = float(np.vdot(residual, search))
+        if square / MOST_CHANGE <= corrected <= square * MOST_CHANGE:
+            return search, corrected
         self.memory.clear()
-        return plain
+        return plain, square
 
     def record_curvature(self, curvature: float) -> None:
         """Record an eigenvalue of M^-1 H, possibly at other parameters."""
@@ -134,7 +136,7 @@ class Preconditioner:
 
 def centred(v: Float64s) -> Float64s:
     """`v` minus its mean over the classes, to which softmax is invariant."""
-    return np.asarray(v - v.mean(axis=0))
+    return np.asarray(v - np.add.reduce(v, axis=0) / len(v))  # `v.mean` has the same bits, and takes twice as long
 
 
 def centred_start(objective: Curved, start: Float64s) -> Float64s:
@@ -168,6 +170,8 @@ def _inverse(matrix: Float64s, scale: Float64s) -> Float64s:
         np.fill_diagonal(scaled, 1.0 + repair)
         root, failed = lapack.dpotrf(scaled, lower=1, clean=1)
         if not failed:
-            lower = np.tril(lapack.dpotri(root, lower=1)[0])
-            return np.asarray(lower + np.tril(lower, -1).T)
+            lower = lapack.dpotri(root, lower=1)[0]  # above the diagonal it is 0, as `root` is
+            inverse: Float64s = lower + lower.T
+            np.fill_diagonal(inverse, lower.diagonal())
+            return inverse
         repair *= 100

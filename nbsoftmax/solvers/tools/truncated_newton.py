@@ -47,9 +47,16 @@ class NewtonDirection:
 
 
 def newton_direction(
-    objective: Curved, point: Point, preconditioner: Preconditioner, square: float, tolerance: InnerTolerance
+    objective: Curved,
+    point: Point,
+    preconditioner: Preconditioner,
+    search: Float64s,
+    square: float,
+    tolerance: InnerTolerance,
 ) -> NewtonDirection:
-    """Solve H d = -grad until the residual is within tolerance; `square` is grad . M^-1 grad.
+    """Solve H d = -grad until the residual is within tolerance.
+
+    `search` is M^-1 grad and `square` is grad . M^-1 grad.
 
     If the decrement is within the allowed gap, continue until it has settled, because the fit may have converged.
     Sometimes this is known before any product, from the smallest known eigenvalue of M^-1 H:
@@ -67,7 +74,7 @@ def newton_direction(
         return NewtonDirection(zero, rest, settled=True)
     truncation = _Truncation(objective, preconditioner, tolerance)
     iterate: CGIterate | None = None
-    for iterate in conjugate_gradients(objective, point.params, point.grad, preconditioner, centred):
+    for iterate in conjugate_gradients(objective, point.params, point.grad, preconditioner, centred, search):
         direction = truncation(iterate)
         if direction is not None:
             return direction
