@@ -51,7 +51,7 @@ class _NoEngine:
 class _PartLibrary(JITCodeLibrary):
     """Code of one helper, not linked with the functions that it calls.
 
-    It is simplified function by function, as in Numba: without that, LLVM unrolls some loops differently, and softmax was
+    It is simplified function by function, as in Numba. Without that, LLVM unrolls some loops differently: softmax was
     a tenth slower.
     """
 
