@@ -87,7 +87,7 @@ def test_the_message_names_the_folder_or_says_that_there_is_none(unannounced, mo
 
 SLOW = """
 import time
-from nbsoftmax.kernels.runtime import compiling
+from nbsoftmax.kernels.runtime import cache, compiling  # the message needs the first, which imports Numba
 compiling.PATIENCE = 0.0
 with compiling.compiling():
     time.sleep(0.2)
