@@ -18,17 +18,16 @@ from nbsoftmax.kernels.lang.simd import (
     VECTOR_BYTES,
     Vector,
     align,
-    call,
     fold,
     lanes,
     lanes_of,
     mask_of,
     masked_load,
-    masked_store,
+    multiply_add,
     pointer,
     prefetch_at,
     spread_value,
-    suffix,
+    store_first,
 )
 from nbsoftmax.kernels.runtime.jit import inlined
 
@@ -65,10 +64,6 @@ def _repeat(builder, count, values, body):
         result.add_incoming(then, end)
         results.append(result)
     return results
-
-
-def _fma(builder, vector, x, y, z):
-    return call(builder, f"llvm.fma.{suffix(vector)}", vector.llvm(), [x, y, z])
 
 
 def _forward_tile(width):
@@ -109,7 +104,9 @@ def _forward_tile(width):
                 for r in range(height):
                     feature = spread_value(builder, builder.load(builder.gep(rows[r], [j])), lane)
                     mine = sums[r * width : (r + 1) * width]
-                    result += [_fma(builder, vector, feature, w, z) for w, z in zip(row_of_w, mine, strict=True)]
+                    result += [
+                        multiply_add(builder, vector, feature, w, z) for w, z in zip(row_of_w, mine, strict=True)
+                    ]
                 return result
 
             bias_at = builder.mul(n_features, w_stride)
@@ -195,7 +192,7 @@ def dot_tile(typingctx, x, xi, x_stride, n_rows, n_features, w, wi, w_stride, bi
                 at = builder.add(j, builder.mul(w_stride, whole(k)))
                 weight = read(builder.gep(weights, [at]))
                 mine = sums[k * DOT_ROWS : (k + 1) * DOT_ROWS]
-                result += [_fma(builder, vector, weight, x, z) for x, z in zip(features, mine, strict=True)]
+                result += [multiply_add(builder, vector, weight, x, z) for x, z in zip(features, mine, strict=True)]
             return result
 
         def read_whole(address):
@@ -306,7 +303,9 @@ def _backward_tile(name, width_of, masked):
                         one = builder.load(builder.gep(residuals, [builder.add(at, whole(k))]))
                         residual = spread_value(builder, one, lane)
                         mine = sums[k * width : (k + 1) * width]
-                        result += [_fma(builder, vector, residual, x, g) for x, g in zip(features, mine, strict=True)]
+                        result += [
+                            multiply_add(builder, vector, residual, x, g) for x, g in zip(features, mine, strict=True)
+                        ]
                     return result
 
                 sums = _repeat(builder, n_rows, [zero] * (rows_of_g * width), step)
@@ -319,7 +318,7 @@ def _backward_tile(name, width_of, masked):
                         address = pointer(context, builder, sig.args[8], g, at, double.llvm())
                         if masked:
                             total = builder.fadd(masked_load(builder, double, address, mask, zeros), total)
-                            masked_store(builder, double, address, mask, total)
+                            store_first(builder, double, address, n_left, total)
                         else:
                             total = builder.fadd(align(builder.load(address), double.dtype), total)
                             align(builder.store(total, address), double.dtype)
