@@ -18,7 +18,6 @@ from numpy.typing import ArrayLike, NDArray
 from nbsoftmax import validation
 from nbsoftmax.backends.cuda.device import devices, on_host
 from nbsoftmax.errors import InputTypeError, InputValueError, plain
-from nbsoftmax.kernels.kinds import INDEX, PROBA
 from nbsoftmax.validation import Float64s, Floats, WeightedTargets
 
 ClassWeight = str | Mapping[Any, float] | ArrayLike | None
@@ -82,8 +81,9 @@ class Problem:
             raise InputValueError(
                 f"y has {len(codes)} entries, but X has {array.shape[0]} rows; give one target for each row."
             )
+        weight = validation.sample_weights(sample_weight, array.shape[0])
         return cls.from_validated(
-            array, codes, classes, names, sample_weight, class_weight=class_weight, label_smoothing=label_smoothing
+            array, codes, classes, names, weight, class_weight=class_weight, label_smoothing=label_smoothing
         )
 
     @classmethod
@@ -92,7 +92,6 @@ class Problem:
         X: Any,
         y: ArrayLike,
         *,
-        classes: NDArray[Any] | None = None,
         n_classes: int | None = None,
         sample_weight: ArrayLike | None = None,
         class_weight: Mapping[int, float] | ArrayLike | None = None,
@@ -104,29 +103,16 @@ class Problem:
         array, names = _samples(X, None, device)
         if validation.device(device) != "cpu":
             y, sample_weight, offset = on_host(device, y, sample_weight, offset)
-        n = validation.n_classes(n_classes, y, array.shape[1]) if classes is None else classes.size
-        target = validation.weighted_targets(
-            y,
-            array.shape[0],
-            n,
-            array.dtype,
-            sample_weight=sample_weight,
-            class_weight=class_weight,
-            label_smoothing=label_smoothing,
-            n_of="X",
-        )
+        y = validation.as_array("y", y)
+        n_samples, n = array.shape[0], validation.n_classes(n_classes, y, array.shape[1])
+        checked = validation.targets(y, n_samples, n, array.dtype, n_of="X")
+        smoothing = validation.number("label_smoothing", label_smoothing, low=0.0, high=1.0)
+        weight = validation.sample_weights(sample_weight, n_samples)
+        by_class = validation.class_weights(class_weight, n)
+        target = validation.weigh(checked, weight, by_class, n, array.dtype, label_smoothing=smoothing)
         _refuse_no_weight(target)
-        return cls(
-            array,
-            validation.as_array("y", y),
-            np.arange(n) if classes is None else classes,
-            names,
-            validation.sample_weights(sample_weight, array.shape[0]),
-            class_weight,
-            label_smoothing,
-            validation.offset(offset, (array.shape[0], n), array.dtype),
-            target,
-        )
+        offset = validation.offset(offset, (n_samples, n), array.dtype)
+        return cls(array, y, np.arange(n), names, weight, class_weight, smoothing, offset, target)
 
     @classmethod
     def from_validated(
@@ -135,26 +121,17 @@ class Problem:
         y: NDArray[Any],
         classes: NDArray[Any],
         feature_names: tuple[str, ...] | None,
-        sample_weight: ArrayLike | None,
+        sample_weight: Float64s,
         *,
         class_weight: ClassWeight,
         label_smoothing: float,
     ) -> Problem:
-        """The problem of samples that are validated already, with encoded labels."""
-        weight = validation.sample_weights(sample_weight, X.shape[0])
-        target = validation.weighted_targets(
-            y,
-            X.shape[0],
-            classes.size,
-            np.dtype(X.dtype),
-            sample_weight=weight if weight.size else None,
-            class_weight=weights_of_classes(class_weight, y, classes, weight),
-            label_smoothing=label_smoothing,
-            n_of="X",
-        )
+        """The problem of samples and sample weights, (0,) for none, that are validated already, with encoded labels."""
+        smoothing = validation.number("label_smoothing", label_smoothing, low=0.0, high=1.0)
+        target = _weighted(y, X.shape[0], classes, np.dtype(X.dtype), sample_weight, class_weight, smoothing)
         _refuse_no_weight(target)
         no_offset = np.empty((0, 0), X.dtype)
-        return cls(X, y, classes, feature_names, weight, class_weight, label_smoothing, no_offset, target)
+        return cls(X, y, classes, feature_names, sample_weight, class_weight, smoothing, no_offset, target)
 
     @property
     def n_samples(self) -> int:
@@ -191,20 +168,12 @@ class Problem:
         """`target` with probabilities and class weights in float64, also for float32 X."""
         if self.dtype == np.float64:
             return self.target
-        return validation.weighted_targets(
-            self.y,
-            self.n_samples,
-            self.n_classes,
-            np.float64,
-            sample_weight=self.sample_weight if self.sample_weight.size else None,
-            class_weight=weights_of_classes(self.class_weight, self.y, self.classes, self.sample_weight),
-            label_smoothing=self.label_smoothing,
-            n_of="X",
-        )
+        weights = self.sample_weight, self.class_weight, self.label_smoothing
+        return _weighted(self.y, self.n_samples, self.classes, np.dtype(np.float64), *weights)
 
     def class_mass(self) -> Float64s:
         """The share of each class in the weights of all targets, sum_i t_ik / S: (n_classes,)."""
-        return _class_sums(self.target) / self.target.total
+        return self.target.class_sums() / self.target.total
 
     def separable_below(self) -> float:
         """A mean loss below which all classes are separated without error; 0 if the loss cannot show that.
@@ -220,7 +189,7 @@ class Problem:
         targets are not smoothed.
         """
         validation.number("validation_fraction", fraction, low=0.0, high=0.9, low_open=True)
-        seed = 0 if seed is None else validation.count("random_state", seed, low=0)
+        seed = validation.seed(seed)
         if self.on_device:
             raise InputValueError("X is on a GPU: validation_fraction reads its rows; copy it to the host.")
         counts = self.sample_weight > 0 if self.sample_weight.size else np.ones(self.n_samples, bool)
@@ -231,7 +200,7 @@ class Problem:
         return replace(kept, held_out=held_out)
 
     def _rows(self, rows: NDArray[np.bool_], *, class_weight: ClassWeight, label_smoothing: float) -> Problem:
-        weight = self.sample_weight[rows] if self.sample_weight.size else None
+        weight = self.sample_weight[rows] if self.sample_weight.size else self.sample_weight
         part = Problem.from_validated(
             self.X[rows],
             self.y[rows],
@@ -274,7 +243,9 @@ class Problem:
         y = validation.target_array(data[1], name="validation y")
         if y.ndim != 2 or y.shape[1] == 1:
             y = validation.codes_of(y, self.classes, n_samples=X.shape[0], name="validation y")
-        held_out = Problem.from_validated(X, y, self.classes, names, None, class_weight=None, label_smoothing=0.0)
+        held_out = Problem.from_validated(
+            X, y, self.classes, names, np.empty(0), class_weight=None, label_smoothing=0.0
+        )
         return replace(self, held_out=held_out)
 
 
@@ -301,6 +272,22 @@ def encoded(y: Any, n_samples: int | None = None) -> tuple[NDArray[Any], NDArray
         seen = f"only the class {plain(classes[0])}" if classes.size else "no label"
         raise InputValueError(f"y contains {seen}, expected at least two classes; there is nothing to tell apart.")
     return codes, classes
+
+
+def _weighted(
+    y: NDArray[Any],
+    n_samples: int,
+    classes: NDArray[Any],
+    dtype: np.dtype[Any],
+    sample_weight: Float64s,
+    class_weight: ClassWeight,
+    label_smoothing: float,
+) -> WeightedTargets:
+    """Encoded labels, or rows of probabilities, with validated sample weights and the class weights that were given."""
+    target = validation.targets(y, n_samples, classes.size, dtype, n_of="X")
+    given = weights_of_classes(class_weight, y, classes, sample_weight)
+    by_class = validation.class_weights(given, classes.size)
+    return validation.weigh(target, sample_weight, by_class, classes.size, dtype, label_smoothing=label_smoothing)
 
 
 def _refuse_no_weight(target: WeightedTargets) -> None:
@@ -345,11 +332,16 @@ def weights_of_classes(
     return given
 
 
+def shuffled_by_class(codes: NDArray[Any], seed: int) -> NDArray[np.int64]:
+    """Row numbers, class by class, in random order within each class: (n_samples,)."""
+    order = np.random.default_rng(seed).permutation(len(codes))
+    return order[np.argsort(codes[order], kind="stable")]
+
+
 def rows_to_hold_out(y: NDArray[Any], fraction: float, seed: int) -> NDArray[np.bool_]:
     """Which samples to hold out, (n_samples,): the share of each class, drawn at random, but never a whole class."""
-    order = np.random.default_rng(seed).permutation(len(y))
     codes = y if y.ndim == 1 else y.argmax(axis=1)
-    order = order[np.argsort(codes[order], kind="stable")]
+    order = shuffled_by_class(codes, seed)
     counted = np.floor(fraction * np.arange(len(y) + 1))
     chosen = counted[1:] > counted[:-1]
     chosen[np.flatnonzero(np.diff(codes[order], append=-1))] = False
@@ -360,17 +352,3 @@ def rows_to_hold_out(y: NDArray[Any], fraction: float, seed: int) -> NDArray[np.
     held_out = np.zeros(len(y), bool)
     held_out[order[chosen]] = True
     return held_out
-
-
-def _class_sums(target: WeightedTargets) -> Float64s:
-    """sum_i t_ik, (n_classes,)."""
-    weight, n_classes = target.weight, target.gain.size
-    if target.kind == PROBA:
-        proba = target.proba
-        sums: Float64s = np.einsum("i,ik->k", weight, proba) if weight.size else proba.sum(axis=0, dtype=np.float64)
-    else:
-        sums = np.bincount(target.labels, weight if weight.size else None, n_classes).astype(np.float64)
-    if target.kind == INDEX:
-        return sums
-    total = weight.sum() if weight.size else max(target.labels.size, len(target.proba))
-    return np.asarray(sums * target.gain.astype(np.float64) + total * target.floor.astype(np.float64))

@@ -102,7 +102,7 @@ class FittedClassifier(ClassifierMixin, BaseEstimator):
             codes,
             storable(classes),
             None,
-            weight if weight.size else None,
+            weight,
             class_weight=weights_of_classes(self.class_weight, codes, classes, weight),
             label_smoothing=self.label_smoothing,
         )

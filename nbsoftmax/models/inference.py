@@ -20,14 +20,12 @@ from numpy.typing import ArrayLike, NDArray
 from nbsoftmax import validation
 from nbsoftmax.backends.cuda.device import on_host
 from nbsoftmax.errors import InputValueError, plain
-from nbsoftmax.kernels.kinds import PROBA
 from nbsoftmax.kernels.runtime.blas import one_thread
 from nbsoftmax.models.inference_result import Inference
 from nbsoftmax.models.likelihood import maximum, sum_of_squared_scores
 from nbsoftmax.models.softmax import SoftmaxModel, checked_model
 from nbsoftmax.objective import ObjectiveOptions, PenalizedLoss
 from nbsoftmax.problem import Problem
-from nbsoftmax.validation import Float64s
 
 COVARIANCES = ("fisher", "sandwich")
 MOST_PARAMS = 10_000  # the covariance then takes 0.8 GB, and a few such arrays exist at a time
@@ -82,7 +80,10 @@ def inference(
     y = validation.target_array(y)
     if y.ndim != 2:
         y = validation.codes_of(y, model.classes, n_samples=array.shape[0])
-    problem = Problem.from_indices(array, y, classes=model.classes, sample_weight=sample_weight)
+    weight = validation.sample_weights(sample_weight, array.shape[0])
+    problem = Problem.from_validated(
+        array, y, model.classes, model.feature_names, weight, class_weight=None, label_smoothing=0.0
+    )
     options = ObjectiveOptions(
         fit_intercept=validation.flag("fit_intercept", fit_intercept), n_threads=validation.n_threads(n_threads)
     )
@@ -106,7 +107,7 @@ def at_maximum(
         )
     (X,) = on_host(options.device, problem.X)
     target = problem.target_in_float64()
-    counts = _counts(target)
+    counts = target.class_sums()
     if not counts.all():
         raise InputValueError(
             f"no sample of positive weight has the label {model.classes[counts.argmin()].item()!r}, so the likelihood "
@@ -153,15 +154,6 @@ def _check_is_likelihood(problem: Problem, options: ObjectiveOptions, cov: str) 
             'the fit has class_weight, which "fisher" would treat as more or fewer observations; '
             'use cov="sandwich", or fit without it.'
         )
-
-
-def _counts(target: validation.WeightedTargets) -> Float64s:
-    """Sum of the weights of each class, (K,)."""
-    if target.kind == PROBA:
-        shares = np.einsum("i,ik->k", target.weight, target.proba) if target.weight.size else target.proba.sum(axis=0)
-        return np.asarray(shares * target.gain)
-    weight = target.weight if target.weight.size else None
-    return np.bincount(target.labels, weight, target.gain.size) * target.gain
 
 
 def _names(model: SoftmaxModel, fit_intercept: bool) -> tuple[str, ...]:

@@ -47,6 +47,7 @@ class FeaturePenalty:
 
     by_feature = True  # features at 0 can be left out of a step
     has_dual = True  # the conjugate is known
+    _strengths: tuple[str, ...] = ("l1", "l2")  # arguments of the class
     _coordinate_descent: Callable[..., None] = staticmethod(lasso)
 
     def __init__(self, l1: float, l2: float, weights: ArrayLike | None) -> None:
@@ -58,7 +59,7 @@ class FeaturePenalty:
         self._l2s: Any = self._weighted(self.l2)
 
     def __repr__(self) -> str:
-        strengths = [f"{name}={value:g}" for name, value in (("l1", self.l1), ("l2", self.l2)) if value > 0]
+        strengths = [f"{name}={getattr(self, name):g}" for name in self._strengths]
         given = [] if self.weights is None else [f"weights={plain(self.weights.tolist())}"]
         return f"{type(self).__name__}({', '.join(strengths + given)})"
 
@@ -179,12 +180,13 @@ class FeaturePenalty:
         return kinks
 
     def activity(self, gradient: Float64s) -> Float64s:
-        """The largest ||gradient|| / (l1 w_j) of each feature; a feature at 0 stays there if this is at most 1."""
+        """The largest ||gradient|| / (l1 w_j) of each feature; a feature at 0 stays there if this is at most 1.
+
+        That of an unpenalised feature is inf, or 0 if it has no gradient.
+        """
         largest = np.atleast_2d(self._unweighted(self.norms(gradient))).max(axis=0)
         with np.errstate(divide="ignore", invalid="ignore"):
-            activity = np.where(largest > 0, largest / self.l1, 0.0)
-        activity[self.unpenalised(activity.size)] = np.inf
-        return np.asarray(activity)
+            return np.where(largest > 0, largest / self.l1, 0.0)
 
     def minimise_model(self, grams: Float64s, factor: float, residual: Float64s, coef: Float64s) -> None:
         """Move `coef` to the minimum of a quadratic model plus R, and `residual` to the model's gradient there.
@@ -232,6 +234,8 @@ class Ridge(FeaturePenalty):
     >>> trainer = nbs.Trainer(penalty=nbs.Ridge(0.1, weights=[1.0, 1.0, 0.0]))
     """
 
+    _strengths = ("l2",)
+
     def __init__(self, l2: float, weights: ArrayLike | None = None) -> None:
         super().__init__(0.0, l2, weights)
 
@@ -246,6 +250,8 @@ class Lasso(FeaturePenalty):
     weights : array_like (n_features,), optional
         As in `Ridge`.
     """
+
+    _strengths = ("l1",)
 
     def __init__(self, l1: float, weights: ArrayLike | None = None) -> None:
         super().__init__(l1, 0.0, weights)

@@ -20,7 +20,7 @@ from nbsoftmax.errors import InputTypeError, InputValueError, plain
 from nbsoftmax.models.display import Displayed, Table, counted
 from nbsoftmax.models.softmax import SoftmaxModel, accuracy, predicted_classes
 from nbsoftmax.objective import ObjectiveOptions, PenalizedLoss
-from nbsoftmax.problem import Problem
+from nbsoftmax.problem import Problem, shuffled_by_class
 from nbsoftmax.selection.path import as_in_sklearn, penalties, problem_of, refuse_strengths
 from nbsoftmax.training.result import FitResult, uninterrupted
 from nbsoftmax.training.trainer import Trainer
@@ -238,11 +238,8 @@ def _pairs(folds: Any, codes: NDArray[Any], seed: int | None) -> list[tuple[Any,
         if n > codes.size:
             raise InputValueError(f"folds is {n}, but there are {codes.size} samples; give fewer folds.")
         # Shuffled within each class, and dealt out class by class: every fold has its share of each.
-        seed = 0 if seed is None else validation.count("random_state", seed, low=0)
-        order = np.random.default_rng(seed).permutation(codes.size)
-        order = order[np.argsort(codes[order], kind="stable")]
         fold = np.empty(codes.size, np.int64)
-        fold[order] = np.arange(codes.size) % n
+        fold[shuffled_by_class(codes, validation.seed(seed))] = np.arange(codes.size) % n
         return [(np.flatnonzero(fold != k), np.flatnonzero(fold == k)) for k in range(n)]
     if isinstance(folds, str) or not hasattr(folds, "__iter__"):
         example = ", such as list(splitter.split(X, y))" if hasattr(type(folds), "get_n_splits") else ""

@@ -470,7 +470,7 @@ class Trainer:
             codes,
             stream.classes,
             names,
-            sample_weight,
+            validation.sample_weights(sample_weight, X.shape[0]),
             class_weight=self.class_weight,
             label_smoothing=self.label_smoothing,
         )

@@ -48,10 +48,10 @@ from nbsoftmax.validation.binary import BinaryTargets, binary_targets
 from nbsoftmax.validation.conversion import as_array, is_on_device
 from nbsoftmax.validation.frames import by_label, frame, same_features
 from nbsoftmax.validation.labels import class_labels, codes_of, labels, positions, target_array
-from nbsoftmax.validation.options import callables, choice, count, device, flag, n_threads, number
+from nbsoftmax.validation.options import callables, choice, count, device, flag, n_threads, number, seed
 from nbsoftmax.validation.size import MANY_CLASSES, n_classes, needs_memory
 from nbsoftmax.validation.targets import Targets, distributions, targets
-from nbsoftmax.validation.weighting import WeightedTargets, weighted_targets
+from nbsoftmax.validation.weighting import WeightedTargets, weigh, weighted_targets
 from nbsoftmax.validation.weights import class_weights, in_units, sample_weights, scaled
 
 __all__ = [
@@ -96,9 +96,11 @@ __all__ = [
     "sample_weights",
     "samples",
     "scaled",
+    "seed",
     "some_samples",
     "target_array",
     "targets",
+    "weigh",
     "weighted_targets",
     "writeable_view",
 ]

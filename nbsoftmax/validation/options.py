@@ -33,6 +33,11 @@ def count(name: str, value: Any, *, low: int = 1) -> int:
     return int(value)
 
 
+def seed(value: Any) -> int:
+    """Check `random_state`: a whole number of at least 0; None is 0, so that every run is the same."""
+    return 0 if value is None else count("random_state", value, low=0)
+
+
 def choice(name: str, value: Any, options: Sequence[str]) -> str:
     """Check that a value is one of a few names."""
     if value not in options:
@@ -81,7 +86,7 @@ def n_threads(value: int | None) -> int | None:
 
 
 def callables(name: str, value: Any) -> tuple[Any, ...]:
-    """Check a sequence of callbacks: functions, or objects with the hooks of `nbsoftmax.training.callbacks`."""
+    """Check a sequence of callbacks: functions, or objects with the hooks of `nbsoftmax.callbacks`."""
     if callable(value) or not hasattr(value, "__iter__"):
         raise InputTypeError(f"{name} is {plain(value)}, expected a sequence of functions, for example [function].")
     functions = tuple(value)
@@ -89,6 +94,6 @@ def callables(name: str, value: Any) -> tuple[Any, ...]:
         if isinstance(f, type) or not (callable(f) or hasattr(f, "on_fit_task_end")):
             raise InputTypeError(
                 f"{name} contains {plain(f)}, which cannot be called; give functions of one argument, or objects with "
-                "the hooks of nbsoftmax.training.callbacks."
+                "the hooks of nbsoftmax.callbacks."
             )
     return functions

@@ -22,7 +22,7 @@ from numpy.typing import ArrayLike, NDArray
 from nbsoftmax.kernels.kinds import INDEX, INDEX_SMOOTHED, PROBA
 from nbsoftmax.validation.arrays import Float64s, Floats
 from nbsoftmax.validation.options import number
-from nbsoftmax.validation.targets import targets
+from nbsoftmax.validation.targets import Targets, targets
 from nbsoftmax.validation.weights import class_weights, in_units, sample_weights, scaled
 
 # The largest class weight is scaled only if it is outside 2^-x to 2^x, by dtype. Scaling moves the other class weights
@@ -71,6 +71,19 @@ class WeightedTargets:
             return float(counts.any())
         return float(self.weight.min(initial=np.inf, where=counts & (self.weight > 0)))
 
+    def class_sums(self) -> Float64s:
+        """sum_i t_ik, the weight of each class, (n_classes,)."""
+        weight, n_classes = self.weight, self.gain.size
+        if self.kind == PROBA:
+            shares = np.einsum("i,ik->k", weight, self.proba) if weight.size else None
+            sums: Float64s = self.proba.sum(axis=0, dtype=np.float64) if shares is None else shares
+        else:
+            sums = np.bincount(self.labels, weight if weight.size else None, n_classes).astype(np.float64)
+        if self.kind == INDEX:
+            return sums
+        total = weight.sum() if weight.size else max(self.labels.size, len(self.proba))
+        return np.asarray(sums * self.gain.astype(np.float64) + total * self.floor.astype(np.float64))
+
 
 def weighted_targets(
     y: ArrayLike,
@@ -91,23 +104,40 @@ def weighted_targets(
     are returned unscaled.
     """
     target = targets(y, n_samples, n_classes, dtype, ignore_index=ignore_index, n_of=n_of)
-    e = number("label_smoothing", label_smoothing, low=0.0, high=1.0)
+    smoothing = number("label_smoothing", label_smoothing, low=0.0, high=1.0)
+    sample = sample_weights(sample_weight, n_samples, all_zero=not mean)
+    by_class = class_weights(class_weight, n_classes, all_zero=not mean)
+    ignores = ignore_index is not None
+    return weigh(target, sample, by_class, n_classes, dtype, label_smoothing=smoothing, ignores=ignores, mean=mean)
+
+
+def weigh(
+    target: Targets,
+    sample: Float64s,
+    by_class: Float64s,
+    n_classes: int,
+    dtype: Any,
+    *,
+    label_smoothing: float,
+    ignores: bool = False,
+    mean: bool = True,
+) -> WeightedTargets:
+    """Combine checked targets, weights of samples and of classes, each of size 0 if none are given, and smoothing.
+
+    `ignores` says whether some samples may be ignored; `mean` is as in `weighted_targets`.
+    """
+    e = label_smoothing
     kind = PROBA if target.soft else INDEX_SMOOTHED if e > 0 else INDEX
     summary = TargetSummary(
-        n_samples,
+        len(target.proba if target.soft else target.labels),
         n_classes,
         dtype,
         labels=None if kind == PROBA else target.labels,
-        ignored=None if ignore_index is None else target.labels < 0,
+        ignored=target.labels < 0 if ignores else None,
         proba=target.proba if kind == PROBA and e == 0 else None,
         smoothed=e > 0,
     )
-    sample, by_class, total, exponent = combine_weights(
-        sample_weights(sample_weight, n_samples, all_zero=not mean),
-        class_weights(class_weight, n_classes, all_zero=not mean),
-        summary,
-        mean=mean,
-    )
+    sample, by_class, total, exponent = combine_weights(sample, by_class, summary, mean=mean)
     with np.errstate(over="ignore"):  # unscaled weights may exceed the range of float32; the callers handle that
         gain, floor = np.asarray(by_class * (1 - e), dtype), np.asarray(by_class * e / n_classes, dtype)
     return WeightedTargets(target.labels, target.proba, gain, floor, sample, kind, total, exponent)

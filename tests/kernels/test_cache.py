@@ -5,11 +5,8 @@ Most tests call a tiny kernel of their own; a new dispatcher of the same functio
 
 import ast
 import errno
-import importlib.util
 import os
 import shutil
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -18,42 +15,12 @@ import pytest
 from numba.core import config
 from numba.core.registry import cpu_target
 
-import nbsoftmax as nbs
 from nbsoftmax.kernels import sources
 from nbsoftmax.kernels.lang import simd
 from nbsoftmax.kernels.runtime import cache
+from tests.kernels.small_kernel import entry, loaded, process, twice
 
 KERNELS = Path(sources.__file__).parent
-
-
-def twice(x):
-    return 2 * x
-
-
-twice.__module__ = cache.__name__  # only kernels are kept
-
-
-def process():
-    """The kernel as a new process has it."""
-    return cache.on_disk(numba.njit(twice))
-
-
-def loaded(kernel):
-    """Whether a call takes compiled code from the disk, rather than compiling."""
-    assert kernel(21) == 42
-    return sum(kernel.stats.cache_hits.values()) == 1
-
-
-@pytest.fixture
-def folder(tmp_path, monkeypatch):
-    """An empty folder for this state of the sources."""
-    monkeypatch.setattr(cache, "_folder", lambda: tmp_path / "nbsoftmax-now")
-    return tmp_path / "nbsoftmax-now"
-
-
-def entry(folder):
-    (path,) = folder.iterdir()
-    return path
 
 
 def test_the_second_process_compiles_nothing_and_adds_nothing(folder):
@@ -269,137 +236,3 @@ def test_what_killed_writers_have_left_is_removed(folder):
     process()(21)
     assert not old.exists()
     assert young.exists()  # its writer may be at it
-
-
-@pytest.fixture
-def chosen(tmp_path, monkeypatch):
-    """The folder that is chosen below one that the user names; nothing is remembered of it afterwards."""
-    monkeypatch.setattr(config, "CACHE_DIR", str(tmp_path))
-
-    def forget():
-        cache._folder_of_numba.cache_clear()
-        cache._folder.cache_clear()
-
-    def choose():
-        forget()
-        return cache._folder()
-
-    yield choose
-    forget()
-
-
-def test_the_folder_is_below_the_one_that_the_user_names(chosen, tmp_path):
-    assert tmp_path in chosen().parents
-
-
-@pytest.mark.parametrize("what", ["cache.__version__", "numba.__version__", "llvmlite.__version__", "np.__version__"])
-def test_each_version_has_a_folder_of_its_own(chosen, monkeypatch, what):
-    before = chosen()
-    monkeypatch.setattr(f"nbsoftmax.kernels.runtime.cache.{what.removeprefix('cache.')}", "0.0")
-    other = chosen()
-    assert other.parent == before.parent
-    assert other != before
-
-
-@pytest.mark.skipif(os.name == "nt", reason="permissions of POSIX")
-def test_a_folder_that_everybody_may_write_is_not_used(chosen, tmp_path):
-    parent = chosen().parent
-    parent.chmod(0o777)
-    assert chosen() is None
-    assert not loaded(process())
-    parent.chmod(0o755)
-    assert chosen() is not None
-
-
-@pytest.mark.skipif(os.name == "nt", reason="permissions of POSIX")
-def test_entries_can_be_written_by_their_owner_alone_whatever_the_umask(folder):
-    before = os.umask(0)
-    try:
-        process()(21)
-    finally:
-        os.umask(before)
-    assert not entry(folder).stat().st_mode & 0o022
-    assert not folder.stat().st_mode & 0o022
-
-
-@pytest.mark.parametrize("name", ["caching.CompileResultCacheImpl", "caching.NullCache", "runtime.rtsys"])
-def test_a_numba_without_the_names_that_are_needed_compiles_in_memory(monkeypatch, name):
-    monkeypatch.delattr(f"numba.core.{name}")
-    spec = importlib.util.spec_from_file_location("cache_of_another_numba", cache.__file__)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    assert not module.SUPPORTED
-    kernel = module.on_disk(numba.njit(twice))
-    assert kernel(21) == 42
-    assert not kernel.stats.cache_hits
-
-
-def test_a_dispatcher_without_the_attribute_that_is_set_is_left_alone():
-    class Dispatcher:
-        __slots__ = ()
-
-    assert isinstance(cache.on_disk(Dispatcher()), Dispatcher)
-
-
-def test_this_numba_is_supported():
-    assert cache.SUPPORTED
-    assert isinstance(numba.njit(twice)._cache, cache.NullCache)
-
-
-SIGMOID = """
-import numba, numpy as np
-from nbsoftmax.kernels.binary import SIGMOID, sigmoid_range
-value = np.zeros(1)
-sigmoid_range(value, value, 0, 1, SIGMOID)
-hits = sum(sigmoid_range.stats.cache_hits.values())
-assert numba.njit(lambda x: hash(x) + np.ones(1)[0])(2.0) == 3.0  # to compile is possible after loading, too
-print(round(value[0], 3), "loaded" if hits else "compiled")
-"""
-
-TWICE_EXP = """
-from nbsoftmax.kernels.runtime.jit import inlined
-old_exp = exp
-
-@inlined
-def exp(x):
-    return 2.0 * old_exp(x)
-"""
-
-
-@pytest.fixture
-def installed(tmp_path):
-    """A copy of the package that can be replaced, and a function that starts a process which uses it."""
-    package = tmp_path / "site" / "nbsoftmax"
-    shutil.copytree(Path(nbs.__file__).parent, package, ignore=shutil.ignore_patterns("__pycache__"))
-    names = {
-        "NUMBA_CACHE_DIR": str(tmp_path / "cache"),
-        "PYTHONPATH": str(package.parent),
-        "PYTHONDONTWRITEBYTECODE": "1",  # Python's own cache does not notice an edit within a second
-    }
-
-    def start():
-        command = [sys.executable, "-c", SIGMOID]
-        return subprocess.Popen(
-            command, env=os.environ | names, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-        )
-
-    return package, start
-
-
-def output(process):
-    printed, errors = process.communicate(timeout=300)
-    assert not errors
-    return printed.strip()
-
-
-def test_an_upgrade_that_changes_a_helper_runs_no_old_code_nor_does_the_way_back(installed):
-    package, start = installed
-    together = [start(), start()]
-    assert [output(process) for process in together] == ["0.5 compiled"] * 2
-    assert output(start()) == "0.5 loaded"
-    vmath = package / "kernels" / "lang" / "vmath.py"  # not the file of the kernel, which calls `exp`
-    old = vmath.read_text(encoding="utf-8")
-    vmath.write_text(old + TWICE_EXP, encoding="utf-8")
-    assert output(start()) == "0.333 compiled"
-    vmath.write_text(old, encoding="utf-8")
-    assert output(start()) == "0.5 loaded"

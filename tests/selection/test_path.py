@@ -203,7 +203,7 @@ def test_the_weights_of_a_path_over_c_are_those_of_the_samples_of_the_fit():
     assert path.l2s[0] == pytest.approx(1 / (2 * fitted.weight_sum), rel=1e-14)
     found = nbs.cross_validate(X, y, Cs=[2.0], folds=2, sample_weight=s, **options).result
     assert found.problem.n_samples == fitted.n_samples
-    assert found.objective_options.l2 == path.l2s[0]
+    assert found.objective_options.penalty.l2 == path.l2s[0]
 
 
 @pytest.mark.parametrize("folds", [2, 3, 4])

@@ -4,43 +4,14 @@ import numpy as np
 import pytest
 
 import nbsoftmax as nbs
-from nbsoftmax.solvers.base import evaluate, never_stop
-from nbsoftmax.solvers.driver import Driver
+from nbsoftmax.solvers.base import evaluate
 from nbsoftmax.solvers.gd import GradientDescent
 from nbsoftmax.solvers.lbfgs import LBFGS
-from nbsoftmax.solvers.newton_cg import NewtonCG, NewtonSteps
+from nbsoftmax.solvers.newton_cg import NewtonCG
 from nbsoftmax.solvers.stop_reason import StopReason
-from nbsoftmax.solvers.table import SOLVERS as TABLE
-from nbsoftmax.solvers.tools import preconditioners
-from nbsoftmax.solvers.tools.certificates import (
-    GapCertificate,
-    approximate_gap_bound,
-    gap_bound,
-    within_tolerance,
-)
+from nbsoftmax.solvers.tools.certificates import within_tolerance
 from nbsoftmax.solvers.tools.convergence import newton_decrement
-from nbsoftmax.solvers.tools.preconditioners import KINDS, Preconditioner, costs
-
-
-def problem(*, l2=0.1, fit_intercept=True, seed=0):
-    rng = np.random.default_rng(seed)
-    X = rng.normal(size=(120, 5))
-    y = (X @ rng.normal(size=(5, 3)) + rng.normal(size=(120, 3))).argmax(axis=1)
-    return nbs.Objective(X, y, n_classes=3, l2=l2, fit_intercept=fit_intercept)
-
-
-def minimum(objective):
-    """The minimum by plain Newton steps with a dense Hessian from products: nothing in common with the solvers."""
-    params = np.zeros(objective.shape)
-    for _ in range(50):
-        _, grad = objective.value_and_grad(params)
-        eye = np.eye(params.size).reshape(-1, *objective.shape)
-        hessian = np.stack([objective.hvp(params, v).ravel() for v in eye])
-        params = params - np.linalg.lstsq(hessian, grad.ravel(), rcond=1e-12)[0].reshape(objective.shape)
-    return objective.value(params)
-
-
-SOLVERS = {name: TABLE[name].solve for name in ("gd", "lbfgs", "newton-cg", "newton")}
+from tests.solvers.problems import SOLVERS, minimum, problem
 
 
 @pytest.mark.parametrize("name", SOLVERS)
@@ -64,117 +35,6 @@ def test_what_a_solution_says_of_its_point_is_true(name):
     assert solution.converged == (solution.gap <= 1e-6 * value)
 
 
-@pytest.mark.parametrize("fit_intercept", [True, False])
-def test_a_bound_is_above_the_gap_and_near_the_minimum_it_is_close(fit_intercept):
-    objective = problem(fit_intercept=fit_intercept)
-    best = minimum(objective)
-    rng = np.random.default_rng(1)
-    at = NewtonCG().solve(objective, np.zeros(objective.shape), tol=1e-12).params
-    for spread in (1.0, 0.1, 1e-3, 1e-5):
-        for _ in range(10):
-            params = at + rng.normal(scale=spread, size=objective.shape)
-            point = evaluate(objective, params)
-            found, kind = gap_bound(objective, point)
-            assert kind == ("duality" if fit_intercept else "strong-convexity")
-            assert point.value - best <= found
-            assert found <= 10 * approximate_gap_bound(objective, point.grad)
-    assert found <= 1e-4 * best
-    assert gap_bound(problem(l2=0.0, fit_intercept=fit_intercept), point) is None
-    assert approximate_gap_bound(problem(l2=0.0, fit_intercept=fit_intercept), point.grad) == np.inf
-
-
-@pytest.mark.parametrize("name", SOLVERS)
-@pytest.mark.parametrize("options", [{}, {"label_smoothing": 0.1}, {"sample_weight": np.arange(1.0, 121)}])
-@pytest.mark.parametrize("fit_intercept", [True, False])
-def test_with_l2_a_fit_ends_with_a_proof(name, options, fit_intercept):
-    # Where the bound comes within tol, the steps of gd still lower J by 500 eps or more, so no CPU's rounding decides.
-    rng = np.random.default_rng(3)
-    X = rng.normal(size=(120, 4)) + 1
-    y = rng.integers(0, 3, 120)
-    objective = nbs.Objective(X, y, l2=0.02, fit_intercept=fit_intercept, **options)
-    solution = SOLVERS[name](objective, np.zeros(objective.shape), tol=1e-7)
-    assert solution.converged
-    assert solution.gap_kind == ("duality" if fit_intercept else "strong-convexity")
-    assert solution.objective - minimum(objective) <= solution.gap <= 1e-7 * solution.objective
-
-
-@pytest.mark.parametrize("name", ["gd", "newton-cg", "newton"])  # lbfgs ends with the intercept at its very optimum
-def test_with_an_offset_the_intercept_has_no_proof(name):
-    rng = np.random.default_rng(3)
-    objective = nbs.Objective(
-        rng.normal(size=(120, 4)), rng.integers(0, 3, 120), l2=0.02, offset=rng.normal(size=(120, 3))
-    )
-    solution = SOLVERS[name](objective, np.zeros(objective.shape), tol=1e-7)
-    assert solution.converged
-    assert solution.gap_kind == "estimate"
-    assert solution.objective - minimum(objective) <= 1e-7 * solution.objective
-
-
-@pytest.mark.parametrize("seed", range(40))
-def test_a_start_where_all_probabilities_are_0_or_1_is_no_minimum(seed):
-    # Curvatures of 1e-300 there made steps that overflowed, and a fit that stood still said that it had converged.
-    rng = np.random.default_rng(seed)
-    objective = nbs.Objective(rng.normal(size=(5, 30)), np.array([0, 1, 2, 0, 1]), l2=4e-5)
-    start = 10.0 ** rng.uniform(2, 4) * rng.normal(size=objective.shape)
-    solution = NewtonCG().solve(objective, start, tol=1e-6)
-    best = NewtonCG().solve(objective, np.zeros(objective.shape), tol=1e-9)
-    assert best.converged
-    assert solution.converged == (solution.objective <= best.objective * (1 + 1e-6))
-
-
-@pytest.mark.parametrize("name", ["lbfgs", "gd"])
-def test_a_fit_that_ends_while_it_waits_for_a_proof_has_converged(name, monkeypatch):
-    monkeypatch.setattr(GapCertificate, "certify", lambda *_, **__: None)
-    objective = problem()
-    whole = SOLVERS[name](objective, np.zeros(objective.shape), tol=1e-5)
-    assert whole.converged
-    for n in range(whole.n_iter // 2 + 1, whole.n_iter + 1):
-        options = {"tol": 1e-5, "max_iter": n}
-        solution = SOLVERS[name](objective, np.zeros(objective.shape), **options)
-        assert solution.converged
-        assert solution.stop_reason is StopReason.CONVERGED
-
-
-def test_a_class_without_samples_has_no_proof_to_wait_for():
-    objective = nbs.Objective(np.random.default_rng(0).normal(size=(60, 3)), np.arange(60) % 2, n_classes=3, l2=0.1)
-    assert not GapCertificate(objective).possible
-    assert GapCertificate(problem()).possible
-    assert not GapCertificate(problem(l2=0.0)).possible
-
-
-@pytest.mark.parametrize("seed", range(20))
-def test_rounding_errors_do_not_bring_a_bound_below_the_gap(seed):
-    # Near the minimum of an objective of 1e-5 and less, J - D is a difference of numbers 1e9 times as large.
-    rng = np.random.default_rng(seed)
-    X = rng.normal(size=(12, 3))
-    y = (X[:, 0] > 0).astype(int)
-    X[:, 0] += np.where(y == 1, 1.0, -1.0)
-    objective = nbs.Objective(X, y, l2=10.0 ** rng.uniform(-14, -8))
-    fit = NewtonCG().solve(objective, np.zeros(objective.shape), tol=1e-13)
-    params = fit.params.copy()
-    params[:, -1] += 1e6  # a shift of all classes changes nothing
-    point = evaluate(objective, params)
-    found = gap_bound(objective, point)
-    # The minimum is below what the fit reached by no more than its own float64 errors.
-    assert found[0] >= point.value - fit.objective
-    assert found[0] >= 16 * np.finfo(float).eps * point.value
-
-
-@pytest.mark.parametrize("name", ["newton-cg", "newton", "lbfgs"])
-def test_where_float64_has_no_proof_a_fit_ends_with_the_estimate(name):
-    # The rounding errors of the first columns' gradients are 1e-7: divided by 2 l2 that is more than the objective.
-    rng = np.random.default_rng(4)
-    X = rng.normal(size=(200, 4)) * [1e9, 1e9, 1.0, 1.0]
-    y = (rng.normal(size=(200, 3)) + X @ (rng.normal(size=(4, 3)) / [[1e9], [1e9], [1], [1]])).argmax(axis=1)
-    objective = nbs.Objective(X, y, l2=1e-14)
-    solution = SOLVERS[name](objective, np.zeros(objective.shape), tol=1e-6)
-    assert solution.converged
-    assert solution.gap_kind == "estimate"
-    # With so small a penalty the minimum is that of the same columns at the scale of 1, without one.
-    plain = nbs.Objective(X / [1e9, 1e9, 1.0, 1.0], y)
-    assert abs(solution.objective / minimum(plain) - 1) <= 1e-6
-
-
 def test_the_newton_decrement_is_that_of_the_dense_hessian():
     objective = problem()
     params = np.random.default_rng(2).normal(size=objective.shape)
@@ -192,55 +52,6 @@ def test_the_newton_decrement_is_that_of_the_dense_hessian():
     early, settled = newton_decrement(objective, point, max_products=500, enough=expected / 100)
     assert not settled
     assert expected / 100 < early < expected
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_what_products_have_shown_corrects_a_preconditioner_as_l_bfgs_does(kind):
-    rng = np.random.default_rng(5)
-    objective = problem()
-    params = rng.normal(size=objective.shape)
-
-    def centred(v):
-        return v - v.mean(axis=0)
-
-    plain, corrected = (Preconditioner(objective, params, kind) for _ in range(2))
-    pairs = []
-    for _ in range(3):  # of other points, so that they are not conjugate
-        step = centred(rng.normal(size=objective.shape))
-        pairs.append((step, objective.hvp(params + 0.1 * rng.normal(size=objective.shape), step)))
-        corrected.record(*pairs[-1])
-    residual = centred(rng.normal(size=objective.shape))
-    assert (corrected(residual) == plain(residual)).all()  # not before it has learnt
-    corrected.update()
-    # J. Nocedal, "Updating quasi-Newton matrices with limited storage", 1980: the two loops, written out.
-    expected, factors = residual, []
-    for step, product in reversed(pairs):
-        factors.append(np.vdot(step, expected) / np.vdot(step, product))
-        expected = expected - factors[-1] * product
-    expected = plain(expected)
-    for (step, product), factor in zip(pairs, reversed(factors), strict=True):
-        expected = expected + (factor - np.vdot(product, expected) / np.vdot(step, product)) * step
-    np.testing.assert_allclose(corrected(residual), expected, rtol=1e-10, atol=1e-12)
-    step, product = pairs[-1]
-    np.testing.assert_allclose(corrected(product), step, rtol=1e-9, atol=1e-11)  # the last pair holds as it is
-
-
-def test_a_preconditioner_keeps_the_last_pairs_alone_and_none_of_parameters_that_are_too_many(monkeypatch):
-    objective = problem()
-    preconditioner = Preconditioner(objective, np.zeros(objective.shape), "gram")
-    steps = np.random.default_rng(0).normal(size=(preconditioners.MOST_PAIRS + 3, *objective.shape))
-    for step in steps:
-        preconditioner.record(step, objective.hvp(np.zeros(objective.shape), step))
-        preconditioner.update()
-    kept = preconditioner.memory.pairs[0]
-    assert len(kept) == preconditioners.MOST_PAIRS
-    last = steps[-1].ravel()
-    assert abs(kept[-1] @ last / np.linalg.norm(kept[-1]) / np.linalg.norm(last) - 1) <= 1e-12
-    monkeypatch.setattr(preconditioners, "PAIRS_BYTES", 16 * steps[0].size - 1)
-    preconditioner = Preconditioner(objective, np.zeros(objective.shape), "gram")
-    preconditioner.record(step, objective.hvp(np.zeros(objective.shape), step))
-    preconditioner.update()
-    assert len(preconditioner.memory) == 0
 
 
 @pytest.mark.parametrize("name", SOLVERS)
@@ -393,105 +204,9 @@ def test_newton_cg_reaches_the_minimum_of_raw_data(shared_data):
     assert solution.n_iter <= 20
 
 
-# --- preconditioners ----------------------------------------------------------------------------------
-
-
-def dense_hessian(objective, params):
-    eye = np.eye(params.size).reshape(-1, *objective.shape)
-    return np.stack([objective.hvp(params, v).ravel() for v in eye])
-
-
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("l2", [0.0, 0.1])
-@pytest.mark.parametrize("fit_intercept", [True, False])
-def test_a_preconditioner_is_the_inverse_of_its_part_of_the_hessian(kind, l2, fit_intercept):
-    objective = problem(l2=l2, fit_intercept=fit_intercept)
-    params = np.random.default_rng(3).normal(size=objective.shape)
-    (k, d), hessian = objective.shape, dense_hessian(objective, params)
-    blocks = [hessian[i * d : (i + 1) * d, i * d : (i + 1) * d] for i in range(k)]
-    if kind == "diagonal":
-        part = np.diag(np.diag(hessian))
-    elif kind == "gram":
-        part = np.kron(np.eye(k), sum(blocks) / k)
-    elif kind == "blocks":
-        part = np.zeros_like(hessian)
-        for i, block in enumerate(blocks):
-            part[i * d : (i + 1) * d, i * d : (i + 1) * d] = block
-    else:
-        part = hessian
-    residual = np.random.default_rng(4).normal(size=objective.shape)
-    residual -= residual.mean(axis=0)
-    if not fit_intercept:
-        residual[:, -1] = 0
-    # The pseudo-inverse leaves out what nothing depends on: the intercept that is not fitted, shifts of all classes.
-    expected = (np.linalg.pinv(part, rcond=1e-12) @ residual.ravel()).reshape(k, d)
-    expected -= expected.mean(axis=0)
-    found = Preconditioner(objective, params, kind)(residual)
-    # The diagonal is raised by a share of 1e-10, which the condition number of the rest, some tens, multiplies.
-    assert np.abs(found - expected).max() <= 1e-8 * np.abs(expected).max()
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_every_preconditioner_leads_to_the_minimum(kind):
-    objective = problem(l2=1e-4)
-    start = np.zeros(objective.shape)
-    driver = Driver(objective, start, tol=1e-10, max_iter=500, on_iteration=never_stop, state=None, uses_hessian=True)
-    solution = driver.minimize(NewtonSteps(driver, (kind,)))
-    assert solution.converged
-    assert solution.objective - minimum(objective) <= 1e-10 * solution.objective
-    assert kind in solution.summary
-
-
-def test_what_does_not_fit_in_memory_is_never_chosen():
-    X = np.random.default_rng(0).normal(size=(30, 3000))
-    objective = nbs.Objective(X, np.arange(30) % 3, l2=0.1)
-    known = costs(objective)
-    assert known["gram"] == known["blocks"] == known["hessian"] == np.inf
-    assert NewtonCG().solve(objective, np.zeros(objective.shape), tol=1e-6).converged
-    with pytest.raises(nbs.InputValueError, match="newton-cg"):
-        nbs.Trainer(solver="newton", l2=0.1).fit(X, np.arange(30) % 3)
-
-
-def test_nearly_separable_data_end_with_the_whole_hessian():
-    rng = np.random.default_rng(0)
-    X = rng.normal(size=(400, 30))
-    y = (X[:, :3] + 0.02 * rng.normal(size=(400, 3))).argmax(axis=1)
-    objective = nbs.Objective(X, y, l2=1e-9)
-    solution = NewtonCG().solve(objective, np.zeros(objective.shape), tol=1e-6)
-    assert solution.converged
-    assert "hessian" in solution.summary
-    assert solution.objective <= minimum(objective) * (1 + 1e-6)
-
-
 def test_the_minimum_lies_where_coefficients_sum_to_zero_wherever_the_start_is():
     objective = problem()
     start = np.random.default_rng(5).normal(size=objective.shape)
     solution = NewtonCG().solve(objective, start, tol=1e-10)
     assert np.abs(solution.params[:, :-1].sum(axis=0)).max() <= 1e-12
     assert solution.objective - minimum(objective) <= 1e-10 * solution.objective
-
-
-class Rounded:
-    """An objective whose values have few digits, as those of all have beside its gradient near the minimum."""
-
-    def __init__(self, objective):
-        self._objective = objective
-
-    def __getattr__(self, name):
-        return getattr(self._objective, name)
-
-    def value_and_grad(self, params):
-        value, grad = self._objective.value_and_grad(params)
-        return round(value, 6), grad
-
-    def in_float64(self):
-        return self
-
-
-def test_a_fit_ends_where_it_was_proven_though_earlier_values_were_as_small():
-    objective = Rounded(problem(l2=0.02))
-    solution = GradientDescent(0.5).solve(objective, np.zeros(objective.shape), tol=1e-4)
-    assert solution.converged
-    assert solution.gap_kind == "duality"
-    known = gap_bound(objective, evaluate(objective, solution.params))
-    assert known == (solution.gap, "duality")

@@ -1,13 +1,10 @@
-"""A fit that was killed and resumed ends with the bits of one that was not; a file that is not right is refused."""
+"""A fit that was killed and resumed ends with the bits of one that was not."""
 
-import os
 import signal
 import subprocess
 import sys
 import textwrap
-import threading
 import time
-import warnings
 
 import numba
 import numpy as np
@@ -16,29 +13,9 @@ import pytest
 import nbsoftmax as nbs
 from nbsoftmax.callbacks import EarlyStopping
 from nbsoftmax.objective import PenalizedLoss
-from nbsoftmax.training import checkpoint as checkpoints
+from tests.training.killed import OPTIONS, problem, same
 
-OPTIONS = {
-    "newton-cg": {"solver": "newton-cg", "l2": 1e-7, "tol": 1e-12},
-    "newton": {"solver": "newton", "l2": 1e-7, "tol": 1e-12},
-    "lbfgs": {"solver": "lbfgs", "l2": 1e-4, "tol": 1e-9},
-    "gd": {"solver": "gd", "l2": 0.5, "tol": 1e-4},
-    "sgd": {"solver": nbs.SGD(batch_size=100), "l2": 0.5, "tol": 1e-4, "max_iter": 200},
-    "prox-newton": {"solver": "prox-newton", "l1": 1e-2, "l2": 1e-4, "tol": 1e-9},
-    "grouped": {"solver": "prox-newton", "l1": 1e-2, "grouped": True, "tol": 1e-9},
-}
-
-
-def problem(dtype=np.float64, m=600):
-    rng = np.random.default_rng(0)
-    X = rng.normal(size=(m, 12)) * 2.0 ** np.arange(-3, 3, 0.5)
-    y = (X[:, :4] + 0.5 * rng.normal(size=(m, 4))).argmax(axis=1)
-    return X.astype(dtype), y
-
-
-@pytest.fixture(autouse=True)
-def at_every_iteration(monkeypatch):
-    monkeypatch.setattr(checkpoints, "SECONDS", 0.0)
+pytestmark = pytest.mark.usefixtures("at_every_iteration")
 
 
 class Killed(BaseException):
@@ -51,15 +28,6 @@ def kill_after(n):
             raise Killed
 
     return callback
-
-
-def same(one, other):
-    assert one.model.coef.tobytes() == other.model.coef.tobytes()
-    assert one.model.intercept.tobytes() == other.model.intercept.tobytes()
-    assert (one.objective, one.gap, one.n_iter, one.reason) == (other.objective, other.gap, other.n_iter, other.reason)
-    for name in ("objective", "grad_norm", "validation_loss"):
-        if name in one.history:
-            assert one.history[name].tobytes() == other.history[name].tobytes()
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -203,68 +171,6 @@ def test_a_fit_that_ctrl_c_ended_amid_an_iteration_resumes_to_the_same_bits(solv
     same(whole, nbs.Trainer(**OPTIONS[solver]).fit(X, y, checkpoint=tmp_path / "c", resume=True, **data))
 
 
-class Terminated(BaseException):
-    """What a program's own handler of SIGTERM may raise."""
-
-
-@pytest.fixture
-def own_handler():
-    def handler(number, frame):
-        raise Terminated
-
-    before = signal.signal(signal.SIGTERM, handler)
-    yield handler
-    signal.signal(signal.SIGTERM, before)
-
-
-@pytest.mark.parametrize("solver", OPTIONS)
-def test_sigterm_saves_before_it_does_what_it_always_does(solver, own_handler, tmp_path, monkeypatch):
-    monkeypatch.setattr(checkpoints, "SECONDS", np.inf)  # nothing is saved unless it is asked for
-    X, y = problem()
-    whole = nbs.Trainer(**OPTIONS[solver]).fit(X, y)
-
-    def terminate(now):
-        if now.n_iter == 2:
-            signal.raise_signal(signal.SIGTERM)
-
-    with pytest.raises(Terminated):
-        nbs.Trainer(**OPTIONS[solver], callbacks=[terminate]).fit(X, y, checkpoint=tmp_path / "c")
-    assert signal.getsignal(signal.SIGTERM) is own_handler
-    more = nbs.Trainer(**OPTIONS[solver]).fit(X, y, checkpoint=tmp_path / "c", resume=True)
-    assert more.history["seconds"][1] < more.history["seconds"][2]
-    same(whole, more)
-
-
-def test_a_process_that_sigterm_ends_leaves_a_checkpoint(tmp_path):
-    script = """
-        import signal, sys, numpy as np, nbsoftmax as nbs
-        X, y = np.random.default_rng(0).normal(size=(100, 3)), np.arange(100) % 3
-        terminate = lambda now: now.n_iter == 2 and signal.raise_signal(signal.SIGTERM)
-        nbs.Trainer(solver="gd", l2=0.1, callbacks=[terminate]).fit(X, y, checkpoint=sys.argv[1])
-    """
-    command = [sys.executable, "-c", textwrap.dedent(script), str(tmp_path / "c")]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
-    assert (done.returncode, done.stderr) == (-signal.SIGTERM, "")
-    with np.load(tmp_path / "c") as arrays:
-        assert arrays["n_iter"] == 1  # the callbacks of the second have not all been called
-
-
-def test_handlers_of_sigterm_are_touched_only_in_the_main_thread_and_for_a_checkpoint(own_handler, tmp_path):
-    X, y = problem(m=60)
-    seen = []
-    trainer = nbs.Trainer(l2=0.1, callbacks=[lambda now: seen.append(signal.getsignal(signal.SIGTERM))])
-    trainer.fit(X, y)
-    thread = threading.Thread(target=trainer.fit, args=(X, y), kwargs={"checkpoint": tmp_path / "c"})
-    thread.start()
-    thread.join()
-    assert set(seen) == {own_handler}
-    trainer.fit(X, y, checkpoint=tmp_path / "c")
-    assert seen[-1] is not own_handler
-    with pytest.raises(nbs.InputValueError):
-        trainer.fit(X, y[:-1], checkpoint=tmp_path / "c")
-    assert signal.getsignal(signal.SIGTERM) is own_handler
-
-
 def test_without_a_file_resume_begins_anew(tmp_path):
     X, y = problem()
     same(nbs.Trainer(l2=0.1).fit(X, y), nbs.Trainer(l2=0.1).fit(X, y, checkpoint=tmp_path / "none", resume=True))
@@ -280,125 +186,11 @@ def test_a_fit_that_met_its_limit_goes_on_with_a_larger_one(tmp_path):
     assert (np.diff(more.history["seconds"]) >= 0).all()
 
 
-@pytest.mark.parametrize("damage", ["truncated", "a flipped byte", "empty", "another file"])
-def test_a_damaged_checkpoint_is_refused_and_left(damage, tmp_path):
-    X, y = problem()
-    file = tmp_path / "c.npz"
-    nbs.Trainer(l2=0.1).fit(X, y, checkpoint=file)
-    content = bytearray(file.read_bytes())
-    if damage == "a flipped byte":
-        content[content.index(b"params.npy") + 400] ^= 16
-    changed = {"truncated": bytes(content[: len(content) // 2]), "empty": b"", "another file": b"a,b\n1,2\n"}
-    file.write_bytes(changed.get(damage, bytes(content)))
-    before = file.read_bytes()
-    with pytest.raises(nbs.InputValueError, match="checkpoint"):
-        nbs.Trainer(l2=0.1).fit(X, y, checkpoint=file, resume=True)
-    assert file.read_bytes() == before
-
-
-def test_a_model_is_no_checkpoint(tmp_path):
-    X, y = problem()
-    nbs.Trainer(l2=0.1).fit(X, y).model.save(tmp_path / "m.npz")
-    with pytest.raises(nbs.InputValueError, match="not a checkpoint"):
-        nbs.Trainer(l2=0.1).fit(X, y, checkpoint=tmp_path / "m.npz", resume=True)
-
-
-def changes(arrays):
-    """Each array of a checkpoint left out, of another shape, of another dtype, and with another value."""
-    for name, array in arrays.items():
-        yield {other: value for other, value in arrays.items() if other != name}
-        yield arrays | {name: np.append(array, array.ravel()[:1]).reshape(-1, 1)}
-        if array.dtype.kind in "iuf":
-            yield arrays | {name: array.astype("f4")}
-        if array.dtype.kind in "iuf" and array.size:
-            yield arrays | {name: -1 - array}
-
-
-@pytest.mark.parametrize("solver", OPTIONS)
-def test_a_checkpoint_with_other_arrays_than_were_saved_is_refused_and_left(solver, tmp_path):
-    X, y = problem(m=60)
-    file, options = tmp_path / "c.npz", OPTIONS[solver] | {"max_iter": 3, "tol": 1e-3}
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", nbs.ConvergenceWarning)
-        nbs.Trainer(**options).fit(X, y, checkpoint=file, validation_data=(X, y))
-    with np.load(file) as opened:
-        arrays = dict(opened)
-    assert len(arrays) > 8
-    for changed in changes(arrays):
-        np.savez(file, **changed)
-        before = file.read_bytes()
-        with pytest.raises(nbs.InputValueError, match="checkpoint"):
-            nbs.Trainer(**options).fit(X, y, checkpoint=file, validation_data=(X, y), resume=True)
-        assert file.read_bytes() == before
-
-
 def test_a_fit_that_had_ended_can_be_resumed_again_and_again(tmp_path):
     X, y = problem()
     whole = nbs.Trainer(l2=0.1).fit(X, y, checkpoint=tmp_path / "c")
     for _ in range(3):
         same(whole, nbs.Trainer(l2=0.1).fit(X, y, checkpoint=tmp_path / "c", resume=True))
-
-
-@pytest.mark.parametrize("other", ["data", "labels", "weights", "penalty", "solver", "start", "held-out", "held-out y"])
-def test_the_checkpoint_of_another_problem_is_refused(other, tmp_path):
-    X, y = problem()
-    options, given = {"l2": 0.1, "solver": "lbfgs"}, {"validation_data": (X[:20], y[:20])}
-    nbs.Trainer(**options).fit(X, y, checkpoint=tmp_path / "c", **given)
-    if other == "data":
-        X = X.copy()
-        X[-1, -1] += 1e-9
-    elif other == "labels":
-        y = np.where(np.arange(y.size) == 5, (y + 1) % 4, y)
-    elif other == "weights":
-        given["sample_weight"] = np.linspace(1, 2, y.size)
-    elif other == "start":
-        given["init"] = np.ones((4, 13))
-    elif other == "held-out":
-        given["validation_data"] = X[20:40], y[:20]
-    elif other == "held-out y":
-        given["validation_data"] = X[:20], y[20:40]
-    options |= {"penalty": {"l2": 0.2}, "solver": {"solver": "gd"}}.get(other, {})
-    with pytest.raises(nbs.InputValueError, match="other data"):
-        nbs.Trainer(**options).fit(X, y, checkpoint=tmp_path / "c", resume=True, **given)
-
-
-def test_a_checkpoint_that_cannot_be_written_is_one_warning_and_the_fit_goes_on(tmp_path, monkeypatch):
-    X, y = problem()
-    expected = nbs.Trainer(l2=0.1).fit(X, y, checkpoint=tmp_path / "c")
-    before = (tmp_path / "c").read_bytes()
-
-    def full(*_):
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(os, "fsync", full)
-    with pytest.warns(RuntimeWarning, match="No space left") as seen:
-        result = nbs.Trainer(l2=0.1).fit(X, y, checkpoint=tmp_path / "c")
-    assert len(seen) == 1
-    same(expected, result)
-    assert (tmp_path / "c").read_bytes() == before
-    assert [path.name for path in tmp_path.iterdir()] == ["c"]  # nothing half-written is left
-
-
-def test_what_cannot_be_resumed_says_so(tmp_path):
-    X, y = problem()
-    with pytest.raises(nbs.InputValueError, match="which file"):
-        nbs.Trainer().fit(X, y, resume=True)
-
-
-@pytest.mark.parametrize("other", ["model", "text", "data"])
-def test_a_file_that_is_no_checkpoint_is_not_written_over(tmp_path, other):
-    X, y = np.random.default_rng(0).normal(size=(30, 2)), np.arange(30) % 3
-    path = tmp_path / "m.npz"
-    if other == "model":
-        nbs.Trainer(l2=0.1).fit(X, y).model.save(path)
-    elif other == "data":
-        np.savez(path, X=X, y=y)
-    else:
-        path.write_text("a,b\n1,2\n")
-    before = path.read_bytes()
-    with pytest.raises(nbs.InputValueError, match=r"checkpoint is .*m\.npz, which exists and is not a checkpoint"):
-        nbs.Trainer(l2=0.1).fit(X, y, checkpoint=path)
-    assert path.read_bytes() == before
 
 
 def test_a_checkpoint_of_an_earlier_fit_is_replaced_where_it_is_not_resumed(tmp_path):

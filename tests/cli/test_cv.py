@@ -1,0 +1,63 @@
+"""The command `cv`: its table, the model that it saves, and weights."""
+
+import json
+
+import numpy as np
+import pytest
+
+import nbsoftmax as nbs
+from nbsoftmax.solvers import newton_cg
+from tests.cli.commands import SPECIES, refused, run
+
+
+def test_cv_prints_a_table_and_saves_the_choice(flowers, tmp_path, capsys):
+    path, X, y = flowers
+    options = "--target", "species", "--Cs", 0.01, 1, 100, "--folds", 3, "--out", tmp_path / "m.npz"
+    assert run("cv", path, *options) == 0
+    out, _ = capsys.readouterr()
+    lines = out.splitlines()
+    found = nbs.cross_validate(X, y, Cs=[0.01, 1, 100], folds=3)
+    assert [float(line.split()[0]) for line in lines[1:4]] == [0.01, 1, 100]
+    assert "best" in lines[1 + found.best]
+    assert f"{found.log_loss[found.best].mean():.4f}" in lines[1 + found.best]
+    saved = nbs.SoftmaxModel.load(tmp_path / "m.npz")
+    assert np.array_equal(saved.coef, found.result.model.coef)
+    assert saved.feature_names == ("length", "width")
+    assert "folds is 1" in refused(capsys, "cv", path, "--target", "species", "--folds", 1)
+
+
+def test_cv_whose_last_fit_has_not_converged_exits_with_1(flowers, capsys, monkeypatch):
+    monkeypatch.setattr(newton_cg, "MAX_ITER", 1)
+    assert run("cv", flowers[0], "--target", "species", "--Cs", 1e4, "--folds", 2) == 1
+    assert "nbsoftmax fit with --C 10000" in capsys.readouterr().err
+
+
+def test_cv_and_evaluate_take_weights(flowers, model, tmp_path, capsys):
+    path, X, y = flowers
+    weight = np.round(np.random.default_rng(1).uniform(0.5, 2, len(y)), 3)
+    np.savez(tmp_path / "w.npz", X=X, y=y, w=weight)
+    lines = path.read_text().splitlines()
+    weighted = [f"{lines[0]},w", *(f"{line},{w}" for line, w in zip(lines[1:], weight, strict=True))]
+    (tmp_path / "w.csv").write_text("\n".join(weighted))
+    options = "--target", "species", "--sample-weight", "w", "--json"
+
+    assert run("cv", tmp_path / "w.csv", *options, "--Cs", 1, 10, "--folds", 3) == 0
+    found = nbs.cross_validate(X, y, Cs=[1, 10], folds=3, sample_weight=weight)
+    said = json.loads(capsys.readouterr().out)
+    assert said["log_loss"] == found.log_loss.tolist()
+    assert said["objective"] == found.result.objective
+
+    trained = nbs.SoftmaxModel.load(model)
+    codes = np.searchsorted(SPECIES, y)
+    losses = -np.log(trained.predict_proba(X)[np.arange(len(y)), codes])
+    for data in ((tmp_path / "w.csv", *options), (tmp_path / "w.npz", "--sample-weight", "w", "--json")):
+        assert run("evaluate", model, *data) == 0
+        said = json.loads(capsys.readouterr().out)
+        assert said["accuracy"] == pytest.approx(weight[trained.predict(X) == y].sum() / weight.sum())
+        assert said["log_loss"] == pytest.approx(np.average(losses, weights=weight))
+        np.testing.assert_allclose(np.sum(said["confusion"], axis=1), np.bincount(codes, weight))
+    assert run("evaluate", model, tmp_path / "w.csv", *options[:-1]) == 0
+    assert "weighted" in capsys.readouterr().out
+    negative = tmp_path / "negative.csv"
+    negative.write_text("length,width,species,w\n1,2,setosa,-1\n1,2,setosa,1\n")
+    assert "sample_weight[0] is -1" in refused(capsys, "evaluate", model, negative, *options[:-1])

@@ -1,0 +1,35 @@
+"""The command `evaluate`: scores and the confusion matrix."""
+
+import numpy as np
+
+import nbsoftmax as nbs
+from tests.cli.commands import SPECIES, refused, run
+
+
+def test_evaluate_prints_scores_and_the_confusion_matrix(flowers, model, capsys):
+    path, X, y = flowers
+    assert run("evaluate", model, path, "--target", "species") == 0
+    out = capsys.readouterr().out
+    loaded = nbs.SoftmaxModel.load(model)
+    assert f"accuracy: {loaded.score(X, y):.4f}" in out
+    codes = np.searchsorted(SPECIES, y)
+    assert f"log-loss: {-np.log(loaded.predict_proba(X)[np.arange(len(y)), codes]).mean():.4f}" in out
+    predicted = loaded.predict(X)
+    for name in SPECIES:
+        precision = np.mean(y[predicted == name] == name)
+        recall = np.mean(predicted[y == name] == name)
+        assert any(
+            line.split() == [name, f"{precision:.4f}", f"{recall:.4f}", str((y == name).sum())]
+            for line in out.splitlines()
+        )
+    counts = [[str(np.sum((y == a) & (predicted == b))) for b in SPECIES] for a in SPECIES]
+    for name, row in zip(SPECIES, counts, strict=True):
+        assert any(line.split() == [name, *row] for line in out.splitlines())
+
+
+def test_evaluate_refuses_weights_that_do_not_add_up(flowers, model, tmp_path, capsys):
+    lines = flowers[0].read_text(encoding="utf-8").splitlines()
+    weighted = tmp_path / "weighted.csv"
+    weighted.write_text("\n".join([f"{lines[0]},w", *(f"{line},1e308" for line in lines[1:])]), encoding="utf-8")
+    evaluate = "evaluate", model, weighted, "--target", "species", "--sample-weight", "w"
+    assert "the largest weight is 1e+308, too large to add up 90" in refused(capsys, *evaluate)

@@ -1,0 +1,63 @@
+"""Ctrl-C: what is saved, and the exit code."""
+
+import json
+
+import pytest
+
+import nbsoftmax as nbs
+from nbsoftmax.data import csv
+from nbsoftmax.selection import cross_validation
+from nbsoftmax.training import callbacks
+from tests.cli.commands import run
+
+
+@pytest.mark.parametrize("existing", [True, False])
+def test_ctrl_c_saves_what_there_is_beside_the_model(flowers, tmp_path, capsys, monkeypatch, existing):
+    path = tmp_path / "m.npz"
+    if existing:
+        path.write_bytes(b"a good model")
+    monkeypatch.setattr(callbacks, "ProgressBar", CtrlCAtTheThird)
+    assert run("fit", flowers[0], "--target", "species", "--out", path, "--json") == 130
+    out, err = capsys.readouterr()
+    said = json.loads(out)
+    assert (said["reason"], said["model"]) == ("interrupted", str(tmp_path / "m.partial.npz"))
+    assert err.count("\n") == 1
+    assert "m.partial.npz" in err
+    assert ("is unchanged" in err) == existing
+    assert nbs.SoftmaxModel.load(said["model"]).n_classes == 3
+    assert (path.read_bytes() == b"a good model") if existing else not path.exists()
+
+
+def test_an_interrupted_search_exits_with_130_and_overwrites_nothing(flowers, tmp_path, capsys, monkeypatch):
+    path, *_ = flowers
+    out = tmp_path / "m.npz"
+    out.write_bytes(b"a good model")
+    search = "cv", path, "--target", "species", "--Cs", 1, "--folds", 2, "--out", out
+
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cross_validation, "cross_validate", interrupted)
+    assert run(*search) == 130
+    assert out.read_bytes() == b"a good model"
+
+
+def test_ctrl_c_outside_a_fit_and_during_the_demo_is_130(flowers, tmp_path, capsys, monkeypatch):
+    def interrupt(*_, **__):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(csv, "read", interrupt)
+        assert run("fit", flowers[0], "--target", "species", "--out", tmp_path / "m.npz") == 130
+    assert capsys.readouterr().err == "nbsoftmax: interrupted\n"
+    monkeypatch.setattr(callbacks, "ProgressBar", CtrlCAtTheThird)
+    assert run("demo", "--out", tmp_path) == 130
+    assert [path.name for path in tmp_path.glob("digits*")] == ["digits-model.partial.npz"]
+
+
+class CtrlCAtTheThird:
+    """A callback during whose third call Ctrl-C is pressed."""
+
+    def on_fit_task_end(self, trainer, context):
+        if context.iteration.n_iter == 3:
+            raise KeyboardInterrupt

@@ -1,0 +1,60 @@
+"""The command `predict`: labels, probabilities and how they are written."""
+
+import io
+import json
+import sys
+
+import numpy as np
+
+import nbsoftmax as nbs
+from tests.cli.commands import run
+
+
+def test_predict_writes_labels_probabilities_and_the_most_probable(flowers, model, tmp_path, capsys):
+    path, X, _ = flowers
+    loaded = nbs.SoftmaxModel.load(model)
+    assert run("predict", model, path) == 0
+    assert capsys.readouterr().out.splitlines() == ["label", *loaded.predict(X)]
+    assert run("predict", model, path, "--proba", "--out", tmp_path / "p.csv") == 0
+    lines = (tmp_path / "p.csv").read_text().splitlines()
+    assert lines[0] == "label,proba_setosa,proba_versicolor,proba_virginica"
+    assert np.array_equal([[float(f) for f in line.split(",")[1:]] for line in lines[1:]], loaded.predict_proba(X))
+    assert run("predict", model, path, "--top-k", 2) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "label_1,proba_1,label_2,proba_2"
+    labels, proba = loaded.top_k(X, 2)
+    assert lines[1] == f"{labels[0, 0]},{proba[0, 0]},{labels[0, 1]},{proba[0, 1]}"
+
+
+def test_labels_of_a_part_that_look_like_numbers_are_still_the_models(tmp_path, capsys):
+    rng = np.random.default_rng(0)
+    rows = [f"{x:.3f},{label}" for label in ("1", "2", "a") for x in rng.normal(size=10)]
+    whole, part = tmp_path / "whole.csv", tmp_path / "part.csv"
+    whole.write_text("\n".join(["x,y", *rows]), encoding="utf-8")
+    part.write_text("\n".join(["x,y", *rows[:20]]), encoding="utf-8")
+    assert run("fit", whole, "--target", "y", "--out", tmp_path / "m.npz", "--l2", 0.1, "--quiet") == 0
+    assert run("evaluate", tmp_path / "m.npz", part, "--target", "y") == 0
+    assert "samples:  20" in capsys.readouterr().out
+
+
+def test_labels_with_a_fraction_are_taken_where_the_model_knows_them(tmp_path, capsys):
+    nbs.SoftmaxModel([[1.0], [-1.0], [0.0]], [0, 0, 0], ["1.5", "2.5", "NA"], ["x"]).save(tmp_path / "m.npz")
+    (tmp_path / "d.csv").write_text("x,version\n3,1.5\n-3,2.5\n0,NA\n")
+    assert run("evaluate", tmp_path / "m.npz", tmp_path / "d.csv", "--target", "version", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["samples"] == 3
+
+
+def test_labels_that_standard_output_cannot_show(tmp_path, capsys, monkeypatch):
+    terminal = io.TextIOWrapper(io.BytesIO(), encoding="ascii", write_through=True)
+    monkeypatch.setattr(sys, "stdout", terminal)
+    model, data = tmp_path / "m.npz", tmp_path / "d.csv"
+    nbs.SoftmaxModel([[1.0], [-1.0]], [0, 0], ["plain", "\u0142\u00f3d\u017a"], ["x"]).save(model)
+    data.write_text("x,y\n2,plain\n-2,\u0142\u00f3d\u017a\n", encoding="utf-8")
+    assert run("predict", model, data) == 2  # a table with other labels would be wrong
+    assert terminal.buffer.getvalue() == b""
+    assert "--out FILE" in capsys.readouterr().err
+    assert run("predict", model, data, "--out", tmp_path / "labels.csv") == 0
+    assert (tmp_path / "labels.csv").read_text(encoding="utf-8").split() == ["label", "plain", "\u0142\u00f3d\u017a"]
+    for arguments in (("inspect", model), ("evaluate", model, data, "--target", "y")):
+        assert run(*arguments) == 0
+    assert "\\u0142\\xf3d\\u017a" in terminal.buffer.getvalue().decode()

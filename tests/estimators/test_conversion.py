@@ -1,0 +1,97 @@
+"""Models from LogisticRegression and back; estimators without scikit-learn."""
+
+import subprocess
+import sys
+import textwrap
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+
+import nbsoftmax as nbs
+from tests.estimators.problems import problem
+
+
+@pytest.mark.parametrize("n_classes", [2, 3])
+@pytest.mark.parametrize("names", [None, list("abcde")])
+def test_a_model_of_a_logistic_regression_and_back_gives_the_same_probabilities(n_classes, names):
+    X, y = problem(n_classes)
+    X = X if names is None else pd.DataFrame(X, columns=names)
+    theirs = LogisticRegression().fit(X, y)
+    model = nbs.SoftmaxModel.from_sklearn(theirs)
+    assert model.classes.tolist() == theirs.classes_.tolist()
+    assert model.feature_names == (None if names is None else tuple(names))
+    # exp of logits near 10, each rounded in another order of adding up: some ten eps.
+    np.testing.assert_allclose(model.predict_proba(X), theirs.predict_proba(X), rtol=1e-13)
+    back = model.to_sklearn()
+    np.testing.assert_allclose(back.predict_proba(X), theirs.predict_proba(X), rtol=1e-13)
+    assert (back.predict(X) == theirs.predict(X)).all()
+    np.testing.assert_array_equal(back.coef_, theirs.coef_)
+    np.testing.assert_array_equal(back.intercept_, theirs.intercept_)
+    assert getattr(back, "feature_names_in_", None) is None or list(back.feature_names_in_) == names
+    assert back.score(X, y) == theirs.score(X, y)
+
+
+def test_a_model_of_unsorted_classes_reaches_scikit_learn_sorted():
+    X, _ = problem(2)
+    model = nbs.SoftmaxModel(np.eye(3, 5), [0.0, 1.0, 2.0], ["c", "a", "b"])
+    theirs = model.to_sklearn()
+    assert theirs.classes_.tolist() == ["a", "b", "c"]
+    assert (theirs.predict(X) == model.predict(X)).all()
+    two = nbs.SoftmaxModel(np.eye(2, 5), [0.0, 1.0], ["yes", "no"])
+    np.testing.assert_allclose(two.to_sklearn().predict_proba(X), two.predict_proba(X)[:, ::-1], rtol=1e-13)
+
+
+def test_a_sparse_coefficient_matrix_is_taken_as_well():
+    X, y = problem(3)
+    theirs = LogisticRegression().fit(X, y)
+    dense = theirs.coef_.copy()
+    np.testing.assert_array_equal(nbs.SoftmaxModel.from_sklearn(theirs.sparsify()).coef, dense)
+
+
+@pytest.mark.filterwarnings("ignore:'multi_class' was deprecated:FutureWarning")
+@pytest.mark.parametrize("n_classes", [2, 3])
+def test_the_older_kinds_of_logistic_regression_are_taken_for_what_they_are(n_classes):
+    X, y = problem(n_classes)
+    if "multi_class" not in LogisticRegression().get_params():
+        pytest.skip("scikit-learn since 1.8 has one kind only")
+    multinomial = LogisticRegression(multi_class="multinomial").fit(X, y)
+    model = nbs.SoftmaxModel.from_sklearn(multinomial)
+    np.testing.assert_allclose(model.predict_proba(X), multinomial.predict_proba(X), rtol=1e-12)
+    one_versus_rest = LogisticRegression(multi_class="ovr").fit(X, y)
+    if n_classes == 3:
+        with pytest.raises(nbs.InputValueError, match="one-versus-rest"):
+            nbs.SoftmaxModel.from_sklearn(one_versus_rest)
+    else:
+        model = nbs.SoftmaxModel.from_sklearn(one_versus_rest)
+        np.testing.assert_allclose(model.predict_proba(X), one_versus_rest.predict_proba(X), rtol=1e-12)
+
+
+def test_what_is_no_fitted_logistic_regression_is_refused():
+    with pytest.raises(nbs.InputTypeError, match="not a Pipeline; give the last step of a pipeline"):
+        nbs.SoftmaxModel.from_sklearn(make_pipeline(LogisticRegression()))
+    with pytest.raises(nbs.InputValueError, match="not fitted"):
+        nbs.SoftmaxModel.from_sklearn(LogisticRegression())
+
+
+@pytest.mark.parametrize(
+    "use",
+    ["from nbsoftmax import SoftmaxRegression", "nbs.SoftmaxModel([[1.0], [2.0]], [0.0, 1.0], [0, 1]).to_sklearn()"],
+)
+def test_without_scikit_learn_one_line_says_what_to_install(use):
+    script = f"""
+        import sys
+        sys.modules["sklearn"] = None
+        import nbsoftmax as nbs
+        try:
+            {use}
+        except ImportError as error:
+            print(error)
+    """
+    command = [sys.executable, "-c", textwrap.dedent(script)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr
+    assert 'pip install "nbsoftmax[sklearn]"' in done.stdout
+    assert len(done.stdout.splitlines()) == 1

@@ -1,0 +1,50 @@
+"""`SoftmaxRegressionCV` chooses C."""
+
+import numpy as np
+import pytest
+from sklearn.linear_model import LogisticRegressionCV
+from sklearn.metrics import log_loss
+from sklearn.model_selection import StratifiedKFold
+
+import nbsoftmax as nbs
+from tests.estimators.problems import problem
+
+
+@pytest.mark.parametrize("n_classes", [2, 3])
+def test_cv_scores_are_those_of_fits_to_the_folds(n_classes):
+    X, y = problem(n_classes)
+    folds = list(StratifiedKFold(3).split(X, y))
+    search = nbs.SoftmaxRegressionCV(Cs=[0.01, 1.0], l1_ratios=[0.0, 0.5], cv=folds, tol=1e-10).fit(X, y)
+    assert search.scores_.shape == (3, 2, 2)
+    for f, (train, test) in enumerate(folds):
+        for i, ratio in enumerate([0.0, 0.5]):
+            for j, C in enumerate([0.01, 1.0]):
+                one = nbs.SoftmaxRegression(C, l1_ratio=ratio, tol=1e-10).fit(X[train], y[train])
+                expected = -log_loss(y[test], one.predict_proba(X[test]), labels=one.classes_)
+                assert search.scores_[f, i, j] == pytest.approx(expected, rel=1e-5)
+    mean = search.scores_.mean(axis=0)
+    i, j = np.unravel_index(mean.argmax(), mean.shape)
+    assert (search.C_, search.l1_ratio_) == ([0.01, 1.0][j], [0.0, 0.5][i])
+    chosen = nbs.SoftmaxRegression(search.C_, l1_ratio=search.l1_ratio_, tol=1e-10).fit(X, y)
+    np.testing.assert_allclose(search.coef_, chosen.coef_, atol=1e-5)
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning")
+def test_cv_chooses_the_c_of_logistic_regression_cv():
+    X, y = problem(3)
+    folds = list(StratifiedKFold(4).split(X, y))
+    ours = nbs.SoftmaxRegressionCV(Cs=5, cv=folds, tol=1e-8).fit(X, y)
+    theirs = LogisticRegressionCV(Cs=5, cv=folds, scoring="neg_log_loss", tol=1e-8, max_iter=1000).fit(X, y)
+    np.testing.assert_allclose(ours.Cs_, theirs.Cs_)
+    assert pytest.approx(np.ravel(theirs.C_)[0]) == ours.C_
+    np.testing.assert_allclose(ours.coef_, theirs.coef_, atol=1e-3)
+
+
+def test_the_rule_of_one_standard_error_takes_a_smaller_c():
+    X, y = problem(3)
+    best = nbs.SoftmaxRegressionCV(Cs=20).fit(X, y)
+    simple = nbs.SoftmaxRegressionCV(Cs=20, refit="one-standard-error").fit(X, y)
+    assert simple.C_ < best.C_
+    for odd in ({"scoring": "f1"}, {"refit": "last"}):
+        with pytest.raises(ValueError, match=next(iter(odd))):
+            nbs.SoftmaxRegressionCV(**odd).fit(X, y)

@@ -1,0 +1,103 @@
+"""Labels and class weights, masked values, and labels in messages."""
+
+import numpy as np
+import pytest
+from sklearn.base import clone
+
+import nbsoftmax as nbs
+from tests.estimators.problems import problem
+
+
+def test_class_weights_are_by_label_and_texts_of_numbers_are_no_numbers():
+    X, _ = problem(3, m=90)
+    y = np.array(["01", "1", "2"])[np.arange(90) % 3]
+    weights = {"01": 2.0, "1": 3.0, "2": 0.5}
+    by_label = nbs.SoftmaxRegression(class_weight=weights, tol=1e-12).fit(X, y)
+    by_sample = nbs.SoftmaxRegression(tol=1e-12).fit(X, y, [weights[label] for label in y])
+    np.testing.assert_allclose(by_label.coef_, by_sample.coef_, atol=1e-6)  # tol bounds the square of the distance
+    for estimator in (nbs.SoftmaxRegression, nbs.SoftmaxRegressionCV):
+        with pytest.raises(nbs.InputValueError, match="class_weight names 1, which is no label in y"):
+            estimator(class_weight={1: 5.0}).fit(X, y)
+
+
+def test_messages_name_labels_rather_than_their_indices():
+    X, y = problem(3, m=60)
+    y = np.where(y == "cedar", "owl", y)
+    folds = [(np.flatnonzero(y != "owl"), np.arange(9)), (np.arange(60), np.arange(9))]
+    with pytest.raises(nbs.InputValueError, match="class 'owl' has 20 samples, but none in the training part"):
+        nbs.SoftmaxRegressionCV(cv=folds).fit(X, y)
+    apart = np.column_stack([X, y == "owl"])
+    with pytest.warns(nbs.ConvergenceWarning, match="concerned: 'owl'"):
+        nbs.SoftmaxRegression(C=np.inf).fit(apart, y)
+    with pytest.warns(nbs.ConvergenceWarning, match="concerned: 'owl'"):
+        nbs.cross_validate(apart, y, Cs=[np.inf], folds=2)
+    with pytest.raises(nbs.InputValueError, match=r"one class only \('owl'\)"):
+        nbs.SoftmaxRegression().fit(X, ["owl"] * 60)
+    with pytest.raises(nbs.InputValueError, match="y contains 'owl', which is not in classes"):
+        nbs.SoftmaxRegression().partial_fit(X, y, classes=["ash", "beech"])
+
+
+ESTIMATORS = {"SoftmaxRegression": nbs.SoftmaxRegression(), "SoftmaxRegressionCV": nbs.SoftmaxRegressionCV([1.0], cv=2)}
+
+
+def masked(a):
+    result = np.ma.array(a)
+    result[3] = np.ma.masked
+    return result
+
+
+@pytest.mark.parametrize("estimator", ESTIMATORS.values(), ids=ESTIMATORS)
+@pytest.mark.parametrize("what", ["X", "y", "sample_weight"])
+def test_masked_values_are_refused(estimator, what):
+    X, y = problem(3, m=30)
+    given = {"X": X, "y": y, "sample_weight": np.ones(len(y))}
+    hidden = {**given, what: masked(given[what])}
+    estimator = clone(estimator)
+    with pytest.raises(nbs.InputValueError, match=f"{what} is a masked array"):
+        estimator.fit(**hidden)
+    estimator.fit(**given)
+    with pytest.raises(nbs.InputValueError, match=f"{what} is a masked array"):
+        estimator.score(**hidden)
+    if what == "X":
+        with pytest.raises(nbs.InputValueError, match="X is a masked array"):
+            estimator.predict(hidden["X"])
+    elif hasattr(estimator, "partial_fit"):
+        with pytest.raises(nbs.InputValueError, match=f"{what} is a masked array"):
+            estimator.partial_fit(**hidden)
+
+
+@pytest.mark.parametrize("estimator", ESTIMATORS.values(), ids=ESTIMATORS)
+def test_labels_in_an_array_of_objects_are_read_as_the_trainer_reads_them(estimator):
+    X, y = problem(3, m=30)
+    estimator = clone(estimator)
+    missing = y.astype(object)
+    missing[3] = None
+    mixed = y.astype(object)
+    mixed[3] = 5
+    for labels, message in ((missing, "None at row 3: a missing label"), (mixed, "labels of several kinds")):
+        with pytest.raises(nbs.InputError, match=message):
+            estimator.fit(X, labels)
+        with pytest.raises(nbs.InputError, match=message):
+            clone(estimator).fit(X, y).score(X, labels)
+    numbers = np.arange(30) % 3
+    floats = np.array(numbers.astype(float).tolist(), object)
+    assert np.array_equal(estimator.fit(X, floats).coef_, clone(estimator).fit(X, numbers).coef_)
+    of_any_length = y.astype(np.dtypes.StringDType())
+    assert estimator.fit(X, of_any_length).classes_.tolist() == ["ash", "beech", "cedar"]
+    assert estimator.score(X, of_any_length) == estimator.score(X, y)
+
+
+def test_messages_write_labels_plainly():
+    X, y = problem(3, m=30)
+    y = np.array([np.str_(label) for label in y], object)
+    fitted = nbs.SoftmaxRegression(warm_start=True).fit(X, y)
+    calls = (
+        lambda: fitted.fit(X[y != "ash"], y[y != "ash"]),
+        lambda: fitted.fit(X[y == "ash"], y[y == "ash"]),
+        lambda: fitted.partial_fit(X, y, classes=np.array([np.str_("oak"), np.str_("yew")], object)),
+        lambda: fitted.partial_fit(X, np.array([np.str_("oak")] * 30, object)),
+    )
+    for call in calls:
+        with pytest.raises(nbs.InputValueError, match=r"'ash'|'oak'") as error:
+            call()
+        assert "str_" not in str(error.value)

@@ -1,0 +1,141 @@
+"""Parameters and attributes of the estimators, and the report of a fit."""
+
+import warnings
+
+import numpy as np
+import pandas as pd
+import pytest
+import sklearn
+from sklearn.exceptions import NotFittedError
+from sklearn.linear_model import LogisticRegression
+
+import nbsoftmax as nbs
+from tests.estimators.problems import objective, problem
+
+
+def test_the_report_says_how_the_fit_went():
+    X, y = problem(3)
+    fitted = nbs.SoftmaxRegression(tol=1e-8).fit(X, y)
+    assert fitted.converged_
+    assert 0 <= fitted.gap_ <= 1e-8 * fitted.history_["objective"][-1]
+    assert fitted.n_iter_.shape == (1,)
+    assert fitted.n_iter_[0] == fitted.history_["objective"].size > 0
+    np.testing.assert_allclose(fitted.history_["objective"][-1], objective(fitted, X, y) / y.size, rtol=1e-13)
+
+
+@pytest.mark.parametrize("n_classes", [2, 3])
+def test_a_warm_start_at_the_minimum_has_nothing_to_do(n_classes):
+    X, y = problem(n_classes)
+    estimator = nbs.SoftmaxRegression(warm_start=True).fit(X, y)
+    first = estimator.coef_
+    assert estimator.n_iter_[0] > 0
+    assert estimator.fit(X, y).n_iter_[0] == 0
+    np.testing.assert_allclose(estimator.coef_, first, rtol=1e-15, atol=1e-15)
+
+
+def test_a_warm_start_from_other_classes_or_features_is_refused():
+    X, y = problem(3)
+    estimator = nbs.SoftmaxRegression(warm_start=True).fit(X, y)
+    with pytest.raises(nbs.InputValueError, match="warm_start=True, but the last fit was of 5 features"):
+        estimator.fit(X[:, :4], y)
+    with pytest.raises(nbs.InputValueError, match=r"'cedar'.*'beech'"):
+        estimator.fit(X[y != "cedar"], y[y != "cedar"])
+    assert estimator.coef_.shape == (3, 5)
+
+
+@pytest.mark.parametrize("category", [nbs.ConvergenceWarning, sklearn.exceptions.ConvergenceWarning])
+def test_filters_for_either_convergence_warning_hold(category):
+    X, y = problem(3)
+    with pytest.warns(category, match="max_iter reached"):
+        fitted = nbs.SoftmaxRegression(solver="gd", max_iter=1).fit(X, y)
+    assert not fitted.converged_
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", category)
+        fitted.fit(X, y)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "error", "message"),
+    [
+        ({"C": 0.0}, nbs.InputValueError, "C is 0"),
+        ({"C": -np.inf}, nbs.InputValueError, "C is -inf"),
+        ({"C": "1"}, nbs.InputTypeError, "C is '1'"),
+        ({"l1_ratio": 1.5}, nbs.InputValueError, "l1_ratio is 1.5"),
+        ({"class_weight": "even"}, nbs.InputValueError, "class_weight is 'even'"),
+        ({"class_weight": {"ash": 0, "beech": 0, "cedar": 0}}, ValueError, "class_weight is all zero"),
+        ({"class_weight": {"ash": -1.0}}, ValueError, r"class_weight\['ash'\] is -1"),
+        ({"class_weight": {"ash": np.nan}}, ValueError, r"class_weight\['ash'\] is nan"),
+        ({"class_weight": {np.str_("oak"): 2.0}}, ValueError, "names 'oak', which is no label in y .*'ash', 'beech'"),
+        ({"solver": "saga"}, nbs.InputValueError, "solver is 'saga'"),
+        ({"random_state": -1}, nbs.InputValueError, "random_state is -1"),
+        ({"n_jobs": 0}, ValueError, "n_jobs"),
+    ],
+)
+def test_parameters_out_of_range_are_named(parameters, error, message):
+    with pytest.raises(error, match=message):
+        nbs.SoftmaxRegression(**parameters).fit(*problem(3))
+
+
+def test_threads_and_seeds_are_given_as_to_scikit_learn():
+    X, y = problem(3)
+    first = nbs.SoftmaxRegression().fit(X, y)
+    for n_jobs in (1, 2, -1, 10_000):
+        again = nbs.SoftmaxRegression(n_jobs=n_jobs, random_state=np.random.RandomState(0)).fit(X, y)
+        np.testing.assert_array_equal(again.coef_, first.coef_)
+
+
+def test_labels_may_be_objects_and_come_back_as_they_were():
+    X, y = problem(2)
+    fitted = nbs.SoftmaxRegression().fit(X, y.astype(object))
+    assert fitted.predict(X).dtype == object
+    assert fitted.score(X, y) == LogisticRegression().fit(X, y).score(X, y)
+
+
+def test_frames_of_pandas_keep_their_names():
+    X, y = problem(3)
+    frame = pd.DataFrame(X, columns=list("abcde"))
+    fitted = nbs.SoftmaxRegression().fit(frame, pd.Series(y))
+    assert fitted.feature_names_in_.tolist() == list("abcde")
+    assert fitted.model_.feature_names == tuple("abcde")
+    with pytest.raises(ValueError, match="feature names"):
+        fitted.predict(frame[list("bacde")])
+
+
+def test_probabilities_have_the_dtype_of_the_data():
+    X, y = problem(3)
+    fitted = nbs.SoftmaxRegression().fit(X.astype(np.float32), y)
+    assert fitted.predict_proba(X.astype(np.float32)).dtype == np.float32
+    assert fitted.predict_proba(X).dtype == np.float64
+    assert fitted.coef_.dtype == np.float64
+
+
+def test_log_probabilities_are_finite_where_probabilities_underflow():
+    fitted = nbs.SoftmaxRegression().fit(*problem(2))
+    far = np.full((1, 5), 1e4) * np.sign(fitted.coef_)
+    assert fitted.predict_proba(far)[0, 0] == 0
+    assert np.isfinite(fitted.predict_log_proba(far)).all()
+
+
+def test_the_model_is_there_once_fitted():
+    estimator = nbs.SoftmaxRegression()
+    with pytest.raises(NotFittedError):
+        _ = estimator.model_
+    X, y = problem(2)
+    estimator.fit(X, y)
+    np.testing.assert_array_equal(estimator.model_.predict_proba(X), estimator.predict_proba(X))
+    assert (estimator.model_.predict(X) == estimator.predict(X)).all()
+
+
+def test_assigned_coefficients_are_what_predicts():
+    # As federated learning does it: average the coefficients of several fits, and predict.
+    X, y = problem(3)
+    estimator = nbs.SoftmaxRegression().fit(X, y)
+    estimator.coef_ = np.zeros_like(estimator.coef_)
+    estimator.intercept_ = np.array([0.0, 1.0, 0.0])
+    assert set(estimator.predict(X)) == {"beech"}
+
+
+def test_advice_names_the_parameters_of_the_estimator():
+    X, y = problem(3, m=30)
+    with pytest.warns(nbs.ConvergenceWarning, match="lower C"):
+        nbs.SoftmaxRegression(C=np.inf, max_iter=1, tol=1e-9).fit(X, y)

@@ -1,0 +1,128 @@
+"""Preconditioners: each is an inverse, keeps to its memory, and leads to the minimum."""
+
+import numpy as np
+import pytest
+
+import nbsoftmax as nbs
+from nbsoftmax.solvers.base import never_stop
+from nbsoftmax.solvers.driver import Driver
+from nbsoftmax.solvers.newton_cg import NewtonCG, NewtonSteps
+from nbsoftmax.solvers.tools import preconditioners
+from nbsoftmax.solvers.tools.preconditioners import KINDS, Preconditioner, costs
+from tests.solvers.problems import minimum, problem
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_products_have_shown_corrects_a_preconditioner_as_l_bfgs_does(kind):
+    rng = np.random.default_rng(5)
+    objective = problem()
+    params = rng.normal(size=objective.shape)
+
+    def centred(v):
+        return v - v.mean(axis=0)
+
+    plain, corrected = (Preconditioner(objective, params, kind) for _ in range(2))
+    pairs = []
+    for _ in range(3):  # of other points, so that they are not conjugate
+        step = centred(rng.normal(size=objective.shape))
+        pairs.append((step, objective.hvp(params + 0.1 * rng.normal(size=objective.shape), step)))
+        corrected.record(*pairs[-1])
+    residual = centred(rng.normal(size=objective.shape))
+    assert (corrected(residual) == plain(residual)).all()  # not before it has learnt
+    corrected.update()
+    # J. Nocedal, "Updating quasi-Newton matrices with limited storage", 1980: the two loops, written out.
+    expected, factors = residual, []
+    for step, product in reversed(pairs):
+        factors.append(np.vdot(step, expected) / np.vdot(step, product))
+        expected = expected - factors[-1] * product
+    expected = plain(expected)
+    for (step, product), factor in zip(pairs, reversed(factors), strict=True):
+        expected = expected + (factor - np.vdot(product, expected) / np.vdot(step, product)) * step
+    np.testing.assert_allclose(corrected(residual), expected, rtol=1e-10, atol=1e-12)
+    step, product = pairs[-1]
+    np.testing.assert_allclose(corrected(product), step, rtol=1e-9, atol=1e-11)  # the last pair holds as it is
+
+
+def test_a_preconditioner_keeps_the_last_pairs_alone_and_none_of_parameters_that_are_too_many(monkeypatch):
+    objective = problem()
+    preconditioner = Preconditioner(objective, np.zeros(objective.shape), "gram")
+    steps = np.random.default_rng(0).normal(size=(preconditioners.MOST_PAIRS + 3, *objective.shape))
+    for step in steps:
+        preconditioner.record(step, objective.hvp(np.zeros(objective.shape), step))
+        preconditioner.update()
+    kept = preconditioner.memory.pairs[0]
+    assert len(kept) == preconditioners.MOST_PAIRS
+    last = steps[-1].ravel()
+    assert abs(kept[-1] @ last / np.linalg.norm(kept[-1]) / np.linalg.norm(last) - 1) <= 1e-12
+    monkeypatch.setattr(preconditioners, "PAIRS_BYTES", 16 * steps[0].size - 1)
+    preconditioner = Preconditioner(objective, np.zeros(objective.shape), "gram")
+    preconditioner.record(step, objective.hvp(np.zeros(objective.shape), step))
+    preconditioner.update()
+    assert len(preconditioner.memory) == 0
+
+
+def dense_hessian(objective, params):
+    eye = np.eye(params.size).reshape(-1, *objective.shape)
+    return np.stack([objective.hvp(params, v).ravel() for v in eye])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("l2", [0.0, 0.1])
+@pytest.mark.parametrize("fit_intercept", [True, False])
+def test_a_preconditioner_is_the_inverse_of_its_part_of_the_hessian(kind, l2, fit_intercept):
+    objective = problem(l2=l2, fit_intercept=fit_intercept)
+    params = np.random.default_rng(3).normal(size=objective.shape)
+    (k, d), hessian = objective.shape, dense_hessian(objective, params)
+    blocks = [hessian[i * d : (i + 1) * d, i * d : (i + 1) * d] for i in range(k)]
+    if kind == "diagonal":
+        part = np.diag(np.diag(hessian))
+    elif kind == "gram":
+        part = np.kron(np.eye(k), sum(blocks) / k)
+    elif kind == "blocks":
+        part = np.zeros_like(hessian)
+        for i, block in enumerate(blocks):
+            part[i * d : (i + 1) * d, i * d : (i + 1) * d] = block
+    else:
+        part = hessian
+    residual = np.random.default_rng(4).normal(size=objective.shape)
+    residual -= residual.mean(axis=0)
+    if not fit_intercept:
+        residual[:, -1] = 0
+    # The pseudo-inverse leaves out what nothing depends on: the intercept that is not fitted, shifts of all classes.
+    expected = (np.linalg.pinv(part, rcond=1e-12) @ residual.ravel()).reshape(k, d)
+    expected -= expected.mean(axis=0)
+    found = Preconditioner(objective, params, kind)(residual)
+    # The diagonal is raised by a share of 1e-10, which the condition number of the rest, some tens, multiplies.
+    assert np.abs(found - expected).max() <= 1e-8 * np.abs(expected).max()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_preconditioner_leads_to_the_minimum(kind):
+    objective = problem(l2=1e-4)
+    start = np.zeros(objective.shape)
+    driver = Driver(objective, start, tol=1e-10, max_iter=500, on_iteration=never_stop, state=None, uses_hessian=True)
+    solution = driver.minimize(NewtonSteps(driver, (kind,)))
+    assert solution.converged
+    assert solution.objective - minimum(objective) <= 1e-10 * solution.objective
+    assert kind in solution.summary
+
+
+def test_what_does_not_fit_in_memory_is_never_chosen():
+    X = np.random.default_rng(0).normal(size=(30, 3000))
+    objective = nbs.Objective(X, np.arange(30) % 3, l2=0.1)
+    known = costs(objective)
+    assert known["gram"] == known["blocks"] == known["hessian"] == np.inf
+    assert NewtonCG().solve(objective, np.zeros(objective.shape), tol=1e-6).converged
+    with pytest.raises(nbs.InputValueError, match="newton-cg"):
+        nbs.Trainer(solver="newton", l2=0.1).fit(X, np.arange(30) % 3)
+
+
+def test_nearly_separable_data_end_with_the_whole_hessian():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(400, 30))
+    y = (X[:, :3] + 0.02 * rng.normal(size=(400, 3))).argmax(axis=1)
+    objective = nbs.Objective(X, y, l2=1e-9)
+    solution = NewtonCG().solve(objective, np.zeros(objective.shape), tol=1e-6)
+    assert solution.converged
+    assert "hessian" in solution.summary
+    assert solution.objective <= minimum(objective) * (1 + 1e-6)

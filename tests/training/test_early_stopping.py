@@ -1,0 +1,59 @@
+"""Early stopping restores the parameters of the lowest validation loss."""
+
+import numpy as np
+import pytest
+
+import nbsoftmax as nbs
+from nbsoftmax.callbacks import EarlyStopping
+from nbsoftmax.solvers.stop_reason import StopReason
+from tests.training.problems import overlapping
+
+
+def test_early_stopping_restores_the_parameters_of_the_lowest_validation_loss():
+    rng = np.random.default_rng(3)
+    X = rng.normal(size=(60, 40))  # nearly as many features as samples: the fit learns the noise
+    y = (X[:, 0] + rng.normal(size=60) > 0).astype(int)
+    held_out = rng.normal(size=(500, 40))
+    labels = (held_out[:, 0] + rng.normal(size=500) > 0).astype(int)
+    fit = {"X": X, "y": y, "validation_data": (held_out, labels)}
+    result = nbs.Trainer(solver="lbfgs", l2=1e-6, callbacks=[EarlyStopping(3)]).fit(**fit)  # no warning: requested
+    losses = result.history["validation_loss"]
+    assert not result.converged
+    assert result.stop_reason is StopReason.EARLY_STOPPING
+    assert losses.argmin() == losses.size - 4
+    reached = nbs.cross_entropy(result.model.decision_function(held_out), labels)
+    assert reached == pytest.approx(losses.min(), rel=1e-12)
+    assert result.objective == pytest.approx(result.history["objective"][losses.argmin()], rel=1e-12)
+    assert result.gap > 0
+
+
+def test_early_stopping_restores_the_best_parameters_also_of_a_fit_that_converged():
+    rng = np.random.default_rng(3)
+    X = rng.normal(size=(60, 40))
+    y = (X[:, 0] + rng.normal(size=60) > 0).astype(int)
+    held_out = rng.normal(size=(500, 40))
+    labels = (held_out[:, 0] + rng.normal(size=500) > 0).astype(int)
+    result = nbs.Trainer(l2=1e-3, callbacks=[EarlyStopping(100)]).fit(X, y, validation_data=(held_out, labels))
+    reached = nbs.cross_entropy(result.model.decision_function(held_out), labels)
+    assert reached == pytest.approx(result.history["validation_loss"].min(), rel=1e-12)
+
+
+def test_early_stopping_without_validation_data_is_refused():
+    with pytest.raises(nbs.InputValueError, match="validation_data"):
+        nbs.Trainer(callbacks=[EarlyStopping(3)]).fit(*overlapping(np.random.default_rng(0)))
+
+
+def test_a_fit_that_ctrl_c_ended_says_so_also_where_early_stopping_restores_the_best_parameters():
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(60, 3)), np.arange(60) % 3
+
+    def interrupt(now):
+        if now.n_iter == 4:
+            raise KeyboardInterrupt
+
+    data = {"validation_data": (X, (y + 1) % 3)}  # wrong labels: the loss rises from the first iteration on
+    result = nbs.Trainer(solver="gd", callbacks=[interrupt, EarlyStopping(50)]).fit(X, y, **data)
+    assert result.stop_reason is StopReason.INTERRUPTED
+    assert result.reason == "interrupted; the model is that of iteration 1"
+    assert result.interrupted
+    assert not nbs.Trainer(l2=0.1).fit(X, y).interrupted

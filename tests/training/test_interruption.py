@@ -1,0 +1,85 @@
+"""Ctrl-C: a fit returns the best parameters so far, and says so."""
+
+import contextlib
+import sys
+
+import numpy as np
+
+import nbsoftmax as nbs
+from nbsoftmax.solvers.stop_reason import StopReason
+from nbsoftmax.training.monitor import FitMonitor
+from tests.training.problems import blobs, overlapping
+
+
+def test_ctrl_c_returns_what_there_is_and_says_so():
+    X, y = blobs()
+
+    def interrupt(now):
+        if now.n_iter == 4:
+            raise KeyboardInterrupt
+
+    result = nbs.Trainer(callbacks=[interrupt]).fit(X, y)
+    params = np.column_stack([result.model.coef, result.model.intercept])
+    assert not result.converged
+    assert result.stop_reason is StopReason.INTERRUPTED
+    assert result.n_iter == 4
+    assert result.objective == nbs.Objective(X, y).value(params) == result.history["objective"][-1]
+
+
+def test_ctrl_c_between_any_two_lines_of_the_bookkeeping_loses_nothing(tmp_path):
+    X, y = blobs()
+    for line in range(100):
+        with interrupted_at(FitMonitor.__call__, n_iter=4, line=line) as reached:
+            result = nbs.Trainer(l2=0.1).fit(X, y, checkpoint=tmp_path / "c")
+        if not reached:
+            break
+        assert result.stop_reason is StopReason.INTERRUPTED
+        assert result.objective < np.log(3)
+    assert 5 < line < 99  # there were such lines, and all have had their turn
+
+
+@contextlib.contextmanager
+def interrupted_at(function, *, n_iter, line):
+    """Ctrl-C before the given line of one iteration's call; yields a list that stays empty if it never came."""
+    reached, lines = [], []
+
+    def trace(frame, event, _):
+        if frame.f_code is not function.__code__ or frame.f_locals.get("n_iter") != n_iter:
+            return None
+        if event == "line":
+            lines.append(frame.f_lineno)
+            if len(lines) == line + 1:
+                reached.append(True)
+                sys.settrace(None)
+                raise KeyboardInterrupt
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        yield reached
+    finally:
+        sys.settrace(before)
+
+
+def test_ctrl_c_returns_the_best_point_of_a_fit_that_has_got_worse():
+    X, y = blobs()
+
+    def interrupt(now):
+        if now.n_iter == 6:
+            raise KeyboardInterrupt
+
+    result = nbs.Trainer(solver=nbs.GradientDescent(12.0), l2=0.1, callbacks=[interrupt]).fit(2 * X, y)
+    history = result.history["objective"]
+    assert history.max() > history[0]  # such a rate does overshoot
+    assert result.objective <= min(np.log(3), history.min())
+
+
+def test_an_interrupted_fit_still_says_how_far_it_is():
+    def interrupt(now):
+        if now.n_iter == 3:
+            raise KeyboardInterrupt
+
+    result = nbs.Trainer(solver="lbfgs", l2=1e-3, callbacks=[interrupt]).fit(*overlapping(np.random.default_rng(0)))
+    assert result.stop_reason is StopReason.INTERRUPTED
+    assert 0 < result.gap < np.inf

@@ -1,0 +1,34 @@
+"""Options of a Trainer that are out of range."""
+
+import pytest
+
+import nbsoftmax as nbs
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "said"),
+    [
+        ({"solver": "adam"}, nbs.InputValueError, "'adam', expected one of 'auto'"),
+        ({"l2": -1.0}, nbs.InputValueError, "l2 is -1"),
+        ({"l2": "much"}, nbs.InputTypeError, "l2 is 'much'"),
+        ({"l1": -0.5}, nbs.InputValueError, "l1 is -0.5"),
+        ({"tol": 0.0}, nbs.InputValueError, "tol is 0"),
+        ({"tol": float("nan")}, nbs.InputValueError, "tol is nan"),
+        ({"max_iter": 0}, nbs.InputValueError, "max_iter is 0"),
+        ({"max_iter": 2.5}, nbs.InputTypeError, "max_iter is 2.5"),
+        ({"solver": "adam"}, nbs.InputValueError, "expected one of 'auto', 'newton-cg'"),
+        ({"solver": nbs.SGD}, nbs.InputTypeError, r"such as nbsoftmax.SGD\(\)"),
+        ({"solver": 3}, nbs.InputTypeError, "solver is 3, expected a name"),
+        ({"label_smoothing": 1.5}, nbs.InputValueError, "label_smoothing is 1.5"),
+        ({"n_threads": 10_000}, nbs.InputValueError, "NUMBA_NUM_THREADS"),
+        ({"device": "tpu"}, nbs.InputValueError, "device is 'tpu'"),
+        ({"dtype": "int8"}, nbs.InputTypeError, "expected float32 or float64"),
+        ({"callbacks": print}, nbs.InputTypeError, "sequence of functions"),
+        ({"callbacks": [3]}, nbs.InputTypeError, "cannot be called"),
+        ({"fit_intercept": "yes"}, nbs.InputTypeError, "True or False"),
+        ({"random_state": -1}, nbs.InputValueError, "random_state is -1"),
+    ],
+)
+def test_options_out_of_range_are_refused(options, error, said):
+    with pytest.raises(error, match=said):
+        nbs.Trainer(**options)

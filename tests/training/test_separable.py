@@ -1,0 +1,61 @@
+"""Perfectly separable classes have no minimum without a penalty, and are named."""
+
+import numpy as np
+import pytest
+
+import nbsoftmax as nbs
+from nbsoftmax.solvers.stop_reason import StopReason
+from tests.training.problems import overlapping
+
+
+@pytest.mark.parametrize("solver", ["newton-cg", "newton", "lbfgs", "gd"])
+def test_separable_classes_without_a_penalty_are_named(solver):
+    X, _ = overlapping(np.random.default_rng(0))
+    with pytest.warns(nbs.ConvergenceWarning, match="add l2"):
+        result = nbs.Trainer(solver=solver).fit(X, np.where(X[:, 0] > 0, "right", "left"))
+    assert not result.converged
+    assert result.stop_reason is StopReason.SEPARABLE
+    assert "all" in result.reason
+    assert result.model.score(X, np.where(X[:, 0] > 0, "right", "left")) == 1.0
+
+
+@pytest.mark.parametrize("solver", ["newton-cg", "newton"])
+def test_one_class_that_stands_apart_is_named(solver):
+    rng = np.random.default_rng(0)
+    X, y = overlapping(rng)
+    X[:, 3] = (y == 1) + 0.1 * rng.uniform(size=300)
+    with pytest.warns(nbs.ConvergenceWarning, match="concerned: 1"):
+        result = nbs.Trainer(solver=solver).fit(X, y)
+    assert not result.converged
+
+
+@pytest.mark.parametrize("solver", ["newton-cg", "newton"])
+def test_some_samples_that_give_their_class_away_are_noticed(solver):
+    rng = np.random.default_rng(0)
+    X, y = overlapping(rng)
+    X[:, 3] = (y == 1) & (rng.uniform(size=300) < 0.3)  # quasi-separable: the others of class 1 are like the rest
+    with pytest.warns(nbs.ConvergenceWarning, match="concerned: 1"):
+        nbs.Trainer(solver=solver).fit(X, y)
+
+
+@pytest.mark.parametrize("options", [{"l2": 1e-6}, {"label_smoothing": 0.01}], ids=["a penalty", "label smoothing"])
+def test_separable_classes_have_a_minimum_with(options):
+    X, _ = overlapping(np.random.default_rng(0))
+    result = nbs.Trainer(**options).fit(X, X[:, 0] > 0)
+    assert result.converged
+
+
+def test_samples_of_weight_zero_do_not_keep_classes_together():
+    X, _ = overlapping(np.random.default_rng(0))
+    y = X[:, 0] > 0
+    wrong, weight = y.copy(), np.ones(300)
+    wrong[:10], weight[:10] = ~y[:10], 0.0
+    with pytest.warns(nbs.ConvergenceWarning, match="no minimum"):
+        nbs.Trainer().fit(X, wrong, sample_weight=weight)
+
+
+def test_overlapping_classes_converge_and_the_work_is_accounted_for():
+    result = nbs.Trainer().fit(*overlapping(np.random.default_rng(0)))
+    assert result.converged
+    assert result.solver == "newton-cg"
+    assert "products" in result.summary
