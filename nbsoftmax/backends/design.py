@@ -10,6 +10,7 @@ from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
 
 from nbsoftmax.kernels.lang.simd import lanes
+from nbsoftmax.kernels.lang.tiles import DOT_COST
 from nbsoftmax.kernels.linear import BLAS, DOTS, TILES, Rows, Weights
 from nbsoftmax.kernels.predict import BEST, predict
 from nbsoftmax.kernels.runtime.blas import one_thread
@@ -55,7 +56,7 @@ class Design:
             self.form = BLAS
         else:  # whichever takes fewer vector operations a row
             by_classes = self.stride // width * self.n_features
-            by_features = n_classes * (-(-self.n_features // width) + DOT_SUM)
+            by_features = n_classes * (-(-self.n_features // width) * DOT_COST + DOT_SUM)
             self.form = DOTS if by_features < by_classes else TILES
 
     def weights(self, params: Float64s, *, fit_intercept: bool = True) -> Weights:

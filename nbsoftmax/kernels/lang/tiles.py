@@ -43,6 +43,7 @@ FIRST_LEVEL_BYTES, FEWEST_ROWS = 3 << 13, 48
 MOST_ROWS = max(FORWARD_ROWS.values())
 # Number of rows, and maximum of classes, of a tile of dot products.
 DOT_ROWS, DOT_CLASSES = (4, 5) if MANY_REGISTERS else (2, 5)
+DOT_COST = 1.0 if MANY_REGISTERS else 1.3  # time of their multiply-adds relative to forward tiles
 
 
 def _repeat(builder, count, values, body):
@@ -389,7 +390,7 @@ def backward(x, xi, x_stride, n_rows, n_features, d, d_stride, n_classes, g, gi,
         for first in range(0, n_tiles, n_together):
             k_first = first * low + min(first, n_taller)
             wide = backward_width(low + 1 if first < n_taller else low) * lanes(x)
-            j, turn = k_first // lanes(x) * lanes(x) if triangle else 0, first
+            j, turn = k_first // lanes(x) * lanes(x) if triangle else 0, 0
             while j < n_features:
                 step, k = wide if j + wide <= n_features else lanes(x), k_first
                 for t in range(first, first + n_together):
