@@ -55,8 +55,9 @@ if TYPE_CHECKING:
     from nbsoftmax.solvers.sgd import SGD
     from nbsoftmax.solvers.stop_reason import StopReason
     from nbsoftmax.training.context import Iteration
+    from nbsoftmax.training.convergence_warning import ConvergenceWarning
     from nbsoftmax.training.result import FitResult
-    from nbsoftmax.training.trainer import ConvergenceWarning, Trainer
+    from nbsoftmax.training.trainer import Trainer
     from nbsoftmax.versions import show_versions
 
 __version__ = "0.1.0"
@@ -99,7 +100,8 @@ _HOME = {
     "solvers.sgd": ("SGD",),
     "solvers.stop_reason": ("StopReason",),
     "training.result": ("FitResult",),
-    "training.trainer": ("ConvergenceWarning", "Trainer"),
+    "training.convergence_warning": ("ConvergenceWarning",),
+    "training.trainer": ("Trainer",),
     "versions": ("show_versions",),
     "training.context": ("Iteration",),
 }

@@ -3,13 +3,25 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable
+from itertools import islice
 from typing import Any
 
 LONGEST = 120  # maximum of characters of a value in a message
 
 
 class InputError(Exception):
-    """Base class of the errors for invalid input. The message says what came, what was expected and what to do."""
+    """Base class of the errors for invalid input. The message says what came, what was expected and what to do.
+
+    Attributes
+    ----------
+    parameter : str or None
+        The parameter that the message begins with, if the message is about one: the command line shows its option.
+    """
+
+    def __init__(self, message: str = "", *, parameter: str | None = None) -> None:
+        super().__init__(message)
+        self.parameter = parameter
 
 
 class InputValueError(InputError, ValueError):
@@ -27,5 +39,14 @@ class DeviceMemoryError(InputError, MemoryError):
 def plain(value: Any) -> str:
     """Format a label or another value for a message: on one line, NumPy scalars as Python numbers, shortened."""
     numpy = sys.modules.get("numpy")  # not imported here: the command line shows its help without NumPy
-    text = " ".join(repr(value.item() if numpy and isinstance(value, numpy.generic) else value).split())
+    return _shortened(" ".join(repr(value.item() if numpy and isinstance(value, numpy.generic) else value).split()))
+
+
+def listed(values: Iterable[Any], *, most: int = 10) -> str:
+    """Format the first `most` labels or names for a message: on one line, separated by commas, shortened."""
+    shown = list(map(plain, islice(values, most + 1)))
+    return _shortened(", ".join(shown[:most] + ["..."] * (len(shown) > most)))
+
+
+def _shortened(text: str) -> str:
     return text if len(text) <= LONGEST else f"{text[: LONGEST - 4]} ..."

@@ -95,7 +95,7 @@ class PenalizedLoss:
             )
 
     def _finite(self) -> bool:
-        """Whether X is, of which only sums are at hand; the gradient counts samples of weight 0 as well."""
+        """Whether X is finite, judged by its sums; the gradient includes samples of weight 0."""
         loss, gradient = self.backend.loss_and_grad(np.zeros(self.shape))
         return bool(np.isfinite(loss) and np.isfinite(gradient).all())
 
@@ -117,7 +117,7 @@ class PenalizedLoss:
         return value + self.penalty.nonsmooth_value(params[:, :-1]), grad
 
     def smooth_part(self, features: NDArray[np.int64] | None = None) -> Self:
-        """J without what has no gradient in the penalty, such as its l1 term.
+        """J with only the smooth part of its penalty: without the l1 term, for example.
 
         Over all features, or only over these, which are copied as float64.
         """
@@ -133,10 +133,10 @@ class PenalizedLoss:
         return part
 
     def in_float64(self, *, hessian: bool = False) -> Self:
-        """The same J; for float32 data values and gradients, and if `hessian` all else, by products in float64.
+        """The same J, but for float32 data its values and gradients are computed by products in float64.
 
-        X is not copied: blocks of its rows are converted one after another, and an evaluation takes some three times
-        as long. For float64 data, and for data on GPUs, it is this objective itself.
+        With `hessian`, the Hessian too. X is not copied: blocks of its rows are converted one after another, and an
+        evaluation takes about three times as long. For float64 data, and for data on GPUs, it is this objective itself.
         """
         if self.dtype == np.float64 or not isinstance(self.backend, Refinable):
             return self
@@ -185,9 +185,9 @@ class PenalizedLoss:
         """Change `state` by stochastic steps, one for each of `rates`, through mini-batches of the samples in `order`.
 
         (m / S) / batch_size sum_{i in batch} s_i grad L_i + l2 W is an unbiased estimate of the gradient of J. `kind`
-        and `momentum` are those of `kernels.sgd`, and `n_before` says how many steps the state has had.
+        and `momentum` are those of `kernels.sgd`, and `n_before` is the number of steps before these.
 
-        Returns the mean loss of all these samples, each before the step of its batch and without penalty.
+        Returns the mean loss of these samples without penalty, each at the parameters before the step of its batch.
         """
         if not isinstance(self.backend, Stochastic):
             raise InputValueError(
@@ -240,34 +240,34 @@ class Objective(PenalizedLoss):
     penalty : Ridge, Lasso, ElasticNet, GroupLasso or an object with their methods `value` and `prox`, optional
         Instead of `l1`, `l2` and `grouped`: these with a weight for each feature, or a penalty of your own.
     fit_intercept : bool
-        If false, the last column of `params` takes no part, and its gradient is 0.
+        If false, the last column of `params` is ignored, and its gradient is 0.
     label_smoothing : float in [0, 1]
     offset : array_like (n_samples, n_classes), optional
         Added to the logits, with fixed coefficient 1.
     n_threads : int, optional
         Default: as many as Numba would use.
     device : {"cpu", "cuda", "auto"} or str
-        Where the sums over rows are made: "cuda:1" names a GPU, "cuda:0,1" and "cuda:all" divide the rows among
-        several, "auto" takes the first GPU where there is one. X may then be an array on it that says where it is, by
-        `__cuda_array_interface__` or DLPack (CuPy, PyTorch, JAX, Numba): it is not copied. So may y, weights and
-        offset, which are.
+        Where the sums over rows are computed: "cuda:1" is the second GPU, "cuda:0,1" and "cuda:all" divide the rows
+        among several, "auto" is the first GPU if there is one, and else the CPU. X may then be an array on the GPU that
+        supports `__cuda_array_interface__` or DLPack (CuPy, PyTorch, JAX, Numba); it is not copied. y, weights and
+        offset may be on the GPU too; they are copied to the host.
     device_memory : int, optional
-        Bytes of each GPU to use, most of what is free by default. An X that takes more is sent in parts, at each
+        Bytes of each GPU to use; by default most of the free memory. An X that needs more is sent in parts at each
         evaluation.
     progress : callable, optional
-        While X is copied to GPUs, called with the number of rows that are there and that of all.
+        While X is copied to GPUs, called with the number of rows copied so far and the number of all rows.
 
     Raises
     ------
     InputValueError, InputTypeError
-        For input that cannot be used.
+        For invalid input.
     DeviceMemoryError
-        If a GPU has not the memory for what is needed besides X; evaluations may raise it too.
+        If a GPU does not have enough memory for what is needed besides X; evaluations may raise it too.
 
     Attributes
     ----------
     n_samples, n_features, n_classes, shape, weight_sum, separable_below, class_mass, backend
-        As of `PenalizedLoss`, whose other methods are for solvers and validate nothing.
+        As in `PenalizedLoss`, whose other methods are for solvers and validate nothing.
     """
 
     def __init__(  # noqa: PLR0913  all that defines the objective

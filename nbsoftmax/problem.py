@@ -2,8 +2,9 @@
 
     samples, labels, weights --> Problem --> backend (sums over the rows) --> objective --> solver
 
-Objectives, solvers and the trainer take a `Problem` and check nothing again. Several fits may share one: it is never
-changed, and `split`, `scaled` and `with_sample_weight` return another, which shares what stays the same.
+Objectives, solvers and the trainer take a `Problem` and validate nothing again. Several fits may share a problem, since
+it is never changed: `split`, `scaled` and `with_sample_weight` return a new one, which shares the arrays that stay the
+same.
 """
 
 from __future__ import annotations
@@ -17,15 +18,15 @@ from numpy.typing import ArrayLike, NDArray
 
 from nbsoftmax import validation
 from nbsoftmax.backends.cuda.device import devices, on_host
-from nbsoftmax.errors import InputTypeError, InputValueError, plain
+from nbsoftmax.errors import InputTypeError, InputValueError, listed, plain
 from nbsoftmax.validation import Float64s, Floats, WeightedTargets
 
 ClassWeight = str | Mapping[Any, float] | ArrayLike | None
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Problem:
-    """Validated samples, targets and weights: what the loss is summed over.
+    """Validated samples, targets and weights of a fit.
 
     Attributes
     ----------
@@ -37,13 +38,13 @@ class Problem:
     feature_names : tuple of str or None
     sample_weight : ndarray (n_samples,), or (0,) if all weights are 1
     class_weight : None, "balanced", mapping of label to weight, or array (n_classes,)
-        As it was given.
+        In the form in which it was given.
     label_smoothing : float
     offset : ndarray (n_samples, n_classes) of the dtype of X, or (0, 0) for none
     target : WeightedTargets
         `y` with all its weights, as backends take it.
     held_out : Problem or None
-        Validation data: no part of the fit.
+        Validation data, which are not part of the fit.
     """
 
     X: Any
@@ -133,6 +134,11 @@ class Problem:
         no_offset = np.empty((0, 0), X.dtype)
         return cls(X, y, classes, feature_names, sample_weight, class_weight, smoothing, no_offset, target)
 
+    def __repr__(self) -> str:
+        """Sizes and dtype, without the arrays."""
+        sizes = f"n_samples={self.n_samples}, n_features={self.n_features}, n_classes={self.n_classes}"
+        return f"Problem({sizes}, dtype={self.dtype})"
+
     @property
     def n_samples(self) -> int:
         """Number of rows of X."""
@@ -178,7 +184,7 @@ class Problem:
     def separable_below(self) -> float:
         """A mean loss below which all classes are separated without error; 0 if the loss cannot show that.
 
-        If the share of every sample is below log 2, each sample has a probability above one half for its class.
+        If the loss of every sample is below log 2, each sample has a probability above one half for its class.
         """
         return float(np.log(2)) * self.target.least_weight() / self.target.total
 
@@ -191,7 +197,9 @@ class Problem:
         validation.number("validation_fraction", fraction, low=0.0, high=0.9, low_open=True)
         seed = validation.seed(seed)
         if self.on_device:
-            raise InputValueError("X is on a GPU: validation_fraction reads its rows; copy it to the host.")
+            raise InputValueError(
+                "X is on a GPU, but validation_fraction selects rows on the host; copy X to the host."
+            )
         counts = self.sample_weight > 0 if self.sample_weight.size else np.ones(self.n_samples, bool)
         out = np.zeros(self.n_samples, bool)
         out[counts] = rows_to_hold_out(self.y[counts], fraction, seed)
@@ -254,7 +262,7 @@ def _samples(X: Any, dtype: Any, device: str) -> tuple[Any, tuple[str, ...] | No
     if not validation.is_on_device(X):
         return validation.samples(X, dtype=None if dtype is None else validation.float_dtype(dtype))
     if dtype is not None:
-        raise InputValueError("X is on a GPU, and used as it is; convert it there, and leave dtype out.")
+        raise InputValueError("X is on a GPU, where it is not converted; convert it yourself, and leave dtype out.")
     gpus = devices(validation.device(device))
     if not gpus:
         raise InputValueError(f"X is on a GPU, and device is {device!r}: use device='cuda', or copy X to the host.")
@@ -270,7 +278,7 @@ def encoded(y: Any, n_samples: int | None = None) -> tuple[NDArray[Any], NDArray
     codes, classes = validation.labels(array, n_samples=n_samples)
     if classes.size < 2:
         seen = f"only the class {plain(classes[0])}" if classes.size else "no label"
-        raise InputValueError(f"y contains {seen}, expected at least two classes; there is nothing to tell apart.")
+        raise InputValueError(f"y contains {seen}, expected at least two classes.")
     return codes, classes
 
 
@@ -293,7 +301,7 @@ def _weighted(
 def _refuse_no_weight(target: WeightedTargets) -> None:
     if target.total == 0:
         raise InputValueError(
-            "the weights of the samples sum to 0 (or there are no samples); nothing is left to learn from."
+            "the weights of the samples sum to 0, or there are no samples; give at least one sample of positive weight."
         )
 
 
@@ -325,8 +333,9 @@ def weights_of_classes(
         by_label = dict.fromkeys(known, 1.0)
         for label, value in given.items():
             if label not in by_label:
-                some = ", ".join(map(plain, known[:10]))
-                raise InputValueError(f"class_weight names {plain(label)}, which is no label in y (labels: {some}).")
+                raise InputValueError(
+                    f"class_weight names {plain(label)}, which is no label in y (labels: {listed(known)})."
+                )
             by_label[label] = validation.number(f"class_weight[{plain(label)}]", value, low=0.0)
         return np.array(list(by_label.values()))
     return given

@@ -26,7 +26,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 import nbsoftmax as nbs
-from nbsoftmax.training.trainer import SOLVERS
+from nbsoftmax.solvers import NAMES
 from perf import peers
 from perf.optimum import cost, optimum, optimum_of_l1
 from perf.problems import Task, chosen_tasks
@@ -298,7 +298,7 @@ def run(
     results: Results, rounds: int, scale: int, names: list[str] | None, solvers: list[str] | None, cap: float
 ) -> None:
     """Run the benchmark, and print the results; `scale` divides the rows. Our default solver always takes part."""
-    smooth = [name for name in SOLVERS if name != "prox-newton"]  # which is for l1
+    smooth = ["auto", *(name for name in NAMES if name != "prox-newton")]  # which is for l1
     ours = [name for name in smooth if solvers is None or name in ("auto", *solvers)]
     theirs = [name for name in THEIRS if solvers is None or name in solvers]
     results.about = ABOUT
@@ -308,7 +308,7 @@ def run(
     for task in chosen:
         data = task.make(scale)
         if data is None:
-            print(f"\n{task.name}: the data are not in ../shared/data, skipped")
+            print(f"\n{task.name}: skipped, since its data are not beside the repository")
             continue
         contest = Contest(task, *data, cap)
         for solver in ("auto",) if task.l1 else ours:

@@ -12,8 +12,17 @@ import numpy as np
 from numba import njit
 
 import nbsoftmax as nbs
-from nbsoftmax.kernels.linear import BLAS, DOTS, TILES, add_gradient, block_of, block_rows, logits_of, scratch
-from nbsoftmax.kernels.rows import cross_entropy_rows
+from nbsoftmax.kernels.linear import (
+    BLAS,
+    DOTS,
+    TILES,
+    add_gradient,
+    block_of,
+    block_rows,
+    cross_entropy_of,
+    logits_of,
+    scratch,
+)
 from nbsoftmax.kernels.runtime.blas import one_thread
 from nbsoftmax.kernels.runtime.threads import launch, take
 from perf import limits
@@ -44,11 +53,9 @@ def _repeat(todo, stage, turns, rows, weights, target, gradient):
                 logits_of(block, weights, 0, n_classes, z, stride)
             elif stage == SOFTMAX:
                 # In place, as in the kernel. From the second turn on, the "logits" are gradients; the time is the same.
-                cross_entropy_rows(
-                    z, 0, stride, n, n_classes, start, target, 1.0, z[:0], True, z, 0, stride, tile, proba_tile
-                )
+                cross_entropy_of(weights, z, n, start, target, 1.0, True, tile, proba_tile)
             else:
-                add_gradient(block, z, stride, 0, n_classes, weights.form, True, tile, narrow, gradient, gi)
+                add_gradient(block, weights, z, stride, 0, n_classes, True, tile, narrow, gradient, gi)
         thread = take(todo)
 
 
@@ -67,7 +74,7 @@ def run(results: Results, shape: str, dtype: str, rounds: int, scale: int) -> No
             "a model of this size splits its classes over threads and cannot be profiled; use fewer classes"
         )
     n_chunks, rows, weights, threads = backend._n_chunks, backend._design.rows, backend._weights(params), n_cores()
-    n_blocks = m / int(block_rows(rows, weights, 1))
+    n_blocks = m / int(block_rows.py_func(rows, weights, 1))
     turns = max(3, int(n_blocks / threads / 8))
     sums = np.zeros(max(threads, n_chunks) * n_classes * (n_features + 1))
 

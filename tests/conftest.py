@@ -12,6 +12,8 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 os.environ.setdefault("NUMBA_NUM_THREADS", "4")
 # The workers of pytest-xdist share the cores; tests of BLAS threads set the number themselves.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+# No message while kernels compile, because tests compare what is printed.
+os.environ.setdefault("NBSOFTMAX_QUIET", "1")
 
 import numpy as np  # noqa: E402
 import pytest  # noqa: E402

@@ -1,4 +1,4 @@
-"""The order of the packages: each imports only what is below it; and what the pages for contributors say of files."""
+"""The order of the packages, the sizes of files and functions, and what the pages for contributors say of files."""
 
 import ast
 import re
@@ -15,6 +15,7 @@ PACKAGE = Path(nbsoftmax.__file__).parent
 LAYERS = [
     {"errors"},
     {"files", "kernels"},
+    {"npz"},
     {"validation"},
     {"backends"},
     {"data", "functional", "problem", "testing", "versions"},
@@ -88,6 +89,50 @@ def test_no_modules_import_one_another_in_a_circle():
 
     for name in graph:
         visit(name)
+
+
+# Python files whose sizes are limited. Kernels are not: they take arrays one by one, and their branches are loops.
+SIZED = sorted(
+    path
+    for folder in ("nbsoftmax", "tests", "perf")
+    for path in (REPOSITORY / folder).rglob("*.py")
+    if PACKAGE / "kernels" not in path.parents
+)
+LONGEST_FILE, LONGEST_FUNCTION, MOST_PARAMETERS = 400, 60, 10
+
+
+def beyond_the_limits(text):
+    """Functions that are too long or have too many parameters, without a comment on their line `def` that says why."""
+    lines = text.splitlines()
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            first = node.body[0]
+            is_docstring = isinstance(first, ast.Expr) and isinstance(getattr(first.value, "value", None), str)
+            docstring = first.end_lineno - first.lineno + 1 if is_docstring else 0
+            length = node.end_lineno - node.lineno + 1 - docstring
+            parameters = len(node.args.posonlyargs + node.args.args + node.args.kwonlyargs)
+            reason = re.search(r"[:(]  # (?:noqa: [A-Z0-9, ]+?  )?(?!noqa)\S+ \S+", lines[node.lineno - 1])
+            if not reason and (length > LONGEST_FUNCTION or parameters > MOST_PARAMETERS):
+                yield f"{node.name}, line {node.lineno}: {length} lines, {parameters} parameters"
+
+
+@pytest.mark.parametrize("path", SIZED, ids=lambda path: path.relative_to(REPOSITORY).as_posix())
+def test_a_file_and_its_functions_are_short_or_say_why_not(path):
+    text = path.read_text(encoding="utf-8")
+    assert len(text.splitlines()) <= LONGEST_FILE
+    assert list(beyond_the_limits(text)) == []
+
+
+def test_the_limits_of_functions_count_lines_and_parameters_and_accept_a_reason():
+    long = "def f():\n" + '    """One\n    two."""\n' + "    pass\n" * 59
+    assert not list(beyond_the_limits(long))
+    assert list(beyond_the_limits(long + "    pass\n")) == ["f, line 1: 61 lines, 0 parameters"]
+    many = "def f(a, b, c, d, e, f, g, h, i, j{}):{}\n    pass\n"
+    assert not list(beyond_the_limits(many.format("", "")))
+    assert list(beyond_the_limits(many.format(", *, k", ""))) == ["f, line 1: 2 lines, 11 parameters"]
+    assert list(beyond_the_limits(many.format(", k", "  # noqa: PLR0913")))
+    assert not list(beyond_the_limits(many.format(", k", "  # noqa: PLR0913  the arguments of BLAS")))
+    assert not list(beyond_the_limits(many.format(", k", "  # the arguments of BLAS")))
 
 
 PAGE = (REPOSITORY / "docs" / "architecture.md").read_text(encoding="utf-8")

@@ -134,8 +134,9 @@ def test_star_hasattr_and_getmembers_work_without_optional_packages(absent):
     ],
 )
 def test_a_name_that_needs_an_absent_package_says_what_to_install(monkeypatch, use, error):
-    for absent in ("sklearn", "hypothesis"):
-        monkeypatch.setitem(sys.modules, absent, None)
+    absent = {"sklearn", "hypothesis"}
+    for module in [*absent, *(m for m in sys.modules if m.partition(".")[0] in absent)]:
+        monkeypatch.setitem(sys.modules, module, None)  # submodules too, which other tests may have loaded
     for module in [
         m for m in sys.modules if m == "nbsoftmax" or m.startswith(("nbsoftmax.estimators", "nbsoftmax.testing"))
     ]:

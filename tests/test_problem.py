@@ -144,3 +144,10 @@ def test_solvers_call_an_objective_that_validates_nothing(monkeypatch):
     assert not calls
     nbs.Objective(X, y).value(np.zeros((3, 5)))
     assert calls
+
+
+@pytest.mark.parametrize("given", [{"y": [0, 1]}, {"sample_weight": [1.0]}, {"validation_data": ([[1.0]], [0])}])
+def test_a_problem_takes_nothing_beside_it(given):
+    X, y, _ = data()
+    with pytest.raises(nbs.InputValueError, match="give it alone"):
+        nbs.Trainer(l2=0.1).fit(Problem.from_labels(X, y), **given)

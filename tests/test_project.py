@@ -75,3 +75,11 @@ def test_benchmarks_and_the_package_import_no_tests():
             names = [node.module or ""] if isinstance(node, ast.ImportFrom) else []
             names += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
             assert not any(name.partition(".")[0] == "tests" for name in names), path
+
+
+def test_the_package_alone_states_the_version():
+    text = (REPOSITORY / "pyproject.toml").read_text(encoding="utf-8")
+    assert PROJECT["dynamic"] == ["version"]
+    assert tomllib.loads(text)["tool"]["hatch"]["version"] == {"path": "nbsoftmax/__init__.py"}
+    assert "version" not in PROJECT
+    assert not re.search(r"^version:", (REPOSITORY / "CITATION.cff").read_text(encoding="utf-8"), re.MULTILINE)

@@ -1,8 +1,8 @@
 """What a backend is: it holds the rows of X and computes sums over them.
 
-Training a softmax regression needs nothing of X but sums over its rows: the loss, its gradient, products with its
-Hessian and parts of that Hessian. A `Backend` computes these sums. Solvers see nothing else, so each of them runs
-unchanged over every backend: rows in memory (`dense`), rows on GPUs (`cuda`), or a sum of other backends (`sum`).
+Training a softmax regression needs only sums over the rows of X: the loss, its gradient, products with its
+Hessian and parts of that Hessian. A `Backend` computes these sums. Solvers use nothing else, so each of them works
+with every backend: rows in memory (`dense`), rows on GPUs (`cuda`), or a sum of other backends (`sum`).
 
 Conventions
 -----------
@@ -36,7 +36,7 @@ from nbsoftmax.validation import Float64s
 
 
 class Backend(Protocol):
-    """Sums over the rows of X that training is made of; s_i is the weight of sample i, h_i that of its curvature."""
+    """The sums over the rows of X that training needs; s_i is the weight of sample i, h_i that of its curvature."""
 
     n_samples: int
     n_features: int

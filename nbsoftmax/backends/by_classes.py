@@ -11,7 +11,7 @@ import numpy as np
 from nbsoftmax.backends.design import Design
 from nbsoftmax.kernels import split
 from nbsoftmax.kernels.lang.tiles import MOST_ROWS
-from nbsoftmax.kernels.linear import Weights, block_of, shared_scratch
+from nbsoftmax.kernels.linear import Weights
 from nbsoftmax.kernels.rows import Target, aligned
 from nbsoftmax.kernels.runtime.threads import EXP_WORK
 from nbsoftmax.validation import Float64s
@@ -34,14 +34,13 @@ def loss_and_grad(
     gradient: Float64s,
 ) -> float:
     """The loss, and its gradient added to `gradient`, (K, N + 1) flat, over blocks of `size` rows."""
-    run, rows = design.run, design.rows
-    n_classes, stride = weights.n_classes, weights.stride
+    run, rows, n_classes = design.run, design.rows, weights.n_classes
     n_tasks = n_class_tasks(n_classes)
-    z, pack = shared_scratch(rows, size, weights)
+    z, pack = split.new_memory(rows, size, weights)
     total = 0.0
     for start in range(0, rows.n_rows, size):
         n = min(size, rows.n_rows - start)
-        block = block_of(rows, weights, start, n, pack)
+        block = split.new_block(rows, weights, start, n, pack)
         product, by_row = n * n_classes * rows.n_features, n * n_classes * EXP_WORK
         losses = np.empty(-(-n // split.GROUP))
         run(split.logits_by_classes, n_tasks, product, block, weights, z)
@@ -49,7 +48,7 @@ def loss_and_grad(
         run(split.cross_entropy_by_rows, losses.size, by_row, rows, start, n, *after)
         total += float(losses.sum())
         if want_grad:
-            run(split.gradient_by_classes, n_tasks, product, block, z, stride, n_classes, fit_intercept, gradient)
+            run(split.gradient_by_classes, n_tasks, product, block, weights, z, fit_intercept, gradient)
     return total
 
 
@@ -67,13 +66,13 @@ def hess_vec(
     run, rows = design.run, design.rows
     n_classes, stride = weights.n_classes, weights.stride
     n_tasks = n_class_tasks(n_classes)
-    z, pack = shared_scratch(rows, size, weights)
-    u = aligned((size + MOST_ROWS) * stride, z)
+    z, pack = split.new_memory(rows, size, weights)
+    u = aligned.py_func((size + MOST_ROWS) * stride, z)
     for start in range(0, rows.n_rows, size):
         n = min(size, rows.n_rows - start)
-        block = block_of(rows, weights, start, n, pack)
+        block = split.new_block(rows, weights, start, n, pack)
         product, by_row = n * n_classes * rows.n_features, n * n_classes * EXP_WORK
         run(split.logits_by_classes, n_tasks, product, block, weights, z)
         run(split.logits_by_classes, n_tasks, product, block, v, u)
         run(split.curvature_by_rows, -(-n // split.GROUP), by_row, rows, start, n, weights, curvature, z, u)
-        run(split.gradient_by_classes, n_tasks, product, block, u, stride, n_classes, fit_intercept, gradient)
+        run(split.gradient_by_classes, n_tasks, product, block, weights, u, fit_intercept, gradient)

@@ -24,8 +24,8 @@ def gram(
     """`kernels.gram.gram` without chunks, over blocks of `size` rows, added to `sums`."""
     rows = design.rows
     order = rows.n_features + 1
-    x = aligned(size * whole_vectors(order, rows.x), rows.x)
-    w = aligned(size * n_columns, rows.x)
+    x = aligned.py_func(size * whole_vectors.py_func(order, rows.x), rows.x)
+    w = aligned.py_func(size * n_columns, rows.x)
     with one_thread():
         for start in range(0, rows.n_rows, size):
             n = min(size, rows.n_rows - start)

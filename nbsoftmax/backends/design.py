@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from nbsoftmax.kernels.lang.simd import lanes
 from nbsoftmax.kernels.lang.tiles import DOT_COST
-from nbsoftmax.kernels.linear import BLAS, DOTS, TILES, Rows, Weights
+from nbsoftmax.kernels.linear import BLAS, DOTS, TILES, Rows, Weights, weights_of
 from nbsoftmax.kernels.predict import BEST, predict
 from nbsoftmax.kernels.runtime.blas import one_thread
 from nbsoftmax.kernels.runtime.threads import launch
@@ -73,7 +73,7 @@ class Design:
             if not fit_intercept:
                 w[-1] = 0
             flat = w.reshape(-1)
-        return Weights(flat, self.stride, self.n_classes, self.form)
+        return weights_of(flat, self.stride, self.n_classes, self.form)
 
     def n_chunks(self, most: int = MOST_CHUNKS) -> int:
         """Number of chunks of rows: a function of the shape alone, so that no result depends on the threads."""

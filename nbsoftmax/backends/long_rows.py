@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from nbsoftmax.kernels import long_rows as sweeps
-from nbsoftmax.kernels.rows import INDEX, PROBA, Target, far_loss
+from nbsoftmax.kernels.rows import INDEX, PROBA, Target
 from nbsoftmax.kernels.runtime.threads import EXP_WORK, launch
 from nbsoftmax.validation import Float64s, Floats
 
@@ -85,8 +85,9 @@ def cross_entropy(
             _sweep(sweeps.targets, z, n_classes, z, n_classes, target, shift, *(part.reshape(-1) for part in parts))
             mass, other_mass, dot = (part.sum(axis=1) for part in parts)
             is_own = np.ones(n_rows, bool)
+        labels = np.full(n_rows, -1, np.int32) if target.kind == PROBA else target.labels
         far = {
-            i: far_loss(z, i * n_classes, n_classes, i, -1 if target.kind == PROBA else target.labels[i], target)
+            i: sweeps.loss_of_row(z, i * n_classes, n_classes, i, labels[i], target)
             for i in np.flatnonzero((weight > 0) & (dot == -np.inf))
         }  # while the logits are still there
         total, rest = _sums(z, n_classes, shift, want_grad, out)

@@ -2,10 +2,10 @@
 
 What differs between such sums is when the parts exist:
 
-    HeldParts   all at once, each asked in a thread of its own      shards on several GPUs
+    HeldParts   all at once, each used in a thread of its own       shards on several GPUs
     MadeParts   one after another, each dropped before the next     converted blocks of rows, chunks of a file
 
-The order of the additions is that of the parts in both cases, so the bits depend on no timing.
+The parts are added in their order in both cases, so the bits do not depend on timing.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ T = TypeVar("T")
 class Parts(Protocol):
     """Backends of consecutive parts of the rows, at least one."""
 
-    def ask(self, question: Callable[[Backend], T]) -> Iterable[T]:
-        """The answer of each part, in the order of the parts."""
+    def map(self, function: Callable[[Backend], T]) -> Iterable[T]:
+        """The result of `function` for each part, in the order of the parts."""
         ...
 
 
@@ -40,9 +40,9 @@ class MadeParts:
     def __init__(self, make: Callable[[], Iterator[Backend]]) -> None:
         self._make = make
 
-    def ask(self, question: Callable[[Backend], T]) -> Iterable[T]:
-        """The answer of each part, in the order of the parts."""
-        return map(question, self._make())  # a loop variable would keep a part alive while the next one is made
+    def map(self, function: Callable[[Backend], T]) -> Iterable[T]:
+        """The result of `function` for each part, in the order of the parts."""
+        return map(function, self._make())  # a loop variable would keep a part alive while the next one is made
 
 
 class HeldParts:
@@ -56,14 +56,14 @@ class HeldParts:
     def __init__(self, parts: Sequence[Backend]) -> None:
         self._parts = parts
 
-    def ask(self, question: Callable[[Backend], T]) -> Iterable[T]:
-        """The answer of each part, in the order of the parts; the first error among them is raised."""
-        answers: dict[int, T] = {}
+    def map(self, function: Callable[[Backend], T]) -> Iterable[T]:
+        """The result of `function` for each part, in the order of the parts; the first error is raised."""
+        results: dict[int, T] = {}
         errors: dict[int, BaseException] = {}
 
         def work(i: int) -> None:
             try:
-                answers[i] = question(self._parts[i])
+                results[i] = function(self._parts[i])
             except BaseException as error:  # raised below, in the caller's thread
                 errors[i] = error
 
@@ -74,7 +74,7 @@ class HeldParts:
             thread.join()
         if errors:
             raise errors[min(errors)]
-        return [answers[i] for i in range(len(self._parts))]
+        return [results[i] for i in range(len(self._parts))]
 
 
 class SumBackend:
@@ -98,15 +98,15 @@ class SumBackend:
     def loss(self, params: Float64s) -> float:
         """sum_i s_i L_i."""
         total = 0.0
-        for loss in self._parts.ask(lambda part: part.loss(params)):
+        for loss in self._parts.map(lambda part: part.loss(params)):
             total += loss  # not `sum`, whose last bits depend on the version of Python
         return total
 
     def loss_and_grad(self, params: Float64s) -> tuple[float, Float64s]:
         """The loss and its gradient (n_classes, n_features + 1)."""
-        answers = iter(self._parts.ask(lambda part: part.loss_and_grad(params)))
-        total, gradient = next(answers)
-        for loss, slope in answers:
+        results = iter(self._parts.map(lambda part: part.loss_and_grad(params)))
+        total, gradient = next(results)
+        for loss, slope in results:
             total += loss
             gradient += slope
         return total, gradient
@@ -133,8 +133,8 @@ class SumBackend:
 
     def _added(self, sums_of: Callable[[Backend], Float64s]) -> Float64s:
         """The sums of all parts, added in order."""
-        answers = iter(self._parts.ask(sums_of))
-        total = next(answers)
-        for answer in answers:
-            total += answer
+        results = iter(self._parts.map(sums_of))
+        total = next(results)
+        for result in results:
+            total += result
         return total

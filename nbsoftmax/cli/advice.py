@@ -1,11 +1,11 @@
-"""What advice to a fit that has not converged calls the options on the command line."""
+"""Names of command-line options in the advice for a fit that has not converged."""
 
 TERMS = {
     "learning_rate": "--learning-rate",
     "max_iter": "--max-iter",
     "max_seconds": "--max-seconds",
-    "penalize": "add --l2 (1e-4, say)",
-    "resume": "go on from a --checkpoint with --resume",
+    "penalize": "add --l2 (for example 1e-4)",
+    "resume": "continue from a --checkpoint with --resume",
     "scale": "scale the features (--standardize)",
     "tol": "--tol",
     "float64": "use --dtype float64",

@@ -69,7 +69,7 @@ def _failure(error: BaseException, command: argparse.ArgumentParser) -> tuple[st
     from nbsoftmax.files import one_line
 
     if isinstance(error, InputError):
-        return _by_option(one_line(error, longest=2000), command), 2
+        return _by_option(one_line(error, longest=2000), error.parameter, command), 2
     if isinstance(error, KeyboardInterrupt):  # outside a fit: there is nothing to save
         return "interrupted", 130
     if isinstance(error, MemoryError):
@@ -77,11 +77,13 @@ def _failure(error: BaseException, command: argparse.ArgumentParser) -> tuple[st
     return one_line(error, longest=2000), 2 if isinstance(error, WRONG_FILE) else 1
 
 
-def _by_option(message: str, command: argparse.ArgumentParser) -> str:
-    """Replace the parameter at the beginning of a message, such as "max_iter is 0", by the option of the command."""
-    name, separator, rest = message.partition(" is ")
-    option = f"--{RENAMED.get(name, name).replace('_', '-')}"
-    return f"{option}{separator}{rest}" if separator and option in command._option_string_actions else message
+def _by_option(message: str, parameter: str | None, command: argparse.ArgumentParser) -> str:
+    """Replace the parameter that a message begins with by the option of the command that sets it."""
+    if parameter is None:
+        return message
+    option = f"--{RENAMED.get(parameter, parameter).replace('_', '-')}"
+    known = option in command._option_string_actions
+    return option + message.removeprefix(parameter) if known else message
 
 
 @contextmanager

@@ -134,7 +134,7 @@ def _trainer(arguments: argparse.Namespace, l2: float) -> Trainer:
         callbacks.append(JsonLines(arguments.log))
     if arguments.early_stopping is not None:
         callbacks.append(EarlyStopping(validation.count("--early-stopping", arguments.early_stopping)))
-    return Trainer(
+    return Trainer(  # the problem has the options of the data
         solver=_solver(arguments.solver, arguments.learning_rate, arguments.batch_size),
         l1=arguments.l1,
         l2=l2,
@@ -142,12 +142,8 @@ def _trainer(arguments: argparse.Namespace, l2: float) -> Trainer:
         tol=arguments.tol,
         max_iter=arguments.max_iter,
         max_seconds=arguments.max_seconds,
-        validation_fraction=arguments.validation,
         random_state=arguments.seed,
         fit_intercept=not arguments.no_intercept,
-        label_smoothing=arguments.label_smoothing,
-        class_weight=arguments.class_weight,
-        dtype=arguments.dtype,
         n_threads=arguments.threads,
         device=arguments.device,
         device_memory=arguments.device_memory,

@@ -27,7 +27,7 @@ def collect_warnings() -> Iterator[Warned]:
     import warnings
 
     from nbsoftmax.files import NotWrittenWarning
-    from nbsoftmax.training.trainer import ConvergenceWarning
+    from nbsoftmax.training.convergence_warning import ConvergenceWarning
 
     warned = Warned()
 
@@ -50,7 +50,7 @@ def fit_exit_code(result: FitResult, warned: Warned, more_advice: str = "") -> i
     if result.interrupted:
         return 130
     if not result.converged and not result.stop_reason.requested:
-        from nbsoftmax.training.trainer import convergence_message
+        from nbsoftmax.training.convergence_warning import convergence_message
 
         warn(convergence_message(result, result.stop_reason.advise(TERMS)) + more_advice)
         return 1
@@ -59,7 +59,12 @@ def fit_exit_code(result: FitResult, warned: Warned, more_advice: str = "") -> i
 
 def fit_lines(result: FitResult) -> list[str]:
     """Return the summary of a fit as lines of text."""
-    state = "converged after" if result.converged else f"NOT converged: {result.reason}; stopped after"
+    if result.converged:
+        state = "converged after"
+    elif result.stop_reason.requested:
+        state = f"stopped ({result.reason}) after"
+    else:
+        state = f"NOT converged: {result.reason}; stopped after"
     return [
         f"{state} {result.n_iter} iterations and {result.seconds:.2f} s ({result.solver})",
         f"objective {result.objective:.8g}, gradient norm {result.grad_norm:.3g}, "

@@ -47,7 +47,9 @@ def _largest_weights(model: SoftmaxModel, top: int) -> dict[str, list[dict[str, 
     """Return the features and weights of each class, by decreasing magnitude of the weight."""
     import numpy as np
 
-    names = model.feature_names or tuple(f"x{j}" for j in range(model.n_features))
+    from nbsoftmax.models.softmax import feature_names
+
+    names = feature_names(model)
     return {
         str(label): [
             {"feature": names[j], "weight": float(row[j])}

@@ -9,7 +9,7 @@ import argparse
 from typing import Any, NoReturn
 
 from nbsoftmax import __version__
-from nbsoftmax.cli import bench, convert, cv, demo, evaluate, fit, inspect, plot, predict
+from nbsoftmax.cli import bench, convert, cv, demo, evaluate, fit, inspect, plot, predict, warmup
 
 DESCRIPTION = "Softmax regression: train, predict, evaluate, inspect, export."
 EPILOG = (
@@ -29,6 +29,7 @@ COMMANDS = (
     ("plot", "draw a model, its predictions for labelled data, or the log of a fit", plot.add_options, plot.run),
     ("convert", "export a model to ONNX", convert.add_options, convert.run),
     ("bench", "measure the speed of this machine on random data", bench.add_options, bench.run),
+    ("warmup", "compile all kernels in advance, for container images", warmup.add_options, warmup.run),
 )
 
 

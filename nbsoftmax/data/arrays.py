@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from nbsoftmax.data.source import Path, Source, opened
 from nbsoftmax.errors import InputValueError
-from nbsoftmax.files import NPY, ZIP, check_sizes
+from nbsoftmax.npz import NPY, ZIP, check_sizes
 
 
 def read_npy(path: Path | Source) -> NDArray[Any]:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import IO
 
 from nbsoftmax.errors import InputValueError
-from nbsoftmax.files import NPY, ZIP
+from nbsoftmax.npz import NPY, ZIP
 
 Path = str | os.PathLike[str]
 

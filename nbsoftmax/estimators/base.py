@@ -17,8 +17,8 @@ from nbsoftmax.errors import InputValueError, plain
 from nbsoftmax.estimators.labels import readable, sortable, storable
 from nbsoftmax.models.softmax import SoftmaxModel, one_row, two_rows
 from nbsoftmax.problem import Problem, weights_of_classes
+from nbsoftmax.training.convergence_warning import ConvergenceWarning
 from nbsoftmax.training.result import FitResult
-from nbsoftmax.training.trainer import ConvergenceWarning
 from nbsoftmax.validation import Floats
 
 NO_LABELS = object()  # the default of y; None is an error of the caller

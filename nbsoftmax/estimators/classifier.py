@@ -9,10 +9,9 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.utils.metaestimators import available_if
 
 from nbsoftmax import validation
-from nbsoftmax.errors import InputValueError, plain
+from nbsoftmax.errors import InputValueError, listed, plain
 from nbsoftmax.estimators.base import EitherConvergenceWarning, FittedClassifier
 from nbsoftmax.estimators.callback_tasks import CallbackSupportMixin, CallbackTasks, with_callbacks
-from nbsoftmax.models.display import listed
 from nbsoftmax.models.softmax import one_row, two_rows
 from nbsoftmax.problem import weights_of_classes
 from nbsoftmax.selection.path import as_in_sklearn
@@ -184,7 +183,8 @@ class SoftmaxRegression(CallbackSupportMixin, FittedClassifier):
         """
         fitted = hasattr(self, "coef_")
         X, y, names = self._read(X, y, reset=not fitted)
-        X = validation.design(X, names=names)
+        if names is not None:  # so that an error names the column; the trainer validates arrays
+            X = validation.design(X, names=names)
         if fitted:
             labels = self.classes_
             if classes is not None and not np.array_equal(np.unique(classes), labels):
@@ -203,10 +203,10 @@ class SoftmaxRegression(CallbackSupportMixin, FittedClassifier):
         codes = np.searchsorted(labels, y)
         weight = validation.sample_weights(sample_weight, codes.size)
         by_class = weights_of_classes(self.class_weight, codes, labels, weight)
-        chunk = validation.weighted_targets(
-            codes, codes.size, labels.size, X.dtype, sample_weight=sample_weight, class_weight=by_class,
-            label_smoothing=0.0,
-        )  # fmt: skip
+        target = validation.targets(codes, codes.size, labels.size, X.dtype)
+        chunk = validation.weigh(
+            target, weight, validation.class_weights(by_class, labels.size), labels.size, X.dtype, label_smoothing=0.0
+        )
         seen = getattr(self, "_seen", 0.0) + chunk.weight_sum
         trainer: Trainer | None = getattr(self, "_stream", None)
         start = None

@@ -14,7 +14,8 @@ from nbsoftmax.estimators.base import EitherConvergenceWarning, FittedClassifier
 from nbsoftmax.selection.cross_validation import held_out, one_standard_error, summary
 from nbsoftmax.selection.path import as_in_sklearn, penalties
 from nbsoftmax.solvers.table import Solver
-from nbsoftmax.training.trainer import ConvergenceWarning, Trainer
+from nbsoftmax.training.convergence_warning import ConvergenceWarning
+from nbsoftmax.training.trainer import Trainer
 
 
 class SoftmaxRegressionCV(FittedClassifier):

@@ -12,7 +12,7 @@ and the label smoothing s. The gradient uses both sigmoids because sigmoid(z) - 
 from nbsoftmax.kernels.lang.simd import head, lanes, larger, load_part, store_part, sum_of, to_doubles, where
 from nbsoftmax.kernels.lang.vmath import exp_of_difference, log1p
 from nbsoftmax.kernels.rows import chunk_bounds, filled
-from nbsoftmax.kernels.runtime.jit import inlined, jit
+from nbsoftmax.kernels.runtime.jit import inlined, jit, part
 from nbsoftmax.kernels.runtime.threads import take
 
 SIGMOID, LOG_SIGMOID = 0, 1
@@ -27,7 +27,7 @@ def both_sigmoids(z):
     return where(z >= 0.0, near, far), where(z >= 0.0, far, near)
 
 
-@jit
+@part
 def sigmoid_range(z, out, low, high, kind):
     """Write the sigmoid of z[low:high], or its logarithm, to `out`, which may be `z`."""
     for i in range(low, high, lanes(z)):
@@ -49,7 +49,7 @@ def sigmoid(todo, z, out, n_chunks, kind):
         chunk = take(todo)
 
 
-@jit
+@part
 def binary_cross_entropy_range(z, y, weight, weights, smoothing, scale, losses, want_grad, out, low, high):
     """Sum of the weighted losses of z[low:high]; y < 0 marks an ignored element. See `rows.cross_entropy_rows`."""
     total = to_doubles(filled(z, 0))

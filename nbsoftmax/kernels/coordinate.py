@@ -12,13 +12,13 @@ C-contiguous; `l1` and `l2` are (n,): a strength for each feature, which may be 
 
 import numpy as np
 
-from nbsoftmax.kernels.runtime.jit import jit
+from nbsoftmax.kernels.runtime.jit import jit, part
 
 ROOT_STEPS = 50  # maximum of Newton steps for the norm of a group; about 5 are usual
 ROOT_DONE = 1e-14
 
 
-@jit
+@part
 def shrunk(x, by):
     """Soft thresholding: move x towards 0 by `by`, but not beyond 0."""
     if x > by:
@@ -26,7 +26,7 @@ def shrunk(x, by):
     return x + by if x < -by else 0.0
 
 
-@jit
+@part
 def add_move(gram, factor, l2, j, move, residual):
     """Update the residual of one class after coordinate j has changed by `move`."""
     step = factor * move
@@ -64,7 +64,7 @@ def lasso(grams, factor, l2, l1, residual, point, most_sweeps, tol):
                 break
 
 
-@jit
+@part
 def group_norm(q, m, l1):
     """Norm of v at the minimum of q . v + 1/2 sum_k m_k v_k^2 + l1 ||v||, given that ||q|| > l1.
 

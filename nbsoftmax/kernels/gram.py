@@ -11,10 +11,10 @@ Only the upper triangles, with the diagonals, are computed.
 
 from nbsoftmax.kernels.lang.simd import element, lanes, load, store
 from nbsoftmax.kernels.lang.tiles import MOST_ROWS, backward
-from nbsoftmax.kernels.linear import Block, add_offset, logits_of
-from nbsoftmax.kernels.rows import aligned, chunk_bounds, filled, softmax_rows, weight_of
+from nbsoftmax.kernels.linear import Block, add_offset, logits_of, softmax_of
+from nbsoftmax.kernels.rows import aligned, chunk_bounds, filled, weight_of
 from nbsoftmax.kernels.runtime.blas import add_product
-from nbsoftmax.kernels.runtime.jit import jit
+from nbsoftmax.kernels.runtime.jit import jit, part
 from nbsoftmax.kernels.runtime.threads import take
 
 UNIT, MEAN, EACH, PAIRS = 0, 1, 2, 3
@@ -29,13 +29,13 @@ def n_matrices(what, n_classes):
     return {UNIT: 1, MEAN: 1, EACH: n_classes, PAIRS: n_classes * (n_classes - 1) // 2}[what]
 
 
-@jit
+@part
 def whole_vectors(order, like):
     """`order` rounded up to whole vectors."""
     return (order + lanes(like) - 1) // lanes(like) * lanes(like)
 
 
-@jit
+@part
 def pack_rows(rows, start, n, fit_intercept, side, x, at):
     """Copy n samples to x[at ...], each followed by 1 (0 without intercept) and by zeros up to a whole vector."""
     for r in range(n):
@@ -47,7 +47,7 @@ def pack_rows(rows, start, n, fit_intercept, side, x, at):
             x[o + j] = 0.0
 
 
-@jit
+@part
 def row_weights(rows, weights, what, curvature, start, x, at, side, n, w, w_at, n_columns):
     """Write the weights of n packed samples, one for each matrix, (n, n_columns), to w[w_at ...]."""
     n_classes, stride = weights.n_classes, weights.stride
@@ -58,7 +58,7 @@ def row_weights(rows, weights, what, curvature, start, x, at, side, n, w, w_at, 
     a = aligned((n + MOST_ROWS) * stride, x)
     logits_of(Block(x, at, side, n, rows.n_features, 0), weights, 0, n_classes, a, stride)
     add_offset(rows, start, n, n_classes, a, stride)
-    softmax_rows(a, 0, stride, n, n_classes, a, 0, stride)
+    softmax_of(weights, a, n)
     for r in range(n):
         h, row, o = weight_of(start + r, curvature), r * stride, w_at + r * n_columns
         if what == PAIRS:
@@ -84,7 +84,7 @@ def row_weights(rows, weights, what, curvature, start, x, at, side, n, w, w_at, 
             w[o] = total / n_classes
 
 
-@jit
+@part
 def weigh(x, at, side, n, width, w, w_at, w_stride, d):
     """Compute d[r, :] = w[r] x[r, :] for the first `width` numbers of each row; `width` is a multiple of a vector."""
     for r in range(n):

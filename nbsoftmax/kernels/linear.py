@@ -20,20 +20,22 @@ from nbsoftmax.kernels.rows import (
     MOST_CLASSES_IN_TILE,
     aligned,
     chunk_bounds,
-    cross_entropy_rows,
-    curvature_rows,
+    cross_entropy_tiles,
+    cross_entropy_wide,
+    curvature_tiles,
+    curvature_wide,
     filled,
     new_tile,
+    softmax_tiles,
+    softmax_wide,
 )
 from nbsoftmax.kernels.runtime.blas import add_product
-from nbsoftmax.kernels.runtime.jit import jit
+from nbsoftmax.kernels.runtime.jit import by_type, jit, part
 from nbsoftmax.kernels.runtime.threads import take
 
 # The samples: x is flat from the first element on, strides are in elements; `offset` (m * K,) is added to the logits,
 # unless it is empty.
 Rows = namedtuple("Rows", "x row_stride column_stride n_rows n_features offset")
-# The parameters, in the dtype of X and in the layout of `form`; rows of logits are `stride` numbers apart.
-Weights = namedtuple("Weights", "w stride n_classes form")
 # Some samples with contiguous features: row r begins at x[at + r * stride]. `ahead` is the prefetch distance in
 # elements; 0 for no prefetching.
 Block = namedtuple("Block", "x at stride n_rows n_features ahead")
@@ -41,6 +43,23 @@ Block = namedtuple("Block", "x at stride n_rows n_features ahead")
 # How a block is multiplied: register tiles with classes in lanes, with features in lanes, or BLAS. Layout of `w`:
 # for TILES and BLAS (n_features + 1, stride), the bias in the last row; for DOTS as in `tiles.dots`.
 TILES, DOTS, BLAS = 0, 1, 2
+
+# The parameters, in the dtype of X and in the layout of `form`; rows of logits are `stride` numbers apart. There is a
+# class for each form, with few and with many classes, so that a kernel is compiled only for the one in use.
+Weights = namedtuple("Weights", "w stride n_classes form")
+FewTiles, ManyTiles, FewDots, ManyDots, FewBlas, ManyBlas = (
+    namedtuple(name, Weights._fields, module=__name__)
+    for name in ("FewTiles", "ManyTiles", "FewDots", "ManyDots", "FewBlas", "ManyBlas")
+)
+_FEW, _MANY = (FewTiles, FewDots, FewBlas), (ManyTiles, ManyDots, ManyBlas)
+
+
+def weights_of(w, stride, n_classes, form):
+    """The parameters as kernels take them."""
+    return (_FEW if n_classes <= MOST_CLASSES_IN_TILE else _MANY)[form](w, stride, n_classes, form)
+
+
+_COMPILED = "this function works in compiled code only"
 
 # Bytes of X in a block: half of the smallest second-level cache in use. Larger blocks read and write the weights and
 # the gradient less often. Times are constant from here to 1 MB, and 8% longer at a quarter (512 features, 100 classes).
@@ -52,7 +71,15 @@ BLAS_BLOCK_BYTES = 1 << 21
 PREFETCH_BYTES = 1 << 14
 
 
-@jit
+def _few(weights):
+    return weights.instance_class in _FEW
+
+
+def _form(weights):
+    return (_FEW if _few(weights) else _MANY).index(weights.instance_class)
+
+
+@part
 def block_rows(rows, weights, n_logits):
     """Number of rows in a block with `n_logits` numbers for each class: a multiple of 16, so that tiles are full."""
     size, itemsize = n_logits * weights.stride, rows.x.itemsize
@@ -61,20 +88,20 @@ def block_rows(rows, weights, n_logits):
     return min(256, max(16, BLOCK_BYTES // ((rows.n_features + size) * itemsize) // 16 * 16))
 
 
-@jit
+@part
 def prefetch_distance(rows):
     """`PREFETCH_BYTES` in elements of x, rounded up to whole tiles of rows."""
     return (PREFETCH_BYTES // (rows.n_features * rows.x.itemsize * MOST_ROWS) + 1) * MOST_ROWS * rows.row_stride
 
 
-@jit
+@part
 def shared_scratch(rows, size, weights):
     """Allocate memory for the logits and the packed samples of a block."""
     z = aligned((size + MOST_ROWS) * weights.stride, rows.x)
     return z, aligned(1 if side_by_side(rows, weights) else size * rows.n_features, rows.x)
 
 
-@jit
+@part
 def scratch(rows, size, weights):
     """Allocate memory for a block: logits, packed samples, two tiles, and the float32 products of BLAS."""
     n_classes = weights.n_classes
@@ -85,13 +112,13 @@ def scratch(rows, size, weights):
     return z, pack, tile, other, narrow
 
 
-@jit
+@part
 def side_by_side(rows, weights):
     """Whether blocks of X need no copy: contiguous features; for BLAS, rows that do not overlap or run backwards."""
     return rows.column_stride == 1 and (weights.form != BLAS or rows.row_stride >= rows.n_features)
 
 
-@jit
+@part
 def block_of(rows, weights, start, n, pack):
     """Return the n samples from `start` on as a block, copied to `pack` unless they are `side_by_side`."""
     if side_by_side(rows, weights):
@@ -103,27 +130,37 @@ def block_of(rows, weights, start, n, pack):
     return Block(pack, 0, rows.n_features, n, rows.n_features, 0)
 
 
-@jit
 def logits_of(block, weights, first, last, z, z_stride):
     """Compute the logits of a block, without offset, for the classes first to last - 1; class `first` is at z[0].
 
     Only BLAS supports a part of the classes.
     """
-    x, at, stride, n, n_features, ahead = block
-    w, w_stride = weights.w, weights.stride
-    if weights.form == TILES:
-        forward(x, at, stride, n, n_features, w, w_stride, z, z_stride, ahead)
-    elif weights.form == DOTS:
-        dots(x, at, stride, n, n_features, w, weights.n_classes, z, z_stride, ahead)
-    else:
+    raise NotImplementedError(_COMPILED)
+
+
+@by_type(logits_of)
+def _logits_of(block, weights, first, last, z, z_stride):
+    def by_tiles(block, weights, first, last, z, z_stride):
+        x, at, stride, n, n_features, ahead = block
+        forward(x, at, stride, n, n_features, weights.w, weights.stride, z, z_stride, ahead)
+
+    def by_dots(block, weights, first, last, z, z_stride):
+        x, at, stride, n, n_features, ahead = block
+        dots(x, at, stride, n, n_features, weights.w, weights.n_classes, z, z_stride, ahead)
+
+    def by_blas(block, weights, first, last, z, z_stride):
+        x, at, stride, n, n_features, _ = block
+        w, w_stride = weights.w, weights.stride
         bias = n_features * w_stride
         for r in range(n):
             for k in range(last - first):
                 z[r * z_stride + k] = w[bias + first + k]
         add_product(False, False, last - first, n, n_features, w, first, w_stride, x, at, stride, z, 0, z_stride)
 
+    return {TILES: by_tiles, DOTS: by_dots, BLAS: by_blas}[_form(weights)]
 
-@jit
+
+@part
 def add_offset(rows, start, n, n_classes, z, z_stride):
     """Add the offset to the logits of a block."""
     if rows.offset.size > 0:
@@ -132,26 +169,43 @@ def add_offset(rows, start, n, n_classes, z, z_stride):
                 z[r * z_stride + k] += rows.offset[(start + r) * n_classes + k]
 
 
-@jit
-def add_gradient(block, d, d_stride, first, last, form, fit_intercept, buffer, narrow, g, gi):
+def add_features(block, weights, d, d_stride, first, last, narrow, g, gi):
+    """Add sum_r d[r, k] x[r, :] over a block to g[k, :]: see `add_gradient`."""
+    raise NotImplementedError(_COMPILED)
+
+
+@by_type(add_features)
+def _add_features(block, weights, d, d_stride, first, last, narrow, g, gi):
+    def by_tiles(block, weights, d, d_stride, first, last, narrow, g, gi):
+        x, at, stride, n, n_features, ahead = block
+        next_block = n * stride if ahead > 0 else 0
+        backward(x, at, stride, n, n_features, d, d_stride, last, g, gi, n_features + 1, next_block, False)
+
+    def by_blas(block, weights, d, d_stride, first, last, narrow, g, gi):
+        x, at, stride, n, n_features, _ = block
+        g_stride = n_features + 1
+        to, few = gi + first * g_stride, last - first
+        if x.itemsize == 8:
+            add_product(False, True, n_features, few, n, x, at, stride, d, first, d_stride, g, to, g_stride)
+        else:  # products in float32, sums of blocks in float64
+            narrow[: few * n_features] = 0
+            add_product(False, True, n_features, few, n, x, at, stride, d, first, d_stride, narrow, 0, n_features)
+            for k in range(few):
+                for j in range(n_features):
+                    g[to + k * g_stride + j] += narrow[k * n_features + j]
+
+    return by_blas if _form(weights) == BLAS else by_tiles
+
+
+@part
+def add_gradient(block, weights, d, d_stride, first, last, fit_intercept, buffer, narrow, g, gi):
     """Add sum_r d[r, k] (x[r, :], 1) over a block to g[k, :], for the classes first to last - 1.
 
     g, (K, N + 1), begins at index gi.
     """
-    x, at, stride, n, n_features, ahead = block
-    g_stride = n_features + 1
-    to = gi + first * g_stride
-    if form != BLAS:
-        next_block = n * stride if ahead > 0 else 0
-        backward(x, at, stride, n, n_features, d, d_stride, last, g, gi, g_stride, next_block, False)
-    elif x.itemsize == 8:
-        add_product(False, True, n_features, last - first, n, x, at, stride, d, first, d_stride, g, to, g_stride)
-    else:  # products in float32, sums of blocks in float64
-        narrow[: (last - first) * n_features] = 0
-        add_product(False, True, n_features, last - first, n, x, at, stride, d, first, d_stride, narrow, 0, n_features)
-        for k in range(last - first):
-            for j in range(n_features):
-                g[to + k * g_stride + j] += narrow[k * n_features + j]
+    add_features(block, weights, d, d_stride, first, last, narrow, g, gi)
+    n, g_stride = block.n_rows, block.n_features + 1
+    n_features = block.n_features
     if fit_intercept:
         for k in range(first, last, lanes(d)):
             total = filled(d, 0)
@@ -162,16 +216,63 @@ def add_gradient(block, d, d_stride, first, last, form, fit_intercept, buffer, n
                 g[gi + (k + lane) * g_stride + n_features] += buffer[lane]
 
 
+def softmax_of(weights, z, n):
+    """Replace the logits of n rows by their softmax: see `rows.softmax_rows`."""
+    raise NotImplementedError(_COMPILED)
+
+
+@by_type(softmax_of)
+def _softmax_of(weights, z, n):
+    rows = softmax_tiles if _few(weights) else softmax_wide
+
+    def chosen(weights, z, n):
+        rows(z, 0, weights.stride, n, weights.n_classes, z, 0, weights.stride)
+
+    return chosen
+
+
+def cross_entropy_of(weights, z, n, first, target, scale, want_grad, tile, proba_tile):
+    """Sum of the losses of n rows; replace their logits by the gradient: see `rows.cross_entropy_rows`."""
+    raise NotImplementedError(_COMPILED)
+
+
+@by_type(cross_entropy_of)
+def _cross_entropy_of(weights, z, n, first, target, scale, want_grad, tile, proba_tile):
+    rows = cross_entropy_tiles if _few(weights) else cross_entropy_wide
+
+    def chosen(weights, z, n, first, target, scale, want_grad, tile, proba_tile):
+        n_classes, stride = weights.n_classes, weights.stride
+        return rows(
+            z, 0, stride, n, n_classes, first, target, scale, z[:0], want_grad, z, 0, stride, tile, proba_tile
+        )  # fmt: skip
+
+    return chosen
+
+
+def curvature_of(weights, z, u, n, first, curvature, memory, kept, ki, tile, u_tile):
+    """Replace u by the Hessian of the losses of n rows times u: see `rows.curvature_rows`."""
+    raise NotImplementedError(_COMPILED)
+
+
+@by_type(curvature_of)
+def _curvature_of(weights, z, u, n, first, curvature, memory, kept, ki, tile, u_tile):
+    rows = curvature_tiles if _few(weights) else curvature_wide
+
+    def chosen(weights, z, u, n, first, curvature, memory, kept, ki, tile, u_tile):
+        rows(z, u, weights.stride, n, weights.n_classes, first, curvature, memory, kept, ki, tile, u_tile)
+
+    return chosen
+
+
 @jit
 def loss_and_grad(todo, rows, weights, target, fit_intercept, want_grad, partial, gradient):
     """Write the loss of each chunk of rows to `partial` (n_chunks,), and add its gradient to `gradient`.
 
     `gradient` is (n_chunks, K, N + 1) flat. Chunks are tasks.
     """
-    n_classes, stride, form = weights.n_classes, weights.stride, weights.form
+    n_classes, stride = weights.n_classes, weights.stride
     size = block_rows(rows, weights, 1)
     z, pack, tile, proba_tile, narrow = scratch(rows, size, weights)
-    no_losses = z[:0]
     chunk = take(todo)
     while chunk >= 0:
         low, high = chunk_bounds(chunk, partial.size, rows.n_rows)
@@ -182,11 +283,9 @@ def loss_and_grad(todo, rows, weights, target, fit_intercept, want_grad, partial
             block = block_of(rows, weights, start, n, pack)
             logits_of(block, weights, 0, n_classes, z, stride)
             add_offset(rows, start, n, n_classes, z, stride)
-            total += cross_entropy_rows(
-                z, 0, stride, n, n_classes, start, target, 1.0, no_losses, want_grad, z, 0, stride, tile, proba_tile
-            )
+            total += cross_entropy_of(weights, z, n, start, target, 1.0, want_grad, tile, proba_tile)
             if want_grad:
-                add_gradient(block, z, stride, 0, n_classes, form, fit_intercept, tile, narrow, gradient, gi)
+                add_gradient(block, weights, z, stride, 0, n_classes, fit_intercept, tile, narrow, gradient, gi)
         partial[chunk] = total
         chunk = take(todo)
 
@@ -197,7 +296,7 @@ def hess_vec(todo, n_chunks, rows, weights, v, curvature, fit_intercept, memory,
 
     `memory` says whether probabilities are stored in `kept`, or taken from it: see `rows.curvature_rows`.
     """
-    n_classes, stride, form = weights.n_classes, weights.stride, weights.form
+    n_classes, stride = weights.n_classes, weights.stride
     size = block_rows(rows, weights, 2)
     z, pack, tile, u_tile, narrow = scratch(rows, size, weights)
     u = aligned((size + MOST_ROWS) * stride, rows.x)
@@ -216,6 +315,6 @@ def hess_vec(todo, n_chunks, rows, weights, v, curvature, fit_intercept, memory,
                 add_offset(rows, start, n, n_classes, z, stride)
             logits_of(block, v, 0, n_classes, u, stride)
             at = (chunk * n_kept + start - low) * n_classes
-            curvature_rows(z, u, stride, n, n_classes, start, curvature, mode, kept, at, tile, u_tile)
-            add_gradient(block, u, stride, 0, n_classes, form, fit_intercept, tile, narrow, gradient, gi)
+            curvature_of(weights, z, u, n, start, curvature, mode, kept, at, tile, u_tile)
+            add_gradient(block, weights, u, stride, 0, n_classes, fit_intercept, tile, narrow, gradient, gi)
         chunk = take(todo)

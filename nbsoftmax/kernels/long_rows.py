@@ -8,6 +8,7 @@ the terms. `backends.long_rows` runs the sweeps one after the other.
 from nbsoftmax.kernels.lang.simd import lanes, load_part, store_part
 from nbsoftmax.kernels.rows import (
     INDEX,
+    far_loss,
     filled,
     label_of,
     row_exp,
@@ -106,6 +107,12 @@ def targets(todo, z, n_classes, target, shift, masses, others, dots):
             at, c = i * n_classes + first, filled(z, shift[i])
             masses[t], others[t], dots[t] = target_sums(z, at, i, first, n, c, label, target)
         t = take(todo)
+
+
+@jit
+def loss_of_row(z, at, n_classes, i, label, target):
+    """`rows.far_loss` for Python."""
+    return far_loss(z, at, n_classes, i, label, target)
 
 
 @jit

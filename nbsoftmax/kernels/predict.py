@@ -24,7 +24,7 @@ from nbsoftmax.kernels.rows import (
     row_shift,
     softmax_rows,
 )
-from nbsoftmax.kernels.runtime.jit import jit
+from nbsoftmax.kernels.runtime.jit import jit, part
 from nbsoftmax.kernels.runtime.threads import take
 
 # The requested result: all logits, probabilities or their logarithms; or the most probable classes.
@@ -33,7 +33,7 @@ LOGITS, PROBA, LOG_PROBA, BEST = 0, 1, 2, 3
 PANEL = 1024
 
 
-@jit
+@part
 def best_in_tiles(z, stride, n_rows, n_classes, best, b, tile, places):
     """Find the most probable class of each row of a block (the first, if several are equal), with rows in lanes."""
     width = lanes(z)
@@ -50,7 +50,7 @@ def best_in_tiles(z, stride, n_rows, n_classes, best, b, tile, places):
             best[b + r + lane] = np.int64(places[lane])
 
 
-@jit
+@part
 def insert_row(z, i, first, n, k, top, t, best, b):
     """Insert the logits of n classes of a row, from `first` on, into its list of the k largest, in descending order."""
     for j in range(n):
@@ -63,7 +63,7 @@ def insert_row(z, i, first, n, k, top, t, best, b):
             top[t + at], best[b + at] = x, seen
 
 
-@jit
+@part
 def exp_below(x, c, buffer):
     """Compute exp(x - c) of two numbers."""
     store(buffer, 0, exp_of_difference(filled(buffer, x), filled(buffer, c)))

@@ -47,7 +47,7 @@ from nbsoftmax.kernels.lang.simd import (
     where,
 )
 from nbsoftmax.kernels.lang.vmath import exp_of_difference, log1p
-from nbsoftmax.kernels.runtime.jit import inlined, jit
+from nbsoftmax.kernels.runtime.jit import inlined, jit, part
 from nbsoftmax.kernels.runtime.threads import take
 
 # Up to this number of classes, tiles are faster than horizontal sums of one row at a time.
@@ -63,14 +63,14 @@ FAR = 2.0**120
 Target = namedtuple("Target", "labels proba gain floor weight kind")
 
 
-@jit
+@part
 def chunk_bounds(chunk, n_chunks, n_rows):
     """First row of a chunk, and last row + 1: multiples of 16, so that every tile except the last is full."""
     tiles = (n_rows + 15) // 16
     return chunk * tiles // n_chunks * 16, min(n_rows, (chunk + 1) * tiles // n_chunks * 16)
 
 
-@jit
+@part
 def aligned(n, like):
     """Allocate n elements of the dtype of `like`, aligned to a cache line."""
     raw = np.empty(n + 64 // like.itemsize, like.dtype)
@@ -99,7 +99,7 @@ def filled(array, x):
 # --- stages, rows in lanes -------------------------------------------------------------------------
 
 
-@jit
+@part
 def new_tile(n_classes, like):
     """Allocate a tile: a vector of rows for each class; the number of classes is rounded up to whole squares."""
     width = lanes(like)
@@ -224,31 +224,43 @@ def row_scale(out, o, n_classes, factor, last):
 # --- softmax, log-softmax, log-sum-exp --------------------------------------------------------------
 
 
-@jit
+@part
+def softmax_tiles(z, zi, stride, n_rows, n_classes, out, oi, out_stride):
+    """As `softmax_rows`, with rows in lanes."""
+    width = lanes(z)
+    tile = new_tile(n_classes, z)
+    for r in range(0, n_rows, width):
+        n = min(width, n_rows - r)
+        fill_tile(z, zi + r * stride, stride, n, n_classes, tile)
+        # One division for each row: multiplication by the reciprocal adds half an ULP of error and is much faster.
+        scale = 1.0 / tile_exp(tile, n_classes, tile_shift(tile, n_classes))
+        for k in range(n_classes):
+            store(tile, k * width, load(tile, k * width) * scale)
+        empty_tile(tile, out, oi + r * out_stride, out_stride, n, n_classes)
+
+
+@part
+def softmax_wide(z, zi, stride, n_rows, n_classes, out, oi, out_stride):
+    """As `softmax_rows`, with classes in lanes."""
+    for r in range(n_rows):
+        at, o = zi + r * stride, oi + r * out_stride
+        total, _, last = row_exp(z, at, n_classes, row_shift(z, at, n_classes), True, out, o)
+        row_scale(out, o, n_classes, 1.0 / total, last)
+
+
+@part
 def softmax_rows(z, zi, stride, n_rows, n_classes, out, oi, out_stride):
     """Softmax of a block of rows: row r begins at z[zi + r * stride], its result at out[oi + r * out_stride].
 
     `out` may be `z`, with the same stride.
     """
-    width = lanes(z)
     if n_classes <= MOST_CLASSES_IN_TILE:
-        tile = new_tile(n_classes, z)
-        for r in range(0, n_rows, width):
-            n = min(width, n_rows - r)
-            fill_tile(z, zi + r * stride, stride, n, n_classes, tile)
-            # One division for each row: multiplication by the reciprocal adds half an ULP of error and is much faster.
-            scale = 1.0 / tile_exp(tile, n_classes, tile_shift(tile, n_classes))
-            for k in range(n_classes):
-                store(tile, k * width, load(tile, k * width) * scale)
-            empty_tile(tile, out, oi + r * out_stride, out_stride, n, n_classes)
+        softmax_tiles(z, zi, stride, n_rows, n_classes, out, oi, out_stride)
     else:
-        for r in range(n_rows):
-            at, o = zi + r * stride, oi + r * out_stride
-            total, _, last = row_exp(z, at, n_classes, row_shift(z, at, n_classes), True, out, o)
-            row_scale(out, o, n_classes, 1.0 / total, last)
+        softmax_wide(z, zi, stride, n_rows, n_classes, out, oi, out_stride)
 
 
-@jit
+@part
 def log_softmax_rows(z, zi, stride, n_rows, n_classes, out, oi, out_stride):
     """Log-softmax of a block of rows: (z - c) - log1p(r); this order keeps the digits of large logits."""
     width = lanes(z)
@@ -283,7 +295,7 @@ def row_log(z, i, n_classes, c, log_s, out, o):
         store_part(out, o + whole, below(load_part(z, i + whole, rest, 0.0), c) - log_s, rest)
 
 
-@jit
+@part
 def logsumexp_rows(z, out, n_classes, low, high):
     """Write the log-sum-exp, c + log1p(r), of the rows low to high - 1 of `z`, flat (m * K,), to `out` (m,)."""
     width = lanes(z)
@@ -318,7 +330,7 @@ def weight_of(i, weight):
     return weight[i] if weight.size > 0 else 1.0
 
 
-@jit
+@part
 def far_loss(z, at, n_classes, i, label, target):
     """Loss of sample i, whose logits are z[at ...], if differences of logits may overflow.
 
@@ -346,7 +358,7 @@ def far_loss(z, at, n_classes, i, label, target):
     return 2.0 * (loss * weight_of(i, target.weight))
 
 
-@jit
+@part
 def far_losses(z, at, stride, n_rows, n_classes, first, target, far, losses):
     """Sum of `far_loss` over the rows of a tile that `far` marks; each goes to `losses`, unless it is empty."""
     marks, total = np.empty(lanes(z), z.dtype), 0.0
@@ -370,7 +382,7 @@ def tile_target(tile, k, label, target, proba_tile):
     return where(label == k, gain + floor, filled(tile, floor))
 
 
-@jit
+@part
 def cross_entropy_tiles(
     z, zi, stride, n_rows, n_classes, first, target, scale, losses, want_grad, out, oi, out_stride, tile, proba_tile
 ):  # fmt: skip
@@ -439,7 +451,8 @@ def cross_entropy_tiles(
                 sole = where(s < 2.0, filled(z, 1), 2.0)  # the term of a unique maximum is 1; no term is 2
                 for k in range(n_classes):
                     e = load(tile, k * width)
-                    g = e * factor - w * tile_target(tile, k, label, target, proba_tile)
+                    # Explicit, because the optimiser would choose which of the two products is rounded.
+                    g = fma(e, factor, -(w * tile_target(tile, k, label, target, proba_tile)))
                     store(tile, k * width, where(alive, where(e == sole, own, g), 0.0))
             empty_tile(tile, out, oi + r * out_stride, out_stride, n, n_classes)
     return sum_of(total) + far_total
@@ -505,12 +518,12 @@ def losses_of(buffer, width, n, losses, first):
     return sum_of(to_doubles(loss))
 
 
-@jit
+@part
 def cross_entropy_wide(
-    z, zi, stride, n_rows, n_classes, first, target, scale, losses, want_grad, out, oi, out_stride, buffer
+    z, zi, stride, n_rows, n_classes, first, target, scale, losses, want_grad, out, oi, out_stride, tile, proba_tile
 ):  # fmt: skip
     """As `cross_entropy_rows`, with classes in lanes."""
-    width = lanes(z)
+    width, buffer = lanes(z), tile
     total = 0.0
     for r in range(n_rows):
         i, at, o, lane = first + r, zi + r * stride, oi + r * out_stride, r % width
@@ -553,7 +566,7 @@ def cross_entropy_wide(
     return total
 
 
-@jit
+@part
 def cross_entropy_rows(
     z, zi, stride, n_rows, n_classes, first, target, scale, losses, want_grad, out, oi, out_stride, tile, proba_tile
 ):  # fmt: skip
@@ -569,7 +582,7 @@ def cross_entropy_rows(
             proba_tile,
         )  # fmt: skip
     return cross_entropy_wide(
-        z, zi, stride, n_rows, n_classes, first, target, scale, losses, want_grad, out, oi, out_stride, tile
+        z, zi, stride, n_rows, n_classes, first, target, scale, losses, want_grad, out, oi, out_stride, tile, proba_tile
     )
 
 
@@ -581,58 +594,71 @@ def cross_entropy_rows(
 FORGET, KEEP, KEPT = 0, 1, 2
 
 
-@jit
+@part
+def curvature_tiles(z, u, stride, n_rows, n_classes, first, curvature, memory, kept, ki, tile, u_tile):
+    """As `curvature_rows`, with rows in lanes."""
+    width = lanes(z)
+    for r in range(0, n_rows, width):
+        n, at = min(width, n_rows - r), ki + r * n_classes
+        if memory == KEPT:
+            fill_tile(kept, at, n_classes, n, n_classes, tile)
+        else:
+            fill_tile(z, r * stride, stride, n, n_classes, tile)
+            scale = 1.0 / tile_exp(tile, n_classes, tile_shift(tile, n_classes))
+            for k in range(n_classes):
+                store(tile, k * width, load(tile, k * width) * scale)
+            if memory == KEEP:
+                empty_tile(tile, kept, at, n_classes, n, n_classes)
+        fill_tile(u, r * stride, stride, n, n_classes, u_tile)
+        h = filled(z, 1)
+        if curvature.size > 0:
+            h = load_converted(curvature, first + r, n, 0.0, z)
+        mean = filled(z, 0)
+        for k in range(n_classes):
+            mean = fma(load(tile, k * width), load(u_tile, k * width), mean)
+        for k in range(n_classes):
+            store(tile, k * width, load(tile, k * width) * (load(u_tile, k * width) - mean) * h)
+        empty_tile(tile, u, r * stride, stride, n, n_classes)
+
+
+@part
+def curvature_wide(z, u, stride, n_rows, n_classes, first, curvature, memory, kept, ki, tile, u_tile):
+    """As `curvature_rows`, with classes in lanes."""
+    width = lanes(z)
+    for r in range(n_rows):
+        a, at, o = z, r * stride, r * stride
+        if memory == KEPT:
+            a, at = kept, ki + r * n_classes
+        else:
+            total, _, last = row_exp(z, at, n_classes, row_shift(z, at, n_classes), True, z, at)
+            row_scale(z, at, n_classes, 1.0 / total, last)
+            if memory == KEEP:
+                for k in range(n_classes):
+                    kept[ki + r * n_classes + k] = z[at + k]
+        shift, h = 0.0, weight_of(first + r, curvature)
+        for start in range(0, n_classes, SEGMENT * width):
+            mean = filled(z, 0)
+            for k in range(start, min(n_classes, start + SEGMENT * width), width):
+                rest = min(width, n_classes - k)
+                mean += load_part(a, at + k, rest, 0.0) * load_part(u, o + k, rest, 0.0)
+            shift += sum_of(mean)
+        for k in range(0, n_classes, width):
+            rest = min(width, n_classes - k)
+            d = load_part(a, at + k, rest, 0.0) * (load_part(u, o + k, rest, 0.0) - shift) * h
+            store_part(u, o + k, d, rest)
+
+
+@part
 def curvature_rows(z, u, stride, n_rows, n_classes, first, curvature, memory, kept, ki, tile, u_tile):
     """Replace u by the Hessian of the losses of the rows times u: h a_k (u_k - sum_l a_l u_l), a = softmax(z).
 
     `u` and `z` are blocks of rows `stride` apart; h = curvature[first + r], or 1 if `curvature` is empty. Depending on
     `memory`, the probabilities go to or come from kept[ki ...], (n_rows, K); for KEPT, z is not read.
     """
-    width = lanes(z)
     if n_classes <= MOST_CLASSES_IN_TILE:
-        for r in range(0, n_rows, width):
-            n, at = min(width, n_rows - r), ki + r * n_classes
-            if memory == KEPT:
-                fill_tile(kept, at, n_classes, n, n_classes, tile)
-            else:
-                fill_tile(z, r * stride, stride, n, n_classes, tile)
-                scale = 1.0 / tile_exp(tile, n_classes, tile_shift(tile, n_classes))
-                for k in range(n_classes):
-                    store(tile, k * width, load(tile, k * width) * scale)
-                if memory == KEEP:
-                    empty_tile(tile, kept, at, n_classes, n, n_classes)
-            fill_tile(u, r * stride, stride, n, n_classes, u_tile)
-            h = filled(z, 1)
-            if curvature.size > 0:
-                h = load_converted(curvature, first + r, n, 0.0, z)
-            mean = filled(z, 0)
-            for k in range(n_classes):
-                mean = fma(load(tile, k * width), load(u_tile, k * width), mean)
-            for k in range(n_classes):
-                store(tile, k * width, load(tile, k * width) * (load(u_tile, k * width) - mean) * h)
-            empty_tile(tile, u, r * stride, stride, n, n_classes)
+        curvature_tiles(z, u, stride, n_rows, n_classes, first, curvature, memory, kept, ki, tile, u_tile)
     else:
-        for r in range(n_rows):
-            a, at, o = z, r * stride, r * stride
-            if memory == KEPT:
-                a, at = kept, ki + r * n_classes
-            else:
-                total, _, last = row_exp(z, at, n_classes, row_shift(z, at, n_classes), True, z, at)
-                row_scale(z, at, n_classes, 1.0 / total, last)
-                if memory == KEEP:
-                    for k in range(n_classes):
-                        kept[ki + r * n_classes + k] = z[at + k]
-            shift, h = 0.0, weight_of(first + r, curvature)
-            for start in range(0, n_classes, SEGMENT * width):
-                mean = filled(z, 0)
-                for k in range(start, min(n_classes, start + SEGMENT * width), width):
-                    rest = min(width, n_classes - k)
-                    mean += load_part(a, at + k, rest, 0.0) * load_part(u, o + k, rest, 0.0)
-                shift += sum_of(mean)
-            for k in range(0, n_classes, width):
-                rest = min(width, n_classes - k)
-                d = load_part(a, at + k, rest, 0.0) * (load_part(u, o + k, rest, 0.0) - shift) * h
-                store_part(u, o + k, d, rest)
+        curvature_wide(z, u, stride, n_rows, n_classes, first, curvature, memory, kept, ki, tile, u_tile)
 
 
 # --- kernels: the stages over chunks of rows, which are tasks ----------------------------------------

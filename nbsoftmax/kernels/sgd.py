@@ -25,17 +25,16 @@ import numpy as np
 
 from nbsoftmax.kernels.lang.simd import element, lanes, load, load_part, prefetch, store, store_part
 from nbsoftmax.kernels.lang.tiles import MOST_ROWS
-from nbsoftmax.kernels.linear import BLAS, DOTS, Block, add_gradient, block_rows, logits_of
+from nbsoftmax.kernels.linear import BLAS, DOTS, Block, add_gradient, block_rows, cross_entropy_of, logits_of
 from nbsoftmax.kernels.rows import (
     MOST_CLASSES_IN_TILE,
     PROBA,
     Target,
     aligned,
     chunk_bounds,
-    cross_entropy_rows,
     new_tile,
 )
-from nbsoftmax.kernels.runtime.jit import inlined, jit
+from nbsoftmax.kernels.runtime.jit import inlined, jit, part
 from nbsoftmax.kernels.runtime.threads import take
 
 # State of a fit between steps: float64, flat (K * (N + 1),). `square` is empty except for ADAM, `mean` except when the
@@ -73,7 +72,7 @@ def gather_row(rows, i, pack, at, later):
             pack[at + j] = element(x, start + j * rows.column_stride)
 
 
-@jit
+@part
 def batch_gradient(rows, order, low, high, weights, target, scale, fit_intercept, memory, gradient, gi):
     """Add scale times the gradient of the samples order[low:high] to `gradient`, (K, N + 1) from gi on.
 
@@ -102,14 +101,12 @@ def batch_gradient(rows, order, low, high, weights, target, scale, fit_intercept
             for r in range(n):
                 for k in range(n_classes):
                     z[r * stride + k] += rows.offset[order[start + r] * n_classes + k]
-        total += cross_entropy_rows(
-            z, 0, stride, n, n_classes, 0, picked, scale, z[:0], True, z, 0, stride, tile, proba_tile
-        )
-        add_gradient(block, z, stride, 0, n_classes, weights.form, fit_intercept, tile, narrow, gradient, gi)
+        total += cross_entropy_of(weights, z, n, 0, picked, scale, True, tile, proba_tile)
+        add_gradient(block, weights, z, stride, 0, n_classes, fit_intercept, tile, narrow, gradient, gi)
     return total
 
 
-@jit
+@part
 def scratch(rows, weights, target, most):
     """Allocate memory for the blocks of a batch of at most `most` samples."""
     size, n_classes = min(block_rows(rows, weights, 1), most), weights.n_classes
@@ -124,7 +121,7 @@ def scratch(rows, weights, target, most):
     return z, pack, labels, proba, weight, tile, proba_tile, narrow
 
 
-@jit
+@part
 def update_class(k, weights, gradient, n_chunks, state, rate, rule, share, step, fit_intercept):
     """Make step number `step` (counted from 1) for the parameters of class k; reset its gradient to 0."""
     params, velocity, square, mean = state

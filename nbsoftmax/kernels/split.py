@@ -6,9 +6,9 @@ rows: each computes the logits of some classes, then the losses of some rows, th
 """
 
 from nbsoftmax.kernels.lang.simd import lanes
-from nbsoftmax.kernels.linear import BLAS, add_gradient, add_offset, logits_of
+from nbsoftmax.kernels.linear import add_gradient, add_offset, block_of, logits_of, shared_scratch
 from nbsoftmax.kernels.rows import FORGET, MOST_CLASSES_IN_TILE, aligned, cross_entropy_rows, curvature_rows, new_tile
-from nbsoftmax.kernels.runtime.jit import jit
+from nbsoftmax.kernels.runtime.jit import jit, part
 from nbsoftmax.kernels.runtime.threads import take
 
 # The number of classes of a task is a multiple of TASK_STEP, which is a multiple of the vector length of every dtype.
@@ -17,9 +17,21 @@ TASK_STEP, MOST_TASKS = 128, 64
 GROUP = 16  # rows of a task
 
 
-@jit
+@part
 def classes_of_task(n_classes):
     return (n_classes + TASK_STEP * MOST_TASKS - 1) // (TASK_STEP * MOST_TASKS) * TASK_STEP
+
+
+@jit
+def new_memory(rows, size, weights):
+    """`linear.shared_scratch` for Python."""
+    return shared_scratch(rows, size, weights)
+
+
+@jit
+def new_block(rows, weights, start, n, pack):
+    """`linear.block_of` for Python."""
+    return block_of(rows, weights, start, n, pack)
 
 
 @jit
@@ -34,8 +46,9 @@ def logits_by_classes(todo, block, weights, z):
 
 
 @jit
-def gradient_by_classes(todo, block, d, d_stride, n_classes, fit_intercept, gradient):
-    """Add the gradient of a block to `gradient`."""
+def gradient_by_classes(todo, block, weights, d, fit_intercept, gradient):
+    """Add the gradient of a block, from the residuals `d`, to `gradient`."""
+    n_classes, stride = weights.n_classes, weights.stride
     per_task = classes_of_task(n_classes)
     buffer = aligned(lanes(d), d)
     narrow = aligned(per_task * block.n_features if d.itemsize == 4 else 1, d)
@@ -43,7 +56,7 @@ def gradient_by_classes(todo, block, d, d_stride, n_classes, fit_intercept, grad
     while task >= 0:
         first = task * per_task
         last = min(n_classes, first + per_task)
-        add_gradient(block, d, d_stride, first, last, BLAS, fit_intercept, buffer, narrow, gradient, 0)
+        add_gradient(block, weights, d, stride, first, last, fit_intercept, buffer, narrow, gradient, 0)
         task = take(todo)
 
 

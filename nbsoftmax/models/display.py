@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from html import escape
-from itertools import islice
-from typing import Any, NamedTuple
-
-from nbsoftmax.errors import LONGEST, plain
+from typing import NamedTuple
 
 MOST_ROWS, MOST_COLUMNS = 12, 8  # of an HTML table
-MOST_LISTED = 6  # labels or names in a line of text
+MOST_LISTED = 6  # labels or names in a line of a summary
 
 
 class Table(NamedTuple):
@@ -59,13 +56,6 @@ class Displayed(ABC):
 def _html_row(cells: Sequence[str], tag: str) -> str:
     shown = [*cells[:MOST_COLUMNS], "..."] if len(cells) > MOST_COLUMNS else cells
     return f"<tr>{''.join(f'<{tag}>{escape(cell)}</{tag}>' for cell in shown)}</tr>"
-
-
-def listed(values: Iterable[Any]) -> str:
-    """The first labels or names, separated by commas, on one short line."""
-    shown = list(map(plain, islice(values, MOST_LISTED + 1)))
-    text = ", ".join(shown[:MOST_LISTED] + ["..."] * (len(shown) > MOST_LISTED))
-    return text if len(text) <= LONGEST else f"{text[: LONGEST - 4]} ..."
 
 
 def counted(n: int, noun: str) -> str:

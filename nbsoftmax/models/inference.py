@@ -19,11 +19,11 @@ from numpy.typing import ArrayLike, NDArray
 
 from nbsoftmax import validation
 from nbsoftmax.backends.cuda.device import on_host
-from nbsoftmax.errors import InputValueError, plain
+from nbsoftmax.errors import InputValueError, listed, plain
 from nbsoftmax.kernels.runtime.blas import one_thread
 from nbsoftmax.models.inference_result import Inference
 from nbsoftmax.models.likelihood import maximum, sum_of_squared_scores
-from nbsoftmax.models.softmax import SoftmaxModel, checked_model
+from nbsoftmax.models.softmax import SoftmaxModel, checked_model, feature_names
 from nbsoftmax.objective import ObjectiveOptions, PenalizedLoss
 from nbsoftmax.problem import Problem
 
@@ -157,12 +157,12 @@ def _check_is_likelihood(problem: Problem, options: ObjectiveOptions, cov: str) 
 
 
 def _names(model: SoftmaxModel, fit_intercept: bool) -> tuple[str, ...]:
-    names = model.feature_names or tuple(f"x{j}" for j in range(model.n_features))
+    names = feature_names(model)
     return (*names, "const") if fit_intercept else names
 
 
 def _position(reference: Any, classes: NDArray[Any]) -> int:
     labels: list[Any] = classes.tolist()
     if np.ndim(reference) or reference not in labels:
-        raise InputValueError(f"reference is {plain(reference)}, expected one of {labels[:10]}.")
+        raise InputValueError(f"reference is {plain(reference)}, expected one of [{listed(labels)}].")
     return labels.index(reference)

@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 from scipy.special import chdtrc, ndtr, ndtri
 
 from nbsoftmax import validation
-from nbsoftmax.errors import InputValueError, plain
+from nbsoftmax.errors import InputValueError, listed, plain
 from nbsoftmax.functional import logsumexp, sigmoid, softmax
 from nbsoftmax.kernels.runtime.blas import one_thread
-from nbsoftmax.models.display import Displayed, Table, counted, listed
+from nbsoftmax.models.display import MOST_LISTED, Displayed, Table, counted
 from nbsoftmax.models.likelihood import blocks
 from nbsoftmax.models.softmax import SoftmaxModel
 from nbsoftmax.validation import Float64s
@@ -279,7 +279,7 @@ class Inference(Displayed):
 
     def _lines(self) -> dict[str, str]:
         return {
-            "columns": listed(self.names),
+            "columns": listed(self.names, most=MOST_LISTED),
             "covariance": f"{self.cov}, {self.n_samples:.10g} samples",
             "likelihood": f"log-likelihood {self.log_likelihood:.6g}, pseudo R-squared {self.pseudo_r2:.4g}",
             "criteria": f"AIC {self.aic:.6g}, BIC {self.bic:.6g}",

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from scipy.linalg import cho_factor, cho_solve, eigh
 
 from nbsoftmax import validation
-from nbsoftmax.errors import InputValueError
+from nbsoftmax.errors import InputValueError, listed
 from nbsoftmax.functional import cross_entropy_and_grad
 from nbsoftmax.kernels.kinds import PROBA
 from nbsoftmax.models.softmax import SoftmaxModel
@@ -113,11 +113,10 @@ def _refuse_collinear(gram: Float64s, noise: float, names: tuple[str, ...], dtyp
     if values[0] <= noise:
         share = np.abs(vectors[:, 0])
         concerned = [names[j] for j in np.flatnonzero(share > 1e-3 * share.max())]
-        some = ", ".join(map(repr, concerned[:10])) + (" ..." if len(concerned) > 10 else "")
         hint = "; or give X in float64, in which they may differ" if dtype == np.float32 else ""
         raise InputValueError(
-            f"the columns {some} are collinear: one is a linear combination of the others, so their coefficients are "
-            f"not determined; leave one out{hint}."
+            f"the columns {listed(concerned)} are collinear: one is a linear combination of the others, so their "
+            f"coefficients are not determined; leave one out{hint}."
         )
 
 
@@ -128,7 +127,7 @@ def _separable_error(step: Float64s, reach: Float64s, model: SoftmaxModel, names
     columns = [names[j] for j in np.argsort(-share)[:5] if share[j] > 0.1 * share.max()]
     return InputValueError(
         f"samples of class {model.classes[k].item()!r} are perfectly separable from the others, mostly by the columns "
-        f"{', '.join(map(repr, columns))}: the likelihood has no maximum, so there are no standard errors; "
+        f"{listed(columns)}: the likelihood has no maximum, so there are no standard errors; "
         "leave those columns out, or fit with l2 to predict."
     )
 

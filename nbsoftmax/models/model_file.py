@@ -17,7 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nbsoftmax.errors import InputTypeError, InputValueError
-from nbsoftmax.files import file_name, one_line, read_npz, write_npz
+from nbsoftmax.files import file_name, one_line
+from nbsoftmax.npz import read_npz, write_npz
 from nbsoftmax.validation import Float64s
 
 FORMAT = "nbsoftmax model 1"

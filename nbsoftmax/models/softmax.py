@@ -12,10 +12,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from nbsoftmax import validation
 from nbsoftmax.backends.design import Design
-from nbsoftmax.errors import InputTypeError, InputValueError, plain
+from nbsoftmax.errors import InputTypeError, InputValueError, listed, plain
 from nbsoftmax.files import whole_file
 from nbsoftmax.kernels.predict import BEST, LOG_PROBA, LOGITS, PROBA
-from nbsoftmax.models.display import Displayed, Table, counted, listed
+from nbsoftmax.models.display import MOST_LISTED, Displayed, Table, counted
 from nbsoftmax.models.model_file import read_model, write_model
 from nbsoftmax.models.onnx import onnx_graph
 from nbsoftmax.validation import Float64s, Floats
@@ -102,8 +102,8 @@ class SoftmaxModel(Displayed):
     def _lines(self) -> dict[str, str]:
         names = () if self.feature_names is None else self.feature_names
         lines = {
-            "classes": listed(self.classes.tolist()),
-            "features": listed(names) if names else "no names",
+            "classes": listed(self.classes.tolist(), most=MOST_LISTED),
+            "features": listed(names, most=MOST_LISTED) if names else "no names",
             "coef": f"{np.count_nonzero(self.coef)} of {self.coef.size} are not 0, "
             f"largest absolute value {np.abs(self.coef).max(initial=0.0):.4g}",
         }
@@ -112,10 +112,9 @@ class SoftmaxModel(Displayed):
         return lines
 
     def _table(self) -> Table:
-        names = self.feature_names or [f"x{j}" for j in range(self.n_features)]
         rows = np.column_stack([self.intercept, self.coef])
         return Table(
-            ("class", "intercept", *names),
+            ("class", "intercept", *feature_names(self)),
             [
                 (plain(label), *(f"{w:.4g}" for w in row))
                 for label, row in zip(self.classes.tolist(), rows.tolist(), strict=True)
@@ -166,7 +165,7 @@ class SoftmaxModel(Displayed):
         codes = validation.codes_of(y, self.classes, n_samples=predicted.size)
         if codes.size == 0:
             raise InputValueError("X has no rows, so the accuracy is not defined; give at least one sample.")
-        return float(np.mean(predicted == codes))
+        return accuracy(predicted == codes)
 
     def to_sigmoid(self) -> SigmoidWeights:
         """The equivalent single weight vector of a two-class model.
@@ -313,6 +312,11 @@ def checked_model(value: Any, *, name: str = "model") -> SoftmaxModel:
     raise InputTypeError(
         f"{name} is of type {type(value).__name__}, expected a SoftmaxModel{f'; give its `{holds}`' if holds else ''}."
     )
+
+
+def feature_names(model: SoftmaxModel) -> tuple[str, ...]:
+    """The names of the features of a model; "x0", "x1", ... if it has none."""
+    return model.feature_names or tuple(f"x{j}" for j in range(model.n_features))
 
 
 def predicted_classes(model: SoftmaxModel, X: Floats) -> NDArray[np.int64]:

@@ -1,7 +1,7 @@
 """Penalties on the weights of a model.
 
-`feature` has ridge, lasso, elastic net and group lasso, with a weight for each feature; `general` says what a penalty
-of one's own needs, and gives it what the solvers ask for.
+`feature` has ridge, lasso, elastic net and group lasso, with a weight for each feature. `general` has the protocol of a
+user's own penalty, and its adapter for the solvers.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ AnyPenalty = FeaturePenalty | GeneralPenalty
 
 
 def penalty_of(penalty: Any, l1: float, l2: float, *, grouped: bool) -> AnyPenalty:
-    """The penalty that is given, or that of the options `l1`, `l2` and `grouped`; not both."""
+    """The given penalty, or the penalty of the options `l1`, `l2` and `grouped`."""
     strengths = from_strengths(l1, l2, grouped=grouped)
     if penalty is None:
         return strengths
@@ -49,7 +49,7 @@ def from_strengths(l1: float, l2: float, *, grouped: bool, weights: ArrayLike | 
 
 
 def as_penalty(penalty: Any) -> AnyPenalty:
-    """A penalty as the solvers use it."""
+    """The given penalty, with the interface that the solvers use."""
     if isinstance(penalty, FeaturePenalty | GeneralPenalty):
         return penalty
     if isinstance(penalty, type) or not all(callable(getattr(penalty, name, None)) for name in ("value", "prox")):

@@ -14,7 +14,7 @@ t_j = l1 w_j, d_j = l2 w_j and the norm ||.||, which is |.| or, for GroupLasso, 
 N. Parikh, S. Boyd, "Proximal algorithms", Found. Trends Optim. 1 (2014), sections 2 and 6.5; M. Yuan, Y. Lin, "Model
 selection and estimation in regression with grouped variables", JRSS B 68 (2006). The weights are those of glmnet's
 `penalty.factor` (J. Friedman, T. Hastie, R. Tibshirani, J. Stat. Softw. 33, 2010), but glmnet rescales them to a mean
-of 1, and here they are used as they are.
+of 1; here they are not rescaled.
 """
 
 from __future__ import annotations
@@ -36,13 +36,13 @@ MOST_SWEEPS, SWEEP_TOL = 200, 1e-8  # of coordinate descent; the last sweep's sq
 
 
 class FeaturePenalty:
-    """sum_j w_j (l1 ||C_:j|| + l2/2 ||C_:j||_2^2): what `Ridge`, `Lasso`, `ElasticNet` and `GroupLasso` have in common.
+    """sum_j w_j (l1 ||C_:j|| + l2/2 ||C_:j||_2^2): the common part of `Ridge`, `Lasso`, `ElasticNet` and `GroupLasso`.
 
     Attributes
     ----------
     l1, l2 : float
     weights : ndarray (n_features,) or None
-        w; None where all are 1.
+        w; None if all are 1.
     """
 
     by_feature = True  # features at 0 can be left out of a step
@@ -54,7 +54,7 @@ class FeaturePenalty:
         self.l1 = validation.number("l1", l1, low=0.0)
         self.l2 = validation.number("l2", l2, low=0.0)
         self.weights: Float64s | None = None if weights is None else _weights(weights)
-        # l1 w_j and l2 w_j: a number where all features have the same, else (n_features,).
+        # l1 w_j and l2 w_j: a number if it is the same for all features, otherwise (n_features,).
         self._l1s: Any = self._weighted(self.l1)
         self._l2s: Any = self._weighted(self.l2)
 
@@ -66,7 +66,7 @@ class FeaturePenalty:
     # --- the penalty itself ---------------------------------------------------------------------------
 
     def norms(self, coef: Float64s) -> Float64s:
-        """||C||: of each coefficient, or of each column where they are grouped."""
+        """||C||: the absolute value of each coefficient, or the norm of each column if they are grouped."""
         return np.asarray(np.abs(coef))
 
     def value(self, coef: Float64s) -> float:
@@ -121,7 +121,7 @@ class FeaturePenalty:
         over = np.maximum(low * size - self.l1, 0)
         return low * entropy - float(np.vdot(self._weighted(over), over)) / (2 * self.l2)
 
-    # --- what solvers ask -----------------------------------------------------------------------------
+    # --- for solvers ----------------------------------------------------------------------------------
 
     @property
     def is_smooth(self) -> bool:
@@ -156,7 +156,7 @@ class FeaturePenalty:
         return part
 
     def nonsmooth_change(self, before: Float64s, after: Float64s) -> float:
-        """By how much the l1 term grows, without the cancellation of a difference of sums or of norms.
+        """The change of the l1 term, without the cancellation of a difference of sums or of norms.
 
         ||v|| - ||w|| = (v - w) . (v + w) / (||v|| + ||w||)
         """
@@ -197,11 +197,11 @@ class FeaturePenalty:
         self._coordinate_descent(grams, factor, l2s, l1s, residual, coef, MOST_SWEEPS, SWEEP_TOL)
 
     def fingerprint(self) -> tuple[Any, ...]:
-        """What distinguishes this penalty from others: for checkpoints."""
+        """Values that identify this penalty, for checkpoints."""
         return (type(self).__name__, self.l1, self.l2, self.weights)
 
     def check_features(self, n_features: int) -> None:
-        """Refuse weights of another number of features."""
+        """Raise an error if the weights are for another number of features."""
         if self.weights is not None and self.weights.size != n_features:
             raise InputValueError(
                 f"the penalty has weights of {self.weights.size} features, but X has {n_features} features; give one "
@@ -219,14 +219,14 @@ class FeaturePenalty:
 
 
 class Ridge(FeaturePenalty):
-    """Squared weights: R(C) = l2/2 sum_j w_j ||C_:j||^2.
+    """Squares of the weights: R(C) = l2/2 sum_j w_j ||C_:j||^2.
 
     Parameters
     ----------
     l2 : float
         Strength, at least 0.
     weights : array_like (n_features,), optional
-        w, at least 0, by default 1; 0 leaves a feature unpenalised. glmnet's `penalty.factor`, but not rescaled.
+        w, at least 0, by default 1; 0 leaves a feature unpenalised. Like glmnet's `penalty.factor`, but not rescaled.
 
     Examples
     --------
@@ -241,7 +241,7 @@ class Ridge(FeaturePenalty):
 
 
 class Lasso(FeaturePenalty):
-    """Absolute weights, many of which become exactly 0: R(C) = l1 sum_j w_j ||C_:j||_1.
+    """Absolute values of the weights, many of which become exactly 0: R(C) = l1 sum_j w_j ||C_:j||_1.
 
     Parameters
     ----------
@@ -273,7 +273,7 @@ class ElasticNet(FeaturePenalty):
 
 
 class GroupLasso(FeaturePenalty):
-    """The weights of a feature as one group, zero together: R(C) = sum_j w_j (l1 ||C_:j||_2 + l2/2 ||C_:j||_2^2).
+    """The weights of each feature as one group: R(C) = sum_j w_j (l1 ||C_:j||_2 + l2/2 ||C_:j||_2^2).
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Penalties of the user's own: what such a class needs, and what the solvers ask for made of it."""
+"""Penalties of the user: the methods that such a class needs, and those that solvers use, derived from them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any, Protocol, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from nbsoftmax.errors import InputValueError, plain
+from nbsoftmax.errors import InputTypeError, InputValueError, plain
 from nbsoftmax.penalties.feature import Ridge
 from nbsoftmax.validation import Float64s
 
@@ -16,16 +16,16 @@ MOST_STEPS, STEP_TOL = 2000, 1e-16  # of proximal gradient steps; the last squar
 
 
 class Penalty(Protocol):
-    """What `Trainer(penalty=)` and `Objective(penalty=)` need of a penalty of your own.
+    """The protocol of a penalty of your own, for `Trainer(penalty=)` and `Objective(penalty=)`.
 
-    R is convex and not negative; `coef` is float64 (n_classes, n_features), which no method may change. Such a penalty
-    is minimised by the solver "prox-newton", which makes a Gram matrix of all features and takes proximal gradient
-    steps on its quadratic model, so it is fastest if all features have about the same scale. A method
+    R is convex and not negative; `coef` is float64 (n_classes, n_features), a copy. The solver is
+    "prox-newton". It computes a Gram matrix of all features and takes proximal gradient steps on its quadratic model,
+    so it is fastest if all features have about the same scale. The method
 
         conjugate(slope) -> float        R*(slope) = max_C slope . C - R(C), or inf
 
-    is optional. With it, `result.gap` is a bound by duality; without it, an estimate: the decrease that the quadratic
-    model of the objective predicts.
+    is optional. With it, `result.gap` is a proven bound, the duality gap. Without it, `result.gap` is an estimate: the
+    decrease that the quadratic model of the objective predicts.
     """
 
     def value(self, coef: Float64s) -> float:
@@ -38,9 +38,9 @@ class Penalty(Protocol):
 
 
 class GeneralPenalty:
-    """A user's penalty with what the solvers ask for, by its `value`, its `prox` and, where it has one, its conjugate.
+    """A user's penalty with the interface that the solvers use, that of `FeaturePenalty`.
 
-    The methods are those of `FeaturePenalty`. There is no smooth part: all of R is left to the proximal operator.
+    It needs only `value`, `prox` and, if there is one, `conjugate`. The smooth part is 0.
     """
 
     by_feature = False
@@ -58,27 +58,50 @@ class GeneralPenalty:
 
     def value(self, coef: Float64s) -> float:
         """R(coef)."""
-        return float(self.penalty.value(coef))
+        value = self._number("value", self.penalty.value(coef.copy()))  # a copy, which the user's method may change
+        if not value >= 0:
+            raise InputValueError(
+                f"value of the penalty {plain(self)} returned {value:g}; it must be at least 0, or inf."
+            )
+        return value
 
     nonsmooth_value = value
 
     def gradient(self, coef: Float64s) -> Float64s:
-        """0: there is no smooth part."""
+        """The gradient of the smooth part: 0."""
         return np.zeros_like(coef)
 
     def prox(self, coef: Float64s, step: float) -> Float64s:
         """The V that minimises 1/2 ||V - coef||^2 + step R(V)."""
-        result = np.asarray(self.penalty.prox(coef, step), np.float64)
-        if result.shape != coef.shape:
+        result = np.asarray(self.penalty.prox(coef.copy(), step))
+        if result.dtype.kind not in "biuf" or result.shape != coef.shape:
             raise InputValueError(
-                f"prox of the penalty {plain(self.penalty)} returned shape {result.shape} for coef of {coef.shape}; it "
-                "must return an array of the same shape."
+                f"prox of the penalty {plain(self)} returned shape {result.shape}, dtype {result.dtype}, for coef of "
+                f"shape {coef.shape}; it must return an array of real numbers of the same shape."
             )
-        return result
+        if not np.isfinite(result).all() and np.isfinite(coef).all():
+            raise InputValueError(
+                f"prox of the penalty {plain(self)} returned NaN or inf; it must return finite numbers."
+            )
+        return result.astype(np.float64, copy=False)
 
     def conjugate(self, slope: Float64s) -> float:
-        """R*(slope); inf where it is not known, which is always right."""
-        return float(self.penalty.conjugate(slope)) if self.has_dual else np.inf  # type: ignore[attr-defined]
+        """R*(slope); inf if it is not known, which leads to no bound."""
+        if not self.has_dual:
+            return np.inf
+        value = self._number("conjugate", self.penalty.conjugate(slope.copy()))  # type: ignore[attr-defined]
+        if np.isnan(value):
+            raise InputValueError(
+                f"conjugate of the penalty {plain(self)} returned nan; it must return a number, or inf."
+            )
+        return value
+
+    def _number(self, method: str, value: Any) -> float:
+        if np.ndim(value) != 0 or np.asarray(value).dtype.kind not in "biuf":
+            raise InputTypeError(
+                f"{method} of the penalty {plain(self)} returned {plain(value)}; it must return a number."
+            )
+        return float(value)
 
     def bound(self, gradient: Float64s) -> float:
         """inf: R need not be strongly convex."""
@@ -99,7 +122,7 @@ class GeneralPenalty:
                 low, high = (theta, high) if value(theta) > -np.inf else (low, theta)
             low, high = 0.0, low
         best = max(value(0.0), value(high))
-        for _ in range(BISECTIONS):  # a concave function: two points inside say which third has no maximum
+        for _ in range(BISECTIONS):  # ternary search for the maximum of a concave function
             one, two = low + (high - low) / 3, high - (high - low) / 3
             at_one, at_two = value(one), value(two)
             best = max(best, at_one, at_two)
@@ -107,31 +130,31 @@ class GeneralPenalty:
         return best
 
     def unpenalised(self, n_features: int) -> NDArray[np.bool_]:
-        """No feature is known to be."""
+        """No feature is known to be unpenalised."""
         return np.zeros(n_features, bool)
 
     def smooth_part(self) -> Ridge:
-        """None."""
+        """There is no smooth part: a penalty of strength 0."""
         return Ridge(0.0)
 
     def restricted(self, features: NDArray[np.int64]) -> Self:
-        """All features always take part."""
+        """The same penalty: all features always take part."""
         return self
 
     def nonsmooth_change(self, before: Float64s, after: Float64s) -> float:
-        """By how much R grows."""
+        """The change of R."""
         return self.value(after) - self.value(before)
 
     def least_subgradient(self, coef: Float64s, gradient: Float64s) -> Float64s:
-        """In its place the proximal gradient mapping with step 1, which is also 0 at the minimum alone."""
+        """Instead of it, the proximal gradient mapping with step 1, which is also 0 only at a minimum."""
         return coef - self.prox(coef - gradient, 1.0)
 
     def kinks(self, coef: Float64s) -> NDArray[np.bool_]:
-        """R may have no derivative anywhere."""
+        """All coefficients: where R has a derivative is not known."""
         return np.ones(coef.shape, bool)
 
     def activity(self, gradient: Float64s) -> Float64s:
-        """Inf: all features take part."""
+        """inf: all features take part."""
         return np.full(gradient.shape[1], np.inf)
 
     def minimise_model(self, grams: Float64s, factor: float, residual: Float64s, coef: Float64s) -> None:
@@ -162,9 +185,9 @@ class GeneralPenalty:
         residual[:] = slope + factor * (grams @ (coef - start)[:, :, None])[:, :, 0]
 
     def fingerprint(self) -> tuple[Any, ...]:
-        """The name of the class and its attributes, as far as they are known."""
+        """The name of the class and its attributes."""
         attributes = getattr(self.penalty, "__dict__", {})
         return (type(self.penalty).__qualname__, *(part for item in sorted(attributes.items()) for part in item))
 
     def check_features(self, n_features: int) -> None:
-        """Every number of features may be right."""
+        """Accept any number of features."""

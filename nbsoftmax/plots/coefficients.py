@@ -9,6 +9,7 @@ import numpy as np
 
 from nbsoftmax import validation
 from nbsoftmax.errors import InputValueError
+from nbsoftmax.models.softmax import feature_names
 from nbsoftmax.plots.estimator import linear_model, predictor
 from nbsoftmax.plots.figure import new_figure
 from nbsoftmax.plots.names import short_names
@@ -66,8 +67,7 @@ class CoefficientDisplay:
         it.
         """
         model = linear_model(predictor(estimator))
-        names = model.feature_names or tuple(f"x{j}" for j in range(model.n_features))
-        display = cls(model.coef, model.classes.tolist(), names, image_shape=image_shape)
+        display = cls(model.coef, model.classes.tolist(), feature_names(model), image_shape=image_shape)
         return display.plot(n_features=n_features, figure=figure)
 
     from_model = from_estimator

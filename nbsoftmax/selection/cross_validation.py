@@ -1,7 +1,7 @@
-"""Cross-validation over penalties: every fold is the same X with weights of 0, so that nothing is copied.
+"""Cross-validation over penalties: held-out samples get the weight 0, so that X is not copied for each fold.
 
-The folds go along the path of penalties together, from the strongest to the weakest, each begun where it was. Of each
-penalty the held-out log-loss is the mean over the folds, known to within its standard error, std / sqrt(n_folds); the
+The penalties are fitted from the strongest to the weakest, each in all folds, and every fit of a fold starts from its
+previous one. The log-loss of a penalty is the mean over the folds, with the standard error std / sqrt(n_folds). The
 simplest model within one standard error of the best is often preferred (L. Breiman et al., "Classification and
 Regression Trees", 1984).
 """
@@ -27,25 +27,26 @@ from nbsoftmax.training.trainer import Trainer
 from nbsoftmax.validation import Float64s
 
 GRID = (1e-4, 1e4)  # of Cs given as a number, as in scikit-learn
-HOPELESS, PATIENCE = 2.0, 2  # standard errors above the best, of so many penalties in a row, end the path
+# The path ends when so many penalties in a row are so many standard errors worse than the best.
+PATIENCE, WORSE = 2, 2.0
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class CVResult(Displayed):
-    """What cross-validation found.
+    """The scores of cross-validation, and the chosen fit.
 
     Attributes
     ----------
     Cs : ndarray (n_penalties,)
-        As they were given.
+        In the given order.
     log_loss, accuracy : ndarray (n_penalties, n_folds)
-        Of the held-out samples, weighted by their sample weights; NaN for penalties so weak that the path had ended.
+        Of the held-out samples, weighted by their sample weights; NaN for penalties after the end of the path.
     best : int
         Index of the least mean log-loss.
     one_standard_error : int
         Index of the smallest C within one standard error of it.
     result : FitResult
-        Fitted to all samples with the C that was asked for.
+        Fitted to all samples with the C that `refit` chooses.
     """
 
     Cs: Float64s
@@ -96,14 +97,15 @@ def cross_validate(
         As in `Trainer.fit`; `y` holds labels.
     Cs : int or array_like (n_penalties,)
         Inverse strengths: l2 = (1 - l1_ratio) / (C S) and l1 = l1_ratio / (C S) with S the sum of the training samples'
-        weights, and l2 twice as large for two classes: scikit-learn's C. A number stands for so many from 1e-4 to 1e4.
+        weights, and l2 twice as large for two classes: scikit-learn's C. An integer is the number of values, from 1e-4
+        to 1e4.
     l1_ratio : float in [0, 1]
     folds : int or iterable of (train, test)
-        So many stratified folds, drawn by `random_state`; or pairs of index arrays.
+        Number of stratified folds, drawn by `random_state`; or pairs of index arrays.
     refit : {"best", "one-standard-error"}
         Which C the returned fit to all samples has.
     random_state : int or None
-        Seed of the folds and, in every fit, of what `Trainer` draws by it. None is 0: every run is the same.
+        Seed of the folds, and the `random_state` of `Trainer` in every fit. None is the seed 0.
     **options
         Of `Trainer`, other than `l1` and `l2`. "balanced" class weights are those of each training part.
 
@@ -116,7 +118,7 @@ def cross_validate(
     InputValueError, InputTypeError
         If a class has no sample in the training part of a fold, and for input that cannot be used.
     KeyboardInterrupt
-        After Ctrl-C: the score of a fit that was cut off would choose a wrong penalty.
+        After Ctrl-C: the score of an interrupted fit could choose a wrong penalty.
     """
     refuse_strengths("cross_validate", options)
     validation.choice("refit", refit, ("best", "one-standard-error"))
@@ -149,7 +151,7 @@ def held_out(
     random_state: int | None = 0,
     **options: Any,
 ) -> HeldOut:
-    """The part of `cross_validate` before the choice, with its parameters."""
+    """Scores of the held-out samples for all penalties and folds; the parameters are those of `cross_validate`."""
     given = (
         np.geomspace(*GRID, validation.count("Cs", Cs)) if isinstance(Cs, (int, np.integer)) else penalties("Cs", Cs)
     )
@@ -167,7 +169,7 @@ def held_out(
             log_loss[i, f], accuracy[i, f] = part.evaluate(given[i], l1_ratio, options)
         mean, error = summary(log_loss)
         best = int(np.nanargmin(mean))
-        above = above + 1 if mean[i] > mean[best] + HOPELESS * max(error[i], error[best]) else 0
+        above = above + 1 if mean[i] > mean[best] + WORSE * max(error[i], error[best]) else 0
         if above >= PATIENCE:
             break
     return HeldOut(given, log_loss, accuracy)
@@ -187,7 +189,7 @@ def one_standard_error(Cs: Float64s, mean: Float64s, error: Float64s) -> int:
 
 
 class _Fold:
-    """One split: the weights of its two parts, and where its path has come to."""
+    """One split: the weights of its two parts, and the last model, from which its next fit starts."""
 
     def __init__(self, problem: Problem, weight: Float64s, train: Any, test: Any) -> None:
         codes, classes = problem.y, problem.classes
@@ -236,8 +238,10 @@ def _pairs(folds: Any, codes: NDArray[Any], seed: int | None) -> list[tuple[Any,
     if isinstance(folds, (int, np.integer)):
         n = validation.count("folds", folds, low=2)
         if n > codes.size:
-            raise InputValueError(f"folds is {n}, but there are {codes.size} samples; give fewer folds.")
-        # Shuffled within each class, and dealt out class by class: every fold has its share of each.
+            raise InputValueError(
+                f"folds is {n}, but there are {codes.size} samples; give fewer folds.", parameter="folds"
+            )
+        # Shuffled within each class, and assigned to the folds in turn, class by class, so each fold has its share.
         fold = np.empty(codes.size, np.int64)
         fold[shuffled_by_class(codes, validation.seed(seed))] = np.arange(codes.size) % n
         return [(np.flatnonzero(fold != k), np.flatnonzero(fold == k)) for k in range(n)]
@@ -248,7 +252,7 @@ def _pairs(folds: Any, codes: NDArray[Any], seed: int | None) -> list[tuple[Any,
         )
     pairs = list(folds)
     if len(pairs) < 2 or not all(isinstance(pair, (tuple, list)) and len(pair) == 2 for pair in pairs):
-        raise InputValueError("folds holds no two pairs (train, test); give a number, or at least two such pairs.")
+        raise InputValueError("folds must contain at least two pairs (train, test); give such pairs, or a number.")
     return [(train, test) for train, test in pairs]
 
 
@@ -258,6 +262,6 @@ def _indices(values: Any, n_samples: int, name: str) -> NDArray[np.int64]:
         rows = np.flatnonzero(rows)
     if rows.ndim != 1 or rows.dtype.kind not in "iu" or (rows.size and not 0 <= rows.min() <= rows.max() < n_samples):
         raise InputValueError(
-            f"the {name} part of a fold is no array of indices in 0..{n_samples - 1}; give row numbers, or a mask."
+            f"the {name} part of a fold must be an array of indices in 0..{n_samples - 1}; give row numbers, or a mask."
         )
     return np.asarray(rows, np.int64)

@@ -1,15 +1,15 @@
-"""Regularisation paths: one fit for each strength of the penalty, each begun where its stronger neighbour ended.
+"""Regularisation paths: one fit for each strength of the penalty, each started from the result of the previous one.
 
     strength a:  l2 = (1 - l1_ratio) a,    l1 = l1_ratio a,    a = 1 / (C S)
 
 with S the sum of sample weights times class weights: scikit-learn's C and l1_ratio. For two classes scikit-learn has
-one row of weights, c = w_1 - w_0, where there are two here. The loss sees only c, and of all pairs with this
-difference the penalty takes the cheapest. Its square is least at w_1 = -w_0 = c/2, its absolute value wherever no
-|w_1j| + |w_0j| exceeds |c_j|, so there as well:
+one row of weights, c = w_1 - w_0, where there are two here. The loss depends on c alone, so the minimum has the pair
+with the smallest penalty among all pairs with this difference. The sum of squares is least at w_1 = -w_0 = c/2. The sum
+of absolute values is least wherever |w_1j| + |w_0j| = |c_j| for all j, and so there as well:
 
     l2/2 (||w_0||^2 + ||w_1||^2) + l1 (||w_0||_1 + ||w_1||_1) = l2/4 ||c||^2 + l1 ||c||_1
 
-so that for two classes l2 is twice the above, and l1 the same.
+Therefore, for two classes l2 is twice the above, and l1 is the same.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from nbsoftmax.validation import Float64s
 
 @dataclass(frozen=True, eq=False, repr=False)
 class PathResult(Displayed):
-    """Fits over a grid of penalties, in the order in which they were asked for.
+    """Fits over a grid of penalties, in the order in which the penalties were given.
 
     Attributes
     ----------
@@ -104,13 +104,13 @@ def fit_path(
     Raises
     ------
     InputValueError, InputTypeError
-        Without exactly one of `l2s` and `Cs`, for penalties that are none, and as in `Trainer.fit`.
+        If not exactly one of `l2s` and `Cs` is given, for invalid penalties, and as in `Trainer.fit`.
     KeyboardInterrupt
-        After Ctrl-C: a path that lacks fits is no result.
+        After Ctrl-C: an incomplete path is not returned.
     """
     refuse_strengths("fit_path", options)
     if (l2s is None) == (Cs is None):
-        raise InputValueError("give either l2s or Cs, one of the two.")
+        raise InputValueError("give exactly one of l2s and Cs.")
     grid = penalties("l2s", l2s, low_open=False) if Cs is None else penalties("Cs", Cs)
     problem = problem_of(X, y, sample_weight, options)
     if options.get("validation_fraction") is not None:
@@ -143,7 +143,7 @@ def problem_of(X: Any, y: Any, sample_weight: ArrayLike | None, options: dict[st
 
 
 def refuse_strengths(function: str, options: Mapping[str, Any]) -> None:
-    """Refuse the penalties of a single fit among the options of one that makes them itself."""
+    """Refuse the penalties of a single fit among the options of a function that sets them itself."""
     strengths = "l2s" if function == "fit_path" else "Cs"
     instead = {"l1": "l1_ratio", "l2": strengths, "C": "Cs", "penalty": f"{strengths} and l1_ratio"}
     for name in instead.keys() & options.keys():
@@ -178,7 +178,7 @@ def as_in_sklearn(Cs: ArrayLike, total: float, l1_ratio: float, n_classes: int) 
         strengths = 1 / (np.asarray(Cs, np.float64) * total)
     if not (np.isfinite(strengths).all() and np.isfinite(total)):
         raise InputValueError(
-            f"C is {np.min(Cs):g} and the weights sum to {total:g}, so that the penalty, 1 / (C sum), is beyond the "
+            f"C is {np.min(Cs):g} and the weights sum to {total:g}, so that the penalty, 1 / (C sum), is outside the "
             "range of float64; raise C, or divide the weights by their largest and multiply C by it."
         )
     l1s, l2s = shares(strengths, l1_ratio)

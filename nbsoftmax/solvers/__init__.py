@@ -1,3 +1,4 @@
-"""Solvers minimise an objective from a starting point. One file each; no data, no files, no printing."""
+"""Solvers: each minimises an objective from a starting point, and has a file of its own."""
 
-NAMES = ("newton-cg", "newton", "lbfgs", "gd", "sgd", "prox-newton")  # `table.SOLVERS` has the solvers
+# The names of `table.SOLVERS`, here for the help of the command line, which is shown without importing NumPy.
+NAMES = ("newton-cg", "newton", "lbfgs", "gd", "sgd", "prox-newton")

@@ -1,9 +1,9 @@
-"""What all solvers share: the objective that they minimise, the state that they resume from, the solution they return.
+"""What all solvers share: protocols of objectives, the state of a solver, and its solution.
 
-Failing to converge is a value, `Solution.stop_reason`, not an exception.
+A solver that does not converge says so in `Solution.stop_reason` and raises no exception.
 
-Solvers call BLAS and LAPACK, whose last bits depend on the number of their threads, so the caller of a solver limits
-them to one thread with `kernels.blas.one_thread`. For matrices of this size more threads cost more than they save.
+Solvers call BLAS and LAPACK, whose results depend on the number of threads in the last bits. Therefore the caller of a
+solver limits them to one thread with `kernels.runtime.blas.one_thread`. For such small matrices, more are slower.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol, Self
 
 import numpy as np
+from numpy.typing import NDArray
 
 from nbsoftmax.penalties import AnyPenalty
 from nbsoftmax.solvers.stop_reason import Stop, StopReason
@@ -20,12 +21,12 @@ from nbsoftmax.validation import Float64s
 
 NOISE = 16 * float(np.finfo(float).eps)  # relative rounding error of an objective, a sum over rows
 
-# (iteration, params, objective, gradient norm) -> a reason to stop, or None
+# Called after each iteration with its number, params, objective and gradient norm; returns a reason to stop, or None.
 OnIteration = Callable[[int, Float64s, float, float], Stop | None]
 
 
 def never_stop(n_iter: int, params: Float64s, objective: float, grad_norm: float) -> Stop | None:
-    """Let the solver run until it has converged."""
+    """Never ask the solver to stop."""
     return None
 
 
@@ -34,29 +35,30 @@ class Point(NamedTuple):
 
     params: Float64s
     value: float
-    grad: Float64s
+    grad: Float64s  # without the part of the penalty that has no gradient
+    subgradient: Float64s | None = None  # the subgradient of least norm, if the penalty has such a part
 
     @property
     def grad_norm(self) -> float:
-        """Euclidean norm of the gradient."""
-        return float(np.linalg.norm(self.grad))
+        """Euclidean norm of the gradient or subgradient."""
+        return float(np.linalg.norm(self.grad if self.subgradient is None else self.subgradient))
 
 
 class Requirements(NamedTuple):
     """What a solver needs of an objective."""
 
-    smooth: bool = True  # a penalty with a gradient
-    batches: bool = False  # steps along gradients of mini-batches
-    cpu: bool = False  # data in the memory of the host
+    smooth: bool = True  # the penalty must have a gradient everywhere
+    batches: bool = False  # the backend must compute gradients of mini-batches
+    cpu: bool = False  # X must be in the memory of the host
 
 
 @dataclass(eq=False)
 class SolverState:
     """The state of a solver between two iterations, as arrays by name, for checkpoints.
 
-    A solver that starts from the `saved` state of another run continues with the same bits. `saved` is empty for a new
-    run. Before every `on_iteration` the solver sets `snapshot`, a function that returns the state at that iteration,
-    however late it is called.
+    A solver that starts from the `saved` state of another run returns the same bits as an uninterrupted run. `saved` is
+    empty for a new run. Before each call of `on_iteration` the solver sets `snapshot`, a function that returns the
+    state after that iteration, even if it is called later.
     """
 
     saved: dict[str, Any] = field(default_factory=dict)
@@ -64,7 +66,7 @@ class SolverState:
 
 
 class Penalised(Protocol):
-    """What a bound on the gap needs of an objective; `nbsoftmax.Objective` has this and what follows."""
+    """What bounds on the gap need of an objective. `nbsoftmax.Objective` implements all protocols of this file."""
 
     penalty: AnyPenalty
     fit_intercept: bool
@@ -73,7 +75,7 @@ class Penalised(Protocol):
 
 
 class Smooth(Penalised, Protocol):
-    """A differentiable objective, with l1 = 0."""
+    """A differentiable objective."""
 
     def value_and_grad(self, params: Float64s) -> tuple[float, Float64s]:
         """The objective and its gradient."""
@@ -84,12 +86,12 @@ class Smooth(Penalised, Protocol):
         ...
 
     def in_float64(self, *, hessian: bool = False) -> Self:
-        """The same function with values and gradients, and if `hessian` all else, by products in float64."""
+        """The same objective, with values and gradients computed in float64; if `hessian`, also everything else."""
         ...
 
 
 class Curved(Smooth, Protocol):
-    """A smooth objective that also computes parts of its Hessian at `params`, without the penalty."""
+    """A smooth objective that can also compute parts of its Hessian at `params`, without the penalty."""
 
     n_samples: int
     shape: tuple[int, int]
@@ -115,13 +117,21 @@ class Curved(Smooth, Protocol):
         ...
 
 
+class Composite(Penalised, Protocol):
+    """An objective whose penalty may have a part without a gradient."""
+
+    def smooth_part(self, features: NDArray[np.int64] | None = None) -> Curved:
+        """The objective without that part of the penalty, over all or some features."""
+        ...
+
+
 def evaluate(objective: Smooth, params: Float64s) -> Point:
-    """The point at `params`; one pass over the data."""
+    """The point at `params`, in one pass over the data."""
     return Point(params, *objective.value_and_grad(params))
 
 
 def evaluate_if_finite(objective: Smooth, params: Float64s) -> Point:
-    """The point at `params`, which is worse than any other where the parameters overflow."""
+    """The point at `params`; its value is inf if the parameters are not finite."""
     if np.isfinite(params).all():
         return evaluate(objective, params)
     return Point(params, np.inf, np.full_like(params, np.inf))
@@ -129,26 +139,26 @@ def evaluate_if_finite(objective: Smooth, params: Float64s) -> Point:
 
 @dataclass(frozen=True, eq=False)
 class Solution:
-    """Where a solver ended.
+    """The result of a solver.
 
     Attributes
     ----------
     params : ndarray (n_classes, n_features + 1)
     objective, grad_norm : float
-        At `params`; the norm is Euclidean, with l1 that of the smallest subgradient.
+        At `params`. The norm is Euclidean; with l1 it is the norm of the smallest subgradient.
     gap : float
-        How far `objective` is above the minimum.
+        Difference between `objective` and the minimum: a bound or an estimate.
     gap_kind : str
-        "strong-convexity", "duality": `gap` is a proven bound. "estimate": the Newton decrement, which may be wrong.
+        "strong-convexity" or "duality" if `gap` is a proven bound, "estimate" if it is the Newton decrement.
     n_iter : int
     converged : bool
-        Whether gap <= tol * |objective|, or eps log K, whichever is larger.
+        Whether `gap` is at most the larger of tol * |objective| and eps log K.
     stop_reason : StopReason
         Why the solver stopped.
     reason : str
-        The same as a text.
+        The reason as text.
     summary : str
-        Human-readable summary of the work; "" where `n_iter` says it all.
+        Human-readable summary of the work; "" if there is nothing to add to `n_iter`.
     newton_step : ndarray (n_classes, n_features + 1) or None
         Newton's step from `params`, if the solver computed it.
     """

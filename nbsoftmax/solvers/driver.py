@@ -1,16 +1,17 @@
-"""The loop of all solvers for smooth objectives: iterate, check convergence, switch to float64 sums, report.
+"""The loop of all solvers: iterate, check convergence, switch to float64 sums, report.
 
-Values and gradients of float32 data have the rounding errors of their products, which no bound and no estimate takes
-into account. Where a solver would end, the driver therefore computes them again by `objective.in_float64()` and goes on
-with these, usually for one or two evaluations: what is reported is true of the data. Hessian-vector products seldom
-need such accuracy, since this is iterative refinement (J. Wilkinson, "Rounding errors in algebraic processes", 1963):
-the approximate Hessian solves for accurate residuals. If the two values differ by more than a tenth of the allowed gap,
-rounding errors also hide the small curvatures of the Hessian, and with them most of the distance to the minimum; then
-solvers that use the Hessian compute that in float64, too.
+For float32 data, values and gradients have the rounding errors of float32 products, which no bound and no estimate
+takes into account. When a solver is about to end, the driver therefore computes them again with
+`objective.in_float64()` and continues with these, usually for one or two evaluations, so that the reported numbers are
+correct for the data. Hessian-vector products seldom need this accuracy, since the method is iterative refinement
+(J. Wilkinson, "Rounding errors in algebraic processes", 1963): accurate residuals, approximate Hessian. If the two
+values differ by more than a tenth of the allowed gap, rounding errors also hide the small curvatures of the Hessian,
+and with them most of the distance to the minimum. Then solvers that use the Hessian compute it in float64, too.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -21,26 +22,26 @@ from nbsoftmax.solvers.stop_reason import Stop, StopReason
 from nbsoftmax.solvers.tools.certificates import allowed_gap
 from nbsoftmax.validation import Float64s
 
-GROWN = 1e3  # an objective so many times as large as at the start has diverged
+GROWN = 1e3  # the fit has diverged if the objective is larger than this times its value at the start
 Objective = TypeVar("Objective", bound=Smooth)
 Objective_contra = TypeVar("Objective_contra", bound=Smooth, contravariant=True)
 
 
 class Method(Protocol[Objective_contra]):
-    """What is particular to one solver: its step, and how it judges convergence."""
+    """The part that differs between solvers: the step, and the test of convergence."""
 
-    unit: str  # of an iteration, for messages
+    unit: str  # name of iterations in messages, in the plural
     monotone: bool  # whether no step increases the objective, up to rounding errors
-    learning_rate: float
+    learning_rate: float  # for the message if the fit diverges; without effect in a monotone method
 
     def step(self, sums: Objective_contra, point: Point, n_iter: int) -> Point | None:
-        """The point after one more iteration, by values and gradients of `sums`; None if no step decreases J."""
+        """The point after one more iteration, evaluated with `sums`; None if no step decreases the objective."""
         ...
 
     def converged(self, n_iter: int, point: Point, values: list[float], *, certify: bool) -> bool:
-        """Whether the gap at `point` is within tolerance; `certify` asks to check whatever the method itself expects.
+        """Whether the gap at `point` is within tolerance.
 
-        `values` are the objectives so far.
+        `values` are the objectives so far. If `certify`, check even if the method does not expect convergence yet.
         """
         ...
 
@@ -49,15 +50,15 @@ class Method(Protocol[Objective_contra]):
         ...
 
     def refine(self, objective: Objective_contra, sums: Objective_contra, point: Point, *, hessian: bool) -> None:
-        """Go on with more accurate sums; `hessian` says whether `objective` is now in float64, too."""
+        """Continue from `point` with more accurate sums; if `hessian`, `objective` is now in float64, too."""
         ...
 
     def state(self) -> dict[str, Any]:
-        """What the method needs to resume, in arrays that it will not change."""
+        """What the method needs to resume, in arrays that it does not change later."""
         ...
 
     def report(self) -> tuple[str, Float64s | None]:
-        """The summary of the work, and Newton's step from the last point if it is known."""
+        """The summary of the work, and the Newton step from the last point, if it is known."""
         ...
 
 
@@ -72,18 +73,20 @@ class Driver(Generic[Objective]):
     max_iter : int
     on_iteration : callable
     state : SolverState or None
-        Where it has a saved state, the run continues from there instead of from `start`.
+        If it has a saved state, the run continues from there instead of from `start`.
     uses_hessian : bool
         Whether steps use the Hessian, so that it may have to be computed in float64.
+    evaluate : callable
+        Computes a point, given the sums and parameters. By default its value and gradient are those of the sums.
 
     Attributes
     ----------
     objective, sums : Objective
-        For Hessian-vector products, and for values and gradients.
+        `objective` for Hessian-vector products, `sums` for values and gradients.
     start : ndarray (n_classes, n_features + 1)
-        Where this run begins.
+        First point of this run.
     saved : dict
-        The state that it resumes from; empty for a new run.
+        State from which the run resumes; empty for a new run.
     """
 
     def __init__(
@@ -96,8 +99,10 @@ class Driver(Generic[Objective]):
         on_iteration: OnIteration,
         state: SolverState | None,
         uses_hessian: bool = False,
+        evaluate: Callable[[Objective, Float64s], Point] = evaluate,
     ) -> None:
         self.tol, self.max_iter, self._on_iteration, self._uses_hessian = tol, max_iter, on_iteration, uses_hessian
+        self._evaluate = evaluate
         self._state = state or SolverState()
         self.saved = self._state.saved
         if self.saved.get("hessian_refined", False):
@@ -109,14 +114,14 @@ class Driver(Generic[Objective]):
 
     @property
     def refined(self) -> bool:
-        """Whether values and gradients are sums in float64."""
+        """Whether values and gradients are computed in float64."""
         return self.sums is self._refined
 
     def minimize(self, method: Method[Objective]) -> Solution:
-        """Iterate until the method has converged or cannot go on, or the caller asks to stop."""
+        """Iterate until the method has converged, no step is possible, or the caller asks to stop."""
         saved = self.saved
-        self._point = evaluate(self.sums, self.start)
-        self._best = evaluate(self.sums, saved["best"]) if "best" in saved else self._point
+        self._point = self._evaluate(self.sums, self.start)
+        self._best = self._evaluate(self.sums, saved["best"]) if "best" in saved else self._point
         self._values: list[float] = saved["values"].tolist() if saved else [self._point.value]
         self._n_iter = int(saved.get("n_iter", 0))
         certify = not saved
@@ -124,7 +129,7 @@ class Driver(Generic[Objective]):
         while True:
             if stop is None and method.converged(self._n_iter, self._point, self._values, certify=certify):
                 stop = StopReason.CONVERGED.stop()
-                self._best = self._point  # what is proven: earlier values may be lower by rounding errors
+                self._best = self._point  # its gap is known; earlier values may be lower by rounding errors
             if stop is None and self._n_iter >= self.max_iter:
                 stop = StopReason.MAX_ITER.stop(n_iter=self._n_iter, unit=method.unit)
             if stop is None:
@@ -161,9 +166,9 @@ class Driver(Generic[Objective]):
         return self._on_iteration(self._n_iter, moved.params, moved.value, moved.grad_norm)
 
     def _refine(self, method: Method[Objective]) -> None:
-        """Go on from the best point with sums in float64."""
+        """Continue from the best point with sums in float64."""
         rough, self.sums = self._best.value, self._refined
-        self._point = self._best = evaluate(self.sums, self._best.params)
+        self._point = self._best = self._evaluate(self.sums, self._best.params)
         allowed = allowed_gap(self._point.value, self.tol, self.start.shape[0])
         hessian = self._uses_hessian and not abs(self._point.value - rough) <= 0.1 * allowed
         if hessian:
@@ -196,5 +201,5 @@ class Driver(Generic[Objective]):
 
 
 def _snapshot(n_iter: int, values: list[float], kept: dict[str, Any]) -> dict[str, Any]:
-    """The state after `n_iter` iterations; `values` has grown since if this is asked for late."""
+    """The state after `n_iter` iterations; `values` may have more items by now."""
     return {"values": np.array(values[: n_iter + 1]), **kept}

@@ -1,4 +1,4 @@
-"""Gradient descent, the plain update of the mathematics. The reference, never the fast way.
+"""Gradient descent: the plain update, as a reference for the faster solvers.
 
 w <- w - alpha dJ/dw,    b <- b - alpha dJ/db
 """
@@ -31,12 +31,13 @@ MAX_ITER = 10_000
 
 @dataclass(frozen=True)
 class GradientDescent:
-    """Gradient descent, for reference.
+    """Gradient descent, as a reference for the faster solvers.
 
     Parameters
     ----------
     learning_rate : float, optional
-        Fixed step. By default a line search halves the step until the objective decreases, from twice the last one.
+        Fixed step length. By default, a line search begins with twice the last step length and halves it until the
+        objective decreases sufficiently.
     """
 
     learning_rate: float | None = None
@@ -102,6 +103,6 @@ class _GradientSteps:
 
 
 def _last_gain(values: list[float]) -> float:
-    """The decrease in the last quarter of the steps; inf after few steps."""
+    """The decrease of the objective in the last quarter of the iterations; inf after fewer than 7 iterations."""
     n = len(values)
     return values[(3 * n) // 4 - 1] - values[-1] if n >= 8 else np.inf

@@ -1,7 +1,8 @@
-"""L-BFGS: Newton's direction from the last few steps and gradients, by the two-loop recursion.
+"""L-BFGS: quasi-Newton directions from the last steps and gradient changes, by the two-loop recursion.
 
-The recursion, that of `lbfgs_memory`, starts from M^-1 of `preconditioners`, a Gram matrix where that is worth making,
-so that raw data need no scaling. Both are replaced when no step along the direction decreases the objective.
+The recursion (`tools.lbfgs_memory`) starts from a preconditioner M^-1 (`tools.preconditioners`), the inverse of a Gram
+matrix if that is affordable, so that the features need no scaling. If no step along the direction decreases the
+objective, the memory is cleared and the preconditioner is made again.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from nbsoftmax.solvers.tools.preconditioners import AFFORDABLE, Preconditioner, 
 from nbsoftmax.validation import Float64s
 
 MAX_ITER = 10_000
-MEMORY = 20  # pairs kept: a pass over the data costs far more than their inner products
+MEMORY = 20  # pairs: their inner products cost far less than a pass over the data
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,7 @@ class _QuasiNewtonSteps:
 
     def step(self, sums: Curved, point: Point, n_iter: int) -> Point | None:
         moved = weak_wolfe(sums, point, self._direction(point.grad))
-        # The memory may be wrong: try once without. In float32 the cause is usually rounding errors: `refine` is next.
+        # Try once more without the memory. With float32 sums the usual cause is rounding errors, and `refine` follows.
         if moved is None and len(self._memory) and self._refined:
             self._memory.clear()
             self._precondition_at(point.params)
@@ -109,7 +110,7 @@ class _QuasiNewtonSteps:
         self._monitor.precondition = self._preconditioner
 
     def _direction(self, grad: Float64s) -> Float64s:
-        """-H^-1 grad by the memory; -M^-1 grad while that is empty."""
+        """An approximation of -H^-1 grad from the memory; -M^-1 grad if it is empty."""
         scale = 1.0
         if len(self._memory):
             change = self._memory.pairs[1, -1].reshape(grad.shape)

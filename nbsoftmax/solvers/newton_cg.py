@@ -1,9 +1,9 @@
 """Truncated Newton: steps along H^-1 grad by conjugate gradients, with preconditioners chosen by their cost.
 
-The fit begins with a cheap preconditioner. When directions take more products than a more accurate one costs, that one
-is made; a preconditioner is made again when the products since took longer than that. On nearly separable data the last
-is the Hessian itself, and the method Newton's own. Convergence is judged by the Newton decrement; with l2 > 0 the fit
-then goes on to where a bound proves it.
+The fit begins with a cheap preconditioner. A more accurate one is made when the last direction took more products than
+it costs. A preconditioner is made again at the current parameters when the products since it was made have cost more.
+On nearly separable data the last preconditioner is the Hessian itself, and the method is Newton's method. The test of
+convergence is the Newton decrement. With l2 > 0 the fit then continues until a bound certifies the gap.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ from nbsoftmax.solvers.tools.truncated_newton import (
 from nbsoftmax.validation import Float64s
 
 MAX_ITER = 500
-# Where the estimate says that a fit has converged, it goes on to where a bound says so, with no more products than it
-# has had, or so many; by directions that should leave this share of the allowed gap.
+# When the estimate of the gap is within tolerance, the fit continues until a bound is, too. It spends at most as many
+# products as before, or LEAST_PATIENCE if that is more, on directions that should leave CERTIFIABLE * the allowed gap.
 LEAST_PATIENCE, CERTIFIABLE = 10, 0.3
-# Largest factor of a decrement, for what comes after its step; less than makes up for FAR_WITHIN.
+# Largest factor by which a decrement is multiplied to account for later steps; small enough for FAR_WITHIN.
 MOST_TO_COME = 0.8 / FAR_WITHIN
 
 
@@ -61,7 +61,7 @@ class NewtonCG:
 
 @dataclass(frozen=True)
 class Newton:
-    """Newton's method: the exact Hessian at every step, by Cholesky factors."""
+    """Newton's method: the exact Hessian in every iteration, and its Cholesky factors."""
 
     name: ClassVar[str] = "newton"
     requires: ClassVar[Requirements] = Requirements()
@@ -102,7 +102,7 @@ def _driver(
 
 
 class NewtonSteps:
-    """The steps of Newton's method, with preconditioners of some `kinds`."""
+    """The steps of truncated Newton, with preconditioners of the given `kinds`."""
 
     unit, monotone, learning_rate = "iterations", True, 1.0
 
@@ -113,17 +113,20 @@ class NewtonSteps:
         self._preconditioner = self._choice.restored(saved) if saved else self._choice.first(driver.start)
         self._certificate = GapCertificate(driver.sums, float(saved.get("looseness", 1.0)))
         self._first_square = float(saved.get("first_square", 0.0))  # of the first gradient, in the norm of M^-1
-        # Decrease of the objective in the last step: that of the quadratic model, and the actual one.
+        # Decrease of the objective in the last step: predicted by the quadratic model, and actual.
         self._predicted, self._gained = float(saved.get("predicted", np.inf)), float(saved.get("gained", 0.0))
-        # Products when only a certificate was missing for the first time; -1 before.
+        # Number of products when the estimate was within tolerance for the first time; -1 before.
         self._near_at = int(saved.get("near_at", -1))
-        self._assessed: Point | None = None  # where what follows was found
+        self._assessed: Point | None = None  # where the next attributes were computed
         self._bound: tuple[float, str] | None = None
         self._direction = NewtonDirection(np.zeros_like(driver.start), np.inf, settled=False)
         self._n_products, self._estimate, self._near = 0, np.inf, False
 
     def converged(self, n_iter: int, point: Point, values: list[float], *, certify: bool) -> bool:
-        """Whether a bound, or without hope for one the decrement, is within tolerance; finds the next direction."""
+        """Whether a bound on the gap is within tolerance, or the decrement if no bound is likely.
+
+        Also finds the next direction.
+        """
         allowed = self._allowed(point)
         self._assessed = point
         self._bound = self._certificate.certify(point, allowed)
@@ -139,17 +142,18 @@ class NewtonSteps:
         return self._near and (self._direction.uncertifiable or patience == 0)
 
     def step(self, sums: Curved, point: Point, n_iter: int) -> Point | None:
-        """A step along the direction that `converged` has found."""
+        """A step along the direction that `converged` found."""
         moved = backtrack(sums, point, self._direction.step)
         if moved is None:
             return None
         self._predicted, self._gained = self._direction.decrement, point.value - moved.value
-        if self._choice.exact or not (self._direction.final or self._near):  # what may be left is not worth a new one
+        # If the fit is about to end, a new preconditioner does not pay.
+        if self._choice.exact or not (self._direction.final or self._near):
             self._preconditioner = self._choice.next(self._preconditioner, moved.params, self._n_products)
         return moved
 
     def gap(self, n_iter: int, point: Point) -> tuple[float, str]:
-        """The bound if there is one, and else the Newton decrement."""
+        """The bound if there is one, otherwise the Newton decrement."""
         if self._assessed is not point:
             self.converged(n_iter, point, [], certify=True)
         if self._bound is not None:
@@ -161,14 +165,14 @@ class NewtonSteps:
         return reported_gap(bound, estimate, self._direction.settled, self._allowed(point))
 
     def refine(self, objective: Curved, sums: Curved, point: Point, *, hessian: bool) -> None:
-        """Judge by more accurate sums."""
+        """Continue with more accurate sums."""
         self._objective, self._certificate = objective, GapCertificate(sums)
         if hessian:
             self._preconditioner = self._choice.refine(objective, self._preconditioner, point.params)
         self._predicted, self._gained, self._assessed = np.inf, 0.0, None
 
     def state(self) -> dict[str, Any]:
-        """What a new object needs to go on."""
+        """What a new object needs to resume."""
         return {
             "first_square": self._first_square,
             "predicted": self._predicted,
@@ -179,14 +183,14 @@ class NewtonSteps:
         }
 
     def report(self) -> tuple[str, Float64s | None]:
-        """The summary, and the direction at the last point where there is no bound."""
+        """The summary, and the direction at the last point if there is no bound."""
         return self._choice.summary(), self._direction.step if self._bound is None else None
 
     def _allowed(self, point: Point) -> float:
         return allowed_gap(point.value, self._tol, point.params.shape[0])
 
     def _find_direction(self, point: Point, allowed: float) -> int:
-        """Find the direction from a point; the products that could be spent on a certificate."""
+        """Find the direction from a point; returns how many products could be spent on a certificate."""
         preconditioner, choice = self._preconditioner, self._choice
         square = preconditioner.square(centred(point.grad))
         self._first_square = self._first_square or square
@@ -209,10 +213,10 @@ class NewtonSteps:
 
 
 def _still_to_come(decrement: float, predicted: float, gained: float) -> float:
-    """How many times a decrement the steps from here on gain, when each is to the next as the last was to this one.
+    """The decrease by this and all later steps, relative to a decrement, if the decrements decrease geometrically.
 
-    Near the minimum 1. Where the objective is like exp, as on nearly separable data, each decrement is 1/e of the last
-    one, and the gap at an objective of e^-t is twice its decrement.
+    Near the minimum it is 1. If the objective behaves like exp, as on nearly separable data, each decrement is 1/e of
+    the last one, and the gap is about twice the decrement.
     """
     if not 0 < predicted < np.inf:
         return 1.0
@@ -223,7 +227,8 @@ def _still_to_come(decrement: float, predicted: float, gained: float) -> float:
 def _least_decrement(objective: Curved, point: Point) -> float:
     """A lower bound on grad . H^-1 grad / 2: (grad . v)^2 / (2 v . H v), here for v = grad over the diagonal of H.
 
-    Where all probabilities are 0 or 1 an M^-1 of rounding errors makes conjugate gradients say that nothing is left.
+    If all probabilities are 0 or 1, M^-1 consists of rounding errors, and the decrement by conjugate gradients is too
+    small.
     """
     v = Preconditioner(objective, point.params, "diagonal")(centred(point.grad))
     v = v / (np.abs(v).max() or 1.0)

@@ -5,8 +5,8 @@ momentum, nesterov, adam: see `kernels.sgd`. The learning rate falls with the pr
     constant  rate                        step     rate / 10^floor(3 p)
     cosine    rate (1 + cos(pi p)) / 2     inverse  rate / (1 + epochs / 10)
 
-Fast initial progress, slow final convergence; for streams, and for data of which one pass is already much. The order
-of the samples is a function of the seed and the epoch, so that every fit can be repeated and resumed.
+Fast initial progress, slow final convergence: for streams, and for data so large that few passes are affordable. The
+order of the samples is a function of the seed and the epoch, so that every fit can be repeated and resumed.
 """
 
 from __future__ import annotations
@@ -37,12 +37,12 @@ from nbsoftmax.validation import Float64s
 MAX_ITER = 50
 KINDS = {"momentum": MOMENTUM, "nesterov": NESTEROV, "adam": ADAM}
 SCHEDULES = ("constant", "step", "cosine", "inverse")
-POWER_ITERATIONS = 10  # for the largest curvature, which may be a tenth too small
-ADAM_CHANGE = 0.1  # about the change of a logit in a step of Adam
+POWER_ITERATIONS = 10  # for the largest curvature, whose result may be 10 % too small
+ADAM_CHANGE = 0.1  # approximate change of a logit in the first step of Adam
 
 
 class Stochastic(Smooth, Protocol):
-    """A smooth objective that takes steps along gradients of mini-batches; `nbsoftmax.Objective` is one."""
+    """A smooth objective that computes steps along gradients of mini-batches."""
 
     n_samples: int
 
@@ -61,7 +61,7 @@ class Stochastic(Smooth, Protocol):
         momentum: float,
         n_before: int,
     ) -> float:
-        """Change `state` by a step for each rate; the mean loss on the way."""
+        """Change `state` by one step for each rate; returns the mean loss before each step."""
         ...
 
 
@@ -72,18 +72,18 @@ class SGD:
     Parameters
     ----------
     learning_rate : float, optional
-        The rate that the schedule begins with; by default from the size of the data.
+        Initial learning rate; by default it is computed from the data.
     batch_size : int
         Samples in a mini-batch.
     momentum : float in [0, 1)
         Momentum coefficient; beta1 for "adam".
     optimizer : {"nesterov", "momentum", "adam"}
-        Rule for a step from a gradient, as in PyTorch.
+        Update rule, as in PyTorch.
     schedule : {"cosine", "constant", "step", "inverse"}, optional
-        How the rate falls: along half a cosine to 0 at the last epoch, not at all, to a tenth at each third of the
-        epochs, or as 1 / (1 + epochs / 10). Default: "cosine" for `fit`, "constant" for `partial_fit`.
+        How the rate decreases: along half a cosine to 0 at the last epoch, not at all, by a factor of 10 after each
+        third of the epochs, or as 1 / (1 + epochs / 10). Default: "cosine" for `fit`, "constant" for `partial_fit`.
     average : bool
-        Whether the result is the mean of the iterates, of which the later count more.
+        Whether the result is a weighted mean of the iterates, with larger weights for later ones.
     """
 
     learning_rate: float | None = None
@@ -131,17 +131,18 @@ class SGD:
         return driver.minimize(_Epochs(self, driver, random_state))
 
     def initial_rate(self, objective: Stochastic, shape: tuple[int, int]) -> float:
-        """The learning rate that is given, or else one that suits the data, whatever their scale.
+        """The given learning rate, or one computed from the data, which adapts to their scale.
 
         momentum, nesterov: 1 / (c + 4 r / (B (1 - mu)) + l2), with c the largest curvature of the loss and r a bound on
-        that of a single sample, the mean of ||(x, 1)||^2 / 2 (Bohning 1992). All samples together allow a step of
-        1 / c, the noise of batches of B samples counts 1 / (1 - mu) times with momentum, and the 4 keeps the step well
-        below what is stable. adam: each parameter changes by the rate, a logit by less than rate sqrt(2 (N + 1) r).
+        the curvature of a single sample, the mean of ||(x, 1)||^2 / 2 (Bohning 1992). The full gradient allows a step
+        of 1 / c. Momentum increases the noise of batches of B samples by a factor of 1 / (1 - mu). The factor 4 keeps
+        the step well below the limit of stability. adam: each parameter changes by the rate, and a logit by less than
+        rate sqrt(2 (N + 1) r).
         """
         if self.learning_rate is not None:
             return self.learning_rate
         k, order = shape
-        flat = (k - 1) / k**2  # a (1 - a) where all classes are equally probable
+        flat = (k - 1) / k**2  # a (1 - a) if all classes are equally probable
         r = float(objective.curvatures(np.zeros(shape))[0].sum()) / flat / 2
         _refuse_overflow(r)
         if self.optimizer == "adam":
@@ -160,33 +161,33 @@ class SGD:
         return float(1 / (largest * k / 2 + noise + l2s.max()))
 
     def fractions_of_epoch(self, objective: Stochastic) -> Float64s:
-        """For each step of an epoch the part of the epoch before it."""
+        """For each step of an epoch, the fraction of the epoch before it."""
         n_steps = -(-objective.n_samples // self.batch_size)
         return np.arange(n_steps) / n_steps
 
     def epoch(
         self, objective: Stochastic, state: State, order: NDArray[np.int64], rates: Float64s, *, n_before: int
     ) -> float:
-        """Change `state` by a step for each of `rates`, after `n_before` steps; the mean loss on the way."""
+        """Change `state` by one step for each of `rates`, after `n_before` steps; returns the mean loss."""
         kind, momentum = KINDS[self.optimizer], self.momentum
         return objective.descend(state, order, self.batch_size, rates, kind=kind, momentum=momentum, n_before=n_before)
 
     def initial_state(self, start: Float64s) -> State:
-        """The state of a descent that begins at `start`."""
+        """The state of a run that begins at `start`."""
         n = start.size
         empty = np.empty(0)
         mean = start.reshape(-1).copy() if self.average else empty
         return State(start.reshape(-1).copy(), np.zeros(n), np.zeros(n) if self.optimizer == "adam" else empty, mean)
 
     def params(self, state: State, shape: tuple[int, int]) -> Float64s:
-        """The parameters that a descent has reached, as a copy."""
+        """The current parameters of a run, as a copy."""
         return np.array((state.mean if self.average else state.params).reshape(shape))
 
 
 def _refuse_overflow(curvature: float) -> None:
     if not np.isfinite(curvature):
         raise InputValueError(
-            "the squares of the features overflow, so that no learning rate can be found; scale X, or give a "
+            "no learning rate can be computed, because squares of the features overflow; scale X, or give a "
             "learning_rate."
         )
 
@@ -197,7 +198,7 @@ def sample_order(n_samples: int, seed: int, epoch: int) -> NDArray[np.int64]:
 
 
 def rate_factors(schedule: str, epochs: Float64s, n_epochs: int = 1) -> Float64s:
-    """The factor of the rate after `epochs`, which may be fractions; `n_epochs` is the length of the whole fit."""
+    """The factor of the rate after `epochs`, which may be fractions; `n_epochs` is that of the whole fit."""
     if schedule == "constant":
         return np.ones_like(epochs)
     if schedule == "inverse":
@@ -222,7 +223,7 @@ class _Epochs:
         self._monitor = ConvergenceMonitor(driver.objective, driver.tol, saved, driver.sums)
 
     def step(self, sums: Stochastic, point: Point, n_iter: int) -> Point:
-        """One epoch; it continues from the state of the descent, not from `point`."""
+        """One epoch, which continues from the current state, not from `point`."""
         epochs = n_iter + self._options.fractions_of_epoch(self._objective)
         self._options.epoch(
             self._objective,
@@ -258,5 +259,5 @@ def _shape(params: Float64s) -> tuple[int, int]:
 
 
 def _last_spread(values: list[float]) -> float:
-    """The spread of the last epochs: steps are noisy, and near the minimum the noise is all there is."""
+    """The range of the last three objectives, which near the minimum consists of the noise of the steps."""
     return max(values[-3:]) - min(values[-3:]) if len(values) > 3 else np.inf

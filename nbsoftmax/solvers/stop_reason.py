@@ -1,4 +1,4 @@
-"""Why a fit ended: each reason with its message and what to do about it."""
+"""The reasons why a fit ends, each with its message and with advice."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from enum import Enum
 from typing import Any, NamedTuple
 
-# What advice calls an option or a measure, in Python; the command line has names of its own.
+# Names of options in the advice, for Python; the command line has its own.
 PYTHON_TERMS = {
     "learning_rate": "learning_rate",
     "max_iter": "max_iter",
     "max_seconds": "max_seconds",
-    "penalize": "add l2 (1e-4, say)",
-    "resume": "go on from a checkpoint with resume=True",
+    "penalize": "add l2 (for example 1e-4)",
+    "resume": "continue from a checkpoint with resume=True",
     "scale": "scale the features",
     "tol": "tol",
     "float64": "use float64 data",
@@ -25,29 +25,29 @@ class StopReason(Enum):
     Attributes
     ----------
     message : str
-        Template of the text; its fields are filled in by `stop`.
+        Template of the text, whose fields `stop` fills in.
     advice : str
-        Template of what to do about it, with the fields of `PYTHON_TERMS`; "" where there is nothing to do.
+        Template of the advice, with the fields of `PYTHON_TERMS`; "" if there is nothing to do.
     """
 
     CONVERGED = ("converged", "")
     STUCK = (
-        "no step decreases the objective any more at float64 precision",
-        "raise {tol}, centre and {scale}, or {float64}",
+        "no further step decreases the objective in float64 precision",
+        "increase {tol}, centre and {scale}, or {float64}",
     )
-    MAX_ITER = ("max_iter reached ({n_iter} {unit})", "raise {max_iter}, {scale}, or {penalize}")
-    MAX_SECONDS = ("max_seconds reached ({seconds:.3g} s)", "raise {max_seconds}, or {resume}")
+    MAX_ITER = ("max_iter reached ({n_iter} {unit})", "increase {max_iter}, {scale}, or {penalize}")
+    MAX_SECONDS = ("max_seconds reached ({seconds:.3g} s)", "increase {max_seconds}, or {resume}")
     DIVERGED = (
-        "the objective grew without bound: learning_rate {learning_rate:g} is too large; halve it, or give none",
-        "give a smaller {learning_rate}, or none for steps that suit the data",
+        "the objective diverged because learning_rate {learning_rate:g} is too large",
+        "reduce {learning_rate}, or omit it, so that it is chosen for the data",
     )
     SEPARABLE = (
-        "samples are perfectly separable from other classes, so without a penalty there is no minimum; "
-        "concerned: {classes}",
-        "{penalize}, which makes the minimum finite and unique",
+        "classes are perfectly separable, so the objective has no minimum without a penalty "
+        "(separable classes: {classes})",
+        "{penalize}, so that a unique minimum exists",
     )
     CALLBACK = ("stopped by a callback", "")
-    EARLY_STOPPING = ("early stopping: {monitor} has not improved for {n_iter} iterations", "")
+    EARLY_STOPPING = ("early stopping, because {monitor} has not improved for {n_iter} iterations", "")
     INTERRUPTED = ("interrupted", "")
 
     def __init__(self, message: str, advice: str) -> None:
@@ -55,15 +55,15 @@ class StopReason(Enum):
 
     @property
     def requested(self) -> bool:
-        """Whether the caller asked for this end: by a callback, early stopping or Ctrl-C."""
+        """Whether the user stopped the fit: by a callback, early stopping or Ctrl-C."""
         return self in (StopReason.CALLBACK, StopReason.EARLY_STOPPING, StopReason.INTERRUPTED)
 
     def stop(self, **fields: Any) -> Stop:
-        """The reason with its text, for the `fields` of its message."""
+        """The reason with its message, in which the `fields` are filled in."""
         return Stop(self, self.message.format(**fields))
 
     def advise(self, terms: Mapping[str, str] = PYTHON_TERMS) -> str:
-        """What to do about it, with `terms` for the options."""
+        """The advice, with `terms` as the names of options."""
         return self.advice.format(**terms)
 
 

@@ -1,4 +1,4 @@
-"""The solvers by name, and what they have in common."""
+"""The solvers by name, and the protocol that they implement."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from nbsoftmax.validation import Float64s
 
 
 class Solver(Protocol):
-    """A solver with its options; `SOLVERS` has those of this package.
+    """A solver with its options.
 
-    Its `repr` shows all options: checkpoints tell solvers apart by it.
+    The options are its attributes: checkpoints distinguish solvers by their class and these.
     """
 
     @property
     def name(self) -> str:
-        """As in `SOLVERS`."""
+        """The short name, as in `Trainer(solver=name)`."""
         ...
 
     @property
@@ -52,7 +52,7 @@ SOLVERS: dict[str, Solver] = {
 
 
 def solver_of(given: Any) -> Solver:
-    """The solver that is given, or the one of that name with its default options."""
+    """The given solver, or the solver of that name with its default options."""
     if isinstance(given, str):
         return SOLVERS[validation.choice("solver", given, ("auto", *SOLVERS))]
     if isinstance(given, type) or not all(hasattr(given, name) for name in ("name", "requires", "solve")):
@@ -61,4 +61,15 @@ def solver_of(given: Any) -> Solver:
             "as nbsoftmax.SGD()."
         )
     solver: Solver = given
+    if not isinstance(solver.requires, Requirements):
+        raise InputTypeError(
+            f"requires of the solver {plain(solver)} is {plain(solver.requires)}, expected an object such as "
+            "nbsoftmax.solvers.base.Requirements()."
+        )
     return solver
+
+
+def fingerprint(solver: Solver) -> tuple[Any, ...]:
+    """The class and the options of a solver: what distinguishes it from others, for checkpoints."""
+    options = sorted(getattr(solver, "__dict__", {}).items())
+    return (type(solver).__qualname__, *(part for item in options for part in item))

@@ -14,7 +14,8 @@ Three more hooks are for callbacks that choose the model's parameters or have a 
     state_dict()                        returns the state as arrays or numbers by name, for `Trainer.fit(checkpoint=)`
     load_state_dict(state)              restores that state after `setup`, when a fit is resumed
 
-`state_dict` is called after every iteration; later iterations must not change the arrays that it returned.
+`state_dict` is called after every iteration; later iterations must not change the arrays that it returned. An object
+with a state serves one fit at a time: fits in several threads need an object each.
 """
 
 from __future__ import annotations
@@ -53,6 +54,9 @@ class ProgressBar:
         self._live: Any = None
         self._printed_at = -np.inf
 
+    def __repr__(self) -> str:
+        return "ProgressBar()"
+
     def setup(self, trainer: Any, context: Context) -> None:
         """Start the display."""
         self._live, self._printed_at = None, -np.inf
@@ -66,7 +70,7 @@ class ProgressBar:
         columns = SpinnerColumn(), TextColumn("{task.description}")
         self._live = Progress(*columns, console=Console(stderr=True), transient=True)
         self._live.start()
-        self._live.add_task("compiling kernels")
+        self._live.add_task("before the first iteration")
 
     def on_fit_task_end(self, trainer: Any, context: Context) -> None:
         """Display an iteration."""
@@ -109,6 +113,9 @@ class JsonLines:
         self.path = file_name(path)
         self._file: Any = None
         self._failures = WriteFailures("log", self.path)
+
+    def __repr__(self) -> str:
+        return f"JsonLines({self.path!r})"
 
     def setup(self, trainer: Any, context: Context) -> None:
         """Open the file."""
@@ -189,6 +196,10 @@ class EarlyStopping:
         self._lowest = self._improved_to = np.inf
         self._improved_at, self._stopped = 0, False
 
+    def __repr__(self) -> str:
+        options = f"monitor={self.monitor!r}, min_delta={self.min_delta:g}, restore_best={self.restore_best}"
+        return f"EarlyStopping({self.patience}, {options})"
+
     def setup(self, trainer: Any, context: Context) -> None:
         """Discard the state of the previous fit."""
         if self.monitor == "validation_loss" and context.n_validation_samples == 0:
@@ -219,14 +230,16 @@ class EarlyStopping:
 
     def state_dict(self) -> dict[str, Any]:
         """The last improvement, and the best iteration if it is to be restored."""
-        state: dict[str, Any] = {name: getattr(self, f"_{name}") for name in _STATE}
+        state: dict[str, Any] = {"monitor": self.monitor} | {name: getattr(self, f"_{name}") for name in _STATE}
         if self._best is not None:
             best = {name: getattr(self._best, name) for name in (*_NUMBERS, "params")}
             state |= {f"best_{name}": np.nan if value is None else value for name, value in best.items()}
         return state
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Continue from a state that `state_dict` returned."""
+        """Continue from a state that `state_dict` returned, if it is of the same monitored value."""
+        if str(state["monitor"]) != self.monitor:
+            return
         for name, kind in _STATE.items():
             setattr(self, f"_{name}", kind(state[name]))
         if "best_params" not in state:
@@ -259,6 +272,9 @@ class ModelCheckpoint:
         self.path, self.seconds = file_name(path), validation.number("seconds", seconds, low=0.0)
         self._failures = WriteFailures("model", self.path)
         self._lowest, self._written_at, self._unsaved = np.inf, -np.inf, np.empty((0, 0))
+
+    def __repr__(self) -> str:
+        return f"ModelCheckpoint({self.path!r}, seconds={self.seconds:g})"
 
     def setup(self, trainer: Any, context: Context) -> None:
         """Discard the state of the previous fit."""

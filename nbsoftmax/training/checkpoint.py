@@ -23,9 +23,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nbsoftmax.errors import InputValueError
-from nbsoftmax.files import WriteFailures, file_name, is_regular, one_line, read_npz, write_npz
+from nbsoftmax.files import WriteFailures, file_name, is_regular, one_line
+from nbsoftmax.npz import read_npz, write_npz
 
-FORMAT = "nbsoftmax checkpoint 4"
+FORMAT = "nbsoftmax checkpoint 5"
 SECONDS = 5.0  # minimum time between two checkpoints, so the most that a kill can cost
 BLOCK_SIZE = 1 << 22  # elements that are hashed at a time
 
@@ -89,7 +90,8 @@ class Checkpoint:
         if not ours:
             raise InputValueError(
                 f"checkpoint is {self.path}, which exists and is not a checkpoint; give another file, or "
-                "remove this one."
+                "remove this one.",
+                parameter="checkpoint",
             )
 
     def save(self, state: Callable[[], dict[str, Any]], *, now: bool) -> None:

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from nbsoftmax.errors import InputValueError
 from nbsoftmax.models.display import Displayed, counted
-from nbsoftmax.models.inference import at_maximum
-from nbsoftmax.models.inference_result import Inference
 from nbsoftmax.models.softmax import SoftmaxModel
 from nbsoftmax.objective import ObjectiveOptions
 from nbsoftmax.problem import Problem
 from nbsoftmax.solvers.stop_reason import StopReason
 from nbsoftmax.validation import Float64s
+
+if TYPE_CHECKING:
+    from nbsoftmax.models.inference_result import Inference
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -24,7 +25,7 @@ class FitResult(Displayed):
     ----------
     model : SoftmaxModel
     converged : bool
-        Whether the objective is within `tol`, relative to itself, of its minimum, judged by `gap`.
+        Whether `gap` is at most `tol` times the objective.
     stop_reason : StopReason
         Why the fit ended.
     reason : str
@@ -32,22 +33,22 @@ class FitResult(Displayed):
     n_iter : int
     objective, grad_norm : float
         At the model's parameters; for float32 data on the CPU they come from products in float64. The norm is
-        Euclidean, with l1 that of the smallest subgradient.
+        Euclidean; with l1 it is that of the smallest subgradient.
     gap : float
-        How far `objective` is above its minimum.
+        How far `objective` is above its minimum: a bound or an estimate.
     gap_kind : str
-        "strong-convexity", "duality": `gap` is a bound that holds. "estimate": it may be wrong.
+        "strong-convexity", "duality": `gap` is a proven bound. "estimate": it may be wrong.
     seconds : float
         Wall time of the fit, compilation of kernels included.
     history : dict of str to ndarray
-        "objective", "grad_norm", "seconds" and, with validation data, "validation_loss": an entry an iteration.
+        "objective", "grad_norm", "seconds" and, with validation data, "validation_loss": one entry for each iteration.
     solver : str
-        The one that ran.
+        Name of the solver that ran.
     summary : str
         Human-readable summary of the solver's work.
     problem : Problem or None
-        What was fitted, for `inference`: references to the data, no copies. It is not shown, and not pickled or copied
-        either, so that a result on disk does not contain the data.
+        The data of the fit, for `inference`: references, not copies. They are not shown, and are left out when the
+        result is pickled or copied, so that a result on disk does not contain them.
     objective_options : ObjectiveOptions
         Penalties, intercept, threads and device of the fit.
     """
@@ -105,13 +106,15 @@ class FitResult(Displayed):
         Raises
         ------
         InputValueError
-            As `nbsoftmax.inference` says; for a fit with l1, l2 or label smoothing, or with class weights and
-            "fisher"; and for a result that was pickled or copied, whose data are gone.
+            As for `nbsoftmax.inference`; for a fit with l1, l2 or label smoothing, or with class weights and "fisher";
+            and for a result that was pickled or copied, which does not contain the data.
         """
+        from nbsoftmax.models.inference import at_maximum  # with scipy.special, which few fits need
+
         if self.problem is None:
             raise InputValueError(
-                "this result was pickled or copied, and its data are gone; "
-                "use nbsoftmax.inference(result.model, X, y) with what it was trained on."
+                "this result was pickled or copied, and does not contain the data; "
+                "use nbsoftmax.inference(result.model, X, y) with the training data."
             )
         return at_maximum(self.model, self.problem, self.objective_options, cov=cov, reference=reference)
 

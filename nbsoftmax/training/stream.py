@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from nbsoftmax import validation
-from nbsoftmax.errors import InputValueError
+from nbsoftmax.errors import InputValueError, listed
+from nbsoftmax.kernels.runtime.blas import one_thread
 from nbsoftmax.kernels.sgd import State
 from nbsoftmax.models.softmax import SoftmaxModel
-from nbsoftmax.objective import PenalizedLoss
+from nbsoftmax.objective import ObjectiveOptions, PenalizedLoss
+from nbsoftmax.problem import Problem
 from nbsoftmax.solvers.sgd import SGD, rate_factors, sample_order
+from nbsoftmax.solvers.table import Solver
+from nbsoftmax.training.start import initial_params
 from nbsoftmax.validation import Float64s
 
 DIVERGED = 1e3  # a loss this many times as large as 1 + the previous chunk's means that the parameters diverge
@@ -87,6 +93,85 @@ class Stream:
         return SoftmaxModel(params[:, :-1].copy(), params[:, -1].copy(), self.classes, self.names)
 
 
+@dataclass(frozen=True, eq=False)
+class StreamOptions:
+    """The options of a Trainer that a fit to a stream uses."""
+
+    solver: SGD
+    seed: int
+    dtype: np.dtype[Any] | None
+    class_weight: Mapping[Any, float] | ArrayLike | None
+    label_smoothing: float
+    objective: ObjectiveOptions
+
+
+def streaming_solver(solver: Solver, class_weight: Any) -> SGD:
+    """The solver, which must be able to learn from a stream with these class weights."""
+    if not isinstance(solver, SGD):
+        raise InputValueError(
+            f'partial_fit needs solver="sgd", which learns from mini-batches, but the solver is {solver.name!r}.'
+        )
+    if solver.schedule not in {None, "constant", "inverse"}:
+        raise InputValueError(
+            f"schedule is {solver.schedule!r}, which has a last epoch, but a stream has none; "
+            'give schedule="constant" or "inverse".'
+        )
+    if isinstance(class_weight, str):
+        raise InputValueError(
+            f"class_weight is {class_weight!r}, which needs all labels at once; give the weights themselves."
+        )
+    return solver
+
+
+def learn_chunk(
+    before: Stream | None,
+    options: StreamOptions,
+    X: Any,
+    y: Any,
+    *,
+    classes: ArrayLike | None,
+    sample_weight: ArrayLike | None,
+    init: Any,
+) -> Stream:
+    """The stream after a chunk of samples; the first chunk (`before` is None) begins a stream.
+
+    Raises
+    ------
+    InputValueError, InputTypeError
+        For invalid input, and if the parameters diverge; `before` then remains as it was.
+    """
+    array, names = validation.frame(X)
+    y = validation.target_array(y)
+    stream = before or Stream(classes_of(classes, y), names, options.solver, options.seed)
+    validation.same_features(names, stream.names)
+    again = None if before is None or classes is None else classes_of(classes, y)
+    if again is not None and not np.array_equal(again, stream.classes):
+        raise InputValueError(
+            f"classes are [{listed(again)}], but the stream began with [{listed(stream.classes)}]; "
+            "a new Trainer begins a new stream."
+        )
+    X = validation.design(array, dtype=options.dtype or stream.dtype, n_features=stream.n_features, names=names)
+    codes = stream.codes(y, X.shape[0])
+    if init is not None:
+        if before is not None:
+            raise InputValueError("init is given, but the stream has begun; a new Trainer begins a new one.")
+        shape = (stream.classes.size, X.shape[1] + 1)
+        stream.begin(initial_params(init, shape, stream.classes, fit_intercept=options.objective.fit_intercept))
+    problem = Problem.from_validated(
+        X,
+        codes,
+        stream.classes,
+        names,
+        validation.sample_weights(sample_weight, X.shape[0]),
+        class_weight=options.class_weight,
+        label_smoothing=options.label_smoothing,
+    )
+    with one_thread():
+        stream.learn(PenalizedLoss(problem, options.objective))
+    stream.dtype, stream.n_features = X.dtype, X.shape[1]
+    return stream
+
+
 def classes_of(given: ArrayLike | None, y: NDArray[Any]) -> NDArray[Any]:
     """All classes of a stream, sorted, from the arguments of its first call."""
     if given is None:
@@ -98,7 +183,7 @@ def classes_of(given: ArrayLike | None, y: NDArray[Any]) -> NDArray[Any]:
         raise InputValueError(f"classes has {classes.size} different labels, expected at least two.")
     if y.ndim == 2 and y.shape[1] > 1 and not np.array_equal(classes, np.arange(y.shape[1])):
         raise InputValueError(
-            f"y has probabilities of {y.shape[1]} classes, which are 0, 1, ..., but classes are "
-            f"{classes.tolist()[:10]}; leave classes out."
+            f"y has probabilities of {y.shape[1]} classes, which are 0, 1, ..., but classes are [{listed(classes)}]; "
+            "leave classes out."
         )
     return classes

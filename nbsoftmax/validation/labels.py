@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nbsoftmax.errors import InputTypeError, InputValueError, plain
+from nbsoftmax.errors import InputTypeError, InputValueError, listed, plain
 from nbsoftmax.validation.conversion import as_array
 from nbsoftmax.validation.frames import only_column
 
@@ -105,10 +105,9 @@ def positions(labels: NDArray[Any], classes: NDArray[Any], *, name: str = "y") -
     if odd is not None:
         ours, theirs = _kind(type(classes.tolist()[0])), _kind(type(odd))
         kinds = f"; they are {ours}, not {theirs}" if ours != theirs else ""
-        some = ", ".join(map(plain, list(known)[:10])) + (", ..." if len(known) > 10 else "")
         raise InputValueError(
-            f"{name} contains the label {plain(odd)}, which the model was not trained on (its classes: {some}{kinds}); "
-            "leave such rows out."
+            f"{name} contains the label {plain(odd)}, which the model was not trained on (its classes: "
+            f"{listed(known)}{kinds}); leave such rows out."
         )
     return np.array([known[label] for label in given], np.int64)
 

@@ -15,21 +15,21 @@ from nbsoftmax.errors import InputTypeError, InputValueError, plain
 def number(name: str, value: Any, *, low: float, high: float = np.inf, low_open: bool = False) -> float:
     """Check a real number in [low, high] (or (low, high] with `low_open`)."""
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, float, np.integer, np.floating)):
-        raise InputTypeError(f"{name} is {plain(value)}, expected a number.")
+        raise InputTypeError(f"{name} is {plain(value)}, expected a number.", parameter=name)
     x = float(value)
     if not (low < x if low_open else low <= x) or not x <= high or np.isinf(x):
         more = "more than" if low_open else "at least"
         upper = f" and at most {high:g}" if np.isfinite(high) else ""
-        raise InputValueError(f"{name} is {x:g}, expected a finite number of {more} {low:g}{upper}.")
+        raise InputValueError(f"{name} is {x:g}, expected a finite number of {more} {low:g}{upper}.", parameter=name)
     return x
 
 
 def count(name: str, value: Any, *, low: int = 1) -> int:
     """Check a whole number of at least `low`."""
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, np.integer)):
-        raise InputTypeError(f"{name} is {plain(value)}, expected a whole number.")
+        raise InputTypeError(f"{name} is {plain(value)}, expected a whole number.", parameter=name)
     if value < low:
-        raise InputValueError(f"{name} is {value}, expected at least {low}.")
+        raise InputValueError(f"{name} is {value}, expected at least {low}.", parameter=name)
     return int(value)
 
 
@@ -42,7 +42,9 @@ def choice(name: str, value: Any, options: Sequence[str]) -> str:
     """Check that a value is one of a few names."""
     if value not in options:
         one_of = "one of " if len(options) > 1 else ""
-        raise InputValueError(f"{name} is {plain(value)}, expected {one_of}{', '.join(map(repr, options))}.")
+        raise InputValueError(
+            f"{name} is {plain(value)}, expected {one_of}{', '.join(map(repr, options))}.", parameter=name
+        )
     return str(value)
 
 
@@ -51,7 +53,9 @@ def ignored_index(value: Any) -> int | None:
     if value is None:
         return None
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, np.integer)):
-        raise InputTypeError(f"ignore_index is {plain(value)}, expected a whole number or None.")
+        raise InputTypeError(
+            f"ignore_index is {plain(value)}, expected a whole number or None.", parameter="ignore_index"
+        )
     return int(value)
 
 
@@ -60,7 +64,8 @@ def device(value: Any) -> str:
     if not isinstance(value, str) or not re.fullmatch(r"cpu|auto|cuda(:(all|\d+(,\d+)*))?", value):
         raise InputValueError(
             f"device is {plain(value)}, expected 'cpu', 'cuda', 'auto', one GPU such as 'cuda:1', or several: "
-            "'cuda:0,1', 'cuda:all'."
+            "'cuda:0,1', 'cuda:all'.",
+            parameter="device",
         )
     return str(value)
 
@@ -68,7 +73,7 @@ def device(value: Any) -> str:
 def flag(name: str, value: Any) -> bool:
     """Check a truth value."""
     if not isinstance(value, (bool, np.bool_)):
-        raise InputTypeError(f"{name} is {plain(value)}, expected True or False.")
+        raise InputTypeError(f"{name} is {plain(value)}, expected True or False.", parameter=name)
     return bool(value)
 
 
@@ -80,7 +85,8 @@ def n_threads(value: int | None) -> int | None:
     most = int(config.NUMBA_NUM_THREADS)  # type: ignore[attr-defined]
     if n > most:
         raise InputValueError(
-            f"n_threads is {n}, but Numba was started with {most}; set NUMBA_NUM_THREADS before Python starts."
+            f"n_threads is {n}, but Numba was started with {most}; set NUMBA_NUM_THREADS before Python starts.",
+            parameter="n_threads",
         )
     return n
 

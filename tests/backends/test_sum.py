@@ -18,7 +18,7 @@ from nbsoftmax.solvers.tools import separation
 
 N_FEATURES, N_CLASSES = 3, 4
 SHAPE = N_CLASSES, N_FEATURES + 1
-# Every sum of the protocol, as a question to a backend at parameters w with a direction v.
+# Every sum of the protocol, as a function of a backend, parameters w and a direction v.
 SUMS = {
     "loss": lambda backend, w, v: (backend.loss(w),),
     "loss_and_grad": lambda backend, w, v: backend.loss_and_grad(w),
@@ -122,8 +122,8 @@ def test_the_order_of_the_parts_is_that_of_the_additions(name, kind):
 def test_parts_in_another_order_are_noticed(name, kind, monkeypatch):
     """A planted fault: what the test above would see if a sum added its last part first."""
     parts = type(KINDS[kind]([]))
-    ask = parts.ask
-    monkeypatch.setattr(parts, "ask", lambda self, question: list(ask(self, question))[::-1])
+    in_order = parts.map
+    monkeypatch.setattr(parts, "map", lambda self, function: list(in_order(self, function))[::-1])
     numbers = [1.0, 2.0**60, -(2.0**60), 0.5]
     assert values(sum_of([Constant(number) for number in numbers], kind), name) == [1.0]
 

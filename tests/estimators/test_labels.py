@@ -27,9 +27,9 @@ def test_messages_name_labels_rather_than_their_indices():
     with pytest.raises(nbs.InputValueError, match="class 'owl' has 20 samples, but none in the training part"):
         nbs.SoftmaxRegressionCV(cv=folds).fit(X, y)
     apart = np.column_stack([X, y == "owl"])
-    with pytest.warns(nbs.ConvergenceWarning, match="concerned: 'owl'"):
+    with pytest.warns(nbs.ConvergenceWarning, match="separable classes: 'owl'"):
         nbs.SoftmaxRegression(C=np.inf).fit(apart, y)
-    with pytest.warns(nbs.ConvergenceWarning, match="concerned: 'owl'"):
+    with pytest.warns(nbs.ConvergenceWarning, match="separable classes: 'owl'"):
         nbs.cross_validate(apart, y, Cs=[np.inf], folds=2)
     with pytest.raises(nbs.InputValueError, match=r"one class only \('owl'\)"):
         nbs.SoftmaxRegression().fit(X, ["owl"] * 60)

@@ -93,7 +93,7 @@ class HostBlas:
     def __init__(self, device):
         self.device = device
 
-    def add_product(self, transpose_a, transpose_b, m, n, k, a, lda, b, ldb, c, ldc, *, onto):
+    def add_product(self, transpose_a, transpose_b, m, n, k, a, lda, b, ldb, c, ldc, *, onto):  # the arguments of BLAS
         self.device._check()
         self.device.launches.append("blas")
         left = columns(a.array, *((k, m) if transpose_a else (m, k)), lda)

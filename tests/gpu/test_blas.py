@@ -31,7 +31,7 @@ def bindings(monkeypatch):
     module.said = []
 
     def gemm(dtype):
-        def multiply(handle, transa, transb, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc):
+        def multiply(handle, transa, transb, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc):  # the arguments of BLAS
             assert handle == 7
             left = columns(at(a, lda * (m if transa else k), dtype), *((k, m) if transa else (m, k)), lda)
             right = columns(at(b, ldb * (k if transb else n), dtype), *((n, k) if transb else (k, n)), ldb)

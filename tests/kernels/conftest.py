@@ -8,5 +8,5 @@ from nbsoftmax.kernels.runtime import cache
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
     """An empty folder for this state of the sources."""
-    monkeypatch.setattr(cache, "_folder", lambda: tmp_path / "nbsoftmax-now")
+    monkeypatch.setattr(cache, "cache_folder", lambda: tmp_path / "nbsoftmax-now")
     return tmp_path / "nbsoftmax-now"

@@ -18,11 +18,11 @@ def chosen(tmp_path, monkeypatch):
 
     def forget():
         cache._folder_of_numba.cache_clear()
-        cache._folder.cache_clear()
+        cache.cache_folder.cache_clear()
 
     def choose():
         forget()
-        return cache._folder()
+        return cache.cache_folder()
 
     yield choose
     forget()

@@ -12,10 +12,10 @@ import nbsoftmax as nbs
 
 SIGMOID = """
 import numba, numpy as np
-from nbsoftmax.kernels.binary import SIGMOID, sigmoid_range
+from nbsoftmax.kernels.binary import SIGMOID, sigmoid
 value = np.zeros(1)
-sigmoid_range(value, value, 0, 1, SIGMOID)
-hits = sum(sigmoid_range.stats.cache_hits.values())
+sigmoid(np.array([0, 1]), value, value, 1, SIGMOID)
+hits = sum(sigmoid.stats.cache_hits.values())
 assert numba.njit(lambda x: hash(x) + np.ones(1)[0])(2.0) == 3.0  # to compile is possible after loading, too
 print(round(value[0], 3), "loaded" if hits else "compiled")
 """

@@ -279,7 +279,7 @@ def test_a_pickled_result_leaves_the_data_behind_and_says_what_to_do():
     again = pickle.loads(stored)
     assert again.objective == result.objective
     for lost in (again, copy.copy(result), copy.deepcopy(result)):
-        with pytest.raises(nbs.InputValueError, match=r"its data are gone; use nbsoftmax\.inference"):
+        with pytest.raises(nbs.InputValueError, match=r"does not contain the data; use nbsoftmax\.inference"):
             lost.inference()
     table = nbs.inference(again.model, X, y)
     assert np.array_equal(table.covariance, result.inference().covariance)

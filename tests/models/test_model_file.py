@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import nbsoftmax as nbs
-from nbsoftmax import files
+from nbsoftmax import npz
 from tests.files.written import a_model, damaged, data, header
 
 
@@ -99,7 +99,7 @@ def test_a_good_model_stays_where_another_cannot_be_saved(tmp_path):
         with pytest.raises(nbs.InputTypeError, match="training cannot be written as JSON"):
             a_model(training=odd).save(path)
     with pytest.raises(nbs.InputTypeError, match="a has dtype object"):
-        files.write_npz(path, {"a": np.array([{}])})
+        npz.write_npz(path, {"a": np.array([{}])})
     assert path.read_bytes() == before
 
 
@@ -107,7 +107,7 @@ def test_a_small_file_that_unpacks_to_a_huge_model_is_refused(tmp_path, monkeypa
     good, bad = tmp_path / "good.npz", tmp_path / "bad.npz"
     a_model().save(good)
     damaged(good, "coef.npy", header((2, 10**5), "<f8") + bytes(16 * 10**5), bad, zipfile.ZIP_DEFLATED)
-    monkeypatch.setattr(files, "ALWAYS", 10**5)
+    monkeypatch.setattr(npz, "ALWAYS", 10**5)
     with pytest.raises(nbs.InputValueError, match="would unpack to"):
         nbs.SoftmaxModel.load(bad)
     nbs.SoftmaxModel.load(good)

@@ -45,13 +45,27 @@ def test_solvers_and_derivatives_that_a_penalty_does_not_allow_are_refused():
         nbs.Trainer(penalty=nbs.Ridge(0.1), solver="prox-newton")
 
 
-def test_a_prox_of_another_shape_is_named():
-    class Wrong(OwnLasso):
-        def prox(self, coef, step):
-            return coef[0]
-
-    with pytest.raises(nbs.InputValueError, match=r"prox of the penalty .* returned shape"):
-        nbs.Trainer(penalty=Wrong(0.1)).fit(*data())
+@pytest.mark.parametrize(
+    ("method", "returned", "error"),
+    [
+        ("value", -1.0, nbs.InputValueError),
+        ("value", np.nan, nbs.InputValueError),
+        ("value", None, nbs.InputTypeError),
+        ("value", np.ones(3), nbs.InputTypeError),
+        ("value", "1", nbs.InputTypeError),
+        ("prox", np.ones(8), nbs.InputValueError),
+        ("prox", np.full((3, 8), np.nan), nbs.InputValueError),
+        ("prox", np.ones((3, 8), complex), nbs.InputValueError),
+        ("prox", None, nbs.InputValueError),
+        ("conjugate", np.nan, nbs.InputValueError),
+        ("conjugate", np.ones((3, 8)), nbs.InputTypeError),
+    ],
+)
+def test_a_method_of_a_penalty_that_returns_what_it_must_not_is_named(method, returned, error):
+    conjugate = {"conjugate": lambda self, slope: 0.0 if np.abs(slope).max() <= self.l1 else np.inf}
+    own = type("Wrong", (OwnLasso,), conjugate | {method: lambda self, *arguments: returned})
+    with pytest.raises(error, match=f"^{method} of the penalty Wrong returned .*; it must .*[.]$"):
+        nbs.Trainer(penalty=own(0.1)).fit(*data())
 
 
 def test_a_penalty_prints_as_it_was_made():

@@ -110,3 +110,44 @@ def test_the_dual_of_a_conjugate_alone_is_that_of_the_formula():
         slope = scale * rng.normal(size=(3, 4))
         assert own.dual(0.7, slope) == pytest.approx(ours.dual(0.7, slope), rel=1e-12)
     assert as_penalty(OwnLasso(0.5)).dual(0.7, slope) == -np.inf
+
+
+def test_methods_of_a_penalty_may_change_their_arrays():
+    class InPlace(OwnLasso):
+        def value(self, coef):
+            coef[:] = super().value(coef)
+            return coef[0, 0]
+
+        def prox(self, coef, step):
+            coef[:] = super().prox(coef, step)
+            return coef
+
+    X, y = data()
+    result, expected = (nbs.Trainer(penalty=own(0.05)).fit(X, y) for own in (InPlace, OwnLasso))
+    assert np.array_equal(result.model.coef, expected.model.coef)
+
+
+def test_a_fit_whose_objective_is_infinite_has_not_converged():
+    class Impossible(OwnLasso):
+        def value(self, coef):
+            return np.inf
+
+    with pytest.warns(nbs.ConvergenceWarning):
+        result = nbs.Trainer(penalty=Impossible(0.1)).fit(*data())
+    assert not result.converged
+
+
+def test_a_constraint_that_0_violates_is_met():
+    class SumsToOne:
+        def value(self, coef):
+            return 0.0 if np.allclose(coef.sum(axis=0), 1.0, rtol=0, atol=1e-9) else np.inf
+
+        def prox(self, coef, step):
+            return coef - (coef.sum(axis=0) - 1.0) / len(coef)
+
+    X, y = data()
+    result = nbs.Trainer(penalty=SumsToOne(), tol=1e-8).fit(X, y)
+    free = nbs.Trainer(tol=1e-10).fit(X, y)  # a shift of all classes changes no probability
+    assert result.converged
+    assert np.allclose(result.model.coef.sum(axis=0), 1.0)
+    assert result.objective == pytest.approx(free.objective, rel=1e-7)

@@ -174,6 +174,17 @@ def test_preconditioners_know_the_weights(kind):
     assert distance < others / 2
 
 
+@pytest.mark.parametrize("make", [nbs.Lasso, lambda l1, w: nbs.GroupLasso(l1, l1, w)])
+def test_unpenalised_features_beside_a_class_without_samples_do_not_keep_a_fit_from_converging(make):
+    X, y = data()
+    soft = np.eye(4)[y]  # nothing of class 3
+    assert y.max() == 2
+    result = nbs.Trainer(penalty=make(0.05, np.arange(8) % 2)).fit(X, soft)
+    expected = nbs.Trainer(penalty=make(0.05, np.arange(8) % 2)).fit(X, y)
+    assert result.converged
+    assert result.objective == pytest.approx(expected.objective, rel=2e-6)
+
+
 def test_no_penalty_at_all_may_have_no_minimum():
     X, _ = data()
     y = (X[:, 0] > 0).astype(int)

@@ -309,7 +309,7 @@ def test_a_path_makes_its_penalties_itself(options, said):
 def test_a_path_needs_one_grid():
     X, y = problem()
     for grids in ({}, {"l2s": [1], "Cs": [1]}):
-        with pytest.raises(nbs.InputValueError, match="either"):
+        with pytest.raises(nbs.InputValueError, match="exactly one of l2s and Cs"):
             nbs.fit_path(X, y, **grids)
 
 

@@ -6,11 +6,11 @@ import nbsoftmax as nbs
 from nbsoftmax.solvers import table
 
 
-def problem(*, l2=0.1, fit_intercept=True, seed=0):
+def problem(*, n_features=5, l1=0.0, l2=0.1, fit_intercept=True, seed=0, dtype=np.float64):
     rng = np.random.default_rng(seed)
-    X = rng.normal(size=(120, 5))
-    y = (X @ rng.normal(size=(5, 3)) + rng.normal(size=(120, 3))).argmax(axis=1)
-    return nbs.Objective(X, y, n_classes=3, l2=l2, fit_intercept=fit_intercept)
+    X = rng.normal(size=(120, n_features))
+    y = (X @ rng.normal(size=(n_features, 3)) + rng.normal(size=(120, 3))).argmax(axis=1)
+    return nbs.Objective(X.astype(dtype), y, n_classes=3, l1=l1, l2=l2, fit_intercept=fit_intercept)
 
 
 def minimum(objective):
@@ -24,4 +24,9 @@ def minimum(objective):
     return objective.value(params)
 
 
-SOLVERS = {name: table.SOLVERS[name].solve for name in ("gd", "lbfgs", "newton-cg", "newton")}
+# The solvers that reach the minimum of a smooth objective.
+SOLVERS = {
+    name: solver.solve
+    for name, solver in table.SOLVERS.items()
+    if solver.requires.smooth and not solver.requires.batches
+}

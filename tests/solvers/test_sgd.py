@@ -50,8 +50,8 @@ def epoch_by_numpy(X, y, params, order, batch_size, rates, optimizer, mu, l2=0.0
     return mean if average else w
 
 
-def epoch(X, y, K, order, batch_size, rates, optimizer, mu, average=False, n_threads=None, start=None, **options):
-    objective = nbs.Objective(X, y, n_classes=K, n_threads=n_threads, **options)
+def epoch(X, y, K, order, batch_size, rates, optimizer, mu, average=False, start=None, **options):
+    objective = nbs.Objective(X, y, n_classes=K, **options)
     start = np.zeros(objective.shape) if start is None else start
     state = sgd.SGD(optimizer=optimizer, average=average).initial_state(start)
     objective.descend(state, order, batch_size, rates, kind=sgd.KINDS[optimizer], momentum=mu, n_before=0)
@@ -184,7 +184,7 @@ def test_not_having_converged_is_said():
 
 def test_a_rate_that_is_too_large_is_named_and_the_best_parameters_are_kept():
     X, y = data(m=400)
-    with pytest.warns(nbs.ConvergenceWarning, match="smaller learning_rate"):
+    with pytest.warns(nbs.ConvergenceWarning, match="reduce learning_rate"):
         result = nbs.Trainer(solver=nbs.SGD(learning_rate=1e200)).fit(X, y)
     assert np.isfinite(result.model.coef).all()
     assert result.objective <= np.log(3)
@@ -326,7 +326,7 @@ def test_what_does_not_fit_the_stream_is_refused_and_changes_nothing():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({}, 'partial_fit is for solver="sgd"'),
+        ({}, 'partial_fit needs solver="sgd"'),
         ({"solver": nbs.SGD(schedule="cosine")}, "a stream has none"),
         ({"solver": "sgd", "class_weight": "balanced"}, "all labels at once"),
     ],

@@ -70,6 +70,34 @@ def test_a_solver_of_ones_own_works_in_the_trainer():
         nbs.Trainer(solver=AtZero(), l1=0.1)
 
 
+def test_a_solver_of_ones_own_goes_on_from_a_checkpoint(tmp_path):
+    class Own:
+        name, requires = "own", Requirements()
+
+        def __init__(self, memory):
+            self.memory = memory
+
+        def solve(self, *arguments, random_state, **options):
+            return nbs.LBFGS().solve(*arguments, **options)
+
+    X, y = data()
+    whole = nbs.Trainer(solver=Own(1), l2=0.1).fit(X, y)
+    nbs.Trainer(solver=Own(1), l2=0.1, callbacks=[lambda now: now.n_iter == 2]).fit(X, y, checkpoint=tmp_path / "fit")
+    with pytest.raises(nbs.InputValueError, match="other data"):
+        nbs.Trainer(solver=Own(2), l2=0.1).fit(X, y, checkpoint=tmp_path / "fit", resume=True)
+    # Another object with the same options, as in another process.
+    result = nbs.Trainer(solver=Own(1), l2=0.1).fit(X, y, checkpoint=tmp_path / "fit", resume=True)
+    assert np.array_equal(result.model.coef, whole.model.coef)
+
+
+def test_a_solver_that_does_not_say_what_it_requires_is_refused():
+    class Wrong(AtZero):
+        requires = None
+
+    with pytest.raises(nbs.InputTypeError, match=r"^requires of the solver .* is None, expected"):
+        nbs.Trainer(solver=Wrong())
+
+
 @pytest.mark.parametrize("reason", StopReason)
 def test_every_reason_that_nobody_asked_for_has_advice_in_the_terms_of_python_and_of_the_command_line(reason):
     assert bool(reason.advice) == (not reason.requested and reason is not StopReason.CONVERGED)

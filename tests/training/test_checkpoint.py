@@ -94,7 +94,7 @@ def test_a_fit_that_changes_its_preconditioner_resumes_to_the_same_bits(tmp_path
 
 
 def test_a_sparse_fit_that_changes_features_and_metric_resumes_to_the_same_bits(tmp_path, monkeypatch):
-    monkeypatch.setattr("nbsoftmax.solvers.prox_newton.LEAST_NEW", 4)
+    monkeypatch.setattr("nbsoftmax.solvers.tools.working_set.LEAST_NEW", 4)
     rng = np.random.default_rng(0)
     X = rng.normal(size=(250, 60)) @ rng.normal(size=(60, 60))
     y = (X[:, :5] + rng.normal(size=(250, 5))).argmax(axis=1)

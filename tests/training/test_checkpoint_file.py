@@ -106,7 +106,7 @@ def test_a_checkpoint_that_cannot_be_written_is_one_warning_and_the_fit_goes_on(
 
 def test_what_cannot_be_resumed_says_so(tmp_path):
     X, y = problem()
-    with pytest.raises(nbs.InputValueError, match="which file"):
+    with pytest.raises(nbs.InputValueError, match="name the file"):
         nbs.Trainer().fit(X, y, resume=True)
 
 

@@ -24,7 +24,7 @@ def test_one_class_that_stands_apart_is_named(solver):
     rng = np.random.default_rng(0)
     X, y = overlapping(rng)
     X[:, 3] = (y == 1) + 0.1 * rng.uniform(size=300)
-    with pytest.warns(nbs.ConvergenceWarning, match="concerned: 1"):
+    with pytest.warns(nbs.ConvergenceWarning, match="separable classes: 1"):
         result = nbs.Trainer(solver=solver).fit(X, y)
     assert not result.converged
 
@@ -34,7 +34,7 @@ def test_some_samples_that_give_their_class_away_are_noticed(solver):
     rng = np.random.default_rng(0)
     X, y = overlapping(rng)
     X[:, 3] = (y == 1) & (rng.uniform(size=300) < 0.3)  # quasi-separable: the others of class 1 are like the rest
-    with pytest.warns(nbs.ConvergenceWarning, match="concerned: 1"):
+    with pytest.warns(nbs.ConvergenceWarning, match="separable classes: 1"):
         nbs.Trainer(solver=solver).fit(X, y)
 
 

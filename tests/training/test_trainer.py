@@ -30,11 +30,11 @@ def test_the_report_is_true():
 
 def test_not_converging_is_said_with_what_to_do():
     X, y = blobs()
-    with pytest.warns(nbs.ConvergenceWarning, match="raise max_iter"):
+    with pytest.warns(nbs.ConvergenceWarning, match="increase max_iter"):
         result = nbs.Trainer(max_iter=2).fit(X, y)
     assert not result.converged
     assert result.n_iter == 2
-    with pytest.warns(nbs.ConvergenceWarning, match="smaller learning_rate"):
+    with pytest.warns(nbs.ConvergenceWarning, match="reduce learning_rate"):
         result = nbs.Trainer(solver=nbs.GradientDescent(1e6)).fit(X * 100, y)
     assert np.isfinite(result.model.coef).all()
 

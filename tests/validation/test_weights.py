@@ -43,7 +43,7 @@ BAD_VALUES = {
     "objective weights zero": (lambda: nbs.Objective(Z, Y, sample_weight=np.zeros(4)), "all zero"),
     "positive weights in different samples and classes": (
         lambda: nbs.Objective(Z, Y, sample_weight=[1, 0, 0, 1], class_weight=[0, 1, 1]),
-        "nothing is left to learn from",
+        "give at least one sample of positive weight",
     ),
 }
 

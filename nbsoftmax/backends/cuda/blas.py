@@ -15,7 +15,7 @@ INSTALL = "pip install 'nbsoftmax[cuda-blas]'"
 class Blas(Protocol):
     """Products on one device, in the order of one stream."""
 
-    def add_product(
+    def add_product(  # noqa: PLR0913, PLR0917  the arguments of BLAS
         self,
         transpose_a: bool,
         transpose_b: bool,
@@ -64,7 +64,7 @@ class CuBlas:
         cublas.set_stream(self._handle, stream)
         self._numbers = {np.dtype(kind): np.array([0, 1], kind) for kind in (np.float32, np.float64)}
 
-    def add_product(
+    def add_product(  # noqa: PLR0913, PLR0917  the arguments of BLAS
         self,
         transpose_a: bool,
         transpose_b: bool,

@@ -69,7 +69,7 @@ def samples(a: Any) -> Borrowed:
     if len(X.shape) != 2 or X.shape[1] == 0:
         raise InputValueError(f"X has shape {X.shape}; expected 2 dimensions: (n_samples, n_features).")
     if X.shape[0] == 0:
-        raise InputValueError(f"X has shape {X.shape}: there are no samples; nothing is left to learn from.")
+        raise InputValueError(f"X has shape {X.shape}: there are no samples; give at least one.")
     if X.dtype not in (np.float32, np.float64):
         raise InputValueError(f"X on the GPU has dtype {X.dtype}; convert it there to float32 or float64.")
     by_rows = X.shape[1] * X.dtype.itemsize, X.dtype.itemsize

@@ -102,14 +102,14 @@ def devices(name: str) -> list[Device]:
         return []
     reason = missing()
     if reason:
-        raise InputValueError(f"device is {name!r}, but {reason}.")
+        raise InputValueError(f"device is {name!r}, but {reason}.", parameter="device")
     from numba import cuda
 
     wanted = name.partition(":")[2]
     there = len(cuda.gpus)
     numbers = list(range(there)) if wanted == "all" else [int(part) for part in wanted.split(",")] if wanted else [0]
     if max(numbers) >= there:
-        raise InputValueError(f"device is {name!r}, but there are {there} GPUs, counted from 0.")
+        raise InputValueError(f"device is {name!r}, but there are {there} GPUs, counted from 0.", parameter="device")
     return [NumbaDevice(number) for number in numbers]
 
 

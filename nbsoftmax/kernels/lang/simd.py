@@ -23,6 +23,7 @@ from numba.core.typing.templates import AbstractTemplate, infer_global, signatur
 from numba.extending import intrinsic, lower_builtin, lower_cast, models, overload, register_model
 
 from nbsoftmax.kernels.runtime import settings  # noqa: F401  checks Numba's settings before LLVM uses them
+from nbsoftmax.kernels.runtime.parts import PART
 
 
 def _host_features():
@@ -47,7 +48,7 @@ def lanes(array):
     return lanes_of(array.dtype)
 
 
-@overload(lanes)
+@overload(lanes, jit_options=PART)
 def _lanes(array):
     width = lanes_of(array.dtype)
     return lambda array: width
@@ -321,7 +322,7 @@ def max_of(typingctx, x):
     return x.dtype(x), codegen
 
 
-@njit(forceinline=True)
+@njit(forceinline=True, **PART)
 def larger(x, y):
     """The larger of x and y, lane by lane; y where x is NaN."""
     return where(x > y, x, y)

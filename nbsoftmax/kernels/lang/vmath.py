@@ -29,6 +29,7 @@ from nbsoftmax.kernels.lang.simd import (
     where,
 )
 from nbsoftmax.kernels.runtime.jit import inlined
+from nbsoftmax.kernels.runtime.parts import PART
 
 # exp(r) = 1 + r + r^2 E(r), coefficients of E from the lowest power; errors 0.016 and 0.025 eps
 _EXP = {
@@ -119,7 +120,7 @@ def _reduced(x, k):
     return fma(r * r, _exp_tail(r), r) + 1.0, t
 
 
-@overload(exp, jit_options={"forceinline": True})
+@overload(exp, jit_options={"forceinline": True, **PART})
 def _exp(x):
     k = _CONSTANTS[x.dtype]
 
@@ -137,7 +138,7 @@ def _exp(x):
     return fitted
 
 
-@overload(exp_of_difference, jit_options={"forceinline": True})
+@overload(exp_of_difference, jit_options={"forceinline": True, **PART})
 def _exp_of_difference(x, c):
     k = _CONSTANTS[x.dtype]
 
@@ -158,7 +159,7 @@ def log(x):
     raise NotImplementedError("log of vectors works in compiled code only")
 
 
-@overload(log, jit_options={"forceinline": True})
+@overload(log, jit_options={"forceinline": True, **PART})
 def _log(x):
     double = x.dtype == types.float64
     least_normal, up, up_digits = (2.0**-1022, 2.0**54, 54) if double else (2.0**-126, 2.0**25, 25)
@@ -189,7 +190,7 @@ def log1p(x):
     raise NotImplementedError("log1p of vectors works in compiled code only")
 
 
-@overload(log1p, jit_options={"forceinline": True})
+@overload(log1p, jit_options={"forceinline": True, **PART})
 def _log1p(x):
     def fitted(x):
         u = x + 1.0

@@ -76,7 +76,7 @@ class KernelCache(NullCache):
     @property
     def cache_path(self):
         """Folder of the entries, which `dispatcher.stats` shows."""
-        return _folder()
+        return cache_folder()
 
     def load_overload(self, sig, target_context):
         """Load the code compiled for these types; None if there is none or it is damaged.
@@ -106,7 +106,7 @@ class KernelCache(NullCache):
     def _path(self, sig, codegen):
         from nbsoftmax.kernels.lang import simd  # imports this module
 
-        folder = _folder()
+        folder = cache_folder()
         if folder is None:
             return None
         settings = [(name, getattr(config, name, None)) for name in _SETTINGS]
@@ -125,7 +125,7 @@ def _folder_of_numba():
 
 
 @cache
-def _folder():
+def cache_folder():
     """Folder of the entries for these sources and versions; None if nothing can be stored."""
     digest = sources.digest()
     if digest is None:

@@ -1,11 +1,11 @@
 """Bounds on the gap J - J* of a smooth objective, and the tolerance that they are compared with.
 
 J - J* <= sum_j ||grad_j J||^2 / (2 l2_j)   where J is strongly convex: l2_j > 0 for all features, no free intercept
-J - J* <= J - D                             with l2_j > 0 and an intercept: D a value of the dual, see `duality`
+J - J* <= J - D                             with l2_j > 0 and an intercept; D is a value of the dual, see `duality`
 
-l2_j is l2 times the weight of feature j. If a feature is unpenalised there is no bound. The bounds know no curvature
-but l2_j. On badly scaled data they are within the tolerance only where the gradient consists
-of rounding errors, or not even there; then solvers report an estimate, see `convergence`.
+l2_j is l2 times the weight of feature j. If a feature is unpenalised there is no bound. The bounds
+use no curvature but l2_j. On badly scaled data they are within the tolerance only if the gradient consists of rounding
+errors, or not even then. In this case solvers report an estimate, see `convergence`.
 """
 
 from __future__ import annotations
@@ -19,16 +19,14 @@ from nbsoftmax.solvers.tools.duality import duality_gap, loss_alone
 from nbsoftmax.validation import Float64s
 
 
-def within_tolerance(gap: float, value: float, tol: float, n_classes: int) -> bool:
-    """The one definition of convergence."""
-    return gap <= allowed_gap(value, tol, n_classes)
-
-
 def allowed_gap(value: float, tol: float, n_classes: int) -> float:
-    """The largest gap at an objective of `value` that counts as converged.
+    """The largest gap at an objective of `value` that counts as converged: the one definition of convergence.
 
-    Never less than eps log K: the objective at 0 is log K, and float64 resolves no smaller differences beside it.
+    At least eps log K: the objective at 0 is log K, and smaller differences from it are rounding errors in float64. No
+    gap is small enough where the objective is not finite.
     """
+    if not math.isfinite(value):
+        return -math.inf
     return max(tol * abs(value), float(np.finfo(float).eps) * math.log(n_classes))
 
 
@@ -38,20 +36,21 @@ def strongly_convex(objective: Smooth) -> bool:
 
 
 def gap_bound(objective: Smooth, point: Point) -> tuple[float, str] | None:
-    """A bound on the gap at a point, and its kind; None where the objective has none.
+    """A bound on the gap at a point, and its kind; None if the objective has none.
 
-    With an intercept it costs a gradient, unless the intercept is at its own optimum.
+    With an intercept it takes one gradient, unless the intercept is at its own optimum.
     """
     if not strongly_convex(objective):
         return None
     if not objective.fit_intercept:
         return approximate_gap_bound(objective, point.grad), "strong-convexity"
-    gap, kind = duality_gap(objective, objective, point.params, *loss_alone(objective, *point))
+    loss, loss_grad = loss_alone(objective, point.params, point.value, point.grad)
+    gap, kind = duality_gap(objective, objective, point.params, loss, loss_grad)
     return (gap, kind) if kind == "duality" else None
 
 
 def approximate_gap_bound(objective: Smooth, grad: Float64s) -> float:
-    """Without an intercept `gap_bound`; with one an approximation from the gradient alone. inf where there is none."""
+    """`gap_bound` without an intercept; with one, an approximation from the gradient alone; inf if there is none."""
     if not strongly_convex(objective):
         return np.inf
     ridge = objective.penalty.bound(grad[:, :-1])
@@ -62,11 +61,11 @@ def approximate_gap_bound(objective: Smooth, grad: Float64s) -> float:
 
 
 class GapCertificate:
-    """Tries to certify the gap, skipping attempts that are likely to fail: with an intercept each costs a gradient."""
+    """Tries to certify the gap, skipping attempts that are likely to fail, since each may take one gradient."""
 
     def __init__(self, objective: Smooth, looseness: float = 1.0) -> None:
         self.objective = objective
-        self.looseness = looseness  # largest ratio so far of a bound to its approximation; inf where there is no bound
+        self.looseness = looseness  # largest ratio so far of a bound to its approximation; inf if there is no bound
         if not strongly_convex(objective) or (objective.fit_intercept and not (objective.class_mass > 0).all()):
             self.looseness = np.inf  # the intercept of a class without samples has no optimum
 
@@ -78,10 +77,10 @@ class GapCertificate:
     def certify(self, point: Point, allowed: float, *, unlikely: bool = False) -> tuple[float, str] | None:
         """A bound on the gap at a point that is at most `allowed`, and its kind; None if none was found.
 
-        The bound is computed only where its approximation makes success likely, or if `unlikely`.
+        The bound is computed only if its approximation makes success likely, or if `unlikely`.
         """
         if strongly_convex(self.objective) and 0 <= point.value <= allowed:
-            return point.value, "duality"  # no minimum is below 0
+            return point.value, "duality"  # the minimum is at least 0
         approximation = approximate_gap_bound(self.objective, point.grad)
         if not (self.possible and (unlikely or approximation * self.looseness <= allowed)):
             return None
@@ -94,10 +93,10 @@ class GapCertificate:
 
 
 def reported_gap(bound: tuple[float, str] | None, estimate: float, settled: bool, allowed: float) -> tuple[float, str]:
-    """The gap to report where no certificate was found, and its kind.
+    """The gap to report if no certificate was found, and its kind.
 
-    That is the bound, if it is at most `allowed` after all or the estimate has not settled; else the estimate. An
-    estimate that has not settled is never reported as at most `allowed`.
+    It is the bound if that is at most `allowed` or the estimate has not settled, otherwise the estimate. An estimate
+    that has not settled is never reported as at most `allowed`.
     """
     if bound is not None and (not settled or bound[0] <= allowed):
         return bound

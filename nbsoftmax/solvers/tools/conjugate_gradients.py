@@ -10,13 +10,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.linalg import eigvalsh_tridiagonal
 
 from nbsoftmax.solvers.base import Smooth
 from nbsoftmax.validation import Float64s
 
 NEGLIGIBLE = np.finfo(float).eps ** 2  # squares of residuals below this share are rounding errors
-ROUNDED = 1e-8  # a negative square of less than this share is a rounding error of the residual, of more one of M^-1
+# A negative square whose absolute value is below this share is a rounding error of the residual, above it of M^-1.
+ROUNDED = 1e-8
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,17 +24,19 @@ class CGIterate:
     """The state of conjugate gradients after a product."""
 
     direction: Float64s  # approximates -H^-1 grad
-    decrement: float  # approximates grad . H^-1 grad / 2 from below; inf where H is singular as far as float64 can tell
-    tail: float  # the part of it that the later half of the products has added
+    decrement: float  # approximates grad . H^-1 grad / 2 from below; inf if H is singular in float64
+    tail: float  # the part of it that the second half of the products added
     relative_square: float  # `square`, relative to that of the gradient
     residual: Float64s  # grad + H direction
     search: Float64s  # the last search direction
     product: Float64s  # H times that
-    square: float = np.inf  # residual . M^-1 residual; half of it is what remains of the decrement if M = H
+    square: float = np.inf  # residual . M^-1 residual; if M = H, half of it is the rest of the decrement
     tridiagonal: tuple[list[float], list[float]] = ([], [])  # of the Lanczos process for M^-1 H
 
     def least_curvature(self) -> float:
-        """The smallest Ritz value, an upper bound on the smallest eigenvalue of M^-1 H that is soon close."""
+        """The smallest Ritz value, an upper bound on the smallest eigenvalue of M^-1 H that soon becomes tight."""
+        from scipy.linalg import eigvalsh_tridiagonal  # takes 0.15 s: loaded when it is used
+
         return float(eigvalsh_tridiagonal(*self.tridiagonal, select="i", select_range=(0, 0))[0])
 
 
@@ -60,22 +62,22 @@ def conjugate_gradients(
     while square > NEGLIGIBLE * first:
         product = project(objective.hvp(params, search))
         curvature = float(np.vdot(search, product))
-        if not 0 < curvature < np.inf:  # flat: nothing bounds the distance
+        if not 0 < curvature < np.inf:  # no curvature: the decrement is infinite
             yield CGIterate(direction if gains else -search, np.inf, np.inf, np.inf, residual, search, product)
             return
         if gains:
             off_diagonal.append(math.sqrt(beta) / alpha)
-        diagonal.append(curvature / square + beta / alpha)  # the next alpha is the inverse of the first part
+        diagonal.append(curvature / square + beta / alpha)  # the first term is 1 / (the next alpha)
         alpha = square / curvature
         direction = direction - alpha * search
         residual = residual - alpha * product
         gains.append(alpha * square / 2)
         preconditioned = precondition(residual)
         square, last = float(np.vdot(residual, preconditioned)), square
-        if not -ROUNDED * first <= square < np.inf:  # rounding errors have made M^-1 indefinite, or overflow
+        if not -ROUNDED * first <= square < np.inf:  # M^-1 is indefinite because of rounding errors, or overflow
             yield CGIterate(direction, np.inf, np.inf, np.inf, residual, search, product)
             return
-        square = max(square, 0.0)  # of a residual that is rounding errors
+        square = max(square, 0.0)  # if the residual consists of rounding errors
         beta = square / last
         tail = sum(gains[len(gains) // 2 :])
         lanczos = (diagonal, off_diagonal)

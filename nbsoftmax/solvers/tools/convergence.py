@@ -1,10 +1,11 @@
-"""Whether a solver has converged: by a certificate where there is one, else by the Newton decrement.
+"""Whether a solver has converged: by a certificate if there is one, otherwise by the Newton decrement.
 
 J - J* ~ grad J . H^-1 grad J / 2        the Newton decrement, H^-1 grad J by conjugate gradients
 
-A solver that reaches a point where the estimate is within tolerance goes on for a while until a bound is, too, and
-reports which of the two it has. What a solver itself expects of its gap only tells when to check: a quasi-Newton memory
-does not know the directions of small curvature, which are those in which most of the distance lies.
+When the estimate is within tolerance, a solver continues for a limited number of iterations until a bound is within
+tolerance, too, and reports which of the two it has. The gap that a solver itself expects only decides when to check: a
+quasi-Newton memory does not contain the directions of small curvature, which are those of most of the distance to the
+minimum.
 """
 
 from __future__ import annotations
@@ -24,9 +25,10 @@ from nbsoftmax.solvers.tools.certificates import (
 from nbsoftmax.solvers.tools.conjugate_gradients import NEGLIGIBLE, conjugate_gradients
 from nbsoftmax.validation import Float64s
 
-# Products for an estimate: as many as iterations so far, but within these.
+# An estimate takes at most as many products as iterations so far, or, if more, MOST_PRODUCTS in a test of convergence
+# and LEAST_PRODUCTS in a report. It has not settled before LEAST_PRODUCTS.
 LEAST_PRODUCTS, MOST_PRODUCTS = 20, 500
-SETTLED = 0.1  # the later half of the products has added at most this share of the decrement
+SETTLED = 0.1  # the second half of the products added at most this share of the decrement
 
 
 def newton_decrement(
@@ -39,8 +41,8 @@ def newton_decrement(
 ) -> tuple[float, bool]:
     """The Newton decrement at a point, and whether it has settled within `max_products`.
 
-    Conjugate gradients approach it from below, so the answer "more than `enough`" is early and cheap. What the later
-    half of the products has added is added once more, for what is still to come.
+    Conjugate gradients approach it from below, so they can stop early if it is more than `enough`. The part that the
+    second half of the products added is added once more, as an estimate of the rest.
     """
     total, rest = 0.0, 0.0
 
@@ -60,16 +62,16 @@ def newton_decrement(
 
 
 def without_shift(objective: Smooth, v: Float64s) -> Float64s:
-    """A gradient without its rounding errors along shifts of all classes, which leave the objective unchanged."""
+    """A gradient without its rounding errors along shifts of all classes, to which the objective is invariant."""
     v = v.copy()
-    # The penalty fixes the coefficients of penalised features, nothing those of the others and the intercepts.
+    # Only unpenalised coefficients and intercepts can be shifted without changing the penalty.
     free = np.append(np.broadcast_to(objective.penalty.curvature, v.shape[1] - 1) == 0, True)
     v[:, free] -= v[:, free].mean(axis=0)
     return v
 
 
 class ConvergenceMonitor:
-    """Decides whether a solver has converged, and how far from the minimum it ended.
+    """Decides whether a solver has converged, and reports its gap.
 
     Parameters
     ----------
@@ -77,9 +79,9 @@ class ConvergenceMonitor:
         For Hessian-vector products.
     tol : float
     saved : dict, optional
-        The `state` of the monitor that this one continues.
+        State of the monitor from which this one resumes.
     sums : Smooth, optional
-        For values and gradients, in float64 perhaps; default: `objective`.
+        For values and gradients, for example in float64. Default: `objective`.
     """
 
     def __init__(
@@ -87,10 +89,10 @@ class ConvergenceMonitor:
     ) -> None:
         self.objective, self.tol = objective, tol
         saved = saved or {}
-        self.next_check = int(saved.get("next_check", 0))  # the first iteration at which another estimate pays
+        self.next_check = int(saved.get("next_check", 0))  # the first iteration at which to estimate the gap again
         self.certificate = GapCertificate(sums or objective, float(saved.get("looseness", 1.0)))
-        # The last iteration that waits for a certificate, -1 before there is an estimate within tolerance; that
-        # estimate, and the objective where it was made.
+        # The last iteration that waits for a certificate, -1 before an estimate was within tolerance; that estimate,
+        # and the objective at which it was made.
         self.certify_until = int(saved.get("certify_until", -1))
         self.estimated_at, self.estimate = float(saved.get("estimated_at", 0.0)), float(saved.get("estimate", 0.0))
         self.precondition: Callable[[Float64s], Float64s] = lambda residual: residual
@@ -98,18 +100,18 @@ class ConvergenceMonitor:
         self._refined = False  # since the last check
 
     def refine(self, objective: Smooth, sums: Smooth) -> None:
-        """Use these, of which at least `sums` is more accurate, from now on, and check at once."""
+        """Continue with these objectives, of which at least `sums` is more accurate, and check at once."""
         self.objective, self.certificate = objective, GapCertificate(sums)
         self.next_check, self.estimated_at, self.estimate = 0, np.nan, np.nan
         self._known, self._refined = None, True
 
     def state(self) -> dict[str, Any]:
-        """What a monitor needs to continue this one."""
+        """What a monitor needs to resume."""
         names = "next_check", "certify_until", "estimated_at", "estimate"
         return {name: getattr(self, name) for name in names} | {"looseness": self.certificate.looseness}
 
     def converged(self, n_iter: int, point: Point, expected_gap: float) -> bool:
-        """Whether the gap at a point is within tolerance; `expected_gap` is what the solver itself believes."""
+        """Whether the gap at a point is within tolerance; `expected_gap` is the solver's own estimate."""
         allowed = self._allowed(point)
         bound = self.certificate.certify(point, allowed, unlikely=self._refined)
         self._refined = False
@@ -119,7 +121,7 @@ class ConvergenceMonitor:
         wait = max(self.next_check, self.certify_until if self.certificate.possible else 0)
         if n_iter < wait or not expected_gap <= allowed:
             return False
-        if n_iter > 0:  # checks that fail cost at most a share of the fit
+        if n_iter > 0:  # so failing checks cost only a fraction of the fit
             self.next_check = n_iter + max(10, n_iter // 4)
         estimate, settled = newton_decrement(
             self.objective,
@@ -151,10 +153,10 @@ class ConvergenceMonitor:
         if known is not None:
             found = known[1], True
         elif self.certify_until >= 0 and np.isfinite([self.estimated_at, self.estimate]).all():
-            # Known some iterations ago, and changed by those.
+            # An earlier estimate, corrected by the decrease since then.
             found = max(self.estimate + point.value - self.estimated_at, NOISE * abs(point.value)), True
         else:
-            most = max(LEAST_PRODUCTS, n_iter)  # no more work for the report than for the fit
+            most = max(LEAST_PRODUCTS, n_iter)  # at most as much work as for the fit
             found = newton_decrement(self.objective, point, max_products=most, precondition=self.precondition)
         return reported_gap(bound, *found, allowed)
 

@@ -6,14 +6,15 @@ With z_i = W x_i + b + o_i, h_i = sum_k t_ik and the loss of a sample L_i = h_i 
     subject to   sum_i (h_i p_i - t_i) = 0       where the intercept is free
 
 with p_i any probabilities, H their entropy, and R* the conjugate of the penalty, see `penalties`. J* >= D(P) for every
-feasible P. An unpenalised feature is like an intercept: its column of V must be 0. That is so at its own optimum, and
-here it is assumed.
-S. Boyd, L. Vandenberghe, "Convex Optimization" (2004), section 5; docs/mathematics.md has the derivation.
+feasible P. An unpenalised feature is like an intercept: its column of V must be 0. This holds at its own optimum and is
+assumed here.
+S. Boyd, L. Vandenberghe, "Convex Optimization" (2004), section 5. The derivation is in docs/mathematics.md.
 
-Feasible P come from the model's own a_i: a part `e` of a distribution q that all samples share makes the intercept's
-constraint hold, and a part 1 - theta of the targets scales V down. Entropy is concave and that of the targets is not
-negative, so no sum over rows beyond gradients is needed to bound D(P) from below. Also J - J* <= J, since J* >= 0: for
-J near 0 that is the best bound, since all others have larger rounding errors.
+A feasible P is a mixture of the model's own a_i, a distribution q that is the same for all samples, with a share e that
+satisfies the constraint of the intercept, and the targets, with a share 1 - theta that makes V smaller. Entropy is
+concave, and the entropy of the targets is not negative, so gradients are the only sums over rows that a lower bound on
+D(P) needs. Also J - J* <= J, since J* >= 0: for J near 0 this is the best bound, because the others have larger
+rounding errors.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ import numpy as np
 from nbsoftmax.solvers.base import NOISE, Penalised, Smooth
 from nbsoftmax.validation import Float64s
 
-LEAST_SHARE = 1e-300  # of a class, as good as none, yet with a logarithm
+LEAST_SHARE = 1e-300  # of a class: negligible, but with a finite logarithm
 
 
 def loss_alone(objective: Penalised, params: Float64s, value: float, grad: Float64s) -> tuple[float, Float64s]:
@@ -43,13 +44,13 @@ def duality_gap(
 ) -> tuple[float, str]:
     """A bound on J - J* at `params`, and its kind; `loss`, `grad` are those of the loss alone, over S.
 
-    Costs one gradient, of `smooth`, the objective without l1, unless there is no intercept or it is at its own optimum.
+    Takes one gradient of `smooth`, the objective without l1, unless there is no intercept or it is at its own optimum.
 
     Returns
     -------
     gap : float
-    kind : "duality"; or "estimate" where an offset of the logits keeps the intercept's constraint from holding, and
-        (inf) for a penalty without a conjugate
+    kind : "duality"; "estimate" if the constraint of the intercept cannot be satisfied because of an offset of the
+        logits, or (with the gap inf) if the penalty has no conjugate
     """
     if not objective.penalty.has_dual:
         return np.inf, "estimate"
@@ -67,8 +68,8 @@ def _duality_gap(
     if not objective.fit_intercept or not over.any():
         gap = gap_at_optimal_intercept(objective, params, loss, grad)
         return max(gap, _rounding(params, loss, grad, mass)), "duality"
-    # p_i = (1 - e) a_i + e q has the targets' sums over i for q = (wanted - (1 - e) sums) / e, which is not negative
-    # from this e on; a model without features has such a q for all its samples.
+    # p_i = (1 - e) a_i + e q has the same sums over i as the targets if q = (wanted - (1 - e) sums) / e. This is the
+    # least e for which q is not negative; q is the prediction of a model without features.
     share = float(np.max(rest[over] / sums[over]))
     q = np.maximum(wanted - (1 - share) * sums, LEAST_SHARE * mass)
     common = np.zeros_like(params)
@@ -83,12 +84,12 @@ def _duality_gap(
 
 
 def _entropy(params: Float64s, loss: float, grad: Float64s) -> float:
-    """(1/S) sum_i h_i H(a_i), and what offsets add; shifts of all classes, which change nothing, leave no rounding."""
+    """(1/S) sum_i h_i H(a_i) plus the term of the offsets; without shifts of all classes, to reduce rounding errors."""
     return loss - float(np.vdot(params - params.mean(axis=0), grad))
 
 
 def _rounding(params: Float64s, loss: float, grad: Float64s, mass: float) -> float:
-    """What J - D is not known better than: the rounding errors of its terms, and of the intercept's constraint."""
+    """The rounding error of J - D: that of its terms, and of the constraint of the intercept."""
     terms = float(np.abs((params - params.mean(axis=0)) * grad).sum())
     return NOISE * (abs(loss) + terms + mass * float(np.ptp(params[:, -1])))
 
@@ -99,7 +100,7 @@ def _primal(objective: Penalised, params: Float64s, loss: float) -> float:
 
 
 def _ridge(objective: Penalised, coef: Float64s) -> float:
-    """The smooth part of the penalty, quickly: with BLAS, which solvers limit to one thread."""
+    """The smooth part of the penalty, computed by BLAS, which solvers limit to one thread."""
     ridge = objective.penalty.smooth_part()
     squared = coef if ridge.weights is None else ridge.weights * coef
     return ridge.l2 / 2 * float(np.vdot(coef, squared))

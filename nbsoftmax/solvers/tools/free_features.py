@@ -1,8 +1,9 @@
-"""Unpenalised features: how much the objective can still fall along them and the intercept.
+"""The possible decrease of the objective along unpenalised features and the intercept.
 
-    J(W) - min over the unpenalised part of J  ~  1/2 g . H^-1 g        (Newton decrement, both of that part alone)
+    J(W) - min over the unpenalised part of J  ~  1/2 g . H^-1 g        (Newton decrement; g and H of that part alone)
 
-In the dual each of them has an equality constraint, which the model's own probabilities satisfy only where g = 0.
+In the dual each of these features has an equality constraint, which the model's own probabilities satisfy only if
+g = 0.
 """
 
 from __future__ import annotations
@@ -16,16 +17,19 @@ from nbsoftmax.solvers.tools.preconditioners import LEAST_CURVATURE
 from nbsoftmax.validation import Float64s
 
 MOST_PRODUCTS = 500
+LEAST_SHARE = 1e-4  # of a class's curvature in the largest one's, in the preconditioner
 SETTLED = 1e-6  # square of a residual's norm, relative to the gradient's
 
 
 def free_decrement(smooth: Curved, params: Float64s, grad: Float64s, free: NDArray[np.bool_]) -> float:
-    """The Newton decrement over the features in `free` and the intercept; inf where it is not found."""
+    """The Newton decrement over the features in `free` and the intercept; inf if it was not found."""
     mask = np.append(free, True)
     diagonal = smooth.curvatures(params)
-    scale = np.where(mask & (diagonal > LEAST_CURVATURE), 1 / np.maximum(diagonal, LEAST_CURVATURE), 0.0)
+    # A class without samples has next to no curvature; its scale would make rounding errors the largest entries.
+    least = np.maximum(LEAST_SHARE * diagonal.max(axis=0), LEAST_CURVATURE)
+    scale = np.where(mask & (diagonal > LEAST_CURVATURE), 1 / np.maximum(diagonal, least), 0.0)
 
-    def project(v: Float64s) -> Float64s:  # a shift of all classes changes nothing
+    def project(v: Float64s) -> Float64s:  # the objective is invariant to shifts of all classes
         return np.where(mask, v - v.mean(axis=0), 0.0)
 
     def precondition(v: Float64s) -> Float64s:

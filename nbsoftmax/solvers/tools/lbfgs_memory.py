@@ -1,7 +1,7 @@
-"""L-BFGS memory: the inverse Hessian from the last steps s, the gradient changes y along them, and some M^-1.
+"""L-BFGS memory: the inverse Hessian from the last steps s, their gradient changes y, and a preconditioner M^-1.
 
 J. Nocedal, "Updating quasi-Newton matrices with limited storage", Math. Comp. 35 (1980). The two-loop recursion is
-written with matrices: S and Y have a pair in each row, the oldest first, divided by sqrt(s . y), and R is the upper
+written with matrices: each row of S and Y holds a pair divided by sqrt(s . y), the oldest first, and R is the upper
 triangle of S Y^T, whose diagonal is 1.
 
     a = R^-1 S r,    q = M^-1 (r - Y^T a),    H^-1 r ~ q + S^T R^-T (a - Y q)
@@ -12,7 +12,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 import numpy as np
-from scipy.linalg import lapack
 
 from nbsoftmax.validation import Float64s
 
@@ -47,6 +46,8 @@ class LBFGSMemory:
 
     def inverse_product(self, residual: Float64s, initial: Callable[[Float64s], Float64s]) -> Float64s:
         """The approximate H^-1 times `residual`; `initial` multiplies by M^-1."""
+        from scipy.linalg import lapack  # takes 0.15 s: loaded when it is used
+
         if not len(self):
             return initial(residual)
         steps, changes = self.pairs

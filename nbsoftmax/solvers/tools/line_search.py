@@ -1,8 +1,8 @@
-"""Line searches: a point along a direction at which the objective has decreased enough; None if there is none.
+"""Line searches for a sufficient decrease of the objective along a direction; None if they find none.
 
 Sufficient decrease is Armijo's condition, J(w + t d) <= J(w) + c t grad . d: J. Nocedal, S. Wright, "Numerical
-Optimization" (2006), section 3.1. Near the minimum the objective is only known up to rounding errors, which two of the
-searches allow for.
+Optimization" (2006), section 3.1. Near the minimum, differences of the objective are smaller than its
+rounding errors, which two of the searches allow for.
 """
 
 from __future__ import annotations
@@ -17,22 +17,22 @@ MAX_TRIALS = 40
 
 
 def halve_until_decrease(objective: Smooth, point: Point, rate: float) -> tuple[Point, float] | None:
-    """Halve `rate` until the gradient step w - rate grad decreases the objective enough; also gives the rate."""
+    """Halve `rate` until the gradient step w - rate grad has a sufficient decrease; also returns the rate."""
     square = float(np.vdot(point.grad, point.grad))
     while True:
         trial = evaluate_if_finite(objective, point.params - rate * point.grad)
         if trial.value <= point.value - DECREASE * rate * square:
             return trial, rate
         rate /= 2
-        if not rate * square > np.finfo(float).eps * abs(point.value):  # also where square overflows and rate is 0
+        if not rate * square > np.finfo(float).eps * abs(point.value):  # also if square overflows and rate is 0
             return None
 
 
 def weak_wolfe(objective: Smooth, point: Point, direction: Float64s) -> Point | None:
-    """Bisect for sufficient decrease and a slope that has risen enough, from the step length 1.
+    """Bisection for the weak Wolfe conditions, from the step length 1.
 
-    A. Lewis, M. Overton, "Nonsmooth optimization via quasi-Newton methods", Math. Program. 141 (2013). Each trial costs
-    one pass over the data, which gives value and gradient together.
+    A. Lewis, M. Overton, "Nonsmooth optimization via quasi-Newton methods", Math. Program. 141 (2013). Each trial
+    takes one pass over the data, which computes value and gradient together.
     """
     slope = float(np.vdot(point.grad, direction))
     if not slope < 0:
@@ -54,7 +54,7 @@ def weak_wolfe(objective: Smooth, point: Point, direction: Float64s) -> Point | 
 
 
 def backtrack(objective: Curved, point: Point, direction: Float64s) -> Point | None:
-    """Try the step lengths 1, then the minima of quadratics through the last trial, each at most half the last one."""
+    """Backtracking: step length 1, then minima of quadratic interpolants, each at most half of the last step length."""
     slope = float(np.vdot(point.grad, direction))
     if not slope < 0:
         return None

@@ -1,4 +1,4 @@
-"""Which preconditioner pays: the cost of making one against the Hessian-vector products that it saves."""
+"""Choice of a preconditioner: the cost of making it against the Hessian-vector products that it saves."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from nbsoftmax.solvers.tools.lbfgs_memory import LBFGSMemory
 from nbsoftmax.solvers.tools.preconditioners import AFFORDABLE, MOST_BYTES, Preconditioner, costs
 from nbsoftmax.validation import Float64s
 
-# A preconditioner that costs at most so many products is made at once (a Gram matrix up to AFFORDABLE). Later a kind is
-# made that costs at most as much as so many directions like the last one.
+# The first preconditioner costs at most CHEAP products (a Gram matrix: at most AFFORDABLE). Later ones cost at most
+# DIRECTIONS times as many products as the last direction took.
 CHEAP, DIRECTIONS = 10, 2
 
 
 class PreconditionerChoice:
-    """Chooses preconditioners among `kinds` as the fit goes on, and counts products and preconditioners made."""
+    """Chooses preconditioners among `kinds` during a fit, and counts products and preconditioners."""
 
     def __init__(self, objective: Curved, kinds: tuple[str, ...]) -> None:
         self.objective = objective
@@ -28,22 +28,22 @@ class PreconditionerChoice:
         if not self.kinds:
             raise InputValueError(
                 f"a {' or '.join(kinds)} of {math.prod(objective.shape)} parameters takes more than "
-                f"{MOST_BYTES >> 20} MB; use solver 'newton-cg', which finds another way."
+                f"{MOST_BYTES >> 20} MB; use solver 'newton-cg', which needs less memory."
             )
         self.exact = kinds == ("hessian",)
         self._made = dict.fromkeys(self.kinds, 0)
         self.n_products = 0
 
     def first(self, params: Float64s) -> Preconditioner:
-        """Before any direction is known: the most accurate kind that is cheap."""
+        """The preconditioner at the start of a fit: the most accurate kind that is cheap."""
         cheap = [kind for kind, cost in self._costs.items() if cost <= (AFFORDABLE if kind == "gram" else CHEAP)]
         return self._make(cheap[-1] if cheap else self.kinds[0], params)
 
     def next(self, last: Preconditioner, params: Float64s, n_products: int) -> Preconditioner:
-        """After a direction of `n_products`: the same preconditioner, a new one, or one of a more accurate kind.
+        """The preconditioner after a direction of `n_products`: the same, a new one, or one of a more accurate kind.
 
-        Never a cheaper kind again: directions take more products as the fit goes on. Newton's method itself has the
-        Hessian of every point, and no corrections by earlier ones.
+        Never a cheaper kind: later directions take more products. Newton's method uses the Hessian of every point,
+        without corrections by earlier products.
         """
         if self.exact:
             return self._make("hessian", params)
@@ -54,7 +54,7 @@ class PreconditionerChoice:
         return self._make(better[-1] if better else last.kind, params, last.memory)
 
     def refine(self, objective: Curved, last: Preconditioner, params: Float64s) -> Preconditioner:
-        """Make preconditioners of `objective` from now on; the first is of the same kind as the last one."""
+        """Continue with `objective`; the new preconditioner is of the same kind as the last one."""
         self.objective = objective
         return self._make(last.kind, params)
 
@@ -71,7 +71,7 @@ class PreconditionerChoice:
         }
 
     def restored(self, saved: dict[str, Any]) -> Preconditioner:
-        """The preconditioner of a state, made again where it was made."""
+        """The preconditioner of a state, made again at the same parameters."""
         self.n_products, self._made = (
             int(saved["n_products"]),
             dict(zip(self.kinds, saved["made"].tolist(), strict=True)),
@@ -87,6 +87,6 @@ class PreconditionerChoice:
         return Preconditioner(self.objective, params, kind, memory)
 
     def summary(self) -> str:
-        """The number of products, and of preconditioners of each kind with the cost of one."""
+        """The number of products, and for each kind the number of preconditioners and the cost of one."""
         parts = [f"{n} {kind} (worth {self._costs[kind]:.3g} products)" for kind, n in self._made.items() if n]
         return f"{self.n_products} Hessian-vector products; preconditioners made: {', '.join(parts)}"

@@ -1,16 +1,16 @@
-"""Preconditioners of conjugate gradients: matrices M like the Hessian, from cheapest to most accurate.
+"""Preconditioners of conjugate gradients: approximations M of the Hessian, from cheapest to most accurate.
 
 diagonal   the diagonal of the Hessian
 gram       X1^T D X1 / S for every class, D = diag(h_i mean_k a_ik (1 - a_ik))
 blocks     X1^T D_k X1 / S for class k, D_k = diag(h_i a_ik (1 - a_ik)): the diagonal blocks of the Hessian
-hessian    the Hessian, made definite along shifts of all classes: conjugate gradients then need a product or two
+hessian    the Hessian, made definite along shifts of all classes: conjugate gradients then take one or two products
 
-with X1 = (X, 1), and the penalty added. The inverse of M undoes the scales and correlations of the features, so that no
-scaling of the data is needed. Their costs are given in Hessian-vector products.
+with X1 = (X, 1), and the penalty added. M accounts for the scales and correlations of the features, so that the data
+need no scaling. Costs are in units of Hessian-vector products.
 
 The search directions s and products H s of earlier conjugate gradients correct M^-1, as the pairs of an L-BFGS memory
 (J. Morales, J. Nocedal, "Automatic preconditioning by limited memory quasi-Newton updating", SIAM J. Optim. 10, 2000):
-this saved a sixth of the products in the median of 132 fits, and half at most.
+this saved a sixth of the products in the median of 132 fits, and at most half of them.
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ from __future__ import annotations
 from collections import deque
 
 import numpy as np
-from scipy.linalg import lapack
 
 from nbsoftmax.kernels.runtime.threads import EXP_WORK
 from nbsoftmax.solvers.base import Curved
@@ -26,16 +25,16 @@ from nbsoftmax.solvers.tools.lbfgs_memory import LBFGSMemory
 from nbsoftmax.validation import Float64s
 
 KINDS = ("diagonal", "gram", "blocks", "hessian")
-# The largest M; making it takes a few times as much.
+# The largest M; to make it takes a few times as much memory.
 MOST_BYTES = 2**26
 # A Gram matrix that costs this many products is always made: without one, fits to raw data may take thousands.
 AFFORDABLE = 100
-# Added to a unit diagonal. Collinear columns leave a pivot of rounding errors, whose inverse would turn the rounding
-# errors of a residual into steps of any length along a direction in which the objective is constant.
+# Added to a unit diagonal. With collinear columns a pivot consists of rounding errors. Its inverse would turn rounding
+# errors of a residual into long steps along a direction in which the objective is constant.
 LEAST_REPAIR = 1e-10
 # Pairs that correct M^-1, the bytes that they may take, and the factor by which they may change the square of a norm.
 MOST_PAIRS, PAIRS_BYTES, MOST_CHANGE = 12, 2**26, 1e10
-# Smaller curvatures count as none: where all probabilities are 0 or 1 they are remainders of the smallest ones.
+# Smaller curvatures count as 0: they occur if all probabilities are 0 or 1.
 LEAST_CURVATURE = 1e-100
 # The fixed cost of a product in multiply-adds, and how many times that each kind takes. (Measured: with these the costs
 # below are right to a factor of about 2 for 15 to 200,000 samples of 4 to 784 features.)
@@ -44,7 +43,7 @@ CALLS = {"diagonal": 2, "gram": 4, "blocks": 6, "hessian": 8}
 
 
 def costs(objective: Curved) -> dict[str, float]:
-    """The cost of each kind in Hessian-vector products; infinite where it would not fit in memory."""
+    """The cost of each kind in Hessian-vector products; inf if it does not fit in memory."""
     m, (k, d) = objective.n_samples, objective.shape
     product = CALL_WORK + m * k * (2 * d + EXP_WORK)
     proba = m * k * (d + EXP_WORK)
@@ -64,7 +63,7 @@ class Preconditioner:
 
     def __init__(self, objective: Curved, params: Float64s, kind: str, memory: LBFGSMemory | None = None) -> None:
         self.kind, self.made_at, self.products = kind, params, 0
-        self.least_curvature = 0.0  # the smallest eigenvalue of M^-1 H that products have shown; 0 if unknown
+        self.least_curvature = 0.0  # the smallest known eigenvalue of M^-1 H; 0 if none is known
         self._shape = k, d = objective.shape
         capacity = min(MOST_PAIRS, PAIRS_BYTES // (16 * k * d))
         self.memory = LBFGSMemory(k * d, capacity) if memory is None else memory
@@ -80,7 +79,7 @@ class Preconditioner:
             matrices = objective.blocks(params)  # (k, d, d)
         else:
             whole = objective.hessian(params)
-            # The Hessian is singular along shifts of all classes; this makes it definite there alone.
+            # The Hessian is singular along shifts of all classes; this makes it definite and changes nothing else.
             whole += np.einsum("kikj->ij", whole)[:, None, :] / k
             matrices, penalty = whole.reshape(1, k * d, k * d), np.tile(penalty, k)
         self._scale = _scale_of(np.einsum("bii->bi", matrices) + penalty)
@@ -91,14 +90,14 @@ class Preconditioner:
         self._recorded.append((search, product))
 
     def update(self) -> None:
-        """Correct M^-1 by the recorded products; not while conjugate gradients use it."""
+        """Correct M^-1 by the recorded products. Conjugate gradients must not be in progress."""
         self.memory.add(self._recorded)
         self._recorded.clear()
 
     def square(self, residual: Float64s) -> float:
         """The square of a residual's norm, r . M^-1 r; drops corrections that change it implausibly.
 
-        Where all probabilities are 0 or 1 the products are rounding errors, and an M^-1 made of them is indefinite.
+        If all probabilities are 0 or 1, the products are rounding errors, and the corrected M^-1 is indefinite.
         """
         plain = float(np.vdot(residual, centred(self._plain(residual))))
         if not len(self.memory):
@@ -110,11 +109,11 @@ class Preconditioner:
         return plain
 
     def record_curvature(self, curvature: float) -> None:
-        """Record an eigenvalue of M^-1 H at some parameters."""
+        """Record an eigenvalue of M^-1 H, possibly at other parameters."""
         self.least_curvature = min(self.least_curvature or np.inf, curvature)
 
     def decrement_bound(self, square: float) -> float:
-        """A bound on r . H^-1 r / 2, given r . M^-1 r, by the smallest eigenvalue of M^-1 H that is known."""
+        """A bound on r . H^-1 r / 2, given r . M^-1 r and the smallest known eigenvalue of M^-1 H."""
         return square / (2 * self.least_curvature) if self.least_curvature > 0 else np.inf
 
     def __call__(self, residual: Float64s) -> Float64s:
@@ -139,9 +138,9 @@ def centred(v: Float64s) -> Float64s:
 
 
 def centred_start(objective: Curved, start: Float64s) -> Float64s:
-    """`start`, with a penalty moved to where the coefficients sum to 0 over the classes: the minimum lies there.
+    """`start`; with a penalty, shifted so that the coefficients sum to 0 over the classes, as they do at the minimum.
 
-    Steps along `centred` directions stay there. (With `blocks` that did not, 6 to 20 times the products were needed.)
+    Steps along `centred` directions keep this. (Without it, `blocks` took 6 to 20 times as many products.)
     """
     if objective.penalty.is_zero:
         return start
@@ -149,21 +148,23 @@ def centred_start(objective: Curved, start: Float64s) -> Float64s:
 
 
 def _scale_of(diagonal: Float64s) -> Float64s:
-    """1 / sqrt(diagonal). Columns without curvature (constant 0, no intercept), or whose squares overflow, are left."""
+    """1 / sqrt(diagonal), but 1 for columns without curvature (constant 0, no intercept) or whose squares overflow."""
     return np.asarray(1 / np.sqrt(np.where((diagonal > LEAST_CURVATURE) & (diagonal < np.inf), diagonal, 1.0)))
 
 
 def _inverse(matrix: Float64s, scale: Float64s) -> Float64s:
-    """The inverse of the matrix scaled to a unit diagonal: a third of the time of two triangular factors.
+    """The inverse of the matrix scaled to a unit diagonal.
 
-    Its eigenvalues lie between 1 / (the order of the matrix) and 1 / LEAST_REPAIR, so that the rounding errors of the
-    largest, 2e-6, leave the smallest positive.
+    A product with it takes a third of the time of two triangular solves. Its eigenvalues lie between 1 / (the order of
+    the matrix) and 1 / LEAST_REPAIR. The rounding errors of the largest are 2e-6, so the smallest remain positive.
     """
+    from scipy.linalg import lapack  # takes 0.15 s: loaded when it is used
+
     scaled = matrix * scale * scale[:, None]
     if not np.isfinite(scaled).all():
         scaled = np.eye(len(matrix))
     repair = LEAST_REPAIR
-    while True:  # rounding errors may have made it indefinite: more and more of the diagonal repairs it
+    while True:  # if rounding errors have made it indefinite, increase the diagonal
         np.fill_diagonal(scaled, 1.0 + repair)
         root, failed = lapack.dpotrf(scaled, lower=1, clean=1)
         if not failed:

@@ -1,12 +1,12 @@
 """The quadratic model of proximal Newton, and its minimisation by accelerated steps in a variable metric.
 
-    g . p + 1/2 p . H p + R(W + p)              over p, with H seen in products only
-    M = factor * (the diagonal blocks of H)     in the place of H, for each step
+    g . p + 1/2 p . H p + R(W + p)              over p, with H known only through products
+    M = factor * (the diagonal blocks of H)     in place of H, for each step
 
-With factor 2, M >= H always holds, since sum_{k<l} a_k a_l (u_k - u_l)^2 <= 2 sum_k a_k (1 - a_k) u_k^2. The steps are
-those of A. Beck, M. Teboulle, "A fast iterative shrinkage-thresholding algorithm", SIAM J. Imaging Sci. 2 (2009). Once
-the zeros are settled the model's minimum in the plane of the last two steps is taken too, which makes them conjugate
-gradients.
+With factor 2, M >= H always, since sum_{k<l} a_k a_l (u_k - u_l)^2 <= 2 sum_k a_k (1 - a_k) u_k^2. The steps are
+those of A. Beck, M. Teboulle, "A fast iterative shrinkage-thresholding algorithm", SIAM J. Imaging Sci. 2 (2009). If
+the last steps leave the zeros unchanged, the method also moves to the model's minimum in the plane of the last two
+steps, which then are those of conjugate gradients.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ LOOSEST, TIGHTEST = 1e-2, 1e-5  # predicted decrease of a model's last step, rel
 
 
 class ModelMinimum(NamedTuple):
-    """The minimum of a quadratic model, nearly."""
+    """The approximate minimum of a quadratic model."""
 
     params: Float64s
     decrease: float  # predicted, from the point where the model was made
@@ -45,7 +45,7 @@ class QuadraticModel:
         self.n_products = 0
 
     def minimise(self, largest: float) -> ModelMinimum:
-        """Take steps until the next one would decrease the model by little."""
+        """Take steps until their predicted decrease is small."""
         first, accuracy, settled = 0.0, LOOSEST, False
         for n in range(MOST_PRODUCTS):
             older = (1 + np.sqrt(1 + 4 * self._age**2)) / 2
@@ -62,12 +62,12 @@ class QuadraticModel:
                 first = step.decrease
                 accuracy = min(LOOSEST, max(TIGHTEST, first / max(largest, first)))
             if not self._accept(step, begin, ahead, older):
-                settled = True  # what is left are rounding errors
+                settled = True  # the rest is rounding errors
                 break
         return ModelMinimum(self._point, self._decrease, first, settled)
 
     def _accept(self, metric_step: MetricStep, begin: Float64s, ahead: float, older: float) -> bool:
-        """Take a step if it decreases the model, else restart the acceleration; False if nothing decreases it."""
+        """Take a step if it decreases the model, otherwise restart the acceleration; False if no step does."""
         new = metric_step.params
         step = new - begin
         product = self._part.hvp(self._made_at, step)
@@ -93,14 +93,14 @@ class QuadraticModel:
         return True
 
     def _gain(self, step: Float64s, product: Float64s, new: Float64s) -> float:
-        """By how much a step from the current point to `new` decreases the model."""
+        """The decrease of the model by a step from the current point to `new`."""
         change = self._penalty.nonsmooth_change(self._point[:, :-1], new[:, :-1])
         return -(float(np.vdot(self._slope, step)) + float(np.vdot(step, product)) / 2 + change)
 
     def _in_the_plane(
         self, one: tuple[Float64s, Float64s], two: tuple[Float64s, Float64s]
     ) -> tuple[Float64s, Float64s, float] | None:
-        """The best move in the plane of two steps, its product and gain; None if it leaves a 0 or gains nothing."""
+        """The best move in the plane of two steps, its product and gain; None if it changes a 0 or gains nothing."""
         penalty, point = self._penalty, self._point
         kinks = penalty.kinks(point[:, :-1])
         if any(step[:, :-1][kinks].any() for step, _ in (one, two)):
@@ -117,7 +117,7 @@ class QuadraticModel:
 
 
 class MetricStep(NamedTuple):
-    """The minimum of the model with M in the place of H."""
+    """The minimum of the model with M in place of H."""
 
     params: Float64s
     decrease: float  # predicted
@@ -127,26 +127,26 @@ class MetricStep(NamedTuple):
 class VariableMetric:
     """M: for each class `factor` times a Gram matrix of the features and the intercept, and the penalty's curvature.
 
-    The intercept, which has no penalty, is eliminated: what remains are Gram matrices of features centred at their
-    weighted means, where a feature far from 0 is no longer nearly collinear with the intercept.
+    The intercept, which has no penalty, is eliminated. The remaining Gram matrices are those of features centred at
+    their weighted means, so a feature with a large mean is not nearly collinear with the intercept.
     """
 
     def __init__(self, penalty: AnyPenalty, grams: Float64s, n_classes: int) -> None:
         self._penalty = penalty
-        self.factor = n_classes / (n_classes - 1)  # M >= H where the probabilities are equal; raised where it is not
+        self.factor = n_classes / (n_classes - 1)  # M >= H if all probabilities are equal; increased if it is not
         cross, self._corner = grams[:, :-1, -1], grams[:, -1, -1]
         with np.errstate(divide="ignore", invalid="ignore"):
             self._means = np.where(self._corner[:, None] > 0, cross / self._corner[:, None], 0.0)
         self._grams = grams[:, :-1, :-1] - self._means[:, :, None] * cross[:, None, :]
         diagonal = np.einsum("kjj->kj", self._grams)
-        # A constant feature has no curvature left but rounding errors.
+        # The remaining curvature of a constant feature consists of rounding errors.
         flat = diagonal <= NOISE * np.einsum("kjj->kj", grams)[:, :-1]
         self._grams[np.broadcast_to(flat[:, :, None] | flat[:, None, :], self._grams.shape)] = 0.0
 
     def step(self, point: Float64s, slope: Float64s) -> MetricStep:
         """The minimum over p of slope . p + 1/2 p . M p + the penalty at point + p."""
         new = point.copy()
-        # Eliminated: b_k moves by -(slope_b / (factor corner) + means . move).
+        # The eliminated b_k moves by -(slope_b / (factor corner) + means . move).
         own = slope[:, -1]
         scale = self.factor * self._corner
         with np.errstate(divide="ignore", invalid="ignore"):

@@ -1,10 +1,10 @@
-"""Data without a minimum: samples that are perfectly separable from other classes.
+"""Perfectly separable classes, for which the objective without a penalty has no minimum.
 
 With p_ik = z_iy - z_ik the margins of sample i, the loss decreases forever along a direction in which some margins grow
-and none falls (A. Albert, J. Anderson, "On the existence of maximum likelihood estimates in logistic regression
-models", Biometrika 71, 1984). Without a penalty Newton's method follows such a direction: each step adds about 1 to
-these margins, whose share of the loss is exp(-p), however close the objective is to its infimum. Near a minimum its
-steps tend to 0.
+and none decreases (A. Albert, J. Anderson, "On the existence of maximum likelihood estimates in logistic regression
+models", Biometrika 71, 1984). Without a penalty, Newton's method follows such a direction: each step adds about 1 to
+these margins p, which contribute about exp(-p) to the loss, however close the objective is to its infimum. Near a
+minimum, the steps tend to 0.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ if TYPE_CHECKING:
     from nbsoftmax.objective import PenalizedLoss
 
 BLOCK_BYTES = 2**22  # of margins
-# In logits: the least that a step adds to a diverging margin, also relative to the margin itself (the last step towards
-# a minimum adds less); the most that it takes from another margin; and the margin from which on a fall does not count.
+# In logits: the least increase of a diverging margin in a step, also relative to the margin itself (the last step
+# towards a minimum adds less); the largest decrease of another margin; the margin above which decreases are ignored.
 LEAST_GAIN, LEAST_GROWTH, MOST_LOSS, CLEAR = 0.5, 0.01, 0.05, 10.0
 
 
 def separated(objective: PenalizedLoss, params: Float64s, step: Float64s) -> NDArray[Any]:
-    """The classes with margins that a Newton step from `params`, near the infimum, still raises; none at a minimum.
+    """The classes whose margins a Newton step from `params`, near the infimum, still increases; none at a minimum.
 
-    If some samples are separable from all other classes, only their classes: they explain the margins of the others.
-    None either if the backend cannot return margins.
+    If some samples are separable from all other classes, only the classes of these samples are returned, because the
+    margins of the others follow from them. If the backend cannot compute margins, no classes are returned.
     """
     if not isinstance(objective.backend, Margins):
         return np.array([], np.int64)

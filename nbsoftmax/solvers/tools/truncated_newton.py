@@ -1,7 +1,7 @@
-"""Truncated Newton directions: H d = -grad by conjugate gradients, solved as accurately as the progress of a fit needs.
+"""Truncated Newton directions: H d = -grad by conjugate gradients, with a tolerance that depends on the progress.
 
 R. Dembo, S. Eisenstat, T. Steihaug, "Inexact Newton methods", SIAM J. Numer. Anal. 19 (1982). The same conjugate
-gradients give the Newton decrement, grad . H^-1 grad / 2, the estimate of the gap by which convergence is judged.
+gradients compute the Newton decrement, grad . H^-1 grad / 2, the estimate of the gap for the test of convergence.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from nbsoftmax.validation import Float64s
 MOST_PRODUCTS = 2000  # for one direction
 LEAST_PRODUCTS = 5  # before the decrement may count as settled
 SOLVED = 1e-6  # square of a residual, relative to the gradient's, that counts as 0
-FAR_WITHIN = 0.1  # share of the allowed gap: a decrement that has settled is not 10 times as large
-NEAR_ENOUGH = 0.03  # share of the allowed gap: after a direction that leaves no more than this the fit usually ends
+FAR_WITHIN = 0.1  # share of the allowed gap: the error of a settled decrement is less than a factor of 10
+NEAR_ENOUGH = 0.03  # share of the allowed gap: if a direction leaves no more than this, the fit usually ends after it
 LOOSEST = 0.3  # largest residual of a direction, relative to the gradient
 
 
@@ -37,10 +37,10 @@ class InnerTolerance:
 
 @dataclass(frozen=True, eq=False)
 class NewtonDirection:
-    """A direction, and what its products have shown."""
+    """A direction, and estimates from its products."""
 
     step: Float64s
-    decrement: float  # grad . H^-1 grad / 2, as far as it is known
+    decrement: float  # estimate of grad . H^-1 grad / 2
     settled: bool  # whether more products would hardly change the decrement
     final: bool = False  # whether the fit should end after this step
     uncertifiable: bool = False  # whether no certificate is likely after this step
@@ -51,18 +51,18 @@ def newton_direction(
 ) -> NewtonDirection:
     """Solve H d = -grad until the residual is within tolerance; `square` is grad . M^-1 grad.
 
-    Where the decrement is within the allowed gap, go on until it has settled: the fit may have converged. Sometimes
-    that is known before any product, from what earlier ones have shown of M^-1 H:
+    If the decrement is within the allowed gap, continue until it has settled, because the fit may have converged.
+    Sometimes this is known before any product, from the smallest known eigenvalue of M^-1 H:
 
         grad . H^-1 grad <= decrement so far + residual . M^-1 residual / (the smallest eigenvalue of M^-1 H)
 
-    With patience so many products more are spent, if they may lead to where a certificate exists, too.
+    If `tolerance.patience` > 0, up to that many more products are spent if they may make a certificate possible.
     """
     zero = np.zeros_like(point.grad)
-    if not 0 <= square < np.inf:  # rounding errors have made M^-1 indefinite, or overflow
+    if not 0 <= square < np.inf:  # M^-1 is indefinite because of rounding errors, or overflow
         return NewtonDirection(zero, np.inf, settled=False)
     rest = preconditioner.decrement_bound(square)
-    # Without a penalty the direction also shows whether there is a minimum.
+    # Without a penalty the direction is needed to detect separable classes.
     if rest <= FAR_WITHIN * tolerance.allowed and strongly_convex(objective) and not tolerance.patience:
         return NewtonDirection(zero, rest, settled=True)
     truncation = _Truncation(objective, preconditioner, tolerance)
@@ -96,7 +96,7 @@ class _Truncation:
         )
         solved = iterate.relative_square <= SOLVED
         settled = solved or (self._n_products >= LEAST_PRODUCTS and iterate.tail <= SETTLED * total)
-        # Where the decrement is far within, no step will be taken: its direction need not be good, only its length.
+        # If the decrement is far within the allowed gap, no step follows, so only the decrement must be accurate.
         far_within = total + iterate.tail <= FAR_WITHIN * tolerance.allowed
         arrived = settled and iterate.relative_square <= LOOSEST**2 and far_within
         bounded = total + rest <= FAR_WITHIN * tolerance.allowed
@@ -111,7 +111,7 @@ class _Truncation:
         if arrived or (accurate and (total > tolerance.allowed or settled)):
             if self._n_products >= LEAST_PRODUCTS:
                 preconditioner.record_curvature(iterate.least_curvature())
-            # What the later half of the products has added is added once more, for what is still to come.
+            # The part that the second half of the products added is added once more, as an estimate of the rest.
             decrement = total if solved else total + iterate.tail
             final = arrived or leaves_little
             return NewtonDirection(iterate.direction, decrement, settled, final, arrived and uncertifiable)

@@ -1,0 +1,224 @@
+"""Sigmoid, and the binary cross-entropy with its gradient."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal, Unpack, overload
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from nbsoftmax import validation
+from nbsoftmax.functional.chunks import n_chunks
+from nbsoftmax.functional.reduction import (
+    REDUCTIONS,
+    GradOptions,
+    LossOptions,
+    Reduced,
+    Reduction,
+    divisor_of,
+    narrowed,
+    within_range,
+)
+from nbsoftmax.kernels import binary
+from nbsoftmax.kernels.runtime.threads import EXP_WORK, launch
+from nbsoftmax.validation import Floats
+
+
+def sigmoid(z: ArrayLike) -> Floats:
+    """Logistic function, element by element.
+
+        sigmoid(z) = 1 / (1 + exp(-z))
+
+    Parameters
+    ----------
+    z : array_like of any shape
+
+    Returns
+    -------
+    proba : ndarray, the shape of `z`, float32 or float64
+    """
+    return _sigmoid(z, binary.SIGMOID)
+
+
+def log_sigmoid(z: ArrayLike) -> Floats:
+    """Logarithm of the logistic function, element by element.
+
+        log sigmoid(z) = min(z, 0) - log(1 + exp(-|z|))
+
+    Parameters
+    ----------
+    z : array_like of any shape
+
+    Returns
+    -------
+    log_proba : ndarray, the shape of `z`, float32 or float64
+    """
+    return _sigmoid(z, binary.LOG_SIGMOID)
+
+
+def _sigmoid(z: ArrayLike, kind: int) -> Floats:
+    x = validation.writeable_view(np.asarray(validation.as_floats("z", z), order="C"))
+    out = np.empty_like(x)
+    if x.size:
+        launch(
+            binary.sigmoid,
+            n_chunks(x.size),
+            x.size * EXP_WORK,
+            None,
+            x.reshape(-1),
+            out.reshape(-1),
+            n_chunks(x.size),
+            kind,
+        )
+    return out
+
+
+@overload
+def binary_cross_entropy(
+    z: ArrayLike, y: ArrayLike, *, reduction: Reduced = "mean", **options: Unpack[LossOptions]
+) -> float: ...
+@overload
+def binary_cross_entropy(
+    z: ArrayLike, y: ArrayLike, *, reduction: Literal["none"], **options: Unpack[LossOptions]
+) -> Floats: ...
+@overload
+def binary_cross_entropy(
+    z: ArrayLike, y: ArrayLike, *, reduction: Reduction, **options: Unpack[LossOptions]
+) -> float | Floats: ...
+def binary_cross_entropy(
+    z: ArrayLike,
+    y: ArrayLike,
+    *,
+    sample_weight: ArrayLike | None = None,
+    class_weight: Mapping[int, float] | ArrayLike | None = None,
+    label_smoothing: float = 0.0,
+    ignore_index: int | None = None,
+    reduction: Reduction = "mean",
+) -> Any:
+    """Cross-entropy with one logit for each sample: equals `cross_entropy` of the two logits (0, z).
+
+        L_i = -s_i (w_1 q_i log sigmoid(z_i) + w_0 (1 - q_i) log sigmoid(-z_i)),    q = (1 - e) y + e / 2
+
+    Parameters
+    ----------
+    z : array_like of any shape
+        Logits of class 1.
+    y : array_like, the shape of `z`
+        Classes 0 and 1 (integers or booleans), or probabilities of class 1 (floats).
+    sample_weight : array_like, the shape of `z`, optional
+    class_weight : array_like (2,) or dict, optional
+    label_smoothing : float in [0, 1]
+    ignore_index : int, optional
+        A value of integer `y` that marks samples without a target.
+    reduction : {"mean", "sum", "none"}
+        The divisor of the mean is that of `cross_entropy`.
+
+    Returns
+    -------
+    loss : float; for "none" ndarray of the shape of `z`
+    """
+    return _binary_cross_entropy(
+        z, y, sample_weight, class_weight, label_smoothing, ignore_index, reduction, want_grad=False, out=None
+    )[0]
+
+
+@overload
+def binary_cross_entropy_and_grad(
+    z: ArrayLike, y: ArrayLike, *, reduction: Reduced = "mean", **options: Unpack[GradOptions]
+) -> tuple[float, Floats]: ...
+@overload
+def binary_cross_entropy_and_grad(
+    z: ArrayLike, y: ArrayLike, *, reduction: Literal["none"], **options: Unpack[GradOptions]
+) -> tuple[Floats, Floats]: ...
+@overload
+def binary_cross_entropy_and_grad(
+    z: ArrayLike, y: ArrayLike, *, reduction: Reduction, **options: Unpack[GradOptions]
+) -> tuple[float | Floats, Floats]: ...
+def binary_cross_entropy_and_grad(
+    z: ArrayLike,
+    y: ArrayLike,
+    *,
+    sample_weight: ArrayLike | None = None,
+    class_weight: Mapping[int, float] | ArrayLike | None = None,
+    label_smoothing: float = 0.0,
+    ignore_index: int | None = None,
+    reduction: Reduction = "mean",
+    out: Floats | None = None,
+) -> tuple[Any, Floats]:
+    """`binary_cross_entropy` and its gradient with respect to the logits, in one pass.
+
+        dL_i / dz_i = s_i (w_0 (1 - q_i) sigmoid(z_i) - w_1 q_i sigmoid(-z_i))
+
+    Parameters
+    ----------
+    z, y, sample_weight, class_weight, label_smoothing, ignore_index, reduction
+        As in `binary_cross_entropy`.
+    out : ndarray, optional
+        Array for the gradient: the shape and dtype of `z`. It may be `z` itself.
+
+    Returns
+    -------
+    loss : float; for "none" ndarray of the shape of `z`
+    dz : ndarray, the shape of `z`
+        Gradient of the reduced loss; for "none" that of the sum.
+    """
+    return _binary_cross_entropy(
+        z, y, sample_weight, class_weight, label_smoothing, ignore_index, reduction, want_grad=True, out=out
+    )
+
+
+def _binary_cross_entropy(
+    z: ArrayLike,
+    y: ArrayLike,
+    sample_weight: ArrayLike | None,
+    class_weight: Mapping[int, float] | ArrayLike | None,
+    label_smoothing: float,
+    ignore_index: int | None,
+    reduction: str,
+    *,
+    want_grad: bool,
+    out: Floats | None,
+) -> tuple[Any, Floats]:
+    x = validation.writeable_view(np.asarray(validation.as_floats("z", z), order="C"))
+    validation.choice("reduction", reduction, REDUCTIONS)
+    smoothing = validation.number("label_smoothing", label_smoothing, low=0.0, high=1.0)
+    weights = sample_weight, class_weight, label_smoothing, ignore_index, reduction
+    target = validation.binary_targets(
+        y,
+        x,
+        sample_weight=sample_weight,
+        class_weight=class_weight,
+        smoothed=smoothing > 0,
+        ignore_index=ignore_index,
+        mean=reduction == "mean",
+    )
+    divisor = divisor_of(reduction, target.total)
+    grad = np.empty(0, x.dtype)
+    if want_grad:
+        grad = np.empty_like(x) if out is None else validation.out(out, x.shape, x.dtype, source=x)
+    losses = np.empty(x.size if reduction == "none" else 0, x.dtype)
+    if not within_range(x.dtype, divisor, target.weight, target.class_weight):
+        total, exact = _binary_cross_entropy(x.astype(np.float64), y, *weights, want_grad=want_grad, out=None)
+        total = narrowed(total, exact, losses, grad)
+        return (losses.reshape(x.shape) if reduction == "none" else total), grad
+    partial = np.zeros(n_chunks(x.size))
+    if x.size:
+        launch(
+            binary.binary_cross_entropy,
+            partial.size,
+            x.size * EXP_WORK * 3,
+            None,
+            x.reshape(-1),
+            target.y,
+            target.weight,
+            target.class_weight,
+            smoothing,
+            1.0 / divisor,
+            losses,
+            want_grad,
+            grad.reshape(-1),
+            partial,
+        )
+    loss: Any = losses.reshape(x.shape) if reduction == "none" else float(partial.sum() / divisor)
+    return loss, grad

@@ -1,0 +1,72 @@
+"""What surrounds the compilation of a kernel: no garbage collection, and one message if it takes longer than a second.
+
+The message is a warning of the logger "nbsoftmax", which Python prints on standard error unless logging is configured
+otherwise. The environment variable NBSOFTMAX_QUIET=1 suppresses it.
+"""
+
+import gc
+import logging
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+# Seconds of compilation before the message.
+PATIENCE = 1.0
+
+_depth = 0  # compilations in progress, of which each has begun inside another
+_collecting = False  # whether the garbage collector was on before the first of them
+_announced = bool(os.environ.get("NBSOFTMAX_QUIET"))
+
+
+@contextmanager
+def compiling() -> Iterator[None]:
+    """Surround a compilation, which holds Numba's global lock. A compilation may begin inside another.
+
+    The compiler makes millions of objects and few cycles; the cyclic garbage collector took a tenth of the time.
+    """
+    global _depth, _collecting  # noqa: PLW0603
+    timer = threading.Timer(PATIENCE, announce)
+    timer.daemon = True
+    outermost = _depth == 0
+    _depth += 1
+    try:
+        if outermost:
+            _collecting = gc.isenabled()
+            gc.disable()
+            if not _announced:
+                with suppress(RuntimeError):  # the system has no more threads
+                    timer.start()
+        yield
+    finally:
+        _depth -= 1
+        if outermost:
+            timer.cancel()
+            if _collecting:
+                gc.enable()
+
+
+def announce() -> None:
+    """Log the message, once in a process."""
+    global _announced  # noqa: PLW0603
+    if _announced:
+        return
+    _announced = True
+    from nbsoftmax.kernels.runtime.cache import cache_folder
+
+    folder = cache_folder()
+    later = f"later processes load them from {folder}" if folder else "they cannot be stored: no folder is writeable"
+    with suppress(Exception):  # standard error may be closed
+        logging.getLogger("nbsoftmax").warning("nbsoftmax is compiling kernels for this processor, once; %s.", later)
+
+
+def _reset_in_child() -> None:
+    """In a forked child no compilation is in progress, whatever other threads of its parent were doing."""
+    global _depth  # noqa: PLW0603
+    if _depth > 0 and _collecting:
+        gc.enable()
+    _depth = 0
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_reset_in_child)

@@ -1,0 +1,92 @@
+"""The working set: features that take part in a step, and the metric of the quadratic models over them.
+
+Features at 0 whose gradient is well below their l1 stay there (R. Tibshirani et al., "Strong rules for discarding
+predictors in lasso-type problems", JRSS B 74, 2012). The others are copied, and everything else is computed from them,
+in float64. For a penalty that is not a sum over features, all features take part.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nbsoftmax.solvers.base import Composite, Point
+from nbsoftmax.solvers.tools.quadratic_model import ModelMinimum, QuadraticModel, VariableMetric
+from nbsoftmax.validation import Float64s
+
+NEAR = 0.9  # share of l1 from which on a feature's gradient brings it into the working set
+LEAST_NEW = 50  # features that may join in an iteration; as many as are not 0, if those are more
+GRAM_BYTES = 2**26  # Gram matrices larger together than this are replaced by one for all classes
+
+
+class WorkingSet:
+    """The features that take part, the objective over them, and the metric of its quadratic models."""
+
+    def __init__(self, objective: Composite, features: NDArray[np.int64]) -> None:
+        self.features, self.columns = features, np.append(features, -1)
+        self.penalty = objective.penalty.restricted(features)
+        self.part = (
+            objective.smooth_part(features)
+            if self.penalty.by_feature
+            else objective.smooth_part().in_float64(hessian=True)  # all features, which need not be copied
+        )
+        self._metric: VariableMetric | None = None
+        self._made_at: Float64s = np.empty((0, 0))  # where the metric was made
+        self._per_class = False  # whether it has a Gram matrix for each class
+        # One Gram matrix for all classes is cheap; one for each costs as much as about n / 6 products, and is made when
+        # so many have been spent, if memory allows.
+        n_classes, n = objective.class_mass.size, features.size
+        self._products, self._worth = 0, n / 6 if 8 * n_classes * (n + 1) ** 2 <= GRAM_BYTES else np.inf
+
+    def state(self) -> dict[str, Any]:
+        """What `restored` needs, of a working set whose model has been minimised."""
+        factor = np.nan if self._metric is None else self._metric.factor
+        return {
+            "features": self.features,
+            "made_at": self._made_at,
+            "per_class": self._per_class,
+            "factor": factor,
+            "products": self._products,
+        }
+
+    @classmethod
+    def restored(cls, objective: Composite, state: dict[str, Any]) -> WorkingSet:
+        """The working set of a state, its metric made again at the same parameters."""
+        working_set = cls(objective, state["features"])
+        working_set._new_metric(state["made_at"], per_class=bool(state["per_class"])).factor = float(state["factor"])
+        working_set._products = int(state["products"])
+        return working_set
+
+    def minimise(self, params: Float64s, grad: Float64s, largest: float) -> ModelMinimum:
+        """The minimum of the quadratic model made at `params`, where the smooth part has the gradient `grad`.
+
+        `largest` is the largest predicted decrease of a model's first step so far. The smaller this model's is relative
+        to it, the better is the model, and the more accurately it is minimised.
+        """
+        metric = self._metric or self._new_metric(params, per_class=False)
+        if self._products > self._worth:
+            metric, self._products = self._new_metric(params, per_class=True), 0
+        model = QuadraticModel(self.part, self.penalty, metric, params, grad)
+        minimum = model.minimise(largest)
+        self._products += model.n_products
+        return minimum
+
+    def _new_metric(self, at: Float64s, *, per_class: bool) -> VariableMetric:
+        grams = self.part.blocks(at) if per_class else self.part.gram(at)[None]
+        self._metric, self._made_at, self._per_class = VariableMetric(self.penalty, grams, at.shape[0]), at, per_class
+        return self._metric
+
+
+def working_set_at(objective: Composite, point: Point, last: WorkingSet | None) -> WorkingSet:
+    """The features that are not 0, and those at 0 with the largest gradients; `last` while it suffices."""
+    activity = objective.penalty.activity(point.grad[:, :-1])  # (n_features,)
+    activity[np.any(point.params[:, :-1] != 0, axis=0)] = np.inf
+    n_used = int(np.isinf(activity).sum())
+    wanted = np.argsort(-activity, kind="stable")[: n_used + max(LEAST_NEW, n_used)]
+    wanted = wanted[(activity[wanted] > NEAR) | (wanted == wanted[0])]  # at least one
+    most = 2 * max(wanted.size, LEAST_NEW)
+    if last is not None and last.features.size <= most and np.isin(wanted, last.features).all():
+        return last
+    return WorkingSet(objective, np.sort(wanted))

@@ -1,0 +1,27 @@
+"""Training metadata stored with the model."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from nbsoftmax.problem import Problem
+from nbsoftmax.solvers.base import Solution
+from nbsoftmax.solvers.table import Solver
+
+
+def training_metadata(solver: Solver, solution: Solution, problem: Problem, options: dict[str, Any]) -> dict[str, Any]:
+    """Only what is the same for two fits of the same data; `options` are those of the objective."""
+    return {
+        "solver": solver.name,
+        **options,
+        "label_smoothing": problem.label_smoothing,
+        "n_samples": problem.n_samples,
+        "dtype": str(problem.dtype),
+        "objective": solution.objective,
+        "gap": solution.gap if np.isfinite(solution.gap) else None,
+        "converged": solution.converged,
+        "reason": solution.reason,
+        "n_iter": solution.n_iter,
+    }

@@ -1,0 +1,191 @@
+"""Compilation of all kernels in advance, for later processes: the tasks that `nbsoftmax warmup` distributes.
+
+A task calls one function on a small problem, and so compiles the few kernels that no other task needs. The fits of
+`check` afterwards compile what is missing.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from nbsoftmax import functional
+from nbsoftmax.kernels.linear import BLAS, DOTS, TILES
+from nbsoftmax.kernels.sgd import Rule
+from nbsoftmax.objective import Objective
+from nbsoftmax.penalties import GroupLasso
+from nbsoftmax.solvers.sgd import SGD
+from nbsoftmax.training.trainer import Trainer
+
+FEW, MANY = 3, 70  # numbers of classes: up to 64, kernels process several rows side by side
+# Forms of the products and numbers of classes that kernels are compiled for.
+FORMS = ((TILES, FEW), (DOTS, FEW), (TILES, MANY), (DOTS, MANY), (BLAS, MANY))
+
+
+class Task(NamedTuple):
+    """A function to call, for a dtype and for kernels of one form."""
+
+    name: str
+    dtype: str
+    form: int = TILES
+    n_classes: int = FEW
+
+
+def tasks(dtype: str) -> list[Task]:
+    """All tasks for data of a dtype, the longest first."""
+    with_form = [Task(name, dtype, *form) for name in _WITH_FORM for form in FORMS]
+    return with_form + [Task(name, dtype) for name in (*_SPLIT, *_OTHERS)]
+
+
+def run(task: Task) -> None:
+    """Run a task."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        (_WITH_FORM | _SPLIT | _OTHERS)[task.name](task)
+
+
+def check(dtype: str) -> None:
+    """Fits and predictions that combine kernels, with penalties and solvers that no task has."""
+    X, y = _problem(Task("check", dtype))
+    trainers = [
+        Trainer(l2=0.1, max_iter=2),
+        Trainer(l1=0.1, max_iter=2),
+        Trainer(penalty=GroupLasso(0.1), max_iter=2),
+        Trainer(l2=0.1, max_iter=2, solver="lbfgs"),
+        Trainer(l2=0.1, max_iter=1, solver="sgd"),
+    ]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for trainer in trainers:
+            model = trainer.fit(X, y).model
+            model.predict(X)
+            model.predict_proba(X)
+
+
+def _problem(task: Task, n_rows: int = 0, n_features: int = 5) -> tuple[Any, Any]:
+    m = n_rows or max(40, task.n_classes)
+    X = np.random.default_rng(0).normal(size=(m, n_features)).astype(task.dtype)
+    return X, np.arange(m) % task.n_classes
+
+
+def _backend(task: Task, X: Any, y: Any) -> Any:
+    backend: Any = Objective(X, y, n_classes=task.n_classes).backend
+    if not backend._block:
+        backend._design.form = task.form
+    return backend
+
+
+def _params(backend: Any) -> Any:
+    return np.zeros((backend.n_classes, backend.n_features + 1))
+
+
+# --- one kernel for each form of the products -------------------------------------------------------
+
+
+def _loss(task: Task) -> None:
+    backend = _backend(task, *_problem(task))
+    backend.loss_and_grad(_params(backend))
+
+
+def _product(task: Task) -> None:
+    backend = _backend(task, *_problem(task))
+    backend.hess_vec(_params(backend), _params(backend))
+
+
+def _gram(task: Task) -> None:
+    backend = _backend(task, *_problem(task))
+    backend.gram(_params(backend))
+
+
+def _curvatures(task: Task) -> None:
+    backend = _backend(task, *_problem(task))
+    backend.curvatures(_params(backend))
+
+
+def _predict(task: Task) -> None:
+    backend = _backend(task, *_problem(task))
+    backend._design.predict(_params(backend), 0)
+
+
+def _panels(task: Task) -> None:
+    backend = _backend(task, *_problem(task, 64, 1300))  # a matrix so large that its panels are split over threads
+    backend.gram(_params(backend))
+
+
+def _descend(task: Task, n_rows: int = 64, n_features: int = 5) -> None:
+    X, y = _problem(task, n_rows, n_features)
+    backend = _backend(task, X, y)
+    solver = SGD()
+    state, order = solver.initial_state(_params(backend)), np.arange(n_rows)
+    rule = Rule(0, 0.9, np.zeros(n_features), 1.0)
+    backend.descend(state, order, n_rows, np.full(1, 1e-3), rule, 0)
+
+
+def _descend_in_chunks(task: Task) -> None:
+    _descend(task, 2**23 // (200 * task.n_classes) + 1, 200)  # batches so large that they are split over threads
+
+
+_WITH_FORM: dict[str, Callable[[Task], None]] = {
+    "loss": _loss,
+    "product": _product,
+    "gram": _gram,
+    "descend": _descend,
+    "descend_in_chunks": _descend_in_chunks,
+    "curvatures": _curvatures,
+    "predict": _predict,
+    "panels": _panels,
+}
+
+# --- models so large that their classes are split over threads ----------------------------------------
+
+
+def _split(task: Task, n_classes: int, n_features: int) -> None:
+    task = task._replace(n_classes=n_classes)
+    backend = _backend(task, *_problem(task, 2, n_features))
+    backend.loss_and_grad(_params(backend))
+    backend.hess_vec(_params(backend), _params(backend))
+
+
+_SPLIT: dict[str, Callable[[Task], None]] = {
+    "split_few": lambda task: _split(task, FEW, 600_000),
+    "split_many": lambda task: _split(task, 8192, 1),
+}
+
+# --- functions of logits ------------------------------------------------------------------------------
+
+
+def _of_logits(name: str) -> Callable[[Task], None]:
+    return lambda task: getattr(functional, name)(_problem(task)[0])
+
+
+def _cross_entropy(task: Task) -> None:
+    z, y = _problem(task, n_features=task.n_classes)
+    functional.cross_entropy_and_grad(z, y)
+
+
+def _binary_cross_entropy(task: Task) -> None:
+    z = _problem(task)[0][:, 0]
+    functional.binary_cross_entropy_and_grad(z, np.arange(z.size) % 2)
+
+
+def _long_rows(task: Task) -> None:
+    z = _problem(task, 2, 2**15)[0]
+    for function in (functional.softmax, functional.log_softmax, functional.logsumexp):
+        function(z)
+    z[0, :2] = np.finfo(z.dtype).max * np.array([1, -1])  # their difference overflows
+    functional.cross_entropy_and_grad(z, np.array([1, 0]))
+    functional.cross_entropy_and_grad(z, functional.softmax(np.zeros_like(z)))
+
+
+_OTHERS: dict[str, Callable[[Task], None]] = {
+    "long_rows": _long_rows,
+    "cross_entropy": _cross_entropy,
+    "softmax": _of_logits("softmax"),
+    "log_softmax": _of_logits("log_softmax"),
+    "logsumexp": _of_logits("logsumexp"),
+    "sigmoid": _of_logits("sigmoid"),
+    "binary_cross_entropy": _binary_cross_entropy,
+}

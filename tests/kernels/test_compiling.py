@@ -1,0 +1,130 @@
+"""What surrounds a compilation: the garbage collector is as before afterwards, and one message says that it is slow."""
+
+import gc
+import logging
+import os
+import subprocess
+import sys
+import time
+
+import numba
+import pytest
+
+from nbsoftmax.kernels.runtime import compiling, parts
+
+
+@pytest.fixture
+def unannounced(monkeypatch):
+    """A process that has not yet said that it compiles, and does so at once."""
+    monkeypatch.setattr(compiling, "_announced", False)
+    monkeypatch.setattr(compiling, "PATIENCE", 0.0)
+
+
+def compile_slowly():
+    with compiling.compiling(), compiling.compiling():
+        deadline = time.monotonic() + 30
+        while not compiling._announced and time.monotonic() < deadline:
+            time.sleep(0.001)
+        time.sleep(0.05)  # the thread that has set the flag also logs
+
+
+def test_garbage_is_not_collected_while_a_kernel_compiles():
+    states = []
+
+    def same(x):
+        raise NotImplementedError
+
+    @numba.extending.overload(same)
+    def _same(x):
+        states.append(gc.isenabled())
+        return lambda x: x
+
+    assert gc.isenabled()
+    assert numba.njit(**parts.KERNEL)(lambda x: same(x) + 1)(2) == 3
+    assert gc.isenabled()
+    assert states
+    assert not any(states)
+
+
+@pytest.mark.parametrize("enabled", [True, False])
+def test_the_collector_is_as_before_after_an_error(enabled):
+    try:
+        if not enabled:
+            gc.disable()
+        with pytest.raises(numba.TypingError):
+            numba.njit(**parts.KERNEL)(lambda x: x + "text")(1)
+        assert gc.isenabled() is enabled
+    finally:
+        gc.enable()
+
+
+def test_a_slow_compilation_is_announced_once(unannounced, caplog):
+    compile_slowly()
+    compile_slowly()
+    (record,) = caplog.records
+    assert record.name == "nbsoftmax"
+    assert "once" in record.getMessage()
+
+
+def test_a_fast_compilation_is_not_announced(unannounced, monkeypatch, caplog):
+    monkeypatch.setattr(compiling, "PATIENCE", 3600.0)
+    with compiling.compiling():
+        pass
+    assert not caplog.records
+
+
+def test_the_level_of_the_logger_suppresses_the_message(unannounced, caplog):
+    with caplog.at_level(logging.ERROR, "nbsoftmax"):
+        compile_slowly()
+    assert not caplog.records
+
+
+def test_the_message_names_the_folder_or_says_that_there_is_none(unannounced, monkeypatch, caplog):
+    monkeypatch.setattr("nbsoftmax.kernels.runtime.cache.cache_folder", lambda: None)
+    compile_slowly()
+    assert "no folder is writeable" in caplog.text
+
+
+SLOW = """
+import time
+from nbsoftmax.kernels.runtime import cache, compiling  # the message needs the first, which imports Numba
+compiling.PATIENCE = 0.0
+with compiling.compiling():
+    time.sleep(0.2)
+"""
+
+
+def in_a_process(script=SLOW, **environment):
+    env = {name: value for name, value in os.environ.items() if name != "NBSOFTMAX_QUIET"} | environment
+    done = subprocess.run([sys.executable, "-c", script], env=env, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stderr
+
+
+def test_without_configuration_the_message_is_one_line_on_stderr():
+    assert in_a_process().startswith("nbsoftmax is compiling kernels")
+    assert in_a_process().count("\n") == 1
+
+
+def test_the_environment_suppresses_the_message():
+    assert in_a_process(NBSOFTMAX_QUIET="1") == ""
+
+
+@pytest.mark.parametrize("closed", ["sys.stderr.close()", "sys.stderr = None"])
+def test_a_closed_stderr_is_no_error(closed):
+    in_a_process(f"import sys; {closed}\n{SLOW}")
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="the system has no fork")
+def test_a_child_forked_during_a_compilation_collects_garbage():
+    script = """
+import gc, os
+from nbsoftmax.kernels.runtime.compiling import compiling
+with compiling():
+    child = os.fork()
+    if child == 0:
+        os._exit(0 if gc.isenabled() else 1)
+    assert os.waitpid(child, 0)[1] == 0
+    assert not gc.isenabled()
+"""
+    in_a_process(script)
