@@ -10,7 +10,7 @@ and the label smoothing s. The gradient uses both sigmoids because sigmoid(z) - 
 """
 
 from nbsoftmax.kernels.lang.simd import head, lanes, larger, load_part, store_part, sum_of, to_doubles, where
-from nbsoftmax.kernels.lang.vmath import exp, log1p
+from nbsoftmax.kernels.lang.vmath import exp_of_difference, log1p
 from nbsoftmax.kernels.rows import chunk_bounds, filled
 from nbsoftmax.kernels.runtime.jit import inlined, jit, part
 from nbsoftmax.kernels.runtime.threads import take
@@ -21,7 +21,7 @@ SIGMOID, LOG_SIGMOID = 0, 1
 @inlined
 def both_sigmoids(z):
     """sigmoid(z) and sigmoid(-z), both to full precision."""
-    e = exp(-larger(z, -z))
+    e = exp_of_difference(-larger(z, -z), 0.0)
     near = 1.0 / (e + 1.0)
     far = e * near
     return where(z >= 0.0, near, far), where(z >= 0.0, far, near)
@@ -32,7 +32,7 @@ def sigmoid_of(x, kind):
     """sigmoid(x), or its logarithm."""
     if kind == SIGMOID:
         return both_sigmoids(x)[0]
-    return where(x > 0.0, 0.0, x) - log1p(exp(-larger(x, -x)))
+    return where(x > 0.0, 0.0, x) - log1p(exp_of_difference(-larger(x, -x), 0.0))
 
 
 @part
@@ -65,7 +65,7 @@ def binary_cross_entropy_range(z, y, weight, weights, smoothing, scale, losses, 
         alive = where(target >= 0.0, w, 0.0) > 0.0
         t1 = (target * keep + half) * weights[1]
         t0 = ((1.0 - target) * keep + half) * weights[0]
-        common = log1p(exp(-larger(x, -x)))
+        common = log1p(exp_of_difference(-larger(x, -x), 0.0))
         # A product of 0 and inf counts as 0.
         loss = where(t1 > 0.0, (common + where(x < 0.0, -x, 0.0)) * t1, 0.0) + where(
             t0 > 0.0, (common + where(x > 0.0, x, 0.0)) * t0, 0.0

@@ -13,7 +13,7 @@ gradient of its chunk in float64, and the caller adds the chunks in order.
 from collections import namedtuple
 
 from nbsoftmax.kernels.lang.simd import element, lanes, load, store
-from nbsoftmax.kernels.lang.tiles import MOST_ROWS, backward, dots, forward
+from nbsoftmax.kernels.lang.tiles import DOT_COST, MOST_ROWS, backward, dots, forward
 from nbsoftmax.kernels.rows import (
     FORGET,
     KEPT,
@@ -90,7 +90,7 @@ def _form(weights):
 def tiled_form(n_features, n_classes, width):
     """TILES or DOTS: whichever takes fewer vector operations for a row."""
     by_classes = (n_classes + width - 1) // width * n_features
-    by_features = n_classes * ((n_features + width - 1) // width + DOT_SUM)
+    by_features = n_classes * ((n_features + width - 1) // width * DOT_COST + DOT_SUM)
     return DOTS if by_features < by_classes else TILES
 
 

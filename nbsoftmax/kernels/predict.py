@@ -10,12 +10,11 @@ import numpy as np
 
 from nbsoftmax.kernels.lang.simd import lanes, load, load_part, store, store_part, where
 from nbsoftmax.kernels.lang.tiles import MOST_ROWS
-from nbsoftmax.kernels.lang.vmath import exp
+from nbsoftmax.kernels.lang.vmath import exp_of_difference
 from nbsoftmax.kernels.linear import BLAS, block_of, block_rows, logits_of, side_by_side
 from nbsoftmax.kernels.rows import (
     MOST_CLASSES_IN_TILE,
     aligned,
-    below,
     chunk_bounds,
     fill_tile,
     filled,
@@ -67,7 +66,7 @@ def insert_row(z, i, first, n, k, top, t, best, b):
 @part
 def exp_below(x, c, buffer):
     """Compute exp(x - c) of two numbers."""
-    store(buffer, 0, exp(below(filled(buffer, x), filled(buffer, c))))
+    store(buffer, 0, exp_of_difference(filled(buffer, x), filled(buffer, c)))
     return buffer[0]
 
 
@@ -127,6 +126,6 @@ def predict(todo, rows, weights, what, k, n_chunks, out, best):
                 for r in range(n):
                     scale = 1.0 / total[r]
                     for j in range(0, k, lanes(out)):
-                        e = exp(below(load_part(top, r * k + j, k - j, 0.0), filled(top, shift[r])))
+                        e = exp_of_difference(load_part(top, r * k + j, k - j, -inf), filled(top, shift[r]))
                         store_part(out, (start + r) * k + j, e * scale, k - j)
         chunk = take(todo)

@@ -46,7 +46,7 @@ from nbsoftmax.kernels.lang.simd import (
     to_doubles,
     where,
 )
-from nbsoftmax.kernels.lang.vmath import exp, log1p
+from nbsoftmax.kernels.lang.vmath import exp_of_difference, log1p
 from nbsoftmax.kernels.runtime.jit import inlined, jit, part
 from nbsoftmax.kernels.runtime.threads import take
 
@@ -107,15 +107,25 @@ def new_tile(n_classes, like):
 
 
 @inlined
+def last_whole(k, n_classes, width):
+    """`k`, or less, such that the vector from k on is whole; the last one may overlap the one before."""
+    return k if k + width <= n_classes else max(0, n_classes - width)
+
+
+@inlined
 def fill_tile(z, i, stride, n_rows, n_classes, tile):
-    for k in range(0, n_classes, lanes(z)):
-        rows_to_lanes(z, i + k, stride, n_rows, n_classes - k, tile, k * lanes(z))
+    width = lanes(z)
+    for start in range(0, n_classes, width):
+        k = last_whole(start, n_classes, width)
+        rows_to_lanes(z, i + k, stride, n_rows, n_classes - k, tile, k * width)
 
 
 @inlined
 def empty_tile(tile, out, i, stride, n_rows, n_classes):
-    for k in range(0, n_classes, lanes(out)):
-        lanes_to_rows(tile, k * lanes(out), out, i + k, stride, n_rows, n_classes - k)
+    width = lanes(out)
+    for start in range(0, n_classes, width):
+        k = last_whole(start, n_classes, width)
+        lanes_to_rows(tile, k * width, out, i + k, stride, n_rows, n_classes - k)
 
 
 @inlined
@@ -131,7 +141,7 @@ def tile_exp(tile, n_classes, c):
     """Replace each logit by exp(z - c); return the sums of the rows."""
     s = filled(tile, 0)
     for k in range(n_classes):
-        e = exp(below(load(tile, k * lanes(tile)), c))
+        e = exp_of_difference(load(tile, k * lanes(tile)), c)
         store(tile, k * lanes(tile), e)
         s += e
     return s
@@ -143,7 +153,7 @@ def tile_rest(tile, n_classes, c):
     s, t = filled(tile, 0), filled(tile, 0)
     for k in range(n_classes):
         z = load(tile, k * lanes(tile))
-        e = exp(below(z, c))
+        e = exp_of_difference(z, c)
         s += e
         t = where(z < c, t + e, t)
     return without_largest(s, t)
@@ -177,14 +187,14 @@ def row_exp(z, i, n_classes, c, keep, out, o):
     last = filled(z, 0)
     if whole < n_classes:
         x = load_part(z, i + whole, n_classes - whole, 0.0)
-        last = head(exp(below(x, c)), n_classes - whole)
+        last = head(exp_of_difference(x, c), n_classes - whole)
         total = sum_of(last) + 0.0
         lower = sum_of(where(x < c, last, 0.0)) + 0.0
     for start in range(0, whole, SEGMENT * width):
         s, t = filled(z, 0), filled(z, 0)
         for k in range(start, min(whole, start + SEGMENT * width), width):
             x = load(z, i + k)
-            e = exp(below(x, c))
+            e = exp_of_difference(x, c)
             if keep:
                 store(out, o + k, e)
             s += e
@@ -397,8 +407,9 @@ def cross_entropy_tiles(
         s, other, dot, mass, other_mass = filled(z, 0), filled(z, 0), filled(z, 0), filled(z, 1), filled(z, 0)
         if target.kind == INDEX:
             for k in range(n_classes):
-                d = below(load(tile, k * width), c)
-                e = exp(d)
+                x = load(tile, k * width)
+                d = below(x, c)
+                e = exp_of_difference(x, c)
                 store(tile, k * width, e)
                 s += e
                 other = where(label == k, other, other + e)
@@ -411,7 +422,7 @@ def cross_entropy_tiles(
             for k in range(n_classes):
                 x = load(tile, k * width)
                 d = below(x, c)
-                e = exp(d)
+                e = exp_of_difference(x, c)
                 store(tile, k * width, e)
                 s += e
                 other = where(x < c, other + e, other)

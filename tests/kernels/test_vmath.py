@@ -29,6 +29,19 @@ def apply_to_arrays(function):
     return apply
 
 
+@njit
+def differences(x, c, out):
+    for i in range(0, x.size, lanes(x)):
+        n = min(lanes(x), x.size - i)
+        store_part(out, i, vmath.exp_of_difference(load_part(x, i, n, -1.0), load_part(c, i, n, 0.0)), n)
+
+
+def exp_of_difference(x, c):
+    out = np.empty_like(x)
+    differences(x, np.broadcast_to(np.asarray(c, x.dtype), x.shape).copy(), out)
+    return out
+
+
 exp, log, log1p = apply_to_arrays(vmath.exp), apply_to_arrays(vmath.log), apply_to_arrays(vmath.log1p)
 
 
@@ -73,6 +86,29 @@ def test_exp_at_the_edges(dtype):
     over, under = np.log(np.finfo(dtype).max) * 1.001, np.log(np.finfo(dtype).smallest_subnormal) * 1.01
     x = np.array([-np.inf, np.inf, np.nan, 0, over, under, np.finfo(dtype).max, np.finfo(dtype).min], dtype)
     assert np.array_equal(exp(x), np.array([0, np.inf, np.nan, 1, np.inf, 0, np.inf, 0], dtype), equal_nan=True)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_exp_of_a_difference_is_within_two_ulp_over_its_whole_range(dtype):
+    underflow = float(np.log(np.finfo(dtype).smallest_subnormal))
+    x = np.concatenate(
+        [
+            -np.exp(sweep(-40, float(np.log(-underflow)) - 1e-2, 4000, np.float64)),
+            sweep(underflow + 1e-2, 0, 4000, dtype),
+        ]
+    ).astype(dtype)
+    x = -np.abs(np.append(x, [0, -0.0]).astype(dtype))
+    assert worst_ulp(exp_of_difference(x, 0), x, mp.exp) <= PROMISED_ULP
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("padding", [0, 1])  # so that every kind of number has neighbours of another kind
+def test_exp_of_a_difference_at_the_edges(dtype, padding):
+    largest = np.finfo(dtype).max
+    x = np.array([0] * padding + [-np.inf, -np.inf, 0, np.inf, np.nan, 0, -largest, largest, 1, -1e4, 3], dtype)
+    c = np.array([0] * padding + [-np.inf, 0, np.inf, np.inf, 0, np.nan, largest, largest, 1, 1e4, np.inf], dtype)
+    expected = np.array([1] * padding + [1, 0, 0, 1, np.nan, np.nan, 0, 1, 1, 0, 0], dtype)
+    assert np.array_equal(exp_of_difference(x, c), expected, equal_nan=True)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

@@ -13,6 +13,7 @@ Memory is addressed as `(array, i)`, where i counts elements from the first one 
 """
 
 import operator
+from platform import machine
 
 from llvmlite import ir
 from numba import njit
@@ -32,6 +33,8 @@ def _host_features():
 
 
 HAS_SCALEF = "avx512f" in _host_features()
+HAS_MASKS = HAS_SCALEF  # mask registers; without them, masked stores are slow: microcode with AVX2, branches elsewhere
+HAS_FMA = HAS_SCALEF or "fma" in _host_features() or machine().lower() in {"aarch64", "arm64"}
 VECTOR_BYTES = 64 if HAS_SCALEF else 32 if "avx" in _host_features() else 16
 
 
@@ -180,15 +183,22 @@ def suffix(vector):
     return f"v{vector.lanes}{'f' if isinstance(vector.dtype, types.Float) else 'i'}{vector.dtype.bitwidth}"
 
 
+def multiply_add(builder, vector, x, y, z):
+    """Emit x * y + z, rounded once if the CPU has fused multiply-adds; else LLVM would call a slow function."""
+    if HAS_FMA:
+        return call(builder, f"llvm.fma.{suffix(vector)}", vector.llvm(), [x, y, z])
+    return builder.fadd(builder.fmul(x, y), z)
+
+
 @intrinsic
 def fma(typingctx, x, y, z):
-    """Fused multiply-add: x * y + z, rounded once. Numbers among the arguments are broadcast."""
+    """Multiply-add: x * y + z, rounded once if the CPU has fused multiply-adds. Numbers are broadcast."""
     vector = _common((x, y, z))
     if vector is None:
         return None
 
     def codegen(context, builder, sig, args):
-        return call(builder, f"llvm.fma.{suffix(vector)}", vector.llvm(), args)
+        return multiply_add(builder, vector, *args)
 
     return vector(vector, vector, vector), codegen
 
@@ -211,6 +221,28 @@ def any_of(typingctx, mask):
         return builder.icmp_unsigned("!=", bits, bits.type(0))
 
     return types.boolean(mask), codegen
+
+
+@intrinsic
+def rarely(typingctx, condition):
+    """The condition, which LLVM may assume to be false nearly always."""
+
+    def codegen(context, builder, sig, args):
+        bit = builder.trunc(args[0], ir.IntType(1)) if args[0].type.width > 1 else args[0]
+        return call(builder, "llvm.expect.i1", bit.type, [bit, bit.type(0)])
+
+    return types.boolean(types.boolean), codegen
+
+
+@intrinsic
+def not_above(typingctx, x, limit):
+    """Mask of the lanes with x <= limit, and of those that are NaN."""
+    vector = _common((x, limit))
+
+    def codegen(context, builder, sig, args):
+        return builder.fcmp_unordered("<=", *args)
+
+    return Vector(types.boolean, vector.lanes)(vector, vector), codegen
 
 
 @intrinsic
@@ -356,7 +388,14 @@ def load_part(typingctx, array, i, n, rest):
 
     def codegen(context, builder, sig, args):
         address = pointer(context, builder, sig.args[0], args[0], args[1], vector.llvm())
-        return masked_load(builder, vector, address, mask_of(builder, args[2], vector.lanes), args[3])
+
+        def part():
+            return [masked_load(builder, vector, address, mask_of(builder, args[2], vector.lanes), args[3])]
+
+        def whole():
+            return [align(builder.load(address), vector.dtype)]
+
+        return part()[0] if HAS_MASKS else choose(builder, at_least(builder, args[2], vector.lanes), whole, part)[0]
 
     return vector(array, types.intp, types.intp, vector), codegen
 
@@ -374,7 +413,7 @@ def store_part(typingctx, array, i, value, n):
 
     def codegen(context, builder, sig, args):
         address = pointer(context, builder, sig.args[0], args[0], args[1], vector.llvm())
-        masked_store(builder, vector, address, mask_of(builder, args[3], vector.lanes), args[2])
+        store_first(builder, vector, address, args[3], args[2])
         return context.get_dummy_value()
 
     return types.void(array, types.intp, vector, types.intp), codegen
@@ -384,6 +423,49 @@ def masked_store(builder, vector, address, mask, value):
     fnty = ir.FunctionType(ir.VoidType(), [vector.llvm(), address.type, ir.IntType(32), mask.type])
     function = cgutils.get_or_insert_function(builder.module, fnty, f"llvm.masked.store.{suffix(vector)}.p0")
     builder.call(function, [value, address, ir.IntType(32)(vector.dtype.bitwidth // 8), mask])
+
+
+def store_first(builder, vector, address, n, value):
+    """Emit a store of the first n lanes."""
+    if HAS_MASKS:
+        masked_store(builder, vector, address, mask_of(builder, n, vector.lanes), value)
+        return
+    size, whole = vector.lanes, n.type
+    with builder.if_else(at_least(builder, n, size)) as (then, otherwise):
+        with then:
+            align(builder.store(value, address), vector.dtype)
+        with otherwise:  # half a vector, a quarter, ...: as the binary digits of n say
+            address = builder.bitcast(address, vector.llvm().element.as_pointer())
+            while size > 1:
+                size //= 2
+                index = ir.VectorType(ir.IntType(32), size)
+                low = builder.shuffle_vector(value, value, index(list(range(size))))
+                high = builder.shuffle_vector(value, value, index(list(range(size, 2 * size))))
+                some = builder.icmp_signed("!=", builder.and_(n, whole(size)), whole(0))
+                with builder.if_then(some):
+                    align(builder.store(low, builder.bitcast(address, low.type.as_pointer())), vector.dtype)
+                address = builder.select(some, builder.gep(address, [whole(size)]), address)
+                value = builder.select(some, high, low)
+
+
+def at_least(builder, n, lanes):
+    return builder.icmp_signed(">=", n, n.type(lanes))
+
+
+def choose(builder, condition, emit_if, emit_else):
+    """Emit a branch; both functions emit the code of a side and return its values, of which those of one are chosen."""
+    sides = []
+    with builder.if_else(condition) as contexts:
+        for context, emit in zip(contexts, (emit_if, emit_else), strict=True):
+            with context:
+                sides.append((emit(), builder.block))
+    chosen = []
+    for pair in zip(*(values for values, _ in sides), strict=True):
+        phi = builder.phi(pair[0].type)
+        for value, (_, block) in zip(pair, sides, strict=True):
+            phi.add_incoming(value, block)
+        chosen.append(phi)
+    return chosen
 
 
 @intrinsic
@@ -478,15 +560,22 @@ def rows_to_lanes(typingctx, array, i, stride, n_rows, n_columns, tile, j):
 
     def codegen(context, builder, sig, args):
         array, i, stride, n_rows, n_columns, tile, j = args
-        mask = mask_of(builder, n_columns, vector.lanes)
         zero = vector.llvm()([0] * vector.lanes)
         last = builder.sub(n_rows, n_rows.type(1))
-        rows = []
+        addresses = []
         for r in range(vector.lanes):
             row = builder.select(builder.icmp_signed("<", last, last.type(r)), last, last.type(r))
             at = builder.add(i, builder.mul(row, stride))
-            address = pointer(context, builder, sig.args[0], array, at, vector.llvm())
-            rows.append(masked_load(builder, vector, address, mask, zero))
+            addresses.append(pointer(context, builder, sig.args[0], array, at, vector.llvm()))
+
+        def part():
+            mask = mask_of(builder, n_columns, vector.lanes)
+            return [masked_load(builder, vector, address, mask, zero) for address in addresses]
+
+        def whole():
+            return [align(builder.load(address), vector.dtype) for address in addresses]
+
+        rows = part() if HAS_MASKS else choose(builder, at_least(builder, n_columns, vector.lanes), whole, part)
         for k, column in enumerate(_transposed(builder, rows)):
             at = builder.add(j, j.type(k * vector.lanes))
             align(builder.store(column, pointer(context, builder, sig.args[5], tile, at, vector.llvm())), vector.dtype)
@@ -502,17 +591,28 @@ def lanes_to_rows(typingctx, tile, j, array, i, stride, n_rows, n_columns):
 
     def codegen(context, builder, sig, args):
         tile, j, array, i, stride, n_rows, n_columns = args
-        mask = mask_of(builder, n_columns, vector.lanes)
-        none = mask.type([0] * vector.lanes)
         columns = []
         for k in range(vector.lanes):
             at = builder.add(j, j.type(k * vector.lanes))
             address = pointer(context, builder, sig.args[0], tile, at, vector.llvm())
             columns.append(align(builder.load(address), vector.dtype))
-        for r, row in enumerate(_transposed(builder, columns)):
-            inside = builder.select(builder.icmp_signed(">", n_rows, n_rows.type(r)), mask, none)
+        rows, addresses = _transposed(builder, columns), []
+        for r in range(vector.lanes):
             at = builder.add(i, builder.mul(stride, stride.type(r)))
-            masked_store(builder, vector, pointer(context, builder, sig.args[2], array, at, vector.llvm()), inside, row)
+            addresses.append(pointer(context, builder, sig.args[2], array, at, vector.llvm()))
+
+        def part():
+            for r, (row, address) in enumerate(zip(rows, addresses, strict=True)):
+                exists = builder.icmp_signed(">", n_rows, n_rows.type(r))
+                store_first(builder, vector, address, builder.select(exists, n_columns, n_columns.type(0)), row)
+
+        whole = builder.and_(at_least(builder, n_rows, vector.lanes), at_least(builder, n_columns, vector.lanes))
+        with builder.if_else(whole) as (then, otherwise):
+            with then:
+                for row, address in zip(rows, addresses, strict=True):
+                    align(builder.store(row, address), vector.dtype)
+            with otherwise:
+                part()
         return context.get_dummy_value()
 
     return types.void(tile, types.intp, array, *[types.intp] * 4), codegen

@@ -18,17 +18,16 @@ from nbsoftmax.kernels.lang.simd import (
     VECTOR_BYTES,
     Vector,
     align,
-    call,
     fold,
     lanes,
     lanes_of,
     mask_of,
     masked_load,
-    masked_store,
+    multiply_add,
     pointer,
     prefetch_at,
     spread_value,
-    suffix,
+    store_first,
 )
 from nbsoftmax.kernels.runtime.jit import inlined
 
@@ -37,9 +36,14 @@ MANY_REGISTERS = VECTOR_BYTES == 64 or machine().lower() in {"aarch64", "arm64"}
 # Number of rows of a forward tile, by its width in vectors of classes.
 FORWARD_ROWS = {1: 8, 2: 8, 3: 8, 4: 6} if MANY_REGISTERS else {1: 8, 2: 4, 3: 4, 4: 2}
 TALLEST = 8 if MANY_REGISTERS else 4  # maximum of classes in a backward tile
+# A backward tile with few registers does little with what it reads, so that reading from the second-level cache limits
+# it: at most so many tiles take turns, and some rows at a time, if at least FEWEST_ROWS fit in the first-level cache.
+MOST_TOGETHER = 1 if MANY_REGISTERS else 3
+FIRST_LEVEL_BYTES, FEWEST_ROWS = 3 << 13, 48
 MOST_ROWS = max(FORWARD_ROWS.values())
 # Number of rows, and maximum of classes, of a tile of dot products.
 DOT_ROWS, DOT_CLASSES = (4, 5) if MANY_REGISTERS else (2, 5)
+DOT_COST = 1.0 if MANY_REGISTERS else 1.3  # time of their multiply-adds relative to forward tiles
 
 
 def _repeat(builder, count, values, body):
@@ -65,10 +69,6 @@ def _repeat(builder, count, values, body):
         result.add_incoming(then, end)
         results.append(result)
     return results
-
-
-def _fma(builder, vector, x, y, z):
-    return call(builder, f"llvm.fma.{suffix(vector)}", vector.llvm(), [x, y, z])
 
 
 def _forward_tile(width):
@@ -109,7 +109,9 @@ def _forward_tile(width):
                 for r in range(height):
                     feature = spread_value(builder, builder.load(builder.gep(rows[r], [j])), lane)
                     mine = sums[r * width : (r + 1) * width]
-                    result += [_fma(builder, vector, feature, w, z) for w, z in zip(row_of_w, mine, strict=True)]
+                    result += [
+                        multiply_add(builder, vector, feature, w, z) for w, z in zip(row_of_w, mine, strict=True)
+                    ]
                 return result
 
             bias_at = builder.mul(n_features, w_stride)
@@ -195,7 +197,7 @@ def dot_tile(typingctx, x, xi, x_stride, n_rows, n_features, w, wi, w_stride, bi
                 at = builder.add(j, builder.mul(w_stride, whole(k)))
                 weight = read(builder.gep(weights, [at]))
                 mine = sums[k * DOT_ROWS : (k + 1) * DOT_ROWS]
-                result += [_fma(builder, vector, weight, x, z) for x, z in zip(features, mine, strict=True)]
+                result += [multiply_add(builder, vector, weight, x, z) for x, z in zip(features, mine, strict=True)]
             return result
 
         def read_whole(address):
@@ -267,8 +269,20 @@ def _backward_width(height):
     return min(4, (24 if MANY_REGISTERS else 12) // height)
 
 
+# The one height of less width than a tile of one class more; next to such a tile, it has the same width.
+LOW = next(h for h in range(1, TALLEST) if _backward_width(h) > _backward_width(h + 1))
+
+
+def _width_of_form(form):
+    """Width of a tile: of the height `form`, or of the height LOW beside tiles of LOW + 1."""
+    return _backward_width(form if form <= TALLEST else LOW + 1)
+
+
 def _backward_tile(name, width_of, masked):
-    """Make an intrinsic: `height` classes (1 to TALLEST) times width_of(height) vectors of features, sums over rows."""
+    """Make an intrinsic: `height` classes (1 to TALLEST) times width_of(height) vectors of features, sums over rows.
+
+    If `masked`, only `n_left` features exist.
+    """
 
     def tile(typingctx, x, xi, x_stride, n_rows, d, di, d_stride, height, g, gi, g_stride, n_left, ahead):
         vector = Vector(x.dtype, lanes_of(x.dtype))
@@ -283,31 +297,49 @@ def _backward_tile(name, width_of, masked):
             mask = mask_of(builder, n_left, lane) if masked else None
             zero, zeros = vector.llvm()([0] * lane), double.llvm()([0] * lane)
 
-            def one_height(rows_of_g):
-                width = width_of(rows_of_g)
+            def one_height(form):
+                rows_of_g = form if form <= TALLEST else LOW
+                width = width_of(form)
 
                 def step(i, sums):
                     row = builder.mul(i, x_stride)
-                    features = []
-                    for v in range(width):
+                    at = builder.mul(i, d_stride)
+
+                    def features(v):
                         address = builder.gep(samples, [builder.add(row, whole(v * lane))])
                         address = builder.bitcast(address, vector.llvm().as_pointer())
-                        features.append(
-                            masked_load(builder, vector, address, mask, zero)
-                            if masked
-                            else align(builder.load(address), vector.dtype)
-                        )
-                    for v in range(0, width, max(1, 64 // VECTOR_BYTES)):
-                        at = builder.add(builder.add(row, ahead), whole(v * lane))
-                        prefetch_at(builder, builder.gep(samples, [at]))
-                    at = builder.mul(i, d_stride)
-                    result = []
-                    for k in range(rows_of_g):
+                        if masked:
+                            return masked_load(builder, vector, address, mask, zero)
+                        return align(builder.load(address), vector.dtype)
+
+                    def prefetch():
+                        for v in range(0, width, max(1, 64 // VECTOR_BYTES)):
+                            at = builder.add(builder.add(row, ahead), whole(v * lane))
+                            prefetch_at(builder, builder.gep(samples, [at]))
+
+                    def residual(k):
                         one = builder.load(builder.gep(residuals, [builder.add(at, whole(k))]))
-                        residual = spread_value(builder, one, lane)
-                        mine = sums[k * width : (k + 1) * width]
-                        result += [_fma(builder, vector, residual, x, g) for x, g in zip(features, mine, strict=True)]
-                    return result
+                        return spread_value(builder, one, lane)
+
+                    # The shorter side stays in registers, the longer one passes through a single register.
+                    sums = list(sums)
+                    if rows_of_g < width:
+                        prefetch()
+                        kept = [residual(k) for k in range(rows_of_g)]
+                        for v in range(width):
+                            x = features(v)
+                            for k in range(rows_of_g):
+                                at_sum = k * width + v
+                                sums[at_sum] = multiply_add(builder, vector, kept[k], x, sums[at_sum])
+                        return sums
+                    kept = [features(v) for v in range(width)]
+                    prefetch()
+                    for k in range(rows_of_g):
+                        d = residual(k)
+                        for v in range(width):
+                            at_sum = k * width + v
+                            sums[at_sum] = multiply_add(builder, vector, d, kept[v], sums[at_sum])
+                    return sums
 
                 sums = _repeat(builder, n_rows, [zero] * (rows_of_g * width), step)
                 for k in range(rows_of_g):
@@ -319,12 +351,12 @@ def _backward_tile(name, width_of, masked):
                         address = pointer(context, builder, sig.args[8], g, at, double.llvm())
                         if masked:
                             total = builder.fadd(masked_load(builder, double, address, mask, zeros), total)
-                            masked_store(builder, double, address, mask, total)
+                            store_first(builder, double, address, n_left, total)
                         else:
                             total = builder.fadd(align(builder.load(address), double.dtype), total)
                             align(builder.store(total, address), double.dtype)
 
-            _switch(builder, height, TALLEST, one_height)
+            _switch(builder, height, TALLEST + 1 if width_of(TALLEST + 1) > 1 else TALLEST, one_height)
             return context.get_dummy_value()
 
         numbers = [types.intp]
@@ -334,9 +366,9 @@ def _backward_tile(name, width_of, masked):
     return intrinsic(tile)
 
 
-backward_tile_wide = _backward_tile("backward_tile_wide", _backward_width, masked=False)
-backward_tile_one = _backward_tile("backward_tile_one", lambda height: 1, masked=False)
-backward_tile_rest = _backward_tile("backward_tile_rest", lambda height: 1, masked=True)
+backward_tile_wide = _backward_tile("backward_tile_wide", _width_of_form, masked=False)
+backward_tile_one = _backward_tile("backward_tile_one", lambda form: 1, masked=False)
+backward_tile_rest = _backward_tile("backward_tile_rest", lambda form: 1, masked=True)
 
 
 @inlined
@@ -349,26 +381,50 @@ def backward(x, xi, x_stride, n_rows, n_features, d, d_stride, n_classes, g, gi,
     triangle : whether only the upper triangle of g is needed; columns before the diagonal may be skipped
     """
     n_tiles = (n_classes + TALLEST - 1) // TALLEST
-    for t in range(n_tiles):
-        k = t * n_classes // n_tiles  # the heights of the tiles differ by at most 1
-        height = (t + 1) * n_classes // n_tiles - k
-        wide = backward_width(height) * lanes(x)
-        at = gi + k * g_stride
-        j, turn = (
-            k // lanes(x) * lanes(x) if triangle else 0,
-            t,
-        )  # the tiles of classes prefetch in turns, which spreads the prefetches evenly
-        while j + wide <= n_features:
-            near = ahead if turn % n_tiles == 0 else 0
-            backward_tile_wide(x, xi + j, x_stride, n_rows, d, k, d_stride, height, g, at + j, g_stride, 0, near)
-            j, turn = j + wide, turn + 1
-        near = ahead if t == 0 else 0
-        while j + lanes(x) <= n_features:
-            backward_tile_one(x, xi + j, x_stride, n_rows, d, k, d_stride, height, g, at + j, g_stride, 0, near)
-            j += lanes(x)
-        if j < n_features:
-            rest = n_features - j
-            backward_tile_rest(x, xi + j, x_stride, n_rows, d, k, d_stride, height, g, at + j, g_stride, rest, near)
+    low, n_taller = n_classes // n_tiles, n_classes % n_tiles  # the heights of the tiles are low and, first, low + 1
+    # If there are few tiles, all use some features before the next features are read, from the first-level cache.
+    n_together = n_tiles if n_tiles <= MOST_TOGETHER else 1
+    n_sub = backward_rows(x_stride, d_stride, n_rows, x.itemsize) if n_together > 1 else n_rows
+    for r in range(0, n_rows, n_sub):
+        n, x_at, d_at = min(n_sub, n_rows - r), xi + r * x_stride, r * d_stride
+        for first in range(0, n_tiles, n_together):
+            k_first = first * low + min(first, n_taller)
+            wide = backward_width(low + 1 if first < n_taller else low) * lanes(x)
+            j, turn = k_first // lanes(x) * lanes(x) if triangle else 0, 0
+            while j < n_features:
+                step, k = wide if j + wide <= n_features else lanes(x), k_first
+                for t in range(first, first + n_together):
+                    height = low + 1 if t < n_taller else low
+                    at, near = gi + k * g_stride + j, ahead if turn == t else 0
+                    if triangle and j + step <= k:  # below the diagonal
+                        pass
+                    elif step == wide:
+                        form = height if backward_width(height) * lanes(x) == wide else TALLEST + 1
+                        backward_tile_wide(
+                            x, x_at + j, x_stride, n, d, d_at + k, d_stride, form, g, at, g_stride, 0, near
+                        )
+                    elif j + step <= n_features:
+                        backward_tile_one(
+                            x, x_at + j, x_stride, n, d, d_at + k, d_stride, height, g, at, g_stride, 0, near
+                        )
+                    else:
+                        rest = n_features - j
+                        backward_tile_rest(
+                            x, x_at + j, x_stride, n, d, d_at + k, d_stride, height, g, at, g_stride, rest, near
+                        )
+                    k += height
+                j += step
+                turn = turn + 1 if turn < n_tiles - 1 else 0  # the tiles of classes prefetch in turns
+
+
+@inlined
+def backward_rows(x_stride, d_stride, n_rows, itemsize):
+    """Number of rows for all tiles before the next rows: as many as fit in the first-level cache, unless few fit."""
+    fit = FIRST_LEVEL_BYTES // ((abs(x_stride) + d_stride) * itemsize)
+    if fit < FEWEST_ROWS:
+        return n_rows
+    parts = (n_rows + fit - 1) // fit
+    return (n_rows + parts - 1) // parts
 
 
 backward_width = inlined(_backward_width)

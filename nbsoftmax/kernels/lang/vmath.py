@@ -9,6 +9,7 @@ Elementary Functions" (1980): ln 2 is split in two parts, and products with the 
 tests/kernels/test_vmath.py tests the errors.
 """
 
+from collections import namedtuple
 from math import inf, nan
 
 from numba import types
@@ -16,15 +17,18 @@ from numba.extending import intrinsic, overload
 
 from nbsoftmax.kernels.lang.simd import (
     HAS_SCALEF,
-    call,
+    any_of,
     fma,
     from_bits,
+    multiply_add,
+    not_above,
+    rarely,
     scale_avx512,
-    suffix,
     to_bits,
     to_floats,
     where,
 )
+from nbsoftmax.kernels.runtime.jit import inlined
 from nbsoftmax.kernels.runtime.parts import PART
 
 # exp(r) = 1 + r + r^2 E(r), coefficients of E from the lowest power; errors 0.016 and 0.025 eps
@@ -59,14 +63,16 @@ _LOG = {
 
 
 def _polynomial(builder, x, vector, coefficients):
-    """Horner's rule with fused multiply-adds."""
-
-    def constant(c):
-        return vector.llvm()([c] * vector.lanes)
-
-    value = constant(coefficients[-1])
-    for c in coefficients[-2::-1]:
-        value = call(builder, f"llvm.fma.{suffix(vector)}", vector.llvm(), [value, x, constant(c)])
+    """Estrin's scheme: its chain of dependent operations is half as long as that of Horner's rule."""
+    values = [vector.llvm()([c] * vector.lanes) for c in coefficients]
+    while len(values) > 3:
+        pairs = zip(values[::2], values[1::2], strict=False)
+        last = values[-1:] if len(values) % 2 else []
+        values = [multiply_add(builder, vector, b, x, a) for a, b in pairs] + last
+        x = builder.fmul(x, x)
+    value = values[-1]
+    for c in values[-2::-1]:
+        value = multiply_add(builder, vector, value, x, c)
     return value
 
 
@@ -85,32 +91,65 @@ def exp(x):
     raise NotImplementedError("exp of vectors works in compiled code only")
 
 
+def exp_of_difference(x, c):
+    """e^(x - c) of every lane, for x <= c; 1 where both are the same infinity."""
+    raise NotImplementedError("exp of vectors works in compiled code only")
+
+
+# Below `low` every result rounds to 0, above `high` to inf; if |x| <= `normal`, the result is normal and finite. Adding
+# `magic` = 1.5 * 2^(digits - 1) rounds to a whole number, which is then in the lowest bits of the sum. The first part
+# of ln 2 has 32 digits (15 in float32): its product with n is exact also without fused multiply-adds.
+_Constants = namedtuple("_Constants", "low high normal magic magic_bits shift one_bits ln2_high ln2_low")
+_CONSTANTS = {
+    types.float64: _Constants(
+        -746.0, 710.0, 708.0, 6755399441055744.0, 0x4338000000000000, 52, 1023 << 52,
+        0.6931471803691238, 1.9082149292705877e-10,
+    ),
+    types.float32: _Constants(
+        -104.0, 89.0, 87.0, 12582912.0, 0x4B400000, 23, 127 << 23, 0.693145751953125, 1.42860682030941723212e-6
+    ),
+}  # fmt: skip
+
+
+@inlined
+def _reduced(x, k):
+    """e^r, and n + magic, for x = n ln 2 + r."""
+    t = fma(x, 1.4426950408889634, k.magic)
+    n = t - k.magic
+    r = fma(n, -k.ln2_low, fma(n, -k.ln2_high, x))
+    return fma(r * r, _exp_tail(r), r) + 1.0, t
+
+
 @overload(exp, jit_options={"forceinline": True, **PART})
 def _exp(x):
-    # Below `low` every result rounds to 0, above `high` to inf. Adding `magic` = 1.5 * 2^(digits - 1) rounds to a whole
-    # number, which is then in the lowest bits of the sum.
-    double = x.dtype == types.float64
-    low, high, magic = (-746.0, 710.0, 6755399441055744.0) if double else (-104.0, 89.0, 12582912.0)
-    ln2_high, ln2_low = (
-        (0.6931471805599453, 2.319046813846299558e-17)
-        if double
-        else (0.693147182464599609375, -1.904654323148236017e-09)
-    )
-    one_bits, magic_bits, shift = (1023 << 52, 0x4338000000000000, 52) if double else (127 << 23, 0x4B400000, 23)
+    k = _CONSTANTS[x.dtype]
 
     def fitted(x):
-        x = where(x < low, low, x)  # a comparison with NaN is false, so NaN is kept
-        x = where(x > high, high, x)
-        t = fma(x, 1.4426950408889634, magic)
-        n = t - magic
-        r = fma(n, -ln2_low, fma(n, -ln2_high, x))
-        p = fma(r * r, _exp_tail(r), r) + 1.0
+        x = where(x < k.low, k.low, x)  # a comparison with NaN is false, so NaN is kept
+        x = where(x > k.high, k.high, x)
+        p, t = _reduced(x, k)
         if HAS_SCALEF:
-            return scale_avx512(p, n)
+            return scale_avx512(p, t - k.magic)
         # Two factors, because 2^n alone can be subnormal or overflow; the first product is exact.
-        whole = to_bits(t) - magic_bits
+        whole = to_bits(t) - k.magic_bits
         half = whole >> 1
-        return p * from_bits((half << shift) + one_bits) * from_bits(((whole - half) << shift) + one_bits)
+        return p * from_bits((half << k.shift) + k.one_bits) * from_bits(((whole - half) << k.shift) + k.one_bits)
+
+    return fitted
+
+
+@overload(exp_of_difference, jit_options={"forceinline": True, **PART})
+def _exp_of_difference(x, c):
+    k = _CONSTANTS[x.dtype]
+
+    def fitted(x, c):
+        d = x - c
+        p, t = _reduced(d, k)
+        if rarely(any_of(not_above(d, -k.normal))):
+            return exp(where(x == c, 0.0, d))
+        if HAS_SCALEF:
+            return scale_avx512(p, t - k.magic)
+        return from_bits(to_bits(p) + (to_bits(t) << k.shift))  # the bits of `magic` are shifted out
 
     return fitted
 
