@@ -33,6 +33,7 @@ if TYPE_CHECKING:
         softmax_jacobian,
     )
     from nbsoftmax.gradients import linear_gradient, logistic_gradient, softmax_gradient
+    from nbsoftmax.linear_loss import loss_and_grad
     from nbsoftmax.models.calibration import (
         Reliability,
         brier_score,
@@ -88,6 +89,7 @@ _HOME = {
         "softmax_jacobian",
     ),
     "gradients": ("linear_gradient", "logistic_gradient", "softmax_gradient"),
+    "linear_loss": ("loss_and_grad",),
     "models.inference": ("inference",),
     "models.inference_result": ("ChiSquared", "Inference", "ProbaInterval"),
     "models.softmax": ("SigmoidWeights", "SoftmaxModel"),
@@ -157,6 +159,7 @@ __all__ = [
     "log_softmax",
     "logistic_gradient",
     "logsumexp",
+    "loss_and_grad",
     "reliability",
     "show_versions",
     "sigmoid",

@@ -28,6 +28,7 @@ ABOUT = (
 TITLES = {  # of the page, by what was measured; `perf.fit` has its own
     "all": "Speed of the functions of logits and of the objective",
     "rows": "Speed of the functions of logits",
+    "numba": "Speed of the functions of logits in compiled code",
     "objective": "Speed of loss, gradient and Hessian-vector product",
     "epochs": "Speed of mini-batches: epochs of stochastic gradient descent",
     "scaling": "Speed against the size of the data and the number of threads",

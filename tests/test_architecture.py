@@ -19,7 +19,7 @@ LAYERS = [
     {"validation"},
     {"backends"},
     {"data", "functional", "problem", "testing", "versions"},
-    {"gradients"},
+    {"gradients", "linear_loss"},
     {"penalties"},
     {"objective"},
     {"solvers"},

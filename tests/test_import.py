@@ -158,11 +158,17 @@ def test_a_stand_in_for_an_optional_package_does_not_break_the_import():
 def test_a_broken_installation_is_not_an_absent_name():
     script = """
         import sys
-        sys.modules["scipy"] = None
+        sys.modules["scipy.special"] = None
         import nbsoftmax as nbs
         try:
-            hasattr(nbs, "Trainer")
+            hasattr(nbs, "Inference")
         except ImportError as error:
             print(error.name)
     """
     assert run(script)[0].startswith("scipy")
+
+
+@pytest.mark.parametrize("module", ["matplotlib", "rich", "scipy.linalg", "scipy.special", "sklearn", "threadpoolctl"])
+def test_the_trainer_and_the_functions_load_only_what_they_use(module):
+    script = f"import sys, nbsoftmax as nbs; nbs.Trainer, nbs.Objective, nbs.softmax; print({module!r} in sys.modules)"
+    assert run(script) == ["False"]

@@ -16,11 +16,10 @@ from nbsoftmax.backends.refined import RefinedBackend
 from nbsoftmax.backends.sum import MadeParts, SumBackend
 from nbsoftmax.backends.targets import curvature_weights, part_of
 from nbsoftmax.kernels import gram, linear, rows, sgd
+from nbsoftmax.kernels.chunks import PARTIAL_BYTES
 from nbsoftmax.kernels.predict import LOGITS
 from nbsoftmax.validation import Float64s, Floats, WeightedTargets
 
-# The most that chunks may take for their sums.
-PARTIAL_BYTES = 48 * 2**20
 # A gradient larger than this is not kept once for each chunk; instead the classes are split over threads, and a block's
 # logits, of at most so many bytes, are shared by all. (Measured on two threads for 1000 x 1000: chunks 16% faster.)
 SPLIT_BYTES = PARTIAL_BYTES // 4

@@ -8,8 +8,9 @@ import numpy as np
 from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
 
+from nbsoftmax.kernels.chunks import MOST_CHUNKS, chunks_of_samples
 from nbsoftmax.kernels.lang.simd import lanes
-from nbsoftmax.kernels.linear import BLAS, DOTS, TILES, Rows, Weights, weights_of
+from nbsoftmax.kernels.linear import BLAS, DOTS, Rows, Weights, tiled_form, weights_of
 from nbsoftmax.kernels.predict import BEST, predict
 from nbsoftmax.kernels.runtime.blas import one_thread
 from nbsoftmax.kernels.runtime.threads import launch
@@ -18,11 +19,6 @@ from nbsoftmax.validation import Float64s, Floats
 # From here on BLAS beats the register tiles: weights and gradient no longer stay in cache, and BLAS takes more rows
 # at a time. Measured for 1000 features: tiles 2% faster with 500 classes, BLAS 25% faster with 1000.
 BLAS_CLASSES, BLAS_FEATURES = 600, 64
-# Multiply-adds that are worth a chunk of rows of their own, and the most chunks.
-CHUNK_WORK = 2**17
-MOST_CHUNKS = 64
-# What the horizontal sum of one dot product costs, in steps of its tile: measured where both forms take as long.
-DOT_SUM = 12
 
 
 class Design:
@@ -55,10 +51,8 @@ class Design:
         self.stride = -(-n_classes // width) * width
         if n_classes >= BLAS_CLASSES and self.n_features >= BLAS_FEATURES:
             self.form = BLAS
-        else:  # whichever takes fewer vector operations a row
-            by_classes = self.stride // width * self.n_features
-            by_features = n_classes * (-(-self.n_features // width) + DOT_SUM)
-            self.form = DOTS if by_features < by_classes else TILES
+        else:
+            self.form = tiled_form.py_func(self.n_features, n_classes, width)
 
     def weights(self, params: Float64s, *, fit_intercept: bool = True) -> Weights:
         """The parameters (n_classes, n_features + 1) in the dtype of X, laid out for the form of the products."""
@@ -80,8 +74,8 @@ class Design:
 
     def n_chunks(self, most: int = MOST_CHUNKS) -> int:
         """Number of chunks of rows: a function of the shape alone, so that no result depends on the threads."""
-        chunks: int = max(1, min(self.work // CHUNK_WORK, MOST_CHUNKS, most))
-        return chunks // 8 * 8 if chunks > 8 else chunks // 2 * 2 if chunks > 2 else chunks
+        chunks: int = chunks_of_samples.py_func(self.work, most)
+        return chunks
 
     def predict(
         self, coef: Float64s, intercept: Float64s, what: int, k: int = 1, *, with_proba: bool = False

@@ -17,6 +17,7 @@ from nbsoftmax.functional.binary import (
 from nbsoftmax.functional.logits import log_softmax, logsumexp, softmax, softmax_jacobian
 from nbsoftmax.functional.losses import cross_entropy, cross_entropy_and_grad
 from nbsoftmax.functional.reduction import Reduction
+from nbsoftmax.kernels.overloads import callable_from_numba
 
 __all__ = [
     "Reduction",
@@ -31,3 +32,6 @@ __all__ = [
     "softmax",
     "softmax_jacobian",
 ]
+
+callable_from_numba("logits", softmax, log_softmax, logsumexp, cross_entropy, cross_entropy_and_grad)
+callable_from_numba("sigmoids", sigmoid, log_sigmoid)

@@ -1,6 +1,7 @@
-"""How the elements of logits are divided into chunks, which kernels process in parallel."""
+"""The number of chunks that kernels split logits into, for Python callers."""
 
+from collections.abc import Callable
 
-def n_chunks(n_elements: int) -> int:
-    """Number of chunks: at least 16 Ki elements in each, at most 256 chunks; it depends only on the shape."""
-    return max(1, min(256, n_elements // 2**14))
+from nbsoftmax.kernels.chunks import chunks_of_logits
+
+n_chunks: Callable[[int], int] = chunks_of_logits.py_func

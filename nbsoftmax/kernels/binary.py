@@ -27,16 +27,20 @@ def both_sigmoids(z):
     return where(z >= 0.0, near, far), where(z >= 0.0, far, near)
 
 
+@inlined
+def sigmoid_of(x, kind):
+    """sigmoid(x), or its logarithm."""
+    if kind == SIGMOID:
+        return both_sigmoids(x)[0]
+    return where(x > 0.0, 0.0, x) - log1p(exp(-larger(x, -x)))
+
+
 @part
 def sigmoid_range(z, out, low, high, kind):
     """Write the sigmoid of z[low:high], or its logarithm, to `out`, which may be `z`."""
     for i in range(low, high, lanes(z)):
         n = min(lanes(z), high - i)
-        x = load_part(z, i, n, 0.0)
-        if kind == SIGMOID:
-            store_part(out, i, both_sigmoids(x)[0], n)
-        else:
-            store_part(out, i, where(x > 0.0, 0.0, x) - log1p(exp(-larger(x, -x))), n)
+        store_part(out, i, sigmoid_of(load_part(z, i, n, 0.0), kind), n)
 
 
 @jit

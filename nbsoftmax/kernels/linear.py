@@ -45,7 +45,8 @@ Block = namedtuple("Block", "x at stride n_rows n_features ahead")
 TILES, DOTS, BLAS = 0, 1, 2
 
 # The parameters, in the dtype of X and in the layout of `form`; rows of logits are `stride` numbers apart. There is a
-# class for each form, with few and with many classes, so that a kernel is compiled only for the one in use.
+# class for each form, with few and with many classes, so that a kernel is compiled only for the one in use. Code that
+# users compile knows the form only at run time: it uses `Weights` itself, with register tiles.
 Weights = namedtuple("Weights", "w stride n_classes form")
 FewTiles, ManyTiles, FewDots, ManyDots, FewBlas, ManyBlas = (
     namedtuple(name, Weights._fields, module=__name__)
@@ -60,6 +61,8 @@ def weights_of(w, stride, n_classes, form):
 
 
 _COMPILED = "this function works in compiled code only"
+# What the horizontal sum of one dot product costs, in steps of its tile: measured where both forms take as long.
+DOT_SUM = 12
 
 # Bytes of X in a block: half of the smallest second-level cache in use. Larger blocks read and write the weights and
 # the gradient less often. Times are constant from here to 1 MB, and 8% longer at a quarter (512 features, 100 classes).
@@ -75,8 +78,20 @@ def _few(weights):
     return weights.instance_class in _FEW
 
 
+def _known(weights):
+    return weights.instance_class is not Weights
+
+
 def _form(weights):
     return (_FEW if _few(weights) else _MANY).index(weights.instance_class)
+
+
+@part
+def tiled_form(n_features, n_classes, width):
+    """TILES or DOTS: whichever takes fewer vector operations for a row."""
+    by_classes = (n_classes + width - 1) // width * n_features
+    by_features = n_classes * ((n_features + width - 1) // width + DOT_SUM)
+    return DOTS if by_features < by_classes else TILES
 
 
 @part
@@ -157,7 +172,14 @@ def _logits_of(block, weights, first, last, z, z_stride):
                 z[r * z_stride + k] = w[bias + first + k]
         add_product(False, False, last - first, n, n_features, w, first, w_stride, x, at, stride, z, 0, z_stride)
 
-    return {TILES: by_tiles, DOTS: by_dots, BLAS: by_blas}[_form(weights)]
+    def by_form(block, weights, first, last, z, z_stride):
+        x, at, stride, n, n_features, ahead = block
+        if weights.form == DOTS:
+            dots(x, at, stride, n, n_features, weights.w, weights.n_classes, z, z_stride, ahead)
+        else:
+            forward(x, at, stride, n, n_features, weights.w, weights.stride, z, z_stride, ahead)
+
+    return {TILES: by_tiles, DOTS: by_dots, BLAS: by_blas}[_form(weights)] if _known(weights) else by_form
 
 
 @part
@@ -194,7 +216,7 @@ def _add_features(block, weights, d, d_stride, first, last, narrow, g, gi):
                 for j in range(n_features):
                     g[to + k * g_stride + j] += narrow[k * n_features + j]
 
-    return by_blas if _form(weights) == BLAS else by_tiles
+    return by_blas if _known(weights) and _form(weights) == BLAS else by_tiles
 
 
 @part
@@ -228,7 +250,13 @@ def _softmax_of(weights, z, n):
     def chosen(weights, z, n):
         rows(z, 0, weights.stride, n, weights.n_classes, z, 0, weights.stride)
 
-    return chosen
+    def either(weights, z, n):
+        if weights.n_classes <= MOST_CLASSES_IN_TILE:
+            softmax_tiles(z, 0, weights.stride, n, weights.n_classes, z, 0, weights.stride)
+        else:
+            softmax_wide(z, 0, weights.stride, n, weights.n_classes, z, 0, weights.stride)
+
+    return chosen if _known(weights) else either
 
 
 def cross_entropy_of(weights, z, n, first, target, scale, want_grad, tile, proba_tile):
@@ -246,7 +274,17 @@ def _cross_entropy_of(weights, z, n, first, target, scale, want_grad, tile, prob
             z, 0, stride, n, n_classes, first, target, scale, z[:0], want_grad, z, 0, stride, tile, proba_tile
         )  # fmt: skip
 
-    return chosen
+    def either(weights, z, n, first, target, scale, want_grad, tile, proba_tile):
+        n_classes, stride = weights.n_classes, weights.stride
+        if n_classes <= MOST_CLASSES_IN_TILE:
+            return cross_entropy_tiles(
+                z, 0, stride, n, n_classes, first, target, scale, z[:0], want_grad, z, 0, stride, tile, proba_tile
+            )  # fmt: skip
+        return cross_entropy_wide(
+            z, 0, stride, n, n_classes, first, target, scale, z[:0], want_grad, z, 0, stride, tile, proba_tile
+        )  # fmt: skip
+
+    return chosen if _known(weights) else either
 
 
 def curvature_of(weights, z, u, n, first, curvature, memory, kept, ki, tile, u_tile):

@@ -80,7 +80,7 @@ def test_the_level_of_the_logger_suppresses_the_message(unannounced, caplog):
 
 
 def test_the_message_names_the_folder_or_says_that_there_is_none(unannounced, monkeypatch, caplog):
-    monkeypatch.setattr("nbsoftmax.kernels.runtime.cache.cache_folder", lambda: None)
+    monkeypatch.setattr(compiling, "find_folder", lambda: None)
     compile_slowly()
     assert "no folder is writeable" in caplog.text
 

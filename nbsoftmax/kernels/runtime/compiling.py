@@ -46,15 +46,18 @@ def compiling() -> Iterator[None]:
                 gc.enable()
 
 
+def find_folder() -> object:
+    """The folder of compiled code, for the message; `runtime.jit` replaces this function by that of the cache."""
+    return None
+
+
 def announce() -> None:
     """Log the message, once in a process."""
     global _announced  # noqa: PLW0603
     if _announced:
         return
     _announced = True
-    from nbsoftmax.kernels.runtime.cache import cache_folder
-
-    folder = cache_folder()
+    folder = find_folder()
     later = f"later processes load them from {folder}" if folder else "they cannot be stored: no folder is writeable"
     with suppress(Exception):  # standard error may be closed
         logging.getLogger("nbsoftmax").warning("nbsoftmax is compiling kernels for this processor, once; %s.", later)

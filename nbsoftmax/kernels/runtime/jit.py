@@ -11,12 +11,17 @@ Python cannot call a part, except by its attribute `py_func`, if that uses nothi
 import numba
 from numba.extending import overload
 
-from nbsoftmax.kernels.runtime import settings  # noqa: F401  checks Numba's settings before anything is compiled
-from nbsoftmax.kernels.runtime.cache import on_disk
+from nbsoftmax.kernels.runtime import (
+    compiling,
+    settings,  # noqa: F401  checks Numba's settings before anything is compiled
+)
+from nbsoftmax.kernels.runtime.cache import cache_folder, on_disk
 from nbsoftmax.kernels.runtime.parts import KERNEL, PART, once_for_all_numbers
 
 # Contraction (fused multiply-add) is the only fast-math flag: data may contain inf and NaN, and sums keep their order.
 _OPTIONS = {"nogil": True, "error_model": "numpy", "fastmath": {"contract"}}
+
+compiling.find_folder = cache_folder
 
 
 def jit(function):

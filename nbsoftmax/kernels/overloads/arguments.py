@@ -1,0 +1,145 @@
+"""Checks of the types of arguments while Numba compiles a call; and of their shapes when it runs."""
+
+import numpy as np
+from numba.core import types
+from numba.core.errors import TypingError
+from numba.core.imputils import impl_ret_borrowed
+from numba.extending import intrinsic
+
+from nbsoftmax.errors import InputValueError
+from nbsoftmax.kernels.runtime.jit import jit
+
+FLOATS = (types.float32, types.float64)
+
+
+def value_of(argument):
+    """The value of an argument that is known to the compiler (a literal, or a default); otherwise its type."""
+    if isinstance(argument, types.Omitted):
+        return argument.value
+    if isinstance(argument, types.Literal):
+        return argument.literal_value
+    return None if isinstance(argument, types.NoneType) else argument
+
+
+def is_array(argument, dtypes, *n_dims):
+    """Whether this is the type of an array with one of these dtypes and numbers of dimensions."""
+    of_dtype = isinstance(argument, types.Array) and isinstance(argument.dtype, dtypes)
+    return of_dtype and argument.ndim in n_dims
+
+
+def check_floats(name, argument, *n_dims):
+    """Refuse anything but a float32 or float64 array with one of these numbers of dimensions."""
+    if not is_array(argument, types.Float, *n_dims) or argument.dtype not in FLOATS:
+        dims = " or ".join(f"{n}-D" for n in n_dims)
+        raise TypingError(f"{name} is {argument}, expected a {dims} array of float32 or float64; convert it by astype.")
+
+
+def check_number(name, argument):
+    """Refuse anything but a real number."""
+    if not isinstance(value_of(argument), (types.Integer, types.Float, int, float)):
+        raise TypingError(f"{name} is {argument}, expected a number.")
+
+
+def check_weights(name, argument):
+    """Refuse anything but None and a 1-D array of numbers."""
+    if value_of(argument) is not None and not is_array(argument, (types.Integer, types.Float), 1):
+        raise TypingError(f"{name} is {argument}, expected None or a 1-D array of numbers.")
+
+
+def check_out(out, source):
+    """Refuse anything but None and a C-contiguous array of the dtype and number of dimensions of `source`."""
+    if value_of(out) is None:
+        return
+    fits = isinstance(out, types.Array) and (out.dtype, out.ndim) == (source.dtype, source.ndim)
+    if not fits or out.layout != "C" or not out.mutable:
+        raise TypingError(
+            f"out is {out}, expected None or a writeable C-contiguous {source.ndim}-D array of {source.dtype}."
+        )
+
+
+def choice(name, argument, options):
+    """The value of a text option, which the compiler must know."""
+    value = value_of(argument)
+    if value not in options:
+        raise TypingError(f"{name} is {argument}, expected a literal: {' or '.join(map(repr, options))}.")
+    return value
+
+
+@intrinsic
+def writeable(typingctx, array):
+    """The same array with the type of a writeable one, for which the kernels are compiled. Nothing writes to it."""
+    result = array.copy(readonly=False)
+
+    def codegen(context, builder, sig, args):
+        return impl_ret_borrowed(context, builder, result, args[0])
+
+    return result(array), codegen
+
+
+@jit
+def contiguous(array):
+    """The elements of a C-contiguous array, in one dimension."""
+    return writeable(array).reshape(-1)
+
+
+@jit
+def copied(array):
+    """The elements of an array of any layout, in the order of its indices."""
+    return np.ascontiguousarray(array).reshape(-1)
+
+
+def flat(argument):
+    """The function for the elements of an array of this type in one dimension: without a copy if it is C-contiguous."""
+    return contiguous if argument.layout == "C" else copied
+
+
+@jit
+def new_array(like, out):
+    """A C-contiguous array of the shape of `like`."""
+    return np.empty(like.shape, like.dtype)
+
+
+@jit
+def checked_out(like, out):
+    """Return `out` if it has the shape of `like`."""
+    if out.shape != like.shape:
+        raise InputValueError("out has another shape than the logits.")
+    return out
+
+
+def result(out):
+    """The function that returns the array for the result."""
+    return new_array if value_of(out) is None else checked_out
+
+
+@jit
+def shape_of_row(logits):
+    """Number of rows, 1, and of classes."""
+    if logits.size == 0:
+        raise InputValueError("logits must have at least one class.")
+    return 1, logits.shape[0]
+
+
+@jit
+def shape_of_rows(logits):
+    """Number of rows and of classes."""
+    if logits.shape[1] == 0:
+        raise InputValueError("logits must have at least one class.")
+    return logits.shape[0], logits.shape[1]
+
+
+SHAPE = {1: shape_of_row, 2: shape_of_rows}
+
+
+@jit
+def zeros(n):
+    """Float64 zeros; a function of its own, since in a parallel caller `np.zeros` would be a parallel loop."""
+    return np.zeros(n)
+
+
+@jit
+def only(chunk):
+    """The `todo` with which a kernel does this one task."""
+    todo = np.empty(2, np.int64)
+    todo[0], todo[1] = chunk, chunk + 1
+    return todo

@@ -1,0 +1,123 @@
+"""Loss and gradient of a linear model for compiled code: see `nbsoftmax.linear_loss`, whose function has the same name.
+
+The products use register tiles also for many classes, where Python uses BLAS: its threads cannot be limited here.
+"""
+
+import numpy as np
+from numba import prange
+
+from nbsoftmax.errors import InputValueError
+from nbsoftmax.kernels import linear
+from nbsoftmax.kernels.chunks import PARTIAL_BYTES, chunks_of_samples
+from nbsoftmax.kernels.lang.simd import lanes
+from nbsoftmax.kernels.linear import DOTS, Rows, Weights, tiled_form
+from nbsoftmax.kernels.overloads.arguments import check_floats, contiguous, copied, only, zeros
+from nbsoftmax.kernels.overloads.calls import calling
+from nbsoftmax.kernels.overloads.sums import total
+from nbsoftmax.kernels.overloads.targets import targets
+from nbsoftmax.kernels.rows import Target
+from nbsoftmax.kernels.runtime.jit import jit
+
+
+@jit
+def checked_shape(X, coef, intercept):
+    """Number of samples, of features and of classes."""
+    n_rows, n_features = X.shape
+    n_classes = coef.shape[0]
+    if coef.shape[1] != n_features or intercept.size != n_classes:
+        raise InputValueError("coef must have shape (n_classes, n_features), and intercept (n_classes,).")
+    if n_features == 0 or n_classes < 2:
+        raise InputValueError("X must have at least one feature, and coef at least two classes.")
+    return n_rows, n_features, n_classes
+
+
+@jit
+def by_rows(X):
+    """Elements of a C-contiguous X, and the strides of rows and columns."""
+    return contiguous(X), X.shape[1], 1
+
+
+@jit
+def by_columns(X):
+    """Elements of an F-contiguous X, and the strides of rows and columns."""
+    return contiguous(X.T), 1, X.shape[0]
+
+
+@jit
+def by_copied_rows(X):
+    """Elements of X in C order, and the strides of rows and columns."""
+    return copied(X), X.shape[1], 1
+
+
+@jit
+def weights_for(form, coef, intercept, x):
+    """The parameters in the dtype of X, and the stride of logits, as `Design.weights` lays them out."""
+    n_classes, n_features = coef.shape
+    width = lanes(x)
+    stride = (n_classes + width - 1) // width * width
+    if form == DOTS:
+        padded = (n_features + width - 1) // width * width
+        w = np.zeros(n_classes * (padded + 1), x.dtype)
+        for k in range(n_classes):
+            for j in range(n_features):
+                w[k * padded + j] = coef[k, j]
+            w[n_classes * padded + k] = intercept[k]
+    else:
+        w = np.zeros((n_features + 1) * stride, x.dtype)
+        for k in range(n_classes):
+            for j in range(n_features):
+                w[j * stride + k] = coef[k, j]
+            w[n_features * stride + k] = intercept[k]
+    return w, stride
+
+
+@jit
+def number_of_chunks(n_rows, n_features, n_classes):
+    """Number of chunks of samples, limited by the memory for their gradients."""
+    most = PARTIAL_BYTES // (8 * n_classes * (n_features + 1))
+    return chunks_of_samples(n_rows * (n_features + 1) * n_classes, most)
+
+
+@jit
+def mean_gradient(gradient, n_chunks, n_classes, n_features, divisor):
+    """Add the gradients of the chunks in order; return those of the weights and of the intercepts, divided."""
+    size = n_classes * (n_features + 1)
+    for i in range(size, n_chunks * size):
+        gradient[i % size] += gradient[i]
+    by_class = gradient[:size].reshape(n_classes, n_features + 1)
+    dcoef, dintercept = np.empty((n_classes, n_features)), np.empty(n_classes)
+    for k in range(n_classes):
+        for j in range(n_features):
+            dcoef[k, j] = by_class[k, j] / divisor
+        dintercept[k] = by_class[k, n_features] / divisor
+    return dcoef, dintercept
+
+
+def loss_and_grad(X, y, coef, intercept, sample_weight, class_weight, label_smoothing):
+    """Implementation for these types."""
+    check_floats("X", X, 2)
+    check_floats("coef", coef, 2)
+    check_floats("intercept", intercept, 1)
+    prepared = targets(y, sample_weight, class_weight, label_smoothing, None, 2)
+    samples = {"C": by_rows, "F": by_columns}.get(X.layout, by_copied_rows)
+    kernel = calling(linear.loss_and_grad)
+
+    def implementation(X, y, coef, intercept, sample_weight=None, class_weight=None, label_smoothing=0.0):
+        n_rows, n_features, n_classes = checked_shape(X, coef, intercept)
+        x, row_stride, column_stride = samples(X)
+        labels, proba, gain, floor, weight, kind, divisor = prepared(
+            y, n_rows, n_classes, x, sample_weight, class_weight, label_smoothing, None, True
+        )
+        form = tiled_form(n_features, n_classes, lanes(x))
+        w, stride = weights_for(form, coef, intercept, x)
+        n_chunks = number_of_chunks(n_rows, n_features, n_classes)
+        partial, gradient, empty = zeros(n_chunks), zeros(n_chunks * n_classes * (n_features + 1)), x[:0]
+        for chunk in prange(n_chunks):
+            rows = Rows(x, row_stride, column_stride, n_rows, n_features, empty)
+            weights = Weights(w, stride, n_classes, form)
+            target = Target(labels, proba, gain, floor, weight, kind)
+            kernel((only(chunk), rows, weights, target, True, True, partial, gradient))
+        dcoef, dintercept = mean_gradient(gradient, n_chunks, n_classes, n_features, divisor)
+        return total(partial) / divisor, dcoef, dintercept
+
+    return implementation
