@@ -26,6 +26,7 @@ import numpy as np
 
 from nbsoftmax.kernels.kinds import INDEX, PROBA
 from nbsoftmax.kernels.lang.simd import (
+    HAS_MASKS,
     any_of,
     element,
     fma,
@@ -108,8 +109,8 @@ def new_tile(n_classes, like):
 
 @inlined
 def last_whole(k, n_classes, width):
-    """`k`, or less, such that the vector from k on is whole; the last one may overlap the one before."""
-    return k if k + width <= n_classes else max(0, n_classes - width)
+    """`k`; without mask registers less if this makes the last vector whole, which then overlaps the one before."""
+    return k if HAS_MASKS or k + width <= n_classes else max(0, n_classes - width)
 
 
 @inlined

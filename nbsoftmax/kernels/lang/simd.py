@@ -606,6 +606,9 @@ def lanes_to_rows(typingctx, tile, j, array, i, stride, n_rows, n_columns):
                 exists = builder.icmp_signed(">", n_rows, n_rows.type(r))
                 store_first(builder, vector, address, builder.select(exists, n_columns, n_columns.type(0)), row)
 
+        if HAS_MASKS:
+            part()
+            return context.get_dummy_value()
         whole = builder.and_(at_least(builder, n_rows, vector.lanes), at_least(builder, n_columns, vector.lanes))
         with builder.if_else(whole) as (then, otherwise):
             with then:
