@@ -107,7 +107,8 @@ def _curvatures(task: Task) -> None:
 
 def _predict(task: Task) -> None:
     backend = _backend(task, *_problem(task))
-    backend._design.predict(_params(backend), 0)
+    params = _params(backend)
+    backend._design.predict(params[:, :-1], params[:, -1], 0)
 
 
 def _panels(task: Task) -> None:

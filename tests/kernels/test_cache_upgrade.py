@@ -23,11 +23,11 @@ print(round(value[0], 3), "loaded" if hits else "compiled")
 
 TWICE_EXP = """
 from nbsoftmax.kernels.runtime.jit import inlined
-old_exp = exp
+old_exp = exp_of_difference
 
 @inlined
-def exp(x):
-    return 2.0 * old_exp(x)
+def exp_of_difference(x, c):
+    return 2.0 * old_exp(x, c)
 """
 
 
@@ -62,7 +62,7 @@ def test_an_upgrade_that_changes_a_helper_runs_no_old_code_nor_does_the_way_back
     together = [start(), start()]
     assert [output(process) for process in together] == ["0.5 compiled"] * 2
     assert output(start()) == "0.5 loaded"
-    vmath = package / "kernels" / "lang" / "vmath.py"  # not the file of the kernel, which calls `exp`
+    vmath = package / "kernels" / "lang" / "vmath.py"  # not the file of the kernel, which calls `exp_of_difference`
     old = vmath.read_text(encoding="utf-8")
     vmath.write_text(old + TWICE_EXP, encoding="utf-8")
     assert output(start()) == "0.333 compiled"

@@ -305,7 +305,7 @@ def test_the_trainer_takes_it_for_l1_and_refuses_what_cannot():
     grouped = nbs.Trainer(l1=0.05, grouped=True).fit(X, y).model.coef
     assert set((grouped != 0).sum(axis=0).tolist()) == {0, 3}
     for solver in ("gd", "lbfgs", "newton-cg"):
-        with pytest.raises(nbs.InputValueError, match='use solver="prox-newton"'):
+        with pytest.raises(nbs.InputValueError, match="use the solver 'prox-newton'"):
             nbs.Trainer(solver=solver, l1=0.1)
     with pytest.raises(nbs.InputValueError, match="l1 is 0; give l1 > 0"):
         nbs.Trainer(solver="prox-newton")
