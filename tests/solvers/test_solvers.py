@@ -87,7 +87,8 @@ def test_starting_at_the_minimum_stays_there(name):
     again = SOLVERS[name](objective, first.params, tol=1e-9)
     assert again.converged
     assert again.n_iter <= 2
-    assert again.objective <= first.objective
+    # A step that changes nothing but rounding errors of the sum may be accepted: 16 eps, as `NOISE` says.
+    assert again.objective <= first.objective * (1 + 16 * np.finfo(float).eps)
 
 
 def test_an_impossible_tolerance_ends_at_float_precision_without_claiming_convergence():
