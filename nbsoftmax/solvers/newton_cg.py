@@ -36,69 +36,50 @@ LEAST_PATIENCE, CERTIFIABLE = 10, 0.3
 MOST_TO_COME = 0.8 / FAR_WITHIN
 
 
+class _TruncatedNewton:
+    """What `NewtonCG` and `Newton` have in common: all but the preconditioners."""
+
+    requires: ClassVar[Requirements] = Requirements()
+    _kinds: ClassVar[tuple[str, ...]]
+
+    def solve(
+        self,
+        objective: Curved,
+        start: Float64s,
+        *,
+        tol: float,
+        max_iter: int | None = None,
+        on_iteration: OnIteration = never_stop,
+        state: SolverState | None = None,
+        random_state: int = 0,
+    ) -> Solution:
+        """Minimise a smooth convex objective; `tol` is relative to the objective."""
+        driver = Driver(
+            objective,
+            centred_start(objective, start),
+            tol=tol,
+            max_iter=max_iter or MAX_ITER,
+            on_iteration=on_iteration,
+            state=state,
+            uses_hessian=True,
+        )
+        return driver.minimize(NewtonSteps(driver, self._kinds))
+
+
 @dataclass(frozen=True)
-class NewtonCG:
+class NewtonCG(_TruncatedNewton):
     """Truncated Newton with conjugate gradients and preconditioners chosen by their cost."""
 
     name: ClassVar[str] = "newton-cg"
-    requires: ClassVar[Requirements] = Requirements()
-
-    def solve(
-        self,
-        objective: Curved,
-        start: Float64s,
-        *,
-        tol: float,
-        max_iter: int | None = None,
-        on_iteration: OnIteration = never_stop,
-        state: SolverState | None = None,
-        random_state: int = 0,
-    ) -> Solution:
-        """Minimise a smooth convex objective; `tol` is relative to the objective."""
-        driver = _driver(objective, start, tol, max_iter, on_iteration, state)
-        return driver.minimize(NewtonSteps(driver, KINDS))
+    _kinds: ClassVar[tuple[str, ...]] = KINDS
 
 
 @dataclass(frozen=True)
-class Newton:
+class Newton(_TruncatedNewton):
     """Newton's method: the exact Hessian in every iteration, and its Cholesky factors."""
 
     name: ClassVar[str] = "newton"
-    requires: ClassVar[Requirements] = Requirements()
-
-    def solve(
-        self,
-        objective: Curved,
-        start: Float64s,
-        *,
-        tol: float,
-        max_iter: int | None = None,
-        on_iteration: OnIteration = never_stop,
-        state: SolverState | None = None,
-        random_state: int = 0,
-    ) -> Solution:
-        """Minimise a smooth convex objective; `tol` is relative to the objective."""
-        driver = _driver(objective, start, tol, max_iter, on_iteration, state)
-        return driver.minimize(NewtonSteps(driver, ("hessian",)))
-
-
-def _driver(
-    objective: Curved,
-    start: Float64s,
-    tol: float,
-    max_iter: int | None,
-    on_iteration: OnIteration,
-    state: SolverState | None,
-) -> Driver[Curved]:
-    return Driver(
-        objective,
-        centred_start(objective, start),
-        tol=tol,
-        max_iter=max_iter or MAX_ITER,
-        on_iteration=on_iteration,
-        state=state,
-        uses_hessian=True,
-    )
+    _kinds: ClassVar[tuple[str, ...]] = ("hessian",)
 
 
 class NewtonSteps:
