@@ -1,12 +1,12 @@
 """`import nbsoftmax` compiles nothing and loads nothing heavy."""
 
 import importlib
-import os
-import subprocess
 import sys
 import textwrap
 
 import pytest
+
+from tests.processes import output
 
 COUNT_COMPILED = """
     import sys
@@ -33,16 +33,7 @@ COUNT_COMPILED = """
 
 
 def run(script):
-    done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(script)],
-        env=os.environ,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout.split()
+    return output(script).split()
 
 
 def test_importing_the_package_and_all_its_names_compiles_nothing():

@@ -14,6 +14,7 @@ import nbsoftmax as nbs
 from nbsoftmax.kernels.chunks import chunks_of_logits
 from nbsoftmax.kernels.overloads.calls import Kernel
 from nbsoftmax.kernels.overloads.sums import total
+from tests.processes import output, run
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore::numba.core.errors.NumbaPerformanceWarning"
@@ -311,9 +312,7 @@ LAYERS = """
 
 @pytest.mark.parametrize("layer", ["tbb", "omp", "workqueue"])
 def test_every_threading_layer_gives_the_same_bits_with_any_number_of_threads(layer):
-    env = os.environ | {"NUMBA_THREADING_LAYER": layer, "NUMBA_NUM_THREADS": "3"}
-    command = [sys.executable, "-c", textwrap.dedent(LAYERS)]
-    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=600, check=False)
+    done = run(LAYERS, NUMBA_THREADING_LAYER=layer, NUMBA_NUM_THREADS="3")
     if "No threading layer could be loaded" in done.stderr:
         pytest.skip(f"Numba has no {layer} here")
     assert done.returncode == 0, done.stderr
@@ -369,8 +368,7 @@ def test_other_numba_functions_do_not_load_the_kernels():
         numba.njit(lambda x: nbs.sigmoid(x))(1.0)
         print("nbsoftmax.functional" in sys.modules)
     """
-    done = subprocess.run([sys.executable, "-c", textwrap.dedent(script)], capture_output=True, text=True, check=True)
-    assert done.stdout.split() == ["False", "True"]
+    assert output(script).split() == ["False", "True"]
 
 
 def test_a_function_in_a_loop_of_the_user():

@@ -1,10 +1,6 @@
 """Estimators in pipelines, searches and other meta-estimators; copies and pickles."""
 
-import os
 import pickle
-import subprocess
-import sys
-import textwrap
 
 import numpy as np
 import pandas as pd
@@ -18,6 +14,7 @@ from sklearn.preprocessing import StandardScaler
 
 import nbsoftmax as nbs
 from tests.estimators.problems import problem
+from tests.processes import output
 
 
 def test_a_pipeline_with_frames_predicts_as_its_steps_do():
@@ -64,11 +61,7 @@ def test_processes_of_a_search_share_the_cores_among_them():
         counts = cross_val_score(nbs.SoftmaxRegression(), X, X[:, 0] > X[:, 1] ** 2, cv=2, scoring=threads, n_jobs=2)
         print(int(counts.max()), max(1, joblib.cpu_count() // 2))
     """
-    env = {name: value for name, value in os.environ.items() if name != "NUMBA_NUM_THREADS"}
-    command = [sys.executable, "-c", textwrap.dedent(script)]
-    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=300, check=False)
-    assert done.returncode == 0, done.stderr
-    most, share = map(int, done.stdout.split())
+    most, share = map(int, output(script, NUMBA_NUM_THREADS=None).split())
     assert most <= share
 
 

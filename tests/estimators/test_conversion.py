@@ -1,9 +1,5 @@
 """Models from LogisticRegression and back; estimators without scikit-learn."""
 
-import subprocess
-import sys
-import textwrap
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -12,6 +8,7 @@ from sklearn.pipeline import make_pipeline
 
 import nbsoftmax as nbs
 from tests.estimators.problems import problem
+from tests.processes import output
 
 
 @pytest.mark.parametrize("n_classes", [2, 3])
@@ -90,11 +87,9 @@ def test_without_scikit_learn_one_line_says_what_to_install(use):
         except ImportError as error:
             print(error)
     """
-    command = [sys.executable, "-c", textwrap.dedent(script)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
-    assert done.returncode == 0, done.stderr
-    assert 'pip install "nbsoftmax[sklearn]"' in done.stdout
-    assert len(done.stdout.splitlines()) == 1
+    said = output(script)
+    assert 'pip install "nbsoftmax[sklearn]"' in said
+    assert len(said.splitlines()) == 1
 
 
 def test_a_fit_to_an_array_forgets_the_column_names_of_an_earlier_fit():

@@ -3,14 +3,13 @@
 import gc
 import logging
 import os
-import subprocess
-import sys
 import time
 
 import numba
 import pytest
 
 from nbsoftmax.kernels.runtime import compiling, parts
+from tests.processes import run
 
 
 @pytest.fixture
@@ -95,8 +94,7 @@ with compiling.compiling():
 
 
 def in_a_process(script=SLOW, **environment):
-    env = {name: value for name, value in os.environ.items() if name != "NBSOFTMAX_QUIET"} | environment
-    done = subprocess.run([sys.executable, "-c", script], env=env, capture_output=True, text=True, check=False)
+    done = run(script, **{"NBSOFTMAX_QUIET": None} | environment)
     assert done.returncode == 0, done.stderr
     return done.stderr
 

@@ -7,6 +7,8 @@ import sys
 
 import pytest
 
+from tests.processes import run
+
 CHECK = """
 import numpy as np
 import nbsoftmax as nbs
@@ -42,12 +44,6 @@ for dtype in {dtypes}:
         assert np.abs(model.predict_proba(X) - a).max() <= 256 * eps
 print("done")
 """
-
-
-def run(script, **environment):
-    """Run a script in a process whose environment is this one's, with these settings; None takes one away."""
-    env = {name: value for name, value in (os.environ | environment).items() if value is not None}
-    return subprocess.run([sys.executable, "-c", script], env=env, capture_output=True, text=True, check=False)
 
 
 @pytest.mark.skipif(platform.machine().lower() not in {"x86_64", "amd64"}, reason="widths of x86-64 processors")

@@ -4,10 +4,6 @@ The shapes are large enough that the work is cut into many chunks and that threa
 """
 
 import multiprocessing
-import os
-import subprocess
-import sys
-import textwrap
 import threading
 import warnings
 from concurrent.futures import ThreadPoolExecutor
@@ -20,6 +16,7 @@ from threadpoolctl import threadpool_limits
 import nbsoftmax as nbs
 from nbsoftmax.kernels.runtime.threads import _threads_of_numba, launch
 from nbsoftmax.models.calibration import brier_score, temperature
+from tests.processes import output, run
 
 THREADS = [1, 2, 3]
 DTYPES = [np.float32, np.float64]
@@ -130,15 +127,7 @@ def test_a_forked_child_computes_what_its_parent_does():
         status = os.waitpid(child, 0)[1]
         raise SystemExit(os.waitstatus_to_exitcode(status))
     """
-    done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(script)],
-        env=os.environ,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
+    output(script)
 
 
 def test_as_many_threads_as_numba_is_set_to(with_threads):
@@ -158,8 +147,7 @@ def test_numbas_own_threads_are_not_started():
         print(threads._n_helpers, numba.config.NUMBA_NUM_THREADS)
         numba.threading_layer()
     """
-    command = [sys.executable, "-c", textwrap.dedent(script)]
-    done = subprocess.run(command, env=os.environ, capture_output=True, text=True, timeout=300, check=False)
+    done = run(script)
     helpers, most = map(int, done.stdout.split())
     assert helpers == most - 1
     assert done.stderr.splitlines()[-1] == "ValueError: Threading layer is not initialized."
