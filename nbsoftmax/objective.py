@@ -199,7 +199,7 @@ class PenalizedLoss:
         return float(losses.sum()) / self.backend.weight_sum
 
     def margins(self, params: Float64s, part: slice) -> tuple[NDArray[Any], Float64s]:
-        """By how much the logits of their own class are above the others, z_y - z_k, for some rows of X.
+        """Margins of some rows of X: the logit of the true class minus the logit of each class, z_y - z_k.
 
         Only for class indices as targets. Samples without weight are left out.
 

@@ -29,8 +29,8 @@ LOGITS_BYTES = 24 * 2**20
 # are as fast as NumPy's X.T @ X, or faster.)
 GRAM_SPLIT_BYTES = SPLIT_BYTES
 PACK_BYTES = 16 * 2**20  # samples that such a product packs at a time
-# Multiply-adds of a mini-batch that are worth a chunk of their own, and the most of these: smaller batches are made by
-# one thread, since waking another for each step takes as long.
+# Multiply-adds of a mini-batch that justify another chunk, and the largest number of chunks. Smaller batches run in one
+# thread, because waking another thread takes as long as the step.
 BATCH_CHUNK_WORK, MOST_BATCH_CHUNKS = 2**22, 16
 # Size of the blocks of float32 rows that are converted at a time for products in float64.
 CONVERTED_BYTES = 8 * 2**20

@@ -37,13 +37,13 @@ def run(arguments: argparse.Namespace) -> int:
     if folder is None:
         print_report(
             arguments,
-            ["no folder for compiled kernels can be written; set NUMBA_CACHE_DIR to one, or HOME."],
+            ["no folder for compiled kernels is writable; set NUMBA_CACHE_DIR to a writable folder, or set HOME."],
             {"folder": None, "compiled": 0},
         )
         return 1
-    begun, before = time.perf_counter(), _entries(folder)
+    started, before = time.perf_counter(), _entries(folder)
     _compile(["float64"] if arguments.dtype == "float64" else ["float64", "float32"], jobs)
-    stored, seconds = _entries(folder), time.perf_counter() - begun
+    stored, seconds = _entries(folder), time.perf_counter() - started
     new = sorted(stored - before)
     lines = [f"compiled {name}" for name in new]
     lines.append(f"{len(new)} kernels compiled in {seconds:.1f} s, {len(stored)} stored in {folder}")

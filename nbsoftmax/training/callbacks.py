@@ -176,8 +176,9 @@ class EarlyStopping:
     min_delta : float
         A value is an improvement if it is lower than the last improvement by more than this.
     restore_best : bool
-        Whether the model gets the parameters of the iteration with the lowest value, in place of the last ones: for the
-        validation loss whatever ended the fit, for the others if this callback did.
+        Whether the model gets the parameters with the lowest monitored value instead of the last ones. With the
+        validation loss this holds for every reason to stop; with the other values, only if this callback stopped the
+        fit.
     """
 
     def __init__(

@@ -14,7 +14,7 @@ from nbsoftmax.validation.frames import frame
 Floats = NDArray[np.floating[Any]]
 Float64s = NDArray[np.float64]
 FloatT = TypeVar("FloatT", bound=np.floating[Any])
-SMALL = 2**12  # numbers of which a mask takes less time than a sum without warnings
+SMALL = 2**12  # up to this size, `isfinite` of the whole array is faster than sums of blocks
 
 
 def as_floats(name: str, a: ArrayLike, *, dtype: Any = None) -> Floats:

@@ -54,7 +54,7 @@ def on_stream(stream: int) -> Blas | None:
 
 
 class CuBlas:
-    """A handle of its own for the stream: cuBLAS then gives the same bits at every run, on GPUs of one kind."""
+    """A cuBLAS handle for one stream. With one handle per stream, runs on GPUs of one kind give the same bits."""
 
     def __init__(self, stream: int) -> None:
         from nvmath.bindings import cublas

@@ -67,8 +67,8 @@ def on_devices(
     shards = []
     for device, part in zip(devices, parts, strict=False):  # more GPUs than rows: some are idle
         cut, beside = part_of(target, part), offset[part] if offset.size else offset
-        begun = None if progress is None else partial(_counted, progress, part.start, X.shape[0])
-        options = {"fit_intercept": fit_intercept, "memory": memory, "progress": begun}
+        counted = None if progress is None else partial(_counted, progress, part.start, X.shape[0])
+        options = {"fit_intercept": fit_intercept, "memory": memory, "progress": counted}
         shards.append(CudaBackend(device, X[part], cut, offset=beside, **options))
     on_host = partial(DenseBackend, X, target, offset=offset, fit_intercept=fit_intercept, n_threads=None)
     return ShardedBackend(shards, cache(on_host))

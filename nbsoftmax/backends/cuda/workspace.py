@@ -90,7 +90,7 @@ class Workspace:
         return there
 
     def reserve(self, name: Any, n: int, dtype: Any) -> Any:
-        """An array of n elements, whose memory is used again when it is asked for by the same name."""
+        """An array of n elements. Calls with the same name reuse its memory."""
         buffer = self.buffers.get(name)
         if buffer is None or buffer.size < n:
             self.buffers.pop(name, None)

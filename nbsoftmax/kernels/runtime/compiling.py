@@ -1,4 +1,4 @@
-"""What surrounds the compilation of a kernel: no garbage collection, and one message if it takes longer than a second.
+"""The context of every compilation: garbage collection is off, and a message is logged after one second.
 
 The message is a warning of the logger "nbsoftmax", which Python prints on standard error unless logging is configured
 otherwise. The environment variable NBSOFTMAX_QUIET=1 suppresses it.
@@ -14,7 +14,7 @@ from contextlib import contextmanager, suppress
 # Seconds of compilation before the message.
 PATIENCE = 1.0
 
-_depth = 0  # compilations in progress, of which each has begun inside another
+_depth = 0  # number of nested compilations in progress
 _collecting = False  # whether the garbage collector was on before the first of them
 _announced = bool(os.environ.get("NBSOFTMAX_QUIET"))
 
