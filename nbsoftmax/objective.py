@@ -18,6 +18,7 @@ from nbsoftmax.errors import InputTypeError, InputValueError
 from nbsoftmax.kernels.sgd import Rule, State
 from nbsoftmax.penalties import AnyPenalty, Penalty, Ridge, penalty_of
 from nbsoftmax.problem import Problem
+from nbsoftmax.sums import pairwise_sum
 from nbsoftmax.validation import Float64s
 
 
@@ -196,7 +197,7 @@ class PenalizedLoss:
         l2s = np.array(np.broadcast_to(self.penalty.curvature, self.n_features), np.float64)
         rule = Rule(kind, momentum, l2s, self.n_samples / self.backend.weight_sum)
         losses = self.backend.descend(state, order, batch_size, rates, rule, n_before)
-        return float(losses.sum()) / self.backend.weight_sum
+        return float(pairwise_sum(losses)) / self.backend.weight_sum
 
     def margins(self, params: Float64s, part: slice) -> tuple[NDArray[Any], Float64s]:
         """Margins of some rows of X: the logit of the true class minus the logit of each class, z_y - z_k.

@@ -14,7 +14,7 @@ PACKAGE = Path(nbsoftmax.__file__).parent
 # From the lowest layer to the highest. A module imports its own layer's package and layers below.
 LAYERS = [
     {"errors"},
-    {"files", "kernels"},
+    {"files", "kernels", "sums"},
     {"npz"},
     {"validation"},
     {"backends"},

@@ -14,6 +14,7 @@ from nbsoftmax.kernels.lang.tiles import MOST_ROWS
 from nbsoftmax.kernels.linear import Weights
 from nbsoftmax.kernels.rows import Target, aligned
 from nbsoftmax.kernels.runtime.threads import EXP_WORK
+from nbsoftmax.sums import pairwise_sum
 from nbsoftmax.validation import Float64s
 
 
@@ -37,7 +38,7 @@ def loss_and_grad(
     run, rows, n_classes = design.run, design.rows, weights.n_classes
     n_tasks = n_class_tasks(n_classes)
     z, pack = split.new_memory(rows, size, weights)
-    total = 0.0
+    loss = 0.0
     for start in range(0, rows.n_rows, size):
         n = min(size, rows.n_rows - start)
         block = split.new_block(rows, weights, start, n, pack)
@@ -46,10 +47,10 @@ def loss_and_grad(
         run(split.logits_by_classes, n_tasks, product, block, weights, z)
         after = weights, target, want_grad, z, losses
         run(split.cross_entropy_by_rows, losses.size, by_row, rows, start, n, *after)
-        total += float(losses.sum())
+        loss += float(pairwise_sum(losses))
         if want_grad:
             run(split.gradient_by_classes, n_tasks, product, block, weights, z, fit_intercept, gradient)
-    return total
+    return loss
 
 
 def hess_vec(

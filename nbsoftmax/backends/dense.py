@@ -18,6 +18,7 @@ from nbsoftmax.backends.targets import curvature_weights, part_of
 from nbsoftmax.kernels import gram, linear, rows, sgd
 from nbsoftmax.kernels.chunks import PARTIAL_BYTES
 from nbsoftmax.kernels.predict import LOGITS
+from nbsoftmax.sums import pairwise_sum
 from nbsoftmax.validation import Float64s, Floats, WeightedTargets
 
 # A gradient larger than this is not kept once for each chunk; instead the classes are split over threads, and a block's
@@ -172,7 +173,7 @@ class DenseBackend:
             scale, share = rule.scale / batch_size, batch.size / batch_size
             sums = weights, target, scale, fit_intercept, gradient, partial
             run(sgd.batch_gradients, n_chunks, batch_work, common, batch, *sums)
-            losses[t] = partial.sum()
+            losses[t] = pairwise_sum(partial)
             change = weights, gradient, n_chunks, state, rate, rule, share, step, fit_intercept
             run(sgd.update, self.n_classes, (n_chunks + 8) * params.size, *change)
         return losses
@@ -256,7 +257,7 @@ class DenseBackend:
         common = self._design.rows, weights, target, fit_intercept, want_grad
         partial = np.zeros(self._n_chunks)
         self._design.run(linear.loss_and_grad, self._n_chunks, 2 * self._design.work, *common, partial, gradient)
-        return float(partial.sum())
+        return float(pairwise_sum(partial))
 
     def _weights(self, params: Float64s) -> linear.Weights:
         return self._design.weights(params, fit_intercept=self.fit_intercept)

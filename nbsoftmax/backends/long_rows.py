@@ -9,6 +9,7 @@ import numpy as np
 from nbsoftmax.kernels import long_rows as sweeps
 from nbsoftmax.kernels.rows import INDEX, PROBA, Target
 from nbsoftmax.kernels.runtime.threads import EXP_WORK, launch
+from nbsoftmax.sums import pairwise_sum
 from nbsoftmax.validation import Float64s, Floats
 
 # Rows are long from here on; so few of them would leave threads idle if each row went to one.
@@ -99,4 +100,4 @@ def cross_entropy(
             _sweep(sweeps.gradients, z, n_classes, n_classes, target, scale, out, factor, own)
         if losses.size:
             losses[:] = loss
-    return float(loss.sum())
+    return float(pairwise_sum(loss))

@@ -22,6 +22,7 @@ from nbsoftmax.functional.reduction import (
 )
 from nbsoftmax.kernels import binary
 from nbsoftmax.kernels.runtime.threads import EXP_WORK, launch
+from nbsoftmax.sums import pairwise_sum
 from nbsoftmax.validation import Floats
 
 
@@ -220,5 +221,5 @@ def _binary_cross_entropy(
             grad.reshape(-1),
             partial,
         )
-    loss: Any = losses.reshape(x.shape) if reduction == "none" else float(partial.sum() / divisor)
+    loss: Any = losses.reshape(x.shape) if reduction == "none" else float(pairwise_sum(partial) / divisor)
     return loss, grad

@@ -24,6 +24,7 @@ from nbsoftmax.functional.reduction import (
 )
 from nbsoftmax.kernels import rows
 from nbsoftmax.kernels.runtime.threads import EXP_WORK, launch
+from nbsoftmax.sums import pairwise_sum
 from nbsoftmax.validation import Floats
 
 
@@ -176,7 +177,7 @@ def _cross_entropy(
             partial = np.zeros(n_chunks(z.size))
             work = z.size * EXP_WORK
             launch(rows.cross_entropy, partial.size, work, None, z.reshape(-1), n_classes, n_samples, *after, partial)
-            total = float(partial.sum())
+            total = float(pairwise_sum(partial))
         loss = losses if reduction == "none" else total / divisor
     if flat:
         return (loss[0] if reduction == "none" else loss), grad[0] if want_grad else grad

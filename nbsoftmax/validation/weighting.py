@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from nbsoftmax.kernels.kinds import INDEX, INDEX_SMOOTHED, PROBA
+from nbsoftmax.sums import pairwise_sum
 from nbsoftmax.validation.arrays import Float64s, Floats
 from nbsoftmax.validation.options import number
 from nbsoftmax.validation.targets import Targets, targets
@@ -81,8 +82,8 @@ class WeightedTargets:
             sums = np.bincount(self.labels, weight if weight.size else None, n_classes).astype(np.float64)
         if self.kind == INDEX:
             return sums
-        total = weight.sum() if weight.size else max(self.labels.size, len(self.proba))
-        return np.asarray(sums * self.gain.astype(np.float64) + total * self.floor.astype(np.float64))
+        mass = pairwise_sum(weight) if weight.size else max(self.labels.size, len(self.proba))
+        return np.asarray(sums * self.gain.astype(np.float64) + mass * self.floor.astype(np.float64))
 
 
 def weighted_targets(
@@ -227,7 +228,7 @@ def _total(sample: Float64s, by_class: Float64s | None, target: TargetSummary) -
         weight = by_class[target.labels]
         if target.ignored is not None:
             weight = np.where(target.ignored, 0.0, weight)
-        return float(np.sum(weight * sample if sample.size else weight))
+        return float(pairwise_sum(weight * sample if sample.size else weight))
     if sample.size:
-        return float(sample.sum())
+        return float(pairwise_sum(sample))
     return float(target.n_samples if target.ignored is None else target.n_samples - np.count_nonzero(target.ignored))

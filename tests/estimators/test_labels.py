@@ -82,6 +82,13 @@ def test_labels_in_an_array_of_objects_are_read_as_the_trainer_reads_them(estima
     numbers = np.arange(30) % 3
     floats = np.array(numbers.astype(float).tolist(), object)
     assert np.array_equal(estimator.fit(X, floats).coef_, clone(estimator).fit(X, numbers).coef_)
+
+
+@pytest.mark.skipif(not hasattr(np.dtypes, "StringDType"), reason="StringDType is NumPy 2's")
+@pytest.mark.parametrize("estimator", ESTIMATORS.values(), ids=ESTIMATORS)
+def test_labels_of_any_length_are_read_as_text(estimator):
+    X, y = problem(3, m=30)
+    estimator = clone(estimator)
     of_any_length = y.astype(np.dtypes.StringDType())
     assert estimator.fit(X, of_any_length).classes_.tolist() == ["ash", "beech", "cedar"]
     assert estimator.score(X, of_any_length) == estimator.score(X, y)

@@ -7,12 +7,17 @@ kernel that this process has compiled or loaded from the package's own disk cach
 The name contains the hash of the kernels' sources. If a function of a user is loaded from Numba's disk cache
 (`cache=True`), its kernels are loaded first. If it was compiled with other sources (another version of this package),
 Numba finds no entry in its cache and compiles the function again.
+
+Numba 0.62 cannot load anything before a cached function; there the kernel is linked into each caller after all.
 """
 
+from functools import cache
 from importlib import import_module
 
 from llvmlite import binding
+from numba import njit
 from numba.core import cgutils, types
+from numba.core.registry import cpu_target
 from numba.extending import intrinsic
 
 from nbsoftmax.kernels import sources
@@ -48,8 +53,16 @@ def restored(digest, identity):
     return Kernel(*identity)
 
 
+@cache
+def can_load_first():
+    """Whether this version of Numba stores objects beside cached code, and loads them first."""
+    return hasattr(cpu_target.target_context.codegen().create_library("nbsoftmax"), "_reload_init")
+
+
 def calling(dispatcher):
     """A function for compiled code that calls a kernel with the arguments in a tuple."""
+    if not can_load_first():
+        return njit(lambda arguments: dispatcher(*arguments))
     module, name = dispatcher.py_func.__module__, dispatcher.py_func.__name__
 
     def call(typingctx, arguments):

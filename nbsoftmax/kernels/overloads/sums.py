@@ -1,4 +1,4 @@
-"""Sums of float64 numbers in the order of `numpy.sum`, for the same bits as in Python."""
+"""Sums of float64 numbers in the order of `nbsoftmax.sums.pairwise_sum`, for the same bits as in Python."""
 
 import numpy as np
 

@@ -60,7 +60,7 @@ class _PartLibrary(JITCodeLibrary):
     def finalize(self):
         self._raise_if_finalized()
         for library in self._linking_libraries:
-            self._reload_init.update(library._reload_init)
+            _keep_reloaded(self, library)
         for function in self._final_module.functions:
             if not function.is_declaration and function.linkage.name == "external":
                 function.linkage = "linkonce_odr"  # as Numba does for functions that are linked into several others
@@ -91,10 +91,16 @@ class _KernelLibrary(JITCodeLibrary):
         callees = _callees(self)
         for library in callees:
             if isinstance(library, _PartLibrary):
-                self._reload_init.update(library._reload_init)
+                _keep_reloaded(self, library)
                 self._final_module.link_in(library._final_module, preserve=True)
         self._linking_libraries = [library for library in callees if not isinstance(library, _PartLibrary)]
         super().finalize()
+
+
+def _keep_reloaded(caller, callee):
+    """Load with the code of `caller` from disk what that of `callee` needs. Numba 0.62 has no such objects."""
+    if hasattr(callee, "_reload_init"):
+        caller._reload_init.update(callee._reload_init)
 
 
 def _callees(library):
