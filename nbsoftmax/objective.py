@@ -13,11 +13,11 @@ from numpy.typing import ArrayLike, NDArray
 from nbsoftmax import validation
 from nbsoftmax.backends.base import Backend, Margins, Refinable, SelectsFeatures, Stochastic
 from nbsoftmax.backends.cuda.device import devices
-from nbsoftmax.backends.dense import DenseBackend
+from nbsoftmax.backends.in_memory import in_memory
 from nbsoftmax.errors import InputTypeError, InputValueError
 from nbsoftmax.kernels.sgd import Rule, State
 from nbsoftmax.penalties import AnyPenalty, Penalty, Ridge, penalty_of
-from nbsoftmax.problem import Problem
+from nbsoftmax.problem import Problem, device_for
 from nbsoftmax.sums import pairwise_sum
 from nbsoftmax.validation import Float64s
 
@@ -71,7 +71,7 @@ class PenalizedLoss:
         self.weight_sum, self.class_mass = problem.weight_sum, problem.class_mass()
         self.separable_below = problem.separable_below() if self.penalty.is_zero else 0.0
         self.backend: Backend
-        gpus = devices(options.device)
+        gpus = devices(device_for(problem.X, options.device))
         if gpus:
             from nbsoftmax.backends.cuda.shards import on_devices
 
@@ -87,7 +87,7 @@ class PenalizedLoss:
             if problem.on_device and not self._finite():
                 raise InputValueError("X contains NaN or inf; remove or impute such values first.")
         else:
-            self.backend = DenseBackend(
+            self.backend = in_memory(
                 problem.X,
                 problem.target,
                 offset=problem.offset,
@@ -226,8 +226,9 @@ class Objective(PenalizedLoss):
 
     Parameters
     ----------
-    X : array_like (n_samples, n_features)
-        Finite. float32 and float64 arrays of any strides are used without a copy.
+    X : array_like or sparse matrix (n_samples, n_features)
+        Finite. float32 and float64 arrays of any strides are used without a copy. A sparse matrix or array of SciPy is
+        used without a copy if it is in CSR format with sorted indices, and never as a dense array.
     y : array_like
         Class indices, integers (n_samples,); or probabilities (n_samples, n_classes).
     n_classes : int, optional
@@ -273,7 +274,7 @@ class Objective(PenalizedLoss):
 
     def __init__(  # noqa: PLR0913  all that defines the objective
         self,
-        X: ArrayLike,
+        X: Any,
         y: ArrayLike,
         *,
         n_classes: int | None = None,
