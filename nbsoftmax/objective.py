@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from nbsoftmax import validation
-from nbsoftmax.backends.base import Backend, Margins, Refinable, SelectsFeatures, Stochastic
+from nbsoftmax.backends.base import Backend, HasColumns, Margins, Refinable, SelectsFeatures, Stochastic
 from nbsoftmax.backends.cuda.device import devices
 from nbsoftmax.backends.in_memory import in_memory
 from nbsoftmax.errors import InputTypeError, InputValueError
@@ -64,7 +64,7 @@ class PenalizedLoss:
     ) -> None:
         self.penalty = options.penalty
         self.penalty.check_features(problem.n_features)
-        self.fit_intercept = options.fit_intercept
+        self.fit_intercept, self.n_threads = options.fit_intercept, options.n_threads
         self.n_samples, self.n_features, self.n_classes = problem.n_samples, problem.n_features, problem.n_classes
         self.dtype = problem.dtype
         self.shape = (self.n_classes, self.n_features + 1)
@@ -171,6 +171,15 @@ class PenalizedLoss:
     def hessian(self, params: Float64s) -> Float64s:
         """The Hessian of J, without its penalty: (n_classes, n_features + 1, n_classes, n_features + 1)."""
         return self.backend.hessian(params) / self.backend.weight_sum
+
+    def columns(self) -> Any:
+        """X by columns, a `scipy.sparse.csc_array`; None if it is not sparse."""
+        return self.backend.columns() if isinstance(self.backend, HasColumns) else None
+
+    def sample_curvatures(self, params: Float64s) -> Float64s:
+        """The weights of the samples in `gram`, h_i mean_k a_ik (1 - a_ik) / S, (n_samples,), for sparse X."""
+        assert isinstance(self.backend, HasColumns)
+        return self.backend.sample_curvatures(params) / self.backend.weight_sum
 
     def descend(
         self,

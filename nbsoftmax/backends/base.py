@@ -105,6 +105,19 @@ class SelectsFeatures(Protocol):
 
 
 @runtime_checkable
+class HasColumns(Protocol):
+    """Can give sparse X by columns, and the weights of its samples in the mean of the Hessian's diagonal blocks."""
+
+    def columns(self) -> Any:
+        """X as a scipy.sparse.csc_array."""
+        ...
+
+    def sample_curvatures(self, params: Float64s) -> Float64s:
+        """h_i mean_k a_ik (1 - a_ik), (n_samples,)."""
+        ...
+
+
+@runtime_checkable
 class Refinable(Protocol):
     """Can compute the sums of float32 rows in float64."""
 

@@ -190,6 +190,23 @@ class SparseBackend:
         precise._set_dtype(np.dtype(np.float64))
         return RefinedBackend(self, precise, hessian=hessian)
 
+    def columns(self) -> Any:
+        """X as a csc_array."""
+        return self._source[0].tocsc()
+
+    def sample_curvatures(self, params: Float64s) -> Float64s:
+        """h_i mean_k a_ik (1 - a_ik), (n_samples,)."""
+        out = np.empty(self.n_samples)
+        with self._scratch() as scratch:
+            weights = self._weights(params, scratch.w)
+            for block in self._blocks:
+                after = self._h(block.part), self._group, scratch.block
+                common = block.rows, weights, self._panels, *after
+                self._run(sparse_linear.variances, self._n_groups(block), self._work(block), *common)
+                d = scratch.block[: block.rows.n_rows * self._stride].reshape(-1, self._stride)[:, : self.n_classes]
+                out[block.part] = d.mean(axis=1, dtype=np.float64)
+        return out
+
     def _sum_of(self, make: Any) -> SumBackend:
         sizes = {"n_samples": self.n_samples, "n_features": self.n_features, "n_classes": self.n_classes}
         return SumBackend(MadeParts(make), **sizes, weight_sum=self.weight_sum)

@@ -95,6 +95,7 @@ class Curved(Smooth, Protocol):
 
     n_samples: int
     shape: tuple[int, int]
+    n_threads: int | None
 
     def value(self, params: Float64s) -> float:
         """The objective."""
@@ -114,6 +115,14 @@ class Curved(Smooth, Protocol):
 
     def hessian(self, params: Float64s) -> Float64s:
         """The whole Hessian, (n_classes, n_features + 1, n_classes, n_features + 1)."""
+        ...
+
+    def columns(self) -> Any:
+        """X by columns, a csc_array; None if it is not sparse."""
+        ...
+
+    def sample_curvatures(self, params: Float64s) -> Float64s:
+        """For sparse X, the weights of the samples in `gram`, (n_samples,)."""
         ...
 
 
