@@ -208,11 +208,12 @@ class Problem:
         counts = self.sample_weight > 0 if self.sample_weight.size else np.ones(self.n_samples, bool)
         out = np.zeros(self.n_samples, bool)
         out[counts] = rows_to_hold_out(self.y[counts], fraction, seed)
-        held_out = self._rows(out, class_weight=None, label_smoothing=0.0)
-        kept = self._rows(~out, class_weight=self.class_weight, label_smoothing=self.label_smoothing)
+        held_out = self.rows(out, class_weight=None, label_smoothing=0.0)
+        kept = self.rows(~out, class_weight=self.class_weight, label_smoothing=self.label_smoothing)
         return replace(kept, held_out=held_out)
 
-    def _rows(self, rows: NDArray[np.bool_], *, class_weight: ClassWeight, label_smoothing: float) -> Problem:
+    def rows(self, rows: NDArray[np.bool_], *, class_weight: ClassWeight, label_smoothing: float) -> Problem:
+        """The samples of some rows, which are copied, with other class weights and label smoothing."""
         weight = self.sample_weight[rows] if self.sample_weight.size else self.sample_weight
         part = Problem.from_validated(
             self.X[rows],
