@@ -36,7 +36,11 @@ class PreconditionerChoice:
 
     def first(self, params: Float64s) -> Preconditioner:
         """The preconditioner at the start of a fit: the most accurate kind that is cheap."""
-        cheap = [kind for kind, cost in self._costs.items() if cost <= (AFFORDABLE if kind == "gram" else CHEAP)]
+        cheap = [
+            kind
+            for kind, cost in self._costs.items()
+            if cost <= (AFFORDABLE if kind in ("gram", "frequent") else CHEAP)
+        ]
         return self._make(cheap[-1] if cheap else self.kinds[0], params)
 
     def next(self, last: Preconditioner, params: Float64s, n_products: int) -> Preconditioner:
