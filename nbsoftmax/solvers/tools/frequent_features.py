@@ -5,6 +5,11 @@ frequent   for class k, the Gram matrix G of the most frequent features and of t
 
 with the penalty added to G and to D_k. G is the mean of the blocks of all classes, as in the preconditioner `gram`; the
 scales of each class are exact.
+
+It saves less than `gram` does for dense data, whose features are more correlated. For 75,000 lines of source code with
+TF-IDF weights (67,405 features, 20 classes) a direction took 31 products with `diagonal` and 24 with the Gram matrix of
+2895 features at C = 100, and 8 and 5 at C = 1, and the matrix cost more than 90 products. It is therefore made only
+after a direction that took more products than it costs.
 """
 
 from __future__ import annotations
@@ -55,7 +60,7 @@ def n_frequent(objective: Curved, counts: NDArray[np.int64], most: float = 40.0)
 def _gram_work(objective: Curved, counts: NDArray[np.int64]) -> float:
     """Work of the Gram matrix of features with these counts, and of its inverse."""
     per_sample = float(counts.sum()) / max(1, objective.n_samples)
-    return SCATTER_WORK * objective.n_samples * per_sample**2 / 2 + float(counts.size) ** 3 / 3
+    return SCATTER_WORK * objective.n_samples * per_sample**2 / 2 + float(counts.size) ** 3
 
 
 class FrequentGram:
