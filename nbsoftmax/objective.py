@@ -11,7 +11,15 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from nbsoftmax import validation
-from nbsoftmax.backends.base import Backend, HasColumns, Margins, Refinable, SelectsFeatures, Stochastic
+from nbsoftmax.backends.base import (
+    Backend,
+    FrequentFeatures,
+    HasColumns,
+    Margins,
+    Refinable,
+    SelectsFeatures,
+    Stochastic,
+)
 from nbsoftmax.backends.cuda.device import devices
 from nbsoftmax.backends.in_memory import in_memory
 from nbsoftmax.errors import InputTypeError, InputValueError
@@ -95,6 +103,8 @@ class PenalizedLoss:
                 n_threads=options.n_threads,
             )
 
+        self._frequent: FrequentFeatures | None = self.backend if isinstance(self.backend, FrequentFeatures) else None
+
     def _finite(self) -> bool:
         """Whether X is finite, judged by its sums; the gradient includes samples of weight 0."""
         loss, gradient = self.backend.loss_and_grad(np.zeros(self.shape))
@@ -129,6 +139,7 @@ class PenalizedLoss:
                 raise InputValueError("sums over some of the features need X in memory.")
             part.penalty = part.penalty.restricted(features)
             part.backend = self.backend.with_features(features)
+            part._frequent = part.backend if isinstance(part.backend, FrequentFeatures) else None
             part.n_features, part.dtype = features.size, np.dtype(np.float64)
             part.shape = (self.n_classes, features.size + 1)
         return part
@@ -159,6 +170,16 @@ class PenalizedLoss:
         with h_i the weight of sample i. Together with the penalty it preconditions the Hessian.
         """
         return self.backend.gram(params) / self.backend.weight_sum
+
+    def feature_counts(self) -> NDArray[np.int64] | None:
+        """How many numbers of each feature are stored, (n_features,); None for dense data."""
+        return None if self._frequent is None else self._frequent.counts()
+
+    def frequent_gram(self, params: Float64s, features: NDArray[np.int64]) -> Float64s:
+        """The part of `gram` of some features, which are sorted, and of the intercept; for sparse data."""
+        if self._frequent is None:
+            raise InputValueError("Gram matrices of some of the features need sparse X.")
+        return self._frequent.frequent_gram(params, features) / self.backend.weight_sum
 
     def curvatures(self, params: Float64s) -> Float64s:
         """The diagonal of the Hessian of J, without its penalty, of the shape of `params`."""

@@ -124,3 +124,16 @@ class Refinable(Protocol):
     def in_float64(self, *, hessian: bool = False) -> Backend:
         """The same sums by products in float64: loss and gradient, and if `hessian` the other sums too."""
         ...
+
+
+@runtime_checkable
+class FrequentFeatures(Protocol):
+    """Holds sparse rows, and can compute Gram matrices of some features, where that of all would be too large."""
+
+    def counts(self) -> NDArray[np.int64]:
+        """How many numbers of each feature are stored, (n_features,)."""
+        ...
+
+    def frequent_gram(self, params: Float64s | None, features: NDArray[np.int64]) -> Float64s:
+        """The part of `gram` of some features, which are sorted, and of the intercept."""
+        ...

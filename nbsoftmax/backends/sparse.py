@@ -13,17 +13,17 @@ from numpy.typing import NDArray
 
 from nbsoftmax.backends.dense import DenseBackend
 from nbsoftmax.backends.refined import RefinedBackend
+from nbsoftmax.backends.sparse_design import Layout, SparseDesign
 from nbsoftmax.backends.sum import MadeParts, SumBackend
 from nbsoftmax.backends.targets import curvature_weights, part_of, targets_in
 from nbsoftmax.backends.transposed import Block, blocks_of
-from nbsoftmax.kernels import linear, rows, sparse, sparse_linear
-from nbsoftmax.kernels.lang.panels import padded, panels_of
-from nbsoftmax.kernels.lang.simd import VECTOR_BYTES
-from nbsoftmax.kernels.runtime.threads import EXP_WORK, launch
-from nbsoftmax.kernels.sparse_linear import group_rows
+from nbsoftmax.kernels import linear, rows, sparse, sparse_gram, sparse_linear
+from nbsoftmax.kernels.predict import LOGITS
 from nbsoftmax.sums import pairwise_sum
 from nbsoftmax.validation import Float64s, Floats, WeightedTargets
 
+# What adding to a place in a Gram matrix costs, in multiply-adds of a dense product.
+SCATTER_COST = 12
 BLOCK_BYTES = 2**22  # of the logits of a block of rows
 DENSE_BYTES = 2**23  # of rows that are made dense at a time
 KEPT_BYTES = 40 * 2**20  # of the probabilities kept for Hessian-vector products
@@ -63,15 +63,13 @@ class SparseBackend:
         self._n_threads, self._block_bytes = n_threads, block_bytes
         self._curvature = curvature_weights(target)
         self._set_dtype(X.dtype)
-        n_rows = max(16, block_bytes // (self._stride * self.dtype.itemsize))
+        n_rows = max(16, block_bytes // (self._layout.stride * self.dtype.itemsize))
         self._blocks = blocks_of(X, offset, n_rows, n_threads)
 
     def _set_dtype(self, dtype: np.dtype[Any]) -> None:
         """Set the dtype of products, which may be wider than that of X."""
         self.dtype = dtype
-        self._stride = padded(self.n_classes, dtype.itemsize)
-        self._panels = panels_of(self.n_classes, dtype.itemsize)
-        self._group = group_rows(self._stride, dtype.itemsize)
+        self._layout = Layout(self.n_features, self.n_classes, dtype, self._n_threads)
         # A point and the probabilities there, a block at a time; replaced as a pair, never changed.
         self._kept: tuple[Float64s, list[Floats]] = np.empty(0), []
         self._spare: list[Scratch] = []
@@ -96,9 +94,11 @@ class SparseBackend:
 
     def _residuals(self, block: Block, weights: linear.Weights, scratch: Scratch, *, want_grad: bool) -> Float64s:
         """Write the residuals of a block to the scratch memory; return the losses of its groups of rows."""
-        losses = np.zeros(self._n_groups(block))
-        after = self._target(block.part), want_grad, self._group, scratch.block, losses
-        self._run(sparse_linear.residuals, losses.size, self._work(block), block.rows, weights, self._panels, *after)
+        layout = self._layout
+        losses = np.zeros(layout.n_groups(block.rows))
+        after = self._target(block.part), want_grad, layout.group, scratch.block, losses
+        common = block.rows, weights, layout.panels, *after
+        layout.run(sparse_linear.residuals, losses.size, layout.work(block.rows), *common)
         return losses
 
     def hess_vec(self, params: Float64s, v: Float64s) -> Float64s:
@@ -110,12 +110,12 @@ class SparseBackend:
                 point = self._weights(params, scratch.w)
 
             def changes(block: Block) -> None:
-                proba = kept[block.number]
+                layout, proba = self._layout, kept[block.number]
                 mode = memory if proba.size else rows.FORGET
-                after = self._h(block.part), mode, self._group, proba, scratch.block
-                work = self._work(block) * (1 if mode == rows.KEPT else 2)
-                common = block.rows, point, direction, self._panels, *after
-                self._run(sparse_linear.curved_changes, self._n_groups(block), work, *common)
+                after = self._h(block.part), mode, layout.group, proba, scratch.block
+                work = layout.work(block.rows) * (1 if mode == rows.KEPT else 2)
+                common = block.rows, point, direction, layout.panels, *after
+                layout.run(sparse_linear.curved_changes, layout.n_groups(block.rows), work, *common)
 
             product = self._products(changes, scratch)
         if memory == rows.KEEP:  # set only when complete: another thread may read it
@@ -133,19 +133,62 @@ class SparseBackend:
 
     def gram(self, params: Float64s | None = None) -> Float64s:
         """X1^T diag(h mean_k a_k (1 - a_k)) X1 at `params`, or X1^T diag(h) X1, with X1 = (X, 1): (N + 1, N + 1)."""
+        numbers = self.n_numbers / max(1, self.n_samples)
+        if SCATTER_COST * numbers**2 < self.n_features**2:
+            return self.frequent_gram(params, np.arange(self.n_features))
         return self._dense().gram(params)
+
+    @property
+    def n_numbers(self) -> int:
+        """Number of the numbers of X that are stored."""
+        return int(self._source[0].nnz)
+
+    def counts(self) -> NDArray[np.int64]:
+        """Number of the numbers of each feature that are stored, (n_features,)."""
+        return np.bincount(self._source[0].indices, minlength=self.n_features)
+
+    def frequent_gram(self, params: Float64s | None, features: NDArray[np.int64]) -> Float64s:
+        """The part of `gram` of some features, which are sorted, and of the intercept."""
+        places = np.full(self.n_features, -1, np.int32)
+        places[features] = np.arange(features.size)
+        order, layout = features.size + 1, self._layout
+        lower = np.zeros((order, order))
+        with self._scratch() as scratch:
+            weights = None if params is None else self._weights(params, scratch.w)
+            for block in self._blocks:
+                by_row = self._mean_variances(block, weights, scratch)
+                size = int(block.rows.indptr[-1] - block.rows.indptr[0])
+                kept = np.empty(size, self.dtype), np.empty(size, np.int32), np.empty(block.rows.n_rows, np.int32)
+                n_tasks = layout.n_groups(block.rows)
+                layout.run(sparse_gram.keep_features, n_tasks, size, block.rows, places, layout.group, *kept)
+                sides = [np.searchsorted(block.columns.columns, features, side) for side in ("left", "right")]
+                common = block.rows, block.columns, np.column_stack(sides), by_row, *kept
+                layout.run(sparse_gram.add_gram, order, size * SCATTER_COST, *common, lower.reshape(-1))
+        if not self.fit_intercept:
+            lower[-1] = 0
+        return np.asarray(lower + np.tril(lower, -1).T)
+
+    def _mean_variances(self, block: Block, weights: linear.Weights | None, scratch: Scratch) -> Float64s:
+        """h_i mean_k a_ik (1 - a_ik) of the samples of a block; without `weights`, h_i."""
+        n_rows, layout = block.rows.n_rows, self._layout
+        if weights is None:
+            return self._h(block.part) if self._curvature.size else np.ones(n_rows)
+        self._variances(block, weights, scratch)
+        variances = scratch.block[: n_rows * layout.stride].reshape(n_rows, layout.stride)[:, : self.n_classes]
+        return np.asarray(variances.sum(axis=1, dtype=np.float64) / self.n_classes)
 
     def curvatures(self, params: Float64s) -> Float64s:
         """The diagonal of the Hessian, sum_i h_i a_ik (1 - a_ik) (x_i, 1)^2, (K, N + 1)."""
         with self._scratch() as scratch:
             weights = self._weights(params, scratch.w)
 
-            def variances(block: Block) -> None:
-                after = self._h(block.part), self._group, scratch.block
-                common = block.rows, weights, self._panels, *after
-                self._run(sparse_linear.variances, self._n_groups(block), self._work(block), *common)
+            return self._products(lambda block: self._variances(block, weights, scratch), scratch, squared=True)
 
-            return self._products(variances, scratch, squared=True)
+    def _variances(self, block: Block, weights: linear.Weights, scratch: Scratch) -> None:
+        """Write h_i a_ik (1 - a_ik) of a block to the scratch memory."""
+        layout = self._layout
+        common = block.rows, weights, layout.panels, self._h(block.part), layout.group, scratch.block
+        layout.run(sparse_linear.variances, layout.n_groups(block.rows), layout.work(block.rows), *common)
 
     def class_grams(self, params: Float64s) -> Float64s:
         """X1^T diag(h a_k (1 - a_k)) X1 for each class k: the diagonal blocks of the Hessian, (K, N + 1, N + 1)."""
@@ -163,8 +206,9 @@ class SparseBackend:
         if target.weight.size:
             counts &= target.weight[part] > 0
         X, _, offset = self._source
-        logits = X[part] @ params[:, :-1].T.astype(X.dtype)
-        logits = (logits + params[:, -1].astype(X.dtype) if self.fit_intercept else logits).astype(np.float64)
+        design = SparseDesign(X[part], self.n_classes, self._n_threads)
+        intercept = params[:, -1] * self.fit_intercept
+        logits = design.predict(params[:, :-1], intercept, LOGITS)[0].astype(np.float64)
         if offset.size:
             logits += offset[part]
         logits, labels = logits[counts], target.labels[part][counts]
@@ -196,20 +240,9 @@ class SparseBackend:
 
     def sample_curvatures(self, params: Float64s) -> Float64s:
         """h_i mean_k a_ik (1 - a_ik), (n_samples,)."""
-        out = np.empty(self.n_samples)
         with self._scratch() as scratch:
             weights = self._weights(params, scratch.w)
-            for block in self._blocks:
-                after = self._h(block.part), self._group, scratch.block
-                common = block.rows, weights, self._panels, *after
-                self._run(sparse_linear.variances, self._n_groups(block), self._work(block), *common)
-                d = scratch.block[: block.rows.n_rows * self._stride].reshape(-1, self._stride)[:, : self.n_classes]
-                out[block.part] = d.mean(axis=1, dtype=np.float64)
-        return out
-
-    def _sum_of(self, make: Any) -> SumBackend:
-        sizes = {"n_samples": self.n_samples, "n_features": self.n_features, "n_classes": self.n_classes}
-        return SumBackend(MadeParts(make), **sizes, weight_sum=self.weight_sum)
+            return np.concatenate([self._mean_variances(block, weights, scratch) for block in self._blocks])
 
     def _dense(self) -> SumBackend:
         """The same sums over dense blocks of rows."""
@@ -240,19 +273,11 @@ class SparseBackend:
         """h_i of some rows, or an empty array if all are 1."""
         return self._curvature[part] if self._curvature.size else self._curvature
 
-    def _work(self, block: Block) -> int:
-        """Multiply-adds of the logits of a block, and of their exponentials."""
-        n_numbers = int(block.rows.indptr[-1] - block.rows.indptr[0])
-        return int(self._stride * (n_numbers + EXP_WORK * block.rows.n_rows))
-
     def _weights(self, params: Float64s, w: Floats) -> linear.Weights:
-        """The parameters in the dtype of the products, copied to w, (n_features + 1, stride)."""
+        """The parameters in the dtype of the products, copied to w."""
         if not self.fit_intercept:
             params = np.column_stack([params[:, :-1], np.zeros(self.n_classes)])
-        n_tasks = -(-(self.n_features + 1) // sparse.COLUMNS)
-        sizes = self.n_features, self.n_classes, self._stride
-        self._run(sparse.by_features, n_tasks, 2 * w.size, np.ascontiguousarray(params).reshape(-1), *sizes, w)
-        return linear.weights_of(w, self._stride, self.n_classes, linear.TILES)
+        return self._layout.weights(params, w)
 
     @contextmanager
     def _scratch(self) -> Iterator[Scratch]:
@@ -260,33 +285,27 @@ class SparseBackend:
         try:
             scratch = self._spare.pop()
         except IndexError:  # the first evaluation, or another thread is evaluating
-            order, stride = self.n_features + 1, self._stride
             n_rows = max(block.rows.n_rows for block in self._blocks)
-            scratch = Scratch(order * stride, n_rows * stride, len(self._blocks) > 1, self.dtype)
+            scratch = Scratch(self._layout, n_rows, len(self._blocks) > 1)
         yield scratch
         self._spare.append(scratch)
 
     def _products(self, write: Callable[[Block], None], scratch: Scratch, *, squared: bool = False) -> Float64s:
         """X1^T D, (n_classes, n_features + 1), where `write` writes D of a block; X is squared if `squared`."""
-        sizes = self.n_classes, self._stride, self._panels
+        layout = self._layout
+        sizes = self.n_classes, layout.stride, layout.panels
         common = scratch.block, *sizes, squared, self.fit_intercept, scratch.sums
         out = np.empty((self.n_classes, self.n_features + 1))
         scratch.sums.fill(0)
         for block in self._blocks:
             write(block)
-            work = self._work(block)
+            work = layout.work(block.rows)
             if block is self._blocks[-1]:
                 work += out.size
-                self._run(sparse.last_products, sparse.TASKS + 1, work, block.columns, *common, out.reshape(-1))
+                layout.run(sparse.last_products, sparse.TASKS + 1, work, block.columns, *common, out.reshape(-1))
             else:
-                self._run(sparse.add_products, sparse.TASKS + 1, work, block.columns, *common)
+                layout.run(sparse.add_products, sparse.TASKS + 1, work, block.columns, *common)
         return out
-
-    def _n_groups(self, block: Block) -> int:
-        return int(-(-block.rows.n_rows // self._group))
-
-    def _run(self, kernel: Any, n_tasks: int, work: int, *arguments: Any) -> None:
-        launch(kernel, n_tasks, work, self._n_threads, *arguments)
 
 
 def _total(losses: list[Float64s]) -> float:
@@ -296,18 +315,15 @@ def _total(losses: list[Float64s]) -> float:
 class Scratch:
     """Memory for one evaluation.
 
-    w, v : parameters and a direction by features, flat (n_features + 1, stride); made when they are needed
-    sums : float64, of the shape of w; empty if there is only one block
-    block : residuals of a block (n_rows, stride)
-
-    Each has a vector more, because kernels load whole vectors.
+    w, v : parameters and a direction by features; made when they are needed
+    sums : float64 (n_features + 1, stride), flat; empty if there is only one block
+    block : residuals of a block (n_rows, stride), flat
     """
 
-    def __init__(self, n_params: int, n_block: int, needs_sums: bool, dtype: np.dtype[Any]) -> None:
-        more = VECTOR_BYTES // 4
-        self._new = partial(np.empty, n_params + more, dtype)
-        self.sums = np.empty(n_params + more if needs_sums else 0)
-        self.block = np.empty(n_block + more, dtype)
+    def __init__(self, layout: Layout, n_rows: int, several_blocks: bool) -> None:
+        self._new = partial(np.empty, layout.size, layout.dtype)
+        self.sums = np.empty(layout.size if several_blocks else 0)
+        self.block = np.empty(n_rows * layout.stride + layout.more, layout.dtype)
 
     @cached_property
     def w(self) -> Floats:

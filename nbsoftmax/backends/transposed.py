@@ -11,7 +11,8 @@ from nbsoftmax.kernels import sparse
 from nbsoftmax.kernels.runtime.threads import launch
 from nbsoftmax.kernels.sparse import SparseColumns, SparseRows
 
-MOST_ROWS = 2**16  # the transposed copy stores rows as uint16
+MOST_ROWS = 2**16  # of a block: the transposed copy stores them as uint16
+MOST_NUMBERS = 2**22  # of a block, about: a Gram matrix copies some of them
 
 
 class Block(NamedTuple):
@@ -26,7 +27,7 @@ class Block(NamedTuple):
 def blocks_of(X: Any, offset: NDArray[Any], n_rows: int, n_threads: int | None) -> list[Block]:
     """Divide X, a CSR array, into blocks of at most `n_rows` rows, and transpose each."""
     m, n_features = X.shape
-    size = min(n_rows, MOST_ROWS)
+    size = max(16, min(n_rows, MOST_ROWS, MOST_NUMBERS * m // max(1, X.nnz)))
     starts = np.append(np.arange(0, max(m, 1), size), m)
     n_blocks, last = starts.size - 1, max(0, X.nnz - 1)
     everything = SparseRows(X.data, X.indices, X.indptr, m, n_features, last, offset.reshape(-1))

@@ -18,7 +18,6 @@ from nbsoftmax.kernels.predict import BEST, LOG_PROBA, LOGITS, PROBA
 from nbsoftmax.models.display import MOST_LISTED, Displayed, Table, counted
 from nbsoftmax.models.model_file import read_model, write_model
 from nbsoftmax.models.onnx import onnx_graph
-from nbsoftmax.models.sparse import sparse_predictions
 from nbsoftmax.validation import Float64s, Floats
 
 
@@ -325,7 +324,9 @@ def predictions(
 ) -> tuple[Floats, NDArray[np.int64]]:
     """Predictions as `Design.predict` returns them, for dense or sparse X; everything is validated already."""
     if validation.is_sparse(X):
-        return sparse_predictions(coef, intercept, X, what, k, with_proba=with_proba)
+        from nbsoftmax.backends.sparse_design import SparseDesign  # predictions for arrays do not need it
+
+        return SparseDesign(X, len(coef), None).predict(coef, intercept, what, k, with_proba=with_proba)
     design = Design(X, len(coef), np.empty((0, 0), X.dtype), None)
     return design.predict(coef, intercept, what, k, with_proba=with_proba)
 

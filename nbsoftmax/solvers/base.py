@@ -109,6 +109,14 @@ class Curved(Smooth, Protocol):
         """The mean of the diagonal blocks, (n_features + 1, n_features + 1)."""
         ...
 
+    def feature_counts(self) -> NDArray[np.int64] | None:
+        """How many numbers of each feature are stored, (n_features,); None for dense data."""
+        ...
+
+    def frequent_gram(self, params: Float64s, features: NDArray[np.int64]) -> Float64s:
+        """The part of `gram` of some features and of the intercept; for sparse data."""
+        ...
+
     def blocks(self, params: Float64s) -> Float64s:
         """The diagonal blocks, (n_classes, n_features + 1, n_features + 1)."""
         ...

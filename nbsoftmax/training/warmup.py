@@ -202,11 +202,13 @@ def _sparse(task: Task) -> None:
         backend.loss_and_grad(_params(backend))
         backend.hess_vec(_params(backend), _params(backend))
         backend.curvatures(_params(backend))
+        backend.frequent_gram(_params(backend), np.arange(9))
 
 
 def _sparse_l1(task: Task) -> None:
     X, y = _sparse_rows(task)
-    Trainer(l1=1e-3, max_iter=1).fit(X, y).model.predict_proba(X)
+    model = Trainer(l1=1e-3, max_iter=1).fit(X, y).model
+    model.predict_proba(X)
 
 
 _OTHERS: dict[str, Callable[[Task], None]] = {

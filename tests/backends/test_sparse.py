@@ -7,7 +7,10 @@ from scipy import sparse
 from nbsoftmax import validation
 from nbsoftmax.backends.base import Margins, Refinable, SelectsFeatures, Stochastic
 from nbsoftmax.backends.dense import DenseBackend
+from nbsoftmax.backends.design import Design
 from nbsoftmax.backends.sparse import SparseBackend
+from nbsoftmax.backends.sparse_design import SparseDesign
+from nbsoftmax.kernels.predict import BEST, LOG_PROBA, LOGITS, PROBA
 
 # Every sum of the protocol, as a function of a backend, parameters w and a direction v.
 SUMS = {
@@ -165,3 +168,45 @@ def test_capabilities_are_those_of_rows_in_memory():
     mine = pair()[0]
     assert isinstance(mine, Margins) and isinstance(mine, SelectsFeatures) and isinstance(mine, Refinable)
     assert not isinstance(mine, Stochastic)
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("k", [2, 5, 20, 70])
+def test_predictions_are_those_of_dense_rows(k, dtype):
+    X = rows_of(200, 13, 0.2, dtype)
+    rng = np.random.default_rng(3)
+    coef, intercept = rng.normal(size=(k, 13)), rng.normal(size=k)
+    mine, dense = SparseDesign(X, k, 1), Design(X.toarray(), k, np.empty((0, 0), dtype), 1)
+    for what in (LOGITS, PROBA, LOG_PROBA):
+        one, other = (design.predict(coef, intercept, what)[0] for design in (mine, dense))
+        assert one.dtype == dtype
+        assert_close((one,), (other,), dtype)
+    for top in (1, 2):
+        for with_proba in (False, True):
+            one, other = (design.predict(coef, intercept, BEST, top, with_proba=with_proba) for design in (mine, dense))
+            assert_close((one[0],), (other[0],), dtype)
+            # Two logits as close as rounding errors may change places; empty rows have equal logits in all designs.
+            assert (one[1] == other[1]).mean() > 0.99
+
+
+@pytest.mark.parametrize("density", [0.1, 0.9])
+@pytest.mark.parametrize("intercept", [True, False])
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_gram_matrices_of_dense_and_sparse_columns(dtype, intercept, density):
+    mine, dense, w, _ = pair(dtype=dtype, intercept=intercept, density=density, kind="weights", block_bytes=1)
+    assert_close(SUMS["gram"](mine, w, w), SUMS["gram"](dense, w, w), dtype)
+
+
+def test_the_gram_matrix_of_some_features_is_a_part_of_that_of_all():
+    mine, dense, w, _ = pair(n=30, kind="weights", block_bytes=1)
+    features = np.array([0, 3, 5, 17, 29])
+    chosen = np.append(features, 30)
+    for params in (None, w):
+        assert_close((mine.frequent_gram(params, features),), (dense.gram(params)[np.ix_(chosen, chosen)],), "float64")
+
+
+def test_counts_are_those_of_stored_numbers():
+    mine, _, _, _ = pair()
+    X = rows_of(150, 13, 0.2, "float64")
+    np.testing.assert_array_equal(mine.counts(), np.diff(X.tocsc().indptr))
+    assert mine.n_numbers == X.nnz
