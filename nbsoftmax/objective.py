@@ -221,6 +221,11 @@ class PenalizedLoss:
         Returns the mean loss of these samples without penalty, each at the parameters before the step of its batch.
         """
         if not isinstance(self.backend, Stochastic):
+            if isinstance(self.backend, HasColumns):
+                raise InputValueError(
+                    "solver 'sgd' and partial_fit do not support a sparse X yet; use solver 'newton-cg', or give "
+                    "X.toarray() if it fits in memory."
+                )
             raise InputValueError(
                 "solver 'sgd' runs on the CPU; use device='cpu', or solver 'newton-cg', which needs few passes on GPUs."
             )

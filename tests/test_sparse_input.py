@@ -8,6 +8,7 @@ import pytest
 import scipy.sparse as sp
 
 import nbsoftmax as nbs
+from nbsoftmax.backends.base import Stochastic
 from nbsoftmax.problem import Problem
 from nbsoftmax.validation import sparse
 from tests.processes import output, run
@@ -276,6 +277,20 @@ def test_a_gpu_is_refused(device):
     for call in calls:
         with pytest.raises(nbs.InputValueError, match=f"device is '{device}', but X is sparse"):
             call()
+
+
+def test_mini_batches_are_refused_or_those_of_the_dense_array():
+    calls = {
+        "fit": lambda X: nbs.Trainer(solver="sgd", l2=0.1).fit(X, Y).model.coef,
+        "stream": lambda X: nbs.Trainer(solver="sgd").partial_fit(X, Y, classes=range(K)).coef,
+        "estimator": lambda X: nbs.SoftmaxRegression().partial_fit(X, Y, classes=range(K)).coef_,
+    }
+    for call in calls.values():
+        if isinstance(nbs.Objective(sp.csr_array(D), Y).backend, Stochastic):
+            assert np.allclose(call(sp.csr_array(D)), call(D), rtol=0, atol=1e-6)
+        else:
+            with pytest.raises(nbs.InputValueError, match="do not support a sparse X yet"):
+                call(sp.csr_array(D))
 
 
 def test_the_device_auto_is_the_cpu():
