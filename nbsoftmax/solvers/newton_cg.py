@@ -65,7 +65,7 @@ class _TruncatedNewton:
         whole = objective.packed() if isinstance(objective, Packable) else None
         driver = Driver(
             objective if whole is None else whole,
-            centred_start(objective, start),
+            centred_start(objective, start) if start.any() else start,
             tol=tol,
             max_iter=max_iter or MAX_ITER,
             on_iteration=on_iteration,
