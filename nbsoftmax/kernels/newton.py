@@ -166,7 +166,8 @@ def hessian(x, targets, width, n_classes, n, l2s, total, a, u, sums, matrix, str
                 for q in range(p, n):
                     value = sums[p * padded + q] / total
                     matrix[row + q] = value
-                    matrix[(k * n + q) * stride + l * n + p] = value
+                    if k != l:
+                        matrix[(k * n + q) * stride + l * n + p] = value
                 matrix[row + p] += l2s[p] * (2.0 if k == l else 1.0)
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, Protocol, Self, runtime_checkable
+from typing import Any, NamedTuple, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -121,17 +121,8 @@ class Curved(Smooth, Protocol):
         ...
 
 
-@runtime_checkable
-class Packable(Protocol):
-    """An objective that may have a form for which a whole Newton step is one call."""
-
-    def packed(self) -> Packed | None:
-        """That form; None if the problem is too large."""
-        ...
-
-
 class Packed(Curved, Protocol):
-    """An objective that makes whole Newton steps."""
+    """What the method `packed` of an objective returns if the problem is small: it makes whole Newton steps."""
 
     def newton_step(self, params: Float64s, *, step: bool = True) -> NewtonStep:
         """A Newton step from `params`, or only the objective and its gradient there."""

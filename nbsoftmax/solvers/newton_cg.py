@@ -16,7 +16,7 @@ import numpy as np
 from nbsoftmax.solvers.base import (
     Curved,
     OnIteration,
-    Packable,
+    Packed,
     Point,
     Requirements,
     Solution,
@@ -62,7 +62,8 @@ class _TruncatedNewton:
         random_state: int = 0,
     ) -> Solution:
         """Minimise a smooth convex objective; `tol` is relative to the objective."""
-        whole = objective.packed() if isinstance(objective, Packable) else None
+        packed = getattr(objective, "packed", None)  # an `isinstance` of a protocol takes 10 us
+        whole: Packed | None = None if packed is None else packed()
         driver = Driver(
             objective if whole is None else whole,
             centred_start(objective, start) if start.any() else start,

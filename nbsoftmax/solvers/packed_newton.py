@@ -43,7 +43,9 @@ class PackedNewtonSteps:
     ) -> None:
         saved = driver.saved
         self._objective, self._tol, self._truncated = objective, driver.tol, truncated
-        self._certificate = GapCertificate(objective, float(saved.get("looseness", 1.0)))
+        self._certificate = GapCertificate(objective)
+        if "looseness" in saved:
+            self._certificate.looseness = float(saved["looseness"])
         # Decrease of the objective in the last step: predicted by the quadratic model, and actual.
         self._predicted, self._gained = float(saved.get("predicted", np.inf)), float(saved.get("gained", 0.0))
         self._near_at = int(saved.get("near_at", -1))  # first iteration with the estimate within tolerance
