@@ -5,23 +5,18 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from nbsoftmax import validation
-from nbsoftmax.backends.base import (
-    Backend,
-    FrequentFeatures,
-    HasColumns,
-    Margins,
-    Refinable,
-    SelectsFeatures,
-    Stochastic,
-)
+from nbsoftmax.backends import base
+from nbsoftmax.backends.base import Backend, SparseRows
 from nbsoftmax.backends.cuda.device import devices
 from nbsoftmax.backends.in_memory import in_memory
+from nbsoftmax.backends.packed import NewtonStep, PackedRows, fits
 from nbsoftmax.errors import InputTypeError, InputValueError
 from nbsoftmax.kernels.sgd import Rule, State
 from nbsoftmax.penalties import AnyPenalty, Penalty, Ridge, penalty_of
@@ -63,8 +58,6 @@ class PenalizedLoss:
         0 if J cannot show that: with a penalty, label smoothing or probabilities as targets.
     class_mass : ndarray (n_classes,)
         The share of each class in the weights of all targets: sum_i t_ik / S.
-    backend : Backend
-        The sums over rows, unpenalised.
     """
 
     def __init__(
@@ -73,12 +66,13 @@ class PenalizedLoss:
         self.penalty = options.penalty
         self.penalty.check_features(problem.n_features)
         self.fit_intercept, self.n_threads = options.fit_intercept, options.n_threads
+        self._problem, self._options = problem, options
+        self._packed: tuple[PackedRows, Float64s] | None = None  # rows, and the ridge penalty of each column of params
         self.n_samples, self.n_features, self.n_classes = problem.n_samples, problem.n_features, problem.n_classes
         self.dtype = problem.dtype
         self.shape = (self.n_classes, self.n_features + 1)
         self.weight_sum, self.class_mass = problem.weight_sum, problem.class_mass()
         self.separable_below = problem.separable_below() if self.penalty.is_zero else 0.0
-        self.backend: Backend
         gpus = devices(device_for(problem.X, options.device))
         if gpus:
             from nbsoftmax.backends.cuda.shards import on_devices
@@ -94,16 +88,19 @@ class PenalizedLoss:
             )
             if problem.on_device and not self._finite():
                 raise InputValueError("X contains NaN or inf; remove or impute such values first.")
-        else:
-            self.backend = in_memory(
-                problem.X,
-                problem.target,
-                offset=problem.offset,
-                fit_intercept=self.fit_intercept,
-                n_threads=options.n_threads,
-            )
 
-        self._frequent: FrequentFeatures | None = self.backend if isinstance(self.backend, FrequentFeatures) else None
+    @cached_property
+    def backend(self) -> Backend:
+        """The sums over rows, unpenalised. On a CPU it is made at its first use: small fits do not need it."""
+        problem, n_threads = self._problem, self._options.n_threads
+        return in_memory(
+            problem.X, problem.target, offset=problem.offset, fit_intercept=self.fit_intercept, n_threads=n_threads
+        )
+
+    @cached_property
+    def sparse_rows(self) -> SparseRows | None:
+        """The backend if X is sparse, for what only sparse rows have. Its sums are not divided by anything."""
+        return self.backend if isinstance(self.backend, SparseRows) else None
 
     def _finite(self) -> bool:
         """Whether X is finite, judged by its sums; the gradient includes samples of weight 0."""
@@ -112,10 +109,15 @@ class PenalizedLoss:
 
     def value(self, params: Float64s) -> float:
         """J at `params`, float64 (n_classes, n_features + 1)."""
+        if self._packed is not None:
+            return self.value_and_grad(params)[0]
         return self.backend.loss(params) / self.backend.weight_sum + self.penalty.value(params[:, :-1])
 
     def value_and_grad(self, params: Float64s) -> tuple[float, Float64s]:
         """J and its gradient, float64 of the shape of `params`, in one pass over X."""
+        if self._packed is not None:  # the same bits as those of a step that ends there
+            found = self.newton_step(params, step=False)
+            return found.value, found.grad
         loss, grad = self.backend.loss_and_grad(params)
         grad /= self.backend.weight_sum
         grad[:, :-1] += self.penalty.gradient(params[:, :-1])
@@ -133,13 +135,14 @@ class PenalizedLoss:
         Over all features, or only over these, which are copied as float64.
         """
         part = copy.copy(self)
-        part.penalty = self.penalty.smooth_part()
+        part._packed = None
+        part.penalty, part.backend = self.penalty.smooth_part(), self.backend
         if features is not None:
-            if not isinstance(self.backend, SelectsFeatures):
+            if not isinstance(self.backend, base.SelectsFeatures):
                 raise InputValueError("sums over some of the features need X in memory.")
             part.penalty = part.penalty.restricted(features)
             part.backend = self.backend.with_features(features)
-            part._frequent = part.backend if isinstance(part.backend, FrequentFeatures) else None
+            part.sparse_rows = part.backend if isinstance(part.backend, SparseRows) else None
             part.n_features, part.dtype = features.size, np.dtype(np.float64)
             part.shape = (self.n_classes, features.size + 1)
         return part
@@ -150,11 +153,36 @@ class PenalizedLoss:
         With `hessian`, the Hessian too. X is not copied: blocks of its rows are converted one after another, and an
         evaluation takes about three times as long. For float64 data, and for data on GPUs, it is this objective itself.
         """
-        if self.dtype == np.float64 or not isinstance(self.backend, Refinable):
+        if self.dtype == np.float64 or not isinstance(self.backend, base.Refinable):
             return self
         refined = copy.copy(self)
         refined.backend, refined.dtype = self.backend.in_float64(hessian=hessian), np.dtype(np.float64)
+        refined.sparse_rows = self.sparse_rows
         return refined
+
+    def packed(self) -> Self | None:
+        """The same J in float64, with `newton_step`; None unless the problem is small and in memory."""
+        problem = self._problem
+        small = fits(self.n_samples, self.n_features, self.n_classes) and not problem.offset.size
+        if not small or not isinstance(problem.X, np.ndarray) or devices(self._options.device):
+            return None
+        packed = copy.copy(self)
+        rows = PackedRows(
+            problem.X,
+            problem.target,
+            fit_intercept=self.fit_intercept,
+            general=lambda: self.in_float64(hessian=True).backend,
+        )
+        l2s = np.zeros(self.n_features + 1)
+        l2s[:-1] = self.penalty.curvature
+        packed.backend, packed.dtype, packed._packed = rows, np.dtype(np.float64), (rows, l2s)
+        return packed
+
+    def newton_step(self, params: Float64s, *, step: bool = True) -> NewtonStep:
+        """A Newton step from `params`, or only J and its gradient there; for a `packed` objective."""
+        assert self._packed is not None
+        rows, l2s = self._packed
+        return rows.newton_step(params, l2s, step=step)
 
     def hvp(self, params: Float64s, v: Float64s) -> Float64s:
         """The Hessian of J at `params` times `v`, float64 of the shape of `params`, in one pass over X."""
@@ -173,13 +201,7 @@ class PenalizedLoss:
 
     def feature_counts(self) -> NDArray[np.int64] | None:
         """How many numbers of each feature are stored, (n_features,); None for dense data."""
-        return None if self._frequent is None else self._frequent.counts()
-
-    def frequent_gram(self, params: Float64s, features: NDArray[np.int64]) -> Float64s:
-        """The part of `gram` of some features, which are sorted, and of the intercept; for sparse data."""
-        if self._frequent is None:
-            raise InputValueError("Gram matrices of some of the features need sparse X.")
-        return self._frequent.frequent_gram(params, features) / self.backend.weight_sum
+        return None if self.sparse_rows is None else self.sparse_rows.counts()
 
     def curvatures(self, params: Float64s) -> Float64s:
         """The diagonal of the Hessian of J, without its penalty, of the shape of `params`."""
@@ -192,15 +214,6 @@ class PenalizedLoss:
     def hessian(self, params: Float64s) -> Float64s:
         """The Hessian of J, without its penalty: (n_classes, n_features + 1, n_classes, n_features + 1)."""
         return self.backend.hessian(params) / self.backend.weight_sum
-
-    def columns(self) -> Any:
-        """X by columns, a `scipy.sparse.csc_array`; None if it is not sparse."""
-        return self.backend.columns() if isinstance(self.backend, HasColumns) else None
-
-    def sample_curvatures(self, params: Float64s) -> Float64s:
-        """The weights of the samples in `gram`, h_i mean_k a_ik (1 - a_ik) / S, (n_samples,), for sparse X."""
-        assert isinstance(self.backend, HasColumns)
-        return self.backend.sample_curvatures(params) / self.backend.weight_sum
 
     def descend(
         self,
@@ -220,14 +233,10 @@ class PenalizedLoss:
 
         Returns the mean loss of these samples without penalty, each at the parameters before the step of its batch.
         """
-        if not isinstance(self.backend, Stochastic):
-            if isinstance(self.backend, HasColumns):
-                raise InputValueError(
-                    "solver 'sgd' and partial_fit do not support a sparse X yet; use solver 'newton-cg', or give "
-                    "X.toarray() if it fits in memory."
-                )
+        if not isinstance(self.backend, base.Stochastic):
             raise InputValueError(
-                "solver 'sgd' runs on the CPU; use device='cpu', or solver 'newton-cg', which needs few passes on GPUs."
+                "solver 'sgd' runs on the CPU, and for dense X only; use device='cpu' and a dense X, or "
+                "solver 'newton-cg', which needs few passes."
             )
         l2s = np.array(np.broadcast_to(self.penalty.curvature, self.n_features), np.float64)
         rule = Rule(kind, momentum, l2s, self.n_samples / self.backend.weight_sum)
@@ -244,7 +253,7 @@ class PenalizedLoss:
         labels : ndarray (n,)
         margins : ndarray (n, n_classes)
         """
-        if not isinstance(self.backend, Margins):
+        if not isinstance(self.backend, base.Margins):
             raise InputValueError("the margins of single samples need X in memory.")
         return self.backend.margins(params, part)
 

@@ -115,7 +115,8 @@ def test_a_fit_is_that_of_the_dense_array(name):
 
 def test_validation_data_may_be_sparse_or_dense():
     def history(X, held_out):
-        return nbs.Trainer(l2=0.01).fit(X, Y, validation_data=(held_out, Y[:40])).history["validation_loss"]
+        trainer = nbs.Trainer(l2=0.01, solver="lbfgs")  # which takes the same steps for both
+        return trainer.fit(X, Y, validation_data=(held_out, Y[:40])).history["validation_loss"]
 
     expected = history(D, D[:40])
     for X, held_out in ((sp.csr_array(D), sp.csc_array(D[:40])), (sp.csr_array(D), D[:40]), (D, sp.csr_array(D[:40]))):
@@ -127,8 +128,9 @@ def test_held_out_rows_are_those_of_the_dense_array():
     assert np.array_equal(ours.X.toarray(), theirs.X)
     assert np.array_equal(ours.held_out.X.toarray(), theirs.held_out.X)
     assert np.array_equal(ours.held_out.sample_weight, theirs.held_out.sample_weight)
-    fits = [nbs.Trainer(l2=0.01, validation_fraction=0.25).fit(X, Y).history for X in (sp.csr_array(D), D)]
-    assert np.allclose(fits[0]["validation_loss"], fits[1]["validation_loss"], rtol=1e-9, atol=0)
+    trainer = nbs.Trainer(l2=0.01, solver="lbfgs", validation_fraction=0.25)
+    ours, theirs = (trainer.fit(X, Y).history["validation_loss"] for X in (sp.csr_array(D), D))
+    assert np.allclose(ours, theirs, rtol=1e-9, atol=0)
 
 
 def test_other_weights_share_x_and_scaled_features_stay_sparse():
@@ -229,10 +231,12 @@ def test_a_checkpoint_of_other_sparse_data_is_refused(other, tmp_path):
 
 
 def test_a_path_and_cross_validation_are_those_of_the_dense_array():
-    ours, theirs = (nbs.fit_path(X, Y, Cs=[0.1, 1.0], tol=1e-9).coefs for X in (sp.csr_array(D), D))
-    assert np.allclose(ours, theirs, rtol=1e-6, atol=1e-6)
-    ours, theirs = (nbs.cross_validate(X, Y, Cs=[0.1, 1.0, 10.0], folds=3) for X in (sp.csc_array(D), D))
-    assert np.allclose(ours.log_loss, theirs.log_loss, rtol=1e-6, atol=0)
+    ours, theirs = (nbs.fit_path(X, Y, Cs=[0.1, 1.0], tol=1e-10).coefs for X in (sp.csr_array(D), D))
+    assert np.allclose(ours, theirs, rtol=0, atol=1e-4)
+    options = {"Cs": [0.1, 1.0, 10.0], "folds": 3, "tol": 1e-10}
+    ours, theirs = (nbs.cross_validate(X, Y, **options) for X in (sp.csc_array(D), D))
+    # Objectives within 1e-10 of their minima have weights within about 1e-5 of theirs.
+    assert np.allclose(ours.log_loss, theirs.log_loss, rtol=1e-4, atol=0)
     assert np.array_equal(ours.accuracy, theirs.accuracy)
     assert ours.best == theirs.best
 
@@ -289,7 +293,7 @@ def test_mini_batches_are_refused_or_those_of_the_dense_array():
         if isinstance(nbs.Objective(sp.csr_array(D), Y).backend, Stochastic):
             assert np.allclose(call(sp.csr_array(D)), call(D), rtol=0, atol=1e-6)
         else:
-            with pytest.raises(nbs.InputValueError, match="do not support a sparse X yet"):
+            with pytest.raises(nbs.InputValueError, match="for dense X only"):
                 call(sp.csr_array(D))
 
 

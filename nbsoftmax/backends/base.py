@@ -105,19 +105,6 @@ class SelectsFeatures(Protocol):
 
 
 @runtime_checkable
-class HasColumns(Protocol):
-    """Can give sparse X by columns, and the weights of its samples in the mean of the Hessian's diagonal blocks."""
-
-    def columns(self) -> Any:
-        """X as a scipy.sparse.csc_array."""
-        ...
-
-    def sample_curvatures(self, params: Float64s) -> Float64s:
-        """h_i mean_k a_ik (1 - a_ik), (n_samples,)."""
-        ...
-
-
-@runtime_checkable
 class Refinable(Protocol):
     """Can compute the sums of float32 rows in float64."""
 
@@ -127,8 +114,8 @@ class Refinable(Protocol):
 
 
 @runtime_checkable
-class FrequentFeatures(Protocol):
-    """Holds sparse rows, and can compute Gram matrices of some features, where that of all would be too large."""
+class SparseRows(Backend, Protocol):
+    """Holds sparse rows, and can compute what stands in for Gram matrices where that of all features is too large."""
 
     def counts(self) -> NDArray[np.int64]:
         """How many numbers of each feature are stored, (n_features,)."""
@@ -136,4 +123,12 @@ class FrequentFeatures(Protocol):
 
     def frequent_gram(self, params: Float64s | None, features: NDArray[np.int64]) -> Float64s:
         """The part of `gram` of some features, which are sorted, and of the intercept."""
+        ...
+
+    def columns(self) -> Any:
+        """X as a scipy.sparse.csc_array."""
+        ...
+
+    def sample_curvatures(self, params: Float64s) -> Float64s:
+        """h_i mean_k a_ik (1 - a_ik), the weights of the samples in `gram`, (n_samples,)."""
         ...

@@ -15,6 +15,8 @@ from typing import Any, NamedTuple, Protocol, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from nbsoftmax.backends.base import SparseRows
+from nbsoftmax.backends.packed import NewtonStep
 from nbsoftmax.penalties import AnyPenalty
 from nbsoftmax.solvers.stop_reason import Stop, StopReason
 from nbsoftmax.validation import Float64s
@@ -37,10 +39,13 @@ class Point(NamedTuple):
     value: float
     grad: Float64s  # without the part of the penalty that has no gradient
     subgradient: Float64s | None = None  # the subgradient of least norm, if the penalty has such a part
+    known_norm: float | None = None  # `grad_norm`, if it is known
 
     @property
     def grad_norm(self) -> float:
         """Euclidean norm of the gradient or subgradient."""
+        if self.known_norm is not None:
+            return self.known_norm
         return float(np.linalg.norm(self.grad if self.subgradient is None else self.subgradient))
 
 
@@ -113,10 +118,6 @@ class Curved(Smooth, Protocol):
         """How many numbers of each feature are stored, (n_features,); None for dense data."""
         ...
 
-    def frequent_gram(self, params: Float64s, features: NDArray[np.int64]) -> Float64s:
-        """The part of `gram` of some features and of the intercept; for sparse data."""
-        ...
-
     def blocks(self, params: Float64s) -> Float64s:
         """The diagonal blocks, (n_classes, n_features + 1, n_features + 1)."""
         ...
@@ -125,12 +126,17 @@ class Curved(Smooth, Protocol):
         """The whole Hessian, (n_classes, n_features + 1, n_classes, n_features + 1)."""
         ...
 
-    def columns(self) -> Any:
-        """X by columns, a csc_array; None if it is not sparse."""
+    @property
+    def sparse_rows(self) -> SparseRows | None:
+        """The backend if X is sparse."""
         ...
 
-    def sample_curvatures(self, params: Float64s) -> Float64s:
-        """For sparse X, the weights of the samples in `gram`, (n_samples,)."""
+
+class Packed(Curved, Protocol):
+    """What the method `packed` of an objective returns if the problem is small: it makes whole Newton steps."""
+
+    def newton_step(self, params: Float64s, *, step: bool = True) -> NewtonStep:
+        """A Newton step from `params`, or only the objective and its gradient there."""
         ...
 
 

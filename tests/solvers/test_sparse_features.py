@@ -40,7 +40,7 @@ def test_a_step_of_the_metric_is_that_of_gram_matrices(penalty, fit_intercept):
         point[:, -1] = slope[:, -1] = 0.0
     ours, theirs = (
         VariableMetric(penalty, curvature, K).step(point, slope)
-        for curvature in (SparseCurvature(part, part.columns(), at), GramCurvature(part.gram(at)[None]))
+        for curvature in (SparseCurvature(part, part.sparse_rows.columns(), at), GramCurvature(part.gram(at)[None]))
     )
     # Both end when a sweep's squared move is 1e-8 of the first sweep's.
     scale = np.abs(theirs.params - point).max()
@@ -54,9 +54,9 @@ def test_the_weights_of_the_samples_make_the_gram_matrix():
     part = Objective(sp.csr_array(D), y, sample_weight=s).smooth_part()
     at = np.random.default_rng(1).normal(size=(K, N + 1))
     D1 = np.column_stack([D, np.ones(M)])
-    expected = (D1 * part.sample_curvatures(at)[:, None]).T @ D1
+    expected = (D1 * part.sparse_rows.sample_curvatures(at)[:, None] / part.sparse_rows.weight_sum).T @ D1
     assert np.allclose(part.gram(at), expected, rtol=1e-12, atol=1e-15)
-    assert np.array_equal(part.columns().toarray(), D)
+    assert np.array_equal(part.sparse_rows.columns().toarray(), D)
 
 
 @pytest.mark.parametrize("penalty", PENALTIES, ids=repr)
@@ -124,7 +124,7 @@ def test_a_feature_without_curvature_moves_only_as_its_slope_demands():
     lasso(grams, 1.0, l2, l1, residual, point, 10, 1e-8)
     assert not point.any()
     part = Objective(sp.csr_array(np.zeros((6, 2))), [0, 1, 0, 1, 0, 1]).smooth_part()
-    curvature = SparseCurvature(part, part.columns(), np.zeros((2, 3)))
+    curvature = SparseCurvature(part, part.sparse_rows.columns(), np.zeros((2, 3)))
     coef = np.zeros((2, 2))
     assert curvature.minimise(nbs.Lasso(1.0), 1.0, np.full((2, 2), 0.5), coef) == 0
     assert not coef.any()

@@ -81,12 +81,13 @@ class FrequentGram:
     def __init__(
         self, objective: Curved, params: Float64s, diagonal: Float64s, penalty: Float64s, scale_of: Any, inverse: Any
     ) -> None:
-        counts = objective.feature_counts()
-        assert counts is not None
+        rows = objective.sparse_rows
+        assert rows is not None
+        counts = rows.counts()
         n = n_frequent(objective, counts)
         features = np.sort(np.argsort(-counts, kind="stable")[:n])  # of equal counts, the first
         self._chosen = np.append(features, params.shape[1] - 1)
-        matrix = objective.frequent_gram(params, features)
+        matrix = rows.frequent_gram(params, features) / rows.weight_sum
         matrix[np.diag_indices_from(matrix)] += penalty[self._chosen]
         self._scale: Float64s = scale_of(diagonal)
         self._inverse: Float64s = inverse(matrix, scale_of(matrix.diagonal()))

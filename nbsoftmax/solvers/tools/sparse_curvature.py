@@ -26,8 +26,10 @@ def sparse_columns(part: Curved, penalty: AnyPenalty) -> Any:
     """
     if not (isinstance(penalty, FeaturePenalty) and penalty.by_weight):
         return None
-    columns = part.columns()
-    return columns if columns is not None and columns.nnz < columns.shape[1] ** 2 else None
+    if part.sparse_rows is None:
+        return None
+    columns = part.sparse_rows.columns()
+    return columns if columns.nnz < columns.shape[1] ** 2 else None
 
 
 class SparseCurvature:
@@ -43,7 +45,9 @@ class SparseCurvature:
 
     def __init__(self, part: Curved, columns: Any, at: Float64s) -> None:
         self._columns, self._n_threads = columns, part.n_threads
-        self._weights = d = part.sample_curvatures(at)
+        rows = part.sparse_rows
+        assert rows is not None
+        self._weights = d = rows.sample_curvatures(at) / rows.weight_sum
         c = float(d.sum()) if part.fit_intercept else 0.0
         mean = columns.T @ d / c if c > 0 else np.zeros(columns.shape[1])
         squares = columns.copy()
