@@ -8,14 +8,23 @@ convergence is the Newton decrement. With l2 > 0 the fit then continues until a 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
 
 from nbsoftmax.solvers.base import Curved, OnIteration, Point, Requirements, Solution, SolverState, never_stop
 from nbsoftmax.solvers.driver import Driver
-from nbsoftmax.solvers.tools.certificates import GapCertificate, allowed_gap, gap_bound, reported_gap
+from nbsoftmax.solvers.tools.certificates import (
+    FIRST_LOOSENESS,
+    GapCertificate,
+    allowed_gap,
+    bound_at_optimal_intercept,
+    gap_bound,
+    reported_gap,
+)
+from nbsoftmax.solvers.tools.intercept import InterceptCurvature
 from nbsoftmax.solvers.tools.line_search import backtrack
 from nbsoftmax.solvers.tools.preconditioner_choice import PreconditionerChoice
 from nbsoftmax.solvers.tools.preconditioners import KINDS, Preconditioner, centred, centred_start
@@ -32,6 +41,9 @@ MAX_ITER = 500
 # When the estimate of the gap is within tolerance, the fit continues until a bound is, too. It spends at most as many
 # products as before, or LEAST_PATIENCE if that is more, on directions that should leave CERTIFIABLE * the allowed gap.
 LEAST_PATIENCE, CERTIFIABLE = 10, 0.3
+# A step over the intercepts alone is worth its pass over the data if without them the bound is at most this share of
+# the allowed gap.
+WITHOUT_INTERCEPT = 0.5
 # Largest factor by which a decrement is multiplied to account for later steps; small enough for FAR_WITHIN.
 MOST_TO_COME = 0.8 / FAR_WITHIN
 
@@ -92,12 +104,18 @@ class NewtonSteps:
         self._objective, self._tol = driver.objective, driver.tol
         self._choice = PreconditionerChoice(driver.objective, kinds)
         self._preconditioner = self._choice.restored(saved) if saved else self._choice.first(driver.start)
-        self._certificate = GapCertificate(driver.sums, float(saved.get("looseness", 1.0)))
+        self._certificate = GapCertificate(driver.sums, float(saved.get("looseness", FIRST_LOOSENESS)))
         self._first_square = float(saved.get("first_square", 0.0))  # of the first gradient, in the norm of M^-1
         # Decrease of the objective in the last step: predicted by the quadratic model, and actual.
         self._predicted, self._gained = float(saved.get("predicted", np.inf)), float(saved.get("gained", 0.0))
         # Number of products when the estimate was within tolerance for the first time; -1 before.
         self._near_at = int(saved.get("near_at", -1))
+        # Curvature over the intercepts at the last point; whether the last step was over the intercepts alone.
+        self._intercept = InterceptCurvature(saved.get("intercept"))
+        self._polished = bool(saved.get("polished", False))
+        # Whether that curvature can be known.
+        self._polishes = driver.objective.fit_intercept and bool(saved.get("polishes", True))
+        self._polish: Float64s | None = None  # the next step, if it is over the intercepts alone
         self._assessed: Point | None = None  # where the next attributes were computed
         self._bound: tuple[float, str] | None = None
         self._direction = NewtonDirection(np.zeros_like(driver.start), np.inf, settled=False)
@@ -106,13 +124,19 @@ class NewtonSteps:
     def converged(self, n_iter: int, point: Point, values: list[float], *, certify: bool) -> bool:
         """Whether a bound on the gap is within tolerance, or the decrement if no bound is likely.
 
-        Also finds the next direction.
+        Also finds the next step: over the intercepts alone if that may make a bound possible, or a Newton direction.
         """
         allowed = self._allowed(point)
-        self._assessed = point
         self._bound = self._certificate.certify(point, allowed)
         if self._bound is not None:
+            self._assessed = point
             return True
+        self._polish = self._intercept_step(point, allowed)
+        return self._polish is None and self._assess(point, allowed)
+
+    def _assess(self, point: Point, allowed: float) -> bool:
+        """Find the Newton direction; return whether the fit ends with the estimate of the gap."""
+        self._assessed = point
         patience = self._find_direction(point, allowed)
         self._estimate = self._direction.decrement * _still_to_come(
             self._direction.decrement, self._predicted, self._gained
@@ -123,20 +147,31 @@ class NewtonSteps:
         return self._near and (self._direction.uncertifiable or patience == 0)
 
     def step(self, sums: Curved, point: Point, n_iter: int) -> Point | None:
-        """A step along the direction that `converged` found."""
+        """The step that `converged` found."""
+        if self._polish is not None:
+            moved = backtrack(sums, point, self._polish)
+            if moved is not None:
+                self._polished = True
+                return moved
+            self._assess(point, self._allowed(point))
         moved = backtrack(sums, point, self._direction.step)
         if moved is None:
             return None
+        self._polished = False
         self._predicted, self._gained = self._direction.decrement, point.value - moved.value
         # If the fit is about to end, a new preconditioner does not pay.
-        if self._choice.exact or not (self._direction.final or self._near):
+        certificate = self._certificate
+        provable = bound_at_optimal_intercept(certificate.objective, moved.grad) <= self._allowed(moved)
+        ends = self._direction.final or self._near or (provable and certificate.possible)
+        if self._choice.exact or not ends:
             self._preconditioner = self._choice.next(self._preconditioner, moved.params, self._n_products)
         return moved
 
     def gap(self, n_iter: int, point: Point) -> tuple[float, str]:
         """The bound if there is one, otherwise the Newton decrement."""
         if self._assessed is not point:
-            self.converged(n_iter, point, [], certify=True)
+            self._bound = None
+            self._assess(point, self._allowed(point))
         if self._bound is not None:
             return self._bound
         estimate = self._estimate
@@ -151,6 +186,7 @@ class NewtonSteps:
         if hessian:
             self._preconditioner = self._choice.refine(objective, self._preconditioner, point.params)
         self._predicted, self._gained, self._assessed = np.inf, 0.0, None
+        self._polish, self._polished = None, False
 
     def state(self) -> dict[str, Any]:
         """What a new object needs to resume."""
@@ -160,6 +196,9 @@ class NewtonSteps:
             "gained": self._gained,
             "near_at": self._near_at,
             "looseness": self._certificate.looseness,
+            "intercept": self._intercept.matrix,
+            "polished": self._polished,
+            "polishes": self._polishes,
             **self._choice.state(self._preconditioner),
         }
 
@@ -172,25 +211,58 @@ class NewtonSteps:
 
     def _find_direction(self, point: Point, allowed: float) -> int:
         """Find the direction from a point; returns how many products could be spent on a certificate."""
-        preconditioner, choice = self._preconditioner, self._choice
+        preconditioner, choice, certificate = self._preconditioner, self._choice, self._certificate
         search, square = preconditioner.first_search(centred(point.grad))
         self._first_square = self._first_square or square
         progress = max(0.0, square / self._first_square) if self._first_square > 0 else 0.0
         before = preconditioner.products
         near_at = choice.n_products if self._near_at < 0 else self._near_at
         left = max(LEAST_PATIENCE, near_at) - (choice.n_products - near_at)
-        patience = max(0, left) if self._certificate.possible else 0
+        patience = max(0, left) if certificate.possible else 0
         tolerance = InnerTolerance(
             residual=min(LOOSEST, progress**0.25),
             allowed=allowed,
             patience=patience,
-            certifiable=CERTIFIABLE * allowed / self._certificate.looseness,
+            certifiable=CERTIFIABLE * allowed,
+            bound=partial(bound_at_optimal_intercept, certificate.objective)
+            if self._polishes
+            else certificate.expected,
         )
         self._direction = newton_direction(self._objective, point, preconditioner, search, square, tolerance)
         preconditioner.update()
         self._n_products = preconditioner.products - before
         choice.n_products += self._n_products
+        self._polish_direction(point, allowed)
         return patience
+
+    def _polish_direction(self, point: Point, allowed: float) -> None:
+        """Minimise the quadratic model over the intercepts, which takes no product, if a certificate is near."""
+        direction = self._direction
+        if not self._polishes or direction.residual is None:
+            return
+        # The next gap is about decrement^2 / J.
+        if not direction.decrement**2 <= allowed * abs(point.value):
+            return
+        self._intercept = InterceptCurvature.at(self._objective, point.params)
+        self._polishes = self._intercept.known
+        change = self._intercept.step(direction.residual[:, -1])
+        if change is not None:
+            step = direction.step.copy()
+            step[:, -1] += change
+            self._direction = replace(direction, step=step)
+
+    def _intercept_step(self, point: Point, allowed: float) -> Float64s | None:
+        """A step over the intercepts alone, if they are what is left to certify the gap; None if not."""
+        certificate = self._certificate
+        if self._polished or not (self._intercept.known and certificate.possible):
+            return None
+        bound = bound_at_optimal_intercept(certificate.objective, point.grad)
+        change = self._intercept.step(point.grad[:, -1])
+        if change is None or bound > WITHOUT_INTERCEPT * allowed:
+            return None
+        step = np.zeros_like(point.params)
+        step[:, -1] = change
+        return step
 
 
 def _still_to_come(decrement: float, predicted: float, gained: float) -> float:
