@@ -1,9 +1,11 @@
 """Truncated Newton: steps along H^-1 grad by conjugate gradients, with preconditioners chosen by their cost.
 
-The fit begins with a cheap preconditioner. A more accurate one is made when the last direction took more products than
-it costs. A preconditioner is made again at the current parameters when the products since it was made have cost more.
-On nearly separable data the last preconditioner is the Hessian itself, and the method is Newton's method. The test of
-convergence is the Newton decrement. With l2 > 0 the fit then continues until a bound certifies the gap.
+A fit that starts at 0 begins with quasi-Newton steps (`tools.early_phase`), whose pairs correct the preconditioner of
+the first Newton steps. The first preconditioner is a cheap one. A more accurate one is made when the last direction
+took more products than it costs. A preconditioner is made again at the current parameters when the products since it
+was made have cost more. On nearly separable data the last preconditioner is the Hessian itself, and the method is
+Newton's method. The test of convergence is the Newton decrement. With l2 > 0 the fit then continues until a bound
+certifies the gap.
 """
 
 from __future__ import annotations
@@ -24,10 +26,11 @@ from nbsoftmax.solvers.tools.certificates import (
     gap_bound,
     reported_gap,
 )
+from nbsoftmax.solvers.tools.early_phase import WINDOW, EarlyPhase
 from nbsoftmax.solvers.tools.intercept import InterceptCurvature
-from nbsoftmax.solvers.tools.line_search import backtrack
+from nbsoftmax.solvers.tools.line_search import backtrack, weak_wolfe
 from nbsoftmax.solvers.tools.preconditioner_choice import PreconditionerChoice
-from nbsoftmax.solvers.tools.preconditioners import KINDS, Preconditioner, centred, centred_start
+from nbsoftmax.solvers.tools.preconditioners import KINDS, Preconditioner, centred, centred_start, costs, n_pairs
 from nbsoftmax.solvers.tools.truncated_newton import (
     FAR_WITHIN,
     LOOSEST,
@@ -103,7 +106,13 @@ class NewtonSteps:
         saved = driver.saved
         self._objective, self._tol = driver.objective, driver.tol
         self._choice = PreconditionerChoice(driver.objective, kinds)
-        self._preconditioner = self._choice.restored(saved) if saved else self._choice.first(driver.start)
+        # At 0 all probabilities of a sample are equal, unless there is an offset. Other starts may be near a minimum.
+        possible = not self._choice.exact and n_pairs(driver.objective.shape) >= WINDOW
+        early = bool(saved.get("early", possible and not driver.start.any()))
+        self._early = EarlyPhase(costs(driver.objective), active=early, n_steps=int(saved.get("n_early", 0)))
+        self._preconditioner = (
+            self._choice.restored(saved) if saved else self._choice.first(driver.start, uniform=early)
+        )
         self._certificate = GapCertificate(driver.sums, float(saved.get("looseness", FIRST_LOOSENESS)))
         self._first_square = float(saved.get("first_square", 0.0))  # of the first gradient, in the norm of M^-1
         # Decrease of the objective in the last step: predicted by the quadratic model, and actual.
@@ -124,15 +133,39 @@ class NewtonSteps:
     def converged(self, n_iter: int, point: Point, values: list[float], *, certify: bool) -> bool:
         """Whether a bound on the gap is within tolerance, or the decrement if no bound is likely.
 
-        Also finds the next step: over the intercepts alone if that may make a bound possible, or a Newton direction.
+        Also finds the next step: in the early phase a quasi-Newton step, later a Newton direction, or a step over the
+        intercepts alone if that may make a bound possible.
         """
         allowed = self._allowed(point)
         self._bound = self._certificate.certify(point, allowed)
         if self._bound is not None:
             self._assessed = point
             return True
+        if self._early.active:
+            if self._early_step(point, values, allowed):
+                return False
+            self._end_early_phase(point)
         self._polish = self._intercept_step(point, allowed)
         return self._polish is None and self._assess(point, allowed)
+
+    def _early_step(self, point: Point, values: list[float], allowed: float) -> bool:
+        """Find a quasi-Newton step; False if the early phase ends: it is slow, or a Newton step may be the last."""
+        step = self._preconditioner.quasi_newton_step(point.grad)
+        decrement = -0.5 * float(np.vdot(point.grad, step))
+        self._direction = NewtonDirection(step, decrement, settled=False)
+        if self._early.is_slow(values):
+            return False
+        # After a Newton step, the gap and its bound are decrement / J times what they are here.
+        certificate = self._certificate
+        bound = bound_at_optimal_intercept(certificate.objective, point.grad) if certificate.possible else decrement
+        return bound * decrement > CERTIFIABLE * allowed * abs(point.value)
+
+    def _end_early_phase(self, point: Point) -> None:
+        self._early.active = False
+        # A Newton direction takes about as many products as quasi-Newton steps for a decade. If the early phase did not
+        # end because it was slow, a new preconditioner does not pay.
+        self._preconditioner.products = self._early.n_slow
+        self._preconditioner = self._choice.next(self._preconditioner, point.params, self._early.n_slow)
 
     def _assess(self, point: Point, allowed: float) -> bool:
         """Find the Newton direction; return whether the fit ends with the estimate of the gap."""
@@ -148,6 +181,14 @@ class NewtonSteps:
 
     def step(self, sums: Curved, point: Point, n_iter: int) -> Point | None:
         """The step that `converged` found."""
+        if self._early.active:
+            moved = weak_wolfe(sums, point, self._direction.step)
+            if moved is not None:
+                self._preconditioner.memory.add([(moved.params - point.params, moved.grad - point.grad)])
+                self._early.n_steps += 1
+                return moved
+            self._end_early_phase(point)
+            self._assess(point, self._allowed(point))
         if self._polish is not None:
             moved = backtrack(sums, point, self._polish)
             if moved is not None:
@@ -198,13 +239,17 @@ class NewtonSteps:
             "looseness": self._certificate.looseness,
             "intercept": self._intercept.matrix,
             "polished": self._polished,
+            "early": self._early.active,
+            "n_early": self._early.n_steps,
             "polishes": self._polishes,
             **self._choice.state(self._preconditioner),
         }
 
     def report(self) -> tuple[str, Float64s | None]:
         """The summary, and the direction at the last point if there is no bound."""
-        return self._choice.summary(), self._direction.step if self._bound is None else None
+        n_steps = self._early.n_steps
+        early = f"{n_steps} quasi-Newton steps; " if n_steps else ""
+        return early + self._choice.summary(), self._direction.step if self._bound is None else None
 
     def _allowed(self, point: Point) -> float:
         return allowed_gap(point.value, self._tol, point.params.shape[0])
@@ -217,7 +262,7 @@ class NewtonSteps:
         progress = max(0.0, square / self._first_square) if self._first_square > 0 else 0.0
         before = preconditioner.products
         near_at = choice.n_products if self._near_at < 0 else self._near_at
-        left = max(LEAST_PATIENCE, near_at) - (choice.n_products - near_at)
+        left = max(LEAST_PATIENCE, self._early.n_steps + near_at) - (choice.n_products - near_at)
         patience = max(0, left) if certificate.possible else 0
         tolerance = InnerTolerance(
             residual=min(LOOSEST, progress**0.25),
