@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from nbsoftmax import validation
-from nbsoftmax.backends.base import Backend, Margins, Refinable, SelectsFeatures, Stochastic
+from nbsoftmax.backends.base import Backend, KeepsProbabilities, Margins, Refinable, SelectsFeatures, Stochastic
 from nbsoftmax.backends.cuda.device import devices
 from nbsoftmax.backends.dense import DenseBackend
 from nbsoftmax.backends.packed import NewtonStep, PackedRows, fits
@@ -201,6 +201,16 @@ class PenalizedLoss:
     def blocks(self, params: Float64s) -> Float64s:
         """The diagonal blocks of the Hessian of J, without its penalty: (n_classes, n_features + 1, n_features + 1)."""
         return self.backend.class_grams(params) / self.backend.weight_sum
+
+    def intercept_curvature(self, params: Float64s) -> Float64s | None:
+        """The Hessian of J over the intercepts alone, (n_classes, n_classes), without reading X.
+
+        Known at the parameters of the last product if the backend has kept the probabilities there, otherwise None.
+        """
+        if not isinstance(self.backend, KeepsProbabilities):
+            return None
+        curvature = self.backend.intercept_curvature(params)
+        return None if curvature is None else curvature / self.backend.weight_sum
 
     def hessian(self, params: Float64s) -> Float64s:
         """The Hessian of J, without its penalty: (n_classes, n_features + 1, n_classes, n_features + 1)."""
