@@ -7,8 +7,8 @@ import nbsoftmax as nbs
 from nbsoftmax.data import digits
 from nbsoftmax.solvers.base import SolverState
 from nbsoftmax.solvers.lbfgs import LBFGS
-from nbsoftmax.solvers.newton_cg import Newton, NewtonCG
 from nbsoftmax.solvers.tools.early_phase import WINDOW, EarlyPhase
+from tests.solvers.problems import UnpackedNewton, UnpackedNewtonCG
 
 
 def problem(seed=0):
@@ -32,7 +32,7 @@ def objectives(solver, objective, start):
 def test_a_fit_from_0_takes_the_first_steps_of_l_bfgs():
     objective = problem()
     start = np.zeros(objective.shape)
-    found, states = objectives(NewtonCG(), objective, start)
+    found, states = objectives(UnpackedNewtonCG(), objective, start)
     expected, _ = objectives(LBFGS(), objective, start)
     n = 2 * WINDOW  # before, no rate is known
     assert all(state["early"] for state in states[: n - 1])
@@ -40,11 +40,11 @@ def test_a_fit_from_0_takes_the_first_steps_of_l_bfgs():
     np.testing.assert_allclose(found[:n], expected[:n], rtol=1e-9)
 
 
-@pytest.mark.parametrize("solver", [NewtonCG(), Newton()], ids=["newton-cg", "newton"])
+@pytest.mark.parametrize("solver", [UnpackedNewtonCG(), UnpackedNewton()], ids=["newton-cg", "newton"])
 def test_other_starts_and_newtons_method_have_no_early_phase(solver):
     objective = problem()
     start = np.zeros(objective.shape)
-    if solver == NewtonCG():
+    if solver == UnpackedNewtonCG():
         start[0, 0] = 1e-3
     _, states = objectives(solver, objective, start)
     assert not any(state["early"] for state in states)
@@ -75,6 +75,6 @@ def test_on_digits_the_work_is_less_than_that_of_newton_steps_alone(monkeypatch)
     counts = []
     for start in (np.zeros(objective.shape), np.full(objective.shape, 1e-12) * np.arange(10)[:, None]):
         passes.clear()
-        assert NewtonCG().solve(objective, start, tol=1e-3).converged
+        assert UnpackedNewtonCG().solve(objective, start, tol=1e-3).converged
         counts.append(len(passes))
     assert counts[0] < counts[1]

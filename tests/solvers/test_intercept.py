@@ -5,10 +5,9 @@ import pytest
 
 import nbsoftmax as nbs
 from nbsoftmax.solvers.base import SolverState, evaluate, never_stop
-from nbsoftmax.solvers.newton_cg import NewtonCG
 from nbsoftmax.solvers.tools.certificates import gap_bound, intercept_slack
 from nbsoftmax.solvers.tools.intercept import InterceptCurvature
-from tests.solvers.problems import minimum
+from tests.solvers.problems import UnpackedNewtonCG, minimum
 
 
 def data(m=300, n=6, k=4, seed=0):
@@ -38,7 +37,7 @@ def test_the_curvature_over_intercepts_is_that_of_the_hessian(options, dtype):
 def test_after_a_step_over_the_intercepts_their_gradient_is_of_second_order():
     X, y, _ = data()
     objective = nbs.Objective(X, y, l2=0.1)
-    at = NewtonCG().solve(objective, np.zeros(objective.shape), tol=1e-12).params
+    at = UnpackedNewtonCG().solve(objective, np.zeros(objective.shape), tol=1e-12).params
     before, after = [], []
     for size in (1e-2, 1e-3):
         params = at.copy()
@@ -72,7 +71,7 @@ def test_every_certificate_is_above_the_gap(C, scale, kind):
     weight = rng.uniform(0, 2, len(y)) if kind == "weights" else None
     target = rng.dirichlet(np.ones(3), len(y)) if kind == "soft" else y
     objective = nbs.Objective(X, target, l2=1 / (C * len(y)), sample_weight=weight)
-    solution = NewtonCG().solve(objective, np.zeros(objective.shape), tol=1e-6)
+    solution = UnpackedNewtonCG().solve(objective, np.zeros(objective.shape), tol=1e-6)
     assert solution.converged
     best = min(minimum(objective), objective.value(solution.params))
     assert solution.objective - best <= solution.gap
@@ -83,14 +82,14 @@ def test_a_fit_resumed_from_any_state_ends_with_the_same_bits():
     X, y, _ = data(m=2000, n=12, k=4)
     objective, states, state = nbs.Objective(X, y, l2=1e-4), [], SolverState()
     start, options = np.zeros(objective.shape), {"tol": 1e-7}
-    whole = NewtonCG().solve(
+    whole = UnpackedNewtonCG().solve(
         objective, start, state=state, on_iteration=lambda *_: states.append(state.snapshot), **options
     )
     assert whole.gap_kind == "duality"
     for snapshot in states:
         saved = {key: np.asarray(value) for key, value in snapshot().items()}
         fresh = nbs.Objective(X, y, l2=1e-4)  # without probabilities from earlier products
-        resumed = NewtonCG().solve(fresh, start, state=SolverState(saved), on_iteration=never_stop, **options)
+        resumed = UnpackedNewtonCG().solve(fresh, start, state=SolverState(saved), on_iteration=never_stop, **options)
         assert resumed.params.tobytes() == whole.params.tobytes()
         assert (resumed.n_iter, resumed.gap) == (whole.n_iter, whole.gap)
 
@@ -99,7 +98,7 @@ def test_steps_over_the_intercepts_save_products_for_the_proof(monkeypatch):
     def fit():
         passes = []
         monkeypatch.setattr(type(objective.backend), "hess_vec", lambda *args: passes.append(1) or hess_vec(*args))
-        solution = NewtonCG().solve(objective, np.zeros(objective.shape), tol=1e-6)
+        solution = UnpackedNewtonCG().solve(objective, np.zeros(objective.shape), tol=1e-6)
         assert solution.gap_kind == "duality"
         assert gap_bound(objective, evaluate(objective, solution.params))[0] <= 1e-6 * solution.objective
         return len(passes)
