@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from nbsoftmax import validation
-from nbsoftmax.backends.dense import DenseBackend
+from nbsoftmax.backends.in_memory import in_memory
 from nbsoftmax.kernels.overloads import callable_from_numba
 from nbsoftmax.problem import Problem
 from nbsoftmax.validation import Float64s
 
 
 def loss_and_grad(
-    X: ArrayLike,
+    X: Any,
     y: ArrayLike,
     coef: ArrayLike,
     intercept: ArrayLike,
@@ -35,8 +36,8 @@ def loss_and_grad(
 
     Parameters
     ----------
-    X : array_like (n_samples, n_features)
-        Finite. float32 and float64 arrays are used without a copy.
+    X : array_like or sparse matrix (n_samples, n_features)
+        Finite. float32 and float64 arrays are used without a copy. In compiled functions an array.
     y : array_like
         Class indices, integers (n_samples,) in 0..n_classes-1; or probabilities, (n_samples, n_classes).
     coef : array_like (n_classes, n_features)
@@ -67,7 +68,7 @@ def loss_and_grad(
         X, y, n_classes=b.size, sample_weight=sample_weight, class_weight=class_weight, label_smoothing=label_smoothing
     )
     W = validation.finite("coef", coef, (b.size, problem.n_features), meaning="(n_classes, n_features)")
-    backend = DenseBackend(problem.X, problem.target, offset=problem.offset, fit_intercept=True, n_threads=None)
+    backend = in_memory(problem.X, problem.target, offset=problem.offset, fit_intercept=True, n_threads=None)
     loss, gradient = backend.loss_and_grad(np.column_stack([W, b]))
     gradient /= backend.weight_sum
     return loss / backend.weight_sum, gradient[:, :-1].copy(), gradient[:, -1].copy()

@@ -12,14 +12,15 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from nbsoftmax import validation
-from nbsoftmax.backends.base import Backend, KeepsProbabilities, Margins, Refinable, SelectsFeatures, Stochastic
+from nbsoftmax.backends import base
+from nbsoftmax.backends.base import Backend, SparseRows
 from nbsoftmax.backends.cuda.device import devices
-from nbsoftmax.backends.dense import DenseBackend
+from nbsoftmax.backends.in_memory import in_memory
 from nbsoftmax.backends.packed import NewtonStep, PackedRows, fits
 from nbsoftmax.errors import InputTypeError, InputValueError
 from nbsoftmax.kernels.sgd import Rule, State
 from nbsoftmax.penalties import AnyPenalty, Penalty, Ridge, penalty_of
-from nbsoftmax.problem import Problem
+from nbsoftmax.problem import Problem, device_for
 from nbsoftmax.sums import pairwise_sum
 from nbsoftmax.validation import Float64s
 
@@ -64,7 +65,7 @@ class PenalizedLoss:
     ) -> None:
         self.penalty = options.penalty
         self.penalty.check_features(problem.n_features)
-        self.fit_intercept = options.fit_intercept
+        self.fit_intercept, self.n_threads = options.fit_intercept, options.n_threads
         self._problem, self._options = problem, options
         self._packed: tuple[PackedRows, Float64s] | None = None  # rows, and the ridge penalty of each column of params
         self.n_samples, self.n_features, self.n_classes = problem.n_samples, problem.n_features, problem.n_classes
@@ -72,7 +73,7 @@ class PenalizedLoss:
         self.shape = (self.n_classes, self.n_features + 1)
         self.weight_sum, self.class_mass = problem.weight_sum, problem.class_mass()
         self.separable_below = problem.separable_below() if self.penalty.is_zero else 0.0
-        gpus = devices(options.device)
+        gpus = devices(device_for(problem.X, options.device))
         if gpus:
             from nbsoftmax.backends.cuda.shards import on_devices
 
@@ -91,13 +92,15 @@ class PenalizedLoss:
     @cached_property
     def backend(self) -> Backend:
         """The sums over rows, unpenalised. On a CPU it is made at its first use: small fits do not need it."""
-        return self._dense()
-
-    def _dense(self) -> DenseBackend:
         problem, n_threads = self._problem, self._options.n_threads
-        return DenseBackend(
+        return in_memory(
             problem.X, problem.target, offset=problem.offset, fit_intercept=self.fit_intercept, n_threads=n_threads
         )
+
+    @cached_property
+    def sparse_rows(self) -> SparseRows | None:
+        """The backend if X is sparse, for what only sparse rows have. Its sums are not divided by anything."""
+        return self.backend if isinstance(self.backend, SparseRows) else None
 
     def _finite(self) -> bool:
         """Whether X is finite, judged by its sums; the gradient includes samples of weight 0."""
@@ -132,15 +135,15 @@ class PenalizedLoss:
         Over all features, or only over these, which are copied as float64.
         """
         part = copy.copy(self)
-        part._packed = None
-        part.penalty, part.backend = self.penalty.smooth_part(), self.backend
+        part._packed, part.penalty, part.backend = None, self.penalty.smooth_part(), self.backend
         if features is not None:
-            if not isinstance(self.backend, SelectsFeatures):
+            if not isinstance(self.backend, base.SelectsFeatures):
                 raise InputValueError("sums over some of the features need X in memory.")
             part.penalty = part.penalty.restricted(features)
             part.backend = self.backend.with_features(features)
-            part.n_features, part.dtype = features.size, np.dtype(np.float64)
-            part.shape = (self.n_classes, features.size + 1)
+            part.sparse_rows = part.backend if isinstance(part.backend, SparseRows) else None
+            n, part.dtype = features.size, np.dtype(np.float64)
+            part.n_features, part.shape = n, (self.n_classes, n + 1)
         return part
 
     def in_float64(self, *, hessian: bool = False) -> Self:
@@ -149,29 +152,27 @@ class PenalizedLoss:
         With `hessian`, the Hessian too. X is not copied: blocks of its rows are converted one after another, and an
         evaluation takes about three times as long. For float64 data, and for data on GPUs, it is this objective itself.
         """
-        if self.dtype == np.float64 or not isinstance(self.backend, Refinable):
+        if self.dtype == np.float64 or not isinstance(self.backend, base.Refinable):
             return self
         refined = copy.copy(self)
         refined.backend, refined.dtype = self.backend.in_float64(hessian=hessian), np.dtype(np.float64)
+        refined.sparse_rows = self.sparse_rows
         return refined
 
     def packed(self) -> Self | None:
         """The same J in float64, with `newton_step`; None unless the problem is small and in memory."""
-        problem = self._problem
-        small = fits(self.n_samples, self.n_features, self.n_classes) and not problem.offset.size
-        if not small or not isinstance(problem.X, np.ndarray) or devices(self._options.device):
+        problem, on_gpu = self._problem, devices(self._options.device)
+        small = fits(self.n_samples, self.n_features, self.n_classes) and isinstance(problem.X, np.ndarray)
+        if not small or problem.offset.size or on_gpu:
             return None
-        packed = copy.copy(self)
-        rows = PackedRows(
-            problem.X,
-            problem.target,
-            fit_intercept=self.fit_intercept,
-            general=lambda: self.in_float64(hessian=True).backend,
-        )
-        l2s = np.zeros(self.n_features + 1)
+        packed, l2s = copy.copy(self), np.zeros(self.n_features + 1)
+        rows = PackedRows(problem.X, problem.target, fit_intercept=self.fit_intercept, general=self._in_float64)
         l2s[:-1] = self.penalty.curvature
-        packed.backend, packed.dtype, packed._packed = rows, np.dtype(np.float64), (rows, l2s)
+        packed.backend, packed.dtype, packed._packed = rows, l2s.dtype, (rows, l2s)
         return packed
+
+    def _in_float64(self) -> Backend:
+        return self.in_float64(hessian=True).backend
 
     def newton_step(self, params: Float64s, *, step: bool = True) -> NewtonStep:
         """A Newton step from `params`, or only J and its gradient there; for a `packed` objective."""
@@ -194,6 +195,10 @@ class PenalizedLoss:
         """
         return self.backend.gram(params) / self.backend.weight_sum
 
+    def feature_counts(self) -> NDArray[np.int64] | None:
+        """How many numbers of each feature are stored, (n_features,); None for dense data."""
+        return None if self.sparse_rows is None else self.sparse_rows.counts()
+
     def curvatures(self, params: Float64s) -> Float64s:
         """The diagonal of the Hessian of J, without its penalty, of the shape of `params`."""
         return self.backend.curvatures(params) / self.backend.weight_sum
@@ -203,14 +208,10 @@ class PenalizedLoss:
         return self.backend.class_grams(params) / self.backend.weight_sum
 
     def intercept_curvature(self, params: Float64s) -> Float64s | None:
-        """The Hessian of J over the intercepts alone, (n_classes, n_classes), without reading X.
-
-        Known at the parameters of the last product if the backend has kept the probabilities there, otherwise None.
-        """
-        if not isinstance(self.backend, KeepsProbabilities):
-            return None
-        curvature = self.backend.intercept_curvature(params)
-        return None if curvature is None else curvature / self.backend.weight_sum
+        """The Hessian of J over the intercepts, (n_classes, n_classes); None unless a product was at `params` last."""
+        sums = self.backend  # which may have kept the probabilities there
+        curvature = sums.intercept_curvature(params) if isinstance(sums, base.KeepsProbabilities) else None
+        return None if curvature is None else curvature / sums.weight_sum
 
     def hessian(self, params: Float64s) -> Float64s:
         """The Hessian of J, without its penalty: (n_classes, n_features + 1, n_classes, n_features + 1)."""
@@ -234,9 +235,10 @@ class PenalizedLoss:
 
         Returns the mean loss of these samples without penalty, each at the parameters before the step of its batch.
         """
-        if not isinstance(self.backend, Stochastic):
+        if not isinstance(self.backend, base.Stochastic):
             raise InputValueError(
-                "solver 'sgd' runs on the CPU; use device='cpu', or solver 'newton-cg', which needs few passes on GPUs."
+                "solver 'sgd' runs on the CPU, and for dense X only; use device='cpu' and a dense X, or "
+                "solver 'newton-cg', which needs few passes."
             )
         l2s = np.array(np.broadcast_to(self.penalty.curvature, self.n_features), np.float64)
         rule = Rule(kind, momentum, l2s, self.n_samples / self.backend.weight_sum)
@@ -253,7 +255,7 @@ class PenalizedLoss:
         labels : ndarray (n,)
         margins : ndarray (n, n_classes)
         """
-        if not isinstance(self.backend, Margins):
+        if not isinstance(self.backend, base.Margins):
             raise InputValueError("the margins of single samples need X in memory.")
         return self.backend.margins(params, part)
 
@@ -270,8 +272,9 @@ class Objective(PenalizedLoss):
 
     Parameters
     ----------
-    X : array_like (n_samples, n_features)
-        Finite. float32 and float64 arrays of any strides are used without a copy.
+    X : array_like or sparse matrix (n_samples, n_features)
+        Finite. float32 and float64 arrays of any strides are used without a copy. A sparse matrix or array of SciPy is
+        used without a copy if it is in CSR format with sorted indices, and never as a dense array.
     y : array_like
         Class indices, integers (n_samples,); or probabilities (n_samples, n_classes).
     n_classes : int, optional
@@ -317,7 +320,7 @@ class Objective(PenalizedLoss):
 
     def __init__(  # noqa: PLR0913  all that defines the objective
         self,
-        X: ArrayLike,
+        X: Any,
         y: ArrayLike,
         *,
         n_classes: int | None = None,

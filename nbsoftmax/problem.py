@@ -30,7 +30,7 @@ class Problem:
 
     Attributes
     ----------
-    X : ndarray (n_samples, n_features), float32 or float64; or an array on a GPU
+    X : ndarray (n_samples, n_features), float32 or float64; a canonical csr_array of SciPy; or an array on a GPU
     y : ndarray
         Class indices (n_samples,), or probabilities (n_samples, n_classes).
     classes : ndarray (n_classes,)
@@ -163,7 +163,12 @@ class Problem:
     @property
     def on_device(self) -> bool:
         """Whether X is on a GPU."""
-        return not isinstance(self.X, np.ndarray)
+        return not (isinstance(self.X, np.ndarray) or self.is_sparse)
+
+    @property
+    def is_sparse(self) -> bool:
+        """Whether X is a sparse array."""
+        return validation.is_sparse(self.X)
 
     @property
     def weight_sum(self) -> float:
@@ -203,11 +208,12 @@ class Problem:
         counts = self.sample_weight > 0 if self.sample_weight.size else np.ones(self.n_samples, bool)
         out = np.zeros(self.n_samples, bool)
         out[counts] = rows_to_hold_out(self.y[counts], fraction, seed)
-        held_out = self._rows(out, class_weight=None, label_smoothing=0.0)
-        kept = self._rows(~out, class_weight=self.class_weight, label_smoothing=self.label_smoothing)
+        held_out = self.rows(out, class_weight=None, label_smoothing=0.0)
+        kept = self.rows(~out, class_weight=self.class_weight, label_smoothing=self.label_smoothing)
         return replace(kept, held_out=held_out)
 
-    def _rows(self, rows: NDArray[np.bool_], *, class_weight: ClassWeight, label_smoothing: float) -> Problem:
+    def rows(self, rows: NDArray[np.bool_], *, class_weight: ClassWeight, label_smoothing: float) -> Problem:
+        """The samples of some rows, which are copied, with other class weights and label smoothing."""
         weight = self.sample_weight[rows] if self.sample_weight.size else self.sample_weight
         part = Problem.from_validated(
             self.X[rows],
@@ -221,8 +227,17 @@ class Problem:
         return replace(part, offset=self.offset[rows]) if self.offset.size else part
 
     def scaled(self, mean: Float64s, scale: Float64s) -> Problem:
-        """With (X - mean) / scale in place of X, also in the validation data; `mean` and `scale` are (n_features,)."""
-        X = validation.design(((self.X - mean) / scale).astype(self.X.dtype))
+        """With (X - mean) / scale in place of X, also in the validation data; `mean` and `scale` are (n_features,).
+
+        For a sparse X the mean must be 0, because the differences would not be sparse.
+        """
+        if self.is_sparse:
+            assert not mean.any(), "the differences from the mean are not sparse"
+            numbers = (self.X.data / scale[self.X.indices]).astype(self.X.dtype)
+            X = type(self.X)((numbers, self.X.indices, self.X.indptr), shape=self.X.shape)
+        else:
+            X = ((self.X - mean) / scale).astype(self.X.dtype)
+        X = validation.features(X)
         held_out = None if self.held_out is None else self.held_out.scaled(mean, scale)
         return replace(self, X=X, held_out=held_out)
 
@@ -247,7 +262,7 @@ class Problem:
             raise InputTypeError(f"validation_data is a {type(data).__name__}, expected a pair (X, y).")
         array, names = validation.frame(data[0])
         validation.same_features(names, self.feature_names)
-        X = validation.design(array, name="validation X", dtype=self.X.dtype, n_features=self.n_features, names=names)
+        X = validation.features(array, name="validation X", dtype=self.X.dtype, n_features=self.n_features, names=names)
         y = validation.target_array(data[1], name="validation y")
         if y.ndim != 2 or y.shape[1] == 1:
             y = validation.codes_of(y, self.classes, n_samples=X.shape[0], name="validation y")
@@ -260,6 +275,7 @@ class Problem:
 def _samples(X: Any, dtype: Any, device: str) -> tuple[Any, tuple[str, ...] | None]:
     """X on the host or on a GPU, and the feature names of a table."""
     if not validation.is_on_device(X):
+        device_for(X, validation.device(device))
         return validation.samples(X, dtype=None if dtype is None else validation.float_dtype(dtype))
     if dtype is not None:
         raise InputValueError("X is on a GPU, where it is not converted; convert it yourself, and leave dtype out.")
@@ -268,6 +284,17 @@ def _samples(X: Any, dtype: Any, device: str) -> tuple[Any, tuple[str, ...] | No
         raise InputValueError(f"X is on a GPU, and device is {device!r}: use device='cuda', or copy X to the host.")
     with gpus[0].here():
         return gpus[0].adopt(X), None
+
+
+def device_for(X: Any, device: str) -> str:
+    """The device for sums over X: sparse rows stay on the CPU, also with "auto", and are refused on a GPU."""
+    if not validation.is_sparse(X):
+        return device
+    if device.startswith("cuda"):
+        raise InputValueError(
+            f"device is {device!r}, but X is sparse, which only the CPU supports; use device='cpu'.", parameter="device"
+        )
+    return "cpu"
 
 
 def encoded(y: Any, n_samples: int | None = None) -> tuple[NDArray[Any], NDArray[Any]]:

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from perf import report
 
 BLAS_SETTINGS = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")  # settings that make BLAS, ours and the peers', slower
-SUBJECTS = ("rows", "numba", "objective", "epochs", "scaling", "coldstart", "profile", "fit", "all")
+SUBJECTS = ("rows", "numba", "objective", "epochs", "sparse", "scaling", "coldstart", "profile", "fit", "all")
 
 
 def options(arguments: list[str]) -> argparse.Namespace:
@@ -106,7 +106,7 @@ def write(results: "report.Results", chosen: argparse.Namespace) -> None:
 
 def measure(results: "report.Results", chosen: argparse.Namespace) -> None:
     """Run the measurements of the subject; "all" is every subject but the fits, which take hours."""
-    from perf import coldstart, epochs, fit, numba_code, objective, profile, rows, scaling
+    from perf import coldstart, epochs, fit, numba_code, objective, profile, rows, scaling, sparse
 
     rounds, scale = (3, 20) if chosen.quick else (9, 1)
     subjects = {
@@ -114,6 +114,7 @@ def measure(results: "report.Results", chosen: argparse.Namespace) -> None:
         "numba": lambda: numba_code.run(results, rounds, scale),
         "objective": lambda: objective.run(results, rounds, scale),
         "epochs": lambda: epochs.run(results, rounds, scale),
+        "sparse": lambda: sparse.run(results, rounds, scale),
         "scaling": lambda: scaling.run(results, rounds, scale),
         "coldstart": lambda: coldstart.run(results, rounds),
         "profile": lambda: profile.run(results, chosen.shape, chosen.dtype, rounds, scale),

@@ -31,6 +31,7 @@ TITLES = {  # of the page, by what was measured; `perf.fit` has its own
     "numba": "Speed of the functions of logits in compiled code",
     "objective": "Speed of loss, gradient and Hessian-vector product",
     "epochs": "Speed of mini-batches: epochs of stochastic gradient descent",
+    "sparse": "Speed of loss, gradient and Hessian-vector product of sparse data",
     "scaling": "Speed against the size of the data and the number of threads",
     "coldstart": "Time of the import and of the first fit",
     "profile": "Profile of one evaluation of loss and gradient",

@@ -120,3 +120,24 @@ class Refinable(Protocol):
     def in_float64(self, *, hessian: bool = False) -> Backend:
         """The same sums by products in float64: loss and gradient, and if `hessian` the other sums too."""
         ...
+
+
+@runtime_checkable
+class SparseRows(Backend, Protocol):
+    """Holds sparse rows, and can compute what stands in for Gram matrices where that of all features is too large."""
+
+    def counts(self) -> NDArray[np.int64]:
+        """How many numbers of each feature are stored, (n_features,)."""
+        ...
+
+    def frequent_gram(self, params: Float64s | None, features: NDArray[np.int64]) -> Float64s:
+        """The part of `gram` of some features, which are sorted, and of the intercept."""
+        ...
+
+    def columns(self) -> Any:
+        """X as a scipy.sparse.csc_array."""
+        ...
+
+    def sample_curvatures(self, params: Float64s) -> Float64s:
+        """h_i mean_k a_ik (1 - a_ik), the weights of the samples in `gram`, (n_samples,)."""
+        ...

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from itertools import combinations
 from typing import Any
 
@@ -14,7 +13,7 @@ from nbsoftmax.backends import by_classes, by_panels
 from nbsoftmax.backends.design import Design
 from nbsoftmax.backends.refined import RefinedBackend
 from nbsoftmax.backends.sum import MadeParts, SumBackend
-from nbsoftmax.backends.targets import curvature_weights, part_of
+from nbsoftmax.backends.targets import curvature_weights, part_of, targets_in
 from nbsoftmax.kernels import gram, linear, rows, sgd
 from nbsoftmax.kernels.chunks import PARTIAL_BYTES
 from nbsoftmax.kernels.predict import LOGITS
@@ -218,10 +217,9 @@ class DenseBackend:
             yield self._converted(X[part], part_of(target, part), offset[part] if offset.size else offset)
 
     def _converted(self, X: Floats, target: WeightedTargets, offset: Floats) -> DenseBackend:
-        proba, gain, floor = (np.asarray(a, np.float64) for a in (target.proba, target.gain, target.floor))
         return DenseBackend(
             X.astype(np.float64, copy=False),
-            replace(target, proba=proba, gain=gain, floor=floor),
+            targets_in(np.float64, target),
             offset=offset.astype(np.float64, copy=False),
             fit_intercept=self.fit_intercept,
             n_threads=self._design.n_threads,

@@ -21,6 +21,12 @@ def part_of(target: WeightedTargets, part: slice) -> WeightedTargets:
     return replace(target, labels=cut(target.labels), proba=cut(target.proba), weight=cut(target.weight))
 
 
+def targets_in(dtype: Any, target: WeightedTargets) -> WeightedTargets:
+    """The target in the dtype of the logits."""
+    proba, gain, floor = (a.astype(dtype, copy=False) for a in (target.proba, target.gain, target.floor))
+    return replace(target, proba=proba, gain=gain, floor=floor)
+
+
 def curvature_weights(target: WeightedTargets) -> Float64s:
     """h_i = s_i sum_k t_ik: the weight of sample i in the Hessian; (0,) where all are 1."""
     weight, labels = target.weight, target.labels

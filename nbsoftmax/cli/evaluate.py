@@ -44,7 +44,7 @@ def scores(model: SoftmaxModel, X: Any, y: Any, weight: Any = None) -> dict[str,
     from nbsoftmax.functional import cross_entropy
     from nbsoftmax.models.softmax import accuracy, confusion
 
-    truth = validation.codes_of(y, model.classes, n_samples=len(validation.some_samples(X)))
+    truth = validation.codes_of(y, model.classes, n_samples=validation.some_samples(X).shape[0])
     logits = model.decision_function(X)
     predicted = logits.argmax(axis=1)
     log_loss = cross_entropy(logits, truth, sample_weight=weight)  # validates the weights

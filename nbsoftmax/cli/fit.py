@@ -170,14 +170,29 @@ def _solver(name: str, learning_rate: float | None, batch_size: int | None) -> A
 
 
 def _scaling(arguments: argparse.Namespace, problem: Problem) -> tuple[Float64s, Float64s]:
-    """Return the mean and the standard deviation of each feature, (n_features,)."""
+    """Return the mean and the standard deviation of each feature, (n_features,); 0 as the mean if X is not centred."""
     import numpy as np
 
-    mean, scale = problem.X.mean(axis=0, dtype=np.float64), problem.X.std(axis=0, dtype=np.float64)
+    if problem.is_sparse:  # centred columns would not be sparse; with an intercept the minimum is the same without
+        mean, scale = np.zeros(problem.n_features), _sparse_deviations(problem.X)
+    else:
+        mean, scale = problem.X.mean(axis=0, dtype=np.float64), problem.X.std(axis=0, dtype=np.float64)
     if arguments.no_intercept:
         mean[:] = 0.0  # only an intercept can make up for the means
     scale[scale == 0] = 1.0
     return mean, scale
+
+
+def _sparse_deviations(X: Any) -> Float64s:
+    """Return the standard deviation of each column of a sparse array, from squares of differences from the mean."""
+    import numpy as np
+
+    (m, n), columns = X.shape, X.indices
+    numbers = X.data.astype(np.float64)
+    mean = np.bincount(columns, numbers, n) / m
+    zeros = m - np.bincount(columns, minlength=n)
+    squares = np.bincount(columns, (numbers - mean[columns]) ** 2, n) + zeros * mean**2
+    return np.asarray(np.sqrt(squares / m))
 
 
 def _for_unscaled_features(model: SoftmaxModel, mean: Float64s, scale: Float64s) -> SoftmaxModel:

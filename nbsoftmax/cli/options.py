@@ -11,25 +11,33 @@ def add_data(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "data",
         type=Path,
-        help="CSV with a header; .npz with arrays X and y; or .npy of features; - for standard input",
+        help="CSV with a header; .npz with arrays X and y; .npy, or .npz of scipy.sparse, of features; svmlight file; "
+        "- for standard input",
     )
     add_labels(command, "column of labels (CSV), or array of labels (.npz; default: y)")
     command.add_argument(
-        "--sample-weight", metavar="NAME", help="column (CSV) or array (.npz) of weights; FILE.npy for .npy data"
+        "--sample-weight",
+        metavar="NAME",
+        help="column (CSV) or array (.npz) of weights; FILE.npy for .npy, sparse .npz and svmlight data",
     )
-    add_drop(command)
+    add_columns(command)
 
 
 def add_labels(command: argparse.ArgumentParser, what: str) -> None:
     """Add the options that name the labels."""
     command.add_argument("--target", metavar="NAME", help=what)
-    command.add_argument("--labels", type=Path, metavar="FILE", help=".npy of labels, for .npy data")
+    command.add_argument("--labels", type=Path, metavar="FILE", help=".npy of labels, for .npy and sparse .npz data")
 
 
-def add_drop(command: argparse.ArgumentParser) -> None:
-    """Add --drop."""
+def add_columns(command: argparse.ArgumentParser) -> None:
+    """Add --drop and --zero-based, which say what the columns of the data are."""
     command.add_argument(
         "--drop", action="append", default=[], metavar="NAME", help="column (CSV) to leave out; may be repeated"
+    )
+    command.add_argument(
+        "--zero-based",
+        action="store_true",
+        help="features of an svmlight file are numbered from 0 (default: from 1, unless the number 0 occurs)",
     )
 
 

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nbsoftmax.cli.options import add_drop, add_labels, file
+from nbsoftmax.cli.options import add_columns, add_labels, file
 from nbsoftmax.cli.output import print_report
 from nbsoftmax.cli.reading import as_classes, read_data, read_model
 from nbsoftmax.cli.saving import check_outputs
@@ -25,7 +25,7 @@ def add_options(command: argparse.ArgumentParser) -> None:
     add("source", type=file, help="a model; for convergence, a log written by fit --log")
     add("data", type=Path, nargs="?", help="labelled data, for reliability, confusion and decision")
     add_labels(command, "column or array of labels")
-    add_drop(command)
+    add_columns(command)
     add("--image-shape", metavar="HxW", help="for coefficients, if the features are pixels: 8x8, for example")
     add("--out", type=file, required=True, metavar="PICTURE", help=".png, .svg or .pdf to write")
 

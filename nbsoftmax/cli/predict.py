@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nbsoftmax.cli.options import add_drop, file, file_or_stdout
+from nbsoftmax.cli.options import add_columns, file, file_or_stdout
 from nbsoftmax.cli.output import check_encoding, output_file, to_json
 from nbsoftmax.cli.reading import read_data, read_model
 from nbsoftmax.cli.saving import check_outputs
@@ -21,8 +21,8 @@ def add_options(command: argparse.ArgumentParser) -> None:
     """Add the options of `predict`."""
     add = command.add_argument
     add("model", type=file)
-    add("data", type=Path, help="CSV with the model's columns, .npy, or .npz with an array X; - for standard input")
-    add_drop(command)
+    add("data", type=Path, help="as for fit; a CSV needs the model's columns, a .npz the array X; - for standard input")
+    add_columns(command)
     add("--out", type=file_or_stdout, metavar="FILE", help="CSV to write (default, and -: standard output)")
     what = command.add_mutually_exclusive_group()
     what.add_argument("--proba", action="store_true", help="also write the probability of each class")

@@ -1,4 +1,4 @@
-"""Where commands read their input: samples from CSV, .npy and .npz files or standard input, and models."""
+"""Where commands read their input: samples from CSV, .npy, .npz, svmlight files or standard input, and models."""
 
 from __future__ import annotations
 
@@ -31,7 +31,8 @@ def read_data(arguments: argparse.Namespace, *, labels: bool, model: SoftmaxMode
     Parameters
     ----------
     arguments : argparse.Namespace
-        With `data` and `drop`; with `target` and `labels` if labels are read; `sample_weight` if the command has it.
+        With `data`, `drop` and `zero_based`; with `target` and `labels` if labels are read; `sample_weight` if the
+        command has it.
     labels : bool
         Whether labels are read, too.
     model : SoftmaxModel, optional
@@ -43,8 +44,10 @@ def read_data(arguments: argparse.Namespace, *, labels: bool, model: SoftmaxMode
         kind = source.kind(data)
         if kind != "csv" and arguments.drop:
             raise InputValueError(f"--drop is for columns of CSV files, but {data.name} holds arrays.")
-        if kind == "npy":
-            return _read_npy(arguments, data, labels)
+        if kind in {"npy", "sparse npz"}:
+            return _read_features(arguments, data, kind, labels)
+        if kind == "svmlight":
+            return _read_svmlight(arguments, data, labels, model)
         if labels and arguments.labels is not None:
             raise InputValueError(f"--labels is for .npy data, but {data.name} contains its own labels; use --target.")
         if kind == "npz":
@@ -89,11 +92,11 @@ def _weights_of(arguments: argparse.Namespace) -> str | None:
     return name
 
 
-def _read_npy(arguments: argparse.Namespace, data: Source, labels: bool) -> Data:
-    """Read features from one .npy file, labels and weights from others."""
-    from nbsoftmax.data import arrays, source
+def _read_features(arguments: argparse.Namespace, data: Source, kind: str, labels: bool) -> Data:
+    """Read features from one .npy file, or .npz file of scipy.sparse, and labels and weights from other .npy files."""
+    from nbsoftmax.data import arrays, source, sparse
 
-    X = arrays.read_npy(data)
+    X = arrays.read_npy(data) if kind == "npy" else sparse.read_npz(data)
     if labels and arguments.labels is None:
         raise InputValueError(f"{data.name} has no labels; give them with --labels FILE.npy.")
     weights = _weights_of(arguments)
@@ -102,6 +105,19 @@ def _read_npy(arguments: argparse.Namespace, data: Source, labels: bool) -> Data
         raise InputValueError("- is given for two inputs, but standard input holds one; give files.")
     sample_weight = None if weights is None else arrays.read_npy(weights)
     return Data(X, arrays.read_npy(arguments.labels) if labels else None, None, sample_weight)
+
+
+def _read_svmlight(arguments: argparse.Namespace, data: Source, labels: bool, model: SoftmaxModel | None) -> Data:
+    """Read features and labels from an svmlight file, and weights from a .npy file."""
+    from nbsoftmax.data import arrays, sparse
+
+    for option in ("target", "labels"):
+        if labels and getattr(arguments, option) is not None:
+            raise InputValueError(f"{data.name} is an svmlight file, whose lines begin with the labels: no --{option}.")
+    n_features = None if model is None else model.n_features
+    X, y = sparse.read_svmlight(data, n_features=n_features, zero_based=arguments.zero_based)
+    weights = _weights_of(arguments)
+    return Data(X, y if labels else None, None, None if weights is None else arrays.read_npy(weights))
 
 
 def _read_npz(arguments: argparse.Namespace, data: Source, labels: bool) -> Data:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +16,7 @@ from nbsoftmax.npz import NPY, ZIP, check_sizes
 
 def read_npy(path: Path | Source) -> NDArray[Any]:
     """Read the array of a `.npy` file."""
-    with _loaded(path) as (name, array):
+    with loaded(path) as (name, array):
         if not isinstance(array, np.ndarray):
             raise InputValueError(f"{name} holds several arrays; expected one array, as written by np.save.")
         return array
@@ -26,7 +26,7 @@ def read_npz(
     path: Path | Source, *, target: str | None, weight: str | None = None
 ) -> tuple[NDArray[Any], NDArray[Any] | None, NDArray[Any] | None]:
     """Read the array X of a `.npz` file, and the arrays named `target` and `weight` if they are given."""
-    with _loaded(path) as (source, arrays):
+    with loaded(path) as (source, arrays):
         if isinstance(arrays, np.ndarray):
             raise InputValueError(f"{source} holds a single array; expected X and labels, as written by np.savez.")
         for name in ("X", target, weight):
@@ -42,15 +42,20 @@ def read_npz(
         )
 
 
+def _load(file: IO[bytes]) -> Any:
+    return np.load(file, allow_pickle=False)
+
+
 @contextmanager
-def _loaded(path: Path | Source) -> Iterator[tuple[str, Any]]:
+def loaded(path: Path | Source, load: Callable[[IO[bytes]], Any] = _load) -> Iterator[tuple[str, Any]]:
+    """The name of a `.npy` or `.npz` file, and what `load` makes of it once its sizes are checked."""
     with opened(path) as source:
         if not source.file.read(8).startswith((NPY, ZIP)):  # np.load would try to unpickle it
             raise InputValueError(f"{source.name} is not a NumPy file; expected a file written by np.save or np.savez.")
         source.file.seek(0)
         try:
             check_sizes(source.file)
-            yield source.name, np.load(source.file, allow_pickle=False)
+            yield source.name, load(source.file)
         except InputValueError:
             raise
         except Exception as error:  # with a flipped bit, zipfile and NumPy raise almost any exception

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import sys
 import tempfile
@@ -20,6 +21,12 @@ Path = str | os.PathLike[str]
 STDIN = "-"
 IN_MEMORY = 2**26  # bytes of a pipe that are kept in memory; larger content goes to a temporary file
 EXCEL = "an Excel workbook; save it as CSV (UTF-8)"
+# Text that is no CSV: a number, then pairs number:value, as in `3 1:0.5 7:1.25`. (Only the beginning of the file is
+# searched for such a line.)
+SVMLIGHT = {".svm", ".svmlight", ".libsvm"}
+NUMBER = re.compile(rb"[-+]?\d+(\.\d*)?([eE][-+]?\d+)?")
+SVMLIGHT_LINE = re.compile(rb"[-+]?\d+(\.\d*)?([eE][-+]?\d+)?(\s+qid:\d+)?\s+\d+:[-+.\d]")
+LONGEST_HEAD = 2**16
 # First bytes of files that users often give instead of a CSV file: what the file is, and what to do.
 OTHERS = {
     b"\x1f\x8b": "compressed by gzip; unpack it, or give it as: zcat FILE | nbsoftmax ... -",
@@ -71,7 +78,7 @@ def _copied(pipe: IO[bytes]) -> Iterator[IO[bytes]]:
 
 
 def kind(source: Source) -> str:
-    """Return the format of a source: "npy", "npz", or "csv" for any text.
+    """Return the format of a source: "npy", "npz", "sparse npz" of scipy.sparse, "svmlight", or "csv" for other text.
 
     Raises
     ------
@@ -84,23 +91,44 @@ def kind(source: Source) -> str:
     if head.startswith(NPY) or suffix == ".npy":
         return "npy"
     if suffix == ".npz":
-        return "npz"
+        return _kind_of_npz(_names_in_zip(source))
     if head.startswith(ZIP):
         return _kind_of_zip(source)
     for magic, what in OTHERS.items():
         if head.startswith(magic):
             raise InputValueError(f"{source.name} is {what}.")
-    return "csv"
+    return "svmlight" if suffix in SVMLIGHT or _is_svmlight(source) else "csv"
+
+
+def _is_svmlight(source: Source) -> bool:
+    """Whether the first line with more than a number and a comment is one of an svmlight file."""
+    head = source.file.read(LONGEST_HEAD)
+    source.file.seek(0)
+    lines = (line.partition(b"#")[0].strip() for line in head.split(b"\n"))
+    first = next((line for line in lines if line and not NUMBER.fullmatch(line)), b"")
+    return SVMLIGHT_LINE.match(first) is not None
+
+
+def _kind_of_npz(names: list[str]) -> str:
+    return "sparse npz" if {"format.npy", "shape.npy", "data.npy"} <= set(names) else "npz"
+
+
+def _names_in_zip(source: Source) -> list[str]:
+    """The names of an archive; none if it is damaged, as its reader then says."""
+    try:
+        return zipfile.ZipFile(source.file).namelist()
+    except zipfile.BadZipFile:
+        return []
+    finally:
+        source.file.seek(0)
 
 
 def _kind_of_zip(source: Source) -> str:
-    try:
-        names = zipfile.ZipFile(source.file).namelist()
-    except zipfile.BadZipFile as error:
-        raise InputValueError(f"{source.name} is a damaged zip archive ({error}); copy it again.") from None
-    source.file.seek(0)
-    if names and all(name.endswith(".npy") for name in names):
-        return "npz"
+    names = _names_in_zip(source)
+    if not names:
+        raise InputValueError(f"{source.name} is a damaged zip archive; copy it again.")
+    if all(name.endswith(".npy") for name in names):
+        return _kind_of_npz(names)
     if "[Content_Types].xml" in names:
         raise InputValueError(f"{source.name} is {EXCEL}.")
     raise InputValueError(f"{source.name} is a zip archive; unpack it, or give it as: unzip -p FILE | nbsoftmax ... -.")

@@ -38,6 +38,12 @@ class EitherConvergenceWarning(ConvergenceWarning, sklearn.exceptions.Convergenc
 class FittedClassifier(ClassifierMixin, BaseEstimator):
     """A fitted classifier: predictions, fitted attributes, and the parameters that the estimators share."""
 
+    def __sklearn_tags__(self) -> Any:
+        """Return scikit-learn's tags: X may be sparse."""
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        return tags
+
     @property
     def penalty(self) -> str | None:
         """Return "l1" if the l1 ratio is 1, else None; `SelectFromModel` chooses its threshold by it."""
@@ -86,7 +92,7 @@ class FittedClassifier(ClassifierMixin, BaseEstimator):
             names = None
         else:
             X, _, names = self._read(X, reset=False)
-        X = validation.design(X, names=names)
+        X = validation.features(X, names=names)
         coef, intercept = two_rows(np.asarray(self.coef_), np.asarray(self.intercept_))
         coef = validation.finite("coef_", coef, (len(coef), X.shape[1]), meaning="(n_classes, n_features)")
         intercept = validation.finite("intercept_", intercept, (len(coef),), meaning="one intercept for each class")
@@ -124,7 +130,7 @@ class FittedClassifier(ClassifierMixin, BaseEstimator):
             raise InputValueError(f"y contains one class only ({plain(classes[0])}), expected at least two classes.")
         weight = validation.sample_weights(sample_weight, codes.size)
         problem = Problem.from_validated(
-            validation.design(X, names=names),
+            validation.features(X, names=names),
             codes,
             storable(classes),
             None,
@@ -134,16 +140,22 @@ class FittedClassifier(ClassifierMixin, BaseEstimator):
         )
         return problem, classes
 
-    def _read(self, X: Any, y: Any = NO_LABELS, *, reset: bool) -> tuple[Floats, NDArray[Any], tuple[str, ...] | None]:
+    def _read(self, X: Any, y: Any = NO_LABELS, *, reset: bool) -> tuple[Any, NDArray[Any], tuple[str, ...] | None]:
         """X, y if it is given, and the column names of a table, validated as in scikit-learn; X may contain NaN."""
-        # Later validation checks in one pass that X is finite.
-        numbers: dict[str, Any] = {"dtype": [np.float64, np.float32], "ensure_all_finite": False}
         with_labels = y is not NO_LABELS
         y = readable(y)
         array, names = validation.frame(X)
+        # Later validation checks in one pass that X is finite, and makes a sparse X canonical.
+        sparse = validation.is_sparse(array)
+        numbers: dict[str, Any] = {
+            "dtype": [np.float64, np.float32],
+            "ensure_all_finite": False,
+            "accept_sparse": sparse,
+        }
         both = (y,) if with_labels else ()
         if names is None:
-            read = validate_data(self, validation.as_array("X", X), *both, reset=reset, **numbers)
+            array = X if sparse else validation.as_array("X", X)
+            read = validate_data(self, array, *both, reset=reset, **numbers)
         else:  # scikit-learn reads dates as numbers
             validate_data(self, X, *both, reset=reset, skip_check_array=True)
             checks = check_X_y if with_labels else check_array

@@ -116,6 +116,8 @@ class SoftmaxRegression(CallbackSupportMixin, FittedClassifier):
     def fit(self, X: Any, y: Any, sample_weight: ArrayLike | None = None) -> SoftmaxRegression:
         """Fit to samples (n_samples, n_features), labels (n_samples,) and weights (n_samples,).
 
+        X may be an array, a frame, or a sparse matrix or array of SciPy, which stays sparse.
+
         Warns
         -----
         ConvergenceWarning
@@ -168,7 +170,7 @@ class SoftmaxRegression(CallbackSupportMixin, FittedClassifier):
 
         Parameters
         ----------
-        X : array_like (n_samples, n_features)
+        X : array_like or frame (n_samples, n_features)
         y : array_like (n_samples,)
         classes : array_like (n_classes,)
             All labels of the stream; needed in the first call, unless there was a `fit`.
@@ -184,7 +186,7 @@ class SoftmaxRegression(CallbackSupportMixin, FittedClassifier):
         fitted = hasattr(self, "coef_")
         X, y, names = self._read(X, y, reset=not fitted)
         if names is not None:  # so that an error names the column; the trainer validates arrays
-            X = validation.design(X, names=names)
+            X = validation.features(X, names=names)
         if fitted:
             labels = self.classes_
             if classes is not None and not np.array_equal(np.unique(classes), labels):

@@ -90,6 +90,8 @@ class SoftmaxRegressionCV(FittedClassifier):
     def fit(self, X: Any, y: Any, sample_weight: ArrayLike | None = None) -> SoftmaxRegressionCV:
         """Choose the penalty and fit to samples (n_samples, n_features), labels (n_samples,) and weights (n_samples,).
 
+        X may be an array, a frame, or a sparse matrix or array of SciPy, which stays sparse.
+
         Warns
         -----
         ConvergenceWarning

@@ -70,6 +70,29 @@ def exp_below(x, c, buffer):
     return buffer[0]
 
 
+@part
+def insert_rows(z, stride, n, first, few, k, top, shift, total, buffer, out, best, start):
+    """Run `insert_row` for the rows of a block; update their largest logits and their sums, unless `out` is empty."""
+    for r in range(n):
+        insert_row(z, r * stride, first, few, k, top, r * k, best, (start + r) * k)
+        if out.size > 0:
+            c = max(shift[r], row_shift(z, r * stride, few))
+            s = row_exp(z, r * stride, few, c, False, z, 0)[0]
+            total[r] = total[r] * exp_below(shift[r], c, buffer) + s
+            shift[r] = c
+
+
+@part
+def proba_of_best(n, k, top, shift, total, out, start):
+    """Write the probabilities of the best classes of the rows of a block to `out`, unless it is empty."""
+    if out.size > 0:
+        for r in range(n):
+            scale = 1.0 / total[r]
+            for j in range(0, k, lanes(out)):
+                e = exp_of_difference(load_part(top, r * k + j, k - j, -inf), filled(top, shift[r]))
+                store_part(out, (start + r) * k + j, e * scale, k - j)
+
+
 @jit
 def predict(todo, rows, weights, what, k, n_chunks, out, best):
     """Write logits, probabilities or their logarithms to `out` (m * K,), or the best k classes to `best` (m * k,).
@@ -115,17 +138,6 @@ def predict(todo, rows, weights, what, k, n_chunks, out, best):
             for first in range(0, n_classes, panel):
                 few = min(panel, n_classes - first)
                 logits_of(block, weights, first, first + few, scratch, stride)
-                for r in range(n):
-                    insert_row(scratch, r * stride, first, few, k, top, r * k, best, (start + r) * k)
-                    if out.size > 0:
-                        c = max(shift[r], row_shift(scratch, r * stride, few))
-                        s = row_exp(scratch, r * stride, few, c, False, scratch, 0)[0]
-                        total[r] = total[r] * exp_below(shift[r], c, buffer) + s
-                        shift[r] = c
-            if out.size > 0:
-                for r in range(n):
-                    scale = 1.0 / total[r]
-                    for j in range(0, k, lanes(out)):
-                        e = exp_of_difference(load_part(top, r * k + j, k - j, -inf), filled(top, shift[r]))
-                        store_part(out, (start + r) * k + j, e * scale, k - j)
+                insert_rows(scratch, stride, n, first, few, k, top, shift, total, buffer, out, best, start)
+            proba_of_best(n, k, top, shift, total, out, start)
         chunk = take(todo)

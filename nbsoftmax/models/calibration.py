@@ -148,7 +148,7 @@ def calibrate(model: SoftmaxModel, X: Any, y: Any, *, sample_weight: ArrayLike |
     Parameters
     ----------
     model : SoftmaxModel
-    X : array_like or frame (n_samples, n_features)
+    X : array_like, frame or sparse matrix (n_samples, n_features)
         Samples that the model was not trained on.
     y : array_like (n_samples,)
         Labels.

@@ -51,7 +51,7 @@ def inference(
     ----------
     model : SoftmaxModel
         Trained without penalty.
-    X : array_like or frame (n_samples, n_features)
+    X : array_like, frame or sparse matrix (n_samples, n_features)
     y : array_like
         Labels (n_samples,); or proportions of the classes (n_samples, n_classes), with the counts as weights.
     sample_weight : array_like (n_samples,), optional

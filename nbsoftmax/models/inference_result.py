@@ -191,7 +191,7 @@ class Inference(Displayed):
 
         Parameters
         ----------
-        X : array_like or frame (n_samples, n_features)
+        X : array_like, frame or sparse matrix (n_samples, n_features)
         level : float in (0, 1)
 
         Returns

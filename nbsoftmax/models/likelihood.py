@@ -23,7 +23,7 @@ from nbsoftmax.functional import cross_entropy_and_grad
 from nbsoftmax.kernels.kinds import PROBA
 from nbsoftmax.models.softmax import SoftmaxModel
 from nbsoftmax.objective import PenalizedLoss
-from nbsoftmax.validation import Float64s, Floats
+from nbsoftmax.validation import Float64s
 
 BLOCK_BYTES = 2**21
 MAX_STEPS = 12  # Newton's method converges quadratically; if it needs more steps, there is no maximum
@@ -33,7 +33,7 @@ MAX_DISTANCE = 1.0  # in standard errors, from the model to the maximum of the l
 def maximum(
     model: SoftmaxModel,
     objective: PenalizedLoss,
-    X: Floats,
+    X: Any,
     free: NDArray[np.bool_],
     names: tuple[str, ...],
     exponent: int,
@@ -45,7 +45,8 @@ def maximum(
     params = np.column_stack([model.coef, model.intercept])
     n, n_names = int(free.sum()), len(names)
     reach = np.ones(params.shape[1])
-    reach[:-1] = np.abs(X).max(axis=0)
+    largest = abs(X).max(axis=0)  # a sparse row if X is sparse
+    reach[:-1] = largest.toarray().ravel() if validation.is_sparse(X) else largest
     scale_free = 8 * np.sqrt(np.finfo(objective.dtype).eps)
 
     def factor_here() -> _Factor:
@@ -133,7 +134,7 @@ def _separable_error(step: Float64s, reach: Float64s, model: SoftmaxModel, names
 
 
 def sum_of_squared_scores(
-    X: Floats, target: validation.WeightedTargets, params: Float64s, free: NDArray[np.bool_], fit_intercept: bool
+    X: Any, target: validation.WeightedTargets, params: Float64s, free: NDArray[np.bool_], fit_intercept: bool
 ) -> Float64s:
     """Sum of g_i g_i^T over the samples, for the free classes, block by block."""
     n, n_names = int(free.sum()), X.shape[1] + fit_intercept
@@ -149,9 +150,10 @@ def sum_of_squared_scores(
     return total
 
 
-def blocks(X: Floats, fit_intercept: bool, row_size: int) -> Iterator[tuple[slice, Float64s]]:
-    """Blocks of rows of (X, 1) in float64; `row_size` numbers for each row of a block take BLOCK_BYTES."""
+def blocks(X: Any, fit_intercept: bool, row_size: int) -> Iterator[tuple[slice, Float64s]]:
+    """Blocks of rows of (X, 1), dense, in float64; `row_size` numbers for each row of a block take BLOCK_BYTES."""
     size = max(16, BLOCK_BYTES // (8 * row_size))
     for start in range(0, X.shape[0], size):
-        x = X[start : start + size].astype(np.float64)
+        part = X[start : start + size]
+        x = np.asarray(part.toarray() if validation.is_sparse(part) else part, np.float64)
         yield slice(start, start + len(x)), np.column_stack([x, np.ones(len(x))]) if fit_intercept else x

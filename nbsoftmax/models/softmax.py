@@ -226,23 +226,24 @@ class SoftmaxModel(Displayed):
             estimator.feature_names_in_ = np.array(self.feature_names, object)
         return estimator
 
-    def _features(self, X: Any) -> Floats:
+    def _features(self, X: Any) -> Any:
         array, names = validation.frame(X)
         validation.same_features(names, self.feature_names)
-        array = validation.as_array("X", array)
+        if not validation.is_sparse(array):
+            array = validation.as_array("X", array)
         if array.ndim == 2 and array.shape[1] != self.n_features:
             first = "" if self.feature_names is None else f" (first: {self.feature_names[0]!r})"
             raise InputValueError(
                 f"X has {array.shape[1]} features, but the model was trained on {self.n_features}{first}; "
                 "give the same features."
             )
-        return validation.design(array, names=names)
+        return validation.features(array, names=names)
 
     def _predict(self, X: Any, what: int, k: int = 1, *, with_proba: bool = False) -> tuple[Floats, NDArray[np.int64]]:
         return self._predict_validated(self._features(X), what, k, with_proba=with_proba)
 
     def _predict_validated(
-        self, array: Floats, what: int, k: int = 1, *, with_proba: bool = False
+        self, array: Any, what: int, k: int = 1, *, with_proba: bool = False
     ) -> tuple[Floats, NDArray[np.int64]]:
         return predictions(self.coef, self.intercept, array, what, k, with_proba=with_proba)
 
@@ -334,14 +335,18 @@ def feature_names(model: SoftmaxModel) -> tuple[str, ...]:
 
 
 def predictions(
-    coef: Float64s, intercept: Float64s, X: Floats, what: int, k: int = 1, *, with_proba: bool = False
+    coef: Float64s, intercept: Float64s, X: Any, what: int, k: int = 1, *, with_proba: bool = False
 ) -> tuple[Floats, NDArray[np.int64]]:
-    """Predictions as `Design.predict` returns them; everything is validated already."""
+    """Predictions as `Design.predict` returns them, for dense or sparse X; everything is validated already."""
+    if validation.is_sparse(X):
+        from nbsoftmax.backends.sparse_design import SparseDesign  # predictions for arrays do not need it
+
+        return SparseDesign(X, len(coef), None).predict(coef, intercept, what, k, with_proba=with_proba)
     design = Design(X, len(coef), np.empty((0, 0), X.dtype), None)
     return design.predict(coef, intercept, what, k, with_proba=with_proba)
 
 
-def predicted_classes(model: SoftmaxModel, X: Floats) -> NDArray[np.int64]:
+def predicted_classes(model: SoftmaxModel, X: Any) -> NDArray[np.int64]:
     """Indices of the most probable classes (n_samples,) for X that is validated already."""
     return model._predict_validated(X, BEST)[1][:, 0]
 

@@ -47,6 +47,7 @@ class FeaturePenalty:
 
     by_feature = True  # features at 0 can be left out of a step
     has_dual = True  # the conjugate is known
+    by_weight = True  # it is a sum over single weights
     _strengths: tuple[str, ...] = ("l1", "l2")  # arguments of the class
     _coordinate_descent: Callable[..., None] = staticmethod(lasso)
 
@@ -202,8 +203,13 @@ class FeaturePenalty:
 
         The model is that of `kernels.coordinate`, without a penalty; `residual` holds its gradient at `coef`.
         """
-        l1s, l2s = (np.array(np.broadcast_to(strength, coef.shape[1])) for strength in (self._l1s, self._l2s))
+        l1s, l2s = self.strengths(coef.shape[1])
         self._coordinate_descent(grams, factor, l2s, l1s, residual, coef, MOST_SWEEPS, SWEEP_TOL)
+
+    def strengths(self, n_features: int) -> tuple[Float64s, Float64s]:
+        """The strengths l1 w_j and l2 w_j for each feature, two arrays (n_features,)."""
+        l1s, l2s = (np.array(np.broadcast_to(s, n_features), np.float64) for s in (self._l1s, self._l2s))
+        return l1s, l2s
 
     def fingerprint(self) -> tuple[Any, ...]:
         """Values that identify this penalty, for checkpoints."""
@@ -298,6 +304,7 @@ class GroupLasso(FeaturePenalty):
         As in `Ridge`.
     """
 
+    by_weight = False
     _coordinate_descent = staticmethod(group_lasso)
 
     def __init__(self, l1: float, l2: float = 0.0, weights: ArrayLike | None = None) -> None:

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple, Protocol, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from nbsoftmax.backends.base import SparseRows
 from nbsoftmax.backends.packed import NewtonStep
 from nbsoftmax.penalties import AnyPenalty
 from nbsoftmax.solvers.stop_reason import Stop, StopReason
@@ -99,6 +100,7 @@ class Curved(Smooth, Protocol):
 
     n_samples: int
     shape: tuple[int, int]
+    n_threads: int | None
 
     def value(self, params: Float64s) -> float:
         """The objective."""
@@ -112,6 +114,10 @@ class Curved(Smooth, Protocol):
         """The mean of the diagonal blocks, (n_features + 1, n_features + 1)."""
         ...
 
+    def feature_counts(self) -> NDArray[np.int64] | None:
+        """How many numbers of each feature are stored, (n_features,); None for dense data."""
+        ...
+
     def blocks(self, params: Float64s) -> Float64s:
         """The diagonal blocks, (n_classes, n_features + 1, n_features + 1)."""
         ...
@@ -122,6 +128,11 @@ class Curved(Smooth, Protocol):
 
     def hessian(self, params: Float64s) -> Float64s:
         """The whole Hessian, (n_classes, n_features + 1, n_classes, n_features + 1)."""
+        ...
+
+    @property
+    def sparse_rows(self) -> SparseRows | None:
+        """The backend if X is sparse."""
         ...
 
 

@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from nbsoftmax.errors import InputValueError
 from nbsoftmax.files import WriteFailures, file_name, is_regular, one_line
 from nbsoftmax.npz import read_npz, write_npz
+from nbsoftmax.validation import is_sparse
 
 FORMAT = "nbsoftmax checkpoint 5"
 SECONDS = 5.0  # minimum time between two checkpoints, so the most that a kill can cost
@@ -108,10 +109,15 @@ class Checkpoint:
 
 
 def fingerprint(*parts: Any) -> str:
-    """Digest of arrays (values, dtype and shape, not memory layout) and of other values by their repr."""
+    """Digest of arrays (values, dtype and shape, not memory layout) and of other values by their repr.
+
+    Of a canonical sparse array it is that of its shape and its three arrays.
+    """
     digest = hashlib.sha256()
     for part in parts:
-        if isinstance(part, np.ndarray):
+        if is_sparse(part):
+            digest.update(fingerprint(part.shape, part.data, part.indices, part.indptr).encode())
+        elif isinstance(part, np.ndarray):
             digest.update(f"{part.dtype.str}{part.shape}\0".encode())
             for rows in _blocks(np.atleast_1d(part)):
                 digest.update(

@@ -150,7 +150,7 @@ def learn_chunk(
             f"classes are [{listed(again)}], but the stream began with [{listed(stream.classes)}]; "
             "a new Trainer begins a new stream."
         )
-    X = validation.design(array, dtype=options.dtype or stream.dtype, n_features=stream.n_features, names=names)
+    X = validation.features(array, dtype=options.dtype or stream.dtype, n_features=stream.n_features, names=names)
     codes = stream.codes(y, X.shape[0])
     if init is not None:
         if before is not None:

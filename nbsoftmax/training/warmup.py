@@ -17,6 +17,7 @@ from nbsoftmax.kernels.linear import BLAS, DOTS, TILES
 from nbsoftmax.kernels.sgd import Rule
 from nbsoftmax.objective import Objective
 from nbsoftmax.penalties import GroupLasso
+from nbsoftmax.problem import Problem
 from nbsoftmax.solvers.sgd import SGD
 from nbsoftmax.training.trainer import Trainer
 
@@ -186,6 +187,35 @@ def _newton(task: Task) -> None:
     Trainer(l2=0.1, max_iter=1).fit(*_problem(task))  # in float64 also for float32 data
 
 
+# --- sparse X --------------------------------------------------------------------------------------------
+
+
+def _sparse_rows(task: Task) -> tuple[Any, Any]:
+    from scipy.sparse import csr_array  # slow to import: loaded when it is used
+
+    X, y = _problem(task, 200, 70)
+    return csr_array(np.where(np.random.default_rng(1).uniform(size=X.shape) < 0.05, X, 0)), y
+
+
+def _sparse(task: Task) -> None:
+    from nbsoftmax.backends.sparse import SparseBackend
+
+    problem = Problem.from_labels(*_sparse_rows(task))
+    for block_bytes in (2**22, 2**10):  # one block of rows, and several
+        options: dict[str, Any] = {"fit_intercept": True, "n_threads": None, "block_bytes": block_bytes}
+        backend = SparseBackend(problem.X, problem.target, offset=problem.offset, **options)
+        backend.loss_and_grad(_params(backend))
+        backend.hess_vec(_params(backend), _params(backend))
+        backend.curvatures(_params(backend))
+        backend.frequent_gram(_params(backend), np.arange(9))
+
+
+def _sparse_l1(task: Task) -> None:
+    X, y = _sparse_rows(task)
+    model = Trainer(l1=1e-3, max_iter=1).fit(X, y).model
+    model.predict_proba(X)
+
+
 _OTHERS: dict[str, Callable[[Task], None]] = {
     "newton": _newton,
     "long_rows": _long_rows,
@@ -195,4 +225,6 @@ _OTHERS: dict[str, Callable[[Task], None]] = {
     "logsumexp": _of_logits("logsumexp"),
     "sigmoid": _of_logits("sigmoid"),
     "binary_cross_entropy": _binary_cross_entropy,
+    "sparse": _sparse,
+    "sparse_l1": _sparse_l1,
 }

@@ -9,6 +9,7 @@ Each file has one subject:
     conversion   arrays, lists, columns and tensors to NumPy arrays
     frames       tables of pandas, polars and Arrow to NumPy arrays with feature names
     arrays       arrays of numbers: X, logits, parameters, offsets, outputs
+    sparse       X that may be a sparse matrix
     labels       labels of classes to class indices and sorted classes
     targets      class indices, or rows of probabilities
     weights      sample weights and class weights
@@ -40,7 +41,6 @@ from nbsoftmax.validation.arrays import (
     offset,
     out,
     params,
-    samples,
     some_samples,
     writeable_view,
 )
@@ -50,6 +50,7 @@ from nbsoftmax.validation.frames import by_label, frame, same_features
 from nbsoftmax.validation.labels import class_labels, codes_of, labels, positions, target_array
 from nbsoftmax.validation.options import callables, choice, count, device, flag, n_threads, number, seed
 from nbsoftmax.validation.size import MANY_CLASSES, n_classes, needs_memory
+from nbsoftmax.validation.sparse import features, is_sparse, samples
 from nbsoftmax.validation.targets import Targets, distributions, targets
 from nbsoftmax.validation.weighting import WeightedTargets, weigh, weighted_targets
 from nbsoftmax.validation.weights import class_weights, in_units, sample_weights, scaled
@@ -75,6 +76,7 @@ __all__ = [
     "design",
     "device",
     "distributions",
+    "features",
     "finite",
     "first_not_finite",
     "flag",
@@ -82,6 +84,7 @@ __all__ = [
     "frame",
     "in_units",
     "is_on_device",
+    "is_sparse",
     "labels",
     "logits",
     "n_classes",

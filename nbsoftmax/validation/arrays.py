@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from nbsoftmax.errors import InputTypeError, InputValueError, plain
 from nbsoftmax.validation.conversion import as_array
-from nbsoftmax.validation.frames import frame
 
 Floats = NDArray[np.floating[Any]]
 Float64s = NDArray[np.float64]
@@ -23,27 +22,30 @@ def as_floats(name: str, a: ArrayLike, *, dtype: Any = None) -> Floats:
     Integers and booleans become float64, float16 becomes float32, unless `dtype` (float32 or float64) is given.
     """
     array = as_array(name, a)
-    kind = array.dtype.kind
+    return array.astype(float_dtype_of(name, array.dtype, dtype), copy=False)
+
+
+def float_dtype_of(name: str, given: np.dtype[Any], dtype: Any = None) -> Any:
+    """The dtype, float32 or float64, to which numbers of the dtype `given` are converted, as `as_floats` does."""
+    kind = given.kind
     if kind == "c":
         raise InputTypeError(
-            f"{name} is complex ({array.dtype}), expected real numbers; give its real part (`.real`) or its modulus."
+            f"{name} is complex ({given}), expected real numbers; give its real part (`.real`) or its modulus."
         )
     if kind == "O":
         raise InputTypeError(
             f"{name} has dtype object, expected numbers; convert it first, for example {name}.astype(float)."
         )
-    if array.dtype.names is not None:
+    if given.names is not None:
         raise InputTypeError(
             f"{name} is a structured array, expected numbers; give numpy.lib.recfunctions.structured_to_unstructured"
             f"({name})."
         )
     if kind not in "fiub":
-        raise InputTypeError(
-            f"{name} has dtype {array.dtype}, expected float32 or float64; convert it to numbers first."
-        )
+        raise InputTypeError(f"{name} has dtype {given}, expected float32 or float64; convert it to numbers first.")
     if dtype is None:
-        dtype = np.float32 if kind == "f" and array.dtype.itemsize <= 4 else np.float64
-    return array.astype(dtype, copy=False)
+        return np.float32 if kind == "f" and given.itemsize <= 4 else np.float64
+    return dtype
 
 
 def as_float64s(name: str, a: ArrayLike) -> Float64s:
@@ -84,14 +86,6 @@ def first_not_finite(X: Floats) -> tuple[int, int] | None:
     return None
 
 
-def samples(
-    X: Any, *, name: str = "X", dtype: Any = None, n_features: int | None = None
-) -> tuple[Floats, tuple[str, ...] | None]:
-    """Check X as `design` does; also return the feature names of a table, which error messages then use."""
-    array, names = frame(X)
-    return design(array, name=name, dtype=dtype, n_features=n_features, names=names), names
-
-
 def design(
     X: Any,
     *,
@@ -102,34 +96,43 @@ def design(
 ) -> Floats:
     """Check X: (n_samples, n_features), float32 or float64, finite; any strides are accepted."""
     array = as_floats(name, X, dtype=dtype)
-    if array.ndim != 2:
+    check_shape(name, array.shape, n_features)
+    bad = first_not_finite(array)
+    if bad is not None:
+        refuse_not_finite(name, array[bad], *bad, names)
+    return writeable_view(array)
+
+
+def check_shape(name: str, shape: tuple[int, ...], n_features: int | None) -> None:
+    """Refuse an X that is not (n_samples, n_features), with at least one feature or as many as are expected."""
+    if len(shape) != 2:
         hint = (
             f"{name}.reshape(-1, 1) makes one feature of it, {name}.reshape(1, -1) one sample"
-            if array.ndim == 1
+            if len(shape) == 1
             else "flatten each sample to one row"
         )
         raise InputValueError(
-            f"{name} has {array.ndim} dimension{'s' * (array.ndim != 1)}, shape {array.shape}; "
+            f"{name} has {len(shape)} dimension{'s' * (len(shape) != 1)}, shape {shape}; "
             f"expected 2, (n_samples, n_features); {hint}."
         )
-    if array.shape[1] == 0:
-        raise InputValueError(f"{name} has no features (shape {array.shape}); expected at least one column.")
-    if n_features is not None and array.shape[1] != n_features:
-        raise InputValueError(f"{name} has {array.shape[1]} features, but {n_features} are expected.")
-    bad = first_not_finite(array)
-    if bad is not None:
-        i, j = bad
-        if names is not None:
-            found = "a missing value (NaN)" if np.isnan(array[i, j]) else f"{array[i, j]}"
-            raise InputValueError(
-                f"{name} has {found} in column {plain(names[j])} at row {i} (counted from 0); expected finite numbers; "
-                "drop such rows, or impute the values."
-            )
+    if shape[1] == 0:
+        raise InputValueError(f"{name} has no features (shape {shape}); expected at least one column.")
+    if n_features is not None and shape[1] != n_features:
+        raise InputValueError(f"{name} has {shape[1]} features, but {n_features} are expected.")
+
+
+def refuse_not_finite(name: str, value: Any, i: int, j: int, names: tuple[str, ...] | None) -> NoReturn:
+    """Raise the error for a NaN or inf in row i and column j, which is named if the columns have names."""
+    if names is not None:
+        found = "a missing value (NaN)" if np.isnan(value) else f"{value}"
         raise InputValueError(
-            f"{name} contains {array[i, j]} at row {i}, column {j} (counted from 0); expected finite numbers, "
-            "no NaN and no inf; remove or impute such values first."
+            f"{name} has {found} in column {plain(names[j])} at row {i} (counted from 0); expected finite numbers; "
+            "drop such rows, or impute the values."
         )
-    return writeable_view(array)
+    raise InputValueError(
+        f"{name} contains {value} at row {i}, column {j} (counted from 0); expected finite numbers, "
+        "no NaN and no inf; remove or impute such values first."
+    )
 
 
 def some_samples(X: Floats) -> Floats:

@@ -44,7 +44,7 @@ def as_array(name: str, a: Any) -> NDArray[Any]:
         )
     refuse_sparse(name, a)
     refuse_tensor(name, a)
-    a = column(name, frame(a)[0])
+    a = column(name, frame(a, sparse=False)[0])
     try:
         array = np.asarray(a)
     except ValueError:
@@ -65,17 +65,17 @@ def as_array(name: str, a: Any) -> NDArray[Any]:
 
 
 def refuse_sparse(name: str, a: Any) -> None:
-    """Refuse a sparse matrix or tensor, which no kernel supports yet."""
+    """Refuse a sparse matrix or tensor: only an X of samples may be sparse (`features`), in one of SciPy's types."""
+    dense = f"{name} is a sparse {{}}, expected a dense array; give {name}.{{}}() if it fits in memory{{}}."
+    instead = ", or a sparse array of SciPy" if name == "X" else ""
     layout = getattr(a, "layout", None)  # of a PyTorch tensor
     if layout is not None and "sparse" in str(layout):
-        raise InputTypeError(f"{name} is a sparse tensor, which is not supported yet; give {name}.to_dense().")
+        raise InputTypeError(dense.format("tensor", "to_dense", instead))
     if hasattr(a, "nnz") and not isinstance(a, np.ndarray):
         method = next((method for method in ("toarray", "todense") if hasattr(a, method)), None)
         if method is not None:
-            raise InputTypeError(
-                f"{name} is a sparse {type(a).__name__}, which is not supported yet; give {name}.{method}() if the "
-                "dense array fits in memory."
-            )
+            of_scipy = type(a).__module__.startswith("scipy.")
+            raise InputTypeError(dense.format(type(a).__name__, method, "" if of_scipy else instead))
 
 
 def _unmasked(name: str, a: Any) -> NDArray[Any]:

@@ -23,18 +23,21 @@ ADVICE = {
     "date": TIMES, "time": TIMES, "duration": TIMES, "period": TIMES,
     "str": TEXT, "object": TEXT,
 }  # fmt: skip
+# A table with dense and sparse columns becomes a sparse array if that needs about a tenth of the memory or less.
+SPARSER = 16
 
 
-def frame(X: Any) -> tuple[Any, tuple[str, ...] | None]:
+def frame(X: Any, *, sparse: bool = True) -> tuple[Any, tuple[str, ...] | None]:
     """Split a pandas, polars or Arrow table into (array, feature names); anything else is (X, None).
 
     The array is float32 if all columns are float32 or float16, and float64 otherwise; missing values are NaN. For a
-    column that is not numeric, the error names the column.
+    column that is not numeric, the error names the column. If `sparse`, a table with sparse columns may become a sparse
+    array, see `_sparse_of_pandas`.
     """
     if type(X) is np.ndarray:  # the usual case first: the tests below take as long as a prediction of one row
         return X, None
     if _is(X, "pandas", "DataFrame"):
-        return _of_pandas(X)
+        return _of_pandas(X, sparse=sparse)
     if _is(X, "polars", "DataFrame"):
         return _of_polars(X)
     if _is(X, "pyarrow", "Table", "RecordBatch"):
@@ -96,7 +99,7 @@ def by_label(weights: Any, n_classes: int) -> Any:
     return weights
 
 
-def _of_pandas(X: Any) -> tuple[NDArray[Any], tuple[str, ...]]:
+def _of_pandas(X: Any, *, sparse: bool) -> tuple[Any, tuple[str, ...]]:
     is_numeric = sys.modules["pandas"].api.types.is_numeric_dtype
     X = X.infer_objects()  # a column of objects that are all numbers becomes numeric
     names, dtypes = tuple(map(str, X.columns)), list(X.dtypes)
@@ -114,10 +117,42 @@ def _of_pandas(X: Any) -> tuple[NDArray[Any], tuple[str, ...]]:
     common = _common(names, dtypes, is_number, is_single)
     if all(isinstance(dtype, np.dtype) for dtype in set(dtypes)):
         return X.to_numpy(dtype=common), names
+    found = _sparse_of_pandas(X, dtypes, common) if sparse else None
+    if found is not None:
+        return found, names
     array = np.empty(X.shape, common)
     for j in range(len(names)):
         array[:, j] = X.iloc[:, j].to_numpy(dtype=common, na_value=np.nan)
     return array, names
+
+
+def _sparse_of_pandas(X: Any, dtypes: list[Any], common: np.dtype[Any]) -> Any:
+    """The table as a `scipy.sparse.csc_array`; None if it becomes a dense array.
+
+    It becomes sparse if all its columns are sparse with the fill value 0, or if some are and a dense array would be
+    SPARSER times as large as the numbers to store.
+    """
+    pandas = sys.modules["pandas"]
+    is_sparse = [isinstance(dtype, pandas.SparseDtype) and bool(dtype.fill_value == 0) for dtype in dtypes]
+    if not any(is_sparse):
+        return None
+    columns = [values.array for _, values in X.items()]
+    n_stored = sum(values.npoints if sparse else len(X) for values, sparse in zip(columns, is_sparse, strict=True))
+    if not all(is_sparse) and SPARSER * n_stored > len(X) * len(columns):
+        return None
+    from scipy.sparse import csc_array
+
+    rows, numbers = [], []
+    for values, sparse in zip(columns, is_sparse, strict=True):
+        if sparse:
+            rows.append(values.sp_index.to_int_index().indices)
+            numbers.append(values.sp_values.astype(common))
+        else:
+            dense = values.to_numpy(dtype=common, na_value=np.nan)
+            rows.append(np.flatnonzero(dense))
+            numbers.append(dense[rows[-1]])
+    starts = np.cumsum([0, *map(len, rows)])
+    return csc_array((np.concatenate(numbers), np.concatenate(rows), starts), shape=X.shape)
 
 
 def _only_missing(values: Any) -> NDArray[np.bool_]:

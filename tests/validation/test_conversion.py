@@ -91,12 +91,30 @@ BAD_VALUES = {
 }
 
 BAD_TYPES = {
-    "sparse matrix": (lambda: nbs.Objective(scipy.sparse.csr_matrix(Z), Y), r"sparse csr_matrix.*X\.toarray\(\)"),
-    "sparse array": (lambda: MODEL.predict(scipy.sparse.csc_array(Z)), r"sparse csc_array.*X\.toarray\(\)"),
-    "sparse X of a fit": (lambda: nbs.Trainer().fit(scipy.sparse.coo_array(Z), Y), r"X\.toarray\(\)"),
+    "sparse logits": (
+        lambda: nbs.softmax(scipy.sparse.csr_matrix(Z)),
+        r"logits is a sparse csr_m.*logits\.toarray\(\)",
+    ),
+    "sparse probabilities": (lambda: nbs.brier_score(Y, scipy.sparse.csr_array(Z)), r"proba\.toarray\(\)"),
+    "sparse z": (lambda: nbs.sigmoid(scipy.sparse.csr_array(Z)), r"z\.toarray\(\)"),
+    "sparse X of a textbook gradient": (
+        lambda: nbs.softmax_gradient(scipy.sparse.coo_array(Z), Y, np.zeros((3, 3)), np.zeros(3)),
+        r"X is a sparse coo_array, expected a dense array; give X\.toarray\(\) if it fits in memory\.",
+    ),
+    "sparse weights": (
+        lambda: nbs.cross_entropy(Z, Y, sample_weight=scipy.sparse.csr_array([Y])),
+        r"sample_weight\.toarray\(\)",
+    ),
+    "sparse offset": (
+        lambda: nbs.Objective(Z, Y, offset=scipy.sparse.csr_array((4, 3))),
+        r"offset is a sparse.*offset\.toarray\(\)",
+    ),
     "sparse targets": (lambda: nbs.cross_entropy(Z, scipy.sparse.eye_array(4, 3)), r"y\.toarray\(\)"),
     "sparse labels": (lambda: MODEL.score(Z, scipy.sparse.csr_array([Y]).T), r"y\.toarray\(\)"),
-    "pydata's sparse": (lambda: nbs.Objective(PydataSparse(), Y), r"sparse PydataSparse.*X\.todense\(\)"),
+    "pydata's sparse": (
+        lambda: nbs.Objective(PydataSparse(), Y),
+        r"sparse PydataSparse.*X\.todense\(\).*or a sparse array of SciPy",
+    ),
     "tensor with a gradient": (lambda: MODEL.predict(Tensor(requires_grad=True)), r"gradient; give X\.detach\(\)"),
     "bfloat16": (lambda: nbs.softmax(Tensor("torch.bfloat16")), r"bfloat16.*give logits\.float\(\)"),
     "bfloat16 with a gradient": (

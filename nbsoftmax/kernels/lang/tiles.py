@@ -46,7 +46,7 @@ DOT_ROWS, DOT_CLASSES = (4, 5) if MANY_REGISTERS else (2, 5)
 DOT_COST = 1.0 if MANY_REGISTERS else 1.3  # time of their multiply-adds relative to forward tiles
 
 
-def _repeat(builder, count, values, body):
+def repeat(builder, count, values, body):
     """Emit a loop that replaces `values` by body(turn, values), `count` times. Return the values after the loop."""
     before, loop, after = builder.block, builder.append_basic_block("loop"), builder.append_basic_block("after")
     some = builder.icmp_signed(">", count, count.type(0))
@@ -116,7 +116,7 @@ def _forward_tile(width):
 
             bias_at = builder.mul(n_features, w_stride)
             bias = [weight(bias_at, v) for v in range(width)]
-            sums = _repeat(builder, n_features, bias * height, step)
+            sums = repeat(builder, n_features, bias * height, step)
             for r in range(height):
                 for v in range(width):
                     at = builder.add(builder.add(zi, whole(v * lane)), builder.mul(z_stride, whole(r)))
@@ -214,7 +214,7 @@ def dot_tile(typingctx, x, xi, x_stride, n_rows, n_features, w, wi, w_stride, bi
                     prefetch_at(builder, builder.gep(row, [builder.add(j, ahead)]))
                 return products(j, sums, n_classes, read_whole)
 
-            sums = _repeat(builder, n_vectors, [zero] * (n_classes * DOT_ROWS), step)
+            sums = repeat(builder, n_vectors, [zero] * (n_classes * DOT_ROWS), step)
             # The last features, fewer than a vector, are read by masked loads; if there are none, these add 0.
             sums = products(builder.mul(n_vectors, whole(lane)), sums, n_classes, read_rest)
             for k in range(n_classes):
@@ -224,14 +224,14 @@ def dot_tile(typingctx, x, xi, x_stride, n_rows, n_features, w, wi, w_stride, bi
                     at = builder.add(builder.add(zi, whole(k)), builder.mul(z_stride, whole(r)))
                     builder.store(total, pointer(context, builder, sig.args[10], z, at, number))
 
-        _switch(builder, height, DOT_CLASSES, one_height)
+        switch(builder, height, DOT_CLASSES, one_height)
         return context.get_dummy_value()
 
     whole = [types.intp]
     return types.void(x, *whole * 4, w, *whole * 4, z, *whole * 3), codegen
 
 
-def _switch(builder, value, most, emit):
+def switch(builder, value, most, emit):
     """Emit a switch: the code of `emit(n)` for each n from 1 to `most`, of which that with n == `value` runs."""
     done = builder.append_basic_block("done")
     cases = builder.switch(value, done)
@@ -342,7 +342,7 @@ def _backward_tile(name, width_of, masked):
                             sums[at_sum] = multiply_add(builder, vector, d, kept[v], sums[at_sum])
                     return sums
 
-                sums = _repeat(builder, n_rows, [zero] * (rows_of_g * width), step)
+                sums = repeat(builder, n_rows, [zero] * (rows_of_g * width), step)
                 for k in range(rows_of_g):
                     for v in range(width):
                         total = sums[k * width + v]
@@ -357,7 +357,7 @@ def _backward_tile(name, width_of, masked):
                             total = builder.fadd(align(builder.load(address), double.dtype), total)
                             align(builder.store(total, address), double.dtype)
 
-            _switch(builder, height, TALLEST + 1 if width_of(TALLEST + 1) > 1 else TALLEST, one_height)
+            switch(builder, height, TALLEST + 1 if width_of(TALLEST + 1) > 1 else TALLEST, one_height)
             return context.get_dummy_value()
 
         numbers = [types.intp]

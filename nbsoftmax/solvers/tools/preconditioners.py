@@ -1,6 +1,7 @@
 """Preconditioners of conjugate gradients: approximations M of the Hessian, from cheapest to most accurate.
 
 diagonal   the diagonal of the Hessian
+frequent   for sparse data with too many features for the next kind: see `frequent_features`
 gram       X1^T D X1 / S for every class, D = diag(h_i mean_k a_ik (1 - a_ik))
 blocks     X1^T D_k X1 / S for class k, D_k = diag(h_i a_ik (1 - a_ik)): the diagonal blocks of the Hessian
 hessian    the Hessian, made definite along shifts of all classes: conjugate gradients then take one or two products
@@ -22,10 +23,11 @@ import numpy as np
 
 from nbsoftmax.kernels.runtime.threads import EXP_WORK
 from nbsoftmax.solvers.base import Curved
+from nbsoftmax.solvers.tools.frequent_features import FrequentGram, works
 from nbsoftmax.solvers.tools.lbfgs_memory import LBFGSMemory
 from nbsoftmax.validation import Float64s
 
-KINDS = ("diagonal", "gram", "blocks", "hessian")
+KINDS = ("diagonal", "frequent", "gram", "blocks", "hessian")
 # The largest M; to make it takes a few times as much memory.
 MOST_BYTES = 2**26
 # A Gram matrix that costs this many products is always made: without one, fits to raw data may take thousands.
@@ -40,7 +42,7 @@ LEAST_CURVATURE = 1e-100
 # The fixed cost of a product in multiply-adds, and how many times that each kind takes. (Measured: with these the costs
 # below are right to a factor of about 2 for 15 to 200,000 samples of 4 to 784 features.)
 CALL_WORK = 2**20
-CALLS = {"diagonal": 2, "gram": 4, "blocks": 6, "hessian": 8}
+CALLS = {"diagonal": 2, "frequent": 4, "gram": 4, "blocks": 6, "hessian": 8}
 
 
 def costs(objective: Curved) -> dict[str, float]:
@@ -55,8 +57,13 @@ def costs(objective: Curved) -> dict[str, float]:
         "hessian": proba + m * k * (k - 1) / 2 * d**2 / 2 + (k * d) ** 3 / 3,
     }
     size = {"diagonal": k * d, "gram": d**2, "blocks": k * d**2, "hessian": (k * d) ** 2}
-    fits = {kind: kind == "diagonal" or 8 * size[kind] <= MOST_BYTES for kind in KINDS}
-    return {kind: (CALLS[kind] * CALL_WORK + work[kind]) / product if fits[kind] else np.inf for kind in KINDS}
+    fits = {kind: kind == "diagonal" or 8 * size[kind] <= MOST_BYTES for kind in size}
+    counts = objective.feature_counts()
+    if counts is not None:
+        work |= works(objective, counts)
+        product = CALL_WORK + work["product"]
+        fits["frequent"] = not fits["gram"]
+    return {kind: (CALLS[kind] * CALL_WORK + work[kind]) / product if fits.get(kind) else np.inf for kind in KINDS}
 
 
 def n_pairs(shape: tuple[int, int]) -> int:
@@ -72,11 +79,16 @@ class Preconditioner:
         self.least_curvature = 0.0  # the smallest known eigenvalue of M^-1 H; 0 if none is known
         self._shape = k, d = objective.shape
         self.memory = LBFGSMemory(k * d, n_pairs(objective.shape)) if memory is None else memory
+        self._frequent: FrequentGram | None = None
         self._recorded: deque[tuple[Float64s, Float64s]] = deque(maxlen=self.memory.capacity)
         penalty = np.zeros(d)
         penalty[:-1] = objective.penalty.curvature
         if kind == "diagonal":
             self._scale, self._inverses = _scale_of(objective.curvatures(params) + penalty), None
+            return
+        if kind == "frequent":
+            diagonal = objective.curvatures(params) + penalty
+            self._frequent = FrequentGram(objective, params, diagonal, penalty, _scale_of, _inverse)
             return
         if kind == "gram":
             matrices = objective.gram(params)[None]  # (1, d, d)
@@ -133,6 +145,8 @@ class Preconditioner:
 
     def _plain(self, residual: Float64s) -> Float64s:
         """M^-1 times an array of the shape of the parameters."""
+        if self._frequent is not None:
+            return self._frequent(residual)
         if self._inverses is None:
             return np.asarray(residual * self._scale**2)
         if self.kind == "gram":  # shared by all classes

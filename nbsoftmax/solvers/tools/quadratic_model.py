@@ -11,7 +11,7 @@ steps, which then are those of conjugate gradients.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
@@ -124,41 +124,63 @@ class MetricStep(NamedTuple):
     square: float  # p . M p of the step p
 
 
-class VariableMetric:
-    """M: for each class `factor` times a Gram matrix of the features and the intercept, and the penalty's curvature.
+class Curvature(Protocol):
+    """The diagonal blocks of the Hessian, or one matrix in their place, without the intercept.
 
-    The intercept, which has no penalty, is eliminated. The remaining Gram matrices are those of features centred at
-    their weighted means, so a feature with a large mean is not nearly collinear with the intercept.
+    The intercept, which has no penalty, is eliminated. What remains is the curvature of features centred at their
+    weighted means, so a feature with a large mean is not nearly collinear with the intercept.
     """
 
-    def __init__(self, penalty: AnyPenalty, grams: Float64s, n_classes: int) -> None:
-        self._penalty = penalty
-        self.factor = n_classes / (n_classes - 1)  # M >= H if all probabilities are equal; increased if it is not
-        cross, self._corner = grams[:, :-1, -1], grams[:, -1, -1]
+    means: Float64s  # (1 or K, n_features), of the features
+    corner: Float64s  # (1 or K,), the curvature along the intercept
+
+    def minimise(self, penalty: AnyPenalty, factor: float, slope: Float64s, coef: Float64s) -> float:
+        """Move `coef` to the minimum of slope . p + 1/2 p . M p + the penalty at coef + p; returns p . M p."""
+        ...
+
+
+class GramCurvature:
+    """Gram matrices of the features and the intercept, (1 or K, n_features + 1, n_features + 1)."""
+
+    def __init__(self, grams: Float64s) -> None:
+        cross, self.corner = grams[:, :-1, -1], grams[:, -1, -1]
         with np.errstate(divide="ignore", invalid="ignore"):
-            self._means = np.where(self._corner[:, None] > 0, cross / self._corner[:, None], 0.0)
-        self._grams = grams[:, :-1, :-1] - self._means[:, :, None] * cross[:, None, :]
+            self.means = np.where(self.corner[:, None] > 0, cross / self.corner[:, None], 0.0)
+        self._grams = grams[:, :-1, :-1] - self.means[:, :, None] * cross[:, None, :]
         diagonal = np.einsum("kjj->kj", self._grams)
         # The remaining curvature of a constant feature consists of rounding errors.
         flat = diagonal <= NOISE * np.einsum("kjj->kj", grams)[:, :-1]
         self._grams[np.broadcast_to(flat[:, :, None] | flat[:, None, :], self._grams.shape)] = 0.0
+
+    def minimise(self, penalty: AnyPenalty, factor: float, slope: Float64s, coef: Float64s) -> float:
+        """Move `coef` to the minimum of slope . p + 1/2 p . M p + the penalty at coef + p; returns p . M p."""
+        residual, before = slope.copy(), coef.copy()
+        penalty.minimise_model(self._grams, factor, residual, coef)
+        return float(np.vdot(coef - before, residual - slope))
+
+
+class VariableMetric:
+    """M: for each class `factor` times a curvature, and the curvature of the penalty."""
+
+    def __init__(self, penalty: AnyPenalty, curvature: Curvature, n_classes: int) -> None:
+        self._penalty, self._curvature = penalty, curvature
+        self.factor = n_classes / (n_classes - 1)  # M >= H if all probabilities are equal; increased if it is not
 
     def step(self, point: Float64s, slope: Float64s) -> MetricStep:
         """The minimum over p of slope . p + 1/2 p . M p + the penalty at point + p."""
         new = point.copy()
         # The eliminated b_k moves by -(slope_b / (factor corner) + means . move).
         own = slope[:, -1]
-        scale = self.factor * self._corner
+        means, scale = self._curvature.means, self.factor * self._curvature.corner
         with np.errstate(divide="ignore", invalid="ignore"):
             alone = np.where(scale > 0, own / scale, 0.0)
-        start = slope[:, :-1] - self._means * own[:, None]
-        residual, coef = start.copy(), np.array(point[:, :-1], order="C")
-        before = coef.copy()
-        self._penalty.minimise_model(self._grams, self.factor, residual, coef)
-        move = coef - before
+        start = slope[:, :-1] - means * own[:, None]
+        coef = np.array(point[:, :-1], order="C")
+        square = self._curvature.minimise(self._penalty, self.factor, start, coef)
+        move = coef - point[:, :-1]
         new[:, :-1] = coef
-        new[:, -1] -= alone + (self._means * move).sum(axis=1)
-        square = float(np.vdot(move, residual - start)) + float(np.vdot(own, alone))
+        new[:, -1] -= alone + (means * move).sum(axis=1)
+        square += float(np.vdot(own, alone))
         change = self._penalty.nonsmooth_change(point[:, :-1], new[:, :-1])
         decrease = -(float(np.vdot(start, move)) - float(np.vdot(own, alone)) + square / 2 + change)
         return MetricStep(new, decrease, square)

@@ -13,7 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nbsoftmax.solvers.base import Composite, Point
-from nbsoftmax.solvers.tools.quadratic_model import ModelMinimum, QuadraticModel, VariableMetric
+from nbsoftmax.solvers.tools.quadratic_model import (
+    Curvature,
+    GramCurvature,
+    ModelMinimum,
+    QuadraticModel,
+    VariableMetric,
+)
+from nbsoftmax.solvers.tools.sparse_curvature import SparseCurvature, sparse_columns
 from nbsoftmax.validation import Float64s
 
 NEAR = 0.9  # share of l1 from which on a feature's gradient brings it into the working set
@@ -39,6 +46,7 @@ class WorkingSet:
         # so many have been spent, if memory allows.
         n_classes, n = objective.class_mass.size, features.size
         self._products, self._worth = 0, n / 6 if 8 * n_classes * (n + 1) ** 2 <= GRAM_BYTES else np.inf
+        self._sparse = sparse_columns(self.part, self.penalty)  # with which a metric costs about one product
 
     def state(self) -> dict[str, Any]:
         """What `restored` needs, of a working set whose model has been minimised."""
@@ -65,8 +73,10 @@ class WorkingSet:
         `largest` is the largest predicted decrease of a model's first step so far. The smaller this model's is relative
         to it, the better is the model, and the more accurately it is minimised.
         """
-        metric = self._metric or self._new_metric(params, per_class=False)
-        if self._products > self._worth:
+        metric = self._metric
+        if metric is None or self._sparse is not None:
+            metric = self._new_metric(params, per_class=False)
+        elif self._products > self._worth:
             metric, self._products = self._new_metric(params, per_class=True), 0
         model = QuadraticModel(self.part, self.penalty, metric, params, grad)
         minimum = model.minimise(largest)
@@ -74,8 +84,13 @@ class WorkingSet:
         return minimum
 
     def _new_metric(self, at: Float64s, *, per_class: bool) -> VariableMetric:
-        grams = self.part.blocks(at) if per_class else self.part.gram(at)[None]
-        self._metric, self._made_at, self._per_class = VariableMetric(self.penalty, grams, at.shape[0]), at, per_class
+        curvature: Curvature
+        if self._sparse is not None:
+            curvature = SparseCurvature(self.part, self._sparse, at)
+        else:
+            curvature = GramCurvature(self.part.blocks(at) if per_class else self.part.gram(at)[None])
+        metric = VariableMetric(self.penalty, curvature, at.shape[0])
+        self._metric, self._made_at, self._per_class = metric, at, per_class
         return self._metric
 
 

@@ -1,0 +1,70 @@
+"""Sparse matrices: `.npz` files of `scipy.sparse.save_npz`, and svmlight (libsvm) files.
+
+A line of an svmlight file is a sample: its label and, for each feature that is not 0, the number and value of the
+feature; after # comes a comment.
+
+    3 1:0.5 7:1.25 # one sample of class 3
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nbsoftmax.data.arrays import loaded
+from nbsoftmax.data.source import Path, Source, opened
+from nbsoftmax.errors import InputValueError
+from nbsoftmax.files import one_line
+
+LARGEST = 2.0**53  # below, whole floats are exact as integers
+
+
+def read_npz(path: Path | Source) -> Any:
+    """Read the matrix of a file written by `scipy.sparse.save_npz`."""
+    from scipy.sparse import load_npz
+
+    with loaded(path, load_npz) as (_, matrix):
+        return matrix
+
+
+def read_svmlight(
+    path: Path | Source, *, n_features: int | None = None, zero_based: bool = False
+) -> tuple[Any, NDArray[Any]]:
+    """Read an svmlight file by scikit-learn's reader: X (n_samples, n_features), sparse, and the labels (n_samples,).
+
+    Parameters
+    ----------
+    path : path or Source
+    n_features : int, optional
+        Default: as many as occur in the file.
+    zero_based : bool
+        Whether the numbers of the features begin at 0. Otherwise they begin at 1, unless the number 0 occurs.
+    """
+    try:
+        from sklearn.datasets import load_svmlight_file
+    except ImportError as error:
+        raise InputValueError(
+            'svmlight files are read by scikit-learn, which is missing; install it with: pip install "nbsoftmax'
+            '[sklearn]", or give a .npz file of scipy.sparse.save_npz.'
+        ) from error
+    with opened(path) as source:
+        try:
+            X, y = load_svmlight_file(source.file, zero_based=True if zero_based else "auto")
+        except ValueError as error:
+            raise InputValueError(
+                f"{source.name} cannot be read as an svmlight file ({one_line(error)}); expected lines of a label and "
+                "pairs number:value, with increasing numbers."
+            ) from None
+        name = source.name
+    if n_features is not None:
+        if X.shape[1] > n_features:
+            raise InputValueError(
+                f"{name} has the feature {X.shape[1]} (counted from 1), but the model was trained on {n_features}; "
+                "give the same features."
+            )
+        X.resize(X.shape[0], n_features)
+    if np.isfinite(y).all() and (y == np.floor(y)).all() and np.abs(y).max(initial=0) < LARGEST:
+        y = y.astype(np.int64)
+    return X, y

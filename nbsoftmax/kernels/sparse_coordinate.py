@@ -1,0 +1,73 @@
+"""Coordinate descent on the quadratics of `coordinate`, with the features as sparse columns instead of Gram matrices.
+
+    G = X^T diag(d) X - c mean mean^T        for all classes, with d (n_samples,), c = sum_i d_i, mean = X^T d / c
+
+With p = v_k - x_k, the products t = diag(d) X p and s = mean . p are kept: the slope of a coordinate and the update
+after a move each read only its column. (A Gram matrix of n features costs n^2 numbers and many more products.)
+"""
+
+import numpy as np
+
+from nbsoftmax.kernels.coordinate import shrunk
+from nbsoftmax.kernels.runtime.jit import jit, part
+from nbsoftmax.kernels.runtime.threads import take
+
+
+@part
+def column_product(data, rows, first, end, t):
+    """Add up the products of a column and the elements of t in its rows."""
+    total = 0.0
+    for e in range(first, end):
+        total += data[e] * t[rows[e]]
+    return total
+
+
+@jit
+def sparse_lasso(
+    todo, data, rows, starts, d, mean, c, diagonal, factor, l2, l1, slope, point, squares, most_sweeps, tol
+):
+    """Minimise as `coordinate.lasso`: `point` (K, n) moves from x to the minimum. Classes are tasks.
+
+    `slope` (K, n) is g. `diagonal` holds G_jj, 0 for a column that is left out because it is constant. The squares
+    p . M p of each class's move are written to `squares` (K,).
+    """
+    n = point.shape[1]
+    t, begin = np.empty(d.size), np.empty(n)
+    k = take(todo)
+    while k >= 0:
+        g, v = slope[k], point[k]
+        t[:] = 0.0
+        begin[:] = v
+        s, first = 0.0, 0.0
+        for sweep in range(most_sweeps):
+            moved = 0.0
+            for j in range(n):
+                low, high = starts[j], starts[j + 1]
+                bend, r = factor * diagonal[j] + l2[j], g[j] + l2[j] * (v[j] - begin[j])
+                if diagonal[j] > 0:
+                    r += factor * (column_product(data, rows, low, high, t) - c * mean[j] * s)
+                if bend > 0:
+                    new = shrunk(v[j] - r / bend, l1[j] / bend)
+                else:  # no curvature: the minimum is at 0 if |slope| <= l1; otherwise there is none
+                    new = 0.0 if abs(r) <= l1[j] else v[j]
+                move = new - v[j]
+                if move != 0:
+                    v[j] = new
+                    moved += bend * move * move
+                    if diagonal[j] > 0:
+                        for e in range(low, high):
+                            t[rows[e]] += d[rows[e]] * data[e] * move
+                        s += mean[j] * move
+            if sweep == 0:
+                first = moved
+            if moved <= tol * first:
+                break
+        square = 0.0
+        for j in range(n):
+            p = v[j] - begin[j]
+            if p != 0:
+                square += l2[j] * p * p
+                if diagonal[j] > 0:
+                    square += factor * p * (column_product(data, rows, starts[j], starts[j + 1], t) - c * mean[j] * s)
+        squares[k] = square
+        k = take(todo)

@@ -1,0 +1,46 @@
+"""The kernel of `predict` for sparse X."""
+
+from math import inf
+
+import numpy as np
+
+from nbsoftmax.kernels.lang.simd import lanes
+from nbsoftmax.kernels.predict import BEST, LOG_PROBA, PROBA, best_in_tiles, insert_rows, proba_of_best
+from nbsoftmax.kernels.rows import MOST_CLASSES_IN_TILE, aligned, log_softmax_rows, new_tile, softmax_rows
+from nbsoftmax.kernels.runtime.jit import jit
+from nbsoftmax.kernels.runtime.threads import take
+from nbsoftmax.kernels.sparse_linear import sparse_logits
+
+
+@jit
+def sparse_predict(todo, rows, weights, panels, what, k, group, out, best):
+    """Write logits, probabilities or their logarithms to `out` (m * K,), or the best k classes to `best` (m * k,).
+
+    The probabilities of the best classes go to `out` (m * k,), unless it is empty. Groups of rows are tasks.
+    """
+    n_classes, stride = weights.n_classes, weights.stride
+    z = aligned(group * stride + lanes(weights.w), weights.w)
+    top = aligned(group * k, z)
+    shift, total, buffer = aligned(group, z), np.empty(group), aligned(lanes(z), z)
+    tile = new_tile(min(n_classes, MOST_CLASSES_IN_TILE), z)
+    task = take(todo)
+    while task >= 0:
+        start = task * group
+        n, o = min(group, rows.n_rows - start), start * n_classes
+        sparse_logits(rows, weights, panels, start, n, z, 0)
+        if what == PROBA:
+            softmax_rows(z, 0, stride, n, n_classes, out, o, n_classes)
+        elif what == LOG_PROBA:
+            log_softmax_rows(z, 0, stride, n, n_classes, out, o, n_classes)
+        elif what != BEST:
+            for r in range(n):
+                for j in range(n_classes):
+                    out[o + r * n_classes + j] = z[r * stride + j]
+        elif k == 1 and out.size == 0 and n_classes <= MOST_CLASSES_IN_TILE:
+            best_in_tiles(z, stride, n, n_classes, best, start, tile, buffer)
+        else:
+            shift[:n] = -inf
+            total[:n] = 0.0
+            insert_rows(z, stride, n, 0, n_classes, k, top, shift, total, buffer, out, best, start)
+            proba_of_best(n, k, top, shift, total, out, start)
+        task = take(todo)

@@ -1,0 +1,99 @@
+"""A preconditioner for sparse data with more features than a Gram matrix can have.
+
+frequent   for class k, the Gram matrix G of the most frequent features and of the intercept, and the diagonal for the
+           others:  M_k = D_k^(1/2) C D_k^(1/2),  C = the correlations of G,  D_k = the diagonal of its Hessian
+
+with the penalty added to G and to D_k. G is the mean of the blocks of all classes, as in the preconditioner `gram`; the
+scales of each class are exact.
+
+It saves less than `gram` does for dense data, whose features are more correlated. For 75,000 lines of source code with
+TF-IDF weights (67,405 features, 20 classes) a direction took 31 products with `diagonal` and 24 with the Gram matrix of
+2895 features at C = 100, and 8 and 5 at C = 1, and the matrix cost more than 90 products. It is therefore made only
+after a direction that took more products than it costs.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nbsoftmax.kernels.runtime.threads import EXP_WORK
+from nbsoftmax.solvers.base import Curved
+from nbsoftmax.validation import Float64s
+
+# Numbers of features that are tried, from the largest Gram matrix that may be made.
+SIZES = (2895, 2047, 1447, 1023, 511, 255)
+# The fixed cost of a number of X in a product, and that of adding to a place of a Gram matrix, in multiply-adds.
+NUMBER_WORK, SCATTER_WORK = 8, 12
+# Features of a Gram matrix occur at least so often: the correlations of others are not worth its factors.
+LEAST_COUNT = 8
+
+
+def works(objective: Curved, counts: NDArray[np.int64]) -> dict[str, float]:
+    """The work of a Hessian-vector product ("product"), and of the kinds that differ from those for dense data."""
+    m, (k, d) = objective.n_samples, objective.shape
+    numbers = float(counts.sum())
+    logits = numbers * (k + NUMBER_WORK) + m * k * EXP_WORK + d * k
+    return {
+        "product": 2 * logits,
+        "diagonal": 2 * logits,
+        "frequent": 3 * logits + _gram_work(objective, np.sort(counts)[::-1][: n_frequent(objective, counts)]),
+        "gram": logits + _gram_work(objective, counts),
+    }
+
+
+def n_frequent(objective: Curved, counts: NDArray[np.int64], most: float = 40.0) -> int:
+    """How many features take part in the Gram matrix: as many as cost at most `most` products, at least the fewest."""
+    m, (k, d) = objective.n_samples, objective.shape
+    product = 2 * (float(counts.sum()) * (k + NUMBER_WORK) + m * k * EXP_WORK + d * k)
+    by_count = np.sort(counts)[::-1]
+    useful = int((counts >= LEAST_COUNT).sum())
+    for size in SIZES:
+        n = min(size, useful)
+        if _gram_work(objective, by_count[:n]) <= most * product:
+            return n
+    return min(SIZES[-1], useful)
+
+
+def _gram_work(objective: Curved, counts: NDArray[np.int64]) -> float:
+    """Work of the Gram matrix of features with these counts, and of its inverse."""
+    per_sample = float(counts.sum()) / max(1, objective.n_samples)
+    return SCATTER_WORK * objective.n_samples * per_sample**2 / 2 + float(counts.size) ** 3
+
+
+class FrequentGram:
+    """M^-1 of the kind `frequent` at some parameters.
+
+    Parameters
+    ----------
+    objective : Curved
+    params : ndarray (n_classes, n_features + 1)
+    diagonal : ndarray of the same shape
+        That of the Hessian, with the penalty.
+    penalty : ndarray (n_features + 1,)
+        Its curvature.
+    scale_of, inverse : callables
+        Those of `preconditioners`.
+    """
+
+    def __init__(
+        self, objective: Curved, params: Float64s, diagonal: Float64s, penalty: Float64s, scale_of: Any, inverse: Any
+    ) -> None:
+        rows = objective.sparse_rows
+        assert rows is not None
+        counts = rows.counts()
+        n = n_frequent(objective, counts)
+        features = np.sort(np.argsort(-counts, kind="stable")[:n])  # of equal counts, the first
+        self._chosen = np.append(features, params.shape[1] - 1)
+        matrix = rows.frequent_gram(params, features) / rows.weight_sum
+        matrix[np.diag_indices_from(matrix)] += penalty[self._chosen]
+        self._scale: Float64s = scale_of(diagonal)
+        self._inverse: Float64s = inverse(matrix, scale_of(matrix.diagonal()))
+
+    def __call__(self, residual: Float64s) -> Float64s:
+        """M^-1 times an array of the shape of the parameters."""
+        scaled = residual * self._scale
+        scaled[:, self._chosen] = scaled[:, self._chosen] @ self._inverse
+        return np.asarray(scaled * self._scale)

@@ -1,0 +1,70 @@
+"""The curvature of a quadratic model over sparse features: their columns and a weight for each sample.
+
+It is the mean of the diagonal blocks of the Hessian, as in the first `GramCurvature` of a working set. (Blocks of each
+class saved a few products near the minimum, but before, where some classes are almost separable, their steps were far
+too long, and fits ended without progress.)
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from nbsoftmax.kernels.runtime.threads import launch
+from nbsoftmax.kernels.sparse_coordinate import sparse_lasso
+from nbsoftmax.penalties import AnyPenalty
+from nbsoftmax.penalties.feature import MOST_SWEEPS, SWEEP_TOL, FeaturePenalty
+from nbsoftmax.solvers.base import NOISE, Curved
+from nbsoftmax.validation import Float64s
+
+
+def sparse_columns(part: Curved, penalty: AnyPenalty) -> Any:
+    """The features of an objective as a csc_array of float64; None if Gram matrices are to be used.
+
+    Coordinate descent reads each column once in a sweep, or a row of a Gram matrix for each coordinate that moves.
+    """
+    if not (isinstance(penalty, FeaturePenalty) and penalty.by_weight):
+        return None
+    if part.sparse_rows is None:
+        return None
+    columns = part.sparse_rows.columns()
+    return columns if columns.nnz < columns.shape[1] ** 2 else None
+
+
+class SparseCurvature:
+    """X^T diag(d) X without the intercept, for all classes; d_i = h_i mean_k a_ik (1 - a_ik) / S.
+
+    Parameters
+    ----------
+    part : objective over the features of `columns`
+    columns : csc_array (n_samples, n_features)
+    at : ndarray (n_classes, n_features + 1)
+        The parameters where the curvature is taken.
+    """
+
+    def __init__(self, part: Curved, columns: Any, at: Float64s) -> None:
+        self._columns, self._n_threads = columns, part.n_threads
+        rows = part.sparse_rows
+        assert rows is not None
+        self._weights = d = rows.sample_curvatures(at) / rows.weight_sum
+        c = float(d.sum()) if part.fit_intercept else 0.0
+        mean = columns.T @ d / c if c > 0 else np.zeros(columns.shape[1])
+        squares = columns.copy()
+        squares.data = squares.data**2
+        whole = squares.T @ d
+        diagonal = whole - c * mean**2
+        self._diagonal = np.where(diagonal <= NOISE * whole, 0.0, diagonal)  # the rest of a constant feature is noise
+        self.means, self.corner = mean[None], np.array([c])
+
+    def minimise(self, penalty: AnyPenalty, factor: float, slope: Float64s, coef: Float64s) -> float:
+        """Move `coef` to the minimum of the model plus the penalty; returns p . M p of the move p."""
+        assert isinstance(penalty, FeaturePenalty)
+        l1s, l2s = penalty.strengths(coef.shape[1])
+        squares, columns = np.empty(len(coef)), self._columns
+        curvature = self._weights, self.means[0], float(self.corner[0]), self._diagonal, factor
+        problem = l2s, l1s, np.ascontiguousarray(slope), coef, squares, MOST_SWEEPS, SWEEP_TOL
+        work = 8 * columns.nnz * len(coef)  # of a few sweeps
+        arrays = columns.data, columns.indices, columns.indptr
+        launch(sparse_lasso, len(coef), work, self._n_threads, *arrays, *curvature, *problem)
+        return float(squares.sum())

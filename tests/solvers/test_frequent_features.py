@@ -1,0 +1,79 @@
+"""The preconditioner of the most frequent features of sparse data."""
+
+import numpy as np
+import pytest
+from scipy import sparse
+
+from nbsoftmax import validation
+from nbsoftmax.backends.sparse import SparseBackend
+from nbsoftmax.objective import ObjectiveOptions, PenalizedLoss
+from nbsoftmax.penalties import Ridge
+from nbsoftmax.problem import Problem
+from nbsoftmax.solvers.tools import frequent_features, preconditioners
+from nbsoftmax.solvers.tools.preconditioners import KINDS, Preconditioner, costs
+
+M, N, K, L2 = 300, 40, 4, 0.01
+
+
+@pytest.fixture
+def objective():
+    """J of sparse data."""
+    rng = np.random.default_rng(0)
+    X = np.where(rng.random((M, N)) < rng.uniform(0.02, 0.5, N), rng.normal(size=(M, N)), 0.0)
+    y = rng.integers(0, K, M)
+    dense = PenalizedLoss(Problem.from_indices(X, y), ObjectiveOptions(penalty=Ridge(L2)))
+    target = validation.weighted_targets(y, M, K, X.dtype, sample_weight=None, class_weight=None, label_smoothing=0.0)
+    options = {"offset": np.empty((0, 0)), "fit_intercept": True, "n_threads": 1}
+    dense.backend = dense._frequent = SparseBackend(sparse.csr_array(X), target, **options)
+    return dense
+
+
+@pytest.fixture
+def ten_features(monkeypatch):
+    """A Gram matrix of 10 features."""
+    monkeypatch.setattr(frequent_features, "SIZES", (10,))
+
+
+def test_the_inverse_is_that_of_its_formula(objective, ten_features):
+    rng = np.random.default_rng(1)
+    params, residual = rng.normal(size=(2, K, N + 1))
+    order = np.argsort(-objective.feature_counts(), kind="stable")
+    chosen = np.append(np.sort(order[:10]), N)
+    penalty = np.append(np.full(N, L2), 0.0)
+    gram = objective.gram(params)[np.ix_(chosen, chosen)] + np.diag(penalty[chosen])
+    root = np.sqrt(gram.diagonal())
+    correlations = np.eye(N + 1)
+    correlations[np.ix_(chosen, chosen)] = gram / root / root[:, None]
+    made = Preconditioner(objective, params, "frequent")
+    for k, diagonal in enumerate(np.sqrt(objective.curvatures(params) + penalty)):
+        expected = np.linalg.solve(diagonal[:, None] * correlations * diagonal, residual[k])
+        # The inverse is that of a matrix whose condition is below 1e4.
+        np.testing.assert_allclose(made._plain(residual)[k], expected, rtol=0, atol=1e-9 * np.abs(expected).max())
+
+
+def test_it_is_closer_to_the_hessian_than_the_diagonal(objective, ten_features):
+    params = np.zeros((K, N + 1))
+    hessian = objective.blocks(params)[0] + np.diag(np.append(np.full(N, L2), 0.0))
+
+    def spread(kind):
+        made = Preconditioner(objective, params, kind)
+        inverse = np.stack([made._plain(np.eye(N + 1)[[j] * K])[0] for j in range(N + 1)])
+        eigenvalues = np.linalg.eigvals(inverse @ hessian).real
+        return eigenvalues.max() / eigenvalues.min()
+
+    assert spread("frequent") < spread("diagonal")
+
+
+def test_it_is_for_more_features_than_a_gram_matrix_can_have(objective, monkeypatch):
+    assert costs(objective)["frequent"] == np.inf
+    monkeypatch.setattr(preconditioners, "MOST_BYTES", 8 * N**2)
+    found = costs(objective)
+    assert list(found) == list(KINDS)
+    assert found["diagonal"] < found["frequent"] < found["gram"] == np.inf
+
+
+def test_dense_data_have_no_such_preconditioner():
+    X, y = np.random.default_rng(0).normal(size=(30, 5)), np.arange(30) % 3
+    dense = PenalizedLoss(Problem.from_indices(X, y), ObjectiveOptions())
+    assert dense.feature_counts() is None
+    assert costs(dense)["frequent"] == np.inf

@@ -1,0 +1,130 @@
+"""Proximal Newton on sparse features: coordinate descent on their columns instead of Gram matrices."""
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+
+import nbsoftmax as nbs
+from nbsoftmax.kernels.coordinate import lasso
+from nbsoftmax.objective import Objective
+from nbsoftmax.solvers.tools import working_set
+from nbsoftmax.solvers.tools.quadratic_model import GramCurvature, VariableMetric
+from nbsoftmax.solvers.tools.sparse_curvature import SparseCurvature, sparse_columns
+
+M, N, K = 250, 120, 3
+PENALTIES = [
+    nbs.Lasso(0.004),
+    nbs.ElasticNet(0.003, 0.01),
+    nbs.ElasticNet(0.003, 0.01, weights=np.r_[0.0, 0.0, np.linspace(0.5, 2, N - 2)]),
+]
+
+
+def problem(seed=0):
+    """Sparse features, of which one is 1 in every row and one is 0 in every row."""
+    rng = np.random.default_rng(seed)
+    D = np.where(rng.uniform(size=(M, N)) < 0.03, rng.normal(size=(M, N)), 0.0)
+    D[:, 7], D[:, 9] = 1.0, 0.0
+    y = (D[:, :20] @ rng.normal(size=(20, K)) * 3 + rng.gumbel(size=(M, K))).argmax(axis=1)
+    return D, y, rng.uniform(0.5, 2, M)
+
+
+@pytest.mark.parametrize("penalty", PENALTIES, ids=repr)
+@pytest.mark.parametrize("fit_intercept", [True, False])
+def test_a_step_of_the_metric_is_that_of_gram_matrices(penalty, fit_intercept):
+    D, y, s = problem()
+    rng = np.random.default_rng(1)
+    part = Objective(sp.csr_array(D), y, sample_weight=s, fit_intercept=fit_intercept).smooth_part()
+    at = rng.normal(size=(K, N + 1)) * fit_intercept
+    point, slope = rng.normal(size=(2, K, N + 1)) * (rng.uniform(size=(2, K, N + 1)) < 0.3) / 10
+    if not fit_intercept:
+        point[:, -1] = slope[:, -1] = 0.0
+    ours, theirs = (
+        VariableMetric(penalty, curvature, K).step(point, slope)
+        for curvature in (SparseCurvature(part, part.sparse_rows.columns(), at), GramCurvature(part.gram(at)[None]))
+    )
+    # Both end when a sweep's squared move is 1e-8 of the first sweep's.
+    scale = np.abs(theirs.params - point).max()
+    assert np.abs(ours.params - theirs.params).max() <= 1e-3 * scale
+    assert ours.decrease == pytest.approx(theirs.decrease, rel=1e-6)
+    assert ours.square == pytest.approx(theirs.square, rel=1e-3)
+
+
+def test_the_weights_of_the_samples_make_the_gram_matrix():
+    D, y, s = problem()
+    part = Objective(sp.csr_array(D), y, sample_weight=s).smooth_part()
+    at = np.random.default_rng(1).normal(size=(K, N + 1))
+    D1 = np.column_stack([D, np.ones(M)])
+    expected = (D1 * part.sparse_rows.sample_curvatures(at)[:, None] / part.sparse_rows.weight_sum).T @ D1
+    assert np.allclose(part.gram(at), expected, rtol=1e-12, atol=1e-15)
+    assert np.array_equal(part.sparse_rows.columns().toarray(), D)
+
+
+@pytest.mark.parametrize("penalty", PENALTIES, ids=repr)
+def test_the_minimum_is_that_of_the_dense_array(penalty, monkeypatch):
+    D, y, s = problem()
+    used = []
+    monkeypatch.setattr(
+        working_set, "SparseCurvature", lambda *arguments: used.append(1) or SparseCurvature(*arguments)
+    )
+    ours, theirs = (nbs.Trainer(penalty=penalty, tol=1e-10).fit(X, y, sample_weight=s) for X in (sp.csr_array(D), D))
+    assert used
+    assert ours.converged
+    assert ours.gap_kind == theirs.gap_kind
+    assert abs(ours.objective - theirs.objective) <= 2e-10 * theirs.objective
+    assert np.array_equal(ours.model.coef != 0, theirs.model.coef != 0)
+
+
+def test_gram_matrices_are_kept_for_groups_and_for_few_features():
+    D, y, _ = problem()
+    X = sp.csr_array(D)
+    assert sparse_columns(Objective(X, y), nbs.Lasso(1.0)) is not None
+    assert sparse_columns(Objective(X, y), nbs.GroupLasso(1.0)) is None
+    assert sparse_columns(Objective(X[:, :9], y), nbs.Lasso(1.0)) is None
+    assert sparse_columns(Objective(D, y), nbs.Lasso(1.0)) is None
+
+
+def test_groups_of_sparse_features_are_those_of_the_dense_array():
+    D, y, s = problem()
+    ours, theirs = (
+        nbs.Trainer(l1=0.005, grouped=True, tol=1e-9).fit(X, y, sample_weight=s) for X in (sp.csr_array(D), D)
+    )
+    assert abs(ours.objective - theirs.objective) <= 2e-9 * theirs.objective
+    assert np.array_equal((ours.model.coef != 0).any(axis=0), (theirs.model.coef != 0).any(axis=0))
+
+
+def test_the_bits_do_not_depend_on_threads_and_a_resumed_fit_has_them(tmp_path):
+    D, y, _ = problem()
+    X = sp.csr_array(D)
+    whole = nbs.Trainer(l1=0.001, tol=1e-9, n_threads=1).fit(X, y)
+    assert np.array_equal(nbs.Trainer(l1=0.001, tol=1e-9, n_threads=3).fit(X, y).model.coef, whole.model.coef)
+    for max_iter in (1, 2, 4):
+        path = tmp_path / f"{max_iter}.npz"
+        with pytest.warns(nbs.ConvergenceWarning):
+            nbs.Trainer(l1=0.001, tol=1e-9, max_iter=max_iter).fit(X, y, checkpoint=path)
+        resumed = nbs.Trainer(l1=0.001, tol=1e-9).fit(X, y, checkpoint=path, resume=True)
+        assert resumed.n_iter == whole.n_iter > max_iter
+        assert np.array_equal(resumed.model.coef, whole.model.coef)
+
+
+def test_thousands_of_features_need_no_gram_matrix():
+    # Nearly all samples are separable; the Gram matrix of the features that are not 0 would have 60 MB and more.
+    rng = np.random.default_rng(0)
+    X = sp.random_array((800, 10_000), density=0.003, format="csr", rng=rng)
+    y = (X @ rng.normal(size=(10_000, 4)) * 5 + rng.gumbel(size=(800, 4))).argmax(axis=1)
+    result = nbs.Trainer(l1=1e-5).fit(X, y)
+    assert result.converged
+    assert result.gap_kind == "duality"
+    assert (result.model.coef != 0).any(axis=0).sum() > 500
+
+
+def test_a_feature_without_curvature_moves_only_as_its_slope_demands():
+    # At 0 it stays there while |slope| <= l1, as with a Gram matrix.
+    grams, l1, l2 = np.zeros((1, 1, 1)), np.array([1.0]), np.zeros(1)
+    point, residual = np.zeros((2, 1)), np.array([[0.5], [-0.5]])
+    lasso(grams, 1.0, l2, l1, residual, point, 10, 1e-8)
+    assert not point.any()
+    part = Objective(sp.csr_array(np.zeros((6, 2))), [0, 1, 0, 1, 0, 1]).smooth_part()
+    curvature = SparseCurvature(part, part.sparse_rows.columns(), np.zeros((2, 3)))
+    coef = np.zeros((2, 2))
+    assert curvature.minimise(nbs.Lasso(1.0), 1.0, np.full((2, 2), 0.5), coef) == 0
+    assert not coef.any()
