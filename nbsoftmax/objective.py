@@ -135,16 +135,15 @@ class PenalizedLoss:
         Over all features, or only over these, which are copied as float64.
         """
         part = copy.copy(self)
-        part._packed = None
-        part.penalty, part.backend = self.penalty.smooth_part(), self.backend
+        part._packed, part.penalty, part.backend = None, self.penalty.smooth_part(), self.backend
         if features is not None:
             if not isinstance(self.backend, base.SelectsFeatures):
                 raise InputValueError("sums over some of the features need X in memory.")
             part.penalty = part.penalty.restricted(features)
             part.backend = self.backend.with_features(features)
             part.sparse_rows = part.backend if isinstance(part.backend, SparseRows) else None
-            part.n_features, part.dtype = features.size, np.dtype(np.float64)
-            part.shape = (self.n_classes, features.size + 1)
+            n, part.dtype = features.size, np.dtype(np.float64)
+            part.n_features, part.shape = n, (self.n_classes, n + 1)
         return part
 
     def in_float64(self, *, hessian: bool = False) -> Self:
@@ -162,21 +161,18 @@ class PenalizedLoss:
 
     def packed(self) -> Self | None:
         """The same J in float64, with `newton_step`; None unless the problem is small and in memory."""
-        problem = self._problem
-        small = fits(self.n_samples, self.n_features, self.n_classes) and not problem.offset.size
-        if not small or not isinstance(problem.X, np.ndarray) or devices(self._options.device):
+        problem, on_gpu = self._problem, devices(self._options.device)
+        small = fits(self.n_samples, self.n_features, self.n_classes) and isinstance(problem.X, np.ndarray)
+        if not small or problem.offset.size or on_gpu:
             return None
-        packed = copy.copy(self)
-        rows = PackedRows(
-            problem.X,
-            problem.target,
-            fit_intercept=self.fit_intercept,
-            general=lambda: self.in_float64(hessian=True).backend,
-        )
-        l2s = np.zeros(self.n_features + 1)
+        packed, l2s = copy.copy(self), np.zeros(self.n_features + 1)
+        rows = PackedRows(problem.X, problem.target, fit_intercept=self.fit_intercept, general=self._in_float64)
         l2s[:-1] = self.penalty.curvature
-        packed.backend, packed.dtype, packed._packed = rows, np.dtype(np.float64), (rows, l2s)
+        packed.backend, packed.dtype, packed._packed = rows, l2s.dtype, (rows, l2s)
         return packed
+
+    def _in_float64(self) -> Backend:
+        return self.in_float64(hessian=True).backend
 
     def newton_step(self, params: Float64s, *, step: bool = True) -> NewtonStep:
         """A Newton step from `params`, or only J and its gradient there; for a `packed` objective."""
@@ -210,6 +206,12 @@ class PenalizedLoss:
     def blocks(self, params: Float64s) -> Float64s:
         """The diagonal blocks of the Hessian of J, without its penalty: (n_classes, n_features + 1, n_features + 1)."""
         return self.backend.class_grams(params) / self.backend.weight_sum
+
+    def intercept_curvature(self, params: Float64s) -> Float64s | None:
+        """The Hessian of J over the intercepts, (n_classes, n_classes); None unless a product was at `params` last."""
+        sums = self.backend  # which may have kept the probabilities there
+        curvature = sums.intercept_curvature(params) if isinstance(sums, base.KeepsProbabilities) else None
+        return None if curvature is None else curvature / sums.weight_sum
 
     def hessian(self, params: Float64s) -> Float64s:
         """The Hessian of J, without its penalty: (n_classes, n_features + 1, n_classes, n_features + 1)."""

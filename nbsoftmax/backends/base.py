@@ -96,6 +96,15 @@ class Margins(Protocol):
 
 
 @runtime_checkable
+class KeepsProbabilities(Protocol):
+    """Can keep the probabilities at one point, from one Hessian-vector product to the next."""
+
+    def intercept_curvature(self, params: Float64s) -> Float64s | None:
+        """sum_i h_i (a_ik [k = l] - a_ik a_il), (K, K); None if those at `params` were not kept for all samples."""
+        ...
+
+
+@runtime_checkable
 class SelectsFeatures(Protocol):
     """Can make a backend for some of the features, which prox-Newton uses when most coefficients are 0."""
 

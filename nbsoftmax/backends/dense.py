@@ -76,6 +76,8 @@ class DenseBackend:
         else:
             self._n_chunks = self._design.n_chunks(PARTIAL_BYTES // size)
         self._kept_bytes = MEMORY_BYTES - self._n_chunks * size
+        # As `rows.chunk_bounds` cuts them, at most.
+        self._rows_in_chunk = -(-self.n_samples // (16 * self._n_chunks)) * 16
 
     def loss(self, params: Float64s) -> float:
         """sum_i s_i L_i."""
@@ -131,6 +133,19 @@ class DenseBackend:
     def hessian(self, params: Float64s) -> Float64s:
         """The Hessian of the loss, (K, N + 1, K, N + 1)."""
         return hessian_of_pairs(self._grams(gram.PAIRS, params), self.n_classes)
+
+    def intercept_curvature(self, params: Float64s) -> Float64s | None:
+        """sum_i h_i (a_ik [k = l] - a_ik a_il), (K, K); None if those at `params` were not kept for all samples."""
+        point, kept = self._kept
+        if kept.size < self._n_chunks * self._rows_in_chunk * self.n_classes or not np.array_equal(point, params):
+            return None
+        sums = np.zeros((self.n_classes, self.n_classes))
+        for chunk, proba in enumerate(kept.reshape(self._n_chunks, -1, self.n_classes)):
+            low, high = rows.chunk_bounds.py_func(chunk, self._n_chunks, self.n_samples)
+            a = proba[: high - low].astype(np.float64, copy=False)
+            sums += a.T @ (a * self._curvature[low:high, None] if self._curvature.size else a)
+        np.fill_diagonal(sums, 0.0)
+        return np.diag(sums.sum(axis=0)) - sums  # a sum of positive terms, where a_k (1 - a_k) would cancel
 
     def margins(self, params: Float64s, part: slice) -> tuple[NDArray[Any], Float64s]:
         """Labels (n,), and margins z_y - z_k (n, K), of the samples of some rows that have weight."""
@@ -241,8 +256,7 @@ class DenseBackend:
         if kept.size and np.array_equal(point, params):
             return rows.KEPT, kept
         fit = self._kept_bytes // (self._n_chunks * self.n_classes * self.dtype.itemsize)
-        in_chunk = -(-self.n_samples // (16 * self._n_chunks)) * 16  # as `rows.chunk_bounds` cuts them, at most
-        n_rows = self._n_chunks * min(fit, in_chunk)
+        n_rows = self._n_chunks * min(fit, self._rows_in_chunk)
         return (rows.KEEP if n_rows > 0 else rows.FORGET), np.empty(n_rows * self.n_classes, self.dtype)
 
     def _loss(self, params: Float64s, gradient: Float64s, *, want_grad: bool) -> float:

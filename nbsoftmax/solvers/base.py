@@ -122,6 +122,10 @@ class Curved(Smooth, Protocol):
         """The diagonal blocks, (n_classes, n_features + 1, n_features + 1)."""
         ...
 
+    def intercept_curvature(self, params: Float64s) -> Float64s | None:
+        """The Hessian over the intercepts, (n_classes, n_classes), where the last product was; None if not kept."""
+        ...
+
     def hessian(self, params: Float64s) -> Float64s:
         """The whole Hessian, (n_classes, n_features + 1, n_classes, n_features + 1)."""
         ...

@@ -111,8 +111,4 @@ class _QuasiNewtonSteps:
 
     def _direction(self, grad: Float64s) -> Float64s:
         """An approximation of -H^-1 grad from the memory; -M^-1 grad if it is empty."""
-        scale = 1.0
-        if len(self._memory):
-            change = self._memory.pairs[1, -1].reshape(grad.shape)
-            scale = 1 / float(np.vdot(change, self._preconditioner(change)))
-        return -self._memory.inverse_product(grad, lambda residual: scale * self._preconditioner(residual))
+        return self._memory.step(grad, self._preconditioner)

@@ -1,14 +1,17 @@
 """Truncated Newton: steps along H^-1 grad by conjugate gradients, with preconditioners chosen by their cost.
 
-The fit begins with a cheap preconditioner. A more accurate one is made when the last direction took more products than
-it costs. A preconditioner is made again at the current parameters when the products since it was made have cost more.
-On nearly separable data the last preconditioner is the Hessian itself, and the method is Newton's method. The test of
-convergence is the Newton decrement. With l2 > 0 the fit then continues until a bound certifies the gap.
+A fit that starts at 0 begins with quasi-Newton steps (`tools.early_phase`), whose pairs correct the preconditioner of
+the first Newton steps. The first preconditioner is a cheap one. A more accurate one is made when the last direction
+took more products than it costs. A preconditioner is made again at the current parameters when the products since it
+was made have cost more. On nearly separable data the last preconditioner is the Hessian itself, and the method is
+Newton's method. The test of convergence is the Newton decrement. With l2 > 0 the fit then continues until a bound
+certifies the gap.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
@@ -25,11 +28,20 @@ from nbsoftmax.solvers.base import (
 )
 from nbsoftmax.solvers.driver import Driver
 from nbsoftmax.solvers.packed_newton import PackedNewtonSteps
-from nbsoftmax.solvers.tools.certificates import GapCertificate, allowed_gap, gap_bound, reported_gap
+from nbsoftmax.solvers.tools.certificates import (
+    FIRST_LOOSENESS,
+    GapCertificate,
+    allowed_gap,
+    bound_at_optimal_intercept,
+    gap_bound,
+    reported_gap,
+)
+from nbsoftmax.solvers.tools.early_phase import WINDOW, EarlyPhase
+from nbsoftmax.solvers.tools.intercept import InterceptCurvature
 from nbsoftmax.solvers.tools.later_steps import still_to_come
-from nbsoftmax.solvers.tools.line_search import backtrack
+from nbsoftmax.solvers.tools.line_search import backtrack, weak_wolfe
 from nbsoftmax.solvers.tools.preconditioner_choice import PreconditionerChoice
-from nbsoftmax.solvers.tools.preconditioners import KINDS, Preconditioner, centred, centred_start
+from nbsoftmax.solvers.tools.preconditioners import KINDS, Preconditioner, centred, centred_start, costs, n_pairs
 from nbsoftmax.solvers.tools.truncated_newton import (
     LOOSEST,
     InnerTolerance,
@@ -42,6 +54,9 @@ MAX_ITER = 500
 # When the estimate of the gap is within tolerance, the fit continues until a bound is, too. It spends at most as many
 # products as before, or LEAST_PATIENCE if that is more, on directions that should leave CERTIFIABLE * the allowed gap.
 LEAST_PATIENCE, CERTIFIABLE = 10, 0.3
+# A step over the intercepts alone is worth its pass over the data if without them the bound is at most this share of
+# the allowed gap.
+WITHOUT_INTERCEPT = 0.5
 
 
 class _TruncatedNewton:
@@ -103,15 +118,24 @@ class NewtonSteps:
         saved = driver.saved if "kind" in driver.saved else {}  # or the state of `PackedNewtonSteps`
         self._objective, self._tol = driver.objective, driver.tol
         self._choice = PreconditionerChoice(driver.objective, kinds)
-        self._preconditioner = (
-            self._choice.restored(saved) if saved else self._choice.first(driver.start if start is None else start)
-        )
-        self._certificate = GapCertificate(driver.sums, float(saved.get("looseness", 1.0)))
+        # At 0 all probabilities of a sample are equal, unless there is an offset. Other starts may be near a minimum.
+        possible = not self._choice.exact and n_pairs(driver.objective.shape) >= WINDOW
+        at = driver.start if start is None else start
+        early = bool(saved.get("early", possible and not at.any()))
+        self._early = EarlyPhase(costs(driver.objective), active=early, n_steps=int(saved.get("n_early", 0)))
+        self._preconditioner = self._choice.restored(saved) if saved else self._choice.first(at, uniform=early)
+        self._certificate = GapCertificate(driver.sums, float(saved.get("looseness", FIRST_LOOSENESS)))
         self._first_square = float(saved.get("first_square", 0.0))  # of the first gradient, in the norm of M^-1
         # Decrease of the objective in the last step: predicted by the quadratic model, and actual.
         self._predicted, self._gained = float(saved.get("predicted", np.inf)), float(saved.get("gained", 0.0))
         # Number of products when the estimate was within tolerance for the first time; -1 before.
         self._near_at = int(saved.get("near_at", -1))
+        # Curvature over the intercepts at the last point; whether the last step was over the intercepts alone.
+        self._intercept = InterceptCurvature(saved.get("intercept"))
+        self._polished = bool(saved.get("polished", False))
+        # Whether that curvature can be known.
+        self._polishes = driver.objective.fit_intercept and bool(saved.get("polishes", True))
+        self._polish: Float64s | None = None  # the next step, if it is over the intercepts alone
         self._assessed: Point | None = None  # where the next attributes were computed
         self._bound: tuple[float, str] | None = None
         self._direction = NewtonDirection(np.zeros_like(driver.start), np.inf, settled=False)
@@ -120,13 +144,43 @@ class NewtonSteps:
     def converged(self, n_iter: int, point: Point, values: list[float], *, certify: bool) -> bool:
         """Whether a bound on the gap is within tolerance, or the decrement if no bound is likely.
 
-        Also finds the next direction.
+        Also finds the next step: in the early phase a quasi-Newton step, later a Newton direction, or a step over the
+        intercepts alone if that may make a bound possible.
         """
         allowed = self._allowed(point)
-        self._assessed = point
         self._bound = self._certificate.certify(point, allowed)
         if self._bound is not None:
+            self._assessed = point
             return True
+        if self._early.active:
+            if self._early_step(point, values, allowed):
+                return False
+            self._end_early_phase(point)
+        self._polish = self._intercept_step(point, allowed)
+        return self._polish is None and self._assess(point, allowed)
+
+    def _early_step(self, point: Point, values: list[float], allowed: float) -> bool:
+        """Find a quasi-Newton step; False if the early phase ends: it is slow, or a Newton step may be the last."""
+        step = self._preconditioner.quasi_newton_step(point.grad)
+        decrement = -0.5 * float(np.vdot(point.grad, step))
+        self._direction = NewtonDirection(step, decrement, settled=False)
+        if self._early.is_slow(values):
+            return False
+        # After a Newton step, the gap and its bound are decrement / J times what they are here.
+        certificate = self._certificate
+        bound = bound_at_optimal_intercept(certificate.objective, point.grad) if certificate.possible else decrement
+        return bound * decrement > CERTIFIABLE * allowed * abs(point.value)
+
+    def _end_early_phase(self, point: Point) -> None:
+        self._early.active = False
+        # A Newton direction takes about as many products as quasi-Newton steps for a decade. If the early phase did not
+        # end because it was slow, a new preconditioner does not pay.
+        self._preconditioner.products = self._early.n_slow
+        self._preconditioner = self._choice.next(self._preconditioner, point.params, self._early.n_slow)
+
+    def _assess(self, point: Point, allowed: float) -> bool:
+        """Find the Newton direction; return whether the fit ends with the estimate of the gap."""
+        self._assessed = point
         patience = self._find_direction(point, allowed)
         self._estimate = self._direction.decrement * still_to_come(
             self._direction.decrement, self._predicted, self._gained
@@ -137,20 +191,39 @@ class NewtonSteps:
         return self._near and (self._direction.uncertifiable or patience == 0)
 
     def step(self, sums: Curved, point: Point, n_iter: int) -> Point | None:
-        """A step along the direction that `converged` found."""
+        """The step that `converged` found."""
+        if self._early.active:
+            moved = weak_wolfe(sums, point, self._direction.step)
+            if moved is not None:
+                self._preconditioner.memory.add([(moved.params - point.params, moved.grad - point.grad)])
+                self._early.n_steps += 1
+                return moved
+            self._end_early_phase(point)
+            self._assess(point, self._allowed(point))
+        if self._polish is not None:
+            moved = backtrack(sums, point, self._polish)
+            if moved is not None:
+                self._polished = True
+                return moved
+            self._assess(point, self._allowed(point))
         moved = backtrack(sums, point, self._direction.step)
         if moved is None:
             return None
+        self._polished = False
         self._predicted, self._gained = self._direction.decrement, point.value - moved.value
         # If the fit is about to end, a new preconditioner does not pay.
-        if self._choice.exact or not (self._direction.final or self._near):
+        certificate = self._certificate
+        provable = bound_at_optimal_intercept(certificate.objective, moved.grad) <= self._allowed(moved)
+        ends = self._direction.final or self._near or (provable and certificate.possible)
+        if self._choice.exact or not ends:
             self._preconditioner = self._choice.next(self._preconditioner, moved.params, self._n_products)
         return moved
 
     def gap(self, n_iter: int, point: Point) -> tuple[float, str]:
         """The bound if there is one, otherwise the Newton decrement."""
         if self._assessed is not point:
-            self.converged(n_iter, point, [], certify=True)
+            self._bound = None
+            self._assess(point, self._allowed(point))
         if self._bound is not None:
             return self._bound
         estimate = self._estimate
@@ -165,6 +238,7 @@ class NewtonSteps:
         if hessian:
             self._preconditioner = self._choice.refine(objective, self._preconditioner, point.params)
         self._predicted, self._gained, self._assessed = np.inf, 0.0, None
+        self._polish, self._polished = None, False
 
     def state(self) -> dict[str, Any]:
         """What a new object needs to resume."""
@@ -174,37 +248,77 @@ class NewtonSteps:
             "gained": self._gained,
             "near_at": self._near_at,
             "looseness": self._certificate.looseness,
+            "intercept": self._intercept.matrix,
+            "polished": self._polished,
+            "early": self._early.active,
+            "n_early": self._early.n_steps,
+            "polishes": self._polishes,
             **self._choice.state(self._preconditioner),
         }
 
     def report(self) -> tuple[str, Float64s | None]:
         """The summary, and the direction at the last point if there is no bound."""
-        return self._choice.summary(), self._direction.step if self._bound is None else None
+        n_steps = self._early.n_steps
+        early = f"{n_steps} quasi-Newton steps; " if n_steps else ""
+        return early + self._choice.summary(), self._direction.step if self._bound is None else None
 
     def _allowed(self, point: Point) -> float:
         return allowed_gap(point.value, self._tol, point.params.shape[0])
 
     def _find_direction(self, point: Point, allowed: float) -> int:
         """Find the direction from a point; returns how many products could be spent on a certificate."""
-        preconditioner, choice = self._preconditioner, self._choice
+        preconditioner, choice, certificate = self._preconditioner, self._choice, self._certificate
         search, square = preconditioner.first_search(centred(point.grad))
         self._first_square = self._first_square or square
         progress = max(0.0, square / self._first_square) if self._first_square > 0 else 0.0
         before = preconditioner.products
         near_at = choice.n_products if self._near_at < 0 else self._near_at
-        left = max(LEAST_PATIENCE, near_at) - (choice.n_products - near_at)
-        patience = max(0, left) if self._certificate.possible else 0
+        left = max(LEAST_PATIENCE, self._early.n_steps + near_at) - (choice.n_products - near_at)
+        patience = max(0, left) if certificate.possible else 0
         tolerance = InnerTolerance(
             residual=min(LOOSEST, progress**0.25),
             allowed=allowed,
             patience=patience,
-            certifiable=CERTIFIABLE * allowed / self._certificate.looseness,
+            certifiable=CERTIFIABLE * allowed,
+            bound=partial(bound_at_optimal_intercept, certificate.objective)
+            if self._polishes
+            else certificate.expected,
         )
         self._direction = newton_direction(self._objective, point, preconditioner, search, square, tolerance)
         preconditioner.update()
         self._n_products = preconditioner.products - before
         choice.n_products += self._n_products
+        self._polish_direction(point, allowed)
         return patience
+
+    def _polish_direction(self, point: Point, allowed: float) -> None:
+        """Minimise the quadratic model over the intercepts, which takes no product, if a certificate is near."""
+        direction = self._direction
+        if not self._polishes or direction.residual is None:
+            return
+        # The next gap is about decrement^2 / J.
+        if not direction.decrement**2 <= allowed * abs(point.value):
+            return
+        self._intercept = InterceptCurvature.at(self._objective, point.params)
+        self._polishes = self._intercept.known
+        change = self._intercept.step(direction.residual[:, -1])
+        if change is not None:
+            step = direction.step.copy()
+            step[:, -1] += change
+            self._direction = replace(direction, step=step)
+
+    def _intercept_step(self, point: Point, allowed: float) -> Float64s | None:
+        """A step over the intercepts alone, if they are what is left to certify the gap; None if not."""
+        certificate = self._certificate
+        if self._polished or not (self._intercept.known and certificate.possible):
+            return None
+        bound = bound_at_optimal_intercept(certificate.objective, point.grad)
+        change = self._intercept.step(point.grad[:, -1])
+        if change is None or bound > WITHOUT_INTERCEPT * allowed:
+            return None
+        step = np.zeros_like(point.params)
+        step[:, -1] = change
+        return step
 
 
 def _least_decrement(objective: Curved, point: Point) -> float:

@@ -17,6 +17,7 @@ import numpy as np
 
 from nbsoftmax.solvers.base import NOISE, Point, Smooth
 from nbsoftmax.solvers.tools.certificates import (
+    FIRST_LOOSENESS,
     GapCertificate,
     allowed_gap,
     gap_bound,
@@ -90,7 +91,7 @@ class ConvergenceMonitor:
         self.objective, self.tol = objective, tol
         saved = saved or {}
         self.next_check = int(saved.get("next_check", 0))  # the first iteration at which to estimate the gap again
-        self.certificate = GapCertificate(sums or objective, float(saved.get("looseness", 1.0)))
+        self.certificate = GapCertificate(sums or objective, float(saved.get("looseness", FIRST_LOOSENESS)))
         # The last iteration that waits for a certificate, -1 before an estimate was within tolerance; that estimate,
         # and the objective at which it was made.
         self.certify_until = int(saved.get("certify_until", -1))

@@ -57,6 +57,14 @@ class LBFGSMemory:
         back = lapack.dtrtrs(self._root, ahead - changes @ q.reshape(-1), trans=1, unitdiag=1)[0]
         return np.asarray(q + (back @ steps).reshape(shape))
 
+    def step(self, grad: Float64s, initial: Callable[[Float64s], Float64s]) -> Float64s:
+        """-H^-1 grad by `inverse_product`, with M^-1 scaled so that it is exact for the last pair."""
+        scale = 1.0
+        if len(self):
+            change = self.pairs[1, -1].reshape(grad.shape)
+            scale = 1 / float(np.vdot(change, initial(change)))
+        return -self.inverse_product(grad, lambda residual: scale * initial(residual))
+
     def _store(self, pairs: Float64s) -> None:
         self.pairs, self._n = pairs, int(pairs.shape[1])
         if not len(self):

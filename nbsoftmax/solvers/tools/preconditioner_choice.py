@@ -35,13 +35,15 @@ class PreconditionerChoice:
         self._made = dict.fromkeys(self.kinds, 0)
         self.n_products = 0
 
-    def first(self, params: Float64s) -> Preconditioner:
-        """The preconditioner at the start of a fit: the most accurate kind that is cheap."""
-        cheap = [
-            kind
-            for kind, cost in self._costs.items()
-            if cost <= (AFFORDABLE if kind in ("gram", "frequent") else CHEAP)
-        ]
+    def first(self, params: Float64s, *, uniform: bool = False) -> Preconditioner:
+        """The preconditioner at the start of a fit: the most accurate kind that is cheap.
+
+        If all probabilities are equal (`uniform`), `gram` is as accurate as the whole Hessian.
+        """
+        affordable = ("gram", "frequent")
+        cheap = [kind for kind, cost in self._costs.items() if cost <= (AFFORDABLE if kind in affordable else CHEAP)]
+        if uniform and "gram" in cheap:
+            return self._make("gram", params)
         return self._make(cheap[-1] if cheap else self.kinds[0], params)
 
     def next(self, last: Preconditioner, params: Float64s, n_products: int) -> Preconditioner:

@@ -16,6 +16,7 @@ this saved a sixth of the products in the median of 132 fits, and at most half o
 
 from __future__ import annotations
 
+import math
 from collections import deque
 
 import numpy as np
@@ -65,6 +66,11 @@ def costs(objective: Curved) -> dict[str, float]:
     return {kind: (CALLS[kind] * CALL_WORK + work[kind]) / product if fits.get(kind) else np.inf for kind in KINDS}
 
 
+def n_pairs(shape: tuple[int, int]) -> int:
+    """How many pairs correct M^-1, given the shape of the parameters."""
+    return min(MOST_PAIRS, PAIRS_BYTES // (16 * math.prod(shape)))
+
+
 class Preconditioner:
     """M^-1 made at some parameters; `products` counts the uses since then."""
 
@@ -72,8 +78,7 @@ class Preconditioner:
         self.kind, self.made_at, self.products = kind, params, 0
         self.least_curvature = 0.0  # the smallest known eigenvalue of M^-1 H; 0 if none is known
         self._shape = k, d = objective.shape
-        capacity = min(MOST_PAIRS, PAIRS_BYTES // (16 * k * d))
-        self.memory = LBFGSMemory(k * d, capacity) if memory is None else memory
+        self.memory = LBFGSMemory(k * d, n_pairs(objective.shape)) if memory is None else memory
         self._frequent: FrequentGram | None = None
         self._recorded: deque[tuple[Float64s, Float64s]] = deque(maxlen=self.memory.capacity)
         penalty = np.zeros(d)
@@ -121,6 +126,10 @@ class Preconditioner:
             return search, corrected
         self.memory.clear()
         return plain, square
+
+    def quasi_newton_step(self, grad: Float64s) -> Float64s:
+        """-H^-1 grad as L-BFGS approximates it."""
+        return centred(self.memory.step(grad, self._plain))
 
     def record_curvature(self, curvature: float) -> None:
         """Record an eigenvalue of M^-1 H, possibly at other parameters."""

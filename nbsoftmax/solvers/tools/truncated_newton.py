@@ -6,12 +6,13 @@ gradients compute the Newton decrement, grad . H^-1 grad / 2, the estimate of th
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
 from nbsoftmax.solvers.base import Curved, Point
-from nbsoftmax.solvers.tools.certificates import approximate_gap_bound, strongly_convex
+from nbsoftmax.solvers.tools.certificates import strongly_convex
 from nbsoftmax.solvers.tools.conjugate_gradients import CGIterate, conjugate_gradients
 from nbsoftmax.solvers.tools.convergence import SETTLED
 from nbsoftmax.solvers.tools.preconditioners import Preconditioner, centred
@@ -25,14 +26,15 @@ NEAR_ENOUGH = 0.03  # share of the allowed gap: if a direction leaves no more th
 LOOSEST = 0.3  # largest residual of a direction, relative to the gradient
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class InnerTolerance:
     """How accurate a direction must be."""
 
     residual: float  # its norm, relative to the gradient's
     allowed: float  # the gap at which the fit has converged
     patience: int  # products to spend on a certificate once the decrement is within `allowed`
-    certifiable: float  # the `approximate_gap_bound` after the step below which a certificate is likely
+    certifiable: float  # the `bound` of the residual below which a certificate after the step is likely
+    bound: Callable[[Float64s], float]  # from a gradient to the bound that is expected there
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,6 +46,7 @@ class NewtonDirection:
     settled: bool  # whether more products would hardly change the decrement
     final: bool = False  # whether the fit should end after this step
     uncertifiable: bool = False  # whether no certificate is likely after this step
+    residual: Float64s | None = None  # grad + H step; None if the step is 0
 
 
 def newton_direction(
@@ -72,7 +75,7 @@ def newton_direction(
     # Without a penalty the direction is needed to detect separable classes.
     if rest <= FAR_WITHIN * tolerance.allowed and strongly_convex(objective) and not tolerance.patience:
         return NewtonDirection(zero, rest, settled=True)
-    truncation = _Truncation(objective, preconditioner, tolerance)
+    truncation = _Truncation(point, preconditioner, tolerance)
     iterate: CGIterate | None = None
     for iterate in conjugate_gradients(objective, point.params, point.grad, preconditioner, centred, search):
         direction = truncation(iterate)
@@ -86,9 +89,19 @@ def newton_direction(
 class _Truncation:
     """Decides after each product whether a direction is accurate enough."""
 
-    def __init__(self, objective: Curved, preconditioner: Preconditioner, tolerance: InnerTolerance) -> None:
-        self._objective, self._preconditioner, self._tolerance = objective, preconditioner, tolerance
+    def __init__(self, point: Point, preconditioner: Preconditioner, tolerance: InnerTolerance) -> None:
+        self._preconditioner, self._tolerance = preconditioner, tolerance
+        self._value, self._first_bound = abs(point.value), tolerance.bound(point.grad)
         self._n_products = self._n_waited = 0
+
+    def _provable(self, decrement: float) -> bool:
+        """Whether the bound after the step will hardly be more than the residual's.
+
+        What a step of Newton's method leaves is about decrement^2 / J, which the bound exceeds by the same factor as it
+        exceeds the decrement here.
+        """
+        left = decrement * self._first_bound / self._value if self._value > 0 else np.inf
+        return self._tolerance.patience > 0 and left <= self._tolerance.certifiable
 
     def __call__(self, iterate: CGIterate) -> NewtonDirection | None:
         self._n_products += 1
@@ -98,28 +111,29 @@ class _Truncation:
             return NewtonDirection(iterate.direction, np.inf, settled=False)
         preconditioner.record(iterate.search, iterate.product)
         rest = preconditioner.decrement_bound(iterate.square)  # what more products would add to the decrement
-        uncertifiable = (
-            tolerance.patience > 0 and approximate_gap_bound(self._objective, iterate.residual) > tolerance.certifiable
-        )
+        uncertifiable = tolerance.patience > 0 and tolerance.bound(iterate.residual) > tolerance.certifiable
         solved = iterate.relative_square <= SOLVED
         settled = solved or (self._n_products >= LEAST_PRODUCTS and iterate.tail <= SETTLED * total)
         # If the decrement is far within the allowed gap, no step follows, so only the decrement must be accurate.
         far_within = total + iterate.tail <= FAR_WITHIN * tolerance.allowed
         arrived = settled and iterate.relative_square <= LOOSEST**2 and far_within
         bounded = total + rest <= FAR_WITHIN * tolerance.allowed
-        if (bounded or arrived) and uncertifiable and self._n_products < MOST_PRODUCTS:
+        provable = self._provable(total + iterate.tail)
+        if (bounded or arrived or provable) and uncertifiable and self._n_products < MOST_PRODUCTS:
             self._n_waited += 1
             if self._n_waited <= tolerance.patience:
                 return None
         if bounded:
-            return NewtonDirection(iterate.direction, total + rest, True, True, uncertifiable)
+            return NewtonDirection(iterate.direction, total + rest, True, True, uncertifiable, iterate.residual)
+        certifiable = provable and not uncertifiable
         leaves_little = rest <= NEAR_ENOUGH * tolerance.allowed
         accurate = iterate.relative_square <= tolerance.residual**2 or leaves_little
-        if arrived or (accurate and (total > tolerance.allowed or settled)):
+        if arrived or certifiable or (accurate and (total > tolerance.allowed or settled)):
             if self._n_products >= LEAST_PRODUCTS:
                 preconditioner.record_curvature(iterate.least_curvature())
             # The part that the second half of the products added is added once more, as an estimate of the rest.
             decrement = total if solved else total + iterate.tail
             final = arrived or leaves_little
-            return NewtonDirection(iterate.direction, decrement, settled, final, arrived and uncertifiable)
+            hopeless = arrived and uncertifiable
+            return NewtonDirection(iterate.direction, decrement, settled, final, hopeless, iterate.residual)
         return NewtonDirection(iterate.direction, total, settled) if self._n_products >= MOST_PRODUCTS else None
