@@ -33,7 +33,7 @@ test-all: .venv/test
 	$(BIN)/$(PYTEST)
 
 test-cpus: .venv/test
-	$(BIN)/python tests/cpus.py -n 2 --dist worksteal
+	$(BIN)/python -m tests.cpus -n 2 --dist worksteal
 
 test-oldest: .venv-oldest/test
 	.venv-oldest/bin/$(PYTEST)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Self
 
 import numpy as np
@@ -14,6 +15,7 @@ from nbsoftmax import validation
 from nbsoftmax.backends.base import Backend, Margins, Refinable, SelectsFeatures, Stochastic
 from nbsoftmax.backends.cuda.device import devices
 from nbsoftmax.backends.dense import DenseBackend
+from nbsoftmax.backends.packed import NewtonStep, PackedRows, fits
 from nbsoftmax.errors import InputTypeError, InputValueError
 from nbsoftmax.kernels.sgd import Rule, State
 from nbsoftmax.penalties import AnyPenalty, Penalty, Ridge, penalty_of
@@ -55,8 +57,6 @@ class PenalizedLoss:
         0 if J cannot show that: with a penalty, label smoothing or probabilities as targets.
     class_mass : ndarray (n_classes,)
         The share of each class in the weights of all targets: sum_i t_ik / S.
-    backend : Backend
-        The sums over rows, unpenalised.
     """
 
     def __init__(
@@ -65,12 +65,13 @@ class PenalizedLoss:
         self.penalty = options.penalty
         self.penalty.check_features(problem.n_features)
         self.fit_intercept = options.fit_intercept
+        self._problem, self._options = problem, options
+        self._packed: tuple[PackedRows, Float64s] | None = None  # rows, and the ridge penalty of each column of params
         self.n_samples, self.n_features, self.n_classes = problem.n_samples, problem.n_features, problem.n_classes
         self.dtype = problem.dtype
         self.shape = (self.n_classes, self.n_features + 1)
         self.weight_sum, self.class_mass = problem.weight_sum, problem.class_mass()
         self.separable_below = problem.separable_below() if self.penalty.is_zero else 0.0
-        self.backend: Backend
         gpus = devices(options.device)
         if gpus:
             from nbsoftmax.backends.cuda.shards import on_devices
@@ -86,14 +87,17 @@ class PenalizedLoss:
             )
             if problem.on_device and not self._finite():
                 raise InputValueError("X contains NaN or inf; remove or impute such values first.")
-        else:
-            self.backend = DenseBackend(
-                problem.X,
-                problem.target,
-                offset=problem.offset,
-                fit_intercept=self.fit_intercept,
-                n_threads=options.n_threads,
-            )
+
+    @cached_property
+    def backend(self) -> Backend:
+        """The sums over rows, unpenalised. On a CPU it is made at its first use: small fits do not need it."""
+        return self._dense()
+
+    def _dense(self) -> DenseBackend:
+        problem, n_threads = self._problem, self._options.n_threads
+        return DenseBackend(
+            problem.X, problem.target, offset=problem.offset, fit_intercept=self.fit_intercept, n_threads=n_threads
+        )
 
     def _finite(self) -> bool:
         """Whether X is finite, judged by its sums; the gradient includes samples of weight 0."""
@@ -102,10 +106,15 @@ class PenalizedLoss:
 
     def value(self, params: Float64s) -> float:
         """J at `params`, float64 (n_classes, n_features + 1)."""
+        if self._packed is not None:
+            return self.value_and_grad(params)[0]
         return self.backend.loss(params) / self.backend.weight_sum + self.penalty.value(params[:, :-1])
 
     def value_and_grad(self, params: Float64s) -> tuple[float, Float64s]:
         """J and its gradient, float64 of the shape of `params`, in one pass over X."""
+        if self._packed is not None:  # the same bits as those of a step that ends there
+            found = self.newton_step(params, step=False)
+            return found.value, found.grad
         loss, grad = self.backend.loss_and_grad(params)
         grad /= self.backend.weight_sum
         grad[:, :-1] += self.penalty.gradient(params[:, :-1])
@@ -123,7 +132,8 @@ class PenalizedLoss:
         Over all features, or only over these, which are copied as float64.
         """
         part = copy.copy(self)
-        part.penalty = self.penalty.smooth_part()
+        part._packed = None
+        part.penalty, part.backend = self.penalty.smooth_part(), self.backend
         if features is not None:
             if not isinstance(self.backend, SelectsFeatures):
                 raise InputValueError("sums over some of the features need X in memory.")
@@ -144,6 +154,30 @@ class PenalizedLoss:
         refined = copy.copy(self)
         refined.backend, refined.dtype = self.backend.in_float64(hessian=hessian), np.dtype(np.float64)
         return refined
+
+    def packed(self) -> Self | None:
+        """The same J in float64, with `newton_step`; None unless the problem is small and in memory."""
+        problem = self._problem
+        small = fits(self.n_samples, self.n_features, self.n_classes) and not problem.offset.size
+        if not small or not isinstance(problem.X, np.ndarray) or devices(self._options.device):
+            return None
+        packed = copy.copy(self)
+        rows = PackedRows(
+            problem.X,
+            problem.target,
+            fit_intercept=self.fit_intercept,
+            general=lambda: self.in_float64(hessian=True).backend,
+        )
+        l2s = np.zeros(self.n_features + 1)
+        l2s[:-1] = self.penalty.curvature
+        packed.backend, packed.dtype, packed._packed = rows, np.dtype(np.float64), (rows, l2s)
+        return packed
+
+    def newton_step(self, params: Float64s, *, step: bool = True) -> NewtonStep:
+        """A Newton step from `params`, or only J and its gradient there; for a `packed` objective."""
+        assert self._packed is not None
+        rows, l2s = self._packed
+        return rows.newton_step(params, l2s, step=step)
 
     def hvp(self, params: Float64s, v: Float64s) -> Float64s:
         """The Hessian of J at `params` times `v`, float64 of the shape of `params`, in one pass over X."""

@@ -23,6 +23,13 @@ def options(arguments: list[str]) -> argparse.Namespace:
         "--solver", nargs="+", metavar="NAME", help="for fit: solvers, ours and scikit-learn's; all by default"
     )
     parser.add_argument("--cap", type=float, metavar="S", help="for fit: seconds of a single fit (60; quick: 0.3)")
+    parser.add_argument(
+        "--vectors",
+        nargs="+",
+        type=int,
+        metavar="BITS",
+        help="use vectors of 512, 256 or 128 bits, the peers too; several widths: one run for each, on one page",
+    )
     parser.add_argument("--quick", action="store_true", help="a 20th of the rows, a third of the rounds")
     parser.add_argument("--json", metavar="FILE", help="write all numbers")
     parser.add_argument("--markdown", metavar="FILE", help="write a page, such as perf/RESULTS.md")
@@ -30,18 +37,33 @@ def options(arguments: list[str]) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def without_blas_settings() -> None:
-    """Start this process again without the settings that make BLAS slower, which BLAS reads when it is loaded."""
-    if any(name in os.environ for name in BLAS_SETTINGS):
-        environment = {name: value for name, value in os.environ.items() if name not in BLAS_SETTINGS}
+def restart_with(bits: int | None) -> None:
+    """Start this process again where its environment variables must differ; BLAS and others read them when loaded.
+
+    The settings that make BLAS slower are removed; those for narrower vectors are set.
+    """
+    environment = {name: value for name, value in os.environ.items() if name not in BLAS_SETTINGS}
+    if bits is not None:
+        from nbsoftmax.kernels.lang.simd import VECTOR_BYTES
+        from perf import widths
+
+        if bits > 8 * VECTOR_BYTES:
+            sys.exit(f"this CPU has vectors of {8 * VECTOR_BYTES} bits, not {bits}")
+        narrower = widths.settings(bits // 8)
+        if bits < 8 * VECTOR_BYTES or narrower.items() <= os.environ.items():
+            environment |= narrower
+    if environment != os.environ:
         os.execve(sys.executable, [sys.executable, "-m", "perf", *sys.argv[1:]], environment)
 
 
 def main() -> None:
     """Measure what is asked for, print it, and write the files."""
     chosen = options(sys.argv[1:])
-    without_blas_settings()
-    from perf import fit, limits, peers, report
+    if chosen.vectors and len(chosen.vectors) > 1:
+        write(several(chosen), chosen)
+        return
+    restart_with(chosen.vectors[0] if chosen.vectors else None)
+    from perf import limits, peers, report
 
     for name in peers.missing():
         print(f"{name} is not installed and is skipped")
@@ -53,6 +75,25 @@ def main() -> None:
     print(f"limits: {report.limits_line(results.limits)}")
     results.title = report.TITLES.get(chosen.subject, results.title)
     measure(results, chosen)
+    write(results, chosen)
+
+
+def several(chosen: argparse.Namespace) -> "report.Results":
+    """Measure with each of several vector widths, in a process of its own."""
+    from perf import widths
+
+    arguments = [chosen.subject, *(["--quick"] if chosen.quick else [])]
+    for name in ("problem", "solver", "cap"):
+        value = getattr(chosen, name)
+        if value:
+            arguments += [f"--{name}", *(value if isinstance(value, list) else [str(value)])]
+    return widths.side_by_side(widths.measure(chosen.vectors, arguments))
+
+
+def write(results: "report.Results", chosen: argparse.Namespace) -> None:
+    """Write the files that the command line asks for."""
+    from perf import fit
+
     if chosen.json:
         results.write_json(chosen.json)
     if chosen.markdown:

@@ -61,8 +61,8 @@ def run(results: Results, rounds: int, scale: int) -> None:
     softmax, entropy = [], []
     for m, n_classes in SHAPES:
         for dtype in DTYPES:
-            z: Any = 3 * rng.standard_normal((m // scale, n_classes), np.dtype(dtype))
-            y, out = rng.integers(0, n_classes, m // scale), np.empty_like(z)
+            z: Any = 3 * rng.standard_normal((max(m // scale, 5), n_classes), np.dtype(dtype))
+            y, out = rng.integers(0, n_classes, max(m // scale, 5)), np.empty_like(z)
             by_softmax = {
                 OURS: Contestant(lambda z=z, out=out: _softmax(z, out), lambda p: (p,)),
                 f"{OURS}, from Python": peers.softmax(z)[OURS],

@@ -4,22 +4,39 @@ X must be read once, and the two products take 4 m N K operations; the limit is 
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 import nbsoftmax as nbs
+from nbsoftmax.kernels.lang.simd import VECTOR_BYTES
 from perf import limits, memory, peers
-from perf.report import Results, Row, at_least, at_most
+from perf.report import WIDE, Results, Row, at_least, at_most
 from perf.timing import interleave, n_cores
 
-# Targets: (m, N, K); the minimum speed-up over the best peer by dtype; in float64 the maximum ratio to the time of
-# reading X, and the minimum share of the rate of matrix products.
-BARS = (
-    ((581_000, 54, 7), {"float64": 6.0, "float32": 4.0}, 2.2, 0.0),
-    ((60_000, 784, 10), {"float64": 3.0, "float32": 2.0}, 0.0, 0.0),
-    ((100_000, 512, 100), {"float64": 1.6}, 0.0, 0.0),
-    ((20_000, 1000, 1000), {"float64": 1.25}, 0.0, 0.85),
+
+@dataclass(frozen=True)
+class Task:
+    """A shape (m, N, K), and what to reach with vectors of 64 bytes and with narrower ones."""
+
+    shape: tuple[int, int, int]
+    best: dict[str, float] = field(default_factory=dict)  # by dtype: least speed-up over the best peer
+    most_reads: float = 0.0  # largest ratio to the time of reading X
+    share: float = 0.0  # least share of the rate of matrix products
+    narrow_best: float = 0.0
+    narrow_share: float = 0.0
+
+
+TASKS = (
+    Task((581_000, 54, 7), {"float64": 6.0, "float32": 4.0}, most_reads=2.2, narrow_best=5.0),
+    Task((60_000, 784, 10), {"float64": 3.0, "float32": 2.0}, narrow_best=2.2, narrow_share=0.7),
+    Task((100_000, 512, 100), {"float64": 1.6}, narrow_best=1.3, narrow_share=0.7),
+    Task((20_000, 1000, 1000), {"float64": 1.25}, share=0.85, narrow_share=0.7),
+    Task((333_333, 29, 3)),
+    Task((40_000, 300, 41), narrow_share=0.7),
+    Task((5_000, 784, 10), share=0.6, narrow_share=0.6),  # X of these two fits into the caches
+    Task((20_000, 16, 26), share=0.6, narrow_share=0.6),
 )
 
 
@@ -34,17 +51,14 @@ def problem(m: int, n_features: int, n_classes: int, dtype: str, seed: int = 0) 
 def run(results: Results, rounds: int, scale: int) -> None:
     """Measure loss + gradient, Hessian-vector products and numbers of threads; `scale` divides the rows."""
     evaluations, products, threads = [], [], []
-    for (m, n, k), best, most_reads, share in BARS:
+    for task in TASKS:
+        m, n, k = task.shape
         for dtype in ("float64", "float32"):
             X, y, params = problem(max(m // scale, 16), n, k, dtype)
             rate = results.limits[f"gemm {dtype}"]
             row = evaluate(X, y, params, rate, rounds)
-            row.hold_to(best=best.get(dtype, 0.0))
+            hold(row, task, rate)
             if dtype == "float64":
-                if most_reads:
-                    row.bars.append(at_most(most_reads, row.ours / row.times["read"].median, "read"))
-                if share:
-                    row.bars.append(at_least(share, row.flops / rate / row.ours, "matrix products' rate"))
                 products.append(hessian(X, y, params, rounds))
                 threads.append(
                     by_threads(X, y, params, rounds, compute_bound=2 * row.times["read"].median < row.flops / rate)
@@ -67,6 +81,17 @@ def evaluate(X: Any, y: Any, params: Any, rate: float, rounds: int) -> Row:
     read, multiply = times["read"].median, flops / rate
     limit = ("read", read) if read > multiply else ("GEMM", multiply)
     return Row(shape_of(X, params), dtype, times, *limit, flops, X.nbytes)
+
+
+def hold(row: Row, task: Task, rate: float) -> None:
+    """Set the bars of the task for the dtype and the vector width; `rate` is that of matrix products in flop/s."""
+    wide, double = VECTOR_BYTES == WIDE, row.dtype == "float64"
+    row.hold_to(best=task.best.get(row.dtype, 0.0) if wide else task.narrow_best * double)
+    share = task.share if wide else task.narrow_share
+    if double and wide and task.most_reads:
+        row.bars.append(at_most(task.most_reads, row.ours / row.times["read"].median, "read"))
+    if double and share:
+        row.bars.append(at_least(share, row.flops / rate / row.ours, "matrix products' rate"))
 
 
 def hessian(X: Any, y: Any, params: Any, rounds: int) -> Row:

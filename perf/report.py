@@ -18,7 +18,7 @@ from perf.timing import UNSTEADY, Times, n_cores
 
 # "speed-up" is the time of the best peer, calls with `out=` included, divided by ours; "against" is the time of a limit
 # of the machine or of other work; "ratio" is our time divided by it.
-COLUMNS = ["work", "dtype", peers.OURS, *peers.PEERS, "speed-up", "against", "ratio", "bar: reached"]
+COLUMNS = ["work", "dtype", "vectors", peers.OURS, *peers.PEERS, "speed-up", "against", "ratio", "bar: reached"]
 ABOUT = (
     "Made by `python -m perf`; do not edit. Times are medians in milliseconds, ± half of the range, of "
     "contestants that took turns in one run. Speed-up: the time of the peers' fastest call divided by ours, which "
@@ -36,6 +36,7 @@ TITLES = {  # of the page, by what was measured; `perf.fit` has its own
     "profile": "Profile of one evaluation of loss and gradient",
 }
 
+WIDE = 64  # bytes of the vectors that the bars for wide vectors apply to
 LOAD_BEFORE = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
 
 
@@ -73,6 +74,7 @@ class Row:
     limit_seconds: float = 0.0
     flops: float = 0.0
     n_bytes: float = 0.0
+    vectors: int = 8 * VECTOR_BYTES  # bits
     bars: list[Bar] = field(default_factory=list)
 
     @property
@@ -142,6 +144,7 @@ def cells(row: Row) -> list[str]:
     return [
         row.work,
         row.dtype,
+        str(row.vectors),
         *map(ms, [peers.OURS, *peers.PEERS]),
         f"{peer / row.ours:.2f}" if peer else "-",
         f"{row.limit} {limit * 1e3:.{digits(limit * 1e3)}f}" if limit else "-",
@@ -190,9 +193,14 @@ class Results:
     quick: bool = False
     title: str = TITLES["all"]
     about: str = ABOUT
+    machine: dict[str, str] = field(default_factory=dict)  # empty: that of this process
     groups: dict[str, list[Row]] = field(default_factory=dict)
     tables: dict[str, tuple[list[str], list[list[str]]]] = field(default_factory=dict)
     fits: list[dict[str, Any]] = field(default_factory=list)
+
+    def facts(self) -> dict[str, str]:
+        """Facts about the machine of this run, its limits last."""
+        return self.machine or machine() | {"limits": limits_line(self.limits)}
 
     def add(self, title: str, rows: list[Row]) -> None:
         """Store and print a group of rows."""
@@ -208,7 +216,8 @@ class Results:
         """Write all numbers as JSON."""
         groups = {title: [asdict(row) for row in rows] for title, rows in self.groups.items()}
         tables = {t: [dict(zip(h, line, strict=True)) for line in body] for t, (h, body) in self.tables.items()}
-        found: dict[str, Any] = {"machine": machine(), "quick": self.quick, "limits": self.limits}
+        about = {"title": self.title, "about": self.about, "machine": self.facts()}
+        found: dict[str, Any] = about | {"quick": self.quick, "limits": self.limits}
         Path(path).write_text(
             json.dumps(found | {"groups": groups, "tables": tables, "fits": self.fits}, indent=1) + "\n"
         )
@@ -221,13 +230,12 @@ class Results:
             self.about,
             "",
             *(["**A quick run on small data: the numbers are not meaningful.**", ""] if self.quick else []),
-            *(f"- {name}: {value}" for name, value in machine().items()),
-            f"- limits: {limits_line(self.limits)}",
+            *(f"- {name}: {value}" for name, value in self.facts().items()),
             *(f"- {name} was not installed." for name in peers.missing()),
         ]
         for title, rows in self.groups.items():
             lines += ["", f"## {title}", "", markdown_table(COLUMNS, [cells(row) for row in rows])]
-            also = [f"- {row.work} {row.dtype}: {extras(row)}" for row in rows if extras(row)]
+            also = [f"- {row.work} {row.dtype}, {row.vectors} bits: {extras(row)}" for row in rows if extras(row)]
             lines += ["", "In the same turns:", "", *also] if also else []
         for title, (header, body) in self.tables.items():
             lines += ["", f"## {title}", "", markdown_table(header, body)]

@@ -9,6 +9,11 @@ from typing import Any
 
 # Longest wait in seconds for other threads to become idle; those of OpenBLAS spin for up to a tenth of a second.
 LONGEST_WAIT = 0.3
+# Seconds of untimed calls, which wake the threads: the system may start a woken thread on the core of the one that woke
+# it, and moves it to an idle core only some milliseconds later.
+WARM_UP = 0.03
+# After so many seconds no further round begins, if there have been FEWEST_ROUNDS.
+LONGEST, FEWEST_ROUNDS = 8.0, 3
 
 
 @dataclass(frozen=True)
@@ -52,14 +57,23 @@ def settle() -> None:
 
 
 def interleave(calls: dict[str, Callable[[], Any]], rounds: int) -> dict[str, Times]:
-    """Time every call once in each round, in turn, after an untimed call that wakes its threads."""
+    """Time every call once in each round, in turn, after untimed calls for WARM_UP seconds, at least one.
+
+    There are `rounds` rounds, fewer if they take longer than LONGEST.
+    """
     for call in calls.values():  # the first call compiles and allocates
         call()
     seconds: dict[str, list[float]] = {name: [] for name in calls}
-    for _ in range(rounds):
+    started = time.perf_counter()
+    for done in range(rounds):
+        if done >= FEWEST_ROUNDS and time.perf_counter() - started > LONGEST:
+            break
         for name, call in calls.items():
             settle()
+            warm = time.perf_counter() + WARM_UP
             call()
+            while time.perf_counter() < warm:
+                call()
             start = time.perf_counter()
             call()
             seconds[name].append(time.perf_counter() - start)

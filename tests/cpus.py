@@ -1,4 +1,4 @@
-"""Run all tests as on other CPUs: `make test-cpus`, or python tests/cpus.py [options of pytest].
+"""Run all tests as on other CPUs: `make test-cpus`, or python -m tests.cpus [options of pytest].
 
 Each run has a vector width and a number of threads; together they cover every width that this CPU supports, and 1 and
 2 threads. `make test` covers the full width of this CPU with 4 threads.
@@ -9,11 +9,8 @@ import platform
 import subprocess
 import sys
 
-# By vector width in bytes: name and features, as Numba expects them, of a CPU with vectors of at most this width.
-NARROWER = {
-    32: ("znver3", "+avx,+avx2,+fma,+bmi,+bmi2,+f16c,+sse4.2,+popcnt,+lzcnt"),
-    16: ("generic", "+sse2"),  # the minimum of x86-64: no fused multiply-add, no rounding instruction
-}
+from perf.widths import numba_settings
+
 PRINT_WIDTH = "from nbsoftmax.kernels.lang.simd import VECTOR_BYTES; print(VECTOR_BYTES)"
 
 
@@ -36,7 +33,7 @@ def environments():
         n_threads = 1 + n % 2
         environment = inherited | {"NUMBA_NUM_THREADS": str(n_threads), "OPENBLAS_NUM_THREADS": str(n_threads)}
         if width < own:
-            environment["NUMBA_CPU_NAME"], environment["NUMBA_CPU_FEATURES"] = NARROWER[width]
+            environment |= numba_settings(width)
         yield width, n_threads, environment
 
 

@@ -45,7 +45,7 @@ def test_a_quick_run_writes_what_it_prints(tmp_path):
     assert found["quick"] is True
     assert set(found["limits"]) == {"read", "copy", "gemm float64", "gemm float32"}
     rows = [row for group in found["groups"].values() for row in group]
-    assert len(rows) == 12
+    assert len(rows) == 24
     for row in rows:
         assert row["work"] in printed
         assert {"nbsoftmax", "copy"} <= set(row["times"])

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from nbsoftmax.kernels.chunks import MOST_CHUNKS, chunks_of_samples
 from nbsoftmax.kernels.lang.simd import lanes
-from nbsoftmax.kernels.linear import BLAS, DOTS, Rows, Weights, tiled_form, weights_of
+from nbsoftmax.kernels.linear import BLAS, DOTS, Rows, Weights, tiled_form, weights_of, whole_vectors
 from nbsoftmax.kernels.predict import BEST, predict
 from nbsoftmax.kernels.runtime.blas import one_thread
 from nbsoftmax.kernels.runtime.threads import launch
@@ -48,7 +48,7 @@ class Design:
         self.work = self.n_samples * (self.n_features + 1) * n_classes  # multiply-adds of one product
         self.rows = Rows(x, *strides, self.n_samples, self.n_features, offset.reshape(-1))
         self._width = width = int(lanes(X))
-        self.stride = -(-n_classes // width) * width
+        self.stride = whole_vectors.py_func(n_classes, X)
         if n_classes >= BLAS_CLASSES and self.n_features >= BLAS_FEATURES:
             self.form = BLAS
         else:
@@ -74,7 +74,7 @@ class Design:
 
     def n_chunks(self, most: int = MOST_CHUNKS) -> int:
         """Number of chunks of rows: a function of the shape alone, so that no result depends on the threads."""
-        chunks: int = chunks_of_samples.py_func(self.work, most)
+        chunks: int = chunks_of_samples.py_func(self.n_samples, self.work, most)
         return chunks
 
     def predict(

@@ -34,7 +34,9 @@ def sortable(y: Any) -> Any:
 
 
 def storable(classes: NDArray[Any]) -> NDArray[Any]:
-    """The labels, or their indices if a model cannot store the labels."""
+    """The labels, which are sorted and distinct, or their indices if a model cannot store the labels."""
+    if classes.dtype.kind in "iub" and classes.dtype.isnative:
+        return classes
     try:
         return validation.class_labels(classes)
     except InputError:

@@ -11,7 +11,7 @@ Only the upper triangles, with the diagonals, are computed.
 
 from nbsoftmax.kernels.lang.simd import element, lanes, load, store
 from nbsoftmax.kernels.lang.tiles import MOST_ROWS, backward
-from nbsoftmax.kernels.linear import Block, add_offset, logits_of, softmax_of
+from nbsoftmax.kernels.linear import Block, add_offset, logits_of, softmax_of, whole_vectors
 from nbsoftmax.kernels.rows import aligned, chunk_bounds, filled, weight_of
 from nbsoftmax.kernels.runtime.blas import add_product
 from nbsoftmax.kernels.runtime.jit import jit, part
@@ -27,12 +27,6 @@ PANEL, GROUP = 128, 64
 def n_matrices(what, n_classes):
     """Number of matrices."""
     return {UNIT: 1, MEAN: 1, EACH: n_classes, PAIRS: n_classes * (n_classes - 1) // 2}[what]
-
-
-@part
-def whole_vectors(order, like):
-    """`order` rounded up to whole vectors."""
-    return (order + lanes(like) - 1) // lanes(like) * lanes(like)
 
 
 @part
@@ -56,7 +50,7 @@ def row_weights(rows, weights, what, curvature, start, x, at, side, n, w, w_at, 
             w[w_at + r] = weight_of(start + r, curvature)
         return
     a = aligned((n + MOST_ROWS) * stride, x)
-    logits_of(Block(x, at, side, n, rows.n_features, 0), weights, 0, n_classes, a, stride)
+    logits_of(Block(x, at, side, n, rows.n_features, 0, x, at, side), weights, 0, n_classes, a, stride)
     add_offset(rows, start, n, n_classes, a, stride)
     softmax_of(weights, a, n)
     for r in range(n):
@@ -113,7 +107,7 @@ def gram(todo, n_chunks, rows, weights, what, curvature, fit_intercept, n_column
             for c in range(n_columns):
                 weigh(x, 0, side, n, side, w, c, n_columns, d)
                 g = (chunk * n_columns + c) * order * order
-                backward(x, 0, side, n, order, d, side, order, sums, g, order, 0, True)
+                backward(x, 0, side, n, order, d, side, order, sums, g, order, x, 0, side, True)
         chunk = take(todo)
 
 
@@ -133,7 +127,8 @@ def curvatures(todo, n_chunks, rows, weights, curvature, fit_intercept, sums):
             row_weights(rows, weights, EACH, curvature, start, x, 0, side, n, w, 0, columns)
             for i in range(n * side):
                 x[i] *= x[i]
-            backward(x, 0, side, n, order, w, columns, n_classes, sums, chunk * n_classes * order, order, 0, False)
+            g = chunk * n_classes * order
+            backward(x, 0, side, n, order, w, columns, n_classes, sums, g, order, x, 0, side, False)
         chunk = take(todo)
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from nbsoftmax.kernels.lang.simd import lanes, load, load_part, store, store_part, where
 from nbsoftmax.kernels.lang.tiles import MOST_ROWS
 from nbsoftmax.kernels.lang.vmath import exp_of_difference
-from nbsoftmax.kernels.linear import BLAS, block_of, block_rows, logits_of, side_by_side
+from nbsoftmax.kernels.linear import BLAS, block_of, block_rows, logits_of, pack_stride, side_by_side
 from nbsoftmax.kernels.rows import (
     MOST_CLASSES_IN_TILE,
     aligned,
@@ -78,7 +78,7 @@ def predict(todo, rows, weights, what, k, n_chunks, out, best):
     """
     n_classes = weights.n_classes
     size = block_rows(rows, weights, 1)
-    pack = aligned(1 if side_by_side(rows, weights) else size * rows.n_features, rows.x)
+    pack = aligned(1 if side_by_side(rows, weights) else size * pack_stride(rows), rows.x)
     # BLAS writes rows of any stride, so the logits go directly to `out`. Tiles do not: they write beyond the last row.
     direct = weights.form == BLAS and what != BEST
     panel = min(n_classes, PANEL) if weights.form == BLAS else n_classes

@@ -403,18 +403,22 @@ def cross_entropy_tiles(
             w = load_converted(target.weight, first + r, n, 0.0, z)
             label = where(w > 0.0, label, -1.0)
         alive = label >= 0.0
+        if any_of(label < 0.0):
+            for k in range(n_classes):  # numbers of samples without effect: no NaN, so that zero times a term is zero
+                store(tile, k * width, where(alive, load(tile, k * width), 0.0))
         c = tile_shift(tile, n_classes)
         # `other`: for INDEX the sum of the terms of all classes except the label, else of those below the maximum.
         s, other, dot, mass, other_mass = filled(z, 0), filled(z, 0), filled(z, 0), filled(z, 1), filled(z, 0)
         if target.kind == INDEX:
+            z_y = filled(z, 0)
             for k in range(n_classes):
                 x = load(tile, k * width)
-                d = below(x, c)
                 e = exp_of_difference(x, c)
                 store(tile, k * width, e)
                 s += e
                 other = where(label == k, other, other + e)
-                dot = where(label == k, d, dot)
+                z_y = where(label == k, x, z_y)
+            dot = below(z_y, c)
             rest = where(dot == 0.0, other, s - 1.0)
         else:
             if target.kind == PROBA:
@@ -440,13 +444,12 @@ def cross_entropy_tiles(
         if any_of(far):
             far_total += far_losses(z, zi + r * stride, stride, n, n_classes, first + r, target, far, losses)
         if want_grad:
-            w = w * scale
+            w = where(alive, w * scale, 0.0)
             factor = mass * w / s
             if target.kind == INDEX:
-                own = -other * factor
+                own = 0.0 - other * factor
                 for k in range(n_classes):
-                    g = where(label == k, own, load(tile, k * width) * factor)
-                    store(tile, k * width, where(alive, g, 0.0))
+                    store(tile, k * width, where(label == k, own, load(tile, k * width) * factor))
             else:
                 own = other_mass * w - rest * factor
                 sole = where(s < 2.0, filled(z, 1), 2.0)  # the term of a unique maximum is 1; no term is 2

@@ -25,7 +25,16 @@ import numpy as np
 
 from nbsoftmax.kernels.lang.simd import element, lanes, load, load_part, prefetch, store, store_part
 from nbsoftmax.kernels.lang.tiles import MOST_ROWS
-from nbsoftmax.kernels.linear import BLAS, DOTS, Block, add_gradient, block_rows, cross_entropy_of, logits_of
+from nbsoftmax.kernels.linear import (
+    BLAS,
+    DOTS,
+    Block,
+    add_gradient,
+    block_rows,
+    cross_entropy_of,
+    logits_of,
+    pack_stride,
+)
 from nbsoftmax.kernels.rows import (
     MOST_CLASSES_IN_TILE,
     PROBA,
@@ -81,13 +90,13 @@ def batch_gradient(rows, order, low, high, weights, target, scale, fit_intercept
     total = 0.0
     z, pack, labels, proba, weight, tile, proba_tile, narrow = memory
     n_features, n_classes, stride = rows.n_features, weights.n_classes, weights.stride
-    size = block_rows(rows, weights, 1)
+    size, side = block_rows(rows, weights, 1), pack_stride(rows)
     picked = Target(labels, proba, target.gain, target.floor, weight, target.kind)
     for start in range(low, high, size):
         n = min(size, high - start)
         for r in range(n):
             i = order[start + r]
-            gather_row(rows, i, pack, r * n_features, order[min(start + r + AHEAD, order.size - 1)])
+            gather_row(rows, i, pack, r * side, order[min(start + r + AHEAD, order.size - 1)])
             if target.kind == PROBA:
                 for k in range(n_classes):
                     proba[r * n_classes + k] = target.proba[i * n_classes + k]
@@ -95,7 +104,7 @@ def batch_gradient(rows, order, low, high, weights, target, scale, fit_intercept
                 labels[r] = target.labels[i]
             if weight.size > 0:
                 weight[r] = target.weight[i]
-        block = Block(pack, 0, n_features, n, n_features, 0)
+        block = Block(pack, 0, side, n, n_features, 0, pack, 0, side)
         logits_of(block, weights, 0, n_classes, z, stride)
         if rows.offset.size > 0:
             for r in range(n):
@@ -111,7 +120,7 @@ def scratch(rows, weights, target, most):
     """Allocate memory for the blocks of a batch of at most `most` samples."""
     size, n_classes = min(block_rows(rows, weights, 1), most), weights.n_classes
     z = aligned((size + MOST_ROWS) * weights.stride, rows.x)
-    pack = aligned(size * rows.n_features, rows.x)
+    pack = aligned(size * pack_stride(rows), rows.x)
     labels = np.empty(size, np.int32)
     proba = aligned(size * n_classes if target.kind == PROBA else 0, rows.x)
     weight = np.empty(size if target.weight.size > 0 else 0, np.float64)

@@ -303,6 +303,21 @@ class SoftmaxModel(Displayed):
         return read_model(path, cls)
 
 
+def trained_model(
+    params: Float64s,
+    classes: NDArray[Any],
+    feature_names: tuple[str, ...] | None,
+    training: dict[str, Any],
+) -> SoftmaxModel:
+    """The model of a fit: its parameters (n_classes, n_features + 1), and what is validated already."""
+    if not np.isfinite(params).all():
+        return SoftmaxModel(params[:, :-1], params[:, -1], classes, feature_names, training)  # raises the error
+    model = object.__new__(SoftmaxModel)
+    coef, intercept = np.ascontiguousarray(params[:, :-1]), params[:, -1].copy()
+    vars(model).update(coef=coef, intercept=intercept, classes=classes, feature_names=feature_names, training=training)
+    return model
+
+
 def checked_model(value: Any, *, name: str = "model") -> SoftmaxModel:
     """Check that `value` is a SoftmaxModel; the error names the attribute of other objects that holds one."""
     if isinstance(value, SoftmaxModel):

@@ -40,11 +40,11 @@ def penalty_of(penalty: Any, l1: float, l2: float, *, grouped: bool) -> AnyPenal
 
 def from_strengths(l1: float, l2: float, *, grouped: bool, weights: ArrayLike | None = None) -> FeaturePenalty:
     """The penalty of the options `l1`, `l2` and `grouped`."""
-    l1, l2 = validation.number("l1", l1, low=0.0), validation.number("l2", l2, low=0.0)
     if validation.flag("grouped", grouped):
         return GroupLasso(l1, l2, weights)
-    if l1 == 0:
+    if validation.number("l1", l1, low=0.0) == 0:
         return Ridge(l2, weights)
+    l2 = validation.number("l2", l2, low=0.0)
     return ElasticNet(l1, l2, weights) if l2 > 0 else Lasso(l1, weights)
 
 

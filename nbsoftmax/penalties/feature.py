@@ -133,12 +133,12 @@ class FeaturePenalty:
     @property
     def is_smooth(self) -> bool:
         """Whether R has a gradient everywhere."""
-        return not np.any(self._l1s > 0)
+        return not (self._l1s > 0 if self.weights is None else np.any(self._l1s > 0))
 
     @property
     def is_zero(self) -> bool:
         """Whether nothing is penalised."""
-        return self.is_smooth and not np.any(self._l2s > 0)
+        return self.is_smooth and not (self._l2s > 0 if self.weights is None else np.any(self._l2s > 0))
 
     @property
     def curvature(self) -> Any:
@@ -147,6 +147,8 @@ class FeaturePenalty:
 
     def unpenalised(self, n_features: int) -> NDArray[np.bool_]:
         """Which features have no penalty, (n_features,)."""
+        if self.weights is None:  # `broadcast_to` takes 10 us
+            return np.full(n_features, self.l1 == 0 and self.l2 == 0)
         free: NDArray[np.bool_] = np.broadcast_to((self._l1s == 0) & (self._l2s == 0), n_features)
         return free
 
@@ -245,6 +247,10 @@ class Ridge(FeaturePenalty):
 
     def __init__(self, l2: float, weights: ArrayLike | None = None) -> None:
         super().__init__(0.0, l2, weights)
+
+    def smooth_part(self) -> Ridge:
+        """R itself, which is never changed."""
+        return self
 
 
 class Lasso(FeaturePenalty):

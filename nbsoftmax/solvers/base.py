@@ -15,6 +15,7 @@ from typing import Any, NamedTuple, Protocol, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from nbsoftmax.backends.packed import NewtonStep
 from nbsoftmax.penalties import AnyPenalty
 from nbsoftmax.solvers.stop_reason import Stop, StopReason
 from nbsoftmax.validation import Float64s
@@ -37,10 +38,13 @@ class Point(NamedTuple):
     value: float
     grad: Float64s  # without the part of the penalty that has no gradient
     subgradient: Float64s | None = None  # the subgradient of least norm, if the penalty has such a part
+    known_norm: float | None = None  # `grad_norm`, if it is known
 
     @property
     def grad_norm(self) -> float:
         """Euclidean norm of the gradient or subgradient."""
+        if self.known_norm is not None:
+            return self.known_norm
         return float(np.linalg.norm(self.grad if self.subgradient is None else self.subgradient))
 
 
@@ -114,6 +118,14 @@ class Curved(Smooth, Protocol):
 
     def hessian(self, params: Float64s) -> Float64s:
         """The whole Hessian, (n_classes, n_features + 1, n_classes, n_features + 1)."""
+        ...
+
+
+class Packed(Curved, Protocol):
+    """What the method `packed` of an objective returns if the problem is small: it makes whole Newton steps."""
+
+    def newton_step(self, params: Float64s, *, step: bool = True) -> NewtonStep:
+        """A Newton step from `params`, or only the objective and its gradient there."""
         ...
 
 

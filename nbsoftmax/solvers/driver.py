@@ -11,6 +11,7 @@ and with them most of the distance to the minimum. Then solvers that use the Hes
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from functools import partial
 from typing import Any, Generic, Protocol, TypeVar
@@ -148,7 +149,7 @@ class Driver(Generic[Objective]):
         if moved is None:
             return StopReason.STUCK.stop()
         self._n_iter += 1
-        if not np.isfinite(moved.value) or moved.value > GROWN * (abs(self._values[0]) + 1):
+        if not math.isfinite(moved.value) or moved.value > GROWN * (abs(self._values[0]) + 1):
             return StopReason.DIVERGED.stop(learning_rate=method.learning_rate)
         self._point = moved
         self._values.append(moved.value)
@@ -162,7 +163,7 @@ class Driver(Generic[Objective]):
         }
         if self._best is not moved:
             kept["best"] = self._best.params
-        self._state.snapshot = partial(_snapshot, self._n_iter, self._values, kept | method.state())
+        self._state.snapshot = partial(_snapshot, self._n_iter, self._values, kept, method.state())
         return self._on_iteration(self._n_iter, moved.params, moved.value, moved.grad_norm)
 
     def _refine(self, method: Method[Objective]) -> None:
@@ -200,6 +201,6 @@ class Driver(Generic[Objective]):
         )
 
 
-def _snapshot(n_iter: int, values: list[float], kept: dict[str, Any]) -> dict[str, Any]:
+def _snapshot(n_iter: int, values: list[float], kept: dict[str, Any], of_method: dict[str, Any]) -> dict[str, Any]:
     """The state after `n_iter` iterations; `values` may have more items by now."""
-    return {"values": np.array(values[: n_iter + 1]), **kept}
+    return {"values": np.array(values[: n_iter + 1]), **kept, **of_method}

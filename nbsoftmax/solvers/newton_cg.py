@@ -13,14 +13,24 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from nbsoftmax.solvers.base import Curved, OnIteration, Point, Requirements, Solution, SolverState, never_stop
+from nbsoftmax.solvers.base import (
+    Curved,
+    OnIteration,
+    Packed,
+    Point,
+    Requirements,
+    Solution,
+    SolverState,
+    never_stop,
+)
 from nbsoftmax.solvers.driver import Driver
+from nbsoftmax.solvers.packed_newton import PackedNewtonSteps
 from nbsoftmax.solvers.tools.certificates import GapCertificate, allowed_gap, gap_bound, reported_gap
+from nbsoftmax.solvers.tools.later_steps import still_to_come
 from nbsoftmax.solvers.tools.line_search import backtrack
 from nbsoftmax.solvers.tools.preconditioner_choice import PreconditionerChoice
 from nbsoftmax.solvers.tools.preconditioners import KINDS, Preconditioner, centred, centred_start
 from nbsoftmax.solvers.tools.truncated_newton import (
-    FAR_WITHIN,
     LOOSEST,
     InnerTolerance,
     NewtonDirection,
@@ -32,8 +42,6 @@ MAX_ITER = 500
 # When the estimate of the gap is within tolerance, the fit continues until a bound is, too. It spends at most as many
 # products as before, or LEAST_PATIENCE if that is more, on directions that should leave CERTIFIABLE * the allowed gap.
 LEAST_PATIENCE, CERTIFIABLE = 10, 0.3
-# Largest factor by which a decrement is multiplied to account for later steps; small enough for FAR_WITHIN.
-MOST_TO_COME = 0.8 / FAR_WITHIN
 
 
 class _TruncatedNewton:
@@ -54,16 +62,20 @@ class _TruncatedNewton:
         random_state: int = 0,
     ) -> Solution:
         """Minimise a smooth convex objective; `tol` is relative to the objective."""
+        packed = getattr(objective, "packed", None)  # an `isinstance` of a protocol takes 10 us
+        whole: Packed | None = None if packed is None else packed()
         driver = Driver(
-            objective,
-            centred_start(objective, start),
+            objective if whole is None else whole,
+            centred_start(objective, start) if start.any() else start,
             tol=tol,
             max_iter=max_iter or MAX_ITER,
             on_iteration=on_iteration,
             state=state,
             uses_hessian=True,
         )
-        return driver.minimize(NewtonSteps(driver, self._kinds))
+        if whole is None:
+            return driver.minimize(NewtonSteps(driver, self._kinds))
+        return driver.minimize(PackedNewtonSteps(driver, whole, lambda at: NewtonSteps(driver, self._kinds, at)))
 
 
 @dataclass(frozen=True)
@@ -87,11 +99,13 @@ class NewtonSteps:
 
     unit, monotone, learning_rate = "iterations", True, 1.0
 
-    def __init__(self, driver: Driver[Curved], kinds: tuple[str, ...]) -> None:
-        saved = driver.saved
+    def __init__(self, driver: Driver[Curved], kinds: tuple[str, ...], start: Float64s | None = None) -> None:
+        saved = driver.saved if "kind" in driver.saved else {}  # or the state of `PackedNewtonSteps`
         self._objective, self._tol = driver.objective, driver.tol
         self._choice = PreconditionerChoice(driver.objective, kinds)
-        self._preconditioner = self._choice.restored(saved) if saved else self._choice.first(driver.start)
+        self._preconditioner = (
+            self._choice.restored(saved) if saved else self._choice.first(driver.start if start is None else start)
+        )
         self._certificate = GapCertificate(driver.sums, float(saved.get("looseness", 1.0)))
         self._first_square = float(saved.get("first_square", 0.0))  # of the first gradient, in the norm of M^-1
         # Decrease of the objective in the last step: predicted by the quadratic model, and actual.
@@ -114,7 +128,7 @@ class NewtonSteps:
         if self._bound is not None:
             return True
         patience = self._find_direction(point, allowed)
-        self._estimate = self._direction.decrement * _still_to_come(
+        self._estimate = self._direction.decrement * still_to_come(
             self._direction.decrement, self._predicted, self._gained
         )
         self._near = self._direction.settled and self._estimate <= allowed
@@ -191,18 +205,6 @@ class NewtonSteps:
         self._n_products = preconditioner.products - before
         choice.n_products += self._n_products
         return patience
-
-
-def _still_to_come(decrement: float, predicted: float, gained: float) -> float:
-    """The decrease by this and all later steps, relative to a decrement, if the decrements decrease geometrically.
-
-    Near the minimum it is 1. If the objective behaves like exp, as on nearly separable data, each decrement is 1/e of
-    the last one, and the gap is about twice the decrement.
-    """
-    if not 0 < predicted < np.inf:
-        return 1.0
-    share = min(decrement / predicted, 0.9)
-    return float(min(max(1.0, gained / predicted) / (1 - share), MOST_TO_COME))
 
 
 def _least_decrement(objective: Curved, point: Point) -> float:

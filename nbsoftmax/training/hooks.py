@@ -27,6 +27,10 @@ class Hooks:
         self._trainer, self._callbacks, self._context = trainer, tuple(callbacks), context
         self._saved: dict[str, Any] = {}
 
+    def __bool__(self) -> bool:
+        """Whether there are any callbacks."""
+        return bool(self._callbacks)
+
     @contextmanager
     def running(self) -> Iterator[None]:
         """Call `setup` when this context begins, and `teardown` when it ends, also by an error."""

@@ -5,9 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -20,7 +19,14 @@ from nbsoftmax.training.context import Iteration
 from nbsoftmax.training.hooks import Hooks
 from nbsoftmax.validation import Float64s
 
-NO_PARAMS = np.empty((0, 0))  # in the history, which needs only the numbers
+
+class Numbers(NamedTuple):
+    """The numbers of an iteration, for the history."""
+
+    objective: float
+    grad_norm: float
+    seconds: float
+    validation_loss: float | None
 
 
 class FitMonitor:
@@ -55,23 +61,22 @@ class FitMonitor:
         self.started, self.objective, self.validation = started, objective, validation
         self.hooks, self.max_seconds = hooks, max_seconds
         self.state = SolverState()
-        self.iterations: list[Iteration] = []
-        self.lowest_objective: Iteration | None = None
+        self.iterations: list[Numbers] = []
+        # The iteration with the lowest objective: its number, that objective, and the solver's own parameters.
+        self.lowest: tuple[int, float, Float64s] | None = None
         self._checkpoint: Checkpoint | None = None
         self._checkpoint_state: Callable[[], dict[str, Any]] | None = None  # after the last complete iteration
 
     def __call__(self, n_iter: int, params: Float64s, objective: float, grad_norm: float) -> Stop | None:
         """Record an iteration, call the callbacks, and save a checkpoint from time to time."""
         loss = None if self.validation is None else self.validation.value(params)
-        view = params.view()
-        view.flags.writeable = False  # callbacks receive the solver's own array
-        now = Iteration(n_iter, objective, grad_norm, time.perf_counter() - self.started, loss, view)
-        if self.lowest_objective is None or objective < self.lowest_objective.objective:
-            self.lowest_objective = now  # first, so that it is up to date whenever Ctrl-C comes
-        self.iterations.append(Iteration(n_iter, objective, grad_norm, now.seconds, loss, NO_PARAMS))
-        stop = self._stop(now)
+        now = Numbers(objective, grad_norm, time.perf_counter() - self.started, loss)
+        if self.lowest is None or objective < self.lowest[1]:
+            self.lowest = n_iter, objective, params  # first, so that it is up to date whenever Ctrl-C comes
+        self.iterations.append(now)
+        stop = self._stop(n_iter, params, now)
         if self._checkpoint is not None:
-            known = self.lowest_objective, self.hooks.state()
+            known = self.lowest, self.hooks.state()
             # In one assignment, because Ctrl-C and SIGTERM, which save as well, may come at any time.
             self._checkpoint_state = partial(self._state_at, len(self.iterations), self.state.snapshot, *known)
             self._checkpoint.save(self._checkpoint_state, now=False)
@@ -89,10 +94,13 @@ class FitMonitor:
         """Within this context SIGTERM saves the state before the process ends, if there is a checkpoint."""
         return nullcontext() if self._checkpoint is None else saved_on_termination(self.finish)
 
-    def _stop(self, now: Iteration) -> Stop | None:
-        stop = self.hooks.after_iteration(now)
-        if stop is not None:
-            return stop
+    def _stop(self, n_iter: int, params: Float64s, now: Numbers) -> Stop | None:
+        if self.hooks:
+            view = params.view()
+            view.flags.writeable = False  # callbacks receive the solver's own array
+            stop = self.hooks.after_iteration(Iteration(n_iter, *now, view))
+            if stop is not None:
+                return stop
         if now.objective < self.objective.separable_below:
             return StopReason.SEPARABLE.stop(classes="all")
         if now.seconds >= self.max_seconds:
@@ -113,9 +121,8 @@ class FitMonitor:
     def interrupted(self, start: Float64s, tol: float) -> Solution:
         """The best point of the fit so far when Ctrl-C came."""
         # If the fit was resumed, all steps of this run may be worse than the start.
-        lowest = self.lowest_objective
-        better = lowest is not None and lowest.objective < self.objective.value(start)
-        params = lowest.params if lowest is not None and better else start
+        better = self.lowest is not None and self.lowest[1] < self.objective.value(start)
+        params = self.lowest[2] if self.lowest is not None and better else start
         return self._solution_at(params, len(self.iterations), StopReason.INTERRUPTED.stop(), tol)
 
     def _solution_at(self, params: Float64s, n_iter: int, stop: Stop, tol: float) -> Solution:
@@ -129,8 +136,9 @@ class FitMonitor:
 
     def history(self, n: int | None = None) -> dict[str, Float64s]:
         """The numbers of all iterations, or of the first `n`, by name."""
-        names = ["objective", "grad_norm", "seconds"] + ["validation_loss"] * (self.validation is not None)
-        return {name: np.array([getattr(i, name) for i in self.iterations[:n]], np.float64) for name in names}
+        names = Numbers._fields if self.validation is not None else Numbers._fields[:-1]
+        columns = zip(*self.iterations[:n], strict=True) if self.iterations[:n] else [()] * len(Numbers._fields)
+        return {name: np.array(column, np.float64) for name, column in zip(names, columns, strict=False)}
 
     # --- checkpoints ------------------------------------------------------------------------------
 
@@ -144,19 +152,21 @@ class FitMonitor:
             return
         history = {name[8:]: arrays.pop(name) for name in list(arrays) if name.startswith("history_")}
         losses = history.get("validation_loss", np.full(len(history["objective"]), None))
-        for n, (value, norm, seconds, loss) in enumerate(
-            zip(history["objective"], history["grad_norm"], history["seconds"], losses, strict=True), 1
-        ):
-            self.iterations.append(Iteration(n, float(value), float(norm), float(seconds), loss, NO_PARAMS))
-        params, n_lowest = arrays.pop("lowest_params"), int(arrays.pop("lowest_n_iter"))
-        self.lowest_objective = replace(self.iterations[n_lowest - 1], params=params)
+        columns = history["objective"], history["grad_norm"], history["seconds"], losses
+        self.iterations = [Numbers(*row) for row in zip(*(column.tolist() for column in columns), strict=True)]
+        n_lowest = int(arrays.pop("lowest_n_iter"))
+        self.lowest = n_lowest, self.iterations[n_lowest - 1].objective, arrays.pop("lowest_params")
         self.hooks.resume(arrays)
         self.started -= self.iterations[-1].seconds
         self.state.saved = arrays
 
     def _state_at(
-        self, n: int, snapshot: Callable[[], dict[str, Any]], lowest: Iteration, of_hooks: dict[str, Any]
+        self,
+        n: int,
+        snapshot: Callable[[], dict[str, Any]],
+        lowest: tuple[int, float, Float64s],
+        of_hooks: dict[str, Any],
     ) -> dict[str, Any]:
         """The state after iteration `n`, as arrays by name."""
         history = {f"history_{name}": column for name, column in self.history(n).items()}
-        return snapshot() | history | of_hooks | {"lowest_n_iter": lowest.n_iter, "lowest_params": lowest.params}
+        return snapshot() | history | of_hooks | {"lowest_n_iter": lowest[0], "lowest_params": lowest[2]}

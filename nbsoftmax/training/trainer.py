@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike
 
 from nbsoftmax import validation
 from nbsoftmax.errors import InputValueError, plain
-from nbsoftmax.models.softmax import SoftmaxModel
+from nbsoftmax.models.softmax import SoftmaxModel, trained_model
 from nbsoftmax.objective import ObjectiveOptions, PenalizedLoss
 from nbsoftmax.penalties import AnyPenalty, Penalty, penalty_of
 from nbsoftmax.problem import Problem
@@ -127,7 +127,8 @@ class Trainer:
     ) -> None:
         self.solver = solver
         self.l1, self.l2, self.grouped, self.penalty = l1, l2, grouped, penalty
-        check_penalty(self._solver(), self._penalty(), l1=l1, grouped=grouped, own=penalty is not None)
+        chosen = self._solver()
+        check_penalty(chosen, self._penalty(), l1=l1, grouped=grouped, own=penalty is not None)
         self.fit_intercept = validation.flag("fit_intercept", fit_intercept)
         self.tol = validation.number("tol", tol, low=0.0, low_open=True)
         self.max_iter = None if max_iter is None else validation.count("max_iter", max_iter)
@@ -135,7 +136,7 @@ class Trainer:
         self.label_smoothing = validation.number("label_smoothing", label_smoothing, low=0.0, high=1.0)
         self.class_weight = class_weight
         self.n_threads = validation.n_threads(n_threads)
-        self.device = device_of(self._solver(), device)
+        self.device = device_of(chosen, device)
         self.device_memory = None if device_memory is None else validation.count("device_memory", device_memory)
         self.dtype = None if dtype is None else validation.float_dtype(dtype)
         self.callbacks = validation.callables("callbacks", callbacks)
@@ -214,9 +215,10 @@ class Trainer:
             raise InputValueError("X is on a GPU, but a checkpoint needs its rows on the host; copy X to the host.")
         if validation.flag("resume", resume) and checkpoint is None:
             raise InputValueError("resume is True, but no checkpoint is given; name the file to resume from.")
-        objective = PenalizedLoss(problem, self._objective_options())
+        options = self._objective_options()
+        objective = PenalizedLoss(problem, options)
         start = initial_params(init, objective.shape, problem.classes, fit_intercept=self.fit_intercept)
-        solver = self._solver()
+        solver = chosen_solver(self.solver, options.penalty)
         context = Context(
             solver.name,
             problem.n_samples,
@@ -241,7 +243,7 @@ class Trainer:
                 max_iter=self.max_iter,
                 seed=self._seed(),
             )
-            context.result = self._result(solver, solution, problem, monitor, started)
+            context.result = self._result(solver, solution, problem, monitor, started, options)
         if not solution.converged and not solution.stop_reason.requested:
             terms = PYTHON_TERMS | {"tol": f"tol (now {self.tol:g})", "penalize": self.to_penalise}
             advice = solution.stop_reason.advise(terms)
@@ -310,12 +312,17 @@ class Trainer:
         return fingerprint(*options, *data, problem.X, problem.y, problem.classes, *weights, start)
 
     def _result(
-        self, solver: Solver, solution: Solution, problem: Problem, monitor: FitMonitor, started: float
+        self,
+        solver: Solver,
+        solution: Solution,
+        problem: Problem,
+        monitor: FitMonitor,
+        started: float,
+        options: ObjectiveOptions,
     ) -> FitResult:
-        penalty = {"l1": self.l1, "l2": self.l2} if self.penalty is None else {"penalty": plain(self._penalty())}
-        model = SoftmaxModel(
-            solution.params[:, :-1],
-            solution.params[:, -1],
+        penalty = {"l1": self.l1, "l2": self.l2} if self.penalty is None else {"penalty": plain(options.penalty)}
+        model = trained_model(
+            solution.params,
             problem.classes,
             problem.feature_names,
             training_metadata(solver, solution, problem, {**penalty, "fit_intercept": self.fit_intercept}),
@@ -335,7 +342,7 @@ class Trainer:
             solver=solver.name,
             summary=solution.summary,
             problem=problem,
-            objective_options=self._objective_options(),
+            objective_options=options,
         )
 
     def _seed(self) -> int:

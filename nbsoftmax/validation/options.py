@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 from typing import Any
@@ -14,10 +15,12 @@ from nbsoftmax.errors import InputTypeError, InputValueError, plain
 
 def number(name: str, value: Any, *, low: float, high: float = np.inf, low_open: bool = False) -> float:
     """Check a real number in [low, high] (or (low, high] with `low_open`)."""
-    if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, float, np.integer, np.floating)):
+    if type(value) is not float and (
+        isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, float, np.integer, np.floating))
+    ):
         raise InputTypeError(f"{name} is {plain(value)}, expected a number.", parameter=name)
     x = float(value)
-    if not (low < x if low_open else low <= x) or not x <= high or np.isinf(x):
+    if not (low < x if low_open else low <= x) or not x <= high or math.isinf(x):
         more = "more than" if low_open else "at least"
         upper = f" and at most {high:g}" if np.isfinite(high) else ""
         raise InputValueError(f"{name} is {x:g}, expected a finite number of {more} {low:g}{upper}.", parameter=name)
@@ -61,6 +64,8 @@ def ignored_index(value: Any) -> int | None:
 
 def device(value: Any) -> str:
     """Check the form of a device name; whether the device exists is checked when it is used."""
+    if isinstance(value, str) and value == "cpu":
+        return "cpu"
     if not isinstance(value, str) or not re.fullmatch(r"cpu|auto|cuda(:(all|\d+(,\d+)*))?", value):
         raise InputValueError(
             f"device is {plain(value)}, expected 'cpu', 'cuda', 'auto', one GPU such as 'cuda:1', or several: "

@@ -128,6 +128,11 @@ def weigh(
     `ignores` says whether some samples may be ignored; `mean` is as in `weighted_targets`.
     """
     e = label_smoothing
+    if not (target.soft or sample.size or by_class.size or e > 0 or ignores):  # the common case, in a few calls
+        m, ones = target.labels.size, np.ones(n_classes, dtype)
+        return WeightedTargets(
+            target.labels, target.proba, ones, np.zeros(n_classes, dtype), sample, INDEX, float(m), 0
+        )
     kind = PROBA if target.soft else INDEX_SMOOTHED if e > 0 else INDEX
     summary = TargetSummary(
         len(target.proba if target.soft else target.labels),

@@ -62,5 +62,7 @@ def scaled(weight: Float64s) -> tuple[Float64s, int]:
 
 def in_units(x: float, exponent: int) -> float:
     """Return x times 2^exponent; infinite if that overflows."""
+    if exponent == 0:
+        return x
     with np.errstate(over="ignore", under="ignore"):
         return float(np.ldexp(x, exponent))

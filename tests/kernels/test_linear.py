@@ -53,7 +53,11 @@ def close(got, wanted, dtype):
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("form", FORMS, ids=["tiles", "dots", "blas"])
 @pytest.mark.parametrize(
-    ("m", "N", "K"), [(1, 1, 2), (70, 65, 3), (33, 7, 17), (600, 33, 31), (300, 40, 130), (80, 70, 1000)]
+    ("m", "N", "K"),
+    [
+        *[(1, 1, 2), (70, 65, 3), (33, 7, 17), (600, 33, 31), (300, 40, 130), (80, 70, 1000)],
+        *[(90, 512, 11), (40, 9, 512)],  # rows of X, or of the logits, at a distance of 2 or 4 KB
+    ],
 )
 def test_all_ways_of_multiplying_are_right(m, N, K, form, dtype):
     X, y, params, v = problem(m, N, K, dtype)
@@ -79,8 +83,9 @@ def test_all_ways_of_multiplying_are_right(m, N, K, form, dtype):
     ],
     ids=["fortran", "every other column", "every third row", "rows backwards", "columns backwards", "left half"],
 )
-def test_every_layout_gives_the_same_bits(layout, form):
-    X, y, params, v = problem(200, 70, 9, np.float64)
+@pytest.mark.parametrize("N", [70, 256])
+def test_every_layout_gives_the_same_bits(N, layout, form):
+    X, y, params, v = problem(200, N, 9, np.float64)
     plain, other = backend(X, y, 9, form=form), backend(layout(X), y, 9, form=form)
     assert np.array_equal(layout(X), X)
     assert np.array_equal(plain.loss_and_grad(params)[1], other.loss_and_grad(params)[1])
@@ -181,7 +186,9 @@ def expected_grams(X, params, weight):
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("form", FORMS, ids=["tiles", "dots", "blas"])
-@pytest.mark.parametrize(("m", "N", "K"), [(1, 1, 2), (70, 7, 3), (333, 8, 2), (300, 33, 5), (40, 130, 3)])
+@pytest.mark.parametrize(
+    ("m", "N", "K"), [(1, 1, 2), (70, 7, 3), (333, 8, 2), (300, 33, 5), (40, 130, 3), (40, 255, 2)]
+)
 @pytest.mark.parametrize("split_bytes", [0, dense.GRAM_SPLIT_BYTES], ids=["split", "tiles"])
 def test_gram_matrices_and_the_hessian(m, N, K, form, dtype, split_bytes, monkeypatch):
     monkeypatch.setattr(dense, "GRAM_SPLIT_BYTES", split_bytes)

@@ -1,9 +1,12 @@
 """A problem with a known minimum."""
 
+import copy
+
 import numpy as np
 
 import nbsoftmax as nbs
 from nbsoftmax.solvers import table
+from nbsoftmax.solvers.newton_cg import Newton, NewtonCG
 
 
 def problem(*, n_features=5, l1=0.0, l2=0.1, fit_intercept=True, seed=0, dtype=np.float64):
@@ -24,9 +27,31 @@ def minimum(objective):
     return objective.value(params)
 
 
+def unpacked(objective):
+    """The objective, whose fits use Hessian-vector products although it is small."""
+    objective = copy.copy(objective)
+    objective.packed = lambda: None
+    return objective
+
+
+class UnpackedNewtonCG(NewtonCG):
+    """Newton-CG as for larger problems."""
+
+    def solve(self, objective, start, **options):
+        return super().solve(unpacked(objective), start, **options)
+
+
+class UnpackedNewton(Newton):
+    """Newton's method as for larger problems."""
+
+    def solve(self, objective, start, **options):
+        return super().solve(unpacked(objective), start, **options)
+
+
+UNPACKED = {"newton-cg, unpacked": UnpackedNewtonCG(), "newton, unpacked": UnpackedNewton()}
 # The solvers that reach the minimum of a smooth objective.
 SOLVERS = {
     name: solver.solve
-    for name, solver in table.SOLVERS.items()
+    for name, solver in (table.SOLVERS | UNPACKED).items()
     if solver.requires.smooth and not solver.requires.batches
 }

@@ -3,10 +3,12 @@
 import numpy as np
 import pytest
 
+from nbsoftmax.solvers import table
 from nbsoftmax.solvers.base import SolverState, never_stop
 from nbsoftmax.solvers.stop_reason import StopReason
-from nbsoftmax.solvers.table import SOLVERS
-from tests.solvers.problems import problem
+from tests.solvers.problems import UNPACKED, problem
+
+SOLVERS = table.SOLVERS | UNPACKED
 
 
 def problem_of(name, **options):

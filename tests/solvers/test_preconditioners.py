@@ -9,7 +9,7 @@ from nbsoftmax.solvers.driver import Driver
 from nbsoftmax.solvers.newton_cg import NewtonCG, NewtonSteps
 from nbsoftmax.solvers.tools import preconditioners
 from nbsoftmax.solvers.tools.preconditioners import KINDS, Preconditioner, costs
-from tests.solvers.problems import minimum, problem
+from tests.solvers.problems import minimum, problem, unpacked
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -122,7 +122,7 @@ def test_nearly_separable_data_end_with_the_whole_hessian():
     X = rng.normal(size=(400, 30))
     y = (X[:, :3] + 0.02 * rng.normal(size=(400, 3))).argmax(axis=1)
     objective = nbs.Objective(X, y, l2=1e-9)
-    solution = NewtonCG().solve(objective, np.zeros(objective.shape), tol=1e-6)
+    solution = NewtonCG().solve(unpacked(objective), np.zeros(objective.shape), tol=1e-6)
     assert solution.converged
     assert "hessian" in solution.summary
     assert solution.objective <= minimum(objective) * (1 + 1e-6)

@@ -3,10 +3,12 @@
 import numpy as np
 
 import nbsoftmax as nbs
+from tests.solvers.problems import UNPACKED
 
 OPTIONS = {
     "newton-cg": {"solver": "newton-cg", "l2": 1e-7, "tol": 1e-12},
     "newton": {"solver": "newton", "l2": 1e-7, "tol": 1e-12},
+    **{name: {"solver": solver, "l2": 1e-7, "tol": 1e-12} for name, solver in UNPACKED.items()},
     "lbfgs": {"solver": "lbfgs", "l2": 1e-4, "tol": 1e-9},
     "gd": {"solver": "gd", "l2": 0.5, "tol": 1e-4},
     "sgd": {"solver": nbs.SGD(batch_size=100), "l2": 0.5, "tol": 1e-4, "max_iter": 200},

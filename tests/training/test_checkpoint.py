@@ -47,7 +47,7 @@ def test_a_resumed_fit_gives_the_same_bits(solver, dtype, tmp_path):
         same(whole, nbs.Trainer(**options, n_threads=other).fit(X, y, checkpoint=file, resume=True, **data))
 
 
-@pytest.mark.parametrize("solver", ["newton-cg", "newton", "lbfgs", "prox-newton"])
+@pytest.mark.parametrize("solver", ["newton-cg", "newton-cg, unpacked", "newton", "lbfgs", "prox-newton"])
 def test_a_fit_that_float32_products_do_not_suffice_resumes_to_the_same_bits(solver, tmp_path):
     X, y = problem(m=200)
     X, options = (X + 1e5).astype(np.float32), OPTIONS[solver] | {"tol": 1e-6}

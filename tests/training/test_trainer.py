@@ -16,13 +16,14 @@ def test_the_report_is_true():
     objective = nbs.Objective(X, y, l2=0.01)
     params = np.column_stack([result.model.coef, result.model.intercept])
     value, grad = objective.value_and_grad(params)
-    assert result.objective == value
-    assert result.grad_norm == np.linalg.norm(grad)
+    rounded = 4 * np.finfo(float).eps  # other kernels add in another order; the gradient is a difference of sums
+    assert result.objective == pytest.approx(value, rel=rounded)
+    assert np.abs(result.grad_norm - np.linalg.norm(grad)) <= rounded
     assert result.converged
     assert result.gap <= 1e-6 * value
     history = result.history
     assert {len(entries) for entries in history.values()} == {result.n_iter}
-    assert history["objective"][-1] == value
+    assert history["objective"][-1] == result.objective
     assert history["grad_norm"][-1] == result.grad_norm
     assert (np.diff(history["seconds"]) >= 0).all()
     assert history["seconds"][-1] <= result.seconds

@@ -284,16 +284,17 @@ def _backward_tile(name, width_of, masked):
     If `masked`, only `n_left` features exist.
     """
 
-    def tile(typingctx, x, xi, x_stride, n_rows, d, di, d_stride, height, g, gi, g_stride, n_left, ahead):
+    def tile(typingctx, x, xi, x_stride, n_rows, d, di, d_stride, height, g, gi, g_stride, n_left, f, fi, f_stride):
         vector = Vector(x.dtype, lanes_of(x.dtype))
         double = Vector(types.float64, vector.lanes)
         lane = vector.lanes
 
         def codegen(context, builder, sig, args):
-            x, xi, x_stride, n_rows, d, di, d_stride, height, g, gi, g_stride, n_left, ahead = args
+            x, xi, x_stride, n_rows, d, di, d_stride, height, g, gi, g_stride, n_left, f, fi, f_stride = args
             number, whole = vector.llvm().element, xi.type
             samples = pointer(context, builder, sig.args[0], x, xi, number)
             residuals = pointer(context, builder, sig.args[4], d, di, number)
+            following = pointer(context, builder, sig.args[12], f, fi, number)
             mask = mask_of(builder, n_left, lane) if masked else None
             zero, zeros = vector.llvm()([0] * lane), double.llvm()([0] * lane)
 
@@ -314,8 +315,8 @@ def _backward_tile(name, width_of, masked):
 
                     def prefetch():
                         for v in range(0, width, max(1, 64 // VECTOR_BYTES)):
-                            at = builder.add(builder.add(row, ahead), whole(v * lane))
-                            prefetch_at(builder, builder.gep(samples, [at]))
+                            at = builder.add(builder.mul(i, f_stride), whole(v * lane))
+                            prefetch_at(builder, builder.gep(following, [at]))
 
                     def residual(k):
                         one = builder.load(builder.gep(residuals, [builder.add(at, whole(k))]))
@@ -360,7 +361,7 @@ def _backward_tile(name, width_of, masked):
             return context.get_dummy_value()
 
         numbers = [types.intp]
-        return types.void(x, *numbers * 3, d, *numbers * 3, g, *numbers * 4), codegen
+        return types.void(x, *numbers * 3, d, *numbers * 3, g, *numbers * 3, f, *numbers * 2), codegen
 
     tile.__name__ = tile.__qualname__ = name
     return intrinsic(tile)
@@ -372,12 +373,12 @@ backward_tile_rest = _backward_tile("backward_tile_rest", lambda form: 1, masked
 
 
 @inlined
-def backward(x, xi, x_stride, n_rows, n_features, d, d_stride, n_classes, g, gi, g_stride, ahead, triangle):
+def backward(x, xi, x_stride, n_rows, n_features, d, d_stride, n_classes, g, gi, g_stride, f, fi, f_stride, triangle):
     """Add the sum over the rows r of a block of d[r, k] x[r, :] to g[k, :]; g is float64, d has the dtype of x.
 
     g : row k begins at g[gi + k * g_stride]
     d : (n_rows, d_stride), of which n_classes columns are used
-    ahead : prefetch distance in elements: that of the next block
+    f : prefetched, row r from f[fi + r * f_stride] on, as it is read after this block
     triangle : whether only the upper triangle of g is needed; columns before the diagonal may be skipped
     """
     n_tiles = (n_classes + TALLEST - 1) // TALLEST
@@ -386,7 +387,7 @@ def backward(x, xi, x_stride, n_rows, n_features, d, d_stride, n_classes, g, gi,
     n_together = n_tiles if n_tiles <= MOST_TOGETHER else 1
     n_sub = backward_rows(x_stride, d_stride, n_rows, x.itemsize) if n_together > 1 else n_rows
     for r in range(0, n_rows, n_sub):
-        n, x_at, d_at = min(n_sub, n_rows - r), xi + r * x_stride, r * d_stride
+        n, x_at, d_at, f_at = min(n_sub, n_rows - r), xi + r * x_stride, r * d_stride, fi + r * f_stride
         for first in range(0, n_tiles, n_together):
             k_first = first * low + min(first, n_taller)
             wide = backward_width(low + 1 if first < n_taller else low) * lanes(x)
@@ -395,22 +396,65 @@ def backward(x, xi, x_stride, n_rows, n_features, d, d_stride, n_classes, g, gi,
                 step, k = wide if j + wide <= n_features else lanes(x), k_first
                 for t in range(first, first + n_together):
                     height = low + 1 if t < n_taller else low
-                    at, near = gi + k * g_stride + j, ahead if turn == t else 0
+                    at = gi + k * g_stride + j
+                    ahead, step_ahead = (f_at + j, f_stride) if turn == t else (f_at, 0)
                     if triangle and j + step <= k:  # below the diagonal
                         pass
                     elif step == wide:
                         form = height if backward_width(height) * lanes(x) == wide else TALLEST + 1
                         backward_tile_wide(
-                            x, x_at + j, x_stride, n, d, d_at + k, d_stride, form, g, at, g_stride, 0, near
+                            x,
+                            x_at + j,
+                            x_stride,
+                            n,
+                            d,
+                            d_at + k,
+                            d_stride,
+                            form,
+                            g,
+                            at,
+                            g_stride,
+                            0,
+                            f,
+                            ahead,
+                            step_ahead,
                         )
                     elif j + step <= n_features:
                         backward_tile_one(
-                            x, x_at + j, x_stride, n, d, d_at + k, d_stride, height, g, at, g_stride, 0, near
+                            x,
+                            x_at + j,
+                            x_stride,
+                            n,
+                            d,
+                            d_at + k,
+                            d_stride,
+                            height,
+                            g,
+                            at,
+                            g_stride,
+                            0,
+                            f,
+                            ahead,
+                            step_ahead,
                         )
                     else:
                         rest = n_features - j
                         backward_tile_rest(
-                            x, x_at + j, x_stride, n, d, d_at + k, d_stride, height, g, at, g_stride, rest, near
+                            x,
+                            x_at + j,
+                            x_stride,
+                            n,
+                            d,
+                            d_at + k,
+                            d_stride,
+                            height,
+                            g,
+                            at,
+                            g_stride,
+                            rest,
+                            f,
+                            ahead,
+                            step_ahead,
                         )
                     k += height
                 j += step

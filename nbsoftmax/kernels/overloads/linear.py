@@ -10,7 +10,7 @@ from nbsoftmax.errors import InputValueError
 from nbsoftmax.kernels import linear
 from nbsoftmax.kernels.chunks import PARTIAL_BYTES, chunks_of_samples
 from nbsoftmax.kernels.lang.simd import lanes
-from nbsoftmax.kernels.linear import DOTS, Rows, Weights, tiled_form
+from nbsoftmax.kernels.linear import DOTS, Rows, Weights, tiled_form, whole_vectors
 from nbsoftmax.kernels.overloads.arguments import check_floats, contiguous, copied, only, zeros
 from nbsoftmax.kernels.overloads.calls import calling
 from nbsoftmax.kernels.overloads.sums import total
@@ -54,7 +54,7 @@ def weights_for(form, coef, intercept, x):
     """The parameters in the dtype of X, and the stride of logits, as `Design.weights` lays them out."""
     n_classes, n_features = coef.shape
     width = lanes(x)
-    stride = (n_classes + width - 1) // width * width
+    stride = whole_vectors(n_classes, x)
     if form == DOTS:
         padded = (n_features + width - 1) // width * width
         w = np.zeros(n_classes * (padded + 1), x.dtype)
@@ -75,7 +75,7 @@ def weights_for(form, coef, intercept, x):
 def number_of_chunks(n_rows, n_features, n_classes):
     """Number of chunks of samples, limited by the memory for their gradients."""
     most = PARTIAL_BYTES // (8 * n_classes * (n_features + 1))
-    return chunks_of_samples(n_rows * (n_features + 1) * n_classes, most)
+    return chunks_of_samples(n_rows, n_rows * (n_features + 1) * n_classes, most)
 
 
 @jit

@@ -5,7 +5,7 @@ kernel every thread calls BLAS, so BLAS must not start threads of its own: see `
 """
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -71,23 +71,23 @@ def add_product(typingctx, transpose_a, transpose_b, m, n, k, a, ai, lda, b, bi,
 
 _lock = threading.Lock()
 _users = 0
-_limiter: Any = None
-_controller: Any = None
+_libraries: list[Any] | None = None  # controllers of the BLAS libraries in this process
+_before: list[int | None] = []  # their numbers of threads before the first user
 
 
 @contextmanager
 def one_thread() -> Iterator[None]:
     """Limit BLAS to one thread while any kernel uses it. The limit applies to the whole process: users are counted."""
-    global _users, _limiter, _controller  # noqa: PLW0603
+    global _users, _libraries, _before  # noqa: PLW0603
     with _lock:
-        if _controller is None:
+        if _libraries is None:
             import scipy.linalg.cython_blas  # noqa: F401  # load the kernels' BLAS, so that the controller finds it
             from threadpoolctl import ThreadpoolController
 
-            _controller = ThreadpoolController()
-        if _users == 0:
-            _limiter = _controller.limit(limits=1, user_api="blas")
-            _limiter.__enter__()
+            _libraries = ThreadpoolController().select(user_api="blas").lib_controllers
+        if _users == 0:  # `ThreadpoolController.limit` does the same and takes longer than a small fit's kernels
+            _before = [library.get_num_threads() for library in _libraries]
+            _set_threads([1] * len(_libraries))
         _users += 1
     try:
         yield
@@ -95,4 +95,10 @@ def one_thread() -> Iterator[None]:
         with _lock:
             _users -= 1
             if _users == 0:
-                _limiter.__exit__(None, None, None)
+                _set_threads(_before)
+
+
+def _set_threads(numbers: Sequence[int | None]) -> None:
+    for library, number in zip(_libraries or [], numbers, strict=True):
+        if number is not None and library.get_num_threads() != number:
+            library.set_num_threads(number)

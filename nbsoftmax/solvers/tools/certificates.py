@@ -27,7 +27,7 @@ def allowed_gap(value: float, tol: float, n_classes: int) -> float:
     """
     if not math.isfinite(value):
         return -math.inf
-    return max(tol * abs(value), float(np.finfo(float).eps) * math.log(n_classes))
+    return max(tol * abs(value), math.ulp(1.0) * math.log(n_classes))
 
 
 def strongly_convex(objective: Smooth) -> bool:

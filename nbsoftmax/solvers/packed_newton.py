@@ -1,0 +1,132 @@
+"""Newton's method for small problems: the step and the new gradient are one call of a kernel.
+
+The test of convergence is that of truncated Newton: a bound on the gap, or the Newton decrement. If the Hessian is
+singular in float64, as without a penalty if features are collinear or classes are separated, conjugate gradients take
+over.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from nbsoftmax.backends.packed import NewtonStep
+from nbsoftmax.kernels.newton import FAILED, MOVED
+from nbsoftmax.solvers.base import Curved, Packed, Point
+from nbsoftmax.solvers.driver import Driver, Method
+from nbsoftmax.solvers.tools.certificates import GapCertificate, allowed_gap, gap_bound, reported_gap
+from nbsoftmax.solvers.tools.later_steps import still_to_come
+from nbsoftmax.validation import Float64s
+
+# When the estimate of the gap is within tolerance, the fit continues until a bound is, too, for at most as many steps
+# as before, or LEAST_PATIENCE if that is more.
+LEAST_PATIENCE = 10
+
+
+class PackedNewtonSteps:
+    """The steps of Newton's method, for `Driver`.
+
+    Parameters
+    ----------
+    driver : Driver
+    objective : Packed
+    truncated : callable
+        Makes the steps of truncated Newton, which continue from given parameters if the Hessian is singular.
+    """
+
+    unit, monotone, learning_rate = "iterations", True, 1.0
+
+    def __init__(
+        self, driver: Driver[Curved], objective: Packed, truncated: Callable[[Float64s], Method[Curved]]
+    ) -> None:
+        saved = driver.saved
+        self._objective, self._tol, self._truncated = objective, driver.tol, truncated
+        self._certificate = GapCertificate(objective)
+        if "looseness" in saved:
+            self._certificate.looseness = float(saved["looseness"])
+        # Decrease of the objective in the last step: predicted by the quadratic model, and actual.
+        self._predicted, self._gained = float(saved.get("predicted", np.inf)), float(saved.get("gained", 0.0))
+        self._near_at = int(saved.get("near_at", -1))  # first iteration with the estimate within tolerance
+        self._least_bound = 0.0  # that any bound on the gap at the current point is at least
+        self._assessed: Point | None = None  # where the next attributes were computed
+        self._bound: tuple[float, str] | None = None
+        self._next: NewtonStep | None = None
+        self._estimate, self._n_steps = np.inf, int(saved.get("n_steps", 0))
+        self._other: Method[Curved] | None = None  # has taken over
+        if saved and "n_steps" not in saved:
+            self._other = truncated(driver.start)
+
+    def converged(self, n_iter: int, point: Point, values: list[float], *, certify: bool) -> bool:
+        """Whether a bound on the gap is within tolerance, or the decrement if no bound is likely.
+
+        Also makes the next step.
+        """
+        if self._other is not None:
+            return self._other.converged(n_iter, point, values, certify=certify)
+        allowed = allowed_gap(point.value, self._tol, len(point.params))
+        self._assessed, self._bound, self._next = point, None, None
+        if self._least_bound <= allowed or point.value <= allowed:
+            self._bound = self._certificate.certify(point, allowed)
+            if self._bound is not None:
+                return True
+        found = self._objective.newton_step(point.params)
+        self._n_steps += 1
+        if found.outcome == FAILED:
+            self._other = self._truncated(point.params)
+            return self._other.converged(n_iter, point, values, certify=certify)
+        self._next = found
+        self._estimate = found.decrement * still_to_come(found.decrement, self._predicted, self._gained)
+        if self._estimate > allowed:
+            return False
+        if self._near_at < 0:
+            self._near_at = n_iter
+        patience = max(LEAST_PATIENCE, self._near_at) if self._certificate.possible else 0
+        return n_iter - self._near_at >= patience
+
+    def step(self, sums: Curved, point: Point, n_iter: int) -> Point | None:
+        """The point after the step that `converged` made."""
+        if self._other is not None:
+            return self._other.step(sums, point, n_iter)
+        found = self._next
+        if found is None or found.outcome != MOVED:
+            return None
+        self._predicted, self._gained, self._least_bound = found.decrement, point.value - found.value, found.bound
+        return Point(found.params, found.value, found.grad, None, found.grad_norm)
+
+    def gap(self, n_iter: int, point: Point) -> tuple[float, str]:
+        """The bound if there is one, otherwise the Newton decrement."""
+        if self._other is not None:
+            return self._other.gap(n_iter, point)
+        if self._assessed is not point:
+            self._least_bound = 0.0
+            self.converged(n_iter, point, [], certify=True)
+            if self._other is not None:
+                return self._other.gap(n_iter, point)
+        if self._bound is not None:
+            return self._bound
+        allowed = allowed_gap(point.value, self._tol, len(point.params))
+        return reported_gap(gap_bound(self._certificate.objective, point), self._estimate, True, allowed)
+
+    def refine(self, objective: Curved, sums: Curved, point: Point, *, hessian: bool) -> None:
+        """Never called: the sums are in float64."""
+
+    def state(self) -> dict[str, Any]:
+        """What a new object needs to resume."""
+        if self._other is not None:
+            return self._other.state()
+        return {
+            "predicted": self._predicted,
+            "gained": self._gained,
+            "near_at": self._near_at,
+            "looseness": self._certificate.looseness,
+            "n_steps": self._n_steps,
+        }
+
+    def report(self) -> tuple[str, Float64s | None]:
+        """The summary, and the direction at the last point if there is no bound."""
+        if self._other is not None:
+            return self._other.report()
+        direction = None if self._bound is not None or self._next is None else self._next.direction
+        return f"{self._n_steps} steps with the whole Hessian", direction
