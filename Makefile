@@ -4,6 +4,7 @@
 # make test-cpus     run all tests as on other CPUs: vectors of 64 bytes with one thread, 32 bytes with two, 16 bytes with one,
 #                    as far as this CPU supports them (tests/cpus.py); takes three times as long as make test-all
 # make test-oldest   run all tests with the oldest supported versions of all dependencies, in .venv-oldest
+# make test-arm      run the tests of kernels, functions of logits and solvers on emulated arm64, in .venv-arm (1 GB, Debian only)
 # make lint          check style and types
 # make format        correct the style
 # make docs          build the documentation, in site/
@@ -20,7 +21,7 @@ PYTEST := pytest -n 2 --dist worksteal
 # An active virtual environment must have no effect.
 unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV
 
-.PHONY: demo test test-all test-cpus test-oldest lint format docs test-cuda test-gpu cuda-report clean
+.PHONY: demo test test-all test-cpus test-oldest test-arm lint format docs test-cuda test-gpu cuda-report clean
 
 demo: .venv/demo
 	$(BIN)/nbsoftmax demo
@@ -36,6 +37,11 @@ test-cpus: .venv/test
 
 test-oldest: .venv-oldest/test
 	.venv-oldest/bin/$(PYTEST)
+
+# Emulation is about ten times slower than an arm64 machine: only tests whose results depend on the CPU are run.
+ARM_TESTS := tests/kernels tests/functional tests/solvers tests/test_numba_code.py
+test-arm: .venv-arm/test
+	NUMBA_CACHE_DIR=$(CURDIR)/.venv-arm/cache .venv-arm/usr/bin/python -m $(PYTEST) -m "not slow" $(ARM_TESTS)
 
 lint: .venv/test
 	$(BIN)/ruff check .
@@ -83,6 +89,10 @@ cuda-report: .venv-cuda/test
 	.venv-oldest/bin/python -m pip install --quiet --constraint .venv-oldest/constraints.txt --editable '.[all,test]'
 	touch $@
 
+.venv-arm/test: .venv/bin/python pyproject.toml .ci/arm.py
+	$(BIN)/python .ci/arm.py .venv-arm
+	touch $@
+
 .venv/docs: .venv/bin/python pyproject.toml
 	$(BIN)/python -m pip install --quiet --editable '.[docs,sklearn,plot,test]'
 	touch $@
@@ -98,5 +108,5 @@ cuda-report: .venv-cuda/test
 	touch $@
 
 clean:
-	rm -rf site .venv .venv-oldest .venv-cuda .venv-gpu .numba_cache .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist
+	rm -rf site .venv .venv-oldest .venv-arm .venv-cuda .venv-gpu .numba_cache .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,8 +1,12 @@
 """What pyproject.toml, the Makefile, the hooks and the workflow say of one another."""
 
 import ast
+import os
+import platform
 import re
 import runpy
+import subprocess
+import sys
 import tomllib
 
 import pytest
@@ -12,6 +16,7 @@ from tests.conftest import REPOSITORY
 PROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 MAKEFILE = (REPOSITORY / "Makefile").read_text(encoding="utf-8")
 WORKFLOW = (REPOSITORY / ".github" / "workflows" / "ci.yml").read_text(encoding="utf-8")
+ARM = REPOSITORY / ".ci" / "arm.py"
 oldest = runpy.run_path(str(REPOSITORY / ".ci" / "oldest.py"))["oldest"]
 
 
@@ -75,6 +80,40 @@ def test_benchmarks_and_the_package_import_no_tests():
             names = [node.module or ""] if isinstance(node, ast.ImportFrom) else []
             names += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
             assert not any(name.partition(".")[0] == "tests" for name in names), path
+
+
+def test_the_environment_for_arm64_has_what_the_tests_in_it_import():
+    installed = {re.match(r"[\w-]+", each)[0].replace("-", "_") for each in runpy.run_path(str(ARM))["requirements"]()}
+    (listed,) = re.findall(r"^ARM_TESTS := (.*)", MAKEFILE, re.MULTILINE)
+    paths = [REPOSITORY / path for path in listed.split()]
+    files = [file for path in paths for file in (path.rglob("*.py") if path.is_dir() else [path])]
+    files += [file for file in (REPOSITORY / "tests").glob("*.py") if not file.name.startswith("test_")]
+    assert len(files) > len(paths)
+    for file in files:
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            names = [node.module] if isinstance(node, ast.ImportFrom) and not node.level else []
+            names += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            packages = {name.partition(".")[0] for name in names} - set(sys.stdlib_module_names)
+            assert packages <= installed | {"llvmlite", "nbsoftmax", "tests"}, file
+
+
+@pytest.mark.skipif(platform.machine().lower() in {"aarch64", "arm64"}, reason="needs no emulator")
+@pytest.mark.skipif(os.name != "posix", reason="programs are shell scripts")
+@pytest.mark.parametrize(
+    ("programs", "message"),
+    [
+        ([], "apt-get was not found; expected Debian or a system derived from it."),
+        (["apt-get", "dpkg"], "cannot download Debian's packages for arm64: E: no network"),
+    ],
+    ids=["not Debian", "no packages"],
+)
+def test_an_environment_for_arm64_that_cannot_be_made_is_one_message(programs, message, tmp_path):
+    for name in programs:
+        (tmp_path / name).write_text("#!/bin/sh\necho E: no network\nexit 100\n", encoding="utf-8")
+        (tmp_path / name).chmod(0o755)
+    command = [sys.executable, ARM, tmp_path / "folder"]
+    done = subprocess.run(command, env={"PATH": str(tmp_path)}, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (1, "", f"make test-arm: {message}\n")
 
 
 def test_the_package_alone_states_the_version():
