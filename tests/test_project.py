@@ -94,7 +94,7 @@ def test_the_environment_for_arm64_has_what_the_tests_in_it_import():
             names = [node.module] if isinstance(node, ast.ImportFrom) and not node.level else []
             names += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
             packages = {name.partition(".")[0] for name in names} - set(sys.stdlib_module_names)
-            assert packages <= installed | {"llvmlite", "nbsoftmax", "tests"}, file
+            assert packages <= installed | {"llvmlite", "nbsoftmax", "perf", "tests"}, file
 
 
 @pytest.mark.skipif(platform.machine().lower() in {"aarch64", "arm64"}, reason="needs no emulator")

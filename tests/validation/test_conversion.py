@@ -109,7 +109,7 @@ BAD_TYPES = {
         lambda: nbs.Objective(Z, Y, offset=scipy.sparse.csr_array((4, 3))),
         r"offset is a sparse.*offset\.toarray\(\)",
     ),
-    "sparse targets": (lambda: nbs.cross_entropy(Z, scipy.sparse.eye_array(4, 3)), r"y\.toarray\(\)"),
+    "sparse targets": (lambda: nbs.cross_entropy(Z, scipy.sparse.csr_array(np.eye(4, 3))), r"y\.toarray\(\)"),
     "sparse labels": (lambda: MODEL.score(Z, scipy.sparse.csr_array([Y]).T), r"y\.toarray\(\)"),
     "pydata's sparse": (
         lambda: nbs.Objective(PydataSparse(), Y),
