@@ -1,5 +1,8 @@
 """Benchmarks. They print results; tests never assert a time.
 
-python -m perf rows|objective|epochs|scaling|coldstart|profile SHAPE|all [--quick] [--json F] [--plot F] [--markdown F]
-python -m perf fit [--problem NAME ...] [--cap S] and the same options; "all" excludes it, because it takes an hour
+python -m perf rows|objective|sparse|epochs|scaling|coldstart|profile SHAPE|results|all [options]
+    --quick  --json F  --plot F  --markdown F  --vectors BITS ...
+python -m perf fit [--problem NAME ...] [--cap S] [options]
+
+"results" is what perf/RESULTS.md shows: rows and objective. "all" excludes fits, because they take an hour.
 """

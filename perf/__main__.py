@@ -9,7 +9,9 @@ if TYPE_CHECKING:
     from perf import report
 
 BLAS_SETTINGS = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")  # settings that make BLAS, ours and the peers', slower
-SUBJECTS = ("rows", "numba", "objective", "epochs", "sparse", "scaling", "coldstart", "profile", "fit", "all")
+ALL = ("rows", "numba", "objective", "epochs", "sparse", "scaling", "coldstart", "profile")
+SUBJECTS = (*ALL, "fit", "results", "all")
+PAGE = ("rows", "objective")  # the subjects of "results", which are those of perf/RESULTS.md
 
 
 def options(arguments: list[str]) -> argparse.Namespace:
@@ -123,7 +125,7 @@ def measure(results: "report.Results", chosen: argparse.Namespace) -> None:
         cap = chosen.cap or (0.3 if chosen.quick else 60.0)
         fit.run(results, rounds, scale, chosen.problem, chosen.solver, cap)
     for name, run in subjects.items():
-        if chosen.subject in (name, "all"):
+        if chosen.subject in (name, "all") or (chosen.subject == "results" and name in PAGE):
             run()
 
 

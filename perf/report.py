@@ -26,7 +26,8 @@ ABOUT = (
     f"the table. A bar is a ratio to reach, followed by the measured ratio. {UNSTEADY}"
 )
 TITLES = {  # of the page, by what was measured; `perf.fit` has its own
-    "all": "Speed of the functions of logits and of the objective",
+    "results": "Speed of the functions of logits and of the objective",
+    "all": "All measurements but those of fits",
     "rows": "Speed of the functions of logits",
     "numba": "Speed of the functions of logits in compiled code",
     "objective": "Speed of loss, gradient and Hessian-vector product",
@@ -192,7 +193,7 @@ class Results:
 
     limits: dict[str, float]
     quick: bool = False
-    title: str = TITLES["all"]
+    title: str = TITLES["results"]
     about: str = ABOUT
     machine: dict[str, str] = field(default_factory=dict)  # empty: that of this process
     groups: dict[str, list[Row]] = field(default_factory=dict)

@@ -13,9 +13,10 @@ import pytest
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 PAGES = {
-    "RESULTS.md": lambda report, fit: report.TITLES["all"],
+    "RESULTS.md": lambda report, fit: report.TITLES["results"],
     "EPOCHS.md": lambda report, fit: report.TITLES["epochs"],
     "FITS.md": lambda report, fit: fit.TITLE,
+    "SPARSE.md": lambda report, fit: report.TITLES["sparse"],
     "L1.md": lambda report, fit: fit.TITLE_L1,
 }
 
