@@ -133,8 +133,9 @@ class NewtonSteps:
         # Curvature over the intercepts at the last point; whether the last step was over the intercepts alone.
         self._intercept = InterceptCurvature(saved.get("intercept"))
         self._polished = bool(saved.get("polished", False))
-        # Whether that curvature can be known.
-        self._polishes = driver.objective.fit_intercept and bool(saved.get("polishes", True))
+        # Whether that curvature can be known. Newton's method has no other steps than those with the whole Hessian.
+        polishes = driver.objective.fit_intercept and not self._choice.exact
+        self._polishes = polishes and bool(saved.get("polishes", True))
         self._polish: Float64s | None = None  # the next step, if it is over the intercepts alone
         self._assessed: Point | None = None  # where the next attributes were computed
         self._bound: tuple[float, str] | None = None
