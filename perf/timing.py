@@ -13,7 +13,7 @@ LONGEST_WAIT = 0.3
 # it, and moves it to an idle core only some milliseconds later.
 WARM_UP = 0.03
 # After so many seconds no further round begins, if there have been FEWEST_ROUNDS.
-LONGEST, FEWEST_ROUNDS = 8.0, 3
+LONGEST, FEWEST_ROUNDS = 5.0, 3
 
 
 @dataclass(frozen=True)
