@@ -279,7 +279,8 @@ class Results:
         if bounded:
             right.legend(loc="upper center", bbox_to_anchor=(0.5, -0.12), ncols=4)
         right.axvline(1, color="black", lw=1)
-        right.set_yticks(range(len(bounded)), [f"{row.work} {row.dtype}, {row.vectors} bits" for row in bounded], fontsize=6)
+        names = [f"{row.work} {row.dtype}, {row.vectors} bits" for row in bounded]
+        right.set_yticks(range(len(bounded)), names, fontsize=6)
         right.grid(axis="y", lw=0.3)
         right.invert_yaxis()
         right.set(xscale="log", xlabel="time / time of a parallel copy")
