@@ -77,7 +77,7 @@ class DenseBackend:
             self._n_chunks = self._design.n_chunks(PARTIAL_BYTES // size)
         self._kept_bytes = MEMORY_BYTES - self._n_chunks * size
         # As `rows.chunk_bounds` cuts them, at most.
-        self._rows_in_chunk = -(-self.n_samples // (16 * self._n_chunks)) * 16
+        self._rows_in_chunk = -(-self.n_samples // (rows.CHUNK_STEP * self._n_chunks)) * rows.CHUNK_STEP
 
     def loss(self, params: Float64s) -> float:
         """sum_i s_i L_i."""

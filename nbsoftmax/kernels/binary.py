@@ -9,9 +9,9 @@ with the weighted targets t1 = w1 ((1 - s) y + s/2) and t0 = w0 ((1 - s) (1 - y)
 and the label smoothing s. The gradient uses both sigmoids because sigmoid(z) - 1 would lose digits by cancellation.
 """
 
-from nbsoftmax.kernels.lang.simd import head, lanes, larger, load_part, store_part, sum_of, to_doubles, where
+from nbsoftmax.kernels.lang.simd import filled, head, lanes, larger, load_part, store_part, sum_of, to_doubles, where
 from nbsoftmax.kernels.lang.vmath import exp_of_difference, log1p
-from nbsoftmax.kernels.rows import chunk_bounds, filled
+from nbsoftmax.kernels.rows import chunk_bounds
 from nbsoftmax.kernels.runtime.jit import inlined, jit, part
 from nbsoftmax.kernels.runtime.threads import take
 

@@ -9,10 +9,10 @@
 Only the upper triangles, with the diagonals, are computed.
 """
 
-from nbsoftmax.kernels.lang.simd import element, lanes, load, store
+from nbsoftmax.kernels.lang.simd import element, filled, lanes, load, store
 from nbsoftmax.kernels.lang.tiles import MOST_ROWS, backward
 from nbsoftmax.kernels.linear import Block, add_offset, logits_of, softmax_of, whole_vectors
-from nbsoftmax.kernels.rows import aligned, chunk_bounds, filled, weight_of
+from nbsoftmax.kernels.rows import aligned, chunk_bounds, weight_of
 from nbsoftmax.kernels.runtime.blas import add_product
 from nbsoftmax.kernels.runtime.jit import jit, part
 from nbsoftmax.kernels.runtime.threads import take

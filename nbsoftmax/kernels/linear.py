@@ -12,7 +12,7 @@ gradient of its chunk in float64, and the caller adds the chunks in order.
 
 from collections import namedtuple
 
-from nbsoftmax.kernels.lang.simd import element, lanes, load, store
+from nbsoftmax.kernels.lang.simd import element, filled, lanes, load, store
 from nbsoftmax.kernels.lang.tiles import DOT_COST, MANY_REGISTERS, MOST_ROWS, backward, dots, forward
 from nbsoftmax.kernels.rows import (
     FORGET,
@@ -24,7 +24,6 @@ from nbsoftmax.kernels.rows import (
     cross_entropy_wide,
     curvature_tiles,
     curvature_wide,
-    filled,
     new_tile,
     softmax_tiles,
     softmax_wide,
@@ -101,11 +100,11 @@ def tiled_form(n_features, n_classes, width):
 
 @part
 def block_rows(rows, weights, n_logits):
-    """Number of rows in a block with `n_logits` numbers for each class: a multiple of 16, so that tiles are full."""
+    """Number of rows in a block with `n_logits` numbers for each class: 16, or a multiple of 32 (full tiles)."""
     size, itemsize = n_logits * weights.stride, rows.x.itemsize
     if weights.form == BLAS:
-        return min(512, max(64, BLAS_BLOCK_BYTES // (size * itemsize) // 16 * 16))
-    return min(256, max(16, BLOCK_BYTES // ((rows.n_features + size) * itemsize) // 16 * 16))
+        return min(512, max(64, BLAS_BLOCK_BYTES // (size * itemsize) // 32 * 32))
+    return min(256, max(16, BLOCK_BYTES // ((rows.n_features + size) * itemsize) // 32 * 32))
 
 
 @part
@@ -371,7 +370,7 @@ def loss_and_grad(todo, rows, weights, target, fit_intercept, want_grad, partial
             add_offset(rows, start, n, n_classes, z, stride)
             total += cross_entropy_of(weights, z, n, start, target, 1.0, want_grad, tile, proba_tile)
             if want_grad:
-                add_gradient(block, weights, z, stride, 0, n_classes, fit_intercept, tile, narrow, gradient, gi)
+                add_gradient(block, weights, z, stride, 0, n_classes, fit_intercept, tile.numbers, narrow, gradient, gi)
         partial[chunk] = total
         chunk = take(todo)
 
@@ -402,5 +401,5 @@ def hess_vec(todo, n_chunks, rows, weights, v, curvature, fit_intercept, memory,
             logits_of(block, v, 0, n_classes, u, stride)
             at = (chunk * n_kept + start - low) * n_classes
             curvature_of(weights, z, u, n, start, curvature, mode, kept, at, tile, u_tile)
-            add_gradient(block, weights, u, stride, 0, n_classes, fit_intercept, tile, narrow, gradient, gi)
+            add_gradient(block, weights, u, stride, 0, n_classes, fit_intercept, tile.numbers, narrow, gradient, gi)
         chunk = take(todo)

@@ -5,11 +5,10 @@ computes the terms exp(z - c) and their sums (added in the order of the segments
 the terms. `backends.long_rows` runs the sweeps one after the other.
 """
 
-from nbsoftmax.kernels.lang.simd import lanes, load_part, store_part
+from nbsoftmax.kernels.lang.simd import filled, lanes, load_part, store_part
 from nbsoftmax.kernels.rows import (
     INDEX,
     far_loss,
-    filled,
     label_of,
     row_exp,
     row_log,

@@ -18,9 +18,9 @@ The last feature, of the intercepts, is 1, or 0 without intercepts; rows of zero
 
 from math import inf, isfinite, sqrt
 
-from nbsoftmax.kernels.lang.simd import fma, lanes, larger, load, spread, store, sum_of, where
+from nbsoftmax.kernels.lang.simd import filled, fma, lanes, larger, load, spread, store, sum_of, where
 from nbsoftmax.kernels.lang.vmath import exp_of_difference, log1p
-from nbsoftmax.kernels.rows import aligned, below, filled, without_largest
+from nbsoftmax.kernels.rows import aligned, below, without_largest
 from nbsoftmax.kernels.runtime.jit import jit, part
 
 # Samples and features come in groups: four vectors of any CPU, and the width of a tile of `products`.

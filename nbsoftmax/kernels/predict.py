@@ -8,7 +8,7 @@ from math import inf
 
 import numpy as np
 
-from nbsoftmax.kernels.lang.simd import lanes, load, load_part, store, store_part, where
+from nbsoftmax.kernels.lang.simd import filled, lanes, load, load_part, store, store_part, where
 from nbsoftmax.kernels.lang.tiles import MOST_ROWS
 from nbsoftmax.kernels.lang.vmath import exp_of_difference
 from nbsoftmax.kernels.linear import BLAS, block_of, block_rows, logits_of, pack_stride, side_by_side
@@ -17,7 +17,6 @@ from nbsoftmax.kernels.rows import (
     aligned,
     chunk_bounds,
     fill_tile,
-    filled,
     log_softmax_rows,
     new_tile,
     row_exp,
@@ -36,7 +35,7 @@ PANEL = 1024
 @part
 def best_in_tiles(z, stride, n_rows, n_classes, best, b, tile, places):
     """Find the most probable class of each row of a block (the first, if several are equal), with rows in lanes."""
-    width = lanes(z)
+    width = lanes(tile)
     for r in range(0, n_rows, width):
         n = min(width, n_rows - r)
         fill_tile(z, r * stride, stride, n, n_classes, tile)
@@ -108,8 +107,8 @@ def predict(todo, rows, weights, what, k, n_chunks, out, best):
     stride = n_classes if direct else panel if weights.form == BLAS else weights.stride
     scratch = aligned(1 if direct else (size + MOST_ROWS) * stride, rows.x)
     top = aligned(size * k, rows.x)
-    shift, total, buffer = aligned(size, rows.x), np.empty(size), aligned(lanes(rows.x), rows.x)
     tile = new_tile(min(n_classes, MOST_CLASSES_IN_TILE), rows.x)
+    shift, total, buffer = aligned(size, rows.x), np.empty(size), aligned(lanes(tile), rows.x)
     chunk = take(todo)
     while chunk >= 0:
         low, high = chunk_bounds(chunk, n_chunks, rows.n_rows)

@@ -27,32 +27,35 @@ import numpy as np
 from nbsoftmax.kernels.kinds import INDEX, PROBA
 from nbsoftmax.kernels.lang.simd import (
     HAS_MASKS,
+    REGISTERS_OF_TILE,
+    Tile,
     any_of,
     element,
+    filled,
     fma,
     head,
     lane_numbers,
     lanes,
-    lanes_to_rows,
     larger,
     load,
     load_converted,
     load_part,
     max_of,
-    rows_to_lanes,
-    spread,
     store,
     store_part,
     sum_of,
     to_doubles,
     where,
 )
+from nbsoftmax.kernels.lang.transpose import lanes_to_rows, rows_to_lanes
 from nbsoftmax.kernels.lang.vmath import exp_of_difference, log1p
 from nbsoftmax.kernels.runtime.jit import inlined, jit, part
 from nbsoftmax.kernels.runtime.threads import take
 
 # Up to this number of classes, tiles are faster than horizontal sums of one row at a time.
 MOST_CLASSES_IN_TILE = 64
+# Chunks begin at multiples of this number of rows, so that every tile of a chunk except the last is full.
+CHUNK_STEP = 32
 # Number of vectors that are summed in a register before the sum is added in float64; limits the rounding of long rows.
 SEGMENT = 64
 
@@ -66,9 +69,9 @@ Target = namedtuple("Target", "labels proba gain floor weight kind")
 
 @part
 def chunk_bounds(chunk, n_chunks, n_rows):
-    """First row of a chunk, and last row + 1: multiples of 16, so that every tile except the last is full."""
-    tiles = (n_rows + 15) // 16
-    return chunk * tiles // n_chunks * 16, min(n_rows, (chunk + 1) * tiles // n_chunks * 16)
+    """First row of a chunk, and last row + 1: multiples of CHUNK_STEP."""
+    steps = (n_rows + CHUNK_STEP - 1) // CHUNK_STEP
+    return chunk * steps // n_chunks * CHUNK_STEP, min(n_rows, (chunk + 1) * steps // n_chunks * CHUNK_STEP)
 
 
 @part
@@ -91,12 +94,6 @@ def without_largest(s, t):
     return where(s < 2.0, t, s - 1.0)
 
 
-@inlined
-def filled(array, x):
-    """A vector with x in every lane, in the dtype of `array`."""
-    return spread(array.dtype.type(x))
-
-
 # --- stages, rows in lanes -------------------------------------------------------------------------
 
 
@@ -104,7 +101,7 @@ def filled(array, x):
 def new_tile(n_classes, like):
     """Allocate a tile: a vector of rows for each class; the number of classes is rounded up to whole squares."""
     width = lanes(like)
-    return aligned((n_classes + width - 1) // width * width * width, like)
+    return Tile(aligned((n_classes + width - 1) // width * width * REGISTERS_OF_TILE * width, like))
 
 
 @inlined
@@ -115,18 +112,45 @@ def last_whole(k, n_classes, width):
 
 @inlined
 def fill_tile(z, i, stride, n_rows, n_classes, tile):
+    """Transpose n_rows rows of `z`, at most `lanes(tile)`, to a tile; lanes beyond them repeat the last row."""
     width = lanes(z)
     for start in range(0, n_classes, width):
-        k = last_whole(start, n_classes, width)
-        rows_to_lanes(z, i + k, stride, n_rows, n_classes - k, tile, k * width)
+        for square in range(0, lanes(tile), width):
+            r = min(square, n_rows - 1)
+            at, n = i + r * stride, n_rows - r
+            if n_classes - start > width // 2:
+                k = last_whole(start, n_classes, width)
+                rows_to_lanes(z, at + k, stride, n, n_classes - k, tile, k * lanes(tile) + square, 1)
+            else:
+                k = last_whole(start, n_classes, width // 2)
+                rows_to_lanes(z, at + k, stride, n, n_classes - k, tile, k * lanes(tile) + square, 2)
 
 
 @inlined
 def empty_tile(tile, out, i, stride, n_rows, n_classes):
+    """Inverse of `fill_tile`."""
     width = lanes(out)
     for start in range(0, n_classes, width):
-        k = last_whole(start, n_classes, width)
-        lanes_to_rows(tile, k * width, out, i + k, stride, n_rows, n_classes - k)
+        for r in range(0, min(n_rows, lanes(tile)), width):
+            at, n = i + r * stride, n_rows - r
+            if n_classes - start > width // 2:
+                k = last_whole(start, n_classes, width)
+                lanes_to_rows(tile, k * lanes(tile) + r, out, at + k, stride, n, n_classes - k, 1)
+            else:
+                k = last_whole(start, n_classes, width // 2)
+                lanes_to_rows(tile, k * lanes(tile) + r, out, at + k, stride, n, n_classes - k, 2)
+
+
+@part
+def call_fill_tile(z, i, stride, n_rows, n_classes, tile):
+    """`fill_tile` as a function that is compiled once for all calls of a kernel: slower, but less to compile."""
+    fill_tile(z, i, stride, n_rows, n_classes, tile)
+
+
+@part
+def call_empty_tile(tile, out, i, stride, n_rows, n_classes):
+    """`empty_tile` as a function that is compiled once for all calls of a kernel."""
+    empty_tile(tile, out, i, stride, n_rows, n_classes)
 
 
 @inlined
@@ -228,8 +252,8 @@ def row_scale(out, o, n_classes, factor, last):
 @part
 def softmax_tiles(z, zi, stride, n_rows, n_classes, out, oi, out_stride):
     """As `softmax_rows`, with rows in lanes."""
-    width = lanes(z)
     tile = new_tile(n_classes, z)
+    width = lanes(tile)
     for r in range(0, n_rows, width):
         n = min(width, n_rows - r)
         fill_tile(z, zi + r * stride, stride, n, n_classes, tile)
@@ -264,9 +288,9 @@ def softmax_rows(z, zi, stride, n_rows, n_classes, out, oi, out_stride):
 @part
 def log_softmax_rows(z, zi, stride, n_rows, n_classes, out, oi, out_stride):
     """Log-softmax of a block of rows: (z - c) - log1p(r); this order keeps the digits of large logits."""
-    width = lanes(z)
     if n_classes <= MOST_CLASSES_IN_TILE:
         tile = new_tile(n_classes, z)
+        width = lanes(tile)
         for r in range(0, n_rows, width):
             n = min(width, n_rows - r)
             fill_tile(z, zi + r * stride, stride, n, n_classes, tile)
@@ -299,9 +323,9 @@ def row_log(z, i, n_classes, c, log_s, out, o):
 @part
 def logsumexp_rows(z, out, n_classes, low, high):
     """Write the log-sum-exp, c + log1p(r), of the rows low to high - 1 of `z`, flat (m * K,), to `out` (m,)."""
-    width = lanes(z)
     if n_classes <= MOST_CLASSES_IN_TILE:
         tile = new_tile(n_classes, z)
+        width = lanes(tile)
         for i in range(low, high, width):
             n_rows = min(width, high - i)
             fill_tile(z, i * n_classes, n_classes, n_rows, n_classes, tile)
@@ -360,10 +384,10 @@ def far_loss(z, at, n_classes, i, label, target):
 
 
 @part
-def far_losses(z, at, stride, n_rows, n_classes, first, target, far, losses):
+def far_losses(z, at, stride, n_rows, n_classes, first, target, far, losses, tile):
     """Sum of `far_loss` over the rows of a tile that `far` marks; each goes to `losses`, unless it is empty."""
-    marks, total = np.empty(lanes(z), z.dtype), 0.0
-    store(marks, 0, where(far, filled(z, 1), 0.0))
+    marks, total = np.empty(lanes(tile), z.dtype), 0.0
+    store(marks, 0, where(far, filled(tile, 1), 0.0))
     for r in range(n_rows):
         if marks[r] > 0.0:
             i = first + r
@@ -388,19 +412,19 @@ def cross_entropy_tiles(
     z, zi, stride, n_rows, n_classes, first, target, scale, losses, want_grad, out, oi, out_stride, tile, proba_tile
 ):  # fmt: skip
     """As `cross_entropy_rows`, with rows in lanes."""
-    width = lanes(z)
-    total, far_total = to_doubles(filled(z, 0)), 0.0
+    width = lanes(tile)
+    total, far_total = to_doubles(filled(tile, 0)), 0.0
     for r in range(0, n_rows, width):
         n = min(width, n_rows - r)
         fill_tile(z, zi + r * stride, stride, n, n_classes, tile)
         # Label -1 marks what has no effect: rows beyond the last, ignored samples, samples of weight 0.
         if target.kind == PROBA:
-            label = where(lane_numbers(z) < n, filled(z, 0), -1.0)
+            label = where(lane_numbers(tile) < n, filled(tile, 0), -1.0)
         else:
-            label = load_converted(target.labels, first + r, n, -1.0, z)
-        w = filled(z, 1)
+            label = load_converted(target.labels, first + r, n, -1.0, tile)
+        w = filled(tile, 1)
         if target.weight.size > 0:
-            w = load_converted(target.weight, first + r, n, 0.0, z)
+            w = load_converted(target.weight, first + r, n, 0.0, tile)
             label = where(w > 0.0, label, -1.0)
         alive = label >= 0.0
         if any_of(label < 0.0):
@@ -408,9 +432,10 @@ def cross_entropy_tiles(
                 store(tile, k * width, where(alive, load(tile, k * width), 0.0))
         c = tile_shift(tile, n_classes)
         # `other`: for INDEX the sum of the terms of all classes except the label, else of those below the maximum.
-        s, other, dot, mass, other_mass = filled(z, 0), filled(z, 0), filled(z, 0), filled(z, 1), filled(z, 0)
+        zero = filled(tile, 0)
+        s, other, dot, mass, other_mass = zero, zero, zero, filled(tile, 1), zero
         if target.kind == INDEX:
-            z_y = filled(z, 0)
+            z_y = filled(tile, 0)
             for k in range(n_classes):
                 x = load(tile, k * width)
                 e = exp_of_difference(x, c)
@@ -422,8 +447,8 @@ def cross_entropy_tiles(
             rest = where(dot == 0.0, other, s - 1.0)
         else:
             if target.kind == PROBA:
-                fill_tile(target.proba, (first + r) * n_classes, n_classes, n, n_classes, proba_tile)
-            mass = filled(z, 0)
+                call_fill_tile(target.proba, (first + r) * n_classes, n_classes, n, n_classes, proba_tile)
+            mass = filled(tile, 0)
             for k in range(n_classes):
                 x = load(tile, k * width)
                 d = below(x, c)
@@ -442,7 +467,7 @@ def cross_entropy_tiles(
         if losses.size > 0:
             store_part(losses, first + r, loss, n)
         if any_of(far):
-            far_total += far_losses(z, zi + r * stride, stride, n, n_classes, first + r, target, far, losses)
+            far_total += far_losses(z, zi + r * stride, stride, n, n_classes, first + r, target, far, losses, tile)
         if want_grad:
             w = where(alive, w * scale, 0.0)
             factor = mass * w / s
@@ -452,7 +477,7 @@ def cross_entropy_tiles(
                     store(tile, k * width, where(label == k, own, load(tile, k * width) * factor))
             else:
                 own = other_mass * w - rest * factor
-                sole = where(s < 2.0, filled(z, 1), 2.0)  # the term of a unique maximum is 1; no term is 2
+                sole = where(s < 2.0, filled(tile, 1), 2.0)  # the term of a unique maximum is 1; no term is 2
                 for k in range(n_classes):
                     e = load(tile, k * width)
                     # Explicit, because the optimiser would choose which of the two products is rounded.
@@ -527,7 +552,7 @@ def cross_entropy_wide(
     z, zi, stride, n_rows, n_classes, first, target, scale, losses, want_grad, out, oi, out_stride, tile, proba_tile
 ):  # fmt: skip
     """As `cross_entropy_rows`, with classes in lanes."""
-    width, buffer = lanes(z), tile
+    width, buffer = lanes(z), tile.numbers
     total = 0.0
     for r in range(n_rows):
         i, at, o, lane = first + r, zi + r * stride, oi + r * out_stride, r % width
@@ -601,23 +626,23 @@ FORGET, KEEP, KEPT = 0, 1, 2
 @part
 def curvature_tiles(z, u, stride, n_rows, n_classes, first, curvature, memory, kept, ki, tile, u_tile):
     """As `curvature_rows`, with rows in lanes."""
-    width = lanes(z)
+    width = lanes(tile)
     for r in range(0, n_rows, width):
         n, at = min(width, n_rows - r), ki + r * n_classes
         if memory == KEPT:
             fill_tile(kept, at, n_classes, n, n_classes, tile)
         else:
-            fill_tile(z, r * stride, stride, n, n_classes, tile)
+            call_fill_tile(z, r * stride, stride, n, n_classes, tile)
             scale = 1.0 / tile_exp(tile, n_classes, tile_shift(tile, n_classes))
             for k in range(n_classes):
                 store(tile, k * width, load(tile, k * width) * scale)
             if memory == KEEP:
-                empty_tile(tile, kept, at, n_classes, n, n_classes)
+                call_empty_tile(tile, kept, at, n_classes, n, n_classes)
         fill_tile(u, r * stride, stride, n, n_classes, u_tile)
-        h = filled(z, 1)
+        h = filled(tile, 1)
         if curvature.size > 0:
-            h = load_converted(curvature, first + r, n, 0.0, z)
-        mean = filled(z, 0)
+            h = load_converted(curvature, first + r, n, 0.0, tile)
+        mean = filled(tile, 0)
         for k in range(n_classes):
             mean = fma(load(tile, k * width), load(u_tile, k * width), mean)
         for k in range(n_classes):

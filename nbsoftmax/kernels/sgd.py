@@ -111,7 +111,7 @@ def batch_gradient(rows, order, low, high, weights, target, scale, fit_intercept
                 for k in range(n_classes):
                     z[r * stride + k] += rows.offset[order[start + r] * n_classes + k]
         total += cross_entropy_of(weights, z, n, 0, picked, scale, True, tile, proba_tile)
-        add_gradient(block, weights, z, stride, 0, n_classes, fit_intercept, tile, narrow, gradient, gi)
+        add_gradient(block, weights, z, stride, 0, n_classes, fit_intercept, tile.numbers, narrow, gradient, gi)
     return total
 
 

@@ -10,8 +10,9 @@ from collections import namedtuple
 import numpy as np
 
 from nbsoftmax.kernels.lang.panels import column_panel, store_as
-from nbsoftmax.kernels.lang.simd import lanes, lanes_to_rows, load, rows_to_lanes, store
-from nbsoftmax.kernels.rows import aligned, filled
+from nbsoftmax.kernels.lang.simd import filled, lanes, load, store
+from nbsoftmax.kernels.lang.transpose import lanes_to_rows, rows_to_lanes
+from nbsoftmax.kernels.rows import aligned
 from nbsoftmax.kernels.runtime.jit import jit, part
 from nbsoftmax.kernels.runtime.threads import take
 
@@ -108,7 +109,7 @@ def by_features(todo, params, n_features, n_classes, stride, w):
             few = min(width, high - j)
             for k in range(0, stride, width):
                 first = min(k, n_classes - 1)
-                rows_to_lanes(params, first * order + j, order, max(1, n_classes - k), few, tile, 0)
+                rows_to_lanes(params, first * order + j, order, max(1, n_classes - k), few, tile, 0, 1)
                 for c in range(few):
                     at = (j + c) * stride + k
                     if k + width <= stride:
@@ -204,7 +205,7 @@ def last_products(todo, columns, d, n_classes, stride, panels, squared, fit_inte
                         for j in range(few):
                             store(square, j * width, load(tile, (c + j) * stride + k))
                         at = k * order + start + c
-                        lanes_to_rows(square, 0, out, at, order, min(width, n_classes - k), few)
+                        lanes_to_rows(square, 0, out, at, order, min(width, n_classes - k), few, 1)
         else:
             start_tile(sums, (order - 1) * stride, tile[:stride])
             if fit_intercept:

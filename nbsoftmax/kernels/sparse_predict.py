@@ -21,8 +21,8 @@ def sparse_predict(todo, rows, weights, panels, what, k, group, out, best):
     n_classes, stride = weights.n_classes, weights.stride
     z = aligned(group * stride + lanes(weights.w), weights.w)
     top = aligned(group * k, z)
-    shift, total, buffer = aligned(group, z), np.empty(group), aligned(lanes(z), z)
     tile = new_tile(min(n_classes, MOST_CLASSES_IN_TILE), z)
+    shift, total, buffer = aligned(group, z), np.empty(group), aligned(lanes(tile), z)
     task = take(todo)
     while task >= 0:
         start = task * group

@@ -6,22 +6,26 @@ from numba import njit
 
 from nbsoftmax.kernels.lang import simd
 from nbsoftmax.kernels.lang.simd import (
+    REGISTERS_OF_TILE,
+    Tile,
+    filled,
     fma,
     head,
+    lane_numbers,
     lanes,
     lanes_of,
-    lanes_to_rows,
     larger,
     load,
     load_converted,
     load_part,
     max_of,
-    rows_to_lanes,
     store,
     store_part,
     sum_of,
     where,
 )
+from nbsoftmax.kernels.lang.transpose import lanes_to_rows, rows_to_lanes
+from nbsoftmax.kernels.lang.vmath import exp
 
 DTYPES = [np.float32, np.float64]
 
@@ -96,22 +100,66 @@ def test_partial_loads_and_stores_touch_only_their_lanes(dtype):
 @njit
 def there_and_back(x, tile, out, n_rows, n_columns):
     for k in range(0, n_columns, lanes(x)):
-        rows_to_lanes(x, k, n_columns, n_rows, n_columns - k, tile, k * lanes(x))
+        rows_to_lanes(x, k, n_columns, n_rows, n_columns - k, tile, k * lanes(tile), 1)
     for k in range(0, n_columns, lanes(x)):
-        lanes_to_rows(tile, k * lanes(x), out, k, n_columns, n_rows, n_columns - k)
+        lanes_to_rows(tile, k * lanes(tile), out, k, n_columns, n_rows, n_columns - k, 1)
+
+
+@njit
+def there_and_back_by_halves(x, tile, out, n_rows, n_columns):
+    for k in range(0, n_columns, lanes(x) // 2):
+        rows_to_lanes(x, k, n_columns, n_rows, n_columns - k, tile, k * lanes(tile), 2)
+    for k in range(0, n_columns, lanes(x) // 2):
+        lanes_to_rows(tile, k * lanes(tile), out, k, n_columns, n_rows, n_columns - k, 2)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_rows_go_to_lanes_and_back(dtype):
+@pytest.mark.parametrize("registers", [1, REGISTERS_OF_TILE])
+@pytest.mark.parametrize("transpose", [there_and_back, there_and_back_by_halves])
+def test_rows_go_to_lanes_and_back(dtype, registers, transpose):
     width = lanes_of(np.dtype(dtype))
     for n_rows in (1, 2, width - 1, width):
         for n_columns in (1, width - 1, width, width + 1, 3 * width + 2):
             x = numbers(n_rows * n_columns, dtype).reshape(n_rows, n_columns)
-            tile, out = np.full((4 * width, width), np.nan, dtype), np.full(n_rows * n_columns + 1, 7, dtype)
-            there_and_back(x, tile, out, n_rows, n_columns)
+            tile, out = (
+                np.full((4 * width, registers * width), np.nan, dtype),
+                np.full(n_rows * n_columns + 1, 7, dtype),
+            )
+            transpose(x, tile.ravel() if registers == 1 else Tile(tile.ravel()), out, n_rows, n_columns)
             assert np.array_equal(tile[:n_columns, :n_rows], x.T)
+            assert np.isnan(tile[:, width:]).all()
             assert np.array_equal(out[:-1], x.ravel())
             assert out[-1] == 7  # nothing is written beyond the rows
+
+
+@njit
+def of_a_tile(tile, whole, out, n):
+    x, y = load(tile, 0), load(tile, lanes(tile))
+    store(tile, 2 * lanes(tile), fma(x, y, filled(tile, 2)))
+    store(tile, 3 * lanes(tile), where(x < y, exp(x), lane_numbers(tile)))
+    store(tile, 4 * lanes(tile), load_converted(whole, 0, n, -1.0, tile))
+    store_part(out, 0, x, n)
+    return sum_of(x), max_of(y)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_vectors_of_tiles_have_the_width_of_several_registers(dtype):
+    width = lanes(Tile(np.empty(0, dtype)))
+    assert width == REGISTERS_OF_TILE * lanes_of(np.dtype(dtype))
+    whole = np.arange(width, dtype=np.int32) - 3
+    for n in range(width + 1):
+        tile, out = np.zeros((5, width), dtype), np.full(width + 1, 7, dtype)
+        tile[:2] = numbers(2 * width, dtype).reshape(2, width)
+        x, y = tile[:2].copy()
+        total, largest = of_a_tile(Tile(tile.ravel()), whole, out, n)
+        eps = np.finfo(dtype).eps
+        assert np.abs(tile[2] - (x * y + 2)).max() <= 4 * eps
+        expected = np.where(x < y, np.exp(x), np.arange(width, dtype=dtype))
+        assert np.abs(tile[3] / np.where(expected == 0, 1, expected) - (expected != 0)).max() <= 4 * eps
+        assert np.array_equal(tile[4], np.where(np.arange(width) < n, whole, -1).astype(dtype))
+        assert np.array_equal(out, np.append(np.where(np.arange(width) < n, x, 7), 7).astype(dtype))
+        assert largest == y.max()
+        assert abs(total - x.sum(dtype=np.float64)) <= width * eps * np.abs(x).sum()
 
 
 @njit

@@ -6,6 +6,8 @@ the functions below act lane by lane. A Python number in an operation with a vec
 dtype of the vector, so that a float32 kernel never converts to float64 by accident.
 
 The width is that of the CPU and is fixed at import: 64 bytes with AVX-512, 32 with AVX, 16 otherwise (NEON, SSE2).
+Vectors of a `Tile` have twice the width. LLVM makes two instructions of each operation, which do not depend on each
+other, so that the CPU executes them at the same time.
 Vector operations have no fast-math flags: each rounds as IEEE 754 defines, in the order of the source, so the results
 depend neither on the number of threads nor on the optimiser.
 
@@ -13,6 +15,7 @@ Memory is addressed as `(array, i)`, where i counts elements from the first one 
 """
 
 import operator
+from collections import namedtuple
 from platform import machine
 
 from llvmlite import ir
@@ -38,20 +41,27 @@ HAS_FMA = HAS_SCALEF or "fma" in _host_features() or machine().lower() in {"aarc
 VECTOR_BYTES = 64 if HAS_SCALEF else 32 if "avx" in _host_features() else 16
 
 
+# Temporary memory of vectors of two registers: the first argument of `load` and other functions in place of an array.
+Tile = namedtuple("Tile", "numbers")
+REGISTERS_OF_TILE = 2
+
+
 def lanes_of(dtype):
     """Number of lanes in a register for a NumPy or Numba dtype."""
     return VECTOR_BYTES // (getattr(dtype, "itemsize", None) or dtype.bitwidth // 8)
 
 
-def lanes(array):
-    """Number of lanes in a register for the dtype of the array: a constant in compiled code."""
-    return lanes_of(array.dtype)
+def lanes(memory):
+    """Number of lanes of the vectors of an array or a tile: a constant in compiled code."""
+    if isinstance(memory, Tile):
+        return REGISTERS_OF_TILE * lanes_of(memory.numbers.dtype)
+    return lanes_of(memory.dtype)
 
 
 @overload(lanes, jit_options=PART)
-def _lanes(array):
-    width = lanes_of(array.dtype)
-    return lambda array: width
+def _lanes(memory):
+    width = vector_of(memory).lanes
+    return lambda memory: width
 
 
 class Vector(types.Type):
@@ -80,6 +90,22 @@ class _VectorModel(models.PrimitiveModel):
         super().__init__(dmm, fe_type, fe_type.llvm())
 
 
+def is_tile(memory):
+    """Whether the Numba type is that of a `Tile`."""
+    return isinstance(memory, types.NamedUniTuple) and memory.instance_class is Tile
+
+
+def array_of(memory):
+    """Numba type of the array of a tile, or of the array itself."""
+    return memory.types[0] if is_tile(memory) else memory
+
+
+def vector_of(memory):
+    """Type of the vectors of an array or a tile, from its Numba type."""
+    dtype = array_of(memory).dtype
+    return Vector(dtype, lanes_of(dtype) * (REGISTERS_OF_TILE if is_tile(memory) else 1))
+
+
 def integers_of(vector):
     """Type of the integer vectors whose lanes have the width of those of a float vector."""
     return Vector(types.int64 if vector.dtype == types.float64 else types.int32, vector.lanes)
@@ -103,6 +129,35 @@ def spread(typingctx, x):
     """Broadcast the number x (float or integer) to all lanes of a vector."""
     vector = Vector(x, lanes_of(x))
     return vector(x), lambda context, builder, sig, args: spread_value(builder, args[0], vector.lanes)
+
+
+def constant(builder, vector, number):
+    """A vector with the same number in every lane, in memory that LLVM cannot look into.
+
+    For a constant that it knows, LLVM computes its address and broadcasts it in each turn of a loop if there are not
+    enough registers. This vector it loads once, before the loop, and if it must go to the stack, instructions read it
+    there as their operand.
+    """
+    kind = vector.llvm()
+    name = f"nbsoftmax.constant.{suffix(vector)}.{float(number).hex()}"
+    memory = builder.module.globals.get(name)
+    if memory is None:
+        memory = ir.GlobalVariable(builder.module, kind, name)
+        memory.initializer = kind([number] * vector.lanes)
+        # Constant, so that stores do not change it; and of a linkage that leaves the choice of the value to the linker.
+        memory.global_constant, memory.linkage, memory.align = True, "linkonce", VECTOR_BYTES
+    return align(builder.load(memory), vector.dtype)
+
+
+@intrinsic
+def filled(typingctx, memory, x):
+    """A vector of an array or a tile with the number x in every lane."""
+    vector = vector_of(memory)
+
+    def codegen(context, builder, sig, args):
+        return spread_value(builder, context.cast(builder, args[1], x, vector.dtype), vector.lanes)
+
+    return vector(memory, x), codegen
 
 
 # --- operators --------------------------------------------------------------------------------
@@ -282,13 +337,29 @@ def scale_avx512(typingctx, x, n):
     """Compute x * 2**n for whole numbers n in floats, rounded once: the instruction VSCALEF."""
 
     def codegen(context, builder, sig, args):
-        kind = "pd" if x.dtype == types.float64 else "ps"
-        every = ir.IntType(x.lanes)(-1)
+        register = Vector(x.dtype, lanes_of(x.dtype))
+        every = ir.IntType(register.lanes)(-1)
         rounding = ir.IntType(32)(4)  # the current rounding mode
-        name = f"llvm.x86.avx512.mask.scalef.{kind}.512"
-        return call(builder, name, x.llvm(), [args[0], args[1], args[0], every, rounding])
+        name = f"llvm.x86.avx512.mask.scalef.{'pd' if x.dtype == types.float64 else 'ps'}.512"
+        pairs = zip(*(registers_of(builder, value, register.lanes) for value in args), strict=True)
+        return joined(builder, [call(builder, name, register.llvm(), [a, n, a, every, rounding]) for a, n in pairs])
 
     return x(x, x), codegen
+
+
+def registers_of(builder, value, lanes):
+    """Cut a vector into vectors of the given number of lanes."""
+    index = ir.VectorType(ir.IntType(32), lanes)
+    firsts = range(0, value.type.count, lanes)
+    return [builder.shuffle_vector(value, value, index(list(range(i, i + lanes)))) for i in firsts]
+
+
+def joined(builder, values):
+    """One vector of one or two vectors."""
+    if len(values) == 1:
+        return values[0]
+    lanes = 2 * values[0].type.count
+    return builder.shuffle_vector(*values, ir.VectorType(ir.IntType(32), lanes)(list(range(lanes))))
 
 
 def fold(builder, value, lanes, combine):
@@ -331,8 +402,11 @@ def larger(x, y):
 # --- memory ------------------------------------------------------------------------------------
 
 
-def pointer(context, builder, array_type, array, i, lltype):
-    data = context.make_array(array_type)(context, builder, array).data
+def pointer(context, builder, memory_type, memory, i, lltype):
+    """Address of element i of an array or a tile, as that of a value of the LLVM type."""
+    if is_tile(memory_type):
+        memory = builder.extract_value(memory, 0)
+    data = context.make_array(array_of(memory_type))(context, builder, memory).data
     return builder.bitcast(builder.gep(data, [i]), lltype.as_pointer())
 
 
@@ -342,20 +416,33 @@ def align(instruction, dtype):
 
 
 def mask_of(builder, n, lanes):
-    """Mask of the first n lanes."""
+    """Mask of the first n lanes, 0 <= n."""
+    if HAS_MASKS:
+        number = ir.IntType(64)
+        n = builder.zext(n, number) if n.type.width < 64 else n
+        first = builder.sub(builder.shl(number(1), n), number(1))
+        bits = builder.select(builder.icmp_signed("<", n, number(lanes)), first, number(-1))
+        return builder.bitcast(builder.trunc(bits, ir.IntType(lanes)), ir.VectorType(ir.IntType(1), lanes))
     count = spread_value(builder, builder.trunc(n, ir.IntType(32)) if n.type.width > 32 else n, lanes)
     return builder.icmp_signed("<", ir.VectorType(ir.IntType(32), lanes)(list(range(lanes))), count)
 
 
+def stored_vector(memory, value):
+    """Type of the vector to store: that of the value, which may be longer than a vector of the array."""
+    vector = vector_of(memory)
+    return Vector(vector.dtype, value.lanes) if isinstance(value, Vector) else vector
+
+
 @intrinsic
-def load(typingctx, array, i):
-    """Load the vector that begins at element i of the array."""
-    vector = Vector(array.dtype, lanes_of(array.dtype))
+def load(typingctx, memory, i):
+    """Load the vector that begins at element i of an array or a tile."""
+    vector = vector_of(memory)
 
     def codegen(context, builder, sig, args):
-        return align(builder.load(pointer(context, builder, sig.args[0], args[0], args[1], vector.llvm())), array.dtype)
+        address = pointer(context, builder, sig.args[0], args[0], args[1], vector.llvm())
+        return align(builder.load(address), vector.dtype)
 
-    return vector(array, types.intp), codegen
+    return vector(memory, types.intp), codegen
 
 
 @intrinsic
@@ -369,16 +456,16 @@ def element(typingctx, array, i):
 
 
 @intrinsic
-def store(typingctx, array, i, value):
-    """Store the vector in the array, from element i on."""
-    vector = Vector(array.dtype, lanes_of(array.dtype))
+def store(typingctx, memory, i, value):
+    """Store the vector, or a number in every lane of one, in an array or a tile, from element i on."""
+    vector = stored_vector(memory, value)
 
     def codegen(context, builder, sig, args):
         address = pointer(context, builder, sig.args[0], args[0], args[1], vector.llvm())
-        align(builder.store(args[2], address), array.dtype)
+        align(builder.store(args[2], address), vector.dtype)
         return context.get_dummy_value()
 
-    return types.void(array, types.intp, vector), codegen
+    return types.void(memory, types.intp, vector), codegen
 
 
 @intrinsic
@@ -409,7 +496,7 @@ def masked_load(builder, vector, address, mask, rest):
 @intrinsic
 def store_part(typingctx, array, i, value, n):
     """Store the first n lanes in the array, from element i on."""
-    vector = Vector(array.dtype, lanes_of(array.dtype))
+    vector = stored_vector(array, value)
 
     def codegen(context, builder, sig, args):
         address = pointer(context, builder, sig.args[0], args[0], args[1], vector.llvm())
@@ -469,10 +556,10 @@ def choose(builder, condition, emit_if, emit_else):
 
 
 @intrinsic
-def lane_numbers(typingctx, array):
-    """The vector 0, 1, 2, ... in the dtype of the array."""
-    vector = Vector(array.dtype, lanes_of(array.dtype))
-    return vector(array), lambda context, builder, sig, args: vector.llvm()(list(range(vector.lanes)))
+def lane_numbers(typingctx, memory):
+    """The vector 0, 1, 2, ... of an array or a tile."""
+    vector = vector_of(memory)
+    return vector(memory), lambda context, builder, sig, args: vector.llvm()(list(range(vector.lanes)))
 
 
 @intrinsic
@@ -488,11 +575,11 @@ def head(typingctx, x, n):
 
 @intrinsic
 def load_converted(typingctx, array, i, n, rest, like):
-    """Load the first n lanes from an array of another dtype (int32, float64), converted to the dtype of `like`.
+    """Load the first n lanes of a vector of `like` from an array of another dtype (int32, float64), and convert them.
 
     The other lanes become `rest`.
     """
-    vector = Vector(like.dtype, lanes_of(like.dtype))
+    vector = vector_of(like)
     source = Vector(array.dtype, vector.lanes)
 
     def codegen(context, builder, sig, args):
@@ -527,95 +614,3 @@ def prefetch(typingctx, array, i):
         return context.get_dummy_value()
 
     return types.void(array, types.intp), codegen
-
-
-# --- transposition: rows to lanes, and lanes to rows ------------------------------------------------
-
-
-def _transposed(builder, rows):
-    """Transpose a square of vectors in registers: in each step, pairs of rows swap their off-diagonal blocks."""
-    lanes, rows = len(rows), list(rows)
-    index = ir.VectorType(ir.IntType(32), lanes)
-    step = 1
-    while step < lanes:
-        for r in range(lanes):
-            if r & step == 0:
-                a, b = rows[r], rows[r + step]
-                low = [i if i & step == 0 else lanes + i - step for i in range(lanes)]
-                high = [i + step if i & step == 0 else lanes + i for i in range(lanes)]
-                rows[r] = builder.shuffle_vector(a, b, index(low))
-                rows[r + step] = builder.shuffle_vector(a, b, index(high))
-        step *= 2
-    return rows
-
-
-@intrinsic
-def rows_to_lanes(typingctx, array, i, stride, n_rows, n_columns, tile, j):
-    """Transpose a square block of an array, of at most `lanes` rows and columns, and store it with the rows in lanes.
-
-    Row r begins at element i + r * stride of `array`; its column k goes to lane r of the vector at tile[j + k * lanes].
-    Columns from n_columns on become 0; rows from n_rows on repeat row n_rows - 1.
-    """
-    vector = Vector(array.dtype, lanes_of(array.dtype))
-
-    def codegen(context, builder, sig, args):
-        array, i, stride, n_rows, n_columns, tile, j = args
-        zero = vector.llvm()([0] * vector.lanes)
-        last = builder.sub(n_rows, n_rows.type(1))
-        addresses = []
-        for r in range(vector.lanes):
-            row = builder.select(builder.icmp_signed("<", last, last.type(r)), last, last.type(r))
-            at = builder.add(i, builder.mul(row, stride))
-            addresses.append(pointer(context, builder, sig.args[0], array, at, vector.llvm()))
-
-        def part():
-            mask = mask_of(builder, n_columns, vector.lanes)
-            return [masked_load(builder, vector, address, mask, zero) for address in addresses]
-
-        def whole():
-            return [align(builder.load(address), vector.dtype) for address in addresses]
-
-        rows = part() if HAS_MASKS else choose(builder, at_least(builder, n_columns, vector.lanes), whole, part)
-        for k, column in enumerate(_transposed(builder, rows)):
-            at = builder.add(j, j.type(k * vector.lanes))
-            align(builder.store(column, pointer(context, builder, sig.args[5], tile, at, vector.llvm())), vector.dtype)
-        return context.get_dummy_value()
-
-    return types.void(array, *[types.intp] * 4, tile, types.intp), codegen
-
-
-@intrinsic
-def lanes_to_rows(typingctx, tile, j, array, i, stride, n_rows, n_columns):
-    """Inverse of `rows_to_lanes`: lane r of the vector at tile[j + k * lanes] goes to array[i + r * stride + k]."""
-    vector = Vector(array.dtype, lanes_of(array.dtype))
-
-    def codegen(context, builder, sig, args):
-        tile, j, array, i, stride, n_rows, n_columns = args
-        columns = []
-        for k in range(vector.lanes):
-            at = builder.add(j, j.type(k * vector.lanes))
-            address = pointer(context, builder, sig.args[0], tile, at, vector.llvm())
-            columns.append(align(builder.load(address), vector.dtype))
-        rows, addresses = _transposed(builder, columns), []
-        for r in range(vector.lanes):
-            at = builder.add(i, builder.mul(stride, stride.type(r)))
-            addresses.append(pointer(context, builder, sig.args[2], array, at, vector.llvm()))
-
-        def part():
-            for r, (row, address) in enumerate(zip(rows, addresses, strict=True)):
-                exists = builder.icmp_signed(">", n_rows, n_rows.type(r))
-                store_first(builder, vector, address, builder.select(exists, n_columns, n_columns.type(0)), row)
-
-        if HAS_MASKS:
-            part()
-            return context.get_dummy_value()
-        whole = builder.and_(at_least(builder, n_rows, vector.lanes), at_least(builder, n_columns, vector.lanes))
-        with builder.if_else(whole) as (then, otherwise):
-            with then:
-                for row, address in zip(rows, addresses, strict=True):
-                    align(builder.store(row, address), vector.dtype)
-            with otherwise:
-                part()
-        return context.get_dummy_value()
-
-    return types.void(tile, types.intp, array, *[types.intp] * 4), codegen

@@ -18,6 +18,7 @@ from numba.extending import intrinsic, overload
 from nbsoftmax.kernels.lang.simd import (
     HAS_SCALEF,
     any_of,
+    constant,
     fma,
     from_bits,
     multiply_add,
@@ -28,9 +29,9 @@ from nbsoftmax.kernels.lang.simd import (
     to_floats,
     where,
 )
-from nbsoftmax.kernels.runtime.jit import inlined
 from nbsoftmax.kernels.runtime.parts import PART
 
+LOG2_E = 1.4426950408889634
 # exp(r) = 1 + r + r^2 E(r), coefficients of E from the lowest power; errors 0.016 and 0.025 eps
 _EXP = {
     types.float64: (
@@ -64,7 +65,7 @@ _LOG = {
 
 def _polynomial(builder, x, vector, coefficients):
     """Estrin's scheme: its chain of dependent operations is half as long as that of Horner's rule."""
-    values = [vector.llvm()([c] * vector.lanes) for c in coefficients]
+    values = [constant(builder, vector, c) for c in coefficients]
     while len(values) > 3:
         pairs = zip(values[::2], values[1::2], strict=False)
         last = values[-1:] if len(values) % 2 else []
@@ -74,11 +75,6 @@ def _polynomial(builder, x, vector, coefficients):
     for c in values[-2::-1]:
         value = multiply_add(builder, vector, value, x, c)
     return value
-
-
-@intrinsic
-def _exp_tail(typingctx, r):
-    return r(r), lambda context, builder, sig, args: _polynomial(builder, args[0], r, _EXP[r.dtype])
 
 
 @intrinsic
@@ -111,13 +107,25 @@ _CONSTANTS = {
 }  # fmt: skip
 
 
-@inlined
-def _reduced(x, k):
+@intrinsic
+def _reduced(typingctx, x):
     """e^r, and n + magic, for x = n ln 2 + r."""
-    t = fma(x, 1.4426950408889634, k.magic)
-    n = t - k.magic
-    r = fma(n, -k.ln2_low, fma(n, -k.ln2_high, x))
-    return fma(r * r, _exp_tail(r), r) + 1.0, t
+    k = _CONSTANTS[x.dtype]
+
+    def codegen(context, builder, sig, args):
+        def number(value):
+            return constant(builder, x, value)
+
+        magic = number(k.magic)
+        t = multiply_add(builder, x, args[0], number(LOG2_E), magic)
+        n = builder.fsub(t, magic)
+        r = multiply_add(builder, x, n, number(-k.ln2_high), args[0])
+        r = multiply_add(builder, x, n, number(-k.ln2_low), r)
+        tail = _polynomial(builder, r, x, _EXP[x.dtype])
+        p = builder.fadd(multiply_add(builder, x, builder.fmul(r, r), tail, r), number(1.0))
+        return context.make_tuple(builder, sig.return_type, (p, t))
+
+    return types.UniTuple(x, 2)(x), codegen
 
 
 @overload(exp, jit_options={"forceinline": True, **PART})
@@ -127,7 +135,7 @@ def _exp(x):
     def fitted(x):
         x = where(x < k.low, k.low, x)  # a comparison with NaN is false, so NaN is kept
         x = where(x > k.high, k.high, x)
-        p, t = _reduced(x, k)
+        p, t = _reduced(x)
         if HAS_SCALEF:
             return scale_avx512(p, t - k.magic)
         # Two factors, because 2^n alone can be subnormal or overflow; the first product is exact.
@@ -144,7 +152,7 @@ def _exp_of_difference(x, c):
 
     def fitted(x, c):
         d = x - c
-        p, t = _reduced(d, k)
+        p, t = _reduced(d)
         if rarely(any_of(not_above(d, -k.normal))):
             return exp(where(x == c, 0.0, d))
         if HAS_SCALEF:
