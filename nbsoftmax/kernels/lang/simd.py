@@ -601,19 +601,20 @@ def lanes_to_rows(typingctx, tile, j, array, i, stride, n_rows, n_columns):
             at = builder.add(i, builder.mul(stride, stride.type(r)))
             addresses.append(pointer(context, builder, sig.args[2], array, at, vector.llvm()))
 
-        def part():
-            for r, (row, address) in enumerate(zip(rows, addresses, strict=True)):
-                exists = builder.icmp_signed(">", n_rows, n_rows.type(r))
-                store_first(builder, vector, address, builder.select(exists, n_columns, n_columns.type(0)), row)
+        def whole():
+            for row, address in zip(rows, addresses, strict=True):
+                align(builder.store(row, address), vector.dtype)
 
-        if HAS_MASKS:
-            part()
-            return context.get_dummy_value()
-        whole = builder.and_(at_least(builder, n_rows, vector.lanes), at_least(builder, n_columns, vector.lanes))
-        with builder.if_else(whole) as (then, otherwise):
+        def part():
+            # A branch for each row: a masked store of no lane to a page that is not in memory takes 100 ns.
+            for r, (row, address) in enumerate(zip(rows, addresses, strict=True)):
+                with builder.if_then(builder.icmp_signed(">", n_rows, n_rows.type(r))):
+                    store_first(builder, vector, address, n_columns, row)
+
+        is_whole = builder.and_(at_least(builder, n_rows, vector.lanes), at_least(builder, n_columns, vector.lanes))
+        with builder.if_else(is_whole) as (then, otherwise):
             with then:
-                for row, address in zip(rows, addresses, strict=True):
-                    align(builder.store(row, address), vector.dtype)
+                whole()
             with otherwise:
                 part()
         return context.get_dummy_value()
