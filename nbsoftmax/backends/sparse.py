@@ -323,7 +323,7 @@ class Scratch:
 
     def __init__(self, layout: Layout, n_rows: int, several_blocks: bool) -> None:
         numbers = np.empty(0, layout.dtype)
-        self._new = partial(aligned.py_func, layout.size, numbers)
+        self._new: Callable[[], Floats] = partial(aligned.py_func, layout.size, numbers)
         self.sums: Float64s = aligned.py_func(layout.size if several_blocks else 0, np.empty(0))
         self.block: Floats = aligned.py_func(n_rows * layout.stride + layout.more, numbers)
 
