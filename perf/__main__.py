@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 BLAS_SETTINGS = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")  # settings that make BLAS, ours and the peers', slower
 ALL = ("rows", "numba", "objective", "epochs", "sparse", "scaling", "coldstart", "profile")
-SUBJECTS = (*ALL, "fit", "results", "all")
+SUBJECTS = (*ALL, "fit", "sparse-fit", "results", "all")
 PAGE = ("rows", "objective")  # the subjects of "results", which are those of perf/RESULTS.md
 
 
@@ -20,11 +20,13 @@ def options(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("subject", choices=SUBJECTS)
     parser.add_argument("shape", nargs="?", default="581000x54x7", help="for profile: rows x features x classes")
     parser.add_argument("--dtype", choices=("float64", "float32"), default="float64", help="for profile")
-    parser.add_argument("--problem", nargs="+", metavar="NAME", help="for fit: problems whose names begin with NAME")
+    parser.add_argument("--problem", nargs="+", metavar="NAME", help="for fits: problems whose names begin with NAME")
     parser.add_argument(
-        "--solver", nargs="+", metavar="NAME", help="for fit: solvers, ours and scikit-learn's; all by default"
+        "--solver", nargs="+", metavar="NAME", help="for fits: solvers, ours and scikit-learn's; all by default"
     )
-    parser.add_argument("--cap", type=float, metavar="S", help="for fit: seconds of a single fit (60; quick: 0.3)")
+    parser.add_argument(
+        "--cap", type=float, metavar="S", help="for fits: seconds of a single fit (60, sparse 4; quick: 0.3)"
+    )
     parser.add_argument(
         "--vectors",
         nargs="+",
@@ -100,7 +102,7 @@ def write(results: "report.Results", chosen: argparse.Namespace) -> None:
         results.write_json(chosen.json)
     if chosen.markdown:
         results.write_markdown(chosen.markdown, chosen.plot)
-    if chosen.plot and chosen.subject == "fit":
+    if chosen.plot and chosen.subject in ("fit", "sparse-fit"):
         fit.plot(results.fits, chosen.plot)
     elif chosen.plot:
         results.plot(chosen.plot)
@@ -108,7 +110,7 @@ def write(results: "report.Results", chosen: argparse.Namespace) -> None:
 
 def measure(results: "report.Results", chosen: argparse.Namespace) -> None:
     """Run the measurements of the subject; "all" is every subject but the fits, which take hours."""
-    from perf import coldstart, epochs, fit, numba_code, objective, profile, rows, scaling, sparse
+    from perf import coldstart, epochs, fit, numba_code, objective, profile, rows, scaling, sparse, sparse_fit
 
     rounds, scale = (3, 20) if chosen.quick else (9, 1)
     subjects = {
@@ -124,6 +126,9 @@ def measure(results: "report.Results", chosen: argparse.Namespace) -> None:
     if chosen.subject == "fit":
         cap = chosen.cap or (0.3 if chosen.quick else 60.0)
         fit.run(results, rounds, scale, chosen.problem, chosen.solver, cap)
+    if chosen.subject == "sparse-fit":
+        cap = chosen.cap or (0.3 if chosen.quick else 4.0)
+        sparse_fit.run(results, rounds, scale, chosen.problem, chosen.solver, cap)
     for name, run in subjects.items():
         if chosen.subject in (name, "all") or (chosen.subject == "results" and name in PAGE):
             run()

@@ -29,7 +29,7 @@ import nbsoftmax as nbs
 from nbsoftmax.solvers import NAMES
 from perf import peers
 from perf.optimum import cost, optimum, optimum_of_l1
-from perf.problems import Task, chosen_tasks
+from perf.problems import Task, chosen_tasks, tasks
 from perf.report import Results, at_least
 from perf.timing import UNSTEADY, Times, settle
 
@@ -151,6 +151,14 @@ class Contest:
             self.l2 = strength
             self.best, self.known_to = optimum(self.X, self.y, self.l2)
 
+    @classmethod
+    def of(cls, task: Task, scale: int, cap: float) -> "Contest | None":
+        """The contest of a problem, or None if its data are not installed."""
+        data = task.make(scale)
+        if data is None:
+            print(f"\n{task.name}: skipped, since its data are not installed")
+        return None if data is None else cls(task, *data, cap)
+
     def attempt(self, who: Contestant, setting: float) -> Attempt:
         """Fit once more with this setting."""
         settle()
@@ -194,7 +202,7 @@ class Contest:
         self.contestants.append(who)
 
     def theirs(self, solver: str) -> None:
-        """Search `max_iter`: double it up to the last target or the time limit, then refine it for every target."""
+        """Add a solver of scikit-learn."""
         from sklearn.linear_model import LogisticRegression
 
         def fit(max_iter: int) -> Outcome:
@@ -204,7 +212,10 @@ class Contest:
             model.fit(self.X, self.y)
             return Outcome(model.coef_, model.intercept_, bool(model.n_iter_.max() < max_iter), [])
 
-        who = Contestant(f"scikit-learn {solver}", fit)
+        self.search(Contestant(f"scikit-learn {solver}", fit))
+
+    def search(self, who: Contestant) -> None:
+        """Search `max_iter`: double it up to the last target or the time limit, then refine it for every target."""
         n = 1
         last = self.attempt(who, n)
         while last.suboptimality > TARGETS[-1] and not last.ended and last.median < 0.9 * self.cap:
@@ -303,33 +314,41 @@ def run(
     theirs = [name for name in THEIRS if solvers is None or name in solvers]
     results.about = ABOUT
     print("scikit-learn liblinear has no softmax regression and is skipped")
-    chosen = chosen_tasks(names)
+    chosen = chosen_tasks(list(tasks()), names)
     results.title = TITLE_L1 if all(task.l1 for task in chosen) else TITLE
     for task in chosen:
-        data = task.make(scale)
-        if data is None:
-            print(f"\n{task.name}: skipped, since its data are not installed")
+        contest = Contest.of(task, scale, cap)
+        if contest is not None:
+            compete(contest, ours, theirs, results.limits["gemm float64"])
+            report(results, contest, rounds)
+
+
+def compete(contest: Contest, ours: list[str], theirs: list[str], rate: float) -> None:
+    """Let these solvers take part that suit the problem; `rate` is that of matrix products on this machine."""
+    task = contest.task
+    for solver in ("auto",) if task.l1 else ours:
+        try:
+            contest.ours(solver)
+        except nbs.InputValueError as refusal:
+            print(f"\n{task.name}: {solver} is skipped: {refusal}")
+    for solver in theirs if find_spec("sklearn") else ():
+        if task.l1 and solver != "saga":
             continue
-        contest = Contest(task, *data, cap)
-        for solver in ("auto",) if task.l1 else ours:
-            try:
-                contest.ours(solver)
-            except nbs.InputValueError as refusal:
-                print(f"\n{task.name}: {solver} is skipped: {refusal}")
-        for solver in theirs if find_spec("sklearn") else ():
-            if task.l1 and solver != "saga":
+        if solver == "newton-cholesky":
+            one = newton_cholesky_seconds(contest.X, int(contest.y.max()) + 1, rate)
+            if one > contest.cap:
+                print(f"\n{task.name}: an iteration of {solver} takes {one:.2g} s at the least, skipped")
                 continue
-            if solver == "newton-cholesky":
-                one = newton_cholesky_seconds(contest.X, int(contest.y.max()) + 1, results.limits["gemm float64"])
-                if one > cap:
-                    print(f"\n{task.name}: an iteration of {solver} takes {one:.2g} s at the least, skipped")
-                    continue
-            contest.theirs(solver)
-        contest.repeat(rounds)
-        how = "bound" if contest.known_to <= REFERENCE else f"bound, which is above {REFERENCE:.0e}"
-        title = f"{task.name}: {' x '.join(map(str, contest.numbers()['shape']))}, C = {task.C:g}"
-        results.add_table(f"{title}; optimum known to {contest.known_to:.0e} by a {how}", HEADER, contest.body())
-        results.fits.append(contest.numbers())
+        contest.theirs(solver)
+
+
+def report(results: Results, contest: Contest, rounds: int) -> None:
+    """Repeat the fastest fits, and add the table of the problem to the results."""
+    contest.repeat(rounds)
+    how = "bound" if contest.known_to <= REFERENCE else f"bound, which is above {REFERENCE:.0e}"
+    title = f"{contest.task.name}: {' x '.join(map(str, contest.numbers()['shape']))}, C = {contest.task.C:g}"
+    results.add_table(f"{title}; optimum known to {contest.known_to:.0e} by a {how}", HEADER, contest.body())
+    results.fits.append(contest.numbers())
 
 
 def plot(fits: list[dict[str, Any]], path: str) -> None:

@@ -37,7 +37,8 @@ def problem(m: int, n_features: int, n_classes: int, n_numbers: int, dtype: str)
             break
         drawn = round(drawn * 1.02 * n_numbers / X.nnz)
     X.data[:] = rng.uniform(0.1, 1.0, X.nnz)
-    return X, rng.integers(0, n_classes, m), rng.normal(size=(n_classes, n_features + 1)) / 10
+    params = rng.normal(size=(n_classes, n_features + 1)) / 10
+    return validation.features(X), rng.integers(0, n_classes, m), params
 
 
 def backend(X: Any, y: Any, n_classes: int, n_threads: int | None = None) -> SparseBackend:

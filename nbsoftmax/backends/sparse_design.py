@@ -11,6 +11,7 @@ from nbsoftmax.kernels import linear, sparse
 from nbsoftmax.kernels.lang.panels import padded, panels_of
 from nbsoftmax.kernels.lang.simd import VECTOR_BYTES
 from nbsoftmax.kernels.predict import BEST
+from nbsoftmax.kernels.rows import aligned
 from nbsoftmax.kernels.runtime.threads import EXP_WORK, launch
 from nbsoftmax.kernels.sparse import SparseRows
 from nbsoftmax.kernels.sparse_linear import group_rows
@@ -87,7 +88,8 @@ class SparseDesign:
         layout, m = self._layout, self.n_samples
         columns = layout.n_classes if what != BEST else k if with_proba else 0
         out, best = np.empty((m, columns), layout.dtype), np.empty((m, k if what == BEST else 0), np.int64)
-        weights = layout.weights(np.column_stack([coef, intercept]), np.empty(layout.size, layout.dtype))
+        w = aligned.py_func(layout.size, np.empty(0, layout.dtype))
+        weights = layout.weights(np.column_stack([coef, intercept]), w)
         results = what, k, layout.group, out.reshape(-1), best.reshape(-1)
         work = layout.work(self._rows)
         layout.run(sparse_predict, layout.n_groups(self._rows), work, self._rows, weights, layout.panels, *results)

@@ -10,7 +10,7 @@ from collections import namedtuple
 import numpy as np
 
 from nbsoftmax.kernels.lang.panels import column_panel, store_as
-from nbsoftmax.kernels.lang.simd import filled, lanes, load, store
+from nbsoftmax.kernels.lang.simd import filled, lanes, load, prefetch, store
 from nbsoftmax.kernels.lang.transpose import lanes_to_rows, rows_to_lanes
 from nbsoftmax.kernels.rows import aligned
 from nbsoftmax.kernels.runtime.jit import jit, part
@@ -29,8 +29,12 @@ SEGMENT = 256
 TASKS, ENTRY_COST = 32, 4
 # Columns of a task that changes the layout of parameters.
 COLUMNS = 512
+# Prefetch distance in columns of parameters.
+COLUMNS_AHEAD = 64
 # Bytes of the sums of some columns, which are transposed while they are in the first-level cache.
 TILE_BYTES = 2**14
+# Numbers of float64 in a cache line.
+LINE = 8
 
 
 @part
@@ -107,6 +111,8 @@ def by_features(todo, params, n_features, n_classes, stride, w):
         low, high = task * COLUMNS, min(order, (task + 1) * COLUMNS)
         for j in range(low, high, width):
             few = min(width, high - j)
+            for k in range(n_classes):  # more streams than the hardware follows
+                prefetch(params, k * order + j + COLUMNS_AHEAD)
             for k in range(0, stride, width):
                 first = min(k, n_classes - 1)
                 rows_to_lanes(params, first * order + j, order, max(1, n_classes - k), few, tile, 0, 1)
@@ -178,6 +184,14 @@ def start_tile(sums, at, tile):
         tile[:] = 0.0
 
 
+@part
+def prefetch_block(out, start, stride, n_rows, n):
+    """Prefetch n elements of each of some rows, the first of them from `start` on."""
+    for r in range(n_rows):
+        for c in range(0, n + LINE, LINE):
+            prefetch(out, r * stride + start + min(c, n - 1))
+
+
 @jit
 def last_products(todo, columns, d, n_classes, stride, panels, squared, fit_intercept, sums, out):
     """As `add_products` for the last block: write `sums` with X1^T D to `out`, (K, N + 1).
@@ -195,13 +209,14 @@ def last_products(todo, columns, d, n_classes, stride, panels, squared, fit_inte
             low, high = first_column(columns, task - 1), first_column(columns, task)
             for start in range(low, high, size):
                 n = min(size, high - start)
+                prefetch_block(out, start, order, n_classes, n)
                 start_tile(sums, start * stride, tile[: n * stride])
                 while e < end and columns.columns[e] < start + n:
                     add_entry(columns, e, d, stride, panels, squared, tile, (columns.columns[e] - start) * stride)
                     e += 1
-                for c in range(0, n, width):
-                    few = min(width, n - c)
-                    for k in range(0, n_classes, width):
+                for k in range(0, n_classes, width):
+                    for c in range(0, n, width):
+                        few = min(width, n - c)
                         for j in range(few):
                             store(square, j * width, load(tile, (c + j) * stride + k))
                         at = k * order + start + c

@@ -128,3 +128,20 @@ def test_nearly_separable_data_end_with_the_whole_hessian():
     assert solution.converged
     assert "hessian" in solution.summary
     assert solution.objective <= minimum(objective) * (1 + 1e-6)
+
+
+def test_the_memory_keeps_the_last_pairs_and_never_changes_those_it_has_shown():
+    from nbsoftmax.solvers.tools.lbfgs_memory import LBFGSMemory
+
+    rng = np.random.default_rng(0)
+    memory, expected, shown = LBFGSMemory(7, 5), np.empty((2, 0, 7)), []
+    for turn in range(60):
+        pairs = [(s, s * rng.uniform(0.5, 2, 7)) for s in rng.normal(size=(rng.integers(0, 8), 7))]
+        scaled = [np.array(pair)[:, None] / np.sqrt(np.vdot(*pair)) for pair in pairs]
+        memory.add(pairs)
+        expected = np.concatenate([expected, *scaled], axis=1)[:, -5:]
+        if turn in (20, 40):
+            memory.clear()
+            expected = expected[:, :0]
+        shown.append((memory.pairs, expected))
+        assert all(np.allclose(mine, other, rtol=1e-14, atol=0) for mine, other in shown)

@@ -16,6 +16,8 @@ import numpy as np
 
 from nbsoftmax.validation import Float64s
 
+SPARE = 4  # pairs for which there is room beyond the capacity
+
 
 class LBFGSMemory:
     """The last `capacity` pairs of arrays of `size` numbers.
@@ -25,6 +27,7 @@ class LBFGSMemory:
 
     def __init__(self, size: int, capacity: int, pairs: Float64s | None = None) -> None:
         self.capacity = capacity
+        self._room, self._end = np.empty((2, 0, size)), 0
         self._store(np.empty((2, 0, size)) if pairs is None else pairs)
 
     def __len__(self) -> int:
@@ -39,10 +42,29 @@ class LBFGSMemory:
         ]
         new = [pair for pair in new if np.isfinite(pair).all()]
         if new and self.capacity:
-            self._store(np.concatenate([self.pairs, *new], axis=1)[:, -self.capacity :])
+            self._append(new[-self.capacity :])
+
+    def _append(self, new: list[Float64s]) -> None:
+        """Add pairs (2, 1, size) after the last one; those of earlier `pairs` stay as they are.
+
+        There is room for some more, because to copy all pairs each time took longer than the products of sparse data.
+        """
+        start, end = max(0, self._n + len(new) - self.capacity), self._end + len(new)
+        if end > self._room.shape[1]:
+            kept, end = self.pairs[:, start:], self._n - start + len(new)
+            start = 0
+            self._room = np.empty((2, self.capacity + SPARE, kept.shape[2]))
+            self._room[:, : kept.shape[1]] = kept
+        else:
+            start += self._end - self._n
+        for i, pair in enumerate(new, end - len(new)):
+            self._room[:, i : i + 1] = pair
+        self._end = end
+        self._store(self._room[:, start:end])
 
     def clear(self) -> None:
         """Remove all pairs."""
+        self._end = self._room.shape[1]
         self._store(self.pairs[:, :0])
 
     def inverse_product(self, residual: Float64s, initial: Callable[[Float64s], Float64s]) -> Float64s:
