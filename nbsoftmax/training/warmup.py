@@ -219,7 +219,8 @@ def _sparse_descend(task: Task) -> None:
 
 def _sparse_l1(task: Task) -> None:
     X, y = _sparse_rows(task)
-    model = Trainer(l1=1e-3, max_iter=1).fit(X, y).model
+    for grouped in (False, True):
+        model = Trainer(l1=1e-3, grouped=grouped, max_iter=1).fit(X, y).model
     model.predict_proba(X)
 
 
