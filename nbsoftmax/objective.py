@@ -237,8 +237,7 @@ class PenalizedLoss:
         """
         if not isinstance(self.backend, base.Stochastic):
             raise InputValueError(
-                "solver 'sgd' runs on the CPU, and for dense X only; use device='cpu' and a dense X, or "
-                "solver 'newton-cg', which needs few passes."
+                "solver 'sgd' runs on the CPU only; use device='cpu', or solver 'newton-cg', which needs few passes."
             )
         l2s = np.array(np.broadcast_to(self.penalty.curvature, self.n_features), np.float64)
         rule = Rule(kind, momentum, l2s, self.n_samples / self.backend.weight_sum)

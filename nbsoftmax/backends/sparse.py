@@ -13,11 +13,12 @@ from numpy.typing import NDArray
 
 from nbsoftmax.backends.dense import DenseBackend
 from nbsoftmax.backends.refined import RefinedBackend
+from nbsoftmax.backends.sparse_descent import descend
 from nbsoftmax.backends.sparse_design import Layout, SparseDesign
 from nbsoftmax.backends.sum import MadeParts, SumBackend
 from nbsoftmax.backends.targets import curvature_weights, part_of, targets_in
 from nbsoftmax.backends.transposed import Block, blocks_of
-from nbsoftmax.kernels import linear, rows, sparse, sparse_gram, sparse_linear
+from nbsoftmax.kernels import linear, rows, sgd, sparse, sparse_gram, sparse_linear
 from nbsoftmax.kernels.predict import LOGITS
 from nbsoftmax.kernels.rows import aligned
 from nbsoftmax.sums import pairwise_sum
@@ -214,6 +215,21 @@ class SparseBackend:
             logits += offset[part]
         logits, labels = logits[counts], target.labels[part][counts]
         return labels, np.take_along_axis(logits, labels[:, None], axis=1) - logits
+
+    def descend(
+        self,
+        state: sgd.State,
+        order: NDArray[np.int64],
+        batch_size: int,
+        rates: Float64s,
+        rule: sgd.Rule,
+        n_before: int,
+    ) -> Float64s:
+        """Change `state` by a step of rates[t] for each mini-batch t of the samples in `order`; their losses."""
+        X, _, offset = self._source
+        samples = sparse.SparseRows(X.data, X.indices, X.indptr, *X.shape, max(0, X.nnz - 1), offset.reshape(-1))
+        design = samples, self._layout, self._target(slice(None))
+        return descend(design, state, order, batch_size, rates, rule, n_before, fit_intercept=self.fit_intercept)
 
     def with_features(self, features: NDArray[np.int64]) -> SparseBackend:
         """The same sums over only these features, whose columns are copied, and computed in float64 throughout."""

@@ -1,7 +1,9 @@
-"""Sparse rows as the kernels read them: blocks of rows, and a transposed copy of each block."""
+"""Sparse rows as the kernels read them: blocks of rows, and a transposed copy of each block, made when it is needed."""
 
 from __future__ import annotations
 
+from itertools import pairwise
+from threading import Lock
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,45 +18,77 @@ MOST_NUMBERS = 2**22  # of a block, about: a Gram matrix copies some of them
 
 
 class Block(NamedTuple):
-    """Some rows of X: their place, their numbers by rows, and by columns."""
+    """Some rows of X: their place, their numbers by rows, and the copy that has them by columns."""
 
     number: int
     part: slice
     rows: SparseRows
-    columns: SparseColumns
+    transposed: TransposedCopy
+
+    @property
+    def columns(self) -> SparseColumns:
+        """The same numbers by columns."""
+        return self.transposed.columns()[self.number]
+
+
+class TransposedCopy:
+    """The blocks of X by columns, made at their first use: sums of losses, and predictions, do not need them.
+
+    Parameters
+    ----------
+    rows : SparseRows
+        All rows.
+    starts : ndarray (n_blocks + 1,)
+        The first row of each block, and the number of rows.
+    n_threads : int or None
+    """
+
+    def __init__(self, rows: SparseRows, starts: NDArray[np.int64], n_threads: int | None) -> None:
+        self._source = rows, starts, n_threads
+        self._columns: list[SparseColumns] | None = None
+        self._lock = Lock()
+
+    def columns(self) -> list[SparseColumns]:
+        """The numbers of each block by columns. Several threads may ask at once; the copy is made once."""
+        if self._columns is None:
+            with self._lock:
+                if self._columns is None:
+                    self._columns = _transposed(*self._source)
+        return self._columns
 
 
 def blocks_of(X: Any, offset: NDArray[Any], n_rows: int, n_threads: int | None) -> list[Block]:
-    """Divide X, a CSR array, into blocks of at most `n_rows` rows, and transpose each."""
+    """Divide X, a CSR array, into blocks of at most `n_rows` rows."""
     m, n_features = X.shape
     size = max(16, min(n_rows, MOST_ROWS, MOST_NUMBERS * m // max(1, X.nnz)))
     starts = np.append(np.arange(0, max(m, 1), size), m)
-    n_blocks, last = starts.size - 1, max(0, X.nnz - 1)
+    last = max(0, X.nnz - 1)
     everything = SparseRows(X.data, X.indices, X.indptr, m, n_features, last, offset.reshape(-1))
-    n_entries = np.zeros(n_blocks, np.int64)
-    work = 4 * X.nnz + n_blocks * n_features
-    launch(sparse.count_entries, n_blocks, work, n_threads, everything, starts, n_entries)
-    firsts = np.append(0, np.cumsum(n_entries))
-    data, in_rows = np.empty_like(X.data), np.empty(X.nnz, np.uint16)
-    columns = np.empty(firsts[-1], X.indices.dtype)
-    entry_starts = np.full(firsts[-1] + 1, X.nnz, X.indptr.dtype)
-    bounds = np.zeros(n_blocks * (sparse.TASKS + 1), np.int64)
-    copy = data, in_rows, columns, entry_starts, firsts, bounds
-    launch(sparse.transpose, n_blocks, 2 * work, n_threads, everything, starts, *copy)
+    transposed = TransposedCopy(everything, starts, n_threads)
     blocks = []
-    for b in range(n_blocks):
-        low, high = int(starts[b]), int(starts[b + 1])
+    for b, (low, high) in enumerate(pairwise(starts.tolist())):
         fixed = offset[low:high].reshape(-1) if offset.size else offset.reshape(-1)
-        indptr = X.indptr[low : high + 1]
-        first, end = firsts[b], firsts[b + 1]
-        tasks = bounds[b * (sparse.TASKS + 1) : (b + 1) * (sparse.TASKS + 1)]
-        by_columns = columns[first:end], entry_starts[first : end + 1], tasks
-        blocks.append(
-            Block(
-                b,
-                slice(low, high),
-                SparseRows(X.data, X.indices, indptr, high - low, n_features, last, fixed),
-                SparseColumns(data, in_rows, *by_columns, high - low, n_features),
-            )
-        )
+        part = everything._replace(indptr=X.indptr[low : high + 1], n_rows=high - low, offset=fixed)
+        blocks.append(Block(b, slice(low, high), part, transposed))
     return blocks
+
+
+def _transposed(rows: SparseRows, starts: NDArray[np.int64], n_threads: int | None) -> list[SparseColumns]:
+    """Transpose each block of rows."""
+    n_blocks, n_numbers = starts.size - 1, rows.data.size
+    n_entries = np.zeros(n_blocks, np.int64)
+    work = 4 * n_numbers + n_blocks * rows.n_features
+    launch(sparse.count_entries, n_blocks, work, n_threads, rows, starts, n_entries)
+    firsts = np.append(0, np.cumsum(n_entries))
+    data, in_rows = np.empty_like(rows.data), np.empty(n_numbers, np.uint16)
+    columns = np.empty(firsts[-1], rows.indices.dtype)
+    entry_starts = np.full(firsts[-1] + 1, n_numbers, rows.indptr.dtype)
+    bounds = np.zeros((n_blocks, sparse.TASKS + 1), np.int64)
+    copy = data, in_rows, columns, entry_starts, firsts, bounds.reshape(-1)
+    launch(sparse.transpose, n_blocks, 2 * work, n_threads, rows, starts, *copy)
+    parts = []
+    for b in range(n_blocks):
+        first, end = firsts[b], firsts[b + 1]
+        by_columns = columns[first:end], entry_starts[first : end + 1], bounds[b]
+        parts.append(SparseColumns(data, in_rows, *by_columns, int(starts[b + 1] - starts[b]), rows.n_features))
+    return parts

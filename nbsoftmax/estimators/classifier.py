@@ -170,7 +170,7 @@ class SoftmaxRegression(CallbackSupportMixin, FittedClassifier):
 
         Parameters
         ----------
-        X : array_like or frame (n_samples, n_features)
+        X : array_like, frame or sparse matrix (n_samples, n_features)
         y : array_like (n_samples,)
         classes : array_like (n_classes,)
             All labels of the stream; needed in the first call, unless there was a `fit`.

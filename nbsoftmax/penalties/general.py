@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Protocol, Self
 
 import numpy as np
@@ -19,8 +20,8 @@ class Penalty(Protocol):
     """The protocol of a penalty of your own, for `Trainer(penalty=)` and `Objective(penalty=)`.
 
     R is convex and not negative; `coef` is float64 (n_classes, n_features), a copy. The solver is
-    "prox-newton". It computes a Gram matrix of all features and takes proximal gradient steps on its quadratic model,
-    so it is fastest if all features have about the same scale. The method
+    "prox-newton". It takes proximal gradient steps on its quadratic model, by a Gram matrix of all features, or by X
+    itself if X is sparse and has fewer numbers. It is fastest if all features have about the same scale. The method
 
         conjugate(slope) -> float        R*(slope) = max_C slope . C - R(C), or inf
 
@@ -158,19 +159,25 @@ class GeneralPenalty:
         return np.full(gradient.shape[1], np.inf)
 
     def minimise_model(self, grams: Float64s, factor: float, residual: Float64s, coef: Float64s) -> None:
-        """As in `FeaturePenalty`, by accelerated proximal gradient steps with restarts.
-
-        A. Beck, M. Teboulle, SIAM J. Imaging Sci. 2 (2009); B. O'Donoghue, E. Candes, "Adaptive restart for accelerated
-        gradient schemes", Found. Comput. Math. 15 (2015).
-        """
-        start, slope = coef.copy(), residual.copy()
+        """As in `FeaturePenalty`, by proximal gradient steps."""
         # The largest eigenvalue is at most the Frobenius norm, and at most the largest sum of a row's absolute values.
         frobenius, rows = np.linalg.norm(grams, axis=(1, 2)), np.abs(grams).sum(axis=2).max(axis=1, initial=0.0)
         largest = factor * float(np.minimum(frobenius, rows).max())
+        self.minimise_by_products(lambda p: factor * (grams @ p[:, :, None])[:, :, 0], largest, residual, coef)
+
+    def minimise_by_products(
+        self, product: Callable[[Float64s], Float64s], largest: float, residual: Float64s, coef: Float64s
+    ) -> None:
+        """As `minimise_model`, for a matrix that is known by its products and a bound on its largest eigenvalue.
+
+        Accelerated proximal gradient steps with restarts: A. Beck, M. Teboulle, SIAM J. Imaging Sci. 2 (2009);
+        B. O'Donoghue, E. Candes, "Adaptive restart for accelerated gradient schemes", Found. Comput. Math. 15 (2015).
+        """
+        start, slope = coef.copy(), residual.copy()
         step = 1 / largest if largest > 0 else 1.0
         ahead, age, first = start, 1.0, 0.0
         for n in range(MOST_STEPS):
-            gradient = slope + factor * (grams @ (ahead - start)[:, :, None])[:, :, 0]
+            gradient = slope + product(ahead - start)
             new = self.prox(ahead - step * gradient, step)
             move, stride = new - coef, new - ahead
             if np.vdot(stride, move) < 0:  # the last extrapolation went too far
@@ -182,7 +189,7 @@ class GeneralPenalty:
             first = square if n == 0 else first
             if not square > STEP_TOL * first:
                 break
-        residual[:] = slope + factor * (grams @ (coef - start)[:, :, None])[:, :, 0]
+        residual[:] = slope + product(coef - start)
 
     def fingerprint(self) -> tuple[Any, ...]:
         """The name of the class and its attributes."""

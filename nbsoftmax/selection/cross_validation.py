@@ -212,11 +212,7 @@ class _Fold:
         if not self._held_out.any():
             raise InputValueError("a fold holds out no sample of positive weight; give other folds.")
         self._problem = problem.with_sample_weight(of_training)
-        if problem.is_sparse:  # whose backend has a transposed copy of all rows, also of those without weight
-            rows = np.isin(np.arange(len(codes)), self._test)
-            held_out = problem.rows(rows, class_weight=None, label_smoothing=0.0)
-        else:
-            held_out = problem.with_sample_weight(self._held_out, class_weighted=False)
+        held_out = problem.with_sample_weight(self._held_out, class_weighted=False)
         self._loss = PenalizedLoss(held_out, ObjectiveOptions())
         self._last: SoftmaxModel | None = None
 

@@ -180,7 +180,7 @@ class Trainer:
             The column names of a pandas, polars or Arrow table become the feature names of the model. A table is read
             as float32 if all columns are float32 or float16, and otherwise as float64. With `device`, X may be an array
             on that GPU, as in `Objective`; y and sample_weight on a GPU are copied. A sparse matrix or array of SciPy
-            stays sparse; it is not supported by the solver "sgd" nor on a GPU.
+            stays sparse; it is not supported on a GPU.
         y : array_like or column of a table
             Labels, (n_samples,): integers, strings or booleans; or probabilities (n_samples, n_classes), whose
             classes are 0..n_classes-1.
@@ -366,7 +366,7 @@ class Trainer:
 
         Parameters
         ----------
-        X : array_like or frame (n_samples, n_features)
+        X : array_like, frame or sparse matrix (n_samples, n_features)
         y : array_like
             Labels (n_samples,), or probabilities (n_samples, n_classes).
         classes : array_like (n_classes,)

@@ -210,9 +210,17 @@ def _sparse(task: Task) -> None:
         backend.frequent_gram(_params(backend), np.arange(9))
 
 
+def _sparse_descend(task: Task) -> None:
+    X, y = _sparse_rows(task)
+    objective = Objective(X, y, n_classes=task.n_classes)
+    state, order = SGD().initial_state(np.zeros(objective.shape)), np.arange(X.shape[0])
+    objective.descend(state, order, order.size, np.full(1, 1e-3), kind=0, momentum=0.9, n_before=0)
+
+
 def _sparse_l1(task: Task) -> None:
     X, y = _sparse_rows(task)
-    model = Trainer(l1=1e-3, max_iter=1).fit(X, y).model
+    for grouped in (False, True):
+        model = Trainer(l1=1e-3, grouped=grouped, max_iter=1).fit(X, y).model
     model.predict_proba(X)
 
 
@@ -227,4 +235,5 @@ _OTHERS: dict[str, Callable[[Task], None]] = {
     "binary_cross_entropy": _binary_cross_entropy,
     "sparse": _sparse,
     "sparse_l1": _sparse_l1,
+    "sparse_descend": _sparse_descend,
 }

@@ -2,6 +2,7 @@
 
     logits_panel    z[k] = b_k + sum_t x_t w[j_t, k]       one row of X; its numbers x_t are in the columns j_t
     column_panel    G[k] += sum_t x_t d[i_t, k]            one column of X; its numbers x_t are in the rows i_t
+    scatter_panel   G[j_t, k] += x_t d[k]                  one row of X, where each column has few numbers
 
 Classes are in lanes. A panel of results, up to 8 vectors, stays in registers during the whole sum, so that a step
 consists of one broadcast and, for each vector, one load and one fused multiply-add. Accumulators in memory would take
@@ -192,6 +193,55 @@ def column_panel(typingctx, x, indices, low, n, last, d, stride, k, form, square
 
     whole = types.intp
     return types.void(x, indices, whole, whole, whole, d, whole, whole, whole, types.boolean, g, whole), codegen
+
+
+@intrinsic
+def scatter_panel(typingctx, x, indices, low, n, d, di, form, g, gi, g_stride):
+    """Add x[low + t] d[di + c] to g[gi + indices[low + t] * g_stride + c] for all t < n; g and products are float64.
+
+    c are the classes of a panel of this form. `d` and `g` must not overlap.
+    """
+    dtype, double = d.dtype, ir.DoubleType()
+
+    def codegen(context, builder, sig, args):
+        x, indices, low, n, d, di, form, g, gi, g_stride = args
+        whole = low.type
+        numbers = context.make_array(sig.args[0])(context, builder, x).data
+        places = context.make_array(sig.args[1])(context, builder, indices).data
+        source = pointer(context, builder, sig.args[4], d, di, Vector(dtype, 1).llvm().element)
+        first = pointer(context, builder, sig.args[7], g, gi, double)
+
+        def one_form(form):
+            wide, values = [], []
+            for offset, vector in _vectors(form, dtype):
+                value = _load(builder, builder.gep(source, [whole(offset)]), vector)
+                wide.append((offset, Vector(types.float64, vector.lanes)))
+                values.append(value if dtype == types.float64 else builder.fpext(value, wide[-1][1].llvm()))
+
+            def step(t, nothing):
+                at = builder.add(low, t)
+                index = builder.load(builder.gep(places, [at]))
+                if index.type != whole:
+                    index = builder.sext(index, whole)
+                mine = builder.gep(first, [builder.mul(index, g_stride)])
+                number = builder.load(builder.gep(numbers, [at]))
+                if number.type != double:
+                    number = builder.fpext(number, double)
+                for (offset, vector), value in zip(wide, values, strict=True):
+                    address = builder.gep(mine, [whole(offset)])
+                    total = _load(builder, address, vector)
+                    total = multiply_add(builder, vector, spread_value(builder, number, vector.lanes), value, total)
+                    address = builder.bitcast(address, vector.llvm().as_pointer())
+                    align(builder.store(total, address), vector.dtype)
+                return nothing
+
+            repeat(builder, n, [], step)
+
+        switch(builder, form, MOST_VECTORS * N_TAILS, one_form)
+        return context.get_dummy_value()
+
+    whole = types.intp
+    return types.void(x, indices, whole, whole, d, whole, whole, g, whole, whole), codegen
 
 
 @intrinsic

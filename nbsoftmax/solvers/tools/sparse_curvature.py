@@ -12,24 +12,30 @@ from typing import Any
 import numpy as np
 
 from nbsoftmax.kernels.runtime.threads import launch
-from nbsoftmax.kernels.sparse_coordinate import sparse_lasso
+from nbsoftmax.kernels.sparse_coordinate import sparse_group_lasso, sparse_lasso
 from nbsoftmax.penalties import AnyPenalty
 from nbsoftmax.penalties.feature import MOST_SWEEPS, SWEEP_TOL, FeaturePenalty
+from nbsoftmax.penalties.general import GeneralPenalty
 from nbsoftmax.solvers.base import NOISE, Curved
 from nbsoftmax.validation import Float64s
 
+# Products of samples and classes that group lasso keeps, at most, unless a Gram matrix has more numbers.
+MOST_PRODUCTS = 2**23
 
-def sparse_columns(part: Curved, penalty: AnyPenalty) -> Any:
+
+def sparse_columns(part: Curved, penalty: AnyPenalty, n_classes: int) -> Any:
     """The features of an objective as a csc_array of float64; None if Gram matrices are to be used.
 
     Coordinate descent reads each column once in a sweep, or a row of a Gram matrix for each coordinate that moves.
     """
-    if not (isinstance(penalty, FeaturePenalty) and penalty.by_weight):
-        return None
     if part.sparse_rows is None:
         return None
     columns = part.sparse_rows.columns()
-    return columns if columns.nnz < columns.shape[1] ** 2 else None
+    n_samples, n_features = columns.shape
+    grouped = isinstance(penalty, FeaturePenalty) and not penalty.by_weight
+    if columns.nnz >= n_features**2 or (grouped and n_samples * n_classes > max(MOST_PRODUCTS, n_features**2)):
+        return None
+    return columns.astype(np.float64, copy=False)
 
 
 class SparseCurvature:
@@ -50,8 +56,7 @@ class SparseCurvature:
         self._weights = d = rows.sample_curvatures(at) / rows.weight_sum
         c = float(d.sum()) if part.fit_intercept else 0.0
         mean = columns.T @ d / c if c > 0 else np.zeros(columns.shape[1])
-        squares = columns.copy()
-        squares.data = squares.data**2
+        squares = type(columns)((columns.data**2, columns.indices, columns.indptr), shape=columns.shape)
         whole = squares.T @ d
         diagonal = whole - c * mean**2
         self._diagonal = np.where(diagonal <= NOISE * whole, 0.0, diagonal)  # the rest of a constant feature is noise
@@ -59,12 +64,33 @@ class SparseCurvature:
 
     def minimise(self, penalty: AnyPenalty, factor: float, slope: Float64s, coef: Float64s) -> float:
         """Move `coef` to the minimum of the model plus the penalty; returns p . M p of the move p."""
-        assert isinstance(penalty, FeaturePenalty)
+        if isinstance(penalty, GeneralPenalty):
+            return self._minimise_general(penalty, factor, slope, coef)
         l1s, l2s = penalty.strengths(coef.shape[1])
         squares, columns = np.empty(len(coef)), self._columns
         curvature = self._weights, self.means[0], float(self.corner[0]), self._diagonal, factor
         problem = l2s, l1s, np.ascontiguousarray(slope), coef, squares, MOST_SWEEPS, SWEEP_TOL
         work = 8 * columns.nnz * len(coef)  # of a few sweeps
         arrays = columns.data, columns.indices, columns.indptr
-        launch(sparse_lasso, len(coef), work, self._n_threads, *arrays, *curvature, *problem)
+        kernel, n_tasks = (sparse_lasso, len(coef)) if penalty.by_weight else (sparse_group_lasso, 1)
+        launch(kernel, n_tasks, work, self._n_threads, *arrays, *curvature, *problem)
         return float(squares.sum())
+
+    def _minimise_general(self, penalty: GeneralPenalty, factor: float, slope: Float64s, coef: Float64s) -> float:
+        """As `minimise`, for a penalty of the user."""
+        columns, c, mean = self._columns, float(self.corner[0]), self.means[0]
+        free = self._diagonal > 0
+        d = factor * self._weights
+
+        def product(p: Float64s) -> Float64s:
+            """M p, (K, n_features), one class after another: the products with X of all would be an (m, K) array."""
+            moves = [np.where(free, row, 0.0) for row in p]
+            by_class = [columns.T @ (d * (columns @ row)) - factor * c * (mean @ row) * mean for row in moves]
+            return np.where(free, np.array(by_class), 0.0)
+
+        # The largest eigenvalue is at most the largest sum of a row's absolute values.
+        sizes = abs(columns)
+        largest = float((sizes.T @ (d * sizes.sum(axis=1))).max(initial=0.0))
+        residual, before = slope.copy(), coef.copy()
+        penalty.minimise_by_products(product, largest, residual, coef)
+        return float(np.vdot(coef - before, residual - slope))

@@ -46,7 +46,7 @@ class WorkingSet:
         # so many have been spent, if memory allows.
         n_classes, n = objective.class_mass.size, features.size
         self._products, self._worth = 0, n / 6 if 8 * n_classes * (n + 1) ** 2 <= GRAM_BYTES else np.inf
-        self._sparse = sparse_columns(self.part, self.penalty)  # with which a metric costs about one product
+        self._sparse = sparse_columns(self.part, self.penalty, n_classes)  # with which a metric costs about one product
 
     def state(self) -> dict[str, Any]:
         """What `restored` needs, of a working set whose model has been minimised."""
