@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from nbsoftmax.backends import by_classes, by_panels
 from nbsoftmax.backends.design import Design
+from nbsoftmax.backends.kept import intercept_curvature
 from nbsoftmax.backends.refined import RefinedBackend
 from nbsoftmax.backends.sum import MadeParts, SumBackend
 from nbsoftmax.backends.targets import curvature_weights, part_of, targets_in
@@ -139,13 +140,13 @@ class DenseBackend:
         point, kept = self._kept
         if kept.size < self._n_chunks * self._rows_in_chunk * self.n_classes or not np.array_equal(point, params):
             return None
-        sums = np.zeros((self.n_classes, self.n_classes))
-        for chunk, proba in enumerate(kept.reshape(self._n_chunks, -1, self.n_classes)):
-            low, high = rows.chunk_bounds.py_func(chunk, self._n_chunks, self.n_samples)
-            a = proba[: high - low].astype(np.float64, copy=False)
-            sums += a.T @ (a * self._curvature[low:high, None] if self._curvature.size else a)
-        np.fill_diagonal(sums, 0.0)
-        return np.diag(sums.sum(axis=0)) - sums  # a sum of positive terms, where a_k (1 - a_k) would cancel
+
+        def parts() -> Iterator[tuple[Floats, Float64s]]:
+            for chunk, proba in enumerate(kept.reshape(self._n_chunks, -1, self.n_classes)):
+                low, high = rows.chunk_bounds.py_func(chunk, self._n_chunks, self.n_samples)
+                yield proba[: high - low], self._curvature[low:high]
+
+        return intercept_curvature(parts(), self.n_classes)
 
     def margins(self, params: Float64s, part: slice) -> tuple[NDArray[Any], Float64s]:
         """Labels (n,), and margins z_y - z_k (n, K), of the samples of some rows that have weight."""

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from nbsoftmax.backends.base import Backend, Margins, SelectsFeatures
+from nbsoftmax.backends.base import Backend, KeepsProbabilities, Margins, SelectsFeatures
 from nbsoftmax.validation import Float64s
 
 
@@ -65,6 +65,11 @@ class RefinedBackend:
     def hessian(self, params: Float64s) -> Float64s:
         """The Hessian of the loss, (K, N + 1, K, N + 1)."""
         return self._curved.hessian(params)
+
+    def intercept_curvature(self, params: Float64s) -> Float64s | None:
+        """sum_i h_i (a_ik [k = l] - a_ik a_il), (K, K); None if the probabilities at `params` were not kept."""
+        curved = self._curved
+        return curved.intercept_curvature(params) if isinstance(curved, KeepsProbabilities) else None
 
     def margins(self, params: Float64s, part: slice) -> tuple[NDArray[Any], Float64s]:
         """Labels (n,) and margins z_y - z_k (n, K) of those samples in `part` whose weight is positive."""

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nbsoftmax.backends.dense import DenseBackend
+from nbsoftmax.backends.kept import intercept_curvature
 from nbsoftmax.backends.refined import RefinedBackend
 from nbsoftmax.backends.sparse_descent import descend
 from nbsoftmax.backends.sparse_design import Layout, SparseDesign
@@ -199,6 +200,14 @@ class SparseBackend:
     def hessian(self, params: Float64s) -> Float64s:
         """The Hessian of the loss, (K, N + 1, K, N + 1)."""
         return self._dense().hessian(params)
+
+    def intercept_curvature(self, params: Float64s) -> Float64s | None:
+        """sum_i h_i (a_ik [k = l] - a_ik a_il), (K, K); None if those at `params` were not kept for all samples."""
+        point, kept = self._kept
+        if not kept or not kept[-1].size or not np.array_equal(point, params):
+            return None
+        parts = ((kept[b.number].reshape(-1, self.n_classes), self._h(b.part)) for b in self._blocks)
+        return intercept_curvature(parts, self.n_classes)
 
     def margins(self, params: Float64s, part: slice) -> tuple[NDArray[Any], Float64s]:
         """Labels (n,), and margins z_y - z_k (n, K), of the samples of some rows that have weight."""

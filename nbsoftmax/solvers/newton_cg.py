@@ -1,11 +1,11 @@
 """Truncated Newton: steps along H^-1 grad by conjugate gradients, with preconditioners chosen by their cost.
 
 A fit that starts at 0 begins with quasi-Newton steps (`tools.early_phase`), whose pairs correct the preconditioner of
-the first Newton steps. The first preconditioner is a cheap one. A more accurate one is made when the last direction
-took more products than it costs. A preconditioner is made again at the current parameters when the products since it
-was made have cost more. On nearly separable data the last preconditioner is the Hessian itself, and the method is
-Newton's method. The test of convergence is the Newton decrement. With l2 > 0 the fit then continues until a bound
-certifies the gap.
+the first Newton steps. The first preconditioner is a cheap one. A more accurate one is made when quasi-Newton steps are
+slow, or when the last direction took more products than it costs. A preconditioner is made again at the current
+parameters when the products since it was made have cost more, unless the fit will soon end. On nearly separable data
+the last preconditioner is the Hessian itself, and the method is Newton's method. The test of convergence is the Newton
+decrement. With l2 > 0 the fit then continues until a bound certifies the gap.
 """
 
 from __future__ import annotations
@@ -122,7 +122,8 @@ class NewtonSteps:
         possible = not self._choice.exact and n_pairs(driver.objective.shape) >= WINDOW
         at = driver.start if start is None else start
         early = bool(saved.get("early", possible and not at.any()))
-        self._early = EarlyPhase(costs(driver.objective), active=early, n_steps=int(saved.get("n_early", 0)))
+        n_early, since = int(saved.get("n_early", 0)), int(saved.get("early_since", 0))
+        self._early = EarlyPhase(costs(driver.objective), active=early, n_steps=n_early, since=since)
         self._preconditioner = self._choice.restored(saved) if saved else self._choice.first(at, uniform=early)
         self._certificate = GapCertificate(driver.sums, float(saved.get("looseness", FIRST_LOOSENESS)))
         self._first_square = float(saved.get("first_square", 0.0))  # of the first gradient, in the norm of M^-1
@@ -156,28 +157,31 @@ class NewtonSteps:
         if self._early.active:
             if self._early_step(point, values, allowed):
                 return False
-            self._end_early_phase(point)
+            self._early.active = False
         self._polish = self._intercept_step(point, allowed)
         return self._polish is None and self._assess(point, allowed)
 
     def _early_step(self, point: Point, values: list[float], allowed: float) -> bool:
         """Find a quasi-Newton step; False if the early phase ends: it is slow, or a Newton step may be the last."""
-        step = self._preconditioner.quasi_newton_step(point.grad)
-        decrement = -0.5 * float(np.vdot(point.grad, step))
-        self._direction = NewtonDirection(step, decrement, settled=False)
-        if self._early.is_slow(values):
-            return False
+        decrement = self._quasi_newton(point)
+        slowness = self._early.slowness(values, self._preconditioner.kind)
+        if slowness:
+            better = self._choice.better(self._preconditioner, point.params, slowness)
+            if better is None:
+                return False
+            self._preconditioner, self._early.since = better, len(values) - 1
+            decrement = self._quasi_newton(point)
         # After a Newton step, the gap and its bound are decrement / J times what they are here.
         certificate = self._certificate
         bound = bound_at_optimal_intercept(certificate.objective, point.grad) if certificate.possible else decrement
-        return bound * decrement > CERTIFIABLE * allowed * abs(point.value)
+        return decrement > allowed or bound * decrement > CERTIFIABLE * allowed * abs(point.value)
 
-    def _end_early_phase(self, point: Point) -> None:
-        self._early.active = False
-        # A Newton direction takes about as many products as quasi-Newton steps for a decade. If the early phase did not
-        # end because it was slow, a new preconditioner does not pay.
-        self._preconditioner.products = self._early.n_slow
-        self._preconditioner = self._choice.next(self._preconditioner, point.params, self._early.n_slow)
+    def _quasi_newton(self, point: Point) -> float:
+        """Make the next direction a quasi-Newton step; returns its decrement."""
+        step = self._preconditioner.quasi_newton_step(point.grad)
+        decrement = -0.5 * float(np.vdot(point.grad, step))
+        self._direction = NewtonDirection(step, decrement, settled=False)
+        return decrement
 
     def _assess(self, point: Point, allowed: float) -> bool:
         """Find the Newton direction; return whether the fit ends with the estimate of the gap."""
@@ -199,7 +203,7 @@ class NewtonSteps:
                 self._preconditioner.memory.add([(moved.params - point.params, moved.grad - point.grad)])
                 self._early.n_steps += 1
                 return moved
-            self._end_early_phase(point)
+            self._early.active = False
             self._assess(point, self._allowed(point))
         if self._polish is not None:
             moved = backtrack(sums, point, self._polish)
@@ -213,12 +217,20 @@ class NewtonSteps:
         self._polished = False
         self._predicted, self._gained = self._direction.decrement, point.value - moved.value
         # If the fit is about to end, a new preconditioner does not pay.
-        certificate = self._certificate
-        provable = bound_at_optimal_intercept(certificate.objective, moved.grad) <= self._allowed(moved)
-        ends = self._direction.final or self._near or (provable and certificate.possible)
-        if self._choice.exact or not ends:
-            self._preconditioner = self._choice.next(self._preconditioner, moved.params, self._n_products)
+        n_left = 0.0 if self._direction.final or self._near else self._products_left(point, moved)
+        if self._choice.exact or n_left > 0:
+            self._preconditioner = self._choice.next(self._preconditioner, moved.params, self._n_products, n_left)
         return moved
+
+    def _products_left(self, point: Point, moved: Point) -> float:
+        """How many products a certificate takes if they decrease the bound as fast as those of the last step did."""
+        if not self._certificate.possible:
+            return np.inf
+        before, after = (bound_at_optimal_intercept(self._certificate.objective, p.grad) for p in (point, moved))
+        allowed = self._allowed(moved)
+        if not (allowed < after < before and self._n_products):
+            return 0.0 if after <= allowed else np.inf
+        return max(1.0, self._n_products * float(np.log(after / allowed) / np.log(before / after)))
 
     def gap(self, n_iter: int, point: Point) -> tuple[float, str]:
         """The bound if there is one, otherwise the Newton decrement."""
@@ -253,6 +265,7 @@ class NewtonSteps:
             "polished": self._polished,
             "early": self._early.active,
             "n_early": self._early.n_steps,
+            "early_since": self._early.since,
             "polishes": self._polishes,
             **self._choice.state(self._preconditioner),
         }

@@ -53,13 +53,37 @@ def test_other_starts_and_newtons_method_have_no_early_phase(solver):
 @pytest.mark.parametrize(
     ("ratio", "cost", "slow"), [(0.1, 10, False), (0.7, 10, False), (0.9, 10, True), (1.0, 0, True)]
 )
-def test_the_early_phase_ends_if_a_decade_takes_many_steps(ratio, cost, slow):
-    values = [1 + ratio**n if ratio < 1 else 2.0 - n for n in range(30)]
+def test_steps_are_slow_if_a_decade_takes_many_of_them(ratio, cost, slow):
+    values = [1 + ratio**n if ratio < 1 else 2.0 - n / 64 for n in range(30)]
     early = EarlyPhase({"gram": 1, "blocks": cost}, active=True)
-    assert not early.is_slow(values[: 2 * WINDOW])  # not known yet
-    assert early.is_slow(values[: 2 * WINDOW + 1]) == slow
-    expected = 30 if ratio == 1 else -1 / np.log10(ratio)
-    assert early.n_slow == (min(int(expected), 2 * WINDOW + 1) if slow else 0)
+    assert early.slowness(values[: 2 * WINDOW], "gram") == 0  # not known yet
+    expected = 2 * WINDOW + 1 if ratio == 1 else min(int(-1 / np.log10(ratio)), 2 * WINDOW + 1)
+    assert early.slowness(values[: 2 * WINDOW + 1], "gram") == (expected if slow else 0)
+
+
+def test_slowness_is_measured_since_the_preconditioner_was_made():
+    slow, fast = [2.0 - n / 64 for n in range(10)], [1 + 0.1**n for n in range(2 * WINDOW + 2)]
+    early = EarlyPhase({"gram": 1, "blocks": 10}, active=True, since=len(slow))
+    assert early.slowness(slow + fast[: 2 * WINDOW], "blocks") == 0
+    assert early.slowness(slow + fast, "blocks") == 0
+
+
+def test_steps_that_leave_a_small_share_of_the_objective_are_not_slow():
+    values = np.linspace(10.0, 1.0, 2 * WINDOW + 1)  # equal decreases, but the minimum is at least 0
+    early = EarlyPhase({"gram": 1}, active=True)
+    assert early.slowness(values.tolist(), "gram") == 0
+    assert early.slowness((values + 100).tolist(), "gram") > 0
+
+
+def test_slow_steps_continue_with_a_more_accurate_preconditioner():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(2000, 8))
+    y = (3 * X[:, :6] + rng.normal(size=(2000, 6)) - np.arange(6)).argmax(axis=1)
+    objective = nbs.Objective(X, y, l2=1e-6)
+    _, states = objectives(UnpackedNewtonCG(), objective, np.zeros(objective.shape))
+    better = [state for state in states if state["early"] and state["kind"] != "gram"]
+    assert better
+    assert better[-1]["early_since"] > 2 * WINDOW
 
 
 def test_on_digits_the_work_is_less_than_that_of_newton_steps_alone(monkeypatch):

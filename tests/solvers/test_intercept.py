@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import scipy.sparse as sp
 
 import nbsoftmax as nbs
 from nbsoftmax.solvers.base import SolverState, evaluate, never_stop
@@ -20,11 +21,12 @@ def data(m=300, n=6, k=4, seed=0):
     "options", [{}, {"sample_weight": True}, {"label_smoothing": 0.2}, {"class_weight": [1, 2, 0.5, 3]}]
 )
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
-def test_the_curvature_over_intercepts_is_that_of_the_hessian(options, dtype):
+@pytest.mark.parametrize("form", [np.asarray, sp.csr_array])
+def test_the_curvature_over_intercepts_is_that_of_the_hessian(options, dtype, form):
     X, y, rng = data(m=5000)
     if "sample_weight" in options:
         options = {"sample_weight": rng.integers(0, 3, len(y)).astype(float)}
-    objective = nbs.Objective(X.astype(dtype), y, l2=0.1, **options)
+    objective = nbs.Objective(form(X.astype(dtype)), y, l2=0.1, **options)
     params = rng.normal(size=objective.shape)
     assert objective.intercept_curvature(params) is None  # before a product has kept the probabilities there
     objective.hvp(params, params)
@@ -94,7 +96,8 @@ def test_a_fit_resumed_from_any_state_ends_with_the_same_bits():
         assert (resumed.n_iter, resumed.gap) == (whole.n_iter, whole.gap)
 
 
-def test_steps_over_the_intercepts_save_products_for_the_proof(monkeypatch):
+@pytest.mark.parametrize("form", [np.asarray, sp.csr_array])
+def test_steps_over_the_intercepts_save_products_for_the_proof(monkeypatch, form):
     def fit():
         passes = []
         monkeypatch.setattr(type(objective.backend), "hess_vec", lambda *args: passes.append(1) or hess_vec(*args))
@@ -104,7 +107,7 @@ def test_steps_over_the_intercepts_save_products_for_the_proof(monkeypatch):
         return len(passes)
 
     X, y, _ = data(m=4000, n=12, k=4)
-    objective = nbs.Objective(X, y, l2=1 / 4000)
+    objective = nbs.Objective(form(X), y, l2=1 / 4000)
     hess_vec = type(objective.backend).hess_vec
     fewer = fit()
     monkeypatch.setattr(InterceptCurvature, "at", classmethod(lambda *_: InterceptCurvature()))

@@ -174,7 +174,7 @@ def test_newton_cg_reaches_the_minimum_of_raw_data(shared_data):
     assert solution.converged
     assert tighter.converged
     assert solution.objective - tighter.objective <= 1e-6 * tighter.objective
-    assert solution.n_iter <= 20
+    assert solution.n_iter <= 30  # most are quasi-Newton steps of one pass
 
 
 def test_the_minimum_lies_where_coefficients_sum_to_zero_wherever_the_start_is():

@@ -17,6 +17,8 @@ from nbsoftmax.validation import Float64s
 # DIRECTIONS times as many products as the last direction took; the kind `frequent`, which saves about a fifth of them
 # (`frequent_features`), at most FREQUENT times as many, and it is never the first.
 CHEAP, DIRECTIONS, FREQUENT = 10, 2, 1
+# A new preconditioner saves about this share of the products that a fit still takes.
+SAVED = 0.5
 
 
 class PreconditionerChoice:
@@ -46,20 +48,29 @@ class PreconditionerChoice:
             return self._make("gram", params)
         return self._make(cheap[-1] if cheap else self.kinds[0], params)
 
-    def next(self, last: Preconditioner, params: Float64s, n_products: int) -> Preconditioner:
+    def next(self, last: Preconditioner, params: Float64s, n_products: int, n_left: float = math.inf) -> Preconditioner:
         """The preconditioner after a direction of `n_products`: the same, a new one, or one of a more accurate kind.
 
-        Never a cheaper kind: later directions take more products. Newton's method uses the Hessian of every point,
-        without corrections by earlier products.
+        `n_left` is an estimate of the number of products that the fit still takes. Never a cheaper kind: later
+        directions take more products. Newton's method uses the Hessian of every point, without corrections by earlier
+        products.
         """
         if self.exact:
             return self._make("hessian", params)
-        better = self.kinds[self.kinds.index(last.kind) + 1 :]
-        most = {kind: FREQUENT if kind == "frequent" else DIRECTIONS for kind in better}
-        better = [kind for kind in better if self._costs[kind] <= most[kind] * n_products]
-        if not better and last.products <= self._costs[last.kind]:
+        better = self.better(last, params, min(n_products, SAVED * n_left))
+        if better is not None:
+            return better
+        cost = self._costs[last.kind]
+        if last.products <= cost or SAVED * n_left < cost:
             return last
-        return self._make(better[-1] if better else last.kind, params, last.memory)
+        return self._make(last.kind, params, last.memory)
+
+    def better(self, last: Preconditioner, params: Float64s, n_products: float) -> Preconditioner | None:
+        """A preconditioner of a more accurate kind that pays after a direction of `n_products`; None if none does."""
+        kinds = self.kinds[self.kinds.index(last.kind) + 1 :]
+        most = {kind: FREQUENT if kind == "frequent" else DIRECTIONS for kind in kinds}
+        kinds = [kind for kind in kinds if self._costs[kind] <= most[kind] * n_products]
+        return self._make(kinds[-1], params, last.memory) if kinds else None
 
     def refine(self, objective: Curved, last: Preconditioner, params: Float64s) -> Preconditioner:
         """Continue with `objective`; the new preconditioner is of the same kind as the last one."""
