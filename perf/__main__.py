@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 BLAS_SETTINGS = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")  # settings that make BLAS, ours and the peers', slower
 ALL = ("rows", "numba", "objective", "epochs", "sparse", "scaling", "coldstart", "profile")
-SUBJECTS = (*ALL, "fit", "results", "all")
+SUBJECTS = (*ALL, "fit", "defaults", "results", "all")
 PAGE = ("rows", "objective")  # the subjects of "results", which are those of perf/RESULTS.md
 
 
@@ -20,11 +20,15 @@ def options(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("subject", choices=SUBJECTS)
     parser.add_argument("shape", nargs="?", default="581000x54x7", help="for profile: rows x features x classes")
     parser.add_argument("--dtype", choices=("float64", "float32"), default="float64", help="for profile")
-    parser.add_argument("--problem", nargs="+", metavar="NAME", help="for fit: problems whose names begin with NAME")
+    parser.add_argument(
+        "--problem", nargs="+", metavar="NAME", help="for fit and defaults: problems whose names begin with NAME"
+    )
     parser.add_argument(
         "--solver", nargs="+", metavar="NAME", help="for fit: solvers, ours and scikit-learn's; all by default"
     )
-    parser.add_argument("--cap", type=float, metavar="S", help="for fit: seconds of a single fit (60; quick: 0.3)")
+    parser.add_argument(
+        "--cap", type=float, metavar="S", help="for fit and defaults: seconds of a single fit (60 and 20; quick: 0.3)"
+    )
     parser.add_argument(
         "--vectors",
         nargs="+",
@@ -107,8 +111,8 @@ def write(results: "report.Results", chosen: argparse.Namespace) -> None:
 
 
 def measure(results: "report.Results", chosen: argparse.Namespace) -> None:
-    """Run the measurements of the subject; "all" is every subject but the fits, which take hours."""
-    from perf import coldstart, epochs, fit, numba_code, objective, profile, rows, scaling, sparse
+    """Run the measurements of the subject; "all" is every subject but the fits, which take long."""
+    from perf import coldstart, defaults, epochs, fit, numba_code, objective, profile, rows, scaling, sparse
 
     rounds, scale = (3, 20) if chosen.quick else (9, 1)
     subjects = {
@@ -124,6 +128,8 @@ def measure(results: "report.Results", chosen: argparse.Namespace) -> None:
     if chosen.subject == "fit":
         cap = chosen.cap or (0.3 if chosen.quick else 60.0)
         fit.run(results, rounds, scale, chosen.problem, chosen.solver, cap)
+    if chosen.subject == "defaults":
+        defaults.run(results, rounds, scale, chosen.problem, chosen.cap or (0.3 if chosen.quick else 20.0))
     for name, run in subjects.items():
         if chosen.subject in (name, "all") or (chosen.subject == "results" and name in PAGE):
             run()
