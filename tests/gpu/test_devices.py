@@ -42,7 +42,8 @@ def test_fits_are_those_of_the_cpu(solver, given, n_devices, monkeypatch):
     gpus = [StandIn() for _ in range(n_devices)]
     monkeypatch.setattr(objective, "devices", lambda name: gpus if name != "cpu" else [])
     found = nbs.Trainer(solver=solver, tol=1e-9, device="cuda", **given).fit(X, y)
-    assert found.converged and found.n_iter == expected.n_iter
+    # Newton steps over the intercepts alone, which only the CPU makes, can save the last iteration.
+    assert found.converged and abs(found.n_iter - expected.n_iter) <= 1
     # Last bits differ, and grow in quasi-Newton steps. Fits of gap g are within sqrt(2 g / l2) = 1.3e-5 of the minimum.
     np.testing.assert_allclose(found.model.coef, expected.model.coef, rtol=1e-6, atol=2 * 1.3e-5)
     for gpu in gpus:
