@@ -19,7 +19,7 @@ import numpy as np
 import nbsoftmax as nbs
 from perf.fit import THEIRS, newton_cholesky_seconds
 from perf.optimum import cost
-from perf.peers import OURS
+from perf.peers import OURS, for_each_class
 from perf.problems import correlated, real, scaled, small
 from perf.report import Results
 from perf.timing import interleave, settle
@@ -114,11 +114,11 @@ def line(title: str, X: Any, y: Any, C: float, cap: float, rounds: int, rate: fl
     l2 = (2 if y.max() == 1 else 1) / (C * len(y))  # scikit-learn penalises one row of weights for two classes
     fit = partial(nbs.SoftmaxRegression(C=C).fit, X, y)
     ours, model = min((seconds_of(fit) for _ in range(2)), key=lambda pair: pair[0])
-    best = cost(X, y, *full(model), l2)[0]
+    best = cost(X, y, *for_each_class(model), l2)[0]
     limit = min(max(SLOWER * ours, LEAST_LIMIT), cap)
     found = {solver: theirs(X, y, C, solver, limit, rate) for solver in THEIRS}
     ended = {s: t for s, (t, m) in found.items() if m is not None and m.n_iter_.max() < m.max_iter}
-    excess = {s: cost(X, y, *full(m), l2)[0] / best - 1 for s, (_, m) in found.items() if m is not None}
+    excess = {s: cost(X, y, *for_each_class(m), l2)[0] / best - 1 for s, (_, m) in found.items() if m is not None}
     gave_up = [f"{s} {t:.3g} s: {excess[s]:.0e}" for s, (t, _) in found.items() if s not in ended and t < ours]
     cells = [f"{title}", f"{C:g}", f"{ours:.3g}", f"{model.gap_ / best:.0e}"]
     if not ended:
@@ -132,14 +132,6 @@ def line(title: str, X: Any, y: Any, C: float, cap: float, rounds: int, rate: fl
     theirs_best = f"{fastest} {ended[fastest]:.3g}"
     cells[2] = f"{ours:.3g}"
     return [*cells, theirs_best, f"{excess[fastest]:.0e}", f"{ended[fastest] / ours:.2f}", "; ".join(gave_up) or "-"]
-
-
-def full(model: Any) -> tuple[Any, Any]:
-    """Coefficients and intercepts of a model of scikit-learn, for each class also if there are two."""
-    coef, intercept = model.coef_, model.intercept_
-    if len(coef) == 1:
-        return np.vstack([-coef, coef]) / 2, np.concatenate([-intercept, intercept]) / 2
-    return coef, intercept
 
 
 def run(results: Results, rounds: int, scale: int, names: list[str] | None, cap: float) -> None:

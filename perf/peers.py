@@ -176,3 +176,11 @@ def _jax_cross_entropy(z: Any, y: Any) -> Any:
     jax = _jax()
     log_proba = jax.nn.log_softmax(z)
     return -jax.numpy.mean(jax.numpy.take_along_axis(log_proba, y[:, None], axis=1))
+
+
+def for_each_class(model: Any) -> tuple[Any, Any]:
+    """Coefficients and intercepts of a model of scikit-learn, for each class also if there are two."""
+    coef, intercept = model.coef_, model.intercept_
+    if len(coef) == 1:
+        return np.vstack([-coef, coef]) / 2, np.concatenate([-intercept, intercept]) / 2
+    return coef, intercept

@@ -117,6 +117,15 @@ def test_a_quick_run_of_whole_fits_has_a_line_for_every_solver(tmp_path):
     assert (tmp_path / "p.png").read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.skipif(not find_spec("sklearn"), reason="scikit-learn is the peer")
+def test_fits_of_two_classes_minimise_the_same_objective(tmp_path):
+    run("fit", "--quick", "--problem", "breast", "--solver", "newton-cholesky", "--json", str(tmp_path / "f"))
+    (found,) = json.loads((tmp_path / "f").read_text())["fits"]
+    best = {s["solver"]: min(a["suboptimality"] for a in s["attempts"]) for s in found["solvers"]}
+    assert set(best) == {"nbsoftmax", "scikit-learn newton-cholesky"}
+    assert max(best.values()) < 1e-6
+
+
 @pytest.mark.slow
 def test_a_quick_run_of_sparse_fits_names_the_packages_that_are_missing(tmp_path):
     pytest.importorskip("sklearn")
