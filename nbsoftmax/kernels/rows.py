@@ -114,10 +114,10 @@ def last_whole(k, n_classes, width):
 def fill_tile(z, i, stride, n_rows, n_classes, tile):
     """Transpose n_rows rows of `z`, at most `lanes(tile)`, to a tile; lanes beyond them repeat the last row."""
     width = lanes(z)
-    for start in range(0, n_classes, width):
-        for square in range(0, lanes(tile), width):
-            r = min(square, n_rows - 1)
-            at, n = i + r * stride, n_rows - r
+    for square in range(0, lanes(tile), width):  # the outer loop: the hardware prefetches few rows at a time
+        r = min(square, n_rows - 1)
+        at, n = i + r * stride, n_rows - r
+        for start in range(0, n_classes, width):
             if n_classes - start > width // 2:
                 k = last_whole(start, n_classes, width)
                 rows_to_lanes(z, at + k, stride, n, n_classes - k, tile, k * lanes(tile) + square, 1)
@@ -130,9 +130,9 @@ def fill_tile(z, i, stride, n_rows, n_classes, tile):
 def empty_tile(tile, out, i, stride, n_rows, n_classes):
     """Inverse of `fill_tile`."""
     width = lanes(out)
-    for start in range(0, n_classes, width):
-        for r in range(0, min(n_rows, lanes(tile)), width):
-            at, n = i + r * stride, n_rows - r
+    for r in range(0, min(n_rows, lanes(tile)), width):
+        at, n = i + r * stride, n_rows - r
+        for start in range(0, n_classes, width):
             if n_classes - start > width // 2:
                 k = last_whole(start, n_classes, width)
                 lanes_to_rows(tile, k * lanes(tile) + r, out, at + k, stride, n, n_classes - k, 1)
