@@ -19,7 +19,7 @@ import numpy as np
 import nbsoftmax as nbs
 from perf.fit import THEIRS, newton_cholesky_seconds
 from perf.optimum import cost
-from perf.peers import OURS, for_each_class
+from perf.peers import OURS, for_each_class, two_rows_for_one
 from perf.problems import correlated, real, scaled, small
 from perf.report import Results
 from perf.timing import interleave, settle
@@ -111,7 +111,7 @@ def line(title: str, X: Any, y: Any, C: float, cap: float, rounds: int, rate: fl
     """One line of the table."""
     from sklearn.linear_model import LogisticRegression
 
-    l2 = (2 if y.max() == 1 else 1) / (C * len(y))  # scikit-learn penalises one row of weights for two classes
+    l2 = two_rows_for_one(y) / (C * len(y))
     fit = partial(nbs.SoftmaxRegression(C=C).fit, X, y)
     ours, model = min((seconds_of(fit) for _ in range(2)), key=lambda pair: pair[0])
     best = cost(X, y, *for_each_class(model), l2)[0]

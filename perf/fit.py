@@ -207,8 +207,7 @@ class Contest:
 
         def fit(max_iter: int) -> Outcome:
             penalty = {"l1_ratio": 1.0} if self.task.l1 else {}
-            # The penalty of two classes with coefficients w / 2 and -w / 2 is half of that of w.
-            C = self.task.C * (2 if not self.task.l1 and self.y.max() == 1 else 1)
+            C = self.task.C * (1 if self.task.l1 else peers.two_rows_for_one(self.y))
             given = {"C": C, "solver": solver, "random_state": 0, **penalty}
             model = LogisticRegression(tol=0, max_iter=max_iter, **given)
             model.fit(self.X, self.y)

@@ -184,3 +184,8 @@ def for_each_class(model: Any) -> tuple[Any, Any]:
     if len(coef) == 1:
         return np.vstack([-coef, coef]) / 2, np.concatenate([-intercept, intercept]) / 2
     return coef, intercept
+
+
+def two_rows_for_one(y: Any) -> int:
+    """Return 2 for two classes, else 1: coefficients -w / 2 and w / 2 have half the ridge penalty of one row w."""
+    return 2 if y.max() == 1 else 1

@@ -1,4 +1,4 @@
-"""What probabilities that Hessian-vector products have kept tell without another pass over the rows."""
+"""Sums over the probabilities that Hessian-vector products have stored, which need no pass over X."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ MOST_NUMBERS = 2**22  # of a block, about: a Gram matrix copies some of them
 
 
 class Block(NamedTuple):
-    """Some rows of X: their place, their numbers by rows, and the copy that has them by columns."""
+    """Some rows of X: their slice, their numbers by rows, and the transposed copy of all blocks."""
 
     number: int
     part: slice
@@ -32,7 +32,7 @@ class Block(NamedTuple):
 
 
 class TransposedCopy:
-    """The blocks of X by columns, made at their first use: sums of losses, and predictions, do not need them.
+    """The blocks of X by columns, made by the first gradient or product; losses and predictions do not need them.
 
     Parameters
     ----------

@@ -141,18 +141,6 @@ def empty_tile(tile, out, i, stride, n_rows, n_classes):
                 lanes_to_rows(tile, k * lanes(tile) + r, out, at + k, stride, n, n_classes - k, 2)
 
 
-@part
-def call_fill_tile(z, i, stride, n_rows, n_classes, tile):
-    """`fill_tile` as a function that is compiled once for all calls of a kernel: slower, but less to compile."""
-    fill_tile(z, i, stride, n_rows, n_classes, tile)
-
-
-@part
-def call_empty_tile(tile, out, i, stride, n_rows, n_classes):
-    """`empty_tile` as a function that is compiled once for all calls of a kernel."""
-    empty_tile(tile, out, i, stride, n_rows, n_classes)
-
-
 @inlined
 def tile_shift(tile, n_classes):
     c = load(tile, 0)
@@ -447,7 +435,7 @@ def cross_entropy_tiles(
             rest = where(dot == 0.0, other, s - 1.0)
         else:
             if target.kind == PROBA:
-                call_fill_tile(target.proba, (first + r) * n_classes, n_classes, n, n_classes, proba_tile)
+                fill_tile(target.proba, (first + r) * n_classes, n_classes, n, n_classes, proba_tile)
             mass = filled(tile, 0)
             for k in range(n_classes):
                 x = load(tile, k * width)
@@ -632,12 +620,12 @@ def curvature_tiles(z, u, stride, n_rows, n_classes, first, curvature, memory, k
         if memory == KEPT:
             fill_tile(kept, at, n_classes, n, n_classes, tile)
         else:
-            call_fill_tile(z, r * stride, stride, n, n_classes, tile)
+            fill_tile(z, r * stride, stride, n, n_classes, tile)
             scale = 1.0 / tile_exp(tile, n_classes, tile_shift(tile, n_classes))
             for k in range(n_classes):
                 store(tile, k * width, load(tile, k * width) * scale)
             if memory == KEEP:
-                call_empty_tile(tile, kept, at, n_classes, n, n_classes)
+                empty_tile(tile, kept, at, n_classes, n, n_classes)
         fill_tile(u, r * stride, stride, n, n_classes, u_tile)
         h = filled(tile, 1)
         if curvature.size > 0:

@@ -35,6 +35,7 @@ from nbsoftmax.kernels.sgd import (
     add_offsets,
     gather_target,
 )
+from nbsoftmax.kernels.sparse import LINE
 
 # The parameters (N + 1, row), float64, flat, in `numbers`; `mean` is the place of m in a row, or 0. `current` has the
 # step of the period up to which a column is up to date. `group` has the place of the l2 of each feature in `Rule.l2`.
@@ -48,7 +49,6 @@ ENTRIES = 7  # of a product: w from w, v; v from w, v; m from m, w, v
 BLOCK = 128
 # Prefetch distance, in samples and in numbers. Their order is random.
 AHEAD_ROWS, AHEAD = 4, 8
-LINE = 8  # numbers of a cache line
 # Columns of a task of `catch_up`.
 COLUMNS = 256
 # An index that is not negative, as Numba sees it: LLVM then makes vectors of the loops over classes.

@@ -55,3 +55,16 @@ SOLVERS = {
     for name, solver in (table.SOLVERS | UNPACKED).items()
     if solver.requires.smooth and not solver.requires.batches
 }
+
+
+def with_targets(kind, y, K):
+    """Targets of a kind, "weights", "soft", "smoothed", "classes" or "offset", from labels y, and their options."""
+    rng, m = np.random.default_rng(2), len(y)
+    if kind == "soft":
+        return rng.dirichlet(np.ones(K), m), {}
+    return y, {
+        "weights": {"sample_weight": rng.uniform(size=m) * (rng.uniform(size=m) > 0.2)},
+        "smoothed": {"label_smoothing": 0.2},
+        "classes": {"class_weight": rng.uniform(0.5, 2, K)},
+        "offset": {"offset": rng.normal(size=(m, K))},
+    }[kind]

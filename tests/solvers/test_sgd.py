@@ -12,6 +12,7 @@ import nbsoftmax as nbs
 from nbsoftmax.kernels.sgd import State
 from nbsoftmax.solvers import sgd
 from tests import reference
+from tests.solvers.problems import with_targets
 
 THREE_THREADS = min(3, numba.config.NUMBA_NUM_THREADS)
 
@@ -76,17 +77,8 @@ def test_an_epoch_is_the_formula_step_by_step(optimizer, batch_size, average):
 @pytest.mark.parametrize("K", [2, 10, 70])  # dot products, rows in lanes, classes in lanes
 def test_targets_and_weights_are_those_of_the_objective(K, kind):
     X, y = data(m=90, N=5, K=K)
-    rng = np.random.default_rng(2)
-    options = {
-        "weights": {"sample_weight": rng.uniform(size=90) * (rng.uniform(size=90) > 0.2)},
-        "soft": {},
-        "smoothed": {"label_smoothing": 0.2},
-        "classes": {"class_weight": rng.uniform(0.5, 2, K)},
-        "offset": {"offset": rng.normal(size=(90, K))},
-    }[kind]
-    if kind == "soft":
-        y = rng.dirichlet(np.ones(K), 90)
-    order, rates = rng.permutation(90), np.full(6, 0.05)
+    y, options = with_targets(kind, y, K)
+    order, rates = np.random.default_rng(3).permutation(90), np.full(6, 0.05)
     found = epoch(X, y, K, order, 16, rates, "nesterov", 0.9, **options)
     expected = epoch_by_numpy(X, y, np.zeros((K, 6)), order, 16, rates, "nesterov", 0.9, **options)
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-13)

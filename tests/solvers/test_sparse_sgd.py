@@ -13,6 +13,7 @@ import nbsoftmax as nbs
 from nbsoftmax.kernels.sgd import Rule
 from nbsoftmax.solvers import sgd
 from tests.processes import run
+from tests.solvers.problems import with_targets
 
 OPTIMIZERS = ["momentum", "nesterov", "adam"]
 # Rounding errors of some hundred steps, each of which adds a few eps, and of products of up to 60 numbers.
@@ -75,16 +76,7 @@ def test_steps_are_those_of_the_dense_kernel(draw):
 @pytest.mark.parametrize("K", [2, 10, 70])
 def test_targets_and_weights_are_those_of_the_objective(K, dtype, kind):
     D, y = data(m=300, K=K, dtype=dtype)
-    rng = np.random.default_rng(2)
-    options = {
-        "weights": {"sample_weight": rng.uniform(size=300) * (rng.uniform(size=300) > 0.2)},
-        "soft": {},
-        "smoothed": {"label_smoothing": 0.2},
-        "classes": {"class_weight": rng.uniform(0.5, 2, K)},
-        "offset": {"offset": rng.normal(size=(300, K))},
-    }[kind]
-    if kind == "soft":
-        y = rng.dirichlet(np.ones(K), 300)
+    y, options = with_targets(kind, y, K)
     ours, theirs = (epochs(X, y, K, 200, "nesterov", **options) for X in (sp.csr_array(D), D))
     assert_same(ours, theirs, dtype)
 

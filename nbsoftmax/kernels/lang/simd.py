@@ -132,11 +132,11 @@ def spread(typingctx, x):
 
 
 def constant(builder, vector, number):
-    """A vector with the same number in every lane, in memory that LLVM cannot look into.
+    """A vector with the same number in every lane, loaded from memory whose content LLVM does not know.
 
-    For a constant that it knows, LLVM computes its address and broadcasts it in each turn of a loop if there are not
-    enough registers. This vector it loads once, before the loop, and if it must go to the stack, instructions read it
-    there as their operand.
+    If LLVM knows a constant and has no free register for it, it computes its address and broadcasts it in each
+    iteration of a loop. It loads this vector once, before the loop. If there is no free register, it stores the vector
+    on the stack, where instructions read it as an operand.
     """
     kind = vector.llvm()
     name = f"nbsoftmax.constant.{suffix(vector)}.{float(number).hex()}"
@@ -144,7 +144,7 @@ def constant(builder, vector, number):
     if memory is None:
         memory = ir.GlobalVariable(builder.module, kind, name)
         memory.initializer = kind([number] * vector.lanes)
-        # Constant, so that stores do not change it; and of a linkage that leaves the choice of the value to the linker.
+        # No store changes a constant. With this linkage the linker may choose another value, so LLVM must load it.
         memory.global_constant, memory.linkage, memory.align = True, "linkonce", VECTOR_BYTES
     return align(builder.load(memory), vector.dtype)
 
@@ -341,13 +341,13 @@ def scale_avx512(typingctx, x, n):
         every = ir.IntType(register.lanes)(-1)
         rounding = ir.IntType(32)(4)  # the current rounding mode
         name = f"llvm.x86.avx512.mask.scalef.{'pd' if x.dtype == types.float64 else 'ps'}.512"
-        pairs = zip(*(registers_of(builder, value, register.lanes) for value in args), strict=True)
+        pairs = zip(*(parts_of(builder, value, register.lanes) for value in args), strict=True)
         return joined(builder, [call(builder, name, register.llvm(), [a, n, a, every, rounding]) for a, n in pairs])
 
     return x(x, x), codegen
 
 
-def registers_of(builder, value, lanes):
+def parts_of(builder, value, lanes):
     """Cut a vector into vectors of the given number of lanes."""
     index = ir.VectorType(ir.IntType(32), lanes)
     firsts = range(0, value.type.count, lanes)
@@ -366,10 +366,7 @@ def fold(builder, value, lanes, combine):
     """Combine the halves of a vector until one lane is left: a fixed tree, so the result is reproducible."""
     while lanes > 1:
         lanes //= 2
-        index = ir.VectorType(ir.IntType(32), lanes)
-        low = builder.shuffle_vector(value, value, index(list(range(lanes))))
-        high = builder.shuffle_vector(value, value, index(list(range(lanes, 2 * lanes))))
-        value = combine(low, high)
+        value = combine(*parts_of(builder, value, lanes))
     return builder.extract_element(value, ir.IntType(32)(0))
 
 
@@ -525,9 +522,7 @@ def store_first(builder, vector, address, n, value):
             address = builder.bitcast(address, vector.llvm().element.as_pointer())
             while size > 1:
                 size //= 2
-                index = ir.VectorType(ir.IntType(32), size)
-                low = builder.shuffle_vector(value, value, index(list(range(size))))
-                high = builder.shuffle_vector(value, value, index(list(range(size, 2 * size))))
+                low, high = parts_of(builder, value, size)
                 some = builder.icmp_signed("!=", builder.and_(n, whole(size)), whole(0))
                 with builder.if_then(some):
                     align(builder.store(low, builder.bitcast(address, low.type.as_pointer())), vector.dtype)

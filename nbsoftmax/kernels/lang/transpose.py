@@ -18,8 +18,8 @@ from nbsoftmax.kernels.lang.simd import (
     mask_of,
     masked_load,
     masked_store,
+    parts_of,
     pointer,
-    registers_of,
     store_first,
     vector_of,
 )
@@ -100,7 +100,7 @@ def lanes_to_rows(typingctx, tile, j, array, i, stride, n_rows, n_columns, share
             at = builder.add(j, j.type(k * apart))
             address = pointer(context, builder, sig.args[0], tile, at, vector.llvm())
             columns.append(align(builder.load(address), vector.dtype))
-        parts = [registers_of(builder, value, n) for value in _transposed(builder, columns)]
+        parts = [parts_of(builder, value, n) for value in _transposed(builder, columns)]
         rows = [parts[r % n][r // n] for r in range(vector.lanes)]
         addresses = []
         for r in range(vector.lanes):
