@@ -15,12 +15,11 @@ from nbsoftmax import validation
 from nbsoftmax.backends import base
 from nbsoftmax.backends.base import Backend, SparseRows
 from nbsoftmax.backends.cuda.device import devices
-from nbsoftmax.backends.in_memory import in_memory
 from nbsoftmax.backends.packed import NewtonStep, PackedRows, fits
 from nbsoftmax.errors import InputTypeError, InputValueError
 from nbsoftmax.kernels.sgd import Rule, State
 from nbsoftmax.penalties import AnyPenalty, Penalty, Ridge, penalty_of
-from nbsoftmax.problem import Problem, device_for
+from nbsoftmax.problem import AnyProblem, Problem, device_for
 from nbsoftmax.sums import pairwise_sum
 from nbsoftmax.validation import Float64s
 
@@ -41,7 +40,7 @@ class PenalizedLoss:
 
     Parameters
     ----------
-    problem : Problem
+    problem : Problem or ProblemInParts
     options : ObjectiveOptions
     progress : callable, optional
         As for `Objective`.
@@ -61,7 +60,7 @@ class PenalizedLoss:
     """
 
     def __init__(
-        self, problem: Problem, options: ObjectiveOptions, *, progress: Callable[[int, int], None] | None = None
+        self, problem: AnyProblem, options: ObjectiveOptions, *, progress: Callable[[int, int], None] | None = None
     ) -> None:
         self.penalty = options.penalty
         self.penalty.check_features(problem.n_features)
@@ -73,8 +72,7 @@ class PenalizedLoss:
         self.shape = (self.n_classes, self.n_features + 1)
         self.weight_sum, self.class_mass = problem.weight_sum, problem.class_mass()
         self.separable_below = problem.separable_below() if self.penalty.is_zero else 0.0
-        gpus = devices(device_for(problem.X, options.device))
-        if gpus:
+        if isinstance(problem, Problem) and (gpus := devices(device_for(problem.X, options.device))):
             from nbsoftmax.backends.cuda.shards import on_devices
 
             self.backend = on_devices(
@@ -92,10 +90,7 @@ class PenalizedLoss:
     @cached_property
     def backend(self) -> Backend:
         """The sums over rows, unpenalised. On a CPU it is made at its first use: small fits do not need it."""
-        problem, n_threads = self._problem, self._options.n_threads
-        return in_memory(
-            problem.X, problem.target, offset=problem.offset, fit_intercept=self.fit_intercept, n_threads=n_threads
-        )
+        return self._problem.backend(fit_intercept=self.fit_intercept, n_threads=self._options.n_threads)
 
     @cached_property
     def sparse_rows(self) -> SparseRows | None:
@@ -162,8 +157,10 @@ class PenalizedLoss:
     def packed(self) -> Self | None:
         """The same J in float64, with `newton_step`; None unless the problem is small and in memory."""
         problem, on_gpu = self._problem, devices(self._options.device)
-        small = fits(self.n_samples, self.n_features, self.n_classes) and isinstance(problem.X, np.ndarray)
-        if not small or problem.offset.size or on_gpu:
+        small = fits(self.n_samples, self.n_features, self.n_classes)
+        if not small or on_gpu or not (isinstance(problem, Problem) and isinstance(problem.X, np.ndarray)):
+            return None
+        if problem.offset.size:
             return None
         packed, l2s = copy.copy(self), np.zeros(self.n_features + 1)
         rows = PackedRows(problem.X, problem.target, fit_intercept=self.fit_intercept, general=self._in_float64)

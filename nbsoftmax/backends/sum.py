@@ -1,30 +1,70 @@
 """A sum of backends: each holds a part of the rows, and their sums are added in the order of the parts.
 
-What differs between such sums is when the parts exist:
+What differs between such sums is when and where the parts exist:
 
     HeldParts   all at once, each used in a thread of its own       shards on several GPUs
-    MadeParts   one after another, each dropped before the next     converted blocks of rows, chunks of a file
+    MadeParts   one after another, each dropped before the next     converted blocks of rows, batches of a file
 
-The parts are added in their order in both cases, so the bits do not depend on timing.
+Partitions on a cluster are a third kind. The parts are added in a fixed order in all cases, so the bits do not depend
+on timing.
 """
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Protocol, TypeVar
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
 
 from nbsoftmax.backends.base import Backend
 from nbsoftmax.validation import Float64s
 
-T = TypeVar("T")
+
+@dataclass(frozen=True, eq=False)
+class Call:
+    """Methods to call, each on the result of the one before, the first on a backend. It can be pickled.
+
+    steps : names of the methods with their positional and keyword arguments
+    """
+
+    steps: tuple[tuple[str, tuple[Any, ...], dict[str, Any]], ...] = ()
+
+    def then(self, method: str, *args: Any, **options: Any) -> Call:
+        """With one more method."""
+        return Call((*self.steps, (method, args, options)))
+
+    def __call__(self, part: Any) -> Any:
+        """The result of the last method."""
+        for method, args, options in self.steps:
+            part = getattr(part, method)(*args, **options)
+        return part
+
+
+def added(results: Iterable[Any]) -> Any:
+    """The sum of numbers, arrays, or tuples of these, in their order; the first one is changed."""
+    results = iter(results)
+    total = next(results)
+    for result in results:  # not `sum`, whose last bits depend on the version of Python
+        total = plus(total, result)
+    return total
+
+
+def plus(total: Any, result: Any) -> Any:
+    """Total + result; an array `total` is changed."""
+    if isinstance(total, tuple):
+        return tuple(map(plus, total, result))
+    total += result
+    return total
 
 
 class Parts(Protocol):
     """Backends of consecutive parts of the rows, at least one."""
 
-    def map(self, function: Callable[[Backend], T]) -> Iterable[T]:
-        """The result of `function` for each part, in the order of the parts."""
+    def total(self, call: Call) -> Any:
+        """The results of `call` for all parts, added in an order that depends on the number of parts alone."""
         ...
 
 
@@ -40,9 +80,9 @@ class MadeParts:
     def __init__(self, make: Callable[[], Iterator[Backend]]) -> None:
         self._make = make
 
-    def map(self, function: Callable[[Backend], T]) -> Iterable[T]:
-        """The result of `function` for each part, in the order of the parts."""
-        return map(function, self._make())  # a loop variable would keep a part alive while the next one is made
+    def total(self, call: Call) -> Any:
+        """The results of `call` for all parts, added in the order of the parts."""
+        return added(map(call, self._make()))  # a loop variable would keep a part alive while the next one is made
 
 
 class HeldParts:
@@ -56,14 +96,14 @@ class HeldParts:
     def __init__(self, parts: Sequence[Backend]) -> None:
         self._parts = parts
 
-    def map(self, function: Callable[[Backend], T]) -> Iterable[T]:
-        """The result of `function` for each part, in the order of the parts; the first error is raised."""
-        results: dict[int, T] = {}
+    def total(self, call: Call) -> Any:
+        """The results of `call` for all parts, added in the order of the parts; the first error is raised."""
+        results: dict[int, Any] = {}
         errors: dict[int, BaseException] = {}
 
         def work(i: int) -> None:
             try:
-                results[i] = function(self._parts[i])
+                results[i] = call(self._parts[i])
             except BaseException as error:  # raised below, in the caller's thread
                 errors[i] = error
 
@@ -74,7 +114,7 @@ class HeldParts:
             thread.join()
         if errors:
             raise errors[min(errors)]
-        return [results[i] for i in range(len(self._parts))]
+        return added(results[i] for i in range(len(self._parts)))
 
 
 class SumBackend:
@@ -88,53 +128,77 @@ class SumBackend:
     n_features, n_classes : int
     weight_sum : float
         Of all parts.
+    first : Call
+        What is called on each part before the method that returns its sums.
     """
 
-    def __init__(self, parts: Parts, *, n_samples: int, n_features: int, n_classes: int, weight_sum: float) -> None:
-        self._parts = parts
+    def __init__(
+        self, parts: Parts, *, n_samples: int, n_features: int, n_classes: int, weight_sum: float, first: Call = Call()
+    ) -> None:
+        self._parts, self._first = parts, first
         self.n_samples, self.n_features, self.n_classes = n_samples, n_features, n_classes
         self.weight_sum = weight_sum
 
     def loss(self, params: Float64s) -> float:
         """sum_i s_i L_i."""
-        total = 0.0
-        for loss in self._parts.map(lambda part: part.loss(params)):
-            total += loss  # not `sum`, whose last bits depend on the version of Python
-        return total
+        return float(self._parts.total(self._first.then("loss", params)))
 
     def loss_and_grad(self, params: Float64s) -> tuple[float, Float64s]:
         """The loss and its gradient (n_classes, n_features + 1)."""
-        results = iter(self._parts.map(lambda part: part.loss_and_grad(params)))
-        total, gradient = next(results)
-        for loss, slope in results:
-            total += loss
-            gradient += slope
-        return total, gradient
+        total: tuple[float, Float64s] = self._parts.total(self._first.then("loss_and_grad", params))
+        return total
 
     def hess_vec(self, params: Float64s, v: Float64s) -> Float64s:
         """The Hessian of the loss at `params`, times v."""
-        return self._added(lambda part: part.hess_vec(params, v))
+        return self._added("hess_vec", params, v)
 
     def gram(self, params: Float64s | None = None) -> Float64s:
         """The Gram matrix of (X, 1), weighted with the mean curvatures at `params` if they are given."""
-        return self._added(lambda part: part.gram(params))
+        return self._added("gram", params)
 
     def curvatures(self, params: Float64s) -> Float64s:
         """The diagonal of the Hessian, (K, N + 1)."""
-        return self._added(lambda part: part.curvatures(params))
+        return self._added("curvatures", params)
 
     def class_grams(self, params: Float64s) -> Float64s:
         """The diagonal blocks of the Hessian, (K, N + 1, N + 1)."""
-        return self._added(lambda part: part.class_grams(params))
+        return self._added("class_grams", params)
 
     def hessian(self, params: Float64s) -> Float64s:
         """The Hessian of the loss, (K, N + 1, K, N + 1)."""
-        return self._added(lambda part: part.hessian(params))
+        return self._added("hessian", params)
 
-    def _added(self, sums_of: Callable[[Backend], Float64s]) -> Float64s:
-        """The sums of all parts, added in order."""
-        results = iter(self._parts.map(sums_of))
-        total = next(results)
-        for result in results:
-            total += result
+    def _added(self, method: str, *args: Any) -> Float64s:
+        total: Float64s = self._parts.total(self._first.then(method, *args))
         return total
+
+
+class SumOfRows(SumBackend):
+    """The rows of all parts together, where each part holds rows in the memory of a host.
+
+    Parameters
+    ----------
+    parts, n_samples, n_features, n_classes, weight_sum, first
+        As for `SumBackend`.
+    dtype : dtype
+        Of X.
+    """
+
+    def __init__(self, parts: Parts, *, dtype: np.dtype[Any], **options: Any) -> None:
+        super().__init__(parts, **options)
+        self._dtype = dtype
+
+    def with_features(self, features: NDArray[np.int64]) -> SumOfRows:
+        """The same sums over these features only, computed in float64."""
+        first = self._first.then("with_features", features)
+        return self._changed(np.dtype(np.float64), features.size, first)
+
+    def in_float64(self, *, hessian: bool = False) -> SumOfRows:
+        """The same sums by products in float64: loss and gradient, and if `hessian` the other sums too."""
+        if self._dtype == np.float64:
+            return self
+        return self._changed(np.dtype(np.float64), self.n_features, self._first.then("in_float64", hessian=hessian))
+
+    def _changed(self, dtype: np.dtype[Any], n_features: int, first: Call) -> SumOfRows:
+        sizes = {"n_samples": self.n_samples, "n_classes": self.n_classes, "weight_sum": self.weight_sum}
+        return SumOfRows(self._parts, dtype=dtype, n_features=n_features, first=first, **sizes)

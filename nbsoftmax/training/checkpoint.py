@@ -8,7 +8,6 @@ arrays, so that it is refused after it was changed.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import signal
 import threading
@@ -25,11 +24,10 @@ from numpy.typing import NDArray
 from nbsoftmax.errors import InputValueError
 from nbsoftmax.files import WriteFailures, file_name, is_regular, one_line
 from nbsoftmax.npz import read_npz, write_npz
-from nbsoftmax.validation import is_sparse
+from nbsoftmax.problem.fingerprint import fingerprint
 
 FORMAT = "nbsoftmax checkpoint 5"
 SECONDS = 5.0  # minimum time between two checkpoints, so the most that a kill can cost
-BLOCK_SIZE = 1 << 22  # elements that are hashed at a time
 
 
 class Checkpoint:
@@ -108,26 +106,6 @@ class Checkpoint:
         self._written = time.perf_counter()
 
 
-def fingerprint(*parts: Any) -> str:
-    """Digest of arrays (values, dtype and shape, not memory layout) and of other values by their repr.
-
-    Of a canonical sparse array it is that of its shape and its three arrays.
-    """
-    digest = hashlib.sha256()
-    for part in parts:
-        if is_sparse(part):
-            digest.update(fingerprint(part.shape, part.data, part.indices, part.indptr).encode())
-        elif isinstance(part, np.ndarray):
-            digest.update(f"{part.dtype.str}{part.shape}\0".encode())
-            for rows in _blocks(np.atleast_1d(part)):
-                digest.update(
-                    np.ascontiguousarray(rows).data if rows.dtype.kind in "biuf" else repr(rows.tolist()).encode()
-                )
-        else:
-            digest.update(f"{part!r}\0".encode())
-    return digest.hexdigest()
-
-
 def _digest(arrays: dict[str, NDArray[Any]]) -> str:
     """Digest of the names, dtypes, shapes and values of all arrays."""
     return fingerprint(*(part for name in sorted(arrays) for part in (name, arrays[name])))
@@ -161,8 +139,3 @@ def saved_on_termination(save: Callable[[], None]) -> Iterator[None]:
     finally:
         if signal.getsignal(signal.SIGTERM) is handler:
             signal.signal(signal.SIGTERM, previous)
-
-
-def _blocks(array: NDArray[Any]) -> list[NDArray[Any]]:
-    rows = max(1, BLOCK_SIZE // max(1, array[:1].size))
-    return [array[start : start + rows] for start in range(0, len(array), rows)]

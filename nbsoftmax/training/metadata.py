@@ -6,12 +6,14 @@ from typing import Any
 
 import numpy as np
 
-from nbsoftmax.problem import Problem
+from nbsoftmax.problem import AnyProblem
 from nbsoftmax.solvers.base import Solution
 from nbsoftmax.solvers.table import Solver
 
 
-def training_metadata(solver: Solver, solution: Solution, problem: Problem, options: dict[str, Any]) -> dict[str, Any]:
+def training_metadata(
+    solver: Solver, solution: Solution, problem: AnyProblem, options: dict[str, Any]
+) -> dict[str, Any]:
     """Only what is the same for two fits of the same data; `options` are those of the objective."""
     return {
         "solver": solver.name,

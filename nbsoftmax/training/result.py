@@ -9,7 +9,7 @@ from nbsoftmax.errors import InputValueError
 from nbsoftmax.models.display import Displayed, counted
 from nbsoftmax.models.softmax import SoftmaxModel
 from nbsoftmax.objective import ObjectiveOptions
-from nbsoftmax.problem import Problem
+from nbsoftmax.problem import AnyProblem, Problem
 from nbsoftmax.solvers.stop_reason import StopReason
 from nbsoftmax.validation import Float64s
 
@@ -46,7 +46,7 @@ class FitResult(Displayed):
         Name of the solver that ran.
     summary : str
         Human-readable summary of the solver's work.
-    problem : Problem or None
+    problem : Problem, ProblemInParts or None
         The data of the fit, for `inference`: references, not copies. They are not shown, and are left out when the
         result is pickled or copied, so that a result on disk does not contain them.
     objective_options : ObjectiveOptions
@@ -66,7 +66,7 @@ class FitResult(Displayed):
     history: dict[str, Float64s]
     solver: str
     summary: str
-    problem: Problem | None = None
+    problem: AnyProblem | None = None
     objective_options: ObjectiveOptions = field(default_factory=ObjectiveOptions)
 
     def __getstate__(self) -> dict[str, Any]:
@@ -115,6 +115,11 @@ class FitResult(Displayed):
             raise InputValueError(
                 "this result was pickled or copied, and does not contain the data; "
                 "use nbsoftmax.inference(result.model, X, y) with the training data."
+            )
+        if not isinstance(self.problem, Problem):
+            raise InputValueError(
+                "inference needs all rows in memory, but the fit read them in parts; use nbsoftmax.inference with a "
+                "sample of the rows."
             )
         return at_maximum(self.model, self.problem, self.objective_options, cov=cov, reference=reference)
 

@@ -17,13 +17,14 @@ from nbsoftmax.errors import InputValueError, plain
 from nbsoftmax.models.softmax import SoftmaxModel, trained_model
 from nbsoftmax.objective import ObjectiveOptions, PenalizedLoss
 from nbsoftmax.penalties import AnyPenalty, Penalty, penalty_of
-from nbsoftmax.problem import Problem
+from nbsoftmax.problem import AnyProblem, problem_of
+from nbsoftmax.problem.fingerprint import fingerprint
 from nbsoftmax.solvers.base import Solution
 from nbsoftmax.solvers.stop_reason import PYTHON_TERMS
 from nbsoftmax.solvers.table import Solver
 from nbsoftmax.solvers.table import fingerprint as fingerprint_of_solver
 from nbsoftmax.training.callbacks import ProgressBar
-from nbsoftmax.training.checkpoint import Checkpoint, fingerprint
+from nbsoftmax.training.checkpoint import Checkpoint
 from nbsoftmax.training.context import Context
 from nbsoftmax.training.convergence_warning import ConvergenceWarning, convergence_message
 from nbsoftmax.training.hooks import Hooks
@@ -176,18 +177,19 @@ class Trainer:
 
         Parameters
         ----------
-        X : array_like, frame or sparse matrix (n_samples, n_features)
+        X : array_like, frame, sparse matrix (n_samples, n_features), or a source of blocks of rows
             The column names of a pandas, polars or Arrow table become the feature names of the model. A table is read
             as float32 if all columns are float32 or float16, and otherwise as float64. With `device`, X may be an array
             on that GPU, as in `Objective`; y and sample_weight on a GPU are copied. A sparse matrix or array of SciPy
-            stays sparse; it is not supported on a GPU.
+            stays sparse; it is not supported on a GPU. A source, from `nbs.data`, has its own labels and weights: give
+            it without `y`.
         y : array_like or column of a table
             Labels, (n_samples,): integers, strings or booleans; or probabilities (n_samples, n_classes), whose
             classes are 0..n_classes-1.
         sample_weight : array_like (n_samples,), optional
         init : FitResult, SoftmaxModel or array (n_classes, n_features + 1), optional
             Where to start; by default at 0.
-        validation_data : (X, y), optional
+        validation_data : (X, y), or a source of blocks of rows, optional
             Its mean loss, without penalty, is recorded in the history.
         checkpoint : path, optional
             File for the state of the fit, from which `resume` continues. It is written atomically: every few seconds,
@@ -251,14 +253,14 @@ class Trainer:
             warnings.warn(convergence_message(solution, advice), self.warn_as, stacklevel=2)
         return context.result
 
-    def _problem(self, X: Any, y: Any, sample_weight: Any, validation_data: Any) -> Problem:
+    def _problem(self, X: Any, y: Any, sample_weight: Any, validation_data: Any) -> AnyProblem:
         """The validated problem, with validation data where the options or the caller ask for some."""
-        if isinstance(X, Problem):
+        if isinstance(X, AnyProblem):
             if not (y is sample_weight is validation_data is None):
                 raise InputValueError("a Problem has its own y, weights and validation data; give it alone.")
-            problem = X
+            problem: AnyProblem = X
         else:
-            problem = Problem.from_labels(
+            problem = problem_of(
                 X,
                 y,
                 sample_weight=sample_weight,
@@ -288,14 +290,14 @@ class Trainer:
     def _solver(self) -> Solver:
         return chosen_solver(self.solver, self._penalty())
 
-    def _monitor(self, started: float, objective: PenalizedLoss, problem: Problem, hooks: Hooks) -> FitMonitor:
+    def _monitor(self, started: float, objective: PenalizedLoss, problem: AnyProblem, hooks: Hooks) -> FitMonitor:
         held_out = None
         if problem.held_out is not None:
             held_out = PenalizedLoss(problem.held_out, ObjectiveOptions(n_threads=self.n_threads))
         max_seconds = np.inf if self.max_seconds is None else self.max_seconds
         return FitMonitor(started, objective, held_out, hooks, max_seconds=max_seconds)
 
-    def _fingerprint(self, solver: Solver, problem: Problem, start: Float64s) -> str:
+    def _fingerprint(self, solver: Solver, problem: AnyProblem, start: Float64s) -> str:
         """Digest of all that decides the iterates of a fit."""
         options: tuple[Any, ...] = (
             *fingerprint_of_solver(solver),
@@ -306,17 +308,13 @@ class Trainer:
             options += (self._seed(), self.max_iter)  # the schedule depends on max_iter
         if self.device != "cpu":  # the sums of another device have other bits
             options += (self.device, self.device_memory)
-        held_out = problem.held_out
-        data = () if held_out is None else (held_out.X, held_out.y, held_out.sample_weight)
-        target = problem.target
-        weights = target.weight, target.gain, target.floor
-        return fingerprint(*options, *data, problem.X, problem.y, problem.classes, *weights, start)
+        return fingerprint(*options, *problem.identity(), start)
 
     def _result(
         self,
         solver: Solver,
         solution: Solution,
-        problem: Problem,
+        problem: AnyProblem,
         monitor: FitMonitor,
         started: float,
         options: ObjectiveOptions,

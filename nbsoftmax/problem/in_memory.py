@@ -1,4 +1,4 @@
-"""`Problem`: the samples, targets and weights of a fit, validated once.
+"""`Problem`: the samples, targets and weights of a fit with rows in memory, validated once.
 
     samples, labels, weights --> Problem --> backend (sums over the rows) --> objective --> solver
 
@@ -11,17 +11,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from nbsoftmax import validation
+from nbsoftmax.backends.base import Backend
 from nbsoftmax.backends.cuda.device import devices, on_host
-from nbsoftmax.errors import InputTypeError, InputValueError, listed, plain
+from nbsoftmax.backends.in_memory import in_memory
+from nbsoftmax.errors import InputTypeError, InputValueError, plain
+from nbsoftmax.problem.class_weights import ClassWeight, weights_of_classes
+from nbsoftmax.problem.held_out import rows_to_hold_out
 from nbsoftmax.validation import Float64s, Floats, WeightedTargets
-
-ClassWeight = str | Mapping[Any, float] | ArrayLike | None
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -175,6 +177,21 @@ class Problem:
         """S, the sum of sample weights times class weights, which the mean loss divides by."""
         return self.target.weight_sum
 
+    def backend(self, *, fit_intercept: bool, n_threads: int | None) -> Backend:
+        """The sums over the rows, computed by the CPU."""
+        options: dict[str, Any] = {"fit_intercept": fit_intercept, "n_threads": n_threads}
+        return in_memory(self.X, self.target, offset=self.offset, **options)
+
+    def identity(self) -> tuple[Any, ...]:
+        """What `fingerprint` needs to recognise this problem, and its validation data."""
+        held_out, target = self.held_out, self.target
+        beside = () if held_out is None else held_out.rows_given()
+        return *beside, self.X, self.y, self.classes, target.weight, target.gain, target.floor
+
+    def rows_given(self) -> tuple[Any, ...]:
+        """The arrays of the rows, without what the options of a fit make of them."""
+        return self.X, self.y, self.sample_weight
+
     def target_in_float64(self) -> WeightedTargets:
         """`target` with probabilities and class weights in float64, also for float32 X."""
         if self.dtype == np.float64:
@@ -258,18 +275,34 @@ class Problem:
 
     def with_validation_data(self, data: Any) -> Problem:
         """With validation data given as a pair (X, y), in the form of those of the fit."""
-        if not isinstance(data, (tuple, list)) or len(data) != 2:
-            raise InputTypeError(f"validation_data is a {type(data).__name__}, expected a pair (X, y).")
-        array, names = validation.frame(data[0])
-        validation.same_features(names, self.feature_names)
-        X = validation.features(array, name="validation X", dtype=self.X.dtype, n_features=self.n_features, names=names)
-        y = validation.target_array(data[1], name="validation y")
-        if y.ndim != 2 or y.shape[1] == 1:
-            y = validation.codes_of(y, self.classes, n_samples=X.shape[0], name="validation y")
-        held_out = Problem.from_validated(
-            X, y, self.classes, names, np.empty(0), class_weight=None, label_smoothing=0.0
-        )
-        return replace(self, held_out=held_out)
+        return replace(self, held_out=validation_problem(self, data))
+
+
+class Fitted(Protocol):
+    """What validation data agree with: the problem of the fit."""
+
+    @property
+    def n_features(self) -> int: ...  # noqa: D102
+    @property
+    def dtype(self) -> np.dtype[Any]: ...  # noqa: D102
+    @property
+    def classes(self) -> NDArray[Any]: ...  # noqa: D102
+    @property
+    def feature_names(self) -> tuple[str, ...] | None: ...  # noqa: D102
+
+
+def validation_problem(fitted: Fitted, data: Any) -> Problem:
+    """The problem of validation data, given as a pair (X, y)."""
+    if not isinstance(data, (tuple, list)) or len(data) != 2:
+        raise InputTypeError(f"validation_data is a {type(data).__name__}, expected a pair (X, y).")
+    array, names = validation.frame(data[0])
+    validation.same_features(names, fitted.feature_names)
+    X = validation.features(array, name="validation X", dtype=fitted.dtype, n_features=fitted.n_features, names=names)
+    y = validation.target_array(data[1], name="validation y")
+    if y.ndim != 2 or y.shape[1] == 1:
+        y = validation.codes_of(y, fitted.classes, n_samples=X.shape[0], name="validation y")
+    weight = np.empty(0)
+    return Problem.from_validated(X, y, fitted.classes, names, weight, class_weight=None, label_smoothing=0.0)
 
 
 def _samples(X: Any, dtype: Any, device: str) -> tuple[Any, tuple[str, ...] | None]:
@@ -330,61 +363,3 @@ def _refuse_no_weight(target: WeightedTargets) -> None:
         raise InputValueError(
             "the weights of the samples sum to 0, or there are no samples; give at least one sample of positive weight."
         )
-
-
-def weights_of_classes(
-    given: ClassWeight, y: NDArray[Any], classes: NDArray[Any], sample_weight: Float64s
-) -> ArrayLike | None:
-    """Weights (n_classes,) in the order of the classes; None if none are given.
-
-    Parameters
-    ----------
-    given : None, "balanced", mapping of label to weight, or array (n_classes,)
-    y : ndarray (n_samples,) of class indices, or (n_samples, n_classes) of probabilities
-    classes : ndarray (n_classes,)
-    sample_weight : ndarray (n_samples,), or (0,) if all weights are 1
-    """
-    if given is None:
-        return None
-    given = validation.by_label(given, classes.size)
-    if isinstance(given, str):
-        validation.choice("class_weight", given, ("balanced",))
-        weight, _ = validation.scaled(sample_weight)
-        if not weight.size:
-            weight = np.ones(len(y))
-        counts = np.bincount(y, weight, classes.size) if y.ndim == 1 else np.einsum("i,ik->k", weight, y)
-        share = np.where(counts > 0, counts, 1.0)  # a class without weight has no sample that counts
-        return np.asarray(counts.sum() / (classes.size * share))
-    if isinstance(given, Mapping):
-        known = classes.tolist()
-        by_label = dict.fromkeys(known, 1.0)
-        for label, value in given.items():
-            if label not in by_label:
-                raise InputValueError(
-                    f"class_weight names {plain(label)}, which is no label in y (labels: {listed(known)})."
-                )
-            by_label[label] = validation.number(f"class_weight[{plain(label)}]", value, low=0.0)
-        return np.array(list(by_label.values()))
-    return given
-
-
-def shuffled_by_class(codes: NDArray[Any], seed: int) -> NDArray[np.int64]:
-    """Row numbers, class by class, in random order within each class: (n_samples,)."""
-    order = np.random.default_rng(seed).permutation(len(codes))
-    return order[np.argsort(codes[order], kind="stable")]
-
-
-def rows_to_hold_out(y: NDArray[Any], fraction: float, seed: int) -> NDArray[np.bool_]:
-    """Which samples to hold out, (n_samples,): the share of each class, drawn at random, but never a whole class."""
-    codes = y if y.ndim == 1 else y.argmax(axis=1)
-    order = shuffled_by_class(codes, seed)
-    counted = np.floor(fraction * np.arange(len(y) + 1))
-    chosen = counted[1:] > counted[:-1]
-    chosen[np.flatnonzero(np.diff(codes[order], append=-1))] = False
-    if not chosen.any():
-        raise InputValueError(
-            f"validation_fraction {fraction:g} of {len(y)} samples holds out none; raise it, or give validation_data."
-        )
-    held_out = np.zeros(len(y), bool)
-    held_out[order[chosen]] = True
-    return held_out

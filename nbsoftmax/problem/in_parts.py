@@ -1,0 +1,253 @@
+"""`ProblemInParts`: the samples of a fit that are not in memory together, but in parts that are made when needed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nbsoftmax import validation
+from nbsoftmax.backends.base import Backend
+from nbsoftmax.backends.in_memory import in_memory
+from nbsoftmax.backends.sum import MadeParts, Parts, SumOfRows
+from nbsoftmax.data.ahead import ahead
+from nbsoftmax.data.blocks import Block, RowBlocks
+from nbsoftmax.errors import InputTypeError, InputValueError, plain
+from nbsoftmax.problem.class_weights import ClassWeight, weights_of_classes
+from nbsoftmax.problem.in_memory import Problem, validation_problem
+from nbsoftmax.problem.survey import Survey, Weighting
+from nbsoftmax.validation import Float64s
+
+PartsOf = Callable[["ProblemInParts", bool, int | None], Parts]
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class ProblemInParts:
+    """The data of a fit whose rows are in parts. Its other attributes and methods are those of `Problem`.
+
+    Attributes
+    ----------
+    survey : Survey
+        Of all rows.
+    weighting : Weighting
+        Of the targets of each part.
+    parts_of : callable (problem, fit_intercept, n_threads) -> Parts
+        Where the backends of the parts come from.
+    feature_names : tuple of str or None
+    class_weight : None, "balanced", mapping of label to weight, or array (n_classes,)
+    label_smoothing : float
+    held_out : Problem or ProblemInParts or None
+    """
+
+    survey: Survey
+    weighting: Weighting
+    parts_of: PartsOf
+    feature_names: tuple[str, ...] | None
+    class_weight: ClassWeight
+    label_smoothing: float
+    held_out: AnyProblem | None = None
+
+    on_device = False
+
+    @classmethod
+    def from_blocks(
+        cls,
+        source: RowBlocks,
+        *,
+        class_weight: ClassWeight = None,
+        label_smoothing: float = 0.0,
+        dtype: Any = None,
+        classes: NDArray[Any] | None = None,
+    ) -> ProblemInParts:
+        """The problem of blocks of rows, after one pass over them.
+
+        `class_weight`, `label_smoothing` and `dtype` are options of `Trainer`; `classes` are those of a model, if
+        there is one.
+        """
+        dtype = None if dtype is None else validation.float_dtype(dtype)
+        survey = survey_of(source, dtype)
+        return cls.from_survey(
+            survey,
+            partial(_made_parts, source),
+            source.feature_names,
+            class_weight=class_weight,
+            label_smoothing=label_smoothing,
+            classes=classes,
+        )
+
+    @classmethod
+    def from_survey(
+        cls,
+        survey: Survey,
+        parts_of: PartsOf,
+        feature_names: tuple[str, ...] | None,
+        *,
+        class_weight: ClassWeight,
+        label_smoothing: float,
+        classes: NDArray[Any] | None = None,
+    ) -> ProblemInParts:
+        """The problem of rows that were surveyed before."""
+        labels = survey.labels if classes is None else classes
+        if labels.size < 2:
+            seen = f"only the class {plain(labels[0])}" if labels.size else "no label"
+            raise InputValueError(f"y contains {seen}, expected at least two classes.")
+        if survey.offset_width not in (0, labels.size):
+            raise InputValueError(f"the offset has {survey.offset_width} columns, expected {labels.size}.")
+        smoothing = validation.number("label_smoothing", label_smoothing, low=0.0, high=1.0)
+        given = weights_of_classes(class_weight, np.arange(labels.size), labels, survey.sums)
+        weighting = Weighting.of(survey, labels, given, smoothing)
+        if weighting.total == 0:
+            raise InputValueError(
+                "the weights of the samples sum to 0, or there are no samples; give at least one sample of positive "
+                "weight."
+            )
+        return cls(survey, weighting, parts_of, feature_names, class_weight, smoothing)
+
+    def __repr__(self) -> str:
+        """Sizes and dtype."""
+        sizes = f"n_samples={self.n_samples}, n_features={self.n_features}, n_classes={self.n_classes}"
+        return f"ProblemInParts({sizes}, dtype={self.dtype})"
+
+    @property
+    def n_samples(self) -> int:
+        """Number of rows."""
+        return self.survey.n_samples
+
+    @property
+    def n_features(self) -> int:
+        """Number of columns of X."""
+        return self.survey.n_features
+
+    @property
+    def classes(self) -> NDArray[Any]:
+        """The labels that the class indices stand for."""
+        return self.weighting.classes
+
+    @property
+    def n_classes(self) -> int:
+        """Number of classes."""
+        return int(self.classes.size)
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Dtype of X."""
+        return self.survey.dtype
+
+    @property
+    def weight_sum(self) -> float:
+        """S, the sum of sample weights times class weights."""
+        return self.weighting.weight_sum
+
+    def class_mass(self) -> Float64s:
+        """The share of each class in the weights of all targets, sum_i t_ik / S: (n_classes,)."""
+        return self.weighting.class_sums / self.weighting.total
+
+    def separable_below(self) -> float:
+        """A mean loss below which all classes are separated without error; 0 if the loss cannot show that."""
+        least = self.weighting.least_weight
+        return float(np.log(2)) * least / self.weighting.total if np.isfinite(least) else 0.0
+
+    def backend(self, *, fit_intercept: bool, n_threads: int | None) -> Backend:
+        """The sums over all parts, added in their order."""
+        return SumOfRows(
+            self.parts_of(self, fit_intercept, n_threads),
+            dtype=self.dtype,
+            n_samples=self.n_samples,
+            n_features=self.n_features,
+            n_classes=self.n_classes,
+            weight_sum=self.weighting.total,
+        )
+
+    def part(self, block: Block, *, fit_intercept: bool, n_threads: int | None) -> Backend:
+        """The backend of some rows."""
+        X = block.X  # which `Survey.of` has found to be finite
+        X = validation.features(X) if validation.is_sparse(X) else validation.writeable_view(np.asarray(X, self.dtype))
+        offset = np.empty((0, 0), X.dtype) if block.offset is None else np.asarray(block.offset, X.dtype)
+        target = self.weighting.target(block)
+        return in_memory(X, target, offset=offset, fit_intercept=fit_intercept, n_threads=n_threads)
+
+    def identity(self) -> tuple[Any, ...]:
+        """What `fingerprint` needs to recognise this problem, and its validation data."""
+        beside = () if self.held_out is None else self.held_out.rows_given()
+        by_class, smoothing = self.weighting.by_class, self.label_smoothing
+        return *beside, *self.rows_given(), self.classes, by_class, smoothing
+
+    def rows_given(self) -> tuple[Any, ...]:
+        """The digest of the rows."""
+        return (self.survey.digest,)
+
+    def split(self, fraction: float, seed: int | None) -> ProblemInParts:
+        """Refuse to hold out samples, which would have to be drawn from all of them."""
+        raise InputValueError(
+            "validation_fraction draws samples from rows in memory, but these are read in parts; give "
+            "validation_data instead."
+        )
+
+    def with_validation_data(self, data: Any) -> ProblemInParts:
+        """With validation data given as a pair (X, y), or in blocks of their own."""
+        if not isinstance(data, RowBlocks):
+            return replace(self, held_out=validation_problem(self, data))
+        validation.same_features(data.feature_names, self.feature_names)
+        held_out = ProblemInParts.from_blocks(data, dtype=self.dtype, classes=self.classes)
+        if held_out.n_features != self.n_features:
+            raise InputValueError(
+                f"validation_data has {held_out.n_features} features, but X has {self.n_features}; give the same ones."
+            )
+        return replace(self, held_out=held_out)
+
+
+AnyProblem = Problem | ProblemInParts
+
+
+def problem_of(X: Any, y: Any = None, *, sample_weight: Any = None, device: str = "cpu", **options: Any) -> AnyProblem:
+    """The problem of rows in memory or in blocks; `options` are those of both, which `Trainer` has."""
+    if not isinstance(X, RowBlocks):
+        return Problem.from_labels(X, y, sample_weight=sample_weight, device=device, **options)
+    if y is not None or sample_weight is not None:
+        raise InputTypeError("X is a source of blocks of rows, which has its own y and sample weights; give it alone.")
+    if validation.device(device).startswith("cuda"):
+        raise InputValueError(
+            f"device is {device!r}, but blocks of rows are summed on the CPU; use device='cpu'.", parameter="device"
+        )
+    return ProblemInParts.from_blocks(X, **options)
+
+
+def survey_of(source: RowBlocks, dtype: np.dtype[Any] | None) -> Survey:
+    """The survey of all blocks, in one pass; the next block is read meanwhile."""
+    survey, n = None, 0
+    for block in ahead(source.blocks(dtype)):
+        try:
+            found = Survey.of(block, source.feature_names, digest=True)
+            survey = found if survey is None else survey + found
+        except (InputValueError, InputTypeError) as error:
+            raise type(error)(f"in the block of rows that begins at row {n}: {error}") from None
+        n = survey.n_samples
+    if survey is None:
+        raise InputValueError("the source has no blocks of rows; expected at least one.")
+    return survey
+
+
+def _made_parts(source: RowBlocks, problem: ProblemInParts, fit_intercept: bool, n_threads: int | None) -> Parts:
+    """Parts that are made from the blocks in each pass; the next block is read while this one is summed."""
+
+    def made() -> Iterator[Backend]:
+        options: dict[str, Any] = {"fit_intercept": fit_intercept, "n_threads": n_threads}
+        for block in source.blocks(problem.dtype):
+            yield problem.part(block, **options)
+
+    def checked() -> Iterator[Backend]:
+        n = 0
+        for part in ahead(made()):
+            n += part.n_samples
+            yield part
+        if n != problem.n_samples:
+            raise InputValueError(
+                f"the source has {n} rows in this pass, but {problem.n_samples} in the first; it must yield the same "
+                "blocks every time."
+            )
+
+    return MadeParts(checked)

@@ -1,0 +1,242 @@
+"""What one pass over the rows finds out: how many there are, their classes, and the weights of each class.
+
+The surveys of parts of the rows add up to that of all, in their order. From it and the options of a fit follows how
+the targets of every part are weighted: in the same units, with the same divisor of the mean.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from nbsoftmax import validation
+from nbsoftmax.data.blocks import Block
+from nbsoftmax.errors import InputTypeError, InputValueError, plain
+from nbsoftmax.kernels.kinds import INDEX
+from nbsoftmax.problem.fingerprint import fingerprint
+from nbsoftmax.validation import Float64s, WeightedTargets
+
+NO_SCALING = 60  # class weights are not scaled if the largest is between 2^-60 and 2^60
+
+
+@dataclass(frozen=True, eq=False)
+class Survey:
+    """What is known of some rows.
+
+    Attributes
+    ----------
+    n_samples, n_features : int
+    dtype : dtype
+        Of X.
+    labels : ndarray (n_labels,)
+        The sorted labels that occur; 0, 1, ... for probabilities.
+    soft : bool
+        Whether the targets are probabilities.
+    weighted : bool
+        Whether there are sample weights.
+    sums : ndarray (n_labels,)
+        The sum of the sample weights of each label, sum_i s_i q_ik.
+    least, most : ndarray (n_labels,)
+        The smallest positive and the largest sample weight of each label; for probabilities those of all samples.
+    weight : float
+        sum_i s_i.
+    offset_width : int
+        Columns of the offset; 0 for none.
+    digest : str
+        Of all arrays; empty if none was asked for.
+    """
+
+    n_samples: int
+    n_features: int
+    dtype: np.dtype[Any]
+    labels: NDArray[Any]
+    soft: bool
+    weighted: bool
+    sums: Float64s
+    least: Float64s
+    most: Float64s
+    weight: float
+    offset_width: int
+    digest: str
+
+    @classmethod
+    def of(cls, block: Block, names: tuple[str, ...] | None, *, digest: bool) -> Survey:
+        """Check a block, and count what is in it."""
+        X = validation.features(block.X, names=names)
+        n = X.shape[0]
+        y = validation.target_array(block.y)
+        weight = validation.sample_weights(block.sample_weight, n, all_zero=True)
+        width = 0
+        if block.offset is not None:
+            width = np.shape(block.offset)[-1] if np.ndim(block.offset) == 2 else 1
+            validation.offset(block.offset, (n, width), X.dtype)
+        soft = y.ndim == 2 and y.shape[1] > 1
+        if soft:
+            proba = validation.targets(y, n, y.shape[1], X.dtype, n_of="X").proba.astype(np.float64, copy=False)
+            labels = np.arange(y.shape[1])
+            sums = np.einsum("i,ik->k", weight, proba) if weight.size else proba.sum(axis=0)
+            used = weight if weight.size else np.ones(n)
+            least = np.full(labels.size, used.min(initial=np.inf, where=used > 0))
+            most = np.full(labels.size, used.max(initial=0.0))
+        else:
+            codes, labels = validation.labels(y, n_samples=n)
+            sums = np.bincount(codes, weight if weight.size else None, labels.size).astype(np.float64)
+            least, most = np.full(labels.size, np.inf), np.zeros(labels.size)
+            if weight.size:
+                np.minimum.at(least, codes, np.where(weight > 0, weight, np.inf))
+                np.maximum.at(most, codes, weight)
+            else:
+                least[:], most[:] = 1.0, 1.0
+        total = float(weight.sum()) if weight.size else float(n)
+        found = fingerprint(X, y, weight, np.asarray(block.offset if width else 0)) if digest else ""
+        return cls(n, X.shape[1], X.dtype, labels, soft, bool(weight.size), sums, least, most, total, width, found)
+
+    def __add__(self, other: Survey) -> Survey:
+        """The survey of these rows, and then the others."""
+        self._check_same(other)
+        labels = self.labels
+        if not np.array_equal(labels, other.labels):
+            labels = validation.labels(np.concatenate([self.labels, other.labels]))[1]
+        places = [np.searchsorted(labels, survey.labels) for survey in (self, other)]
+        sums, least, most = np.zeros(labels.size), np.full(labels.size, np.inf), np.zeros(labels.size)
+        for survey, place in zip((self, other), places, strict=True):
+            sums[place] += survey.sums
+            least[place] = np.minimum(least[place], survey.least)
+            most[place] = np.maximum(most[place], survey.most)
+        return replace(
+            self,
+            n_samples=self.n_samples + other.n_samples,
+            labels=labels,
+            sums=sums,
+            least=least,
+            most=most,
+            weight=self.weight + other.weight,
+            digest=fingerprint(self.digest, other.digest) if self.digest else "",
+        )
+
+    def _check_same(self, other: Survey) -> None:
+        """Refuse blocks that differ in more than their rows."""
+
+        def differ(what: str, ours: Any, theirs: Any) -> InputValueError:
+            return InputValueError(f"the blocks of rows differ: {what} {ours} in the first, {theirs} here.")
+
+        if self.n_features != other.n_features:
+            raise differ("the number of features is", self.n_features, other.n_features)
+        if self.dtype != other.dtype:
+            raise differ("the dtype of X is", self.dtype, f"{other.dtype}; give dtype")
+        if self.soft != other.soft or (self.soft and self.labels.size != other.labels.size):
+            shapes = [f"(n, {s.labels.size})" if s.soft else "(n,)" for s in (self, other)]
+            raise differ("the shape of y is", *shapes)
+        if _kind(self.labels) != _kind(other.labels) and self.labels.size and other.labels.size:
+            first, here = plain(self.labels[0]), plain(other.labels[0])
+            raise InputTypeError(f"the blocks of rows have labels of several kinds: {first} and {here}; use one.")
+        if self.weighted != other.weighted:
+            raise differ("sample weights are", *("given" if s.weighted else "missing" for s in (self, other)))
+        if self.offset_width != other.offset_width:
+            raise differ("the columns of the offset are", self.offset_width, other.offset_width)
+
+
+def _kind(labels: NDArray[Any]) -> str:
+    kind = labels.dtype.kind
+    return "number" if kind in "iuf" else "text" if kind in "UTO" else kind
+
+
+@dataclass(frozen=True, eq=False)
+class Weighting:
+    """How the targets of any part of the rows are weighted.
+
+    Attributes
+    ----------
+    classes : ndarray (n_classes,)
+    soft : bool
+        Whether the targets are probabilities.
+    dtype : dtype
+        Of X.
+    by_class : ndarray (n_classes,), or (0,) for none
+        In units of 2^class_exponent.
+    label_smoothing : float
+    sample_exponent, class_exponent : int
+        Weights of samples and of classes are divided by 2 to this power.
+    total : float
+        What a mean of all rows divides by, in these units.
+    class_sums : ndarray (n_classes,)
+        sum_i t_ik over all rows, in these units.
+    least_weight : float
+        As in `WeightedTargets`, over all rows.
+    """
+
+    classes: NDArray[Any]
+    soft: bool
+    dtype: np.dtype[Any]
+    by_class: Float64s
+    label_smoothing: float
+    sample_exponent: int
+    class_exponent: int
+    total: float
+    class_sums: Float64s
+    least_weight: float
+
+    @classmethod
+    def of(
+        cls, survey: Survey, classes: NDArray[Any], class_weight: ArrayLike | None, label_smoothing: float
+    ) -> Weighting:
+        """For rows of this survey; `class_weight` is (n_classes,) in the order of the classes."""
+        sums, least, most = (
+            _by_class(a, survey.labels, classes, rest)
+            for a, rest in ((survey.sums, 0.0), (survey.least, np.inf), (survey.most, 0.0))
+        )
+        by_class = validation.class_weights(class_weight, classes.size)
+        exponent = 0
+        if by_class.size and not 2.0**-NO_SCALING < by_class.max() < 2.0**NO_SCALING:
+            by_class, exponent = validation.scaled(by_class)
+        w = by_class if by_class.size else np.ones(classes.size)
+        weighted = INDEX if not (survey.soft or label_smoothing > 0) else None
+        largest = float((most * w).max(initial=0.0)) if weighted == INDEX else float(most.max(initial=0.0))
+        sample_exponent = int(np.frexp(largest)[1]) - 1 if survey.weighted and largest > 0 else 0
+        sums, mass = np.ldexp(sums, -sample_exponent), float(np.ldexp(survey.weight, -sample_exponent))
+        total = validation.in_units(mass, -exponent) if survey.soft else float((sums * w).sum())
+        e = label_smoothing
+        class_sums = sums * w if weighted == INDEX else sums * w * (1 - e) + mass * w * e / classes.size
+        # t_ik > 0 are the weights of the samples only where each target is a single class.
+        counts = np.isfinite(least) & (w > 0)
+        smallest = float(np.ldexp((least[counts] * w[counts]).min(initial=np.inf), -sample_exponent))
+        return cls(
+            classes,
+            survey.soft,
+            survey.dtype,
+            by_class,
+            label_smoothing,
+            sample_exponent,
+            exponent,
+            total,
+            class_sums,
+            smallest if weighted == INDEX else 0.0,
+        )
+
+    @property
+    def weight_sum(self) -> float:
+        """The sum of the weights, in the units in which they were given."""
+        return validation.in_units(self.total, self.sample_exponent + self.class_exponent)
+
+    def target(self, block: Block) -> WeightedTargets:
+        """The weighted targets of a block."""
+        n, n_classes = block.X.shape[0], self.classes.size
+        y = validation.target_array(block.y)
+        codes = y if self.soft else validation.codes_of(y, self.classes, n_samples=n)
+        checked = validation.targets(codes, n, n_classes, self.dtype, n_of="X")
+        weight = validation.sample_weights(block.sample_weight, n, all_zero=True)
+        if weight.size and self.sample_exponent:
+            weight = np.ldexp(weight, -self.sample_exponent)
+        e, dtype = self.label_smoothing, self.dtype
+        target = validation.weigh(checked, weight, self.by_class, n_classes, dtype, label_smoothing=e, mean=False)
+        return replace(target, total=self.total, exponent=self.sample_exponent + self.class_exponent)
+
+
+def _by_class(numbers: Float64s, labels: NDArray[Any], classes: NDArray[Any], rest: float) -> Float64s:
+    """Numbers of the labels that occur, in the order of the classes; `rest` for the other classes."""
+    full = np.full(classes.size, rest)
+    full[validation.positions(labels, classes)] = numbers
+    return full
