@@ -75,7 +75,8 @@ def read(path: str | Path) -> Results:
 def side_by_side(runs: list[Results]) -> Results:
     """The rows of several runs in one table for each group, those of the same work below each other."""
     first = runs[0]
-    page = replace(first, groups={}, tables={}, machine=dict(first.machine), fits=[f for r in runs for f in r.fits])
+    fits = [f | {"problem": f"{f['problem']}, {run.machine['vectors']}"} for run in runs for f in run.fits]
+    page = replace(first, groups={}, tables={}, machine=dict(first.machine), fits=fits)
     for name in ("vectors", "load before"):
         page.machine[name] = "; ".join(run.machine[name] for run in runs)
     page.machine["limits"] = "; ".join(f"{run.machine['vectors']}: {run.machine['limits']}" for run in runs)

@@ -42,7 +42,7 @@ def scores(model: SoftmaxModel, X: Any, y: Any, weight: Any = None) -> dict[str,
     """Compute the accuracy, the log-loss and the confusion matrix of a model on labelled samples."""
     from nbsoftmax import validation
     from nbsoftmax.functional import cross_entropy
-    from nbsoftmax.models.softmax import accuracy, confusion
+    from nbsoftmax.models.scores import accuracy, confusion
 
     truth = validation.codes_of(y, model.classes, n_samples=validation.some_samples(X).shape[0])
     logits = model.decision_function(X)

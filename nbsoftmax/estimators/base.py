@@ -9,6 +9,7 @@ import sklearn.exceptions
 from joblib import effective_n_jobs
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.metrics import accuracy_score
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_array, check_is_fitted, check_X_y, validate_data
 
@@ -16,7 +17,8 @@ from nbsoftmax import validation
 from nbsoftmax.errors import InputValueError, plain
 from nbsoftmax.estimators.labels import readable, sortable, storable
 from nbsoftmax.kernels.predict import BEST, LOG_PROBA, LOGITS, PROBA
-from nbsoftmax.models.softmax import SoftmaxModel, one_row, predictions, two_rows
+from nbsoftmax.models.predictions import predictions
+from nbsoftmax.models.softmax import SoftmaxModel, one_row, two_rows
 from nbsoftmax.problem import Problem, weights_of_classes
 from nbsoftmax.training.convergence_warning import ConvergenceWarning
 from nbsoftmax.training.result import FitResult
@@ -58,33 +60,37 @@ class FittedClassifier(ClassifierMixin, BaseEstimator):
         coef, intercept = two_rows(self.coef_, self.intercept_)
         return SoftmaxModel(coef, intercept, self.classes_, getattr(self, "feature_names_in_", None))
 
-    def decision_function(self, X: Any) -> Floats:
-        """Logits (n_samples, n_classes); for two classes their difference (n_samples,), positive for classes_[1]."""
-        logits = self._predict(X, LOGITS)[0]
+    def decision_function(self, X: Any, offset: ArrayLike | None = None) -> Floats:
+        """Logits (n_samples, n_classes); for two classes their difference (n_samples,), positive for classes_[1].
+
+        An offset (n_samples, n_classes), or (n_samples,) for classes_[1] of two, is added, here and in the other
+        predictions.
+        """
+        logits = self._predict(X, LOGITS, offset)[0]
         return logits if logits.shape[1] > 2 else logits[:, 1] - logits[:, 0]
 
-    def predict_proba(self, X: Any) -> Floats:
+    def predict_proba(self, X: Any, offset: ArrayLike | None = None) -> Floats:
         """Probabilities (n_samples, n_classes), columns in the order of `classes_`, in the dtype of X."""
-        return self._predict(X, PROBA)[0]
+        return self._predict(X, PROBA, offset)[0]
 
-    def predict_log_proba(self, X: Any) -> Floats:
+    def predict_log_proba(self, X: Any, offset: ArrayLike | None = None) -> Floats:
         """Logarithms of the probabilities; finite also if a probability underflows.
 
         For float32 X, values between -1.2e-7 (eps) and 0 are returned as 0, because scikit-learn's checks compare
         them with the logarithm of a probability that may be rounded to 1. `SoftmaxModel.predict_log_proba` keeps them.
         """
-        log_proba = self._predict(X, LOG_PROBA)[0]
+        log_proba = self._predict(X, LOG_PROBA, offset)[0]
         if log_proba.dtype == np.float32:
             log_proba[log_proba > -np.finfo(np.float32).eps] = 0.0
         return log_proba
 
-    def predict(self, X: Any) -> NDArray[Any]:
+    def predict(self, X: Any, offset: ArrayLike | None = None) -> NDArray[Any]:
         """Most probable labels (n_samples,); if several are equally probable, the first in `classes_`."""
-        best = self._predict(X, BEST)[1][:, 0]
+        best = self._predict(X, BEST, offset)[1][:, 0]
         labels: NDArray[Any] = self.classes_[best]
         return labels
 
-    def _predict(self, X: Any, what: int) -> tuple[Floats, NDArray[np.int64]]:
+    def _predict(self, X: Any, what: int, offset: ArrayLike | None) -> tuple[Floats, NDArray[np.int64]]:
         """What `predictions` returns for X, which is validated here."""
         if not hasattr(self, "coef_"):
             check_is_fitted(self)
@@ -96,7 +102,10 @@ class FittedClassifier(ClassifierMixin, BaseEstimator):
         coef, intercept = two_rows(np.asarray(self.coef_), np.asarray(self.intercept_))
         coef = validation.finite("coef_", coef, (len(coef), X.shape[1]), meaning="(n_classes, n_features)")
         intercept = validation.finite("intercept_", intercept, (len(coef),), meaning="one intercept for each class")
-        return predictions(coef, intercept, X, what)
+        if offset is None:
+            return predictions(coef, intercept, X, what)
+        added = validation.offset(offset, (X.shape[0], len(coef)), X.dtype)
+        return predictions(coef, intercept, X, what, offset=added)
 
     def _has_trained_shape(self, X: Any) -> bool:
         """Whether X is an array of floats that scikit-learn's checks would return unchanged, without a warning."""
@@ -113,7 +122,9 @@ class FittedClassifier(ClassifierMixin, BaseEstimator):
         self.n_iter_ = np.array([result.n_iter], np.int32)
         self.converged_, self.gap_, self.history_ = result.converged, result.gap, result.history
 
-    def _read_problem(self, X: Any, y: Any, sample_weight: ArrayLike | None) -> tuple[Problem, NDArray[Any]]:
+    def _read_problem(
+        self, X: Any, y: Any, sample_weight: ArrayLike | None, offset: ArrayLike | None
+    ) -> tuple[Problem, NDArray[Any]]:
         """The validated problem of a fit and the sorted labels, which a model may not be able to store."""
         names = None
         plain_arrays = is_plain(X) and type(y) is np.ndarray and y.ndim == 1 and y.dtype.kind in "iub"
@@ -138,7 +149,7 @@ class FittedClassifier(ClassifierMixin, BaseEstimator):
             class_weight=weights_of_classes(self.class_weight, codes, classes, weight),
             label_smoothing=self.label_smoothing,
         )
-        return problem, classes
+        return problem.with_offset(offset), classes
 
     def _read(self, X: Any, y: Any = NO_LABELS, *, reset: bool) -> tuple[Any, NDArray[Any], tuple[str, ...] | None]:
         """X, y if it is given, and the column names of a table, validated as in scikit-learn; X may contain NaN."""
@@ -166,11 +177,12 @@ class FittedClassifier(ClassifierMixin, BaseEstimator):
         check_classification_targets(y)
         return X, y, names
 
-    def score(self, X: Any, y: Any, sample_weight: ArrayLike | None = None) -> float:
+    def score(self, X: Any, y: Any, sample_weight: ArrayLike | None = None, offset: ArrayLike | None = None) -> float:
         """Accuracy: the proportion of samples whose label is predicted, weighted by the sample weights."""
         if sample_weight is not None:
             sample_weight = validation.as_array("sample_weight", sample_weight)
-        return float(super().score(X, sortable(readable(y)), sample_weight))
+        predicted = self.predict(X) if offset is None else self.predict(X, offset)
+        return float(accuracy_score(sortable(readable(y)), predicted, sample_weight=sample_weight))
 
     def _n_threads(self) -> int | None:
         # joblib takes into account that this process may be one of several workers.

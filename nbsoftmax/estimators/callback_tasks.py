@@ -38,11 +38,10 @@ class CallbackTasks:
         estimator: Any,
         X: Floats,
         y: NDArray[Any],
-        sample_weight: Any,
+        metadata: dict[str, Any] | None,
         start: Float64s | None,
         classes: NDArray[Any],
     ) -> None:
-        metadata = None if sample_weight is None else {"sample_weight": sample_weight}
         self.given = {"estimator": estimator, "X": X, "y": y, "metadata": metadata}
         self.classes = classes
         most = None if estimator.max_iter is None else estimator.max_iter + 1

@@ -113,8 +113,12 @@ class SoftmaxRegression(CallbackSupportMixin, FittedClassifier):
         self.verbose = verbose
 
     @with_callbacks
-    def fit(self, X: Any, y: Any, sample_weight: ArrayLike | None = None) -> SoftmaxRegression:
+    def fit(
+        self, X: Any, y: Any, sample_weight: ArrayLike | None = None, offset: ArrayLike | None = None
+    ) -> SoftmaxRegression:
         """Fit to samples (n_samples, n_features), labels (n_samples,) and weights (n_samples,).
+
+        An offset (n_samples, n_classes), or (n_samples,) for classes_[1] of two, is added to the logits.
 
         X may be an array, a frame, or a sparse matrix or array of SciPy, which stays sparse.
 
@@ -128,12 +132,14 @@ class SoftmaxRegression(CallbackSupportMixin, FittedClassifier):
         ValueError, TypeError
             For input or parameters that cannot be used.
         """
-        problem, classes = self._read_problem(X, y, sample_weight)
+        problem, classes = self._read_problem(X, y, sample_weight, offset)
         l1, l2 = self._penalties(problem.weight_sum, classes.size)
         start = self._start(problem.n_features, classes)
         tasks = None
+        given = {"sample_weight": sample_weight, "offset": offset}
+        metadata = {name: value for name, value in given.items() if value is not None} or None
         if hasattr(self, "_skl_callbacks") or hasattr(self, "_parent_callback_ctx"):
-            tasks = CallbackTasks(self, problem.X, y, sample_weight, start, classes)
+            tasks = CallbackTasks(self, problem.X, y, metadata, start, classes)
         fitter = Trainer(
             solver=self.solver,
             l1=l1,

@@ -87,10 +87,13 @@ class SoftmaxRegressionCV(FittedClassifier):
         self.random_state = random_state
         self.verbose = verbose
 
-    def fit(self, X: Any, y: Any, sample_weight: ArrayLike | None = None) -> SoftmaxRegressionCV:
+    def fit(
+        self, X: Any, y: Any, sample_weight: ArrayLike | None = None, offset: ArrayLike | None = None
+    ) -> SoftmaxRegressionCV:
         """Choose the penalty and fit to samples (n_samples, n_features), labels (n_samples,) and weights (n_samples,).
 
-        X may be an array, a frame, or a sparse matrix or array of SciPy, which stays sparse.
+        X may be an array, a frame, or a sparse matrix or array of SciPy, which stays sparse. An offset (n_samples,
+        n_classes), or (n_samples,) for classes_[1] of two, is added to the logits.
 
         Warns
         -----
@@ -104,7 +107,7 @@ class SoftmaxRegressionCV(FittedClassifier):
         """
         validation.choice("scoring", self.scoring, ("neg_log_loss", "accuracy"))
         validation.choice("refit", self.refit, ("best", "one-standard-error"))
-        problem, classes = self._read_problem(X, y, sample_weight)
+        problem, classes = self._read_problem(X, y, sample_weight, offset)
         ratios = penalties("l1_ratios", 0.0 if self.l1_ratios is None else self.l1_ratios, low_open=False)
         folds = list(check_cv(self.cv, problem.y, classifier=True).split(problem.X, problem.y))
         options: dict[str, Any] = {

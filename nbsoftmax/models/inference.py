@@ -22,7 +22,7 @@ from nbsoftmax.backends.cuda.device import on_host
 from nbsoftmax.errors import InputValueError, listed, plain
 from nbsoftmax.kernels.runtime.blas import one_thread
 from nbsoftmax.models.inference_result import Inference
-from nbsoftmax.models.likelihood import maximum, sum_of_squared_scores
+from nbsoftmax.models.likelihood import maximum, null_log_likelihood, sum_of_squared_scores
 from nbsoftmax.models.softmax import SoftmaxModel, checked_model, feature_names
 from nbsoftmax.objective import ObjectiveOptions, PenalizedLoss
 from nbsoftmax.problem import Problem
@@ -37,6 +37,7 @@ def inference(
     y: Any,
     *,
     sample_weight: ArrayLike | None = None,
+    offset: ArrayLike | None = None,
     fit_intercept: bool = True,
     cov: str = "fisher",
     reference: Any = None,
@@ -56,6 +57,8 @@ def inference(
         Labels (n_samples,); or proportions of the classes (n_samples, n_classes), with the counts as weights.
     sample_weight : array_like (n_samples,), optional
         For "fisher", frequency weights; for "sandwich", any weights that do not depend on the labels.
+    offset : array_like (n_samples, n_classes), optional
+        As in the fit.
     fit_intercept : bool
         Whether the model was trained with an intercept.
     cov : {"fisher", "sandwich"}
@@ -83,7 +86,7 @@ def inference(
     weight = validation.sample_weights(sample_weight, array.shape[0])
     problem = Problem.from_validated(
         array, y, model.classes, model.feature_names, weight, class_weight=None, label_smoothing=0.0
-    )
+    ).with_offset(offset)
     options = ObjectiveOptions(
         fit_intercept=validation.flag("fit_intercept", fit_intercept), n_threads=validation.n_threads(n_threads)
     )
@@ -118,13 +121,11 @@ def at_maximum(
     with one_thread():  # the last bits of BLAS and LAPACK depend on the number of their threads
         params, inverse, log_likelihood = maximum(model, objective, X, free, names, target.exponent)
         if cov == "sandwich":
-            inverse = inverse @ sum_of_squared_scores(X, target, params, free, objective.fit_intercept) @ inverse
+            scores = sum_of_squared_scores(X, target, problem.offset, params, free, objective.fit_intercept)
+            inverse = inverse @ scores @ inverse
         else:
             inverse = np.ldexp(inverse, -target.exponent)
-    if objective.fit_intercept:
-        null = float((counts * np.log(counts / counts.sum())).sum())
-    else:
-        null = -float(counts.sum() * np.log(model.n_classes))
+        null = null_log_likelihood(objective, counts, has_offset=problem.offset.size > 0)
     theta = params - params[base]
     return Inference(
         model=SoftmaxModel(theta[:, :-1], theta[:, -1], model.classes, model.feature_names),

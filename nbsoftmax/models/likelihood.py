@@ -23,10 +23,11 @@ from nbsoftmax.functional import cross_entropy_and_grad
 from nbsoftmax.kernels.kinds import PROBA
 from nbsoftmax.models.softmax import SoftmaxModel
 from nbsoftmax.objective import PenalizedLoss
-from nbsoftmax.validation import Float64s
+from nbsoftmax.validation import Float64s, Floats
 
 BLOCK_BYTES = 2**21
 MAX_STEPS = 12  # Newton's method converges quadratically; if it needs more steps, there is no maximum
+NULL_TOL = 1e-6  # last step to the intercepts of the model without features: the likelihood then has an error of 1e-12
 MAX_DISTANCE = 1.0  # in standard errors, from the model to the maximum of the likelihood
 
 
@@ -133,15 +134,42 @@ def _separable_error(step: Float64s, reach: Float64s, model: SoftmaxModel, names
     )
 
 
+def null_log_likelihood(objective: PenalizedLoss, counts: Float64s, *, has_offset: bool) -> float:
+    """The log-likelihood of the model without features, whose classes have the weights `counts`.
+
+    With an offset its intercepts are found by Newton steps, from the logits that give each class its share.
+    """
+    params = np.zeros(objective.shape)
+    if not objective.fit_intercept:
+        return -objective.backend.loss(params)
+    params[:, -1] = np.log(counts / counts.sum())
+    if has_offset:
+        for _ in range(MAX_STEPS):
+            slope = objective.backend.loss_and_grad(params)[1][:, -1]
+            curvature = objective.backend.hessian(params)[:, -1, :, -1]
+            step = np.linalg.lstsq(curvature, -slope, rcond=None)[0]  # singular along a shift of all classes
+            params[:, -1] += step
+            if np.abs(step).max() <= NULL_TOL:
+                break
+    return -objective.backend.loss(params)
+
+
 def sum_of_squared_scores(
-    X: Any, target: validation.WeightedTargets, params: Float64s, free: NDArray[np.bool_], fit_intercept: bool
+    X: Any,
+    target: validation.WeightedTargets,
+    offset: Floats,
+    params: Float64s,
+    free: NDArray[np.bool_],
+    fit_intercept: bool,
 ) -> Float64s:
-    """Sum of g_i g_i^T over the samples, for the free classes, block by block."""
+    """Sum of g_i g_i^T over the samples, for the free classes, block by block; `offset` is (0, 0) for none."""
     n, n_names = int(free.sum()), X.shape[1] + fit_intercept
     total = np.zeros((n * n_names, n * n_names))
     y = target.proba if target.kind == PROBA else target.labels
     for rows, x in blocks(X, fit_intercept, n * n_names):
         logits = x @ params[:, :n_names].T
+        if offset.size:
+            logits += offset[rows]
         slopes = cross_entropy_and_grad(logits, y[rows], class_weight=target.gain, reduction="sum")[1]
         if target.weight.size:
             slopes *= target.weight[rows, None]

@@ -11,13 +11,14 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from nbsoftmax import validation
-from nbsoftmax.backends.design import Design
 from nbsoftmax.errors import InputTypeError, InputValueError, listed, plain
 from nbsoftmax.files import whole_file
 from nbsoftmax.kernels.predict import BEST, LOG_PROBA, LOGITS, PROBA
 from nbsoftmax.models.display import MOST_LISTED, Displayed, Table, counted
 from nbsoftmax.models.model_file import read_model, write_model
 from nbsoftmax.models.onnx import onnx_graph
+from nbsoftmax.models.predictions import predictions
+from nbsoftmax.models.scores import accuracy
 from nbsoftmax.validation import Float64s, Floats
 
 
@@ -123,24 +124,27 @@ class SoftmaxModel(Displayed):
 
     # --- predictions ----------------------------------------------------------------------------
 
-    def decision_function(self, X: Any) -> Floats:
-        """Logits X coef^T + intercept, (n_samples, n_classes), in the dtype of X."""
-        return self._predict(X, LOGITS)[0]
+    def decision_function(self, X: Any, *, offset: ArrayLike | None = None) -> Floats:
+        """Logits X coef^T + intercept + offset, (n_samples, n_classes), in the dtype of X.
 
-    def predict_proba(self, X: Any) -> Floats:
+        The offset, also of the other predictions, is (n_samples, n_classes), or (n_samples,) for classes[1] of two.
+        """
+        return self._predict(X, LOGITS, offset=offset)[0]
+
+    def predict_proba(self, X: Any, *, offset: ArrayLike | None = None) -> Floats:
         """Probabilities (n_samples, n_classes), columns in the order of `classes`, in the dtype of X."""
-        return self._predict(X, PROBA)[0]
+        return self._predict(X, PROBA, offset=offset)[0]
 
-    def predict_log_proba(self, X: Any) -> Floats:
+    def predict_log_proba(self, X: Any, *, offset: ArrayLike | None = None) -> Floats:
         """Logarithms of the probabilities; finite also if a probability underflows."""
-        return self._predict(X, LOG_PROBA)[0]
+        return self._predict(X, LOG_PROBA, offset=offset)[0]
 
-    def predict(self, X: Any) -> NDArray[Any]:
+    def predict(self, X: Any, *, offset: ArrayLike | None = None) -> NDArray[Any]:
         """Most probable labels (n_samples,); if several are equally probable, the first in `classes`."""
-        labels: NDArray[Any] = self.classes[self._predict(X, BEST)[1][:, 0]]
+        labels: NDArray[Any] = self.classes[self._predict(X, BEST, offset=offset)[1][:, 0]]
         return labels
 
-    def top_k(self, X: Any, k: int) -> tuple[NDArray[Any], Floats]:
+    def top_k(self, X: Any, k: int, *, offset: ArrayLike | None = None) -> tuple[NDArray[Any], Floats]:
         """The k most probable labels and their probabilities, both (n_samples, k), most probable first.
 
         Equally probable labels are in the order of `classes`.
@@ -150,10 +154,10 @@ class SoftmaxModel(Displayed):
             raise InputValueError(
                 f"k is {k}, but the model has {self.n_classes} classes; give a k of at most {self.n_classes}."
             )
-        proba, best = self._predict(X, BEST, k, with_proba=True)
+        proba, best = self._predict(X, BEST, k, with_proba=True, offset=offset)
         return self.classes[best], proba
 
-    def score(self, X: Any, y: Any) -> float:
+    def score(self, X: Any, y: Any, *, offset: ArrayLike | None = None) -> float:
         """Accuracy: the proportion of samples whose predicted label equals `y`.
 
         Raises
@@ -161,7 +165,7 @@ class SoftmaxModel(Displayed):
         InputValueError, InputTypeError
             For invalid input, including missing labels and labels that the model was not trained on.
         """
-        predicted = self._predict(X, BEST)[1][:, 0]
+        predicted = self._predict(X, BEST, offset=offset)[1][:, 0]
         codes = validation.codes_of(y, self.classes, n_samples=predicted.size)
         if codes.size == 0:
             raise InputValueError("X has no rows, so the accuracy is not defined; give at least one sample.")
@@ -239,13 +243,14 @@ class SoftmaxModel(Displayed):
             )
         return validation.features(array, names=names)
 
-    def _predict(self, X: Any, what: int, k: int = 1, *, with_proba: bool = False) -> tuple[Floats, NDArray[np.int64]]:
-        return self._predict_validated(self._features(X), what, k, with_proba=with_proba)
-
-    def _predict_validated(
-        self, array: Any, what: int, k: int = 1, *, with_proba: bool = False
+    def _predict(
+        self, X: Any, what: int, k: int = 1, *, with_proba: bool = False, offset: ArrayLike | None = None
     ) -> tuple[Floats, NDArray[np.int64]]:
-        return predictions(self.coef, self.intercept, array, what, k, with_proba=with_proba)
+        array = self._features(X)
+        added = None
+        if offset is not None:
+            added = validation.offset(offset, (array.shape[0], self.n_classes), array.dtype)
+        return predictions(self.coef, self.intercept, array, what, k, with_proba=with_proba, offset=added)
 
     # --- the file ---------------------------------------------------------------------------------
 
@@ -334,23 +339,6 @@ def feature_names(model: SoftmaxModel) -> tuple[str, ...]:
     return model.feature_names or tuple(f"x{j}" for j in range(model.n_features))
 
 
-def predictions(
-    coef: Float64s, intercept: Float64s, X: Any, what: int, k: int = 1, *, with_proba: bool = False
-) -> tuple[Floats, NDArray[np.int64]]:
-    """Predictions as `Design.predict` returns them, for dense or sparse X; everything is validated already."""
-    if validation.is_sparse(X):
-        from nbsoftmax.backends.sparse_design import SparseDesign  # predictions for arrays do not need it
-
-        return SparseDesign(X, len(coef), None).predict(coef, intercept, what, k, with_proba=with_proba)
-    design = Design(X, len(coef), np.empty((0, 0), X.dtype), None)
-    return design.predict(coef, intercept, what, k, with_proba=with_proba)
-
-
-def predicted_classes(model: SoftmaxModel, X: Any) -> NDArray[np.int64]:
-    """Indices of the most probable classes (n_samples,) for X that is validated already."""
-    return model._predict_validated(X, BEST)[1][:, 0]
-
-
 def one_row(coef: Float64s, intercept: Float64s) -> tuple[Float64s, Float64s]:
     """Weights of two classes as scikit-learn stores them, (1, n_features) and (1,); more classes are unchanged.
 
@@ -366,23 +354,6 @@ def two_rows(coef: Float64s, intercept: Float64s) -> tuple[Float64s, Float64s]:
     if len(coef) != 1:
         return coef, intercept
     return np.vstack([-coef / 2, coef / 2]), np.concatenate([-intercept / 2, intercept / 2])
-
-
-def confusion(
-    truth: NDArray[np.int64], predicted: NDArray[np.int64], n_classes: int, sample_weight: ArrayLike | None = None
-) -> NDArray[Any]:
-    """Confusion matrix (n_classes, n_classes): rows are true classes, columns are predicted classes.
-
-    Counts are integers; with weights they are float64 sums of weights.
-    """
-    counts = np.bincount(truth * n_classes + predicted, sample_weight, minlength=n_classes**2)
-    return counts.reshape(n_classes, n_classes)
-
-
-def accuracy(right: NDArray[np.bool_], sample_weight: NDArray[np.float64] | None = None) -> float:
-    """Proportion of correct predictions, weighted if there are weights, whose sum may overflow."""
-    weights = None if sample_weight is None else sample_weight / sample_weight.max()
-    return float(np.average(right, weights=weights))
 
 
 def _logistic_regression() -> Any:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nbsoftmax import validation
-from nbsoftmax.models import softmax
+from nbsoftmax.models.scores import confusion
 from nbsoftmax.plots.estimator import classes_of, predictor
 from nbsoftmax.plots.figure import axes_or_new
 from nbsoftmax.plots.names import short_names
@@ -47,7 +47,7 @@ class ConfusionDisplay:
         labels = estimator.predict(X)
         predicted = validation.codes_of(labels, classes, n_samples=len(labels))
         truth = validation.codes_of(y, classes, n_samples=len(labels))
-        counts = softmax.confusion(truth, predicted, classes.size)
+        counts = confusion(truth, predicted, classes.size)
         return cls(counts, classes.tolist()).plot(normalize=normalize, ax=ax)
 
     from_model = from_estimator

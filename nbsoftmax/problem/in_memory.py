@@ -67,6 +67,7 @@ class Problem:
         y: Any,
         *,
         sample_weight: ArrayLike | None = None,
+        offset: ArrayLike | None = None,
         class_weight: ClassWeight = None,
         label_smoothing: float = 0.0,
         dtype: Any = None,
@@ -78,16 +79,17 @@ class Problem:
         """
         array, names = _samples(X, dtype, device)
         if validation.device(device) != "cpu":
-            y, sample_weight = on_host(device, y, sample_weight)
+            y, sample_weight, offset = on_host(device, y, sample_weight, offset)
         codes, classes = encoded(y, array.shape[0])
         if len(codes) != array.shape[0]:
             raise InputValueError(
                 f"y has {len(codes)} entries, but X has {array.shape[0]} rows; give one target for each row."
             )
         weight = validation.sample_weights(sample_weight, array.shape[0])
-        return cls.from_validated(
+        problem = cls.from_validated(
             array, codes, classes, names, weight, class_weight=class_weight, label_smoothing=label_smoothing
         )
+        return problem.with_offset(offset)
 
     @classmethod
     def from_indices(
@@ -186,11 +188,12 @@ class Problem:
         """What `fingerprint` needs to recognise this problem, and its validation data."""
         held_out, target = self.held_out, self.target
         beside = () if held_out is None else held_out.rows_given()
-        return *beside, self.X, self.y, self.classes, target.weight, target.gain, target.floor
+        weights = target.weight, target.gain, target.floor
+        return *beside, self.X, self.y, self.classes, *weights, *((self.offset,) if self.offset.size else ())
 
     def rows_given(self) -> tuple[Any, ...]:
         """The arrays of the rows, without what the options of a fit make of them."""
-        return self.X, self.y, self.sample_weight
+        return self.X, self.y, self.sample_weight, *((self.offset,) if self.offset.size else ())
 
     def target_in_float64(self) -> WeightedTargets:
         """`target` with probabilities and class weights in float64, also for float32 X."""
@@ -258,6 +261,13 @@ class Problem:
         held_out = None if self.held_out is None else self.held_out.scaled(mean, scale)
         return replace(self, X=X, held_out=held_out)
 
+    def with_offset(self, offset: ArrayLike | None) -> Problem:
+        """With fixed additions to the logits, which are validated here."""
+        if offset is None:
+            return self
+        added = validation.offset(offset, (self.n_samples, self.n_classes), self.dtype)
+        return replace(self, offset=added)
+
     def with_sample_weight(self, sample_weight: Float64s, *, class_weighted: bool = True) -> Problem:
         """The same samples with other weights; without class weights and label smoothing if not `class_weighted`."""
         return replace(
@@ -274,7 +284,7 @@ class Problem:
         )
 
     def with_validation_data(self, data: Any) -> Problem:
-        """With validation data given as a pair (X, y), in the form of those of the fit."""
+        """With validation data, given as `validation_problem` takes them, in the form of those of the fit."""
         return replace(self, held_out=validation_problem(self, data))
 
 
@@ -292,17 +302,22 @@ class Fitted(Protocol):
 
 
 def validation_problem(fitted: Fitted, data: Any) -> Problem:
-    """The problem of validation data, given as a pair (X, y)."""
-    if not isinstance(data, (tuple, list)) or len(data) != 2:
-        raise InputTypeError(f"validation_data is a {type(data).__name__}, expected a pair (X, y).")
-    array, names = validation.frame(data[0])
+    """The problem of validation data, given as (X, y), (X, y, sample_weight) or (X, y, sample_weight, offset)."""
+    if not isinstance(data, (tuple, list)) or not 2 <= len(data) <= 4:
+        raise InputTypeError(
+            f"validation_data is a {type(data).__name__}, expected (X, y), (X, y, sample_weight) or "
+            "(X, y, sample_weight, offset)."
+        )
+    X, y, sample_weight, offset = (*data, None, None)[:4]
+    array, names = validation.frame(X)
     validation.same_features(names, fitted.feature_names)
     X = validation.features(array, name="validation X", dtype=fitted.dtype, n_features=fitted.n_features, names=names)
-    y = validation.target_array(data[1], name="validation y")
+    y = validation.target_array(y, name="validation y")
     if y.ndim != 2 or y.shape[1] == 1:
         y = validation.codes_of(y, fitted.classes, n_samples=X.shape[0], name="validation y")
-    weight = np.empty(0)
-    return Problem.from_validated(X, y, fitted.classes, names, weight, class_weight=None, label_smoothing=0.0)
+    weight = validation.sample_weights(sample_weight, X.shape[0])
+    problem = Problem.from_validated(X, y, fitted.classes, names, weight, class_weight=None, label_smoothing=0.0)
+    return problem.with_offset(offset)
 
 
 def _samples(X: Any, dtype: Any, device: str) -> tuple[Any, tuple[str, ...] | None]:

@@ -188,7 +188,7 @@ class ProblemInParts:
         )
 
     def with_validation_data(self, data: Any) -> ProblemInParts:
-        """With validation data given as a pair (X, y), or in blocks of their own."""
+        """With validation data given as `validation_problem` takes them, or in blocks of their own."""
         if not isinstance(data, RowBlocks):
             return replace(self, held_out=validation_problem(self, data))
         validation.same_features(data.feature_names, self.feature_names)
@@ -203,12 +203,16 @@ class ProblemInParts:
 AnyProblem = Problem | ProblemInParts
 
 
-def problem_of(X: Any, y: Any = None, *, sample_weight: Any = None, device: str = "cpu", **options: Any) -> AnyProblem:
+def problem_of(
+    X: Any, y: Any = None, *, sample_weight: Any = None, offset: Any = None, device: str = "cpu", **options: Any
+) -> AnyProblem:
     """The problem of rows in memory or in blocks; `options` are those of both, which `Trainer` has."""
     if not isinstance(X, RowBlocks):
-        return Problem.from_labels(X, y, sample_weight=sample_weight, device=device, **options)
-    if y is not None or sample_weight is not None:
-        raise InputTypeError("X is a source of blocks of rows, which has its own y and sample weights; give it alone.")
+        return Problem.from_labels(X, y, sample_weight=sample_weight, offset=offset, device=device, **options)
+    if not (y is sample_weight is offset is None):
+        raise InputTypeError(
+            "X is a source of blocks of rows, which has its own y, sample weights and offset; give it alone."
+        )
     if validation.device(device).startswith("cuda"):
         raise InputValueError(
             f"device is {device!r}, but blocks of rows are summed on the CPU; use device='cpu'.", parameter="device"

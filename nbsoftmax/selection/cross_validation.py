@@ -17,11 +17,14 @@ from numpy.typing import ArrayLike, NDArray
 
 from nbsoftmax import validation
 from nbsoftmax.errors import InputTypeError, InputValueError, plain
+from nbsoftmax.kernels.predict import BEST
 from nbsoftmax.models.display import Displayed, Table, counted
-from nbsoftmax.models.softmax import SoftmaxModel, accuracy, predicted_classes
+from nbsoftmax.models.predictions import predictions
+from nbsoftmax.models.scores import accuracy
+from nbsoftmax.models.softmax import SoftmaxModel
 from nbsoftmax.objective import ObjectiveOptions, PenalizedLoss
 from nbsoftmax.problem import Problem, shuffled_by_class
-from nbsoftmax.selection.path import as_in_sklearn, penalties, problem_of, refuse_strengths
+from nbsoftmax.selection.path import as_in_sklearn, penalties, refuse_strengths, shared_problem
 from nbsoftmax.training.result import FitResult, uninterrupted
 from nbsoftmax.training.trainer import Trainer
 from nbsoftmax.validation import Float64s
@@ -85,6 +88,7 @@ def cross_validate(
     l1_ratio: float = 0.0,
     folds: int | Iterable[tuple[ArrayLike, ArrayLike]] = 5,
     sample_weight: ArrayLike | None = None,
+    offset: ArrayLike | None = None,
     refit: str = "best",
     random_state: int | None = 0,
     **options: Any,
@@ -93,7 +97,7 @@ def cross_validate(
 
     Parameters
     ----------
-    X, y, sample_weight
+    X, y, sample_weight, offset
         As in `Trainer.fit`; `y` holds labels.
     Cs : int or array_like (n_penalties,)
         Inverse strengths: l2 = (1 - l1_ratio) / (C S) and l1 = l1_ratio / (C S) with S the sum of the training samples'
@@ -124,7 +128,9 @@ def cross_validate(
     validation.choice("refit", refit, ("best", "one-standard-error"))
     if validation.is_on_device(X):
         validation.as_array("X", X)  # refuses it: predictions are made on the host
-    problem = problem_of(X, y, sample_weight, options)
+    problem = shared_problem(X, y, sample_weight, offset, options)
+    if not isinstance(problem, Problem):
+        raise InputValueError("cross_validate needs all rows in memory; use arrays.")
     found = held_out(problem, Cs=Cs, l1_ratio=l1_ratio, folds=folds, random_state=random_state, **options)
     mean, error = summary(found.log_loss)
     best, least = int(np.nanargmin(mean)), one_standard_error(found.Cs, mean, error)
@@ -220,7 +226,9 @@ class _Fold:
         """Log-loss and accuracy of the held-out samples for the next C."""
         problem = self._problem
         model = self._last = _fit(problem, C, l1_ratio, options, init=self._last).model
-        right = predicted_classes(model, problem.X)[self._test] == problem.y[self._test]
+        given = problem.offset if problem.offset.size else None
+        best = predictions(model.coef, model.intercept, problem.X, BEST, offset=given)[1][:, 0]
+        right = best[self._test] == problem.y[self._test]
         params = np.column_stack([model.coef, model.intercept])
         return self._loss.value(params), accuracy(right, self._held_out[self._test])
 

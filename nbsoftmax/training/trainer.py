@@ -168,8 +168,9 @@ class Trainer:
         y: Any = None,
         *,
         sample_weight: ArrayLike | None = None,
+        offset: ArrayLike | None = None,
         init: Any = None,
-        validation_data: tuple[Any, Any] | None = None,
+        validation_data: Any = None,
         checkpoint: str | os.PathLike[str] | None = None,
         resume: bool = False,
     ) -> FitResult:
@@ -187,9 +188,11 @@ class Trainer:
             Labels, (n_samples,): integers, strings or booleans; or probabilities (n_samples, n_classes), whose
             classes are 0..n_classes-1.
         sample_weight : array_like (n_samples,), optional
+        offset : array_like (n_samples, n_classes), or (n_samples,) for the second of two classes, optional
+            Added to the logits, with fixed coefficient 1. Predictions take an offset of their own.
         init : FitResult, SoftmaxModel or array (n_classes, n_features + 1), optional
             Where to start; by default at 0.
-        validation_data : (X, y), or a source of blocks of rows, optional
+        validation_data : (X, y[, sample_weight[, offset]]), or a source of blocks of rows, optional
             Its mean loss, without penalty, is recorded in the history.
         checkpoint : path, optional
             File for the state of the fit, from which `resume` continues. It is written atomically: every few seconds,
@@ -213,7 +216,7 @@ class Trainer:
             For invalid input, including a checkpoint that is damaged or of another problem.
         """
         started = time.perf_counter()
-        problem = self._problem(X, y, sample_weight, validation_data)
+        problem = self._problem(X, y, sample_weight, offset, validation_data)
         if checkpoint is not None and problem.on_device:
             raise InputValueError("X is on a GPU, but a checkpoint needs its rows on the host; copy X to the host.")
         if validation.flag("resume", resume) and checkpoint is None:
@@ -253,17 +256,18 @@ class Trainer:
             warnings.warn(convergence_message(solution, advice), self.warn_as, stacklevel=2)
         return context.result
 
-    def _problem(self, X: Any, y: Any, sample_weight: Any, validation_data: Any) -> AnyProblem:
+    def _problem(self, X: Any, y: Any, sample_weight: Any, offset: Any, validation_data: Any) -> AnyProblem:
         """The validated problem, with validation data where the options or the caller ask for some."""
         if isinstance(X, AnyProblem):
-            if not (y is sample_weight is validation_data is None):
-                raise InputValueError("a Problem has its own y, weights and validation data; give it alone.")
+            if not (y is sample_weight is offset is validation_data is None):
+                raise InputValueError("a Problem has its own y, weights, offset and validation data; give it alone.")
             problem: AnyProblem = X
         else:
             problem = problem_of(
                 X,
                 y,
                 sample_weight=sample_weight,
+                offset=offset,
                 class_weight=self.class_weight,
                 label_smoothing=self.label_smoothing,
                 dtype=self.dtype,

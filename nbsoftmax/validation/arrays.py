@@ -199,10 +199,15 @@ def finite(name: str, array: ArrayLike, shape: tuple[int, ...], *, meaning: str)
 
 
 def offset(array: ArrayLike | None, shape: tuple[int, int], dtype: Any) -> Floats:
-    """Check an offset, fixed additions to the logits: finite, (n_samples, n_classes); (0, 0) for None."""
+    """Check an offset, fixed additions to the logits: finite, (n_samples, n_classes); (0, 0) for None.
+
+    With two classes it may be (n_samples,), which is added to the logit of the second one.
+    """
     if array is None:
         return np.empty((0, 0), dtype)
     a = as_floats("offset", array, dtype=dtype)
+    if shape[1] == 2 and a.ndim == 1:
+        a = np.column_stack([np.zeros_like(a), a])
     if a.shape != shape:
         raise InputValueError(f"offset has shape {a.shape}, expected {shape}: one number for each sample and class.")
     bad = first_not_finite(a)

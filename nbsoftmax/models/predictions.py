@@ -1,0 +1,52 @@
+"""Predictions of a linear model for rows that are validated already."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nbsoftmax import validation
+from nbsoftmax.backends.design import Design
+from nbsoftmax.functional.logits import log_softmax, softmax
+from nbsoftmax.kernels.predict import LOG_PROBA, LOGITS, PROBA
+from nbsoftmax.validation import Float64s, Floats
+
+
+def predictions(
+    coef: Float64s,
+    intercept: Float64s,
+    X: Any,
+    what: int,
+    k: int = 1,
+    *,
+    with_proba: bool = False,
+    offset: Floats | None = None,
+) -> tuple[Floats, NDArray[np.int64]]:
+    """Predictions as `Design.predict` returns them, for dense or sparse X.
+
+    An `offset` (n_samples, n_classes) of the dtype of X is added to the logits, which then exist as an array.
+    """
+    if offset is not None:
+        logits = predictions(coef, intercept, X, LOGITS)[0]
+        logits += offset
+        return _from_logits(logits, what, k, with_proba=with_proba)
+    if validation.is_sparse(X):
+        from nbsoftmax.backends.sparse_design import SparseDesign  # predictions for arrays do not need it
+
+        return SparseDesign(X, len(coef), None).predict(coef, intercept, what, k, with_proba=with_proba)
+    design = Design(X, len(coef), np.empty((0, 0), X.dtype), None)
+    return design.predict(coef, intercept, what, k, with_proba=with_proba)
+
+
+def _from_logits(logits: Floats, what: int, k: int, *, with_proba: bool) -> tuple[Floats, NDArray[np.int64]]:
+    """What `predictions` returns, from logits, which may be changed."""
+    none = np.empty((0, 0), np.int64)
+    if what == LOGITS:
+        return logits, none
+    if what in (PROBA, LOG_PROBA):
+        return (softmax if what == PROBA else log_softmax)(logits, out=logits), none
+    best = np.argmax(logits, axis=1)[:, None] if k == 1 else np.argsort(-logits, axis=1, kind="stable")[:, :k]
+    proba = np.take_along_axis(softmax(logits, out=logits), best, axis=1) if with_proba else np.empty((0, 0))
+    return proba, best.astype(np.int64, copy=False)

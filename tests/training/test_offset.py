@@ -1,0 +1,153 @@
+"""Offsets: fixed additions to the logits, in fits, selections, predictions and inference."""
+
+import numpy as np
+import pytest
+
+import nbsoftmax as nbs
+from nbsoftmax.errors import InputValueError
+
+M, N, K = 400, 3, 3
+rng = np.random.default_rng(11)
+X = rng.normal(size=(M, N))
+OFFSET = rng.normal(size=(M, K))
+COEF = rng.normal(size=(K, N))
+Y = np.array(["a", "b", "c"])[np.argmax(X @ COEF.T + OFFSET + rng.gumbel(size=(M, K)), axis=1)]
+WEIGHT = rng.uniform(0.5, 2.0, M)
+FIXED = {"tol": 1e-10, "l2": 0.01}
+
+
+def minimum(X, Y, offset):
+    """The parameters by the general objective, whose offset other tests compare with SciPy."""
+    codes = np.unique(Y, return_inverse=True)[1]
+    J = nbs.Objective(X, codes, l2=0.01, offset=offset)
+    from scipy.optimize import minimize
+
+    shape = J.shape
+    found = minimize(
+        lambda w: [np.ravel(a) if i else a for i, a in enumerate(J.value_and_grad(w.reshape(shape)))],
+        np.zeros(shape).ravel(),
+        jac=True,
+        method="BFGS",
+        options={"gtol": 1e-9},
+    )
+    return found.x.reshape(shape)
+
+
+@pytest.mark.parametrize("solver", ["newton-cg", "newton", "lbfgs"])
+def test_a_fit_finds_the_minimum_with_the_offset(solver):
+    model = nbs.Trainer(solver=solver, **FIXED).fit(X, Y, offset=OFFSET).model
+    np.testing.assert_allclose(model.coef, minimum(X, Y, OFFSET)[:, :-1], atol=1e-5)
+    assert np.abs(model.coef - nbs.Trainer(**FIXED).fit(X, Y).model.coef).max() > 0.01
+
+
+def test_predictions_add_an_offset_to_the_logits():
+    model = nbs.Trainer(**FIXED).fit(X, Y, offset=OFFSET).model
+    logits = X @ model.coef.T + model.intercept + OFFSET
+    np.testing.assert_allclose(model.decision_function(X, offset=OFFSET), logits, rtol=1e-12, atol=1e-12)
+    proba = np.exp(logits - logits.max(axis=1, keepdims=True))
+    proba /= proba.sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(model.predict_proba(X, offset=OFFSET), proba, rtol=1e-10)
+    np.testing.assert_allclose(model.predict_log_proba(X, offset=OFFSET), np.log(proba), rtol=1e-9, atol=1e-12)
+    np.testing.assert_array_equal(model.predict(X, offset=OFFSET), model.classes[proba.argmax(axis=1)])
+    labels, best = model.top_k(X, 2, offset=OFFSET)
+    order = np.argsort(-proba, axis=1)[:, :2]
+    np.testing.assert_array_equal(labels, model.classes[order])
+    np.testing.assert_allclose(best, np.take_along_axis(proba, order, axis=1), rtol=1e-10)
+    assert model.score(X, Y, offset=OFFSET) == np.mean(model.predict(X, offset=OFFSET) == Y) > model.score(X, Y)
+
+
+def test_for_two_classes_one_column_is_enough():
+    y, one = Y == "a", OFFSET[:, 0]
+    both = np.column_stack([np.zeros(M), one])
+    models = [nbs.Trainer(**FIXED).fit(X, y, offset=offset).model for offset in (one, both)]
+    np.testing.assert_array_equal(models[0].coef, models[1].coef)
+    np.testing.assert_array_equal(models[0].predict_proba(X, offset=one), models[0].predict_proba(X, offset=both))
+
+
+def test_validation_data_have_weights_and_an_offset_of_their_own():
+    held = slice(300, None)
+    fit = nbs.Trainer(**FIXED).fit(
+        X[:300], Y[:300], offset=OFFSET[:300], validation_data=(X[held], Y[held], WEIGHT[held], OFFSET[held])
+    )
+    log_proba = fit.model.predict_log_proba(X[held], offset=OFFSET[held])
+    codes = np.searchsorted(fit.model.classes, Y[held])
+    expected = np.average(-log_proba[np.arange(100), codes], weights=WEIGHT[held])
+    assert fit.history["validation_loss"][-1] == pytest.approx(expected, rel=1e-9)
+
+
+def test_paths_and_cross_validation_take_an_offset():
+    path = nbs.fit_path(X, Y, l2s=[0.1, 0.01], offset=OFFSET, tol=1e-10)
+    alone = nbs.Trainer(**FIXED).fit(X, Y, offset=OFFSET).model
+    np.testing.assert_allclose(path.results[1].model.coef, alone.coef, atol=1e-5)
+    folds = [(np.arange(200), np.arange(200, M)), (np.arange(200, M), np.arange(200))]
+    found = nbs.cross_validate(X, Y, Cs=[1.0], folds=folds, offset=OFFSET, tol=1e-10)
+    for f, (train, test) in enumerate(folds):
+        model = nbs.Trainer(l2=1 / 200, tol=1e-10).fit(X[train], Y[train], offset=OFFSET[train]).model
+        log_proba = model.predict_log_proba(X[test], offset=OFFSET[test])
+        codes = np.searchsorted(model.classes, Y[test])
+        assert found.log_loss[0, f] == pytest.approx(-log_proba[np.arange(200), codes].mean(), rel=1e-6)
+        assert found.accuracy[0, f] == model.score(X[test], Y[test], offset=OFFSET[test])
+
+
+def test_a_checkpoint_of_another_offset_is_refused(tmp_path):
+    path = tmp_path / "state"
+    nbs.Trainer(**FIXED).fit(X, Y, offset=OFFSET, checkpoint=path)
+    with pytest.raises(InputValueError, match="other data"):
+        nbs.Trainer(**FIXED).fit(X, Y, offset=OFFSET + 1e-9, checkpoint=path, resume=True)
+
+
+@pytest.mark.parametrize("cov", ["fisher", "sandwich"])
+def test_inference_with_an_offset_is_that_of_statsmodels_for_two_classes(cov):
+    import statsmodels.api as sm
+
+    y, one = (Y == "a").astype(int), OFFSET[:, 0]
+    ours = nbs.Trainer(tol=1e-12).fit(X, y, offset=one).inference(cov=cov)
+    logit = sm.GLM(y, sm.add_constant(X), family=sm.families.Binomial(), offset=one)
+    theirs = logit.fit(cov_type="nonrobust" if cov == "fisher" else "HC0")
+    np.testing.assert_allclose(ours.standard_errors[0], np.roll(theirs.bse, -1), rtol=1e-6)
+    np.testing.assert_allclose(ours.params[0], np.roll(theirs.params, -1), rtol=1e-6)
+    assert ours.log_likelihood == pytest.approx(theirs.llf, rel=1e-9)
+    assert ours.log_likelihood_null == pytest.approx(theirs.llnull, rel=1e-7)
+    again = nbs.inference(nbs.Trainer(tol=1e-12).fit(X, y, offset=one).model, X, y, offset=one, cov=cov)
+    np.testing.assert_allclose(again.standard_errors, ours.standard_errors, rtol=1e-9)
+
+
+BAD = {
+    "a column too few": (OFFSET[:, :2], "offset has shape"),
+    "a row too few": (OFFSET[1:], "offset has shape"),
+    "one column for three classes": (OFFSET[:, 0], "offset has shape"),
+    "a NaN": (np.where(np.arange(M)[:, None] == 7, np.nan, OFFSET), "offset contains nan at row 7"),
+    "text": (OFFSET.astype(str), "offset"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_offsets_are_refused(case):
+    offset, message = BAD[case]
+    model = nbs.Trainer(**FIXED).fit(X, Y).model
+    with pytest.raises((ValueError, TypeError), match=message):
+        nbs.Trainer().fit(X, Y, offset=offset)
+    with pytest.raises((ValueError, TypeError), match=message):
+        model.predict(X, offset=offset)
+
+
+def test_the_estimators_route_an_offset():
+    pytest.importorskip("sklearn")
+    import sklearn
+    from sklearn.model_selection import cross_val_score
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    estimator = nbs.SoftmaxRegression(C=1.0, tol=1e-10).fit(X, Y, offset=OFFSET)
+    model = nbs.Trainer(l2=1 / M, tol=1e-10).fit(X, Y, offset=OFFSET).model
+    np.testing.assert_allclose(estimator.coef_, model.coef, atol=1e-6)
+    np.testing.assert_array_equal(estimator.predict(X, offset=OFFSET), model.predict(X, offset=OFFSET))
+    np.testing.assert_allclose(estimator.predict_proba(X, OFFSET), model.predict_proba(X, offset=OFFSET), atol=1e-6)
+    assert estimator.score(X, Y, offset=OFFSET) == model.score(X, Y, offset=OFFSET)
+    chosen = nbs.SoftmaxRegressionCV(Cs=[1.0], cv=2).fit(X, Y, offset=OFFSET)
+    np.testing.assert_allclose(chosen.coef_, model.coef, atol=1e-4)
+    with sklearn.config_context(enable_metadata_routing=True):
+        asks = nbs.SoftmaxRegression().set_fit_request(offset=True).set_score_request(offset=True)
+        pipeline = make_pipeline(StandardScaler(), asks)
+        scores = cross_val_score(pipeline, X, Y, params={"offset": OFFSET}, cv=3)
+    assert scores.mean() > nbs.SoftmaxRegression().fit(X, Y).score(X, Y)
