@@ -137,14 +137,10 @@ def test_held_out_rows_are_those_of_the_dense_array():
     assert np.allclose(ours, theirs, rtol=1e-9, atol=0)
 
 
-def test_other_weights_share_x_and_scaled_features_stay_sparse():
+def test_other_weights_share_x():
     problem = Problem.from_labels(sp.csr_array(D), Y)
     assert not problem.on_device
     assert problem.with_sample_weight(S).X is problem.X
-    scale = np.arange(1.0, N + 1)
-    scaled = problem.scaled(np.zeros(N), scale)
-    assert np.array_equal(scaled.X.toarray(), D / scale)
-    assert np.array_equal(problem.X.toarray(), D)
 
 
 USES = {

@@ -105,6 +105,15 @@ class KeepsProbabilities(Protocol):
 
 
 @runtime_checkable
+class HasMoments(Protocol):
+    """Can compute means and variances of the features."""
+
+    def moments(self, centre: Float64s) -> tuple[float, Float64s, Float64s]:
+        """sum_i h_i, and for each feature sum_i h_i (x_ij - c_j) and sum_i h_i (x_ij - c_j)^2, (n_features,)."""
+        ...
+
+
+@runtime_checkable
 class SelectsFeatures(Protocol):
     """Can make a backend for some of the features, which prox-Newton uses when most coefficients are 0."""
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from nbsoftmax.backends import by_classes, by_panels
 from nbsoftmax.backends.design import Design
 from nbsoftmax.backends.kept import intercept_curvature
+from nbsoftmax.backends.moments import Moments, moments
 from nbsoftmax.backends.refined import RefinedBackend
 from nbsoftmax.backends.sum import MadeParts, SumBackend
 from nbsoftmax.backends.targets import curvature_weights, part_of, targets_in
@@ -192,6 +193,10 @@ class DenseBackend:
             change = weights, gradient, n_chunks, state, rate, rule, share, step, fit_intercept
             run(sgd.update, self.n_classes, (n_chunks + 8) * params.size, *change)
         return losses
+
+    def moments(self, centre: Float64s) -> Moments:
+        """Sums of the features and their squares, as differences from `centre`; see `moments`."""
+        return moments(self._source[0], self._curvature, centre)
 
     def with_features(self, features: NDArray[np.int64]) -> DenseBackend:
         """The same sums over only these features, which are copied, and computed in float64 throughout."""

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from nbsoftmax.backends.dense import DenseBackend
 from nbsoftmax.backends.kept import intercept_curvature
+from nbsoftmax.backends.moments import Moments, moments
 from nbsoftmax.backends.refined import RefinedBackend
 from nbsoftmax.backends.sparse_descent import descend
 from nbsoftmax.backends.sparse_design import Layout, SparseDesign
@@ -239,6 +240,10 @@ class SparseBackend:
         samples = sparse.SparseRows(X.data, X.indices, X.indptr, *X.shape, max(0, X.nnz - 1), offset.reshape(-1))
         design = samples, self._layout, self._target(slice(None))
         return descend(design, state, order, batch_size, rates, rule, n_before, fit_intercept=self.fit_intercept)
+
+    def moments(self, centre: Float64s) -> Moments:
+        """Sums of the features and their squares, as differences from `centre`; see `moments`."""
+        return moments(self._source[0], self._curvature, centre)
 
     def with_features(self, features: NDArray[np.int64]) -> SparseBackend:
         """The same sums over only these features, whose columns are copied, and computed in float64 throughout."""

@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nbsoftmax.backends.base import Backend
+from nbsoftmax.backends.moments import Moments
 from nbsoftmax.validation import Float64s
 
 
@@ -187,6 +188,11 @@ class SumOfRows(SumBackend):
     def __init__(self, parts: Parts, *, dtype: np.dtype[Any], **options: Any) -> None:
         super().__init__(parts, **options)
         self._dtype = dtype
+
+    def moments(self, centre: Float64s) -> Moments:
+        """Sums of the features and their squares, as differences from `centre`; see `moments`."""
+        total: Moments = self._parts.total(self._first.then("moments", centre))
+        return total
 
     def with_features(self, features: NDArray[np.int64]) -> SumOfRows:
         """The same sums over these features only, computed in float64."""

@@ -16,10 +16,8 @@ from nbsoftmax.solvers import NAMES
 if TYPE_CHECKING:
     import argparse
 
-    from nbsoftmax.models.softmax import SoftmaxModel
     from nbsoftmax.problem import Problem
     from nbsoftmax.training.trainer import Trainer
-    from nbsoftmax.validation import Float64s
 
 
 def add_options(command: argparse.ArgumentParser) -> None:
@@ -51,7 +49,11 @@ def _add_objective(command: argparse.ArgumentParser) -> None:
     add = command.add_argument
     add("--l1", type=float, default=0.0, help="penalty l1 ||coef||_1, which sets weights to 0 (default: 0)")
     add("--grouped", action="store_true", help="apply l1 to the weights of each feature together: removes features")
-    add("--standardize", action="store_true", help="fit standardized features; the model takes unscaled ones")
+    add(
+        "--standardize",
+        action="store_true",
+        help="penalise coefficients of standardized features",
+    )
     add("--no-intercept", action="store_true")
     add("--label-smoothing", type=float, default=0.0)
     add("--class-weight", choices=["balanced"])
@@ -76,14 +78,9 @@ def run(arguments: argparse.Namespace) -> int:
         raise InputValueError("--early-stopping needs held-out samples; add --validation FRACTION.")
     problem, names = _problem(arguments)
     trainer = _trainer(arguments, _l2(arguments, problem))
-    scaling = _scaling(arguments, problem) if arguments.standardize else None
-    if scaling is not None:
-        problem = problem.scaled(*scaling)
     with collect_warnings() as warned:
         result = trainer.fit(problem, checkpoint=arguments.checkpoint, resume=arguments.resume)
     model = replace(result.model, feature_names=names)
-    if scaling is not None:
-        model = _for_unscaled_features(model, *scaling)
     saved, code = save_model(result, model, arguments.out)
     lines, facts = fit_lines(result), fit_facts(result)
     if "validation_loss" in result.history and result.n_iter > 0:
@@ -138,6 +135,7 @@ def _trainer(arguments: argparse.Namespace, l2: float) -> Trainer:
         solver=_solver(arguments.solver, arguments.learning_rate, arguments.batch_size),
         l1=arguments.l1,
         l2=l2,
+        standardize=arguments.standardize,
         grouped=arguments.grouped,
         tol=arguments.tol,
         max_iter=arguments.max_iter,
@@ -167,36 +165,3 @@ def _solver(name: str, learning_rate: float | None, batch_size: int | None) -> A
     if name == "sgd":
         return SGD(learning_rate) if batch_size is None else SGD(learning_rate, batch_size)
     return name
-
-
-def _scaling(arguments: argparse.Namespace, problem: Problem) -> tuple[Float64s, Float64s]:
-    """Return the mean and the standard deviation of each feature, (n_features,); 0 as the mean if X is not centred."""
-    import numpy as np
-
-    if problem.is_sparse:  # centred columns would not be sparse; with an intercept the minimum is the same without
-        mean, scale = np.zeros(problem.n_features), _sparse_deviations(problem.X)
-    else:
-        mean, scale = problem.X.mean(axis=0, dtype=np.float64), problem.X.std(axis=0, dtype=np.float64)
-    if arguments.no_intercept:
-        mean[:] = 0.0  # only an intercept can make up for the means
-    scale[scale == 0] = 1.0
-    return mean, scale
-
-
-def _sparse_deviations(X: Any) -> Float64s:
-    """Return the standard deviation of each column of a sparse array, from squares of differences from the mean."""
-    import numpy as np
-
-    (m, n), columns = X.shape, X.indices
-    numbers = X.data.astype(np.float64)
-    mean = np.bincount(columns, numbers, n) / m
-    zeros = m - np.bincount(columns, minlength=n)
-    squares = np.bincount(columns, (numbers - mean[columns]) ** 2, n) + zeros * mean**2
-    return np.asarray(np.sqrt(squares / m))
-
-
-def _for_unscaled_features(model: SoftmaxModel, mean: Float64s, scale: Float64s) -> SoftmaxModel:
-    """Return the model of features x that gives the predictions of `model` for (x - mean) / scale."""
-    coef = model.coef / scale
-    training = (model.training or {}) | {"standardized": True}
-    return replace(model, coef=coef, intercept=model.intercept - (coef * mean).sum(axis=1), training=training)

@@ -46,6 +46,9 @@ class SoftmaxRegression(CallbackSupportMixin, FittedClassifier):
     class_weight : None, "balanced" or dict of label to weight
         "balanced" gives class k the weight n_samples / (n_classes * count_k), counts weighted by the sample weights.
     fit_intercept : bool
+    standardize : bool
+        Whether the penalty acts on the coefficients of standardized features; `coef_` is that of the features as they
+        are. `partial_fit` does not support it.
     label_smoothing : float in [0, 1]
         This share of every target is spread evenly over the classes.
     solver, tol, max_iter
@@ -88,6 +91,7 @@ class SoftmaxRegression(CallbackSupportMixin, FittedClassifier):
         l1_ratio: float = 0.0,
         class_weight: Any = None,
         fit_intercept: bool = True,
+        standardize: bool = False,
         label_smoothing: float = 0.0,
         solver: str | Solver = "auto",
         tol: float = 1e-6,
@@ -102,6 +106,7 @@ class SoftmaxRegression(CallbackSupportMixin, FittedClassifier):
         self.l1_ratio = l1_ratio
         self.class_weight = class_weight
         self.fit_intercept = fit_intercept
+        self.standardize = standardize
         self.label_smoothing = label_smoothing
         self.solver = solver
         self.tol = tol
@@ -145,6 +150,7 @@ class SoftmaxRegression(CallbackSupportMixin, FittedClassifier):
             l1=l1,
             l2=l2,
             fit_intercept=self.fit_intercept,
+            standardize=self.standardize,
             tol=self.tol,
             max_iter=self.max_iter,
             label_smoothing=self.label_smoothing,
@@ -221,7 +227,7 @@ class SoftmaxRegression(CallbackSupportMixin, FittedClassifier):
         if trainer is None:
             trainer = Trainer(
                 solver=SGD(average=True), fit_intercept=self.fit_intercept, label_smoothing=self.label_smoothing,
-                class_weight=by_class, random_state=self._seed(),
+                class_weight=by_class, random_state=self._seed(), standardize=self.standardize,
                 n_threads=self._n_threads(),
             )  # fmt: skip
             start = np.column_stack(two_rows(self.coef_, self.intercept_)) if fitted else None

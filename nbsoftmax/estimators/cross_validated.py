@@ -36,9 +36,9 @@ class SoftmaxRegressionCV(FittedClassifier):
         Score of the held-out samples; if several penalties are equally good, the smallest C is chosen.
     refit : {"best", "one-standard-error"}
         Which C the model has: the best, or the smallest within one standard error of the best log-loss.
-    class_weight, fit_intercept, label_smoothing, solver, tol, max_iter, n_jobs, device, random_state, verbose
-        As for `SoftmaxRegression`; `random_state` is only for "sgd", and is that of every fit to a fold as well. Folds
-        are shuffled only by a splitter given as `cv`, which has a `random_state` of its own.
+    class_weight, fit_intercept, standardize, label_smoothing, solver, tol, max_iter, n_jobs, device, random_state
+        As for `SoftmaxRegression`, as is `verbose`; `random_state` is only for "sgd", and is that of every fit to a
+        fold as well. Folds are shuffled only by a splitter given as `cv`, which has a `random_state` of its own.
 
     Attributes
     ----------
@@ -62,6 +62,7 @@ class SoftmaxRegressionCV(FittedClassifier):
         refit: str = "best",
         class_weight: Any = None,
         fit_intercept: bool = True,
+        standardize: bool = False,
         label_smoothing: float = 0.0,
         solver: str | Solver = "auto",
         tol: float = 1e-6,
@@ -78,6 +79,7 @@ class SoftmaxRegressionCV(FittedClassifier):
         self.refit = refit
         self.class_weight = class_weight
         self.fit_intercept = fit_intercept
+        self.standardize = standardize
         self.label_smoothing = label_smoothing
         self.solver = solver
         self.tol = tol
@@ -113,7 +115,7 @@ class SoftmaxRegressionCV(FittedClassifier):
         options: dict[str, Any] = {
             "solver": self.solver, "fit_intercept": self.fit_intercept, "tol": self.tol, "max_iter": self.max_iter,
             "label_smoothing": self.label_smoothing, "n_threads": self._n_threads(), "random_state": self._seed(),
-            "device": self.device,
+            "device": self.device, "standardize": self.standardize,
         }  # fmt: skip
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)

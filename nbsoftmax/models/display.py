@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from html import escape
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+from nbsoftmax.errors import plain
 
 MOST_ROWS, MOST_COLUMNS = 12, 8  # of an HTML table
 MOST_LISTED = 6  # labels or names in a line of a summary
@@ -62,3 +65,16 @@ def counted(n: int, noun: str) -> str:
     """A number with its noun: "1 class", "3 classes"."""
     plural = f"{noun[:-1]}ies" if noun.endswith("ty") else f"{noun}es" if noun.endswith("s") else f"{noun}s"
     return f"{n} {noun if n == 1 else plural}"
+
+
+def changed_options(owner: Any) -> str:
+    """The repr of an object with the options of its constructor that are not default."""
+    options = {name: option.default for name, option in inspect.signature(type(owner)).parameters.items()}
+    given = {name: getattr(owner, name) for name in sorted(options)}
+    # An array has no single truth value for `!=`; it is only possible for options whose default is None.
+    shown = [
+        f"{name}={plain(value)}"
+        for name, value in given.items()
+        if (value is not None if options[name] is None else value != options[name])
+    ]
+    return f"{type(owner).__name__}({', '.join(shown)})"

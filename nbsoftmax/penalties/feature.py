@@ -15,6 +15,9 @@ N. Parikh, S. Boyd, "Proximal algorithms", Found. Trends Optim. 1 (2014), sectio
 selection and estimation in regression with grouped variables", JRSS B 68 (2006). The weights are those of glmnet's
 `penalty.factor` (J. Friedman, T. Hastie, R. Tibshirani, J. Stat. Softw. 33, 2010), but glmnet rescales them to a mean
 of 1; here they are not rescaled.
+
+With a scale c_j for each feature, the penalty is R(C diag(c)): that of the coefficients of the features divided by c_j.
+Then t_j = l1 w_j c_j and d_j = l2 w_j c_j^2.
 """
 
 from __future__ import annotations
@@ -43,6 +46,8 @@ class FeaturePenalty:
     l1, l2 : float
     weights : ndarray (n_features,) or None
         w; None if all are 1.
+    scale : ndarray (n_features,) or None
+        c; None if all are 1.
     """
 
     by_feature = True  # features at 0 can be left out of a step
@@ -55,14 +60,19 @@ class FeaturePenalty:
         self.l1 = validation.number("l1", l1, low=0.0)
         self.l2 = validation.number("l2", l2, low=0.0)
         self.weights: Float64s | None = None if weights is None else _weights(weights)
-        # l1 w_j and l2 w_j: a number if it is the same for all features, otherwise (n_features,).
-        self._l1s: Any = self._weighted(self.l1)
-        self._l2s: Any = self._weighted(self.l2)
+        self.scale: Float64s | None = None
+        self._set_strengths()
+
+    def _set_strengths(self) -> None:
+        """Set t_j and d_j: a number if it is the same for all features, otherwise (n_features,)."""
+        self._l1s: Any = self._scaled(self._weighted(self.l1))
+        self._l2s: Any = self._scaled(self._scaled(self._weighted(self.l2)))
 
     def __repr__(self) -> str:
         strengths = [f"{name}={getattr(self, name):g}" for name in self._strengths]
         given = [] if self.weights is None else [f"weights={plain(self.weights.tolist())}"]
-        return f"{type(self).__name__}({', '.join(strengths + given)})"
+        shown = f"{type(self).__name__}({', '.join(strengths + given)})"
+        return shown if self.scale is None else f"{shown} of standardized features"
 
     # --- the penalty itself ---------------------------------------------------------------------------
 
@@ -73,15 +83,15 @@ class FeaturePenalty:
     def value(self, coef: Float64s) -> float:
         """R(coef)."""
         # A term of strength 0 is not computed: its sum may overflow, and 0 * inf is NaN.
-        ridge = 0.5 * self.l2 * _sum_of_squares(coef, self.weights) if self.l2 > 0 else 0.0
+        ridge = 0.5 * self.l2 * _sum_of_squares(self._scaled(coef), self.weights) if self.l2 > 0 else 0.0
         return ridge + self.nonsmooth_value(coef)
 
     def nonsmooth_value(self, coef: Float64s) -> float:
         """The l1 term of R."""
-        return self.l1 * float(self._weighted(self.norms(coef)).sum()) if self.l1 > 0 else 0.0
+        return self.l1 * float(self._weighted(self.norms(self._scaled(coef))).sum()) if self.l1 > 0 else 0.0
 
     def gradient(self, coef: Float64s) -> Float64s:
-        """The gradient of the smooth part, l2 w_j C_:j."""
+        """The gradient of the smooth part, d_j C_:j."""
         return np.asarray(self._l2s * coef)
 
     def prox(self, coef: Float64s, step: float) -> Float64s:
@@ -100,8 +110,8 @@ class FeaturePenalty:
     # --- bounds on the distance to the minimum -------------------------------------------------------
 
     def bound(self, gradient: Float64s) -> float:
-        """J - J* <= sum_j ||g_:j||^2 / (2 l2 w_j) for J = a convex function + R without l1, and its gradient g."""
-        if self.weights is None:
+        """J - J* <= sum_j ||g_:j||^2 / (2 d_j) for J = a convex function + R without l1, and its gradient g."""
+        if isinstance(self._l2s, float):
             return float(np.vdot(gradient, gradient)) / (2 * self.l2) if self.l2 > 0 else np.inf
         squares = np.square(gradient).sum(axis=0)
         with np.errstate(divide="ignore"):
@@ -109,7 +119,7 @@ class FeaturePenalty:
 
     def dual(self, entropy: float, slope: Float64s) -> float:
         """The largest theta entropy - R*(theta slope) for theta in [0, 1], a concave function of theta."""
-        size = self._unweighted(self.norms(slope))
+        size = self._unweighted(self.norms(slope if self.scale is None else slope / self.scale))
         largest = float(size.max(initial=0.0))
         low = 1.0 if largest <= self.l1 else self.l1 / largest
         if low == 1 or self.l2 == 0 or not largest < np.inf:
@@ -134,16 +144,16 @@ class FeaturePenalty:
     @property
     def is_smooth(self) -> bool:
         """Whether R has a gradient everywhere."""
-        return not (self._l1s > 0 if self.weights is None else np.any(self._l1s > 0))
+        return not (self._l1s > 0 if isinstance(self._l1s, float) else np.any(self._l1s > 0))
 
     @property
     def is_zero(self) -> bool:
         """Whether nothing is penalised."""
-        return self.is_smooth and not (self._l2s > 0 if self.weights is None else np.any(self._l2s > 0))
+        return self.is_smooth and not (self._l2s > 0 if isinstance(self._l2s, float) else np.any(self._l2s > 0))
 
     @property
     def curvature(self) -> Any:
-        """The second derivative of the smooth part, l2 w_j: a number or (n_features,)."""
+        """The second derivative of the smooth part, d_j: a number or (n_features,)."""
         return self._l2s
 
     def unpenalised(self, n_features: int) -> NDArray[np.bool_]:
@@ -155,15 +165,23 @@ class FeaturePenalty:
 
     def smooth_part(self) -> Ridge:
         """R without its l1 term."""
-        return Ridge(self.l2, self.weights)
+        ridge = Ridge(self.l2, self.weights)
+        return ridge if self.scale is None else ridge.with_scale(self.scale)
 
     def restricted(self, features: NDArray[np.int64]) -> Self:
         """The same penalty on only these features."""
-        if self.weights is None:
+        if self.weights is None and self.scale is None:
             return self
         part = copy.copy(self)
-        FeaturePenalty.__init__(part, self.l1, self.l2, self.weights[features])
-        return part
+        FeaturePenalty.__init__(part, self.l1, self.l2, None if self.weights is None else self.weights[features])
+        return part if self.scale is None else part.with_scale(self.scale[features])
+
+    def with_scale(self, scale: Float64s) -> Self:
+        """The same penalty of the coefficients times `scale`, (n_features,), positive."""
+        scaled = copy.copy(self)
+        scaled.scale = scale
+        scaled._set_strengths()
+        return scaled
 
     def nonsmooth_change(self, before: Float64s, after: Float64s) -> float:
         """The change of the l1 term, without the cancellation of a difference of sums or of norms.
@@ -174,7 +192,7 @@ class FeaturePenalty:
         if sizes.ndim < products.ndim:
             products = products.sum(axis=0)
         change = np.divide(products, sizes, out=np.zeros_like(sizes), where=sizes > 0)
-        return self.l1 * float(self._weighted(change).sum())
+        return self.l1 * float(self._weighted(self._scaled(change)).sum())
 
     def least_subgradient(self, coef: Float64s, gradient: Float64s) -> Float64s:
         """The subgradient of least norm, where `gradient` is that of the objective without the l1 term."""
@@ -190,11 +208,13 @@ class FeaturePenalty:
         return kinks
 
     def activity(self, gradient: Float64s) -> Float64s:
-        """The largest ||gradient|| / (l1 w_j) of each feature; a feature at 0 stays there if this is at most 1.
+        """The largest ||gradient|| / t_j of each feature; a feature at 0 stays there if this is at most 1.
 
         That of an unpenalised feature is inf, or 0 if it has no gradient.
         """
         largest = np.atleast_2d(self._unweighted(self.norms(gradient))).max(axis=0)
+        if self.scale is not None:
+            largest = largest / self.scale
         with np.errstate(divide="ignore", invalid="ignore"):
             return np.where(largest > 0, largest / self.l1, 0.0)
 
@@ -207,13 +227,13 @@ class FeaturePenalty:
         self._coordinate_descent(grams, factor, l2s, l1s, residual, coef, MOST_SWEEPS, SWEEP_TOL)
 
     def strengths(self, n_features: int) -> tuple[Float64s, Float64s]:
-        """The strengths l1 w_j and l2 w_j for each feature, two arrays (n_features,)."""
+        """The strengths t_j and d_j for each feature, two arrays (n_features,)."""
         l1s, l2s = (np.array(np.broadcast_to(s, n_features), np.float64) for s in (self._l1s, self._l2s))
         return l1s, l2s
 
     def fingerprint(self) -> tuple[Any, ...]:
         """Values that identify this penalty, for checkpoints."""
-        return (type(self).__name__, self.l1, self.l2, self.weights)
+        return (type(self).__name__, self.l1, self.l2, self.weights, *(() if self.scale is None else (self.scale,)))
 
     def check_features(self, n_features: int) -> None:
         """Raise an error if the weights are for another number of features."""
@@ -225,6 +245,9 @@ class FeaturePenalty:
 
     def _weighted(self, x: Any) -> Any:
         return x if self.weights is None else self.weights * x
+
+    def _scaled(self, x: Any) -> Any:
+        return x if self.scale is None else self.scale * x
 
     def _unweighted(self, x: Float64s) -> Float64s:
         if self.weights is None:

@@ -3,8 +3,8 @@
     samples, labels, weights --> Problem --> backend (sums over the rows) --> objective --> solver
 
 Objectives, solvers and the trainer take a `Problem` and validate nothing again. Several fits may share a problem, since
-it is never changed: `split`, `scaled` and `with_sample_weight` return a new one, which shares the arrays that stay the
-same.
+it is never changed: `split`, `with_offset` and `with_sample_weight` return a new one, which shares the arrays that stay
+the same.
 """
 
 from __future__ import annotations
@@ -245,21 +245,6 @@ class Problem:
             label_smoothing=label_smoothing,
         )
         return replace(part, offset=self.offset[rows]) if self.offset.size else part
-
-    def scaled(self, mean: Float64s, scale: Float64s) -> Problem:
-        """With (X - mean) / scale in place of X, also in the validation data; `mean` and `scale` are (n_features,).
-
-        For a sparse X the mean must be 0, because the differences would not be sparse.
-        """
-        if self.is_sparse:
-            assert not mean.any(), "the differences from the mean are not sparse"
-            numbers = (self.X.data / scale[self.X.indices]).astype(self.X.dtype)
-            X = type(self.X)((numbers, self.X.indices, self.X.indptr), shape=self.X.shape)
-        else:
-            X = ((self.X - mean) / scale).astype(self.X.dtype)
-        X = validation.features(X)
-        held_out = None if self.held_out is None else self.held_out.scaled(mean, scale)
-        return replace(self, X=X, held_out=held_out)
 
     def with_offset(self, offset: ArrayLike | None) -> Problem:
         """With fixed additions to the logits, which are validated here."""

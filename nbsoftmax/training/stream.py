@@ -105,8 +105,8 @@ class StreamOptions:
     objective: ObjectiveOptions
 
 
-def streaming_solver(solver: Solver, class_weight: Any) -> SGD:
-    """The solver, which must be able to learn from a stream with these class weights."""
+def streaming_solver(solver: Solver, class_weight: Any, *, standardize: bool) -> SGD:
+    """The solver, which must be able to learn from a stream with these options."""
     if not isinstance(solver, SGD):
         raise InputValueError(
             f'partial_fit needs solver="sgd", which learns from mini-batches, but the solver is {solver.name!r}.'
@@ -116,6 +116,8 @@ def streaming_solver(solver: Solver, class_weight: Any) -> SGD:
             f"schedule is {solver.schedule!r}, which has a last epoch, but a stream has none; "
             'give schedule="constant" or "inverse".'
         )
+    if standardize:
+        raise InputValueError("standardize=True needs the deviations of all samples at once; scale the features.")
     if isinstance(class_weight, str):
         raise InputValueError(
             f"class_weight is {class_weight!r}, which needs all labels at once; give the weights themselves."

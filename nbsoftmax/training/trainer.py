@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import inspect
 import os
 import time
 import warnings
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike
 
 from nbsoftmax import validation
 from nbsoftmax.errors import InputValueError, plain
+from nbsoftmax.models.display import changed_options
 from nbsoftmax.models.softmax import SoftmaxModel, trained_model
 from nbsoftmax.objective import ObjectiveOptions, PenalizedLoss
 from nbsoftmax.penalties import AnyPenalty, Penalty, penalty_of
@@ -33,6 +34,7 @@ from nbsoftmax.training.minimise import minimise
 from nbsoftmax.training.monitor import FitMonitor
 from nbsoftmax.training.result import FitResult
 from nbsoftmax.training.solver_choice import check_penalty, chosen_solver, device_of
+from nbsoftmax.training.standardize import standardized
 from nbsoftmax.training.start import initial_params
 from nbsoftmax.training.stream import Stream, StreamOptions, learn_chunk, streaming_solver
 from nbsoftmax.validation import Float64s
@@ -63,6 +65,9 @@ class Trainer:
     penalty : Ridge, Lasso, ElasticNet, GroupLasso or an object with their methods `value` and `prox`, optional
         Replaces `l1`, `l2` and `grouped`: one of these penalties, with a weight for each feature, or a penalty of your
         own; see "Penalties" in the documentation.
+    standardize : bool
+        Whether the penalties act on the coefficients of standardized features, each divided by its standard deviation.
+        The coefficients are those of the features as they are, and X is not copied.
     fit_intercept : bool
     tol : float
         The fit has converged when the objective is within tol * |objective| of its minimum, or within eps log K, if
@@ -111,6 +116,7 @@ class Trainer:
         l2: float = 0.0,
         grouped: bool = False,
         penalty: Penalty | None = None,
+        standardize: bool = False,
         fit_intercept: bool = True,
         tol: float = 1e-6,
         max_iter: int | None = None,
@@ -130,6 +136,7 @@ class Trainer:
         self.l1, self.l2, self.grouped, self.penalty = l1, l2, grouped, penalty
         chosen = self._solver()
         check_penalty(chosen, self._penalty(), l1=l1, grouped=grouped, own=penalty is not None)
+        self.standardize = validation.flag("standardize", standardize)
         self.fit_intercept = validation.flag("fit_intercept", fit_intercept)
         self.tol = validation.number("tol", tol, low=0.0, low_open=True)
         self.max_iter = None if max_iter is None else validation.count("max_iter", max_iter)
@@ -152,15 +159,7 @@ class Trainer:
 
     def __repr__(self) -> str:
         """The options that are not default, `Trainer(l2=0.001, solver='lbfgs')` for example."""
-        options = {name: option.default for name, option in inspect.signature(type(self)).parameters.items()}
-        given = {name: getattr(self, name) for name in sorted(options)}
-        # An array has no single truth value for `!=`; it is only possible for options whose default is None.
-        shown = [
-            f"{name}={plain(value)}"
-            for name, value in given.items()
-            if (value is not None if options[name] is None else value != options[name])
-        ]
-        return f"{type(self).__name__}({', '.join(shown)})"
+        return changed_options(self)
 
     def fit(
         self,
@@ -222,6 +221,8 @@ class Trainer:
         if validation.flag("resume", resume) and checkpoint is None:
             raise InputValueError("resume is True, but no checkpoint is given; name the file to resume from.")
         options = self._objective_options()
+        if self.standardize:
+            options = replace(options, penalty=standardized(options.penalty, problem))
         objective = PenalizedLoss(problem, options)
         start = initial_params(init, objective.shape, problem.classes, fit_intercept=self.fit_intercept)
         solver = chosen_solver(self.solver, options.penalty)
@@ -237,7 +238,8 @@ class Trainer:
         hooks = Hooks(self, [*self.callbacks, *progress], context)
         monitor = self._monitor(started, objective, problem, hooks)
         if checkpoint is not None:
-            monitor.save_to(Checkpoint(checkpoint, self._fingerprint(solver, problem, start)), resume=resume)
+            known = self._fingerprint(solver, problem, start, options.penalty)
+            monitor.save_to(Checkpoint(checkpoint, known), resume=resume)
         with monitor.saved_on_termination(), hooks.running():
             solution = minimise(
                 solver,
@@ -284,11 +286,7 @@ class Trainer:
 
     def _objective_options(self) -> ObjectiveOptions:
         return ObjectiveOptions(
-            penalty=self._penalty(),
-            fit_intercept=self.fit_intercept,
-            n_threads=self.n_threads,
-            device=self.device,
-            device_memory=self.device_memory,
+            self._penalty(), self.fit_intercept, self.n_threads, self.device, device_memory=self.device_memory
         )
 
     def _solver(self) -> Solver:
@@ -301,11 +299,11 @@ class Trainer:
         max_seconds = np.inf if self.max_seconds is None else self.max_seconds
         return FitMonitor(started, objective, held_out, hooks, max_seconds=max_seconds)
 
-    def _fingerprint(self, solver: Solver, problem: AnyProblem, start: Float64s) -> str:
+    def _fingerprint(self, solver: Solver, problem: AnyProblem, start: Float64s, penalty: AnyPenalty) -> str:
         """Digest of all that decides the iterates of a fit."""
         options: tuple[Any, ...] = (
             *fingerprint_of_solver(solver),
-            *self._penalty().fingerprint(),
+            *penalty.fingerprint(),
             self.fit_intercept,
         )
         if solver.requires.batches:
@@ -323,7 +321,8 @@ class Trainer:
         started: float,
         options: ObjectiveOptions,
     ) -> FitResult:
-        penalty = {"l1": self.l1, "l2": self.l2} if self.penalty is None else {"penalty": plain(options.penalty)}
+        penalty: dict[str, Any] = {"standardize": True} if self.standardize else {}
+        penalty |= {"l1": self.l1, "l2": self.l2} if self.penalty is None else {"penalty": plain(self._penalty())}
         model = trained_model(
             solution.params,
             problem.classes,
@@ -389,7 +388,7 @@ class Trainer:
             previous chunks, and if the parameters diverge. The stream then remains as it was before the call.
         """
         options = StreamOptions(
-            streaming_solver(self._solver(), self.class_weight),
+            streaming_solver(self._solver(), self.class_weight, standardize=self.standardize),
             self._seed(),
             self.dtype,
             self.class_weight,

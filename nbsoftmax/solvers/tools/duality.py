@@ -101,9 +101,10 @@ def _primal(objective: Penalised, params: Float64s, loss: float) -> float:
 
 def _ridge(objective: Penalised, coef: Float64s) -> float:
     """The smooth part of the penalty, computed by BLAS, which solvers limit to one thread."""
-    ridge = objective.penalty.smooth_part()
-    squared = coef if ridge.weights is None else ridge.weights * coef
-    return ridge.l2 / 2 * float(np.vdot(coef, squared))
+    curvature = objective.penalty.smooth_part().curvature
+    if isinstance(curvature, float):
+        return curvature / 2 * float(np.vdot(coef, coef))
+    return 0.5 * float(np.vdot(coef, curvature * coef))
 
 
 def _dual(objective: Penalised, entropy: float, grad: Float64s) -> float:

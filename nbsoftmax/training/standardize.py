@@ -1,0 +1,51 @@
+"""Penalties of standardized features: as if each feature were divided by its standard deviation.
+
+    sd_j^2 = sum_i h_i (x_ij - mean_j)^2 / sum_i h_i,    mean_j = sum_i h_i x_ij / sum_i h_i
+
+h_i is the weight of sample i in the objective. The penalty acts on coef_kj sd_j, so the coefficients are those of the
+features as they are, and X is neither copied nor centred: centred features would change the intercepts alone, which
+have no penalty.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from nbsoftmax.backends.base import HasMoments
+from nbsoftmax.errors import InputValueError
+from nbsoftmax.penalties import AnyPenalty, FeaturePenalty
+from nbsoftmax.problem import AnyProblem
+from nbsoftmax.validation import Float64s
+
+CONSTANT = 1e-12  # a feature whose standard deviation is at most this share of its mean is constant but for rounding
+
+
+def standardized(penalty: AnyPenalty, problem: AnyProblem) -> AnyPenalty:
+    """The penalty of the coefficients of standardized features."""
+    if not isinstance(penalty, FeaturePenalty):
+        raise InputValueError(
+            "standardize=True needs a penalty of this package, which has a scale for each feature; scale the features "
+            "for a penalty of your own."
+        )
+    return penalty if penalty.is_zero else penalty.with_scale(deviations(problem))
+
+
+def deviations(problem: AnyProblem) -> Float64s:
+    """The standard deviation of each feature, (n_features,), in two passes; 1 for a feature that is constant."""
+    if problem.on_device:
+        raise InputValueError("X is on a GPU, but standardize=True reads it on the host; copy X to the host.")
+    sums = problem.backend(fit_intercept=True, n_threads=None)
+    assert isinstance(sums, HasMoments)
+    mass, first, _ = sums.moments(np.zeros(problem.n_features))
+    mean = first / mass
+    _, off, squares = sums.moments(mean)
+    with np.errstate(over="ignore", invalid="ignore"):
+        variance = squares / mass - (off / mass) ** 2  # `mean` has rounding errors
+        deviation = np.sqrt(np.maximum(variance, 0.0))
+    if not np.isfinite(deviation).all():
+        j = int(np.argmin(np.isfinite(deviation)))
+        name = problem.feature_names[j] if problem.feature_names else f"column {j}"
+        raise InputValueError(
+            f"the standard deviation of {name} exceeds the range of float64; divide this feature by a power of 10."
+        )
+    return np.where(deviation > CONSTANT * np.abs(mean), deviation, 1.0)
