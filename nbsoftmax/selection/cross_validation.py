@@ -16,12 +16,13 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from nbsoftmax import validation
+from nbsoftmax.data.blocks import refuse_source
 from nbsoftmax.errors import InputTypeError, InputValueError, plain
 from nbsoftmax.models.display import Displayed, Table, counted
 from nbsoftmax.models.softmax import SoftmaxModel, accuracy, predicted_classes
 from nbsoftmax.objective import ObjectiveOptions, PenalizedLoss
 from nbsoftmax.problem import Problem, shuffled_by_class
-from nbsoftmax.selection.path import as_in_sklearn, penalties, problem_of, refuse_strengths
+from nbsoftmax.selection.path import as_in_sklearn, penalties, refuse_strengths, shared_problem
 from nbsoftmax.training.result import FitResult, uninterrupted
 from nbsoftmax.training.trainer import Trainer
 from nbsoftmax.validation import Float64s
@@ -79,7 +80,7 @@ class CVResult(Displayed):
 
 def cross_validate(
     X: Any,
-    y: Any,
+    y: Any = None,
     *,
     Cs: int | ArrayLike = 10,
     l1_ratio: float = 0.0,
@@ -124,7 +125,9 @@ def cross_validate(
     validation.choice("refit", refit, ("best", "one-standard-error"))
     if validation.is_on_device(X):
         validation.as_array("X", X)  # refuses it: predictions are made on the host
-    problem = problem_of(X, y, sample_weight, options)
+    refuse_source(X, "cross_validate", "use fit_path with validation_data in a fit of its own")
+    problem = shared_problem(X, y, sample_weight, options)
+    assert isinstance(problem, Problem)
     found = held_out(problem, Cs=Cs, l1_ratio=l1_ratio, folds=folds, random_state=random_state, **options)
     mean, error = summary(found.log_loss)
     best, least = int(np.nanargmin(mean)), one_standard_error(found.Cs, mean, error)

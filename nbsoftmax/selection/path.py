@@ -25,7 +25,7 @@ from nbsoftmax import validation
 from nbsoftmax.errors import InputTypeError, InputValueError, plain
 from nbsoftmax.models.display import Displayed, counted
 from nbsoftmax.penalties import from_strengths
-from nbsoftmax.problem import Problem
+from nbsoftmax.problem import AnyProblem, problem_of
 from nbsoftmax.training.result import FitResult, uninterrupted
 from nbsoftmax.training.trainer import Trainer
 from nbsoftmax.validation import Float64s
@@ -70,7 +70,7 @@ class PathResult(Displayed):
 
 def fit_path(
     X: Any,
-    y: Any,
+    y: Any = None,
     *,
     l2s: ArrayLike | None = None,
     Cs: ArrayLike | None = None,
@@ -112,7 +112,7 @@ def fit_path(
     if (l2s is None) == (Cs is None):
         raise InputValueError("give exactly one of l2s and Cs.")
     grid = penalties("l2s", l2s, low_open=False) if Cs is None else penalties("Cs", Cs)
-    problem = problem_of(X, y, sample_weight, options)
+    problem = shared_problem(X, y, sample_weight, options)
     if options.get("validation_fraction") is not None:
         problem = problem.split(options["validation_fraction"], options.get("random_state"))
     if Cs is None:
@@ -134,12 +134,10 @@ def _strengths(l1: float, l2: float, weights: ArrayLike | None, options: dict[st
     return {"penalty": from_strengths(l1, l2, grouped=options.get("grouped", False), weights=weights), "grouped": False}
 
 
-def problem_of(X: Any, y: Any, sample_weight: ArrayLike | None, options: dict[str, Any]) -> Problem:
+def shared_problem(X: Any, y: Any, sample_weight: ArrayLike | None, options: dict[str, Any]) -> AnyProblem:
     """The problem that several fits with these options of `Trainer` share."""
     names = ("class_weight", "label_smoothing", "dtype", "device")
-    return Problem.from_labels(
-        X, y, sample_weight=sample_weight, **{name: options[name] for name in names if name in options}
-    )
+    return problem_of(X, y, sample_weight=sample_weight, **{name: options[name] for name in names if name in options})
 
 
 def refuse_strengths(function: str, options: Mapping[str, Any]) -> None:

@@ -7,6 +7,7 @@ import os
 import time
 import warnings
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from nbsoftmax.errors import InputValueError, plain
 from nbsoftmax.models.softmax import SoftmaxModel, trained_model
 from nbsoftmax.objective import ObjectiveOptions, PenalizedLoss
 from nbsoftmax.penalties import AnyPenalty, Penalty, penalty_of
-from nbsoftmax.problem import AnyProblem, problem_of
+from nbsoftmax.problem import AnyProblem, OnRows, problem_of
 from nbsoftmax.problem.fingerprint import fingerprint
 from nbsoftmax.solvers.base import Solution
 from nbsoftmax.solvers.stop_reason import PYTHON_TERMS
@@ -27,8 +28,8 @@ from nbsoftmax.training.callbacks import ProgressBar
 from nbsoftmax.training.checkpoint import Checkpoint
 from nbsoftmax.training.context import Context
 from nbsoftmax.training.convergence_warning import ConvergenceWarning, convergence_message
-from nbsoftmax.training.hooks import Hooks
-from nbsoftmax.training.metadata import training_metadata
+from nbsoftmax.training.hooks import Hooks, report_rows, rows_reported
+from nbsoftmax.training.metadata import summary_of, training_metadata
 from nbsoftmax.training.minimise import minimise
 from nbsoftmax.training.monitor import FitMonitor
 from nbsoftmax.training.result import FitResult
@@ -213,7 +214,9 @@ class Trainer:
             For invalid input, including a checkpoint that is damaged or of another problem.
         """
         started = time.perf_counter()
-        problem = self._problem(X, y, sample_weight, validation_data)
+        progress = [ProgressBar()] if self.verbose else []
+        callbacks = [*self.callbacks, *progress]
+        problem = self._problem(X, y, sample_weight, validation_data, partial(report_rows, callbacks))
         if checkpoint is not None and problem.on_device:
             raise InputValueError("X is on a GPU, but a checkpoint needs its rows on the host; copy X to the host.")
         if validation.flag("resume", resume) and checkpoint is None:
@@ -230,12 +233,11 @@ class Trainer:
             problem.feature_names,
             n_validation_samples=0 if problem.held_out is None else problem.held_out.n_samples,
         )
-        progress = [ProgressBar()] if self.verbose else []
-        hooks = Hooks(self, [*self.callbacks, *progress], context)
+        hooks = Hooks(self, callbacks, context)
         monitor = self._monitor(started, objective, problem, hooks)
         if checkpoint is not None:
             monitor.save_to(Checkpoint(checkpoint, self._fingerprint(solver, problem, start)), resume=resume)
-        with monitor.saved_on_termination(), hooks.running():
+        with monitor.saved_on_termination(), hooks.running(), rows_reported(problem, callbacks):
             solution = minimise(
                 solver,
                 objective,
@@ -253,7 +255,7 @@ class Trainer:
             warnings.warn(convergence_message(solution, advice), self.warn_as, stacklevel=2)
         return context.result
 
-    def _problem(self, X: Any, y: Any, sample_weight: Any, validation_data: Any) -> AnyProblem:
+    def _problem(self, X: Any, y: Any, sample_weight: Any, validation_data: Any, on_rows: OnRows) -> AnyProblem:
         """The validated problem, with validation data where the options or the caller ask for some."""
         if isinstance(X, AnyProblem):
             if not (y is sample_weight is validation_data is None):
@@ -268,6 +270,7 @@ class Trainer:
                 label_smoothing=self.label_smoothing,
                 dtype=self.dtype,
                 device=self.device,
+                on_rows=on_rows,
             )
             if validation_data is not None:
                 problem = problem.with_validation_data(validation_data)
@@ -339,7 +342,7 @@ class Trainer:
             seconds=time.perf_counter() - started,
             history=monitor.history(),
             solver=solver.name,
-            summary=solution.summary,
+            summary=summary_of(solution, problem),
             problem=problem,
             objective_options=options,
         )
