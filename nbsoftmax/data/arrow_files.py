@@ -41,6 +41,7 @@ class ArrowFiles:
         self.paths, self._kind = paths, kind if kind in ("parquet", "arrow") else "text"
         self.seekable = kind == "arrow"
         self._csv = _csv_format(kind) if self._kind == "text" else None
+        self._open: dict[str, Any] = {}  # Arrow files that have been opened
         self._lengths: dict[str, list[int]] = {}  # of the batches of Arrow files that have been read
         with _errors_of_arrow(paths[0]):
             self._schema = self._schema_of(paths[0])
@@ -106,9 +107,10 @@ class ArrowFiles:
 
     def _arrow(self, path: str, skip: int) -> Iterator[Any]:
         """The RecordBatches of an Arrow file; where they are not compressed, they are mapped into memory."""
-        pa = arrow()
-        file = pa.ipc.open_file(pa.memory_map(path))
-        known = self._lengths.get(path, [])
+        # It stays open: a new map would have to look up every page again.
+        if path not in self._open:
+            self._open[path] = arrow().ipc.open_file(arrow().memory_map(path))
+        file, known = self._open[path], self._lengths.get(path, [])
         lengths = []
         for i in range(file.num_record_batches):
             n = known[i] if known else None

@@ -90,12 +90,14 @@ class _Opener:
 
 def _is_data_iter(given: Any) -> bool:
     """Whether it has the methods of XGBoost's DataIter."""
-    return all(callable(getattr(given, name, None)) for name in ("next", "reset"))
+    return not isinstance(given, type) and all(callable(getattr(given, name, None)) for name in ("next", "reset"))
 
 
 def _is_stream(given: Any) -> bool:
     """Whether it is a table, a data set or a query as a whole."""
-    return any(hasattr(given, name) for name in ("__arrow_c_stream__", "to_batches", "collect_batches"))
+    return not isinstance(given, type) and any(
+        hasattr(given, name) for name in ("__arrow_c_stream__", "to_batches", "collect_batches")
+    )
 
 
 def _is_frame(given: Any) -> bool:

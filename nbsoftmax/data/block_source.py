@@ -73,7 +73,7 @@ class BlockSource:
     def _asked(self, dtype: Any) -> np.dtype[Any] | None:
         """The dtype to convert to; None if that is the dtype of the rows."""
         wanted = None if dtype is None else validation.float_dtype(dtype)
-        return None if wanted == self._own else wanted
+        return None if self._own is not None and wanted == self._own else wanted  # (a dtype of float64 equals None)
 
     def _cut(self, batches: Iterator[Batch], dtype: np.dtype[Any] | None) -> Iterator[Block]:
         return cut(self._named(batches), batch_rows=self._batch_rows, dtype=dtype)

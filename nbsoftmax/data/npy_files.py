@@ -48,6 +48,7 @@ class NpyFiles:
         self._columns: Any = slice(first, last + 1) if together else self._features
         others = [file for value in self._beside.values() if isinstance(value, list) for file in value]
         self.paths, self._X, self._n_columns = [*paths, *others], paths, n
+        self._maps: dict[str, NDArray[Any]] = {}  # which stay: a new map would have to look up every page again
 
     def key(self) -> tuple[Any, ...]:
         """What identifies the rows, besides the files."""
@@ -56,7 +57,7 @@ class NpyFiles:
     def batches(self, first_row: int = 0) -> Iterator[Batch]:
         """The rows of all files, from this one on."""
         for i, path in enumerate(self._X):
-            X = _mapped(path, dims=2)
+            X = self._map(path, dims=2)
             check_shape(path, X.shape, self._n_columns)
             start, first_row = first_row, max(0, first_row - X.shape[0])
             if start >= X.shape[0]:
@@ -68,6 +69,11 @@ class NpyFiles:
                 s = None if weight is None else as_float64s("the weight", weight[rows])
                 yield Batch(X[rows, self._columns], _cut(y, rows), s, _cut(offset, rows))
 
+    def _map(self, path: str, *, dims: int | None = None) -> NDArray[Any]:
+        if path not in self._maps:
+            self._maps[path] = _mapped(path, dims=dims)
+        return self._maps[path]
+
     def _rows(self, name: str, i: int, X: NDArray[Any]) -> NDArray[Any] | None:
         """The numbers beside the file i of X."""
         given = self._beside[name]
@@ -75,7 +81,7 @@ class NpyFiles:
             return None
         if isinstance(given, int):
             return X[:, given]
-        array = _mapped(given[i])
+        array = self._map(given[i])
         if len(array) != len(X):
             raise InputValueError(f"{given[i]} has {len(array)} rows, but {self._X[i]} has {len(X)}.")
         return array

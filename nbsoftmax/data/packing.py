@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-STEP = 512  # rows that are packed at a time: they stay in the cache while their columns arrive one after another
+STEP = 4096  # rows that are packed at a time: they stay in the cache while their columns arrive one after another
 
 
 class Columns:

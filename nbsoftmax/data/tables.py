@@ -91,16 +91,20 @@ class Roles:
 
 def of_frame(frame: Any, roles: Roles) -> Batch:
     """The rows of a pandas or polars data frame."""
+    column = {str(name): name for name in frame.columns}  # pandas' names may be numbers
     features = roles.of_columns(list(map(str, frame.columns)))
-    X, names = validation.frame(frame[list(features)], sparse=False)
+
+    def columns(names: str | Sequence[str]) -> Any:
+        return frame[[column[name] for name in ((names,) if isinstance(names, str) else names)]]
+
+    X, names = validation.frame(columns(features), sparse=False)
     y: Any = None
     if isinstance(roles.target, str):
-        y = validation.target_array(frame[roles.target], name=f"the target {plain(roles.target)}")
+        y = validation.target_array(columns(roles.target), name=f"the target {plain(roles.target)}")
     elif roles.target is not None:
-        y = validation.frame(frame[list(roles.target)], sparse=False)[0]
-    weight = None if roles.weight is None else validation.as_float64s("the weight", frame[roles.weight])
-    group = (roles.offset,) if isinstance(roles.offset, str) else roles.offset
-    offset = None if group is None else validation.frame(frame[list(group)], sparse=False)[0]
+        y = validation.frame(columns(roles.target), sparse=False)[0]
+    weight = None if roles.weight is None else validation.as_float64s("the weight", frame[column[roles.weight]])
+    offset = None if roles.offset is None else validation.frame(columns(roles.offset), sparse=False)[0]
     return Batch(X, y, weight, offset, names)
 
 
