@@ -58,12 +58,12 @@ class BlockSource:
     def block(self, i: int, dtype: Any = None) -> Block | None:
         """The block number i of `blocks`, once all have been read; None if they can only be read in their order."""
         asked = self._asked(dtype)
+        n = self._n_rows.get(self._own if asked is None else asked)  # type: ignore[arg-type]
+        if n is None or self._batches_from is None:  # whether there is a copy may depend on timing
+            return None
         cached = None if self._cache is None else self._cache.opened(asked)
         if cached is not None and (found := cached.block(i)) is not None:
             return found
-        n = self._n_rows.get(self._own if asked is None else asked)  # type: ignore[arg-type]
-        if n is None or self._batches_from is None:
-            return None
         return next(self._cut(self._batches_from(i * n), asked), None)
 
     def summary(self) -> str:

@@ -92,12 +92,14 @@ class FittedClassifier(ClassifierMixin, BaseEstimator):
         if not hasattr(self, "coef_"):
             check_is_fitted(self)
         if is_source(X):
-            return in_blocks(X, self._trained(), partial(self._predict, what=what))
+            return in_blocks(X, self._trained(), partial(self._predict_validated, what=what))
         if self._has_trained_shape(X):
             names = None
         else:
             X, _, names = self._read(X, reset=False)
-        X = validation.features(X, names=names)
+        return self._predict_validated(validation.features(X, names=names), what)
+
+    def _predict_validated(self, X: Any, what: int) -> tuple[Floats, NDArray[np.int64]]:
         coef, intercept = two_rows(np.asarray(self.coef_), np.asarray(self.intercept_))
         coef = validation.finite("coef_", coef, (len(coef), X.shape[1]), meaning="(n_classes, n_features)")
         intercept = validation.finite("intercept_", intercept, (len(coef),), meaning="one intercept for each class")
@@ -190,7 +192,8 @@ class FittedClassifier(ClassifierMixin, BaseEstimator):
         """Accuracy: the proportion of samples whose label is predicted, weighted by the sample weights."""
         if is_source(X):
             check_is_fitted(self)
-            return accuracy_in_blocks(X, self._trained(), lambda X: self._predict(X, BEST)[1][:, 0], self.classes_)
+            trained, classes = self._trained(), np.asarray(self.classes_)
+            return accuracy_in_blocks(X, trained, lambda X: self._predict_validated(X, BEST)[1][:, 0], classes)
         if sample_weight is not None:
             sample_weight = validation.as_array("sample_weight", sample_weight)
         return float(super().score(X, sortable(readable(y)), sample_weight))

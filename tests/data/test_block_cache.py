@@ -45,7 +45,7 @@ def test_the_copy_has_the_blocks_of_the_files_in_this_process_and_the_next(path)
         assert source.feature_names == tuple(f"f{j}" for j in range(N))
     assert again.summary().startswith("read from ")
     assert copies(path) == [copy]
-    np.testing.assert_array_equal(again.block(2).X, plain[0][600:900])
+    assert again.block(2) is None  # as without a copy, so that the order of sgd is the same
 
 
 def test_a_fit_from_the_copy_has_the_bits_of_one_from_the_files(path):

@@ -1,5 +1,7 @@
 """`nbs.data.from_batches`: whatever batches the rows arrive in, the blocks are the same."""
 
+from itertools import pairwise
+
 import numpy as np
 import pandas as pd
 import polars as pl
@@ -16,7 +18,7 @@ CUTS = [0, 1, 90, 90, 530, 1000]  # of batches of very different lengths
 
 
 def tuples(X=X, y=Y, w=W):
-    for low, high in zip(CUTS, CUTS[1:], strict=False):
+    for low, high in pairwise(CUTS):
         yield X[low:high], y[low:high], w[low:high]
 
 
@@ -47,7 +49,7 @@ FRAME, POLARS = table().to_pandas(), pl.from_arrow(table())
 
 
 def slices(frame):
-    return [frame[low:high] for low, high in zip(CUTS, CUTS[1:], strict=False)]
+    return [frame[low:high] for low, high in pairwise(CUTS)]
 
 
 SOURCES = {
@@ -63,7 +65,7 @@ SOURCES = {
     "pieces of pandas": (slices(FRAME), COLUMNS),
     "polars": (lambda: POLARS, COLUMNS),
     "pieces of polars": (slices(POLARS), COLUMNS),
-    "a lazy frame": (lambda: POLARS.lazy(), COLUMNS),
+    "a lazy frame": (POLARS.lazy, COLUMNS),
 }
 
 
