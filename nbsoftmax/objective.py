@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from nbsoftmax import validation
 from nbsoftmax.backends import base
-from nbsoftmax.backends.base import Backend, SparseRows
+from nbsoftmax.backends.base import Backend, SampleOrder, SparseRows
 from nbsoftmax.backends.cuda.device import devices
 from nbsoftmax.backends.packed import NewtonStep, PackedRows, fits
 from nbsoftmax.errors import InputTypeError, InputValueError
@@ -217,7 +217,7 @@ class PenalizedLoss:
     def descend(
         self,
         state: State,
-        order: NDArray[np.int64],
+        order: NDArray[np.int64] | SampleOrder,
         batch_size: int,
         rates: Float64s,
         *,
@@ -228,32 +228,36 @@ class PenalizedLoss:
         """Change `state` by stochastic steps, one for each of `rates`, through mini-batches of the samples in `order`.
 
         (m / S) / batch_size sum_{i in batch} s_i grad L_i + l2 W is an unbiased estimate of the gradient of J. `kind`
-        and `momentum` are those of `kernels.sgd`, and `n_before` is the number of steps before these.
-
-        Returns the mean loss of these samples without penalty, each at the parameters before the step of its batch.
+        and `momentum` are those of `kernels.sgd`, and `n_before` is the number of steps before these. Returns the mean
+        loss of these samples without penalty, each at the parameters before the step of its batch.
         """
-        if not isinstance(self.backend, base.Stochastic):
+        sums, l2s = self.backend, np.array(np.broadcast_to(self.penalty.curvature, self.n_features), np.float64)
+        rule = Rule(kind, momentum, l2s, self.n_samples / sums.weight_sum)
+        if isinstance(sums, base.Stochastic):
+            order = order.of(self.n_samples) if isinstance(order, SampleOrder) else order
+            losses = sums.descend(state, order, batch_size, rates, rule, n_before)
+        elif isinstance(sums, base.StochasticInParts) and isinstance(order, SampleOrder):
+            losses = sums.descend_parts(state, order, batch_size, rates, rule, n_before)
+        else:
             raise InputValueError(
-                "solver 'sgd' runs on the CPU only; use device='cpu', or solver 'newton-cg', which needs few passes."
+                "solver 'sgd' runs on the CPU, on rows in memory or in blocks; use device='cpu', or solver 'newton-cg'."
             )
-        l2s = np.array(np.broadcast_to(self.penalty.curvature, self.n_features), np.float64)
-        rule = Rule(kind, momentum, l2s, self.n_samples / self.backend.weight_sum)
-        losses = self.backend.descend(state, order, batch_size, rates, rule, n_before)
-        return float(pairwise_sum(losses)) / self.backend.weight_sum
+        return float(pairwise_sum(losses)) / sums.weight_sum
+
+    def n_steps(self, batch_size: int) -> int:
+        """The number of mini-batches in an epoch of `descend`."""
+        sums, n = self.backend, -(-self.n_samples // batch_size)
+        return sums.n_steps(batch_size) if isinstance(sums, base.StochasticInParts) else n
 
     def margins(self, params: Float64s, part: slice) -> tuple[NDArray[Any], Float64s]:
         """Margins of some rows of X: the logit of the true class minus the logit of each class, z_y - z_k.
 
-        Only for class indices as targets. Samples without weight are left out.
-
-        Returns
-        -------
-        labels : ndarray (n,)
-        margins : ndarray (n, n_classes)
+        Only for class indices as targets. Samples without weight are left out. Returns the labels (n,) and the margins
+        (n, n_classes).
         """
-        if not isinstance(self.backend, base.Margins):
-            raise InputValueError("the margins of single samples need X in memory.")
-        return self.backend.margins(params, part)
+        if isinstance(self.backend, base.Margins):
+            return self.backend.margins(params, part)
+        raise InputValueError("the margins of single samples need X in memory.")
 
 
 class Objective(PenalizedLoss):

@@ -34,6 +34,7 @@ TITLES = {  # of the page, by what was measured; `perf.fit` has its own
     "epochs": "Speed of mini-batches: epochs of stochastic gradient descent",
     "sparse": "Speed of loss, gradient and Hessian-vector product of sparse data",
     "scaling": "Speed against the size of the data and the number of threads",
+    "files": "Fits from files larger than memory",
     "coldstart": "Time of the import and of the first fit",
     "defaults": "Speed of fits with default settings",
     "profile": "Profile of one evaluation of loss and gradient",

@@ -26,6 +26,7 @@ ask with `isinstance(backend, Stochastic)` and decide what to do without it.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -72,6 +73,22 @@ class Backend(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class SampleOrder:
+    """The random order of the samples in an epoch of stochastic gradient descent."""
+
+    seed: int
+    epoch: int
+
+    def generator(self) -> np.random.Generator:
+        """From which the order is drawn."""
+        return np.random.default_rng([self.seed, self.epoch])
+
+    def of(self, n_samples: int) -> NDArray[np.int64]:
+        """The order of samples that are in memory together."""
+        return self.generator().permutation(n_samples)
+
+
 @runtime_checkable
 class Stochastic(Protocol):
     """Can make steps of stochastic gradient descent without leaving the backend."""
@@ -83,6 +100,21 @@ class Stochastic(Protocol):
 
         Returns the loss of each batch, at the parameters before its step.
         """
+        ...
+
+
+@runtime_checkable
+class StochasticInParts(Protocol):
+    """Can make such steps through parts of the rows, one part after another."""
+
+    def n_steps(self, batch_size: int) -> int:
+        """The number of mini-batches in an epoch; each is within one part."""
+        ...
+
+    def descend_parts(
+        self, state: State, order: SampleOrder, batch_size: int, rates: Float64s, rule: Rule, n_before: int
+    ) -> Float64s:
+        """Change `state` by one step for each rate, through all samples; returns the losses as `Stochastic` does."""
         ...
 
 

@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, TypeGuard, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
+from nbsoftmax.errors import InputTypeError
 from nbsoftmax.validation import Float64s, Floats
+
+
+class CodedLabels(NamedTuple):
+    """The labels `labels[codes]`, each text once. Every label of the table occurs."""
+
+    codes: NDArray[Any]  # (n,), integers
+    labels: NDArray[Any]  # (n_labels,), distinct, in any order
 
 
 class Block(NamedTuple):
     """Some consecutive rows with their targets, which nobody changes."""
 
     X: Any  # (n, n_features), float32 or float64; or a sparse matrix of SciPy
-    y: Any  # labels (n,), or probabilities (n, n_classes)
+    y: Any = None  # labels (n,), as an array or as CodedLabels; probabilities (n, n_classes); None if there are none
     sample_weight: Float64s | None = None  # (n,)
     offset: Floats | None = None  # (n, n_classes)
 
@@ -27,6 +35,7 @@ class RowBlocks(Protocol):
     Attributes
     ----------
     feature_names : tuple of str or None
+        Known at the latest when the first block is read.
     """
 
     feature_names: tuple[str, ...] | None
@@ -36,6 +45,21 @@ class RowBlocks(Protocol):
         ...
 
 
-def empty_offset(dtype: Any) -> NDArray[Any]:
-    """The offset of a backend that has none."""
-    return np.empty((0, 0), dtype)
+@runtime_checkable
+class AnyBlock(Protocol):
+    """A source that can begin to read at any block."""
+
+    def block(self, i: int, dtype: np.dtype[Any] | None = None) -> Block | None:
+        """The block number i of `blocks`; None if blocks can only be read one after the other."""
+        ...
+
+
+def is_source(X: Any) -> TypeGuard[RowBlocks]:
+    """Whether X is a source of blocks of rows. (`isinstance` would ask for `feature_names`.)"""
+    return type(X) is not np.ndarray and callable(getattr(X, "blocks", None))
+
+
+def refuse_source(X: Any, what: str, instead: str) -> None:
+    """Refuse a source of blocks of rows where `what` needs all rows in memory."""
+    if is_source(X):
+        raise InputTypeError(f"X is a source of blocks of rows, but {what} needs all rows in memory; {instead}.")

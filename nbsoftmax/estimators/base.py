@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -14,12 +15,14 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_array, check_is_fitted, check_X_y, validate_data
 
 from nbsoftmax import validation
+from nbsoftmax.data.blocks import is_source
 from nbsoftmax.errors import InputValueError, plain
 from nbsoftmax.estimators.labels import readable, sortable, storable
 from nbsoftmax.kernels.predict import BEST, LOG_PROBA, LOGITS, PROBA
+from nbsoftmax.models.in_blocks import accuracy_in_blocks, in_blocks, refuse_offset
 from nbsoftmax.models.predictions import predictions
 from nbsoftmax.models.softmax import SoftmaxModel, one_row, two_rows
-from nbsoftmax.problem import Problem, weights_of_classes
+from nbsoftmax.problem import AnyProblem, Problem, problem_of, weights_of_classes
 from nbsoftmax.training.convergence_warning import ConvergenceWarning
 from nbsoftmax.training.result import FitResult
 from nbsoftmax.validation import Floats
@@ -94,11 +97,16 @@ class FittedClassifier(ClassifierMixin, BaseEstimator):
         """What `predictions` returns for X, which is validated here."""
         if not hasattr(self, "coef_"):
             check_is_fitted(self)
+        if is_source(X):
+            refuse_offset(offset)
+            return in_blocks(X, self._trained(), partial(self._predict_validated, what=what))
         if self._has_trained_shape(X):
             names = None
         else:
             X, _, names = self._read(X, reset=False)
-        X = validation.features(X, names=names)
+        return self._predict_validated(validation.features(X, names=names), offset, what)
+
+    def _predict_validated(self, X: Any, offset: ArrayLike | None, what: int) -> tuple[Floats, NDArray[np.int64]]:
         coef, intercept = two_rows(np.asarray(self.coef_), np.asarray(self.intercept_))
         coef = validation.finite("coef_", coef, (len(coef), X.shape[1]), meaning="(n_classes, n_features)")
         intercept = validation.finite("intercept_", intercept, (len(coef),), meaning="one intercept for each class")
@@ -106,6 +114,11 @@ class FittedClassifier(ClassifierMixin, BaseEstimator):
             return predictions(coef, intercept, X, what)
         added = validation.offset(offset, (X.shape[0], len(coef)), X.dtype)
         return predictions(coef, intercept, X, what, offset=added)
+
+    def _trained(self) -> tuple[int, tuple[str, ...] | None]:
+        """The number of the features of the training, and their names if there are some."""
+        names = getattr(self, "feature_names_in_", None)
+        return np.asarray(self.coef_).shape[1], None if names is None else tuple(map(str, names))
 
     def _has_trained_shape(self, X: Any) -> bool:
         """Whether X is an array of floats that scikit-learn's checks would return unchanged, without a warning."""
@@ -151,6 +164,16 @@ class FittedClassifier(ClassifierMixin, BaseEstimator):
         )
         return problem.with_offset(offset), classes
 
+    def _read_source(self, X: Any, y: Any, sample_weight: Any, offset: Any) -> tuple[AnyProblem, NDArray[Any]]:
+        """The problem of a source of blocks of rows, and its sorted labels."""
+        given = {"class_weight": self.class_weight, "label_smoothing": self.label_smoothing, "device": self.device}
+        problem = problem_of(X, y, sample_weight=sample_weight, offset=offset, **given)
+        self.n_features_in_ = problem.n_features
+        self.__dict__.pop("feature_names_in_", None)
+        if problem.feature_names is not None:
+            self.feature_names_in_ = np.array(problem.feature_names, object)
+        return problem, problem.classes
+
     def _read(self, X: Any, y: Any = NO_LABELS, *, reset: bool) -> tuple[Any, NDArray[Any], tuple[str, ...] | None]:
         """X, y if it is given, and the column names of a table, validated as in scikit-learn; X may contain NaN."""
         with_labels = y is not NO_LABELS
@@ -177,8 +200,15 @@ class FittedClassifier(ClassifierMixin, BaseEstimator):
         check_classification_targets(y)
         return X, y, names
 
-    def score(self, X: Any, y: Any, sample_weight: ArrayLike | None = None, offset: ArrayLike | None = None) -> float:
+    def score(
+        self, X: Any, y: Any = None, sample_weight: ArrayLike | None = None, offset: ArrayLike | None = None
+    ) -> float:
         """Accuracy: the proportion of samples whose label is predicted, weighted by the sample weights."""
+        if is_source(X):
+            check_is_fitted(self)
+            refuse_offset(offset)
+            predict = partial(self._predict_validated, what=BEST)
+            return accuracy_in_blocks(X, self._trained(), predict, np.asarray(self.classes_))
         if sample_weight is not None:
             sample_weight = validation.as_array("sample_weight", sample_weight)
         predicted = self.predict(X) if offset is None else self.predict(X, offset)

@@ -9,11 +9,12 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.utils.metaestimators import available_if
 
 from nbsoftmax import validation
+from nbsoftmax.data.blocks import is_source, refuse_source
 from nbsoftmax.errors import InputValueError, listed, plain
 from nbsoftmax.estimators.base import EitherConvergenceWarning, FittedClassifier
 from nbsoftmax.estimators.callback_tasks import CallbackSupportMixin, CallbackTasks, with_callbacks
 from nbsoftmax.models.softmax import one_row, two_rows
-from nbsoftmax.problem import weights_of_classes
+from nbsoftmax.problem import Problem, weights_of_classes
 from nbsoftmax.selection.path import as_in_sklearn
 from nbsoftmax.solvers.sgd import SGD
 from nbsoftmax.solvers.table import Solver
@@ -119,13 +120,14 @@ class SoftmaxRegression(CallbackSupportMixin, FittedClassifier):
 
     @with_callbacks
     def fit(
-        self, X: Any, y: Any, sample_weight: ArrayLike | None = None, offset: ArrayLike | None = None
+        self, X: Any, y: Any = None, sample_weight: ArrayLike | None = None, offset: ArrayLike | None = None
     ) -> SoftmaxRegression:
         """Fit to samples (n_samples, n_features), labels (n_samples,) and weights (n_samples,).
 
         An offset (n_samples, n_classes), or (n_samples,) for classes_[1] of two, is added to the logits.
 
-        X may be an array, a frame, or a sparse matrix or array of SciPy, which stays sparse.
+        X may be an array, a frame, or a sparse matrix or array of SciPy, which stays sparse; or a source of blocks of
+        rows from `nbsoftmax.data`, which has its own labels, weights and offset: give it without y.
 
         Warns
         -----
@@ -137,13 +139,16 @@ class SoftmaxRegression(CallbackSupportMixin, FittedClassifier):
         ValueError, TypeError
             For input or parameters that cannot be used.
         """
-        problem, classes = self._read_problem(X, y, sample_weight, offset)
+        read = self._read_source if is_source(X) else self._read_problem
+        problem, classes = read(X, y, sample_weight, offset)
         l1, l2 = self._penalties(problem.weight_sum, classes.size)
         start = self._start(problem.n_features, classes)
         tasks = None
         given = {"sample_weight": sample_weight, "offset": offset}
         metadata = {name: value for name, value in given.items() if value is not None} or None
         if hasattr(self, "_skl_callbacks") or hasattr(self, "_parent_callback_ctx"):
+            refuse_source(X, "a callback of scikit-learn", "use Trainer(callbacks=...)")
+            assert isinstance(problem, Problem)
             tasks = CallbackTasks(self, problem.X, y, metadata, start, classes)
         fitter = Trainer(
             solver=self.solver,

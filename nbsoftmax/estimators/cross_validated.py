@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike
 from sklearn.model_selection import check_cv
 
 from nbsoftmax import validation
+from nbsoftmax.data.blocks import refuse_source
 from nbsoftmax.estimators.base import EitherConvergenceWarning, FittedClassifier
 from nbsoftmax.selection.cross_validation import held_out, one_standard_error, summary
 from nbsoftmax.selection.path import as_in_sklearn, penalties
@@ -90,7 +91,7 @@ class SoftmaxRegressionCV(FittedClassifier):
         self.verbose = verbose
 
     def fit(
-        self, X: Any, y: Any, sample_weight: ArrayLike | None = None, offset: ArrayLike | None = None
+        self, X: Any, y: Any = None, sample_weight: ArrayLike | None = None, offset: ArrayLike | None = None
     ) -> SoftmaxRegressionCV:
         """Choose the penalty and fit to samples (n_samples, n_features), labels (n_samples,) and weights (n_samples,).
 
@@ -109,6 +110,7 @@ class SoftmaxRegressionCV(FittedClassifier):
         """
         validation.choice("scoring", self.scoring, ("neg_log_loss", "accuracy"))
         validation.choice("refit", self.refit, ("best", "one-standard-error"))
+        refuse_source(X, "cross-validation", "use SoftmaxRegression, or nbsoftmax.fit_path")
         problem, classes = self._read_problem(X, y, sample_weight, offset)
         ratios = penalties("l1_ratios", 0.0 if self.l1_ratios is None else self.l1_ratios, low_open=False)
         folds = list(check_cv(self.cv, problem.y, classifier=True).split(problem.X, problem.y))

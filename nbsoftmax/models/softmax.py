@@ -5,16 +5,19 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from nbsoftmax import validation
+from nbsoftmax.data.blocks import is_source
 from nbsoftmax.errors import InputTypeError, InputValueError, listed, plain
 from nbsoftmax.files import whole_file
 from nbsoftmax.kernels.predict import BEST, LOG_PROBA, LOGITS, PROBA
 from nbsoftmax.models.display import MOST_LISTED, Displayed, Table, counted
+from nbsoftmax.models.in_blocks import accuracy_in_blocks, in_blocks, refuse_offset
 from nbsoftmax.models.model_file import read_model, write_model
 from nbsoftmax.models.onnx import onnx_graph
 from nbsoftmax.models.predictions import predictions
@@ -78,7 +81,7 @@ class SoftmaxModel(Displayed):
         names = None if feature_names is None else tuple(map(str, feature_names))
         if names is not None and len(names) != n_features:
             raise InputValueError(
-                f"feature_names has {len(names)} names, but coef has {n_features} columns; give one name a column."
+                f"there are {len(names)} feature_names for {n_features} columns of coef; give one each."
             )
         metadata = None if training is None else dict(training)
         values = {"coef": w, "intercept": b, "classes": labels, "feature_names": names, "training": metadata}
@@ -157,14 +160,18 @@ class SoftmaxModel(Displayed):
         proba, best = self._predict(X, BEST, k, with_proba=True, offset=offset)
         return self.classes[best], proba
 
-    def score(self, X: Any, y: Any, *, offset: ArrayLike | None = None) -> float:
-        """Accuracy: the proportion of samples whose predicted label equals `y`.
+    def score(self, X: Any, y: Any = None, *, offset: ArrayLike | None = None) -> float:
+        """Accuracy: the proportion of samples whose predicted label equals `y`, weighted if a source X has weights.
 
         Raises
         ------
         InputValueError, InputTypeError
             For invalid input, including missing labels and labels that the model was not trained on.
         """
+        if is_source(X):
+            refuse_offset(offset)
+            predict = partial(self._predict_validated, what=BEST)
+            return accuracy_in_blocks(X, (self.n_features, self.feature_names), predict, self.classes)
         predicted = self._predict(X, BEST, offset=offset)[1][:, 0]
         codes = validation.codes_of(y, self.classes, n_samples=predicted.size)
         if codes.size == 0:
@@ -191,10 +198,8 @@ class SoftmaxModel(Displayed):
 
         Raises
         ------
-        InputTypeError
-            For another estimator.
-        InputValueError
-            If it is not fitted, or is one-versus-rest with three or more classes: its probabilities are not a softmax.
+        InputTypeError, InputValueError
+            For another estimator; if it is not fitted, or is one-versus-rest with three or more classes.
         """
         logistic = _logistic_regression()
         if not isinstance(estimator, logistic):
@@ -246,7 +251,15 @@ class SoftmaxModel(Displayed):
     def _predict(
         self, X: Any, what: int, k: int = 1, *, with_proba: bool = False, offset: ArrayLike | None = None
     ) -> tuple[Floats, NDArray[np.int64]]:
-        array = self._features(X)
+        if not is_source(X):
+            return self._predict_validated(self._features(X), offset, what, k, with_proba=with_proba)
+        refuse_offset(offset)
+        predict = partial(self._predict_validated, what=what, k=k, with_proba=with_proba)
+        return in_blocks(X, (self.n_features, self.feature_names), predict)
+
+    def _predict_validated(
+        self, array: Any, offset: ArrayLike | None, what: int, k: int = 1, *, with_proba: bool = False
+    ) -> tuple[Floats, NDArray[np.int64]]:
         added = None
         if offset is not None:
             added = validation.offset(offset, (array.shape[0], self.n_classes), array.dtype)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -12,11 +12,12 @@ from numpy.typing import NDArray
 
 from nbsoftmax import validation
 from nbsoftmax.backends.base import Backend
+from nbsoftmax.backends.descent import DescendingRows
 from nbsoftmax.backends.in_memory import in_memory
-from nbsoftmax.backends.sum import MadeParts, Parts, SumOfRows
-from nbsoftmax.data.ahead import ahead
-from nbsoftmax.data.blocks import Block, RowBlocks
+from nbsoftmax.backends.sum import Parts, SumOfRows
+from nbsoftmax.data.blocks import Block, RowBlocks, is_source
 from nbsoftmax.errors import InputTypeError, InputValueError, plain
+from nbsoftmax.problem.block_parts import BlockParts, OnRows, Reading
 from nbsoftmax.problem.class_weights import ClassWeight, weights_of_classes
 from nbsoftmax.problem.in_memory import Problem, validation_problem
 from nbsoftmax.problem.survey import Survey, Weighting
@@ -41,6 +42,8 @@ class ProblemInParts:
     class_weight : None, "balanced", mapping of label to weight, or array (n_classes,)
     label_smoothing : float
     held_out : Problem or ProblemInParts or None
+    reading : Reading or None
+        Of blocks that this process reads.
     """
 
     survey: Survey
@@ -50,6 +53,7 @@ class ProblemInParts:
     class_weight: ClassWeight
     label_smoothing: float
     held_out: AnyProblem | None = None
+    reading: Reading | None = None
 
     on_device = False
 
@@ -61,23 +65,26 @@ class ProblemInParts:
         class_weight: ClassWeight = None,
         label_smoothing: float = 0.0,
         dtype: Any = None,
+        device: str = "cpu",
         classes: NDArray[Any] | None = None,
+        on_rows: OnRows | None = None,
     ) -> ProblemInParts:
         """The problem of blocks of rows, after one pass over them.
 
-        `class_weight`, `label_smoothing` and `dtype` are options of `Trainer`; `classes` are those of a model, if
-        there is one.
+        `class_weight`, `label_smoothing`, `dtype` and `device` are options of `Trainer`; `classes` are those of a
+        model, if there is one; `on_rows` is that of `Reading`.
         """
-        dtype = None if dtype is None else validation.float_dtype(dtype)
-        survey = survey_of(source, dtype)
-        return cls.from_survey(
+        reading = Reading(source, on_rows)
+        survey = reading.survey(None if dtype is None else validation.float_dtype(dtype))
+        problem = cls.from_survey(
             survey,
-            partial(_made_parts, source),
+            partial(_parts_of_blocks, reading),
             source.feature_names,
             class_weight=class_weight,
             label_smoothing=label_smoothing,
             classes=classes,
         )
+        return replace(problem, reading=reading)
 
     @classmethod
     def from_survey(
@@ -153,14 +160,17 @@ class ProblemInParts:
 
     def backend(self, *, fit_intercept: bool, n_threads: int | None) -> Backend:
         """The sums over all parts, added in their order."""
-        return SumOfRows(
-            self.parts_of(self, fit_intercept, n_threads),
-            dtype=self.dtype,
-            n_samples=self.n_samples,
-            n_features=self.n_features,
-            n_classes=self.n_classes,
-            weight_sum=self.weighting.total,
-        )
+        parts = self.parts_of(self, fit_intercept, n_threads)
+        sizes: dict[str, Any] = {
+            "dtype": self.dtype,
+            "n_samples": self.n_samples,
+            "n_features": self.n_features,
+            "n_classes": self.n_classes,
+            "weight_sum": self.weighting.total,
+        }
+        if isinstance(parts, BlockParts):
+            return DescendingRows(parts, parts.shuffled, parts.lengths, **sizes)
+        return SumOfRows(parts, **sizes)
 
     def part(self, block: Block, *, fit_intercept: bool, n_threads: int | None) -> Backend:
         """The backend of some rows."""
@@ -189,10 +199,10 @@ class ProblemInParts:
 
     def with_validation_data(self, data: Any) -> ProblemInParts:
         """With validation data given as `validation_problem` takes them, or in blocks of their own."""
-        if not isinstance(data, RowBlocks):
+        if not is_source(data):
             return replace(self, held_out=validation_problem(self, data))
-        validation.same_features(data.feature_names, self.feature_names)
         held_out = ProblemInParts.from_blocks(data, dtype=self.dtype, classes=self.classes)
+        validation.same_features(data.feature_names, self.feature_names)
         if held_out.n_features != self.n_features:
             raise InputValueError(
                 f"validation_data has {held_out.n_features} features, but X has {self.n_features}; give the same ones."
@@ -204,54 +214,34 @@ AnyProblem = Problem | ProblemInParts
 
 
 def problem_of(
-    X: Any, y: Any = None, *, sample_weight: Any = None, offset: Any = None, device: str = "cpu", **options: Any
+    X: Any,
+    y: Any = None,
+    *,
+    sample_weight: Any = None,
+    offset: Any = None,
+    validation_data: Any = None,
+    on_rows: OnRows | None = None,
+    **options: Any,
 ) -> AnyProblem:
-    """The problem of rows in memory or in blocks; `options` are those of both, which `Trainer` has."""
-    if not isinstance(X, RowBlocks):
-        return Problem.from_labels(X, y, sample_weight=sample_weight, offset=offset, device=device, **options)
-    if not (y is sample_weight is offset is None):
-        raise InputTypeError(
-            "X is a source of blocks of rows, which has its own y, sample weights and offset; give it alone."
-        )
-    if validation.device(device).startswith("cuda"):
-        raise InputValueError(
-            f"device is {device!r}, but blocks of rows are summed on the CPU; use device='cpu'.", parameter="device"
-        )
-    return ProblemInParts.from_blocks(X, **options)
+    """The problem of rows in memory or in blocks, or X itself if it is a problem.
 
-
-def survey_of(source: RowBlocks, dtype: np.dtype[Any] | None) -> Survey:
-    """The survey of all blocks, in one pass; the next block is read meanwhile."""
-    survey, n = None, 0
-    for block in ahead(source.blocks(dtype)):
-        try:
-            found = Survey.of(block, source.feature_names, digest=True)
-            survey = found if survey is None else survey + found
-        except (InputValueError, InputTypeError) as error:
-            raise type(error)(f"in the block of rows that begins at row {n}: {error}") from None
-        n = survey.n_samples
-    if survey is None:
-        raise InputValueError("the source has no blocks of rows; expected at least one.")
-    return survey
-
-
-def _made_parts(source: RowBlocks, problem: ProblemInParts, fit_intercept: bool, n_threads: int | None) -> Parts:
-    """Parts that are made from the blocks in each pass; the next block is read while this one is summed."""
-
-    def made() -> Iterator[Backend]:
-        options: dict[str, Any] = {"fit_intercept": fit_intercept, "n_threads": n_threads}
-        for block in source.blocks(problem.dtype):
-            yield problem.part(block, **options)
-
-    def checked() -> Iterator[Backend]:
-        n = 0
-        for part in ahead(made()):
-            n += part.n_samples
-            yield part
-        if n != problem.n_samples:
-            raise InputValueError(
-                f"the source has {n} rows in this pass, but {problem.n_samples} in the first; it must yield the same "
-                "blocks every time."
+    `options` are `class_weight`, `label_smoothing`, `dtype` and `device`, as `Trainer` has them.
+    """
+    if isinstance(X, AnyProblem):
+        if not (y is sample_weight is offset is validation_data is None):
+            raise InputValueError("a Problem has its own y, weights, offset and validation data; give it alone.")
+        return X
+    problem: AnyProblem
+    if is_source(X):
+        if not (y is sample_weight is offset is None):
+            raise InputTypeError(
+                "X is a source of blocks of rows, which has its own y, sample weights and offset; give it alone."
             )
+        problem = ProblemInParts.from_blocks(X, on_rows=on_rows, **options)
+    else:
+        problem = Problem.from_labels(X, y, sample_weight=sample_weight, offset=offset, **options)
+    return problem if validation_data is None else problem.with_validation_data(validation_data)
 
-    return MadeParts(checked)
+
+def _parts_of_blocks(reading: Reading, problem: ProblemInParts, fit_intercept: bool, n_threads: int | None) -> Parts:
+    return BlockParts(reading, problem.survey, partial(problem.part, fit_intercept=fit_intercept, n_threads=n_threads))

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from nbsoftmax import validation
-from nbsoftmax.data.blocks import Block
+from nbsoftmax.data.blocks import Block, CodedLabels
 from nbsoftmax.errors import InputTypeError, InputValueError, plain
 from nbsoftmax.kernels.kinds import INDEX
 from nbsoftmax.problem.fingerprint import fingerprint
@@ -47,6 +47,8 @@ class Survey:
         Columns of the offset; 0 for none.
     digest : str
         Of all arrays; empty if none was asked for.
+    lengths : tuple of int
+        The numbers of rows of the blocks.
     """
 
     n_samples: int
@@ -61,20 +63,21 @@ class Survey:
     weight: float
     offset_width: int
     digest: str
+    lengths: tuple[int, ...]
 
     @classmethod
     def of(cls, block: Block, names: tuple[str, ...] | None, *, digest: bool) -> Survey:
         """Check a block, and count what is in it."""
         X = validation.features(block.X, names=names)
         n = X.shape[0]
-        y = validation.target_array(block.y)
+        y, labels = targets_of(block)
         weight = validation.sample_weights(block.sample_weight, n, all_zero=True)
         width = 0
         if block.offset is not None:
             width = np.shape(block.offset)[-1] if np.ndim(block.offset) == 2 else 1
             validation.offset(block.offset, (n, width), X.dtype)
-        soft = y.ndim == 2 and y.shape[1] > 1
-        if soft:
+        soft = labels is None
+        if labels is None:
             proba = validation.targets(y, n, y.shape[1], X.dtype, n_of="X").proba.astype(np.float64, copy=False)
             labels = np.arange(y.shape[1])
             sums = np.einsum("i,ik->k", weight, proba) if weight.size else proba.sum(axis=0)
@@ -82,17 +85,19 @@ class Survey:
             least = np.full(labels.size, used.min(initial=np.inf, where=used > 0))
             most = np.full(labels.size, used.max(initial=0.0))
         else:
-            codes, labels = validation.labels(y, n_samples=n)
-            sums = np.bincount(codes, weight if weight.size else None, labels.size).astype(np.float64)
+            sums = np.bincount(y, weight if weight.size else None, labels.size).astype(np.float64)
             least, most = np.full(labels.size, np.inf), np.zeros(labels.size)
             if weight.size:
-                np.minimum.at(least, codes, np.where(weight > 0, weight, np.inf))
-                np.maximum.at(most, codes, weight)
+                np.minimum.at(least, y, np.where(weight > 0, weight, np.inf))
+                np.maximum.at(most, y, weight)
             else:
                 least[:], most[:] = 1.0, 1.0
         total = float(weight.sum()) if weight.size else float(n)
-        found = fingerprint(X, y, weight, np.asarray(block.offset if width else 0)) if digest else ""
-        return cls(n, X.shape[1], X.dtype, labels, soft, bool(weight.size), sums, least, most, total, width, found)
+        found = ""
+        if digest:
+            found = fingerprint(X, y, labels, weight, np.asarray(block.offset if width else 0))
+        by_label = sums, least, most
+        return cls(n, X.shape[1], X.dtype, labels, soft, bool(weight.size), *by_label, total, width, found, (n,))
 
     def __add__(self, other: Survey) -> Survey:
         """The survey of these rows, and then the others."""
@@ -115,6 +120,7 @@ class Survey:
             most=most,
             weight=self.weight + other.weight,
             digest=fingerprint(self.digest, other.digest) if self.digest else "",
+            lengths=self.lengths + other.lengths,
         )
 
     def _check_same(self, other: Survey) -> None:
@@ -224,8 +230,8 @@ class Weighting:
     def target(self, block: Block) -> WeightedTargets:
         """The weighted targets of a block."""
         n, n_classes = block.X.shape[0], self.classes.size
-        y = validation.target_array(block.y)
-        codes = y if self.soft else validation.codes_of(y, self.classes, n_samples=n)
+        y, labels = targets_of(block)
+        codes = y if labels is None else validation.positions(labels, self.classes)[y]
         checked = validation.targets(codes, n, n_classes, self.dtype, n_of="X")
         weight = validation.sample_weights(block.sample_weight, n, all_zero=True)
         if weight.size and self.sample_exponent:
@@ -233,6 +239,18 @@ class Weighting:
         e, dtype = self.label_smoothing, self.dtype
         target = validation.weigh(checked, weight, self.by_class, n_classes, dtype, label_smoothing=e, mean=False)
         return replace(target, total=self.total, exponent=self.sample_exponent + self.class_exponent)
+
+
+def targets_of(block: Block) -> tuple[NDArray[Any], NDArray[Any] | None]:
+    """Probabilities and None, or the places of the labels of a block among the sorted labels that occur, and these."""
+    y, n = block.y, block.X.shape[0]
+    if y is None:
+        raise InputTypeError("the rows have no labels; name their column: target='label', or give batches (X, y).")
+    if isinstance(y, CodedLabels):
+        codes, labels = validation.labels(y.labels)
+        return codes[y.codes], labels
+    array = validation.target_array(y)
+    return (array, None) if array.ndim == 2 and array.shape[1] > 1 else validation.labels(array, n_samples=n)
 
 
 def _by_class(numbers: Float64s, labels: NDArray[Any], classes: NDArray[Any], rest: float) -> Float64s:

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from nbsoftmax import validation
+from nbsoftmax.data.blocks import refuse_source
 from nbsoftmax.errors import InputTypeError, InputValueError, plain
 from nbsoftmax.kernels.predict import BEST
 from nbsoftmax.models.display import Displayed, Table, counted
@@ -82,7 +83,7 @@ class CVResult(Displayed):
 
 def cross_validate(
     X: Any,
-    y: Any,
+    y: Any = None,
     *,
     Cs: int | ArrayLike = 10,
     l1_ratio: float = 0.0,
@@ -128,9 +129,9 @@ def cross_validate(
     validation.choice("refit", refit, ("best", "one-standard-error"))
     if validation.is_on_device(X):
         validation.as_array("X", X)  # refuses it: predictions are made on the host
+    refuse_source(X, "cross_validate", "use fit_path with validation_data in a fit of its own")
     problem = shared_problem(X, y, sample_weight, offset, options)
-    if not isinstance(problem, Problem):
-        raise InputValueError("cross_validate needs all rows in memory; use arrays.")
+    assert isinstance(problem, Problem)
     found = held_out(problem, Cs=Cs, l1_ratio=l1_ratio, folds=folds, random_state=random_state, **options)
     mean, error = summary(found.log_loss)
     best, least = int(np.nanargmin(mean)), one_standard_error(found.Cs, mean, error)

@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
 from nbsoftmax import validation
+from nbsoftmax.backends.base import SampleOrder
 from nbsoftmax.errors import InputValueError
 from nbsoftmax.kernels.sgd import ADAM, MOMENTUM, NESTEROV, State
 from nbsoftmax.solvers.base import (
@@ -44,16 +44,18 @@ ADAM_CHANGE = 0.1  # approximate change of a logit in the first step of Adam
 class Stochastic(Smooth, Protocol):
     """A smooth objective that computes steps along gradients of mini-batches."""
 
-    n_samples: int
-
     def curvatures(self, params: Float64s) -> Float64s:
         """The diagonal of the Hessian, without the penalty."""
+        ...
+
+    def n_steps(self, batch_size: int) -> int:
+        """The number of mini-batches in an epoch."""
         ...
 
     def descend(
         self,
         state: State,
-        order: NDArray[np.int64],
+        order: SampleOrder,
         batch_size: int,
         rates: Float64s,
         *,
@@ -162,11 +164,11 @@ class SGD:
 
     def fractions_of_epoch(self, objective: Stochastic) -> Float64s:
         """For each step of an epoch, the fraction of the epoch before it."""
-        n_steps = -(-objective.n_samples // self.batch_size)
+        n_steps = objective.n_steps(self.batch_size)
         return np.arange(n_steps) / n_steps
 
     def epoch(
-        self, objective: Stochastic, state: State, order: NDArray[np.int64], rates: Float64s, *, n_before: int
+        self, objective: Stochastic, state: State, order: SampleOrder, rates: Float64s, *, n_before: int
     ) -> float:
         """Change `state` by one step for each of `rates`, after `n_before` steps; returns the mean loss."""
         kind, momentum = KINDS[self.optimizer], self.momentum
@@ -190,11 +192,6 @@ def _refuse_overflow(curvature: float) -> None:
             "no learning rate can be computed, because squares of the features overflow; scale X, or give a "
             "learning_rate."
         )
-
-
-def sample_order(n_samples: int, seed: int, epoch: int) -> NDArray[np.int64]:
-    """The order of the samples in an epoch."""
-    return np.random.default_rng([seed, epoch]).permutation(n_samples)
 
 
 def rate_factors(schedule: str, epochs: Float64s, n_epochs: int = 1) -> Float64s:
@@ -228,7 +225,7 @@ class _Epochs:
         self._options.epoch(
             self._objective,
             self._descent,
-            sample_order(self._objective.n_samples, self._seed, n_iter),
+            SampleOrder(self._seed, n_iter),
             self.learning_rate * rate_factors(self._schedule, epochs, self._n_epochs),
             n_before=n_iter * epochs.size,
         )

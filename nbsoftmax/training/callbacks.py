@@ -7,6 +7,9 @@ are named as those of scikit-learn's callbacks. Only `on_fit_task_end` is requir
     on_fit_task_end(trainer, context)   after every iteration, which is `context.iteration`
     teardown(trainer, context)          at the end, also after an error; then `context.result` is None
 
+    on_rows(n_rows, n_samples)          after every block of rows, if the fit reads them in blocks: the rows of this
+                                        pass so far, and of all; None in the first pass, which is before `setup`
+
 The fit stops if the function, or `on_fit_task_end`, returns True or a text, which becomes `FitResult.reason`.
 Three more hooks are for callbacks that choose the model's parameters or have a state of their own:
 
@@ -52,14 +55,19 @@ class ProgressBar:
 
     def __init__(self) -> None:
         self._live: Any = None
-        self._printed_at = -np.inf
+        self._line, self._printed_at = "", -np.inf
 
     def __repr__(self) -> str:
         return "ProgressBar()"
 
+    def on_rows(self, n_rows: int, n_samples: int | None) -> None:
+        """Display how many rows of a pass have been read."""
+        rows = f"{n_rows:,} rows read" if n_samples is None else f"{n_rows:,} of {n_samples:,} rows"
+        self._show(f"{self._line or 'before the first iteration'}  {rows}")
+
     def setup(self, trainer: Any, context: Context) -> None:
         """Start the display."""
-        self._live, self._printed_at = None, -np.inf
+        self._live, self._line, self._printed_at = None, "", -np.inf
         if not sys.stderr.isatty():
             return
         try:
@@ -76,22 +84,26 @@ class ProgressBar:
         """Display an iteration."""
         now = _last(context)
         validation_loss = "" if now.validation_loss is None else f"validation loss {now.validation_loss:.6g}  "
-        line = (
+        self._line = (
             f"iteration {now.n_iter:5d}  objective {now.objective:.8g}  gradient norm {now.grad_norm:.3g}  "
             f"{validation_loss}{now.seconds:.1f} s"
         )
-        if self._live is not None:
-            self._live.update(self._live.task_ids[0], description=line)
-        elif now.seconds >= self._printed_at + 1:
-            self._printed_at = now.seconds
-            with suppress(OSError):  # a closed pipe or a full disk must not end the fit
-                print(line, file=sys.stderr, flush=True)
+        self._show(self._line)
 
     def teardown(self, trainer: Any, context: Context) -> None:
         """Remove the display."""
+        self._line = ""
         if self._live is not None:
             self._live.stop()
             self._live = None
+
+    def _show(self, line: str) -> None:
+        if self._live is not None:
+            self._live.update(self._live.task_ids[0], description=line)
+        elif time.perf_counter() >= self._printed_at + 1:
+            self._printed_at = time.perf_counter()
+            with suppress(OSError):  # a closed pipe or a full disk must not end the fit
+                print(line, file=sys.stderr, flush=True)
 
 
 class JsonLines:

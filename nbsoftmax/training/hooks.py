@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from typing import Any
 
 import numpy as np
 
+from nbsoftmax.problem import AnyProblem, ProblemInParts
 from nbsoftmax.solvers.stop_reason import Stop, StopReason
 from nbsoftmax.training.context import Context, Iteration
 
@@ -89,3 +91,24 @@ class Hooks:
         """Each callback with the prefix of its arrays in a checkpoint."""
         for i, callback in enumerate(self._callbacks):
             yield f"callback_{i}_{type(callback).__name__}_", callback
+
+
+def report_rows(callbacks: Sequence[Any], n_rows: int, n_samples: int | None) -> None:
+    """Call the hook `on_rows` of all callbacks that have it."""
+    for callback in callbacks:
+        if hasattr(callback, "on_rows"):
+            callback.on_rows(n_rows, n_samples)
+
+
+@contextmanager
+def rows_reported(problem: AnyProblem, callbacks: Sequence[Any]) -> Iterator[None]:
+    """Within this context the rows that a problem in blocks reads are reported to the callbacks; passes are counted."""
+    reading = problem.reading if isinstance(problem, ProblemInParts) else None
+    if reading is None:
+        yield
+        return
+    before, reading.on_rows, reading.n_passes = reading.on_rows, partial(report_rows, callbacks), 0
+    try:
+        yield
+    finally:
+        reading.on_rows = before

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from nbsoftmax.problem import AnyProblem
+from nbsoftmax.problem import AnyProblem, ProblemInParts
 from nbsoftmax.solvers.base import Solution
 from nbsoftmax.solvers.table import Solver
 
@@ -27,3 +27,9 @@ def training_metadata(
         "reason": solution.reason,
         "n_iter": solution.n_iter,
     }
+
+
+def summary_of(solution: Solution, problem: AnyProblem) -> str:
+    """The summary of the solver's work, and of how the rows were read if they are in blocks."""
+    reading = problem.reading if isinstance(problem, ProblemInParts) else None
+    return solution.summary if reading is None else "; ".join(filter(None, (solution.summary, reading.summary())))

@@ -10,13 +10,14 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from nbsoftmax import validation
+from nbsoftmax.backends.base import SampleOrder
 from nbsoftmax.errors import InputValueError, listed
 from nbsoftmax.kernels.runtime.blas import one_thread
 from nbsoftmax.kernels.sgd import State
 from nbsoftmax.models.softmax import SoftmaxModel
 from nbsoftmax.objective import ObjectiveOptions, PenalizedLoss
 from nbsoftmax.problem import Problem
-from nbsoftmax.solvers.sgd import SGD, rate_factors, sample_order
+from nbsoftmax.solvers.sgd import SGD, rate_factors
 from nbsoftmax.solvers.table import Solver
 from nbsoftmax.training.start import initial_params
 from nbsoftmax.validation import Float64s
@@ -73,7 +74,7 @@ class Stream:
         loss = solver.epoch(
             objective,
             state,
-            sample_order(objective.n_samples, self.seed, self._n_chunks),
+            SampleOrder(self.seed, self._n_chunks),
             rate * rate_factors(solver.schedule or "constant", epochs),
             n_before=self._n_steps,
         )

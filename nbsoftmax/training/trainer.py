@@ -7,6 +7,7 @@ import time
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -28,8 +29,8 @@ from nbsoftmax.training.callbacks import ProgressBar
 from nbsoftmax.training.checkpoint import Checkpoint
 from nbsoftmax.training.context import Context
 from nbsoftmax.training.convergence_warning import ConvergenceWarning, convergence_message
-from nbsoftmax.training.hooks import Hooks
-from nbsoftmax.training.metadata import training_metadata
+from nbsoftmax.training.hooks import Hooks, report_rows, rows_reported
+from nbsoftmax.training.metadata import summary_of, training_metadata
 from nbsoftmax.training.minimise import minimise
 from nbsoftmax.training.monitor import FitMonitor
 from nbsoftmax.training.result import FitResult
@@ -215,7 +216,10 @@ class Trainer:
             For invalid input, including a checkpoint that is damaged or of another problem.
         """
         started = time.perf_counter()
-        problem = self._problem(X, y, sample_weight, offset, validation_data)
+        progress = [ProgressBar()] if self.verbose else []
+        callbacks = [*self.callbacks, *progress]
+        given = {"y": y, "sample_weight": sample_weight, "offset": offset, "validation_data": validation_data}
+        problem = self._problem(X, **given, on_rows=partial(report_rows, callbacks))
         if checkpoint is not None and problem.on_device:
             raise InputValueError("X is on a GPU, but a checkpoint needs its rows on the host; copy X to the host.")
         if validation.flag("resume", resume) and checkpoint is None:
@@ -234,13 +238,12 @@ class Trainer:
             problem.feature_names,
             n_validation_samples=0 if problem.held_out is None else problem.held_out.n_samples,
         )
-        progress = [ProgressBar()] if self.verbose else []
-        hooks = Hooks(self, [*self.callbacks, *progress], context)
+        hooks = Hooks(self, callbacks, context)
         monitor = self._monitor(started, objective, problem, hooks)
         if checkpoint is not None:
             known = self._fingerprint(solver, problem, start, options.penalty)
             monitor.save_to(Checkpoint(checkpoint, known), resume=resume)
-        with monitor.saved_on_termination(), hooks.running():
+        with monitor.saved_on_termination(), hooks.running(), rows_reported(problem, callbacks):
             solution = minimise(
                 solver,
                 objective,
@@ -258,25 +261,10 @@ class Trainer:
             warnings.warn(convergence_message(solution, advice), self.warn_as, stacklevel=2)
         return context.result
 
-    def _problem(self, X: Any, y: Any, sample_weight: Any, offset: Any, validation_data: Any) -> AnyProblem:
+    def _problem(self, X: Any, **given: Any) -> AnyProblem:
         """The validated problem, with validation data where the options or the caller ask for some."""
-        if isinstance(X, AnyProblem):
-            if not (y is sample_weight is offset is validation_data is None):
-                raise InputValueError("a Problem has its own y, weights, offset and validation data; give it alone.")
-            problem: AnyProblem = X
-        else:
-            problem = problem_of(
-                X,
-                y,
-                sample_weight=sample_weight,
-                offset=offset,
-                class_weight=self.class_weight,
-                label_smoothing=self.label_smoothing,
-                dtype=self.dtype,
-                device=self.device,
-            )
-            if validation_data is not None:
-                problem = problem.with_validation_data(validation_data)
+        options = {"label_smoothing": self.label_smoothing, "dtype": self.dtype, "device": self.device}
+        problem = problem_of(X, **given, class_weight=self.class_weight, **options)
         if problem.held_out is None and self.validation_fraction is not None:
             problem = problem.split(self.validation_fraction, self.random_state)
         return problem
@@ -342,7 +330,7 @@ class Trainer:
             seconds=time.perf_counter() - started,
             history=monitor.history(),
             solver=solver.name,
-            summary=solution.summary,
+            summary=summary_of(solution, problem),
             problem=problem,
             objective_options=options,
         )

@@ -175,18 +175,24 @@ def _of_polars(X: Any) -> tuple[NDArray[Any], tuple[str, ...]]:
 
 def _of_arrow(X: Any) -> tuple[NDArray[Any], tuple[str, ...]]:
     pa = sys.modules["pyarrow"]
-    names, types = tuple(X.schema.names), pa.types
+    names = tuple(X.schema.names)
+    common = arrow_dtype(names, X.schema.types)
+    array = np.empty(X.shape, common)
+    for j, values in enumerate(X.columns):
+        numbers = values.cast(pa.int8()) if pa.types.is_boolean(values.type) else values
+        array[:, j] = numbers.cast(pa.from_numpy_dtype(common), safe=False).to_numpy(zero_copy_only=False)
+    return array, names
+
+
+def arrow_dtype(names: Sequence[str], dtypes: Sequence[Any]) -> np.dtype[Any]:
+    """The common dtype of Arrow columns of these types; the first one that is not numeric is refused."""
+    types = sys.modules["pyarrow"].types
 
     def is_number(dtype: Any) -> bool:
         kinds = (types.is_floating, types.is_integer, types.is_boolean, types.is_decimal)
         return any(is_kind(dtype) for is_kind in kinds)
 
-    common = _common(names, X.schema.types, is_number, lambda dtype: types.is_float16(dtype) or types.is_float32(dtype))
-    array = np.empty(X.shape, common)
-    for j, values in enumerate(X.columns):
-        numbers = values.cast(pa.int8()) if types.is_boolean(values.type) else values
-        array[:, j] = numbers.cast(pa.from_numpy_dtype(common), safe=False).to_numpy(zero_copy_only=False)
-    return array, names
+    return _common(names, dtypes, is_number, lambda dtype: types.is_float16(dtype) or types.is_float32(dtype))
 
 
 def _common(

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import nbsoftmax as nbs
+from nbsoftmax.backends.base import SampleOrder
 from nbsoftmax.kernels.sgd import State
 from nbsoftmax.solvers import sgd
 from tests import reference
@@ -276,7 +277,7 @@ def test_the_first_chunk_is_one_epoch_and_labels_may_be_missing_from_it():
     trainer = nbs.Trainer(solver=nbs.SGD(learning_rate=0.05, batch_size=16), l2=0.1)
     few = y < 2
     model = trainer.partial_fit(X[few], labels[y[few]], classes=["c", "a", "b"])
-    order = sgd.sample_order(int(few.sum()), 0, 0)
+    order = SampleOrder(0, 0).of(int(few.sum()))
     rates = np.full(ceil(few.sum() / 16), 0.05)
     expected = epoch_by_numpy(X[few], y[few], np.zeros((3, 7)), order, 16, rates, "nesterov", 0.9, l2=0.1)
     np.testing.assert_allclose(np.column_stack([model.coef, model.intercept]), expected, rtol=0, atol=1e-13)

@@ -6,7 +6,7 @@ from scipy.sparse import csr_array, random_array
 
 import nbsoftmax as nbs
 from nbsoftmax.errors import InputValueError
-from nbsoftmax.problem import Problem
+from nbsoftmax.problem import Problem, ProblemInParts
 from nbsoftmax.training.standardize import deviations
 from tests.problem.test_in_parts import Source
 
@@ -71,7 +71,7 @@ def test_sparse_rows_and_blocks_have_the_same_deviations():
     problems = [
         Problem.from_labels(dense, Y, sample_weight=W),
         Problem.from_labels(csr_array(sparse), Y, sample_weight=W),
-        nbs.Trainer(l2=0.1)._problem(Source(X=dense, y=Y, weight=W, n=77), None, None, None, None),
+        ProblemInParts.from_blocks(Source(X=dense, y=Y, weight=W, n=77)),
     ]
     for problem in problems:
         np.testing.assert_allclose(deviations(problem), deviation(dense, W), rtol=1e-10)

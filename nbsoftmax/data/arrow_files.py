@@ -1,0 +1,161 @@
+"""Parquet, Arrow and CSV files, read by pyarrow in memory that does not depend on their size."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from nbsoftmax.data.cut import Batch
+from nbsoftmax.data.tables import Roles, arrow, batches_of_arrow
+from nbsoftmax.errors import InputError, InputValueError, plain
+from nbsoftmax.files import one_line
+from nbsoftmax.validation.frames import arrow_dtype
+
+FORMATS = {
+    ".parquet": "parquet", ".pq": "parquet", ".arrow": "arrow", ".feather": "arrow", ".ipc": "arrow", ".csv": "csv",
+    ".tsv": "tsv", ".npy": "npy",
+}  # fmt: skip
+TEXT = ("csv", "tsv")  # formats of text
+BATCH_BYTES = 2**24  # of the numbers in a batch, if each takes 8
+READ_AHEAD = 4  # batches of text that pyarrow parses in advance
+
+
+class ArrowFiles:
+    """Files of one format with the same columns.
+
+    Parameters
+    ----------
+    paths : list of str
+    kind : {"parquet", "arrow", "csv", "tsv"} or pyarrow.dataset.CsvFileFormat
+    roles : Roles
+
+    Attributes
+    ----------
+    seekable : bool
+        Whether reading can begin at any row.
+    """
+
+    def __init__(self, paths: list[str], kind: Any, roles: Roles) -> None:
+        pa = arrow()
+        self.paths, self._kind = paths, kind if kind in ("parquet", "arrow") else "text"
+        self.seekable = kind == "arrow"
+        self._csv = _csv_format(kind) if self._kind == "text" else None
+        self._open: dict[str, Any] = {}  # Arrow files that have been opened
+        self._lengths: dict[str, list[int]] = {}  # of the batches of Arrow files that have been read
+        with _errors_of_arrow(paths[0]):
+            self._schema = self._schema_of(paths[0])
+        features = roles.of_columns(self._schema.names)
+        if self._csv is not None:
+            labels = (roles.target,) if isinstance(roles.target, str) else ()
+            self._schema = pa.schema([field if field.name in labels else _number(field) for field in self._schema])
+        types = [self._schema.field(name).type for name in features]
+        if not (len(types) == 1 and isinstance(types[0], (pa.FixedSizeListType, pa.BaseExtensionType))):
+            arrow_dtype(features, types)
+        self._roles = Roles(roles.target, features, roles.weight, roles.offset)
+        self._columns = [*features, *roles.others()]
+        self._batch_rows = max(64, min(2**17, BATCH_BYTES // (8 * len(features))))
+
+    def key(self) -> tuple[Any, ...]:
+        """What identifies the rows, besides the files."""
+        import pickle
+
+        return self._kind, self._roles, None if self._csv is None else pickle.dumps(self._csv)
+
+    def batches(self, first_row: int = 0) -> Iterator[Batch]:
+        """The rows of all files, from this one on; only of Arrow files from another one than the first."""
+        n = 0
+        for path in self.paths:
+            start = n
+            with _errors_of_arrow(path):
+                for batch in batches_of_arrow(self._read(path, first_row - start), self._roles, start):
+                    n += batch.X.shape[0]
+                    yield batch
+                    del batch
+            if path in self._lengths:
+                n = start + sum(self._lengths[path])
+
+    def _schema_of(self, path: str) -> Any:
+        pa = arrow()
+        if self._kind == "parquet":
+            import pyarrow.parquet as pq
+
+            return pq.read_schema(path)
+        if self._kind == "arrow":
+            with pa.memory_map(path) as file:
+                return pa.ipc.open_file(file).schema
+        import pyarrow.dataset as ds
+
+        return ds.dataset(path, format=self._csv).schema
+
+    def _read(self, path: str, skip: int) -> Iterator[Any]:
+        """The RecordBatches of a file, without the rows to skip."""
+        if self._kind == "arrow":
+            yield from self._arrow(path, skip)
+        elif self._kind == "parquet":
+            import pyarrow.parquet as pq
+
+            # pyarrow.dataset would decode whole groups of rows in advance, which may be gigabytes.
+            with pq.ParquetFile(path, memory_map=True) as file:
+                yield from file.iter_batches(self._batch_rows, columns=self._columns)
+        else:
+            import pyarrow.dataset as ds
+
+            yield from ds.dataset(path, schema=self._schema, format=self._csv).to_batches(
+                columns=self._columns, batch_size=self._batch_rows, batch_readahead=READ_AHEAD, fragment_readahead=1
+            )
+
+    def _arrow(self, path: str, skip: int) -> Iterator[Any]:
+        """The RecordBatches of an Arrow file; where they are not compressed, they are mapped into memory."""
+        # It stays open: a new map would have to look up every page again.
+        if path not in self._open:
+            self._open[path] = arrow().ipc.open_file(arrow().memory_map(path))
+        file, known = self._open[path], self._lengths.get(path, [])
+        lengths = []
+        for i in range(file.num_record_batches):
+            n = known[i] if known else None
+            if n is not None and skip >= n:
+                skip -= n
+                continue
+            batch = file.get_batch(i)
+            lengths.append(batch.num_rows)
+            yield batch.slice(skip) if skip > 0 else batch
+            skip = 0
+            del batch
+        if not known:
+            self._lengths[path] = lengths
+
+
+def _number(field: Any) -> Any:
+    """A column of text whose beginning has no number but whole ones, or none: others may follow."""
+    pa = arrow()
+    whole = pa.types.is_integer(field.type) or pa.types.is_null(field.type)
+    return field.with_type(pa.float64()) if whole else field
+
+
+def _csv_format(kind: Any) -> Any:
+    """The options of pyarrow for a format of text."""
+    import pyarrow.csv as pc
+    import pyarrow.dataset as ds
+
+    if isinstance(kind, ds.CsvFileFormat):
+        return kind
+    if kind not in ("csv", "tsv"):
+        raise InputValueError(
+            f"format is {plain(kind)}, expected 'parquet', 'arrow', 'csv', 'tsv', 'npy' or a "
+            "pyarrow.dataset.CsvFileFormat."
+        )
+    missing = ds.CsvFragmentScanOptions(convert_options=pc.ConvertOptions(strings_can_be_null=True))
+    delimiter = "," if kind == "csv" else "\t"
+    return ds.CsvFileFormat(pc.ParseOptions(delimiter=delimiter), default_fragment_scan_options=missing)
+
+
+@contextmanager
+def _errors_of_arrow(path: str) -> Iterator[None]:
+    """Errors of pyarrow, as errors of the input."""
+    try:
+        yield
+    except InputError:
+        raise
+    except arrow().ArrowException as error:
+        raise InputValueError(f"{path} cannot be read: {one_line(error)}.") from None

@@ -1,0 +1,196 @@
+"""Batches of rows of any length, cut into blocks of one length.
+
+The length of a block depends on the number of features and the dtype alone, and so do the bits of a fit: not on the
+batches in which the rows arrive. Rows that nobody can write to are used where they are; others are copied, since
+whoever made a batch may fill the same array with the next one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nbsoftmax.data.blocks import Block, CodedLabels
+from nbsoftmax.data.packing import Columns
+from nbsoftmax.errors import InputTypeError, InputValueError, listed
+from nbsoftmax.validation import Float64s, Floats, is_sparse
+from nbsoftmax.validation.arrays import float_dtype_of
+
+BLOCK_BYTES = 2**25  # of X in a block, at most
+MOST_ROWS = 2**18  # in a block; their targets and weights need memory, too
+SPARSE_ROWS = 2**15  # in a block of a sparse X, whose size is not known from its shape
+TEXT = "UTO"  # kinds of arrays of text
+
+
+class Batch(NamedTuple):
+    """Some rows as they arrive, with their targets."""
+
+    X: Any  # (n, n_features): an array, a sparse matrix of SciPy, or Columns
+    y: Any = None  # as in `Block`
+    sample_weight: Float64s | None = None  # (n,)
+    offset: Floats | None = None  # (n, n_classes)
+    names: tuple[str, ...] | None = None  # of the features
+
+
+def rows_of_a_block(n_features: int, dtype: np.dtype[Any], *, sparse: bool = False) -> int:
+    """The number of rows of a block."""
+    if sparse:
+        return SPARSE_ROWS
+    n = BLOCK_BYTES // (dtype.itemsize * max(1, n_features))
+    return max(1, min(MOST_ROWS, n // 64 * 64 or n))
+
+
+def cut(batches: Iterator[Batch], *, batch_rows: int | None, dtype: np.dtype[Any] | None) -> Iterator[Block]:
+    """Blocks of `batch_rows` rows, or as many as `rows_of_a_block` says; the last one may be shorter."""
+    blocks = None
+    for batch in batches:
+        if batch.X.shape[0] == 0:
+            continue
+        blocks = blocks or _Blocks(batch, batch_rows, dtype)
+        yield from blocks.add(batch)
+    if blocks is not None and blocks.filled:
+        yield blocks.take()
+
+
+class _Blocks:
+    """The block that is being filled."""
+
+    def __init__(self, first: Batch, batch_rows: int | None, dtype: np.dtype[Any] | None) -> None:
+        X = first.X
+        self._given = None if dtype is not None else np.dtype(float_dtype_of("X", X.dtype))
+        self._dtype = np.dtype(self._given if dtype is None else dtype)
+        self._sparse, self._n_features, self._names = is_sparse(X), X.shape[1], first.names
+        self._n = batch_rows or rows_of_a_block(X.shape[1], self._dtype, sparse=self._sparse)
+        self.filled = 0
+        self._X: Any = None  # the rows so far: an array, or a list of sparse matrices
+        self._beside: list[tuple[Any, ...]] = []  # pieces of y, weights and offsets
+
+    def add(self, batch: Batch) -> Iterator[Block]:
+        """The blocks that this batch fills."""
+        self._check(batch)
+        start, end = 0, batch.X.shape[0]
+        while start < end:
+            rows = slice(start, min(end, start + self._n - self.filled))
+            n, start = rows.stop - rows.start, rows.stop
+            self._beside.append(tuple(_rows_of(a, rows) for a in (batch.y, batch.sample_weight, batch.offset)))
+            if n == self._n and _stays(batch.X) and batch.X.dtype == self._dtype:
+                self._X = batch.X[rows]
+            else:
+                self._append(batch.X, rows)
+            self.filled += n
+            if self.filled == self._n:
+                yield self.take()
+
+    def take(self) -> Block:
+        """The block as far as it is filled; the next one begins."""
+        X = _stacked(self._X) if self._sparse else self._X[: self.filled]
+        beside = [_joined(name, pieces) for name, pieces in zip(NAMES, zip(*self._beside, strict=True), strict=True)]
+        block = Block(X, *beside)
+        self._X, self._beside, self.filled = None, [], 0
+        return block
+
+    def _append(self, X: Any, rows: slice) -> None:
+        if self._sparse:
+            self._X = [*(self._X or []), X[rows].astype(self._dtype)]
+            return
+        if self._X is None:
+            self._X = np.empty((self._n, self._n_features), self._dtype)
+        out = self._X[self.filled : self.filled + rows.stop - rows.start]
+        if isinstance(X, Columns):
+            X.pack(out, rows.start)
+        else:
+            out[...] = X[rows]
+
+    def _check(self, batch: Batch) -> None:
+        """Refuse a batch whose form is not that of the first one."""
+        X, y = batch.X, batch.y
+        n = X.shape[0]
+        if X.shape[1] != self._n_features or batch.names != self._names:
+            raise InputValueError(
+                f"a batch has {_features(X.shape[1], batch.names)}, but the first batch had "
+                f"{_features(self._n_features, self._names)}; give the same in all batches."
+            )
+        if is_sparse(X) != self._sparse:
+            raise InputTypeError("some batches are sparse and some are not; give all in one form.")
+        found = np.dtype(float_dtype_of("X", X.dtype))
+        if self._given is not None and found != self._given:
+            raise InputValueError(
+                f"a batch has the dtype {found}, but the first batch had {self._given}; give the same dtype in all "
+                "batches, or dtype to the Trainer."
+            )
+        for name, array in zip(NAMES, (y, batch.sample_weight, batch.offset), strict=True):
+            rows = len(array.codes) if isinstance(array, CodedLabels) else n if array is None else len(array)
+            if rows != n:
+                raise InputValueError(f"a batch has {n} rows of X, but {rows} entries of {name}; give one for each.")
+
+
+NAMES = ("y", "sample_weight", "offset")
+
+
+def _features(n: int, names: tuple[str, ...] | None) -> str:
+    return f"{n} features" + ("" if names is None else f" ({listed(names, most=3)})")
+
+
+def _stays(X: Any) -> bool:
+    """Whether X is an array that nobody writes to."""
+    return isinstance(X, np.ndarray) and not X.flags.writeable
+
+
+def _rows_of(array: Any, rows: slice) -> Any:
+    """Some rows of y, weights or an offset; copied if somebody might write to them."""
+    if array is None:
+        return None
+    if isinstance(array, CodedLabels):
+        return CodedLabels(array.codes[rows], array.labels)
+    return array[rows] if _stays(array) else array[rows].copy()
+
+
+def _stacked(pieces: list[Any]) -> Any:
+    if len(pieces) == 1:
+        return pieces[0]
+    from scipy.sparse import vstack
+
+    return vstack(pieces, format="csr")
+
+
+def _joined(name: str, pieces: tuple[Any, ...]) -> Any:
+    """The pieces of a block as one; they must be of one kind."""
+    if len({piece is None for piece in pieces}) > 1:
+        raise InputValueError(f"some batches have {name} and some have none; give it in all batches, or in none.")
+    if pieces[0] is None:
+        return None
+    if all(isinstance(piece, CodedLabels) for piece in pieces):
+        return _one_table(pieces)
+    arrays = [piece.labels[piece.codes] if isinstance(piece, CodedLabels) else piece for piece in pieces]
+    if len(arrays) == 1:
+        return arrays[0]
+    if len({array.shape[1:] for array in arrays}) > 1:
+        raise InputValueError(f"{name} has another number of columns in some batches; give the same in all.")
+    if len({"text" if array.dtype.kind in TEXT else array.dtype.kind.replace("u", "i") for array in arrays}) > 1:
+        if {array.dtype.kind for array in arrays} <= set("iuf"):
+            return np.concatenate(arrays)
+        kinds = " and ".join(sorted({str(array.dtype) for array in arrays}))
+        raise InputTypeError(f"{name} has values of several kinds in the batches, {kinds}; give one kind.")
+    if len({array.dtype.kind for array in arrays}) > 1:  # of text: NumPy would turn objects into text
+        arrays = [array.astype(object) for array in arrays]
+    return np.concatenate(arrays)
+
+
+def _one_table(pieces: tuple[CodedLabels, ...]) -> CodedLabels:
+    """The labels of all pieces, with one table of those that occur."""
+    if len(pieces) == 1 and np.bincount(pieces[0].codes, minlength=pieces[0].labels.size).all():
+        return pieces[0]
+    places: dict[Any, int] = {}
+    codes = []
+    for piece in pieces:
+        occurs = np.flatnonzero(np.bincount(piece.codes, minlength=piece.labels.size))
+        place = np.zeros(piece.labels.size, np.int32)
+        for i in occurs.tolist():
+            place[i] = places.setdefault(piece.labels[i], len(places))
+        codes.append(place[piece.codes])
+    labels: NDArray[Any] = np.empty(len(places), object)
+    labels[:] = list(places)
+    return CodedLabels(np.concatenate(codes), labels)

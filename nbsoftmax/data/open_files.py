@@ -1,0 +1,149 @@
+"""`nbs.data.open`: files whose rows are read in blocks."""
+
+from __future__ import annotations
+
+import glob as globs
+import os
+from collections.abc import Iterator, Sequence
+from functools import partial
+from typing import Any
+
+from nbsoftmax.data.arrow_files import FORMATS, TEXT, ArrowFiles
+from nbsoftmax.data.block_cache import BlockCache
+from nbsoftmax.data.block_source import BlockSource
+from nbsoftmax.data.cut import Batch
+from nbsoftmax.data.npy_files import NpyFiles
+from nbsoftmax.data.tables import Roles
+from nbsoftmax.errors import InputValueError, listed
+from nbsoftmax.files import file_name
+
+Path = str | os.PathLike[str]
+COMPRESSED = (".gz", ".bz2", ".zst", ".lz4", ".br")
+
+
+def open_files(
+    path: Path | Sequence[Path],
+    *,
+    target: Any = None,
+    features: Any = None,
+    weight: Any = None,
+    offset: Any = None,
+    batch_rows: int | None = None,
+    cache: Path | None = None,
+    format: Any = None,
+) -> BlockSource:
+    """Files with the rows of a fit, which do not have to fit in memory. They are read in blocks, in every pass.
+
+    Parameters
+    ----------
+    path : str, path, or list of these
+        Files, folders, or patterns such as "train/*.parquet", in alphabetical order: Parquet, Arrow (Feather), CSV or
+        TSV, which may be compressed (.csv.gz). They need pyarrow: pip install "nbsoftmax[data]". Or `.npy` files of X,
+        (n_samples, n_features), which are mapped into memory.
+    target : str or list of str, optional
+        The column of the labels, or the columns of the probabilities of all classes. For predictions it may be missing.
+        For `.npy` files: a file of labels (or a list, one for each file of X), or the number of a column of X.
+    features : list of str, optional
+        Columns of X; by default all that have no other use. A column of lists of one length (FixedSizeList) is a whole
+        X, and is used without a copy. For `.npy` files: numbers of columns.
+    weight : str, optional
+        The column of the sample weights. For `.npy` files as `target`.
+    offset : str or list of str, optional
+        The columns of the offset, one for each class, or a column of lists. For `.npy` files: a file, or one for each.
+    batch_rows : int, optional
+        Rows of a block. By default as many as fit in 32 MiB, at most 262,144.
+    cache : path, optional
+        A folder for a copy of the rows that needs no decoding; the first pass writes it, if it pays: always for text,
+        and for other formats if decoding is slower than 5 GB/s. It takes 4 or 8 bytes for each number. Later fits read
+        it if no file has changed since. Remove the folder to remove the copies.
+    format : {"parquet", "arrow", "csv", "tsv", "npy"} or pyarrow.dataset.CsvFileFormat, optional
+        By default as the names of the files end. A CsvFileFormat sets the separator, quotes, spellings of missing
+        values and so on.
+
+    Returns
+    -------
+    BlockSource
+
+    Raises
+    ------
+    InputValueError, InputTypeError
+        If there is no such file or column, or a column does not hold numbers.
+    """
+    paths, kind = _files(path), format
+    if kind is None:
+        kinds = {_format_of(each) for each in paths}
+        if len(kinds) > 1:
+            raise InputValueError(f"the files have several formats, {listed(sorted(kinds))}; give files of one format.")
+        kind = kinds.pop()
+    files: NpyFiles | ArrowFiles
+    if kind == "npy":
+        files = NpyFiles(paths, target=target, features=features, weight=weight, offset=offset)
+    else:
+        files = ArrowFiles(paths, kind, Roles.of(target, features, weight, offset))
+    copy = None
+    if cache is not None and kind != "npy":
+        always = not isinstance(kind, str) or kind in TEXT
+        copy = BlockCache(cache, lambda: (files.key(), _stamps(files.paths), batch_rows), always=always)
+    name = repr(paths[0]) if len(paths) == 1 else f"{len(paths)} files, the first is {paths[0]!r}"
+    checked = _Unchanged(files)
+    seeks = partial(checked.batches) if files.seekable else None
+    return BlockSource(checked.batches, batch_rows=batch_rows, batches_from=seeks, cache=copy, name=name)
+
+
+class _Unchanged:
+    """Reads files, if they are still those of the first pass."""
+
+    def __init__(self, files: NpyFiles | ArrowFiles) -> None:
+        self._files, self._stamps = files, _stamps(files.paths)
+
+    def batches(self, first_row: int = 0) -> Iterator[Batch]:
+        """The batches from a row on."""
+        for old, new in zip(self._stamps, _stamps(self._files.paths), strict=True):
+            if old != new:
+                raise InputValueError(f"{old[0]} has changed since it was opened; open it again.")
+        return self._files.batches(first_row)
+
+
+def _stamps(paths: Sequence[str]) -> list[tuple[Any, ...]]:
+    """What changes when a file does."""
+    found = []
+    for path in paths:
+        status = os.stat(path)
+        found.append((os.path.realpath(path), status.st_size, status.st_mtime_ns, status.st_ino))
+    return found
+
+
+def _files(path: Any) -> list[str]:
+    """The files that paths, folders and patterns stand for."""
+    found = []
+    for given in map(file_name, path if isinstance(path, (list, tuple)) else [path]):
+        if os.path.isdir(given):
+            names = [os.path.join(folder, name) for folder, _, names in os.walk(given) for name in names]
+            some = sorted(name for name in names if not os.path.basename(name).startswith((".", "_")))
+        elif os.path.exists(given) or not globs.has_magic(given):
+            some = [given]
+        else:
+            some = sorted(name for name in globs.glob(given, recursive=True) if os.path.isfile(name))
+        if not some:
+            raise InputValueError(f"there is no file {given!r}; give the names of files, a folder or a pattern.")
+        found += some
+    if not found:
+        raise InputValueError("path is an empty list; give the name of a file.")
+    for name in found:
+        if not os.path.isfile(name):
+            raise FileNotFoundError(f"there is no file {name!r}.")
+    return found
+
+
+def _format_of(path: str) -> str:
+    """The format by the end of a name."""
+    name = path.lower()
+    for end in COMPRESSED:
+        if name.endswith(end) and os.path.splitext(name[: -len(end)])[1] in (".csv", ".tsv"):
+            name = name[: -len(end)]
+    end = os.path.splitext(name)[1]
+    if end not in FORMATS:
+        raise InputValueError(
+            f"the format of {path!r} is not known by its name; expected one of {listed(FORMATS, most=20)}; give format."
+        )
+    return FORMATS[end]

@@ -1,0 +1,146 @@
+"""The copy of blocks on disk: it has the numbers of the files, or it is not read."""
+
+import os
+
+import numpy as np
+import pytest
+
+import nbsoftmax as nbs
+from nbsoftmax.data import block_cache
+from nbsoftmax.files import NotWrittenWarning
+from tests.data.rows import N, X, Y, table, write
+from tests.data.test_open_files import COLUMNS, together
+
+
+@pytest.fixture
+def path(tmp_path):
+    return write(tmp_path / "t.csv")
+
+
+def opened(path, **options):
+    return nbs.data.open(path, batch_rows=300, cache=path.parent / "copies", **(COLUMNS | options))
+
+
+def copies(path):
+    folder = path.parent / "copies"
+    return sorted(folder.iterdir()) if folder.exists() else []
+
+
+def same(ours, theirs):
+    for a, b in zip(ours, theirs, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_the_copy_has_the_blocks_of_the_files_in_this_process_and_the_next(path):
+    plain = together(nbs.data.open(path, batch_rows=300, **COLUMNS))
+    first = opened(path)
+    same(together(first), plain)
+    assert first.summary().startswith("copied to ")
+    (copy,) = copies(path)
+    again = opened(path)
+    for source in (first, again):
+        same(together(source), plain)
+        same(together(source, np.float64), plain)  # its own dtype
+        assert all(not block.X.flags.writeable for block in source.blocks())  # mapped
+        assert source.feature_names == tuple(f"f{j}" for j in range(N))
+    assert again.summary().startswith("read from ")
+    assert copies(path) == [copy]
+    assert again.block(2) is None  # as without a copy, so that the order of sgd is the same
+
+
+def test_a_fit_from_the_copy_has_the_bits_of_one_from_the_files(path):
+    trainer = nbs.Trainer(l2=0.01)
+    plain = trainer.fit(nbs.data.open(path, batch_rows=300, **COLUMNS))
+    first, second = trainer.fit(opened(path)), trainer.fit(opened(path))
+    assert first.model.coef.tobytes() == second.model.coef.tobytes() == plain.model.coef.tobytes()
+    assert "copied to" in first.summary
+    assert "read from the copy in" in second.summary
+    assert "copy" not in plain.summary
+
+
+CHANGES = {
+    "another file": lambda path: write(path, table(X + 1)),
+    "the same size, another time": lambda path: os.utime(path, ns=(1, 1)),
+}
+
+
+@pytest.mark.parametrize("case", CHANGES)
+def test_a_copy_of_files_that_have_changed_is_not_read(case, path):
+    together(opened(path))
+    before = copies(path)
+    CHANGES[case](path)
+    same(together(opened(path)), together(nbs.data.open(path, batch_rows=300, **COLUMNS)))
+    assert len(copies(path)) == len(before) + 1
+
+
+@pytest.mark.parametrize(
+    "options", [{"features": ["f1"]}, {"batch_rows": 200}, {"weight": None}, {"target": None}], ids=str
+)
+def test_other_options_have_a_copy_of_their_own(options, path):
+    together(opened(path))
+    options = {"batch_rows": 300} | COLUMNS | {"features": ["f0", "f1"]} | options
+    source = nbs.data.open(path, cache=path.parent / "copies", **options)
+    same([a for a in together(source)[:1]], [a for a in together(nbs.data.open(path, **options))[:1]])
+    assert len(copies(path)) == 2
+
+
+def test_another_dtype_has_a_copy_of_its_own(path):
+    plain = together(nbs.data.open(path, batch_rows=300, **COLUMNS), np.float32)
+    for _ in range(2):
+        same(together(opened(path), np.float32), plain)
+    assert len(copies(path)) == 1
+
+
+DAMAGES = {
+    "cut off": lambda content: content[: len(content) // 2],
+    "empty": lambda content: b"",
+    "a bit of a number": lambda content: content[:3000] + bytes([content[3000] ^ 1]) + content[3001:],
+    "another bit": lambda content: content[:-9000] + bytes([content[-9000] ^ 4]) + content[-8999:],
+}
+
+
+@pytest.mark.parametrize("case", DAMAGES)
+def test_a_damaged_copy_is_made_again(case, path):
+    plain = together(opened(path))
+    (copy,) = copies(path)
+    content = copy.read_bytes()
+    copy.write_bytes(DAMAGES[case](content))
+    source = opened(path)
+    same(together(source), plain)
+    assert copy.read_bytes() == content
+    same(together(source), plain)
+
+
+def test_an_interrupted_pass_leaves_nothing(path):
+    blocks = opened(path).blocks()
+    next(blocks)
+    assert len(copies(path)) == 1  # under a temporary name
+    blocks.close()
+    assert copies(path) == []
+
+
+def test_a_copy_that_cannot_be_written_is_a_warning(path):
+    (path.parent / "copies").write_text("a file")
+    source = opened(path)
+    with pytest.warns(NotWrittenWarning, match="copy of the blocks"):
+        found = together(source)
+    same(found, together(nbs.data.open(path, batch_rows=300, **COLUMNS)))
+
+
+@pytest.mark.parametrize(("rate", "n"), [(0.0, 0), (np.inf, 1)])
+def test_what_is_decoded_fast_enough_is_not_copied(rate, n, tmp_path, monkeypatch):
+    monkeypatch.setattr(block_cache, "MAPPED", rate)
+    monkeypatch.setattr(block_cache, "TRIED", 2)
+    path = write(tmp_path / "t.parquet")
+    source = opened(path)
+    together(source)
+    assert len(copies(path)) == n
+    assert ("no copy was made" in source.summary()) == (n == 0)
+
+
+def test_npy_files_are_not_copied(tmp_path):
+    np.save(tmp_path / "x.npy", X)
+    np.save(tmp_path / "y.npy", np.unique(Y, return_inverse=True)[1])
+    source = nbs.data.open(tmp_path / "x.npy", target=tmp_path / "y.npy", cache=tmp_path / "copies")
+    together(source)
+    assert not (tmp_path / "copies").exists()

@@ -1,0 +1,183 @@
+"""`nbs.data.from_batches`: whatever batches the rows arrive in, the blocks are the same."""
+
+from itertools import pairwise
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pyarrow as pa
+import pyarrow.dataset as ds
+import pytest
+from scipy.sparse import csr_array
+
+import nbsoftmax as nbs
+from tests.data.rows import NAMES, M, W, X, Y, table, write
+from tests.data.test_open_files import COLUMNS, together
+
+CUTS = [0, 1, 90, 90, 530, 1000]  # of batches of very different lengths
+
+
+def tuples(X=X, y=Y, w=W):
+    for low, high in pairwise(CUTS):
+        yield X[low:high], y[low:high], w[low:high]
+
+
+class DataIter:
+    """As users of XGBoost write them."""
+
+    def __init__(self):
+        self.at = 3  # not at its beginning
+
+    def next(self, input_data):
+        if self.at == len(CUTS) - 1:
+            return 0
+        rows = slice(CUTS[self.at], CUTS[self.at + 1])
+        input_data(data=X[rows], label=Y[rows], weight=W[rows])
+        self.at += 1
+        return 1
+
+    def reset(self):
+        self.at = 0
+
+
+class Again:
+    def __iter__(self):
+        return tuples()
+
+
+FRAME, POLARS = table().to_pandas(), pl.from_arrow(table())
+
+
+def slices(frame):
+    return [frame[low:high] for low, high in pairwise(CUTS)]
+
+
+SOURCES = {
+    "a function of a generator": (tuples, {}),
+    "a list of tuples": (list(tuples()), {}),
+    "an object that begins anew": (Again(), {}),
+    "a DataIter": (DataIter(), {}),
+    "a function of a DataIter": (DataIter, {}),
+    "a table": (table(), COLUMNS),
+    "record batches": (lambda: iter(table().to_batches(90)), COLUMNS),
+    "a reader": (lambda: table().to_reader(90), COLUMNS),
+    "pandas": (lambda: FRAME, COLUMNS),
+    "pieces of pandas": (slices(FRAME), COLUMNS),
+    "polars": (lambda: POLARS, COLUMNS),
+    "pieces of polars": (slices(POLARS), COLUMNS),
+    "a lazy frame": (POLARS.lazy, COLUMNS),
+}
+
+
+@pytest.mark.parametrize("case", SOURCES)
+def test_the_blocks_do_not_depend_on_the_batches(case):
+    given, columns = SOURCES[case]
+    source = nbs.data.from_batches(given, batch_rows=300, **columns)
+    for _ in range(2):
+        found, y, weight, rows = together(source)
+        assert rows == [300, 300, 300, 100]
+        assert found.dtype == np.float32
+        np.testing.assert_array_equal(found, X)
+        np.testing.assert_array_equal(y.astype(str), Y)
+        np.testing.assert_array_equal(weight, W)
+        assert source.feature_names == (NAMES if columns else None)
+
+
+def test_a_data_set_of_arrow_is_read_by_its_own_options(tmp_path):
+    write(tmp_path / "t.parquet")
+    found, y, _, _ = together(nbs.data.from_batches(ds.dataset(tmp_path), **COLUMNS))
+    np.testing.assert_array_equal(found, X)
+    np.testing.assert_array_equal(y, Y)
+
+
+def test_sparse_batches_give_sparse_blocks():
+    sparse = csr_array(np.where(X > 1, X, 0))
+    source = nbs.data.from_batches(lambda: tuples(sparse), batch_rows=300)
+    blocks = list(source.blocks())
+    assert [block.X.shape[0] for block in blocks] == [300, 300, 300, 100]
+    np.testing.assert_array_equal(np.concatenate([block.X.toarray() for block in blocks]), sparse.toarray())
+
+
+def test_an_array_that_is_filled_again_does_not_change_the_blocks_before():
+    buffer, labels = np.empty((100, 5), np.float32), np.empty(100, np.int64)
+
+    def batches():
+        for i in range(10):
+            buffer[:], labels[:] = i, i
+            yield buffer, labels
+
+    blocks = list(nbs.data.from_batches(batches, batch_rows=100).blocks())
+    assert [block.X[0, 0] for block in blocks] == list(range(10))
+    assert [block.y[0] for block in blocks] == list(range(10))
+
+
+def test_the_arrays_of_a_list_are_used_where_they_are():
+    (block,) = nbs.data.from_batches([(X, Y)]).blocks()
+    first, *_ = nbs.data.from_batches([(X, Y)], batch_rows=400).blocks()
+    assert np.shares_memory(first.X, X)
+    assert len(block.X) == M
+
+
+ONCE = {
+    "a generator": (tuples(), "is a generator, which can be read only once"),
+    "an iterator": (iter([(X, Y)]), "is a list_iterator, which"),
+    "a reader": (table().to_reader(), "is a RecordBatchReader, which"),
+}
+
+
+@pytest.mark.parametrize("case", ONCE)
+def test_what_can_run_only_once_is_refused_by_name(case):
+    given, message = ONCE[case]
+    with pytest.raises(nbs.InputTypeError, match=f"{message}.*give a function that makes it"):
+        nbs.data.from_batches(given)
+
+
+def test_a_function_that_returns_the_same_iterator_again_is_refused():
+    made = tuples()
+    source = nbs.data.from_batches(lambda: made)
+    list(source.blocks())
+    with pytest.raises(nbs.InputTypeError, match="same generator as before"):
+        next(source.blocks())
+
+
+ROWS = X[:4]
+BAD = {
+    "a number": (3, {}, "batches is a int"),
+    "an array": (X, {}, "batches is a ndarray"),
+    "a function of a number": (lambda: 3, {}, "returned a int"),
+    "a batch of a number": ([3], {}, "a batch is a int"),
+    "a tuple of five": ([(X,) * 5], {}, "a tuple of 5"),
+    "columns of tuples": ([(X, Y)], {"target": "y"}, "leave them out"),
+    "labels of another length": ([(X, Y[:5])], {}, "1000 rows of X, but 5 entries of y"),
+    "another width": ([(ROWS, Y[:4]), (ROWS[:, :3], Y[:4])], {}, "3 features, but the first batch had 5"),
+    "another dtype": ([(ROWS, Y[:4]), (ROWS.astype(float), Y[:4])], {}, "dtype float64"),
+    "other names": ([FRAME[:5], FRAME[:5].rename(columns={"f1": "g"})], COLUMNS, r"features \('f0', 'g'"),
+    "weights of some": ([(ROWS, Y[:4]), (ROWS, Y[:4], W[:4])], {}, "some batches have sample_weight"),
+    "labels of two kinds": ([(ROWS, Y[:4]), (ROWS, np.arange(4))], {}, "several kinds"),
+    "sparse and dense": ([(ROWS, Y[:4]), (csr_array(ROWS), Y[:4])], {}, "some batches are sparse"),
+    "no column": ([FRAME], {"target": "no"}, "no column 'no'"),
+    "text": (lambda: FRAME, {"target": "f0"}, "column 'label', expected numbers"),
+    "a target that is a date": (pa.table({"x": [1.0], "d": pa.array([0], pa.date32())}), {"target": "d"}, "date32"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_batches_are_named(case):
+    given, columns, message = BAD[case]
+    with pytest.raises((nbs.InputTypeError, nbs.InputValueError), match=message):
+        list(nbs.data.from_batches(given, **columns).blocks())
+
+
+def test_text_of_arrow_is_coded_with_the_labels_that_occur():
+    text = pa.DictionaryArray.from_arrays(pa.array([1, 1, 3], pa.int32()), ["never", "a", "nor this", "b"])
+    parts = pa.chunked_array([text, pa.array(["b", "c"]).dictionary_encode()])
+    source = nbs.data.from_batches(pa.table({"x": np.arange(5.0), "y": parts}), target="y", batch_rows=5)
+    (block,) = source.blocks()
+    assert block.y.labels.tolist() == ["a", "b", "c"]
+    assert block.y.codes.tolist() == [0, 0, 1, 1, 2]
+
+
+def test_pandas_labels_of_every_kind_are_labels():
+    for y in (pd.Categorical(Y), pd.Series(Y, dtype="string"), np.arange(M) % 3):
+        frame = pd.DataFrame(X).assign(y=y)
+        assert len(set(together(nbs.data.from_batches(lambda frame=frame: frame, target="y"))[1])) == 3

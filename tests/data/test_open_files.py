@@ -1,0 +1,233 @@
+"""`nbs.data.open`: every format gives the rows that were written, and bad files are named."""
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+import nbsoftmax as nbs
+from nbsoftmax.data.blocks import CodedLabels
+from nbsoftmax.data.cut import rows_of_a_block
+from tests.data.rows import NAMES, M, N, W, X, Y, lists, table, write
+
+COLUMNS = {"target": "label", "weight": "weight"}
+FILES = {
+    "t.parquet": table, "t.feather": table, "t.arrow": table, "l.arrow": lists, "l.parquet": lists, "t.csv": table,
+    "t.tsv": table, "t.csv.gz": table, "t.tsv.bz2": table,
+}  # fmt: skip
+
+
+def labels(y):
+    return y.labels[y.codes] if isinstance(y, CodedLabels) else y
+
+
+def together(source, dtype=None):
+    found = list(source.blocks(dtype))
+    y, weights = (None if found[0][i] is None else [each[i] for each in found] for i in (1, 2))
+    rows = [len(block.X) for block in found]
+    return (
+        np.concatenate([block.X for block in found]),
+        None if y is None else np.concatenate(list(map(labels, y))),
+        None if weights is None else np.concatenate(weights),
+        rows,
+    )
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_every_format_gives_the_rows_in_blocks_of_one_length(name, tmp_path):
+    source = nbs.data.open(write(tmp_path / name, FILES[name]()), batch_rows=300, **COLUMNS)
+    for _ in range(2):
+        found, y, weight, rows = together(source)
+        assert rows == [300, 300, 300, 100]
+        # Text has as many digits as a float32 needs.
+        assert found.dtype == (np.float64 if "sv" in name else np.float32)
+        np.testing.assert_array_equal(found.astype(np.float32), X)
+        np.testing.assert_array_equal(y.astype(str), Y)
+        np.testing.assert_array_equal(weight, W)
+        assert source.feature_names == (None if name.startswith("l") else NAMES)
+    assert together(source, np.float64)[0].dtype == np.float64
+
+
+def test_several_files_are_one_after_another_in_the_order_of_their_names(tmp_path):
+    parts = [table().slice(0, 130), table().slice(130, 500), table().slice(630)]
+    (tmp_path / "in").mkdir()
+    paths = [write(tmp_path / "in" / f"{i}.parquet", part) for i, part in enumerate(parts)]
+    (tmp_path / "in" / "_SUCCESS").write_text("")
+    for given in (tmp_path / "in", str(tmp_path / "in" / "*.parquet"), paths):
+        found, y, _, rows = together(nbs.data.open(given, batch_rows=400, **COLUMNS))
+        np.testing.assert_array_equal(found, X)
+        np.testing.assert_array_equal(y, Y)
+        assert rows == [400, 400, 200]
+
+
+def test_npy_files_are_mapped_and_not_copied(tmp_path):
+    np.save(tmp_path / "a.npy", X[:400])
+    np.save(tmp_path / "b.npy", X[400:])
+    for name, array in {"y": np.arange(M) % 3, "w": W, "o": X[:, :3]}.items():
+        np.save(tmp_path / f"{name}a.npy", array[:400])
+        np.save(tmp_path / f"{name}b.npy", array[400:])
+    beside = {name: [tmp_path / f"{name[0]}{part}.npy" for part in "ab"] for name in ("weight", "offset")} | {
+        "target": [tmp_path / "ya.npy", tmp_path / "yb.npy"]
+    }
+    source = nbs.data.open([tmp_path / "a.npy", tmp_path / "b.npy"], batch_rows=150, **beside)
+    found, y, weight, _ = together(source)
+    np.testing.assert_array_equal(found, X)
+    np.testing.assert_array_equal(y, np.arange(M) % 3)
+    np.testing.assert_array_equal(weight, W)
+    blocks = list(source.blocks())
+    np.testing.assert_array_equal(np.concatenate([block.offset for block in blocks]), X[:, :3])
+    copied = [block.X.flags.writeable for block in blocks]
+    assert copied == [i in (2, 6) for i in range(7)]  # a block with rows of both files, and the short one at the end
+
+
+def test_a_column_of_an_npy_file_may_be_the_target(tmp_path):
+    np.save(tmp_path / "x.npy", np.column_stack([X, np.arange(M) % 3]).astype(np.float64))
+    for given, expected in {
+        ("target", N): X,
+        ("target", -1): X,
+        ("target", N, 3, 1): X[:, [3, 1]],
+    }.items():
+        options = {"target": given[1]} | ({"features": given[2:]} if len(given) > 2 else {})
+        found, y, _, _ = together(nbs.data.open(tmp_path / "x.npy", batch_rows=256, **options))
+        np.testing.assert_array_equal(found, expected)
+        np.testing.assert_array_equal(y, np.arange(M) % 3)
+
+
+@pytest.mark.parametrize("name", ["x.npy", "t.arrow", "l.arrow"])
+def test_any_block_can_be_read_alone(name, tmp_path):
+    np.save(tmp_path / "x.npy", X)
+    if name != "x.npy":
+        write(tmp_path / name, FILES[name]())
+    source = nbs.data.open(tmp_path / name, batch_rows=130, **({} if name == "x.npy" else COLUMNS))
+    assert source.block(1) is None  # not before the first pass
+    blocks = list(source.blocks())
+    for i in (5, 0, 7, 3):
+        np.testing.assert_array_equal(source.block(i).X, blocks[i].X)
+        if name != "x.npy":
+            np.testing.assert_array_equal(labels(source.block(i).y), labels(blocks[i].y))
+    assert source.block(len(blocks)) is None
+
+
+def test_the_rows_of_a_block_depend_on_the_shape_alone():
+    f4, f8 = np.dtype(np.float32), np.dtype(np.float64)
+    assert rows_of_a_block(100, f4) == 83_840
+    assert rows_of_a_block(100, f8) == 41_920
+    assert rows_of_a_block(1, f4) == 2**18
+    assert rows_of_a_block(2**30, f8) == 1
+
+
+def test_columns_are_chosen_by_name_and_in_the_given_order(tmp_path):
+    path = write(tmp_path / "t.parquet")
+    source = nbs.data.open(path, target="label", features=["f3", "f0"])
+    np.testing.assert_array_equal(together(source)[0], X[:, [3, 0]])
+    assert source.feature_names == ("f3", "f0")
+    probabilities = nbs.data.open(path, target=["f1", "f2"], features="f0", offset=["f3", "f4"])
+    (block,) = probabilities.blocks()
+    np.testing.assert_array_equal(block.y, X[:, 1:3])
+    np.testing.assert_array_equal(block.offset, X[:, 3:])
+
+
+def test_integers_booleans_decimals_and_missing_numbers_are_numbers(tmp_path):
+    columns = {
+        "i": pa.array([1, None, 3]), "b": pa.array([True, False, True]),
+        "d": pa.array(["1.5", "2.5", "3"]).cast(pa.float64()).cast(pa.decimal128(5, 2)), "y": ["a", "b", "a"],
+    }  # fmt: skip
+    source = nbs.data.open(write(tmp_path / "t.parquet", pa.table(columns)), target="y")
+    np.testing.assert_array_equal(together(source)[0], [[1, 1, 1.5], [np.nan, 0, 2.5], [3, 1, 3]])
+    with pytest.raises(nbs.InputValueError, match=r"missing value \(NaN\) in column 'i' at row 1"):
+        nbs.Trainer().fit(source)
+
+
+def test_a_column_of_text_that_begins_with_whole_numbers_may_go_on_with_others(tmp_path):
+    text = "x,y\n" + "1,0\n2,1\n" * 300_000 + "2.5,1\n"
+    (tmp_path / "t.csv").write_text(text)
+    found, y, _, _ = together(nbs.data.open(tmp_path / "t.csv", target="y"))
+    assert found[-1] == 2.5
+    assert y.dtype == np.int64
+
+
+def test_options_of_text_are_those_of_pyarrow(tmp_path):
+    import pyarrow.csv as pc
+    import pyarrow.dataset as ds
+
+    (tmp_path / "t.txt").write_text("x;y\n1,5;a\n2,5;b\n")
+    options = ds.CsvFileFormat(
+        pc.ParseOptions(delimiter=";"),
+        default_fragment_scan_options=ds.CsvFragmentScanOptions(convert_options=pc.ConvertOptions(decimal_point=",")),
+    )
+    found, y, _, _ = together(nbs.data.open(tmp_path / "t.txt", target="y", format=options))
+    np.testing.assert_array_equal(found[:, 0], [1.5, 2.5])
+    assert y.tolist() == ["a", "b"]
+
+
+BAD_COLUMNS = {
+    "text": (pa.array(["a", "b"]), "dtype string in column 'x'"),
+    "dates": (pa.array([0, 1], pa.date32()), "date32.* in column 'x'"),
+    "categories": (pa.array(["a", "b"]).dictionary_encode(), "dictionary.* in column 'x'"),
+}
+
+
+@pytest.mark.parametrize("case", BAD_COLUMNS)
+def test_a_feature_that_is_no_number_is_named_at_once(case, tmp_path):
+    column, message = BAD_COLUMNS[case]
+    path = write(tmp_path / "t.parquet", pa.table({"x": column, "y": [0, 1]}))
+    with pytest.raises(nbs.InputTypeError, match=message):
+        nbs.data.open(path, target="y")
+
+
+BAD = {
+    "no such file": (["none.parquet"], {}, "no file"),
+    "a pattern without files": (["*.parquet.none"], {}, "no file"),
+    "an unknown ending": (["t.xls"], {}, "format of .*t.xls.* not known"),
+    "several formats": (["t.parquet", "t.csv"], {}, "several formats"),
+    "no such column": (["t.parquet"], {"target": "lable"}, "no column 'lable'; the columns are 'f0', 'f1'"),
+    "one column twice": (["t.parquet"], {"target": "f0", "weight": "f0"}, "'f0' is given twice"),
+    "not Parquet": (["text.parquet"], {}, "text.parquet cannot be read"),
+    "a label of another kind": (["mixed.csv"], {"target": "y"}, "mixed.csv cannot be read.*invalid value 'a'"),
+    "a missing label": (["missing.csv"], {"target": "y"}, "missing value in column 'y' at row 1"),
+    "a missing weight": (["missing.csv"], {"target": "x", "features": "z", "weight": "x"}, "given twice"),
+    "a number of a column for names": (["t.parquet"], {"target": 3}, "target is 3, expected the name"),
+    "a name for numbers": (["x.npy"], {"target": "label"}, "target is 'label', and there is no such file"),
+    "a column that x.npy lacks": (["x.npy"], {"target": 9}, "9, but X has 5 columns"),
+    "labels of another length": (["x.npy"], {"target": "short.npy"}, "short.npy has 3 rows"),
+    "a block of no rows": (["x.npy"], {"batch_rows": 0}, "batch_rows"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_files_and_arguments_are_named(case, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("t.parquet", "t.csv"):
+        write(tmp_path / name)
+    (tmp_path / "t.xls").write_text("")
+    (tmp_path / "text.parquet").write_text("no")
+    (tmp_path / "mixed.csv").write_text("x,y\n" + "1,0\n2,1\n" * 300_000 + "2,a\n")
+    (tmp_path / "missing.csv").write_text("x,z,y\n1,2,a\n2,3,\n")
+    np.save("x.npy", X)
+    np.save("short.npy", X[:3, 0])
+    names, options, message = BAD[case]
+    with pytest.raises((nbs.InputValueError, nbs.InputTypeError, FileNotFoundError), match=message):
+        list(nbs.data.open(names if len(names) > 1 else names[0], **options).blocks())
+
+
+def test_files_that_changed_since_they_were_opened_are_refused(tmp_path):
+    path = write(tmp_path / "t.parquet")
+    source = nbs.data.open(path, **COLUMNS)
+    list(source.blocks())
+    write(path, table().slice(1))
+    with pytest.raises(nbs.InputValueError, match=r"t\.parquet has changed"):
+        next(source.blocks())
+
+
+def test_a_file_whose_columns_have_other_types_is_refused(tmp_path):
+    write(tmp_path / "0.parquet")
+    write(tmp_path / "1.parquet", table(X.astype(np.float64)))
+    with pytest.raises(nbs.InputValueError, match="dtype float64, but the first batch had float32"):
+        list(nbs.data.open(tmp_path, **COLUMNS).blocks())
+    assert len(list(nbs.data.open(tmp_path, **COLUMNS).blocks(np.float64))) == 1
+
+
+def test_without_pyarrow_the_error_names_the_extra(tmp_path, monkeypatch):
+    path = write(tmp_path / "t.parquet")
+    monkeypatch.setitem(__import__("sys").modules, "pyarrow", None)
+    with pytest.raises(ImportError, match=r"nbsoftmax\[data\]"):
+        nbs.data.open(path)
