@@ -74,6 +74,10 @@ class ProblemInParts:
         `class_weight`, `label_smoothing`, `dtype` and `device` are options of `Trainer`; `classes` are those of a
         model, if there is one; `on_rows` is that of `Reading`.
         """
+        if validation.device(device).startswith("cuda"):
+            raise InputValueError(
+                f"device is {device!r}, but blocks of rows are summed on the CPU; use device='cpu'.", parameter="device"
+            )
         reading = Reading(source, on_rows)
         survey = reading.survey(None if dtype is None else validation.float_dtype(dtype))
         problem = cls.from_survey(

@@ -263,8 +263,8 @@ class Trainer:
 
     def _problem(self, X: Any, **given: Any) -> AnyProblem:
         """The validated problem, with validation data where the options or the caller ask for some."""
-        options = {"label_smoothing": self.label_smoothing, "dtype": self.dtype, "device": self.device}
-        problem = problem_of(X, **given, class_weight=self.class_weight, **options)
+        of_data = ("class_weight", "label_smoothing", "dtype", "device")
+        problem = problem_of(X, **given, **{name: getattr(self, name) for name in of_data})
         if problem.held_out is None and self.validation_fraction is not None:
             problem = problem.split(self.validation_fraction, self.random_state)
         return problem
