@@ -81,7 +81,7 @@ class SoftmaxModel(Displayed):
         names = None if feature_names is None else tuple(map(str, feature_names))
         if names is not None and len(names) != n_features:
             raise InputValueError(
-                f"there are {len(names)} feature_names for {n_features} columns of coef; give one each."
+                f"feature_names has {len(names)} names, but coef has {n_features} columns; give one name a column."
             )
         metadata = None if training is None else dict(training)
         values = {"coef": w, "intercept": b, "classes": labels, "feature_names": names, "training": metadata}

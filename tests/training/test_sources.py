@@ -249,8 +249,13 @@ def test_a_model_predicts_for_a_source(path):
         model.score(source)
     with pytest.raises(nbs.InputValueError, match="lacks 'f1'"):
         model.predict(nbs.data.open(path, features=["f0"]))
-    with pytest.raises(nbs.InputValueError, match="has an offset"):
-        model.predict(nbs.data.from_batches([(X, Y, W, X[:, :3])]))
+    offset = X[:, : model.n_classes] * 3
+    np.testing.assert_array_equal(
+        model.predict_proba(nbs.data.from_batches([(X, Y, W, offset)], batch_rows=300)),
+        model.predict_proba(X, offset=offset),
+    )
+    with pytest.raises(nbs.InputTypeError, match="has its own offset"):
+        model.predict(source, offset=offset)
     bad = X.copy()
     bad[700, 2] = np.inf
     with pytest.raises(nbs.InputValueError, match=r"begins at row 600: X contains inf at row 100"):
