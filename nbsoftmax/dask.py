@@ -51,7 +51,8 @@ class DaskSoftmaxRegression(SoftmaxRegression):
         As for `SoftmaxRegression`. The solver "sgd" needs all rows in memory.
     n_jobs : int, optional
         Number of threads of each task; default: as many as the worker has.
-    device : {"cpu"}
+    device : {"cpu", "auto"}
+        The same here: workers sum on their CPUs.
     timeout : float, optional
         Seconds after which a fit ends with a `ClusterError` if no worker runs. Default: Dask's configuration
         `nbsoftmax.timeout`, or 300.
@@ -130,7 +131,7 @@ class DaskSoftmaxRegression(SoftmaxRegression):
         ClusterError
             If no worker runs for `timeout` seconds, if workers die on one partition, or if the scheduler is gone.
         """
-        if self.device != "cpu":
+        if validation.device(self.device).startswith("cuda"):
             raise InputValueError(f"device is {self.device!r}, but the workers sum on their CPUs; use device='cpu'.")
         problem = ProblemInParts.from_dask(
             X,

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 BLAS_SETTINGS = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")  # settings that make BLAS, ours and the peers', slower
 ALL = ("rows", "numba", "objective", "epochs", "sparse", "scaling", "coldstart", "profile")
-SUBJECTS = (*ALL, "fit", "defaults", "sparse-fit", "results", "all")
+SUBJECTS = (*ALL, "fit", "defaults", "sparse-fit", "dask", "results", "all")
 PAGE = ("rows", "objective")  # the subjects of "results", which are those of perf/RESULTS.md
 
 
@@ -113,7 +113,20 @@ def write(results: "report.Results", chosen: argparse.Namespace) -> None:
 
 def measure(results: "report.Results", chosen: argparse.Namespace) -> None:
     """Run the measurements of the subject; "all" is every subject but the fits, which take long."""
-    from perf import coldstart, defaults, epochs, fit, numba_code, objective, profile, rows, scaling, sparse, sparse_fit
+    from perf import (
+        cluster,
+        coldstart,
+        defaults,
+        epochs,
+        fit,
+        numba_code,
+        objective,
+        profile,
+        rows,
+        scaling,
+        sparse,
+        sparse_fit,
+    )
 
     rounds, scale = (3, 20) if chosen.quick else (9, 1)
     subjects = {
@@ -132,6 +145,8 @@ def measure(results: "report.Results", chosen: argparse.Namespace) -> None:
     if chosen.subject == "sparse-fit":
         cap = chosen.cap or (0.3 if chosen.quick else 4.0)
         sparse_fit.run(results, rounds, scale, chosen.problem, chosen.solver, cap)
+    if chosen.subject == "dask":
+        cluster.run(results, rounds, scale)
     if chosen.subject == "defaults":
         defaults.run(results, rounds, scale, chosen.problem, chosen.cap or (0.3 if chosen.quick else 20.0))
     for name, run in subjects.items():

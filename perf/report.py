@@ -36,6 +36,7 @@ TITLES = {  # of the page, by what was measured; `perf.fit` has its own
     "scaling": "Speed against the size of the data and the number of threads",
     "coldstart": "Time of the import and of the first fit",
     "defaults": "Speed of fits with default settings",
+    "dask": "Speed of a Dask cluster on one machine, and a model of larger ones",
     "profile": "Profile of one evaluation of loss and gradient",
 }
 

@@ -42,7 +42,7 @@ def partitions_of(
                 f"{name}.to_dataframe() makes one of a Bag, and dask.array.from_delayed one of a delayed array."
             )
     check_columns(X)
-    names = tuple(map(str, X.columns)) if is_table(X) and hasattr(X, "columns") else None
+    names = tuple(map(str, X.columns)) if is_table(X) else None
     aligned = {name: part if name == "X" else _aligned(name, part, X) for name, part in given.items()}
     make = partial(_block, tuple(aligned), names, dtype)
     columns = _columns(aligned)
@@ -64,7 +64,7 @@ def _is_array(a: Any) -> bool:
 def check_columns(X: Any) -> None:
     """Refuse an X that is not (n_samples, n_features), whose rows are not whole in a chunk, or with text."""
     if is_table(X):
-        if not hasattr(X, "columns"):
+        if X.ndim != 2:
             raise InputTypeError(
                 "X is a Dask Series, expected a DataFrame with a column for each feature; give X.to_frame()."
             )

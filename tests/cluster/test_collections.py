@@ -1,5 +1,6 @@
 """Dask collections: a fit of them is that of the same rows in memory, and errors say what is wrong and where."""
 
+import contextvars
 import copy
 import gc
 
@@ -69,8 +70,8 @@ ROWS = {
         (FRAME[list("abcde")], Y, W),
     ),
     "a DataFrame and an array": lambda: (
-        (frame()[list("abcde")], frame()["label"].to_dask_array(), None),
-        (FRAME[list("abcde")], Y, None),
+        (frame()[list("abcde")], frame()["label"], frame()["weight"].to_dask_array()),
+        (FRAME[list("abcde")], Y, W),
     ),
     "probabilities": lambda: (
         (x_array(), da.from_array(np.eye(K)[CODES], chunks=(300, 2)), W),
@@ -88,7 +89,7 @@ def test_a_fit_of_collections_is_that_of_the_rows_in_memory(case):
     assert found.objective == pytest.approx(expected.objective, rel=1e-7 if case == "float32" else 2e-9)
     assert found.model.feature_names == expected.model.feature_names
     np.testing.assert_array_equal(found.model.classes, expected.model.classes)
-    assert found.model.metadata["n_samples"] == rows[0].shape[0]
+    assert found.problem.n_samples == rows[0].shape[0]
 
 
 @pytest.mark.parametrize("solver", ["newton-cg", "newton", "gd", "prox-newton"])
@@ -220,11 +221,12 @@ def test_rows_that_change_between_passes_are_refused():
         problem.backend(fit_intercept=True, n_threads=None).loss(np.zeros((K, N + 1)))
 
 
-def test_a_client_is_needed_that_waits(cluster, client):
-    client.close()
+def test_a_client_is_needed_that_waits(cluster):
     with pytest.raises(InputValueError, match="there is no Dask client"):
-        nbs.Trainer().fit(x_array(), Y)
+        contextvars.Context().run(nbs.Trainer().fit, x_array(), Y)
+    with distributed.Client(cluster) as closed:
+        pass
     with pytest.raises(InputValueError, match="client is closed"):
-        ProblemInParts.from_dask(x_array(), Y, client=client)
+        ProblemInParts.from_dask(x_array(), Y, client=closed)
     with pytest.raises(InputTypeError, match="client is a str"):
         ProblemInParts.from_dask(x_array(), Y, client="tcp://somewhere:8786")
