@@ -36,6 +36,10 @@ class DeviceMemoryError(InputError, MemoryError):
     """A GPU does not have enough free memory; the message says how much is needed and how much is free."""
 
 
+class ClusterError(RuntimeError):
+    """A cluster cannot complete a fit: no worker is left, workers die on one partition, or its scheduler is gone."""
+
+
 def plain(value: Any) -> str:
     """Format a label or another value for a message: on one line, NumPy scalars as Python numbers, shortened."""
     numpy = sys.modules.get("numpy")  # not imported here: the command line shows its help without NumPy

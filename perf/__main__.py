@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 BLAS_SETTINGS = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")  # settings that make BLAS, ours and the peers', slower
 ALL = ("rows", "numba", "objective", "epochs", "sparse", "scaling", "coldstart", "profile")
-SUBJECTS = (*ALL, "fit", "defaults", "sparse-fit", "files", "results", "all")
+SUBJECTS = (*ALL, "fit", "defaults", "sparse-fit", "files", "dask", "results", "all")
 PAGE = ("rows", "objective")  # the subjects of "results", which are those of perf/RESULTS.md
 
 
@@ -114,6 +114,7 @@ def write(results: "report.Results", chosen: argparse.Namespace) -> None:
 def measure(results: "report.Results", chosen: argparse.Namespace) -> None:
     """Run the measurements of the subject; "all" is every subject but the fits, which take long."""
     from perf import (
+        cluster,
         coldstart,
         defaults,
         epochs,
@@ -147,6 +148,8 @@ def measure(results: "report.Results", chosen: argparse.Namespace) -> None:
         sparse_fit.run(results, rounds, scale, chosen.problem, chosen.solver, cap)
     if chosen.subject == "files":
         files.run(results, 4 * scale)
+    if chosen.subject == "dask":
+        cluster.run(results, rounds, scale)
     if chosen.subject == "defaults":
         defaults.run(results, rounds, scale, chosen.problem, chosen.cap or (0.3 if chosen.quick else 20.0))
     for name, run in subjects.items():

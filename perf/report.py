@@ -37,6 +37,7 @@ TITLES = {  # of the page, by what was measured; `perf.fit` has its own
     "files": "Fits from files larger than memory",
     "coldstart": "Time of the import and of the first fit",
     "defaults": "Speed of fits with default settings",
+    "dask": "Speed of a Dask cluster on one machine, and a model of larger ones",
     "profile": "Profile of one evaluation of loss and gradient",
 }
 

@@ -28,7 +28,7 @@ LAYERS = [
     {"training"},
     {"callbacks", "selection"},
     {"estimators"},
-    {"plots"},
+    {"dask", "plots"},
     {"cli"},
     {"__main__"},
 ]

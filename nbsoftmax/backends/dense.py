@@ -218,7 +218,7 @@ class DenseBackend:
         """Blocks of rows in float64, each a backend."""
         X, target, offset = self._source
         size = max(16, CONVERTED_BYTES // (8 * max(1, self.n_features)))
-        for start in range(0, self.n_samples, size):
+        for start in range(0, max(1, self.n_samples), size):  # one block if there are no rows
             part = slice(start, start + size)
             yield self._converted(X[part], part_of(target, part), offset[part] if offset.size else offset)
 

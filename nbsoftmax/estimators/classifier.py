@@ -150,22 +150,7 @@ class SoftmaxRegression(CallbackSupportMixin, FittedClassifier):
             refuse_source(X, "a callback of scikit-learn", "use Trainer(callbacks=...)")
             assert isinstance(problem, Problem)
             tasks = CallbackTasks(self, problem.X, y, metadata, start, classes)
-        fitter = Trainer(
-            solver=self.solver,
-            l1=l1,
-            l2=l2,
-            fit_intercept=self.fit_intercept,
-            standardize=self.standardize,
-            tol=self.tol,
-            max_iter=self.max_iter,
-            label_smoothing=self.label_smoothing,
-            n_threads=self._n_threads(),
-            device=self.device,
-            callbacks=() if tasks is None else (tasks,),
-            random_state=self._seed(),
-            verbose=bool(self.verbose),
-        )
-        fitter.warn_as, fitter.to_penalise = EitherConvergenceWarning, "lower C"
+        fitter = self._trainer(l1, l2, () if tasks is None else (tasks,))
         result = fitter.fit(problem, init=start)
         self._set_fitted(result, classes)
         self._stream: Trainer | None = None
@@ -244,6 +229,26 @@ class SoftmaxRegression(CallbackSupportMixin, FittedClassifier):
         self.n_iter_ = np.array([1], np.int32)
         self.converged_, self.gap_, self.history_ = False, np.inf, {}
         return self
+
+    def _trainer(self, l1: float, l2: float, callbacks: tuple[Any, ...]) -> Trainer:
+        """The trainer of a fit with these penalties."""
+        trainer = Trainer(
+            solver=self.solver,
+            l1=l1,
+            l2=l2,
+            fit_intercept=self.fit_intercept,
+            standardize=self.standardize,
+            tol=self.tol,
+            max_iter=self.max_iter,
+            label_smoothing=self.label_smoothing,
+            n_threads=self._n_threads(),
+            device=self.device,
+            callbacks=callbacks,
+            random_state=self._seed(),
+            verbose=bool(self.verbose),
+        )
+        trainer.warn_as, trainer.to_penalise = EitherConvergenceWarning, "lower C"
+        return trainer
 
     # --- scikit-learn's terms in the trainer's --------------------------------------------------
 

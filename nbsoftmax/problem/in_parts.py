@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from nbsoftmax import validation
 from nbsoftmax.backends.base import Backend
 from nbsoftmax.backends.descent import DescendingRows
-from nbsoftmax.backends.in_memory import in_memory
 from nbsoftmax.backends.sum import Parts, SumOfRows
 from nbsoftmax.data.blocks import Block, RowBlocks, is_source
 from nbsoftmax.errors import InputTypeError, InputValueError, plain
@@ -89,6 +88,39 @@ class ProblemInParts:
             classes=classes,
         )
         return replace(problem, reading=reading)
+
+    @classmethod
+    def from_dask(
+        cls,
+        X: Any,
+        y: Any,
+        *,
+        sample_weight: Any = None,
+        class_weight: ClassWeight = None,
+        label_smoothing: float = 0.0,
+        dtype: Any = None,
+        device: str = "cpu",
+        classes: NDArray[Any] | None = None,
+        client: Any = None,
+        timeout: float | None = None,
+    ) -> ProblemInParts:
+        """The problem of Dask collections, after one pass over them; the parameters are those of `RowsOnCluster`.
+
+        `class_weight`, `label_smoothing`, `dtype` and `device` are options of `Trainer`; `classes` are those of a
+        model, if there is one.
+        """
+        from nbsoftmax.problem.on_cluster import RowsOnCluster
+
+        if validation.device(device).startswith("cuda"):
+            raise InputValueError(
+                f"device is {device!r}, but rows of Dask collections are summed by the CPUs of the workers; use "
+                "device='cpu'.",
+                parameter="device",
+            )
+        dtype = None if dtype is None else validation.float_dtype(dtype)
+        rows = RowsOnCluster(X, y, sample_weight, dtype=dtype, client=client, timeout=timeout)
+        options: dict[str, Any] = {"class_weight": class_weight, "label_smoothing": label_smoothing}
+        return cls.from_survey(rows.survey(), rows.parts, rows.feature_names, classes=classes, **options)
 
     @classmethod
     def from_survey(
@@ -178,11 +210,7 @@ class ProblemInParts:
 
     def part(self, block: Block, *, fit_intercept: bool, n_threads: int | None) -> Backend:
         """The backend of some rows."""
-        X = block.X  # which `Survey.of` has found to be finite
-        X = validation.features(X) if validation.is_sparse(X) else validation.writeable_view(np.asarray(X, self.dtype))
-        offset = np.empty((0, 0), X.dtype) if block.offset is None else np.asarray(block.offset, X.dtype)
-        target = self.weighting.target(block)
-        return in_memory(X, target, offset=offset, fit_intercept=fit_intercept, n_threads=n_threads)
+        return self.weighting.backend(block, fit_intercept=fit_intercept, n_threads=n_threads)
 
     def identity(self) -> tuple[Any, ...]:
         """What `fingerprint` needs to recognise this problem, and its validation data."""
@@ -202,11 +230,14 @@ class ProblemInParts:
         )
 
     def with_validation_data(self, data: Any) -> ProblemInParts:
-        """With validation data given as `validation_problem` takes them, or in blocks of their own."""
-        if not is_source(data):
+        """With validation data given as `validation_problem` takes them, in blocks, or in Dask collections."""
+        if is_source(data):
+            held_out = ProblemInParts.from_blocks(data, dtype=self.dtype, classes=self.classes)
+        elif isinstance(data, (tuple, list)) and len(data) == 2 and validation.is_dask(data[0]):
+            held_out = ProblemInParts.from_dask(*data, dtype=self.dtype, classes=self.classes)
+        else:
             return replace(self, held_out=validation_problem(self, data))
-        held_out = ProblemInParts.from_blocks(data, dtype=self.dtype, classes=self.classes)
-        validation.same_features(data.feature_names, self.feature_names)
+        validation.same_features(held_out.feature_names, self.feature_names)
         if held_out.n_features != self.n_features:
             raise InputValueError(
                 f"validation_data has {held_out.n_features} features, but X has {self.n_features}; give the same ones."
@@ -227,7 +258,7 @@ def problem_of(
     on_rows: OnRows | None = None,
     **options: Any,
 ) -> AnyProblem:
-    """The problem of rows in memory or in blocks, or X itself if it is a problem.
+    """The problem of rows in memory, in blocks or in Dask collections, or X itself if it is a problem.
 
     `options` are `class_weight`, `label_smoothing`, `dtype` and `device`, as `Trainer` has them.
     """
@@ -242,6 +273,10 @@ def problem_of(
                 "X is a source of blocks of rows, which has its own y, sample weights and offset; give it alone."
             )
         problem = ProblemInParts.from_blocks(X, on_rows=on_rows, **options)
+    elif any(map(validation.is_dask, (X, y, sample_weight))):
+        if offset is not None:
+            raise InputValueError("an offset is not supported for Dask collections; fit rows in memory or in blocks.")
+        problem = ProblemInParts.from_dask(X, y, sample_weight=sample_weight, **options)
     else:
         problem = Problem.from_labels(X, y, sample_weight=sample_weight, offset=offset, **options)
     return problem if validation_data is None else problem.with_validation_data(validation_data)

@@ -13,6 +13,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from nbsoftmax import validation
+from nbsoftmax.backends.base import Backend
+from nbsoftmax.backends.in_memory import in_memory
 from nbsoftmax.data.blocks import Block, CodedLabels
 from nbsoftmax.errors import InputTypeError, InputValueError, plain
 from nbsoftmax.kernels.kinds import INDEX
@@ -92,19 +94,21 @@ class Survey:
                 np.maximum.at(most, y, weight)
             else:
                 least[:], most[:] = 1.0, 1.0
+        weighted = block.sample_weight is not None
         total = float(weight.sum()) if weight.size else float(n)
         found = ""
         if digest:
             found = fingerprint(X, y, labels, weight, np.asarray(block.offset if width else 0))
         by_label = sums, least, most
-        return cls(n, X.shape[1], X.dtype, labels, soft, bool(weight.size), *by_label, total, width, found, (n,))
+        return cls(n, X.shape[1], X.dtype, labels, soft, weighted, *by_label, total, width, found, (n,))
 
     def __add__(self, other: Survey) -> Survey:
         """The survey of these rows, and then the others."""
         self._check_same(other)
         labels = self.labels
         if not np.array_equal(labels, other.labels):
-            labels = validation.labels(np.concatenate([self.labels, other.labels]))[1]
+            found = [survey.labels for survey in (self, other) if survey.labels.size]  # blocks may have no rows
+            labels = found[0] if len(found) == 1 else validation.labels(np.concatenate(found))[1]
         places = [np.searchsorted(labels, survey.labels) for survey in (self, other)]
         sums, least, most = np.zeros(labels.size), np.full(labels.size, np.inf), np.zeros(labels.size)
         for survey, place in zip((self, other), places, strict=True):
@@ -239,6 +243,13 @@ class Weighting:
         e, dtype = self.label_smoothing, self.dtype
         target = validation.weigh(checked, weight, self.by_class, n_classes, dtype, label_smoothing=e, mean=False)
         return replace(target, total=self.total, exponent=self.sample_exponent + self.class_exponent)
+
+    def backend(self, block: Block, *, fit_intercept: bool, n_threads: int | None) -> Backend:
+        """The sums over the rows of a block, which `Survey.of` has checked."""
+        X = block.X
+        X = validation.features(X) if validation.is_sparse(X) else validation.writeable_view(np.asarray(X, self.dtype))
+        offset = np.empty((0, 0), X.dtype) if block.offset is None else np.asarray(block.offset, X.dtype)
+        return in_memory(X, self.target(block), offset=offset, fit_intercept=fit_intercept, n_threads=n_threads)
 
 
 def targets_of(block: Block) -> tuple[NDArray[Any], NDArray[Any] | None]:

@@ -45,7 +45,7 @@ from nbsoftmax.validation.arrays import (
     writeable_view,
 )
 from nbsoftmax.validation.binary import BinaryTargets, binary_targets
-from nbsoftmax.validation.conversion import as_array, is_on_device
+from nbsoftmax.validation.conversion import as_array, is_dask, is_on_device
 from nbsoftmax.validation.frames import by_label, frame, same_features
 from nbsoftmax.validation.labels import class_labels, codes_of, labels, positions, target_array
 from nbsoftmax.validation.options import callables, choice, count, device, flag, n_threads, number, seed
@@ -83,6 +83,7 @@ __all__ = [
     "float_dtype",
     "frame",
     "in_units",
+    "is_dask",
     "is_on_device",
     "is_sparse",
     "labels",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,12 @@ def is_on_device(a: Any) -> bool:
         return True
     where = getattr(a, "__dlpack_device__", None)
     return where is not None and int(where()[0]) in DLPACK_GPUS
+
+
+def is_dask(a: Any) -> bool:
+    """Whether `a` is a collection of Dask: an Array, a DataFrame, a Series or a Bag, or delayed."""
+    dask = sys.modules.get("dask.base")  # else no collection can exist
+    return dask is not None and bool(dask.is_dask_collection(a))
 
 
 def as_array(name: str, a: Any) -> NDArray[Any]:

@@ -1,0 +1,141 @@
+"""ClusterParts: backends of consecutive parts of the rows, on the workers of a cluster."""
+
+from __future__ import annotations
+
+import pickle
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from dask.sizeof import sizeof
+from distributed import Future, get_worker
+
+from nbsoftmax.backends.base import Backend
+from nbsoftmax.backends.cluster.client import Cluster, itself
+from nbsoftmax.backends.cluster.moves import moves
+from nbsoftmax.backends.cluster.tree import added_by_tree, call_size, result_size, writeable
+from nbsoftmax.backends.sum import Call
+from nbsoftmax.errors import ClusterError
+from nbsoftmax.kernels.runtime.blas import one_thread
+
+LARGE = 100_000  # numbers from which on results are added by workers, and parameters passed on between them
+GROUP = 8  # results that one task adds: a power of two, so that groups of groups form the binary tree
+SPREAD_SECONDS = 2.0  # between two looks at which workers hold the parts
+
+Make = Callable[[Any, int], Backend]
+
+
+class ClusterParts:
+    """Backends of consecutive parts of the rows, on the workers of a cluster.
+
+    Parameters
+    ----------
+    cluster : Cluster
+    rows : sequence of Future
+        The rows of each part, as `make` takes them: a tuple that begins with X.
+    sizes : sequence of int
+        The number of rows in each part.
+    make : callable (rows, n_threads) -> Backend
+        It can be pickled.
+    shape : (n_classes, n_features + 1)
+    n_threads : int or None
+        None is as many as a worker has.
+    """
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        rows: Sequence[Future],
+        sizes: Sequence[int],
+        make: Make,
+        *,
+        shape: tuple[int, int],
+        n_threads: int | None,
+    ) -> None:
+        self._cluster, self._sizes, self._shape = cluster, sizes, shape
+        options = {"make": cluster.sent("weights", make), "n_threads": n_threads}
+        self._parts = cluster.map("part", _part, rows, sizes, range(len(sizes)), **options)
+        self._looked = -np.inf
+
+    def total(self, call: Call) -> Any:
+        """The results of `call` for all parts, added by a binary tree over the parts."""
+        self._spread()
+        cluster = self._cluster
+        sent: Any = cluster.sent("params", call) if call_size(call) >= LARGE else call
+        results = cluster.map("sum", _summed, self._parts, call=sent)
+        if result_size(call, self._shape) >= LARGE:
+            while len(results) > 1:
+                groups = [results[i : i + GROUP] for i in range(0, len(results), GROUP)]
+                results = cluster.map("added", added_by_tree, groups)
+        return writeable(added_by_tree(cluster.gathered(results)))
+
+    def _spread(self) -> None:
+        """Move parts to workers that have few, after a worker was lost or has joined."""
+        now = time.monotonic()
+        if now - self._looked < SPREAD_SECONDS:
+            return
+        self._looked = now
+        threads, held = self._cluster.held(self._parts)
+        at = [worker for worker in held if worker in threads]
+        if len(threads) < 2 or len(at) < len(self._parts):  # some parts are being made
+            return
+        for i, worker in moves(at, self._sizes, threads).items():
+            # If the worker is lost, another one may run the task.
+            options = {"workers": [worker], "allow_other_workers": True}
+            self._parts[i] = self._cluster.map("moved", itself, [self._parts[i]], **options)[0]
+
+
+class Part:
+    """The rows of one part on a worker, and the backends that compute sums over them.
+
+    If it moves to another worker, only its rows do.
+    """
+
+    def __init__(self, rows: Any, make: Make, n_threads: int | None) -> None:
+        self._given = rows, make, n_threads
+        self._backend: Backend | None = None
+        self._derived: tuple[bytes, Any] = b"", None  # what the last call has derived from the backend
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Part, self._given
+
+    def __sizeof__(self) -> int:
+        return int(sizeof(self._given[0]))  # by which the scheduler decides whether tasks run on other workers
+
+    def result(self, call: Call) -> Any:
+        """The result of a call, by all threads of this worker: calls of other parts wait."""
+        worker = get_worker()
+        rows, make, n_threads = self._given
+        with _turns[worker.address], one_thread():
+            if self._backend is None:
+                self._backend = make(rows, worker.state.nthreads if n_threads is None else n_threads)
+            return Call(call.steps[-1:])(self._after(Call(call.steps[:-1])))
+
+    def _after(self, first: Call) -> Any:
+        """The backend, or what is derived from it by all steps but the last one, which is kept for later calls."""
+        if not first.steps:
+            return self._backend
+        name = pickle.dumps(first.steps)
+        if self._derived[0] != name:
+            self._derived = name, first(self._backend)
+        return self._derived[1]
+
+
+_turns: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)  # by worker: one process may have several
+
+
+def _part(rows: Any, size: int, number: int, *, make: Make, n_threads: int | None) -> Part:
+    n = rows[0].shape[0]
+    if n != size:
+        raise ClusterError(
+            f"partition {number} (counted from 0) has {n} rows now, but had {size} in the first pass; the tasks of a "
+            "collection must return the same rows every time."
+        )
+    return Part(rows, make, n_threads)
+
+
+def _summed(part: Part, *, call: Call) -> Any:
+    return part.result(call)

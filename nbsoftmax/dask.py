@@ -1,0 +1,235 @@
+"""Softmax regression on Dask collections: fits on the workers of a cluster, and lazy predictions.
+
+`nbsoftmax.Trainer.fit` takes Dask collections too; this module has the estimator with scikit-learn's parameters.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+try:
+    import distributed  # noqa: F401
+    from sklearn.base import clone
+    from sklearn.utils.metaestimators import available_if
+    from sklearn.utils.validation import check_is_fitted
+except ImportError as error:
+    raise ImportError(
+        "nbsoftmax.dask needs the packages distributed and scikit-learn; install them with: pip install "
+        '"nbsoftmax[dask,sklearn]"'
+    ) from error
+
+from nbsoftmax import validation
+from nbsoftmax.errors import ClusterError, InputValueError
+from nbsoftmax.estimators import SoftmaxRegression
+from nbsoftmax.problem import ProblemInParts
+from nbsoftmax.problem.collections import check_columns, is_table
+from nbsoftmax.problem.on_cluster import checked_client
+from nbsoftmax.solvers.table import Solver
+
+__all__ = ["ClusterError", "DaskSoftmaxRegression"]
+
+
+def _never(estimator: Any) -> bool:
+    raise AttributeError("DaskSoftmaxRegression has no partial_fit; fit all partitions, or use SoftmaxRegression.")
+
+
+class DaskSoftmaxRegression(SoftmaxRegression):
+    """`SoftmaxRegression` whose rows are on the workers of a Dask cluster.
+
+    The objective, the attributes and the result are those of `SoftmaxRegression`, up to rounding. The sums over the
+    partitions are added in one order: the result has the same bits for any number of workers and threads, also if
+    workers are lost during the fit.
+
+    Parameters
+    ----------
+    client : dask.distributed.Client, optional
+        Default: the current client when it is needed. It is not saved when the estimator is pickled.
+    C, l1_ratio, class_weight, fit_intercept, label_smoothing, solver, tol, max_iter, warm_start, random_state, verbose
+        As for `SoftmaxRegression`. The solver "sgd" needs all rows in memory.
+    n_jobs : int, optional
+        Number of threads of each task; default: as many as the worker has.
+    device : {"cpu", "auto"}
+        The same here: workers sum on their CPUs.
+    timeout : float, optional
+        Seconds after which a fit ends with a `ClusterError` if no worker runs. Default: Dask's configuration
+        `nbsoftmax.timeout`, or 300.
+
+    Attributes
+    ----------
+    client_ : dask.distributed.Client
+        The client that a fit uses.
+    coef_, intercept_, classes_, n_features_in_, feature_names_in_, n_iter_, converged_, gap_, history_
+        As for `SoftmaxRegression`.
+    """
+
+    def __init__(  # noqa: PLR0913  scikit-learn takes options from the constructor
+        self,
+        client: Any = None,
+        *,
+        C: float = 1.0,
+        l1_ratio: float = 0.0,
+        class_weight: Any = None,
+        fit_intercept: bool = True,
+        label_smoothing: float = 0.0,
+        solver: str | Solver = "auto",
+        tol: float = 1e-6,
+        max_iter: int | None = None,
+        warm_start: bool = False,
+        n_jobs: int | None = None,
+        device: str = "cpu",
+        random_state: Any = None,
+        verbose: int | bool = 0,
+        timeout: float | None = None,
+    ) -> None:
+        super().__init__(
+            C,
+            l1_ratio=l1_ratio,
+            class_weight=class_weight,
+            fit_intercept=fit_intercept,
+            label_smoothing=label_smoothing,
+            solver=solver,
+            tol=tol,
+            max_iter=max_iter,
+            warm_start=warm_start,
+            n_jobs=n_jobs,
+            device=device,
+            random_state=random_state,
+            verbose=verbose,
+        )
+        self.client = client
+        self.timeout = timeout
+
+    @property
+    def client_(self) -> Any:
+        """The client that a fit uses: `client`, or the current one."""
+        return checked_client(self.client)
+
+    def fit(self, X: Any, y: Any, sample_weight: ArrayLike | None = None) -> DaskSoftmaxRegression:
+        """Fit to collections of Dask.
+
+        Parameters
+        ----------
+        X : Dask Array or DataFrame (n_samples, n_features)
+            An array has one chunk of columns; its blocks are dense, or sparse arrays of SciPy. A DataFrame has numeric
+            columns.
+        y : Dask Array or Series, or array_like (n_samples,)
+            Labels. A collection has the partitions of X; for an array in memory, Dask must know the numbers of rows.
+        sample_weight : Dask Array or Series, or array_like (n_samples,), optional
+
+        Warns
+        -----
+        ConvergenceWarning
+            If the fit has not converged.
+
+        Raises
+        ------
+        ValueError, TypeError
+            For input or parameters that cannot be used.
+        ClusterError
+            If no worker runs for `timeout` seconds, if workers die on one partition, or if the scheduler is gone.
+        """
+        if validation.device(self.device).startswith("cuda"):
+            raise InputValueError(f"device is {self.device!r}, but the workers sum on their CPUs; use device='cpu'.")
+        problem = ProblemInParts.from_dask(
+            X,
+            y,
+            sample_weight=sample_weight,
+            class_weight=self.class_weight,
+            label_smoothing=self.label_smoothing,
+            client=self.client,
+            timeout=self.timeout,
+        )
+        l1, l2 = self._penalties(problem.weight_sum, problem.n_classes)
+        start = self._start(problem.n_features, problem.classes)
+        result = self._trainer(l1, l2, ()).fit(problem, init=start)
+        self.n_features_in_ = problem.n_features
+        self.__dict__.pop("feature_names_in_", None)
+        if problem.feature_names is not None:
+            self.feature_names_in_ = np.array(problem.feature_names, object)
+        self._set_fitted(result, problem.classes)
+        if result.interrupted:
+            raise KeyboardInterrupt  # after setting the attributes; a search over many fits must end as well
+        return self
+
+    @available_if(_never)  # type: ignore[untyped-decorator]
+    def partial_fit(self, *args: Any, **options: Any) -> Any:
+        """Not available."""
+
+    def predict(self, X: Any) -> Any:
+        """Most probable labels (n_samples,): lazy if X is a collection, a Series for a DataFrame."""
+        return self._lazy("predict", X) if validation.is_dask(X) else super().predict(X)
+
+    def predict_proba(self, X: Any) -> Any:
+        """Probabilities (n_samples, n_classes): lazy if X is a collection, a DataFrame for a DataFrame."""
+        return self._lazy("predict_proba", X) if validation.is_dask(X) else super().predict_proba(X)
+
+    def predict_log_proba(self, X: Any) -> Any:
+        """Logarithms of the probabilities: lazy if X is a collection."""
+        return self._lazy("predict_log_proba", X) if validation.is_dask(X) else super().predict_log_proba(X)
+
+    def decision_function(self, X: Any) -> Any:
+        """Logits (n_samples, n_classes), for two classes their difference (n_samples,): lazy if X is a collection."""
+        return self._lazy("decision_function", X) if validation.is_dask(X) else super().decision_function(X)
+
+    def score(self, X: Any, y: Any, sample_weight: ArrayLike | None = None) -> float:
+        """Accuracy: the proportion of samples whose label is predicted, weighted by the sample weights."""
+        if not validation.is_dask(X):
+            return super().score(X, y, sample_weight)
+        right = self.predict(X) == y
+        if sample_weight is not None:
+            return float(((right * sample_weight).sum() / sample_weight.sum()).compute())  # type: ignore[union-attr]
+        return float(right.mean().compute())
+
+    def to_local(self) -> SoftmaxRegression:
+        """The fitted `SoftmaxRegression`, without a client."""
+        check_is_fitted(self)
+        options = {name: value for name, value in self.get_params().items() if name not in {"client", "timeout"}}
+        local = SoftmaxRegression(**options)
+        for name, value in vars(self).items():
+            if name.endswith("_") and not name.startswith("_"):
+                setattr(local, name, value)
+        return local
+
+    def _lazy(self, method: str, X: Any) -> Any:
+        """The results of a method of the local estimator, a partition at a time."""
+        import dask
+
+        check_is_fitted(self)
+        check_columns(X)
+        local, n_classes = dask.delayed(self.to_local()), self.classes_.size
+        by_row = method == "predict" or (method == "decision_function" and n_classes == 2)
+        shape = (0,) if by_row else (0, n_classes)
+        if is_table(X):
+            validation.same_features(tuple(map(str, X.columns)), self.model_.feature_names)
+            empty = np.empty(shape, self.classes_.dtype if method == "predict" else np.float64)
+            classes = None if by_row else self.classes_
+            return X.map_partitions(_predicted, local, method, empty, classes, meta=_as_table(empty, X._meta, classes))
+        if not np.isnan(X.shape[1]) and X.shape[1] != self.n_features_in_:
+            raise InputValueError(f"X has {X.shape[1]} features, but the model was trained on {self.n_features_in_}.")
+        floats = np.float32 if X.dtype.kind == "f" and X.dtype.itemsize <= 4 else np.float64
+        empty = np.empty(shape, self.classes_.dtype if method == "predict" else floats)
+        axes: dict[str, Any] = {"drop_axis": 1} if by_row else {"chunks": (X.chunks[0], (n_classes,))}
+        return X.map_blocks(_predicted, local, method, empty, None, dtype=empty.dtype, meta=empty, **axes)
+
+    def __sklearn_clone__(self) -> DaskSoftmaxRegression:
+        options = {name: clone(value, safe=False) for name, value in self.get_params().items() if name != "client"}
+        return type(self)(self.client, **options)
+
+    def __getstate__(self) -> dict[str, Any]:
+        state: dict[str, Any] = dict(super().__getstate__())
+        return {**state, "client": None}
+
+
+def _predicted(X: Any, local: SoftmaxRegression, method: str, empty: NDArray[Any], classes: Any) -> Any:
+    """The predictions of one partition, as a table if X is one."""
+    found = getattr(local, method)(X) if X.shape[0] else empty
+    return _as_table(found, X, classes) if hasattr(X, "columns") else found
+
+
+def _as_table(found: NDArray[Any], X: Any, classes: Any) -> Any:
+    import pandas as pd
+
+    return pd.Series(found, X.index) if found.ndim == 1 else pd.DataFrame(found, X.index, columns=classes)

@@ -1,0 +1,169 @@
+"""Dask collections to tasks, each of which makes the block of rows of one partition.
+
+X may be a Dask Array, dense or of CSR blocks, or a Dask DataFrame; y and the weights may be either, or in memory for
+an X whose numbers of rows are known. The tables among them are read together, so that a file is read once, and Dask's
+optimisation, which may join partitions, treats them alike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+from uuid import uuid4
+
+import dask
+import numpy as np
+
+from nbsoftmax import validation
+from nbsoftmax.data.blocks import Block
+from nbsoftmax.errors import InputTypeError, InputValueError
+
+
+def partitions_of(
+    X: Any, y: Any, sample_weight: Any, *, dtype: np.dtype[Any] | None
+) -> tuple[list[Any], tuple[str, ...] | None]:
+    """Delayed tasks for the blocks of the partitions, and the names of the features.
+
+    The result of a task is a `Block`, or the error of its validation.
+    """
+    if not validation.is_dask(X):
+        raise InputTypeError(
+            f"X is a {type(X).__name__}, but y or sample_weight is a Dask collection; give X as a collection too, for "
+            "example dask.array.from_array(X, chunks=(100_000, -1)), or compute the others."
+        )
+    given = {"X": X, "y": y}
+    if sample_weight is not None:
+        given["sample_weight"] = sample_weight
+    for name, part in given.items():
+        if validation.is_dask(part) and not (is_table(part) or _is_array(part)):
+            raise InputTypeError(
+                f"{name} is a {type(part).__name__} of Dask, expected a Dask Array, DataFrame or Series; "
+                f"{name}.to_dataframe() makes one of a Bag, and dask.array.from_delayed one of a delayed array."
+            )
+    check_columns(X)
+    names = tuple(map(str, X.columns)) if is_table(X) else None
+    aligned = {name: part if name == "X" else _aligned(name, part, X) for name, part in given.items()}
+    make = partial(_block, tuple(aligned), names, dtype)
+    columns = _columns(aligned)
+    name = f"nbsoftmax-rows-{uuid4().hex}"
+    task = dask.delayed(make, pure=False)
+    rows = zip(*columns, strict=True)
+    return [task(*row, dask_key_name=(name, i)) for i, row in enumerate(rows)], names
+
+
+def is_table(a: Any) -> bool:
+    """Whether `a` is a Dask DataFrame or Series."""
+    return validation.is_dask(a) and hasattr(a, "npartitions") and hasattr(a, "divisions")
+
+
+def _is_array(a: Any) -> bool:
+    return validation.is_dask(a) and hasattr(a, "chunks") and hasattr(a, "to_delayed")
+
+
+def check_columns(X: Any) -> None:
+    """Refuse an X that is not (n_samples, n_features), whose rows are not whole in a chunk, or with text."""
+    if is_table(X):
+        if X.ndim != 2:
+            raise InputTypeError(
+                "X is a Dask Series, expected a DataFrame with a column for each feature; give X.to_frame()."
+            )
+        validation.frame(X._meta)  # the empty table by which Dask knows the columns: no partition has to be read
+        return
+    if X.ndim != 2:
+        raise InputValueError(
+            f"X is a Dask Array with {X.ndim} dimension{'s' * (X.ndim != 1)}, expected 2, (n_samples, n_features)."
+        )
+    if len(X.chunks[1]) > 1:
+        raise InputValueError(
+            f"X is a Dask Array with {len(X.chunks[1])} chunks of columns, expected one, so that each block has whole "
+            "rows; give X.rechunk({1: -1})."
+        )
+
+
+def _aligned(name: str, a: Any, X: Any) -> Any:
+    """`a`, y or the weights, with partitions of the same rows as X, as far as Dask knows."""
+    lengths: tuple[Any, ...] = () if is_table(X) else X.chunks[0]
+    known = not is_table(X) and not np.isnan(lengths).any()
+    n = X.npartitions if is_table(X) else len(lengths)
+    if not validation.is_dask(a):
+        return _cut(name, a, lengths if known else None)
+    if _is_array(a):
+        if a.ndim == 2 and len(a.chunks[1]) > 1:
+            a = a.rechunk({1: -1})
+        if known and not np.isnan(a.chunks[0]).any():
+            if sum(a.chunks[0]) != sum(lengths):
+                raise InputValueError(
+                    f"{name} has {sum(a.chunks[0])} entries, but X has {sum(lengths)} rows; give one for each row."
+                )
+            return a if a.chunks[0] == lengths else a.rechunk({0: lengths})
+    found = a.npartitions if is_table(a) else len(a.chunks[0])
+    both = is_table(a) and is_table(X)
+    if found != n or (both and a.known_divisions and X.known_divisions and a.divisions != X.divisions):
+        how = f"{name}.repartition(divisions=X.divisions)" if both else f"{name}.rechunk({{0: X.chunks[0]}})"
+        other = f"{found} partitions" if found != n else "other divisions"
+        raise InputValueError(
+            f"X has {n} partitions, but {name} has {other}; give partitions of the same rows, for example "
+            f"{how}, or columns of one DataFrame."
+        )
+    return a
+
+
+def _cut(name: str, a: Any, lengths: Sequence[int] | None) -> list[Any]:
+    """An array in memory in parts for the tasks."""
+    if lengths is None:
+        raise InputValueError(
+            f"{name} is in memory, but the numbers of rows of the partitions of X are not known; give {name} as a Dask "
+            "collection of the same partitions (for a DataFrame, one of its columns), or compute them with "
+            "X.compute_chunk_sizes() or X.to_dask_array(lengths=True)."
+        )
+    array = validation.target_array(a, name=name)
+    if array.ndim == 0 or len(array) != sum(lengths):
+        raise InputValueError(
+            f"{name} has {len(array) if array.ndim else 1} entries, but X has {sum(lengths)} rows; give one for each "
+            "row."
+        )
+    return np.split(array, np.cumsum(lengths)[:-1])
+
+
+def _columns(aligned: dict[str, Any]) -> list[Any]:
+    """For each input its partitions: delayed ones, or arrays."""
+    tables = {name: a for name, a in aligned.items() if is_table(a)}
+    read: dict[str, Any] = {}
+    if tables:
+        alone = len(tables) == len(aligned)  # else Dask must not join partitions
+        together = _together(list(tables.values())).to_delayed(optimize_graph=alone)
+        read = {name: [part[i] for part in together] for i, name in enumerate(tables)}
+    for name, a in aligned.items():
+        if _is_array(a):
+            read[name] = list(a.to_delayed(optimize_graph=False).reshape(-1))
+        elif name not in read:
+            read[name] = a
+    return [read[name] for name in aligned]
+
+
+def _together(tables: list[Any]) -> Any:
+    """One collection, whose partitions are tuples of those of the tables."""
+    from dask.dataframe import map_partitions
+
+    options = {"enforce_metadata": False, "align_dataframes": False, "meta": tables[0]._meta}
+    return map_partitions(_tuple, *tables, **options)
+
+
+def _tuple(*parts: Any) -> tuple[Any, ...]:
+    return parts
+
+
+def _block(given: tuple[str, ...], names: tuple[str, ...] | None, dtype: Any, *parts: Any) -> Any:
+    """The block of one partition, or the error of its validation: an error that is raised would be tried again."""
+    rows = dict(zip(given, parts, strict=True))
+    try:
+        array = validation.frame(rows["X"])[0]
+        X = validation.features(array, dtype=dtype, names=names)
+        y = validation.target_array(rows["y"])
+        weight = rows.get("sample_weight")
+        if weight is not None:
+            weight = validation.sample_weights(weight, X.shape[0], all_zero=True)
+        return Block(X, y, weight)
+    except (InputValueError, InputTypeError) as error:
+        return error

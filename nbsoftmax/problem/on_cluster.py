@@ -1,0 +1,126 @@
+"""Rows of Dask collections: where they are on a cluster, what one pass finds out, and the backends of their parts."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from nbsoftmax import validation
+from nbsoftmax.backends.base import Backend
+from nbsoftmax.data.blocks import Block
+from nbsoftmax.errors import InputError, InputTypeError, InputValueError
+from nbsoftmax.problem.collections import partitions_of
+from nbsoftmax.problem.survey import Survey, Weighting
+
+try:
+    import dask
+    from distributed import Client, Future, default_client
+
+    from nbsoftmax.backends.cluster.client import Cluster
+    from nbsoftmax.backends.cluster.parts import ClusterParts
+except ImportError as error:
+    raise InputTypeError(
+        f'Dask collections need the package distributed ({error}); install it with: pip install "nbsoftmax[dask]"'
+    ) from None
+
+TIMEOUT = 300.0  # seconds, unless Dask's configuration has nbsoftmax.timeout
+
+
+class RowsOnCluster:
+    """The rows of all partitions: as tasks, and on the workers from the first pass until their backends are made.
+
+    Parameters
+    ----------
+    X : Dask Array or DataFrame (n_samples, n_features)
+    y : Dask Array, DataFrame or Series, or array_like
+        Labels (n_samples,), or probabilities (n_samples, n_classes).
+    sample_weight : Dask Array or Series, or array_like (n_samples,), or None
+    dtype : dtype or None
+        Of X, as for `Trainer`.
+    client : distributed.Client, optional
+        Default: the current one.
+    timeout : float, optional
+        Seconds without a running worker after which it is an error.
+    """
+
+    def __init__(
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any,
+        *,
+        dtype: np.dtype[Any] | None,
+        client: Client | None = None,
+        timeout: float | None = None,
+    ) -> None:
+        given = dask.config.get("nbsoftmax.timeout", TIMEOUT) if timeout is None else timeout
+        seconds = validation.number("timeout", given, low=0.0, low_open=True)
+        self._tasks, self.feature_names = partitions_of(X, y, sample_weight, dtype=dtype)
+        self._cluster = Cluster(checked_client(client), seconds)
+        self._rows: list[Future] | None = None
+        self._sizes: list[int] = []
+
+    def survey(self) -> Survey:
+        """What one pass finds out; an error names the first partition that is wrong."""
+        self._rows = self._cluster.compute(self._tasks)
+        found = self._cluster.map("survey", partial(_survey, names=self.feature_names), self._rows)
+        total: Survey | None = None
+        for i, survey in enumerate(self._cluster.gathered(found)):
+            try:
+                if isinstance(survey, InputError):
+                    raise survey
+                total = survey if total is None else total + survey
+            except (InputValueError, InputTypeError) as error:
+                raise type(error)(f"in partition {i} (counted from 0): {error}") from None
+            self._sizes.append(survey.n_samples)
+        if total is None:
+            raise InputValueError("X has no partitions; expected at least one.")
+        return total
+
+    def parts(self, problem: Any, fit_intercept: bool, n_threads: int | None) -> ClusterParts:
+        """The backends on the workers, for a `ProblemInParts` of these rows."""
+        # The problem may outlive the fit: it must not keep the rows on the workers.
+        rows, self._rows = self._rows, None
+        return ClusterParts(
+            self._cluster,
+            self._cluster.compute(self._tasks) if rows is None else rows,
+            self._sizes,
+            partial(_backend, weighting=problem.weighting, fit_intercept=fit_intercept),
+            shape=(problem.n_classes, problem.n_features + 1),
+            n_threads=n_threads,
+        )
+
+
+def checked_client(client: Any) -> Client:
+    """The client, or the current one; it must be connected, and not asynchronous."""
+    if client is None:
+        try:
+            client = default_client()
+        except ValueError:
+            raise InputValueError(
+                "there is no Dask client; make one first: dask.distributed.Client() for the cores of this machine, or "
+                "dask.distributed.Client(address) for a cluster."
+            ) from None
+    if not isinstance(client, Client):
+        raise InputTypeError(f"client is a {type(client).__name__}, expected a dask.distributed.Client.")
+    if client.asynchronous:
+        raise InputTypeError("client is asynchronous, but a fit waits for its results; use an ordinary Client.")
+    if client.status != "running":
+        raise InputValueError(f"client is {client.status}, expected one that is connected; make a new Client.")
+    return client
+
+
+def _survey(block: Any, *, names: tuple[str, ...] | None) -> Any:
+    """The survey of a block, or the error of its validation: an error that is raised would be tried again."""
+    if isinstance(block, InputError):
+        return block
+    try:
+        return Survey.of(block, names, digest=True)
+    except (InputValueError, InputTypeError) as error:
+        return error
+
+
+def _backend(block: Block, n_threads: int, *, weighting: Weighting, fit_intercept: bool) -> Backend:
+    return weighting.backend(block, fit_intercept=fit_intercept, n_threads=n_threads)

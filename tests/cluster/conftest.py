@@ -1,0 +1,28 @@
+"""A cluster of two worker processes on this machine, which all tests of a process share."""
+
+import logging
+
+import distributed
+import pytest
+
+from tests.cluster.disturbances import calm
+
+
+@pytest.fixture(scope="session")
+def cluster():
+    with distributed.LocalCluster(
+        n_workers=2,
+        threads_per_worker=1,
+        dashboard_address=None,
+        memory_limit=0,
+        silence_logs=logging.CRITICAL,
+    ) as made:
+        yield made
+
+
+@pytest.fixture
+def client(cluster):
+    """A client of the cluster with its two workers, none of which is disturbed."""
+    with distributed.Client(cluster) as made:
+        yield made
+        calm(made, cluster)
