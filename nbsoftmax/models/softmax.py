@@ -79,9 +79,7 @@ class SoftmaxModel(Displayed):
         b = validation.finite("intercept", intercept, (labels.size,), meaning="one intercept for each class")
         names = None if feature_names is None else tuple(map(str, feature_names))
         if names is not None and len(names) != n_features:
-            raise InputValueError(
-                f"there are {len(names)} feature_names for {n_features} columns of coef; give one each."
-            )
+            raise InputValueError(f"feature_names has {len(names)} names, coef {n_features} columns; give one each.")
         metadata = None if training is None else dict(training)
         values = {"coef": w, "intercept": b, "classes": labels, "feature_names": names, "training": metadata}
         for name, value in values.items():
