@@ -286,3 +286,15 @@ def test_the_committed_pages_have_distinct_titles_and_no_spread_above_100_percen
     spreads = [int(n) for name in PAGES for n in re.findall(r"±(\d+)%", (REPOSITORY / "perf" / name).read_text())]
     assert spreads
     assert max(spreads) <= 100
+
+
+def test_fits_from_files_are_measured(tmp_path, monkeypatch):
+    pytest.importorskip("pyarrow")
+    monkeypatch.syspath_prepend(str(REPOSITORY))
+    from perf import files
+
+    assert files.write(tmp_path, 2**20) == 2621
+    whole, ours = (files.measure(tmp_path, name) for name in ("memory", "x.parquet"))
+    assert ours["minimum"] == pytest.approx(whole["minimum"], rel=1e-9)
+    assert "passes over the rows" in ours["summary"]
+    assert len(files._line("Parquet", ours, whole)) == 7

@@ -15,6 +15,7 @@ from nbsoftmax.data.tables import Names, Roles, arrow, batches_of_arrow, of_fram
 from nbsoftmax.errors import InputTypeError
 from nbsoftmax.validation.arrays import check_shape
 
+NAMES = ("feature_names", "feature_types")  # that a DataIter of XGBoost may pass, too
 AGAIN = "give a function that makes it, which is called for every pass: from_batches(lambda: ...)"
 
 
@@ -148,18 +149,20 @@ def _items(opened: Any) -> Iterator[Any]:
         )
 
 
-def _of_data_iter(opened: Any) -> Iterator[Any]:
+def _of_data_iter(opened: Any) -> Iterator[Batch]:
     """The batches that XGBoost's DataIter passes to a function."""
     opened.reset()
-    found: list[tuple[Any, ...]] = []
+    found: list[Batch] = []
 
     def input_data(data: Any, label: Any = None, weight: Any = None, base_margin: Any = None, **others: Any) -> None:
-        given = [name for name, value in others.items() if value is not None]
+        given = [name for name, value in others.items() if value is not None and name not in NAMES]
         if given:
             raise InputTypeError(
                 f"the DataIter passes {given[0]}, which has no meaning here; pass data, label, weight and base_margin."
             )
-        found.append((data, label, weight, base_margin))
+        batch = _of_tuple((data, label, weight, base_margin))
+        names = others.get("feature_names")
+        found.append(batch if names is None else batch._replace(names=tuple(names)))
 
     while opened.next(input_data):
         yield from found
@@ -171,7 +174,12 @@ def _made(opener: _Opener, roles: Roles) -> Iterator[Batch]:
     n = 0
     for item in opener():
         if isinstance(item, (tuple, list)):
-            yield _of_tuple(item, roles)
+            if roles != Roles():
+                raise InputTypeError(
+                    "target, features, weight and offset name columns of tables, but the batches are arrays; leave "
+                    "them out."
+                )
+            yield item if isinstance(item, Batch) else _of_tuple(item)
             continue
         if hasattr(item, "schema") and (hasattr(item, "num_rows") or hasattr(item, "to_batches")):
             for batch in batches_of_arrow([item], roles, n):
@@ -188,13 +196,8 @@ def _made(opener: _Opener, roles: Roles) -> Iterator[Batch]:
             )
 
 
-def _of_tuple(item: Any, roles: Roles) -> Batch:
+def _of_tuple(item: Any) -> Batch:
     """The arrays of a tuple (X, y, sample_weight, offset), of which the last ones may be missing."""
-    if roles != Roles():
-        raise InputTypeError(
-            "target, features, weight and offset name columns of tables, but the batches are tuples of arrays; leave "
-            "them out."
-        )
     if not 1 <= len(item) <= 4:
         raise InputTypeError(f"a batch is a tuple of {len(item)}, expected (X, y, sample_weight, offset).")
     X, y, weight, offset = (*item, None, None, None)[:4]

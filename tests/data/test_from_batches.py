@@ -141,6 +141,28 @@ def test_a_function_that_returns_the_same_iterator_again_is_refused():
 
 
 ROWS = X[:4]
+
+
+def test_a_data_iter_may_name_the_features_and_give_an_offset():
+    class Named(DataIter):
+        def next(self, input_data):
+            return super().next(
+                lambda **given: input_data(**given, feature_names=NAMES, base_margin=X[: len(given["data"]), :3])
+            )
+
+    source = nbs.data.from_batches(Named())
+    (block,) = source.blocks()
+    assert source.feature_names == NAMES
+    assert block.offset.shape == (M, 3)
+
+    class Ranked(DataIter):
+        def next(self, input_data):
+            return super().next(lambda **given: input_data(**given, qid=[1]))
+
+    with pytest.raises(nbs.InputTypeError, match="passes qid, which has no meaning"):
+        list(nbs.data.from_batches(Ranked()).blocks())
+
+
 BAD = {
     "a number": (3, {}, "batches is a int"),
     "an array": (X, {}, "batches is a ndarray"),
