@@ -13,7 +13,6 @@ from numpy.typing import ArrayLike, NDArray
 try:
     import distributed  # noqa: F401
     from sklearn.base import clone
-    from sklearn.utils.metaestimators import available_if
     from sklearn.utils.validation import check_is_fitted
 except ImportError as error:
     raise ImportError(
@@ -30,10 +29,6 @@ from nbsoftmax.problem.on_cluster import checked_client
 from nbsoftmax.solvers.table import Solver
 
 __all__ = ["ClusterError", "DaskSoftmaxRegression"]
-
-
-def _never(estimator: Any) -> bool:
-    raise AttributeError("DaskSoftmaxRegression has no partial_fit; fit all partitions, or use SoftmaxRegression.")
 
 
 class DaskSoftmaxRegression(SoftmaxRegression):
@@ -154,9 +149,10 @@ class DaskSoftmaxRegression(SoftmaxRegression):
             raise KeyboardInterrupt  # after setting the attributes; a search over many fits must end as well
         return self
 
-    @available_if(_never)  # type: ignore[untyped-decorator]
-    def partial_fit(self, *args: Any, **options: Any) -> Any:
+    @property
+    def partial_fit(self) -> Any:
         """Not available."""
+        raise AttributeError("DaskSoftmaxRegression has no partial_fit; fit all partitions, or use SoftmaxRegression.")
 
     def predict(self, X: Any) -> Any:
         """Most probable labels (n_samples,): lazy if X is a collection, a Series for a DataFrame."""

@@ -55,6 +55,13 @@ def at(n_iter, what):
     return callback
 
 
+def test_the_bits_do_not_depend_on_the_number_of_workers_and_threads(undisturbed):
+    for n_workers, n_threads in ((1, 1), (3, 2)):
+        options = {"n_workers": n_workers, "threads_per_worker": n_threads, "processes": False}
+        with distributed.Client(**options, dashboard_address=None):
+            assert same_bits(fitted().model, undisturbed)
+
+
 @pytest.mark.parametrize("what", [die, fail], ids=["is killed", "raises an error once"])
 def test_a_worker_fails_in_the_middle_of_a_sum(client, undisturbed, tmp_path, what):
     arm(client, tmp_path, what, after=8)
