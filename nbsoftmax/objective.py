@@ -232,6 +232,8 @@ class PenalizedLoss:
 
         Returns the mean loss of these samples without penalty, each at the parameters before the step of its batch.
         """
+        if not isinstance(self._problem, Problem):
+            raise InputValueError("solver 'sgd' needs all rows in memory, not in parts; use solver 'newton-cg'.")
         if not isinstance(self.backend, base.Stochastic):
             raise InputValueError(
                 "solver 'sgd' runs on the CPU only; use device='cpu', or solver 'newton-cg', which needs few passes."
