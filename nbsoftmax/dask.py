@@ -13,7 +13,6 @@ from numpy.typing import ArrayLike, NDArray
 try:
     import distributed  # noqa: F401
     from sklearn.base import clone
-    from sklearn.utils.metaestimators import available_if
     from sklearn.utils.validation import check_is_fitted
 except ImportError as error:
     raise ImportError(
@@ -30,10 +29,6 @@ from nbsoftmax.problem.on_cluster import checked_client
 from nbsoftmax.solvers.table import Solver
 
 __all__ = ["ClusterError", "DaskSoftmaxRegression"]
-
-
-def _never(estimator: Any) -> bool:
-    raise AttributeError("DaskSoftmaxRegression has no partial_fit; fit all partitions, or use SoftmaxRegression.")
 
 
 class DaskSoftmaxRegression(SoftmaxRegression):
@@ -73,6 +68,7 @@ class DaskSoftmaxRegression(SoftmaxRegression):
         l1_ratio: float = 0.0,
         class_weight: Any = None,
         fit_intercept: bool = True,
+        standardize: bool = False,
         label_smoothing: float = 0.0,
         solver: str | Solver = "auto",
         tol: float = 1e-6,
@@ -89,6 +85,7 @@ class DaskSoftmaxRegression(SoftmaxRegression):
             l1_ratio=l1_ratio,
             class_weight=class_weight,
             fit_intercept=fit_intercept,
+            standardize=standardize,
             label_smoothing=label_smoothing,
             solver=solver,
             tol=tol,
@@ -107,7 +104,9 @@ class DaskSoftmaxRegression(SoftmaxRegression):
         """The client that a fit uses: `client`, or the current one."""
         return checked_client(self.client)
 
-    def fit(self, X: Any, y: Any, sample_weight: ArrayLike | None = None) -> DaskSoftmaxRegression:
+    def fit(
+        self, X: Any, y: Any = None, sample_weight: ArrayLike | None = None, offset: Any = None
+    ) -> DaskSoftmaxRegression:
         """Fit to collections of Dask.
 
         Parameters
@@ -118,6 +117,8 @@ class DaskSoftmaxRegression(SoftmaxRegression):
         y : Dask Array or Series, or array_like (n_samples,)
             Labels. A collection has the partitions of X; for an array in memory, Dask must know the numbers of rows.
         sample_weight : Dask Array or Series, or array_like (n_samples,), optional
+        offset : None
+            Not supported.
 
         Warns
         -----
@@ -131,14 +132,14 @@ class DaskSoftmaxRegression(SoftmaxRegression):
         ClusterError
             If no worker runs for `timeout` seconds, if workers die on one partition, or if the scheduler is gone.
         """
-        if validation.device(self.device).startswith("cuda"):
-            raise InputValueError(f"device is {self.device!r}, but the workers sum on their CPUs; use device='cpu'.")
+        _refuse_offset(offset)
         problem = ProblemInParts.from_dask(
             X,
             y,
             sample_weight=sample_weight,
             class_weight=self.class_weight,
             label_smoothing=self.label_smoothing,
+            device=self.device,
             client=self.client,
             timeout=self.timeout,
         )
@@ -154,31 +155,40 @@ class DaskSoftmaxRegression(SoftmaxRegression):
             raise KeyboardInterrupt  # after setting the attributes; a search over many fits must end as well
         return self
 
-    @available_if(_never)  # type: ignore[untyped-decorator]
-    def partial_fit(self, *args: Any, **options: Any) -> Any:
+    @property
+    def partial_fit(self) -> Any:
         """Not available."""
+        raise AttributeError("DaskSoftmaxRegression has no partial_fit; fit all partitions, or use SoftmaxRegression.")
 
-    def predict(self, X: Any) -> Any:
+    def predict(self, X: Any, offset: Any = None) -> Any:
         """Most probable labels (n_samples,): lazy if X is a collection, a Series for a DataFrame."""
-        return self._lazy("predict", X) if validation.is_dask(X) else super().predict(X)
+        return self._lazy("predict", X, offset) if validation.is_dask(X) else super().predict(X, offset)
 
-    def predict_proba(self, X: Any) -> Any:
+    def predict_proba(self, X: Any, offset: Any = None) -> Any:
         """Probabilities (n_samples, n_classes): lazy if X is a collection, a DataFrame for a DataFrame."""
-        return self._lazy("predict_proba", X) if validation.is_dask(X) else super().predict_proba(X)
+        return self._lazy("predict_proba", X, offset) if validation.is_dask(X) else super().predict_proba(X, offset)
 
-    def predict_log_proba(self, X: Any) -> Any:
+    def predict_log_proba(self, X: Any, offset: Any = None) -> Any:
         """Logarithms of the probabilities: lazy if X is a collection."""
-        return self._lazy("predict_log_proba", X) if validation.is_dask(X) else super().predict_log_proba(X)
+        return (
+            self._lazy("predict_log_proba", X, offset)
+            if validation.is_dask(X)
+            else super().predict_log_proba(X, offset)
+        )
 
-    def decision_function(self, X: Any) -> Any:
+    def decision_function(self, X: Any, offset: Any = None) -> Any:
         """Logits (n_samples, n_classes), for two classes their difference (n_samples,): lazy if X is a collection."""
-        return self._lazy("decision_function", X) if validation.is_dask(X) else super().decision_function(X)
+        return (
+            self._lazy("decision_function", X, offset)
+            if validation.is_dask(X)
+            else super().decision_function(X, offset)
+        )
 
-    def score(self, X: Any, y: Any, sample_weight: ArrayLike | None = None) -> float:
+    def score(self, X: Any, y: Any = None, sample_weight: ArrayLike | None = None, offset: Any = None) -> float:
         """Accuracy: the proportion of samples whose label is predicted, weighted by the sample weights."""
         if not validation.is_dask(X):
-            return super().score(X, y, sample_weight)
-        right = self.predict(X) == y
+            return super().score(X, y, sample_weight, offset)
+        right = self.predict(X, offset) == y
         if sample_weight is not None:
             return float(((right * sample_weight).sum() / sample_weight.sum()).compute())  # type: ignore[union-attr]
         return float(right.mean().compute())
@@ -193,10 +203,11 @@ class DaskSoftmaxRegression(SoftmaxRegression):
                 setattr(local, name, value)
         return local
 
-    def _lazy(self, method: str, X: Any) -> Any:
+    def _lazy(self, method: str, X: Any, offset: Any) -> Any:
         """The results of a method of the local estimator, a partition at a time."""
         import dask
 
+        _refuse_offset(offset)
         check_is_fitted(self)
         check_columns(X)
         local, n_classes = dask.delayed(self.to_local()), self.classes_.size
@@ -221,6 +232,11 @@ class DaskSoftmaxRegression(SoftmaxRegression):
     def __getstate__(self) -> dict[str, Any]:
         state: dict[str, Any] = dict(super().__getstate__())
         return {**state, "client": None}
+
+
+def _refuse_offset(offset: Any) -> None:
+    if offset is not None:
+        raise InputValueError("an offset is not supported for Dask collections; use SoftmaxRegression.")
 
 
 def _predicted(X: Any, local: SoftmaxRegression, method: str, empty: NDArray[Any], classes: Any) -> Any:

@@ -90,7 +90,7 @@ class ProblemInParts:
         return replace(problem, reading=reading)
 
     @classmethod
-    def from_dask(
+    def from_dask(  # the options of a fit, and those of the cluster
         cls,
         X: Any,
         y: Any,

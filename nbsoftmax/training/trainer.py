@@ -178,12 +178,13 @@ class Trainer:
 
         Parameters
         ----------
-        X : array_like, frame, sparse matrix (n_samples, n_features), or a source of blocks of rows
+        X : array_like, frame, sparse matrix (n_samples, n_features), Dask collection, or a source of blocks of rows
             The column names of a pandas, polars or Arrow table become the feature names of the model. A table is read
             as float32 if all columns are float32 or float16, and otherwise as float64. With `device`, X may be an array
             on that GPU, as in `Objective`; y and sample_weight on a GPU are copied. A sparse matrix or array of SciPy
             stays sparse; it is not supported on a GPU. A source, from `nbs.data`, has its own labels and weights: give
-            it without `y`.
+            it without `y`. The rows of a Dask Array, of one chunk of columns, or DataFrame stay on the workers of the
+            current `dask.distributed.Client`; y and sample_weight may be Dask collections too.
         y : array_like or column of a table
             Labels, (n_samples,): integers, strings or booleans; or probabilities (n_samples, n_classes), whose
             classes are 0..n_classes-1.
@@ -193,6 +194,7 @@ class Trainer:
         init : FitResult, SoftmaxModel or array (n_classes, n_features + 1), optional
             Where to start; by default at 0.
         validation_data : (X, y[, sample_weight[, offset]]), or a source of blocks of rows, optional
+            X and y may be Dask collections if X of the fit is one.
             Its mean loss, without penalty, is recorded in the history.
         checkpoint : path, optional
             File for the state of the fit, from which `resume` continues. It is written atomically: every few seconds,
@@ -214,6 +216,8 @@ class Trainer:
         ------
         InputValueError, InputTypeError
             For invalid input, including a checkpoint that is damaged or of another problem.
+        ClusterError
+            For Dask collections, if the cluster has no workers for a long time or loses its scheduler.
         """
         started = time.perf_counter()
         progress = [ProgressBar()] if self.verbose else []

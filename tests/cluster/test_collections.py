@@ -1,6 +1,5 @@
 """Dask collections: a fit of them is that of the same rows in memory, and errors say what is wrong and where."""
 
-import contextvars
 import copy
 import gc
 
@@ -18,6 +17,7 @@ import nbsoftmax as nbs
 from nbsoftmax.backends.cluster import parts as cluster_parts
 from nbsoftmax.errors import ClusterError, InputTypeError, InputValueError
 from nbsoftmax.problem import Problem, ProblemInParts
+from tests.processes import run
 
 M, N, K = 900, 5, 4
 CHUNKS = (250, 0, 150, 1, 299, 200)
@@ -197,6 +197,8 @@ def test_bad_collections_are_refused_with_advice(case):
 def test_what_collections_cannot_have_is_refused():
     with pytest.raises(InputValueError, match="device='cpu'"):
         nbs.Trainer(device="cuda").fit(sparse_blocks(), Y)
+    with pytest.raises(InputValueError, match="'sgd' needs all rows in memory"):
+        nbs.Trainer(solver="sgd").fit(x_array(), Y)
     with pytest.raises(InputValueError, match="validation_data instead"):
         nbs.Trainer(validation_fraction=0.1).fit(x_array(), Y)
     with pytest.raises(InputValueError, match="timeout"), dask.config.set({"nbsoftmax.timeout": 0.0}):
@@ -222,8 +224,12 @@ def test_rows_that_change_between_passes_are_refused():
 
 
 def test_a_client_is_needed_that_waits(cluster):
-    with pytest.raises(InputValueError, match="there is no Dask client"):
-        contextvars.Context().run(nbs.Trainer().fit, x_array(), Y)
+    script = """
+        import dask.array as da
+        import nbsoftmax as nbs
+        nbs.Trainer().fit(da.ones((4, 2)), [0, 1, 0, 1])
+    """
+    assert "InputValueError: there is no Dask client; make one first" in run(script).stderr
     with distributed.Client(cluster) as closed:
         pass
     with pytest.raises(InputValueError, match="client is closed"):

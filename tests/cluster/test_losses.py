@@ -55,6 +55,13 @@ def at(n_iter, what):
     return callback
 
 
+def test_the_bits_do_not_depend_on_the_number_of_workers_and_threads(undisturbed):
+    for n_workers, n_threads in ((1, 1), (3, 2)):
+        options = {"n_workers": n_workers, "threads_per_worker": n_threads, "processes": False}
+        with distributed.Client(**options, dashboard_address=":0"):
+            assert same_bits(fitted().model, undisturbed)
+
+
 @pytest.mark.parametrize("what", [die, fail], ids=["is killed", "raises an error once"])
 def test_a_worker_fails_in_the_middle_of_a_sum(client, undisturbed, tmp_path, what):
     arm(client, tmp_path, what, after=8)
@@ -173,3 +180,13 @@ def test_a_partition_on_which_workers_die_is_one_clear_error(client, cluster, mo
     x, y = collections()
     with pytest.raises(ClusterError, match=r"partition.*workers died.*smaller partitions"):
         nbs.Trainer().fit(x.map_blocks(_deadly, dtype=float), y)
+
+
+def test_data_of_the_client_that_are_lost_with_a_worker_are_one_clear_error(client, tmp_path):
+    blocks = client.scatter(np.split(X, 2))
+    x = da.concatenate([da.from_delayed(dask.delayed(block), (M // 2, N), dtype=float) for block in blocks])
+    (worker,) = client.who_has(blocks)[blocks[0].key]
+    with pytest.raises(ClusterError, match="scatter"):
+        nbs.Trainer(
+            l2=1e-4, solver="lbfgs", callbacks=[at(2, lambda: client.run(die, workers=[worker], on_error="ignore"))]
+        ).fit(x, Y)

@@ -58,11 +58,18 @@ class Cluster:
         return self.map(what, itself, [value])[0]
 
     def held(self, futures: Sequence[Future]) -> tuple[dict[str, int], list[str | None]]:
-        """The workers with their numbers of threads, and the worker that holds the result of each future."""
+        """The running workers with their numbers of threads, and a worker that holds the result of each future.
+
+        None stands for a result that is being computed.
+        """
         with self._clear_errors():
-            threads: dict[str, int] = dict(self.client.nthreads())
+            threads = dict(self.client.sync(self.client.scheduler.ncores_running, workers=None))
             workers = self.client.who_has(futures)
-        return threads, [next(iter(workers.get(future.key, ())), None) for future in futures]
+
+        def best(holders: Sequence[str]) -> str | None:
+            return next((worker for worker in holders if worker in threads), next(iter(holders), None))
+
+        return threads, [best(workers.get(future.key, ())) for future in futures]
 
     def gathered(self, futures: Sequence[Future]) -> list[Any]:
         """The results, when all tasks have ended.

@@ -11,7 +11,7 @@ def moves(at: Sequence[str], sizes: Sequence[int], threads: Mapping[str, int]) -
     Parameters
     ----------
     at : sequence of str
-        The worker of each part.
+        The worker of each part; parts of other workers than those of `threads` stay.
     sizes : sequence of int
         The number of rows in each part.
     threads : mapping of worker to its number of threads

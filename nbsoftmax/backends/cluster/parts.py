@@ -79,8 +79,8 @@ class ClusterParts:
             return
         self._looked = now
         threads, held = self._cluster.held(self._parts)
-        at = [worker for worker in held if worker in threads]
-        if len(threads) < 2 or len(at) < len(self._parts):  # some parts are being made
+        at = [worker for worker in held if worker is not None]
+        if len(threads) < 2 or len(at) < len(held):
             return
         for i, worker in moves(at, self._sizes, threads).items():
             # If the worker is lost, another one may run the task.
