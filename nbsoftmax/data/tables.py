@@ -1,0 +1,202 @@
+"""Files of columns as arrays: features, labels and weights, from text such as CSV, from Parquet and from Arrow.
+
+Messages name the line of a text file as a text editor counts it, and the row of other files, counted from 0.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Collection, Iterator, Sequence, Set
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nbsoftmax.data import labels as labels_of
+from nbsoftmax.data.columnar import ColumnarFile
+from nbsoftmax.data.dialect import TextOptions
+from nbsoftmax.data.numbers import collect
+from nbsoftmax.data.source import Path, Source, opened, recognised
+from nbsoftmax.data.text import TextFile, is_number
+from nbsoftmax.errors import InputValueError, plain
+from nbsoftmax.validation import Float64s
+
+LEAST_COUNTED = 10  # rows that a column must number before it is considered an index
+MOST_COMPARED = 10_000  # columns among which a similar name is searched for
+PANDAS_INDEX = re.compile(r"__index_level_\d+__")  # the column of an index without a name in a file from pandas
+
+
+@dataclass(frozen=True, eq=False)
+class Table:
+    """Columns of a file: the features, and the labels and weights if they were requested."""
+
+    X: NDArray[Any]  # (n_samples, n_features) float64, or float32 if all features of the file are
+    feature_names: tuple[str, ...]
+    y: NDArray[Any] | None  # (n_samples,)
+    weight: Float64s | None = None  # (n_samples,)
+
+
+@dataclass(frozen=True)
+class Request:
+    """The columns to read.
+
+    Attributes
+    ----------
+    target : str, optional
+        Column of labels.
+    features : sequence of str, optional
+        Columns of numbers, in this order; by default all but the target, the weights and the dropped columns.
+    weight : str, optional
+        Column of sample weights.
+    drop : collection of str
+        Columns to leave out.
+    labels : collection of str
+        Known labels, which are accepted unchanged. Other labels must not be missing or numbers with a fraction.
+    """
+
+    target: str | None = None
+    features: Sequence[str] | None = None
+    weight: str | None = None
+    drop: Collection[str] = ()
+    labels: Collection[str] = ()
+
+    @property
+    def names(self) -> Set[str]:
+        """All columns that are named."""
+        return {*(self.features or ()), *self.drop, *({self.target, self.weight} - {None})}  # type: ignore[arg-type]
+
+
+@contextmanager
+def table_file(
+    path: Path | Source, options: TextOptions | None = None, wanted: Set[str] = frozenset()
+) -> Iterator[TextFile | ColumnarFile]:
+    """Open a file of columns: text, Parquet or Arrow; `options` and `wanted` as for `dialect.sniff`."""
+    with opened(path) as source, recognised(source) as (content, kind):
+        yield file_of(content, kind, options, wanted)
+
+
+def file_of(
+    content: Source, kind: str, options: TextOptions | None = None, wanted: Set[str] = frozenset()
+) -> TextFile | ColumnarFile:
+    """A file of columns in a format that `source.kind` has recognised."""
+    return TextFile(content, options or TextOptions(), wanted) if kind == "text" else ColumnarFile(content, kind)
+
+
+def read(file: TextFile | ColumnarFile, request: Request) -> Table:
+    """Read the requested columns of a file.
+
+    Raises
+    ------
+    InputValueError, InputTypeError
+        If the file is empty, a column is missing or named twice, a line has too few or too many fields, a number is
+        missing, text or not finite, or a label is missing or continuous. The message contains the line or row.
+    """
+    _check_drop(file, request)
+    _check_target_and_weight(file, request)
+    names = _feature_names(file, request)
+    numbers = list(dict.fromkeys([*names, *([] if request.weight is None else [request.weight])]))
+    collected = file.read(
+        numbers,
+        request.target,
+        lambda batches: collect(batches, file.n_rows, names, request.weight, request.target),
+    )
+    if collected.not_finite is not None:
+        raise _not_finite(file, *collected.not_finite)
+    y = None if request.target is None else _labels(file, collected.labels, request)
+    return Table(collected.X, names, y, collected.weight)
+
+
+def row_counters(table: Table) -> tuple[str, ...]:
+    """Features that only number the rows, in steps of 1, or have no name: an index that another program wrote."""
+    counts = np.zeros(len(table.feature_names), bool)
+    if len(table.X) >= LEAST_COUNTED:
+        counts = np.diff(table.X[:3], axis=0).min(axis=0) == 1
+        for j in np.flatnonzero(counts).tolist():
+            counts[j] = bool((np.diff(table.X[:, j]) == 1).all())
+    return tuple(name for name, counting in zip(table.feature_names, counts, strict=True) if counting or not name)
+
+
+def listed(names: Sequence[str], wanted: str | None = None) -> str:
+    """Return the first ten names for a message, and those among all names that are similar to `wanted`."""
+    some = ", ".join(map(plain, names[:10])) + (f" and {len(names) - 10} more" if len(names) > 10 else "")
+    if wanted is None:
+        return some
+    folded = {name.casefold(): name for name in reversed(names[:MOST_COMPARED])}
+    close = [folded[name] for name in difflib.get_close_matches(wanted.casefold().strip(), list(folded), 3)]
+    return some + (f" (did you mean {' or '.join(map(plain, close))}?)" if close else "")
+
+
+def _labels(file: TextFile | ColumnarFile, column: Any, request: Request) -> NDArray[Any]:
+    assert request.target is not None
+    if isinstance(file, TextFile):
+        return labels_of.of_text(file, request.target, column, request.labels, file.format.null)
+    return labels_of.of_types(file, request.target, column, request.labels)
+
+
+def _check_drop(file: TextFile | ColumnarFile, request: Request) -> None:
+    known = set(file.columns)
+    for name in request.drop:
+        if name not in known:
+            raise InputValueError(f"{file.name} has no column {plain(name)} to drop; {_has(file, name)}.")
+        if name in {request.target, request.weight} or name in (request.features or ()):
+            roles = {request.target: "the labels", request.weight: "the weights"}
+            needed = roles.get(name, "a feature of the model")
+            raise InputValueError(f"--drop {name!r} names {needed}; do not drop this column.")
+
+
+def _check_target_and_weight(file: TextFile | ColumnarFile, request: Request) -> None:
+    target, weight, known = request.target, request.weight, set(file.columns)
+    if target is not None and target == weight:
+        raise InputValueError(f"{target!r} is given as the column of labels and of weights; give two columns.")
+    if target is not None and target in (request.features or ()):
+        raise InputValueError(f"--target {target!r} names a feature of the model; give the column of labels.")
+    if target is not None and target not in known:
+        raise InputValueError(f"{file.name} has no column {target!r}; {_has(file, target)}.")
+    if weight is not None and weight not in known:
+        raise InputValueError(f"{file.name} has no column {weight!r} for --sample-weight; {_has(file, weight)}.")
+
+
+def _feature_names(file: TextFile | ColumnarFile, request: Request) -> tuple[str, ...]:
+    """Return the given features if all are in the file, or without them all columns but those for other purposes."""
+    if request.features is None:
+        others = {request.target, request.weight, *request.drop}
+        names = tuple(n for n in file.columns if n not in others and not PANDAS_INDEX.fullmatch(n))
+    else:
+        names = tuple(request.features)
+    known = set(file.columns)
+    missing = [n for n in names if n not in known]
+    if missing:
+        more = f" (and {len(missing) - 1} more)" if len(missing) > 1 else ""
+        raise InputValueError(
+            f"{file.name} lacks the column {missing[0]!r}{more} that the model was trained on; "
+            f"{_has(file, missing[0])}."
+        )
+    if not names:
+        raise InputValueError(
+            f"{file.name} has no feature columns: every column is the target, the weights or dropped"
+            f"{_one_column(file)}."
+        )
+    return names
+
+
+def _not_finite(file: TextFile | ColumnarFile, row: int, column: str, number: float) -> InputValueError:
+    place, field = file.where(row, column)
+    advice = f"fill it in, drop the {place.split()[0]}, or --drop the column"
+    if np.isinf(number):
+        has, advice = f"has {field or number}", f"expected a finite number; {advice}"
+        return InputValueError(f"{file.name} {place} {has} in column {plain(column)}, {advice}.")
+    has = f"has {plain(field)}, which marks a missing value," if field else "has no value"
+    return InputValueError(f"{file.name} {place} {has} in column {plain(column)}; {advice}.")
+
+
+def _has(file: TextFile | ColumnarFile, wanted: str) -> str:
+    data = " (is its first line a header?)" if any(map(is_number, file.columns[:MOST_COMPARED])) else ""
+    return f"its columns are {listed(file.columns, wanted)}{data}{_one_column(file)}"
+
+
+def _one_column(file: TextFile | ColumnarFile) -> str:
+    """Advice for a text file with a single column, whose separator may be an unusual one."""
+    return " (if it has more columns, give their separator with --sep)" if len(file.columns) == 1 else ""
