@@ -10,6 +10,7 @@ from __future__ import annotations
 import csv
 import io
 import os
+from codecs import BOM_UTF8
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence, Set
 from contextlib import closing
 from itertools import islice
@@ -82,7 +83,7 @@ class TextFile:
         types = dict.fromkeys(numbers, pa.float64())
         if labels is not None:
             types[labels] = pa.dictionary(pa.int32(), pa.string())
-        content = _Counted(self._source.file, self.format.quote.encode())
+        content = _Counted(self._source.file, self.format)
         try:
             return collect(self._certain(_batches(content, self.format, types), content, labels))
         except MemoryError:
@@ -110,9 +111,9 @@ class TextFile:
         return f"line {line}", fields[self.columns.index(column)].strip()
 
     def _certain(self, batches: Iterator[Any], content: _Counted, labels: str | None) -> Iterator[Any]:
-        """Yield batches; raise an error at the end if quotes may have hidden rows from pyarrow.
+        """Yield batches; raise an error at the end if pyarrow may have misunderstood quotes.
 
-        It accepts a quote that is not closed, and takes a quote after a space as text.
+        It accepts a quote that is not closed and text behind a quote, and takes a quote after a space as text.
         """
         n_rows = 0
         for batch in batches:
@@ -128,10 +129,8 @@ class TextFile:
         if not content.n_quotes:
             return
         n_lines = n_rows + self.format.n_header_lines
-        if content.n_quotes % 2 == 0 and _n_lines(self._source.file) in {
-            n_lines,
-            n_lines - 1,
-        }:  # a last one may not end
+        has_plain_quotes = content.n_quotes == content.n_edges and content.n_quotes % 2 == 0
+        if has_plain_quotes and _n_lines(self._source.file) in {n_lines, n_lines - 1}:  # a last one may not end
             return
         if sum(1 for _ in self.format.rows(self._source)) != n_rows:
             raise _DoubtfulError
@@ -160,11 +159,9 @@ class TextFile:
         if not field or field in self.format.null:
             return ""
         mark = self.format.decimal
-        number = field.removeprefix("+")
-        if mark != ".":
-            number = number.replace(".", "x").replace(mark, ".")
+        number = field if mark == "." else field.replace(".", "x").replace(mark, ".")
         if is_number(number):
-            return number
+            return number.removeprefix("+")
         if DECIMAL_COMMA.fullmatch(field) or THOUSANDS.fullmatch(field):
             advice = "give --decimal , if the comma is the decimal mark, and remove separators of thousands"
         elif is_number(field):
@@ -243,18 +240,26 @@ class _Content:
 
 
 class _Counted(_Content):
-    """The content of a file from its beginning; counts quotes."""
+    """The content of a file from its beginning; counts quotes, and those of them that are at the edges of fields."""
 
-    def __init__(self, file: IO[bytes], quote: bytes) -> None:
+    def __init__(self, file: IO[bytes], format_: TextFormat) -> None:
         super().__init__()
         file.seek(0)
-        self._file, self._quote = file, quote
-        self.n_quotes = 0
+        self._file, self._quote = file, format_.quote.encode()
+        ends = (format_.separator.encode(), b"\n", b"\r")
+        self._edges = [pair for end in ends for pair in (end + self._quote, self._quote + end)]
+        self._last = b"\n"
+        self.n_quotes = self.n_edges = 0
 
     def _read(self, size: int) -> bytes:
         block = self._file.read(size)
         if self._quote and self._quote in block:
             self.n_quotes += block.count(self._quote)
+            content = self._last + block.removeprefix(BOM_UTF8)
+            self.n_edges += sum(map(content.count, self._edges))
+        elif not block and self._last == self._quote:
+            self.n_edges += 1
+        self._last = block[-1:]
         return block
 
 

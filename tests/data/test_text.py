@@ -106,6 +106,12 @@ def test_numbers_are_rounded_to_the_nearest_float64(tmp_path):
         ('"a"b,species\n1,x\n', "correct the quotes"),
         # pyarrow alone takes the lines from one stray quote to the next as one field, and lines below it are lost.
         ('a,species,note\n1,x,fine\n2,y,"so\n3,x,fine\n4,y,"so\n', "correct its quotes"),
+        ('"a",species\n"4"2.5,x\n', "correct its quotes"),
+        ('a,species\n1,"x"y\n', "correct its quotes"),
+        ('a,species\n1,x\n2,"y\n', "correct its quotes"),
+        ("a,species\n++4,x\n", "line 2 has '++4' in column 'a'"),
+        ("a,species\n+-4,x\n", "line 2 has '+-4' in column 'a'"),
+        ("a,species\n+ 4,x\n", "line 2 has '+ 4' in column 'a'"),
         ('a,species,note\n1,x,fine\n2,y,"so\n3,x,fine\n', "correct its quotes"),
     ],
 )
