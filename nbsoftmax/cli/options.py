@@ -5,20 +5,22 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+TEXT = ("sep", "decimal", "encoding", "null", "quote")  # options of text files
+
 
 def add_data(command: argparse.ArgumentParser) -> None:
     """Add the options of labelled data."""
     command.add_argument(
         "data",
         type=Path,
-        help="CSV with a header; .npz with arrays X and y; .npy, or .npz of scipy.sparse, of features; svmlight file; "
-        "- for standard input",
+        help="CSV or other text with a header, Parquet, Arrow; .npz with arrays X and y; .npy, or .npz of "
+        "scipy.sparse, of features; svmlight file; - for standard input",
     )
-    add_labels(command, "column of labels (CSV), or array of labels (.npz; default: y)")
+    add_labels(command, "column of labels, or array of labels (.npz; default: y)")
     command.add_argument(
         "--sample-weight",
         metavar="NAME",
-        help="column (CSV) or array (.npz) of weights; FILE.npy for .npy, sparse .npz and svmlight data",
+        help="column or array (.npz) of weights; FILE.npy for .npy, sparse .npz and svmlight data",
     )
     add_columns(command)
 
@@ -30,14 +32,29 @@ def add_labels(command: argparse.ArgumentParser, what: str) -> None:
 
 
 def add_columns(command: argparse.ArgumentParser) -> None:
-    """Add --drop and --zero-based, which say what the columns of the data are."""
+    """Add the options that say what the columns of the data are, and how text is written."""
     command.add_argument(
-        "--drop", action="append", default=[], metavar="NAME", help="column (CSV) to leave out; may be repeated"
+        "--drop", action="append", default=[], metavar="NAME", help="column to leave out; may be repeated"
     )
+    _add_text(command)
     command.add_argument(
         "--zero-based",
         action="store_true",
         help="features of an svmlight file are numbered from 0 (default: from 1, unless the number 0 occurs)",
+    )
+
+
+def _add_text(command: argparse.ArgumentParser) -> None:
+    text = command.add_argument_group("text files (default: found in the first lines)")
+    text.add_argument("--sep", metavar="CHAR", help="separator of fields, such as ; or tab")
+    text.add_argument("--decimal", metavar="CHAR", help="decimal mark of numbers: . or ,")
+    text.add_argument("--quote", metavar="CHAR", help="character around fields (default: \"; '' if there is none)")
+    text.add_argument("--encoding", metavar="NAME", help="such as latin-1 (default: UTF-8, or UTF-16 by its mark)")
+    text.add_argument(
+        "--null",
+        action="append",
+        metavar="TEXT",
+        help="a missing value besides the empty field, may be repeated (default: NA, N/A, nan, null and the like)",
     )
 
 

@@ -1,4 +1,4 @@
-"""Where commands read their input: samples from CSV, .npy, .npz, svmlight files or standard input, and models."""
+"""Where commands read their input: samples from files of all formats or standard input, and models."""
 
 from __future__ import annotations
 
@@ -6,12 +6,15 @@ import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from nbsoftmax.cli.options import TEXT
 from nbsoftmax.cli.output import warn
+from nbsoftmax.cli.reading_progress import ReadingProgress
 from nbsoftmax.errors import InputError, InputValueError
 
 if TYPE_CHECKING:
     import argparse
 
+    from nbsoftmax.data.dialect import TextOptions
     from nbsoftmax.data.source import Source
     from nbsoftmax.models.softmax import SoftmaxModel
 
@@ -31,28 +34,30 @@ def read_data(arguments: argparse.Namespace, *, labels: bool, model: SoftmaxMode
     Parameters
     ----------
     arguments : argparse.Namespace
-        With `data`, `drop` and `zero_based`; with `target` and `labels` if labels are read; `sample_weight` if the
-        command has it.
+        With `data`, `drop`, `zero_based` and the options of text; with `target` and `labels` if labels are read;
+        `sample_weight` if the command has it.
     labels : bool
         Whether labels are read, too.
     model : SoftmaxModel, optional
-        The model that the samples are for: a CSV file is read by its feature names.
+        The model that the samples are for: a file of columns is read by its feature names.
     """
     from nbsoftmax.data import source
 
-    with source.opened(arguments.data) as data:
-        kind = source.kind(data)
-        if kind != "csv" and arguments.drop:
-            raise InputValueError(f"--drop is for columns of CSV files, but {data.name} holds arrays.")
+    with (
+        ReadingProgress(arguments) as progress,
+        source.opened(arguments.data, progress) as data,
+        source.recognised(data, progress) as (content, kind),
+    ):
+        _check_options(arguments, data.name, kind)
         if kind in {"npy", "sparse npz"}:
-            return _read_features(arguments, data, kind, labels)
+            return _read_features(arguments, content, kind, labels)
         if kind == "svmlight":
-            return _read_svmlight(arguments, data, labels, model)
+            return _read_svmlight(arguments, content, labels, model)
         if labels and arguments.labels is not None:
             raise InputValueError(f"--labels is for .npy data, but {data.name} contains its own labels; use --target.")
         if kind == "npz":
-            return _read_npz(arguments, data, labels)
-        return _read_csv(arguments, data, labels, model)
+            return _read_npz(arguments, content, labels)
+        return _read_table(arguments, content, kind, labels, model)
 
 
 def read_model(path: Path, data: Path | None = None) -> SoftmaxModel:
@@ -129,25 +134,49 @@ def _read_npz(arguments: argparse.Namespace, data: Source, labels: bool) -> Data
     return Data(X, y, None, sample_weight)
 
 
-def _read_csv(arguments: argparse.Namespace, data: Source, labels: bool, model: SoftmaxModel | None) -> Data:
-    """Read features, labels and weights from the columns of a CSV file."""
-    from nbsoftmax.data import csv
+def _check_options(arguments: argparse.Namespace, name: str, kind: str) -> None:
+    """Raise an error if an option is given that data of this kind do not have."""
+    from nbsoftmax.data import source
 
-    if labels and arguments.target is None:
-        columns = csv.listed(csv.header(data))
-        raise InputValueError(
-            f"name the column of labels with --target NAME; the columns of {data.name} are {columns}."
-        )
-    table = csv.read(
-        data,
+    if kind not in source.TABLES and arguments.drop:
+        raise InputValueError(f"--drop is for columns of files such as CSV and Parquet, but {name} holds arrays.")
+    if kind != "text":
+        for option in TEXT:
+            if getattr(arguments, option) is not None:
+                raise InputValueError(f"--{option} is for text such as CSV, but {name} is not text; leave it out.")
+
+
+def _read_table(
+    arguments: argparse.Namespace, data: Source, kind: str, labels: bool, model: SoftmaxModel | None
+) -> Data:
+    """Read features, labels and weights from the columns of a text, Parquet or Arrow file."""
+    from nbsoftmax.data import tables
+
+    request = tables.Request(
         target=arguments.target if labels else None,
         features=None if model is None else model.feature_names,
         weight=_weights_of(arguments),
         drop=arguments.drop,
         labels=() if model is None else {str(label) for label in model.classes.tolist()},
     )
+    file = tables.file_of(data, kind, text_options(arguments), request.names)
+    if labels and request.target is None:
+        raise InputValueError(
+            f"name the column of labels with --target NAME; the columns of {data.name} are "
+            f"{tables.listed(file.columns)}."
+        )
+    table = tables.read(file, request)
     if model is None:
-        for name in csv.row_counters(table):
+        for name in tables.row_counters(table):
             what = f"the column {name!r}, which only numbers the rows," if name else "a column without a name"
             warn(f"{what} is used as a feature; --drop {shlex.quote(name)} leaves it out.")
     return Data(table.X, table.y, table.feature_names, table.weight)
+
+
+def text_options(arguments: argparse.Namespace) -> TextOptions:
+    """Return what the options say of a text file."""
+    from nbsoftmax.data.dialect import TextOptions
+
+    given = {option: getattr(arguments, option) for option in TEXT}
+    null = given.pop("null")
+    return TextOptions(**given, null=None if null is None else tuple(null))

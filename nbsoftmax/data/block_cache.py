@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nbsoftmax.data.blocks import Block, CodedLabels
-from nbsoftmax.data.tables import Roles, arrow, of_arrow
+from nbsoftmax.data.roles import Roles, arrow, of_arrow
 from nbsoftmax.files import WriteFailures, file_name, whole_file
 
 FORMAT = "nbsoftmax blocks 1"

@@ -13,7 +13,7 @@ from nbsoftmax.data.block_cache import BlockCache
 from nbsoftmax.data.block_source import BlockSource
 from nbsoftmax.data.cut import Batch
 from nbsoftmax.data.npy_files import NpyFiles
-from nbsoftmax.data.tables import Roles
+from nbsoftmax.data.roles import Roles
 from nbsoftmax.errors import InputValueError, listed
 from nbsoftmax.files import file_name
 

@@ -1,4 +1,7 @@
-"""Files, pipes and standard input as sources of data; the format is recognised by the first bytes."""
+"""Files, pipes and standard input as sources of data; the format is recognised by the first bytes.
+
+A compressed file is the source of what it contains.
+"""
 
 from __future__ import annotations
 
@@ -11,8 +14,10 @@ import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import IO
+from typing import IO, cast
 
+from nbsoftmax.data import compression
+from nbsoftmax.data.reported import Report, Reported
 from nbsoftmax.errors import InputValueError
 from nbsoftmax.npz import NPY, ZIP
 
@@ -20,24 +25,24 @@ Path = str | os.PathLike[str]
 
 STDIN = "-"
 IN_MEMORY = 2**26  # bytes of a pipe that are kept in memory; larger content goes to a temporary file
-EXCEL = "an Excel workbook; save it as CSV (UTF-8)"
-# Text that is no CSV: a number, then pairs number:value, as in `3 1:0.5 7:1.25`. (Only the beginning of the file is
+EXCEL = "an Excel workbook; save it as CSV"
+# Text that is no table: a number, then pairs number:value, as in `3 1:0.5 7:1.25`. (Only the beginning of the file is
 # searched for such a line.)
 SVMLIGHT = {".svm", ".svmlight", ".libsvm"}
 NUMBER = re.compile(rb"[-+]?\d+(\.\d*)?([eE][-+]?\d+)?")
 SVMLIGHT_LINE = re.compile(rb"[-+]?\d+(\.\d*)?([eE][-+]?\d+)?(\s+qid:\d+)?\s+\d+:[-+.\d]")
 LONGEST_HEAD = 2**16
-# First bytes of files that users often give instead of a CSV file: what the file is, and what to do.
+# Files of columns, by their first bytes.
+COLUMNS = {b"PAR1": "parquet", b"ARROW1": "arrow", b"\xff\xff\xff\xff": "arrow stream"}
+TABLES = {"text", *COLUMNS.values()}
+# First bytes of files that users often give instead of a table: what the file is, and what to do.
 OTHERS = {
-    b"\x1f\x8b": "compressed by gzip; unpack it, or give it as: zcat FILE | nbsoftmax ... -",
-    b"BZh": "compressed by bzip2; unpack it, or give it as: bzcat FILE | nbsoftmax ... -",
-    b"\xfd7zXZ\x00": "compressed by xz; unpack it, or give it as: xzcat FILE | nbsoftmax ... -",
-    b"\x28\xb5\x2f\xfd": "compressed by zstd; unpack it, or give it as: zstdcat FILE | nbsoftmax ... -",
     b"\xd0\xcf\x11\xe0": EXCEL,
-    b"PAR1": "a Parquet file; save it as CSV",
-    b"ARROW1": "an Arrow file; save it as CSV",
-    b"\xff\xfe": "UTF-16 text; save it as UTF-8",
-    b"\xfe\xff": "UTF-16 text; save it as UTF-8",
+    b"PARE": "an encrypted Parquet file; decrypt it",
+    b"FEA1": "a Feather file of version 1; write it again with a current version of pyarrow",
+    b"ORC": "an ORC file; save it as Parquet",
+    b"\x89HDF": "an HDF5 file; save its columns as Parquet",
+    b"SQLite format 3": "an SQLite database; export a table as CSV",
 }
 
 
@@ -50,54 +55,98 @@ class Source:
 
 
 @contextmanager
-def opened(path: Path | Source) -> Iterator[Source]:
-    """Open a path, or standard input for "-". Sources that cannot be rewound are copied first."""
+def opened(path: Path | Source, report: Report | None = None) -> Iterator[Source]:
+    """Open a path, or standard input for "-". Sources that cannot be rewound are copied first.
+
+    `report` is called with the number of bytes that have been copied, and None.
+    """
     if isinstance(path, Source):
         path.file.seek(0)
         yield path
     elif os.fspath(path) == STDIN:
         if sys.stdin is None:
             raise InputValueError("standard input is closed; name a file instead of -.")
-        with _copied(sys.stdin.buffer) as file:
+        with _copied(sys.stdin.buffer, report) as file:
             yield Source("standard input", file)
     else:
         with open(path, "rb") as file:
             if file.seekable():
                 yield Source(os.fspath(path), file)
             else:
-                with _copied(file) as copy:
+                with _copied(file, report) as copy:
                     yield Source(os.fspath(path), copy)
 
 
 @contextmanager
-def _copied(pipe: IO[bytes]) -> Iterator[IO[bytes]]:
+def recognised(source: Source, report: Report | None = None) -> Iterator[tuple[Source, str]]:
+    """The content of a source, decompressed, and its format, see `kind`.
+
+    `report` is called with the number of bytes of a table that have been read and the size of the file.
+    """
+    packing = compression.recognise(_head(source))
+    if packing is None:
+        what = kind(source)
+        yield (_reported(source, report) if what in TABLES else source), what
+        return
+    unpacked = cast(IO[bytes], compression.Decompressed(source.name, _reported(source, report).file, packing))
+    content = Source(source.name, unpacked)
+    if kind(content) == "text":
+        yield content, "text"
+        return
+    with _copied(unpacked) as file:  # the readers of other formats jump to and fro
+        content = Source(source.name, file)
+        yield content, kind(content)
+
+
+def _reported(source: Source, report: Report | None) -> Source:
+    return source if report is None else Source(source.name, cast(IO[bytes], Reported(source.file, report)))
+
+
+@contextmanager
+def _copied(pipe: IO[bytes], report: Report | None = None) -> Iterator[IO[bytes]]:
     with tempfile.SpooledTemporaryFile(IN_MEMORY) as file:
-        shutil.copyfileobj(pipe, file)
+        if report is None:
+            shutil.copyfileobj(pipe, file)
+        else:
+            while part := pipe.read(2**20):
+                file.write(part)
+                report(file.tell(), None)
         file.seek(0)
         yield file
 
 
+def _head(source: Source) -> bytes:
+    head = source.file.read(16)
+    source.file.seek(0)
+    return head
+
+
 def kind(source: Source) -> str:
-    """Return the format of a source: "npy", "npz", "sparse npz" of scipy.sparse, "svmlight", or "csv" for other text.
+    """Return the format of a source.
+
+    It is "npy", "npz", "sparse npz" of scipy.sparse, "svmlight", "parquet", "arrow" for a file of Arrow (Feather),
+    "arrow stream", or "text" for other text, such as CSV.
 
     Raises
     ------
     InputValueError
-        For compressed files, workbooks and other formats that are recognised but not supported.
+        For workbooks and other formats that are recognised but not supported.
     """
-    head = source.file.read(16)
-    source.file.seek(0)
-    suffix = os.path.splitext(source.name)[1].lower()
+    head = _head(source)
+    suffix = os.path.splitext(compression.without_suffix(source.name.lower()))[1]
     if head.startswith(NPY) or suffix == ".npy":
         return "npy"
     if suffix == ".npz":
         return _kind_of_npz(_names_in_zip(source))
     if head.startswith(ZIP):
         return _kind_of_zip(source)
+    for magic, name in COLUMNS.items():
+        if head.startswith(magic):
+            return name
     for magic, what in OTHERS.items():
         if head.startswith(magic):
             raise InputValueError(f"{source.name} is {what}.")
-    return "svmlight" if suffix in SVMLIGHT or _is_svmlight(source) else "csv"
+    return "svmlight" if suffix in SVMLIGHT or _is_svmlight(source) else "text"
 
 
 def _is_svmlight(source: Source) -> bool:

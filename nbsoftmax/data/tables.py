@@ -1,219 +1,202 @@
-"""Tables in batches: which of their columns are features, targets, weights and offsets."""
+"""Files of columns as arrays: features, labels and weights, from text such as CSV, from Parquet and from Arrow.
+
+Messages name the line of a text file as a text editor counts it, and the row of other files, counted from 0.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+import difflib
+import re
+from collections.abc import Collection, Iterator, Sequence, Set
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nbsoftmax import validation
-from nbsoftmax.data.blocks import CodedLabels
-from nbsoftmax.data.cut import Batch
-from nbsoftmax.data.packing import Columns
-from nbsoftmax.errors import InputTypeError, InputValueError, listed, plain
+from nbsoftmax.data import labels as labels_of
+from nbsoftmax.data.columnar import ColumnarFile
+from nbsoftmax.data.dialect import TextOptions
+from nbsoftmax.data.numbers import collect
+from nbsoftmax.data.source import Path, Source, opened, recognised
+from nbsoftmax.data.text import TextFile, is_number
+from nbsoftmax.errors import InputValueError, plain
 from nbsoftmax.validation import Float64s
-from nbsoftmax.validation.frames import arrow_dtype, plain_dtype
 
-Names = str | Sequence[str] | None
+LEAST_COUNTED = 10  # rows that a column must number before it is considered an index
+MOST_COMPARED = 10_000  # columns among which a similar name is searched for
+PANDAS_INDEX = re.compile(r"__index_level_\d+__")  # the column of an index without a name in a file from pandas
 
 
-def arrow() -> Any:
-    """The module pyarrow."""
-    try:
-        import pyarrow
-    except ImportError as error:
-        raise ImportError('this needs pyarrow; install it with: pip install "nbsoftmax[data]"') from error
-    return pyarrow
+@dataclass(frozen=True, eq=False)
+class Table:
+    """Columns of a file: the features, and the labels and weights if they were requested."""
+
+    X: NDArray[Any]  # (n_samples, n_features) float64, or float32 if all features of the file are
+    feature_names: tuple[str, ...]
+    y: NDArray[Any] | None  # (n_samples,)
+    weight: Float64s | None = None  # (n_samples,)
 
 
 @dataclass(frozen=True)
-class Roles:
-    """The names of the columns by what they are used for.
+class Request:
+    """The columns to read.
 
     Attributes
     ----------
-    target, offset : str, tuple of str, or None
-        The column of the labels, or those of the probabilities of all classes; the columns of the offset.
-    features : tuple of str or None
-        None: all columns that have no other use.
-    weight : str or None
+    target : str, optional
+        Column of labels.
+    features : sequence of str, optional
+        Columns of numbers, in this order; by default all but the target, the weights and the dropped columns.
+    weight : str, optional
+        Column of sample weights.
+    drop : collection of str
+        Columns to leave out.
+    labels : collection of str
+        Known labels, which are accepted unchanged. Other labels must not be missing or numbers with a fraction.
     """
 
-    target: str | tuple[str, ...] | None = None
-    features: tuple[str, ...] | None = None
+    target: str | None = None
+    features: Sequence[str] | None = None
     weight: str | None = None
-    offset: str | tuple[str, ...] | None = None
+    drop: Collection[str] = ()
+    labels: Collection[str] = ()
 
-    @classmethod
-    def of(cls, target: Names, features: Names, weight: str | None, offset: Names) -> Roles:
-        """From the arguments of `open` and `from_batches`."""
-        given = {"target": target, "features": features, "weight": weight, "offset": offset}
-        for name, value in given.items():
-            names = [value] if isinstance(value, str) else [] if value is None else value
-            if not isinstance(names, (list, tuple)) or not all(isinstance(each, str) for each in names):
-                raise InputTypeError(f"{name} is {plain(value)}, expected the name of a column, or a list of names.")
-        if weight is not None and not isinstance(weight, str):
-            raise InputTypeError(f"weight is {plain(weight)}, expected the name of one column.")
-        one = {
-            name: value if value is None or isinstance(value, str) else tuple(value) for name, value in given.items()
-        }
-        only = one.pop("features")
-        roles = cls(features=(only,) if isinstance(only, str) else only, **one)  # type: ignore[arg-type]
-        used = [*roles.others(), *(roles.features or ())]
-        twice = next((name for name in used if used.count(name) > 1), None)
-        if twice is not None:
-            raise InputValueError(f"the column {plain(twice)} is given twice; give each column one use.")
-        return roles
-
-    def others(self) -> tuple[str, ...]:
-        """The columns that are no features."""
-        groups = [(name,) if isinstance(name, str) else name or () for name in (self.target, self.weight, self.offset)]
-        return tuple(name for group in groups for name in group)
-
-    def of_columns(self, columns: Sequence[str]) -> tuple[str, ...]:
-        """The features among the columns of a table, which must have all that are named."""
-        wanted = (*self.others(), *(self.features or ()))
-        known = set(columns)
-        missing = next((name for name in wanted if name not in known), None)
-        if missing is not None:
-            raise InputValueError(f"there is no column {plain(missing)}; the columns are {listed(columns)}.")
-        if len(known) < len(columns):
-            double = next(name for name in wanted or columns if list(columns).count(name) > 1 or not wanted)
-            raise InputValueError(f"several columns are named {plain(double)}; give each a name of its own.")
-        features = self.features or tuple(name for name in columns if name not in set(wanted))
-        if not features:
-            raise InputValueError(f"no column is left for the features; the columns are {listed(columns)}.")
-        return features
+    @property
+    def names(self) -> Set[str]:
+        """All columns that are named."""
+        return {*(self.features or ()), *self.drop, *({self.target, self.weight} - {None})}  # type: ignore[arg-type]
 
 
-def of_frame(frame: Any, roles: Roles) -> Batch:
-    """The rows of a pandas or polars data frame."""
-    column = {str(name): name for name in frame.columns}  # pandas' names may be numbers
-    features = roles.of_columns(list(map(str, frame.columns)))
-
-    def columns(names: str | Sequence[str]) -> Any:
-        return frame[[column[name] for name in ((names,) if isinstance(names, str) else names)]]
-
-    X, names = validation.frame(columns(features), sparse=False)
-    y: Any = None
-    if isinstance(roles.target, str):
-        y = validation.target_array(columns(roles.target), name=f"the target {plain(roles.target)}")
-    elif roles.target is not None:
-        y = validation.frame(columns(roles.target), sparse=False)[0]
-    weight = None if roles.weight is None else validation.as_float64s("the weight", frame[column[roles.weight]])
-    offset = None if roles.offset is None else validation.frame(columns(roles.offset), sparse=False)[0]
-    return Batch(X, y, weight, offset, names)
+@contextmanager
+def table_file(
+    path: Path | Source, options: TextOptions | None = None, wanted: Set[str] = frozenset()
+) -> Iterator[TextFile | ColumnarFile]:
+    """Open a file of columns: text, Parquet or Arrow; `options` and `wanted` as for `dialect.sniff`."""
+    with opened(path) as source, recognised(source) as (content, kind):
+        yield file_of(content, kind, options, wanted)
 
 
-def of_arrow(batch: Any, roles: Roles, first_row: int = 0) -> Batch:
-    """The rows of a RecordBatch of Arrow, whose number of the first row is for messages."""
-    features = roles.of_columns(batch.schema.names)
-    columns = [_storage(batch.column(name)) for name in features]
-    names: tuple[str, ...] | None = features
-    X: Any
-    if any(_width(column.type) for column in columns):
-        if len(columns) > 1:
-            raise InputValueError(
-                f"of the features {listed(features)} some are lists; a list of all features must be the only column: "
-                "give features."
-            )
-        X, names = _matrix(columns[0], features[0], first_row), None
+def file_of(
+    content: Source, kind: str, options: TextOptions | None = None, wanted: Set[str] = frozenset()
+) -> TextFile | ColumnarFile:
+    """A file of columns in a format that `source.kind` has recognised."""
+    return TextFile(content, options or TextOptions(), wanted) if kind == "text" else ColumnarFile(content, kind)
+
+
+def read(file: TextFile | ColumnarFile, request: Request) -> Table:
+    """Read the requested columns of a file.
+
+    Raises
+    ------
+    InputValueError, InputTypeError
+        If the file is empty, a column is missing or named twice, a line has too few or too many fields, a number is
+        missing, text or not finite, or a label is missing or continuous. The message contains the line or row.
+    """
+    _check_drop(file, request)
+    _check_target_and_weight(file, request)
+    names = _feature_names(file, request)
+    numbers = list(dict.fromkeys([*names, *([] if request.weight is None else [request.weight])]))
+    collected = file.read(
+        numbers,
+        request.target,
+        lambda batches: collect(batches, file.n_rows, names, request.weight, request.target),
+    )
+    if collected.not_finite is not None:
+        raise _not_finite(file, *collected.not_finite)
+    y = None if request.target is None else _labels(file, collected.labels, request)
+    return Table(collected.X, names, y, collected.weight)
+
+
+def row_counters(table: Table) -> tuple[str, ...]:
+    """Features that only number the rows, in steps of 1, or have no name: an index that another program wrote."""
+    counts = np.zeros(len(table.feature_names), bool)
+    if len(table.X) >= LEAST_COUNTED:
+        counts = np.diff(table.X[:3], axis=0).min(axis=0) == 1
+        for j in np.flatnonzero(counts).tolist():
+            counts[j] = bool((np.diff(table.X[:, j]) == 1).all())
+    return tuple(name for name, counting in zip(table.feature_names, counts, strict=True) if counting or not name)
+
+
+def listed(names: Sequence[str], wanted: str | None = None) -> str:
+    """Return the first ten names for a message, and those among all names that are similar to `wanted`."""
+    some = ", ".join(map(plain, names[:10])) + (f" and {len(names) - 10} more" if len(names) > 10 else "")
+    if wanted is None:
+        return some
+    folded = {name.casefold(): name for name in reversed(names[:MOST_COMPARED])}
+    close = [folded[name] for name in difflib.get_close_matches(wanted.casefold().strip(), list(folded), 3)]
+    return some + (f" (did you mean {' or '.join(map(plain, close))}?)" if close else "")
+
+
+def _labels(file: TextFile | ColumnarFile, column: Any, request: Request) -> NDArray[Any]:
+    assert request.target is not None
+    if isinstance(file, TextFile):
+        return labels_of.of_text(file, request.target, column, request.labels, file.format.null)
+    return labels_of.of_types(file, request.target, column, request.labels)
+
+
+def _check_drop(file: TextFile | ColumnarFile, request: Request) -> None:
+    known = set(file.columns)
+    for name in request.drop:
+        if name not in known:
+            raise InputValueError(f"{file.name} has no column {plain(name)} to drop; {_has(file, name)}.")
+        if name in {request.target, request.weight} or name in (request.features or ()):
+            roles = {request.target: "the labels", request.weight: "the weights"}
+            needed = roles.get(name, "a feature of the model")
+            raise InputValueError(f"--drop {name!r} names {needed}; do not drop this column.")
+
+
+def _check_target_and_weight(file: TextFile | ColumnarFile, request: Request) -> None:
+    target, weight, known = request.target, request.weight, set(file.columns)
+    if target is not None and target == weight:
+        raise InputValueError(f"{target!r} is given as the column of labels and of weights; give two columns.")
+    if target is not None and target in (request.features or ()):
+        raise InputValueError(f"--target {target!r} names a feature of the model; give the column of labels.")
+    if target is not None and target not in known:
+        raise InputValueError(f"{file.name} has no column {target!r}; {_has(file, target)}.")
+    if weight is not None and weight not in known:
+        raise InputValueError(f"{file.name} has no column {weight!r} for --sample-weight; {_has(file, weight)}.")
+
+
+def _feature_names(file: TextFile | ColumnarFile, request: Request) -> tuple[str, ...]:
+    """Return the given features if all are in the file, or without them all columns but those for other purposes."""
+    if request.features is None:
+        others = {request.target, request.weight, *request.drop}
+        names = tuple(n for n in file.columns if n not in others and not PANDAS_INDEX.fullmatch(n))
     else:
-        dtype = arrow_dtype(features, [column.type for column in columns])
-        X = Columns([_numbers(column) for column in columns], dtype)
-    y = None if roles.target is None else _target(batch, roles.target, first_row)
-    weight: Float64s | None = None
-    if roles.weight is not None:
-        weight = _vector(batch.column(roles.weight), roles.weight, first_row)
-    offset = None if roles.offset is None else _group(batch, roles.offset, first_row)
-    return Batch(X, y, weight, offset, names)
-
-
-def batches_of_arrow(batches: Iterable[Any], roles: Roles, first_row: int = 0) -> Iterator[Batch]:
-    """The rows of RecordBatches and Tables of Arrow."""
-    n = first_row
-    for batch in batches:
-        for part in batch.to_batches() if hasattr(batch, "to_batches") else [batch]:
-            yield of_arrow(part, roles, n)
-            n += part.num_rows
-
-
-def _storage(array: Any) -> Any:
-    """The array itself, or what an extension type such as a tensor is stored in."""
-    return array.storage if hasattr(array, "storage") else array
-
-
-def _width(kind: Any) -> int:
-    """The length of the lists of a FixedSizeList; 0 for another type."""
-    return int(kind.list_size) if arrow().types.is_fixed_size_list(kind) else 0
-
-
-def _numbers(array: Any) -> NDArray[Any]:
-    """A numeric column as an array, without a copy where there is none missing; missing numbers are NaN."""
-    pa = arrow()
-    if pa.types.is_boolean(array.type):
-        array = array.cast(pa.int8())
-    elif pa.types.is_decimal(array.type):
-        array = array.cast(pa.float64())
-    numbers: NDArray[Any] = array.to_numpy(zero_copy_only=False)
-    return numbers
-
-
-def _matrix(array: Any, name: str, first_row: int) -> NDArray[Any]:
-    """Lists of one length as the rows of a matrix, without a copy."""
-    _refuse_missing(array, name, first_row)
-    arrow_dtype((name,), [array.type.value_type])
-    return _numbers(array.flatten()).reshape(len(array), _width(array.type))
-
-
-def _vector(array: Any, name: str, first_row: int) -> NDArray[Any]:
-    _refuse_missing(array, name, first_row)
-    arrow_dtype((name,), [array.type])
-    return _numbers(array).astype(np.float64, copy=False)
-
-
-def _group(batch: Any, names: str | tuple[str, ...], first_row: int) -> NDArray[Any]:
-    """One column of lists, or several columns of numbers, as a matrix."""
-    if isinstance(names, str):
-        column = _storage(batch.column(names))
-        if _width(column.type):
-            return _matrix(column, names, first_row)
-        names = (names,)
-    return np.column_stack([_vector(batch.column(name), name, first_row) for name in names])
-
-
-def _target(batch: Any, target: str | tuple[str, ...], first_row: int) -> Any:
-    """Labels, or probabilities."""
-    pa = arrow()
-    if not isinstance(target, str):
-        return _group(batch, target, first_row)
-    array = _storage(batch.column(target))
-    kind, types = array.type, pa.types
-    if _width(kind):
-        return _matrix(array, target, first_row)
-    _refuse_missing(array, target, first_row)
-    if types.is_string(kind) or types.is_large_string(kind) or str(kind) == "string_view":
-        array = array.cast(pa.large_string()).dictionary_encode()
-    if types.is_dictionary(array.type):
-        labels = array.dictionary.to_numpy(zero_copy_only=False)
-        return CodedLabels(array.indices.to_numpy(zero_copy_only=False), labels)
-    if not (types.is_integer(kind) or types.is_boolean(kind) or types.is_floating(kind) or types.is_decimal(kind)):
-        raise InputTypeError(
-            f"the target {plain(target)} has the type {plain_dtype(str(kind))}; expected integers, text or booleans "
-            "as labels."
-        )
-    if types.is_decimal(kind):
-        array = array.cast(pa.float64())
-    return array.to_numpy(zero_copy_only=False)
-
-
-def _refuse_missing(array: Any, name: str, first_row: int) -> None:
-    if array.null_count:
-        missing = np.asarray(array.is_null().to_numpy(zero_copy_only=False))
+        names = tuple(request.features)
+    known = set(file.columns)
+    missing = [n for n in names if n not in known]
+    if missing:
+        more = f" (and {len(missing) - 1} more)" if len(missing) > 1 else ""
         raise InputValueError(
-            f"there is a missing value in column {plain(name)} at row {first_row + int(missing.argmax())} (counted "
-            "from 0); drop such rows, or impute the values."
+            f"{file.name} lacks the column {missing[0]!r}{more} that the model was trained on; "
+            f"{_has(file, missing[0])}."
         )
+    if not names:
+        raise InputValueError(
+            f"{file.name} has no feature columns: every column is the target, the weights or dropped"
+            f"{_one_column(file)}."
+        )
+    return names
+
+
+def _not_finite(file: TextFile | ColumnarFile, row: int, column: str, number: float) -> InputValueError:
+    place, field = file.where(row, column)
+    advice = f"fill it in, drop the {place.split()[0]}, or --drop the column"
+    if np.isinf(number):
+        has, advice = f"has {field or number}", f"expected a finite number; {advice}"
+        return InputValueError(f"{file.name} {place} {has} in column {plain(column)}, {advice}.")
+    has = f"has {plain(field)}, which marks a missing value," if field else "has no value"
+    return InputValueError(f"{file.name} {place} {has} in column {plain(column)}; {advice}.")
+
+
+def _has(file: TextFile | ColumnarFile, wanted: str) -> str:
+    data = " (is its first line a header?)" if any(map(is_number, file.columns[:MOST_COMPARED])) else ""
+    return f"its columns are {listed(file.columns, wanted)}{data}{_one_column(file)}"
+
+
+def _one_column(file: TextFile | ColumnarFile) -> str:
+    """Advice for a text file with a single column, whose separator may be an unusual one."""
+    return " (if it has more columns, give their separator with --sep)" if len(file.columns) == 1 else ""

@@ -206,9 +206,14 @@ def _common(
     if odd:
         name, dtype = next((n, d) for n, d in zip(names, dtypes, strict=True) if d in odd)
         shown = str(dtype)
-        advice = next((a for word, a in ADVICE.items() if word in shown.lower()), "convert it to numbers, or drop it")
+        advice = advice_for(shown) or "convert it to numbers, or drop it"
         raise InputTypeError(f"X has dtype {plain_dtype(shown)} in column {plain(name)}, expected numbers; {advice}.")
     return np.dtype(np.float32 if dtypes and all(map(is_single, set(dtypes))) else np.float64)
+
+
+def advice_for(dtype: str) -> str | None:
+    """What to do with a column that is not numeric, by the name of its dtype."""
+    return next((advice for word, advice in ADVICE.items() if word in dtype.lower()), None)
 
 
 def plain_dtype(text: str) -> str:

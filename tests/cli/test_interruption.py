@@ -5,7 +5,7 @@ import json
 import pytest
 
 import nbsoftmax as nbs
-from nbsoftmax.data import csv
+from nbsoftmax.data import tables
 from nbsoftmax.selection import cross_validation
 from nbsoftmax.training import callbacks
 from tests.cli.commands import run
@@ -47,7 +47,7 @@ def test_ctrl_c_outside_a_fit_and_during_the_demo_is_130(flowers, tmp_path, caps
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(csv, "read", interrupt)
+        patch.setattr(tables, "read", interrupt)
         assert run("fit", flowers[0], "--target", "species", "--out", tmp_path / "m.npz") == 130
     assert capsys.readouterr().err == "nbsoftmax: interrupted\n"
     monkeypatch.setattr(callbacks, "ProgressBar", CtrlCAtTheThird)

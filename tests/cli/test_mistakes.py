@@ -14,7 +14,7 @@ from tests.cli.commands import refused, run
         ("length,width\n1,2\n", "no column 'species'"),
         ("length,width,species\n1,2,a\n1,2\n", "line 3 has 2 fields"),
         ("length,width,species\n1,2,a\n1,wide,b\n", "line 3 has 'wide' in column 'width'"),
-        ("length,width,species\n1,2,a\n1,nan,b\n", "nan at row 1, column 1"),
+        ("length,width,species\n1,2,a\n1,nan,b\n", "line 3 has 'nan', which marks a missing value, in column 'width'"),
         ("length,width,species\n1,2,a\n1,3,a\n", "only the class"),
     ],
 )

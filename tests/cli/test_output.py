@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import nbsoftmax as nbs
-from nbsoftmax.data import csv
+from nbsoftmax.data import tables
 from tests.cli.commands import in_a_process, run
 
 
@@ -100,6 +100,6 @@ def test_too_little_memory_is_a_line_and_exit_1(flowers, tmp_path, capsys, monke
     def fail(*_, **__):
         raise MemoryError(*given)
 
-    monkeypatch.setattr(csv, "read", fail)
+    monkeypatch.setattr(tables, "read", fail)
     assert run("fit", flowers[0], "--target", "species", "--out", tmp_path / "m.npz") == 1
     assert capsys.readouterr().err == f"nbsoftmax: there is not enough memory ({said or given[0]})\n"

@@ -130,11 +130,11 @@ def test_standard_input_may_be_an_svmlight_file(files):
         ("3 1:0.5 7:1.25 # one\n", "svmlight"),
         ("# first\n\n2\n-1 qid:4 3:-1e-3\n", "svmlight"),
         ("+1.0 1:.5\r\n", "svmlight"),
-        ("a,b\n1,2\n", "csv"),
-        ("1\n2\n3\n", "csv"),
-        ("x\n1 1:2\n", "csv"),
+        ("a,b\n1,2\n", "text"),
+        ("1\n2\n3\n", "text"),
+        ("x\n1 1:2\n", "text"),
         ("1 12:30,4\n", "svmlight"),  # its reader refuses it
-        ("", "csv"),
+        ("", "text"),
     ],
 )
 def test_an_svmlight_file_is_recognised_by_its_first_line(tmp_path, text, kind):

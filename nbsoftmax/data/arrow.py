@@ -1,0 +1,48 @@
+"""pyarrow, which is optional: its import, and its errors as errors about a file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import IO, Any
+
+from nbsoftmax.errors import InputError, InputValueError
+from nbsoftmax.files import one_line
+
+
+def require_pyarrow(what: str) -> Any:
+    """Import pyarrow; `what` begins the message if it is missing, for example "Parquet files"."""
+    try:
+        import pyarrow
+    except ImportError:
+        raise InputValueError(
+            f'{what} are read by pyarrow, which is missing; install it with: pip install "nbsoftmax[data]".'
+        ) from None
+    return pyarrow
+
+
+class LeftOpen:
+    """A file for pyarrow, which closes files that it is done with."""
+
+    closed = False
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self.read, self.seek, self.tell = file.read, file.seek, file.tell
+
+    def close(self) -> None:
+        """Leave the file open."""
+
+
+@contextmanager
+def damage_named(name: str, what: str) -> Iterator[None]:
+    """Replace errors of pyarrow by one about the file `name`, which cannot be read as `what`."""
+    import pyarrow
+
+    try:
+        yield
+    except (InputError, MemoryError):
+        raise
+    except (pyarrow.ArrowException, OSError) as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise  # the disk, not the content
+        raise InputValueError(f"{name} cannot be read as {what} ({one_line(error)}); copy or write it again.") from None

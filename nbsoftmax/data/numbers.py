@@ -1,0 +1,139 @@
+"""Columns of Arrow batches as arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+BLOCK = 2**23  # numbers in a block: more than 32 MB, which the C library gives back to the system when they are freed
+
+
+@dataclass(frozen=True, eq=False)
+class Collected:
+    """The columns of all batches."""
+
+    X: NDArray[Any]  # (n_samples, n_features) float32 if the type of all features is float32 or float16, or float64
+    weight: NDArray[np.float64] | None  # (n_samples,)
+    labels: Any  # pyarrow.ChunkedArray (n_samples,), or None
+    # Row, column and value of the first number that is null (NaN), NaN or infinite: the rest has not been read.
+    not_finite: tuple[int, str, float] | None = None
+
+
+def collect(
+    batches: Iterable[Any], n_rows: int, features: Sequence[str], weight: str | None, labels: str | None
+) -> Collected:
+    """Copy columns of batches into arrays; besides these, little memory is needed if there are at most `n_rows` rows.
+
+    Parameters
+    ----------
+    batches : iterable of pyarrow.RecordBatch
+    n_rows : int
+        Number of rows as far as it is known, better too large than too small.
+    features : sequence of str
+        Columns of numbers.
+    weight : str or None
+        Column of numbers.
+    labels : str or None
+        Column of any type.
+    """
+    import pyarrow as pa
+
+    columns = [*features] + ([] if weight is None else [weight])
+    blocks: _Blocks | None = None
+    label_chunks: list[Any] = []
+    for batch in batches:
+        numbers = batch.select(columns)
+        if blocks is None:
+            blocks = _Blocks(n_rows, len(features), _common(numbers.schema.types[: len(features)]), weight is not None)
+        if labels is not None:
+            label_chunks.append(batch.column(labels))
+        array = _array(numbers)
+        if not np.isfinite(array).all():
+            row = int(np.isfinite(array).all(axis=1).argmin())
+            j = int(np.isfinite(array[row]).argmin())
+            place = (blocks.n_samples + row, columns[j], float(array[row, j]))
+            return Collected(*blocks.joined(), None, place)
+        blocks.append(array)
+    assert blocks is not None, "no batch"
+    return Collected(*blocks.joined(), pa.chunked_array(label_chunks) if label_chunks else None)
+
+
+class _Blocks:
+    """Blocks of rows, which are joined at the end; one block is enough if the number of rows was known."""
+
+    def __init__(self, n_rows: int, n_features: int, dtype: type[np.floating[Any]], is_weighted: bool) -> None:
+        self.n_features, self.dtype, self.is_weighted = n_features, dtype, is_weighted
+        self.n_samples = self.free = 0
+        self.next_size = max(n_rows, 1)
+        self.blocks: list[tuple[NDArray[Any], NDArray[np.float64]]] = []
+
+    def append(self, rows: NDArray[Any]) -> None:
+        """Append rows; their last column is that of the weights, if there are any."""
+        while len(rows):
+            if self.free == 0:
+                self.free, self.next_size = self.next_size, max(1, BLOCK // self.n_features)
+                weight = np.empty(self.free if self.is_weighted else 0)
+                self.blocks.append((np.empty((self.free, self.n_features), self.dtype), weight))
+            X, weight = self.blocks[-1]
+            start = len(X) - self.free
+            n = min(len(rows), self.free)
+            X[start : start + n] = rows[:n, : self.n_features]
+            if self.is_weighted:
+                weight[start : start + n] = rows[:n, -1]
+            self.free, self.n_samples, rows = self.free - n, self.n_samples + n, rows[n:]
+
+    def joined(self) -> tuple[NDArray[Any], NDArray[np.float64] | None]:
+        """Return the features and the weights; the memory of each block is given back once it has been copied."""
+        blocks, self.blocks = self.blocks[::-1], []
+        if len(blocks) == 1:
+            ((X, weight),) = blocks
+            X.resize((self.n_samples, self.n_features), refcheck=False)  # without a copy
+            weight.resize(self.n_samples if self.is_weighted else 0, refcheck=False)
+            return X, weight if self.is_weighted else None
+        X = np.empty((self.n_samples, self.n_features), self.dtype)
+        weight = np.empty(self.n_samples if self.is_weighted else 0)
+        start = 0
+        while blocks:
+            block, of_block = blocks.pop()
+            stop = min(start + len(block), self.n_samples)
+            X[start:stop] = block[: stop - start]
+            if self.is_weighted:
+                weight[start:stop] = of_block[: stop - start]
+            start = stop
+        return X, weight if self.is_weighted else None
+
+
+def _common(types: Sequence[Any]) -> type[np.floating[Any]]:
+    import pyarrow as pa
+
+    single = all(pa.types.is_float32(type_) or pa.types.is_float16(type_) for type_ in set(types))
+    return np.float32 if single else np.float64
+
+
+def _array(numbers: Any) -> NDArray[Any]:
+    """A batch as an array (n_rows, n_columns); nulls are NaN."""
+    import pyarrow as pa
+
+    if set(numbers.schema.types) in ({pa.float64()}, {pa.float32()}):
+        return np.asarray(numbers.to_tensor(null_to_nan=True, row_major=True).to_numpy())
+    array = np.empty((len(numbers), numbers.num_columns), _common(numbers.schema.types))
+    for j, column in enumerate(numbers.columns):
+        array[:, j] = _floats(column)
+    return array
+
+
+def _floats(column: Any) -> NDArray[Any]:
+    """A column as an array; nulls are NaN."""
+    import pyarrow as pa
+
+    if pa.types.is_dictionary(column.type):
+        column = column.dictionary_decode()
+    if pa.types.is_decimal(column.type):
+        column = column.cast(pa.string()).cast(pa.float64())  # a direct cast is not rounded correctly
+    elif column.null_count and not pa.types.is_floating(column.type):
+        column = column.cast(pa.float64(), safe=False)
+    return np.asarray(column.to_numpy(zero_copy_only=False))

@@ -1,0 +1,219 @@
+"""Columns of tables in batches: which are features, targets, weights and offsets."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nbsoftmax import validation
+from nbsoftmax.data.blocks import CodedLabels
+from nbsoftmax.data.cut import Batch
+from nbsoftmax.data.packing import Columns
+from nbsoftmax.errors import InputTypeError, InputValueError, listed, plain
+from nbsoftmax.validation import Float64s
+from nbsoftmax.validation.frames import arrow_dtype, plain_dtype
+
+Names = str | Sequence[str] | None
+
+
+def arrow() -> Any:
+    """The module pyarrow."""
+    try:
+        import pyarrow
+    except ImportError as error:
+        raise ImportError('this needs pyarrow; install it with: pip install "nbsoftmax[data]"') from error
+    return pyarrow
+
+
+@dataclass(frozen=True)
+class Roles:
+    """The names of the columns by what they are used for.
+
+    Attributes
+    ----------
+    target, offset : str, tuple of str, or None
+        The column of the labels, or those of the probabilities of all classes; the columns of the offset.
+    features : tuple of str or None
+        None: all columns that have no other use.
+    weight : str or None
+    """
+
+    target: str | tuple[str, ...] | None = None
+    features: tuple[str, ...] | None = None
+    weight: str | None = None
+    offset: str | tuple[str, ...] | None = None
+
+    @classmethod
+    def of(cls, target: Names, features: Names, weight: str | None, offset: Names) -> Roles:
+        """From the arguments of `open` and `from_batches`."""
+        given = {"target": target, "features": features, "weight": weight, "offset": offset}
+        for name, value in given.items():
+            names = [value] if isinstance(value, str) else [] if value is None else value
+            if not isinstance(names, (list, tuple)) or not all(isinstance(each, str) for each in names):
+                raise InputTypeError(f"{name} is {plain(value)}, expected the name of a column, or a list of names.")
+        if weight is not None and not isinstance(weight, str):
+            raise InputTypeError(f"weight is {plain(weight)}, expected the name of one column.")
+        one = {
+            name: value if value is None or isinstance(value, str) else tuple(value) for name, value in given.items()
+        }
+        only = one.pop("features")
+        roles = cls(features=(only,) if isinstance(only, str) else only, **one)  # type: ignore[arg-type]
+        used = [*roles.others(), *(roles.features or ())]
+        twice = next((name for name in used if used.count(name) > 1), None)
+        if twice is not None:
+            raise InputValueError(f"the column {plain(twice)} is given twice; give each column one use.")
+        return roles
+
+    def others(self) -> tuple[str, ...]:
+        """The columns that are no features."""
+        groups = [(name,) if isinstance(name, str) else name or () for name in (self.target, self.weight, self.offset)]
+        return tuple(name for group in groups for name in group)
+
+    def of_columns(self, columns: Sequence[str]) -> tuple[str, ...]:
+        """The features among the columns of a table, which must have all that are named."""
+        wanted = (*self.others(), *(self.features or ()))
+        known = set(columns)
+        missing = next((name for name in wanted if name not in known), None)
+        if missing is not None:
+            raise InputValueError(f"there is no column {plain(missing)}; the columns are {listed(columns)}.")
+        if len(known) < len(columns):
+            double = next(name for name in wanted or columns if list(columns).count(name) > 1 or not wanted)
+            raise InputValueError(f"several columns are named {plain(double)}; give each a name of its own.")
+        features = self.features or tuple(name for name in columns if name not in set(wanted))
+        if not features:
+            raise InputValueError(f"no column is left for the features; the columns are {listed(columns)}.")
+        return features
+
+
+def of_frame(frame: Any, roles: Roles) -> Batch:
+    """The rows of a pandas or polars data frame."""
+    column = {str(name): name for name in frame.columns}  # pandas' names may be numbers
+    features = roles.of_columns(list(map(str, frame.columns)))
+
+    def columns(names: str | Sequence[str]) -> Any:
+        return frame[[column[name] for name in ((names,) if isinstance(names, str) else names)]]
+
+    X, names = validation.frame(columns(features), sparse=False)
+    y: Any = None
+    if isinstance(roles.target, str):
+        y = validation.target_array(columns(roles.target), name=f"the target {plain(roles.target)}")
+    elif roles.target is not None:
+        y = validation.frame(columns(roles.target), sparse=False)[0]
+    weight = None if roles.weight is None else validation.as_float64s("the weight", frame[column[roles.weight]])
+    offset = None if roles.offset is None else validation.frame(columns(roles.offset), sparse=False)[0]
+    return Batch(X, y, weight, offset, names)
+
+
+def of_arrow(batch: Any, roles: Roles, first_row: int = 0) -> Batch:
+    """The rows of a RecordBatch of Arrow, whose number of the first row is for messages."""
+    features = roles.of_columns(batch.schema.names)
+    columns = [_storage(batch.column(name)) for name in features]
+    names: tuple[str, ...] | None = features
+    X: Any
+    if any(_width(column.type) for column in columns):
+        if len(columns) > 1:
+            raise InputValueError(
+                f"of the features {listed(features)} some are lists; a list of all features must be the only column: "
+                "give features."
+            )
+        X, names = _matrix(columns[0], features[0], first_row), None
+    else:
+        dtype = arrow_dtype(features, [column.type for column in columns])
+        X = Columns([_numbers(column) for column in columns], dtype)
+    y = None if roles.target is None else _target(batch, roles.target, first_row)
+    weight: Float64s | None = None
+    if roles.weight is not None:
+        weight = _vector(batch.column(roles.weight), roles.weight, first_row)
+    offset = None if roles.offset is None else _group(batch, roles.offset, first_row)
+    return Batch(X, y, weight, offset, names)
+
+
+def batches_of_arrow(batches: Iterable[Any], roles: Roles, first_row: int = 0) -> Iterator[Batch]:
+    """The rows of RecordBatches and Tables of Arrow."""
+    n = first_row
+    for batch in batches:
+        for part in batch.to_batches() if hasattr(batch, "to_batches") else [batch]:
+            yield of_arrow(part, roles, n)
+            n += part.num_rows
+
+
+def _storage(array: Any) -> Any:
+    """The array itself, or what an extension type such as a tensor is stored in."""
+    return array.storage if hasattr(array, "storage") else array
+
+
+def _width(kind: Any) -> int:
+    """The length of the lists of a FixedSizeList; 0 for another type."""
+    return int(kind.list_size) if arrow().types.is_fixed_size_list(kind) else 0
+
+
+def _numbers(array: Any) -> NDArray[Any]:
+    """A numeric column as an array, without a copy where there is none missing; missing numbers are NaN."""
+    pa = arrow()
+    if pa.types.is_boolean(array.type):
+        array = array.cast(pa.int8())
+    elif pa.types.is_decimal(array.type):
+        array = array.cast(pa.float64())
+    numbers: NDArray[Any] = array.to_numpy(zero_copy_only=False)
+    return numbers
+
+
+def _matrix(array: Any, name: str, first_row: int) -> NDArray[Any]:
+    """Lists of one length as the rows of a matrix, without a copy."""
+    _refuse_missing(array, name, first_row)
+    arrow_dtype((name,), [array.type.value_type])
+    return _numbers(array.flatten()).reshape(len(array), _width(array.type))
+
+
+def _vector(array: Any, name: str, first_row: int) -> NDArray[Any]:
+    _refuse_missing(array, name, first_row)
+    arrow_dtype((name,), [array.type])
+    return _numbers(array).astype(np.float64, copy=False)
+
+
+def _group(batch: Any, names: str | tuple[str, ...], first_row: int) -> NDArray[Any]:
+    """One column of lists, or several columns of numbers, as a matrix."""
+    if isinstance(names, str):
+        column = _storage(batch.column(names))
+        if _width(column.type):
+            return _matrix(column, names, first_row)
+        names = (names,)
+    return np.column_stack([_vector(batch.column(name), name, first_row) for name in names])
+
+
+def _target(batch: Any, target: str | tuple[str, ...], first_row: int) -> Any:
+    """Labels, or probabilities."""
+    pa = arrow()
+    if not isinstance(target, str):
+        return _group(batch, target, first_row)
+    array = _storage(batch.column(target))
+    kind, types = array.type, pa.types
+    if _width(kind):
+        return _matrix(array, target, first_row)
+    _refuse_missing(array, target, first_row)
+    if types.is_string(kind) or types.is_large_string(kind) or str(kind) == "string_view":
+        array = array.cast(pa.large_string()).dictionary_encode()
+    if types.is_dictionary(array.type):
+        labels = array.dictionary.to_numpy(zero_copy_only=False)
+        return CodedLabels(array.indices.to_numpy(zero_copy_only=False), labels)
+    if not (types.is_integer(kind) or types.is_boolean(kind) or types.is_floating(kind) or types.is_decimal(kind)):
+        raise InputTypeError(
+            f"the target {plain(target)} has the type {plain_dtype(str(kind))}; expected integers, text or booleans "
+            "as labels."
+        )
+    if types.is_decimal(kind):
+        array = array.cast(pa.float64())
+    return array.to_numpy(zero_copy_only=False)
+
+
+def _refuse_missing(array: Any, name: str, first_row: int) -> None:
+    if array.null_count:
+        missing = np.asarray(array.is_null().to_numpy(zero_copy_only=False))
+        raise InputValueError(
+            f"there is a missing value in column {plain(name)} at row {first_row + int(missing.argmax())} (counted "
+            "from 0); drop such rows, or impute the values."
+        )

@@ -1,0 +1,284 @@
+"""Text files of columns, such as CSV, read into Arrow batches.
+
+pyarrow parses the file. Where it fails, Python's csv module reads the file again, more slowly: it finds the line that
+is wrong, or, if there is none, rewrites the rows in a form that pyarrow takes. Python's module is strict about quotes
+and accepts spaces around fields.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+from codecs import BOM_UTF8
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence, Set
+from contextlib import closing
+from itertools import islice
+from threading import Lock
+from typing import IO, Any, NoReturn, TypeVar
+
+from nbsoftmax.data.arrow import damage_named, require_pyarrow
+from nbsoftmax.data.dialect import DECIMAL_COMMA, THOUSANDS, TextFormat, TextOptions, sniff
+from nbsoftmax.data.source import Source
+from nbsoftmax.errors import InputValueError, plain
+
+T = TypeVar("T")
+
+# Bytes of rewritten rows in a block; a row that is too long for a block of the first attempt fits into the largest.
+REWRITTEN_AT_ONCE, REWRITTEN_BLOCK = 2**20, 2**26
+
+
+class TextFile:
+    """A text file of columns.
+
+    Parameters
+    ----------
+    source : Source
+    options : TextOptions
+    wanted : set of str
+        Names of columns that are expected.
+
+    Attributes
+    ----------
+    name : str
+        Name for messages.
+    format : TextFormat
+    n_rows : int
+        Estimate of the number of rows, rather too large, or 0 if the size of the file is not known.
+    """
+
+    def __init__(self, source: Source, options: TextOptions, wanted: Set[str] = frozenset()) -> None:
+        self.name = source.name
+        self.format = sniff(source, options, wanted)
+        self.n_rows = _n_rows(source.file, self.format.row_size)
+        self._source = source
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The names of the columns."""
+        return self.format.columns
+
+    def read(self, numbers: Sequence[str], labels: str | None, collect: Callable[[Iterator[Any]], T]) -> T:
+        """Read columns of numbers as float64, and one of labels as a dictionary of strings.
+
+        Missing numbers are null. Labels are never null: they may be empty, or a spelling of a missing value.
+
+        Parameters
+        ----------
+        numbers : sequence of str
+        labels : str or None
+        collect : function of an iterator over pyarrow.RecordBatch
+            Called a second time if the file must be read again. It need not read all batches.
+
+        Returns
+        -------
+        What `collect` returns.
+
+        Raises
+        ------
+        InputValueError
+            If there are no rows, a row has too few or too many fields, or a number is text.
+        """
+        pa = require_pyarrow("CSV and other text files")
+        types = dict.fromkeys(numbers, pa.float64())
+        if labels is not None:
+            types[labels] = pa.dictionary(pa.int32(), pa.string())
+        content = _Counted(self._source.file, self.format)
+        try:
+            return collect(self._certain(_batches(content, self.format, types), content, labels))
+        except MemoryError:
+            raise
+        except (pa.ArrowException, UnicodeDecodeError, _DoubtfulError):
+            pass
+        finally:
+            content.stop()
+        return self._read_rewritten(types, collect)
+
+    def _read_rewritten(self, types: Mapping[str, Any], collect: Callable[[Iterator[Any]], T]) -> T:
+        with closing(self._checked_rows(types)) as rows:
+            rewritten = _Rewritten(rows)
+            plain_format = TextFormat(tuple(types), 0, null=(), block_size=REWRITTEN_BLOCK)
+            try:
+                with damage_named(self.name, "text of columns"):
+                    return collect(_batches(rewritten, plain_format, types))
+            finally:
+                rewritten.stop()
+
+    def where(self, row: int, column: str) -> tuple[str, str]:
+        """Return the line of a row for a message, and the field of a column; rows are counted from 0."""
+        with closing(self.format.rows(self._source)) as rows:
+            line, fields = next(islice(rows, row, None))
+        return f"line {line}", fields[self.columns.index(column)].strip()
+
+    def _certain(self, batches: Iterator[Any], content: _Counted, labels: str | None) -> Iterator[Any]:
+        """Yield batches; raise an error at the end if pyarrow may have misunderstood quotes.
+
+        It accepts a quote that is not closed and text behind a quote, and takes a quote after a space as text.
+        """
+        n_rows = 0
+        for batch in batches:
+            n_rows += len(batch)
+            if labels is not None and content.n_quotes:
+                texts = batch.column(labels).dictionary.to_pylist()
+                if any(text.lstrip().startswith(self.format.quote) for text in texts):
+                    raise _DoubtfulError
+            if len(batch):
+                yield batch
+        if n_rows == 0:
+            self._refuse_no_rows()
+        if not content.n_quotes:
+            return
+        n_lines = n_rows + self.format.n_header_lines
+        has_plain_quotes = content.n_quotes == content.n_edges and content.n_quotes % 2 == 0
+        if has_plain_quotes and _n_lines(self._source.file) in {n_lines, n_lines - 1}:  # a last one may not end
+            return
+        if sum(1 for _ in self.format.rows(self._source)) != n_rows:
+            raise _DoubtfulError
+
+    def _checked_rows(self, types: Mapping[str, Any]) -> Generator[list[str], None, None]:
+        """Yield the fields of the columns in `types`; numbers have a point and no sign +, missing ones are empty."""
+        import pyarrow as pa
+
+        columns = [(name, self.columns.index(name), pa.types.is_floating(type_)) for name, type_ in types.items()]
+        row: list[str] = []
+        for line, row in self.format.rows(self._source):
+            if len(row) != len(self.columns):
+                raise InputValueError(
+                    f"{self.name} line {line} has {len(row)} fields, expected {len(self.columns)} as in the header; "
+                    "correct the line."
+                )
+            yield [
+                self._number(line, name, row[j].strip()) if is_floating else row[j].strip()
+                for name, j, is_floating in columns
+            ]
+        if not row:
+            self._refuse_no_rows()
+
+    def _number(self, line: int, column: str, field: str) -> str:
+        """Return a number in the form that pyarrow parses; a missing one is empty."""
+        if not field or field in self.format.null:
+            return ""
+        mark = self.format.decimal
+        number = field if mark == "." else field.replace(".", "x").replace(mark, ".")
+        if is_number(number):
+            return number.removeprefix("+")
+        if DECIMAL_COMMA.fullmatch(field) or THOUSANDS.fullmatch(field):
+            advice = "give --decimal , if the comma is the decimal mark, and remove separators of thousands"
+        elif is_number(field):
+            advice = "give --decimal . if the point is the decimal mark, and remove separators of thousands"
+        else:
+            advice = "encode text first, name the column as the target, or leave it out with --drop"
+        raise InputValueError(
+            f"{self.name} line {line} has {plain(field)} in column {plain(column)}, expected a number; {advice}."
+        )
+
+    def _refuse_no_rows(self) -> NoReturn:
+        raise InputValueError(f"{self.name} has a header, but no lines below it; expected at least one sample.")
+
+
+def is_number(field: str) -> bool:
+    """Whether a field is a number with a decimal point."""
+    if "_" in field or not field.isascii():  # Python accepts these as numbers
+        return False
+    try:
+        float(field)
+    except ValueError:
+        return False
+    return True
+
+
+class _DoubtfulError(Exception):
+    """pyarrow may have misunderstood the file."""
+
+
+def _batches(content: Any, format_: TextFormat, types: Mapping[str, Any]) -> Iterator[Any]:
+    import pyarrow as pa
+    from pyarrow import csv as arrow_csv
+
+    yield from arrow_csv.open_csv(pa.PythonFile(content, "r"), *format_.arrow_options(types))
+
+
+def _n_rows(file: IO[bytes], row_size: float) -> int:
+    try:
+        return int(1.05 * file.seek(0, os.SEEK_END) / row_size) + 1
+    except OSError:  # compressed
+        return 0
+
+
+def _n_lines(file: IO[bytes]) -> int:
+    """Number of ends of lines."""
+    file.seek(0)
+    feeds = returns = 0
+    while block := file.read(2**20):
+        feeds, returns = feeds + block.count(b"\n"), returns + block.count(b"\r")
+    return max(feeds, returns)
+
+
+class _Content:
+    """A file for pyarrow, whose threads read ahead until `stop` is called."""
+
+    closed = False
+
+    def __init__(self) -> None:
+        self._lock, self._is_stopped = Lock(), False
+
+    def read(self, size: int) -> bytes:
+        """Read at most `size` bytes; none once the file is at its end or stopped."""
+        with self._lock:
+            return b"" if self._is_stopped else self._read(size)
+
+    def _read(self, size: int) -> bytes:
+        raise NotImplementedError
+
+    def stop(self) -> None:
+        """Wait for the end of a read, and read no more."""
+        with self._lock:
+            self._is_stopped = True
+
+    def close(self) -> None:
+        """Leave the file open."""
+
+
+class _Counted(_Content):
+    """The content of a file from its beginning; counts quotes, and those of them that are at the edges of fields."""
+
+    def __init__(self, file: IO[bytes], format_: TextFormat) -> None:
+        super().__init__()
+        file.seek(0)
+        self._file, self._quote = file, format_.quote.encode()
+        ends = (format_.separator.encode(), b"\n", b"\r")
+        self._edges = [pair for end in ends for pair in (end + self._quote, self._quote + end)]
+        self._last = b"\n"
+        self.n_quotes = self.n_edges = 0
+
+    def _read(self, size: int) -> bytes:
+        block = self._file.read(size)
+        if self._quote and self._quote in block:
+            self.n_quotes += block.count(self._quote)
+            content = self._last + block.removeprefix(BOM_UTF8)
+            self.n_edges += sum(map(content.count, self._edges))
+        elif not block and self._last == self._quote:
+            self.n_edges += 1
+        self._last = block[-1:]
+        return block
+
+
+class _Rewritten(_Content):
+    """Rows as a file of CSV."""
+
+    def __init__(self, rows: Iterator[list[str]]) -> None:
+        super().__init__()
+        self._rows = rows
+        self._left = b""
+
+    def _read(self, size: int) -> bytes:
+        if not self._left:
+            text = io.StringIO()
+            writer = csv.writer(text, lineterminator="\r\n")
+            for row in self._rows:
+                writer.writerow(row)
+                if text.tell() >= REWRITTEN_AT_ONCE:
+                    break
+            self._left = text.getvalue().encode()
+        block, self._left = self._left[:size], self._left[size:]
+        return block

@@ -1,0 +1,18 @@
+"""Reading of a file of columns in a test."""
+
+from nbsoftmax.data import tables
+from nbsoftmax.data.dialect import TextOptions
+
+
+def read(path, *, options=None, **request):
+    """Read the requested columns of a file; `options` are those of a text file."""
+    requested = tables.Request(**request)
+    with tables.table_file(path, TextOptions(**(options or {})), requested.names) as file:
+        return tables.read(file, requested)
+
+
+def written(tmp_path, content, name="data.csv"):
+    """Write a file of text, as UTF-8, or of bytes; return its path."""
+    path = tmp_path / name
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    return path
