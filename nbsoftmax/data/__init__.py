@@ -11,6 +11,6 @@ predictions of models take in the place of X and y.
 from nbsoftmax.data import digits
 from nbsoftmax.data.batches import from_batches
 from nbsoftmax.data.block_source import BlockSource
-from nbsoftmax.data.open_files import open_files as open
+from nbsoftmax.data.open_files import open
 
 __all__ = ["BlockSource", "digits", "from_batches", "open"]

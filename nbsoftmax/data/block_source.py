@@ -18,7 +18,8 @@ class BlockSource:
     """Rows in blocks, made by `open` and `from_batches`, for `Trainer.fit`, models and estimators.
 
     `for block in source.blocks(): ...` gives the blocks one after another, each with the attributes `X`, `y`,
-    `sample_weight` and `offset`, in memory that does not depend on the number of rows.
+    `sample_weight` and `offset`, in memory that does not depend on the number of rows; `np.asarray(block.y)` are its
+    labels.
 
     Attributes
     ----------

@@ -18,6 +18,11 @@ class CodedLabels(NamedTuple):
     codes: NDArray[Any]  # (n,), integers
     labels: NDArray[Any]  # (n_labels,), distinct, in any order
 
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
+        """The labels, (n,)."""
+        labels: NDArray[Any] = self.labels[self.codes]
+        return labels if dtype is None else labels.astype(dtype)
+
 
 class Block(NamedTuple):
     """Some consecutive rows with their targets, which nobody changes."""

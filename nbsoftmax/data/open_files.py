@@ -21,7 +21,7 @@ Path = str | os.PathLike[str]
 COMPRESSED = (".gz", ".bz2", ".zst", ".lz4", ".br")
 
 
-def open_files(
+def open(
     path: Path | Sequence[Path],
     *,
     target: Any = None,

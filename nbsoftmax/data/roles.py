@@ -1,7 +1,8 @@
-"""Columns of tables in batches: which are features, targets, weights and offsets."""
+"""Columns of tables in batches: which are features, targets, weights or offsets."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -80,10 +81,13 @@ class Roles:
         missing = next((name for name in wanted if name not in known), None)
         if missing is not None:
             raise InputValueError(f"there is no column {plain(missing)}; the columns are {listed(columns)}.")
+        others = set(self.others())
+        features = self.features or tuple(name for name in columns if name not in others)
         if len(known) < len(columns):
-            double = next(name for name in wanted or columns if list(columns).count(name) > 1 or not wanted)
-            raise InputValueError(f"several columns are named {plain(double)}; give each a name of its own.")
-        features = self.features or tuple(name for name in columns if name not in set(wanted))
+            counts = Counter(columns)
+            double = next((name for name in (*others, *features) if counts[name] > 1), None)
+            if double is not None:
+                raise InputValueError(f"several columns are named {plain(double)}; give each a name of its own.")
         if not features:
             raise InputValueError(f"no column is left for the features; the columns are {listed(columns)}.")
         return features

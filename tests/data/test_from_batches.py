@@ -178,6 +178,11 @@ BAD = {
     "labels of two kinds": ([(ROWS, Y[:4]), (ROWS, np.arange(4))], {}, "several kinds"),
     "sparse and dense": ([(ROWS, Y[:4]), (csr_array(ROWS), Y[:4])], {}, "some batches are sparse"),
     "no column": ([FRAME], {"target": "no"}, "no column 'no'"),
+    "two columns of one name": (
+        pa.Table.from_arrays([pa.array([1.0]), pa.array([2.0]), pa.array(["a"])], ["x", "x", "y"]),
+        {"target": "y"},
+        "several columns are named 'x'",
+    ),
     "text": (lambda: FRAME, {"target": "f0"}, "column 'label', expected numbers"),
     "a target that is a date": (pa.table({"x": [1.0], "d": pa.array([0], pa.date32())}), {"target": "d"}, "date32"),
 }

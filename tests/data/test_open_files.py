@@ -5,7 +5,6 @@ import pyarrow as pa
 import pytest
 
 import nbsoftmax as nbs
-from nbsoftmax.data.blocks import CodedLabels
 from nbsoftmax.data.cut import rows_of_a_block
 from tests.data.rows import NAMES, M, N, W, X, Y, lists, table, write
 
@@ -16,17 +15,13 @@ FILES = {
 }  # fmt: skip
 
 
-def labels(y):
-    return y.labels[y.codes] if isinstance(y, CodedLabels) else y
-
-
 def together(source, dtype=None):
     found = list(source.blocks(dtype))
-    y, weights = (None if found[0][i] is None else [each[i] for each in found] for i in (1, 2))
+    y, weights = (None if found[0][i] is None else [np.asarray(each[i]) for each in found] for i in (1, 2))
     rows = [len(block.X) for block in found]
     return (
         np.concatenate([block.X for block in found]),
-        None if y is None else np.concatenate(list(map(labels, y))),
+        None if y is None else np.concatenate(y),
         None if weights is None else np.concatenate(weights),
         rows,
     )
@@ -103,7 +98,7 @@ def test_any_block_can_be_read_alone(name, tmp_path):
     for i in (5, 0, 7, 3):
         np.testing.assert_array_equal(source.block(i).X, blocks[i].X)
         if name != "x.npy":
-            np.testing.assert_array_equal(labels(source.block(i).y), labels(blocks[i].y))
+            np.testing.assert_array_equal(np.asarray(source.block(i).y), np.asarray(blocks[i].y))
     assert source.block(len(blocks)) is None
 
 
