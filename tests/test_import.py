@@ -52,7 +52,21 @@ def test_importing_the_package_and_all_its_names_compiles_nothing():
 
 
 @pytest.mark.parametrize(
-    "module", ["hypothesis", "matplotlib", "numba", "onnx", "pandas", "polars", "pyarrow", "rich", "scipy", "sklearn"]
+    "module",
+    [
+        "dask",
+        "distributed",
+        "hypothesis",
+        "matplotlib",
+        "numba",
+        "onnx",
+        "pandas",
+        "polars",
+        "pyarrow",
+        "rich",
+        "scipy",
+        "sklearn",
+    ],
 )
 def test_importing_does_not_load(module):
     loaded = f"{module!r} in sys.modules"
