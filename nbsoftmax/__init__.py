@@ -42,6 +42,7 @@ if TYPE_CHECKING:
         reliability,
         temperature,
     )
+    from nbsoftmax.models.effects_result import MarginalEffects
     from nbsoftmax.models.inference import inference
     from nbsoftmax.models.inference_result import ChiSquared, Inference, ProbaInterval
     from nbsoftmax.models.softmax import SigmoidWeights, SoftmaxModel
@@ -90,6 +91,7 @@ _HOME = {
     ),
     "gradients": ("linear_gradient", "logistic_gradient", "softmax_gradient"),
     "linear_loss": ("loss_and_grad",),
+    "models.effects_result": ("MarginalEffects",),
     "models.inference": ("inference",),
     "models.inference_result": ("ChiSquared", "Inference", "ProbaInterval"),
     "models.softmax": ("SigmoidWeights", "SoftmaxModel"),
@@ -129,6 +131,7 @@ __all__ = [
     "InputValueError",
     "Iteration",
     "Lasso",
+    "MarginalEffects",
     "Newton",
     "NewtonCG",
     "Objective",

@@ -23,6 +23,7 @@ from nbsoftmax.errors import InputValueError, listed, plain
 from nbsoftmax.kernels.runtime.blas import one_thread
 from nbsoftmax.models.inference_result import Inference
 from nbsoftmax.models.likelihood import maximum, null_log_likelihood, sum_of_squared_scores
+from nbsoftmax.models.points import binary_columns
 from nbsoftmax.models.softmax import SoftmaxModel, checked_model, feature_names
 from nbsoftmax.objective import ObjectiveOptions, PenalizedLoss
 from nbsoftmax.problem import Problem
@@ -75,9 +76,10 @@ def inference(
     Raises
     ------
     InputValueError
-        If the model is more than one standard error from the maximum of the likelihood, because it was trained with a
-        penalty or on other data; or if there is no unique maximum, because columns are collinear or classes are
-        perfectly separable. The message names the columns.
+        If the model is more than one standard error from the maximum of the likelihood, and its log-likelihood is
+        smaller than that by more than 1e-5 of it, because it was trained with a penalty or on other data; or if there
+        is no unique maximum, because columns are collinear or classes are perfectly separable. The message names the
+        columns.
     """
     array = checked_model(model)._features(X)
     y = validation.target_array(y)
@@ -138,6 +140,9 @@ def at_maximum(
         log_likelihood=validation.in_units(log_likelihood, target.exponent),
         log_likelihood_null=validation.in_units(null, target.exponent),
         n_samples=objective.weight_sum,
+        binary=binary_columns(X),
+        problem=problem,
+        device=options.device,
     )
 
 

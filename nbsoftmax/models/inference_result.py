@@ -10,16 +10,21 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
-from scipy.special import chdtrc, ndtr, ndtri
+from numpy.typing import ArrayLike, NDArray
+from scipy.special import chdtrc
 
 from nbsoftmax import validation
 from nbsoftmax.errors import InputValueError, listed, plain
 from nbsoftmax.functional import logsumexp, sigmoid, softmax
 from nbsoftmax.kernels.runtime.blas import one_thread
 from nbsoftmax.models.display import MOST_LISTED, Displayed, Table, counted
+from nbsoftmax.models.effects import KINDS, EffectOptions, mean_effects
+from nbsoftmax.models.effects_result import MarginalEffects
+from nbsoftmax.models.estimates import Estimates, interval, quantile, two_sided
 from nbsoftmax.models.likelihood import blocks
-from nbsoftmax.models.softmax import SoftmaxModel
+from nbsoftmax.models.points import points_of_fit, points_of_table
+from nbsoftmax.models.softmax import SoftmaxModel, feature_names
+from nbsoftmax.problem import Problem
 from nbsoftmax.validation import Float64s
 
 
@@ -88,6 +93,13 @@ class Inference(Displayed):
         The latter for a model with intercepts only, or without intercept for equal probabilities.
     n_samples : float
         The sum of the weights.
+    binary : ndarray (n_features,) of bool
+        The features that are only 0 and 1.
+    problem : Problem or None
+        The data, for `marginal_effects`: references, not copies. They are left out when the result is pickled or
+        copied.
+    device : str
+        Of the fit.
     """
 
     model: SoftmaxModel
@@ -100,6 +112,12 @@ class Inference(Displayed):
     log_likelihood: float
     log_likelihood_null: float
     n_samples: float
+    binary: NDArray[np.bool_]
+    problem: Problem | None = None
+    device: str = "cpu"
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "problem": None}
 
     @property
     def n_params(self) -> int:
@@ -129,7 +147,7 @@ class Inference(Displayed):
     @property
     def p_values(self) -> Float64s:
         """Two-sided p-values: P(|Z| >= |z|) for Z standard normal."""
-        return np.asarray(2 * ndtr(-np.abs(self.z)))
+        return two_sided(self.z)
 
     @property
     def aic(self) -> float:
@@ -179,8 +197,7 @@ class Inference(Displayed):
 
     def conf_int(self, level: float = 0.95) -> Float64s:
         """Confidence intervals (n_classes - 1, n_names, 2): params -+ quantile * standard_errors."""
-        reach = _quantile(level) * self.standard_errors
-        return np.stack([self.params - reach, self.params + reach], axis=-1)
+        return interval(self.params, self.standard_errors, level)
 
     def predict_interval(self, X: Any, *, level: float = 0.95) -> ProbaInterval:
         """Confidence intervals of the probabilities at `X`, by the delta method on the scale of log-odds.
@@ -198,7 +215,7 @@ class Inference(Displayed):
         -------
         ProbaInterval
         """
-        quantile = _quantile(level)
+        reach = quantile(level)
         X = self.model._features(X)
         n, n_names = self.params.shape
         free = self.model.classes != self.reference
@@ -220,14 +237,69 @@ class Inference(Displayed):
             with one_thread():
                 squares = np.einsum("ikl,ilm,ikm->ik", slope, variance, slope, optimize=True)
             errors[rows] = np.sqrt(np.maximum(squares, 0.0))
-        reach = quantile * errors
+        errors *= reach
         return ProbaInterval(
-            *(np.asarray(sigmoid(q), np.float64) for q in (log_odds, log_odds - reach, log_odds + reach))
+            *(np.asarray(sigmoid(q), np.float64) for q in (log_odds, log_odds - errors, log_odds + errors))
+        )
+
+    def marginal_effects(
+        self,
+        at: Any = "overall",
+        *,
+        kind: str = "dydx",
+        dummies: bool = True,
+        sample_weight: ArrayLike | None = None,
+        offset: ArrayLike | None = None,
+    ) -> MarginalEffects:
+        """Effects of the features on the probabilities of the classes, with standard errors by the delta method.
+
+        They do not depend on the reference class. The rows are read once, block by block.
+
+        Parameters
+        ----------
+        at : {"overall", "mean", "median"}, or array_like, frame or sparse matrix (n_points, n_features)
+            "overall": the mean of the effects at the rows of the fit, with the weights of its samples, but without
+            those of its classes. "mean" and "median": the effects at the mean or median of each feature, and at the
+            mean of the offset. A table: the mean of the effects at its rows.
+        kind : {"dydx", "eyex", "dyex", "eydx"}
+            "dydx": the change of the probability for a change of the feature by 1. With "ey", the change of the
+            logarithm of the probability; with "ex", the change for a change of the logarithm of the feature by 1.
+        dummies : bool
+            Whether the effect of a feature that is only 0 and 1 in the fit is the change from 0 to 1. With "ey", it is
+            that of the logarithm of the probability; "ex" is as "dx".
+        sample_weight, offset : array_like (n_points,) and (n_points, n_classes), optional
+            For a table: weights of its rows in the mean, and the offset of each.
+
+        Returns
+        -------
+        MarginalEffects
+
+        Raises
+        ------
+        InputValueError
+            If `at` is not a table, and this object was pickled or copied, which leaves out the data.
+        """
+        options = EffectOptions.of(
+            validation.choice("kind", kind, KINDS),
+            np.flatnonzero(self.binary) if validation.flag("dummies", dummies) else np.zeros(0, np.intp),
+        )
+        if isinstance(at, str):
+            points = points_of_fit(self.problem, self.device, at, sample_weight, offset)
+        else:
+            points = points_of_table(self.model, at, sample_weight, offset)
+        params = np.column_stack([self.model.coef, self.model.intercept])
+        free = self.model.classes != self.reference
+        return MarginalEffects(
+            *mean_effects(points, params, free, self.covariance, options),
+            feature_names=feature_names(self.model),
+            classes=self.model.classes,
+            binary=self.binary & bool(dummies),
+            at=at if isinstance(at, str) else "table",
+            kind=kind,
         )
 
     def summary(self, *, level: float = 0.95) -> str:
         """Table of results, in the layout of statsmodels' `MNLogit`, without date and time."""
-        interval = self.conf_int(level)
         model = [
             ("Model:", "SoftmaxModel"),
             ("Reference:", str(self.reference)),
@@ -246,29 +318,8 @@ class Inference(Displayed):
         ]
         # The constant is the first row, as after statsmodels' add_constant.
         order = np.roll(np.arange(len(self.names)), 1 if self._has_intercept else 0).tolist()
-        stub = max(10, *(len(f"y={label}") for label in self.classes), *map(len, self.names))
-        width = stub + 68
-        ends = f"[{(1 - level) / 2:.6g}", f"{(1 + level) / 2:.6g}]"
-        columns = (self.params, self.standard_errors, self.z, self.p_values, interval[..., 0], interval[..., 1])
-        lines = ["Softmax Regression Results".center(width), "=" * width]
-        half = width // 2 - 1
-        lines += [
-            f"{a:<{half - len(b)}}{b}  {c:<{width - half - 2 - len(d)}}{d}"
-            for (a, b), (c, d) in zip(model, fit, strict=True)
-        ]
-        for k, label in enumerate(self.classes):
-            lines.append(("-" if k else "=") * width)
-            lines.append(
-                f"{f'y={label}':>{stub}}{'coef':>11}{'std err':>11}{'z':>11}{'P>|z|':>11}{ends[0]:>12}{ends[1]:>12}"
-            )
-            lines.append("-" * width)
-            for j in order:
-                coef, error, z, p, low, high = (float(column[k, j]) for column in columns)
-                lines.append(
-                    f"{self.names[j]:<{stub}}{_decimals(coef, 4):>11}{_decimals(error, 3):>11}{_decimals(z, 3):>11}"
-                    f"{p:>11.3f}{_decimals(low, 3):>12}{_decimals(high, 3):>12}"
-                )
-        return "\n".join([*lines, "=" * width])
+        estimates = Estimates(self.params, self.standard_errors, [f"y={label}" for label in self.classes], self.names)
+        return estimates.text("Softmax Regression Results", "coef", model, fit, order, level)
 
     def __str__(self) -> str:
         return self.summary()
@@ -312,14 +363,3 @@ class Inference(Displayed):
 
 def _chi_squared(statistic: float, df: int) -> ChiSquared:
     return ChiSquared(statistic, df, float(chdtrc(df, max(statistic, 0.0))))
-
-
-def _quantile(level: float) -> float:
-    if validation.number("level", level, low=0.0, high=1.0, low_open=True) == 1:
-        raise InputValueError("level is 1, which makes the interval unbounded; give less, for example 0.95.")
-    return float(ndtri((1 + level) / 2))
-
-
-def _decimals(number: float, n: int) -> str:
-    """Format with `n` decimals, or `n` significant digits for very small and large numbers, as statsmodels does."""
-    return f"{number:.{n}f}" if 1e-4 <= abs(number) < 1e4 else f"{number:.{n}g}"

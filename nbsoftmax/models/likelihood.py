@@ -29,6 +29,7 @@ BLOCK_BYTES = 2**21
 MAX_STEPS = 12  # Newton's method converges quadratically; if it needs more steps, there is no maximum
 NULL_TOL = 1e-6  # last step to the intercepts of the model without features: the likelihood then has an error of 1e-12
 MAX_DISTANCE = 1.0  # in standard errors, from the model to the maximum of the likelihood
+MAX_GAP = 1e-5  # or relative to the likelihood: a `tol` of 1e-6 is more than a standard error for a million samples
 
 
 def maximum(
@@ -46,8 +47,9 @@ def maximum(
     params = np.column_stack([model.coef, model.intercept])
     n, n_names = int(free.sum()), len(names)
     reach = np.ones(params.shape[1])
-    largest = abs(X).max(axis=0)  # a sparse row if X is sparse
-    reach[:-1] = largest.toarray().ravel() if validation.is_sparse(X) else largest
+    ends = X.max(axis=0), X.min(axis=0)  # sparse rows if X is sparse
+    high, low = (end.toarray().ravel() if validation.is_sparse(X) else end for end in ends)
+    reach[:-1] = np.maximum(high, -low)
     scale_free = 8 * np.sqrt(np.finfo(objective.dtype).eps)
 
     def factor_here() -> _Factor:
@@ -55,14 +57,15 @@ def maximum(
         return _factor(information.reshape(n * n_names, -1), objective, names)
 
     for step_number in range(MAX_STEPS):
-        grad = objective.backend.loss_and_grad(params)[1]
+        loss, grad = objective.backend.loss_and_grad(params)
         factor = factor_here()
         step = np.zeros_like(params)
         slope = grad[free, :n_names].ravel()
         solved = -cho_solve(factor.cholesky, slope * factor.scale) * factor.scale
         step[free, :n_names] = solved.reshape(n, n_names)
         distance = float(np.sqrt(validation.in_units(max(0.0, -slope @ solved), exponent)))
-        if step_number == 0 and not distance <= MAX_DISTANCE:
+        by_tol = float(np.sqrt(2 * MAX_GAP * validation.in_units(loss, exponent)))
+        if step_number == 0 and not distance <= max(MAX_DISTANCE, by_tol):
             raise InputValueError(
                 f"the model is {distance:.3g} standard errors from the maximum of the likelihood of these data: it was "
                 "trained with a penalty, with other weights or on other data, or its fit has not converged; "

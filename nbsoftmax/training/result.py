@@ -14,6 +14,7 @@ from nbsoftmax.solvers.stop_reason import StopReason
 from nbsoftmax.validation import Float64s
 
 if TYPE_CHECKING:
+    from nbsoftmax.models.effects_result import MarginalEffects
     from nbsoftmax.models.inference_result import Inference
 
 
@@ -122,6 +123,12 @@ class FitResult(Displayed):
                 "sample of the rows."
             )
         return at_maximum(self.model, self.problem, self.objective_options, cov=cov, reference=reference)
+
+    def marginal_effects(
+        self, at: Any = "overall", *, kind: str = "dydx", dummies: bool = True, cov: str = "fisher"
+    ) -> MarginalEffects:
+        """Effects of the features on the probabilities: `inference(cov=cov).marginal_effects(at, ...)`."""
+        return self.inference(cov=cov).marginal_effects(at, kind=kind, dummies=dummies)
 
 
 def uninterrupted(result: FitResult) -> FitResult:
