@@ -88,7 +88,7 @@ class Inference(Displayed):
     params : ndarray (n_classes - 1, n_names)
     covariance : ndarray (n_params, n_params)
         Covariance of `params.ravel()`.
-    cov : {"fisher", "sandwich"}
+    cov : {"fisher", "sandwich", "HC1", "cluster"}
     log_likelihood, log_likelihood_null : float
         The latter for a model with intercepts only, or without intercept for equal probabilities.
     n_samples : float

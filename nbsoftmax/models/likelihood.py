@@ -1,10 +1,9 @@
-"""The maximum of the likelihood, the information matrix there, and the scores of the samples.
+"""The maximum of the likelihood, and the information matrix there.
 
 With x_i = (features, 1), the log-likelihood l = -sum_i s_i L_i, and the coefficients theta_k = w_k - w_r relative to a
 reference class r, for the "free" classes k, l != r:
 
     H_kl = sum_i s_i a_ik ([k = l] - a_il) x_i x_i^T       the information matrix, -d2 l / d theta2
-    g_ik = s_i (a_ik - y_ik) x_i                           the score of a sample, up to its sign
 """
 
 from __future__ import annotations
@@ -19,11 +18,9 @@ from scipy.linalg import cho_factor, cho_solve, eigh
 
 from nbsoftmax import validation
 from nbsoftmax.errors import InputValueError, listed
-from nbsoftmax.functional import cross_entropy_and_grad
-from nbsoftmax.kernels.kinds import PROBA
 from nbsoftmax.models.softmax import SoftmaxModel
 from nbsoftmax.objective import PenalizedLoss
-from nbsoftmax.validation import Float64s, Floats
+from nbsoftmax.validation import Float64s
 
 BLOCK_BYTES = 2**21
 MAX_STEPS = 12  # Newton's method converges quadratically; if it needs more steps, there is no maximum
@@ -157,34 +154,16 @@ def null_log_likelihood(objective: PenalizedLoss, counts: Float64s, *, has_offse
     return -objective.backend.loss(params)
 
 
-def sum_of_squared_scores(
-    X: Any,
-    target: validation.WeightedTargets,
-    offset: Floats,
-    params: Float64s,
-    free: NDArray[np.bool_],
-    fit_intercept: bool,
-) -> Float64s:
-    """Sum of g_i g_i^T over the samples, for the free classes, block by block; `offset` is (0, 0) for none."""
-    n, n_names = int(free.sum()), X.shape[1] + fit_intercept
-    total = np.zeros((n * n_names, n * n_names))
-    y = target.proba if target.kind == PROBA else target.labels
-    for rows, x in blocks(X, fit_intercept, n * n_names):
-        logits = x @ params[:, :n_names].T
-        if offset.size:
-            logits += offset[rows]
-        slopes = cross_entropy_and_grad(logits, y[rows], class_weight=target.gain, reduction="sum")[1]
-        if target.weight.size:
-            slopes *= target.weight[rows, None]
-        scores = (slopes[:, free, None] * x[:, None, :]).reshape(len(x), -1)
-        total += scores.T @ scores
-    return total
+def blocks(
+    X: Any, fit_intercept: bool, row_size: int, order: NDArray[np.intp] | None = None
+) -> Iterator[tuple[Any, Float64s]]:
+    """Blocks of rows of (X, 1), dense, in float64, and which rows of X they are; `order` are their numbers.
 
-
-def blocks(X: Any, fit_intercept: bool, row_size: int) -> Iterator[tuple[slice, Float64s]]:
-    """Blocks of rows of (X, 1), dense, in float64; `row_size` numbers for each row of a block take BLOCK_BYTES."""
+    `row_size` numbers for each row of a block take BLOCK_BYTES.
+    """
     size = max(16, BLOCK_BYTES // (8 * row_size))
     for start in range(0, X.shape[0], size):
-        part = X[start : start + size]
+        rows = slice(start, start + size) if order is None else order[start : start + size]
+        part = X[rows]
         x = np.asarray(part.toarray() if validation.is_sparse(part) else part, np.float64)
-        yield slice(start, start + len(x)), np.column_stack([x, np.ones(len(x))]) if fit_intercept else x
+        yield rows, np.column_stack([x, np.ones(len(x))]) if fit_intercept else x
