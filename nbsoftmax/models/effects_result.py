@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from nbsoftmax.errors import listed, plain
 from nbsoftmax.models.display import MOST_LISTED, Displayed, Table, counted
-from nbsoftmax.models.estimates import Estimates, interval, two_sided, z_scores
+from nbsoftmax.models.estimates import Estimates, interval, statistics, two_sided, z_scores
 from nbsoftmax.models.to_frame import data_frame
 from nbsoftmax.validation import Float64s
 
@@ -58,19 +58,10 @@ class MarginalEffects(Displayed):
     def to_frame(self, *, level: float = 0.95) -> Any:
         """A data frame with a row for each feature and class: of pandas, or of polars if pandas is not installed."""
         n_features, n_classes = self.effects.shape
-        ends = self.conf_int(level)
-        return data_frame(
-            {
-                "feature": np.repeat(np.array(self.feature_names, object), n_classes),
-                "class": self.classes.tolist() * n_features,
-                "effect": self.effects.ravel(),
-                "std_error": self.std_errors.ravel(),
-                "z": self.z.ravel(),
-                "p_value": self.p_values.ravel(),
-                "low": ends[..., 0].ravel(),
-                "high": ends[..., 1].ravel(),
-            }
-        )
+        numbers = statistics(self.effects, self.std_errors, level)
+        names = np.repeat(np.array(self.feature_names, object), n_classes)
+        labels = self.classes.tolist() * n_features
+        return data_frame({"feature": names, "class": labels, "effect": numbers.pop("value")} | numbers)
 
     def summary(self, *, level: float = 0.95) -> str:
         """Table of effects, class after class."""

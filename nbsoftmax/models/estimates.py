@@ -37,6 +37,20 @@ def interval(estimates: Float64s, errors: Float64s, level: float) -> Float64s:
     return np.stack([estimates - reach, estimates + reach], axis=-1)
 
 
+def statistics(values: Float64s, errors: Float64s, level: float, *, exp: bool = False) -> dict[str, Float64s]:
+    """What tables show of each estimate: "value", "std_error", "z", "p_value", "low" and "high", of the same shape.
+
+    With `exp`, all but z and p-value are those of exp(value).
+    """
+    ends = interval(values, errors, level)
+    z = z_scores(values, errors)
+    with np.errstate(over="ignore"):
+        shown = np.exp([values, ends[..., 0], ends[..., 1]]) if exp else [values, ends[..., 0], ends[..., 1]]
+        error = shown[0] * errors if exp else errors
+    names = ("value", "std_error", "z", "p_value", "low", "high")
+    return dict(zip(names, map(np.asarray, (shown[0], error, z, two_sided(z), *shown[1:])), strict=True))
+
+
 class Estimates(NamedTuple):
     """Estimates of several groups of quantities, and their standard errors.
 
@@ -59,11 +73,11 @@ class Estimates(NamedTuple):
         right: Sequence[tuple[str, str]],
         order: Sequence[int],
         level: float,
+        *,
+        exp: bool = False,
     ) -> str:
         """A table in the layout of statsmodels, with `left` and `right` in its head, and the names in this order."""
-        z = z_scores(self.values, self.errors)
-        ends = interval(self.values, self.errors, level)
-        columns = (self.values, self.errors, z, two_sided(z), ends[..., 0], ends[..., 1])
+        columns = statistics(self.values, self.errors, level, exp=exp).values()
         stub = max(10, *map(len, self.groups), *map(len, self.names))
         width = stub + 68
         heads = f"[{(1 - level) / 2:.6g}", f"{(1 + level) / 2:.6g}]"

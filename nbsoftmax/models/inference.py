@@ -11,17 +11,17 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from nbsoftmax import validation
 from nbsoftmax.backends.cuda.device import on_host
-from nbsoftmax.errors import InputValueError, listed, plain
+from nbsoftmax.errors import InputValueError
 from nbsoftmax.kernels.runtime.blas import one_thread
 from nbsoftmax.models.inference_result import Inference
 from nbsoftmax.models.likelihood import maximum, null_log_likelihood
 from nbsoftmax.models.points import binary_columns
 from nbsoftmax.models.robust import COVARIANCES, group_codes, robust_covariance
-from nbsoftmax.models.softmax import SoftmaxModel, checked_model, feature_names
+from nbsoftmax.models.softmax import SoftmaxModel, checked_model, feature_names, position
 from nbsoftmax.objective import ObjectiveOptions, PenalizedLoss
 from nbsoftmax.problem import Problem
 
@@ -102,7 +102,7 @@ def at_maximum(
     """Inference for a model, and the problem and options that it was fitted with."""
     cov = {"HC0": "sandwich"}.get(validation.choice("cov", cov, COVARIANCES), cov)
     codes = group_codes(groups, cov, problem)
-    base = 0 if reference is None else _position(reference, model.classes)
+    base = 0 if reference is None else position("reference", reference, model.classes)
     _check_is_likelihood(problem, options, cov)
     # Products in float32 leave few correct digits, or none, of the information matrix if columns are far from 0.
     objective = PenalizedLoss(problem, options).in_float64(hessian=True)
@@ -166,10 +166,3 @@ def _check_is_likelihood(problem: Problem, options: ObjectiveOptions, cov: str) 
 def _names(model: SoftmaxModel, fit_intercept: bool) -> tuple[str, ...]:
     names = feature_names(model)
     return (*names, "const") if fit_intercept else names
-
-
-def _position(reference: Any, classes: NDArray[Any]) -> int:
-    labels: list[Any] = classes.tolist()
-    if np.ndim(reference) or reference not in labels:
-        raise InputValueError(f"reference is {plain(reference)}, expected one of [{listed(labels)}].")
-    return labels.index(reference)

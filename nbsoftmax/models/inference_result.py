@@ -11,65 +11,22 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import chdtrc
 
 from nbsoftmax import validation
 from nbsoftmax.errors import InputValueError, listed, plain
-from nbsoftmax.functional import logsumexp, sigmoid, softmax
-from nbsoftmax.kernels.runtime.blas import one_thread
+from nbsoftmax.models.chi_squared import ChiSquared, chi_squared, wald
+from nbsoftmax.models.contrast import Contrast
 from nbsoftmax.models.display import MOST_LISTED, Displayed, Table, counted
 from nbsoftmax.models.effects import KINDS, EffectOptions, mean_effects
 from nbsoftmax.models.effects_result import MarginalEffects
-from nbsoftmax.models.estimates import Estimates, interval, quantile, two_sided
-from nbsoftmax.models.likelihood import blocks
+from nbsoftmax.models.estimates import Estimates, interval, statistics, two_sided
+from nbsoftmax.models.hypotheses import Coefficients
 from nbsoftmax.models.points import points_of_fit, points_of_table
-from nbsoftmax.models.softmax import SoftmaxModel, feature_names
+from nbsoftmax.models.proba_interval import ProbaInterval, proba_interval
+from nbsoftmax.models.softmax import SoftmaxModel, feature_names, position
+from nbsoftmax.models.to_frame import data_frame
 from nbsoftmax.problem import Problem
 from nbsoftmax.validation import Float64s
-
-
-@dataclass(frozen=True)
-class ChiSquared:
-    """Result of a chi-squared test.
-
-    Attributes
-    ----------
-    statistic : float
-    df : int
-        Degrees of freedom.
-    p_value : float
-        Probability of a statistic at least as large under the null hypothesis.
-    """
-
-    statistic: float
-    df: int
-    p_value: float
-
-
-@dataclass(frozen=True, eq=False, repr=False)
-class ProbaInterval(Displayed):
-    """Probabilities and the ends of their confidence intervals.
-
-    Attributes
-    ----------
-    proba : ndarray (n_samples, n_classes)
-    low, high : ndarray (n_samples, n_classes)
-        Lower and upper ends of the intervals.
-    """
-
-    proba: Float64s
-    low: Float64s
-    high: Float64s
-
-    def _title(self) -> str:
-        n_samples, n_classes = self.proba.shape
-        return f"{counted(n_samples, 'sample')}, {counted(n_classes, 'class')}"
-
-    def _lines(self) -> dict[str, str]:
-        width = self.high - self.low
-        if width.size == 0:
-            return {}
-        return {"width": f"mean {width.mean():.4g}, largest {width.max():.4g}"}
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -167,7 +124,7 @@ class Inference(Displayed):
     @property
     def likelihood_ratio(self) -> ChiSquared:
         """Likelihood-ratio test of the hypothesis that all coefficients except the intercepts are 0."""
-        return _chi_squared(2 * (self.log_likelihood - self.log_likelihood_null), self.df_model)
+        return chi_squared(2 * (self.log_likelihood - self.log_likelihood_null), self.df_model)
 
     def likelihood_ratio_test(self, restricted: Inference) -> ChiSquared:
         """Likelihood-ratio test of a nested model: one with fewer features, trained on the same samples."""
@@ -178,7 +135,7 @@ class Inference(Displayed):
                 f"columns {list(restricted.names)}; expected {self.n_samples:g}, {len(self.classes) + 1} and fewer "
                 f"columns of {list(self.names)}; fit both to the same samples."
             )
-        return _chi_squared(2 * (self.log_likelihood - restricted.log_likelihood), self.n_params - restricted.n_params)
+        return chi_squared(2 * (self.log_likelihood - restricted.log_likelihood), self.n_params - restricted.n_params)
 
     def wald_test(self, features: str | int | Sequence[str | int]) -> ChiSquared:
         """Wald test of the hypothesis that the coefficients of these features are 0 for all classes.
@@ -190,10 +147,58 @@ class Inference(Displayed):
         if not columns or len(set(columns)) < len(columns):
             raise InputValueError(f"features is {plain(features)}, expected one or more features without repetition.")
         chosen = np.arange(self.n_params).reshape(self.params.shape)[:, columns].ravel()
-        theta = self.params.ravel()[chosen]
-        with one_thread():
-            solved = np.linalg.solve(self.covariance[np.ix_(chosen, chosen)], theta)
-            return _chi_squared(float(theta @ solved), theta.size)
+        return wald(np.eye(self.n_params)[chosen], np.zeros(chosen.size), self.params.ravel(), self.covariance)
+
+    def test(self, hypothesis: str | Sequence[str] | ArrayLike, q: ArrayLike | None = None) -> ChiSquared:
+        """Wald test of linear hypotheses about the coefficients.
+
+        Parameters
+        ----------
+        hypothesis : str, sequence of str, or array_like (n_tests, n_params) or (n_params,)
+            Text is one or more equations, separated by commas, between sums of coefficients and numbers:
+            "x1[high] = x1[low]", "2 * x1[high] - x2[high] = 0.5". A coefficient is a name of `names`, and the label of
+            a class in brackets, which is not needed if there are two classes. Names that contain other characters than
+            letters, digits, "_" and ".", and labels that contain "]", are in quotes. Without "=", a sum is 0. The
+            coefficients of the reference class are 0. An array R is the hypothesis R params.ravel() = q.
+        q : float or array_like (n_tests,), optional
+            For an array; default: 0.
+
+        Returns
+        -------
+        ChiSquared
+
+        Raises
+        ------
+        InputValueError
+            If the text cannot be read or names no coefficient, and if hypotheses are linearly dependent.
+        """
+        if isinstance(hypothesis, str) or (isinstance(hypothesis, (list, tuple)) and isinstance(hypothesis[0], str)):
+            if q is not None:
+                raise InputValueError("q is for an array of hypotheses; write the number into the text.")
+            coefficients = Coefficients(self.names, tuple(map(str, self.model.classes)), str(self.reference))
+            R, right = coefficients.hypotheses([hypothesis] if isinstance(hypothesis, str) else list(hypothesis))
+        else:
+            R = np.atleast_2d(validation.as_float64s("hypothesis", hypothesis))
+            R = validation.finite("hypothesis", R, (len(R), self.n_params), meaning="(n_tests, n_params)")
+            right = np.zeros(len(R)) if q is None else np.broadcast_to(validation.as_float64s("q", q), (len(R),))
+        return wald(R, right, self.params.ravel(), self.covariance)
+
+    def contrast(self, a: Any, b: Any) -> Contrast:
+        """The coefficients of class `a` relative to class `b`, with standard errors, tests and intervals."""
+        at, base = (position(name, label, self.model.classes) for name, label in (("a", a), ("b", b)))
+        if at == base:
+            raise InputValueError(f"a and b are both {plain(a)}; give two classes.")
+        n, n_names = self.params.shape
+        sign = np.zeros(n + 1)
+        sign[at], sign[base] = 1.0, -1.0
+        sign = sign[self.model.classes != self.reference]
+        return Contrast(
+            a=self.model.classes[at].item(),
+            b=self.model.classes[base].item(),
+            names=self.names,
+            params=sign @ self.params,
+            covariance=np.einsum("k,kplq,l->pq", sign, self.covariance.reshape(n, n_names, n, n_names), sign),
+        )
 
     def conf_int(self, level: float = 0.95) -> Float64s:
         """Confidence intervals (n_classes - 1, n_names, 2): params -+ quantile * standard_errors."""
@@ -215,32 +220,9 @@ class Inference(Displayed):
         -------
         ProbaInterval
         """
-        reach = quantile(level)
-        X = self.model._features(X)
-        n, n_names = self.params.shape
+        params = np.column_stack([self.model.coef, self.model.intercept])[:, : len(self.names)]
         free = self.model.classes != self.reference
-        covariance = self.covariance.reshape(n, n_names, n * n_names)
-        log_odds, errors = np.empty((2, X.shape[0], n + 1))
-        for rows, x in blocks(X, self._has_intercept, n * max(n_names, n + 1)):
-            logits = np.zeros((len(x), n + 1))
-            variance = np.empty((len(x), n, n))  # of the free logits
-            with one_thread():
-                logits[:, free] = x @ self.params.T
-                for k in range(n):
-                    variance[:, k] = np.einsum("ilp,ip->il", (x @ covariance[k]).reshape(len(x), n, n_names), x)
-            # Row k of each sample: the other logits.
-            others = logits[:, None, :] + np.where(np.eye(n + 1, dtype=bool), -np.inf, 0.0)
-            others = others.reshape(-1, n + 1)
-            slope = np.eye(n + 1) - softmax(others).reshape(len(x), n + 1, n + 1)
-            slope = slope[:, :, free]  # (rows, K, K - 1)
-            log_odds[rows] = logits - logsumexp(others).reshape(logits.shape)
-            with one_thread():
-                squares = np.einsum("ikl,ilm,ikm->ik", slope, variance, slope, optimize=True)
-            errors[rows] = np.sqrt(np.maximum(squares, 0.0))
-        errors *= reach
-        return ProbaInterval(
-            *(np.asarray(sigmoid(q), np.float64) for q in (log_odds, log_odds - errors, log_odds + errors))
-        )
+        return proba_interval(self.model._features(X), params, free, self.covariance, level)
 
     def marginal_effects(
         self,
@@ -298,8 +280,25 @@ class Inference(Displayed):
             kind=kind,
         )
 
-    def summary(self, *, level: float = 0.95) -> str:
-        """Table of results, in the layout of statsmodels' `MNLogit`, without date and time."""
+    def to_frame(self, *, level: float = 0.95, exp: bool = False) -> Any:
+        """A data frame with a row for each class and column: of pandas, or of polars if pandas is not installed.
+
+        With `exp`, coefficients are relative risk ratios, as in `summary`.
+        """
+        n, n_names = self.params.shape
+        numbers = statistics(self.params, self.standard_errors, level, exp=exp)
+        labels = np.repeat(self.classes, n_names)
+        return data_frame(
+            {"class": labels, "column": self.names * n, "rrr" if exp else "coef": numbers.pop("value")} | numbers
+        )
+
+    def summary(self, *, level: float = 0.95, exp: bool = False) -> str:
+        """Table of results, in the layout of statsmodels' `MNLogit`, without date and time.
+
+        With `exp`, coefficients are relative risk ratios exp(coef): the factors by which the odds of a class against
+        the reference class change, if a feature grows by 1. Their standard errors are exp(coef) times those of coef,
+        and the ends of the intervals are exp of theirs, as in Stata; z and P>|z| are those of coef.
+        """
         model = [
             ("Model:", "SoftmaxModel"),
             ("Reference:", str(self.reference)),
@@ -319,7 +318,7 @@ class Inference(Displayed):
         # The constant is the first row, as after statsmodels' add_constant.
         order = np.roll(np.arange(len(self.names)), 1 if self._has_intercept else 0).tolist()
         estimates = Estimates(self.params, self.standard_errors, [f"y={label}" for label in self.classes], self.names)
-        return estimates.text("Softmax Regression Results", "coef", model, fit, order, level)
+        return estimates.text("Softmax Regression Results", "RRR" if exp else "coef", model, fit, order, level, exp=exp)
 
     def __str__(self) -> str:
         return self.summary()
@@ -359,7 +358,3 @@ class Inference(Displayed):
         raise InputValueError(
             f"{plain(feature)} is not the name or number of one column; the columns are {list(self.names)}."
         )
-
-
-def _chi_squared(statistic: float, df: int) -> ChiSquared:
-    return ChiSquared(statistic, df, float(chdtrc(df, max(statistic, 0.0))))
