@@ -13,6 +13,7 @@ from nbsoftmax.kernels.runtime.blas import one_thread
 from nbsoftmax.models.display import Displayed, counted
 from nbsoftmax.models.estimates import quantile
 from nbsoftmax.models.likelihood import blocks
+from nbsoftmax.models.to_frame import data_frame
 from nbsoftmax.validation import Float64s
 
 
@@ -30,6 +31,11 @@ class ProbaInterval(Displayed):
     proba: Float64s
     low: Float64s
     high: Float64s
+
+    def to_frame(self) -> Any:
+        """A data frame with a row for each sample and class, by index: of pandas, or of polars without pandas."""
+        sample, label = np.indices(self.proba.shape)
+        return data_frame({"sample": sample, "class": label, "proba": self.proba, "low": self.low, "high": self.high})
 
     def _title(self) -> str:
         n_samples, n_classes = self.proba.shape
