@@ -24,6 +24,7 @@ from nbsoftmax.models.hypotheses import Coefficients
 from nbsoftmax.models.points import points_of_fit, points_of_table
 from nbsoftmax.models.proba_interval import ProbaInterval, proba_interval
 from nbsoftmax.models.softmax import SoftmaxModel, feature_names, position
+from nbsoftmax.models.specification import classification_table, hausman, score_test
 from nbsoftmax.models.to_frame import data_frame
 from nbsoftmax.problem import Problem
 from nbsoftmax.validation import Float64s
@@ -182,6 +183,45 @@ class Inference(Displayed):
             R = validation.finite("hypothesis", R, (len(R), self.n_params), meaning="(n_tests, n_params)")
             right = np.zeros(len(R)) if q is None else np.broadcast_to(validation.as_float64s("q", q), (len(R),))
         return wald(R, right, self.params.ravel(), self.covariance)
+
+    def score_test(self, Z: Any) -> ChiSquared:
+        """Score test (Rao) of features that the model leaves out: that their coefficients are 0 for all classes.
+
+        It needs no fit with these features. `Z` is (n_samples,) or (n_samples, n_omitted), an array, frame or sparse
+        matrix, with the rows of the fit. The statistic uses the information matrix, whatever `cov` is.
+        """
+        params = np.column_stack([self.model.coef, self.model.intercept])
+        free = self.model.classes != self.reference
+        return score_test(self._data(), self.device, Z, params, free, len(self.names))
+
+    def iia_test(self, fewer: Inference) -> ChiSquared:
+        """Hausman-McFadden test of the independence of irrelevant alternatives.
+
+        `fewer` is the inference of a fit to the samples of some of the classes, with the same features and reference
+        class. Under the hypothesis, both estimate the same coefficients. Both need cov="fisher". If the statistic is
+        negative, there is no evidence against the hypothesis, and the p-value is 1.
+        """
+        labels, some = self.classes.tolist(), fewer.classes.tolist()
+        same = (fewer.reference, fewer.names) == (self.reference, self.names) and set(some) < set(labels)
+        if not same or (self.cov, fewer.cov) != ("fisher", "fisher"):
+            raise InputValueError(
+                f"fewer has classes {some}, reference {plain(fewer.reference)}, columns {list(fewer.names)} and cov="
+                f"{fewer.cov!r}; expected some of {labels}, {plain(self.reference)}, {list(self.names)}, both 'fisher'."
+            )
+        index = np.arange(self.n_params).reshape(self.params.shape)[[labels.index(label) for label in some]].ravel()
+        covariance = self.covariance[np.ix_(index, index)]
+        return hausman(self.params.ravel()[index], covariance, fewer.params.ravel(), fewer.covariance)
+
+    def classification_table(self) -> Float64s:
+        """Numbers of samples, or sums of their weights, by true class (rows) and most probable class (columns)."""
+        return classification_table(self._data(), self.device, self.model.coef, self.model.intercept)
+
+    def _data(self) -> Problem:
+        if self.problem is None:
+            raise InputValueError(
+                "this result was pickled or copied, and does not contain the data; use nbsoftmax.inference for another."
+            )
+        return self.problem
 
     def contrast(self, a: Any, b: Any) -> Contrast:
         """The coefficients of class `a` relative to class `b`, with standard errors, tests and intervals."""
