@@ -42,8 +42,12 @@ if TYPE_CHECKING:
         reliability,
         temperature,
     )
+    from nbsoftmax.models.chi_squared import ChiSquared
+    from nbsoftmax.models.contrast import Contrast
+    from nbsoftmax.models.effects_result import MarginalEffects
     from nbsoftmax.models.inference import inference
-    from nbsoftmax.models.inference_result import ChiSquared, Inference, ProbaInterval
+    from nbsoftmax.models.inference_result import Inference
+    from nbsoftmax.models.proba_interval import ProbaInterval
     from nbsoftmax.models.softmax import SigmoidWeights, SoftmaxModel
     from nbsoftmax.objective import Objective
     from nbsoftmax.penalties import ElasticNet, GroupLasso, Lasso, Penalty, Ridge
@@ -90,8 +94,12 @@ _HOME = {
     ),
     "gradients": ("linear_gradient", "logistic_gradient", "softmax_gradient"),
     "linear_loss": ("loss_and_grad",),
+    "models.effects_result": ("MarginalEffects",),
     "models.inference": ("inference",),
-    "models.inference_result": ("ChiSquared", "Inference", "ProbaInterval"),
+    "models.inference_result": ("Inference",),
+    "models.proba_interval": ("ProbaInterval",),
+    "models.chi_squared": ("ChiSquared",),
+    "models.contrast": ("Contrast",),
     "models.softmax": ("SigmoidWeights", "SoftmaxModel"),
     "objective": ("Objective",),
     "penalties": ("ElasticNet", "GroupLasso", "Lasso", "Penalty", "Ridge"),
@@ -117,6 +125,7 @@ __all__ = [
     "SGD",
     "CVResult",
     "ChiSquared",
+    "Contrast",
     "ConvergenceWarning",
     "DeviceMemoryError",
     "ElasticNet",
@@ -129,6 +138,7 @@ __all__ = [
     "InputValueError",
     "Iteration",
     "Lasso",
+    "MarginalEffects",
     "Newton",
     "NewtonCG",
     "Objective",

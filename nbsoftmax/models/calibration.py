@@ -24,6 +24,7 @@ from nbsoftmax.functional import cross_entropy_and_grad, softmax
 from nbsoftmax.kernels.kinds import PROBA
 from nbsoftmax.models.display import Displayed, counted
 from nbsoftmax.models.softmax import SoftmaxModel, checked_model
+from nbsoftmax.models.to_frame import data_frame
 from nbsoftmax.validation import Float64s, Floats
 
 RELATIVE_PRECISION = 1e-12  # of the temperature
@@ -48,6 +49,23 @@ class Reliability(Displayed):
     confidence: Float64s
     frequency: Float64s
     weight: Float64s
+
+    def to_frame(self) -> Any:
+        """A data frame with a row for each class and bin: of pandas, or of polars if pandas is not installed.
+
+        `class` is the index of the class; `low` and `high` are the edges of the bin.
+        """
+        n_classes, n_bins = self.weight.shape
+        return data_frame(
+            {
+                "class": np.repeat(np.arange(n_classes), n_bins),
+                "low": np.tile(self.edges[:-1], n_classes),
+                "high": np.tile(self.edges[1:], n_classes),
+                "confidence": self.confidence,
+                "frequency": self.frequency,
+                "weight": self.weight,
+            }
+        )
 
     def _title(self) -> str:
         n_classes, n_bins = self.weight.shape

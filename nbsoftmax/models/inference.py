@@ -1,13 +1,9 @@
 """Inference: standard errors, tests and confidence intervals for the coefficients of an unpenalised fit.
 
 Softmax determines coefficients only up to a common shift, so they are relative to a reference class r:
-theta_k = w_k - w_r, k != r. With H the information matrix and g_i the score of sample i, both as in `likelihood`,
+theta_k = w_k - w_r, k != r. Their covariance is the inverse of the information matrix ("fisher"), or one of `robust`.
 
-    cov  = H^-1                                  "fisher"
-    cov  = H^-1 (sum_i g_i g_i^T) H^-1           "sandwich"
-
-Sources: A. Agresti, "Categorical Data Analysis" (2013), ch. 8; H. White, "Maximum likelihood estimation of misspecified
-models", Econometrica 50 (1982), for the sandwich.
+Source: A. Agresti, "Categorical Data Analysis" (2013), ch. 8.
 """
 
 from __future__ import annotations
@@ -15,19 +11,20 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from nbsoftmax import validation
 from nbsoftmax.backends.cuda.device import on_host
-from nbsoftmax.errors import InputValueError, listed, plain
+from nbsoftmax.errors import InputValueError
 from nbsoftmax.kernels.runtime.blas import one_thread
 from nbsoftmax.models.inference_result import Inference
-from nbsoftmax.models.likelihood import maximum, null_log_likelihood, sum_of_squared_scores
-from nbsoftmax.models.softmax import SoftmaxModel, checked_model, feature_names
+from nbsoftmax.models.likelihood import maximum, null_log_likelihood
+from nbsoftmax.models.points import binary_columns
+from nbsoftmax.models.robust import COVARIANCES, group_codes, robust_covariance
+from nbsoftmax.models.softmax import SoftmaxModel, checked_model, feature_names, position
 from nbsoftmax.objective import ObjectiveOptions, PenalizedLoss
 from nbsoftmax.problem import Problem
 
-COVARIANCES = ("fisher", "sandwich")
 MOST_PARAMS = 10_000  # the covariance then takes 0.8 GB, and a few such arrays exist at a time
 
 
@@ -40,6 +37,7 @@ def inference(
     offset: ArrayLike | None = None,
     fit_intercept: bool = True,
     cov: str = "fisher",
+    groups: Any = None,
     reference: Any = None,
     n_threads: int | None = None,
 ) -> Inference:
@@ -56,14 +54,18 @@ def inference(
     y : array_like
         Labels (n_samples,); or proportions of the classes (n_samples, n_classes), with the counts as weights.
     sample_weight : array_like (n_samples,), optional
-        For "fisher", frequency weights; for "sandwich", any weights that do not depend on the labels.
+        For "fisher", frequency weights; otherwise any weights that do not depend on the labels.
     offset : array_like (n_samples, n_classes), optional
         As in the fit.
     fit_intercept : bool
         Whether the model was trained with an intercept.
-    cov : {"fisher", "sandwich"}
-        "fisher" assumes that the model is correct; "sandwich" is robust to misspecification, without a correction for
-        small samples.
+    cov : {"fisher", "sandwich", "HC0", "HC1", "cluster"}
+        "fisher" assumes that the model is correct. The others are robust to misspecification: "sandwich", for which
+        "HC0" is another name, has no correction for small samples; "HC1" is n / (n - p) times as large, for n rows and
+        p parameters, those of all classes; "cluster" is for rows that depend on each other within groups, and has
+        Stata's correction G / (G - 1) for G groups.
+    groups : array_like (n_samples,), optional
+        For "cluster", the group of each row: integers, text or booleans.
     reference : label, optional
         Default: the first of `model.classes`.
     n_threads : int, optional
@@ -75,9 +77,10 @@ def inference(
     Raises
     ------
     InputValueError
-        If the model is more than one standard error from the maximum of the likelihood, because it was trained with a
-        penalty or on other data; or if there is no unique maximum, because columns are collinear or classes are
-        perfectly separable. The message names the columns.
+        If the model is more than one standard error from the maximum of the likelihood, and its log-likelihood is
+        smaller than that by more than 1e-5 of it, because it was trained with a penalty or on other data; or if there
+        is no unique maximum, because columns are collinear or classes are perfectly separable. The message names the
+        columns.
     """
     array = checked_model(model)._features(X)
     y = validation.target_array(y)
@@ -90,15 +93,16 @@ def inference(
     options = ObjectiveOptions(
         fit_intercept=validation.flag("fit_intercept", fit_intercept), n_threads=validation.n_threads(n_threads)
     )
-    return at_maximum(model, problem, options, cov=cov, reference=reference)
+    return at_maximum(model, problem, options, cov=cov, groups=groups, reference=reference)
 
 
 def at_maximum(
-    model: SoftmaxModel, problem: Problem, options: ObjectiveOptions, *, cov: str, reference: Any
+    model: SoftmaxModel, problem: Problem, options: ObjectiveOptions, *, cov: str, groups: Any, reference: Any
 ) -> Inference:
     """Inference for a model, and the problem and options that it was fitted with."""
-    validation.choice("cov", cov, COVARIANCES)
-    base = 0 if reference is None else _position(reference, model.classes)
+    cov = {"HC0": "sandwich"}.get(validation.choice("cov", cov, COVARIANCES), cov)
+    codes = group_codes(groups, cov, problem)
+    base = 0 if reference is None else position("reference", reference, model.classes)
     _check_is_likelihood(problem, options, cov)
     # Products in float32 leave few correct digits, or none, of the information matrix if columns are far from 0.
     objective = PenalizedLoss(problem, options).in_float64(hessian=True)
@@ -120,11 +124,10 @@ def at_maximum(
     names = _names(model, objective.fit_intercept)
     with one_thread():  # the last bits of BLAS and LAPACK depend on the number of their threads
         params, inverse, log_likelihood = maximum(model, objective, X, free, names, target.exponent)
-        if cov == "sandwich":
-            scores = sum_of_squared_scores(X, target, problem.offset, params, free, objective.fit_intercept)
-            inverse = inverse @ scores @ inverse
+        if cov == "fisher":
+            covariance = np.ldexp(inverse, -target.exponent)
         else:
-            inverse = np.ldexp(inverse, -target.exponent)
+            covariance = robust_covariance(inverse, X, problem, params, free, cov, codes)
         null = null_log_likelihood(objective, counts, has_offset=problem.offset.size > 0)
     theta = params - params[base]
     return Inference(
@@ -133,11 +136,14 @@ def at_maximum(
         classes=model.classes[free],
         names=names,
         params=theta[free, :n_names],
-        covariance=(inverse + inverse.T) / 2,
+        covariance=(covariance + covariance.T) / 2,
         cov=cov,
         log_likelihood=validation.in_units(log_likelihood, target.exponent),
         log_likelihood_null=validation.in_units(null, target.exponent),
         n_samples=objective.weight_sum,
+        binary=binary_columns(X),
+        problem=problem,
+        device=options.device,
     )
 
 
@@ -160,10 +166,3 @@ def _check_is_likelihood(problem: Problem, options: ObjectiveOptions, cov: str) 
 def _names(model: SoftmaxModel, fit_intercept: bool) -> tuple[str, ...]:
     names = feature_names(model)
     return (*names, "const") if fit_intercept else names
-
-
-def _position(reference: Any, classes: NDArray[Any]) -> int:
-    labels: list[Any] = classes.tolist()
-    if np.ndim(reference) or reference not in labels:
-        raise InputValueError(f"reference is {plain(reference)}, expected one of [{listed(labels)}].")
-    return labels.index(reference)

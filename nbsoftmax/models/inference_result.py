@@ -10,61 +10,24 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
-from scipy.special import chdtrc, ndtr, ndtri
+from numpy.typing import ArrayLike, NDArray
 
 from nbsoftmax import validation
 from nbsoftmax.errors import InputValueError, listed, plain
-from nbsoftmax.functional import logsumexp, sigmoid, softmax
-from nbsoftmax.kernels.runtime.blas import one_thread
+from nbsoftmax.models.chi_squared import ChiSquared, chi_squared, wald
+from nbsoftmax.models.contrast import Contrast
 from nbsoftmax.models.display import MOST_LISTED, Displayed, Table, counted
-from nbsoftmax.models.likelihood import blocks
-from nbsoftmax.models.softmax import SoftmaxModel
+from nbsoftmax.models.effects import KINDS, EffectOptions, mean_effects
+from nbsoftmax.models.effects_result import MarginalEffects
+from nbsoftmax.models.estimates import Estimates, interval, statistics, two_sided
+from nbsoftmax.models.hypotheses import Coefficients
+from nbsoftmax.models.points import points_of_fit, points_of_table
+from nbsoftmax.models.proba_interval import ProbaInterval, proba_interval
+from nbsoftmax.models.softmax import SoftmaxModel, feature_names, position
+from nbsoftmax.models.specification import classification_table, hausman, score_test
+from nbsoftmax.models.to_frame import data_frame
+from nbsoftmax.problem import Problem
 from nbsoftmax.validation import Float64s
-
-
-@dataclass(frozen=True)
-class ChiSquared:
-    """Result of a chi-squared test.
-
-    Attributes
-    ----------
-    statistic : float
-    df : int
-        Degrees of freedom.
-    p_value : float
-        Probability of a statistic at least as large under the null hypothesis.
-    """
-
-    statistic: float
-    df: int
-    p_value: float
-
-
-@dataclass(frozen=True, eq=False, repr=False)
-class ProbaInterval(Displayed):
-    """Probabilities and the ends of their confidence intervals.
-
-    Attributes
-    ----------
-    proba : ndarray (n_samples, n_classes)
-    low, high : ndarray (n_samples, n_classes)
-        Lower and upper ends of the intervals.
-    """
-
-    proba: Float64s
-    low: Float64s
-    high: Float64s
-
-    def _title(self) -> str:
-        n_samples, n_classes = self.proba.shape
-        return f"{counted(n_samples, 'sample')}, {counted(n_classes, 'class')}"
-
-    def _lines(self) -> dict[str, str]:
-        width = self.high - self.low
-        if width.size == 0:
-            return {}
-        return {"width": f"mean {width.mean():.4g}, largest {width.max():.4g}"}
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -83,11 +46,18 @@ class Inference(Displayed):
     params : ndarray (n_classes - 1, n_names)
     covariance : ndarray (n_params, n_params)
         Covariance of `params.ravel()`.
-    cov : {"fisher", "sandwich"}
+    cov : {"fisher", "sandwich", "HC1", "cluster"}
     log_likelihood, log_likelihood_null : float
         The latter for a model with intercepts only, or without intercept for equal probabilities.
     n_samples : float
         The sum of the weights.
+    binary : ndarray (n_features,) of bool
+        The features that are only 0 and 1.
+    problem : Problem or None
+        The data, for `marginal_effects`: references, not copies. They are left out when the result is pickled or
+        copied.
+    device : str
+        Of the fit.
     """
 
     model: SoftmaxModel
@@ -100,6 +70,12 @@ class Inference(Displayed):
     log_likelihood: float
     log_likelihood_null: float
     n_samples: float
+    binary: NDArray[np.bool_]
+    problem: Problem | None = None
+    device: str = "cpu"
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "problem": None}
 
     @property
     def n_params(self) -> int:
@@ -129,7 +105,7 @@ class Inference(Displayed):
     @property
     def p_values(self) -> Float64s:
         """Two-sided p-values: P(|Z| >= |z|) for Z standard normal."""
-        return np.asarray(2 * ndtr(-np.abs(self.z)))
+        return two_sided(self.z)
 
     @property
     def aic(self) -> float:
@@ -149,7 +125,7 @@ class Inference(Displayed):
     @property
     def likelihood_ratio(self) -> ChiSquared:
         """Likelihood-ratio test of the hypothesis that all coefficients except the intercepts are 0."""
-        return _chi_squared(2 * (self.log_likelihood - self.log_likelihood_null), self.df_model)
+        return chi_squared(2 * (self.log_likelihood - self.log_likelihood_null), self.df_model)
 
     def likelihood_ratio_test(self, restricted: Inference) -> ChiSquared:
         """Likelihood-ratio test of a nested model: one with fewer features, trained on the same samples."""
@@ -160,7 +136,7 @@ class Inference(Displayed):
                 f"columns {list(restricted.names)}; expected {self.n_samples:g}, {len(self.classes) + 1} and fewer "
                 f"columns of {list(self.names)}; fit both to the same samples."
             )
-        return _chi_squared(2 * (self.log_likelihood - restricted.log_likelihood), self.n_params - restricted.n_params)
+        return chi_squared(2 * (self.log_likelihood - restricted.log_likelihood), self.n_params - restricted.n_params)
 
     def wald_test(self, features: str | int | Sequence[str | int]) -> ChiSquared:
         """Wald test of the hypothesis that the coefficients of these features are 0 for all classes.
@@ -172,15 +148,101 @@ class Inference(Displayed):
         if not columns or len(set(columns)) < len(columns):
             raise InputValueError(f"features is {plain(features)}, expected one or more features without repetition.")
         chosen = np.arange(self.n_params).reshape(self.params.shape)[:, columns].ravel()
-        theta = self.params.ravel()[chosen]
-        with one_thread():
-            solved = np.linalg.solve(self.covariance[np.ix_(chosen, chosen)], theta)
-            return _chi_squared(float(theta @ solved), theta.size)
+        return wald(np.eye(self.n_params)[chosen], np.zeros(chosen.size), self.params.ravel(), self.covariance)
+
+    def test(self, hypothesis: str | Sequence[str] | ArrayLike, q: ArrayLike | None = None) -> ChiSquared:
+        """Wald test of linear hypotheses about the coefficients.
+
+        Parameters
+        ----------
+        hypothesis : str, sequence of str, or array_like (n_tests, n_params) or (n_params,)
+            Text is one or more equations, separated by commas, between sums of coefficients and numbers:
+            "x1[high] = x1[low]", "2 * x1[high] - x2[high] = 0.5". A coefficient is a name of `names`, and the label of
+            a class in brackets, which is not needed if there are two classes. Names that contain other characters than
+            letters, digits, "_" and ".", and labels that contain "]", are in quotes. Without "=", a sum is 0. The
+            coefficients of the reference class are 0. An array R is the hypothesis R params.ravel() = q.
+        q : float or array_like (n_tests,), optional
+            For an array; default: 0.
+
+        Returns
+        -------
+        ChiSquared
+
+        Raises
+        ------
+        InputValueError
+            If the text cannot be read or names no coefficient, and if hypotheses are linearly dependent.
+        """
+        if isinstance(hypothesis, str) or (isinstance(hypothesis, (list, tuple)) and isinstance(hypothesis[0], str)):
+            if q is not None:
+                raise InputValueError("q is for an array of hypotheses; write the number into the text.")
+            coefficients = Coefficients(self.names, tuple(map(str, self.model.classes)), str(self.reference))
+            R, right = coefficients.hypotheses([hypothesis] if isinstance(hypothesis, str) else list(hypothesis))
+        else:
+            R = np.atleast_2d(validation.as_float64s("hypothesis", hypothesis))
+            R = validation.finite("hypothesis", R, (len(R), self.n_params), meaning="(n_tests, n_params)")
+            right = np.zeros(len(R)) if q is None else np.broadcast_to(validation.as_float64s("q", q), (len(R),))
+        return wald(R, right, self.params.ravel(), self.covariance)
+
+    def score_test(self, Z: Any) -> ChiSquared:
+        """Score test (Rao) of features that the model leaves out: that their coefficients are 0 for all classes.
+
+        It needs no fit with these features. `Z` is (n_samples,) or (n_samples, n_omitted), an array, frame or sparse
+        matrix, with the rows of the fit. The statistic uses the information matrix, whatever `cov` is.
+        """
+        params = np.column_stack([self.model.coef, self.model.intercept])
+        free = self.model.classes != self.reference
+        return score_test(self._data(), self.device, Z, params, free, len(self.names))
+
+    def iia_test(self, fewer: Inference) -> ChiSquared:
+        """Hausman-McFadden test of the independence of irrelevant alternatives.
+
+        `fewer` is the inference of a fit to the samples of some of the classes, with the same features and reference
+        class. Under the hypothesis, both estimate the same coefficients. Both need cov="fisher". If the statistic is
+        negative, there is no evidence against the hypothesis, and the p-value is 1.
+        """
+        labels, some = self.classes.tolist(), fewer.classes.tolist()
+        same = (fewer.reference, fewer.names) == (self.reference, self.names) and set(some) < set(labels)
+        if not same or (self.cov, fewer.cov) != ("fisher", "fisher"):
+            raise InputValueError(
+                f"fewer has classes {some}, reference {plain(fewer.reference)}, columns {list(fewer.names)} and cov="
+                f"{fewer.cov!r}; expected some of {labels}, {plain(self.reference)}, {list(self.names)}, both 'fisher'."
+            )
+        index = np.arange(self.n_params).reshape(self.params.shape)[[labels.index(label) for label in some]].ravel()
+        covariance = self.covariance[np.ix_(index, index)]
+        return hausman(self.params.ravel()[index], covariance, fewer.params.ravel(), fewer.covariance)
+
+    def classification_table(self) -> Float64s:
+        """Numbers of samples, or sums of their weights, by true class (rows) and most probable class (columns)."""
+        return classification_table(self._data(), self.device, self.model.coef, self.model.intercept)
+
+    def _data(self) -> Problem:
+        if self.problem is None:
+            raise InputValueError(
+                "this result was pickled or copied, and does not contain the data; use nbsoftmax.inference for another."
+            )
+        return self.problem
+
+    def contrast(self, a: Any, b: Any) -> Contrast:
+        """The coefficients of class `a` relative to class `b`, with standard errors, tests and intervals."""
+        at, base = (position(name, label, self.model.classes) for name, label in (("a", a), ("b", b)))
+        if at == base:
+            raise InputValueError(f"a and b are both {plain(a)}; give two classes.")
+        n, n_names = self.params.shape
+        sign = np.zeros(n + 1)
+        sign[at], sign[base] = 1.0, -1.0
+        sign = sign[self.model.classes != self.reference]
+        return Contrast(
+            a=self.model.classes[at].item(),
+            b=self.model.classes[base].item(),
+            names=self.names,
+            params=sign @ self.params,
+            covariance=np.einsum("k,kplq,l->pq", sign, self.covariance.reshape(n, n_names, n, n_names), sign),
+        )
 
     def conf_int(self, level: float = 0.95) -> Float64s:
         """Confidence intervals (n_classes - 1, n_names, 2): params -+ quantile * standard_errors."""
-        reach = _quantile(level) * self.standard_errors
-        return np.stack([self.params - reach, self.params + reach], axis=-1)
+        return interval(self.params, self.standard_errors, level)
 
     def predict_interval(self, X: Any, *, level: float = 0.95) -> ProbaInterval:
         """Confidence intervals of the probabilities at `X`, by the delta method on the scale of log-odds.
@@ -198,36 +260,85 @@ class Inference(Displayed):
         -------
         ProbaInterval
         """
-        quantile = _quantile(level)
-        X = self.model._features(X)
-        n, n_names = self.params.shape
+        params = np.column_stack([self.model.coef, self.model.intercept])[:, : len(self.names)]
         free = self.model.classes != self.reference
-        covariance = self.covariance.reshape(n, n_names, n * n_names)
-        log_odds, errors = np.empty((2, X.shape[0], n + 1))
-        for rows, x in blocks(X, self._has_intercept, n * max(n_names, n + 1)):
-            logits = np.zeros((len(x), n + 1))
-            variance = np.empty((len(x), n, n))  # of the free logits
-            with one_thread():
-                logits[:, free] = x @ self.params.T
-                for k in range(n):
-                    variance[:, k] = np.einsum("ilp,ip->il", (x @ covariance[k]).reshape(len(x), n, n_names), x)
-            # Row k of each sample: the other logits.
-            others = logits[:, None, :] + np.where(np.eye(n + 1, dtype=bool), -np.inf, 0.0)
-            others = others.reshape(-1, n + 1)
-            slope = np.eye(n + 1) - softmax(others).reshape(len(x), n + 1, n + 1)
-            slope = slope[:, :, free]  # (rows, K, K - 1)
-            log_odds[rows] = logits - logsumexp(others).reshape(logits.shape)
-            with one_thread():
-                squares = np.einsum("ikl,ilm,ikm->ik", slope, variance, slope, optimize=True)
-            errors[rows] = np.sqrt(np.maximum(squares, 0.0))
-        reach = quantile * errors
-        return ProbaInterval(
-            *(np.asarray(sigmoid(q), np.float64) for q in (log_odds, log_odds - reach, log_odds + reach))
+        return proba_interval(self.model._features(X), params, free, self.covariance, level)
+
+    def marginal_effects(
+        self,
+        at: Any = "overall",
+        *,
+        kind: str = "dydx",
+        dummies: bool = True,
+        sample_weight: ArrayLike | None = None,
+        offset: ArrayLike | None = None,
+    ) -> MarginalEffects:
+        """Effects of the features on the probabilities of the classes, with standard errors by the delta method.
+
+        They do not depend on the reference class. The rows are read once, block by block.
+
+        Parameters
+        ----------
+        at : {"overall", "mean", "median"}, or array_like, frame or sparse matrix (n_points, n_features)
+            "overall": the mean of the effects at the rows of the fit, with the weights of its samples, but without
+            those of its classes. "mean" and "median": the effects at the mean or median of each feature, and at the
+            mean of the offset. A table: the mean of the effects at its rows.
+        kind : {"dydx", "eyex", "dyex", "eydx"}
+            "dydx": the change of the probability for a change of the feature by 1. With "ey", the change of the
+            logarithm of the probability; with "ex", the change for a change of the logarithm of the feature by 1.
+        dummies : bool
+            Whether the effect of a feature that is only 0 and 1 in the fit is the change from 0 to 1. With "ey", it is
+            that of the logarithm of the probability; "ex" is as "dx".
+        sample_weight, offset : array_like (n_points,) and (n_points, n_classes), optional
+            For a table: weights of its rows in the mean, and the offset of each.
+
+        Returns
+        -------
+        MarginalEffects
+
+        Raises
+        ------
+        InputValueError
+            If `at` is not a table, and this object was pickled or copied, which leaves out the data.
+        """
+        options = EffectOptions.of(
+            validation.choice("kind", kind, KINDS),
+            np.flatnonzero(self.binary) if validation.flag("dummies", dummies) else np.zeros(0, np.intp),
+        )
+        if isinstance(at, str):
+            points = points_of_fit(self.problem, self.device, at, sample_weight, offset)
+        else:
+            points = points_of_table(self.model, at, sample_weight, offset)
+        params = np.column_stack([self.model.coef, self.model.intercept])
+        free = self.model.classes != self.reference
+        return MarginalEffects(
+            *mean_effects(points, params, free, self.covariance, options),
+            feature_names=feature_names(self.model),
+            classes=self.model.classes,
+            binary=self.binary & bool(dummies),
+            at=at if isinstance(at, str) else "table",
+            kind=kind,
         )
 
-    def summary(self, *, level: float = 0.95) -> str:
-        """Table of results, in the layout of statsmodels' `MNLogit`, without date and time."""
-        interval = self.conf_int(level)
+    def to_frame(self, *, level: float = 0.95, exp: bool = False) -> Any:
+        """A data frame with a row for each class and column: of pandas, or of polars if pandas is not installed.
+
+        With `exp`, coefficients are relative risk ratios, as in `summary`.
+        """
+        n, n_names = self.params.shape
+        numbers = statistics(self.params, self.standard_errors, level, exp=exp)
+        labels = np.repeat(self.classes, n_names)
+        return data_frame(
+            {"class": labels, "column": self.names * n, "rrr" if exp else "coef": numbers.pop("value")} | numbers
+        )
+
+    def summary(self, *, level: float = 0.95, exp: bool = False) -> str:
+        """Table of results, in the layout of statsmodels' `MNLogit`, without date and time.
+
+        With `exp`, coefficients are relative risk ratios exp(coef): the factors by which the odds of a class against
+        the reference class change, if a feature grows by 1. Their standard errors are exp(coef) times those of coef,
+        and the ends of the intervals are exp of theirs, as in Stata; z and P>|z| are those of coef.
+        """
         model = [
             ("Model:", "SoftmaxModel"),
             ("Reference:", str(self.reference)),
@@ -246,29 +357,8 @@ class Inference(Displayed):
         ]
         # The constant is the first row, as after statsmodels' add_constant.
         order = np.roll(np.arange(len(self.names)), 1 if self._has_intercept else 0).tolist()
-        stub = max(10, *(len(f"y={label}") for label in self.classes), *map(len, self.names))
-        width = stub + 68
-        ends = f"[{(1 - level) / 2:.6g}", f"{(1 + level) / 2:.6g}]"
-        columns = (self.params, self.standard_errors, self.z, self.p_values, interval[..., 0], interval[..., 1])
-        lines = ["Softmax Regression Results".center(width), "=" * width]
-        half = width // 2 - 1
-        lines += [
-            f"{a:<{half - len(b)}}{b}  {c:<{width - half - 2 - len(d)}}{d}"
-            for (a, b), (c, d) in zip(model, fit, strict=True)
-        ]
-        for k, label in enumerate(self.classes):
-            lines.append(("-" if k else "=") * width)
-            lines.append(
-                f"{f'y={label}':>{stub}}{'coef':>11}{'std err':>11}{'z':>11}{'P>|z|':>11}{ends[0]:>12}{ends[1]:>12}"
-            )
-            lines.append("-" * width)
-            for j in order:
-                coef, error, z, p, low, high = (float(column[k, j]) for column in columns)
-                lines.append(
-                    f"{self.names[j]:<{stub}}{_decimals(coef, 4):>11}{_decimals(error, 3):>11}{_decimals(z, 3):>11}"
-                    f"{p:>11.3f}{_decimals(low, 3):>12}{_decimals(high, 3):>12}"
-                )
-        return "\n".join([*lines, "=" * width])
+        estimates = Estimates(self.params, self.standard_errors, [f"y={label}" for label in self.classes], self.names)
+        return estimates.text("Softmax Regression Results", "RRR" if exp else "coef", model, fit, order, level, exp=exp)
 
     def __str__(self) -> str:
         return self.summary()
@@ -308,18 +398,3 @@ class Inference(Displayed):
         raise InputValueError(
             f"{plain(feature)} is not the name or number of one column; the columns are {list(self.names)}."
         )
-
-
-def _chi_squared(statistic: float, df: int) -> ChiSquared:
-    return ChiSquared(statistic, df, float(chdtrc(df, max(statistic, 0.0))))
-
-
-def _quantile(level: float) -> float:
-    if validation.number("level", level, low=0.0, high=1.0, low_open=True) == 1:
-        raise InputValueError("level is 1, which makes the interval unbounded; give less, for example 0.95.")
-    return float(ndtri((1 + level) / 2))
-
-
-def _decimals(number: float, n: int) -> str:
-    """Format with `n` decimals, or `n` significant digits for very small and large numbers, as statsmodels does."""
-    return f"{number:.{n}f}" if 1e-4 <= abs(number) < 1e4 else f"{number:.{n}g}"

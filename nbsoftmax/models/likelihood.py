@@ -1,10 +1,9 @@
-"""The maximum of the likelihood, the information matrix there, and the scores of the samples.
+"""The maximum of the likelihood, and the information matrix there.
 
 With x_i = (features, 1), the log-likelihood l = -sum_i s_i L_i, and the coefficients theta_k = w_k - w_r relative to a
 reference class r, for the "free" classes k, l != r:
 
     H_kl = sum_i s_i a_ik ([k = l] - a_il) x_i x_i^T       the information matrix, -d2 l / d theta2
-    g_ik = s_i (a_ik - y_ik) x_i                           the score of a sample, up to its sign
 """
 
 from __future__ import annotations
@@ -19,16 +18,15 @@ from scipy.linalg import cho_factor, cho_solve, eigh
 
 from nbsoftmax import validation
 from nbsoftmax.errors import InputValueError, listed
-from nbsoftmax.functional import cross_entropy_and_grad
-from nbsoftmax.kernels.kinds import PROBA
 from nbsoftmax.models.softmax import SoftmaxModel
 from nbsoftmax.objective import PenalizedLoss
-from nbsoftmax.validation import Float64s, Floats
+from nbsoftmax.validation import Float64s
 
 BLOCK_BYTES = 2**21
 MAX_STEPS = 12  # Newton's method converges quadratically; if it needs more steps, there is no maximum
 NULL_TOL = 1e-6  # last step to the intercepts of the model without features: the likelihood then has an error of 1e-12
 MAX_DISTANCE = 1.0  # in standard errors, from the model to the maximum of the likelihood
+MAX_GAP = 1e-5  # or relative to the likelihood: a `tol` of 1e-6 is more than a standard error for a million samples
 
 
 def maximum(
@@ -46,8 +44,9 @@ def maximum(
     params = np.column_stack([model.coef, model.intercept])
     n, n_names = int(free.sum()), len(names)
     reach = np.ones(params.shape[1])
-    largest = abs(X).max(axis=0)  # a sparse row if X is sparse
-    reach[:-1] = largest.toarray().ravel() if validation.is_sparse(X) else largest
+    ends = X.max(axis=0), X.min(axis=0)  # sparse rows if X is sparse
+    high, low = (end.toarray().ravel() if validation.is_sparse(X) else end for end in ends)
+    reach[:-1] = np.maximum(high, -low)
     scale_free = 8 * np.sqrt(np.finfo(objective.dtype).eps)
 
     def factor_here() -> _Factor:
@@ -55,14 +54,15 @@ def maximum(
         return _factor(information.reshape(n * n_names, -1), objective, names)
 
     for step_number in range(MAX_STEPS):
-        grad = objective.backend.loss_and_grad(params)[1]
+        loss, grad = objective.backend.loss_and_grad(params)
         factor = factor_here()
         step = np.zeros_like(params)
         slope = grad[free, :n_names].ravel()
         solved = -cho_solve(factor.cholesky, slope * factor.scale) * factor.scale
         step[free, :n_names] = solved.reshape(n, n_names)
         distance = float(np.sqrt(validation.in_units(max(0.0, -slope @ solved), exponent)))
-        if step_number == 0 and not distance <= MAX_DISTANCE:
+        by_tol = float(np.sqrt(2 * MAX_GAP * validation.in_units(loss, exponent)))
+        if step_number == 0 and not distance <= max(MAX_DISTANCE, by_tol):
             raise InputValueError(
                 f"the model is {distance:.3g} standard errors from the maximum of the likelihood of these data: it was "
                 "trained with a penalty, with other weights or on other data, or its fit has not converged; "
@@ -154,34 +154,16 @@ def null_log_likelihood(objective: PenalizedLoss, counts: Float64s, *, has_offse
     return -objective.backend.loss(params)
 
 
-def sum_of_squared_scores(
-    X: Any,
-    target: validation.WeightedTargets,
-    offset: Floats,
-    params: Float64s,
-    free: NDArray[np.bool_],
-    fit_intercept: bool,
-) -> Float64s:
-    """Sum of g_i g_i^T over the samples, for the free classes, block by block; `offset` is (0, 0) for none."""
-    n, n_names = int(free.sum()), X.shape[1] + fit_intercept
-    total = np.zeros((n * n_names, n * n_names))
-    y = target.proba if target.kind == PROBA else target.labels
-    for rows, x in blocks(X, fit_intercept, n * n_names):
-        logits = x @ params[:, :n_names].T
-        if offset.size:
-            logits += offset[rows]
-        slopes = cross_entropy_and_grad(logits, y[rows], class_weight=target.gain, reduction="sum")[1]
-        if target.weight.size:
-            slopes *= target.weight[rows, None]
-        scores = (slopes[:, free, None] * x[:, None, :]).reshape(len(x), -1)
-        total += scores.T @ scores
-    return total
+def blocks(
+    X: Any, fit_intercept: bool, row_size: int, order: NDArray[np.intp] | None = None
+) -> Iterator[tuple[Any, Float64s]]:
+    """Blocks of rows of (X, 1), dense, in float64, and which rows of X they are; `order` are their numbers.
 
-
-def blocks(X: Any, fit_intercept: bool, row_size: int) -> Iterator[tuple[slice, Float64s]]:
-    """Blocks of rows of (X, 1), dense, in float64; `row_size` numbers for each row of a block take BLOCK_BYTES."""
+    `row_size` numbers for each row of a block take BLOCK_BYTES.
+    """
     size = max(16, BLOCK_BYTES // (8 * row_size))
     for start in range(0, X.shape[0], size):
-        part = X[start : start + size]
+        rows = slice(start, start + size) if order is None else order[start : start + size]
+        part = X[rows]
         x = np.asarray(part.toarray() if validation.is_sparse(part) else part, np.float64)
-        yield slice(start, start + len(x)), np.column_stack([x, np.ones(len(x))]) if fit_intercept else x
+        yield rows, np.column_stack([x, np.ones(len(x))]) if fit_intercept else x

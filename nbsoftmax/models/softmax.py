@@ -352,6 +352,14 @@ def feature_names(model: SoftmaxModel) -> tuple[str, ...]:
     return model.feature_names or tuple(f"x{j}" for j in range(model.n_features))
 
 
+def position(name: str, label: Any, classes: NDArray[Any]) -> int:
+    """The position of a label among the classes; the error calls it `name`."""
+    labels: list[Any] = classes.tolist()
+    if np.ndim(label) or label not in labels:
+        raise InputValueError(f"{name} is {plain(label)}, expected one of [{listed(labels)}].")
+    return labels.index(label)
+
+
 def one_row(coef: Float64s, intercept: Float64s) -> tuple[Float64s, Float64s]:
     """Weights of two classes as scikit-learn stores them, (1, n_features) and (1,); more classes are unchanged.
 

@@ -23,6 +23,7 @@ from nbsoftmax.models.display import Displayed, Table, counted
 from nbsoftmax.models.predictions import predictions
 from nbsoftmax.models.scores import accuracy
 from nbsoftmax.models.softmax import SoftmaxModel
+from nbsoftmax.models.to_frame import data_frame
 from nbsoftmax.objective import ObjectiveOptions, PenalizedLoss
 from nbsoftmax.problem import Problem, shuffled_by_class
 from nbsoftmax.selection.path import as_in_sklearn, penalties, refuse_strengths, shared_problem
@@ -59,6 +60,15 @@ class CVResult(Displayed):
     best: int
     one_standard_error: int
     result: FitResult
+
+    def to_frame(self) -> Any:
+        """A data frame with a row for each penalty: of pandas, or of polars if pandas is not installed.
+
+        Log-loss with its standard error, and accuracy, are means over the folds.
+        """
+        log_loss, error = summary(self.log_loss)
+        accuracy = self.accuracy.mean(axis=1)
+        return data_frame({"C": self.Cs, "log_loss": log_loss, "std_error": error, "accuracy": accuracy})
 
     def _title(self) -> str:
         n_penalties, n_folds = self.log_loss.shape

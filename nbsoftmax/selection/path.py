@@ -24,6 +24,7 @@ from numpy.typing import ArrayLike
 from nbsoftmax import validation
 from nbsoftmax.errors import InputTypeError, InputValueError, plain
 from nbsoftmax.models.display import Displayed, counted
+from nbsoftmax.models.to_frame import data_frame
 from nbsoftmax.penalties import from_strengths
 from nbsoftmax.problem import AnyProblem, problem_of
 from nbsoftmax.training.result import FitResult, uninterrupted
@@ -56,6 +57,22 @@ class PathResult(Displayed):
             "l2s": f"{self.l2s.min():.4g} to {self.l2s.max():.4g}",
             "fits": f"{converged} of {len(self.results)} converged",
         }
+
+    def to_frame(self) -> Any:
+        """A data frame with a row for each penalty: of pandas, or of polars if pandas is not installed.
+
+        `n_features` is the number of features with a coefficient that is not 0.
+        """
+        return data_frame(
+            {
+                "l1": self.l1s,
+                "l2": self.l2s,
+                "objective": [result.objective for result in self.results],
+                "n_features": [int(result.model.coef.any(axis=0).sum()) for result in self.results],
+                "n_iter": [result.n_iter for result in self.results],
+                "converged": [result.converged for result in self.results],
+            }
+        )
 
     @property
     def coefs(self) -> Float64s:

@@ -14,6 +14,7 @@ from nbsoftmax.solvers.stop_reason import StopReason
 from nbsoftmax.validation import Float64s
 
 if TYPE_CHECKING:
+    from nbsoftmax.models.effects_result import MarginalEffects
     from nbsoftmax.models.inference_result import Inference
 
 
@@ -89,12 +90,13 @@ class FitResult(Displayed):
         """Whether Ctrl-C ended the fit."""
         return self.stop_reason is StopReason.INTERRUPTED
 
-    def inference(self, *, cov: str = "fisher", reference: Any = None) -> Inference:
+    def inference(self, *, cov: str = "fisher", groups: Any = None, reference: Any = None) -> Inference:
         """Standard errors, tests and intervals of the coefficients, from the data of the fit (which must be unchanged).
 
         Parameters
         ----------
-        cov : {"fisher", "sandwich"}
+        cov : {"fisher", "sandwich", "HC0", "HC1", "cluster"}
+        groups : array_like (n_samples,), optional
             As in `nbsoftmax.inference`.
         reference : label, optional
             The class that coefficients are relative to; default: the first.
@@ -121,7 +123,20 @@ class FitResult(Displayed):
                 "inference needs all rows in memory, but the fit read them in parts; use nbsoftmax.inference with a "
                 "sample of the rows."
             )
-        return at_maximum(self.model, self.problem, self.objective_options, cov=cov, reference=reference)
+        options = self.objective_options
+        return at_maximum(self.model, self.problem, options, cov=cov, groups=groups, reference=reference)
+
+    def marginal_effects(
+        self,
+        at: Any = "overall",
+        *,
+        kind: str = "dydx",
+        dummies: bool = True,
+        cov: str = "fisher",
+        groups: Any = None,
+    ) -> MarginalEffects:
+        """Effects of the features on the probabilities: `inference(cov, groups).marginal_effects(at, ...)`."""
+        return self.inference(cov=cov, groups=groups).marginal_effects(at, kind=kind, dummies=dummies)
 
 
 def uninterrupted(result: FitResult) -> FitResult:

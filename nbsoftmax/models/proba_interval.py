@@ -1,0 +1,81 @@
+"""Confidence intervals of probabilities, by the delta method on the scale of log-odds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nbsoftmax.functional import logsumexp, sigmoid, softmax
+from nbsoftmax.kernels.runtime.blas import one_thread
+from nbsoftmax.models.display import Displayed, counted
+from nbsoftmax.models.estimates import quantile
+from nbsoftmax.models.likelihood import blocks
+from nbsoftmax.models.to_frame import data_frame
+from nbsoftmax.validation import Float64s
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class ProbaInterval(Displayed):
+    """Probabilities and the ends of their confidence intervals.
+
+    Attributes
+    ----------
+    proba : ndarray (n_samples, n_classes)
+    low, high : ndarray (n_samples, n_classes)
+        Lower and upper ends of the intervals.
+    """
+
+    proba: Float64s
+    low: Float64s
+    high: Float64s
+
+    def to_frame(self) -> Any:
+        """A data frame with a row for each sample and class, by index: of pandas, or of polars without pandas."""
+        sample, label = np.indices(self.proba.shape)
+        return data_frame({"sample": sample, "class": label, "proba": self.proba, "low": self.low, "high": self.high})
+
+    def _title(self) -> str:
+        n_samples, n_classes = self.proba.shape
+        return f"{counted(n_samples, 'sample')}, {counted(n_classes, 'class')}"
+
+    def _lines(self) -> dict[str, str]:
+        width = self.high - self.low
+        if width.size == 0:
+            return {}
+        return {"width": f"mean {width.mean():.4g}, largest {width.max():.4g}"}
+
+
+def proba_interval(
+    X: Any, params: Float64s, free: NDArray[np.bool_], covariance: Float64s, level: float
+) -> ProbaInterval:
+    """Intervals of the probabilities at the rows of X, with the rows of `params` (K, n_names) as classes.
+
+    `covariance` is that of the parameters of the n `free` classes, relative to the other, whose own are 0.
+    """
+    reach = quantile(level)
+    n, n_names = int(free.sum()), params.shape[1]
+    by_class = covariance.reshape(n, n_names, n * n_names)
+    log_odds, errors = np.empty((2, X.shape[0], n + 1))
+    for rows, x in blocks(X, n_names > X.shape[1], n * max(n_names, n + 1)):
+        logits = np.zeros((len(x), n + 1))
+        variance = np.empty((len(x), n, n))  # of the free logits
+        with one_thread():
+            logits[:, free] = x @ params[free].T
+            for k in range(n):
+                variance[:, k] = np.einsum("ilp,ip->il", (x @ by_class[k]).reshape(len(x), n, n_names), x)
+        # Row k of each sample: the other logits.
+        others = logits[:, None, :] + np.where(np.eye(n + 1, dtype=bool), -np.inf, 0.0)
+        others = others.reshape(-1, n + 1)
+        slope = np.eye(n + 1) - softmax(others).reshape(len(x), n + 1, n + 1)
+        slope = slope[:, :, free]  # (rows, K, K - 1)
+        log_odds[rows] = logits - logsumexp(others).reshape(logits.shape)
+        with one_thread():
+            squares = np.einsum("ikl,ilm,ikm->ik", slope, variance, slope, optimize=True)
+        errors[rows] = np.sqrt(np.maximum(squares, 0.0))
+    errors *= reach
+    return ProbaInterval(
+        *(np.asarray(sigmoid(q), np.float64) for q in (log_odds, log_odds - errors, log_odds + errors))
+    )

@@ -1,0 +1,101 @@
+"""Covariances of the parameters that are robust to a wrong model: the "sandwich" and its variants.
+
+With the information matrix H and the score g_i = s_i (a_i - y_i) x_i of sample i, up to its sign,
+
+    "sandwich", "HC0"    H^-1 (sum_i g_i g_i^T) H^-1
+    "HC1"                the same times n / (n - p), for n rows of positive weight and p parameters
+    "cluster"            H^-1 (sum_c g_c g_c^T) H^-1 G / (G - 1), for the sums g_c of the scores of each of G groups
+
+Sources: H. White, "Maximum likelihood estimation of misspecified models", Econometrica 50 (1982); K.-Y. Liang and
+S. L. Zeger, "Longitudinal data analysis using generalized linear models", Biometrika 73 (1986), for clusters; Stata,
+"Obtaining robust variance estimates", User's Guide 20.22, for G / (G - 1).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nbsoftmax import validation
+from nbsoftmax.errors import InputValueError
+from nbsoftmax.functional import cross_entropy_and_grad
+from nbsoftmax.kernels.kinds import PROBA
+from nbsoftmax.models.likelihood import blocks
+from nbsoftmax.problem import Problem
+from nbsoftmax.validation import Float64s
+
+COVARIANCES = ("fisher", "sandwich", "HC0", "HC1", "cluster")
+Codes = NDArray[np.int32]
+
+
+def group_codes(groups: Any, cov: str, problem: Problem) -> Codes | None:
+    """The group of each row as an index, for "cluster"; rows without weight have the index -1."""
+    if cov != "cluster":
+        if groups is not None:
+            raise InputValueError(f'groups are for cov="cluster", but cov is {cov!r}; leave them out.')
+        return None
+    if groups is None:
+        raise InputValueError('cov="cluster" needs groups: give the group of each row.')
+    codes, _ = validation.labels(groups, n_samples=problem.n_samples, name="groups")
+    if problem.sample_weight.size:
+        codes = np.where(problem.sample_weight > 0, codes, np.int32(-1))
+    if np.unique(codes[codes >= 0]).size < 2:
+        raise InputValueError("all rows of positive weight are in one group; expected at least two groups.")
+    return codes
+
+
+def robust_covariance(
+    inverse: Float64s,
+    X: Any,
+    problem: Problem,
+    params: Float64s,
+    free: NDArray[np.bool_],
+    cov: str,
+    groups: Codes | None,
+) -> Float64s:
+    """The covariance of the parameters of the free classes; `inverse` is H^-1 in units of the target's weights."""
+    n_params = len(inverse)
+    total = sum_of_squared_scores(X, problem, params, free, n_params // int(free.sum()), groups)
+    covariance = inverse @ total @ inverse
+    if groups is not None:
+        n_groups = np.unique(groups[groups >= 0]).size
+        covariance *= n_groups / (n_groups - 1)
+    elif cov == "HC1":
+        n_rows = np.count_nonzero(problem.sample_weight) if problem.sample_weight.size else problem.n_samples
+        if n_rows <= n_params:
+            raise InputValueError(
+                f'cov="HC1" needs more rows than parameters, but {n_rows} rows have weight for {n_params} parameters; '
+                'use cov="sandwich".'
+            )
+        covariance *= n_rows / (n_rows - n_params)
+    return covariance
+
+
+def sum_of_squared_scores(
+    X: Any, problem: Problem, params: Float64s, free: NDArray[np.bool_], n_names: int, groups: Codes | None
+) -> Float64s:
+    """Sum of g g^T for the free classes over the samples, or over the groups, block by block."""
+    target, n_params = problem.target_in_float64(), int(free.sum()) * n_names
+    total, y = np.zeros((n_params, n_params)), target.proba if target.kind == PROBA else target.labels
+    order = None if groups is None else np.argsort(groups, kind="stable")
+    last, open_group = np.zeros(n_params), -1  # the group that the next block may continue
+    for rows, x in blocks(X, n_names > X.shape[1], n_params, order):
+        logits = x @ params[:, :n_names].T
+        if problem.offset.size:
+            logits += problem.offset[rows]
+        slopes = cross_entropy_and_grad(logits, y[rows], class_weight=target.gain, reduction="sum")[1]
+        if target.weight.size:
+            slopes *= target.weight[rows, None]
+        scores = (slopes[:, free, None] * x[:, None, :]).reshape(len(x), -1)
+        if groups is not None:
+            of_row = groups[rows]
+            scores = np.add.reduceat(scores, np.flatnonzero(np.diff(of_row, prepend=-2)), axis=0)
+            if of_row[0] == open_group:
+                scores[0] += last
+            else:
+                total += np.outer(last, last)
+            last, open_group, scores = scores[-1], of_row[-1], scores[:-1]
+        total += scores.T @ scores
+    return total + np.outer(last, last)

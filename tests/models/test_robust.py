@@ -1,0 +1,118 @@
+"""Robust covariances: those of statsmodels, and of sums written out."""
+
+import numpy as np
+import pytest
+from statsmodels.stats import sandwich_covariance
+
+import nbsoftmax as nbs
+from nbsoftmax.models import likelihood
+from tests.models.test_inference import anes96, blobs, relative, spector, theirs
+
+
+def ours_in_their_order(table):
+    order = np.roll(np.arange(table.n_params).reshape(table.params.shape), 1, axis=1).ravel()
+    return table.covariance[np.ix_(order, order)]
+
+
+def groups_of(y):
+    return np.random.default_rng(0).integers(0, len(y) // 8, len(y))
+
+
+@pytest.mark.parametrize("data", [anes96, spector])
+def test_hc1_is_that_of_statsmodels(data):
+    X, y = data()
+    expected = sandwich_covariance.cov_white_simple(theirs(X, y), use_correction=True)
+    table = nbs.Trainer().fit(X, y).inference(cov="HC1")
+    assert np.abs(ours_in_their_order(table) - expected).max() <= 1e-6 * np.abs(expected).max()
+
+
+@pytest.mark.parametrize("data", [anes96, spector])
+def test_clusters_are_those_of_statsmodels_with_the_correction_of_stata(data):
+    X, y = data()
+    groups = groups_of(y)
+    n_groups = len(np.unique(groups))
+    fit = theirs(X, y, cov_type="cluster", cov_kwds={"groups": groups, "use_correction": False})
+    expected = np.asarray(fit.cov_params()) * n_groups / (n_groups - 1)
+    table = nbs.Trainer().fit(X, y).inference(cov="cluster", groups=groups.astype(str))
+    assert np.abs(ours_in_their_order(table) - expected).max() <= 1e-6 * np.abs(expected).max()
+
+
+def test_hc0_is_another_name_of_the_sandwich():
+    result = nbs.Trainer().fit(*blobs())
+    other, sandwich = result.inference(cov="HC0"), result.inference(cov="sandwich")
+    assert np.array_equal(other.covariance, sandwich.covariance)
+    assert other.cov == "sandwich"
+
+
+def test_a_group_for_each_row_gives_the_sandwich_times_its_correction():
+    X, y = blobs()
+    result = nbs.Trainer().fit(X, y)
+    single = result.inference(cov="cluster", groups=np.arange(len(y))[::-1])
+    sandwich = result.inference(cov="sandwich").covariance * len(y) / (len(y) - 1)
+    assert relative(single.covariance, sandwich) <= 1e-9
+
+
+def test_the_order_of_rows_and_blocks_of_them_change_nothing(monkeypatch):
+    X, y = blobs()
+    groups, order = groups_of(y), np.random.default_rng(1).permutation(len(y))
+    whole = nbs.Trainer().fit(X, y).inference(cov="cluster", groups=groups)
+    monkeypatch.setattr(likelihood, "BLOCK_BYTES", 1)  # 16 rows, for groups of about 8
+    shuffled = nbs.Trainer().fit(X[order], y[order]).inference(cov="cluster", groups=groups[order])
+    assert relative(shuffled.covariance, whole.covariance) <= 1e-9
+
+
+def test_groups_of_several_blocks_add_up(monkeypatch):
+    X, y = blobs()
+    result, groups = nbs.Trainer().fit(X, y), np.arange(len(y)) % 3
+    whole = result.inference(cov="cluster", groups=groups)
+    monkeypatch.setattr(likelihood, "BLOCK_BYTES", 1)
+    assert np.abs(result.inference(cov="cluster", groups=groups).covariance - whole.covariance).max() <= 1e-9 * (
+        np.abs(whole.covariance).max()
+    )
+
+
+def test_rows_without_weight_count_in_no_correction():
+    X, y = blobs()
+    weight = np.where(np.arange(len(y)) < 300, 1.0 + np.arange(len(y)) % 2, 0.0)
+    groups = np.where(weight > 0, groups_of(y), -5)
+    all_rows, some = nbs.Trainer().fit(X, y, sample_weight=weight), slice(0, 300)
+    fewer = nbs.Trainer().fit(X[some], y[some], sample_weight=weight[some])
+    for options in ({"cov": "HC1"}, {"cov": "cluster"}):
+        of_all = {**options, "groups": groups} if options["cov"] == "cluster" else options
+        of_some = {**options, "groups": groups[some]} if options["cov"] == "cluster" else options
+        ours, expected = all_rows.inference(**of_all).covariance, fewer.inference(**of_some).covariance
+        assert np.abs(ours - expected).max() <= 1e-9 * np.abs(expected).max()
+
+
+def test_the_function_takes_groups_and_effects_have_the_covariance():
+    X, y = blobs()
+    groups, result = groups_of(y), nbs.Trainer().fit(X, y)
+    of_result = result.inference(cov="cluster", groups=groups)
+    of_function = nbs.inference(result.model, X, y, cov="cluster", groups=groups)
+    assert np.array_equal(of_function.covariance, of_result.covariance)
+    effects = result.marginal_effects(cov="cluster", groups=groups)
+    assert np.array_equal(effects.std_errors, of_result.marginal_effects().std_errors)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"cov": "cluster"}, "needs groups"),
+        ({"cov": "HC1", "groups": np.arange(400)}, "groups are for cov=\"cluster\", but cov is 'HC1'"),
+        ({"cov": "cluster", "groups": np.arange(399)}, "X has 400 rows, but groups has 399"),
+        ({"cov": "cluster", "groups": np.zeros(400, int)}, "in one group; expected at least two"),
+        ({"cov": "HC2"}, "cov is 'HC2', expected one of"),
+    ],
+)
+def test_wrong_groups_are_refused(options, message):
+    with pytest.raises(nbs.InputValueError, match=message):
+        nbs.Trainer().fit(*blobs()).inference(**options)
+
+
+def test_hc1_needs_more_rows_than_parameters():
+    X, y = np.array([[0.0], [1.0], [0.0], [1.0]]), [0, 0, 1, 1]
+    table = nbs.Trainer().fit(X, y, sample_weight=[1, 2, 2, 1])
+    assert np.isfinite(table.inference(cov="HC1").covariance).all()
+    X, y = np.array([[0.0], [1.0]]), np.array([[0.5, 0.5], [0.3, 0.7]])
+    with pytest.raises(nbs.InputValueError, match="2 rows have weight for 2 parameters"):
+        nbs.Trainer().fit(X, y).inference(cov="HC1")
