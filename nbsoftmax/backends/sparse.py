@@ -64,6 +64,7 @@ class SparseBackend:
         self.fit_intercept = fit_intercept
         self._source = X, target, offset
         self._n_threads, self._block_bytes = n_threads, block_bytes
+        self._counts: NDArray[np.int64] | None = None
         self._curvature = curvature_weights(target)
         self._set_dtype(X.dtype)
         n_rows = max(16, block_bytes // (self._layout.stride * self.dtype.itemsize))
@@ -148,7 +149,9 @@ class SparseBackend:
 
     def counts(self) -> NDArray[np.int64]:
         """Number of the numbers of each feature that are stored, (n_features,)."""
-        return np.bincount(self._source[0].indices, minlength=self.n_features)
+        if self._counts is None:
+            self._counts = np.bincount(self._source[0].indices, minlength=self.n_features)
+        return self._counts.copy()
 
     def frequent_gram(self, params: Float64s | None, features: NDArray[np.int64]) -> Float64s:
         """The part of `gram` of some features, which are sorted, and of the intercept."""

@@ -106,6 +106,10 @@ class Curved(Smooth, Protocol):
         """The objective."""
         ...
 
+    def hvp_sums(self, params: Float64s, v: Float64s) -> tuple[Float64s, float]:
+        """The sums over rows of `hvp`, which the penalty is not added to yet, and what divides them."""
+        ...
+
     def curvatures(self, params: Float64s) -> Float64s:
         """The diagonal, (n_classes, n_features + 1)."""
         ...
