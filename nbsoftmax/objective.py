@@ -183,9 +183,9 @@ class PenalizedLoss:
         product[:, :-1] += self.penalty.curvature * v[:, :-1]
         return product
 
-    def hvp_sums(self, params: Float64s, v: Float64s) -> tuple[Float64s, float]:
-        """The sums over rows of `hvp`, which the penalty is not added to yet, and what divides them."""
-        return self.backend.hess_vec(params, v), self.backend.weight_sum
+    def hvp_sums(self, params: Float64s) -> tuple[Callable[[Float64s], Float64s], float]:
+        """For many products at `params`: a function of v that sums over rows, and what divides it; without penalty."""
+        return base.hessian_at(self.backend, params), self.backend.weight_sum
 
     def gram(self, params: Float64s) -> Float64s:
         """The mean over the classes of the diagonal blocks of the Hessian of J, without its penalty.

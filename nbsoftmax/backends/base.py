@@ -26,6 +26,8 @@ ask with `isinstance(backend, Stochastic)` and decide what to do without it.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -102,6 +104,20 @@ class KeepsProbabilities(Protocol):
     def intercept_curvature(self, params: Float64s) -> Float64s | None:
         """sum_i h_i (a_ik [k = l] - a_ik a_il), (K, K); None if those at `params` were not kept for all samples."""
         ...
+
+
+@runtime_checkable
+class FixesPoint(Protocol):
+    """Can multiply by the Hessian at one point several times without comparing the parameters each time."""
+
+    def hessian_at(self, params: Float64s) -> Callable[[Float64s], Float64s]:
+        """`hess_vec` at `params`, which must not change while the function is in use."""
+        ...
+
+
+def hessian_at(backend: Backend, params: Float64s) -> Callable[[Float64s], Float64s]:
+    """The function of v that returns `backend.hess_vec(params, v)`."""
+    return backend.hessian_at(params) if isinstance(backend, FixesPoint) else partial(backend.hess_vec, params)
 
 
 @runtime_checkable

@@ -107,7 +107,21 @@ class SparseBackend:
 
     def hess_vec(self, params: Float64s, v: Float64s) -> Float64s:
         """The Hessian of the loss at `params`, times v."""
+        return self.hessian_at(params)(v)
+
+    def hessian_at(self, params: Float64s) -> Callable[[Float64s], Float64s]:
+        """`hess_vec` at `params`, which must not change while the function is in use."""
         memory, kept = self._memory_for(params)
+
+        def times(v: Float64s) -> Float64s:
+            nonlocal memory
+            product, memory = self._hess_vec(params, v, memory, kept), rows.KEPT
+            return product
+
+        return times
+
+    def _hess_vec(self, params: Float64s, v: Float64s, memory: int, kept: list[Floats]) -> Float64s:
+        """The product, with probabilities that are already `kept`, or are kept from now on, as `memory` says."""
         with self._scratch() as scratch:
             direction = point = self._weights(v, scratch.v)
             if memory == rows.KEEP or not kept[-1].size:

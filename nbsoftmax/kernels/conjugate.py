@@ -1,18 +1,19 @@
 """The vector operations of conjugate gradients for many parameters, each in one pass that changes arrays in place.
 
-    finish     q <- q / S + c v,      v . q                              the Hessian times v, with the penalty's part
-    advance    d <- d - a s,   r <- r - a q,   r . z                     the step, and the residual after it
-    turn       s <- z + b s                                              the next search direction
+    bend       s . H s                                        the curvature along a search direction s
+    advance    d <- d - a s,   r <- r - a H s,   r . z        the step, and the residual after it
+    turn       s <- z + b s                                   the next search direction
 
-with z = M r minus its mean over the classes, for a diagonal M. Arrays are (K, n), flat; c is (n,). NumPy would make two
-to eight passes for each of these, most of them with a new array, which takes longer than products with sparse data.
+with H s = p / S + c s for the product p of the backend and the penalty's curvature c, and z = M r minus its mean over
+the classes, for a diagonal M. Arrays are (K, n), flat; c is (n,). NumPy would make three to ten passes for each of
+these, most of them with a new array, which takes longer than products with sparse data.
 
 Ranges of columns are tasks. The sums of each are written to `partial`, so that the caller adds them in order.
 """
 
 from nbsoftmax.kernels.lang.simd import filled, lanes, load, load_part, store, store_part, sum_of
 from nbsoftmax.kernels.rows import aligned
-from nbsoftmax.kernels.runtime.jit import jit, part
+from nbsoftmax.kernels.runtime.jit import inlined, jit, part
 from nbsoftmax.kernels.runtime.threads import take
 
 # Numbers of a task in each array, about, and columns of a task at least: a pass follows as many streams as there are
@@ -31,28 +32,48 @@ def bounds_of(task, columns, n):
     return task * columns, min(columns, n - task * columns)
 
 
+@inlined
+def times_hessian(product, s, divisor, curvature):
+    """H s from vectors of the product of the backend."""
+    return product / divisor + curvature * s
+
+
 @jit
-def finish(todo, product, v, divisor, curvature, n_classes, columns, partial):
-    """Divide `product` by a number, add `curvature` (n,) times v, and write the parts of v . product to `partial`."""
-    n, width = curvature.size, lanes(v)
+def bend(todo, search, product, divisor, curvature, n_classes, columns, partial):
+    """Write the parts of s . H s to `partial`."""
+    n, width = curvature.size, lanes(search)
     task = take(todo)
     while task >= 0:
         low, size = bounds_of(task, columns, n)
-        total = filled(v, 0)
+        total = filled(search, 0)
         for k in range(n_classes):
             for c in range(low, low + size, width):
                 few, at = min(width, low + size - c), k * n + c
-                x = load_part(v, at, few, 0.0)
-                q = load_part(product, at, few, 0.0) / divisor + load_part(curvature, c, few, 0.0) * x
-                store_part(product, at, q, few)
-                total += x * q
+                s = load_part(search, at, few, 0.0)
+                total += s * times_hessian(
+                    load_part(product, at, few, 0.0), s, divisor, load_part(curvature, c, few, 0.0)
+                )
         partial[task] = sum_of(total)
         task = take(todo)
 
 
 @jit
-def advance(todo, direction, residual, search, product, inverse, step, n_classes, columns, means, partial):
-    """Subtract `step` times `search` from `direction`, and `step` times `product` from `residual`.
+def advance(  # the arrays of conjugate gradients
+    todo,
+    direction,
+    residual,
+    search,
+    product,
+    divisor,
+    curvature,
+    inverse,
+    step,
+    n_classes,
+    columns,
+    means,
+    partial,
+):
+    """Subtract `step` times `search` from `direction`, and `step` times H s from `residual`.
 
     The mean of inverse * residual over the classes is written to `means` (n,), and the parts of residual . z to
     `partial`, with z = inverse * residual - means.
@@ -68,9 +89,10 @@ def advance(todo, direction, residual, search, product, inverse, step, n_classes
         for k in range(n_classes):
             for c in range(0, size, width):
                 few, at = min(width, size - c), k * n + low + c
-                d = load_part(direction, at, few, 0.0) - load_part(search, at, few, 0.0) * step
-                store_part(direction, at, d, few)
-                r = load_part(residual, at, few, 0.0) - load_part(product, at, few, 0.0) * step
+                s = load_part(search, at, few, 0.0)
+                store_part(direction, at, load_part(direction, at, few, 0.0) - s * step, few)
+                q = times_hessian(load_part(product, at, few, 0.0), s, divisor, load_part(curvature, low + c, few, 0.0))
+                r = load_part(residual, at, few, 0.0) - q * step
                 store_part(residual, at, r, few)
                 z = load_part(inverse, at, few, 0.0) * r
                 total += r * z

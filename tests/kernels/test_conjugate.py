@@ -26,62 +26,56 @@ def assert_near(found, *terms):
 
 
 def run(kernel, shape, *arguments, n_threads=None):
-    """Run a kernel; return its partial sums."""
+    """Run a kernel with its arguments but for the sizes; return its partial sums."""
     columns = columns_of_task(shape[0])
     partial = np.full(-(-shape[1] // columns), np.nan)
     flat = [a.reshape(-1) if isinstance(a, np.ndarray) else a for a in arguments]
-    extra = (partial,) if kernel is not conjugate.turn else ()
+    results = () if kernel is conjugate.turn else (partial,)
     if kernel is conjugate.advance:
-        flat, extra = flat[:-1], (flat[-1], partial)
-    launch(kernel, partial.size, 10**9, n_threads, *flat, shape[0], columns, *extra)
+        results = flat.pop(), partial
+    launch(kernel, partial.size, 10**9, n_threads, *flat, shape[0], columns, *results)
     return partial
 
 
-def turned(shape, search, residual, inverse, means, factor, n_threads=None):
-    columns = columns_of_task(shape[0])
-    flat = search.reshape(-1), residual.reshape(-1), inverse.reshape(-1), means
-    launch(conjugate.turn, -(-shape[1] // columns), 10**9, n_threads, *flat, factor, shape[0], columns)
-
-
 @pytest.mark.parametrize("shape", SHAPES)
-def test_a_product_gets_its_divisor_and_penalty(shape):
-    product, v = random_arrays(shape, 2)
+def test_the_curvature_along_a_search_direction_is_that_of_the_loss_and_the_penalty(shape):
+    search, product = random_arrays(shape, 2)
     curvature = np.random.default_rng(1).uniform(size=shape[1])
-    terms = product / 7.0, curvature * v
-    expected = sum(terms)
-    partial = run(conjugate.finish, shape, product, v, 7.0, curvature)
-    assert_near(product, *terms)
-    assert abs(partial.sum() - np.vdot(v, expected)) <= v.size * EPS * np.abs(v * expected).sum()
+    expected = product / 7.0 + curvature * search
+    partial = run(conjugate.bend, shape, search, product, 7.0, curvature)
+    assert abs(partial.sum() - np.vdot(search, expected)) <= search.size * EPS * np.abs(search * expected).sum()
 
 
 @pytest.mark.parametrize("shape", SHAPES)
 def test_a_step_changes_direction_and_residual_as_numpy_does(shape):
     direction, residual, search, product, inverse = random_arrays(shape, 5)
+    curvature = np.random.default_rng(1).uniform(size=shape[1])
     before, old, means = direction.copy(), residual.copy(), np.full(shape[1], np.nan)
     inverse = np.abs(inverse)
-    partial = run(conjugate.advance, shape, direction, residual, search, product, inverse, 0.3, means)
+    arrays = direction, residual, search, product, 7.0, curvature, inverse, 0.3, means
+    partial = run(conjugate.advance, shape, *arrays)
     assert_near(direction, before, -0.3 * search)
-    assert_near(residual, old, -0.3 * product)
+    assert_near(residual, old, -0.3 / 7.0 * product, -0.3 * curvature * search)
     z = inverse * residual
     assert (np.abs(means - z.mean(axis=0)) <= shape[0] * EPS * np.abs(z).max(axis=0)).all()
     rounding = z.size * EPS * np.abs(residual * z).sum()
     assert abs(partial.sum() - np.vdot(residual, z - z.mean(axis=0))) <= rounding
     old = search.copy()
-    turned(shape, search, residual, inverse, means, 0.7)
+    run(conjugate.turn, shape, search, residual, inverse, means, 0.7)
     assert_near(search, z, -np.broadcast_to(means, shape), 0.7 * old)
 
 
 def test_one_thread_and_two_give_the_same_bits(monkeypatch):
     monkeypatch.setattr(threads, "_threads_of_numba", lambda: 2)
     shape, found = (3, 20_011), []
-    for n_threads in (1, 2):
+    for n in (1, 2):
         direction, residual, search, product, inverse = random_arrays(shape, 5)
-        means = np.empty(shape[1])
-        sums = [run(conjugate.finish, shape, product, search, 3.0, np.ones(shape[1]), n_threads=n_threads)]
-        arrays = direction, residual, search, product, inverse, 0.3, means
-        sums.append(run(conjugate.advance, shape, *arrays, n_threads=n_threads))
-        turned(shape, search, residual, inverse, means, 0.7, n_threads)
-        found.append([*sums, direction, residual, search, product, means])
+        means, curvature = np.empty(shape[1]), np.ones(shape[1])
+        sums = [run(conjugate.bend, shape, search, product, 3.0, curvature, n_threads=n)]
+        arrays = direction, residual, search, product, 3.0, curvature, inverse, 0.3, means
+        sums.append(run(conjugate.advance, shape, *arrays, n_threads=n))
+        run(conjugate.turn, shape, search, residual, inverse, means, 0.7, n_threads=n)
+        found.append([*sums, direction, residual, search, means])
     for one, two in zip(*found, strict=True):
         np.testing.assert_array_equal(one, two)
 
@@ -106,7 +100,7 @@ def test_conjugate_gradients_in_place_are_those_of_numpy(n_classes, l2, fit_inte
     assert abs(in_place.square - plain.square) <= 1e-13 * plain.square
     for _, one, other in zip(range(6), conjugate_gradients(plain), conjugate_gradients(in_place), strict=False):
         assert abs(other.decrement - one.decrement) <= 1e-10 * one.decrement
-        for name in ("direction", "residual", "search", "product"):
+        for name in ("direction", "residual", "search"):
             expected = getattr(plain, name)
             scale = np.abs(grad).max() if name == "residual" else np.abs(expected).max()
             np.testing.assert_allclose(getattr(in_place, name), expected, rtol=0, atol=1e-9 * scale)

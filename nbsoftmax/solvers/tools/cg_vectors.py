@@ -24,8 +24,8 @@ class CGVectors(Protocol):
     ----------
     direction, residual : ndarray
         d, and grad + H d. At first d is 0.
-    search, product : ndarray
-        The search direction s, at first M^-1 grad, and H s.
+    search : ndarray
+        The search direction s, at first M^-1 grad.
     square : float
         grad . M^-1 grad.
     """
@@ -33,11 +33,10 @@ class CGVectors(Protocol):
     direction: Float64s
     residual: Float64s
     search: Float64s
-    product: Float64s
     square: float
 
     def multiply(self) -> float:
-        """Make `product` that of `search`; returns s . H s."""
+        """Multiply H by `search`; returns s . H s."""
         ...
 
     def advance(self, step: float) -> float:
@@ -51,6 +50,8 @@ class CGVectors(Protocol):
 
 class NewVectors:
     """The operations by NumPy. Each makes new arrays, so that those of earlier iterates stay as they are.
+
+    `product` is H times `search`.
 
     `project` removes from a gradient its rounding errors along directions in which the objective is constant. `search`
     is the preconditioned, projected gradient, if it is known.
@@ -103,27 +104,27 @@ class VectorsInPlace:
     """
 
     def __init__(self, objective: Curved, params: Float64s, grad: Float64s, inverse: Float64s) -> None:
-        self._objective, self._params = objective, params
         n_classes, n = grad.shape
-        self._sizes = n_classes, conjugate.columns_of_task(n_classes)
-        self._curvature = np.append(np.broadcast_to(objective.penalty.curvature, n - 1), 0.0)
+        self._times_hessian, divisor = objective.hvp_sums(params)
+        self._penalised = divisor, np.append(np.broadcast_to(objective.penalty.curvature, n - 1), 0.0)
+        self._sizes, self._n_threads = (n_classes, conjugate.columns_of_task(n_classes)), objective.n_threads
         self._inverse, self._means = inverse.reshape(-1), np.empty(n)
         self.direction, self.residual, self.search = np.zeros((3, *grad.shape))
-        # With these arrays, a step of -1 makes `residual` the gradient.
-        self.product = grad
+        # As `search` is 0, a step of -1 makes `residual` the gradient.
+        self._product = grad * divisor
         self.square = self.advance(-1.0)
         self.turn(0.0)
 
     def multiply(self) -> float:
         """As in `CGVectors`."""
-        self.product, divisor = self._objective.hvp_sums(self._params, self.search)
-        arrays = self.product.reshape(-1), self.search.reshape(-1), divisor, self._curvature
-        return self._sum(conjugate.finish, *arrays, *self._sizes)
+        self._product = self._times_hessian(self.search)
+        arrays = self.search.reshape(-1), self._product.reshape(-1)
+        return self._sum(conjugate.bend, *arrays, *self._penalised, *self._sizes)
 
     def advance(self, step: float) -> float:
         """As in `CGVectors`."""
-        arrays = (a.reshape(-1) for a in (self.direction, self.residual, self.search, self.product))
-        return self._sum(conjugate.advance, *arrays, self._inverse, step, *self._sizes, self._means)
+        arrays = (a.reshape(-1) for a in (self.direction, self.residual, self.search, self._product))
+        return self._sum(conjugate.advance, *arrays, *self._penalised, self._inverse, step, *self._sizes, self._means)
 
     def turn(self, factor: float) -> None:
         """As in `CGVectors`."""
@@ -137,7 +138,7 @@ class VectorsInPlace:
         return float(pairwise_sum(partial))
 
     def _run(self, kernel: Any, *arguments: Any) -> None:
-        launch(kernel, self._n_tasks, PASS_WORK * self._inverse.size, self._objective.n_threads, *arguments)
+        launch(kernel, self._n_tasks, PASS_WORK * self._inverse.size, self._n_threads, *arguments)
 
     @property
     def _n_tasks(self) -> int:

@@ -22,7 +22,7 @@ ROUNDED = 1e-8
 class CGIterate(NamedTuple):
     """The state of conjugate gradients after a product."""
 
-    vectors: CGVectors  # residual: grad + H direction; search, product: the last search direction, and H times that
+    vectors: CGVectors  # with the residual, grad + H direction, and the last search direction
     direction: Float64s  # approximates -H^-1 grad
     decrement: float  # approximates grad . H^-1 grad / 2 from below; inf if H is singular in float64
     tail: float  # the part of it that the second half of the products added

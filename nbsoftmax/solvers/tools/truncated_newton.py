@@ -13,7 +13,7 @@ import numpy as np
 
 from nbsoftmax.solvers.base import Curved, Point
 from nbsoftmax.solvers.tools.certificates import strongly_convex
-from nbsoftmax.solvers.tools.cg_vectors import CGVectors
+from nbsoftmax.solvers.tools.cg_vectors import CGVectors, NewVectors
 from nbsoftmax.solvers.tools.conjugate_gradients import CGIterate, conjugate_gradients
 from nbsoftmax.solvers.tools.convergence import SETTLED
 from nbsoftmax.solvers.tools.preconditioners import Preconditioner
@@ -105,7 +105,8 @@ class _Truncation:
         preconditioner.products += 1
         if total == np.inf:
             return NewtonDirection(iterate.direction, np.inf, settled=False)
-        preconditioner.record(iterate.vectors.search, iterate.vectors.product)
+        if isinstance(iterate.vectors, NewVectors):
+            preconditioner.record(iterate.vectors.search, iterate.vectors.product)
         rest = preconditioner.decrement_bound(iterate.square)  # what more products would add to the decrement
         solved = iterate.relative_square <= SOLVED
         settled = solved or (self._n_products >= LEAST_PRODUCTS and iterate.tail <= SETTLED * total)
