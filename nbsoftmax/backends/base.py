@@ -150,6 +150,10 @@ class SparseRows(Backend, Protocol):
         """The part of `gram` of some features, which are sorted, and of the intercept."""
         ...
 
+    def moments(self, params: Float64s) -> tuple[Float64s, Float64s]:
+        """`curvatures`, and the same sums without squares, sum_i h_i a_ik (1 - a_ik) (x_i, 1), (K, N + 1)."""
+        ...
+
     def columns(self) -> Any:
         """X as a scipy.sparse.csc_array."""
         ...

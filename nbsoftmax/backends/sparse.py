@@ -204,6 +204,18 @@ class SparseBackend:
 
             return self._products(lambda block: self._variances(block, weights, scratch), scratch, squared=True)
 
+    def moments(self, params: Float64s) -> tuple[Float64s, Float64s]:
+        """`curvatures`, and the same sums without squares, sum_i h_i a_ik (1 - a_ik) (x_i, 1), (K, N + 1)."""
+        with self._scratch() as scratch:
+            weights = self._weights(params, scratch.w)
+
+            def variances(block: Block) -> None:
+                self._variances(block, weights, scratch)
+
+            squares = self._products(variances, scratch, squared=True)
+            known = len(self._blocks) == 1  # the variances of the block are still in memory
+            return squares, self._products((lambda block: None) if known else variances, scratch)
+
     def _variances(self, block: Block, weights: linear.Weights, scratch: Scratch) -> None:
         """Write h_i a_ik (1 - a_ik) of a block to the scratch memory."""
         layout = self._layout

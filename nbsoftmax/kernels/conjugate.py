@@ -4,9 +4,14 @@
     advance    d <- d - a s,   r <- r - a H s,   r . z        the step, and the residual after it
     turn       s <- z + b s                                   the next search direction
 
-with H s = p / S + c s for the product p of the backend and the penalty's curvature c, and z = M r minus its mean over
-the classes, for a diagonal M. Arrays are (K, n), flat; c is (n,). NumPy would make three to ten passes for each of
-these, most of them with a new array, which takes longer than products with sparse data.
+with H s = p / S + c s for the product p of the backend and the penalty's curvature c. The preconditioner is diagonal
+for features from which a mean x is subtracted, with the intercept b in the last column:
+
+    z_j = M_j (r_j - x_j r_b)   for all columns, x_b = 0;        then   z_b <- z_b - sum_j x_j z_j
+
+and from z its mean over the classes is subtracted. The caller adds the last sum. Arrays are (K, n), flat; c and x are
+(n,). NumPy would make three to ten passes for each of these, most of them with a new array, which takes longer than
+products with sparse data.
 
 Ranges of columns are tasks. The sums of each are written to `partial`, so that the caller adds them in order.
 """
@@ -67,16 +72,19 @@ def advance(  # the arrays of conjugate gradients
     divisor,
     curvature,
     inverse,
+    centre,
+    corner,
     step,
     n_classes,
     columns,
     means,
+    shifts,
     partial,
 ):
     """Subtract `step` times `search` from `direction`, and `step` times H s from `residual`.
 
-    The mean of inverse * residual over the classes is written to `means` (n,), and the parts of residual . z to
-    `partial`, with z = inverse * residual - means.
+    `inverse` is M, `centre` is x, and `corner`, (K,), is r_b after the step. The mean of the first z over the classes
+    is written to `means` (n,), the parts of sum_j x_j z_j to `shifts`, (n_tasks, K), and those of r . z to `partial`.
     """
     n, width = means.size, lanes(residual)
     sums, products = aligned(columns + width, residual), aligned(columns + width, residual)
@@ -87,6 +95,7 @@ def advance(  # the arrays of conjugate gradients
         products[:] = 0.0
         total = filled(residual, 0)
         for k in range(n_classes):
+            shift = filled(residual, 0)
             for c in range(0, size, width):
                 few, at = min(width, size - c), k * n + low + c
                 s = load_part(search, at, few, 0.0)
@@ -94,10 +103,14 @@ def advance(  # the arrays of conjugate gradients
                 q = times_hessian(load_part(product, at, few, 0.0), s, divisor, load_part(curvature, low + c, few, 0.0))
                 r = load_part(residual, at, few, 0.0) - q * step
                 store_part(residual, at, r, few)
+                x = load_part(centre, low + c, few, 0.0)
+                r = r - x * corner[k]
                 z = load_part(inverse, at, few, 0.0) * r
                 total += r * z
+                shift += x * z
                 store(sums, c, load(sums, c) + r)
                 store(products, c, load(products, c) + z)
+            shifts[task * n_classes + k] = sum_of(shift)
         for c in range(0, size, width):
             few, mean = min(width, size - c), load(products, c) / n_classes
             store_part(means, low + c, mean, few)
@@ -107,8 +120,8 @@ def advance(  # the arrays of conjugate gradients
 
 
 @jit
-def turn(todo, search, residual, inverse, means, factor, n_classes, columns):
-    """Replace `search` by z + factor * search, with z and `means` of `advance`."""
+def turn(todo, search, residual, inverse, centre, corner, factor, n_classes, columns, means):
+    """Replace `search` by z + factor * search, with the first z of `advance` and its `means`."""
     n, width = means.size, lanes(search)
     task = take(todo)
     while task >= 0:
@@ -116,6 +129,7 @@ def turn(todo, search, residual, inverse, means, factor, n_classes, columns):
         for k in range(n_classes):
             for c in range(low, low + size, width):
                 few, at = min(width, low + size - c), k * n + c
-                z = load_part(inverse, at, few, 0.0) * load_part(residual, at, few, 0.0) - load_part(means, c, few, 0.0)
+                r = load_part(residual, at, few, 0.0) - load_part(centre, c, few, 0.0) * corner[k]
+                z = load_part(inverse, at, few, 0.0) * r - load_part(means, c, few, 0.0)
                 store_part(search, at, z + load_part(search, at, few, 0.0) * factor, few)
         task = take(todo)

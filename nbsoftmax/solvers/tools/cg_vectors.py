@@ -10,6 +10,7 @@ import numpy as np
 from nbsoftmax.kernels import conjugate
 from nbsoftmax.kernels.runtime.threads import launch
 from nbsoftmax.solvers.base import Curved, Smooth
+from nbsoftmax.solvers.tools.centred_diagonal import CentredDiagonal
 from nbsoftmax.sums import pairwise_sum
 from nbsoftmax.validation import Float64s
 
@@ -90,7 +91,7 @@ class NewVectors:
 
 
 class VectorsInPlace:
-    """The operations by kernels, which change the arrays in place, for a diagonal M.
+    """The operations by kernels, which change the arrays in place, for a `CentredDiagonal` as M.
 
     Search directions sum to 0 over the classes, since softmax is invariant to shifts of all classes. Their products do,
     too, up to rounding errors, which r . M^-1 r and the search directions do not contain.
@@ -99,19 +100,19 @@ class VectorsInPlace:
     ----------
     objective : Curved
     params, grad : ndarray (n_classes, n_features + 1)
-    inverse : ndarray of the same shape
-        The diagonal of M^-1.
+    diagonal : CentredDiagonal
     """
 
-    def __init__(self, objective: Curved, params: Float64s, grad: Float64s, inverse: Float64s) -> None:
+    def __init__(self, objective: Curved, params: Float64s, grad: Float64s, diagonal: CentredDiagonal) -> None:
         n_classes, n = grad.shape
-        self._times_hessian, divisor = objective.hvp_sums(params)
-        self._penalised = divisor, np.append(np.broadcast_to(objective.penalty.curvature, n - 1), 0.0)
+        self._times_hessian, self._divisor = objective.hvp_sums(params)
+        curvature = np.append(np.broadcast_to(objective.penalty.curvature, n - 1), 0.0)
+        self._penalised = self._divisor, curvature
         self._sizes, self._n_threads = (n_classes, conjugate.columns_of_task(n_classes)), objective.n_threads
-        self._inverse, self._means = inverse.reshape(-1), np.empty(n)
+        self._inverse, self._centre, self._means = diagonal.inverse.reshape(-1), diagonal.centre, np.empty(n)
         self.direction, self.residual, self.search = np.zeros((3, *grad.shape))
         # As `search` is 0, a step of -1 makes `residual` the gradient.
-        self._product = grad * divisor
+        self._product = grad * self._divisor
         self.square = self.advance(-1.0)
         self.turn(0.0)
 
@@ -123,13 +124,21 @@ class VectorsInPlace:
 
     def advance(self, step: float) -> float:
         """As in `CGVectors`."""
+        self._corner = self.residual[:, -1] - step * (self._product[:, -1] / self._divisor)
         arrays = (a.reshape(-1) for a in (self.direction, self.residual, self.search, self._product))
-        return self._sum(conjugate.advance, *arrays, *self._penalised, self._inverse, step, *self._sizes, self._means)
+        diagonal = self._inverse, self._centre, self._corner
+        shifts = np.empty((self._n_tasks, self._sizes[0]))
+        results = self._means, shifts.reshape(-1)
+        square = self._sum(conjugate.advance, *arrays, *self._penalised, *diagonal, step, *self._sizes, *results)
+        shift = np.array([pairwise_sum(of_class) for of_class in shifts.T.copy()])
+        self._shift = shift - shift.mean()
+        return square
 
     def turn(self, factor: float) -> None:
         """As in `CGVectors`."""
-        arrays = self.search.reshape(-1), self.residual.reshape(-1), self._inverse, self._means
-        self._run(conjugate.turn, *arrays, factor, *self._sizes)
+        arrays = self.search.reshape(-1), self.residual.reshape(-1), self._inverse, self._centre, self._corner
+        self._run(conjugate.turn, *arrays, factor, *self._sizes, self._means)
+        self.search[:, -1] -= self._shift
 
     def _sum(self, kernel: Any, *arguments: Any) -> float:
         """Run a kernel, and add the sums of its tasks in order."""

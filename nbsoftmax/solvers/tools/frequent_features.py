@@ -35,7 +35,7 @@ def works(objective: Curved, counts: NDArray[np.int64]) -> dict[str, float]:
     """The work of the kinds that differ from those for dense data."""
     logits = product_work(objective, counts) / 2
     return {
-        "diagonal": 2 * logits,
+        "diagonal": 3 * logits,
         "frequent": 3 * logits + _gram_work(objective, np.sort(counts)[::-1][: n_frequent(objective, counts)]),
         "gram": logits + _gram_work(objective, counts),
     }

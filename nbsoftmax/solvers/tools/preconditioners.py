@@ -1,6 +1,6 @@
 """Preconditioners of conjugate gradients: approximations M of the Hessian, from cheapest to most accurate.
 
-diagonal   the diagonal of the Hessian
+diagonal   the diagonal of the Hessian, for sparse data after the features are centred: see `centred_diagonal`
 frequent   for sparse data with too many features for the next kind: see `frequent_features`
 gram       X1^T D X1 / S for every class, D = diag(h_i mean_k a_ik (1 - a_ik))
 blocks     X1^T D_k X1 / S for class k, D_k = diag(h_i a_ik (1 - a_ik)): the diagonal blocks of the Hessian
@@ -23,6 +23,7 @@ import numpy as np
 
 from nbsoftmax.kernels.runtime.threads import EXP_WORK
 from nbsoftmax.solvers.base import Curved, Point
+from nbsoftmax.solvers.tools.centred_diagonal import CentredDiagonal
 from nbsoftmax.solvers.tools.cg_vectors import MANY, CGVectors, NewVectors, VectorsInPlace
 from nbsoftmax.solvers.tools.frequent_features import FrequentGram, product_work, works
 from nbsoftmax.solvers.tools.lbfgs_memory import LBFGSMemory
@@ -94,12 +95,12 @@ class Preconditioner:
         self._shape = k, d = objective.shape
         self.memory = LBFGSMemory(k * d, n_pairs(objective)) if memory is None else memory
         self._frequent: FrequentGram | None = None
-        self._diagonal: Float64s | None = None
+        self._diagonal: CentredDiagonal | None = None
         self._recorded: deque[tuple[Float64s, Float64s]] = deque(maxlen=self.memory.capacity)
         penalty = np.zeros(d)
         penalty[:-1] = objective.penalty.curvature
         if kind == "diagonal":
-            self._diagonal = _scale_of(objective.curvatures(params) + penalty) ** 2  # of M^-1
+            self._diagonal = CentredDiagonal(objective, params, penalty, _scale_of)
             return
         if kind == "frequent":
             diagonal = objective.curvatures(params) + penalty
@@ -119,7 +120,7 @@ class Preconditioner:
 
     def vectors(self, objective: Curved, point: Point) -> CGVectors:
         """The arrays of conjugate gradients from a point on."""
-        if self._diagonal is not None and self._diagonal.size >= MANY and not self.memory.capacity:
+        if self._diagonal is not None and point.grad.size >= MANY and not self.memory.capacity:
             return VectorsInPlace(objective, point.params, point.grad, self._diagonal)
         search = self._first_search(centred(point.grad))
         return NewVectors(objective, point.params, point.grad, self, centred, search)
@@ -168,7 +169,7 @@ class Preconditioner:
         if self._frequent is not None:
             return self._frequent(residual)
         if self._diagonal is not None:
-            return np.asarray(residual * self._diagonal)
+            return self._diagonal(residual)
         if self.kind == "gram":  # shared by all classes
             scale = self._scale[0]
             return np.asarray(residual * scale @ self._inverses[0] * scale)
