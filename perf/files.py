@@ -23,7 +23,7 @@ import json, sys, threading, time
 from pathlib import Path
 import numpy as np
 import nbsoftmax as nbs
-from nbsoftmax.objective import ObjectiveOptions, PenalizedLoss
+from nbsoftmax.penalized_loss import ObjectiveOptions, PenalizedLoss
 from nbsoftmax.problem import problem_of
 
 folder, name = Path(sys.argv[1]), sys.argv[2]

@@ -22,6 +22,7 @@ LAYERS = [
     {"problem"},
     {"gradients", "linear_loss"},
     {"penalties"},
+    {"penalized_loss"},
     {"objective"},
     {"solvers"},
     {"models"},

@@ -26,7 +26,9 @@ ask with `isinstance(backend, Stochastic)` and decide what to do without it.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -140,9 +142,23 @@ class KeepsProbabilities(Protocol):
 class HasMoments(Protocol):
     """Can compute means and variances of the features."""
 
-    def moments(self, centre: Float64s) -> tuple[float, Float64s, Float64s]:
+    def feature_moments(self, centre: Float64s) -> tuple[float, Float64s, Float64s]:
         """sum_i h_i, and for each feature sum_i h_i (x_ij - c_j) and sum_i h_i (x_ij - c_j)^2, (n_features,)."""
         ...
+
+
+@runtime_checkable
+class FixesPoint(Protocol):
+    """Can multiply by the Hessian at one point several times without comparing the parameters each time."""
+
+    def hessian_at(self, params: Float64s) -> Callable[[Float64s], Float64s]:
+        """`hess_vec` at `params`, which must not change while the function is in use."""
+        ...
+
+
+def hessian_at(backend: Backend, params: Float64s) -> Callable[[Float64s], Float64s]:
+    """The function of v that returns `backend.hess_vec(params, v)`."""
+    return backend.hessian_at(params) if isinstance(backend, FixesPoint) else partial(backend.hess_vec, params)
 
 
 @runtime_checkable
@@ -173,6 +189,10 @@ class SparseRows(Backend, Protocol):
 
     def frequent_gram(self, params: Float64s | None, features: NDArray[np.int64]) -> Float64s:
         """The part of `gram` of some features, which are sorted, and of the intercept."""
+        ...
+
+    def moments(self, params: Float64s) -> tuple[Float64s, Float64s]:
+        """`curvatures`, and the same sums without squares, sum_i h_i a_ik (1 - a_ik) (x_i, 1), (K, N + 1)."""
         ...
 
     def columns(self) -> Any:

@@ -194,7 +194,7 @@ class DenseBackend:
             run(sgd.update, self.n_classes, (n_chunks + 8) * params.size, *change)
         return losses
 
-    def moments(self, centre: Float64s) -> Moments:
+    def feature_moments(self, centre: Float64s) -> Moments:
         """Sums of the features and their squares, as differences from `centre`; see `moments`."""
         return moments(self._source[0], self._curvature, centre)
 

@@ -65,6 +65,7 @@ class SparseBackend:
         self.fit_intercept = fit_intercept
         self._source = X, target, offset
         self._n_threads, self._block_bytes = n_threads, block_bytes
+        self._counts: NDArray[np.int64] | None = None
         self._curvature = curvature_weights(target)
         self._set_dtype(X.dtype)
         n_rows = max(16, block_bytes // (self._layout.stride * self.dtype.itemsize))
@@ -107,7 +108,21 @@ class SparseBackend:
 
     def hess_vec(self, params: Float64s, v: Float64s) -> Float64s:
         """The Hessian of the loss at `params`, times v."""
+        return self.hessian_at(params)(v)
+
+    def hessian_at(self, params: Float64s) -> Callable[[Float64s], Float64s]:
+        """`hess_vec` at `params`, which must not change while the function is in use."""
         memory, kept = self._memory_for(params)
+
+        def times(v: Float64s) -> Float64s:
+            nonlocal memory
+            product, memory = self._hess_vec(params, v, memory, kept), rows.KEPT
+            return product
+
+        return times
+
+    def _hess_vec(self, params: Float64s, v: Float64s, memory: int, kept: list[Floats]) -> Float64s:
+        """The product, with probabilities that are already `kept`, or are kept from now on, as `memory` says."""
         with self._scratch() as scratch:
             direction = point = self._weights(v, scratch.v)
             if memory == rows.KEEP or not kept[-1].size:
@@ -149,7 +164,9 @@ class SparseBackend:
 
     def counts(self) -> NDArray[np.int64]:
         """Number of the numbers of each feature that are stored, (n_features,)."""
-        return np.bincount(self._source[0].indices, minlength=self.n_features)
+        if self._counts is None:
+            self._counts = np.bincount(self._source[0].indices, minlength=self.n_features)
+        return self._counts.copy()
 
     def frequent_gram(self, params: Float64s | None, features: NDArray[np.int64]) -> Float64s:
         """The part of `gram` of some features, which are sorted, and of the intercept."""
@@ -187,6 +204,18 @@ class SparseBackend:
             weights = self._weights(params, scratch.w)
 
             return self._products(lambda block: self._variances(block, weights, scratch), scratch, squared=True)
+
+    def moments(self, params: Float64s) -> tuple[Float64s, Float64s]:
+        """`curvatures`, and the same sums without squares, sum_i h_i a_ik (1 - a_ik) (x_i, 1), (K, N + 1)."""
+        with self._scratch() as scratch:
+            weights = self._weights(params, scratch.w)
+
+            def variances(block: Block) -> None:
+                self._variances(block, weights, scratch)
+
+            squares = self._products(variances, scratch, squared=True)
+            known = len(self._blocks) == 1  # the variances of the block are still in memory
+            return squares, self._products((lambda block: None) if known else variances, scratch)
 
     def _variances(self, block: Block, weights: linear.Weights, scratch: Scratch) -> None:
         """Write h_i a_ik (1 - a_ik) of a block to the scratch memory."""
@@ -241,7 +270,7 @@ class SparseBackend:
         design = samples, self._layout, self._target(slice(None))
         return descend(design, state, order, batch_size, rates, rule, n_before, fit_intercept=self.fit_intercept)
 
-    def moments(self, centre: Float64s) -> Moments:
+    def feature_moments(self, centre: Float64s) -> Moments:
         """Sums of the features and their squares, as differences from `centre`; see `moments`."""
         return moments(self._source[0], self._curvature, centre)
 

@@ -189,9 +189,9 @@ class SumOfRows(SumBackend):
         super().__init__(parts, **options)
         self._dtype = dtype
 
-    def moments(self, centre: Float64s) -> Moments:
+    def feature_moments(self, centre: Float64s) -> Moments:
         """Sums of the features and their squares, as differences from `centre`; see `moments`."""
-        total: Moments = self._parts.total(self._first.then("moments", centre))
+        total: Moments = self._parts.total(self._first.then("feature_moments", centre))
         return total
 
     def with_features(self, features: NDArray[np.int64]) -> SumOfRows:

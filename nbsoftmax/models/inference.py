@@ -22,7 +22,7 @@ from nbsoftmax.models.likelihood import maximum, null_log_likelihood
 from nbsoftmax.models.points import binary_columns
 from nbsoftmax.models.robust import COVARIANCES, group_codes, robust_covariance
 from nbsoftmax.models.softmax import SoftmaxModel, checked_model, feature_names, position
-from nbsoftmax.objective import ObjectiveOptions, PenalizedLoss
+from nbsoftmax.penalized_loss import ObjectiveOptions, PenalizedLoss
 from nbsoftmax.problem import Problem
 
 MOST_PARAMS = 10_000  # the covariance then takes 0.8 GB, and a few such arrays exist at a time

@@ -19,7 +19,7 @@ from scipy.linalg import cho_factor, cho_solve, eigh
 from nbsoftmax import validation
 from nbsoftmax.errors import InputValueError, listed
 from nbsoftmax.models.softmax import SoftmaxModel
-from nbsoftmax.objective import PenalizedLoss
+from nbsoftmax.penalized_loss import PenalizedLoss
 from nbsoftmax.validation import Float64s
 
 BLOCK_BYTES = 2**21

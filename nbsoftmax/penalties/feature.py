@@ -34,6 +34,7 @@ from nbsoftmax.errors import InputValueError, plain
 from nbsoftmax.kernels.coordinate import group_lasso, lasso
 from nbsoftmax.validation import Float64s
 
+LONG = 2**16  # numbers of an array, of which copies take time
 BISECTIONS = 60  # for the scale of a dual point, between 0 and 1
 MOST_SWEEPS, SWEEP_TOL = 200, 1e-8  # of coordinate descent; the last sweep's squared move, relative to the first's
 
@@ -112,7 +113,7 @@ class FeaturePenalty:
     def bound(self, gradient: Float64s) -> float:
         """J - J* <= sum_j ||g_:j||^2 / (2 d_j) for J = a convex function + R without l1, and its gradient g."""
         if isinstance(self._l2s, float):
-            return float(np.vdot(gradient, gradient)) / (2 * self.l2) if self.l2 > 0 else np.inf
+            return _square(gradient) / (2 * self.l2) if self.l2 > 0 else np.inf
         squares = np.square(gradient).sum(axis=0)
         with np.errstate(divide="ignore"):
             return float(np.divide(squares, 2 * self._l2s, out=np.zeros_like(squares), where=squares > 0).sum())
@@ -347,6 +348,13 @@ def _weights(weights: ArrayLike) -> Float64s:
         raise InputValueError(f"weights are {plain(weights)}, expected finite numbers of at least 0.")
     array.flags.writeable = False
     return array
+
+
+def _square(v: Float64s) -> float:
+    """||v||^2 by BLAS, which solvers limit to one thread; long rows are not copied, as `vdot` would."""
+    if v.size < LONG:
+        return float(np.vdot(v, v))
+    return sum(float(np.dot(row, row)) for row in v)
 
 
 def _sum_of_squares(coef: Float64s, weights: Float64s | None) -> float:

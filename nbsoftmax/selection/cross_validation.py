@@ -24,7 +24,7 @@ from nbsoftmax.models.predictions import predictions
 from nbsoftmax.models.scores import accuracy
 from nbsoftmax.models.softmax import SoftmaxModel
 from nbsoftmax.models.to_frame import data_frame
-from nbsoftmax.objective import ObjectiveOptions, PenalizedLoss
+from nbsoftmax.penalized_loss import ObjectiveOptions, PenalizedLoss
 from nbsoftmax.problem import Problem, shuffled_by_class
 from nbsoftmax.selection.path import as_in_sklearn, penalties, refuse_strengths, shared_problem
 from nbsoftmax.training.result import FitResult, uninterrupted

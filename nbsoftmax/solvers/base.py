@@ -106,6 +106,13 @@ class Curved(Smooth, Protocol):
         """The objective."""
         ...
 
+    def hvp_sums(self, params: Float64s) -> tuple[Callable[[Float64s], Float64s], float]:
+        """For many products at `params`: a function of v that sums over rows, and what divides it; without penalty.
+
+        `params` must not change while the function is in use.
+        """
+        ...
+
     def curvatures(self, params: Float64s) -> Float64s:
         """The diagonal, (n_classes, n_features + 1)."""
         ...

@@ -41,7 +41,7 @@ from nbsoftmax.solvers.tools.intercept import InterceptCurvature
 from nbsoftmax.solvers.tools.later_steps import still_to_come
 from nbsoftmax.solvers.tools.line_search import backtrack, weak_wolfe
 from nbsoftmax.solvers.tools.preconditioner_choice import PreconditionerChoice
-from nbsoftmax.solvers.tools.preconditioners import KINDS, Preconditioner, centred, centred_start, costs, n_pairs
+from nbsoftmax.solvers.tools.preconditioners import KINDS, Preconditioner, centred, centred_start, n_pairs
 from nbsoftmax.solvers.tools.truncated_newton import (
     LOOSEST,
     InnerTolerance,
@@ -119,11 +119,11 @@ class NewtonSteps:
         self._objective, self._tol = driver.objective, driver.tol
         self._choice = PreconditionerChoice(driver.objective, kinds)
         # At 0 all probabilities of a sample are equal, unless there is an offset. Other starts may be near a minimum.
-        possible = not self._choice.exact and n_pairs(driver.objective.shape) >= WINDOW
+        possible = not self._choice.exact and n_pairs(driver.objective) >= WINDOW
         at = driver.start if start is None else start
         early = bool(saved.get("early", possible and not at.any()))
         n_early, since = int(saved.get("n_early", 0)), int(saved.get("early_since", 0))
-        self._early = EarlyPhase(costs(driver.objective), active=early, n_steps=n_early, since=since)
+        self._early = EarlyPhase(self._choice.costs, active=early, n_steps=n_early, since=since)
         self._preconditioner = self._choice.restored(saved) if saved else self._choice.first(at, uniform=early)
         self._certificate = GapCertificate(driver.sums, float(saved.get("looseness", FIRST_LOOSENESS)))
         self._first_square = float(saved.get("first_square", 0.0))  # of the first gradient, in the norm of M^-1
@@ -282,9 +282,9 @@ class NewtonSteps:
     def _find_direction(self, point: Point, allowed: float) -> int:
         """Find the direction from a point; returns how many products could be spent on a certificate."""
         preconditioner, choice, certificate = self._preconditioner, self._choice, self._certificate
-        search, square = preconditioner.first_search(centred(point.grad))
-        self._first_square = self._first_square or square
-        progress = max(0.0, square / self._first_square) if self._first_square > 0 else 0.0
+        vectors = preconditioner.vectors(self._objective, point)
+        self._first_square = self._first_square or vectors.square
+        progress = max(0.0, vectors.square / self._first_square) if self._first_square > 0 else 0.0
         before = preconditioner.products
         near_at = choice.n_products if self._near_at < 0 else self._near_at
         left = max(LEAST_PATIENCE, self._early.n_steps + near_at) - (choice.n_products - near_at)
@@ -298,7 +298,7 @@ class NewtonSteps:
             if self._polishes
             else certificate.expected,
         )
-        self._direction = newton_direction(self._objective, point, preconditioner, search, square, tolerance)
+        self._direction = newton_direction(self._objective, point, preconditioner, vectors, tolerance)
         preconditioner.update()
         self._n_products = preconditioner.products - before
         choice.n_products += self._n_products

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from nbsoftmax.errors import listed
 from nbsoftmax.kernels.runtime.blas import one_thread
-from nbsoftmax.objective import PenalizedLoss
+from nbsoftmax.penalized_loss import PenalizedLoss
 from nbsoftmax.solvers.base import Solution
 from nbsoftmax.solvers.stop_reason import StopReason
 from nbsoftmax.solvers.table import Solver

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from nbsoftmax.objective import PenalizedLoss
+from nbsoftmax.penalized_loss import PenalizedLoss
 from nbsoftmax.solvers.base import Point, Solution, SolverState
 from nbsoftmax.solvers.stop_reason import Stop, StopReason
 from nbsoftmax.solvers.tools.convergence import ConvergenceMonitor

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from nbsoftmax.errors import InputValueError
 from nbsoftmax.models.display import Displayed, counted
 from nbsoftmax.models.softmax import SoftmaxModel
-from nbsoftmax.objective import ObjectiveOptions
+from nbsoftmax.penalized_loss import ObjectiveOptions
 from nbsoftmax.problem import AnyProblem, Problem
 from nbsoftmax.solvers.stop_reason import StopReason
 from nbsoftmax.validation import Float64s

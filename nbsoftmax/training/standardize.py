@@ -36,9 +36,9 @@ def deviations(problem: AnyProblem) -> Float64s:
         raise InputValueError("X is on a GPU, but standardize=True reads it on the host; copy X to the host.")
     sums = problem.backend(fit_intercept=True, n_threads=None)
     assert isinstance(sums, HasMoments)
-    mass, first, _ = sums.moments(np.zeros(problem.n_features))
+    mass, first, _ = sums.feature_moments(np.zeros(problem.n_features))
     mean = first / mass
-    _, off, squares = sums.moments(mean)
+    _, off, squares = sums.feature_moments(mean)
     with np.errstate(over="ignore", invalid="ignore"):
         variance = squares / mass - (off / mass) ** 2  # `mean` has rounding errors
         deviation = np.sqrt(np.maximum(variance, 0.0))

@@ -15,7 +15,7 @@ from nbsoftmax.errors import InputValueError, listed
 from nbsoftmax.kernels.runtime.blas import one_thread
 from nbsoftmax.kernels.sgd import State
 from nbsoftmax.models.softmax import SoftmaxModel
-from nbsoftmax.objective import ObjectiveOptions, PenalizedLoss
+from nbsoftmax.penalized_loss import ObjectiveOptions, PenalizedLoss
 from nbsoftmax.problem import Problem
 from nbsoftmax.solvers.sgd import SGD, rate_factors
 from nbsoftmax.solvers.table import Solver

@@ -17,7 +17,7 @@ from nbsoftmax import validation
 from nbsoftmax.errors import InputValueError, plain
 from nbsoftmax.models.display import changed_options
 from nbsoftmax.models.softmax import SoftmaxModel, trained_model
-from nbsoftmax.objective import ObjectiveOptions, PenalizedLoss
+from nbsoftmax.penalized_loss import ObjectiveOptions, PenalizedLoss
 from nbsoftmax.penalties import AnyPenalty, Penalty, penalty_of
 from nbsoftmax.problem import AnyProblem, problem_of
 from nbsoftmax.problem.fingerprint import fingerprint

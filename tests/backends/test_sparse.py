@@ -5,7 +5,7 @@ import pytest
 from scipy import sparse
 
 from nbsoftmax import validation
-from nbsoftmax.backends.base import Margins, Refinable, SelectsFeatures, Stochastic
+from nbsoftmax.backends.base import FixesPoint, Margins, Refinable, SelectsFeatures, Stochastic, hessian_at
 from nbsoftmax.backends.dense import DenseBackend
 from nbsoftmax.backends.design import Design
 from nbsoftmax.backends.sparse import SparseBackend
@@ -17,6 +17,7 @@ SUMS = {
     "loss": lambda backend, w, v: (backend.loss(w),),
     "loss_and_grad": lambda backend, w, v: backend.loss_and_grad(w),
     "hess_vec": lambda backend, w, v: (backend.hess_vec(w, v), backend.hess_vec(w, -v), backend.hess_vec(v, w)),
+    "hessian_at": lambda backend, w, v: [hessian_at(backend, p)(d) for p in (w, v) for d in (w, v)],
     "gram": lambda backend, w, v: (backend.gram(), backend.gram(w)),
     "curvatures": lambda backend, w, v: (backend.curvatures(w),),
     "class_grams": lambda backend, w, v: (backend.class_grams(w),),
@@ -213,3 +214,23 @@ def test_counts_are_those_of_stored_numbers():
     X = rows_of(150, 13, 0.2, "float64")
     np.testing.assert_array_equal(mine.counts(), np.diff(X.tocsc().indptr))
     assert mine.n_numbers == X.nnz
+
+
+@pytest.mark.parametrize("block_bytes", [2**22, 2**9])
+def test_moments_are_sums_with_the_variances_of_probabilities(block_bytes):
+    ours, dense, w, _ = pair(kind="all", block_bytes=block_bytes)
+    squares, sums = ours.moments(w)
+    np.testing.assert_array_equal(squares, ours.curvatures(w))
+    # The sums of X are the last columns of the diagonal blocks of the Hessian.
+    expected = dense.class_grams(w)[:, :, -1]
+    np.testing.assert_allclose(sums, expected, rtol=0, atol=2e-14 * np.abs(expected).max())
+
+
+def test_several_products_at_a_point_are_those_of_one_each():
+    ours, _, w, v = pair()
+    assert isinstance(ours, FixesPoint)
+    times = ours.hessian_at(w)
+    first = times(v)
+    ours.hess_vec(v, w)  # keeps the probabilities at another point
+    np.testing.assert_array_equal(times(v), first)
+    np.testing.assert_array_equal(times(w), ours.hess_vec(w, w))

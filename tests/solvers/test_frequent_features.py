@@ -6,7 +6,7 @@ from scipy import sparse
 
 from nbsoftmax import validation
 from nbsoftmax.backends.sparse import SparseBackend
-from nbsoftmax.objective import ObjectiveOptions, PenalizedLoss
+from nbsoftmax.penalized_loss import ObjectiveOptions, PenalizedLoss
 from nbsoftmax.penalties import Ridge
 from nbsoftmax.problem import Problem
 from nbsoftmax.solvers.tools import frequent_features, preconditioners
@@ -77,3 +77,31 @@ def test_dense_data_have_no_such_preconditioner():
     dense = PenalizedLoss(Problem.from_indices(X, y), ObjectiveOptions())
     assert dense.feature_counts() is None
     assert costs(dense)["frequent"] == np.inf
+
+
+@pytest.mark.parametrize("constant", [False, True])
+def test_the_diagonal_of_sparse_data_is_that_of_centred_features(objective, constant):
+    X = objective.backend.columns().toarray()
+    if constant:
+        X[:, 3] = 0.7
+        objective = PenalizedLoss(
+            Problem.from_indices(sparse.csr_array(X), objective._problem.target.labels),
+            ObjectiveOptions(penalty=Ridge(L2)),
+        )
+    rng = np.random.default_rng(1)
+    params, residual = rng.normal(size=(2, K, N + 1))
+    z = X @ params[:, :-1].T + params[:, -1]
+    a = np.exp(z - z.max(axis=1, keepdims=True))
+    a /= a.sum(axis=1, keepdims=True)
+    v = a * (1 - a)  # (M, K)
+    mean = v.sum(axis=1) @ X / v.sum()
+    shift = np.eye(N + 1)  # from parameters of centred features to those of X
+    shift[-1, :-1] = -mean
+    centred = np.column_stack([X - mean, np.ones(M)])
+    made = Preconditioner(objective, params, "diagonal")
+    for k in range(K):
+        diagonal = v[:, k] @ centred**2 / M + np.append(np.full(N, L2), 0.0)
+        expected = shift @ ((shift.T @ residual[k]) / diagonal)
+        # For a constant column a share of 1e-6 of its curvature is left.
+        rtol = 1e-4 if constant else 1e-10
+        np.testing.assert_allclose(made._plain(residual)[k], expected, rtol=rtol, atol=rtol * np.abs(expected).max())

@@ -12,7 +12,7 @@ import pytest
 
 import nbsoftmax as nbs
 from nbsoftmax.callbacks import EarlyStopping
-from nbsoftmax.objective import PenalizedLoss
+from nbsoftmax.penalized_loss import PenalizedLoss
 from tests.training.killed import OPTIONS, problem, same
 
 pytestmark = pytest.mark.usefixtures("at_every_iteration")

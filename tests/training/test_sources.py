@@ -14,7 +14,7 @@ from scipy.sparse import csr_array
 import nbsoftmax as nbs
 from nbsoftmax.backends.base import SampleOrder
 from nbsoftmax.kernels.sgd import State
-from nbsoftmax.objective import ObjectiveOptions, PenalizedLoss
+from nbsoftmax.penalized_loss import ObjectiveOptions, PenalizedLoss
 from nbsoftmax.problem import Problem, problem_of
 from nbsoftmax.solvers.table import SOLVERS
 from tests.data.rows import NAMES, M, N, W, X, Y, table, write

@@ -6,12 +6,12 @@ M. Hestenes, E. Stiefel, "Methods of conjugate gradients for solving linear syst
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
 
-from nbsoftmax.solvers.base import Smooth
+from nbsoftmax.solvers.tools.cg_vectors import CGVectors
 from nbsoftmax.validation import Float64s
 
 NEGLIGIBLE = np.finfo(float).eps ** 2  # squares of residuals below this share are rounding errors
@@ -22,13 +22,11 @@ ROUNDED = 1e-8
 class CGIterate(NamedTuple):
     """The state of conjugate gradients after a product."""
 
+    vectors: CGVectors  # with the residual, grad + H direction, and the last search direction
     direction: Float64s  # approximates -H^-1 grad
     decrement: float  # approximates grad . H^-1 grad / 2 from below; inf if H is singular in float64
     tail: float  # the part of it that the second half of the products added
     relative_square: float  # `square`, relative to that of the gradient
-    residual: Float64s  # grad + H direction
-    search: Float64s  # the last search direction
-    product: Float64s  # H times that
     square: float = np.inf  # residual . M^-1 residual; if M = H, half of it is the rest of the decrement
     tridiagonal: tuple[list[float], list[float]] = ([], [])  # of the Lanczos process for M^-1 H
 
@@ -39,48 +37,33 @@ class CGIterate(NamedTuple):
         return float(eigvalsh_tridiagonal(*self.tridiagonal, select="i", select_range=(0, 0))[0])
 
 
-def conjugate_gradients(
-    objective: Smooth,
-    params: Float64s,
-    grad: Float64s,
-    precondition: Callable[[Float64s], Float64s],
-    project: Callable[[Float64s], Float64s],
-    search: Float64s | None = None,
-) -> Iterator[CGIterate]:
-    """Solve H d = -grad at `params`, one Hessian-vector product for each iterate, until no residual is left.
+def conjugate_gradients(vectors: CGVectors) -> Iterator[CGIterate]:
+    """Solve H d = -grad, one Hessian-vector product for each iterate, until no residual is left.
 
-    `project` removes from a gradient its rounding errors along directions in which the objective is constant. `search`
-    is the preconditioned, projected gradient, if it is known.
+    The arrays of an iterate may change when the next one is computed.
     """
-    residual = project(grad)
-    direction = np.zeros_like(grad)
-    search = precondition(residual) if search is None else search
-    square = first = float(np.vdot(residual, search))
+    square = first = vectors.square
     gains: list[float] = []
     diagonal: list[float] = []
     off_diagonal: list[float] = []
     beta, alpha = 0.0, 1.0
     while square > NEGLIGIBLE * first:
-        product = project(objective.hvp(params, search))
-        curvature = float(np.vdot(search, product))
+        curvature = vectors.multiply()
         if not 0 < curvature < np.inf:  # no curvature: the decrement is infinite
-            yield CGIterate(direction if gains else -search, np.inf, np.inf, np.inf, residual, search, product)
+            yield CGIterate(vectors, vectors.direction if gains else -vectors.search, np.inf, np.inf, np.inf)
             return
         if gains:
             off_diagonal.append(math.sqrt(beta) / alpha)
         diagonal.append(curvature / square + beta / alpha)  # the first term is 1 / (the next alpha)
         alpha = square / curvature
-        direction = direction - alpha * search
-        residual = residual - alpha * product
         gains.append(alpha * square / 2)
-        preconditioned = precondition(residual)
-        square, last = float(np.vdot(residual, preconditioned)), square
+        square, last = vectors.advance(alpha), square
         if not -ROUNDED * first <= square < np.inf:  # M^-1 is indefinite because of rounding errors, or overflow
-            yield CGIterate(direction, np.inf, np.inf, np.inf, residual, search, product)
+            yield CGIterate(vectors, vectors.direction, np.inf, np.inf, np.inf)
             return
         square = max(square, 0.0)  # if the residual consists of rounding errors
         beta = square / last
         tail = sum(gains[len(gains) // 2 :])
         lanczos = (diagonal, off_diagonal)
-        yield CGIterate(direction, sum(gains), tail, square / first, residual, search, product, square, lanczos)
-        search = preconditioned + beta * search
+        yield CGIterate(vectors, vectors.direction, sum(gains), tail, square / first, square, lanczos)
+        vectors.turn(beta)

@@ -23,6 +23,7 @@ from nbsoftmax.solvers.tools.certificates import (
     gap_bound,
     reported_gap,
 )
+from nbsoftmax.solvers.tools.cg_vectors import NewVectors
 from nbsoftmax.solvers.tools.conjugate_gradients import NEGLIGIBLE, conjugate_gradients
 from nbsoftmax.validation import Float64s
 
@@ -50,8 +51,8 @@ def newton_decrement(
     def project(v: Float64s) -> Float64s:
         return without_shift(objective, v)
 
-    iterates = conjugate_gradients(objective, point.params, point.grad, precondition, project)
-    for n, iterate in enumerate(iterates, 1):
+    vectors = NewVectors(objective, point.params, point.grad, precondition, project)
+    for n, iterate in enumerate(conjugate_gradients(vectors), 1):
         total, rest = iterate.decrement, iterate.relative_square
         if not total <= enough or total == np.inf:
             return total, False

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nbsoftmax.solvers.base import Curved
+from nbsoftmax.solvers.tools.cg_vectors import NewVectors
 from nbsoftmax.solvers.tools.conjugate_gradients import conjugate_gradients
 from nbsoftmax.solvers.tools.preconditioners import LEAST_CURVATURE
 from nbsoftmax.validation import Float64s
@@ -36,7 +37,8 @@ def free_decrement(smooth: Curved, params: Float64s, grad: Float64s, free: NDArr
         return project(scale * v)
 
     total, rest = 0.0, 0.0
-    for n, at in enumerate(conjugate_gradients(smooth, params, grad, precondition, project), 1):
+    vectors = NewVectors(smooth, params, grad, precondition, project)
+    for n, at in enumerate(conjugate_gradients(vectors), 1):
         total, rest = at.decrement + at.tail, at.relative_square
         if not SETTLED < rest < np.inf or n == MOST_PRODUCTS:
             break

@@ -32,23 +32,24 @@ LEAST_COUNT = 8
 
 
 def works(objective: Curved, counts: NDArray[np.int64]) -> dict[str, float]:
-    """The work of a Hessian-vector product ("product"), and of the kinds that differ from those for dense data."""
-    m, (k, d) = objective.n_samples, objective.shape
-    numbers = float(counts.sum())
-    logits = numbers * (k + NUMBER_WORK) + m * k * EXP_WORK + d * k
+    """The work of the kinds that differ from those for dense data."""
+    logits = product_work(objective, counts) / 2
     return {
-        "product": 2 * logits,
-        "diagonal": 2 * logits,
+        "diagonal": 3 * logits,
         "frequent": 3 * logits + _gram_work(objective, np.sort(counts)[::-1][: n_frequent(objective, counts)]),
         "gram": logits + _gram_work(objective, counts),
     }
 
 
+def product_work(objective: Curved, counts: NDArray[np.int64]) -> float:
+    """The work of a Hessian-vector product: logits, and as much for the product with their changes."""
+    m, (k, d) = objective.n_samples, objective.shape
+    return 2 * (float(counts.sum()) * (k + NUMBER_WORK) + float(m * k * EXP_WORK + d * k))
+
+
 def n_frequent(objective: Curved, counts: NDArray[np.int64], most: float = 40.0) -> int:
     """How many features take part in the Gram matrix: as many as cost at most `most` products, at least the fewest."""
-    m, (k, d) = objective.n_samples, objective.shape
-    product = 2 * (float(counts.sum()) * (k + NUMBER_WORK) + m * k * EXP_WORK + d * k)
-    by_count = np.sort(counts)[::-1]
+    product, by_count = product_work(objective, counts), np.sort(counts)[::-1]
     useful = int((counts >= LEAST_COUNT).sum())
     for size in SIZES:
         n = min(size, useful)

@@ -22,12 +22,18 @@ SAVED = 0.5
 
 
 class PreconditionerChoice:
-    """Chooses preconditioners among `kinds` during a fit, and counts products and preconditioners."""
+    """Chooses preconditioners among `kinds` during a fit, and counts products and preconditioners.
+
+    Attributes
+    ----------
+    costs : dict
+        The costs of those kinds that fit in memory, in products, from the least accurate one.
+    """
 
     def __init__(self, objective: Curved, kinds: tuple[str, ...]) -> None:
         self.objective = objective
-        self._costs = {kind: cost for kind, cost in costs(objective).items() if kind in kinds and cost < np.inf}
-        self.kinds = list(self._costs)
+        self.costs = {kind: cost for kind, cost in costs(objective).items() if kind in kinds and cost < np.inf}
+        self.kinds = list(self.costs)
         if not self.kinds:
             raise InputValueError(
                 f"a {' or '.join(kinds)} of {math.prod(objective.shape)} parameters takes more than "
@@ -42,8 +48,8 @@ class PreconditionerChoice:
 
         If all probabilities are equal (`uniform`), `gram` is as accurate as the whole Hessian.
         """
-        affordable = ("gram", "frequent")
-        cheap = [kind for kind, cost in self._costs.items() if cost <= (AFFORDABLE if kind in affordable else CHEAP)]
+        most = {"gram": AFFORDABLE, "frequent": 0}
+        cheap = [kind for kind, cost in self.costs.items() if cost <= most.get(kind, CHEAP)]
         if uniform and "gram" in cheap:
             return self._make("gram", params)
         return self._make(cheap[-1] if cheap else self.kinds[0], params)
@@ -60,7 +66,7 @@ class PreconditionerChoice:
         better = self.better(last, params, min(n_products, SAVED * n_left))
         if better is not None:
             return better
-        cost = self._costs[last.kind]
+        cost = self.costs[last.kind]
         if last.products <= cost or SAVED * n_left < cost:
             return last
         return self._make(last.kind, params, last.memory)
@@ -69,7 +75,7 @@ class PreconditionerChoice:
         """A preconditioner of a more accurate kind that pays after a direction of `n_products`; None if none does."""
         kinds = self.kinds[self.kinds.index(last.kind) + 1 :]
         most = {kind: FREQUENT if kind == "frequent" else DIRECTIONS for kind in kinds}
-        kinds = [kind for kind in kinds if self._costs[kind] <= most[kind] * n_products]
+        kinds = [kind for kind in kinds if self.costs[kind] <= most[kind] * n_products]
         return self._make(kinds[-1], params, last.memory) if kinds else None
 
     def refine(self, objective: Curved, last: Preconditioner, params: Float64s) -> Preconditioner:
@@ -107,5 +113,5 @@ class PreconditionerChoice:
 
     def summary(self) -> str:
         """The number of products, and for each kind the number of preconditioners and the cost of one."""
-        parts = [f"{n} {kind} (worth {self._costs[kind]:.3g} products)" for kind, n in self._made.items() if n]
+        parts = [f"{n} {kind} (worth {self.costs[kind]:.3g} products)" for kind, n in self._made.items() if n]
         return f"{self.n_products} Hessian-vector products; preconditioners made: {', '.join(parts)}"

@@ -1,6 +1,6 @@
 """Preconditioners of conjugate gradients: approximations M of the Hessian, from cheapest to most accurate.
 
-diagonal   the diagonal of the Hessian
+diagonal   the diagonal of the Hessian, for sparse data after the features are centred: see `centred_diagonal`
 frequent   for sparse data with too many features for the next kind: see `frequent_features`
 gram       X1^T D X1 / S for every class, D = diag(h_i mean_k a_ik (1 - a_ik))
 blocks     X1^T D_k X1 / S for class k, D_k = diag(h_i a_ik (1 - a_ik)): the diagonal blocks of the Hessian
@@ -22,8 +22,10 @@ from collections import deque
 import numpy as np
 
 from nbsoftmax.kernels.runtime.threads import EXP_WORK
-from nbsoftmax.solvers.base import Curved
-from nbsoftmax.solvers.tools.frequent_features import FrequentGram, works
+from nbsoftmax.solvers.base import Curved, Point
+from nbsoftmax.solvers.tools.centred_diagonal import CentredDiagonal
+from nbsoftmax.solvers.tools.cg_vectors import MANY, CGVectors, NewVectors, VectorsInPlace
+from nbsoftmax.solvers.tools.frequent_features import FrequentGram, product_work, works
 from nbsoftmax.solvers.tools.lbfgs_memory import LBFGSMemory
 from nbsoftmax.validation import Float64s
 
@@ -37,6 +39,9 @@ AFFORDABLE = 100
 LEAST_REPAIR = 1e-10
 # Pairs that correct M^-1, the bytes that they may take, and the factor by which they may change the square of a norm.
 MOST_PAIRS, PAIRS_BYTES, MOST_CHANGE = 12, 2**26, 1e10
+# The share of the products that pairs save, the work of one in each product for each of many parameters, which is the
+# time of four reads from memory, and the fewest that are useful: a quasi-Newton method with less is too slow.
+PAIRS_SAVE, PAIR_WORK, FEWEST_PAIRS = 1 / 6, 24, 4
 # Smaller curvatures count as 0: they occur if all probabilities are 0 or 1.
 LEAST_CURVATURE = 1e-100
 # The fixed cost of a product in multiply-adds, and how many times that each kind takes. (Measured: with these the costs
@@ -48,7 +53,7 @@ CALLS = {"diagonal": 2, "frequent": 4, "gram": 4, "blocks": 6, "hessian": 8}
 def costs(objective: Curved) -> dict[str, float]:
     """The cost of each kind in Hessian-vector products; inf if it does not fit in memory."""
     m, (k, d) = objective.n_samples, objective.shape
-    product = CALL_WORK + m * k * (2 * d + EXP_WORK)
+    product = CALL_WORK + _product_work(objective)
     proba = m * k * (d + EXP_WORK)
     work = {
         "diagonal": proba + m * k * d,
@@ -61,14 +66,24 @@ def costs(objective: Curved) -> dict[str, float]:
     counts = objective.feature_counts()
     if counts is not None:
         work |= works(objective, counts)
-        product = CALL_WORK + work["product"]
         fits["frequent"] = not fits["gram"]
     return {kind: (CALLS[kind] * CALL_WORK + work[kind]) / product if fits.get(kind) else np.inf for kind in KINDS}
 
 
-def n_pairs(shape: tuple[int, int]) -> int:
-    """How many pairs correct M^-1, given the shape of the parameters."""
-    return min(MOST_PAIRS, PAIRS_BYTES // (16 * math.prod(shape)))
+def _product_work(objective: Curved) -> float:
+    """Multiply-adds of a Hessian-vector product."""
+    m, (k, d) = objective.n_samples, objective.shape
+    counts = objective.feature_counts()
+    return m * k * (2 * d + EXP_WORK) if counts is None else product_work(objective, counts)
+
+
+def n_pairs(objective: Curved) -> int:
+    """How many pairs correct M^-1: none if those that are useful cost more than they save."""
+    size = math.prod(objective.shape)
+    most = min(MOST_PAIRS, PAIRS_BYTES // (16 * size))
+    if size >= MANY:
+        most = min(most, int(PAIRS_SAVE * _product_work(objective) / (PAIR_WORK * size)))
+    return most if most >= FEWEST_PAIRS else 0
 
 
 class Preconditioner:
@@ -78,13 +93,14 @@ class Preconditioner:
         self.kind, self.made_at, self.products = kind, params, 0
         self.least_curvature = 0.0  # the smallest known eigenvalue of M^-1 H; 0 if none is known
         self._shape = k, d = objective.shape
-        self.memory = LBFGSMemory(k * d, n_pairs(objective.shape)) if memory is None else memory
+        self.memory = LBFGSMemory(k * d, n_pairs(objective)) if memory is None else memory
         self._frequent: FrequentGram | None = None
+        self._diagonal: CentredDiagonal | None = None
         self._recorded: deque[tuple[Float64s, Float64s]] = deque(maxlen=self.memory.capacity)
         penalty = np.zeros(d)
         penalty[:-1] = objective.penalty.curvature
         if kind == "diagonal":
-            self._scale, self._inverses = _scale_of(objective.curvatures(params) + penalty), None
+            self._diagonal = CentredDiagonal(objective, params, penalty, _scale_of)
             return
         if kind == "frequent":
             diagonal = objective.curvatures(params) + penalty
@@ -102,30 +118,35 @@ class Preconditioner:
         self._scale = _scale_of(np.einsum("bii->bi", matrices) + penalty)
         self._inverses = np.stack([_inverse(*pair) for pair in zip(matrices, self._scale, strict=True)])
 
+    def vectors(self, objective: Curved, point: Point) -> CGVectors:
+        """The arrays of conjugate gradients from a point on."""
+        if self._diagonal is not None and point.grad.size >= MANY and not self.memory.capacity:
+            return VectorsInPlace(objective, point.params, point.grad, self._diagonal)
+        search = self._first_search(centred(point.grad))
+        return NewVectors(objective, point.params, point.grad, self, centred, search)
+
     def record(self, search: Float64s, product: Float64s) -> None:
         """Record a search direction and its product with H, for `update`."""
-        self._recorded.append((search, product))
+        self._recorded.append((search, product))  # at most `memory.capacity`
 
     def update(self) -> None:
         """Correct M^-1 by the recorded products. Conjugate gradients must not be in progress."""
         self.memory.add(self._recorded)
         self._recorded.clear()
 
-    def first_search(self, residual: Float64s) -> tuple[Float64s, float]:
-        """M^-1 r, and the square of the residual's norm, r . M^-1 r; drops corrections that change it implausibly.
+    def _first_search(self, residual: Float64s) -> Float64s:
+        """M^-1 r; drops corrections that change the square of the residual's norm, r . M^-1 r, implausibly.
 
         If all probabilities are 0 or 1, the products are rounding errors, and the corrected M^-1 is indefinite.
         """
         plain = centred(self._plain(residual))
-        square = float(np.vdot(residual, plain))
         if not len(self.memory):
-            return plain, square
-        search = self(residual)
-        corrected = float(np.vdot(residual, search))
-        if square / MOST_CHANGE <= corrected <= square * MOST_CHANGE:
-            return search, corrected
+            return plain
+        search, square = self(residual), float(np.vdot(residual, plain))
+        if square / MOST_CHANGE <= float(np.vdot(residual, search)) <= square * MOST_CHANGE:
+            return search
         self.memory.clear()
-        return plain, square
+        return plain
 
     def quasi_newton_step(self, grad: Float64s) -> Float64s:
         """-H^-1 grad as L-BFGS approximates it."""
@@ -147,8 +168,8 @@ class Preconditioner:
         """M^-1 times an array of the shape of the parameters."""
         if self._frequent is not None:
             return self._frequent(residual)
-        if self._inverses is None:
-            return np.asarray(residual * self._scale**2)
+        if self._diagonal is not None:
+            return self._diagonal(residual)
         if self.kind == "gram":  # shared by all classes
             scale = self._scale[0]
             return np.asarray(residual * scale @ self._inverses[0] * scale)

@@ -18,7 +18,7 @@ from nbsoftmax.backends.base import Margins
 from nbsoftmax.validation import Float64s
 
 if TYPE_CHECKING:
-    from nbsoftmax.objective import PenalizedLoss
+    from nbsoftmax.penalized_loss import PenalizedLoss
 
 BLOCK_BYTES = 2**22  # of margins
 # In logits: the least increase of a diverging margin in a step, also relative to the margin itself (the last step

@@ -13,9 +13,10 @@ import numpy as np
 
 from nbsoftmax.solvers.base import Curved, Point
 from nbsoftmax.solvers.tools.certificates import strongly_convex
+from nbsoftmax.solvers.tools.cg_vectors import CGVectors, NewVectors
 from nbsoftmax.solvers.tools.conjugate_gradients import CGIterate, conjugate_gradients
 from nbsoftmax.solvers.tools.convergence import SETTLED
-from nbsoftmax.solvers.tools.preconditioners import Preconditioner, centred
+from nbsoftmax.solvers.tools.preconditioners import Preconditioner
 from nbsoftmax.validation import Float64s
 
 MOST_PRODUCTS = 2000  # for one direction
@@ -50,16 +51,11 @@ class NewtonDirection:
 
 
 def newton_direction(
-    objective: Curved,
-    point: Point,
-    preconditioner: Preconditioner,
-    search: Float64s,
-    square: float,
-    tolerance: InnerTolerance,
+    objective: Curved, point: Point, preconditioner: Preconditioner, vectors: CGVectors, tolerance: InnerTolerance
 ) -> NewtonDirection:
     """Solve H d = -grad until the residual is within tolerance.
 
-    `search` is M^-1 grad and `square` is grad . M^-1 grad.
+    `vectors` are those of the preconditioner at the point, which conjugate gradients have not changed yet.
 
     If the decrement is within the allowed gap, continue until it has settled, because the fit may have converged.
     Sometimes this is known before any product, from the smallest known eigenvalue of M^-1 H:
@@ -68,7 +64,7 @@ def newton_direction(
 
     If `tolerance.patience` > 0, up to that many more products are spent if they may make a certificate possible.
     """
-    zero = np.zeros_like(point.grad)
+    zero, square = np.zeros_like(point.grad), vectors.square
     if not 0 <= square < np.inf:  # M^-1 is indefinite because of rounding errors, or overflow
         return NewtonDirection(zero, np.inf, settled=False)
     rest = preconditioner.decrement_bound(square)
@@ -77,7 +73,7 @@ def newton_direction(
         return NewtonDirection(zero, rest, settled=True)
     truncation = _Truncation(point, preconditioner, tolerance)
     iterate: CGIterate | None = None
-    for iterate in conjugate_gradients(objective, point.params, point.grad, preconditioner, centred, search):
+    for iterate in conjugate_gradients(vectors):
         direction = truncation(iterate)
         if direction is not None:
             return direction
@@ -109,9 +105,9 @@ class _Truncation:
         preconditioner.products += 1
         if total == np.inf:
             return NewtonDirection(iterate.direction, np.inf, settled=False)
-        preconditioner.record(iterate.search, iterate.product)
+        if isinstance(iterate.vectors, NewVectors):
+            preconditioner.record(iterate.vectors.search, iterate.vectors.product)
         rest = preconditioner.decrement_bound(iterate.square)  # what more products would add to the decrement
-        uncertifiable = tolerance.patience > 0 and tolerance.bound(iterate.residual) > tolerance.certifiable
         solved = iterate.relative_square <= SOLVED
         settled = solved or (self._n_products >= LEAST_PRODUCTS and iterate.tail <= SETTLED * total)
         # If the decrement is far within the allowed gap, no step follows, so only the decrement must be accurate.
@@ -119,12 +115,14 @@ class _Truncation:
         arrived = settled and iterate.relative_square <= LOOSEST**2 and far_within
         bounded = total + rest <= FAR_WITHIN * tolerance.allowed
         provable = self._provable(total + iterate.tail)
-        if (bounded or arrived or provable) and uncertifiable and self._n_products < MOST_PRODUCTS:
+        near, residual = bounded or arrived or provable, iterate.vectors.residual
+        uncertifiable = near and tolerance.patience > 0 and tolerance.bound(residual) > tolerance.certifiable
+        if uncertifiable and self._n_products < MOST_PRODUCTS:
             self._n_waited += 1
             if self._n_waited <= tolerance.patience:
                 return None
         if bounded:
-            return NewtonDirection(iterate.direction, total + rest, True, True, uncertifiable, iterate.residual)
+            return NewtonDirection(iterate.direction, total + rest, True, True, uncertifiable, residual)
         certifiable = provable and not uncertifiable
         leaves_little = rest <= NEAR_ENOUGH * tolerance.allowed
         accurate = iterate.relative_square <= tolerance.residual**2 or leaves_little
@@ -135,5 +133,5 @@ class _Truncation:
             decrement = total if solved else total + iterate.tail
             final = arrived or leaves_little
             hopeless = arrived and uncertifiable
-            return NewtonDirection(iterate.direction, decrement, settled, final, hopeless, iterate.residual)
+            return NewtonDirection(iterate.direction, decrement, settled, final, hopeless, residual)
         return NewtonDirection(iterate.direction, total, settled) if self._n_products >= MOST_PRODUCTS else None

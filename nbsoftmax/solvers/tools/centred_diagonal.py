@@ -1,0 +1,71 @@
+"""The preconditioner `diagonal`: the diagonal of the Hessian, for sparse data after the features are centred.
+
+With the weights v_ik = h_i a_ik (1 - a_ik) of samples, a feature with a large mean x_j is correlated with the intercept
+b and with every other such feature, as frequent words are. In terms of X - x and of the intercept b + W x, whose
+Hessian is nearly diagonal in this respect, M is diagonal; X itself stays sparse:
+
+    x_j = sum_ik v_ik x_ij / sum_ik v_ik
+    D_kj = (1/S) sum_i v_ik (x_ij - x_j)^2 + l2_j,        D_kb = (1/S) sum_i v_ik
+    z_j = (r_j - x_j r_b) / D_j,                          z_b = r_b / D_b - sum_j x_j z_j
+
+(Products to a proven gap of 1e-6, without and with centring: 82 and 23 for 20,000 x 30,000 x 10 with Zipf's frequencies
+of columns at C = 1, and 137 and 28 for 11,314 x 130,107 x 20.)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from nbsoftmax.solvers.base import Curved
+from nbsoftmax.validation import Float64s
+
+# The least share of a feature's curvature that is left after centring: that of a constant feature is rounding errors.
+LEAST_LEFT = 1e-6
+
+
+class CentredDiagonal:
+    """M^-1 at some parameters.
+
+    Parameters
+    ----------
+    objective : Curved
+    params : ndarray (n_classes, n_features + 1)
+    penalty : ndarray (n_features + 1,)
+        Its curvature.
+    scale_of : callable
+        That of `preconditioners`.
+
+    Attributes
+    ----------
+    inverse : ndarray (n_classes, n_features + 1)
+        1 / D.
+    centre : ndarray (n_features + 1,)
+        x, and 0 for the intercept; all 0 for dense data and without an intercept.
+    """
+
+    def __init__(
+        self, objective: Curved, params: Float64s, penalty: Float64s, scale_of: Callable[[Float64s], Float64s]
+    ) -> None:
+        self.centre = np.zeros(penalty.size)
+        rows = objective.sparse_rows
+        self._centred = rows is not None and objective.fit_intercept
+        if rows is None or not objective.fit_intercept:
+            diagonal = objective.curvatures(params)
+        else:
+            diagonal, sums = (a / rows.weight_sum for a in rows.moments(params))
+            total = float(sums[:, -1].sum())
+            if total > 0:
+                self.centre[:-1] = x = sums[:, :-1].sum(axis=0) / total
+                left = diagonal[:, :-1] + x * (x * sums[:, -1:] - 2 * sums[:, :-1])
+                np.maximum(left, LEAST_LEFT * diagonal[:, :-1], out=diagonal[:, :-1])
+        self.inverse: Float64s = scale_of(diagonal + penalty) ** 2
+
+    def __call__(self, residual: Float64s) -> Float64s:
+        """M^-1 times an array of the shape of the parameters."""
+        if not self._centred:
+            return np.asarray(residual * self.inverse)
+        product = (residual - self.centre * residual[:, -1:]) * self.inverse
+        product[:, -1] -= product @ self.centre
+        return product
