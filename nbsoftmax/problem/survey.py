@@ -7,6 +7,7 @@ the targets of every part are weighted: in the same units, with the same divisor
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ from nbsoftmax.kernels.kinds import INDEX
 from nbsoftmax.problem.fingerprint import fingerprint
 from nbsoftmax.validation import Float64s, WeightedTargets
 
+MOST_ENTRIES = 2**16  # of a table of classes
 NO_SCALING = 60  # class weights are not scaled if the largest is between 2^-60 and 2^60
 
 
@@ -234,8 +236,10 @@ class Weighting:
     def target(self, block: Block) -> WeightedTargets:
         """The weighted targets of a block."""
         n, n_classes = block.X.shape[0], self.classes.size
-        y, labels = targets_of(block)
-        codes = y if labels is None else validation.positions(labels, self.classes)[y]
+        codes = self._by_table(block.y, n)
+        if codes is None:
+            y, labels = targets_of(block)
+            codes = y if labels is None else validation.positions(labels, self.classes)[y]
         checked = validation.targets(codes, n, n_classes, self.dtype, n_of="X")
         weight = validation.sample_weights(block.sample_weight, n, all_zero=True)
         if weight.size and self.sample_exponent:
@@ -250,6 +254,26 @@ class Weighting:
         X = validation.features(X) if validation.is_sparse(X) else validation.writeable_view(np.asarray(X, self.dtype))
         offset = np.empty((0, 0), X.dtype) if block.offset is None else np.asarray(block.offset, X.dtype)
         return in_memory(X, self.target(block), offset=offset, fit_intercept=fit_intercept, n_threads=n_threads)
+
+    @cached_property
+    def _table(self) -> tuple[int, NDArray[np.int32]] | None:
+        """The smallest class, and the place of each whole number from it on; None unless classes are such numbers."""
+        if self.classes.dtype.kind != "i" or int(self.classes.max()) - int(self.classes.min()) >= MOST_ENTRIES:
+            return None
+        low = int(self.classes.min())
+        table = np.full(int(self.classes.max()) - low + 1, -1, np.int32)
+        table[np.subtract(self.classes, low, dtype=np.intp)] = np.arange(self.classes.size)
+        return low, table
+
+    def _by_table(self, y: Any, n: int) -> NDArray[np.int32] | None:
+        """The places of labels, in a third of the time of `targets_of`; None if they are no such numbers."""
+        if self.soft or self._table is None or not isinstance(y, np.ndarray) or y.shape != (n,) or y.dtype.kind != "i":
+            return None
+        low, table = self._table
+        if n == 0 or y.min() < low or y.max() >= low + table.size:
+            return None
+        codes = table[np.subtract(y, low, dtype=np.intp)]  # (int8 would overflow)
+        return codes if codes.min() >= 0 else None
 
 
 def targets_of(block: Block) -> tuple[NDArray[Any], NDArray[Any] | None]:
