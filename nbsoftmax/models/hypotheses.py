@@ -14,7 +14,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import ArrayLike
 
+from nbsoftmax import validation
 from nbsoftmax.errors import InputValueError, listed, plain
 from nbsoftmax.validation import Float64s
 
@@ -36,10 +38,25 @@ class Coefficients:
     labels: tuple[str, ...]
     reference: str
 
-    def hypotheses(self, texts: Sequence[str]) -> tuple[Float64s, Float64s]:
-        """R (n_tests, n_params) and q (n_tests,) of the hypothesis R params.ravel() = q."""
-        sides = [self._equation(text, tokens) for text in texts for tokens in _split(_tokens(text), ",")]
-        return np.array([row for row, _ in sides]), np.array([-constant for _, constant in sides])
+    @property
+    def n_params(self) -> int:
+        """Number of coefficients: those of all classes but the reference."""
+        return (len(self.labels) - 1) * len(self.names)
+
+    def read(self, hypothesis: str | Sequence[str] | ArrayLike, q: ArrayLike | None) -> tuple[Float64s, Float64s]:
+        """R (n_tests, n_params) and q (n_tests,) of the hypothesis R params.ravel() = q, from texts, or R and q."""
+        texts = [hypothesis] if isinstance(hypothesis, str) else hypothesis
+        if isinstance(texts, (list, tuple)) and texts and all(isinstance(text, str) for text in texts):
+            if q is not None:
+                raise InputValueError("q is for an array of hypotheses; write the number into the text.")
+            sides = [self._equation(text, tokens) for text in texts for tokens in _split(_tokens(text), ",")]
+            return np.array([row for row, _ in sides]), np.array([-constant for _, constant in sides])
+        R = np.atleast_2d(validation.as_float64s("hypothesis", hypothesis))
+        R = validation.finite("hypothesis", R, (len(R), self.n_params), meaning="(n_tests, n_params)")
+        right = np.zeros(len(R)) if q is None else np.atleast_1d(validation.as_float64s("q", q))
+        if right.shape == (1,):
+            right = np.repeat(right, len(R))
+        return R, validation.finite("q", right, (len(R),), meaning="one number for each hypothesis")
 
     def _equation(self, text: str, tokens: list[re.Match[str]]) -> Linear:
         sides = [self._sum(text, side) for side in _split(tokens, "=")]
@@ -59,7 +76,7 @@ class Coefficients:
                 terms[-1][1].append(token)
         if len(terms) > 1 and not terms[0][1]:
             del terms[0]  # what follows begins with a sign
-        row, constant = np.zeros((len(self.labels) - 1) * len(self.names)), 0.0
+        row, constant = np.zeros(self.n_params), 0.0
         for sign, term in terms:
             factor, index = self._term(text, term)
             if index is None:

@@ -173,15 +173,8 @@ class Inference(Displayed):
         InputValueError
             If the text cannot be read or names no coefficient, and if hypotheses are linearly dependent.
         """
-        if isinstance(hypothesis, str) or (isinstance(hypothesis, (list, tuple)) and isinstance(hypothesis[0], str)):
-            if q is not None:
-                raise InputValueError("q is for an array of hypotheses; write the number into the text.")
-            coefficients = Coefficients(self.names, tuple(map(str, self.model.classes)), str(self.reference))
-            R, right = coefficients.hypotheses([hypothesis] if isinstance(hypothesis, str) else list(hypothesis))
-        else:
-            R = np.atleast_2d(validation.as_float64s("hypothesis", hypothesis))
-            R = validation.finite("hypothesis", R, (len(R), self.n_params), meaning="(n_tests, n_params)")
-            right = np.zeros(len(R)) if q is None else np.broadcast_to(validation.as_float64s("q", q), (len(R),))
+        coefficients = Coefficients(self.names, tuple(map(str, self.model.classes)), str(self.reference))
+        R, right = coefficients.read(hypothesis, q)
         return wald(R, right, self.params.ravel(), self.covariance)
 
     def score_test(self, Z: Any) -> ChiSquared:

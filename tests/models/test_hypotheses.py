@@ -106,7 +106,10 @@ def test_a_text_that_is_no_hypothesis_is_refused(table, text, message):
         (["x1[mid]", "2 * x1[mid]"], None, "linearly dependent"),
         ("x1[low] = 0", None, "contains no coefficient"),
         ("x1[mid]", 1.0, "write the number into the text"),
-        (np.zeros((2, 3)), None, "hypothesis"),
+        (np.zeros((2, 3)), None, r"hypothesis has shape \(2, 3\)"),
+        (np.eye(8)[:2], [1.0, 2.0, 3.0], r"q has shape \(3,\)"),
+        (np.eye(8)[:1], np.nan, "q"),
+        ([], None, "hypothesis"),
     ],
 )
 def test_hypotheses_that_cannot_be_tested_are_refused(table, hypothesis, q, message):

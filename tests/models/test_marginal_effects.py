@@ -85,6 +85,28 @@ def test_effects_are_those_of_logit_for_two_classes(at, kind, dummies):
     assert (np.abs(ours.std_errors[:, 1] - expected.margeff_se) <= 1e-6 * expected.margeff_se).all()
 
 
+# Effects of GPA, TUCE and PSI on the grade, and their standard errors, by Stata's `margins` after `logit`.
+OF_STATA = [
+    ("overall", "dydx", False, [0.36258084688, 0.01220841099, 0.30517768382], [0.1094412, 0.0177942, 0.0923796]),
+    ("overall", "dydx", True, [0.36258084688, 0.01220841099, 0.35751515255], [0.1094412, 0.0177942, 0.1420034]),
+    ("overall", "eydx", True, [1.85463662668, 0.06244722073, 1.55490343988], [0.847903, 0.0930901, 0.7283702]),
+    ("overall", "eyex", False, [5.47471067990, 1.31733899076, 0.44600395467], [2.44682, 1.943525, 0.1567618]),
+    ("overall", "dyex", False, [1.17740007922, 0.27896245178, 0.16960002160], [0.3616481, 0.4090679, 0.0635583]),
+    ("mean", "dydx", True, [0.53385885782, 0.01797548989, 0.45649840970], [0.237038, 0.0262369, 0.1810537]),
+    ("median", "eyex", False, [7.81209735260, 1.93096303509, 0.0], [3.847731951, 2.888485089, 0.0]),
+    ({"GPA": 2, "PSI": 1}, "dydx", False, [0.1456333017, 0.0049035993, 0.1225768931], [0.145633, 0.0111226, 0.1777101]),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("at", "kind", "dummies", "effects", "errors"), OF_STATA)
+def test_effects_are_those_that_stata_prints(at, kind, dummies, effects, errors):
+    X, y = spector()
+    where = at if isinstance(at, str) else X.assign(**at)
+    ours = nbs.Trainer().fit(X, y).marginal_effects(where, kind=kind, dummies=dummies)
+    assert np.abs(ours.effects[:, 1] - effects).max() <= 1e-6  # as far as Stata's iterations have converged
+    assert np.abs(ours.std_errors[:, 1] - errors).max() <= 2e-6
+
+
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize(("n_features", "n_classes"), [(2, 4), (5, 3), (3, 2)])  # few features, few classes
 def test_effects_and_their_derivatives_are_those_of_complex_steps(kind, n_features, n_classes):
