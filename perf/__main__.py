@@ -147,7 +147,7 @@ def measure(results: "report.Results", chosen: argparse.Namespace) -> None:
         cap = chosen.cap or (0.3 if chosen.quick else 4.0)
         sparse_fit.run(results, rounds, scale, chosen.problem, chosen.solver, cap)
     if chosen.subject == "files":
-        files.run(results, 4 * scale)
+        files.run(results, scale)
     if chosen.subject == "dask":
         cluster.run(results, rounds, scale)
     if chosen.subject == "defaults":

@@ -43,7 +43,10 @@ class RowBlocks(Protocol):
         Known at the latest when the first block is read.
     """
 
-    feature_names: tuple[str, ...] | None
+    @property
+    def feature_names(self) -> tuple[str, ...] | None:
+        """The names of the columns of X."""
+        ...
 
     def blocks(self, dtype: np.dtype[Any] | None = None) -> Iterator[Block]:
         """All rows from the first one, X in this dtype; by default float32 and float64 stay as they are."""

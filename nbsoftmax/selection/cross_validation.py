@@ -8,15 +8,15 @@ Regression Trees", 1984).
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from nbsoftmax import validation
-from nbsoftmax.data.blocks import refuse_source
+from nbsoftmax.data.blocks import is_source
 from nbsoftmax.errors import InputTypeError, InputValueError, plain
 from nbsoftmax.kernels.predict import BEST
 from nbsoftmax.models.display import Displayed, Table, counted
@@ -26,9 +26,10 @@ from nbsoftmax.models.softmax import SoftmaxModel
 from nbsoftmax.models.to_frame import data_frame
 from nbsoftmax.penalized_loss import ObjectiveOptions, PenalizedLoss
 from nbsoftmax.problem import Problem, shuffled_by_class
-from nbsoftmax.selection.path import as_in_sklearn, penalties, refuse_strengths, shared_problem
-from nbsoftmax.training.result import FitResult, uninterrupted
-from nbsoftmax.training.trainer import Trainer
+from nbsoftmax.selection.fit import fit_for_c
+from nbsoftmax.selection.folds_of_source import folds_of_source
+from nbsoftmax.selection.path import options_of_data, penalties, refuse_strengths, shared_problem
+from nbsoftmax.training.result import FitResult
 from nbsoftmax.validation import Float64s
 
 GRID = (1e-4, 1e4)  # of Cs given as a number, as in scikit-learn
@@ -116,7 +117,8 @@ def cross_validate(
         to 1e4.
     l1_ratio : float in [0, 1]
     folds : int or iterable of (train, test)
-        Number of stratified folds, drawn by `random_state`; or pairs of index arrays.
+        Number of stratified folds, drawn by `random_state`; or pairs of index arrays. The rows of a source of blocks
+        are drawn for a number of folds, without regard to their labels.
     refit : {"best", "one-standard-error"}
         Which C the returned fit to all samples has.
     random_state : int or None
@@ -139,14 +141,18 @@ def cross_validate(
     validation.choice("refit", refit, ("best", "one-standard-error"))
     if validation.is_on_device(X):
         validation.as_array("X", X)  # refuses it: predictions are made on the host
-    refuse_source(X, "cross_validate", "use fit_path with validation_data in a fit of its own")
     problem = shared_problem(X, y, sample_weight, offset, options)
-    assert isinstance(problem, Problem)
-    found = held_out(problem, Cs=Cs, l1_ratio=l1_ratio, folds=folds, random_state=random_state, **options)
+    if isinstance(problem, Problem):
+        found = held_out(problem, Cs=Cs, l1_ratio=l1_ratio, folds=folds, random_state=random_state, **options)
+    elif is_source(X):
+        parts = folds_of_source(X, folds, random_state, options_of_data(options))
+        found = _scores(parts, Cs, l1_ratio, options | {"random_state": random_state})
+    else:
+        raise InputTypeError("cross_validate takes rows in memory or in blocks, but X is a Dask collection.")
     mean, error = summary(found.log_loss)
     best, least = int(np.nanargmin(mean)), one_standard_error(found.Cs, mean, error)
     chosen = found.Cs[best if refit == "best" else least]
-    result = _fit(problem, chosen, l1_ratio, options | {"random_state": random_state})
+    result = fit_for_c(problem, chosen, l1_ratio, options | {"random_state": random_state})
     return CVResult(found.Cs, found.log_loss, found.accuracy, best, least, result)
 
 
@@ -169,15 +175,27 @@ def held_out(
     **options: Any,
 ) -> HeldOut:
     """Scores of the held-out samples for all penalties and folds; the parameters are those of `cross_validate`."""
-    given = (
-        np.geomspace(*GRID, validation.count("Cs", Cs)) if isinstance(Cs, (int, np.integer)) else penalties("Cs", Cs)
-    )
     codes = problem.y
     if codes.ndim != 1:
         raise InputValueError("y holds probabilities; cross_validate needs labels.")
     weight = problem.sample_weight if problem.sample_weight.size else np.ones(len(codes))
     parts = [_Fold(problem, weight, *pair) for pair in _pairs(folds, codes, random_state)]
-    options["random_state"] = random_state
+    return _scores(parts, Cs, l1_ratio, options | {"random_state": random_state})
+
+
+class Fold(Protocol):
+    """One split of the samples."""
+
+    def evaluate(self, C: float, l1_ratio: float, options: dict[str, Any]) -> tuple[float, float]:
+        """Log-loss and accuracy of the held-out samples for the next C."""
+        ...
+
+
+def _scores(parts: Sequence[Fold], Cs: int | ArrayLike, l1_ratio: float, options: dict[str, Any]) -> HeldOut:
+    """The scores of all folds, from the strongest penalty on."""
+    given = (
+        np.geomspace(*GRID, validation.count("Cs", Cs)) if isinstance(Cs, (int, np.integer)) else penalties("Cs", Cs)
+    )
     log_loss, accuracy = np.full((2, given.size, len(parts)), np.nan)
     order = np.argsort(given, kind="stable").tolist()
     above = 0
@@ -236,22 +254,12 @@ class _Fold:
     def evaluate(self, C: float, l1_ratio: float, options: dict[str, Any]) -> tuple[float, float]:
         """Log-loss and accuracy of the held-out samples for the next C."""
         problem = self._problem
-        model = self._last = _fit(problem, C, l1_ratio, options, init=self._last).model
+        model = self._last = fit_for_c(problem, C, l1_ratio, options, init=self._last).model
         given = problem.offset if problem.offset.size else None
         best = predictions(model.coef, model.intercept, problem.X, BEST, offset=given)[1][:, 0]
         right = best[self._test] == problem.y[self._test]
         params = np.column_stack([model.coef, model.intercept])
         return self._loss.value(params), accuracy(right, self._held_out[self._test])
-
-
-def _fit(
-    problem: Problem, C: float, l1_ratio: float, options: dict[str, Any], *, init: SoftmaxModel | None = None
-) -> FitResult:
-    """A fit with scikit-learn's C, whose S is the sum over the samples of this fit."""
-    if options.get("validation_fraction") is not None:
-        problem = problem.split(options["validation_fraction"], options["random_state"])
-    l1, l2 = as_in_sklearn(C, problem.weight_sum, l1_ratio, problem.n_classes)
-    return uninterrupted(Trainer(l1=float(l1), l2=float(l2), **options).fit(problem, init=init))
 
 
 def _pairs(folds: Any, codes: NDArray[Any], seed: int | None) -> list[tuple[Any, Any]]:

@@ -156,9 +156,13 @@ def shared_problem(
     X: Any, y: Any, sample_weight: ArrayLike | None, offset: ArrayLike | None, options: dict[str, Any]
 ) -> AnyProblem:
     """The problem that several fits with these options of `Trainer` share."""
+    return problem_of(X, y, sample_weight=sample_weight, offset=offset, **options_of_data(options))
+
+
+def options_of_data(options: dict[str, Any]) -> dict[str, Any]:
+    """Those options of `Trainer` that belong to the problem."""
     names = ("class_weight", "label_smoothing", "dtype", "device")
-    given = {name: options[name] for name in names if name in options}
-    return problem_of(X, y, sample_weight=sample_weight, offset=offset, **given)
+    return {name: options[name] for name in names if name in options}
 
 
 def refuse_strengths(function: str, options: Mapping[str, Any]) -> None:
