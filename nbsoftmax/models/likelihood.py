@@ -43,10 +43,9 @@ def maximum(
     """
     params = np.column_stack([model.coef, model.intercept])
     n, n_names = int(free.sum()), len(names)
-    reach = np.ones(params.shape[1])
     ends = X.max(axis=0), X.min(axis=0)  # sparse rows if X is sparse
     high, low = (end.toarray().ravel() if validation.is_sparse(X) else end for end in ends)
-    reach[:-1] = np.maximum(high, -low)
+    middle, reach = np.asarray(high, np.float64) / 2 + low / 2, np.asarray(high, np.float64) / 2 - low / 2
     scale_free = 8 * np.sqrt(np.finfo(objective.dtype).eps)
 
     def factor_here() -> _Factor:
@@ -69,8 +68,9 @@ def maximum(
                 "give the training data, or fit again without penalty and with a smaller tol."
             )
         params += step
-        moved = np.abs(step) * reach  # the most that each column changes a logit
-        if moved.sum(axis=1).max() <= scale_free:
+        # The most that a logit changes: for columns far from 0, changes of slopes and intercept cancel in the middle.
+        moved = np.abs(step[:, :-1]) @ reach + np.abs(step[:, :-1] @ middle + step[:, -1])
+        if moved.max() <= scale_free:
             return params, factor_here().inverse(), -objective.backend.loss(params)
     raise _separable_error(step, reach, model, names)
 
@@ -123,9 +123,9 @@ def _refuse_collinear(gram: Float64s, noise: float, names: tuple[str, ...], dtyp
 
 
 def _separable_error(step: Float64s, reach: Float64s, model: SoftmaxModel, names: tuple[str, ...]) -> InputValueError:
-    moved = np.abs(step - np.median(step, axis=0)) * reach
+    moved = np.abs(step - np.median(step, axis=0))[:, :-1] * reach
     k = int(moved.sum(axis=1).argmax())
-    share = moved[k, : model.n_features]
+    share = moved[k]
     columns = [names[j] for j in np.argsort(-share)[:5] if share[j] > 0.1 * share.max()]
     return InputValueError(
         f"samples of class {model.classes[k].item()!r} are perfectly separable from the others, mostly by the columns "

@@ -197,6 +197,13 @@ def test_standard_errors_of_float32_columns_far_from_0_have_their_digits(mean, c
     assert relative(narrow.standard_errors, wide.standard_errors) <= 1e-6
 
 
+def test_columns_very_far_from_0_are_not_taken_for_separable_classes():
+    X, y = blobs(3000)
+    near, far = (nbs.Trainer().fit(x, y).inference() for x in (X, X + 1e5))
+    assert relative(far.params[:, :2], near.params[:, :2]) <= 1e-6
+    assert relative(far.standard_errors[:, :2], near.standard_errors[:, :2]) <= 1e-4
+
+
 # --- tests and intervals ------------------------------------------------------------------------
 
 
