@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import nbsoftmax as nbs
-from nbsoftmax import objective
+from nbsoftmax import penalized_loss
 from nbsoftmax.backends.cuda import device
 from nbsoftmax.cli import main
 from nbsoftmax.errors import InputError, InputValueError
@@ -84,7 +84,7 @@ def test_a_gpu_without_memory_is_one_line_on_the_command_line(monkeypatch, tmp_p
 
         free_memory = here
 
-    monkeypatch.setattr(objective, "devices", lambda name: [Full()] if name == "cuda" else [])
+    monkeypatch.setattr(penalized_loss, "devices", lambda name: [Full()] if name == "cuda" else [])
     np.savez(tmp_path / "data.npz", X=X, y=Y)
     command = ["fit", str(tmp_path / "data.npz"), "--out", str(tmp_path / "m.npz"), "--quiet", "--device", "cuda"]
     assert main(command) == 2

@@ -9,9 +9,10 @@ from numba import cuda
 from numba.cuda.cudadrv import driver
 
 import nbsoftmax as nbs
-from nbsoftmax import objective, problem, validation
+from nbsoftmax import penalized_loss, validation
 from nbsoftmax.backends.cuda import borrow, device
 from nbsoftmax.errors import DeviceMemoryError, InputTypeError, InputValueError
+from nbsoftmax.problem import in_memory as problem_in_memory
 from tests.gpu.standin import StandIn
 from tests.solvers.problems import UnpackedNewtonCG
 
@@ -40,7 +41,7 @@ def test_fits_are_those_of_the_cpu(solver, given, n_devices, monkeypatch):
     same = UnpackedNewtonCG() if solver == "newton-cg" else solver
     expected = nbs.Trainer(solver=same, tol=1e-9, **given).fit(X, y)
     gpus = [StandIn() for _ in range(n_devices)]
-    monkeypatch.setattr(objective, "devices", lambda name: gpus if name != "cpu" else [])
+    monkeypatch.setattr(penalized_loss, "devices", lambda name: gpus if name != "cpu" else [])
     found = nbs.Trainer(solver=solver, tol=1e-9, device="cuda", **given).fit(X, y)
     # Newton steps over the intercepts alone, which only the CPU makes, can save the last iteration.
     assert found.converged and abs(found.n_iter - expected.n_iter) <= 1
@@ -201,7 +202,7 @@ def test_an_array_of_another_gpu_is_refused(monkeypatch):
 def test_labels_and_weights_on_a_device_are_fetched(monkeypatch):
     X, y = data()
     gpu = StandIn()
-    monkeypatch.setattr(objective, "devices", lambda name: [gpu] if name != "cpu" else [])
+    monkeypatch.setattr(penalized_loss, "devices", lambda name: [gpu] if name != "cpu" else [])
     monkeypatch.setattr(device, "devices", lambda name: [gpu] if name != "cpu" else [])
     weight = np.random.default_rng(0).uniform(size=len(y))
     gpu.inside = 1
@@ -226,7 +227,7 @@ def test_no_nan_gets_in_unseen(monkeypatch):
     gpu.put(X.reshape(-1), there, None)
     there = there.reshape(*X.shape)
     there.__cuda_array_interface__ = {"data": (64, False)}
-    for module in (objective, problem):
+    for module in (penalized_loss, problem_in_memory):
         monkeypatch.setattr(module, "devices", lambda name: [gpu] if name == "cuda" else [])
     with pytest.raises(InputValueError, match="NaN or inf"):
         nbs.Objective(there, y, device="cuda")

@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import nbsoftmax as nbs
-from nbsoftmax import objective
+from nbsoftmax import penalized_loss, validation
 from nbsoftmax.testing import problems
 from tests import reference
 from tests.gpu.standin import StandIn
@@ -26,8 +26,8 @@ def on_the_stand_in(monkeypatch):
     def named(name):
         return [] if name == "cpu" else [devices.setdefault(name, StandIn(order=name.partition(":")[2] or "forward"))]
 
-    monkeypatch.setattr(objective, "devices", named)
-    monkeypatch.setattr(objective.validation, "device", lambda name: name)
+    monkeypatch.setattr(penalized_loss, "devices", named)
+    monkeypatch.setattr(validation, "device", lambda name: name)
 
 
 def made(problem, order="forward", **given):

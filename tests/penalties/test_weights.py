@@ -125,16 +125,17 @@ def test_bounds_hold_at_random_points(seed, weights, fit_intercept):
     y[:3] = range(3)
     for penalty in (nbs.Ridge(0.3, weights), nbs.ElasticNet(0.05, 0.2, weights), nbs.GroupLasso(0.1, 0.0, weights)):
         J = nbs.Objective(X, y, penalty=penalty, fit_intercept=fit_intercept)
-        best = nbs.Trainer(penalty=penalty, tol=1e-9, fit_intercept=fit_intercept).fit(X, y).objective
+        # 1e-8: a group lasso without l2 (seed 129) ends at a gap of 1.3e-9, with no step left in float64.
+        best = nbs.Trainer(penalty=penalty, tol=1e-8, fit_intercept=fit_intercept).fit(X, y).objective
         loss = nbs.Objective(X, y, fit_intercept=fit_intercept)
         params = rng.normal(size=J.shape) * rng.choice([0.0, 0.1, 2.0])
         params[:, -1] *= fit_intercept
         gap, kind = duality_gap(J, loss, params, *loss.value_and_grad(params))
         assert kind == "duality"
-        assert J.value(params) - best <= gap + 1e-9
+        assert J.value(params) - best <= gap + 1e-8
         if penalty.is_smooth and not fit_intercept:
             value, grad = J.value_and_grad(params)
-            assert value - best <= J.penalty.bound(grad[:, :-1]) + 1e-9
+            assert value - best <= J.penalty.bound(grad[:, :-1]) + 1e-8
 
 
 def test_the_bound_by_strong_convexity_is_inf_where_an_unpenalised_feature_has_a_gradient():
