@@ -165,10 +165,17 @@ def _read_table(
     file, request = table_of(arguments, data, kind, labels=labels, model=model)
     table = tables.read(file, request)
     if model is None:
-        for name in tables.row_counters(table):
-            what = f"the column {name!r}, which only numbers the rows," if name else "a column without a name"
-            warn(f"{what} is used as a feature; --drop {shlex.quote(name)} leaves it out.")
+        warn_of_row_counters(table.X, table.feature_names)
     return Data(table.X, table.y, table.feature_names, table.weight)
+
+
+def warn_of_row_counters(X: Any, names: tuple[str, ...]) -> None:
+    """Warn of features that only number the rows, or have no name."""
+    from nbsoftmax.data import tables
+
+    for name in tables.row_counters(X, names):
+        what = f"the column {name!r}, which only numbers the rows," if name else "a column without a name"
+        warn(f"{what} is used as a feature; --drop {shlex.quote(name)} leaves it out.")
 
 
 def table_of(

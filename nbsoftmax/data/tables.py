@@ -127,14 +127,14 @@ def labels(
     return labels_of.of_types(located or file, request.target, column, request.labels)
 
 
-def row_counters(table: Table) -> tuple[str, ...]:
+def row_counters(X: NDArray[Any], names: Sequence[str]) -> tuple[str, ...]:
     """Features that only number the rows, in steps of 1, or have no name: an index that another program wrote."""
-    counts = np.zeros(len(table.feature_names), bool)
-    if len(table.X) >= LEAST_COUNTED:
-        counts = np.diff(table.X[:3], axis=0).min(axis=0) == 1
+    counts = np.zeros(len(names), bool)
+    if len(X) >= LEAST_COUNTED:
+        counts = np.diff(X[:3], axis=0).min(axis=0) == 1
         for j in np.flatnonzero(counts).tolist():
-            counts[j] = bool((np.diff(table.X[:, j]) == 1).all())
-    return tuple(name for name, counting in zip(table.feature_names, counts, strict=True) if counting or not name)
+            counts[j] = bool((np.diff(X[:, j]) == 1).all())
+    return tuple(name for name, counting in zip(names, counts, strict=True) if counting or not name)
 
 
 def listed(names: Sequence[str], wanted: str | None = None) -> str:
