@@ -125,6 +125,7 @@ class ColumnarFile:
         if self._kind == "parquet":
             from pyarrow import parquet
 
-            return parquet.ParquetFile(file, buffer_size=BUFFER)  # without a buffer, whole groups of rows are read
+            # pyarrow would read whole groups of rows, which may be gigabytes.
+            return parquet.ParquetFile(file, buffer_size=BUFFER, pre_buffer=False)
         open_ = self._pa.ipc.open_file if self._kind == "arrow" else self._pa.ipc.open_stream
         return open_(file, options=options)
