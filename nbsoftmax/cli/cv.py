@@ -10,6 +10,8 @@ from nbsoftmax.cli.options import add_data, file
 from nbsoftmax.cli.output import print_report
 from nbsoftmax.cli.reading import read_data
 from nbsoftmax.cli.saving import check_outputs, save_model
+from nbsoftmax.cli.streaming import is_several
+from nbsoftmax.errors import InputValueError
 
 if TYPE_CHECKING:
     import argparse
@@ -40,6 +42,11 @@ def run(arguments: argparse.Namespace) -> int:
     from nbsoftmax.selection.cross_validation import cross_validate
 
     check_outputs(arguments)
+    if is_several(arguments.data):
+        raise InputValueError(
+            f"cv needs all rows in memory, and so one file, but {arguments.data} is a folder or a pattern; compare "
+            "values of C by nbsoftmax fit --C C --validation-data FILE, or give one file."
+        )
     X, y, names, weight = read_data(arguments, labels=True)
     with collect_warnings() as warned:  # includes the folds' fits; the last warning is that of the final fit
         found = cross_validate(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nbsoftmax.cli.evaluate import scores
+from nbsoftmax.cli.evaluate import scores_of
 from nbsoftmax.cli.fit_report import collect_warnings, fit_exit_code, fit_facts, fit_lines
 from nbsoftmax.cli.output import print_report
 from nbsoftmax.cli.saving import save_model
@@ -29,11 +29,12 @@ def add_options(command: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Train on the digits, report the held-out accuracy, and save the model and a picture."""
+    from nbsoftmax.data.blocks import Block
     from nbsoftmax.files import check_writable
     from nbsoftmax.training.callbacks import ProgressBar
     from nbsoftmax.training.trainer import Trainer
 
-    X, y, held_out, train = _digits()
+    X, y, held_out, train = _digits()  # the labels are those of the model, 0 to 9
     arguments.out.mkdir(parents=True, exist_ok=True)
     model_file, picture = arguments.out / "digits-model.npz", arguments.out / "digits-model.png"
     check_writable(model_file)
@@ -44,19 +45,19 @@ def run(arguments: argparse.Namespace) -> int:
         )
     with collect_warnings() as warned:
         result = Trainer(l2=L2, callbacks=[ProgressBar()]).fit(X[train], y[train])
-    report = scores(result.model, X[held_out], y[held_out])
+    found = scores_of(result.model, [Block(X[held_out], y[held_out])])
     saved, code = save_model(result, result.model, model_file)
     drawn, why_not = (False, "") if code else _draw(result, picture)
     lines = [
         *fit_lines(result),
-        f"held-out accuracy: {report['accuracy']:.4f}",
-        f"held-out log-loss: {report['log_loss']:.4f}",
+        f"held-out accuracy: {found.accuracy:.4f}",
+        f"held-out log-loss: {found.log_loss:.4f}",
         f"model:   {saved}",
         f"picture: {picture if drawn else 'none' + why_not}",
     ]
     facts = fit_facts(result) | {
-        "accuracy": report["accuracy"],
-        "log_loss": report["log_loss"],
+        "accuracy": found.accuracy,
+        "log_loss": found.log_loss,
         "model": saved,
         "picture": str(picture) if drawn else None,
     }

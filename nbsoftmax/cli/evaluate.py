@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from nbsoftmax.cli.options import add_data, file
 from nbsoftmax.cli.output import format_number, print_report
-from nbsoftmax.cli.reading import as_classes, read_data, read_model
+from nbsoftmax.cli.reading import read_model
+from nbsoftmax.cli.reading_blocks import read_in_blocks
 from nbsoftmax.errors import InputValueError
 
 if TYPE_CHECKING:
     import argparse
 
+    from nbsoftmax.data.blocks import Block
     from nbsoftmax.models.softmax import SoftmaxModel
 
 
@@ -24,39 +28,84 @@ def add_options(command: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Print the scores of a model on labelled data."""
     model = read_model(arguments.model, arguments.data)
-    X, y, _, weight = read_data(arguments, labels=True, model=model)
-    report = scores(model, X, as_classes(y, model.classes), weight)
-    confusion = report["confusion"]
+    found = read_in_blocks(arguments, model, partial(scores_of, model), labels=True, n_results=model.n_classes)
+    confusion = found.confusion
     lines = [
-        f"samples:  {len(y)}{'' if weight is None else ' (the results are weighted)'}",
-        f"accuracy: {report['accuracy']:.4f}",
-        f"log-loss: {report['log_loss']:.4f}",
+        f"samples:  {found.n_samples}{' (the results are weighted)' if found.is_weighted else ''}",
+        f"accuracy: {found.accuracy:.4f}",
+        f"log-loss: {found.log_loss:.4f}",
         *_tables([str(label) for label in model.classes.tolist()], confusion),
     ]
-    facts = {"samples": len(y), **report, "confusion": confusion.tolist(), "classes": model.classes.tolist()}
+    facts = {
+        "samples": found.n_samples,
+        "accuracy": found.accuracy,
+        "log_loss": found.log_loss,
+        "confusion": confusion.tolist(),
+        "classes": model.classes.tolist(),
+    }
     print_report(arguments, lines, facts)
     return 0
 
 
-def scores(model: SoftmaxModel, X: Any, y: Any, weight: Any = None) -> dict[str, Any]:
-    """Compute the accuracy, the log-loss and the confusion matrix of a model on labelled samples."""
-    from nbsoftmax import validation
-    from nbsoftmax.functional import cross_entropy
-    from nbsoftmax.models.scores import accuracy, confusion
+class Scores:
+    """The scores of a model, from sums over blocks of rows.
 
-    truth = validation.codes_of(y, model.classes, n_samples=validation.some_samples(X).shape[0])
-    logits = model.decision_function(X)
-    predicted = logits.argmax(axis=1)
-    log_loss = cross_entropy(logits, truth, sample_weight=weight)  # validates the weights
-    if weight is not None and float(weight.max()) > 1e300 / len(weight):
-        raise InputValueError(
-            f"the largest weight is {float(weight.max()):g}, too large to add up {len(weight)}; divide all by it."
-        )
-    return {
-        "accuracy": accuracy(predicted == truth, weight),
-        "log_loss": log_loss,
-        "confusion": confusion(truth, predicted, model.n_classes, weight),
-    }
+    Attributes
+    ----------
+    n_samples : int
+    is_weighted : bool
+    confusion : array (n_classes, n_classes), counts or sums of weights
+    """
+
+    def __init__(self, n_classes: int) -> None:
+        import numpy as np
+
+        self.n_samples, self.is_weighted = 0, False
+        self.confusion: Any = np.zeros((n_classes, n_classes), np.int64)
+        self._loss = self._largest = 0.0
+
+    def add(self, logits: Any, truth: Any, weight: Any) -> None:
+        """Add rows: their logits (n, n_classes), true class indices (n,) and weights (n,) or None."""
+        from nbsoftmax import validation
+        from nbsoftmax.functional import cross_entropy
+        from nbsoftmax.models.scores import confusion
+
+        self.n_samples += len(truth)
+        if weight is not None:
+            weight = validation.sample_weights(weight, len(truth), all_zero=True)
+            self.is_weighted, self._largest = True, max(self._largest, float(weight.max()))
+            if self._largest > 1e300 / self.n_samples:
+                raise InputValueError(
+                    f"the largest weight is {self._largest:g}, too large to add up {self.n_samples}; divide all by it."
+                )
+        self._loss += cross_entropy(logits, truth, sample_weight=weight, reduction="sum")
+        self.confusion = self.confusion + confusion(truth, logits.argmax(axis=1), len(self.confusion), weight)
+
+    @property
+    def accuracy(self) -> float:
+        """The share of the samples, by weight, whose class is predicted."""
+        return float(self.confusion.trace() / self._total)
+
+    @property
+    def log_loss(self) -> float:
+        """The mean cross-entropy."""
+        return float(self._loss / self._total)
+
+    @property
+    def _total(self) -> Any:
+        total = self.confusion.sum()
+        if total == 0:
+            raise InputValueError("the weights of the samples sum to 0, so that a mean is undefined; give some weight.")
+        return total
+
+
+def scores_of(model: SoftmaxModel, blocks: Iterable[Block]) -> Scores:
+    """The scores of a model on blocks of rows whose y are class indices."""
+    scores = Scores(model.n_classes)
+    for block in blocks:
+        scores.add(model.decision_function(block.X), block.y, block.sample_weight)
+        del block  # while the next one is read
+    return scores
 
 
 def _tables(names: list[str], confusion: Any) -> list[str]:

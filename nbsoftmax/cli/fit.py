@@ -2,32 +2,35 @@
 
 from __future__ import annotations
 
+import argparse
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from nbsoftmax.cli import streaming
 from nbsoftmax.cli.fit_report import collect_warnings, fit_exit_code, fit_facts, fit_lines
 from nbsoftmax.cli.options import add_data, file
 from nbsoftmax.cli.output import print_report
-from nbsoftmax.cli.reading import read_data
+from nbsoftmax.cli.reading import as_classes, read_data
 from nbsoftmax.cli.saving import check_outputs, save_model
 from nbsoftmax.errors import InputValueError
 from nbsoftmax.solvers import NAMES
 
 if TYPE_CHECKING:
-    import argparse
-
-    from nbsoftmax.problem import Problem
+    from nbsoftmax.problem import AnyProblem, Problem
     from nbsoftmax.training.trainer import Trainer
 
 
 def add_options(command: argparse.ArgumentParser) -> None:
     """Add the options of `fit`."""
     add_data(command)
+    streaming.add_options(command)
     add = command.add_argument
     add("--out", type=file, required=True, metavar="MODEL", help="where to save the model (.npz)")
     _add_objective(command)
     _add_solver(command)
     add("--validation", type=float, metavar="FRACTION", help="hold out this share of the samples and report its loss")
+    add("--validation-data", type=Path, metavar="FILE", help="report the loss of the samples of this file")
     add("--early-stopping", type=int, metavar="N", help="stop if the held-out loss has not improved for N iterations")
     add("--checkpoint", type=file, metavar="FILE", help="save the state of the fit here, so that it can be resumed")
     add("--resume", action="store_true", help="resume from --checkpoint, if that file exists")
@@ -74,10 +77,20 @@ def _add_solver(command: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Train a model and save it."""
     check_outputs(arguments)
-    if arguments.early_stopping is not None and arguments.validation is None:
-        raise InputValueError("--early-stopping needs held-out samples; add --validation FRACTION.")
-    problem, names = _problem(arguments)
-    trainer = _trainer(arguments, _l2(arguments, problem))
+    if arguments.validation is not None and arguments.validation_data is not None:
+        raise InputValueError("--validation and --validation-data are two sets of held-out samples; give one.")
+    if arguments.early_stopping is not None and arguments.validation is arguments.validation_data is None:
+        raise InputValueError(
+            "--early-stopping needs held-out samples; add --validation FRACTION or --validation-data FILE."
+        )
+    callbacks = _callbacks(arguments)
+    problem: AnyProblem
+    if streaming.is_streamed(arguments):
+        problem = streaming.streamed_problem(arguments, callbacks)
+        names = problem.feature_names
+    else:
+        problem, names = _problem(arguments)
+    trainer = _trainer(arguments, _l2(arguments, problem), callbacks)
     with collect_warnings() as warned:
         result = trainer.fit(problem, checkpoint=arguments.checkpoint, resume=arguments.resume)
     model = replace(result.model, feature_names=names)
@@ -106,10 +119,25 @@ def _problem(arguments: argparse.Namespace) -> tuple[Problem, tuple[str, ...] | 
     )
     if arguments.validation is not None:
         problem = problem.split(arguments.validation, arguments.seed)
+    if arguments.validation_data is not None:
+        problem = problem.with_validation_data(_validation_data(arguments, problem, names))
     return problem, names
 
 
-def _l2(arguments: argparse.Namespace, problem: Problem) -> float:
+def _validation_data(arguments: argparse.Namespace, problem: Problem, names: tuple[str, ...] | None) -> tuple[Any, ...]:
+    """Read the samples of --validation-data, which must have the same features."""
+    from nbsoftmax import validation
+
+    if arguments.labels is not None:
+        raise InputValueError("--validation-data is for files with their own labels; leave out --labels.")
+    given = argparse.Namespace(**{**vars(arguments), "data": arguments.validation_data})
+    X, y, found, weight = read_data(given, labels=True)
+    validation.same_features(found, names)
+    y = as_classes(y, problem.classes)
+    return (X, y) if weight is None else (X, y, weight)
+
+
+def _l2(arguments: argparse.Namespace, problem: AnyProblem) -> float:
     """Return --l2, or what --C means for this problem."""
     from nbsoftmax import validation
     from nbsoftmax.selection.path import as_in_sklearn
@@ -121,16 +149,21 @@ def _l2(arguments: argparse.Namespace, problem: Problem) -> float:
     return float(as_in_sklearn(C, problem.weight_sum, 0.0, problem.n_classes)[1])
 
 
-def _trainer(arguments: argparse.Namespace, l2: float) -> Trainer:
+def _callbacks(arguments: argparse.Namespace) -> list[Any]:
     from nbsoftmax import validation
     from nbsoftmax.training.callbacks import EarlyStopping, JsonLines, ProgressBar
-    from nbsoftmax.training.trainer import Trainer
 
     callbacks: list[Any] = [] if arguments.quiet else [ProgressBar()]
     if arguments.log is not None:
         callbacks.append(JsonLines(arguments.log))
     if arguments.early_stopping is not None:
         callbacks.append(EarlyStopping(validation.count("--early-stopping", arguments.early_stopping)))
+    return callbacks
+
+
+def _trainer(arguments: argparse.Namespace, l2: float, callbacks: list[Any]) -> Trainer:
+    from nbsoftmax.training.trainer import Trainer
+
     return Trainer(  # the problem has the options of the data
         solver=_solver(arguments.solver, arguments.learning_rate, arguments.batch_size),
         l1=arguments.l1,

@@ -7,13 +7,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nbsoftmax.cli.options import add_columns, file, file_or_stdout
-from nbsoftmax.cli.output import check_encoding, output_file, to_json
-from nbsoftmax.cli.reading import read_data, read_model
+from nbsoftmax.cli.output import check_encoding
+from nbsoftmax.cli.prediction_files import output_of
+from nbsoftmax.cli.reading import read_model
+from nbsoftmax.cli.reading_blocks import read_in_blocks
 from nbsoftmax.cli.saving import check_outputs
+from nbsoftmax.errors import InputError
 
 if TYPE_CHECKING:
     import argparse
 
+    from nbsoftmax.data.blocks import Block
     from nbsoftmax.models.softmax import SoftmaxModel
 
 
@@ -23,45 +27,60 @@ def add_options(command: argparse.ArgumentParser) -> None:
     add("model", type=file)
     add("data", type=Path, help="as for fit; a CSV needs the model's columns, a .npz the array X; - for standard input")
     add_columns(command)
-    add("--out", type=file_or_stdout, metavar="FILE", help="CSV to write (default, and -: standard output)")
+    add(
+        "--out",
+        type=file_or_stdout,
+        metavar="FILE",
+        help="CSV to write, or Parquet if it ends in .parquet (default, and -: CSV on standard output)",
+    )
     what = command.add_mutually_exclusive_group()
     what.add_argument("--proba", action="store_true", help="also write the probability of each class")
     what.add_argument("--top-k", type=int, metavar="K", help="the K most probable labels with their probabilities")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Write the predicted labels as CSV, or as a JSON object for each row."""
-    import csv
-
+    """Write the predicted labels as CSV, as a JSON object for each row, or as Parquet."""
     check_outputs(arguments)
     model = read_model(arguments.model, arguments.data)
-    X = read_data(arguments, labels=False, model=model).X
-    header, rows = _table(arguments, model, X)
+    header = _header(arguments, model)
     if arguments.out is None and not arguments.json:
         check_encoding(["".join(header), *map(str, model.classes.tolist())])
-    with output_file(arguments.out) as file:
-        if arguments.json:
-            for row in rows:
-                print(to_json(dict(zip(header, row, strict=True))), file=file)
-        else:
-            writer = csv.writer(file, lineterminator="\n")
-            writer.writerow(header)
-            writer.writerows(rows)
+    written = 0
+    with output_of(arguments.out, header, as_json=arguments.json) as output:
+
+        def write(blocks: Iterator[Block]) -> None:
+            nonlocal written
+            output.begin()
+            n = 0
+            for block in blocks:
+                output.write(_columns(arguments, model, block.X))
+                n += block.X.shape[0]
+                written = max(n, written)
+                del block  # while the next one is read
+            output.end()
+
+        try:
+            read_in_blocks(arguments, model, write, labels=False, n_results=len(header))
+        except InputError as error:
+            if arguments.out is not None or written == 0:
+                raise
+            raise type(error)(f"{error} (The first {written} rows have been written, the others have not.)") from None
     return 0
 
 
-def _table(arguments: argparse.Namespace, model: SoftmaxModel, X: Any) -> tuple[list[str], Iterator[list[Any]]]:
-    """Return the names of the columns, and the rows."""
+def _header(arguments: argparse.Namespace, model: SoftmaxModel) -> list[str]:
+    """The names of the columns."""
+    if arguments.top_k is not None:
+        return [f"{what}_{k + 1}" for k in range(arguments.top_k) for what in ("label", "proba")]
+    return ["label", *(f"proba_{label}" for label in model.classes.tolist() if arguments.proba)]
+
+
+def _columns(arguments: argparse.Namespace, model: SoftmaxModel, X: Any) -> list[Any]:
+    """The columns of some rows, arrays (n,)."""
     if arguments.top_k is not None:
         labels, proba = model.top_k(X, arguments.top_k)
-        header = [f"{what}_{k + 1}" for k in range(arguments.top_k) for what in ("label", "proba")]
-        return header, (
-            [cell for pair in zip(label.tolist(), p.tolist(), strict=True) for cell in pair]
-            for label, p in zip(labels, proba, strict=True)
-        )
+        return [column for pair in zip(labels.T, proba.T, strict=True) for column in pair]
     if arguments.proba:
         proba = model.predict_proba(X)
-        best = model.classes[proba.argmax(axis=1)].tolist()
-        header = ["label", *(f"proba_{label}" for label in model.classes.tolist())]
-        return header, ([label, *p.tolist()] for label, p in zip(best, proba, strict=True))
-    return ["label"], ([label] for label in model.predict(X).tolist())
+        return [model.classes[proba.argmax(axis=1)], *proba.T]
+    return [model.predict(X)]

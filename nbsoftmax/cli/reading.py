@@ -14,8 +14,11 @@ from nbsoftmax.errors import InputError, InputValueError
 if TYPE_CHECKING:
     import argparse
 
+    from nbsoftmax.data.columnar import ColumnarFile
     from nbsoftmax.data.dialect import TextOptions
     from nbsoftmax.data.source import Source
+    from nbsoftmax.data.tables import Request
+    from nbsoftmax.data.text import TextFile
     from nbsoftmax.models.softmax import SoftmaxModel
 
 
@@ -48,16 +51,21 @@ def read_data(arguments: argparse.Namespace, *, labels: bool, model: SoftmaxMode
         source.opened(arguments.data, progress) as data,
         source.recognised(data, progress) as (content, kind),
     ):
-        _check_options(arguments, data.name, kind)
-        if kind in {"npy", "sparse npz"}:
-            return _read_features(arguments, content, kind, labels)
-        if kind == "svmlight":
-            return _read_svmlight(arguments, content, labels, model)
-        if labels and arguments.labels is not None:
-            raise InputValueError(f"--labels is for .npy data, but {data.name} contains its own labels; use --target.")
-        if kind == "npz":
-            return _read_npz(arguments, content, labels)
-        return _read_table(arguments, content, kind, labels, model)
+        check_options(arguments, data.name, kind, labels=labels)
+        return read_content(arguments, content, kind, labels=labels, model=model)
+
+
+def read_content(
+    arguments: argparse.Namespace, content: Source, kind: str, *, labels: bool, model: SoftmaxModel | None
+) -> Data:
+    """Read the samples of a source whose format is known; the parameters are those of `read_data`."""
+    if kind in {"npy", "sparse npz"}:
+        return _read_features(arguments, content, kind, labels)
+    if kind == "svmlight":
+        return _read_svmlight(arguments, content, labels, model)
+    if kind == "npz":
+        return _read_npz(arguments, content, labels)
+    return _read_table(arguments, content, kind, labels, model)
 
 
 def read_model(path: Path, data: Path | None = None) -> SoftmaxModel:
@@ -91,7 +99,7 @@ def as_classes(y: Any, classes: Any) -> Any:
     return y if None in found else classes[found]  # unknown labels are reported by `validation.codes_of`
 
 
-def _weights_of(arguments: argparse.Namespace) -> str | None:
+def weights_of(arguments: argparse.Namespace) -> str | None:
     """Return the column, array or file of sample weights, if the command takes one and it is given."""
     name: str | None = getattr(arguments, "sample_weight", None)
     return name
@@ -104,7 +112,7 @@ def _read_features(arguments: argparse.Namespace, data: Source, kind: str, label
     X = arrays.read_npy(data) if kind == "npy" else sparse.read_npz(data)
     if labels and arguments.labels is None:
         raise InputValueError(f"{data.name} has no labels; give them with --labels FILE.npy.")
-    weights = _weights_of(arguments)
+    weights = weights_of(arguments)
     inputs = [str(arguments.data), str(arguments.labels) if labels else None, weights]
     if inputs.count(source.STDIN) > 1:
         raise InputValueError("- is given for two inputs, but standard input holds one; give files.")
@@ -121,7 +129,7 @@ def _read_svmlight(arguments: argparse.Namespace, data: Source, labels: bool, mo
             raise InputValueError(f"{data.name} is an svmlight file, whose lines begin with the labels: no --{option}.")
     n_features = None if model is None else model.n_features
     X, y = sparse.read_svmlight(data, n_features=n_features, zero_based=arguments.zero_based)
-    weights = _weights_of(arguments)
+    weights = weights_of(arguments)
     return Data(X, y if labels else None, None, None if weights is None else arrays.read_npy(weights))
 
 
@@ -130,11 +138,11 @@ def _read_npz(arguments: argparse.Namespace, data: Source, labels: bool) -> Data
     from nbsoftmax.data import arrays
 
     target = (arguments.target or "y") if labels else None
-    X, y, sample_weight = arrays.read_npz(data, target=target, weight=_weights_of(arguments))
+    X, y, sample_weight = arrays.read_npz(data, target=target, weight=weights_of(arguments))
     return Data(X, y, None, sample_weight)
 
 
-def _check_options(arguments: argparse.Namespace, name: str, kind: str) -> None:
+def check_options(arguments: argparse.Namespace, name: str, kind: str, *, labels: bool) -> None:
     """Raise an error if an option is given that data of this kind do not have."""
     from nbsoftmax.data import source
 
@@ -144,6 +152,8 @@ def _check_options(arguments: argparse.Namespace, name: str, kind: str) -> None:
         for option in TEXT:
             if getattr(arguments, option) is not None:
                 raise InputValueError(f"--{option} is for text such as CSV, but {name} is not text; leave it out.")
+    if labels and kind in {"npz", *source.TABLES} and arguments.labels is not None:
+        raise InputValueError(f"--labels is for .npy data, but {name} contains its own labels; use --target.")
 
 
 def _read_table(
@@ -152,10 +162,32 @@ def _read_table(
     """Read features, labels and weights from the columns of a text, Parquet or Arrow file."""
     from nbsoftmax.data import tables
 
+    file, request = table_of(arguments, data, kind, labels=labels, model=model)
+    table = tables.read(file, request)
+    if model is None:
+        warn_of_row_counters(table.X, table.feature_names)
+    return Data(table.X, table.y, table.feature_names, table.weight)
+
+
+def warn_of_row_counters(X: Any, names: tuple[str, ...]) -> None:
+    """Warn of features that only number the rows, or have no name."""
+    from nbsoftmax.data import tables
+
+    for name in tables.row_counters(X, names):
+        what = f"the column {name!r}, which only numbers the rows," if name else "a column without a name"
+        warn(f"{what} is used as a feature; --drop {shlex.quote(name)} leaves it out.")
+
+
+def table_of(
+    arguments: argparse.Namespace, data: Source, kind: str, *, labels: bool, model: SoftmaxModel | None = None
+) -> tuple[TextFile | ColumnarFile, Request]:
+    """Open a file of columns, and say which of them are wanted; the parameters are those of `read_data`."""
+    from nbsoftmax.data import tables
+
     request = tables.Request(
         target=arguments.target if labels else None,
         features=None if model is None else model.feature_names,
-        weight=_weights_of(arguments),
+        weight=weights_of(arguments),
         drop=arguments.drop,
         labels=() if model is None else {str(label) for label in model.classes.tolist()},
     )
@@ -165,12 +197,7 @@ def _read_table(
             f"name the column of labels with --target NAME; the columns of {data.name} are "
             f"{tables.listed(file.columns)}."
         )
-    table = tables.read(file, request)
-    if model is None:
-        for name in tables.row_counters(table):
-            what = f"the column {name!r}, which only numbers the rows," if name else "a column without a name"
-            warn(f"{what} is used as a feature; --drop {shlex.quote(name)} leaves it out.")
-    return Data(table.X, table.y, table.feature_names, table.weight)
+    return file, request
 
 
 def text_options(arguments: argparse.Namespace) -> TextOptions:

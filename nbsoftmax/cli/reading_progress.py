@@ -21,6 +21,8 @@ class ReadingProgress:
     def __init__(self, arguments: argparse.Namespace) -> None:
         self._name = "standard input" if str(arguments.data) == "-" else arguments.data.name
         self._is_shown = sys.stderr.isatty() and not getattr(arguments, "quiet", False)
+        if arguments.command == "predict" and arguments.out is None and sys.stdout.isatty():
+            self._is_shown = False  # the rows appear there, too
         self._next = time.monotonic() + AFTER
         self._written = False
 

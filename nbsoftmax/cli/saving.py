@@ -24,7 +24,8 @@ def check_outputs(arguments: argparse.Namespace) -> None:
         paths = (getattr(arguments, name, None) for name in options)
         return [path for path in paths if path is not None and str(path) != "-"]
 
-    inputs = named("data", "labels", "model", "source", "config")
+    inputs = named("data", "labels", "model", "source", "config", "validation_data")
+    inputs += getattr(arguments, "more", [])
     weights = getattr(arguments, "sample_weight", None)  # a column or a file
     if weights is not None and os.path.isfile(weights):
         inputs.append(Path(weights))

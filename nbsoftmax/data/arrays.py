@@ -22,6 +22,18 @@ def read_npy(path: Path | Source) -> NDArray[Any]:
         return array
 
 
+def map_npy(path: Path) -> NDArray[Any]:
+    """The array of a `.npy` file, mapped into memory."""
+
+    def mapped(file: IO[bytes]) -> Any:
+        return np.load(path, mmap_mode="r", allow_pickle=False)
+
+    with loaded(path, mapped) as (name, array):
+        if not isinstance(array, np.ndarray):
+            raise InputValueError(f"{name} holds several arrays; expected one array, as written by np.save.")
+        return np.asarray(array)
+
+
 def read_npz(
     path: Path | Source, *, target: str | None, weight: str | None = None
 ) -> tuple[NDArray[Any], NDArray[Any] | None, NDArray[Any] | None]:

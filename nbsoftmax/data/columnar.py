@@ -13,7 +13,9 @@ from nbsoftmax.validation import frames
 
 T = TypeVar("T")
 
-BATCH = 2**16  # rows of a batch of Parquet
+BATCH = 2**16  # rows of a batch of Parquet, at most
+BATCH_BYTES = 2**25  # of the numbers in a batch of Parquet, if each takes 8
+BUFFER = 2**18  # bytes of a column of Parquet that are read at once
 NAMES = {"parquet": "a Parquet file", "arrow": "an Arrow file", "arrow stream": "a stream of Arrow"}
 
 
@@ -83,7 +85,8 @@ class ColumnarFile:
             raise InputValueError(f"{self.name} has no rows; expected at least one sample.")
 
     def _of_parquet(self, names: list[str]) -> Iterator[Any]:
-        return iter(self._opened().iter_batches(BATCH, columns=names))
+        n = max(64, min(BATCH, BATCH_BYTES // (8 * len(names))))
+        return iter(self._opened().iter_batches(n, columns=names))
 
     def _of_arrow(self, names: list[str]) -> Iterator[Any]:
         included = sorted(self.columns.index(name) for name in names)
@@ -122,6 +125,7 @@ class ColumnarFile:
         if self._kind == "parquet":
             from pyarrow import parquet
 
-            return parquet.ParquetFile(file)
+            # pyarrow would read whole groups of rows, which may be gigabytes.
+            return parquet.ParquetFile(file, buffer_size=BUFFER, pre_buffer=False)
         open_ = self._pa.ipc.open_file if self._kind == "arrow" else self._pa.ipc.open_stream
         return open_(file, options=options)

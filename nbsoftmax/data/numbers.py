@@ -48,13 +48,15 @@ def collect(
     for batch in batches:
         numbers = batch.select(columns)
         if blocks is None:
-            blocks = _Blocks(n_rows, len(features), _common(numbers.schema.types[: len(features)]), weight is not None)
+            blocks = _Blocks(
+                n_rows, len(features), common_dtype(numbers.schema.types[: len(features)]), weight is not None
+            )
         if labels is not None:
             label_chunks.append(batch.column(labels))
-        array = _array(numbers)
-        if not np.isfinite(array).all():
-            row = int(np.isfinite(array).all(axis=1).argmin())
-            j = int(np.isfinite(array[row]).argmin())
+        array = array_of(numbers)
+        wrong = first_not_finite(array)
+        if wrong is not None:
+            row, j = wrong
             place = (blocks.n_samples + row, columns[j], float(array[row, j]))
             return Collected(*blocks.joined(), None, place)
         blocks.append(array)
@@ -107,20 +109,29 @@ class _Blocks:
         return X, weight if self.is_weighted else None
 
 
-def _common(types: Sequence[Any]) -> type[np.floating[Any]]:
+def first_not_finite(array: NDArray[Any]) -> tuple[int, int] | None:
+    """Row and column of the first number that is NaN or infinite."""
+    if np.isfinite(array).all():
+        return None
+    row = int(np.isfinite(array).all(axis=1).argmin())
+    return row, int(np.isfinite(array[row]).argmin())
+
+
+def common_dtype(types: Sequence[Any]) -> type[np.floating[Any]]:
+    """float32 if all types are float32 or float16, and float64 otherwise."""
     import pyarrow as pa
 
     single = all(pa.types.is_float32(type_) or pa.types.is_float16(type_) for type_ in set(types))
     return np.float32 if single else np.float64
 
 
-def _array(numbers: Any) -> NDArray[Any]:
+def array_of(numbers: Any) -> NDArray[Any]:
     """A batch as an array (n_rows, n_columns); nulls are NaN."""
     import pyarrow as pa
 
     if set(numbers.schema.types) in ({pa.float64()}, {pa.float32()}):
         return np.asarray(numbers.to_tensor(null_to_nan=True, row_major=True).to_numpy())
-    array = np.empty((len(numbers), numbers.num_columns), _common(numbers.schema.types))
+    array = np.empty((len(numbers), numbers.num_columns), common_dtype(numbers.schema.types))
     for j, column in enumerate(numbers.columns):
         array[:, j] = _floats(column)
     return array

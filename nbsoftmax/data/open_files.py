@@ -69,7 +69,7 @@ def open(
     InputValueError, InputTypeError
         If there is no such file or column, or a column does not hold numbers.
     """
-    paths, kind = _files(path), format
+    paths, kind = files_of(path), format
     if kind is None:
         kinds = {_format_of(each) for each in paths}
         if len(kinds) > 1:
@@ -113,7 +113,7 @@ def _stamps(paths: Sequence[str]) -> list[tuple[Any, ...]]:
     return found
 
 
-def _files(path: Any) -> list[str]:
+def files_of(path: Any) -> list[str]:
     """The files that paths, folders and patterns stand for."""
     found = []
     for given in map(file_name, path if isinstance(path, (list, tuple)) else [path]):

@@ -94,29 +94,47 @@ def read(file: TextFile | ColumnarFile, request: Request) -> Table:
         If the file is empty, a column is missing or named twice, a line has too few or too many fields, a number is
         missing, text or not finite, or a label is missing or continuous. The message contains the line or row.
     """
-    _check_drop(file, request)
-    _check_target_and_weight(file, request)
-    names = _feature_names(file, request)
-    numbers = list(dict.fromkeys([*names, *([] if request.weight is None else [request.weight])]))
+    names, numbers = columns_to_read(file, request)
     collected = file.read(
         numbers,
         request.target,
         lambda batches: collect(batches, file.n_rows, names, request.weight, request.target),
     )
     if collected.not_finite is not None:
-        raise _not_finite(file, *collected.not_finite)
-    y = None if request.target is None else _labels(file, collected.labels, request)
+        raise not_finite(file, *collected.not_finite)
+    y = None if request.target is None else labels(file, collected.labels, request)
     return Table(collected.X, names, y, collected.weight)
 
 
-def row_counters(table: Table) -> tuple[str, ...]:
+def columns_to_read(file: TextFile | ColumnarFile, request: Request) -> tuple[tuple[str, ...], list[str]]:
+    """The features that a request means, and all columns of numbers: the features and the weights."""
+    _check_drop(file, request)
+    _check_target_and_weight(file, request)
+    names = _feature_names(file, request)
+    return names, list(dict.fromkeys([*names, *([] if request.weight is None else [request.weight])]))
+
+
+def labels(
+    file: TextFile | ColumnarFile, column: Any, request: Request, located: labels_of.Located | None = None
+) -> NDArray[Any]:
+    """The labels of a column of Arrow, a ChunkedArray of the requested target.
+
+    `located` knows the places of rows for messages, if that is not the file.
+    """
+    assert request.target is not None
+    if isinstance(file, TextFile):
+        return labels_of.of_text(located or file, request.target, column, request.labels, file.format.null)
+    return labels_of.of_types(located or file, request.target, column, request.labels)
+
+
+def row_counters(X: NDArray[Any], names: Sequence[str]) -> tuple[str, ...]:
     """Features that only number the rows, in steps of 1, or have no name: an index that another program wrote."""
-    counts = np.zeros(len(table.feature_names), bool)
-    if len(table.X) >= LEAST_COUNTED:
-        counts = np.diff(table.X[:3], axis=0).min(axis=0) == 1
+    counts = np.zeros(len(names), bool)
+    if len(X) >= LEAST_COUNTED:
+        counts = np.diff(X[:3], axis=0).min(axis=0) == 1
         for j in np.flatnonzero(counts).tolist():
-            counts[j] = bool((np.diff(table.X[:, j]) == 1).all())
-    return tuple(name for name, counting in zip(table.feature_names, counts, strict=True) if counting or not name)
+            counts[j] = bool((np.diff(X[:, j]) == 1).all())
+    return tuple(name for name, counting in zip(names, counts, strict=True) if counting or not name)
 
 
 def listed(names: Sequence[str], wanted: str | None = None) -> str:
@@ -127,13 +145,6 @@ def listed(names: Sequence[str], wanted: str | None = None) -> str:
     folded = {name.casefold(): name for name in reversed(names[:MOST_COMPARED])}
     close = [folded[name] for name in difflib.get_close_matches(wanted.casefold().strip(), list(folded), 3)]
     return some + (f" (did you mean {' or '.join(map(plain, close))}?)" if close else "")
-
-
-def _labels(file: TextFile | ColumnarFile, column: Any, request: Request) -> NDArray[Any]:
-    assert request.target is not None
-    if isinstance(file, TextFile):
-        return labels_of.of_text(file, request.target, column, request.labels, file.format.null)
-    return labels_of.of_types(file, request.target, column, request.labels)
 
 
 def _check_drop(file: TextFile | ColumnarFile, request: Request) -> None:
@@ -182,7 +193,8 @@ def _feature_names(file: TextFile | ColumnarFile, request: Request) -> tuple[str
     return names
 
 
-def _not_finite(file: TextFile | ColumnarFile, row: int, column: str, number: float) -> InputValueError:
+def not_finite(file: TextFile | ColumnarFile, row: int, column: str, number: float) -> InputValueError:
+    """The error about a number that is missing, NaN or infinite."""
     place, field = file.where(row, column)
     advice = f"fill it in, drop the {place.split()[0]}, or --drop the column"
     if np.isinf(number):

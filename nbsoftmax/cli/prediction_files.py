@@ -1,0 +1,166 @@
+"""What `predict` writes, block by block: CSV, objects of JSON, or Parquet."""
+
+from __future__ import annotations
+
+import csv
+import io
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any, Protocol
+from zlib import crc32
+
+from nbsoftmax.cli.output import to_json
+from nbsoftmax.errors import InputValueError
+
+AT_ONCE = 2**13  # rows that are turned into text at once
+
+
+class Output(Protocol):
+    """A table that is written block by block."""
+
+    def begin(self) -> None:
+        """Write from the first row; what has been written before is replaced."""
+
+    def write(self, columns: Sequence[Any]) -> None:
+        """Write the columns, arrays (n,), of the next rows."""
+
+    def end(self) -> None:
+        """All rows have been written."""
+
+
+@contextmanager
+def output_of(path: Path | None, header: Sequence[str], *, as_json: bool) -> Iterator[Output]:
+    """The table at a path, which exists once it is complete; without a path, on standard output."""
+    from nbsoftmax.files import whole_file
+
+    if path is None:
+        yield _Text(_RepeatedText(sys.stdout), header, as_json=as_json)
+        return
+    is_parquet = path.suffix.lower() == ".parquet"
+    if is_parquet:
+        _check_parquet(path, as_json=as_json)
+    with whole_file(path) as file:
+        if is_parquet:
+            yield _Parquet(file, header)
+            return
+        text = io.TextIOWrapper(file, encoding="utf-8", newline="")
+        yield _Text(text, header, as_json=as_json)
+        text.detach()  # flushes the text, and leaves the file open
+
+
+def _check_parquet(path: Path, *, as_json: bool) -> None:
+    from nbsoftmax.data.arrow import require_pyarrow
+
+    if as_json:
+        raise InputValueError(f"--json writes text, but {path} is to be Parquet; leave --json out, or rename the file.")
+    require_pyarrow("Parquet files")
+
+
+class _Text:
+    """Rows of CSV, or objects of JSON."""
+
+    def __init__(self, file: Any, header: Sequence[str], *, as_json: bool) -> None:
+        self._file, self._header, self._as_json = file, header, as_json
+        self._is_empty = True
+
+    def begin(self) -> None:
+        self._file.seek(0)
+        self._file.truncate()
+        self._is_empty = True
+
+    def write(self, columns: Sequence[Any]) -> None:
+        writer = csv.writer(self._file, lineterminator="\n")
+        if self._is_empty and not self._as_json:
+            writer.writerow(self._header)
+        self._is_empty = False
+        for first in range(0, len(columns[0]), AT_ONCE):
+            rows = zip(*(column[first : first + AT_ONCE].tolist() for column in columns), strict=True)
+            if self._as_json:
+                for row in rows:
+                    self._file.write(to_json(dict(zip(self._header, row, strict=True))) + "\n")
+            else:
+                writer.writerows(rows)
+
+    def end(self) -> None:
+        self._file.flush()
+
+
+class _RepeatedText:
+    """Standard output, to which the same text may be written again from its beginning, and then more."""
+
+    def __init__(self, file: IO[str]) -> None:
+        self._file = file
+        self._n, self._sum = 0, 0  # characters that have been written, and their checksum
+        self._left, self._again = 0, 0  # those that are to be repeated, and the checksum of the repetition
+
+    def seek(self, _: int) -> None:
+        """Begin to repeat the text."""
+        self._left, self._again = self._n, 0
+
+    def truncate(self) -> None:
+        """What has been written cannot be removed."""
+
+    def write(self, text: str) -> None:
+        if self._left:
+            old, text = text[: self._left], text[self._left :]
+            self._left -= len(old)
+            self._again = crc32(old.encode("utf-8", "surrogatepass"), self._again)
+            if self._left == 0 and self._again != self._sum:
+                raise _changed()
+        if text:
+            self._n, self._sum = self._n + len(text), crc32(text.encode("utf-8", "surrogatepass"), self._sum)
+            self._file.write(text)
+
+    def flush(self) -> None:
+        """Write out; the text must have been repeated."""
+        if self._left:
+            raise _changed()
+        self._file.flush()
+
+
+def _changed() -> InputValueError:
+    return InputValueError(
+        "the quotes of the input were understood only after rows had been written, and these are wrong; write to "
+        "--out FILE."
+    )
+
+
+class _Parquet:
+    """A file of Parquet with a group of rows for each block."""
+
+    def __init__(self, file: IO[bytes], header: Sequence[str]) -> None:
+        self._file, self._header = file, header
+        self._writer: Any = None
+
+    def begin(self) -> None:
+        if self._writer is not None:
+            self._writer.close()
+            self._writer = None
+        self._file.seek(0)
+        self._file.truncate()
+
+    def write(self, columns: Sequence[Any]) -> None:
+        import pyarrow as pa
+        from pyarrow import parquet
+
+        table = pa.table([pa.array(column) for column in columns], names=list(self._header))
+        if self._writer is None:
+            self._writer = parquet.ParquetWriter(_Sink(self._file), table.schema)
+        self._writer.write_table(table)
+
+    def end(self) -> None:
+        self._writer.close()
+
+
+class _Sink:
+    """A file for pyarrow, which closes files that it is done with."""
+
+    closed = False
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self.write, self.tell, self.flush = file.write, file.tell, file.flush
+
+    def close(self) -> None:
+        """Leave the file open."""

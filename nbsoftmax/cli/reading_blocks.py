@@ -1,0 +1,116 @@
+"""Where `predict` and `evaluate` read samples in blocks, in memory that does not depend on their number.
+
+Files of columns, and `.npy` files on a disk, are read block by block; the samples of others are one block.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from nbsoftmax.cli.reading import as_classes, check_options, read_content, table_of, weights_of
+from nbsoftmax.cli.reading_progress import ReadingProgress
+from nbsoftmax.errors import InputError
+
+if TYPE_CHECKING:
+    import argparse
+    from pathlib import Path
+
+    from nbsoftmax.data.blocks import Block
+    from nbsoftmax.data.source import Source
+    from nbsoftmax.models.softmax import SoftmaxModel
+
+T = TypeVar("T")
+
+
+def read_in_blocks(
+    arguments: argparse.Namespace,
+    model: SoftmaxModel,
+    use: Callable[[Iterator[Block]], T],
+    *,
+    labels: bool,
+    n_results: int,
+) -> T:
+    """Read the samples for a model block by block.
+
+    Parameters
+    ----------
+    arguments : argparse.Namespace
+        As for `read_data`.
+    model : SoftmaxModel
+    use : function of an iterator over Block
+        Called a second time if the file must be read again from its beginning. The y of blocks are class indices.
+    labels : bool
+        Whether labels are read, too.
+    n_results : int
+        Numbers that `use` computes for each row: the more, the shorter the blocks.
+
+    Returns
+    -------
+    What `use` returns.
+    """
+    import numpy as np
+
+    from nbsoftmax import validation
+    from nbsoftmax.data import source, table_blocks
+    from nbsoftmax.data.blocks import Block
+    from nbsoftmax.data.cut import rows_of_a_block
+
+    def codes(y: Any, n_samples: int | None = None) -> Any:
+        return validation.codes_of(
+            as_classes(y, model.classes), model.classes, n_samples=len(y) if n_samples is None else n_samples
+        )
+
+    n = rows_of_a_block(max(model.n_features, n_results), np.dtype(np.float64))
+    with (
+        ReadingProgress(arguments) as progress,
+        source.opened(arguments.data, progress) as data,
+        source.recognised(data, progress) as (content, kind),
+    ):
+        check_options(arguments, data.name, kind, labels=labels)
+        if kind in source.TABLES:
+            file, request = table_of(arguments, content, kind, labels=labels, model=model)
+            return table_blocks.read_in_blocks(file, request, use, batch_rows=n, encode=codes)
+        mapped = _mapped(arguments, content, labels=labels) if kind == "npy" else None
+        if mapped is not None:
+            return use(_cut(*mapped, codes, n))
+        X, y, _, weight = read_content(arguments, content, kind, labels=labels, model=model)
+        if y is not None:
+            y = codes(y, validation.some_samples(X).shape[0])
+        return use(iter([Block(X, y, weight)]))
+
+
+def _mapped(arguments: argparse.Namespace, content: Source, *, labels: bool) -> tuple[Any, Any, Any] | None:
+    """X, the labels and the weights, mapped into memory; None if that is not possible or one is no array of rows."""
+    from nbsoftmax.data.arrays import map_npy
+
+    def is_plain(path: str | Path | None) -> bool:
+        return path is None or os.path.isfile(path)
+
+    wanted = [arguments.data, arguments.labels if labels else None, weights_of(arguments)]
+    if not all(map(is_plain, wanted)) or (labels and arguments.labels is None):
+        return None
+    if os.path.getsize(arguments.data) != content.file.seek(0, os.SEEK_END):  # compressed
+        return None
+    X, y, weight = (None if path is None else map_npy(path) for path in wanted)
+    beside = [array for array in (y, weight) if array is not None]
+    if X is None or X.ndim != 2 or len(X) == 0 or any(array.shape != X.shape[:1] for array in beside):
+        return None
+    return X, y, weight
+
+
+def _cut(X: Any, y: Any, weight: Any, codes: Callable[[Any], Any], n: int) -> Iterator[Block]:
+    """Blocks of n rows; the error about a number says in which block it is."""
+    from nbsoftmax import validation
+    from nbsoftmax.data.blocks import Block
+
+    for first in range(0, len(X), n):
+        rows = slice(first, first + n)
+        try:
+            features = validation.features(X[rows])  # the model checks their number
+        except InputError as error:
+            if first == 0:
+                raise
+            raise type(error)(f"in the rows from {first} on: {error}") from None
+        yield Block(features, None if y is None else codes(y[rows]), None if weight is None else weight[rows])

@@ -1,0 +1,160 @@
+"""`fit --stream`: files whose rows are read block by block in every pass, since they do not fit in memory."""
+
+from __future__ import annotations
+
+import glob
+import os
+import sys
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nbsoftmax.cli.reading import check_options, table_of, warn_of_row_counters, weights_of
+from nbsoftmax.errors import InputValueError
+
+if TYPE_CHECKING:
+    import argparse
+
+    from nbsoftmax.data.block_source import BlockSource
+    from nbsoftmax.problem import ProblemInParts
+
+
+def add_options(command: argparse.ArgumentParser) -> None:
+    """Add the options of data that are read block by block."""
+    command.add_argument(
+        "more", nargs="*", type=Path, metavar="DATA", help="more files of the same columns, read with --stream"
+    )
+    group = command.add_argument_group("data larger than memory: Parquet, Arrow, CSV and .npy")
+    add = group.add_argument
+    add(
+        "--stream",
+        action="store_true",
+        help="read DATA block by block in every pass; implied by several files, a folder, a pattern such as "
+        "'train/*.parquet', and a Parquet or Arrow file larger than half of the memory",
+    )
+    add("--cache", type=Path, metavar="DIR", help="folder for a copy of the rows that needs no decoding")
+    add("--batch-rows", type=int, metavar="N", help="rows of a block (default: as many as fit in 32 MiB)")
+
+
+def is_several(data: Path) -> bool:
+    """Whether a path is a folder or a pattern, not one file."""
+    return data.is_dir() or (not data.exists() and glob.has_magic(os.fspath(data)))
+
+
+def is_streamed(arguments: argparse.Namespace) -> bool:
+    """Whether the rows are read block by block; says so on standard error if no option asks for it."""
+    if arguments.stream or arguments.more or is_several(arguments.data):
+        return True
+    for name in ("cache", "batch_rows"):
+        if getattr(arguments, name) is not None:
+            raise InputValueError(f"--{name.replace('_', '-')} is for data that are read block by block; add --stream.")
+    if not _is_large(arguments.data):
+        return False
+    if not arguments.quiet:
+        print(
+            f"nbsoftmax: {arguments.data} takes more than half of the memory, so it is read block by block.",
+            file=sys.stderr,
+        )
+    return True
+
+
+def streamed_problem(arguments: argparse.Namespace, callbacks: Sequence[Any]) -> ProblemInParts:
+    """The problem of the rows, after one pass over them, with validation data if they are given."""
+    from nbsoftmax.problem import ProblemInParts
+    from nbsoftmax.training.hooks import report_rows
+
+    if arguments.validation is not None:
+        raise InputValueError(
+            "--validation draws samples from rows in memory, but these are read block by block; give a file of "
+            "other samples with --validation-data FILE."
+        )
+    paths = [arguments.data, *arguments.more]
+    beginning = _opened(arguments, paths, cache=None)
+    first = next(beginning.blocks(), None)
+    if first is not None and beginning.feature_names is not None:
+        warn_of_row_counters(first.X, beginning.feature_names)
+    del first
+    source = _opened(arguments, paths, cache=arguments.cache)
+    problem = ProblemInParts.from_blocks(
+        source,
+        class_weight=arguments.class_weight,
+        label_smoothing=arguments.label_smoothing,
+        dtype=arguments.dtype,
+        device=arguments.device,
+        on_rows=partial(report_rows, callbacks),
+    )
+    if arguments.validation_data is None:
+        return problem
+    return problem.with_validation_data(_opened(arguments, [arguments.validation_data], cache=None))
+
+
+def _opened(arguments: argparse.Namespace, paths: list[Path], *, cache: Path | None) -> BlockSource:
+    """Open files by the format, and the columns, of the first one."""
+    from nbsoftmax.data import open_files, source, tables
+    from nbsoftmax.data.text import TextFile
+
+    if any(str(path) == source.STDIN for path in paths):
+        raise InputValueError("standard input can be read only once, but --stream reads in every pass; name a file.")
+    files = open_files.files_of(paths)
+    options: dict[str, Any] = {"batch_rows": arguments.batch_rows, "cache": cache}
+    with source.opened(files[0]) as first, source.recognised(first) as (content, kind):
+        check_options(arguments, first.name, kind, labels=True)
+        if kind == "npy":
+            if arguments.labels is None:
+                raise InputValueError(f"{first.name} has no labels; give them with --labels FILE.npy.")
+            if arguments.validation_data is not None:
+                raise InputValueError("--validation-data is for files of columns, which have their own labels.")
+            beside = {"target": arguments.labels, "weight": weights_of(arguments)}
+            return open_files.open(files, format=kind, **beside, **options)
+        if kind not in {"parquet", "arrow", "text"}:
+            raise InputValueError(
+                f"{first.name} cannot be read block by block ({kind}); give Parquet, Arrow, CSV or .npy files, or "
+                "leave out --stream."
+            )
+        file, request = table_of(arguments, content, kind, labels=True)
+        names, _ = tables.columns_to_read(file, request)
+        options["format"] = _csv_format(file.format) if isinstance(file, TextFile) else kind
+    options |= {"target": request.target, "features": list(names), "weight": request.weight}
+    return open_files.open(files, **options)
+
+
+def _csv_format(found: Any) -> Any:
+    """The format of pyarrow's datasets that a `TextFormat` stands for."""
+    from pyarrow import csv, dataset
+
+    read, parse, convert = found.arrow_options({})
+    missing = csv.ConvertOptions(
+        null_values=convert.null_values, strings_can_be_null=True, decimal_point=convert.decimal_point
+    )
+    return dataset.CsvFileFormat(parse, convert_options=missing, read_options=read)
+
+
+def _is_large(path: Path) -> bool:
+    """Whether the columns of a Parquet or Arrow file take more than half of the memory of this machine."""
+    try:
+        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+        if not path.is_file():
+            return False
+        with open(path, "rb") as file:
+            head = file.read(6)
+    except (AttributeError, ValueError, OSError):  # Windows; the reader says what is wrong with a file
+        return False
+    size = path.stat().st_size if head.startswith((b"ARROW1", b"PAR1")) else 0
+    if head.startswith(b"PAR1"):
+        size = max(size, _decoded_size(path))
+    return size > memory / 2
+
+
+def _decoded_size(path: Path) -> int:
+    """Bytes of all numbers of a Parquet file; 0 if it cannot be read."""
+    try:
+        import pyarrow
+        from pyarrow import parquet
+    except ImportError:
+        return 0
+    try:
+        found = parquet.read_metadata(path)
+    except (OSError, pyarrow.ArrowException):
+        return 0
+    return 8 * int(found.num_rows) * int(found.num_columns)

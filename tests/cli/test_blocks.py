@@ -1,0 +1,147 @@
+"""`predict` and `evaluate` block by block: the same results as from all rows at once, and errors in later blocks."""
+
+import json
+
+import numpy as np
+import pytest
+
+import nbsoftmax as nbs
+from nbsoftmax.data import cut, dialect
+from tests.cli.commands import SPECIES, refused, run
+
+pa = pytest.importorskip("pyarrow")
+parquet = pytest.importorskip("pyarrow.parquet")
+
+
+@pytest.fixture
+def short_blocks(monkeypatch):
+    """Blocks of 64 rows; text is parsed in pieces of 2 KB."""
+    monkeypatch.setattr(cut, "MOST_ROWS", 64)
+    monkeypatch.setattr(dialect, "BLOCK", 2048)
+
+
+@pytest.fixture
+def many(tmp_path):
+    """Three hundred rows as CSV, Parquet and .npy; returns (folder, X, labels, weights)."""
+    rng = np.random.default_rng(3)
+    X, y, weight = rng.normal(size=(300, 2)), SPECIES[rng.integers(0, 3, 300)], rng.integers(0, 3, 300).astype(float)
+    weight[:64] = 0.0  # the whole first block
+    rows = zip(X.tolist(), y, weight.tolist(), strict=True)
+    lines = ["length,width,species,w", *(f"{a!r},{b!r},{label},{s}" for (a, b), label, s in rows)]
+    (tmp_path / "d.csv").write_text("\n".join(lines), encoding="utf-8")
+    table = pa.table({"length": X[:, 0], "width": X[:, 1], "species": y, "w": weight})
+    parquet.write_table(table, tmp_path / "d.parquet", row_group_size=50)
+    for name, array in (("d", X), ("y", y), ("w", weight)):
+        np.save(tmp_path / f"{name}.npy", array)
+    return tmp_path, X, y, weight
+
+
+@pytest.mark.parametrize("data", ["d.csv", "d.parquet", "d.npy"])
+@pytest.mark.parametrize("what", [(), ("--proba",), ("--top-k", 2), ("--json",)])
+def test_predictions_in_blocks_are_written_as_those_of_one_block(model, many, capsys, monkeypatch, data, what):
+    path = many[0] / data
+    assert run("predict", model, path, *what) == 0
+    whole = capsys.readouterr().out
+    monkeypatch.setattr(cut, "MOST_ROWS", 64)
+    assert run("predict", model, path, *what) == 0
+    assert capsys.readouterr().out == whole
+    assert run("predict", model, path, *what, "--out", many[0] / "out") == 0
+    assert (many[0] / "out").read_bytes().decode() == whole
+
+
+@pytest.mark.usefixtures("short_blocks")
+def test_predictions_are_written_as_parquet(model, many, capsys):
+    folder, X, *_ = many
+    loaded, out = nbs.SoftmaxModel.load(model), folder / "out.parquet"
+    assert run("predict", model, folder / "d.csv", "--proba", "--out", out) == 0
+    table = parquet.read_table(out)
+    assert table.column_names == ["label", "proba_setosa", "proba_versicolor", "proba_virginica"]
+    assert table["label"].to_pylist() == loaded.predict(X).tolist()
+    assert np.array_equal(np.column_stack([table[name] for name in table.column_names[1:]]), loaded.predict_proba(X))
+    assert run("predict", model, folder / "d.parquet", "--top-k", 2, "--out", out) == 0
+    assert parquet.read_table(out)["label_2"].to_pylist() == loaded.top_k(X, 2)[0][:, 1].tolist()
+    assert "--json writes text" in refused(capsys, "predict", model, folder / "d.csv", "--json", "--out", out)
+
+
+@pytest.mark.parametrize("data", ["d.csv", "d.parquet", "d.npy"])
+def test_scores_are_sums_over_blocks(model, many, capsys, monkeypatch, data):
+    folder, X, y, weight = many
+    monkeypatch.setattr(cut, "MOST_ROWS", 64)
+    given = ("--labels", folder / "y.npy") if data == "d.npy" else ("--target", "species")
+    loaded = nbs.SoftmaxModel.load(model)
+    truth = np.searchsorted(SPECIES, y)
+    losses = -loaded.predict_log_proba(X)[np.arange(300), truth]
+    for weights, s in (((), np.ones(300)), (("--sample-weight", folder / "w.npy" if data == "d.npy" else "w"), weight)):
+        assert run("evaluate", model, folder / data, *given, *weights, "--json") == 0
+        found = json.loads(capsys.readouterr().out)
+        assert found["samples"] == 300
+        assert found["accuracy"] == pytest.approx(np.average(loaded.predict(X) == y, weights=s), rel=1e-14)
+        assert found["log_loss"] == pytest.approx(np.average(losses, weights=s), rel=1e-12)
+        counts = np.zeros((3, 3))
+        np.add.at(counts, (truth, np.searchsorted(SPECIES, loaded.predict(X))), s)
+        assert np.array_equal(found["confusion"], counts)
+
+
+@pytest.mark.usefixtures("short_blocks")
+@pytest.mark.parametrize("wrong", ["text", "", "inf"])
+def test_an_error_in_a_later_block_names_its_line_and_what_was_written(model, many, capsys, wrong):
+    folder, X, *_ = many
+    lines = (folder / "d.csv").read_text(encoding="utf-8").splitlines()
+    lines[281] = f"1,{wrong},setosa,1"
+    (folder / "d.csv").write_text("\n".join(lines), encoding="utf-8")
+    assert "line 282" in refused(capsys, "predict", model, folder / "d.csv", "--out", folder / "out.csv")
+    assert "line 282" in refused(capsys, "evaluate", model, folder / "d.csv", "--target", "species")
+    assert not (folder / "out.csv").exists()
+    assert not list(folder.glob(".nbsoftmax-*"))
+    assert run("predict", model, folder / "d.csv") == 2
+    out, err = capsys.readouterr()
+    written = out.split()[1:]
+    assert written == nbs.SoftmaxModel.load(model).predict(X).tolist()[: len(written)]
+    assert "line 282" in err
+    assert err.count("\n") == 1
+    assert len(written) >= 64
+    assert f"The first {len(written)} rows have been written" in err
+
+
+@pytest.mark.usefixtures("short_blocks")
+def test_labels_that_are_missing_in_a_later_block_are_refused_with_their_line(model, many, capsys):
+    folder = many[0]
+    lines = (folder / "d.csv").read_text(encoding="utf-8").splitlines()
+    lines[200] = "1,2,,1"
+    (folder / "d.csv").write_text("\n".join(lines), encoding="utf-8")
+    assert "line 201 has no value in column 'species'" in refused(
+        capsys, "evaluate", model, folder / "d.csv", "--target", "species"
+    )
+    table = parquet.read_table(folder / "d.parquet")
+    species = table["species"].to_pylist()
+    species[250] = None
+    parquet.write_table(table.set_column(2, "species", pa.array(species)), folder / "d.parquet")
+    assert "row 250 (counted from 0) has no value" in refused(
+        capsys, "evaluate", model, folder / "d.parquet", "--target", "species"
+    )
+
+
+@pytest.mark.usefixtures("short_blocks")
+def test_rows_that_must_be_read_again_are_written_once(model, many, capsys):
+    folder, X, *_ = many
+    expected = ["label", *nbs.SoftmaxModel.load(model).predict(X)]
+    lines = (folder / "d.csv").read_text(encoding="utf-8").splitlines()
+    lines[290] = "+" + lines[290].removeprefix("-")  # which pyarrow does not take
+    (folder / "d.csv").write_text("\n".join(lines), encoding="utf-8")
+    X[289, 0] = abs(X[289, 0])
+    expected[290] = nbs.SoftmaxModel.load(model).predict(X[289:290])[0]
+    for out in ((), ("--out", folder / "out.csv"), ("--out", folder / "out.parquet")):
+        assert run("predict", model, folder / "d.csv", *out) == 0
+    assert capsys.readouterr().out.split() == expected
+    assert (folder / "out.csv").read_text().split() == expected
+    assert parquet.read_table(folder / "out.parquet")["label"].to_pylist() == expected[1:]
+
+
+@pytest.mark.usefixtures("short_blocks")
+def test_a_number_that_is_missing_in_a_later_block_of_an_array_is_refused(model, many, capsys):
+    folder, X, *_ = many
+    X[130, 1] = np.nan
+    np.save(folder / "d.npy", X)
+    assert "in the rows from 128 on: X" in refused(
+        capsys, "predict", model, folder / "d.npy", "--out", folder / "o.csv"
+    )

@@ -1,0 +1,128 @@
+"""`fit` of files that are read block by block: the model is that of all rows in memory."""
+
+import json
+
+import numpy as np
+import pytest
+
+import nbsoftmax as nbs
+from nbsoftmax.cli import streaming
+from tests.cli.commands import SPECIES, refused, run
+
+pa = pytest.importorskip("pyarrow")
+parquet = pytest.importorskip("pyarrow.parquet")
+
+
+@pytest.fixture
+def parts(tmp_path):
+    """Three files of one table in a folder; returns (folder, X, labels, weights)."""
+    rng = np.random.default_rng(5)
+    y = rng.integers(0, 3, 300)
+    X = np.round(rng.normal(size=(300, 2)) + y[:, None], 3)
+    weight = rng.integers(1, 4, 300).astype(float)
+    (tmp_path / "train").mkdir()
+    for i in range(3):
+        rows = slice(100 * i, 100 * i + 100)
+        table = {"id": np.arange(100), "length": X[rows, 0], "width": X[rows, 1]}
+        table |= {"species": SPECIES[y[rows]], "w": weight[rows]}
+        parquet.write_table(pa.table(table), tmp_path / "train" / f"{i}.parquet")
+    return tmp_path / "train", X, SPECIES[y], weight
+
+
+def saved(path, expected):
+    model = nbs.SoftmaxModel.load(path)
+    assert model.feature_names == ("length", "width")
+    assert model.classes.tolist() == SPECIES.tolist()
+    assert np.allclose(model.coef, expected.coef, atol=1e-6)
+    return model
+
+
+@pytest.mark.parametrize("given", ["folder", "pattern", "files"])
+def test_several_files_are_fitted_as_one_table_in_memory(parts, tmp_path, capsys, given):
+    folder, X, y, weight = parts
+    files = sorted(folder.iterdir())
+    data = {"folder": [folder], "pattern": [folder / "*.parquet"], "files": files}[given]
+    out = tmp_path / "m.npz"
+    options = "--target", "species", "--sample-weight", "w", "--drop", "id", "--C", 0.5, "--tol", 1e-12
+    assert run("fit", *data, *options, "--out", out, "--quiet", "--class-weight", "balanced", "--json") == 0
+    counts = np.array([weight[y == name].sum() for name in SPECIES])
+    by_class = weight.sum() / (3 * counts)
+    l2 = 1 / (0.5 * (weight * by_class[np.searchsorted(SPECIES, y)]).sum())
+    expected = nbs.Trainer(l2=l2, tol=1e-12, class_weight="balanced").fit(X, y, sample_weight=weight)
+    saved(out, expected.model)
+    assert json.loads(capsys.readouterr().out)["objective"] == pytest.approx(expected.objective, rel=1e-12)
+
+
+def test_text_is_streamed_as_it_is_written(flowers, tmp_path, capsys):
+    path, X, y = flowers
+    text = path.read_text(encoding="utf-8").replace(",", ";").replace(".", ",")
+    data, out = tmp_path / "d.csv", tmp_path / "m.npz"
+    data.write_text(text, encoding="utf-16")
+    fit = "fit", data, "--target", "species", "--out", out, "--stream", "--l2", 0.01, "--tol", 1e-12
+    assert run(*fit, "--cache", tmp_path / "copies", "--batch-rows", 20) == 0
+    saved(out, nbs.Trainer(l2=0.01, tol=1e-12).fit(X, y).model)
+    assert list((tmp_path / "copies").iterdir())
+    assert "before the first iteration" in capsys.readouterr().err
+
+
+def test_arrays_are_streamed_and_a_fit_is_resumed(flowers, tmp_path, capsys):
+    _, X, y = flowers
+    np.save(tmp_path / "X.npy", X)
+    np.save(tmp_path / "y.npy", y)
+    out, checkpoint = tmp_path / "m.npz", tmp_path / "c.npz"
+    fit = "fit", tmp_path / "X.npy", "--labels", tmp_path / "y.npy", "--stream", "--out", out, "--l2", 0.01, "--quiet"
+    assert run(*fit) == 0
+    whole = nbs.SoftmaxModel.load(out)
+    assert run(*fit, "--checkpoint", checkpoint, "--max-iter", 2) == 1
+    assert run(*fit, "--checkpoint", checkpoint, "--resume") == 0
+    assert np.array_equal(nbs.SoftmaxModel.load(out).coef, whole.coef)
+    capsys.readouterr()
+
+
+def test_validation_data_are_a_file_in_memory_and_streamed(parts, flowers, tmp_path, capsys):
+    _, X, y, _ = parts
+    path, X_new, y_new = flowers
+    held = tmp_path / "held.parquet"
+    parquet.write_table(pa.table({"length": X_new[:, 0], "width": X_new[:, 1], "species": y_new}), held)
+    whole = tmp_path / "whole.csv"
+    rows = (f"{a},{b},{label}" for (a, b), label in zip(X, y, strict=True))
+    whole.write_text("\n".join(["length,width,species", *rows]), encoding="utf-8")
+    expected = nbs.Trainer(l2=0.1).fit(X, y, validation_data=(X_new, y_new)).history["validation_loss"][-1]
+    options = "--target", "species", "--out", tmp_path / "m.npz", "--l2", 0.1, "--quiet", "--json"
+    for extra in (("--validation-data", held), ("--validation-data", path, "--stream")):
+        assert run("fit", whole, *options, *extra) == 0
+        found = json.loads(capsys.readouterr().out)["validation_loss"]
+        assert found == pytest.approx(expected, rel=1e-5)
+    assert "--validation-data FILE" in refused(capsys, "fit", whole, *options, "--stream", "--validation", 0.2)
+    assert "give one" in refused(capsys, "fit", whole, *options, "--validation", 0.2, "--validation-data", held)
+
+
+def test_a_large_file_is_streamed_without_being_asked_for(parts, tmp_path, capsys, monkeypatch):
+    folder, *_ = parts
+    data, out = folder / "0.parquet", tmp_path / "m.npz"
+    fit = "fit", data, "--target", "species", "--drop", "id", "--out", out, "--l2", 0.1
+    assert run(*fit) == 0
+    assert "block by block" not in capsys.readouterr().err
+    monkeypatch.setattr(streaming.os, "sysconf", lambda name: 1)
+    assert run(*fit, "--max-iter", 50) == 0
+    assert f"{data} takes more than half of the memory, so it is read block by block" in capsys.readouterr().err
+
+
+def test_what_cannot_be_streamed_is_refused_in_one_line(parts, flowers, tmp_path, capsys):
+    folder, X, y, _ = parts
+    np.savez(tmp_path / "d.npz", X=X, y=y)
+    options = "--target", "species", "--out", tmp_path / "m.npz", "--quiet"
+    fit = "fit", folder
+    assert "(did you mean 'species'?)" in refused(capsys, *fit, "--target", "Species", *options[2:])
+    assert "name the column of labels with --target NAME" in refused(capsys, *fit, *options[2:])
+    assert "has no column 'none' to drop" in refused(capsys, *fit, *options, "--drop", "none")
+    assert "--device is 'cuda', but blocks" in refused(capsys, *fit, *options, "--device", "cuda")
+    assert "there is no file" in refused(capsys, "fit", tmp_path / "*.arrow", *options)
+    assert "cannot be read block by block (npz)" in refused(
+        capsys, "fit", tmp_path / "d.npz", "--stream", "--out", tmp_path / "m.npz"
+    )
+    assert "can be read only once" in refused(capsys, "fit", "-", "--stream", *options)
+    assert "--batch-rows is for data" in refused(capsys, "fit", flowers[0], *options, "--batch-rows", 10)
+    assert "cv needs all rows in memory" in refused(capsys, "cv", folder, "--target", "species")
+    given = "fit", folder / "0.parquet", folder / "1.parquet", "--target", "species", "--out", folder / "1.parquet"
+    assert "is given twice" in refused(capsys, *given)
