@@ -10,8 +10,7 @@ from nbsoftmax.cli.options import add_data, file
 from nbsoftmax.cli.output import print_report
 from nbsoftmax.cli.reading import read_data
 from nbsoftmax.cli.saving import check_outputs, save_model
-from nbsoftmax.cli.streaming import is_several
-from nbsoftmax.errors import InputValueError
+from nbsoftmax.cli.streaming import is_several, opened_source
 
 if TYPE_CHECKING:
     import argparse
@@ -43,11 +42,9 @@ def run(arguments: argparse.Namespace) -> int:
 
     check_outputs(arguments)
     if is_several(arguments.data):
-        raise InputValueError(
-            f"cv needs all rows in memory, and so one file, but {arguments.data} is a folder or a pattern; compare "
-            "values of C by nbsoftmax fit --C C --validation-data FILE, or give one file."
-        )
-    X, y, names, weight = read_data(arguments, labels=True)
+        X, y, names, weight = opened_source(arguments, [arguments.data]), None, None, None
+    else:
+        X, y, names, weight = read_data(arguments, labels=True)
     with collect_warnings() as warned:  # includes the folds' fits; the last warning is that of the final fit
         found = cross_validate(
             X,
@@ -72,7 +69,10 @@ def run(arguments: argparse.Namespace) -> int:
     facts |= fit_facts(found.result)
     code = 0
     if arguments.out is not None:
-        saved, code = save_model(found.result, replace(found.result.model, feature_names=names), arguments.out)
+        model = found.result.model
+        saved, code = save_model(
+            found.result, replace(model, feature_names=names or model.feature_names), arguments.out
+        )
         lines.append(f"model: {saved}")
         facts["model"] = saved
     print_report(arguments, lines, facts)

@@ -70,12 +70,12 @@ def streamed_problem(arguments: argparse.Namespace, callbacks: Sequence[Any]) ->
             "other samples with --validation-data FILE."
         )
     paths = [arguments.data, *arguments.more]
-    beginning = _opened(arguments, paths, cache=None)
+    beginning = opened_source(arguments, paths)
     first = next(beginning.blocks(), None)
     if first is not None and beginning.feature_names is not None:
         warn_of_row_counters(first.X, beginning.feature_names)
     del first
-    source = _opened(arguments, paths, cache=arguments.cache)
+    source = opened_source(arguments, paths, cache=arguments.cache)
     problem = ProblemInParts.from_blocks(
         source,
         class_weight=arguments.class_weight,
@@ -86,10 +86,10 @@ def streamed_problem(arguments: argparse.Namespace, callbacks: Sequence[Any]) ->
     )
     if arguments.validation_data is None:
         return problem
-    return problem.with_validation_data(_opened(arguments, [arguments.validation_data], cache=None))
+    return problem.with_validation_data(opened_source(arguments, [arguments.validation_data]))
 
 
-def _opened(arguments: argparse.Namespace, paths: list[Path], *, cache: Path | None) -> BlockSource:
+def opened_source(arguments: argparse.Namespace, paths: list[Path], *, cache: Path | None = None) -> BlockSource:
     """Open files by the format, and the columns, of the first one."""
     from nbsoftmax.data import open_files, source, tables
     from nbsoftmax.data.text import TextFile
@@ -97,13 +97,13 @@ def _opened(arguments: argparse.Namespace, paths: list[Path], *, cache: Path | N
     if any(str(path) == source.STDIN for path in paths):
         raise InputValueError("standard input can be read only once, but --stream reads in every pass; name a file.")
     files = open_files.files_of(paths)
-    options: dict[str, Any] = {"batch_rows": arguments.batch_rows, "cache": cache}
+    options: dict[str, Any] = {"batch_rows": getattr(arguments, "batch_rows", None), "cache": cache}
     with source.opened(files[0]) as first, source.recognised(first) as (content, kind):
         check_options(arguments, first.name, kind, labels=True)
         if kind == "npy":
             if arguments.labels is None:
                 raise InputValueError(f"{first.name} has no labels; give them with --labels FILE.npy.")
-            if arguments.validation_data is not None:
+            if getattr(arguments, "validation_data", None) is not None:
                 raise InputValueError("--validation-data is for files of columns, which have their own labels.")
             beside = {"target": arguments.labels, "weight": weights_of(arguments)}
             return open_files.open(files, format=kind, **beside, **options)

@@ -123,6 +123,16 @@ def test_what_cannot_be_streamed_is_refused_in_one_line(parts, flowers, tmp_path
     )
     assert "can be read only once" in refused(capsys, "fit", "-", "--stream", *options)
     assert "--batch-rows is for data" in refused(capsys, "fit", flowers[0], *options, "--batch-rows", 10)
-    assert "cv needs all rows in memory" in refused(capsys, "cv", folder, "--target", "species")
     given = "fit", folder / "0.parquet", folder / "1.parquet", "--target", "species", "--out", folder / "1.parquet"
     assert "is given twice" in refused(capsys, *given)
+
+
+def test_cv_of_a_folder_is_that_of_its_source(parts, tmp_path, capsys):
+    folder = parts[0]
+    options = "--target", "species", "--Cs", 0.1, 10, "--folds", 3
+    assert run("cv", folder, *options, "--json", "--out", tmp_path / "m.npz") == 0
+    said = json.loads(capsys.readouterr().out)
+    found = nbs.cross_validate(nbs.data.open(folder, target="species", format="parquet"), Cs=[0.1, 10], folds=3)
+    np.testing.assert_allclose(said["log_loss"], found.log_loss, rtol=1e-9)
+    saved = nbs.SoftmaxModel.load(tmp_path / "m.npz")
+    assert saved.feature_names == found.result.model.feature_names is not None
