@@ -14,7 +14,8 @@ from nbsoftmax.backends.sum import Call, MadeParts
 from nbsoftmax.data.ahead import ahead
 from nbsoftmax.data.blocks import AnyBlock, Block, RowBlocks
 from nbsoftmax.errors import InputError, InputValueError
-from nbsoftmax.problem.survey import Survey
+from nbsoftmax.problem.fingerprint import fingerprint
+from nbsoftmax.problem.survey import Survey, digest_of
 
 OnRows = Callable[[int, int | None], None]
 WINDOW = 4  # blocks from which the next one is drawn, of a source that can only be read in its order
@@ -43,7 +44,7 @@ class Reading:
         survey, n = None, 0
         for block in ahead(self.source.blocks(dtype)):
             try:
-                found = Survey.of(block, self.source.feature_names, digest=True)
+                found = Survey.of(block, self.source.feature_names)
                 survey = found if survey is None else survey + found
             except InputError as error:
                 raise type(error)(f"in the block of rows that begins at row {n}: {error}") from None
@@ -53,6 +54,17 @@ class Reading:
         if survey is None:
             raise InputValueError("the source has no blocks of rows; expected at least one.")
         return survey
+
+    def digest(self, dtype: np.dtype[Any], n_samples: int) -> str:
+        """The digest of all rows, in one pass."""
+        digests: list[str] = []
+        n = 0
+        for block in ahead(self.source.blocks(dtype)):
+            digests.append(digest_of(block))
+            n += block.X.shape[0]
+            self._report(n, n_samples)
+            del block
+        return fingerprint(*digests)
 
     def parts(self, made: Iterator[Any], n_samples: int) -> Iterator[Any]:
         """What is made from all blocks, reported and counted."""

@@ -37,6 +37,8 @@ class ProblemInParts:
         Of the targets of each part.
     parts_of : callable (problem, fit_intercept, n_threads) -> Parts
         Where the backends of the parts come from.
+    digest : callable () -> str
+        The digest of all rows, which takes a pass over them.
     feature_names : tuple of str or None
     class_weight : None, "balanced", mapping of label to weight, or array (n_classes,)
     label_smoothing : float
@@ -48,6 +50,7 @@ class ProblemInParts:
     survey: Survey
     weighting: Weighting
     parts_of: PartsOf
+    digest: Callable[[], str]
     feature_names: tuple[str, ...] | None
     class_weight: ClassWeight
     label_smoothing: float
@@ -82,6 +85,7 @@ class ProblemInParts:
         problem = cls.from_survey(
             survey,
             partial(_parts_of_blocks, reading),
+            partial(reading.digest, survey.dtype, survey.n_samples),
             source.feature_names,
             class_weight=class_weight,
             label_smoothing=label_smoothing,
@@ -120,13 +124,14 @@ class ProblemInParts:
         dtype = None if dtype is None else validation.float_dtype(dtype)
         rows = RowsOnCluster(X, y, sample_weight, dtype=dtype, client=client, timeout=timeout)
         options: dict[str, Any] = {"class_weight": class_weight, "label_smoothing": label_smoothing}
-        return cls.from_survey(rows.survey(), rows.parts, rows.feature_names, classes=classes, **options)
+        return cls.from_survey(rows.survey(), rows.parts, rows.digest, rows.feature_names, classes=classes, **options)
 
     @classmethod
     def from_survey(
         cls,
         survey: Survey,
         parts_of: PartsOf,
+        digest: Callable[[], str],
         feature_names: tuple[str, ...] | None,
         *,
         class_weight: ClassWeight,
@@ -148,7 +153,7 @@ class ProblemInParts:
                 "the weights of the samples sum to 0, or there are no samples; give at least one sample of positive "
                 "weight."
             )
-        return cls(survey, weighting, parts_of, feature_names, class_weight, smoothing)
+        return cls(survey, weighting, parts_of, digest, feature_names, class_weight, smoothing)
 
     def __repr__(self) -> str:
         """Sizes and dtype."""
@@ -220,7 +225,7 @@ class ProblemInParts:
 
     def rows_given(self) -> tuple[Any, ...]:
         """The digest of the rows."""
-        return (self.survey.digest,)
+        return (self.digest(),)
 
     def split(self, fraction: float, seed: int | None) -> ProblemInParts:
         """Refuse to hold out samples, which would have to be drawn from all of them."""

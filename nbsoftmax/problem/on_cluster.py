@@ -12,7 +12,8 @@ from nbsoftmax.backends.base import Backend
 from nbsoftmax.data.blocks import Block
 from nbsoftmax.errors import InputError, InputTypeError, InputValueError
 from nbsoftmax.problem.collections import partitions_of
-from nbsoftmax.problem.survey import Survey, Weighting
+from nbsoftmax.problem.fingerprint import fingerprint
+from nbsoftmax.problem.survey import Survey, Weighting, digest_of
 
 try:
     import dask
@@ -79,6 +80,11 @@ class RowsOnCluster:
             raise InputValueError("X has no partitions; expected at least one.")
         return total
 
+    def digest(self) -> str:
+        """The digest of all rows, in one pass."""
+        rows = self._cluster.compute(self._tasks) if self._rows is None else self._rows
+        return fingerprint(*self._cluster.gathered(self._cluster.map("digest", digest_of, rows)))
+
     def parts(self, problem: Any, fit_intercept: bool, n_threads: int | None) -> ClusterParts:
         """The backends on the workers, for a `ProblemInParts` of these rows."""
         # The problem may outlive the fit: it must not keep the rows on the workers.
@@ -117,7 +123,7 @@ def _survey(block: Any, *, names: tuple[str, ...] | None) -> Any:
     if isinstance(block, InputError):
         return block
     try:
-        return Survey.of(block, names, digest=True)
+        return Survey.of(block, names)
     except (InputValueError, InputTypeError) as error:
         return error
 

@@ -49,8 +49,6 @@ class Survey:
         sum_i s_i.
     offset_width : int
         Columns of the offset; 0 for none.
-    digest : str
-        Of all arrays; empty if none was asked for.
     lengths : tuple of int
         The numbers of rows of the blocks.
     """
@@ -66,11 +64,10 @@ class Survey:
     most: Float64s
     weight: float
     offset_width: int
-    digest: str
     lengths: tuple[int, ...]
 
     @classmethod
-    def of(cls, block: Block, names: tuple[str, ...] | None, *, digest: bool) -> Survey:
+    def of(cls, block: Block, names: tuple[str, ...] | None) -> Survey:
         """Check a block, and count what is in it."""
         X = validation.features(block.X, names=names)
         n = X.shape[0]
@@ -98,11 +95,7 @@ class Survey:
                 least[:], most[:] = 1.0, 1.0
         weighted = block.sample_weight is not None
         total = float(weight.sum()) if weight.size else float(n)
-        found = ""
-        if digest:
-            found = fingerprint(X, y, labels, weight, np.asarray(block.offset if width else 0))
-        by_label = sums, least, most
-        return cls(n, X.shape[1], X.dtype, labels, soft, weighted, *by_label, total, width, found, (n,))
+        return cls(n, X.shape[1], X.dtype, labels, soft, weighted, sums, least, most, total, width, (n,))
 
     def __add__(self, other: Survey) -> Survey:
         """The survey of these rows, and then the others."""
@@ -125,7 +118,6 @@ class Survey:
             least=least,
             most=most,
             weight=self.weight + other.weight,
-            digest=fingerprint(self.digest, other.digest) if self.digest else "",
             lengths=self.lengths + other.lengths,
         )
 
@@ -274,6 +266,12 @@ class Weighting:
             return None
         codes = table[np.subtract(y, low, dtype=np.intp)]  # (int8 would overflow)
         return codes if codes.min() >= 0 else None
+
+
+def digest_of(block: Block) -> str:
+    """The digest of the arrays of a block, which `Survey.of` has checked."""
+    X = validation.features(block.X) if validation.is_sparse(block.X) else block.X
+    return fingerprint(X, *targets_of(block), block.sample_weight, block.offset)
 
 
 def targets_of(block: Block) -> tuple[NDArray[Any], NDArray[Any] | None]:
