@@ -145,22 +145,12 @@ class _Parquet:
         import pyarrow as pa
         from pyarrow import parquet
 
+        from nbsoftmax.data.arrow import LeftOpen
+
         table = pa.table([pa.array(column) for column in columns], names=list(self._header))
         if self._writer is None:
-            self._writer = parquet.ParquetWriter(_Sink(self._file), table.schema)
+            self._writer = parquet.ParquetWriter(LeftOpen(self._file), table.schema)
         self._writer.write_table(table)
 
     def end(self) -> None:
         self._writer.close()
-
-
-class _Sink:
-    """A file for pyarrow, which closes files that it is done with."""
-
-    closed = False
-
-    def __init__(self, file: IO[bytes]) -> None:
-        self.write, self.tell, self.flush = file.write, file.tell, file.flush
-
-    def close(self) -> None:
-        """Leave the file open."""

@@ -10,15 +10,23 @@ from nbsoftmax.errors import InputError, InputValueError
 from nbsoftmax.files import one_line
 
 
-def require_pyarrow(what: str) -> Any:
-    """Import pyarrow; `what` begins the message if it is missing, for example "Parquet files"."""
+def arrow() -> Any:
+    """The module pyarrow."""
     try:
         import pyarrow
+    except ImportError as error:
+        raise ImportError('this needs pyarrow; install it with: pip install "nbsoftmax[data]"') from error
+    return pyarrow
+
+
+def require_pyarrow(what: str) -> Any:
+    """The module pyarrow for a file; `what` begins the message if it is missing, for example "Parquet files"."""
+    try:
+        return arrow()
     except ImportError:
         raise InputValueError(
             f'{what} are read by pyarrow, which is missing; install it with: pip install "nbsoftmax[data]".'
         ) from None
-    return pyarrow
 
 
 class LeftOpen:
@@ -27,7 +35,10 @@ class LeftOpen:
     closed = False
 
     def __init__(self, file: IO[bytes]) -> None:
-        self.read, self.seek, self.tell = file.read, file.seek, file.tell
+        self._file = file
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._file, name)
 
     def close(self) -> None:
         """Leave the file open."""

@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from nbsoftmax.data.arrow import arrow
 from nbsoftmax.data.cut import Batch
-from nbsoftmax.data.roles import Roles, arrow, batches_of_arrow
+from nbsoftmax.data.roles import Roles, batches_of_arrow
 from nbsoftmax.errors import InputError, InputValueError, plain
 from nbsoftmax.files import one_line
 from nbsoftmax.validation.frames import arrow_dtype

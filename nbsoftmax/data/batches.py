@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 
 from nbsoftmax import validation
+from nbsoftmax.data.arrow import arrow
 from nbsoftmax.data.block_source import BlockSource
 from nbsoftmax.data.cut import Batch
-from nbsoftmax.data.roles import Names, Roles, arrow, batches_of_arrow, of_frame
+from nbsoftmax.data.roles import Names, Roles, batches_of_arrow, of_frame
 from nbsoftmax.errors import InputTypeError
 from nbsoftmax.validation.arrays import check_shape
 

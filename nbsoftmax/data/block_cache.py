@@ -23,8 +23,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from nbsoftmax.data.arrow import arrow
 from nbsoftmax.data.blocks import Block, CodedLabels
-from nbsoftmax.data.roles import Roles, arrow, of_arrow
+from nbsoftmax.data.roles import Roles, of_arrow
 from nbsoftmax.files import WriteFailures, file_name, whole_file
 
 FORMAT = "nbsoftmax blocks 1"

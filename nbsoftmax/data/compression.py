@@ -8,6 +8,7 @@ from importlib import import_module
 from typing import IO, Any
 
 from nbsoftmax.data.arrow import LeftOpen, require_pyarrow
+from nbsoftmax.data.readable import Readable
 from nbsoftmax.errors import InputError, InputValueError
 from nbsoftmax.files import one_line
 
@@ -44,7 +45,7 @@ def _open(file: IO[bytes], name: str, method: str) -> Any:
         raise InputValueError(f"{name} is compressed by {method}, which this Python lacks; decompress it.") from None
 
 
-class Decompressed(io.BufferedIOBase):
+class Decompressed(Readable):
     """The content of a compressed file. Going back means to decompress it again from the beginning.
 
     Closing it leaves the file open. A damaged file raises InputValueError.
@@ -60,14 +61,6 @@ class Decompressed(io.BufferedIOBase):
         self._content = _open(self._file, self._name, self._method)
         self._position = 0
 
-    def readable(self) -> bool:
-        """Whether the file can be read: True."""
-        return True
-
-    def seekable(self) -> bool:
-        """Whether the position can be set: True."""
-        return True
-
     def read(self, size: int | None = -1, /) -> bytes:
         """Read `size` bytes, or all that are left for -1."""
         try:
@@ -82,16 +75,6 @@ class Decompressed(io.BufferedIOBase):
             ) from None
         self._position += len(content)
         return content
-
-    def read1(self, size: int = -1, /) -> bytes:
-        """Read at most `size` bytes."""
-        return self.read(size if size >= 0 else io.DEFAULT_BUFFER_SIZE)
-
-    def readinto(self, buffer: Any, /) -> int:
-        """Read into a buffer; return the number of bytes."""
-        content = self.read(len(buffer))
-        buffer[: len(content)] = content
-        return len(content)
 
     def seek(self, offset: int, whence: int = 0, /) -> int:
         """Set the position, from the beginning or from the present one."""

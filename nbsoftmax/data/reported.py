@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import io
 import os
 from collections.abc import Callable
-from typing import IO, Any
+from typing import IO
+
+from nbsoftmax.data.readable import Readable
 
 Report = Callable[[int, int | None], None]  # called with bytes read so far, and the size of the file if it is known
 
 
-class Reported(io.BufferedIOBase):
+class Reported(Readable):
     """A file whose reads are reported, with the position and the size of the file.
 
     Closing it leaves the file open.
@@ -23,29 +24,11 @@ class Reported(io.BufferedIOBase):
         self._size = file.seek(0, os.SEEK_END)
         file.seek(start)
 
-    def readable(self) -> bool:
-        """Whether the file can be read: True."""
-        return True
-
-    def seekable(self) -> bool:
-        """Whether the position can be set: True."""
-        return True
-
     def read(self, size: int | None = -1, /) -> bytes:
         """Read at most `size` bytes."""
         content = self._file.read(-1 if size is None else size)
         self._report(self._file.tell(), self._size)
         return content
-
-    def read1(self, size: int = -1, /) -> bytes:
-        """Read at most `size` bytes."""
-        return self.read(size if size >= 0 else io.DEFAULT_BUFFER_SIZE)
-
-    def readinto(self, buffer: Any, /) -> int:
-        """Read into a buffer; return the number of bytes."""
-        content = self.read(len(buffer))
-        buffer[: len(content)] = content
-        return len(content)
 
     def seek(self, offset: int, whence: int = 0, /) -> int:
         """Set the position."""

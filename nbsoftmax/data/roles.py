@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nbsoftmax import validation
+from nbsoftmax.data.arrow import arrow
 from nbsoftmax.data.blocks import CodedLabels
 from nbsoftmax.data.cut import Batch
 from nbsoftmax.data.packing import Columns
@@ -19,15 +20,6 @@ from nbsoftmax.validation import Float64s
 from nbsoftmax.validation.frames import arrow_dtype, plain_dtype
 
 Names = str | Sequence[str] | None
-
-
-def arrow() -> Any:
-    """The module pyarrow."""
-    try:
-        import pyarrow
-    except ImportError as error:
-        raise ImportError('this needs pyarrow; install it with: pip install "nbsoftmax[data]"') from error
-    return pyarrow
 
 
 @dataclass(frozen=True)
