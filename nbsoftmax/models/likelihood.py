@@ -144,9 +144,11 @@ def null_log_likelihood(objective: PenalizedLoss, counts: Float64s, *, has_offse
         return -objective.backend.loss(params)
     params[:, -1] = np.log(counts / counts.sum())
     if has_offset:
+        directions = np.zeros((len(params), *params.shape))
+        directions[:, :, -1] = np.eye(len(params))
         for _ in range(MAX_STEPS):
             slope = objective.backend.loss_and_grad(params)[1][:, -1]
-            curvature = objective.backend.hessian(params)[:, -1, :, -1]
+            curvature = np.stack([objective.backend.hess_vec(params, v)[:, -1] for v in directions])
             step = np.linalg.lstsq(curvature, -slope, rcond=None)[0]  # singular along a shift of all classes
             params[:, -1] += step
             if np.abs(step).max() <= NULL_TOL:
