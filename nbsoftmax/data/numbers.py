@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from nbsoftmax.validation.frames import floats_of
+
 BLOCK = 2**23  # numbers in a block: more than 32 MB, which the C library gives back to the system when they are freed
 
 
@@ -133,18 +135,5 @@ def array_of(numbers: Any) -> NDArray[Any]:
         return np.asarray(numbers.to_tensor(null_to_nan=True, row_major=True).to_numpy())
     array = np.empty((len(numbers), numbers.num_columns), common_dtype(numbers.schema.types))
     for j, column in enumerate(numbers.columns):
-        array[:, j] = _floats(column)
+        array[:, j] = floats_of(column)
     return array
-
-
-def _floats(column: Any) -> NDArray[Any]:
-    """A column as an array; nulls are NaN."""
-    import pyarrow as pa
-
-    if pa.types.is_dictionary(column.type):
-        column = column.dictionary_decode()
-    if pa.types.is_decimal(column.type):
-        column = column.cast(pa.string()).cast(pa.float64())  # a direct cast is not rounded correctly
-    elif column.null_count and not pa.types.is_floating(column.type):
-        column = column.cast(pa.float64(), safe=False)
-    return np.asarray(column.to_numpy(zero_copy_only=False))

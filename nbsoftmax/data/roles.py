@@ -17,7 +17,7 @@ from nbsoftmax.data.cut import Batch
 from nbsoftmax.data.packing import Columns
 from nbsoftmax.errors import InputTypeError, InputValueError, listed, plain
 from nbsoftmax.validation import Float64s
-from nbsoftmax.validation.frames import arrow_dtype, plain_dtype
+from nbsoftmax.validation.frames import arrow_dtype, floats_of, plain_dtype
 
 Names = str | Sequence[str] | None
 
@@ -119,7 +119,7 @@ def of_arrow(batch: Any, roles: Roles, first_row: int = 0) -> Batch:
         X, names = _matrix(columns[0], features[0], first_row), None
     else:
         dtype = arrow_dtype(features, [column.type for column in columns])
-        X = Columns([_numbers(column) for column in columns], dtype)
+        X = Columns([floats_of(column) for column in columns], dtype)
     y = None if roles.target is None else _target(batch, roles.target, first_row)
     weight: Float64s | None = None
     if roles.weight is not None:
@@ -147,28 +147,17 @@ def _width(kind: Any) -> int:
     return int(kind.list_size) if arrow().types.is_fixed_size_list(kind) else 0
 
 
-def _numbers(array: Any) -> NDArray[Any]:
-    """A numeric column as an array, without a copy where there is none missing; missing numbers are NaN."""
-    pa = arrow()
-    if pa.types.is_boolean(array.type):
-        array = array.cast(pa.int8())
-    elif pa.types.is_decimal(array.type):
-        array = array.cast(pa.float64())
-    numbers: NDArray[Any] = array.to_numpy(zero_copy_only=False)
-    return numbers
-
-
 def _matrix(array: Any, name: str, first_row: int) -> NDArray[Any]:
     """Lists of one length as the rows of a matrix, without a copy."""
     _refuse_missing(array, name, first_row)
     arrow_dtype((name,), [array.type.value_type])
-    return _numbers(array.flatten()).reshape(len(array), _width(array.type))
+    return floats_of(array.flatten()).reshape(len(array), _width(array.type))
 
 
 def _vector(array: Any, name: str, first_row: int) -> NDArray[Any]:
     _refuse_missing(array, name, first_row)
     arrow_dtype((name,), [array.type])
-    return _numbers(array).astype(np.float64, copy=False)
+    return floats_of(array).astype(np.float64, copy=False)
 
 
 def _group(batch: Any, names: str | tuple[str, ...], first_row: int) -> NDArray[Any]:
@@ -201,9 +190,7 @@ def _target(batch: Any, target: str | tuple[str, ...], first_row: int) -> Any:
             f"the target {plain(target)} has the type {plain_dtype(str(kind))}; expected integers, text or booleans "
             "as labels."
         )
-    if types.is_decimal(kind):
-        array = array.cast(pa.float64())
-    return array.to_numpy(zero_copy_only=False)
+    return floats_of(array) if types.is_decimal(kind) else array.to_numpy(zero_copy_only=False)
 
 
 def _refuse_missing(array: Any, name: str, first_row: int) -> None:

@@ -74,7 +74,7 @@ def column(name: str, a: Any) -> Any:
         if a.null_count:
             _refuse_missing(name, np.asarray(a.is_null()))
         pa = sys.modules["pyarrow"]
-        return np.asarray(a.cast(pa.float64()) if pa.types.is_decimal(a.type) else a)
+        return floats_of(a) if pa.types.is_decimal(a.type) else np.asarray(a)
     return a.to_numpy() if hasattr(a, "to_numpy") and not hasattr(a, "columns") else a
 
 
@@ -174,14 +174,26 @@ def _of_polars(X: Any) -> tuple[NDArray[Any], tuple[str, ...]]:
 
 
 def _of_arrow(X: Any) -> tuple[NDArray[Any], tuple[str, ...]]:
-    pa = sys.modules["pyarrow"]
     names = tuple(X.schema.names)
-    common = arrow_dtype(names, X.schema.types)
-    array = np.empty(X.shape, common)
+    array = np.empty(X.shape, arrow_dtype(names, X.schema.types))
     for j, values in enumerate(X.columns):
-        numbers = values.cast(pa.int8()) if pa.types.is_boolean(values.type) else values
-        array[:, j] = numbers.cast(pa.from_numpy_dtype(common), safe=False).to_numpy(zero_copy_only=False)
+        array[:, j] = floats_of(values)
     return array, names
+
+
+def floats_of(column: Any) -> NDArray[Any]:
+    """A column of Arrow, of numbers or booleans, as an array, without a copy where none is needed; nulls are NaN."""
+    pa = sys.modules["pyarrow"]
+
+    if pa.types.is_dictionary(column.type):
+        column = column.dictionary_decode()
+    if pa.types.is_boolean(column.type):
+        column = column.cast(pa.int8())
+    if pa.types.is_decimal(column.type):
+        column = column.cast(pa.string()).cast(pa.float64())  # a direct cast is not rounded correctly
+    elif column.null_count and not pa.types.is_floating(column.type):
+        column = column.cast(pa.float64(), safe=False)
+    return np.asarray(column.to_numpy(zero_copy_only=False))
 
 
 def arrow_dtype(names: Sequence[str], dtypes: Sequence[Any]) -> np.dtype[Any]:
