@@ -159,4 +159,4 @@ def _errors_of_arrow(path: str) -> Iterator[None]:
     except InputError:
         raise
     except arrow().ArrowException as error:
-        raise InputValueError(f"{path} cannot be read: {one_line(error)}.") from None
+        raise InputValueError(f"{path} cannot be read: {one_line(error).rstrip('.')}.") from None

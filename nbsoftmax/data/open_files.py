@@ -49,7 +49,8 @@ def open(
     weight : str, optional
         The column of the sample weights. For `.npy` files as `target`.
     offset : str or list of str, optional
-        The columns of the offset, one for each class, or a column of lists. For `.npy` files: a file, or one for each.
+        The columns of the offset, one for each class (for two classes, that of the second one is enough), or a column
+        of lists. For `.npy` files: a file, or one for each.
     batch_rows : int, optional
         Rows of a block. By default as many as fit in 32 MiB, at most 262,144.
     cache : path, optional

@@ -75,7 +75,7 @@ class Survey:
         weight = validation.sample_weights(block.sample_weight, n, all_zero=True)
         width = 0
         if block.offset is not None:
-            width = np.shape(block.offset)[-1] if np.ndim(block.offset) == 2 else 1
+            width = max(2, np.shape(block.offset)[-1]) if np.ndim(block.offset) == 2 else 2
             validation.offset(block.offset, (n, width), X.dtype)
         soft = labels is None
         if labels is None:
@@ -244,7 +244,9 @@ class Weighting:
         """The sums over the rows of a block, which `Survey.of` has checked."""
         X = block.X
         X = validation.features(X) if validation.is_sparse(X) else validation.writeable_view(np.asarray(X, self.dtype))
-        offset = np.empty((0, 0), X.dtype) if block.offset is None else np.asarray(block.offset, X.dtype)
+        offset = np.empty((0, 0), X.dtype)
+        if block.offset is not None:
+            offset = validation.offset_columns(np.asarray(block.offset, X.dtype))
         return in_memory(X, self.target(block), offset=offset, fit_intercept=fit_intercept, n_threads=n_threads)
 
     @cached_property

@@ -201,19 +201,26 @@ def finite(name: str, array: ArrayLike, shape: tuple[int, ...], *, meaning: str)
 def offset(array: ArrayLike | None, shape: tuple[int, int], dtype: Any) -> Floats:
     """Check an offset, fixed additions to the logits: finite, (n_samples, n_classes); (0, 0) for None.
 
-    With two classes it may be (n_samples,), which is added to the logit of the second one.
+    With two classes it may be (n_samples,) or (n_samples, 1), which is added to the logit of the second one.
     """
     if array is None:
         return np.empty((0, 0), dtype)
     a = as_floats("offset", array, dtype=dtype)
-    if shape[1] == 2 and a.ndim == 1:
-        a = np.column_stack([np.zeros_like(a), a])
+    if shape[1] == 2:
+        a = offset_columns(a)
     if a.shape != shape:
         raise InputValueError(f"offset has shape {a.shape}, expected {shape}: one number for each sample and class.")
     bad = first_not_finite(a)
     if bad is not None:
         raise InputValueError(f"offset contains {a[bad]} at row {bad[0]}, column {bad[1]}; expected finite numbers.")
     return writeable_view(np.ascontiguousarray(a))
+
+
+def offset_columns(offset: NDArray[Any]) -> NDArray[Any]:
+    """An offset with a column for each class: a single column is that of the second of two classes."""
+    if offset.ndim == 1 or offset.shape[1] == 1:
+        return np.column_stack([np.zeros(len(offset), offset.dtype), offset])
+    return offset
 
 
 def float_dtype(dtype: Any) -> np.dtype[Any]:

@@ -64,6 +64,16 @@ def test_for_two_classes_one_column_is_enough():
     np.testing.assert_array_equal(models[0].predict_proba(X, offset=one), models[0].predict_proba(X, offset=both))
 
 
+@pytest.mark.parametrize("shape", [(M,), (M, 1), (M, 2)])
+def test_for_two_classes_one_column_is_enough_in_blocks_too(shape):
+    y, one = (Y == "a").astype(int), OFFSET[:, 0]
+    given = np.column_stack([np.zeros(M), one]) if shape[1:] == (2,) else one.reshape(shape)
+    source = nbs.data.from_batches([(X, y, None, given)], batch_rows=150)
+    fit, whole = nbs.Trainer(**FIXED).fit(source), nbs.Trainer(**FIXED).fit(X, y, offset=one)
+    assert fit.objective == pytest.approx(whole.objective, rel=1e-9)
+    np.testing.assert_array_equal(fit.model.predict_proba(source), fit.model.predict_proba(X, offset=one))
+
+
 def test_validation_data_have_weights_and_an_offset_of_their_own():
     held = slice(300, None)
     fit = nbs.Trainer(**FIXED).fit(
