@@ -122,8 +122,8 @@ class _RepeatedText:
 
 def _changed() -> InputValueError:
     return InputValueError(
-        "the quotes of the input were understood only after rows had been written, and these are wrong; write to "
-        "--out FILE."
+        "the input has unusual quotes, which were found only after rows had been written, and these rows are wrong; "
+        "give --out FILE, which is written again from its beginning."
     )
 
 

@@ -82,7 +82,7 @@ def read_in_blocks(
 
 
 def _mapped(arguments: argparse.Namespace, content: Source, *, labels: bool) -> tuple[Any, Any, Any] | None:
-    """X, the labels and the weights, mapped into memory; None if that is not possible or one is no array of rows."""
+    """X, labels and weights as memory maps; None if one is no plain `.npy` file, or has the wrong shape."""
     from nbsoftmax.data.arrays import map_npy
 
     def is_plain(path: str | Path | None) -> bool:

@@ -41,7 +41,9 @@ class NpyFiles:
         else:
             self._features = [j for j in range(n) if j not in taken]
         if not self._features or taken & set(self._features):
-            raise InputValueError("features are no columns, or include the target; give other numbers of columns.")
+            raise InputValueError(
+                "features is empty, or includes the target, weights or offset; give the numbers of other columns."
+            )
         # Columns that follow one another are a view of the mapped file, the others are copied.
         first, last = self._features[0], self._features[-1]
         together = self._features == list(range(first, last + 1))

@@ -1,8 +1,8 @@
 """The vector operations of conjugate gradients for many parameters, each in one pass that changes arrays in place.
 
-    bend       s . H s                                        the curvature along a search direction s
-    advance    d <- d - a s,   r <- r - a H s,   r . z        the step, and the residual after it
-    turn       s <- z + b s                                   the next search direction
+    curvature_along    s . H s                                        the curvature along a search direction s
+    advance            d <- d - a s,   r <- r - a H s,   r . z        the step, and the residual after it
+    next_search        s <- z + b s                                   the next search direction
 
 with H s = p / S + c s for the product p of the backend and the penalty's curvature c. The preconditioner is diagonal
 for features from which a mean x is subtracted, with the intercept b in the last column:
@@ -44,7 +44,7 @@ def times_hessian(product, s, divisor, curvature):
 
 
 @jit
-def bend(todo, search, product, divisor, curvature, n_classes, columns, partial):
+def curvature_along(todo, search, product, divisor, curvature, n_classes, columns, partial):
     """Write the parts of s . H s to `partial`."""
     n, width = curvature.size, lanes(search)
     task = take(todo)
@@ -120,7 +120,7 @@ def advance(  # the arrays of conjugate gradients
 
 
 @jit
-def turn(todo, search, residual, inverse, centre, corner, factor, n_classes, columns, means):
+def next_search(todo, search, residual, inverse, centre, corner, factor, n_classes, columns, means):
     """Replace `search` by z + factor * search, with the first z of `advance` and its `means`."""
     n, width = means.size, lanes(search)
     task = take(todo)

@@ -28,7 +28,7 @@ NO_SCALING = 60  # class weights are not scaled if the largest is between 2^-60 
 
 @dataclass(frozen=True, eq=False)
 class Survey:
-    """What is known of some rows.
+    """The counts, labels and weights of some rows.
 
     Attributes
     ----------

@@ -33,7 +33,7 @@ def run(kernel, shape, *arguments, results=(), n_threads=None):
     columns = columns_of_task(shape[0])
     partial = np.full(n_tasks(shape), np.nan)
     flat = [a.reshape(-1) if isinstance(a, np.ndarray) else a for a in arguments]
-    last = () if kernel is conjugate.turn else (partial,)
+    last = () if kernel is conjugate.next_search else (partial,)
     launch(kernel, partial.size, 10**9, n_threads, *flat, shape[0], columns, *results, *last)
     return partial
 
@@ -53,7 +53,7 @@ def test_the_curvature_along_a_search_direction_is_that_of_the_loss_and_the_pena
     search, product = random_arrays(shape, 2)
     curvature = np.random.default_rng(1).uniform(size=shape[1])
     expected = product / 7.0 + curvature * search
-    partial = run(conjugate.bend, shape, search, product, 7.0, curvature)
+    partial = run(conjugate.curvature_along, shape, search, product, 7.0, curvature)
     assert abs(partial.sum() - np.vdot(search, expected)) <= search.size * EPS * np.abs(search * expected).sum()
 
 
@@ -77,7 +77,7 @@ def test_a_step_changes_direction_and_residual_as_numpy_does(shape):
     rounding = z.size * EPS * np.abs(sizes**2 / inverse).sum()
     assert abs(partial.sum() - np.vdot(r, z - z.mean(axis=0))) <= rounding
     old = search.copy()
-    run(conjugate.turn, shape, search, residual, inverse, centre, corner, 0.7, results=(means,))
+    run(conjugate.next_search, shape, search, residual, inverse, centre, corner, 0.7, results=(means,))
     assert (np.abs(search - (z - means + 0.7 * old)) <= 4 * EPS * (sizes + np.abs(means) + np.abs(old))).all()
 
 
@@ -88,11 +88,11 @@ def test_one_thread_and_two_give_the_same_bits(monkeypatch):
         direction, residual, search, product, inverse = random_arrays(shape, 5)
         means, curvature, corner = np.empty(shape[1]), np.ones(shape[1]), residual[:, -1].copy()
         shifts = np.empty(n_tasks(shape) * shape[0])
-        sums = [run(conjugate.bend, shape, search, product, 3.0, curvature, n_threads=n), shifts]
+        sums = [run(conjugate.curvature_along, shape, search, product, 3.0, curvature, n_threads=n), shifts]
         diagonal = inverse, centre_of(shape), corner
         arrays = direction, residual, search, product, 3.0, curvature, *diagonal, 0.3
         sums.append(run(conjugate.advance, shape, *arrays, results=(means, shifts), n_threads=n))
-        run(conjugate.turn, shape, search, residual, *diagonal, 0.7, results=(means,), n_threads=n)
+        run(conjugate.next_search, shape, search, residual, *diagonal, 0.7, results=(means,), n_threads=n)
         found.append([*sums, direction, residual, search, means])
     for one, two in zip(*found, strict=True):
         np.testing.assert_array_equal(one, two)

@@ -44,7 +44,7 @@ class CGVectors(Protocol):
         """Change `direction` by -step s, and `residual` to match; returns the new r . M^-1 r."""
         ...
 
-    def turn(self, factor: float) -> None:
+    def next_search(self, factor: float) -> None:
         """The next search direction, M^-1 r + factor s."""
         ...
 
@@ -85,7 +85,7 @@ class NewVectors:
         self._preconditioned = self._precondition(self.residual)
         return float(np.vdot(self.residual, self._preconditioned))
 
-    def turn(self, factor: float) -> None:
+    def next_search(self, factor: float) -> None:
         """As in `CGVectors`."""
         self.search = self._preconditioned + factor * self.search
 
@@ -114,13 +114,13 @@ class VectorsInPlace:
         # As `search` is 0, a step of -1 makes `residual` the gradient.
         self._product = grad * self._divisor
         self.square = self.advance(-1.0)
-        self.turn(0.0)
+        self.next_search(0.0)
 
     def multiply(self) -> float:
         """As in `CGVectors`."""
         self._product = self._times_hessian(self.search)
         arrays = self.search.reshape(-1), self._product.reshape(-1)
-        return self._sum(conjugate.bend, *arrays, *self._penalised, *self._sizes)
+        return self._sum(conjugate.curvature_along, *arrays, *self._penalised, *self._sizes)
 
     def advance(self, step: float) -> float:
         """As in `CGVectors`."""
@@ -134,10 +134,10 @@ class VectorsInPlace:
         self._shift = shift - shift.mean()
         return square
 
-    def turn(self, factor: float) -> None:
+    def next_search(self, factor: float) -> None:
         """As in `CGVectors`."""
         arrays = self.search.reshape(-1), self.residual.reshape(-1), self._inverse, self._centre, self._corner
-        self._run(conjugate.turn, *arrays, factor, *self._sizes, self._means)
+        self._run(conjugate.next_search, *arrays, factor, *self._sizes, self._means)
         self.search[:, -1] -= self._shift
 
     def _sum(self, kernel: Any, *arguments: Any) -> float:

@@ -66,4 +66,4 @@ def conjugate_gradients(vectors: CGVectors) -> Iterator[CGIterate]:
         tail = sum(gains[len(gains) // 2 :])
         lanczos = (diagonal, off_diagonal)
         yield CGIterate(vectors, vectors.direction, sum(gains), tail, square / first, square, lanczos)
-        vectors.turn(beta)
+        vectors.next_search(beta)
