@@ -69,7 +69,6 @@ test-gpu: $(GPU)/test
 
 cuda-report: .venv-cuda/test
 	.venv-cuda/bin/python -m perf.cuda_report
-	.venv-cuda/bin/python -m perf.cuda_model
 
 .venv/bin/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "nbsoftmax needs Python 3.11 or newer")'

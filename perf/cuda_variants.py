@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numba import boolean, float32, float64, int32, int64, void
 
-from nbsoftmax.kernels.cuda import curvature, fused, products, rows
+from nbsoftmax.kernels.cuda import curvature, fused, products, rows, sums
 
 NUMBERS = {np.float32: float32, np.float64: float64}
 SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 513)
@@ -21,6 +21,7 @@ class Variant(NamedTuple):
     wide : whether X is loaded 16 bytes at a time
     sums : whether sums are in float64 for every dtype
     largest : whether no other shape of the same kind needs more registers
+    most_stack : bytes of a thread's values that may be kept in memory because registers are left to other threads
     """
 
     kernel: Any
@@ -32,6 +33,7 @@ class Variant(NamedTuple):
     sums: bool = False
     least_blocks: int = 1
     largest: bool = True
+    most_stack: int = 0
 
     def compiled(self, generation):
         """Arguments of the compiler for a generation of GPUs."""
@@ -65,10 +67,11 @@ def _linear():
             shape = fused.shape_for(dtype, n_features, n_classes)
             for what, word in {fused.LOSS: "loss and gradient", fused.PRODUCT: "Hessian product"}.items():
                 kernel = fused.fused(what, kind, shape)
-                most = 128 if shape.least_blocks == 2 else 248  # 512 threads have 128 each; a thread has at most 255
+                most = 128 if shape.least_blocks == 2 else 80  # registers of 512 and of 768 threads
                 found[f"{word} {n_features} x {n_classes} {name}"] = Variant(
                     kernel, sums_of_rows(number), fused.THREADS, dtype, most, wide=True, sums=True,
                     least_blocks=shape.least_blocks, largest=(n_features, n_classes) in LARGEST_FUSED[dtype],
+                    most_stack=160,
                 )  # fmt: skip
         found[f"logits in tiles {name}"] = Variant(
             products.logits(kind),
@@ -95,10 +98,15 @@ def _linear():
         found[f"biases {np.dtype(dtype).name}"] = Variant(
             products.biases, void(vector, vector, vector, int64, int64), products.THREADS, dtype, 40
         )
-    signature = void(float32[::1], numbers, int64, boolean)
-    found["widened"] = Variant(products.widened, signature, products.THREADS, np.float32, 32, sums=True)
-    signature = void(numbers, numbers, int64, int64, boolean)
-    found["sum of parts"] = Variant(fused.sum_parts, signature, fused.THREADS, np.float64, 40)
+        signature = void(vector, numbers, int64, int64, int64, boolean)
+        found[f"sum of parts {np.dtype(dtype).name}"] = Variant(
+            sums.sum_parts, signature, sums.THREADS, dtype, 40, sums=True
+        )
+        signature = void(vector, numbers, int64, boolean, int64, int64)
+        found[f"column sums {np.dtype(dtype).name}"] = Variant(
+            sums.column_sums, signature, sums.THREADS, dtype, 64, sums=True
+        )
+    found["sum of rows"] = Variant(sums.sum_in_order, void(numbers, numbers, int64), sums.THREADS, np.float64, 40)
     return found
 
 

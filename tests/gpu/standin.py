@@ -17,6 +17,8 @@ class StandIn:
         self.name, self.capacity, self.order, self.has_blas = "stand-in", capacity, order, blas
         self.held, self.sent, self.fetched, self.launches, self.released = 0, 0, 0, [], 0
         self.largest_put, self.inside, self.freed_outside = 0, 0, 0
+        self.recorded = None  # list of the work that is being recorded
+        self.recordings = 0
 
     @contextmanager
     def here(self):
@@ -31,8 +33,17 @@ class StandIn:
         self._check()
         return self.capacity - self.held
 
+    def _begin(self, work):
+        """Do some work, or record it."""
+        self._check()
+        if self.recorded is None:
+            work()
+        else:
+            self.recorded.append(work)
+
     def empty(self, n, dtype):
         self._check()
+        assert self.recorded is None, "memory is taken while work is recorded"
         array = np.empty(max(1, n), dtype)
         if array.nbytes > self.free_memory():
             raise out_of_memory(self.name, array.nbytes, self.free_memory())
@@ -54,17 +65,20 @@ class StandIn:
         return a.array.copy()
 
     def staging(self, n, dtype):
+        assert self.recorded is None, "memory is taken while work is recorded"
         return np.empty(max(1, n), dtype)
 
     def stream(self):
         return object()
 
     def wait(self, stream):
-        pass
+        assert self.recorded is None, "the host waits while work is recorded"
 
     def put(self, source, target, stream):
-        self._check()
         assert source.dtype == target.dtype and source.size <= target.size
+        self._begin(lambda: self._put(source, target))
+
+    def _put(self, source, target):
         self.sent += source.nbytes
         self.largest_put = max(self.largest_put, source.nbytes)
         target.array[: source.size] = source
@@ -74,11 +88,30 @@ class StandIn:
         self.fetched += source.array.nbytes
         return source.array.copy()
 
+    def take(self, source, target, stream):
+        assert source.dtype == target.dtype and source.size == target.size
+        self._begin(lambda: self._take(source, target))
+
+    def _take(self, source, target):
+        self.fetched += target.nbytes
+        target[:] = source.array
+
     def launch(self, plan, arguments, stream):
-        self._check()
+        self._begin(lambda: self._launch(plan, [a.array if isinstance(a, Owned) else a for a in arguments]))
+
+    def _launch(self, plan, bare):
         self.launches.append(plan.kernel.__qualname__.split(".")[0])
-        bare = [a.array if isinstance(a, Owned) else a for a in arguments]
         execute(plan.kernel, plan.grid, plan.block, *bare, order=self.order)
+
+    def record(self, begin, stream):
+        self.recorded = []
+        try:
+            begin()
+            found = self.recorded
+        finally:
+            self.recorded = None
+        self.recordings += 1
+        return Recorded(found)
 
     def blas(self, stream):
         return HostBlas(self) if self.has_blas else None
@@ -87,20 +120,37 @@ class StandIn:
         self.released += 1
 
 
+class Recorded:
+    """Work that is done again, in order."""
+
+    def __init__(self, works):
+        self.works = works
+
+    def play(self):
+        for work in self.works:
+            work()
+
+
 class HostBlas:
     """Matrix products in the order of BLAS, computed by NumPy on arrays of the stand-in."""
 
     def __init__(self, device):
         self.device = device
 
-    def add_product(self, transpose_a, transpose_b, m, n, k, a, lda, b, ldb, c, ldc, *, onto):  # the arguments of BLAS
-        self.device._check()
-        self.device.launches.append("blas")
-        left = columns(a.array, *((k, m) if transpose_a else (m, k)), lda)
-        right = columns(b.array, *((n, k) if transpose_b else (k, n)), ldb)
-        out = columns(c.array, m, n, ldc)
-        product = (left.T if transpose_a else left) @ (right.T if transpose_b else right)
-        out[...] = out + product if onto else product
+    def add_product(  # the arguments of BLAS
+        self, transpose_a, transpose_b, m, n, k, a, lda, b, ldb, c, ldc, *, onto, count=1, steps=(0, 0, 0)
+    ):
+        def multiply():
+            self.device.launches.append("blas")
+            for at in range(count):
+                one, other, sums = (x.array[at * step :] for x, step in zip((a, b, c), steps, strict=True))
+                left = columns(one, *((k, m) if transpose_a else (m, k)), lda)
+                right = columns(other, *((n, k) if transpose_b else (k, n)), ldb)
+                out = columns(sums, m, n, ldc)
+                product = (left.T if transpose_a else left) @ (right.T if transpose_b else right)
+                out[...] = out + product if onto else product
+
+        self.device._begin(multiply)
 
 
 def columns(flat, n_rows, n_columns, ld):

@@ -13,59 +13,19 @@ from nbsoftmax.backends.cuda.shards import ShardedBackend
 from nbsoftmax.backends.dense import DenseBackend
 from nbsoftmax.backends.targets import part_of
 from nbsoftmax.errors import DeviceMemoryError
-from nbsoftmax.kernels.cuda import curvature, fused, products, rows
+from nbsoftmax.kernels.cuda import curvature, fused, products, rows, sums
 from tests.gpu.executor import Fault
 from tests.gpu.faults import planted
+from tests.gpu.problems import FUSED, KINDS, TILED, both, problem, same, taken_beside_x
 from tests.gpu.standin import StandIn
 
 DTYPES, ORDERS = [np.float32, np.float64], ["forward", "reverse", "random"]
-FUSED = [(5, 3, 2), (37, 6, 3), (20, 17, 5), (9, 130, 4), (1, 1, 2), (2, 4, 2)]
-KINDS = ["index", "weighted", "smoothed", "proba"]
-TILED = [(7, 5, 17), (3, 20, 18)]
 # Every shape with every kind of target, once; dtypes and orders of threads in turn, so that each kind meets all.
 CASES = [
     (shape, kind, DTYPES[(i + j) % 2], ORDERS[(i + j) % 3])
     for i, shape in enumerate(FUSED + TILED)
     for j, kind in enumerate(KINDS)
 ]
-
-
-def problem(m, n, k, dtype=np.float64, kind="index", seed=0):
-    """X, target and offset, of every kind that there is."""
-    rng = np.random.default_rng(seed)
-    X = rng.normal(size=(m, n)).astype(dtype)
-    y = rng.integers(0, k, m)
-    given = {"sample_weight": rng.uniform(0, 2, m)} if kind != "index" else {}
-    if kind == "smoothed":
-        given["label_smoothing"], given["class_weight"] = 0.1, rng.uniform(0.5, 2, k)
-    if kind == "proba":
-        y = rng.dirichlet(np.ones(k), m)
-    target = validation.weighted_targets(
-        y, m, k, np.dtype(dtype), **{"sample_weight": None, "class_weight": None, "label_smoothing": 0.0, **given},
-        n_of="X",
-    )  # fmt: skip
-    offset = rng.normal(size=(m, k)).astype(dtype) if kind != "index" else np.empty((0, 0), dtype)
-    params = rng.normal(size=(k, n + 1)) / np.sqrt(n)
-    return X, target, offset, params, rng.normal(size=params.shape)
-
-
-def both(X, target, offset, device=None, *, fit_intercept=True, **given):
-    cpu = DenseBackend(X, target, offset=offset, fit_intercept=fit_intercept, n_threads=1)
-    gpu = CudaBackend(device or StandIn(), X, target, offset=offset, fit_intercept=fit_intercept, **given)
-    return cpu, gpu
-
-
-def taken_beside_x(backend):
-    """Bytes that a backend counts for all but X and probabilities."""
-    arrays = {name: a for name, a in backend._work.held.items() if name != "kept" and name[0] != "x"}
-    return backend._strategy.workspace() + sum(a.size * a.dtype.itemsize for a in arrays.values())
-
-
-def same(found, expected, dtype, n_terms):
-    """Within the rounding of sums of so many terms."""
-    np.testing.assert_allclose(
-        found, expected, rtol=0, atol=8 * n_terms * np.finfo(dtype).eps * (1 + abs(expected).max())
-    )
 
 
 @pytest.mark.parametrize(("shape", "kind", "dtype", "order"), CASES)
@@ -143,7 +103,9 @@ def test_x_is_sent_once_in_parts_with_progress(monkeypatch):
     first = device.sent - before
     gpu.hess_vec(params, v)
     assert first < X.nbytes / 4  # parameters alone; X stays there
-    assert device.launches == ["fused", "sum_parts"] * 2  # a product takes one pass of its own: what it needs was kept
+    assert (
+        device.launches == ["fused", "sum_parts", "sum_parts"] * 2
+    )  # a product takes one pass of its own: what it needs was kept
 
 
 @pytest.mark.parametrize("shape", [(37, 6, 3), (37, 6, 17)])
@@ -190,6 +152,52 @@ def test_a_blas_is_not_asked_for_where_one_kernel_reads_x_once():
     device = StandIn(blas=True)
     both(X, target, offset, device)[1].loss_and_grad(params)
     assert "blas" not in device.launches
+
+
+@pytest.mark.parametrize("blas", [False, True])
+@pytest.mark.parametrize("shape", [(20, 6, 3), (20, 5, 17)])
+def test_work_is_recorded_once_and_played_again(shape, blas):
+    X, target, offset, params, v = problem(*shape, kind="weighted")
+    device = StandIn(blas=blas)
+    cpu, gpu = both(X, target, offset, device)
+    first = [*gpu.loss_and_grad(params), gpu.hess_vec(params, v), gpu.loss(params)]
+    assert device.recordings == 0
+    for point, direction in ((v, params), (params, v), (params, v)):
+        answers = [*gpu.loss_and_grad(point), gpu.hess_vec(point, direction), gpu.loss(point)]
+        expected = [*cpu.loss_and_grad(point), cpu.hess_vec(point, direction), cpu.loss(point)]
+        for found, right in zip(answers, expected, strict=True):
+            same(found, np.asarray(right), X.dtype, 40)
+    assert device.recordings == 3  # of the gradient, of the product, of the loss
+    assert all(np.array_equal(one, other) for one, other in zip(first, answers, strict=True))
+
+
+def test_work_is_recorded_again_when_memory_has_moved():
+    X, target, offset, params, _ = problem(20, 5, 17)
+    device = StandIn()
+    cpu, gpu = both(X, target, offset, device)
+    for _ in range(2):
+        gpu.loss_and_grad(params)
+    assert device.recordings == 1
+    gpu.gram(params)  # takes more memory for its sums than a gradient
+    for _ in range(3):
+        same(gpu.loss_and_grad(params)[1], cpu.loss_and_grad(params)[1], X.dtype, 40)
+    assert device.recordings == 2
+
+
+def test_work_that_cannot_be_recorded_is_begun_each_time():
+    X, target, offset, params, _ = problem(20, 6, 3)
+    device = StandIn()
+    cpu, gpu = both(X, target, offset, device)
+    gpu.loss_and_grad(params)
+
+    def fails(begin, stream):
+        raise RuntimeError("CUDA_ERROR_NOT_SUPPORTED")
+
+    device.record = fails
+    with pytest.warns(RuntimeWarning, match=r"cannot record work \(CUDA_ERROR_NOT_SUPPORTED\)"):
+        again = gpu.loss_and_grad(params)
+    same(again[1], cpu.loss_and_grad(params)[1], X.dtype, 40)
+    assert np.array_equal(gpu.loss_and_grad(params)[1], again[1])  # and warns no more
 
 
 def test_too_little_memory_says_how_much_and_gives_it_back():
@@ -265,11 +273,11 @@ def test_probabilities_of_an_evaluation_that_failed_are_not_used():
     device = StandIn()
     cpu, gpu = both(X, target, offset, device)
     gpu.loss_and_grad(params)
-    get = device.get
-    device.get = lambda *_: (_ for _ in ()).throw(KeyboardInterrupt)
+    wait = device.wait
+    device.wait = lambda *_: (_ for _ in ()).throw(KeyboardInterrupt)
     with pytest.raises(KeyboardInterrupt):
         gpu.loss_and_grad(v)  # has written over the probabilities at params
-    device.get = get
+    device.wait = wait
     same(gpu.hess_vec(params, v), cpu.hess_vec(params, v), X.dtype, 40)
 
 
@@ -309,12 +317,12 @@ FAULTS = {  # module, factory, source, what it becomes, shape, what is said
     "one buffer where two are needed": (
         fused, "fused", "here = s % 2 * THREADS", "here = 0", (60, 130, 4), "race",
     ),
-    "sums of earlier rows forgotten": (fused, "fused", "if added else", "if False else", (60, 130, 4), "values"),
+    "sums of earlier rows forgotten": (fused, "fused", "if added else", "if False else", (100, 130, 4), "values"),
     "a tile's barrier removed": (
         products, "logits", "cuda.syncthreads()\n            for j", "for j", (3, 5, 17), "race|before it was written",
     ),
     "a sum without its last part": (
-        fused, "sum_parts", "range(n_parts)", "range(n_parts - 1)", (60, 130, 4), "values",
+        sums, "sum_parts", "min(n_parts, begin + length)", "min(n_parts, begin + length) - 1", (60, 130, 4), "values",
     ),
     "a part without its last row": (
         products, "weighted_sums", "min(n_rows, begin + rows_of_part)", "begin + rows_of_part - 1", (3, 5, 17),
@@ -333,7 +341,7 @@ FAULTS = {  # module, factory, source, what it becomes, shape, what is said
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_planted_fault_is_caught(monkeypatch, fault):
     module, name, old, new, shape, said = FAULTS[fault]
-    monkeypatch.setattr(fused, "BLOCKS", 2)  # few blocks, so that each has many steps
+    monkeypatch.setattr(fused, "MULTIPROCESSORS", 1)  # few blocks, so that each has many steps
     monkeypatch.setattr(fused, "FLUSH", 3)
     X, target, offset, params, v = problem(*shape)
 
@@ -345,7 +353,7 @@ def test_a_planted_fault_is_caught(monkeypatch, fault):
     monkeypatch.setattr(module, name, right)  # the same without a fault: what is found is the fault's
     same(asked(both(X, target, offset)[1]), expected, X.dtype, sum(shape))
     monkeypatch.undo()
-    monkeypatch.setattr(fused, "BLOCKS", 2)
+    monkeypatch.setattr(fused, "MULTIPROCESSORS", 1)
     monkeypatch.setattr(fused, "FLUSH", 3)
     monkeypatch.setattr(fused, "fused", fused.fused.__wrapped__)  # no kernel that was made before is used
     monkeypatch.setattr(module, name, planted(module, getattr(module, name), old, new))

@@ -42,7 +42,22 @@ def bindings(monkeypatch):
 
         return multiply
 
+    def batched(dtype):
+        multiply = gemm(dtype)
+
+        def several(  # the arguments of BLAS
+            handle, transa, transb, m, n, k, alpha, a, lda, stride_a, b, ldb, stride_b, beta, c, ldc, stride_c, count
+        ):
+            bytes_of = np.dtype(dtype).itemsize
+            for i in range(count):
+                places = (at + i * stride * bytes_of for at, stride in ((a, stride_a), (b, stride_b), (c, stride_c)))
+                a_i, b_i, c_i = places
+                multiply(handle, transa, transb, m, n, k, alpha, a_i, lda, b_i, ldb, beta, c_i, ldc)
+
+        return several
+
     module.sgemm, module.dgemm = gemm(np.float32), gemm(np.float64)
+    module.sgemm_strided_batched, module.dgemm_strided_batched = batched(np.float32), batched(np.float64)
     module.create = lambda: 7
     module.destroy = lambda handle: module.said.append(("destroy", handle))
     module.set_stream = lambda handle, stream: module.said.append(("set_stream", handle, stream))
@@ -57,21 +72,22 @@ def bindings(monkeypatch):
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("onto", [False, True])
+@pytest.mark.parametrize("batch", [{}, {"count": 3, "steps": (70, 65, 30)}])
 @pytest.mark.parametrize(("transpose_a", "transpose_b"), [(True, False), (False, True)])
-def test_arguments_mean_what_blas_means_by_them(bindings, transpose_a, transpose_b, onto, dtype):
+def test_arguments_mean_what_blas_means_by_them(bindings, transpose_a, transpose_b, batch, onto, dtype):
     rng = np.random.default_rng(0)
     m, n, k = 3, 4, 5
-    a, b = (rng.normal(size=60).astype(dtype) for _ in range(2))
-    c = rng.normal(size=60).astype(dtype) if onto else np.full(60, np.nan, dtype)
+    a, b = (rng.normal(size=240).astype(dtype) for _ in range(2))
+    c = rng.normal(size=90).astype(dtype) if onto else np.full(90, np.nan, dtype)
     expected = c.copy()
     made = blas.on_stream(99)
     outside = StandIn()
     outside.inside = 1
-    made.add_product(transpose_a, transpose_b, m, n, k, There(a), 7, There(b), 8, There(c), 6, onto=onto)
+    made.add_product(transpose_a, transpose_b, m, n, k, There(a), 7, There(b), 8, There(c), 6, onto=onto, **batch)
     HostBlas(outside).add_product(
-        transpose_a, transpose_b, m, n, k, Owned(a), 7, Owned(b), 8, Owned(expected), 6, onto=onto
+        transpose_a, transpose_b, m, n, k, Owned(a), 7, Owned(b), 8, Owned(expected), 6, onto=onto, **batch
     )  # fmt: skip
-    np.testing.assert_allclose(c[: 6 * n], expected[: 6 * n], rtol=1e-5)
+    np.testing.assert_allclose(c, expected, rtol=1e-5)
     assert bindings.said == [("set_stream", 7, 99)]
     del made
     assert bindings.said[-1] == ("destroy", 7)
@@ -96,6 +112,9 @@ def test_the_bindings_take_these_arguments():
     told = "handle, int transa, int transb, int m, int n, int k, intptr_t alpha, intptr_t a, int lda, intptr_t b"
     for multiply in (cublas.sgemm, cublas.dgemm):
         assert f"{told}, int ldb, intptr_t beta, intptr_t c, int ldc)" in multiply.__doc__
+    told = "intptr_t a, int lda, long long stride_a, intptr_t b, int ldb, long long stride_b, intptr_t beta, intptr_t c"
+    for multiply in (cublas.sgemm_strided_batched, cublas.dgemm_strided_batched):
+        assert f"{told}, int ldc, long long stride_c, int batch_count)" in multiply.__doc__
     assert "create() -> intptr_t" in cublas.create.__doc__
     assert "set_stream(intptr_t handle, intptr_t stream" in cublas.set_stream.__doc__
     assert (int(cublas.Operation.N), int(cublas.Operation.T)) == (0, 1)

@@ -31,6 +31,18 @@ def test_without_a_driver_the_error_says_so(name):
         nbs.Objective(X, y, device=name)
 
 
+def test_a_numpy_that_numba_cuda_does_not_know_is_named(monkeypatch):
+    X, y = data()
+    monkeypatch.setattr(cuda, "is_available", lambda: True)
+
+    def fails(name):
+        raise AttributeError("module 'numpy' has no attribute 'row_stack'")
+
+    monkeypatch.setattr(device, "import_module", fails)
+    with pytest.raises(InputValueError, match=r"does not work with NumPy .*row_stack.*pip install 'numpy<2\.5'"):
+        nbs.Objective(X, y, device="cuda")
+
+
 @pytest.mark.parametrize(
     ("solver", "given", "n_devices"),
     [("newton-cg", {"l2": 0.01}, 1), ("newton-cg", {"l2": 0.01}, 2), ("prox-newton", {"l1": 0.05}, 2)],

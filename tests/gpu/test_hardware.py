@@ -6,7 +6,7 @@ from numba import cuda
 
 import nbsoftmax as nbs
 from nbsoftmax.backends.cuda.device import devices, missing
-from tests.gpu.test_backend import FUSED, KINDS, TILED, both, problem, same, taken_beside_x
+from tests.gpu.problems import FUSED, KINDS, TILED, both, problem, same, taken_beside_x
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(bool(missing()), reason=missing() or "there is a GPU")]
 SHAPES = [*FUSED, *TILED, (5000, 54, 7), (3000, 784, 10), (700, 512, 100), (300, 1000, 1000)]
@@ -24,9 +24,19 @@ def test_sums_are_those_of_the_cpu(shape, kind, dtype):
     same(gradient, cpu.loss_and_grad(params)[1], dtype, m + n)
     same(gpu.hess_vec(params, v), cpu.hess_vec(params, v), dtype, m + n)
     same(gpu.gram(params), cpu.gram(params), dtype, m + n)
-    again = gpu.loss_and_grad(params)
-    assert again[0] == loss
-    assert np.array_equal(again[1], gradient)
+    same(gpu.loss_and_grad(v)[1], cpu.loss_and_grad(v)[1], dtype, m + n)  # recorded, at another point
+    for _ in range(2):
+        again = gpu.loss_and_grad(params)
+        assert again[0] == loss
+        assert np.array_equal(again[1], gradient)
+
+
+def test_work_is_recorded():
+    gpu = both(*problem(3000, 54, 7)[:3], devices("cuda")[0])[1]
+    params = np.zeros((7, 55))
+    for _ in range(3):
+        gpu.loss_and_grad(params)
+    assert [type(found).__name__ for found in gpu._work._recorded.values()] == ["Graph"]
 
 
 def test_rows_in_parts_add_up():

@@ -30,10 +30,13 @@ class Blas(Protocol):
         ldc: int,
         *,
         onto: bool,
+        count: int = 1,
+        steps: tuple[int, int, int] = (0, 0, 0),
     ) -> None:
         """Begin C <- A B, or C += A B if `onto`, in BLAS's terms: columns are contiguous and begin `ld.` numbers apart.
 
         A is (m, k), B (k, n), C (m, n), A and B each transposed if asked; arrays of the device, all of one dtype.
+        If `count` > 1, so for as many matrices, which begin `steps` numbers after each other in a, b and c.
         """
         ...
 
@@ -79,15 +82,23 @@ class CuBlas:
         ldc: int,
         *,
         onto: bool,
+        count: int = 1,
+        steps: tuple[int, int, int] = (0, 0, 0),
     ) -> None:
         """As `Blas` says. float32 in float32: TF32 is used only where the environment forces it."""
         operation = self._cublas.Operation
         left, right = (operation.T if given else operation.N for given in (transpose_a, transpose_b))
-        multiply = self._cublas.sgemm if c.dtype == np.float32 else self._cublas.dgemm
+        narrow = c.dtype == np.float32
         numbers = self._numbers[np.dtype(c.dtype)]
         zero, one = numbers.ctypes.data, numbers.ctypes.data + numbers.itemsize
+        before, kept = (self._handle, left, right, m, n, k, one), one if onto else zero
         a, b, c = map(address_of, (a, b, c))
-        multiply(self._handle, left, right, m, n, k, one, a, lda, b, ldb, one if onto else zero, c, ldc)
+        if count == 1:
+            multiply = self._cublas.sgemm if narrow else self._cublas.dgemm
+            multiply(*before, a, lda, b, ldb, kept, c, ldc)
+        else:
+            multiply = self._cublas.sgemm_strided_batched if narrow else self._cublas.dgemm_strided_batched
+            multiply(*before, a, lda, steps[0], b, ldb, steps[1], kept, c, ldc, steps[2], count)
 
 
 def address_of(array: Any) -> int:

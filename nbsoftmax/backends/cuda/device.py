@@ -5,7 +5,10 @@ Tests replace it by a device in NumPy's memory, which counts bytes and launches.
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
+import weakref
+from collections.abc import Callable
+from contextlib import AbstractContextManager, suppress
+from importlib import import_module
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -22,6 +25,14 @@ if TYPE_CHECKING:
 
 INSTALL = "pip install 'nbsoftmax[cuda]' (or 'nbsoftmax[cuda12]' for drivers of CUDA 12)"
 OUT_OF_MEMORY = 2  # the driver's code for it
+
+
+class Recording(Protocol):
+    """Work on a device that can be begun again as a whole."""
+
+    def play(self) -> None:
+        """Begin the work."""
+        ...
 
 
 class Device(Protocol):
@@ -72,8 +83,16 @@ class Device(Protocol):
         """A copy on the host, made after all earlier work in the stream."""
         ...
 
+    def take(self, source: Any, target: NDArray[Any], stream: Any) -> None:
+        """Begin to copy an array on the device to host memory."""
+        ...
+
     def launch(self, plan: Plan, arguments: tuple[Any, ...], stream: Any) -> None:
         """Begin to run a kernel."""
+        ...
+
+    def record(self, begin: Callable[[], None], stream: Any) -> Recording:
+        """Record the copies and kernels that a function begins in a stream, without running them."""
         ...
 
     def blas(self, stream: Any) -> Blas | None:
@@ -93,6 +112,10 @@ def missing() -> str:
 
     if not cuda.is_available():
         return "numba-cuda finds no NVIDIA driver with a GPU: check that `nvidia-smi` lists one, or use device='cpu'"
+    try:
+        import_module("numba.cuda.np.arrayobj")  # the compiler needs it
+    except AttributeError as error:  # numba-cuda 0.30 uses functions that NumPy 2.5 no longer has
+        return f"numba-cuda does not work with NumPy {np.__version__} ({error}): pip install 'numpy<2.5'"
     return ""
 
 
@@ -120,6 +143,7 @@ class NumbaDevice:
         from numba import cuda
 
         self._cuda, self._number, self.name = cuda, number, f"cuda:{number}"
+        self._configured: dict[Any, Any] = {}
 
     def here(self) -> AbstractContextManager[Any]:
         """Make this the current GPU of the calling thread, inside the context.
@@ -190,11 +214,22 @@ class NumbaDevice:
         stream.synchronize()
         return found
 
+    def take(self, source: Any, target: NDArray[Any], stream: Any) -> None:
+        """Begin to copy from the device."""
+        source.copy_to_host(target, stream=stream)
+
     def launch(self, plan: Plan, arguments: tuple[Any, ...], stream: Any) -> None:
         """Begin to run a kernel."""
         from nbsoftmax.kernels.cuda import rows
 
-        rows.launch(plan, *arguments, stream=stream)
+        key = plan, stream
+        if key not in self._configured:
+            self._configured[key] = rows.configured(plan, stream)
+        self._configured[key](*arguments)
+
+    def record(self, begin: Callable[[], None], stream: Any) -> Recording:
+        """Record work as a graph of the driver."""
+        return Graph(begin, int(stream))
 
     def blas(self, stream: Any) -> Blas | None:
         """Products by cuBLAS if it is installed."""
@@ -205,6 +240,40 @@ class NumbaDevice:
         context = self._cuda.current_context()
         context.memory_manager.deallocations.clear()  # arrays
         context.deallocations.clear()  # streams
+
+
+class Graph:
+    """Work that the driver recorded from one stream, and begins as a whole."""
+
+    def __init__(self, begin: Callable[[], None], stream: int) -> None:
+        from cuda.bindings import driver
+
+        self._driver, self._stream = driver, stream
+        mode = driver.CUstreamCaptureMode.CU_STREAM_CAPTURE_MODE_RELAXED  # other threads may use the GPU meanwhile
+        self._call(driver.cuStreamBeginCapture, stream, mode)
+        try:
+            begin()
+        except BaseException:
+            with suppress(RuntimeError):
+                self._call(driver.cuGraphDestroy, self._call(driver.cuStreamEndCapture, stream))
+            raise
+        graph = self._call(driver.cuStreamEndCapture, stream)
+        try:
+            self._made = self._call(driver.cuGraphInstantiate, graph, 0)
+        finally:
+            self._call(driver.cuGraphDestroy, graph)
+        weakref.finalize(self, driver.cuGraphExecDestroy, self._made)
+
+    def play(self) -> None:
+        """Begin the work."""
+        self._call(self._driver.cuGraphLaunch, self._made, self._stream)
+
+    @staticmethod
+    def _call(function: Callable[..., Any], *arguments: Any) -> Any:
+        error, *results = function(*arguments)
+        if int(error) != 0:
+            raise RuntimeError(f"the NVIDIA driver reports {error.name} from {function.__name__}")
+        return results[0] if results else None
 
 
 def _number_of(there: Borrowed) -> int:

@@ -6,7 +6,8 @@ once as well.
 
 from __future__ import annotations
 
-from typing import Any
+from functools import partial
+from math import isqrt
 
 import numpy as np
 
@@ -38,7 +39,8 @@ class Fused:
     def workspace(self) -> int:
         """Bytes for what is neither X nor the target, at most about."""
         n_parts = fused.blocks_for(self._shape, self._rows.n_samples) * self._shape.groups
-        most: int = self._tiled.workspace() + 16 * n_parts * self._shape.size(self._work.dtype)
+        of_each = 2 * n_parts + isqrt(n_parts) + 1  # of two streams, of ranges of parts, of all
+        most: int = self._tiled.workspace() + 8 * of_each * self._shape.size(self._work.dtype)
         return most
 
     def keep_proba(self, left: int) -> None:
@@ -66,9 +68,24 @@ class Fused:
 
     def _run(self, what: int, params: Float64s, *, want_grad: bool) -> tuple[float, Float64s]:
         """(loss, gradient) at params, or (-, the product with them)."""
-        work, shape, n_classes, n_features = self._work, self._shape, self._rows.n_classes, self._rows.n_features
-        size, weights, biases = shape.size(work.dtype), *self._layout(what, params)
-        kernel, used = fused.fused(what, work.dtype, shape), set[int]()
+        work, n_classes, n_features = self._work, self._rows.n_classes, self._rows.n_features
+        size, reach = self._shape.size(work.dtype), self._shape.reach(work.dtype)
+        self._fill(what, params)
+        begin = partial(self._begin, what, want_grad=want_grad)
+        work.finish(begin, key=(what, want_grad), fixed=self._rows.resident)
+        total = work.brought("parts", size)
+        gradient = np.empty((n_classes, n_features + 1))
+        weights = n_classes * reach
+        gradient[:, :-1] = total[:weights].reshape(n_classes, reach)[:, :n_features]
+        gradient[:, -1] = total[weights : weights + n_classes] if self._fit_intercept else 0.0
+        return float(total[-1]), gradient
+
+    def _begin(self, what: int, *, want_grad: bool) -> None:
+        """Begin the work of `_run` on the device."""
+        work, shape, n_classes, used = self._work, self._shape, self._rows.n_classes, set[int]()
+        size, weights = shape.size(work.dtype), n_classes * shape.reach(work.dtype)
+        point = work.send(("weights", what), weights + n_classes)
+        kernel = fused.fused(what, work.dtype, shape)
         grid = fused.blocks_for(shape, self._rows.n_samples if self._rows.resident else self._rows.rows_sent)
         n_parts = grid * shape.groups
         plan = rows.Plan(kernel, grid, fused.THREADS, shape.least_blocks)
@@ -78,19 +95,16 @@ class Fused:
             kept, offset = (self._rows.of(name, chunk, n_classes) for name in ("kept", "offset"))
             target = offset, *self._rows.target_of(chunk), weight, self._rows.kind
             done = parts, chunk.slot in used, want_grad, chunk.n
-            work.run(chunk, plan, chunk.x, self._rows.ld, weights, biases, *target, kept, *done)
+            work.run(chunk, plan, chunk.x, self._rows.ld, point[:weights], point[weights:], *target, kept, *done)
             used.add(chunk.slot)
-        total = work.total("parts", used, n_parts, size)
-        gradient = np.empty((n_classes, n_features + 1))
-        gradient[:, :-1] = total[: weights.size].reshape(n_classes, -1)[:, :n_features]
-        gradient[:, -1] = total[weights.size : weights.size + n_classes] if self._fit_intercept else 0.0
-        return float(total[-1]), gradient
+        work.bring_total("parts", used, n_parts, size)
 
-    def _layout(self, what: int, params: Float64s) -> tuple[Any, Any]:
-        """W, padded to what the threads of a row reach, and b on the device."""
+    def _fill(self, what: int, params: Float64s) -> None:
+        """Prepare W, padded to what the threads of a row reach, and b for the device."""
         reach, n_classes = self._shape.reach(self._work.dtype), self._rows.n_classes
-        w = np.zeros((n_classes, reach), self._work.dtype)
-        w[:, : self._rows.n_features] = params[:, :-1]
-        bias = params[:, -1] if self._fit_intercept else np.zeros(n_classes)
-        there = self._work.sent_to(("weights", what), np.concatenate([w.reshape(-1), bias.astype(self._work.dtype)]))
-        return there[: w.size], there[w.size :]
+        weights = n_classes * reach
+        staged = self._work.staged(("weights", what), weights + n_classes, self._work.dtype)
+        staged[:] = 0
+        staged[:weights].reshape(n_classes, reach)[:, : self._rows.n_features] = params[:, :-1]
+        if self._fit_intercept:
+            staged[weights:] = params[:, -1]

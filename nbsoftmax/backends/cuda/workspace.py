@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+import warnings
+from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nbsoftmax.backends.cuda.device import Device
-from nbsoftmax.kernels.cuda import fused, products, rows
-from nbsoftmax.validation import Float64s
+from nbsoftmax.backends.cuda.device import Device, Recording
+from nbsoftmax.kernels.cuda import products, rows, sums
 
 
 class Chunk(NamedTuple):
@@ -22,6 +22,12 @@ class Chunk(NamedTuple):
     n: int
     x: Any
     slot: int
+
+
+class Unrecorded(NamedTuple):
+    """Work that is begun by its function each time."""
+
+    play: Callable[[], None]
 
 
 class Workspace:
@@ -40,6 +46,8 @@ class Workspace:
         Arrays whose contents nobody needs after an evaluation, by name.
     complete : bool
         Set when `held` contains all that the backend needs.
+    on_host : dict
+        Arrays in page-locked memory, by name: parameters on their way to the device, and results that came back.
     """
 
     def __init__(self, device: Device, dtype: Any) -> None:
@@ -47,6 +55,8 @@ class Workspace:
         self.held: dict[Any, Any] = {}
         self.buffers: dict[Any, Any] = {}
         self.complete = False
+        self.on_host: dict[Any, NDArray[Any]] = {}
+        self._recorded: dict[Hashable, Recording | None] = {}
         self._lock = threading.Lock()
         with device.here():
             self.streams = device.stream(), device.stream()
@@ -58,6 +68,7 @@ class Workspace:
             try:
                 yield
             except MemoryError:
+                self._recorded.clear()
                 self.buffers.clear()
                 if not self.complete:
                     self.held.clear()
@@ -82,17 +93,49 @@ class Workspace:
         self.device.wait(self.streams[0])
         return there
 
-    def sent_to(self, name: Any, array: NDArray[Any]) -> Any:
-        """A copy on the device, flat, in the memory of a buffer."""
-        there = self.reserve(name, array.size, array.dtype)
-        self.device.put(array, there, self.streams[0])
-        self.device.wait(self.streams[0])
+    def send(self, name: Any, n: int) -> Any:
+        """Begin to copy n numbers, of the dtype of X, from `staged` to a buffer on the device."""
+        there = self.reserve(name, n, self.dtype)
+        self.device.put(self.staged(name, n, self.dtype), there, self.streams[0])
         return there
+
+    def bring(self, name: Any, source: Any) -> None:
+        """Begin to copy float64 numbers from the device, to be read by `brought` when the work is done."""
+        self.device.take(source, self.staged(name, source.size, np.float64), self.streams[0])
+
+    def brought(self, name: Any, n: int) -> NDArray[np.float64]:
+        """The n numbers of `bring`; the next ones overwrite them."""
+        return self.on_host[name][:n]
+
+    def staged(self, name: Any, n: int, dtype: Any) -> NDArray[Any]:
+        """An array of n numbers on the host, for copies to and from the device. Calls with the same name share it."""
+        array = self.on_host.get(name)
+        if array is None or array.size < n:
+            self._recorded.clear()
+            array = self.on_host[name] = self.device.staging(n, dtype)
+        return array[:n]
+
+    def finish(self, begin: Callable[[], None], *, key: Hashable = None, fixed: bool = False) -> None:
+        """Call `begin`, which begins work on the device, and wait until the work in the first stream is done.
+
+        A call of many kernels takes longer to begin than to run. If `fixed`, calls with the same key begin the same
+        work on the same memory, in the first stream alone: the second one is recorded and the others are replayed.
+        """
+        first = self.streams[0]
+        if not fixed or key not in self._recorded:
+            begin()
+            if fixed:
+                self._recorded[key] = None
+        else:
+            recording = self._recorded[key] = self._recorded[key] or self._record(begin)
+            recording.play()
+        self.device.wait(first)
 
     def reserve(self, name: Any, n: int, dtype: Any) -> Any:
         """An array of n elements. Calls with the same name reuse its memory."""
         buffer = self.buffers.get(name)
         if buffer is None or buffer.size < n:
+            self._recorded.clear()
             self.buffers.pop(name, None)
             buffer = self.buffers[name] = self.device.empty(n, dtype)
         return buffer[:n]
@@ -105,15 +148,32 @@ class Workspace:
         """Begin to run a kernel with a thread for each of `size` numbers."""
         self.run(chunk, rows.Plan(kernel, -(-size // products.THREADS), products.THREADS), *arguments)
 
-    def total(self, name: str, used: set[int], n_parts: int, size: int) -> Float64s:
-        """The sums of the streams in `used`, each in `n_parts` buffers of `size` numbers, added in order."""
-        out = self.reserve("total", size, np.float64)
-        for stream in self.streams:
-            self.device.wait(stream)
-        grid = -(-size // fused.THREADS)
+    def _record(self, begin: Callable[[], None]) -> Recording:
+        try:
+            return self.device.record(begin, self.streams[0])
+        except Exception as error:  # of the driver or of several libraries; each call then begins the work itself
+            warnings.warn(
+                f"{self.device.name} cannot record work ({error}); it is slower so.", RuntimeWarning, stacklevel=2
+            )
+            return Unrecorded(begin)
+
+    def bring_total(self, name: str, used: set[int], n_parts: int, size: int) -> None:
+        """Begin to add the `size` sums of the streams in `used`, each in `n_parts` parts, and to `bring` them."""
+        if 1 in used:
+            self.device.wait(self.streams[1])
+        if used == {0} and n_parts == 1:
+            self.bring(name, self.buffers[name, 0][:size])
+            return
+        out, groups = self.reserve((name, "total"), size, np.float64), sums.groups_for(n_parts)
         for slot in sorted(used):
-            parts = self.buffers[name, slot][: n_parts * size]
-            arguments = parts, out, size, n_parts, slot > 0
-            self.device.launch(rows.Plan(fused.sum_parts, grid, fused.THREADS), arguments, self.streams[0])
-        total: Float64s = self.device.get(out, self.streams[0])
-        return total
+            parts, n = self.buffers[name, slot][: n_parts * size], n_parts
+            if groups > 1:
+                ranges = self.reserve((name, "ranges"), groups * size, np.float64)
+                self._sum_parts(parts, ranges, size, n, groups, more=False)
+                parts, n = ranges, groups
+            self._sum_parts(parts, out, size, n, 1, more=slot > min(used))
+        self.bring(name, out)
+
+    def _sum_parts(self, parts: Any, out: Any, size: int, n_parts: int, groups: int, *, more: bool) -> None:
+        plan = rows.Plan(sums.sum_parts, -(-size * groups // sums.THREADS), sums.THREADS)
+        self.device.launch(plan, (parts, out, size, n_parts, groups, more), self.streams[0])

@@ -5,7 +5,7 @@
 
 Each block computes a tile of SIDE x SIDE results, 4 x 4 in each of its THREADS, from DEPTH rows or features at a time
 in shared memory. Sums are float32 for at most FLUSH rows, then float64. The rows are split into parts;
-`fused.sum_parts` adds the sums of the parts in order.
+`sums.sum_parts` adds the sums of the parts in order.
 """
 
 from __future__ import annotations
@@ -92,13 +92,6 @@ def biases(bias, offset, z, n_rows, n_classes):
         if offset.size == n_rows * n_classes:
             value += offset[e]
         z[e] = value
-
-
-def widened(narrow, out, size, more):
-    """Kernel: convert `narrow` from float32 to float64 and store it in `out`, or add it if `more`; a thread each."""
-    e = cuda.blockIdx.x * THREADS + cuda.threadIdx.x
-    if e < size:
-        out[e] = (out[e] if more else float64(0)) + float64(narrow[e])
 
 
 @cache

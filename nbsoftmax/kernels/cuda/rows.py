@@ -73,13 +73,11 @@ def blocks_for(n_rows: int, width: int) -> int:
     return max(1, -(-n_rows // rows))
 
 
-def launch(chosen: Plan, *arguments: Any, stream: Any = 0) -> None:
-    """Run a plan on the current device, on arrays in its memory."""
+def configured(chosen: Plan, stream: Any = 0) -> Any:
+    """The kernel of a plan, to be called with its arguments, on the current device."""
     with _configuring, warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Grid size")  # small problems have small grids
-        bounds = chosen.block, chosen.least_blocks
-        ready = _jitted(chosen.kernel, bounds)[chosen.grid, chosen.block, stream]
-    ready(*arguments)
+        warnings.filterwarnings("ignore", message=r"(\x1b\[\d+m)?Grid size")  # small problems have small grids
+        return _jitted(chosen.kernel, (chosen.block, chosen.least_blocks))[chosen.grid, chosen.block, stream]
 
 
 @cache
@@ -354,22 +352,3 @@ def cross_entropy_by_blocks(dtype: np.dtype[Any]) -> Callable[..., None]:
                 grad[start + k] = slope if counts else number(0)
 
     return kernel
-
-
-def sum_in_order(values, out, n):
-    """Kernel for one block: out[0] = sum of `values`, float64 (n,), first in each thread, then by a fixed tree."""
-    shared = cuda.shared.array(BLOCK_THREADS, float64)
-    thread = cuda.threadIdx.x
-    total = float64(0)
-    for i in range(thread, n, BLOCK_THREADS):
-        total += values[i]
-    shared[thread] = total
-    cuda.syncthreads()
-    step = BLOCK_THREADS // 2
-    while step > 0:
-        if thread < step:
-            shared[thread] += shared[thread + step]
-        cuda.syncthreads()
-        step //= 2
-    if thread == 0:
-        out[0] = shared[0]
