@@ -42,8 +42,9 @@ class DaskSoftmaxRegression(SoftmaxRegression):
     ----------
     client : dask.distributed.Client, optional
         Default: the current client when it is needed. It is not saved when the estimator is pickled.
-    C, l1_ratio, class_weight, fit_intercept, label_smoothing, solver, tol, max_iter, warm_start, random_state, verbose
-        As for `SoftmaxRegression`. The solver "sgd" needs all rows in memory.
+    C, l1_ratio, class_weight, fit_intercept, standardize, penalty_weight, label_smoothing, solver, tol, max_iter
+        As for `SoftmaxRegression`, as are `warm_start`, `random_state` and `verbose`. The solver "sgd"
+        needs all rows in memory.
     n_jobs : int, optional
         Number of threads of each task; default: as many as the worker has.
     device : {"cpu", "auto"}
@@ -69,6 +70,7 @@ class DaskSoftmaxRegression(SoftmaxRegression):
         class_weight: Any = None,
         fit_intercept: bool = True,
         standardize: bool = False,
+        penalty_weight: ArrayLike | None = None,
         label_smoothing: float = 0.0,
         solver: str | Solver = "auto",
         tol: float = 1e-6,
@@ -86,6 +88,7 @@ class DaskSoftmaxRegression(SoftmaxRegression):
             class_weight=class_weight,
             fit_intercept=fit_intercept,
             standardize=standardize,
+            penalty_weight=penalty_weight,
             label_smoothing=label_smoothing,
             solver=solver,
             tol=tol,

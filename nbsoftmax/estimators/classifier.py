@@ -50,6 +50,8 @@ class SoftmaxRegression(CallbackSupportMixin, FittedClassifier):
     standardize : bool
         Whether the penalty acts on the coefficients of standardized features; `coef_` is that of the features as they
         are. `partial_fit` does not support it.
+    penalty_weight : array_like (n_features,), optional
+        Weight of each feature in the penalty, as for `Trainer`; 0 leaves a feature unpenalised.
     label_smoothing : float in [0, 1]
         This share of every target is spread evenly over the classes.
     solver, tol, max_iter
@@ -93,6 +95,7 @@ class SoftmaxRegression(CallbackSupportMixin, FittedClassifier):
         class_weight: Any = None,
         fit_intercept: bool = True,
         standardize: bool = False,
+        penalty_weight: ArrayLike | None = None,
         label_smoothing: float = 0.0,
         solver: str | Solver = "auto",
         tol: float = 1e-6,
@@ -108,6 +111,7 @@ class SoftmaxRegression(CallbackSupportMixin, FittedClassifier):
         self.class_weight = class_weight
         self.fit_intercept = fit_intercept
         self.standardize = standardize
+        self.penalty_weight = penalty_weight
         self.label_smoothing = label_smoothing
         self.solver = solver
         self.tol = tol
@@ -218,7 +222,7 @@ class SoftmaxRegression(CallbackSupportMixin, FittedClassifier):
             trainer = Trainer(
                 solver=SGD(average=True), fit_intercept=self.fit_intercept, label_smoothing=self.label_smoothing,
                 class_weight=by_class, random_state=self._seed(), standardize=self.standardize,
-                n_threads=self._n_threads(),
+                penalty_weight=self.penalty_weight, n_threads=self._n_threads(),
             )  # fmt: skip
             start = np.column_stack(two_rows(self.coef_, self.intercept_)) if fitted else None
         trainer.l2 = self._penalties(seen, labels.size)[1]
@@ -238,6 +242,7 @@ class SoftmaxRegression(CallbackSupportMixin, FittedClassifier):
             l2=l2,
             fit_intercept=self.fit_intercept,
             standardize=self.standardize,
+            penalty_weight=self.penalty_weight,
             tol=self.tol,
             max_iter=self.max_iter,
             label_smoothing=self.label_smoothing,

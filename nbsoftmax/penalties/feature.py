@@ -60,7 +60,7 @@ class FeaturePenalty:
     def __init__(self, l1: float, l2: float, weights: ArrayLike | None) -> None:
         self.l1 = validation.number("l1", l1, low=0.0)
         self.l2 = validation.number("l2", l2, low=0.0)
-        self.weights: Float64s | None = None if weights is None else _weights(weights)
+        self.weights: Float64s | None = None if weights is None else feature_weights("weights", weights)
         self.scale: Float64s | None = None
         self._set_strengths()
 
@@ -339,13 +339,15 @@ class GroupLasso(FeaturePenalty):
         return np.asarray(np.linalg.norm(coef, axis=0))
 
 
-def _weights(weights: ArrayLike) -> Float64s:
-    array = np.asarray(validation.as_array("weights", weights))
+def feature_weights(name: str, weights: ArrayLike) -> Float64s:
+    """Check weights in a penalty: one finite number of at least 0 for each feature."""
+    array = np.asarray(validation.as_array(name, weights))
+    be = "are" if name.endswith("s") else "is"
     if array.ndim != 1 or array.dtype.kind not in "biuf":
-        raise InputValueError(f"weights are {plain(weights)}, expected one number for each feature.")
+        raise InputValueError(f"{name} {be} {plain(weights)}, expected one number for each feature.", parameter=name)
     array = array.astype(np.float64)
     if not (np.isfinite(array) & (array >= 0)).all():
-        raise InputValueError(f"weights are {plain(weights)}, expected finite numbers of at least 0.")
+        raise InputValueError(f"{name} {be} {plain(weights)}, expected finite numbers of at least 0.", parameter=name)
     array.flags.writeable = False
     return array
 

@@ -25,10 +25,11 @@ def check_penalty(solver: Solver, penalty: AnyPenalty, *, l1: float, grouped: bo
             f"{given}, which solver {solver.name!r} cannot minimise; use the solver 'prox-newton' or 'auto'.",
             parameter="penalty" if own else "l1",
         )
-    if smooth and (not solver.requires.smooth or grouped):
+    if smooth and (not solver.requires.smooth or (grouped and l1 == 0)):
         given = "grouped is True" if grouped else f'solver is "{solver.name}"'
+        none = "l1 is 0" if l1 == 0 else "all weights of the penalty are 0"
         raise InputValueError(
-            f"{given}, but l1 is 0; give l1 > 0, or leave it out.", parameter="grouped" if grouped else "solver"
+            f"{given}, but {none}; give l1 > 0, or leave it out.", parameter="grouped" if grouped else "solver"
         )
 
 

@@ -64,8 +64,11 @@ class Trainer:
         Whether l1 penalises the weights of a feature together, l1 sum_j ||coef[:, j]||_2 instead of l1 ||coef||_1, so
         that all weights of a feature become 0 together.
     penalty : Ridge, Lasso, ElasticNet, GroupLasso or an object with their methods `value` and `prox`, optional
-        Replaces `l1`, `l2` and `grouped`: one of these penalties, with a weight for each feature, or a penalty of your
-        own; see "Penalties" in the documentation.
+        Replaces `l1`, `l2` and `grouped`: one of these penalties, or one of your own; see "Penalties" in the
+        documentation.
+    penalty_weight : array_like (n_features,), optional
+        Weight of each feature in the penalty, at least 0; features of weight 0 are not penalised. (glmnet's
+        `penalty.factor`, but not rescaled.)
     standardize : bool
         Whether the penalties act on the coefficients of standardized features, each divided by its standard deviation.
         The coefficients are those of the features as they are, and X is not copied.
@@ -117,6 +120,7 @@ class Trainer:
         l2: float = 0.0,
         grouped: bool = False,
         penalty: Penalty | None = None,
+        penalty_weight: ArrayLike | None = None,
         standardize: bool = False,
         fit_intercept: bool = True,
         tol: float = 1e-6,
@@ -134,7 +138,7 @@ class Trainer:
         validation_fraction: float | None = None,
     ) -> None:
         self.solver = solver
-        self.l1, self.l2, self.grouped, self.penalty = l1, l2, grouped, penalty
+        self.l1, self.l2, self.grouped, self.penalty, self.penalty_weight = l1, l2, grouped, penalty, penalty_weight
         chosen = self._solver()
         check_penalty(chosen, self._penalty(), l1=l1, grouped=grouped, own=penalty is not None)
         self.standardize = validation.flag("standardize", standardize)
@@ -274,7 +278,7 @@ class Trainer:
         return problem
 
     def _penalty(self) -> AnyPenalty:
-        return penalty_of(self.penalty, self.l1, self.l2, grouped=self.grouped)
+        return penalty_of(self.penalty, self.l1, self.l2, grouped=self.grouped, weight=self.penalty_weight)
 
     def _objective_options(self) -> ObjectiveOptions:
         return ObjectiveOptions(
@@ -315,6 +319,7 @@ class Trainer:
     ) -> FitResult:
         penalty: dict[str, Any] = {"standardize": True} if self.standardize else {}
         penalty |= {"l1": self.l1, "l2": self.l2} if self.penalty is None else {"penalty": plain(self._penalty())}
+        penalty |= {} if self.penalty_weight is None else {"penalty_weight": plain(self.penalty_weight)}
         model = trained_model(
             solution.params,
             problem.classes,
