@@ -12,6 +12,7 @@ from sklearn.model_selection import check_cv
 from nbsoftmax import validation
 from nbsoftmax.data.blocks import refuse_source
 from nbsoftmax.estimators.base import EitherConvergenceWarning, FittedClassifier
+from nbsoftmax.estimators.bounds import bounds_of_classes
 from nbsoftmax.selection.cross_validation import held_out, one_standard_error, summary
 from nbsoftmax.selection.path import as_in_sklearn, penalties
 from nbsoftmax.solvers.table import Solver
@@ -37,10 +38,10 @@ class SoftmaxRegressionCV(FittedClassifier):
         Score of the held-out samples; if several penalties are equally good, the smallest C is chosen.
     refit : {"best", "one-standard-error"}
         Which C the model has: the best, or the smallest within one standard error of the best log-loss.
-    class_weight, fit_intercept, standardize, penalty_weight, label_smoothing, solver, tol, max_iter, n_jobs, device
-        As for `SoftmaxRegression`, as are `random_state` and `verbose`; `random_state` is only for "sgd", and is that
-        of every fit to a fold as well. Folds are shuffled only by a splitter given as `cv`, which has a `random_state`
-        of its own.
+    class_weight, fit_intercept, standardize, penalty_weight, bounds, label_smoothing, solver, tol, max_iter, n_jobs
+        As for `SoftmaxRegression`, as are `device`, `random_state` and `verbose`; `random_state` is only for "sgd", and
+        is that of every fit to a fold as well. Folds are shuffled only by a splitter given as `cv`, which has a
+        `random_state` of its own.
 
     Attributes
     ----------
@@ -66,6 +67,7 @@ class SoftmaxRegressionCV(FittedClassifier):
         fit_intercept: bool = True,
         standardize: bool = False,
         penalty_weight: ArrayLike | None = None,
+        bounds: Any = None,
         label_smoothing: float = 0.0,
         solver: str | Solver = "auto",
         tol: float = 1e-6,
@@ -84,6 +86,7 @@ class SoftmaxRegressionCV(FittedClassifier):
         self.fit_intercept = fit_intercept
         self.standardize = standardize
         self.penalty_weight = penalty_weight
+        self.bounds = bounds
         self.label_smoothing = label_smoothing
         self.solver = solver
         self.tol = tol
@@ -121,6 +124,7 @@ class SoftmaxRegressionCV(FittedClassifier):
             "solver": self.solver, "fit_intercept": self.fit_intercept, "tol": self.tol, "max_iter": self.max_iter,
             "label_smoothing": self.label_smoothing, "n_threads": self._n_threads(), "random_state": self._seed(),
             "device": self.device, "standardize": self.standardize, "penalty_weight": self.penalty_weight,
+            "bounds": bounds_of_classes(self.bounds, classes.size, problem.n_features),
         }  # fmt: skip
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)

@@ -1,7 +1,7 @@
 """Penalties on the weights of a model.
 
-`feature` has ridge, lasso, elastic net and group lasso, with a weight for each feature. `general` has the protocol of a
-user's own penalty, and its adapter for the solvers.
+`feature` has ridge, lasso, elastic net and group lasso, with a weight for each feature. `bounded` adds bounds on the
+coefficients. `general` has the protocol of a user's own penalty, and its adapter for the solvers.
 """
 
 from __future__ import annotations
@@ -12,6 +12,9 @@ from numpy.typing import ArrayLike
 
 from nbsoftmax import validation
 from nbsoftmax.errors import InputTypeError, InputValueError, plain
+from nbsoftmax.penalties.bounded import BoundedPenalty as BoundedPenalty
+from nbsoftmax.penalties.bounded import bounded
+from nbsoftmax.penalties.bounded import limits_of as limits_of
 from nbsoftmax.penalties.feature import ElasticNet as ElasticNet
 from nbsoftmax.penalties.feature import FeaturePenalty as FeaturePenalty
 from nbsoftmax.penalties.feature import GroupLasso as GroupLasso
@@ -24,8 +27,15 @@ from nbsoftmax.penalties.general import Penalty as Penalty
 AnyPenalty = FeaturePenalty | GeneralPenalty
 
 
-def penalty_of(penalty: Any, l1: float, l2: float, *, grouped: bool, weight: ArrayLike | None = None) -> AnyPenalty:
-    """The given penalty, or the penalty of the options `l1`, `l2`, `grouped` and `penalty_weight`."""
+def penalty_of(
+    penalty: Any, l1: float, l2: float, *, grouped: bool, weight: ArrayLike | None, bounds: Any
+) -> AnyPenalty:
+    """The given penalty, or that of the options `l1`, `l2`, `grouped` and `penalty_weight`, with the bounds."""
+    unbounded = _unbounded(penalty, l1, l2, grouped, weight)
+    return bounded(unbounded, bounds)
+
+
+def _unbounded(penalty: Any, l1: float, l2: float, grouped: bool, weight: ArrayLike | None) -> AnyPenalty:
     strengths = _from_strengths(l1, l2, grouped, None if weight is None else feature_weights("penalty_weight", weight))
     if penalty is None:
         return strengths
