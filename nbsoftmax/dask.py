@@ -23,6 +23,7 @@ except ImportError as error:
 from nbsoftmax import validation
 from nbsoftmax.errors import ClusterError, InputValueError
 from nbsoftmax.estimators import SoftmaxRegression
+from nbsoftmax.estimators.bounds import bounds_of_classes
 from nbsoftmax.problem import ProblemInParts
 from nbsoftmax.problem.collections import check_columns, is_table
 from nbsoftmax.problem.on_cluster import checked_client
@@ -42,8 +43,9 @@ class DaskSoftmaxRegression(SoftmaxRegression):
     ----------
     client : dask.distributed.Client, optional
         Default: the current client when it is needed. It is not saved when the estimator is pickled.
-    C, l1_ratio, class_weight, fit_intercept, label_smoothing, solver, tol, max_iter, warm_start, random_state, verbose
-        As for `SoftmaxRegression`. The solver "sgd" needs all rows in memory.
+    C, l1_ratio, class_weight, fit_intercept, standardize, penalty_weight, bounds, label_smoothing, solver, tol
+        As for `SoftmaxRegression`, as are `max_iter`, `warm_start`, `random_state` and `verbose`. The solver "sgd"
+        needs all rows in memory.
     n_jobs : int, optional
         Number of threads of each task; default: as many as the worker has.
     device : {"cpu", "auto"}
@@ -69,6 +71,8 @@ class DaskSoftmaxRegression(SoftmaxRegression):
         class_weight: Any = None,
         fit_intercept: bool = True,
         standardize: bool = False,
+        penalty_weight: ArrayLike | None = None,
+        bounds: Any = None,
         label_smoothing: float = 0.0,
         solver: str | Solver = "auto",
         tol: float = 1e-6,
@@ -86,6 +90,8 @@ class DaskSoftmaxRegression(SoftmaxRegression):
             class_weight=class_weight,
             fit_intercept=fit_intercept,
             standardize=standardize,
+            penalty_weight=penalty_weight,
+            bounds=bounds,
             label_smoothing=label_smoothing,
             solver=solver,
             tol=tol,
@@ -145,7 +151,8 @@ class DaskSoftmaxRegression(SoftmaxRegression):
         )
         l1, l2 = self._penalties(problem.weight_sum, problem.n_classes)
         start = self._start(problem.n_features, problem.classes)
-        result = self._trainer(l1, l2, ()).fit(problem, init=start)
+        bounds = bounds_of_classes(self.bounds, problem.n_classes, problem.n_features)
+        result = self._trainer(l1, l2, bounds, ()).fit(problem, init=start)
         self.n_features_in_ = problem.n_features
         self.__dict__.pop("feature_names_in_", None)
         if problem.feature_names is not None:

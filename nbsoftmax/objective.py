@@ -41,7 +41,11 @@ class Objective(PenalizedLoss):
     grouped : bool
         Whether l1 penalises the n_classes weights of a feature together, by their Euclidean norm.
     penalty : Ridge, Lasso, ElasticNet, GroupLasso or an object with their methods `value` and `prox`, optional
-        Instead of `l1`, `l2` and `grouped`: these with a weight for each feature, or a penalty of your own.
+        Instead of `l1`, `l2` and `grouped`: one of these, or a penalty of your own.
+    bounds : (low, high), optional
+        Bounds on W, each None, a number, (n_features,) or (n_classes, n_features); outside of them J is inf.
+    penalty_weight : array_like (n_features,), optional
+        Weight w_j >= 0 of each feature in the penalty, which becomes sum_j w_j (l2/2 ||W_:j||^2 + l1 ||W_:j||_1).
     fit_intercept : bool
         If false, the last column of `params` is ignored, and its gradient is 0.
     label_smoothing : float in [0, 1]
@@ -85,6 +89,8 @@ class Objective(PenalizedLoss):
         l2: float = 0.0,
         grouped: bool = False,
         penalty: Penalty | None = None,
+        penalty_weight: ArrayLike | None = None,
+        bounds: tuple[ArrayLike | None, ArrayLike | None] | None = None,
         fit_intercept: bool = True,
         label_smoothing: float = 0.0,
         offset: ArrayLike | None = None,
@@ -96,7 +102,7 @@ class Objective(PenalizedLoss):
         if progress is not None and not callable(progress):
             raise InputTypeError(f"progress is {progress!r}, expected a function of two numbers of rows.")
         options = ObjectiveOptions(
-            penalty=penalty_of(penalty, l1, l2, grouped=grouped),
+            penalty=penalty_of(penalty, l1, l2, grouped=grouped, weight=penalty_weight, bounds=bounds),
             fit_intercept=validation.flag("fit_intercept", fit_intercept),
             n_threads=validation.n_threads(n_threads),
             device=validation.device(device),

@@ -62,7 +62,7 @@ class PenalizedLoss:
         self, problem: AnyProblem, options: ObjectiveOptions, *, progress: Callable[[int, int], None] | None = None
     ) -> None:
         self.penalty = options.penalty
-        self.penalty.check_features(problem.n_features)
+        self.penalty.check_shape(problem.n_classes, problem.n_features)
         self.fit_intercept, self.n_threads = options.fit_intercept, options.n_threads
         self._problem, self._options = problem, options
         self._packed: tuple[PackedRows, Float64s] | None = None  # rows, and the ridge penalty of each column of params
@@ -70,7 +70,7 @@ class PenalizedLoss:
         self.dtype = problem.dtype
         self.shape = (self.n_classes, self.n_features + 1)
         self.weight_sum, self.class_mass = problem.weight_sum, problem.class_mass()
-        self.separable_below = problem.separable_below() if self.penalty.is_zero else 0.0
+        self.separable_below = problem.separable_below() if self.penalty.is_conic else 0.0
         if isinstance(problem, Problem) and (gpus := devices(device_for(problem.X, options.device))):
             from nbsoftmax.backends.cuda.shards import on_devices
 

@@ -11,6 +11,8 @@ from nbsoftmax.cli.output import print_report
 from nbsoftmax.cli.reading import read_data
 from nbsoftmax.cli.saving import check_outputs, save_model
 from nbsoftmax.cli.streaming import is_several, opened_source
+from nbsoftmax.cli.unpenalised import add_option as add_unpenalised
+from nbsoftmax.cli.unpenalised import penalty_weight
 
 if TYPE_CHECKING:
     import argparse
@@ -25,6 +27,7 @@ def add_options(command: argparse.ArgumentParser) -> None:
     add("--Cs", type=float, nargs="+", metavar="C", help="values of C to compare (default: 10 from 1e-4 to 1e4)")
     add("--folds", type=int, default=5, help="number of stratified folds (default: 5)")
     add("--l1-ratio", type=float, default=0.0)
+    add_unpenalised(command)
     add("--class-weight", choices=["balanced"])
     add("--device", default="cpu", help="as for fit")
     add(
@@ -51,6 +54,7 @@ def run(arguments: argparse.Namespace) -> int:
             y,
             Cs=10 if arguments.Cs is None else arguments.Cs,
             l1_ratio=arguments.l1_ratio,
+            penalty_weight=penalty_weight(arguments, X, names),
             sample_weight=weight,
             folds=arguments.folds,
             refit="one-standard-error" if arguments.one_standard_error else "best",

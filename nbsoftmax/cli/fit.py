@@ -13,12 +13,15 @@ from nbsoftmax.cli.options import add_data, file
 from nbsoftmax.cli.output import print_report
 from nbsoftmax.cli.reading import as_classes, read_data
 from nbsoftmax.cli.saving import check_outputs, save_model
+from nbsoftmax.cli.unpenalised import add_option as add_unpenalised
+from nbsoftmax.cli.unpenalised import weights_of
 from nbsoftmax.errors import InputValueError
 from nbsoftmax.solvers import NAMES
 
 if TYPE_CHECKING:
     from nbsoftmax.problem import AnyProblem, Problem
     from nbsoftmax.training.trainer import Trainer
+    from nbsoftmax.validation import Float64s
 
 
 def add_options(command: argparse.ArgumentParser) -> None:
@@ -57,6 +60,7 @@ def _add_objective(command: argparse.ArgumentParser) -> None:
         action="store_true",
         help="penalise coefficients of standardized features",
     )
+    add_unpenalised(command)
     add("--no-intercept", action="store_true")
     add("--label-smoothing", type=float, default=0.0)
     add("--class-weight", choices=["balanced"])
@@ -90,7 +94,8 @@ def run(arguments: argparse.Namespace) -> int:
         names = problem.feature_names
     else:
         problem, names = _problem(arguments)
-    trainer = _trainer(arguments, _l2(arguments, problem), callbacks)
+    weights = weights_of(arguments.unpenalised, names, problem.n_features)
+    trainer = _trainer(arguments, _l2(arguments, problem), weights, callbacks)
     with collect_warnings() as warned:
         result = trainer.fit(problem, checkpoint=arguments.checkpoint, resume=arguments.resume)
     model = replace(result.model, feature_names=names)
@@ -161,13 +166,14 @@ def _callbacks(arguments: argparse.Namespace) -> list[Any]:
     return callbacks
 
 
-def _trainer(arguments: argparse.Namespace, l2: float, callbacks: list[Any]) -> Trainer:
+def _trainer(arguments: argparse.Namespace, l2: float, weights: Float64s | None, callbacks: list[Any]) -> Trainer:
     from nbsoftmax.training.trainer import Trainer
 
     return Trainer(  # the problem has the options of the data
         solver=_solver(arguments.solver, arguments.learning_rate, arguments.batch_size),
         l1=arguments.l1,
         l2=l2,
+        penalty_weight=weights,
         standardize=arguments.standardize,
         grouped=arguments.grouped,
         tol=arguments.tol,

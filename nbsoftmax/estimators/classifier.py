@@ -12,6 +12,7 @@ from nbsoftmax import validation
 from nbsoftmax.data.blocks import is_source, refuse_source
 from nbsoftmax.errors import InputValueError, listed, plain
 from nbsoftmax.estimators.base import EitherConvergenceWarning, FittedClassifier
+from nbsoftmax.estimators.bounds import bounds_of_classes
 from nbsoftmax.estimators.callback_tasks import CallbackSupportMixin, CallbackTasks, with_callbacks
 from nbsoftmax.models.softmax import one_row, two_rows
 from nbsoftmax.problem import Problem, weights_of_classes
@@ -26,6 +27,8 @@ def _can_partial_fit(estimator: SoftmaxRegression) -> bool:
     """Whether the parameters allow `partial_fit`; if not, an AttributeError says why."""
     if estimator.l1_ratio != 0:
         raise AttributeError(f"partial_fit has no l1 penalty, and l1_ratio is {estimator.l1_ratio!r}; set it to 0.")
+    if estimator.bounds is not None:
+        raise AttributeError("partial_fit cannot keep bounds; set bounds to None.")
     if isinstance(estimator.class_weight, str):
         raise AttributeError(
             f"class_weight is {estimator.class_weight!r}, which needs all labels at once; give the weights themselves."
@@ -50,6 +53,11 @@ class SoftmaxRegression(CallbackSupportMixin, FittedClassifier):
     standardize : bool
         Whether the penalty acts on the coefficients of standardized features; `coef_` is that of the features as they
         are. `partial_fit` does not support it.
+    penalty_weight : array_like (n_features,), optional
+        Weight of each feature in the penalty, as for `Trainer`; 0 leaves a feature unpenalised.
+    bounds : (low, high), optional
+        Bounds on `coef_`, each None, a number, (n_features,) or the shape of `coef_`: (0, None) for coefficients of at
+        least 0. `partial_fit` does not support them.
     label_smoothing : float in [0, 1]
         This share of every target is spread evenly over the classes.
     solver, tol, max_iter
@@ -93,6 +101,8 @@ class SoftmaxRegression(CallbackSupportMixin, FittedClassifier):
         class_weight: Any = None,
         fit_intercept: bool = True,
         standardize: bool = False,
+        penalty_weight: ArrayLike | None = None,
+        bounds: Any = None,
         label_smoothing: float = 0.0,
         solver: str | Solver = "auto",
         tol: float = 1e-6,
@@ -108,6 +118,8 @@ class SoftmaxRegression(CallbackSupportMixin, FittedClassifier):
         self.class_weight = class_weight
         self.fit_intercept = fit_intercept
         self.standardize = standardize
+        self.penalty_weight = penalty_weight
+        self.bounds = bounds
         self.label_smoothing = label_smoothing
         self.solver = solver
         self.tol = tol
@@ -150,7 +162,8 @@ class SoftmaxRegression(CallbackSupportMixin, FittedClassifier):
             refuse_source(X, "a callback of scikit-learn", "use Trainer(callbacks=...)")
             assert isinstance(problem, Problem)
             tasks = CallbackTasks(self, problem.X, y, metadata, start, classes)
-        fitter = self._trainer(l1, l2, () if tasks is None else (tasks,))
+        bounds = bounds_of_classes(self.bounds, classes.size, problem.n_features)
+        fitter = self._trainer(l1, l2, bounds, () if tasks is None else (tasks,))
         result = fitter.fit(problem, init=start)
         self._set_fitted(result, classes)
         self._stream: Trainer | None = None
@@ -181,7 +194,7 @@ class SoftmaxRegression(CallbackSupportMixin, FittedClassifier):
         Raises
         ------
         AttributeError
-            With an l1_ratio above 0, or "balanced" class weights, which need all samples at once.
+            With bounds, an l1_ratio above 0, or "balanced" class weights, which need all samples at once.
         ValueError, TypeError
             For input or parameters that cannot be used.
         """
@@ -218,7 +231,7 @@ class SoftmaxRegression(CallbackSupportMixin, FittedClassifier):
             trainer = Trainer(
                 solver=SGD(average=True), fit_intercept=self.fit_intercept, label_smoothing=self.label_smoothing,
                 class_weight=by_class, random_state=self._seed(), standardize=self.standardize,
-                n_threads=self._n_threads(),
+                penalty_weight=self.penalty_weight, n_threads=self._n_threads(),
             )  # fmt: skip
             start = np.column_stack(two_rows(self.coef_, self.intercept_)) if fitted else None
         trainer.l2 = self._penalties(seen, labels.size)[1]
@@ -230,14 +243,16 @@ class SoftmaxRegression(CallbackSupportMixin, FittedClassifier):
         self.converged_, self.gap_, self.history_ = False, np.inf, {}
         return self
 
-    def _trainer(self, l1: float, l2: float, callbacks: tuple[Any, ...]) -> Trainer:
-        """The trainer of a fit with these penalties."""
+    def _trainer(self, l1: float, l2: float, bounds: Any, callbacks: tuple[Any, ...]) -> Trainer:
+        """The trainer of a fit with these penalties, and bounds on the coefficients of all classes."""
         trainer = Trainer(
             solver=self.solver,
             l1=l1,
             l2=l2,
             fit_intercept=self.fit_intercept,
             standardize=self.standardize,
+            penalty_weight=self.penalty_weight,
+            bounds=bounds,
             tol=self.tol,
             max_iter=self.max_iter,
             label_smoothing=self.label_smoothing,

@@ -12,6 +12,7 @@ from sklearn.model_selection import check_cv
 from nbsoftmax import validation
 from nbsoftmax.data.blocks import refuse_source
 from nbsoftmax.estimators.base import EitherConvergenceWarning, FittedClassifier
+from nbsoftmax.estimators.bounds import bounds_of_classes
 from nbsoftmax.selection.cross_validation import held_out, one_standard_error, summary
 from nbsoftmax.selection.path import as_in_sklearn, penalties
 from nbsoftmax.solvers.table import Solver
@@ -37,9 +38,10 @@ class SoftmaxRegressionCV(FittedClassifier):
         Score of the held-out samples; if several penalties are equally good, the smallest C is chosen.
     refit : {"best", "one-standard-error"}
         Which C the model has: the best, or the smallest within one standard error of the best log-loss.
-    class_weight, fit_intercept, standardize, label_smoothing, solver, tol, max_iter, n_jobs, device, random_state
-        As for `SoftmaxRegression`, as is `verbose`; `random_state` is only for "sgd", and is that of every fit to a
-        fold as well. Folds are shuffled only by a splitter given as `cv`, which has a `random_state` of its own.
+    class_weight, fit_intercept, standardize, penalty_weight, bounds, label_smoothing, solver, tol, max_iter, n_jobs
+        As for `SoftmaxRegression`, as are `device`, `random_state` and `verbose`; `random_state` is only for "sgd", and
+        is that of every fit to a fold as well. Folds are shuffled only by a splitter given as `cv`, which has a
+        `random_state` of its own.
 
     Attributes
     ----------
@@ -64,6 +66,8 @@ class SoftmaxRegressionCV(FittedClassifier):
         class_weight: Any = None,
         fit_intercept: bool = True,
         standardize: bool = False,
+        penalty_weight: ArrayLike | None = None,
+        bounds: Any = None,
         label_smoothing: float = 0.0,
         solver: str | Solver = "auto",
         tol: float = 1e-6,
@@ -81,6 +85,8 @@ class SoftmaxRegressionCV(FittedClassifier):
         self.class_weight = class_weight
         self.fit_intercept = fit_intercept
         self.standardize = standardize
+        self.penalty_weight = penalty_weight
+        self.bounds = bounds
         self.label_smoothing = label_smoothing
         self.solver = solver
         self.tol = tol
@@ -117,7 +123,8 @@ class SoftmaxRegressionCV(FittedClassifier):
         options: dict[str, Any] = {
             "solver": self.solver, "fit_intercept": self.fit_intercept, "tol": self.tol, "max_iter": self.max_iter,
             "label_smoothing": self.label_smoothing, "n_threads": self._n_threads(), "random_state": self._seed(),
-            "device": self.device, "standardize": self.standardize,
+            "device": self.device, "standardize": self.standardize, "penalty_weight": self.penalty_weight,
+            "bounds": bounds_of_classes(self.bounds, classes.size, problem.n_features),
         }  # fmt: skip
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)

@@ -23,6 +23,7 @@ from nbsoftmax.models.points import binary_columns
 from nbsoftmax.models.robust import COVARIANCES, group_codes, robust_covariance
 from nbsoftmax.models.softmax import SoftmaxModel, checked_model, feature_names, position
 from nbsoftmax.penalized_loss import ObjectiveOptions, PenalizedLoss
+from nbsoftmax.penalties import BoundedPenalty
 from nbsoftmax.problem import Problem
 
 MOST_PARAMS = 10_000  # the covariance then takes 0.8 GB, and a few such arrays exist at a time
@@ -149,6 +150,11 @@ def at_maximum(
 
 def _check_is_likelihood(problem: Problem, options: ObjectiveOptions, cov: str) -> None:
     penalty = None if options.penalty.is_zero else f"the penalty {options.penalty}"
+    if isinstance(options.penalty, BoundedPenalty):
+        raise InputValueError(
+            "the fit has bounds, which hold some of its coefficients, so standard errors and tests would not be valid; "
+            "fit without them for inference."
+        )
     if problem.label_smoothing:
         penalty = f"label_smoothing={problem.label_smoothing:g}"
     if penalty:

@@ -41,6 +41,7 @@ MAX_ITER = 500
 DECREASE, MOST_TRIALS = 1e-4, 30  # of the line search: Armijo's constant, and the number of step lengths
 ABSENT = -40.0  # the intercept of a class without samples, which tends to -inf: exp of it is 0 in float64
 ESTIMATE_FACTOR = 2.0  # the gap is at most about this times the decrease that a model predicts
+MOST_UNPROVEN = 3  # iterations with an estimate within tol before a fit whose gap could be proven ends without a bound
 MOST_ESTIMATES = 5  # iterations with an estimate within tol before a fit ends without a bound
 
 
@@ -84,8 +85,7 @@ def _feasible(objective: Composite, start: Float64s) -> Float64s:
     if objective.fit_intercept:
         absent = objective.class_mass <= 0
         start[absent, -1] = np.minimum(start[absent, -1], ABSENT)
-    if objective.penalty.nonsmooth_value(start[:, :-1]) == np.inf:
-        start[:, :-1] = objective.penalty.prox(start[:, :-1], 1.0)
+    start[:, :-1] = objective.penalty.feasible(start[:, :-1])
     return start
 
 
@@ -130,11 +130,16 @@ class _ProximalSteps:
         # A gap by duality ends a fit with a penalty of this package. For a user's own, an estimate may do.
         self._estimate = np.inf  # of the gap at the current point
         self._n_estimates = int(saved.get("n_estimates", 0))  # iterations with an estimate within tol, in succession
+        self._n_unproven = int(saved.get("n_unproven", 0))
         penalty = self._penalty
         self._most_estimates = np.inf if penalty.by_feature else MOST_ESTIMATES if penalty.has_dual else 0
 
     def converged(self, n_iter: int, point: Point, values: list[float], *, certify: bool) -> bool:
-        return self._certificate(self._assess(point))[0] <= self._allowed(point)
+        gap, kind = self._certificate(self._assess(point))
+        if not gap <= self._allowed(point):
+            return False
+        self._n_unproven += 1
+        return not (self._penalty.is_finite and kind == "estimate") or self._n_unproven > MOST_UNPROVEN
 
     def step(self, sums: Curved, point: Point, n_iter: int) -> Point | None:
         assessment = self._assess(point)
@@ -163,6 +168,7 @@ class _ProximalSteps:
             "largest": self._largest,
             "previous": np.array(self._previous),
             "n_estimates": self._n_estimates,
+            "n_unproven": self._n_unproven,
         }
         return own if self._working_set is None else own | self._working_set.state()
 
@@ -196,11 +202,15 @@ class _ProximalSteps:
         return self._known
 
     def _compute_gap(self, at: _Assessment) -> tuple[float, str]:
-        params = at.point.params
+        params, penalty = at.point.params, self._penalty
         gap, kind = duality_gap(self._objective, self._sums, params, at.loss, at.loss_grad)
-        free = self._penalty.unpenalised(params.shape[1] - 1)
-        if not free.any():
+        free = penalty.movable(params[:, :-1], at.loss_grad[:, :-1])
+        if kind == "duality" or not free.any():
             return gap, kind
+        if penalty.is_finite and gap <= self._allowed(at.point):  # bounds of all coefficients prove a gap, if any does
+            proven = duality_gap(self._objective, self._sums, params, at.loss, at.loss_grad, relaxed=False)
+            if proven[0] <= self._allowed(at.point):
+                return proven
         # The dual has an equality constraint for each unpenalised feature, which holds only at their optimum.
         gap += free_decrement(self._sums, params, at.grad, free)
         return (gap, "estimate") if gap < at.point.value else (at.point.value, "duality")  # no minimum is below 0

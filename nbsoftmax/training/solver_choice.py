@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from nbsoftmax import validation
 from nbsoftmax.errors import InputValueError, plain
-from nbsoftmax.penalties import AnyPenalty
+from nbsoftmax.penalties import AnyPenalty, BoundedPenalty
 from nbsoftmax.solvers.table import SOLVERS, Solver, solver_of
 
 
@@ -19,16 +19,22 @@ def chosen_solver(solver: str | Solver, penalty: AnyPenalty) -> Solver:
 def check_penalty(solver: Solver, penalty: AnyPenalty, *, l1: float, grouped: bool, own: bool) -> None:
     """Raise an InputValueError if the solver cannot minimise this penalty; `own` says that it is an object."""
     smooth = penalty.is_smooth
+    if isinstance(penalty, BoundedPenalty) and solver.requires.smooth:
+        raise InputValueError(
+            f"bounds are given, which solver {solver.name!r} cannot keep; use the solver 'prox-newton' or 'auto'.",
+            parameter="bounds",
+        )
     if not smooth and solver.requires.smooth:
         given = f"penalty is {plain(penalty)}" if own else f"l1 is {l1:g}"
         raise InputValueError(
             f"{given}, which solver {solver.name!r} cannot minimise; use the solver 'prox-newton' or 'auto'.",
             parameter="penalty" if own else "l1",
         )
-    if smooth and (not solver.requires.smooth or grouped):
+    if smooth and (not solver.requires.smooth or (grouped and l1 == 0)):
         given = "grouped is True" if grouped else f'solver is "{solver.name}"'
+        none = "l1 is 0" if l1 == 0 else "all weights of the penalty are 0"
         raise InputValueError(
-            f"{given}, but l1 is 0; give l1 > 0, or leave it out.", parameter="grouped" if grouped else "solver"
+            f"{given}, but {none}; give l1 > 0, or leave it out.", parameter="grouped" if grouped else "solver"
         )
 
 

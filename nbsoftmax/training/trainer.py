@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from nbsoftmax import validation
-from nbsoftmax.errors import InputValueError, plain
+from nbsoftmax.errors import InputValueError
 from nbsoftmax.models.display import changed_options
 from nbsoftmax.models.softmax import SoftmaxModel, trained_model
 from nbsoftmax.penalized_loss import ObjectiveOptions, PenalizedLoss
@@ -30,7 +30,7 @@ from nbsoftmax.training.checkpoint import Checkpoint
 from nbsoftmax.training.context import Context
 from nbsoftmax.training.convergence_warning import ConvergenceWarning, convergence_message
 from nbsoftmax.training.hooks import Hooks, report_rows, rows_reported
-from nbsoftmax.training.metadata import summary_of, training_metadata
+from nbsoftmax.training.metadata import PENALTY_OPTIONS, summary_of, training_metadata
 from nbsoftmax.training.minimise import minimise
 from nbsoftmax.training.monitor import FitMonitor
 from nbsoftmax.training.result import FitResult
@@ -64,8 +64,13 @@ class Trainer:
         Whether l1 penalises the weights of a feature together, l1 sum_j ||coef[:, j]||_2 instead of l1 ||coef||_1, so
         that all weights of a feature become 0 together.
     penalty : Ridge, Lasso, ElasticNet, GroupLasso or an object with their methods `value` and `prox`, optional
-        Replaces `l1`, `l2` and `grouped`: one of these penalties, with a weight for each feature, or a penalty of your
-        own; see "Penalties" in the documentation.
+        Replaces `l1`, `l2` and `grouped`: one of these penalties, or one of your own; see "Penalties" in the
+        documentation.
+    penalty_weight : array_like (n_features,), optional
+        Weight of each feature in the penalty, at least 0; features of weight 0 are not penalised.
+    bounds : (low, high), optional
+        Bounds on the coefficients, each None, a number, (n_features,) or (n_classes, n_features): (0, None) for
+        coefficients of at least 0. The intercept has none, and `grouped` is not supported.
     standardize : bool
         Whether the penalties act on the coefficients of standardized features, each divided by its standard deviation.
         The coefficients are those of the features as they are, and X is not copied.
@@ -117,6 +122,8 @@ class Trainer:
         l2: float = 0.0,
         grouped: bool = False,
         penalty: Penalty | None = None,
+        penalty_weight: ArrayLike | None = None,
+        bounds: tuple[ArrayLike | None, ArrayLike | None] | None = None,
         standardize: bool = False,
         fit_intercept: bool = True,
         tol: float = 1e-6,
@@ -135,6 +142,7 @@ class Trainer:
     ) -> None:
         self.solver = solver
         self.l1, self.l2, self.grouped, self.penalty = l1, l2, grouped, penalty
+        self.penalty_weight, self.bounds = penalty_weight, bounds
         chosen = self._solver()
         check_penalty(chosen, self._penalty(), l1=l1, grouped=grouped, own=penalty is not None)
         self.standardize = validation.flag("standardize", standardize)
@@ -233,6 +241,7 @@ class Trainer:
             options = replace(options, penalty=standardized(options.penalty, problem))
         objective = PenalizedLoss(problem, options)
         start = initial_params(init, objective.shape, problem.classes, fit_intercept=self.fit_intercept)
+        start[:, :-1] = options.penalty.feasible(start[:, :-1])
         solver = chosen_solver(self.solver, options.penalty)
         context = Context(
             solver.name,
@@ -274,7 +283,8 @@ class Trainer:
         return problem
 
     def _penalty(self) -> AnyPenalty:
-        return penalty_of(self.penalty, self.l1, self.l2, grouped=self.grouped)
+        beside: dict[str, Any] = {"grouped": self.grouped, "weight": self.penalty_weight, "bounds": self.bounds}
+        return penalty_of(self.penalty, self.l1, self.l2, **beside)
 
     def _objective_options(self) -> ObjectiveOptions:
         return ObjectiveOptions(
@@ -313,13 +323,12 @@ class Trainer:
         started: float,
         options: ObjectiveOptions,
     ) -> FitResult:
-        penalty: dict[str, Any] = {"standardize": True} if self.standardize else {}
-        penalty |= {"l1": self.l1, "l2": self.l2} if self.penalty is None else {"penalty": plain(self._penalty())}
+        of_penalty = {name: getattr(self, name) for name in PENALTY_OPTIONS}
         model = trained_model(
             solution.params,
             problem.classes,
             problem.feature_names,
-            training_metadata(solver, solution, problem, {**penalty, "fit_intercept": self.fit_intercept}),
+            training_metadata(solver, solution, problem, of_penalty, fit_intercept=self.fit_intercept),
         )
         return FitResult(
             model=model,

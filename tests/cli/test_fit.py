@@ -174,3 +174,24 @@ def test_samples_held_out_have_no_part_in_the_scales(flowers, tmp_path, capsys):
     model = nbs.SoftmaxModel.load(tmp_path / "m.npz")
     np.testing.assert_allclose(model.coef, expected.model.coef / scale, rtol=1e-4, atol=1e-7)
     assert said["validation_loss"] == pytest.approx(expected.history["validation_loss"][-1], rel=1e-6)
+
+
+def test_named_features_are_not_penalised(flowers, tmp_path, capsys):
+    path, X, y = flowers
+    out, data = tmp_path / "m.npz", (path, "--target", "species", "--quiet")
+    assert run("fit", *data, "--out", out, "--l2", 10, "--tol", 1e-10, "--unpenalised", "width") == 0
+    expected = nbs.Trainer(l2=10.0, tol=1e-10, penalty_weight=[1, 0]).fit(X, y).model
+    np.testing.assert_allclose(nbs.SoftmaxModel.load(out).coef, expected.coef, atol=1e-3)
+    np.savez(tmp_path / "flowers.npz", X=X, y=y)
+    assert run("cv", tmp_path / "flowers.npz", "--out", out, "--Cs", 1e-3, 1e-2, "--unpenalised", "x1") == 0
+    coef = np.abs(nbs.SoftmaxModel.load(out).coef).max(axis=0)
+    assert coef[1] > 10 * coef[0]
+    (tmp_path / "parts").mkdir()
+    (tmp_path / "parts" / "a.csv").write_bytes(path.read_bytes())
+    several = "cv", tmp_path / "parts", "--target", "species", "--out", out, "--Cs", 1e-3, 1e-2
+    assert run(*several, "--unpenalised", "width") == 0
+    coef = np.abs(nbs.SoftmaxModel.load(out).coef).max(axis=0)
+    assert coef[1] > 10 * coef[0]
+    capsys.readouterr()
+    err = refused(capsys, "fit", *data, "--out", out, "--unpenalised", "petal")
+    assert "--unpenalised names 'petal', which is not a feature; the features are ['length', 'width']." in err
