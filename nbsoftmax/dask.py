@@ -23,6 +23,7 @@ except ImportError as error:
 from nbsoftmax import validation
 from nbsoftmax.errors import ClusterError, InputValueError
 from nbsoftmax.estimators import SoftmaxRegression
+from nbsoftmax.models.thresholds import Thresholds
 from nbsoftmax.problem import ProblemInParts
 from nbsoftmax.problem.collections import check_columns, is_table
 from nbsoftmax.problem.on_cluster import checked_client
@@ -42,7 +43,9 @@ class DaskSoftmaxRegression(SoftmaxRegression):
     ----------
     client : dask.distributed.Client, optional
         Default: the current client when it is needed. It is not saved when the estimator is pickled.
-    C, l1_ratio, class_weight, fit_intercept, label_smoothing, solver, tol, max_iter, warm_start, random_state, verbose
+    C, l1_ratio, class_weight, fit_intercept, label_smoothing, thresholds
+        As for `SoftmaxRegression`.
+    solver, tol, max_iter, warm_start, random_state, verbose
         As for `SoftmaxRegression`. The solver "sgd" needs all rows in memory.
     n_jobs : int, optional
         Number of threads of each task; default: as many as the worker has.
@@ -70,6 +73,7 @@ class DaskSoftmaxRegression(SoftmaxRegression):
         fit_intercept: bool = True,
         standardize: bool = False,
         label_smoothing: float = 0.0,
+        thresholds: Thresholds = None,
         solver: str | Solver = "auto",
         tol: float = 1e-6,
         max_iter: int | None = None,
@@ -87,6 +91,7 @@ class DaskSoftmaxRegression(SoftmaxRegression):
             fit_intercept=fit_intercept,
             standardize=standardize,
             label_smoothing=label_smoothing,
+            thresholds=thresholds,
             solver=solver,
             tol=tol,
             max_iter=max_iter,

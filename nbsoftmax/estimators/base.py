@@ -21,7 +21,9 @@ from nbsoftmax.estimators.labels import readable, sortable, storable
 from nbsoftmax.kernels.predict import BEST, LOG_PROBA, LOGITS, PROBA
 from nbsoftmax.models.in_blocks import accuracy_in_blocks, in_blocks, refuse_offset
 from nbsoftmax.models.predictions import predictions
-from nbsoftmax.models.softmax import SoftmaxModel, one_row, two_rows
+from nbsoftmax.models.sklearn_parameters import one_row, two_rows
+from nbsoftmax.models.softmax import SoftmaxModel
+from nbsoftmax.models.thresholds import best_classes, thresholds_of
 from nbsoftmax.problem import AnyProblem, Problem, problem_of, weights_of_classes
 from nbsoftmax.training.convergence_warning import ConvergenceWarning
 from nbsoftmax.training.result import FitResult
@@ -88,7 +90,10 @@ class FittedClassifier(ClassifierMixin, BaseEstimator):
         return log_proba
 
     def predict(self, X: Any, offset: ArrayLike | None = None) -> NDArray[Any]:
-        """Most probable labels (n_samples,); if several are equally probable, the first in `classes_`."""
+        """Most probable labels (n_samples,); if several are equally probable, the first in `classes_`.
+
+        With the parameter `thresholds`, the labels with the largest probability divided by threshold.
+        """
         best = self._predict(X, BEST, offset)[1][:, 0]
         labels: NDArray[Any] = self.classes_[best]
         return labels
@@ -110,10 +115,11 @@ class FittedClassifier(ClassifierMixin, BaseEstimator):
         coef, intercept = two_rows(np.asarray(self.coef_), np.asarray(self.intercept_))
         coef = validation.finite("coef_", coef, (len(coef), X.shape[1]), meaning="(n_classes, n_features)")
         intercept = validation.finite("intercept_", intercept, (len(coef),), meaning="one intercept for each class")
-        if offset is None:
-            return predictions(coef, intercept, X, what)
-        added = validation.offset(offset, (X.shape[0], len(coef)), X.dtype)
-        return predictions(coef, intercept, X, what, offset=added)
+        added = None if offset is None else validation.offset(offset, (X.shape[0], len(coef)), X.dtype)
+        if what != BEST:
+            return predictions(coef, intercept, X, what, offset=added)
+        least = thresholds_of(getattr(self, "thresholds", None), np.asarray(self.classes_))
+        return best_classes(coef, intercept, X, 1, least, offset=added)
 
     def _trained(self) -> tuple[int, tuple[str, ...] | None]:
         """The number of the features of the training, and their names if there are some."""

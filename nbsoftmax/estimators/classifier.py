@@ -13,7 +13,8 @@ from nbsoftmax.data.blocks import is_source, refuse_source
 from nbsoftmax.errors import InputValueError, listed, plain
 from nbsoftmax.estimators.base import EitherConvergenceWarning, FittedClassifier
 from nbsoftmax.estimators.callback_tasks import CallbackSupportMixin, CallbackTasks, with_callbacks
-from nbsoftmax.models.softmax import one_row, two_rows
+from nbsoftmax.models.sklearn_parameters import one_row, two_rows
+from nbsoftmax.models.thresholds import Thresholds
 from nbsoftmax.problem import Problem, weights_of_classes
 from nbsoftmax.selection.path import as_in_sklearn
 from nbsoftmax.solvers.sgd import SGD
@@ -52,6 +53,9 @@ class SoftmaxRegression(CallbackSupportMixin, FittedClassifier):
         are. `partial_fit` does not support it.
     label_smoothing : float in [0, 1]
         This share of every target is spread evenly over the classes.
+    thresholds : dict of label to threshold, or array_like (n_classes,) in the order of the sorted labels, optional
+        `predict` and `score` take the class k with the largest proba[k] / thresholds[k], as in `SoftmaxModel.predict`.
+        Without effect on the fit, `predict_proba` and `decision_function`.
     solver, tol, max_iter
         As for `Trainer`: `solver` is a name or an object such as `nbsoftmax.SGD()`, `tol` is how far the objective may
         be above its minimum, relative to itself, and `max_iter=None` is the solver's own limit.
@@ -94,6 +98,7 @@ class SoftmaxRegression(CallbackSupportMixin, FittedClassifier):
         fit_intercept: bool = True,
         standardize: bool = False,
         label_smoothing: float = 0.0,
+        thresholds: Thresholds = None,
         solver: str | Solver = "auto",
         tol: float = 1e-6,
         max_iter: int | None = None,
@@ -109,6 +114,7 @@ class SoftmaxRegression(CallbackSupportMixin, FittedClassifier):
         self.fit_intercept = fit_intercept
         self.standardize = standardize
         self.label_smoothing = label_smoothing
+        self.thresholds = thresholds
         self.solver = solver
         self.tol = tol
         self.max_iter = max_iter
