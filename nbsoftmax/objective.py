@@ -142,9 +142,11 @@ class Objective(PenalizedLoss):
         Raises
         ------
         InputValueError
-            With l1 > 0, or another penalty that has no Hessian everywhere.
+            With l1 > 0, or another penalty that has no Hessian everywhere; and for partial labels.
         """
         self._require_smooth("Hessian")
+        if not self.convex:
+            raise InputValueError("the Hessian for partial labels is not supported; use value and value_and_grad.")
         return super().hvp(validation.params(params, self.shape), validation.params(v, self.shape, name="v"))
 
     def _require_smooth(self, what: str) -> None:

@@ -21,6 +21,7 @@ from nbsoftmax.estimators.labels import readable, sortable, storable
 from nbsoftmax.kernels.predict import BEST, LOG_PROBA, LOGITS, PROBA
 from nbsoftmax.models.in_blocks import accuracy_in_blocks, in_blocks, refuse_offset
 from nbsoftmax.models.predictions import predictions
+from nbsoftmax.models.scores import possible_in_order
 from nbsoftmax.models.sklearn_parameters import one_row, two_rows
 from nbsoftmax.models.softmax import SoftmaxModel
 from nbsoftmax.models.thresholds import best_classes, thresholds_of
@@ -145,6 +146,8 @@ class FittedClassifier(ClassifierMixin, BaseEstimator):
         self, X: Any, y: Any, sample_weight: ArrayLike | None, offset: ArrayLike | None
     ) -> tuple[Problem, NDArray[Any]]:
         """The validated problem of a fit and the sorted labels, which a model may not be able to store."""
+        if validation.possible_classes(y) is not None:
+            return self._read_partial(X, y, sample_weight, offset)
         names = None
         plain_arrays = is_plain(X) and type(y) is np.ndarray and y.ndim == 1 and y.dtype.kind in "iub"
         if plain_arrays and len(y) == len(X):  # all that scikit-learn's checks, which are slow, would do to them
@@ -169,6 +172,21 @@ class FittedClassifier(ClassifierMixin, BaseEstimator):
             label_smoothing=self.label_smoothing,
         )
         return problem.with_offset(offset), classes
+
+    def _read_partial(
+        self, X: Any, y: Any, sample_weight: ArrayLike | None, offset: ArrayLike | None
+    ) -> tuple[Problem, NDArray[Any]]:
+        """The validated problem of partial labels, and its sorted labels."""
+        X, _, names = self._read(X, reset=True)
+        problem = Problem.from_labels(
+            validation.features(X, names=names),
+            y,
+            sample_weight=sample_weight,
+            offset=offset,
+            class_weight=self.class_weight,
+            label_smoothing=self.label_smoothing,
+        )
+        return problem, problem.classes
 
     def _read_source(self, X: Any, y: Any, sample_weight: Any, offset: Any) -> tuple[AnyProblem, NDArray[Any]]:
         """The problem of a source of blocks of rows, and its sorted labels."""
@@ -209,7 +227,10 @@ class FittedClassifier(ClassifierMixin, BaseEstimator):
     def score(
         self, X: Any, y: Any = None, sample_weight: ArrayLike | None = None, offset: ArrayLike | None = None
     ) -> float:
-        """Accuracy: the proportion of samples whose label is predicted, weighted by the sample weights."""
+        """Accuracy: the proportion of samples whose label is predicted, weighted by the sample weights.
+
+        If `y` holds partial labels, whose predicted label is possible.
+        """
         if is_source(X):
             check_is_fitted(self)
             refuse_offset(offset)
@@ -218,6 +239,10 @@ class FittedClassifier(ClassifierMixin, BaseEstimator):
         if sample_weight is not None:
             sample_weight = validation.as_array("sample_weight", sample_weight)
         predicted = self.predict(X) if offset is None else self.predict(X, offset)
+        possible = possible_in_order(y, np.asarray(self.classes_), len(predicted))
+        if possible is not None:
+            right = possible[np.arange(len(predicted)), np.searchsorted(self.classes_, predicted)]
+            return float(np.average(right, weights=sample_weight))
         return float(accuracy_score(sortable(readable(y)), predicted, sample_weight=sample_weight))
 
     def _n_threads(self) -> int | None:

@@ -148,6 +148,11 @@ def at_maximum(
 
 
 def _check_is_likelihood(problem: Problem, options: ObjectiveOptions, cov: str) -> None:
+    if problem.has_partial_labels:
+        raise InputValueError(
+            "y holds partial labels, for which the information matrix is not supported; for standard errors, fit to "
+            "bootstrap samples of the rows."
+        )
     penalty = None if options.penalty.is_zero else f"the penalty {options.penalty}"
     if problem.label_smoothing:
         penalty = f"label_smoothing={problem.label_smoothing:g}"

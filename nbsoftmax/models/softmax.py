@@ -21,7 +21,7 @@ from nbsoftmax.models.in_blocks import accuracy_in_blocks, in_blocks, refuse_off
 from nbsoftmax.models.model_file import read_model, write_model
 from nbsoftmax.models.onnx import onnx_graph
 from nbsoftmax.models.predictions import predictions
-from nbsoftmax.models.scores import accuracy
+from nbsoftmax.models.scores import accuracy, possible_in_order
 from nbsoftmax.models.sklearn_parameters import logistic_regression_of, one_row, parameters_of
 from nbsoftmax.models.thresholds import Thresholds, best_classes, thresholds_of
 from nbsoftmax.validation import Float64s, Floats
@@ -173,7 +173,9 @@ class SoftmaxModel(Displayed):
     def score(self, X: Any, y: Any = None, *, offset: ArrayLike | None = None, thresholds: Thresholds = None) -> float:
         """Accuracy: the proportion of samples whose predicted label equals `y`, weighted if a source X has weights.
 
-        Labels are predicted with the `thresholds`, as in `predict`.
+        Labels are predicted with the `thresholds`, as in `predict`. If `y` is boolean, (n_samples, n_classes), or a
+        table of boolean columns named after the classes, it is the proportion of samples whose predicted label is
+        possible.
 
         Raises
         ------
@@ -186,6 +188,9 @@ class SoftmaxModel(Displayed):
             predict = partial(self._predict_validated, what=BEST, thresholds=least)
             return accuracy_in_blocks(X, (self.n_features, self.feature_names), predict, self.classes)
         predicted = self._predict(X, BEST, offset=offset, thresholds=thresholds)[1][:, 0]
+        possible = possible_in_order(y, self.classes, predicted.size)
+        if possible is not None:
+            return accuracy(possible[np.arange(predicted.size), predicted])
         codes = validation.codes_of(y, self.classes, n_samples=predicted.size)
         if codes.size == 0:
             raise InputValueError("X has no rows, so the accuracy is not defined; give at least one sample.")

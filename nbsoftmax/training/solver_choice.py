@@ -8,9 +8,11 @@ from nbsoftmax.penalties import AnyPenalty
 from nbsoftmax.solvers.table import SOLVERS, Solver, solver_of
 
 
-def chosen_solver(solver: str | Solver, penalty: AnyPenalty) -> Solver:
+def chosen_solver(solver: str | Solver, penalty: AnyPenalty, *, convex: bool = True) -> Solver:
     """The solver that runs, also where "auto" leaves the choice to the trainer."""
     if isinstance(solver, str) and solver == "auto":
+        if not convex:
+            return SOLVERS["lbfgs"]
         # Measured up to 6000 features (perf/FITS.md): the fastest, or not far from it.
         return SOLVERS["newton-cg" if penalty.is_smooth else "prox-newton"]
     return solver_of(solver)
@@ -29,6 +31,20 @@ def check_penalty(solver: Solver, penalty: AnyPenalty, *, l1: float, grouped: bo
         given = "grouped is True" if grouped else f'solver is "{solver.name}"'
         raise InputValueError(
             f"{given}, but l1 is 0; give l1 > 0, or leave it out.", parameter="grouped" if grouped else "solver"
+        )
+
+
+def check_convexity(solver: Solver, penalty: AnyPenalty) -> None:
+    """Raise an InputValueError if the solver cannot minimise an objective with partial labels, which is not convex."""
+    if not penalty.is_smooth:
+        raise InputValueError(
+            f"y holds partial labels, for which the penalty {plain(penalty)} is not supported; use l2.", parameter="l1"
+        )
+    if solver.requires.convex:
+        raise InputValueError(
+            f"y holds partial labels, whose objective is not convex, which solver {solver.name!r} cannot minimise; use "
+            "the solver 'auto', 'lbfgs' or 'gd'.",
+            parameter="solver",
         )
 
 

@@ -34,7 +34,7 @@ from nbsoftmax.training.metadata import summary_of, training_metadata
 from nbsoftmax.training.minimise import minimise
 from nbsoftmax.training.monitor import FitMonitor
 from nbsoftmax.training.result import FitResult
-from nbsoftmax.training.solver_choice import check_penalty, chosen_solver, device_of
+from nbsoftmax.training.solver_choice import check_convexity, check_penalty, chosen_solver, device_of
 from nbsoftmax.training.standardize import standardized
 from nbsoftmax.training.start import initial_params
 from nbsoftmax.training.stream import Stream, StreamOptions, learn_chunk, streaming_solver
@@ -187,7 +187,9 @@ class Trainer:
             current `dask.distributed.Client`; y and sample_weight may be Dask collections too.
         y : array_like or column of a table
             Labels, (n_samples,): integers, strings or booleans; or probabilities (n_samples, n_classes), whose
-            classes are 0..n_classes-1.
+            classes are 0..n_classes-1. Booleans (n_samples, n_classes) are partial labels: the classes that are
+            possible. The loss of a sample is then -log of the sum of their probabilities. The classes of a table of
+            boolean columns are the names of its columns.
         sample_weight : array_like (n_samples,), optional
         offset : array_like (n_samples, n_classes), or (n_samples,) for the second of two classes, optional
             Added to the logits, with fixed coefficient 1. Predictions take an offset of their own.
@@ -233,7 +235,9 @@ class Trainer:
             options = replace(options, penalty=standardized(options.penalty, problem))
         objective = PenalizedLoss(problem, options)
         start = initial_params(init, objective.shape, problem.classes, fit_intercept=self.fit_intercept)
-        solver = chosen_solver(self.solver, options.penalty)
+        solver = chosen_solver(self.solver, options.penalty, convex=objective.convex)
+        if not objective.convex:
+            check_convexity(solver, options.penalty)
         context = Context(
             solver.name,
             problem.n_samples,
