@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 from nbsoftmax import validation
 from nbsoftmax.errors import InputTypeError, InputValueError
 from nbsoftmax.penalized_loss import ObjectiveOptions, PenalizedLoss
-from nbsoftmax.penalties import Penalty, penalty_of
+from nbsoftmax.penalties import Firth, Penalty, penalty_of
 from nbsoftmax.problem import Problem
 from nbsoftmax.validation import Float64s
 
@@ -102,6 +102,10 @@ class Objective(PenalizedLoss):
             device=validation.device(device),
             device_memory=None if device_memory is None else validation.count("device_memory", device_memory),
         )
+        if isinstance(options.penalty, Firth):
+            raise InputValueError(
+                "penalty is 'firth', which Objective does not compute; use Trainer.", parameter="penalty"
+            )
         problem = Problem.from_indices(
             X,
             y,

@@ -26,11 +26,14 @@ from nbsoftmax.models.sklearn_parameters import one_row, two_rows
 from nbsoftmax.models.softmax import SoftmaxModel
 from nbsoftmax.models.thresholds import best_classes, thresholds_of
 from nbsoftmax.problem import AnyProblem, Problem, problem_of, weights_of_classes
+from nbsoftmax.solvers.stop_reason import PYTHON_TERMS
 from nbsoftmax.training.convergence_warning import ConvergenceWarning
 from nbsoftmax.training.result import FitResult
 from nbsoftmax.validation import Floats
 
 FLOATS = frozenset({np.dtype(np.float32), np.dtype(np.float64)})
+# Advice for a fit that has not converged, in the terms of the estimators.
+ADVICE = PYTHON_TERMS | {"penalize": "lower C", "firth": "use firth=True"}
 NO_LABELS = object()  # the default of y; None is an error of the caller
 
 

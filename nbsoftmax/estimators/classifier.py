@@ -11,7 +11,7 @@ from sklearn.utils.metaestimators import available_if
 from nbsoftmax import validation
 from nbsoftmax.data.blocks import is_source, refuse_source
 from nbsoftmax.errors import InputValueError, listed, plain
-from nbsoftmax.estimators.base import EitherConvergenceWarning, FittedClassifier
+from nbsoftmax.estimators.base import ADVICE, EitherConvergenceWarning, FittedClassifier
 from nbsoftmax.estimators.callback_tasks import CallbackSupportMixin, CallbackTasks, with_callbacks
 from nbsoftmax.models.sklearn_parameters import one_row, two_rows
 from nbsoftmax.models.thresholds import Thresholds
@@ -27,6 +27,8 @@ def _can_partial_fit(estimator: SoftmaxRegression) -> bool:
     """Whether the parameters allow `partial_fit`; if not, an AttributeError says why."""
     if estimator.l1_ratio != 0:
         raise AttributeError(f"partial_fit has no l1 penalty, and l1_ratio is {estimator.l1_ratio!r}; set it to 0.")
+    if estimator.firth:
+        raise AttributeError("partial_fit has no Firth penalty, which needs all samples at once; set firth=False.")
     if isinstance(estimator.class_weight, str):
         raise AttributeError(
             f"class_weight is {estimator.class_weight!r}, which needs all labels at once; give the weights themselves."
@@ -53,6 +55,9 @@ class SoftmaxRegression(CallbackSupportMixin, FittedClassifier):
         are. `partial_fit` does not support it.
     label_smoothing : float in [0, 1]
         This share of every target is spread evenly over the classes.
+    firth : bool
+        Whether the penalty is Firth's, as in `Trainer(penalty="firth")`, instead of that of C and l1_ratio, which then
+        have no effect: for estimates where classes are perfectly separable, or samples are few.
     thresholds : dict of label to threshold, or array_like (n_classes,) in the order of the sorted labels, optional
         `predict` and `score` take the class k with the largest proba[k] / thresholds[k], as in `SoftmaxModel.predict`.
         Without effect on the fit, `predict_proba` and `decision_function`.
@@ -98,6 +103,7 @@ class SoftmaxRegression(CallbackSupportMixin, FittedClassifier):
         fit_intercept: bool = True,
         standardize: bool = False,
         label_smoothing: float = 0.0,
+        firth: bool = False,
         thresholds: Thresholds = None,
         solver: str | Solver = "auto",
         tol: float = 1e-6,
@@ -114,6 +120,7 @@ class SoftmaxRegression(CallbackSupportMixin, FittedClassifier):
         self.fit_intercept = fit_intercept
         self.standardize = standardize
         self.label_smoothing = label_smoothing
+        self.firth = firth
         self.thresholds = thresholds
         self.solver = solver
         self.tol = tol
@@ -240,8 +247,9 @@ class SoftmaxRegression(CallbackSupportMixin, FittedClassifier):
         """The trainer of a fit with these penalties."""
         trainer = Trainer(
             solver=self.solver,
-            l1=l1,
-            l2=l2,
+            l1=0.0 if self.firth else l1,
+            l2=0.0 if self.firth else l2,
+            penalty="firth" if self.firth else None,
             fit_intercept=self.fit_intercept,
             standardize=self.standardize,
             tol=self.tol,
@@ -253,7 +261,7 @@ class SoftmaxRegression(CallbackSupportMixin, FittedClassifier):
             random_state=self._seed(),
             verbose=bool(self.verbose),
         )
-        trainer.warn_as, trainer.to_penalise = EitherConvergenceWarning, "lower C"
+        trainer.warn_as, trainer.advice = EitherConvergenceWarning, ADVICE
         return trainer
 
     # --- scikit-learn's terms in the trainer's --------------------------------------------------

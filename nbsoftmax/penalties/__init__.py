@@ -1,6 +1,7 @@
 """Penalties on the weights of a model.
 
-`feature` has ridge, lasso, elastic net and group lasso, with a weight for each feature. `general` has the protocol of a
+`feature` has ridge, lasso, elastic net and group lasso, with a weight for each feature. `firth` has the name of Firth's
+penalty, which `firth_loss` computes. `general` has the protocol of a
 user's own penalty, and its adapter for the solvers.
 """
 
@@ -17,6 +18,7 @@ from nbsoftmax.penalties.feature import FeaturePenalty as FeaturePenalty
 from nbsoftmax.penalties.feature import GroupLasso as GroupLasso
 from nbsoftmax.penalties.feature import Lasso as Lasso
 from nbsoftmax.penalties.feature import Ridge as Ridge
+from nbsoftmax.penalties.firth import Firth as Firth
 from nbsoftmax.penalties.general import GeneralPenalty as GeneralPenalty
 from nbsoftmax.penalties.general import Penalty as Penalty
 
@@ -35,7 +37,7 @@ def penalty_of(penalty: Any, l1: float, l2: float, *, grouped: bool) -> AnyPenal
                 f"both penalty and {name} are given ({plain(penalty)} and {plain(value)}); give one of them, as in "
                 "penalty=nbs.ElasticNet(l1, l2)."
             )
-    return as_penalty(penalty)
+    return Firth() if isinstance(penalty, str) and penalty == "firth" else as_penalty(penalty)
 
 
 def from_strengths(l1: float, l2: float, *, grouped: bool, weights: ArrayLike | None = None) -> FeaturePenalty:
@@ -55,6 +57,6 @@ def as_penalty(penalty: Any) -> AnyPenalty:
     if isinstance(penalty, type) or not all(callable(getattr(penalty, name, None)) for name in ("value", "prox")):
         raise InputTypeError(
             f"penalty is {plain(penalty)}, expected nbs.Ridge(l2), nbs.Lasso(l1), nbs.ElasticNet(l1, l2), "
-            "nbs.GroupLasso(l1), or an object with the methods value(coef) and prox(coef, step)."
+            "nbs.GroupLasso(l1), 'firth', or an object with the methods value(coef) and prox(coef, step)."
         )
     return GeneralPenalty(penalty)

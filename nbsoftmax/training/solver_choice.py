@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from nbsoftmax import validation
 from nbsoftmax.errors import InputValueError, plain
-from nbsoftmax.penalties import AnyPenalty
+from nbsoftmax.penalties import AnyPenalty, Firth
 from nbsoftmax.solvers.table import SOLVERS, Solver, solver_of
 
 
 def chosen_solver(solver: str | Solver, penalty: AnyPenalty, *, convex: bool = True) -> Solver:
     """The solver that runs, also where "auto" leaves the choice to the trainer."""
     if isinstance(solver, str) and solver == "auto":
-        if not convex:
+        if not convex or isinstance(penalty, Firth):
             return SOLVERS["lbfgs"]
         # Measured up to 6000 features (perf/FITS.md): the fastest, or not far from it.
         return SOLVERS["newton-cg" if penalty.is_smooth else "prox-newton"]
@@ -20,6 +20,12 @@ def chosen_solver(solver: str | Solver, penalty: AnyPenalty, *, convex: bool = T
 
 def check_penalty(solver: Solver, penalty: AnyPenalty, *, l1: float, grouped: bool, own: bool) -> None:
     """Raise an InputValueError if the solver cannot minimise this penalty; `own` says that it is an object."""
+    if isinstance(penalty, Firth) and solver.requires.convex:
+        raise InputValueError(
+            f"penalty is 'firth', whose objective is not convex, which solver {solver.name!r} cannot minimise; use the "
+            "solver 'auto', 'lbfgs' or 'gd'.",
+            parameter="solver",
+        )
     smooth = penalty.is_smooth
     if not smooth and solver.requires.smooth:
         given = f"penalty is {plain(penalty)}" if own else f"l1 is {l1:g}"

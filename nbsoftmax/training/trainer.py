@@ -33,6 +33,7 @@ from nbsoftmax.training.hooks import Hooks, report_rows, rows_reported
 from nbsoftmax.training.metadata import summary_of, training_metadata
 from nbsoftmax.training.minimise import minimise
 from nbsoftmax.training.monitor import FitMonitor
+from nbsoftmax.training.objective import check_start, objective_of
 from nbsoftmax.training.result import FitResult
 from nbsoftmax.training.solver_choice import check_convexity, check_penalty, chosen_solver, device_of
 from nbsoftmax.training.standardize import standardized
@@ -63,9 +64,10 @@ class Trainer:
     grouped : bool
         Whether l1 penalises the weights of a feature together, l1 sum_j ||coef[:, j]||_2 instead of l1 ||coef||_1, so
         that all weights of a feature become 0 together.
-    penalty : Ridge, Lasso, ElasticNet, GroupLasso or an object with their methods `value` and `prox`, optional
+    penalty : Ridge, Lasso, ElasticNet, GroupLasso, "firth", or an object with methods `value` and `prox`, optional
         Replaces `l1`, `l2` and `grouped`: one of these penalties, with a weight for each feature, or a penalty of your
-        own; see "Penalties" in the documentation.
+        own; see "Penalties" in the documentation. "firth" is Jeffreys' prior (D. Firth, 1993): finite estimates with
+        standard errors also where classes are perfectly separable, for at most 1000 parameters.
     standardize : bool
         Whether the penalties act on the coefficients of standardized features, each divided by its standard deviation.
         The coefficients are those of the features as they are, and X is not copied.
@@ -107,7 +109,8 @@ class Trainer:
     """
 
     warn_as: type[ConvergenceWarning] = ConvergenceWarning  # the estimators warn by a subclass of it
-    to_penalise = "add l2 (for example 1e-4)"  # advice in that warning; the estimators name their own parameter
+    # Advice in that warning; the estimators name their own parameters.
+    advice: Mapping[str, str] = PYTHON_TERMS
 
     def __init__(  # noqa: PLR0913  the options of the contract
         self,
@@ -116,7 +119,7 @@ class Trainer:
         l1: float = 0.0,
         l2: float = 0.0,
         grouped: bool = False,
-        penalty: Penalty | None = None,
+        penalty: Penalty | str | None = None,
         standardize: bool = False,
         fit_intercept: bool = True,
         tol: float = 1e-6,
@@ -233,8 +236,9 @@ class Trainer:
         options = self._objective_options()
         if self.standardize:
             options = replace(options, penalty=standardized(options.penalty, problem))
-        objective = PenalizedLoss(problem, options)
+        objective = objective_of(problem, options)
         start = initial_params(init, objective.shape, problem.classes, fit_intercept=self.fit_intercept)
+        check_start(objective, start)
         solver = chosen_solver(self.solver, options.penalty, convex=objective.convex)
         if not objective.convex:
             check_convexity(solver, options.penalty)
@@ -264,8 +268,7 @@ class Trainer:
             )
             context.result = self._result(solver, solution, problem, monitor, started, options)
         if not solution.converged and not solution.stop_reason.requested:
-            terms = PYTHON_TERMS | {"tol": f"tol (now {self.tol:g})", "penalize": self.to_penalise}
-            advice = solution.stop_reason.advise(terms)
+            advice = solution.stop_reason.advise({**self.advice, "tol": f"tol (now {self.tol:g})"})
             warnings.warn(convergence_message(solution, advice), self.warn_as, stacklevel=2)
         return context.result
 
