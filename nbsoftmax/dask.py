@@ -24,6 +24,7 @@ from nbsoftmax import validation
 from nbsoftmax.errors import ClusterError, InputValueError
 from nbsoftmax.estimators import SoftmaxRegression
 from nbsoftmax.estimators.bounds import bounds_of_classes
+from nbsoftmax.models.thresholds import Thresholds
 from nbsoftmax.problem import ProblemInParts
 from nbsoftmax.problem.collections import check_columns, is_table
 from nbsoftmax.problem.on_cluster import checked_client
@@ -43,9 +44,9 @@ class DaskSoftmaxRegression(SoftmaxRegression):
     ----------
     client : dask.distributed.Client, optional
         Default: the current client when it is needed. It is not saved when the estimator is pickled.
-    C, l1_ratio, class_weight, fit_intercept, standardize, penalty_weight, bounds, label_smoothing, solver, tol
-        As for `SoftmaxRegression`, as are `max_iter`, `warm_start`, `random_state` and `verbose`. The solver "sgd"
-        needs all rows in memory.
+    C, l1_ratio, class_weight, fit_intercept, standardize, penalty_weight, bounds, label_smoothing, thresholds
+        As for `SoftmaxRegression`, as are `solver`, `tol`, `max_iter`, `warm_start`, `random_state` and `verbose`. The
+        solver "sgd" needs all rows in memory.
     n_jobs : int, optional
         Number of threads of each task; default: as many as the worker has.
     device : {"cpu", "auto"}
@@ -74,6 +75,7 @@ class DaskSoftmaxRegression(SoftmaxRegression):
         penalty_weight: ArrayLike | None = None,
         bounds: Any = None,
         label_smoothing: float = 0.0,
+        thresholds: Thresholds = None,
         solver: str | Solver = "auto",
         tol: float = 1e-6,
         max_iter: int | None = None,
@@ -93,6 +95,7 @@ class DaskSoftmaxRegression(SoftmaxRegression):
             penalty_weight=penalty_weight,
             bounds=bounds,
             label_smoothing=label_smoothing,
+            thresholds=thresholds,
             solver=solver,
             tol=tol,
             max_iter=max_iter,

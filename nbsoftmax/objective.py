@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 from nbsoftmax import validation
 from nbsoftmax.errors import InputTypeError, InputValueError
 from nbsoftmax.penalized_loss import ObjectiveOptions, PenalizedLoss
-from nbsoftmax.penalties import Penalty, penalty_of
+from nbsoftmax.penalties import Firth, Penalty, penalty_of
 from nbsoftmax.problem import Problem
 from nbsoftmax.validation import Float64s
 
@@ -108,6 +108,10 @@ class Objective(PenalizedLoss):
             device=validation.device(device),
             device_memory=None if device_memory is None else validation.count("device_memory", device_memory),
         )
+        if isinstance(options.penalty, Firth):
+            raise InputValueError(
+                "penalty is 'firth', which Objective does not compute; use Trainer.", parameter="penalty"
+            )
         problem = Problem.from_indices(
             X,
             y,
@@ -148,9 +152,11 @@ class Objective(PenalizedLoss):
         Raises
         ------
         InputValueError
-            With l1 > 0, or another penalty that has no Hessian everywhere.
+            With l1 > 0, or another penalty that has no Hessian everywhere; and for partial labels.
         """
         self._require_smooth("Hessian")
+        if not self.convex:
+            raise InputValueError("the Hessian for partial labels is not supported; use value and value_and_grad.")
         return super().hvp(validation.params(params, self.shape), validation.params(v, self.shape, name="v"))
 
     def _require_smooth(self, what: str) -> None:

@@ -52,6 +52,11 @@ def _add_objective(command: argparse.ArgumentParser) -> None:
         type=float,
         help="scikit-learn's C: l2 = 1 / (C * n_samples), without held-out samples; for two classes twice that",
     )
+    strength.add_argument(
+        "--firth",
+        action="store_true",
+        help="Firth's penalty (Jeffreys' prior): finite estimates for perfectly separable classes, in memory",
+    )
     add = command.add_argument
     add("--l1", type=float, default=0.0, help="penalty l1 ||coef||_1, which sets weights to 0 (default: 0)")
     add("--grouped", action="store_true", help="apply l1 to the weights of each feature together: removes features")
@@ -174,6 +179,7 @@ def _trainer(arguments: argparse.Namespace, l2: float, weights: Float64s | None,
         l1=arguments.l1,
         l2=l2,
         penalty_weight=weights,
+        penalty="firth" if arguments.firth else None,
         standardize=arguments.standardize,
         grouped=arguments.grouped,
         tol=arguments.tol,

@@ -12,6 +12,7 @@ from nbsoftmax.cli.prediction_files import output_of
 from nbsoftmax.cli.reading import read_model
 from nbsoftmax.cli.reading_blocks import read_in_blocks
 from nbsoftmax.cli.saving import check_outputs
+from nbsoftmax.cli.thresholds import add_thresholds, read_thresholds
 from nbsoftmax.errors import InputError
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ def add_options(command: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="CSV to write, or Parquet if it ends in .parquet (default, and -: CSV on standard output)",
     )
+    add_thresholds(command)
     what = command.add_mutually_exclusive_group()
     what.add_argument("--proba", action="store_true", help="also write the probability of each class")
     what.add_argument("--top-k", type=int, metavar="K", help="the K most probable labels with their probabilities")
@@ -42,6 +44,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Write the predicted labels as CSV, as a JSON object for each row, or as Parquet."""
     check_outputs(arguments)
     model = read_model(arguments.model, arguments.data)
+    thresholds = read_thresholds(arguments, model)
     header = _header(arguments, model)
     if arguments.out is None and not arguments.json:
         check_encoding(["".join(header), *map(str, model.classes.tolist())])
@@ -53,7 +56,7 @@ def run(arguments: argparse.Namespace) -> int:
             output.begin()
             n = 0
             for block in blocks:
-                output.write(_columns(arguments, model, block.X))
+                output.write(_columns(arguments, model, block.X, thresholds))
                 n += block.X.shape[0]
                 written = max(n, written)
                 del block  # while the next one is read
@@ -75,12 +78,13 @@ def _header(arguments: argparse.Namespace, model: SoftmaxModel) -> list[str]:
     return ["label", *(f"proba_{label}" for label in model.classes.tolist() if arguments.proba)]
 
 
-def _columns(arguments: argparse.Namespace, model: SoftmaxModel, X: Any) -> list[Any]:
+def _columns(arguments: argparse.Namespace, model: SoftmaxModel, X: Any, thresholds: Any) -> list[Any]:
     """The columns of some rows, arrays (n,)."""
     if arguments.top_k is not None:
-        labels, proba = model.top_k(X, arguments.top_k)
+        labels, proba = model.top_k(X, arguments.top_k, thresholds=thresholds)
         return [column for pair in zip(labels.T, proba.T, strict=True) for column in pair]
     if arguments.proba:
         proba = model.predict_proba(X)
-        return [model.classes[proba.argmax(axis=1)], *proba.T]
-    return [model.predict(X)]
+        labels = model.classes[proba.argmax(axis=1)] if thresholds is None else model.predict(X, thresholds=thresholds)
+        return [labels, *proba.T]
+    return [model.predict(X, thresholds=thresholds)]

@@ -21,13 +21,19 @@ from nbsoftmax.estimators.labels import readable, sortable, storable
 from nbsoftmax.kernels.predict import BEST, LOG_PROBA, LOGITS, PROBA
 from nbsoftmax.models.in_blocks import accuracy_in_blocks, in_blocks, refuse_offset
 from nbsoftmax.models.predictions import predictions
-from nbsoftmax.models.softmax import SoftmaxModel, one_row, two_rows
+from nbsoftmax.models.scores import possible_in_order
+from nbsoftmax.models.sklearn_parameters import one_row, two_rows
+from nbsoftmax.models.softmax import SoftmaxModel
+from nbsoftmax.models.thresholds import best_classes, thresholds_of
 from nbsoftmax.problem import AnyProblem, Problem, problem_of, weights_of_classes
+from nbsoftmax.solvers.stop_reason import PYTHON_TERMS
 from nbsoftmax.training.convergence_warning import ConvergenceWarning
 from nbsoftmax.training.result import FitResult
 from nbsoftmax.validation import Floats
 
 FLOATS = frozenset({np.dtype(np.float32), np.dtype(np.float64)})
+# Advice for a fit that has not converged, in the terms of the estimators.
+ADVICE = PYTHON_TERMS | {"penalize": "lower C", "firth": "use firth=True"}
 NO_LABELS = object()  # the default of y; None is an error of the caller
 
 
@@ -88,7 +94,10 @@ class FittedClassifier(ClassifierMixin, BaseEstimator):
         return log_proba
 
     def predict(self, X: Any, offset: ArrayLike | None = None) -> NDArray[Any]:
-        """Most probable labels (n_samples,); if several are equally probable, the first in `classes_`."""
+        """Most probable labels (n_samples,); if several are equally probable, the first in `classes_`.
+
+        With the parameter `thresholds`, the labels with the largest probability divided by threshold.
+        """
         best = self._predict(X, BEST, offset)[1][:, 0]
         labels: NDArray[Any] = self.classes_[best]
         return labels
@@ -110,10 +119,11 @@ class FittedClassifier(ClassifierMixin, BaseEstimator):
         coef, intercept = two_rows(np.asarray(self.coef_), np.asarray(self.intercept_))
         coef = validation.finite("coef_", coef, (len(coef), X.shape[1]), meaning="(n_classes, n_features)")
         intercept = validation.finite("intercept_", intercept, (len(coef),), meaning="one intercept for each class")
-        if offset is None:
-            return predictions(coef, intercept, X, what)
-        added = validation.offset(offset, (X.shape[0], len(coef)), X.dtype)
-        return predictions(coef, intercept, X, what, offset=added)
+        added = None if offset is None else validation.offset(offset, (X.shape[0], len(coef)), X.dtype)
+        if what != BEST:
+            return predictions(coef, intercept, X, what, offset=added)
+        least = thresholds_of(getattr(self, "thresholds", None), np.asarray(self.classes_))
+        return best_classes(coef, intercept, X, 1, least, offset=added)
 
     def _trained(self) -> tuple[int, tuple[str, ...] | None]:
         """The number of the features of the training, and their names if there are some."""
@@ -139,6 +149,8 @@ class FittedClassifier(ClassifierMixin, BaseEstimator):
         self, X: Any, y: Any, sample_weight: ArrayLike | None, offset: ArrayLike | None
     ) -> tuple[Problem, NDArray[Any]]:
         """The validated problem of a fit and the sorted labels, which a model may not be able to store."""
+        if validation.possible_classes(y) is not None:
+            return self._read_partial(X, y, sample_weight, offset)
         names = None
         plain_arrays = is_plain(X) and type(y) is np.ndarray and y.ndim == 1 and y.dtype.kind in "iub"
         if plain_arrays and len(y) == len(X):  # all that scikit-learn's checks, which are slow, would do to them
@@ -163,6 +175,21 @@ class FittedClassifier(ClassifierMixin, BaseEstimator):
             label_smoothing=self.label_smoothing,
         )
         return problem.with_offset(offset), classes
+
+    def _read_partial(
+        self, X: Any, y: Any, sample_weight: ArrayLike | None, offset: ArrayLike | None
+    ) -> tuple[Problem, NDArray[Any]]:
+        """The validated problem of partial labels, and its sorted labels."""
+        X, _, names = self._read(X, reset=True)
+        problem = Problem.from_labels(
+            validation.features(X, names=names),
+            y,
+            sample_weight=sample_weight,
+            offset=offset,
+            class_weight=self.class_weight,
+            label_smoothing=self.label_smoothing,
+        )
+        return problem, problem.classes
 
     def _read_source(self, X: Any, y: Any, sample_weight: Any, offset: Any) -> tuple[AnyProblem, NDArray[Any]]:
         """The problem of a source of blocks of rows, and its sorted labels."""
@@ -203,7 +230,10 @@ class FittedClassifier(ClassifierMixin, BaseEstimator):
     def score(
         self, X: Any, y: Any = None, sample_weight: ArrayLike | None = None, offset: ArrayLike | None = None
     ) -> float:
-        """Accuracy: the proportion of samples whose label is predicted, weighted by the sample weights."""
+        """Accuracy: the proportion of samples whose label is predicted, weighted by the sample weights.
+
+        If `y` holds partial labels, whose predicted label is possible.
+        """
         if is_source(X):
             check_is_fitted(self)
             refuse_offset(offset)
@@ -212,6 +242,10 @@ class FittedClassifier(ClassifierMixin, BaseEstimator):
         if sample_weight is not None:
             sample_weight = validation.as_array("sample_weight", sample_weight)
         predicted = self.predict(X) if offset is None else self.predict(X, offset)
+        possible = possible_in_order(y, np.asarray(self.classes_), len(predicted))
+        if possible is not None:
+            right = possible[np.arange(len(predicted)), np.searchsorted(self.classes_, predicted)]
+            return float(np.average(right, weights=sample_weight))
         return float(accuracy_score(sortable(readable(y)), predicted, sample_weight=sample_weight))
 
     def _n_threads(self) -> int | None:

@@ -11,10 +11,11 @@ from sklearn.utils.metaestimators import available_if
 from nbsoftmax import validation
 from nbsoftmax.data.blocks import is_source, refuse_source
 from nbsoftmax.errors import InputValueError, listed, plain
-from nbsoftmax.estimators.base import EitherConvergenceWarning, FittedClassifier
+from nbsoftmax.estimators.base import ADVICE, EitherConvergenceWarning, FittedClassifier
 from nbsoftmax.estimators.bounds import bounds_of_classes
 from nbsoftmax.estimators.callback_tasks import CallbackSupportMixin, CallbackTasks, with_callbacks
-from nbsoftmax.models.softmax import one_row, two_rows
+from nbsoftmax.models.sklearn_parameters import one_row, two_rows
+from nbsoftmax.models.thresholds import Thresholds
 from nbsoftmax.problem import Problem, weights_of_classes
 from nbsoftmax.selection.path import as_in_sklearn
 from nbsoftmax.solvers.sgd import SGD
@@ -29,6 +30,8 @@ def _can_partial_fit(estimator: SoftmaxRegression) -> bool:
         raise AttributeError(f"partial_fit has no l1 penalty, and l1_ratio is {estimator.l1_ratio!r}; set it to 0.")
     if estimator.bounds is not None:
         raise AttributeError("partial_fit cannot keep bounds; set bounds to None.")
+    if estimator.firth:
+        raise AttributeError("partial_fit has no Firth penalty, which needs all samples at once; set firth=False.")
     if isinstance(estimator.class_weight, str):
         raise AttributeError(
             f"class_weight is {estimator.class_weight!r}, which needs all labels at once; give the weights themselves."
@@ -60,6 +63,12 @@ class SoftmaxRegression(CallbackSupportMixin, FittedClassifier):
         least 0. `partial_fit` does not support them.
     label_smoothing : float in [0, 1]
         This share of every target is spread evenly over the classes.
+    firth : bool
+        Whether the penalty is Firth's, as in `Trainer(penalty="firth")`, instead of that of C and l1_ratio, which then
+        have no effect: for estimates where classes are perfectly separable, or samples are few.
+    thresholds : dict of label to threshold, or array_like (n_classes,) in the order of the sorted labels, optional
+        `predict` and `score` take the class k with the largest proba[k] / thresholds[k], as in `SoftmaxModel.predict`.
+        Without effect on the fit, `predict_proba` and `decision_function`.
     solver, tol, max_iter
         As for `Trainer`: `solver` is a name or an object such as `nbsoftmax.SGD()`, `tol` is how far the objective may
         be above its minimum, relative to itself, and `max_iter=None` is the solver's own limit.
@@ -104,6 +113,8 @@ class SoftmaxRegression(CallbackSupportMixin, FittedClassifier):
         penalty_weight: ArrayLike | None = None,
         bounds: Any = None,
         label_smoothing: float = 0.0,
+        firth: bool = False,
+        thresholds: Thresholds = None,
         solver: str | Solver = "auto",
         tol: float = 1e-6,
         max_iter: int | None = None,
@@ -121,6 +132,8 @@ class SoftmaxRegression(CallbackSupportMixin, FittedClassifier):
         self.penalty_weight = penalty_weight
         self.bounds = bounds
         self.label_smoothing = label_smoothing
+        self.firth = firth
+        self.thresholds = thresholds
         self.solver = solver
         self.tol = tol
         self.max_iter = max_iter
@@ -247,8 +260,9 @@ class SoftmaxRegression(CallbackSupportMixin, FittedClassifier):
         """The trainer of a fit with these penalties, and bounds on the coefficients of all classes."""
         trainer = Trainer(
             solver=self.solver,
-            l1=l1,
-            l2=l2,
+            l1=0.0 if self.firth else l1,
+            l2=0.0 if self.firth else l2,
+            penalty="firth" if self.firth else None,
             fit_intercept=self.fit_intercept,
             standardize=self.standardize,
             penalty_weight=self.penalty_weight,
@@ -262,7 +276,7 @@ class SoftmaxRegression(CallbackSupportMixin, FittedClassifier):
             random_state=self._seed(),
             verbose=bool(self.verbose),
         )
-        trainer.warn_as, trainer.to_penalise = EitherConvergenceWarning, "lower C"
+        trainer.warn_as, trainer.advice = EitherConvergenceWarning, ADVICE
         return trainer
 
     # --- scikit-learn's terms in the trainer's --------------------------------------------------

@@ -11,7 +11,7 @@ from sklearn.model_selection import check_cv
 
 from nbsoftmax import validation
 from nbsoftmax.data.blocks import refuse_source
-from nbsoftmax.estimators.base import EitherConvergenceWarning, FittedClassifier
+from nbsoftmax.estimators.base import ADVICE, EitherConvergenceWarning, FittedClassifier
 from nbsoftmax.estimators.bounds import bounds_of_classes
 from nbsoftmax.selection.cross_validation import held_out, one_standard_error, summary
 from nbsoftmax.selection.path import as_in_sklearn, penalties
@@ -142,7 +142,7 @@ class SoftmaxRegressionCV(FittedClassifier):
         self.C_, self.l1_ratio_ = float(self.Cs_[chosen]), float(ratios[i])
         l1, l2 = as_in_sklearn(self.C_, problem.weight_sum, self.l1_ratio_, classes.size)
         fitter = Trainer(l1=float(l1), l2=float(l2), verbose=bool(self.verbose), **options)
-        fitter.warn_as, fitter.to_penalise = EitherConvergenceWarning, "lower C"
+        fitter.warn_as, fitter.advice = EitherConvergenceWarning, ADVICE
         result = fitter.fit(problem)
         self._set_fitted(result, classes)
         if result.interrupted:

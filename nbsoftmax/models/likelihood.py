@@ -14,9 +14,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import cho_factor, cho_solve, eigh
+from scipy.linalg import cho_factor, cho_solve
 
 from nbsoftmax import validation
+from nbsoftmax.collinearity import refuse_collinear
 from nbsoftmax.errors import InputValueError, listed
 from nbsoftmax.models.softmax import SoftmaxModel
 from nbsoftmax.penalized_loss import PenalizedLoss
@@ -75,6 +76,16 @@ def maximum(
     raise _separable_error(step, reach, model, names)
 
 
+def information_at(
+    params: Float64s, objective: PenalizedLoss, free: NDArray[np.bool_], names: tuple[str, ...]
+) -> tuple[Float64s, Float64s, float]:
+    """As `maximum`, but at these parameters, those of a fit with Firth's penalty."""
+    n, n_names = int(free.sum()), len(names)
+    information = objective.backend.hessian(params)[free][:, :n_names][:, :, free][:, :, :, :n_names]
+    factor = _factor(information.reshape(n * n_names, -1), objective, names)
+    return params, factor.inverse(), -objective.backend.loss(params)
+
+
 @dataclass(frozen=True, eq=False)
 class _Factor:
     """Cholesky factor of a positive definite matrix, which is scaled to a unit diagonal."""
@@ -99,27 +110,12 @@ def _factor(information: Float64s, objective: PenalizedLoss, names: tuple[str, .
         cholesky is not None and (cholesky[0].diagonal() ** 2).min() > noise
     ):  # 1 - R^2 of a column regressed on the previous ones
         return _Factor(cholesky, scale)
-    _refuse_collinear(objective.backend.gram()[: len(names), : len(names)], noise, names, objective.dtype)
+    refuse_collinear(objective.backend.gram()[: len(names), : len(names)], noise, names, objective.dtype)
     raise InputValueError(
         "the information matrix is singular although no columns are collinear: some classes are perfectly separable, "
-        "and the likelihood has no maximum; leave out the columns that separate them, or fit with l2 to predict."
+        "and the likelihood has no maximum; leave out the columns that separate them, fit with "
+        "penalty='firth', or with l2 to predict."
     )
-
-
-def _refuse_collinear(gram: Float64s, noise: float, names: tuple[str, ...], dtype: np.dtype[Any]) -> None:
-    diagonal = gram.diagonal()
-    if not diagonal.all():
-        raise InputValueError(f"the column {names[diagonal.argmin()]!r} is 0 in every row; leave it out.")
-    scale = 1 / np.sqrt(diagonal)
-    values, vectors = eigh(gram * scale * scale[:, None], subset_by_index=(0, 0))
-    if values[0] <= noise:
-        share = np.abs(vectors[:, 0])
-        concerned = [names[j] for j in np.flatnonzero(share > 1e-3 * share.max())]
-        hint = "; or give X in float64, in which they may differ" if dtype == np.float32 else ""
-        raise InputValueError(
-            f"the columns {listed(concerned)} are collinear: one is a linear combination of the others, so their "
-            f"coefficients are not determined; leave one out{hint}."
-        )
 
 
 def _separable_error(step: Float64s, reach: Float64s, model: SoftmaxModel, names: tuple[str, ...]) -> InputValueError:
@@ -130,7 +126,7 @@ def _separable_error(step: Float64s, reach: Float64s, model: SoftmaxModel, names
     return InputValueError(
         f"samples of class {model.classes[k].item()!r} are perfectly separable from the others, mostly by the columns "
         f"{listed(columns)}: the likelihood has no maximum, so there are no standard errors; "
-        "leave those columns out, or fit with l2 to predict."
+        "leave those columns out, fit with penalty='firth', or with l2 to predict."
     )
 
 

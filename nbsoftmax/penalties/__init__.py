@@ -1,7 +1,8 @@
 """Penalties on the weights of a model.
 
 `feature` has ridge, lasso, elastic net and group lasso, with a weight for each feature. `bounded` adds bounds on the
-coefficients. `general` has the protocol of a user's own penalty, and its adapter for the solvers.
+coefficients. `firth` has the name of Firth's penalty, which `firth_loss` computes. `general` has the protocol of a
+user's own penalty, and its adapter for the solvers.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from nbsoftmax.penalties.feature import GroupLasso as GroupLasso
 from nbsoftmax.penalties.feature import Lasso as Lasso
 from nbsoftmax.penalties.feature import Ridge as Ridge
 from nbsoftmax.penalties.feature import feature_weights
+from nbsoftmax.penalties.firth import Firth as Firth
 from nbsoftmax.penalties.general import GeneralPenalty as GeneralPenalty
 from nbsoftmax.penalties.general import Penalty as Penalty
 
@@ -32,6 +34,11 @@ def penalty_of(
 ) -> AnyPenalty:
     """The given penalty, or that of the options `l1`, `l2`, `grouped` and `penalty_weight`, with the bounds."""
     unbounded = _unbounded(penalty, l1, l2, grouped, weight)
+    if isinstance(unbounded, Firth) and bounds is not None:
+        raise InputValueError(
+            "penalty is 'firth' and bounds are given, which are not supported together; leave one of them out.",
+            parameter="bounds",
+        )
     return bounded(unbounded, bounds)
 
 
@@ -60,11 +67,13 @@ def _from_strengths(l1: float, l2: float, grouped: bool, weights: ArrayLike | No
 
 def as_penalty(penalty: Any) -> AnyPenalty:
     """The given penalty, with the interface that the solvers use."""
+    if isinstance(penalty, str) and penalty == "firth":
+        return Firth()
     if isinstance(penalty, FeaturePenalty | GeneralPenalty):
         return penalty
     if isinstance(penalty, type) or not all(callable(getattr(penalty, name, None)) for name in ("value", "prox")):
         raise InputTypeError(
             f"penalty is {plain(penalty)}, expected nbs.Ridge(l2), nbs.Lasso(l1), nbs.ElasticNet(l1, l2), "
-            "nbs.GroupLasso(l1), or an object with the methods value(coef) and prox(coef, step)."
+            "nbs.GroupLasso(l1), 'firth', or an object with the methods value(coef) and prox(coef, step)."
         )
     return GeneralPenalty(penalty)

@@ -21,6 +21,7 @@ from nbsoftmax.backends.base import Backend
 from nbsoftmax.backends.cuda.device import devices, on_host
 from nbsoftmax.backends.in_memory import in_memory
 from nbsoftmax.errors import InputTypeError, InputValueError, plain
+from nbsoftmax.kernels.kinds import PARTIAL
 from nbsoftmax.problem.class_weights import ClassWeight, weights_of_classes
 from nbsoftmax.problem.held_out import rows_to_hold_out
 from nbsoftmax.validation import Float64s, Floats, WeightedTargets
@@ -34,7 +35,8 @@ class Problem:
     ----------
     X : ndarray (n_samples, n_features), float32 or float64; a canonical csr_array of SciPy; or an array on a GPU
     y : ndarray
-        Class indices (n_samples,), or probabilities (n_samples, n_classes).
+        Class indices (n_samples,), probabilities (n_samples, n_classes), or booleans (n_samples, n_classes) for partial
+        labels.
     classes : ndarray (n_classes,)
         The labels that the class indices stand for.
     feature_names : tuple of str or None
@@ -75,17 +77,21 @@ class Problem:
     ) -> Problem:
         """Validate samples and labels of any kind, or probabilities (n_samples, n_classes) of classes 0, 1, ...
 
+        Booleans (n_samples, n_classes) are partial labels: the classes that are possible.
         `class_weight`, `label_smoothing`, `dtype` and `device` are options of `Trainer`.
         """
         array, names = _samples(X, dtype, device)
         if validation.device(device) != "cpu":
             y, sample_weight, offset = on_host(device, y, sample_weight, offset)
-        codes, classes = encoded(y, array.shape[0])
+        codes, classes = validation.possible_classes(y) or encoded(y, array.shape[0])
         if len(codes) != array.shape[0]:
             raise InputValueError(
                 f"y has {len(codes)} entries, but X has {array.shape[0]} rows; give one target for each row."
             )
         weight = validation.sample_weights(sample_weight, array.shape[0])
+        if codes.dtype == bool:
+            validation.refuse_never_possible(codes, classes)
+            codes, weight = validation.certain_labels(codes, weight) or (codes, weight)
         problem = cls.from_validated(
             array, codes, classes, names, weight, class_weight=class_weight, label_smoothing=label_smoothing
         )
@@ -104,13 +110,13 @@ class Problem:
         offset: ArrayLike | None = None,
         device: str = "cpu",
     ) -> Problem:
-        """Validate samples and class indices 0 to n_classes - 1, or probabilities (n_samples, n_classes)."""
+        """Validate samples and class indices 0 to n_classes - 1, probabilities, or partial labels."""
         array, names = _samples(X, None, device)
         if validation.device(device) != "cpu":
             y, sample_weight, offset = on_host(device, y, sample_weight, offset)
         y = validation.as_array("y", y)
         n_samples, n = array.shape[0], validation.n_classes(n_classes, y, array.shape[1])
-        checked = validation.targets(y, n_samples, n, array.dtype, n_of="X")
+        checked = validation.targets(y, n_samples, n, array.dtype, n_of="X", partial=True)
         smoothing = validation.number("label_smoothing", label_smoothing, low=0.0, high=1.0)
         weight = validation.sample_weights(sample_weight, n_samples)
         by_class = validation.class_weights(class_weight, n)
@@ -179,6 +185,11 @@ class Problem:
         """S, the sum of sample weights times class weights, which the mean loss divides by."""
         return self.target.weight_sum
 
+    @property
+    def has_partial_labels(self) -> bool:
+        """Whether labels are sets of possible classes, so that the loss is not convex."""
+        return bool(self.target.kind == PARTIAL)
+
     def backend(self, *, fit_intercept: bool, n_threads: int | None) -> Backend:
         """The sums over the rows, computed by the CPU."""
         options: dict[str, Any] = {"fit_intercept": fit_intercept, "n_threads": n_threads}
@@ -207,11 +218,8 @@ class Problem:
         return self.target.class_sums() / self.target.total
 
     def separable_below(self) -> float:
-        """A mean loss below which all classes are separated without error; 0 if the loss cannot show that.
-
-        If the loss of every sample is below log 2, each sample has a probability above one half for its class.
-        """
-        return float(np.log(2)) * self.target.least_weight() / self.target.total
+        """A mean loss below which all classes are separated without error; 0 if the loss cannot show that."""
+        return self.target.separable_below()
 
     def split(self, fraction: float, seed: int | None) -> Problem:
         """Hold out this share of the samples of positive weight as validation data, drawn by `seed`.
@@ -352,7 +360,7 @@ def _weighted(
     label_smoothing: float,
 ) -> WeightedTargets:
     """Encoded labels, or rows of probabilities, with validated sample weights and the class weights that were given."""
-    target = validation.targets(y, n_samples, classes.size, dtype, n_of="X")
+    target = validation.targets(y, n_samples, classes.size, dtype, n_of="X", partial=True)
     given = weights_of_classes(class_weight, y, classes, sample_weight)
     by_class = validation.class_weights(given, classes.size)
     return validation.weigh(target, sample_weight, by_class, classes.size, dtype, label_smoothing=label_smoothing)

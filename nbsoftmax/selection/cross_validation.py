@@ -177,7 +177,7 @@ def held_out(
     """Scores of the held-out samples for all penalties and folds; the parameters are those of `cross_validate`."""
     codes = problem.y
     if codes.ndim != 1:
-        raise InputValueError("y holds probabilities; cross_validate needs labels.")
+        raise InputValueError("y holds probabilities or partial labels; cross_validate needs one label for each row.")
     weight = problem.sample_weight if problem.sample_weight.size else np.ones(len(codes))
     parts = [_Fold(problem, weight, *pair) for pair in _pairs(folds, codes, random_state)]
     return _scores(parts, Cs, l1_ratio, options | {"random_state": random_state})

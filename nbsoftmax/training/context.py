@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Self
 
 from numpy.typing import NDArray
 
+from nbsoftmax.problem import AnyProblem
 from nbsoftmax.training.result import FitResult
 from nbsoftmax.validation import Float64s
 
@@ -62,3 +63,9 @@ class Context:
     n_validation_samples: int = 0
     iteration: Iteration | None = None
     result: FitResult | None = None
+
+    @classmethod
+    def of(cls, solver: str, problem: AnyProblem) -> Self:
+        """The fit of a problem, before it begins."""
+        n_held_out = 0 if problem.held_out is None else problem.held_out.n_samples
+        return cls(solver, problem.n_samples, problem.n_features, problem.classes, problem.feature_names, n_held_out)

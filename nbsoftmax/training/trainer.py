@@ -33,6 +33,7 @@ from nbsoftmax.training.hooks import Hooks, report_rows, rows_reported
 from nbsoftmax.training.metadata import PENALTY_OPTIONS, summary_of, training_metadata
 from nbsoftmax.training.minimise import minimise
 from nbsoftmax.training.monitor import FitMonitor
+from nbsoftmax.training.objective import check_start, objective_of
 from nbsoftmax.training.result import FitResult
 from nbsoftmax.training.solver_choice import check_penalty, chosen_solver, device_of
 from nbsoftmax.training.standardize import standardized
@@ -63,14 +64,14 @@ class Trainer:
     grouped : bool
         Whether l1 penalises the weights of a feature together, l1 sum_j ||coef[:, j]||_2 instead of l1 ||coef||_1, so
         that all weights of a feature become 0 together.
-    penalty : Ridge, Lasso, ElasticNet, GroupLasso or an object with their methods `value` and `prox`, optional
-        Replaces `l1`, `l2` and `grouped`: one of these penalties, or one of your own; see "Penalties" in the
-        documentation.
+    penalty : Ridge, Lasso, ElasticNet, GroupLasso, "firth", or an object with methods `value` and `prox`, optional
+        Replaces `l1`, `l2` and `grouped`: one of these penalties, or one of your own. "firth" is Jeffreys' prior (D.
+        Firth, 1993): finite estimates also where classes are perfectly separable, for at most 1000 parameters.
     penalty_weight : array_like (n_features,), optional
         Weight of each feature in the penalty, at least 0; features of weight 0 are not penalised.
     bounds : (low, high), optional
-        Bounds on the coefficients, each None, a number, (n_features,) or (n_classes, n_features): (0, None) for
-        coefficients of at least 0. The intercept has none, and `grouped` is not supported.
+        Bounds on the coefficients but not the intercept, each None, a number, (n_features,) or (n_classes, n_features):
+        (0, None) for coefficients of at least 0. `grouped` is not supported.
     standardize : bool
         Whether the penalties act on the coefficients of standardized features, each divided by its standard deviation.
         The coefficients are those of the features as they are, and X is not copied.
@@ -112,7 +113,8 @@ class Trainer:
     """
 
     warn_as: type[ConvergenceWarning] = ConvergenceWarning  # the estimators warn by a subclass of it
-    to_penalise = "add l2 (for example 1e-4)"  # advice in that warning; the estimators name their own parameter
+    # Advice in that warning; the estimators name their own parameters.
+    advice: Mapping[str, str] = PYTHON_TERMS
 
     def __init__(  # noqa: PLR0913  the options of the contract
         self,
@@ -121,7 +123,7 @@ class Trainer:
         l1: float = 0.0,
         l2: float = 0.0,
         grouped: bool = False,
-        penalty: Penalty | None = None,
+        penalty: Penalty | str | None = None,
         penalty_weight: ArrayLike | None = None,
         bounds: tuple[ArrayLike | None, ArrayLike | None] | None = None,
         standardize: bool = False,
@@ -195,7 +197,9 @@ class Trainer:
             current `dask.distributed.Client`; y and sample_weight may be Dask collections too.
         y : array_like or column of a table
             Labels, (n_samples,): integers, strings or booleans; or probabilities (n_samples, n_classes), whose
-            classes are 0..n_classes-1.
+            classes are 0..n_classes-1. Booleans (n_samples, n_classes) are partial labels: the classes that are
+            possible. The loss of a sample is then -log of the sum of their probabilities. The classes of a table of
+            boolean columns are the names of its columns.
         sample_weight : array_like (n_samples,), optional
         offset : array_like (n_samples, n_classes), or (n_samples,) for the second of two classes, optional
             Added to the logits, with fixed coefficient 1. Predictions take an offset of their own.
@@ -239,38 +243,23 @@ class Trainer:
         options = self._objective_options()
         if self.standardize:
             options = replace(options, penalty=standardized(options.penalty, problem))
-        objective = PenalizedLoss(problem, options)
+        objective = objective_of(problem, options)
         start = initial_params(init, objective.shape, problem.classes, fit_intercept=self.fit_intercept)
         start[:, :-1] = options.penalty.feasible(start[:, :-1])
-        solver = chosen_solver(self.solver, options.penalty)
-        context = Context(
-            solver.name,
-            problem.n_samples,
-            problem.n_features,
-            problem.classes,
-            problem.feature_names,
-            n_validation_samples=0 if problem.held_out is None else problem.held_out.n_samples,
-        )
+        check_start(objective, start)
+        solver = chosen_solver(self.solver, options.penalty, convex=objective.convex)
+        context = Context.of(solver.name, problem)
         hooks = Hooks(self, callbacks, context)
         monitor = self._monitor(started, objective, problem, hooks)
         if checkpoint is not None:
             known = self._fingerprint(solver, problem, start, options.penalty)
             monitor.save_to(Checkpoint(checkpoint, known), resume=resume)
         with monitor.saved_on_termination(), hooks.running(), rows_reported(problem, callbacks):
-            solution = minimise(
-                solver,
-                objective,
-                start,
-                monitor,
-                problem.classes,
-                tol=self.tol,
-                max_iter=self.max_iter,
-                seed=self._seed(),
-            )
+            given = {"tol": self.tol, "max_iter": self.max_iter, "seed": self._seed()}
+            solution = minimise(solver, objective, start, monitor, problem.classes, **given)
             context.result = self._result(solver, solution, problem, monitor, started, options)
         if not solution.converged and not solution.stop_reason.requested:
-            terms = PYTHON_TERMS | {"tol": f"tol (now {self.tol:g})", "penalize": self.to_penalise}
-            advice = solution.stop_reason.advise(terms)
+            advice = solution.stop_reason.advise({**self.advice, "tol": f"tol (now {self.tol:g})"})
             warnings.warn(convergence_message(solution, advice), self.warn_as, stacklevel=2)
         return context.result
 

@@ -11,6 +11,7 @@ Each file has one subject:
     arrays       arrays of numbers: X, logits, parameters, offsets, outputs
     sparse       X that may be a sparse matrix
     labels       labels of classes to class indices and sorted classes
+    partial      sets of possible classes
     targets      class indices, or rows of probabilities
     weights      sample weights and class weights
     weighting    targets and weights together, as the kernels use them
@@ -50,6 +51,7 @@ from nbsoftmax.validation.conversion import as_array, is_dask, is_on_device
 from nbsoftmax.validation.frames import by_label, frame, same_features
 from nbsoftmax.validation.labels import class_labels, codes_of, labels, positions, target_array
 from nbsoftmax.validation.options import callables, choice, count, device, flag, n_threads, number, seed
+from nbsoftmax.validation.partial import certain_labels, possible_classes, refuse_never_possible
 from nbsoftmax.validation.size import MANY_CLASSES, n_classes, needs_memory
 from nbsoftmax.validation.sparse import features, is_sparse, samples
 from nbsoftmax.validation.targets import Targets, distributions, targets
@@ -69,6 +71,7 @@ __all__ = [
     "binary_targets",
     "by_label",
     "callables",
+    "certain_labels",
     "choice",
     "class_labels",
     "class_weights",
@@ -98,6 +101,8 @@ __all__ = [
     "out",
     "params",
     "positions",
+    "possible_classes",
+    "refuse_never_possible",
     "same_features",
     "sample_weights",
     "samples",

@@ -12,7 +12,7 @@ from nbsoftmax.validation.conversion import as_array
 
 Floats = NDArray[np.floating[Any]]
 Float64s = NDArray[np.float64]
-FloatT = TypeVar("FloatT", bound=np.floating[Any])
+ScalarT = TypeVar("ScalarT", bound=np.generic)
 SMALL = 2**12  # up to this size, `isfinite` of the whole array is faster than sums of blocks
 
 
@@ -53,7 +53,7 @@ def as_float64s(name: str, a: ArrayLike) -> Float64s:
     return np.asarray(as_floats(name, a, dtype=np.float64), np.float64, order="C")
 
 
-def writeable_view(a: NDArray[FloatT]) -> NDArray[FloatT]:
+def writeable_view(a: NDArray[ScalarT]) -> NDArray[ScalarT]:
     """Return `a` itself, or for a read-only array a writeable view of the same memory.
 
     Kernels never write to their inputs. Without the view, Numba would compile every kernel a second time for

@@ -89,6 +89,21 @@ def only_column(a: Any) -> Any:
     return a
 
 
+def boolean_columns(a: Any, *, name: str) -> tuple[NDArray[np.bool_], tuple[str, ...]] | None:
+    """The array and the names of a table of two or more columns that are all boolean; None for anything else."""
+    if _is(a, "pandas", "DataFrame") or _is(a, "polars", "DataFrame"):
+        dtypes = list(a.dtypes)
+    elif _is(a, "pyarrow", "Table", "RecordBatch"):
+        dtypes = list(a.schema.types)
+    else:
+        return None
+    if len(dtypes) < 2 or not all(str(dtype).lower().startswith("bool") for dtype in dtypes):
+        return None
+    array, names = frame(a, sparse=False)
+    _refuse_missing(name, np.isnan(array).any(axis=1))
+    return array != 0, names or ()
+
+
 def by_label(weights: Any, n_classes: int) -> Any:
     """Turn a pandas Series of weights into a dict, because its index holds the class labels.
 

@@ -7,7 +7,7 @@ import pytest
 
 import nbsoftmax as nbs
 from nbsoftmax.problem import rows_to_hold_out
-from tests.cli.commands import SPECIES, refused, run
+from tests.cli.commands import SPECIES, misused, refused, run
 
 
 def test_l1_and_grouped_are_those_of_the_trainer(flowers, tmp_path, capsys):
@@ -195,3 +195,16 @@ def test_named_features_are_not_penalised(flowers, tmp_path, capsys):
     capsys.readouterr()
     err = refused(capsys, "fit", *data, "--out", out, "--unpenalised", "petal")
     assert "--unpenalised names 'petal', which is not a feature; the features are ['length', 'width']." in err
+
+
+def test_firth_gives_finite_coefficients_for_separable_classes(tmp_path, capsys):
+    rows = [f"{x},{'low' if x < 0 else 'high'}" for x in (-3, -2, -1, 1, 2, 3)]
+    (tmp_path / "d.csv").write_text("\n".join(["x,y", *rows]), encoding="utf-8")
+    fit = ("fit", tmp_path / "d.csv", "--target", "y", "--out", tmp_path / "m.npz", "--quiet")
+    assert run(*fit) == 1
+    assert "--firth" in capsys.readouterr().err
+    assert run(*fit, "--firth") == 0
+    assert np.abs(nbs.SoftmaxModel.load(tmp_path / "m.npz").coef).max() < 3
+    capsys.readouterr()
+    assert "not allowed with" in misused(capsys, *fit, "--firth", "--l2", "0.1")
+    assert "newton-cg" in refused(capsys, *fit, "--firth", "--solver", "newton-cg")
