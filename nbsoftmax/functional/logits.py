@@ -198,7 +198,8 @@ def logsumexp(
     if keepdims:
         shape = tuple(1 if i in along.axes else n for i, n in enumerate(along.array.shape))
     if b is None:
-        lse = _logsumexp(along).reshape(shape)[()]
+        lse = _logsumexp(along)
+        lse = lse if lse.shape == shape else lse.reshape(shape)[()]
         if not return_sign:
             return lse
         return lse, np.where(np.isnan(lse), lse, lse > -np.inf).astype(lse.dtype)[()]

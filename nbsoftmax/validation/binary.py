@@ -110,7 +110,7 @@ def positive_weights(weight: ArrayLike | None, shape: tuple[int, ...]) -> Float6
         )
     if not (np.isfinite(w) & (w >= 0)).all():
         raise InputValueError("pos_weight contains a negative number, NaN or inf, expected weights of at least 0.")
-    alike = next((i for i, n in enumerate(w.shape) if n > 1), w.ndim)  # leading axes of size 1
+    alike = next((i for i, n in enumerate(w.shape) if n != 1), w.ndim)  # leading axes of size 1
     w = w.reshape(w.shape[alike:])
     repeated: Float64s = np.broadcast_to(w, shape[len(shape) - w.ndim :]).astype(np.float64)
     return repeated.reshape(-1)

@@ -140,6 +140,16 @@ def test_a_weight_of_positive_labels_counts_in_the_loss_and_not_in_the_mean():
     assert found == pytest.approx(losses.sum() / s[y >= 0].sum(), rel=64 * EPS)
 
 
+@pytest.mark.parametrize(
+    ("shape", "p"), [((0, 3), [1, 2, 3]), ((3, 0), []), ((3, 0), 2.0), ((2, 0, 3), np.ones((1, 1, 3)))]
+)
+def test_no_labels_with_weights_give_no_loss(shape, p):
+    z = np.empty(shape)
+    losses, grad = nbs.binary_cross_entropy_and_grad(z, z, pos_weight=p, reduction="none")
+    assert losses.shape == grad.shape == shape
+    assert nbs.binary_cross_entropy(z, z, pos_weight=p, reduction="sum") == 0
+
+
 @pytest.mark.parametrize("p", [1e-300, 1e-40, 1e40, 1e300])
 def test_weights_of_positive_labels_of_any_size_count_in_float32(p):
     z = np.array([0.5, -0.5, 3.0], np.float32)
