@@ -9,6 +9,7 @@ Each file has one subject:
     conversion   arrays, lists, columns and tensors to NumPy arrays
     frames       tables of pandas, polars and Arrow to NumPy arrays with feature names
     arrays       arrays of numbers: X, logits, parameters, offsets, outputs
+    axes         logits of any shape, with their targets and weights
     sparse       X that may be a sparse matrix
     labels       labels of classes to class indices and sorted classes
     partial      sets of possible classes
@@ -46,7 +47,8 @@ from nbsoftmax.validation.arrays import (
     some_samples,
     writeable_view,
 )
-from nbsoftmax.validation.binary import BinaryTargets, binary_targets
+from nbsoftmax.validation.axes import Along, logits_along, target_rows, weight_rows
+from nbsoftmax.validation.binary import BinaryTargets, binary_targets, positive_weights
 from nbsoftmax.validation.conversion import as_array, is_dask, is_on_device
 from nbsoftmax.validation.frames import by_label, frame, same_features
 from nbsoftmax.validation.labels import class_labels, codes_of, labels, positions, target_array
@@ -60,6 +62,7 @@ from nbsoftmax.validation.weights import class_weights, in_units, sample_weights
 
 __all__ = [
     "MANY_CLASSES",
+    "Along",
     "BinaryTargets",
     "Float64s",
     "Floats",
@@ -92,6 +95,7 @@ __all__ = [
     "is_sparse",
     "labels",
     "logits",
+    "logits_along",
     "n_classes",
     "n_threads",
     "needs_memory",
@@ -101,6 +105,7 @@ __all__ = [
     "out",
     "params",
     "positions",
+    "positive_weights",
     "possible_classes",
     "refuse_never_possible",
     "same_features",
@@ -110,8 +115,10 @@ __all__ = [
     "seed",
     "some_samples",
     "target_array",
+    "target_rows",
     "targets",
     "weigh",
+    "weight_rows",
     "weighted_targets",
     "writeable_view",
 ]

@@ -43,6 +43,11 @@ def float_dtype_of(name: str, given: np.dtype[Any], dtype: Any = None) -> Any:
         )
     if kind not in "fiub":
         raise InputTypeError(f"{name} has dtype {given}, expected float32 or float64; convert it to numbers first.")
+    if kind == "f" and given.itemsize > 8:
+        raise InputTypeError(
+            f"{name} has dtype {given}, which has more digits than float64, expected float32 or float64; round it "
+            f"first: {name}.astype(numpy.float64)."
+        )
     if dtype is None:
         return np.float32 if kind == "f" and given.itemsize <= 4 else np.float64
     return dtype
