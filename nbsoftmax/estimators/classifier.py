@@ -13,7 +13,8 @@ from nbsoftmax.data.blocks import is_source, refuse_source
 from nbsoftmax.errors import InputValueError, listed, plain
 from nbsoftmax.estimators.base import EitherConvergenceWarning, FittedClassifier
 from nbsoftmax.estimators.callback_tasks import CallbackSupportMixin, CallbackTasks, with_callbacks
-from nbsoftmax.models.softmax import one_row, two_rows
+from nbsoftmax.estimators.namespaces import move_attributes, to_numpy
+from nbsoftmax.models.softmax import one_row
 from nbsoftmax.problem import Problem, weights_of_classes
 from nbsoftmax.selection.path import as_in_sklearn
 from nbsoftmax.solvers.sgd import SGD
@@ -157,6 +158,7 @@ class SoftmaxRegression(CallbackSupportMixin, FittedClassifier):
         self._seen = problem.weight_sum
         if tasks is not None:
             tasks.end()
+        move_attributes(self, X)
         if result.interrupted:
             raise KeyboardInterrupt  # after setting the attributes; a search over many fits must end as well
         return self
@@ -185,7 +187,8 @@ class SoftmaxRegression(CallbackSupportMixin, FittedClassifier):
         ValueError, TypeError
             For input or parameters that cannot be used.
         """
-        fitted = hasattr(self, "coef_")
+        fitted, given = hasattr(self, "coef_"), X
+        X, y, sample_weight = to_numpy("X", X), to_numpy("y", y), to_numpy("sample_weight", sample_weight)
         X, y, names = self._read(X, y, reset=not fitted)
         if names is not None:  # so that an error names the column; the trainer validates arrays
             X = validation.features(X, names=names)
@@ -220,7 +223,7 @@ class SoftmaxRegression(CallbackSupportMixin, FittedClassifier):
                 class_weight=by_class, random_state=self._seed(), standardize=self.standardize,
                 n_threads=self._n_threads(),
             )  # fmt: skip
-            start = np.column_stack(two_rows(self.coef_, self.intercept_)) if fitted else None
+            start = np.column_stack(self._two_rows()) if fitted else None
         trainer.l2 = self._penalties(seen, labels.size)[1]
         indices = np.arange(labels.size)
         model = trainer.partial_fit(X, codes, classes=indices, sample_weight=sample_weight, init=start)
@@ -228,6 +231,7 @@ class SoftmaxRegression(CallbackSupportMixin, FittedClassifier):
         self.coef_, self.intercept_ = one_row(model.coef, model.intercept)
         self.n_iter_ = np.array([1], np.int32)
         self.converged_, self.gap_, self.history_ = False, np.inf, {}
+        move_attributes(self, given)
         return self
 
     def _trainer(self, l1: float, l2: float, callbacks: tuple[Any, ...]) -> Trainer:
@@ -264,7 +268,7 @@ class SoftmaxRegression(CallbackSupportMixin, FittedClassifier):
     def _start(self, n_features: int, classes: NDArray[Any]) -> Float64s | None:
         if not (self.warm_start and hasattr(self, "coef_")):
             return None
-        coef, intercept = two_rows(self.coef_, self.intercept_)
+        coef, intercept = self._two_rows()
         if coef.shape[1] != n_features or not np.array_equal(self.classes_, classes):
             raise InputValueError(
                 f"warm_start=True, but the last fit was of {coef.shape[1]} features and the classes "

@@ -46,7 +46,7 @@ from nbsoftmax.validation.arrays import (
     writeable_view,
 )
 from nbsoftmax.validation.binary import BinaryTargets, binary_targets
-from nbsoftmax.validation.conversion import as_array, is_dask, is_on_device
+from nbsoftmax.validation.conversion import as_array, is_dask, is_on_device, refuse_tensor
 from nbsoftmax.validation.frames import by_label, frame, same_features
 from nbsoftmax.validation.labels import class_labels, codes_of, labels, positions, target_array
 from nbsoftmax.validation.options import callables, choice, count, device, flag, n_threads, number, seed
@@ -98,6 +98,7 @@ __all__ = [
     "out",
     "params",
     "positions",
+    "refuse_tensor",
     "same_features",
     "sample_weights",
     "samples",

@@ -25,7 +25,7 @@ def test_messages_name_labels_rather_than_their_indices():
     y = np.where(y == "cedar", "owl", y)
     folds = [(np.flatnonzero(y != "owl"), np.arange(9)), (np.arange(60), np.arange(9))]
     with pytest.raises(nbs.InputValueError, match="class 'owl' has 20 samples, but none in the training part"):
-        nbs.SoftmaxRegressionCV(cv=folds).fit(X, y)
+        nbs.cross_validate(X, y, folds=folds)
     apart = np.column_stack([X, y == "owl"])
     with pytest.warns(nbs.ConvergenceWarning, match="separable classes: 'owl'"):
         nbs.SoftmaxRegression(C=np.inf).fit(apart, y)
