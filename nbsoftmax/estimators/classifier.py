@@ -27,6 +27,8 @@ def _can_partial_fit(estimator: SoftmaxRegression) -> bool:
     """Whether the parameters allow `partial_fit`; if not, an AttributeError says why."""
     if estimator.l1_ratio != 0:
         raise AttributeError(f"partial_fit has no l1 penalty, and l1_ratio is {estimator.l1_ratio!r}; set it to 0.")
+    if estimator.standardize:
+        raise AttributeError("standardize=True needs the deviations of all samples at once; scale the features.")
     if isinstance(estimator.class_weight, str):
         raise AttributeError(
             f"class_weight is {estimator.class_weight!r}, which needs all labels at once; give the weights themselves."
@@ -183,7 +185,8 @@ class SoftmaxRegression(CallbackSupportMixin, FittedClassifier):
         Raises
         ------
         AttributeError
-            With an l1_ratio above 0, or "balanced" class weights, which need all samples at once.
+            With an l1_ratio above 0; and with standardize=True or "balanced" class weights, which need all samples at
+            once.
         ValueError, TypeError
             For input or parameters that cannot be used.
         """
@@ -220,8 +223,7 @@ class SoftmaxRegression(CallbackSupportMixin, FittedClassifier):
         if trainer is None:
             trainer = Trainer(
                 solver=SGD(average=True), fit_intercept=self.fit_intercept, label_smoothing=self.label_smoothing,
-                class_weight=by_class, random_state=self._seed(), standardize=self.standardize,
-                n_threads=self._n_threads(),
+                class_weight=by_class, random_state=self._seed(), n_threads=self._n_threads(),
             )  # fmt: skip
             start = np.column_stack(self._two_rows()) if fitted else None
         trainer.l2 = self._penalties(seen, labels.size)[1]
