@@ -58,6 +58,9 @@ def test_the_rule_of_one_standard_error_takes_a_smaller_c():
         ({"refit": "last"}, "refit is 'last'"),
         ({"l1_ratios": [0.5, 2.0]}, "l1_ratio"),
         ({"Cs": [0.0]}, "Cs contains 0"),
+        ({"cv": []}, "cv gives 0 folds"),
+        ({"cv": [(range(200), range(200, 300))], "refit": "one-standard-error"}, "cv gives 1 folds"),
+        ({"cv": [(range(200), range(200, 400))]}, "indices in 0..299"),
     ],
 )
 def test_parameters_out_of_range_are_named(odd, message):
