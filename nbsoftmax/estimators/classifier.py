@@ -14,7 +14,8 @@ from nbsoftmax.errors import InputValueError, listed, plain
 from nbsoftmax.estimators.base import ADVICE, EitherConvergenceWarning, FittedClassifier
 from nbsoftmax.estimators.bounds import bounds_of_classes
 from nbsoftmax.estimators.callback_tasks import CallbackSupportMixin, CallbackTasks, with_callbacks
-from nbsoftmax.models.sklearn_parameters import one_row, two_rows
+from nbsoftmax.estimators.namespaces import move_attributes, to_numpy
+from nbsoftmax.models.sklearn_parameters import one_row
 from nbsoftmax.models.thresholds import Thresholds
 from nbsoftmax.problem import Problem, weights_of_classes
 from nbsoftmax.selection.path import as_in_sklearn
@@ -32,6 +33,8 @@ def _can_partial_fit(estimator: SoftmaxRegression) -> bool:
         raise AttributeError("partial_fit cannot keep bounds; set bounds to None.")
     if estimator.firth:
         raise AttributeError("partial_fit has no Firth penalty, which needs all samples at once; set firth=False.")
+    if estimator.standardize:
+        raise AttributeError("standardize=True needs the deviations of all samples at once; scale the features.")
     if isinstance(estimator.class_weight, str):
         raise AttributeError(
             f"class_weight is {estimator.class_weight!r}, which needs all labels at once; give the weights themselves."
@@ -183,6 +186,7 @@ class SoftmaxRegression(CallbackSupportMixin, FittedClassifier):
         self._seen = problem.weight_sum
         if tasks is not None:
             tasks.end()
+        move_attributes(self, X)
         if result.interrupted:
             raise KeyboardInterrupt  # after setting the attributes; a search over many fits must end as well
         return self
@@ -207,11 +211,13 @@ class SoftmaxRegression(CallbackSupportMixin, FittedClassifier):
         Raises
         ------
         AttributeError
-            With bounds, an l1_ratio above 0, or "balanced" class weights, which need all samples at once.
+            With bounds, firth=True or an l1_ratio above 0; and with standardize=True or "balanced" class weights, which
+            need all samples at once.
         ValueError, TypeError
             For input or parameters that cannot be used.
         """
-        fitted = hasattr(self, "coef_")
+        fitted, given = hasattr(self, "coef_"), X
+        X, y, sample_weight = to_numpy("X", X), to_numpy("y", y), to_numpy("sample_weight", sample_weight)
         X, y, names = self._read(X, y, reset=not fitted)
         if names is not None:  # so that an error names the column; the trainer validates arrays
             X = validation.features(X, names=names)
@@ -243,10 +249,10 @@ class SoftmaxRegression(CallbackSupportMixin, FittedClassifier):
         if trainer is None:
             trainer = Trainer(
                 solver=SGD(average=True), fit_intercept=self.fit_intercept, label_smoothing=self.label_smoothing,
-                class_weight=by_class, random_state=self._seed(), standardize=self.standardize,
-                penalty_weight=self.penalty_weight, n_threads=self._n_threads(),
+                class_weight=by_class, random_state=self._seed(), penalty_weight=self.penalty_weight,
+                n_threads=self._n_threads(),
             )  # fmt: skip
-            start = np.column_stack(two_rows(self.coef_, self.intercept_)) if fitted else None
+            start = np.column_stack(self._two_rows()) if fitted else None
         trainer.l2 = self._penalties(seen, labels.size)[1]
         indices = np.arange(labels.size)
         model = trainer.partial_fit(X, codes, classes=indices, sample_weight=sample_weight, init=start)
@@ -254,6 +260,7 @@ class SoftmaxRegression(CallbackSupportMixin, FittedClassifier):
         self.coef_, self.intercept_ = one_row(model.coef, model.intercept)
         self.n_iter_ = np.array([1], np.int32)
         self.converged_, self.gap_, self.history_ = False, np.inf, {}
+        move_attributes(self, given)
         return self
 
     def _trainer(self, l1: float, l2: float, bounds: Any, callbacks: tuple[Any, ...]) -> Trainer:
@@ -293,7 +300,7 @@ class SoftmaxRegression(CallbackSupportMixin, FittedClassifier):
     def _start(self, n_features: int, classes: NDArray[Any]) -> Float64s | None:
         if not (self.warm_start and hasattr(self, "coef_")):
             return None
-        coef, intercept = two_rows(self.coef_, self.intercept_)
+        coef, intercept = self._two_rows()
         if coef.shape[1] != n_features or not np.array_equal(self.classes_, classes):
             raise InputValueError(
                 f"warm_start=True, but the last fit was of {coef.shape[1]} features and the classes "

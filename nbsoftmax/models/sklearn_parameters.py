@@ -22,10 +22,16 @@ def one_row(coef: Float64s, intercept: Float64s) -> tuple[Float64s, Float64s]:
 
 
 def two_rows(coef: Float64s, intercept: Float64s) -> tuple[Float64s, Float64s]:
-    """The inverse of `one_row`: -c/2 and c/2, the pair of minimum norm among those with the difference c."""
+    """The inverse of `one_row`: -c/2 and c/2, the pair of minimum norm among those with the difference c.
+
+    An infinite difference of the intercepts becomes 0 and -inf, so that the probabilities are 1 and 0.
+    """
     if len(coef) != 1:
         return coef, intercept
-    return np.vstack([-coef / 2, coef / 2]), np.concatenate([-intercept / 2, intercept / 2])
+    pair = np.concatenate([-intercept / 2, intercept / 2])
+    if np.isinf(intercept).any():
+        pair = np.minimum(pair, 0.0)
+    return np.vstack([-coef / 2, coef / 2]), pair
 
 
 def parameters_of(estimator: Any) -> tuple[Float64s, Float64s, Any, Any]:

@@ -63,7 +63,12 @@ class GradientDescent:
     ) -> Solution:
         """Minimise a smooth objective, convex or not; `tol` is relative to the objective."""
         driver = Driver(
-            objective, start, tol=tol, max_iter=max_iter or MAX_ITER, on_iteration=on_iteration, state=state
+            objective,
+            start,
+            tol=tol,
+            max_iter=MAX_ITER if max_iter is None else max_iter,
+            on_iteration=on_iteration,
+            state=state,
         )
         return driver.minimize(_GradientSteps(self, driver))
 

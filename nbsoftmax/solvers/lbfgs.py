@@ -55,7 +55,7 @@ class LBFGS:
             objective,
             centred_start(objective, start),
             tol=tol,
-            max_iter=max_iter or MAX_ITER,
+            max_iter=MAX_ITER if max_iter is None else max_iter,
             on_iteration=on_iteration,
             state=state,
             uses_hessian=True,

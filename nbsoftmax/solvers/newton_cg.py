@@ -83,7 +83,7 @@ class _TruncatedNewton:
             objective if whole is None else whole,
             centred_start(objective, start) if start.any() else start,
             tol=tol,
-            max_iter=max_iter or MAX_ITER,
+            max_iter=MAX_ITER if max_iter is None else max_iter,
             on_iteration=on_iteration,
             state=state,
             uses_hessian=True,

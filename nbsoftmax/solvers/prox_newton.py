@@ -68,7 +68,7 @@ class ProxNewton:
             objective.smooth_part(),
             _feasible(objective, start),
             tol=tol,
-            max_iter=max_iter or MAX_ITER,
+            max_iter=MAX_ITER if max_iter is None else max_iter,
             on_iteration=on_iteration,
             state=state,
             evaluate=partial(_evaluate, objective.penalty),

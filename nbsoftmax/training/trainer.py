@@ -80,7 +80,8 @@ class Trainer:
         The fit has converged when the objective is within tol * |objective| of its minimum, or within eps log K, if
         that is more. (With all parameters 0 the objective of K classes is log K.)
     max_iter : int, optional
-        Default: the solver's own, 10000 for "lbfgs" and "gd", 50 epochs for "sgd", 500 for the others.
+        Default: the solver's own, 10000 for "lbfgs" and "gd", 50 epochs for "sgd", 500 for the others. With 0 the fit
+        ends where it starts.
     label_smoothing : float in [0, 1]
     class_weight : None, "balanced", dict of label to weight, or array in the order of the sorted labels
         "balanced" gives class k the weight n_samples / (n_classes * count_k), counts weighted by the sample weights.
@@ -150,7 +151,7 @@ class Trainer:
         self.standardize = validation.flag("standardize", standardize)
         self.fit_intercept = validation.flag("fit_intercept", fit_intercept)
         self.tol = validation.number("tol", tol, low=0.0, low_open=True)
-        self.max_iter = None if max_iter is None else validation.count("max_iter", max_iter)
+        self.max_iter = None if max_iter is None else validation.count("max_iter", max_iter, low=0)
         self._stream: Stream | None = None
         self.label_smoothing = validation.number("label_smoothing", label_smoothing, low=0.0, high=1.0)
         self.class_weight = class_weight
