@@ -7,6 +7,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from nbsoftmax.encoding import AnyEncoding
 from nbsoftmax.training.result import FitResult
 from nbsoftmax.validation import Float64s
 
@@ -52,6 +53,8 @@ class Context:
         The last iteration; None before the first has ended.
     result : FitResult or None
         None before the end, and if an error ended the fit.
+    encoding : AnyEncoding or None
+        How X was made from a table.
     """
 
     solver: str
@@ -62,3 +65,4 @@ class Context:
     n_validation_samples: int = 0
     iteration: Iteration | None = None
     result: FitResult | None = None
+    encoding: AnyEncoding | None = None
