@@ -55,6 +55,11 @@ class AnyEncoding(Protocol):
         """The names of the features."""
         ...
 
+    @property
+    def sparse(self) -> bool:
+        """Whether matrices are sparse."""
+        ...
+
     def encode(self, table: Any, *, drop: bool = False, dense: bool = False) -> Encoded:
         """The matrix of a table; with `drop`, rows with missing values are dropped if the encoding says so."""
         ...

@@ -64,7 +64,7 @@ def columns_of(table: Table, wanted: Sequence[str] | None = None) -> Iterator[Co
         yield from (table[name] for name in wanted or names)
         return
     library = frames.library_of(table)
-    read = {"pandas": _of_pandas, "polars": _of_polars, "pyarrow": _of_arrow}[str(library)]
+    read = {"pandas": _of_pandas, "polars": _of_polars, "pyarrow": column_of_arrow}[str(library)]
     number = {name: j for j, name in enumerate(names)}
     for name in wanted or names:
         yield read(name, table.iloc[:, number[name]] if library == "pandas" else _column(table, number[name]))
@@ -83,7 +83,7 @@ def _of_pandas(name: str, values: Any) -> Column:
         return _category(name, values.cat.codes.to_numpy().astype(np.int64), levels, ordered=bool(dtype.ordered))
     arrow = getattr(dtype, "pyarrow_dtype", None)
     if arrow is not None:
-        return _of_arrow(name, values.array.__arrow_array__())
+        return column_of_arrow(name, values.array.__arrow_array__())
     if dtype.kind == "b" or (dtype.kind != "c" and pandas.api.types.is_numeric_dtype(dtype)):
         return Column(name, NUMBER, np.asarray(values.to_numpy(dtype=np.float64, na_value=np.nan)))
     if dtype.kind == "M":
@@ -130,7 +130,8 @@ def _of_polars(name: str, values: Any) -> Column:
     _refuse(name, str(dtype))
 
 
-def _of_arrow(name: str, values: Any) -> Column:
+def column_of_arrow(name: str, values: Any) -> Column:
+    """A column of Arrow, an Array or a ChunkedArray."""
     pa = sys.modules["pyarrow"]
     types, kind = pa.types, values.type
     if types.is_dictionary(kind):
@@ -140,7 +141,7 @@ def _of_arrow(name: str, values: Any) -> Column:
             whole = pa.concat_arrays(chunks) if chunks else pa.array([], kind)
         codes = whole.indices.cast(pa.int64()).fill_null(-1).to_numpy(zero_copy_only=False)
         inner = whole.dictionary
-        inside = _of_arrow(name, inner).as_levels()  # distinct values may have one text, and null may be a value
+        inside = column_of_arrow(name, inner).as_levels()  # distinct values may have one text, and null may be a value
         places = np.append(inside.values, -1)
         return _category(name, places[codes], inside.levels, ordered=bool(kind.ordered))
     if any(check(kind) for check in (types.is_string, types.is_large_string, types.is_string_view)):

@@ -66,7 +66,7 @@ def has_other_columns(X: Any) -> bool:
         return not all(map(_is_number_of_pandas, set(X.infer_objects().dtypes)))
     if library == "polars":
         return not all(map(_is_number_of_polars, set(X.dtypes)))
-    return library == "pyarrow" and not all(map(_is_number_of_arrow, set(X.schema.types)))
+    return library == "pyarrow" and not all(map(is_number_of_arrow, set(X.schema.types)))
 
 
 def column(name: str, a: Any) -> Any:
@@ -212,7 +212,7 @@ def arrow_dtype(names: Sequence[str], dtypes: Sequence[Any]) -> np.dtype[Any]:
     """The common dtype of Arrow columns of these types; the first one that is not numeric is refused."""
     types = sys.modules["pyarrow"].types
 
-    return _common(names, dtypes, _is_number_of_arrow, lambda dtype: types.is_float16(dtype) or types.is_float32(dtype))
+    return _common(names, dtypes, is_number_of_arrow, lambda dtype: types.is_float16(dtype) or types.is_float32(dtype))
 
 
 def _is_number_of_pandas(dtype: Any) -> bool:
@@ -223,7 +223,8 @@ def _is_number_of_polars(dtype: Any) -> bool:
     return bool(dtype.is_numeric() or dtype == sys.modules["polars"].Boolean)
 
 
-def _is_number_of_arrow(dtype: Any) -> bool:
+def is_number_of_arrow(dtype: Any) -> bool:
+    """Whether a type of Arrow is one of numbers or booleans."""
     types = sys.modules["pyarrow"].types
     kinds = (types.is_floating, types.is_integer, types.is_boolean, types.is_decimal)
     return any(is_kind(dtype) for is_kind in kinds)
