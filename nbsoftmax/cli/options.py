@@ -7,6 +7,7 @@ from pathlib import Path
 
 TEXT = ("sep", "decimal", "encoding", "null", "quote")  # options of text files
 COLUMNS = ("drop", "features", "categorical", "id", "offset")  # options that name columns
+ENCODING = ("missing", "indicators", "dates", "drop_first")  # options of features that are made from columns
 OFFSET = "columns added to the logits, one for each class; for two classes, that of the second one is enough"
 # As in `encoding.options`, which is not imported here: it needs NumPy.
 MISSING, DATES = ("error", "mean", "drop"), ("error", "parts")

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-from nbsoftmax.cli.options import COLUMNS, TEXT
+from nbsoftmax.cli.options import COLUMNS, ENCODING, TEXT
 from nbsoftmax.cli.output import warn
 from nbsoftmax.cli.reading_progress import ReadingProgress
 from nbsoftmax.errors import InputError, InputValueError
@@ -163,10 +165,11 @@ def check_options(arguments: argparse.Namespace, name: str, kind: str, *, labels
     """Raise an error if an option is given that data of this kind do not have."""
     from nbsoftmax.data import source
 
-    for option in COLUMNS if kind not in source.TABLES else ():
-        if getattr(arguments, option, None):
+    for option in (*COLUMNS, *ENCODING) if kind not in source.TABLES else ():
+        if getattr(arguments, option, None) not in (None, False, [], "error"):
+            shown = option.replace("_", "-")
             raise InputValueError(
-                f"--{option} is for columns of files such as CSV and Parquet, but {name} holds arrays."
+                f"--{shown} is for columns of files such as CSV and Parquet, but {name} holds arrays."
             )
     if kind != "text":
         for option in TEXT:
@@ -182,8 +185,14 @@ def _read_table(arguments: argparse.Namespace, data: Source, kind: str, labels: 
 
     file, request = table_of(arguments, data, kind, labels=labels, model=model)
     if model is None:
-        found = encoded_tables.read_any(file, request, table_options(arguments, file.columns))
+        with shown_warnings():
+            found = encoded_tables.read_any(file, request, table_options(arguments, file.columns))
         warn_of_row_counters(found.row_counters, file.columns, request)
+        for name in found.suspects:
+            warn(
+                f"the column {name!r}, which only numbers the rows, is used as a feature; --drop {shlex.quote(name)} "
+                "leaves it out."
+            )
     elif model.encoding is None:
         found = encoded_tables.EncodedTable(tables.read(file, request))
     else:
@@ -201,6 +210,18 @@ def warn_of_row_counters(names: tuple[str, ...], columns: tuple[str, ...], reque
         what = f"the column {name!r}, which only numbers the rows," if name else "a column without a name"
         to_use = f"--features {shlex.quote(name)}, with the others, uses it" if name else "name it in the header"
         warn(f"{what} is left out; {to_use}.")
+
+
+@contextmanager
+def shown_warnings() -> Iterator[None]:
+    """Show warnings as lines of the command."""
+    import warnings
+
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", UserWarning)
+        yield
+    for one in caught:
+        warn(str(one.message))
 
 
 def warn_of_dropped(n: int) -> None:

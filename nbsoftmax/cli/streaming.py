@@ -10,7 +10,14 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nbsoftmax.cli.reading import check_options, table_of, table_options, warn_of_row_counters, weights_of
+from nbsoftmax.cli.reading import (
+    check_options,
+    shown_warnings,
+    table_of,
+    table_options,
+    warn_of_row_counters,
+    weights_of,
+)
 from nbsoftmax.errors import InputValueError
 
 if TYPE_CHECKING:
@@ -128,7 +135,8 @@ def opened_source(
         options["table"] = table or table_options(arguments, file.columns)
         options["format"] = _csv_format(file.format) if isinstance(file, TextFile) else kind
     beside = {"weight": request.weight, "offset": list(request.offset) or None}
-    return open_files.open(files, target=request.target, features=list(names or ()), **beside, **options)
+    with shown_warnings():
+        return open_files.open(files, target=request.target, features=list(names or ()), **beside, **options)
 
 
 def _features(file: Any, request: Request) -> tuple[list[str], tuple[str, ...]]:

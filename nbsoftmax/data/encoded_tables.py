@@ -15,7 +15,7 @@ from nbsoftmax.data.columnar import ColumnarFile
 from nbsoftmax.data.text import NotANumberError, TextFile
 from nbsoftmax.encoding import AnyEncoding, Column, Encoded, Learner, TableOptions, WrongFieldError
 from nbsoftmax.encoding.base import Unknown
-from nbsoftmax.encoding.column import CATEGORY, is_truth, number
+from nbsoftmax.encoding.column import CATEGORY, NUMBER, is_truth, number
 from nbsoftmax.errors import InputError, InputValueError, plain
 from nbsoftmax.validation import Float64s
 
@@ -35,6 +35,8 @@ class EncodedTable:
         None if all features are numbers.
     row_counters : tuple of str
         Columns that have been left out, because they only number the rows.
+    suspects : tuple of str
+        Features that number the rows from another number on.
     n_dropped : int
         Rows that have been left out, because a value is missing.
     unknown : dict
@@ -44,6 +46,7 @@ class EncodedTable:
     table: tables.Table
     encoding: AnyEncoding | None = None
     row_counters: tuple[str, ...] = ()
+    suspects: tuple[str, ...] = ()
     n_dropped: int = 0
     unknown: Unknown | None = None
 
@@ -68,7 +71,9 @@ def read_any(file: File, request: tables.Request, options: TableOptions) -> Enco
                 raise
             texts.add(error.column)
     columns, table = retried(texts, names, lambda found: _read_columns(file, request, names, found, options))
-    counters = () if request.features is not None else tuple(c.name for c in columns if _counts_rows(c))
+    numbering = () if request.features is not None else tuple(c for c in columns if _numbers_rows(c))
+    counters = tuple(column.name for column in numbering if column.values[0] in (0, 1))
+    suspects = tuple(column.name for column in numbering if column.name not in counters)
     columns = [column for column in columns if column.name not in counters]
     if not columns:
         raise InputValueError(f"{file.name} has no features: its only column numbers the rows; name it by --features.")
@@ -78,7 +83,7 @@ def read_any(file: File, request: tables.Request, options: TableOptions) -> Enco
         encoding = learner.encoding()
         found = encoding.encode({column.name: column for column in columns}, drop=True)
     read, n_dropped = with_rows(table, encoding, found)
-    return EncodedTable(read, encoding, counters, n_dropped)
+    return EncodedTable(read, encoding, counters, suspects, n_dropped)
 
 
 def read_encoded(file: File, request: tables.Request, encoding: AnyEncoding, *, drop: bool = False) -> EncodedTable:
@@ -90,7 +95,7 @@ def read_encoded(file: File, request: tables.Request, encoding: AnyEncoding, *, 
     with located(file):
         found = encoding.encode({column.name: column for column in columns}, drop=drop)
     read, n_dropped = with_rows(table, encoding, found)
-    return EncodedTable(read, encoding, (), n_dropped, found.unknown)
+    return EncodedTable(read, encoding, (), (), n_dropped, found.unknown)
 
 
 def retried(texts: set[str], names: Sequence[str], read: Callable[[set[str]], T]) -> T:
@@ -178,28 +183,33 @@ def in_file(file: Any, error: WrongFieldError, first: int = 0) -> InputValueErro
     return InputValueError(f"{file.name} {place} has {has} in column {plain(error.column)}; {advice}.")
 
 
-def _counts_rows(column: Column) -> bool:
-    return column.kind != CATEGORY and column.values.dtype == np.float64 and counts_rows(column.values)
+def _numbers_rows(column: Column) -> bool:
+    return column.kind == NUMBER and steps_by_one(column.values)
 
 
 def counts_rows(values: Float64s) -> bool:
     """Whether numbers count the rows from 0 or 1."""
-    n = len(values)
-    return n >= tables.LEAST_COUNTED and values[0] in (0, 1) and bool((np.diff(values) == 1).all())
+    return len(values) > 0 and values[0] in (0, 1) and steps_by_one(values)
+
+
+def steps_by_one(values: Float64s) -> bool:
+    """Whether each number is that of the previous row plus 1."""
+    return len(values) >= tables.LEAST_COUNTED and bool((np.diff(values) == 1).all())
 
 
 def _without_counters(table: tables.Table, named: Sequence[str] | None) -> EncodedTable:
     """The table without columns that count the rows, unless the features were named."""
     if named is not None:
         return EncodedTable(table)
-    candidates = range(table.X.shape[1]) if len(table.X) else range(0)
-    found = [j for j in candidates if table.X[0, j] in (0, 1) and counts_rows(table.X[:, j])]
+    numbering = tables.row_counters(table.X, table.feature_names)
+    found = [j for j, name in enumerate(table.feature_names) if name in numbering and table.X[0, j] in (0, 1)]
     if not found:
-        return EncodedTable(table)
+        return EncodedTable(table, suspects=numbering)
     kept = [j for j in range(table.X.shape[1]) if j not in set(found)]
     if not kept:
         raise InputValueError("the only feature numbers the rows; name it by --features if it is one.")
     names = table.feature_names
     X = np.ascontiguousarray(table.X[:, kept])
     read = replace(table, X=X, feature_names=tuple(names[j] for j in kept))
-    return EncodedTable(read, None, tuple(names[j] for j in found))
+    left_out = tuple(names[j] for j in found)
+    return EncodedTable(read, None, left_out, tuple(name for name in numbering if name not in left_out))

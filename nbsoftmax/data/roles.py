@@ -152,7 +152,7 @@ def located_from(first_row: int) -> Iterator[None]:
     try:
         yield
     except WrongFieldError as e:
-        raise WrongFieldError(e.column, first_row + e.row, e.has, e.advice, missing=e.missing) from None
+        raise WrongFieldError.at(e.column, first_row + e.row, e.has, e.advice, missing=e.missing) from None
 
 
 def batches_of_arrow(

@@ -226,7 +226,7 @@ def is_number(field: str) -> bool:
 class NotANumberError(InputValueError):
     """A field that should be a number is text; `column` is the name of its column."""
 
-    def __init__(self, message: str, column: str) -> None:
+    def __init__(self, message: str, column: str = "") -> None:
         super().__init__(message)
         self.column = column
 

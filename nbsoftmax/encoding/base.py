@@ -87,9 +87,14 @@ class WrongFieldError(InputValueError):
         The parts of the message about a file, whose lines have other numbers.
     """
 
-    def __init__(self, column: str, row: int, has: str, advice: str, *, missing: bool = False) -> None:
-        super().__init__(f"X has {has} in column {plain(column)} at row {row} (counted from 0); {advice}.")
-        self.column, self.row, self.missing, self.has, self.advice = column, row, missing, has, advice
+    column, row, missing, has, advice = "", 0, False, "", ""
+
+    @classmethod
+    def at(cls, column: str, row: int, has: str, advice: str, *, missing: bool = False) -> WrongFieldError:
+        """The error about a field."""
+        error = cls(f"X has {has} in column {plain(column)} at row {row} (counted from 0); {advice}.")
+        error.column, error.row, error.missing, error.has, error.advice = column, row, missing, has, advice
+        return error
 
 
 class UnknownLevelsWarning(UserWarning):

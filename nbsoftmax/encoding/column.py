@@ -99,7 +99,7 @@ class Column:
             bad = wrong[self.values] & (self.values >= 0)
             if bad.any():
                 row = int(bad.argmax())
-                raise WrongFieldError(
+                raise WrongFieldError.at(
                     self.name, row, plain(self.levels[self.values[row]]), f"expected {expected}, as in the training"
                 )
         known = [missing if value is None else value for value in table]

@@ -52,7 +52,7 @@ class NumberColumn:
         infinite = np.isinf(found.values)
         if infinite.any():
             row = int(infinite.argmax())
-            raise WrongFieldError(self.name, row, str(found.values[row]), "expected finite numbers")
+            raise WrongFieldError.at(self.name, row, str(found.values[row]), "expected finite numbers")
         return found
 
     def describe(self) -> str:
@@ -126,8 +126,9 @@ class CategoryColumn:
         place = [exact.get(level, alike.get(canonical(level))) for level in column.levels]
         unknown = np.array([j is None for j in place] + [False])[column.values]
         lookup = np.array([-1 if j is None else j for j in place] + [-1], np.int64)
-        some = [level for level, j, n in zip(column.levels, place, column.counts, strict=True) if j is None and n][:3]
-        return lookup[column.values], unknown, some
+        occurs = column.counts.tolist()
+        found = [level for level, j, n in zip(column.levels, place, occurs, strict=True) if j is None and n]
+        return lookup[column.values], unknown, sorted(found)[:3]
 
     def describe(self) -> str:
         """One line."""
@@ -228,7 +229,7 @@ class Encoding:
             if missing.any() and not (drop and self.missing == "drop"):
                 row = int(missing.argmax())
                 advice = IMPUTE if self.missing == "error" else "drop the row, or fit with missing='mean'"
-                raise WrongFieldError(column.name, row, "a missing value", advice, missing=True)
+                raise WrongFieldError.at(column.name, row, "a missing value", advice, missing=True)
             kept &= ~missing
         return None if kept.all() else kept
 

@@ -91,7 +91,10 @@ def _of_pandas(name: str, values: Any) -> Column:
         return Column(name, DATE, days.to_numpy().astype("datetime64[D]"))
     if not (dtype.kind == "O" or isinstance(dtype, pandas.StringDtype)):
         _refuse(name, str(dtype))
-    codes, distinct = pandas.factorize(values)
+    try:
+        codes, distinct = pandas.factorize(values)
+    except TypeError:  # values such as lists, which have no hash
+        _refuse_objects(name, values.tolist())
     return _of_objects(name, codes.astype(np.int64), distinct.tolist())
 
 
@@ -104,7 +107,11 @@ def _of_objects(name: str, codes: NDArray[np.int64], distinct: list[Any]) -> Col
     if all(isinstance(value, datetime.date) for value in distinct):
         days = [np.datetime64(value.isoformat()[:10], "D") for value in distinct]
         return Column(name, DATE, np.array([*days, np.datetime64("NaT", "D")])[codes])
-    kinds = sorted({type(value).__name__ for value in distinct})
+    _refuse_objects(name, distinct)
+
+
+def _refuse_objects(name: str, values: list[Any]) -> NoReturn:
+    kinds = sorted({type(value).__name__ for value in values})
     raise InputTypeError(
         f"X has values of {'several types' if len(kinds) > 1 else 'the type'} {', '.join(kinds)} in column "
         f"{plain(name)}, expected numbers, text or dates; convert them to one of these, or drop the column."

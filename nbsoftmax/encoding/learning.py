@@ -83,7 +83,7 @@ class _Seen:
         missing = column.missing
         n_missing = int(missing.sum())
         if n_missing and refuse_missing and n_missing < missing.size:
-            raise WrongFieldError(self.name, int(missing.argmax()), "a missing value", IMPUTE, missing=True)
+            raise WrongFieldError.at(self.name, int(missing.argmax()), "a missing value", IMPUTE, missing=True)
         self.n_missing, self.n_values = self.n_missing + n_missing, self.n_values + missing.size - n_missing
         if n_missing < missing.size and self._kind not in ("", column.kind):
             raise InputTypeError(
