@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
+
+import numpy as np
 
 from nbsoftmax.data.arrow import arrow
 from nbsoftmax.data.cut import Batch
@@ -85,14 +88,18 @@ class ArrowFiles:
         """The encoding of all rows; None if all features are numbers."""
         if not options.always and all(map(is_number_of_arrow, types)):
             return None
-        learner, n, features = Learner(options), 0, self._roles.features or ()
+        learner, n, n_dropped, features = Learner(options), 0, 0, self._roles.features or ()
         for path in self.paths:
             with _errors_of_arrow(path):
                 for batch in self._read(path, 0):
+                    columns = [column_of_arrow(name, batch.column(name)) for name in features]
                     with located_from(n):
-                        learner.add([column_of_arrow(name, batch.column(name)) for name in features])
+                        learner.add(columns)
                     n += batch.num_rows
-                    del batch
+                    n_dropped += int(np.any([column.missing for column in columns], axis=0).sum())
+                    del batch, columns
+        if options.missing == "drop" and n_dropped:
+            warnings.warn(f"{n_dropped} of {n} rows have missing values and are left out.", UserWarning, stacklevel=4)
         return learner.encoding()
 
     def batches(self, first_row: int = 0) -> Iterator[Batch]:

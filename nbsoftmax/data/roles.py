@@ -17,6 +17,7 @@ from nbsoftmax.data.blocks import CodedLabels
 from nbsoftmax.data.cut import Batch
 from nbsoftmax.data.packing import Columns
 from nbsoftmax.encoding import AnyEncoding, WrongFieldError, warn_of_unknown
+from nbsoftmax.encoding.base import Unknown, add_unknown
 from nbsoftmax.errors import InputTypeError, InputValueError, listed, plain
 from nbsoftmax.validation import Float64s
 from nbsoftmax.validation.frames import arrow_dtype, floats_of, plain_dtype
@@ -106,11 +107,9 @@ def of_frame(frame: Any, roles: Roles) -> Batch:
     return Batch(X, y, weight, offset, names)
 
 
-def of_arrow(batch: Any, roles: Roles, first_row: int = 0, encoding: AnyEncoding | None = None) -> Batch:
+def of_arrow(batch: Any, roles: Roles, first_row: int = 0) -> Batch:
     """The rows of a RecordBatch of Arrow, whose number of the first row is for messages."""
     features = roles.of_columns(batch.schema.names)
-    if encoding is not None:
-        return _encoded(batch, roles, first_row, encoding)
     columns = [_storage(batch.column(name)) for name in features]
     names: tuple[str, ...] | None = features
     X: Any
@@ -137,11 +136,11 @@ def _beside(batch: Any, roles: Roles, first_row: int) -> tuple[Any, Float64s | N
     return y, weight, offset
 
 
-def _encoded(batch: Any, roles: Roles, first_row: int, encoding: AnyEncoding) -> Batch:
+def _encoded(batch: Any, roles: Roles, first_row: int, encoding: AnyEncoding, unknown: Unknown) -> Batch:
     """The rows of a RecordBatch whose features an encoding makes, without those that it drops."""
     with located_from(first_row):
         found = encoding.encode(batch, drop=True)
-    warn_of_unknown(found.unknown)
+    add_unknown(unknown, found.unknown)
     kept = batch if found.kept is None else batch.filter(arrow().array(found.kept))
     return Batch(found.X, *_beside(kept, roles, first_row), encoding.names)
 
@@ -158,12 +157,13 @@ def located_from(first_row: int) -> Iterator[None]:
 def batches_of_arrow(
     batches: Iterable[Any], roles: Roles, first_row: int = 0, encoding: AnyEncoding | None = None
 ) -> Iterator[Batch]:
-    """The rows of RecordBatches and Tables of Arrow."""
-    n = first_row
+    """The rows of RecordBatches and Tables of Arrow; at the end, a warning counts levels that are unknown."""
+    n, unknown = first_row, Unknown()
     for batch in batches:
         for part in batch.to_batches() if hasattr(batch, "to_batches") else [batch]:
-            yield of_arrow(part, roles, n, encoding)
+            yield of_arrow(part, roles, n) if encoding is None else _encoded(part, roles, n, encoding, unknown)
             n += part.num_rows
+    warn_of_unknown(unknown)
 
 
 def _storage(array: Any) -> Any:

@@ -20,6 +20,7 @@ from nbsoftmax.errors import InputTypeError, plain
 NUMBER, CATEGORY, DATE = "number", "category", "date"
 TRUTH = {"true": 1.0, "false": 0.0}
 ISO_DATE = re.compile(r"\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}.*)?")
+LARGEST = 2.0**53  # below, whole floats are exact as integers
 WHOLE = re.compile(r"(-?(?:0|[1-9]\d*))\.0+")
 
 
@@ -78,6 +79,11 @@ class Column:
         if self.kind == CATEGORY:
             return self
         found = ~self.missing
+        if self.kind == NUMBER and (np.abs(self.values[found]) >= LARGEST).any():
+            raise InputTypeError(
+                f"X has numbers of 2^53 or more in column {plain(self.name)}, which are not exact as floats; convert "
+                "this column to text, so that its values can be levels."
+            )
         distinct, inverse = np.unique(self.values[found], return_inverse=True)
         codes = np.full(len(self), -1, np.int64)
         codes[found] = inverse

@@ -260,6 +260,9 @@ class Encoding:
         parts: list[AnyColumn] = []
         for entry in stored["columns"]:
             given: dict[str, Any] = {key: tuple(x) if isinstance(x, list) else x for key, x in entry.items()}
+            texts = [given["name"], *given.get("levels", ())]
+            if not all(isinstance(text, str) for text in texts):
+                raise ValueError("a name or a level of its encoding is not text")
             parts.append(KINDS[given.pop("kind")](**given))
         if stored["missing"] not in MISSING:
             raise ValueError(f"missing is {stored['missing']!r}")

@@ -131,6 +131,8 @@ def _of_polars(name: str, values: Any) -> Column:
         levels = texts.drop_nulls().unique().sort()
         codes = texts.cast(polars.Enum(levels)).to_physical().cast(polars.Int64).fill_null(-1).to_numpy()
         return _category(name, codes, tuple(levels.to_list()))
+    if dtype == polars.Null:
+        return Column(name, NUMBER, np.full(len(values), np.nan))
     if dtype in (polars.Date, polars.Datetime):
         days = values.dt.date() if dtype == polars.Datetime else values
         return Column(name, DATE, days.to_numpy().astype("datetime64[D]"))
@@ -187,7 +189,8 @@ def _category(name: str, codes: NDArray[np.int64], levels: tuple[str, ...], *, o
 
 
 def _refuse(name: str, dtype: str) -> NoReturn:
-    advice = frames.advice_for(dtype) or "convert it to numbers or text, or drop it"
+    is_time = frames.advice_for(dtype) == frames.TIMES
+    advice = frames.TIMES if is_time else "convert it to numbers or text, or drop it"
     raise InputTypeError(
         f"X has dtype {frames.plain_dtype(dtype)} in column {plain(name)}, expected numbers, text, categories or "
         f"dates; {advice}."

@@ -109,6 +109,8 @@ class _Seen:
 
     def part(self, options: TableOptions) -> AnyColumn:
         """The encoding of the column."""
+        if self.n_values == self.n_missing == 0:
+            raise InputValueError("X has no rows, so that there is nothing to learn; give at least one sample.")
         if self.n_values == 0:
             raise InputValueError(f"X has no values in column {plain(self.name)}; leave the column out.")
         indicator = options.indicators and options.missing == "mean" and self.n_missing > 0
@@ -149,7 +151,7 @@ class _Seen:
                 f"the column {plain(self.name)} has {n} levels in {self.n_values} rows, each of which becomes a "
                 "feature: if it is a name or an identifier, drop it.",
                 UserWarning,
-                stacklevel=2,
+                stacklevel=10,  # the caller of `Trainer.fit`
             )
         declared = self._declared
         levels = in_order(list(self._counts)) if declared is None else tuple(x for x in declared if x in self._counts)

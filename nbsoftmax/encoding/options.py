@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from nbsoftmax import validation
-from nbsoftmax.errors import InputTypeError, plain
+from nbsoftmax.errors import InputTypeError, InputValueError, plain
 
 MISSING = ("error", "mean", "drop")
 DATES = ("error", "parts")
@@ -58,6 +58,10 @@ class TableOptions:
         validation.choice("dates", self.dates, DATES)
         validation.flag("indicators", self.indicators)
         validation.flag("drop_first", self.drop_first)
+        if self.indicators and self.missing != "mean":
+            raise InputValueError(
+                f"indicators is True, but missing is {self.missing!r}; indicators need missing='mean' (--missing mean)."
+            )
 
     def __repr__(self) -> str:
         """The options that are not default."""

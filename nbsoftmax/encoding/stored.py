@@ -13,4 +13,7 @@ KINDS = {Encoding.kind: Encoding.from_dict}
 
 def encoding_of(stored: Mapping[str, Any]) -> AnyEncoding:
     """The encoding that `to_dict` of its class has described; any exception for what no class has made."""
-    return KINDS[stored["kind"]](stored)
+    kind = stored["kind"]
+    if kind not in KINDS:
+        raise ValueError(f"its encoding is of the kind {kind!r}, which this version does not know")
+    return KINDS[kind](stored)

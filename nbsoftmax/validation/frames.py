@@ -63,7 +63,10 @@ def has_other_columns(X: Any) -> bool:
     """Whether a table of pandas, polars or Arrow has a column that is not one of numbers or booleans."""
     library = library_of(X)
     if library == "pandas":
-        return not all(map(_is_number_of_pandas, set(X.infer_objects().dtypes)))
+        dtypes = set(X.dtypes)
+        if any(isinstance(dtype, np.dtype) and dtype.kind == "O" for dtype in dtypes):
+            dtypes = set(X.infer_objects().dtypes)
+        return not all(map(_is_number_of_pandas, dtypes))
     if library == "polars":
         return not all(map(_is_number_of_polars, set(X.dtypes)))
     return library == "pyarrow" and not all(map(is_number_of_arrow, set(X.schema.types)))

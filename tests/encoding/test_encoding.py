@@ -195,3 +195,39 @@ def test_values_of_another_kind_than_in_the_training_are_refused():
         encoding.encode(pd.DataFrame({"n": pd.to_datetime(["2020-01-01"] * 2), "t": ["a", "b"]}))
     with pytest.raises(nbs.InputValueError, match="lacks the columns 'n', 't' that the model was trained on"):
         encoding.encode(pd.DataFrame({"m": [1]}))
+
+
+@pytest.mark.parametrize("values", [["01", "1", "10"], ["1.5", "2.5", "1.5"]])
+def test_text_that_looks_like_numbers_stays_text_in_typed_tables(values):
+    for frame in in_every_library({"zip": values}):
+        assert learned(frame, nbs.TableOptions()).of("zip").levels == tuple(
+            sorted(set(values), key=lambda text: (float(text), text))
+        )
+
+
+def test_a_column_without_rows_or_without_a_type_is_refused():
+    with pytest.raises(nbs.InputValueError, match="X has no rows"):
+        learned(pd.DataFrame({"a": ["x"]}).head(0), nbs.TableOptions())
+    for frame in in_every_library({"a": [None, None], "b": ["x", "y"]}):
+        with pytest.raises(nbs.InputValueError, match="no values in column 'a'"):
+            learned(frame, nbs.TableOptions())
+
+
+def test_whole_numbers_beyond_2_to_the_53_are_no_levels():
+    frame = pd.DataFrame({"id": [2**60, 2**60 + 1]})
+    with pytest.raises(nbs.InputTypeError, match=r"numbers of 2\^53 or more in column 'id'"):
+        learned(frame, nbs.TableOptions(categorical=["id"]))
+
+
+@pytest.mark.parametrize(
+    "stored",
+    [{"kind": "formula"}, {"kind": "columns", "missing": "mean", "columns": [{"kind": "number", "name": 1}]}, {}],
+)
+def test_a_file_with_an_encoding_that_is_not_known_is_refused_in_one_line(tmp_path, stored):
+    frame = pd.DataFrame({"a": ["x", "y"]})
+    nbs.Trainer(l2=1.0).fit(frame, [0, 1]).model.save(tmp_path / "m.npz")
+    with np.load(tmp_path / "m.npz") as file:
+        arrays = dict(file)
+    np.savez(tmp_path / "m.npz", **arrays | {"encoding": np.asarray(json.dumps(stored))})
+    with pytest.raises(nbs.InputValueError, match="is not a model, or a damaged one"):
+        nbs.SoftmaxModel.load(tmp_path / "m.npz")
