@@ -97,6 +97,9 @@ def run(arguments: argparse.Namespace) -> int:
         result = trainer.fit(problem, checkpoint=arguments.checkpoint, resume=arguments.resume)
     saved, code = save_model(result, result.model, arguments.out)
     lines, facts = fit_lines(result), fit_facts(result) | {"l1": arguments.l1, "l2": l2}
+    encoding = result.model.encoding
+    if encoding is not None:
+        lines.append(f"{len(encoding.columns)} columns became {len(encoding.names)} features")
     if _is_default(arguments):
         lines.append(f"penalty: C = 1 (l2 = {l2:.4g}), the default; --C sets another, --l2 0 none")
     if "validation_loss" in result.history and result.n_iter > 0:

@@ -293,14 +293,16 @@ def _imputed(
 
 
 def _sparse(pieces: Iterator[tuple[int, NDArray[Any]]], n: int, n_encoded: int) -> Any:
-    from scipy.sparse import coo_array
+    """Features as a csr_array: a piece has at most one element in a row, and pieces are in the order of columns."""
+    from scipy.sparse import csr_array
 
-    rows, columns, data = [], [], []
-    for j, values in pieces:
-        levels = values.dtype == np.int64
-        at = np.flatnonzero(values >= 0 if levels else values)
-        rows.append(at)
-        columns.append(j + values[at] if levels else np.full(at.size, j))
-        data.append(np.ones(at.size) if levels else values[at])
-    shape = (n, n_encoded)
-    return coo_array((np.concatenate(data), (np.concatenate(rows), np.concatenate(columns))), shape=shape).tocsr()
+    made = list(pieces)
+    columns, data = np.empty((n, len(made)), np.int32), np.ones((n, len(made)))
+    stored = np.empty((n, len(made)), bool)
+    for k, (j, values) in enumerate(made):
+        if values.dtype == np.int64:
+            columns[:, k], stored[:, k] = j + values, values >= 0
+        else:
+            columns[:, k], data[:, k], stored[:, k] = j, values, values != 0
+    starts = np.concatenate([[0], np.cumsum(stored.sum(axis=1))])
+    return csr_array((data[stored], columns[stored], starts), shape=(n, n_encoded))

@@ -46,7 +46,7 @@ class Learner:
         """
         for column in columns:
             seen = self._seen.setdefault(column.name, _Seen(column.name, column.name in self._options.categorical))
-            seen.add(column, refuse_missing=self._options.missing == "error")
+            seen.add(column, self._options.missing)
 
     def encoding(self) -> Encoding:
         """The encoding of all rows so far.
@@ -78,11 +78,12 @@ class _Seen:
         self._sums: list[list[float]] = []  # of the numbers, or the parts of the dates, of each batch
         self.n_values = self.n_missing = 0
 
-    def add(self, column: Column, *, refuse_missing: bool) -> None:
+    def add(self, column: Column, missing_as: str) -> None:
+        """Add rows; `missing_as` is the option `missing`."""
         column = column.as_levels() if self._categorical else column
         missing = column.missing
         n_missing = int(missing.sum())
-        if n_missing and refuse_missing and n_missing < missing.size:
+        if n_missing and missing_as == "error" and n_missing < missing.size:
             raise WrongFieldError.at(self.name, int(missing.argmax()), "a missing value", IMPUTE, missing=True)
         self.n_missing, self.n_values = self.n_missing + n_missing, self.n_values + missing.size - n_missing
         if n_missing < missing.size and self._kind not in ("", column.kind):
@@ -100,7 +101,8 @@ class _Seen:
             return
         if column.kind == NUMBER:
             NumberColumn(self.name).convert(column)  # refuses infinite ones
-        self._add_sums([column.values] if column.kind == NUMBER else parts_of(column.values), ~missing)
+        if missing_as == "mean":
+            self._add_sums([column.values] if column.kind == NUMBER else parts_of(column.values), ~missing)
 
     def _add_sums(self, values: list[NDArray[Any]], found: NDArray[np.bool_], counts: Any = None) -> None:
         """Add values, each as often as its count says."""
