@@ -80,7 +80,11 @@ def _add_text(command: argparse.ArgumentParser) -> None:
     text = command.add_argument_group("text files (default: found in the first lines)")
     text.add_argument("--sep", metavar="CHAR", help="separator of fields, such as ; or tab")
     text.add_argument("--decimal", metavar="CHAR", help="decimal mark of numbers: . or ,")
-    text.add_argument("--quote", metavar="CHAR", help="character around fields (default: \"; '' if there is none)")
+    text.add_argument(
+        "--quote",
+        metavar="CHAR",
+        help="character around fields (default: \", or ' if it is around all names; '' for none)",
+    )
     text.add_argument("--encoding", metavar="NAME", help="such as latin-1 (default: UTF-8, or UTF-16 by its mark)")
     text.add_argument(
         "--null",

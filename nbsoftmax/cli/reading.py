@@ -193,10 +193,10 @@ def _read_table(arguments: argparse.Namespace, data: Source, kind: str, labels: 
                 f"the column {name!r}, which only numbers the rows, is used as a feature; --drop {shlex.quote(name)} "
                 "leaves it out."
             )
-    elif model.encoding is None:
+    elif (encoding := encoded_tables.encoding_for_file(file, model.encoding, model.feature_names)) is None:
         found = encoded_tables.EncodedTable(tables.read(file, request))
     else:
-        found = encoded_tables.read_encoded(file, request, model.encoding, drop=labels)
+        found = encoded_tables.read_encoded(file, request, encoding, drop=labels)
         warn_of_unknown(found.unknown)
     warn_of_dropped(found.n_dropped)
     table = found.table

@@ -66,6 +66,7 @@ def read_in_blocks(
     from nbsoftmax.data.blocks import Block
     from nbsoftmax.data.cut import rows_of_a_block
     from nbsoftmax.data.encoded_blocks import EncodedBlocks
+    from nbsoftmax.data.encoded_tables import encoding_for_file
 
     def codes(y: Any, n_samples: int | None = None) -> Any:
         return validation.codes_of(
@@ -81,9 +82,10 @@ def read_in_blocks(
         check_options(arguments, data.name, kind, labels=labels)
         if kind in source.TABLES:
             file, request = table_of(arguments, content, kind, labels=labels, model=model)
-            if model.encoding is None:
+            encoding = encoding_for_file(file, model.encoding, model.feature_names)
+            if encoding is None:
                 return table_blocks.read_in_blocks(file, request, use, batch_rows=n, encode=codes)
-            rows = EncodedBlocks(file, request, model.encoding, drop=labels)
+            rows = EncodedBlocks(file, request, encoding, drop=labels)
             found = rows.read(use, batch_rows=n, encode=codes)
             warn_of_unknown(rows.unknown)
             warn_of_dropped(rows.n_dropped)

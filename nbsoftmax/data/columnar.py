@@ -108,6 +108,10 @@ class ColumnarFile:
         """Those of the columns that are not of a type of numbers."""
         return [name for name in names if not self._is_number(self._type(name))]
 
+    def are_truth_values(self, names: Sequence[str]) -> bool:
+        """Whether columns are of a type of truth values."""
+        return all(self._pa.types.is_boolean(self._type(name)) for name in names)
+
     def column(self, name: str, chunks: Any) -> Column:
         """A column as `read` returns it, a ChunkedArray; a dictionary of numbers is a column of numbers."""
         if self._is_number(self._type(name)):

@@ -16,6 +16,7 @@ from nbsoftmax.data.text import NotANumberError, TextFile
 from nbsoftmax.encoding import AnyEncoding, Column, Encoded, Learner, TableOptions, WrongFieldError
 from nbsoftmax.encoding.base import Unknown
 from nbsoftmax.encoding.column import CATEGORY, NUMBER, is_truth, number
+from nbsoftmax.encoding.columns import Encoding, NumberColumn
 from nbsoftmax.errors import InputError, InputValueError, plain
 from nbsoftmax.validation import Float64s
 
@@ -96,6 +97,17 @@ def read_encoded(file: File, request: tables.Request, encoding: AnyEncoding, *, 
         found = encoding.encode({column.name: column for column in columns}, drop=drop)
     read, n_dropped = with_rows(table, encoding, found)
     return EncodedTable(read, encoding, (), (), n_dropped, found.unknown)
+
+
+def encoding_for_file(file: File, encoding: AnyEncoding | None, names: Sequence[str] | None) -> AnyEncoding | None:
+    """The encoding of a model; for a model of numbers, one that reads True and False if its columns have them."""
+    if encoding is not None or names is None:
+        return encoding
+    known = set(file.columns)
+    others = file.not_numbers([name for name in names if name in known])
+    if not others or not file.are_truth_values(others):
+        return None
+    return Encoding(tuple(map(NumberColumn, names)))
 
 
 def retried(texts: set[str], names: Sequence[str], read: Callable[[set[str]], T]) -> T:

@@ -22,7 +22,7 @@ import numpy as np
 from nbsoftmax.data.arrow import damage_named, require_pyarrow
 from nbsoftmax.data.dialect import DECIMAL_COMMA, RECORDS, THOUSANDS, TextFormat, TextOptions, sniff
 from nbsoftmax.data.source import Source
-from nbsoftmax.encoding.column import CATEGORY, Column
+from nbsoftmax.encoding.column import CATEGORY, Column, is_truth
 from nbsoftmax.encoding.frames import column_of_arrow
 from nbsoftmax.errors import InputValueError, plain
 
@@ -195,6 +195,13 @@ class TextFile:
                 for j in [j for j in places if j < len(row) and self._read(row[j].strip()) is None]:
                     found.add(places.pop(j))
         return [name for name in names if name in found]
+
+    def are_truth_values(self, names: Sequence[str]) -> bool:
+        """Whether the first rows of columns that are not numbers have only True, False and missing values."""
+        places = [self.columns.index(name) for name in names]
+        with closing(self.format.rows(self._source)) as rows:
+            fields = {row[j].strip() for _, row in islice(rows, RECORDS) for j in places if j < len(row)}
+        return all(is_truth(field) or not field or field in self.format.null for field in fields)
 
     def column(self, name: str, chunks: Any) -> Column:
         """A column as `read` returns it, numbers or texts, a ChunkedArray; texts without spaces around them."""

@@ -102,9 +102,9 @@ def test_everyday_tables_are_fitted_predicted_and_evaluated(paths, capsys, name)
 SHIPPED = [
     ("statsmodels", "modechoice/modechoice.csv", "mode", [], []),
     ("statsmodels", "ccard/ccard.csv", "OWNRENT", [], []),
-    ("statsmodels", "spector/spector.csv", "GRADE", [], ["--quote", "'"]),
+    ("statsmodels", "spector/spector.csv", "GRADE", [], []),
     ("statsmodels", "heart/heart.csv", "censors", [], []),
-    ("statsmodels", "anes96/anes96.csv", "vote", [], ["--quote", "'"]),
+    ("statsmodels", "anes96/anes96.csv", "vote", [], []),
     ("statsmodels", "statecrime/statecrime.csv", "state", [], []),
     ("statsmodels", "grunfeld/grunfeld.csv", "firm", [], []),
     ("statsmodels", "china_smoking/china_smoking.csv", "Location", [], []),
@@ -308,3 +308,17 @@ def test_validation_data_are_encoded_as_the_fit(paths, capsys):
         loss = json.loads(capsys.readouterr().out)["validation_loss"]
         assert run("evaluate", model, held_out, "--target", "label", "--json") == 0
         assert loss == pytest.approx(json.loads(capsys.readouterr().out)["log_loss"], rel=1e-9)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_model_of_truth_values_from_python_takes_files_with_true_and_false(tmp_path, capsys, form):
+    rng = np.random.default_rng(0)
+    frame = pl.DataFrame({"x": rng.normal(size=40), "wild": rng.random(40) < 0.5})
+    y = np.array(["a", "b"])[(frame["x"].to_numpy() + frame["wild"].to_numpy() > 0.5).astype(int)]
+    model = nbs.Trainer(l2=0.1).fit(frame, y).model
+    assert model.encoding is None
+    model.save(tmp_path / "m.npz")
+    FORMS[form](frame.with_columns(label=pl.Series(y)), tmp_path / f"d.{form}")
+    assert run("predict", tmp_path / "m.npz", tmp_path / f"d.{form}") == 0
+    assert capsys.readouterr().out.split()[1:] == model.predict(frame).tolist()
+    assert run("evaluate", tmp_path / "m.npz", tmp_path / f"d.{form}", "--target", "label") == 0
