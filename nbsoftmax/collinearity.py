@@ -11,7 +11,9 @@ from nbsoftmax.errors import InputValueError, listed
 from nbsoftmax.validation import Float64s
 
 
-def refuse_collinear(gram: Float64s, noise: float, names: tuple[str, ...], dtype: np.dtype[Any]) -> None:
+def refuse_collinear(
+    gram: Float64s, noise: float, names: tuple[str, ...], dtype: np.dtype[Any], advice: str = "leave one out"
+) -> None:
     """Raise an InputValueError if the columns whose Gram matrix this is are collinear, up to `noise`."""
     diagonal = gram.diagonal()
     if not diagonal.all():
@@ -24,5 +26,5 @@ def refuse_collinear(gram: Float64s, noise: float, names: tuple[str, ...], dtype
         hint = "; or give X in float64, in which they may differ" if dtype == np.float32 else ""
         raise InputValueError(
             f"the columns {listed(concerned)} are collinear: one is a linear combination of the others, so their "
-            f"coefficients are not determined; leave one out{hint}."
+            f"coefficients are not determined; {advice}{hint}."
         )

@@ -17,7 +17,7 @@ LAYERS = [
     {"files", "kernels", "sums"},
     {"npz"},
     {"validation"},
-    {"backends"},
+    {"backends", "encoding"},
     {"data", "functional", "testing", "versions"},
     {"problem"},
     {"gradients", "linear_loss"},

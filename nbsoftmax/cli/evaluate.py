@@ -110,7 +110,7 @@ def scores_of(model: SoftmaxModel, blocks: Iterable[Block], *, thresholds: Any =
     """The scores of a model on blocks of rows whose y are class indices."""
     scores = Scores(model.n_classes, thresholds)
     for block in blocks:
-        scores.add(model.decision_function(block.X), block.y, block.sample_weight)
+        scores.add(model.decision_function(block.X, offset=block.offset), block.y, block.sample_weight)
         del block  # while the next one is read
     return scores
 

@@ -6,14 +6,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nbsoftmax.cli.options import add_columns, file, file_or_stdout
+from nbsoftmax.cli.options import OFFSET, add_columns, file, file_or_stdout
 from nbsoftmax.cli.output import check_encoding
 from nbsoftmax.cli.prediction_files import output_of
-from nbsoftmax.cli.reading import read_model
+from nbsoftmax.cli.reading import columns_named, read_model
 from nbsoftmax.cli.reading_blocks import read_in_blocks
 from nbsoftmax.cli.saving import check_outputs
 from nbsoftmax.cli.thresholds import add_thresholds, read_thresholds
-from nbsoftmax.errors import InputError
+from nbsoftmax.errors import InputError, InputValueError
 
 if TYPE_CHECKING:
     import argparse
@@ -28,6 +28,14 @@ def add_options(command: argparse.ArgumentParser) -> None:
     add("model", type=file)
     add("data", type=Path, help="as for fit; a CSV needs the model's columns, a .npz the array X; - for standard input")
     add_columns(command)
+    add(
+        "--id",
+        action="append",
+        default=[],
+        metavar="NAMES",
+        help="columns to copy to the output",
+    )
+    add("--offset", action="append", default=[], metavar="NAMES", help=OFFSET)
     add(
         "--out",
         type=file_or_stdout,
@@ -56,7 +64,8 @@ def run(arguments: argparse.Namespace) -> int:
             output.begin()
             n = 0
             for block in blocks:
-                output.write(_columns(arguments, model, block.X, thresholds))
+                ids = [] if block.y is None else list(block.y.T)
+                output.write([*ids, *_columns(arguments, model, block, thresholds)])
                 n += block.X.shape[0]
                 written = max(n, written)
                 del block  # while the next one is read
@@ -72,19 +81,25 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _header(arguments: argparse.Namespace, model: SoftmaxModel) -> list[str]:
-    """The names of the columns."""
+    """The names of the columns: those of --id, and those of the predictions."""
+    predicted = ["label", *(f"proba_{label}" for label in model.classes.tolist() if arguments.proba)]
     if arguments.top_k is not None:
-        return [f"{what}_{k + 1}" for k in range(arguments.top_k) for what in ("label", "proba")]
-    return ["label", *(f"proba_{label}" for label in model.classes.tolist() if arguments.proba)]
+        predicted = [f"{what}_{k + 1}" for k in range(arguments.top_k) for what in ("label", "proba")]
+    ids = columns_named(arguments.id, ())
+    both = sorted(set(ids) & set(predicted))
+    if both:
+        raise InputValueError(f"--id names {both[0]!r}, which is a column of the predictions; rename it in the data.")
+    return [*ids, *predicted]
 
 
-def _columns(arguments: argparse.Namespace, model: SoftmaxModel, X: Any, thresholds: Any) -> list[Any]:
+def _columns(arguments: argparse.Namespace, model: SoftmaxModel, block: Block, thresholds: Any) -> list[Any]:
     """The columns of some rows, arrays (n,)."""
+    given = {"offset": block.offset, "thresholds": thresholds}
     if arguments.top_k is not None:
-        labels, proba = model.top_k(X, arguments.top_k, thresholds=thresholds)
+        labels, proba = model.top_k(block.X, arguments.top_k, **given)
         return [column for pair in zip(labels.T, proba.T, strict=True) for column in pair]
     if arguments.proba:
-        proba = model.predict_proba(X)
-        labels = model.classes[proba.argmax(axis=1)] if thresholds is None else model.predict(X, thresholds=thresholds)
+        proba = model.predict_proba(block.X, offset=block.offset)
+        labels = model.classes[proba.argmax(axis=1)] if thresholds is None else model.predict(block.X, **given)
         return [labels, *proba.T]
-    return [model.predict(X, thresholds=thresholds)]
+    return [model.predict(block.X, **given)]

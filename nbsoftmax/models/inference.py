@@ -138,7 +138,7 @@ def at_maximum(
             null = null_log_likelihood(objective, counts, has_offset=problem.offset.size > 0)
     theta = params - params[base]
     return Inference(
-        model=SoftmaxModel(theta[:, :-1], theta[:, -1], model.classes, model.feature_names),
+        model=SoftmaxModel(theta[:, :-1], theta[:, -1], model.classes, model.feature_names, encoding=model.encoding),
         reference=model.classes[base].item(),
         classes=model.classes[free],
         names=names,

@@ -28,6 +28,10 @@ MAX_STEPS = 12  # Newton's method converges quadratically; if it needs more step
 NULL_TOL = 1e-6  # last step to the intercepts of the model without features: the likelihood then has an error of 1e-12
 MAX_DISTANCE = 1.0  # in standard errors, from the model to the maximum of the likelihood
 MAX_GAP = 1e-5  # or relative to the likelihood: a `tol` of 1e-6 is more than a standard error for a million samples
+LEAVE_LEVELS_OUT = (
+    "leave one out, or fit again with drop_first=True in TableOptions (--drop-first), which leaves out the first level "
+    "of each column of text or categories"
+)
 
 
 def maximum(
@@ -47,11 +51,12 @@ def maximum(
     ends = X.max(axis=0), X.min(axis=0)  # sparse rows if X is sparse
     high, low = (end.toarray().ravel() if validation.is_sparse(X) else end for end in ends)
     middle, reach = np.asarray(high, np.float64) / 2 + low / 2, np.asarray(high, np.float64) / 2 - low / 2
+    leave_out = "leave one out" if model.encoding is None else LEAVE_LEVELS_OUT
     scale_free = 8 * np.sqrt(np.finfo(objective.dtype).eps)
 
     def factor_here() -> _Factor:
         information = objective.backend.hessian(params)[free][:, :n_names][:, :, free][:, :, :, :n_names]
-        return _factor(information.reshape(n * n_names, -1), objective, names)
+        return _factor(information.reshape(n * n_names, -1), objective, names, leave_out)
 
     for step_number in range(MAX_STEPS):
         loss, grad = objective.backend.loss_and_grad(params)
@@ -82,7 +87,7 @@ def information_at(
     """As `maximum`, but at these parameters, those of a fit with Firth's penalty."""
     n, n_names = int(free.sum()), len(names)
     information = objective.backend.hessian(params)[free][:, :n_names][:, :, free][:, :, :, :n_names]
-    factor = _factor(information.reshape(n * n_names, -1), objective, names)
+    factor = _factor(information.reshape(n * n_names, -1), objective, names, "leave one out")
     return params, factor.inverse(), -objective.backend.loss(params)
 
 
@@ -98,7 +103,7 @@ class _Factor:
         return inverse
 
 
-def _factor(information: Float64s, objective: PenalizedLoss, names: tuple[str, ...]) -> _Factor:
+def _factor(information: Float64s, objective: PenalizedLoss, names: tuple[str, ...], leave_out: str) -> _Factor:
     diagonal = information.diagonal()
     scale = 1 / np.sqrt(np.where(diagonal > 0, diagonal, 1.0))
     noise = 16 * len(scale) * float(np.finfo(objective.dtype).eps)
@@ -110,7 +115,7 @@ def _factor(information: Float64s, objective: PenalizedLoss, names: tuple[str, .
         cholesky is not None and (cholesky[0].diagonal() ** 2).min() > noise
     ):  # 1 - R^2 of a column regressed on the previous ones
         return _Factor(cholesky, scale)
-    refuse_collinear(objective.backend.gram()[: len(names), : len(names)], noise, names, objective.dtype)
+    refuse_collinear(objective.backend.gram()[: len(names), : len(names)], noise, names, objective.dtype, leave_out)
     raise InputValueError(
         "the information matrix is singular although no columns are collinear: some classes are perfectly separable, "
         "and the likelihood has no maximum; leave out the columns that separate them, fit with "

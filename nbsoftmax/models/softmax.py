@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from nbsoftmax import validation
 from nbsoftmax.data.blocks import is_source
+from nbsoftmax.encoding import AnyEncoding, is_table, warn_of_unknown
 from nbsoftmax.errors import InputTypeError, InputValueError, listed, plain
 from nbsoftmax.files import whole_file
 from nbsoftmax.kernels.predict import BEST, LOG_PROBA, LOGITS, PROBA
@@ -54,6 +55,8 @@ class SoftmaxModel(Displayed):
         Frames given for prediction must have these columns, in this order.
     training : dict of str to text, numbers, truth values or None, optional
         Training metadata: `Trainer` stores the solver, the penalties and how the fit ended.
+    encoding : Encoding, optional
+        How the features are made from a table: predictions then take the table, with its columns in any order.
 
     Raises
     ------
@@ -66,6 +69,7 @@ class SoftmaxModel(Displayed):
     classes: NDArray[Any]
     feature_names: tuple[str, ...] | None = None
     training: dict[str, Any] | None = None
+    encoding: AnyEncoding | None = None
 
     def __init__(
         self,
@@ -74,6 +78,7 @@ class SoftmaxModel(Displayed):
         classes: ArrayLike,
         feature_names: Sequence[str] | None = None,
         training: Mapping[str, Any] | None = None,
+        encoding: AnyEncoding | None = None,
     ) -> None:
         labels = validation.class_labels(classes)
         w = validation.as_float64s("coef", coef)
@@ -81,14 +86,15 @@ class SoftmaxModel(Displayed):
         w = validation.finite("coef", w, (labels.size, n_features), meaning="(n_classes, n_features)")
         b = validation.finite("intercept", intercept, (labels.size,), meaning="one intercept for each class")
         names = None if feature_names is None else tuple(map(str, feature_names))
+        if encoding is not None and names != encoding.names:
+            raise InputValueError(f"feature_names is {plain(names)}, but the encoding makes {plain(encoding.names)}.")
         if names is not None and len(names) != n_features:
             raise InputValueError(
                 f"feature_names has {len(names)} names, but coef has {n_features} columns; give one name a column."
             )
         metadata = None if training is None else dict(training)
-        values = {"coef": w, "intercept": b, "classes": labels, "feature_names": names, "training": metadata}
-        for name, value in values.items():
-            object.__setattr__(self, name, value)
+        made = {"feature_names": names, "training": metadata, "encoding": encoding}
+        vars(self).update(coef=w, intercept=b, classes=labels, **made)  # the dataclass is frozen
 
     @property
     def n_classes(self) -> int:
@@ -113,6 +119,8 @@ class SoftmaxModel(Displayed):
             "coef": f"{np.count_nonzero(self.coef)} of {self.coef.size} are not 0, "
             f"largest absolute value {np.abs(self.coef).max(initial=0.0):.4g}",
         }
+        if self.encoding is not None:
+            lines["columns"] = listed(self.encoding.columns, most=MOST_LISTED)
         if self.training is not None:
             lines["training"] = plain(self.training)
         return lines
@@ -229,6 +237,10 @@ class SoftmaxModel(Displayed):
         return logistic_regression_of(self.coef, self.intercept, self.classes, self.feature_names)
 
     def _features(self, X: Any) -> Any:
+        if self.encoding is not None and is_table(X):
+            found = self.encoding.encode(X)
+            warn_of_unknown(found.unknown, stacklevel=5)
+            X = found.X
         array, names = validation.frame(X)
         validation.same_features(names, self.feature_names)
         if not validation.is_sparse(array):
@@ -292,7 +304,7 @@ class SoftmaxModel(Displayed):
         OSError
             If the file cannot be written.
         """
-        write_model(path, self.coef, self.intercept, self.classes, self.feature_names, self.training)
+        write_model(path, self)
 
     def to_onnx(self, path: str | os.PathLike[str], *, dtype: Any = np.float32) -> None:
         """Write the model as an ONNX file, for example for ONNX Runtime: input `X`, outputs `label` and `proba`.
@@ -338,13 +350,15 @@ def trained_model(
     classes: NDArray[Any],
     feature_names: tuple[str, ...] | None,
     training: dict[str, Any],
+    encoding: AnyEncoding | None = None,
 ) -> SoftmaxModel:
     """The model of a fit: its parameters (n_classes, n_features + 1), and what is validated already."""
     if not np.isfinite(params).all():
-        return SoftmaxModel(params[:, :-1], params[:, -1], classes, feature_names, training)  # raises the error
+        return SoftmaxModel(params[:, :-1], params[:, -1], classes)  # raises the error
     model = object.__new__(SoftmaxModel)
     coef, intercept = np.ascontiguousarray(params[:, :-1]), params[:, -1].copy()
-    vars(model).update(coef=coef, intercept=intercept, classes=classes, feature_names=feature_names, training=training)
+    names = {"feature_names": feature_names, "training": training, "encoding": encoding}
+    vars(model).update(coef=coef, intercept=intercept, classes=classes, **names)
     return model
 
 

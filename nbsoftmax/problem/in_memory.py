@@ -20,10 +20,12 @@ from nbsoftmax import validation
 from nbsoftmax.backends.base import Backend
 from nbsoftmax.backends.cuda.device import devices, on_host
 from nbsoftmax.backends.in_memory import in_memory
+from nbsoftmax.encoding import AnyEncoding, is_table
 from nbsoftmax.errors import InputTypeError, InputValueError, plain
 from nbsoftmax.kernels.kinds import PARTIAL
 from nbsoftmax.problem.class_weights import ClassWeight, weights_of_classes
 from nbsoftmax.problem.held_out import rows_to_hold_out
+from nbsoftmax.problem.table_rows import encoded_rows
 from nbsoftmax.validation import Float64s, Floats, WeightedTargets
 
 
@@ -49,6 +51,8 @@ class Problem:
         `y` with all its weights, as backends take it.
     held_out : Problem or None
         Validation data, which are not part of the fit.
+    encoding : AnyEncoding or None
+        How X was made from a table.
     """
 
     X: Any
@@ -61,6 +65,7 @@ class Problem:
     offset: Floats
     target: WeightedTargets
     held_out: Problem | None = None
+    encoding: AnyEncoding | None = None
 
     @classmethod
     def from_labels(
@@ -252,7 +257,7 @@ class Problem:
             class_weight=class_weight,
             label_smoothing=label_smoothing,
         )
-        return replace(part, offset=self.offset[rows]) if self.offset.size else part
+        return replace(part, offset=self.offset[rows] if self.offset.size else part.offset, encoding=self.encoding)
 
     def with_offset(self, offset: ArrayLike | None) -> Problem:
         """With fixed additions to the logits, which are validated here."""
@@ -274,6 +279,7 @@ class Problem:
                 label_smoothing=self.label_smoothing if class_weighted else 0.0,
             ),
             offset=self.offset,
+            encoding=self.encoding,
         )
 
     def with_validation_data(self, data: Any) -> Problem:
@@ -292,6 +298,8 @@ class Fitted(Protocol):
     def classes(self) -> NDArray[Any]: ...  # noqa: D102
     @property
     def feature_names(self) -> tuple[str, ...] | None: ...  # noqa: D102
+    @property
+    def encoding(self) -> AnyEncoding | None: ...  # noqa: D102
 
 
 def validation_problem(fitted: Fitted, data: Any) -> Problem:
@@ -302,6 +310,8 @@ def validation_problem(fitted: Fitted, data: Any) -> Problem:
             "(X, y, sample_weight, offset)."
         )
     X, y, sample_weight, offset = (*data, None, None)[:4]
+    if fitted.encoding is not None and is_table(X):
+        X, y, sample_weight, offset = encoded_rows(fitted.encoding, X, y, sample_weight, offset)
     array, names = validation.frame(X)
     validation.same_features(names, fitted.feature_names)
     X = validation.features(array, name="validation X", dtype=fitted.dtype, n_features=fitted.n_features, names=names)

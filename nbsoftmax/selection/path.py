@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from nbsoftmax import validation
+from nbsoftmax.encoding import TableOptions, checked_options
 from nbsoftmax.errors import InputTypeError, InputValueError, plain
 from nbsoftmax.models.display import Displayed, counted
 from nbsoftmax.models.to_frame import data_frame
@@ -145,7 +146,9 @@ def shared_problem(
     X: Any, y: Any, sample_weight: ArrayLike | None, offset: ArrayLike | None, options: dict[str, Any]
 ) -> AnyProblem:
     """The problem that several fits with these options of `Trainer` share."""
-    return problem_of(X, y, sample_weight=sample_weight, offset=offset, **options_of_data(options))
+    table = TableOptions() if options.get("table") is None else checked_options(options["table"])
+    given = options_of_data(options)
+    return problem_of(X, y, sample_weight=sample_weight, offset=offset, table=table, **given)
 
 
 def options_of_data(options: dict[str, Any]) -> dict[str, Any]:

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from nbsoftmax import validation
+from nbsoftmax.encoding import TableOptions, checked_options
 from nbsoftmax.errors import InputValueError
 from nbsoftmax.models.display import changed_options
 from nbsoftmax.models.softmax import SoftmaxModel, trained_model
@@ -106,6 +107,8 @@ class Trainer:
     validation_fraction : float in (0, 0.9], optional
         Share of the samples, about the same of each class, that `fit` holds out as validation data, if no
         `validation_data` are given. They are drawn by `random_state`.
+    table : TableOptions, optional
+        How columns of tables that are not numbers become features, and what happens to missing values.
 
     Raises
     ------
@@ -142,6 +145,7 @@ class Trainer:
         verbose: bool = False,
         max_seconds: float | None = None,
         validation_fraction: float | None = None,
+        table: TableOptions | None = None,
     ) -> None:
         self.solver = solver
         self.l1, self.l2, self.grouped, self.penalty = l1, l2, grouped, penalty
@@ -168,6 +172,7 @@ class Trainer:
         if validation_fraction is not None:
             validation.number("validation_fraction", validation_fraction, low=0.0, high=0.9, low_open=True)
         self.validation_fraction = validation_fraction
+        self.table = None if table is None else checked_options(table)
 
     def __repr__(self) -> str:
         """The options that are not default, `Trainer(l2=0.001, solver='lbfgs')` for example."""
@@ -191,7 +196,8 @@ class Trainer:
         ----------
         X : array_like, frame, sparse matrix (n_samples, n_features), Dask collection, or a source of blocks of rows
             The column names of a pandas, polars or Arrow table become the feature names of the model. A table is read
-            as float32 if all columns are float32 or float16, and otherwise as float64. With `device`, X may be an array
+            as float32 if all columns are float32 or float16, and otherwise as float64. Text, categories and dates are
+            encoded as `table` says; the model then takes such tables. With `device`, X may be an array
             on that GPU, as in `Objective`; y and sample_weight on a GPU are copied. A sparse matrix or array of SciPy
             stays sparse; it is not supported on a GPU. A source, from `nbs.data`, has its own labels and weights: give
             it without `y`. The rows of a Dask Array, of one chunk of columns, or DataFrame stay on the workers of the
@@ -267,6 +273,7 @@ class Trainer:
     def _problem(self, X: Any, **given: Any) -> AnyProblem:
         """The validated problem, with validation data where the options or the caller ask for some."""
         of_data = ("class_weight", "label_smoothing", "dtype", "device")
+        given["table"] = self.table or TableOptions()
         problem = problem_of(X, **given, **{name: getattr(self, name) for name in of_data})
         if problem.held_out is None and self.validation_fraction is not None:
             problem = problem.split(self.validation_fraction, self.random_state)
@@ -319,6 +326,7 @@ class Trainer:
             problem.classes,
             problem.feature_names,
             training_metadata(solver, solution, problem, of_penalty, fit_intercept=self.fit_intercept),
+            problem.encoding,
         )
         return FitResult(
             model=model,

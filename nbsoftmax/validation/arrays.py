@@ -130,9 +130,12 @@ def refuse_not_finite(name: str, value: Any, i: int, j: int, names: tuple[str, .
     """Raise the error for a NaN or inf in row i and column j, which is named if the columns have names."""
     if names is not None:
         found = "a missing value (NaN)" if np.isnan(value) else f"{value}"
+        advice = "drop such rows, or impute the values"
+        if np.isnan(value):
+            advice += "; a Trainer with table=TableOptions(missing='mean') does so"
         raise InputValueError(
             f"{name} has {found} in column {plain(names[j])} at row {i} (counted from 0); expected finite numbers; "
-            "drop such rows, or impute the values."
+            f"{advice}."
         )
     raise InputValueError(
         f"{name} contains {value} at row {i}, column {j} (counted from 0); expected finite numbers, "
