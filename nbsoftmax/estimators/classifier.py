@@ -152,7 +152,8 @@ class SoftmaxRegression(CallbackSupportMixin, FittedClassifier):
     ) -> SoftmaxRegression:
         """Fit to samples (n_samples, n_features), labels (n_samples,) and weights (n_samples,).
 
-        An offset (n_samples, n_classes), or (n_samples,) for classes_[1] of two, is added to the logits.
+        An offset (n_samples, n_classes), or (n_samples,) for classes_[1] of two, is added to the logits. Labels that
+        are booleans (n_samples, n_classes), or a table of boolean columns, are partial: the classes that are possible.
 
         X may be an array, a frame, or a sparse matrix or array of SciPy, which stays sparse; or a source of blocks of
         rows from `nbsoftmax.data`, which has its own labels, weights and offset: give it without y.
