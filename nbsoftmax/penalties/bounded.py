@@ -135,8 +135,18 @@ class BoundedPenalty(FeaturePenalty):
     def movable(self, coef: Float64s, gradient: Float64s) -> NDArray[np.bool_]:
         """Unpenalised coefficients that are not held at a bound by the gradient, (n_classes, n_features)."""
         held = ((coef <= self.low) & (gradient >= 0)) | ((coef >= self.high) & (gradient <= 0))
-        movable: NDArray[np.bool_] = self.unpenalised(coef.shape[1]) & ~held & (self.low < self.high)
+        held = (held | (self.low == self.high)) & ~self.shiftable(coef.shape[1])
+        movable: NDArray[np.bool_] = self.unpenalised(coef.shape[1]) & ~held
         return movable
+
+    def shiftable(self, n_features: int) -> NDArray[np.bool_]:
+        """Features whose bounds hold nothing, (n_features,).
+
+        They have no penalty, and a large enough shift of all classes, which changes no probability, meets the bounds.
+        """
+        up, down = (end if end.ndim < 2 else end.all(axis=0) for end in (self.high == np.inf, self.low == -np.inf))
+        shiftable: NDArray[np.bool_] = self.unpenalised(n_features) & (up | down)
+        return shiftable
 
     def restricted(self, features: NDArray[np.int64]) -> Self:
         """The same penalty and bounds on only these features."""

@@ -16,7 +16,7 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
-from nbsoftmax.penalties import AnyPenalty
+from nbsoftmax.penalties import AnyPenalty, BoundedPenalty
 from nbsoftmax.solvers.base import (
     NOISE,
     Composite,
@@ -30,9 +30,10 @@ from nbsoftmax.solvers.base import (
     never_stop,
 )
 from nbsoftmax.solvers.driver import Driver
+from nbsoftmax.solvers.projected_newton import ProjectedSteps
 from nbsoftmax.solvers.tools.certificates import allowed_gap
-from nbsoftmax.solvers.tools.duality import duality_gap, gap_at_optimal_intercept, loss_alone
-from nbsoftmax.solvers.tools.free_features import free_decrement
+from nbsoftmax.solvers.tools.composite_gap import composite_gap, gap_within
+from nbsoftmax.solvers.tools.duality import loss_alone
 from nbsoftmax.solvers.tools.quadratic_model import ModelMinimum
 from nbsoftmax.solvers.tools.working_set import WorkingSet, working_set_at
 from nbsoftmax.validation import Float64s
@@ -73,6 +74,9 @@ class ProxNewton:
             state=state,
             evaluate=partial(_evaluate, objective.penalty),
         )
+        penalty = objective.penalty
+        if isinstance(penalty, BoundedPenalty) and penalty.base.is_smooth:
+            return driver.minimize(ProjectedSteps(objective, penalty, driver))
         return driver.minimize(_ProximalSteps(objective, driver))
 
 
@@ -193,27 +197,19 @@ class _ProximalSteps:
 
     def _certificate(self, at: _Assessment) -> tuple[float, str]:
         """The gap and its kind, or inf if it is certainly not small enough."""
-        least = gap_at_optimal_intercept(self._objective, at.point.params, at.loss, at.loss_grad)
-        return self._gap(at) if least <= self._allowed(at.point) else (np.inf, "estimate")
+        if self._known is None:
+            gap = gap_within(*self._of_gap(at))
+            self._known = gap if gap[0] < np.inf else None
+            return gap
+        return self._known
 
     def _gap(self, at: _Assessment) -> tuple[float, str]:
         """The gap by duality and its kind."""
-        self._known = self._known or self._compute_gap(at)
+        self._known = self._known or composite_gap(*self._of_gap(at))
         return self._known
 
-    def _compute_gap(self, at: _Assessment) -> tuple[float, str]:
-        params, penalty = at.point.params, self._penalty
-        gap, kind = duality_gap(self._objective, self._sums, params, at.loss, at.loss_grad)
-        free = penalty.movable(params[:, :-1], at.loss_grad[:, :-1])
-        if kind == "duality" or not free.any():
-            return gap, kind
-        if penalty.is_finite and gap <= self._allowed(at.point):  # bounds of all coefficients prove a gap, if any does
-            proven = duality_gap(self._objective, self._sums, params, at.loss, at.loss_grad, relaxed=False)
-            if proven[0] <= self._allowed(at.point):
-                return proven
-        # The dual has an equality constraint for each unpenalised feature, which holds only at their optimum.
-        gap += free_decrement(self._sums, params, at.grad, free)
-        return (gap, "estimate") if gap < at.point.value else (at.point.value, "duality")  # no minimum is below 0
+    def _of_gap(self, at: _Assessment) -> tuple[Composite, Curved, Float64s, float, Float64s, float]:
+        return self._objective, self._sums, at.point.params, at.loss, at.loss_grad, self._allowed(at.point)
 
     def _next_on_working_set(self, at: _Assessment) -> Float64s | None:
         """The next point on the working set; None if there is no progress any more."""

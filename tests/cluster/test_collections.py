@@ -236,3 +236,12 @@ def test_a_client_is_needed_that_waits(cluster):
         ProblemInParts.from_dask(x_array(), Y, client=closed)
     with pytest.raises(InputTypeError, match="client is a str"):
         ProblemInParts.from_dask(x_array(), Y, client="tcp://somewhere:8786")
+
+
+@pytest.mark.parametrize("options", [{"l2": 0.05}, {"l1": 0.02}])
+def test_weights_of_the_penalty_and_bounds_are_kept(options):
+    options |= {"penalty_weight": [0.0, 1.0, 2.0, 1.0, 0.5], "bounds": (-0.1, 0.3), "tol": 1e-8}
+    found, expected = nbs.Trainer(**options).fit(x_array(), Y), nbs.Trainer(**options).fit(X, Y)
+    assert found.converged
+    assert found.objective == pytest.approx(expected.objective, rel=2e-8)
+    assert -0.1 <= found.model.coef.min() <= found.model.coef.max() <= 0.3

@@ -222,6 +222,44 @@ def test_many_sparse_features():
         assert result.objective == pytest.approx(minimum(X.toarray(), y, (0, None), **options), rel=1e-6)
 
 
+def test_many_dense_features():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(200, 600))
+    y = (X[:, :10] @ rng.normal(size=(10, K)) + rng.gumbel(size=(200, K))).argmax(axis=1)
+    for bounds in ((0, None), (-0.01, 0.01)):
+        result = nbs.Trainer(l2=0.01, bounds=bounds, tol=1e-8).fit(X, y)
+        assert result.converged
+        assert result.gap_kind == "duality"
+        assert "Hessian-vector products" in result.summary
+        assert result.objective == pytest.approx(minimum(X, y, bounds, l2=0.01), rel=1e-6)
+
+
+def test_collinear_features_of_any_scale_are_no_obstacle():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(500, 10))
+    X[:, 1] = X[:, 0] + 1e-3 * rng.normal(size=500)
+    X *= np.geomspace(1e-4, 1e4, 10)
+    y = rng.integers(0, K, 500)
+    low, high = np.zeros((K, 10)), np.full((K, 10), INF)
+    high[0] = 0.0
+    relative = nbs.Trainer(bounds=(low, high), tol=1e-10).fit(X, y)
+    scaled = nbs.Trainer(bounds=(low, high), tol=1e-10).fit(X / np.geomspace(1e-4, 1e4, 10), y)
+    assert relative.converged
+    assert relative.objective == pytest.approx(scaled.objective, rel=1e-9)
+    shifted = nbs.Trainer(bounds=(0, None), tol=1e-10).fit(X, y)
+    assert shifted.model.coef.min() == 0.0
+    assert shifted.objective == pytest.approx(nbs.Trainer(tol=1e-10).fit(X, y).objective, rel=1e-9)
+
+
+def test_a_class_without_samples_does_not_keep_a_fit_from_converging():
+    X, y = data()
+    for options in ({"l2": 0.01}, {"l1": 0.01}):
+        result = nbs.Trainer(**options, bounds=(0, 0.5)).fit(X, np.eye(4)[y])
+        assert result.converged
+        expected = nbs.Trainer(**options, bounds=(0, 0.5), tol=1e-9).fit(X, y)
+        assert result.objective == pytest.approx(expected.objective, rel=2e-6)
+
+
 def test_warm_starts_are_clipped():
     X, y = data()
     free = nbs.Trainer(l2=0.01).fit(X, y)
@@ -280,63 +318,6 @@ def test_estimators_bound_coef(tmp_path):
     with pytest.raises(nbs.InputValueError, match=r"shape \(2, 3\), expected .*for two classes coef_ has one row"):
         nbs.SoftmaxRegression(bounds=(np.zeros((2, 3)), None)).fit(logits, two)
     assert not hasattr(nbs.SoftmaxRegression(bounds=(0, 1)), "partial_fit")
-
-
-REFUSED = {
-    "above": ((1.0, 0.0), "lower bound 1 is above the upper bound 0; give low <= high"),
-    "one above": (([0.0, 2.0], 1.0), r"lower bound 2 is above the upper bound 1 at \[1\]"),
-    "nan": ((np.nan, 1.0), "lower bounds contain nan"),
-    "an array with nan": ((0.0, [1.0, np.nan]), "upper bounds contain nan"),
-    "inf below": ((np.inf, None), "lower bounds contain inf; expected finite numbers, or -inf"),
-    "-inf above": ((None, -np.inf), "upper bounds contain -inf; expected finite numbers, or inf"),
-    "text": (("a", 1.0), "lower bounds are 'a'"),
-    "three dimensions": ((np.zeros((1, 1, 1)), None), "lower bounds are"),
-    "other shapes": (([0.0, 1.0], [0.0, 1.0, 2.0]), "expected|have shape"),
-    "one number": (0.0, "expected a pair"),
-    "three": ((0, 1, 2), "expected a pair"),
-    "a text": ("01", "expected a pair"),
-}
-
-
-@pytest.mark.parametrize("case", REFUSED)
-def test_what_are_no_bounds_is_refused(case):
-    bounds, message = REFUSED[case]
-    for make in (nbs.Trainer, lambda **o: nbs.Objective(*data(), **o)):
-        with pytest.raises((nbs.InputValueError, nbs.InputTypeError), match=message):
-            make(l2=0.1, bounds=bounds)
-
-
-def test_bounds_that_do_not_fit_are_refused():
-    X, y = data()
-    for shape in ((3,), (2, N), (N, K), (1, N), (K, 1)):
-        with pytest.raises(nbs.InputValueError, match=r"lower bounds have shape .*, expected a number, \(8,\)"):
-            nbs.Trainer(l2=0.1, bounds=(np.zeros(shape), None)).fit(X, y)
-    with pytest.raises(nbs.InputValueError, match=r"upper bounds have shape \(3,\), expected a number"):
-        nbs.Trainer(l2=0.1, bounds=(None, np.ones(3))).fit(X, y)
-
-
-class Own:
-    def value(self, coef):
-        return 0.0
-
-    def prox(self, coef, step):
-        return coef
-
-
-def test_what_cannot_be_combined_with_bounds_is_refused():
-    for options in ({"l1": 0.1, "grouped": True}, {"penalty": nbs.GroupLasso(0.1)}, {"penalty": Own()}):
-        with pytest.raises(nbs.InputValueError, match="bounds are given, and the penalty is"):
-            nbs.Trainer(**options, bounds=(0, 1))
-    for solver in ("newton-cg", "newton", "lbfgs", "gd", "sgd"):
-        with pytest.raises(nbs.InputValueError, match=f"bounds are given, which solver '{solver}' cannot keep"):
-            nbs.Trainer(l2=0.1, solver=solver, bounds=(0, 1))
-    X, y = data()
-    with pytest.raises(nbs.InputValueError, match='partial_fit needs solver="sgd"'):
-        nbs.Trainer(l2=0.1, bounds=(0, 1)).partial_fit(X, y, classes=[0, 1, 2])
-    with pytest.raises(nbs.InputValueError, match="the fit has bounds, which hold some of its coefficients"):
-        nbs.Trainer(bounds=(0, 1)).fit(X, y).inference()
-    with pytest.raises(nbs.InputValueError, match="no gradient everywhere"):
-        nbs.Objective(X, y, l2=0.1, bounds=(0, 1)).value_and_grad(np.zeros((K, N + 1)))
 
 
 def test_the_objective_is_infinite_outside_of_the_bounds():

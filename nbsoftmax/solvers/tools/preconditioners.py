@@ -139,7 +139,7 @@ class Preconditioner:
 
         If all probabilities are 0 or 1, the products are rounding errors, and the corrected M^-1 is indefinite.
         """
-        plain = centred(self._plain(residual))
+        plain = centred(self.uncorrected(residual))
         if not len(self.memory):
             return plain
         search, square = self(residual), float(np.vdot(residual, plain))
@@ -150,7 +150,7 @@ class Preconditioner:
 
     def quasi_newton_step(self, grad: Float64s) -> Float64s:
         """-H^-1 grad as L-BFGS approximates it."""
-        return centred(self.memory.step(grad, self._plain))
+        return centred(self.memory.step(grad, self.uncorrected))
 
     def record_curvature(self, curvature: float) -> None:
         """Record an eigenvalue of M^-1 H, possibly at other parameters."""
@@ -162,10 +162,10 @@ class Preconditioner:
 
     def __call__(self, residual: Float64s) -> Float64s:
         """M^-1, corrected, times an array of the shape of the parameters, `centred`."""
-        return centred(self.memory.inverse_product(residual, self._plain))
+        return centred(self.memory.inverse_product(residual, self.uncorrected))
 
-    def _plain(self, residual: Float64s) -> Float64s:
-        """M^-1 times an array of the shape of the parameters."""
+    def uncorrected(self, residual: Float64s) -> Float64s:
+        """M^-1 times an array of the shape of the parameters, without corrections by pairs."""
         if self._frequent is not None:
             return self._frequent(residual)
         if self._diagonal is not None:
