@@ -33,6 +33,7 @@ from nbsoftmax.training.hooks import Hooks, report_rows, rows_reported
 from nbsoftmax.training.metadata import summary_of, training_metadata
 from nbsoftmax.training.minimise import minimise
 from nbsoftmax.training.monitor import FitMonitor
+from nbsoftmax.training.occurring import OccurringFeatures
 from nbsoftmax.training.result import FitResult
 from nbsoftmax.training.solver_choice import check_penalty, chosen_solver, device_of
 from nbsoftmax.training.standardize import standardized
@@ -257,6 +258,7 @@ class Trainer:
                 tol=self.tol,
                 max_iter=self.max_iter,
                 seed=self._seed(),
+                occurring=OccurringFeatures.of(problem, options, start),
             )
             context.result = self._result(solver, solution, problem, monitor, started, options)
         if not solution.converged and not solution.stop_reason.requested:
