@@ -185,7 +185,7 @@ class Trainer:
             on that GPU, as in `Objective`; y and sample_weight on a GPU are copied. A sparse matrix or array of SciPy
             stays sparse; it is not supported on a GPU. A source, from `nbs.data`, has its own labels and weights: give
             it without `y`. The rows of a Dask Array, of one chunk of columns, or DataFrame stay on the workers of the
-            current `dask.distributed.Client`; y and sample_weight may be Dask collections too.
+            current `dask.distributed.Client`; y, sample_weight and offset may be Dask collections too.
         y : array_like or column of a table
             Labels, (n_samples,): integers, strings or booleans; or probabilities (n_samples, n_classes), whose
             classes are 0..n_classes-1.
