@@ -99,12 +99,13 @@ class ProblemInParts:
         return replace(problem, reading=reading, encoding=getattr(source, "encoding", None))
 
     @classmethod
-    def from_dask(  # the options of a fit, and those of the cluster
+    def from_dask(  # noqa: PLR0913  the options of a fit, and those of the cluster
         cls,
         X: Any,
         y: Any,
         *,
         sample_weight: Any = None,
+        offset: Any = None,
         class_weight: ClassWeight = None,
         label_smoothing: float = 0.0,
         dtype: Any = None,
@@ -127,7 +128,7 @@ class ProblemInParts:
                 parameter="device",
             )
         dtype = None if dtype is None else validation.float_dtype(dtype)
-        rows = RowsOnCluster(X, y, sample_weight, dtype=dtype, client=client, timeout=timeout)
+        rows = RowsOnCluster(X, y, sample_weight, offset, dtype=dtype, client=client, timeout=timeout)
         options: dict[str, Any] = {"class_weight": class_weight, "label_smoothing": label_smoothing}
         return cls.from_survey(rows.survey(), rows.parts, rows.digest, rows.feature_names, classes=classes, **options)
 
@@ -243,8 +244,10 @@ class ProblemInParts:
         """With validation data given as `validation_problem` takes them, in blocks, or in Dask collections."""
         if is_source(data):
             held_out = ProblemInParts.from_blocks(data, dtype=self.dtype, classes=self.classes)
-        elif isinstance(data, (tuple, list)) and len(data) == 2 and validation.is_dask(data[0]):
-            held_out = ProblemInParts.from_dask(*data, dtype=self.dtype, classes=self.classes)
+        elif isinstance(data, (tuple, list)) and 2 <= len(data) <= 4 and validation.is_dask(data[0]):
+            X, y, sample_weight, offset = (*data, None, None)[:4]
+            of_rows: dict[str, Any] = {"sample_weight": sample_weight, "offset": offset}
+            held_out = ProblemInParts.from_dask(X, y, **of_rows, dtype=self.dtype, classes=self.classes)
         else:
             return replace(self, held_out=validation_problem(self, data))
         validation.same_features(held_out.feature_names, self.feature_names)
@@ -286,10 +289,8 @@ def problem_of(
                 "X is a source of blocks of rows, which has its own y, sample weights and offset; give it alone."
             )
         problem = ProblemInParts.from_blocks(X, on_rows=on_rows, **options)
-    elif any(map(validation.is_dask, (X, y, sample_weight))):
-        if offset is not None:
-            raise InputValueError("an offset is not supported for Dask collections; fit rows in memory or in blocks.")
-        problem = ProblemInParts.from_dask(X, y, sample_weight=sample_weight, **options)
+    elif any(map(validation.is_dask, (X, y, sample_weight, offset))):
+        problem = ProblemInParts.from_dask(X, y, sample_weight=sample_weight, offset=offset, **options)
     else:
         encoding = None if table is None else encoding_for(X, table)
         if encoding is not None:

@@ -35,6 +35,7 @@ from nbsoftmax.training.metadata import PENALTY_OPTIONS, summary_of, training_me
 from nbsoftmax.training.minimise import minimise
 from nbsoftmax.training.monitor import FitMonitor
 from nbsoftmax.training.objective import check_start, objective_of
+from nbsoftmax.training.occurring import OccurringFeatures
 from nbsoftmax.training.result import FitResult
 from nbsoftmax.training.solver_choice import check_penalty, chosen_solver, device_of
 from nbsoftmax.training.standardize import standardized
@@ -201,7 +202,7 @@ class Trainer:
             on that GPU, as in `Objective`; y and sample_weight on a GPU are copied. A sparse matrix or array of SciPy
             stays sparse; it is not supported on a GPU. A source, from `nbs.data`, has its own labels and weights: give
             it without `y`. The rows of a Dask Array, of one chunk of columns, or DataFrame stay on the workers of the
-            current `dask.distributed.Client`; y and sample_weight may be Dask collections too.
+            current `dask.distributed.Client`; y, sample_weight and offset may be Dask collections too.
         y : array_like or column of a table
             Labels, (n_samples,): integers, strings or booleans; or probabilities (n_samples, n_classes), whose
             classes are 0..n_classes-1. Booleans (n_samples, n_classes) are partial labels: the classes that are
@@ -263,6 +264,7 @@ class Trainer:
             monitor.save_to(Checkpoint(checkpoint, known), resume=resume)
         with monitor.saved_on_termination(), hooks.running(), rows_reported(problem, callbacks):
             given = {"tol": self.tol, "max_iter": self.max_iter, "seed": self._seed()}
+            given["occurring"] = OccurringFeatures.of(problem, options, start)
             solution = minimise(solver, objective, start, monitor, problem.classes, **given)
             context.result = self._result(solver, solution, problem, monitor, started, options)
         if not solution.converged and not solution.stop_reason.requested:
