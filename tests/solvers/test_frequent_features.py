@@ -104,4 +104,6 @@ def test_the_diagonal_of_sparse_data_is_that_of_centred_features(objective, cons
         expected = shift @ ((shift.T @ residual[k]) / diagonal)
         # For a constant column a share of 1e-6 of its curvature is left.
         rtol = 1e-4 if constant else 1e-10
-        np.testing.assert_allclose(made.uncorrected(residual)[k], expected, rtol=rtol, atol=rtol * np.abs(expected).max())
+        np.testing.assert_allclose(
+            made.uncorrected(residual)[k], expected, rtol=rtol, atol=rtol * np.abs(expected).max()
+        )
