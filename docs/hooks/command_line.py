@@ -50,9 +50,7 @@ def row(action):
     takes_value = action.option_strings and action.nargs != 0
     given = action.default not in (None, False, [], (), argparse.SUPPRESS)
     default = f"`{action.default}`" if given else ("required" if action.required and action.option_strings else "")
-    return (
-        f"| {names}{f' `{escaped(str(value))}`' if takes_value else ''} | {escaped(action.help or '')} | {default} |\n"
-    )
+    return f"| {names}{f' `{value}`' if takes_value else ''} | {escaped(action.help or '')} | {default} |\n"
 
 
 def sentence(text):

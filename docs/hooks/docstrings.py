@@ -1,8 +1,8 @@
 """An extension of griffe: types and defaults of parameters as the docstrings and the signatures have them.
 
-griffe reads the first choice of `cov : {"fisher", "sandwich"}` as the default, forgets what follows the braces, and
-gives all names of `solver, tol, max_iter` the default and the type of the first. In this package defaults are in the
-signatures only.
+griffe reads the first choice of `cov : {"fisher", "sandwich"}` as the default, forgets what follows the braces, gives
+all names of `solver, tol, max_iter` the default and the type of the first, and reads `int, RandomState` as a tuple. In
+this package defaults are in the signatures only.
 """
 
 import re
@@ -13,6 +13,7 @@ TYPE = re.compile(r"^( *[*\w, ]+ : )(.+)$", re.MULTILINE)
 CHOICES = re.compile(r"\{([^{}]+)\}")
 TOGETHER = re.compile(r"^ *(\w+(?:, \w+)+)(?: : .+)?$", re.MULTILINE)
 UNTYPED = re.compile(r"^ *(\w+(?:, \w+)+)$", re.MULTILINE)
+SECTIONS = (griffe.DocstringSectionKind.parameters, griffe.DocstringSectionKind.attributes)
 
 
 def as_union(match):
@@ -34,23 +35,28 @@ def correct(parent):
     if parent.docstring is not None:
         parent.docstring.value = TYPE.sub(as_union, parent.docstring.value)
         if parent.is_class or parent.is_function:
-            take_defaults(parent)
+            correct_parameters(parent)
     for member in parent.members.values():
         if not member.is_alias:
             correct(member)
 
 
-def take_defaults(parent):
-    """Give parameters that are described together, but differ, the defaults and types of the signature."""
+def correct_parameters(parent):
+    """Give parameters the defaults of the signature, and types as they are written."""
+    text = parent.docstring.value
+    types = {name.strip(" *:"): kind.removesuffix(", optional") for name, kind in TYPE.findall(text)}
     signature = {parameter.name: parameter for parameter in parent.parameters}
-    together = [names.split(", ") for names in TOGETHER.findall(parent.docstring.value)]
-    if not any(len({str(signature[name].default) for name in names if name in signature}) > 1 for names in together):
-        return
-    untyped = {name for names in UNTYPED.findall(parent.docstring.value) for name in names.split(", ")}
+    together = [names.split(", ") for names in TOGETHER.findall(text)]
+    differ = any(len({str(signature[name].default) for name in names if name in signature}) > 1 for names in together)
+    if not differ and not any(", " in kind for kind in types.values()):
+        return  # only what needs it is parsed here: griffe reports mistakes, also in private docstrings
+    untyped = {name for names in UNTYPED.findall(text) for name in names.split(", ")}
     for section in parent.docstring.parsed:
-        if section.kind is griffe.DocstringSectionKind.parameters:
+        if section.kind in SECTIONS:
             for described in section.value:
-                if described.name in signature:
+                if isinstance(described.annotation, griffe.ExprTuple) and described.name in types:
+                    described.annotation = types[described.name]
+                if described.name in signature and section.kind is griffe.DocstringSectionKind.parameters:
                     described.value = signature[described.name].default
                     if described.name in untyped:
                         described.annotation = signature[described.name].annotation

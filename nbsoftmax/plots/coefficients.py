@@ -11,7 +11,7 @@ from nbsoftmax import validation
 from nbsoftmax.errors import InputValueError
 from nbsoftmax.models.softmax import feature_names
 from nbsoftmax.plots.estimator import linear_model, predictor
-from nbsoftmax.plots.figure import new_figure
+from nbsoftmax.plots.figure import line_colour, new_figure
 from nbsoftmax.plots.names import short_names
 from nbsoftmax.validation import Float64s
 
@@ -111,5 +111,5 @@ class CoefficientDisplay:
             ax.set_yticks(places, [features[j] for j in largest])
             ax.invert_yaxis()
             ax.set_xlim(-1.08 * limit, 1.08 * limit)
-            ax.axvline(0, color="black", linewidth=0.8)
+            ax.axvline(0, color=line_colour(), linewidth=0.8)
             ax.set_xlabel("weight")

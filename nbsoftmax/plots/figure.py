@@ -54,6 +54,13 @@ def colours(n: int) -> list[Any]:
     return list(colormaps["viridis"](np.linspace(0, 1, n)))
 
 
+def line_colour() -> Any:
+    """Return the colour of lines that belong to no class: that of the axes, so that dark styles of matplotlib work."""
+    from matplotlib import rcParams
+
+    return rcParams["axes.edgecolor"]
+
+
 def add_legend(ax: Axes, n: int) -> None:
     """Add a legend of n entries: inside the axes if there are few, beside the axes if there are many."""
     if n <= MOST_INSIDE:

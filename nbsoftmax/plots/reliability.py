@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 from nbsoftmax import validation
 from nbsoftmax.models import calibration
 from nbsoftmax.plots.estimator import classes_of, predictor
-from nbsoftmax.plots.figure import add_legend, axes_or_new, colours
+from nbsoftmax.plots.figure import add_legend, axes_or_new, colours, line_colour
 from nbsoftmax.plots.names import short_names
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ class ReliabilityDisplay:
         found = self.reliability
         self.ax_ = axes_or_new(ax, (5.6, 5.2))
         self.figure_ = self.ax_.figure
-        self.ax_.plot([0, 1], [0, 1], color="black", linewidth=0.8, linestyle="--", label="calibrated")
+        self.ax_.plot([0, 1], [0, 1], color=line_colour(), linewidth=0.8, linestyle="--", label="calibrated")
         self.lines_ = []
         names = short_names(self.classes)
         for k, colour in enumerate(colours(len(names))):
