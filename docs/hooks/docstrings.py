@@ -1,8 +1,8 @@
 """An extension of griffe: types and defaults of parameters as the docstrings and the signatures have them.
 
 griffe reads the first choice of `cov : {"fisher", "sandwich"}` as the default, forgets what follows the braces, gives
-all names of `solver, tol, max_iter` the default and the type of the first, and reads `int, RandomState` as a tuple. In
-this package defaults are in the signatures only.
+all names of `solver, tol, max_iter` the default and the type of the first, and reads `int, RandomState` and
+`array_like (n_samples,)` as code. In this package defaults are in the signatures only.
 """
 
 import re
@@ -13,7 +13,8 @@ TYPE = re.compile(r"^( *[*\w, ]+ : )(.+)$", re.MULTILINE)
 CHOICES = re.compile(r"\{([^{}]+)\}")
 TOGETHER = re.compile(r"^ *(\w+(?:, \w+)+)(?: : .+)?$", re.MULTILINE)
 UNTYPED = re.compile(r"^ *(\w+(?:, \w+)+)$", re.MULTILINE)
-SECTIONS = (griffe.DocstringSectionKind.parameters, griffe.DocstringSectionKind.attributes)
+KINDS = griffe.DocstringSectionKind
+SECTIONS = (KINDS.parameters, KINDS.attributes, KINDS.returns)
 
 
 def as_union(match):
@@ -48,15 +49,15 @@ def correct_parameters(parent):
     signature = {parameter.name: parameter for parameter in parent.parameters}
     together = [names.split(", ") for names in TOGETHER.findall(text)]
     differ = any(len({str(signature[name].default) for name in names if name in signature}) > 1 for names in together)
-    if not differ and not any(", " in kind for kind in types.values()):
+    if not differ and not any("," in kind for kind in types.values()):
         return  # only what needs it is parsed here: griffe reports mistakes, also in private docstrings
     untyped = {name for names in UNTYPED.findall(text) for name in names.split(", ")}
     for section in parent.docstring.parsed:
         if section.kind in SECTIONS:
             for described in section.value:
-                if isinstance(described.annotation, griffe.ExprTuple) and described.name in types:
+                if isinstance(described.annotation, (griffe.ExprTuple, griffe.ExprCall)) and described.name in types:
                     described.annotation = types[described.name]
-                if described.name in signature and section.kind is griffe.DocstringSectionKind.parameters:
+                if described.name in signature and section.kind is KINDS.parameters:
                     described.value = signature[described.name].default
                     if described.name in untyped:
                         described.annotation = signature[described.name].annotation
