@@ -80,7 +80,8 @@ def test_the_page_of_the_command_line_has_every_command_and_option():
     for name, parser in build_parser()[1].items():
         section = page.partition(f"## nbsoftmax {name}\n")[2].partition("\n## ")[0]
         for action in parser._actions:
-            for option in action.option_strings or [action.dest.upper()]:
+            assert action.help, (name, action.dest)
+            for option in action.option_strings or [action.metavar or action.dest]:
                 assert f"`{option}`" in section, (name, option)
 
 

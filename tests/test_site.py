@@ -2,6 +2,7 @@
 
 import os
 import re
+import runpy
 import subprocess
 import sys
 
@@ -21,6 +22,16 @@ def site(tmp_path_factory):
     done = subprocess.run(command, cwd=REPOSITORY, env=os.environ, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return folder
+
+
+def test_a_formula_that_cannot_be_typeset_is_named():
+    pytest.importorskip("latex2mathml")
+    pytest.importorskip("mkdocs")
+    typeset = runpy.run_path(str(REPOSITORY / "docs" / "hooks" / "mathml.py"))["on_page_content"]
+    assert "<mfrac>" in typeset(r'<span class="arithmatex">\(\frac{a}{b} &lt; 1\)</span>')
+    for wrong in (r"\norm{a}", r"\begin{aligned} a &amp;= b \end{aligned}"):
+        with pytest.raises(Exception, match="does not know a command"):
+            typeset(rf'<div class="arithmatex">\[{wrong}\]</div>')
 
 
 @pytest.mark.slow

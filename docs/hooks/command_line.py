@@ -43,7 +43,7 @@ def table(group):
 
 def row(action):
     """One argument."""
-    names = ", ".join(f"`{name}`" for name in action.option_strings) or f"`{action.dest.upper()}`"
+    names = ", ".join(f"`{name}`" for name in action.option_strings) or f"`{action.metavar or action.dest}`"
     value = action.metavar or action.dest.upper()
     if action.choices:
         value = "{" + ",".join(map(str, action.choices)) + "}"

@@ -21,7 +21,7 @@ OF_PREDICTIONS = ("reliability", "confusion", "decision")  # these need labelled
 def add_options(command: argparse.ArgumentParser) -> None:
     """Add the options of `plot`."""
     add = command.add_argument
-    add("kind", choices=["coefficients", "convergence", *OF_PREDICTIONS])
+    add("kind", choices=["coefficients", "convergence", *OF_PREDICTIONS], help="what to draw")
     add("source", type=file, help="a model; for convergence, a log written by fit --log")
     add("data", type=Path, nargs="?", help="labelled data, for reliability, confusion and decision")
     add_labels(command, "column or array of labels")
