@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from nbsoftmax import data as data
     from nbsoftmax import plots as plots
     from nbsoftmax import testing as testing
+    from nbsoftmax.encoding.base import UnknownLevelsWarning
+    from nbsoftmax.encoding.columns import Encoding
+    from nbsoftmax.encoding.options import TableOptions
     from nbsoftmax.errors import DeviceMemoryError, InputError, InputTypeError, InputValueError
     from nbsoftmax.estimators import SoftmaxRegression, SoftmaxRegressionCV
     from nbsoftmax.functional import (
@@ -78,6 +81,7 @@ _HOME = {
         "reliability",
         "temperature",
     ),
+    "encoding": ("Encoding", "TableOptions", "UnknownLevelsWarning"),
     "errors": ("DeviceMemoryError", "InputError", "InputTypeError", "InputValueError"),
     "estimators": ("SoftmaxRegression", "SoftmaxRegressionCV"),
     "functional": (
@@ -129,6 +133,7 @@ __all__ = [
     "ConvergenceWarning",
     "DeviceMemoryError",
     "ElasticNet",
+    "Encoding",
     "FitResult",
     "GradientDescent",
     "GroupLasso",
@@ -153,7 +158,9 @@ __all__ = [
     "SoftmaxRegression",
     "SoftmaxRegressionCV",
     "StopReason",
+    "TableOptions",
     "Trainer",
+    "UnknownLevelsWarning",
     "binary_cross_entropy",
     "binary_cross_entropy_and_grad",
     "brier_score",

@@ -23,8 +23,10 @@ except ImportError as error:
 from nbsoftmax import validation
 from nbsoftmax.errors import ClusterError, InputValueError
 from nbsoftmax.estimators import SoftmaxRegression
+from nbsoftmax.estimators.bounds import bounds_of_classes
+from nbsoftmax.models.thresholds import Thresholds
 from nbsoftmax.problem import ProblemInParts
-from nbsoftmax.problem.collections import check_columns, is_table
+from nbsoftmax.problem.collections import aligned, check_columns, is_array, is_table
 from nbsoftmax.problem.on_cluster import checked_client
 from nbsoftmax.solvers.table import Solver
 
@@ -42,8 +44,9 @@ class DaskSoftmaxRegression(SoftmaxRegression):
     ----------
     client : dask.distributed.Client, optional
         Default: the current client when it is needed. It is not saved when the estimator is pickled.
-    C, l1_ratio, class_weight, fit_intercept, label_smoothing, solver, tol, max_iter, warm_start, random_state, verbose
-        As for `SoftmaxRegression`. The solver "sgd" needs all rows in memory.
+    C, l1_ratio, class_weight, fit_intercept, standardize, penalty_weight, bounds, label_smoothing, thresholds
+        As for `SoftmaxRegression`, as are `solver`, `tol`, `max_iter`, `warm_start`, `random_state` and `verbose`. The
+        solver "sgd" needs all rows in memory.
     n_jobs : int, optional
         Number of threads of each task; default: as many as the worker has.
     device : {"cpu", "auto"}
@@ -69,7 +72,10 @@ class DaskSoftmaxRegression(SoftmaxRegression):
         class_weight: Any = None,
         fit_intercept: bool = True,
         standardize: bool = False,
+        penalty_weight: ArrayLike | None = None,
+        bounds: Any = None,
         label_smoothing: float = 0.0,
+        thresholds: Thresholds = None,
         solver: str | Solver = "auto",
         tol: float = 1e-6,
         max_iter: int | None = None,
@@ -86,7 +92,10 @@ class DaskSoftmaxRegression(SoftmaxRegression):
             class_weight=class_weight,
             fit_intercept=fit_intercept,
             standardize=standardize,
+            penalty_weight=penalty_weight,
+            bounds=bounds,
             label_smoothing=label_smoothing,
+            thresholds=thresholds,
             solver=solver,
             tol=tol,
             max_iter=max_iter,
@@ -117,8 +126,8 @@ class DaskSoftmaxRegression(SoftmaxRegression):
         y : Dask Array or Series, or array_like (n_samples,)
             Labels. A collection has the partitions of X; for an array in memory, Dask must know the numbers of rows.
         sample_weight : Dask Array or Series, or array_like (n_samples,), optional
-        offset : None
-            Not supported.
+        offset : Dask Array, DataFrame or Series, or array_like (n_samples, n_classes), optional
+            Added to the logits, or (n_samples,) to those of the second of two classes; with the partitions of X.
 
         Warns
         -----
@@ -132,11 +141,11 @@ class DaskSoftmaxRegression(SoftmaxRegression):
         ClusterError
             If no worker runs for `timeout` seconds, if workers die on one partition, or if the scheduler is gone.
         """
-        _refuse_offset(offset)
         problem = ProblemInParts.from_dask(
             X,
             y,
             sample_weight=sample_weight,
+            offset=offset,
             class_weight=self.class_weight,
             label_smoothing=self.label_smoothing,
             device=self.device,
@@ -145,7 +154,8 @@ class DaskSoftmaxRegression(SoftmaxRegression):
         )
         l1, l2 = self._penalties(problem.weight_sum, problem.n_classes)
         start = self._start(problem.n_features, problem.classes)
-        result = self._trainer(l1, l2, ()).fit(problem, init=start)
+        bounds = bounds_of_classes(self.bounds, problem.n_classes, problem.n_features)
+        result = self._trainer(l1, l2, bounds, ()).fit(problem, init=start)
         self.n_features_in_ = problem.n_features
         self.__dict__.pop("feature_names_in_", None)
         if problem.feature_names is not None:
@@ -207,9 +217,9 @@ class DaskSoftmaxRegression(SoftmaxRegression):
         """The results of a method of the local estimator, a partition at a time."""
         import dask
 
-        _refuse_offset(offset)
         check_is_fitted(self)
         check_columns(X)
+        offsets = [] if offset is None else [self._offset(offset, X)]
         local, n_classes = dask.delayed(self.to_local()), self.classes_.size
         by_row = method == "predict" or (method == "decision_function" and n_classes == 2)
         shape = (0,) if by_row else (0, n_classes)
@@ -217,13 +227,27 @@ class DaskSoftmaxRegression(SoftmaxRegression):
             validation.same_features(tuple(map(str, X.columns)), self.model_.feature_names)
             empty = np.empty(shape, self.classes_.dtype if method == "predict" else np.float64)
             classes = None if by_row else self.classes_
-            return X.map_partitions(_predicted, local, method, empty, classes, meta=_as_table(empty, X._meta, classes))
+            meta = _as_table(empty, X._meta, classes)
+            given = local, method, empty, classes, *offsets
+            return X.map_partitions(_predicted, *given, meta=meta, align_dataframes=False)
         if not np.isnan(X.shape[1]) and X.shape[1] != self.n_features_in_:
             raise InputValueError(f"X has {X.shape[1]} features, but the model was trained on {self.n_features_in_}.")
         floats = np.float32 if X.dtype.kind == "f" and X.dtype.itemsize <= 4 else np.float64
         empty = np.empty(shape, self.classes_.dtype if method == "predict" else floats)
         axes: dict[str, Any] = {"drop_axis": 1} if by_row else {"chunks": (X.chunks[0], (n_classes,))}
-        return X.map_blocks(_predicted, local, method, empty, None, dtype=empty.dtype, meta=empty, **axes)
+        return X.map_blocks(_predicted, local, method, empty, None, *offsets, dtype=empty.dtype, meta=empty, **axes)
+
+    def _offset(self, offset: Any, X: Any) -> Any:
+        """The offset as a collection of the kind of X, with its partitions; an array has a column at least."""
+        import dask.array as da
+
+        found = aligned("offset", offset, X)
+        if isinstance(found, list):
+            whole = np.concatenate(found)
+            found = da.from_array(whole, chunks=(X.chunks[0], *whole.shape[1:]))
+        if is_array(found) and found.ndim == 1:
+            found = found[:, None]
+        return found.to_dask_dataframe() if is_table(X) and is_array(found) else found
 
     def __sklearn_clone__(self) -> DaskSoftmaxRegression:
         options = {name: clone(value, safe=False) for name, value in self.get_params().items() if name != "client"}
@@ -234,14 +258,11 @@ class DaskSoftmaxRegression(SoftmaxRegression):
         return {**state, "client": None}
 
 
-def _refuse_offset(offset: Any) -> None:
-    if offset is not None:
-        raise InputValueError("an offset is not supported for Dask collections; use SoftmaxRegression.")
-
-
-def _predicted(X: Any, local: SoftmaxRegression, method: str, empty: NDArray[Any], classes: Any) -> Any:
+def _predicted(
+    X: Any, local: SoftmaxRegression, method: str, empty: NDArray[Any], classes: Any, offset: Any = None
+) -> Any:
     """The predictions of one partition, as a table if X is one."""
-    found = getattr(local, method)(X) if X.shape[0] else empty
+    found = getattr(local, method)(X, offset) if X.shape[0] else empty
     return _as_table(found, X, classes) if hasattr(X, "columns") else found
 
 

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 from nbsoftmax import validation
 from nbsoftmax.errors import InputTypeError, InputValueError
 from nbsoftmax.penalized_loss import ObjectiveOptions, PenalizedLoss
-from nbsoftmax.penalties import Penalty, penalty_of
+from nbsoftmax.penalties import Firth, Penalty, penalty_of
 from nbsoftmax.problem import Problem
 from nbsoftmax.validation import Float64s
 
@@ -41,7 +41,11 @@ class Objective(PenalizedLoss):
     grouped : bool
         Whether l1 penalises the n_classes weights of a feature together, by their Euclidean norm.
     penalty : Ridge, Lasso, ElasticNet, GroupLasso or an object with their methods `value` and `prox`, optional
-        Instead of `l1`, `l2` and `grouped`: these with a weight for each feature, or a penalty of your own.
+        Instead of `l1`, `l2` and `grouped`: one of these, or a penalty of your own.
+    bounds : (low, high), optional
+        Bounds on W, each None, a number, (n_features,) or (n_classes, n_features); outside of them J is inf.
+    penalty_weight : array_like (n_features,), optional
+        Weight w_j >= 0 of each feature in the penalty, which becomes sum_j w_j (l2/2 ||W_:j||^2 + l1 ||W_:j||_1).
     fit_intercept : bool
         If false, the last column of `params` is ignored, and its gradient is 0.
     label_smoothing : float in [0, 1]
@@ -85,6 +89,8 @@ class Objective(PenalizedLoss):
         l2: float = 0.0,
         grouped: bool = False,
         penalty: Penalty | None = None,
+        penalty_weight: ArrayLike | None = None,
+        bounds: tuple[ArrayLike | None, ArrayLike | None] | None = None,
         fit_intercept: bool = True,
         label_smoothing: float = 0.0,
         offset: ArrayLike | None = None,
@@ -96,12 +102,16 @@ class Objective(PenalizedLoss):
         if progress is not None and not callable(progress):
             raise InputTypeError(f"progress is {progress!r}, expected a function of two numbers of rows.")
         options = ObjectiveOptions(
-            penalty=penalty_of(penalty, l1, l2, grouped=grouped),
+            penalty=penalty_of(penalty, l1, l2, grouped=grouped, weight=penalty_weight, bounds=bounds),
             fit_intercept=validation.flag("fit_intercept", fit_intercept),
             n_threads=validation.n_threads(n_threads),
             device=validation.device(device),
             device_memory=None if device_memory is None else validation.count("device_memory", device_memory),
         )
+        if isinstance(options.penalty, Firth):
+            raise InputValueError(
+                "penalty is 'firth', which Objective does not compute; use Trainer.", parameter="penalty"
+            )
         problem = Problem.from_indices(
             X,
             y,
@@ -142,9 +152,11 @@ class Objective(PenalizedLoss):
         Raises
         ------
         InputValueError
-            With l1 > 0, or another penalty that has no Hessian everywhere.
+            With l1 > 0, or another penalty that has no Hessian everywhere; and for partial labels.
         """
         self._require_smooth("Hessian")
+        if not self.convex:
+            raise InputValueError("the Hessian for partial labels is not supported; use value and value_and_grad.")
         return super().hvp(validation.params(params, self.shape), validation.params(v, self.shape, name="v"))
 
     def _require_smooth(self, what: str) -> None:

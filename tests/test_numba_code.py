@@ -233,7 +233,7 @@ def test_functions_imported_by_name_and_from_their_module():
     [
         (
             lambda z, y: nbs.softmax(y),
-            "logits is array.int64, 1d, C., expected a 1-D or 2-D array of float32 or float64",
+            "logits is array.int64, 1d, C., expected an array of float32 or float64",
         ),
         (lambda z, y: nbs.softmax(z[0, 0]), "logits is float64, expected"),
         (
@@ -247,7 +247,6 @@ def test_functions_imported_by_name_and_from_their_module():
         (lambda z, y: nbs.sigmoid("a"), "expected a number, or an array of float32 or float64"),
         (lambda z, y: nbs.loss_and_grad(z, y, z, 1.0), "intercept is float64, expected a 1-D array"),
         (lambda z, y: nbs.loss_and_grad(y, y, z, z[0]), "X is array.int64, 1d, C., expected a 2-D array"),
-        (lambda z, y: nbs.softmax(z, axis=1), "axis"),
     ],
 )
 def test_unsupported_types_raise_a_typing_error_that_says_what_is_expected(call, message):

@@ -18,6 +18,7 @@ PAGES = {
     "FITS.md": lambda report, fit: fit.TITLE,
     "SPARSE.md": lambda report, fit: report.TITLES["sparse"],
     "L1.md": lambda report, fit: fit.TITLE_L1,
+    "SPARSE_FITS.md": lambda report, fit: "Speed of whole fits of sparse data",
 }
 
 
@@ -280,10 +281,14 @@ def test_a_spread_beyond_the_median_is_called_unsteady_and_not_an_interval(peers
 def test_the_committed_pages_have_distinct_titles_and_no_spread_above_100_percent(peers, fit):
     from perf import report
 
-    titles = {name: (REPOSITORY / "perf" / name).read_text().splitlines()[0] for name in PAGES}
-    assert titles == {name: f"# {title(report, fit)}" for name, title in PAGES.items()}
+    pages = {page.name: page.read_text() for page in (REPOSITORY / "perf").glob("*.md")}
+    pages = {name: text for name, text in pages.items() if not name.startswith("CUDA")}
+    assert set(PAGES) - set(pages) <= {"SPARSE_FITS.md"}  # until it has been measured on a quiet machine
+    assert {name: text.splitlines()[0] for name, text in pages.items()} == {
+        name: f"# {PAGES[name](report, fit)}" for name in pages
+    }
     assert len({*report.TITLES.values(), fit.TITLE, fit.TITLE_L1}) == len(report.TITLES) + 2
-    spreads = [int(n) for name in PAGES for n in re.findall(r"±(\d+)%", (REPOSITORY / "perf" / name).read_text())]
+    spreads = [int(n) for text in pages.values() for n in re.findall(r"±(\d+)%", text)]
     assert spreads
     assert max(spreads) <= 100
 

@@ -15,7 +15,7 @@ from nbsoftmax.backends.kept import intercept_curvature
 from nbsoftmax.backends.moments import Moments, moments
 from nbsoftmax.backends.refined import RefinedBackend
 from nbsoftmax.backends.sum import MadeParts, SumBackend
-from nbsoftmax.backends.targets import curvature_weights, part_of, targets_in
+from nbsoftmax.backends.targets import curvature_weights, kernel_target, part_of, targets_in
 from nbsoftmax.kernels import gram, linear, rows, sgd
 from nbsoftmax.kernels.chunks import PARTIAL_BYTES
 from nbsoftmax.kernels.predict import LOGITS
@@ -63,9 +63,7 @@ class DenseBackend:
         self.fit_intercept = fit_intercept
         self._source = X, target, offset
         self._design = Design(X, self.n_classes, offset, n_threads)
-        self._target = rows.Target(
-            target.labels, target.proba.reshape(-1), target.gain, target.floor, target.weight, target.kind
-        )
+        self._target = kernel_target(target)
         self._curvature = curvature_weights(target)
         # A point and the probabilities (m * K,) there, or an empty array; replaced as a pair, never changed.
         self._kept: tuple[Float64s, NDArray[Any]] = np.empty(0), np.empty(0, X.dtype)

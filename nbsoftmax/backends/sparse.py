@@ -18,9 +18,10 @@ from nbsoftmax.backends.refined import RefinedBackend
 from nbsoftmax.backends.sparse_descent import descend
 from nbsoftmax.backends.sparse_design import Layout, SparseDesign
 from nbsoftmax.backends.sum import MadeParts, SumBackend
-from nbsoftmax.backends.targets import curvature_weights, part_of, targets_in
+from nbsoftmax.backends.targets import curvature_weights, kernel_target, part_of, targets_in
 from nbsoftmax.backends.transposed import Block, blocks_of
 from nbsoftmax.kernels import linear, rows, sgd, sparse, sparse_gram, sparse_linear
+from nbsoftmax.kernels.partial import PartialTarget
 from nbsoftmax.kernels.predict import LOGITS
 from nbsoftmax.kernels.rows import aligned
 from nbsoftmax.sums import pairwise_sum
@@ -323,11 +324,9 @@ class SparseBackend:
         sizes = {"n_samples": self.n_samples, "n_features": self.n_features, "n_classes": self.n_classes}
         return SumBackend(MadeParts(make), **sizes, weight_sum=self.weight_sum)
 
-    def _target(self, part: slice) -> rows.Target:
+    def _target(self, part: slice) -> rows.Target | PartialTarget:
         """Targets of some rows, in the dtype of the products."""
-        target = targets_in(self.dtype, part_of(self._source[1], part))
-        proba = target.proba.reshape(-1)
-        return rows.Target(target.labels, proba, target.gain, target.floor, target.weight, target.kind)
+        return kernel_target(targets_in(self.dtype, part_of(self._source[1], part)))
 
     def _h(self, part: slice) -> Float64s:
         """h_i of some rows, or an empty array if all are 1."""

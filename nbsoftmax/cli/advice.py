@@ -4,6 +4,7 @@ TERMS = {
     "learning_rate": "--learning-rate",
     "max_iter": "--max-iter",
     "max_seconds": "--max-seconds",
+    "firth": "use --firth",
     "penalize": "add --l2 (for example 1e-4)",
     "resume": "continue from a --checkpoint with --resume",
     "scale": "scale the features (--standardize)",

@@ -6,11 +6,13 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from nbsoftmax.cli.fit_report import collect_warnings, fit_exit_code, fit_facts, fit_lines
-from nbsoftmax.cli.options import add_data, file
+from nbsoftmax.cli.options import add_data, add_encoding, file
 from nbsoftmax.cli.output import print_report
-from nbsoftmax.cli.reading import read_data
+from nbsoftmax.cli.reading import Data, read_data
 from nbsoftmax.cli.saving import check_outputs, save_model
 from nbsoftmax.cli.streaming import is_several, opened_source
+from nbsoftmax.cli.unpenalised import add_option as add_unpenalised
+from nbsoftmax.cli.unpenalised import penalty_weight
 
 if TYPE_CHECKING:
     import argparse
@@ -21,10 +23,12 @@ if TYPE_CHECKING:
 def add_options(command: argparse.ArgumentParser) -> None:
     """Add the options of `cv`."""
     add_data(command)
+    add_encoding(command)
     add = command.add_argument
     add("--Cs", type=float, nargs="+", metavar="C", help="values of C to compare (default: 10 from 1e-4 to 1e4)")
     add("--folds", type=int, default=5, help="number of stratified folds (default: 5)")
     add("--l1-ratio", type=float, default=0.0, help="share of the l1 penalty, from 0 to 1 (default: 0)")
+    add_unpenalised(command)
     add("--class-weight", choices=["balanced"], help="weights that make all classes equally frequent")
     add("--device", default="cpu", help="as for fit")
     add(
@@ -42,16 +46,18 @@ def run(arguments: argparse.Namespace) -> int:
 
     check_outputs(arguments)
     if is_several(arguments.data):
-        X, y, names, weight = opened_source(arguments, [arguments.data]), None, None, None
+        data = Data(opened_source(arguments, [arguments.data]))
     else:
-        X, y, names, weight = read_data(arguments, labels=True)
+        data = read_data(arguments, labels=True)
     with collect_warnings() as warned:  # includes the folds' fits; the last warning is that of the final fit
         found = cross_validate(
-            X,
-            y,
+            data.X,
+            data.y,
             Cs=10 if arguments.Cs is None else arguments.Cs,
             l1_ratio=arguments.l1_ratio,
-            sample_weight=weight,
+            penalty_weight=penalty_weight(arguments, data.X, data.feature_names, data.encoding),
+            sample_weight=data.sample_weight,
+            offset=data.offset,
             folds=arguments.folds,
             refit="one-standard-error" if arguments.one_standard_error else "best",
             random_state=arguments.seed,
@@ -70,9 +76,9 @@ def run(arguments: argparse.Namespace) -> int:
     code = 0
     if arguments.out is not None:
         model = found.result.model
-        saved, code = save_model(
-            found.result, replace(model, feature_names=names or model.feature_names), arguments.out
-        )
+        if data.feature_names is not None:
+            model = replace(model, feature_names=data.feature_names, encoding=data.encoding)
+        saved, code = save_model(found.result, model, arguments.out)
         lines.append(f"model: {saved}")
         facts["model"] = saved
     print_report(arguments, lines, facts)

@@ -10,6 +10,7 @@ from nbsoftmax.cli.options import add_data, file
 from nbsoftmax.cli.output import format_number, print_report
 from nbsoftmax.cli.reading import read_model
 from nbsoftmax.cli.reading_blocks import read_in_blocks
+from nbsoftmax.cli.thresholds import add_thresholds, read_thresholds
 from nbsoftmax.errors import InputValueError
 
 if TYPE_CHECKING:
@@ -23,12 +24,14 @@ def add_options(command: argparse.ArgumentParser) -> None:
     """Add the options of `evaluate`."""
     command.add_argument("model", type=file, help="model file written by fit or cv (.npz)")
     add_data(command)
+    add_thresholds(command)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Print the scores of a model on labelled data."""
     model = read_model(arguments.model, arguments.data)
-    found = read_in_blocks(arguments, model, partial(scores_of, model), labels=True, n_results=model.n_classes)
+    scores = partial(scores_of, model, thresholds=read_thresholds(arguments, model))
+    found = read_in_blocks(arguments, model, scores, labels=True, n_results=model.n_classes)
     confusion = found.confusion
     lines = [
         f"samples:  {found.n_samples}{' (the results are weighted)' if found.is_weighted else ''}",
@@ -57,9 +60,12 @@ class Scores:
     confusion : array (n_classes, n_classes), counts or sums of weights
     """
 
-    def __init__(self, n_classes: int) -> None:
+    def __init__(self, n_classes: int, thresholds: Any = None) -> None:
         import numpy as np
 
+        from nbsoftmax.models.thresholds import above_thresholds
+
+        self._above = above_thresholds(np.zeros(n_classes), thresholds)
         self.n_samples, self.is_weighted = 0, False
         self.confusion: Any = np.zeros((n_classes, n_classes), np.int64)
         self._loss = self._largest = 0.0
@@ -79,7 +85,8 @@ class Scores:
                     f"the largest weight is {self._largest:g}, too large to add up {self.n_samples}; divide all by it."
                 )
         self._loss += cross_entropy(logits, truth, sample_weight=weight, reduction="sum")
-        self.confusion = self.confusion + confusion(truth, logits.argmax(axis=1), len(self.confusion), weight)
+        best = (logits + self._above).argmax(axis=1)
+        self.confusion = self.confusion + confusion(truth, best, len(self.confusion), weight)
 
     @property
     def accuracy(self) -> float:
@@ -99,11 +106,11 @@ class Scores:
         return total
 
 
-def scores_of(model: SoftmaxModel, blocks: Iterable[Block]) -> Scores:
+def scores_of(model: SoftmaxModel, blocks: Iterable[Block], *, thresholds: Any = None) -> Scores:
     """The scores of a model on blocks of rows whose y are class indices."""
-    scores = Scores(model.n_classes)
+    scores = Scores(model.n_classes, thresholds)
     for block in blocks:
-        scores.add(model.decision_function(block.X), block.y, block.sample_weight)
+        scores.add(model.decision_function(block.X, offset=block.offset), block.y, block.sample_weight)
         del block  # while the next one is read
     return scores
 

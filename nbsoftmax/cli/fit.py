@@ -9,21 +9,25 @@ from typing import TYPE_CHECKING, Any
 
 from nbsoftmax.cli import streaming
 from nbsoftmax.cli.fit_report import collect_warnings, fit_exit_code, fit_facts, fit_lines
-from nbsoftmax.cli.options import add_data, file
+from nbsoftmax.cli.options import add_data, add_encoding, file
 from nbsoftmax.cli.output import print_report
 from nbsoftmax.cli.reading import as_classes, read_data
 from nbsoftmax.cli.saving import check_outputs, save_model
+from nbsoftmax.cli.unpenalised import add_option as add_unpenalised
+from nbsoftmax.cli.unpenalised import weights_of
 from nbsoftmax.errors import InputValueError
 from nbsoftmax.solvers import NAMES
 
 if TYPE_CHECKING:
     from nbsoftmax.problem import AnyProblem, Problem
     from nbsoftmax.training.trainer import Trainer
+    from nbsoftmax.validation import Float64s
 
 
 def add_options(command: argparse.ArgumentParser) -> None:
     """Add the options of `fit`."""
     add_data(command)
+    add_encoding(command)
     streaming.add_options(command)
     add = command.add_argument
     add("--out", type=file, required=True, metavar="MODEL", help="where to save the model (.npz)")
@@ -43,11 +47,17 @@ def add_options(command: argparse.ArgumentParser) -> None:
 
 def _add_objective(command: argparse.ArgumentParser) -> None:
     strength = command.add_mutually_exclusive_group()
-    strength.add_argument("--l2", type=float, default=0.0, help="penalty l2/2 ||coef||^2 on the mean loss (default: 0)")
+    strength.add_argument("--l2", type=float, help="penalty l2/2 ||coef||^2 on the mean loss; 0 for none")
     strength.add_argument(
         "--C",
         type=float,
-        help="scikit-learn's C: l2 = 1 / (C * n_samples), without held-out samples; for two classes twice that",
+        help="scikit-learn's C: l2 = 1 / (C * n_samples), without held-out samples; for two classes twice that "
+        "(default without --l2 and --l1: 1)",
+    )
+    strength.add_argument(
+        "--firth",
+        action="store_true",
+        help="Firth's penalty (Jeffreys' prior): finite estimates for perfectly separable classes, in memory",
     )
     add = command.add_argument
     add("--l1", type=float, default=0.0, help="penalty l1 ||coef||_1, which sets weights to 0 (default: 0)")
@@ -57,6 +67,7 @@ def _add_objective(command: argparse.ArgumentParser) -> None:
         action="store_true",
         help="penalise coefficients of standardized features",
     )
+    add_unpenalised(command)
     add("--no-intercept", action="store_true", help="leave out the intercepts")
     add("--label-smoothing", type=float, default=0.0, help="share of each target that is spread over all classes")
     add("--class-weight", choices=["balanced"], help="weights that make all classes equally frequent")
@@ -87,15 +98,20 @@ def run(arguments: argparse.Namespace) -> int:
     problem: AnyProblem
     if streaming.is_streamed(arguments):
         problem = streaming.streamed_problem(arguments, callbacks)
-        names = problem.feature_names
     else:
-        problem, names = _problem(arguments)
-    trainer = _trainer(arguments, _l2(arguments, problem), callbacks)
+        problem = _problem(arguments)
+    l2 = _l2(arguments, problem)
+    weights = weights_of(arguments.unpenalised, problem.feature_names, problem.n_features, problem.encoding)
+    trainer = _trainer(arguments, l2, weights, callbacks)
     with collect_warnings() as warned:
         result = trainer.fit(problem, checkpoint=arguments.checkpoint, resume=arguments.resume)
-    model = replace(result.model, feature_names=names)
-    saved, code = save_model(result, model, arguments.out)
-    lines, facts = fit_lines(result), fit_facts(result)
+    saved, code = save_model(result, result.model, arguments.out)
+    lines, facts = fit_lines(result), fit_facts(result) | {"l1": arguments.l1, "l2": l2}
+    encoding = result.model.encoding
+    if encoding is not None:
+        lines.append(f"{len(encoding.columns)} columns became {len(encoding.names)} features")
+    if _is_default(arguments):
+        lines.append(f"penalty: C = 1 (l2 = {l2:.4g}), the default; --C sets another, --l2 0 none")
     if "validation_loss" in result.history and result.n_iter > 0:
         losses = result.history["validation_loss"]
         facts["validation_loss"] = float(losses.min() if arguments.early_stopping else losses[-1])
@@ -104,49 +120,51 @@ def run(arguments: argparse.Namespace) -> int:
     return code or fit_exit_code(result, warned)
 
 
-def _problem(arguments: argparse.Namespace) -> tuple[Problem, tuple[str, ...] | None]:
+def _problem(arguments: argparse.Namespace) -> Problem:
     """Read the samples, and hold out a share of them; C and the scaling depend on the remaining samples only."""
     from nbsoftmax.problem import Problem
 
-    X, y, names, weight = read_data(arguments, labels=True)
+    data = read_data(arguments, labels=True)
     problem = Problem.from_labels(
-        X,
-        y,
-        sample_weight=weight,
+        data.X,
+        data.y,
+        sample_weight=data.sample_weight,
+        offset=data.offset,
         class_weight=arguments.class_weight,
         label_smoothing=arguments.label_smoothing,
         dtype=arguments.dtype,
     )
+    problem = replace(problem, feature_names=data.feature_names, encoding=data.encoding)
     if arguments.validation is not None:
         problem = problem.split(arguments.validation, arguments.seed)
     if arguments.validation_data is not None:
-        problem = problem.with_validation_data(_validation_data(arguments, problem, names))
-    return problem, names
+        problem = problem.with_validation_data(_validation_data(arguments, problem))
+    return problem
 
 
-def _validation_data(arguments: argparse.Namespace, problem: Problem, names: tuple[str, ...] | None) -> tuple[Any, ...]:
+def _validation_data(arguments: argparse.Namespace, problem: Problem) -> tuple[Any, ...]:
     """Read the samples of --validation-data, which must have the same features."""
-    from nbsoftmax import validation
-
     if arguments.labels is not None:
         raise InputValueError("--validation-data is for files with their own labels; leave out --labels.")
     given = argparse.Namespace(**{**vars(arguments), "data": arguments.validation_data})
-    X, y, found, weight = read_data(given, labels=True)
-    validation.same_features(found, names)
-    y = as_classes(y, problem.classes)
-    return (X, y) if weight is None else (X, y, weight)
+    data = read_data(given, labels=True, model=problem)
+    return data.X, as_classes(data.y, problem.classes), data.sample_weight, data.offset
 
 
 def _l2(arguments: argparse.Namespace, problem: AnyProblem) -> float:
-    """Return --l2, or what --C means for this problem."""
+    """Return --l2, or what --C means for this problem; C is 1 by default, as in the estimators."""
     from nbsoftmax import validation
     from nbsoftmax.selection.path import as_in_sklearn
 
-    if arguments.C is None:
-        l2: float = arguments.l2
-        return l2
-    C = validation.number("--C", arguments.C, low=0.0, low_open=True)
+    if arguments.C is None and not _is_default(arguments):
+        return float(arguments.l2 or 0.0)
+    C = 1.0 if arguments.C is None else validation.number("--C", arguments.C, low=0.0, low_open=True)
     return float(as_in_sklearn(C, problem.weight_sum, 0.0, problem.n_classes)[1])
+
+
+def _is_default(arguments: argparse.Namespace) -> bool:
+    """Whether no option sets a penalty."""
+    return arguments.C is None and arguments.l2 is None and not arguments.l1 and not arguments.firth
 
 
 def _callbacks(arguments: argparse.Namespace) -> list[Any]:
@@ -161,13 +179,15 @@ def _callbacks(arguments: argparse.Namespace) -> list[Any]:
     return callbacks
 
 
-def _trainer(arguments: argparse.Namespace, l2: float, callbacks: list[Any]) -> Trainer:
+def _trainer(arguments: argparse.Namespace, l2: float, weights: Float64s | None, callbacks: list[Any]) -> Trainer:
     from nbsoftmax.training.trainer import Trainer
 
     return Trainer(  # the problem has the options of the data
         solver=_solver(arguments.solver, arguments.learning_rate, arguments.batch_size),
         l1=arguments.l1,
         l2=l2,
+        penalty_weight=weights,
+        penalty="firth" if arguments.firth else None,
         standardize=arguments.standardize,
         grouped=arguments.grouped,
         tol=arguments.tol,

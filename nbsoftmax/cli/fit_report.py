@@ -65,10 +65,11 @@ def fit_lines(result: FitResult) -> list[str]:
         state = f"stopped ({result.reason}) after"
     else:
         state = f"NOT converged: {result.reason}; stopped after"
+    gap = "decrease by another step" if result.gap_kind == "stationary" else "gap to the minimum"
     return [
         f"{state} {result.n_iter} iterations and {result.seconds:.2f} s ({result.solver})",
         f"objective {result.objective:.8g}, gradient norm {result.grad_norm:.3g}, "
-        f"gap to the minimum {result.gap:.3g} ({result.gap_kind})",
+        f"{gap} {result.gap:.3g} ({result.gap_kind})",
     ]
 
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from nbsoftmax.models.softmax import SoftmaxModel
 
-MOST_LISTED = 10  # classes
+MOST_LISTED, MOST_COLUMNS = 10, 40  # classes and columns
 
 
 def add_options(command: argparse.ArgumentParser) -> None:
@@ -34,6 +34,7 @@ def run(arguments: argparse.Namespace) -> int:
         "n_features": model.n_features,
         "classes": model.classes.tolist(),
         "feature_names": None if model.feature_names is None else list(model.feature_names),
+        "encoding": None if model.encoding is None else model.encoding.to_dict(),
         "unused_features": unused,
         "intercept": model.intercept.tolist(),
         "largest_weights": largest,
@@ -68,6 +69,10 @@ def _lines(model: SoftmaxModel, largest: dict[str, list[dict[str, Any]]], unused
         f"features: {model.n_features}{'' if model.feature_names else ' (without names)'}, {unused} of them "
         "unused (all weights are 0)",
     ]
+    if model.encoding is not None:
+        lines += ["", "columns of its tables", *(f"  {line}" for line in model.encoding.describe()[:MOST_COLUMNS])]
+        more = len(model.encoding.columns) - MOST_COLUMNS
+        lines += [f"  and {more} more"] if more > 0 else []
     if model.training is not None:
         lines += ["", "how it was trained"]
         width = max(map(len, model.training))

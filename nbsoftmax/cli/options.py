@@ -6,6 +6,11 @@ import argparse
 from pathlib import Path
 
 TEXT = ("sep", "decimal", "encoding", "null", "quote")  # options of text files
+COLUMNS = ("drop", "features", "categorical", "id", "offset")  # options that name columns
+ENCODING = ("missing", "indicators", "dates", "drop_first")  # options of features that are made from columns
+OFFSET = "columns added to the logits, one for each class; for two classes, that of the second one is enough"
+# As in `encoding.options`, which is not imported here: it needs NumPy.
+MISSING, DATES = ("error", "mean", "drop"), ("error", "parts")
 
 
 def add_data(command: argparse.ArgumentParser) -> None:
@@ -23,6 +28,29 @@ def add_data(command: argparse.ArgumentParser) -> None:
         help="column or array (.npz) of weights; FILE.npy for .npy, sparse .npz and svmlight data",
     )
     add_columns(command)
+    command.add_argument("--offset", action="append", default=[], metavar="NAMES", help=OFFSET)
+
+
+def add_encoding(command: argparse.ArgumentParser) -> None:
+    """Add the options of features that are made from columns of any kind."""
+    group = command.add_argument_group("columns of text, dates and missing values (files of columns)")
+    add = group.add_argument
+    add("--features", action="append", metavar="NAMES", help="columns to use (default: all that have no other use)")
+    add("--categorical", action="append", default=[], metavar="NAMES", help="columns of numbers that stand for levels")
+    add(
+        "--missing",
+        default="error",
+        choices=MISSING,
+        help="missing values: refuse them, put the mean in their place, or drop their rows (default: error)",
+    )
+    add("--indicators", action="store_true", help="with --missing mean, a feature missing(NAME) for each such column")
+    add(
+        "--dates",
+        default="error",
+        choices=DATES,
+        help="refuse dates, or make year, month and day of them (default: error)",
+    )
+    add("--drop-first", action="store_true", help="no feature for the first level of each column of text")
 
 
 def add_labels(command: argparse.ArgumentParser, what: str) -> None:
@@ -34,7 +62,11 @@ def add_labels(command: argparse.ArgumentParser, what: str) -> None:
 def add_columns(command: argparse.ArgumentParser) -> None:
     """Add the options that say what the columns of the data are, and how text is written."""
     command.add_argument(
-        "--drop", action="append", default=[], metavar="NAME", help="column to leave out; may be repeated"
+        "--drop",
+        action="append",
+        default=[],
+        metavar="NAMES",
+        help="columns to leave out: names with commas between them; may be repeated, like all options with NAMES",
     )
     _add_text(command)
     command.add_argument(
@@ -48,7 +80,11 @@ def _add_text(command: argparse.ArgumentParser) -> None:
     text = command.add_argument_group("text files (default: found in the first lines)")
     text.add_argument("--sep", metavar="CHAR", help="separator of fields, such as ; or tab")
     text.add_argument("--decimal", metavar="CHAR", help="decimal mark of numbers: . or ,")
-    text.add_argument("--quote", metavar="CHAR", help="character around fields (default: \"; '' if there is none)")
+    text.add_argument(
+        "--quote",
+        metavar="CHAR",
+        help="character around fields (default: \", or ' if it is around all names; '' for none)",
+    )
     text.add_argument("--encoding", metavar="NAME", help="such as latin-1 (default: UTF-8, or UTF-16 by its mark)")
     text.add_argument(
         "--null",

@@ -6,13 +6,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nbsoftmax.cli.options import add_columns, file, file_or_stdout
+from nbsoftmax.cli.options import OFFSET, add_columns, file, file_or_stdout
 from nbsoftmax.cli.output import check_encoding
 from nbsoftmax.cli.prediction_files import output_of
-from nbsoftmax.cli.reading import read_model
+from nbsoftmax.cli.reading import columns_named, read_model
 from nbsoftmax.cli.reading_blocks import read_in_blocks
 from nbsoftmax.cli.saving import check_outputs
-from nbsoftmax.errors import InputError
+from nbsoftmax.cli.thresholds import add_thresholds, read_thresholds
+from nbsoftmax.errors import InputError, InputValueError
 
 if TYPE_CHECKING:
     import argparse
@@ -28,11 +29,20 @@ def add_options(command: argparse.ArgumentParser) -> None:
     add("data", type=Path, help="as for fit; a CSV needs the model's columns, a .npz the array X; - for standard input")
     add_columns(command)
     add(
+        "--id",
+        action="append",
+        default=[],
+        metavar="NAMES",
+        help="columns to copy to the output",
+    )
+    add("--offset", action="append", default=[], metavar="NAMES", help=OFFSET)
+    add(
         "--out",
         type=file_or_stdout,
         metavar="FILE",
         help="CSV to write, or Parquet if it ends in .parquet (default, and -: CSV on standard output)",
     )
+    add_thresholds(command)
     what = command.add_mutually_exclusive_group()
     what.add_argument("--proba", action="store_true", help="also write the probability of each class")
     what.add_argument("--top-k", type=int, metavar="K", help="the K most probable labels with their probabilities")
@@ -42,6 +52,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Write the predicted labels as CSV, as a JSON object for each row, or as Parquet."""
     check_outputs(arguments)
     model = read_model(arguments.model, arguments.data)
+    thresholds = read_thresholds(arguments, model)
     header = _header(arguments, model)
     if arguments.out is None and not arguments.json:
         check_encoding(["".join(header), *map(str, model.classes.tolist())])
@@ -53,7 +64,8 @@ def run(arguments: argparse.Namespace) -> int:
             output.begin()
             n = 0
             for block in blocks:
-                output.write(_columns(arguments, model, block.X))
+                ids = [] if block.y is None else list(block.y.T)
+                output.write([*ids, *_columns(arguments, model, block, thresholds)])
                 n += block.X.shape[0]
                 written = max(n, written)
                 del block  # while the next one is read
@@ -69,18 +81,25 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _header(arguments: argparse.Namespace, model: SoftmaxModel) -> list[str]:
-    """The names of the columns."""
+    """The names of the columns: those of --id, and those of the predictions."""
+    predicted = ["label", *(f"proba_{label}" for label in model.classes.tolist() if arguments.proba)]
     if arguments.top_k is not None:
-        return [f"{what}_{k + 1}" for k in range(arguments.top_k) for what in ("label", "proba")]
-    return ["label", *(f"proba_{label}" for label in model.classes.tolist() if arguments.proba)]
+        predicted = [f"{what}_{k + 1}" for k in range(arguments.top_k) for what in ("label", "proba")]
+    ids = columns_named(arguments.id, ())
+    both = sorted(set(ids) & set(predicted))
+    if both:
+        raise InputValueError(f"--id names {both[0]!r}, which is a column of the predictions; rename it in the data.")
+    return [*ids, *predicted]
 
 
-def _columns(arguments: argparse.Namespace, model: SoftmaxModel, X: Any) -> list[Any]:
+def _columns(arguments: argparse.Namespace, model: SoftmaxModel, block: Block, thresholds: Any) -> list[Any]:
     """The columns of some rows, arrays (n,)."""
+    given = {"offset": block.offset, "thresholds": thresholds}
     if arguments.top_k is not None:
-        labels, proba = model.top_k(X, arguments.top_k)
+        labels, proba = model.top_k(block.X, arguments.top_k, **given)
         return [column for pair in zip(labels.T, proba.T, strict=True) for column in pair]
     if arguments.proba:
-        proba = model.predict_proba(X)
-        return [model.classes[proba.argmax(axis=1)], *proba.T]
-    return [model.predict(X)]
+        proba = model.predict_proba(block.X, offset=block.offset)
+        labels = model.classes[proba.argmax(axis=1)] if thresholds is None else model.predict(block.X, **given)
+        return [labels, *proba.T]
+    return [model.predict(block.X, **given)]

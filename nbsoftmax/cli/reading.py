@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-from nbsoftmax.cli.options import TEXT
+from nbsoftmax.cli.options import COLUMNS, ENCODING, TEXT
 from nbsoftmax.cli.output import warn
 from nbsoftmax.cli.reading_progress import ReadingProgress
 from nbsoftmax.errors import InputError, InputValueError
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Sequence
 
     from nbsoftmax.data.columnar import ColumnarFile
     from nbsoftmax.data.dialect import TextOptions
     from nbsoftmax.data.source import Source
     from nbsoftmax.data.tables import Request
     from nbsoftmax.data.text import TextFile
+    from nbsoftmax.encoding import AnyEncoding, TableOptions
     from nbsoftmax.models.softmax import SoftmaxModel
 
 
@@ -29,9 +33,24 @@ class Data(NamedTuple):
     y: Any = None  # (n_samples,)
     feature_names: tuple[str, ...] | None = None
     sample_weight: Any = None  # (n_samples,)
+    offset: Any = None  # (n_samples, n_offsets)
+    encoding: AnyEncoding | None = None
 
 
-def read_data(arguments: argparse.Namespace, *, labels: bool, model: SoftmaxModel | None = None) -> Data:
+class Trained(Protocol):
+    """What samples are read for: a model, or the problem of a fit."""
+
+    @property
+    def n_features(self) -> int: ...  # noqa: D102
+    @property
+    def feature_names(self) -> tuple[str, ...] | None: ...  # noqa: D102
+    @property
+    def classes(self) -> Any: ...  # noqa: D102
+    @property
+    def encoding(self) -> AnyEncoding | None: ...  # noqa: D102
+
+
+def read_data(arguments: argparse.Namespace, *, labels: bool, model: Trained | None = None) -> Data:
     """Read the samples that the arguments name.
 
     Parameters
@@ -41,8 +60,8 @@ def read_data(arguments: argparse.Namespace, *, labels: bool, model: SoftmaxMode
         `sample_weight` if the command has it.
     labels : bool
         Whether labels are read, too.
-    model : SoftmaxModel, optional
-        The model that the samples are for: a file of columns is read by its feature names.
+    model : SoftmaxModel or Problem, optional
+        What the samples are for: a file of columns is read by its feature names, or those that its encoding needs.
     """
     from nbsoftmax.data import source
 
@@ -56,7 +75,7 @@ def read_data(arguments: argparse.Namespace, *, labels: bool, model: SoftmaxMode
 
 
 def read_content(
-    arguments: argparse.Namespace, content: Source, kind: str, *, labels: bool, model: SoftmaxModel | None
+    arguments: argparse.Namespace, content: Source, kind: str, *, labels: bool, model: Trained | None
 ) -> Data:
     """Read the samples of a source whose format is known; the parameters are those of `read_data`."""
     if kind in {"npy", "sparse npz"}:
@@ -120,7 +139,7 @@ def _read_features(arguments: argparse.Namespace, data: Source, kind: str, label
     return Data(X, arrays.read_npy(arguments.labels) if labels else None, None, sample_weight)
 
 
-def _read_svmlight(arguments: argparse.Namespace, data: Source, labels: bool, model: SoftmaxModel | None) -> Data:
+def _read_svmlight(arguments: argparse.Namespace, data: Source, labels: bool, model: Trained | None) -> Data:
     """Read features and labels from an svmlight file, and weights from a .npy file."""
     from nbsoftmax.data import arrays, sparse
 
@@ -146,8 +165,12 @@ def check_options(arguments: argparse.Namespace, name: str, kind: str, *, labels
     """Raise an error if an option is given that data of this kind do not have."""
     from nbsoftmax.data import source
 
-    if kind not in source.TABLES and arguments.drop:
-        raise InputValueError(f"--drop is for columns of files such as CSV and Parquet, but {name} holds arrays.")
+    for option in (*COLUMNS, *ENCODING) if kind not in source.TABLES else ():
+        if getattr(arguments, option, None) not in (None, False, [], "error"):
+            shown = option.replace("_", "-")
+            raise InputValueError(
+                f"--{shown} is for columns of files such as CSV and Parquet, but {name} holds arrays."
+            )
     if kind != "text":
         for option in TEXT:
             if getattr(arguments, option) is not None:
@@ -156,42 +179,112 @@ def check_options(arguments: argparse.Namespace, name: str, kind: str, *, labels
         raise InputValueError(f"--labels is for .npy data, but {name} contains its own labels; use --target.")
 
 
-def _read_table(
-    arguments: argparse.Namespace, data: Source, kind: str, labels: bool, model: SoftmaxModel | None
-) -> Data:
+def _read_table(arguments: argparse.Namespace, data: Source, kind: str, labels: bool, model: Trained | None) -> Data:
     """Read features, labels and weights from the columns of a text, Parquet or Arrow file."""
-    from nbsoftmax.data import tables
+    from nbsoftmax.data import encoded_tables, tables
 
     file, request = table_of(arguments, data, kind, labels=labels, model=model)
-    table = tables.read(file, request)
     if model is None:
-        warn_of_row_counters(table.X, table.feature_names)
-    return Data(table.X, table.y, table.feature_names, table.weight)
+        with shown_warnings():
+            found = encoded_tables.read_any(file, request, table_options(arguments, file.columns))
+        warn_of_row_counters(found.row_counters, file.columns, request)
+        for name in found.suspects:
+            warn(
+                f"the column {name!r}, which only numbers the rows, is used as a feature; --drop {shlex.quote(name)} "
+                "leaves it out."
+            )
+    elif (encoding := encoded_tables.encoding_for_file(file, model.encoding, model.feature_names)) is None:
+        found = encoded_tables.EncodedTable(tables.read(file, request))
+    else:
+        found = encoded_tables.read_encoded(file, request, encoding, drop=labels)
+        warn_of_unknown(found.unknown)
+    warn_of_dropped(found.n_dropped)
+    table = found.table
+    return Data(table.X, table.y, table.feature_names, table.weight, table.offset, found.encoding)
 
 
-def warn_of_row_counters(X: Any, names: tuple[str, ...]) -> None:
-    """Warn of features that only number the rows, or have no name."""
-    from nbsoftmax.data import tables
-
-    for name in tables.row_counters(X, names):
+def warn_of_row_counters(names: tuple[str, ...], columns: tuple[str, ...], request: Request) -> None:
+    """Warn of columns that are left out, because they only number the rows or have no name."""
+    unnamed = ("",) if "" in columns and request.features is None and "" not in request.names else ()
+    for name in (*unnamed, *names):
         what = f"the column {name!r}, which only numbers the rows," if name else "a column without a name"
-        warn(f"{what} is used as a feature; --drop {shlex.quote(name)} leaves it out.")
+        to_use = f"--features {shlex.quote(name)}, with the others, uses it" if name else "name it in the header"
+        warn(f"{what} is left out; {to_use}.")
+
+
+@contextmanager
+def shown_warnings() -> Iterator[None]:
+    """Show warnings as lines of the command."""
+    import warnings
+
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", UserWarning)
+        yield
+    for one in caught:
+        warn(str(one.message))
+
+
+def warn_of_dropped(n: int) -> None:
+    """Warn of rows that are left out."""
+    if n:
+        warn(f"{n} row{'s' * (n != 1)} with missing values left out.")
+
+
+def warn_of_unknown(unknown: Any) -> None:
+    """Warn of levels that the model does not know."""
+    from nbsoftmax.encoding.base import unknown_message
+
+    if unknown:
+        warn(unknown_message(unknown))
+
+
+def columns_named(given: Sequence[str], columns: Sequence[str]) -> tuple[str, ...]:
+    """The columns that the values of an option name: each is a name, or several with commas between them."""
+    known = set(columns)
+    names: list[str] = []
+    for value in given:
+        names += [value] if value in known else map(str.strip, value.split(","))
+    return tuple(dict.fromkeys(names))
+
+
+def table_options(arguments: argparse.Namespace, columns: Sequence[str]) -> TableOptions:
+    """What the options say of columns that are not numbers."""
+    from nbsoftmax.encoding import TableOptions
+
+    return TableOptions(
+        categorical=columns_named(arguments.categorical, columns),
+        missing=arguments.missing,
+        indicators=arguments.indicators,
+        dates=arguments.dates,
+        drop_first=arguments.drop_first,
+    )
 
 
 def table_of(
-    arguments: argparse.Namespace, data: Source, kind: str, *, labels: bool, model: SoftmaxModel | None = None
+    arguments: argparse.Namespace, data: Source, kind: str, *, labels: bool, model: Trained | None = None
 ) -> tuple[TextFile | ColumnarFile, Request]:
     """Open a file of columns, and say which of them are wanted; the parameters are those of `read_data`."""
     from nbsoftmax.data import tables
 
+    target, weight = arguments.target if labels else None, weights_of(arguments)
+    given = {option: getattr(arguments, option, None) or () for option in COLUMNS}
+    wanted = {name for values in given.values() for name in columns_named(values, ())}
+    wanted |= {name for name in (target, weight) if name is not None}
+    if model is not None:
+        trained = model.feature_names if model.encoding is None else model.encoding.columns
+        wanted |= set(trained or ())
+    file = tables.file_of(data, kind, text_options(arguments), wanted)
+    named = {option: columns_named(values, file.columns) for option, values in given.items()}
+    named["id"] = columns_named(given["id"], ())  # as in the header of the output
     request = tables.Request(
-        target=arguments.target if labels else None,
-        features=None if model is None else model.feature_names,
-        weight=weights_of(arguments),
-        drop=arguments.drop,
+        target=target,
+        features=(named["features"] or None) if model is None else trained,
+        weight=weight,
+        offset=named["offset"],
+        keep=named["id"],
+        drop=named["drop"],
         labels=() if model is None else {str(label) for label in model.classes.tolist()},
     )
-    file = tables.file_of(data, kind, text_options(arguments), request.names)
     if labels and request.target is None:
         raise InputValueError(
             f"name the column of labels with --target NAME; the columns of {data.name} are "

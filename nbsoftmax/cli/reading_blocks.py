@@ -9,7 +9,15 @@ import os
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from nbsoftmax.cli.reading import as_classes, check_options, read_content, table_of, weights_of
+from nbsoftmax.cli.reading import (
+    as_classes,
+    check_options,
+    read_content,
+    table_of,
+    warn_of_dropped,
+    warn_of_unknown,
+    weights_of,
+)
 from nbsoftmax.cli.reading_progress import ReadingProgress
 from nbsoftmax.errors import InputError
 
@@ -40,7 +48,8 @@ def read_in_blocks(
         As for `read_data`.
     model : SoftmaxModel
     use : function of an iterator over Block
-        Called a second time if the file must be read again from its beginning. The y of blocks are class indices.
+        Called a second time if the file must be read again from its beginning. The y of blocks are class indices, or
+        without labels the columns of --id, (n, n_columns) of objects, if there are some.
     labels : bool
         Whether labels are read, too.
     n_results : int
@@ -56,6 +65,8 @@ def read_in_blocks(
     from nbsoftmax.data import source, table_blocks
     from nbsoftmax.data.blocks import Block
     from nbsoftmax.data.cut import rows_of_a_block
+    from nbsoftmax.data.encoded_blocks import EncodedBlocks
+    from nbsoftmax.data.encoded_tables import encoding_for_file
 
     def codes(y: Any, n_samples: int | None = None) -> Any:
         return validation.codes_of(
@@ -71,14 +82,20 @@ def read_in_blocks(
         check_options(arguments, data.name, kind, labels=labels)
         if kind in source.TABLES:
             file, request = table_of(arguments, content, kind, labels=labels, model=model)
-            return table_blocks.read_in_blocks(file, request, use, batch_rows=n, encode=codes)
+            encoding = encoding_for_file(file, model.encoding, model.feature_names)
+            if encoding is None:
+                return table_blocks.read_in_blocks(file, request, use, batch_rows=n, encode=codes)
+            rows = EncodedBlocks(file, request, encoding, drop=labels)
+            found = rows.read(use, batch_rows=n, encode=codes)
+            warn_of_unknown(rows.unknown)
+            warn_of_dropped(rows.n_dropped)
+            return found
         mapped = _mapped(arguments, content, labels=labels) if kind == "npy" else None
         if mapped is not None:
             return use(_cut(*mapped, codes, n))
-        X, y, _, weight = read_content(arguments, content, kind, labels=labels, model=model)
-        if y is not None:
-            y = codes(y, validation.some_samples(X).shape[0])
-        return use(iter([Block(X, y, weight)]))
+        read = read_content(arguments, content, kind, labels=labels, model=model)
+        y = None if read.y is None else codes(read.y, validation.some_samples(read.X).shape[0])
+        return use(iter([Block(read.X, y, read.sample_weight)]))
 
 
 def _mapped(arguments: argparse.Namespace, content: Source, *, labels: bool) -> tuple[Any, Any, Any] | None:

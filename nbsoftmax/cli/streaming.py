@@ -5,18 +5,26 @@ from __future__ import annotations
 import glob
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nbsoftmax.cli.reading import check_options, table_of, warn_of_row_counters, weights_of
+from nbsoftmax.cli.reading import (
+    check_options,
+    shown_warnings,
+    table_of,
+    table_options,
+    warn_of_row_counters,
+    weights_of,
+)
 from nbsoftmax.errors import InputValueError
 
 if TYPE_CHECKING:
     import argparse
 
     from nbsoftmax.data.block_source import BlockSource
+    from nbsoftmax.data.tables import Request
     from nbsoftmax.problem import ProblemInParts
 
 
@@ -70,11 +78,6 @@ def streamed_problem(arguments: argparse.Namespace, callbacks: Sequence[Any]) ->
             "other samples with --validation-data FILE."
         )
     paths = [arguments.data, *arguments.more]
-    beginning = opened_source(arguments, paths)
-    first = next(beginning.blocks(), None)
-    if first is not None and beginning.feature_names is not None:
-        warn_of_row_counters(first.X, beginning.feature_names)
-    del first
     source = opened_source(arguments, paths, cache=arguments.cache)
     problem = ProblemInParts.from_blocks(
         source,
@@ -86,12 +89,23 @@ def streamed_problem(arguments: argparse.Namespace, callbacks: Sequence[Any]) ->
     )
     if arguments.validation_data is None:
         return problem
-    return problem.with_validation_data(opened_source(arguments, [arguments.validation_data]))
+    held_out = opened_source(arguments, [arguments.validation_data], names=source.feature_names, table=source.encoding)
+    return problem.with_validation_data(held_out)
 
 
-def opened_source(arguments: argparse.Namespace, paths: list[Path], *, cache: Path | None = None) -> BlockSource:
-    """Open files by the format, and the columns, of the first one."""
-    from nbsoftmax.data import open_files, source, tables
+def opened_source(
+    arguments: argparse.Namespace,
+    paths: list[Path],
+    *,
+    cache: Path | None = None,
+    names: Sequence[str] | None = None,
+    table: Any = None,
+) -> BlockSource:
+    """Open files by the format, and the columns, of the first one.
+
+    `names` are the features of a fit, and `table` is its encoding, if these are known.
+    """
+    from nbsoftmax.data import open_files, source
     from nbsoftmax.data.text import TextFile
 
     if any(str(path) == source.STDIN for path in paths):
@@ -113,10 +127,42 @@ def opened_source(arguments: argparse.Namespace, paths: list[Path], *, cache: Pa
                 "leave out --stream."
             )
         file, request = table_of(arguments, content, kind, labels=True)
-        names, _ = tables.columns_to_read(file, request)
+        if names is None:
+            names, counters = _features(file, request)
+            warn_of_row_counters(counters, file.columns, request)
+        elif table is not None:
+            names = table.columns
+        options["table"] = table or table_options(arguments, file.columns)
         options["format"] = _csv_format(file.format) if isinstance(file, TextFile) else kind
-    options |= {"target": request.target, "features": list(names), "weight": request.weight}
-    return open_files.open(files, **options)
+    beside = {"weight": request.weight, "offset": list(request.offset) or None}
+    with shown_warnings():
+        return open_files.open(files, target=request.target, features=list(names or ()), **beside, **options)
+
+
+def _features(file: Any, request: Request) -> tuple[list[str], tuple[str, ...]]:
+    """The features, without the columns that count the rows in the first batch, unless the request names them."""
+    from nbsoftmax.data import encoded_tables, tables
+
+    names = tables.columns_to_read(file, request)[0]
+    if request.features is not None:
+        return list(names), ()
+
+    def counters(texts: set[str]) -> tuple[str, ...]:
+        numbers = [name for name in names if name not in texts]
+        return file.read(numbers, [], _counters) if numbers else ()
+
+    found = encoded_tables.retried(set(file.not_numbers(names)), names, counters)
+    left = [name for name in names if name not in found]
+    return (left, found) if left else (list(names), ())
+
+
+def _counters(batches: Iterator[Any]) -> tuple[str, ...]:
+    """The columns of numbers that count the rows in the first batch."""
+    from nbsoftmax.data.encoded_tables import counts_rows
+    from nbsoftmax.validation.frames import floats_of
+
+    first = next(batches)
+    return tuple(name for name in first.schema.names if counts_rows(floats_of(first.column(name))))
 
 
 def _csv_format(found: Any) -> Any:

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json
+import warnings
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
+
+import numpy as np
 
 from nbsoftmax.data.arrow import arrow
 from nbsoftmax.data.cut import Batch
-from nbsoftmax.data.roles import Roles, batches_of_arrow
+from nbsoftmax.data.roles import Roles, batches_of_arrow, located_from
+from nbsoftmax.encoding import AnyEncoding, Learner, TableOptions
+from nbsoftmax.encoding.column import CATEGORY
+from nbsoftmax.encoding.frames import column_of_arrow
 from nbsoftmax.errors import InputError, InputValueError, plain
 from nbsoftmax.files import one_line
-from nbsoftmax.validation.frames import arrow_dtype
+from nbsoftmax.validation.frames import arrow_dtype, is_number_of_arrow
 
 FORMATS = {
     ".parquet": "parquet", ".pq": "parquet", ".arrow": "arrow", ".feather": "arrow", ".ipc": "arrow", ".csv": "csv",
@@ -30,14 +38,17 @@ class ArrowFiles:
     paths : list of str
     kind : {"parquet", "arrow", "csv", "tsv"} or pyarrow.dataset.CsvFileFormat
     roles : Roles
+    table : TableOptions or AnyEncoding, optional
+        How features that are not numbers are encoded; options are learned from all rows.
 
     Attributes
     ----------
+    encoding : AnyEncoding or None
     seekable : bool
         Whether reading can begin at any row.
     """
 
-    def __init__(self, paths: list[str], kind: Any, roles: Roles) -> None:
+    def __init__(self, paths: list[str], kind: Any, roles: Roles, table: Any = None) -> None:
         pa = arrow()
         self.paths, self._kind = paths, kind if kind in ("parquet", "arrow") else "text"
         self.seekable = kind == "arrow"
@@ -46,22 +57,50 @@ class ArrowFiles:
         self._lengths: dict[str, list[int]] = {}  # of the batches of Arrow files that have been read
         with _errors_of_arrow(paths[0]):
             self._schema = self._schema_of(paths[0])
+        known = None if isinstance(table, TableOptions) else table
+        if known is not None:
+            roles = replace(roles, features=known.columns)
         features = roles.of_columns(self._schema.names)
         if self._csv is not None:
             labels = (roles.target,) if isinstance(roles.target, str) else ()
-            self._schema = pa.schema([field if field.name in labels else _number(field) for field in self._schema])
+            levels = _levels_of(known) if known is not None else () if table is None else table.categorical
+            self._schema = pa.schema([_typed(field, labels, levels) for field in self._schema])
         types = [self._schema.field(name).type for name in features]
-        if not (len(types) == 1 and isinstance(types[0], (pa.FixedSizeListType, pa.BaseExtensionType))):
+        if len(types) == 1 and isinstance(types[0], (pa.FixedSizeListType, pa.BaseExtensionType)):
+            table = known
+        elif table is None:
             arrow_dtype(features, types)
         self._roles = Roles(roles.target, features, roles.weight, roles.offset)
         self._columns = [*features, *roles.others()]
         self._batch_rows = max(64, min(2**17, BATCH_BYTES // (8 * len(features))))
+        self.encoding = self._learned(table, types) if isinstance(table, TableOptions) else table
+        if getattr(self.encoding, "missing", "") == "drop":  # blocks then begin at other rows than those of the files
+            self.seekable = False
 
     def key(self) -> tuple[Any, ...]:
         """What identifies the rows, besides the files."""
         import pickle
 
-        return self._kind, self._roles, None if self._csv is None else pickle.dumps(self._csv)
+        encoding = None if self.encoding is None else json.dumps(self.encoding.to_dict())
+        return self._kind, self._roles, None if self._csv is None else pickle.dumps(self._csv), encoding
+
+    def _learned(self, options: TableOptions, types: list[Any]) -> AnyEncoding | None:
+        """The encoding of all rows; None if all features are numbers."""
+        if not options.always and all(map(is_number_of_arrow, types)):
+            return None
+        learner, n, n_dropped, features = Learner(options), 0, 0, self._roles.features or ()
+        for path in self.paths:
+            with _errors_of_arrow(path):
+                for batch in self._read(path, 0):
+                    columns = [column_of_arrow(name, batch.column(name)) for name in features]
+                    with located_from(n):
+                        learner.add(columns)
+                    n += batch.num_rows
+                    n_dropped += int(np.any([column.missing for column in columns], axis=0).sum())
+                    del batch, columns
+        if options.missing == "drop" and n_dropped:
+            warnings.warn(f"{n_dropped} of {n} rows have missing values and are left out.", UserWarning, stacklevel=4)
+        return learner.encoding()
 
     def batches(self, first_row: int = 0) -> Iterator[Batch]:
         """The rows of all files, from this one on; only of Arrow files from another one than the first."""
@@ -69,7 +108,7 @@ class ArrowFiles:
         for path in self.paths:
             start = n
             with _errors_of_arrow(path):
-                for batch in batches_of_arrow(self._read(path, first_row - start), self._roles, start):
+                for batch in batches_of_arrow(self._read(path, first_row - start), self._roles, start, self.encoding):
                     n += batch.X.shape[0]
                     yield batch
                     del batch
@@ -125,6 +164,18 @@ class ArrowFiles:
             del batch
         if not known:
             self._lengths[path] = lengths
+
+
+def _typed(field: Any, labels: Sequence[str], levels: Sequence[str]) -> Any:
+    """A column of a file of text: labels as they are, levels as text, and others as `_number` says."""
+    if field.name in levels:
+        return field.with_type(arrow().string())
+    return field if field.name in labels else _number(field)
+
+
+def _levels_of(encoding: AnyEncoding) -> list[str]:
+    """The columns of levels of an encoding, which must not be read as numbers."""
+    return [part.name for part in getattr(encoding, "parts", ()) if part.kind == CATEGORY]
 
 
 def _number(field: Any) -> Any:

@@ -12,6 +12,7 @@ from nbsoftmax import validation
 from nbsoftmax.data.block_cache import BlockCache
 from nbsoftmax.data.blocks import Block
 from nbsoftmax.data.cut import Batch, cut
+from nbsoftmax.encoding import AnyEncoding
 
 
 class BlockSource:
@@ -25,6 +26,8 @@ class BlockSource:
     ----------
     feature_names : tuple of str or None
         Known once the first block has been read.
+    encoding : AnyEncoding or None
+        How the features are made from the columns of tables.
     """
 
     def __init__(
@@ -35,8 +38,10 @@ class BlockSource:
         batches_from: Callable[[int], Iterator[Batch]] | None = None,
         cache: BlockCache | None = None,
         name: str = "batches",
+        encoding: AnyEncoding | None = None,
     ) -> None:
         self.feature_names: tuple[str, ...] | None = None
+        self.encoding = encoding
         self._batches, self._batches_from, self._cache, self._name = batches, batches_from, cache, name
         self._batch_rows = None if batch_rows is None else validation.count("batch_rows", batch_rows)
         self._own: np.dtype[Any] | None = None  # dtype of the blocks if none is asked for, once it is known

@@ -5,9 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
+import numpy as np
+
 from nbsoftmax.data.arrow import LeftOpen, damage_named, require_pyarrow
 from nbsoftmax.data.dialect import check_names
 from nbsoftmax.data.source import Source
+from nbsoftmax.encoding.column import NUMBER, Column
+from nbsoftmax.encoding.frames import column_of_arrow
 from nbsoftmax.errors import InputTypeError, InputValueError, plain
 from nbsoftmax.validation import frames
 
@@ -48,13 +52,14 @@ class ColumnarFile:
             raise InputValueError(f"{self.name} has no columns; expected features and labels.")
         check_names(self.name, self.columns)
 
-    def read(self, numbers: Sequence[str], labels: str | None, collect: Callable[[Iterator[Any]], T]) -> T:
-        """Read columns of numbers, and one of labels, with the types of the file.
+    def read(self, numbers: Sequence[str], others: Sequence[str], collect: Callable[[Iterator[Any]], T]) -> T:
+        """Read columns of numbers, and others, with the types of the file.
 
         Parameters
         ----------
         numbers : sequence of str
-        labels : str or None
+        others : sequence of str
+            Columns of any type.
         collect : function of an iterator over pyarrow.RecordBatch
             It need not read all batches.
 
@@ -72,7 +77,7 @@ class ColumnarFile:
         for name in numbers:
             self._check_type(name)
         with damage_named(self.name, NAMES[self._kind]):
-            return collect(self._batches([*numbers] + ([] if labels is None else [labels])))
+            return collect(self._batches(list(dict.fromkeys([*numbers, *others]))))
 
     def _batches(self, names: list[str]) -> Iterator[Any]:
         n_rows = 0
@@ -99,15 +104,35 @@ class ColumnarFile:
         """Return a row for a message, and nothing of its field; rows are counted from 0."""
         return f"row {row} (counted from 0)", ""
 
+    def not_numbers(self, names: Sequence[str]) -> list[str]:
+        """Those of the columns that are not of a type of numbers."""
+        return [name for name in names if not self._is_number(self._type(name))]
+
+    def are_truth_values(self, names: Sequence[str]) -> bool:
+        """Whether columns are of a type of truth values."""
+        return all(self._pa.types.is_boolean(self._type(name)) for name in names)
+
+    def column(self, name: str, chunks: Any) -> Column:
+        """A column as `read` returns it, a ChunkedArray; a dictionary of numbers is a column of numbers."""
+        if self._is_number(self._type(name)):
+            return Column(name, NUMBER, frames.floats_of(chunks).astype(np.float64, copy=False))
+        return column_of_arrow(name, chunks)
+
+    def _type(self, name: str) -> Any:
+        """The type of a column, or of the values of a dictionary."""
+        type_ = self._schema.field(name).type
+        return type_.value_type if self._pa.types.is_dictionary(type_) else type_
+
+    def _is_number(self, type_: Any) -> bool:
+        types = self._pa.types
+        return any(check(type_) for check in (types.is_floating, types.is_integer, types.is_decimal))
+
     def _check_type(self, name: str) -> None:
         """Raise an error if a column is not one of numbers."""
-        types = self._pa.types
-        type_ = self._schema.field(name).type
-        if types.is_dictionary(type_):
-            type_ = type_.value_type
+        types, type_ = self._pa.types, self._type(name)
         if types.is_null(type_):
             raise InputValueError(f"{self.name} has no values in column {plain(name)}; leave it out with --drop.")
-        if not (types.is_floating(type_) or types.is_integer(type_) or types.is_decimal(type_)):
+        if not self._is_number(type_):
             shown = frames.plain_dtype(str(type_))
             advice = (
                 "convert it to 0 and 1"

@@ -11,7 +11,7 @@ import csv
 import io
 import re
 from collections.abc import Generator, Mapping, Sequence, Set
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Any
 
@@ -177,6 +177,8 @@ def sniff(source: Source, options: TextOptions, wanted: Set[str] = frozenset()) 
     looked_at, lengths = _Sample(sample, whole, quote), list(map(len, sample.splitlines()))
     sep = looked_at.separator(wanted) if sep is None else sep
     columns, n_header_lines = _header(source.name, looked_at, sep)
+    if options.quote is None and all(len(name) > 1 and name[0] == name[-1] == "'" for name in columns):
+        return sniff(source, replace(options, quote="'"), wanted)
     return TextFormat(
         columns=columns,
         n_header_lines=n_lines + n_header_lines,

@@ -19,14 +19,14 @@ class Collected:
     """The columns of all batches."""
 
     X: NDArray[Any]  # (n_samples, n_features) float32 if the type of all features is float32 or float16, or float64
-    weight: NDArray[np.float64] | None  # (n_samples,)
+    beside: NDArray[np.float64]  # (n_samples, n_beside), the columns that are no features
     labels: Any  # pyarrow.ChunkedArray (n_samples,), or None
     # Row, column and value of the first number that is null (NaN), NaN or infinite: the rest has not been read.
     not_finite: tuple[int, str, float] | None = None
 
 
 def collect(
-    batches: Iterable[Any], n_rows: int, features: Sequence[str], weight: str | None, labels: str | None
+    batches: Iterable[Any], n_rows: int, features: Sequence[str], beside: Sequence[str], labels: str | None
 ) -> Collected:
     """Copy columns of batches into arrays; besides these, little memory is needed if there are at most `n_rows` rows.
 
@@ -37,22 +37,20 @@ def collect(
         Number of rows as far as it is known, better too large than too small.
     features : sequence of str
         Columns of numbers.
-    weight : str or None
-        Column of numbers.
+    beside : sequence of str
+        Columns of numbers that are no features.
     labels : str or None
         Column of any type.
     """
     import pyarrow as pa
 
-    columns = [*features] + ([] if weight is None else [weight])
+    columns = [*features, *beside]
     blocks: _Blocks | None = None
     label_chunks: list[Any] = []
     for batch in batches:
         numbers = batch.select(columns)
         if blocks is None:
-            blocks = _Blocks(
-                n_rows, len(features), common_dtype(numbers.schema.types[: len(features)]), weight is not None
-            )
+            blocks = _Blocks(n_rows, len(features), common_dtype(numbers.schema.types[: len(features)]), len(beside))
         if labels is not None:
             label_chunks.append(batch.column(labels))
         array = array_of(numbers)
@@ -69,46 +67,44 @@ def collect(
 class _Blocks:
     """Blocks of rows, which are joined at the end; one block is enough if the number of rows was known."""
 
-    def __init__(self, n_rows: int, n_features: int, dtype: type[np.floating[Any]], is_weighted: bool) -> None:
-        self.n_features, self.dtype, self.is_weighted = n_features, dtype, is_weighted
+    def __init__(self, n_rows: int, n_features: int, dtype: type[np.floating[Any]], n_beside: int) -> None:
+        self.n_features, self.dtype, self.n_beside = n_features, dtype, n_beside
         self.n_samples = self.free = 0
         self.next_size = max(n_rows, 1)
         self.blocks: list[tuple[NDArray[Any], NDArray[np.float64]]] = []
 
     def append(self, rows: NDArray[Any]) -> None:
-        """Append rows; their last column is that of the weights, if there are any."""
+        """Append rows; their last columns are those beside the features."""
         while len(rows):
             if self.free == 0:
                 self.free, self.next_size = self.next_size, max(1, BLOCK // self.n_features)
-                weight = np.empty(self.free if self.is_weighted else 0)
-                self.blocks.append((np.empty((self.free, self.n_features), self.dtype), weight))
-            X, weight = self.blocks[-1]
+                beside = np.empty((self.free, self.n_beside))
+                self.blocks.append((np.empty((self.free, self.n_features), self.dtype), beside))
+            X, beside = self.blocks[-1]
             start = len(X) - self.free
             n = min(len(rows), self.free)
             X[start : start + n] = rows[:n, : self.n_features]
-            if self.is_weighted:
-                weight[start : start + n] = rows[:n, -1]
+            beside[start : start + n] = rows[:n, self.n_features :]
             self.free, self.n_samples, rows = self.free - n, self.n_samples + n, rows[n:]
 
-    def joined(self) -> tuple[NDArray[Any], NDArray[np.float64] | None]:
-        """Return the features and the weights; the memory of each block is given back once it has been copied."""
+    def joined(self) -> tuple[NDArray[Any], NDArray[np.float64]]:
+        """Return the features and the other columns; the memory of each block is given back once it has been copied."""
         blocks, self.blocks = self.blocks[::-1], []
         if len(blocks) == 1:
-            ((X, weight),) = blocks
+            ((X, beside),) = blocks
             X.resize((self.n_samples, self.n_features), refcheck=False)  # without a copy
-            weight.resize(self.n_samples if self.is_weighted else 0, refcheck=False)
-            return X, weight if self.is_weighted else None
+            beside.resize((self.n_samples, self.n_beside), refcheck=False)
+            return X, beside
         X = np.empty((self.n_samples, self.n_features), self.dtype)
-        weight = np.empty(self.n_samples if self.is_weighted else 0)
+        beside = np.empty((self.n_samples, self.n_beside))
         start = 0
         while blocks:
             block, of_block = blocks.pop()
             stop = min(start + len(block), self.n_samples)
             X[start:stop] = block[: stop - start]
-            if self.is_weighted:
-                weight[start:stop] = of_block[: stop - start]
+            beside[start:stop] = of_block[: stop - start]
             start = stop
-        return X, weight if self.is_weighted else None
+        return X, beside
 
 
 def first_not_finite(array: NDArray[Any]) -> tuple[int, int] | None:

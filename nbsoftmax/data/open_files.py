@@ -14,6 +14,7 @@ from nbsoftmax.data.block_source import BlockSource
 from nbsoftmax.data.cut import Batch
 from nbsoftmax.data.npy_files import NpyFiles
 from nbsoftmax.data.roles import Roles
+from nbsoftmax.encoding import AnyEncoding, TableOptions
 from nbsoftmax.errors import InputValueError, listed
 from nbsoftmax.files import file_name
 
@@ -31,6 +32,7 @@ def open(
     batch_rows: int | None = None,
     cache: Path | None = None,
     format: Any = None,
+    table: TableOptions | AnyEncoding | None = None,
 ) -> BlockSource:
     """Files with the rows of a fit, which do not have to fit in memory. They are read in blocks, in every pass.
 
@@ -60,6 +62,9 @@ def open(
     format : {"parquet", "arrow", "csv", "tsv", "npy"} or pyarrow.dataset.CsvFileFormat, optional
         By default as the names of the files end. A CsvFileFormat sets the separator, quotes, spellings of missing
         values and so on.
+    table : TableOptions or Encoding, optional
+        For columns of text, dates or missing values: how they become features. The levels and means are found in a
+        pass over all rows; those of a model are used if its `encoding` is given. By default only numbers are read.
 
     Returns
     -------
@@ -78,17 +83,24 @@ def open(
         kind = kinds.pop()
     files: NpyFiles | ArrowFiles
     if kind == "npy":
+        if table is not None:
+            raise InputValueError("table is for files of columns, but .npy files hold numbers; leave it out.")
         files = NpyFiles(paths, target=target, features=features, weight=weight, offset=offset)
     else:
-        files = ArrowFiles(paths, kind, Roles.of(target, features, weight, offset))
+        files = ArrowFiles(paths, kind, Roles.of(target, features, weight, offset), table)
     copy = None
     if cache is not None and kind != "npy":
         always = not isinstance(kind, str) or kind in TEXT
         copy = BlockCache(cache, lambda: (files.key(), _stamps(files.paths), batch_rows), always=always)
     name = repr(paths[0]) if len(paths) == 1 else f"{len(paths)} files, the first is {paths[0]!r}"
     checked = _Unchanged(files)
+    encoding = getattr(files, "encoding", None)
+    if copy is not None and encoding is not None and encoding.sparse:
+        raise InputValueError("the features have so many levels that they are sparse, which cache does not support.")
     seeks = partial(checked.batches) if files.seekable else None
-    return BlockSource(checked.batches, batch_rows=batch_rows, batches_from=seeks, cache=copy, name=name)
+    return BlockSource(
+        checked.batches, batch_rows=batch_rows, batches_from=seeks, cache=copy, name=name, encoding=encoding
+    )
 
 
 class _Unchanged:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +16,8 @@ from nbsoftmax.data.arrow import arrow
 from nbsoftmax.data.blocks import CodedLabels
 from nbsoftmax.data.cut import Batch
 from nbsoftmax.data.packing import Columns
+from nbsoftmax.encoding import AnyEncoding, WrongFieldError, warn_of_unknown
+from nbsoftmax.encoding.base import Unknown, add_unknown
 from nbsoftmax.errors import InputTypeError, InputValueError, listed, plain
 from nbsoftmax.validation import Float64s
 from nbsoftmax.validation.frames import arrow_dtype, floats_of, plain_dtype
@@ -120,21 +123,47 @@ def of_arrow(batch: Any, roles: Roles, first_row: int = 0) -> Batch:
     else:
         dtype = arrow_dtype(features, [column.type for column in columns])
         X = Columns([floats_of(column) for column in columns], dtype)
+    return Batch(X, *_beside(batch, roles, first_row), names)
+
+
+def _beside(batch: Any, roles: Roles, first_row: int) -> tuple[Any, Float64s | None, Any]:
+    """The targets, weights and offset of a RecordBatch."""
     y = None if roles.target is None else _target(batch, roles.target, first_row)
     weight: Float64s | None = None
     if roles.weight is not None:
         weight = _vector(batch.column(roles.weight), roles.weight, first_row)
     offset = None if roles.offset is None else _group(batch, roles.offset, first_row)
-    return Batch(X, y, weight, offset, names)
+    return y, weight, offset
 
 
-def batches_of_arrow(batches: Iterable[Any], roles: Roles, first_row: int = 0) -> Iterator[Batch]:
-    """The rows of RecordBatches and Tables of Arrow."""
-    n = first_row
+def _encoded(batch: Any, roles: Roles, first_row: int, encoding: AnyEncoding, unknown: Unknown) -> Batch:
+    """The rows of a RecordBatch whose features an encoding makes, without those that it drops."""
+    with located_from(first_row):
+        found = encoding.encode(batch, drop=True)
+    add_unknown(unknown, found.unknown)
+    kept = batch if found.kept is None else batch.filter(arrow().array(found.kept))
+    return Batch(found.X, *_beside(kept, roles, first_row), encoding.names)
+
+
+@contextmanager
+def located_from(first_row: int) -> Iterator[None]:
+    """Errors about a row of a batch, with the number of the row among all rows."""
+    try:
+        yield
+    except WrongFieldError as e:
+        raise WrongFieldError.at(e.column, first_row + e.row, e.has, e.advice, missing=e.missing) from None
+
+
+def batches_of_arrow(
+    batches: Iterable[Any], roles: Roles, first_row: int = 0, encoding: AnyEncoding | None = None
+) -> Iterator[Batch]:
+    """The rows of RecordBatches and Tables of Arrow; at the end, a warning counts levels that are unknown."""
+    n, unknown = first_row, Unknown()
     for batch in batches:
         for part in batch.to_batches() if hasattr(batch, "to_batches") else [batch]:
-            yield of_arrow(part, roles, n)
+            yield of_arrow(part, roles, n) if encoding is None else _encoded(part, roles, n, encoding, unknown)
             n += part.num_rows
+    warn_of_unknown(unknown)
 
 
 def _storage(array: Any) -> Any:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any, TypeVar
 
@@ -37,6 +37,7 @@ def read_in_blocks(
     request : Request
     use : function of an iterator over Block
         Called a second time if the file must be read again from its beginning, because pyarrow has misunderstood it.
+        The `y` of blocks are class indices, or the columns to keep, an array of objects (n, n_columns).
     batch_rows : int
     encode : function of labels (n,), optional
         Returns the `y` of blocks, class indices (n,); needed if the request has a target.
@@ -56,13 +57,14 @@ def read_in_blocks(
         return cut(_arrays(file, batches, names, request, encode), batch_rows=batch_rows, dtype=None)
 
     try:
-        return file.read(numbers, request.target, lambda batches: use(blocks(batches)))
-    except _WrongRowError as wrong:
+        others = [name for name in texts_of(request) if name not in numbers]
+        return file.read(numbers, others, lambda batches: use(blocks(batches)))
+    except WrongRowError as wrong:
         error = wrong.error
     raise error()
 
 
-class _WrongRowError(Exception):
+class WrongRowError(Exception):
     """A row is wrong; `error` makes the message, which reads the file again to find the line."""
 
     def __init__(self, error: Callable[[], InputError]) -> None:
@@ -94,7 +96,7 @@ def _arrays(
     request: tables.Request,
     encode: Encode | None,
 ) -> Iterator[Batch]:
-    columns = [*names] + ([] if request.weight is None else [request.weight])
+    columns = [*names, *request.beside]
     n = 0
     for batch in batches:
         numbers = batch.select(columns)
@@ -102,24 +104,39 @@ def _arrays(
         wrong = first_not_finite(array)
         if wrong is not None:
             row, j = wrong
-            raise _WrongRowError(partial(tables.not_finite, file, n + row, columns[j], float(array[row, j])))
+            raise WrongRowError(partial(tables.not_finite, file, n + row, columns[j], float(array[row, j])))
         X = array[:, : len(names)].astype(common_dtype(numbers.schema.types[: len(names)]), copy=False)
-        weight = None if request.weight is None else array[:, -1].astype(np.float64)
-        y = None
+        weight, offset = request.split(array[:, len(names) :].astype(np.float64))
+        y = kept_columns(batch, request.keep) if request.keep else None
         if request.target is not None and encode is not None:
-            y = encode(_labels(file, batch.column(request.target), request, n))
+            y = encode(labels_of_batch(file, batch.column(request.target), request, n))
         n += len(batch)
-        yield Batch(X, y, weight)
+        yield Batch(X, y, weight, offset)
 
 
-def _labels(file: TextFile | ColumnarFile, array: Any, request: tables.Request, first: int) -> NDArray[Any]:
+def texts_of(request: tables.Request) -> list[str]:
+    """The columns that are not read as numbers."""
+    return list(dict.fromkeys([*([] if request.target is None else [request.target]), *request.keep]))
+
+
+def kept_columns(batch: Any, names: Sequence[str]) -> NDArray[Any]:
+    """Columns of a batch as Python objects, (n, n_columns); whole numbers among floats are integers."""
+    kept = np.empty((len(batch), len(names)), object)
+    for j, name in enumerate(names):
+        values = batch.column(name).to_pylist()
+        kept[:, j] = [int(x) if isinstance(x, float) and x.is_integer() and abs(x) < 2**53 else x for x in values]
+    return kept
+
+
+def labels_of_batch(file: TextFile | ColumnarFile, array: Any, request: tables.Request, first: int) -> NDArray[Any]:
+    """The labels of a batch whose first row is the row `first` of the file."""
     import pyarrow as pa
 
     column = pa.chunked_array([array])
     try:
         return tables.labels(file, column, request, _Rows(file, first, being_read=True))
     except _PlaceWantedError:
-        raise _WrongRowError(partial(_error_of_labels, file, column, request, first)) from None
+        raise WrongRowError(partial(_error_of_labels, file, column, request, first)) from None
 
 
 def _error_of_labels(file: TextFile | ColumnarFile, column: Any, request: tables.Request, first: int) -> InputError:

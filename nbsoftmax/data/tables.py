@@ -37,6 +37,7 @@ class Table:
     feature_names: tuple[str, ...]
     y: NDArray[Any] | None  # (n_samples,)
     weight: Float64s | None = None  # (n_samples,)
+    offset: Float64s | None = None  # (n_samples, n_offsets)
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,10 @@ class Request:
         Column of sample weights.
     drop : collection of str
         Columns to leave out.
+    offset : sequence of str
+        Columns of the offset.
+    keep : sequence of str
+        Columns that are read as they are.
     labels : collection of str
         Known labels, which are accepted unchanged. Other labels must not be missing or numbers with a fraction.
     """
@@ -61,12 +66,25 @@ class Request:
     features: Sequence[str] | None = None
     weight: str | None = None
     drop: Collection[str] = ()
+    offset: Sequence[str] = ()
+    keep: Sequence[str] = ()
     labels: Collection[str] = ()
+
+    @property
+    def beside(self) -> tuple[str, ...]:
+        """The columns of numbers that are no features: weights, then offsets."""
+        return (*(() if self.weight is None else (self.weight,)), *self.offset)
+
+    def split(self, beside: Float64s) -> tuple[Float64s | None, Float64s | None]:
+        """The weights and the offset from the columns `beside`."""
+        n = 0 if self.weight is None else 1
+        return beside[:, 0].copy() if n else None, beside[:, n:] if self.offset else None
 
     @property
     def names(self) -> Set[str]:
         """All columns that are named."""
-        return {*(self.features or ()), *self.drop, *({self.target, self.weight} - {None})}  # type: ignore[arg-type]
+        used = {*(self.features or ()), *self.drop, *self.offset, *self.keep}
+        return used | {name for name in (self.target, self.weight) if name is not None}
 
 
 @contextmanager
@@ -97,21 +115,21 @@ def read(file: TextFile | ColumnarFile, request: Request) -> Table:
     names, numbers = columns_to_read(file, request)
     collected = file.read(
         numbers,
-        request.target,
-        lambda batches: collect(batches, file.n_rows, names, request.weight, request.target),
+        [] if request.target is None else [request.target],
+        lambda batches: collect(batches, file.n_rows, names, request.beside, request.target),
     )
     if collected.not_finite is not None:
         raise not_finite(file, *collected.not_finite)
     y = None if request.target is None else labels(file, collected.labels, request)
-    return Table(collected.X, names, y, collected.weight)
+    return Table(collected.X, names, y, *request.split(collected.beside))
 
 
 def columns_to_read(file: TextFile | ColumnarFile, request: Request) -> tuple[tuple[str, ...], list[str]]:
-    """The features that a request means, and all columns of numbers: the features and the weights."""
+    """The features that a request means, and all columns of numbers: the features, the weights and the offset."""
     _check_drop(file, request)
     _check_target_and_weight(file, request)
     names = _feature_names(file, request)
-    return names, list(dict.fromkeys([*names, *([] if request.weight is None else [request.weight])]))
+    return names, list(dict.fromkeys([*names, *request.beside]))
 
 
 def labels(
@@ -128,13 +146,13 @@ def labels(
 
 
 def row_counters(X: NDArray[Any], names: Sequence[str]) -> tuple[str, ...]:
-    """Features that only number the rows, in steps of 1, or have no name: an index that another program wrote."""
+    """Features that only number the rows, in steps of 1: an index that another program wrote."""
     counts = np.zeros(len(names), bool)
     if len(X) >= LEAST_COUNTED:
         counts = np.diff(X[:3], axis=0).min(axis=0) == 1
         for j in np.flatnonzero(counts).tolist():
             counts[j] = bool((np.diff(X[:, j]) == 1).all())
-    return tuple(name for name, counting in zip(names, counts, strict=True) if counting or not name)
+    return tuple(name for name, counting in zip(names, counts, strict=True) if counting)
 
 
 def listed(names: Sequence[str], wanted: str | None = None) -> str:
@@ -168,13 +186,19 @@ def _check_target_and_weight(file: TextFile | ColumnarFile, request: Request) ->
         raise InputValueError(f"{file.name} has no column {target!r}; {_has(file, target)}.")
     if weight is not None and weight not in known:
         raise InputValueError(f"{file.name} has no column {weight!r} for --sample-weight; {_has(file, weight)}.")
+    for option, names in (("offset", request.offset), ("id", request.keep)):
+        for name in names:
+            if name not in known:
+                raise InputValueError(f"{file.name} has no column {plain(name)} for --{option}; {_has(file, name)}.")
+            if option == "offset" and name in {target, weight, *(request.features or ())}:
+                raise InputValueError(f"--offset names {plain(name)}, which has another use; give each column one use.")
 
 
 def _feature_names(file: TextFile | ColumnarFile, request: Request) -> tuple[str, ...]:
     """Return the given features if all are in the file, or without them all columns but those for other purposes."""
     if request.features is None:
-        others = {request.target, request.weight, *request.drop}
-        names = tuple(n for n in file.columns if n not in others and not PANDAS_INDEX.fullmatch(n))
+        others = {request.target, *request.beside, *request.keep, *request.drop}
+        names = tuple(n for n in file.columns if n and n not in others and not PANDAS_INDEX.fullmatch(n))
     else:
         names = tuple(request.features)
     known = set(file.columns)

@@ -17,9 +17,13 @@ from itertools import islice
 from threading import Lock
 from typing import IO, Any, NoReturn, TypeVar
 
+import numpy as np
+
 from nbsoftmax.data.arrow import damage_named, require_pyarrow
-from nbsoftmax.data.dialect import DECIMAL_COMMA, THOUSANDS, TextFormat, TextOptions, sniff
+from nbsoftmax.data.dialect import DECIMAL_COMMA, RECORDS, THOUSANDS, TextFormat, TextOptions, sniff
 from nbsoftmax.data.source import Source
+from nbsoftmax.encoding.column import CATEGORY, Column, is_truth
+from nbsoftmax.encoding.frames import column_of_arrow
 from nbsoftmax.errors import InputValueError, plain
 
 T = TypeVar("T")
@@ -58,15 +62,15 @@ class TextFile:
         """The names of the columns."""
         return self.format.columns
 
-    def read(self, numbers: Sequence[str], labels: str | None, collect: Callable[[Iterator[Any]], T]) -> T:
-        """Read columns of numbers as float64, and one of labels as a dictionary of strings.
+    def read(self, numbers: Sequence[str], texts: Sequence[str], collect: Callable[[Iterator[Any]], T]) -> T:
+        """Read columns of numbers as float64, and others as dictionaries of strings.
 
-        Missing numbers are null. Labels are never null: they may be empty, or a spelling of a missing value.
+        Missing numbers are null. Texts are never null: they may be empty, or a spelling of a missing value.
 
         Parameters
         ----------
         numbers : sequence of str
-        labels : str or None
+        texts : sequence of str
         collect : function of an iterator over pyarrow.RecordBatch
             Called a second time if the file must be read again. It need not read all batches.
 
@@ -77,15 +81,16 @@ class TextFile:
         Raises
         ------
         InputValueError
-            If there are no rows, a row has too few or too many fields, or a number is text.
+            If there are no rows, or a row has too few or too many fields.
+        NotANumberError
+            If a number is text.
         """
         pa = require_pyarrow("CSV and other text files")
         types = dict.fromkeys(numbers, pa.float64())
-        if labels is not None:
-            types[labels] = pa.dictionary(pa.int32(), pa.string())
+        types |= dict.fromkeys(texts, pa.dictionary(pa.int32(), pa.string()))
         content = _Counted(self._source.file, self.format)
         try:
-            return collect(self._certain(_batches(content, self.format, types), content, labels))
+            return collect(self._certain(_batches(content, self.format, types), content, texts))
         except MemoryError:
             raise
         except (pa.ArrowException, UnicodeDecodeError, _DoubtfulError):
@@ -110,7 +115,7 @@ class TextFile:
             line, fields = next(islice(rows, row, None))
         return f"line {line}", fields[self.columns.index(column)].strip()
 
-    def _certain(self, batches: Iterator[Any], content: _Counted, labels: str | None) -> Iterator[Any]:
+    def _certain(self, batches: Iterator[Any], content: _Counted, texts: Sequence[str]) -> Iterator[Any]:
         """Yield batches; raise an error at the end if pyarrow may have misunderstood quotes.
 
         It accepts a quote that is not closed and text behind a quote, and takes a quote after a space as text.
@@ -118,10 +123,11 @@ class TextFile:
         n_rows = 0
         for batch in batches:
             n_rows += len(batch)
-            if labels is not None and content.n_quotes:
-                texts = batch.column(labels).dictionary.to_pylist()
-                if any(text.lstrip().startswith(self.format.quote) for text in texts):
-                    raise _DoubtfulError
+            if content.n_quotes:
+                for name in texts:
+                    distinct = batch.column(name).dictionary.to_pylist()
+                    if any(text.lstrip().startswith(self.format.quote) for text in distinct):
+                        raise _DoubtfulError
             if len(batch):
                 yield batch
         if n_rows == 0:
@@ -156,21 +162,58 @@ class TextFile:
 
     def _number(self, line: int, column: str, field: str) -> str:
         """Return a number in the form that pyarrow parses; a missing one is empty."""
-        if not field or field in self.format.null:
-            return ""
-        mark = self.format.decimal
-        number = field if mark == "." else field.replace(".", "x").replace(mark, ".")
-        if is_number(number):
-            return number.removeprefix("+")
+        number = self._read(field)
+        if number is not None:
+            return number
         if DECIMAL_COMMA.fullmatch(field) or THOUSANDS.fullmatch(field):
             advice = "give --decimal , if the comma is the decimal mark, and remove separators of thousands"
         elif is_number(field):
             advice = "give --decimal . if the point is the decimal mark, and remove separators of thousands"
         else:
-            advice = "encode text first, name the column as the target, or leave it out with --drop"
-        raise InputValueError(
-            f"{self.name} line {line} has {plain(field)} in column {plain(column)}, expected a number; {advice}."
+            advice = (
+                "correct it, name the column with --categorical if its values are levels, or leave it out with --drop"
+            )
+        raise NotANumberError(
+            f"{self.name} line {line} has {plain(field)} in column {plain(column)}, expected a number; {advice}.",
+            column,
         )
+
+    def _read(self, field: str) -> str | None:
+        """A number in the form that pyarrow parses, empty if it is missing; None for text."""
+        if not field or field in self.format.null:
+            return ""
+        mark = self.format.decimal
+        number = field if mark == "." else field.replace(".", "x").replace(mark, ".")
+        return number.removeprefix("+") if is_number(number) else None
+
+    def not_numbers(self, names: Sequence[str]) -> list[str]:
+        """Those of the columns that have text in the first rows."""
+        places = {self.columns.index(name): name for name in names}
+        found = set()
+        with closing(self.format.rows(self._source)) as rows:
+            for _, row in islice(rows, RECORDS):
+                for j in [j for j in places if j < len(row) and self._read(row[j].strip()) is None]:
+                    found.add(places.pop(j))
+        return [name for name in names if name in found]
+
+    def are_truth_values(self, names: Sequence[str]) -> bool:
+        """Whether the first rows of columns that are not numbers have only True, False and missing values."""
+        places = [self.columns.index(name) for name in names]
+        with closing(self.format.rows(self._source)) as rows:
+            fields = {row[j].strip() for _, row in islice(rows, RECORDS) for j in places if j < len(row)}
+        return all(is_truth(field) or not field or field in self.format.null for field in fields)
+
+    def column(self, name: str, chunks: Any) -> Column:
+        """A column as `read` returns it, numbers or texts, a ChunkedArray; texts without spaces around them."""
+        found = column_of_arrow(name, chunks)
+        if found.kind != CATEGORY:
+            return found
+        places: dict[str, int] = {}
+        stripped = [level.strip() for level in found.levels]
+        lookup = [
+            -1 if not text or text in self.format.null else places.setdefault(text, len(places)) for text in stripped
+        ]
+        return Column(name, CATEGORY, np.array([*lookup, -1], np.int64)[found.values], tuple(places))
 
     def _refuse_no_rows(self) -> NoReturn:
         raise InputValueError(f"{self.name} has a header, but no lines below it; expected at least one sample.")
@@ -185,6 +228,14 @@ def is_number(field: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+class NotANumberError(InputValueError):
+    """A field that should be a number is text; `column` is the name of its column."""
+
+    def __init__(self, message: str, column: str = "") -> None:
+        super().__init__(message)
+        self.column = column
 
 
 class _DoubtfulError(Exception):

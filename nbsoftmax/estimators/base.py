@@ -10,6 +10,7 @@ import sklearn.exceptions
 from joblib import effective_n_jobs
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.linear_model._base import SparseCoefMixin
 from sklearn.metrics import accuracy_score
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_array, check_is_fitted, check_X_y, validate_data
@@ -18,16 +19,24 @@ from nbsoftmax import validation
 from nbsoftmax.data.blocks import is_source
 from nbsoftmax.errors import InputValueError, plain
 from nbsoftmax.estimators.labels import readable, sortable, storable
+from nbsoftmax.estimators.namespaces import check_namespace, like, to_numpy
 from nbsoftmax.kernels.predict import BEST, LOG_PROBA, LOGITS, PROBA
 from nbsoftmax.models.in_blocks import accuracy_in_blocks, in_blocks, refuse_offset
 from nbsoftmax.models.predictions import predictions
-from nbsoftmax.models.softmax import SoftmaxModel, one_row, two_rows
+from nbsoftmax.models.scores import possible_in_order
+from nbsoftmax.models.sklearn_parameters import one_row, two_rows
+from nbsoftmax.models.softmax import SoftmaxModel
+from nbsoftmax.models.thresholds import best_classes, thresholds_of
 from nbsoftmax.problem import AnyProblem, Problem, problem_of, weights_of_classes
+from nbsoftmax.solvers.stop_reason import PYTHON_TERMS
 from nbsoftmax.training.convergence_warning import ConvergenceWarning
 from nbsoftmax.training.result import FitResult
-from nbsoftmax.validation import Floats
+from nbsoftmax.validation import Float64s, Floats
 
+METHODS = {LOGITS: "decision_function", PROBA: "predict_proba", LOG_PROBA: "predict_log_proba", BEST: "predict"}
 FLOATS = frozenset({np.dtype(np.float32), np.dtype(np.float64)})
+# Advice for a fit that has not converged, in the terms of the estimators.
+ADVICE = PYTHON_TERMS | {"penalize": "lower C", "firth": "use firth=True"}
 NO_LABELS = object()  # the default of y; None is an error of the caller
 
 
@@ -40,13 +49,14 @@ class EitherConvergenceWarning(ConvergenceWarning, sklearn.exceptions.Convergenc
     """A warning of both this package and scikit-learn, so that filters for either apply."""
 
 
-class FittedClassifier(ClassifierMixin, BaseEstimator):
+class FittedClassifier(ClassifierMixin, SparseCoefMixin, BaseEstimator):
     """A fitted classifier: predictions, fitted attributes, and the parameters that the estimators share."""
 
     def __sklearn_tags__(self) -> Any:
-        """Return scikit-learn's tags: X may be sparse."""
+        """Return scikit-learn's tags: X may be sparse, or an array of another library."""
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
+        tags.array_api_support = True
         return tags
 
     @property
@@ -60,7 +70,7 @@ class FittedClassifier(ClassifierMixin, BaseEstimator):
     def model_(self) -> SoftmaxModel:
         """The fitted `SoftmaxModel`, for example to save or export it, or for the k most probable classes."""
         check_is_fitted(self)
-        coef, intercept = two_rows(self.coef_, self.intercept_)
+        coef, intercept = self._two_rows()
         return SoftmaxModel(coef, intercept, self.classes_, getattr(self, "feature_names_in_", None))
 
     def decision_function(self, X: Any, offset: ArrayLike | None = None) -> Floats:
@@ -70,11 +80,11 @@ class FittedClassifier(ClassifierMixin, BaseEstimator):
         predictions.
         """
         logits = self._predict(X, LOGITS, offset)[0]
-        return logits if logits.shape[1] > 2 else logits[:, 1] - logits[:, 0]
+        return like(X, logits if logits.shape[1] > 2 else logits[:, 1] - logits[:, 0])
 
     def predict_proba(self, X: Any, offset: ArrayLike | None = None) -> Floats:
         """Probabilities (n_samples, n_classes), columns in the order of `classes_`, in the dtype of X."""
-        return self._predict(X, PROBA, offset)[0]
+        return like(X, self._predict(X, PROBA, offset)[0])
 
     def predict_log_proba(self, X: Any, offset: ArrayLike | None = None) -> Floats:
         """Logarithms of the probabilities; finite also if a probability underflows.
@@ -85,18 +95,22 @@ class FittedClassifier(ClassifierMixin, BaseEstimator):
         log_proba = self._predict(X, LOG_PROBA, offset)[0]
         if log_proba.dtype == np.float32:
             log_proba[log_proba > -np.finfo(np.float32).eps] = 0.0
-        return log_proba
+        return like(X, log_proba)
 
     def predict(self, X: Any, offset: ArrayLike | None = None) -> NDArray[Any]:
-        """Most probable labels (n_samples,); if several are equally probable, the first in `classes_`."""
+        """Most probable labels (n_samples,); if several are equally probable, the first in `classes_`.
+
+        With the parameter `thresholds`, the labels with the largest probability divided by threshold.
+        """
         best = self._predict(X, BEST, offset)[1][:, 0]
-        labels: NDArray[Any] = self.classes_[best]
-        return labels
+        return like(X, self.classes_[best])
 
     def _predict(self, X: Any, what: int, offset: ArrayLike | None) -> tuple[Floats, NDArray[np.int64]]:
         """What `predictions` returns for X, which is validated here."""
         if not hasattr(self, "coef_"):
             check_is_fitted(self)
+        check_namespace(self, X, METHODS[what])
+        X, offset = to_numpy("X", X), to_numpy("offset", offset)
         if is_source(X):
             refuse_offset(offset)
             return in_blocks(X, self._trained(), partial(self._predict_validated, what=what))
@@ -107,18 +121,27 @@ class FittedClassifier(ClassifierMixin, BaseEstimator):
         return self._predict_validated(validation.features(X, names=names), offset, what)
 
     def _predict_validated(self, X: Any, offset: ArrayLike | None, what: int) -> tuple[Floats, NDArray[np.int64]]:
-        coef, intercept = two_rows(np.asarray(self.coef_), np.asarray(self.intercept_))
+        coef, intercept = self._two_rows()
         coef = validation.finite("coef_", coef, (len(coef), X.shape[1]), meaning="(n_classes, n_features)")
-        intercept = validation.finite("intercept_", intercept, (len(coef),), meaning="one intercept for each class")
-        if offset is None:
-            return predictions(coef, intercept, X, what)
-        added = validation.offset(offset, (X.shape[0], len(coef)), X.dtype)
-        return predictions(coef, intercept, X, what, offset=added)
+        finite = np.where(np.isneginf(intercept), 0.0, intercept)  # -inf is that of a class without samples
+        validation.finite("intercept_", finite, (len(coef),), meaning="one intercept for each class")
+        added = None if offset is None else validation.offset(offset, (X.shape[0], len(coef)), X.dtype)
+        if what != BEST:
+            return predictions(coef, intercept, X, what, offset=added)
+        least = thresholds_of(getattr(self, "thresholds", None), np.asarray(self.classes_))
+        return best_classes(coef, intercept, X, 1, least, offset=added)
+
+    def _two_rows(self) -> tuple[Float64s, Float64s]:
+        """The fitted parameters as NumPy arrays with a row for each class."""
+        coef, intercept = to_numpy("coef_", self.coef_), to_numpy("intercept_", self.intercept_)
+        if validation.is_sparse(coef):  # after `sparsify`
+            coef = coef.toarray()
+        return two_rows(np.asarray(coef), np.asarray(intercept))
 
     def _trained(self) -> tuple[int, tuple[str, ...] | None]:
         """The number of the features of the training, and their names if there are some."""
         names = getattr(self, "feature_names_in_", None)
-        return np.asarray(self.coef_).shape[1], None if names is None else tuple(map(str, names))
+        return self.coef_.shape[1], None if names is None else tuple(map(str, names))
 
     def _has_trained_shape(self, X: Any) -> bool:
         """Whether X is an array of floats that scikit-learn's checks would return unchanged, without a warning."""
@@ -139,7 +162,11 @@ class FittedClassifier(ClassifierMixin, BaseEstimator):
         self, X: Any, y: Any, sample_weight: ArrayLike | None, offset: ArrayLike | None
     ) -> tuple[Problem, NDArray[Any]]:
         """The validated problem of a fit and the sorted labels, which a model may not be able to store."""
+        if validation.possible_classes(y) is not None:
+            return self._read_partial(X, y, sample_weight, offset)
         names = None
+        X, y = to_numpy("X", X), to_numpy("y", y)
+        sample_weight, offset = to_numpy("sample_weight", sample_weight), to_numpy("offset", offset)
         plain_arrays = is_plain(X) and type(y) is np.ndarray and y.ndim == 1 and y.dtype.kind in "iub"
         if plain_arrays and len(y) == len(X):  # all that scikit-learn's checks, which are slow, would do to them
             self.n_features_in_ = X.shape[1]
@@ -163,6 +190,21 @@ class FittedClassifier(ClassifierMixin, BaseEstimator):
             label_smoothing=self.label_smoothing,
         )
         return problem.with_offset(offset), classes
+
+    def _read_partial(
+        self, X: Any, y: Any, sample_weight: ArrayLike | None, offset: ArrayLike | None
+    ) -> tuple[Problem, NDArray[Any]]:
+        """The validated problem of partial labels, and its sorted labels."""
+        X, _, names = self._read(X, reset=True)
+        problem = Problem.from_labels(
+            validation.features(X, names=names),
+            y,
+            sample_weight=sample_weight,
+            offset=offset,
+            class_weight=self.class_weight,
+            label_smoothing=self.label_smoothing,
+        )
+        return problem, problem.classes
 
     def _read_source(self, X: Any, y: Any, sample_weight: Any, offset: Any) -> tuple[AnyProblem, NDArray[Any]]:
         """The problem of a source of blocks of rows, and its sorted labels."""
@@ -203,15 +245,23 @@ class FittedClassifier(ClassifierMixin, BaseEstimator):
     def score(
         self, X: Any, y: Any = None, sample_weight: ArrayLike | None = None, offset: ArrayLike | None = None
     ) -> float:
-        """Accuracy: the proportion of samples whose label is predicted, weighted by the sample weights."""
+        """Accuracy: the proportion of samples whose label is predicted, weighted by the sample weights.
+
+        If `y` holds partial labels, whose predicted label is possible.
+        """
         if is_source(X):
             check_is_fitted(self)
             refuse_offset(offset)
             predict = partial(self._predict_validated, what=BEST)
             return accuracy_in_blocks(X, self._trained(), predict, np.asarray(self.classes_))
         if sample_weight is not None:
-            sample_weight = validation.as_array("sample_weight", sample_weight)
-        predicted = self.predict(X) if offset is None else self.predict(X, offset)
+            sample_weight = validation.as_array("sample_weight", to_numpy("sample_weight", sample_weight))
+        y = to_numpy("y", y)
+        predicted = to_numpy("labels", self.predict(X) if offset is None else self.predict(X, offset))
+        possible = possible_in_order(y, np.asarray(self.classes_), len(predicted))
+        if possible is not None:
+            right = possible[np.arange(len(predicted)), np.searchsorted(self.classes_, predicted)]
+            return float(np.average(right, weights=sample_weight))
         return float(accuracy_score(sortable(readable(y)), predicted, sample_weight=sample_weight))
 
     def _n_threads(self) -> int | None:

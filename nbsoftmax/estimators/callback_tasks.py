@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nbsoftmax.models.softmax import one_row
+from nbsoftmax.models.sklearn_parameters import one_row
 from nbsoftmax.training.context import Iteration
 from nbsoftmax.validation import Float64s, Floats
 

@@ -11,9 +11,12 @@ from sklearn.utils.metaestimators import available_if
 from nbsoftmax import validation
 from nbsoftmax.data.blocks import is_source, refuse_source
 from nbsoftmax.errors import InputValueError, listed, plain
-from nbsoftmax.estimators.base import EitherConvergenceWarning, FittedClassifier
+from nbsoftmax.estimators.base import ADVICE, EitherConvergenceWarning, FittedClassifier
+from nbsoftmax.estimators.bounds import bounds_of_classes
 from nbsoftmax.estimators.callback_tasks import CallbackSupportMixin, CallbackTasks, with_callbacks
-from nbsoftmax.models.softmax import one_row, two_rows
+from nbsoftmax.estimators.namespaces import move_attributes, to_numpy
+from nbsoftmax.models.sklearn_parameters import one_row
+from nbsoftmax.models.thresholds import Thresholds
 from nbsoftmax.problem import Problem, weights_of_classes
 from nbsoftmax.selection.path import as_in_sklearn
 from nbsoftmax.solvers.sgd import SGD
@@ -26,6 +29,12 @@ def _can_partial_fit(estimator: SoftmaxRegression) -> bool:
     """Whether the parameters allow `partial_fit`; if not, an AttributeError says why."""
     if estimator.l1_ratio != 0:
         raise AttributeError(f"partial_fit has no l1 penalty, and l1_ratio is {estimator.l1_ratio!r}; set it to 0.")
+    if estimator.bounds is not None:
+        raise AttributeError("partial_fit cannot keep bounds; set bounds to None.")
+    if estimator.firth:
+        raise AttributeError("partial_fit has no Firth penalty, which needs all samples at once; set firth=False.")
+    if estimator.standardize:
+        raise AttributeError("standardize=True needs the deviations of all samples at once; scale the features.")
     if isinstance(estimator.class_weight, str):
         raise AttributeError(
             f"class_weight is {estimator.class_weight!r}, which needs all labels at once; give the weights themselves."
@@ -50,8 +59,19 @@ class SoftmaxRegression(CallbackSupportMixin, FittedClassifier):
     standardize : bool
         Whether the penalty acts on the coefficients of standardized features; `coef_` is that of the features as they
         are. `partial_fit` does not support it.
+    penalty_weight : array_like (n_features,), optional
+        Weight of each feature in the penalty, as for `Trainer`; 0 leaves a feature unpenalised.
+    bounds : (low, high), optional
+        Bounds on `coef_`, each None, a number, (n_features,) or the shape of `coef_`: (0, None) for coefficients of at
+        least 0. `partial_fit` does not support them.
     label_smoothing : float in [0, 1]
         This share of every target is spread evenly over the classes.
+    firth : bool
+        Whether the penalty is Firth's, as in `Trainer(penalty="firth")`, instead of that of C and l1_ratio, which then
+        have no effect: for estimates where classes are perfectly separable, or samples are few.
+    thresholds : dict of label to threshold, or array_like (n_classes,) in the order of the sorted labels, optional
+        `predict` and `score` take the class k with the largest proba[k] / thresholds[k], as in `SoftmaxModel.predict`.
+        Without effect on the fit, `predict_proba` and `decision_function`.
     solver, tol, max_iter
         As for `Trainer`: `solver` is a name or an object such as `nbsoftmax.SGD()`, `tol` is how far the objective may
         be above its minimum, relative to itself, and `max_iter=None` is the solver's own limit.
@@ -93,7 +113,11 @@ class SoftmaxRegression(CallbackSupportMixin, FittedClassifier):
         class_weight: Any = None,
         fit_intercept: bool = True,
         standardize: bool = False,
+        penalty_weight: ArrayLike | None = None,
+        bounds: Any = None,
         label_smoothing: float = 0.0,
+        firth: bool = False,
+        thresholds: Thresholds = None,
         solver: str | Solver = "auto",
         tol: float = 1e-6,
         max_iter: int | None = None,
@@ -108,7 +132,11 @@ class SoftmaxRegression(CallbackSupportMixin, FittedClassifier):
         self.class_weight = class_weight
         self.fit_intercept = fit_intercept
         self.standardize = standardize
+        self.penalty_weight = penalty_weight
+        self.bounds = bounds
         self.label_smoothing = label_smoothing
+        self.firth = firth
+        self.thresholds = thresholds
         self.solver = solver
         self.tol = tol
         self.max_iter = max_iter
@@ -124,7 +152,8 @@ class SoftmaxRegression(CallbackSupportMixin, FittedClassifier):
     ) -> SoftmaxRegression:
         """Fit to samples (n_samples, n_features), labels (n_samples,) and weights (n_samples,).
 
-        An offset (n_samples, n_classes), or (n_samples,) for classes_[1] of two, is added to the logits.
+        An offset (n_samples, n_classes), or (n_samples,) for classes_[1] of two, is added to the logits. Labels that
+        are booleans (n_samples, n_classes), or a table of boolean columns, are partial: the classes that are possible.
 
         X may be an array, a frame, or a sparse matrix or array of SciPy, which stays sparse; or a source of blocks of
         rows from `nbsoftmax.data`, which has its own labels, weights and offset: give it without y.
@@ -150,13 +179,15 @@ class SoftmaxRegression(CallbackSupportMixin, FittedClassifier):
             refuse_source(X, "a callback of scikit-learn", "use Trainer(callbacks=...)")
             assert isinstance(problem, Problem)
             tasks = CallbackTasks(self, problem.X, y, metadata, start, classes)
-        fitter = self._trainer(l1, l2, () if tasks is None else (tasks,))
+        bounds = bounds_of_classes(self.bounds, classes.size, problem.n_features)
+        fitter = self._trainer(l1, l2, bounds, () if tasks is None else (tasks,))
         result = fitter.fit(problem, init=start)
         self._set_fitted(result, classes)
         self._stream: Trainer | None = None
         self._seen = problem.weight_sum
         if tasks is not None:
             tasks.end()
+        move_attributes(self, X)
         if result.interrupted:
             raise KeyboardInterrupt  # after setting the attributes; a search over many fits must end as well
         return self
@@ -181,11 +212,13 @@ class SoftmaxRegression(CallbackSupportMixin, FittedClassifier):
         Raises
         ------
         AttributeError
-            With an l1_ratio above 0, or "balanced" class weights, which need all samples at once.
+            With bounds, firth=True or an l1_ratio above 0; and with standardize=True or "balanced" class weights, which
+            need all samples at once.
         ValueError, TypeError
             For input or parameters that cannot be used.
         """
-        fitted = hasattr(self, "coef_")
+        fitted, given = hasattr(self, "coef_"), X
+        X, y, sample_weight = to_numpy("X", X), to_numpy("y", y), to_numpy("sample_weight", sample_weight)
         X, y, names = self._read(X, y, reset=not fitted)
         if names is not None:  # so that an error names the column; the trainer validates arrays
             X = validation.features(X, names=names)
@@ -217,10 +250,10 @@ class SoftmaxRegression(CallbackSupportMixin, FittedClassifier):
         if trainer is None:
             trainer = Trainer(
                 solver=SGD(average=True), fit_intercept=self.fit_intercept, label_smoothing=self.label_smoothing,
-                class_weight=by_class, random_state=self._seed(), standardize=self.standardize,
+                class_weight=by_class, random_state=self._seed(), penalty_weight=self.penalty_weight,
                 n_threads=self._n_threads(),
             )  # fmt: skip
-            start = np.column_stack(two_rows(self.coef_, self.intercept_)) if fitted else None
+            start = np.column_stack(self._two_rows()) if fitted else None
         trainer.l2 = self._penalties(seen, labels.size)[1]
         indices = np.arange(labels.size)
         model = trainer.partial_fit(X, codes, classes=indices, sample_weight=sample_weight, init=start)
@@ -228,16 +261,20 @@ class SoftmaxRegression(CallbackSupportMixin, FittedClassifier):
         self.coef_, self.intercept_ = one_row(model.coef, model.intercept)
         self.n_iter_ = np.array([1], np.int32)
         self.converged_, self.gap_, self.history_ = False, np.inf, {}
+        move_attributes(self, given)
         return self
 
-    def _trainer(self, l1: float, l2: float, callbacks: tuple[Any, ...]) -> Trainer:
-        """The trainer of a fit with these penalties."""
+    def _trainer(self, l1: float, l2: float, bounds: Any, callbacks: tuple[Any, ...]) -> Trainer:
+        """The trainer of a fit with these penalties, and bounds on the coefficients of all classes."""
         trainer = Trainer(
             solver=self.solver,
-            l1=l1,
-            l2=l2,
+            l1=0.0 if self.firth else l1,
+            l2=0.0 if self.firth else l2,
+            penalty="firth" if self.firth else None,
             fit_intercept=self.fit_intercept,
             standardize=self.standardize,
+            penalty_weight=self.penalty_weight,
+            bounds=bounds,
             tol=self.tol,
             max_iter=self.max_iter,
             label_smoothing=self.label_smoothing,
@@ -247,7 +284,7 @@ class SoftmaxRegression(CallbackSupportMixin, FittedClassifier):
             random_state=self._seed(),
             verbose=bool(self.verbose),
         )
-        trainer.warn_as, trainer.to_penalise = EitherConvergenceWarning, "lower C"
+        trainer.warn_as, trainer.advice = EitherConvergenceWarning, ADVICE
         return trainer
 
     # --- scikit-learn's terms in the trainer's --------------------------------------------------
@@ -264,7 +301,7 @@ class SoftmaxRegression(CallbackSupportMixin, FittedClassifier):
     def _start(self, n_features: int, classes: NDArray[Any]) -> Float64s | None:
         if not (self.warm_start and hasattr(self, "coef_")):
             return None
-        coef, intercept = two_rows(self.coef_, self.intercept_)
+        coef, intercept = self._two_rows()
         if coef.shape[1] != n_features or not np.array_equal(self.classes_, classes):
             raise InputValueError(
                 f"warm_start=True, but the last fit was of {coef.shape[1]} features and the classes "

@@ -12,19 +12,28 @@ from nbsoftmax.errors import InputError
 
 
 def readable(y: Any) -> Any:
-    """Labels without a mask, and text of NumPy's StringDType as objects: scikit-learn supports neither."""
+    """Labels in a form that scikit-learn supports, and does not change.
+
+    Text of NumPy's StringDType becomes objects. A pandas column of integers or booleans that could be missing, and are
+    not, becomes an array of them; scikit-learn would make floats of them. Masked values are refused.
+    """
     if not isinstance(y, np.ndarray):
+        known = getattr(getattr(y, "dtype", None), "numpy_dtype", None)
+        if known is not None and known.kind in "iub" and not y.isna().any():
+            return y.to_numpy(known)
         return y
     y = validation.as_array("y", y)
     return y.astype(object) if y.dtype.kind == "T" else y
 
 
 def sortable(y: Any) -> Any:
-    """Check that labels in an array of objects can be sorted and that none is missing; convert floats."""
-    if not isinstance(y, np.ndarray) or y.dtype.kind != "O":
+    """Check that labels in an array of objects can be sorted and that none is missing; convert numbers of one kind."""
+    if getattr(getattr(y, "dtype", None), "kind", None) != "O":
         return y
-    if all(isinstance(label, (float, np.floating)) for label in y):
-        return y.astype(np.float64)
+    y = np.asarray(y)
+    kinds = {np.asarray(label).dtype.kind if np.isscalar(label) else "O" for label in y}
+    if len(kinds) == 1 and kinds < {"b", "i", "u", "f"}:
+        return np.array(y.tolist())
     try:
         sorted(set(y.tolist()))
     except TypeError:

@@ -12,11 +12,13 @@ from nbsoftmax import validation
 from nbsoftmax.functional.chunks import n_chunks
 from nbsoftmax.functional.reduction import (
     REDUCTIONS,
-    GradOptions,
+    BinaryGradOptions,
+    BinaryOptions,
     LossOptions,
     Reduced,
     Reduction,
     divisor_of,
+    loss_options,
     narrowed,
     within_range,
 )
@@ -77,15 +79,15 @@ def _sigmoid(z: ArrayLike, kind: int) -> Floats:
 
 @overload
 def binary_cross_entropy(
-    z: ArrayLike, y: ArrayLike, *, reduction: Reduced = "mean", **options: Unpack[LossOptions]
+    z: ArrayLike, y: ArrayLike, *, reduction: Reduced = "mean", **options: Unpack[BinaryOptions]
 ) -> float: ...
 @overload
 def binary_cross_entropy(
-    z: ArrayLike, y: ArrayLike, *, reduction: Literal["none"], **options: Unpack[LossOptions]
+    z: ArrayLike, y: ArrayLike, *, reduction: Literal["none"], **options: Unpack[BinaryOptions]
 ) -> Floats: ...
 @overload
 def binary_cross_entropy(
-    z: ArrayLike, y: ArrayLike, *, reduction: Reduction, **options: Unpack[LossOptions]
+    z: ArrayLike, y: ArrayLike, *, reduction: Reduction, **options: Unpack[BinaryOptions]
 ) -> float | Floats: ...
 def binary_cross_entropy(
     z: ArrayLike,
@@ -93,13 +95,17 @@ def binary_cross_entropy(
     *,
     sample_weight: ArrayLike | None = None,
     class_weight: Mapping[int, float] | ArrayLike | None = None,
+    pos_weight: ArrayLike | None = None,
     label_smoothing: float = 0.0,
     ignore_index: int | None = None,
     reduction: Reduction = "mean",
 ) -> Any:
     """Cross-entropy with one logit for each sample: equals `cross_entropy` of the two logits (0, z).
 
-        L_i = -s_i (w_1 q_i log sigmoid(z_i) + w_0 (1 - q_i) log sigmoid(-z_i)),    q = (1 - e) y + e / 2
+        L_i = -s_i (w_1 p_i q_i log sigmoid(z_i) + w_0 (1 - q_i) log sigmoid(-z_i)),    q = (1 - e) y + e / 2
+
+    with the sample weights s, the class weights w, the weights p of the positive class, and the label smoothing e.
+    Each element of `z` is a sample; with several labels for each row, `z` is (n_rows, n_labels).
 
     Parameters
     ----------
@@ -109,32 +115,41 @@ def binary_cross_entropy(
         Classes 0 and 1 (integers or booleans), or probabilities of class 1 (floats).
     sample_weight : array_like, the shape of `z`, optional
     class_weight : array_like (2,) or dict, optional
+    pos_weight : array_like, optional
+        Finite, at least 0, of a shape that is broadcast to that of `z`; for example (n_labels,), one weight for each
+        column. As in `torch.nn.functional.binary_cross_entropy_with_logits`, the divisor of a mean does not contain it.
     label_smoothing : float in [0, 1]
     ignore_index : int, optional
         A value of integer `y` that marks samples without a target.
     reduction : {"mean", "sum", "none"}
-        The divisor of the mean is that of `cross_entropy`.
+        The divisor of the mean is that of `cross_entropy`: the sum of the sample weights, each times the weight of its
+        class for integer `y`. (PyTorch divides by the number of elements, also if these have weights.)
 
     Returns
     -------
     loss : float; for "none" ndarray of the shape of `z`
+
+    Raises
+    ------
+    InputValueError, InputTypeError
+        For shapes that do not match, targets outside 0 to 1, weights that are negative or not finite; and for a mean if
+        there is no sample of positive weight.
     """
-    return _binary_cross_entropy(
-        z, y, sample_weight, class_weight, label_smoothing, ignore_index, reduction, want_grad=False, out=None
-    )[0]
+    options = loss_options(sample_weight, class_weight, label_smoothing, ignore_index)
+    return _binary_cross_entropy(z, y, options, pos_weight, reduction, want_grad=False, out=None)[0]
 
 
 @overload
 def binary_cross_entropy_and_grad(
-    z: ArrayLike, y: ArrayLike, *, reduction: Reduced = "mean", **options: Unpack[GradOptions]
+    z: ArrayLike, y: ArrayLike, *, reduction: Reduced = "mean", **options: Unpack[BinaryGradOptions]
 ) -> tuple[float, Floats]: ...
 @overload
 def binary_cross_entropy_and_grad(
-    z: ArrayLike, y: ArrayLike, *, reduction: Literal["none"], **options: Unpack[GradOptions]
+    z: ArrayLike, y: ArrayLike, *, reduction: Literal["none"], **options: Unpack[BinaryGradOptions]
 ) -> tuple[Floats, Floats]: ...
 @overload
 def binary_cross_entropy_and_grad(
-    z: ArrayLike, y: ArrayLike, *, reduction: Reduction, **options: Unpack[GradOptions]
+    z: ArrayLike, y: ArrayLike, *, reduction: Reduction, **options: Unpack[BinaryGradOptions]
 ) -> tuple[float | Floats, Floats]: ...
 def binary_cross_entropy_and_grad(
     z: ArrayLike,
@@ -142,6 +157,7 @@ def binary_cross_entropy_and_grad(
     *,
     sample_weight: ArrayLike | None = None,
     class_weight: Mapping[int, float] | ArrayLike | None = None,
+    pos_weight: ArrayLike | None = None,
     label_smoothing: float = 0.0,
     ignore_index: int | None = None,
     reduction: Reduction = "mean",
@@ -149,11 +165,11 @@ def binary_cross_entropy_and_grad(
 ) -> tuple[Any, Floats]:
     """`binary_cross_entropy` and its gradient with respect to the logits, in one pass.
 
-        dL_i / dz_i = s_i (w_0 (1 - q_i) sigmoid(z_i) - w_1 q_i sigmoid(-z_i))
+        dL_i / dz_i = s_i (w_0 (1 - q_i) sigmoid(z_i) - w_1 p_i q_i sigmoid(-z_i))
 
     Parameters
     ----------
-    z, y, sample_weight, class_weight, label_smoothing, ignore_index, reduction
+    z, y, sample_weight, class_weight, pos_weight, label_smoothing, ignore_index, reduction
         As in `binary_cross_entropy`.
     out : ndarray, optional
         Array for the gradient: the shape and dtype of `z`. It may be `z` itself.
@@ -164,18 +180,15 @@ def binary_cross_entropy_and_grad(
     dz : ndarray, the shape of `z`
         Gradient of the reduced loss; for "none" that of the sum.
     """
-    return _binary_cross_entropy(
-        z, y, sample_weight, class_weight, label_smoothing, ignore_index, reduction, want_grad=True, out=out
-    )
+    options = loss_options(sample_weight, class_weight, label_smoothing, ignore_index)
+    return _binary_cross_entropy(z, y, options, pos_weight, reduction, want_grad=True, out=out)
 
 
 def _binary_cross_entropy(
     z: ArrayLike,
     y: ArrayLike,
-    sample_weight: ArrayLike | None,
-    class_weight: Mapping[int, float] | ArrayLike | None,
-    label_smoothing: float,
-    ignore_index: int | None,
+    options: LossOptions,
+    pos_weight: ArrayLike | None,
     reduction: str,
     *,
     want_grad: bool,
@@ -183,26 +196,31 @@ def _binary_cross_entropy(
 ) -> tuple[Any, Floats]:
     x = validation.writeable_view(np.asarray(validation.as_floats("z", z), order="C"))
     validation.choice("reduction", reduction, REDUCTIONS)
-    smoothing = validation.number("label_smoothing", label_smoothing, low=0.0, high=1.0)
-    weights = sample_weight, class_weight, label_smoothing, ignore_index, reduction
+    smoothing = validation.number("label_smoothing", options["label_smoothing"], low=0.0, high=1.0)
     target = validation.binary_targets(
         y,
         x,
-        sample_weight=sample_weight,
-        class_weight=class_weight,
+        sample_weight=options["sample_weight"],
+        class_weight=options["class_weight"],
         smoothed=smoothing > 0,
-        ignore_index=ignore_index,
+        ignore_index=options["ignore_index"],
         mean=reduction == "mean",
     )
+    positive = validation.positive_weights(pos_weight, x.shape)
     divisor = divisor_of(reduction, target.total)
     grad = np.empty(0, x.dtype)
     if want_grad:
         grad = np.empty_like(x) if out is None else validation.out(out, x.shape, x.dtype, source=x)
     losses = np.empty(x.size if reduction == "none" else 0, x.dtype)
-    if not within_range(x.dtype, divisor, target.weight, target.class_weight):
-        total, exact = _binary_cross_entropy(x.astype(np.float64), y, *weights, want_grad=want_grad, out=None)
+    if not within_range(x.dtype, divisor, target.weight, target.class_weight, positive):
+        total, exact = _binary_cross_entropy(
+            x.astype(np.float64), y, options, pos_weight, reduction, want_grad=want_grad, out=None
+        )
         total = narrowed(total, exact, losses, grad)
         return (losses.reshape(x.shape) if reduction == "none" else total), grad
+    if positive.size:
+        positive = np.resize(positive, positive.size + binary.AHEAD // x.itemsize)
+    positive = positive.astype(x.dtype)
     partial = np.zeros(n_chunks(x.size))
     if x.size:
         launch(
@@ -214,6 +232,7 @@ def _binary_cross_entropy(
             target.y,
             target.weight,
             target.class_weight,
+            positive,
             smoothing,
             1.0 / divisor,
             losses,

@@ -17,7 +17,7 @@ REDUCTIONS = ("mean", "sum", "none")
 
 
 class LossOptions(TypedDict, total=False):
-    """The keywords that the overloads of the loss functions share."""
+    """The keywords that all loss functions share."""
 
     sample_weight: ArrayLike | None
     class_weight: Mapping[int, float] | ArrayLike | None
@@ -25,10 +25,43 @@ class LossOptions(TypedDict, total=False):
     ignore_index: int | None
 
 
-class GradOptions(LossOptions, total=False):
-    """The keywords that the overloads of the loss functions with gradients share."""
+class AxisOptions(LossOptions, total=False):
+    """The keywords of the overloads of `cross_entropy`."""
+
+    axis: int
+
+
+class AxisGradOptions(AxisOptions, total=False):
+    """The keywords of the overloads of `cross_entropy_and_grad`."""
 
     out: Floats | None
+
+
+class BinaryOptions(LossOptions, total=False):
+    """The keywords of the overloads of `binary_cross_entropy`."""
+
+    pos_weight: ArrayLike | None
+
+
+class BinaryGradOptions(BinaryOptions, total=False):
+    """The keywords of the overloads of `binary_cross_entropy_and_grad`."""
+
+    out: Floats | None
+
+
+def loss_options(
+    sample_weight: ArrayLike | None,
+    class_weight: Mapping[int, float] | ArrayLike | None,
+    label_smoothing: float,
+    ignore_index: int | None,
+) -> LossOptions:
+    """The options that `validation.weighted_targets` checks."""
+    return {
+        "sample_weight": sample_weight,
+        "class_weight": class_weight,
+        "label_smoothing": label_smoothing,
+        "ignore_index": ignore_index,
+    }
 
 
 def divisor_of(reduction: str, total: float) -> float:

@@ -5,8 +5,9 @@
     log sigmoid(z) = min(z, 0) - log1p(e)
     L = -t1 log sigmoid(z) - t0 log sigmoid(-z),     dL/dz = t0 sigmoid(z) - t1 sigmoid(-z)
 
-with the weighted targets t1 = w1 ((1 - s) y + s/2) and t0 = w0 ((1 - s) (1 - y) + s/2), the class weights w0 and w1,
-and the label smoothing s. The gradient uses both sigmoids because sigmoid(z) - 1 would lose digits by cancellation.
+with the weighted targets t1 = w1 p ((1 - s) y + s/2) and t0 = w0 ((1 - s) (1 - y) + s/2), the class weights w0 and w1,
+the weights p of class 1, which are repeated along the elements, and the label smoothing s. The gradient uses both
+sigmoids because sigmoid(z) - 1 would lose digits by cancellation.
 """
 
 from nbsoftmax.kernels.lang.simd import filled, head, lanes, larger, load_part, store_part, sum_of, to_doubles, where
@@ -16,6 +17,7 @@ from nbsoftmax.kernels.runtime.jit import inlined, jit, part
 from nbsoftmax.kernels.runtime.threads import take
 
 SIGMOID, LOG_SIGMOID = 0, 1
+AHEAD = 64  # bytes of the largest vector
 
 
 @inlined
@@ -54,7 +56,7 @@ def sigmoid(todo, z, out, n_chunks, kind):
 
 
 @part
-def binary_cross_entropy_range(z, y, weight, weights, smoothing, scale, losses, want_grad, out, low, high):
+def binary_cross_entropy_range(z, y, weight, weights, positive, smoothing, scale, losses, want_grad, out, low, high):
     """Sum of the weighted losses of z[low:high]; y < 0 marks an ignored element. See `rows.cross_entropy_rows`."""
     total = to_doubles(filled(z, 0))
     keep, half = 1.0 - smoothing, smoothing / 2
@@ -64,6 +66,8 @@ def binary_cross_entropy_range(z, y, weight, weights, smoothing, scale, losses, 
         w = load_part(weight, i, n, 0.0) if weight.size > 0 else filled(z, 1)
         alive = where(target >= 0.0, w, 0.0) > 0.0
         t1 = (target * keep + half) * weights[1]
+        if positive.size > 0:
+            t1 *= load_part(positive, i % (positive.size - AHEAD // z.itemsize), n, 0.0)
         t0 = ((1.0 - target) * keep + half) * weights[0]
         common = log1p(exp_of_difference(-larger(x, -x), 0.0))
         # A product of 0 and inf counts as 0.
@@ -81,12 +85,15 @@ def binary_cross_entropy_range(z, y, weight, weights, smoothing, scale, losses, 
 
 
 @jit
-def binary_cross_entropy(todo, z, y, weight, weights, smoothing, scale, losses, want_grad, out, partial):
-    """Write the sum of the losses of each chunk to `partial`, and the gradient to `out`. Chunks are tasks."""
+def binary_cross_entropy(todo, z, y, weight, weights, positive, smoothing, scale, losses, want_grad, out, partial):
+    """Write the sum of the losses of each chunk to `partial`, and the gradient to `out`. Chunks are tasks.
+
+    `positive` holds p, and after the last number the first ones again, AHEAD bytes. It is empty if all p are 1.
+    """
     chunk = take(todo)
     while chunk >= 0:
         low, high = chunk_bounds(chunk, partial.size, z.size)
         partial[chunk] = binary_cross_entropy_range(
-            z, y, weight, weights, smoothing, scale, losses, want_grad, out, low, high
+            z, y, weight, weights, positive, smoothing, scale, losses, want_grad, out, low, high
         )
         chunk = take(todo)

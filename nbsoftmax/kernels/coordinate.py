@@ -2,12 +2,13 @@
 
     minimise over V   sum_k [ g_k . (v_k - x_k) + 1/2 (v_k - x_k)^T M_k (v_k - x_k) ] + penalty
     M_k = factor G_k + diag(l2)
-    penalty = sum_kj l1_j |v_kj|  (lasso)  or  sum_j l1_j ||(v_1j ... v_Kj)||_2  (group_lasso)
+    penalty = sum_kj l1_j |v_kj|,  low_kj <= v_kj <= high_kj  (lasso),   or
+              sum_j l1_j ||(v_1j ... v_Kj)||_2                (group_lasso)
 
 J. Friedman, T. Hastie, R. Tibshirani, "Regularization paths for generalized linear models via coordinate descent",
 J. Stat. Softw. 33 (2010). The residual r_k = g_k + M_k (v_k - x_k) is updated after each change of a coordinate, which
 costs one row of G_k; an unchanged coordinate costs almost nothing. X is not needed. All arrays are float64 and
-C-contiguous; `l1` and `l2` are (n,): a strength for each feature, which may be 0.
+C-contiguous; `l1` and `l2` are (n,): a strength for each feature, which may be 0. The bounds, (K, n), may be infinite.
 """
 
 import numpy as np
@@ -27,6 +28,23 @@ def shrunk(x, by):
 
 
 @part
+def clipped(x, low, high):
+    """The nearest number to x in [low, high]."""
+    if x < low:
+        return low
+    return high if x > high else x
+
+
+@part
+def flat_minimum(x, slope, l1, low, high):
+    """Minimum of slope v + l1 |v| in [low, high]; the nearest number to x if the minimum is infinite."""
+    if abs(slope) <= l1:
+        return clipped(0.0, low, high)
+    end = low if slope > 0 else high
+    return clipped(x, low, high) if abs(end) == np.inf else end
+
+
+@part
 def add_move(gram, factor, l2, j, move, residual):
     """Update the residual of one class after coordinate j has changed by `move`."""
     step = factor * move
@@ -36,7 +54,7 @@ def add_move(gram, factor, l2, j, move, residual):
 
 
 @jit
-def lasso(grams, factor, l2, l1, residual, point, most_sweeps, tol):
+def lasso(grams, factor, l2, l1, low, high, residual, point, most_sweeps, tol):
     """Minimise with the l1 penalty: `point` (K, n) moves from x to the minimum; `residual` (K, n) starts as g.
 
     `grams` is (K, n, n), or (1, n, n) if all classes share one matrix. A class is finished when the sum of
@@ -50,9 +68,9 @@ def lasso(grams, factor, l2, l1, residual, point, most_sweeps, tol):
             for j in range(v.size):
                 m = factor * gram[j, j] + l2[j]
                 if m > 0:
-                    new = shrunk(v[j] - r[j] / m, l1[j] / m)
-                else:  # no curvature: the minimum is at 0 if |slope| <= l1; otherwise there is none
-                    new = 0.0 if abs(r[j]) <= l1[j] else v[j]
+                    new = clipped(shrunk(v[j] - r[j] / m, l1[j] / m), low[k, j], high[k, j])
+                else:
+                    new = flat_minimum(v[j], r[j], l1[j], low[k, j], high[k, j])
                 move = new - v[j]
                 if move != 0:
                     add_move(gram, factor, l2, j, move, r)

@@ -14,6 +14,7 @@ from collections import namedtuple
 
 from nbsoftmax.kernels.lang.simd import element, filled, lanes, load, store
 from nbsoftmax.kernels.lang.tiles import DOT_COST, MANY_REGISTERS, MOST_ROWS, backward, dots, forward
+from nbsoftmax.kernels.partial import PartialTarget, partial_tiles, partial_wide
 from nbsoftmax.kernels.rows import (
     FORGET,
     KEPT,
@@ -307,13 +308,24 @@ def _softmax_of(weights, z, n):
 
 
 def cross_entropy_of(weights, z, n, first, target, scale, want_grad, tile, proba_tile):
-    """Sum of the losses of n rows; replace their logits by the gradient: see `rows.cross_entropy_rows`."""
+    """Sum of the losses of n rows; replace their logits by the gradient: see `rows.cross_entropy_rows`.
+
+    For partial labels, see `partial`.
+    """
     raise NotImplementedError(_COMPILED)
 
 
 @by_type(cross_entropy_of)
 def _cross_entropy_of(weights, z, n, first, target, scale, want_grad, tile, proba_tile):
     rows = cross_entropy_tiles if _few(weights) else cross_entropy_wide
+    partial_rows = partial_tiles if _few(weights) else partial_wide
+
+    def partial(weights, z, n, first, target, scale, want_grad, tile, proba_tile):
+        n_classes, stride = weights.n_classes, weights.stride
+        return partial_rows(z, stride, n, n_classes, first, target, scale, want_grad, tile, proba_tile)
+
+    if target.instance_class is PartialTarget:
+        return partial
 
     def chosen(weights, z, n, first, target, scale, want_grad, tile, proba_tile):
         n_classes, stride = weights.n_classes, weights.stride

@@ -11,7 +11,7 @@ from math import sqrt
 
 import numpy as np
 
-from nbsoftmax.kernels.coordinate import shrunk
+from nbsoftmax.kernels.coordinate import clipped, flat_minimum, shrunk
 from nbsoftmax.kernels.runtime.jit import jit, part
 from nbsoftmax.kernels.runtime.threads import take
 
@@ -27,7 +27,7 @@ def column_product(data, rows, first, end, t):
 
 @jit
 def sparse_lasso(
-    todo, data, rows, starts, d, mean, c, diagonal, factor, l2, l1, slope, point, squares, most_sweeps, tol
+    todo, data, rows, starts, d, mean, c, diagonal, factor, l2, l1, low, high, slope, point, squares, most_sweeps, tol
 ):
     """Minimise as `coordinate.lasso`: `point` (K, n) moves from x to the minimum. Classes are tasks.
 
@@ -45,20 +45,20 @@ def sparse_lasso(
         for sweep in range(most_sweeps):
             moved = 0.0
             for j in range(n):
-                low, high = starts[j], starts[j + 1]
+                first_entry, end = starts[j], starts[j + 1]
                 bend, r = factor * diagonal[j] + l2[j], g[j] + l2[j] * (v[j] - begin[j])
                 if diagonal[j] > 0:
-                    r += factor * (column_product(data, rows, low, high, t) - c * mean[j] * s)
+                    r += factor * (column_product(data, rows, first_entry, end, t) - c * mean[j] * s)
                 if bend > 0:
-                    new = shrunk(v[j] - r / bend, l1[j] / bend)
-                else:  # no curvature: the minimum is at 0 if |slope| <= l1; otherwise there is none
-                    new = 0.0 if abs(r) <= l1[j] else v[j]
+                    new = clipped(shrunk(v[j] - r / bend, l1[j] / bend), low[k, j], high[k, j])
+                else:
+                    new = flat_minimum(v[j], r, l1[j], low[k, j], high[k, j])
                 move = new - v[j]
                 if move != 0:
                     v[j] = new
                     moved += bend * move * move
                     if diagonal[j] > 0:
-                        for e in range(low, high):
+                        for e in range(first_entry, end):
                             t[rows[e]] += d[rows[e]] * data[e] * move
                         s += mean[j] * move
             if sweep == 0:

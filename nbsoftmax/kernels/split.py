@@ -6,8 +6,8 @@ rows: each computes the logits of some classes, then the losses of some rows, th
 """
 
 from nbsoftmax.kernels.lang.simd import lanes
-from nbsoftmax.kernels.linear import add_gradient, add_offset, block_of, logits_of, shared_scratch
-from nbsoftmax.kernels.rows import FORGET, MOST_CLASSES_IN_TILE, aligned, cross_entropy_rows, curvature_rows, new_tile
+from nbsoftmax.kernels.linear import add_gradient, add_offset, block_of, cross_entropy_of, logits_of, shared_scratch
+from nbsoftmax.kernels.rows import FORGET, MOST_CLASSES_IN_TILE, aligned, curvature_rows, new_tile
 from nbsoftmax.kernels.runtime.jit import jit, part
 from nbsoftmax.kernels.runtime.threads import take
 
@@ -72,9 +72,7 @@ def cross_entropy_by_rows(todo, rows, start, n, weights, target, want_grad, z, l
         few = min(GROUP, n - r)
         part = z[r * stride : (r + few) * stride]
         add_offset(rows, start + r, few, n_classes, part, stride)
-        losses[task] = cross_entropy_rows(
-            part, 0, stride, few, n_classes, start + r, target, 1.0, z[:0], want_grad, part, 0, stride, tile, proba_tile
-        )
+        losses[task] = cross_entropy_of(weights, part, few, start + r, target, 1.0, want_grad, tile, proba_tile)
         task = take(todo)
 
 

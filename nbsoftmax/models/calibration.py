@@ -185,7 +185,9 @@ def calibrate(model: SoftmaxModel, X: Any, y: Any, *, sample_weight: ArrayLike |
     logits = checked_model(model).decision_function(X)
     codes = validation.codes_of(y, model.classes, n_samples=len(logits))
     t = temperature(logits, codes, sample_weight=sample_weight)
-    return SoftmaxModel(model.coef / t, model.intercept / t, model.classes, model.feature_names)
+    return SoftmaxModel(
+        model.coef / t, model.intercept / t, model.classes, model.feature_names, encoding=model.encoding
+    )
 
 
 def brier_score(y: ArrayLike, proba: ArrayLike, *, sample_weight: ArrayLike | None = None) -> float:

@@ -18,11 +18,12 @@ from nbsoftmax.backends.cuda.device import on_host
 from nbsoftmax.errors import InputValueError
 from nbsoftmax.kernels.runtime.blas import one_thread
 from nbsoftmax.models.inference_result import Inference
-from nbsoftmax.models.likelihood import maximum, null_log_likelihood
+from nbsoftmax.models.likelihood import information_at, maximum, null_log_likelihood
 from nbsoftmax.models.points import binary_columns
 from nbsoftmax.models.robust import COVARIANCES, group_codes, robust_covariance
 from nbsoftmax.models.softmax import SoftmaxModel, checked_model, feature_names, position
 from nbsoftmax.penalized_loss import ObjectiveOptions, PenalizedLoss
+from nbsoftmax.penalties import BoundedPenalty, Firth
 from nbsoftmax.problem import Problem
 
 MOST_PARAMS = 10_000  # the covariance then takes 0.8 GB, and a few such arrays exist at a time
@@ -123,15 +124,21 @@ def at_maximum(
     free = np.arange(model.n_classes) != base
     names = _names(model, objective.fit_intercept)
     with one_thread():  # the last bits of BLAS and LAPACK depend on the number of their threads
-        params, inverse, log_likelihood = maximum(model, objective, X, free, names, target.exponent)
+        if isinstance(options.penalty, Firth):
+            fitted = np.column_stack([model.coef, model.intercept])
+            params, inverse, log_likelihood = information_at(fitted, objective, free, names)
+        else:
+            params, inverse, log_likelihood = maximum(model, objective, X, free, names, target.exponent)
         if cov == "fisher":
             covariance = np.ldexp(inverse, -target.exponent)
         else:
             covariance = robust_covariance(inverse, X, problem, params, free, cov, codes)
-        null = null_log_likelihood(objective, counts, has_offset=problem.offset.size > 0)
+        null = np.nan  # ratios of likelihoods have no meaning with Firth's penalty
+        if not isinstance(options.penalty, Firth):
+            null = null_log_likelihood(objective, counts, has_offset=problem.offset.size > 0)
     theta = params - params[base]
     return Inference(
-        model=SoftmaxModel(theta[:, :-1], theta[:, -1], model.classes, model.feature_names),
+        model=SoftmaxModel(theta[:, :-1], theta[:, -1], model.classes, model.feature_names, encoding=model.encoding),
         reference=model.classes[base].item(),
         classes=model.classes[free],
         names=names,
@@ -144,11 +151,22 @@ def at_maximum(
         binary=binary_columns(X),
         problem=problem,
         device=options.device,
+        firth=isinstance(options.penalty, Firth),
     )
 
 
 def _check_is_likelihood(problem: Problem, options: ObjectiveOptions, cov: str) -> None:
+    if problem.has_partial_labels:
+        raise InputValueError(
+            "y holds partial labels, for which the information matrix is not supported; for standard errors, fit to "
+            "bootstrap samples of the rows."
+        )
     penalty = None if options.penalty.is_zero else f"the penalty {options.penalty}"
+    if isinstance(options.penalty, BoundedPenalty):
+        raise InputValueError(
+            "the fit has bounds, which hold some of its coefficients, so standard errors and tests would not be valid; "
+            "fit without them for inference."
+        )
     if problem.label_smoothing:
         penalty = f"label_smoothing={problem.label_smoothing:g}"
     if penalty:

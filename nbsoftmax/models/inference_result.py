@@ -48,16 +48,17 @@ class Inference(Displayed):
         Covariance of `params.ravel()`.
     cov : {"fisher", "sandwich", "HC1", "cluster"}
     log_likelihood, log_likelihood_null : float
-        The latter for a model with intercepts only, or without intercept for equal probabilities.
+        The latter with intercepts only, or without intercept for equal probabilities; NaN with Firth's penalty.
     n_samples : float
         The sum of the weights.
     binary : ndarray (n_features,) of bool
         The features that are only 0 and 1.
     problem : Problem or None
-        The data, for `marginal_effects`: references, not copies. They are left out when the result is pickled or
-        copied.
+        The data, for `marginal_effects`; left out when the result is pickled or copied.
     device : str
         Of the fit.
+    firth : bool
+        Whether the estimates are those of Firth's penalty, not of the maximum of the likelihood.
     """
 
     model: SoftmaxModel
@@ -73,6 +74,7 @@ class Inference(Displayed):
     binary: NDArray[np.bool_]
     problem: Problem | None = None
     device: str = "cpu"
+    firth: bool = False
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "problem": None}
@@ -129,6 +131,7 @@ class Inference(Displayed):
 
     def likelihood_ratio_test(self, restricted: Inference) -> ChiSquared:
         """Likelihood-ratio test of a nested model: one with fewer features, trained on the same samples."""
+        self._refuse_firth("the likelihood-ratio test")
         fewer = set(restricted.names) < set(self.names)
         if not fewer or restricted.n_samples != self.n_samples or len(restricted.classes) != len(self.classes):
             raise InputValueError(
@@ -183,6 +186,7 @@ class Inference(Displayed):
         It needs no fit with these features. `Z` is (n_samples,) or (n_samples, n_omitted), an array, frame or sparse
         matrix, with the rows of the fit. The statistic uses the information matrix, whatever `cov` is.
         """
+        self._refuse_firth("the score test")
         params = np.column_stack([self.model.coef, self.model.intercept])
         free = self.model.classes != self.reference
         return score_test(self._data(), self.device, Z, params, free, len(self.names))
@@ -209,6 +213,12 @@ class Inference(Displayed):
         """Numbers of samples, or sums of their weights, by true class (rows) and most probable class (columns)."""
         return classification_table(self._data(), self.device, self.model.coef, self.model.intercept)
 
+    def _refuse_firth(self, what: str) -> None:
+        if self.firth:
+            raise InputValueError(
+                f'{what} is for the maximum of the likelihood, not for penalty="firth"; use wald_test.'
+            )
+
     def _data(self) -> Problem:
         if self.problem is None:
             raise InputValueError(
@@ -222,8 +232,7 @@ class Inference(Displayed):
         if at == base:
             raise InputValueError(f"a and b are both {plain(a)}; give two classes.")
         n, n_names = self.params.shape
-        sign = np.zeros(n + 1)
-        sign[at], sign[base] = 1.0, -1.0
+        sign = np.eye(n + 1)[at] - np.eye(n + 1)[base]
         sign = sign[self.model.classes != self.reference]
         return Contrast(
             a=self.model.classes[at].item(),
@@ -370,14 +379,12 @@ class Inference(Displayed):
 
     def _table(self) -> Table:
         numbers = np.stack([self.params, self.standard_errors, self.z, self.p_values], axis=-1)
-        return Table(
-            ("class", "column", "coef", "std err", "z", "P>|z|"),
-            [
-                (plain(label), plain(name), *(f"{number:.4g}" for number in numbers[k, j]))
-                for k, label in enumerate(self.classes.tolist())
-                for j, name in enumerate(self.names)
-            ],
-        )
+        rows = [
+            (plain(label), plain(name), *(f"{number:.4g}" for number in numbers[k, j]))
+            for k, label in enumerate(self.classes.tolist())
+            for j, name in enumerate(self.names)
+        ]
+        return Table(("class", "column", "coef", "std err", "z", "P>|z|"), rows)
 
     @property
     def _has_intercept(self) -> bool:

@@ -14,9 +14,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import cho_factor, cho_solve, eigh
+from scipy.linalg import cho_factor, cho_solve
 
 from nbsoftmax import validation
+from nbsoftmax.collinearity import refuse_collinear
 from nbsoftmax.errors import InputValueError, listed
 from nbsoftmax.models.softmax import SoftmaxModel
 from nbsoftmax.penalized_loss import PenalizedLoss
@@ -27,6 +28,10 @@ MAX_STEPS = 12  # Newton's method converges quadratically; if it needs more step
 NULL_TOL = 1e-6  # last step to the intercepts of the model without features: the likelihood then has an error of 1e-12
 MAX_DISTANCE = 1.0  # in standard errors, from the model to the maximum of the likelihood
 MAX_GAP = 1e-5  # or relative to the likelihood: a `tol` of 1e-6 is more than a standard error for a million samples
+LEAVE_LEVELS_OUT = (
+    "leave one out, or fit again with drop_first=True in TableOptions (--drop-first), which leaves out the first level "
+    "of each column of text or categories"
+)
 
 
 def maximum(
@@ -46,11 +51,12 @@ def maximum(
     ends = X.max(axis=0), X.min(axis=0)  # sparse rows if X is sparse
     high, low = (end.toarray().ravel() if validation.is_sparse(X) else end for end in ends)
     middle, reach = np.asarray(high, np.float64) / 2 + low / 2, np.asarray(high, np.float64) / 2 - low / 2
+    leave_out = "leave one out" if model.encoding is None else LEAVE_LEVELS_OUT
     scale_free = 8 * np.sqrt(np.finfo(objective.dtype).eps)
 
     def factor_here() -> _Factor:
         information = objective.backend.hessian(params)[free][:, :n_names][:, :, free][:, :, :, :n_names]
-        return _factor(information.reshape(n * n_names, -1), objective, names)
+        return _factor(information.reshape(n * n_names, -1), objective, names, leave_out)
 
     for step_number in range(MAX_STEPS):
         loss, grad = objective.backend.loss_and_grad(params)
@@ -75,6 +81,16 @@ def maximum(
     raise _separable_error(step, reach, model, names)
 
 
+def information_at(
+    params: Float64s, objective: PenalizedLoss, free: NDArray[np.bool_], names: tuple[str, ...]
+) -> tuple[Float64s, Float64s, float]:
+    """As `maximum`, but at these parameters, those of a fit with Firth's penalty."""
+    n, n_names = int(free.sum()), len(names)
+    information = objective.backend.hessian(params)[free][:, :n_names][:, :, free][:, :, :, :n_names]
+    factor = _factor(information.reshape(n * n_names, -1), objective, names, "leave one out")
+    return params, factor.inverse(), -objective.backend.loss(params)
+
+
 @dataclass(frozen=True, eq=False)
 class _Factor:
     """Cholesky factor of a positive definite matrix, which is scaled to a unit diagonal."""
@@ -87,7 +103,7 @@ class _Factor:
         return inverse
 
 
-def _factor(information: Float64s, objective: PenalizedLoss, names: tuple[str, ...]) -> _Factor:
+def _factor(information: Float64s, objective: PenalizedLoss, names: tuple[str, ...], leave_out: str) -> _Factor:
     diagonal = information.diagonal()
     scale = 1 / np.sqrt(np.where(diagonal > 0, diagonal, 1.0))
     noise = 16 * len(scale) * float(np.finfo(objective.dtype).eps)
@@ -99,27 +115,12 @@ def _factor(information: Float64s, objective: PenalizedLoss, names: tuple[str, .
         cholesky is not None and (cholesky[0].diagonal() ** 2).min() > noise
     ):  # 1 - R^2 of a column regressed on the previous ones
         return _Factor(cholesky, scale)
-    _refuse_collinear(objective.backend.gram()[: len(names), : len(names)], noise, names, objective.dtype)
+    refuse_collinear(objective.backend.gram()[: len(names), : len(names)], noise, names, objective.dtype, leave_out)
     raise InputValueError(
         "the information matrix is singular although no columns are collinear: some classes are perfectly separable, "
-        "and the likelihood has no maximum; leave out the columns that separate them, or fit with l2 to predict."
+        "and the likelihood has no maximum; leave out the columns that separate them, fit with "
+        "penalty='firth', or with l2 to predict."
     )
-
-
-def _refuse_collinear(gram: Float64s, noise: float, names: tuple[str, ...], dtype: np.dtype[Any]) -> None:
-    diagonal = gram.diagonal()
-    if not diagonal.all():
-        raise InputValueError(f"the column {names[diagonal.argmin()]!r} is 0 in every row; leave it out.")
-    scale = 1 / np.sqrt(diagonal)
-    values, vectors = eigh(gram * scale * scale[:, None], subset_by_index=(0, 0))
-    if values[0] <= noise:
-        share = np.abs(vectors[:, 0])
-        concerned = [names[j] for j in np.flatnonzero(share > 1e-3 * share.max())]
-        hint = "; or give X in float64, in which they may differ" if dtype == np.float32 else ""
-        raise InputValueError(
-            f"the columns {listed(concerned)} are collinear: one is a linear combination of the others, so their "
-            f"coefficients are not determined; leave one out{hint}."
-        )
 
 
 def _separable_error(step: Float64s, reach: Float64s, model: SoftmaxModel, names: tuple[str, ...]) -> InputValueError:
@@ -130,7 +131,7 @@ def _separable_error(step: Float64s, reach: Float64s, model: SoftmaxModel, names
     return InputValueError(
         f"samples of class {model.classes[k].item()!r} are perfectly separable from the others, mostly by the columns "
         f"{listed(columns)}: the likelihood has no maximum, so there are no standard errors; "
-        "leave those columns out, or fit with l2 to predict."
+        "leave those columns out, fit with penalty='firth', or with l2 to predict."
     )
 
 

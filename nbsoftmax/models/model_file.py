@@ -1,9 +1,10 @@
 """The file of a model: a `.npz` archive without pickles.
 
-format         "nbsoftmax model 1"
+format         "nbsoftmax model 1"; "nbsoftmax model 2" with an encoding, without which the model cannot read a table
 coef           (n_classes, n_features), intercept (n_classes,), classes (n_classes,)
 feature_names  (n_features,), or (0,) where has_names is False
 training       JSON
+encoding       JSON: "kind", and what the class of this kind stores
 """
 
 from __future__ import annotations
@@ -11,54 +12,68 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from nbsoftmax.encoding import AnyEncoding, encoding_of
 from nbsoftmax.errors import InputTypeError, InputValueError
 from nbsoftmax.files import file_name, one_line
 from nbsoftmax.npz import read_npz, write_npz
 from nbsoftmax.validation import Float64s
 
-FORMAT = "nbsoftmax model 1"
+FORMAT, WITH_ENCODING = "nbsoftmax model 1", "nbsoftmax model 2"
 Model = TypeVar("Model")
 
 
-def write_model(
-    path: str | os.PathLike[str],
-    coef: Float64s,
-    intercept: Float64s,
-    classes: NDArray[Any],
-    feature_names: tuple[str, ...] | None,
-    training: dict[str, Any] | None,
-) -> None:
-    """Write the parts of a model to a file, as `SoftmaxModel.save` describes."""
+class Parts(Protocol):
+    """What is written of a model."""
+
+    @property
+    def coef(self) -> Float64s: ...  # noqa: D102
+    @property
+    def intercept(self) -> Float64s: ...  # noqa: D102
+    @property
+    def classes(self) -> NDArray[Any]: ...  # noqa: D102
+    @property
+    def feature_names(self) -> tuple[str, ...] | None: ...  # noqa: D102
+    @property
+    def training(self) -> dict[str, Any] | None: ...  # noqa: D102
+    @property
+    def encoding(self) -> AnyEncoding | None: ...  # noqa: D102
+
+
+def write_model(path: str | os.PathLike[str], model: Parts) -> None:
+    """Write a model to a file, as `SoftmaxModel.save` describes."""
+    classes, names = model.classes, model.feature_names
     try:
-        as_json = json.dumps(training)
+        as_json = json.dumps(model.training)
     except (TypeError, ValueError, RecursionError) as error:
         raise InputTypeError(
             f"training cannot be written as JSON ({one_line(error)}); give text, numbers, truth values or None."
         ) from None
     arrays = {
-        "format": np.asarray(FORMAT),
-        "coef": coef,
-        "intercept": intercept,
+        "format": np.asarray(FORMAT if model.encoding is None else WITH_ENCODING),
+        "coef": model.coef,
+        "intercept": model.intercept,
         "classes": _text_array(classes) if classes.dtype.kind == "T" else classes,
-        "feature_names": _text_array(feature_names or ()),
-        "has_names": np.asarray(feature_names is not None),
+        "feature_names": _text_array(names or ()),
+        "has_names": np.asarray(names is not None),
         "training": np.asarray(as_json),
     }
+    if model.encoding is not None:
+        arrays["encoding"] = np.asarray(json.dumps(model.encoding.to_dict()))
     write_npz(path, arrays)
 
 
 def read_model(path: str | os.PathLike[str], build: Callable[..., Model]) -> Model:
-    """Read a file, and `build` a model from (coef, intercept, classes, feature_names, training)."""
+    """Read a file, and `build` a model from (coef, intercept, classes, feature_names, training, encoding)."""
     with open(file_name(path), "rb") as opened:
         try:
             arrays = read_npz(opened)
             found = str(arrays["format"]) if "format" in arrays else None
-            if found == FORMAT:
+            if found in (FORMAT, WITH_ENCODING):
                 return build(*_parts(arrays))
         except Exception as error:  # a flipped bit makes zipfile, NumPy and json raise almost anything
             raise InputValueError(
@@ -80,10 +95,11 @@ def read_model(path: str | os.PathLike[str], build: Callable[..., Model]) -> Mod
 def _parts(arrays: Mapping[str, NDArray[Any]]) -> tuple[Any, ...]:
     names = tuple(_texts(arrays["feature_names"])) if arrays["has_names"] else None
     training = json.loads(str(arrays["training"])) if "training" in arrays else None  # absent in older files
+    encoding = encoding_of(json.loads(str(arrays["encoding"]))) if "encoding" in arrays else None
     classes = arrays["classes"]
     if classes.ndim == 0:
         classes = np.array(_texts(classes), np.dtypes.StringDType() if hasattr(np.dtypes, "StringDType") else object)
-    return arrays["coef"], arrays["intercept"], classes, names, training
+    return arrays["coef"], arrays["intercept"], classes, names, training, encoding
 
 
 def _text_array(texts: Any) -> NDArray[np.str_]:

@@ -2,6 +2,8 @@
 
 X (n, n_features) -> Gemm -> logits -> Softmax -> proba (n, n_classes)
                                |-----> ArgMax  -> Gather of the labels -> label (n,)
+
+The inputs of a model with an encoding are the columns of its table, which nodes in front make X of, see `onnx_columns`.
 """
 
 from __future__ import annotations
@@ -13,12 +15,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nbsoftmax import __version__, validation
+from nbsoftmax.encoding import AnyEncoding
 from nbsoftmax.errors import InputValueError
+from nbsoftmax.models.onnx_columns import ML_DOMAIN, ML_OPSET, Inputs, encoded_inputs
 
 OPSET, IR_VERSION = (
     13,
     7,
 )  # the first opset with Softmax along one axis, and its IR version: supported by every runtime since 2020
+RESERVED = {"X", "coef", "intercept", "classes", "logits", "best", "label", "proba"}
 MOST_BYTES = 2**31 - 2**20  # the limit of a protobuf message
 
 
@@ -43,6 +48,11 @@ class LinearModel(Protocol):
     @property
     def feature_names(self) -> tuple[str, ...] | None:
         """Names of the features."""
+        ...
+
+    @property
+    def encoding(self) -> AnyEncoding | None:
+        """How the features are made from a table."""
         ...
 
     @property
@@ -72,8 +82,12 @@ def onnx_graph(model: LinearModel, dtype: Any) -> bytes:
     labels = _labels(model.classes)
     kind = TensorProto.FLOAT if number == np.float32 else TensorProto.DOUBLE
     label_kind = helper.np_dtype_to_tensor_dtype(labels.dtype)
+    inputs = Inputs([], [helper.make_tensor_value_info("X", kind, ["n_samples", model.n_features])], [])
+    if model.encoding is not None:
+        inputs = encoded_inputs(model.encoding, kind, number, RESERVED)
     graph = helper.make_graph(
         [
+            *inputs.nodes,
             helper.make_node("Gemm", ["X", "coef", "intercept"], ["logits"], transB=1),
             helper.make_node("Softmax", ["logits"], ["proba"], axis=1),
             helper.make_node(
@@ -82,7 +96,7 @@ def onnx_graph(model: LinearModel, dtype: Any) -> bytes:
             helper.make_node("Gather", ["classes", "best"], ["label"]),
         ],
         "softmax_regression",
-        [helper.make_tensor_value_info("X", kind, ["n_samples", model.n_features])],
+        inputs.inputs,
         [
             helper.make_tensor_value_info("label", label_kind, ["n_samples"]),
             helper.make_tensor_value_info("proba", kind, ["n_samples", model.n_classes]),
@@ -91,16 +105,20 @@ def onnx_graph(model: LinearModel, dtype: Any) -> bytes:
             numpy_helper.from_array(coef, "coef"),
             numpy_helper.from_array(intercept, "intercept"),
             numpy_helper.from_array(labels, "classes"),
+            *inputs.constants,
         ],
     )
+    more = [] if model.encoding is None else [helper.make_opsetid(ML_DOMAIN, ML_OPSET)]
     made = helper.make_model(
         graph,
         producer_name="nbsoftmax",
         producer_version=__version__,
         ir_version=IR_VERSION,
-        opset_imports=[helper.make_opsetid("", OPSET)],
+        opset_imports=[helper.make_opsetid("", OPSET), *more],
     )
     metadata = {"classes": json.dumps(labels.tolist())}
+    if model.encoding is not None:
+        metadata["encoding"] = json.dumps(model.encoding.to_dict())
     if model.feature_names is not None:
         metadata["feature_names"] = json.dumps(model.feature_names)
     helper.set_model_props(made, metadata)

@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from nbsoftmax import validation
 from nbsoftmax.data.blocks import is_source
+from nbsoftmax.encoding import AnyEncoding, is_table, warn_of_unknown
 from nbsoftmax.errors import InputTypeError, InputValueError, listed, plain
 from nbsoftmax.files import whole_file
 from nbsoftmax.kernels.predict import BEST, LOG_PROBA, LOGITS, PROBA
@@ -21,7 +22,9 @@ from nbsoftmax.models.in_blocks import accuracy_in_blocks, in_blocks, refuse_off
 from nbsoftmax.models.model_file import read_model, write_model
 from nbsoftmax.models.onnx import onnx_graph
 from nbsoftmax.models.predictions import predictions
-from nbsoftmax.models.scores import accuracy
+from nbsoftmax.models.scores import accuracy, possible_in_order
+from nbsoftmax.models.sklearn_parameters import logistic_regression_of, one_row, parameters_of
+from nbsoftmax.models.thresholds import Thresholds, best_classes, thresholds_of
 from nbsoftmax.validation import Float64s, Floats
 
 
@@ -52,6 +55,8 @@ class SoftmaxModel(Displayed):
         Frames given for prediction must have these columns, in this order.
     training : dict of str to text, numbers, truth values or None, optional
         Training metadata: `Trainer` stores the solver, the penalties and how the fit ended.
+    encoding : Encoding, optional
+        How the features are made from a table: predictions then take the table, with its columns in any order.
 
     Raises
     ------
@@ -64,6 +69,7 @@ class SoftmaxModel(Displayed):
     classes: NDArray[Any]
     feature_names: tuple[str, ...] | None = None
     training: dict[str, Any] | None = None
+    encoding: AnyEncoding | None = None
 
     def __init__(
         self,
@@ -72,6 +78,7 @@ class SoftmaxModel(Displayed):
         classes: ArrayLike,
         feature_names: Sequence[str] | None = None,
         training: Mapping[str, Any] | None = None,
+        encoding: AnyEncoding | None = None,
     ) -> None:
         labels = validation.class_labels(classes)
         w = validation.as_float64s("coef", coef)
@@ -79,14 +86,15 @@ class SoftmaxModel(Displayed):
         w = validation.finite("coef", w, (labels.size, n_features), meaning="(n_classes, n_features)")
         b = validation.finite("intercept", intercept, (labels.size,), meaning="one intercept for each class")
         names = None if feature_names is None else tuple(map(str, feature_names))
+        if encoding is not None and names != encoding.names:
+            raise InputValueError(f"feature_names is {plain(names)}, but the encoding makes {plain(encoding.names)}.")
         if names is not None and len(names) != n_features:
             raise InputValueError(
                 f"feature_names has {len(names)} names, but coef has {n_features} columns; give one name a column."
             )
         metadata = None if training is None else dict(training)
-        values = {"coef": w, "intercept": b, "classes": labels, "feature_names": names, "training": metadata}
-        for name, value in values.items():
-            object.__setattr__(self, name, value)
+        made = {"feature_names": names, "training": metadata, "encoding": encoding}
+        vars(self).update(coef=w, intercept=b, classes=labels, **made)  # the dataclass is frozen
 
     @property
     def n_classes(self) -> int:
@@ -111,6 +119,8 @@ class SoftmaxModel(Displayed):
             "coef": f"{np.count_nonzero(self.coef)} of {self.coef.size} are not 0, "
             f"largest absolute value {np.abs(self.coef).max(initial=0.0):.4g}",
         }
+        if self.encoding is not None:
+            lines["columns"] = listed(self.encoding.columns, most=MOST_LISTED)
         if self.training is not None:
             lines["training"] = plain(self.training)
         return lines
@@ -142,26 +152,38 @@ class SoftmaxModel(Displayed):
         """Logarithms of the probabilities; finite also if a probability underflows."""
         return self._predict(X, LOG_PROBA, offset=offset)[0]
 
-    def predict(self, X: Any, *, offset: ArrayLike | None = None) -> NDArray[Any]:
-        """Most probable labels (n_samples,); if several are equally probable, the first in `classes`."""
-        labels: NDArray[Any] = self.classes[self._predict(X, BEST, offset=offset)[1][:, 0]]
+    def predict(self, X: Any, *, offset: ArrayLike | None = None, thresholds: Thresholds = None) -> NDArray[Any]:
+        """Most probable labels (n_samples,); if several are equally probable, the first in `classes`.
+
+        With thresholds, those of the classes k with the largest proba[k] / threshold[k]: an array in the order of
+        `classes`, or a dict of label to threshold, in which classes without one have 1 (but of two classes, one minus
+        the threshold of the other). At most one may be 0: that class is always predicted.
+        """
+        labels: NDArray[Any] = self.classes[self._predict(X, BEST, offset=offset, thresholds=thresholds)[1][:, 0]]
         return labels
 
-    def top_k(self, X: Any, k: int, *, offset: ArrayLike | None = None) -> tuple[NDArray[Any], Floats]:
+    def top_k(
+        self, X: Any, k: int, *, offset: ArrayLike | None = None, thresholds: Thresholds = None
+    ) -> tuple[NDArray[Any], Floats]:
         """The k most probable labels and their probabilities, both (n_samples, k), most probable first.
 
-        Equally probable labels are in the order of `classes`.
+        Equally probable labels are in the order of `classes`. With thresholds, as in `predict`, the labels with the
+        largest proba / threshold come first; their probabilities are the same as without.
         """
         k = validation.count("k", k)
         if k > self.n_classes:
             raise InputValueError(
                 f"k is {k}, but the model has {self.n_classes} classes; give a k of at most {self.n_classes}."
             )
-        proba, best = self._predict(X, BEST, k, with_proba=True, offset=offset)
+        proba, best = self._predict(X, BEST, k, with_proba=True, offset=offset, thresholds=thresholds)
         return self.classes[best], proba
 
-    def score(self, X: Any, y: Any = None, *, offset: ArrayLike | None = None) -> float:
+    def score(self, X: Any, y: Any = None, *, offset: ArrayLike | None = None, thresholds: Thresholds = None) -> float:
         """Accuracy: the proportion of samples whose predicted label equals `y`, weighted if a source X has weights.
+
+        Labels are predicted with the `thresholds`, as in `predict`. If `y` is boolean, (n_samples, n_classes), or a
+        table of boolean columns named after the classes, it is the proportion of samples whose predicted label is
+        possible.
 
         Raises
         ------
@@ -170,9 +192,13 @@ class SoftmaxModel(Displayed):
         """
         if is_source(X):
             refuse_offset(offset)
-            predict = partial(self._predict_validated, what=BEST)
+            least = thresholds_of(thresholds, self.classes)
+            predict = partial(self._predict_validated, what=BEST, thresholds=least)
             return accuracy_in_blocks(X, (self.n_features, self.feature_names), predict, self.classes)
-        predicted = self._predict(X, BEST, offset=offset)[1][:, 0]
+        predicted = self._predict(X, BEST, offset=offset, thresholds=thresholds)[1][:, 0]
+        possible = possible_in_order(y, self.classes, predicted.size)
+        if possible is not None:
+            return accuracy(possible[np.arange(predicted.size), predicted])
         codes = validation.codes_of(y, self.classes, n_samples=predicted.size)
         if codes.size == 0:
             raise InputValueError("X has no rows, so the accuracy is not defined; give at least one sample.")
@@ -201,41 +227,20 @@ class SoftmaxModel(Displayed):
         InputTypeError, InputValueError
             For another estimator; if it is not fitted, or is one-versus-rest with three or more classes.
         """
-        logistic = _logistic_regression()
-        if not isinstance(estimator, logistic):
-            raise InputTypeError(
-                f"from_sklearn takes a fitted LogisticRegression, not a {type(estimator).__name__}; "
-                "give the last step of a pipeline; a SoftmaxRegression has its model in `model_`."
-            )
-        if not hasattr(estimator, "coef_"):
-            raise InputValueError("the LogisticRegression is not fitted; call its fit first.")
-        coef = estimator.coef_.toarray() if hasattr(estimator.coef_, "toarray") else estimator.coef_
-        kind = getattr(estimator, "multi_class", None)  # scikit-learn before 1.8
-        if len(estimator.classes_) > 2 and (kind == "ovr" or estimator.solver == "liblinear"):
-            raise InputValueError(
-                "the LogisticRegression is one-versus-rest, whose probabilities are not a softmax; "
-                "fit a multinomial one."
-            )
-        # For two classes and "multinomial", scikit-learn computes the softmax of (-z, z).
-        scale = 2.0 if kind == "multinomial" and len(coef) == 1 else 1.0
-        rows = two_rows(scale * np.asarray(coef, np.float64), scale * np.asarray(estimator.intercept_, np.float64))
-        return cls(*rows, estimator.classes_, getattr(estimator, "feature_names_in_", None))
+        return cls(*parameters_of(estimator))
 
     def to_sklearn(self) -> Any:
         """Convert to a fitted `sklearn.linear_model.LogisticRegression` with the same probabilities.
 
         Its parameters, such as C, are scikit-learn's defaults, because a model does not store them.
         """
-        order = np.argsort(self.classes)  # scikit-learn keeps its classes sorted
-        estimator = _logistic_regression()()
-        estimator.coef_, estimator.intercept_ = one_row(self.coef[order], self.intercept[order])
-        estimator.classes_ = self.classes[order]
-        estimator.n_features_in_ = self.n_features
-        if self.feature_names is not None:
-            estimator.feature_names_in_ = np.array(self.feature_names, object)
-        return estimator
+        return logistic_regression_of(self.coef, self.intercept, self.classes, self.feature_names)
 
     def _features(self, X: Any) -> Any:
+        if self.encoding is not None and is_table(X):
+            found = self.encoding.encode(X)
+            warn_of_unknown(found.unknown, stacklevel=5)
+            X = found.X
         array, names = validation.frame(X)
         validation.same_features(names, self.feature_names)
         if not validation.is_sparse(array):
@@ -249,21 +254,39 @@ class SoftmaxModel(Displayed):
         return validation.features(array, names=names)
 
     def _predict(
-        self, X: Any, what: int, k: int = 1, *, with_proba: bool = False, offset: ArrayLike | None = None
+        self,
+        X: Any,
+        what: int,
+        k: int = 1,
+        *,
+        with_proba: bool = False,
+        offset: ArrayLike | None = None,
+        thresholds: Thresholds = None,
     ) -> tuple[Floats, NDArray[np.int64]]:
+        least = thresholds_of(thresholds, self.classes)
+        predict = partial(self._predict_validated, what=what, k=k, with_proba=with_proba, thresholds=least)
         if not is_source(X):
-            return self._predict_validated(self._features(X), offset, what, k, with_proba=with_proba)
+            return predict(self._features(X), offset)
         refuse_offset(offset)
-        predict = partial(self._predict_validated, what=what, k=k, with_proba=with_proba)
         return in_blocks(X, (self.n_features, self.feature_names), predict)
 
     def _predict_validated(
-        self, array: Any, offset: ArrayLike | None, what: int, k: int = 1, *, with_proba: bool = False
+        self,
+        array: Any,
+        offset: ArrayLike | None,
+        what: int,
+        k: int = 1,
+        *,
+        with_proba: bool = False,
+        thresholds: Float64s | None = None,
     ) -> tuple[Floats, NDArray[np.int64]]:
         added = None
         if offset is not None:
             added = validation.offset(offset, (array.shape[0], self.n_classes), array.dtype)
-        return predictions(self.coef, self.intercept, array, what, k, with_proba=with_proba, offset=added)
+        parts = self.coef, self.intercept, array
+        if what == BEST:
+            return best_classes(*parts, k, thresholds, with_proba=with_proba, offset=added)
+        return predictions(*parts, what, offset=added)
 
     # --- the file ---------------------------------------------------------------------------------
 
@@ -281,7 +304,7 @@ class SoftmaxModel(Displayed):
         OSError
             If the file cannot be written.
         """
-        write_model(path, self.coef, self.intercept, self.classes, self.feature_names, self.training)
+        write_model(path, self)
 
     def to_onnx(self, path: str | os.PathLike[str], *, dtype: Any = np.float32) -> None:
         """Write the model as an ONNX file, for example for ONNX Runtime: input `X`, outputs `label` and `proba`.
@@ -327,13 +350,15 @@ def trained_model(
     classes: NDArray[Any],
     feature_names: tuple[str, ...] | None,
     training: dict[str, Any],
+    encoding: AnyEncoding | None = None,
 ) -> SoftmaxModel:
     """The model of a fit: its parameters (n_classes, n_features + 1), and what is validated already."""
     if not np.isfinite(params).all():
-        return SoftmaxModel(params[:, :-1], params[:, -1], classes, feature_names, training)  # raises the error
+        return SoftmaxModel(params[:, :-1], params[:, -1], classes)  # raises the error
     model = object.__new__(SoftmaxModel)
     coef, intercept = np.ascontiguousarray(params[:, :-1]), params[:, -1].copy()
-    vars(model).update(coef=coef, intercept=intercept, classes=classes, feature_names=feature_names, training=training)
+    names = {"feature_names": feature_names, "training": training, "encoding": encoding}
+    vars(model).update(coef=coef, intercept=intercept, classes=classes, **names)
     return model
 
 
@@ -358,28 +383,3 @@ def position(name: str, label: Any, classes: NDArray[Any]) -> int:
     if np.ndim(label) or label not in labels:
         raise InputValueError(f"{name} is {plain(label)}, expected one of [{listed(labels)}].")
     return labels.index(label)
-
-
-def one_row(coef: Float64s, intercept: Float64s) -> tuple[Float64s, Float64s]:
-    """Weights of two classes as scikit-learn stores them, (1, n_features) and (1,); more classes are unchanged.
-
-    softmax((z_0, z_1))_1 = sigmoid(z_1 - z_0)
-    """
-    if len(coef) != 2:
-        return coef, intercept
-    return coef[1:] - coef[:1], intercept[1:] - intercept[:1]
-
-
-def two_rows(coef: Float64s, intercept: Float64s) -> tuple[Float64s, Float64s]:
-    """The inverse of `one_row`: -c/2 and c/2, the pair of minimum norm among those with the difference c."""
-    if len(coef) != 1:
-        return coef, intercept
-    return np.vstack([-coef / 2, coef / 2]), np.concatenate([-intercept / 2, intercept / 2])
-
-
-def _logistic_regression() -> Any:
-    try:
-        from sklearn.linear_model import LogisticRegression
-    except ImportError as error:
-        raise ImportError('this needs scikit-learn; install it with: pip install "nbsoftmax[sklearn]"') from error
-    return LogisticRegression

@@ -60,7 +60,7 @@ class FeaturePenalty:
     def __init__(self, l1: float, l2: float, weights: ArrayLike | None) -> None:
         self.l1 = validation.number("l1", l1, low=0.0)
         self.l2 = validation.number("l2", l2, low=0.0)
-        self.weights: Float64s | None = None if weights is None else _weights(weights)
+        self.weights: Float64s | None = None if weights is None else feature_weights("weights", weights)
         self.scale: Float64s | None = None
         self._set_strengths()
 
@@ -153,6 +153,16 @@ class FeaturePenalty:
         return self.is_smooth and not (self._l2s > 0 if isinstance(self._l2s, float) else np.any(self._l2s > 0))
 
     @property
+    def is_conic(self) -> bool:
+        """Whether R is 0 for all multiples of coefficients for which it is 0: only if nothing is penalised."""
+        return self.is_zero
+
+    @property
+    def is_finite(self) -> bool:
+        """Whether the conjugate is finite everywhere: only with bounds."""
+        return False
+
+    @property
     def curvature(self) -> Any:
         """The second derivative of the smooth part, d_j: a number or (n_features,)."""
         return self._l2s
@@ -163,6 +173,10 @@ class FeaturePenalty:
             return np.full(n_features, self.l1 == 0 and self.l2 == 0)
         free: NDArray[np.bool_] = np.broadcast_to((self._l1s == 0) & (self._l2s == 0), n_features)
         return free
+
+    def movable(self, coef: Float64s, gradient: Float64s) -> NDArray[np.bool_]:
+        """Coefficients that nothing holds where they are but their gradient: those without penalty, (n_features,)."""
+        return self.unpenalised(coef.shape[1])
 
     def smooth_part(self) -> Ridge:
         """R without its l1 term."""
@@ -208,16 +222,18 @@ class FeaturePenalty:
         kinks: NDArray[np.bool_] = np.broadcast_to(self.norms(coef) == 0, coef.shape)
         return kinks
 
-    def activity(self, gradient: Float64s) -> Float64s:
-        """The largest ||gradient|| / t_j of each feature; a feature at 0 stays there if this is at most 1.
+    def activity(self, coef: Float64s, gradient: Float64s) -> Float64s:
+        """The largest ||gradient|| / t_j of each feature at 0, which stays there if this is at most 1; otherwise inf.
 
-        That of an unpenalised feature is inf, or 0 if it has no gradient.
+        That of an unpenalised feature is inf, or 0 if it is 0 and has no gradient.
         """
         largest = np.atleast_2d(self._unweighted(self.norms(gradient))).max(axis=0)
         if self.scale is not None:
             largest = largest / self.scale
         with np.errstate(divide="ignore", invalid="ignore"):
-            return np.where(largest > 0, largest / self.l1, 0.0)
+            activity = np.where(largest > 0, largest / self.l1, 0.0)
+        activity[np.any(coef != 0, axis=0)] = np.inf
+        return activity
 
     def minimise_model(self, grams: Float64s, factor: float, residual: Float64s, coef: Float64s) -> None:
         """Move `coef` to the minimum of a quadratic model plus R, and `residual` to the model's gradient there.
@@ -225,18 +241,31 @@ class FeaturePenalty:
         The model is that of `kernels.coordinate`, without a penalty; `residual` holds its gradient at `coef`.
         """
         l1s, l2s = self.strengths(coef.shape[1])
-        self._coordinate_descent(grams, factor, l2s, l1s, residual, coef, MOST_SWEEPS, SWEEP_TOL)
+        limits = self.limits(coef.shape)
+        self._coordinate_descent(grams, factor, l2s, l1s, *limits, residual, coef, MOST_SWEEPS, SWEEP_TOL)
 
     def strengths(self, n_features: int) -> tuple[Float64s, Float64s]:
         """The strengths t_j and d_j for each feature, two arrays (n_features,)."""
         l1s, l2s = (np.array(np.broadcast_to(s, n_features), np.float64) for s in (self._l1s, self._l2s))
         return l1s, l2s
 
+    def limits(self, shape: tuple[int, ...]) -> tuple[Float64s, ...]:
+        """The lower and upper bounds of the coefficients for coordinate descent, which are infinite."""
+        return np.full(shape, -np.inf), np.full(shape, np.inf)
+
+    def allows(self, coef: Float64s) -> bool:
+        """Whether R(coef) is finite: always."""
+        return True
+
+    def feasible(self, coef: Float64s) -> Float64s:
+        """The same coefficients, since R is finite everywhere."""
+        return coef
+
     def fingerprint(self) -> tuple[Any, ...]:
         """Values that identify this penalty, for checkpoints."""
         return (type(self).__name__, self.l1, self.l2, self.weights, *(() if self.scale is None else (self.scale,)))
 
-    def check_features(self, n_features: int) -> None:
+    def check_shape(self, n_classes: int, n_features: int) -> None:
         """Raise an error if the weights are for another number of features."""
         if self.weights is not None and self.weights.size != n_features:
             raise InputValueError(
@@ -334,18 +363,24 @@ class GroupLasso(FeaturePenalty):
     def __init__(self, l1: float, l2: float = 0.0, weights: ArrayLike | None = None) -> None:
         super().__init__(l1, l2, weights)
 
+    def limits(self, shape: tuple[int, ...]) -> tuple[Float64s, ...]:
+        """None: coordinate descent over groups has no bounds."""
+        return ()
+
     def norms(self, coef: Float64s) -> Float64s:
         """||C_:j||_2, (n_features,)."""
         return np.asarray(np.linalg.norm(coef, axis=0))
 
 
-def _weights(weights: ArrayLike) -> Float64s:
-    array = np.asarray(validation.as_array("weights", weights))
+def feature_weights(name: str, weights: ArrayLike) -> Float64s:
+    """Check weights in a penalty: one finite number of at least 0 for each feature."""
+    array = np.asarray(validation.as_array(name, weights))
+    be = "are" if name.endswith("s") else "is"
     if array.ndim != 1 or array.dtype.kind not in "biuf":
-        raise InputValueError(f"weights are {plain(weights)}, expected one number for each feature.")
+        raise InputValueError(f"{name} {be} {plain(weights)}, expected one number for each feature.", parameter=name)
     array = array.astype(np.float64)
     if not (np.isfinite(array) & (array >= 0)).all():
-        raise InputValueError(f"weights are {plain(weights)}, expected finite numbers of at least 0.")
+        raise InputValueError(f"{name} {be} {plain(weights)}, expected finite numbers of at least 0.", parameter=name)
     array.flags.writeable = False
     return array
 

@@ -47,6 +47,8 @@ class GeneralPenalty:
     by_feature = False
     is_smooth = False
     is_zero = False
+    is_conic = False
+    is_finite = False
     curvature = 0.0
 
     def __init__(self, penalty: Penalty) -> None:
@@ -130,9 +132,17 @@ class GeneralPenalty:
             low, high = (low, two) if at_one >= at_two else (one, high)
         return best
 
-    def unpenalised(self, n_features: int) -> NDArray[np.bool_]:
+    def movable(self, coef: Float64s, gradient: Float64s) -> NDArray[np.bool_]:
         """No feature is known to be unpenalised."""
-        return np.zeros(n_features, bool)
+        return np.zeros(coef.shape[1], bool)
+
+    def allows(self, coef: Float64s) -> bool:
+        """Whether R(coef) is finite."""
+        return self.value(coef) < np.inf
+
+    def feasible(self, coef: Float64s) -> Float64s:
+        """The same coefficients, or others near them where R is finite."""
+        return coef if self.allows(coef) else self.prox(coef, 1.0)
 
     def smooth_part(self) -> Ridge:
         """There is no smooth part: a penalty of strength 0."""
@@ -154,7 +164,7 @@ class GeneralPenalty:
         """All coefficients: where R has a derivative is not known."""
         return np.ones(coef.shape, bool)
 
-    def activity(self, gradient: Float64s) -> Float64s:
+    def activity(self, coef: Float64s, gradient: Float64s) -> Float64s:
         """inf: all features take part."""
         return np.full(gradient.shape[1], np.inf)
 
@@ -196,5 +206,5 @@ class GeneralPenalty:
         attributes = getattr(self.penalty, "__dict__", {})
         return (type(self.penalty).__qualname__, *(part for item in sorted(attributes.items()) for part in item))
 
-    def check_features(self, n_features: int) -> None:
-        """Accept any number of features."""
+    def check_shape(self, n_classes: int, n_features: int) -> None:
+        """Accept any numbers of classes and features."""

@@ -1,8 +1,8 @@
 """Dask collections to tasks, each of which makes the block of rows of one partition.
 
-X may be a Dask Array, dense or of CSR blocks, or a Dask DataFrame; y and the weights may be either, or in memory for
-an X whose numbers of rows are known. The tables among them are read together, so that a file is read once, and Dask's
-optimisation, which may join partitions, treats them alike.
+X may be a Dask Array, dense or of CSR blocks, or a Dask DataFrame; y, the weights and the offset may be either, or in
+memory for an X whose numbers of rows are known. The tables among them are read together, so that a file is read once,
+and Dask's optimisation, which may join partitions, treats them alike.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from nbsoftmax.errors import InputTypeError, InputValueError
 
 
 def partitions_of(
-    X: Any, y: Any, sample_weight: Any, *, dtype: np.dtype[Any] | None
+    X: Any, y: Any, sample_weight: Any, offset: Any, *, dtype: np.dtype[Any] | None
 ) -> tuple[list[Any], tuple[str, ...] | None]:
     """Delayed tasks for the blocks of the partitions, and the names of the features.
 
@@ -29,23 +29,18 @@ def partitions_of(
     """
     if not validation.is_dask(X):
         raise InputTypeError(
-            f"X is a {type(X).__name__}, but y or sample_weight is a Dask collection; give X as a collection too, for "
-            "example dask.array.from_array(X, chunks=(100_000, -1)), or compute the others."
+            f"X is a {type(X).__name__}, but y, sample_weight or offset is a Dask collection; give X as a collection "
+            "too, for example dask.array.from_array(X, chunks=(100_000, -1)), or compute the others."
         )
-    given = {"X": X, "y": y}
-    if sample_weight is not None:
-        given["sample_weight"] = sample_weight
+    given = {"X": X, "y": y, "sample_weight": sample_weight, "offset": offset}
+    given = {name: part for name, part in given.items() if part is not None or name == "y"}
     for name, part in given.items():
-        if validation.is_dask(part) and not (is_table(part) or _is_array(part)):
-            raise InputTypeError(
-                f"{name} is a {type(part).__name__} of Dask, expected a Dask Array, DataFrame or Series; "
-                f"{name}.to_dataframe() makes one of a Bag, and dask.array.from_delayed one of a delayed array."
-            )
+        _check_kind(name, part)
     check_columns(X)
     names = tuple(map(str, X.columns)) if is_table(X) else None
-    aligned = {name: part if name == "X" else _aligned(name, part, X) for name, part in given.items()}
-    make = partial(_block, tuple(aligned), names, dtype)
-    columns = _columns(aligned)
+    parts = {name: part if name == "X" else aligned(name, part, X) for name, part in given.items()}
+    make = partial(_block, tuple(parts), names, dtype)
+    columns = _columns(parts)
     name = f"nbsoftmax-rows-{uuid4().hex}"
     task = dask.delayed(make, pure=False)
     rows = zip(*columns, strict=True)
@@ -57,8 +52,17 @@ def is_table(a: Any) -> bool:
     return validation.is_dask(a) and hasattr(a, "npartitions") and hasattr(a, "divisions")
 
 
-def _is_array(a: Any) -> bool:
+def is_array(a: Any) -> bool:
+    """Whether `a` is a Dask Array."""
     return validation.is_dask(a) and hasattr(a, "chunks") and hasattr(a, "to_delayed")
+
+
+def _check_kind(name: str, a: Any) -> None:
+    if validation.is_dask(a) and not (is_table(a) or is_array(a)):
+        raise InputTypeError(
+            f"{name} is a {type(a).__name__} of Dask, expected a Dask Array, DataFrame or Series; "
+            f"{name}.to_dataframe() makes one of a Bag, and dask.array.from_delayed one of a delayed array."
+        )
 
 
 def check_columns(X: Any) -> None:
@@ -81,14 +85,18 @@ def check_columns(X: Any) -> None:
         )
 
 
-def _aligned(name: str, a: Any, X: Any) -> Any:
-    """`a`, y or the weights, with partitions of the same rows as X, as far as Dask knows."""
+def aligned(name: str, a: Any, X: Any) -> Any:
+    """`a`, which has an entry for each row, with partitions of the same rows as X, as far as Dask knows.
+
+    The parts of an array in memory are a list.
+    """
+    _check_kind(name, a)
     lengths: tuple[Any, ...] = () if is_table(X) else X.chunks[0]
     known = not is_table(X) and not np.isnan(lengths).any()
     n = X.npartitions if is_table(X) else len(lengths)
     if not validation.is_dask(a):
         return _cut(name, a, lengths if known else None)
-    if _is_array(a):
+    if is_array(a):
         if a.ndim == 2 and len(a.chunks[1]) > 1:
             a = a.rechunk({1: -1})
         if known and not np.isnan(a.chunks[0]).any():
@@ -126,20 +134,20 @@ def _cut(name: str, a: Any, lengths: Sequence[int] | None) -> list[Any]:
     return np.split(array, np.cumsum(lengths)[:-1])
 
 
-def _columns(aligned: dict[str, Any]) -> list[Any]:
+def _columns(inputs: dict[str, Any]) -> list[Any]:
     """For each input its partitions: delayed ones, or arrays."""
-    tables = {name: a for name, a in aligned.items() if is_table(a)}
+    tables = {name: a for name, a in inputs.items() if is_table(a)}
     read: dict[str, Any] = {}
     if tables:
-        alone = len(tables) == len(aligned)  # else Dask must not join partitions
+        alone = len(tables) == len(inputs)  # else Dask must not join partitions
         together = _together(list(tables.values())).to_delayed(optimize_graph=alone)
         read = {name: [part[i] for part in together] for i, name in enumerate(tables)}
-    for name, a in aligned.items():
-        if _is_array(a):
+    for name, a in inputs.items():
+        if is_array(a):
             read[name] = list(a.to_delayed(optimize_graph=False).reshape(-1))
         elif name not in read:
             read[name] = a
-    return [read[name] for name in aligned]
+    return [read[name] for name in inputs]
 
 
 def _together(tables: list[Any]) -> Any:
@@ -164,6 +172,9 @@ def _block(given: tuple[str, ...], names: tuple[str, ...] | None, dtype: Any, *p
         weight = rows.get("sample_weight")
         if weight is not None:
             weight = validation.sample_weights(weight, X.shape[0], all_zero=True)
-        return Block(X, y, weight)
+        offset = rows.get("offset")
+        if offset is not None:
+            offset = validation.as_floats("offset", offset, dtype=X.dtype)
+        return Block(X, y, weight, offset)
     except (InputValueError, InputTypeError) as error:
         return error

@@ -20,9 +20,12 @@ from nbsoftmax import validation
 from nbsoftmax.backends.base import Backend
 from nbsoftmax.backends.cuda.device import devices, on_host
 from nbsoftmax.backends.in_memory import in_memory
+from nbsoftmax.encoding import AnyEncoding, is_table
 from nbsoftmax.errors import InputTypeError, InputValueError, plain
+from nbsoftmax.kernels.kinds import PARTIAL
 from nbsoftmax.problem.class_weights import ClassWeight, weights_of_classes
 from nbsoftmax.problem.held_out import rows_to_hold_out
+from nbsoftmax.problem.table_rows import encoded_rows
 from nbsoftmax.validation import Float64s, Floats, WeightedTargets
 
 
@@ -34,7 +37,8 @@ class Problem:
     ----------
     X : ndarray (n_samples, n_features), float32 or float64; a canonical csr_array of SciPy; or an array on a GPU
     y : ndarray
-        Class indices (n_samples,), or probabilities (n_samples, n_classes).
+        Class indices (n_samples,), probabilities (n_samples, n_classes), or booleans (n_samples, n_classes) for partial
+        labels.
     classes : ndarray (n_classes,)
         The labels that the class indices stand for.
     feature_names : tuple of str or None
@@ -47,6 +51,8 @@ class Problem:
         `y` with all its weights, as backends take it.
     held_out : Problem or None
         Validation data, which are not part of the fit.
+    encoding : AnyEncoding or None
+        How X was made from a table.
     """
 
     X: Any
@@ -59,6 +65,7 @@ class Problem:
     offset: Floats
     target: WeightedTargets
     held_out: Problem | None = None
+    encoding: AnyEncoding | None = None
 
     @classmethod
     def from_labels(
@@ -75,17 +82,21 @@ class Problem:
     ) -> Problem:
         """Validate samples and labels of any kind, or probabilities (n_samples, n_classes) of classes 0, 1, ...
 
+        Booleans (n_samples, n_classes) are partial labels: the classes that are possible.
         `class_weight`, `label_smoothing`, `dtype` and `device` are options of `Trainer`.
         """
         array, names = _samples(X, dtype, device)
         if validation.device(device) != "cpu":
             y, sample_weight, offset = on_host(device, y, sample_weight, offset)
-        codes, classes = encoded(y, array.shape[0])
+        codes, classes = validation.possible_classes(y) or encoded(y, array.shape[0])
         if len(codes) != array.shape[0]:
             raise InputValueError(
                 f"y has {len(codes)} entries, but X has {array.shape[0]} rows; give one target for each row."
             )
         weight = validation.sample_weights(sample_weight, array.shape[0])
+        if codes.dtype == bool:
+            validation.refuse_never_possible(codes, classes)
+            codes, weight = validation.certain_labels(codes, weight) or (codes, weight)
         problem = cls.from_validated(
             array, codes, classes, names, weight, class_weight=class_weight, label_smoothing=label_smoothing
         )
@@ -104,13 +115,13 @@ class Problem:
         offset: ArrayLike | None = None,
         device: str = "cpu",
     ) -> Problem:
-        """Validate samples and class indices 0 to n_classes - 1, or probabilities (n_samples, n_classes)."""
+        """Validate samples and class indices 0 to n_classes - 1, probabilities, or partial labels."""
         array, names = _samples(X, None, device)
         if validation.device(device) != "cpu":
             y, sample_weight, offset = on_host(device, y, sample_weight, offset)
         y = validation.as_array("y", y)
         n_samples, n = array.shape[0], validation.n_classes(n_classes, y, array.shape[1])
-        checked = validation.targets(y, n_samples, n, array.dtype, n_of="X")
+        checked = validation.targets(y, n_samples, n, array.dtype, n_of="X", partial=True)
         smoothing = validation.number("label_smoothing", label_smoothing, low=0.0, high=1.0)
         weight = validation.sample_weights(sample_weight, n_samples)
         by_class = validation.class_weights(class_weight, n)
@@ -179,6 +190,11 @@ class Problem:
         """S, the sum of sample weights times class weights, which the mean loss divides by."""
         return self.target.weight_sum
 
+    @property
+    def has_partial_labels(self) -> bool:
+        """Whether labels are sets of possible classes, so that the loss is not convex."""
+        return bool(self.target.kind == PARTIAL)
+
     def backend(self, *, fit_intercept: bool, n_threads: int | None) -> Backend:
         """The sums over the rows, computed by the CPU."""
         options: dict[str, Any] = {"fit_intercept": fit_intercept, "n_threads": n_threads}
@@ -207,11 +223,8 @@ class Problem:
         return self.target.class_sums() / self.target.total
 
     def separable_below(self) -> float:
-        """A mean loss below which all classes are separated without error; 0 if the loss cannot show that.
-
-        If the loss of every sample is below log 2, each sample has a probability above one half for its class.
-        """
-        return float(np.log(2)) * self.target.least_weight() / self.target.total
+        """A mean loss below which all classes are separated without error; 0 if the loss cannot show that."""
+        return self.target.separable_below()
 
     def split(self, fraction: float, seed: int | None) -> Problem:
         """Hold out this share of the samples of positive weight as validation data, drawn by `seed`.
@@ -244,7 +257,7 @@ class Problem:
             class_weight=class_weight,
             label_smoothing=label_smoothing,
         )
-        return replace(part, offset=self.offset[rows]) if self.offset.size else part
+        return replace(part, offset=self.offset[rows] if self.offset.size else part.offset, encoding=self.encoding)
 
     def with_offset(self, offset: ArrayLike | None) -> Problem:
         """With fixed additions to the logits, which are validated here."""
@@ -266,6 +279,7 @@ class Problem:
                 label_smoothing=self.label_smoothing if class_weighted else 0.0,
             ),
             offset=self.offset,
+            encoding=self.encoding,
         )
 
     def with_validation_data(self, data: Any) -> Problem:
@@ -284,6 +298,8 @@ class Fitted(Protocol):
     def classes(self) -> NDArray[Any]: ...  # noqa: D102
     @property
     def feature_names(self) -> tuple[str, ...] | None: ...  # noqa: D102
+    @property
+    def encoding(self) -> AnyEncoding | None: ...  # noqa: D102
 
 
 def validation_problem(fitted: Fitted, data: Any) -> Problem:
@@ -294,6 +310,8 @@ def validation_problem(fitted: Fitted, data: Any) -> Problem:
             "(X, y, sample_weight, offset)."
         )
     X, y, sample_weight, offset = (*data, None, None)[:4]
+    if fitted.encoding is not None and is_table(X):
+        X, y, sample_weight, offset = encoded_rows(fitted.encoding, X, y, sample_weight, offset)
     array, names = validation.frame(X)
     validation.same_features(names, fitted.feature_names)
     X = validation.features(array, name="validation X", dtype=fitted.dtype, n_features=fitted.n_features, names=names)
@@ -352,7 +370,7 @@ def _weighted(
     label_smoothing: float,
 ) -> WeightedTargets:
     """Encoded labels, or rows of probabilities, with validated sample weights and the class weights that were given."""
-    target = validation.targets(y, n_samples, classes.size, dtype, n_of="X")
+    target = validation.targets(y, n_samples, classes.size, dtype, n_of="X", partial=True)
     given = weights_of_classes(class_weight, y, classes, sample_weight)
     by_class = validation.class_weights(given, classes.size)
     return validation.weigh(target, sample_weight, by_class, classes.size, dtype, label_smoothing=label_smoothing)

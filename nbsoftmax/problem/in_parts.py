@@ -15,11 +15,13 @@ from nbsoftmax.backends.base import Backend
 from nbsoftmax.backends.descent import DescendingRows
 from nbsoftmax.backends.sum import Parts, SumOfRows
 from nbsoftmax.data.blocks import Block, RowBlocks, is_source
+from nbsoftmax.encoding import AnyEncoding, TableOptions, encoding_for
 from nbsoftmax.errors import InputTypeError, InputValueError, plain
 from nbsoftmax.problem.block_parts import BlockParts, OnRows, Reading
 from nbsoftmax.problem.class_weights import ClassWeight, weights_of_classes
 from nbsoftmax.problem.in_memory import Problem, validation_problem
 from nbsoftmax.problem.survey import Survey, Weighting
+from nbsoftmax.problem.table_rows import encoded_rows
 from nbsoftmax.validation import Float64s
 
 PartsOf = Callable[["ProblemInParts", bool, int | None], Parts]
@@ -45,6 +47,8 @@ class ProblemInParts:
     held_out : Problem or ProblemInParts or None
     reading : Reading or None
         Of blocks that this process reads.
+    encoding : AnyEncoding or None
+        How X was made from the columns of tables.
     """
 
     survey: Survey
@@ -56,6 +60,7 @@ class ProblemInParts:
     label_smoothing: float
     held_out: AnyProblem | None = None
     reading: Reading | None = None
+    encoding: AnyEncoding | None = None
 
     on_device = False
 
@@ -91,15 +96,16 @@ class ProblemInParts:
             label_smoothing=label_smoothing,
             classes=classes,
         )
-        return replace(problem, reading=reading)
+        return replace(problem, reading=reading, encoding=getattr(source, "encoding", None))
 
     @classmethod
-    def from_dask(  # the options of a fit, and those of the cluster
+    def from_dask(  # noqa: PLR0913  the options of a fit, and those of the cluster
         cls,
         X: Any,
         y: Any,
         *,
         sample_weight: Any = None,
+        offset: Any = None,
         class_weight: ClassWeight = None,
         label_smoothing: float = 0.0,
         dtype: Any = None,
@@ -122,7 +128,7 @@ class ProblemInParts:
                 parameter="device",
             )
         dtype = None if dtype is None else validation.float_dtype(dtype)
-        rows = RowsOnCluster(X, y, sample_weight, dtype=dtype, client=client, timeout=timeout)
+        rows = RowsOnCluster(X, y, sample_weight, offset, dtype=dtype, client=client, timeout=timeout)
         options: dict[str, Any] = {"class_weight": class_weight, "label_smoothing": label_smoothing}
         return cls.from_survey(rows.survey(), rows.parts, rows.digest, rows.feature_names, classes=classes, **options)
 
@@ -238,8 +244,10 @@ class ProblemInParts:
         """With validation data given as `validation_problem` takes them, in blocks, or in Dask collections."""
         if is_source(data):
             held_out = ProblemInParts.from_blocks(data, dtype=self.dtype, classes=self.classes)
-        elif isinstance(data, (tuple, list)) and len(data) == 2 and validation.is_dask(data[0]):
-            held_out = ProblemInParts.from_dask(*data, dtype=self.dtype, classes=self.classes)
+        elif isinstance(data, (tuple, list)) and 2 <= len(data) <= 4 and validation.is_dask(data[0]):
+            X, y, sample_weight, offset = (*data, None, None)[:4]
+            of_rows: dict[str, Any] = {"sample_weight": sample_weight, "offset": offset}
+            held_out = ProblemInParts.from_dask(X, y, **of_rows, dtype=self.dtype, classes=self.classes)
         else:
             return replace(self, held_out=validation_problem(self, data))
         validation.same_features(held_out.feature_names, self.feature_names)
@@ -261,29 +269,36 @@ def problem_of(
     offset: Any = None,
     validation_data: Any = None,
     on_rows: OnRows | None = None,
+    table: TableOptions | None = None,
     **options: Any,
 ) -> AnyProblem:
     """The problem of rows in memory, in blocks or in Dask collections, or X itself if it is a problem.
 
-    `options` are `class_weight`, `label_smoothing`, `dtype` and `device`, as `Trainer` has them.
+    `options` are `class_weight`, `label_smoothing`, `dtype` and `device`, as `Trainer` has them. With `table`, tables
+    may have columns of any kind; without it, only numbers.
     """
     if isinstance(X, AnyProblem):
         if not (y is sample_weight is offset is validation_data is None):
             raise InputValueError("a Problem has its own y, weights, offset and validation data; give it alone.")
         return X
     problem: AnyProblem
+    encoding = None
     if is_source(X):
         if not (y is sample_weight is offset is None):
             raise InputTypeError(
                 "X is a source of blocks of rows, which has its own y, sample weights and offset; give it alone."
             )
         problem = ProblemInParts.from_blocks(X, on_rows=on_rows, **options)
-    elif any(map(validation.is_dask, (X, y, sample_weight))):
-        if offset is not None:
-            raise InputValueError("an offset is not supported for Dask collections; fit rows in memory or in blocks.")
-        problem = ProblemInParts.from_dask(X, y, sample_weight=sample_weight, **options)
+    elif any(map(validation.is_dask, (X, y, sample_weight, offset))):
+        problem = ProblemInParts.from_dask(X, y, sample_weight=sample_weight, offset=offset, **options)
     else:
+        encoding = None if table is None else encoding_for(X, table)
+        if encoding is not None:
+            dense = str(options.get("device")).startswith("cuda")
+            X, y, sample_weight, offset = encoded_rows(encoding, X, y, sample_weight, offset, dense=dense)
         problem = Problem.from_labels(X, y, sample_weight=sample_weight, offset=offset, **options)
+    if encoding is not None:
+        problem = replace(problem, feature_names=encoding.names, encoding=encoding)
     return problem if validation_data is None else problem.with_validation_data(validation_data)
 
 

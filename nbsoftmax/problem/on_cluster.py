@@ -38,6 +38,7 @@ class RowsOnCluster:
     y : Dask Array, DataFrame or Series, or array_like
         Labels (n_samples,), or probabilities (n_samples, n_classes).
     sample_weight : Dask Array or Series, or array_like (n_samples,), or None
+    offset : Dask Array, DataFrame or Series, or array_like (n_samples, n_classes) or (n_samples,), or None
     dtype : dtype or None
         Of X, as for `Trainer`.
     client : distributed.Client, optional
@@ -51,6 +52,7 @@ class RowsOnCluster:
         X: Any,
         y: Any,
         sample_weight: Any,
+        offset: Any,
         *,
         dtype: np.dtype[Any] | None,
         client: Client | None = None,
@@ -58,7 +60,7 @@ class RowsOnCluster:
     ) -> None:
         given = dask.config.get("nbsoftmax.timeout", TIMEOUT) if timeout is None else timeout
         seconds = validation.number("timeout", given, low=0.0, low_open=True)
-        self._tasks, self.feature_names = partitions_of(X, y, sample_weight, dtype=dtype)
+        self._tasks, self.feature_names = partitions_of(X, y, sample_weight, offset, dtype=dtype)
         self._cluster = Cluster(checked_client(client), seconds)
         self._rows: list[Future] | None = None
         self._sizes: list[int] = []

@@ -177,7 +177,7 @@ def held_out(
     """Scores of the held-out samples for all penalties and folds; the parameters are those of `cross_validate`."""
     codes = problem.y
     if codes.ndim != 1:
-        raise InputValueError("y holds probabilities; cross_validate needs labels.")
+        raise InputValueError("y holds probabilities or partial labels; cross_validate needs one label for each row.")
     weight = problem.sample_weight if problem.sample_weight.size else np.ones(len(codes))
     parts = [_Fold(problem, weight, *pair) for pair in _pairs(folds, codes, random_state)]
     return _scores(parts, Cs, l1_ratio, options | {"random_state": random_state})
@@ -193,9 +193,7 @@ class Fold(Protocol):
 
 def _scores(parts: Sequence[Fold], Cs: int | ArrayLike, l1_ratio: float, options: dict[str, Any]) -> HeldOut:
     """The scores of all folds, from the strongest penalty on."""
-    given = (
-        np.geomspace(*GRID, validation.count("Cs", Cs)) if isinstance(Cs, (int, np.integer)) else penalties("Cs", Cs)
-    )
+    given = grid_of(Cs)
     log_loss, accuracy = np.full((2, given.size, len(parts)), np.nan)
     order = np.argsort(given, kind="stable").tolist()
     above = 0
@@ -208,6 +206,13 @@ def _scores(parts: Sequence[Fold], Cs: int | ArrayLike, l1_ratio: float, options
         if above >= PATIENCE:
             break
     return HeldOut(given, log_loss, accuracy)
+
+
+def grid_of(Cs: int | ArrayLike) -> Float64s:
+    """The values of C: the given ones, or a number of them from 1e-4 to 1e4."""
+    if isinstance(Cs, (int, np.integer)):
+        return np.geomspace(*GRID, validation.count("Cs", Cs))
+    return penalties("Cs", Cs)
 
 
 def summary(log_loss: Float64s) -> tuple[Float64s, Float64s]:
@@ -228,12 +233,9 @@ class _Fold:
 
     def __init__(self, problem: Problem, weight: Float64s, train: Any, test: Any) -> None:
         codes, classes = problem.y, problem.classes
-        self._test = _indices(test, len(codes), "test")
-        of_training = np.zeros(len(codes))
-        chosen = _indices(train, len(codes), "train")
-        of_training[chosen] = weight[chosen]
-        self._held_out = np.zeros(len(codes))
-        self._held_out[self._test] = weight[self._test]
+        self._test = fold_indices(test, len(codes), "test")
+        of_training = weights_of_rows(fold_indices(train, len(codes), "train"), weight)
+        self._weight = weight[self._test]
         absent = np.bincount(codes, of_training, classes.size) == 0
         if absent.any():
             k = int(absent.argmax())
@@ -244,10 +246,9 @@ class _Fold:
                 f"class {label} has {n} sample{'s' * (n != 1)}, but none in the training part of a fold; "
                 f"{'leave' if n < 2 else 'give other folds, or leave'} the class out."
             )
-        if not self._held_out.any():
-            raise InputValueError("a fold holds out no sample of positive weight; give other folds.")
+        refuse_no_held_out(self._weight)
         self._problem = problem.with_sample_weight(of_training)
-        held_out = problem.with_sample_weight(self._held_out, class_weighted=False)
+        held_out = problem.with_sample_weight(weights_of_rows(self._test, weight), class_weighted=False)
         self._loss = PenalizedLoss(held_out, ObjectiveOptions())
         self._last: SoftmaxModel | None = None
 
@@ -259,7 +260,18 @@ class _Fold:
         best = predictions(model.coef, model.intercept, problem.X, BEST, offset=given)[1][:, 0]
         right = best[self._test] == problem.y[self._test]
         params = np.column_stack([model.coef, model.intercept])
-        return self._loss.value(params), accuracy(right, self._held_out[self._test])
+        return self._loss.value(params), accuracy(right, self._weight)
+
+
+def weights_of_rows(rows: NDArray[np.int64], weight: Float64s) -> Float64s:
+    """Weights (n_samples,) of some rows of all, 0 for the others; a row that is named twice counts twice."""
+    return np.bincount(rows, weight[rows], len(weight)).astype(np.float64, copy=False)
+
+
+def refuse_no_held_out(weight: Float64s) -> None:
+    """Refuse a fold whose held-out samples have no weight."""
+    if not weight.any():
+        raise InputValueError("a fold holds out no sample of positive weight; give other folds.")
 
 
 def _pairs(folds: Any, codes: NDArray[Any], seed: int | None) -> list[tuple[Any, Any]]:
@@ -284,7 +296,8 @@ def _pairs(folds: Any, codes: NDArray[Any], seed: int | None) -> list[tuple[Any,
     return [(train, test) for train, test in pairs]
 
 
-def _indices(values: Any, n_samples: int, name: str) -> NDArray[np.int64]:
+def fold_indices(values: Any, n_samples: int, name: str) -> NDArray[np.int64]:
+    """Row numbers of one part of a fold, which is given by row numbers or a mask; `name` is "train" or "test"."""
     rows = validation.as_array(f"the {name} part of a fold", values)
     if rows.dtype == bool and rows.shape == (n_samples,):
         rows = np.flatnonzero(rows)

@@ -22,10 +22,10 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from nbsoftmax import validation
+from nbsoftmax.encoding import TableOptions, checked_options
 from nbsoftmax.errors import InputTypeError, InputValueError, plain
 from nbsoftmax.models.display import Displayed, counted
 from nbsoftmax.models.to_frame import data_frame
-from nbsoftmax.penalties import from_strengths
 from nbsoftmax.problem import AnyProblem, problem_of
 from nbsoftmax.training.result import FitResult, uninterrupted
 from nbsoftmax.training.trainer import Trainer
@@ -92,7 +92,6 @@ def fit_path(
     l2s: ArrayLike | None = None,
     Cs: ArrayLike | None = None,
     l1_ratio: float = 0.0,
-    penalty_weights: ArrayLike | None = None,
     sample_weight: ArrayLike | None = None,
     offset: ArrayLike | None = None,
     **options: Any,
@@ -110,8 +109,6 @@ def fit_path(
         two classes; inf for none. The sum is over the samples of the fit, without those that `validation_fraction`
         holds out.
     l1_ratio : float in [0, 1]
-    penalty_weights : array_like (n_features,), optional
-        Weight of each feature in the penalty, as in `ElasticNet`; 0 leaves it unpenalised.
     **options
         Of `Trainer`, other than `l1`, `l2` and `penalty`.
 
@@ -140,23 +137,18 @@ def fit_path(
     results: dict[int, FitResult] = {}
     last = None
     for i in np.argsort(-(l1s + l2s_), kind="stable").tolist():
-        trainer = Trainer(**options | _strengths(l1s[i], l2s_[i], penalty_weights, options))
+        trainer = Trainer(**options, l1=l1s[i], l2=l2s_[i])
         last = results[i] = uninterrupted(trainer.fit(problem, init=last))
     return PathResult(l1s, l2s_, tuple(results[i] for i in range(len(l1s))))
-
-
-def _strengths(l1: float, l2: float, weights: ArrayLike | None, options: dict[str, Any]) -> dict[str, Any]:
-    """The options of `Trainer` for a penalty; with weights they replace `grouped`."""
-    if weights is None:
-        return {"l1": l1, "l2": l2}
-    return {"penalty": from_strengths(l1, l2, grouped=options.get("grouped", False), weights=weights), "grouped": False}
 
 
 def shared_problem(
     X: Any, y: Any, sample_weight: ArrayLike | None, offset: ArrayLike | None, options: dict[str, Any]
 ) -> AnyProblem:
     """The problem that several fits with these options of `Trainer` share."""
-    return problem_of(X, y, sample_weight=sample_weight, offset=offset, **options_of_data(options))
+    table = TableOptions() if options.get("table") is None else checked_options(options["table"])
+    given = options_of_data(options)
+    return problem_of(X, y, sample_weight=sample_weight, offset=offset, table=table, **given)
 
 
 def options_of_data(options: dict[str, Any]) -> dict[str, Any]:

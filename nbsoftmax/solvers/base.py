@@ -55,6 +55,7 @@ class Requirements(NamedTuple):
     smooth: bool = True  # the penalty must have a gradient everywhere
     batches: bool = False  # the backend must compute gradients of mini-batches
     cpu: bool = False  # X must be in the memory of the host
+    convex: bool = True  # the objective must be convex
 
 
 @dataclass(eq=False)
@@ -77,6 +78,7 @@ class Penalised(Protocol):
     fit_intercept: bool
     dtype: np.dtype[Any]
     class_mass: Float64s  # sum_i t_ik / S
+    convex: bool  # if not, `hvp` is that of a positive semidefinite upper bound of the Hessian
 
 
 class Smooth(Penalised, Protocol):
@@ -183,7 +185,8 @@ class Solution:
     gap : float
         Difference between `objective` and the minimum: a bound or an estimate.
     gap_kind : str
-        "strong-convexity" or "duality" if `gap` is a proven bound, "estimate" if it is the Newton decrement.
+        "strong-convexity" or "duality" if `gap` is a proven bound, "estimate" if it is the Newton decrement;
+        "stationary" if the objective is not convex: then it is only how much a step would decrease the objective.
     n_iter : int
     converged : bool
         Whether `gap` is at most the larger of tol * |objective| and eps log K.

@@ -43,7 +43,7 @@ class GradientDescent:
     learning_rate: float | None = None
 
     name: ClassVar[str] = "gd"
-    requires: ClassVar[Requirements] = Requirements()
+    requires: ClassVar[Requirements] = Requirements(convex=False)
 
     def __post_init__(self) -> None:
         if self.learning_rate is not None:
@@ -61,9 +61,14 @@ class GradientDescent:
         state: SolverState | None = None,
         random_state: int = 0,
     ) -> Solution:
-        """Minimise a smooth convex objective; `tol` is relative to the objective."""
+        """Minimise a smooth objective, convex or not; `tol` is relative to the objective."""
         driver = Driver(
-            objective, start, tol=tol, max_iter=max_iter or MAX_ITER, on_iteration=on_iteration, state=state
+            objective,
+            start,
+            tol=tol,
+            max_iter=MAX_ITER if max_iter is None else max_iter,
+            on_iteration=on_iteration,
+            state=state,
         )
         return driver.minimize(_GradientSteps(self, driver))
 

@@ -37,7 +37,7 @@ class LBFGS:
     """L-BFGS, preconditioned, with a line search for the weak Wolfe conditions."""
 
     name: ClassVar[str] = "lbfgs"
-    requires: ClassVar[Requirements] = Requirements()
+    requires: ClassVar[Requirements] = Requirements(convex=False)
 
     def solve(
         self,
@@ -50,12 +50,12 @@ class LBFGS:
         state: SolverState | None = None,
         random_state: int = 0,
     ) -> Solution:
-        """Minimise a smooth convex objective; `tol` is relative to the objective."""
+        """Minimise a smooth objective, convex or not; `tol` is relative to the objective."""
         driver = Driver(
             objective,
             centred_start(objective, start),
             tol=tol,
-            max_iter=max_iter or MAX_ITER,
+            max_iter=MAX_ITER if max_iter is None else max_iter,
             on_iteration=on_iteration,
             state=state,
             uses_hessian=True,
@@ -86,7 +86,8 @@ class _QuasiNewtonSteps:
         return moved
 
     def converged(self, n_iter: int, point: Point, values: list[float], *, certify: bool) -> bool:
-        decrement = 0.0 if certify else -0.5 * float(np.vdot(point.grad, self._direction(point.grad)))
+        only_check = certify and self._objective.convex
+        decrement = 0.0 if only_check else -0.5 * float(np.vdot(point.grad, self._direction(point.grad)))
         return self._monitor.converged(n_iter, point, decrement)
 
     def gap(self, n_iter: int, point: Point) -> tuple[float, str]:

@@ -36,6 +36,7 @@ from nbsoftmax.solvers.tools.certificates import (
     gap_bound,
     reported_gap,
 )
+from nbsoftmax.solvers.tools.damping import Damping
 from nbsoftmax.solvers.tools.early_phase import WINDOW, EarlyPhase
 from nbsoftmax.solvers.tools.intercept import InterceptCurvature
 from nbsoftmax.solvers.tools.later_steps import still_to_come
@@ -83,7 +84,7 @@ class _TruncatedNewton:
             objective if whole is None else whole,
             centred_start(objective, start) if start.any() else start,
             tol=tol,
-            max_iter=max_iter or MAX_ITER,
+            max_iter=MAX_ITER if max_iter is None else max_iter,
             on_iteration=on_iteration,
             state=state,
             uses_hessian=True,
@@ -125,6 +126,9 @@ class NewtonSteps:
         n_early, since = int(saved.get("n_early", 0)), int(saved.get("early_since", 0))
         self._early = EarlyPhase(self._choice.costs, active=early, n_steps=n_early, since=since)
         self._preconditioner = self._choice.restored(saved) if saved else self._choice.first(at, uniform=early)
+        self._damping = Damping(*map(float, saved.get("damping", ())))
+        if not (saved or early or self._choice.exact or at.any()):
+            self._damping = Damping.first(driver.objective, self._preconditioner)
         self._certificate = GapCertificate(driver.sums, float(saved.get("looseness", FIRST_LOOSENESS)))
         self._first_square = float(saved.get("first_square", 0.0))  # of the first gradient, in the norm of M^-1
         # Decrease of the objective in the last step: predicted by the quadratic model, and actual.
@@ -212,10 +216,26 @@ class NewtonSteps:
                 return moved
             self._assess(point, self._allowed(point))
         moved = backtrack(sums, point, self._direction.step)
+        if moved is None and self._damping.active:
+            self._damping.end()
+            self._assess(point, self._allowed(point))
+            moved = backtrack(sums, point, self._direction.step)
         if moved is None:
             return None
         self._polished = False
-        self._predicted, self._gained = self._direction.decrement, point.value - moved.value
+        damped, self._predicted, self._gained = (
+            self._damping.active,
+            self._direction.decrement,
+            point.value - moved.value,
+        )
+        if self._predicted > self._allowed(point):
+            self._damping.update(self._predicted, self._gained)
+        else:  # differences of the objective are rounding errors
+            self._damping.end()
+        if damped or self._damping.active:
+            self._predicted = np.inf
+            self._preconditioner = self._choice.renewed(self._preconditioner, moved.params)
+            return moved
         # If the fit is about to end, a new preconditioner does not pay.
         n_left = 0.0 if self._direction.final or self._near else self._products_left(point, moved)
         if self._choice.exact or n_left > 0:
@@ -234,7 +254,8 @@ class NewtonSteps:
 
     def gap(self, n_iter: int, point: Point) -> tuple[float, str]:
         """The bound if there is one, otherwise the Newton decrement."""
-        if self._assessed is not point:
+        if self._assessed is not point or self._damping.active:
+            self._damping.end()
             self._bound = None
             self._assess(point, self._allowed(point))
         if self._bound is not None:
@@ -252,6 +273,7 @@ class NewtonSteps:
             self._preconditioner = self._choice.refine(objective, self._preconditioner, point.params)
         self._predicted, self._gained, self._assessed = np.inf, 0.0, None
         self._polish, self._polished = None, False
+        self._damping.end()
 
     def state(self) -> dict[str, Any]:
         """What a new object needs to resume."""
@@ -267,6 +289,7 @@ class NewtonSteps:
             "n_early": self._early.n_steps,
             "early_since": self._early.since,
             "polishes": self._polishes,
+            "damping": np.array([self._damping.delta, self._damping.least]),
             **self._choice.state(self._preconditioner),
         }
 
@@ -282,16 +305,18 @@ class NewtonSteps:
     def _find_direction(self, point: Point, allowed: float) -> int:
         """Find the direction from a point; returns how many products could be spent on a certificate."""
         preconditioner, choice, certificate = self._preconditioner, self._choice, self._certificate
+        damped = self._damping.active
+        preconditioner.damp(self._damping.delta)
         vectors = preconditioner.vectors(self._objective, point)
         self._first_square = self._first_square or vectors.square
         progress = max(0.0, vectors.square / self._first_square) if self._first_square > 0 else 0.0
         before = preconditioner.products
         near_at = choice.n_products if self._near_at < 0 else self._near_at
         left = max(LEAST_PATIENCE, self._early.n_steps + near_at) - (choice.n_products - near_at)
-        patience = max(0, left) if certificate.possible else 0
+        patience = max(0, left) if certificate.possible and not damped else 0
         tolerance = InnerTolerance(
             residual=min(LOOSEST, progress**0.25),
-            allowed=allowed,
+            allowed=0.0 if damped else allowed,  # a damped direction never is the last one
             patience=patience,
             certifiable=CERTIFIABLE * allowed,
             bound=partial(bound_at_optimal_intercept, certificate.objective)
@@ -302,7 +327,10 @@ class NewtonSteps:
         preconditioner.update()
         self._n_products = preconditioner.products - before
         choice.n_products += self._n_products
-        self._polish_direction(point, allowed)
+        if damped:
+            self._direction = replace(self._direction, settled=False, final=False)
+        else:
+            self._polish_direction(point, allowed)
         return patience
 
     def _polish_direction(self, point: Point, allowed: float) -> None:

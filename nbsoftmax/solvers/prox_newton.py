@@ -16,7 +16,7 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
-from nbsoftmax.penalties import AnyPenalty
+from nbsoftmax.penalties import AnyPenalty, BoundedPenalty
 from nbsoftmax.solvers.base import (
     NOISE,
     Composite,
@@ -30,9 +30,10 @@ from nbsoftmax.solvers.base import (
     never_stop,
 )
 from nbsoftmax.solvers.driver import Driver
+from nbsoftmax.solvers.projected_newton import ProjectedSteps
 from nbsoftmax.solvers.tools.certificates import allowed_gap
-from nbsoftmax.solvers.tools.duality import duality_gap, gap_at_optimal_intercept, loss_alone
-from nbsoftmax.solvers.tools.free_features import free_decrement
+from nbsoftmax.solvers.tools.composite_gap import composite_gap, gap_within
+from nbsoftmax.solvers.tools.duality import loss_alone
 from nbsoftmax.solvers.tools.quadratic_model import ModelMinimum
 from nbsoftmax.solvers.tools.working_set import WorkingSet, working_set_at
 from nbsoftmax.validation import Float64s
@@ -41,6 +42,7 @@ MAX_ITER = 500
 DECREASE, MOST_TRIALS = 1e-4, 30  # of the line search: Armijo's constant, and the number of step lengths
 ABSENT = -40.0  # the intercept of a class without samples, which tends to -inf: exp of it is 0 in float64
 ESTIMATE_FACTOR = 2.0  # the gap is at most about this times the decrease that a model predicts
+MOST_UNPROVEN = 3  # iterations with an estimate within tol before a fit whose gap could be proven ends without a bound
 MOST_ESTIMATES = 5  # iterations with an estimate within tol before a fit ends without a bound
 
 
@@ -67,11 +69,14 @@ class ProxNewton:
             objective.smooth_part(),
             _feasible(objective, start),
             tol=tol,
-            max_iter=max_iter or MAX_ITER,
+            max_iter=MAX_ITER if max_iter is None else max_iter,
             on_iteration=on_iteration,
             state=state,
             evaluate=partial(_evaluate, objective.penalty),
         )
+        penalty = objective.penalty
+        if isinstance(penalty, BoundedPenalty) and penalty.base.is_smooth:
+            return driver.minimize(ProjectedSteps(objective, penalty, driver))
         return driver.minimize(_ProximalSteps(objective, driver))
 
 
@@ -84,8 +89,7 @@ def _feasible(objective: Composite, start: Float64s) -> Float64s:
     if objective.fit_intercept:
         absent = objective.class_mass <= 0
         start[absent, -1] = np.minimum(start[absent, -1], ABSENT)
-    if objective.penalty.nonsmooth_value(start[:, :-1]) == np.inf:
-        start[:, :-1] = objective.penalty.prox(start[:, :-1], 1.0)
+    start[:, :-1] = objective.penalty.feasible(start[:, :-1])
     return start
 
 
@@ -130,11 +134,16 @@ class _ProximalSteps:
         # A gap by duality ends a fit with a penalty of this package. For a user's own, an estimate may do.
         self._estimate = np.inf  # of the gap at the current point
         self._n_estimates = int(saved.get("n_estimates", 0))  # iterations with an estimate within tol, in succession
+        self._n_unproven = int(saved.get("n_unproven", 0))
         penalty = self._penalty
         self._most_estimates = np.inf if penalty.by_feature else MOST_ESTIMATES if penalty.has_dual else 0
 
     def converged(self, n_iter: int, point: Point, values: list[float], *, certify: bool) -> bool:
-        return self._certificate(self._assess(point))[0] <= self._allowed(point)
+        gap, kind = self._certificate(self._assess(point))
+        if not gap <= self._allowed(point):
+            return False
+        self._n_unproven += 1
+        return not (self._penalty.is_finite and kind == "estimate") or self._n_unproven > MOST_UNPROVEN
 
     def step(self, sums: Curved, point: Point, n_iter: int) -> Point | None:
         assessment = self._assess(point)
@@ -163,6 +172,7 @@ class _ProximalSteps:
             "largest": self._largest,
             "previous": np.array(self._previous),
             "n_estimates": self._n_estimates,
+            "n_unproven": self._n_unproven,
         }
         return own if self._working_set is None else own | self._working_set.state()
 
@@ -187,23 +197,19 @@ class _ProximalSteps:
 
     def _certificate(self, at: _Assessment) -> tuple[float, str]:
         """The gap and its kind, or inf if it is certainly not small enough."""
-        least = gap_at_optimal_intercept(self._objective, at.point.params, at.loss, at.loss_grad)
-        return self._gap(at) if least <= self._allowed(at.point) else (np.inf, "estimate")
+        if self._known is None:
+            gap = gap_within(*self._of_gap(at))
+            self._known = gap if gap[0] < np.inf else None
+            return gap
+        return self._known
 
     def _gap(self, at: _Assessment) -> tuple[float, str]:
         """The gap by duality and its kind."""
-        self._known = self._known or self._compute_gap(at)
+        self._known = self._known or composite_gap(*self._of_gap(at))
         return self._known
 
-    def _compute_gap(self, at: _Assessment) -> tuple[float, str]:
-        params = at.point.params
-        gap, kind = duality_gap(self._objective, self._sums, params, at.loss, at.loss_grad)
-        free = self._penalty.unpenalised(params.shape[1] - 1)
-        if not free.any():
-            return gap, kind
-        # The dual has an equality constraint for each unpenalised feature, which holds only at their optimum.
-        gap += free_decrement(self._sums, params, at.grad, free)
-        return (gap, "estimate") if gap < at.point.value else (at.point.value, "duality")  # no minimum is below 0
+    def _of_gap(self, at: _Assessment) -> tuple[Composite, Curved, Float64s, float, Float64s, float]:
+        return self._objective, self._sums, at.point.params, at.loss, at.loss_grad, self._allowed(at.point)
 
     def _next_on_working_set(self, at: _Assessment) -> Float64s | None:
         """The next point on the working set; None if there is no progress any more."""

@@ -128,7 +128,12 @@ class SGD:
         of the samples.
         """
         driver = Driver(
-            objective, start, tol=tol, max_iter=max_iter or MAX_ITER, on_iteration=on_iteration, state=state
+            objective,
+            start,
+            tol=tol,
+            max_iter=MAX_ITER if max_iter is None else max_iter,
+            on_iteration=on_iteration,
+            state=state,
         )
         return driver.minimize(_Epochs(self, driver, random_state))
 

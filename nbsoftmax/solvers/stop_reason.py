@@ -11,6 +11,7 @@ PYTHON_TERMS = {
     "learning_rate": "learning_rate",
     "max_iter": "max_iter",
     "max_seconds": "max_seconds",
+    "firth": 'use penalty="firth"',
     "penalize": "add l2 (for example 1e-4)",
     "resume": "continue from a checkpoint with resume=True",
     "scale": "scale the features",
@@ -44,7 +45,7 @@ class StopReason(Enum):
     SEPARABLE = (
         "classes are perfectly separable, so the objective has no minimum without a penalty "
         "(separable classes: {classes})",
-        "{penalize}, so that a unique minimum exists",
+        "{penalize}, so that a unique minimum exists, or {firth} for finite estimates with standard errors",
     )
     CALLBACK = ("stopped by a callback", "")
     EARLY_STOPPING = ("early stopping, because {monitor} has not improved for {n_iter} iterations", "")

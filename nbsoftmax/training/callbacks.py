@@ -302,7 +302,7 @@ class ModelCheckpoint:
             self._lowest, self._unsaved = value, now.params.copy()
         if self._unsaved.size and time.perf_counter() - self._written_at >= self.seconds:
             coef, intercept = self._unsaved[:, :-1], self._unsaved[:, -1]
-            self._save(SoftmaxModel(coef, intercept, context.classes, context.feature_names))
+            self._save(SoftmaxModel(coef, intercept, context.classes, context.feature_names, encoding=context.encoding))
             self._written_at, self._unsaved = time.perf_counter(), np.empty((0, 0))
 
     def teardown(self, trainer: Any, context: Context) -> None:

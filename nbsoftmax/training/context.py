@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Self
 
 from numpy.typing import NDArray
 
+from nbsoftmax.encoding import AnyEncoding
+from nbsoftmax.problem import AnyProblem
 from nbsoftmax.training.result import FitResult
 from nbsoftmax.validation import Float64s
 
@@ -52,6 +54,8 @@ class Context:
         The last iteration; None before the first has ended.
     result : FitResult or None
         None before the end, and if an error ended the fit.
+    encoding : AnyEncoding or None
+        How X was made from a table.
     """
 
     solver: str
@@ -62,3 +66,17 @@ class Context:
     n_validation_samples: int = 0
     iteration: Iteration | None = None
     result: FitResult | None = None
+    encoding: AnyEncoding | None = None
+
+    @classmethod
+    def of(cls, solver: str, problem: AnyProblem) -> Self:
+        """The fit of a problem, before it begins."""
+        return cls(
+            solver,
+            problem.n_samples,
+            problem.n_features,
+            problem.classes,
+            problem.feature_names,
+            n_validation_samples=0 if problem.held_out is None else problem.held_out.n_samples,
+            encoding=problem.encoding,
+        )

@@ -6,18 +6,23 @@ from typing import Any
 
 import numpy as np
 
+from nbsoftmax.errors import plain
+from nbsoftmax.penalties import as_penalty
 from nbsoftmax.problem import AnyProblem, ProblemInParts
 from nbsoftmax.solvers.base import Solution
 from nbsoftmax.solvers.table import Solver
 
+PENALTY_OPTIONS = ("standardize", "l1", "l2", "penalty", "penalty_weight", "bounds")  # of a trainer
+
 
 def training_metadata(
-    solver: Solver, solution: Solution, problem: AnyProblem, options: dict[str, Any]
+    solver: Solver, solution: Solution, problem: AnyProblem, penalty: dict[str, Any], *, fit_intercept: bool
 ) -> dict[str, Any]:
-    """Only what is the same for two fits of the same data; `options` are those of the objective."""
+    """Only what is the same for two fits of the same data; `penalty` has the `PENALTY_OPTIONS`."""
     return {
         "solver": solver.name,
-        **options,
+        **_given(**penalty),
+        "fit_intercept": fit_intercept,
         "label_smoothing": problem.label_smoothing,
         "n_samples": problem.n_samples,
         "dtype": str(problem.dtype),
@@ -27,6 +32,13 @@ def training_metadata(
         "reason": solution.reason,
         "n_iter": solution.n_iter,
     }
+
+
+def _given(*, standardize: bool, l1: float, l2: float, penalty: Any, **others: Any) -> dict[str, Any]:
+    """The options of the penalty that were given."""
+    given: dict[str, Any] = {"standardize": True} if standardize else {}
+    given |= {"l1": l1, "l2": l2} if penalty is None else {"penalty": plain(as_penalty(penalty))}
+    return given | {name: plain(value) for name, value in others.items() if value is not None}
 
 
 def summary_of(solution: Solution, problem: AnyProblem) -> str:

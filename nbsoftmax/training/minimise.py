@@ -16,6 +16,7 @@ from nbsoftmax.solvers.stop_reason import StopReason
 from nbsoftmax.solvers.table import Solver
 from nbsoftmax.solvers.tools import separation
 from nbsoftmax.training.monitor import FitMonitor
+from nbsoftmax.training.occurring import OccurringFeatures
 from nbsoftmax.validation import Float64s
 
 
@@ -29,25 +30,36 @@ def minimise(
     tol: float,
     max_iter: int | None,
     seed: int,
+    occurring: OccurringFeatures | None,
 ) -> Solution:
-    """Where the solver ends, or the best point so far after Ctrl-C."""
+    """Where the solver ends, or the best point so far after Ctrl-C.
+
+    If there are features that do not occur, the solver's problem is without them.
+    """
     with one_thread():  # the last bits of BLAS depend on the number of its threads
         try:
             # Data of extreme scale overflow in a solver's inner products; its stop reason then says so.
             with np.errstate(over="ignore", invalid="ignore"):
-                solution = solver.solve(
-                    objective,
-                    start,
-                    tol=tol,
-                    max_iter=max_iter,
-                    on_iteration=monitor,
-                    state=monitor.state,
-                    random_state=seed,
-                )
+                options = {"tol": tol, "max_iter": max_iter, "state": monitor.state, "random_state": seed}
+                solution = _solve(solver, objective, start, monitor, occurring, **options)
         except KeyboardInterrupt:
             solution = monitor.interrupted(start, tol)
         monitor.finish()
         return _without_separation(objective, monitor.with_best_params(solution, tol), classes)
+
+
+def _solve(
+    solver: Solver,
+    objective: PenalizedLoss,
+    start: Float64s,
+    monitor: FitMonitor,
+    occurring: OccurringFeatures | None,
+    **options: Any,
+) -> Solution:
+    if occurring is None:
+        return solver.solve(objective, start, on_iteration=monitor, **options)
+    reported, part = occurring.reported_to(monitor), start[:, occurring.columns]
+    return occurring.solution(solver.solve(occurring.objective, part, on_iteration=reported, **options))
 
 
 def _without_separation(objective: PenalizedLoss, solution: Solution, classes: NDArray[Any]) -> Solution:

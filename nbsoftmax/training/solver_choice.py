@@ -4,31 +4,62 @@ from __future__ import annotations
 
 from nbsoftmax import validation
 from nbsoftmax.errors import InputValueError, plain
-from nbsoftmax.penalties import AnyPenalty
+from nbsoftmax.penalties import AnyPenalty, BoundedPenalty, Firth
 from nbsoftmax.solvers.table import SOLVERS, Solver, solver_of
 
 
-def chosen_solver(solver: str | Solver, penalty: AnyPenalty) -> Solver:
-    """The solver that runs, also where "auto" leaves the choice to the trainer."""
+def chosen_solver(solver: str | Solver, penalty: AnyPenalty, *, convex: bool = True) -> Solver:
+    """The solver that runs, also where "auto" leaves the choice to the trainer; not `convex` with partial labels."""
     if isinstance(solver, str) and solver == "auto":
         # Measured up to 6000 features (perf/FITS.md): the fastest, or not far from it.
-        return SOLVERS["newton-cg" if penalty.is_smooth else "prox-newton"]
-    return solver_of(solver)
+        of_convex = "newton-cg" if penalty.is_smooth else "prox-newton"
+        found = SOLVERS["lbfgs" if not convex or isinstance(penalty, Firth) else of_convex]
+    else:
+        found = solver_of(solver)
+    if not convex:
+        _check_convexity(found, penalty)
+    return found
 
 
 def check_penalty(solver: Solver, penalty: AnyPenalty, *, l1: float, grouped: bool, own: bool) -> None:
     """Raise an InputValueError if the solver cannot minimise this penalty; `own` says that it is an object."""
+    if isinstance(penalty, Firth) and solver.requires.convex:
+        raise InputValueError(
+            f"penalty is 'firth', whose objective is not convex, which solver {solver.name!r} cannot minimise; use the "
+            "solver 'auto', 'lbfgs' or 'gd'.",
+            parameter="solver",
+        )
     smooth = penalty.is_smooth
+    if isinstance(penalty, BoundedPenalty) and solver.requires.smooth:
+        raise InputValueError(
+            f"bounds are given, which solver {solver.name!r} cannot keep; use the solver 'prox-newton' or 'auto'.",
+            parameter="bounds",
+        )
     if not smooth and solver.requires.smooth:
         given = f"penalty is {plain(penalty)}" if own else f"l1 is {l1:g}"
         raise InputValueError(
             f"{given}, which solver {solver.name!r} cannot minimise; use the solver 'prox-newton' or 'auto'.",
             parameter="penalty" if own else "l1",
         )
-    if smooth and (not solver.requires.smooth or grouped):
+    if smooth and (not solver.requires.smooth or (grouped and l1 == 0)):
         given = "grouped is True" if grouped else f'solver is "{solver.name}"'
+        none = "l1 is 0" if l1 == 0 else "all weights of the penalty are 0"
         raise InputValueError(
-            f"{given}, but l1 is 0; give l1 > 0, or leave it out.", parameter="grouped" if grouped else "solver"
+            f"{given}, but {none}; give l1 > 0, or leave it out.", parameter="grouped" if grouped else "solver"
+        )
+
+
+def _check_convexity(solver: Solver, penalty: AnyPenalty) -> None:
+    """Raise an InputValueError if the solver cannot minimise an objective with partial labels, which is not convex."""
+    if not penalty.is_smooth:
+        raise InputValueError(
+            f"y holds partial labels, for which the penalty {plain(penalty)} is not supported; use l2.", parameter="l1"
+        )
+    if solver.requires.convex:
+        raise InputValueError(
+            f"y holds partial labels, whose objective is not convex, which solver {solver.name!r} cannot minimise; use "
+            "the solver 'auto', 'lbfgs' or 'gd'.",
+            parameter="solver",
         )
 
 

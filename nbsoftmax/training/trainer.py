@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from nbsoftmax import validation
-from nbsoftmax.errors import InputValueError, plain
+from nbsoftmax.encoding import TableOptions, checked_options
+from nbsoftmax.errors import InputValueError
 from nbsoftmax.models.display import changed_options
 from nbsoftmax.models.softmax import SoftmaxModel, trained_model
 from nbsoftmax.penalized_loss import ObjectiveOptions, PenalizedLoss
@@ -30,9 +31,11 @@ from nbsoftmax.training.checkpoint import Checkpoint
 from nbsoftmax.training.context import Context
 from nbsoftmax.training.convergence_warning import ConvergenceWarning, convergence_message
 from nbsoftmax.training.hooks import Hooks, report_rows, rows_reported
-from nbsoftmax.training.metadata import summary_of, training_metadata
+from nbsoftmax.training.metadata import PENALTY_OPTIONS, summary_of, training_metadata
 from nbsoftmax.training.minimise import minimise
 from nbsoftmax.training.monitor import FitMonitor
+from nbsoftmax.training.objective import check_start, objective_of
+from nbsoftmax.training.occurring import OccurringFeatures
 from nbsoftmax.training.result import FitResult
 from nbsoftmax.training.solver_choice import check_penalty, chosen_solver, device_of
 from nbsoftmax.training.standardize import standardized
@@ -63,9 +66,14 @@ class Trainer:
     grouped : bool
         Whether l1 penalises the weights of a feature together, l1 sum_j ||coef[:, j]||_2 instead of l1 ||coef||_1, so
         that all weights of a feature become 0 together.
-    penalty : Ridge, Lasso, ElasticNet, GroupLasso or an object with their methods `value` and `prox`, optional
-        Replaces `l1`, `l2` and `grouped`: one of these penalties, with a weight for each feature, or a penalty of your
-        own; see "Penalties" in the documentation.
+    penalty : Ridge, Lasso, ElasticNet, GroupLasso, "firth", or an object with methods `value` and `prox`, optional
+        Replaces `l1`, `l2` and `grouped`: one of these penalties, or one of your own. "firth" is Jeffreys' prior (D.
+        Firth, 1993): finite estimates also where classes are perfectly separable, for at most 1000 parameters.
+    penalty_weight : array_like (n_features,), optional
+        Weight of each feature in the penalty, at least 0; features of weight 0 are not penalised.
+    bounds : (low, high), optional
+        Bounds on the coefficients but not the intercept, each None, a number, (n_features,) or (n_classes, n_features):
+        (0, None) for coefficients of at least 0. `grouped` is not supported.
     standardize : bool
         Whether the penalties act on the coefficients of standardized features, each divided by its standard deviation.
         The coefficients are those of the features as they are, and X is not copied.
@@ -74,7 +82,8 @@ class Trainer:
         The fit has converged when the objective is within tol * |objective| of its minimum, or within eps log K, if
         that is more. (With all parameters 0 the objective of K classes is log K.)
     max_iter : int, optional
-        Default: the solver's own, 10000 for "lbfgs" and "gd", 50 epochs for "sgd", 500 for the others.
+        Default: the solver's own, 10000 for "lbfgs" and "gd", 50 epochs for "sgd", 500 for the others. With 0 the fit
+        ends where it starts.
     label_smoothing : float in [0, 1]
     class_weight : None, "balanced", dict of label to weight, or array in the order of the sorted labels
         "balanced" gives class k the weight n_samples / (n_classes * count_k), counts weighted by the sample weights.
@@ -99,6 +108,8 @@ class Trainer:
     validation_fraction : float in (0, 0.9], optional
         Share of the samples, about the same of each class, that `fit` holds out as validation data, if no
         `validation_data` are given. They are drawn by `random_state`.
+    table : TableOptions, optional
+        How columns of tables that are not numbers become features, and what happens to missing values.
 
     Raises
     ------
@@ -107,7 +118,8 @@ class Trainer:
     """
 
     warn_as: type[ConvergenceWarning] = ConvergenceWarning  # the estimators warn by a subclass of it
-    to_penalise = "add l2 (for example 1e-4)"  # advice in that warning; the estimators name their own parameter
+    # Advice in that warning; the estimators name their own parameters.
+    advice: Mapping[str, str] = PYTHON_TERMS
 
     def __init__(  # noqa: PLR0913  the options of the contract
         self,
@@ -116,7 +128,9 @@ class Trainer:
         l1: float = 0.0,
         l2: float = 0.0,
         grouped: bool = False,
-        penalty: Penalty | None = None,
+        penalty: Penalty | str | None = None,
+        penalty_weight: ArrayLike | None = None,
+        bounds: tuple[ArrayLike | None, ArrayLike | None] | None = None,
         standardize: bool = False,
         fit_intercept: bool = True,
         tol: float = 1e-6,
@@ -132,15 +146,17 @@ class Trainer:
         verbose: bool = False,
         max_seconds: float | None = None,
         validation_fraction: float | None = None,
+        table: TableOptions | None = None,
     ) -> None:
         self.solver = solver
         self.l1, self.l2, self.grouped, self.penalty = l1, l2, grouped, penalty
+        self.penalty_weight, self.bounds = penalty_weight, bounds
         chosen = self._solver()
         check_penalty(chosen, self._penalty(), l1=l1, grouped=grouped, own=penalty is not None)
         self.standardize = validation.flag("standardize", standardize)
         self.fit_intercept = validation.flag("fit_intercept", fit_intercept)
         self.tol = validation.number("tol", tol, low=0.0, low_open=True)
-        self.max_iter = None if max_iter is None else validation.count("max_iter", max_iter)
+        self.max_iter = None if max_iter is None else validation.count("max_iter", max_iter, low=0)
         self._stream: Stream | None = None
         self.label_smoothing = validation.number("label_smoothing", label_smoothing, low=0.0, high=1.0)
         self.class_weight = class_weight
@@ -157,6 +173,7 @@ class Trainer:
         if validation_fraction is not None:
             validation.number("validation_fraction", validation_fraction, low=0.0, high=0.9, low_open=True)
         self.validation_fraction = validation_fraction
+        self.table = None if table is None else checked_options(table)
 
     def __repr__(self) -> str:
         """The options that are not default, `Trainer(l2=0.001, solver='lbfgs')` for example."""
@@ -180,14 +197,17 @@ class Trainer:
         ----------
         X : array_like, frame, sparse matrix (n_samples, n_features), Dask collection, or a source of blocks of rows
             The column names of a pandas, polars or Arrow table become the feature names of the model. A table is read
-            as float32 if all columns are float32 or float16, and otherwise as float64. With `device`, X may be an array
+            as float32 if all columns are float32 or float16, and otherwise as float64. Text, categories and dates are
+            encoded as `table` says; the model then takes such tables. With `device`, X may be an array
             on that GPU, as in `Objective`; y and sample_weight on a GPU are copied. A sparse matrix or array of SciPy
             stays sparse; it is not supported on a GPU. A source, from `nbs.data`, has its own labels and weights: give
             it without `y`. The rows of a Dask Array, of one chunk of columns, or DataFrame stay on the workers of the
-            current `dask.distributed.Client`; y and sample_weight may be Dask collections too.
+            current `dask.distributed.Client`; y, sample_weight and offset may be Dask collections too.
         y : array_like or column of a table
             Labels, (n_samples,): integers, strings or booleans; or probabilities (n_samples, n_classes), whose
-            classes are 0..n_classes-1.
+            classes are 0..n_classes-1. Booleans (n_samples, n_classes) are partial labels: the classes that are
+            possible. The loss of a sample is then -log of the sum of their probabilities. The classes of a table of
+            boolean columns are the names of its columns.
         sample_weight : array_like (n_samples,), optional
         offset : array_like (n_samples, n_classes), or (n_samples,) for the second of two classes, optional
             Added to the logits, with fixed coefficient 1. Predictions take an offset of their own.
@@ -231,50 +251,39 @@ class Trainer:
         options = self._objective_options()
         if self.standardize:
             options = replace(options, penalty=standardized(options.penalty, problem))
-        objective = PenalizedLoss(problem, options)
+        objective = objective_of(problem, options)
         start = initial_params(init, objective.shape, problem.classes, fit_intercept=self.fit_intercept)
-        solver = chosen_solver(self.solver, options.penalty)
-        context = Context(
-            solver.name,
-            problem.n_samples,
-            problem.n_features,
-            problem.classes,
-            problem.feature_names,
-            n_validation_samples=0 if problem.held_out is None else problem.held_out.n_samples,
-        )
+        start[:, :-1] = options.penalty.feasible(start[:, :-1])
+        check_start(objective, start)
+        solver = chosen_solver(self.solver, options.penalty, convex=objective.convex)
+        context = Context.of(solver.name, problem)
         hooks = Hooks(self, callbacks, context)
         monitor = self._monitor(started, objective, problem, hooks)
         if checkpoint is not None:
             known = self._fingerprint(solver, problem, start, options.penalty)
             monitor.save_to(Checkpoint(checkpoint, known), resume=resume)
         with monitor.saved_on_termination(), hooks.running(), rows_reported(problem, callbacks):
-            solution = minimise(
-                solver,
-                objective,
-                start,
-                monitor,
-                problem.classes,
-                tol=self.tol,
-                max_iter=self.max_iter,
-                seed=self._seed(),
-            )
+            given = {"tol": self.tol, "max_iter": self.max_iter, "seed": self._seed()}
+            given["occurring"] = OccurringFeatures.of(problem, options, start)
+            solution = minimise(solver, objective, start, monitor, problem.classes, **given)
             context.result = self._result(solver, solution, problem, monitor, started, options)
         if not solution.converged and not solution.stop_reason.requested:
-            terms = PYTHON_TERMS | {"tol": f"tol (now {self.tol:g})", "penalize": self.to_penalise}
-            advice = solution.stop_reason.advise(terms)
+            advice = solution.stop_reason.advise({**self.advice, "tol": f"tol (now {self.tol:g})"})
             warnings.warn(convergence_message(solution, advice), self.warn_as, stacklevel=2)
         return context.result
 
     def _problem(self, X: Any, **given: Any) -> AnyProblem:
         """The validated problem, with validation data where the options or the caller ask for some."""
         of_data = ("class_weight", "label_smoothing", "dtype", "device")
+        given["table"] = self.table or TableOptions()
         problem = problem_of(X, **given, **{name: getattr(self, name) for name in of_data})
         if problem.held_out is None and self.validation_fraction is not None:
             problem = problem.split(self.validation_fraction, self.random_state)
         return problem
 
     def _penalty(self) -> AnyPenalty:
-        return penalty_of(self.penalty, self.l1, self.l2, grouped=self.grouped)
+        beside: dict[str, Any] = {"grouped": self.grouped, "weight": self.penalty_weight, "bounds": self.bounds}
+        return penalty_of(self.penalty, self.l1, self.l2, **beside)
 
     def _objective_options(self) -> ObjectiveOptions:
         return ObjectiveOptions(
@@ -313,13 +322,13 @@ class Trainer:
         started: float,
         options: ObjectiveOptions,
     ) -> FitResult:
-        penalty: dict[str, Any] = {"standardize": True} if self.standardize else {}
-        penalty |= {"l1": self.l1, "l2": self.l2} if self.penalty is None else {"penalty": plain(self._penalty())}
+        of_penalty = {name: getattr(self, name) for name in PENALTY_OPTIONS}
         model = trained_model(
             solution.params,
             problem.classes,
             problem.feature_names,
-            training_metadata(solver, solution, problem, {**penalty, "fit_intercept": self.fit_intercept}),
+            training_metadata(solver, solution, problem, of_penalty, fit_intercept=self.fit_intercept),
+            problem.encoding,
         )
         return FitResult(
             model=model,

@@ -9,8 +9,10 @@ Each file has one subject:
     conversion   arrays, lists, columns and tensors to NumPy arrays
     frames       tables of pandas, polars and Arrow to NumPy arrays with feature names
     arrays       arrays of numbers: X, logits, parameters, offsets, outputs
+    axes         logits of any shape, with their targets and weights
     sparse       X that may be a sparse matrix
     labels       labels of classes to class indices and sorted classes
+    partial      sets of possible classes
     targets      class indices, or rows of probabilities
     weights      sample weights and class weights
     weighting    targets and weights together, as the kernels use them
@@ -45,11 +47,13 @@ from nbsoftmax.validation.arrays import (
     some_samples,
     writeable_view,
 )
-from nbsoftmax.validation.binary import BinaryTargets, binary_targets
-from nbsoftmax.validation.conversion import as_array, is_dask, is_on_device
+from nbsoftmax.validation.axes import Along, logits_along, target_rows, weight_rows
+from nbsoftmax.validation.binary import BinaryTargets, binary_targets, positive_weights
+from nbsoftmax.validation.conversion import as_array, is_dask, is_on_device, refuse_tensor
 from nbsoftmax.validation.frames import by_label, frame, same_features
 from nbsoftmax.validation.labels import class_labels, codes_of, labels, positions, target_array
 from nbsoftmax.validation.options import callables, choice, count, device, flag, n_threads, number, seed
+from nbsoftmax.validation.partial import certain_labels, possible_classes, refuse_never_possible
 from nbsoftmax.validation.size import MANY_CLASSES, n_classes, needs_memory
 from nbsoftmax.validation.sparse import features, is_sparse, samples
 from nbsoftmax.validation.targets import Targets, distributions, targets
@@ -58,6 +62,7 @@ from nbsoftmax.validation.weights import class_weights, in_units, sample_weights
 
 __all__ = [
     "MANY_CLASSES",
+    "Along",
     "BinaryTargets",
     "Float64s",
     "Floats",
@@ -69,6 +74,7 @@ __all__ = [
     "binary_targets",
     "by_label",
     "callables",
+    "certain_labels",
     "choice",
     "class_labels",
     "class_weights",
@@ -89,6 +95,7 @@ __all__ = [
     "is_sparse",
     "labels",
     "logits",
+    "logits_along",
     "n_classes",
     "n_threads",
     "needs_memory",
@@ -98,6 +105,10 @@ __all__ = [
     "out",
     "params",
     "positions",
+    "positive_weights",
+    "possible_classes",
+    "refuse_never_possible",
+    "refuse_tensor",
     "same_features",
     "sample_weights",
     "samples",
@@ -105,8 +116,10 @@ __all__ = [
     "seed",
     "some_samples",
     "target_array",
+    "target_rows",
     "targets",
     "weigh",
+    "weight_rows",
     "weighted_targets",
     "writeable_view",
 ]

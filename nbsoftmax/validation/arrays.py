@@ -12,7 +12,7 @@ from nbsoftmax.validation.conversion import as_array
 
 Floats = NDArray[np.floating[Any]]
 Float64s = NDArray[np.float64]
-FloatT = TypeVar("FloatT", bound=np.floating[Any])
+ScalarT = TypeVar("ScalarT", bound=np.generic)
 SMALL = 2**12  # up to this size, `isfinite` of the whole array is faster than sums of blocks
 
 
@@ -43,6 +43,11 @@ def float_dtype_of(name: str, given: np.dtype[Any], dtype: Any = None) -> Any:
         )
     if kind not in "fiub":
         raise InputTypeError(f"{name} has dtype {given}, expected float32 or float64; convert it to numbers first.")
+    if kind == "f" and given.itemsize > 8:
+        raise InputTypeError(
+            f"{name} has dtype {given}, which has more digits than float64, expected float32 or float64; round it "
+            f"first: {name}.astype(numpy.float64)."
+        )
     if dtype is None:
         return np.float32 if kind == "f" and given.itemsize <= 4 else np.float64
     return dtype
@@ -53,7 +58,7 @@ def as_float64s(name: str, a: ArrayLike) -> Float64s:
     return np.asarray(as_floats(name, a, dtype=np.float64), np.float64, order="C")
 
 
-def writeable_view(a: NDArray[FloatT]) -> NDArray[FloatT]:
+def writeable_view(a: NDArray[ScalarT]) -> NDArray[ScalarT]:
     """Return `a` itself, or for a read-only array a writeable view of the same memory.
 
     Kernels never write to their inputs. Without the view, Numba would compile every kernel a second time for
@@ -125,9 +130,12 @@ def refuse_not_finite(name: str, value: Any, i: int, j: int, names: tuple[str, .
     """Raise the error for a NaN or inf in row i and column j, which is named if the columns have names."""
     if names is not None:
         found = "a missing value (NaN)" if np.isnan(value) else f"{value}"
+        advice = "drop such rows, or impute the values"
+        if np.isnan(value):
+            advice += "; a Trainer with table=TableOptions(missing='mean') does so"
         raise InputValueError(
             f"{name} has {found} in column {plain(names[j])} at row {i} (counted from 0); expected finite numbers; "
-            "drop such rows, or impute the values."
+            f"{advice}."
         )
     raise InputValueError(
         f"{name} contains {value} at row {i}, column {j} (counted from 0); expected finite numbers, "

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from nbsoftmax.errors import InputTypeError, InputValueError
-from nbsoftmax.validation.arrays import Float64s, Floats
+from nbsoftmax.validation.arrays import Float64s, Floats, as_floats
 from nbsoftmax.validation.conversion import as_array
 from nbsoftmax.validation.options import ignored_index
 from nbsoftmax.validation.weighting import TargetSummary, combine_weights
@@ -91,6 +91,29 @@ def _binary_classes(array: NDArray[Any], z: Floats, ignore_index: int | None) ->
     target = np.where(ignored, 0, flat).astype(z.dtype)  # the dtype of y may have no -1
     target[ignored] = -1
     return target, ignored
+
+
+def positive_weights(weight: ArrayLike | None, shape: tuple[int, ...]) -> Float64s:
+    """Check weights of class 1 that are broadcast to `shape`: flat, to be repeated in C order; (0,) for None."""
+    if weight is None:
+        return np.empty(0)
+    w = as_floats("pos_weight", weight, dtype=np.float64)
+    try:
+        fits = np.broadcast_shapes(w.shape, shape) == shape
+    except ValueError:
+        fits = False
+    if not fits:
+        columns = f"({shape[-1]},), one weight for each column" if shape else "(), one number"
+        raise InputValueError(
+            f"pos_weight has shape {w.shape}, which cannot be broadcast to {shape}, the shape of z; "
+            f"expected for example {columns}."
+        )
+    if not (np.isfinite(w) & (w >= 0)).all():
+        raise InputValueError("pos_weight contains a negative number, NaN or inf, expected weights of at least 0.")
+    alike = next((i for i, n in enumerate(w.shape) if n != 1), w.ndim)  # leading axes of size 1
+    w = w.reshape(w.shape[alike:])
+    repeated: Float64s = np.broadcast_to(w, shape[len(shape) - w.ndim :]).astype(np.float64)
+    return repeated.reshape(-1)
 
 
 def _sample_weights(weight: ArrayLike | None, z: Floats, *, all_zero: bool) -> Float64s:

@@ -53,6 +53,25 @@ def frame(X: Any, *, sparse: bool = True) -> tuple[Any, tuple[str, ...] | None]:
     return array, tuple(map(str, X.columns))
 
 
+def library_of(X: Any) -> str | None:
+    """The library of a table: "pandas", "polars" or "pyarrow"; None for anything else."""
+    tables = (("pandas", ("DataFrame",)), ("polars", ("DataFrame",)), ("pyarrow", ("Table", "RecordBatch")))
+    return next((library for library, types in tables if _is(X, library, *types)), None)
+
+
+def has_other_columns(X: Any) -> bool:
+    """Whether a table of pandas, polars or Arrow has a column that is not one of numbers or booleans."""
+    library = library_of(X)
+    if library == "pandas":
+        dtypes = set(X.dtypes)
+        if any(isinstance(dtype, np.dtype) and dtype.kind == "O" for dtype in dtypes):
+            dtypes = set(X.infer_objects().dtypes)
+        return not all(map(_is_number_of_pandas, dtypes))
+    if library == "polars":
+        return not all(map(_is_number_of_polars, set(X.dtypes)))
+    return library == "pyarrow" and not all(map(is_number_of_arrow, set(X.schema.types)))
+
+
 def column(name: str, a: Any) -> Any:
     """Turn a column of pandas, polars or Arrow into an array of the same kind; anything else is returned unchanged.
 
@@ -89,6 +108,21 @@ def only_column(a: Any) -> Any:
     return a
 
 
+def boolean_columns(a: Any, *, name: str) -> tuple[NDArray[np.bool_], tuple[str, ...]] | None:
+    """The array and the names of a table of two or more columns that are all boolean; None for anything else."""
+    if _is(a, "pandas", "DataFrame") or _is(a, "polars", "DataFrame"):
+        dtypes = list(a.dtypes)
+    elif _is(a, "pyarrow", "Table", "RecordBatch"):
+        dtypes = list(a.schema.types)
+    else:
+        return None
+    if len(dtypes) < 2 or not all(str(dtype).lower().startswith("bool") for dtype in dtypes):
+        return None
+    array, names = frame(a, sparse=False)
+    _refuse_missing(name, np.isnan(array).any(axis=1))
+    return array != 0, names or ()
+
+
 def by_label(weights: Any, n_classes: int) -> Any:
     """Turn a pandas Series of weights into a dict, because its index holds the class labels.
 
@@ -100,12 +134,8 @@ def by_label(weights: Any, n_classes: int) -> Any:
 
 
 def _of_pandas(X: Any, *, sparse: bool) -> tuple[Any, tuple[str, ...]]:
-    is_numeric = sys.modules["pandas"].api.types.is_numeric_dtype
     X = X.infer_objects()  # a column of objects that are all numbers becomes numeric
     names, dtypes = tuple(map(str, X.columns)), list(X.dtypes)
-
-    def is_number(dtype: Any) -> bool:
-        return bool(dtype.kind == "b" or (dtype.kind != "c" and is_numeric(dtype)))
 
     def is_single(dtype: Any) -> bool:
         inner = getattr(dtype, "numpy_dtype", getattr(dtype, "subtype", dtype))
@@ -114,7 +144,7 @@ def _of_pandas(X: Any, *, sparse: bool) -> tuple[Any, tuple[str, ...]]:
     for j, dtype in enumerate(dtypes):
         if isinstance(dtype, np.dtype) and dtype.kind == "O":
             _refuse_missing(f"X, in column {plain(names[j])},", _only_missing(X.iloc[:, j]))
-    common = _common(names, dtypes, is_number, is_single)
+    common = _common(names, dtypes, _is_number_of_pandas, is_single)
     if all(isinstance(dtype, np.dtype) for dtype in set(dtypes)):
         return X.to_numpy(dtype=common), names
     found = _sparse_of_pandas(X, dtypes, common) if sparse else None
@@ -167,7 +197,7 @@ def _of_polars(X: Any) -> tuple[NDArray[Any], tuple[str, ...]]:
     common = _common(
         names,
         X.dtypes,
-        lambda dtype: dtype.is_numeric() or dtype == polars.Boolean,
+        _is_number_of_polars,
         lambda dtype: str(dtype) in {"Float16", "Float32"},
     )
     return X.cast(polars.Float32 if common == np.float32 else polars.Float64).to_numpy(), names
@@ -200,11 +230,22 @@ def arrow_dtype(names: Sequence[str], dtypes: Sequence[Any]) -> np.dtype[Any]:
     """The common dtype of Arrow columns of these types; the first one that is not numeric is refused."""
     types = sys.modules["pyarrow"].types
 
-    def is_number(dtype: Any) -> bool:
-        kinds = (types.is_floating, types.is_integer, types.is_boolean, types.is_decimal)
-        return any(is_kind(dtype) for is_kind in kinds)
+    return _common(names, dtypes, is_number_of_arrow, lambda dtype: types.is_float16(dtype) or types.is_float32(dtype))
 
-    return _common(names, dtypes, is_number, lambda dtype: types.is_float16(dtype) or types.is_float32(dtype))
+
+def _is_number_of_pandas(dtype: Any) -> bool:
+    return bool(dtype.kind == "b" or (dtype.kind != "c" and sys.modules["pandas"].api.types.is_numeric_dtype(dtype)))
+
+
+def _is_number_of_polars(dtype: Any) -> bool:
+    return bool(dtype.is_numeric() or dtype == sys.modules["polars"].Boolean)
+
+
+def is_number_of_arrow(dtype: Any) -> bool:
+    """Whether a type of Arrow is one of numbers or booleans."""
+    types = sys.modules["pyarrow"].types
+    kinds = (types.is_floating, types.is_integer, types.is_boolean, types.is_decimal)
+    return any(is_kind(dtype) for is_kind in kinds)
 
 
 def _common(

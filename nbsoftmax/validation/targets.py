@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ from nbsoftmax.errors import InputTypeError, InputValueError
 from nbsoftmax.validation.arrays import Floats, writeable_view
 from nbsoftmax.validation.conversion import as_array
 from nbsoftmax.validation.options import ignored_index
+from nbsoftmax.validation.partial import Possible, checked_possible
 
 # Soft labels may have been rounded to float16: the sum of 1000 of them, each rounded to 11 bits, is off by up to 5e-4.
 # A larger deviation of a row's sum from 1 is a mistake, not rounding.
@@ -24,10 +25,12 @@ class Targets:
 
     labels : int32 (n_samples,), -1 for an ignored sample; (0,) for probabilities
     proba : (n_samples, n_classes) of the logits' dtype; (0, 0) for class indices
+    possible : bool (n_samples, n_classes), the possible classes of each sample; (0, 0) unless labels are partial
     """
 
     labels: NDArray[np.int32]
     proba: Floats
+    possible: Possible = field(default_factory=lambda: np.empty((0, 0), bool))
 
     @property
     def soft(self) -> bool:
@@ -36,11 +39,19 @@ class Targets:
 
 
 def targets(
-    y: ArrayLike, n_samples: int, n_classes: int, dtype: Any, *, ignore_index: int | None = None, n_of: str = "logits"
+    y: ArrayLike,
+    n_samples: int,
+    n_classes: int,
+    dtype: Any,
+    *,
+    ignore_index: int | None = None,
+    n_of: str = "logits",
+    partial: bool = False,
 ) -> Targets:
     """Check class indices (n_samples,) in 0..n_classes-1, or probabilities (n_samples, n_classes).
 
-    `n_of` names the array that has one row for each target; only its functions have `ignore_index`: "logits".
+    `n_of` names the array that has one row for each target; only its functions have `ignore_index`: "logits". If
+    `partial`, rows of booleans are the possible classes of each sample.
     """
     ignored_index(ignore_index)
     array = as_array("y", y)
@@ -57,7 +68,7 @@ def targets(
                 f"ignore_index is {ignore_index}, but y has rows of probabilities, expected class indices; "
                 "give the samples to ignore the weight 0 in sample_weight, or give class indices."
             )
-        return Targets(np.empty(0, np.int32), _target_proba(array, n_samples, n_classes, dtype, n_of))
+        return _rows_of_classes(array, n_samples, n_classes, dtype, n_of, partial=partial)
     if array.ndim != 1:
         raise InputValueError(
             f"y has {array.ndim} dimensions, expected 1 (class indices) or 2 (rows of probabilities)."
@@ -87,12 +98,23 @@ def targets(
     return Targets(labels, no_proba)
 
 
-def _target_proba(array: NDArray[Any], n_samples: int, n_classes: int, dtype: Any, n_of: str) -> Floats:
+def _rows_of_classes(
+    array: NDArray[Any], n_samples: int, n_classes: int, dtype: Any, n_of: str, *, partial: bool
+) -> Targets:
+    """Check probabilities, or possible classes, (n_samples, n_classes)."""
+    no_labels = np.empty(0, np.int32)
+    what = "rows of possible classes" if partial and array.dtype == bool else "rows of probabilities"
     if array.shape != (n_samples, n_classes):
+        raise InputValueError(f"y has shape {array.shape}, but {n_of} needs ({n_samples}, {n_classes}) for {what}.")
+    if partial and array.dtype == bool:
+        return Targets(no_labels, np.empty((0, 0), dtype), checked_possible(array))
+    if array.dtype == bool and (several := array.sum(axis=1) > 1).any():
         raise InputValueError(
-            f"y has shape {array.shape}, but {n_of} needs ({n_samples}, {n_classes}) for rows of probabilities."
+            f"y row {int(np.argmax(several))} has several possible classes; partial labels are supported for rows in "
+            "memory, by Trainer.fit, Objective and SoftmaxRegression.fit."
         )
-    return writeable_view(distributions("y", np.ascontiguousarray(array.astype(dtype, copy=False))))
+    proba = distributions("y", np.ascontiguousarray(array.astype(dtype, copy=False)))
+    return Targets(no_labels, writeable_view(proba))
 
 
 def distributions(name: str, proba: Floats) -> Floats:

@@ -13,16 +13,18 @@ of the mean, and sums are multiplied by 2^exponent at the end (`in_units`).
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from nbsoftmax.kernels.kinds import INDEX, INDEX_SMOOTHED, PROBA
+from nbsoftmax.errors import InputValueError
+from nbsoftmax.kernels.kinds import INDEX, INDEX_SMOOTHED, PARTIAL, PROBA
 from nbsoftmax.sums import pairwise_sum
 from nbsoftmax.validation.arrays import Float64s, Floats
 from nbsoftmax.validation.options import number
+from nbsoftmax.validation.partial import Possible, without_unknown
 from nbsoftmax.validation.targets import Targets, targets
 from nbsoftmax.validation.weights import class_weights, in_units, sample_weights, scaled
 
@@ -47,6 +49,7 @@ class WeightedTargets:
     kind : one of `nbsoftmax.kernels.kinds`
     total : divisor of a mean
     exponent : exponent of the unit
+    possible : bool (n_samples, n_classes), the possible classes of partial labels; (0, 0) for other kinds
     """
 
     labels: NDArray[np.int32]
@@ -57,14 +60,27 @@ class WeightedTargets:
     kind: int
     total: float
     exponent: int
+    possible: Possible = field(default_factory=lambda: np.empty((0, 0), bool))
 
     @property
     def weight_sum(self) -> float:
         """Divisor of a mean, in the units of the weights that were given."""
         return in_units(self.total, self.exponent)
 
-    def least_weight(self) -> float:
-        """The smallest positive weight of a sample; 0 unless each target is a single class."""
+    def separable_below(self) -> float:
+        """A mean loss below which all classes are separated without error; 0 if the loss cannot show that.
+
+        If the loss of every sample is below log 2, each has a probability above one half for its class. If it is below
+        -log(1 - 1 / K) for partial labels, the most probable class of each is possible, because the others together
+        have less than 1 / K. Either way, multiples of the parameters then bring the loss to 0.
+        """
+        sure = 1 - 1 / self.gain.size if self.kind == PARTIAL else 0.5
+        return -float(np.log(sure)) * self._least_weight() / self.total
+
+    def _least_weight(self) -> float:
+        """The smallest positive weight of a sample; 0 for probabilities and smoothed labels."""
+        if self.kind == PARTIAL:
+            return float(self.weight.min(initial=np.inf, where=self.weight > 0)) if self.weight.size else 1.0
         if self.kind != INDEX:
             return 0.0
         counts = self.labels >= 0
@@ -73,8 +89,11 @@ class WeightedTargets:
         return float(self.weight.min(initial=np.inf, where=counts & (self.weight > 0)))
 
     def class_sums(self) -> Float64s:
-        """sum_i t_ik, the weight of each class, (n_classes,)."""
+        """sum_i t_ik, the weight of each class, (n_classes,); partial labels count in equal shares."""
         weight, n_classes = self.weight, self.gain.size
+        if self.kind == PARTIAL:
+            shares = 1 / self.possible.sum(axis=1)
+            return np.asarray((shares * weight if weight.size else shares) @ self.possible)
         if self.kind == PROBA:
             shares = np.einsum("i,ik->k", weight, self.proba) if weight.size else None
             sums: Float64s = self.proba.sum(axis=0, dtype=np.float64) if shares is None else shares
@@ -128,6 +147,8 @@ def weigh(
     `ignores` says whether some samples may be ignored; `mean` is as in `weighted_targets`.
     """
     e = label_smoothing
+    if target.possible.size:
+        return _weigh_partial(target, sample, dtype, other_options=by_class.size > 0 or e > 0)
     if not (target.soft or sample.size or by_class.size or e > 0 or ignores):  # the common case, in a few calls
         m, ones = target.labels.size, np.ones(n_classes, dtype)
         return WeightedTargets(
@@ -147,6 +168,20 @@ def weigh(
     with np.errstate(over="ignore"):  # unscaled weights may exceed the range of float32; the callers handle that
         gain, floor = np.asarray(by_class * (1 - e), dtype), np.asarray(by_class * e / n_classes, dtype)
     return WeightedTargets(target.labels, target.proba, gain, floor, sample, kind, total, exponent)
+
+
+def _weigh_partial(target: Targets, sample: Float64s, dtype: Any, *, other_options: bool) -> WeightedTargets:
+    """Partial labels with sample weights; samples of which nothing is known have the weight 0."""
+    if other_options:
+        raise InputValueError(
+            "y holds partial labels, for which class_weight and label_smoothing have no meaning; use sample_weight."
+        )
+    n_samples, n_classes = target.possible.shape
+    sample = without_unknown(target.possible, sample)
+    summary = TargetSummary(n_samples, n_classes, dtype, labels=None, ignored=None, proba=None, smoothed=False)
+    sample, _, total, exponent = combine_weights(sample, np.empty(0), summary, mean=True)
+    ones, zeros = np.ones(n_classes, dtype), np.zeros(n_classes, dtype)
+    return WeightedTargets(target.labels, target.proba, ones, zeros, sample, PARTIAL, total, exponent, target.possible)
 
 
 class TargetSummary(NamedTuple):

@@ -7,7 +7,7 @@ import pytest
 
 import nbsoftmax as nbs
 from nbsoftmax.problem import rows_to_hold_out
-from tests.cli.commands import SPECIES, refused, run
+from tests.cli.commands import SPECIES, misused, refused, run
 
 
 def test_l1_and_grouped_are_those_of_the_trainer(flowers, tmp_path, capsys):
@@ -84,7 +84,7 @@ def test_separable_data_without_a_penalty_are_advised_l2_by_its_option(tmp_path,
         "x,y\n" + "".join(f"{x},{'low' if x < 0 else 'high'}\n" for x in (-2, -1, 1, 2))
     )
     fit = "fit", tmp_path / "apart.csv", "--target", "y", "--out", tmp_path / "m.npz", "--quiet", "--json"
-    assert run(*fit) == 1
+    assert run(*fit, "--l2", 0) == 1
     out, err = capsys.readouterr()
     assert json.loads(out)["converged"] is False
     assert "add --l2 (for example 1e-4)" in err
@@ -174,3 +174,37 @@ def test_samples_held_out_have_no_part_in_the_scales(flowers, tmp_path, capsys):
     model = nbs.SoftmaxModel.load(tmp_path / "m.npz")
     np.testing.assert_allclose(model.coef, expected.model.coef / scale, rtol=1e-4, atol=1e-7)
     assert said["validation_loss"] == pytest.approx(expected.history["validation_loss"][-1], rel=1e-6)
+
+
+def test_named_features_are_not_penalised(flowers, tmp_path, capsys):
+    path, X, y = flowers
+    out, data = tmp_path / "m.npz", (path, "--target", "species", "--quiet")
+    assert run("fit", *data, "--out", out, "--l2", 10, "--tol", 1e-10, "--unpenalised", "width") == 0
+    expected = nbs.Trainer(l2=10.0, tol=1e-10, penalty_weight=[1, 0]).fit(X, y).model
+    np.testing.assert_allclose(nbs.SoftmaxModel.load(out).coef, expected.coef, atol=1e-3)
+    np.savez(tmp_path / "flowers.npz", X=X, y=y)
+    assert run("cv", tmp_path / "flowers.npz", "--out", out, "--Cs", 1e-3, 1e-2, "--unpenalised", "x1") == 0
+    coef = np.abs(nbs.SoftmaxModel.load(out).coef).max(axis=0)
+    assert coef[1] > 10 * coef[0]
+    (tmp_path / "parts").mkdir()
+    (tmp_path / "parts" / "a.csv").write_bytes(path.read_bytes())
+    several = "cv", tmp_path / "parts", "--target", "species", "--out", out, "--Cs", 1e-3, 1e-2
+    assert run(*several, "--unpenalised", "width") == 0
+    coef = np.abs(nbs.SoftmaxModel.load(out).coef).max(axis=0)
+    assert coef[1] > 10 * coef[0]
+    capsys.readouterr()
+    err = refused(capsys, "fit", *data, "--out", out, "--unpenalised", "petal")
+    assert "--unpenalised names 'petal', which is not a feature; the features are ['length', 'width']." in err
+
+
+def test_firth_gives_finite_coefficients_for_separable_classes(tmp_path, capsys):
+    rows = [f"{x},{'low' if x < 0 else 'high'}" for x in (-3, -2, -1, 1, 2, 3)]
+    (tmp_path / "d.csv").write_text("\n".join(["x,y", *rows]), encoding="utf-8")
+    fit = ("fit", tmp_path / "d.csv", "--target", "y", "--out", tmp_path / "m.npz", "--quiet")
+    assert run(*fit) == 1
+    assert "--firth" in capsys.readouterr().err
+    assert run(*fit, "--firth") == 0
+    assert "gap to the minimum" not in capsys.readouterr().out  # none is known
+    assert np.abs(nbs.SoftmaxModel.load(tmp_path / "m.npz").coef).max() < 3
+    assert "not allowed with" in misused(capsys, *fit, "--firth", "--l2", "0.1")
+    assert "newton-cg" in refused(capsys, *fit, "--firth", "--solver", "newton-cg")

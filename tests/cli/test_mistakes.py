@@ -105,8 +105,8 @@ def test_continuous_targets_and_missing_labels_are_refused(tmp_path, capsys):
     assert not (tmp_path / "m.npz").exists()
 
 
-@pytest.mark.parametrize(("name", "start"), [("rownames", 1), ("", 0), ("id", 501)])
-def test_a_column_that_counts_the_rows_is_warned_of_and_can_be_dropped(flowers, tmp_path, capsys, name, start):
+@pytest.mark.parametrize(("name", "start"), [("rownames", 1), ("", 0), ("", 7), ("id", 501)])
+def test_a_column_that_numbers_the_rows_is_left_out_or_warned_of(flowers, tmp_path, capsys, name, start):
     path, X, y = flowers
     lines = path.read_text().splitlines()
     indexed = tmp_path / "indexed.csv"
@@ -115,8 +115,11 @@ def test_a_column_that_counts_the_rows_is_warned_of_and_can_be_dropped(flowers, 
     assert run(*fit) == 0
     err = capsys.readouterr().err
     assert err.startswith("nbsoftmax: warning: ")
-    drop = f"--drop {name or chr(39) * 2}"
-    assert f"{drop} leaves it out" in err
+    is_left_out = not name or start in (0, 1)
+    said = "is left out; --features rownames" if name else "a column without a name is left out"
+    assert (said if is_left_out else f"--drop {name} leaves it out") in err
+    features = nbs.SoftmaxModel.load(tmp_path / "m.npz").feature_names
+    assert features == (() if is_left_out else (name,)) + ("length", "width")
     assert run(*fit, f"--drop={name}") == 0
     assert capsys.readouterr().err == ""
     saved = nbs.SoftmaxModel.load(tmp_path / "m.npz")

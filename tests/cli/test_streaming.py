@@ -116,7 +116,7 @@ def test_what_cannot_be_streamed_is_refused_in_one_line(parts, flowers, tmp_path
     assert "(did you mean 'species'?)" in refused(capsys, *fit, "--target", "Species", *options[2:])
     assert "name the column of labels with --target NAME" in refused(capsys, *fit, *options[2:])
     assert "has no column 'none' to drop" in refused(capsys, *fit, *options, "--drop", "none")
-    assert "--device is 'cuda', but blocks" in refused(capsys, *fit, *options, "--device", "cuda")
+    assert "--device is 'cuda', but blocks" in refused(capsys, *fit, *options, "--drop", "id", "--device", "cuda")
     assert "there is no file" in refused(capsys, "fit", tmp_path / "*.arrow", *options)
     assert "cannot be read block by block (npz)" in refused(
         capsys, "fit", tmp_path / "d.npz", "--stream", "--out", tmp_path / "m.npz"
@@ -132,7 +132,9 @@ def test_cv_of_a_folder_is_that_of_its_source(parts, tmp_path, capsys):
     options = "--target", "species", "--Cs", 0.1, 10, "--folds", 3
     assert run("cv", folder, *options, "--json", "--out", tmp_path / "m.npz") == 0
     said = json.loads(capsys.readouterr().out)
-    found = nbs.cross_validate(nbs.data.open(folder, target="species", format="parquet"), Cs=[0.1, 10], folds=3)
+    found = nbs.cross_validate(
+        nbs.data.open(folder, target="species", features=["length", "width", "w"]), Cs=[0.1, 10], folds=3
+    )
     np.testing.assert_allclose(said["log_loss"], found.log_loss, rtol=1e-9)
     saved = nbs.SoftmaxModel.load(tmp_path / "m.npz")
     assert saved.feature_names == found.result.model.feature_names is not None

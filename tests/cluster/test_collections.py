@@ -92,6 +92,40 @@ def test_a_fit_of_collections_is_that_of_the_rows_in_memory(case):
     assert found.problem.n_samples == rows[0].shape[0]
 
 
+OFFSET = rng.normal(size=(M, K))
+OFFSETS = pd.DataFrame(OFFSET, columns=list("ABCD"))
+
+
+@pytest.mark.parametrize(
+    ("x", "offset"),
+    [
+        (x_array, lambda: da.from_array(OFFSET, chunks=(CHUNKS, K))),
+        (x_array, lambda: da.from_array(OFFSET, chunks=(400, 3))),
+        (x_array, lambda: OFFSET),
+        (lambda: frame()[list("abcde")], lambda: frame(OFFSETS)),
+        (lambda: frame()[list("abcde")], lambda: frame(OFFSETS).to_dask_array()),
+    ],
+)
+def test_an_offset_is_added_to_the_logits(x, offset):
+    X_, y = x(), y_array() if hasattr(x(), "chunks") else frame()["label"]
+    found = nbs.Trainer(l2=0.01, tol=1e-9).fit(X_, y, offset=offset(), validation_data=(X_, y, None, offset()))
+    expected = nbs.Trainer(l2=0.01, tol=1e-9).fit(X, Y, offset=OFFSET, validation_data=(X, Y, None, OFFSET))
+    assert found.objective == pytest.approx(expected.objective, rel=2e-9)
+    assert found.objective != pytest.approx(nbs.Trainer(l2=0.01).fit(X, Y).objective, rel=1e-3)
+    final = found.history["validation_loss"][-1], expected.history["validation_loss"][-1]
+    assert final[0] == pytest.approx(final[1], rel=1e-3)
+
+
+def test_an_offset_gives_the_same_bits_for_one_worker_and_two(cluster):
+    offset, bits = da.from_array(OFFSET, chunks=(CHUNKS, K)), set()
+    with distributed.Client(cluster) as two:
+        bits.add(nbs.Trainer(l2=0.01).fit(x_array(), Y, offset=offset).model.coef.tobytes())
+        address = next(iter(two.scheduler_info()["workers"]))
+        with dask.annotate(workers=[address]):
+            bits.add(nbs.Trainer(l2=0.01).fit(x_array(), Y, offset=offset).model.coef.tobytes())
+    assert len(bits) == 1
+
+
 @pytest.mark.parametrize("solver", ["newton-cg", "newton", "gd", "prox-newton"])
 def test_every_solver_that_makes_passes_finds_the_same_minimum(solver):
     options = {"solver": solver, "tol": 1e-6, "l1" if solver == "prox-newton" else "l2": 0.05}
@@ -181,8 +215,16 @@ BAD = {
     "labels in memory, sizes unknown": (lambda: (unknown_sizes()[0], Y), "compute_chunk_sizes"),
     "other partitions": (lambda: (frame()[["a"]], frame(n=3)["label"]), "X has 4 partitions, but y has 3"),
     "other rows": (lambda: (unknown_sizes()[0], y_array()), "in partition 0 .*labels"),
-    "only y is lazy": (lambda: (X, y_array()), "X is a ndarray, but y or sample_weight"),
+    "only y is lazy": (lambda: (X, y_array()), "X is a ndarray, but y, sample_weight or offset"),
     "one class": (lambda: (x_array(), np.repeat("a", M)), "only the class 'a'"),
+    "too few offsets": (lambda: (x_array(), Y, None, OFFSET[:-1]), "offset has 899 entries, but X has 900 rows"),
+    "an offset of other classes": (lambda: (x_array(), Y, None, OFFSET[:, :3]), "offset has 3 columns, expected 4"),
+    "NaN in the offset": (
+        lambda: (x_array(), Y, None, np.where(np.arange(M)[:, None] == 252, np.nan, OFFSET)),
+        r"in partition 2 .*offset contains nan at row 2",
+    ),
+    "a text offset": (lambda: (x_array(), Y, None, y_array()), "in partition 0 .*offset has dtype"),
+    "only the offset is lazy": (lambda: (X, Y, None, y_array(OFFSET[:, 0])), "X is a ndarray, but y, sample_weight or"),
     "no y": (lambda: (x_array(), None), "y is None"),
 }
 
@@ -191,7 +233,8 @@ BAD = {
 def test_bad_collections_are_refused_with_advice(case):
     rows, message = BAD[case]
     with pytest.raises((InputValueError, InputTypeError), match=message):
-        nbs.Trainer().fit(*rows())
+        X_, y, sample_weight, offset = (*rows(), None, None)[:4]
+        nbs.Trainer().fit(X_, y, sample_weight=sample_weight, offset=offset)
 
 
 def test_what_collections_cannot_have_is_refused():
@@ -236,3 +279,12 @@ def test_a_client_is_needed_that_waits(cluster):
         ProblemInParts.from_dask(x_array(), Y, client=closed)
     with pytest.raises(InputTypeError, match="client is a str"):
         ProblemInParts.from_dask(x_array(), Y, client="tcp://somewhere:8786")
+
+
+@pytest.mark.parametrize("options", [{"l2": 0.05}, {"l1": 0.02}])
+def test_weights_of_the_penalty_and_bounds_are_kept(options):
+    options |= {"penalty_weight": [0.0, 1.0, 2.0, 1.0, 0.5], "bounds": (-0.1, 0.3), "tol": 1e-8}
+    found, expected = nbs.Trainer(**options).fit(x_array(), Y), nbs.Trainer(**options).fit(X, Y)
+    assert found.converged
+    assert found.objective == pytest.approx(expected.objective, rel=2e-8)
+    assert -0.1 <= found.model.coef.min() <= found.model.coef.max() <= 0.3

@@ -153,3 +153,44 @@ def test_without_distributed_a_fit_says_what_to_install():
         nbs.Trainer().fit(da.ones((4, 2)), [0, 1, 0, 1])
     """
     assert "InputTypeError: Dask collections need the package distributed" in run(script).stderr
+
+
+OFFSET = rng.normal(size=(M, K))
+
+
+@pytest.mark.parametrize(
+    ("x", "y", "offset"),
+    [
+        (lambda: LAZY, lambda: Y, lambda: da.from_array(OFFSET, chunks=(LAZY.chunks[0], K))),
+        (lambda: LAZY, lambda: Y, lambda: OFFSET),
+        (lambda: FRAME, lambda: dd.from_pandas(pd.Series(Y), npartitions=3), lambda: frame_of(OFFSET)),
+        (lambda: FRAME, lambda: dd.from_pandas(pd.Series(Y), npartitions=3), lambda: frame_of(OFFSET).to_dask_array()),
+    ],
+)
+def test_an_offset_takes_part_in_fits_predictions_and_scores(client, x, y, offset):
+    lazy, local = DaskSoftmaxRegression(tol=1e-9), nbs.SoftmaxRegression(tol=1e-9)
+    lazy.fit(x(), y(), offset=offset())
+    local.fit(X, Y, offset=OFFSET)
+    np.testing.assert_allclose(lazy.coef_, local.coef_, rtol=1e-4, atol=1e-4)
+    in_memory = TABLE if x() is FRAME else X
+    for method in METHODS:
+        found = getattr(lazy, method)(x(), offset())
+        assert type(found).__module__.startswith("dask")
+        np.testing.assert_array_equal(np.asarray(found.compute()), getattr(lazy, method)(in_memory, OFFSET))
+    labels = y() if x() is FRAME else da.from_array(Y, chunks=(LAZY.chunks[0],))
+    assert lazy.score(x(), labels, offset=offset()) == lazy.score(in_memory, Y, offset=OFFSET)
+
+
+def test_the_offset_of_two_classes_may_have_one_column(client):
+    y, offset = np.where(CODES == 2, "b", "a"), da.from_array(OFFSET[:, 0], chunks=(LAZY.chunks[0],))
+    fitted = DaskSoftmaxRegression(tol=1e-9).fit(LAZY, y, offset=offset)
+    expected = fitted.to_local().decision_function(X, OFFSET[:, 0])
+    np.testing.assert_array_equal(fitted.decision_function(LAZY, offset).compute(), expected)
+    series = dd.from_pandas(pd.Series(OFFSET[:, 0]), npartitions=3)
+    fitted = DaskSoftmaxRegression(tol=1e-9).fit(FRAME, dd.from_pandas(pd.Series(y), npartitions=3), offset=series)
+    expected = fitted.to_local().decision_function(TABLE, OFFSET[:, 0])
+    np.testing.assert_array_equal(fitted.decision_function(FRAME, series).compute(), expected)
+
+
+def frame_of(offset):
+    return dd.from_pandas(pd.DataFrame(offset, columns=list("ABC")), npartitions=3)

@@ -23,4 +23,8 @@ def objective(fitted, X, y, C=1.0, l1_ratio=0.0, weight=1.0):
     return (weight * losses).sum() + penalty / C
 
 
-NO_STREAM = [({"l1_ratio": 0.5}, "l1_ratio is 0.5"), ({"class_weight": "balanced"}, "all labels at once")]
+NO_STREAM = [
+    ({"l1_ratio": 0.5}, "l1_ratio is 0.5"),
+    ({"class_weight": "balanced"}, "all labels at once"),
+    ({"standardize": True}, "all samples at once"),
+]

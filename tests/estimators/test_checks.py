@@ -8,8 +8,38 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 import nbsoftmax as nbs
 from tests.estimators.problems import NO_STREAM
 
-# One check compares predictions of two fits of one problem to seven digits, more than the default tolerance gives.
-CHECKS = parametrize_with_checks([nbs.SoftmaxRegression(), nbs.SoftmaxRegressionCV(Cs=3, cv=3, tol=1e-9)])
+# Some checks compare two fits of one problem to seven digits, more than the default tolerance gives: hence `tol`.
+SETTINGS = [
+    nbs.SoftmaxRegression(),
+    nbs.SoftmaxRegression(l1_ratio=1.0),
+    nbs.SoftmaxRegression(l1_ratio=0.5, tol=1e-9, standardize=True),
+    nbs.SoftmaxRegression(class_weight="balanced"),
+    nbs.SoftmaxRegression(standardize=True),
+    nbs.SoftmaxRegression(fit_intercept=False),
+    nbs.SoftmaxRegression(label_smoothing=0.1),
+    nbs.SoftmaxRegression(warm_start=True),
+    nbs.SoftmaxRegression(max_iter=1),
+    nbs.SoftmaxRegression(solver="newton"),
+    nbs.SoftmaxRegression(solver="newton-cg"),
+    nbs.SoftmaxRegression(solver="lbfgs", tol=1e-10),
+    nbs.SoftmaxRegression(solver="gd", tol=1e-8),
+    nbs.SoftmaxRegression(solver="sgd"),
+    nbs.SoftmaxRegressionCV(Cs=3, cv=3, tol=1e-9),
+    nbs.SoftmaxRegressionCV(Cs=2, cv=2, scoring="accuracy", tol=1e-9),
+    nbs.SoftmaxRegressionCV(Cs=[0.1, 1.0], cv=2, l1_ratios=(0.0, 0.5), class_weight="balanced", tol=1e-9),
+    nbs.SoftmaxRegressionCV(Cs=2, cv=2, refit=False, tol=1e-9),
+    nbs.SoftmaxRegressionCV(Cs=[0.1, 1.0], cv=2, refit="one-standard-error", standardize=True, tol=1e-12),
+]
+
+
+def known_to_fail(estimator):
+    """Checks that `LogisticRegression` fails as well with these parameters."""
+    if estimator.fit_intercept:
+        return {}
+    return {"check_class_weight_classifiers": "class weights have little effect without an intercept"}
+
+
+CHECKS = parametrize_with_checks(SETTINGS, expected_failed_checks=known_to_fail)
 
 
 # Two checks make separable data, whose intercepts run away or whose objective is 0: the warning that comes is right.

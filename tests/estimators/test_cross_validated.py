@@ -45,6 +45,24 @@ def test_the_rule_of_one_standard_error_takes_a_smaller_c():
     best = nbs.SoftmaxRegressionCV(Cs=20).fit(X, y)
     simple = nbs.SoftmaxRegressionCV(Cs=20, refit="one-standard-error").fit(X, y)
     assert simple.C_ < best.C_
-    for odd in ({"scoring": "f1"}, {"refit": "last"}):
-        with pytest.raises(ValueError, match=next(iter(odd))):
-            nbs.SoftmaxRegressionCV(**odd).fit(X, y)
+
+
+@pytest.mark.parametrize(
+    ("odd", "message"),
+    [
+        ({"scoring": "nearly"}, "'nearly' is not a valid scoring value"),
+        ({"scoring": "f1"}, "multiclass but average='binary'"),
+        ({"scoring": ["accuracy"]}, "expected one name of a scorer"),
+        ({"scoring": lambda *given: "good"}, "scoring returned 'good', expected one number"),
+        ({"scoring": lambda *given: np.nan}, "a score of some fold is NaN"),
+        ({"refit": "last"}, "refit is 'last'"),
+        ({"l1_ratios": [0.5, 2.0]}, "l1_ratio"),
+        ({"Cs": [0.0]}, "Cs contains 0"),
+        ({"cv": []}, "cv gives 0 folds"),
+        ({"cv": [(range(200), range(200, 300))], "refit": "one-standard-error"}, "cv gives 1 folds"),
+        ({"cv": [(range(200), range(200, 400))]}, "indices in 0..299"),
+    ],
+)
+def test_parameters_out_of_range_are_named(odd, message):
+    with pytest.raises((ValueError, TypeError), match=message):
+        nbs.SoftmaxRegressionCV(**odd).fit(*problem(3))

@@ -1,6 +1,7 @@
 """Labels and class weights, masked values, and labels in messages."""
 
 import numpy as np
+import pandas as pd
 import pytest
 from sklearn.base import clone
 
@@ -25,7 +26,7 @@ def test_messages_name_labels_rather_than_their_indices():
     y = np.where(y == "cedar", "owl", y)
     folds = [(np.flatnonzero(y != "owl"), np.arange(9)), (np.arange(60), np.arange(9))]
     with pytest.raises(nbs.InputValueError, match="class 'owl' has 20 samples, but none in the training part"):
-        nbs.SoftmaxRegressionCV(cv=folds).fit(X, y)
+        nbs.cross_validate(X, y, folds=folds)
     apart = np.column_stack([X, y == "owl"])
     with pytest.warns(nbs.ConvergenceWarning, match="separable classes: 'owl'"):
         nbs.SoftmaxRegression(C=np.inf).fit(apart, y)
@@ -92,6 +93,24 @@ def test_labels_of_any_length_are_read_as_text(estimator):
     of_any_length = y.astype(np.dtypes.StringDType())
     assert estimator.fit(X, of_any_length).classes_.tolist() == ["ash", "beech", "cedar"]
     assert estimator.score(X, of_any_length) == estimator.score(X, y)
+
+
+@pytest.mark.parametrize("estimator", ESTIMATORS.values(), ids=ESTIMATORS)
+@pytest.mark.parametrize("dtype", [np.int8, np.int64, np.uint8, bool, float])
+@pytest.mark.parametrize("form", ["objects", "a column of objects", "a column that may be missing"])
+def test_labels_that_are_numbers_come_back_as_numbers_of_their_kind(estimator, dtype, form):
+    X, _ = problem(2, m=30)
+    y = (np.arange(30) % 2).astype(dtype)
+    if form == "a column that may be missing":
+        if dtype is float:
+            pytest.skip("floats are labels only if they are whole numbers")
+        given = pd.Series(y).convert_dtypes()
+    else:
+        given = y.astype(object) if form == "objects" else pd.Series(y, dtype=object)
+    fitted = clone(estimator).fit(X, given)
+    assert fitted.classes_.dtype.kind == np.dtype(dtype).kind.replace("u", fitted.classes_.dtype.kind)
+    assert fitted.classes_.tolist() == [0, 1]
+    assert fitted.score(X, given) == pytest.approx(clone(estimator).fit(X, y).score(X, y), rel=1e-12)
 
 
 def test_messages_write_labels_plainly():

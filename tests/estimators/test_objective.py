@@ -8,7 +8,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.utils.fixes import parse_version
 
 import nbsoftmax as nbs
-from nbsoftmax.models.softmax import one_row, two_rows
+from nbsoftmax.models.sklearn_parameters import one_row, two_rows
 from tests import reference
 from tests.estimators.problems import objective, problem
 

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import sklearn
+from scipy import sparse
 from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LogisticRegression
 
@@ -139,3 +140,28 @@ def test_advice_names_the_parameters_of_the_estimator():
     X, y = problem(3, m=30)
     with pytest.warns(nbs.ConvergenceWarning, match="lower C"):
         nbs.SoftmaxRegression(C=np.inf, max_iter=1, tol=1e-9).fit(X, y)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("solver", ["auto", "newton-cg", "newton", "lbfgs", "gd", "sgd", "prox-newton"])
+def test_no_iterations_leave_the_coefficients_at_0_with_a_warning(solver, dtype):
+    X, y = problem(3)
+    estimator = nbs.SoftmaxRegression(max_iter=0, solver=solver, l1_ratio=0.5 if solver == "prox-newton" else 0.0)
+    with pytest.warns(sklearn.exceptions.ConvergenceWarning, match=r"max_iter reached \(0 "):
+        estimator.fit(X.astype(dtype), y)
+    assert estimator.n_iter_[0] == 0
+    assert not estimator.converged_
+    assert not estimator.coef_.any()
+    assert not estimator.intercept_.any()
+    np.testing.assert_allclose(estimator.predict_proba(X), 1 / 3)
+
+
+def test_sparse_coefficients_predict_and_continue_as_dense_ones():
+    X, y = problem(3)
+    estimator = nbs.SoftmaxRegression(0.05, l1_ratio=1.0, warm_start=True).fit(X, y)
+    expected = estimator.predict_proba(X)
+    estimator.sparsify()
+    assert sparse.issparse(estimator.coef_)
+    np.testing.assert_array_equal(estimator.predict_proba(X), expected)
+    np.testing.assert_array_equal(estimator.model_.predict_proba(X), expected)
+    assert estimator.fit(X, y).n_iter_[0] == 0

@@ -56,6 +56,22 @@ def test_a_constraint_is_a_penalty():
     assert result.objective == pytest.approx(found.fun, rel=1e-8)
 
 
+def test_a_constraint_with_a_conjugate_has_a_proven_gap():
+    class CertifiedBox(Box):  # unlike a norm, its conjugate is not that of the negative slope
+        def conjugate(self, slope):
+            return np.maximum(slope, 0.0).sum()
+
+    X, y = data()
+    best = nbs.Trainer(penalty=Box(), tol=1e-11).fit(X, y).objective
+    objective = nbs.Objective(X, y, penalty=CertifiedBox())
+    for n in (1, 2, 3):
+        solution = nbs.ProxNewton().solve(objective, np.zeros(objective.shape), tol=1e-11, max_iter=n)
+        assert solution.objective - best <= solution.gap + 1e-12
+    result = nbs.Trainer(penalty=CertifiedBox(), tol=1e-8).fit(X, y)
+    assert result.gap_kind == "duality"
+    assert result.objective == pytest.approx(best, rel=2e-8)
+
+
 def test_the_estimate_without_a_conjugate_is_near_the_truth_at_every_iteration():
     X, y = data()
     best = nbs.Trainer(l1=0.01, tol=1e-12).fit(X, y).objective

@@ -209,7 +209,7 @@ def test_stochastic_steps_know_the_weights():
 
 def test_a_path_takes_weights():
     X, y = data()
-    path = nbs.fit_path(X, y, l2s=[0.05, 0.5], l1_ratio=0.5, penalty_weights=UNPENALISED)
+    path = nbs.fit_path(X, y, l2s=[0.05, 0.5], l1_ratio=0.5, penalty_weight=UNPENALISED)
     for strength, result in zip([0.05, 0.5], path.results, strict=True):
         single = nbs.Trainer(penalty=nbs.ElasticNet(strength / 2, strength / 2, UNPENALISED)).fit(X, y)
         assert result.objective == pytest.approx(single.objective, rel=2e-6)

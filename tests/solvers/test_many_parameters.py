@@ -9,6 +9,7 @@ from nbsoftmax.solvers.base import SolverState, evaluate
 from nbsoftmax.solvers.lbfgs import LBFGS
 from nbsoftmax.solvers.newton_cg import NewtonCG
 from nbsoftmax.solvers.tools.cg_vectors import MANY, VectorsInPlace
+from nbsoftmax.solvers.tools.damping import Damping
 from nbsoftmax.solvers.tools.preconditioners import MOST_PAIRS, Preconditioner, n_pairs
 
 M, N, K = 400, 22_000, 3
@@ -60,6 +61,53 @@ def test_a_fit_resumes_with_the_same_bits():
     whole = solve(made, state=state, on_iteration=lambda n, *_: states.append(state.snapshot()))
     resumed = solve(objective(), state=SolverState(states[2]))
     np.testing.assert_array_equal(resumed.params, whole.params)
+
+
+def nearly_separable():
+    return objective(l2=1e-6)
+
+
+def test_newton_steps_far_from_the_minimum_are_damped():
+    states, state = [], SolverState()
+    damped = solve(nearly_separable(), state=state, on_iteration=lambda n, *_: states.append(state.snapshot()))
+    deltas = [saved["damping"][0] for saved in states]
+    assert deltas[0] > 1e-6
+    assert deltas[-1] == 0
+    assert damped.converged and damped.gap_kind == "duality"
+    other = LBFGS().solve(nearly_separable(), np.zeros(objective().shape), tol=1e-8)
+    assert abs(other.objective - damped.objective) <= 2e-8 * damped.objective
+    for saved in states:  # a fit resumes with the same bits in all phases
+        resumed = solve(nearly_separable(), state=SolverState(saved))
+        np.testing.assert_array_equal(resumed.params, damped.params)
+
+
+def test_a_warm_start_is_not_damped():
+    made, seen, state = nearly_separable(), [], SolverState()
+    start = solve(made, tol=1e-3).params
+    NewtonCG().solve(made, start, tol=1e-8, state=state, on_iteration=lambda n, *_: seen.append(state.snapshot()))
+    assert seen
+    assert all(saved["damping"][0] == 0 for saved in seen)
+
+
+def test_damping_follows_the_ratio_of_actual_and_predicted_decrease():
+    damping = Damping(1.0, least=0.05)
+    for gained, delta in ((0.9, 0.1), (0.5, 0.1), (0.1, 1.0), (-1.0, 10.0), (0.9, 1.0), (1.1, 0.1), (1.0, 0.0)):
+        damping.update(1.0, gained)
+        assert damping.delta == pytest.approx(delta)
+    damping.update(1.0, 0.1)  # begins again
+    assert damping.delta == 0.05
+    damping.end()
+    damping.update(1.0, 0.1)
+    assert not damping.active
+
+
+def test_a_fit_that_starts_at_its_minimum_ends_there():
+    X = sparse.csr_array((np.ones(40), (np.arange(40), np.zeros(40, int))), shape=(40, N))
+    for l2 in (0.0, 1e-8):
+        balanced = solve(nbs.Objective(X, np.arange(40) % 4, l2=l2))
+        assert balanced.converged
+        assert balanced.n_iter <= 1
+        assert balanced.objective == pytest.approx(np.log(4), rel=1e-12)
 
 
 def test_pairs_are_kept_only_if_they_cost_less_than_they_save():

@@ -167,8 +167,14 @@ def test_a_feature_without_curvature_moves_only_as_its_slope_demands():
     # At 0 it stays there while |slope| <= l1, as with a Gram matrix.
     grams, l1, l2 = np.zeros((1, 1, 1)), np.array([1.0]), np.zeros(1)
     point, residual = np.zeros((2, 1)), np.array([[0.5], [-0.5]])
-    lasso(grams, 1.0, l2, l1, residual, point, 10, 1e-8)
+    low, high = np.full((2, 1), -np.inf), np.full((2, 1), np.inf)
+    lasso(grams, 1.0, l2, l1, low, high, residual, point, 10, 1e-8)
     assert not point.any()
+    # A slope above l1 leads to the bound, if there is one.
+    point, residual = np.zeros((2, 1)), np.array([[1.5], [-1.5]])
+    low[0], high[1] = -0.25, 4.0
+    lasso(grams, 1.0, l2, l1, low, high, residual, point, 10, 1e-8)
+    assert point.ravel().tolist() == [-0.25, 4.0]
     part = Objective(sp.csr_array(np.zeros((6, 2))), [0, 1, 0, 1, 0, 1]).smooth_part()
     curvature = SparseCurvature(part, part.sparse_rows.columns(), np.zeros((2, 3)))
     for penalty in (nbs.Lasso(1.0), nbs.GroupLasso(1.0), GeneralPenalty(Own())):

@@ -40,10 +40,10 @@ def check_number(name, argument):
         raise TypingError(f"{name} is {argument}, expected a number.")
 
 
-def check_weights(name, argument):
-    """Refuse anything but None and a 1-D array of numbers."""
-    if value_of(argument) is not None and not is_array(argument, (types.Integer, types.Float), 1):
-        raise TypingError(f"{name} is {argument}, expected None or a 1-D array of numbers.")
+def check_weights(name, argument, n_dims=1):
+    """Refuse anything but None and an array of numbers with this number of dimensions."""
+    if value_of(argument) is not None and not is_array(argument, (types.Integer, types.Float), n_dims):
+        raise TypingError(f"{name} is {argument}, expected None or a {n_dims}-D array of numbers.")
 
 
 def check_out(out, source):
@@ -110,25 +110,6 @@ def checked_out(like, out):
 def result(out):
     """The function that returns the array for the result."""
     return new_array if value_of(out) is None else checked_out
-
-
-@jit
-def shape_of_row(logits):
-    """Number of rows, 1, and of classes."""
-    if logits.size == 0:
-        raise InputValueError("logits must have at least one class.")
-    return 1, logits.shape[0]
-
-
-@jit
-def shape_of_rows(logits):
-    """Number of rows and of classes."""
-    if logits.shape[1] == 0:
-        raise InputValueError("logits must have at least one class.")
-    return logits.shape[0], logits.shape[1]
-
-
-SHAPE = {1: shape_of_row, 2: shape_of_rows}
 
 
 @jit

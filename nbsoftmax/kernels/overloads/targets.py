@@ -144,20 +144,22 @@ def proba_targets(
 
 def targets(y, sample_weight, class_weight, label_smoothing, ignore_index, n_dims):
     """The function that prepares targets of this type; `n_dims` is that of the logits."""
-    check_weights("sample_weight", sample_weight)
+    of_labels = max(1, n_dims - 1)
+    check_weights("sample_weight", sample_weight, of_labels)
     check_weights("class_weight", class_weight)
     check_number("label_smoothing", label_smoothing)
-    if is_array(y, (types.Integer, types.Boolean), 1):
+    if is_array(y, (types.Integer, types.Boolean), of_labels):
         function = index_targets
     elif isinstance(y, (types.Integer, types.Boolean)) and n_dims == 1:
         function = one_index_target
-    elif is_array(y, types.Float, 2):
+    elif is_array(y, types.Float, n_dims, max(2, n_dims)):
         if value_of(ignore_index) is not None:
             raise TypingError("ignore_index is for class indices, but y has rows of probabilities.")
         return proba_targets
     else:
         raise TypingError(
-            f"y is {y}, expected class indices (a 1-D array of integers) or probabilities (a 2-D array of floats)."
+            f"y is {y}, expected class indices (a {of_labels}-D array of integers) or probabilities "
+            f"(a {n_dims}-D array of floats)."
         )
     if not isinstance(value_of(ignore_index), (type(None), int, types.Integer)):
         raise TypingError(f"ignore_index is {ignore_index}, expected an integer or None.")

@@ -60,7 +60,20 @@ class CentredDiagonal:
                 self.centre[:-1] = x = sums[:, :-1].sum(axis=0) / total
                 left = diagonal[:, :-1] + x * (x * sums[:, -1:] - 2 * sums[:, :-1])
                 np.maximum(left, LEAST_LEFT * diagonal[:, :-1], out=diagonal[:, :-1])
-        self.inverse: Float64s = scale_of(diagonal + penalty) ** 2
+        self._diagonal, self._penalty, self._scale_of = diagonal, penalty, scale_of
+        self.damp(0.0)
+
+    def damp(self, delta: float) -> None:
+        """Add delta to the curvature of all coefficients, in place of an earlier one."""
+        added = self._penalty.copy()
+        added[:-1] += delta
+        self.inverse = self._scale_of(self._diagonal + added) ** 2
+
+    def typical_curvature(self) -> float:
+        """The mean curvature of the loss over the coefficients, each with itself as its weight."""
+        of_coef = self._diagonal[:, :-1]
+        total = float(of_coef.sum())
+        return float(np.vdot(of_coef, of_coef)) / total if total > 0 else 0.0
 
     def __call__(self, residual: Float64s) -> Float64s:
         """M^-1 times an array of the shape of the parameters."""

@@ -101,12 +101,16 @@ class VectorsInPlace:
     objective : Curved
     params, grad : ndarray (n_classes, n_features + 1)
     diagonal : CentredDiagonal
+    damping : float
+        Added to the curvature of all coefficients.
     """
 
-    def __init__(self, objective: Curved, params: Float64s, grad: Float64s, diagonal: CentredDiagonal) -> None:
+    def __init__(
+        self, objective: Curved, params: Float64s, grad: Float64s, diagonal: CentredDiagonal, damping: float = 0.0
+    ) -> None:
         n_classes, n = grad.shape
         self._times_hessian, self._divisor = objective.hvp_sums(params)
-        curvature = np.append(np.broadcast_to(objective.penalty.curvature, n - 1), 0.0)
+        curvature = np.append(np.broadcast_to(objective.penalty.curvature + damping, n - 1), 0.0)
         self._penalised = self._divisor, curvature
         self._sizes, self._n_threads = (n_classes, conjugate.columns_of_task(n_classes)), objective.n_threads
         self._inverse, self._centre, self._means = diagonal.inverse.reshape(-1), diagonal.centre, np.empty(n)

@@ -6,6 +6,9 @@ When the estimate is within tolerance, a solver continues for a limited number o
 tolerance, too, and reports which of the two it has. The gap that a solver itself expects only decides when to check: a
 quasi-Newton memory does not contain the directions of small curvature, which are those of most of the distance to the
 minimum.
+
+Where the objective is not convex, none of this says how far the minimum is. A solver then ends at a stationary point,
+where the decrease that a step promises is far below the tolerance.
 """
 
 from __future__ import annotations
@@ -30,6 +33,9 @@ from nbsoftmax.validation import Float64s
 # An estimate takes at most as many products as iterations so far, or, if more, MOST_PRODUCTS in a test of convergence
 # and LEAST_PRODUCTS in a report. It has not settled before LEAST_PRODUCTS.
 LEAST_PRODUCTS, MOST_PRODUCTS = 20, 500
+# Where the objective is not convex, the share of the allowed gap that a step may still promise. The steps of an upper
+# bound of the Hessian promise too little where much is unknown: by the factor 1 minus the share of missing information.
+STATIONARY_SHARE = 0.01
 SETTLED = 0.1  # the second half of the products added at most this share of the decrement
 
 
@@ -115,6 +121,8 @@ class ConvergenceMonitor:
     def converged(self, n_iter: int, point: Point, expected_gap: float) -> bool:
         """Whether the gap at a point is within tolerance; `expected_gap` is the solver's own estimate."""
         allowed = self._allowed(point)
+        if not self.objective.convex:
+            return self._is_stationary(n_iter, point, expected_gap, STATIONARY_SHARE * allowed)
         bound = self.certificate.certify(point, allowed, unlikely=self._refined)
         self._refined = False
         if bound is not None:
@@ -143,9 +151,25 @@ class ConvergenceMonitor:
             return bound is not None
         return True
 
+    def _is_stationary(self, n_iter: int, point: Point, expected_gap: float, allowed: float) -> bool:
+        """Whether neither the solver's step nor that of the upper bound of the Hessian promises more than `allowed`."""
+        if n_iter < self.next_check or not expected_gap <= allowed:
+            return False
+        self.next_check = n_iter + max(3, n_iter // 10)
+        most = max(MOST_PRODUCTS, n_iter)
+        promised, settled = newton_decrement(
+            self.objective, point, max_products=most, enough=allowed, precondition=self.precondition
+        )
+        if not (settled and promised <= allowed):
+            return False
+        self._known = (point, max(promised, expected_gap), "stationary")
+        return True
+
     def gap(self, n_iter: int, point: Point) -> tuple[float, str]:
         """The gap at a point, and its kind. An estimate that has not settled is never reported as within tolerance."""
         known = self._known if self._known is not None and self._known[0].params is point.params else None
+        if not self.objective.convex:
+            return self._promised(n_iter, point) if known is None else known[1:]
         if known is not None and known[2] != "estimate":
             return known[1:]
         allowed = self._allowed(point)
@@ -161,6 +185,13 @@ class ConvergenceMonitor:
             most = max(LEAST_PRODUCTS, n_iter)  # at most as much work as for the fit
             found = newton_decrement(self.objective, point, max_products=most, precondition=self.precondition)
         return reported_gap(bound, *found, allowed)
+
+    def _promised(self, n_iter: int, point: Point) -> tuple[float, str]:
+        """The decrease that a step of the upper bound of the Hessian promises; inf unless the point is stationary."""
+        most = max(LEAST_PRODUCTS, n_iter)
+        promised, settled = newton_decrement(self.objective, point, max_products=most, precondition=self.precondition)
+        is_stationary = settled and promised <= STATIONARY_SHARE * self._allowed(point)
+        return (promised if is_stationary else np.inf), "stationary"
 
     def _allowed(self, point: Point) -> float:
         return allowed_gap(point.value, self.tol, self.objective.class_mass.size)

@@ -2,12 +2,12 @@
 
 With z_i = W x_i + b + o_i, h_i = sum_k t_ik and the loss of a sample L_i = h_i lse(z_i) - t_i . z_i, Fenchel's dual is
 
-    D(P) = (1/S) sum_i [ h_i H(p_i) + (h_i p_i - t_i) . o_i ] - R*(V),    V = (1/S) sum_i (h_i p_i - t_i) x_i^T
+    D(P) = (1/S) sum_i [ h_i H(p_i) + (h_i p_i - t_i) . o_i ] - R*(-V),   V = (1/S) sum_i (h_i p_i - t_i) x_i^T
     subject to   sum_i (h_i p_i - t_i) = 0       where the intercept is free
 
 with p_i any probabilities, H their entropy, and R* the conjugate of the penalty, see `penalties`. J* >= D(P) for every
 feasible P. An unpenalised feature is like an intercept: its column of V must be 0. This holds at its own optimum and is
-assumed here.
+assumed here, and so is it of an unpenalised coefficient between its bounds; the gap is then an estimate.
 S. Boyd, L. Vandenberghe, "Convex Optimization" (2004), section 5. The derivation is in docs/mathematics.md.
 
 A feasible P is a mixture of the model's own a_i, a distribution q that is the same for all samples, with a share e that
@@ -36,38 +36,40 @@ def loss_alone(objective: Penalised, params: Float64s, value: float, grad: Float
 
 def gap_at_optimal_intercept(objective: Penalised, params: Float64s, loss: float, grad: Float64s) -> float:
     """J - D at `params` if the intercept is at its own optimum; `loss`, `grad` are those of the loss alone, over S."""
-    return _primal(objective, params, loss) - _dual(objective, _entropy(params, loss, grad), grad)
+    return _primal(objective, params, loss) - _dual(objective, params, _entropy(params, loss, grad), grad, True)[0]
 
 
 def duality_gap(
-    objective: Penalised, smooth: Smooth, params: Float64s, loss: float, grad: Float64s
+    objective: Penalised, smooth: Smooth, params: Float64s, loss: float, grad: Float64s, *, relaxed: bool = True
 ) -> tuple[float, str]:
     """A bound on J - J* at `params`, and its kind; `loss`, `grad` are those of the loss alone, over S.
 
     Takes one gradient of `smooth`, the objective without l1, unless there is no intercept or it is at its own optimum.
+    If `relaxed`, the columns of V of unpenalised coefficients are assumed to be 0.
 
     Returns
     -------
     gap : float
     kind : "duality"; "estimate" if the constraint of the intercept cannot be satisfied because of an offset of the
-        logits, or (with the gap inf) if the penalty has no conjugate
+        logits, if an assumption was made, or (with the gap inf) if the penalty has no conjugate
     """
     if not objective.penalty.has_dual:
         return np.inf, "estimate"
-    gap, kind = _duality_gap(objective, smooth, params, loss, grad)
+    gap, kind = _duality_gap(objective, smooth, params, loss, grad, relaxed)
     value = _primal(objective, params, loss)
     return (value, "duality") if 0 <= value <= gap else (gap, kind)
 
 
 def _duality_gap(
-    objective: Penalised, smooth: Smooth, params: Float64s, loss: float, grad: Float64s
+    objective: Penalised, smooth: Smooth, params: Float64s, loss: float, grad: Float64s, relaxed: bool
 ) -> tuple[float, str]:
     wanted, rest = objective.class_mass, grad[:, -1]
     mass, sums = float(wanted.sum()), wanted + rest
     over = rest > NOISE * mass
     if not objective.fit_intercept or not over.any():
-        gap = gap_at_optimal_intercept(objective, params, loss, grad)
-        return max(gap, _rounding(params, loss, grad, mass)), "duality"
+        dual, assumed = _dual(objective, params, _entropy(params, loss, grad), grad, relaxed)
+        gap = _primal(objective, params, loss) - dual
+        return max(gap, _rounding(params, loss, grad, mass)), "estimate" if assumed else "duality"
     # p_i = (1 - e) a_i + e q has the same sums over i as the targets if q = (wanted - (1 - e) sums) / e. This is the
     # least e for which q is not negative; q is the prediction of a model without features.
     share = float(np.max(rest[over] / sums[over]))
@@ -77,10 +79,11 @@ def _duality_gap(
     common_loss, common_grad = smooth.value_and_grad(common)
     mixed = (1 - share) * grad + share * common_grad
     entropy = (1 - share) * _entropy(params, loss, grad) + share * _entropy(common, common_loss, common_grad)
-    gap = _primal(objective, params, loss) - _dual(objective, entropy, mixed)
+    dual, assumed = _dual(objective, params, entropy, mixed, relaxed)
+    gap = _primal(objective, params, loss) - dual
     left = float(np.abs(mixed[:, -1]).max())
     exact = left <= (params.shape[0] * NOISE + 16 * share * np.finfo(objective.dtype).eps) * mass
-    return max(gap, _rounding(params, loss, grad, mass)), "duality" if exact else "estimate"
+    return max(gap, _rounding(params, loss, grad, mass)), "duality" if exact and not assumed else "estimate"
 
 
 def _entropy(params: Float64s, loss: float, grad: Float64s) -> float:
@@ -107,8 +110,8 @@ def _ridge(objective: Penalised, coef: Float64s) -> float:
     return 0.5 * float(np.vdot(coef, curvature * coef))
 
 
-def _dual(objective: Penalised, entropy: float, grad: Float64s) -> float:
-    """The best theta * entropy - R*(theta v) for theta in [0, 1]; unpenalised features are left out."""
+def _dual(objective: Penalised, params: Float64s, entropy: float, grad: Float64s, relaxed: bool) -> tuple[float, bool]:
+    """The best theta * entropy - R*(-theta v) for theta in [0, 1], and whether some of v was assumed to be 0."""
     v = grad[:, :-1]
-    free = objective.penalty.unpenalised(v.shape[1])
-    return objective.penalty.dual(entropy, np.where(free, 0.0, v) if free.any() else v)
+    free = objective.penalty.movable(params[:, :-1], v) if relaxed else np.zeros(1, bool)
+    return objective.penalty.dual(entropy, np.where(free, 0.0, -v) if free.any() else -v), bool(free.any())

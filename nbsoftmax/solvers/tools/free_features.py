@@ -1,8 +1,8 @@
-"""The possible decrease of the objective along unpenalised features and the intercept.
+"""The possible decrease of the objective along unpenalised coefficients and the intercept.
 
     J(W) - min over the unpenalised part of J  ~  1/2 g . H^-1 g        (Newton decrement; g and H of that part alone)
 
-In the dual each of these features has an equality constraint, which the model's own probabilities satisfy only if
+In the dual each of these coefficients has an equality constraint, which the model's own probabilities satisfy only if
 g = 0.
 """
 
@@ -23,15 +23,20 @@ SETTLED = 1e-6  # square of a residual's norm, relative to the gradient's
 
 
 def free_decrement(smooth: Curved, params: Float64s, grad: Float64s, free: NDArray[np.bool_]) -> float:
-    """The Newton decrement over the features in `free` and the intercept; inf if it was not found."""
-    mask = np.append(free, True)
+    """The Newton decrement over the intercept and the coefficients in `free`; inf if it was not found.
+
+    `free` is (n_features,) or (n_classes, n_features).
+    """
+    mask = np.ones(params.shape, bool)
+    mask[:, :-1] = free
+    whole = mask.all(axis=0)
     diagonal = smooth.curvatures(params)
     # A class without samples has next to no curvature; its scale would make rounding errors the largest entries.
     least = np.maximum(LEAST_SHARE * diagonal.max(axis=0), LEAST_CURVATURE)
     scale = np.where(mask & (diagonal > LEAST_CURVATURE), 1 / np.maximum(diagonal, least), 0.0)
 
     def project(v: Float64s) -> Float64s:  # the objective is invariant to shifts of all classes
-        return np.where(mask, v - v.mean(axis=0), 0.0)
+        return np.where(mask, v - np.where(whole, v.mean(axis=0), 0.0), 0.0)
 
     def precondition(v: Float64s) -> Float64s:
         return project(scale * v)

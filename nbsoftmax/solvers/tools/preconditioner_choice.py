@@ -64,8 +64,10 @@ class PreconditionerChoice:
         if self.exact:
             return self._make("hessian", params)
         better = self.better(last, params, min(n_products, SAVED * n_left))
-        if better is not None:
-            return better
+        return self.renewed(last, params, n_left) if better is None else better
+
+    def renewed(self, last: Preconditioner, params: Float64s, n_left: float = math.inf) -> Preconditioner:
+        """A preconditioner of the same kind, a new one if that pays."""
         cost = self.costs[last.kind]
         if last.products <= cost or SAVED * n_left < cost:
             return last

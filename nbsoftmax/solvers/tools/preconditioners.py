@@ -90,7 +90,7 @@ class Preconditioner:
     """M^-1 made at some parameters; `products` counts the uses since then."""
 
     def __init__(self, objective: Curved, params: Float64s, kind: str, memory: LBFGSMemory | None = None) -> None:
-        self.kind, self.made_at, self.products = kind, params, 0
+        self.kind, self.made_at, self.products, self._damping = kind, params, 0, 0.0
         self.least_curvature = 0.0  # the smallest known eigenvalue of M^-1 H; 0 if none is known
         self._shape = k, d = objective.shape
         self.memory = LBFGSMemory(k * d, n_pairs(objective)) if memory is None else memory
@@ -120,10 +120,25 @@ class Preconditioner:
 
     def vectors(self, objective: Curved, point: Point) -> CGVectors:
         """The arrays of conjugate gradients from a point on."""
-        if self._diagonal is not None and point.grad.size >= MANY and not self.memory.capacity:
-            return VectorsInPlace(objective, point.params, point.grad, self._diagonal)
+        if self._in_place is not None:
+            return VectorsInPlace(objective, point.params, point.grad, self._in_place, self._damping)
         search = self._first_search(centred(point.grad))
         return NewVectors(objective, point.params, point.grad, self, centred, search)
+
+    @property
+    def _in_place(self) -> CentredDiagonal | None:
+        """The diagonal if conjugate gradients change their arrays in place."""
+        return self._diagonal if math.prod(self._shape) >= MANY and not self.memory.capacity else None
+
+    def typical_curvature(self) -> float:
+        """The mean curvature of the coefficients, each with itself as its weight; 0 if directions cannot be damped."""
+        return 0.0 if self._in_place is None else self._in_place.typical_curvature()
+
+    def damp(self, delta: float) -> None:
+        """Add delta to the curvature of all coefficients in the next directions, in place of an earlier one."""
+        if delta != self._damping and self._in_place is not None:
+            self._in_place.damp(delta)
+            self._damping = delta
 
     def record(self, search: Float64s, product: Float64s) -> None:
         """Record a search direction and its product with H, for `update`."""
@@ -139,7 +154,7 @@ class Preconditioner:
 
         If all probabilities are 0 or 1, the products are rounding errors, and the corrected M^-1 is indefinite.
         """
-        plain = centred(self._plain(residual))
+        plain = centred(self.uncorrected(residual))
         if not len(self.memory):
             return plain
         search, square = self(residual), float(np.vdot(residual, plain))
@@ -150,11 +165,12 @@ class Preconditioner:
 
     def quasi_newton_step(self, grad: Float64s) -> Float64s:
         """-H^-1 grad as L-BFGS approximates it."""
-        return centred(self.memory.step(grad, self._plain))
+        return centred(self.memory.step(grad, self.uncorrected))
 
     def record_curvature(self, curvature: float) -> None:
         """Record an eigenvalue of M^-1 H, possibly at other parameters."""
-        self.least_curvature = min(self.least_curvature or np.inf, curvature)
+        if not self._damping:
+            self.least_curvature = min(self.least_curvature or np.inf, curvature)
 
     def decrement_bound(self, square: float) -> float:
         """A bound on r . H^-1 r / 2, given r . M^-1 r and the smallest known eigenvalue of M^-1 H."""
@@ -162,10 +178,10 @@ class Preconditioner:
 
     def __call__(self, residual: Float64s) -> Float64s:
         """M^-1, corrected, times an array of the shape of the parameters, `centred`."""
-        return centred(self.memory.inverse_product(residual, self._plain))
+        return centred(self.memory.inverse_product(residual, self.uncorrected))
 
-    def _plain(self, residual: Float64s) -> Float64s:
-        """M^-1 times an array of the shape of the parameters."""
+    def uncorrected(self, residual: Float64s) -> Float64s:
+        """M^-1 times an array of the shape of the parameters, without corrections by pairs."""
         if self._frequent is not None:
             return self._frequent(residual)
         if self._diagonal is not None:

@@ -53,6 +53,8 @@ class QuadraticModel:
             begin, slope = self._point, self._slope
             if self._last is not None and ahead > 0:
                 begin, slope = begin + ahead * self._last[0], slope + ahead * self._last[1]
+                if not self._penalty.allows(begin[:, :-1]):
+                    begin, slope, ahead = self._point, self._slope, 0.0
             step = self._metric.step(begin, slope)
             finite = np.isfinite(step.params).all()
             if not 0 < step.decrease < np.inf or step.decrease <= accuracy * max(first, self._decrease) or not finite:

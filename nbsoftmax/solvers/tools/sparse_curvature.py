@@ -69,7 +69,8 @@ class SparseCurvature:
         l1s, l2s = penalty.strengths(coef.shape[1])
         squares, columns = np.empty(len(coef)), self._columns
         curvature = self._weights, self.means[0], float(self.corner[0]), self._diagonal, factor
-        problem = l2s, l1s, np.ascontiguousarray(slope), coef, squares, MOST_SWEEPS, SWEEP_TOL
+        limits = penalty.limits(coef.shape)
+        problem = l2s, l1s, *limits, np.ascontiguousarray(slope), coef, squares, MOST_SWEEPS, SWEEP_TOL
         work = 8 * columns.nnz * len(coef)  # of a few sweeps
         arrays = columns.data, columns.indices, columns.indptr
         kernel, n_tasks = (sparse_lasso, len(coef)) if penalty.by_weight else (sparse_group_lasso, 1)

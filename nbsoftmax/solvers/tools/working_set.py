@@ -96,8 +96,7 @@ class WorkingSet:
 
 def working_set_at(objective: Composite, point: Point, last: WorkingSet | None) -> WorkingSet:
     """The features that are not 0, and those at 0 with the largest gradients; `last` while it suffices."""
-    activity = objective.penalty.activity(point.grad[:, :-1])  # (n_features,)
-    activity[np.any(point.params[:, :-1] != 0, axis=0)] = np.inf
+    activity = objective.penalty.activity(point.params[:, :-1], point.grad[:, :-1])  # (n_features,)
     n_used = int(np.isinf(activity).sum())
     wanted = np.argsort(-activity, kind="stable")[: n_used + max(LEAST_NEW, n_used)]
     wanted = wanted[(activity[wanted] > NEAR) | (wanted == wanted[0])]  # at least one

@@ -1,0 +1,30 @@
+"""The error for collinear columns, which names them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from scipy.linalg import eigh
+
+from nbsoftmax.errors import InputValueError, listed
+from nbsoftmax.validation import Float64s
+
+
+def refuse_collinear(
+    gram: Float64s, noise: float, names: tuple[str, ...], dtype: np.dtype[Any], advice: str = "leave one out"
+) -> None:
+    """Raise an InputValueError if the columns whose Gram matrix this is are collinear, up to `noise`."""
+    diagonal = gram.diagonal()
+    if not diagonal.all():
+        raise InputValueError(f"the column {names[diagonal.argmin()]!r} is 0 in every row; leave it out.")
+    scale = 1 / np.sqrt(diagonal)
+    values, vectors = eigh(gram * scale * scale[:, None], subset_by_index=(0, 0))
+    if values[0] <= noise:
+        share = np.abs(vectors[:, 0])
+        concerned = [names[j] for j in np.flatnonzero(share > 1e-3 * share.max())]
+        hint = "; or give X in float64, in which they may differ" if dtype == np.float32 else ""
+        raise InputValueError(
+            f"the columns {listed(concerned)} are collinear: one is a linear combination of the others, so their "
+            f"coefficients are not determined; {advice}{hint}."
+        )

@@ -1,0 +1,227 @@
+"""Files of columns of any kind as arrays: `tables.read` where all features are numbers, and an encoding otherwise."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nbsoftmax.data import tables
+from nbsoftmax.data.columnar import ColumnarFile
+from nbsoftmax.data.text import NotANumberError, TextFile
+from nbsoftmax.encoding import AnyEncoding, Column, Encoded, Learner, TableOptions, WrongFieldError
+from nbsoftmax.encoding.base import Unknown
+from nbsoftmax.encoding.column import CATEGORY, NUMBER, is_truth, number
+from nbsoftmax.encoding.columns import Encoding, NumberColumn
+from nbsoftmax.errors import InputError, InputValueError, plain
+from nbsoftmax.validation import Float64s
+
+File = TextFile | ColumnarFile
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, eq=False)
+class EncodedTable:
+    """The columns of a file as arrays.
+
+    Attributes
+    ----------
+    table : Table
+        Its X may be a csr_array.
+    encoding : AnyEncoding or None
+        None if all features are numbers.
+    row_counters : tuple of str
+        Columns that have been left out, because they only number the rows.
+    suspects : tuple of str
+        Features that number the rows from another number on.
+    n_dropped : int
+        Rows that have been left out, because a value is missing.
+    unknown : dict
+        Counts of unknown levels, as in `Encoded`.
+    """
+
+    table: tables.Table
+    encoding: AnyEncoding | None = None
+    row_counters: tuple[str, ...] = ()
+    suspects: tuple[str, ...] = ()
+    n_dropped: int = 0
+    unknown: Unknown | None = None
+
+
+def read_any(file: File, request: tables.Request, options: TableOptions) -> EncodedTable:
+    """Read the requested columns of a file, and learn how to encode them.
+
+    Columns without a name, and those that count the rows from 0 or 1, are left out unless the request names them.
+
+    Raises
+    ------
+    InputValueError, InputTypeError
+        As `tables.read`, and for columns that cannot be encoded. The message contains the line or row.
+    """
+    names = tables.columns_to_read(file, request)[0]
+    texts = set(file.not_numbers(names)) | (set(options.categorical) & set(names))
+    if not texts and not options.always:
+        try:
+            return _without_counters(tables.read(file, request), request.features)
+        except NotANumberError as error:
+            if error.column not in names:
+                raise
+            texts.add(error.column)
+    columns, table = retried(texts, names, lambda found: _read_columns(file, request, names, found, options))
+    numbering = () if request.features is not None else tuple(c for c in columns if _numbers_rows(c))
+    counters = tuple(column.name for column in numbering if column.values[0] in (0, 1))
+    suspects = tuple(column.name for column in numbering if column.name not in counters)
+    columns = [column for column in columns if column.name not in counters]
+    if not columns:
+        raise InputValueError(f"{file.name} has no features: its only column numbers the rows; name it by --features.")
+    with located(file):
+        learner = Learner(options)
+        learner.add(columns)
+        encoding = learner.encoding()
+        found = encoding.encode({column.name: column for column in columns}, drop=True)
+    read, n_dropped = with_rows(table, encoding, found)
+    return EncodedTable(read, encoding, counters, suspects, n_dropped)
+
+
+def read_encoded(file: File, request: tables.Request, encoding: AnyEncoding, *, drop: bool = False) -> EncodedTable:
+    """Read the columns of an encoding, and encode them; with `drop`, rows that the encoding drops are left out."""
+    request = replace(request, features=encoding.columns)
+    names = tables.columns_to_read(file, request)[0]
+    texts = set(file.not_numbers(names))
+    columns, table = retried(texts, names, lambda found: _read_columns(file, request, names, found, None))
+    with located(file):
+        found = encoding.encode({column.name: column for column in columns}, drop=drop)
+    read, n_dropped = with_rows(table, encoding, found)
+    return EncodedTable(read, encoding, (), (), n_dropped, found.unknown)
+
+
+def encoding_for_file(file: File, encoding: AnyEncoding | None, names: Sequence[str] | None) -> AnyEncoding | None:
+    """The encoding of a model; for a model of numbers, one that reads True and False if its columns have them."""
+    if encoding is not None or names is None:
+        return encoding
+    known = set(file.columns)
+    others = file.not_numbers([name for name in names if name in known])
+    if not others or not file.are_truth_values(others):
+        return None
+    return Encoding(tuple(map(NumberColumn, names)))
+
+
+def retried(texts: set[str], names: Sequence[str], read: Callable[[set[str]], T]) -> T:
+    """What `read` returns, which is called again with another column of texts if one turns out not to hold numbers."""
+    while True:
+        try:
+            return read(texts)
+        except NotANumberError as error:
+            if error.column in texts or error.column not in names:
+                raise
+            texts.add(error.column)
+
+
+def _read_columns(
+    file: File, request: tables.Request, names: tuple[str, ...], texts: set[str], options: TableOptions | None
+) -> tuple[list[Column], tables.Table]:
+    """The features of a file as columns, and a table of the rest."""
+    import pyarrow as pa
+
+    others = [*texts, *([] if request.target is None else [request.target])]
+    numbers = list(dict.fromkeys([*(name for name in names if name not in texts), *request.beside]))
+    batches = file.read(numbers, list(dict.fromkeys(others)), list)
+
+    def chunks(name: str) -> Any:
+        return pa.chunked_array([batch.column(name) for batch in batches])
+
+    columns = [file.column(name, chunks(name)) for name in names]
+    if options is not None and isinstance(file, TextFile):
+        for column in columns:
+            if column.name not in options.categorical and mostly_numbers(column):
+                file.read([column.name], [], list)  # raises the error that names the line
+    y = None if request.target is None else tables.labels(file, chunks(request.target), request)
+    beside = np.column_stack([file.column(name, chunks(name)).values for name in request.beside] or [np.empty((0, 0))])
+    wrong = np.argwhere(~np.isfinite(beside))
+    if len(wrong):
+        row, j = wrong[0].tolist()
+        raise tables.not_finite(file, row, request.beside[j], float(beside[row, j]))
+    return columns, tables.Table(np.empty((0, 0)), names, y, *request.split(beside))
+
+
+def mostly_numbers(column: Column) -> bool:
+    """Whether a column of texts has a number in at least half of its rows: its texts are probably mistakes."""
+    if column.kind != CATEGORY or column.ordered:
+        return False
+    is_text = np.array([number(level) is None for level in column.levels], bool)
+    is_number = np.array([number(level) is not None and not is_truth(level) for level in column.levels], bool)
+    n_numbers = int(column.counts[is_number].sum()) if column.levels else 0
+    return bool(is_text.any()) and n_numbers > 0 and 2 * n_numbers >= int(column.counts.sum())
+
+
+def with_rows(table: tables.Table, encoding: AnyEncoding, found: Encoded) -> tuple[tables.Table, int]:
+    """A table with the matrix of an encoding and without the rows that it has dropped, and their number."""
+    kept = found.kept
+
+    def rows(array: NDArray[Any] | None) -> Any:
+        return array if kept is None or array is None else array[kept]
+
+    y, weight, offset = rows(table.y), rows(table.weight), rows(table.offset)
+    if kept is not None and not kept.any():
+        raise InputValueError("every row has a missing value, so that none is left; give --missing mean.")
+    read = tables.Table(found.X, encoding.names, y, weight, offset)
+    return read, 0 if kept is None else int((~kept).sum())
+
+
+@contextmanager
+def located(file: Any) -> Iterator[None]:
+    """Replace errors about a row of X by errors about a line of a file."""
+    try:
+        yield
+    except WrongFieldError as error:
+        raise in_file(file, error) from None
+    except InputError as error:
+        if not str(error).startswith("X "):
+            raise
+        raise type(error)(file.name + str(error)[1:]) from None
+
+
+def in_file(file: Any, error: WrongFieldError, first: int = 0) -> InputValueError:
+    """The error about a field of a file, whose row `first` is row 0 of X."""
+    place, field = file.where(first + error.row, error.column)
+    has, advice = error.has, error.advice
+    if error.missing:
+        has = f"{plain(field)}, which marks a missing value," if field else "no value"
+        advice = "fill it in, drop the column, or give --missing mean or --missing drop to the fit"
+    return InputValueError(f"{file.name} {place} has {has} in column {plain(error.column)}; {advice}.")
+
+
+def _numbers_rows(column: Column) -> bool:
+    return column.kind == NUMBER and steps_by_one(column.values)
+
+
+def counts_rows(values: Float64s) -> bool:
+    """Whether numbers count the rows from 0 or 1."""
+    return len(values) > 0 and values[0] in (0, 1) and steps_by_one(values)
+
+
+def steps_by_one(values: Float64s) -> bool:
+    """Whether each number is that of the previous row plus 1."""
+    return len(values) >= tables.LEAST_COUNTED and bool((np.diff(values) == 1).all())
+
+
+def _without_counters(table: tables.Table, named: Sequence[str] | None) -> EncodedTable:
+    """The table without columns that count the rows, unless the features were named."""
+    if named is not None:
+        return EncodedTable(table)
+    numbering = tables.row_counters(table.X, table.feature_names)
+    found = [j for j, name in enumerate(table.feature_names) if name in numbering and table.X[0, j] in (0, 1)]
+    if not found:
+        return EncodedTable(table, suspects=numbering)
+    kept = [j for j in range(table.X.shape[1]) if j not in set(found)]
+    if not kept:
+        raise InputValueError("the only feature numbers the rows; name it by --features if it is one.")
+    names = table.feature_names
+    X = np.ascontiguousarray(table.X[:, kept])
+    read = replace(table, X=X, feature_names=tuple(names[j] for j in kept))
+    left_out = tuple(names[j] for j in found)
+    return EncodedTable(read, None, left_out, tuple(name for name in numbering if name not in left_out))

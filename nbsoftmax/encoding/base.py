@@ -1,0 +1,127 @@
+"""What a model needs of an encoding, whatever its kind, and the error and the warning that encodings share."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nbsoftmax.errors import InputValueError, listed, plain
+
+# column -> (number of rows, some of the levels)
+Unknown = dict[str, tuple[int, tuple[str, ...]]]
+
+
+@dataclass(frozen=True, eq=False)
+class Encoded:
+    """The matrix of a table.
+
+    Attributes
+    ----------
+    X : ndarray (n_kept, n_encoded) float64, or csr_array of it
+    kept : ndarray (n_samples,) of bool, or None
+        The rows that have no missing value, where the others are dropped; None if all are kept.
+    unknown : dict
+        For each column with levels that the encoding does not know, the number of rows and some of these levels.
+    """
+
+    X: Any
+    kept: NDArray[np.bool_] | None = None
+    unknown: Unknown = field(default_factory=dict)
+
+
+class AnyEncoding(Protocol):
+    """From the columns of a table to the features of a model.
+
+    Attributes
+    ----------
+    columns : tuple of str
+        The columns that a table must have, in any order and beside others.
+    names : tuple of str
+        The names of the features, (n_encoded,).
+    """
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns that a table must have."""
+        ...
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of the features."""
+        ...
+
+    def features_of(self, column: str) -> tuple[str, ...]:
+        """The names of the features that are made from one column alone."""
+        ...
+
+    @property
+    def sparse(self) -> bool:
+        """Whether matrices are sparse."""
+        ...
+
+    def encode(self, table: Any, *, drop: bool = False, dense: bool = False) -> Encoded:
+        """The matrix of a table; with `drop`, rows with missing values are dropped if the encoding says so."""
+        ...
+
+    def to_dict(self) -> dict[str, Any]:
+        """What JSON stores; "kind" says which class reads it."""
+        ...
+
+    def describe(self) -> list[str]:
+        """A line for each column."""
+        ...
+
+
+class WrongFieldError(InputValueError):
+    """A field of a table cannot be used.
+
+    Attributes
+    ----------
+    column : str
+    row : int
+        Counted from 0.
+    missing : bool
+        Whether it has no value.
+    has, advice : str
+        The parts of the message about a file, whose lines have other numbers.
+    """
+
+    column, row, missing, has, advice = "", 0, False, "", ""
+
+    @classmethod
+    def at(cls, column: str, row: int, has: str, advice: str, *, missing: bool = False) -> WrongFieldError:
+        """The error about a field."""
+        error = cls(f"X has {has} in column {plain(column)} at row {row} (counted from 0); {advice}.")
+        error.column, error.row, error.missing, error.has, error.advice = column, row, missing, has, advice
+        return error
+
+
+class UnknownLevelsWarning(UserWarning):
+    """Some rows have levels that the model was not trained on; the columns of these levels are all 0."""
+
+
+def add_unknown(total: Unknown, more: Mapping[str, tuple[int, tuple[str, ...]]]) -> None:
+    """Add the counts of other rows."""
+    for column, (n, levels) in more.items():
+        before, some = total.get(column, (0, ()))
+        total[column] = before + n, tuple(dict.fromkeys([*some, *levels]))[:3]
+
+
+def unknown_message(unknown: Unknown) -> str:
+    """The warning about unknown levels, which counts them by column."""
+    parts = [
+        f"{plain(column)} in {n} row{'s' * (n != 1)} ({listed(levels, most=3)}{', ...' * (len(levels) > 2)})"
+        for column, (n, levels) in unknown.items()
+    ]
+    return f"levels that the model was not trained on are 0 in all features of their column: {'; '.join(parts)}."
+
+
+def warn_of_unknown(unknown: Unknown, *, stacklevel: int = 3) -> None:
+    """Warn once of all unknown levels of a table, if there are some."""
+    if unknown:
+        warnings.warn(unknown_message(unknown), UnknownLevelsWarning, stacklevel=stacklevel)

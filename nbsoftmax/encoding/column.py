@@ -1,0 +1,164 @@
+"""`Column`: a column of a table in one form, whatever library it comes from, and its conversions.
+
+Texts are read as numbers, truth values and dates here, in one way for all tables.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nbsoftmax.encoding.base import WrongFieldError
+from nbsoftmax.errors import InputTypeError, plain
+
+NUMBER, CATEGORY, DATE = "number", "category", "date"
+TRUTH = {"true": 1.0, "false": 0.0}
+ISO_DATE = re.compile(r"\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}.*)?")
+LARGEST = 2.0**53  # below, whole floats are exact as integers
+WHOLE = re.compile(r"(-?(?:0|[1-9]\d*))\.0+")
+
+
+@dataclass(frozen=True, eq=False)
+class Column:
+    """A column of a table.
+
+    Attributes
+    ----------
+    name : str
+    kind : {"number", "category", "date"}
+    values : ndarray (n,)
+        Numbers as float64, with NaN for missing ones; positions among the levels as int64, with -1 for missing ones;
+        days as datetime64[D], with NaT.
+    levels : tuple of str
+        Distinct texts, which need not occur.
+    ordered : bool
+        Whether the order of the levels is declared.
+    """
+
+    name: str
+    kind: str
+    values: NDArray[Any]
+    levels: tuple[str, ...] = ()
+    ordered: bool = False
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    @property
+    def missing(self) -> NDArray[np.bool_]:
+        """Which values are missing, (n,)."""
+        if self.kind == CATEGORY:
+            return np.asarray(self.values < 0)
+        return np.asarray(np.isnat(self.values) if self.kind == DATE else np.isnan(self.values))
+
+    @cached_property
+    def counts(self) -> NDArray[np.int64]:
+        """How often each level occurs, (n_levels,)."""
+        return np.bincount(self.values[self.values >= 0], minlength=len(self.levels)).astype(np.int64)
+
+    def take(self, rows: Any) -> Column:
+        """Some of the rows."""
+        return replace(self, values=self.values[rows])
+
+    def as_numbers(self) -> Column:
+        """The numbers of a column, of text too; the first text that is no number is refused."""
+        return self._read(NUMBER, number, "a number")
+
+    def as_dates(self) -> Column:
+        """The dates of a column, of text too; the first value that is no date is refused."""
+        return self._read(DATE, date, "a date such as 2024-05-31")
+
+    def as_levels(self) -> Column:
+        """The texts of a column: numbers without a fraction as whole numbers."""
+        if self.kind == CATEGORY:
+            return self
+        found = ~self.missing
+        if self.kind == NUMBER and (np.abs(self.values[found]) >= LARGEST).any():
+            raise InputTypeError(
+                f"X has numbers of 2^53 or more in column {plain(self.name)}, which are not exact as floats; convert "
+                "this column to text, so that its values can be levels."
+            )
+        distinct, inverse = np.unique(self.values[found], return_inverse=True)
+        codes = np.full(len(self), -1, np.int64)
+        codes[found] = inverse
+        texts = map(text_of, distinct.tolist())
+        return Column(self.name, CATEGORY, codes, tuple(texts))
+
+    def _read(self, kind: str, read: Any, expected: str) -> Column:
+        if self.kind == kind:
+            return self
+        if self.kind != CATEGORY:
+            raise InputTypeError(
+                f"X has {'dates' if self.kind == DATE else 'numbers'} in column {plain(self.name)}, expected {expected}"
+                " in each row, as in the training."
+            )
+        missing = np.datetime64("NaT", "D") if kind == DATE else np.nan
+        table = [read(level) for level in self.levels]
+        wrong = np.array([value is None for value in table], bool)
+        if wrong.any():
+            bad = wrong[self.values] & (self.values >= 0)
+            if bad.any():
+                row = int(bad.argmax())
+                raise WrongFieldError.at(
+                    self.name, row, plain(self.levels[self.values[row]]), f"expected {expected}, as in the training"
+                )
+        known = [missing if value is None else value for value in table]
+        lookup = np.array([*known, missing], "datetime64[D]" if kind == DATE else np.float64)
+        return Column(self.name, kind, lookup[self.values])
+
+
+def number(text: str) -> float | None:
+    """The number that a text is, or the truth value as 1 or 0; None for other texts."""
+    stripped = text.strip()
+    truth = TRUTH.get(stripped.lower())
+    if truth is not None:
+        return truth
+    if "_" in stripped or not stripped.isascii():  # Python accepts these as numbers
+        return None
+    try:
+        return float(stripped)
+    except ValueError:
+        return None
+
+
+def date(text: str) -> np.datetime64 | None:
+    """The day of a date, or of a date with a time, as ISO 8601 writes it; None for other texts."""
+    stripped = text.strip()
+    if not ISO_DATE.fullmatch(stripped):
+        return None
+    try:
+        return np.datetime64(stripped[:10], "D")
+    except ValueError:
+        return None
+
+
+def is_truth(text: str) -> bool:
+    """Whether a text is True or False."""
+    return text.strip().lower() in TRUTH
+
+
+def text_of(value: Any) -> str:
+    """The level of a value that is no text: whole numbers without a fraction, truth values as True and False."""
+    if isinstance(value, float) and value.is_integer() and abs(value) < 1e16:
+        return str(int(value))
+    return str(value)
+
+
+def canonical(text: str) -> str:
+    """A level as another table may write it: 3.0 as 3."""
+    found = WHOLE.fullmatch(text.strip())
+    return text.strip() if found is None else found[1]
+
+
+def in_order(levels: Sequence[str]) -> tuple[str, ...]:
+    """Levels by number if all are numbers, and as text otherwise."""
+    numbers = {level: number(level) for level in levels if not is_truth(level)}
+    if len(numbers) == len(levels) and all(value is not None and value == value for value in numbers.values()):  # noqa: PLR0124
+        return tuple(sorted(levels, key=lambda level: (numbers[level], level)))
+    return tuple(sorted(levels))

@@ -1,0 +1,197 @@
+"""The columns of pandas, polars and Arrow tables as `Column`. None of these libraries is imported here."""
+
+from __future__ import annotations
+
+import datetime
+import sys
+from collections.abc import Iterator, Sequence
+from decimal import Decimal
+from numbers import Real
+from typing import Any, NoReturn
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nbsoftmax.encoding.column import CATEGORY, DATE, NUMBER, Column, text_of
+from nbsoftmax.errors import InputTypeError, InputValueError, listed, plain
+from nbsoftmax.validation import frames
+
+Table = Any  # a table of a library, or a dict of Column
+
+
+def is_table(X: Any) -> bool:
+    """Whether X is a table of pandas, polars or Arrow, or columns by name."""
+    if type(X) is np.ndarray:
+        return False
+    return isinstance(X, dict) or frames.library_of(X) is not None
+
+
+def needs_encoding(X: Any) -> bool:
+    """Whether a table has a column that is not one of numbers or booleans."""
+    return frames.has_other_columns(X)
+
+
+def names_of(table: Table) -> tuple[str, ...]:
+    """The names of the columns of a table."""
+    if isinstance(table, dict):
+        return tuple(table)
+    return tuple(map(str, table.schema.names if frames.library_of(table) == "pyarrow" else table.columns))
+
+
+def columns_of(table: Table, wanted: Sequence[str] | None = None) -> Iterator[Column]:
+    """The wanted columns of a table, or all, in this order.
+
+    Raises
+    ------
+    InputValueError
+        If a column is missing or occurs twice.
+    InputTypeError
+        If a column has values of another kind, such as lists or durations.
+    """
+    names = names_of(table)
+    known = set(names)
+    missing = [] if wanted is None else [name for name in wanted if name not in known]
+    if missing:
+        s = "s" * (len(missing) > 1)
+        raise InputValueError(
+            f"X lacks the column{s} {listed(missing)} that the model was trained on; its columns are {listed(names)}."
+        )
+    if len(known) < len(names):
+        twice = next((name for name in wanted or names if names.count(name) > 1), None)
+        if twice is not None:
+            raise InputValueError(f"X has several columns named {plain(twice)}; give each a name of its own.")
+    if isinstance(table, dict):
+        yield from (table[name] for name in wanted or names)
+        return
+    library = frames.library_of(table)
+    read = {"pandas": _of_pandas, "polars": _of_polars, "pyarrow": column_of_arrow}[str(library)]
+    number = {name: j for j, name in enumerate(names)}
+    for name in wanted or names:
+        yield read(name, table.iloc[:, number[name]] if library == "pandas" else _column(table, number[name]))
+
+
+def _column(table: Any, j: int) -> Any:
+    return table.to_series(j) if hasattr(table, "to_series") else table.column(j)
+
+
+def _of_pandas(name: str, values: Any) -> Column:
+    pandas = sys.modules["pandas"]
+    values = values.infer_objects()
+    dtype = values.dtype
+    if isinstance(dtype, pandas.CategoricalDtype):
+        levels = tuple(text_of(level) for level in dtype.categories.tolist())
+        return _category(name, values.cat.codes.to_numpy().astype(np.int64), levels, ordered=bool(dtype.ordered))
+    arrow = getattr(dtype, "pyarrow_dtype", None)
+    if arrow is not None:
+        return column_of_arrow(name, values.array.__arrow_array__())
+    if dtype.kind == "b" or (dtype.kind != "c" and pandas.api.types.is_numeric_dtype(dtype)):
+        return Column(name, NUMBER, np.asarray(values.to_numpy(dtype=np.float64, na_value=np.nan)))
+    if dtype.kind == "M":
+        days = values.dt.tz_localize(None) if getattr(dtype, "tz", None) is not None else values
+        return Column(name, DATE, days.to_numpy().astype("datetime64[D]"))
+    if not (dtype.kind == "O" or isinstance(dtype, pandas.StringDtype)):
+        _refuse(name, str(dtype))
+    try:
+        codes, distinct = pandas.factorize(values)
+    except TypeError:  # values such as lists, which have no hash
+        _refuse_objects(name, values.tolist())
+    return _of_objects(name, codes.astype(np.int64), distinct.tolist())
+
+
+def _of_objects(name: str, codes: NDArray[np.int64], distinct: list[Any]) -> Column:
+    """A column of Python's objects, which are all texts, numbers, truth values or dates."""
+    if all(isinstance(value, str) for value in distinct):
+        return _category(name, codes, tuple(distinct))
+    if all(isinstance(value, (Real, Decimal, np.bool_)) for value in distinct):
+        return Column(name, NUMBER, np.array([*map(float, distinct), np.nan])[codes])
+    if all(isinstance(value, datetime.date) for value in distinct):
+        days = [np.datetime64(value.isoformat()[:10], "D") for value in distinct]
+        return Column(name, DATE, np.array([*days, np.datetime64("NaT", "D")])[codes])
+    _refuse_objects(name, distinct)
+
+
+def _refuse_objects(name: str, values: list[Any]) -> NoReturn:
+    kinds = sorted({type(value).__name__ for value in values})
+    raise InputTypeError(
+        f"X has values of {'several types' if len(kinds) > 1 else 'the type'} {', '.join(kinds)} in column "
+        f"{plain(name)}, expected numbers, text or dates; convert them to one of these, or drop the column."
+    )
+
+
+def _of_polars(name: str, values: Any) -> Column:
+    polars = sys.modules["polars"]
+    dtype = values.dtype
+    if dtype.is_numeric() or dtype == polars.Boolean:
+        return Column(name, NUMBER, values.cast(polars.Float64).to_numpy())
+    if isinstance(dtype, polars.Enum):
+        codes = values.to_physical().cast(polars.Int64).fill_null(-1).to_numpy()
+        return _category(name, codes, tuple(dtype.categories.to_list()), ordered=True)
+    if dtype in (polars.String, polars.Categorical):
+        texts = values.cast(polars.String)
+        levels = texts.drop_nulls().unique().sort()
+        codes = texts.cast(polars.Enum(levels)).to_physical().cast(polars.Int64).fill_null(-1).to_numpy()
+        return _category(name, codes, tuple(levels.to_list()))
+    if dtype == polars.Null:
+        return Column(name, NUMBER, np.full(len(values), np.nan))
+    if dtype in (polars.Date, polars.Datetime):
+        days = values.dt.date() if dtype == polars.Datetime else values
+        return Column(name, DATE, days.to_numpy().astype("datetime64[D]"))
+    _refuse(name, str(dtype))
+
+
+def column_of_arrow(name: str, values: Any) -> Column:
+    """A column of Arrow, an Array or a ChunkedArray."""
+    pa = sys.modules["pyarrow"]
+    types, kind = pa.types, values.type
+    if types.is_dictionary(kind):
+        whole = values
+        if isinstance(values, pa.ChunkedArray):
+            chunks = values.unify_dictionaries().chunks
+            whole = pa.concat_arrays(chunks) if chunks else pa.array([], kind)
+        codes = whole.indices.cast(pa.int64()).fill_null(-1).to_numpy(zero_copy_only=False)
+        inner = whole.dictionary
+        inside = column_of_arrow(name, inner).as_levels()  # distinct values may have one text, and null may be a value
+        places = np.append(inside.values, -1)
+        return _category(name, places[codes], inside.levels, ordered=bool(kind.ordered))
+    if any(check(kind) for check in (types.is_string, types.is_large_string, types.is_string_view)):
+        return _texts(name, values)
+    if types.is_boolean(kind) or types.is_integer(kind) or types.is_floating(kind) or types.is_decimal(kind):
+        return Column(name, NUMBER, frames.floats_of(values).astype(np.float64, copy=False))
+    if types.is_timestamp(kind) or types.is_date(kind):
+        if types.is_timestamp(kind) and kind.tz is not None:
+            import pyarrow.compute as pc
+
+            values = pc.local_timestamp(values)
+        days = values.cast(pa.date32(), safe=False)
+        return Column(name, DATE, days.to_numpy(zero_copy_only=False).astype("datetime64[D]"))
+    if types.is_null(kind):
+        return Column(name, NUMBER, np.full(len(values), np.nan))
+    _refuse(name, str(kind))
+
+
+def _texts(name: str, values: Any) -> Column:
+    pa = sys.modules["pyarrow"]
+    encoded = values.cast(pa.large_string()).dictionary_encode()
+    if isinstance(encoded, pa.ChunkedArray):
+        chunks = encoded.unify_dictionaries().chunks
+        encoded = pa.concat_arrays(chunks) if chunks else pa.array([], encoded.type)
+    codes = encoded.indices.cast(pa.int64()).fill_null(-1).to_numpy(zero_copy_only=False)
+    return _category(name, codes, tuple(encoded.dictionary.to_pylist()))
+
+
+def _category(name: str, codes: NDArray[np.int64], levels: tuple[str, ...], *, ordered: bool = False) -> Column:
+    """A column of levels, of which some may be the same text."""
+    if len(set(levels)) == len(levels):
+        return Column(name, CATEGORY, codes, levels, ordered)
+    places: dict[str, int] = {}
+    lookup = [places.setdefault(level, len(places)) for level in levels]
+    return Column(name, CATEGORY, np.array([*lookup, -1])[codes], tuple(places), ordered)
+
+
+def _refuse(name: str, dtype: str) -> NoReturn:
+    is_time = frames.advice_for(dtype) == frames.TIMES
+    advice = frames.TIMES if is_time else "convert it to numbers or text, or drop it"
+    raise InputTypeError(
+        f"X has dtype {frames.plain_dtype(dtype)} in column {plain(name)}, expected numbers, text, categories or "
+        f"dates; {advice}."
+    )

@@ -1,0 +1,78 @@
+"""Scorers of scikit-learn for the held-out samples of folds."""
+
+from __future__ import annotations
+
+import inspect
+import numbers
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.metrics import get_scorer, make_scorer
+
+from nbsoftmax.errors import InputTypeError, InputValueError, plain
+from nbsoftmax.estimators.classifier import SoftmaxRegression
+from nbsoftmax.validation import Float64s
+
+Scorer = Callable[..., float]
+
+
+def scorer_of(scoring: Any) -> Scorer:
+    """The scorer of a name, a callable (estimator, X, y) -> float, or None for the accuracy."""
+    if isinstance(scoring, (list, tuple, set, dict)):
+        raise InputTypeError(f"scoring is {plain(scoring)}, expected one name of a scorer, or a callable.")
+    scorer: Scorer = get_scorer("accuracy" if scoring is None else scoring)
+    if not callable(scorer):
+        raise InputTypeError(f"scoring is {plain(scoring)}, expected the name of a scorer, or a callable.")
+    return scorer
+
+
+def with_classes(scorer: Any, classes: NDArray[Any], *, held_out: bool) -> Scorer:
+    """A scorer of scikit-learn that knows the classes of the model, and which of two is positive.
+
+    The held-out samples of a fold may lack some of the classes. A metric of labels knows all classes only if its
+    samples are `held_out`, as in `LogisticRegressionCV`. What a scorer has been given by `make_scorer` stays as it is.
+    """
+    metric = getattr(scorer, "_score_func", None)
+    if metric is None:
+        return scorer  # type: ignore[no-any-return]
+    method, given = scorer._response_method, scorer._kwargs
+    accepted = inspect.signature(metric).parameters
+    added: dict[str, Any] = {}
+    if "labels" in accepted and (held_out or method != "predict"):
+        added["labels"] = classes
+    if classes.size == 2 and "pos_label" in accepted:
+        added["pos_label"] = classes[1]
+    added = {name: value for name, value in added.items() if name not in given}
+    if not added:
+        return scorer  # type: ignore[no-any-return]
+    kept = {"response_method": method, "greater_is_better": scorer._sign == 1}
+    made: Scorer = make_scorer(metric, **kept, **given, **added)
+    return made
+
+
+def score_of(scorer: Scorer, model: Any, X: Any, y: NDArray[Any], params: dict[str, Any]) -> float:
+    """What a scorer returns, which must be a number."""
+    score = scorer(model, X, y, **params)
+    if isinstance(score, np.ndarray) and score.ndim == 0:
+        score = score[()]
+    if not isinstance(score, numbers.Real):
+        raise InputValueError(f"scoring returned {plain(score)}, expected one number.")
+    return float(score)
+
+
+class ScoredModel(SoftmaxRegression):
+    """A fitted model as scorers see it, whose predictions for some samples include their offset."""
+
+    def set_model(
+        self, coef: Float64s, intercept: Float64s, classes: NDArray[Any], offset: ArrayLike | None
+    ) -> ScoredModel:
+        """Set the parameters in the form of `coef_` and `intercept_`, and the offset of the samples to score."""
+        self.coef_, self.intercept_, self.classes_ = coef, intercept, classes
+        self.n_features_in_ = coef.shape[1]
+        self.offset_ = offset
+        return self
+
+    def _predict(self, X: Any, what: int, offset: ArrayLike | None) -> Any:
+        return super()._predict(X, what, self.offset_ if offset is None else offset)

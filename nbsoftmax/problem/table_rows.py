@@ -1,0 +1,34 @@
+"""The rows of a table as an encoding makes them, and the targets, weights and offsets of those that are kept."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from nbsoftmax import validation
+from nbsoftmax.encoding import AnyEncoding, warn_of_unknown
+from nbsoftmax.errors import InputValueError
+from nbsoftmax.validation.frames import only_column
+
+
+def encoded_rows(
+    encoding: AnyEncoding, X: Any, y: Any, sample_weight: Any, offset: Any, *, dense: bool = False
+) -> tuple[Any, Any, Any, Any]:
+    """The matrix of a table, with y, weights and offset without the rows that the encoding drops."""
+    found = encoding.encode(X, drop=True, dense=dense)
+    warn_of_unknown(found.unknown, stacklevel=6)
+    kept = found.kept
+    if kept is None:
+        return found.X, y, sample_weight, offset
+    if not kept.any():
+        raise InputValueError("every row of X has a missing value, so that none is left; give missing='mean'.")
+    beside = []
+    for name, array in (("y", y), ("sample_weight", sample_weight), ("offset", offset)):
+        given = None if array is None else validation.as_array(name, only_column(array))
+        if given is not None and len(given) != kept.size:
+            raise InputValueError(
+                f"{name} has {len(given)} entries, but X has {kept.size} rows; give one for each row."
+            )
+        beside.append(None if given is None else np.asarray(given)[kept])
+    return found.X, *beside

@@ -1,0 +1,213 @@
+"""Projected Newton steps, for bounds on the coefficients and a penalty that is otherwise smooth.
+
+    minimise  q(P) = g . P + 1/2 P . H P    over  low <= W + P <= high,    then move along P
+
+q is minimised by projected steps (J. More, G. Toraldo, "On the solution of large quadratic programming problems with
+bound constraints", SIAM J. Optim. 1, 1991): a step along -r / diag(H), with r the gradient of q, projected onto the
+bounds, finds the free coefficients, which the gradient does not hold at a bound; conjugate gradients over these and the
+intercept find the minimum on their face, which is projected, too. Near the minimum the free coefficients do not change
+any more, and the steps are those of Newton's method (D. Bertsekas, "Projected Newton methods for optimization problems
+with simple constraints", SIAM J. Control Optim. 20, 1982). Where a shift of all classes meets the bounds of a feature
+at no cost, q has no bounds.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nbsoftmax.penalties import BoundedPenalty
+from nbsoftmax.solvers.base import NOISE, Composite, Curved, Point
+from nbsoftmax.solvers.driver import Driver
+from nbsoftmax.solvers.tools.certificates import allowed_gap
+from nbsoftmax.solvers.tools.cg_vectors import NewVectors
+from nbsoftmax.solvers.tools.composite_gap import composite_gap, gap_within
+from nbsoftmax.solvers.tools.conjugate_gradients import conjugate_gradients
+from nbsoftmax.solvers.tools.duality import loss_alone
+from nbsoftmax.solvers.tools.preconditioners import LEAST_CURVATURE, Preconditioner, costs
+from nbsoftmax.validation import Float64s
+
+DECREASE, MOST_TRIALS = 1e-4, 40  # of the line search: Armijo's constant, and the number of step lengths
+MOST_FACES, MOST_PRODUCTS = 100, 200  # of a model
+LOOSEST, SOLVED = 0.1, 1e-2  # squares of the residuals of a model's minimum, and of that of a face
+AFFORDABLE = 30  # the cost in products of a preconditioner, which is made in each iteration
+MOST_UNPROVEN = 3  # iterations with an estimate within tol before a fit whose gap could be proven ends without a bound
+
+
+class ProjectedSteps:
+    """The steps of projected Newton. Each depends on the current point alone."""
+
+    unit, monotone, learning_rate = "iterations", True, 1.0
+
+    def __init__(self, objective: Composite, penalty: BoundedPenalty, driver: Driver[Curved]) -> None:
+        self._objective, self._penalty, self._tol = objective, penalty, driver.tol
+        self._curved, self._sums = driver.objective, driver.sums
+        shape = driver.start[:, :-1].shape
+        low, high = penalty.limits(shape)
+        self._shiftable = penalty.shiftable(shape[1])
+        self._low = np.column_stack([np.where(self._shiftable, -np.inf, low), np.full(shape[0], -np.inf)])
+        self._high = np.column_stack([np.where(self._shiftable, np.inf, high), np.full(shape[0], np.inf)])
+        cost = costs(driver.objective)
+        self._kind = next((kind for kind in ("blocks", "gram") if cost[kind] <= AFFORDABLE), "diagonal")
+        self._first_square = float(driver.saved.get("first_square", 0.0))  # of the first subgradient, scaled
+        self._n_unproven = int(driver.saved.get("n_unproven", 0))
+        self._n_products = int(driver.saved.get("n_products", 0))
+        self._known: tuple[Point, tuple[float, str]] | None = None  # a point, and the gap there
+
+    def converged(self, n_iter: int, point: Point, values: list[float], *, certify: bool) -> bool:
+        """Whether the gap is within tolerance; for a while only if it is proven, where that is possible."""
+        gap, kind = gap_within(*self._of_gap(point))
+        if not gap <= self._allowed(point):
+            return False
+        self._known = point, (gap, kind)
+        self._n_unproven += 1
+        return not (self._penalty.is_finite and kind == "estimate") or self._n_unproven > MOST_UNPROVEN
+
+    def gap(self, n_iter: int, point: Point) -> tuple[float, str]:
+        """The gap and its kind."""
+        if self._known is not None and self._known[0] is point:
+            return self._known[1]
+        return composite_gap(*self._of_gap(point))
+
+    def step(self, sums: Curved, point: Point, n_iter: int) -> Point | None:
+        """The first point with a sufficient decrease towards the minimum of the model; None if there is none."""
+        target = self._minimum_of_model(point)
+        expected = DECREASE * float(np.vdot(point.grad, target - point.params))
+        length = 1.0
+        for _ in range(MOST_TRIALS):
+            trial = target if length == 1 else point.params + length * (target - point.params)
+            if np.array_equal(trial, point.params):
+                return None
+            if np.isfinite(trial).all():
+                value, grad = sums.value_and_grad(trial)
+                if value <= point.value + length * min(expected, 0.0) + NOISE * abs(point.value):
+                    moved = Point(trial, value, grad, self._subgradient(trial, grad))
+                    only_noise = not (moved.value < point.value or moved.grad_norm < point.grad_norm)
+                    return None if only_noise else moved
+            length /= 2
+        return None
+
+    def refine(self, objective: Curved, sums: Curved, point: Point, *, hessian: bool) -> None:
+        """Continue with more accurate sums."""
+        self._curved, self._sums, self._known = objective, sums, None
+
+    def state(self) -> dict[str, Any]:
+        """What a new object needs to resume."""
+        return {"first_square": self._first_square, "n_unproven": self._n_unproven, "n_products": self._n_products}
+
+    def report(self) -> tuple[str, None]:
+        """The number of products."""
+        return f"{self._n_products} Hessian-vector products over free coefficients", None
+
+    def _allowed(self, point: Point) -> float:
+        return allowed_gap(point.value, self._tol, point.params.shape[0])
+
+    def _of_gap(self, point: Point) -> tuple[Composite, Curved, Float64s, float, Float64s, float]:
+        loss, loss_grad = loss_alone(self._objective, point.params, point.value, point.grad)
+        return self._objective, self._sums, point.params, loss, loss_grad, self._allowed(point)
+
+    def _subgradient(self, params: Float64s, grad: Float64s) -> Float64s:
+        subgradient = grad.copy()
+        subgradient[:, :-1] = self._penalty.least_subgradient(params[:, :-1], grad[:, :-1])
+        return subgradient
+
+    def _clipped(self, params: Float64s) -> Float64s:
+        return np.asarray(np.clip(params, self._low, self._high))
+
+    def _feasible(self, params: Float64s) -> Float64s:
+        """The nearest parameters within all bounds, after shifts that change no probability."""
+        params, j = self._clipped(params), self._shiftable.nonzero()[0]
+        coef = params[:, j]
+        low, high = (end[:, j] for end in self._penalty.limits((len(params), self._shiftable.size)))
+        upwards = high.min(axis=0) == np.inf
+        up, down = np.maximum(low - coef, 0.0).max(axis=0), np.maximum(coef - high, 0.0).max(axis=0)
+        params[:, j] = coef + np.where(upwards, up, -down)
+        params[:, :-1] = self._penalty.feasible(params[:, :-1])  # rounding errors of the shift
+        return params
+
+    def _minimum_of_model(self, point: Point) -> Float64s:
+        """The parameters at an approximate minimum of the quadratic model within the bounds."""
+        diagonal = self._curved.curvatures(point.params)
+        diagonal[:, :-1] += self._penalty.curvature
+        scale = np.where(diagonal > LEAST_CURVATURE, 1 / np.maximum(diagonal, LEAST_CURVATURE), 0.0)
+        model = _Model(self._curved, point, self._low, self._high)
+        preconditioner = Preconditioner(self._curved, point.params, self._kind)
+
+        def square() -> float:  # of the part of the model's gradient that no bound holds, in the norm of diag(H)^-1
+            held = ((model.at <= self._low) & (model.slope > 0)) | ((model.at >= self._high) & (model.slope < 0))
+            return float(np.vdot(scale, np.where(held, 0.0, model.slope) ** 2))
+
+        first = square()
+        self._first_square = self._first_square or first
+        enough = first * min(LOOSEST, np.sqrt(first / self._first_square)) if first > 0 else 0.0
+        for _ in range(MOST_FACES):
+            model.move(self._clipped(model.at - scale * model.slope) - model.at)
+            if not enough < square() < np.inf or model.n_products > MOST_PRODUCTS:
+                break
+            direction = self._newton(model, (model.at > self._low) & (model.at < self._high), preconditioner)
+            if not model.move_within(direction) or not enough < square() < np.inf or model.n_products > MOST_PRODUCTS:
+                break
+        self._n_products += model.n_products
+        return self._feasible(model.at)
+
+    def _newton(self, model: _Model, free: NDArray[np.bool_], preconditioner: Preconditioner) -> Float64s:
+        """-H_FF^-1 r_F by conjugate gradients."""
+        shifts = np.asarray(free.all(axis=0))  # columns in which shifts of all classes are free; the loss has none
+        shifts[:-1] &= self._penalty.unpenalised(shifts.size - 1)
+
+        def project(v: Float64s) -> Float64s:
+            v = np.where(free, v, 0.0)
+            v[:, shifts] -= v[:, shifts].mean(axis=0)
+            return v
+
+        def precondition(v: Float64s) -> Float64s:
+            return project(preconditioner.uncorrected(v))
+
+        direction = np.zeros_like(model.slope)
+        vectors = NewVectors(self._curved, model.made_at, model.slope, precondition, project)
+        for iterate in conjugate_gradients(vectors):
+            direction = iterate.direction
+            model.n_products += 1
+            solved = iterate.relative_square <= SOLVED or not iterate.relative_square < np.inf
+            if solved or model.n_products > MOST_PRODUCTS:
+                break
+        return direction
+
+
+class _Model:
+    """The quadratic model made at a point, and the current point of its minimisation."""
+
+    def __init__(self, curved: Curved, point: Point, low: Float64s, high: Float64s) -> None:
+        self._curved, self._low, self._high = curved, low, high
+        self.made_at = self.at = point.params
+        self.slope, self.n_products = point.grad, 0  # the model's gradient at `at`
+
+    def move(self, step: Float64s, least: float = 0.0) -> bool:
+        """Move along a feasible step, at most to its end, if that decreases the model by more than `least`."""
+        slope = float(np.vdot(self.slope, step))
+        if not slope < 0:
+            return False
+        product = self._curved.hvp(self.made_at, step)
+        self.n_products += 1
+        curvature = float(np.vdot(step, product))
+        length = min(1.0, -slope / curvature) if curvature > 0 else 1.0
+        if not -length * (slope + length * curvature / 2) > least:
+            return False
+        self.at = np.clip(self.at + length * step, self._low, self._high)
+        self.slope = self.slope + length * product
+        return True
+
+    def move_within(self, step: Float64s) -> bool:
+        """Move along a step to the minimum of a face: its projection, or as far as the bounds allow, if that is better.
+
+        Returns whether there was a decrease.
+        """
+        with np.errstate(divide="ignore", invalid="ignore"):
+            room = np.where(step > 0, (self._high - self.at) / step, (self._low - self.at) / step)
+        share = min(1.0, float(room[step != 0].min(initial=1.0)))
+        if share == 1:
+            return self.move(step)
+        decrease = -(share - share**2 / 2) * float(np.vdot(self.slope, step))  # -r . d = d . H d at the minimum
+        return self.move(np.clip(self.at + step, self._low, self._high) - self.at, decrease) or self.move(share * step)

@@ -1,0 +1,233 @@
+"""Encodings: the same for all libraries, equal to scikit-learn's encoders, and unchanged by a file of JSON."""
+
+import datetime
+import json
+import warnings
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sklearn.compose import ColumnTransformer
+from sklearn.impute import SimpleImputer
+from sklearn.preprocessing import OneHotEncoder
+
+import nbsoftmax as nbs
+from nbsoftmax.encoding import encoding_for, encoding_of, learned
+from tests.encoding.frames import columns, in_every_library
+
+ALL = nbs.TableOptions(missing="mean", indicators=True, dates="parts")
+
+
+def dense(X):
+    return X.toarray() if hasattr(X, "toarray") else X
+
+
+@given(columns(), st.booleans(), st.booleans())
+def test_pandas_polars_and_arrow_give_the_same_encoding_and_matrix(table, indicators, drop_first):
+    options = nbs.TableOptions(missing="mean", indicators=indicators, dates="parts", drop_first=drop_first)
+    found = [(encoding := learned(frame, options), encoding.encode(frame)) for frame in in_every_library(table)]
+    for encoding, encoded in found:
+        assert encoding == found[0][0]
+        assert not encoded.unknown
+        assert np.array_equal(dense(encoded.X), dense(found[0][1].X))
+    (encoding, encoded), *_ = found
+    assert encoding_of(json.loads(json.dumps(encoding.to_dict()))) == encoding
+    assert len(encoding.names) == dense(encoded.X).shape[1]
+    reordered = {name: table[name] for name in reversed(table)} | {"another": [1] * len(next(iter(table.values())))}
+    for frame in in_every_library(reordered):
+        assert np.array_equal(dense(encoding.encode(frame).X), dense(encoded.X))
+
+
+@given(columns(kinds=("number", "text")))
+def test_levels_and_means_are_those_of_scikit_learn(table):
+    frame = pd.DataFrame(table)
+    texts = [name for name in table if any(isinstance(x, str) for x in table[name])]
+    for name in texts:
+        frame[name] = frame[name].astype(object).where(frame[name].notna(), None)
+    encoders = [
+        (name, OneHotEncoder(categories=[sorted({x for x in table[name] if x})], handle_unknown="ignore"), [name])
+        if name in texts
+        else (name, SimpleImputer(), [name])
+        for name in table
+    ]
+    expected = ColumnTransformer(encoders, sparse_threshold=0).fit_transform(frame)
+    encoding = learned(frame, nbs.TableOptions(missing="mean"))
+    assert np.allclose(dense(encoding.encode(frame).X), expected.astype(float), rtol=1e-12, atol=1e-300)
+
+
+@given(columns())
+def test_rows_with_missing_values_are_dropped_or_the_first_one_is_named(table):
+    with_none = np.array([any(x is None for x in row) for row in zip(*table.values(), strict=True)])
+    for frame in in_every_library(table):
+        encoding = learned(frame, nbs.TableOptions(missing="drop", dates="parts"))
+        encoded = encoding.encode(frame, drop=True)
+        kept = np.ones(len(with_none), bool) if encoded.kept is None else encoded.kept
+        assert np.array_equal(kept, ~with_none)
+        assert encoded.X.shape[0] == kept.sum()
+        if with_none.any():
+            with pytest.raises(nbs.InputValueError, match="a missing value"):
+                encoding.encode(frame)
+            with pytest.raises(nbs.InputValueError, match="a missing value in column"):
+                learned(frame, nbs.TableOptions(dates="parts"))
+
+
+def test_the_features_of_each_kind_of_column():
+    days = [datetime.date(2024, 5, 31), None, datetime.date(1969, 12, 1)]
+    table = {
+        "n": [1.0, 3.0, None],
+        "flag": [True, False, True],
+        "text": ["b", "a", None],
+        "said": ["True", "false", "TRUE"],
+        "born": days,
+        "iso": ["2024-05-31", "1969-12-01T10:30", None],
+    }
+    for frame in in_every_library(table):
+        encoding = learned(frame, ALL)
+        assert encoding.names == (
+            *("n", "missing(n)", "flag", "text[a]", "text[b]", "missing(text)", "said"),
+            *("born[year]", "born[month]", "born[day]", "missing(born)"),
+            *("iso[year]", "iso[month]", "iso[day]", "missing(iso)"),
+        )
+        expected = [
+            [1, 0, 1, 0, 1, 0, 1, 2024, 5, 31, 0, 2024, 5, 31, 0],
+            [3, 0, 0, 1, 0, 0, 0, 1996.5, 8.5, 16, 1, 1969, 12, 1, 0],
+            [2, 1, 1, 0, 0, 1, 1, 1969, 12, 1, 0, 1996.5, 8.5, 16, 1],
+        ]
+        assert np.array_equal(encoding.encode(frame).X, expected)
+
+
+def test_declared_orders_are_kept_and_other_levels_are_sorted_numbers_by_value():
+    frame = pd.DataFrame({"cyl": [10, 4, 6, 4], "size": list("SMLS")})
+    frame["size"] = pd.Categorical(frame["size"], ["S", "M", "L", "XL"], ordered=True)
+    options = nbs.TableOptions(categorical=["cyl"], drop_first=True)
+    for table in (
+        frame,
+        pl.from_pandas(frame).cast({"size": pl.Enum(["S", "M", "L", "XL"])}),
+        pa.Table.from_pandas(frame),
+    ):
+        encoding = learned(table, options)
+        assert encoding.names == ("cyl[6]", "cyl[10]", "size[M]", "size[L]")
+        assert np.array_equal(encoding.encode(table).X, [[0, 1, 0, 0], [0, 0, 1, 0], [1, 0, 0, 1], [0, 0, 0, 0]])
+
+
+@pytest.mark.parametrize("values", [[4, 6], [4.0, 6.0], ["4", "6"], ["4.0", " 6"], pd.Categorical([4, 6])])
+def test_a_level_is_found_however_a_table_writes_its_number(values):
+    encoding = learned(pd.DataFrame({"cyl": ["4", "6", "8"]}), nbs.TableOptions())
+    found = encoding.encode(pd.DataFrame({"cyl": values}))
+    assert not found.unknown
+    assert np.array_equal(found.X, [[1, 0, 0], [0, 1, 0]])
+
+
+def test_many_levels_become_a_sparse_array_and_few_a_dense_one():
+    many = pd.DataFrame({"word": [f"w{i}" for i in range(100_000)], "n": 1.0})
+    with pytest.warns(UserWarning, match="'word' has 100000 levels in 100000 rows"):
+        encoding = learned(many, nbs.TableOptions())
+    X = encoding.encode(many).X
+    assert X.format == "csr"
+    assert X.shape == (100_000, 100_001)
+    assert X.nnz == 200_000
+    few = pd.DataFrame({"word": ["a", "b", "c"], "n": 1.0})
+    assert isinstance(learned(few, nbs.TableOptions()).encode(few).X, np.ndarray)
+
+
+@given(columns(missing=False, kinds=("number", "boolean")), st.integers(1, 40))
+def test_a_sparse_array_and_a_dense_one_have_the_same_numbers(table, n_levels):
+    n = len(next(iter(table.values())))
+    frame = pd.DataFrame(table | {"code": [f"c{i % n_levels}" for i in range(n)], "id": [f"i{i}" for i in range(n)]})
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        encoding = learned(frame, nbs.TableOptions())
+    assert np.array_equal(dense(encoding.encode(frame).X), encoding.encode(frame, dense=True).X)
+
+
+def test_a_table_of_numbers_has_no_encoding_unless_an_option_asks_for_one():
+    frame = pd.DataFrame({"a": [1.0, 2.0], "b": [True, False]})
+    for table in (frame, pl.from_pandas(frame), pa.Table.from_pandas(frame)):
+        assert encoding_for(table, nbs.TableOptions()) is None
+        assert encoding_for(table, nbs.TableOptions(missing="mean")).names == ("a", "b")
+    assert encoding_for(np.eye(2), nbs.TableOptions()) is None
+
+
+REFUSED = {
+    "durations": ({"t": pd.to_timedelta([1, 2], "D")}, {}, "timedelta.*'t'"),
+    "several types": ({"t": pd.Series(["x", 1.5], dtype=object)}, {}, "several types float, str in column 't'"),
+    "lists": ({"t": [[1], [2]]}, {}, "type list in column 't'"),
+    "complex": ({"t": [1j, 2j]}, {}, "complex128 in column 't'"),
+    "dates": ({"t": pd.to_datetime(["2020-01-01"] * 2)}, {}, "dates in column 't'.*--dates parts"),
+    "dates as text": ({"t": ["2020-01-01", "2020-01-02"]}, {}, "dates in column 't'"),
+    "infinity": ({"t": [1.0, np.inf], "x": ["a", "b"]}, {}, "inf in column 't' at row 1"),
+    "no value": ({"t": [None, None], "x": ["a", "b"]}, {"missing": "mean"}, "no values in column 't'"),
+    "an unknown column": ({"t": ["a", "b"]}, {"categorical": ["u"]}, "categorical names 'u', but the columns.*'t'"),
+    "one name twice": ({"t": ["a]", "b"], "t[b]": [1.0, 2.0]}, {}, r"two features.*'t\[b\]'; rename"),
+}
+
+
+@pytest.mark.parametrize("what", REFUSED)
+def test_what_cannot_be_encoded_is_refused_by_name(what):
+    table, options, message = REFUSED[what]
+    with pytest.raises(nbs.InputError, match=message):
+        learned(pd.DataFrame(table), nbs.TableOptions(**options))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"missing": "zero"}, "missing is 'zero', expected"),
+        ({"dates": "days"}, "dates is 'days', expected"),
+        ({"categorical": "cyl"}, "categorical is 'cyl', expected a list"),
+        ({"indicators": 1}, "indicators is 1, expected True or False"),
+    ],
+)
+def test_options_are_checked(options, message):
+    with pytest.raises(nbs.InputError, match=message):
+        nbs.TableOptions(**options)
+
+
+def test_values_of_another_kind_than_in_the_training_are_refused():
+    encoding = learned(pd.DataFrame({"n": [1.0, 2.0], "t": ["a", "b"]}), nbs.TableOptions())
+    with pytest.raises(nbs.InputValueError, match=r"'two' in column 'n' at row 1.*expected a number"):
+        encoding.encode(pd.DataFrame({"n": ["1", "two"], "t": ["a", "b"]}))
+    with pytest.raises(nbs.InputTypeError, match="dates in column 'n', expected a number"):
+        encoding.encode(pd.DataFrame({"n": pd.to_datetime(["2020-01-01"] * 2), "t": ["a", "b"]}))
+    with pytest.raises(nbs.InputValueError, match="lacks the columns 'n', 't' that the model was trained on"):
+        encoding.encode(pd.DataFrame({"m": [1]}))
+
+
+@pytest.mark.parametrize("values", [["01", "1", "10"], ["1.5", "2.5", "1.5"]])
+def test_text_that_looks_like_numbers_stays_text_in_typed_tables(values):
+    for frame in in_every_library({"zip": values}):
+        assert learned(frame, nbs.TableOptions()).of("zip").levels == tuple(
+            sorted(set(values), key=lambda text: (float(text), text))
+        )
+
+
+def test_a_column_without_rows_or_without_a_type_is_refused():
+    with pytest.raises(nbs.InputValueError, match="X has no rows"):
+        learned(pd.DataFrame({"a": ["x"]}).head(0), nbs.TableOptions())
+    for frame in in_every_library({"a": [None, None], "b": ["x", "y"]}):
+        with pytest.raises(nbs.InputValueError, match="no values in column 'a'"):
+            learned(frame, nbs.TableOptions())
+
+
+def test_whole_numbers_beyond_2_to_the_53_are_no_levels():
+    frame = pd.DataFrame({"id": [2**60, 2**60 + 1]})
+    with pytest.raises(nbs.InputTypeError, match=r"numbers of 2\^53 or more in column 'id'"):
+        learned(frame, nbs.TableOptions(categorical=["id"]))
+
+
+@pytest.mark.parametrize(
+    "stored",
+    [{"kind": "formula"}, {"kind": "columns", "missing": "mean", "columns": [{"kind": "number", "name": 1}]}, {}],
+)
+def test_a_file_with_an_encoding_that_is_not_known_is_refused_in_one_line(tmp_path, stored):
+    frame = pd.DataFrame({"a": ["x", "y"]})
+    nbs.Trainer(l2=1.0).fit(frame, [0, 1]).model.save(tmp_path / "m.npz")
+    with np.load(tmp_path / "m.npz") as file:
+        arrays = dict(file)
+    np.savez(tmp_path / "m.npz", **arrays | {"encoding": np.asarray(json.dumps(stored))})
+    with pytest.raises(nbs.InputValueError, match="is not a model, or a damaged one"):
+        nbs.SoftmaxModel.load(tmp_path / "m.npz")
