@@ -53,7 +53,7 @@ format: .venv/test
 	$(BIN)/ruff format .
 
 docs: .venv/docs
-	$(BIN)/mkdocs build --quiet --strict
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
 
 test-cuda: .venv-cuda/test
 	.venv-cuda/bin/pytest -n 2 tests/gpu

@@ -1,22 +1,35 @@
 """What the README and the pages of docs/ say: the two commands are what they are said to be, and the Python runs."""
 
+import importlib
 import os
 import pydoc
 import re
+import runpy
 import shutil
 import subprocess
 
 import pytest
 
 import nbsoftmax as nbs
+from nbsoftmax.cli.parser import build_parser
 from tests.conftest import REPOSITORY
 
 README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
 
 
-# Docstrings, prose, and shell commands.
-WITHOUT_CODE = {REPOSITORY / "docs" / name for name in ("api.md", "architecture.md", "command-line.md")}
-PAGES = sorted(set((REPOSITORY / "docs").glob("*.md")) - WITHOUT_CODE)
+DOCS = REPOSITORY / "docs"
+# Prose, and shell commands. The pages of the reference show docstrings.
+WITHOUT_CODE = {DOCS / name for name in ("architecture.md", "command-line.md", "containers.md")}
+PAGES = sorted(set(DOCS.glob("*.md")) - WITHOUT_CODE)
+GENERATED = {"reference/command-line.md", "changelog.md"}  # by docs/hooks, when the site is built
+MODULES = (
+    "nbsoftmax",
+    "nbsoftmax.callbacks",
+    "nbsoftmax.dask",
+    "nbsoftmax.data",
+    "nbsoftmax.plots",
+    "nbsoftmax.testing",
+)
 
 
 def python_blocks(page):
@@ -58,17 +71,54 @@ def test_the_python_blocks_of_the_docs_run_one_after_the_other(path, tmp_path, m
     exec(compile("\n".join(blocks), str(path), "exec"), {"__name__": "__main__"})  # as in a script
 
 
-def test_every_public_name_is_in_the_reference():
-    listed = set(re.findall(r"^::: nbsoftmax\.([\w.]+)$", (REPOSITORY / "docs" / "api.md").read_text(), re.MULTILINE))
-    assert set(nbs.__all__) <= listed
+@pytest.mark.parametrize("module", MODULES)
+def test_every_public_name_is_on_one_page_of_the_reference(module):
+    texts = [path.read_text(encoding="utf-8") for path in (DOCS / "reference").glob("*.md")]
+    listed = [name for text in texts for name in re.findall(r"^::: ([\w.]+)$", text, re.MULTILINE)]
+    assert len(listed) == len(set(listed))
+    public = {f"{module}.{name}" for name in importlib.import_module(module).__all__}
+    assert public - set(MODULES) <= set(listed)
     for name in listed:
-        assert pydoc.locate(f"nbsoftmax.{name}") is not None, name
+        assert pydoc.locate(name) is not None, name
 
 
-def test_every_page_is_in_the_navigation():
+def test_the_navigation_names_every_page_once():
     navigation = (REPOSITORY / "mkdocs.yml").read_text(encoding="utf-8")
-    for path in (REPOSITORY / "docs").glob("*.md"):
-        assert f": {path.name}\n" in navigation
+    pages = {path.relative_to(DOCS).as_posix() for path in DOCS.rglob("*.md")} | GENERATED
+    named = re.findall(r": ([\w/-]+\.md)$", navigation, re.MULTILINE)
+    assert sorted(named) == sorted(pages)
+
+
+def test_the_page_of_the_command_line_has_every_command_and_option():
+    pytest.importorskip("mkdocs")
+    page = runpy.run_path(str(DOCS / "hooks" / "command_line.py"))["page"]()
+    for name, parser in build_parser()[1].items():
+        section = page.partition(f"## nbsoftmax {name}\n")[2].partition("\n## ")[0]
+        for action in parser._actions:
+            assert action.help, (name, action.dest)
+            for option in action.option_strings or [action.metavar or action.dest]:
+                assert f"`{option}`" in section, (name, option)
+
+
+def test_the_reference_shows_the_defaults_of_the_signatures_and_whole_types():
+    griffe = pytest.importorskip("griffe")
+    extensions = griffe.load_extensions("dataclasses", str(DOCS / "hooks" / "docstrings.py"))
+    paths = [str(REPOSITORY)]
+    package = griffe.load("nbsoftmax", search_paths=paths, extensions=extensions, docstring_parser="numpy")
+    checked = 0
+    for name in nbs.__all__:
+        documented = package[name].final_target if package[name].is_alias else package[name]
+        for callable_ in (documented, *(member for member in documented.members.values() if member.is_function)):
+            if not (callable_.is_class or callable_.is_function) or callable_.docstring is None:
+                continue
+            defaults = {parameter.name: str(parameter.default) for parameter in callable_.parameters}
+            for section in callable_.docstring.parsed:
+                if section.kind is griffe.DocstringSectionKind.parameters:
+                    for parameter in (p for p in section.value if not p.name.startswith("*")):
+                        assert str(parameter.value) == defaults[parameter.name], (callable_.path, parameter.name)
+                        assert not set("{}`") & set(str(parameter.annotation)), (callable_.path, parameter.name)
+                        checked += 1
+    assert checked > 100
 
 
 @pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")

@@ -22,11 +22,11 @@ class Work(NamedTuple):
 def add_options(command: argparse.ArgumentParser) -> None:
     """Add the options of `bench`."""
     add = command.add_argument
-    add("--samples", type=int, default=100_000)
-    add("--features", type=int, default=100)
-    add("--classes", type=int, default=10)
-    add("--dtype", default="float64", choices=["float32", "float64"])
-    add("--threads", type=int)
+    add("--samples", type=int, default=100_000, help="default: 100000")
+    add("--features", type=int, default=100, help="default: 100")
+    add("--classes", type=int, default=10, help="default: 10")
+    add("--dtype", default="float64", choices=["float32", "float64"], help="default: float64")
+    add("--threads", type=int, help="number of threads (default: as many as Numba would use)")
     add("--device", default="cpu", help="for the loss and its gradient; as for fit")
 
 

@@ -17,9 +17,11 @@ if TYPE_CHECKING:
 
 def add_options(command: argparse.ArgumentParser) -> None:
     """Add the options of `convert`."""
-    command.add_argument("model", type=file)
+    command.add_argument("model", type=file, help="model file written by fit or cv (.npz)")
     command.add_argument("out", type=file, metavar="OUT", help="ONNX file to write (.onnx)")
-    command.add_argument("--dtype", default="float32", choices=["float32", "float64"])
+    command.add_argument(
+        "--dtype", default="float32", choices=["float32", "float64"], help="of the features (default: float32)"
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:

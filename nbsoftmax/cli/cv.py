@@ -27,16 +27,16 @@ def add_options(command: argparse.ArgumentParser) -> None:
     add = command.add_argument
     add("--Cs", type=float, nargs="+", metavar="C", help="values of C to compare (default: 10 from 1e-4 to 1e4)")
     add("--folds", type=int, default=5, help="number of stratified folds (default: 5)")
-    add("--l1-ratio", type=float, default=0.0)
+    add("--l1-ratio", type=float, default=0.0, help="share of the l1 penalty, from 0 to 1 (default: 0)")
     add_unpenalised(command)
-    add("--class-weight", choices=["balanced"])
+    add("--class-weight", choices=["balanced"], help="weights that make all classes equally frequent")
     add("--device", default="cpu", help="as for fit")
     add(
         "--one-standard-error",
         action="store_true",
         help="choose the smallest C whose loss is within one standard error of the best",
     )
-    add("--seed", type=int, default=0)
+    add("--seed", type=int, default=0, help="random seed of the folds (default: 0)")
     add("--out", type=file, metavar="MODEL", help="where to save the model fitted to all samples (.npz)")
 
 

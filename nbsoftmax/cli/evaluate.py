@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 def add_options(command: argparse.ArgumentParser) -> None:
     """Add the options of `evaluate`."""
-    command.add_argument("model", type=file)
+    command.add_argument("model", type=file, help="model file written by fit or cv (.npz)")
     add_data(command)
     add_thresholds(command)
 

@@ -39,7 +39,7 @@ def add_options(command: argparse.ArgumentParser) -> None:
     add("--checkpoint", type=file, metavar="FILE", help="save the state of the fit here, so that it can be resumed")
     add("--resume", action="store_true", help="resume from --checkpoint, if that file exists")
     add("--log", type=file, metavar="FILE", help="append a line of JSON for each iteration")
-    add("--threads", type=int)
+    add("--threads", type=int, help="number of threads (default: as many as Numba would use)")
     add("--device", default="cpu", help='"cuda" for a GPU, "auto" for a GPU if there is one (default: cpu)')
     add("--device-memory", type=int, metavar="BYTES", help="GPU memory to use; a larger X is sent in parts")
     add("--quiet", action="store_true", help="do not show progress")
@@ -68,18 +68,18 @@ def _add_objective(command: argparse.ArgumentParser) -> None:
         help="penalise coefficients of standardized features",
     )
     add_unpenalised(command)
-    add("--no-intercept", action="store_true")
-    add("--label-smoothing", type=float, default=0.0)
-    add("--class-weight", choices=["balanced"])
-    add("--dtype", choices=["float32", "float64"])
+    add("--no-intercept", action="store_true", help="leave out the intercepts")
+    add("--label-smoothing", type=float, default=0.0, help="share of each target that is spread over all classes")
+    add("--class-weight", choices=["balanced"], help="weights that make all classes equally frequent")
+    add("--dtype", choices=["float32", "float64"], help="convert the features to it (default: keep theirs)")
 
 
 def _add_solver(command: argparse.ArgumentParser) -> None:
     add = command.add_argument
-    add("--solver", default="auto", choices=("auto", *NAMES))
+    add("--solver", default="auto", choices=("auto", *NAMES), help="default: auto, which chooses by the penalty")
     add("--tol", type=float, default=1e-6, help="relative distance to the minimum (default: 1e-6)")
-    add("--max-iter", type=int)
-    add("--max-seconds", type=float)
+    add("--max-iter", type=int, help="limit of iterations, or of epochs of sgd (default: the solver's own)")
+    add("--max-seconds", type=float, help="end after the iteration in which this time is reached")
     add("--learning-rate", type=float, help="fixed step size of --solver gd; initial step size of sgd")
     add("--batch-size", type=int, help="samples in a mini-batch of --solver sgd (default: 32)")
     add("--seed", type=int, help="random seed of the held-out share, and of the sample order of --solver sgd")

@@ -18,7 +18,7 @@ MOST_LISTED, MOST_COLUMNS = 10, 40  # classes and columns
 
 def add_options(command: argparse.ArgumentParser) -> None:
     """Add the options of `inspect`."""
-    command.add_argument("model", type=file)
+    command.add_argument("model", type=file, help="model file written by fit or cv (.npz)")
     command.add_argument("--top", type=int, default=5, metavar="N", help="weights to show for each class (default: 5)")
 
 

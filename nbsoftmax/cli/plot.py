@@ -22,7 +22,7 @@ DATA = "labelled data, for reliability, confusion and decision; for effects, the
 def add_options(command: argparse.ArgumentParser) -> None:
     """Add the options of `plot`."""
     add = command.add_argument
-    add("kind", choices=["coefficients", "convergence", *WITH_DATA])
+    add("kind", choices=["coefficients", "convergence", *WITH_DATA], help="what to draw")
     add("source", type=file, help="a model; for convergence, a log written by fit --log")
     add("data", type=Path, nargs="?", help=DATA)
     add_labels(command, "column or array of labels")

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 def add_options(command: argparse.ArgumentParser) -> None:
     """Add the options of `predict`."""
     add = command.add_argument
-    add("model", type=file)
+    add("model", type=file, help="model file written by fit or cv (.npz)")
     add("data", type=Path, help="as for fit; a CSV needs the model's columns, a .npz the array X; - for standard input")
     add_columns(command)
     add(
