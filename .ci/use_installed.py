@@ -93,7 +93,7 @@ def readme():
     labelled = [f"{row},{label}" for row, label in zip(rows, species, strict=True)]
     Path("flowers.csv").write_text("\n".join([f"{header},species", *labelled]), encoding="utf-8")
     Path("new.csv").write_text("\n".join([header, *rows]), encoding="utf-8")
-    lines = re.findall(r"^(?:    |\$ )?nbsoftmax (.+)$", TEXT, re.MULTILINE)
+    lines = re.findall(r"^(?:    |\$ )nbsoftmax (.+)$", TEXT, re.MULTILINE)
     assert lines, "the README has no commands"
     for line in lines:
         command(*shlex.split(line, comments=True))

@@ -62,8 +62,14 @@ def overheads(rounds: int) -> list[list[str]]:
 
 
 def evaluations(m: int, rounds: int) -> tuple[Row, Row]:
-    """An evaluation and a whole fit by two workers with one thread each, against one process with two threads."""
-    X, y = collections(m, WORKERS * 2)
+    """An evaluation and a whole fit by two workers with one thread each, against one process with two threads.
+
+    The rows are in memory in both cases. (If the tasks made them again in each fit, their random numbers would take
+    more time than the sums.)
+    """
+    import dask
+
+    X, y = dask.persist(*collections(m, WORKERS * 2))
     whole, labels = np.asarray(X.compute(scheduler="threads")), np.asarray(y.compute(scheduler="threads"))
     lazy = ProblemInParts.from_dask(X, y)
     backend = lazy.backend(fit_intercept=True, n_threads=None)

@@ -23,16 +23,31 @@ def python_blocks(page):
     return re.findall(r"```python\n(.*?)```", page, re.DOTALL)
 
 
-def test_the_python_blocks_run_one_after_the_other(tmp_path, monkeypatch):
+def test_the_python_block_runs(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     blocks = python_blocks(README)
-    assert len(blocks) == 7
+    assert len(blocks) == 1
     names = {}
-    for block in blocks:
-        exec(compile(block, "README.md", "exec"), names)
-    assert (tmp_path / "model.npz").exists()
+    exec(compile(blocks[0], "README.md", "exec"), names)
+    assert (tmp_path / "digits.npz").exists()
     assert names["result"].converged
-    assert names["product"].shape == names["objective"].shape
+
+
+def test_the_ratios_are_those_of_the_pages_of_results(monkeypatch):
+    monkeypatch.syspath_prepend(str(REPOSITORY))
+    from perf import summary
+
+    assert summary.block() in README
+
+
+def test_the_links_of_the_readme_lead_somewhere():
+    links = re.findall(r"\]\(([^)#]+)(?:#([^)]*))?\)", README)
+    assert len(links) > 20
+    for path, section in links:
+        assert (REPOSITORY / path).exists(), path
+        if section:
+            titles = re.findall(r"^#+ (.*)$", (REPOSITORY / path).read_text(encoding="utf-8"), re.MULTILINE)
+            assert section in {re.sub(r"[^\w -]", "", title).lower().replace(" ", "-") for title in titles}, section
 
 
 @pytest.mark.parametrize("path", PAGES, ids=[path.name for path in PAGES])
@@ -59,7 +74,7 @@ def test_every_page_is_in_the_navigation():
 @pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
 @pytest.mark.parametrize(("target", "command"), [("demo", "nbsoftmax demo"), ("test", "pytest"), ("lint", "mypy")])
 def test_make_sets_up_its_own_environment_and_runs_what_the_readme_says(target, command):
-    assert f"make {target}" in README
+    assert f"make {target}" in README + (REPOSITORY / "CONTRIBUTING.md").read_text(encoding="utf-8")
     # Without the variables that a make above this test has set.
     env = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS"))}
     command_line = ["make", "--dry-run", "--always-make", target]

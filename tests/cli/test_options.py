@@ -11,7 +11,7 @@ from tests.cli.commands import misused, refused, run
 
 @pytest.mark.parametrize(
     ("option", "value"),
-    [("threads", 0), ("max-iter", 0), ("validation", 2), ("seed", -1), ("l2", -1), ("label-smoothing", 3)],
+    [("threads", 0), ("max-iter", -1), ("validation", 2), ("seed", -1), ("l2", -1), ("label-smoothing", 3)],
 )
 def test_an_option_out_of_range_is_named_as_it_was_written(flowers, tmp_path, capsys, option, value):
     fit = "fit", flowers[0], "--target", "species", "--out", tmp_path / "m.npz"

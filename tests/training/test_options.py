@@ -14,7 +14,7 @@ import nbsoftmax as nbs
         ({"l1": -0.5}, nbs.InputValueError, "l1 is -0.5"),
         ({"tol": 0.0}, nbs.InputValueError, "tol is 0"),
         ({"tol": float("nan")}, nbs.InputValueError, "tol is nan"),
-        ({"max_iter": 0}, nbs.InputValueError, "max_iter is 0"),
+        ({"max_iter": -1}, nbs.InputValueError, "max_iter is -1"),
         ({"max_iter": 2.5}, nbs.InputTypeError, "max_iter is 2.5"),
         ({"solver": "adam"}, nbs.InputValueError, "expected one of 'auto', 'newton-cg'"),
         ({"solver": nbs.SGD}, nbs.InputTypeError, r"such as nbsoftmax.SGD\(\)"),
