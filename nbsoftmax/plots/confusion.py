@@ -112,6 +112,8 @@ class ConfusionDisplay:
         )
         if len(true) != len(predicted):
             raise InputValueError(f"y_true has {len(true)} labels, but y_pred has {len(predicted)}; give as many.")
+        if not len(true):
+            raise InputValueError("y_true and y_pred have no labels; give at least one sample.")
         shown = None if labels is None else validation.labels(labels, name="labels")
         wanted = [] if shown is None else shown[1][shown[0]].tolist()
         both = [*seen.tolist(), *seen_too.tolist(), *wanted]
