@@ -8,6 +8,7 @@
 # make lint          check style and types
 # make format        correct the style
 # make docs          build the documentation, in site/
+# make notebooks     run the notebooks of docs/notebooks/ and store their outputs
 # make test-cuda     test the CUDA kernels by executing them on the CPU, about 5 minutes; in .venv-cuda (about 1 GB)
 # make test-gpu      test them on a real GPU, with cuBLAS and compute-sanitizer, and compare times with PyTorch, in .venv-gpu
 #                    (several GB); skipped without a GPU
@@ -21,7 +22,7 @@ PYTEST := pytest -n 2 --dist worksteal
 # An active virtual environment must have no effect.
 unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV
 
-.PHONY: demo test test-all test-cpus test-oldest test-arm lint format docs test-cuda test-gpu cuda-report clean
+.PHONY: demo test test-all test-cpus test-oldest test-arm lint format docs notebooks test-cuda test-gpu cuda-report clean
 
 demo: .venv/demo
 	$(BIN)/nbsoftmax demo
@@ -54,6 +55,9 @@ format: .venv/test
 
 docs: .venv/docs
 	$(BIN)/mkdocs build --quiet --strict
+
+notebooks: .venv/test
+	$(BIN)/python docs/notebooks/execute.py
 
 test-cuda: .venv-cuda/test
 	.venv-cuda/bin/pytest -n 2 tests/gpu

@@ -13,6 +13,7 @@ from nbsoftmax.models.scores import confusion
 from nbsoftmax.plots.estimator import classes_of, predictor
 from nbsoftmax.plots.figure import axes_or_new
 from nbsoftmax.plots.names import short_names
+from nbsoftmax.plots.notebook import NotebookDisplay
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 SEQUENTIAL = "cividis"  # colour map, readable for the colour-blind
 
 
-class ConfusionDisplay:
+class ConfusionDisplay(NotebookDisplay):
     """The confusion matrix of a model.
 
     Parameters

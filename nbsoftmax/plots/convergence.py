@@ -14,6 +14,7 @@ from nbsoftmax.errors import InputValueError
 from nbsoftmax.files import file_name
 from nbsoftmax.plots.figure import axes_or_new, colours
 from nbsoftmax.plots.names import short_names
+from nbsoftmax.plots.notebook import NotebookDisplay
 from nbsoftmax.training.result import FitResult
 from nbsoftmax.validation import Float64s
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
-class ConvergenceDisplay:
+class ConvergenceDisplay(NotebookDisplay):
     """The objective of fits above the lowest known value, over iterations or seconds.
 
     Parameters

@@ -13,6 +13,7 @@ from nbsoftmax.errors import InputValueError
 from nbsoftmax.plots.estimator import classes_of, predictor
 from nbsoftmax.plots.figure import add_legend, axes_or_new, colours
 from nbsoftmax.plots.names import short_names
+from nbsoftmax.plots.notebook import NotebookDisplay
 from nbsoftmax.validation import Float64s, Floats
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 MARGIN = 0.08  # of the samples' range, added on each side
 
 
-class DecisionDisplay:
+class DecisionDisplay(NotebookDisplay):
     """The decision regions of a model with two features, and labelled samples.
 
     Parameters

@@ -9,6 +9,7 @@ import numpy as np
 from nbsoftmax.errors import InputValueError
 from nbsoftmax.plots.figure import add_legend, axes_or_new, colours
 from nbsoftmax.plots.names import short_names
+from nbsoftmax.plots.notebook import NotebookDisplay
 from nbsoftmax.selection.cross_validation import CVResult, summary
 from nbsoftmax.selection.path import PathResult
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
-class PathDisplay:
+class PathDisplay(NotebookDisplay):
     """The weights along a path of penalties, or the held-out log-loss of a cross-validation.
 
     Attributes

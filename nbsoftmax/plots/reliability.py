@@ -12,12 +12,13 @@ from nbsoftmax.models import calibration
 from nbsoftmax.plots.estimator import classes_of, predictor
 from nbsoftmax.plots.figure import add_legend, axes_or_new, colours
 from nbsoftmax.plots.names import short_names
+from nbsoftmax.plots.notebook import NotebookDisplay
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
-class ReliabilityDisplay:
+class ReliabilityDisplay(NotebookDisplay):
     """Observed frequency of each class over its predicted probability; a calibrated model lies on the diagonal.
 
     Parameters
