@@ -10,6 +10,7 @@
 # make lint          check style and types
 # make format        correct the style
 # make docs          build the documentation, in site/
+# make notebooks     run the notebooks of docs/notebooks/ and store their outputs
 # make test-cuda     test the CUDA kernels by executing them on the CPU, about 5 minutes; in .venv-cuda (about 1 GB)
 # make test-gpu      test them on a real GPU, with cuBLAS and compute-sanitizer, and compare times with PyTorch, in .venv-gpu
 #                    (several GB); skipped without a GPU
@@ -24,7 +25,7 @@ PYTEST := pytest -n 2 --dist worksteal
 # An active virtual environment must have no effect.
 unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV
 
-.PHONY: demo test test-all test-cpus test-oldest test-matrix test-arm lint format docs test-cuda test-gpu \
+.PHONY: demo test test-all test-cpus test-oldest test-matrix test-arm lint format docs notebooks test-cuda test-gpu \
 	cuda-report release-check clean
 
 demo: .venv/demo
@@ -61,6 +62,9 @@ format: .venv/test
 
 docs: .venv/docs
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
+
+notebooks: .venv/test
+	$(BIN)/python docs/notebooks/execute.py
 
 test-cuda: .venv-cuda/test
 	.venv-cuda/bin/pytest -n 2 tests/gpu

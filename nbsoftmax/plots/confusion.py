@@ -14,6 +14,7 @@ from nbsoftmax.models.scores import confusion
 from nbsoftmax.plots.estimator import classes_of, predictor
 from nbsoftmax.plots.figure import axes_or_new
 from nbsoftmax.plots.names import short_names
+from nbsoftmax.plots.notebook import NotebookDisplay
 from nbsoftmax.plots.palette import readable_on
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ SEQUENTIAL = "cividis"  # colour map, readable for the colour-blind
 SHARES = {"true": "share of the true class", "pred": "share of the predicted class", "all": "share of the samples"}
 
 
-class ConfusionDisplay:
+class ConfusionDisplay(NotebookDisplay):
     """The confusion matrix of a model.
 
     Parameters

@@ -14,6 +14,7 @@ from nbsoftmax.models import calibration
 from nbsoftmax.plots.estimator import classes_of, predictor
 from nbsoftmax.plots.figure import add_legend, axes_or_new, foreground
 from nbsoftmax.plots.names import short_names
+from nbsoftmax.plots.notebook import NotebookDisplay
 from nbsoftmax.plots.palette import of_style, styles
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 COUNTS = "counts"  # matplotlib's label of the axes below
 
 
-class ReliabilityDisplay:
+class ReliabilityDisplay(NotebookDisplay):
     """Observed frequency of each class over its predicted probability; a calibrated model lies on the diagonal.
 
     Parameters
