@@ -191,7 +191,10 @@ def in_file(file: Any, error: WrongFieldError, first: int = 0) -> InputValueErro
     has, advice = error.has, error.advice
     if error.missing:
         has = f"{plain(field)}, which marks a missing value," if field else "no value"
-        advice = "fill it in, drop the column, or give --missing mean or --missing drop to the fit"
+        advice = (
+            "fill it in, drop the column, or fit with --missing mean, or with --missing drop, which leaves such rows "
+            "out of fits and evaluations (a prediction needs every row)"
+        )
     return InputValueError(f"{file.name} {place} has {has} in column {plain(error.column)}; {advice}.")
 
 

@@ -13,11 +13,13 @@ Their derivatives with respect to w_lq, with x_q = 1 for the intercept, are mean
 
 So the only sums over rows are those of a_l, and for "dy" of a_k a_l with k <= l, times s_j and s_j wbar_j, times x_q.
 As wbar is linear in the probabilities, products of three of them replace a_k a_l wbar_j if there are fewer classes than
-features. The effect of a binary feature is the change of a_k, or of log a_k, from x_j = 0 to x_j = 1.
+features. The effect of a binary feature is the change of a_k, or of log a_k, from x_j = 0 to x_j = 1. If it
+is a level of a factor, the features of the other levels are 0 at both ends: no row has two levels at a time.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -35,16 +37,20 @@ MOST_PRODUCTS = 2**12  # of one row at a time
 
 @dataclass(frozen=True, eq=False)
 class EffectOptions:
-    """Which effects: those on log a_k if `of_log`, times x_j if `times_x`, and discrete for the features `binary`."""
+    """Which effects: those on log a_k if `of_log`, times x_j if `times_x`, and discrete for the features `binary`.
+
+    `others` has for each of these the features that are 0 at both ends of the change.
+    """
 
     of_log: bool
     times_x: bool
     binary: NDArray[np.intp]
+    others: Sequence[NDArray[np.intp]]
 
     @classmethod
-    def of(cls, kind: str, binary: NDArray[np.intp]) -> EffectOptions:
+    def of(cls, kind: str, binary: NDArray[np.intp], others: Sequence[NDArray[np.intp]]) -> EffectOptions:
         """The options of one of `KINDS`."""
-        return cls(kind.startswith("ey"), kind.endswith("ex"), binary)
+        return cls(kind.startswith("ey"), kind.endswith("ex"), binary, others)
 
 
 def mean_effects(
@@ -118,11 +124,12 @@ class _Means:
             some = slice(start, start + self.factors_at_once)
             terms = factors[some, None, :] * products
             self.sums[some] += (terms.reshape(-1, len(x)) @ weighted).reshape(-1, *self.sums.shape[1:])
-        for i, j in enumerate(self.options.binary.tolist()):
+        for i, (j, others) in enumerate(zip(self.options.binary.tolist(), self.options.others, strict=True)):
+            without = logits - x[:, others] @ self.params[:, others].T
             for value in (0, 1):
-                log_proba = log_softmax(logits + (value - x[:, j, None]) * self.params[:, j])
+                log_proba = log_softmax(without + (value - x[:, j, None]) * self.params[:, j])
                 moments = self._products(log_proba) @ weighted
-                moments[:, j] = value * moments[:, -1]
+                moments[:, j], moments[:, others] = value * moments[:, -1], 0.0
                 self.at[i, value] += moments
                 if self.options.of_log:
                     self.log_change[i] += (2 * value - 1) * (weight @ log_proba)

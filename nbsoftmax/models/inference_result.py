@@ -21,6 +21,7 @@ from nbsoftmax.models.effects import KINDS, EffectOptions, mean_effects
 from nbsoftmax.models.effects_result import MarginalEffects
 from nbsoftmax.models.estimates import Estimates, interval, statistics, two_sided
 from nbsoftmax.models.hypotheses import Coefficients
+from nbsoftmax.models.levels import numbers_of, other_levels
 from nbsoftmax.models.points import points_of_fit, points_of_table
 from nbsoftmax.models.proba_interval import ProbaInterval, proba_interval
 from nbsoftmax.models.softmax import SoftmaxModel, feature_names, position
@@ -144,10 +145,12 @@ class Inference(Displayed):
     def wald_test(self, features: str | int | Sequence[str | int]) -> ChiSquared:
         """Wald test of the hypothesis that the coefficients of these features are 0 for all classes.
 
-        Features are given by name or by column number.
+        Features are given by name or by column number. The name of a column of the table that was fitted stands for
+        all features that are made from it alone, such as its levels.
         """
         several = features if isinstance(features, Sequence) and not isinstance(features, str) else [features]
-        columns = [self._column(feature) for feature in several]
+        encoding = self.model.encoding
+        columns = [number for feature in several for number in numbers_of(feature, self.names, encoding)]
         if not columns or len(set(columns)) < len(columns):
             raise InputValueError(f"features is {plain(features)}, expected one or more features without repetition.")
         chosen = np.arange(self.n_params).reshape(self.params.shape)[:, columns].ravel()
@@ -264,7 +267,7 @@ class Inference(Displayed):
         """
         params = np.column_stack([self.model.coef, self.model.intercept])[:, : len(self.names)]
         free = self.model.classes != self.reference
-        return proba_interval(self.model._features(X), params, free, self.covariance, level)
+        return proba_interval(self.model._features(X), params, free, self.covariance, level, self.model.classes)
 
     def marginal_effects(
         self,
@@ -290,7 +293,8 @@ class Inference(Displayed):
             logarithm of the probability; with "ex", the change for a change of the logarithm of the feature by 1.
         dummies : bool
             Whether the effect of a feature that is only 0 and 1 in the fit is the change from 0 to 1. With "ey", it is
-            that of the logarithm of the probability; "ex" is as "dx".
+            that of the logarithm of the probability; "ex" is as "dx". Of the levels of one column of a table, the
+            others are 0 at both ends: the change is that from the reference level to this one.
         sample_weight, offset : array_like (n_points,) and (n_points, n_classes), optional
             For a table: weights of its rows in the mean, and the offset of each.
 
@@ -303,10 +307,10 @@ class Inference(Displayed):
         InputValueError
             If `at` is not a table, and this object was pickled or copied, which leaves out the data.
         """
-        options = EffectOptions.of(
-            validation.choice("kind", kind, KINDS),
-            np.flatnonzero(self.binary) if validation.flag("dummies", dummies) else np.zeros(0, np.intp),
-        )
+        names = feature_names(self.model)
+        binary = self.binary & validation.flag("dummies", dummies)
+        others = other_levels(binary, names, self.model.encoding)
+        options = EffectOptions.of(validation.choice("kind", kind, KINDS), np.flatnonzero(binary), others)
         if isinstance(at, str):
             points = points_of_fit(self.problem, self.device, at, sample_weight, offset)
         else:
@@ -315,9 +319,9 @@ class Inference(Displayed):
         free = self.model.classes != self.reference
         return MarginalEffects(
             *mean_effects(points, params, free, self.covariance, options),
-            feature_names=feature_names(self.model),
+            feature_names=names,
             classes=self.model.classes,
-            binary=self.binary & bool(dummies),
+            binary=binary,
             at=at if isinstance(at, str) else "table",
             kind=kind,
         )
@@ -389,12 +393,3 @@ class Inference(Displayed):
     @property
     def _has_intercept(self) -> bool:
         return len(self.names) > self.model.n_features
-
-    def _column(self, feature: str | int) -> int:
-        if isinstance(feature, str) and self.names.count(feature) == 1:
-            return self.names.index(feature)
-        if isinstance(feature, (int, np.integer)) and 0 <= feature < len(self.names):
-            return int(feature)
-        raise InputValueError(
-            f"{plain(feature)} is not the name or number of one column; the columns are {list(self.names)}."
-        )

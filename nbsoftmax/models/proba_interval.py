@@ -26,15 +26,19 @@ class ProbaInterval(Displayed):
     proba : ndarray (n_samples, n_classes)
     low, high : ndarray (n_samples, n_classes)
         Lower and upper ends of the intervals.
+    classes : ndarray (n_classes,)
+        Labels.
     """
 
     proba: Float64s
     low: Float64s
     high: Float64s
+    classes: NDArray[Any]
 
     def to_frame(self) -> Any:
-        """A data frame with a row for each sample and class, by index: of pandas, or of polars without pandas."""
-        sample, label = np.indices(self.proba.shape)
+        """A data frame with a row for each sample, by index, and class: of pandas, or of polars without pandas."""
+        sample, code = np.indices(self.proba.shape)
+        label = self.classes[code.ravel()]
         return data_frame({"sample": sample, "class": label, "proba": self.proba, "low": self.low, "high": self.high})
 
     def _title(self) -> str:
@@ -49,7 +53,7 @@ class ProbaInterval(Displayed):
 
 
 def proba_interval(
-    X: Any, params: Float64s, free: NDArray[np.bool_], covariance: Float64s, level: float
+    X: Any, params: Float64s, free: NDArray[np.bool_], covariance: Float64s, level: float, classes: NDArray[Any]
 ) -> ProbaInterval:
     """Intervals of the probabilities at the rows of X, with the rows of `params` (K, n_names) as classes.
 
@@ -76,6 +80,5 @@ def proba_interval(
             squares = np.einsum("ikl,ilm,ikm->ik", slope, variance, slope, optimize=True)
         errors[rows] = np.sqrt(np.maximum(squares, 0.0))
     errors *= reach
-    return ProbaInterval(
-        *(np.asarray(sigmoid(q), np.float64) for q in (log_odds, log_odds - errors, log_odds + errors))
-    )
+    proba, low, high = (np.asarray(sigmoid(q), np.float64) for q in (log_odds, log_odds - errors, log_odds + errors))
+    return ProbaInterval(proba, low, high, classes)

@@ -22,7 +22,7 @@ def assert_effects(ours, effects, errors, tolerance=TOLERANCE):
     assert (np.abs(ours.std_errors - errors) <= tolerance * errors).all()
 
 
-def by_complex_steps(table, X, kind, *, weight=None, offset=None, binary=()):
+def by_complex_steps(table, X, kind, *, weight=None, offset=None, binary=(), others=()):
     """Mean effects at rows of X, and their standard errors from derivatives by complex steps."""
     weight = np.ones(len(X)) if weight is None else weight
     offset = 0.0 if offset is None else offset
@@ -45,6 +45,8 @@ def by_complex_steps(table, X, kind, *, weight=None, offset=None, binary=()):
             effect = effect * X[:, :, None]
         for j in binary:
             ends = [X.copy(), X.copy()]
+            for end in ends:
+                end[:, [other for other in others if other != j]] = 0
             ends[0][:, j], ends[1][:, j] = 0, 1
             of_0, of_1 = (np.log(proba(x)) if kind.startswith("ey") else proba(x) for x in ends)
             effect[:, j] = of_1 - of_0

@@ -60,8 +60,8 @@ def test_reliability_has_a_row_for_each_class_and_bin(frames):
 
 def test_intervals_of_probabilities_have_a_row_for_each_sample_and_class(frames):
     X, y = blobs()
-    found = nbs.Trainer().fit(X, y).inference().predict_interval(X[:2])
-    expected = {"sample": [0, 0, 0, 1, 1, 1], "class": [0, 1, 2] * 2, "proba": found.proba}
+    found = nbs.Trainer().fit(X, np.array(["a", "b", "c"])[y]).inference().predict_interval(X[:2])
+    expected = {"sample": [0, 0, 0, 1, 1, 1], "class": ["a", "b", "c"] * 2, "proba": found.proba}
     assert_columns(frames, found.to_frame(), expected | {"low": found.low, "high": found.high})
 
 

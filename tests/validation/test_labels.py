@@ -38,6 +38,8 @@ def test_labels_become_indices_into_sorted_classes(y, codes, classes):
         ([1.5, 2.0], nbs.InputValueError, "1.5 at row 0: continuous"),
         ([1.0, NAN], nbs.InputValueError, "nan at row 1"),
         ([1, 2, 3], nbs.InputValueError, "X has 2 rows, but y has 3"),
+        ("party", nbs.InputTypeError, r"y is 'party', .*; the column of a table is table\['party'\]"),
+        (np.float64(3.5), nbs.InputTypeError, r"y is 3.5, expected an array or a list of labels\.$"),
         ([[1, 2], [3, 4]], nbs.InputValueError, "2 dimensions"),
         ([1j, 2j], nbs.InputTypeError, "complex"),
         (np.array(["a", None], object), nbs.InputValueError, "None at row 1: a missing label"),

@@ -1,0 +1,44 @@
+"""Features that a table's encoding makes from one column, such as the levels of a factor."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nbsoftmax.encoding import AnyEncoding
+from nbsoftmax.errors import InputValueError, listed, plain
+
+
+def numbers_of(feature: str | int, names: Sequence[str], encoding: AnyEncoding | None) -> list[int]:
+    """Column numbers of a feature, given by name or number, or of all features of a column of the table, by its name.
+
+    Raises
+    ------
+    InputValueError
+        If there is no such feature, or more than one.
+    """
+    if isinstance(feature, str) and names.count(feature) == 1:
+        return [names.index(feature)]
+    if isinstance(feature, (int, np.integer)) and 0 <= feature < len(names):
+        return [int(feature)]
+    known = f"the columns are {list(names)}"
+    if encoding is not None:
+        if feature in encoding.columns and encoding.features_of(str(feature)):
+            return [names.index(name) for name in encoding.features_of(str(feature))]
+        known += f", and those of the table {listed(encoding.columns)}"
+    raise InputValueError(f"{plain(feature)} is not the name or number of one column; {known}.")
+
+
+def other_levels(
+    binary: NDArray[np.bool_], names: Sequence[str], encoding: AnyEncoding | None
+) -> list[NDArray[np.intp]]:
+    """For each feature of 0 and 1, the numbers of the other ones that are made from the same column of the table."""
+    number = {name: j for j, name in enumerate(names)}
+    group_of: dict[int, list[int]] = {}
+    if encoding is not None:
+        for column in encoding.columns:
+            levels = [j for name in encoding.features_of(column) if binary[j := number[name]]]
+            group_of |= {j: levels for j in levels}
+    return [np.array([k for k in group_of.get(j, ()) if k != j], np.intp) for j in np.flatnonzero(binary).tolist()]

@@ -1,0 +1,72 @@
+"""Effects and tests of the levels of one column of a table."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import nbsoftmax as nbs
+from tests.models.test_marginal_effects import KINDS, assert_effects, by_complex_steps
+
+
+def with_a_factor(n=400, missing="drop"):
+    rng = np.random.default_rng(3)
+    region = rng.choice(["east", "north", "south", "west"], n)
+    table = pd.DataFrame({"km": rng.normal(size=n), "region": region, "has_car": rng.random(n) < 0.4})
+    logits = np.stack([table["km"], 2.0 * (region == "north"), 1.0 * table["has_car"] - (region == "west")], axis=1)
+    y = (logits + rng.gumbel(size=(n, 3))).argmax(axis=1)
+    options = nbs.TableOptions(drop_first=True, missing=missing, indicators=missing == "mean")
+    return table, y, nbs.Trainer(tol=1e-12, table=options)
+
+
+def test_the_effect_of_a_level_is_the_change_from_the_reference_level_in_every_row():
+    table, y, trainer = with_a_factor()
+    result = trainer.fit(table, y)
+    effects = result.marginal_effects()
+    base = result.model.predict_proba(table.assign(region="east")).mean(axis=0)
+    for level in ("north", "south", "west"):
+        change = result.model.predict_proba(table.assign(region=level)).mean(axis=0) - base
+        j = result.model.feature_names.index(f"region[{level}]")
+        np.testing.assert_allclose(
+            effects.effects[j], change, atol=1e-5
+        )  # tol of the fit; inference goes on to the maximum
+    at_mean = result.marginal_effects("mean").effects[j]
+    one = pd.DataFrame({"km": [table["km"].mean()], "has_car": [table["has_car"].mean()], "region": ["west"]})
+    change = np.subtract(*(result.model.predict_proba(one.assign(region=level))[0] for level in ("west", "east")))
+    np.testing.assert_allclose(at_mean, change, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("missing", ["drop", "mean"])
+def test_levels_of_one_column_have_the_standard_errors_of_the_delta_method(kind, missing):
+    table, y, trainer = with_a_factor(missing=missing)
+    if missing == "mean":  # the indicator of the column is one more level
+        table.loc[::7, "region"] = None
+    result = trainer.fit(table, y)
+    names = result.model.feature_names
+    levels = [j for j, name in enumerate(names) if "region" in name]
+    assert len(levels) == (4 if missing == "mean" else 3)
+    X = result.model.encoding.encode(table, dense=True).X
+    inference = result.inference()
+    binary = [*levels, names.index("has_car")]
+    assert inference.binary.tolist() == [j in binary for j in range(len(names))]
+    # has_car has no other levels: its effect is computed apart.
+    effects, errors = by_complex_steps(inference, X, kind, binary=levels, others=levels)
+    of_car = by_complex_steps(inference, X, kind, binary=[names.index("has_car")])
+    for values, apart in zip((effects, errors), of_car, strict=True):
+        values[names.index("has_car")] = apart[names.index("has_car")]
+    assert_effects(inference.marginal_effects(kind=kind), effects, errors)
+
+
+def test_a_column_of_the_table_stands_for_all_of_its_levels_in_a_wald_test():
+    rng = np.random.default_rng(0)
+    table = pd.DataFrame({"km": rng.normal(size=300), "region": rng.choice(["east", "north", "west"], 300)})
+    y = (table["km"].to_numpy()[:, None] * [0, 1, -1] + rng.gumbel(size=(300, 3))).argmax(axis=1)
+    found = nbs.Trainer(table=nbs.TableOptions(drop_first=True)).fit(table, y).inference()
+    levels = found.wald_test(["region[north]", "region[west]"])
+    assert levels.df == 4
+    assert found.wald_test("region").statistic == levels.statistic
+    assert found.wald_test(["region", "km"]).df == 6
+    with pytest.raises(nbs.InputValueError, match="without repetition"):
+        found.wald_test(["region", "region[west]"])
+    with pytest.raises(nbs.InputValueError, match="those of the table 'km', 'region'"):
+        found.wald_test("city")
