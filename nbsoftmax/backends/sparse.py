@@ -243,12 +243,11 @@ class SparseBackend:
 
     def margins(self, params: Float64s, part: slice) -> tuple[NDArray[Any], Float64s]:
         """Labels (n,), and margins z_y - z_k (n, K), of the samples of some rows that have weight."""
-        target = self._source[1]
+        X, target, offset = self._source
         part = slice(*part.indices(self.n_samples)[:2])
         counts = target.labels[part] >= 0
         if target.weight.size:
             counts &= target.weight[part] > 0
-        X, _, offset = self._source
         design = SparseDesign(X[part], self.n_classes, self._n_threads)
         intercept = params[:, -1] * self.fit_intercept
         logits = design.predict(params[:, :-1], intercept, LOGITS)[0].astype(np.float64)

@@ -6,7 +6,6 @@ from scipy import sparse
 
 import nbsoftmax as nbs
 from nbsoftmax.penalized_loss import ObjectiveOptions
-from nbsoftmax.penalties import penalty_of
 from nbsoftmax.problem import Problem
 from nbsoftmax.training.occurring import OccurringFeatures
 from tests.training.killed import same
@@ -37,7 +36,7 @@ OPTIONS = {
 def found(array, start=None, **options):
     problem = Problem.from_labels(array, Y)
     start = np.zeros((K, array.shape[1] + 1)) if start is None else start
-    return OccurringFeatures.of(problem, ObjectiveOptions(penalty_of(None, 0.0, 0.1, grouped=False)), start)
+    return OccurringFeatures.of(problem, ObjectiveOptions(nbs.Ridge(0.1)), start)
 
 
 def test_only_sparse_data_with_many_empty_columns_are_cut():
