@@ -64,6 +64,7 @@ if TYPE_CHECKING:
     from nbsoftmax.solvers.stop_reason import StopReason
     from nbsoftmax.training.context import Iteration
     from nbsoftmax.training.convergence_warning import ConvergenceWarning
+    from nbsoftmax.training.formula import fit_formula
     from nbsoftmax.training.result import FitResult
     from nbsoftmax.training.trainer import Trainer
     from nbsoftmax.versions import show_versions
@@ -115,6 +116,7 @@ _HOME = {
     "solvers.stop_reason": ("StopReason",),
     "training.result": ("FitResult",),
     "training.convergence_warning": ("ConvergenceWarning",),
+    "training.formula": ("fit_formula",),
     "training.trainer": ("Trainer",),
     "versions": ("show_versions",),
     "training.context": ("Iteration",),
@@ -169,6 +171,7 @@ __all__ = [
     "cross_entropy_and_grad",
     "cross_validate",
     "expected_calibration_error",
+    "fit_formula",
     "fit_path",
     "inference",
     "linear_gradient",

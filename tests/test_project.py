@@ -25,7 +25,7 @@ def added_by(*extras):
 
 
 def test_the_extra_all_has_what_users_need_and_no_tool_of_contributors():
-    assert added_by("all") == added_by("sklearn", "plot", "cli", "onnx", "data", "dask")
+    assert added_by("all") == added_by("sklearn", "plot", "cli", "onnx", "data", "dask", "formula")
     assert added_by("dev") == added_by("test") | {"ruff", "mypy", "pre-commit"}
     assert not added_by("all") & {"pytest", "hypothesis", "ruff", "mypy", "pre-commit"}
 

@@ -130,6 +130,15 @@ class Margins(Protocol):
 
 
 @runtime_checkable
+class CountsMargins(Protocol):
+    """Can say how a step changes the margins of the samples, in numbers that add up over the rows."""
+
+    def margin_counts(self, params: Float64s, step: Float64s) -> NDArray[np.int64]:
+        """The counts of `separation.counts_of`, (3, n_classes)."""
+        ...
+
+
+@runtime_checkable
 class KeepsProbabilities(Protocol):
     """Can keep the probabilities at one point, from one Hessian-vector product to the next."""
 

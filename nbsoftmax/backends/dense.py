@@ -14,6 +14,7 @@ from nbsoftmax.backends.design import Design
 from nbsoftmax.backends.kept import intercept_curvature
 from nbsoftmax.backends.moments import Moments, moments
 from nbsoftmax.backends.refined import RefinedBackend
+from nbsoftmax.backends.separation import counts_of
 from nbsoftmax.backends.sum import MadeParts, SumBackend
 from nbsoftmax.backends.targets import curvature_weights, kernel_target, part_of, targets_in
 from nbsoftmax.kernels import gram, linear, rows, sgd
@@ -159,6 +160,10 @@ class DenseBackend:
             logits += offset[part][counts]
         labels = target.labels[part][counts]
         return labels, np.take_along_axis(logits, labels[:, None], axis=1) - logits
+
+    def margin_counts(self, params: Float64s, step: Float64s) -> NDArray[np.int64]:
+        """Numbers of samples whose margins a step changes, as `separation.counts_of` says."""
+        return counts_of(self, self.n_samples, self.n_classes, params, step)
 
     def descend(
         self,

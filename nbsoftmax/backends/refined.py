@@ -11,11 +11,11 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from nbsoftmax.backends.base import Backend, KeepsProbabilities, Margins, SelectsFeatures
+from nbsoftmax.backends.base import Backend, CountsMargins, KeepsProbabilities, Margins, SelectsFeatures
 from nbsoftmax.validation import Float64s
 
 
-class Rows(Backend, Margins, SelectsFeatures, Protocol):
+class Rows(Backend, Margins, CountsMargins, SelectsFeatures, Protocol):
     """Rows in memory."""
 
 
@@ -74,6 +74,10 @@ class RefinedBackend:
     def margins(self, params: Float64s, part: slice) -> tuple[NDArray[Any], Float64s]:
         """Labels (n,) and margins z_y - z_k (n, K) of those samples in `part` whose weight is positive."""
         return self._rows.margins(params, part)
+
+    def margin_counts(self, params: Float64s, step: Float64s) -> NDArray[np.int64]:
+        """Numbers of samples whose margins a step changes, as `separation.counts_of` says."""
+        return self._rows.margin_counts(params, step)
 
     def with_features(self, features: NDArray[np.int64]) -> Backend:
         """The same sums over these features only, computed in float64."""

@@ -15,6 +15,7 @@ from nbsoftmax.backends.dense import DenseBackend
 from nbsoftmax.backends.kept import intercept_curvature
 from nbsoftmax.backends.moments import Moments, moments
 from nbsoftmax.backends.refined import RefinedBackend
+from nbsoftmax.backends.separation import counts_of
 from nbsoftmax.backends.sparse_descent import descend
 from nbsoftmax.backends.sparse_design import Layout, SparseDesign
 from nbsoftmax.backends.sum import MadeParts, SumBackend
@@ -255,6 +256,10 @@ class SparseBackend:
             logits += offset[part]
         logits, labels = logits[counts], target.labels[part][counts]
         return labels, np.take_along_axis(logits, labels[:, None], axis=1) - logits
+
+    def margin_counts(self, params: Float64s, step: Float64s) -> NDArray[np.int64]:
+        """Numbers of samples whose margins a step changes, as `separation.counts_of` says."""
+        return counts_of(self, self.n_samples, self.n_classes, params, step)
 
     def descend(
         self,

@@ -194,6 +194,11 @@ class SumOfRows(SumBackend):
         total: Moments = self._parts.total(self._first.then("feature_moments", centre))
         return total
 
+    def margin_counts(self, params: Float64s, step: Float64s) -> NDArray[np.int64]:
+        """Numbers of samples whose margins a step changes, as `separation.counts_of` says."""
+        total: NDArray[np.int64] = self._parts.total(self._first.then("margin_counts", params, step))
+        return total
+
     def with_features(self, features: NDArray[np.int64]) -> SumOfRows:
         """The same sums over these features only, computed in float64."""
         first = self._first.then("with_features", features)

@@ -15,15 +15,16 @@ from nbsoftmax.errors import InputValueError
 if TYPE_CHECKING:
     import argparse
 
-OF_PREDICTIONS = ("reliability", "confusion", "decision")  # these need labelled data
+WITH_DATA = ("reliability", "confusion", "decision", "effects")  # these need labelled data
+DATA = "labelled data, for reliability, confusion and decision; for effects, the data of a fit without penalty"
 
 
 def add_options(command: argparse.ArgumentParser) -> None:
     """Add the options of `plot`."""
     add = command.add_argument
-    add("kind", choices=["coefficients", "convergence", *OF_PREDICTIONS], help="what to draw")
+    add("kind", choices=["coefficients", "convergence", *WITH_DATA], help="what to draw")
     add("source", type=file, help="a model; for convergence, a log written by fit --log")
-    add("data", type=Path, nargs="?", help="labelled data, for reliability, confusion and decision")
+    add("data", type=Path, nargs="?", help=DATA)
     add_labels(command, "column or array of labels")
     add_columns(command)
     add("--image-shape", metavar="HxW", help="for coefficients, if the features are pixels: 8x8, for example")
@@ -43,7 +44,7 @@ def run(arguments: argparse.Namespace) -> int:
             raise
         print(f"nbsoftmax: {error}", file=sys.stderr)
         return 1
-    needs_data = arguments.kind in OF_PREDICTIONS
+    needs_data = arguments.kind in WITH_DATA
     if needs_data != (arguments.data is not None):
         wanted = "needs labelled data" if needs_data else "takes no data"
         raise InputValueError(f"plot {arguments.kind} {wanted}; see nbsoftmax plot --help.")
@@ -55,6 +56,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _display(arguments: argparse.Namespace) -> Any:
     from nbsoftmax import plots
+    from nbsoftmax.models.inference import inference
 
     if arguments.kind == "convergence":
         return plots.ConvergenceDisplay.from_log(arguments.source)
@@ -63,12 +65,16 @@ def _display(arguments: argparse.Namespace) -> Any:
         shape = None if arguments.image_shape is None else _shape(arguments.image_shape)
         return plots.CoefficientDisplay.from_estimator(model, image_shape=shape)
     data = read_data(arguments, labels=True, model=model)
+    labels = as_classes(data.y, model.classes)
+    if arguments.kind == "effects":
+        effects = inference(model, data.X, labels, offset=data.offset).marginal_effects()
+        return plots.MarginalEffectsDisplay.from_effects(effects)
     displays: dict[str, Any] = {
         "reliability": plots.ReliabilityDisplay,
         "confusion": plots.ConfusionDisplay,
         "decision": plots.DecisionDisplay,
     }
-    return displays[arguments.kind].from_estimator(model, data.X, as_classes(data.y, model.classes))
+    return displays[arguments.kind].from_estimator(model, data.X, labels)
 
 
 def _shape(text: str) -> tuple[int, int]:

@@ -9,7 +9,8 @@ A model contains its encoding, which its file stores as JSON. `AnyEncoding` says
 from nbsoftmax.encoding.base import AnyEncoding, Encoded, UnknownLevelsWarning, WrongFieldError, warn_of_unknown
 from nbsoftmax.encoding.column import Column
 from nbsoftmax.encoding.columns import Encoding
-from nbsoftmax.encoding.frames import columns_of, is_table, needs_encoding
+from nbsoftmax.encoding.formula import Formula, FormulaEncoding
+from nbsoftmax.encoding.frames import columns_of, is_table, names_of, needs_encoding
 from nbsoftmax.encoding.learning import Learner, encoding_for, learned
 from nbsoftmax.encoding.options import TableOptions, checked_options
 from nbsoftmax.encoding.stored import encoding_of
@@ -19,6 +20,8 @@ __all__ = [
     "Column",
     "Encoded",
     "Encoding",
+    "Formula",
+    "FormulaEncoding",
     "Learner",
     "TableOptions",
     "UnknownLevelsWarning",
@@ -29,6 +32,7 @@ __all__ = [
     "encoding_of",
     "is_table",
     "learned",
+    "names_of",
     "needs_encoding",
     "warn_of_unknown",
 ]

@@ -205,10 +205,7 @@ class Encoding:
             For a column that is missing or holds other values than in the training, and for missing values, unless
             they are imputed or dropped. Levels that are unknown are counted, and are 0 in all columns.
         """
-        found = [part.convert(column) for part, column in zip(self.parts, columns_of(table, self.columns), strict=True)]
-        kept = self._kept(found, drop)
-        if kept is not None:
-            found = [column.take(kept) for column in found]
+        found, kept = self.converted(table, drop=drop)
         n = len(found[0])
         unknown: Unknown = {}
         pieces = self._features(found, unknown)
@@ -222,6 +219,12 @@ class Encoding:
             else:
                 X[:, j] = values
         return Encoded(X, kept, unknown)
+
+    def converted(self, table: Any, *, drop: bool) -> tuple[list[Column], NDArray[np.bool_] | None]:
+        """The columns in the kinds of the training, of the rows that are kept, and which are kept; None for all."""
+        found = [part.convert(column) for part, column in zip(self.parts, columns_of(table, self.columns), strict=True)]
+        kept = self._kept(found, drop)
+        return found if kept is None else [column.take(kept) for column in found], kept
 
     def _kept(self, found: Sequence[Column], drop: bool) -> NDArray[np.bool_] | None:
         """The rows without missing values if rows are dropped; None if all are kept, or an error."""

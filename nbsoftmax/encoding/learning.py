@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nbsoftmax.encoding.base import WrongFieldError
+from nbsoftmax.encoding.base import AnyEncoding, WrongFieldError
 from nbsoftmax.encoding.column import CATEGORY, DATE, NUMBER, Column, date, in_order, is_truth, number
 from nbsoftmax.encoding.columns import IMPUTE, AnyColumn, CategoryColumn, DateColumn, Encoding, NumberColumn, parts_of
 from nbsoftmax.encoding.frames import columns_of, is_table, names_of, needs_encoding
@@ -167,8 +167,15 @@ def learned(table: Any, options: TableOptions) -> Encoding:
     return learner.encoding()
 
 
-def encoding_for(X: Any, options: TableOptions) -> Encoding | None:
-    """The encoding that a table needs; None for an array, and for a table of numbers without missing values."""
+def encoding_for(X: Any, options: TableOptions | AnyEncoding) -> AnyEncoding | None:
+    """The encoding that a table needs; None for an array, and for a table of numbers without missing values.
+
+    An encoding in the place of the options is that of the table.
+    """
+    if not isinstance(options, TableOptions):
+        if not is_table(X):
+            raise InputTypeError(f"table is an encoding of tables, but X is a {type(X).__name__}; give a table.")
+        return options
     if not is_table(X):
         if options.always:
             raise InputTypeError(

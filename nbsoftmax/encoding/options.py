@@ -7,6 +7,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from nbsoftmax import validation
+from nbsoftmax.encoding.base import AnyEncoding
 from nbsoftmax.errors import InputTypeError, InputValueError, plain
 
 MISSING = ("error", "mean", "drop")
@@ -74,11 +75,12 @@ class TableOptions:
         return bool(self.categorical) or self.missing != "error"
 
 
-def checked_options(value: Any) -> TableOptions:
-    """Check that `value` is a TableOptions."""
-    if not isinstance(value, TableOptions):
-        raise InputTypeError(
-            f"table is {plain(value)}, expected a TableOptions, such as TableOptions(missing='mean').",
-            parameter="table",
-        )
-    return value
+def checked_options(value: Any) -> TableOptions | AnyEncoding:
+    """Check that `value` is a TableOptions, or the encoding of a model."""
+    if isinstance(value, TableOptions) or hasattr(value, "features_of"):
+        return value  # type: ignore[no-any-return]
+    raise InputTypeError(
+        f"table is {plain(value)}, expected a TableOptions, such as TableOptions(missing='mean'), or the encoding of a "
+        "model.",
+        parameter="table",
+    )

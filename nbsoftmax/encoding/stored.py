@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from nbsoftmax.encoding.base import AnyEncoding
 from nbsoftmax.encoding.columns import Encoding
+from nbsoftmax.encoding.formula import FormulaEncoding
 
-KINDS = {Encoding.kind: Encoding.from_dict}
+KINDS: dict[str, Callable[[Mapping[str, Any]], AnyEncoding]] = {
+    Encoding.kind: Encoding.from_dict,
+    FormulaEncoding.kind: FormulaEncoding.from_dict,
+}
 
 
 def encoding_of(stored: Mapping[str, Any]) -> AnyEncoding:

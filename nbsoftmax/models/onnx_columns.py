@@ -37,7 +37,10 @@ def encoded_inputs(encoding: AnyEncoding, kind: int, dtype: np.dtype[Any], reser
     from onnx import TensorProto, helper, numpy_helper
 
     if not isinstance(encoding, Encoding):
-        raise InputValueError(f"the model has an encoding of the kind {encoding.to_dict()['kind']!r}, not in ONNX.")
+        raise InputValueError(
+            f"the model has an encoding of the kind {encoding.to_dict()['kind']!r}, which cannot be written as ONNX; "
+            "write dataclasses.replace(model, encoding=None), which takes the matrix encoding.encode(table).X."
+        )
     made = Inputs([], [], [numpy_helper.from_array(np.array([1], np.int64), "/axis")])
     pieces: list[str] = []
 

@@ -6,7 +6,8 @@ or on a new figure. New figures are not registered with pyplot: save one with `d
 a notebook by evaluating `display.figure_`.
 
 `from_estimator` takes a `SoftmaxModel`, a `FitResult`, or a fitted scikit-learn classifier with `predict_proba`: an
-estimator of this package, a pipeline or a search. `from_model` is an alias.
+estimator of this package, a pipeline or a search. `from_model` is an alias. `from_predictions` takes labels and
+predictions of any classifier. Colours are those of matplotlib's style at the time of drawing.
 """
 
 from nbsoftmax.plots.coefficients import CoefficientDisplay
@@ -14,6 +15,7 @@ from nbsoftmax.plots.confusion import ConfusionDisplay
 from nbsoftmax.plots.convergence import ConvergenceDisplay
 from nbsoftmax.plots.decision import DecisionDisplay
 from nbsoftmax.plots.demo import save_digits_picture
+from nbsoftmax.plots.effects import MarginalEffectsDisplay
 from nbsoftmax.plots.path import PathDisplay
 from nbsoftmax.plots.picture import FORMATS, picture_format, save_picture
 from nbsoftmax.plots.reliability import ReliabilityDisplay
@@ -24,6 +26,7 @@ __all__ = [
     "ConfusionDisplay",
     "ConvergenceDisplay",
     "DecisionDisplay",
+    "MarginalEffectsDisplay",
     "PathDisplay",
     "ReliabilityDisplay",
     "picture_format",

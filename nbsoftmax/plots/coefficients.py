@@ -11,12 +11,12 @@ from nbsoftmax import validation
 from nbsoftmax.errors import InputValueError
 from nbsoftmax.models.softmax import feature_names
 from nbsoftmax.plots.estimator import linear_model, predictor
-from nbsoftmax.plots.figure import line_colour, new_figure
+from nbsoftmax.plots.figure import foreground, new_figure
 from nbsoftmax.plots.names import short_names
 from nbsoftmax.validation import Float64s
 
 DIVERGING = "RdBu_r"  # colour map, readable for the colour-blind
-POSITIVE, NEGATIVE = "#b2182b", "#2166ac"  # red and blue of that colour map
+POSITIVE, NEGATIVE = "#d6604d", "#4393c3"  # red and blue of that colour map, visible on light and dark backgrounds
 MOST_COLUMNS_OF_IMAGES, MOST_COLUMNS_OF_BARS = 5, 3
 LEAST_BARS = 5  # a figure has room for at least so many in each row
 
@@ -111,5 +111,5 @@ class CoefficientDisplay:
             ax.set_yticks(places, [features[j] for j in largest])
             ax.invert_yaxis()
             ax.set_xlim(-1.08 * limit, 1.08 * limit)
-            ax.axvline(0, color=line_colour(), linewidth=0.8)
+            ax.axvline(0, color=foreground(), linewidth=0.8)
             ax.set_xlabel("weight")

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from nbsoftmax import validation
+from nbsoftmax.errors import InputValueError
 from nbsoftmax.models.scores import confusion
 from nbsoftmax.plots.estimator import classes_of, predictor
 from nbsoftmax.plots.figure import axes_or_new
 from nbsoftmax.plots.names import short_names
+from nbsoftmax.plots.palette import readable_on
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 SEQUENTIAL = "cividis"  # colour map, readable for the colour-blind
+SHARES = {"true": "share of the true class", "pred": "share of the predicted class", "all": "share of the samples"}
 
 
 class ConfusionDisplay:
@@ -34,52 +37,175 @@ class ConfusionDisplay:
     image_, ax_, figure_
     """
 
-    def __init__(self, confusion: NDArray[np.int64], classes: Sequence[Any]) -> None:
+    def __init__(self, confusion: NDArray[Any], classes: Sequence[Any]) -> None:
         self.confusion, self.classes = confusion, classes
 
     @classmethod
     def from_estimator(
-        cls, estimator: Any, X: Any, y: Any, *, normalize: bool = False, ax: Axes | None = None
+        cls,
+        estimator: Any,
+        X: Any,
+        y: Any,
+        *,
+        labels: Any = None,
+        sample_weight: ArrayLike | None = None,
+        display_labels: Sequence[Any] | None = None,
+        **options: Any,
     ) -> ConfusionDisplay:
-        """Draw the predictions of a model for labelled samples."""
+        """Draw the predictions of a model for labelled samples.
+
+        Parameters
+        ----------
+        estimator : SoftmaxModel, FitResult or fitted classifier
+        X : array_like, frame or sparse matrix (n_samples, n_features)
+        y : array_like (n_samples,)
+            Labels.
+        labels, sample_weight, display_labels
+            As for `from_predictions`. Default of `labels`: the classes of the model.
+        **options
+            Of `plot`.
+        """
         estimator = predictor(estimator)
         classes = classes_of(estimator)
-        labels = estimator.predict(X)
-        predicted = validation.codes_of(labels, classes, n_samples=len(labels))
-        truth = validation.codes_of(y, classes, n_samples=len(labels))
-        counts = confusion(truth, predicted, classes.size)
-        return cls(counts, classes.tolist()).plot(normalize=normalize, ax=ax)
+        predicted = estimator.predict(X)
+        codes = validation.codes_of(y, classes, n_samples=len(predicted))
+        labels = classes.tolist() if labels is None else labels
+        return cls.from_predictions(
+            classes[codes],
+            predicted,
+            labels=labels,
+            sample_weight=sample_weight,
+            display_labels=display_labels,
+            **options,
+        )
 
     from_model = from_estimator
 
-    def plot(self, *, normalize: bool = False, ax: Axes | None = None) -> ConfusionDisplay:
-        """Draw counts, or with `normalize` shares of each true class."""
-        n = len(self.classes)
-        size = min(12.0, 3.2 + 0.45 * n)
+    @classmethod
+    def from_predictions(
+        cls,
+        y_true: Any,
+        y_pred: Any,
+        *,
+        labels: Any = None,
+        sample_weight: ArrayLike | None = None,
+        display_labels: Sequence[Any] | None = None,
+        **options: Any,
+    ) -> ConfusionDisplay:
+        """Draw true and predicted labels.
+
+        Parameters
+        ----------
+        y_true, y_pred : array_like (n_samples,)
+            Labels.
+        labels : array_like (n_labels,), optional
+            The classes to draw, in this order. Default: all labels of `y_true` and `y_pred`, sorted.
+        sample_weight : array_like (n_samples,), optional
+            The matrix has sums of these instead of counts.
+        display_labels : sequence (n_labels,), optional
+            Other names of the classes.
+        **options
+            Of `plot`.
+        """
+        (true, seen), (predicted, seen_too) = (
+            validation.labels(y, name=name) for y, name in ((y_true, "y_true"), (y_pred, "y_pred"))
+        )
+        if len(true) != len(predicted):
+            raise InputValueError(f"y_true has {len(true)} labels, but y_pred has {len(predicted)}; give as many.")
+        shown = None if labels is None else validation.labels(labels, name="labels")
+        wanted = [] if shown is None else shown[1][shown[0]].tolist()
+        both = [*seen.tolist(), *seen_too.tolist(), *wanted]
+        classes = validation.labels(both, name="y_true, y_pred and labels together")[1]
+        weight = validation.sample_weights(sample_weight, len(true))
+        counts = confusion(
+            validation.positions(seen, classes)[true],
+            validation.positions(seen_too, classes)[predicted],
+            classes.size,
+            weight if weight.size else None,
+        )
+        if shown is not None:
+            at = validation.positions(shown[1], classes)[shown[0]]
+            counts, classes = counts[np.ix_(at, at)], classes[at]
+        names = classes.tolist() if display_labels is None else list(display_labels)
+        if len(names) != classes.size:
+            raise InputValueError(
+                f"display_labels has {len(names)} names, expected {classes.size}: one for each class."
+            )
+        return cls(counts, names).plot(**options)
+
+    def plot(  # as many parameters as scikit-learn's ConfusionMatrixDisplay.plot
+        self,
+        *,
+        normalize: bool | str | None = False,
+        include_values: bool = True,
+        cmap: Any = SEQUENTIAL,
+        xticks_rotation: str | float | None = None,
+        values_format: str | None = None,
+        ax: Axes | None = None,
+        colorbar: bool = True,
+        im_kw: Mapping[str, Any] | None = None,
+        text_kw: Mapping[str, Any] | None = None,
+    ) -> ConfusionDisplay:
+        """Draw.
+
+        Parameters
+        ----------
+        normalize : {None, "true", "pred", "all"} or bool
+            Draw counts, or shares of each true class ("true" or True), of each predicted class or of all samples.
+        include_values : bool
+            Whether to write the numbers that are not 0 into the cells.
+        cmap : str or matplotlib colour map
+        xticks_rotation : {"horizontal", "vertical"} or float, optional
+            Default: horizontal if the names are short.
+        values_format : str, optional
+            Format specification of the numbers.
+        ax : matplotlib axes, optional
+        colorbar : bool
+        im_kw, text_kw : dict, optional
+            Further options of matplotlib's `imshow` and `text`.
+        """
+        names = short_names(self.classes)
+        size = min(12.0, 3.2 + 0.45 * len(names))
         self.ax_ = axes_or_new(ax, (size + 0.8, size))
         self.figure_ = self.ax_.figure
-        total = self.confusion.sum(axis=1, keepdims=True)
-        shown = self.confusion / np.maximum(total, 1) if normalize else self.confusion
-        self.image_ = self.ax_.imshow(shown, cmap=SEQUENTIAL, vmin=0, vmax=1 if normalize else None)
-        self._write_cells(shown, "{:.2f}" if normalize else "{}")
-        self._write_names()
+        shown, label = self._normalized(normalize)
+        bottom_and_top = {"vmin": 0, "vmax": None if label == "samples" else 1}
+        self.image_ = self.ax_.imshow(shown, **({"cmap": cmap} | bottom_and_top | dict(im_kw or {})))
+        if include_values:
+            of_counts = "d" if shown.dtype.kind in "iu" else ".4g"
+            form = values_format or (of_counts if label == "samples" else ".2f")
+            self._write_cells(shown, form, dict(text_kw or {}))
+        self._write_names(names, xticks_rotation)
         self.ax_.set(xlabel="predicted", ylabel="true")
         self.ax_.set_title("Confusion matrix")
-        label = "share of the true class" if normalize else "samples"
-        self.figure_.colorbar(self.image_, ax=self.ax_, shrink=0.8, label=label)
+        if colorbar:
+            self.figure_.colorbar(self.image_, ax=self.ax_, shrink=0.8, label=label)
         return self
 
-    def _write_cells(self, shown: NDArray[Any], form: str) -> None:
-        middle, font = shown.max() / 2, 9 if len(shown) <= 12 else 6
-        for i, j in np.argwhere(self.confusion).tolist():
-            colour = "black" if shown[i, j] > middle else "white"
-            self.ax_.text(j, i, form.format(shown[i, j]), ha="center", va="center", color=colour, fontsize=font)
+    def _normalized(self, normalize: bool | str | None) -> tuple[NDArray[Any], str]:
+        """The numbers to draw, and what they are."""
+        if normalize is None or normalize is False:
+            return self.confusion, "samples"
+        by = validation.choice("normalize", "true" if normalize is True else normalize, tuple(SHARES))
+        total = self.confusion.sum(axis={"true": 1, "pred": 0, "all": None}[by], keepdims=True)
+        return self.confusion / np.where(total > 0, total, 1), SHARES[by]
 
-    def _write_names(self) -> None:
-        names = short_names(self.classes)
+    def _write_cells(self, shown: NDArray[Any], form: str, options: dict[str, Any]) -> None:
+        """Write numbers, each in the colour of that end of the colour map that is easier to read there."""
+        ends = [self.image_.cmap(end) for end in (0.0, 1.0)]
+        font = 9 if len(shown) <= 12 else 7
+        for i, j in np.argwhere(self.confusion).tolist():
+            colour = readable_on(self.image_.cmap(self.image_.norm(shown[i, j])), ends)
+            style = {"ha": "center", "va": "center", "color": colour, "fontsize": font} | options
+            self.ax_.text(j, i, format(shown[i, j], form), **style)
+
+    def _write_names(self, names: list[str], rotation: str | float | None) -> None:
         self.ax_.set_xticks(range(len(names)), names)
         self.ax_.set_yticks(range(len(names)), names)
-        if max(map(len, names)) > 4:
-            self.ax_.tick_params("x", rotation=50)
+        if rotation is None and max(map(len, names)) > 4:
+            rotation = 50
+        degrees = {"horizontal": 0, "vertical": 90, None: 0}.get(rotation, rotation)  # type: ignore[arg-type]
+        self.ax_.tick_params("x", rotation=degrees)
+        if degrees not in (0, 90):
             for name in self.ax_.get_xticklabels():
                 name.set(ha="right", rotation_mode="anchor")

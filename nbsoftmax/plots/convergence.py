@@ -12,13 +12,16 @@ import numpy as np
 from nbsoftmax import validation
 from nbsoftmax.errors import InputValueError
 from nbsoftmax.files import file_name
-from nbsoftmax.plots.figure import axes_or_new, colours
+from nbsoftmax.plots.figure import add_legend, axes_or_new
 from nbsoftmax.plots.names import short_names
+from nbsoftmax.plots.palette import styles
 from nbsoftmax.training.result import FitResult
 from nbsoftmax.validation import Float64s
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+
+MOST_MARKERS = 20  # about so many on a line, so that they do not hide it
 
 
 class ConvergenceDisplay:
@@ -74,19 +77,20 @@ class ConvergenceDisplay:
     def plot(self, *, over: str = "iterations", ax: Axes | None = None) -> ConvergenceDisplay:
         """Draw over "iterations" or "seconds"."""
         validation.choice("over", over, ("iterations", "seconds"))
-        self.ax_ = axes_or_new(ax, (6.4, 4.2))
+        names = short_names(self.histories)
+        self.ax_ = axes_or_new(ax, (6.4, 4.2), names)
         self.figure_ = self.ax_.figure
         self.lines_ = []
-        names = short_names(self.histories)
-        for name, history, colour in zip(names, self.histories.values(), colours(len(names)), strict=True):
+        for name, history, style in zip(names, self.histories.values(), styles(len(names)), strict=True):
             values = np.asarray(history["objective"])
+            every = max(1, len(values) // MOST_MARKERS)
             x = np.arange(1, len(values) + 1) if over == "iterations" else history["seconds"]
-            self.lines_ += self.ax_.semilogy(x, values - self.floor, color=colour, label=name, marker=".")
+            self.lines_ += self.ax_.semilogy(x, values - self.floor, label=name, markersize=4, markevery=every, **style)
         self.ax_.set(xlabel="iteration" if over == "iterations" else "seconds", ylabel="objective above the minimum")
         self.ax_.set_title("Convergence")
         self.ax_.grid(alpha=0.3)
         if len(self.lines_) > 1:
-            self.ax_.legend()
+            add_legend(self.ax_)
         return self
 
 

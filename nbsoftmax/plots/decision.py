@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from nbsoftmax import validation
 from nbsoftmax.errors import InputValueError
 from nbsoftmax.plots.estimator import classes_of, predictor
-from nbsoftmax.plots.figure import add_legend, axes_or_new, colours
+from nbsoftmax.plots.figure import add_legend, apply_layout, axes_or_new, foreground
 from nbsoftmax.plots.names import short_names
+from nbsoftmax.plots.palette import colours, of_style, styles
 from nbsoftmax.validation import Float64s, Floats
 
 if TYPE_CHECKING:
@@ -79,35 +80,65 @@ class DecisionDisplay:
     def plot(self, *, resolution: int = 400, ax: Axes | None = None) -> DecisionDisplay:
         """Draw; the higher the largest probability, the stronger the colour."""
         n = validation.count("resolution", resolution, low=2)
-        self.ax_ = axes_or_new(ax, (6.4, 5.2))
+        names = short_names(self.classes)
+        self.ax_ = axes_or_new(ax, (6.4, 5.2), names)
         self.figure_ = self.ax_.figure
-        self._draw_regions(n)
-        for k, label in enumerate(short_names(self.classes)):
+        places = self._draw_regions(n)
+        for k, of_class in enumerate(styles(len(names))):
             mine = self.X[self.codes == k]
-            style = {"color": self._colours()[k], "edgecolor": "black", "linewidth": 0.4, "s": 18, "label": label}
-            self.ax_.scatter(mine[:, 0], mine[:, 1], **style)
+            style = {"color": of_class["color"], "marker": of_class["marker"], "edgecolor": foreground(), "s": 18}
+            self.ax_.scatter(mine[:, 0], mine[:, 1], linewidth=0.4, label=names[k], **style)
         self.ax_.set(xlabel=self.feature_names[0], ylabel=self.feature_names[1])
         self.ax_.set_title("Decision regions")
-        add_legend(self.ax_, len(self.classes))
+        add_legend(self.ax_)
+        if len(names) > len(of_style()):
+            self._write_names(names, places)
         return self
 
-    def _draw_regions(self, n: int) -> None:
-        """Draw n x n points around the samples, each in the colour of its most probable class."""
+    def _draw_regions(self, n: int) -> dict[int, tuple[float, float]]:
+        """Draw n x n points around the samples, each in the colour of its most probable class.
+
+        Returns the centre of each class's region, the largest region first. For a linear model, regions are convex,
+        and their centres lie within them.
+        """
+        from matplotlib.colors import to_rgb
+
         low, high = self.X.min(axis=0), self.X.max(axis=0)
         margin = MARGIN * np.where(high > low, high - low, 1.0)
         x, y = (np.linspace(low[j] - margin[j], high[j] + margin[j], n) for j in (0, 1))
         proba = self.predict_proba(np.column_stack([np.tile(x, n), np.repeat(y, n)]))  # (n * n, n_classes)
+        best = proba.argmax(axis=1)
         chance = 1 / len(self.classes)
         share = 0.15 + 0.45 * (proba.max(axis=1, keepdims=True) - chance) / (1 - chance)
-        picture = (1 - share) + share * self._colours()[proba.argmax(axis=1)]  # (n * n, 3)
+        background = np.array(to_rgb(self.ax_.get_facecolor()))
+        of_class = np.array(colours(len(self.classes)))  # (n_classes, 3)
+        picture = (1 - share) * background + share * of_class[best]  # (n * n, 3)
         extent = (x[0], x[-1], y[0], y[-1])
         self.ax_.imshow(picture.reshape(n, n, 3), extent=extent, origin="lower", aspect="auto", interpolation="nearest")
+        area = np.bincount(best, minlength=len(self.classes))
+        with np.errstate(invalid="ignore"):  # classes without a region
+            centre_x = np.bincount(best, np.tile(x, n), area.size) / area
+            centre_y = np.bincount(best, np.repeat(y, n), area.size) / area
+        order = np.argsort(-area, kind="stable")[: np.count_nonzero(area)]
+        return {int(k): (centre_x[k], centre_y[k]) for k in order}
 
-    def _colours(self) -> Float64s:
-        """Red, green and blue of each class, (n_classes, 3)."""
-        from matplotlib.colors import to_rgb
+    def _write_names(self, names: list[str], places: dict[int, tuple[float, float]]) -> None:
+        """Write names into the regions, because many colours are hard to tell apart.
 
-        return np.array([to_rgb(colour) for colour in colours(len(self.classes))])
+        A name that would overlap that of a larger region is left out; it is in the legend.
+        """
+        from matplotlib.patheffects import withStroke
+
+        halo = [withStroke(linewidth=2.5, foreground=self.ax_.get_facecolor())]
+        apply_layout(self.ax_)
+        boxes: list[Any] = []
+        for k, (x, y) in places.items():
+            text = self.ax_.text(x, y, names[k], ha="center", va="center", weight="bold", path_effects=halo, zorder=4)
+            box = text.get_window_extent()
+            if any(box.overlaps(other) for other in boxes):
+                text.remove()
+            else:
+                boxes.append(box)
 
 
 def _as_table(array: Float64s, table: Any) -> Any:

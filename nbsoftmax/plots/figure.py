@@ -1,17 +1,17 @@
-"""Figures, axes, colours and legends, as all displays use them."""
+"""Figures, axes and legends, as all displays use them."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
-
-import numpy as np
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-MOST_COLOURS = 10  # curves with matplotlib's default colours; more curves take their colours from a colour map
 MOST_INSIDE = 6  # entries of a legend that is drawn inside the axes
+MOST_ROWS = 16  # of a legend beside the axes
+MOST_ENTRIES = 96  # of a legend
 
 
 def require_matplotlib() -> None:
@@ -37,33 +37,53 @@ def new_figure(size: tuple[float, float]) -> Figure:
     return figure
 
 
-def axes_or_new(ax: Axes | None, size: tuple[float, float]) -> Axes:
-    """Return the given axes, or those of a new figure."""
+def axes_or_new(ax: Axes | None, size: tuple[float, float], names: Sequence[str] = ()) -> Axes:
+    """Return the given axes, or those of a new figure, which is wider if the legend of `names` is beside the axes."""
     if ax is not None:
         return ax
-    axes: Axes = new_figure(size).subplots()
+    width, height = size
+    axes: Axes = new_figure((width + _legend_width(names), height)).subplots()
     return axes
 
 
-def colours(n: int) -> list[Any]:
-    """Return n different colours."""
-    from matplotlib import colormaps
-
-    if n <= MOST_COLOURS:
-        return [f"C{k}" for k in range(n)]
-    return list(colormaps["viridis"](np.linspace(0, 1, n)))
-
-
-def line_colour() -> Any:
-    """Return the colour of lines that belong to no class: that of the axes, so that dark styles of matplotlib work."""
+def foreground() -> Any:
+    """The colour of lines and edges that belong to no class, in matplotlib's current style."""
     from matplotlib import rcParams
 
-    return rcParams["axes.edgecolor"]
+    return rcParams["text.color"]
 
 
-def add_legend(ax: Axes, n: int) -> None:
-    """Add a legend of n entries: inside the axes if there are few, beside the axes if there are many."""
-    if n <= MOST_INSIDE:
-        ax.legend()
-    else:
-        ax.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), ncols=1 + n // 20, fontsize="small")
+def apply_layout(ax: Axes) -> None:
+    """Give the axes their final place, on which the extents of texts depend."""
+    figure: Any = ax.figure
+    while hasattr(figure, "get_figure") and not hasattr(figure, "draw_without_rendering"):  # a subfigure
+        figure = figure.get_figure()
+    figure.draw_without_rendering()
+
+
+def add_legend(ax: Axes, *, markers: bool = False) -> None:
+    """Add a legend: inside the axes if there are few entries, beside them, in columns, if there are many.
+
+    `markers` draws the markers of lines whose markers have no size.
+    """
+    handles, labels = ax.get_legend_handles_labels()
+    options: dict[str, Any] = {}
+    if len(labels) > MOST_INSIDE:
+        beside = {"loc": "center left", "bbox_to_anchor": (1.01, 0.5), "fontsize": "small"}
+        options = beside | {"ncols": _columns(len(labels))}
+    if len(labels) > MOST_ENTRIES:
+        options["title"] = f"the first {MOST_ENTRIES} of {len(labels)}"
+    legend = ax.legend(handles[:MOST_ENTRIES], labels[:MOST_ENTRIES], **options)
+    for line in legend.get_lines() if markers else ():
+        line.set(markersize=4, alpha=1)
+
+
+def _columns(n: int) -> int:
+    return -(-min(n, MOST_ENTRIES) // MOST_ROWS)
+
+
+def _legend_width(names: Sequence[str]) -> float:
+    """Inches that the legend needs beside the axes."""
+    if len(names) <= MOST_INSIDE:
+        return 0.0
+    return _columns(len(names)) * (0.6 + 0.08 * max(map(len, names)))

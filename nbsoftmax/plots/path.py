@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from nbsoftmax import validation
 from nbsoftmax.errors import InputValueError
-from nbsoftmax.plots.figure import add_legend, axes_or_new, colours
+from nbsoftmax.models.softmax import feature_names
+from nbsoftmax.plots.figure import add_legend, axes_or_new, foreground
+from nbsoftmax.plots.line_ends import label_ends
 from nbsoftmax.plots.names import short_names
+from nbsoftmax.plots.palette import LINE_STYLES, colours
 from nbsoftmax.selection.cross_validation import CVResult, summary
 from nbsoftmax.selection.path import PathResult
+from nbsoftmax.validation import Float64s
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+
+MOST_CLASSES = len(LINE_STYLES)  # whose weights are drawn; of more classes, the norm of the weights of each feature
+UNNAMED = "0.5"  # grey, visible on light and dark backgrounds
 
 
 class PathDisplay:
@@ -22,6 +31,7 @@ class PathDisplay:
     Attributes
     ----------
     lines_ : list of matplotlib lines
+        Of a path, one for each class and feature in this order, or one for each feature.
     ax_, figure_
     """
 
@@ -29,43 +39,87 @@ class PathDisplay:
         self.found = found
 
     @classmethod
-    def from_path(cls, path: PathResult, *, ax: Axes | None = None) -> PathDisplay:
-        """Draw all weights of a `fit_path` result over the strength of the penalty."""
-        return cls(path).plot(ax=ax)
+    def from_path(
+        cls, path: PathResult, *, n_features: int = 8, classes: Sequence[Any] | None = None, ax: Axes | None = None
+    ) -> PathDisplay:
+        """Draw the weights of a `fit_path` result over the strength of the penalty.
+
+        The features with the largest weights have colours, and their names at the ends of their lines; the others are
+        grey. Line styles are classes.
+
+        Parameters
+        ----------
+        path : PathResult
+        n_features : int
+            Number of features with colours and names.
+        classes : sequence of labels, optional
+            The classes whose weights are drawn, at most 6. Default: all, or, if there are more than 6, the Euclidean
+            norm of each feature's weights of all classes.
+        ax : matplotlib axes, optional
+        """
+        return cls(path).plot(n_features=n_features, classes=classes, ax=ax)
 
     @classmethod
     def from_cv(cls, found: CVResult, *, ax: Axes | None = None) -> PathDisplay:
         """Draw the mean log-loss of a `cross_validate` result over C, with standard errors and the chosen values."""
         return cls(found).plot(ax=ax)
 
-    def plot(self, *, ax: Axes | None = None) -> PathDisplay:
-        """Draw."""
+    def plot(self, *, n_features: int = 8, classes: Sequence[Any] | None = None, ax: Axes | None = None) -> PathDisplay:
+        """Draw; `n_features` and `classes` are those of `from_path`."""
         self.ax_ = axes_or_new(ax, (6.4, 4.4))
         self.figure_ = self.ax_.figure
-        if isinstance(self.found, PathResult):
-            self._draw_weights(self.found)
-        else:
-            self._draw_losses(self.found)
         self.ax_.set_xscale("log")
         self.ax_.grid(alpha=0.3)
+        if isinstance(self.found, PathResult):
+            self._draw_weights(self.found, validation.count("n_features", n_features), classes)
+        else:
+            self._draw_losses(self.found)
         return self
 
-    def _draw_weights(self, path: PathResult) -> None:
+    def _draw_weights(self, path: PathResult, n_features: int, classes: Sequence[Any] | None) -> None:
         strength = path.l1s + path.l2s
         if not (strength > 0).all():
             raise InputValueError("a penalty of the path is 0, which a logarithmic axis cannot show; leave it out.")
         order = np.argsort(strength)
-        coefs = path.coefs[order]  # (n_penalties, n_classes, n_features)
-        self.lines_ = []
-        names = short_names(path.results[0].model.classes.tolist())
-        for k, colour in enumerate(colours(coefs.shape[1])):
-            lines = self.ax_.plot(strength[order], coefs[:, k], color=colour, linewidth=0.9, alpha=0.8)
-            lines[0].set_label(names[k])
-            self.lines_ += lines
-        self.ax_.set(xlabel="strength of the penalty, l1 + l2", ylabel="weight")
+        curves, names = self._curves(path, classes)
+        curves = curves[order]  # (n_penalties, n_curves, n_features)
+        self.ax_.set(xlabel="strength of the penalty, l1 + l2")
+        self.ax_.set_ylabel("weight" if names else "norm of the weights of all classes")
         self.ax_.set_title("Regularisation path")
+        largest = np.argsort(-np.abs(curves).max(axis=(0, 1)), kind="stable")[:n_features]
+        colour = {int(j): c for j, c in zip(largest, colours(len(largest)), strict=True)}
+        self.lines_ = []
+        for k in range(curves.shape[1]):
+            for j in range(curves.shape[2]):
+                known = j in colour
+                width, alpha, zorder = (1.3, 1.0, 2.5) if known else (0.7, 0.5, 2.0)
+                style: dict[str, Any] = {"color": colour.get(j, UNNAMED), "linestyle": LINE_STYLES[k]}
+                style |= {"linewidth": width, "alpha": alpha, "zorder": zorder}
+                self.lines_ += self.ax_.plot(strength[order], curves[:, k, j], **style)
         self.ax_.invert_xaxis()  # the strongest penalty, and the smallest weights, at the left
-        add_legend(self.ax_, coefs.shape[1])
+        if len(names) > 1:
+            for k, name in enumerate(short_names(names)):
+                self.ax_.plot([], [], color=foreground(), linestyle=LINE_STYLES[k], label=name)
+            add_legend(self.ax_)
+        features = short_names(feature_names(path.results[0].model))
+        at_end = np.abs(curves[0]).argmax(axis=0)  # of each feature, the class with the largest weight there
+        labels = [(features[j], strength[order][0], curves[0, at_end[j], j], c) for j, c in colour.items()]
+        label_ends(self.ax_, labels)
+
+    def _curves(self, path: PathResult, classes: Sequence[Any] | None) -> tuple[Float64s, list[Any]]:
+        """Curves (n_penalties, n_curves, n_features), and the classes of which they are the weights; none for norms."""
+        known = path.results[0].model.classes
+        if classes is None:
+            if known.size > MOST_CLASSES:
+                return np.linalg.norm(path.coefs, axis=1, keepdims=True), []
+            return path.coefs, known.tolist()
+        codes, wanted = validation.labels(classes, name="classes")
+        if not 0 < codes.size <= MOST_CLASSES:
+            raise InputValueError(
+                f"classes has {codes.size} labels, expected 1 to {MOST_CLASSES}.", parameter="classes"
+            )
+        at = validation.positions(wanted, known, name="classes")[codes]
+        return path.coefs[:, at], known[at].tolist()
 
     def _draw_losses(self, found: CVResult) -> None:
         mean, error = summary(found.log_loss)

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
+import numpy as np
 from numpy.typing import ArrayLike
 
 from nbsoftmax import validation
+from nbsoftmax.errors import InputValueError, listed
 from nbsoftmax.models import calibration
 from nbsoftmax.plots.estimator import classes_of, predictor
-from nbsoftmax.plots.figure import add_legend, axes_or_new, colours, line_colour
+from nbsoftmax.plots.figure import add_legend, axes_or_new, foreground
 from nbsoftmax.plots.names import short_names
+from nbsoftmax.plots.palette import of_style, styles
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+
+COUNTS = "counts"  # matplotlib's label of the axes below
 
 
 class ReliabilityDisplay:
@@ -29,6 +34,7 @@ class ReliabilityDisplay:
     ----------
     lines_ : list of matplotlib lines, one for each class
     ax_, figure_
+    counts_ax_ : matplotlib axes below, with the number of samples in each bin; None with `counts=False`
     """
 
     def __init__(self, reliability: calibration.Reliability, classes: Sequence[Any]) -> None:
@@ -43,11 +49,65 @@ class ReliabilityDisplay:
         classes: Sequence[Any] | None = None,
         n_bins: int = 10,
         sample_weight: ArrayLike | None = None,
-        ax: Axes | None = None,
+        **options: Any,
     ) -> ReliabilityDisplay:
-        """Draw predicted probabilities (n_samples, n_classes) for class indices `y` (n_samples,)."""
+        """Draw predicted probabilities (n_samples, n_classes) for class indices `y` (n_samples,).
+
+        `options` are those of `plot`.
+        """
         found = calibration.reliability(y, proba, n_bins=n_bins, sample_weight=sample_weight)
-        return cls(found, range(len(found.weight)) if classes is None else classes).plot(ax=ax)
+        return cls(found, range(len(found.weight)) if classes is None else classes).plot(**options)
+
+    @classmethod
+    def from_predictions(
+        cls,
+        y_true: Any,
+        y_prob: ArrayLike,
+        *,
+        labels: Any = None,
+        pos_label: Any = None,
+        n_bins: int = 10,
+        sample_weight: ArrayLike | None = None,
+        **options: Any,
+    ) -> ReliabilityDisplay:
+        """Draw predicted probabilities for labels.
+
+        Parameters
+        ----------
+        y_true : array_like (n_samples,)
+            Labels.
+        y_prob : array_like (n_samples, n_classes), or (n_samples,) for two classes
+            Predicted probabilities of the classes, or of `pos_label`.
+        labels : array_like (n_classes,), optional
+            The classes in the order of the columns. Default: the labels of `y_true`, sorted.
+        pos_label : label, optional
+            The only class to draw. Default: all of them; with `y_prob` of one dimension, the last.
+        n_bins : int
+        sample_weight : array_like (n_samples,), optional
+        **options
+            Of `plot`.
+        """
+        classes = validation.labels(y_true, name="y_true")[1] if labels is None else validation.class_labels(labels)
+        proba = validation.as_array("y_prob", y_prob)
+        known = classes.tolist()
+        if pos_label is not None and pos_label not in known:
+            raise InputValueError(f"pos_label is {pos_label!r}, expected one of the labels: {listed(known)}.")
+        if proba.ndim == 1:
+            pos_label = known[-1] if pos_label is None else pos_label
+            second = proba if pos_label == known[-1] else 1 - proba
+            proba = np.stack([1 - second, second], axis=1)
+        if proba.ndim != 2 or proba.shape[1] != len(known):
+            raise InputValueError(
+                f"y_prob has shape {np.shape(y_prob)}, but there are {len(known)} labels ({listed(known)}); give one "
+                "column for each, and with `labels` the label of each column."
+            )
+        codes = validation.codes_of(y_true, classes, n_samples=len(proba), name="y_true")
+        found = calibration.reliability(codes, proba, n_bins=n_bins, sample_weight=sample_weight)
+        if pos_label is not None:
+            only = [known.index(pos_label)]
+            curves = (values[only] for values in (found.confidence, found.frequency, found.weight))
+            found, known = calibration.Reliability(found.edges, *curves), [pos_label]
+        return cls(found, known).plot(**options)
 
     @classmethod
     def from_estimator(
@@ -56,35 +116,120 @@ class ReliabilityDisplay:
         X: Any,
         y: Any,
         *,
+        pos_label: Any = None,
         n_bins: int = 10,
         sample_weight: ArrayLike | None = None,
-        ax: Axes | None = None,
+        **options: Any,
     ) -> ReliabilityDisplay:
-        """Draw the predictions of a model for labelled samples."""
+        """Draw the predictions of a model for labelled samples.
+
+        Parameters
+        ----------
+        estimator : SoftmaxModel, FitResult or fitted classifier
+        X : array_like, frame or sparse matrix (n_samples, n_features)
+        y : array_like (n_samples,)
+            Labels.
+        pos_label : label, optional
+            The only class to draw. Default: all of them.
+        n_bins : int
+        sample_weight : array_like (n_samples,), optional
+        **options
+            Of `plot`.
+        """
         estimator = predictor(estimator)
         classes = classes_of(estimator)
         proba = estimator.predict_proba(X)
         codes = validation.codes_of(y, classes, n_samples=len(proba))
-        return cls.from_proba(codes, proba, classes=classes.tolist(), n_bins=n_bins, sample_weight=sample_weight, ax=ax)
+        return cls.from_predictions(
+            classes[codes],
+            proba,
+            labels=classes,
+            pos_label=pos_label,
+            n_bins=n_bins,
+            sample_weight=sample_weight,
+            **options,
+        )
 
     from_model = from_estimator
 
-    def plot(self, *, ax: Axes | None = None) -> ReliabilityDisplay:
-        """Draw; the area of a point is the share of its class's samples in that bin."""
+    def plot(
+        self,
+        *,
+        ax: Axes | None = None,
+        name: str | None = None,
+        ref_line: bool = True,
+        counts: bool = True,
+        **line_options: Any,
+    ) -> ReliabilityDisplay:
+        """Draw; the area of a point is the share of its class's samples in that bin.
+
+        Parameters
+        ----------
+        ax : matplotlib axes, optional
+            With `counts`, its lower part is given to the counts.
+        name : str, optional
+            Name of the model, for the legend.
+        ref_line : bool
+            Whether to draw the diagonal.
+        counts : bool
+            Whether to draw the number of samples in each bin below, or the sum of their weights.
+        **line_options
+            Further options of matplotlib's `plot` for the curves.
+        """
         found = self.reliability
-        self.ax_ = axes_or_new(ax, (5.6, 5.2))
-        self.figure_ = self.ax_.figure
-        self.ax_.plot([0, 1], [0, 1], color=line_colour(), linewidth=0.8, linestyle="--", label="calibrated")
-        self.lines_ = []
         names = short_names(self.classes)
-        for k, colour in enumerate(colours(len(names))):
+        if name is not None:
+            names = [name] if len(names) == 1 else [f"{name}: {one}" for one in names]
+        self.ax_ = axes_or_new(ax, (5.6, 6.2 if counts else 5.2), names)
+        self.figure_ = self.ax_.figure
+        if ref_line:
+            self.ax_.plot([0, 1], [0, 1], color=foreground(), linewidth=0.8, linestyle="--", label="calibrated")
+        self.lines_, many = [], len(names) > len(of_style())
+        for k, style in enumerate(styles(len(names))):
             some = found.weight[k] > 0
             share = found.weight[k][some] / found.weight[k].sum()
             x, frequency = found.confidence[k][some], found.frequency[k][some]
-            self.lines_ += self.ax_.plot(x, frequency, color=colour, label=names[k], linewidth=1)
-            self.ax_.scatter(x, frequency, s=10 + 150 * share, color=colour, zorder=3)
+            line: dict[str, Any] = {"label": names[k], "linewidth": 1, "markersize": 0, "alpha": 0.5 if many else 1}
+            line |= style | line_options
+            self.lines_ += self.ax_.plot(x, frequency, **line)
+            points = {"color": self.lines_[-1].get_color(), "marker": style["marker"], "zorder": 3}
+            self.ax_.scatter(x, frequency, s=8 + 150 * share, **points)
         self.ax_.set(xlabel="predicted probability", ylabel="observed frequency", xlim=(0, 1), ylim=(0, 1))
         self.ax_.set_title("Reliability")
         self.ax_.grid(alpha=0.3)
-        add_legend(self.ax_, len(self.classes) + 1)
+        add_legend(self.ax_, markers=True)
+        self.counts_ax_ = self._draw_counts() if counts else None
         return self
+
+    def _draw_counts(self) -> Axes:
+        """Draw the number of samples in each bin, on axes below that share the horizontal axis."""
+        below = _axes_below(self.ax_)
+        for weight, line in zip(self.reliability.weight, self.lines_, strict=True):
+            filled = np.where(weight > 0, weight, np.nan)  # an empty bin has no place on a logarithmic axis
+            style: dict[str, Any] = {"color": line.get_color(), "linestyle": line.get_linestyle(), "linewidth": 1}
+            below.stairs(filled, self.reliability.edges, baseline=None, **style)
+        whole = np.array_equal(self.reliability.weight, np.round(self.reliability.weight))
+        below.set(yscale="log", xlabel=self.ax_.get_xlabel(), ylabel="samples" if whole else "weight")
+        exponents = np.log10(self.reliability.weight[self.reliability.weight > 0])
+        below.set_ylim(10 ** np.floor(exponents.min() - 0.05), 10 ** np.ceil(exponents.max() + 0.05))
+        below.yaxis.set_minor_formatter("")
+        below.grid(alpha=0.3)
+        self.ax_.set_xlabel("")
+        self.ax_.tick_params("x", labelbottom=False)
+        return below
+
+
+def _axes_below(ax: Axes) -> Axes:
+    """Return axes below that share the horizontal axis: those of an earlier display, or new ones in the place of `ax`.
+
+    Axes that are not in a grid keep their place; the new ones are added below it.
+    """
+    for other in ax.get_shared_x_axes().get_siblings(ax):
+        if other.get_label() == COUNTS:
+            return cast("Axes", other)
+    place = ax.get_subplotspec()
+    if place is None:
+        return ax.inset_axes((0, -0.3, 1, 0.25), sharex=ax, label=COUNTS)
+    places = place.subgridspec(2, 1, height_ratios=[4, 1])
+    ax.set_subplotspec(places[0])
+    return ax.figure.add_subplot(places[1], sharex=ax, label=COUNTS)

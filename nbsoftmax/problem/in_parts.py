@@ -269,7 +269,7 @@ def problem_of(
     offset: Any = None,
     validation_data: Any = None,
     on_rows: OnRows | None = None,
-    table: TableOptions | None = None,
+    table: TableOptions | AnyEncoding | None = None,
     **options: Any,
 ) -> AnyProblem:
     """The problem of rows in memory, in blocks or in Dask collections, or X itself if it is a problem.

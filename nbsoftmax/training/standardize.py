@@ -27,6 +27,7 @@ def standardized(penalty: AnyPenalty, problem: AnyProblem) -> AnyPenalty:
             "standardize=True needs a penalty of this package, which has a scale for each feature; scale the features "
             "for a penalty of your own."
         )
+    penalty.check_shape(problem.n_classes, problem.n_features)
     return penalty if penalty.is_zero else penalty.with_scale(deviations(problem))
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from nbsoftmax import validation
-from nbsoftmax.encoding import TableOptions, checked_options
+from nbsoftmax.encoding import AnyEncoding, TableOptions, checked_options
 from nbsoftmax.errors import InputValueError
 from nbsoftmax.models.display import changed_options
 from nbsoftmax.models.softmax import SoftmaxModel, trained_model
@@ -108,7 +108,7 @@ class Trainer:
     validation_fraction : float in (0, 0.9], optional
         Share of the samples, about the same of each class, that `fit` holds out as validation data, if no
         `validation_data` are given. They are drawn by `random_state`.
-    table : TableOptions, optional
+    table : TableOptions, or the encoding of a model, optional
         How columns of tables that are not numbers become features, and what happens to missing values.
 
     Raises
@@ -146,7 +146,7 @@ class Trainer:
         verbose: bool = False,
         max_seconds: float | None = None,
         validation_fraction: float | None = None,
-        table: TableOptions | None = None,
+        table: TableOptions | AnyEncoding | None = None,
     ) -> None:
         self.solver = solver
         self.l1, self.l2, self.grouped, self.penalty = l1, l2, grouped, penalty

@@ -1,5 +1,6 @@
 """The command `plot`."""
 
+import numpy as np
 import pytest
 
 from tests.cli.commands import refused, run
@@ -29,3 +30,18 @@ def test_plot_draws_every_kind(flowers, model, tmp_path, capsys):
     for name in ("p.nothing", "p", "p.gif", "p.txt", ".png"):
         said = refused(capsys, "plot", "coefficients", model, "--out", tmp_path / name)
         assert "expected one of .png, .svg, .pdf" in said
+
+
+def test_plot_draws_the_effects_of_a_fit_without_penalty(flowers, model, tmp_path, capsys):
+    pytest.importorskip("matplotlib")
+    path, X, _ = flowers
+    noisy, unpenalised, out = tmp_path / "noisy.csv", tmp_path / "unpenalised.npz", tmp_path / "p.svg"
+    labels = np.random.default_rng(1).choice(["a", "b", "c"], len(X))  # not separable
+    rows = [f"{length},{width},{label}" for (length, width), label in zip(X, labels, strict=True)]
+    noisy.write_text("\n".join(["length,width,kind", *rows]) + "\n", encoding="utf-8")
+    assert run("fit", noisy, "--target", "kind", "--out", unpenalised, "--quiet") == 0
+    assert run("plot", "effects", unpenalised, noisy, "--target", "kind", "--out", out) == 0
+    assert b"<svg" in out.read_bytes()
+    capsys.readouterr()
+    said = refused(capsys, "plot", "effects", model, path, "--target", "species", "--out", out)
+    assert "it was trained with a penalty" in said

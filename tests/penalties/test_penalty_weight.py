@@ -127,3 +127,11 @@ def test_a_checkpoint_and_the_model_know_the_weights(tmp_path):
     assert "3." in result.model.training["penalty_weight"]
     assert "penalty_weight=" in repr(nbs.Trainer(l2=0.1, penalty_weight=WEIGHT))
     assert np.isfinite(nbs.Objective(X, y, l2=0.1, penalty_weight=WEIGHT).value(params_of(result)))
+
+
+@pytest.mark.parametrize("standardize", [False, True])
+@pytest.mark.parametrize("penalty", [{"l2": 1.0}, {"l1": 0.1}, {"l1": 0.1, "grouped": True}])
+def test_weights_of_another_number_of_features_are_refused(penalty, standardize):
+    X, y = np.random.default_rng(0).normal(size=(12, 3)), np.arange(12) % 3
+    with pytest.raises(nbs.InputValueError, match="weights of 2 features, but X has 3"):
+        nbs.Trainer(**penalty, standardize=standardize, penalty_weight=[1, 2]).fit(X, y)

@@ -48,7 +48,7 @@ def test_the_inverse_is_that_of_its_formula(objective, ten_features):
     for k, diagonal in enumerate(np.sqrt(objective.curvatures(params) + penalty)):
         expected = np.linalg.solve(diagonal[:, None] * correlations * diagonal, residual[k])
         # The inverse is that of a matrix whose condition is below 1e4.
-        np.testing.assert_allclose(made._plain(residual)[k], expected, rtol=0, atol=1e-9 * np.abs(expected).max())
+        np.testing.assert_allclose(made.uncorrected(residual)[k], expected, rtol=0, atol=1e-9 * np.abs(expected).max())
 
 
 def test_it_is_closer_to_the_hessian_than_the_diagonal(objective, ten_features):
@@ -57,7 +57,7 @@ def test_it_is_closer_to_the_hessian_than_the_diagonal(objective, ten_features):
 
     def spread(kind):
         made = Preconditioner(objective, params, kind)
-        inverse = np.stack([made._plain(np.eye(N + 1)[[j] * K])[0] for j in range(N + 1)])
+        inverse = np.stack([made.uncorrected(np.eye(N + 1)[[j] * K])[0] for j in range(N + 1)])
         eigenvalues = np.linalg.eigvals(inverse @ hessian).real
         return eigenvalues.max() / eigenvalues.min()
 
@@ -104,4 +104,6 @@ def test_the_diagonal_of_sparse_data_is_that_of_centred_features(objective, cons
         expected = shift @ ((shift.T @ residual[k]) / diagonal)
         # For a constant column a share of 1e-6 of its curvature is left.
         rtol = 1e-4 if constant else 1e-10
-        np.testing.assert_allclose(made._plain(residual)[k], expected, rtol=rtol, atol=rtol * np.abs(expected).max())
+        np.testing.assert_allclose(
+            made.uncorrected(residual)[k], expected, rtol=rtol, atol=rtol * np.abs(expected).max()
+        )

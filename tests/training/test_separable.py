@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import scipy.sparse
 
 import nbsoftmax as nbs
 from nbsoftmax.solvers.stop_reason import StopReason
@@ -59,3 +60,24 @@ def test_overlapping_classes_converge_and_the_work_is_accounted_for():
     assert result.converged
     assert result.solver == "newton-cg"
     assert "3 steps" in result.summary  # the last one computed the decrement
+
+
+@pytest.mark.parametrize("sparse", [False, True])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("share", [1.0, 0.3])
+def test_separable_classes_of_blocks_are_named_as_in_memory(share, dtype, sparse):
+    rng = np.random.default_rng(0)
+    X, y = overlapping(rng)
+    X[:, 3] = (y == 1) & (rng.uniform(size=300) < share)
+    X = X.astype(dtype)
+    rows = scipy.sparse.csr_array(X) if sparse else X
+
+    def batches():
+        return ((rows[i : i + 70], y[i : i + 70]) for i in range(0, 300, 70))
+
+    with pytest.warns(nbs.ConvergenceWarning, match="separable classes: 1"):
+        result = nbs.Trainer(dtype=dtype).fit(nbs.data.from_batches(batches))
+    assert result.stop_reason is StopReason.SEPARABLE
+    X[:, 3] = rng.uniform(size=300) < 0.5
+    rows = scipy.sparse.csr_array(X) if sparse else X
+    assert nbs.Trainer(dtype=dtype).fit(nbs.data.from_batches(batches)).converged
