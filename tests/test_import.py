@@ -56,6 +56,7 @@ def test_importing_the_package_and_all_its_names_compiles_nothing():
     [
         "dask",
         "distributed",
+        "formulaic",
         "hypothesis",
         "matplotlib",
         "numba",

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 from nbsoftmax.cli.fit_report import collect_warnings, fit_exit_code, fit_facts, fit_lines
 from nbsoftmax.cli.options import add_data, add_encoding, file
 from nbsoftmax.cli.output import print_report
-from nbsoftmax.cli.reading import Data, read_data
+from nbsoftmax.cli.reading import Data, has_intercept, read_data
 from nbsoftmax.cli.saving import check_outputs, save_model
-from nbsoftmax.cli.streaming import is_several, opened_source
+from nbsoftmax.cli.streaming import is_several, opened_source, refuse_formula
 from nbsoftmax.cli.unpenalised import add_option as add_unpenalised
 from nbsoftmax.cli.unpenalised import penalty_weight
 
@@ -46,6 +46,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     check_outputs(arguments)
     if is_several(arguments.data):
+        refuse_formula(arguments)
         data = Data(opened_source(arguments, [arguments.data]))
     else:
         data = read_data(arguments, labels=True)
@@ -63,6 +64,7 @@ def run(arguments: argparse.Namespace) -> int:
             random_state=arguments.seed,
             class_weight=arguments.class_weight,
             device=arguments.device,
+            fit_intercept=has_intercept(data.encoding),
         )
     lines = [*_table(found), *fit_lines(found.result)]
     facts: dict[str, Any] = {

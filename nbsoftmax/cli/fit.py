@@ -11,7 +11,7 @@ from nbsoftmax.cli import streaming
 from nbsoftmax.cli.fit_report import collect_warnings, fit_exit_code, fit_facts, fit_lines
 from nbsoftmax.cli.options import add_data, add_encoding, file
 from nbsoftmax.cli.output import print_report
-from nbsoftmax.cli.reading import as_classes, read_data
+from nbsoftmax.cli.reading import as_classes, has_intercept, read_data
 from nbsoftmax.cli.saving import check_outputs, save_model
 from nbsoftmax.cli.unpenalised import add_option as add_unpenalised
 from nbsoftmax.cli.unpenalised import weights_of
@@ -94,6 +94,8 @@ def run(arguments: argparse.Namespace) -> int:
         raise InputValueError(
             "--early-stopping needs held-out samples; add --validation FRACTION or --validation-data FILE."
         )
+    if arguments.formula is not None and arguments.no_intercept:
+        raise InputValueError("--formula decides about the intercept; write ~ 0 + ... in the place of --no-intercept.")
     callbacks = _callbacks(arguments)
     problem: AnyProblem
     if streaming.is_streamed(arguments):
@@ -103,13 +105,15 @@ def run(arguments: argparse.Namespace) -> int:
     l2 = _l2(arguments, problem)
     weights = weights_of(arguments.unpenalised, problem.feature_names, problem.n_features, problem.encoding)
     trainer = _trainer(arguments, l2, weights, callbacks)
+    trainer.fit_intercept &= has_intercept(problem.encoding)
     with collect_warnings() as warned:
         result = trainer.fit(problem, checkpoint=arguments.checkpoint, resume=arguments.resume)
     saved, code = save_model(result, result.model, arguments.out)
     lines, facts = fit_lines(result), fit_facts(result) | {"l1": arguments.l1, "l2": l2}
     encoding = result.model.encoding
     if encoding is not None:
-        lines.append(f"{len(encoding.columns)} columns became {len(encoding.names)} features")
+        n = len(encoding.columns)
+        lines.append(f"{n} column{'s' * (n != 1)} became {len(encoding.names)} features")
     if _is_default(arguments):
         lines.append(f"penalty: C = 1 (l2 = {l2:.4g}), the default; --C sets another, --l2 0 none")
     if "validation_loss" in result.history and result.n_iter > 0:

@@ -70,8 +70,9 @@ def _lines(model: SoftmaxModel, largest: dict[str, list[dict[str, Any]]], unused
         "unused (all weights are 0)",
     ]
     if model.encoding is not None:
-        lines += ["", "columns of its tables", *(f"  {line}" for line in model.encoding.describe()[:MOST_COLUMNS])]
-        more = len(model.encoding.columns) - MOST_COLUMNS
+        described = model.encoding.describe()
+        lines += ["", "columns of its tables", *(f"  {line}" for line in described[:MOST_COLUMNS])]
+        more = len(described) - MOST_COLUMNS
         lines += [f"  and {more} more"] if more > 0 else []
     if model.training is not None:
         lines += ["", "how it was trained"]

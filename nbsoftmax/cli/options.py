@@ -7,7 +7,7 @@ from pathlib import Path
 
 TEXT = ("sep", "decimal", "encoding", "null", "quote")  # options of text files
 COLUMNS = ("drop", "features", "categorical", "id", "offset")  # options that name columns
-ENCODING = ("missing", "indicators", "dates", "drop_first")  # options of features that are made from columns
+ENCODING = ("formula", "missing", "indicators", "dates", "drop_first")  # options of features that are made from columns
 OFFSET = "columns added to the logits, one for each class; for two classes, that of the second one is enough"
 # As in `encoding.options`, which is not imported here: it needs NumPy.
 MISSING, DATES = ("error", "mean", "drop"), ("error", "parts")
@@ -35,6 +35,11 @@ def add_encoding(command: argparse.ArgumentParser) -> None:
     """Add the options of features that are made from columns of any kind."""
     group = command.add_argument_group("columns of text, dates and missing values (files of columns)")
     add = group.add_argument
+    add(
+        "--formula",
+        metavar="TEXT",
+        help="the classes and the features as a formula, such as 'species ~ mass * island + bs(age, 4)'",
+    )
     add("--features", action="append", metavar="NAMES", help="columns to use (default: all that have no other use)")
     add("--categorical", action="append", default=[], metavar="NAMES", help="columns of numbers that stand for levels")
     add(

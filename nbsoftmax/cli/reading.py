@@ -185,8 +185,12 @@ def _read_table(arguments: argparse.Namespace, data: Source, kind: str, labels: 
 
     file, request = table_of(arguments, data, kind, labels=labels, model=model)
     if model is None:
+        options = table_options(arguments, file.columns)
         with shown_warnings():
-            found = encoded_tables.read_any(file, request, table_options(arguments, file.columns))
+            if getattr(arguments, "formula", None) is None:
+                found = encoded_tables.read_any(file, request, options)
+            else:
+                found = encoded_tables.read_formula(file, request, arguments.formula, options)
         warn_of_row_counters(found.row_counters, file.columns, request)
         for name in found.suspects:
             warn(
@@ -266,7 +270,7 @@ def table_of(
     """Open a file of columns, and say which of them are wanted; the parameters are those of `read_data`."""
     from nbsoftmax.data import tables
 
-    target, weight = arguments.target if labels else None, weights_of(arguments)
+    target, weight = _target(arguments, model) if labels else None, weights_of(arguments)
     given = {option: getattr(arguments, option, None) or () for option in COLUMNS}
     wanted = {name for values in given.values() for name in columns_named(values, ())}
     wanted |= {name for name in (target, weight) if name is not None}
@@ -291,6 +295,31 @@ def table_of(
             f"{tables.listed(file.columns)}."
         )
     return file, request
+
+
+def _target(arguments: argparse.Namespace, model: Trained | None) -> str | None:
+    """The column of labels: that of --target, of --formula or of the formula of a model."""
+    from nbsoftmax.encoding import FormulaEncoding
+    from nbsoftmax.encoding.formula.library import response_of
+
+    target: str | None = arguments.target
+    if getattr(arguments, "formula", None) is not None:
+        if arguments.features is not None:
+            raise InputValueError("--formula and --features both name the features; give one of them.")
+        response = response_of(arguments.formula)
+        if target not in (None, response):
+            raise InputValueError(f"--target is {target!r}, but the formula has the classes {response!r}; give one.")
+        return response
+    if target is None and model is not None and isinstance(model.encoding, FormulaEncoding):
+        return model.encoding.response
+    return target
+
+
+def has_intercept(encoding: AnyEncoding | None) -> bool:
+    """Whether a model with this encoding has an intercept: without a formula that says otherwise, it has."""
+    from nbsoftmax.encoding import FormulaEncoding
+
+    return encoding.intercept if isinstance(encoding, FormulaEncoding) else True
 
 
 def text_options(arguments: argparse.Namespace) -> TextOptions:

@@ -77,6 +77,7 @@ def streamed_problem(arguments: argparse.Namespace, callbacks: Sequence[Any]) ->
             "--validation draws samples from rows in memory, but these are read block by block; give a file of "
             "other samples with --validation-data FILE."
         )
+    refuse_formula(arguments)
     paths = [arguments.data, *arguments.more]
     source = opened_source(arguments, paths, cache=arguments.cache)
     problem = ProblemInParts.from_blocks(
@@ -91,6 +92,15 @@ def streamed_problem(arguments: argparse.Namespace, callbacks: Sequence[Any]) ->
         return problem
     held_out = opened_source(arguments, [arguments.validation_data], names=source.feature_names, table=source.encoding)
     return problem.with_validation_data(held_out)
+
+
+def refuse_formula(arguments: argparse.Namespace) -> None:
+    """Raise an error for --formula with rows that are read block by block."""
+    if arguments.formula is not None:
+        raise InputValueError(
+            "--formula learns from all rows in memory, but these are read block by block; give one file, without "
+            "--stream, such as a sample of the rows."
+        )
 
 
 def opened_source(

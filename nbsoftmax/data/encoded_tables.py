@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from nbsoftmax.data import tables
 from nbsoftmax.data.columnar import ColumnarFile
 from nbsoftmax.data.text import NotANumberError, TextFile
-from nbsoftmax.encoding import AnyEncoding, Column, Encoded, Learner, TableOptions, WrongFieldError
+from nbsoftmax.encoding import AnyEncoding, Column, Encoded, Formula, Learner, TableOptions, WrongFieldError
 from nbsoftmax.encoding.base import Unknown
 from nbsoftmax.encoding.column import CATEGORY, NUMBER, is_truth, number
 from nbsoftmax.encoding.columns import Encoding, NumberColumn
@@ -85,6 +85,29 @@ def read_any(file: File, request: tables.Request, options: TableOptions) -> Enco
         found = encoding.encode({column.name: column for column in columns}, drop=True)
     read, n_dropped = with_rows(table, encoding, found)
     return EncodedTable(read, encoding, counters, suspects, n_dropped)
+
+
+def read_formula(file: File, request: tables.Request, text: str, options: TableOptions) -> EncodedTable:
+    """Read the columns of a formula, and learn their encoding; `.` stands for all features of the request.
+
+    Raises
+    ------
+    InputValueError, InputTypeError
+        As `read_any`, and for a formula that is not allowed.
+    """
+    available = [*tables.columns_to_read(file, request)[0], str(request.target)]
+    formula = Formula.of(text, available, options)
+    request = replace(request, features=formula.columns)
+    names = tables.columns_to_read(file, request)[0]
+    texts = set(file.not_numbers(names))
+    columns, table = retried(texts, names, lambda found: _read_columns(file, request, names, found, options))
+    suspects = tuple(column.name for column in columns if column.name not in text and _numbers_rows(column))
+    with located(file):
+        given = {column.name: column for column in columns}
+        encoding = formula.learned(given)
+        found = encoding.encode(given, drop=True)
+    read, n_dropped = with_rows(table, encoding, found)
+    return EncodedTable(read, encoding, (), suspects, n_dropped)
 
 
 def read_encoded(file: File, request: tables.Request, encoding: AnyEncoding, *, drop: bool = False) -> EncodedTable:

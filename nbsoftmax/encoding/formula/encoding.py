@@ -50,6 +50,8 @@ class FormulaEncoding:
     formula : str
     response : str
         The column of the classes.
+    intercept : bool
+        Whether the formula has an intercept, which is that of the model.
     table : Encoding
         The kinds of the columns, their levels and means, and what happens to missing values. Its features are not used.
     products : tuple of Product
@@ -62,6 +64,7 @@ class FormulaEncoding:
     kind: ClassVar[str] = "formula"
     formula: str
     response: str
+    intercept: bool
     table: Encoding
     products: tuple[Product, ...]
     states: Mapping[str, list[State]]
@@ -141,6 +144,7 @@ class FormulaEncoding:
             "kind": self.kind,
             "formula": self.formula,
             "response": self.response,
+            "intercept": self.intercept,
             "table": self.table.to_dict(),
             "products": products,
             "states": {text: as_json(states) for text, states in self.states.items()},
@@ -161,6 +165,7 @@ class FormulaEncoding:
         found = cls(
             _text(stored["formula"]),
             _text(stored["response"]),
+            stored["intercept"] is True,
             Encoding.from_dict(stored["table"]),
             products,
             _restored(products, stored["states"]),

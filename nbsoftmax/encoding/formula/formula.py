@@ -68,11 +68,15 @@ class Formula:
         if not isinstance(text, str):
             raise InputTypeError(f"formula is a {type(text).__name__}, expected text such as 'species ~ mass'.")
         options = TableOptions() if options is None else options
-        for name, instead in (("indicators", "a column of the table"), ("drop_first", "C(x, Treatment('level'))")):
-            if getattr(options, name):
-                raise InputValueError(f"{name} is for tables without a formula; with a formula, give {instead}.")
-        if options.dates != "error":
-            raise InputValueError("dates is for tables without a formula; with a formula, make numbers of the dates.")
+        for name, instead in (
+            ("indicators", "a column of the table"),
+            ("drop_first", "C(x, Treatment('level'))"),
+            ("dates", "numbers that are made of the dates"),
+        ):
+            if getattr(options, name) not in (False, "error"):
+                raise InputValueError(
+                    f"{name} is for tables without a formula; with a formula, give {instead}.", parameter=name
+                )
         found = library.parsed(text, available)
         terms = tuple(tuple(term) for term in found.terms if any(kind != library.LITERAL for kind, _ in term))
         if not terms:
@@ -128,7 +132,7 @@ class Formula:
         states: dict[str, list[State]] = {text: [] for text in self._expressions}
         with located(kept):
             products, n_stored = self._products(values, states)
-        encoding = FormulaEncoding(self.text, self.response, inner, products, states, False)
+        encoding = FormulaEncoding(self.text, self.response, self.intercept, inner, products, states, False)
         names = encoding.names
         if len(set(names)) < len(names):
             twice = next(name for name in names if names.count(name) > 1)
