@@ -4,14 +4,18 @@
 # make test-cpus     run all tests as on other CPUs: vectors of 64 bytes with one thread, 32 bytes with two, 16 bytes with one,
 #                    as far as this CPU supports them (tests/cpus.py); takes three times as long as make test-all
 # make test-oldest   run all tests with the oldest supported versions of all dependencies, in .venv-oldest
+# make test-matrix   run the tests that depend on versions with every supported Python of this machine, with the newest and the
+#                    oldest dependencies, in .venv-matrix (about 1 GB for each Python)
 # make test-arm      run the tests of kernels, functions of logits and solvers on emulated arm64, in .venv-arm (1 GB, Debian only)
 # make lint          check style and types
 # make format        correct the style
 # make docs          build the documentation, in site/
+# make notebooks     run the notebooks of docs/notebooks/ and store their outputs
 # make test-cuda     test the CUDA kernels by executing them on the CPU, about 5 minutes; in .venv-cuda (about 1 GB)
 # make test-gpu      test them on a real GPU, with cuBLAS and compute-sanitizer, and compare times with PyTorch, in .venv-gpu
 #                    (several GB); skipped without a GPU
 # make cuda-report   write registers and memory of all compiled CUDA kernels to perf/CUDA.md; needed after a change of a kernel
+# make release-check build the wheel and the source distribution in dist/, and use both in empty environments
 # make clean         remove environments, caches and built files
 # Each target first creates its virtual environment. Only Python 3.11 or newer and make are required.
 
@@ -21,7 +25,8 @@ PYTEST := pytest -n 2 --dist worksteal
 # An active virtual environment must have no effect.
 unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV
 
-.PHONY: demo test test-all test-cpus test-oldest test-arm lint format docs test-cuda test-gpu cuda-report clean
+.PHONY: demo test test-all test-cpus test-oldest test-matrix test-arm lint format docs notebooks test-cuda test-gpu \
+	cuda-report release-check clean
 
 demo: .venv/demo
 	$(BIN)/nbsoftmax demo
@@ -37,6 +42,9 @@ test-cpus: .venv/test
 
 test-oldest: .venv-oldest/test
 	.venv-oldest/bin/$(PYTEST)
+
+test-matrix:
+	$(PYTHON) .ci/matrix.py .venv-matrix
 
 # Emulation is about ten times slower than an arm64 machine: only tests whose results depend on the CPU are run.
 ARM_TESTS := tests/kernels tests/functional tests/solvers tests/test_numba_code.py
@@ -55,6 +63,9 @@ format: .venv/test
 docs: .venv/docs
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
 
+notebooks: .venv/test
+	$(BIN)/python docs/notebooks/execute.py
+
 test-cuda: .venv-cuda/test
 	.venv-cuda/bin/pytest -n 2 tests/gpu
 
@@ -69,6 +80,9 @@ test-gpu: $(GPU)/test
 
 cuda-report: .venv-cuda/test
 	.venv-cuda/bin/python -m perf.cuda_report
+
+release-check:
+	$(PYTHON) .ci/release.py dist
 
 .venv/bin/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "nbsoftmax needs Python 3.11 or newer")'
@@ -107,5 +121,5 @@ cuda-report: .venv-cuda/test
 	touch $@
 
 clean:
-	rm -rf site .venv .venv-oldest .venv-arm .venv-cuda .venv-gpu .numba_cache .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist
+	rm -rf site .venv .venv-oldest .venv-matrix .venv-arm .venv-cuda .venv-gpu .numba_cache .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -6,6 +6,7 @@ With --json a command prints one JSON object, or for `predict` one for each row;
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -18,11 +19,21 @@ if TYPE_CHECKING:
     import argparse
 
 
+# Control characters but tabs and newlines, and marks that reverse the order of text: names and labels from a file
+# must not change the state of a terminal or hide text.
+_CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+
+
 def print_report(arguments: argparse.Namespace, lines: list[str], facts: dict[str, Any]) -> None:
     """Print the facts as JSON if --json is given, and the lines otherwise."""
-    text = to_json(facts) if arguments.json else "\n".join(lines)
+    text = to_json(facts) if arguments.json else without_controls("\n".join(lines))
     encoding = _encoding()
     print(text.encode(encoding, "backslashreplace").decode(encoding))  # escape labels that a terminal cannot show
+
+
+def without_controls(text: str) -> str:
+    r"""Write control characters as Python does, for example the escape character as `\x1b`."""
+    return _CONTROLS.sub(lambda found: ascii(found[0])[1:-1], text)
 
 
 def to_json(facts: Any) -> str:
@@ -48,7 +59,7 @@ def format_number(value: Any) -> str:
 
 def warn(message: str) -> None:
     """Print a warning as one line on standard error."""
-    print(f"nbsoftmax: warning: {' '.join(message.split())}", file=sys.stderr)
+    print(f"nbsoftmax: warning: {without_controls(' '.join(message.split()))}", file=sys.stderr)
 
 
 def check_encoding(texts: Iterable[str]) -> None:

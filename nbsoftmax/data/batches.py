@@ -39,7 +39,8 @@ def from_batches(
         `next(input_data)` and `reset()` of XGBoost's `DataIter`. A generator, which can run only once, is refused.
         A batch is a tuple (X, y), (X, y, sample_weight) or (X, y, sample_weight, offset), where X may be a sparse
         matrix of SciPy; or a RecordBatch or Table of Arrow, a pandas or polars data frame. Instead of batches, the
-        function may return an object with `__arrow_c_stream__` (a relation of DuckDB) or a polars LazyFrame.
+        function may return an object with `__arrow_c_stream__` (a relation of DuckDB) or a LazyFrame (polars 1.34 or
+        newer).
     target, features, weight, offset
         Columns, for batches that are tables; as for `open`.
     batch_rows : int, optional

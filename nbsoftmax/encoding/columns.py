@@ -7,7 +7,8 @@ date      born                          -> born[year], born[month], born[day]
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any, ClassVar
@@ -267,10 +268,11 @@ class Encoding:
         parts: list[AnyColumn] = []
         for entry in stored["columns"]:
             given: dict[str, Any] = {key: tuple(x) if isinstance(x, list) else x for key, x in entry.items()}
-            texts = [given["name"], *given.get("levels", ())]
-            if not all(isinstance(text, str) for text in texts):
-                raise ValueError("a name or a level of its encoding is not text")
-            parts.append(KINDS[given.pop("kind")](**given))
+            kind = KINDS[given.pop("kind")]
+            wrong = next((key for key, value in given.items() if not FIELDS[key](value)), None)
+            if wrong is not None:
+                raise ValueError(f"{wrong} of a column of its encoding is {plain(given[wrong])}")
+            parts.append(kind(**given))
         if stored["missing"] not in MISSING:
             raise ValueError(f"missing is {stored['missing']!r}")
         return cls(tuple(parts), stored["missing"])
@@ -278,6 +280,27 @@ class Encoding:
     def describe(self) -> list[str]:
         """A line for each column."""
         return [f"{part.name}: {part.describe()}" for part in self.parts]
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+def _is_finite(value: Any) -> bool:
+    return isinstance(value, (int, float)) and math.isfinite(value)
+
+
+# Whether a value that was read from a file can be the field of a column.
+FIELDS: dict[str, Callable[[Any], bool]] = {
+    "name": _is_text,
+    "levels": lambda value: isinstance(value, tuple) and all(map(_is_text, value)),
+    "reference": lambda value: value is None or _is_text(value),
+    "indicator": lambda value: isinstance(value, bool),
+    "mean": lambda value: value is None or _is_finite(value),
+    "means": lambda value: (
+        value is None or (isinstance(value, tuple) and len(value) == 3 and all(map(_is_finite, value)))
+    ),
+}
 
 
 def parts_of(days: NDArray[Any]) -> list[Float64s]:

@@ -13,6 +13,7 @@ from nbsoftmax.models.softmax import feature_names
 from nbsoftmax.plots.estimator import linear_model, predictor
 from nbsoftmax.plots.figure import foreground, new_figure
 from nbsoftmax.plots.names import short_names
+from nbsoftmax.plots.notebook import NotebookDisplay
 from nbsoftmax.validation import Float64s
 
 DIVERGING = "RdBu_r"  # colour map, readable for the colour-blind
@@ -21,7 +22,7 @@ MOST_COLUMNS_OF_IMAGES, MOST_COLUMNS_OF_BARS = 5, 3
 LEAST_BARS = 5  # a figure has room for at least so many in each row
 
 
-class CoefficientDisplay:
+class CoefficientDisplay(NotebookDisplay):
     """The weights of each class: as images if the features are pixels, otherwise as bars of the largest weights.
 
     Parameters

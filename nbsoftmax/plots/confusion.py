@@ -14,6 +14,7 @@ from nbsoftmax.models.scores import confusion
 from nbsoftmax.plots.estimator import classes_of, predictor
 from nbsoftmax.plots.figure import axes_or_new
 from nbsoftmax.plots.names import short_names
+from nbsoftmax.plots.notebook import NotebookDisplay
 from nbsoftmax.plots.palette import readable_on
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ SEQUENTIAL = "cividis"  # colour map, readable for the colour-blind
 SHARES = {"true": "share of the true class", "pred": "share of the predicted class", "all": "share of the samples"}
 
 
-class ConfusionDisplay:
+class ConfusionDisplay(NotebookDisplay):
     """The confusion matrix of a model.
 
     Parameters
@@ -112,6 +113,8 @@ class ConfusionDisplay:
         )
         if len(true) != len(predicted):
             raise InputValueError(f"y_true has {len(true)} labels, but y_pred has {len(predicted)}; give as many.")
+        if not len(true):
+            raise InputValueError("y_true and y_pred have no labels; give at least one sample.")
         shown = None if labels is None else validation.labels(labels, name="labels")
         wanted = [] if shown is None else shown[1][shown[0]].tolist()
         both = [*seen.tolist(), *seen_too.tolist(), *wanted]

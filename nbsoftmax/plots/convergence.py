@@ -14,6 +14,7 @@ from nbsoftmax.errors import InputValueError
 from nbsoftmax.files import file_name
 from nbsoftmax.plots.figure import add_legend, axes_or_new
 from nbsoftmax.plots.names import short_names
+from nbsoftmax.plots.notebook import NotebookDisplay
 from nbsoftmax.plots.palette import styles
 from nbsoftmax.training.result import FitResult
 from nbsoftmax.validation import Float64s
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 MOST_MARKERS = 20  # about so many on a line, so that they do not hide it
 
 
-class ConvergenceDisplay:
+class ConvergenceDisplay(NotebookDisplay):
     """The objective of fits above the lowest known value, over iterations or seconds.
 
     Parameters

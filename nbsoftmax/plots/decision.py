@@ -13,6 +13,7 @@ from nbsoftmax.errors import InputValueError
 from nbsoftmax.plots.estimator import classes_of, predictor
 from nbsoftmax.plots.figure import add_legend, apply_layout, axes_or_new, foreground
 from nbsoftmax.plots.names import short_names
+from nbsoftmax.plots.notebook import NotebookDisplay
 from nbsoftmax.plots.palette import colours, of_style, styles
 from nbsoftmax.validation import Float64s, Floats
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 MARGIN = 0.08  # of the samples' range, added on each side
 
 
-class DecisionDisplay:
+class DecisionDisplay(NotebookDisplay):
     """The decision regions of a model with two features, and labelled samples.
 
     Parameters

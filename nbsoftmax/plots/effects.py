@@ -11,6 +11,7 @@ from nbsoftmax.errors import InputTypeError
 from nbsoftmax.models.effects_result import MarginalEffects
 from nbsoftmax.plots.figure import foreground, new_figure
 from nbsoftmax.plots.names import short_names
+from nbsoftmax.plots.notebook import NotebookDisplay
 
 MOST_COLUMNS = 6
 LEAST_ROWS = 4  # a panel has room for at least so many features
@@ -23,7 +24,7 @@ AXES = {
 }
 
 
-class MarginalEffectsDisplay:
+class MarginalEffectsDisplay(NotebookDisplay):
     """Marginal effects: a panel for each class, with the effect of each feature and its confidence interval.
 
     Parameters

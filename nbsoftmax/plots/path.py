@@ -13,6 +13,7 @@ from nbsoftmax.models.softmax import feature_names
 from nbsoftmax.plots.figure import add_legend, axes_or_new, foreground
 from nbsoftmax.plots.line_ends import label_ends
 from nbsoftmax.plots.names import short_names
+from nbsoftmax.plots.notebook import NotebookDisplay
 from nbsoftmax.plots.palette import LINE_STYLES, colours
 from nbsoftmax.selection.cross_validation import CVResult, summary
 from nbsoftmax.selection.path import PathResult
@@ -25,7 +26,7 @@ MOST_CLASSES = len(LINE_STYLES)  # whose weights are drawn; of more classes, the
 UNNAMED = "0.5"  # grey, visible on light and dark backgrounds
 
 
-class PathDisplay:
+class PathDisplay(NotebookDisplay):
     """The weights along a path of penalties, or the held-out log-loss of a cross-validation.
 
     Attributes

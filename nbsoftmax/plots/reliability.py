@@ -14,6 +14,7 @@ from nbsoftmax.models import calibration
 from nbsoftmax.plots.estimator import classes_of, predictor
 from nbsoftmax.plots.figure import add_legend, axes_or_new, foreground
 from nbsoftmax.plots.names import short_names
+from nbsoftmax.plots.notebook import NotebookDisplay
 from nbsoftmax.plots.palette import of_style, styles
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 COUNTS = "counts"  # matplotlib's label of the axes below
 
 
-class ReliabilityDisplay:
+class ReliabilityDisplay(NotebookDisplay):
     """Observed frequency of each class over its predicted probability; a calibrated model lies on the diagonal.
 
     Parameters
@@ -93,6 +94,9 @@ class ReliabilityDisplay:
         if pos_label is not None and pos_label not in known:
             raise InputValueError(f"pos_label is {pos_label!r}, expected one of the labels: {listed(known)}.")
         if proba.ndim == 1:
+            odd = np.flatnonzero((proba < 0) | (proba > 1))
+            if odd.size:
+                raise InputValueError(f"y_prob is {proba[odd[0]]} at row {odd[0]}, expected probabilities from 0 to 1.")
             pos_label = known[-1] if pos_label is None else pos_label
             second = proba if pos_label == known[-1] else 1 - proba
             proba = np.stack([1 - second, second], axis=1)
@@ -182,7 +186,7 @@ class ReliabilityDisplay:
             names = [name] if len(names) == 1 else [f"{name}: {one}" for one in names]
         self.ax_ = axes_or_new(ax, (5.6, 6.2 if counts else 5.2), names)
         self.figure_ = self.ax_.figure
-        if ref_line:
+        if ref_line and all(line.get_label() != "calibrated" for line in self.ax_.lines):
             self.ax_.plot([0, 1], [0, 1], color=foreground(), linewidth=0.8, linestyle="--", label="calibrated")
         self.lines_, many = [], len(names) > len(of_style())
         for k, style in enumerate(styles(len(names))):
@@ -211,7 +215,8 @@ class ReliabilityDisplay:
         whole = np.array_equal(self.reliability.weight, np.round(self.reliability.weight))
         below.set(yscale="log", xlabel=self.ax_.get_xlabel(), ylabel="samples" if whole else "weight")
         exponents = np.log10(self.reliability.weight[self.reliability.weight > 0])
-        below.set_ylim(10 ** np.floor(exponents.min() - 0.05), 10 ** np.ceil(exponents.max() + 0.05))
+        ends = np.floor(exponents.min() - 0.05), np.ceil(exponents.max() + 0.05)  # whole powers of 10
+        below.set_ylim(*np.power(10.0, ends))
         below.yaxis.set_minor_formatter("")
         below.grid(alpha=0.3)
         self.ax_.set_xlabel("")

@@ -24,7 +24,10 @@ def is_on_device(a: Any) -> bool:
     except RuntimeError:  # raised by PyTorch for a tensor that requires a gradient
         return True
     where = getattr(a, "__dlpack_device__", None)
-    return where is not None and int(where()[0]) in DLPACK_GPUS
+    try:
+        return where is not None and int(where()[0]) in DLPACK_GPUS
+    except (TypeError, ValueError, NotImplementedError):  # raised by Arrow for text and categories
+        return False
 
 
 def is_dask(a: Any) -> bool:

@@ -134,7 +134,8 @@ def by_label(weights: Any, n_classes: int) -> Any:
 
 
 def _of_pandas(X: Any, *, sparse: bool) -> tuple[Any, tuple[str, ...]]:
-    X = X.infer_objects()  # a column of objects that are all numbers becomes numeric
+    if any(isinstance(dtype, np.dtype) and dtype.kind == "O" for dtype in set(X.dtypes)):
+        X = X.infer_objects()  # a column of objects that are all numbers becomes numeric; pandas 2 copies the others
     names, dtypes = tuple(map(str, X.columns)), list(X.dtypes)
 
     def is_single(dtype: Any) -> bool:

@@ -2,16 +2,20 @@
 
 import io
 import json
+import re
 import subprocess
 import sys
+import tomllib
 import warnings
 
 import numpy as np
 import pytest
 
 import nbsoftmax as nbs
+from nbsoftmax import versions
 from nbsoftmax.data import tables
 from tests.cli.commands import in_a_process, run
+from tests.conftest import REPOSITORY
 
 
 @pytest.mark.filterwarnings("default")
@@ -93,6 +97,37 @@ def test_versions_of_all_that_matters_are_shown(capsys):
     file = io.StringIO()
     nbs.show_versions(file)
     assert file.getvalue() == out
+
+
+def test_versions_of_the_packages_of_all_extras_for_users_are_shown():
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    extras = set(project["optional-dependencies"]) - {"test", "dev", "docs", "perf", "test-cuda", "test-gpu"}
+    listed = [*project["dependencies"], *(each for extra in extras for each in project["optional-dependencies"][extra])]
+    names = {re.match(r"[\w-]+", requirement)[0] for requirement in listed} - {"nbsoftmax"}
+    assert {"pyarrow", "distributed", "numba-cuda"} <= names
+    assert names <= {*versions.NEEDED, *versions.OPTIONAL}
+
+
+def test_versions_name_the_distribution_of_a_package_that_has_several(monkeypatch):
+    def version(name):
+        if name != "cupy-cuda12x":
+            raise versions.PackageNotFoundError
+        return "13.0"
+
+    monkeypatch.setattr(versions, "version", version)
+    file = io.StringIO()
+    nbs.show_versions(file)
+    assert " cupy: 13.0 (cupy-cuda12x)\n" in file.getvalue()
+    assert " torch: not installed\n" in file.getvalue()
+
+
+def test_versions_show_environment_variables_that_affect_computations_and_no_others(monkeypatch):
+    monkeypatch.setenv("OPENBLAS_NUM_THREADS", "3")
+    monkeypatch.setenv("SECRET_TOKEN", "hunter2")
+    file = io.StringIO()
+    nbs.show_versions(file)
+    assert " OPENBLAS_NUM_THREADS: 3\n" in file.getvalue()
+    assert "hunter2" not in file.getvalue()
 
 
 @pytest.mark.parametrize(("given", "said"), [(("Unable to allocate 7 TiB",), None), ((), "none is left")])

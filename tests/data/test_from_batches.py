@@ -72,6 +72,8 @@ SOURCES = {
 @pytest.mark.parametrize("case", SOURCES)
 def test_the_blocks_do_not_depend_on_the_batches(case):
     given, columns = SOURCES[case]
+    if case == "a lazy frame" and not hasattr(POLARS.lazy(), "collect_batches"):
+        pytest.skip("polars reads lazy frames in batches since version 1.34")
     source = nbs.data.from_batches(given, batch_rows=300, **columns)
     for _ in range(2):
         found, y, weight, rows = together(source)

@@ -280,3 +280,18 @@ def _refusing(package, error, real):
         return real(name, *arguments, **options)
 
     return found
+
+
+def test_a_display_is_shown_as_a_picture_by_notebooks(trained):
+    X, y, result = trained
+    for display in (
+        plots.CoefficientDisplay.from_model(result.model),
+        plots.ConfusionDisplay.from_estimator(result, X, y),
+        plots.ConvergenceDisplay.from_result(result),
+        plots.DecisionDisplay.from_estimator(result, X, y),
+        plots.PathDisplay.from_path(nbs.fit_path(X, y, l2s=[0.1, 1.0])),
+        plots.ReliabilityDisplay.from_estimator(result, X, y),
+    ):
+        assert display._repr_png_().startswith(b"\x89PNG")
+        assert repr(display) == f"{type(display).__name__}()"
+    assert plots.ConfusionDisplay(np.eye(2, dtype=np.int64), ["a", "b"])._repr_png_() is None  # nothing is drawn yet

@@ -61,6 +61,7 @@ def test_the_options_of_a_confusion_matrix_have_the_names_of_sklearn():
 def test_true_and_predicted_labels_that_do_not_fit_are_refused():
     for arguments, options, message in (
         ((TRUE, PREDICTED[:-1]), {}, "y_true has 80 labels, but y_pred has 79"),
+        (([], []), {}, "no labels"),
         ((TRUE, np.arange(80)), {}, "y_true, y_pred and labels together"),
         ((TRUE, PREDICTED), {"display_labels": ["a"]}, "display_labels has 1 names, expected 3"),
         ((TRUE, PREDICTED), {"normalize": "rows"}, "normalize"),
@@ -108,6 +109,7 @@ def test_probabilities_are_drawn_for_labels_in_the_order_of_the_columns():
         (TRUE, proba[:, 0], {}, "3 labels"),
         (TRUE, proba, {"labels": ["ash", "beech", "oak"]}, "cedar"),
         (TRUE[1:], proba, {}, "79 labels"),
+        (TRUE == "ash", np.linspace(-0.5, 1, 80), {}, "y_prob is -0.5 at row 0"),
     ):
         with pytest.raises(nbs.InputValueError, match=message):
             plots.ReliabilityDisplay.from_predictions(y, p, **options)
@@ -131,6 +133,7 @@ def test_counts_are_below_the_curves_and_share_their_horizontal_axis():
     again = plots.ReliabilityDisplay.from_predictions(TRUE, proba, sample_weight=WEIGHT, ax=axes[0])
     assert again.counts_ax_ is below  # two models on the same axes
     assert below.get_ylabel() == "weight"
+    assert [line.get_label() for line in again.ax_.lines].count("calibrated") == 1
     without = plots.ReliabilityDisplay.from_predictions(TRUE, proba, counts=False)
     assert without.counts_ax_ is None
     assert len(without.figure_.axes) == 1
