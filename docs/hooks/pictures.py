@@ -16,24 +16,25 @@ from mkdocs.structure.files import File
 PAGE = "plots.md"
 BLOCK = re.compile(r"```python\n(.*?)```\n", re.DOTALL)
 SAVED = re.compile(r'savefig\("([\w-]+)\.png"')
-STYLES = {"light": "default", "dark": "dark_background"}
-RC = {"savefig.dpi": 144, "savefig.transparent": True}  # the background is the page's
+# A style of matplotlib and the colour of the page, with which the plots mix their colours.
+STYLES = {"light": ("default", "#ffffff"), "dark": ("dark_background", "#1e2129")}
 
 
 def on_files(files, config):
     """Draw all pictures and add them to the site."""
     code = "\n".join(BLOCK.findall(files.get_file_from_path(PAGE).content_string))
-    for background, style in STYLES.items():
-        for path, content in drawn(code, style):
+    for background, (style, colour) in STYLES.items():
+        for path, content in drawn(code, style, colour):
             name = f"pictures/{path.stem}-{background}.png"
             files.append(File.generated(config, name, content=content))
     return files
 
 
-def drawn(code, style):
+def drawn(code, style, colour):
     """Run the code of the page in an empty folder; return the pictures that it saves."""
     with tempfile.TemporaryDirectory() as folder, chdir(folder):
-        with matplotlib.style.context(style), rc_context(RC):
+        rc = {"savefig.dpi": 144, "savefig.facecolor": "auto", "figure.facecolor": colour, "axes.facecolor": colour}
+        with matplotlib.style.context(style), rc_context(rc):
             exec(compile(code, PAGE, "exec"), {"__name__": "__main__"})
         return [(path, path.read_bytes()) for path in sorted(Path(folder).glob("*.png"))]
 
