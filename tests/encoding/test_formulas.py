@@ -281,3 +281,31 @@ def test_the_features_of_a_column_are_those_of_this_column_alone():
 def test_the_description_begins_with_the_formula():
     lines = encoding_of("y ~ x + island").describe()
     assert lines == ["formula: y ~ x + island", "x: number", "island: 3 levels: 'Biscoe', 'Dream', 'Torgersen'"]
+
+
+def test_rows_that_are_not_a_table_in_memory_are_refused():
+    source = nbs.data.from_batches(lambda: iter([(FRAME[["x", "z"]].to_numpy(), FRAME["y"].to_numpy())]))
+    for rows in (source, FRAME[["x"]].to_numpy(), {"x": [1.0]}):
+        with pytest.raises(nbs.InputTypeError, match="in memory, because a formula learns from all rows at once"):
+            nbs.fit_formula("y ~ x", rows)
+
+
+def test_onnx_is_refused_with_a_way_out(tmp_path):
+    model = nbs.fit_formula("y ~ x + sex", FRAME, l2=0.1).model
+    with pytest.raises(nbs.InputValueError, match="kind 'formula', which cannot be written as ONNX"):
+        model.to_onnx(tmp_path / "m.onnx")
+    replace(model, encoding=None).to_onnx(tmp_path / "m.onnx")
+    assert (tmp_path / "m.onnx").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({"fit_intercept": True}, "fit_intercept is decided by the formula"),
+        ({"table": nbs.TableOptions(drop_first=True)}, "drop_first is for tables without a formula"),
+        ({"validation_data": FRAME[["x"]]}, "expected a table with the columns of the formula and the column 'y'"),
+    ],
+)
+def test_options_that_contradict_the_formula_are_refused(options, expected):
+    with pytest.raises((nbs.InputValueError, nbs.InputTypeError), match=expected):
+        nbs.fit_formula("y ~ x", FRAME, **options)
