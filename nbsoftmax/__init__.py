@@ -69,7 +69,7 @@ if TYPE_CHECKING:
     from nbsoftmax.training.trainer import Trainer
     from nbsoftmax.versions import show_versions
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 _HOME = {
     "selection.cross_validation": ("CVResult", "cross_validate"),

@@ -162,3 +162,9 @@ def test_text_from_a_model_file_does_not_control_a_terminal(control, tmp_path, c
     out = capsys.readouterr().out
     assert control[0] not in out
     assert ascii(control)[1:-1] in out
+
+
+def test_the_page_names_the_supported_versions_and_no_address_that_does_not_exist():
+    page = (REPOSITORY / "SECURITY.md").read_text(encoding="utf-8")
+    assert f"| {'.'.join(nbs.__version__.split('.')[:2])}.x | yes |" in page
+    assert "@" not in page
