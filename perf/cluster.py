@@ -70,7 +70,7 @@ def evaluations(m: int, rounds: int) -> tuple[Row, Row]:
     import dask
 
     X, y = dask.persist(*collections(m, WORKERS * 2))
-    whole, labels = np.asarray(X.compute(scheduler="threads")), np.asarray(y.compute(scheduler="threads"))
+    whole, labels = (np.asarray(part) for part in dask.compute(X, y))
     lazy = ProblemInParts.from_dask(X, y)
     backend = lazy.backend(fit_intercept=True, n_threads=None)
     objective = nbs.Objective(whole, labels, n_threads=WORKERS)

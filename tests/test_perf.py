@@ -20,6 +20,7 @@ PAGES = {
     "L1.md": lambda report, fit: fit.TITLE_L1,
     "SPARSE_FITS.md": lambda report, fit: "Speed of whole fits of sparse data",
     "GPU.md": lambda report, fit: "Measured on a GPU",
+    "DASK.md": lambda report, fit: report.TITLES["dask"],
 }
 
 
