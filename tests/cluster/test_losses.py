@@ -145,6 +145,7 @@ def test_ctrl_c_cancels_the_tasks_and_returns_the_best_model(client, tmp_path):
     def interrupt():
         assert _soon((tmp_path / "done").exists)
         signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+        time.sleep(0.5)  # the main thread is interrupted while the worker sleeps, not when its result arrives
         asleep.unlink()  # the last sums, for the gap of the best model, need the worker
 
     thread = threading.Thread(target=interrupt)
