@@ -164,6 +164,10 @@ class CudaBackend:
         """Labels (n,) and margins z_y - z_k (n, K) of those samples in `part` whose weight is positive, by the CPU."""
         return self._on_host().margins(params, part)
 
+    def margin_counts(self, params: Float64s, step: Float64s) -> NDArray[np.int64]:
+        """Numbers of samples whose margins a step changes, as `separation.counts_of` says, by the CPU."""
+        return self._on_host().margin_counts(params, step)
+
     def with_features(self, features: NDArray[np.int64]) -> DenseBackend:
         """The same sums over these features only, few as a rule, by the CPU and in float64."""
         return self._on_host().with_features(features)

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nbsoftmax.backends.base import CountsMargins, Margins
-from nbsoftmax.backends.separation import ALL_GROW, GROWS, SHRINKS, counts_of
+from nbsoftmax.backends.base import CountsMargins
+from nbsoftmax.backends.separation import ALL_GROW, GROWS, SHRINKS
 from nbsoftmax.validation import Float64s
 
 if TYPE_CHECKING:
@@ -28,13 +28,9 @@ def separated(objective: PenalizedLoss, params: Float64s, step: Float64s) -> NDA
     If some samples are separable from all other classes, only the classes of these samples are returned, because the
     margins of the others follow from them. If the backend cannot compute margins, no classes are returned.
     """
-    backend = objective.backend
-    if isinstance(backend, CountsMargins):
-        counts = backend.margin_counts(params, step)
-    elif isinstance(backend, Margins):
-        counts = counts_of(backend, objective.n_samples, objective.n_classes, params, step)
-    else:
+    if not isinstance(objective.backend, CountsMargins):
         return np.array([], np.int64)
+    counts = objective.backend.margin_counts(params, step)
     if counts[SHRINKS].any():
         return np.array([], np.int64)
     return np.flatnonzero(counts[ALL_GROW] if counts[ALL_GROW].any() else counts[GROWS])
