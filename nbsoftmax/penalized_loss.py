@@ -110,6 +110,9 @@ class PenalizedLoss:
         loss, gradient = self.backend.loss_and_grad(np.zeros(self.shape))
         return bool(np.isfinite(loss) and np.isfinite(gradient).all())
 
+    def check_start(self, start: Float64s) -> None:
+        """Raise an InputValueError if no solver can start there; this objective is finite everywhere."""
+
     def value(self, params: Float64s) -> float:
         """J at `params`, float64 (n_classes, n_features + 1)."""
         if self._packed is not None:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nbsoftmax.penalized_loss import ObjectiveOptions, PenalizedLoss
-from nbsoftmax.penalties import FeaturePenalty, Firth
+from nbsoftmax.penalties import FeaturePenalty
 from nbsoftmax.problem import AnyProblem, Problem
 from nbsoftmax.solvers.base import OnIteration, Solution
 from nbsoftmax.validation import Float64s
@@ -42,8 +42,6 @@ class OccurringFeatures:
     def of(cls, problem: AnyProblem, options: ObjectiveOptions, start: Float64s) -> OccurringFeatures | None:
         """The features of a fit that occur; None if nearly all do, or if others may take part."""
         if not (isinstance(problem, Problem) and problem.is_sparse and isinstance(options.penalty, FeaturePenalty)):
-            return None
-        if isinstance(options.penalty, Firth):  # of another objective, `firth_loss`, of few parameters
             return None
         occurs = np.zeros(problem.n_features + 1, bool)
         occurs[problem.X.indices] = occurs[-1] = True

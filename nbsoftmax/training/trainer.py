@@ -34,7 +34,7 @@ from nbsoftmax.training.hooks import Hooks, report_rows, rows_reported
 from nbsoftmax.training.metadata import PENALTY_OPTIONS, summary_of, training_metadata
 from nbsoftmax.training.minimise import minimise
 from nbsoftmax.training.monitor import FitMonitor
-from nbsoftmax.training.objective import check_start, objective_of
+from nbsoftmax.training.objective import objective_of
 from nbsoftmax.training.occurring import OccurringFeatures
 from nbsoftmax.training.result import FitResult
 from nbsoftmax.training.solver_choice import check_penalty, chosen_solver, device_of
@@ -254,7 +254,7 @@ class Trainer:
         objective = objective_of(problem, options)
         start = initial_params(init, objective.shape, problem.classes, fit_intercept=self.fit_intercept)
         start[:, :-1] = options.penalty.feasible(start[:, :-1])
-        check_start(objective, start)
+        objective.check_start(start)
         solver = chosen_solver(self.solver, options.penalty, convex=objective.convex)
         context = Context.of(solver.name, problem)
         hooks = Hooks(self, callbacks, context)
