@@ -38,7 +38,7 @@ COLUMNS = (
     "compiled, ms",
     "CPU, ms",
 )
-FIT_COLUMNS = ("m x N x K", "dtype", "GPU, s", "CPU, s", "objective, GPU - CPU")
+FIT_COLUMNS = ["m x N x K", "dtype", "GPU, s", "CPU, s", "objective, GPU - CPU"]
 
 
 def problem(m: int, n: int, k: int, dtype):
@@ -100,7 +100,7 @@ def by_torch(X, y, params, *, compiled: bool):
     return found
 
 
-def evaluations(shape: tuple[int, int, int], dtype, *, compiled: bool, cpu: bool) -> tuple[str, ...]:
+def evaluations(shape: tuple[int, int, int], dtype, *, compiled: bool, cpu: bool) -> list[str]:
     """One line of the table of evaluations."""
     import nbsoftmax as nbs
     from perf.timing import interleave
@@ -126,10 +126,10 @@ def evaluations(shape: tuple[int, int, int], dtype, *, compiled: bool, cpu: bool
     ratio = f"{times['PyTorch'] / times['ours']:.2f}" if "PyTorch" in times else "-"
     rate = f"{X.nbytes / times['ours'] / 1e9:.0f}"
     rest = shown("product"), shown("PyTorch"), ratio, shown("compiled"), shown("CPU")
-    return " x ".join(map(str, shape)), np.dtype(dtype).name, shown("ours"), rate, *rest
+    return [" x ".join(map(str, shape)), np.dtype(dtype).name, shown("ours"), rate, *rest]
 
 
-def fits(shape: tuple[int, int, int], dtype) -> tuple[str, ...]:
+def fits(shape: tuple[int, int, int], dtype) -> list[str]:
     """One line of the table of whole fits: the second fit of each device, when all kernels are compiled."""
     import nbsoftmax as nbs
 
@@ -143,7 +143,7 @@ def fits(shape: tuple[int, int, int], dtype) -> tuple[str, ...]:
         assert found[device].converged
     difference = f"{found['cuda'].objective - found['cpu'].objective:.1e}"
     name = " x ".join(map(str, shape))
-    return name, np.dtype(dtype).name, f"{seconds['cuda']:.2f}", f"{seconds['cpu']:.2f}", difference
+    return [name, np.dtype(dtype).name, f"{seconds['cuda']:.2f}", f"{seconds['cpu']:.2f}", difference]
 
 
 def machine(cuda) -> list[str]:
@@ -169,12 +169,6 @@ def _installed(name: str) -> bool:
         return False
 
 
-def table(columns: tuple[str, ...], lines: list[tuple[str, ...]]) -> str:
-    """A table in Markdown."""
-    head, *body = ("| " + " | ".join(row) + " |" for row in (columns, *lines))
-    return "\n".join([head, "|" + "---|" * len(columns), *body])
-
-
 def main() -> None:
     """Print the tables, and write the page if asked."""
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
@@ -184,6 +178,7 @@ def main() -> None:
     parser.add_argument("--markdown", type=Path, help="write the page to this file")
     given = parser.parse_args()
     from nbsoftmax.backends.cuda.device import missing
+    from perf.report import markdown_table
 
     reason = missing()
     if reason:
@@ -205,10 +200,10 @@ def main() -> None:
         about = __doc__.splitlines()[-2:]
         page = [f"# {TITLE}", "", "Made by `python -m perf.gpu --markdown`. " + " ".join(about), ""]
         page += [f"- {line}" for line in top]
-        page += ["", "## Loss and gradient, Hessian-vector products", "", table(COLUMNS, lines)]
+        page += ["", "## Loss and gradient, Hessian-vector products", "", markdown_table(COLUMNS, lines)]
         if whole:
             title = "## Whole fits, l2=1e-4, each converged to the default tol, with the copy of X to the GPU"
-            page += ["", title, "", table(FIT_COLUMNS, whole)]
+            page += ["", title, "", markdown_table(FIT_COLUMNS, whole)]
         page.append("")
         given.markdown.write_text("\n".join(page), encoding="utf-8")
 
