@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING
 
 from nbsoftmax.cli.options import file
@@ -30,10 +29,6 @@ def run(arguments: argparse.Namespace) -> int:
         raise InputValueError(f"{arguments.out} does not end in .onnx; give the name of an ONNX file.")
     check_outputs(arguments)
     model = read_model(arguments.model)
-    try:
-        model.to_onnx(arguments.out, dtype=arguments.dtype)
-    except ImportError as error:
-        print(f"nbsoftmax: {error}", file=sys.stderr)
-        return 1
+    model.to_onnx(arguments.out, dtype=arguments.dtype)
     print_report(arguments, [f"ONNX: {arguments.out}"], {"onnx": str(arguments.out)})
     return 0

@@ -57,7 +57,7 @@ def _attempt(arguments: argparse.Namespace, command: argparse.ArgumentParser) ->
     except BrokenPipeError:  # the reader of our output has closed it, as `head` does
         sys.stderr.close()
         return 1
-    except (InputError, KeyboardInterrupt, MemoryError, OSError) as error:
+    except (InputError, KeyboardInterrupt, MemoryError, OSError, ImportError) as error:  # an extra may be missing
         message, code = _failure(error, command)
         print(f"nbsoftmax: {message}", file=sys.stderr)
         _discard_unwritable_output()

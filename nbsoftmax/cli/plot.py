@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -37,13 +36,7 @@ def run(arguments: argparse.Namespace) -> int:
     from nbsoftmax.plots.figure import require_matplotlib
 
     check_outputs(arguments)
-    try:
-        require_matplotlib()
-    except ModuleNotFoundError as error:
-        if error.name != "matplotlib":
-            raise
-        print(f"nbsoftmax: {error}", file=sys.stderr)
-        return 1
+    require_matplotlib()
     needs_data = arguments.kind in WITH_DATA
     if needs_data != (arguments.data is not None):
         wanted = "needs labelled data" if needs_data else "takes no data"

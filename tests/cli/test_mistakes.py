@@ -1,5 +1,7 @@
 """Mistakes of users: each is answered by one line that says what to do."""
 
+import sys
+
 import numpy as np
 import pytest
 
@@ -151,3 +153,27 @@ def test_what_is_needed_is_not_dropped(flowers, model, tmp_path, capsys):
     assert "has no feature columns" in refused(capsys, *fit, "--drop", "width", "--drop", "length")
     np.savez(tmp_path / "d.npz", X=X, y=y)
     assert "CSV" in refused(capsys, "fit", tmp_path / "d.npz", "--out", tmp_path / "m.npz", "--drop", "width")
+
+
+@pytest.mark.parametrize(
+    ("package", "extra", "command"),
+    [
+        ("onnx", "onnx", ("convert", "{model}", "{out}.onnx")),
+        ("matplotlib", "plot", ("plot", "coefficients", "{model}", "--out", "{out}.png")),
+        ("formulaic", "formula", ("fit", "{data}", "--formula", "species ~ length", "--out", "{out}.npz")),
+    ],
+)
+def test_a_missing_package_is_named_with_what_installs_it(
+    flowers, model, tmp_path, capsys, monkeypatch, package, extra, command
+):
+    pytest.importorskip("pyarrow")
+    for name in [name for name in sys.modules if name.partition(".")[0] == package]:
+        monkeypatch.setitem(sys.modules, name, None)
+    monkeypatch.setitem(sys.modules, package, None)
+    places = {"model": model, "data": flowers[0], "out": tmp_path / "new"}
+    assert run(*(part.format(**places) for part in command)) == 1
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert f'pip install "nbsoftmax[{extra}]"' in err
+    assert err.count("\n") == 1
+    assert not list(tmp_path.glob("new*"))
