@@ -21,7 +21,7 @@ import nbsoftmax as nbs
 VERSION, README, *PARTS = sys.argv[1:]
 TEXT = Path(README).read_text(encoding="utf-8")
 COMMAND = Path(sys.executable).parent / ("nbsoftmax.exe" if os.name == "nt" else "nbsoftmax")
-MODULES_OF_GPUS = "nbsoftmax.kernels.cuda"  # they import numba-cuda
+NOT_IMPORTED = ("nbsoftmax.kernels.cuda", "nbsoftmax.testing")  # they need numba-cuda, hypothesis
 
 
 def command(*words):
@@ -48,22 +48,13 @@ def doctests():
     """Examples in docstrings print what they say."""
     attempted = 0
     for module in pkgutil.walk_packages(nbs.__path__, "nbsoftmax."):
-        if (
-            module.name.startswith(MODULES_OF_GPUS)
-            or module.name.endswith("__main__")
-            or needs_the_testing_extra(module)
-        ):
+        if module.name.startswith(NOT_IMPORTED) or module.name.endswith("__main__"):
             continue
         found = doctest.testmod(importlib.import_module(module.name))
         assert not found.failed, module.name
         attempted += found.attempted
     assert attempted, "there are no doctests"
     print(f"{attempted} examples in docstrings passed")
-
-
-def needs_the_testing_extra(module):
-    """Whether a module needs hypothesis, which only contributors install."""
-    return module.name.startswith("nbsoftmax.testing")
 
 
 def blocks():

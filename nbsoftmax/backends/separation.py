@@ -24,11 +24,12 @@ def counts_of(rows: Margins, n_samples: int, n_classes: int, params: Float64s, s
     After a margin that shrinks, no more samples are counted.
     """
     counts = np.zeros((3, n_classes), np.int64)
+    moved = params + step
     size = max(16, BLOCK_BYTES // (8 * n_classes))
     for start in range(0, n_samples, size):
         part = slice(start, start + size)
         labels, before = rows.margins(params, part)
-        after = rows.margins(params + step, part)[1]
+        after = rows.margins(moved, part)[1]
         shrinks = (np.minimum(after, CLEAR) < np.minimum(before, CLEAR) - MOST_LOSS).any(axis=1)
         grown = after - before > np.maximum(LEAST_GAIN, LEAST_GROWTH * before)
         grows = grown.any(axis=1)

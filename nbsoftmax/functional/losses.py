@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike
 
 from nbsoftmax import validation
 from nbsoftmax.backends import long_rows
+from nbsoftmax.backends.targets import kernel_target
 from nbsoftmax.functional.chunks import n_chunks
 from nbsoftmax.functional.logits import finish, result_rows
 from nbsoftmax.functional.reduction import (
@@ -171,10 +172,7 @@ def _of_rows(z: Floats, y: ArrayLike, options: LossOptions, reduction: str, grad
     if not within_range(z.dtype, divisor, target.weight, target.gain, target.floor):
         exact = np.empty(grad.shape)
         return narrowed(_of_rows(z.astype(np.float64), y, options, reduction, exact), exact, losses, grad)
-    targets = rows.Target(
-        target.labels, target.proba.reshape(-1), target.gain, target.floor, target.weight, target.kind
-    )
-    after = targets, 1.0 / divisor, losses, grad.size > 0, grad.reshape(-1)
+    after = kernel_target(target), 1.0 / divisor, losses, grad.size > 0, grad.reshape(-1)
     total = 0.0
     if long_rows.few_and_long(z):
         total = long_rows.cross_entropy(z.reshape(-1), n_classes, *after)

@@ -11,7 +11,7 @@ from nbsoftmax import validation
 from nbsoftmax.errors import InputValueError
 from nbsoftmax.models.softmax import feature_names
 from nbsoftmax.plots.estimator import linear_model, predictor
-from nbsoftmax.plots.figure import foreground, new_figure
+from nbsoftmax.plots.figure import foreground, new_figure, panels
 from nbsoftmax.plots.names import short_names
 from nbsoftmax.plots.notebook import NotebookDisplay
 from nbsoftmax.validation import Float64s
@@ -83,12 +83,7 @@ class CoefficientDisplay(NotebookDisplay):
             bars = (4.2 * n_columns, n_rows * (0.8 + 0.22 * max(shown, LEAST_BARS)))
             figure = new_figure((2.1 * n_columns + 1, 2.3 * n_rows) if images else bars)
         self.figure_ = figure
-        grid = np.array(figure.subplots(n_rows, n_columns, squeeze=False)).ravel()
-        self.axes_ = grid[:n_classes]
-        for ax in grid[n_classes:]:
-            ax.set_axis_off()
-        for ax, label in zip(self.axes_, short_names(self.classes), strict=True):
-            ax.set_title(label)
+        self.axes_ = panels(figure, short_names(self.classes), n_columns)
         limit = float(np.abs(self.coef).max()) or 1.0
         if self.image_shape is not None:
             self._draw_images(self.image_shape, limit)

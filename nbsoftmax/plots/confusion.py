@@ -112,7 +112,9 @@ class ConfusionDisplay(NotebookDisplay):
             validation.labels(y, name=name) for y, name in ((y_true, "y_true"), (y_pred, "y_pred"))
         )
         if len(true) != len(predicted):
-            raise InputValueError(f"y_true has {len(true)} labels, but y_pred has {len(predicted)}; give as many.")
+            raise InputValueError(
+                f"y_true has {len(true)} labels, but y_pred has {len(predicted)}; give one of each for every sample."
+            )
         if not len(true):
             raise InputValueError("y_true and y_pred have no labels; give at least one sample.")
         shown = None if labels is None else validation.labels(labels, name="labels")

@@ -107,7 +107,8 @@ class DecisionDisplay(NotebookDisplay):
         low, high = self.X.min(axis=0), self.X.max(axis=0)
         margin = MARGIN * np.where(high > low, high - low, 1.0)
         x, y = (np.linspace(low[j] - margin[j], high[j] + margin[j], n) for j in (0, 1))
-        proba = self.predict_proba(np.column_stack([np.tile(x, n), np.repeat(y, n)]))  # (n * n, n_classes)
+        points = np.column_stack([np.tile(x, n), np.repeat(y, n)])
+        proba = self.predict_proba(points)  # (n * n, n_classes)
         best = proba.argmax(axis=1)
         chance = 1 / len(self.classes)
         share = 0.15 + 0.45 * (proba.max(axis=1, keepdims=True) - chance) / (1 - chance)
@@ -118,8 +119,7 @@ class DecisionDisplay(NotebookDisplay):
         self.ax_.imshow(picture.reshape(n, n, 3), extent=extent, origin="lower", aspect="auto", interpolation="nearest")
         area = np.bincount(best, minlength=len(self.classes))
         with np.errstate(invalid="ignore"):  # classes without a region
-            centre_x = np.bincount(best, np.tile(x, n), area.size) / area
-            centre_y = np.bincount(best, np.repeat(y, n), area.size) / area
+            centre_x, centre_y = (np.bincount(best, points[:, j], area.size) / area for j in (0, 1))
         order = np.argsort(-area, kind="stable")[: np.count_nonzero(area)]
         return {int(k): (centre_x[k], centre_y[k]) for k in order}
 

@@ -9,7 +9,7 @@ import numpy as np
 from nbsoftmax import validation
 from nbsoftmax.errors import InputTypeError
 from nbsoftmax.models.effects_result import MarginalEffects
-from nbsoftmax.plots.figure import foreground, new_figure
+from nbsoftmax.plots.figure import foreground, new_figure, panels
 from nbsoftmax.plots.names import short_names
 from nbsoftmax.plots.notebook import NotebookDisplay
 
@@ -76,12 +76,8 @@ class MarginalEffectsDisplay(NotebookDisplay):
         if figure is None:
             figure = new_figure((2.0 + 2.2 * n_columns, 0.8 + n_rows * (0.5 + 0.22 * n_rows_of_panel)))
         self.figure_ = figure
-        grid = figure.subplots(n_rows, n_columns, squeeze=False, sharex=True, sharey=True)
-        self.axes_ = grid.ravel()[:n_classes]
-        for ax in grid.ravel()[n_classes:]:
-            ax.set_axis_off()
-        for k, (ax, name) in enumerate(zip(self.axes_, short_names(effects.classes.tolist()), strict=True)):
-            ax.set_title(name)
+        self.axes_ = panels(figure, short_names(effects.classes.tolist()), n_columns, sharex=True, sharey=True)
+        for k, ax in enumerate(self.axes_):
             self._draw_class(ax, k, intervals)
         self.axes_[0].set_yticks(np.arange(len(self.features_)), self._names())
         self.axes_[0].invert_yaxis()  # shared by all

@@ -55,10 +55,18 @@ def foreground() -> Any:
 
 def apply_layout(ax: Axes) -> None:
     """Give the axes their final place, on which the extents of texts depend."""
-    figure: Any = ax.figure
-    while hasattr(figure, "get_figure") and not hasattr(figure, "draw_without_rendering"):  # a subfigure
-        figure = figure.get_figure()
+    figure: Any = ax.get_figure(root=True)
     figure.draw_without_rendering()
+
+
+def panels(figure: Any, titles: Sequence[str], n_columns: int, **options: Any) -> Any:
+    """Axes in a grid, one for each title; the places that are left over stay empty."""
+    grid = figure.subplots(-(-len(titles) // n_columns), n_columns, squeeze=False, **options).ravel()
+    for ax in grid[len(titles) :]:
+        ax.set_axis_off()
+    for ax, title in zip(grid, titles, strict=False):
+        ax.set_title(title)
+    return grid[: len(titles)]
 
 
 def add_legend(ax: Axes, *, markers: bool = False) -> None:

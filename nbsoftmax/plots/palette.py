@@ -1,8 +1,8 @@
 """Colours, line styles and markers of many classes, for the background of matplotlib's current style.
 
 Distances of colours are Euclidean in OKLab, where equal distances look about equally large: B. Ottosson, "A perceptual
-color space for image processing" (2020). Contrasts are ratios (Y_1 + 0.05) / (Y_2 + 0.05) of
-relative luminances: WCAG 2.1.
+color space for image processing" (2020). Contrasts are ratios (Y_1 + 0.05) / (Y_2 + 0.05) of relative luminances: WCAG
+2.1.
 """
 
 from __future__ import annotations

@@ -82,6 +82,7 @@ class PathDisplay(NotebookDisplay):
         if not (strength > 0).all():
             raise InputValueError("a penalty of the path is 0, which a logarithmic axis cannot show; leave it out.")
         order = np.argsort(strength)
+        strength = strength[order]
         curves, names = self._curves(path, classes)
         curves = curves[order]  # (n_penalties, n_curves, n_features)
         self.ax_.set(xlabel="strength of the penalty, l1 + l2")
@@ -96,7 +97,7 @@ class PathDisplay(NotebookDisplay):
                 width, alpha, zorder = (1.3, 1.0, 2.5) if known else (0.7, 0.5, 2.0)
                 style: dict[str, Any] = {"color": colour.get(j, UNNAMED), "linestyle": LINE_STYLES[k]}
                 style |= {"linewidth": width, "alpha": alpha, "zorder": zorder}
-                self.lines_ += self.ax_.plot(strength[order], curves[:, k, j], **style)
+                self.lines_ += self.ax_.plot(strength, curves[:, k, j], **style)
         self.ax_.invert_xaxis()  # the strongest penalty, and the smallest weights, at the left
         if len(names) > 1:
             for k, name in enumerate(short_names(names)):
@@ -104,7 +105,7 @@ class PathDisplay(NotebookDisplay):
             add_legend(self.ax_)
         features = short_names(feature_names(path.results[0].model))
         at_end = np.abs(curves[0]).argmax(axis=0)  # of each feature, the class with the largest weight there
-        labels = [(features[j], strength[order][0], curves[0, at_end[j], j], c) for j, c in colour.items()]
+        labels = [(features[j], strength[0], curves[0, at_end[j], j], c) for j, c in colour.items()]
         label_ends(self.ax_, labels)
 
     def _curves(self, path: PathResult, classes: Sequence[Any] | None) -> tuple[Float64s, list[Any]]:
@@ -119,7 +120,7 @@ class PathDisplay(NotebookDisplay):
             raise InputValueError(
                 f"classes has {codes.size} labels, expected 1 to {MOST_CLASSES}.", parameter="classes"
             )
-        at = validation.positions(wanted, known, name="classes")[codes]
+        at = validation.positions(wanted, known, name="classes", advice="leave it out")[codes]
         return path.coefs[:, at], known[at].tolist()
 
     def _draw_losses(self, found: CVResult) -> None:

@@ -98,8 +98,10 @@ def class_labels(classes: Any) -> NDArray[Any]:
     return found[codes]
 
 
-def positions(labels: NDArray[Any], classes: NDArray[Any], *, name: str = "y") -> NDArray[np.int64]:
-    """Position of each of `labels` in `classes`; a label that is not a class is refused."""
+def positions(
+    labels: NDArray[Any], classes: NDArray[Any], *, name: str = "y", advice: str = "leave such rows out"
+) -> NDArray[np.int64]:
+    """Position of each of `labels` in `classes`; a label that is not a class is refused, with this advice."""
     known = {label: k for k, label in enumerate(classes.tolist())}
     given = labels.tolist()
     odd = next((label for label in given if label not in known), None)
@@ -108,7 +110,7 @@ def positions(labels: NDArray[Any], classes: NDArray[Any], *, name: str = "y") -
         kinds = f"; they are {ours}, not {theirs}" if ours != theirs else ""
         raise InputValueError(
             f"{name} contains the label {plain(odd)}, which the model was not trained on (its classes: "
-            f"{listed(known)}{kinds}); leave such rows out."
+            f"{listed(known)}{kinds}); {advice}."
         )
     return np.array([known[label] for label in given], np.int64)
 

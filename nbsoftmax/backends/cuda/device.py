@@ -220,10 +220,10 @@ class NumbaDevice:
 
     def launch(self, plan: Plan, arguments: tuple[Any, ...], stream: Any) -> None:
         """Begin to run a kernel."""
-        from nbsoftmax.kernels.cuda import rows
-
         key = plan, stream
         if key not in self._configured:
+            from nbsoftmax.kernels.cuda import rows
+
             self._configured[key] = rows.configured(plan, stream)
         self._configured[key](*arguments)
 

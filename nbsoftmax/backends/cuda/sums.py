@@ -122,8 +122,7 @@ class BlasSums:
             done = whole * rows_of_one
             last = chunk._replace(n=rest, x=chunk.x[done * ld :])
             self._multiply(last, d[done * n_classes :], narrow[whole * size :], onto=False)
-        plan = rows.Plan(sums.sum_parts, -(-size // sums.THREADS), sums.THREADS)
-        work.run(chunk, plan, narrow, total, size, whole + (rest > 0), 1, chunk.slot in self._used)
+        work.sum_parts(narrow, total, size, whole + (rest > 0), more=chunk.slot in self._used, slot=chunk.slot)
         self._used.add(chunk.slot)
 
     def _multiply(self, chunk: Chunk, d: Any, out: Any, *, onto: bool, count: int = 1) -> None:

@@ -153,7 +153,9 @@ class Workspace:
             return self.device.record(begin, self.streams[0])
         except Exception as error:  # of the driver or of several libraries; each call then begins the work itself
             warnings.warn(
-                f"{self.device.name} cannot record work ({error}); it is slower so.", RuntimeWarning, stacklevel=2
+                f"{self.device.name} cannot record work ({error}); each kernel is begun by itself, which is slower.",
+                RuntimeWarning,
+                stacklevel=2,
             )
             return Unrecorded(begin)
 
@@ -169,11 +171,14 @@ class Workspace:
             parts, n = self.buffers[name, slot][: n_parts * size], n_parts
             if groups > 1:
                 ranges = self.reserve((name, "ranges"), groups * size, np.float64)
-                self._sum_parts(parts, ranges, size, n, groups, more=False)
+                self.sum_parts(parts, ranges, size, n, groups, more=False)
                 parts, n = ranges, groups
-            self._sum_parts(parts, out, size, n, 1, more=slot > min(used))
+            self.sum_parts(parts, out, size, n, 1, more=slot > min(used))
         self.bring(name, out)
 
-    def _sum_parts(self, parts: Any, out: Any, size: int, n_parts: int, groups: int, *, more: bool) -> None:
+    def sum_parts(
+        self, parts: Any, out: Any, size: int, n_parts: int, groups: int = 1, *, more: bool, slot: int = 0
+    ) -> None:
+        """Begin to add parts of `size` numbers, in so many groups, in the stream of a slot."""
         plan = rows.Plan(sums.sum_parts, -(-size * groups // sums.THREADS), sums.THREADS)
-        self.device.launch(plan, (parts, out, size, n_parts, groups, more), self.streams[0])
+        self.device.launch(plan, (parts, out, size, n_parts, groups, more), self.streams[slot])
