@@ -135,7 +135,8 @@ def test_a_class_without_samples_in_a_training_part_has_probability_0(l1_ratio, 
     train = y != "beech"
     faint = np.where(train, 1.0, 1e-9)
     for j, C in enumerate(CS):
-        limit = nbs.SoftmaxRegression(C, l1_ratio=l1_ratio, tol=1e-12).fit(X, y, faint).coef_
+        # With 1e-12, whether float64 allows another step depends on the last bits, and so on the processor.
+        limit = nbs.SoftmaxRegression(C, l1_ratio=l1_ratio, tol=1e-11).fit(X, y, faint).coef_
         np.testing.assert_allclose(search.coefs_paths_[0, 0, j, :, :-1], limit, atol=1e-4)
 
 
