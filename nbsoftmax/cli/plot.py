@@ -49,7 +49,6 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _display(arguments: argparse.Namespace) -> Any:
     from nbsoftmax import plots
-    from nbsoftmax.models.inference import inference
 
     if arguments.kind == "convergence":
         return plots.ConvergenceDisplay.from_log(arguments.source)
@@ -60,6 +59,8 @@ def _display(arguments: argparse.Namespace) -> Any:
     data = read_data(arguments, labels=True, model=model)
     labels = as_classes(data.y, model.classes)
     if arguments.kind == "effects":
+        from nbsoftmax.models.inference import inference  # with scipy.linalg, which the other plots do not need
+
         effects = inference(model, data.X, labels, offset=data.offset).marginal_effects()
         return plots.MarginalEffectsDisplay.from_effects(effects)
     displays: dict[str, Any] = {

@@ -15,7 +15,6 @@ from nbsoftmax.data.arrow import arrow
 from nbsoftmax.data.cut import Batch
 from nbsoftmax.data.roles import Roles, batches_of_arrow, located_from
 from nbsoftmax.encoding import AnyEncoding, Learner, TableOptions
-from nbsoftmax.encoding.column import CATEGORY
 from nbsoftmax.encoding.frames import column_of_arrow
 from nbsoftmax.errors import InputError, InputValueError, plain
 from nbsoftmax.files import one_line
@@ -63,7 +62,7 @@ class ArrowFiles:
         features = roles.of_columns(self._schema.names)
         if self._csv is not None:
             labels = (roles.target,) if isinstance(roles.target, str) else ()
-            levels = _levels_of(known) if known is not None else () if table is None else table.categorical
+            levels = known.level_columns if known is not None else () if table is None else table.categorical
             self._schema = pa.schema([_typed(field, labels, levels) for field in self._schema])
         types = [self._schema.field(name).type for name in features]
         if len(types) == 1 and isinstance(types[0], (pa.FixedSizeListType, pa.BaseExtensionType)):
@@ -74,8 +73,8 @@ class ArrowFiles:
         self._columns = [*features, *roles.others()]
         self._batch_rows = max(64, min(2**17, BATCH_BYTES // (8 * len(features))))
         self.encoding = self._learned(table, types) if isinstance(table, TableOptions) else table
-        if getattr(self.encoding, "missing", "") == "drop":  # blocks then begin at other rows than those of the files
-            self.seekable = False
+        if self.encoding is not None and self.encoding.drops_rows:
+            self.seekable = False  # blocks begin at other rows than those of the files
 
     def key(self) -> tuple[Any, ...]:
         """What identifies the rows, besides the files."""
@@ -171,11 +170,6 @@ def _typed(field: Any, labels: Sequence[str], levels: Sequence[str]) -> Any:
     if field.name in levels:
         return field.with_type(arrow().string())
     return field if field.name in labels else _number(field)
-
-
-def _levels_of(encoding: AnyEncoding) -> list[str]:
-    """The columns of levels of an encoding, which must not be read as numbers."""
-    return [part.name for part in getattr(encoding, "parts", ()) if part.kind == CATEGORY]
 
 
 def _number(field: Any) -> Any:

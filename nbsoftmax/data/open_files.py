@@ -96,7 +96,9 @@ def open(
     checked = _Unchanged(files)
     encoding = getattr(files, "encoding", None)
     if copy is not None and encoding is not None and encoding.sparse:
-        raise InputValueError("the features have so many levels that they are sparse, which cache does not support.")
+        raise InputValueError(
+            "the features have so many levels that they are sparse, which cache does not support; leave cache out."
+        )
     seeks = partial(checked.batches) if files.seekable else None
     return BlockSource(
         checked.batches, batch_rows=batch_rows, batches_from=seeks, cache=copy, name=name, encoding=encoding

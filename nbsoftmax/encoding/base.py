@@ -64,6 +64,16 @@ class AnyEncoding(Protocol):
         """Whether matrices are sparse."""
         ...
 
+    @property
+    def drops_rows(self) -> bool:
+        """Whether rows with missing values are left out of fits."""
+        ...
+
+    @property
+    def level_columns(self) -> tuple[str, ...]:
+        """The columns whose values are levels alone, so that a file's digits are text and not numbers."""
+        ...
+
     def encode(self, table: Any, *, drop: bool = False, dense: bool = False) -> Encoded:
         """The matrix of a table; with `drop`, rows with missing values are dropped if the encoding says so."""
         ...

@@ -188,6 +188,19 @@ class Encoding:
         n_stored = sum(len(part.names) if part.kind != CATEGORY else 1 + part.indicator for part in self.parts)
         return STORED * n_stored < len(self.names)
 
+    @property
+    def drops_rows(self) -> bool:
+        """Whether rows with missing values are left out of fits."""
+        return self.missing == "drop"
+
+    @property
+    def level_columns(self) -> tuple[str, ...]:
+        """The columns whose values are levels alone; those of a formula may be numbers, too."""
+        kinds: dict[str, set[str]] = {}
+        for part in self.parts:
+            kinds.setdefault(part.name, set()).add(part.kind)
+        return tuple(name for name, found in kinds.items() if found == {CATEGORY})
+
     def encode(self, table: Any, *, drop: bool = False, dense: bool = False) -> Encoded:
         """The matrix of a table.
 

@@ -76,7 +76,8 @@ def _column(table: Any, j: int) -> Any:
 
 def _of_pandas(name: str, values: Any) -> Column:
     pandas = sys.modules["pandas"]
-    values = values.infer_objects()
+    if isinstance(values.dtype, np.dtype) and values.dtype.kind == "O":
+        values = values.infer_objects()  # objects that are all numbers
     dtype = values.dtype
     if isinstance(dtype, pandas.CategoricalDtype):
         levels = tuple(text_of(level) for level in dtype.categories.tolist())
@@ -84,7 +85,7 @@ def _of_pandas(name: str, values: Any) -> Column:
     arrow = getattr(dtype, "pyarrow_dtype", None)
     if arrow is not None:
         return column_of_arrow(name, values.array.__arrow_array__())
-    if dtype.kind == "b" or (dtype.kind != "c" and pandas.api.types.is_numeric_dtype(dtype)):
+    if frames.is_number_of_pandas(dtype):
         return Column(name, NUMBER, np.asarray(values.to_numpy(dtype=np.float64, na_value=np.nan)))
     if dtype.kind == "M":
         days = values.dt.tz_localize(None) if getattr(dtype, "tz", None) is not None else values
@@ -121,7 +122,7 @@ def _refuse_objects(name: str, values: list[Any]) -> NoReturn:
 def _of_polars(name: str, values: Any) -> Column:
     polars = sys.modules["polars"]
     dtype = values.dtype
-    if dtype.is_numeric() or dtype == polars.Boolean:
+    if frames.is_number_of_polars(dtype):
         return Column(name, NUMBER, values.cast(polars.Float64).to_numpy())
     if isinstance(dtype, polars.Enum):
         codes = values.to_physical().cast(polars.Int64).fill_null(-1).to_numpy()
@@ -155,7 +156,7 @@ def column_of_arrow(name: str, values: Any) -> Column:
         return _category(name, places[codes], inside.levels, ordered=bool(kind.ordered))
     if any(check(kind) for check in (types.is_string, types.is_large_string, types.is_string_view)):
         return _texts(name, values)
-    if types.is_boolean(kind) or types.is_integer(kind) or types.is_floating(kind) or types.is_decimal(kind):
+    if frames.is_number_of_arrow(kind):
         return Column(name, NUMBER, frames.floats_of(values).astype(np.float64, copy=False))
     if types.is_timestamp(kind) or types.is_date(kind):
         if types.is_timestamp(kind) and kind.tz is not None:

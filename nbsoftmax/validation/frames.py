@@ -66,9 +66,9 @@ def has_other_columns(X: Any) -> bool:
         dtypes = set(X.dtypes)
         if any(isinstance(dtype, np.dtype) and dtype.kind == "O" for dtype in dtypes):
             dtypes = set(X.infer_objects().dtypes)
-        return not all(map(_is_number_of_pandas, dtypes))
+        return not all(map(is_number_of_pandas, dtypes))
     if library == "polars":
-        return not all(map(_is_number_of_polars, set(X.dtypes)))
+        return not all(map(is_number_of_polars, set(X.dtypes)))
     return library == "pyarrow" and not all(map(is_number_of_arrow, set(X.schema.types)))
 
 
@@ -145,7 +145,7 @@ def _of_pandas(X: Any, *, sparse: bool) -> tuple[Any, tuple[str, ...]]:
     for j, dtype in enumerate(dtypes):
         if isinstance(dtype, np.dtype) and dtype.kind == "O":
             _refuse_missing(f"X, in column {plain(names[j])},", _only_missing(X.iloc[:, j]))
-    common = _common(names, dtypes, _is_number_of_pandas, is_single)
+    common = _common(names, dtypes, is_number_of_pandas, is_single)
     if all(isinstance(dtype, np.dtype) for dtype in set(dtypes)):
         return X.to_numpy(dtype=common), names
     found = _sparse_of_pandas(X, dtypes, common) if sparse else None
@@ -198,7 +198,7 @@ def _of_polars(X: Any) -> tuple[NDArray[Any], tuple[str, ...]]:
     common = _common(
         names,
         X.dtypes,
-        _is_number_of_polars,
+        is_number_of_polars,
         lambda dtype: str(dtype) in {"Float16", "Float32"},
     )
     return X.cast(polars.Float32 if common == np.float32 else polars.Float64).to_numpy(), names
@@ -234,11 +234,13 @@ def arrow_dtype(names: Sequence[str], dtypes: Sequence[Any]) -> np.dtype[Any]:
     return _common(names, dtypes, is_number_of_arrow, lambda dtype: types.is_float16(dtype) or types.is_float32(dtype))
 
 
-def _is_number_of_pandas(dtype: Any) -> bool:
+def is_number_of_pandas(dtype: Any) -> bool:
+    """Whether a dtype of pandas is one of numbers or booleans."""
     return bool(dtype.kind == "b" or (dtype.kind != "c" and sys.modules["pandas"].api.types.is_numeric_dtype(dtype)))
 
 
-def _is_number_of_polars(dtype: Any) -> bool:
+def is_number_of_polars(dtype: Any) -> bool:
+    """Whether a dtype of polars is one of numbers or booleans."""
     return bool(dtype.is_numeric() or dtype == sys.modules["polars"].Boolean)
 
 

@@ -95,3 +95,20 @@ def test_a_table_of_numbers_is_read_as_before(tmp_path):
     assert given.encoding is None
     for a, b in zip(plain.blocks(), given.blocks(), strict=True):
         assert np.array_equal(a.X, b.X)
+
+
+@pytest.mark.parametrize("missing", ["mean", "drop"])
+def test_the_encoding_of_a_formula_reads_files_as_tables_and_knows_its_blocks(tmp_path, missing):
+    code = RNG.choice(["007", "008", "7"], N)
+    frame = FRAME[["mass", "species"]].assign(code=code)
+    model = nbs.fit_formula("species ~ mass + code", frame, l2=0.1, table=nbs.TableOptions(missing=missing)).model
+    expected = model.predict_proba(frame if missing == "mean" else frame[frame["mass"].notna()])
+    frame.to_csv(tmp_path / "d.csv", index=False)
+    frame.to_feather(tmp_path / "d.arrow")
+    for name in ("d.csv", "d.arrow"):
+        source = nbs.data.open(tmp_path / name, target="species", table=model.encoding, batch_rows=64)
+        assert np.allclose(model.predict_proba(source), expected, rtol=1e-12)
+        for i, rows in enumerate([np.array(block.X) for block in source.blocks()]):
+            found = source.block(i)  # None where blocks can only be read in order, as where rows are dropped
+            assert found is None or np.array_equal(found.X, rows)
+            assert (found is None) == (name == "d.csv" or missing == "drop")

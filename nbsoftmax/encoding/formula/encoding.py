@@ -88,6 +88,16 @@ class FormulaEncoding:
             found += product.names if used == {column} else ()
         return tuple(found)
 
+    @property
+    def drops_rows(self) -> bool:
+        """Whether rows with missing values are left out of fits."""
+        return self.table.drops_rows
+
+    @property
+    def level_columns(self) -> tuple[str, ...]:
+        """The columns whose values are levels alone."""
+        return self.table.level_columns
+
     def encode(self, table: Any, *, drop: bool = False, dense: bool = False) -> Encoded:
         """The matrix of a table.
 

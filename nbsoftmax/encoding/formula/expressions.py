@@ -180,7 +180,7 @@ class _Checker:
         elif dotted(node):
             self._column(node)
         else:
-            self._refuse(f"a {type(node).__name__}")
+            self._refuse(f"the part {plain(ast.unparse(node))}")
 
     def _call(self, node: ast.Call, depth: int) -> None:
         function = function_of(node)

@@ -125,8 +125,9 @@ class Formula:
         InputValueError, InputTypeError
             For columns that the formula cannot use, and for missing values unless they are imputed or dropped.
         """
-        inner = self._inner(dict(zip(self.columns, columns_of(table, self.columns), strict=True)))
-        values, kept, _ = values_of(inner, table, drop=True)
+        columns = dict(zip(self.columns, columns_of(table, self.columns), strict=True))
+        inner = self._inner(columns)
+        values, kept, _ = values_of(inner, columns, drop=True)
         if not values.n:
             raise InputValueError("X has no rows without missing values, so that there is nothing to learn.")
         states: dict[str, list[State]] = {text: [] for text in self._expressions}
