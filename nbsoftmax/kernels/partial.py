@@ -59,7 +59,7 @@ def partial_tiles(z, stride, n_rows, n_classes, first, target, scale, want_grad,
     total, zero, one = to_doubles(filled(tile, 0)), filled(tile, 0), filled(tile, 1)
     for r in range(0, n_rows, width):
         n = min(width, n_rows - r)
-        fill_tile(z, r * stride, stride, n, n_classes, tile)
+        fill_tile(z, r * stride, stride, n_rows - r, n_classes, tile)
         fill_sides(target.possible, first + r, n, n_classes, sides)
         w = where(lane_numbers(tile) < n, one, 0.0)
         if target.weight.size > 0:

@@ -38,7 +38,7 @@ def best_in_tiles(z, stride, n_rows, n_classes, best, b, tile, places):
     width = lanes(tile)
     for r in range(0, n_rows, width):
         n = min(width, n_rows - r)
-        fill_tile(z, r * stride, stride, n, n_classes, tile)
+        fill_tile(z, r * stride, stride, n_rows - r, n_classes, tile)
         most, place = load(tile, 0), filled(tile, 0)
         for k in range(1, n_classes):
             x = load(tile, k * width)

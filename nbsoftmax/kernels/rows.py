@@ -112,7 +112,10 @@ def last_whole(k, n_classes, width):
 
 @inlined
 def fill_tile(z, i, stride, n_rows, n_classes, tile):
-    """Transpose n_rows rows of `z`, at most `lanes(tile)`, to a tile; lanes beyond them repeat the last row."""
+    """Transpose the first of n_rows rows of `z`, at most `lanes(tile)`, to a tile; other lanes repeat the last row.
+
+    Give the number of all rows that follow: where there are more than those of the tile, loads are faster.
+    """
     width = lanes(z)
     for square in range(0, lanes(tile), width):  # the outer loop: the hardware prefetches few rows at a time
         r = min(square, n_rows - 1)
@@ -244,7 +247,7 @@ def softmax_tiles(z, zi, stride, n_rows, n_classes, out, oi, out_stride):
     width = lanes(tile)
     for r in range(0, n_rows, width):
         n = min(width, n_rows - r)
-        fill_tile(z, zi + r * stride, stride, n, n_classes, tile)
+        fill_tile(z, zi + r * stride, stride, n_rows - r, n_classes, tile)
         # One division for each row: multiplication by the reciprocal adds half an ULP of error and is much faster.
         scale = 1.0 / tile_exp(tile, n_classes, tile_shift(tile, n_classes))
         for k in range(n_classes):
@@ -281,7 +284,7 @@ def log_softmax_rows(z, zi, stride, n_rows, n_classes, out, oi, out_stride):
         width = lanes(tile)
         for r in range(0, n_rows, width):
             n = min(width, n_rows - r)
-            fill_tile(z, zi + r * stride, stride, n, n_classes, tile)
+            fill_tile(z, zi + r * stride, stride, n_rows - r, n_classes, tile)
             c = tile_shift(tile, n_classes)
             log_s = log1p(tile_rest(tile, n_classes, c))
             for k in range(n_classes):
@@ -316,7 +319,7 @@ def logsumexp_rows(z, out, n_classes, low, high):
         width = lanes(tile)
         for i in range(low, high, width):
             n_rows = min(width, high - i)
-            fill_tile(z, i * n_classes, n_classes, n_rows, n_classes, tile)
+            fill_tile(z, i * n_classes, n_classes, high - i, n_classes, tile)
             c = tile_shift(tile, n_classes)
             store_part(out, i, c + log1p(tile_rest(tile, n_classes, c)), n_rows)
     else:
@@ -404,7 +407,7 @@ def cross_entropy_tiles(
     total, far_total = to_doubles(filled(tile, 0)), 0.0
     for r in range(0, n_rows, width):
         n = min(width, n_rows - r)
-        fill_tile(z, zi + r * stride, stride, n, n_classes, tile)
+        fill_tile(z, zi + r * stride, stride, n_rows - r, n_classes, tile)
         # Label -1 marks what has no effect: rows beyond the last, ignored samples, samples of weight 0.
         if target.kind == PROBA:
             label = where(lane_numbers(tile) < n, filled(tile, 0), -1.0)
@@ -435,7 +438,7 @@ def cross_entropy_tiles(
             rest = where(dot == 0.0, other, s - 1.0)
         else:
             if target.kind == PROBA:
-                fill_tile(target.proba, (first + r) * n_classes, n_classes, n, n_classes, proba_tile)
+                fill_tile(target.proba, (first + r) * n_classes, n_classes, n_rows - r, n_classes, proba_tile)
             mass = filled(tile, 0)
             for k in range(n_classes):
                 x = load(tile, k * width)
@@ -618,15 +621,15 @@ def curvature_tiles(z, u, stride, n_rows, n_classes, first, curvature, memory, k
     for r in range(0, n_rows, width):
         n, at = min(width, n_rows - r), ki + r * n_classes
         if memory == KEPT:
-            fill_tile(kept, at, n_classes, n, n_classes, tile)
+            fill_tile(kept, at, n_classes, n_rows - r, n_classes, tile)
         else:
-            fill_tile(z, r * stride, stride, n, n_classes, tile)
+            fill_tile(z, r * stride, stride, n_rows - r, n_classes, tile)
             scale = 1.0 / tile_exp(tile, n_classes, tile_shift(tile, n_classes))
             for k in range(n_classes):
                 store(tile, k * width, load(tile, k * width) * scale)
             if memory == KEEP:
                 empty_tile(tile, kept, at, n_classes, n, n_classes)
-        fill_tile(u, r * stride, stride, n, n_classes, u_tile)
+        fill_tile(u, r * stride, stride, n_rows - r, n_classes, u_tile)
         h = filled(tile, 1)
         if curvature.size > 0:
             h = load_converted(curvature, first + r, n, 0.0, tile)

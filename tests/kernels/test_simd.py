@@ -1,5 +1,9 @@
 """The vector type: each operation against NumPy, lane by lane."""
 
+import ctypes
+import mmap
+import sys
+
 import numpy as np
 import pytest
 from numba import njit
@@ -98,19 +102,19 @@ def test_partial_loads_and_stores_touch_only_their_lanes(dtype):
 
 
 @njit
-def there_and_back(x, tile, out, n_rows, n_columns):
+def there_and_back(x, tile, out, n_rows, n_used, n_columns):
     for k in range(0, n_columns, lanes(x)):
         rows_to_lanes(x, k, n_columns, n_rows, n_columns - k, tile, k * lanes(tile), 1)
     for k in range(0, n_columns, lanes(x)):
-        lanes_to_rows(tile, k * lanes(tile), out, k, n_columns, n_rows, n_columns - k, 1)
+        lanes_to_rows(tile, k * lanes(tile), out, k, n_columns, n_used, n_columns - k, 1)
 
 
 @njit
-def there_and_back_by_halves(x, tile, out, n_rows, n_columns):
+def there_and_back_by_halves(x, tile, out, n_rows, n_used, n_columns):
     for k in range(0, n_columns, lanes(x) // 2):
         rows_to_lanes(x, k, n_columns, n_rows, n_columns - k, tile, k * lanes(tile), 2)
     for k in range(0, n_columns, lanes(x) // 2):
-        lanes_to_rows(tile, k * lanes(tile), out, k, n_columns, n_rows, n_columns - k, 2)
+        lanes_to_rows(tile, k * lanes(tile), out, k, n_columns, n_used, n_columns - k, 2)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -118,18 +122,32 @@ def there_and_back_by_halves(x, tile, out, n_rows, n_columns):
 @pytest.mark.parametrize("transpose", [there_and_back, there_and_back_by_halves])
 def test_rows_go_to_lanes_and_back(dtype, registers, transpose):
     width = lanes_of(np.dtype(dtype))
-    for n_rows in (1, 2, width - 1, width):
-        for n_columns in (1, width - 1, width, width + 1, 3 * width + 2):
-            x = numbers(n_rows * n_columns, dtype).reshape(n_rows, n_columns)
-            tile, out = (
-                np.full((4 * width, registers * width), np.nan, dtype),
-                np.full(n_rows * n_columns + 1, 7, dtype),
-            )
-            transpose(x, tile.ravel() if registers == 1 else Tile(tile.ravel()), out, n_rows, n_columns)
-            assert np.array_equal(tile[:n_columns, :n_rows], x.T)
+    for n_rows in (1, 2, width - 1, width, width + 1):
+        for n_columns in (1, 2, 3, width // 2 + 1, width - 1, width, width + 1, 3 * width + 2):
+            x = before_no_memory(numbers(n_rows * n_columns, dtype))
+            tile = np.full((4 * width, registers * width), np.nan, dtype)
+            used = min(n_rows, width)
+            out = np.full(used * n_columns + width, 7, dtype)
+            transpose(x, tile.ravel() if registers == 1 else Tile(tile.ravel()), out, n_rows, used, n_columns)
+            x = x.reshape(n_rows, n_columns)[:used]
+            assert np.array_equal(tile[:n_columns, :used], x.T)
             assert np.isnan(tile[:, width:]).all()
-            assert np.array_equal(out[:-1], x.ravel())
-            assert out[-1] == 7  # nothing is written beyond the rows
+            assert np.array_equal(out[: x.size], x.ravel())
+            assert (out[x.size :] == 7).all()  # nothing is written beyond the rows
+
+
+def before_no_memory(values):
+    """A copy whose end is the end of a page, before a page that no process may read: a load beyond it is a crash."""
+    if not sys.platform.startswith("linux"):
+        return values.copy()
+    size = mmap.PAGESIZE
+    memory = mmap.mmap(-1, 2 * size)
+    pages = np.frombuffer(memory, np.uint8)
+    libc = ctypes.CDLL(None, use_errno=True)
+    assert libc.mprotect(ctypes.c_void_p(pages.ctypes.data + size), ctypes.c_size_t(size), 0) == 0
+    copy = pages[size - values.nbytes : size].view(values.dtype)
+    copy[:] = values
+    return copy
 
 
 @njit

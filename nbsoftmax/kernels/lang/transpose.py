@@ -50,7 +50,8 @@ def rows_to_lanes(typingctx, array, i, stride, n_rows, n_columns, tile, j, share
     """Transpose at most `lanes(array)` rows, and `lanes(array) // share` columns of them, to an array or a tile.
 
     Row r begins at element i + r * stride of `array`; its column k goes to element j + k * lanes(tile) + r of `tile`.
-    Columns from n_columns on become 0; rows from n_rows on repeat row n_rows - 1. `share` is 1 or 2, a constant.
+    `n_rows` is the number of rows that exist; if they are too few, the last one is repeated. Columns from n_columns on
+    have no meaning: they are 0, or come from the next row, since whole loads are faster. `share` is 1 or 2, a constant.
     """
     vector, apart = vector_of(array), vector_of(tile).lanes
     part_of_row = Vector(vector.dtype, vector.lanes // share.literal_value)
@@ -75,7 +76,11 @@ def rows_to_lanes(typingctx, array, i, stride, n_rows, n_columns, tile, j, share
             return [align(builder.load(address), vector.dtype) for address in addresses]
 
         enough = at_least(builder, n_columns, part_of_row.lanes)
-        rows = part() if HAS_MASKS else choose(builder, enough, whole, part)
+        inside = builder.and_(  # every row has a next one, which contains what a whole load reads beyond its row
+            at_least(builder, n_rows, vector.lanes + 1),
+            at_least(builder, builder.add(stride, n_columns), part_of_row.lanes),
+        )
+        rows = part() if HAS_MASKS else choose(builder, enough, whole, lambda: choose(builder, inside, whole, part))
         # Vector q holds the rows q, q + n, ...: as many as fit.
         n = part_of_row.lanes
         vectors = [joined(builder, rows[q::n]) for q in range(n)]
@@ -89,7 +94,10 @@ def rows_to_lanes(typingctx, array, i, stride, n_rows, n_columns, tile, j, share
 
 @intrinsic(prefer_literal=True)
 def lanes_to_rows(typingctx, tile, j, array, i, stride, n_rows, n_columns, share):
-    """Inverse of `rows_to_lanes`: element j + k * lanes(tile) + r of `tile` goes to array[i + r * stride + k]."""
+    """Inverse of `rows_to_lanes`: element j + k * lanes(tile) + r of `tile` goes to array[i + r * stride + k].
+
+    Only n_rows rows and n_columns columns are written.
+    """
     vector, apart = vector_of(array), vector_of(tile).lanes
     part_of_row = Vector(vector.dtype, vector.lanes // share.literal_value)
 
@@ -118,10 +126,18 @@ def lanes_to_rows(typingctx, tile, j, array, i, stride, n_rows, n_columns, share
                     else:
                         align(builder.store(row, address), vector.dtype)
             with otherwise:
+                # If rows lie side by side, what a whole store writes beyond its row is replaced by the next rows.
+                covered = builder.and_(
+                    builder.icmp_signed("==", stride, n_columns), at_least(builder, n_columns, n // 2)
+                )
+                n_whole = builder.select(covered, builder.sub(n_rows, n_rows.type(1)), n_rows.type(0))
                 # A branch for each row: a masked store of no lane to a page that is not in memory takes 100 ns.
                 for r, (row, address) in enumerate(zip(rows, addresses, strict=True)):
-                    with builder.if_then(builder.icmp_signed(">", n_rows, n_rows.type(r))):
-                        store_first(builder, part_of_row, address, n_columns, row)
+                    with builder.if_else(builder.icmp_signed(">", n_whole, n_whole.type(r))) as (followed, other):
+                        with followed:
+                            align(builder.store(row, address), vector.dtype)
+                        with other, builder.if_then(builder.icmp_signed(">", n_rows, n_rows.type(r))):
+                            store_first(builder, part_of_row, address, n_columns, row)
         return context.get_dummy_value()
 
     return types.void(tile, types.intp, array, *[types.intp] * 4, share), codegen
