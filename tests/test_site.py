@@ -16,7 +16,8 @@ LOADED = re.compile(r"<(?:script|img|iframe)[^>]* src=[\"']?https?:|<link[^>]* h
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory):
-    pytest.importorskip("material")
+    for package in ("material", "nbconvert"):
+        pytest.importorskip(package)
     folder = tmp_path_factory.mktemp("site")
     command = [sys.executable, "-m", "mkdocs", "build", "--quiet", "--strict", "--site-dir", str(folder)]
     done = subprocess.run(command, cwd=REPOSITORY, env=os.environ, capture_output=True, text=True, check=False)
@@ -65,3 +66,16 @@ def test_formulas_are_typeset_and_every_public_name_has_an_anchor(site):
         assert f'id="nbsoftmax.{name}"' in reference, name
     for method in ("predict", "score"):  # inherited from a class that is not public
         assert f'id="nbsoftmax.SoftmaxRegression.{method}"' in reference
+
+
+@pytest.mark.slow
+def test_notebooks_are_pages_with_their_pictures(site):
+    names = [path.stem for path in (REPOSITORY / "docs" / "notebooks").glob("*.ipynb")]
+    index = (site / "index.html").read_text(encoding="utf-8")
+    for name in names:
+        assert f'href="notebooks/{name}.html"' in index
+        page = (site / "notebooks" / f"{name}.html").read_text(encoding="utf-8")
+        assert "<style scoped" not in page
+        for picture in re.findall(rf'src="({name}-outputs/\w+\.png)"', page):
+            assert (site / "notebooks" / picture).read_bytes().startswith(b"\x89PNG")
+    assert list(site.glob("notebooks/digits-outputs/*.png"))
