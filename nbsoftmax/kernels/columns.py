@@ -6,7 +6,7 @@ as keep its logits in the second-level cache, and at least a cache line of them.
 
 The terms of `SEGMENT` classes are added in the dtype of the logits, and these sums with compensation (T. Dekker, "A
 floating-point technique for extending the available precision", Numer. Math. 18 (1971)). For at most
-`rows.MOST_CLASSES_IN_TILE` classes, the results have the bits of those of `kernels.rows`, which adds the terms of a row
+`rows.MOST_CLASSES_TO_MEMORY` classes, the results have the bits of those of `kernels.rows`, which adds the terms of a row
 in the same order.
 """
 

@@ -41,6 +41,7 @@ from nbsoftmax.kernels.lang.simd import (
     load_converted,
     load_part,
     max_of,
+    prefetch_to_write,
     store,
     store_part,
     sum_of,
@@ -54,10 +55,15 @@ from nbsoftmax.kernels.runtime.threads import take
 
 # Up to this number of classes, tiles are faster than horizontal sums of one row at a time.
 MOST_CLASSES_IN_TILE = 64
+# The same where results go to memory that may not be in a cache: a core waits for the lines of many rows at a time.
+MOST_CLASSES_TO_MEMORY = 47
 # Chunks begin at multiples of this number of rows, so that every tile of a chunk except the last is full.
 CHUNK_STEP = 32
 # Number of vectors that are summed in a register before the sum is added in float64; limits the rounding of long rows.
 SEGMENT = 64
+
+# Bytes of a tile from which on its results are announced to the caches: more stores than wait at a time in a core.
+BURST_BYTES = 2**11
 
 # Losses above this limit, near the largest float32, are recomputed by `far_loss` if rows are processed one at a time.
 FAR = 2.0**120
@@ -145,6 +151,22 @@ def empty_tile(tile, out, i, stride, n_rows, n_classes):
 
 
 @inlined
+def in_bursts(tile, stride, n_classes):
+    """Whether the results of a tile, written to rows at this distance, are announced by `announce`."""
+    return stride == n_classes and n_classes * lanes(tile) * tile.numbers.itemsize > BURST_BYTES
+
+
+@inlined
+def announce(tile, k, out, o):
+    """Request, to write, the cache lines of the k-th part of the results of a tile, which begin at out[o].
+
+    A core that writes a whole tile to lines that are not in its caches waits until they are.
+    """
+    for line in range(0, lanes(tile), 64 // out.itemsize):
+        prefetch_to_write(out, o + k * lanes(tile) + line)
+
+
+@inlined
 def tile_shift(tile, n_classes):
     c = load(tile, 0)
     for k in range(1, n_classes):
@@ -153,10 +175,12 @@ def tile_shift(tile, n_classes):
 
 
 @inlined
-def tile_exp(tile, n_classes, c):
-    """Replace each logit by exp(z - c); return the sums of the rows."""
+def tile_exp(tile, n_classes, c, out, o, ahead):
+    """Replace each logit by exp(z - c); return the sums of the rows. If `ahead`, they will be written to out[o ...]."""
     s = filled(tile, 0)
     for k in range(n_classes):
+        if ahead:
+            announce(tile, k, out, o)
         e = exp_of_difference(load(tile, k * lanes(tile)), c)
         store(tile, k * lanes(tile), e)
         s += e
@@ -244,12 +268,12 @@ def row_scale(out, o, n_classes, factor, last):
 def softmax_tiles(z, zi, stride, n_rows, n_classes, out, oi, out_stride):
     """As `softmax_rows`, with rows in lanes."""
     tile = new_tile(n_classes, z)
-    width = lanes(tile)
+    width, ahead = lanes(tile), in_bursts(tile, out_stride, n_classes)
     for r in range(0, n_rows, width):
         n = min(width, n_rows - r)
         fill_tile(z, zi + r * stride, stride, n_rows - r, n_classes, tile)
         # One division for each row: multiplication by the reciprocal adds half an ULP of error and is much faster.
-        scale = 1.0 / tile_exp(tile, n_classes, tile_shift(tile, n_classes))
+        scale = 1.0 / tile_exp(tile, n_classes, tile_shift(tile, n_classes), out, oi + r * out_stride, ahead)
         for k in range(n_classes):
             store(tile, k * width, load(tile, k * width) * scale)
         empty_tile(tile, out, oi + r * out_stride, out_stride, n, n_classes)
@@ -270,7 +294,7 @@ def softmax_rows(z, zi, stride, n_rows, n_classes, out, oi, out_stride):
 
     `out` may be `z`, with the same stride.
     """
-    if n_classes <= MOST_CLASSES_IN_TILE:
+    if n_classes <= MOST_CLASSES_TO_MEMORY:
         softmax_tiles(z, zi, stride, n_rows, n_classes, out, oi, out_stride)
     else:
         softmax_wide(z, zi, stride, n_rows, n_classes, out, oi, out_stride)
@@ -279,7 +303,7 @@ def softmax_rows(z, zi, stride, n_rows, n_classes, out, oi, out_stride):
 @part
 def log_softmax_rows(z, zi, stride, n_rows, n_classes, out, oi, out_stride):
     """Log-softmax of a block of rows: (z - c) - log1p(r); this order keeps the digits of large logits."""
-    if n_classes <= MOST_CLASSES_IN_TILE:
+    if n_classes <= MOST_CLASSES_TO_MEMORY:
         tile = new_tile(n_classes, z)
         width = lanes(tile)
         for r in range(0, n_rows, width):
@@ -596,7 +620,7 @@ def cross_entropy_rows(
     goes to out[oi + r * out_stride ...], which may be the memory of the logits. The loss of every sample goes to
     `losses` (m,), unless it is empty. `tile` and `proba_tile` are temporary memory (`new_tile`).
     """
-    if n_classes <= MOST_CLASSES_IN_TILE:
+    if n_classes <= MOST_CLASSES_TO_MEMORY:
         return cross_entropy_tiles(
             z, zi, stride, n_rows, n_classes, first, target, scale, losses, want_grad, out, oi, out_stride, tile,
             proba_tile,
@@ -624,7 +648,7 @@ def curvature_tiles(z, u, stride, n_rows, n_classes, first, curvature, memory, k
             fill_tile(kept, at, n_classes, n_rows - r, n_classes, tile)
         else:
             fill_tile(z, r * stride, stride, n_rows - r, n_classes, tile)
-            scale = 1.0 / tile_exp(tile, n_classes, tile_shift(tile, n_classes))
+            scale = 1.0 / tile_exp(tile, n_classes, tile_shift(tile, n_classes), kept, at, False)
             for k in range(n_classes):
                 store(tile, k * width, load(tile, k * width) * scale)
             if memory == KEEP:

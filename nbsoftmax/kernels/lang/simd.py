@@ -590,13 +590,16 @@ def load_converted(typingctx, array, i, n, rest, like):
     return vector(array, types.intp, types.intp, vector, like), codegen
 
 
-def prefetch_at(builder, address):
-    """Emit a prefetch of the cache line at an address, which need not be valid."""
+def prefetch_at(builder, address, *, write=0, locality=2):
+    """Emit a prefetch of the cache line at an address, which need not be valid.
+
+    `locality` 2 is the second-level cache, 3 the first-level cache.
+    """
     address = builder.bitcast(address, ir.IntType(8).as_pointer())
     number = ir.IntType(32)
     fnty = ir.FunctionType(ir.VoidType(), [address.type, number, number, number])
     function = cgutils.get_or_insert_function(builder.module, fnty, "llvm.prefetch.p0")
-    builder.call(function, [address, number(0), number(2), number(1)])  # to read, into the second-level cache, data
+    builder.call(function, [address, number(write), number(locality), number(1)])  # 1: data, not instructions
 
 
 @intrinsic
@@ -606,6 +609,18 @@ def prefetch(typingctx, array, i):
     def codegen(context, builder, sig, args):
         data = context.make_array(sig.args[0])(context, builder, args[0]).data
         prefetch_at(builder, builder.gep(data, [args[1]]))
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp), codegen
+
+
+@intrinsic
+def prefetch_to_write(typingctx, array, i):
+    """Prefetch the cache line of element i, which need not exist, into the first-level cache, to write it."""
+
+    def codegen(context, builder, sig, args):
+        data = context.make_array(sig.args[0])(context, builder, args[0]).data
+        prefetch_at(builder, builder.gep(data, [args[1]]), write=1, locality=3)
         return context.get_dummy_value()
 
     return types.void(array, types.intp), codegen
