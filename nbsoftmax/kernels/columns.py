@@ -6,8 +6,8 @@ as keep its logits in the second-level cache, and at least a cache line of them.
 
 The terms of `SEGMENT` classes are added in the dtype of the logits, and these sums with compensation (T. Dekker, "A
 floating-point technique for extending the available precision", Numer. Math. 18 (1971)). For at most
-`rows.MOST_CLASSES_TO_MEMORY` classes, the results have the bits of those of `kernels.rows`, which adds the terms of a row
-in the same order.
+`rows.MOST_CLASSES_TO_MEMORY` classes, the results have the bits of those of `kernels.rows`, which adds the terms of a
+row in the same order.
 """
 
 from math import inf

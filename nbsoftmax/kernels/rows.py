@@ -55,7 +55,7 @@ from nbsoftmax.kernels.runtime.threads import take
 
 # Up to this number of classes, tiles are faster than horizontal sums of one row at a time.
 MOST_CLASSES_IN_TILE = 64
-# The same where results go to memory that may not be in a cache: a core waits for the lines of many rows at a time.
+# The same for results in memory that may be in no cache: cores wait for the lines of many rows.
 MOST_CLASSES_TO_MEMORY = 47
 # Chunks begin at multiples of this number of rows, so that every tile of a chunk except the last is full.
 CHUNK_STEP = 32
