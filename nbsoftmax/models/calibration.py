@@ -264,7 +264,7 @@ def reliability(
         bins = _bins(p, n_bins)
         for total, of_sample in ((weight, s), (predicted, s * p), (happened, s * (labels == k))):
             total[k] = np.bincount(bins, of_sample, n_bins)
-    with np.errstate(invalid="ignore"):  # 0 / 0 in empty bins
+    with np.errstate(invalid="ignore", over="ignore"):  # 0 / 0 in empty bins, and sums of weights that overflow
         edges, of_bins = np.arange(n_bins + 1) / n_bins, np.ldexp(weight, exponent)
         return Reliability(edges, predicted / weight, happened / weight, of_bins)
 
