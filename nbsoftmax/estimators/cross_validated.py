@@ -169,7 +169,7 @@ class SoftmaxRegressionCV(FittedClassifier):
         scorer = with_classes(scorer_of(self.scoring), classes, held_out=True)
         self.scores_ = np.empty(self.n_iter_.shape)
         for f, (_, test) in enumerate(folds):
-            refuse_no_held_out(problem.sample_weight[test] if problem.sample_weight.size else np.ones(test.size))
+            refuse_no_held_out(problem.weights_or_ones()[test])
             X_test, y_test = problem.X[test], labels[test]
             its = _check_method_params(problem.X, to_scorer, indices=test)
             shift = problem.offset[test] if problem.offset.size else None

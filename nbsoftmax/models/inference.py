@@ -132,7 +132,7 @@ def at_maximum(
         if cov == "fisher":
             covariance = np.ldexp(inverse, -target.exponent)
         else:
-            covariance = robust_covariance(inverse, X, problem, params, free, cov, codes)
+            covariance = robust_covariance(inverse, X, problem, target, params, free, cov=cov, groups=codes)
         null = np.nan  # ratios of likelihoods have no meaning with Firth's penalty
         if not isinstance(options.penalty, Firth):
             null = null_log_likelihood(objective, counts, has_offset=problem.offset.size > 0)

@@ -19,7 +19,7 @@ from nbsoftmax.models.contrast import Contrast
 from nbsoftmax.models.display import MOST_LISTED, Displayed, Table, counted
 from nbsoftmax.models.effects import KINDS, EffectOptions, mean_effects
 from nbsoftmax.models.effects_result import MarginalEffects
-from nbsoftmax.models.estimates import Estimates, interval, statistics, two_sided
+from nbsoftmax.models.estimates import Estimates, interval, statistics, two_sided, z_scores
 from nbsoftmax.models.hypotheses import Coefficients
 from nbsoftmax.models.levels import numbers_of, other_levels
 from nbsoftmax.models.points import points_of_fit, points_of_table
@@ -103,7 +103,7 @@ class Inference(Displayed):
     @property
     def z(self) -> Float64s:
         """Params / standard_errors: for many samples, standard normal under the hypothesis that a coefficient is 0."""
-        return np.asarray(self.params / self.standard_errors)
+        return z_scores(self.params, self.standard_errors)
 
     @property
     def p_values(self) -> Float64s:

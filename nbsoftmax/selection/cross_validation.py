@@ -178,7 +178,7 @@ def held_out(
     codes = problem.y
     if codes.ndim != 1:
         raise InputValueError("y holds probabilities or partial labels; cross_validate needs one label for each row.")
-    weight = problem.sample_weight if problem.sample_weight.size else np.ones(len(codes))
+    weight = problem.weights_or_ones()
     parts = [_Fold(problem, weight, *pair) for pair in _pairs(folds, codes, random_state)]
     return _scores(parts, Cs, l1_ratio, options | {"random_state": random_state})
 
