@@ -161,8 +161,11 @@ class SoftmaxRegressionCV(FittedClassifier):
             (fold_indices(train, labels.size, "train"), fold_indices(test, labels.size, "test"))
             for train, test in splitter.split(problem.X, labels, **to_splitter)
         ]
-        if len(folds) < (2 if self.refit == "one-standard-error" else 1):
-            raise InputValueError(f"cv gives {len(folds)} folds, which is too few; give more, or a number.")
+        least = 2 if self.refit == "one-standard-error" else 1
+        if len(folds) < least:
+            raise InputValueError(
+                f"cv gives {len(folds)} folds, expected at least {least}; give a splitter with more folds, or a number."
+            )
         self.Cs_ = grid_of(self.Cs)
         self.l1_ratios_ = penalties("l1_ratios", 0.0 if self.l1_ratios is None else self.l1_ratios, low_open=False)
         coef, intercept = self._fit_folds(problem, [train for train, _ in folds])
