@@ -153,9 +153,8 @@ def temperature(logits: ArrayLike, y: ArrayLike, *, sample_weight: ArrayLike | N
         following = b - at / bend if bend > 0 else low
         if not low < following < high:
             following = (low + high) / 2
-        if (
-            not abs(following - b) > RELATIVE_PRECISION * b
-        ):  # also ends for NaN, when 1 / T exceeds the range of float64
+        # This also ends for NaN, when 1 / T exceeds the range of float64.
+        if not abs(following - b) > RELATIVE_PRECISION * b:
             return scale / following
         b = following
 

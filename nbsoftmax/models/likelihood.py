@@ -19,7 +19,7 @@ from scipy.linalg import cho_factor, cho_solve
 from nbsoftmax import validation
 from nbsoftmax.collinearity import refuse_collinear
 from nbsoftmax.errors import InputValueError, listed
-from nbsoftmax.models.softmax import SoftmaxModel
+from nbsoftmax.models.softmax import SoftmaxModel, params_of
 from nbsoftmax.penalized_loss import PenalizedLoss
 from nbsoftmax.validation import Float64s
 
@@ -46,7 +46,7 @@ def maximum(
 
     The last two are in units of 2^exponent, like the weights.
     """
-    params = np.column_stack([model.coef, model.intercept])
+    params = params_of(model)
     n, n_names = int(free.sum()), len(names)
     ends = X.max(axis=0), X.min(axis=0)  # sparse rows if X is sparse
     high, low = (end.toarray().ravel() if validation.is_sparse(X) else end for end in ends)

@@ -370,6 +370,11 @@ def checked_model(value: Any, *, name: str = "model") -> SoftmaxModel:
     )
 
 
+def params_of(model: SoftmaxModel) -> Float64s:
+    """The parameters of a model, (n_classes, n_features + 1): the intercepts are in the last column."""
+    return np.column_stack([model.coef, model.intercept])
+
+
 def feature_names(model: SoftmaxModel) -> tuple[str, ...]:
     """The names of the features of a model; "x0", "x1", ... if it has none."""
     return model.feature_names or tuple(f"x{j}" for j in range(model.n_features))

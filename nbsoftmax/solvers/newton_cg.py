@@ -222,12 +222,8 @@ class NewtonSteps:
             moved = backtrack(sums, point, self._direction.step)
         if moved is None:
             return None
-        self._polished = False
-        damped, self._predicted, self._gained = (
-            self._damping.active,
-            self._direction.decrement,
-            point.value - moved.value,
-        )
+        self._polished, damped = False, self._damping.active
+        self._predicted, self._gained = self._direction.decrement, point.value - moved.value
         if self._predicted > self._allowed(point):
             self._damping.update(self._predicted, self._gained)
         else:  # differences of the objective are rounding errors
