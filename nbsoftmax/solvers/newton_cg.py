@@ -334,8 +334,8 @@ class NewtonSteps:
         direction = self._direction
         if not self._polishes or direction.residual is None:
             return
-        # The next gap is about decrement^2 / J.
-        if not direction.decrement**2 <= allowed * abs(point.value):
+        # The next gap is about decrement^2 / J. (The power of a float raises an error if it overflows.)
+        if not direction.decrement * direction.decrement <= allowed * abs(point.value):
             return
         self._intercept = InterceptCurvature.at(self._objective, point.params)
         self._polishes = self._intercept.known
@@ -368,4 +368,5 @@ def _least_decrement(objective: Curved, point: Point) -> float:
     v = Preconditioner(objective, point.params, "diagonal")(centred(point.grad))
     v = v / (np.abs(v).max() or 1.0)
     curvature = float(np.vdot(v, objective.hvp(point.params, v))) if np.isfinite(v).all() else 0.0
-    return float(np.vdot(point.grad, v)) ** 2 / (2 * curvature) if curvature > 0 else 0.0
+    slope = float(np.vdot(point.grad, v))
+    return slope * slope / (2 * curvature) if curvature > 0 else 0.0
