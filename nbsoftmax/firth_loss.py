@@ -26,7 +26,6 @@ import numpy as np
 from scipy.linalg import lapack
 
 from nbsoftmax import validation
-from nbsoftmax.backends.base import Refinable
 from nbsoftmax.backends.targets import curvature_weights
 from nbsoftmax.collinearity import refuse_collinear
 from nbsoftmax.errors import InputValueError
@@ -59,13 +58,11 @@ class FirthLoss(PenalizedLoss):
         super().__init__(problem, _checked(problem, options))
         assert isinstance(problem, Problem)
         self._data, self.convex, self.separable_below = problem, False, 0.0
-        self._sum = problem.weight_sum
         self._n_columns = problem.n_features + self.fit_intercept
         self._weight = curvature_weights(problem.target_in_float64())
         self._centre, self._scale = self._moments()
-        _ = self.sparse_rows  # of the backend before it is refined
-        if self.dtype != np.float64 and isinstance(self.backend, Refinable):
-            self.backend, self.dtype = self.backend.in_float64(hessian=True), np.dtype(np.float64)
+        refined = self.in_float64(hessian=True)
+        self.backend, self.dtype = refined.backend, refined.dtype
         at_zero = self._information(np.zeros(self.shape))
         if at_zero is None:
             names = problem.feature_names or tuple(f"x{j}" for j in range(problem.n_features))
@@ -82,7 +79,7 @@ class FirthLoss(PenalizedLoss):
 
     def check_start(self, start: Float64s) -> None:
         """Raise an InputValueError if the objective is infinite at `start`, as at the end of a fit without penalty."""
-        if not np.isfinite(self.value(start)):
+        if start.any() and not np.isfinite(self.value(start)):  # at 0 it is known to be finite
             raise InputValueError(
                 "the information matrix is singular at init, where all probabilities are 0 or 1; leave init out."
             )
@@ -99,15 +96,11 @@ class FirthLoss(PenalizedLoss):
             return np.inf, np.full(self.shape, np.inf)
         loss, grad = self.backend.loss_and_grad(params)
         grad /= self.backend.weight_sum
-        grad[:, : self._n_columns] -= self._half_log_det_gradient(params, found.inverse) / self._sum
+        grad[:, : self._n_columns] -= self._half_log_det_gradient(params, found.inverse) / self.weight_sum
         return self._value(loss, found), grad
 
-    def packed(self) -> None:
-        """None: Newton steps of small problems are for convex objectives."""
-        return
-
     def _value(self, loss: float, found: Information) -> float:
-        return loss / self.backend.weight_sum - (found.log_det - self._log_det_at_zero) / (2 * self._sum)
+        return loss / self.backend.weight_sum - (found.log_det - self._log_det_at_zero) / (2 * self.weight_sum)
 
     def _information(self, params: Float64s) -> Information | None:
         """The information matrix; None if it is singular to rounding errors, or not finite."""

@@ -23,7 +23,7 @@ from nbsoftmax.estimators.namespaces import check_namespace, like, to_numpy
 from nbsoftmax.kernels.predict import BEST, LOG_PROBA, LOGITS, PROBA
 from nbsoftmax.models.in_blocks import accuracy_in_blocks, in_blocks, refuse_offset
 from nbsoftmax.models.predictions import predictions
-from nbsoftmax.models.scores import possible_in_order
+from nbsoftmax.models.scores import accuracy, possible_in_order
 from nbsoftmax.models.sklearn_parameters import one_row, two_rows
 from nbsoftmax.models.softmax import SoftmaxModel
 from nbsoftmax.models.thresholds import best_classes, thresholds_of
@@ -245,24 +245,23 @@ class FittedClassifier(ClassifierMixin, SparseCoefMixin, BaseEstimator):
     def score(
         self, X: Any, y: Any = None, sample_weight: ArrayLike | None = None, offset: ArrayLike | None = None
     ) -> float:
-        """Accuracy: the proportion of samples whose label is predicted, weighted by the sample weights.
+        """Accuracy: the proportion of samples whose predicted label equals `y`, weighted by the sample weights.
 
-        If `y` holds partial labels, whose predicted label is possible.
+        If `y` holds partial labels, it is the proportion of samples whose predicted label is possible.
         """
         if is_source(X):
             check_is_fitted(self)
             refuse_offset(offset)
             predict = partial(self._predict_validated, what=BEST)
             return accuracy_in_blocks(X, self._trained(), predict, np.asarray(self.classes_))
-        if sample_weight is not None:
-            sample_weight = validation.as_array("sample_weight", to_numpy("sample_weight", sample_weight))
         y = to_numpy("y", y)
         predicted = to_numpy("labels", self.predict(X) if offset is None else self.predict(X, offset))
+        weight = validation.sample_weights(to_numpy("sample_weight", sample_weight), len(predicted))
         possible = possible_in_order(y, np.asarray(self.classes_), len(predicted))
         if possible is not None:
-            right = possible[np.arange(len(predicted)), np.searchsorted(self.classes_, predicted)]
-            return float(np.average(right, weights=sample_weight))
-        return float(accuracy_score(sortable(readable(y)), predicted, sample_weight=sample_weight))
+            return accuracy(possible[np.arange(len(predicted)), np.searchsorted(self.classes_, predicted)], weight)
+        scaled = validation.scaled(weight)[0] if weight.size else None  # the sum of the weights may overflow
+        return float(accuracy_score(sortable(readable(y)), predicted, sample_weight=scaled))
 
     def _n_threads(self) -> int | None:
         # joblib takes into account that this process may be one of several workers.

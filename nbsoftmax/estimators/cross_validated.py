@@ -161,15 +161,18 @@ class SoftmaxRegressionCV(FittedClassifier):
             (fold_indices(train, labels.size, "train"), fold_indices(test, labels.size, "test"))
             for train, test in splitter.split(problem.X, labels, **to_splitter)
         ]
-        if len(folds) < (2 if self.refit == "one-standard-error" else 1):
-            raise InputValueError(f"cv gives {len(folds)} folds, which is too few; give more, or a number.")
+        least = 2 if self.refit == "one-standard-error" else 1
+        if len(folds) < least:
+            raise InputValueError(
+                f"cv gives {len(folds)} folds, expected at least {least}; give a splitter with more folds, or a number."
+            )
         self.Cs_ = grid_of(self.Cs)
         self.l1_ratios_ = penalties("l1_ratios", 0.0 if self.l1_ratios is None else self.l1_ratios, low_open=False)
         coef, intercept = self._fit_folds(problem, [train for train, _ in folds])
         scorer = with_classes(scorer_of(self.scoring), classes, held_out=True)
         self.scores_ = np.empty(self.n_iter_.shape)
         for f, (_, test) in enumerate(folds):
-            refuse_no_held_out(problem.sample_weight[test] if problem.sample_weight.size else np.ones(test.size))
+            refuse_no_held_out(problem.weights_or_ones()[test])
             X_test, y_test = problem.X[test], labels[test]
             its = _check_method_params(problem.X, to_scorer, indices=test)
             shift = problem.offset[test] if problem.offset.size else None

@@ -18,10 +18,8 @@ from nbsoftmax.models.softmax import SoftmaxModel
 from nbsoftmax.penalties import limits_of
 from nbsoftmax.problem import Problem
 from nbsoftmax.selection.cross_validation import weights_of_rows
-from nbsoftmax.selection.path import as_in_sklearn
+from nbsoftmax.selection.fit import fit_for_c
 from nbsoftmax.training.convergence_warning import ConvergenceWarning
-from nbsoftmax.training.result import uninterrupted
-from nbsoftmax.training.trainer import Trainer
 from nbsoftmax.validation import Float64s
 
 
@@ -44,8 +42,7 @@ class TrainingPart:
     """
 
     def __init__(self, problem: Problem, rows: NDArray[np.int64], options: dict[str, Any]) -> None:
-        weight = problem.sample_weight if problem.sample_weight.size else np.ones(problem.n_samples)
-        part = problem.with_sample_weight(weights_of_rows(rows, weight))
+        part = problem.with_sample_weight(weights_of_rows(rows, problem.weights_or_ones()))
         self.absent = np.zeros(problem.n_classes, bool)
         if options["fit_intercept"] and problem.label_smoothing == 0:
             self.absent = (part.target.class_sums() == 0) & (problem.target.class_sums() > 0)
@@ -71,12 +68,9 @@ class TrainingPart:
             return coef, intercept, n_iter
         last: SoftmaxModel | None = None
         for i in np.argsort(Cs, kind="stable").tolist():
-            # The number of all classes decides whether scikit-learn's coefficients have one row.
-            l1, l2 = as_in_sklearn(Cs[i], self._part.weight_sum, l1_ratio, self._shape[0])
-            trainer = Trainer(l1=float(l1), l2=float(l2), **self._options)
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", ConvergenceWarning)
-                result = uninterrupted(trainer.fit(self._part, init=last))
+                result = fit_for_c(self._part, Cs[i], l1_ratio, self._options, init=last, n_classes=self._shape[0])
             last, n_iter[i] = result.model, result.n_iter
             coef[i, present], intercept[i, present] = last.coef, last.intercept
         return coef, intercept, n_iter

@@ -40,7 +40,7 @@ def _columns(along: Along) -> Floats | None:
 
     They do if the logits of one class have at least a cache line side by side.
     """
-    if along.n_inner * along.array.itemsize < columns.LEAST_BYTES or not along.n_rows:
+    if along.last or along.n_inner * along.array.itemsize < columns.LEAST_BYTES or not along.n_rows:
         return None
     if along.to_end(along.array).flags.c_contiguous:  # then their rows are contiguous
         return None
@@ -72,7 +72,7 @@ def result_rows(along: Along, z: Floats, out: Any) -> tuple[Floats, Floats]:
 
 def finish(along: Along, result: Floats, own: Floats) -> Floats:
     """Copy the rows from the kernel to the result, if they have memory of their own; return the result."""
-    if not np.may_share_memory(result, own):
+    if not along.last and not np.may_share_memory(result, own):
         result[...] = along.from_end(own)
     return result
 
@@ -80,7 +80,7 @@ def finish(along: Along, result: Floats, own: Floats) -> Floats:
 def _transformed(name: str, logits: ArrayLike, axis: Axes, out: Floats | None) -> Floats:
     """The result of the kernel of this name, which has the shape of the logits."""
     along = validation.logits_along(logits, axis, several=True)
-    z = None if along.last else _columns(along)
+    z = _columns(along)
     if z is not None:
         result = result_array(along, z, out)
         _by_columns(name, z, along, result)
@@ -88,7 +88,7 @@ def _transformed(name: str, logits: ArrayLike, axis: Axes, out: Floats | None) -
     z = along.rows()
     result, own = result_rows(along, z, out)
     _by_rows(name, z, own)
-    return result if along.last else finish(along, result, own)
+    return finish(along, result, own)
 
 
 def softmax(logits: ArrayLike, axis: Axes = -1, *, out: Floats | None = None) -> Floats:
@@ -212,7 +212,7 @@ def logsumexp(
 def _logsumexp(along: Along) -> Floats:
     """Log-sum-exp of every row, (n_rows,)."""
     lse = np.empty(along.n_rows, along.array.dtype)
-    z = None if along.last else _columns(along)
+    z = _columns(along)
     if z is not None:
         _by_columns("logsumexp", z, along, lse)
     else:

@@ -156,7 +156,7 @@ def _cross_entropy(
     options["sample_weight"] = validation.weight_rows(options["sample_weight"], along)
     result, own = result_rows(along, z, out) if want_grad else (z[:0], z[:0])
     loss = _of_rows(z, y, options, reduction, own)
-    if want_grad and not along.last:
+    if want_grad:
         result = finish(along, result, own)
     if reduction == "none":
         loss = loss.reshape(along.rows_shape)[()]

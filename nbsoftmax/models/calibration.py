@@ -153,9 +153,8 @@ def temperature(logits: ArrayLike, y: ArrayLike, *, sample_weight: ArrayLike | N
         following = b - at / bend if bend > 0 else low
         if not low < following < high:
             following = (low + high) / 2
-        if (
-            not abs(following - b) > RELATIVE_PRECISION * b
-        ):  # also ends for NaN, when 1 / T exceeds the range of float64
+        # This also ends for NaN, when 1 / T exceeds the range of float64.
+        if not abs(following - b) > RELATIVE_PRECISION * b:
             return scale / following
         b = following
 
@@ -264,7 +263,7 @@ def reliability(
         bins = _bins(p, n_bins)
         for total, of_sample in ((weight, s), (predicted, s * p), (happened, s * (labels == k))):
             total[k] = np.bincount(bins, of_sample, n_bins)
-    with np.errstate(invalid="ignore"):  # 0 / 0 in empty bins
+    with np.errstate(invalid="ignore", over="ignore"):  # 0 / 0 in empty bins, and sums of weights that overflow
         edges, of_bins = np.arange(n_bins + 1) / n_bins, np.ldexp(weight, exponent)
         return Reliability(edges, predicted / weight, happened / weight, of_bins)
 

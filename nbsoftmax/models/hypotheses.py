@@ -52,7 +52,7 @@ class Coefficients:
             sides = [self._equation(text, tokens) for text in texts for tokens in _split(_tokens(text), ",")]
             return np.array([row for row, _ in sides]), np.array([-constant for _, constant in sides])
         R = np.atleast_2d(validation.as_float64s("hypothesis", hypothesis))
-        R = validation.finite("hypothesis", R, (len(R), self.n_params), meaning="(n_tests, n_params)")
+        R = validation.finite("hypothesis", R, (max(1, len(R)), self.n_params), meaning="(n_tests, n_params)")
         right = np.zeros(len(R)) if q is None else np.atleast_1d(validation.as_float64s("q", q))
         if right.shape == (1,):
             right = np.repeat(right, len(R))

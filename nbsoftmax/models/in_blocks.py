@@ -33,18 +33,22 @@ def accuracy_in_blocks(
     classes: NDArray[Any],
 ) -> float:
     """The proportion of rows whose class `predict` finds, weighted by the sample weights if the source has some."""
-    right = total = 0.0
+    sums, exponents = [], []  # of the blocks: of the weights of correct predictions and of all, in units of 2^exponent
     for block in _checked(source, trained):
         places, labels = targets_of(block)
         if labels is None:
             raise InputValueError("y holds probabilities, for which the accuracy is not defined; give labels.")
         hit = predict(block.X, block.offset)[1][:, 0] == validation.positions(labels, classes)[places]
-        weight = validation.sample_weights(block.sample_weight, hit.size, all_zero=True)
-        right += float(weight[hit].sum()) if weight.size else int(hit.sum())
-        total += float(weight.sum()) if weight.size else hit.size
-    if total == 0:
+        given = validation.sample_weights(block.sample_weight, hit.size, all_zero=True)
+        weight, exponent = validation.scaled(given if given.size else np.ones(hit.size))
+        if weight.any():
+            sums.append((weight[hit].sum(), weight.sum()))
+            exponents.append(exponent)
+    if not sums:
         raise InputValueError("the weights of the rows sum to 0, so the accuracy is not defined.")
-    return right / total
+    units = np.ldexp(1.0, np.array(exponents) - max(exponents))  # the sum of the weights may overflow
+    right, total = (units[:, None] * sums).sum(axis=0)
+    return float(right / total)
 
 
 def refuse_offset(offset: Any) -> None:

@@ -21,7 +21,7 @@ from nbsoftmax.models.inference_result import Inference
 from nbsoftmax.models.likelihood import information_at, maximum, null_log_likelihood
 from nbsoftmax.models.points import binary_columns
 from nbsoftmax.models.robust import COVARIANCES, group_codes, robust_covariance
-from nbsoftmax.models.softmax import SoftmaxModel, checked_model, feature_names, position
+from nbsoftmax.models.softmax import SoftmaxModel, checked_model, feature_names, params_of, position
 from nbsoftmax.penalized_loss import ObjectiveOptions, PenalizedLoss
 from nbsoftmax.penalties import BoundedPenalty, Firth
 from nbsoftmax.problem import Problem
@@ -125,14 +125,13 @@ def at_maximum(
     names = _names(model, objective.fit_intercept)
     with one_thread():  # the last bits of BLAS and LAPACK depend on the number of their threads
         if isinstance(options.penalty, Firth):
-            fitted = np.column_stack([model.coef, model.intercept])
-            params, inverse, log_likelihood = information_at(fitted, objective, free, names)
+            params, inverse, log_likelihood = information_at(params_of(model), objective, free, names)
         else:
             params, inverse, log_likelihood = maximum(model, objective, X, free, names, target.exponent)
         if cov == "fisher":
             covariance = np.ldexp(inverse, -target.exponent)
         else:
-            covariance = robust_covariance(inverse, X, problem, params, free, cov, codes)
+            covariance = robust_covariance(inverse, X, problem, target, params, free, cov=cov, groups=codes)
         null = np.nan  # ratios of likelihoods have no meaning with Firth's penalty
         if not isinstance(options.penalty, Firth):
             null = null_log_likelihood(objective, counts, has_offset=problem.offset.size > 0)

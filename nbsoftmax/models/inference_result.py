@@ -19,12 +19,12 @@ from nbsoftmax.models.contrast import Contrast
 from nbsoftmax.models.display import MOST_LISTED, Displayed, Table, counted
 from nbsoftmax.models.effects import KINDS, EffectOptions, mean_effects
 from nbsoftmax.models.effects_result import MarginalEffects
-from nbsoftmax.models.estimates import Estimates, interval, statistics, two_sided
+from nbsoftmax.models.estimates import Estimates, interval, statistics, two_sided, z_scores
 from nbsoftmax.models.hypotheses import Coefficients
 from nbsoftmax.models.levels import numbers_of, other_levels
 from nbsoftmax.models.points import points_of_fit, points_of_table
 from nbsoftmax.models.proba_interval import ProbaInterval, proba_interval
-from nbsoftmax.models.softmax import SoftmaxModel, feature_names, position
+from nbsoftmax.models.softmax import SoftmaxModel, feature_names, params_of, position
 from nbsoftmax.models.specification import classification_table, hausman, score_test
 from nbsoftmax.models.to_frame import data_frame
 from nbsoftmax.problem import Problem
@@ -103,7 +103,7 @@ class Inference(Displayed):
     @property
     def z(self) -> Float64s:
         """Params / standard_errors: for many samples, standard normal under the hypothesis that a coefficient is 0."""
-        return np.asarray(self.params / self.standard_errors)
+        return z_scores(self.params, self.standard_errors)
 
     @property
     def p_values(self) -> Float64s:
@@ -190,9 +190,8 @@ class Inference(Displayed):
         matrix, with the rows of the fit. The statistic uses the information matrix, whatever `cov` is.
         """
         self._refuse_firth("the score test")
-        params = np.column_stack([self.model.coef, self.model.intercept])
         free = self.model.classes != self.reference
-        return score_test(self._data(), self.device, Z, params, free, len(self.names))
+        return score_test(self._data(), self.device, Z, params_of(self.model), free, len(self.names))
 
     def iia_test(self, fewer: Inference) -> ChiSquared:
         """Hausman-McFadden test of the independence of irrelevant alternatives.
@@ -265,7 +264,7 @@ class Inference(Displayed):
         -------
         ProbaInterval
         """
-        params = np.column_stack([self.model.coef, self.model.intercept])[:, : len(self.names)]
+        params = params_of(self.model)[:, : len(self.names)]
         free = self.model.classes != self.reference
         return proba_interval(self.model._features(X), params, free, self.covariance, level, self.model.classes)
 
@@ -315,10 +314,9 @@ class Inference(Displayed):
             points = points_of_fit(self.problem, self.device, at, sample_weight, offset)
         else:
             points = points_of_table(self.model, at, sample_weight, offset)
-        params = np.column_stack([self.model.coef, self.model.intercept])
         free = self.model.classes != self.reference
         return MarginalEffects(
-            *mean_effects(points, params, free, self.covariance, options),
+            *mean_effects(points, params_of(self.model), free, self.covariance, options),
             feature_names=names,
             classes=self.model.classes,
             binary=binary,

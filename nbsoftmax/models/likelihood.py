@@ -19,7 +19,7 @@ from scipy.linalg import cho_factor, cho_solve
 from nbsoftmax import validation
 from nbsoftmax.collinearity import refuse_collinear
 from nbsoftmax.errors import InputValueError, listed
-from nbsoftmax.models.softmax import SoftmaxModel
+from nbsoftmax.models.softmax import SoftmaxModel, params_of
 from nbsoftmax.penalized_loss import PenalizedLoss
 from nbsoftmax.validation import Float64s
 
@@ -46,21 +46,16 @@ def maximum(
 
     The last two are in units of 2^exponent, like the weights.
     """
-    params = np.column_stack([model.coef, model.intercept])
+    params = params_of(model)
     n, n_names = int(free.sum()), len(names)
     ends = X.max(axis=0), X.min(axis=0)  # sparse rows if X is sparse
     high, low = (end.toarray().ravel() if validation.is_sparse(X) else end for end in ends)
     middle, reach = np.asarray(high, np.float64) / 2 + low / 2, np.asarray(high, np.float64) / 2 - low / 2
     leave_out = "leave one out" if model.encoding is None else LEAVE_LEVELS_OUT
     scale_free = 8 * np.sqrt(np.finfo(objective.dtype).eps)
-
-    def factor_here() -> _Factor:
-        information = objective.backend.hessian(params)[free][:, :n_names][:, :, free][:, :, :, :n_names]
-        return _factor(information.reshape(n * n_names, -1), objective, names, leave_out)
-
     for step_number in range(MAX_STEPS):
         loss, grad = objective.backend.loss_and_grad(params)
-        factor = factor_here()
+        factor = _factor_at(params, objective, free, names, leave_out)
         step = np.zeros_like(params)
         slope = grad[free, :n_names].ravel()
         solved = -cho_solve(factor.cholesky, slope * factor.scale) * factor.scale
@@ -77,7 +72,8 @@ def maximum(
         # The most that a logit changes: for columns far from 0, changes of slopes and intercept cancel in the middle.
         moved = np.abs(step[:, :-1]) @ reach + np.abs(step[:, :-1] @ middle + step[:, -1])
         if moved.max() <= scale_free:
-            return params, factor_here().inverse(), -objective.backend.loss(params)
+            factor = _factor_at(params, objective, free, names, leave_out)
+            return params, factor.inverse(), -objective.backend.loss(params)
     raise _separable_error(step, reach, model, names)
 
 
@@ -85,9 +81,7 @@ def information_at(
     params: Float64s, objective: PenalizedLoss, free: NDArray[np.bool_], names: tuple[str, ...]
 ) -> tuple[Float64s, Float64s, float]:
     """As `maximum`, but at these parameters, those of a fit with Firth's penalty."""
-    n, n_names = int(free.sum()), len(names)
-    information = objective.backend.hessian(params)[free][:, :n_names][:, :, free][:, :, :, :n_names]
-    factor = _factor(information.reshape(n * n_names, -1), objective, names, "leave one out")
+    factor = _factor_at(params, objective, free, names, "leave one out")
     return params, factor.inverse(), -objective.backend.loss(params)
 
 
@@ -103,7 +97,13 @@ class _Factor:
         return inverse
 
 
-def _factor(information: Float64s, objective: PenalizedLoss, names: tuple[str, ...], leave_out: str) -> _Factor:
+def _factor_at(
+    params: Float64s, objective: PenalizedLoss, free: NDArray[np.bool_], names: tuple[str, ...], leave_out: str
+) -> _Factor:
+    """The factor of the information matrix; the error that tells to `leave_out` columns if it is singular."""
+    n_names = len(names)
+    blocks_of_free = objective.backend.hessian(params)[free][:, :n_names][:, :, free][:, :, :, :n_names]
+    information = blocks_of_free.reshape(int(free.sum()) * n_names, -1)
     diagonal = information.diagonal()
     scale = 1 / np.sqrt(np.where(diagonal > 0, diagonal, 1.0))
     noise = 16 * len(scale) * float(np.finfo(objective.dtype).eps)
@@ -111,9 +111,8 @@ def _factor(information: Float64s, objective: PenalizedLoss, names: tuple[str, .
         cholesky = cho_factor(information * scale * scale[:, None], lower=True)
     except np.linalg.LinAlgError:
         cholesky = None
-    if (
-        cholesky is not None and (cholesky[0].diagonal() ** 2).min() > noise
-    ):  # 1 - R^2 of a column regressed on the previous ones
+    # The squares are 1 - R^2 of a column regressed on the previous ones.
+    if cholesky is not None and (cholesky[0].diagonal() ** 2).min() > noise:
         return _Factor(cholesky, scale)
     refuse_collinear(objective.backend.gram()[: len(names), : len(names)], noise, names, objective.dtype, leave_out)
     raise InputValueError(

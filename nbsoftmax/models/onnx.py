@@ -19,10 +19,8 @@ from nbsoftmax.encoding import AnyEncoding
 from nbsoftmax.errors import InputValueError
 from nbsoftmax.models.onnx_columns import ML_DOMAIN, ML_OPSET, Inputs, encoded_inputs
 
-OPSET, IR_VERSION = (
-    13,
-    7,
-)  # the first opset with Softmax along one axis, and its IR version: supported by every runtime since 2020
+# The first opset with Softmax along one axis, and its IR version: supported by every runtime since 2020.
+OPSET, IR_VERSION = 13, 7
 RESERVED = {"X", "coef", "intercept", "classes", "logits", "best", "label", "proba"}
 MOST_BYTES = 2**31 - 2**20  # the limit of a protobuf message
 
@@ -90,9 +88,8 @@ def onnx_graph(model: LinearModel, dtype: Any) -> bytes:
             *inputs.nodes,
             helper.make_node("Gemm", ["X", "coef", "intercept"], ["logits"], transB=1),
             helper.make_node("Softmax", ["logits"], ["proba"], axis=1),
-            helper.make_node(
-                "ArgMax", ["logits"], ["best"], axis=1, keepdims=0
-            ),  # the first of equal ones, as in SoftmaxModel
+            # The first of equal logits, as in SoftmaxModel.
+            helper.make_node("ArgMax", ["logits"], ["best"], axis=1, keepdims=0),
             helper.make_node("Gather", ["classes", "best"], ["label"]),
         ],
         "softmax_regression",

@@ -61,8 +61,8 @@ def encoded_inputs(encoding: AnyEncoding, kind: int, dtype: np.dtype[Any], reser
     for part in encoding.parts:
         if isinstance(part, DateColumn):
             raise InputValueError(
-                f"the column {plain(part.name)} holds dates, which ONNX has not; make columns of year, month and day "
-                "before the fit."
+                f"the column {plain(part.name)} holds dates, which ONNX does not support; make columns of year, month "
+                "and day before the fit."
             )
         if part.name in reserved or part.name.startswith("/") or not part.name:
             raise InputValueError(f"the column {plain(part.name)} has a name that the graph uses; rename it.")

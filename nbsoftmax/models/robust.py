@@ -24,7 +24,7 @@ from nbsoftmax.functional import cross_entropy_and_grad
 from nbsoftmax.kernels.kinds import PROBA
 from nbsoftmax.models.likelihood import blocks
 from nbsoftmax.problem import Problem
-from nbsoftmax.validation import Float64s
+from nbsoftmax.validation import Float64s, Floats, WeightedTargets
 
 COVARIANCES = ("fisher", "sandwich", "HC0", "HC1", "cluster")
 Codes = NDArray[np.int32]
@@ -50,20 +50,25 @@ def robust_covariance(
     inverse: Float64s,
     X: Any,
     problem: Problem,
+    target: WeightedTargets,
     params: Float64s,
     free: NDArray[np.bool_],
+    *,
     cov: str,
     groups: Codes | None,
 ) -> Float64s:
-    """The covariance of the parameters of the free classes; `inverse` is H^-1 in units of the target's weights."""
+    """The covariance of the parameters of the free classes.
+
+    `target` is that of the problem in float64, and `inverse` is H^-1 in units of its weights.
+    """
     n_params = len(inverse)
-    total = sum_of_squared_scores(X, problem, params, free, n_params // int(free.sum()), groups)
+    total = _sum_of_squared_scores(X, target, problem.offset, params, free, n_params // int(free.sum()), groups)
     covariance = inverse @ total @ inverse
     if groups is not None:
         n_groups = np.unique(groups[groups >= 0]).size
         covariance *= n_groups / (n_groups - 1)
     elif cov == "HC1":
-        n_rows = np.count_nonzero(problem.sample_weight) if problem.sample_weight.size else problem.n_samples
+        n_rows = np.count_nonzero(problem.weights_or_ones())
         if n_rows <= n_params:
             raise InputValueError(
                 f'cov="HC1" needs more rows than parameters, but {n_rows} rows have weight for {n_params} parameters; '
@@ -73,18 +78,24 @@ def robust_covariance(
     return covariance
 
 
-def sum_of_squared_scores(
-    X: Any, problem: Problem, params: Float64s, free: NDArray[np.bool_], n_names: int, groups: Codes | None
+def _sum_of_squared_scores(
+    X: Any,
+    target: WeightedTargets,
+    offset: Floats,
+    params: Float64s,
+    free: NDArray[np.bool_],
+    n_names: int,
+    groups: Codes | None,
 ) -> Float64s:
     """Sum of g g^T for the free classes over the samples, or over the groups, block by block."""
-    target, n_params = problem.target_in_float64(), int(free.sum()) * n_names
+    n_params = int(free.sum()) * n_names
     total, y = np.zeros((n_params, n_params)), target.proba if target.kind == PROBA else target.labels
     order = None if groups is None else np.argsort(groups, kind="stable")
     last, open_group = np.zeros(n_params), -1  # the group that the next block may continue
     for rows, x in blocks(X, n_names > X.shape[1], n_params, order):
         logits = x @ params[:, :n_names].T
-        if problem.offset.size:
-            logits += problem.offset[rows]
+        if offset.size:
+            logits += offset[rows]
         slopes = cross_entropy_and_grad(logits, y[rows], class_weight=target.gain, reduction="sum")[1]
         if target.weight.size:
             slopes *= target.weight[rows, None]

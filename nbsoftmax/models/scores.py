@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from nbsoftmax import validation
 from nbsoftmax.errors import InputValueError, listed
+from nbsoftmax.validation import Float64s
 
 
 def confusion(
@@ -45,7 +46,12 @@ def possible_in_order(y: Any, classes: NDArray[Any], n_samples: int) -> NDArray[
     return possible[:, np.searchsorted(labels, names)]
 
 
-def accuracy(right: NDArray[np.bool_], sample_weight: NDArray[np.float64] | None = None) -> float:
-    """Proportion of correct predictions, weighted if there are weights, whose sum may overflow."""
-    weights = None if sample_weight is None else sample_weight / sample_weight.max()
+def accuracy(right: NDArray[np.bool_], sample_weight: Float64s | None = None) -> float:
+    """Proportion of correct predictions, weighted if there are weights, whose sum may overflow.
+
+    At least one weight must be positive; (0,) is the same as None.
+    """
+    if not right.size:
+        raise InputValueError("X has no rows, so the accuracy is not defined; give at least one sample.")
+    weights = None if sample_weight is None or not sample_weight.size else validation.scaled(sample_weight)[0]
     return float(np.average(right, weights=weights))

@@ -200,8 +200,6 @@ class SoftmaxModel(Displayed):
         if possible is not None:
             return accuracy(possible[np.arange(predicted.size), predicted])
         codes = validation.codes_of(y, self.classes, n_samples=predicted.size)
-        if codes.size == 0:
-            raise InputValueError("X has no rows, so the accuracy is not defined; give at least one sample.")
         return accuracy(predicted == codes)
 
     def to_sigmoid(self) -> SigmoidWeights:
@@ -370,6 +368,11 @@ def checked_model(value: Any, *, name: str = "model") -> SoftmaxModel:
     raise InputTypeError(
         f"{name} is of type {type(value).__name__}, expected a SoftmaxModel{f'; give its `{holds}`' if holds else ''}."
     )
+
+
+def params_of(model: SoftmaxModel) -> Float64s:
+    """The parameters of a model, (n_classes, n_features + 1): the intercepts are in the last column."""
+    return np.column_stack([model.coef, model.intercept])
 
 
 def feature_names(model: SoftmaxModel) -> tuple[str, ...]:

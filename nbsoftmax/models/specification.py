@@ -97,7 +97,7 @@ def classification_table(problem: Problem, device: str, coef: Float64s, intercep
     offset = problem.offset if problem.offset.size else None
     best = predictions(coef, intercept, X, BEST, offset=offset)[1][:, 0]
     table = np.zeros((len(coef), len(coef)))
-    weight = problem.sample_weight if problem.sample_weight.size else np.ones(problem.n_samples)
+    weight = problem.weights_or_ones()
     for k in range(len(coef)):
         share = problem.y[:, k] if problem.y.ndim == 2 else problem.y == k
         table[k] = np.bincount(best, weight * share, minlength=len(coef))

@@ -76,8 +76,8 @@ def _from_mapping(given: Mapping[Any, float], classes: NDArray[Any]) -> Float64s
         k = labels.index(*given)
         if t[k] >= 1:
             raise InputValueError(
-                f"the threshold of class {plain(labels[k])} is {t[k]:g}; if the other of two classes has none, it must "
-                "be less than 1, because the other is 1 minus it."
+                f"the threshold of class {plain(labels[k])} is {t[k]:g}, expected less than 1, because the threshold "
+                "of the other class is 1 minus this one if it is not given; give both."
             )
         t[1 - k] = 1 - t[k]
     return t

@@ -218,6 +218,10 @@ class Problem:
         weights = self.sample_weight, self.class_weight, self.label_smoothing
         return _weighted(self.y, self.n_samples, self.classes, np.dtype(np.float64), *weights)
 
+    def weights_or_ones(self) -> Float64s:
+        """The sample weights, (n_samples,): 1 for all samples if none were given."""
+        return self.sample_weight if self.sample_weight.size else np.ones(self.n_samples)
+
     def class_mass(self) -> Float64s:
         """The share of each class in the weights of all targets, sum_i t_ik / S: (n_classes,)."""
         return self.target.class_sums() / self.target.total
@@ -238,7 +242,7 @@ class Problem:
             raise InputValueError(
                 "X is on a GPU, but validation_fraction selects rows on the host; copy X to the host."
             )
-        counts = self.sample_weight > 0 if self.sample_weight.size else np.ones(self.n_samples, bool)
+        counts = self.weights_or_ones() > 0
         out = np.zeros(self.n_samples, bool)
         out[counts] = rows_to_hold_out(self.y[counts], fraction, seed)
         held_out = self.rows(out, class_weight=None, label_smoothing=0.0)

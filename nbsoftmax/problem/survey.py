@@ -42,11 +42,13 @@ class Survey:
     weighted : bool
         Whether there are sample weights.
     sums : ndarray (n_labels,)
-        The sum of the sample weights of each label, sum_i s_i q_ik.
+        The sum of the sample weights of each label, sum_i s_i q_ik, in units of 2^exponent.
     least, most : ndarray (n_labels,)
         The smallest positive and the largest sample weight of each label; for probabilities those of all samples.
     weight : float
-        sum_i s_i.
+        sum_i s_i, in units of 2^exponent.
+    exponent : int
+        With which these sums do not overflow.
     offset_width : int
         Columns of the offset; 0 for none.
     lengths : tuple of int
@@ -63,6 +65,7 @@ class Survey:
     least: Float64s
     most: Float64s
     weight: float
+    exponent: int
     offset_width: int
     lengths: tuple[int, ...]
 
@@ -73,6 +76,7 @@ class Survey:
         n = X.shape[0]
         y, labels = targets_of(block)
         weight = validation.sample_weights(block.sample_weight, n, all_zero=True)
+        scaled, exponent = validation.scaled(weight)
         width = 0
         if block.offset is not None:
             width = max(2, np.shape(block.offset)[-1]) if np.ndim(block.offset) == 2 else 2
@@ -81,12 +85,12 @@ class Survey:
         if labels is None:
             proba = validation.targets(y, n, y.shape[1], X.dtype, n_of="X").proba.astype(np.float64, copy=False)
             labels = np.arange(y.shape[1])
-            sums = np.einsum("i,ik->k", weight, proba) if weight.size else proba.sum(axis=0)
+            sums = np.einsum("i,ik->k", scaled, proba) if weight.size else proba.sum(axis=0)
             used = weight if weight.size else np.ones(n)
             least = np.full(labels.size, used.min(initial=np.inf, where=used > 0))
             most = np.full(labels.size, used.max(initial=0.0))
         else:
-            sums = np.bincount(y, weight if weight.size else None, labels.size).astype(np.float64)
+            sums = np.bincount(y, scaled if weight.size else None, labels.size).astype(np.float64)
             least, most = np.full(labels.size, np.inf), np.zeros(labels.size)
             if weight.size:
                 np.minimum.at(least, y, np.where(weight > 0, weight, np.inf))
@@ -94,8 +98,8 @@ class Survey:
             else:
                 least[:], most[:] = 1.0, 1.0
         weighted = block.sample_weight is not None
-        total = float(weight.sum()) if weight.size else float(n)
-        return cls(n, X.shape[1], X.dtype, labels, soft, weighted, sums, least, most, total, width, (n,))
+        total = float(scaled.sum()) if weight.size else float(n)
+        return cls(n, X.shape[1], X.dtype, labels, soft, weighted, sums, least, most, total, exponent, width, (n,))
 
     def __add__(self, other: Survey) -> Survey:
         """The survey of these rows, and then the others."""
@@ -105,9 +109,10 @@ class Survey:
             found = [survey.labels for survey in (self, other) if survey.labels.size]  # blocks may have no rows
             labels = found[0] if len(found) == 1 else validation.labels(np.concatenate(found))[1]
         places = [np.searchsorted(labels, survey.labels) for survey in (self, other)]
+        exponent = max((survey.exponent for survey in (self, other) if survey.weight > 0), default=0)
         sums, least, most = np.zeros(labels.size), np.full(labels.size, np.inf), np.zeros(labels.size)
         for survey, place in zip((self, other), places, strict=True):
-            sums[place] += survey.sums
+            sums[place] += np.ldexp(survey.sums, survey.exponent - exponent)
             least[place] = np.minimum(least[place], survey.least)
             most[place] = np.maximum(most[place], survey.most)
         return replace(
@@ -117,7 +122,8 @@ class Survey:
             sums=sums,
             least=least,
             most=most,
-            weight=self.weight + other.weight,
+            weight=sum(float(np.ldexp(survey.weight, survey.exponent - exponent)) for survey in (self, other)),
+            exponent=exponent,
             lengths=self.lengths + other.lengths,
         )
 
@@ -198,15 +204,16 @@ class Weighting:
             by_class, exponent = validation.scaled(by_class)
         w = by_class if by_class.size else np.ones(classes.size)
         weighted = INDEX if not (survey.soft or label_smoothing > 0) else None
+        most, shift = validation.scaled(most)
         largest = float((most * w).max(initial=0.0)) if weighted == INDEX else float(most.max(initial=0.0))
-        sample_exponent = int(np.frexp(largest)[1]) - 1 if survey.weighted and largest > 0 else 0
-        sums, mass = np.ldexp(sums, -sample_exponent), float(np.ldexp(survey.weight, -sample_exponent))
-        total = validation.in_units(mass, -exponent) if survey.soft else float((sums * w).sum())
+        sample_exponent = int(np.frexp(largest)[1]) - 1 + shift if survey.weighted and largest > 0 else 0
+        sums, mass = (np.ldexp(a, survey.exponent - sample_exponent) for a in (sums, survey.weight))
+        total = validation.in_units(float(mass), -exponent) if survey.soft else float((sums * w).sum())
         e = label_smoothing
         class_sums = sums * w if weighted == INDEX else sums * w * (1 - e) + mass * w * e / classes.size
         # t_ik > 0 are the weights of the samples only where each target is a single class.
         counts = np.isfinite(least) & (w > 0)
-        smallest = float(np.ldexp((least[counts] * w[counts]).min(initial=np.inf), -sample_exponent))
+        smallest = float((np.ldexp(least[counts], -sample_exponent) * w[counts]).min(initial=np.inf))
         return cls(
             classes,
             survey.soft,

@@ -22,7 +22,7 @@ from nbsoftmax.kernels.predict import BEST
 from nbsoftmax.models.display import Displayed, Table, counted
 from nbsoftmax.models.predictions import predictions
 from nbsoftmax.models.scores import accuracy
-from nbsoftmax.models.softmax import SoftmaxModel
+from nbsoftmax.models.softmax import SoftmaxModel, params_of
 from nbsoftmax.models.to_frame import data_frame
 from nbsoftmax.penalized_loss import ObjectiveOptions, PenalizedLoss
 from nbsoftmax.problem import Problem, shuffled_by_class
@@ -178,7 +178,7 @@ def held_out(
     codes = problem.y
     if codes.ndim != 1:
         raise InputValueError("y holds probabilities or partial labels; cross_validate needs one label for each row.")
-    weight = problem.sample_weight if problem.sample_weight.size else np.ones(len(codes))
+    weight = problem.weights_or_ones()
     parts = [_Fold(problem, weight, *pair) for pair in _pairs(folds, codes, random_state)]
     return _scores(parts, Cs, l1_ratio, options | {"random_state": random_state})
 
@@ -259,8 +259,7 @@ class _Fold:
         given = problem.offset if problem.offset.size else None
         best = predictions(model.coef, model.intercept, problem.X, BEST, offset=given)[1][:, 0]
         right = best[self._test] == problem.y[self._test]
-        params = np.column_stack([model.coef, model.intercept])
-        return self._loss.value(params), accuracy(right, self._weight)
+        return self._loss.value(params_of(model)), accuracy(right, self._weight)
 
 
 def weights_of_rows(rows: NDArray[np.int64], weight: Float64s) -> Float64s:

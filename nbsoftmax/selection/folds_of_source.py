@@ -14,11 +14,10 @@ from nbsoftmax.errors import InputTypeError, InputValueError, plain
 from nbsoftmax.kernels.predict import BEST
 from nbsoftmax.models.in_blocks import accuracy_in_blocks
 from nbsoftmax.models.predictions import predictions
-from nbsoftmax.models.softmax import SoftmaxModel
+from nbsoftmax.models.softmax import SoftmaxModel, params_of
 from nbsoftmax.penalized_loss import ObjectiveOptions, PenalizedLoss
 from nbsoftmax.problem import ProblemInParts, problem_of
 from nbsoftmax.selection.fit import fit_for_c
-from nbsoftmax.validation import Float64s
 
 
 class PartOfFold:
@@ -79,8 +78,7 @@ class FoldOfSource:
             return predictions(model.coef, model.intercept, X, BEST, offset=offset)
 
         right = accuracy_in_blocks(self._held_out, (model.n_features, model.feature_names), predict, model.classes)
-        params: Float64s = np.column_stack([model.coef, model.intercept])
-        return self._loss.value(params), right
+        return self._loss.value(params_of(model)), right
 
 
 def folds_of_source(source: RowBlocks, folds: Any, seed: int | None, options: dict[str, Any]) -> list[FoldOfSource]:

@@ -161,10 +161,11 @@ def refuse_strengths(function: str, options: Mapping[str, Any]) -> None:
     """Refuse the penalties of a single fit among the options of a function that sets them itself."""
     strengths = "l2s" if function == "fit_path" else "Cs"
     instead = {"l1": "l1_ratio", "l2": strengths, "C": "Cs", "penalty": f"{strengths} and l1_ratio"}
-    for name in instead.keys() & options.keys():
+    given = [name for name in instead if name in options]
+    if given:
         raise InputTypeError(
-            f"{function} got {name}={plain(options[name])}, but it makes a fit for each of several penalties; "
-            f"give {instead[name]} instead."
+            f"{function} got {given[0]}={plain(options[given[0]])}, but it makes a fit for each of several penalties; "
+            f"give {instead[given[0]]} instead."
         )
 
 
@@ -191,7 +192,7 @@ def as_in_sklearn(Cs: ArrayLike, total: float, l1_ratio: float, n_classes: int) 
     """(l1s, l2s) for scikit-learn's C and l1_ratio, where the weights of the samples sum to `total`."""
     with np.errstate(over="ignore", under="ignore", divide="ignore"):
         strengths = 1 / (np.asarray(Cs, np.float64) * total)
-    if not (np.isfinite(strengths).all() and np.isfinite(total)):
+    if not np.isfinite(strengths).all() or (np.isinf(total) and np.isfinite(Cs).any()):
         raise InputValueError(
             f"C is {np.min(Cs):g} and the weights sum to {total:g}, so that the penalty, 1 / (C sum), is outside the "
             "range of float64; raise C, or divide the weights by their largest and multiply C by it."

@@ -173,6 +173,13 @@ def evaluate_if_finite(objective: Smooth, params: Float64s) -> Point:
     return Point(params, np.inf, np.full_like(params, np.inf))
 
 
+def least_subgradient(penalty: AnyPenalty, params: Float64s, grad: Float64s) -> Float64s:
+    """The subgradient of least norm, where `grad` is the gradient of the smooth part."""
+    subgradient = grad.copy()
+    subgradient[:, :-1] = penalty.least_subgradient(params[:, :-1], grad[:, :-1])
+    return subgradient
+
+
 @dataclass(frozen=True, eq=False)
 class Solution:
     """The result of a solver.

@@ -222,12 +222,8 @@ class NewtonSteps:
             moved = backtrack(sums, point, self._direction.step)
         if moved is None:
             return None
-        self._polished = False
-        damped, self._predicted, self._gained = (
-            self._damping.active,
-            self._direction.decrement,
-            point.value - moved.value,
-        )
+        self._polished, damped = False, self._damping.active
+        self._predicted, self._gained = self._direction.decrement, point.value - moved.value
         if self._predicted > self._allowed(point):
             self._damping.update(self._predicted, self._gained)
         else:  # differences of the objective are rounding errors
@@ -338,8 +334,8 @@ class NewtonSteps:
         direction = self._direction
         if not self._polishes or direction.residual is None:
             return
-        # The next gap is about decrement^2 / J.
-        if not direction.decrement**2 <= allowed * abs(point.value):
+        # The next gap is about decrement^2 / J. (The power of a float raises an error if it overflows.)
+        if not direction.decrement * direction.decrement <= allowed * abs(point.value):
             return
         self._intercept = InterceptCurvature.at(self._objective, point.params)
         self._polishes = self._intercept.known
@@ -372,4 +368,5 @@ def _least_decrement(objective: Curved, point: Point) -> float:
     v = Preconditioner(objective, point.params, "diagonal")(centred(point.grad))
     v = v / (np.abs(v).max() or 1.0)
     curvature = float(np.vdot(v, objective.hvp(point.params, v))) if np.isfinite(v).all() else 0.0
-    return float(np.vdot(point.grad, v)) ** 2 / (2 * curvature) if curvature > 0 else 0.0
+    slope = float(np.vdot(point.grad, v))
+    return slope * slope / (2 * curvature) if curvature > 0 else 0.0

@@ -19,11 +19,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nbsoftmax.penalties import BoundedPenalty
-from nbsoftmax.solvers.base import NOISE, Composite, Curved, Point
+from nbsoftmax.solvers.base import NOISE, Composite, Curved, Point, least_subgradient
 from nbsoftmax.solvers.driver import Driver
 from nbsoftmax.solvers.tools.certificates import allowed_gap
 from nbsoftmax.solvers.tools.cg_vectors import NewVectors
-from nbsoftmax.solvers.tools.composite_gap import composite_gap, gap_within
+from nbsoftmax.solvers.tools.composite_gap import composite_gap, gap_within, suffices
 from nbsoftmax.solvers.tools.conjugate_gradients import conjugate_gradients
 from nbsoftmax.solvers.tools.duality import loss_alone
 from nbsoftmax.solvers.tools.preconditioners import LEAST_CURVATURE, Preconditioner, costs
@@ -33,7 +33,6 @@ DECREASE, MOST_TRIALS = 1e-4, 40  # of the line search: Armijo's constant, and t
 MOST_FACES, MOST_PRODUCTS = 100, 200  # of a model
 LOOSEST, SOLVED = 0.1, 1e-2  # squares of the residuals of a model's minimum, and of that of a face
 AFFORDABLE = 30  # the cost in products of a preconditioner, which is made in each iteration
-MOST_UNPROVEN = 3  # iterations with an estimate within tol before a fit whose gap could be proven ends without a bound
 
 
 class ProjectedSteps:
@@ -46,9 +45,11 @@ class ProjectedSteps:
         self._curved, self._sums = driver.objective, driver.sums
         shape = driver.start[:, :-1].shape
         low, high = penalty.limits(shape)
-        self._shiftable = penalty.shiftable(shape[1])
-        self._low = np.column_stack([np.where(self._shiftable, -np.inf, low), np.full(shape[0], -np.inf)])
-        self._high = np.column_stack([np.where(self._shiftable, np.inf, high), np.full(shape[0], np.inf)])
+        shiftable = penalty.shiftable(shape[1])
+        self._shiftable = shiftable.nonzero()[0]
+        self._limits = low[:, shiftable], high[:, shiftable]  # of these features, (n_classes, n_shiftable)
+        self._low = np.column_stack([np.where(shiftable, -np.inf, low), np.full(shape[0], -np.inf)])
+        self._high = np.column_stack([np.where(shiftable, np.inf, high), np.full(shape[0], np.inf)])
         cost = costs(driver.objective)
         self._kind = next((kind for kind in ("blocks", "gram") if cost[kind] <= AFFORDABLE), "diagonal")
         self._first_square = float(driver.saved.get("first_square", 0.0))  # of the first subgradient, scaled
@@ -63,7 +64,7 @@ class ProjectedSteps:
             return False
         self._known = point, (gap, kind)
         self._n_unproven += 1
-        return not (self._penalty.is_finite and kind == "estimate") or self._n_unproven > MOST_UNPROVEN
+        return suffices(self._penalty, kind, self._n_unproven)
 
     def gap(self, n_iter: int, point: Point) -> tuple[float, str]:
         """The gap and its kind."""
@@ -83,7 +84,7 @@ class ProjectedSteps:
             if np.isfinite(trial).all():
                 value, grad = sums.value_and_grad(trial)
                 if value <= point.value + length * min(expected, 0.0) + NOISE * abs(point.value):
-                    moved = Point(trial, value, grad, self._subgradient(trial, grad))
+                    moved = Point(trial, value, grad, least_subgradient(self._penalty, trial, grad))
                     only_noise = not (moved.value < point.value or moved.grad_norm < point.grad_norm)
                     return None if only_noise else moved
             length /= 2
@@ -108,19 +109,13 @@ class ProjectedSteps:
         loss, loss_grad = loss_alone(self._objective, point.params, point.value, point.grad)
         return self._objective, self._sums, point.params, loss, loss_grad, self._allowed(point)
 
-    def _subgradient(self, params: Float64s, grad: Float64s) -> Float64s:
-        subgradient = grad.copy()
-        subgradient[:, :-1] = self._penalty.least_subgradient(params[:, :-1], grad[:, :-1])
-        return subgradient
-
     def _clipped(self, params: Float64s) -> Float64s:
         return np.asarray(np.clip(params, self._low, self._high))
 
     def _feasible(self, params: Float64s) -> Float64s:
         """The nearest parameters within all bounds, after shifts that change no probability."""
-        params, j = self._clipped(params), self._shiftable.nonzero()[0]
+        params, j, (low, high) = self._clipped(params), self._shiftable, self._limits
         coef = params[:, j]
-        low, high = (end[:, j] for end in self._penalty.limits((len(params), self._shiftable.size)))
         upwards = high.min(axis=0) == np.inf
         up, down = np.maximum(low - coef, 0.0).max(axis=0), np.maximum(coef - high, 0.0).max(axis=0)
         params[:, j] = coef + np.where(upwards, up, -down)

@@ -27,12 +27,13 @@ from nbsoftmax.solvers.base import (
     Smooth,
     Solution,
     SolverState,
+    least_subgradient,
     never_stop,
 )
 from nbsoftmax.solvers.driver import Driver
 from nbsoftmax.solvers.projected_newton import ProjectedSteps
 from nbsoftmax.solvers.tools.certificates import allowed_gap
-from nbsoftmax.solvers.tools.composite_gap import composite_gap, gap_within
+from nbsoftmax.solvers.tools.composite_gap import composite_gap, gap_within, suffices
 from nbsoftmax.solvers.tools.duality import loss_alone
 from nbsoftmax.solvers.tools.quadratic_model import ModelMinimum
 from nbsoftmax.solvers.tools.working_set import WorkingSet, working_set_at
@@ -42,7 +43,6 @@ MAX_ITER = 500
 DECREASE, MOST_TRIALS = 1e-4, 30  # of the line search: Armijo's constant, and the number of step lengths
 ABSENT = -40.0  # the intercept of a class without samples, which tends to -inf: exp of it is 0 in float64
 ESTIMATE_FACTOR = 2.0  # the gap is at most about this times the decrease that a model predicts
-MOST_UNPROVEN = 3  # iterations with an estimate within tol before a fit whose gap could be proven ends without a bound
 MOST_ESTIMATES = 5  # iterations with an estimate within tol before a fit ends without a bound
 
 
@@ -96,14 +96,8 @@ def _feasible(objective: Composite, start: Float64s) -> Float64s:
 def _evaluate(penalty: AnyPenalty, smooth: Smooth, params: Float64s) -> Point:
     """The point at `params`: its value is that of `smooth` plus the part of the penalty without a gradient."""
     value, grad = smooth.value_and_grad(params)
-    return Point(params, value + penalty.nonsmooth_value(params[:, :-1]), grad, _subgradient(penalty, params, grad))
-
-
-def _subgradient(penalty: AnyPenalty, params: Float64s, grad: Float64s) -> Float64s:
-    """The subgradient of least norm, where `grad` is the gradient of the smooth part."""
-    subgradient = grad.copy()
-    subgradient[:, :-1] = penalty.least_subgradient(params[:, :-1], grad[:, :-1])
-    return subgradient
+    subgradient = least_subgradient(penalty, params, grad)
+    return Point(params, value + penalty.nonsmooth_value(params[:, :-1]), grad, subgradient)
 
 
 class _Assessment(NamedTuple):
@@ -143,7 +137,7 @@ class _ProximalSteps:
         if not gap <= self._allowed(point):
             return False
         self._n_unproven += 1
-        return not (self._penalty.is_finite and kind == "estimate") or self._n_unproven > MOST_UNPROVEN
+        return suffices(self._penalty, kind, self._n_unproven)
 
     def step(self, sums: Curved, point: Point, n_iter: int) -> Point | None:
         assessment = self._assess(point)
@@ -216,7 +210,7 @@ class _ProximalSteps:
         penalty = at.working_set.penalty
         now = (
             at.value + penalty.nonsmooth_value(at.params[:, :-1]),
-            float(np.linalg.norm(_subgradient(penalty, at.params, at.working_grad))),
+            float(np.linalg.norm(least_subgradient(penalty, at.params, at.working_grad))),
         )
         if not (now[0] < self._previous[0] or now[1] < self._previous[1]):
             return None

@@ -18,7 +18,10 @@ PENALTY_OPTIONS = ("standardize", "l1", "l2", "penalty", "penalty_weight", "boun
 def training_metadata(
     solver: Solver, solution: Solution, problem: AnyProblem, penalty: dict[str, Any], *, fit_intercept: bool
 ) -> dict[str, Any]:
-    """Only what is the same for two fits of the same data; `penalty` has the `PENALTY_OPTIONS`."""
+    """The metadata of a fit, without times, so that two fits of the same data have the same metadata.
+
+    `penalty` has the `PENALTY_OPTIONS`.
+    """
     return {
         "solver": solver.name,
         **_given(**penalty),

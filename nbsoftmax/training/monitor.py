@@ -86,9 +86,8 @@ class FitMonitor:
         """Save the state of the fit, so that it can be resumed, with a larger limit for example."""
         if self._checkpoint is not None and self._checkpoint_state is not None:
             self._checkpoint.save(self._checkpoint_state, now=True)
-        self._checkpoint_state = (
-            None  # it refers to this object, and such a cycle would keep X until the garbage collector runs
-        )
+        # It refers to this object, and such a cycle would keep X until the garbage collector runs.
+        self._checkpoint_state = None
 
     def saved_on_termination(self) -> AbstractContextManager[None]:
         """Within this context SIGTERM saves the state before the process ends, if there is a checkpoint."""

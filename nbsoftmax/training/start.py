@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from nbsoftmax import validation
 from nbsoftmax.errors import InputValueError, listed
-from nbsoftmax.models.softmax import SoftmaxModel
+from nbsoftmax.models.softmax import SoftmaxModel, params_of
 from nbsoftmax.training.result import FitResult
 from nbsoftmax.validation import Float64s
 
@@ -30,5 +30,5 @@ def _params_of(init: Any, shape: tuple[int, int], classes: NDArray[Any]) -> Floa
                 f"init has the classes [{listed(model.classes)}], but y has [{listed(classes)}]; "
                 "start from a model of the same classes, or leave init out."
             )
-        model = np.column_stack([model.coef, model.intercept])
+        model = params_of(model)
     return validation.params(model, shape, name="init").copy()

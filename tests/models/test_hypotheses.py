@@ -104,6 +104,7 @@ def test_a_text_that_is_no_hypothesis_is_refused(table, text, message):
     ("hypothesis", "q", "message"),
     [
         (["x1[mid]", "2 * x1[mid]"], None, "linearly dependent"),
+        (np.zeros((0, 8)), None, r"hypothesis has shape \(0, 8\)"),
         ("x1[low] = 0", None, "contains no coefficient"),
         ("x1[mid]", 1.0, "write the number into the text"),
         (np.zeros((2, 3)), None, r"hypothesis has shape \(2, 3\)"),

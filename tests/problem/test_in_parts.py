@@ -41,6 +41,11 @@ OPTIONS = {
     "smoothing": ({"weight": W}, {"label_smoothing": 0.1, "class_weight": {"ant": 0.5}}),
     "huge weights": ({"weight": W * 1e300}, {"class_weight": {"cat": 1e-200}}),
     "tiny weights": ({"weight": W * 1e-300}, {"class_weight": {"cat": 1e200}}),
+    "a sum that overflows": ({"weight": W * 5e307}, {}),
+    "a sum of smoothed targets that overflows": ({"weight": W * 5e307}, {"label_smoothing": 0.1}),
+    "products that overflow": ({"weight": W * 5e307}, {"class_weight": {"cat": 1e10}}),
+    "blocks of several magnitudes": ({"weight": W * np.repeat([1e-9, 1.0, 0.0, 1e9, 1e300], [200] * 4 + [100])}, {}),
+    "small weights and none": ({"weight": W * np.repeat([0.0, 1e-305, 0.0, 1e-300, 1e-290], [200] * 4 + [100])}, {}),
 }
 
 

@@ -54,6 +54,14 @@ def test_a_path_over_C_counts_weights_as_scikit_learn_does():
         np.testing.assert_allclose(result.model.coef, theirs.coef_, atol=1e-4)  # the root of TOL, times 10
 
 
+def test_without_a_penalty_the_sum_of_the_weights_may_overflow():
+    X, y = problem()
+    s = np.full(len(y), 1e308)
+    same_fit(nbs.fit_path(X, y, Cs=[np.inf], sample_weight=s, tol=TOL).results[0], nbs.Trainer(tol=TOL).fit(X, y))
+    with pytest.raises(nbs.InputValueError, match="outside the range of float64"):
+        nbs.fit_path(X, y, Cs=[np.inf, 1.0], sample_weight=s)
+
+
 def test_a_warm_start_saves_iterations():
     X, y = problem()
     Cs = np.geomspace(1, 2, 6)

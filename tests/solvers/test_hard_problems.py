@@ -136,3 +136,16 @@ def test_a_fit_ends_at_the_minimum_or_says_that_there_is_none(seed, m, N, K, kin
     # there a fit may end short of it, if it says so.
     assert result.converged or value < 1e-9
     assert above <= 2 * TOL * max(value, 1e-9) or (not result.converged and above <= 1e-9)
+
+
+@pytest.mark.parametrize("solver", ["newton-cg", "newton", "lbfgs", "gd", "prox-newton"])
+@pytest.mark.parametrize("scale", [1.0, 1e80])
+@pytest.mark.parametrize("start", [1e3, 1e120])
+def test_a_fit_where_squares_overflow_ends_with_a_result(solver, scale, start):
+    rng = np.random.default_rng(0)
+    X, y, init = scale * rng.normal(size=(60, 3)), rng.integers(3, size=60), start * rng.normal(size=(3, 4))
+    penalty = {"l1": 1e-4} if solver == "prox-newton" else {"l2": 1e-4}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", nbs.ConvergenceWarning)
+        result = nbs.Trainer(solver=solver, max_iter=20, **penalty).fit(X, y, init=init)
+    assert np.isfinite(result.model.coef).all()

@@ -109,11 +109,8 @@ class Workspace:
 
     def staged(self, name: Any, n: int, dtype: Any) -> NDArray[Any]:
         """An array of n numbers on the host, for copies to and from the device. Calls with the same name share it."""
-        array = self.on_host.get(name)
-        if array is None or array.size < n:
-            self._recorded.clear()
-            array = self.on_host[name] = self.device.staging(n, dtype)
-        return array[:n]
+        staged: NDArray[Any] = self._first(self.on_host, name, n, dtype, self.device.staging)
+        return staged
 
     def finish(self, begin: Callable[[], None], *, key: Hashable = None, fixed: bool = False) -> None:
         """Call `begin`, which begins work on the device, and wait until the work in the first stream is done.
@@ -133,12 +130,15 @@ class Workspace:
 
     def reserve(self, name: Any, n: int, dtype: Any) -> Any:
         """An array of n elements. Calls with the same name reuse its memory."""
-        buffer = self.buffers.get(name)
-        if buffer is None or buffer.size < n:
+        return self._first(self.buffers, name, n, dtype, self.device.empty)
+
+    def _first(self, arrays: dict[Any, Any], name: Any, n: int, dtype: Any, make: Callable[[int, Any], Any]) -> Any:
+        """The first n elements of one of `arrays`. If it is smaller, it is made again, which ends all recordings."""
+        if name not in arrays or arrays[name].size < n:
             self._recorded.clear()
-            self.buffers.pop(name, None)
-            buffer = self.buffers[name] = self.device.empty(n, dtype)
-        return buffer[:n]
+            arrays.pop(name, None)  # its memory is free before the larger array is made
+            arrays[name] = make(n, dtype)
+        return arrays[name][:n]
 
     def run(self, chunk: Chunk, plan: rows.Plan, *arguments: Any) -> None:
         """Begin to run a kernel in the stream of a chunk."""

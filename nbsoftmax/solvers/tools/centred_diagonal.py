@@ -49,9 +49,9 @@ class CentredDiagonal:
         self, objective: Curved, params: Float64s, penalty: Float64s, scale_of: Callable[[Float64s], Float64s]
     ) -> None:
         self.centre = np.zeros(penalty.size)
-        rows = objective.sparse_rows
-        self._centred = rows is not None and objective.fit_intercept
-        if rows is None or not objective.fit_intercept:
+        rows = objective.sparse_rows if objective.fit_intercept else None
+        self._centred = rows is not None
+        if rows is None:
             diagonal = objective.curvatures(params)
         else:
             diagonal, sums = (a / rows.weight_sum for a in rows.moments(params))

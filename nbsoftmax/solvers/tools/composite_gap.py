@@ -4,10 +4,21 @@ from __future__ import annotations
 
 import math
 
+from nbsoftmax.penalties import AnyPenalty
 from nbsoftmax.solvers.base import Composite, Curved
 from nbsoftmax.solvers.tools.duality import duality_gap, gap_at_optimal_intercept
 from nbsoftmax.solvers.tools.free_features import free_decrement
 from nbsoftmax.validation import Float64s
+
+MOST_UNPROVEN = 3  # iterations with an estimate within tol before a fit whose gap could be proven ends without a bound
+
+
+def suffices(penalty: AnyPenalty, kind: str, n_unproven: int) -> bool:
+    """Whether a fit may end with a gap of this kind, which is within tolerance.
+
+    Where a bound is possible, an estimate ends the fit only after more than `MOST_UNPROVEN` iterations with one.
+    """
+    return not (penalty.is_finite and kind == "estimate") or n_unproven > MOST_UNPROVEN
 
 
 def gap_within(

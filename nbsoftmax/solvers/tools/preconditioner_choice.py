@@ -99,10 +99,8 @@ class PreconditionerChoice:
 
     def restored(self, saved: dict[str, Any]) -> Preconditioner:
         """The preconditioner of a state, made again at the same parameters."""
-        self.n_products, self._made = (
-            int(saved["n_products"]),
-            dict(zip(self.kinds, saved["made"].tolist(), strict=True)),
-        )
+        self.n_products = int(saved["n_products"])
+        self._made = dict(zip(self.kinds, saved["made"].tolist(), strict=True))
         preconditioner = Preconditioner(self.objective, saved["made_at"], str(saved["kind"]))
         capacity = preconditioner.memory.capacity
         preconditioner.memory = LBFGSMemory(saved["made_at"].size, capacity, saved["pairs"])

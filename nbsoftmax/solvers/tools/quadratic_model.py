@@ -16,7 +16,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 
 from nbsoftmax.penalties import AnyPenalty
-from nbsoftmax.solvers.base import NOISE, Curved
+from nbsoftmax.solvers.base import NOISE, Curved, least_subgradient
 from nbsoftmax.validation import Float64s
 
 MOST_PRODUCTS = 200  # Hessian-vector products of one model
@@ -107,8 +107,7 @@ class QuadraticModel:
         kinks = penalty.kinks(point[:, :-1])
         if any(step[:, :-1][kinks].any() for step, _ in (one, two)):
             return None
-        steepest = self._slope.copy()
-        steepest[:, :-1] = penalty.least_subgradient(point[:, :-1], self._slope[:, :-1])
+        steepest = least_subgradient(penalty, point, self._slope)
         b = -np.array([np.vdot(steepest, step) for step, _ in (one, two)])
         A = np.array([[np.vdot(s, product) for s, _ in (one, two)] for _, product in (one, two)])
         weights = np.linalg.lstsq((A + A.T) / 2, b, rcond=1e-10)[0] if np.isfinite(A).all() else np.zeros(2)
