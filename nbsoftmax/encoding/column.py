@@ -38,7 +38,9 @@ class Column:
     levels : tuple of str
         Distinct texts, which need not occur.
     ordered : bool
-        Whether the order of the levels is declared.
+        Whether the order of the levels is declared, so that learned levels keep it.
+    strict : bool
+        Whether the column holds levels even if all are truth values or dates.
     """
 
     name: str
@@ -46,6 +48,7 @@ class Column:
     values: NDArray[Any]
     levels: tuple[str, ...] = ()
     ordered: bool = False
+    strict: bool = False
 
     def __len__(self) -> int:
         return len(self.values)

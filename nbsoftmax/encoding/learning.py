@@ -74,7 +74,8 @@ class _Seen:
         self.name, self._categorical = name, categorical
         self._kind = ""
         self._counts: dict[str, int] = {}  # of the levels
-        self._declared: tuple[str, ...] | None = None  # the levels in the order of the type
+        self._declared: tuple[str, ...] | None = ()  # the levels in the order of the type; None if a batch has none
+        self._strict = False
         self._sums: list[list[float]] = []  # of the numbers, or the parts of the dates, of each batch
         self.n_values = self.n_missing = 0
 
@@ -97,7 +98,9 @@ class _Seen:
             for level, n in zip(column.levels, column.counts.tolist(), strict=True):
                 if n:
                     self._counts[level] = self._counts.get(level, 0) + n
-            self._declared = column.levels if column.ordered else None
+            if self._declared is not None:  # another file may declare others
+                self._declared = tuple(dict.fromkeys([*self._declared, *column.levels])) if column.ordered else None
+            self._strict |= column.strict
             return
         if column.kind == NUMBER:
             NumberColumn(self.name).convert(column)  # refuses infinite ones
@@ -117,7 +120,7 @@ class _Seen:
             raise InputValueError(f"X has no values in column {plain(self.name)}; leave the column out.")
         indicator = options.indicators and options.missing == "mean" and self.n_missing > 0
         kind = self._kind
-        if kind == CATEGORY and self._declared is None and not self._categorical:
+        if kind == CATEGORY and not (self._strict or self._categorical):
             kind = self._read_texts()
         if kind == CATEGORY:
             return self._levels(options, indicator)
