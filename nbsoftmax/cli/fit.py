@@ -113,8 +113,8 @@ def run(arguments: argparse.Namespace) -> int:
     lines, facts = fit_lines(result), fit_facts(result) | {"l1": arguments.l1, "l2": l2}
     encoding = result.model.encoding
     if encoding is not None:
-        n = len(encoding.columns)
-        lines.append(f"{n} column{'s' * (n != 1)} became {len(encoding.names)} features")
+        n, made = len(encoding.columns), len(encoding.names)
+        lines.append(f"{n} column{'s' * (n != 1)} became {made} feature{'s' * (made != 1)}")
     if _is_default(arguments):
         lines.append(f"penalty: C = 1 (l2 = {l2:.4g}), the default; --C sets another, --l2 0 none")
     if "validation_loss" in result.history and result.n_iter > 0:
