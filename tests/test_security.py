@@ -154,14 +154,16 @@ def test_a_model_whose_encoding_was_changed_is_refused_or_usable(tmp_path):
     assert n_refused > 100
 
 
-@pytest.mark.parametrize("control", ["\x1b]0;title\x07", "\x1b[2J", "\x9b2J", "\u202e"])
+@pytest.mark.parametrize("control", ["\x1b]0;title\x07", "\x1b[2J", "\x9b2J", "\u202e", "\nclasses:  9 (", "\u2028"])
 def test_text_from_a_model_file_does_not_control_a_terminal(control, tmp_path, capsys):
     path = tmp_path / "m.npz"
     a_model((control + "a", "b"), (control, "x"), {control: control}).save(path)
     assert run("inspect", path) == 0
     out = capsys.readouterr().out
-    assert control[0] not in out
+    assert control not in out
     assert ascii(control)[1:-1] in out
+    if control[0] != "\n":
+        assert control[0] not in out
 
 
 def test_the_page_names_the_supported_versions_and_no_address_that_does_not_exist():

@@ -44,7 +44,7 @@ def table(group):
 def row(action):
     """One argument."""
     names = ", ".join(f"`{name}`" for name in action.option_strings) or f"`{action.metavar or action.dest}`"
-    value = action.metavar or action.dest.upper()
+    value = " ".join(action.metavar) if isinstance(action.metavar, tuple) else action.metavar or action.dest.upper()
     if action.choices:
         value = "{" + ",".join(map(str, action.choices)) + "}"
     takes_value = action.option_strings and action.nargs != 0

@@ -132,7 +132,8 @@ def _as_words(action: argparse.Action, value: Any, has: str) -> list[str]:
         if not isinstance(value, bool):
             raise OptionsError(f"{has}, expected true or false.")
         return [option] if value else []
-    several = action.nargs == "+" or isinstance(action, argparse._AppendAction)
+    pair = action.nargs == 2
+    several = pair or action.nargs == "+" or isinstance(action, argparse._AppendAction)
     values = value if several and isinstance(value, list) else [value]
     kinds: tuple[type, ...] = {float: (int, float), int: (int,)}.get(action.type, (str, int))  # type: ignore[call-overload]
     expected, plural = {float: ("a number", "numbers"), int: ("a whole number", "whole numbers")}.get(
@@ -140,10 +141,13 @@ def _as_words(action: argparse.Action, value: Any, has: str) -> list[str]:
         ("text", "texts"),
     )
     if not values or any(isinstance(entry, bool) or not isinstance(entry, kinds) for entry in values):
-        raise OptionsError(f"{has}, expected {expected}{f' or a list of {plural}' if several else ''}.")
+        listed = f"a list of 2 {plural}" if pair else f"{expected} or a list of {plural}" if several else expected
+        raise OptionsError(f"{has}, expected {listed}.")
+    if pair and len(values) != 2:
+        raise OptionsError(f"{has}, expected a list of 2 {plural}.")
     if action.choices is not None and value not in action.choices:
         raise OptionsError(f"{has}, expected one of {', '.join(map(repr, action.choices))}.")
-    return [option, *map(str, values)] if action.nargs == "+" else [f"{option}={entry}" for entry in values]
+    return [option, *map(str, values)] if action.nargs in ("+", 2) else [f"{option}={entry}" for entry in values]
 
 
 def _close(name: str, names: Collection[str]) -> str:

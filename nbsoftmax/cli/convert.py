@@ -8,6 +8,7 @@ from nbsoftmax.cli.options import file
 from nbsoftmax.cli.output import print_report
 from nbsoftmax.cli.reading import read_model
 from nbsoftmax.cli.saving import check_outputs
+from nbsoftmax.cli.thresholds import add_thresholds, read_thresholds
 from nbsoftmax.errors import InputValueError
 
 if TYPE_CHECKING:
@@ -21,6 +22,10 @@ def add_options(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--dtype", default="float32", choices=["float32", "float64"], help="of the features (default: float32)"
     )
+    add_thresholds(command)
+    command.add_argument(
+        "--offset", action="store_true", help="give the graph a second input, offset, a column for each class"
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -29,6 +34,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise InputValueError(f"{arguments.out} does not end in .onnx; give the name of an ONNX file.")
     check_outputs(arguments)
     model = read_model(arguments.model)
-    model.to_onnx(arguments.out, dtype=arguments.dtype)
+    thresholds = read_thresholds(arguments, model)
+    model.to_onnx(arguments.out, dtype=arguments.dtype, thresholds=thresholds, offset=arguments.offset)
     print_report(arguments, [f"ONNX: {arguments.out}"], {"onnx": str(arguments.out)})
     return 0

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from nbsoftmax.cli.fit_report import collect_warnings, fit_exit_code, fit_facts, fit_lines
-from nbsoftmax.cli.options import add_data, add_encoding, file
+from nbsoftmax.cli.options import add_bounds, add_data, add_encoding, file
 from nbsoftmax.cli.output import print_report
 from nbsoftmax.cli.reading import Data, has_intercept, read_data
 from nbsoftmax.cli.saving import check_outputs, save_model
@@ -29,6 +29,7 @@ def add_options(command: argparse.ArgumentParser) -> None:
     add("--folds", type=int, default=5, help="number of stratified folds (default: 5)")
     add("--l1-ratio", type=float, default=0.0, help="share of the l1 penalty, from 0 to 1 (default: 0)")
     add_unpenalised(command)
+    add_bounds(command)
     add("--class-weight", choices=["balanced"], help="weights that make all classes equally frequent")
     add("--device", default="cpu", help="as for fit")
     add(
@@ -57,6 +58,7 @@ def run(arguments: argparse.Namespace) -> int:
             Cs=10 if arguments.Cs is None else arguments.Cs,
             l1_ratio=arguments.l1_ratio,
             penalty_weight=penalty_weight(arguments, data.X, data.feature_names, data.encoding),
+            bounds=arguments.bounds,
             sample_weight=data.sample_weight,
             offset=data.offset,
             folds=arguments.folds,

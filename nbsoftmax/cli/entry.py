@@ -78,12 +78,13 @@ def _failure(error: BaseException, command: argparse.ArgumentParser) -> tuple[st
 
 
 def _by_option(message: str, parameter: str | None, command: argparse.ArgumentParser) -> str:
-    """Replace the parameter that a message begins with by the option of the command that sets it."""
+    """Name the option of the command that sets a parameter, in the place of it if the message begins with it."""
     if parameter is None:
         return message
     option = f"--{RENAMED.get(parameter, parameter).replace('_', '-')}"
-    known = option in command._option_string_actions
-    return option + message.removeprefix(parameter) if known else message
+    if option not in command._option_string_actions:
+        return message
+    return option + message.removeprefix(parameter) if message.startswith(parameter) else f"{option}: {message}"
 
 
 @contextmanager

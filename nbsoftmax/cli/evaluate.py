@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from nbsoftmax.cli.options import add_data, file
-from nbsoftmax.cli.output import format_number, print_report
+from nbsoftmax.cli.output import format_number, print_report, without_controls
 from nbsoftmax.cli.reading import read_model
 from nbsoftmax.cli.reading_blocks import read_in_blocks
 from nbsoftmax.cli.thresholds import add_thresholds, read_thresholds
@@ -37,7 +37,7 @@ def run(arguments: argparse.Namespace) -> int:
         f"samples:  {found.n_samples}{' (the results are weighted)' if found.is_weighted else ''}",
         f"accuracy: {found.accuracy:.4f}",
         f"log-loss: {found.log_loss:.4f}",
-        *_tables([str(label) for label in model.classes.tolist()], confusion),
+        *_tables([without_controls(str(label)) for label in model.classes.tolist()], confusion),
     ]
     facts = {
         "samples": found.n_samples,
@@ -118,13 +118,13 @@ def scores_of(model: SoftmaxModel, blocks: Iterable[Block], *, thresholds: Any =
 def _tables(names: list[str], confusion: Any) -> list[str]:
     """Return precision and recall of each class, and the confusion matrix, as lines."""
     width = max(9, *map(len, names))
-    lines = [f"\n{'class':>{width}}  precision     recall    samples"]
+    lines = ["", f"{'class':>{width}}  precision     recall    samples"]
     for k, name in enumerate(names):
         right, predicted, actual = confusion[k, k], confusion[:, k].sum(), confusion[k].sum()
         shares = [f"{right / n:10.4f}" if n else f"{'-':>10}" for n in (predicted, actual)]
         lines.append(f"{name:>{width}} {shares[0]} {shares[1]} {format_number(actual):>10}")
     cell = max(4, *map(len, names), *(len(format_number(n)) for n in confusion.flat)) + 1
-    lines.append("\nconfusion matrix (rows: true, columns: predicted)")
+    lines += ["", "confusion matrix (rows: true, columns: predicted)"]
     lines.append(" " * width + "".join(f"{name:>{cell}}" for name in names))
     for k, name in enumerate(names):
         lines.append(f"{name:>{width}}" + "".join(f"{format_number(n):>{cell}}" for n in confusion[k]))

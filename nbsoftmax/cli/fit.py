@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from nbsoftmax.cli import streaming
 from nbsoftmax.cli.fit_report import collect_warnings, fit_exit_code, fit_facts, fit_lines
-from nbsoftmax.cli.options import add_data, add_encoding, file
+from nbsoftmax.cli.options import add_bounds, add_data, add_encoding, file
 from nbsoftmax.cli.output import print_report
 from nbsoftmax.cli.reading import as_classes, has_intercept, read_data
 from nbsoftmax.cli.saving import check_outputs, save_model
@@ -68,6 +68,7 @@ def _add_objective(command: argparse.ArgumentParser) -> None:
         help="penalise coefficients of standardized features",
     )
     add_unpenalised(command)
+    add_bounds(command)
     add("--no-intercept", action="store_true", help="leave out the intercepts")
     add("--label-smoothing", type=float, default=0.0, help="share of each target that is spread over all classes")
     add("--class-weight", choices=["balanced"], help="weights that make all classes equally frequent")
@@ -112,8 +113,8 @@ def run(arguments: argparse.Namespace) -> int:
     lines, facts = fit_lines(result), fit_facts(result) | {"l1": arguments.l1, "l2": l2}
     encoding = result.model.encoding
     if encoding is not None:
-        n = len(encoding.columns)
-        lines.append(f"{n} column{'s' * (n != 1)} became {len(encoding.names)} features")
+        n, made = len(encoding.columns), len(encoding.names)
+        lines.append(f"{n} column{'s' * (n != 1)} became {made} feature{'s' * (made != 1)}")
     if _is_default(arguments):
         lines.append(f"penalty: C = 1 (l2 = {l2:.4g}), the default; --C sets another, --l2 0 none")
     if "validation_loss" in result.history and result.n_iter > 0:
@@ -191,6 +192,7 @@ def _trainer(arguments: argparse.Namespace, l2: float, weights: Float64s | None,
         l1=arguments.l1,
         l2=l2,
         penalty_weight=weights,
+        bounds=arguments.bounds,
         penalty="firth" if arguments.firth else None,
         standardize=arguments.standardize,
         grouped=arguments.grouped,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from nbsoftmax.cli.options import file
-from nbsoftmax.cli.output import format_number, print_report
+from nbsoftmax.cli.output import format_number, print_report, without_controls
 from nbsoftmax.cli.reading import read_model
 
 if TYPE_CHECKING:
@@ -78,9 +78,10 @@ def _lines(model: SoftmaxModel, largest: dict[str, list[dict[str, Any]]], unused
         lines += ["", "how it was trained"]
         width = max(map(len, model.training))
         lines += [f"  {name:{width}}  {format_number(value)}" for name, value in model.training.items()]
-    width = max(5, *(len(str(label)) for label in classes))
+    labels = [without_controls(str(label)) for label in classes]
+    width = max(5, *map(len, labels))
     lines += ["", f"{'class':>{width}}  intercept  largest weights"]
-    for label, b in zip(classes, model.intercept.tolist(), strict=True):
+    for name, label, b in zip(labels, classes, model.intercept.tolist(), strict=True):
         weights = ", ".join(f"{w['feature']} {w['weight']:+.4g}" for w in largest[str(label)])
-        lines.append(f"{label!s:>{width}}  {b:9.4g}  {weights}")
+        lines.append(f"{name:>{width}}  {b:9.4g}  {weights}")
     return lines

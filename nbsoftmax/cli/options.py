@@ -58,6 +58,18 @@ def add_encoding(command: argparse.ArgumentParser) -> None:
     add("--drop-first", action="store_true", help="no feature for the first level of each column of text")
 
 
+def add_bounds(command: argparse.ArgumentParser) -> None:
+    """Add the option of bounds on the coefficients."""
+    command.add_argument(
+        "--bounds",
+        type=float,
+        nargs=2,
+        metavar=("LOW", "HIGH"),
+        help="keep the coefficients of all classes, but not the intercepts, between LOW and HIGH; -inf and inf for no "
+        "bound: 0 inf for no negative ones",
+    )
+
+
 def add_labels(command: argparse.ArgumentParser, what: str) -> None:
     """Add the options that name the labels."""
     command.add_argument("--target", metavar="NAME", help=what)

@@ -19,14 +19,14 @@ if TYPE_CHECKING:
     import argparse
 
 
-# Control characters but tabs and newlines, and marks that reverse the order of text: names and labels from a file
-# must not change the state of a terminal or hide text.
-_CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+# Control characters, and marks that reverse the order of text: names and labels from a file must not change the state
+# of a terminal, hide text or look like another line.
+_CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
 
 
 def print_report(arguments: argparse.Namespace, lines: list[str], facts: dict[str, Any]) -> None:
     """Print the facts as JSON if --json is given, and the lines otherwise."""
-    text = to_json(facts) if arguments.json else without_controls("\n".join(lines))
+    text = to_json(facts) if arguments.json else "\n".join(map(without_controls, lines))
     encoding = _encoding()
     print(text.encode(encoding, "backslashreplace").decode(encoding))  # escape labels that a terminal cannot show
 

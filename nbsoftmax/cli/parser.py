@@ -6,11 +6,14 @@ Nothing heavy is imported here, nor at the top of a command's file: --help and w
 from __future__ import annotations
 
 import argparse
+import re
 from typing import Any, NoReturn
 
 from nbsoftmax import __version__
 from nbsoftmax.cli import bench, convert, cv, demo, evaluate, fit, inspect, plot, predict, warmup
 
+# Words that are numbers and not options; argparse itself does not know -1e-3 and -inf.
+NEGATIVE = re.compile(r"-(?:inf|(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?)$", re.IGNORECASE)
 DESCRIPTION = "Softmax regression: train, predict, evaluate, inspect, export."
 EPILOG = (
     "Every command takes --json, for output to be read by programs, and --config FILE: a TOML file with a table for "
@@ -38,6 +41,7 @@ class Parser(argparse.ArgumentParser):
 
     def __init__(self, prog: str | None = None, **options: Any) -> None:
         super().__init__(prog, allow_abbrev=False, **options)
+        self._negative_number_matcher = NEGATIVE
 
     def error(self, message: str) -> NoReturn:
         """Print one line and exit with 2."""

@@ -243,12 +243,26 @@ def warn_of_unknown(unknown: Any) -> None:
 
 
 def columns_named(given: Sequence[str], columns: Sequence[str]) -> tuple[str, ...]:
-    """The columns that the values of an option name: each is a name, or several with commas between them."""
+    """The columns that the values of an option name: each is a name, or several with commas between them.
+
+    A name that contains a comma may be in quotes, as in CSV.
+    """
     known = set(columns)
     names: list[str] = []
     for value in given:
-        names += [value] if value in known else map(str.strip, value.split(","))
+        names += [value] if value in known else map(str.strip, _fields(value))
     return tuple(dict.fromkeys(names))
+
+
+def _fields(text: str) -> list[str]:
+    if '"' not in text:
+        return text.split(",")
+    import csv
+
+    try:
+        return next(csv.reader([text], skipinitialspace=True))
+    except csv.Error:  # a line end outside of quotes
+        return text.split(",")
 
 
 def table_options(arguments: argparse.Namespace, columns: Sequence[str]) -> TableOptions:
@@ -287,6 +301,7 @@ def table_of(
         offset=named["offset"],
         keep=named["id"],
         drop=named["drop"],
+        chosen=model is None,
         labels=() if model is None else {str(label) for label in model.classes.tolist()},
     )
     if labels and request.target is None:

@@ -1,4 +1,4 @@
-"""The option `--thresholds` of `predict` and `evaluate`."""
+"""The option `--thresholds` of `predict`, `evaluate` and `convert`."""
 
 from __future__ import annotations
 

@@ -15,6 +15,7 @@ from nbsoftmax.data.arrow import arrow
 from nbsoftmax.data.cut import Batch
 from nbsoftmax.data.roles import Roles, batches_of_arrow, located_from
 from nbsoftmax.encoding import AnyEncoding, Learner, TableOptions
+from nbsoftmax.encoding.column import number
 from nbsoftmax.encoding.frames import column_of_arrow
 from nbsoftmax.errors import InputError, InputValueError, plain
 from nbsoftmax.files import one_line
@@ -97,6 +98,9 @@ class ArrowFiles:
                     n += batch.num_rows
                     n_dropped += int(np.any([column.missing for column in columns], axis=0).sum())
                     del batch, columns
+        if self._csv is not None:
+            mark = self._csv.default_fragment_scan_options.convert_options.decimal_point
+            learner.check_numbers(lambda text: number(text.replace(mark, ".")) is not None)
         if options.missing == "drop" and n_dropped:
             warnings.warn(f"{n_dropped} of {n} rows have missing values and are left out.", UserWarning, stacklevel=4)
         return learner.encoding()

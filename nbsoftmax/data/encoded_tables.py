@@ -15,7 +15,7 @@ from nbsoftmax.data.columnar import ColumnarFile
 from nbsoftmax.data.text import NotANumberError, TextFile
 from nbsoftmax.encoding import AnyEncoding, Column, Encoded, Formula, Learner, TableOptions, WrongFieldError
 from nbsoftmax.encoding.base import Unknown
-from nbsoftmax.encoding.column import CATEGORY, NUMBER, is_truth, number
+from nbsoftmax.encoding.column import CATEGORY, NUMBER, mistake_among_numbers
 from nbsoftmax.encoding.columns import Encoding, NumberColumn
 from nbsoftmax.errors import InputError, InputValueError, plain
 from nbsoftmax.validation import Float64s
@@ -160,7 +160,10 @@ def _read_columns(
     columns = [file.column(name, chunks(name)) for name in names]
     if options is not None and isinstance(file, TextFile):
         for column in columns:
-            if column.name not in options.categorical and mostly_numbers(column):
+            if column.kind != CATEGORY or column.name in options.categorical:
+                continue
+            counts = dict(zip(column.levels, column.counts.tolist(), strict=True))
+            if mistake_among_numbers(counts, file.is_number) is not None:
                 file.read([column.name], [], list)  # raises the error that names the line
     y = None if request.target is None else tables.labels(file, chunks(request.target), request)
     beside = np.column_stack([file.column(name, chunks(name)).values for name in request.beside] or [np.empty((0, 0))])
@@ -169,16 +172,6 @@ def _read_columns(
         row, j = wrong[0].tolist()
         raise tables.not_finite(file, row, request.beside[j], float(beside[row, j]))
     return columns, tables.Table(np.empty((0, 0)), names, y, *request.split(beside))
-
-
-def mostly_numbers(column: Column) -> bool:
-    """Whether a column of texts has a number in at least half of its rows: its texts are probably mistakes."""
-    if column.kind != CATEGORY or column.ordered:
-        return False
-    is_text = np.array([number(level) is None for level in column.levels], bool)
-    is_number = np.array([number(level) is not None and not is_truth(level) for level in column.levels], bool)
-    n_numbers = int(column.counts[is_number].sum()) if column.levels else 0
-    return bool(is_text.any()) and n_numbers > 0 and 2 * n_numbers >= int(column.counts.sum())
 
 
 def with_rows(table: tables.Table, encoding: AnyEncoding, found: Encoded) -> tuple[tables.Table, int]:

@@ -25,7 +25,7 @@ Path = str | os.PathLike[str]
 
 STDIN = "-"
 IN_MEMORY = 2**26  # bytes of a pipe that are kept in memory; larger content goes to a temporary file
-EXCEL = "an Excel workbook; save it as CSV"
+EXCEL, JSON = "an Excel workbook; save it as CSV", "JSON; save it as CSV or Parquet"
 # Text that is no table: a number, then pairs number:value, as in `3 1:0.5 7:1.25`. (Only the beginning of the file is
 # searched for such a line.)
 SVMLIGHT = {".svm", ".svmlight", ".libsvm"}
@@ -43,6 +43,8 @@ OTHERS = {
     b"ORC": "an ORC file; save it as Parquet",
     b"\x89HDF": "an HDF5 file; save its columns as Parquet",
     b"SQLite format 3": "an SQLite database; export a table as CSV",
+    b'{"': JSON,
+    b"[{": JSON,
 }
 
 

@@ -50,6 +50,8 @@ class Request:
         Column of labels.
     features : sequence of str, optional
         Columns of numbers, in this order; by default all but the target, the weights and the dropped columns.
+    chosen : bool
+        Whether the features are those of an option, and not those of a model.
     weight : str, optional
         Column of sample weights.
     drop : collection of str
@@ -64,6 +66,7 @@ class Request:
 
     target: str | None = None
     features: Sequence[str] | None = None
+    chosen: bool = False
     weight: str | None = None
     drop: Collection[str] = ()
     offset: Sequence[str] = ()
@@ -181,12 +184,13 @@ def _check_target_and_weight(file: TextFile | ColumnarFile, request: Request) ->
     if target is not None and target == weight:
         raise InputValueError(f"{target!r} is given as the column of labels and of weights; give two columns.")
     if target is not None and target in (request.features or ()):
-        raise InputValueError(f"--target {target!r} names a feature of the model; give the column of labels.")
+        raise InputValueError(f"--target {target!r} is also one of the features; give the column of labels.")
     if target is not None and target not in known:
         raise InputValueError(f"{file.name} has no column {target!r}; {_has(file, target)}.")
     if weight is not None and weight not in known:
         raise InputValueError(f"{file.name} has no column {weight!r} for --sample-weight; {_has(file, weight)}.")
-    for option, names in (("offset", request.offset), ("id", request.keep)):
+    features = (request.features or ()) if request.chosen else ()
+    for option, names in (("features", features), ("offset", request.offset), ("id", request.keep)):
         for name in names:
             if name not in known:
                 raise InputValueError(f"{file.name} has no column {plain(name)} for --{option}; {_has(file, name)}.")
@@ -211,7 +215,7 @@ def _feature_names(file: TextFile | ColumnarFile, request: Request) -> tuple[str
         )
     if not names:
         raise InputValueError(
-            f"{file.name} has no feature columns: every column is the target, the weights or dropped"
+            f"{file.name} has no feature columns: every column is the target, the weights, dropped or without a name"
             f"{_one_column(file)}."
         )
     return names

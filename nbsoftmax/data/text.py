@@ -22,7 +22,7 @@ import numpy as np
 from nbsoftmax.data.arrow import damage_named, require_pyarrow
 from nbsoftmax.data.dialect import DECIMAL_COMMA, RECORDS, THOUSANDS, TextFormat, TextOptions, sniff
 from nbsoftmax.data.source import Source
-from nbsoftmax.encoding.column import CATEGORY, Column, is_truth
+from nbsoftmax.encoding.column import CATEGORY, GROUPED, Column, is_truth
 from nbsoftmax.encoding.frames import column_of_arrow
 from nbsoftmax.errors import InputValueError, plain
 
@@ -167,6 +167,11 @@ class TextFile:
             return number
         if DECIMAL_COMMA.fullmatch(field) or THOUSANDS.fullmatch(field):
             advice = "give --decimal , if the comma is the decimal mark, and remove separators of thousands"
+        elif GROUPED.fullmatch(field) and not is_number(field):
+            advice = (
+                "remove separators of thousands, or name the column with --categorical if its values are levels, or "
+                "leave it out with --drop"
+            )
         elif is_number(field):
             advice = "give --decimal . if the point is the decimal mark, and remove separators of thousands"
         else:
@@ -185,6 +190,10 @@ class TextFile:
         mark = self.format.decimal
         number = field if mark == "." else field.replace(".", "x").replace(mark, ".")
         return number.removeprefix("+") if is_number(number) else None
+
+    def is_number(self, text: str) -> bool:
+        """Whether a text is a number as this file writes numbers."""
+        return self._read(text.strip()) not in (None, "")
 
     def not_numbers(self, names: Sequence[str]) -> list[str]:
         """Those of the columns that have text in the first rows."""

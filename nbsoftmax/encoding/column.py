@@ -6,7 +6,7 @@ Texts are read as numbers, truth values and dates here, in one way for all table
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -21,6 +21,8 @@ NUMBER, CATEGORY, DATE = "number", "category", "date"
 TRUTH = {"true": 1.0, "false": 0.0}
 ISO_DATE = re.compile(r"\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}.*)?")
 LARGEST = 2.0**53  # below, whole floats are exact as integers
+# A number with separators of thousands, of any country.
+GROUPED = re.compile(r"[-+]?[1-9]\d{0,2}([,.'\u2019 \u00a0\u202f])\d{3}(\1\d{3})*([.,]\d+)?")
 WHOLE = re.compile(r"(-?(?:0|[1-9]\d*))\.0+")
 
 
@@ -38,7 +40,9 @@ class Column:
     levels : tuple of str
         Distinct texts, which need not occur.
     ordered : bool
-        Whether the order of the levels is declared.
+        Whether the order of the levels is declared, so that learned levels keep it.
+    strict : bool
+        Whether the column holds levels even if all are truth values or dates.
     """
 
     name: str
@@ -46,6 +50,7 @@ class Column:
     values: NDArray[Any]
     levels: tuple[str, ...] = ()
     ordered: bool = False
+    strict: bool = False
 
     def __len__(self) -> int:
         return len(self.values)
@@ -141,6 +146,18 @@ def date(text: str) -> np.datetime64 | None:
 def is_truth(text: str) -> bool:
     """Whether a text is True or False."""
     return text.strip().lower() in TRUTH
+
+
+def mistake_among_numbers(counts: Mapping[str, int], is_number: Callable[[str], bool]) -> str | None:
+    """The first text that is no number, if numbers are at least half of the texts that were counted.
+
+    It is probably a mistake, and the column one of numbers. Numbers with separators of thousands count as numbers,
+    although they cannot be read.
+    """
+    numbers = {level for level in counts if is_number(level) and not is_truth(level)}
+    wrong = next((level for level in counts if level not in numbers and not is_truth(level)), None)
+    meant = sum(n for level, n in counts.items() if level in numbers or GROUPED.fullmatch(level.strip()))
+    return wrong if meant > 0 and 2 * meant >= sum(counts.values()) else None
 
 
 def text_of(value: Any) -> str:

@@ -81,7 +81,9 @@ def _of_pandas(name: str, values: Any) -> Column:
     dtype = values.dtype
     if isinstance(dtype, pandas.CategoricalDtype):
         levels = tuple(text_of(level) for level in dtype.categories.tolist())
-        return _category(name, values.cat.codes.to_numpy().astype(np.int64), levels, ordered=bool(dtype.ordered))
+        codes = values.cat.codes.to_numpy().astype(np.int64)
+        # The order of the categories is declared also without `ordered`, which only allows them to be compared.
+        return _category(name, codes, levels, ordered=True, strict=bool(dtype.ordered))
     arrow = getattr(dtype, "pyarrow_dtype", None)
     if arrow is not None:
         return column_of_arrow(name, values.array.__arrow_array__())
@@ -126,7 +128,7 @@ def _of_polars(name: str, values: Any) -> Column:
         return Column(name, NUMBER, values.cast(polars.Float64).to_numpy())
     if isinstance(dtype, polars.Enum):
         codes = values.to_physical().cast(polars.Int64).fill_null(-1).to_numpy()
-        return _category(name, codes, tuple(dtype.categories.to_list()), ordered=True)
+        return _category(name, codes, tuple(dtype.categories.to_list()), ordered=True, strict=True)
     if dtype in (polars.String, polars.Categorical):
         texts = values.cast(polars.String)
         levels = texts.drop_nulls().unique().sort()
@@ -153,7 +155,8 @@ def column_of_arrow(name: str, values: Any) -> Column:
         inner = whole.dictionary
         inside = column_of_arrow(name, inner).as_levels()  # distinct values may have one text, and null may be a value
         places = np.append(inside.values, -1)
-        return _category(name, places[codes], inside.levels, ordered=bool(kind.ordered))
+        ordered = bool(kind.ordered)  # otherwise it is the order in which values were met
+        return _category(name, places[codes], inside.levels, ordered=ordered, strict=ordered)
     if any(check(kind) for check in (types.is_string, types.is_large_string, types.is_string_view)):
         return _texts(name, values)
     if frames.is_number_of_arrow(kind):
@@ -180,13 +183,15 @@ def _texts(name: str, values: Any) -> Column:
     return _category(name, codes, tuple(encoded.dictionary.to_pylist()))
 
 
-def _category(name: str, codes: NDArray[np.int64], levels: tuple[str, ...], *, ordered: bool = False) -> Column:
+def _category(
+    name: str, codes: NDArray[np.int64], levels: tuple[str, ...], *, ordered: bool = False, strict: bool = False
+) -> Column:
     """A column of levels, of which some may be the same text."""
     if len(set(levels)) == len(levels):
-        return Column(name, CATEGORY, codes, levels, ordered)
+        return Column(name, CATEGORY, codes, levels, ordered, strict)
     places: dict[str, int] = {}
     lookup = [places.setdefault(level, len(places)) for level in levels]
-    return Column(name, CATEGORY, np.array([*lookup, -1])[codes], tuple(places), ordered)
+    return Column(name, CATEGORY, np.array([*lookup, -1])[codes], tuple(places), ordered, strict)
 
 
 def _refuse(name: str, dtype: str) -> NoReturn:

@@ -4,14 +4,24 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nbsoftmax.encoding.base import AnyEncoding, WrongFieldError
-from nbsoftmax.encoding.column import CATEGORY, DATE, NUMBER, Column, date, in_order, is_truth, number
+from nbsoftmax.encoding.column import (
+    CATEGORY,
+    DATE,
+    NUMBER,
+    Column,
+    date,
+    in_order,
+    is_truth,
+    mistake_among_numbers,
+    number,
+)
 from nbsoftmax.encoding.columns import IMPUTE, AnyColumn, CategoryColumn, DateColumn, Encoding, NumberColumn, parts_of
 from nbsoftmax.encoding.frames import columns_of, is_table, names_of, needs_encoding
 from nbsoftmax.encoding.options import TableOptions
@@ -48,6 +58,23 @@ class Learner:
             seen = self._seen.setdefault(column.name, _Seen(column.name, column.name in self._options.categorical))
             seen.add(column, self._options.missing)
 
+    def check_numbers(self, is_number: Callable[[str], bool]) -> None:
+        """Refuse columns of text in which at least half of the values are numbers.
+
+        Raises
+        ------
+        InputValueError
+            For the first such column that is not `categorical`.
+        """
+        for name, seen in self._seen.items():
+            wrong = None if name in self._options.categorical else mistake_among_numbers(seen.counts, is_number)
+            if wrong is not None:
+                raise InputValueError(
+                    f"X has {plain(wrong)} in column {plain(name)}, most of whose values are numbers; correct it and "
+                    "remove separators of thousands, name the column in `categorical` (--categorical) if its values "
+                    "are levels, or leave it out."
+                )
+
     def encoding(self) -> Encoding:
         """The encoding of all rows so far.
 
@@ -60,7 +87,8 @@ class Learner:
         if absent:
             raise InputValueError(
                 f"categorical names {plain(absent[0])}, but the columns of X are {listed(self._seen)}; give one of "
-                "these."
+                "these.",
+                parameter="categorical",
             )
         if not self._seen:
             raise InputValueError("X has no columns; expected at least one.")
@@ -73,8 +101,9 @@ class _Seen:
     def __init__(self, name: str, categorical: bool) -> None:
         self.name, self._categorical = name, categorical
         self._kind = ""
-        self._counts: dict[str, int] = {}  # of the levels
-        self._declared: tuple[str, ...] | None = None  # the levels in the order of the type
+        self.counts: dict[str, int] = {}  # of the levels
+        self._declared: tuple[str, ...] | None = ()  # the levels in the order of the type; None if a batch has none
+        self._strict = False
         self._sums: list[list[float]] = []  # of the numbers, or the parts of the dates, of each batch
         self.n_values = self.n_missing = 0
 
@@ -96,8 +125,10 @@ class _Seen:
         if column.kind == CATEGORY:
             for level, n in zip(column.levels, column.counts.tolist(), strict=True):
                 if n:
-                    self._counts[level] = self._counts.get(level, 0) + n
-            self._declared = column.levels if column.ordered else None
+                    self.counts[level] = self.counts.get(level, 0) + n
+            if self._declared is not None:  # another file may declare others
+                self._declared = tuple(dict.fromkeys([*self._declared, *column.levels])) if column.ordered else None
+            self._strict |= column.strict
             return
         if column.kind == NUMBER:
             NumberColumn(self.name).convert(column)  # refuses infinite ones
@@ -117,7 +148,7 @@ class _Seen:
             raise InputValueError(f"X has no values in column {plain(self.name)}; leave the column out.")
         indicator = options.indicators and options.missing == "mean" and self.n_missing > 0
         kind = self._kind
-        if kind == CATEGORY and self._declared is None and not self._categorical:
+        if kind == CATEGORY and not (self._strict or self._categorical):
             kind = self._read_texts()
         if kind == CATEGORY:
             return self._levels(options, indicator)
@@ -135,19 +166,19 @@ class _Seen:
     def _read_texts(self) -> str:
         """What texts are if all are truth values or dates, whose sums are then made from the counts of the texts."""
         for kind, is_one in ((NUMBER, is_truth), (DATE, lambda text: date(text) is not None)):
-            if all(map(is_one, self._counts)):
-                counts = np.array(list(self._counts.values()), np.float64)
+            if all(map(is_one, self.counts)):
+                counts = np.array(list(self.counts.values()), np.float64)
                 if kind == NUMBER:
-                    values = [np.array(list(map(number, self._counts)), np.float64)]
+                    values = [np.array(list(map(number, self.counts)), np.float64)]
                 else:
-                    values = parts_of(np.array(list(map(date, self._counts)), "datetime64[D]"))
+                    values = parts_of(np.array(list(map(date, self.counts)), "datetime64[D]"))
                 self._sums = []
                 self._add_sums(values, np.ones(counts.size, bool), counts)
                 return kind
         return CATEGORY
 
     def _levels(self, options: TableOptions, indicator: bool) -> CategoryColumn:
-        n = len(self._counts)
+        n = len(self.counts)
         if n > max(FEW_LEVELS, self.n_values // 2):
             warnings.warn(
                 f"the column {plain(self.name)} has {n} levels in {self.n_values} rows, each of which becomes a "
@@ -156,7 +187,7 @@ class _Seen:
                 stacklevel=10,  # the caller of `Trainer.fit`
             )
         declared = self._declared
-        levels = in_order(list(self._counts)) if declared is None else tuple(x for x in declared if x in self._counts)
+        levels = in_order(list(self.counts)) if declared is None else tuple(x for x in declared if x in self.counts)
         return CategoryColumn(self.name, levels, levels[0] if options.drop_first else None, indicator)
 
 

@@ -36,7 +36,8 @@ class TableOptions:
     dates : {"error", "parts"}
         "parts" makes three numbers of a date, `born[year]`, `born[month]` and `born[day]`.
     drop_first : bool
-        Whether the first level of each variable has no feature of its own (treatment contrasts, R's default). A fit
+        Whether the first level of each variable has no feature of its own (treatment contrasts, R's default): the first
+        of the categories of pandas, or of an Enum of polars, and otherwise the first of the sorted levels. A fit
         without penalty needs this for standard errors; with a penalty all levels are better.
 
     Raises

@@ -68,7 +68,10 @@ class FittedClassifier(ClassifierMixin, SparseCoefMixin, BaseEstimator):
 
     @property
     def model_(self) -> SoftmaxModel:
-        """The fitted `SoftmaxModel`, for example to save or export it, or for the k most probable classes."""
+        """The fitted `SoftmaxModel`, for example to save or export it, or for the k most probable classes.
+
+        It does not contain the parameter `thresholds`: give it to `predict`, `top_k` or `to_onnx` of the model.
+        """
         check_is_fitted(self)
         coef, intercept = self._two_rows()
         return SoftmaxModel(coef, intercept, self.classes_, getattr(self, "feature_names_in_", None))

@@ -1,7 +1,7 @@
 """A model as an ONNX graph. Needs onnx: pip install "nbsoftmax[onnx]".
 
-X (n, n_features) -> Gemm -> logits -> Softmax -> proba (n, n_classes)
-                               |-----> ArgMax  -> Gather of the labels -> label (n,)
+X (n, n_features) -> Gemm -> (+ offset) -> logits -> Softmax -> proba (n, n_classes)
+                                             |-----> (- log thresholds) -> ArgMax -> Gather of the labels -> label (n,)
 
 The inputs of a model with an encoding are the columns of its table, which nodes in front make X of, see `onnx_columns`.
 """
@@ -18,6 +18,7 @@ from nbsoftmax import __version__, validation
 from nbsoftmax.encoding import AnyEncoding
 from nbsoftmax.errors import InputValueError
 from nbsoftmax.models.onnx_columns import ML_DOMAIN, ML_OPSET, Inputs, encoded_inputs
+from nbsoftmax.models.thresholds import Thresholds, above_thresholds, thresholds_of
 
 # The first opset with Softmax along one axis, and its IR version: supported by every runtime since 2020.
 OPSET, IR_VERSION = 13, 7
@@ -64,64 +65,75 @@ class LinearModel(Protocol):
         ...
 
 
-def onnx_graph(model: LinearModel, dtype: Any) -> bytes:
+def onnx_graph(model: LinearModel, dtype: Any, thresholds: Thresholds, *, offset: bool) -> bytes:
     """Return the content of an ONNX file that computes in `dtype`, float32 or float64."""
     try:
         from onnx import TensorProto, checker, helper, numpy_helper
     except ImportError as error:
         raise ImportError('ONNX export needs onnx; install it with: pip install "nbsoftmax[onnx]"') from error
     number = validation.float_dtype(dtype)
+    coef, intercept = _parameters(model, number)
+    t = thresholds_of(thresholds, model.classes)
+    labels = _labels(model.classes)
+    kind = TensorProto.FLOAT if number == np.float32 else TensorProto.DOUBLE
+    made = Inputs([], [helper.make_tensor_value_info("X", kind, ["n_samples", model.n_features])], [])
+    if model.encoding is not None:
+        made = encoded_inputs(model.encoding, kind, number, RESERVED | ({"offset"} if offset else set()))
+    made.constants.append(numpy_helper.from_array(coef, "coef"))
+    made.constants.append(numpy_helper.from_array(intercept, "intercept"))
+    made.constants.append(numpy_helper.from_array(labels, "classes"))
+    gemm = "/without_offset" if offset else "logits"
+    made.nodes.append(helper.make_node("Gemm", ["X", "coef", "intercept"], [gemm], transB=1))
+    if offset:
+        made.inputs.append(helper.make_tensor_value_info("offset", kind, ["n_samples", model.n_classes]))
+        made.nodes.append(helper.make_node("Add", [gemm, "offset"], ["logits"]))
+    made.nodes.append(helper.make_node("Softmax", ["logits"], ["proba"], axis=1))
+    compared = "logits" if t is None else "/above_thresholds"
+    if t is not None:
+        made.constants.append(numpy_helper.from_array(above_thresholds(np.zeros(t.size), t).astype(number), "/shift"))
+        made.nodes.append(helper.make_node("Add", ["logits", "/shift"], [compared]))
+    # The first of equal ones, as in SoftmaxModel.
+    made.nodes.append(helper.make_node("ArgMax", [compared], ["best"], axis=1, keepdims=0))
+    made.nodes.append(helper.make_node("Gather", ["classes", "best"], ["label"]))
+    outputs = [
+        helper.make_tensor_value_info("label", helper.np_dtype_to_tensor_dtype(labels.dtype), ["n_samples"]),
+        helper.make_tensor_value_info("proba", kind, ["n_samples", model.n_classes]),
+    ]
+    more = [] if model.encoding is None else [helper.make_opsetid(ML_DOMAIN, ML_OPSET)]
+    graph = helper.make_model(
+        helper.make_graph(made.nodes, "softmax_regression", made.inputs, outputs, made.constants),
+        producer_name="nbsoftmax",
+        producer_version=__version__,
+        ir_version=IR_VERSION,
+        opset_imports=[helper.make_opsetid("", OPSET), *more],
+    )
+    helper.set_model_props(graph, _metadata(model, labels, t))
+    checker.check_model(graph, full_check=True)
+    content: bytes = graph.SerializeToString()
+    return content
+
+
+def _parameters(model: LinearModel, number: np.dtype[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
+    """The coefficients and intercepts as numbers of this type."""
     if model.coef.size * number.itemsize > MOST_BYTES:
         raise InputValueError(f"coef has {model.coef.size} elements, more than an ONNX file of 2 GB can hold.")
     with np.errstate(over="ignore"):
         coef, intercept = model.coef.astype(number), model.intercept.astype(number)
     if not (np.isfinite(coef).all() and np.isfinite(intercept).all()):
         raise InputValueError("the coefficients are too large for float32; use dtype=np.float64.")
-    labels = _labels(model.classes)
-    kind = TensorProto.FLOAT if number == np.float32 else TensorProto.DOUBLE
-    label_kind = helper.np_dtype_to_tensor_dtype(labels.dtype)
-    inputs = Inputs([], [helper.make_tensor_value_info("X", kind, ["n_samples", model.n_features])], [])
+    return coef, intercept
+
+
+def _metadata(model: LinearModel, labels: NDArray[Any], thresholds: NDArray[np.float64] | None) -> dict[str, str]:
+    """What the file says about the model, as JSON."""
+    metadata: dict[str, Any] = {"classes": labels.tolist()}
     if model.encoding is not None:
-        inputs = encoded_inputs(model.encoding, kind, number, RESERVED)
-    graph = helper.make_graph(
-        [
-            *inputs.nodes,
-            helper.make_node("Gemm", ["X", "coef", "intercept"], ["logits"], transB=1),
-            helper.make_node("Softmax", ["logits"], ["proba"], axis=1),
-            # The first of equal logits, as in SoftmaxModel.
-            helper.make_node("ArgMax", ["logits"], ["best"], axis=1, keepdims=0),
-            helper.make_node("Gather", ["classes", "best"], ["label"]),
-        ],
-        "softmax_regression",
-        inputs.inputs,
-        [
-            helper.make_tensor_value_info("label", label_kind, ["n_samples"]),
-            helper.make_tensor_value_info("proba", kind, ["n_samples", model.n_classes]),
-        ],
-        [
-            numpy_helper.from_array(coef, "coef"),
-            numpy_helper.from_array(intercept, "intercept"),
-            numpy_helper.from_array(labels, "classes"),
-            *inputs.constants,
-        ],
-    )
-    more = [] if model.encoding is None else [helper.make_opsetid(ML_DOMAIN, ML_OPSET)]
-    made = helper.make_model(
-        graph,
-        producer_name="nbsoftmax",
-        producer_version=__version__,
-        ir_version=IR_VERSION,
-        opset_imports=[helper.make_opsetid("", OPSET), *more],
-    )
-    metadata = {"classes": json.dumps(labels.tolist())}
-    if model.encoding is not None:
-        metadata["encoding"] = json.dumps(model.encoding.to_dict())
+        metadata["encoding"] = model.encoding.to_dict()
     if model.feature_names is not None:
-        metadata["feature_names"] = json.dumps(model.feature_names)
-    helper.set_model_props(made, metadata)
-    checker.check_model(made, full_check=True)
-    content: bytes = made.SerializeToString()
-    return content
+        metadata["feature_names"] = model.feature_names
+    if thresholds is not None:
+        metadata["thresholds"] = thresholds.tolist()
+    return {name: json.dumps(value) for name, value in metadata.items()}
 
 
 def _labels(classes: NDArray[Any]) -> NDArray[Any]:

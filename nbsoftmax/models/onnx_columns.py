@@ -74,6 +74,11 @@ def encoded_inputs(encoding: AnyEncoding, kind: int, dtype: np.dtype[Any], reser
             pieces.append(part.name if part.mean is None else node("Where", [missing, constant(part.mean), part.name]))
             pieces += [node("Cast", [missing], to=kind)] if part.indicator else []
         else:
+            if "" in part.levels and encoding.missing == "mean":
+                raise InputValueError(
+                    f'the column {plain(part.name)} has the level "", which stands for a missing value in the graph; '
+                    "rename this level before the fit."
+                )
             levels = [level for level in part.levels if level != part.reference]
             pieces += [one_hot(part.name, levels)] if levels else []
             pieces += [one_hot(part.name, [""])] if part.indicator else []

@@ -304,7 +304,14 @@ class SoftmaxModel(Displayed):
         """
         write_model(path, self)
 
-    def to_onnx(self, path: str | os.PathLike[str], *, dtype: Any = np.float32) -> None:
+    def to_onnx(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        dtype: Any = np.float32,
+        thresholds: Thresholds = None,
+        offset: bool = False,
+    ) -> None:
         """Write the model as an ONNX file, for example for ONNX Runtime: input `X`, outputs `label` and `proba`.
 
         The number of rows is variable. String labels are strings, bytes are decoded as UTF-8, integers are int64, or
@@ -317,15 +324,19 @@ class SoftmaxModel(Displayed):
         dtype : {float32, float64}
             Type of `X`, `proba` and the products. In float32, the label of a sample with nearly equal probabilities
             may differ.
+        thresholds : array_like or dict, optional
+            As for `predict`: `label` is then that of the largest proba / threshold.
+        offset : bool
+            Whether the graph has a second input `offset` (n_samples, n_classes), which is added to the logits.
 
         Raises
         ------
         InputValueError, InputTypeError
-            For another dtype, or for coefficients or labels that cannot be represented.
+            For other options, or for coefficients, labels or an encoding that ONNX cannot represent.
         ImportError
             Without onnx.
         """
-        content = onnx_graph(self, dtype)
+        content = onnx_graph(self, dtype, thresholds, offset=validation.flag("offset", offset))
         with whole_file(path) as file:
             file.write(content)
 

@@ -173,11 +173,11 @@ def penalties(name: str, values: Any, *, low_open: bool = True) -> Float64s:
     """Check a grid: at least one number, none negative, none NaN."""
     grid = np.atleast_1d(validation.as_array(name, values))
     if grid.ndim != 1 or grid.size == 0 or grid.dtype.kind not in "iuf":
-        raise InputValueError(f"{name} is {plain(values)}, expected a list of numbers.")
+        raise InputValueError(f"{name} is {plain(values)}, expected a list of numbers.", parameter=name)
     bad = ~(grid > 0 if low_open else (grid >= 0) & (grid < np.inf))
     if bad.any():
         raise InputValueError(
-            f"{name} contains {grid[bad][0]:g}, expected numbers {'above' if low_open else 'from'} 0."
+            f"{name} contains {grid[bad][0]:g}, expected numbers {'above' if low_open else 'from'} 0.", parameter=name
         )
     return np.asarray(grid, np.float64)
 

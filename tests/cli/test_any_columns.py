@@ -198,7 +198,9 @@ def test_features_are_chosen_by_name_and_identifiers_are_copied_to_the_output(pa
     assert json.loads(capsys.readouterr().out.splitlines()[1])["id"] == "y1"
     assert "has no column 'nr' for --id" in refused(capsys, "predict", model, data, "--id", "nr")
     assert "--id names 'label'" in refused(capsys, "predict", model, data, "--id", "label")
-    assert "lacks the column 'height'" in refused(capsys, *fit, "--features", "height")
+    assert "has no column 'height' for --features; its columns are" in refused(capsys, *fit, "--features", "height")
+    assert "--target 'label' is also one of the features" in refused(capsys, *fit, "--features", "age,label")
+    assert "--categorical names 'zip', but" in refused(capsys, *fit, "--categorical", "zip")
 
 
 def test_a_name_in_nearly_every_row_is_warned_of(paths, capsys):
@@ -217,6 +219,50 @@ def test_a_text_among_numbers_is_taken_for_a_mistake_unless_the_column_is_catego
     assert "line 4 has '3+' in column 'dose', expected a number; correct it, name" in refused(capsys, *fit)
     assert run(*fit, "--categorical", "dose") == 0
     assert nbs.SoftmaxModel.load(model).feature_names == ("dose[1]", "dose[2]", "dose[3]", "dose[3+]")
+
+
+# Rows of text whose numbers cannot be meant as levels, and what the message says of line 2.
+MISTAKES = {
+    "thousands": ('x;label\n"1,234.5";a\n"12,345.5";b\n"2,000.0";a\n', "'1,234.5' in column 'x'"),
+    "one comma": ('x,label\n"1,500",a\n"2,500",b\n"1,500",b\n', "'1,500' in column 'x'"),
+    "points": ("x;label\n1.234,5;a\n12.345,5;b\n2.000,0;a\n", "'1.234,5' in column 'x'"),
+    "apostrophes": ("x;label\n1'234.5;a\n12'345.5;b\n2'000;a\n", "\"1'234.5\" in column 'x'"),
+    "spaces": ("x;label\n1 234.5;a\n12 345.5;b\n2\u00a0000;a\n", "'1 234.5' in column 'x'"),
+    "decimal commas": ("x;label\noops;a\n1,5;b\n2,5;a\n3,5;b\n", "'oops' in column 'x'"),
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_numbers_that_cannot_be_read_are_not_taken_for_levels(paths, capsys, mistake):
+    written, model = paths
+    text, has = MISTAKES[mistake]
+    data = written(text)
+    fit = "fit", data, "--target", "label", "--out", model, "--quiet"
+    err = refused(capsys, *fit)
+    assert f"line 2 has {has}, expected a number" in err
+    assert ("separators of thousands" in err) == ("oops" not in err)
+    assert f"X has {has}, most of whose values are numbers" in refused(capsys, *fit, "--stream")
+    for stream in ([], ["--stream"]):
+        assert run(*fit, "--categorical", "x", *stream) == 0
+
+
+def test_a_name_with_a_comma_may_be_in_quotes(paths, capsys):
+    written, model = paths
+    data = written(
+        '"a,b",c,"say ""d""",label\n' + "".join(f"{i % 3},{i % 4},{i % 5},{'xy'[i % 2]}\n" for i in range(20))
+    )
+    fit = "fit", data, "--target", "label", "--out", model, "--quiet"
+    for option, named, expected in (
+        ("--features", '"a,b",c', ("a,b", "c")),
+        ("--features", 'c, "a,b"', ("c", "a,b")),
+        ("--features", "a,b", ("a,b",)),
+        ("--drop", 'c,"a,b"', ('say "d"',)),
+        ("--drop", '"a,b","say ""d"""', ("c",)),
+    ):
+        assert run(*fit, option, named) == 0
+        assert nbs.SoftmaxModel.load(model).feature_names == expected
+    capsys.readouterr()
+    assert "has no column 'b' to drop" in refused(capsys, *fit, "--drop", "c,b")
 
 
 def test_a_text_that_comes_late_in_a_column_makes_it_one_of_levels(paths, capsys):

@@ -27,6 +27,18 @@ def test_evaluate_prints_scores_and_the_confusion_matrix(flowers, model, capsys)
         assert any(line.split() == [name, *row] for line in out.splitlines())
 
 
+def test_labels_with_line_ends_stay_in_their_lines(tmp_path, capsys):
+    data, model = tmp_path / "d.csv", tmp_path / "m.npz"
+    data.write_text("a,y\n" + '1,"no\nyes"\n2,b\n' * 10)
+    assert run("fit", data, "--target", "y", "--out", model, "--quiet") == 0
+    capsys.readouterr()
+    assert run("evaluate", model, data, "--target", "y") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [lines.index(line) for line in lines if "yes" in line] == [6, 9, 11]  # scores, and both sides of the matrix
+    assert [line.split()[0] for line in lines[5:7]] == ["b", r"no\nyes"]
+    assert len(set(map(len, lines[4:7]))) == 1  # aligned
+
+
 def test_evaluate_refuses_weights_that_do_not_add_up(flowers, model, tmp_path, capsys):
     lines = flowers[0].read_text(encoding="utf-8").splitlines()
     weighted = tmp_path / "weighted.csv"

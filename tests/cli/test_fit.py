@@ -197,6 +197,32 @@ def test_named_features_are_not_penalised(flowers, tmp_path, capsys):
     assert "--unpenalised names 'petal', which is not a feature; the features are ['length', 'width']." in err
 
 
+@pytest.mark.parametrize("bounds", [("-inf", 0.125), (0, "inf"), ("-2.5e-1", "+.25")])
+def test_bounds_are_those_of_the_trainer(flowers, tmp_path, bounds):
+    path, X, y = flowers
+    out, pair = tmp_path / "m.npz", tuple(map(float, bounds))
+    assert run("fit", path, "--target", "species", "--quiet", "--l2", 0.01, "--bounds", *bounds, "--out", out) == 0
+    coef = nbs.SoftmaxModel.load(out).coef
+    assert np.array_equal(coef, nbs.Trainer(l2=0.01, bounds=pair).fit(X, y).model.coef)
+    assert ((coef == pair[0]) | (coef == pair[1])).any()
+    (tmp_path / "run.toml").write_text(f"[cv]\nCs = [0.1, 1]\nbounds = [{bounds[0]}, {pair[1]}]")
+    assert run("cv", path, "--target", "species", "--config", tmp_path / "run.toml", "--out", out) == 0
+    coef = nbs.SoftmaxModel.load(out).coef
+    assert ((coef >= pair[0]) & (coef <= pair[1])).all()
+    assert ((coef == pair[0]) | (coef == pair[1])).any()
+
+
+def test_bounds_that_cannot_be_kept_are_refused(flowers, tmp_path, capsys):
+    fit = "fit", flowers[0], "--target", "species", "--out", tmp_path / "m.npz"
+    err = refused(capsys, *fit, "--bounds", 1, 0)
+    assert err == "nbsoftmax: --bounds: the lower bound 1 is above the upper bound 0; give low <= high.\n"
+    assert "--bounds: the lower bounds contain nan" in refused(capsys, *fit, "--bounds", "nan", 0)
+    assert "--bounds are given, which solver 'lbfgs'" in refused(capsys, *fit, "--bounds", 0, 1, "--solver", "lbfgs")
+    assert "argument --bounds: invalid float value: 'no'" in misused(capsys, *fit, "--bounds", "no", 1)
+    assert "argument --bounds: expected 2 arguments" in misused(capsys, *fit, "--bounds", 1)
+    assert not (tmp_path / "m.npz").exists()
+
+
 def test_firth_gives_finite_coefficients_for_separable_classes(tmp_path, capsys):
     rows = [f"{x},{'low' if x < 0 else 'high'}" for x in (-3, -2, -1, 1, 2, 3)]
     (tmp_path / "d.csv").write_text("\n".join(["x,y", *rows]), encoding="utf-8")

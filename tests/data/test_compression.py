@@ -127,6 +127,7 @@ def zipped(name):
         (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "Excel workbook"),
         (b"\x89HDF\r\n\x1a\n", "HDF5 file"),
         (b"SQLite format 3\0", "SQLite database"),
+        (b'{"a": 1}\n{"a": 2}\n', "is JSON; save it as CSV or Parquet"),
     ],
     ids=lambda part: part if isinstance(part, str) else "file",  # archives contain the time
 )

@@ -114,6 +114,39 @@ def test_declared_orders_are_kept_and_other_levels_are_sorted_numbers_by_value()
         assert np.array_equal(encoding.encode(table).X, [[0, 1, 0, 0], [0, 0, 1, 0], [1, 0, 0, 1], [0, 0, 0, 0]])
 
 
+LETTERS = ["S", "M", "XL", "L"]
+
+
+@pytest.mark.parametrize(
+    ("table", "levels"),
+    [
+        (pd.DataFrame({"x": pd.Categorical([*"MLSM"], LETTERS)}), "SML"),
+        (pd.DataFrame({"x": pd.Categorical([*"MLSM"], LETTERS, ordered=True)}), "SML"),
+        (pd.DataFrame({"x": pd.Categorical([3, 1, 2], [3, 2, 1])}), "321"),
+        (pd.DataFrame({"x": pd.Series([*"MLSM"]).astype("category")}), "LMS"),  # pandas sorts them
+        (pd.DataFrame({"x": pd.Series([*"MLSM"])}), "LMS"),
+        (pl.DataFrame({"x": pl.Series([*"MLSM"], dtype=pl.Enum(LETTERS))}), "SML"),
+        (pl.DataFrame({"x": pl.Series([*"MLSM"], dtype=pl.Categorical)}), "LMS"),
+        (pa.table({"x": pa.array([*"MLSM"]).dictionary_encode()}), "LMS"),
+        (pa.table({"x": pa.DictionaryArray.from_arrays([1, 3, 0], LETTERS)}), "LMS"),
+        (pa.table({"x": pa.DictionaryArray.from_arrays([1, 3, 0], LETTERS, ordered=True)}), "SML"),
+    ],
+)
+def test_levels_have_the_order_that_their_column_declares(table, levels):
+    assert learned(table, nbs.TableOptions()).names == tuple(f"x[{level}]" for level in levels)
+    first_dropped = learned(table, nbs.TableOptions(drop_first=True))
+    assert first_dropped.names == tuple(f"x[{level}]" for level in levels[1:])
+    assert first_dropped.parts[0].reference == levels[0]
+    assert learned(table, nbs.TableOptions(categorical=["x"])).names == tuple(f"x[{level}]" for level in levels)
+
+
+def test_categories_that_are_all_truth_values_are_one_feature_unless_they_are_ordered():
+    for categories in ([True, False], ["true", "false"]):
+        truth = pd.Categorical(categories, categories)
+        assert learned(pd.DataFrame({"x": truth}), nbs.TableOptions()).names == ("x",)
+        assert len(learned(pd.DataFrame({"x": truth.as_ordered()}), nbs.TableOptions()).names) == 2
+
+
 @pytest.mark.parametrize("values", [[4, 6], [4.0, 6.0], ["4", "6"], ["4.0", " 6"], pd.Categorical([4, 6])])
 def test_a_level_is_found_however_a_table_writes_its_number(values):
     encoding = learned(pd.DataFrame({"cyl": ["4", "6", "8"]}), nbs.TableOptions())

@@ -190,10 +190,15 @@ def test_the_dot_is_all_other_columns():
     assert encoding_of("y ~ . - z", numbers).names == ("x", "sex[T.m]")
 
 
-def test_the_order_of_an_ordered_categorical_is_that_of_its_levels():
-    sizes = pd.Categorical(RNG.choice(["small", "big"], N), categories=["small", "never", "big"], ordered=True)
-    assert encoding_of("y ~ size", FRAME.assign(size=sizes)).names == ("size[T.big]",)
-    assert encoding_of("y ~ size - 1", FRAME.assign(size=sizes)).names == ("size[small]", "size[big]")
+@pytest.mark.parametrize("ordered", [False, True])
+def test_the_order_of_a_categorical_is_that_of_its_levels(ordered):
+    sizes = pd.Categorical(RNG.choice(["small", "big"], N), categories=["small", "never", "big"], ordered=ordered)
+    frame = FRAME.assign(size=sizes)
+    assert encoding_of("y ~ size", frame).names == ("size[T.big]",)
+    assert encoding_of("y ~ size - 1", frame).names == ("size[small]", "size[big]")
+    assert encoding_of("y ~ C(size)", frame).names == ("C(size)[T.big]",)
+    of_formulaic = formulaic.model_matrix("size", FRAME.assign(size=sizes.remove_unused_categories()))
+    assert list(of_formulaic.columns) == ["Intercept", "size[T.big]"]
 
 
 def test_unknown_levels_are_zero_in_all_their_features_with_one_warning():

@@ -179,12 +179,13 @@ def test_onnx_takes_the_columns_of_the_table(tmp_path, dtype, options):
 @pytest.mark.parametrize(
     ("table", "message"),
     [
+        ({"x": ["", "b", None, "b"], "y": list("abab")}, "'x' has the level \"\", which stands for a missing value"),
         ({"born": pd.to_datetime(["2020-01-01", "2020-02-03"] * 2), "x": list("abab")}, "'born' holds dates"),
         ({"logits": [1.0, 2.0, 3.0, 4.0], "x": list("abab")}, "'logits' has a name that the graph uses"),
     ],
 )
 def test_onnx_refuses_what_it_cannot_express(tmp_path, table, message):
-    model = trainer(dates="parts").fit(pd.DataFrame(table), [0, 1, 1, 0]).model
+    model = trainer(dates="parts", missing="mean").fit(pd.DataFrame(table), [0, 1, 1, 0]).model
     with pytest.raises(nbs.InputValueError, match=message):
         model.to_onnx(tmp_path / "m.onnx")
     assert not (tmp_path / "m.onnx").exists()

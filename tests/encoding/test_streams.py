@@ -56,6 +56,15 @@ def test_a_source_is_encoded_as_the_table_in_memory(files, missing):
     assert model.score(again) == pytest.approx(model.score(X[whole], y[whole]))
 
 
+def test_files_may_declare_different_levels_in_one_order(tmp_path):
+    for i, sizes in enumerate([["s", "m", "l"], ["s", "xl", "l"]]):
+        size = pd.Categorical(np.resize(sizes, 60), sizes, ordered=True)
+        pd.DataFrame({"size": size, "species": RNG.choice(["a", "b"], 60)}).to_feather(tmp_path / f"{i}.arrow")
+    source = nbs.data.open(tmp_path, target="species", table=nbs.TableOptions())
+    model = nbs.Trainer(l2=0.1).fit(source).model
+    assert model.feature_names == ("size[s]", "size[m]", "size[l]", "size[xl]")
+
+
 def test_rows_that_are_dropped_are_counted(files):
     n = int((~FRAME.notna().all(axis=1)).sum())
     with pytest.warns(UserWarning, match=f"{n} of 300 rows have missing values and are left out"):

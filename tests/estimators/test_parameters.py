@@ -102,6 +102,13 @@ def test_frames_of_pandas_keep_their_names():
         fitted.predict(frame[list("bacde")])
 
 
+def test_bounds_hold_exactly_for_float32_because_coefficients_are_float64():
+    X, y = problem(3)
+    fitted = nbs.SoftmaxRegression(bounds=(-0.1, 0.1)).fit(X.astype(np.float32), y)
+    assert np.abs(fitted.coef_).max() == 0.1
+    assert float(np.abs(fitted.coef_.astype(np.float32)).max()) > 0.1
+
+
 def test_probabilities_have_the_dtype_of_the_data():
     X, y = problem(3)
     fitted = nbs.SoftmaxRegression().fit(X.astype(np.float32), y)

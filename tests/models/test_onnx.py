@@ -70,6 +70,40 @@ def test_of_equal_probabilities_the_first_class_wins_there_as_well(tmp_path):
     )
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("thresholds", [{1: 0.2, 3: 0.4}, [0.5, 0.1, 1e-3, 2.0], [1.0, 0.0, 1.0, 1.0], [0.1] * 4])
+@pytest.mark.parametrize("with_offset", [False, True])
+def test_labels_of_the_graph_follow_the_decision_thresholds_and_the_offset(tmp_path, dtype, thresholds, with_offset):
+    model, X = a_model(), samples(300, dtype)
+    offset = {"offset": 3 * samples(300, dtype, n_features=4)[::-1]} if with_offset else {}
+    model.to_onnx(tmp_path / "m.onnx", dtype=dtype, thresholds=thresholds, offset=with_offset)
+    session = onnxruntime.InferenceSession(tmp_path / "m.onnx", providers=["CPUExecutionProvider"])
+    label, proba = session.run(["label", "proba"], {"X": X, **offset})
+    assert np.abs(proba - model.predict_proba(X, **offset)).max() <= 64 * EPS[dtype]
+    expected = model.predict(X, thresholds=thresholds, **offset)
+    # Labels may differ where two ratios are nearly equal; differences of logits have errors of some eps.
+    t = np.array([thresholds.get(k, 1.0) for k in range(4)] if isinstance(thresholds, dict) else thresholds)
+    ratio = model.predict_proba(X, **offset) / np.maximum(t, 1e-30)
+    second, best = np.sort(ratio, axis=1)[:, -2:].T
+    clear = best > second * (1 + 256 * EPS[dtype])
+    assert clear.sum() >= 295
+    assert np.array_equal(label[clear], expected[clear])
+    if len(set(t)) > 1:
+        assert (expected != model.predict(X, **offset)).any()
+    if with_offset:
+        assert (expected != model.predict(X, thresholds=thresholds)).any() or 0 in t
+    meta = session.get_modelmeta().custom_metadata_map
+    assert json.loads(meta["thresholds"]) == t.tolist()
+
+
+def test_an_estimator_is_exported_with_its_thresholds(tmp_path):
+    X = samples(200, np.float32)
+    t = {"yes": 0.1}
+    fitted = nbs.SoftmaxRegression(thresholds=t).fit(X, np.where(X[:, 0] > 0.8, "yes", "no"))
+    fitted.model_.to_onnx(tmp_path / "m.onnx", thresholds=fitted.thresholds)
+    assert run(tmp_path / "m.onnx", X)[0].tolist() == fitted.predict(X).tolist() != fitted.model_.predict(X).tolist()
+
+
 def test_extreme_logits_do_not_overflow_there_either(tmp_path):
     model = nbs.SoftmaxModel([[1000.0], [0.0], [-1000.0]], np.zeros(3), [0, 1, 2])
     model.to_onnx(tmp_path / "m.onnx")
@@ -108,6 +142,10 @@ def test_what_cannot_be_exported_is_refused_before_anything_is_written(tmp_path)
         model.to_onnx(tmp_path / "m.onnx")
     with pytest.raises(nbs.InputTypeError, match="dtype is 'int8', expected float32 or float64"):
         model.to_onnx(tmp_path / "m.onnx", dtype="int8")
+    with pytest.raises(nbs.InputValueError, match="names 7, which is no class"):
+        a_model().to_onnx(tmp_path / "m.onnx", thresholds={7: 0.5})
+    with pytest.raises(nbs.InputTypeError, match="offset is 1, expected True or False"):
+        a_model().to_onnx(tmp_path / "m.onnx", offset=1)
     assert not os.listdir(tmp_path)
     model.to_onnx(tmp_path / "m.onnx", dtype=np.float64)
     assert run(tmp_path / "m.onnx", np.array([[1.0]]))[0].tolist() == [0]
@@ -134,6 +172,13 @@ def test_the_command_line_converts_a_saved_model(tmp_path, capsys, dtype):
     assert capsys.readouterr().out == f"ONNX: {out}\n"
     X = samples(20, dtype)
     assert run(out, X)[0].tolist() == model.predict(X).tolist()
+    assert cli.main(["convert", str(tmp_path / "m.npz"), str(out), "--dtype", dtype, "--thresholds", "b=0.01"]) == 0
+    expected = model.predict(X, thresholds={"b": 0.01})
+    assert run(out, X)[0].tolist() == expected.tolist() != model.predict(X).tolist()
+    assert cli.main(["convert", str(tmp_path / "m.npz"), str(out), "--dtype", dtype, "--offset"]) == 0
+    inputs = onnxruntime.InferenceSession(out, providers=["CPUExecutionProvider"]).get_inputs()
+    assert [(one.name, one.shape) for one in inputs] == [("X", ["n_samples", 5]), ("offset", ["n_samples", 3])]
+    capsys.readouterr()
     for wrong in (["m.npz", "m.txt"], ["none.npz", "m.onnx"], ["m.npz", "none/m.onnx"]):
         assert cli.main(["convert", *(str(tmp_path / name) for name in wrong)]) == 2
         assert capsys.readouterr().err.count("\n") == 1
