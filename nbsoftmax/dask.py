@@ -200,7 +200,8 @@ class DaskSoftmaxRegression(SoftmaxRegression):
             return super().score(X, y, sample_weight, offset)
         right = self.predict(X, offset) == y
         if sample_weight is not None:
-            return float(((right * sample_weight).sum() / sample_weight.sum()).compute())  # type: ignore[union-attr]
+            scaled = sample_weight / sample_weight.max()  # type: ignore[union-attr]  # the sum of weights may overflow
+            return float(((right * scaled).sum() / scaled.sum()).compute())
         return float(right.mean().compute())
 
     def to_local(self) -> SoftmaxRegression:
