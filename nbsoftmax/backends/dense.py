@@ -218,12 +218,19 @@ class DenseBackend:
         return RefinedBackend(self, precise, hessian=hessian)
 
     def _blocks(self) -> Iterator[DenseBackend]:
-        """Blocks of rows in float64, each a backend."""
+        """Blocks of rows in float64, each a backend, to be dropped before the next one: all use the same memory.
+
+        On Dask's workers, where freed memory goes back to the system at once, new memory for each block took as long as
+        the sums.
+        """
         X, target, offset = self._source
         size = max(16, CONVERTED_BYTES // (8 * max(1, self.n_features)))
+        memory = np.empty((min(size, self.n_samples), self.n_features))
         for start in range(0, max(1, self.n_samples), size):  # one block if there are no rows
             part = slice(start, start + size)
-            yield self._converted(X[part], part_of(target, part), offset[part] if offset.size else offset)
+            block = memory[: len(X[part])]
+            block[...] = X[part]
+            yield self._converted(block, part_of(target, part), offset[part] if offset.size else offset)
 
     def _converted(self, X: Floats, target: WeightedTargets, offset: Floats) -> DenseBackend:
         return DenseBackend(

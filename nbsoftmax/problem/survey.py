@@ -257,23 +257,30 @@ class Weighting:
         return in_memory(X, self.target(block), offset=offset, fit_intercept=fit_intercept, n_threads=n_threads)
 
     @cached_property
-    def _table(self) -> tuple[int, NDArray[np.int32]] | None:
-        """The smallest class, and the place of each whole number from it on; None unless classes are such numbers."""
+    def _table(self) -> tuple[int, int, NDArray[np.int32] | None] | None:
+        """The smallest class, how many whole numbers there are up to the largest one, and the place of each of them.
+
+        No places if they are 0, 1, ...; None unless classes are such numbers.
+        """
         if self.classes.dtype.kind != "i" or int(self.classes.max()) - int(self.classes.min()) >= MOST_ENTRIES:
             return None
         low = int(self.classes.min())
-        table = np.full(int(self.classes.max()) - low + 1, -1, np.int32)
+        size = int(self.classes.max()) - low + 1
+        table = np.full(size, -1, np.int32)
         table[np.subtract(self.classes, low, dtype=np.intp)] = np.arange(self.classes.size)
-        return low, table
+        return low, size, None if np.array_equal(table, np.arange(size)) else table
 
     def _by_table(self, y: Any, n: int) -> NDArray[np.int32] | None:
-        """The places of labels, in a third of the time of `targets_of`; None if they are no such numbers."""
+        """The places of labels, in less time than `targets_of` takes; None if they are no such numbers."""
         if self.soft or self._table is None or not isinstance(y, np.ndarray) or y.shape != (n,) or y.dtype.kind != "i":
             return None
-        low, table = self._table
-        if n == 0 or y.min() < low or y.max() >= low + table.size:
+        low, size, table = self._table
+        if n == 0 or y.min() < low or y.max() >= low + size:
             return None
-        codes = table[np.subtract(y, low, dtype=np.intp)]  # (int8 would overflow)
+        places = np.subtract(y, low, dtype=np.intp)  # (int8 would overflow)
+        if table is None:
+            return places.astype(np.int32)
+        codes = table.take(places)
         return codes if codes.min() >= 0 else None
 
 

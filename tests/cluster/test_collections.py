@@ -151,6 +151,27 @@ def test_workers_and_the_client_add_in_the_same_order(monkeypatch):
         assert np.asarray(a).tobytes() == np.asarray(b).tobytes()
 
 
+def test_small_parts_of_one_worker_are_summed_by_one_task(monkeypatch, client):
+    n_tasks = []
+    make = cluster_parts.Cluster.map
+
+    def counted(self, what, function, *arguments, **options):
+        if what == "sums":
+            n_tasks.append(len(arguments[0]))
+        return make(self, what, function, *arguments, **options)
+
+    monkeypatch.setattr(cluster_parts.Cluster, "map", counted)
+    monkeypatch.setattr(cluster_parts, "SPREAD_SECONDS", 0.0)
+    backend, params = problems()[0].backend(fit_intercept=True, n_threads=None), rng.normal(size=(K, N + 1))
+    first, second = (backend.loss_and_grad(params) for _ in range(2))
+    monkeypatch.setattr(cluster_parts, "TOGETHER", 0)
+    third = backend.loss_and_grad(params)
+    assert n_tasks[1] <= len(client.nthreads()) < n_tasks[2]
+    for loss, grad in (second, third):
+        assert loss == first[0]
+        assert grad.tobytes() == first[1].tobytes()
+
+
 def test_all_sums_are_those_of_the_rows_in_memory():
     ours, theirs = (problem.backend(fit_intercept=True, n_threads=None) for problem in problems())
     params, v = rng.normal(size=(2, K, N + 1))

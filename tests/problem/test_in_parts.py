@@ -98,13 +98,16 @@ def test_probabilities_and_offsets_come_in_blocks_too():
     np.testing.assert_allclose(parts.class_mass(), whole.class_mass(), rtol=1e-12)
 
 
+@pytest.mark.parametrize(
+    ("labels", "odds"), [((-100, -3, 7, 120), (-101, -99, 121)), ((-2, -1, 0, 1), (-3, 2))], ids=["gaps", "consecutive"]
+)
 @pytest.mark.parametrize("dtype", [np.int8, np.int64])
-def test_labels_that_are_whole_numbers_are_found_in_a_table(dtype):
-    y = np.array([-100, -3, 7, 120], dtype)[np.unique(Y, return_inverse=True)[1]]
+def test_labels_that_are_whole_numbers_are_found_in_a_table(dtype, labels, odds):
+    y = np.array(labels, dtype)[np.unique(Y, return_inverse=True)[1]]
     parts, whole = nbs.Trainer(l2=0.01).fit(Source(y=y)), nbs.Trainer(l2=0.01).fit(X, y)
     assert parts.objective == pytest.approx(whole.objective, rel=2e-6)
     np.testing.assert_array_equal(parts.model.classes, whole.model.classes)
-    for odd in (-101, -99, 121):
+    for odd in odds:
         other = y.astype(np.int64)
         other[500] = odd
         with pytest.raises(InputValueError, match=f"contains the label {odd}"):

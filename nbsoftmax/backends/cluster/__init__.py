@@ -1,8 +1,9 @@
 """Rows on the workers of a Dask cluster.
 
 A part is the result of a task of the cluster. If its worker is lost, the scheduler runs that task again elsewhere, with
-all tasks that it needs: the client never sends data. For each sum, `params` goes to every part as the argument of a
-task. The results are added by a binary tree over the parts, whoever adds them:
+all tasks that it needs: the client never sends data. For each sum, `params` is the argument of tasks, each of which
+sums over one part, or over several small ones of one worker. The results for the parts are added by a binary tree over
+the parts, whoever adds them:
 
     ((0 + 1) + (2 + 3)) + ((4 + 5) + 6)
 

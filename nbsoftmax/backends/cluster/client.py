@@ -20,6 +20,7 @@ T = TypeVar("T")
 
 RETRIES = 2  # of a task that raises an error
 NAME = "nbsoftmax"  # with which the names of all tasks begin
+SEVERAL = "sums"  # in the names of tasks for several partitions
 LOST = "the connection to the scheduler is lost ({}); connect again, and resume from a checkpoint if there is one."
 
 
@@ -147,5 +148,7 @@ def itself(value: T) -> T:
 def described(key: Any) -> str:
     """A task for a message: by its partition, if this package has named it."""
     if isinstance(key, tuple) and len(key) == 2 and str(key[0]).startswith(NAME):
+        if str(key[0]).startswith(f"{NAME}-{SEVERAL}-"):
+            return "a sum over partitions of one worker"
         return f"partition {key[1]} (counted from 0)"
     return f"the task {key!r}, which a partition needs,"
