@@ -180,6 +180,9 @@ class Driver(Generic[Objective]):
         point = self._best
         diverged = stop.reason is StopReason.DIVERGED
         gap, kind = (np.inf, "estimate") if diverged else method.gap(self._n_iter, point)
+        if kind == "estimate" and self.start.any():
+            # Far away, probabilities of exactly 0 and 1 hide the curvature of an estimate; the value at 0 is a bound.
+            gap = max(gap, point.value - self._evaluate(self.sums, np.zeros_like(self.start)).value)
         converged = gap <= allowed_gap(point.value, self.tol, self.start.shape[0])
         if converged and stop.reason in (StopReason.STUCK, StopReason.MAX_ITER):
             stop = StopReason.CONVERGED.stop()

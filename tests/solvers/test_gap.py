@@ -70,6 +70,20 @@ def test_a_start_where_all_probabilities_are_0_or_1_is_no_minimum(seed):
     assert solution.converged == (solution.objective <= best.objective * (1 + 1e-6))
 
 
+@pytest.mark.parametrize("name", SOLVERS)
+@pytest.mark.parametrize("l2", [0.0, 0.1])
+@pytest.mark.parametrize("scale", [1e16, 1e20, 1e50])
+def test_a_fit_that_ends_above_the_objective_at_0_has_not_converged(name, l2, scale):
+    rng = np.random.default_rng(0)
+    objective = nbs.Objective(rng.normal(size=(200, 3)), rng.integers(0, 3, 200), l2=l2)
+    start = scale * np.random.default_rng(1).normal(size=objective.shape)
+    solution = SOLVERS[name](objective, start, tol=1e-6, max_iter=200)
+    at_zero = objective.value(np.zeros(objective.shape))
+    if solution.objective > at_zero * (1 + 1e-6):
+        assert not solution.converged
+        assert solution.gap >= solution.objective - at_zero
+
+
 @pytest.mark.parametrize("name", ["lbfgs", "gd"])
 def test_a_fit_that_ends_while_it_waits_for_a_proof_has_converged(name, monkeypatch):
     monkeypatch.setattr(GapCertificate, "certify", lambda *_, **__: None)
