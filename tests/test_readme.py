@@ -85,6 +85,7 @@ def test_every_public_name_is_on_one_page_of_the_reference(module):
 def test_the_navigation_names_every_page_once():
     navigation = (REPOSITORY / "mkdocs.yml").read_text(encoding="utf-8")
     pages = {path.relative_to(DOCS).as_posix() for path in DOCS.rglob("*.md")} | GENERATED
+    pages |= {path.relative_to(DOCS).with_suffix(".md").as_posix() for path in DOCS.rglob("*.ipynb")}
     named = re.findall(r": ([\w/-]+\.md)$", navigation, re.MULTILINE)
     assert sorted(named) == sorted(pages)
 

@@ -15,6 +15,7 @@ from nbsoftmax.solvers.base import Solution
 from nbsoftmax.solvers.stop_reason import StopReason
 from nbsoftmax.solvers.table import Solver
 from nbsoftmax.solvers.tools import separation
+from nbsoftmax.training.interrupts import recorded_interrupts
 from nbsoftmax.training.monitor import FitMonitor
 from nbsoftmax.training.occurring import OccurringFeatures
 from nbsoftmax.validation import Float64s
@@ -39,7 +40,7 @@ def minimise(
     with one_thread():  # the last bits of BLAS depend on the number of its threads
         try:
             # Data of extreme scale overflow in a solver's inner products; its stop reason then says so.
-            with np.errstate(over="ignore", invalid="ignore"):
+            with np.errstate(over="ignore", invalid="ignore"), recorded_interrupts(monitor.interrupt):
                 options = {"tol": tol, "max_iter": max_iter, "state": monitor.state, "random_state": seed}
                 solution = _solve(solver, objective, start, monitor, occurring, **options)
         except KeyboardInterrupt:

@@ -64,6 +64,7 @@ class FitMonitor:
         self.iterations: list[Numbers] = []
         # The iteration with the lowest objective: its number, that objective, and the solver's own parameters.
         self.lowest: tuple[int, float, Float64s] | None = None
+        self._interrupted = False
         self._checkpoint: Checkpoint | None = None
         self._checkpoint_state: Callable[[], dict[str, Any]] | None = None  # after the last complete iteration
 
@@ -93,6 +94,10 @@ class FitMonitor:
         """Within this context SIGTERM saves the state before the process ends, if there is a checkpoint."""
         return nullcontext() if self._checkpoint is None else saved_on_termination(self.finish)
 
+    def interrupt(self) -> None:
+        """End the fit after this iteration, also if the KeyboardInterrupt of Ctrl-C is lost."""
+        self._interrupted = True
+
     def _stop(self, n_iter: int, params: Float64s, now: Numbers) -> Stop | None:
         if self.hooks:
             view = params.view()
@@ -100,6 +105,8 @@ class FitMonitor:
             stop = self.hooks.after_iteration(Iteration(n_iter, *now, view))
             if stop is not None:
                 return stop
+        if self._interrupted:
+            return StopReason.INTERRUPTED.stop()
         if now.objective < self.objective.separable_below:
             return StopReason.SEPARABLE.stop(classes="all")
         if now.seconds >= self.max_seconds:
