@@ -137,7 +137,7 @@ def test_the_client_is_killed_and_the_fit_resumed(client, undisturbed, tmp_path)
     assert same_bits(result.model, undisturbed)
 
 
-def test_ctrl_c_cancels_the_tasks_and_returns_the_best_model(client, tmp_path):
+def test_ctrl_c_cancels_the_tasks_and_returns_the_best_model(client, tmp_path, usual_handler):
     asleep = tmp_path / "asleep"
     asleep.touch()
     arm(client, tmp_path, partial(sleep_while, asleep), after=8)
@@ -154,6 +154,14 @@ def test_ctrl_c_cancels_the_tasks_and_returns_the_best_model(client, tmp_path):
     thread.join()
     assert result.interrupted
     assert _soon(lambda: not any(client.processing().values()))
+
+
+@pytest.fixture
+def usual_handler():
+    """Ctrl-C raises KeyboardInterrupt; a process that a shell starts in the background would ignore it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 def _soon(condition):
