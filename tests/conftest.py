@@ -1,9 +1,10 @@
-"""Settings of Numba and Hypothesis for all tests, and a fixture with real data sets.
+"""Settings of Numba and Hypothesis for all tests, and fixtures with real data sets and the usual Ctrl-C.
 
 Numba reads its environment variables when it is imported, so this file sets them before it imports the package.
 """
 
 import os
+import signal
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -59,3 +60,11 @@ def shared_data():
             return file["X"], file["y"]
 
     return load
+
+
+@pytest.fixture
+def usual_handler():
+    """Ctrl-C raises KeyboardInterrupt; a process that a shell starts in the background would ignore it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    assert signal.signal(signal.SIGINT, before) is signal.default_int_handler

@@ -9,13 +9,9 @@ arrays, so that it is refused after it was changed.
 from __future__ import annotations
 
 import os
-import signal
-import threading
 import time
 import zipfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from types import FrameType
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -109,33 +105,3 @@ class Checkpoint:
 def _digest(arrays: dict[str, NDArray[Any]]) -> str:
     """Digest of the names, dtypes, shapes and values of all arrays."""
     return fingerprint(*(part for name in sorted(arrays) for part in (name, arrays[name])))
-
-
-@contextmanager
-def saved_on_termination(save: Callable[[], None]) -> Iterator[None]:
-    """Within this context SIGTERM first saves, and then has its previous effect, usually the end of the process.
-
-    Nothing changes outside the main thread, where Python allows no signal handlers, or if SIGTERM is ignored.
-    """
-    previous = signal.getsignal(signal.SIGTERM)
-    main = threading.current_thread() is threading.main_thread()
-    if not main or previous is None or previous == signal.SIG_IGN:  # None: a handler that Python cannot restore
-        yield
-        return
-
-    def handler(number: int, frame: FrameType | None) -> None:
-        try:
-            save()
-        finally:
-            if callable(previous):
-                previous(number, frame)
-            else:
-                signal.signal(number, signal.SIG_DFL)
-                signal.raise_signal(number)
-
-    signal.signal(signal.SIGTERM, handler)
-    try:
-        yield
-    finally:
-        if signal.getsignal(signal.SIGTERM) is handler:
-            signal.signal(signal.SIGTERM, previous)

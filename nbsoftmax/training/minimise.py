@@ -15,9 +15,9 @@ from nbsoftmax.solvers.base import Solution
 from nbsoftmax.solvers.stop_reason import StopReason
 from nbsoftmax.solvers.table import Solver
 from nbsoftmax.solvers.tools import separation
-from nbsoftmax.training.interrupts import recorded_interrupts
 from nbsoftmax.training.monitor import FitMonitor
 from nbsoftmax.training.occurring import OccurringFeatures
+from nbsoftmax.training.signals import recorded_interrupts
 from nbsoftmax.validation import Float64s
 
 

@@ -14,9 +14,10 @@ from nbsoftmax.penalized_loss import PenalizedLoss
 from nbsoftmax.solvers.base import Point, Solution, SolverState
 from nbsoftmax.solvers.stop_reason import Stop, StopReason
 from nbsoftmax.solvers.tools.convergence import ConvergenceMonitor
-from nbsoftmax.training.checkpoint import Checkpoint, saved_on_termination
+from nbsoftmax.training.checkpoint import Checkpoint
 from nbsoftmax.training.context import Iteration
 from nbsoftmax.training.hooks import Hooks
+from nbsoftmax.training.signals import saved_on_termination
 from nbsoftmax.validation import Float64s
 
 

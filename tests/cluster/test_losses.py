@@ -156,14 +156,6 @@ def test_ctrl_c_cancels_the_tasks_and_returns_the_best_model(client, tmp_path, u
     assert _soon(lambda: not any(client.processing().values()))
 
 
-@pytest.fixture
-def usual_handler():
-    """Ctrl-C raises KeyboardInterrupt; a process that a shell starts in the background would ignore it."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
 def _soon(condition):
     end = time.monotonic() + 30
     while not condition() and time.monotonic() < end:

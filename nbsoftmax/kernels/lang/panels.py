@@ -16,7 +16,7 @@ from itertools import pairwise
 
 import numpy as np
 from llvmlite import ir
-from numba.core import cgutils, types
+from numba.core import types
 from numba.extending import intrinsic
 
 from nbsoftmax.kernels.lang.simd import (
@@ -26,6 +26,7 @@ from nbsoftmax.kernels.lang.simd import (
     lanes_of,
     multiply_add,
     pointer,
+    prefetch_at,
     spread_value,
 )
 from nbsoftmax.kernels.lang.tiles import repeat, switch
@@ -76,14 +77,6 @@ def _load(builder, address, vector):
     return align(builder.load(address), vector.dtype)
 
 
-def _prefetch(builder, address):
-    """Emit a prefetch into the first-level cache."""
-    address, number = builder.bitcast(address, ir.IntType(8).as_pointer()), ir.IntType(32)
-    fnty = ir.FunctionType(ir.VoidType(), [address.type, number, number, number])
-    function = cgutils.get_or_insert_function(builder.module, fnty, "llvm.prefetch.p0")
-    builder.call(function, [address, number(0), number(3), number(1)])
-
-
 def _sums(context, builder, sig, args, dtype, start, square):
     """Emit, for each form of a panel, its sums and what `finish` does with them."""
     x, indices, low, n, last, table, stride, k, _ = args
@@ -113,7 +106,7 @@ def _sums(context, builder, sig, args, dtype, start, square):
             later = builder.select(builder.icmp_signed("<", later, last), later, last)
             ahead = row(place(later))
             for offset in range(0, n_bytes, 64):
-                _prefetch(builder, builder.gep(ahead, [whole(offset // size)]))
+                prefetch_at(builder, builder.gep(ahead, [whole(offset // size)]), locality=3)
             number = builder.load(builder.gep(numbers, [at]))
             if sig.args[0].dtype != dtype:
                 number = builder.fpext(number, first.type.pointee)

@@ -57,8 +57,7 @@ def conjugate_gradients(vectors: CGVectors) -> Iterator[CGIterate]:
         diagonal.append(curvature / square + beta / alpha)  # the first term is 1 / (the next alpha)
         alpha = square / curvature
         gains.append(alpha * square / 2)
-        with np.errstate(over="ignore", invalid="ignore"):  # the square is then not finite
-            square, last = vectors.advance(alpha), square
+        square, last = vectors.advance(alpha), square
         if not -ROUNDED * first <= square < np.inf:  # M^-1 is indefinite because of rounding errors, or overflow
             yield CGIterate(vectors, vectors.direction, np.inf, np.inf, np.inf)
             return

@@ -19,12 +19,7 @@ class Interrupts:
         signal.raise_signal(signal.SIGINT)
 
 
-@pytest.fixture(autouse=True)
-def usual_handler():
-    """Ctrl-C raises KeyboardInterrupt; a process that a shell starts in the background would ignore it."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    assert signal.signal(signal.SIGINT, before) is signal.default_int_handler
+pytestmark = pytest.mark.usefixtures("usual_handler")
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")

@@ -1,0 +1,75 @@
+"""Signals during a fit: Ctrl-C is recorded, SIGTERM saves.
+
+Python raises KeyboardInterrupt in whatever the main thread executes. In a destructor or another callback, such as those
+of Dask's futures, it is printed and forgotten, and the fit would go on. With the record, it ends after the iteration.
+"""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+Handler = Callable[[int, FrameType | None], None]
+
+
+@contextmanager
+def recorded_interrupts(record: Callable[[], None]) -> Iterator[None]:
+    """Within this context Ctrl-C first calls `record`, and then raises KeyboardInterrupt.
+
+    Nothing changes outside the main thread, or if the program handles Ctrl-C itself.
+    """
+    if not _in_main_thread() or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+        yield
+        return
+
+    def handler(number: int, frame: FrameType | None) -> None:
+        record()
+        signal.default_int_handler(number, frame)
+
+    with _handled(signal.SIGINT, handler):
+        yield
+
+
+@contextmanager
+def saved_on_termination(save: Callable[[], None]) -> Iterator[None]:
+    """Within this context SIGTERM first saves, and then has its previous effect, usually the end of the process.
+
+    Nothing changes outside the main thread, where Python allows no signal handlers, or if SIGTERM is ignored.
+    """
+    previous = signal.getsignal(signal.SIGTERM)
+    # None stands for a handler that Python cannot restore.
+    if not _in_main_thread() or previous is None or previous == signal.SIG_IGN:
+        yield
+        return
+
+    def handler(number: int, frame: FrameType | None) -> None:
+        try:
+            save()
+        finally:
+            if callable(previous):
+                previous(number, frame)
+            else:
+                signal.signal(number, signal.SIG_DFL)
+                signal.raise_signal(number)
+
+    with _handled(signal.SIGTERM, handler):
+        yield
+
+
+def _in_main_thread() -> bool:
+    """Whether Python allows signal handlers here."""
+    return threading.current_thread() is threading.main_thread()
+
+
+@contextmanager
+def _handled(number: int, handler: Handler) -> Iterator[None]:
+    """Within this context a signal has this handler, unless another one is set meanwhile."""
+    previous = signal.signal(number, handler)
+    try:
+        yield
+    finally:
+        if signal.getsignal(number) is handler:
+            signal.signal(number, previous)
