@@ -55,15 +55,15 @@ from nbsoftmax.kernels.runtime.threads import take
 
 # Up to this number of classes, tiles are faster than horizontal sums of one row at a time.
 MOST_CLASSES_IN_TILE = 64
-# The same for results in memory that may be in no cache: cores wait for the lines of many rows.
+# The same if results are stored in memory that may not be in a cache.
 MOST_CLASSES_TO_MEMORY = 47
 # Chunks begin at multiples of this number of rows, so that every tile of a chunk except the last is full.
 CHUNK_STEP = 32
 # Number of vectors that are summed in a register before the sum is added in float64; limits the rounding of long rows.
 SEGMENT = 64
 
-# Bytes of a tile from which on its results are announced to the caches: more stores than wait at a time in a core.
-BURST_BYTES = 2**11
+# The results of a tile with more bytes than this are more stores than the store buffer of a core can hold.
+STORE_BUFFER_BYTES = 2**11
 
 # Losses above this limit, near the largest float32, are recomputed by `far_loss` if rows are processed one at a time.
 FAR = 2.0**120
@@ -151,16 +151,16 @@ def empty_tile(tile, out, i, stride, n_rows, n_classes):
 
 
 @inlined
-def in_bursts(tile, stride, n_classes):
-    """Whether the results of a tile, written to rows at this distance, are announced by `announce`."""
-    return stride == n_classes and n_classes * lanes(tile) * tile.numbers.itemsize > BURST_BYTES
+def exceeds_store_buffer(tile, stride, n_classes):
+    """Whether the results of a tile are more stores than the store buffer holds, and their rows lie side by side."""
+    return stride == n_classes and n_classes * lanes(tile) * tile.numbers.itemsize > STORE_BUFFER_BYTES
 
 
 @inlined
-def announce(tile, k, out, o):
-    """Request, to write, the cache lines of the k-th part of the results of a tile, which begin at out[o].
+def prefetch_results(tile, k, out, o):
+    """Prefetch the cache lines of the k-th part of the results of a tile, which begin at out[o], to write them.
 
-    A core that writes a whole tile to lines that are not in its caches waits until they are.
+    If the lines are not in a cache, a core that stores a whole tile waits as soon as its store buffer is full.
     """
     for line in range(0, lanes(tile), 64 // out.itemsize):
         prefetch_to_write(out, o + k * lanes(tile) + line)
@@ -180,7 +180,7 @@ def tile_exp(tile, n_classes, c, out, o, ahead):
     s = filled(tile, 0)
     for k in range(n_classes):
         if ahead:
-            announce(tile, k, out, o)
+            prefetch_results(tile, k, out, o)
         e = exp_of_difference(load(tile, k * lanes(tile)), c)
         store(tile, k * lanes(tile), e)
         s += e
@@ -268,7 +268,7 @@ def row_scale(out, o, n_classes, factor, last):
 def softmax_tiles(z, zi, stride, n_rows, n_classes, out, oi, out_stride):
     """As `softmax_rows`, with rows in lanes."""
     tile = new_tile(n_classes, z)
-    width, ahead = lanes(tile), in_bursts(tile, out_stride, n_classes)
+    width, ahead = lanes(tile), exceeds_store_buffer(tile, out_stride, n_classes)
     for r in range(0, n_rows, width):
         n = min(width, n_rows - r)
         fill_tile(z, zi + r * stride, stride, n_rows - r, n_classes, tile)

@@ -1,7 +1,8 @@
 """Signals during a fit: Ctrl-C is recorded, SIGTERM saves.
 
-Python raises KeyboardInterrupt in whatever the main thread executes. In a destructor or another callback, such as those
-of Dask's futures, it is printed and forgotten, and the fit would go on. With the record, it ends after the iteration.
+Python raises KeyboardInterrupt in the code that the main thread is executing. If that is a destructor or another
+callback, such as those of Dask's futures, the exception is printed and ignored, and the fit would continue. With the
+record, the fit ends after the current iteration.
 """
 
 from __future__ import annotations
