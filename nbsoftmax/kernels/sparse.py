@@ -27,6 +27,8 @@ SparseColumns = namedtuple("SparseColumns", "data rows columns starts bounds n_r
 SEGMENT = 256
 # Tasks that the columns of a block are divided into, and the cost of an entry in numbers.
 TASKS, ENTRY_COST = 32, 4
+# Entries whose numbers stay in cache while the panels of classes take turns.
+ENTRIES = 16
 # Columns of a task that changes the layout of parameters.
 COLUMNS = 512
 # Prefetch distance in columns of parameters.
@@ -127,13 +129,20 @@ def by_features(todo, params, n_features, n_classes, stride, w):
 
 
 @part
-def add_entry(columns, e, d, stride, panels, squared, g, gi):
-    """Add the products of the numbers of an entry with rows of D to g[gi ...]."""
-    low, last = columns.starts[e], columns.rows.size - 1
-    n = columns.starts[e + 1] - low
-    for p in range(0, panels.size, 2):
-        k, form = panels[p], panels[p + 1]
-        column_panel(columns.data, columns.rows, low, n, last, d, stride, k, form, squared, g, gi + k)
+def add_entries(columns, low, high, d, stride, panels, squared, g, gi):
+    """Add the products of the numbers of the entries low to high - 1 with rows of D to g.
+
+    The sums of column j are at g[gi + j * stride].
+    """
+    last = columns.rows.size - 1
+    for start in range(low, high, ENTRIES):
+        n = min(ENTRIES, high - start)
+        for p in range(0, panels.size, 2):
+            k, form = panels[p], panels[p + 1]
+            column_panel(
+                columns.data, columns.rows, columns.starts, columns.columns, start, n, last,
+                d, stride, k, form, squared, g, gi + k,
+            )  # fmt: skip
 
 
 @part
@@ -159,8 +168,8 @@ def add_products(todo, columns, d, n_classes, stride, panels, squared, fit_inter
     task = take(todo)
     while task >= 0:
         if task > 0:
-            for e in range(columns.bounds[task - 1], columns.bounds[task]):
-                add_entry(columns, e, d, stride, panels, squared, sums, columns.columns[e] * stride)
+            low, high = columns.bounds[task - 1], columns.bounds[task]
+            add_entries(columns, low, high, d, stride, panels, squared, sums, 0)
         elif fit_intercept:
             add_ones(d, columns.n_rows, n_classes, stride, buffer, sums, columns.n_features * stride)
         task = take(todo)
@@ -211,9 +220,10 @@ def last_products(todo, columns, d, n_classes, stride, panels, squared, fit_inte
                 n = min(size, high - start)
                 prefetch_block(out, start, order, n_classes, n)
                 start_tile(sums, start * stride, tile[: n * stride])
+                first = e
                 while e < end and columns.columns[e] < start + n:
-                    add_entry(columns, e, d, stride, panels, squared, tile, (columns.columns[e] - start) * stride)
                     e += 1
+                add_entries(columns, first, e, d, stride, panels, squared, tile, -start * stride)
                 for k in range(0, n_classes, width):
                     for c in range(0, n, width):
                         few = min(width, n - c)

@@ -19,13 +19,11 @@ GROUP_BYTES = 2**14
 def sparse_logits(rows, weights, panels, start, n, z, zi):
     """Compute the logits of n rows, without offset; row r is at z[zi + r * stride]."""
     w, stride = weights.w, weights.stride
-    for r in range(n):
-        low = rows.indptr[start + r]
-        many = rows.indptr[start + r + 1] - low
-        for p in range(0, panels.size, 2):
-            k, form = panels[p], panels[p + 1]
-            at = zi + r * stride + k
-            logits_panel(rows.data, rows.indices, low, many, rows.last, w, stride, k, form, rows.n_features, z, at)
+    for p in range(0, panels.size, 2):
+        k, form = panels[p], panels[p + 1]
+        logits_panel(
+            rows.data, rows.indices, rows.indptr, start, n, rows.last, w, stride, k, form, rows.n_features, z, zi + k
+        )  # fmt: skip
 
 
 def group_rows(stride, itemsize):

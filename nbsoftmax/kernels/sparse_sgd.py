@@ -190,12 +190,10 @@ def add_batch_gradient(
         n = min(BLOCK, high - start)
         for r in range(n):
             i = order[start + r]
-            first = rows.indptr[i]
-            many = rows.indptr[i + 1] - first
             for p in range(0, panels.size, 2):
                 k, form = panels[p], panels[p + 1]
                 logits_panel(
-                    rows.data, rows.indices, first, many, rows.last, weights.w, columns.w_row, k, form, ones,
+                    rows.data, rows.indices, rows.indptr, i, 1, rows.last, weights.w, columns.w_row, k, form, ones,
                     z, r * stride + k,
                 )  # fmt: skip
             gather_target(target, i, n_classes, picked, r)

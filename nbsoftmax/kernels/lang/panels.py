@@ -1,12 +1,14 @@
 """Register panels: the two products of a sparse matrix with a matrix that has a row of classes for each index.
 
-    logits_panel    z[k] = b_k + sum_t x_t w[j_t, k]       one row of X; its numbers x_t are in the columns j_t
-    column_panel    G[k] += sum_t x_t d[i_t, k]            one column of X; its numbers x_t are in the rows i_t
+    logits_panel    z[k] = b_k + sum_t x_t w[j_t, k]       rows of X; the numbers x_t of a row are in the columns j_t
+    column_panel    G[k] += sum_t x_t d[i_t, k]            columns of X; the numbers x_t of one are in the rows i_t
     scatter_panel   G[j_t, k] += x_t d[k]                  one row of X, where each column has few numbers
 
 Classes are in lanes. A panel of results, up to 8 vectors, stays in registers during the whole sum, so that a step
 consists of one broadcast and, for each vector, one load and one fused multiply-add. Accumulators in memory would take
-several times as long.
+several times as long. Loops over rows and columns are inside a panel: most of them have few numbers, and calling a
+panel for each took as long as twenty numbers. A panel of one or two vectors has two totals, for numbers of even and odd
+places, since a multiply-add takes longer than the other instructions of a step.
 
 The last vector of a row of classes may be shorter than a register: at most half of it is padding, which keeps the
 matrices small, since they are read at random.
@@ -32,6 +34,7 @@ from nbsoftmax.kernels.lang.simd import (
 from nbsoftmax.kernels.lang.tiles import repeat, switch
 
 MOST_VECTORS = 8  # of a panel
+SPLIT_VECTORS = 2  # of a panel with two totals
 # Bytes of the last vector, if it is shorter than a register; 0 if it is not.
 TAILS = [0, *(size for size in (16, 32) if size < VECTOR_BYTES)]
 N_TAILS = len(TAILS)
@@ -77,115 +80,163 @@ def _load(builder, address, vector):
     return align(builder.load(address), vector.dtype)
 
 
-def _sums(context, builder, sig, args, dtype, start, square):
-    """Emit, for each form of a panel, its sums and what `finish` does with them."""
-    x, indices, low, n, last, table, stride, k, _ = args
-    whole = low.type
-    numbers = context.make_array(sig.args[0])(context, builder, x).data
-    places = context.make_array(sig.args[1])(context, builder, indices).data
-    first = pointer(context, builder, sig.args[5], table, k, Vector(dtype, 1).llvm().element)
+def _zeros(vectors):
+    return [vector.llvm()([0] * vector.lanes) for _, vector in vectors]
 
-    def place(at):
+
+def _integers(context, builder, kind, array, whole):
+    """Emit what reads an element of an array of integers as an integer of type `whole`."""
+    places = context.make_array(kind)(context, builder, array).data
+
+    def read(at):
         index = builder.load(builder.gep(places, [at]))
         if index.type == whole:
             return index
-        return (builder.zext if sig.args[1].dtype == types.uint16 else builder.sext)(index, whole)
+        return (builder.zext if kind.dtype == types.uint16 else builder.sext)(index, whole)
+
+    return read
+
+
+def _sums(context, builder, kinds, args, dtype, square):
+    """Emit what adds n numbers from `low` on, times their rows of a table, to the totals of a panel.
+
+    The types of x, the indices and the table are `kinds`. If `square` is not None, it is 1 or 0: whether x is squared.
+    """
+    x, indices, last, table, stride, k = args
+    whole = stride.type
+    numbers = context.make_array(kinds[0])(context, builder, x).data
+    place = _integers(context, builder, kinds[1], indices, whole)
+    first = pointer(context, builder, kinds[2], table, k, Vector(dtype, 1).llvm().element)
 
     def row(index):
         return builder.gep(first, [builder.mul(index, stride)])
 
-    def one_form(form, finish):
-        vectors = _vectors(form, dtype)
-        size = dtype.bitwidth // 8
+    def sums(vectors, low, n, totals):
+        size, many = dtype.bitwidth // 8, len(vectors)
         n_bytes = sum(vector.lanes for _, vector in vectors) * size
-        distance = min(MOST_AHEAD, max(LEAST_AHEAD, AHEAD_BYTES // n_bytes))
+        distance = whole(min(MOST_AHEAD, max(LEAST_AHEAD, AHEAD_BYTES // n_bytes)))
+        furthest = builder.add(builder.add(low, n), distance)
+        distance = builder.select(builder.icmp_signed("<=", furthest, last), distance, whole(0))
 
-        def step(t, sums):
+        def step(t, totals):
             at = builder.add(low, t)
-            later = builder.add(at, whole(distance))
-            later = builder.select(builder.icmp_signed("<", later, last), later, last)
-            ahead = row(place(later))
+            ahead = row(place(builder.add(at, distance)))
             for offset in range(0, n_bytes, 64):
                 prefetch_at(builder, builder.gep(ahead, [whole(offset // size)]), locality=3)
             number = builder.load(builder.gep(numbers, [at]))
-            if sig.args[0].dtype != dtype:
+            if kinds[0].dtype != dtype:
                 number = builder.fpext(number, first.type.pointee)
-            if square is not None:
-                number = builder.fmul(number, builder.select(square, number, number.type(1.0)))
+            if square is not None:  # with AVX-512, a select would move a mask for each number
+                rest = builder.fsub(number.type(1.0), square)
+                factor = builder.fadd(builder.fmul(number, square, flags=["contract"]), rest, flags=["contract"])
+                number = builder.fmul(number, factor)
             mine = row(place(at))
             results = []
-            for (offset, vector), total in zip(vectors, sums, strict=True):
+            for (offset, vector), total in zip(vectors, totals, strict=True):
                 value = _load(builder, builder.gep(mine, [whole(offset)]), vector)
                 results.append(multiply_add(builder, vector, spread_value(builder, number, vector.lanes), value, total))
             return results
 
-        finish(vectors, repeat(builder, n, start(vectors), step))
+        if many > SPLIT_VECTORS:
+            return repeat(builder, n, totals, step, unroll=False)
 
-    return one_form
+        def pair(t, both):
+            first = builder.shl(t, whole(1))
+            return step(first, both[:many]) + step(builder.add(first, whole(1)), both[many:])
+
+        pairs = builder.ashr(n, whole(1))
+        both = repeat(builder, pairs, [*totals, *_zeros(vectors)], pair, unroll=False)
+        done = builder.shl(pairs, whole(1))
+        even = repeat(builder, builder.sub(n, done), both[:many], lambda _, totals: step(done, totals), unroll=False)
+        return [builder.fadd(total, odd) for total, odd in zip(even, both[many:], strict=True)]
+
+    return sums
 
 
 @intrinsic
-def logits_panel(typingctx, x, indices, low, n, last, w, stride, k, form, bias, z, zi):
-    """Compute z[zi + c] = w[bias * stride + k + c] + sum_t x[low + t] w[indices[low + t] * stride + k + c], t < n.
+def logits_panel(typingctx, x, indices, indptr, start, n_rows, last, w, stride, k, form, bias, z, zi):
+    """Compute z[zi + r * stride + c] = w[bias * stride + k + c] + sum_t x[t] w[indices[t] * stride + k + c] of rows r.
 
-    c are the classes of a panel of this form; `last` is the last element of `indices` that may be read.
+    Row r has the numbers t from indptr[start + r] to indptr[start + r + 1] - 1. c are the classes of a panel of this
+    form; `last` is the last element of `indices` that may be read.
     """
     dtype = w.dtype
 
     def codegen(context, builder, sig, args):
-        *common, bias, z, zi = args
+        x, indices, indptr, low, n_rows, last, w, stride, k, form, bias, z, zi = args
         number, whole = Vector(dtype, 1).llvm().element, zi.type
-        at = builder.add(builder.mul(bias, common[6]), common[7])
-        biases = pointer(context, builder, sig.args[5], common[5], at, number)
-        out = pointer(context, builder, sig.args[10], z, zi, number)
+        biases = pointer(context, builder, sig.args[6], w, builder.add(builder.mul(bias, stride), k), number)
+        out = pointer(context, builder, sig.args[11], z, zi, number)
+        bound = _integers(context, builder, sig.args[2], indptr, whole)
+        kinds = sig.args[0], sig.args[1], sig.args[6]
+        sums = _sums(context, builder, kinds, (x, indices, last, w, stride, k), dtype, None)
 
-        def start(vectors):
-            return [_load(builder, builder.gep(biases, [whole(offset)]), vector) for offset, vector in vectors]
+        def one_form(form):
+            vectors = _vectors(form, dtype)
+            start = [_load(builder, builder.gep(biases, [whole(offset)]), vector) for offset, vector in vectors]
 
-        def finish(vectors, sums):
-            for (offset, vector), total in zip(vectors, sums, strict=True):
-                address = builder.bitcast(builder.gep(out, [whole(offset)]), vector.llvm().as_pointer())
-                align(builder.store(total, address), dtype)
+            def row(r, nothing):
+                at = builder.add(low, r)
+                begin, end = bound(at), bound(builder.add(at, whole(1)))
+                totals = sums(vectors, begin, builder.sub(end, begin), start)
+                mine = builder.gep(out, [builder.mul(r, stride)])
+                for (offset, vector), total in zip(vectors, totals, strict=True):
+                    address = builder.bitcast(builder.gep(mine, [whole(offset)]), vector.llvm().as_pointer())
+                    align(builder.store(total, address), dtype)
+                return nothing
 
-        one_form = _sums(context, builder, sig, common, dtype, start, None)
-        switch(builder, common[8], MOST_VECTORS * N_TAILS, lambda form: one_form(form, finish))
+            repeat(builder, n_rows, [], row)
+
+        switch(builder, form, MOST_VECTORS * N_TAILS, one_form)
         return context.get_dummy_value()
 
     whole = types.intp
-    return types.void(x, indices, whole, whole, whole, w, whole, whole, whole, whole, z, whole), codegen
+    return types.void(x, indices, indptr, whole, whole, whole, w, whole, whole, whole, whole, z, whole), codegen
 
 
 @intrinsic
-def column_panel(typingctx, x, indices, low, n, last, d, stride, k, form, square, g, gi):
-    """Add sum_t x[low + t] d[indices[low + t] * stride + k + c], t < n, to g[gi + c]; x squared if `square`.
+def column_panel(typingctx, x, indices, starts, columns, low, n, last, d, stride, k, form, square, g, gi):
+    """Add sum_t x[t] d[indices[t] * stride + k + c] to g[gi + columns[e] * stride + c], for n entries e from `low` on.
 
-    c are the classes of a panel of this form; g is float64, and the sum has the dtype of d.
+    Entry e has the numbers t from starts[e] to starts[e + 1] - 1. c are the classes of a panel of this form; g is
+    float64, and each sum has the dtype of d; x is squared if `square`.
     """
     dtype = d.dtype
 
     def codegen(context, builder, sig, args):
-        *common, square, g, gi = args
-        whole = gi.type
-        out = pointer(context, builder, sig.args[10], g, gi, ir.DoubleType())
+        x, indices, starts, columns, low, n, last, d, stride, k, form, square, g, gi = args
+        whole, number = gi.type, Vector(dtype, 1).llvm().element
+        out = pointer(context, builder, sig.args[12], g, gi, ir.DoubleType())
+        bound = _integers(context, builder, sig.args[2], starts, whole)
+        column = _integers(context, builder, sig.args[3], columns, whole)
+        kinds, squared = (sig.args[0], sig.args[1], sig.args[7]), builder.uitofp(square, number)
+        sums = _sums(context, builder, kinds, (x, indices, last, d, stride, k), dtype, squared)
 
-        def start(vectors):
-            return [vector.llvm()([0] * vector.lanes) for _, vector in vectors]
+        def one_form(form):
+            vectors = _vectors(form, dtype)
 
-        def finish(vectors, sums):
-            for (offset, vector), total in zip(vectors, sums, strict=True):
-                double = Vector(types.float64, vector.lanes)
-                more = total if vector == double else builder.fpext(total, double.llvm())
-                address = builder.bitcast(builder.gep(out, [whole(offset)]), double.llvm().as_pointer())
-                before = align(builder.load(address), double.dtype)
-                align(builder.store(builder.fadd(before, more), address), double.dtype)
+            def entry(e, nothing):
+                at = builder.add(low, e)
+                begin, end = bound(at), bound(builder.add(at, whole(1)))
+                totals = sums(vectors, begin, builder.sub(end, begin), _zeros(vectors))
+                mine = builder.gep(out, [builder.mul(column(at), stride)])
+                for (offset, vector), total in zip(vectors, totals, strict=True):
+                    double = Vector(types.float64, vector.lanes)
+                    more = total if vector == double else builder.fpext(total, double.llvm())
+                    address = builder.bitcast(builder.gep(mine, [whole(offset)]), double.llvm().as_pointer())
+                    before = align(builder.load(address), double.dtype)
+                    align(builder.store(builder.fadd(before, more), address), double.dtype)
+                return nothing
 
-        bit = builder.trunc(square, ir.IntType(1)) if square.type.width > 1 else square
-        one_form = _sums(context, builder, sig, common, dtype, start, bit)
-        switch(builder, common[8], MOST_VECTORS * N_TAILS, lambda form: one_form(form, finish))
+            repeat(builder, n, [], entry)
+
+        switch(builder, form, MOST_VECTORS * N_TAILS, one_form)
         return context.get_dummy_value()
 
     whole = types.intp
-    return types.void(x, indices, whole, whole, whole, d, whole, whole, whole, types.boolean, g, whole), codegen
+    return types.void(
+        x, indices, starts, columns, whole, whole, whole, d, whole, whole, whole, types.boolean, g, whole
+    ), codegen
 
 
 @intrinsic
@@ -200,7 +251,7 @@ def scatter_panel(typingctx, x, indices, low, n, d, di, form, g, gi, g_stride):
         x, indices, low, n, d, di, form, g, gi, g_stride = args
         whole = low.type
         numbers = context.make_array(sig.args[0])(context, builder, x).data
-        places = context.make_array(sig.args[1])(context, builder, indices).data
+        place = _integers(context, builder, sig.args[1], indices, whole)
         source = pointer(context, builder, sig.args[4], d, di, Vector(dtype, 1).llvm().element)
         first = pointer(context, builder, sig.args[7], g, gi, double)
 
@@ -213,10 +264,7 @@ def scatter_panel(typingctx, x, indices, low, n, d, di, form, g, gi, g_stride):
 
             def step(t, nothing):
                 at = builder.add(low, t)
-                index = builder.load(builder.gep(places, [at]))
-                if index.type != whole:
-                    index = builder.sext(index, whole)
-                mine = builder.gep(first, [builder.mul(index, g_stride)])
+                mine = builder.gep(first, [builder.mul(place(at), g_stride)])
                 number = builder.load(builder.gep(numbers, [at]))
                 if number.type != double:
                     number = builder.fpext(number, double)

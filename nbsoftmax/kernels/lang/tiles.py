@@ -11,6 +11,7 @@ accumulators would stay in memory. The sizes of the tiles depend on the number o
 
 from platform import machine
 
+from llvmlite import ir
 from numba.core import types
 from numba.extending import intrinsic
 
@@ -46,8 +47,20 @@ DOT_ROWS, DOT_CLASSES = (4, 5) if MANY_REGISTERS else (2, 5)
 DOT_COST = 1.0 if MANY_REGISTERS else 1.3  # time of their multiply-adds relative to forward tiles
 
 
-def repeat(builder, count, values, body):
-    """Emit a loop that replaces `values` by body(turn, values), `count` times. Return the values after the loop."""
+def _not_unrolled(module):
+    """Metadata of a loop that LLVM does not unroll: its first operand is itself, as LLVM requires."""
+    disable = module.add_metadata([ir.MetaDataString(module, "llvm.loop.unroll.disable")])
+    own = ir.MetaDataString(module, f"loop {len(module.metadata)}")  # else llvmlite returns the node of an earlier loop
+    loop = module.add_metadata([own, disable])
+    loop.operands = (loop, disable)
+    return loop
+
+
+def repeat(builder, count, values, body, *, unroll=True):
+    """Emit a loop that replaces `values` by body(turn, values), `count` times. Return the values after the loop.
+
+    LLVM unrolls it if that seems to pay, unless `unroll` is False.
+    """
     before, loop, after = builder.block, builder.append_basic_block("loop"), builder.append_basic_block("after")
     some = builder.icmp_signed(">", count, count.type(0))
     builder.cbranch(some, loop, after)
@@ -57,7 +70,9 @@ def repeat(builder, count, values, body):
     following = body(turn, current)
     next_turn = builder.add(turn, turn.type(1))
     end = builder.block
-    builder.cbranch(builder.icmp_signed("<", next_turn, count), loop, after)
+    branch = builder.cbranch(builder.icmp_signed("<", next_turn, count), loop, after)
+    if not unroll:
+        branch.set_metadata("llvm.loop", _not_unrolled(builder.module))
     for phi, first, then in zip([turn, *current], [turn.type(0), *values], [next_turn, *following], strict=True):
         phi.add_incoming(first, before)
         phi.add_incoming(then, end)
