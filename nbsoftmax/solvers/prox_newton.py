@@ -73,6 +73,7 @@ class ProxNewton:
             on_iteration=on_iteration,
             state=state,
             evaluate=partial(_evaluate, objective.penalty),
+            origin=_feasible(objective, np.zeros_like(start)),
         )
         penalty = objective.penalty
         if isinstance(penalty, BoundedPenalty) and penalty.base.is_smooth:
