@@ -263,9 +263,9 @@ class Trainer:
             known = self._fingerprint(solver, problem, start, options.penalty)
             monitor.save_to(Checkpoint(checkpoint, known), resume=resume)
         with monitor.saved_on_termination(), hooks.running(), rows_reported(problem, callbacks):
-            given = {"tol": self.tol, "max_iter": self.max_iter, "seed": self._seed()}
-            given["occurring"] = OccurringFeatures.of(problem, options, start)
-            solution = minimise(solver, objective, start, monitor, problem.classes, **given)
+            of_solver: dict[str, Any] = {"tol": self.tol, "max_iter": self.max_iter, "seed": self._seed()}
+            of_solver["occurring"] = OccurringFeatures.of(problem, options, start)
+            solution = minimise(solver, objective, start, monitor, problem.classes, **of_solver)
             context.result = self._result(solver, solution, problem, monitor, started, options)
         if not solution.converged and not solution.stop_reason.requested:
             advice = solution.stop_reason.advise({**self.advice, "tol": f"tol (now {self.tol:g})"})
