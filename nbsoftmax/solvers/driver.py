@@ -23,7 +23,7 @@ import numpy as np
 
 from nbsoftmax.solvers.base import OnIteration, Point, Smooth, Solution, SolverState, evaluate
 from nbsoftmax.solvers.stop_reason import Stop, StopReason
-from nbsoftmax.solvers.tools.certificates import allowed_gap
+from nbsoftmax.solvers.tools.certificates import allowed_at
 from nbsoftmax.validation import Float64s
 
 FAR = 100.0  # a start is replaced by 0 if its objective is more than this times the objective at 0
@@ -191,7 +191,7 @@ class Driver(Generic[Objective]):
         """Continue from the best point with sums in float64."""
         rough, self.sums = self._best.value, self._refined
         self._point = self._best = self._evaluate(self.sums, self._best.params)
-        allowed = allowed_gap(self._point.value, self.tol, self.start.shape[0])
+        allowed = allowed_at(self._point, self.tol)
         hessian = self._uses_hessian and not abs(self._point.value - rough) <= 0.1 * allowed
         if hessian:
             self.objective = self._refined = self.sums = self.objective.in_float64(hessian=True)
@@ -204,7 +204,7 @@ class Driver(Generic[Objective]):
         if kind == "estimate" and self.start.any():
             # Far away, probabilities of exactly 0 and 1 hide the curvature of an estimate; the value at 0 is a bound.
             gap = max(gap, point.value - self._evaluate(self.sums, self._origin).value)
-        converged = gap <= allowed_gap(point.value, self.tol, self.start.shape[0])
+        converged = gap <= allowed_at(point, self.tol)
         if converged and stop.reason in (StopReason.STUCK, StopReason.MAX_ITER):
             stop = StopReason.CONVERGED.stop()
         elif not converged and stop.reason is StopReason.CONVERGED:
