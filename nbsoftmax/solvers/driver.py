@@ -26,7 +26,7 @@ from nbsoftmax.solvers.stop_reason import Stop, StopReason
 from nbsoftmax.solvers.tools.certificates import allowed_at
 from nbsoftmax.validation import Float64s
 
-FAR = 100.0  # a start is replaced by 0 if its objective is more than this times the objective at 0
+FAR = 10.0  # a start is replaced by 0 if its objective is more than this times the objective at 0
 GROWN = 1e3  # the fit has diverged if the objective is larger than this times its value at the start
 Objective = TypeVar("Objective", bound=Smooth)
 Objective_contra = TypeVar("Objective_contra", bound=Smooth, contravariant=True)

@@ -212,7 +212,7 @@ class Trainer:
         offset : array_like (n_samples, n_classes), or (n_samples,) for the second of two classes, optional
             Added to the logits, with fixed coefficient 1. Predictions take an offset of their own.
         init : FitResult, SoftmaxModel or array (n_classes, n_features + 1), optional
-            Where to start; by default at 0. A convex fit starts at 0 too if the objective at `init` is more than 100
+            Where to start; by default at 0. A convex fit starts at 0 too if the objective at `init` is more than 10
             times that at 0, and its summary says so.
         validation_data : (X, y[, sample_weight[, offset]]), or a source of blocks of rows, optional
             X and y may be Dask collections if X of the fit is one.
