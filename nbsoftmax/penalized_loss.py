@@ -17,7 +17,7 @@ from nbsoftmax.backends.cuda.device import devices
 from nbsoftmax.backends.packed import NewtonStep, PackedRows, fits
 from nbsoftmax.errors import InputValueError
 from nbsoftmax.kernels.sgd import Rule, State
-from nbsoftmax.penalties import AnyPenalty, Ridge
+from nbsoftmax.penalties import AnyPenalty, Ridge, curvature_of_columns
 from nbsoftmax.problem import AnyProblem, Problem, device_for
 from nbsoftmax.sums import pairwise_sum
 from nbsoftmax.validation import Float64s
@@ -173,9 +173,8 @@ class PenalizedLoss:
             return None
         if problem.offset.size or not self.convex:
             return None
-        packed, l2s = copy.copy(self), np.zeros(self.n_features + 1)
+        packed, l2s = copy.copy(self), curvature_of_columns(self.penalty, self.n_features + 1)
         rows = PackedRows(problem.X, problem.target, fit_intercept=self.fit_intercept, general=self._in_float64)
-        l2s[:-1] = self.penalty.curvature
         packed.backend, packed.dtype, packed._packed = rows, l2s.dtype, (rows, l2s)
         return packed
 

@@ -9,6 +9,15 @@ from typing import IO, Any
 from nbsoftmax.errors import InputError, InputValueError
 from nbsoftmax.files import one_line
 
+# What a file of each kind is called in messages, and what may help if it cannot be read.
+NAMES = {
+    "parquet": "a Parquet file",
+    "arrow": "an Arrow file",
+    "arrow stream": "a stream of Arrow",
+    "text": "text of columns",
+}
+ADVICE = {"text": "correct it, or give its format"}
+
 
 def arrow() -> Any:
     """The module pyarrow."""
@@ -45,15 +54,17 @@ class LeftOpen:
 
 
 @contextmanager
-def damage_named(name: str, what: str) -> Iterator[None]:
-    """Replace errors of pyarrow by one about the file `name`, which cannot be read as `what`."""
-    import pyarrow
-
+def damage_named(name: str, kind: str) -> Iterator[None]:
+    """Replace errors of pyarrow by one about the file `name`, which is read as a file of this kind of `NAMES`."""
+    pa = arrow()
     try:
         yield
     except (InputError, MemoryError):
         raise
-    except (pyarrow.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:  # the last for the name of a column
         if isinstance(error, OSError) and error.errno is not None:
             raise  # the disk, not the content
-        raise InputValueError(f"{name} cannot be read as {what} ({one_line(error)}); copy or write it again.") from None
+        advice = ADVICE.get(kind, "copy or write it again")
+        raise InputValueError(
+            f"{name} cannot be read as {NAMES[kind]} ({one_line(error).rstrip('.')}); {advice}."
+        ) from None

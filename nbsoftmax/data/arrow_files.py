@@ -5,20 +5,18 @@ from __future__ import annotations
 import json
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from nbsoftmax.data.arrow import arrow
+from nbsoftmax.data.arrow import arrow, damage_named
 from nbsoftmax.data.cut import Batch
 from nbsoftmax.data.roles import Roles, batches_of_arrow, located_from
 from nbsoftmax.encoding import AnyEncoding, Learner, TableOptions
 from nbsoftmax.encoding.column import number
 from nbsoftmax.encoding.frames import column_of_arrow
-from nbsoftmax.errors import InputError, InputValueError, plain
-from nbsoftmax.files import one_line
+from nbsoftmax.errors import InputValueError, plain
 from nbsoftmax.validation.frames import arrow_dtype, is_number_of_arrow
 
 FORMATS = {
@@ -55,12 +53,13 @@ class ArrowFiles:
         self._csv = _csv_format(kind) if self._kind == "text" else None
         self._open: dict[str, Any] = {}  # Arrow files that have been opened
         self._lengths: dict[str, list[int]] = {}  # of the batches of Arrow files that have been read
-        with _errors_of_arrow(paths[0]):
+        with damage_named(paths[0], self._kind):
             self._schema = self._schema_of(paths[0])
+            names = self._schema.names
         known = None if isinstance(table, TableOptions) else table
         if known is not None:
             roles = replace(roles, features=known.columns)
-        features = roles.of_columns(self._schema.names)
+        features = roles.of_columns(names)
         if self._csv is not None:
             labels = (roles.target,) if isinstance(roles.target, str) else ()
             levels = known.level_columns if known is not None else () if table is None else table.categorical
@@ -90,7 +89,7 @@ class ArrowFiles:
             return None
         learner, n, n_dropped, features = Learner(options), 0, 0, self._roles.features or ()
         for path in self.paths:
-            with _errors_of_arrow(path):
+            with damage_named(path, self._kind):
                 for batch in self._read(path, 0):
                     columns = [column_of_arrow(name, batch.column(name)) for name in features]
                     with located_from(n):
@@ -110,7 +109,7 @@ class ArrowFiles:
         n = 0
         for path in self.paths:
             start = n
-            with _errors_of_arrow(path):
+            with damage_named(path, self._kind):
                 for batch in batches_of_arrow(self._read(path, first_row - start), self._roles, start, self.encoding):
                     n += batch.X.shape[0]
                     yield batch
@@ -161,6 +160,8 @@ class ArrowFiles:
                 skip -= n
                 continue
             batch = file.get_batch(i)
+            for name in self._columns:
+                batch.column(name).validate(full=True)  # damaged offsets of texts would end the process
             lengths.append(batch.num_rows)
             yield batch.slice(skip) if skip > 0 else batch
             skip = 0
@@ -198,14 +199,3 @@ def _csv_format(kind: Any) -> Any:
     missing = ds.CsvFragmentScanOptions(convert_options=pc.ConvertOptions(strings_can_be_null=True))
     delimiter = "," if kind == "csv" else "\t"
     return ds.CsvFileFormat(pc.ParseOptions(delimiter=delimiter), default_fragment_scan_options=missing)
-
-
-@contextmanager
-def _errors_of_arrow(path: str) -> Iterator[None]:
-    """Errors of pyarrow, as errors of the input."""
-    try:
-        yield
-    except InputError:
-        raise
-    except arrow().ArrowException as error:
-        raise InputValueError(f"{path} cannot be read: {one_line(error).rstrip('.')}.") from None

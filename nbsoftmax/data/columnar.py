@@ -20,7 +20,6 @@ T = TypeVar("T")
 BATCH = 2**16  # rows of a batch of Parquet, at most
 BATCH_BYTES = 2**25  # of the numbers in a batch of Parquet, if each takes 8
 BUFFER = 2**18  # bytes of a column of Parquet that are read at once
-NAMES = {"parquet": "a Parquet file", "arrow": "an Arrow file", "arrow stream": "a stream of Arrow"}
 
 
 class ColumnarFile:
@@ -44,7 +43,7 @@ class ColumnarFile:
     def __init__(self, source: Source, kind: str) -> None:
         self.name, self._kind, self._source = source.name, kind, source
         self._pa = require_pyarrow("Parquet and Arrow files")
-        with damage_named(self.name, NAMES[kind]):
+        with damage_named(self.name, kind):
             self._schema = self._opened().schema_arrow if kind == "parquet" else self._opened().schema
             self.columns: tuple[str, ...] = tuple(self._schema.names)
             self.n_rows: int = self._opened().metadata.num_rows if kind == "parquet" else 0
@@ -76,7 +75,7 @@ class ColumnarFile:
         """
         for name in numbers:
             self._check_type(name)
-        with damage_named(self.name, NAMES[self._kind]):
+        with damage_named(self.name, self._kind):
             return collect(self._batches(list(dict.fromkeys([*numbers, *others]))))
 
     def _batches(self, names: list[str]) -> Iterator[Any]:

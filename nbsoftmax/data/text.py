@@ -104,7 +104,7 @@ class TextFile:
             rewritten = _Rewritten(rows)
             plain_format = TextFormat(tuple(types), 0, null=(), block_size=REWRITTEN_BLOCK)
             try:
-                with damage_named(self.name, "text of columns"):
+                with damage_named(self.name, "text"):
                     return collect(_batches(rewritten, plain_format, types))
             finally:
                 rewritten.stop()

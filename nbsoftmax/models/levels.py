@@ -21,7 +21,8 @@ def numbers_of(feature: str | int, names: Sequence[str], encoding: AnyEncoding |
     """
     if isinstance(feature, str) and names.count(feature) == 1:
         return [names.index(feature)]
-    if isinstance(feature, (int, np.integer)) and 0 <= feature < len(names):
+    is_number = isinstance(feature, (int, np.integer)) and not isinstance(feature, bool)
+    if is_number and 0 <= int(feature) < len(names):
         return [int(feature)]
     known = f"the columns are {list(names)}"
     if encoding is not None:

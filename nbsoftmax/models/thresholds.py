@@ -87,8 +87,11 @@ def above_thresholds(intercept: Float64s, thresholds: Float64s | None) -> Float6
     """The intercept with which the most probable class is the one with the largest p_k / t_k; inf where t_k is 0."""
     if thresholds is None:
         return intercept
-    with np.errstate(divide="ignore"):
-        return np.asarray(intercept - np.log(thresholds / thresholds.max()))  # equal thresholds change nothing
+    largest = thresholds.max()
+    with np.errstate(divide="ignore", under="ignore"):
+        ratio = thresholds / largest  # equal thresholds change nothing, and simple ratios keep ties
+        log_ratio = np.where(ratio >= np.finfo(np.float64).tiny, np.log(ratio), np.log(thresholds) - np.log(largest))
+    return np.asarray(intercept - log_ratio)
 
 
 def best_classes(

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 from numpy.typing import ArrayLike
 
 from nbsoftmax import validation
@@ -25,6 +26,7 @@ from nbsoftmax.penalties.feature import feature_weights
 from nbsoftmax.penalties.firth import Firth as Firth
 from nbsoftmax.penalties.general import GeneralPenalty as GeneralPenalty
 from nbsoftmax.penalties.general import Penalty as Penalty
+from nbsoftmax.validation import Float64s
 
 AnyPenalty = FeaturePenalty | GeneralPenalty
 
@@ -77,3 +79,10 @@ def as_penalty(penalty: Any) -> AnyPenalty:
             "nbs.GroupLasso(l1), 'firth', or an object with the methods value(coef) and prox(coef, step)."
         )
     return GeneralPenalty(penalty)
+
+
+def curvature_of_columns(penalty: AnyPenalty, n_columns: int) -> Float64s:
+    """The second derivative of the smooth part for each column of the parameters: 0 for the last, the intercept."""
+    curvature = np.zeros(n_columns)
+    curvature[:-1] = penalty.curvature
+    return curvature

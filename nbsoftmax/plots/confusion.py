@@ -102,7 +102,7 @@ class ConfusionDisplay(NotebookDisplay):
         labels : array_like (n_labels,), optional
             The classes to draw, in this order. Default: all labels of `y_true` and `y_pred`, sorted.
         sample_weight : array_like (n_samples,), optional
-            The matrix has sums of these instead of counts.
+            The matrix has sums of these instead of counts. If float64 cannot hold the sums, they are in other units.
         display_labels : sequence (n_labels,), optional
             Other names of the classes.
         **options
@@ -121,7 +121,7 @@ class ConfusionDisplay(NotebookDisplay):
         wanted = [] if shown is None else shown[1][shown[0]].tolist()
         both = [*seen.tolist(), *seen_too.tolist(), *wanted]
         classes = validation.labels(both, name="y_true, y_pred and labels together")[1]
-        weight = validation.sample_weights(sample_weight, len(true))
+        weight = validation.summable(validation.sample_weights(sample_weight, len(true)))
         counts = confusion(
             validation.positions(seen, classes)[true],
             validation.positions(seen_too, classes)[predicted],

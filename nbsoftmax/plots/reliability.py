@@ -16,6 +16,7 @@ from nbsoftmax.plots.figure import add_legend, axes_or_new, foreground
 from nbsoftmax.plots.names import short_names
 from nbsoftmax.plots.notebook import NotebookDisplay
 from nbsoftmax.plots.palette import of_style, styles
+from nbsoftmax.validation import Float64s
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -85,6 +86,7 @@ class ReliabilityDisplay(NotebookDisplay):
             The only class to draw. Default: all of them; with `y_prob` of one dimension, the last.
         n_bins : int
         sample_weight : array_like (n_samples,), optional
+            If float64 cannot hold their sum, they are drawn in other units.
         **options
             Of `plot`.
         """
@@ -106,7 +108,8 @@ class ReliabilityDisplay(NotebookDisplay):
                 "column for each, and with `labels` the label of each column."
             )
         codes = validation.codes_of(y_true, classes, n_samples=len(proba), name="y_true")
-        found = calibration.reliability(codes, proba, n_bins=n_bins, sample_weight=sample_weight)
+        weight = validation.summable(validation.sample_weights(sample_weight, len(proba)))
+        found = calibration.reliability(codes, proba, n_bins=n_bins, sample_weight=weight if weight.size else None)
         if pos_label is not None:
             only = [known.index(pos_label)]
             curves = (values[only] for values in (found.confidence, found.frequency, found.weight))
@@ -180,7 +183,7 @@ class ReliabilityDisplay(NotebookDisplay):
         **line_options
             Further options of matplotlib's `plot` for the curves.
         """
-        found = self.reliability
+        found, weights = self.reliability, validation.summable(self.reliability.weight)
         names = short_names(self.classes)
         if name is not None:
             names = [name] if len(names) == 1 else [f"{name}: {one}" for one in names]
@@ -190,8 +193,8 @@ class ReliabilityDisplay(NotebookDisplay):
             self.ax_.plot([0, 1], [0, 1], color=foreground(), linewidth=0.8, linestyle="--", label="calibrated")
         self.lines_, many = [], len(names) > len(of_style())
         for k, style in enumerate(styles(len(names))):
-            some = found.weight[k] > 0
-            share = found.weight[k][some] / found.weight[k].sum()
+            some = weights[k] > 0
+            share = weights[k][some] / weights[k].sum()
             x, frequency = found.confidence[k][some], found.frequency[k][some]
             line: dict[str, Any] = {"label": names[k], "linewidth": 1, "markersize": 0, "alpha": 0.5 if many else 1}
             line |= style | line_options
@@ -202,19 +205,19 @@ class ReliabilityDisplay(NotebookDisplay):
         self.ax_.set_title("Reliability")
         self.ax_.grid(alpha=0.3)
         add_legend(self.ax_, markers=True)
-        self.counts_ax_ = self._draw_counts() if counts else None
+        self.counts_ax_ = self._draw_counts(weights) if counts else None
         return self
 
-    def _draw_counts(self) -> Axes:
+    def _draw_counts(self, weights: Float64s) -> Axes:
         """Draw the number of samples in each bin, on axes below that share the horizontal axis."""
         below = _axes_below(self.ax_)
-        for weight, line in zip(self.reliability.weight, self.lines_, strict=True):
+        for weight, line in zip(weights, self.lines_, strict=True):
             filled = np.where(weight > 0, weight, np.nan)  # an empty bin has no place on a logarithmic axis
             style: dict[str, Any] = {"color": line.get_color(), "linestyle": line.get_linestyle(), "linewidth": 1}
             below.stairs(filled, self.reliability.edges, baseline=None, **style)
-        whole = np.array_equal(self.reliability.weight, np.round(self.reliability.weight))
+        whole = np.array_equal(weights, np.round(weights))
         below.set(yscale="log", xlabel=self.ax_.get_xlabel(), ylabel="samples" if whole else "weight")
-        exponents = np.log10(self.reliability.weight[self.reliability.weight > 0])
+        exponents = np.log10(weights[weights > 0])
         ends = np.floor(exponents.min() - 0.05), np.ceil(exponents.max() + 0.05)  # whole powers of 10
         below.set_ylim(*np.power(10.0, ends))
         below.yaxis.set_minor_formatter("")

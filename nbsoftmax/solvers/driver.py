@@ -7,6 +7,9 @@ correct for the data. Hessian-vector products seldom need this accuracy, since t
 (J. Wilkinson, "Rounding errors in algebraic processes", 1963): accurate residuals, approximate Hessian. If the two
 values differ by more than a tenth of the allowed gap, rounding errors also hide the small curvatures of the Hessian,
 and with them most of the distance to the minimum. Then solvers that use the Hessian compute it in float64, too.
+
+Where the coefficients are huge, all probabilities are 0 or 1 in float64, and curvatures are rounding errors: no solver
+finds its way back. A start whose objective is far above that at 0 is therefore replaced by 0, and the summary says so.
 """
 
 from __future__ import annotations
@@ -20,9 +23,10 @@ import numpy as np
 
 from nbsoftmax.solvers.base import OnIteration, Point, Smooth, Solution, SolverState, evaluate
 from nbsoftmax.solvers.stop_reason import Stop, StopReason
-from nbsoftmax.solvers.tools.certificates import allowed_gap
+from nbsoftmax.solvers.tools.certificates import allowed_at
 from nbsoftmax.validation import Float64s
 
+FAR = 10.0  # a start is replaced by 0 if its objective is more than this times the objective at 0
 GROWN = 1e3  # the fit has diverged if the objective is larger than this times its value at the start
 Objective = TypeVar("Objective", bound=Smooth)
 Objective_contra = TypeVar("Objective_contra", bound=Smooth, contravariant=True)
@@ -79,13 +83,15 @@ class Driver(Generic[Objective]):
         Whether steps use the Hessian, so that it may have to be computed in float64.
     evaluate : callable
         Computes a point, given the sums and parameters. By default its value and gradient are those of the sums.
+    origin : ndarray (n_classes, n_features + 1), optional
+        Where the run begins if the objective at `start` is far above that here. Default: 0.
 
     Attributes
     ----------
     objective, sums : Objective
         `objective` for Hessian-vector products, `sums` for values and gradients.
     start : ndarray (n_classes, n_features + 1)
-        First point of this run.
+        First point of this run: the given start, or 0 in its place.
     saved : dict
         State from which the run resumes; empty for a new run.
     """
@@ -101,6 +107,7 @@ class Driver(Generic[Objective]):
         state: SolverState | None,
         uses_hessian: bool = False,
         evaluate: Callable[[Objective, Float64s], Point] = evaluate,
+        origin: Float64s | None = None,
     ) -> None:
         self.tol, self.max_iter, self._on_iteration, self._uses_hessian = tol, max_iter, on_iteration, uses_hessian
         self._evaluate = evaluate
@@ -111,7 +118,12 @@ class Driver(Generic[Objective]):
         self.objective = objective
         self._refined = objective.in_float64()
         self.sums = self._refined if self.saved.get("refined", False) else objective
-        self.start: Float64s = self.saved.get("params", start).copy()
+        self._origin = np.zeros_like(start) if origin is None else origin
+        self._point = self._evaluate(self.sums, self.saved.get("params", start).copy())
+        self._far_start = float(self.saved.get("far_start", 0.0))  # objective at the given start, if it is replaced
+        if not self.saved and max_iter > 0 and objective.convex:
+            self._replace_far_start()
+        self.start: Float64s = self._point.params
 
     @property
     def refined(self) -> bool:
@@ -121,7 +133,6 @@ class Driver(Generic[Objective]):
     def minimize(self, method: Method[Objective]) -> Solution:
         """Iterate until the method has converged, no step is possible, or the caller asks to stop."""
         saved = self.saved
-        self._point = self._evaluate(self.sums, self.start)
         self._best = self._evaluate(self.sums, saved["best"]) if "best" in saved else self._point
         self._values: list[float] = saved["values"].tolist() if saved else [self._point.value]
         self._n_iter = int(saved.get("n_iter", 0))
@@ -144,6 +155,15 @@ class Driver(Generic[Objective]):
                 if stop.reason in (StopReason.CONVERGED, StopReason.STUCK):
                     stop = None
 
+    def _replace_far_start(self) -> None:
+        """Begin at the origin if the objective is far higher at the start."""
+        far = FAR * math.log(len(self._origin))  # without offset, the loss at 0 is log K: other starts take no pass
+        if not self._point.params.any() or self._point.value <= far:
+            return
+        origin = self._evaluate(self.sums, self._origin)
+        if not self._point.value <= FAR * origin.value:
+            self._far_start, self._point = self._point.value, origin
+
     def _iterate(self, method: Method[Objective]) -> Stop | None:
         moved = method.step(self.sums, self._point, self._n_iter)
         if moved is None:
@@ -160,6 +180,7 @@ class Driver(Generic[Objective]):
             "n_iter": self._n_iter,
             "refined": self.refined,
             "hessian_refined": self.objective is self._refined,
+            "far_start": self._far_start,
         }
         if self._best is not moved:
             kept["best"] = self._best.params
@@ -170,7 +191,7 @@ class Driver(Generic[Objective]):
         """Continue from the best point with sums in float64."""
         rough, self.sums = self._best.value, self._refined
         self._point = self._best = self._evaluate(self.sums, self._best.params)
-        allowed = allowed_gap(self._point.value, self.tol, self.start.shape[0])
+        allowed = allowed_at(self._point, self.tol)
         hessian = self._uses_hessian and not abs(self._point.value - rough) <= 0.1 * allowed
         if hessian:
             self.objective = self._refined = self.sums = self.objective.in_float64(hessian=True)
@@ -182,13 +203,16 @@ class Driver(Generic[Objective]):
         gap, kind = (np.inf, "estimate") if diverged else method.gap(self._n_iter, point)
         if kind == "estimate" and self.start.any():
             # Far away, probabilities of exactly 0 and 1 hide the curvature of an estimate; the value at 0 is a bound.
-            gap = max(gap, point.value - self._evaluate(self.sums, np.zeros_like(self.start)).value)
-        converged = gap <= allowed_gap(point.value, self.tol, self.start.shape[0])
+            gap = max(gap, point.value - self._evaluate(self.sums, self._origin).value)
+        converged = gap <= allowed_at(point, self.tol)
         if converged and stop.reason in (StopReason.STUCK, StopReason.MAX_ITER):
             stop = StopReason.CONVERGED.stop()
         elif not converged and stop.reason is StopReason.CONVERGED:
             stop = StopReason.STUCK.stop()
         summary, newton_step = method.report()
+        if self._far_start:
+            far = f"started at 0 instead of the given parameters, where the objective is {self._far_start:.3g}"
+            summary = f"{far}; {summary}" if summary else far
         return Solution(
             params=point.params,
             objective=point.value,

@@ -31,7 +31,7 @@ from nbsoftmax.solvers.packed_newton import PackedNewtonSteps
 from nbsoftmax.solvers.tools.certificates import (
     FIRST_LOOSENESS,
     GapCertificate,
-    allowed_gap,
+    allowed_at,
     bound_at_optimal_intercept,
     gap_bound,
     reported_gap,
@@ -153,7 +153,7 @@ class NewtonSteps:
         Also finds the next step: in the early phase a quasi-Newton step, later a Newton direction, or a step over the
         intercepts alone if that may make a bound possible.
         """
-        allowed = self._allowed(point)
+        allowed = allowed_at(point, self._tol)
         self._bound = self._certificate.certify(point, allowed)
         if self._bound is not None:
             self._assessed = point
@@ -208,23 +208,23 @@ class NewtonSteps:
                 self._early.n_steps += 1
                 return moved
             self._early.active = False
-            self._assess(point, self._allowed(point))
+            self._assess(point, allowed_at(point, self._tol))
         if self._polish is not None:
             moved = backtrack(sums, point, self._polish)
             if moved is not None:
                 self._polished = True
                 return moved
-            self._assess(point, self._allowed(point))
+            self._assess(point, allowed_at(point, self._tol))
         moved = backtrack(sums, point, self._direction.step)
         if moved is None and self._damping.active:
             self._damping.end()
-            self._assess(point, self._allowed(point))
+            self._assess(point, allowed_at(point, self._tol))
             moved = backtrack(sums, point, self._direction.step)
         if moved is None:
             return None
         self._polished, damped = False, self._damping.active
         self._predicted, self._gained = self._direction.decrement, point.value - moved.value
-        if self._predicted > self._allowed(point):
+        if self._predicted > allowed_at(point, self._tol):
             self._damping.update(self._predicted, self._gained)
         else:  # differences of the objective are rounding errors
             self._damping.end()
@@ -243,7 +243,7 @@ class NewtonSteps:
         if not self._certificate.possible:
             return np.inf
         before, after = (bound_at_optimal_intercept(self._certificate.objective, p.grad) for p in (point, moved))
-        allowed = self._allowed(moved)
+        allowed = allowed_at(moved, self._tol)
         if not (allowed < after < before and self._n_products):
             return 0.0 if after <= allowed else np.inf
         return max(1.0, self._n_products * float(np.log(after / allowed) / np.log(before / after)))
@@ -253,14 +253,14 @@ class NewtonSteps:
         if self._assessed is not point or self._damping.active:
             self._damping.end()
             self._bound = None
-            self._assess(point, self._allowed(point))
+            self._assess(point, allowed_at(point, self._tol))
         if self._bound is not None:
             return self._bound
         estimate = self._estimate
         if self._near:
             estimate = max(estimate, _least_decrement(self._objective, point))
         bound = gap_bound(self._certificate.objective, point)
-        return reported_gap(bound, estimate, self._direction.settled, self._allowed(point))
+        return reported_gap(bound, estimate, self._direction.settled, allowed_at(point, self._tol))
 
     def refine(self, objective: Curved, sums: Curved, point: Point, *, hessian: bool) -> None:
         """Continue with more accurate sums."""
@@ -294,9 +294,6 @@ class NewtonSteps:
         n_steps = self._early.n_steps
         early = f"{n_steps} quasi-Newton steps; " if n_steps else ""
         return early + self._choice.summary(), self._direction.step if self._bound is None else None
-
-    def _allowed(self, point: Point) -> float:
-        return allowed_gap(point.value, self._tol, point.params.shape[0])
 
     def _find_direction(self, point: Point, allowed: float) -> int:
         """Find the direction from a point; returns how many products could be spent on a certificate."""

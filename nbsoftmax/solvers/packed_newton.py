@@ -16,7 +16,7 @@ from nbsoftmax.backends.packed import NewtonStep
 from nbsoftmax.kernels.newton import FAILED, MOVED
 from nbsoftmax.solvers.base import Curved, Packed, Point
 from nbsoftmax.solvers.driver import Driver, Method
-from nbsoftmax.solvers.tools.certificates import GapCertificate, allowed_gap, gap_bound, reported_gap
+from nbsoftmax.solvers.tools.certificates import GapCertificate, allowed_at, gap_bound, reported_gap
 from nbsoftmax.solvers.tools.later_steps import still_to_come
 from nbsoftmax.validation import Float64s
 
@@ -65,7 +65,7 @@ class PackedNewtonSteps:
         """
         if self._other is not None:
             return self._other.converged(n_iter, point, values, certify=certify)
-        allowed = allowed_gap(point.value, self._tol, len(point.params))
+        allowed = allowed_at(point, self._tol)
         self._assessed, self._bound, self._next = point, None, None
         if self._least_bound <= allowed or point.value <= allowed:
             self._bound = self._certificate.certify(point, allowed)
@@ -106,7 +106,7 @@ class PackedNewtonSteps:
                 return self._other.gap(n_iter, point)
         if self._bound is not None:
             return self._bound
-        allowed = allowed_gap(point.value, self._tol, len(point.params))
+        allowed = allowed_at(point, self._tol)
         return reported_gap(gap_bound(self._certificate.objective, point), self._estimate, True, allowed)
 
     def refine(self, objective: Curved, sums: Curved, point: Point, *, hessian: bool) -> None:

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from nbsoftmax.penalties import BoundedPenalty
 from nbsoftmax.solvers.base import NOISE, Composite, Curved, Point, least_subgradient
 from nbsoftmax.solvers.driver import Driver
-from nbsoftmax.solvers.tools.certificates import allowed_gap
+from nbsoftmax.solvers.tools.certificates import allowed_at
 from nbsoftmax.solvers.tools.cg_vectors import NewVectors
 from nbsoftmax.solvers.tools.composite_gap import composite_gap, gap_within, suffices
 from nbsoftmax.solvers.tools.conjugate_gradients import conjugate_gradients
@@ -60,7 +60,7 @@ class ProjectedSteps:
     def converged(self, n_iter: int, point: Point, values: list[float], *, certify: bool) -> bool:
         """Whether the gap is within tolerance; for a while only if it is proven, where that is possible."""
         gap, kind = gap_within(*self._of_gap(point))
-        if not gap <= self._allowed(point):
+        if not gap <= allowed_at(point, self._tol):
             return False
         self._known = point, (gap, kind)
         self._n_unproven += 1
@@ -102,12 +102,9 @@ class ProjectedSteps:
         """The number of products."""
         return f"{self._n_products} Hessian-vector products over free coefficients", None
 
-    def _allowed(self, point: Point) -> float:
-        return allowed_gap(point.value, self._tol, point.params.shape[0])
-
     def _of_gap(self, point: Point) -> tuple[Composite, Curved, Float64s, float, Float64s, float]:
         loss, loss_grad = loss_alone(self._objective, point.params, point.value, point.grad)
-        return self._objective, self._sums, point.params, loss, loss_grad, self._allowed(point)
+        return self._objective, self._sums, point.params, loss, loss_grad, allowed_at(point, self._tol)
 
     def _clipped(self, params: Float64s) -> Float64s:
         return np.asarray(np.clip(params, self._low, self._high))

@@ -32,7 +32,7 @@ from nbsoftmax.solvers.base import (
 )
 from nbsoftmax.solvers.driver import Driver
 from nbsoftmax.solvers.projected_newton import ProjectedSteps
-from nbsoftmax.solvers.tools.certificates import allowed_gap
+from nbsoftmax.solvers.tools.certificates import allowed_at
 from nbsoftmax.solvers.tools.composite_gap import composite_gap, gap_within, suffices
 from nbsoftmax.solvers.tools.duality import loss_alone
 from nbsoftmax.solvers.tools.quadratic_model import ModelMinimum
@@ -73,6 +73,7 @@ class ProxNewton:
             on_iteration=on_iteration,
             state=state,
             evaluate=partial(_evaluate, objective.penalty),
+            origin=_feasible(objective, np.zeros_like(start)),
         )
         penalty = objective.penalty
         if isinstance(penalty, BoundedPenalty) and penalty.base.is_smooth:
@@ -134,7 +135,7 @@ class _ProximalSteps:
 
     def converged(self, n_iter: int, point: Point, values: list[float], *, certify: bool) -> bool:
         gap, kind = self._certificate(self._assess(point))
-        if not gap <= self._allowed(point):
+        if not gap <= allowed_at(point, self._tol):
             return False
         self._n_unproven += 1
         return suffices(self._penalty, kind, self._n_unproven)
@@ -150,7 +151,7 @@ class _ProximalSteps:
         return _evaluate(self._penalty, sums, params)
 
     def gap(self, n_iter: int, point: Point) -> tuple[float, str]:
-        assessment, allowed = self._assess(point), self._allowed(point)
+        assessment, allowed = self._assess(point), allowed_at(point, self._tol)
         gap = self._gap(assessment)
         if self._penalty.by_feature or gap[0] <= allowed:
             return gap
@@ -172,9 +173,6 @@ class _ProximalSteps:
 
     def report(self) -> tuple[str, None]:
         return "", None
-
-    def _allowed(self, point: Point) -> float:
-        return allowed_gap(point.value, self._tol, point.params.shape[0])
 
     def _assess(self, point: Point) -> _Assessment:
         """The assessment of a point, with a new working set if the last one does not suffice."""
@@ -203,7 +201,7 @@ class _ProximalSteps:
         return self._known
 
     def _of_gap(self, at: _Assessment) -> tuple[Composite, Curved, Float64s, float, Float64s, float]:
-        return self._objective, self._sums, at.point.params, at.loss, at.loss_grad, self._allowed(at.point)
+        return self._objective, self._sums, at.point.params, at.loss, at.loss_grad, allowed_at(at.point, self._tol)
 
     def _next_on_working_set(self, at: _Assessment) -> Float64s | None:
         """The next point on the working set; None if there is no progress any more."""
@@ -222,7 +220,7 @@ class _ProximalSteps:
         model = at.working_set.minimise(at.params, at.working_grad, self._largest)
         known = max(ESTIMATE_FACTOR * model.decrease, NOISE * abs(at.point.value))
         self._estimate = known if model.settled else np.inf
-        self._n_estimates = self._n_estimates + 1 if self._estimate <= self._allowed(at.point) else 0
+        self._n_estimates = self._n_estimates + 1 if self._estimate <= allowed_at(at.point, self._tol) else 0
         return model
 
 

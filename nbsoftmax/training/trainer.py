@@ -212,7 +212,8 @@ class Trainer:
         offset : array_like (n_samples, n_classes), or (n_samples,) for the second of two classes, optional
             Added to the logits, with fixed coefficient 1. Predictions take an offset of their own.
         init : FitResult, SoftmaxModel or array (n_classes, n_features + 1), optional
-            Where to start; by default at 0.
+            Where to start; by default at 0. A convex fit starts at 0 too if the objective at `init` is more than 10
+            times that at 0, and its summary says so.
         validation_data : (X, y[, sample_weight[, offset]]), or a source of blocks of rows, optional
             X and y may be Dask collections if X of the fit is one.
             Its mean loss, without penalty, is recorded in the history.
@@ -240,8 +241,7 @@ class Trainer:
             For Dask collections, if the cluster has no workers for a long time or loses its scheduler.
         """
         started = time.perf_counter()
-        progress = [ProgressBar()] if self.verbose else []
-        callbacks = [*self.callbacks, *progress]
+        callbacks = [*self.callbacks, ProgressBar()] if self.verbose else [*self.callbacks]
         given = {"y": y, "sample_weight": sample_weight, "offset": offset, "validation_data": validation_data}
         problem = self._problem(X, **given, on_rows=partial(report_rows, callbacks))
         if checkpoint is not None and problem.on_device:
@@ -263,9 +263,9 @@ class Trainer:
             known = self._fingerprint(solver, problem, start, options.penalty)
             monitor.save_to(Checkpoint(checkpoint, known), resume=resume)
         with monitor.saved_on_termination(), hooks.running(), rows_reported(problem, callbacks):
-            given = {"tol": self.tol, "max_iter": self.max_iter, "seed": self._seed()}
-            given["occurring"] = OccurringFeatures.of(problem, options, start)
-            solution = minimise(solver, objective, start, monitor, problem.classes, **given)
+            of_solver: dict[str, Any] = {"tol": self.tol, "max_iter": self.max_iter, "seed": self._seed()}
+            of_solver["occurring"] = OccurringFeatures.of(problem, options, start)
+            solution = minimise(solver, objective, start, monitor, problem.classes, **of_solver)
             context.result = self._result(solver, solution, problem, monitor, started, options)
         if not solution.converged and not solution.stop_reason.requested:
             advice = solution.stop_reason.advise({**self.advice, "tol": f"tol (now {self.tol:g})"})

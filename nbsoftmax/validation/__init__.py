@@ -58,7 +58,7 @@ from nbsoftmax.validation.size import MANY_CLASSES, n_classes, needs_memory
 from nbsoftmax.validation.sparse import features, is_sparse, samples
 from nbsoftmax.validation.targets import Targets, distributions, targets
 from nbsoftmax.validation.weighting import WeightedTargets, weigh, weighted_targets
-from nbsoftmax.validation.weights import class_weights, in_units, sample_weights, scaled
+from nbsoftmax.validation.weights import class_weights, in_units, sample_weights, scaled, summable
 
 __all__ = [
     "MANY_CLASSES",
@@ -115,6 +115,7 @@ __all__ = [
     "scaled",
     "seed",
     "some_samples",
+    "summable",
     "target_array",
     "target_rows",
     "targets",

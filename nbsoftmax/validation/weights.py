@@ -12,6 +12,8 @@ from nbsoftmax.validation.arrays import Float64s, as_float64s, writeable_view
 from nbsoftmax.validation.frames import by_label
 from nbsoftmax.validation.options import number
 
+LARGE_SUM = 1e300
+
 
 def sample_weights(weight: ArrayLike | None, n_samples: int, *, all_zero: bool = False) -> Float64s:
     """Check weights of samples: float64 (n_samples,), or (0,) for None. `all_zero` allows all to be zero."""
@@ -58,6 +60,13 @@ def scaled(weight: Float64s) -> tuple[Float64s, int]:
     largest = float(weight.max(initial=0.0))
     exponent = int(np.frexp(largest)[1]) - 1 if largest > 0 else 0
     return (np.ldexp(weight, -exponent) if exponent else weight), exponent
+
+
+def summable(weight: Float64s) -> Float64s:
+    """The weights, divided by a power of two if their sum is near the end of the range of float64: no share changes."""
+    with np.errstate(over="ignore"):
+        total = weight.sum()
+    return weight if total < LARGE_SUM else scaled(np.minimum(weight, np.finfo(np.float64).max))[0]
 
 
 def in_units(x: float, exponent: int) -> float:

@@ -204,6 +204,20 @@ def test_bad_files_and_arguments_are_named(case, tmp_path, monkeypatch):
         list(nbs.data.open(names if len(names) > 1 else names[0], **options).blocks())
 
 
+@pytest.mark.parametrize("ending", ["parquet", "arrow"])
+def test_damage_within_a_file_is_an_error_that_names_it(ending, tmp_path):
+    path = write(tmp_path / f"t.{ending}")
+    content = path.read_bytes()
+    n_refused = 0
+    for at in range(4, len(content), max(1, len(content) // 200)):
+        path.write_bytes(content[:at] + bytes([content[at] ^ 0xFF]) + content[at + 1 :])
+        try:
+            list(nbs.data.open(path, **COLUMNS).blocks())
+        except nbs.InputValueError as error:
+            n_refused += f"t.{ending} cannot be read as a" in str(error)
+    assert n_refused >= 3
+
+
 def test_files_that_changed_since_they_were_opened_are_refused(tmp_path):
     path = write(tmp_path / "t.parquet")
     source = nbs.data.open(path, **COLUMNS)

@@ -70,3 +70,6 @@ def test_a_column_of_the_table_stands_for_all_of_its_levels_in_a_wald_test():
         found.wald_test(["region", "region[west]"])
     with pytest.raises(nbs.InputValueError, match="those of the table 'km', 'region'"):
         found.wald_test("city")
+    for given in (True, np.True_, [0, False]):  # a bool is an int in Python
+        with pytest.raises(nbs.InputValueError, match=f"{bool(np.ravel(given)[-1])} is not the name or number"):
+            found.wald_test(given)

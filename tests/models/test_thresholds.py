@@ -66,6 +66,16 @@ def test_equal_thresholds_change_nothing(t):
         assert np.array_equal(one.predict(X, thresholds=np.full(5, t)), one.predict(X))
 
 
+@pytest.mark.parametrize("t", [[1e300, 1e-20, 1.0], [1e300, 1e-15, 1.0], [1.7e308, 5e-324, 1e-300]])
+def test_thresholds_whose_ratio_underflows_are_no_threshold_of_0(t):
+    t = np.array(t)
+    distance = np.log(t[0]) - np.log(t[1])
+    at = distance * np.array([0.5, 0.99, 1.01, 1.5])  # the logit of class 0; that of class 1 is 0
+    model = nbs.SoftmaxModel([[1.0], [0.0], [-1.0]], [0.0, 0.0, -2000.0], np.arange(3))
+    assert model.predict(at[:, None], thresholds=t).tolist() == [1, 1, 0, 0]
+    assert model.top_k(at[:, None], 1, thresholds=t)[0][:, 0].tolist() == [1, 1, 0, 0]
+
+
 @pytest.mark.parametrize("n_classes", [3, 70, 1100])  # tiles, rows, panels of classes
 @pytest.mark.parametrize("n_features", [4, 130])
 def test_the_class_of_threshold_0_is_always_predicted(n_classes, n_features):

@@ -140,3 +140,32 @@ def test_counts_are_below_the_curves_and_share_their_horizontal_axis():
     free = Figure().add_axes((0.1, 0.3, 0.8, 0.6))
     inset = plots.ReliabilityDisplay.from_predictions(TRUE, proba, ax=free).counts_ax_
     assert inset.get_window_extent().y1 < free.get_window_extent().y0
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("exponent", [-1070, 1000, 1022])  # with 1022, the sum of two weights overflows
+def test_weights_of_any_magnitude_draw_the_same_shares(exponent):
+    weight, y, proba = np.exp2(RNG.integers(0, 3, 80) - 1.0), RNG.integers(3, size=80), RNG.dirichlet(np.ones(3), 80)
+    far = np.ldexp(weight, exponent)
+    sizes = []
+    for each in (weight, far):
+        display = plots.ReliabilityDisplay.from_predictions(y, proba, sample_weight=each)
+        display.figure_.canvas.draw()
+        sizes.append([points.get_sizes().tolist() for points in display.ax_.collections])
+    assert sizes[0] == sizes[1]
+    for normalize in ("true", "pred", "all"):
+        shares = [
+            plots.ConfusionDisplay.from_predictions(TRUE, PREDICTED, sample_weight=each, normalize=normalize)
+            for each in (weight, far)
+        ]
+        assert np.array_equal(shares[0].image_.get_array(), shares[1].image_.get_array())
+
+
+@pytest.mark.filterwarnings("error")
+def test_bins_whose_weights_overflow_are_drawn():
+    y, proba = RNG.integers(3, size=80), RNG.dirichlet(np.ones(3), 80)
+    found = nbs.reliability(y, proba, sample_weight=np.full(80, 1e308))
+    assert np.isinf(found.weight).any()
+    display = plots.ReliabilityDisplay(found, range(3)).plot()
+    display.figure_.canvas.draw()
+    assert all(np.isfinite(points.get_sizes()).all() for points in display.ax_.collections)

@@ -59,16 +59,14 @@ def levels_block(values: Values, column: str, name: str, contrasts: str, referen
     """The columns of the levels: one for each if not `reduced`, and otherwise those of the contrasts."""
     codes, levels = values.codes[column], values.levels[column]
     n_levels = len(levels)
+    base = 0 if reference is None else _position(reference, levels, column)  # of treatment contrasts
+    if not reduced:
+        return Made(_one_hot(codes, np.arange(n_levels)), tuple(f"{name}[{level}]" for level in levels))
     if contrasts == "treatment":
-        base = 0 if reference is None else _position(reference, levels, column)
-        if not reduced:
-            return Made(_one_hot(codes, np.arange(n_levels)), tuple(f"{name}[{level}]" for level in levels))
         places = np.arange(n_levels) - (np.arange(n_levels) > base)
         places[base : base + 1] = -1
         kept = [level for j, level in enumerate(levels) if j != base]
         return Made(_one_hot(codes, places, n_levels - 1), tuple(f"{name}[T.{level}]" for level in kept))
-    if not reduced:
-        return Made(_one_hot(codes, np.arange(n_levels)), tuple(f"{name}[{level}]" for level in levels))
     if n_levels < 2:
         return Made(Block(0, np.empty((values.n, 0))), ())
     coding, names = transform_of("contrasts")(contrasts, levels, name)

@@ -98,9 +98,8 @@ class KernelCache(NullCache):
         """Store the code compiled for these types, if there is a folder and the sources have not changed."""
         with suppress(Exception):  # the kernel works without the entry
             path = self._path(sig, data.codegen)
-            if (
-                path and sources.unchanged() and not data.library.has_dynamic_globals
-            ):  # else it has addresses of this process
+            portable = not data.library.has_dynamic_globals  # these are addresses of this process
+            if path and sources.unchanged() and portable:
                 _write(path, dumps((sig, _folder_of_numba().reduce(data))))
 
     def _path(self, sig, codegen):

@@ -34,6 +34,11 @@ def allowed_gap(value: float, tol: float, n_classes: int) -> float:
     return max(tol * abs(value), math.ulp(1.0) * math.log(n_classes))
 
 
+def allowed_at(point: Point, tol: float) -> float:
+    """The `allowed_gap` at a point."""
+    return allowed_gap(point.value, tol, len(point.params))
+
+
 def strongly_convex(objective: Smooth) -> bool:
     """Whether the objective is strongly convex in the coefficients: not if a feature is unpenalised."""
     curvature = objective.penalty.curvature

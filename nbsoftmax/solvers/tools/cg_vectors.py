@@ -9,6 +9,7 @@ import numpy as np
 
 from nbsoftmax.kernels import conjugate
 from nbsoftmax.kernels.runtime.threads import launch
+from nbsoftmax.penalties import curvature_of_columns
 from nbsoftmax.solvers.base import Curved, Smooth
 from nbsoftmax.solvers.tools.centred_diagonal import CentredDiagonal
 from nbsoftmax.sums import pairwise_sum
@@ -110,7 +111,8 @@ class VectorsInPlace:
     ) -> None:
         n_classes, n = grad.shape
         self._times_hessian, self._divisor = objective.hvp_sums(params)
-        curvature = np.append(np.broadcast_to(objective.penalty.curvature + damping, n - 1), 0.0)
+        curvature = curvature_of_columns(objective.penalty, n)
+        curvature[:-1] += damping
         self._penalised = self._divisor, curvature
         self._sizes, self._n_threads = (n_classes, conjugate.columns_of_task(n_classes)), objective.n_threads
         self._inverse, self._centre, self._means = diagonal.inverse.reshape(-1), diagonal.centre, np.empty(n)

@@ -18,11 +18,12 @@ from typing import Any
 
 import numpy as np
 
+from nbsoftmax.penalties import curvature_of_columns
 from nbsoftmax.solvers.base import NOISE, Point, Smooth
 from nbsoftmax.solvers.tools.certificates import (
     FIRST_LOOSENESS,
     GapCertificate,
-    allowed_gap,
+    allowed_at,
     gap_bound,
     reported_gap,
 )
@@ -73,7 +74,7 @@ def without_shift(objective: Smooth, v: Float64s) -> Float64s:
     """A gradient without its rounding errors along shifts of all classes, to which the objective is invariant."""
     v = v.copy()
     # Only unpenalised coefficients and intercepts can be shifted without changing the penalty.
-    free = np.append(np.broadcast_to(objective.penalty.curvature, v.shape[1] - 1) == 0, True)
+    free = curvature_of_columns(objective.penalty, v.shape[1]) == 0
     v[:, free] -= v[:, free].mean(axis=0)
     return v
 
@@ -120,7 +121,7 @@ class ConvergenceMonitor:
 
     def converged(self, n_iter: int, point: Point, expected_gap: float) -> bool:
         """Whether the gap at a point is within tolerance; `expected_gap` is the solver's own estimate."""
-        allowed = self._allowed(point)
+        allowed = allowed_at(point, self.tol)
         if not self.objective.convex:
             return self._is_stationary(n_iter, point, expected_gap, STATIONARY_SHARE * allowed)
         bound = self.certificate.certify(point, allowed, unlikely=self._refined)
@@ -172,7 +173,7 @@ class ConvergenceMonitor:
             return self._promised(n_iter, point) if known is None else known[1:]
         if known is not None and known[2] != "estimate":
             return known[1:]
-        allowed = self._allowed(point)
+        allowed = allowed_at(point, self.tol)
         bound = gap_bound(self.certificate.objective, point)
         if bound is not None and bound[0] <= allowed:
             return bound
@@ -190,8 +191,5 @@ class ConvergenceMonitor:
         """The decrease that a step of the upper bound of the Hessian promises; inf unless the point is stationary."""
         most = max(LEAST_PRODUCTS, n_iter)
         promised, settled = newton_decrement(self.objective, point, max_products=most, precondition=self.precondition)
-        is_stationary = settled and promised <= STATIONARY_SHARE * self._allowed(point)
+        is_stationary = settled and promised <= STATIONARY_SHARE * allowed_at(point, self.tol)
         return (promised if is_stationary else np.inf), "stationary"
-
-    def _allowed(self, point: Point) -> float:
-        return allowed_gap(point.value, self.tol, self.objective.class_mass.size)

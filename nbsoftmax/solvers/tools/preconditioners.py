@@ -22,6 +22,7 @@ from collections import deque
 import numpy as np
 
 from nbsoftmax.kernels.runtime.threads import EXP_WORK
+from nbsoftmax.penalties import curvature_of_columns
 from nbsoftmax.solvers.base import Curved, Point
 from nbsoftmax.solvers.tools.centred_diagonal import CentredDiagonal
 from nbsoftmax.solvers.tools.cg_vectors import MANY, CGVectors, NewVectors, VectorsInPlace
@@ -97,8 +98,7 @@ class Preconditioner:
         self._frequent: FrequentGram | None = None
         self._diagonal: CentredDiagonal | None = None
         self._recorded: deque[tuple[Float64s, Float64s]] = deque(maxlen=self.memory.capacity)
-        penalty = np.zeros(d)
-        penalty[:-1] = objective.penalty.curvature
+        penalty = curvature_of_columns(objective.penalty, d)
         if kind == "diagonal":
             self._diagonal = CentredDiagonal(objective, params, penalty, _scale_of)
             return
