@@ -30,7 +30,7 @@ from nbsoftmax.validation import Float64s, Floats, WeightedTargets
 
 # What adding to a place in a Gram matrix costs, in multiply-adds of a dense product.
 SCATTER_COST = 12
-BLOCK_BYTES = 2**22  # of the logits of a block of rows
+BLOCK_BYTES = 2**23  # of the logits of a block of rows: half of it took a tenth longer with 53 classes
 DENSE_BYTES = 2**23  # of rows that are made dense at a time
 KEPT_BYTES = 40 * 2**20  # of the probabilities kept for Hessian-vector products
 
