@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import json
-import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
-
 from nbsoftmax.data.arrow import arrow
 from nbsoftmax.data.cut import Batch
-from nbsoftmax.data.roles import Roles, batches_of_arrow, located_from
+from nbsoftmax.data.roles import Roles, batches_of_arrow
 from nbsoftmax.encoding import AnyEncoding, Learner, TableOptions
 from nbsoftmax.encoding.column import number
 from nbsoftmax.encoding.frames import column_of_arrow
@@ -88,21 +85,16 @@ class ArrowFiles:
         """The encoding of all rows; None if all features are numbers."""
         if not options.always and all(map(is_number_of_arrow, types)):
             return None
-        learner, n, n_dropped, features = Learner(options), 0, 0, self._roles.features or ()
+        learner, features = Learner(options), self._roles.features or ()
         for path in self.paths:
             with _errors_of_arrow(path):
                 for batch in self._read(path, 0):
-                    columns = [column_of_arrow(name, batch.column(name)) for name in features]
-                    with located_from(n):
-                        learner.add(columns)
-                    n += batch.num_rows
-                    n_dropped += int(np.any([column.missing for column in columns], axis=0).sum())
-                    del batch, columns
+                    learner.add(column_of_arrow(name, batch.column(name)) for name in features)
+                    del batch
         if self._csv is not None:
             mark = self._csv.default_fragment_scan_options.convert_options.decimal_point
             learner.check_numbers(lambda text: number(text.replace(mark, ".")) is not None)
-        if options.missing == "drop" and n_dropped:
-            warnings.warn(f"{n_dropped} of {n} rows have missing values and are left out.", UserWarning, stacklevel=4)
+        learner.warn_of_dropped(stacklevel=5)
         return learner.encoding()
 
     def batches(self, first_row: int = 0) -> Iterator[Batch]:

@@ -150,8 +150,8 @@ def located_from(first_row: int) -> Iterator[None]:
     """Errors about a row of a batch, with the number of the row among all rows."""
     try:
         yield
-    except WrongFieldError as e:
-        raise WrongFieldError.at(e.column, first_row + e.row, e.has, e.advice, missing=e.missing) from None
+    except WrongFieldError as error:
+        raise error.after(first_row) from None
 
 
 def batches_of_arrow(
