@@ -10,7 +10,7 @@ from typing import Any
 
 from nbsoftmax.data.arrow import arrow
 from nbsoftmax.data.cut import Batch
-from nbsoftmax.data.roles import Roles, batches_of_arrow
+from nbsoftmax.data.roles import Roles, TableRows, is_matrix
 from nbsoftmax.encoding import AnyEncoding, Learner, TableOptions
 from nbsoftmax.encoding.column import number
 from nbsoftmax.encoding.frames import column_of_arrow
@@ -63,7 +63,7 @@ class ArrowFiles:
             levels = known.level_columns if known is not None else () if table is None else table.categorical
             self._schema = pa.schema([_typed(field, labels, levels) for field in self._schema])
         types = [self._schema.field(name).type for name in features]
-        if len(types) == 1 and isinstance(types[0], (pa.FixedSizeListType, pa.BaseExtensionType)):
+        if is_matrix(types):
             table = known
         elif table is None:
             arrow_dtype(features, types)
@@ -99,16 +99,14 @@ class ArrowFiles:
 
     def batches(self, first_row: int = 0) -> Iterator[Batch]:
         """The rows of all files, from this one on; only of Arrow files from another one than the first."""
-        n = 0
+        start, rows = 0, TableRows(self._roles, self.encoding, first_row)
         for path in self.paths:
-            start = n
             with _errors_of_arrow(path):
-                for batch in batches_of_arrow(self._read(path, first_row - start), self._roles, start, self.encoding):
-                    n += batch.X.shape[0]
-                    yield batch
-                    del batch
-            if path in self._lengths:
-                n = start + sum(self._lengths[path])
+                for table in self._read(path, first_row - start):
+                    yield rows.batch(table)
+                    del table
+            start = start + sum(self._lengths[path]) if path in self._lengths else rows.n_rows
+        rows.warn_of_unknown()
 
     def _schema_of(self, path: str) -> Any:
         pa = arrow()
