@@ -93,6 +93,31 @@ def test_levels_that_are_unknown_are_zeros_and_counted_once():
         np.testing.assert_allclose(found, model.predict_proba(X), rtol=1e-12)
 
 
+@pytest.mark.filterwarnings("ignore:.*rows have missing values and are left out")
+@pytest.mark.parametrize("missing", OPTIONS)
+def test_a_stream_applies_an_encoding_that_is_given(missing):
+    encoding = nbs.data.from_batches(slices(FRAME), target="species", table=OPTIONS[missing]).encoding
+    stream = nbs.Trainer(solver="sgd", l2=0.01, table=encoding, random_state=0)
+    by_matrix = nbs.Trainer(solver="sgd", l2=0.01, random_state=0)
+    for rows in (slice(0, 200), slice(200, 300)):
+        found = encoding.encode(X[rows], drop=True)
+        kept = np.ones(len(X[rows]), bool) if found.kept is None else found.kept
+        model = stream.partial_fit(X[rows], Y[rows], classes=["a", "b", "c"])
+        expected = by_matrix.partial_fit(found.X, Y[rows][kept], classes=["a", "b", "c"])
+        np.testing.assert_array_equal(model.coef, expected.coef)
+    assert model.encoding == encoding
+    whole = X.dropna()
+    np.testing.assert_array_equal(model.predict(whole), expected.predict(encoding.encode(whole).X))
+    with pytest.raises(nbs.InputTypeError, match="give a table"):
+        stream.partial_fit(found.X, Y[rows][kept])
+
+
+def test_a_stream_does_not_learn_an_encoding_and_says_what_to_do():
+    stream = nbs.Trainer(solver="sgd", table=OPTIONS["mean"])
+    with pytest.raises(nbs.InputTypeError, match=r"column 'island'.*Trainer\(table=encoding\) applies one"):
+        stream.partial_fit(X[["island"]], Y, classes=["a", "b", "c"])
+
+
 N = np.tile(np.arange(6.0), 2)
 LABELS = np.array(["a", "b"] * 6)
 # Batches whose columns have other types than the column of the whole table, and the whole table.
