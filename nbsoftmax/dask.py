@@ -247,6 +247,10 @@ class DaskSoftmaxRegression(SoftmaxRegression):
             local.feature_names_in_ = np.array(self.encoding_.names, object)
         return local
 
+    def _trained(self) -> tuple[int, tuple[str, ...] | None]:
+        """The number of the features that sources of blocks must have, and their names if there are some."""
+        return super()._trained() if self.encoding_ is None else (len(self.encoding_.names), self.encoding_.names)
+
     def _predict(self, X: Any, what: int, offset: Any) -> tuple[Any, NDArray[np.int64]]:
         """As that of `SoftmaxRegression`, also for tables that the encoding makes features of."""
         if self.encoding_ is None or is_source(X):
