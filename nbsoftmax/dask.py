@@ -21,9 +21,13 @@ except ImportError as error:
     ) from error
 
 from nbsoftmax import validation
-from nbsoftmax.errors import ClusterError, InputValueError
+from nbsoftmax.data.blocks import is_source
+from nbsoftmax.encoding import AnyEncoding, TableOptions, checked_options, warn_of_unknown
+from nbsoftmax.encoding import is_table as is_table_in_memory
+from nbsoftmax.errors import ClusterError, InputTypeError, InputValueError
 from nbsoftmax.estimators import SoftmaxRegression
 from nbsoftmax.estimators.bounds import bounds_of_classes
+from nbsoftmax.models.softmax import SoftmaxModel
 from nbsoftmax.models.thresholds import Thresholds
 from nbsoftmax.problem import ProblemInParts
 from nbsoftmax.problem.collections import aligned, check_columns, is_array, is_table
@@ -31,6 +35,8 @@ from nbsoftmax.problem.on_cluster import checked_client
 from nbsoftmax.solvers.table import Solver
 
 __all__ = ["ClusterError", "DaskSoftmaxRegression"]
+
+OF_CLUSTERS = frozenset({"client", "timeout", "table"})  # parameters that `SoftmaxRegression` does not have
 
 
 class DaskSoftmaxRegression(SoftmaxRegression):
@@ -54,14 +60,21 @@ class DaskSoftmaxRegression(SoftmaxRegression):
     timeout : float, optional
         Seconds after which a fit ends with a `ClusterError` if no worker runs. Default: Dask's configuration
         `nbsoftmax.timeout`, or 300.
+    table : TableOptions or Encoding, optional
+        How columns of a DataFrame that are not numbers become features, as for `Trainer`.
 
     Attributes
     ----------
     client_ : dask.distributed.Client
         The client that a fit uses.
+    encoding_ : Encoding or None
+        How the features are made from the columns of a DataFrame; `coef_` has a column for each of `encoding_.names`,
+        while `n_features_in_` and `feature_names_in_` are those of the DataFrame. Predictions then take tables.
     coef_, intercept_, classes_, n_features_in_, feature_names_in_, n_iter_, converged_, gap_, history_
         As for `SoftmaxRegression`.
     """
+
+    encoding_: AnyEncoding | None = None  # until a fit
 
     def __init__(  # noqa: PLR0913  scikit-learn takes options from the constructor
         self,
@@ -85,6 +98,7 @@ class DaskSoftmaxRegression(SoftmaxRegression):
         random_state: Any = None,
         verbose: int | bool = 0,
         timeout: float | None = None,
+        table: TableOptions | AnyEncoding | None = None,
     ) -> None:
         super().__init__(
             C,
@@ -107,6 +121,7 @@ class DaskSoftmaxRegression(SoftmaxRegression):
         )
         self.client = client
         self.timeout = timeout
+        self.table = table
 
     @property
     def client_(self) -> Any:
@@ -121,8 +136,8 @@ class DaskSoftmaxRegression(SoftmaxRegression):
         Parameters
         ----------
         X : Dask Array or DataFrame (n_samples, n_features)
-            An array has one chunk of columns; its blocks are dense, or sparse arrays of SciPy. A DataFrame has numeric
-            columns.
+            An array has one chunk of columns; its blocks are dense, or sparse arrays of SciPy. A DataFrame may
+            have columns of text and other kinds, see `table`.
         y : Dask Array or Series, or array_like (n_samples,)
             Labels. A collection has the partitions of X; for an array in memory, Dask must know the numbers of rows.
         sample_weight : Dask Array or Series, or array_like (n_samples,), optional
@@ -151,19 +166,30 @@ class DaskSoftmaxRegression(SoftmaxRegression):
             device=self.device,
             client=self.client,
             timeout=self.timeout,
+            table=TableOptions() if self.table is None else checked_options(self.table),
         )
         l1, l2 = self._penalties(problem.weight_sum, problem.n_classes)
         start = self._start(problem.n_features, problem.classes)
         bounds = bounds_of_classes(self.bounds, problem.n_classes, problem.n_features)
         result = self._trainer(l1, l2, bounds, ()).fit(problem, init=start)
-        self.n_features_in_ = problem.n_features
+        self.encoding_ = problem.encoding
+        names = problem.feature_names if self.encoding_ is None else self.encoding_.columns
+        self.n_features_in_ = problem.n_features if names is None else len(names)
         self.__dict__.pop("feature_names_in_", None)
-        if problem.feature_names is not None:
-            self.feature_names_in_ = np.array(problem.feature_names, object)
+        if names is not None:
+            self.feature_names_in_ = np.array(names, object)
         self._set_fitted(result, problem.classes)
         if result.interrupted:
             raise KeyboardInterrupt  # after setting the attributes; a search over many fits must end as well
         return self
+
+    @property
+    def model_(self) -> SoftmaxModel:
+        """The fitted `SoftmaxModel`, with its encoding of tables if there is one."""
+        if self.encoding_ is None:
+            return super().model_
+        coef, intercept = self._two_rows()
+        return SoftmaxModel(coef, intercept, self.classes_, self.encoding_.names, encoding=self.encoding_)
 
     @property
     def partial_fit(self) -> Any:
@@ -205,32 +231,65 @@ class DaskSoftmaxRegression(SoftmaxRegression):
         return float(right.mean().compute())
 
     def to_local(self) -> SoftmaxRegression:
-        """The fitted `SoftmaxRegression`, without a client."""
+        """The fitted `SoftmaxRegression`, without a client.
+
+        After a fit to a table with columns of any kind it takes the matrix, `encoding_.encode(table).X`; `model_` takes
+        such tables.
+        """
         check_is_fitted(self)
-        options = {name: value for name, value in self.get_params().items() if name not in {"client", "timeout"}}
+        options = {name: value for name, value in self.get_params().items() if name not in OF_CLUSTERS}
         local = SoftmaxRegression(**options)
         for name, value in vars(self).items():
-            if name.endswith("_") and not name.startswith("_"):
+            if name.endswith("_") and not name.startswith("_") and name != "encoding_":
                 setattr(local, name, value)
+        if self.encoding_ is not None:
+            local.n_features_in_ = len(self.encoding_.names)
+            local.feature_names_in_ = np.array(self.encoding_.names, object)
         return local
+
+    def _trained(self) -> tuple[int, tuple[str, ...] | None]:
+        """The number of the features that sources of blocks must have, and their names if there are some."""
+        return super()._trained() if self.encoding_ is None else (len(self.encoding_.names), self.encoding_.names)
+
+    def _predict(self, X: Any, what: int, offset: Any) -> tuple[Any, NDArray[np.int64]]:
+        """As that of `SoftmaxRegression`, also for tables that the encoding makes features of."""
+        if self.encoding_ is None or is_source(X):
+            return super()._predict(X, what, offset)
+        if not is_table_in_memory(X):
+            raise InputTypeError(
+                f"X is a {type(X).__name__}, but the model was trained on a table with columns of text or other kinds; "
+                "give such a table, or the matrix `encoding_.encode(table).X` to the estimator of `to_local()`."
+            )
+        found = self.encoding_.encode(X)
+        warn_of_unknown(found.unknown, stacklevel=4)
+        return self._predict_validated(validation.features(found.X), offset, what)
 
     def _lazy(self, method: str, X: Any, offset: Any) -> Any:
         """The results of a method of the local estimator, a partition at a time."""
         import dask
 
         check_is_fitted(self)
-        check_columns(X)
+        check_columns(X, any_kind=self.encoding_ is not None)
         offsets = [] if offset is None else [self._offset(offset, X)]
-        local, n_classes = dask.delayed(self.to_local()), self.classes_.size
+        local = dask.delayed(self.to_local() if self.encoding_ is None else self)
+        n_classes = self.classes_.size
         by_row = method == "predict" or (method == "decision_function" and n_classes == 2)
         shape = (0,) if by_row else (0, n_classes)
         if is_table(X):
-            validation.same_features(tuple(map(str, X.columns)), self.model_.feature_names)
+            if self.encoding_ is None:
+                validation.same_features(tuple(map(str, X.columns)), self.model_.feature_names)
+            else:
+                self.encoding_.encode(X._meta)  # refuses missing columns
             empty = np.empty(shape, self.classes_.dtype if method == "predict" else np.float64)
             classes = None if by_row else self.classes_
             meta = _as_table(empty, X._meta, classes)
             given = local, method, empty, classes, *offsets
             return X.map_partitions(_predicted, *given, meta=meta, align_dataframes=False)
+        if self.encoding_ is not None:
+            raise InputTypeError(
+                "X is a Dask Array, but the model was trained on a DataFrame with columns of text or other kinds; give "
+                "such a DataFrame."
+            )
         if not np.isnan(X.shape[1]) and X.shape[1] != self.n_features_in_:
             raise InputValueError(f"X has {X.shape[1]} features, but the model was trained on {self.n_features_in_}.")
         floats = np.float32 if X.dtype.kind == "f" and X.dtype.itemsize <= 4 else np.float64
@@ -259,9 +318,7 @@ class DaskSoftmaxRegression(SoftmaxRegression):
         return {**state, "client": None}
 
 
-def _predicted(
-    X: Any, local: SoftmaxRegression, method: str, empty: NDArray[Any], classes: Any, offset: Any = None
-) -> Any:
+def _predicted(X: Any, local: Any, method: str, empty: NDArray[Any], classes: Any, offset: Any = None) -> Any:
     """The predictions of one partition, as a table if X is one."""
     found = getattr(local, method)(X, offset) if X.shape[0] else empty
     return _as_table(found, X, classes) if hasattr(X, "columns") else found

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import json
-import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
-
 from nbsoftmax.data.arrow import arrow, damage_named
 from nbsoftmax.data.cut import Batch
-from nbsoftmax.data.roles import Roles, batches_of_arrow, located_from
+from nbsoftmax.data.roles import Roles, TableRows, is_matrix
 from nbsoftmax.encoding import AnyEncoding, Learner, TableOptions
 from nbsoftmax.encoding.column import number
 from nbsoftmax.encoding.frames import column_of_arrow
@@ -65,7 +62,7 @@ class ArrowFiles:
             levels = known.level_columns if known is not None else () if table is None else table.categorical
             self._schema = pa.schema([_typed(field, labels, levels) for field in self._schema])
         types = [self._schema.field(name).type for name in features]
-        if len(types) == 1 and isinstance(types[0], (pa.FixedSizeListType, pa.BaseExtensionType)):
+        if is_matrix(types):
             table = known
         elif table is None:
             arrow_dtype(features, types)
@@ -87,35 +84,28 @@ class ArrowFiles:
         """The encoding of all rows; None if all features are numbers."""
         if not options.always and all(map(is_number_of_arrow, types)):
             return None
-        learner, n, n_dropped, features = Learner(options), 0, 0, self._roles.features or ()
+        learner, features = Learner(options), self._roles.features or ()
         for path in self.paths:
             with damage_named(path, self._kind):
                 for batch in self._read(path, 0):
-                    columns = [column_of_arrow(name, batch.column(name)) for name in features]
-                    with located_from(n):
-                        learner.add(columns)
-                    n += batch.num_rows
-                    n_dropped += int(np.any([column.missing for column in columns], axis=0).sum())
-                    del batch, columns
+                    learner.add(column_of_arrow(name, batch.column(name)) for name in features)
+                    del batch
         if self._csv is not None:
             mark = self._csv.default_fragment_scan_options.convert_options.decimal_point
             learner.check_numbers(lambda text: number(text.replace(mark, ".")) is not None)
-        if options.missing == "drop" and n_dropped:
-            warnings.warn(f"{n_dropped} of {n} rows have missing values and are left out.", UserWarning, stacklevel=4)
+        learner.warn_of_dropped(stacklevel=5)
         return learner.encoding()
 
     def batches(self, first_row: int = 0) -> Iterator[Batch]:
         """The rows of all files, from this one on; only of Arrow files from another one than the first."""
-        n = 0
+        start, rows = 0, TableRows(self._roles, self.encoding, first_row)
         for path in self.paths:
-            start = n
             with damage_named(path, self._kind):
-                for batch in batches_of_arrow(self._read(path, first_row - start), self._roles, start, self.encoding):
-                    n += batch.X.shape[0]
-                    yield batch
-                    del batch
-            if path in self._lengths:
-                n = start + sum(self._lengths[path])
+                for table in self._read(path, first_row - start):
+                    yield rows.batch(table)
+                    del table
+            start = start + sum(self._lengths[path]) if path in self._lengths else rows.n_rows
+        rows.warn_of_unknown()
 
     def _schema_of(self, path: str) -> Any:
         pa = arrow()

@@ -12,9 +12,19 @@ from nbsoftmax import validation
 from nbsoftmax.data.arrow import arrow
 from nbsoftmax.data.block_source import BlockSource
 from nbsoftmax.data.cut import Batch
-from nbsoftmax.data.roles import Names, Roles, batches_of_arrow, of_frame
-from nbsoftmax.errors import InputTypeError
+from nbsoftmax.data.roles import Names, Roles, TableRows, is_matrix, selected
+from nbsoftmax.encoding import (
+    AnyEncoding,
+    Learner,
+    TableOptions,
+    checked_options,
+    columns_of,
+    names_of,
+    needs_encoding,
+)
+from nbsoftmax.errors import InputTypeError, InputValueError
 from nbsoftmax.validation.arrays import check_shape
+from nbsoftmax.validation.frames import library_of
 
 NAMES = ("feature_names", "feature_types")  # that a DataIter of XGBoost may pass, too
 AGAIN = "give a function that makes it, which is called for every pass: from_batches(lambda: ...)"
@@ -28,6 +38,7 @@ def from_batches(
     weight: str | None = None,
     offset: Names = None,
     batch_rows: int | None = None,
+    table: TableOptions | AnyEncoding | None = None,
 ) -> BlockSource:
     """A source of rows that arrive in batches, of any lengths.
 
@@ -45,6 +56,9 @@ def from_batches(
         Columns, for batches that are tables; as for `open`.
     batch_rows : int, optional
         As for `open`.
+    table : TableOptions or Encoding, optional
+        As for `open`, for batches that are tables, or tuples whose X is one. Options are learned at once, in a pass
+        over all batches; their result does not depend on how the rows are cut into batches.
 
     Returns
     -------
@@ -54,9 +68,14 @@ def from_batches(
     ------
     InputTypeError
         If the batches can be made only once, or are something else.
+    InputValueError, InputTypeError
+        With `table`, for a column that cannot be encoded.
     """
-    roles = Roles.of(target, features, weight, offset)
-    return BlockSource(partial(_made, _Opener(batches), roles), batch_rows=batch_rows)
+    roles, opener = Roles.of(target, features, weight, offset), _Opener(batches)
+    encoding = None if table is None else checked_options(table)
+    if isinstance(encoding, TableOptions):
+        encoding = _learned(_tables(opener, roles), roles, encoding)
+    return BlockSource(partial(_made, opener, roles, encoding), batch_rows=batch_rows, encoding=encoding)
 
 
 class _Opener:
@@ -152,7 +171,7 @@ def _items(opened: Any) -> Iterator[Any]:
 
 
 def _of_data_iter(opened: Any) -> Iterator[Batch]:
-    """The batches that XGBoost's DataIter passes to a function."""
+    """The batches that XGBoost's DataIter passes to a function, as they are."""
     opened.reset()
     found: list[Batch] = []
 
@@ -162,18 +181,16 @@ def _of_data_iter(opened: Any) -> Iterator[Batch]:
             raise InputTypeError(
                 f"the DataIter passes {given[0]}, which has no meaning here; pass data, label, weight and base_margin."
             )
-        batch = _of_tuple((data, label, weight, base_margin))
         names = others.get("feature_names")
-        found.append(batch if names is None else batch._replace(names=tuple(names)))
+        found.append(Batch(data, label, weight, base_margin, None if names is None else tuple(names)))
 
     while opened.next(input_data):
         yield from found
         found.clear()
 
 
-def _made(opener: _Opener, roles: Roles) -> Iterator[Batch]:
-    """The batches in one form."""
-    n = 0
+def _tables(opener: _Opener, roles: Roles) -> Iterator[Any]:
+    """The batches as tuples, data frames or RecordBatches."""
     for item in opener():
         if isinstance(item, (tuple, list)):
             if roles != Roles():
@@ -181,16 +198,15 @@ def _made(opener: _Opener, roles: Roles) -> Iterator[Batch]:
                     "target, features, weight and offset name columns of tables, but the batches are arrays; leave "
                     "them out."
                 )
-            yield item if isinstance(item, Batch) else _of_tuple(item)
-            continue
-        if hasattr(item, "schema") and (hasattr(item, "num_rows") or hasattr(item, "to_batches")):
-            for batch in batches_of_arrow([item], roles, n):
-                n += batch.X.shape[0]
-                yield batch
+            if not isinstance(item, Batch) and not 1 <= len(item) <= 4:
+                raise InputTypeError(f"a batch is a tuple of {len(item)}, expected (X, y, sample_weight, offset).")
+            yield item
+        elif hasattr(item, "schema") and (hasattr(item, "num_rows") or hasattr(item, "to_batches")):
+            yield from item.to_batches() if hasattr(item, "to_batches") else [item]
         elif _is_frame(item):
-            yield of_frame(item, roles)
+            yield item
         elif hasattr(item, "__arrow_c_stream__"):
-            yield from batches_of_arrow(arrow().RecordBatchReader.from_stream(item), roles)
+            yield from arrow().RecordBatchReader.from_stream(item)
         else:
             raise InputTypeError(
                 f"a batch is a {type(item).__name__}, expected a tuple (X, y) with weights and an offset if there are "
@@ -198,21 +214,70 @@ def _made(opener: _Opener, roles: Roles) -> Iterator[Batch]:
             )
 
 
+def _learned(items: Iterator[Any], roles: Roles, options: TableOptions) -> AnyEncoding | None:
+    """The encoding of all rows; None if all features are numbers."""
+    learner, needed = Learner(options), options.always
+    for item in items:
+        X = item[0] if isinstance(item, (tuple, list)) else item
+        names = roles.of_columns(names_of(X)) if library_of(X) is not None else ()
+        if not names or (hasattr(X, "num_rows") and is_matrix([X.schema.field(name).type for name in names])):
+            if options.always or learner.n_rows:
+                raise InputTypeError(
+                    f"table says how columns become features, but a batch is a {type(X).__name__} that is not made of "
+                    "columns of numbers and text; give tables, or leave table out."
+                )
+            return None
+        needed = needed or needs_encoding(selected(X, names))
+        learner.add(columns_of(X, names))
+    if not learner.n_rows:
+        raise InputValueError("the batches have no rows, so that there is nothing to learn; give at least one.")
+    learner.warn_of_dropped(stacklevel=4)
+    return learner.encoding() if needed else None
+
+
+def _made(opener: _Opener, roles: Roles, encoding: AnyEncoding | None) -> Iterator[Batch]:
+    """The batches in one form."""
+    rows = TableRows(roles, encoding)
+    for item in _tables(opener, roles):
+        if not isinstance(item, (tuple, list)):
+            yield rows.batch(item)
+        else:
+            yield _of_tuple(item) if encoding is None else _encoded(item, rows, encoding)
+    rows.warn_of_unknown()
+
+
 def _of_tuple(item: Any) -> Batch:
     """The arrays of a tuple (X, y, sample_weight, offset), of which the last ones may be missing."""
-    if not 1 <= len(item) <= 4:
-        raise InputTypeError(f"a batch is a tuple of {len(item)}, expected (X, y, sample_weight, offset).")
-    X, y, weight, offset = (*item, None, None, None)[:4]
-    X, names = validation.frame(X, sparse=False)
+    X, names = validation.frame(item[0], sparse=False)
     if validation.is_sparse(X):
         X = X.tocsr()
     else:
         X = validation.as_array("X", X)
         check_shape("X", X.shape, None)
-    return Batch(
-        X,
+    y, weight, offset = _beside(item)
+    return Batch(X, y, weight, offset, (item.names if isinstance(item, Batch) else None) or names)
+
+
+def _encoded(item: Any, rows: TableRows, encoding: AnyEncoding) -> Batch:
+    """The arrays of a tuple whose X is a table, without the rows that an encoding drops."""
+    X, beside = item[0], _beside(item)
+    if library_of(X) is None:
+        raise InputTypeError(f"table is an encoding of tables, but X of a batch is a {type(X).__name__}; give a table.")
+    for name, array in zip(("y", "sample_weight", "offset"), beside, strict=True):
+        if array is not None and len(array) != len(X):
+            raise InputValueError(f"a batch has {len(X)} rows of X, but {len(array)} entries of {name}.")
+    found = rows.encoded(X)
+    if found.kept is not None:
+        beside = tuple(None if array is None else array[found.kept] for array in beside)
+    y, weight, offset = beside
+    return Batch(found.X, y, weight, offset, encoding.names)
+
+
+def _beside(item: Any) -> tuple[Any, ...]:
+    """The targets, weights and offset of a tuple."""
+    y, weight, offset = (*item[1:4], None, None, None)[:3]
+    return (
         None if y is None else validation.target_array(y),
         None if weight is None else validation.as_float64s("sample_weight", weight),
         None if offset is None else validation.as_array("offset", offset),
-        names,
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -16,11 +16,11 @@ from nbsoftmax.data.arrow import arrow
 from nbsoftmax.data.blocks import CodedLabels
 from nbsoftmax.data.cut import Batch
 from nbsoftmax.data.packing import Columns
-from nbsoftmax.encoding import AnyEncoding, WrongFieldError, warn_of_unknown
+from nbsoftmax.encoding import AnyEncoding, Encoded, WrongFieldError, names_of, warn_of_unknown
 from nbsoftmax.encoding.base import Unknown, add_unknown
 from nbsoftmax.errors import InputTypeError, InputValueError, listed, plain
 from nbsoftmax.validation import Float64s
-from nbsoftmax.validation.frames import arrow_dtype, floats_of, plain_dtype
+from nbsoftmax.validation.frames import arrow_dtype, floats_of, library_of, only_column, plain_dtype
 
 Names = str | Sequence[str] | None
 
@@ -88,23 +88,83 @@ class Roles:
         return features
 
 
+class TableRows:
+    """Makes batches of tables, one after another.
+
+    Parameters
+    ----------
+    roles : Roles
+    encoding : AnyEncoding, optional
+        What makes the features; without it they are numbers.
+    first_row : int
+        The number of the first row, for messages.
+
+    Attributes
+    ----------
+    n_rows : int
+        The number of the next row.
+    """
+
+    def __init__(self, roles: Roles, encoding: AnyEncoding | None = None, first_row: int = 0) -> None:
+        self._roles, self._encoding, self.n_rows = roles, encoding, first_row
+        self._unknown: Unknown = {}
+
+    def batch(self, table: Any) -> Batch:
+        """The rows of a RecordBatch of Arrow, or of a pandas or polars data frame."""
+        first, is_arrow = self.n_rows, hasattr(table, "num_rows")
+        if self._encoding is None:
+            self.n_rows += len(table)
+            return of_arrow(table, self._roles, first) if is_arrow else of_frame(table, self._roles)
+        self._roles.of_columns(names_of(table))
+        found = self.encoded(table)
+        if found.kept is not None:
+            keep = getattr(table, "filter" if library_of(table) != "pandas" else "__getitem__")
+            table = keep(arrow().array(found.kept) if is_arrow else found.kept)
+        beside = _beside(table, self._roles, first) if is_arrow else _beside_of_frame(table, self._roles)
+        return Batch(found.X, *beside, self._encoding.names)
+
+    def encoded(self, table: Any) -> Encoded:
+        """The matrix of a table, without the rows that the encoding drops."""
+        assert self._encoding is not None
+        with located_from(self.n_rows):
+            found = self._encoding.encode(table, drop=True)
+        self.n_rows += len(table)
+        add_unknown(self._unknown, found.unknown)
+        return found
+
+    def warn_of_unknown(self) -> None:
+        """Warn once of all levels that the encoding does not know."""
+        warn_of_unknown(self._unknown, stacklevel=4)
+
+
+def selected(frame: Any, names: str | Sequence[str]) -> Any:
+    """Columns of a RecordBatch of Arrow, or of a pandas or polars data frame."""
+    names = [names] if isinstance(names, str) else list(names)
+    if hasattr(frame, "num_rows"):
+        return frame.select(names)
+    column = {str(name): name for name in frame.columns}  # pandas' names may be numbers
+    return frame[[column[name] for name in names]]
+
+
 def of_frame(frame: Any, roles: Roles) -> Batch:
     """The rows of a pandas or polars data frame."""
-    column = {str(name): name for name in frame.columns}  # pandas' names may be numbers
-    features = roles.of_columns(list(map(str, frame.columns)))
+    features = roles.of_columns(names_of(frame))
+    X, names = validation.frame(selected(frame, features), sparse=False)
+    return Batch(X, *_beside_of_frame(frame, roles), names)
 
-    def columns(names: str | Sequence[str]) -> Any:
-        return frame[[column[name] for name in ((names,) if isinstance(names, str) else names)]]
 
-    X, names = validation.frame(columns(features), sparse=False)
+def _beside_of_frame(frame: Any, roles: Roles) -> tuple[Any, Float64s | None, Any]:
+    """The targets, weights and offset of a data frame."""
     y: Any = None
     if isinstance(roles.target, str):
-        y = validation.target_array(columns(roles.target), name=f"the target {plain(roles.target)}")
+        y = validation.target_array(selected(frame, roles.target), name=f"the target {plain(roles.target)}")
     elif roles.target is not None:
-        y = validation.frame(columns(roles.target), sparse=False)[0]
-    weight = None if roles.weight is None else validation.as_float64s("the weight", frame[column[roles.weight]])
-    offset = None if roles.offset is None else validation.frame(columns(roles.offset), sparse=False)[0]
-    return Batch(X, y, weight, offset, names)
+        y = validation.frame(selected(frame, roles.target), sparse=False)[0]
+    weight: Float64s | None = None
+    if roles.weight is not None:
+        weight = validation.as_float64s("the weight", only_column(selected(frame, roles.weight)))
+    offset = None if roles.offset is None else validation.frame(selected(frame, roles.offset), sparse=False)[0]
+    return y, weight, offset
 
 
 def of_arrow(batch: Any, roles: Roles, first_row: int = 0) -> Batch:
@@ -136,34 +196,19 @@ def _beside(batch: Any, roles: Roles, first_row: int) -> tuple[Any, Float64s | N
     return y, weight, offset
 
 
-def _encoded(batch: Any, roles: Roles, first_row: int, encoding: AnyEncoding, unknown: Unknown) -> Batch:
-    """The rows of a RecordBatch whose features an encoding makes, without those that it drops."""
-    with located_from(first_row):
-        found = encoding.encode(batch, drop=True)
-    add_unknown(unknown, found.unknown)
-    kept = batch if found.kept is None else batch.filter(arrow().array(found.kept))
-    return Batch(found.X, *_beside(kept, roles, first_row), encoding.names)
-
-
 @contextmanager
 def located_from(first_row: int) -> Iterator[None]:
     """Errors about a row of a batch, with the number of the row among all rows."""
     try:
         yield
-    except WrongFieldError as e:
-        raise WrongFieldError.at(e.column, first_row + e.row, e.has, e.advice, missing=e.missing) from None
+    except WrongFieldError as error:
+        raise error.after(first_row) from None
 
 
-def batches_of_arrow(
-    batches: Iterable[Any], roles: Roles, first_row: int = 0, encoding: AnyEncoding | None = None
-) -> Iterator[Batch]:
-    """The rows of RecordBatches and Tables of Arrow; at the end, a warning counts levels that are unknown."""
-    n, unknown = first_row, Unknown()
-    for batch in batches:
-        for part in batch.to_batches() if hasattr(batch, "to_batches") else [batch]:
-            yield of_arrow(part, roles, n) if encoding is None else _encoded(part, roles, n, encoding, unknown)
-            n += part.num_rows
-    warn_of_unknown(unknown)
+def is_matrix(types: Sequence[Any]) -> bool:
+    """Whether the features are one column of Arrow with a row of the matrix in each value."""
+    pa = arrow()
+    return len(types) == 1 and isinstance(types[0], (pa.FixedSizeListType, pa.BaseExtensionType))
 
 
 def _storage(array: Any) -> Any:

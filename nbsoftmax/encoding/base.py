@@ -110,6 +110,10 @@ class WrongFieldError(InputValueError):
         error.column, error.row, error.missing, error.has, error.advice = column, row, missing, has, advice
         return error
 
+    def after(self, n: int) -> WrongFieldError:
+        """The error with the number of the row among all rows, if the rows of the table come after n others."""
+        return self.at(self.column, self.row + n, self.has, self.advice, missing=self.missing)
+
 
 class UnknownLevelsWarning(UserWarning):
     """Some rows have levels that the model was not trained on; the columns of these levels are all 0."""

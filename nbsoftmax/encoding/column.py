@@ -98,12 +98,14 @@ class Column:
     def _read(self, kind: str, read: Any, expected: str) -> Column:
         if self.kind == kind:
             return self
+        missing = np.datetime64("NaT", "D") if kind == DATE else np.nan
+        if self.missing.all():  # its type says nothing
+            return Column(self.name, kind, np.full(len(self), missing))
         if self.kind != CATEGORY:
             raise InputTypeError(
                 f"X has {'dates' if self.kind == DATE else 'numbers'} in column {plain(self.name)}, expected {expected}"
                 " in each row, as in the training."
             )
-        missing = np.datetime64("NaT", "D") if kind == DATE else np.nan
         table = [read(level) for level in self.levels]
         wrong = np.array([value is None for value in table], bool)
         if wrong.any():

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 import warnings
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from operator import add
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from nbsoftmax.encoding.base import AnyEncoding, WrongFieldError
 from nbsoftmax.encoding.column import (
@@ -26,8 +26,8 @@ from nbsoftmax.encoding.columns import IMPUTE, AnyColumn, CategoryColumn, DateCo
 from nbsoftmax.encoding.frames import columns_of, is_table, names_of, needs_encoding
 from nbsoftmax.encoding.options import TableOptions
 from nbsoftmax.errors import InputTypeError, InputValueError, listed, plain
+from nbsoftmax.sums import exact_sum, mean_of
 
-SCALE = 64  # numbers are added in units of 2^64, whose sum does not overflow
 # A variable with more levels than this, and than one for every other row, is probably a name or an identifier.
 FEW_LEVELS = 20
 
@@ -35,28 +35,63 @@ FEW_LEVELS = 20
 class Learner:
     """Collects what the encoding of a table needs to know, from one batch of its rows after another.
 
+    The encoding does not depend on how the rows are cut into batches.
+
     Parameters
     ----------
     options : TableOptions
+
+    Attributes
+    ----------
+    n_rows : int
+        Rows so far.
+    n_dropped : int
+        Those among them that a fit leaves out.
     """
 
     def __init__(self, options: TableOptions) -> None:
         self._options = options
         self._seen: dict[str, _Seen] = {}
+        self.n_rows = self.n_dropped = 0
 
     def add(self, columns: Iterable[Column]) -> None:
-        """Add rows; every batch has the same columns.
+        """Add rows; every batch has the same columns, in any order.
 
         Raises
         ------
         WrongFieldError
-            For a missing value, if these are refused, and for a number that is infinite.
-        InputTypeError
-            For a column that is of another kind in another batch.
+            For a missing value, if these are refused, and for a number that is infinite. It has the number of the row
+            among all rows.
+        InputValueError, InputTypeError
+            For other columns than those of other batches, or one of another kind.
         """
-        for column in columns:
-            seen = self._seen.setdefault(column.name, _Seen(column.name, column.name in self._options.categorical))
-            seen.add(column, self._options.missing)
+        more, given = Learner(self._options), list(columns)
+        try:
+            for column in given:
+                more._seen[column.name] = _Seen.of(column, self._options)
+        except WrongFieldError as error:
+            raise error.after(self.n_rows) from None
+        more.n_rows = len(given[0]) if given else 0
+        if self._options.missing == "drop" and given:
+            more.n_dropped = int(np.any([column.missing for column in given], axis=0).sum())
+        self.merge(more)
+
+    def merge(self, later: Learner) -> None:
+        """Add the rows of another learner with the same options, which come after those of this one.
+
+        Raises
+        ------
+        InputValueError, InputTypeError
+            As `add`.
+        """
+        if self._seen and set(self._seen) != set(later._seen):
+            raise InputValueError(
+                f"a batch has the columns {listed(later._seen)}, but batches before had {listed(self._seen)}; give "
+                "the same columns in all batches."
+            )
+        for name, seen in later._seen.items():
+            self._seen.setdefault(name, _Seen(name)).merge(seen)
+        self.n_rows, self.n_dropped = self.n_rows + later.n_rows, self.n_dropped + later.n_dropped
 
     def check_numbers(self, is_number: Callable[[str], bool]) -> None:
         """Refuse columns of text in which at least half of the values are numbers.
@@ -74,6 +109,12 @@ class Learner:
                     "remove separators of thousands, name the column in `categorical` (--categorical) if its values "
                     "are levels, or leave it out."
                 )
+
+    def warn_of_dropped(self, *, stacklevel: int = 2) -> None:
+        """Warn of the rows that a fit leaves out, if there are some."""
+        if self.n_dropped:
+            message = f"{self.n_dropped} of {self.n_rows} rows have missing values and are left out."
+            warnings.warn(message, UserWarning, stacklevel=stacklevel)
 
     def encoding(self) -> Encoding:
         """The encoding of all rows so far.
@@ -95,50 +136,85 @@ class Learner:
         return Encoding(tuple(seen.part(self._options) for seen in self._seen.values()), self._options.missing)
 
 
+@dataclass
 class _Seen:
-    """What is known of a column."""
+    """What is known of a column.
 
-    def __init__(self, name: str, categorical: bool) -> None:
-        self.name, self._categorical = name, categorical
-        self._kind = ""
-        self.counts: dict[str, int] = {}  # of the levels
-        self._declared: tuple[str, ...] | None = ()  # the levels in the order of the type; None if a batch has none
-        self._strict = False
-        self._sums: list[list[float]] = []  # of the numbers, or the parts of the dates, of each batch
-        self.n_values = self.n_missing = 0
+    Attributes
+    ----------
+    kind : str
+        That of its values; "" if all are missing.
+    counts : dict
+        Of the levels.
+    declared : tuple of str or None
+        The levels in the order of the type; None if the type declares none.
+    strict : bool
+        As in `Column`.
+    sums : tuple of int
+        Of the numbers, or the parts of the dates, as `exact_sum` adds them.
+    """
 
-    def add(self, column: Column, missing_as: str) -> None:
-        """Add rows; `missing_as` is the option `missing`."""
-        column = column.as_levels() if self._categorical else column
+    name: str
+    kind: str = ""
+    counts: dict[str, int] = field(default_factory=dict)
+    declared: tuple[str, ...] | None = ()
+    strict: bool = False
+    sums: tuple[int, ...] = ()
+    n_values: int = 0
+    n_missing: int = 0
+
+    @classmethod
+    def of(cls, column: Column, options: TableOptions) -> _Seen:
+        """What the values of some rows say."""
+        name = column.name
+        column = column.as_levels() if name in options.categorical else column
         missing = column.missing
         n_missing = int(missing.sum())
-        if n_missing and missing_as == "error" and n_missing < missing.size:
-            raise WrongFieldError.at(self.name, int(missing.argmax()), "a missing value", IMPUTE, missing=True)
-        self.n_missing, self.n_values = self.n_missing + n_missing, self.n_values + missing.size - n_missing
-        if n_missing < missing.size and self._kind not in ("", column.kind):
-            raise InputTypeError(
-                f"X has a {self._kind} and a {column.kind} in column {plain(self.name)}; give one type in all batches."
-            )
         if n_missing == missing.size:
-            return
-        self._kind = column.kind
+            return cls(name, n_missing=n_missing)
+        if n_missing and options.missing == "error":
+            raise WrongFieldError.at(name, int(missing.argmax()), "a missing value", IMPUTE, missing=True)
+        n_values = missing.size - n_missing
         if column.kind == CATEGORY:
-            for level, n in zip(column.levels, column.counts.tolist(), strict=True):
-                if n:
-                    self.counts[level] = self.counts.get(level, 0) + n
-            if self._declared is not None:  # another file may declare others
-                self._declared = tuple(dict.fromkeys([*self._declared, *column.levels])) if column.ordered else None
-            self._strict |= column.strict
-            return
+            counts = {level: n for level, n in zip(column.levels, column.counts.tolist(), strict=True) if n}
+            declared = column.levels if column.ordered else None
+            return cls(name, CATEGORY, counts, declared, column.strict, (), n_values, n_missing)
         if column.kind == NUMBER:
-            NumberColumn(self.name).convert(column)  # refuses infinite ones
-        if missing_as == "mean":
-            self._add_sums([column.values] if column.kind == NUMBER else parts_of(column.values), ~missing)
+            NumberColumn(name).convert(column)  # refuses infinite ones
+        sums: tuple[int, ...] = ()
+        if options.missing == "mean":
+            found = column.values[~missing]
+            sums = tuple(map(exact_sum, [found] if column.kind == NUMBER else parts_of(found)))
+        return cls(name, column.kind, {}, None, False, sums, n_values, n_missing)
 
-    def _add_sums(self, values: list[NDArray[Any]], found: NDArray[np.bool_], counts: Any = None) -> None:
-        """Add values, each as often as its count says."""
-        small = [np.ldexp(value[found], -SCALE) for value in values]
-        self._sums.append([math.fsum(value if counts is None else value * counts) for value in small])
+    def merge(self, later: _Seen) -> None:
+        """Add what later rows say."""
+        self.n_values, self.n_missing = self.n_values + later.n_values, self.n_missing + later.n_missing
+        if not later.kind:
+            return
+        if not self.kind:
+            self.kind, self.declared, self.sums = later.kind, later.declared, later.sums
+        elif self.kind != later.kind:
+            raise InputTypeError(
+                f"X has a {self.kind} and a {later.kind} in column {plain(self.name)}; give one type in all batches."
+            )
+        else:
+            self.declared, self.sums = self._order(later), tuple(map(add, self.sums, later.sums))
+        self.strict |= later.strict
+        for level, n in later.counts.items():
+            self.counts[level] = self.counts.get(level, 0) + n
+
+    def _order(self, later: _Seen) -> tuple[str, ...] | None:
+        """The declared order of the levels of both.
+
+        Types that compare their levels may declare different ones. Other types with different levels, such as the
+        categories that pandas finds in each batch, declare no order of all of them.
+        """
+        if self.declared is None or later.declared is None:
+            return None
+        if self.declared == later.declared or (self.strict and later.strict):
+            return tuple(dict.fromkeys([*self.declared, *later.declared]))
+        return None
 
     def part(self, options: TableOptions) -> AnyColumn:
         """The encoding of the column."""
@@ -147,12 +223,13 @@ class _Seen:
         if self.n_values == 0:
             raise InputValueError(f"X has no values in column {plain(self.name)}; leave the column out.")
         indicator = options.indicators and options.missing == "mean" and self.n_missing > 0
-        kind = self._kind
-        if kind == CATEGORY and not (self._strict or self._categorical):
-            kind = self._read_texts()
+        kind = self.kind
+        sums = self.sums
+        if kind == CATEGORY and not (self.strict or self.name in options.categorical):
+            kind, sums = self._read_texts()
         if kind == CATEGORY:
             return self._levels(options, indicator)
-        means = [math.ldexp(math.fsum(sums) / self.n_values, SCALE) for sums in zip(*self._sums, strict=True)]
+        means = [mean_of(total, self.n_values) for total in sums]
         if kind == NUMBER:
             return NumberColumn(self.name, means[0] if options.missing == "mean" else None, indicator)
         if options.dates == "error":
@@ -163,19 +240,15 @@ class _Seen:
             )
         return DateColumn(self.name, tuple(means) if options.missing == "mean" else None, indicator)
 
-    def _read_texts(self) -> str:
-        """What texts are if all are truth values or dates, whose sums are then made from the counts of the texts."""
-        for kind, is_one in ((NUMBER, is_truth), (DATE, lambda text: date(text) is not None)):
-            if all(map(is_one, self.counts)):
-                counts = np.array(list(self.counts.values()), np.float64)
-                if kind == NUMBER:
-                    values = [np.array(list(map(number, self.counts)), np.float64)]
-                else:
-                    values = parts_of(np.array(list(map(date, self.counts)), "datetime64[D]"))
-                self._sums = []
-                self._add_sums(values, np.ones(counts.size, bool), counts)
-                return kind
-        return CATEGORY
+    def _read_texts(self) -> tuple[str, tuple[int, ...]]:
+        """What texts are if all are truth values or dates, and the sums of these from the counts of the texts."""
+        counts = np.array(list(self.counts.values()), np.float64)
+        if all(map(is_truth, self.counts)):
+            return NUMBER, (exact_sum(np.array(list(map(number, self.counts)), np.float64) * counts),)
+        if all(date(text) is not None for text in self.counts):
+            parts = parts_of(np.array(list(map(date, self.counts)), "datetime64[D]"))
+            return DATE, tuple(exact_sum(part * counts) for part in parts)
+        return CATEGORY, ()
 
     def _levels(self, options: TableOptions, indicator: bool) -> CategoryColumn:
         n = len(self.counts)
@@ -186,7 +259,7 @@ class _Seen:
                 UserWarning,
                 stacklevel=10,  # the caller of `Trainer.fit`
             )
-        declared = self._declared
+        declared = self.declared
         levels = in_order(list(self.counts)) if declared is None else tuple(x for x in declared if x in self.counts)
         return CategoryColumn(self.name, levels, levels[0] if options.drop_first else None, indicator)
 

@@ -7,8 +7,9 @@ and Dask's optimisation, which may join partitions, treats them alike.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
+from types import MappingProxyType
 from typing import Any
 from uuid import uuid4
 
@@ -17,13 +18,32 @@ import numpy as np
 
 from nbsoftmax import validation
 from nbsoftmax.data.blocks import Block
+from nbsoftmax.encoding import AnyEncoding, Learner, TableOptions, columns_of
 from nbsoftmax.errors import InputTypeError, InputValueError
+from nbsoftmax.problem.table_rows import kept_beside
+
+
+class EncodedBlock(Block):
+    """A block whose features an encoding has made, with counts of the levels that it does not know."""
+
+    unknown: Mapping[str, tuple[int, tuple[str, ...]]] = MappingProxyType({})
+
+
+def learners_of(X: Any, options: TableOptions) -> list[Any]:
+    """Delayed tasks for what each partition of a Dask DataFrame says about the encoding of all.
+
+    The result of a task is a `Learner`, or the error of a column that cannot be encoded.
+    """
+    check_columns(X, any_kind=True)
+    name = f"nbsoftmax-columns-{uuid4().hex}"
+    task = dask.delayed(partial(_learner, options), pure=False)
+    return [task(part, dask_key_name=(name, i)) for i, part in enumerate(X.to_delayed())]
 
 
 def partitions_of(
-    X: Any, y: Any, sample_weight: Any, offset: Any, *, dtype: np.dtype[Any] | None
+    X: Any, y: Any, sample_weight: Any, offset: Any, *, dtype: np.dtype[Any] | None, encoding: AnyEncoding | None = None
 ) -> tuple[list[Any], tuple[str, ...] | None]:
-    """Delayed tasks for the blocks of the partitions, and the names of the features.
+    """Delayed tasks for the blocks of the partitions, and the names of the features, which an encoding may make.
 
     The result of a task is a `Block`, or the error of its validation.
     """
@@ -36,15 +56,17 @@ def partitions_of(
     given = {name: part for name, part in given.items() if part is not None or name == "y"}
     for name, part in given.items():
         _check_kind(name, part)
-    check_columns(X)
+    check_columns(X, any_kind=encoding is not None)
     names = tuple(map(str, X.columns)) if is_table(X) else None
     parts = {name: part if name == "X" else aligned(name, part, X) for name, part in given.items()}
     make = partial(_block, tuple(parts), names, dtype)
+    shared = None if encoding is None else dask.delayed(encoding)  # may have 100,000 levels: not in each task
     columns = _columns(parts)
     name = f"nbsoftmax-rows-{uuid4().hex}"
     task = dask.delayed(make, pure=False)
     rows = zip(*columns, strict=True)
-    return [task(*row, dask_key_name=(name, i)) for i, row in enumerate(rows)], names
+    tasks = [task(shared, *row, dask_key_name=(name, i)) for i, row in enumerate(rows)]
+    return tasks, names if encoding is None else encoding.names
 
 
 def is_table(a: Any) -> bool:
@@ -65,14 +87,18 @@ def _check_kind(name: str, a: Any) -> None:
         )
 
 
-def check_columns(X: Any) -> None:
-    """Refuse an X that is not (n_samples, n_features), whose rows are not whole in a chunk, or with text."""
+def check_columns(X: Any, *, any_kind: bool = False) -> None:
+    """Refuse an X that is not (n_samples, n_features), whose rows are not whole in a chunk, or with text.
+
+    With `any_kind`, a DataFrame may have columns of text and other kinds.
+    """
     if is_table(X):
         if X.ndim != 2:
             raise InputTypeError(
                 "X is a Dask Series, expected a DataFrame with a column for each feature; give X.to_frame()."
             )
-        validation.frame(X._meta)  # the empty table by which Dask knows the columns: no partition has to be read
+        if not any_kind:
+            validation.frame(X._meta)  # the empty table by which Dask knows the columns: no partition has to be read
         return
     if X.ndim != 2:
         raise InputValueError(
@@ -162,19 +188,45 @@ def _tuple(*parts: Any) -> tuple[Any, ...]:
     return parts
 
 
-def _block(given: tuple[str, ...], names: tuple[str, ...] | None, dtype: Any, *parts: Any) -> Any:
+def _learner(options: TableOptions, X: Any) -> Any:
+    """What a partition says about the encoding, or its error: an error that is raised would be tried again."""
+    learner = Learner(options)
+    try:
+        learner.add(columns_of(X))
+    except (InputValueError, InputTypeError) as error:
+        return error
+    return learner
+
+
+def _block(
+    given: tuple[str, ...], names: tuple[str, ...] | None, dtype: Any, encoding: AnyEncoding | None, *parts: Any
+) -> Any:
     """The block of one partition, or the error of its validation: an error that is raised would be tried again."""
     rows = dict(zip(given, parts, strict=True))
     try:
-        array = validation.frame(rows["X"])[0]
+        if encoding is not None:
+            return _encoded(encoding, dtype, **rows)
+        array = validation.frame(rows.pop("X"))[0]
         X = validation.features(array, dtype=dtype, names=names)
-        y = validation.target_array(rows["y"])
-        weight = rows.get("sample_weight")
-        if weight is not None:
-            weight = validation.sample_weights(weight, X.shape[0], all_zero=True)
-        offset = rows.get("offset")
-        if offset is not None:
-            offset = validation.as_floats("offset", offset, dtype=X.dtype)
-        return Block(X, y, weight, offset)
+        return Block(X, *_beside(X, **rows))
     except (InputValueError, InputTypeError) as error:
         return error
+
+
+def _encoded(encoding: AnyEncoding, dtype: Any, X: Any, y: Any, sample_weight: Any = None, offset: Any = None) -> Block:
+    """The block of one partition whose features an encoding makes, without the rows that it drops."""
+    found = encoding.encode(X, drop=True)
+    if found.kept is not None:
+        y, sample_weight, offset = kept_beside(found.kept, y, sample_weight, offset)
+    made = validation.features(found.X, dtype=dtype, names=encoding.names)
+    block = EncodedBlock(made, *_beside(made, y, sample_weight, offset))
+    block.unknown = found.unknown
+    return block
+
+
+def _beside(X: Any, y: Any, sample_weight: Any = None, offset: Any = None) -> tuple[Any, ...]:
+    """The targets, weights and offset of rows."""
+    n, dtype = X.shape[0], X.dtype
+    weight = None if sample_weight is None else validation.sample_weights(sample_weight, n, all_zero=True)
+    given = None if offset is None else validation.as_floats("offset", offset, dtype=dtype)
+    return validation.target_array(y), weight, given

@@ -113,6 +113,7 @@ class ProblemInParts:
         classes: NDArray[Any] | None = None,
         client: Any = None,
         timeout: float | None = None,
+        table: TableOptions | AnyEncoding | None = None,
     ) -> ProblemInParts:
         """The problem of Dask collections, after one pass over them; the parameters are those of `RowsOnCluster`.
 
@@ -128,9 +129,11 @@ class ProblemInParts:
                 parameter="device",
             )
         dtype = None if dtype is None else validation.float_dtype(dtype)
-        rows = RowsOnCluster(X, y, sample_weight, offset, dtype=dtype, client=client, timeout=timeout)
+        rows = RowsOnCluster(X, y, sample_weight, offset, dtype=dtype, client=client, timeout=timeout, table=table)
         options: dict[str, Any] = {"class_weight": class_weight, "label_smoothing": label_smoothing}
-        return cls.from_survey(rows.survey(), rows.parts, rows.digest, rows.feature_names, classes=classes, **options)
+        names = rows.feature_names
+        problem = cls.from_survey(rows.survey(), rows.parts, rows.digest, names, classes=classes, **options)
+        return replace(problem, encoding=rows.encoding)
 
     @classmethod
     def from_survey(
@@ -247,6 +250,7 @@ class ProblemInParts:
         elif isinstance(data, (tuple, list)) and 2 <= len(data) <= 4 and validation.is_dask(data[0]):
             X, y, sample_weight, offset = (*data, None, None)[:4]
             of_rows: dict[str, Any] = {"sample_weight": sample_weight, "offset": offset}
+            of_rows["table"] = self.encoding if hasattr(X, "columns") else None
             held_out = ProblemInParts.from_dask(X, y, **of_rows, dtype=self.dtype, classes=self.classes)
         else:
             return replace(self, held_out=validation_problem(self, data))
@@ -290,6 +294,7 @@ def problem_of(
             )
         problem = ProblemInParts.from_blocks(X, on_rows=on_rows, **options)
     elif any(map(validation.is_dask, (X, y, sample_weight, offset))):
+        options["table"] = table if validation.is_dask(X) else None
         problem = ProblemInParts.from_dask(X, y, sample_weight=sample_weight, offset=offset, **options)
     else:
         encoding = None if table is None else encoding_for(X, table)

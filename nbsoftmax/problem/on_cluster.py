@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -10,8 +12,10 @@ import numpy as np
 from nbsoftmax import validation
 from nbsoftmax.backends.base import Backend
 from nbsoftmax.data.blocks import Block
+from nbsoftmax.encoding import AnyEncoding, Learner, TableOptions, needs_encoding, warn_of_unknown
+from nbsoftmax.encoding.base import Unknown, add_unknown
 from nbsoftmax.errors import InputError, InputTypeError, InputValueError
-from nbsoftmax.problem.collections import partitions_of
+from nbsoftmax.problem.collections import is_table, learners_of, partitions_of
 from nbsoftmax.problem.fingerprint import fingerprint
 from nbsoftmax.problem.survey import Survey, Weighting, digest_of
 
@@ -45,6 +49,13 @@ class RowsOnCluster:
         Default: the current one.
     timeout : float, optional
         Seconds without a running worker after which it is an error.
+    table : TableOptions or AnyEncoding, optional
+        How columns of a DataFrame that are not numbers become features; options are learned at once.
+
+    Attributes
+    ----------
+    encoding : AnyEncoding or None
+    feature_names : tuple of str or None
     """
 
     def __init__(
@@ -57,11 +68,14 @@ class RowsOnCluster:
         dtype: np.dtype[Any] | None,
         client: Client | None = None,
         timeout: float | None = None,
+        table: TableOptions | AnyEncoding | None = None,
     ) -> None:
         given = dask.config.get("nbsoftmax.timeout", TIMEOUT) if timeout is None else timeout
         seconds = validation.number("timeout", given, low=0.0, low_open=True)
-        self._tasks, self.feature_names = partitions_of(X, y, sample_weight, offset, dtype=dtype)
         self._cluster = Cluster(checked_client(client), seconds)
+        self.encoding = self._encoding(X, table)
+        beside: dict[str, Any] = {"dtype": dtype, "encoding": self.encoding}
+        self._tasks, self.feature_names = partitions_of(X, y, sample_weight, offset, **beside)
         self._rows: list[Future] | None = None
         self._sizes: list[int] = []
 
@@ -70,17 +84,41 @@ class RowsOnCluster:
         self._rows = self._cluster.compute(self._tasks)
         found = self._cluster.map("survey", partial(_survey, names=self.feature_names), self._rows)
         total: Survey | None = None
-        for i, survey in enumerate(self._cluster.gathered(found)):
-            try:
-                if isinstance(survey, InputError):
-                    raise survey
+        unknown: Unknown = {}
+        for i, of_part in enumerate(self._cluster.gathered(found)):
+            with _in_partition(i):
+                survey, levels = _or_raised(of_part)
                 total = survey if total is None else total + survey
-            except (InputValueError, InputTypeError) as error:
-                raise type(error)(f"in partition {i} (counted from 0): {error}") from None
+            add_unknown(unknown, levels)
             self._sizes.append(survey.n_samples)
         if total is None:
             raise InputValueError("X has no partitions; expected at least one.")
+        warn_of_unknown(unknown, stacklevel=7)
         return total
+
+    def _encoding(self, X: Any, table: TableOptions | AnyEncoding | None) -> AnyEncoding | None:
+        """The encoding of X, learned from all partitions if `table` has options; None if X has numbers."""
+        if table is None:
+            return None
+        if not is_table(X):
+            if not isinstance(table, TableOptions) or table.always:
+                raise InputTypeError(
+                    f"table says how the columns of a table become features, but X is a {type(X).__name__}; give a "
+                    "Dask DataFrame, or leave table out."
+                )
+            return None
+        if not isinstance(table, TableOptions):
+            return table
+        if X.ndim != 2 or not (table.always or needs_encoding(X._meta)):
+            return None
+        learner = Learner(table)
+        for i, part in enumerate(self._cluster.gathered(self._cluster.compute(learners_of(X, table)))):
+            with _in_partition(i):
+                learner.merge(_or_raised(part))
+        if 0 < learner.n_rows == learner.n_dropped:
+            raise InputValueError("every row of X has a missing value, so that none is left; give missing='mean'.")
+        learner.warn_of_dropped(stacklevel=8)
+        return learner.encoding()
 
     def digest(self) -> str:
         """The digest of all rows, in one pass."""
@@ -120,12 +158,31 @@ def checked_client(client: Any) -> Client:
     return client
 
 
+@contextmanager
+def _in_partition(i: int) -> Iterator[None]:
+    """Errors of the input, with the number of a partition."""
+    try:
+        yield
+    except (InputValueError, InputTypeError) as error:
+        raise type(error)(f"in partition {i} (counted from 0): {error}") from None
+
+
+def _or_raised(result: Any) -> Any:
+    """The result of a task, which is raised if it is an error of the input."""
+    if isinstance(result, InputError):
+        raise result
+    return result
+
+
 def _survey(block: Any, *, names: tuple[str, ...] | None) -> Any:
-    """The survey of a block, or the error of its validation: an error that is raised would be tried again."""
+    """The survey of a block and its unknown levels, or the error of its validation.
+
+    An error that is raised would be tried again.
+    """
     if isinstance(block, InputError):
         return block
     try:
-        return Survey.of(block, names)
+        return Survey.of(block, names), dict(getattr(block, "unknown", {}))
     except (InputValueError, InputTypeError) as error:
         return error
 

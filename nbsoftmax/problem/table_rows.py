@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from nbsoftmax import validation
 from nbsoftmax.encoding import AnyEncoding, warn_of_unknown
@@ -23,6 +24,11 @@ def encoded_rows(
         return found.X, y, sample_weight, offset
     if not kept.any():
         raise InputValueError("every row of X has a missing value, so that none is left; give missing='mean'.")
+    return found.X, *kept_beside(kept, y, sample_weight, offset)
+
+
+def kept_beside(kept: NDArray[np.bool_], y: Any, sample_weight: Any, offset: Any) -> tuple[Any, Any, Any]:
+    """The targets, weights and offset of the rows that an encoding keeps."""
     beside = []
     for name, array in (("y", y), ("sample_weight", sample_weight), ("offset", offset)):
         given = None if array is None else validation.as_array(name, only_column(array))
@@ -31,4 +37,4 @@ def encoded_rows(
                 f"{name} has {len(given)} entries, but X has {kept.size} rows; give one for each row."
             )
         beside.append(None if given is None else np.asarray(given)[kept])
-    return found.X, *beside
+    return beside[0], beside[1], beside[2]

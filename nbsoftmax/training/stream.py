@@ -11,12 +11,14 @@ from numpy.typing import ArrayLike, NDArray
 
 from nbsoftmax import validation
 from nbsoftmax.backends.base import SampleOrder
-from nbsoftmax.errors import InputValueError, listed
+from nbsoftmax.encoding import AnyEncoding, TableOptions, encoding_for, is_table
+from nbsoftmax.errors import InputTypeError, InputValueError, listed
 from nbsoftmax.kernels.runtime.blas import one_thread
 from nbsoftmax.kernels.sgd import State
 from nbsoftmax.models.softmax import SoftmaxModel
 from nbsoftmax.penalized_loss import ObjectiveOptions, PenalizedLoss
 from nbsoftmax.problem import Problem
+from nbsoftmax.problem.table_rows import encoded_rows
 from nbsoftmax.solvers.sgd import SGD, rate_factors
 from nbsoftmax.solvers.table import Solver
 from nbsoftmax.training.start import initial_params
@@ -36,10 +38,19 @@ class Stream:
     solver : SGD
     seed : int
         Of the order of the samples.
+    encoding : AnyEncoding or None
+        How the features are made from the columns of tables.
     """
 
-    def __init__(self, classes: NDArray[Any], names: tuple[str, ...] | None, solver: SGD, seed: int) -> None:
-        self.classes, self.names, self.solver, self.seed = classes, names, solver, seed
+    def __init__(
+        self,
+        classes: NDArray[Any],
+        names: tuple[str, ...] | None,
+        solver: SGD,
+        seed: int,
+        encoding: AnyEncoding | None = None,
+    ) -> None:
+        self.classes, self.names, self.solver, self.seed, self.encoding = classes, names, solver, seed, encoding
         self.dtype: np.dtype[Any] | None = None  # of the first chunk; later chunks are converted
         self.n_features: int | None = None
         self._n_chunks = self._n_steps = 0
@@ -91,7 +102,8 @@ class Stream:
         """The model after the chunks so far."""
         assert self._state is not None, "no chunk has been learned"
         params = self.solver.params(self._state, (self.classes.size, -1))
-        return SoftmaxModel(params[:, :-1].copy(), params[:, -1].copy(), self.classes, self.names)
+        coef, intercept = params[:, :-1].copy(), params[:, -1].copy()
+        return SoftmaxModel(coef, intercept, self.classes, self.names, encoding=self.encoding)
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,7 +115,13 @@ class StreamOptions:
     dtype: np.dtype[Any] | None
     class_weight: Mapping[Any, float] | ArrayLike | None
     label_smoothing: float
+    table: TableOptions | AnyEncoding | None
     objective: ObjectiveOptions
+
+    @property
+    def encoding(self) -> AnyEncoding | None:
+        """The encoding of the tables; options need all rows at once to learn one."""
+        return None if isinstance(self.table, TableOptions) else self.table
 
 
 def streaming_solver(solver: Solver, class_weight: Any, *, standardize: bool) -> SGD:
@@ -143,9 +161,14 @@ def learn_chunk(
     InputValueError, InputTypeError
         For invalid input, and if the parameters diverge; `before` then remains as it was.
     """
-    array, names = validation.frame(X)
+    encoding = options.encoding
+    if encoding is not None:
+        encoding_for(X, encoding)  # refuses an array
+        dense = str(options.objective.device).startswith("cuda")
+        X, y, sample_weight, _ = encoded_rows(encoding, X, y, sample_weight, None, dense=dense)
+    array, names = _array_of(X) if encoding is None else (X, encoding.names)
     y = validation.target_array(y)
-    stream = before or Stream(classes_of(classes, y), names, options.solver, options.seed)
+    stream = before or Stream(classes_of(classes, y), names, options.solver, options.seed, encoding)
     validation.same_features(names, stream.names)
     again = None if before is None or classes is None else classes_of(classes, y)
     if again is not None and not np.array_equal(again, stream.classes):
@@ -173,6 +196,20 @@ def learn_chunk(
         stream.learn(PenalizedLoss(problem, options.objective))
     stream.dtype, stream.n_features = X.dtype, X.shape[1]
     return stream
+
+
+def _array_of(X: Any) -> tuple[Any, tuple[str, ...] | None]:
+    """The array of a chunk, and the names of its features."""
+    try:
+        return validation.frame(X)
+    except InputTypeError as error:
+        if not is_table(X):
+            raise
+        raise InputTypeError(
+            f"{error} partial_fit cannot learn an encoding from one chunk, but Trainer(table=encoding) applies one: "
+            "that of a model, or of a source that reads all rows once, nbs.data.from_batches(frames, "
+            "table=nbs.TableOptions()).encoding."
+        ) from None
 
 
 def classes_of(given: ArrayLike | None, y: NDArray[Any]) -> NDArray[Any]:

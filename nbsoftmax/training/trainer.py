@@ -369,6 +369,7 @@ class Trainer:
         Parameters
         ----------
         X : array_like, frame or sparse matrix (n_samples, n_features)
+            A frame with columns of text and other kinds, if `table` of the trainer is an encoding.
         y : array_like
             Labels (n_samples,), or probabilities (n_samples, n_classes).
         classes : array_like (n_classes,)
@@ -388,13 +389,8 @@ class Trainer:
             For invalid input, including labels that are not in `classes` and features that differ from those of the
             previous chunks, and if the parameters diverge. The stream then remains as it was before the call.
         """
-        options = StreamOptions(
-            streaming_solver(self._solver(), self.class_weight, standardize=self.standardize),
-            self._seed(),
-            self.dtype,
-            self.class_weight,
-            self.label_smoothing,
-            self._objective_options(),
-        )
+        solver = streaming_solver(self._solver(), self.class_weight, standardize=self.standardize)
+        of_data = self.dtype, self.class_weight, self.label_smoothing, self.table
+        options = StreamOptions(solver, self._seed(), *of_data, self._objective_options())
         self._stream = learn_chunk(self._stream, options, X, y, classes=classes, sample_weight=sample_weight, init=init)
         return self._stream.model()

@@ -226,7 +226,7 @@ BAD = {
         lambda: (other(c=np.where(np.arange(M) == 230, np.nan, W))[list("abc")], frame()["label"]),
         r"in partition 1 .*NaN\) in column 'c' at row 5",
     ),
-    "a text column": (lambda: (frame()[["a", "label"]], frame()["label"]), "in column 'label'"),
+    "a column of durations": (lambda: (other(d=pd.Timedelta(1, "s"))[["d"]], frame()["label"]), "in column 'd'"),
     "a missing label": (
         lambda: (frame()[["a"]], other(label=np.where(np.arange(M) == 3, None, Y))["label"]),
         r"in partition 0 .*y has a missing value at row 3",

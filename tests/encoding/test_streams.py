@@ -87,6 +87,9 @@ def test_unknown_levels_of_other_files_are_counted_once(files):
         .fit(FRAME.drop(columns="species").replace({"island": {"Skye": "Dream"}}), FRAME["species"])
         .model
     )
+    folder = nbs.data.open(files, target="species", table=model.encoding)
+    with pytest.warns(nbs.UnknownLevelsWarning, match=f"in {(FRAME['island'] == 'Skye').sum()} rows"):
+        model.predict(folder)
     source = nbs.data.open(files / f"0{next(files.iterdir()).suffix}", target="species", table=model.encoding)
     n = int((FRAME["island"][:100] == "Skye").sum())
     with warnings.catch_warnings(record=True) as caught:

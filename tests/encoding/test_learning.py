@@ -1,0 +1,84 @@
+"""Encodings learned from batches of rows: they are those of the whole table, however it is cut."""
+
+from fractions import Fraction
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import nbsoftmax as nbs
+from nbsoftmax.encoding import Learner, columns_of
+from nbsoftmax.encoding.learning import learned
+from nbsoftmax.sums import exact_sum, mean_of
+from tests.encoding.frames import columns, in_every_library
+
+OPTIONS = nbs.TableOptions(missing="mean", indicators=True, dates="parts")
+
+
+def learned_in_parts(parts, options=OPTIONS):
+    learner = Learner(options)
+    for part in parts:
+        learner.add(columns_of(part))
+    return learner.encoding()
+
+
+@given(st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=1, max_size=30), st.integers(0, 30))
+def test_exact_sums_are_exact_and_add_up(values, cut):
+    exact = sum(map(Fraction, values))
+    whole, parts = np.array(values), np.split(np.array(values), [cut])
+    assert sum(map(exact_sum, parts)) == exact_sum(whole)
+    assert mean_of(exact_sum(whole), whole.size) == float(exact / whole.size)
+
+
+@given(columns(), st.data())
+def test_an_encoding_does_not_depend_on_how_the_rows_are_cut(given, data):
+    n = len(next(iter(given.values())))
+    low, high = sorted(data.draw(st.tuples(st.integers(0, n), st.integers(0, n))))
+    for table in in_every_library(given):
+        expected = learned(table, OPTIONS)
+        parts = [table[start:stop] for start, stop in ((0, low), (low, high), (high, n))]
+        assert learned_in_parts(parts) == expected
+
+
+def test_learners_of_parts_merge_into_that_of_the_whole():
+    frame = pd.DataFrame({"x": [1.0, None, 1e300, 0.1], "level": ["b", "a", None, "c"]})
+    total = Learner(OPTIONS)
+    for i in range(4):
+        part = Learner(OPTIONS)
+        part.add(columns_of(frame.iloc[i : i + 1]))
+        total.merge(part)
+    assert total.encoding() == learned(frame, OPTIONS)
+    assert total.n_rows == 4
+
+
+def test_categories_that_differ_between_batches_declare_no_order():
+    batches = [pd.DataFrame({"a": pd.Categorical(values)}) for values in (["c", "b"], ["a", "c"])]
+    assert learned_in_parts(batches).of("a").levels == ("a", "b", "c")
+    declared = [pd.DataFrame({"a": pd.Categorical([value], ["c", "b", "a"])}) for value in "ab"]
+    assert learned_in_parts(declared).of("a").levels == ("b", "a")
+    ordered = [pd.DataFrame({"a": pd.Categorical(v, v, ordered=True)}) for v in (["s", "m"], ["s", "l"])]
+    assert learned_in_parts(ordered).of("a").levels == ("s", "m", "l")
+
+
+def test_the_row_of_an_error_is_counted_over_all_batches():
+    batches = [pd.DataFrame({"x": [1.0, 2.0]}), pd.DataFrame({"x": [3.0, None]})]
+    with pytest.raises(nbs.InputValueError, match="a missing value in column 'x' at row 3 "):
+        learned_in_parts(batches, nbs.TableOptions())
+
+
+def test_batches_of_other_columns_and_of_other_kinds_are_refused():
+    with pytest.raises(nbs.InputValueError, match=r"columns 'y', but batches before had 'x'"):
+        learned_in_parts([pd.DataFrame({"x": [1.0]}), pd.DataFrame({"y": [1.0]})])
+    with pytest.raises(nbs.InputTypeError, match="a number and a category in column 'x'"):
+        learned_in_parts([pd.DataFrame({"x": [1.0]}), pd.DataFrame({"x": ["007"]})])
+
+
+@pytest.mark.parametrize("values", [["2024-05-31"], [1.5], ["a"], [True]])
+def test_a_column_without_values_is_encoded_whatever_its_type(values):
+    encoding = learned(pd.DataFrame({"a": values}), OPTIONS)
+    for empty in (pd.Series([None]), pd.Series([np.nan]), pd.Series([pd.NaT]), pd.Series([None], dtype="string")):
+        found = encoding.encode(pd.DataFrame({"a": empty})).X
+        expected = 0.0 if values == ["a"] else encoding.encode(pd.DataFrame({"a": values})).X
+        np.testing.assert_array_equal(found, np.broadcast_to(expected, found.shape))
