@@ -292,6 +292,11 @@ def problem_of(
             raise InputTypeError(
                 "X is a source of blocks of rows, which has its own y, sample weights and offset; give it alone."
             )
+        if table not in (None, TableOptions()):
+            raise InputTypeError(
+                "X is a source of blocks of rows, which encodes its own columns; give table= where it is opened, for "
+                "example to nbs.data.open, and not to the trainer."
+            )
         problem = ProblemInParts.from_blocks(X, on_rows=on_rows, **options)
     elif any(map(validation.is_dask, (X, y, sample_weight, offset))):
         options["table"] = table if validation.is_dask(X) else None

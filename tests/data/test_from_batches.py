@@ -185,7 +185,7 @@ BAD = {
         {"target": "y"},
         "several columns are named 'x'",
     ),
-    "text": (lambda: FRAME, {"target": "f0"}, "column 'label', expected numbers"),
+    "text": (lambda: FRAME, {"target": "f0"}, "column 'label', expected numbers; .* table=nbs.TableOptions"),
     "a target that is a date": (pa.table({"x": [1.0], "d": pa.array([0], pa.date32())}), {"target": "d"}, "date32"),
 }
 

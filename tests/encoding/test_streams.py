@@ -56,6 +56,14 @@ def test_a_source_is_encoded_as_the_table_in_memory(files, missing):
     assert model.score(again) == pytest.approx(model.score(X[whole], y[whole]))
 
 
+def test_text_without_a_table_and_a_table_of_the_trainer_are_refused_with_what_to_do(files):
+    with pytest.raises(nbs.InputTypeError, match=r"island.*expected numbers; .* table=nbs.TableOptions\(\)"):
+        nbs.Trainer().fit(nbs.data.open(files, target="species", features=["island"]))
+    source = nbs.data.open(files, target="species", table=OPTIONS["mean"])
+    with pytest.raises(nbs.InputTypeError, match="give table= where it is opened"):
+        nbs.Trainer(table=OPTIONS["drop"]).fit(source)
+
+
 def test_files_may_declare_different_levels_in_one_order(tmp_path):
     for i, sizes in enumerate([["s", "m", "l"], ["s", "xl", "l"]]):
         size = pd.Categorical(np.resize(sizes, 60), sizes, ordered=True)
