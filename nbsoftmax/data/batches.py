@@ -201,6 +201,8 @@ def _tables(opener: _Opener, roles: Roles) -> Iterator[Any]:
             if not isinstance(item, Batch) and not 1 <= len(item) <= 4:
                 raise InputTypeError(f"a batch is a tuple of {len(item)}, expected (X, y, sample_weight, offset).")
             yield item
+        elif library_of(item) in ("pandas", "polars"):
+            yield item
         elif hasattr(item, "schema") and (hasattr(item, "num_rows") or hasattr(item, "to_batches")):
             yield from item.to_batches() if hasattr(item, "to_batches") else [item]
         elif _is_frame(item):
@@ -220,7 +222,7 @@ def _learned(items: Iterator[Any], roles: Roles, options: TableOptions) -> AnyEn
     for item in items:
         X = item[0] if isinstance(item, (tuple, list)) else item
         names = roles.of_columns(names_of(X)) if library_of(X) is not None else ()
-        if not names or (hasattr(X, "num_rows") and is_matrix([X.schema.field(name).type for name in names])):
+        if not names or (library_of(X) == "pyarrow" and is_matrix([X.schema.field(name).type for name in names])):
             if options.always or learner.n_rows:
                 raise InputTypeError(
                     f"table says how columns become features, but a batch is a {type(X).__name__} that is not made of "

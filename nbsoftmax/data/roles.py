@@ -111,11 +111,11 @@ class TableRows:
 
     def batch(self, table: Any) -> Batch:
         """The rows of a RecordBatch of Arrow, or of a pandas or polars data frame."""
-        first, is_arrow = self.n_rows, hasattr(table, "num_rows")
+        first, is_arrow = self.n_rows, library_of(table) == "pyarrow"
         if self._encoding is None:
             self.n_rows += len(table)
             return of_arrow(table, self._roles, first) if is_arrow else of_frame(table, self._roles)
-        self._roles.of_columns(names_of(table))
+        self._roles.of_columns(names_of(table))  # refuses a table without one of them
         found = self.encoded(table)
         if found.kept is not None:
             keep = getattr(table, "filter" if library_of(table) != "pandas" else "__getitem__")
@@ -140,7 +140,7 @@ class TableRows:
 def selected(frame: Any, names: str | Sequence[str]) -> Any:
     """Columns of a RecordBatch of Arrow, or of a pandas or polars data frame."""
     names = [names] if isinstance(names, str) else list(names)
-    if hasattr(frame, "num_rows"):
+    if library_of(frame) == "pyarrow":
         return frame.select(names)
     column = {str(name): name for name in frame.columns}  # pandas' names may be numbers
     return frame[[column[name] for name in names]]

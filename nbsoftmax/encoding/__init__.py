@@ -11,11 +11,12 @@ from nbsoftmax.encoding.column import Column
 from nbsoftmax.encoding.columns import Encoding
 from nbsoftmax.encoding.formula import Formula, FormulaEncoding
 from nbsoftmax.encoding.frames import columns_of, is_table, names_of, needs_encoding
-from nbsoftmax.encoding.learning import Learner, encoding_for, learned
+from nbsoftmax.encoding.learning import NOTHING_LEFT, Learner, encoding_for, learned
 from nbsoftmax.encoding.options import TableOptions, checked_options
 from nbsoftmax.encoding.stored import encoding_of
 
 __all__ = [
+    "NOTHING_LEFT",
     "AnyEncoding",
     "Column",
     "Encoded",

@@ -28,6 +28,8 @@ from nbsoftmax.encoding.options import TableOptions
 from nbsoftmax.errors import InputTypeError, InputValueError, listed, plain
 from nbsoftmax.sums import exact_sum, mean_of
 
+# The error where no row is left.
+NOTHING_LEFT = "every row of X has a missing value, so that none is left; give missing='mean'."
 # A variable with more levels than this, and than one for every other row, is probably a name or an identifier.
 FEW_LEVELS = 20
 
@@ -111,8 +113,8 @@ class Learner:
                 )
 
     def warn_of_dropped(self, *, stacklevel: int = 2) -> None:
-        """Warn of the rows that a fit leaves out, if there are some."""
-        if self.n_dropped:
+        """Warn of the rows that a fit leaves out, if there are some; if these are all, `encoding` refuses them."""
+        if 0 < self.n_dropped < self.n_rows:
             message = f"{self.n_dropped} of {self.n_rows} rows have missing values and are left out."
             warnings.warn(message, UserWarning, stacklevel=stacklevel)
 
@@ -122,8 +124,11 @@ class Learner:
         Raises
         ------
         InputValueError, InputTypeError
-            For a column without any value, a date if these are refused, and a name in `categorical` that no column has.
+            For rows that are all dropped, a column without any value, a date if these are refused, and a name in
+            `categorical` that no column has.
         """
+        if 0 < self.n_rows == self.n_dropped:
+            raise InputValueError(NOTHING_LEFT)
         absent = [name for name in self._options.categorical if name not in self._seen]
         if absent:
             raise InputValueError(

@@ -40,12 +40,10 @@ def learners_of(X: Any, options: TableOptions) -> list[Any]:
     return [task(part, dask_key_name=(name, i)) for i, part in enumerate(X.to_delayed())]
 
 
-def partitions_of(
-    X: Any, y: Any, sample_weight: Any, offset: Any, *, dtype: np.dtype[Any] | None, encoding: AnyEncoding | None = None
-) -> tuple[list[Any], tuple[str, ...] | None]:
-    """Delayed tasks for the blocks of the partitions, and the names of the features, which an encoding may make.
+def checked_parts(X: Any, y: Any, sample_weight: Any, offset: Any, *, any_kind: bool) -> dict[str, Any]:
+    """The inputs by name, with partitions of the same rows; checked as far as no partition has to be read.
 
-    The result of a task is a `Block`, or the error of its validation.
+    With `any_kind`, X may have columns of text and other kinds.
     """
     if not validation.is_dask(X):
         raise InputTypeError(
@@ -56,9 +54,18 @@ def partitions_of(
     given = {name: part for name, part in given.items() if part is not None or name == "y"}
     for name, part in given.items():
         _check_kind(name, part)
-    check_columns(X, any_kind=encoding is not None)
-    names = tuple(map(str, X.columns)) if is_table(X) else None
-    parts = {name: part if name == "X" else aligned(name, part, X) for name, part in given.items()}
+    check_columns(X, any_kind=any_kind)
+    return {name: part if name == "X" else aligned(name, part, X) for name, part in given.items()}
+
+
+def partitions_of(
+    parts: dict[str, Any], *, dtype: np.dtype[Any] | None, encoding: AnyEncoding | None = None
+) -> tuple[list[Any], tuple[str, ...] | None]:
+    """Delayed tasks for the blocks of checked inputs, and the names of the features, which an encoding may make.
+
+    The result of a task is a `Block`, or the error of its validation.
+    """
+    names = tuple(map(str, parts["X"].columns)) if is_table(parts["X"]) else None
     make = partial(_block, tuple(parts), names, dtype)
     shared = None if encoding is None else dask.delayed(encoding)  # may have 100,000 levels: not in each task
     columns = _columns(parts)

@@ -15,7 +15,7 @@ from nbsoftmax.data.blocks import Block
 from nbsoftmax.encoding import AnyEncoding, Learner, TableOptions, needs_encoding, warn_of_unknown
 from nbsoftmax.encoding.base import Unknown, add_unknown
 from nbsoftmax.errors import InputError, InputTypeError, InputValueError
-from nbsoftmax.problem.collections import is_table, learners_of, partitions_of
+from nbsoftmax.problem.collections import checked_parts, is_table, learners_of, partitions_of
 from nbsoftmax.problem.fingerprint import fingerprint
 from nbsoftmax.problem.survey import Survey, Weighting, digest_of
 
@@ -73,9 +73,9 @@ class RowsOnCluster:
         given = dask.config.get("nbsoftmax.timeout", TIMEOUT) if timeout is None else timeout
         seconds = validation.number("timeout", given, low=0.0, low_open=True)
         self._cluster = Cluster(checked_client(client), seconds)
+        parts = checked_parts(X, y, sample_weight, offset, any_kind=table is not None)
         self.encoding = self._encoding(X, table)
-        beside: dict[str, Any] = {"dtype": dtype, "encoding": self.encoding}
-        self._tasks, self.feature_names = partitions_of(X, y, sample_weight, offset, **beside)
+        self._tasks, self.feature_names = partitions_of(parts, dtype=dtype, encoding=self.encoding)
         self._rows: list[Future] | None = None
         self._sizes: list[int] = []
 
@@ -115,8 +115,6 @@ class RowsOnCluster:
         for i, part in enumerate(self._cluster.gathered(self._cluster.compute(learners_of(X, table)))):
             with _in_partition(i):
                 learner.merge(_or_raised(part))
-        if 0 < learner.n_rows == learner.n_dropped:
-            raise InputValueError("every row of X has a missing value, so that none is left; give missing='mean'.")
         learner.warn_of_dropped(stacklevel=8)
         return learner.encoding()
 

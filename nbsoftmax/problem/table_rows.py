@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nbsoftmax import validation
-from nbsoftmax.encoding import AnyEncoding, warn_of_unknown
+from nbsoftmax.encoding import NOTHING_LEFT, AnyEncoding, warn_of_unknown
 from nbsoftmax.errors import InputValueError
 from nbsoftmax.validation.frames import only_column
 
@@ -23,7 +23,7 @@ def encoded_rows(
     if kept is None:
         return found.X, y, sample_weight, offset
     if not kept.any():
-        raise InputValueError("every row of X has a missing value, so that none is left; give missing='mean'.")
+        raise InputValueError(NOTHING_LEFT)
     return found.X, *kept_beside(kept, y, sample_weight, offset)
 
 

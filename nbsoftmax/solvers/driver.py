@@ -211,7 +211,8 @@ class Driver(Generic[Objective]):
             stop = StopReason.STUCK.stop()
         summary, newton_step = method.report()
         if self._far_start:
-            far = f"started at 0 instead of the given parameters, where the objective is {self._far_start:.3g}"
+            origin = "the feasible point nearest to 0" if self._origin.any() else "0"
+            far = f"started at {origin} instead of the given parameters, where the objective is {self._far_start:.3g}"
             summary = f"{far}; {summary}" if summary else far
         return Solution(
             params=point.params,

@@ -25,6 +25,10 @@ from nbsoftmax.training.start import initial_params
 from nbsoftmax.validation import Float64s
 
 DIVERGED = 1e3  # a loss this many times as large as 1 + the previous chunk's means that the parameters diverge
+ENCODING_FIRST = (
+    "partial_fit cannot learn an encoding from one chunk, but Trainer(table=encoding) applies one: that of a model, or "
+    "of a source that reads all rows once, nbs.data.from_batches(frames, table=nbs.TableOptions()).encoding."
+)
 
 
 class Stream:
@@ -120,7 +124,15 @@ class StreamOptions:
 
     @property
     def encoding(self) -> AnyEncoding | None:
-        """The encoding of the tables; options need all rows at once to learn one."""
+        """The encoding of the tables; None for tables of numbers.
+
+        Raises
+        ------
+        InputValueError
+            For options with which tables of numbers need an encoding too: options need all rows at once to learn one.
+        """
+        if isinstance(self.table, TableOptions) and self.table.always:
+            raise InputValueError(f"table is {self.table!r}; {ENCODING_FIRST}")
         return None if isinstance(self.table, TableOptions) else self.table
 
 
@@ -205,11 +217,7 @@ def _array_of(X: Any) -> tuple[Any, tuple[str, ...] | None]:
     except InputTypeError as error:
         if not is_table(X):
             raise
-        raise InputTypeError(
-            f"{error} partial_fit cannot learn an encoding from one chunk, but Trainer(table=encoding) applies one: "
-            "that of a model, or of a source that reads all rows once, nbs.data.from_batches(frames, "
-            "table=nbs.TableOptions()).encoding."
-        ) from None
+        raise InputTypeError(f"{error} {ENCODING_FIRST}") from None
 
 
 def classes_of(given: ArrayLike | None, y: NDArray[Any]) -> NDArray[Any]:

@@ -109,7 +109,8 @@ class Trainer:
         Share of the samples, about the same of each class, that `fit` holds out as validation data, if no
         `validation_data` are given. They are drawn by `random_state`.
     table : TableOptions, or the encoding of a model, optional
-        How columns of tables that are not numbers become features, and what happens to missing values.
+        How columns of tables that are not numbers become features, and what happens to missing values. Sources of
+        blocks take it where they are opened.
 
     Raises
     ------
@@ -213,7 +214,7 @@ class Trainer:
             Added to the logits, with fixed coefficient 1. Predictions take an offset of their own.
         init : FitResult, SoftmaxModel or array (n_classes, n_features + 1), optional
             Where to start; by default at 0. A convex fit starts at 0 too if the objective at `init` is more than 10
-            times that at 0, and its summary says so.
+            times that at 0 and 10 log K, and its summary says so.
         validation_data : (X, y[, sample_weight[, offset]]), or a source of blocks of rows, optional
             X and y may be Dask collections if X of the fit is one.
             Its mean loss, without penalty, is recorded in the history.

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from nbsoftmax.errors import InputTypeError, InputValueError, plain
 
 # Advice for a column that is not numeric, by a word in the name of its dtype.
-ENCODERS = "OneHotEncoder, get_dummies; nbs.Trainer, and sources with table=nbs.TableOptions(), do this themselves"
+ENCODERS = "OneHotEncoder, get_dummies, nbs.TableOptions"
 CATEGORIES = f"encode its categories as numbers, for example one 0/1 column for each ({ENCODERS})"
 TIMES = "turn it into numbers, for example days since a fixed date"
 TEXT = f"encode it as 0/1 columns ({ENCODERS}), or convert it with astype(float) if it holds numbers"

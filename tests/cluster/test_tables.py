@@ -181,9 +181,9 @@ BAD = {
         "in partition 1 .*a category and a number in column 'v'",
     ),
     "nothing left": (
-        lambda: with_values(mass=np.nan)[["mass", "island"]],
+        lambda: lazy(pd.DataFrame({"x": [1.0, np.nan] * 150, "v": [None, "a"] * 150})),
         {"table": OPTIONS["drop"]},
-        "every row of X has a missing value|no values in column",
+        "every row of X has a missing value",
     ),
     "options for an array": (
         lambda: da.from_array(np.ones((300, 2)), chunks=(75, 2)),
@@ -192,6 +192,14 @@ BAD = {
     ),
     "an unknown option": (lambda: lazy()[["born"]], {"table": nbs.TableOptions(categorical=["no"])}, "names 'no'"),
 }
+
+
+def test_other_inputs_are_checked_before_the_encoding_reads_all_rows():
+    read = []
+    table = lazy().map_partitions(lambda part: [read.append(len(part)), part][1], meta=FRAME)
+    with dask.config.set(scheduler="threads"), pytest.raises(nbs.InputValueError, match="y is in memory"):
+        nbs.Trainer().fit(table[COLUMNS], np.zeros(5))
+    assert not read
 
 
 @pytest.mark.parametrize("case", BAD)

@@ -185,7 +185,7 @@ BAD = {
         {"target": "y"},
         "several columns are named 'x'",
     ),
-    "text": (lambda: FRAME, {"target": "f0"}, "column 'label', expected numbers; .* table=nbs.TableOptions"),
+    "text": (lambda: FRAME, {"target": "f0"}, "column 'label', expected numbers; .*nbs.TableOptions"),
     "a target that is a date": (pa.table({"x": [1.0], "d": pa.array([0], pa.date32())}), {"target": "d"}, "date32"),
 }
 
@@ -195,6 +195,13 @@ def test_bad_batches_are_named(case):
     given, columns, message = BAD[case]
     with pytest.raises((nbs.InputTypeError, nbs.InputValueError), match=message):
         list(nbs.data.from_batches(given, **columns).blocks())
+
+
+@pytest.mark.parametrize("table", [None, nbs.TableOptions(missing="mean")])
+def test_columns_may_have_the_names_of_attributes_of_arrow(table):
+    frame = pd.DataFrame({"num_rows": ROWS[:, 0], "schema": ROWS[:, 1], "to_batches": 1.0, "y": Y[: len(ROWS)]})
+    (block,) = nbs.data.from_batches([frame], target="y", table=table).blocks()
+    assert np.array_equal(np.asarray(block.X), frame.drop(columns="y"))
 
 
 def test_text_of_arrow_is_coded_with_the_labels_that_occur():

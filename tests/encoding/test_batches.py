@@ -113,9 +113,20 @@ def test_a_stream_applies_an_encoding_that_is_given(missing):
 
 
 def test_a_stream_does_not_learn_an_encoding_and_says_what_to_do():
-    stream = nbs.Trainer(solver="sgd", table=OPTIONS["mean"])
     with pytest.raises(nbs.InputTypeError, match=r"column 'island'.*Trainer\(table=encoding\) applies one"):
-        stream.partial_fit(X[["island"]], Y, classes=["a", "b", "c"])
+        nbs.Trainer(solver="sgd").partial_fit(X[["island"]], Y, classes=["a", "b", "c"])
+    for options in (OPTIONS["mean"], nbs.TableOptions(categorical=["mass"])):  # with which numbers are encoded too
+        stream = nbs.Trainer(solver="sgd", table=options)
+        with pytest.raises(
+            nbs.InputValueError, match=r"table is TableOptions\(.*Trainer\(table=encoding\) applies one"
+        ):
+            stream.partial_fit(X[["mass"]], Y, classes=["a", "b", "c"])
+
+
+def test_rows_that_are_all_dropped_are_refused():
+    frame = pd.DataFrame({"x": [1.0, np.nan] * 6, "v": [None, "a"] * 6, "y": LABELS})
+    with pytest.raises(nbs.InputValueError, match="every row of X has a missing value"):
+        nbs.data.from_batches([frame], target="y", table=OPTIONS["drop"])
 
 
 N = np.tile(np.arange(6.0), 2)

@@ -114,9 +114,9 @@ def _sums(context, builder, kinds, args, dtype, square):
     def sums(vectors, low, n, totals):
         size, many = dtype.bitwidth // 8, len(vectors)
         n_bytes = sum(vector.lanes for _, vector in vectors) * size
-        distance = whole(min(MOST_AHEAD, max(LEAST_AHEAD, AHEAD_BYTES // n_bytes)))
-        furthest = builder.add(builder.add(low, n), distance)
-        distance = builder.select(builder.icmp_signed("<=", furthest, last), distance, whole(0))
+        most = whole(min(MOST_AHEAD, max(LEAST_AHEAD, AHEAD_BYTES // n_bytes)))
+        furthest = builder.add(builder.add(low, n), most)
+        distance = builder.select(builder.icmp_signed("<=", furthest, last), most, whole(0))
 
         def step(t, totals):
             at = builder.add(low, t)
@@ -141,8 +141,8 @@ def _sums(context, builder, kinds, args, dtype, square):
             return repeat(builder, n, totals, step, unroll=False)
 
         def pair(t, both):
-            first = builder.shl(t, whole(1))
-            return step(first, both[:many]) + step(builder.add(first, whole(1)), both[many:])
+            two = builder.shl(t, whole(1))
+            return step(two, both[:many]) + step(builder.add(two, whole(1)), both[many:])
 
         pairs = builder.ashr(n, whole(1))
         both = repeat(builder, pairs, [*totals, *_zeros(vectors)], pair, unroll=False)
@@ -163,7 +163,7 @@ def logits_panel(typingctx, x, indices, indptr, start, n_rows, last, w, stride, 
     dtype = w.dtype
 
     def codegen(context, builder, sig, args):
-        x, indices, indptr, low, n_rows, last, w, stride, k, form, bias, z, zi = args
+        x, indices, indptr, start, n_rows, last, w, stride, k, form, bias, z, zi = args
         number, whole = Vector(dtype, 1).llvm().element, zi.type
         biases = pointer(context, builder, sig.args[6], w, builder.add(builder.mul(bias, stride), k), number)
         out = pointer(context, builder, sig.args[11], z, zi, number)
@@ -173,12 +173,12 @@ def logits_panel(typingctx, x, indices, indptr, start, n_rows, last, w, stride, 
 
         def one_form(form):
             vectors = _vectors(form, dtype)
-            start = [_load(builder, builder.gep(biases, [whole(offset)]), vector) for offset, vector in vectors]
+            bias = [_load(builder, builder.gep(biases, [whole(offset)]), vector) for offset, vector in vectors]
 
             def row(r, nothing):
-                at = builder.add(low, r)
+                at = builder.add(start, r)
                 begin, end = bound(at), bound(builder.add(at, whole(1)))
-                totals = sums(vectors, begin, builder.sub(end, begin), start)
+                totals = sums(vectors, begin, builder.sub(end, begin), bias)
                 mine = builder.gep(out, [builder.mul(r, stride)])
                 for (offset, vector), total in zip(vectors, totals, strict=True):
                     address = builder.bitcast(builder.gep(mine, [whole(offset)]), vector.llvm().as_pointer())
