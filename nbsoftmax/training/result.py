@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -134,11 +135,13 @@ class FitResult(Displayed):
         *,
         kind: str = "dydx",
         dummies: bool = True,
+        columns: bool | Sequence[str] = False,
         cov: str = "fisher",
         groups: Any = None,
     ) -> MarginalEffects:
         """Effects of the features on the probabilities: `inference(cov, groups).marginal_effects(at, ...)`."""
-        return self.inference(cov=cov, groups=groups).marginal_effects(at, kind=kind, dummies=dummies)
+        table = self.inference(cov=cov, groups=groups)
+        return table.marginal_effects(at, kind=kind, dummies=dummies, columns=columns)
 
 
 def uninterrupted(result: FitResult) -> FitResult:
