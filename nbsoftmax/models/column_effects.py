@@ -1,8 +1,8 @@
 """Mean effects of the columns of a table, through all features that a formula makes of them, by the delta method.
 
 A column may be in several features, such as x in "x * island + bs(x, 4)". The features of a row, and the 1 of the
-intercept, are functions f(x) of the column. With d = df/dx, and e_k = d (w_k - wbar), wbar = sum_l a_l w_l, the effects and their
-derivatives with respect to w_l are means over the rows of
+intercept, are functions f(x) of the column. With d = df/dx, e_k = d (w_k - wbar) and wbar = sum_l a_l w_l, the effects
+and their derivatives with respect to w_l are means over the rows of
 
     "dy"   s a_k e_k    s a_k (([k = l] - a_l) (e_k f + d) - a_l e_l f)
     "ey"   s e_k        s (([k = l] - a_l) d - a_l e_l f)
