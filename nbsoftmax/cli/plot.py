@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from nbsoftmax.cli.options import add_columns, add_labels, file
 from nbsoftmax.cli.output import print_report
-from nbsoftmax.cli.reading import as_classes, read_data, read_model
+from nbsoftmax.cli.reading import as_classes, read_data, read_model, shown_warnings
 from nbsoftmax.cli.saving import check_outputs
 from nbsoftmax.errors import InputValueError
 
@@ -61,7 +61,8 @@ def _display(arguments: argparse.Namespace) -> Any:
     if arguments.kind == "effects":
         from nbsoftmax.models.inference import inference  # with scipy.linalg, which the other plots do not need
 
-        effects = inference(model, data.X, labels, offset=data.offset).marginal_effects()
+        with shown_warnings():
+            effects = inference(model, data.X, labels, offset=data.offset).marginal_effects()
         return plots.MarginalEffectsDisplay.from_effects(effects)
     displays: dict[str, Any] = {
         "reliability": plots.ReliabilityDisplay,

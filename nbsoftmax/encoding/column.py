@@ -20,9 +20,15 @@ from nbsoftmax.errors import InputTypeError, plain
 NUMBER, CATEGORY, DATE = "number", "category", "date"
 TRUTH = {"true": 1.0, "false": 0.0}
 YEAR_FIRST = re.compile(r"\d{4}([-/])\d{2}\1\d{2}([T ]\d{2}:\d{2}.*)?")
-# Dates whose day and month cannot be told apart, or that have other separators or fewer digits.
+# Dates whose day and month cannot be told apart, or that have names of months, other separators or fewer digits.
+MONTH = (
+    "(jan(uary)?|feb(ruary)?|mar(ch)?|apr(il)?|may|june?|july?|aug(ust)?|sept?(ember)?|oct(ober)?|nov(ember)?"
+    "|dec(ember)?)"
+)
 OTHER_DATE = re.compile(
-    r"(\d{1,2}/\d{1,2}/(\d{4}|\d{2})|\d{1,2}([.-])\d{1,2}\3\d{4}|\d{4}([-/.])\d{1,2}\4\d{1,2})([T ].*)?"
+    r"(\d{1,2}/\d{1,2}/(\d{4}|\d{2})|\d{1,2}([.-])\d{1,2}\3\d{4}|\d{4}([-/.])\d{1,2}\4\d{1,2}"
+    rf"|\d{{1,2}}[- /]{MONTH}[- /](\d{{4}}|\d{{2}})|{MONTH} \d{{1,2}},? \d{{4}})([T ].*)?",
+    re.IGNORECASE,
 )
 # A number with the sign of a currency or of percent.
 SIGNED = re.compile(r"[-+]?[$\u20ac\u00a3\u00a5]\s?[-+]?\d[\d,.]*|[-+]?\d[\d,.]*\s?[%\u2030$\u20ac\u00a3\u00a5]")
