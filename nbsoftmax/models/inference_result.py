@@ -249,7 +249,7 @@ class Inference(Displayed):
         """Confidence intervals (n_classes - 1, n_names, 2): params -+ quantile * standard_errors."""
         return interval(self.params, self.standard_errors, level)
 
-    def predict_interval(self, X: Any, *, level: float = 0.95) -> ProbaInterval:
+    def predict_interval(self, X: Any, *, level: float = 0.95, offset: ArrayLike | None = None) -> ProbaInterval:
         """Confidence intervals of the probabilities at `X`, by the delta method on the scale of log-odds.
 
             q_k = log(a_k / (1 - a_k)) = z_k - lse_{l != k} z_l,    dq_k = dz_k - sum_{l != k} a_l / (1 - a_k) dz_l
@@ -260,14 +260,15 @@ class Inference(Displayed):
         ----------
         X : array_like, frame or sparse matrix (n_samples, n_features)
         level : float in (0, 1)
+        offset : array_like (n_samples, n_classes), optional
 
         Returns
         -------
         ProbaInterval
         """
-        params = params_of(self.model)[:, : len(self.names)]
-        free = self.model.classes != self.reference
-        return proba_interval(self.model._features(X), params, free, self.covariance, level, self.model.classes)
+        X, params, classes = self.model._features(X), params_of(self.model)[:, : len(self.names)], self.model.classes
+        added = validation.offset(offset, (X.shape[0], classes.size), X.dtype, classes)
+        return proba_interval(X, added, params, classes != self.reference, self.covariance, level, classes)
 
     def marginal_effects(
         self,
