@@ -27,7 +27,7 @@ MONTH = (
 )
 OTHER_DATE = re.compile(
     r"(\d{1,2}/\d{1,2}/(\d{4}|\d{2})|\d{1,2}([.-])\d{1,2}\3\d{4}|\d{4}([-/.])\d{1,2}\4\d{1,2}"
-    rf"|\d{{1,2}}[- /]{MONTH}[- /](\d{{4}}|\d{{2}})|{MONTH} \d{{1,2}},? \d{{4}})([T ].*)?",
+    rf"|\d{{1,2}}[- /]{MONTH}[- /](\d{{4}}|\d{{2}})|{MONTH} \d{{1,2}},? \d{{4}})([T ]\d{{1,2}}:\d{{2}}.*)?",
     re.IGNORECASE,
 )
 # A number with the sign of a currency or of percent.

@@ -120,6 +120,6 @@ def test_numbers_with_signs_become_levels_with_a_warning(text):
     learned(pd.DataFrame({"a": [text, "n/a"]}), nbs.TableOptions(categorical=["a"]))
 
 
-@pytest.mark.parametrize("text", ["v1.2.3", "1.2.10", "10-20", "5 kg", "may 5", "$", "%", "A$5", "1/2"])
+@pytest.mark.parametrize("text", ["v1.2.3", "1.2.10", "10-20", "5 kg", "may 5", "2024-5-31 x", "$", "%", "A$5", "1/2"])
 def test_other_texts_with_digits_become_levels_without_a_warning(text):
-    assert learned(pd.DataFrame({"a": [text, "x"]}), OPTIONS).of("a").levels == (text, "x")
+    assert learned(pd.DataFrame({"a": [text]}), OPTIONS).of("a").levels == (text,)
