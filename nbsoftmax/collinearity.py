@@ -7,8 +7,19 @@ from typing import Any
 import numpy as np
 from scipy.linalg import eigh
 
+from nbsoftmax.encoding import AnyEncoding, Encoding
 from nbsoftmax.errors import InputValueError, listed
 from nbsoftmax.validation import Float64s
+
+LEAVE_LEVELS_OUT = (
+    "leave one out, or fit again with drop_first=True in TableOptions (--drop-first), which leaves out the first level "
+    "of each column of text or categories"
+)
+
+
+def leave_out(encoding: AnyEncoding | None) -> str:
+    """What to do about collinear columns that this encoding has made."""
+    return LEAVE_LEVELS_OUT if isinstance(encoding, Encoding) else "leave one out"
 
 
 def refuse_collinear(

@@ -28,6 +28,7 @@ def add_options(command: argparse.ArgumentParser) -> None:
     add("--Cs", type=float, nargs="+", metavar="C", help="values of C to compare (default: 10 from 1e-4 to 1e4)")
     add("--folds", type=int, default=5, help="number of stratified folds (default: 5)")
     add("--l1-ratio", type=float, default=0.0, help="share of the l1 penalty, from 0 to 1 (default: 0)")
+    add("--standardize", action="store_true", help="penalise coefficients of standardized features")
     add_unpenalised(command)
     add_bounds(command)
     add("--class-weight", choices=["balanced"], help="weights that make all classes equally frequent")
@@ -57,6 +58,7 @@ def run(arguments: argparse.Namespace) -> int:
             data.y,
             Cs=10 if arguments.Cs is None else arguments.Cs,
             l1_ratio=arguments.l1_ratio,
+            standardize=arguments.standardize,
             penalty_weight=penalty_weight(arguments, data.X, data.feature_names, data.encoding),
             bounds=arguments.bounds,
             sample_weight=data.sample_weight,

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nbsoftmax.cli.options import add_columns, add_labels, file
+from nbsoftmax.cli.options import OFFSET, add_columns, add_labels, file
 from nbsoftmax.cli.output import print_report
-from nbsoftmax.cli.reading import as_classes, read_data, read_model
+from nbsoftmax.cli.reading import as_classes, read_data, read_model, shown_warnings
 from nbsoftmax.cli.saving import check_outputs
 from nbsoftmax.errors import InputValueError
 
@@ -26,6 +26,7 @@ def add_options(command: argparse.ArgumentParser) -> None:
     add("data", type=Path, nargs="?", help=DATA)
     add_labels(command, "column or array of labels")
     add_columns(command)
+    add("--offset", action="append", default=[], metavar="NAMES", help=OFFSET)
     add("--image-shape", metavar="HxW", help="for coefficients, if the features are pixels: 8x8, for example")
     add("--out", type=file, required=True, metavar="PICTURE", help=".png, .svg or .pdf to write")
 
@@ -49,6 +50,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _display(arguments: argparse.Namespace) -> Any:
     from nbsoftmax import plots
+    from nbsoftmax.validation import codes_of
 
     if arguments.kind == "convergence":
         return plots.ConvergenceDisplay.from_log(arguments.source)
@@ -61,14 +63,21 @@ def _display(arguments: argparse.Namespace) -> Any:
     if arguments.kind == "effects":
         from nbsoftmax.models.inference import inference  # with scipy.linalg, which the other plots do not need
 
-        effects = inference(model, data.X, labels, offset=data.offset).marginal_effects()
+        with shown_warnings():
+            effects = inference(model, data.X, labels, offset=data.offset).marginal_effects()
         return plots.MarginalEffectsDisplay.from_effects(effects)
-    displays: dict[str, Any] = {
-        "reliability": plots.ReliabilityDisplay,
-        "confusion": plots.ConfusionDisplay,
-        "decision": plots.DecisionDisplay,
-    }
-    return displays[arguments.kind].from_estimator(model, data.X, labels)
+    if arguments.kind == "decision":
+        if data.offset is not None:
+            raise InputValueError(
+                "plot decision draws the predictions of a plane, whose points have no offset; leave --offset out."
+            )
+        return plots.DecisionDisplay.from_estimator(model, data.X, labels)
+    labels = model.classes[codes_of(labels, model.classes, n_samples=data.X.shape[0])]  # refuses unknown ones
+    if arguments.kind == "reliability":
+        proba = model.predict_proba(data.X, offset=data.offset)
+        return plots.ReliabilityDisplay.from_predictions(labels, proba, labels=model.classes)
+    predicted = model.predict(data.X, offset=data.offset)
+    return plots.ConfusionDisplay.from_predictions(labels, predicted, labels=model.classes.tolist())
 
 
 def _shape(text: str) -> tuple[int, int]:

@@ -185,13 +185,13 @@ def _read_table(arguments: argparse.Namespace, data: Source, kind: str, labels: 
 
     file, request = table_of(arguments, data, kind, labels=labels, model=model)
     if model is None:
-        options = table_options(arguments, file.columns)
+        options, formula = table_options(arguments, file.columns), getattr(arguments, "formula", None)
         with shown_warnings():
-            if getattr(arguments, "formula", None) is None:
+            if formula is None:
                 found = encoded_tables.read_any(file, request, options)
             else:
-                found = encoded_tables.read_formula(file, request, arguments.formula, options)
-        warn_of_row_counters(found.row_counters, file.columns, request)
+                found = encoded_tables.read_formula(file, request, formula, options)
+        warn_of_row_counters(found.row_counters, file.columns, request, formula=formula is not None)
         for name in found.suspects:
             warn(
                 f"the column {name!r}, which only numbers the rows, is used as a feature; --drop {shlex.quote(name)} "
@@ -207,12 +207,15 @@ def _read_table(arguments: argparse.Namespace, data: Source, kind: str, labels: 
     return Data(table.X, table.y, table.feature_names, table.weight, table.offset, found.encoding)
 
 
-def warn_of_row_counters(names: tuple[str, ...], columns: tuple[str, ...], request: Request) -> None:
+def warn_of_row_counters(
+    names: tuple[str, ...], columns: tuple[str, ...], request: Request, *, formula: bool = False
+) -> None:
     """Warn of columns that are left out, because they only number the rows or have no name."""
     unnamed = ("",) if "" in columns and request.features is None and "" not in request.names else ()
     for name in (*unnamed, *names):
         what = f"the column {name!r}, which only numbers the rows," if name else "a column without a name"
         to_use = f"--features {shlex.quote(name)}, with the others, uses it" if name else "name it in the header"
+        to_use = "name it in the formula to use it" if name and formula else to_use
         warn(f"{what} is left out; {to_use}.")
 
 

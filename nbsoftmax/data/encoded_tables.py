@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -88,7 +89,9 @@ def read_any(file: File, request: tables.Request, options: TableOptions) -> Enco
 
 
 def read_formula(file: File, request: tables.Request, text: str, options: TableOptions) -> EncodedTable:
-    """Read the columns of a formula, and learn their encoding; `.` stands for all features of the request.
+    """Read the columns of a formula, and learn their encoding.
+
+    `.` stands for all features of the request, without columns that count the rows from 0 or 1.
 
     Raises
     ------
@@ -101,13 +104,23 @@ def read_formula(file: File, request: tables.Request, text: str, options: TableO
     names = tables.columns_to_read(file, request)[0]
     texts = set(file.not_numbers(names))
     columns, table = retried(texts, names, lambda found: _read_columns(file, request, names, found, options))
-    suspects = tuple(column.name for column in columns if column.name not in text and _numbers_rows(column))
+    numbering = [column for column in columns if not _is_named(column.name, text) and _numbers_rows(column)]
+    counters = tuple(column.name for column in numbering if column.values[0] in (0, 1))
+    suspects = tuple(column.name for column in numbering if column.name not in counters)
+    if counters:
+        formula = Formula.of(text, [name for name in available if name not in counters], options)
+        columns = [column for column in columns if column.name in formula.columns]
     with located(file):
         given = {column.name: column for column in columns}
         encoding = formula.learned(given)
         found = encoding.encode(given, drop=True)
     read, n_dropped = with_rows(table, encoding, found)
-    return EncodedTable(read, encoding, (), suspects, n_dropped)
+    return EncodedTable(read, encoding, counters, suspects, n_dropped)
+
+
+def _is_named(name: str, formula: str) -> bool:
+    """Whether a formula names a column, so that it is not only one of those that `.` stands for."""
+    return re.search(rf"(?<![\w.]){re.escape(name)}(?![\w.])", formula) is not None
 
 
 def read_encoded(file: File, request: tables.Request, encoding: AnyEncoding, *, drop: bool = False) -> EncodedTable:

@@ -19,7 +19,19 @@ from nbsoftmax.errors import InputTypeError, plain
 
 NUMBER, CATEGORY, DATE = "number", "category", "date"
 TRUTH = {"true": 1.0, "false": 0.0}
-ISO_DATE = re.compile(r"\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}.*)?")
+YEAR_FIRST = re.compile(r"\d{4}([-/])\d{2}\1\d{2}([T ]\d{2}:\d{2}.*)?")
+# Dates whose day and month cannot be told apart, or that have names of months, other separators or fewer digits.
+MONTH = (
+    "(jan(uary)?|feb(ruary)?|mar(ch)?|apr(il)?|may|june?|july?|aug(ust)?|sept?(ember)?|oct(ober)?|nov(ember)?"
+    "|dec(ember)?)"
+)
+OTHER_DATE = re.compile(
+    r"(\d{1,2}/\d{1,2}/(\d{4}|\d{2})|\d{1,2}([.-])\d{1,2}\3\d{4}|\d{4}([-/.])\d{1,2}\4\d{1,2}"
+    rf"|\d{{1,2}}[- /]{MONTH}[- /](\d{{4}}|\d{{2}})|{MONTH} \d{{1,2}},? \d{{4}})([T ]\d{{1,2}}:\d{{2}}.*)?",
+    re.IGNORECASE,
+)
+# A number with the sign of a currency or of percent.
+SIGNED = re.compile(r"[-+]?[$\u20ac\u00a3\u00a5]\s?[-+]?\d[\d,.]*|[-+]?\d[\d,.]*\s?[%\u2030$\u20ac\u00a3\u00a5]")
 LARGEST = 2.0**53  # below, whole floats are exact as integers
 # A number with separators of thousands, of any country.
 GROUPED = re.compile(r"[-+]?[1-9]\d{0,2}([,.'\u2019 \u00a0\u202f])\d{3}(\1\d{3})*([.,]\d+)?")
@@ -135,14 +147,20 @@ def number(text: str) -> float | None:
 
 
 def date(text: str) -> np.datetime64 | None:
-    """The day of a date, or of a date with a time, as ISO 8601 writes it; None for other texts."""
+    """The day of a date, or of a date with a time, such as 2024-05-31 or 2024/05/31; None for other texts."""
     stripped = text.strip()
-    if not ISO_DATE.fullmatch(stripped):
+    if not YEAR_FIRST.fullmatch(stripped):
         return None
     try:
-        return np.datetime64(stripped[:10], "D")
+        return np.datetime64(stripped[:10].replace("/", "-"), "D")
     except ValueError:
         return None
+
+
+def first_signed(counts: Mapping[str, int]) -> str | None:
+    """The first number with the sign of a currency or of percent, if these are at least half of the counted texts."""
+    signed = [level for level in counts if SIGNED.fullmatch(level.strip())]
+    return signed[0] if signed and 2 * sum(map(counts.__getitem__, signed)) >= sum(counts.values()) else None
 
 
 def is_truth(text: str) -> bool:

@@ -15,8 +15,10 @@ from nbsoftmax.encoding.column import (
     CATEGORY,
     DATE,
     NUMBER,
+    OTHER_DATE,
     Column,
     date,
+    first_signed,
     in_order,
     is_truth,
     mistake_among_numbers,
@@ -253,7 +255,25 @@ class _Seen:
         if all(date(text) is not None for text in self.counts):
             parts = parts_of(np.array(list(map(date, self.counts)), "datetime64[D]"))
             return DATE, tuple(exact_sum(part * counts) for part in parts)
+        self._check_levels()
         return CATEGORY, ()
+
+    def _check_levels(self) -> None:
+        """Refuse dates in other forms, and warn of numbers with signs, which are probably no levels."""
+        if all(date(text) is not None or OTHER_DATE.fullmatch(text.strip()) for text in self.counts):
+            text = next(text for text in self.counts if date(text) is None)
+            raise InputTypeError(
+                f"X has {plain(text)} in column {plain(self.name)}, whose values look like dates; write them as "
+                "2024-05-31, drop the column, or name it in `categorical` (--categorical) if its values are levels."
+            )
+        signed = first_signed(self.counts)
+        if signed is not None:
+            warnings.warn(
+                f"the column {plain(self.name)} has numbers with signs, such as {plain(signed)}, and each becomes a "
+                "level: remove the signs to use them as numbers, or name the column in `categorical` (--categorical).",
+                UserWarning,
+                stacklevel=11,  # the caller of `Trainer.fit`
+            )
 
     def _levels(self, options: TableOptions, indicator: bool) -> CategoryColumn:
         n = len(self.counts)

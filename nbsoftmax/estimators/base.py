@@ -128,7 +128,7 @@ class FittedClassifier(ClassifierMixin, SparseCoefMixin, BaseEstimator):
         coef = validation.finite("coef_", coef, (len(coef), X.shape[1]), meaning="(n_classes, n_features)")
         finite = np.where(np.isneginf(intercept), 0.0, intercept)  # -inf is that of a class without samples
         validation.finite("intercept_", finite, (len(coef),), meaning="one intercept for each class")
-        added = None if offset is None else validation.offset(offset, (X.shape[0], len(coef)), X.dtype)
+        added = None if offset is None else validation.offset(offset, (X.shape[0], len(coef)), X.dtype, self.classes_)
         if what != BEST:
             return predictions(coef, intercept, X, what, offset=added)
         least = thresholds_of(getattr(self, "thresholds", None), np.asarray(self.classes_))
@@ -192,7 +192,7 @@ class FittedClassifier(ClassifierMixin, SparseCoefMixin, BaseEstimator):
             class_weight=weights_of_classes(self.class_weight, codes, classes, weight),
             label_smoothing=self.label_smoothing,
         )
-        return problem.with_offset(offset), classes
+        return problem.with_offset(offset, classes), classes
 
     def _read_partial(
         self, X: Any, y: Any, sample_weight: ArrayLike | None, offset: ArrayLike | None

@@ -22,6 +22,7 @@ from nbsoftmax.estimators.namespaces import check_namespace, move_attributes, to
 from nbsoftmax.estimators.scoring import ScoredModel, score_of, scorer_of, with_classes
 from nbsoftmax.estimators.training_part import TrainingPart
 from nbsoftmax.models.sklearn_parameters import one_row
+from nbsoftmax.models.thresholds import Thresholds, thresholds_of
 from nbsoftmax.problem import Problem
 from nbsoftmax.selection.cross_validation import fold_indices, grid_of, one_standard_error, refuse_no_held_out, summary
 from nbsoftmax.selection.path import as_in_sklearn, penalties
@@ -54,6 +55,9 @@ class SoftmaxRegressionCV(FittedClassifier):
         coefficients with the best score of each fold; `C_` and `l1_ratio_` are means too.
     class_weight
         As for `SoftmaxRegression`; "balanced" weights are those of all samples, in every fold.
+    thresholds
+        As for `SoftmaxRegression`: for `predict`, and for scorers that call it, in folds and in `score`. Without effect
+        on the fits, and on scorers of probabilities such as the default.
     fit_intercept, standardize, penalty_weight, bounds, label_smoothing, solver, tol, max_iter, n_jobs, device
         As for `SoftmaxRegression`, as are `random_state` and `verbose`; `random_state` is only for "sgd", and is that
         of every fit to a fold as well. Folds are shuffled only by a splitter given as `cv`, which has a `random_state`
@@ -93,6 +97,7 @@ class SoftmaxRegressionCV(FittedClassifier):
         penalty_weight: ArrayLike | None = None,
         bounds: Any = None,
         label_smoothing: float = 0.0,
+        thresholds: Thresholds = None,
         solver: str | Solver = "auto",
         tol: float = 1e-6,
         max_iter: int | None = None,
@@ -112,6 +117,7 @@ class SoftmaxRegressionCV(FittedClassifier):
         self.penalty_weight = penalty_weight
         self.bounds = bounds
         self.label_smoothing = label_smoothing
+        self.thresholds = thresholds
         self.solver = solver
         self.tol = tol
         self.max_iter = max_iter
@@ -153,6 +159,11 @@ class SoftmaxRegressionCV(FittedClassifier):
         self._refuse_params(params, "fit")
         refuse_source(X, "cross-validation", "use SoftmaxRegression, or nbsoftmax.fit_path")
         problem, classes = self._read_problem(X, y, sample_weight, offset)
+        if problem.y.ndim != 1:
+            raise InputValueError(
+                "y holds partial labels, but cross-validation needs one label for each row; use SoftmaxRegression."
+            )
+        thresholds_of(self.thresholds, classes)  # wrong ones are refused before all the fits
         weight = problem.sample_weight if problem.sample_weight.size else None
         to_splitter, to_scorer = self._routed("fit", {"sample_weight": weight, **params})
         labels = classes[problem.y]
@@ -177,7 +188,7 @@ class SoftmaxRegressionCV(FittedClassifier):
             its = _check_method_params(problem.X, to_scorer, indices=test)
             shift = problem.offset[test] if problem.offset.size else None
             for i, j in np.ndindex(self.scores_.shape[1:]):
-                model = ScoredModel(float(self.Cs_[j]), l1_ratio=float(self.l1_ratios_[i]))
+                model = ScoredModel(float(self.Cs_[j]), l1_ratio=float(self.l1_ratios_[i]), thresholds=self.thresholds)
                 model.set_model(coef[f, i, j], intercept[f, i, j], classes, shift)
                 self.scores_[f, i, j] = score_of(scorer, model, X_test, y_test, its)
         _check_scores(self.scores_)
@@ -268,7 +279,8 @@ class SoftmaxRegressionCV(FittedClassifier):
         model: FittedClassifier = self
         if offset is not None or X is not given:
             coef, intercept = to_numpy("coef_", self.coef_), to_numpy("intercept_", self.intercept_)
-            model = ScoredModel(self.C_).set_model(coef, intercept, self.classes_, to_numpy("offset", offset))
+            model = ScoredModel(self.C_, thresholds=self.thresholds)
+            model.set_model(coef, intercept, self.classes_, to_numpy("offset", offset))
             if hasattr(self, "feature_names_in_"):
                 model.feature_names_in_ = self.feature_names_in_
         return score_of(scorer, model, X, sortable(readable(y)), to_scorer)

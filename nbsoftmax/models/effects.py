@@ -66,23 +66,24 @@ def mean_effects(
         means = _Means(params, free, options)
         for rows, x in blocks(points.X, True, means.row_size):
             means.add(x, points.weight[rows], points.offset[rows] if points.offset.size else None)
-        effects, variances = np.zeros((2, n_params - 1, n + 1))
+        effects, found = np.zeros((2, n_params - 1, n + 1))
         n_names = len(covariance) // n
         rest = np.zeros((n_params - 1, n, n_params))
         for k, position in enumerate(np.flatnonzero(free).tolist()):
             effects[:, position], jacobian = means.of_class(k)
             rest -= jacobian
-            variances[:, position] = _variances(jacobian[:, :, :n_names], covariance)
+            found[:, position] = variances(jacobian[:, :, :n_names], covariance)
         base = int(np.flatnonzero(~free)[0])
         if options.of_log:
             effects[:, base], rest = means.of_class(None)
         else:
             effects[:, base] = -effects.sum(axis=1)
-        variances[:, base] = _variances(rest[:, :, :n_names], covariance)
-    return effects, np.sqrt(np.maximum(variances, 0.0))
+        found[:, base] = variances(rest[:, :, :n_names], covariance)
+    return effects, np.sqrt(np.maximum(found, 0.0))
 
 
-def _variances(jacobian: Float64s, covariance: Float64s) -> Float64s:
+def variances(jacobian: Float64s, covariance: Float64s) -> Float64s:
+    """Variances of some numbers, whose derivatives are (n_numbers, n, P), by the delta method."""
     rows = jacobian.reshape(len(jacobian), -1)
     return np.asarray(np.einsum("ji,ji->j", rows @ covariance, rows))
 

@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from nbsoftmax import validation
 from nbsoftmax.errors import InputValueError, listed, plain
 from nbsoftmax.models.chi_squared import ChiSquared, chi_squared, wald
+from nbsoftmax.models.column_effects import chosen_columns, mean_column_effects
 from nbsoftmax.models.contrast import Contrast
 from nbsoftmax.models.display import MOST_LISTED, Displayed, Table, counted
 from nbsoftmax.models.effects import KINDS, EffectOptions, mean_effects
@@ -248,7 +249,7 @@ class Inference(Displayed):
         """Confidence intervals (n_classes - 1, n_names, 2): params -+ quantile * standard_errors."""
         return interval(self.params, self.standard_errors, level)
 
-    def predict_interval(self, X: Any, *, level: float = 0.95) -> ProbaInterval:
+    def predict_interval(self, X: Any, *, level: float = 0.95, offset: ArrayLike | None = None) -> ProbaInterval:
         """Confidence intervals of the probabilities at `X`, by the delta method on the scale of log-odds.
 
             q_k = log(a_k / (1 - a_k)) = z_k - lse_{l != k} z_l,    dq_k = dz_k - sum_{l != k} a_l / (1 - a_k) dz_l
@@ -259,14 +260,15 @@ class Inference(Displayed):
         ----------
         X : array_like, frame or sparse matrix (n_samples, n_features)
         level : float in (0, 1)
+        offset : array_like (n_samples, n_classes), optional
 
         Returns
         -------
         ProbaInterval
         """
-        params = params_of(self.model)[:, : len(self.names)]
-        free = self.model.classes != self.reference
-        return proba_interval(self.model._features(X), params, free, self.covariance, level, self.model.classes)
+        X, params, classes = self.model._features(X), params_of(self.model)[:, : len(self.names)], self.model.classes
+        added = validation.offset(offset, (X.shape[0], classes.size), X.dtype, classes)
+        return proba_interval(X, added, params, classes != self.reference, self.covariance, level, classes)
 
     def marginal_effects(
         self,
@@ -274,6 +276,7 @@ class Inference(Displayed):
         *,
         kind: str = "dydx",
         dummies: bool = True,
+        columns: bool | Sequence[str] = False,
         sample_weight: ArrayLike | None = None,
         offset: ArrayLike | None = None,
     ) -> MarginalEffects:
@@ -294,6 +297,9 @@ class Inference(Displayed):
             Whether the effect of a feature that is only 0 and 1 in the fit is the change from 0 to 1. With "ey", it is
             that of the logarithm of the probability; "ex" is as "dx". Of the levels of one column of a table, the
             others are 0 at both ends: the change is that from the reference level to this one.
+        columns : bool or sequence of str
+            For a model with a formula: True, or names, for the effects of columns of the table `at`, through all the
+            features that are made from them, in place of the effects of features.
         sample_weight, offset : array_like (n_points,) and (n_points, n_classes), optional
             For a table: weights of its rows in the mean, and the offset of each.
 
@@ -306,23 +312,21 @@ class Inference(Displayed):
         InputValueError
             If `at` is not a table, and this object was pickled or copied, which leaves out the data.
         """
-        names = feature_names(self.model)
-        binary = self.binary & validation.flag("dummies", dummies)
-        others = other_levels(binary, names, self.model.encoding)
-        options = EffectOptions.of(validation.choice("kind", kind, KINDS), np.flatnonzero(binary), others)
+        validation.choice("kind", kind, KINDS)
+        free, dummies = self.model.classes != self.reference, validation.flag("dummies", dummies)
+        chosen = chosen_columns(self.model, at, columns)
         if isinstance(at, str):
             points = points_of_fit(self.problem, self.device, at, sample_weight, offset)
         else:
             points = points_of_table(self.model, at, sample_weight, offset)
-        free = self.model.classes != self.reference
-        return MarginalEffects(
-            *mean_effects(points, params_of(self.model), free, self.covariance, options),
-            feature_names=names,
-            classes=self.model.classes,
-            binary=binary,
-            at=at if isinstance(at, str) else "table",
-            kind=kind,
-        )
+        if chosen:
+            of = mean_column_effects(self.model, points, at, chosen, free, self.covariance, kind, dummies=dummies)
+            return MarginalEffects(*of[:3], self.model.classes, of[3], "table", kind)
+        names, binary = feature_names(self.model), self.binary & dummies
+        options = EffectOptions.of(kind, np.flatnonzero(binary), other_levels(binary, names, self.model.encoding))
+        of_features = mean_effects(points, params_of(self.model), free, self.covariance, options)
+        place = at if isinstance(at, str) else "table"
+        return MarginalEffects(*of_features, names, self.model.classes, binary, place, kind)
 
     def to_frame(self, *, level: float = 0.95, exp: bool = False) -> Any:
         """A data frame with a row for each class and column: of pandas, or of polars if pandas is not installed.

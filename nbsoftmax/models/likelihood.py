@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from scipy.linalg import cho_factor, cho_solve
 
 from nbsoftmax import validation
-from nbsoftmax.collinearity import refuse_collinear
+from nbsoftmax.collinearity import leave_out, refuse_collinear
 from nbsoftmax.errors import InputValueError, listed
 from nbsoftmax.models.softmax import SoftmaxModel, params_of
 from nbsoftmax.penalized_loss import PenalizedLoss
@@ -28,10 +28,6 @@ MAX_STEPS = 12  # Newton's method converges quadratically; if it needs more step
 NULL_TOL = 1e-6  # last step to the intercepts of the model without features: the likelihood then has an error of 1e-12
 MAX_DISTANCE = 1.0  # in standard errors, from the model to the maximum of the likelihood
 MAX_GAP = 1e-5  # or relative to the likelihood: a `tol` of 1e-6 is more than a standard error for a million samples
-LEAVE_LEVELS_OUT = (
-    "leave one out, or fit again with drop_first=True in TableOptions (--drop-first), which leaves out the first level "
-    "of each column of text or categories"
-)
 
 
 def maximum(
@@ -51,11 +47,11 @@ def maximum(
     ends = X.max(axis=0), X.min(axis=0)  # sparse rows if X is sparse
     high, low = (end.toarray().ravel() if validation.is_sparse(X) else end for end in ends)
     middle, reach = np.asarray(high, np.float64) / 2 + low / 2, np.asarray(high, np.float64) / 2 - low / 2
-    leave_out = "leave one out" if model.encoding is None else LEAVE_LEVELS_OUT
+    advice = leave_out(model.encoding)
     scale_free = 8 * np.sqrt(np.finfo(objective.dtype).eps)
     for step_number in range(MAX_STEPS):
         loss, grad = objective.backend.loss_and_grad(params)
-        factor = _factor_at(params, objective, free, names, leave_out)
+        factor = _factor_at(params, objective, free, names, advice)
         step = np.zeros_like(params)
         slope = grad[free, :n_names].ravel()
         solved = -cho_solve(factor.cholesky, slope * factor.scale) * factor.scale
@@ -72,7 +68,7 @@ def maximum(
         # The most that a logit changes: for columns far from 0, changes of slopes and intercept cancel in the middle.
         moved = np.abs(step[:, :-1]) @ reach + np.abs(step[:, :-1] @ middle + step[:, -1])
         if moved.max() <= scale_free:
-            factor = _factor_at(params, objective, free, names, leave_out)
+            factor = _factor_at(params, objective, free, names, advice)
             return params, factor.inverse(), -objective.backend.loss(params)
     raise _separable_error(step, reach, model, names)
 
@@ -98,9 +94,9 @@ class _Factor:
 
 
 def _factor_at(
-    params: Float64s, objective: PenalizedLoss, free: NDArray[np.bool_], names: tuple[str, ...], leave_out: str
+    params: Float64s, objective: PenalizedLoss, free: NDArray[np.bool_], names: tuple[str, ...], advice: str
 ) -> _Factor:
-    """The factor of the information matrix; the error that tells to `leave_out` columns if it is singular."""
+    """The factor of the information matrix; the error with this advice if it is singular."""
     n_names = len(names)
     blocks_of_free = objective.backend.hessian(params)[free][:, :n_names][:, :, free][:, :, :, :n_names]
     information = blocks_of_free.reshape(int(free.sum()) * n_names, -1)
@@ -114,7 +110,7 @@ def _factor_at(
     # The squares are 1 - R^2 of a column regressed on the previous ones.
     if cholesky is not None and (cholesky[0].diagonal() ** 2).min() > noise:
         return _Factor(cholesky, scale)
-    refuse_collinear(objective.backend.gram()[: len(names), : len(names)], noise, names, objective.dtype, leave_out)
+    refuse_collinear(objective.backend.gram()[: len(names), : len(names)], noise, names, objective.dtype, advice)
     raise InputValueError(
         "the information matrix is singular although no columns are collinear: some classes are perfectly separable, "
         "and the likelihood has no maximum; leave out the columns that separate them, fit with "

@@ -42,7 +42,7 @@ def points_of_table(
     if X.shape[0] == 0:
         raise InputValueError("at has no rows, so the mean effect is not defined; give at least one row.")
     weight = validation.sample_weights(sample_weight, X.shape[0])
-    added = validation.offset(offset, (X.shape[0], model.n_classes), X.dtype)
+    added = validation.offset(offset, (X.shape[0], model.n_classes), X.dtype, model.classes)
     return Points(X, _shares(weight, X.shape[0]), added)
 
 

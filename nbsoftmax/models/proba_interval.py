@@ -14,7 +14,7 @@ from nbsoftmax.models.display import Displayed, counted
 from nbsoftmax.models.estimates import quantile
 from nbsoftmax.models.likelihood import blocks
 from nbsoftmax.models.to_frame import data_frame
-from nbsoftmax.validation import Float64s
+from nbsoftmax.validation import Float64s, Floats
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -53,21 +53,28 @@ class ProbaInterval(Displayed):
 
 
 def proba_interval(
-    X: Any, params: Float64s, free: NDArray[np.bool_], covariance: Float64s, level: float, classes: NDArray[Any]
+    X: Any,
+    offset: Floats,
+    params: Float64s,
+    free: NDArray[np.bool_],
+    covariance: Float64s,
+    level: float,
+    classes: NDArray[Any],
 ) -> ProbaInterval:
     """Intervals of the probabilities at the rows of X, with the rows of `params` (K, n_names) as classes.
 
-    `covariance` is that of the parameters of the n `free` classes, relative to the other, whose own are 0.
+    `offset` (n_samples, K) is added to the logits; it is (0, 0) for none. `covariance` is that of the parameters of the
+    n `free` classes, relative to the other, whose own are 0.
     """
     reach = quantile(level)
     n, n_names = int(free.sum()), params.shape[1]
     by_class = covariance.reshape(n, n_names, n * n_names)
     log_odds, errors = np.empty((2, X.shape[0], n + 1))
     for rows, x in blocks(X, n_names > X.shape[1], n * max(n_names, n + 1)):
-        logits = np.zeros((len(x), n + 1))
+        logits = np.zeros((len(x), n + 1)) if not offset.size else offset[rows].astype(np.float64)
         variance = np.empty((len(x), n, n))  # of the free logits
         with one_thread():
-            logits[:, free] = x @ params[free].T
+            logits[:, free] += x @ params[free].T
             for k in range(n):
                 variance[:, k] = np.einsum("ilp,ip->il", (x @ by_class[k]).reshape(len(x), n, n_names), x)
         # Row k of each sample: the other logits.

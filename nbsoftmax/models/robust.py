@@ -38,6 +38,12 @@ def group_codes(groups: Any, cov: str, problem: Problem) -> Codes | None:
         return None
     if groups is None:
         raise InputValueError('cov="cluster" needs groups: give the group of each row.')
+    if problem.encoding is not None and problem.encoding.drops_rows and np.shape(groups)[:1] != (problem.n_samples,):
+        raise InputValueError(
+            f"groups has shape {np.shape(groups)}, but {problem.n_samples} rows are left of the fit, which leaves out "
+            "those with missing values; give the groups of the others, for example "
+            "groups[table[list(model.encoding.columns)].notna().all(axis=1)]."
+        )
     codes, _ = validation.labels(groups, n_samples=problem.n_samples, name="groups")
     if problem.sample_weight.size:
         codes = np.where(problem.sample_weight > 0, codes, np.int32(-1))

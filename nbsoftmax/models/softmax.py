@@ -280,7 +280,7 @@ class SoftmaxModel(Displayed):
     ) -> tuple[Floats, NDArray[np.int64]]:
         added = None
         if offset is not None:
-            added = validation.offset(offset, (array.shape[0], self.n_classes), array.dtype)
+            added = validation.offset(offset, (array.shape[0], self.n_classes), array.dtype, self.classes)
         parts = self.coef, self.intercept, array
         if what == BEST:
             return best_classes(*parts, k, thresholds, with_proba=with_proba, offset=added)

@@ -263,11 +263,13 @@ class Problem:
         )
         return replace(part, offset=self.offset[rows] if self.offset.size else part.offset, encoding=self.encoding)
 
-    def with_offset(self, offset: ArrayLike | None) -> Problem:
-        """With fixed additions to the logits, which are validated here."""
+    def with_offset(self, offset: ArrayLike | None, classes: NDArray[Any] | None = None) -> Problem:
+        """With fixed additions to the logits, which are validated here; `classes` are the labels of class indices."""
         if offset is None:
             return self
-        added = validation.offset(offset, (self.n_samples, self.n_classes), self.dtype)
+        added = validation.offset(
+            offset, (self.n_samples, self.n_classes), self.dtype, self.classes if classes is None else classes
+        )
         return replace(self, offset=added)
 
     def with_sample_weight(self, sample_weight: Float64s, *, class_weighted: bool = True) -> Problem:

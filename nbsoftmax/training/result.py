@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+
+from numpy.typing import ArrayLike
 
 from nbsoftmax.errors import InputValueError
 from nbsoftmax.models.display import Displayed, counted
@@ -134,11 +137,16 @@ class FitResult(Displayed):
         *,
         kind: str = "dydx",
         dummies: bool = True,
+        columns: bool | Sequence[str] = False,
+        sample_weight: ArrayLike | None = None,
+        offset: ArrayLike | None = None,
         cov: str = "fisher",
         groups: Any = None,
     ) -> MarginalEffects:
         """Effects of the features on the probabilities: `inference(cov, groups).marginal_effects(at, ...)`."""
-        return self.inference(cov=cov, groups=groups).marginal_effects(at, kind=kind, dummies=dummies)
+        given: dict[str, Any] = {"sample_weight": sample_weight, "offset": offset}
+        table = self.inference(cov=cov, groups=groups)
+        return table.marginal_effects(at, kind=kind, dummies=dummies, columns=columns, **given)
 
 
 def uninterrupted(result: FitResult) -> FitResult:

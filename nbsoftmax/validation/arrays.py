@@ -7,8 +7,9 @@ from typing import Any, NoReturn, TypeVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from nbsoftmax.errors import InputTypeError, InputValueError, plain
+from nbsoftmax.errors import InputTypeError, InputValueError, listed, plain
 from nbsoftmax.validation.conversion import as_array
+from nbsoftmax.validation.frames import frame
 
 Floats = NDArray[np.floating[Any]]
 Float64s = NDArray[np.float64]
@@ -206,13 +207,22 @@ def finite(name: str, array: ArrayLike, shape: tuple[int, ...], *, meaning: str)
     return a
 
 
-def offset(array: ArrayLike | None, shape: tuple[int, int], dtype: Any) -> Floats:
+def offset(array: ArrayLike | None, shape: tuple[int, int], dtype: Any, classes: NDArray[Any] | None = None) -> Floats:
     """Check an offset, fixed additions to the logits: finite, (n_samples, n_classes); (0, 0) for None.
 
-    With two classes it may be (n_samples,) or (n_samples, 1), which is added to the logit of the second one.
+    With two classes it may be (n_samples,) or (n_samples, 1), which is added to the logit of the second one. A table
+    whose columns are named after the `classes` must have them in this order.
     """
     if array is None:
         return np.empty((0, 0), dtype)
+    names = None if classes is None else frame(array)[1]
+    if names is not None:
+        labels = [str(label) for label in np.asarray(classes).tolist()]
+        if sorted(names) == sorted(labels) and list(names) != labels:
+            raise InputValueError(
+                f"offset has the columns {listed(names)}, but the order of the classes is {listed(labels)}; put the "
+                "columns in this order."
+            )
     a = as_floats("offset", array, dtype=dtype)
     if shape[1] == 2:
         a = offset_columns(a)

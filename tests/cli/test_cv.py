@@ -61,3 +61,14 @@ def test_cv_and_evaluate_take_weights(flowers, model, tmp_path, capsys):
     negative = tmp_path / "negative.csv"
     negative.write_text("length,width,species,w\n1,2,setosa,-1\n1,2,setosa,1\n")
     assert "sample_weight[0] is -1" in refused(capsys, "evaluate", model, negative, *options[:-1])
+
+
+def test_cv_penalises_standardized_features_on_request(flowers, tmp_path, capsys):
+    path, X, y = flowers
+    options = "--target", "species", "--Cs", 0.1, 1, "--folds", 3, "--standardize", "--json"
+    assert run("cv", path, *options, "--out", tmp_path / "m.npz") == 0
+    found = nbs.cross_validate(X, y, Cs=[0.1, 1], folds=3, standardize=True)
+    assert json.loads(capsys.readouterr().out)["log_loss"] == found.log_loss.tolist()
+    saved = nbs.SoftmaxModel.load(tmp_path / "m.npz")
+    assert np.array_equal(saved.coef, found.result.model.coef)
+    assert saved.training["standardize"] is True

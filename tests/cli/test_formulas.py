@@ -108,8 +108,27 @@ def test_a_formula_for_arrays_is_refused(tmp_path, capsys):
     assert "--formula is for columns of files" in said
 
 
-def test_a_column_that_numbers_the_rows_is_reported_where_the_dot_takes_it(paths, capsys):
+def test_a_column_that_numbers_the_rows_is_left_out_unless_the_formula_names_it(paths, capsys):
     data, _, model = paths
-    FRAME.assign(number=np.arange(1, N + 1)).to_csv(data, index=False)
+    FRAME.assign(number=np.arange(1, N + 1), after=np.arange(N) + 7).to_csv(data, index=False)
     assert run("fit", data, "--formula", "species ~ .", "--out", model, "--quiet") == 0
-    assert "the column 'number', which only numbers the rows, is used" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "the column 'number', which only numbers the rows, is left out; name it in the formula to use it" in said
+    assert "the column 'after', which only numbers the rows, is used as a feature" in said
+    columns = nbs.SoftmaxModel.load(model).encoding.columns
+    assert "after" in columns and "number" not in columns
+    assert run("fit", data, "--formula", "species ~ . + number:after", "--out", model, "--quiet") == 0
+    assert "number" in nbs.SoftmaxModel.load(model).encoding.columns
+    assert "which only numbers the rows" not in capsys.readouterr().err
+    FRAME.assign(i=np.arange(N)).to_csv(data, index=False)  # "i" is in "species", which does not name it
+    assert run("fit", data, "--formula", "species ~ .", "--out", model, "--quiet") == 0
+    assert "i" not in nbs.SoftmaxModel.load(model).encoding.columns
+
+
+def test_the_plot_of_effects_says_which_columns_are_in_several_features(paths, capsys, tmp_path):
+    data, _, model = paths
+    named = "species ~ mass * island"
+    assert run("fit", data, "--formula", named, "--l2", 0, "--out", model, "--quiet") == 0
+    capsys.readouterr()
+    assert run("plot", "effects", model, data, "--out", tmp_path / "e.png") == 0
+    assert "nbsoftmax: warning: the columns 'mass', 'island' are in several" in capsys.readouterr().err

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+import nbsoftmax as nbs
 from tests.cli.commands import refused, run
 
 
@@ -30,6 +31,34 @@ def test_plot_draws_every_kind(flowers, model, tmp_path, capsys):
     for name in ("p.nothing", "p", "p.gif", "p.txt", ".png"):
         said = refused(capsys, "plot", "coefficients", model, "--out", tmp_path / name)
         assert "expected one of .png, .svg, .pdf" in said
+
+
+def test_predictions_are_drawn_with_their_offset(flowers, model, tmp_path, capsys):
+    pytest.importorskip("matplotlib")
+    from nbsoftmax import plots
+
+    path, X, y = flowers
+    offset = np.random.default_rng(0).normal(size=(len(y), 3)).round(3)
+    lines = path.read_text().splitlines()
+    rows = [",".join([line, *map(str, row)]) for line, row in zip(lines[1:], offset.tolist(), strict=True)]
+    (tmp_path / "o.csv").write_text("\n".join([lines[0] + ",o1,o2,o3", *rows]))
+    trained, expected, out = nbs.SoftmaxModel.load(model), tmp_path / "expected.png", tmp_path / "p.png"
+    given = model, tmp_path / "o.csv", "--target", "species", "--offset", "o1,o2,o3", "--out", out
+    for kind, display in (
+        ("confusion", plots.ConfusionDisplay.from_predictions(y, trained.predict(X, offset=offset))),
+        ("reliability", plots.ReliabilityDisplay.from_predictions(y, trained.predict_proba(X, offset=offset))),
+    ):
+        assert run("plot", kind, *given) == 0
+        plots.save_picture(display.figure_, expected, dpi=150)
+        assert out.read_bytes() == expected.read_bytes()
+        assert run("plot", kind, model, path, "--target", "species", "--out", out) == 0
+        assert out.read_bytes() != expected.read_bytes()
+    capsys.readouterr()
+    assert "leave --offset out" in refused(capsys, "plot", "decision", *given)
+    (tmp_path / "odd.csv").write_text(path.read_text().replace(str(y[0]), "unknown"))
+    for kind in ("confusion", "reliability"):
+        said = refused(capsys, "plot", kind, model, tmp_path / "odd.csv", "--target", "species", "--out", out)
+        assert "unknown" in said
 
 
 def test_plot_draws_the_effects_of_a_fit_without_penalty(flowers, model, tmp_path, capsys):

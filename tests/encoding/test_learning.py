@@ -1,5 +1,6 @@
 """Encodings learned from batches of rows: they are those of the whole table, however it is cut."""
 
+import re
 from fractions import Fraction
 
 import numpy as np
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 import nbsoftmax as nbs
 from nbsoftmax.encoding import Learner, columns_of
 from nbsoftmax.encoding.learning import learned
+from nbsoftmax.errors import plain
 from nbsoftmax.sums import exact_sum, mean_of
 from tests.encoding.frames import columns, in_every_library
 
@@ -82,3 +84,42 @@ def test_a_column_without_values_is_encoded_whatever_its_type(values):
         found = encoding.encode(pd.DataFrame({"a": empty})).X
         expected = 0.0 if values == ["a"] else encoding.encode(pd.DataFrame({"a": values})).X
         np.testing.assert_array_equal(found, np.broadcast_to(expected, found.shape))
+
+
+@pytest.mark.parametrize("kind", ["2024-05-31", "2024/05/31", "2024-05-31 12:00", "2024/05/31 12:00:30"])
+def test_texts_of_dates_are_dates(kind):
+    encoding = learned(pd.DataFrame({"a": [kind, "2024-06-01"]}), OPTIONS)
+    np.testing.assert_array_equal(encoding.encode(pd.DataFrame({"a": [kind]})).X, [[2024, 5, 31]])
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("5/31/2024", "31.05.2024", "31-5-2024", "5/3/24 12:00", "2024.05.31", "2024-5-31"),
+        *("19-Sep-03", "1 March 2024", "Jan 1 2000", "sep 19, 2003", "3-june-99"),
+    ],
+)
+def test_dates_in_other_forms_are_refused_unless_they_are_named_as_levels(text):
+    frame = pd.DataFrame({"a": ["2024-06-01", text]})
+    with pytest.raises(nbs.InputTypeError, match=f"X has '{re.escape(text)}' in column 'a', whose values look like"):
+        learned(frame, OPTIONS)
+    named = learned(frame, nbs.TableOptions(categorical=["a"]))
+    assert set(named.of("a").levels) == {"2024-06-01", text}
+    other = text.lower().replace("sep", "x").replace("mar", "x").replace("jan", "x").replace("jun", "x")
+    if other != text.lower():
+        assert learned(pd.DataFrame({"a": [other]}), OPTIONS).of("a").levels == (other,)
+    mixed = learned(pd.DataFrame({"a": [text, "unknown"]}), OPTIONS)
+    assert set(mixed.of("a").levels) == {text, "unknown"}
+
+
+@pytest.mark.parametrize("text", ["12%", "-0.5 %", "$5", "$1,200.50", "-$3", "\u20ac 7", "7\u20ac", "\u00a32"])
+def test_numbers_with_signs_become_levels_with_a_warning(text):
+    with pytest.warns(UserWarning, match=f"'a' has numbers with signs, such as {re.escape(plain(text))}") as caught:
+        nbs.Trainer(l2=1.0, max_iter=2).fit(pd.DataFrame({"a": [text, "n/a"]}), [0, 1])
+    assert caught[0].filename == __file__
+    learned(pd.DataFrame({"a": [text, "n/a"]}), nbs.TableOptions(categorical=["a"]))
+
+
+@pytest.mark.parametrize("text", ["v1.2.3", "1.2.10", "10-20", "5 kg", "may 5", "2024-5-31 x", "$", "%", "A$5", "1/2"])
+def test_other_texts_with_digits_become_levels_without_a_warning(text):
+    assert learned(pd.DataFrame({"a": [text]}), OPTIONS).of("a").levels == (text,)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegressionCV
-from sklearn.metrics import log_loss
+from sklearn.metrics import balanced_accuracy_score, log_loss
 from sklearn.model_selection import StratifiedKFold
 
 import nbsoftmax as nbs
@@ -47,6 +47,31 @@ def test_the_rule_of_one_standard_error_takes_a_smaller_c():
     assert simple.C_ < best.C_
 
 
+@pytest.mark.parametrize("n_classes", [2, 3])
+def test_thresholds_act_on_the_predictions_in_folds_in_score_and_in_predict(n_classes):
+    X, y = problem(n_classes)
+    thresholds = dict(zip(np.unique(y).tolist(), [0.2, 0.5, 0.3][:n_classes], strict=True))
+    folds = list(StratifiedKFold(3).split(X, y))
+    options = {"tol": 1e-10, "thresholds": thresholds}
+    search = nbs.SoftmaxRegressionCV(Cs=[0.01, 1.0], cv=folds, scoring="balanced_accuracy", **options).fit(X, y)
+    for f, (train, test) in enumerate(folds):
+        for j, C in enumerate([0.01, 1.0]):
+            one = nbs.SoftmaxRegression(C, **options).fit(X[train], y[train])
+            assert search.scores_[f, 0, j] == balanced_accuracy_score(y[test], one.predict(X[test]))
+    plain = nbs.SoftmaxRegression(search.C_, tol=1e-10).fit(X, y)
+    np.testing.assert_array_equal(search.predict(X), plain.model_.predict(X, thresholds=thresholds))
+    assert (search.predict(X) != plain.predict(X)).any()
+    assert search.score(X, y) == balanced_accuracy_score(y, search.predict(X))
+    none = np.zeros((len(y), n_classes))
+    assert search.score(X, y, offset=none) == search.score(X, y)
+
+
+def test_partial_labels_are_refused():
+    X, y = problem(3)
+    with pytest.raises(ValueError, match="y holds partial labels, but cross-validation needs one label for each row"):
+        nbs.SoftmaxRegressionCV().fit(X, y[:, None] >= np.unique(y))
+
+
 @pytest.mark.parametrize(
     ("odd", "message"),
     [
@@ -58,6 +83,7 @@ def test_the_rule_of_one_standard_error_takes_a_smaller_c():
         ({"refit": "last"}, "refit is 'last'"),
         ({"l1_ratios": [0.5, 2.0]}, "l1_ratio"),
         ({"Cs": [0.0]}, "Cs contains 0"),
+        ({"thresholds": [0.5, 0.5]}, "thresholds has shape"),
         ({"cv": []}, "cv gives 0 folds"),
         ({"cv": [(range(200), range(200, 300))], "refit": "one-standard-error"}, "cv gives 1 folds"),
         ({"cv": [(range(200), range(200, 400))]}, "indices in 0..299"),

@@ -73,3 +73,18 @@ def test_a_column_of_the_table_stands_for_all_of_its_levels_in_a_wald_test():
     for given in (True, np.True_, [0, False]):  # a bool is an int in Python
         with pytest.raises(nbs.InputValueError, match=f"{bool(np.ravel(given)[-1])} is not the name or number"):
             found.wald_test(given)
+
+
+def test_collinear_levels_are_refused_with_the_option_that_leaves_one_out():
+    table = pd.DataFrame({"region": ["east", "north", "west"] * 20, "km": np.arange(60) % 7})
+    y = np.arange(60) % 4 // 2
+    firth = nbs.Trainer(penalty="firth")
+    advice = r"'region\[west\]', 'const' are collinear.*drop_first=True"
+    with pytest.raises(nbs.InputValueError, match=advice):
+        firth.fit(table, y)
+    with pytest.raises(nbs.InputValueError, match=advice):
+        nbs.Trainer().fit(table, y).inference()
+    doubled = table.assign(miles=2 * table["km"])
+    with pytest.raises(nbs.InputValueError, match="leave one out") as caught:
+        nbs.fit_formula("y ~ km + miles + region", doubled.assign(y=y), penalty="firth")
+    assert "drop_first" not in str(caught.value)  # a formula has left it out

@@ -1,6 +1,7 @@
 """Robust covariances: those of statsmodels, and of sums written out."""
 
 import numpy as np
+import pandas as pd
 import pytest
 from statsmodels.stats import sandwich_covariance
 
@@ -116,3 +117,17 @@ def test_hc1_needs_more_rows_than_parameters():
     X, y = np.array([[0.0], [1.0]]), np.array([[0.5, 0.5], [0.3, 0.7]])
     with pytest.raises(nbs.InputValueError, match="2 rows have weight for 2 parameters"):
         nbs.Trainer().fit(X, y).inference(cov="HC1")
+
+
+def test_groups_are_those_of_the_rows_that_the_fit_has_kept():
+    rng = np.random.default_rng(0)
+    table = pd.DataFrame({"x": rng.normal(size=120), "z": rng.normal(size=120)})
+    table.loc[::10, "x"] = np.nan
+    y, groups = rng.integers(0, 3, 120), np.arange(120) // 4
+    result = nbs.Trainer(table=nbs.TableOptions(missing="drop")).fit(table, y)
+    with pytest.raises(nbs.InputValueError, match=r"groups has shape \(120,\), but 108 rows are left of the fit"):
+        result.inference(cov="cluster", groups=groups)
+    kept = table[list(result.model.encoding.columns)].notna().all(axis=1)
+    found = result.inference(cov="cluster", groups=groups[kept])
+    apart = nbs.Trainer().fit(table[kept], y[kept]).inference(cov="cluster", groups=groups[kept])
+    np.testing.assert_allclose(found.standard_errors, apart.standard_errors, rtol=1e-6)

@@ -1,6 +1,9 @@
 """Offsets: fixed additions to the logits, in fits, selections, predictions and inference."""
 
+from dataclasses import replace
+
 import numpy as np
+import pandas as pd
 import pytest
 
 import nbsoftmax as nbs
@@ -120,6 +123,40 @@ def test_inference_with_an_offset_is_that_of_statsmodels_for_two_classes(cov):
     assert ours.log_likelihood_null == pytest.approx(theirs.llnull, rel=1e-7)
     again = nbs.inference(nbs.Trainer(tol=1e-12).fit(X, y, offset=one).model, X, y, offset=one, cov=cov)
     np.testing.assert_allclose(again.standard_errors, ours.standard_errors, rtol=1e-9)
+
+
+def test_intervals_and_effects_at_other_rows_take_an_offset():
+    result = nbs.Trainer(tol=1e-12).fit(X, Y, offset=OFFSET)
+    inference = result.inference()
+    found = inference.predict_interval(X[:9], offset=OFFSET[:9])
+    np.testing.assert_allclose(found.proba, inference.model.predict_proba(X[:9], offset=OFFSET[:9]), rtol=1e-12)
+    base = inference.model.classes.tolist().index(inference.reference)
+    for i in range(9):  # an offset is an intercept of each row
+        moved = replace(inference.model, intercept=inference.model.intercept + OFFSET[i] - OFFSET[i, base])
+        alone = replace(inference, model=moved).predict_interval(X[[i]])
+        np.testing.assert_allclose(found.low[[i]], alone.low, rtol=1e-10)
+        np.testing.assert_allclose(found.high[[i]], alone.high, rtol=1e-10)
+    ours = result.marginal_effects(X, offset=OFFSET)
+    np.testing.assert_allclose(ours.effects, result.marginal_effects().effects, rtol=1e-12)
+    assert np.abs(ours.effects - result.marginal_effects(X).effects).max() > 1e-3
+    weighted = result.marginal_effects(X, offset=OFFSET, sample_weight=np.arange(M) < 5)
+    np.testing.assert_allclose(weighted.effects, result.marginal_effects(X[:5], offset=OFFSET[:5]).effects, rtol=1e-12)
+
+
+@pytest.mark.parametrize("fit", [nbs.Trainer(**FIXED).fit, nbs.SoftmaxRegression().fit])
+def test_a_table_of_offsets_whose_columns_are_the_classes_has_their_order(fit):
+    named = pd.DataFrame(OFFSET, columns=np.unique(Y))
+    fitted = fit(X, Y, offset=named)
+    model = getattr(fitted, "model", fitted)
+    np.testing.assert_array_equal(model.predict_proba(X, offset=named), model.predict_proba(X, offset=OFFSET))
+    turned = named[named.columns[::-1]]
+    message = "put the columns in this order"
+    with pytest.raises(InputValueError, match=message):
+        fit(X, Y, offset=turned)
+    with pytest.raises(InputValueError, match=message):
+        model.predict_proba(X, offset=turned)
+    others = turned.set_axis(["o1", "o2", "o3"], axis=1)  # other names say nothing
+    np.testing.assert_array_equal(model.predict(X, offset=others), model.predict(X, offset=OFFSET[:, ::-1]))
 
 
 BAD = {

@@ -88,6 +88,16 @@ class FormulaEncoding:
             found += product.names if used == {column} else ()
         return tuple(found)
 
+    @cached_property
+    def shared_columns(self) -> tuple[str, ...]:
+        """The columns that are in several features, other than as the levels of one factor."""
+        counts = dict.fromkeys(self.columns, 0)
+        for product in self.products:
+            used = {name for factor in product.factors for name in self._columns_of(factor)}
+            for name in used:
+                counts[name] += 1 if name in self.level_columns else len(product.names)
+        return tuple(name for name, n in counts.items() if n > 1)
+
     @property
     def drops_rows(self) -> bool:
         """Whether rows with missing values are left out of fits."""

@@ -1,0 +1,165 @@
+"""Effects of the columns of a table, through all features that a formula makes of them."""
+
+import warnings
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import nbsoftmax as nbs
+
+FORMULA = "y ~ km * region + bs(age, 4) + has_car + log(income)"
+NAMES = ("km", "region[north]", "region[west]", "has_car", "age", "income")  # as the terms are sorted
+
+
+def survey(n=300, seed=0):
+    rng = np.random.default_rng(seed)
+    table = pd.DataFrame(
+        {
+            "km": rng.normal(size=n),
+            "region": rng.choice(["east", "north", "west"], n),
+            "age": rng.uniform(18, 80, n),
+            "has_car": rng.random(n) < 0.4,
+            "income": rng.gamma(3.0, 10.0, n),
+        }
+    )
+    slope = table["km"] * (1 + (table["region"] == "north"))
+    logits = np.stack([slope, np.sin(table["age"] / 10), np.log(table["income"]) / 2 - table["has_car"]], axis=1)
+    return table.assign(y=np.array(["bike", "bus", "car"])[(logits + rng.gumbel(size=(n, 3))).argmax(axis=1)])
+
+
+def expected(model, table, kind, weight, offset=None, h=1e-4):
+    """The effects by differences of predictions, (6, 3)."""
+    transform = np.log if kind.startswith("ey") else np.asarray
+
+    def of(**changed):
+        return transform(model.predict_proba(table.assign(**changed), offset=offset))
+
+    def slope(name):
+        x = table[name]
+        low, high = np.maximum(x - h, x.min()), np.minimum(x + h, x.max())
+        times = x if kind.endswith("ex") else 1.0 + 0 * x
+        return (of(**{name: high}) - of(**{name: low})) / (high - low).to_numpy()[:, None] * times.to_numpy()[:, None]
+
+    changes = [
+        slope("km"),
+        of(region="north") - of(region="east"),
+        of(region="west") - of(region="east"),
+        of(has_car=True) - of(has_car=False),
+        slope("age"),
+        slope("income"),
+    ]
+    return np.array([weight @ change for change in changes])
+
+
+@pytest.fixture(scope="module")
+def fitted():
+    table = survey()
+    return table, nbs.fit_formula(FORMULA, table, l2=0.0, tol=1e-12).inference()
+
+
+@pytest.mark.parametrize("kind", ["dydx", "eyex", "dyex", "eydx"])
+def test_the_effects_of_columns_are_differences_of_predictions(fitted, kind):
+    table, inference = fitted
+    found = inference.marginal_effects(table, kind=kind, columns=True)
+    assert found.feature_names == NAMES
+    assert found.binary.tolist() == [False, True, True, True, False, False]
+    of_rows = expected(inference.model, table, kind, np.full(len(table), 1 / len(table)))
+    np.testing.assert_allclose(found.effects, of_rows, rtol=1e-4, atol=1e-6)  # one-sided at the ends of the range
+
+
+@pytest.mark.parametrize("kind", ["dydx", "eyex"])
+def test_standard_errors_are_those_of_the_delta_method(fitted, kind):
+    table, inference = fitted
+    found = inference.marginal_effects(table, kind=kind, columns=True)
+    free, n_names, h = inference.model.classes != inference.reference, len(inference.names), 1e-5
+    weight = np.full(len(table), 1 / len(table))
+    jacobian = []
+    for k in np.flatnonzero(free):
+        for j in range(n_names):
+            ends = []
+            for sign in (-1, 1):
+                coef, intercept = inference.model.coef.copy(), inference.model.intercept.copy()
+                if j < coef.shape[1]:
+                    coef[k, j] += sign * h
+                else:
+                    intercept[k] += sign * h
+                moved = nbs.SoftmaxModel(
+                    coef,
+                    intercept,
+                    inference.model.classes,
+                    inference.model.feature_names,
+                    encoding=inference.model.encoding,
+                )
+                ends.append(expected(moved, table, kind, weight))
+            jacobian.append((ends[1] - ends[0]) / (2 * h))
+    J = np.array(jacobian)
+    errors = np.sqrt(np.einsum("pjk,pq,qjk->jk", J, inference.covariance, J))
+    np.testing.assert_allclose(found.std_errors, errors, rtol=1e-4)
+
+
+def test_without_interactions_they_are_the_effects_of_features():
+    table = survey()
+    result = nbs.fit_formula("y ~ km + region + has_car", table, l2=0.0, tol=1e-12)
+    for options in ({}, {"kind": "eydx"}, {"cov": "cluster", "groups": table["region"]}):
+        ours, of_features = result.marginal_effects(table, columns=True, **options), result.marginal_effects(**options)
+        np.testing.assert_allclose(ours.effects, of_features.effects, rtol=1e-8, atol=1e-12)
+        np.testing.assert_allclose(ours.std_errors, of_features.std_errors, rtol=1e-8)
+    derivative = result.marginal_effects(table, columns=["has_car"], dummies=False)
+    j = result.model.feature_names.index("has_car")
+    slopes = result.marginal_effects(dummies=False)
+    np.testing.assert_allclose(derivative.effects, slopes.effects[[j]], rtol=1e-8)
+
+
+def test_numbers_that_are_levels_too_change_as_levels():
+    table = survey().assign(cyl=np.random.default_rng(2).choice([4, 6, 8], 300))
+    result = nbs.fit_formula("y ~ C(cyl) * km + cyl:has_car", table, l2=0.0, tol=1e-12)
+    found = result.marginal_effects(table, columns=["cyl"])
+    assert found.feature_names == ("cyl[6]", "cyl[8]")
+    at = {cyl: result.model.predict_proba(table.assign(cyl=cyl)).mean(axis=0) for cyl in (4, 6, 8)}
+    np.testing.assert_allclose(found.effects, [at[6] - at[4], at[8] - at[4]], atol=1e-5)  # tol of the fit
+
+
+def test_weights_and_offset_are_those_of_the_rows():
+    table = survey(5000)
+    rng = np.random.default_rng(1)
+    weight, offset = rng.uniform(size=len(table)), rng.normal(size=(len(table), 3))
+    result = nbs.fit_formula(FORMULA, table, l2=0.0, tol=1e-12, offset=offset)
+    inference = result.inference()
+    found = inference.marginal_effects(table, columns=["income", "km"], sample_weight=weight, offset=offset)
+    assert found.feature_names == ("income", "km")
+    of_rows = expected(inference.model, table, "dydx", weight / weight.sum(), offset)
+    np.testing.assert_allclose(found.effects, of_rows[[5, 0]], rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("odd", "message"),
+    [
+        ({"columns": ["kms"]}, "columns has 'kms', expected True or distinct columns of the formula: 'km', 'region'"),
+        ({"columns": []}, r"columns has \[\]"),
+        ({"columns": True, "at": "overall"}, "columns needs the table"),
+    ],
+)
+def test_wrong_columns_are_named(fitted, odd, message):
+    table, inference = fitted
+    with pytest.raises(nbs.InputValueError, match=message):
+        inference.marginal_effects(**{"at": table, **odd})
+
+
+def test_models_without_a_formula_are_refused():
+    table = survey()
+    result = nbs.Trainer(table=nbs.TableOptions(drop_first=True)).fit(table[["km", "region"]], table["y"])
+    with pytest.raises(nbs.InputValueError, match="columns is for models with formulas"):
+        result.marginal_effects(table, columns=True)
+
+
+def test_effects_of_features_that_share_a_column_cause_a_warning(fitted):
+    table, inference = fitted
+    with pytest.warns(UserWarning, match=r"the columns 'km', 'region', 'age' are in several features"):
+        of_features = inference.marginal_effects()
+    of_columns = inference.marginal_effects(table, columns=["km"])
+    assert (np.abs(of_features.effects[0] - of_columns.effects[0]) > 0.01).any()  # the interaction is not in the former
+    simple = nbs.fit_formula("y ~ km + region + log(income)", table, l2=0.0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        simple.marginal_effects()
