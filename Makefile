@@ -47,8 +47,9 @@ test-matrix:
 	$(PYTHON) .ci/matrix.py .venv-matrix
 
 # Emulation is about ten times slower than an arm64 machine: only tests whose results depend on the CPU are run.
-# Tests of the cache, of other hosts and of far starts are left out: they take long, and arithmetic has no part in them.
-ARM_TESTS := tests/kernels tests/functional tests/solvers tests/test_numba_code.py
+# Tests of the cache, of other hosts, of far starts and of code that users compile are left out: they take long, and
+# arithmetic has no part in them that the others do not test.
+ARM_TESTS := tests/kernels tests/functional tests/solvers
 ARM_IGNORED := --ignore-glob='tests/kernels/test_cache*' --ignore=tests/kernels/test_hosts.py \
 	--ignore=tests/kernels/test_compiling.py --ignore=tests/solvers/test_far_starts.py
 test-arm: .venv-arm/test

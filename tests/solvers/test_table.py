@@ -34,15 +34,20 @@ def test_a_name_and_the_default_object_give_the_same_bits(name):
     assert solver_of(name) == type(solver_of(name))()  # scikit-learn compares options
 
 
-def test_options_of_a_solver_reach_paths_searches_and_estimators():
+def test_options_of_a_solver_reach_paths_and_searches():
     X, y = data()
     diverging = nbs.GradientDescent(learning_rate=1e9)
     with pytest.warns(nbs.ConvergenceWarning, match="learning_rate 1e\\+09 is too large"):
         nbs.fit_path(X, y, l2s=[0.1], solver=diverging)
     with pytest.warns(nbs.ConvergenceWarning, match="learning_rate 1e\\+09 is too large"):
         nbs.cross_validate(X, y, Cs=[1.0], folds=2, solver=diverging)
+
+
+def test_options_of_a_solver_reach_estimators():
+    pytest.importorskip("sklearn")
+    X, y = data()
     with pytest.warns(nbs.ConvergenceWarning, match="learning_rate 1e\\+09 is too large"):
-        nbs.SoftmaxRegression(solver=diverging).fit(X, y)
+        nbs.SoftmaxRegression(solver=nbs.GradientDescent(learning_rate=1e9)).fit(X, y)
 
 
 class AtZero:
