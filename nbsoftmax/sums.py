@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 # NumPy sums at most this number of terms by pairwise summation in each of its versions. Those before 2.3 add longer
 # arrays buffer by buffer.
 BUFFER = 8192
+UNIT = -1126  # every float64 is a whole number of 2^UNIT: 53 bits below the exponent of the smallest one
+SLICE = 2**22  # numbers whose halves of 27 bits are added exactly as float64
 
 
 def pairwise_sum(a: NDArray[Any]) -> Any:
@@ -23,10 +25,6 @@ def pairwise_sum(a: NDArray[Any]) -> Any:
         return np.sum(a)
     half = a.size // 2 // 8 * 8
     return pairwise_sum(a[:half]) + pairwise_sum(a[half:])
-
-
-UNIT = -1126  # every float64 is a whole number of 2^UNIT: 53 bits below the exponent of the smallest one
-SLICE = 2**22  # numbers whose halves of 27 bits are added exactly as float64
 
 
 def exact_sum(values: NDArray[np.float64]) -> int:

@@ -214,8 +214,12 @@ def warn_of_row_counters(
     unnamed = ("",) if "" in columns and request.features is None and "" not in request.names else ()
     for name in (*unnamed, *names):
         what = f"the column {name!r}, which only numbers the rows," if name else "a column without a name"
-        to_use = f"--features {shlex.quote(name)}, with the others, uses it" if name else "name it in the header"
-        to_use = "name it in the formula to use it" if name and formula else to_use
+        if not name:
+            to_use = "name it in the header"
+        elif formula:
+            to_use = "name it in the formula to use it"
+        else:
+            to_use = f"--features {shlex.quote(name)}, with the others, uses it"
         warn(f"{what} is left out; {to_use}.")
 
 

@@ -123,8 +123,8 @@ def _is_stream(given: Any) -> bool:
 
 
 def _is_frame(given: Any) -> bool:
-    """Whether it is a data frame of pandas or polars."""
-    return hasattr(given, "to_numpy") and hasattr(given, "columns")
+    """Whether it is a data frame of pandas, polars or a library with the same interface."""
+    return library_of(given) != "pyarrow" and hasattr(given, "to_numpy") and hasattr(given, "columns")
 
 
 def _refuse_iterator(given: Any) -> None:
@@ -201,12 +201,10 @@ def _tables(opener: _Opener, roles: Roles) -> Iterator[Any]:
             if not isinstance(item, Batch) and not 1 <= len(item) <= 4:
                 raise InputTypeError(f"a batch is a tuple of {len(item)}, expected (X, y, sample_weight, offset).")
             yield item
-        elif library_of(item) in ("pandas", "polars"):
+        elif _is_frame(item):
             yield item
         elif hasattr(item, "schema") and (hasattr(item, "num_rows") or hasattr(item, "to_batches")):
             yield from item.to_batches() if hasattr(item, "to_batches") else [item]
-        elif _is_frame(item):
-            yield item
         elif hasattr(item, "__arrow_c_stream__"):
             yield from arrow().RecordBatchReader.from_stream(item)
         else:

@@ -111,14 +111,15 @@ class TableRows:
 
     def batch(self, table: Any) -> Batch:
         """The rows of a RecordBatch of Arrow, or of a pandas or polars data frame."""
-        first, is_arrow = self.n_rows, library_of(table) == "pyarrow"
+        first, library = self.n_rows, library_of(table)
+        is_arrow = library == "pyarrow"
         if self._encoding is None:
             self.n_rows += len(table)
             return of_arrow(table, self._roles, first) if is_arrow else of_frame(table, self._roles)
         self._roles.of_columns(names_of(table))  # refuses a table without one of them
         found = self.encoded(table)
         if found.kept is not None:
-            keep = getattr(table, "filter" if library_of(table) != "pandas" else "__getitem__")
+            keep = getattr(table, "filter" if library != "pandas" else "__getitem__")
             table = keep(arrow().array(found.kept) if is_arrow else found.kept)
         beside = _beside(table, self._roles, first) if is_arrow else _beside_of_frame(table, self._roles)
         return Batch(found.X, *beside, self._encoding.names)

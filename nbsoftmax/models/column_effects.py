@@ -150,15 +150,16 @@ def mean_column_effects(
         part = {name: column.take(rows) for name, column in whole.items()}
         offset = points.offset[rows] if points.offset.size else 0.0
         weight = points.weight[rows]
+        f = _with_one(encoding.encode(part, dense=True).X)
+        a = np.exp(log_softmax(f @ params.T + offset))
         for i, change in enumerate(changes):
             low, high = change.low.take(rows), change.high.take(rows)
             ends = [_with_one(encoding.encode({**part, change.column: end}, dense=True).X) for end in (low, high)]
             if change.slope:
-                f = _with_one(encoding.encode(part, dense=True).X)
                 distance = np.where(high.values > low.values, high.values - low.values, 1.0)
                 slope = (ends[1] - ends[0]) / distance[:, None]
                 s = weight * np.nan_to_num(part[change.column].values) if kind.endswith("ex") else weight
-                added = _of_slope(params, f, slope, offset, s, of_log=kind.startswith("ey"))
+                added = _of_slope(params, f, a, slope, s, of_log=kind.startswith("ey"))
             else:
                 added = _of_change(params, ends, offset, weight, of_log=kind.startswith("ey"))
             effects[i] += added[0]
@@ -184,11 +185,10 @@ def _with_one(X: Any) -> Float64s:
 
 
 def _of_slope(
-    params: Float64s, f: Float64s, d: Float64s, offset: Any, s: Float64s, *, of_log: bool
+    params: Float64s, f: Float64s, a: Float64s, d: Float64s, s: Float64s, *, of_log: bool
 ) -> tuple[Float64s, Float64s]:
-    """Sums of the effects of a number, (K,), and of their derivatives, (K, K, P)."""
+    """Sums of the effects of a number, (K,), and of their derivatives, (K, K, P), from probabilities a (n, K)."""
     d[:, -1] = 0.0
-    a = np.exp(log_softmax(f @ params.T + offset))
     e = d @ params.T
     e -= (a * e).sum(axis=1, keepdims=True)
     outer = s[:, None] * (np.ones_like(a) if of_log else a)
