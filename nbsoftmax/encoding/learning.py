@@ -48,9 +48,9 @@ class Learner:
     Attributes
     ----------
     n_rows : int
-        Rows so far.
+        Number of rows so far.
     n_dropped : int
-        Those among them that a fit leaves out.
+        Number of these rows that a fit leaves out.
     """
 
     def __init__(self, options: TableOptions) -> None:

@@ -37,7 +37,7 @@ ROWS = 2**12
 
 @dataclass(frozen=True, eq=False)
 class Change:
-    """A column at two values, or two arrays of values for its rows; a derivative if `slope`, otherwise the change."""
+    """A column with a low and a high value in each row; its effect is a derivative if `slope`, else a difference."""
 
     name: str
     column: str

@@ -102,7 +102,8 @@ class ConfusionDisplay(NotebookDisplay):
         labels : array_like (n_labels,), optional
             The classes to draw, in this order. Default: all labels of `y_true` and `y_pred`, sorted.
         sample_weight : array_like (n_samples,), optional
-            The matrix has sums of these instead of counts. If float64 cannot hold the sums, they are in other units.
+            The matrix has sums of these instead of counts. If their sum overflows float64, all are divided by a power
+            of two.
         display_labels : sequence (n_labels,), optional
             Other names of the classes.
         **options

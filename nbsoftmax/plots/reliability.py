@@ -86,7 +86,7 @@ class ReliabilityDisplay(NotebookDisplay):
             The only class to draw. Default: all of them; with `y_prob` of one dimension, the last.
         n_bins : int
         sample_weight : array_like (n_samples,), optional
-            If float64 cannot hold their sum, they are drawn in other units.
+            If their sum overflows float64, all are divided by a power of two.
         **options
             Of `plot`.
         """

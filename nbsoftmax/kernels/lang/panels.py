@@ -85,7 +85,7 @@ def _zeros(vectors):
 
 
 def _integers(context, builder, kind, array, whole):
-    """Emit what reads an element of an array of integers as an integer of type `whole`."""
+    """Return a function that emits the load of an element of an integer array, extended to the type `whole`."""
     places = context.make_array(kind)(context, builder, array).data
 
     def read(at):
@@ -98,9 +98,9 @@ def _integers(context, builder, kind, array, whole):
 
 
 def _sums(context, builder, kinds, args, dtype, square):
-    """Emit what adds n numbers from `low` on, times their rows of a table, to the totals of a panel.
+    """Return a function that emits a loop: it adds n numbers of x, each times its row of a table, to given totals.
 
-    The types of x, the indices and the table are `kinds`. If `square` is not None, it is 1 or 0: whether x is squared.
+    `kinds` are the types of x, the indices and the table. If `square` is not None, it is 1 or 0: whether x is squared.
     """
     x, indices, last, table, stride, k = args
     whole = stride.type
