@@ -55,7 +55,7 @@ def _repeat(todo, stage, turns, rows, weights, target, gradient):
                 # In place, as in the kernel. From the second turn on, the "logits" are gradients; the time is the same.
                 cross_entropy_of(weights, z, n, start, target, 1.0, True, tile, proba_tile)
             else:
-                add_gradient(block, weights, z, stride, 0, n_classes, True, tile, narrow, gradient, gi)
+                add_gradient(block, weights, z, stride, 0, n_classes, True, tile.numbers, narrow, gradient, gi)
         thread = take(todo)
 
 

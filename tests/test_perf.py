@@ -92,6 +92,13 @@ def optimum(monkeypatch):
 
 
 @pytest.mark.slow
+def test_a_profile_has_a_line_for_every_stage():
+    printed = run("profile", "2000x20x5", "--quick")
+    for stage in ("forward", "softmax and cross-entropy", "backward", "the whole, measured"):
+        assert re.search(rf"^{stage}.* [0-9.]+ +[0-9]+%$", printed, re.MULTILINE)
+
+
+@pytest.mark.slow
 def test_a_quick_run_of_whole_fits_has_a_line_for_every_solver(tmp_path):
     page = tmp_path / "page.md"
     printed = run(

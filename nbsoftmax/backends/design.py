@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from nbsoftmax.kernels.chunks import MOST_CHUNKS, chunks_of_samples
 from nbsoftmax.kernels.lang.simd import lanes
+from nbsoftmax.kernels.lang.tiles import panel_of
 from nbsoftmax.kernels.linear import BLAS, DOTS, Rows, Weights, tiled_form, weights_of, whole_vectors
 from nbsoftmax.kernels.predict import BEST, predict
 from nbsoftmax.kernels.runtime.blas import one_thread
@@ -66,10 +67,14 @@ class Design:
             flat[: k * length].reshape(k, length)[:, :n] = coef
             flat[k * length :] = intercept
         else:
-            w = np.zeros((n + 1, self.stride), self.dtype)
-            w[:n, :k] = coef.T
-            w[n, :k] = intercept
-            flat = w.reshape(-1)
+            flat, first = np.zeros((n + 1) * self.stride, self.dtype), 0
+            while first < k:  # panels of classes; a single one for BLAS
+                side = self.stride if self.form == BLAS else panel_of.py_func(first, self.stride, self._width)[1]
+                last, at = min(first + side, k), first * (n + 1)
+                w = flat[at : at + (n + 1) * side].reshape(n + 1, side)
+                w[:n, : last - first] = coef[first:last].T
+                w[n, : last - first] = intercept if isinstance(intercept, float) else intercept[first:last]
+                first += side
         return weights_of(flat, self.stride, k, self.form)
 
     def n_chunks(self, most: int = MOST_CHUNKS) -> int:

@@ -13,7 +13,7 @@ gradient of its chunk in float64, and the caller adds the chunks in order.
 from collections import namedtuple
 
 from nbsoftmax.kernels.lang.simd import element, filled, lanes, load, store
-from nbsoftmax.kernels.lang.tiles import DOT_COST, MANY_REGISTERS, MOST_ROWS, backward, dots, forward
+from nbsoftmax.kernels.lang.tiles import DOT_COST, MANY_REGISTERS, MOST_ROWS, backward, dots, forward, panel_of
 from nbsoftmax.kernels.partial import PartialTarget, partial_tiles, partial_wide
 from nbsoftmax.kernels.rows import (
     FORGET,
@@ -42,7 +42,8 @@ Rows = namedtuple("Rows", "x row_stride column_stride n_rows n_features offset")
 Block = namedtuple("Block", "x at stride n_rows n_features ahead following next_at next_stride")
 
 # How a block is multiplied: register tiles with classes in lanes, with features in lanes, or BLAS. Layout of `w`:
-# for TILES and BLAS (n_features + 1, stride), the bias in the last row; for DOTS as in `tiles.dots`.
+# for TILES as in `tiles.forward`, for DOTS as in `tiles.dots`, for BLAS (n_features + 1, stride), the bias in the last
+# row. See `place_of_class`.
 TILES, DOTS, BLAS = 0, 1, 2
 
 # The parameters, in the dtype of X and in the layout of `form`; rows of logits are `stride` numbers apart. There is a
@@ -73,6 +74,10 @@ BLAS_BLOCK_BYTES = 1 << 21
 # Prefetch distance of the logits, a few hundred nanoseconds of reading. The gradient prefetches the next block, so that
 # the memory is never idle: 25% faster for 54 features and 7 classes.
 PREFETCH_BYTES = 1 << 14
+# Longer rows are not prefetched by the gradient where there are few registers: such CPUs (AMD Zen 1 to 3) have small
+# second-level caches, in which two blocks of few rows have no place, and read long rows ahead by themselves. 5 to 15%
+# faster for 784 features and 10 classes, but 10% slower for 54 features.
+LONG_ROW_BYTES = 1 << 62 if MANY_REGISTERS else 5 << 9
 # A first-level cache has few places for addresses that differ by multiples of 4 KB. With few registers, which hold less
 # of a block, rows at a distance of a multiple of so many bytes are copied to a larger distance: up to 35% faster.
 # With 32 registers the copy would take longer than it saves.
@@ -97,6 +102,18 @@ def tiled_form(n_features, n_classes, width):
     by_classes = (n_classes + width - 1) // width * n_features
     by_features = n_classes * ((n_features + width - 1) // width * DOT_COST + DOT_SUM)
     return DOTS if by_features < by_classes else TILES
+
+
+@part
+def place_of_class(weights, n_features, k):
+    """Where `w` holds class k: index of its first coefficient, distance of its coefficients, index of its bias."""
+    stride, width = weights.stride, lanes(weights.w)
+    if weights.form == DOTS:
+        length = (n_features + width - 1) // width * width
+        return k * length, 1, weights.n_classes * length + k
+    first, side = (0, stride) if weights.form == BLAS else panel_of(k, stride, width)
+    at = first * (n_features + 1) + k - first
+    return at, side, at + n_features * side
 
 
 @part
@@ -171,6 +188,8 @@ def block_of(rows, weights, start, n, pack):
     n_features = rows.n_features
     if side_by_side(rows, weights):
         ahead, at = prefetch_distance(rows), start * rows.row_stride
+        if n_features * rows.x.itemsize > LONG_ROW_BYTES:
+            return Block(rows.x, at, rows.row_stride, n, n_features, ahead, rows.x, at, 0)
         following = at + n * rows.row_stride
         return Block(rows.x, at, rows.row_stride, n, n_features, ahead, rows.x, following, rows.row_stride)
     side = pack_stride(rows)

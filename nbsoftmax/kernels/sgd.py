@@ -27,13 +27,13 @@ from nbsoftmax.kernels.lang.simd import element, lanes, load, load_part, prefetc
 from nbsoftmax.kernels.lang.tiles import MOST_ROWS
 from nbsoftmax.kernels.linear import (
     BLAS,
-    DOTS,
     Block,
     add_gradient,
     block_rows,
     cross_entropy_of,
     logits_of,
     pack_stride,
+    place_of_class,
 )
 from nbsoftmax.kernels.rows import (
     MOST_CLASSES_IN_TILE,
@@ -179,17 +179,11 @@ def update_class(k, weights, gradient, n_chunks, state, rate, rule, share, step,
     for j in range(low, high):
         gradient[j] = 0.0
     # Update the copy in the dtype of X, in the layout of `weights.form`.
-    w, stride, n_features = weights.w, weights.stride, order - 1
-    bias = params[high - 1] if fit_intercept else 0.0
-    if weights.form == DOTS:
-        width = (n_features + lanes(w) - 1) // lanes(w) * lanes(w)
-        for j in range(n_features):
-            w[k * width + j] = params[low + j]
-        w[weights.n_classes * width + k] = bias
-    else:
-        for j in range(n_features):
-            w[j * stride + k] = params[low + j]
-        w[n_features * stride + k] = bias
+    w = weights.w
+    at, distance, bias = place_of_class(weights, order - 1, k)
+    for j in range(order - 1):
+        w[at + j * distance] = params[low + j]
+    w[bias] = params[high - 1] if fit_intercept else 0.0
 
 
 @jit

@@ -97,6 +97,15 @@ def test_any_layout_and_float32_samples(layout, N):
     np.testing.assert_allclose(found, expected, rtol=0, atol=2e-6)
 
 
+@pytest.mark.parametrize("K", [20, 27, 50, 59])  # panels of all widths, for vectors of 16, 32 and 64 bytes
+def test_classes_in_several_panels(K):
+    X, y = data(m=40, N=17, K=K)
+    order, rates = np.arange(40), np.full(4, 0.1)
+    found = epoch(X, y, K, order, 10, rates, "nesterov", 0.9, l2=0.01)
+    expected = epoch_by_numpy(X, y, np.zeros((K, 18)), order, 10, rates, "nesterov", 0.9, l2=0.01)
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-12)
+
+
 def test_classes_in_hundreds_by_products_of_blas():
     X, y = data(m=40, N=64, K=600)
     order, rates = np.arange(40), np.full(2, 0.1)

@@ -149,36 +149,47 @@ forward_tile_1, forward_tile_2, forward_tile_3, forward_tile_4 = map(_forward_ti
 
 
 @inlined
+def panel_of(k, stride, width):
+    """First class and number of classes of the panel with class k; `stride` classes in vectors of `width`.
+
+    Panels have three vectors, the widest with full tiles; the last one has what is left, up to four.
+    """
+    side = 3 * width
+    first = min(k // side, max(1, (stride // width + 1) // 3) - 1) * side
+    return first, side if first + side + width < stride else stride - first
+
+
+@inlined
 def forward(x, xi, x_stride, n_rows, n_features, w, w_stride, z, z_stride, ahead):
     """Compute z[r, :] = bias + x[r, :] w for the rows r of a block.
 
     x : row r begins at x[xi + r * x_stride]
-    w : (n_features + 1, w_stride), the bias in the last row; w_stride is a multiple of the vector length
+    w : panels of classes (`panel_of`) after each other, each (n_features + 1, classes of the panel), the bias in the
+        last row; w_stride, the number of classes of all panels, is a multiple of the vector length
     z : (n_rows rounded up to whole tiles, z_stride), z_stride >= w_stride
     ahead : prefetch distance in elements
     """
     k = 0
     while k < w_stride:
-        width = min((w_stride - k) // lanes(x), 4)
-        if w_stride - k > 4 * lanes(x):
-            width = 3  # the widest with full tiles; 4 only where a single vector would be left over
+        _, side = panel_of(k, w_stride, lanes(x))
+        width, panel = side // lanes(x), k * (n_features + 1)
         at = 0
         while at < n_rows:
             i, rest = xi + at * x_stride, n_rows - at
             near = ahead if k == 0 else 0
             if width == 1:
-                forward_tile_1(x, i, x_stride, rest, n_features, w, k, w_stride, z, at * z_stride + k, z_stride, near)
+                forward_tile_1(x, i, x_stride, rest, n_features, w, panel, side, z, at * z_stride + k, z_stride, near)
                 at += FORWARD_ROWS_1
             elif width == 2:
-                forward_tile_2(x, i, x_stride, rest, n_features, w, k, w_stride, z, at * z_stride + k, z_stride, near)
+                forward_tile_2(x, i, x_stride, rest, n_features, w, panel, side, z, at * z_stride + k, z_stride, near)
                 at += FORWARD_ROWS_2
             elif width == 3:
-                forward_tile_3(x, i, x_stride, rest, n_features, w, k, w_stride, z, at * z_stride + k, z_stride, near)
+                forward_tile_3(x, i, x_stride, rest, n_features, w, panel, side, z, at * z_stride + k, z_stride, near)
                 at += FORWARD_ROWS_3
             else:
-                forward_tile_4(x, i, x_stride, rest, n_features, w, k, w_stride, z, at * z_stride + k, z_stride, near)
+                forward_tile_4(x, i, x_stride, rest, n_features, w, panel, side, z, at * z_stride + k, z_stride, near)
                 at += FORWARD_ROWS_4
-        k += width * lanes(x)
+        k += side
 
 
 FORWARD_ROWS_1, FORWARD_ROWS_2, FORWARD_ROWS_3, FORWARD_ROWS_4 = (FORWARD_ROWS[w] for w in (1, 2, 3, 4))
@@ -398,6 +409,10 @@ def backward(x, xi, x_stride, n_rows, n_features, d, d_stride, n_classes, g, gi,
     """
     n_tiles = (n_classes + TALLEST - 1) // TALLEST
     low, n_taller = n_classes // n_tiles, n_classes % n_tiles  # the heights of the tiles are low and, first, low + 1
+    low_width, tall_width = (
+        backward_width(low),
+        backward_width(low + 1),
+    )  # divisions, which the loops below must not have
     # If there are few tiles, all use some features before the next features are read, from the first-level cache.
     n_together = n_tiles if n_tiles <= MOST_TOGETHER else 1
     n_sub = backward_rows(x_stride, d_stride, n_rows, x.itemsize) if n_together > 1 else n_rows
@@ -405,7 +420,8 @@ def backward(x, xi, x_stride, n_rows, n_features, d, d_stride, n_classes, g, gi,
         n, x_at, d_at, f_at = min(n_sub, n_rows - r), xi + r * x_stride, r * d_stride, fi + r * f_stride
         for first in range(0, n_tiles, n_together):
             k_first = first * low + min(first, n_taller)
-            wide = backward_width(low + 1 if first < n_taller else low) * lanes(x)
+            width = tall_width if first < n_taller else low_width
+            wide, low_form = width * lanes(x), low if width == low_width else TALLEST + 1
             j, turn = k_first // lanes(x) * lanes(x) if triangle else 0, 0
             while j < n_features:
                 step, k = wide if j + wide <= n_features else lanes(x), k_first
@@ -416,7 +432,7 @@ def backward(x, xi, x_stride, n_rows, n_features, d, d_stride, n_classes, g, gi,
                     if triangle and j + step <= k:  # below the diagonal
                         pass
                     elif step == wide:
-                        form = height if backward_width(height) * lanes(x) == wide else TALLEST + 1
+                        form = height if t < n_taller else low_form
                         backward_tile_wide(
                             x,
                             x_at + j,

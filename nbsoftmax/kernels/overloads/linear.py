@@ -10,7 +10,7 @@ from nbsoftmax.errors import InputValueError
 from nbsoftmax.kernels import linear
 from nbsoftmax.kernels.chunks import PARTIAL_BYTES, chunks_of_samples
 from nbsoftmax.kernels.lang.simd import lanes
-from nbsoftmax.kernels.linear import DOTS, Rows, Weights, tiled_form, whole_vectors
+from nbsoftmax.kernels.linear import DOTS, Rows, Weights, place_of_class, tiled_form, whole_vectors
 from nbsoftmax.kernels.overloads.arguments import check_floats, contiguous, copied, only, zeros
 from nbsoftmax.kernels.overloads.calls import calling
 from nbsoftmax.kernels.overloads.sums import total
@@ -51,24 +51,18 @@ def by_copied_rows(X):
 
 @jit
 def weights_for(form, coef, intercept, x):
-    """The parameters in the dtype of X, and the stride of logits, as `Design.weights` lays them out."""
+    """The parameters in the dtype of X, as `Design.weights` lays them out."""
     n_classes, n_features = coef.shape
-    width = lanes(x)
-    stride = whole_vectors(n_classes, x)
-    if form == DOTS:
-        padded = (n_features + width - 1) // width * width
-        w = np.zeros(n_classes * (padded + 1), x.dtype)
-        for k in range(n_classes):
-            for j in range(n_features):
-                w[k * padded + j] = coef[k, j]
-            w[n_classes * padded + k] = intercept[k]
-    else:
-        w = np.zeros((n_features + 1) * stride, x.dtype)
-        for k in range(n_classes):
-            for j in range(n_features):
-                w[j * stride + k] = coef[k, j]
-            w[n_features * stride + k] = intercept[k]
-    return w, stride
+    width, stride = lanes(x), whole_vectors(n_classes, x)
+    padded = (n_features + width - 1) // width * width
+    w = np.zeros(n_classes * (padded + 1) if form == DOTS else (n_features + 1) * stride, x.dtype)
+    weights = Weights(w, stride, n_classes, form)
+    for k in range(n_classes):
+        at, distance, bias = place_of_class(weights, n_features, k)
+        for j in range(n_features):
+            w[at + j * distance] = coef[k, j]
+        w[bias] = intercept[k]
+    return weights
 
 
 @jit
@@ -109,12 +103,11 @@ def loss_and_grad(X, y, coef, intercept, sample_weight, class_weight, label_smoo
             y, n_rows, n_classes, x, sample_weight, class_weight, label_smoothing, None, True
         )
         form = tiled_form(n_features, n_classes, lanes(x))
-        w, stride = weights_for(form, coef, intercept, x)
+        weights = weights_for(form, coef, intercept, x)
         n_chunks = number_of_chunks(n_rows, n_features, n_classes)
         partial, gradient, empty = zeros(n_chunks), zeros(n_chunks * n_classes * (n_features + 1)), x[:0]
         for chunk in prange(n_chunks):
             rows = Rows(x, row_stride, column_stride, n_rows, n_features, empty)
-            weights = Weights(w, stride, n_classes, form)
             target = Target(labels, proba, gain, floor, weight, kind)
             kernel((only(chunk), rows, weights, target, True, True, partial, gradient))
         dcoef, dintercept = mean_gradient(gradient, n_chunks, n_classes, n_features, divisor)
