@@ -182,11 +182,29 @@ def _of_data_iter(opened: Any) -> Iterator[Batch]:
                 f"the DataIter passes {given[0]}, which has no meaning here; pass data, label, weight and base_margin."
             )
         names = others.get("feature_names")
-        found.append(Batch(data, label, weight, base_margin, None if names is None else tuple(names)))
+        names = None if names is None else tuple(map(str, names))
+        found.append(Batch(data if names is None else _renamed(data, names), label, weight, base_margin, names))
 
     while opened.next(input_data):
         yield from found
         found.clear()
+
+
+def _renamed(data: Any, names: tuple[str, ...]) -> Any:
+    """The data with other names of the columns, if they are a table."""
+    library = library_of(data)
+    if library is None:
+        return data
+    if len(names) != len(names_of(data)):
+        raise InputValueError(
+            f"the DataIter passes {len(names)} feature_names, but data has {len(names_of(data))} columns; pass one "
+            "name for each column."
+        )
+    if library == "pyarrow":
+        return data.rename_columns(list(names))
+    renamed = data.copy(deep=False) if library == "pandas" else data.clone()
+    renamed.columns = list(names)
+    return renamed
 
 
 def _tables(opener: _Opener, roles: Roles) -> Iterator[Any]:
