@@ -22,7 +22,7 @@ from nbsoftmax.encoding import (
     names_of,
     needs_encoding,
 )
-from nbsoftmax.errors import InputTypeError, InputValueError
+from nbsoftmax.errors import InputTypeError, InputValueError, rows_called
 from nbsoftmax.validation.arrays import check_shape
 from nbsoftmax.validation.frames import library_of
 
@@ -278,16 +278,16 @@ def _of_tuple(item: Any) -> Batch:
 
 def _encoded(item: Any, rows: TableRows, encoding: AnyEncoding) -> Batch:
     """The arrays of a tuple whose X is a table, without the rows that an encoding drops."""
-    X, beside = item[0], _beside(item)
+    X, beside = item[0], (*item[1:4], None, None, None)[:3]
     if library_of(X) is None:
         raise InputTypeError(f"table is an encoding of tables, but X of a batch is a {type(X).__name__}; give a table.")
-    for name, array in zip(("y", "sample_weight", "offset"), beside, strict=True):
-        if array is not None and len(array) != len(X):
-            raise InputValueError(f"a batch has {len(X)} rows of X, but {len(array)} entries of {name}.")
-    found = rows.encoded(X)
+    first, found = rows.n_rows, rows.encoded(X)
+    called = None
     if found.kept is not None:
-        beside = tuple(None if array is None else array[found.kept] for array in beside)
-    y, weight, offset = beside
+        beside = validation.kept_beside(found.kept, *beside)
+        called = first + np.flatnonzero(found.kept)
+    with rows_called(called):
+        y, weight, offset = _beside((X, *beside))
     return Batch(found.X, y, weight, offset, encoding.names)
 
 

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from nbsoftmax import validation
 from nbsoftmax.backends.base import SampleOrder
 from nbsoftmax.encoding import AnyEncoding, TableOptions, encoding_for, is_table
-from nbsoftmax.errors import InputTypeError, InputValueError, listed
+from nbsoftmax.errors import InputTypeError, InputValueError, listed, rows_called
 from nbsoftmax.kernels.runtime.blas import one_thread
 from nbsoftmax.kernels.sgd import State
 from nbsoftmax.models.softmax import SoftmaxModel
@@ -162,10 +162,10 @@ def learn_chunk(
     options: StreamOptions,
     X: Any,
     y: Any,
-    *,
-    classes: ArrayLike | None,
     sample_weight: ArrayLike | None,
     offset: ArrayLike | None,
+    *,
+    classes: ArrayLike | None,
     init: Any,
 ) -> Stream:
     """The stream after a chunk of samples; the first chunk (`before` is None) begins a stream.
@@ -176,10 +176,28 @@ def learn_chunk(
         For invalid input, and if the parameters diverge; `before` then remains as it was.
     """
     encoding = options.encoding
-    if encoding is not None:
-        encoding_for(X, encoding)  # refuses an array
-        dense = str(options.objective.device).startswith("cuda")
-        X, y, sample_weight, offset = encoded_rows(encoding, X, y, sample_weight, offset, dense=dense)
+    given: dict[str, Any] = {"classes": classes, "init": init}
+    if encoding is None:
+        return _learn(before, options, X, y, sample_weight, offset, **given)
+    encoding_for(X, encoding)  # refuses an array
+    dense = str(options.objective.device).startswith("cuda")
+    *encoded, rows = encoded_rows(encoding, X, y, sample_weight, offset, dense=dense)
+    with rows_called(rows):
+        return _learn(before, options, *encoded, **given)
+
+
+def _learn(
+    before: Stream | None,
+    options: StreamOptions,
+    X: Any,
+    y: Any,
+    sample_weight: ArrayLike | None,
+    offset: ArrayLike | None,
+    *,
+    classes: ArrayLike | None,
+    init: Any,
+) -> Stream:
+    encoding = options.encoding
     array, names = _array_of(X) if encoding is None else (X, encoding.names)
     y = validation.target_array(y)
     stream = before or Stream(classes_of(classes, y), names, options.solver, options.seed, encoding)

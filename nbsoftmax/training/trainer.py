@@ -396,6 +396,5 @@ class Trainer:
         solver = streaming_solver(self._solver(), self.class_weight, standardize=self.standardize)
         of_data = self.dtype, self.class_weight, self.label_smoothing, self.table
         options = StreamOptions(solver, self._seed(), *of_data, self._objective_options())
-        given: dict[str, Any] = {"classes": classes, "sample_weight": sample_weight, "offset": offset, "init": init}
-        self._stream = learn_chunk(self._stream, options, X, y, **given)
+        self._stream = learn_chunk(self._stream, options, X, y, sample_weight, offset, classes=classes, init=init)
         return self._stream.model()

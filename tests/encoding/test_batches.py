@@ -252,7 +252,7 @@ BAD = {
     "labels of another length": (
         [(pd.DataFrame({"v": ["x", None]}), [0])],
         {"target": None, "table": nbs.TableOptions(missing="drop")},
-        "2 rows of X, but 1 entries of y",
+        "y has 1 entries, but X has 2 rows",
     ),
 }
 
