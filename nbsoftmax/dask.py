@@ -72,6 +72,12 @@ class DaskSoftmaxRegression(SoftmaxRegression):
         while `n_features_in_` and `feature_names_in_` are those of the DataFrame. Predictions then take tables.
     coef_, intercept_, classes_, n_features_in_, feature_names_in_, n_iter_, converged_, gap_, history_
         As for `SoftmaxRegression`.
+
+    Warns
+    -----
+    UnknownLevelsWarning
+        In predictions of tables with levels that the fit has not seen. Predictions of collections are computed on the
+        workers, and the warning is written to their logs.
     """
 
     encoding_: AnyEncoding | None = None  # until a fit

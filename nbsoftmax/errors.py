@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from itertools import islice
-from typing import Any
+from typing import TYPE_CHECKING, Any, Self
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 LONGEST = 120  # maximum of characters of a value in a message
 
@@ -17,11 +21,26 @@ class InputError(Exception):
     ----------
     parameter : str or None
         The parameter that the message begins with, if the message is about one: the command line shows its option.
+    parts : tuple of str and int
+        The parts of a message about rows, of which the integers are numbers of rows; () for other messages.
     """
+
+    parts: tuple[str | int, ...] = ()
 
     def __init__(self, message: str = "", *, parameter: str | None = None) -> None:
         super().__init__(message)
         self.parameter = parameter
+
+    @classmethod
+    def about_rows(cls, *parts: str | int) -> Self:
+        """The error whose message has these parts; integers are numbers of rows."""
+        error = cls("".join(map(str, parts)))
+        error.parts = parts
+        return error
+
+    def in_rows(self, rows: NDArray[Any]) -> Self:
+        """The error in which row i is called rows[i]."""
+        return self.about_rows(*(part if isinstance(part, str) else int(rows[part]) for part in self.parts))
 
 
 class InputValueError(InputError, ValueError):
@@ -38,6 +57,17 @@ class DeviceMemoryError(InputError, MemoryError):
 
 class ClusterError(RuntimeError):
     """A cluster cannot complete a fit: no worker is left, workers die on one partition, or its scheduler is gone."""
+
+
+@contextmanager
+def rows_called(rows: NDArray[Any] | None) -> Iterator[None]:
+    """Errors about row i name rows[i], the row of the caller's table; None changes nothing."""
+    try:
+        yield
+    except InputError as error:
+        if rows is None or not error.parts:
+            raise
+        raise error.in_rows(rows) from None
 
 
 def plain(value: Any) -> str:

@@ -50,7 +50,6 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _display(arguments: argparse.Namespace) -> Any:
     from nbsoftmax import plots
-    from nbsoftmax.validation import codes_of
 
     if arguments.kind == "convergence":
         return plots.ConvergenceDisplay.from_log(arguments.source)
@@ -72,12 +71,8 @@ def _display(arguments: argparse.Namespace) -> Any:
                 "plot decision draws the predictions of a plane, whose points have no offset; leave --offset out."
             )
         return plots.DecisionDisplay.from_estimator(model, data.X, labels)
-    labels = model.classes[codes_of(labels, model.classes, n_samples=data.X.shape[0])]  # refuses unknown ones
-    if arguments.kind == "reliability":
-        proba = model.predict_proba(data.X, offset=data.offset)
-        return plots.ReliabilityDisplay.from_predictions(labels, proba, labels=model.classes)
-    predicted = model.predict(data.X, offset=data.offset)
-    return plots.ConfusionDisplay.from_predictions(labels, predicted, labels=model.classes.tolist())
+    display = plots.ReliabilityDisplay if arguments.kind == "reliability" else plots.ConfusionDisplay
+    return display.from_estimator(model, data.X, labels, offset=data.offset)
 
 
 def _shape(text: str) -> tuple[int, int]:

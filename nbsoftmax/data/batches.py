@@ -22,7 +22,7 @@ from nbsoftmax.encoding import (
     names_of,
     needs_encoding,
 )
-from nbsoftmax.errors import InputTypeError, InputValueError
+from nbsoftmax.errors import InputTypeError, InputValueError, rows_called
 from nbsoftmax.validation.arrays import check_shape
 from nbsoftmax.validation.frames import library_of
 
@@ -182,11 +182,29 @@ def _of_data_iter(opened: Any) -> Iterator[Batch]:
                 f"the DataIter passes {given[0]}, which has no meaning here; pass data, label, weight and base_margin."
             )
         names = others.get("feature_names")
-        found.append(Batch(data, label, weight, base_margin, None if names is None else tuple(names)))
+        names = None if names is None else tuple(map(str, names))
+        found.append(Batch(data if names is None else _renamed(data, names), label, weight, base_margin, names))
 
     while opened.next(input_data):
         yield from found
         found.clear()
+
+
+def _renamed(data: Any, names: tuple[str, ...]) -> Any:
+    """The data with other names of the columns, if they are a table."""
+    library = library_of(data)
+    if library is None:
+        return data
+    if len(names) != len(names_of(data)):
+        raise InputValueError(
+            f"the DataIter passes {len(names)} feature_names, but data has {len(names_of(data))} columns; pass one "
+            "name for each column."
+        )
+    if library == "pyarrow":
+        return data.rename_columns(list(names))
+    renamed = data.copy(deep=False) if library == "pandas" else data.clone()
+    renamed.columns = list(names)
+    return renamed
 
 
 def _tables(opener: _Opener, roles: Roles) -> Iterator[Any]:
@@ -260,16 +278,16 @@ def _of_tuple(item: Any) -> Batch:
 
 def _encoded(item: Any, rows: TableRows, encoding: AnyEncoding) -> Batch:
     """The arrays of a tuple whose X is a table, without the rows that an encoding drops."""
-    X, beside = item[0], _beside(item)
+    X, beside = item[0], (*item[1:4], None, None, None)[:3]
     if library_of(X) is None:
         raise InputTypeError(f"table is an encoding of tables, but X of a batch is a {type(X).__name__}; give a table.")
-    for name, array in zip(("y", "sample_weight", "offset"), beside, strict=True):
-        if array is not None and len(array) != len(X):
-            raise InputValueError(f"a batch has {len(X)} rows of X, but {len(array)} entries of {name}.")
-    found = rows.encoded(X)
+    first, found = rows.n_rows, rows.encoded(X)
+    called = None
     if found.kept is not None:
-        beside = tuple(None if array is None else array[found.kept] for array in beside)
-    y, weight, offset = beside
+        beside = validation.kept_beside(found.kept, *beside)
+        called = first + np.flatnonzero(found.kept)
+    with rows_called(called):
+        y, weight, offset = _beside((X, *beside))
     return Batch(found.X, y, weight, offset, encoding.names)
 
 

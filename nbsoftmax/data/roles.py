@@ -18,9 +18,9 @@ from nbsoftmax.data.cut import Batch
 from nbsoftmax.data.packing import Columns
 from nbsoftmax.encoding import AnyEncoding, Encoded, WrongFieldError, names_of, warn_of_unknown
 from nbsoftmax.encoding.base import Unknown, add_unknown
-from nbsoftmax.errors import InputTypeError, InputValueError, listed, plain
+from nbsoftmax.errors import InputTypeError, InputValueError, listed, plain, rows_called
 from nbsoftmax.validation import Float64s
-from nbsoftmax.validation.frames import arrow_dtype, floats_of, library_of, only_column, plain_dtype
+from nbsoftmax.validation.frames import arrow_dtype, floats_of, library_of, only_column, plain_dtype, rows_where
 
 Names = str | Sequence[str] | None
 
@@ -117,11 +117,11 @@ class TableRows:
             self.n_rows += len(table)
             return of_arrow(table, self._roles, first) if is_arrow else of_frame(table, self._roles)
         self._roles.of_columns(names_of(table))  # refuses a table without one of them
-        found = self.encoded(table)
+        found, called = self.encoded(table), None
         if found.kept is not None:
-            keep = getattr(table, "filter" if library != "pandas" else "__getitem__")
-            table = keep(arrow().array(found.kept) if is_arrow else found.kept)
-        beside = _beside(table, self._roles, first) if is_arrow else _beside_of_frame(table, self._roles)
+            table, called, first = rows_where(found.kept, table), first + np.flatnonzero(found.kept), 0
+        with rows_called(called):
+            beside = _beside(table, self._roles, first) if is_arrow else _beside_of_frame(table, self._roles)
         return Batch(found.X, *beside, self._encoding.names)
 
     def encoded(self, table: Any) -> Encoded:
@@ -271,7 +271,8 @@ def _target(batch: Any, target: str | tuple[str, ...], first_row: int) -> Any:
 def _refuse_missing(array: Any, name: str, first_row: int) -> None:
     if array.null_count:
         missing = np.asarray(array.is_null().to_numpy(zero_copy_only=False))
-        raise InputValueError(
-            f"there is a missing value in column {plain(name)} at row {first_row + int(missing.argmax())} (counted "
-            "from 0); drop such rows, or impute the values."
+        raise InputValueError.about_rows(
+            f"there is a missing value in column {plain(name)} at row ",
+            first_row + int(missing.argmax()),
+            " (counted from 0); drop such rows, or impute the values.",
         )

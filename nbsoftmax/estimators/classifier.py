@@ -194,7 +194,12 @@ class SoftmaxRegression(CallbackSupportMixin, FittedClassifier):
 
     @available_if(_can_partial_fit)
     def partial_fit(
-        self, X: Any, y: Any, classes: ArrayLike | None = None, sample_weight: ArrayLike | None = None
+        self,
+        X: Any,
+        y: Any,
+        classes: ArrayLike | None = None,
+        sample_weight: ArrayLike | None = None,
+        offset: ArrayLike | None = None,
     ) -> SoftmaxRegression:
         """Update the model with a chunk of a stream: one epoch of stochastic gradient descent, whatever `solver` is.
 
@@ -208,6 +213,8 @@ class SoftmaxRegression(CallbackSupportMixin, FittedClassifier):
         classes : array_like (n_classes,)
             All labels of the stream; needed in the first call, unless there was a `fit`.
         sample_weight : array_like (n_samples,), optional
+        offset : array_like (n_samples, n_classes), or (n_samples,) for classes_[1] of two, optional
+            Added to the logits, as in `fit`.
 
         Raises
         ------
@@ -218,7 +225,8 @@ class SoftmaxRegression(CallbackSupportMixin, FittedClassifier):
             For input or parameters that cannot be used.
         """
         fitted, given = hasattr(self, "coef_"), X
-        X, y, sample_weight = to_numpy("X", X), to_numpy("y", y), to_numpy("sample_weight", sample_weight)
+        X, y = to_numpy("X", X), to_numpy("y", y)
+        sample_weight, offset = to_numpy("sample_weight", sample_weight), to_numpy("offset", offset)
         X, y, names = self._read(X, y, reset=not fitted)
         if names is not None:  # so that an error names the column; the trainer validates arrays
             X = validation.features(X, names=names)
@@ -256,7 +264,8 @@ class SoftmaxRegression(CallbackSupportMixin, FittedClassifier):
             start = np.column_stack(self._two_rows()) if fitted else None
         trainer.l2 = self._penalties(seen, labels.size)[1]
         indices = np.arange(labels.size)
-        model = trainer.partial_fit(X, codes, classes=indices, sample_weight=sample_weight, init=start)
+        added = None if offset is None else validation.offset(offset, (codes.size, labels.size), X.dtype, labels)
+        model = trainer.partial_fit(X, codes, classes=indices, sample_weight=sample_weight, offset=added, init=start)
         self._stream, self._seen, self.classes_ = trainer, seen, labels
         self.coef_, self.intercept_ = one_row(model.coef, model.intercept)
         self.n_iter_ = np.array([1], np.int32)

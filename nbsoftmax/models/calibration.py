@@ -1,6 +1,7 @@
 """Calibration: whether events with a predicted probability of 70% happen 7 times out of 10. Use held-out samples.
 
-    temperature T   minimises the mean cross-entropy of (logits / T, y); it does not change the predicted labels
+    temperature T   minimises the mean cross-entropy of (logits / T, y); it does not change the predicted labels. An
+                    offset is not divided: (logits / T + offset, y)
     Brier score     (1 / S) sum_i s_i sum_k (a_ik - [y_i = k])^2
     ECE             sum_b (S_b / S) |accuracy of bin b - mean confidence of bin b|,    confidence = max_k a_k
 
@@ -80,10 +81,12 @@ class Reliability(Displayed):
         }
 
 
-def temperature(logits: ArrayLike, y: ArrayLike, *, sample_weight: ArrayLike | None = None) -> float:
-    """Find the temperature T > 0 for which softmax(logits / T) fits `y` best.
+def temperature(
+    logits: ArrayLike, y: ArrayLike, *, sample_weight: ArrayLike | None = None, offset: ArrayLike | None = None
+) -> float:
+    """Find the temperature T > 0 for which softmax(logits / T + offset) fits `y` best.
 
-        minimise over T    sum_i s_i cross_entropy(z_i / T, y_i) / sum_i s_i
+        minimise over T    sum_i s_i cross_entropy(z_i / T + o_i, y_i) / sum_i s_i
 
     Parameters
     ----------
@@ -92,6 +95,8 @@ def temperature(logits: ArrayLike, y: ArrayLike, *, sample_weight: ArrayLike | N
     y : array_like
         Class indices (n_samples,), or probabilities (n_samples, n_classes).
     sample_weight : array_like (n_samples,), optional
+    offset : array_like (n_samples, n_classes), or (n_samples,) for the second of two classes, optional
+        Added to logits / T, with fixed coefficient 1; `logits` are without it.
 
     Returns
     -------
@@ -101,8 +106,8 @@ def temperature(logits: ArrayLike, y: ArrayLike, *, sample_weight: ArrayLike | N
     Raises
     ------
     InputValueError
-        If no T fits best: every sample is predicted correctly (T would be 0), or the logits fit no better than equal
-        probabilities (T would be infinite).
+        If no T fits best: the largest logit of every sample is that of its class (T would be 0), or the logits fit no
+        better than equal ones, with which the offset alone gives the probabilities (T would be infinite).
 
     Notes
     -----
@@ -115,14 +120,17 @@ def temperature(logits: ArrayLike, y: ArrayLike, *, sample_weight: ArrayLike | N
         y, n_samples, n_classes, z.dtype, sample_weight=sample_weight, class_weight=None, label_smoothing=0.0
     )
     _some_weight(target.total)
+    added = validation.offset(offset, (n_samples, n_classes), z.dtype)
     s = target.weight / target.total if target.weight.size else np.full(n_samples, 1 / target.total)
     scale = float(np.abs(z).max()) or 1.0
     z = z / scale
     z -= z.max(axis=1, keepdims=True)
     of_target = (z * target.proba).sum(axis=1) if target.kind == PROBA else z[np.arange(n_samples), target.labels]
-    if not (s * (of_target - z.mean(axis=1))).sum() > 0:  # sums without BLAS, whose last bits depend on its threads
+    mean = (softmax(added) * z).sum(axis=1) if added.size else z.mean(axis=1)
+    if not (s * (of_target - mean)).sum() > 0:  # sums without BLAS, whose last bits depend on its threads
+        rival = "the offset alone does" if added.size else "equal probabilities do"
         raise InputValueError(
-            "the logits fit these labels no better than equal probabilities do, so the best temperature is infinite; "
+            f"the logits fit these labels no better than {rival}, so the best temperature is infinite; "
             "check that the columns of logits are in the order of the classes, or train the model again."
         )
     if not (of_target[s > 0] < 0).any():
@@ -131,14 +139,18 @@ def temperature(logits: ArrayLike, y: ArrayLike, *, sample_weight: ArrayLike | N
             "none of which the model was trained on."
         )
 
+    def at_inverse(b: float) -> Floats:
+        """The logits for 1 / T = b / scale."""
+        return b * z + added if added.size else b * z
+
     def slope(b: float) -> float:
         """Derivative of the mean loss with respect to b = 1 / T."""
-        gradient = cross_entropy_and_grad(b * z, y, sample_weight=sample_weight)[1]
+        gradient = cross_entropy_and_grad(at_inverse(b), y, sample_weight=sample_weight)[1]
         return float((gradient * z).sum())
 
     def curvature(b: float) -> float:
         """Second derivative: the mean variance of a sample's logits under its probabilities."""
-        a = softmax(b * z)
+        a = softmax(at_inverse(b))
         mean = (a * z).sum(axis=1, keepdims=True)
         return float((s * (a * (z - mean) ** 2).sum(axis=1)).sum())
 
@@ -159,7 +171,14 @@ def temperature(logits: ArrayLike, y: ArrayLike, *, sample_weight: ArrayLike | N
         b = following
 
 
-def calibrate(model: SoftmaxModel, X: Any, y: Any, *, sample_weight: ArrayLike | None = None) -> SoftmaxModel:
+def calibrate(
+    model: SoftmaxModel,
+    X: Any,
+    y: Any,
+    *,
+    sample_weight: ArrayLike | None = None,
+    offset: ArrayLike | None = None,
+) -> SoftmaxModel:
     """Divide the logits of a model by the `temperature` that fits held-out samples.
 
     Parameters
@@ -170,11 +189,13 @@ def calibrate(model: SoftmaxModel, X: Any, y: Any, *, sample_weight: ArrayLike |
     y : array_like (n_samples,)
         Labels.
     sample_weight : array_like (n_samples,), optional
+    offset : array_like (n_samples, n_classes), or (n_samples,) for classes[1] of two, optional
+        Added to the logits, with fixed coefficient 1, before and after calibration: it is not divided by T.
 
     Returns
     -------
     SoftmaxModel
-        A model with coef / T and intercept / T. It predicts the same labels with other probabilities.
+        A model with coef / T and intercept / T. Without an offset it predicts the same labels with other probabilities.
 
     Raises
     ------
@@ -183,7 +204,8 @@ def calibrate(model: SoftmaxModel, X: Any, y: Any, *, sample_weight: ArrayLike |
     """
     logits = checked_model(model).decision_function(X)
     codes = validation.codes_of(y, model.classes, n_samples=len(logits))
-    t = temperature(logits, codes, sample_weight=sample_weight)
+    added = None if offset is None else validation.offset(offset, logits.shape, np.float64, model.classes)
+    t = temperature(logits, codes, sample_weight=sample_weight, offset=added)
     return SoftmaxModel(
         model.coef / t, model.intercept / t, model.classes, model.feature_names, encoding=model.encoding
     )

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from nbsoftmax import validation
 from nbsoftmax.errors import InputValueError
 from nbsoftmax.models.scores import confusion
-from nbsoftmax.plots.estimator import classes_of, predictor
+from nbsoftmax.plots.estimator import classes_of, predictor, with_offset
 from nbsoftmax.plots.figure import axes_or_new
 from nbsoftmax.plots.names import short_names
 from nbsoftmax.plots.notebook import NotebookDisplay
@@ -50,6 +50,7 @@ class ConfusionDisplay(NotebookDisplay):
         *,
         labels: Any = None,
         sample_weight: ArrayLike | None = None,
+        offset: ArrayLike | None = None,
         display_labels: Sequence[Any] | None = None,
         **options: Any,
     ) -> ConfusionDisplay:
@@ -63,12 +64,14 @@ class ConfusionDisplay(NotebookDisplay):
             Labels.
         labels, sample_weight, display_labels
             As for `from_predictions`. Default of `labels`: the classes of the model.
+        offset : array_like (n_samples, n_classes), or (n_samples,) for the second of two classes, optional
+            For `predict` of the estimator, which must take one.
         **options
             Of `plot`.
         """
         estimator = predictor(estimator)
         classes = classes_of(estimator)
-        predicted = estimator.predict(X)
+        predicted = estimator.predict(X, **with_offset(offset))
         codes = validation.codes_of(y, classes, n_samples=len(predicted))
         labels = classes.tolist() if labels is None else labels
         return cls.from_predictions(

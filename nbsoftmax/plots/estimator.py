@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from nbsoftmax import validation
 from nbsoftmax.errors import InputTypeError
@@ -28,6 +28,11 @@ def classes_of(estimator: Any) -> NDArray[Any]:
             "with predict_proba, such as SoftmaxRegression or a pipeline that ends in one; fit it first."
         )
     return validation.class_labels(classes)
+
+
+def with_offset(offset: ArrayLike | None) -> dict[str, ArrayLike]:
+    """Return what a prediction needs for an offset: nothing for none, which models of other packages do not take."""
+    return {} if offset is None else {"offset": offset}
 
 
 def linear_model(estimator: Any) -> SoftmaxModel:

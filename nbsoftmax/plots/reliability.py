@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 from nbsoftmax import validation
 from nbsoftmax.errors import InputValueError, listed
 from nbsoftmax.models import calibration
-from nbsoftmax.plots.estimator import classes_of, predictor
+from nbsoftmax.plots.estimator import classes_of, predictor, with_offset
 from nbsoftmax.plots.figure import add_legend, axes_or_new, foreground
 from nbsoftmax.plots.names import short_names
 from nbsoftmax.plots.notebook import NotebookDisplay
@@ -126,6 +126,7 @@ class ReliabilityDisplay(NotebookDisplay):
         pos_label: Any = None,
         n_bins: int = 10,
         sample_weight: ArrayLike | None = None,
+        offset: ArrayLike | None = None,
         **options: Any,
     ) -> ReliabilityDisplay:
         """Draw the predictions of a model for labelled samples.
@@ -140,12 +141,14 @@ class ReliabilityDisplay(NotebookDisplay):
             The only class to draw. Default: all of them.
         n_bins : int
         sample_weight : array_like (n_samples,), optional
+        offset : array_like (n_samples, n_classes), or (n_samples,) for the second of two classes, optional
+            For `predict_proba` of the estimator, which must take one.
         **options
             Of `plot`.
         """
         estimator = predictor(estimator)
         classes = classes_of(estimator)
-        proba = estimator.predict_proba(X)
+        proba = estimator.predict_proba(X, **with_offset(offset))
         codes = validation.codes_of(y, classes, n_samples=len(proba))
         return cls.from_predictions(
             classes[codes],

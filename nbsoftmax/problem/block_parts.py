@@ -47,7 +47,10 @@ class Reading:
                 found = Survey.of(block, self.source.feature_names)
                 survey = found if survey is None else survey + found
             except InputError as error:
-                raise type(error)(f"in the block of rows that begins at row {n}: {error}") from None
+                encoding = getattr(self.source, "encoding", None)
+                drops = encoding is not None and encoding.drops_rows
+                how = " (dropped rows are not counted)" if drops else ""
+                raise type(error)(f"in the block of rows that begins at row {n}{how}: {error}") from None
             n = survey.n_samples
             self._report(n, None)
             del block

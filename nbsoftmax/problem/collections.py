@@ -19,8 +19,7 @@ import numpy as np
 from nbsoftmax import validation
 from nbsoftmax.data.blocks import Block
 from nbsoftmax.encoding import AnyEncoding, Learner, TableOptions, columns_of
-from nbsoftmax.errors import InputTypeError, InputValueError
-from nbsoftmax.problem.table_rows import kept_beside
+from nbsoftmax.errors import InputTypeError, InputValueError, rows_called
 
 
 class EncodedBlock(Block):
@@ -223,10 +222,12 @@ def _block(
 def _encoded(encoding: AnyEncoding, dtype: Any, X: Any, y: Any, sample_weight: Any = None, offset: Any = None) -> Block:
     """The block of one partition whose features an encoding makes, without the rows that it drops."""
     found = encoding.encode(X, drop=True)
+    made, rows = validation.features(found.X, dtype=dtype, names=encoding.names), None
     if found.kept is not None:
-        y, sample_weight, offset = kept_beside(found.kept, y, sample_weight, offset)
-    made = validation.features(found.X, dtype=dtype, names=encoding.names)
-    block = EncodedBlock(made, *_beside(made, y, sample_weight, offset))
+        y, sample_weight, offset = validation.kept_beside(found.kept, y, sample_weight, offset)
+        rows = np.flatnonzero(found.kept)
+    with rows_called(rows):
+        block = EncodedBlock(made, *_beside(made, y, sample_weight, offset))
     block.unknown = found.unknown
     return block
 

@@ -21,7 +21,7 @@ from nbsoftmax.backends.base import Backend
 from nbsoftmax.backends.cuda.device import devices, on_host
 from nbsoftmax.backends.in_memory import in_memory
 from nbsoftmax.encoding import AnyEncoding, is_table
-from nbsoftmax.errors import InputTypeError, InputValueError, plain
+from nbsoftmax.errors import InputTypeError, InputValueError, plain, rows_called
 from nbsoftmax.kernels.kinds import PARTIAL
 from nbsoftmax.problem.class_weights import ClassWeight, weights_of_classes
 from nbsoftmax.problem.held_out import rows_to_hold_out
@@ -316,8 +316,14 @@ def validation_problem(fitted: Fitted, data: Any) -> Problem:
             "(X, y, sample_weight, offset)."
         )
     X, y, sample_weight, offset = (*data, None, None)[:4]
-    if fitted.encoding is not None and is_table(X):
-        X, y, sample_weight, offset = encoded_rows(fitted.encoding, X, y, sample_weight, offset)
+    if fitted.encoding is None or not is_table(X):
+        return _validation_problem(fitted, X, y, sample_weight, offset)
+    *encoded, rows = encoded_rows(fitted.encoding, X, y, sample_weight, offset)
+    with rows_called(rows):
+        return _validation_problem(fitted, *encoded)
+
+
+def _validation_problem(fitted: Fitted, X: Any, y: Any, sample_weight: Any, offset: Any) -> Problem:
     array, names = validation.frame(X)
     validation.same_features(names, fitted.feature_names)
     X = validation.features(array, name="validation X", dtype=fitted.dtype, n_features=fitted.n_features, names=names)

@@ -16,7 +16,7 @@ from nbsoftmax.backends.descent import DescendingRows
 from nbsoftmax.backends.sum import Parts, SumOfRows
 from nbsoftmax.data.blocks import Block, RowBlocks, is_source
 from nbsoftmax.encoding import AnyEncoding, TableOptions, encoding_for
-from nbsoftmax.errors import InputTypeError, InputValueError, plain
+from nbsoftmax.errors import InputTypeError, InputValueError, plain, rows_called
 from nbsoftmax.problem.block_parts import BlockParts, OnRows, Reading
 from nbsoftmax.problem.class_weights import ClassWeight, weights_of_classes
 from nbsoftmax.problem.in_memory import Problem, validation_problem
@@ -286,7 +286,7 @@ def problem_of(
             raise InputValueError("a Problem has its own y, weights, offset and validation data; give it alone.")
         return X
     problem: AnyProblem
-    encoding = None
+    encoding = rows = None
     if is_source(X):
         if not (y is sample_weight is offset is None):
             raise InputTypeError(
@@ -305,8 +305,9 @@ def problem_of(
         encoding = None if table is None else encoding_for(X, table)
         if encoding is not None:
             dense = str(options.get("device")).startswith("cuda")
-            X, y, sample_weight, offset = encoded_rows(encoding, X, y, sample_weight, offset, dense=dense)
-        problem = Problem.from_labels(X, y, sample_weight=sample_weight, offset=offset, **options)
+            X, y, sample_weight, offset, rows = encoded_rows(encoding, X, y, sample_weight, offset, dense=dense)
+        with rows_called(rows):
+            problem = Problem.from_labels(X, y, sample_weight=sample_weight, offset=offset, **options)
     if encoding is not None:
         problem = replace(problem, feature_names=encoding.names, encoding=encoding)
     return problem if validation_data is None else problem.with_validation_data(validation_data)

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from nbsoftmax import validation
 from nbsoftmax.backends.base import SampleOrder
 from nbsoftmax.encoding import AnyEncoding, TableOptions, encoding_for, is_table
-from nbsoftmax.errors import InputTypeError, InputValueError, listed
+from nbsoftmax.errors import InputTypeError, InputValueError, listed, rows_called
 from nbsoftmax.kernels.runtime.blas import one_thread
 from nbsoftmax.kernels.sgd import State
 from nbsoftmax.models.softmax import SoftmaxModel
@@ -71,8 +71,8 @@ class Stream:
         """Start at the given parameters (n_classes, n_features + 1)."""
         self._state = self.solver.initial_state(start)
 
-    def learn(self, objective: PenalizedLoss) -> None:
-        """Make one epoch of steps through the samples of a chunk.
+    def learn(self, objective: PenalizedLoss, loss_of_offset: float = 0.0) -> None:
+        """Make one epoch of steps through the samples of a chunk, whose offset alone may have a large loss.
 
         Raises
         ------
@@ -93,7 +93,8 @@ class Stream:
             rate * rate_factors(solver.schedule or "constant", epochs),
             n_before=self._n_steps,
         )
-        if not loss <= DIVERGED * (self._loss + 1) or not all(np.isfinite(part).all() for part in state):
+        most = DIVERGED * (max(self._loss, loss_of_offset) + 1)
+        if not loss <= most or not all(np.isfinite(part).all() for part in state):
             raise InputValueError(
                 f"the parameters diverged in this chunk, at learning_rate {rate:g}; the chunk was left out. Give a "
                 "smaller learning_rate, or features on the same scale as before."
@@ -161,9 +162,10 @@ def learn_chunk(
     options: StreamOptions,
     X: Any,
     y: Any,
+    sample_weight: ArrayLike | None,
+    offset: ArrayLike | None,
     *,
     classes: ArrayLike | None,
-    sample_weight: ArrayLike | None,
     init: Any,
 ) -> Stream:
     """The stream after a chunk of samples; the first chunk (`before` is None) begins a stream.
@@ -174,10 +176,28 @@ def learn_chunk(
         For invalid input, and if the parameters diverge; `before` then remains as it was.
     """
     encoding = options.encoding
-    if encoding is not None:
-        encoding_for(X, encoding)  # refuses an array
-        dense = str(options.objective.device).startswith("cuda")
-        X, y, sample_weight, _ = encoded_rows(encoding, X, y, sample_weight, None, dense=dense)
+    given: dict[str, Any] = {"classes": classes, "init": init}
+    if encoding is None:
+        return _learn(before, options, X, y, sample_weight, offset, **given)
+    encoding_for(X, encoding)  # refuses an array
+    dense = str(options.objective.device).startswith("cuda")
+    *encoded, rows = encoded_rows(encoding, X, y, sample_weight, offset, dense=dense)
+    with rows_called(rows):
+        return _learn(before, options, *encoded, **given)
+
+
+def _learn(
+    before: Stream | None,
+    options: StreamOptions,
+    X: Any,
+    y: Any,
+    sample_weight: ArrayLike | None,
+    offset: ArrayLike | None,
+    *,
+    classes: ArrayLike | None,
+    init: Any,
+) -> Stream:
+    encoding = options.encoding
     array, names = _array_of(X) if encoding is None else (X, encoding.names)
     y = validation.target_array(y)
     stream = before or Stream(classes_of(classes, y), names, options.solver, options.seed, encoding)
@@ -203,9 +223,10 @@ def learn_chunk(
         validation.sample_weights(sample_weight, X.shape[0]),
         class_weight=options.class_weight,
         label_smoothing=options.label_smoothing,
-    )
+    ).with_offset(offset)
+    objective = PenalizedLoss(problem, options.objective)
     with one_thread():
-        stream.learn(PenalizedLoss(problem, options.objective))
+        stream.learn(objective, 0.0 if offset is None else objective.value(np.zeros(objective.shape)))
     stream.dtype, stream.n_features = X.dtype, X.shape[1]
     return stream
 

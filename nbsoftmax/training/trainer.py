@@ -359,6 +359,7 @@ class Trainer:
         *,
         classes: ArrayLike | None = None,
         sample_weight: ArrayLike | None = None,
+        offset: ArrayLike | None = None,
         init: Any = None,
     ) -> SoftmaxModel:
         """Continue with a chunk of a stream: one epoch of "sgd" on these samples, starting from the last call.
@@ -376,6 +377,8 @@ class Trainer:
         classes : array_like (n_classes,)
             All labels of the stream, in any order; required in the first call, unless `y` holds probabilities.
         sample_weight : array_like (n_samples,), optional
+        offset : array_like (n_samples, n_classes), or (n_samples,) for the second of two classes, optional
+            As in `fit`, of the samples of this chunk; the columns are in the order of the sorted classes.
         init : FitResult, SoftmaxModel or array (n_classes, n_features + 1), optional
             Where to start; only in the first call.
 
@@ -393,5 +396,5 @@ class Trainer:
         solver = streaming_solver(self._solver(), self.class_weight, standardize=self.standardize)
         of_data = self.dtype, self.class_weight, self.label_smoothing, self.table
         options = StreamOptions(solver, self._seed(), *of_data, self._objective_options())
-        self._stream = learn_chunk(self._stream, options, X, y, classes=classes, sample_weight=sample_weight, init=init)
+        self._stream = learn_chunk(self._stream, options, X, y, sample_weight, offset, classes=classes, init=init)
         return self._stream.model()

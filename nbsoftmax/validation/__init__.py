@@ -49,7 +49,7 @@ from nbsoftmax.validation.arrays import (
 )
 from nbsoftmax.validation.axes import Along, logits_along, target_rows, weight_rows
 from nbsoftmax.validation.binary import BinaryTargets, binary_targets, positive_weights
-from nbsoftmax.validation.conversion import as_array, is_dask, is_on_device, refuse_tensor
+from nbsoftmax.validation.conversion import as_array, is_dask, is_on_device, kept_beside, refuse_tensor
 from nbsoftmax.validation.frames import by_label, frame, same_features
 from nbsoftmax.validation.labels import class_labels, codes_of, labels, positions, target_array
 from nbsoftmax.validation.options import callables, choice, count, device, flag, n_threads, number, seed
@@ -93,6 +93,7 @@ __all__ = [
     "is_dask",
     "is_on_device",
     "is_sparse",
+    "kept_beside",
     "labels",
     "logits",
     "logits_along",

@@ -230,7 +230,10 @@ def offset(array: ArrayLike | None, shape: tuple[int, int], dtype: Any, classes:
         raise InputValueError(f"offset has shape {a.shape}, expected {shape}: one number for each sample and class.")
     bad = first_not_finite(a)
     if bad is not None:
-        raise InputValueError(f"offset contains {a[bad]} at row {bad[0]}, column {bad[1]}; expected finite numbers.")
+        i, j = map(int, bad)
+        raise InputValueError.about_rows(
+            f"offset contains {a[bad]} at row ", i, f", column {j}; expected finite numbers."
+        )
     return writeable_view(np.ascontiguousarray(a))
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nbsoftmax.errors import InputTypeError, InputValueError
-from nbsoftmax.validation.frames import column, frame
+from nbsoftmax.validation.frames import column, frame, is_tabular, rows_where
 
 DLPACK_GPUS = {2, 13}  # CUDA, and CUDA's managed memory
 
@@ -110,3 +110,16 @@ def refuse_tensor(name: str, a: Any) -> None:
         why = "is a tensor that requires a gradient"
     if steps:
         raise InputTypeError(f"{name} {why}; give {name}{steps}.")
+
+
+def kept_beside(kept: NDArray[np.bool_], y: Any, sample_weight: Any, offset: Any) -> tuple[Any, Any, Any]:
+    """The targets, weights and offset of the rows that an encoding keeps."""
+    beside = []
+    for name, array in (("y", y), ("sample_weight", sample_weight), ("offset", offset)):
+        given = array if array is None or is_tabular(array) else as_array(name, array)
+        if given is not None and len(given) != kept.size:
+            raise InputValueError(
+                f"{name} has {len(given)} entries, but X has {kept.size} rows; give one for each row."
+            )
+        beside.append(None if given is None else rows_where(kept, given))
+    return beside[0], beside[1], beside[2]

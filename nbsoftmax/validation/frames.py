@@ -109,6 +109,23 @@ def only_column(a: Any) -> Any:
     return a
 
 
+def is_tabular(a: Any) -> bool:
+    """Whether `a` is a table or a column of pandas, polars or Arrow."""
+    columns = (("pandas", ("Series", "Index")), ("polars", ("Series",)), ("pyarrow", ("Array", "ChunkedArray")))
+    return (
+        library_of(a) is not None or _is_pandas_array(a) or any(_is(a, library, *types) for library, types in columns)
+    )
+
+
+def rows_where(kept: NDArray[np.bool_], a: Any) -> Any:
+    """The rows of an array, or of a table or column in its own form, where `kept` is true."""
+    if _is(a, "polars", "DataFrame", "Series"):
+        return a.filter(kept)
+    if _is(a, "pyarrow", "Table", "RecordBatch", "Array", "ChunkedArray"):
+        return a.filter(sys.modules["pyarrow"].array(kept))
+    return a[kept]
+
+
 def boolean_columns(a: Any, *, name: str) -> tuple[NDArray[np.bool_], tuple[str, ...]] | None:
     """The array and the names of a table of two or more columns that are all boolean; None for anything else."""
     if _is(a, "pandas", "DataFrame") or _is(a, "polars", "DataFrame"):
@@ -280,9 +297,10 @@ def plain_dtype(text: str) -> str:
 
 def _refuse_missing(name: str, missing: NDArray[np.bool_]) -> None:
     if missing.any():
-        raise InputValueError(
-            f"{name} has a missing value at row {int(missing.argmax())} (counted from 0); drop such rows, or impute "
-            "the values."
+        raise InputValueError.about_rows(
+            f"{name} has a missing value at row ",
+            int(missing.argmax()),
+            " (counted from 0); drop such rows, or impute the values.",
         )
 
 

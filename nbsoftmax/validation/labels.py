@@ -211,15 +211,19 @@ def _refuse_mixed(array: NDArray[Any], name: str) -> None:
     for i, label in enumerate(array.tolist()):
         kind = _kind(type(label))
         if kind is None:
-            raise InputTypeError(
-                f"{name} contains {plain(label)} of type {type(label).__name__} at row {i}, {EXPECTED} as labels; "
-                "str(label) converts it to text."
+            raise InputTypeError.about_rows(
+                f"{name} contains {plain(label)} of type {type(label).__name__} at row ",
+                i,
+                f", {EXPECTED} as labels; str(label) converts it to text.",
             )
         first.setdefault(kind, i)
-    found = [f"{kind} ({plain(array[i])} at row {i})" for kind, i in first.items()]
-    raise InputTypeError(
-        f"{name} holds labels of several kinds: {', '.join(found)}; make all of them integers, booleans or text: "
-        f"[str(label) for label in {name}]."
+    found: list[str | int] = []
+    for kind, i in first.items():
+        found += [f"{'), ' if found else ''}{kind} ({plain(array[i])} at row ", i]
+    raise InputTypeError.about_rows(
+        f"{name} holds labels of several kinds: ",
+        *found,
+        f"); make all of them integers, booleans or text: [str(label) for label in {name}].",
     )
 
 
@@ -228,7 +232,9 @@ def _refuse_missing(array: NDArray[Any], name: str) -> None:
     for i, label in enumerate(array.tolist()):
         nan = isinstance(label, (float, np.floating)) and label != label  # noqa: PLR0124
         if label is None or nan or type(label).__name__ in {"NAType", "NaTType"}:
-            raise InputValueError(f"{name} contains {plain(label)} at row {i}: a missing label; drop such rows.")
+            raise InputValueError.about_rows(
+                f"{name} contains {plain(label)} at row ", i, ": a missing label; drop such rows."
+            )
 
 
 def _refuse_continuous(array: NDArray[Any], name: str) -> None:
@@ -237,13 +243,17 @@ def _refuse_continuous(array: NDArray[Any], name: str) -> None:
         finite = np.isfinite(block)
         if not finite.all():
             i = int(np.argmin(finite))
-            raise InputValueError(f"{name} contains {block[i]} at row {start + i}; expected a label for every sample.")
+            raise InputValueError.about_rows(
+                f"{name} contains {block[i]} at row ", start + i, "; expected a label for every sample."
+            )
         whole = block == np.floor(block)
         if not whole.all():
             i = int(np.argmin(whole))
-            raise InputValueError(
-                f"{name} contains {block[i]} at row {start + i}: continuous values cannot be labels; expected "
-                "integers, strings or booleans (this is classification, not regression)."
+            raise InputValueError.about_rows(
+                f"{name} contains {block[i]} at row ",
+                start + i,
+                ": continuous values cannot be labels; expected integers, strings or booleans (this is classification, "
+                "not regression).",
             )
 
 

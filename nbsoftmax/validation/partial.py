@@ -44,9 +44,10 @@ def checked_possible(array: Possible, *, name: str = "y") -> Possible:
     impossible = ~array.any(axis=1)
     if impossible.any():
         i = int(np.argmax(impossible))
-        raise InputValueError(
-            f"{name} row {i} has no possible class; set the classes that are possible to True, all of them if nothing "
-            "is known."
+        raise InputValueError.about_rows(
+            f"{name} row ",
+            i,
+            " has no possible class; set the classes that are possible to True, all of them if nothing is known.",
         )
     return writeable_view(np.ascontiguousarray(array))
 

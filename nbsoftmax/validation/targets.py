@@ -124,8 +124,10 @@ def distributions(name: str, proba: Floats) -> Floats:
         bad = ~(np.abs(total - 1) <= ROW_SUM_TOLERANCE) | (proba < 0).any(axis=1)
     if bad.any():
         i = int(np.argmax(bad))
-        raise InputValueError(
-            f"{name} row {i} is not a probability distribution (sum {total[i]:.6g}, smallest {proba[i].min():.6g}); "
-            "expected entries of at least 0 that sum to 1; divide each row by its sum."
+        raise InputValueError.about_rows(
+            f"{name} row ",
+            i,
+            f" is not a probability distribution (sum {total[i]:.6g}, smallest {proba[i].min():.6g}); "
+            "expected entries of at least 0 that sum to 1; divide each row by its sum.",
         )
     return proba

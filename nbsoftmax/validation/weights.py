@@ -49,7 +49,7 @@ def _weights(name: str, weight: ArrayLike, n: int, things: str, *, all_zero: boo
     bad = ~(np.isfinite(w) & (w >= 0))
     if bad.any():
         i = int(np.argmax(bad))
-        raise InputValueError(f"{name}[{i}] is {w[i]}, expected a finite weight of at least 0.")
+        raise InputValueError.about_rows(f"{name}[", i, f"] is {w[i]}, expected a finite weight of at least 0.")
     if n and not w.any() and not all_zero:
         raise InputValueError(f"{name} is all zero, expected at least one positive weight.")
     return writeable_view(w)

@@ -49,6 +49,30 @@ GIVEN = {
 }
 
 
+@pytest.mark.parametrize("of", [pd.DataFrame, pl.from_pandas, pa.Table.from_pandas, pa.RecordBatch.from_pandas])
+def test_the_feature_names_of_a_data_iter_are_the_names_of_the_columns(of):
+    names = [f"new_{name}" for name in X.columns]
+
+    class Named(DataIter):
+        feature_names = names
+
+        def next(self, input_data):
+            def given(data, label):
+                input_data(data=of(data), label=label, feature_names=self.feature_names)
+
+            return super().next(given)
+
+    source = nbs.data.from_batches(Named(), table=OPTIONS["mean"])
+    assert source.encoding.columns == tuple(names)
+    renamed = X.set_axis(names, axis=1)
+    model, expected = TRAINER.fit(source).model, fitted_in_memory(renamed, Y, OPTIONS["mean"])
+    assert model.feature_names == expected.feature_names
+    np.testing.assert_array_equal(model.predict(renamed), expected.predict(renamed))
+    Named.feature_names = names[:-1]
+    with pytest.raises(nbs.InputValueError, match=f"{len(names) - 1} feature_names, but data has {len(names)} columns"):
+        nbs.data.from_batches(Named(), table=OPTIONS["mean"])
+
+
 TRAINER = nbs.Trainer(l2=0.01, tol=1e-12)
 # Both fits are within tol of the minimum of an objective whose curvature is at least l2.
 BOUND = 2 * np.sqrt(2 * TRAINER.tol / TRAINER.l2)
@@ -228,7 +252,7 @@ BAD = {
     "labels of another length": (
         [(pd.DataFrame({"v": ["x", None]}), [0])],
         {"target": None, "table": nbs.TableOptions(missing="drop")},
-        "2 rows of X, but 1 entries of y",
+        "y has 1 entries, but X has 2 rows",
     ),
 }
 

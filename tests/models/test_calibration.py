@@ -62,6 +62,55 @@ def test_rows_of_probabilities_and_weights_mean_the_same_as_repeated_labels():
     assert abs(nbs.temperature(logits, own) / 1.7 - 1) <= 1e-9
 
 
+@pytest.mark.parametrize("n_classes", [2, 5])
+def test_an_offset_is_added_to_the_divided_logits(n_classes):
+    logits, _ = draws(2000, n_classes)
+    offset = 2 * np.random.default_rng(1).normal(size=logits.shape)
+    proba = reference.softmax(logits / 1.7 + offset)
+    y = (proba.cumsum(axis=1) < np.random.default_rng(2).uniform(size=(2000, 1))).sum(axis=1)
+    weight = np.random.default_rng(3).uniform(0, 2, 2000)
+    assert abs(nbs.temperature(logits, proba, offset=offset) / 1.7 - 1) <= 1e-9
+    found = nbs.temperature(logits, y, sample_weight=weight, offset=offset)
+
+    def loss(t):
+        losses, _, divisor = reference.cross_entropy(logits / t + offset, y, sample_weight=weight)
+        return losses.sum() / divisor
+
+    assert loss(found) < min(loss(found * 1.001), loss(found / 1.001))
+    shifted = offset + np.arange(2000)[:, None]
+    assert abs(nbs.temperature(logits, y, sample_weight=weight, offset=shifted) / found - 1) <= 1e-9
+    constant = nbs.temperature(logits, y, offset=np.full_like(logits, 3.0))
+    assert abs(constant / nbs.temperature(logits, y) - 1) <= 1e-9
+
+
+def test_for_two_classes_the_temperature_is_that_of_a_regression_with_an_offset():
+    import statsmodels.api as sm
+
+    logits, y = draws(500, 2)
+    offset = np.random.default_rng(1).normal(size=500)
+    glm = sm.GLM(y, logits[:, 1] - logits[:, 0], family=sm.families.Binomial(), offset=offset).fit(tol=1e-14)
+    assert abs(nbs.temperature(logits, y, offset=offset) * glm.params[0] - 1) <= 1e-8
+
+
+def test_a_calibrated_model_takes_the_offset_in_its_predictions():
+    rng = np.random.default_rng(0)
+    true = nbs.SoftmaxModel(rng.normal(size=(3, 2)), rng.normal(size=3), ["a", "b", "c"])
+    X, offset = rng.normal(size=(5000, 2)), rng.normal(size=(5000, 3))
+    y = np.array([rng.choice(true.classes, p=a) for a in true.predict_proba(X, offset=offset)])
+    sure = nbs.SoftmaxModel(3 * true.coef, 3 * true.intercept, true.classes)
+    calibrated = nbs.calibrate(sure, X, y, offset=offset)
+    assert abs(np.abs(calibrated.coef / true.coef).mean() - 1) < 0.1
+    again = nbs.calibrate(calibrated, X, y, offset=offset)
+    np.testing.assert_allclose(again.coef, calibrated.coef, rtol=1e-9)
+    assert abs(nbs.calibrate(sure, X, y).coef / calibrated.coef - 1).min() > 0.05  # the offset matters
+
+
+def test_logits_that_are_no_better_than_the_offset_have_no_temperature():
+    logits, y = draws()
+    with pytest.raises(nbs.InputValueError, match="no better than the offset alone"):
+        nbs.temperature(logits, y, offset=2 * logits)
+
+
 def test_a_calibrated_model_is_a_model_that_predicts_the_same_labels_with_a_smaller_loss():
     rng = np.random.default_rng(0)
     true = nbs.SoftmaxModel(rng.normal(size=(3, 2)), rng.normal(size=3), ["a", "b", "c"], ["x", "y"])

@@ -79,6 +79,22 @@ def test_the_confusion_matrix_of_an_estimator_has_the_labels_in_the_given_order(
     np.testing.assert_allclose(display.confusion, expected)
 
 
+def test_displays_of_an_estimator_add_the_offset_to_its_logits():
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    X, offset = RNG.normal(size=(80, 2)), 2 * RNG.normal(size=(80, 3))
+    fit, pipeline = nbs.Trainer(l2=0.1).fit(X, TRUE), make_pipeline(StandardScaler(), nbs.SoftmaxRegression())
+    for estimator, model in ((fit, fit.model), (pipeline.fit(X, TRUE), pipeline)):
+        counts = plots.ConfusionDisplay.from_estimator(estimator, X, TRUE, offset=offset).confusion
+        expected = sklearn_metrics.confusion_matrix(TRUE, model.predict(X, offset=offset))
+        np.testing.assert_array_equal(counts, expected)
+        assert (expected != sklearn_metrics.confusion_matrix(TRUE, model.predict(X))).any()
+        curves = plots.ReliabilityDisplay.from_estimator(estimator, X, TRUE, offset=offset).reliability
+        expected = nbs.reliability(np.searchsorted(CLASSES, TRUE), model.predict_proba(X, offset=offset))
+        np.testing.assert_array_equal(curves.frequency, expected.frequency)
+
+
 @pytest.mark.parametrize("pos_label", [None, "a", "b"])
 def test_two_classes_with_one_probability_are_calibrated_as_by_sklearn(pos_label):
     p = RNG.uniform(size=200)

@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.sparse import csr_array
 
 import nbsoftmax as nbs
 from nbsoftmax.errors import InputValueError
@@ -17,6 +18,7 @@ COEF = rng.normal(size=(K, N))
 Y = np.array(["a", "b", "c"])[np.argmax(X @ COEF.T + OFFSET + rng.gumbel(size=(M, K)), axis=1)]
 WEIGHT = rng.uniform(0.5, 2.0, M)
 FIXED = {"tol": 1e-10, "l2": 0.01}
+COMMON = nbs.SoftmaxModel(COEF, np.zeros(K), ["a", "b", "c"])
 
 
 def minimum(X, Y, offset):
@@ -143,7 +145,73 @@ def test_intervals_and_effects_at_other_rows_take_an_offset():
     np.testing.assert_allclose(weighted.effects, result.marginal_effects(X[:5], offset=OFFSET[:5]).effects, rtol=1e-12)
 
 
-@pytest.mark.parametrize("fit", [nbs.Trainer(**FIXED).fit, nbs.SoftmaxRegression().fit])
+def stream_of_labels(X, y, offset):
+    return nbs.Trainer(solver=nbs.SGD(learning_rate=0.1)).partial_fit(X, y, classes=list("abc"), offset=offset)
+
+
+def stream_of_an_estimator(X, y, offset):
+    return nbs.SoftmaxRegression(random_state=0).partial_fit(X, y, classes=list("abc"), offset=offset)
+
+
+@pytest.mark.parametrize("layout", [np.asarray, csr_array])
+@pytest.mark.parametrize("optimizer", ["nesterov", "adam"])
+def test_an_offset_that_is_linear_in_X_is_another_start_of_a_stream(layout, optimizer):
+    given, start = layout(X), rng.normal(size=(K, N + 1))
+    options = {"solver": nbs.SGD(learning_rate=0.1, optimizer=optimizer)}
+    here, there = nbs.Trainer(**options), nbs.Trainer(**options)
+    of_start = X @ start[:, :-1].T + start[:, -1]
+    for chunk in (slice(0, 150), slice(150, M)):
+        moved = here.partial_fit(given[chunk], Y[chunk], classes=list("abc"), offset=of_start[chunk])
+        begun = {"init": start} if chunk.start == 0 else {}
+        expected = there.partial_fit(given[chunk], Y[chunk], classes=list("abc"), **begun)
+    np.testing.assert_allclose(moved.coef + start[:, :-1], expected.coef, atol=1e-10)
+    np.testing.assert_allclose(moved.intercept + start[:, -1], expected.intercept, atol=1e-10)
+
+
+def test_streams_come_near_the_fit_with_the_offset():
+    many = 40 * M
+    X, offset = rng.normal(size=(many, N)), rng.normal(size=(many, K))
+    y = np.array(["a", "b", "c"])[np.argmax(X @ COEF.T + offset + rng.gumbel(size=(many, K)), axis=1)]
+    best = nbs.Trainer().fit(X, y, offset=offset)
+    trainer, estimator = nbs.Trainer(solver=nbs.SGD(average=True)), nbs.SoftmaxRegression(C=np.inf)
+    for low in range(0, many, M):
+        chunk = slice(low, low + M)
+        model = trainer.partial_fit(X[chunk], y[chunk], classes=list("abc"), offset=offset[chunk])
+        estimator.partial_fit(X[chunk], y[chunk], classes=list("abc"), offset=offset[chunk])
+    J = nbs.Objective(X, np.searchsorted(model.classes, y), offset=offset)
+    for found in (model, estimator.model_):
+        assert J.value(np.column_stack([found.coef, found.intercept])) <= 1.005 * best.objective
+    assert 1.01 * best.objective < nbs.Trainer().fit(X, y).objective
+
+
+def test_a_chunk_whose_offset_alone_has_a_large_loss_has_not_diverged():
+    large = np.where(np.array(list("abc")) == Y[:, None], 0.0, 5000.0)
+    stream_of_labels(X, Y, large)
+    with pytest.raises(InputValueError, match="diverged"):
+        nbs.Trainer(solver=nbs.SGD(learning_rate=1e6)).partial_fit(X, Y, classes=list("abc"), offset=OFFSET)
+
+
+def test_a_stream_of_tables_leaves_out_offsets_of_the_rows_that_it_drops():
+    table = pd.DataFrame(X, columns=list("uvw"))
+    table.loc[::7, "v"] = np.nan
+    kept = table["v"].notna().to_numpy()
+    with pytest.warns(UserWarning, match="58 of 400 rows"):
+        encoding = nbs.data.from_batches([table], table=nbs.TableOptions(missing="drop"), target=None).encoding
+    options = {"solver": nbs.SGD(learning_rate=0.1)}
+    model = nbs.Trainer(table=encoding, **options).partial_fit(table, Y, classes=list("abc"), offset=OFFSET)
+    np.testing.assert_array_equal(model.coef, stream_of_labels(X[kept], Y[kept], OFFSET[kept]).coef)
+
+
+@pytest.mark.parametrize(
+    "fit",
+    [
+        nbs.Trainer(**FIXED).fit,
+        nbs.SoftmaxRegression().fit,
+        stream_of_labels,
+        stream_of_an_estimator,
+        lambda X, y, offset: nbs.calibrate(COMMON, X, y, offset=offset),
+    ],
+)
 def test_a_table_of_offsets_whose_columns_are_the_classes_has_their_order(fit):
     named = pd.DataFrame(OFFSET, columns=np.unique(Y))
     fitted = fit(X, Y, offset=named)
@@ -176,6 +244,10 @@ def test_bad_offsets_are_refused(case):
         nbs.Trainer().fit(X, Y, offset=offset)
     with pytest.raises((ValueError, TypeError), match=message):
         model.predict(X, offset=offset)
+    with pytest.raises((ValueError, TypeError), match=message):
+        nbs.Trainer(solver="sgd").partial_fit(X, Y, classes=list("abc"), offset=offset)
+    with pytest.raises((ValueError, TypeError), match=message):
+        nbs.calibrate(model, X, Y, offset=offset)
 
 
 def test_the_estimators_route_an_offset():
@@ -197,4 +269,5 @@ def test_the_estimators_route_an_offset():
         asks = nbs.SoftmaxRegression().set_fit_request(offset=True).set_score_request(offset=True)
         pipeline = make_pipeline(StandardScaler(), asks)
         scores = cross_val_score(pipeline, X, Y, params={"offset": OFFSET}, cv=3)
+        nbs.SoftmaxRegression().set_partial_fit_request(offset=True, classes=True)
     assert scores.mean() > nbs.SoftmaxRegression().fit(X, Y).score(X, Y)
