@@ -37,6 +37,12 @@ def options(arguments: list[str]) -> argparse.Namespace:
         metavar="BITS",
         help="use vectors of 512, 256 or 128 bits, the peers too; several widths: one run for each, on one page",
     )
+    parser.add_argument(
+        "--beside",
+        nargs="+",
+        metavar="FILE",
+        help="put this run beside others on the page: what --json wrote, for example on a CPU with other vectors",
+    )
     parser.add_argument("--quick", action="store_true", help="a 20th of the rows, a third of the rounds")
     parser.add_argument("--json", metavar="FILE", help="write all numbers")
     parser.add_argument("--markdown", metavar="FILE", help="write a page, such as perf/RESULTS.md")
@@ -82,6 +88,7 @@ def main() -> None:
     print(f"limits: {report.limits_line(results.limits)}")
     results.title = report.TITLES.get(chosen.subject, results.title)
     measure(results, chosen)
+    results.machine = results.facts()
     write(results, chosen)
 
 
@@ -98,11 +105,14 @@ def several(chosen: argparse.Namespace) -> "report.Results":
 
 
 def write(results: "report.Results", chosen: argparse.Namespace) -> None:
-    """Write the files that the command line asks for."""
-    from perf import fit
+    """Write the files that the command line asks for; other runs are beside this one, but not in its JSON."""
+    from perf import fit, widths
 
     if chosen.json:
         results.write_json(chosen.json)
+    if chosen.beside:
+        runs = [*map(widths.read, chosen.beside), results]
+        results = widths.side_by_side(sorted(runs, key=lambda run: -widths.bits(run)))
     if chosen.markdown:
         results.write_markdown(chosen.markdown, chosen.plot)
     if chosen.plot and chosen.subject in ("fit", "sparse-fit"):

@@ -114,10 +114,13 @@ class Row:
 def machine() -> dict[str, str]:
     """Processor, cores, vector width, versions and date, without paths and host name."""
     cpuinfo = Path("/proc/cpuinfo")
-    names = [line for line in cpuinfo.read_text().splitlines() if "model name" in line] if cpuinfo.exists() else []
+    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
+    values = {name.strip(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
+    # A virtual machine may hide the name: family 25 of AMD is Zen 3 with model 1, Zen 4 with model 17.
+    generation = f", family {values['cpu family']}, model {values['model']}" if "cpu family" in values else ""
     ours = {name: version(name) for name in ("numba", "llvmlite", "numpy", "scipy")}
     return {
-        "processor": names[0].split(":", 1)[1].strip() if names else platform.processor() or platform.machine(),
+        "processor": values.get("model name", platform.processor() or platform.machine()) + generation,
         "cores": str(n_cores()),
         "vectors": f"{8 * VECTOR_BYTES} bits",
         "system": f"{platform.system()} {platform.machine()}, Python {platform.python_version()}",

@@ -72,14 +72,21 @@ def read(path: str | Path) -> Results:
     return results
 
 
+def bits(run: Results) -> int:
+    """Width of the vectors of a run."""
+    return int(run.machine["vectors"].split()[0])
+
+
 def side_by_side(runs: list[Results]) -> Results:
     """The rows of several runs in one table for each group, those of the same work below each other."""
     first = runs[0]
     fits = [f | {"problem": f"{f['problem']}, {run.machine['vectors']}"} for run in runs for f in run.fits]
     page = replace(first, groups={}, tables={}, machine=dict(first.machine), fits=fits)
-    for name in ("vectors", "load before"):
-        page.machine[name] = "; ".join(run.machine[name] for run in runs)
-    page.machine["limits"] = "; ".join(f"{run.machine['vectors']}: {run.machine['limits']}" for run in runs)
+    page.machine["vectors"] = "; ".join(run.machine["vectors"] for run in runs)
+    for name in page.machine.keys() - {"vectors"}:
+        values = [run.machine[name] for run in runs]
+        if len(set(values)) > 1:
+            page.machine[name] = "; ".join(f"{run.machine['vectors']}: {run.machine[name]}" for run in runs)
     for title, rows in first.groups.items():
         others = [{(row.work, row.dtype): row for row in run.groups[title]} for run in runs]
         page.groups[title] = [rows_of[row.work, row.dtype] for row in rows for rows_of in others]

@@ -60,6 +60,30 @@ def test_a_quick_run_writes_what_it_prints(tmp_path):
     assert str(Path.home()) not in page.read_text()
 
 
+def test_runs_of_two_machines_are_beside_each_other_and_facts_that_differ_name_their_run(peers, tmp_path):
+    from perf import report, widths
+    from perf.timing import Times
+
+    limits = {"read": 2e10, "copy": 2e10, "gemm float64": 7e10, "gemm float32": 1.4e11}
+    for bits, processor in ((512, "one"), (256, "other")):
+        facts = report.machine() | {
+            "vectors": f"{bits} bits",
+            "processor": processor,
+            "limits": f"limits of {processor}",
+        }
+        run = report.Results(limits, machine=facts)
+        run.groups["Softmax"] = [
+            report.Row("softmax", "float64", {peers.OURS: Times(1e-3, 1e-3, bits / 1e5)}, vectors=bits)
+        ]
+        run.write_json(tmp_path / processor)
+    page = widths.side_by_side([widths.read(tmp_path / name) for name in ("one", "other")])
+    assert [row.vectors for row in page.groups["Softmax"]] == [512, 256]
+    assert page.machine["processor"] == "512 bits: one; 256 bits: other"
+    assert page.machine["limits"] == "512 bits: limits of one; 256 bits: limits of other"
+    assert page.machine["vectors"] == "512 bits; 256 bits"
+    assert page.machine["cores"] == report.machine()["cores"]
+
+
 def test_a_peer_that_is_not_installed_is_named_and_skipped(peers, monkeypatch):
     monkeypatch.setitem(peers.PEERS, "PyTorch", "no_such_module")
     assert "PyTorch" in peers.missing()
