@@ -20,7 +20,7 @@ from nbsoftmax.models.display import changed_options
 from nbsoftmax.models.softmax import SoftmaxModel, trained_model
 from nbsoftmax.penalized_loss import ObjectiveOptions, PenalizedLoss
 from nbsoftmax.penalties import AnyPenalty, Penalty, penalty_of
-from nbsoftmax.problem import AnyProblem, problem_of
+from nbsoftmax.problem import AnyProblem, Problem, problem_of
 from nbsoftmax.problem.fingerprint import fingerprint
 from nbsoftmax.solvers.base import Solution
 from nbsoftmax.solvers.stop_reason import PYTHON_TERMS
@@ -253,7 +253,9 @@ class Trainer:
         if self.standardize:
             options = replace(options, penalty=standardized(options.penalty, problem))
         objective = objective_of(problem, options)
-        start = initial_params(init, objective.shape, problem.classes, fit_intercept=self.fit_intercept)
+        offset = problem.offset if isinstance(problem, Problem) and not problem.on_device else None
+        of_start: dict[str, Any] = {"fit_intercept": self.fit_intercept, "offset": offset}
+        start = initial_params(init, objective.shape, problem.classes, **of_start)
         start[:, :-1] = options.penalty.feasible(start[:, :-1])
         objective.check_start(start)
         solver = chosen_solver(self.solver, options.penalty, convex=objective.convex)

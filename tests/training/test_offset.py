@@ -17,6 +17,7 @@ OFFSET = rng.normal(size=(M, K))
 COEF = rng.normal(size=(K, N))
 Y = np.array(["a", "b", "c"])[np.argmax(X @ COEF.T + OFFSET + rng.gumbel(size=(M, K)), axis=1)]
 WEIGHT = rng.uniform(0.5, 2.0, M)
+SECOND = np.array([0.0, 1.0, 0.0])  # of three classes
 FIXED = {"tol": 1e-10, "l2": 0.01}
 COMMON = nbs.SoftmaxModel(COEF, np.zeros(K), ["a", "b", "c"])
 
@@ -43,6 +44,26 @@ def test_a_fit_finds_the_minimum_with_the_offset(solver):
     model = nbs.Trainer(solver=solver, **FIXED).fit(X, Y, offset=OFFSET).model
     np.testing.assert_allclose(model.coef, minimum(X, Y, OFFSET)[:, :-1], atol=1e-5)
     assert np.abs(model.coef - nbs.Trainer(**FIXED).fit(X, Y).model.coef).max() > 0.01
+
+
+@pytest.mark.parametrize("solver", ["auto", "newton-cg", "newton", "lbfgs"])
+@pytest.mark.parametrize("shift", [15.0, 50.0, 100.0, -300.0, 1e4])
+def test_a_constant_added_to_the_offset_of_a_class_changes_its_intercept_alone(solver, shift):
+    shifted = nbs.Trainer(solver=solver, **FIXED).fit(X, Y, offset=OFFSET + shift * SECOND)
+    plain = nbs.Trainer(solver=solver, **FIXED).fit(X, Y, offset=OFFSET)
+    assert shifted.converged
+    np.testing.assert_allclose(shifted.objective, plain.objective, rtol=1e-9)
+    np.testing.assert_allclose(shifted.model.coef, plain.model.coef, atol=1e-5)
+
+
+@pytest.mark.parametrize("fit_intercept", [False, True])
+def test_only_with_an_intercept_a_fit_starts_where_the_means_of_a_far_offset_are_balanced(fit_intercept):
+    trainer = nbs.Trainer(fit_intercept=fit_intercept, max_iter=0, **FIXED)
+    with pytest.warns(nbs.ConvergenceWarning):
+        start = trainer.fit(X, Y, offset=OFFSET + 50.0 * SECOND).model
+    assert not start.coef.any()
+    means = OFFSET.mean(axis=0) + 50.0 * SECOND
+    np.testing.assert_allclose(start.intercept, (means.mean() - means) * fit_intercept, rtol=1e-12)
 
 
 def test_predictions_add_an_offset_to_the_logits():
