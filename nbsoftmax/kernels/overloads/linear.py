@@ -51,7 +51,7 @@ def by_copied_rows(X):
 
 @jit
 def weights_for(form, coef, intercept, x):
-    """The parameters in the dtype of X, as `Design.weights` lays them out."""
+    """The parameters in the dtype of X, as `Design.weights` lays them out, and the stride of logits."""
     n_classes, n_features = coef.shape
     width, stride = lanes(x), whole_vectors(n_classes, x)
     padded = (n_features + width - 1) // width * width
@@ -62,7 +62,7 @@ def weights_for(form, coef, intercept, x):
         for j in range(n_features):
             w[at + j * distance] = coef[k, j]
         w[bias] = intercept[k]
-    return weights
+    return w, stride
 
 
 @jit
@@ -103,11 +103,12 @@ def loss_and_grad(X, y, coef, intercept, sample_weight, class_weight, label_smoo
             y, n_rows, n_classes, x, sample_weight, class_weight, label_smoothing, None, True
         )
         form = tiled_form(n_features, n_classes, lanes(x))
-        weights = weights_for(form, coef, intercept, x)
+        w, stride = weights_for(form, coef, intercept, x)
         n_chunks = number_of_chunks(n_rows, n_features, n_classes)
         partial, gradient, empty = zeros(n_chunks), zeros(n_chunks * n_classes * (n_features + 1)), x[:0]
         for chunk in prange(n_chunks):
             rows = Rows(x, row_stride, column_stride, n_rows, n_features, empty)
+            weights = Weights(w, stride, n_classes, form)
             target = Target(labels, proba, gain, floor, weight, kind)
             kernel((only(chunk), rows, weights, target, True, True, partial, gradient))
         dcoef, dintercept = mean_gradient(gradient, n_chunks, n_classes, n_features, divisor)
