@@ -61,7 +61,7 @@ class ClusterError(RuntimeError):
 
 @contextmanager
 def rows_called(rows: NDArray[Any] | None) -> Iterator[None]:
-    """Errors about row i name rows[i], the row of the caller's table; None changes nothing."""
+    """Inside this context, errors about row i name rows[i] instead, its number in the caller's table; None: row i."""
     try:
         yield
     except InputError as error:

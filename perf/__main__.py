@@ -72,12 +72,15 @@ def restart_with(bits: int | None) -> None:
 def main() -> None:
     """Measure what is asked for, print it, and write the files."""
     chosen = options(sys.argv[1:])
-    if chosen.vectors and len(chosen.vectors) > 1:
-        write(several(chosen), chosen)
-        return
-    restart_with(chosen.vectors[0] if chosen.vectors else None)
-    from perf import limits, peers, report
+    widths_of_vectors = chosen.vectors or [None]
+    if len(widths_of_vectors) == 1:
+        restart_with(widths_of_vectors[0])
+    from perf import limits, peers, report, widths
 
+    others = [*map(widths.read_one, chosen.beside or [])]  # before measuring, which takes long
+    if len(widths_of_vectors) > 1:
+        write(several(chosen), others, chosen)
+        return
     for name in peers.missing():
         print(f"{name} is not installed and is skipped")
     for name, value in report.machine().items():
@@ -89,10 +92,10 @@ def main() -> None:
     results.title = report.TITLES.get(chosen.subject, results.title)
     measure(results, chosen)
     results.machine = results.facts()
-    write(results, chosen)
+    write([results], others, chosen)
 
 
-def several(chosen: argparse.Namespace) -> "report.Results":
+def several(chosen: argparse.Namespace) -> "list[report.Results]":
     """Measure with each of several vector widths, in a process of its own."""
     from perf import widths
 
@@ -101,18 +104,16 @@ def several(chosen: argparse.Namespace) -> "report.Results":
         value = getattr(chosen, name)
         if value:
             arguments += [f"--{name}", *(value if isinstance(value, list) else [str(value)])]
-    return widths.side_by_side(widths.measure(chosen.vectors, arguments))
+    return widths.measure(chosen.vectors, arguments)
 
 
-def write(results: "report.Results", chosen: argparse.Namespace) -> None:
-    """Write the files that the command line asks for; other runs are beside this one, but not in its JSON."""
+def write(runs: "list[report.Results]", others: "list[report.Results]", chosen: argparse.Namespace) -> None:
+    """Write the files that the command line asks for; other runs are on the page, but not in the JSON."""
     from perf import fit, widths
 
     if chosen.json:
-        results.write_json(chosen.json)
-    if chosen.beside:
-        runs = [*map(widths.read, chosen.beside), results]
-        results = widths.side_by_side(sorted(runs, key=lambda run: -widths.bits(run)))
+        widths.side_by_side(runs).write_json(chosen.json)
+    results = widths.side_by_side([*runs, *others])
     if chosen.markdown:
         results.write_markdown(chosen.markdown, chosen.plot)
     if chosen.plot and chosen.subject in ("fit", "sparse-fit"):

@@ -72,21 +72,35 @@ def read(path: str | Path) -> Results:
     return results
 
 
-def bits(run: Results) -> int:
-    """Width of the vectors of a run."""
-    return int(run.machine["vectors"].split()[0])
+def read_one(path: str | Path) -> Results:
+    """The results of a run with one width of vectors, for `side_by_side`; ends the program if it cannot be one."""
+    try:
+        run = read(path)
+        vectors = run.machine["vectors"]
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        raise SystemExit(f"{path} is not what --json wrote: {error}") from None
+    if ";" in vectors:
+        raise SystemExit(f"{path} holds runs with {vectors}; give the JSON of one run")
+    return run
 
 
 def side_by_side(runs: list[Results]) -> Results:
     """The rows of several runs in one table for each group, those of the same work below each other."""
+    if len(runs) == 1:
+        return runs[0]
+    runs = sorted(runs, key=lambda run: -int(run.machine["vectors"].split()[0]))  # the widest vectors first
     first = runs[0]
+    other = next((run for run in runs if run.groups.keys() != first.groups.keys()), first)
+    if other is not first:
+        raise SystemExit(f"'{first.title}' and '{other.title}' have no page together")
     fits = [f | {"problem": f"{f['problem']}, {run.machine['vectors']}"} for run in runs for f in run.fits]
     page = replace(first, groups={}, tables={}, machine=dict(first.machine), fits=fits)
     page.machine["vectors"] = "; ".join(run.machine["vectors"] for run in runs)
     for name in page.machine.keys() - {"vectors"}:
         values = [run.machine[name] for run in runs]
         if len(set(values)) > 1:
-            page.machine[name] = "; ".join(f"{run.machine['vectors']}: {run.machine[name]}" for run in runs)
+            pairs = zip(runs, values, strict=True)
+            page.machine[name] = "; ".join(f"{run.machine['vectors']}: {value}" for run, value in pairs)
     for title, rows in first.groups.items():
         others = [{(row.work, row.dtype): row for row in run.groups[title]} for run in runs]
         page.groups[title] = [rows_of[row.work, row.dtype] for row in rows for rows_of in others]

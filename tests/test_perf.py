@@ -76,12 +76,22 @@ def test_runs_of_two_machines_are_beside_each_other_and_facts_that_differ_name_t
             report.Row("softmax", "float64", {peers.OURS: Times(1e-3, 1e-3, bits / 1e5)}, vectors=bits)
         ]
         run.write_json(tmp_path / processor)
-    page = widths.side_by_side([widths.read(tmp_path / name) for name in ("one", "other")])
+    runs = [widths.read_one(tmp_path / name) for name in ("other", "one")]
+    assert widths.side_by_side(runs[:1]) is runs[0]
+    page = widths.side_by_side(runs)
     assert [row.vectors for row in page.groups["Softmax"]] == [512, 256]
     assert page.machine["processor"] == "512 bits: one; 256 bits: other"
     assert page.machine["limits"] == "512 bits: limits of one; 256 bits: limits of other"
     assert page.machine["vectors"] == "512 bits; 256 bits"
     assert page.machine["cores"] == report.machine()["cores"]
+    page.write_json(tmp_path / "both")
+    with pytest.raises(SystemExit, match="holds runs with 512 bits; 256 bits"):
+        widths.read_one(tmp_path / "both")
+    with pytest.raises(SystemExit, match="is not what --json wrote"):
+        widths.read_one(tmp_path / "none")
+    runs[1].groups.clear()
+    with pytest.raises(SystemExit, match="no page together"):
+        widths.side_by_side(runs)
 
 
 def test_a_peer_that_is_not_installed_is_named_and_skipped(peers, monkeypatch):

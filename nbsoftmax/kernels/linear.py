@@ -74,9 +74,9 @@ BLAS_BLOCK_BYTES = 1 << 21
 # Prefetch distance of the logits, a few hundred nanoseconds of reading. The gradient prefetches the next block, so that
 # the memory is never idle: 25% faster for 54 features and 7 classes.
 PREFETCH_BYTES = 1 << 14
-# Longer rows are not prefetched by the gradient where there are few registers: such CPUs (AMD Zen 1 to 3) have small
-# second-level caches, in which two blocks of few rows have no place, and read long rows ahead by themselves. 5 to 15%
-# faster for 784 features and 10 classes, but 10% slower for 54 features.
+# Longer rows are not prefetched by the gradient where there are few registers. The second-level caches of such CPUs
+# (AMD Zen 1 to 3) are too small for two blocks of long rows, and their hardware prefetches long rows. 5 to 15% faster
+# for 784 features and 10 classes; without prefetching, 54 features took 10% longer.
 LONG_ROW_BYTES = 1 << 62 if MANY_REGISTERS else 5 << 9
 # A first-level cache has few places for addresses that differ by multiples of 4 KB. With few registers, which hold less
 # of a block, rows at a distance of a multiple of so many bytes are copied to a larger distance: up to 35% faster.
@@ -106,7 +106,7 @@ def tiled_form(n_features, n_classes, width):
 
 @part
 def place_of_class(weights, n_features, k):
-    """Where `w` holds class k: index of its first coefficient, distance of its coefficients, index of its bias."""
+    """Return where `w` holds class k: the index of its first coefficient, their distance, and the index of its bias."""
     stride, width = weights.stride, lanes(weights.w)
     if weights.form == DOTS:
         length = (n_features + width - 1) // width * width

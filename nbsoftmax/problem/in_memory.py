@@ -316,11 +316,11 @@ def validation_problem(fitted: Fitted, data: Any) -> Problem:
             "(X, y, sample_weight, offset)."
         )
     X, y, sample_weight, offset = (*data, None, None)[:4]
-    if fitted.encoding is None or not is_table(X):
-        return _validation_problem(fitted, X, y, sample_weight, offset)
-    *encoded, rows = encoded_rows(fitted.encoding, X, y, sample_weight, offset)
+    rows = None
+    if fitted.encoding is not None and is_table(X):
+        X, y, sample_weight, offset, rows = encoded_rows(fitted.encoding, X, y, sample_weight, offset)
     with rows_called(rows):
-        return _validation_problem(fitted, *encoded)
+        return _validation_problem(fitted, X, y, sample_weight, offset)
 
 
 def _validation_problem(fitted: Fitted, X: Any, y: Any, sample_weight: Any, offset: Any) -> Problem:

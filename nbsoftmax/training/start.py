@@ -21,9 +21,10 @@ FAR_OFFSETS = 20.0
 def initial_params(
     init: Any, shape: tuple[int, int], classes: NDArray[Any], *, fit_intercept: bool, offset: Floats | None = None
 ) -> Float64s:
-    """A copy of the parameters of a model, of a result or of an array.
+    """A copy of the parameters of a model, of a result or of an array; 0 if there is none.
 
-    Without one, 0; but where the `offset` (n_samples, n_classes) is far from 0, with intercepts that balance its means.
+    If there is none and the means of the `offset`, (n_samples, n_classes), differ by more than FAR_OFFSETS, the
+    intercepts are the negative means, centred.
     """
     start = np.zeros(shape) if init is None else _params_of(init, shape, classes)
     if not fit_intercept:

@@ -175,55 +175,38 @@ def learn_chunk(
     InputValueError, InputTypeError
         For invalid input, and if the parameters diverge; `before` then remains as it was.
     """
-    encoding = options.encoding
-    given: dict[str, Any] = {"classes": classes, "init": init}
-    if encoding is None:
-        return _learn(before, options, X, y, sample_weight, offset, **given)
-    encoding_for(X, encoding)  # refuses an array
-    dense = str(options.objective.device).startswith("cuda")
-    *encoded, rows = encoded_rows(encoding, X, y, sample_weight, offset, dense=dense)
+    encoding, rows = options.encoding, None
+    if encoding is not None:
+        encoding_for(X, encoding)  # refuses an array
+        dense = str(options.objective.device).startswith("cuda")
+        X, y, sample_weight, offset, rows = encoded_rows(encoding, X, y, sample_weight, offset, dense=dense)
     with rows_called(rows):
-        return _learn(before, options, *encoded, **given)
-
-
-def _learn(
-    before: Stream | None,
-    options: StreamOptions,
-    X: Any,
-    y: Any,
-    sample_weight: ArrayLike | None,
-    offset: ArrayLike | None,
-    *,
-    classes: ArrayLike | None,
-    init: Any,
-) -> Stream:
-    encoding = options.encoding
-    array, names = _array_of(X) if encoding is None else (X, encoding.names)
-    y = validation.target_array(y)
-    stream = before or Stream(classes_of(classes, y), names, options.solver, options.seed, encoding)
-    validation.same_features(names, stream.names)
-    again = None if before is None or classes is None else classes_of(classes, y)
-    if again is not None and not np.array_equal(again, stream.classes):
-        raise InputValueError(
-            f"classes are [{listed(again)}], but the stream began with [{listed(stream.classes)}]; "
-            "a new Trainer begins a new stream."
-        )
-    X = validation.features(array, dtype=options.dtype or stream.dtype, n_features=stream.n_features, names=names)
-    codes = stream.codes(y, X.shape[0])
-    if init is not None:
-        if before is not None:
-            raise InputValueError("init is given, but the stream has begun; a new Trainer begins a new one.")
-        shape = (stream.classes.size, X.shape[1] + 1)
-        stream.begin(initial_params(init, shape, stream.classes, fit_intercept=options.objective.fit_intercept))
-    problem = Problem.from_validated(
-        X,
-        codes,
-        stream.classes,
-        names,
-        validation.sample_weights(sample_weight, X.shape[0]),
-        class_weight=options.class_weight,
-        label_smoothing=options.label_smoothing,
-    ).with_offset(offset)
+        array, names = _array_of(X) if encoding is None else (X, encoding.names)
+        y = validation.target_array(y)
+        stream = before or Stream(classes_of(classes, y), names, options.solver, options.seed, encoding)
+        validation.same_features(names, stream.names)
+        again = None if before is None or classes is None else classes_of(classes, y)
+        if again is not None and not np.array_equal(again, stream.classes):
+            raise InputValueError(
+                f"classes are [{listed(again)}], but the stream began with [{listed(stream.classes)}]; "
+                "a new Trainer begins a new stream."
+            )
+        X = validation.features(array, dtype=options.dtype or stream.dtype, n_features=stream.n_features, names=names)
+        codes = stream.codes(y, X.shape[0])
+        if init is not None:
+            if before is not None:
+                raise InputValueError("init is given, but the stream has begun; a new Trainer begins a new one.")
+            shape = (stream.classes.size, X.shape[1] + 1)
+            stream.begin(initial_params(init, shape, stream.classes, fit_intercept=options.objective.fit_intercept))
+        problem = Problem.from_validated(
+            X,
+            codes,
+            stream.classes,
+            names,
+            validation.sample_weights(sample_weight, X.shape[0]),
+            class_weight=options.class_weight,
+            label_smoothing=options.label_smoothing,
+        ).with_offset(offset)
     objective = PenalizedLoss(problem, options.objective)
     with one_thread():
         stream.learn(objective, 0.0 if offset is None else objective.value(np.zeros(objective.shape)))

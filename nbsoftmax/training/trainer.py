@@ -254,8 +254,7 @@ class Trainer:
             options = replace(options, penalty=standardized(options.penalty, problem))
         objective = objective_of(problem, options)
         offset = problem.offset if isinstance(problem, Problem) and not problem.on_device else None
-        of_start: dict[str, Any] = {"fit_intercept": self.fit_intercept, "offset": offset}
-        start = initial_params(init, objective.shape, problem.classes, **of_start)
+        start = initial_params(init, objective.shape, problem.classes, fit_intercept=self.fit_intercept, offset=offset)
         start[:, :-1] = options.penalty.feasible(start[:, :-1])
         objective.check_start(start)
         solver = chosen_solver(self.solver, options.penalty, convex=objective.convex)

@@ -150,9 +150,10 @@ forward_tile_1, forward_tile_2, forward_tile_3, forward_tile_4 = map(_forward_ti
 
 @inlined
 def panel_of(k, stride, width):
-    """First class and number of classes of the panel with class k; `stride` classes in vectors of `width`.
+    """Return the first class and the number of classes of the panel that holds class k.
 
-    Panels have three vectors, the widest with full tiles; the last one has what is left, up to four.
+    There are `stride` classes, in vectors of `width`. Panels have three vectors, the widest with full tiles; the last
+    one has the rest, up to four vectors.
     """
     side = 3 * width
     first = min(k // side, max(1, (stride // width + 1) // 3) - 1) * side
@@ -409,10 +410,8 @@ def backward(x, xi, x_stride, n_rows, n_features, d, d_stride, n_classes, g, gi,
     """
     n_tiles = (n_classes + TALLEST - 1) // TALLEST
     low, n_taller = n_classes // n_tiles, n_classes % n_tiles  # the heights of the tiles are low and, first, low + 1
-    low_width, tall_width = (
-        backward_width(low),
-        backward_width(low + 1),
-    )  # divisions, which the loops below must not have
+    # Outside of the loops, because these are divisions.
+    low_width, tall_width = backward_width(low), backward_width(low + 1)
     # If there are few tiles, all use some features before the next features are read, from the first-level cache.
     n_together = n_tiles if n_tiles <= MOST_TOGETHER else 1
     n_sub = backward_rows(x_stride, d_stride, n_rows, x.itemsize) if n_together > 1 else n_rows
