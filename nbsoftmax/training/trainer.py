@@ -304,11 +304,7 @@ class Trainer:
 
     def _fingerprint(self, solver: Solver, problem: AnyProblem, start: Float64s, penalty: AnyPenalty) -> str:
         """Digest of all that decides the iterates of a fit."""
-        options: tuple[Any, ...] = (
-            *fingerprint_of_solver(solver),
-            *penalty.fingerprint(),
-            self.fit_intercept,
-        )
+        options: tuple[Any, ...] = (*fingerprint_of_solver(solver), *penalty.fingerprint(), self.fit_intercept)
         if solver.requires.batches:
             options += (self._seed(), self.max_iter)  # the schedule depends on max_iter
         if self.device != "cpu":  # the sums of another device have other bits
