@@ -5,6 +5,7 @@ of one loss + gradient of a small problem, where the Python code dominates. Medi
 the wall times the CPU times, which other programs disturb less, and their minima.
 """
 
+import contextlib
 import os
 import statistics
 import subprocess
@@ -33,6 +34,7 @@ trainer.fit(X / 16, y)
 passed(start)
 """
 )
+PREDICT = FIT.replace("trainer.fit(X / 16, y)\n", "trainer.fit(X / 16, y).model.predict(X / 16)\n")
 CALL = """
 import time
 import numpy as np
@@ -51,9 +53,9 @@ print(best, best)
 """
 
 
-def seconds(script, cache):
+def seconds(script, cache, helpers="1"):
     """Run a script in a new process, and return the two numbers that it prints: wall time and CPU time."""
-    env = os.environ | {"NUMBA_CACHE_DIR": cache, "NBSOFTMAX_QUIET": "1"}
+    env = os.environ | {"NUMBA_CACHE_DIR": cache, "NBSOFTMAX_QUIET": "1", "NBSOFTMAX_HELPERS": helpers}
     done = subprocess.run([sys.executable, "-c", script], env=env, capture_output=True, text=True, check=True)
     wall, cpu = map(float, done.stdout.split())
     return wall, cpu
@@ -64,18 +66,22 @@ def run(results, rounds):
     times = {}
     with tempfile.TemporaryDirectory() as filled:
         for turn in range(rounds):
-            with tempfile.TemporaryDirectory() as empty:
+            with contextlib.ExitStack() as folders:
+                empty, other, third, last = (folders.enter_context(tempfile.TemporaryDirectory()) for _ in range(4))
                 tasks = {
                     "numba": (IMPORT.format("import numba"), filled),
                     "every": (IMPORT.format(EVERY_NAME), filled),
                     "alone": (IMPORT.format("import nbsoftmax"), filled),
                     "trainer": (IMPORT.format(TRAINER), filled),
                     "cold": (FIT, empty if turn else filled),
+                    "alone cold": (FIT, other, "0"),
+                    "predict": (PREDICT, third),
+                    "alone predict": (PREDICT, last, "0"),
                     "warm": (FIT, filled),
                     "call": (CALL, filled),
                 }
-                for name, (script, cache) in tasks.items():
-                    times.setdefault(name, []).append(seconds(script, cache))
+                for name, task in tasks.items():
+                    times.setdefault(name, []).append(seconds(*task))
 
     def row(name, what, remark, most=None):
         wall, cpu = (statistics.median(column) for column in zip(*times[name], strict=True))
@@ -91,6 +97,9 @@ def run(results, rounds):
         row("trainer", "import of nbsoftmax.Trainer", "-", 0.4),
         row("every", "import of every public name", "with scipy.special"),
         row("cold", "first fit, empty cache", "digits, beyond imports", 10),
+        row("alone cold", "the same without helper processes", "NBSOFTMAX_HELPERS=0"),
+        row("predict", "first fit and predictions, empty cache", "digits"),
+        row("alone predict", "the same without helper processes", "NBSOFTMAX_HELPERS=0"),
         row("warm", "first fit of a later process", "digits, beyond imports; scipy.linalg is loaded", 0.3),
         [
             "loss + gradient of 150 x 4 x 3",

@@ -15,6 +15,8 @@ os.environ.setdefault("NUMBA_NUM_THREADS", "4")
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 # No message while kernels compile, because tests compare what is printed.
 os.environ.setdefault("NBSOFTMAX_QUIET", "1")
+# Every process of the tests would start others that compile; tests of these processes set it themselves.
+os.environ.setdefault("NBSOFTMAX_HELPERS", "0")
 
 import numpy as np  # noqa: E402
 import pytest  # noqa: E402

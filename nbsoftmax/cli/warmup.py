@@ -59,7 +59,7 @@ def _compile(dtypes: list[str], jobs: int) -> None:
 
     from nbsoftmax.training import warmup
 
-    os.environ["NBSOFTMAX_QUIET"] = "1"  # the processes inherit it
+    os.environ.update(NBSOFTMAX_QUIET="1", NBSOFTMAX_HELPERS="0")  # the processes inherit them
     with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
         work = [pool.submit(warmup.run, task) for dtype in dtypes for task in warmup.tasks(dtype)]
         try:

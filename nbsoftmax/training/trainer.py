@@ -31,6 +31,7 @@ from nbsoftmax.training.checkpoint import Checkpoint
 from nbsoftmax.training.context import Context
 from nbsoftmax.training.convergence_warning import ConvergenceWarning, convergence_message
 from nbsoftmax.training.hooks import Hooks, report_rows, rows_reported
+from nbsoftmax.training.later_kernels import later_kernels
 from nbsoftmax.training.metadata import PENALTY_OPTIONS, summary_of, training_metadata
 from nbsoftmax.training.minimise import minimise
 from nbsoftmax.training.monitor import FitMonitor
@@ -264,7 +265,8 @@ class Trainer:
         if checkpoint is not None:
             known = self._fingerprint(solver, problem, start, options.penalty)
             monitor.save_to(Checkpoint(checkpoint, known), resume=resume)
-        with monitor.saved_on_termination(), hooks.running(), rows_reported(problem, callbacks):
+        compiled = later_kernels(problem, options, solver)
+        with monitor.saved_on_termination(), hooks.running(), rows_reported(problem, callbacks), compiled:
             of_solver: dict[str, Any] = {"tol": self.tol, "max_iter": self.max_iter, "seed": self._seed()}
             of_solver["occurring"] = OccurringFeatures.of(problem, options, start)
             solution = minimise(solver, objective, start, monitor, problem.classes, **of_solver)

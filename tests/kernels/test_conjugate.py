@@ -82,7 +82,7 @@ def test_a_step_changes_direction_and_residual_as_numpy_does(shape):
 
 
 def test_one_thread_and_two_give_the_same_bits(monkeypatch):
-    monkeypatch.setattr(threads, "_threads_of_numba", lambda: 2)
+    monkeypatch.setattr(threads, "threads_of_numba", lambda: 2)
     shape, found = (3, 20_011), []
     for n in (1, 2):
         direction, residual, search, product, inverse = random_arrays(shape, 5)

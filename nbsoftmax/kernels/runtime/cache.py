@@ -31,6 +31,7 @@ from numba.core import config
 
 from nbsoftmax import __version__
 from nbsoftmax.kernels import sources
+from nbsoftmax.kernels.runtime import ahead
 
 try:
     from numba.core.caching import CompileResultCacheImpl, NullCache
@@ -87,6 +88,8 @@ class KernelCache(NullCache):
         try:
             path = self._path(sig, target_context.codegen())
             compiled = path and _read(path, sig)
+            if path and compiled is None and ahead.compiled_elsewhere(self._function[1], path):
+                compiled = _read(path, sig)
             if compiled is None:
                 return None
             rtsys.initialize(target_context)

@@ -22,6 +22,7 @@ import numpy as np
 from numba.core import types
 from numba.extending import intrinsic
 
+from nbsoftmax.kernels.runtime import ahead
 from nbsoftmax.kernels.runtime.jit import inlined
 
 # Multiply-adds for which one more thread is used, about 50 microseconds: waking a thread takes as long.
@@ -98,7 +99,7 @@ def _start_helpers(n):
             _n_helpers += 1
 
 
-def _threads_of_numba():
+def threads_of_numba():
     """Result of `numba.get_num_threads()`, without starting Numba's own threads, which may be impossible."""
     try:
         numba.threading_layer()
@@ -115,9 +116,11 @@ def launch(kernel, n_tasks, work, n_threads, *arguments):
     forked children.
     """
     todo = np.array([0, n_tasks])
+    if ahead.recording(kernel, (todo, *arguments)):
+        return
     n = min(n_tasks, 1 + work // THREAD_WORK)
     if n > 1:
-        n = min(n, _threads_of_numba() if n_threads is None else n_threads)
+        n = min(n, threads_of_numba() if n_threads is None else n_threads)
     if n <= 1:
         kernel(todo, *arguments)
         return

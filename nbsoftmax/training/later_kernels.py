@@ -1,0 +1,71 @@
+"""The kernels that a fit in memory calls after its first one: helper processes compile them meanwhile."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from nbsoftmax.backends.design import Design
+from nbsoftmax.backends.sparse_design import SparseDesign
+from nbsoftmax.backends.targets import part_of
+from nbsoftmax.kernels.predict import PROBA
+from nbsoftmax.kernels.runtime.ahead import Launch, expected, recorded
+from nbsoftmax.kernels.runtime.threads import threads_of_numba
+from nbsoftmax.penalized_loss import ObjectiveOptions
+from nbsoftmax.problem import AnyProblem, Problem
+from nbsoftmax.solvers.table import Solver
+from nbsoftmax.validation import Float64s
+
+# Larger models are not tried out: even for one row, their arrays take time.
+MOST_FEATURES, MOST_PARAMETERS = 2000, 10**6
+
+
+def later_kernels(problem: AnyProblem, options: ObjectiveOptions, solver: Solver) -> AbstractContextManager[None]:
+    """The context of a fit; see `expected`."""
+    if not isinstance(problem, Problem) or problem.on_device or options.device != "cpu":
+        return nullcontext()
+    if problem.n_features * problem.n_classes > MOST_PARAMETERS:
+        return nullcontext()
+    n_threads = threads_of_numba() if options.n_threads is None else options.n_threads
+    context: AbstractContextManager[None] = expected(
+        lambda first: _launches(first, problem, options, solver), n_threads
+    )
+    return context
+
+
+def _launches(first: str, problem: Problem, options: ObjectiveOptions, solver: Solver) -> list[Launch]:
+    """What a fit calls, and predictions, recorded for one row; `first` is the name of the kernel in use."""
+    part = slice(0, 1)
+    offset = problem.offset[part] if problem.offset.size else problem.offset
+    few = replace(problem, X=problem.X[part], target=part_of(problem.target, part), offset=offset)
+    params = np.zeros((problem.n_classes, problem.n_features + 1))
+    launches: list[Launch]
+    with recorded() as launches:
+        if first == "newton_step":  # which is all that a small fit calls
+            _predict(few, params)
+            return launches
+        backend: Any = few.backend(fit_intercept=options.fit_intercept, n_threads=1)
+        curved = solver.name in {"newton-cg", "prox-newton"}
+        if problem.is_sparse:
+            backend.hess_vec(params, params)
+            launches.reverse()  # the last one takes longest to compile
+        elif curved and problem.n_features <= MOST_FEATURES:
+            backend.gram(params)
+        if problem.dtype == np.float32:
+            backend.in_float64().loss_and_grad(params)
+        _predict(few, params)
+        if curved:
+            backend.hess_vec(params, params)
+    return launches
+
+
+def _predict(few: Problem, params: Float64s) -> None:
+    design: Design | SparseDesign
+    if few.is_sparse:
+        design = SparseDesign(few.X, few.n_classes, 1)
+    else:
+        design = Design(few.X, few.n_classes, np.empty((0, 0), few.dtype), 1)
+    design.predict(params[:, :-1], params[:, -1], PROBA)
