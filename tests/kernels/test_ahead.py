@@ -88,6 +88,20 @@ with ahead.expected(later, 2):
     assert with_helpers(script + USE, tmp_path) == ["2", "0", "1"]
 
 
+def test_a_helper_that_does_not_end_is_not_waited_for_without_limit(tmp_path):
+    script = """
+ahead._PROGRAM = (
+    "import pickle, sys, time; pickle.load(sys.stdin.buffer); import nbsoftmax.kernels.sparse; "
+    "(each,) = pickle.load(sys.stdin.buffer); print(each.path, flush=True); time.sleep(600)"
+)
+ahead.LONGEST_WAIT = 0.1
+with ahead.expected(later, 2):
+    first()
+    wait(lambda: ahead._begun)
+"""
+    assert with_helpers(script + USE, tmp_path) == ["2", "0", "1"]
+
+
 def test_an_error_of_the_caller_is_no_error_of_the_first_kernel(tmp_path):
     script = """
 def wrong(kernel):

@@ -25,6 +25,7 @@ from typing import Any, NamedTuple
 
 MOST_HELPERS = 3
 PAUSE = 0.01  # seconds between two looks whether a kernel has been stored
+LONGEST_WAIT = 60.0  # seconds; then this process compiles: the helper may have been stopped
 
 # A helper imports this package from the same folders as the process that starts it.
 _PROGRAM = (
@@ -107,7 +108,8 @@ def compiled_elsewhere(kernel: str, path: Path) -> bool:
     if helper is None:
         _start_helpers(kernel, path)
         return False
-    while helper.poll() is None and not path.exists():
+    deadline = time.monotonic() + LONGEST_WAIT
+    while helper.poll() is None and not path.exists() and time.monotonic() < deadline:
         time.sleep(PAUSE)
     return path.exists()
 
