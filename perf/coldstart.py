@@ -22,7 +22,7 @@ def passed(start):
 IMPORT = CLOCKS + "start = clocks(); {}; passed(start)"
 TRAINER = "import nbsoftmax; nbsoftmax.Trainer"
 EVERY_NAME = "import nbsoftmax as nbs; [getattr(nbs, name) for name in nbs.__all__]"
-FIT = (
+DIGITS = (
     CLOCKS
     + """
 import nbsoftmax as nbs
@@ -30,11 +30,12 @@ from nbsoftmax.data import digits
 trainer = nbs.Trainer(l2=1e-3)
 X, y = digits.load()
 start = clocks()
-trainer.fit(X / 16, y)
+{}
 passed(start)
 """
 )
-PREDICT = FIT.replace("trainer.fit(X / 16, y)\n", "trainer.fit(X / 16, y).model.predict(X / 16)\n")
+FIT = DIGITS.format("trainer.fit(X / 16, y)")
+PREDICT = DIGITS.format("trainer.fit(X / 16, y).model.predict(X / 16)")
 CALL = """
 import time
 import numpy as np

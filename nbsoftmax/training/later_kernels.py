@@ -8,16 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from nbsoftmax.backends.design import Design
-from nbsoftmax.backends.sparse_design import SparseDesign
 from nbsoftmax.backends.targets import part_of
 from nbsoftmax.kernels.predict import PROBA
 from nbsoftmax.kernels.runtime.ahead import Launch, expected, recorded
 from nbsoftmax.kernels.runtime.threads import threads_of_numba
+from nbsoftmax.models.predictions import predictions
 from nbsoftmax.penalized_loss import ObjectiveOptions
 from nbsoftmax.problem import AnyProblem, Problem
 from nbsoftmax.solvers.table import Solver
-from nbsoftmax.validation import Float64s
 
 # Larger models are not tried out: even for one row, their arrays take time.
 MOST_FEATURES, MOST_PARAMETERS = 2000, 10**6
@@ -42,10 +40,11 @@ def _launches(first: str, problem: Problem, options: ObjectiveOptions, solver: S
     offset = problem.offset[part] if problem.offset.size else problem.offset
     few = replace(problem, X=problem.X[part], target=part_of(problem.target, part), offset=offset)
     params = np.zeros((problem.n_classes, problem.n_features + 1))
+    coef, intercept = params[:, :-1], params[:, -1]
     launches: list[Launch]
     with recorded() as launches:
         if first == "newton_step":  # which is all that a small fit calls
-            _predict(few, params)
+            predictions(coef, intercept, few.X, PROBA)
             return launches
         backend: Any = few.backend(fit_intercept=options.fit_intercept, n_threads=1)
         curved = solver.name in {"newton-cg", "prox-newton"}
@@ -56,16 +55,7 @@ def _launches(first: str, problem: Problem, options: ObjectiveOptions, solver: S
             backend.gram(params)
         if problem.dtype == np.float32:
             backend.in_float64().loss_and_grad(params)
-        _predict(few, params)
+        predictions(coef, intercept, few.X, PROBA)
         if curved:
             backend.hess_vec(params, params)
     return launches
-
-
-def _predict(few: Problem, params: Float64s) -> None:
-    design: Design | SparseDesign
-    if few.is_sparse:
-        design = SparseDesign(few.X, few.n_classes, 1)
-    else:
-        design = Design(few.X, few.n_classes, np.empty((0, 0), few.dtype), 1)
-    design.predict(params[:, :-1], params[:, -1], PROBA)

@@ -43,28 +43,36 @@ print(counts[0], sum(stats.cache_hits.values()), sum(stats.cache_misses.values()
 """
 
 
+# A program that says that it compiles the kernel, and then does something else.
+BEGIN = (
+    "import os, pickle, sys, time; pickle.load(sys.stdin.buffer); import nbsoftmax.kernels.sparse; "
+    "(each,) = pickle.load(sys.stdin.buffer); print(each.path, flush=True); "
+)
+
+
 def with_helpers(script, tmp_path, **environment):
     options = {"NBSOFTMAX_HELPERS": None, "NUMBA_CACHE_DIR": str(tmp_path)} | environment
     return output(START + script, **options).split()
 
 
-def test_a_helper_compiles_what_is_expected_and_this_process_loads_it(tmp_path):
-    script = """
+def compiled_after(condition, tmp_path, *, change=""):
+    """Expect `count_entries`, and call it when the condition holds: the sum, hits and misses of the cache."""
+    script = f"""
+{change}
 with ahead.expected(later, 2):
     first()
-    wait(lambda: ahead._begun)
+    wait(lambda: {condition})
 """
-    assert with_helpers(script + USE, tmp_path) == ["2", "1", "0"]
+    return with_helpers(script + USE, tmp_path)
+
+
+def test_a_helper_compiles_what_is_expected_and_this_process_loads_it(tmp_path):
+    assert compiled_after("ahead._begun", tmp_path) == ["2", "1", "0"]
 
 
 def test_a_kernel_that_no_helper_has_begun_is_compiled_at_once(tmp_path):
-    script = """
-ahead._PROGRAM = "import time; time.sleep(600)"
-with ahead.expected(later, 2):
-    first()
-assert ahead._helpers
-"""
-    assert with_helpers(script + USE, tmp_path) == ["2", "0", "1"]
+    change = 'ahead._PROGRAM = "import time; time.sleep(600)"'
+    assert compiled_after("ahead._helpers", tmp_path, change=change) == ["2", "0", "1"]
 
 
 @pytest.mark.parametrize(
@@ -72,34 +80,18 @@ assert ahead._helpers
     [
         "raise SystemExit(1)",
         "import sys; sys.stdout.buffer.write(b'\\xff\\n' * 9)",
-        # killed while it compiles
-        "import os, pickle, sys; pickle.load(sys.stdin.buffer); import nbsoftmax.kernels.sparse; "
-        "(each,) = pickle.load(sys.stdin.buffer); print(each.path, flush=True); os.kill(os.getpid(), 9)",
+        BEGIN + "os.kill(os.getpid(), 9)",
     ],
     ids=["fails", "prints", "is killed"],
 )
 def test_a_helper_that_fails_changes_nothing(tmp_path, program):
-    script = f"""
-ahead._PROGRAM = {program!r}
-with ahead.expected(later, 2):
-    first()
-    wait(lambda: not ahead._helpers)
-"""
-    assert with_helpers(script + USE, tmp_path) == ["2", "0", "1"]
+    change = f"ahead._PROGRAM = {program!r}"
+    assert compiled_after("not ahead._helpers", tmp_path, change=change) == ["2", "0", "1"]
 
 
 def test_a_helper_that_does_not_end_is_not_waited_for_without_limit(tmp_path):
-    script = """
-ahead._PROGRAM = (
-    "import pickle, sys, time; pickle.load(sys.stdin.buffer); import nbsoftmax.kernels.sparse; "
-    "(each,) = pickle.load(sys.stdin.buffer); print(each.path, flush=True); time.sleep(600)"
-)
-ahead.LONGEST_WAIT = 0.1
-with ahead.expected(later, 2):
-    first()
-    wait(lambda: ahead._begun)
-"""
-    assert with_helpers(script + USE, tmp_path) == ["2", "0", "1"]
+    change = f"ahead.LONGEST_WAIT = 0.1; ahead._PROGRAM = {BEGIN + 'time.sleep(600)'!r}"
+    assert compiled_after("ahead._begun", tmp_path, change=change) == ["2", "0", "1"]
 
 
 def test_an_error_of_the_caller_is_no_error_of_the_first_kernel(tmp_path):

@@ -7,7 +7,8 @@ compiling, it waits; one that no helper has begun it compiles itself.
 
 No helper starts if there is no disk cache, if this process may use only one thread, if Python is part of another
 program, or if the environment variable NBSOFTMAX_HELPERS is 0. A helper that fails changes nothing: the kernel is then
-compiled by the process that calls it. Helpers end with the process that started them.
+compiled by the process that calls it. Helpers are ended at the exit of the process that started them. If that process
+is killed, a helper ends after the kernel that it is compiling.
 """
 
 import atexit
