@@ -235,14 +235,13 @@ class FeaturePenalty:
         activity[np.any(coef != 0, axis=0)] = np.inf
         return activity
 
-    def minimise_model(self, grams: Float64s, factor: float, residual: Float64s, coef: Float64s) -> None:
-        """Move `coef` to the minimum of a quadratic model plus R, and `residual` to the model's gradient there.
-
-        The model is that of `kernels.coordinate`, without a penalty; `residual` holds its gradient at `coef`.
-        """
+    def minimise_model(
+        self, grams: Float64s, factor: float, damping: Float64s, residual: Float64s, coef: Float64s
+    ) -> None:
+        """Move `coef` to the minimum of a model of `kernels.coordinate`, its diagonal plus `damping`, plus R."""
         l1s, l2s = self.strengths(coef.shape[1])
-        limits = self.limits(coef.shape)
-        self._coordinate_descent(grams, factor, l2s, l1s, *limits, residual, coef, MOST_SWEEPS, SWEEP_TOL)
+        own = l2s + damping, l1s, *self.limits(coef.shape)
+        self._coordinate_descent(grams, factor, *own, residual, coef, MOST_SWEEPS, SWEEP_TOL)
 
     def strengths(self, n_features: int) -> tuple[Float64s, Float64s]:
         """The strengths t_j and d_j for each feature, two arrays (n_features,)."""

@@ -168,12 +168,18 @@ class GeneralPenalty:
         """inf: all features take part."""
         return np.full(gradient.shape[1], np.inf)
 
-    def minimise_model(self, grams: Float64s, factor: float, residual: Float64s, coef: Float64s) -> None:
+    def minimise_model(
+        self, grams: Float64s, factor: float, damping: Float64s, residual: Float64s, coef: Float64s
+    ) -> None:
         """As in `FeaturePenalty`, by proximal gradient steps."""
         # The largest eigenvalue is at most the Frobenius norm, and at most the largest sum of a row's absolute values.
         frobenius, rows = np.linalg.norm(grams, axis=(1, 2)), np.abs(grams).sum(axis=2).max(axis=1, initial=0.0)
-        largest = factor * float(np.minimum(frobenius, rows).max())
-        self.minimise_by_products(lambda p: factor * (grams @ p[:, :, None])[:, :, 0], largest, residual, coef)
+        largest = factor * float(np.minimum(frobenius, rows).max()) + float(damping.max(initial=0.0))
+
+        def product(p: Float64s) -> Float64s:
+            return factor * (grams @ p[:, :, None])[:, :, 0] + damping * p
+
+        self.minimise_by_products(product, largest, residual, coef)
 
     def minimise_by_products(
         self, product: Callable[[Float64s], Float64s], largest: float, residual: Float64s, coef: Float64s

@@ -5,7 +5,9 @@
 J. Lee, Y. Sun, M. Saunders, "Proximal Newton-type methods for minimizing composite functions", SIAM J. Optim. 24, 2014.
 The model is minimised over a working set of features, see `tools.working_set`, by `tools.quadratic_model`: H couples
 the classes, so it is used in products, and its diagonal blocks make a metric in which each step is a minimum, found by
-coordinate descent on Gram matrices, or by proximal gradient steps for a user's own penalty.
+coordinate descent on Gram matrices, or by proximal gradient steps for a user's own penalty. Where the model is wrong,
+because most samples are classified with near certainty, it is damped: a model that predicts a decrease of more than J,
+which is never negative, is made again with more damping.
 """
 
 from __future__ import annotations
@@ -34,13 +36,16 @@ from nbsoftmax.solvers.driver import Driver
 from nbsoftmax.solvers.projected_newton import ProjectedSteps
 from nbsoftmax.solvers.tools.certificates import allowed_at
 from nbsoftmax.solvers.tools.composite_gap import composite_gap, gap_within, suffices
+from nbsoftmax.solvers.tools.damping import Damping
 from nbsoftmax.solvers.tools.duality import loss_alone
 from nbsoftmax.solvers.tools.quadratic_model import ModelMinimum
-from nbsoftmax.solvers.tools.working_set import WorkingSet, working_set_at
+from nbsoftmax.solvers.tools.working_set import Linearisation, WorkingSet, working_set_at
 from nbsoftmax.validation import Float64s
 
 MAX_ITER = 500
 DECREASE, MOST_TRIALS = 1e-4, 30  # of the line search: Armijo's constant, and the number of step lengths
+# Of `tools.damping`, relative to the curvatures where all classes are equally probable. Models of an iteration.
+FIRST_DELTA, LEAST_DELTA, MOST_MODELS = 0.03, 1e-3, 10
 ABSENT = -40.0  # the intercept of a class without samples, which tends to -inf: exp of it is 0 in float64
 ESTIMATE_FACTOR = 2.0  # the gap is at most about this times the decrease that a model predicts
 MOST_ESTIMATES = 5  # iterations with an estimate within tol before a fit ends without a bound
@@ -124,6 +129,7 @@ class _ProximalSteps:
         self._largest = float(saved.get("largest", 0.0))  # predicted decrease of the first step of a model
         value, norm = saved.get("previous", (np.inf, np.inf))
         self._previous = (float(value), float(norm))  # objective and norm of the subgradient
+        self._damping = Damping(float(saved.get("delta", FIRST_DELTA)), LEAST_DELTA)
         self._assessment: _Assessment | None = None
         self._known: tuple[float, str] | None = None  # the gap at the assessed point, by duality
         # A gap by duality ends a fit with a penalty of this package. For a user's own, an estimate may do.
@@ -156,7 +162,7 @@ class _ProximalSteps:
         if self._penalty.by_feature or gap[0] <= allowed:
             return gap
         if self._estimate == np.inf:
-            self._minimise(assessment)
+            self._minimise(assessment, 0.0)
         return (self._estimate, "estimate") if self._estimate <= allowed or not self._penalty.has_dual else gap
 
     def refine(self, objective: Curved, sums: Curved, point: Point, *, hessian: bool) -> None:
@@ -165,6 +171,7 @@ class _ProximalSteps:
     def state(self) -> dict[str, Any]:
         own = {
             "largest": self._largest,
+            "delta": self._damping.delta,
             "previous": np.array(self._previous),
             "n_estimates": self._n_estimates,
             "n_unproven": self._n_unproven,
@@ -212,22 +219,33 @@ class _ProximalSteps:
         )
         if not (now[0] < self._previous[0] or now[1] < self._previous[1]):
             return None
-        model = self._minimise(at)
-        self._largest, self._previous = max(self._largest, model.first_decrease), now
-        return _line_search(penalty, at.working_set.part, at.params, now[0], model)
+        self._previous = now
+        for _ in range(MOST_MODELS):
+            model = self._minimise(at, self._damping.delta)
+            part, possible = at.working_set.part, model.decrease <= now[0]
+            found = _line_search(penalty, part, at.params, now[0], model) if possible else None
+            self._damping.update(model.decrease, 0.0 if found is None else found[1])
+            if found is not None:
+                self._largest = max(self._largest, model.first_decrease)
+                return found[0]
+        return None
 
-    def _minimise(self, at: _Assessment) -> ModelMinimum:
-        model = at.working_set.minimise(at.params, at.working_grad, self._largest)
+    def _minimise(self, at: _Assessment, delta: float) -> ModelMinimum:
+        total = at.value + at.working_set.penalty.nonsmooth_value(at.params[:, :-1])
+        model = at.working_set.minimise(Linearisation(at.params, total, at.working_grad), self._largest, delta)
         known = max(ESTIMATE_FACTOR * model.decrease, NOISE * abs(at.point.value))
-        self._estimate = known if model.settled else np.inf
+        self._estimate = known if model.settled and not delta else np.inf
         self._n_estimates = self._n_estimates + 1 if self._estimate <= allowed_at(at.point, self._tol) else 0
         return model
 
 
 def _line_search(
     penalty: AnyPenalty, part: Curved, start: Float64s, total: float, model: ModelMinimum
-) -> Float64s | None:
-    """The first point at lengths 1, 1/2 ... towards the model's minimum with sufficient decrease; `total` is J."""
+) -> tuple[Float64s, float] | None:
+    """The first point at lengths 1, 1/2 ... towards the model's minimum with sufficient decrease, and the decrease.
+
+    `total` is J.
+    """
     length = 1.0
     for _ in range(MOST_TRIALS):
         trial = model.params if length == 1 else start + length * (model.params - start)
@@ -235,6 +253,6 @@ def _line_search(
         if np.isfinite(trial).all():
             value = part.value(trial) + penalty.nonsmooth_value(trial[:, :-1])
         if value <= total - DECREASE * length * model.decrease + NOISE * abs(total):
-            return None if np.array_equal(trial, start) else trial
+            return None if np.array_equal(trial, start) else (trial, total - value)
         length /= 2
     return None

@@ -9,7 +9,7 @@ import nbsoftmax as nbs
 from nbsoftmax.kernels.coordinate import lasso
 from nbsoftmax.objective import Objective
 from nbsoftmax.penalties.general import GeneralPenalty
-from nbsoftmax.solvers.tools import working_set
+from nbsoftmax.solvers.tools import sparse_curvature, working_set
 from nbsoftmax.solvers.tools.quadratic_model import GramCurvature, VariableMetric
 from nbsoftmax.solvers.tools.sparse_curvature import SparseCurvature, sparse_columns
 
@@ -50,7 +50,8 @@ def problem(seed=0):
 
 @pytest.mark.parametrize("penalty", [*PENALTIES, GeneralPenalty(Own())], ids=repr)
 @pytest.mark.parametrize("fit_intercept", [True, False])
-def test_a_step_of_the_metric_is_that_of_gram_matrices(penalty, fit_intercept):
+def test_many_sweeps_make_the_step_of_gram_matrices(penalty, fit_intercept, monkeypatch):
+    monkeypatch.setattr(sparse_curvature, "N_SWEEPS", 2000)
     D, y, s = problem()
     rng = np.random.default_rng(1)
     part = Objective(sp.csr_array(D), y, sample_weight=s, fit_intercept=fit_intercept).smooth_part()
@@ -62,7 +63,7 @@ def test_a_step_of_the_metric_is_that_of_gram_matrices(penalty, fit_intercept):
         VariableMetric(penalty, curvature, K).step(point, slope)
         for curvature in (SparseCurvature(part, part.sparse_rows.columns(), at), GramCurvature(part.gram(at)[None]))
     )
-    # Both end when a sweep's squared move is 1e-8 of the first sweep's.
+    # Gram matrices end when a sweep's squared move is 1e-8 of the first sweep's.
     scale = np.abs(theirs.params - point).max()
     assert np.abs(ours.params - theirs.params).max() <= 1e-3 * scale
     assert ours.decrease == pytest.approx(theirs.decrease, rel=1e-6)
@@ -179,6 +180,20 @@ def test_a_feature_without_curvature_moves_only_as_its_slope_demands():
     curvature = SparseCurvature(part, part.sparse_rows.columns(), np.zeros((2, 3)))
     for penalty in (nbs.Lasso(1.0), nbs.GroupLasso(1.0), GeneralPenalty(Own())):
         coef = np.zeros((2, 2))
-        assert curvature.minimise(penalty, 1.0, np.full((2, 2), 0.001), coef) == 0
+        assert curvature.minimise(penalty, 1.0, np.zeros(2), np.full((2, 2), 0.001), coef) == 0
         assert not coef.any()
         assert isinstance(penalty, GeneralPenalty) or not np.signbit(coef).any()
+
+
+@pytest.mark.parametrize("grouped", [False, True])
+@pytest.mark.parametrize("sparse", [False, True])
+@pytest.mark.parametrize("strength", [1e-3, 1e-5])
+def test_a_weak_l1_on_nearly_separable_classes_converges(strength, sparse, grouped):
+    # More features than samples: most samples are classified with near certainty, and undamped models are wrong.
+    rng = np.random.default_rng(5)
+    X = np.where(rng.uniform(size=(300, 400)) < 0.05, rng.lognormal(size=(300, 400)), 0.0)
+    y = (2 * X @ rng.normal(size=(400, 4)) + rng.gumbel(size=(300, 4))).argmax(axis=1)
+    trainer = nbs.Trainer(l1=strength / 2, grouped=grouped, tol=1e-6)
+    result = trainer.fit(sp.csr_array(X) if sparse else X, y)
+    assert result.converged
+    assert result.gap <= 1e-6 * max(result.objective, 1e-3)

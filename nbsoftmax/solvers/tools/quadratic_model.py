@@ -44,8 +44,8 @@ class QuadraticModel:
         self._decrease, self._age = 0.0, 1.0  # `_age` is t of FISTA
         self.n_products = 0
 
-    def minimise(self, largest: float) -> ModelMinimum:
-        """Take steps until their predicted decrease is small."""
+    def minimise(self, largest: float, most: float) -> ModelMinimum:
+        """Take steps until their predicted decrease is small, or the model's is more than `most`."""
         first, accuracy, settled = 0.0, LOOSEST, False
         for n in range(MOST_PRODUCTS):
             older = (1 + np.sqrt(1 + 4 * self._age**2)) / 2
@@ -60,6 +60,8 @@ class QuadraticModel:
             if not 0 < step.decrease < np.inf or step.decrease <= accuracy * max(first, self._decrease) or not finite:
                 settled = bool(step.decrease < np.inf and finite)
                 break
+            if self._decrease > most:
+                break
             if n == 0:
                 first = step.decrease
                 accuracy = min(LOOSEST, max(TIGHTEST, first / max(largest, first)))
@@ -72,7 +74,7 @@ class QuadraticModel:
         """Take a step if it decreases the model, otherwise restart the acceleration; False if no step does."""
         new = metric_step.params
         step = new - begin
-        product = self._part.hvp(self._made_at, step)
+        product = self._metric.damped(self._part.hvp(self._made_at, step), step)
         self.n_products += 1
         curvature = float(np.vdot(step, product))
         majorised = not curvature > metric_step.square > 0
@@ -135,8 +137,8 @@ class Curvature(Protocol):
     means: Float64s  # (1 or K, n_features), of the features
     corner: Float64s  # (1 or K,), the curvature along the intercept
 
-    def minimise(self, penalty: AnyPenalty, factor: float, slope: Float64s, coef: Float64s) -> float:
-        """Move `coef` to the minimum of slope . p + 1/2 p . M p + the penalty at coef + p; returns p . M p."""
+    def minimise(self, penalty: AnyPenalty, factor: float, damping: Float64s, slope: Float64s, coef: Float64s) -> float:
+        """Move `coef` towards the minimum of slope . p + 1/2 p . M p + the penalty at coef + p; returns p . M p."""
         ...
 
 
@@ -153,10 +155,10 @@ class GramCurvature:
         flat = diagonal <= NOISE * np.einsum("kjj->kj", grams)[:, :-1]
         self._grams[np.broadcast_to(flat[:, :, None] | flat[:, None, :], self._grams.shape)] = 0.0
 
-    def minimise(self, penalty: AnyPenalty, factor: float, slope: Float64s, coef: Float64s) -> float:
+    def minimise(self, penalty: AnyPenalty, factor: float, damping: Float64s, slope: Float64s, coef: Float64s) -> float:
         """Move `coef` to the minimum of slope . p + 1/2 p . M p + the penalty at coef + p; returns p . M p."""
         residual, before = slope.copy(), coef.copy()
-        penalty.minimise_model(self._grams, factor, residual, coef)
+        penalty.minimise_model(self._grams, factor, damping, residual, coef)
         return float(np.vdot(coef - before, residual - slope))
 
 
@@ -166,18 +168,27 @@ class VariableMetric:
     def __init__(self, penalty: AnyPenalty, curvature: Curvature, n_classes: int) -> None:
         self._penalty, self._curvature = penalty, curvature
         self.factor = n_classes / (n_classes - 1)  # M >= H if all probabilities are equal; increased if it is not
+        self.damping = np.zeros(curvature.means.shape[1] + 1)  # of each coefficient, and of the eliminated intercept
+
+    def damped(self, product: Float64s, p: Float64s) -> Float64s:
+        """`product`, that of p and the model's matrix, plus the damping's."""
+        if self.damping.any():
+            intercept = self.damping[-1] * (p[:, -1] + (self._curvature.means * p[:, :-1]).sum(axis=1))
+            product[:, :-1] += self.damping[:-1] * p[:, :-1] + intercept[:, None] * self._curvature.means
+            product[:, -1] += intercept
+        return product
 
     def step(self, point: Float64s, slope: Float64s) -> MetricStep:
         """The minimum over p of slope . p + 1/2 p . M p + the penalty at point + p."""
         new = point.copy()
         # The eliminated b_k moves by -(slope_b / (factor corner) + means . move).
         own = slope[:, -1]
-        means, scale = self._curvature.means, self.factor * self._curvature.corner
+        means, scale = self._curvature.means, self.factor * self._curvature.corner + self.damping[-1]
         with np.errstate(divide="ignore", invalid="ignore"):
             alone = np.where(scale > 0, own / scale, 0.0)
         start = slope[:, :-1] - means * own[:, None]
         coef = np.array(point[:, :-1], order="C")
-        square = self._curvature.minimise(self._penalty, self.factor, start, coef)
+        square = self._curvature.minimise(self._penalty, self.factor, self.damping[:-1], start, coef)
         move = coef - point[:, :-1]
         new[:, :-1] = coef
         new[:, -1] -= alone + (means * move).sum(axis=1)
