@@ -41,18 +41,29 @@ def add_column(data, rows, first, end, move, t, stride):
 
 
 @part
-def squared_moves(data, rows, starts, mean, c, diagonal, factor, l2, moves, n_classes, t, s, sums, squares):
-    """Write p . M p of each class to `squares`, with p from `moves`, (n, stride) flat."""
+def take_moves(data, rows, first, end, mean, curved, move, p, t, s):
+    """Add `move`, (stride,), to the moves p of a feature, and to the products s and t if the feature is `curved`."""
+    for k in range(move.size):
+        p[k] += move[k]
+        if curved:
+            s[k] += mean * move[k]
+    if curved:
+        add_column(data, rows, first, end, move, t, move.size)
+
+
+@part
+def squared_moves(c, factor, l2, moves, t, s, sums, squares):
+    """Write p . M p = factor (t . t - c s^2) + p . diag(l2) p of each class to `squares`; p is from `moves`."""
     stride = sums.size
-    squares[:] = 0.0
-    for j in range(mean.size):
-        if diagonal[j] > 0:
-            column_products(data, rows, starts[j], starts[j + 1], t, stride, sums)
-        for k in range(n_classes):
-            p = moves[j * stride + k]
-            squares[k] += l2[j] * p * p
-            if diagonal[j] > 0:
-                squares[k] += factor * p * (sums[k] - c * mean[j] * s[k])
+    for k in range(0, stride, lanes(t)):
+        total = filled(t, 0)
+        for at in range(k, t.size, stride):
+            total += load(t, at) * load(t, at)
+        store(sums, k, total)
+    for k in range(squares.size):
+        squares[k] = factor * (sums[k] - c * s[k] * s[k])
+        for j in range(l2.size):
+            squares[k] += l2[j] * moves[j * stride + k] ** 2
 
 
 @jit
@@ -93,15 +104,11 @@ def sparse_lasso(
                         new = flat_minimum(x, r, l1[j], lowest[k, j], highest[k, j])
                     move[k] = new - x
                     if new != x:
-                        moved = True
-                        v[k, j] = new
-                        moves[j * width + k] += move[k]
-                        if curved:
-                            s[k] += mean[j] * move[k]
-                if moved and curved:
-                    add_column(data, rows, first, end, move, t, width)
-        mine = squares[first_class : first_class + few]
-        squared_moves(data, rows, starts, mean, c, diagonal, factor, l2, moves, few, t, s, sums, mine)
+                        v[k, j], moved = new, True
+                if moved:
+                    p = moves[j * width : (j + 1) * width]
+                    take_moves(data, rows, first, end, mean[j], curved, move, p, t, s)
+        squared_moves(c, factor, l2, moves, t, s, sums, squares[first_class : first_class + few])
         task = take(todo)
 
 
@@ -144,11 +151,8 @@ def sparse_group_lasso(
                     new = 0.0 - kept * sums[k]  # not -0.0
                     move[k] = new - point[k, j]
                     if move[k] != 0:
-                        moved = True
-                        point[k, j] = new
-                        moves[j * stride + k] += move[k]
-                        if curved:
-                            s[k] += mean[j] * move[k]
-                if moved and curved:
-                    add_column(data, rows, first, end, move, t, stride)
-        squared_moves(data, rows, starts, mean, c, diagonal, factor, l2, moves, n_classes, t, s, sums, squares)
+                        point[k, j], moved = new, True
+                if moved:
+                    p = moves[j * stride : (j + 1) * stride]
+                    take_moves(data, rows, first, end, mean[j], curved, move, p, t, s)
+        squared_moves(c, factor, l2, moves, t, s, sums, squares)

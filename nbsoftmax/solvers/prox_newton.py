@@ -39,13 +39,14 @@ from nbsoftmax.solvers.tools.composite_gap import composite_gap, gap_within, suf
 from nbsoftmax.solvers.tools.damping import Damping
 from nbsoftmax.solvers.tools.duality import loss_alone
 from nbsoftmax.solvers.tools.quadratic_model import ModelMinimum
-from nbsoftmax.solvers.tools.working_set import Linearisation, WorkingSet, working_set_at
+from nbsoftmax.solvers.tools.working_set import WorkingSet, working_set_at
 from nbsoftmax.validation import Float64s
 
 MAX_ITER = 500
 DECREASE, MOST_TRIALS = 1e-4, 30  # of the line search: Armijo's constant, and the number of step lengths
-# Of `tools.damping`, relative to the curvatures where all classes are equally probable. Models of an iteration.
-FIRST_DELTA, LEAST_DELTA, MOST_MODELS = 0.03, 1e-3, 10
+LEAST_DELTA = 1e-3  # of `tools.damping`, where a model was wrong; here it is relative to the curvatures at params = 0
+RELIABLE = 1e-10  # least decrease, relative to J, whose ratio to the predicted one is not mostly rounding errors
+MOST_MODELS = 10  # of an iteration
 ABSENT = -40.0  # the intercept of a class without samples, which tends to -inf: exp of it is 0 in float64
 ESTIMATE_FACTOR = 2.0  # the gap is at most about this times the decrease that a model predicts
 MOST_ESTIMATES = 5  # iterations with an estimate within tol before a fit ends without a bound
@@ -112,7 +113,7 @@ class _Assessment(NamedTuple):
     point: Point
     working_set: WorkingSet
     params: Float64s  # (n_classes, n + 1), over the working set
-    value: float  # of the smooth part
+    value: float  # J
     working_grad: Float64s  # (n_classes, n + 1)
     grad: Float64s  # over all features
     loss: float  # without any penalty
@@ -129,7 +130,7 @@ class _ProximalSteps:
         self._largest = float(saved.get("largest", 0.0))  # predicted decrease of the first step of a model
         value, norm = saved.get("previous", (np.inf, np.inf))
         self._previous = (float(value), float(norm))  # objective and norm of the subgradient
-        self._damping = Damping(float(saved.get("delta", FIRST_DELTA)), LEAST_DELTA)
+        self._damping = Damping(float(saved.get("delta", 0.0)), LEAST_DELTA)
         self._assessment: _Assessment | None = None
         self._known: tuple[float, str] | None = None  # the gap at the assessed point, by duality
         # A gap by duality ends a fit with a penalty of this package. For a user's own, an estimate may do.
@@ -191,7 +192,8 @@ class _ProximalSteps:
             grad = point.grad.copy()
             grad[:, working_set.columns] = working_grad
             loss, loss_grad = loss_alone(self._objective, point.params, value, grad)
-            self._assessment = _Assessment(point, working_set, params, value, working_grad, grad, loss, loss_grad)
+            total = value + working_set.penalty.nonsmooth_value(params[:, :-1])
+            self._assessment = _Assessment(point, working_set, params, total, working_grad, grad, loss, loss_grad)
         return self._assessment
 
     def _certificate(self, at: _Assessment) -> tuple[float, str]:
@@ -213,26 +215,25 @@ class _ProximalSteps:
     def _next_on_working_set(self, at: _Assessment) -> Float64s | None:
         """The next point on the working set; None if there is no progress any more."""
         penalty = at.working_set.penalty
-        now = (
-            at.value + penalty.nonsmooth_value(at.params[:, :-1]),
-            float(np.linalg.norm(least_subgradient(penalty, at.params, at.working_grad))),
-        )
+        now = at.value, float(np.linalg.norm(least_subgradient(penalty, at.params, at.working_grad)))
         if not (now[0] < self._previous[0] or now[1] < self._previous[1]):
             return None
         self._previous = now
         for _ in range(MOST_MODELS):
             model = self._minimise(at, self._damping.delta)
-            part, possible = at.working_set.part, model.decrease <= now[0]
-            found = _line_search(penalty, part, at.params, now[0], model) if possible else None
-            self._damping.update(model.decrease, 0.0 if found is None else found[1])
+            possible = model.decrease <= at.value
+            found = _line_search(penalty, at.working_set.part, at.params, at.value, model) if possible else None
             if found is not None:
+                if model.decrease > RELIABLE * abs(at.value):
+                    self._damping.update(model.decrease, found[1])
                 self._largest = max(self._largest, model.first_decrease)
                 return found[0]
+            self._damping.update(np.inf, 0.0)
         return None
 
     def _minimise(self, at: _Assessment, delta: float) -> ModelMinimum:
-        total = at.value + at.working_set.penalty.nonsmooth_value(at.params[:, :-1])
-        model = at.working_set.minimise(Linearisation(at.params, total, at.working_grad), self._largest, delta)
+        limits = {"largest": self._largest, "most": at.value}
+        model = at.working_set.minimise(at.params, at.working_grad, **limits, delta=delta)
         known = max(ESTIMATE_FACTOR * model.decrease, NOISE * abs(at.point.value))
         self._estimate = known if model.settled and not delta else np.inf
         self._n_estimates = self._n_estimates + 1 if self._estimate <= allowed_at(at.point, self._tol) else 0

@@ -3,6 +3,7 @@
     g . p + 1/2 p . H p + R(W + p)              over p, with H known only through products
     M = factor * (the diagonal blocks of H)     in place of H, for each step
 
+With damping, both have one more positive diagonal over the coefficients and the intercept of centred features.
 With factor 2, M >= H always, since sum_{k<l} a_k a_l (u_k - u_l)^2 <= 2 sum_k a_k (1 - a_k) u_k^2. The steps are
 those of A. Beck, M. Teboulle, "A fast iterative shrinkage-thresholding algorithm", SIAM J. Imaging Sci. 2 (2009). If
 the last steps leave the zeros unchanged, the method also moves to the model's minimum in the plane of the last two

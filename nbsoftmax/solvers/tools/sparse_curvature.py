@@ -76,7 +76,7 @@ class SparseCurvature:
         curvature = self.means[0], float(self.corner[0]), self._diagonal, factor
         limits = penalty.limits(coef.shape)
         problem = l2s + damping, l1s, *limits, np.ascontiguousarray(slope), coef, squares, N_SWEEPS, columns.shape[0]
-        work = 8 * columns.nnz * len(coef)  # of a few sweeps
+        work = 2 * N_SWEEPS * columns.nnz * len(coef)
         arrays = self._data, columns.indices, columns.indptr
         n_vectors = -(-len(coef) // lanes(coef))
         kernel, n_tasks = (sparse_lasso, n_vectors) if penalty.by_weight else (sparse_group_lasso, 1)

@@ -7,7 +7,7 @@ in float64. For a penalty that is not a sum over features, all features take par
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,14 +28,6 @@ LEAST_NEW = 50  # features that may join in an iteration; as many as are not 0, 
 GRAM_BYTES = 2**26  # Gram matrices larger together than this are replaced by one for all classes
 
 
-class Linearisation(NamedTuple):
-    """A point, and the smooth part there."""
-
-    params: Float64s  # (n_classes, n + 1), over the working set
-    value: float  # J
-    grad: Float64s  # of the smooth part
-
-
 class WorkingSet:
     """The features that take part, the objective over them, and the metric of its quadratic models."""
 
@@ -48,7 +40,7 @@ class WorkingSet:
             else objective.smooth_part().in_float64(hessian=True)  # all features, which need not be copied
         )
         self._metric: VariableMetric | None = None
-        self._origin: Float64s | None = None  # curvatures where all classes are equally probable
+        self._origin: Float64s | None = None  # curvatures at params = 0
         self._made_at: Float64s = np.empty((0, 0))  # where the metric was made
         self._per_class = False  # whether it has a Gram matrix for each class
         # One Gram matrix for all classes is cheap; one for each costs as much as about n / 6 products, and is made when
@@ -76,15 +68,13 @@ class WorkingSet:
         working_set._products = int(state["products"])
         return working_set
 
-    def minimise(self, at: Linearisation, largest: float, delta: float) -> ModelMinimum:
-        """The minimum of the quadratic model made at a point.
-
-        `delta` is the damping, relative to the curvatures where all classes are equally probable.
+    def minimise(self, params: Float64s, grad: Float64s, *, largest: float, most: float, delta: float) -> ModelMinimum:
+        """The minimum of the quadratic model made at `params`, where the smooth part has the gradient `grad`.
 
         `largest` is the largest predicted decrease of a model's first step so far. The smaller this model's is relative
-        to it, the better is the model, and the more accurately it is minimised.
+        to it, the better is the model, and the more accurately it is minimised. A model that predicts a decrease of
+        more than `most` is not minimised further. `delta` is the damping, relative to the curvatures at params = 0.
         """
-        params, grad, value = at.params, at.grad, at.value
         metric = self._metric
         if metric is None or self._sparse is not None:
             metric = self._new_metric(params, per_class=False)
@@ -92,19 +82,23 @@ class WorkingSet:
             metric, self._products = self._new_metric(params, per_class=True), 0
         metric.damping = delta * self._first_curvatures() if delta else np.zeros(params.shape[1])
         model = QuadraticModel(self.part, self.penalty, metric, params, grad)
-        minimum = model.minimise(largest, value)
+        minimum = model.minimise(largest, most)
         self._products += model.n_products
         return minimum
 
     def _first_curvatures(self) -> Float64s:
-        """The curvatures of a class along the centred features and the intercept, (n + 1,), at params = 0."""
+        """The curvatures along the centred features and the intercept, (n + 1,), at params = 0.
+
+        They are those of the class with the largest: all have the same if there is no offset.
+        """
         if self._origin is None:
             origin = np.zeros(self._made_at.shape)
-            intercept = origin.copy()
-            intercept[0, -1] = 1.0
-            found = self.part.curvatures(origin)[0]
+            curvatures = self.part.curvatures(origin)
+            k = int(curvatures.sum(axis=1).argmax())
+            found, intercept = curvatures[k], np.zeros_like(origin)
+            intercept[k, -1] = 1.0
             if found[-1] > 0:
-                cross = self.part.hvp(origin, intercept)[0, :-1]
+                cross = self.part.hvp(origin, intercept)[k, :-1]
                 rest = found[:-1] - cross**2 / found[-1]
                 found[:-1] = np.where(rest <= NOISE * found[:-1], 0.0, rest)
             self._origin = found
