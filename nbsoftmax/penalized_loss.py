@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from nbsoftmax.backends import base
 from nbsoftmax.backends.base import Backend, SampleOrder, SparseRows
 from nbsoftmax.backends.cuda.device import devices
+from nbsoftmax.backends.moments import mean_and_variance
 from nbsoftmax.backends.packed import NewtonStep, PackedRows, fits
 from nbsoftmax.errors import InputValueError
 from nbsoftmax.kernels.sgd import Rule, State
@@ -213,6 +214,11 @@ class PenalizedLoss:
     def curvatures(self, params: Float64s) -> Float64s:
         """The diagonal of the Hessian of J, without its penalty, of the shape of `params`."""
         return self.backend.curvatures(params) / self.backend.weight_sum
+
+    def variances(self) -> Float64s:
+        """The weighted variances of the features, (n_features,); 0 for one that is constant but for rounding errors."""
+        assert isinstance(self.backend, base.HasMoments)
+        return mean_and_variance(self.backend, self.n_features)[1]
 
     def blocks(self, params: Float64s) -> Float64s:
         """The diagonal blocks of the Hessian of J, without its penalty: (n_classes, n_features + 1, n_features + 1)."""

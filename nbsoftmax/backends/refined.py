@@ -11,11 +11,12 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from nbsoftmax.backends.base import Backend, CountsMargins, KeepsProbabilities, Margins, SelectsFeatures
+from nbsoftmax.backends.base import Backend, CountsMargins, HasMoments, KeepsProbabilities, Margins, SelectsFeatures
+from nbsoftmax.backends.moments import Moments
 from nbsoftmax.validation import Float64s
 
 
-class Rows(Backend, Margins, CountsMargins, SelectsFeatures, Protocol):
+class Rows(Backend, Margins, CountsMargins, HasMoments, SelectsFeatures, Protocol):
     """Rows in memory."""
 
 
@@ -78,6 +79,10 @@ class RefinedBackend:
     def margin_counts(self, params: Float64s, step: Float64s) -> NDArray[np.int64]:
         """Numbers of samples whose margins a step changes, as `separation.counts_of` says."""
         return self._rows.margin_counts(params, step)
+
+    def feature_moments(self, centre: Float64s) -> Moments:
+        """As `moments.moments`."""
+        return self._rows.feature_moments(centre)
 
     def with_features(self, features: NDArray[np.int64]) -> Backend:
         """The same sums over these features only, computed in float64."""

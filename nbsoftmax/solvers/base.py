@@ -127,6 +127,10 @@ class Curved(Smooth, Protocol):
         """How many numbers of each feature are stored, (n_features,); None for dense data."""
         ...
 
+    def variances(self) -> Float64s:
+        """The weighted variances of the features, (n_features,)."""
+        ...
+
     def blocks(self, params: Float64s) -> Float64s:
         """The diagonal blocks, (n_classes, n_features + 1, n_features + 1)."""
         ...

@@ -44,7 +44,7 @@ from nbsoftmax.validation import Float64s
 
 MAX_ITER = 500
 DECREASE, MOST_TRIALS = 1e-4, 30  # of the line search: Armijo's constant, and the number of step lengths
-LEAST_DELTA = 1e-3  # of `tools.damping`, where a model was wrong; here it is relative to the curvatures at params = 0
+LEAST_DELTA = 1e-3  # of `tools.damping`, in curvatures where all classes are equally probable, after a wrong model
 RELIABLE = 1e-10  # least decrease, relative to J, whose ratio to the predicted one is not mostly rounding errors
 MOST_MODELS = 10  # of an iteration
 ABSENT = -40.0  # the intercept of a class without samples, which tends to -inf: exp of it is 0 in float64

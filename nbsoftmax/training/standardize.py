@@ -12,12 +12,11 @@ from __future__ import annotations
 import numpy as np
 
 from nbsoftmax.backends.base import HasMoments
+from nbsoftmax.backends.moments import mean_and_variance
 from nbsoftmax.errors import InputValueError
 from nbsoftmax.penalties import AnyPenalty, FeaturePenalty
 from nbsoftmax.problem import AnyProblem
 from nbsoftmax.validation import Float64s
-
-CONSTANT = 1e-12  # a feature whose standard deviation is at most this share of its mean is constant but for rounding
 
 
 def standardized(penalty: AnyPenalty, problem: AnyProblem) -> AnyPenalty:
@@ -37,16 +36,11 @@ def deviations(problem: AnyProblem) -> Float64s:
         raise InputValueError("X is on a GPU, but standardize=True reads it on the host; copy X to the host.")
     sums = problem.backend(fit_intercept=True, n_threads=None)
     assert isinstance(sums, HasMoments)
-    mass, first, _ = sums.feature_moments(np.zeros(problem.n_features))
-    mean = first / mass
-    _, off, squares = sums.feature_moments(mean)
-    with np.errstate(over="ignore", invalid="ignore"):
-        variance = squares / mass - (off / mass) ** 2  # `mean` has rounding errors
-        deviation = np.sqrt(np.maximum(variance, 0.0))
+    deviation = np.sqrt(mean_and_variance(sums, problem.n_features)[1])
     if not np.isfinite(deviation).all():
         j = int(np.argmin(np.isfinite(deviation)))
         name = problem.feature_names[j] if problem.feature_names else f"column {j}"
         raise InputValueError(
             f"the standard deviation of {name} exceeds the range of float64; divide this feature by a power of 10."
         )
-    return np.where(deviation > CONSTANT * np.abs(mean), deviation, 1.0)
+    return np.where(deviation > 0, deviation, 1.0)

@@ -197,3 +197,19 @@ def test_a_weak_l1_on_nearly_separable_classes_converges(strength, sparse, group
     result = trainer.fit(sp.csr_array(X) if sparse else X, y)
     assert result.converged
     assert result.gap <= 1e-6 * max(result.objective, 1e-3)
+
+
+@pytest.mark.parametrize("n_classes", [2, 3, 5])
+def test_a_class_that_the_offset_makes_next_to_impossible_is_fitted(n_classes):
+    # At params = 0 nothing has curvature, and the dual point of the gap is far from feasible.
+    rng = np.random.default_rng(0)
+    X = np.where(rng.uniform(size=(300, 60)) < 0.05, rng.normal(size=(300, 60)), 0.0)
+    y = (2 * X @ rng.normal(size=(60, n_classes)) + rng.gumbel(size=(300, n_classes))).argmax(axis=1)
+    noise = rng.normal(size=(300, n_classes)) * 3
+    shift = np.append(60.0, np.zeros(n_classes - 1))  # which the intercept can undo
+    trainer = nbs.Trainer(l1=1e-3, l2=1e-4, tol=1e-8)
+    expected = trainer.fit(X, y, offset=noise).objective
+    for data in (X, sp.csr_array(X)):
+        result = trainer.fit(data, y, offset=noise - shift)
+        assert result.converged
+        assert result.objective == pytest.approx(expected, rel=2e-8)

@@ -23,6 +23,7 @@ from nbsoftmax.backends.cuda.rows import DeviceRows, Progress
 from nbsoftmax.backends.cuda.tiled import Tiled
 from nbsoftmax.backends.cuda.workspace import Workspace
 from nbsoftmax.backends.dense import DenseBackend, hessian_of_pairs
+from nbsoftmax.backends.moments import Moments
 from nbsoftmax.kernels.cuda import curvature, fused
 from nbsoftmax.validation import Float64s, WeightedTargets
 
@@ -167,6 +168,10 @@ class CudaBackend:
     def margin_counts(self, params: Float64s, step: Float64s) -> NDArray[np.int64]:
         """Numbers of samples whose margins a step changes, as `separation.counts_of` says, by the CPU."""
         return self._on_host().margin_counts(params, step)
+
+    def feature_moments(self, centre: Float64s) -> Moments:
+        """As `moments.moments`, by the CPU."""
+        return self._on_host().feature_moments(centre)
 
     def with_features(self, features: NDArray[np.int64]) -> DenseBackend:
         """The same sums over these features only, few as a rule, by the CPU and in float64."""

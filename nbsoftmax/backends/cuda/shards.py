@@ -15,6 +15,7 @@ from nbsoftmax.backends.cuda.blas import address_of
 from nbsoftmax.backends.cuda.device import Device
 from nbsoftmax.backends.cuda.rows import Progress
 from nbsoftmax.backends.dense import DenseBackend
+from nbsoftmax.backends.moments import Moments
 from nbsoftmax.backends.sum import HeldParts, SumBackend
 from nbsoftmax.backends.targets import part_of
 from nbsoftmax.errors import InputValueError
@@ -43,6 +44,10 @@ class ShardedBackend(SumBackend):
     def margin_counts(self, params: Float64s, step: Float64s) -> NDArray[np.int64]:
         """Numbers of samples whose margins a step changes, as `separation.counts_of` says, by the CPU."""
         return self._host().margin_counts(params, step)
+
+    def feature_moments(self, centre: Float64s) -> Moments:
+        """As `moments.moments`, by the CPU."""
+        return self._host().feature_moments(centre)
 
     def with_features(self, features: NDArray[np.int64]) -> DenseBackend:
         """The same sums over these features only, by the CPU and in float64."""

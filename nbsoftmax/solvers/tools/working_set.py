@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nbsoftmax.solvers.base import NOISE, Composite, Point
+from nbsoftmax.solvers.base import Composite, Point
 from nbsoftmax.solvers.tools.quadratic_model import (
     Curvature,
     GramCurvature,
@@ -40,7 +40,7 @@ class WorkingSet:
             else objective.smooth_part().in_float64(hessian=True)  # all features, which need not be copied
         )
         self._metric: VariableMetric | None = None
-        self._origin: Float64s | None = None  # curvatures at params = 0
+        self._even: Float64s | None = None  # see `_even_curvatures`
         self._made_at: Float64s = np.empty((0, 0))  # where the metric was made
         self._per_class = False  # whether it has a Gram matrix for each class
         # One Gram matrix for all classes is cheap; one for each costs as much as about n / 6 products, and is made when
@@ -73,36 +73,27 @@ class WorkingSet:
 
         `largest` is the largest predicted decrease of a model's first step so far. The smaller this model's is relative
         to it, the better is the model, and the more accurately it is minimised. A model that predicts a decrease of
-        more than `most` is not minimised further. `delta` is the damping, relative to the curvatures at params = 0.
+        more than `most` is not minimised further. `delta` is the damping, relative to the curvatures where all classes
+        are equally probable, whatever the offset.
         """
         metric = self._metric
         if metric is None or self._sparse is not None:
             metric = self._new_metric(params, per_class=False)
         elif self._products > self._worth:
             metric, self._products = self._new_metric(params, per_class=True), 0
-        metric.damping = delta * self._first_curvatures() if delta else np.zeros(params.shape[1])
+        metric.damping = delta * self._even_curvatures() if delta else np.zeros(params.shape[1])
         model = QuadraticModel(self.part, self.penalty, metric, params, grad)
         minimum = model.minimise(largest, most)
         self._products += model.n_products
         return minimum
 
-    def _first_curvatures(self) -> Float64s:
-        """The curvatures along the centred features and the intercept, (n + 1,), at params = 0.
-
-        They are those of the class with the largest: all have the same if there is no offset.
-        """
-        if self._origin is None:
-            origin = np.zeros(self._made_at.shape)
-            curvatures = self.part.curvatures(origin)
-            k = int(curvatures.sum(axis=1).argmax())
-            found, intercept = curvatures[k], np.zeros_like(origin)
-            intercept[k, -1] = 1.0
-            if found[-1] > 0:
-                cross = self.part.hvp(origin, intercept)[k, :-1]
-                rest = found[:-1] - cross**2 / found[-1]
-                found[:-1] = np.where(rest <= NOISE * found[:-1], 0.0, rest)
-            self._origin = found
-        return self._origin
+    def _even_curvatures(self) -> Float64s:
+        """Curvatures along the centred features and the intercept, (n + 1,), where all classes are equally probable."""
+        if self._even is None:
+            n_classes = self._made_at.shape[0]
+            intercept = 1.0 if self.part.fit_intercept else 0.0
+            self._even = (n_classes - 1) / n_classes**2 * np.append(self.part.variances(), intercept)
+        return self._even
 
     def _new_metric(self, at: Float64s, *, per_class: bool) -> VariableMetric:
         curvature: Curvature
