@@ -121,7 +121,7 @@ class QuadraticModel:
 
 
 class MetricStep(NamedTuple):
-    """The minimum of the model with M in place of H."""
+    """The step towards the minimum of the model with M in place of H."""
 
     params: Float64s
     decrease: float  # predicted
@@ -164,7 +164,7 @@ class GramCurvature:
 
 
 class VariableMetric:
-    """M: for each class `factor` times a curvature, and the curvature of the penalty."""
+    """M: for each class, `factor` times a curvature, plus the curvature of the penalty and the damping."""
 
     def __init__(self, penalty: AnyPenalty, curvature: Curvature, n_classes: int) -> None:
         self._penalty, self._curvature = penalty, curvature
@@ -172,7 +172,7 @@ class VariableMetric:
         self.damping = np.zeros(curvature.means.shape[1] + 1)  # of each coefficient, and of the eliminated intercept
 
     def damped(self, product: Float64s, p: Float64s) -> Float64s:
-        """`product`, that of p and the model's matrix, plus the damping's."""
+        """Add the product of the damping and p to `product`, (n_classes, n + 1), in place."""
         if self.damping.any():
             intercept = self.damping[-1] * (p[:, -1] + (self._curvature.means * p[:, :-1]).sum(axis=1))
             product[:, :-1] += self.damping[:-1] * p[:, :-1] + intercept[:, None] * self._curvature.means
@@ -180,7 +180,7 @@ class VariableMetric:
         return product
 
     def step(self, point: Float64s, slope: Float64s) -> MetricStep:
-        """The minimum over p of slope . p + 1/2 p . M p + the penalty at point + p."""
+        """A step towards the minimum of slope . p + 1/2 p . M p + the penalty at point + p; exact on Gram matrices."""
         new = point.copy()
         # The eliminated b_k moves by -(slope_b / (factor corner) + means . move).
         own = slope[:, -1]
