@@ -14,6 +14,7 @@ C-contiguous; `l1` and `l2` are (n,): a strength for each feature, which may be 
 import numpy as np
 
 from nbsoftmax.kernels.runtime.jit import jit, part
+from nbsoftmax.kernels.runtime.threads import take
 
 ROOT_STEPS = 50  # maximum of Newton steps for the norm of a group; about 5 are usual
 ROOT_DONE = 1e-14
@@ -54,18 +55,21 @@ def add_move(gram, factor, l2, j, move, residual):
 
 
 @jit
-def lasso(grams, factor, l2, l1, low, high, residual, point, most_sweeps, tol):
+def lasso(todo, grams, factor, l2, l1, low, high, residual, point, most_sweeps, tol):
     """Minimise with the l1 penalty: `point` (K, n) moves from x to the minimum; `residual` (K, n) starts as g.
 
-    `grams` is (K, n, n), or (1, n, n) if all classes share one matrix. A class is finished when the sum of
-    M_jj move_j^2 over a sweep is at most `tol` times that of its first sweep.
+    Classes are tasks. `grams` is (K, n, n), or (1, n, n) if all classes share one matrix. The sweeps are forwards and
+    backwards in turn. A class is finished when the sum of M_jj move_j^2 over a sweep is at most `tol` times that of its
+    first sweep.
     """
-    for k in range(point.shape[0]):
+    k = take(todo)
+    while k >= 0:
         gram, r, v = grams[k % grams.shape[0]], residual[k], point[k]
-        first = 0.0
+        first, n = 0.0, v.size
         for sweep in range(most_sweeps):
             moved = 0.0
-            for j in range(v.size):
+            for position in range(n):
+                j = n - 1 - position if sweep % 2 else position
                 m = factor * gram[j, j] + l2[j]
                 if m > 0:
                     new = clipped(shrunk(v[j] - r[j] / m, l1[j] / m), low[k, j], high[k, j])
@@ -80,6 +84,7 @@ def lasso(grams, factor, l2, l1, low, high, residual, point, most_sweeps, tol):
                 first = moved
             if moved <= tol * first:
                 break
+        k = take(todo)
 
 
 @part
@@ -108,34 +113,36 @@ def group_norm(q, m, l1):
 
 
 @jit
-def group_lasso(grams, factor, l2, l1, residual, point, most_sweeps, tol):
-    """As `lasso`, with the group penalty: the K weights of a feature are a group and change together."""
+def group_lasso(todo, grams, factor, l2, l1, residual, point, most_sweeps, tol):
+    """As `lasso`, with the group penalty: the K weights of a feature are a group and change together. One task."""
     n_classes, n = point.shape
     q, m = np.empty(n_classes), np.empty(n_classes)
-    first = 0.0
-    for sweep in range(most_sweeps):
-        moved = 0.0
-        for j in range(n):
-            square, curvature = 0.0, 0.0
-            for k in range(n_classes):
-                m[k] = factor * grams[k % grams.shape[0], j, j] + l2[j]
-                q[k] = residual[k, j] - m[k] * point[k, j]
-                square += q[k] * q[k]
-                curvature += m[k]
-            norm = 0.0
-            if square > l1[j] * l1[j]:
-                if not curvature > 0:
-                    continue
-                norm = group_norm(q, m, l1[j]) if l1[j] > 0 else 1.0
-            for k in range(n_classes):
-                d = m[k] * norm + l1[j]
-                new = -q[k] * norm / d if norm > 0 and d > 0 else 0.0
-                move = new - point[k, j]
-                if move != 0:
-                    add_move(grams[k % grams.shape[0]], factor, l2, j, move, residual[k])
-                    point[k, j] = new
-                    moved += m[k] * move * move
-        if sweep == 0:
-            first = moved
-        if moved <= tol * first:
-            break
+    while take(todo) >= 0:
+        first = 0.0
+        for sweep in range(most_sweeps):
+            moved = 0.0
+            for position in range(n):
+                j = n - 1 - position if sweep % 2 else position
+                square, curvature = 0.0, 0.0
+                for k in range(n_classes):
+                    m[k] = factor * grams[k % grams.shape[0], j, j] + l2[j]
+                    q[k] = residual[k, j] - m[k] * point[k, j]
+                    square += q[k] * q[k]
+                    curvature += m[k]
+                norm = 0.0
+                if square > l1[j] * l1[j]:
+                    if not curvature > 0:
+                        continue
+                    norm = group_norm(q, m, l1[j]) if l1[j] > 0 else 1.0
+                for k in range(n_classes):
+                    d = m[k] * norm + l1[j]
+                    new = -q[k] * norm / d if norm > 0 and d > 0 else 0.0
+                    move = new - point[k, j]
+                    if move != 0:
+                        add_move(grams[k % grams.shape[0]], factor, l2, j, move, residual[k])
+                        point[k, j] = new
+                        moved += m[k] * move * move
+            if sweep == 0:
+                first = moved
+            if moved <= tol * first:
+                break

@@ -23,7 +23,6 @@ Then t_j = l1 w_j c_j and d_j = l2 w_j c_j^2.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
 from typing import Any, Self
 
 import numpy as np
@@ -31,12 +30,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from nbsoftmax import validation
 from nbsoftmax.errors import InputValueError, plain
-from nbsoftmax.kernels.coordinate import group_lasso, lasso
 from nbsoftmax.validation import Float64s
 
 LONG = 2**16  # numbers of an array, of which copies take time
 BISECTIONS = 60  # for the scale of a dual point, between 0 and 1
-MOST_SWEEPS, SWEEP_TOL = 200, 1e-8  # of coordinate descent; the last sweep's squared move, relative to the first's
 
 
 class FeaturePenalty:
@@ -55,7 +52,6 @@ class FeaturePenalty:
     has_dual = True  # the conjugate is known
     by_weight = True  # it is a sum over single weights
     _strengths: tuple[str, ...] = ("l1", "l2")  # arguments of the class
-    _coordinate_descent: Callable[..., None] = staticmethod(lasso)
 
     def __init__(self, l1: float, l2: float, weights: ArrayLike | None) -> None:
         self.l1 = validation.number("l1", l1, low=0.0)
@@ -235,14 +231,6 @@ class FeaturePenalty:
         activity[np.any(coef != 0, axis=0)] = np.inf
         return activity
 
-    def minimise_model(
-        self, grams: Float64s, factor: float, damping: Float64s, residual: Float64s, coef: Float64s
-    ) -> None:
-        """Move `coef` to the minimum of a model of `kernels.coordinate`, its diagonal plus `damping`, plus R."""
-        l1s, l2s = self.strengths(coef.shape[1])
-        own = l2s + damping, l1s, *self.limits(coef.shape)
-        self._coordinate_descent(grams, factor, *own, residual, coef, MOST_SWEEPS, SWEEP_TOL)
-
     def strengths(self, n_features: int) -> tuple[Float64s, Float64s]:
         """The strengths t_j and d_j for each feature, two arrays (n_features,)."""
         l1s, l2s = (np.array(np.broadcast_to(s, n_features), np.float64) for s in (self._l1s, self._l2s))
@@ -357,7 +345,6 @@ class GroupLasso(FeaturePenalty):
     """
 
     by_weight = False
-    _coordinate_descent = staticmethod(group_lasso)
 
     def __init__(self, l1: float, l2: float = 0.0, weights: ArrayLike | None = None) -> None:
         super().__init__(l1, l2, weights)

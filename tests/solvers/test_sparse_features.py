@@ -9,7 +9,7 @@ import nbsoftmax as nbs
 from nbsoftmax.kernels.coordinate import lasso
 from nbsoftmax.objective import Objective
 from nbsoftmax.penalties.general import GeneralPenalty
-from nbsoftmax.solvers.tools import sparse_curvature, working_set
+from nbsoftmax.solvers.tools import quadratic_model, sparse_curvature, working_set
 from nbsoftmax.solvers.tools.quadratic_model import GramCurvature, VariableMetric
 from nbsoftmax.solvers.tools.sparse_curvature import SparseCurvature, sparse_columns
 
@@ -52,6 +52,8 @@ def problem(seed=0):
 @pytest.mark.parametrize("fit_intercept", [True, False])
 def test_many_sweeps_make_the_step_of_gram_matrices(penalty, fit_intercept, monkeypatch):
     monkeypatch.setattr(sparse_curvature, "N_SWEEPS", 2000)
+    monkeypatch.setattr(quadratic_model, "N_SWEEPS", 2000)
+    monkeypatch.setattr(quadratic_model, "SWEEP_TOL", 1e-16)
     D, y, s = problem()
     rng = np.random.default_rng(1)
     part = Objective(sp.csr_array(D), y, sample_weight=s, fit_intercept=fit_intercept).smooth_part()
@@ -61,9 +63,8 @@ def test_many_sweeps_make_the_step_of_gram_matrices(penalty, fit_intercept, monk
         point[:, -1] = slope[:, -1] = 0.0
     ours, theirs = (
         VariableMetric(penalty, curvature, K).step(point, slope)
-        for curvature in (SparseCurvature(part, part.sparse_rows.columns(), at), GramCurvature(part.gram(at)[None]))
+        for curvature in (SparseCurvature(part, part.sparse_rows.columns(), at), GramCurvature(part.gram(at)[None], 2))
     )
-    # Gram matrices end when a sweep's squared move is 1e-8 of the first sweep's.
     scale = np.abs(theirs.params - point).max()
     assert np.abs(ours.params - theirs.params).max() <= 1e-3 * scale
     assert ours.decrease == pytest.approx(theirs.decrease, rel=1e-6)
@@ -169,12 +170,12 @@ def test_a_feature_without_curvature_moves_only_as_its_slope_demands():
     grams, l1, l2 = np.zeros((1, 1, 1)), np.array([1.0]), np.zeros(1)
     point, residual = np.zeros((2, 1)), np.array([[0.5], [-0.5]])
     low, high = np.full((2, 1), -np.inf), np.full((2, 1), np.inf)
-    lasso(grams, 1.0, l2, l1, low, high, residual, point, 10, 1e-8)
+    lasso(np.array([0, 2]), grams, 1.0, l2, l1, low, high, residual, point, 10, 1e-8)
     assert not point.any()
     # A slope above l1 leads to the bound, if there is one.
     point, residual = np.zeros((2, 1)), np.array([[1.5], [-1.5]])
     low[0], high[1] = -0.25, 4.0
-    lasso(grams, 1.0, l2, l1, low, high, residual, point, 10, 1e-8)
+    lasso(np.array([0, 2]), grams, 1.0, l2, l1, low, high, residual, point, 10, 1e-8)
     assert point.ravel().tolist() == [-0.25, 4.0]
     part = Objective(sp.csr_array(np.zeros((6, 2))), [0, 1, 0, 1, 0, 1]).smooth_part()
     curvature = SparseCurvature(part, part.sparse_rows.columns(), np.zeros((2, 3)))

@@ -16,10 +16,17 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from nbsoftmax.penalties import AnyPenalty
+from nbsoftmax.kernels.coordinate import group_lasso, lasso
+from nbsoftmax.kernels.runtime.threads import launch
+from nbsoftmax.penalties import AnyPenalty, GeneralPenalty
 from nbsoftmax.solvers.base import NOISE, Curved, least_subgradient
 from nbsoftmax.validation import Float64s
 
+# Sweeps of coordinate descent in a step, forwards and backwards in turn, and the squared move of the last, relative
+# to that of the first, at which a class ends earlier. (On a 2-core Zen 3, 20,000 x 784 x 10, C = 1, takes 45 s with 8
+# sweeps and 265 s with minima to 1e-8. For digits, C = 100, two sweeps forwards need 11097 steps, and one forwards and
+# one backwards 2563.)
+N_SWEEPS, SWEEP_TOL = 8, 1e-8
 MOST_PRODUCTS = 200  # Hessian-vector products of one model
 LOOSEST, TIGHTEST = 1e-2, 1e-5  # predicted decrease of a model's last step, relative to that of its first
 
@@ -146,7 +153,8 @@ class Curvature(Protocol):
 class GramCurvature:
     """Gram matrices of the features and the intercept, (1 or K, n_features + 1, n_features + 1)."""
 
-    def __init__(self, grams: Float64s) -> None:
+    def __init__(self, grams: Float64s, n_threads: int | None) -> None:
+        self._n_threads = n_threads
         cross, self.corner = grams[:, :-1, -1], grams[:, -1, -1]
         with np.errstate(divide="ignore", invalid="ignore"):
             self.means = np.where(self.corner[:, None] > 0, cross / self.corner[:, None], 0.0)
@@ -157,9 +165,16 @@ class GramCurvature:
         self._grams[np.broadcast_to(flat[:, :, None] | flat[:, None, :], self._grams.shape)] = 0.0
 
     def minimise(self, penalty: AnyPenalty, factor: float, damping: Float64s, slope: Float64s, coef: Float64s) -> float:
-        """Move `coef` to the minimum of slope . p + 1/2 p . M p + the penalty at coef + p; returns p . M p."""
+        """Move `coef` towards the minimum of the model plus the penalty; returns p . M p of the move p."""
         residual, before = slope.copy(), coef.copy()
-        penalty.minimise_model(self._grams, factor, damping, residual, coef)
+        if isinstance(penalty, GeneralPenalty):
+            penalty.minimise_model(self._grams, factor, damping, residual, coef)
+        else:
+            l1s, l2s = penalty.strengths(coef.shape[1])
+            kernel, n_tasks = (lasso, len(coef)) if penalty.by_weight else (group_lasso, 1)
+            problem = l2s + damping, l1s, *penalty.limits(coef.shape), residual, coef
+            work = N_SWEEPS * coef.shape[1] * coef.size
+            launch(kernel, n_tasks, work, self._n_threads, self._grams, factor, *problem, N_SWEEPS, SWEEP_TOL)
         return float(np.vdot(coef - before, residual - slope))
 
 
@@ -180,7 +195,7 @@ class VariableMetric:
         return product
 
     def step(self, point: Float64s, slope: Float64s) -> MetricStep:
-        """A step towards the minimum of slope . p + 1/2 p . M p + the penalty at point + p; exact on Gram matrices."""
+        """A step towards the minimum of slope . p + 1/2 p . M p + the penalty at point + p."""
         new = point.copy()
         # The eliminated b_k moves by -(slope_b / (factor corner) + means . move).
         own = slope[:, -1]

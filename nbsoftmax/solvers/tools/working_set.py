@@ -100,7 +100,8 @@ class WorkingSet:
         if self._sparse is not None:
             curvature = SparseCurvature(self.part, self._sparse, at)
         else:
-            curvature = GramCurvature(self.part.blocks(at) if per_class else self.part.gram(at)[None])
+            grams = self.part.blocks(at) if per_class else self.part.gram(at)[None]
+            curvature = GramCurvature(grams, self.part.n_threads)
         metric = VariableMetric(self.penalty, curvature, at.shape[0])
         self._metric, self._made_at, self._per_class = metric, at, per_class
         return self._metric
