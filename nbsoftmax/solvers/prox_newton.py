@@ -4,8 +4,8 @@
 
 J. Lee, Y. Sun, M. Saunders, "Proximal Newton-type methods for minimizing composite functions", SIAM J. Optim. 24, 2014.
 The model is minimised over a working set of features, see `tools.working_set`, by `tools.quadratic_model`: H couples
-the classes, so it is used in products, and its diagonal blocks make a metric in which each step is a minimum, found by
-coordinate descent on Gram matrices, or by proximal gradient steps for a user's own penalty. Where the model is wrong,
+the classes, so it is used in products, and its diagonal blocks make a metric for each step, which is a few sweeps of
+coordinate descent on Gram matrices, or proximal gradient steps for a user's own penalty. Where the model is wrong,
 because most samples are classified with near certainty, it is damped: a model that predicts a decrease of more than J,
 which is never negative, is made again with more damping.
 """
