@@ -38,7 +38,6 @@ RATIO_TARGET = 1e-6  # the target for which ratios are computed
 REFERENCE = 1e-12  # required relative accuracy of the optimum
 FINEST = 3e-14  # below, our `tol` is not reduced further
 WITHIN, MOST_STEPS = 0.1, 4  # relative accuracy of the smallest max_iter, and maximum of steps of its search
-MOST_SETTING = 2**30  # of a solver that neither improves nor says that it has ended
 THEIRS = ("lbfgs", "newton-cg", "newton-cholesky", "sag", "saga")
 SEARCHES = 20  # a fit is repeated until it has taken 1/SEARCHES of the time limit
 
@@ -220,7 +219,7 @@ class Contest:
         """Search `max_iter`: double it up to the last target or the time limit, then refine it for every target."""
         n = 1
         last = self.attempt(who, n)
-        while last.suboptimality > TARGETS[-1] and not last.ended and last.median < 0.9 * self.cap and n < MOST_SETTING:
+        while last.suboptimality > TARGETS[-1] and not last.ended and last.median < 0.9 * self.cap:
             n = max(n + 1, min(2 * n, int(n * self.cap / last.median)))
             last = self.attempt(who, n)
         for target in TARGETS:

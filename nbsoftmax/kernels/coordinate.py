@@ -46,6 +46,15 @@ def flat_minimum(x, slope, l1, low, high):
 
 
 @part
+def coordinate_at(position, n, sweep):
+    """The coordinate at a position of a sweep over n: sweeps go forwards and backwards in turn.
+
+    A pair of such sweeps is a step in a symmetric metric, which accelerated steps need.
+    """
+    return n - 1 - position if sweep % 2 else position
+
+
+@part
 def add_move(gram, factor, l2, j, move, residual):
     """Update the residual of one class after coordinate j has changed by `move`."""
     step = factor * move
@@ -56,11 +65,10 @@ def add_move(gram, factor, l2, j, move, residual):
 
 @jit
 def lasso(todo, grams, factor, l2, l1, low, high, residual, point, most_sweeps, tol):
-    """Minimise with the l1 penalty: `point` (K, n) moves from x to the minimum; `residual` (K, n) starts as g.
+    """Decrease with the l1 penalty: `point` (K, n) moves from x towards the minimum; `residual` (K, n) starts as g.
 
-    Classes are tasks. `grams` is (K, n, n), or (1, n, n) if all classes share one matrix. The sweeps are forwards and
-    backwards in turn. A class is finished when the sum of M_jj move_j^2 over a sweep is at most `tol` times that of its
-    first sweep.
+    Each class is a task. `grams` is (K, n, n), or (1, n, n) if all classes share one matrix. A class is finished after
+    `most_sweeps` sweeps, or when the sum of M_jj move_j^2 over a sweep is at most `tol` times that of its first sweep.
     """
     k = take(todo)
     while k >= 0:
@@ -69,7 +77,7 @@ def lasso(todo, grams, factor, l2, l1, low, high, residual, point, most_sweeps, 
         for sweep in range(most_sweeps):
             moved = 0.0
             for position in range(n):
-                j = n - 1 - position if sweep % 2 else position
+                j = coordinate_at(position, n, sweep)
                 m = factor * gram[j, j] + l2[j]
                 if m > 0:
                     new = clipped(shrunk(v[j] - r[j] / m, l1[j] / m), low[k, j], high[k, j])
@@ -113,36 +121,35 @@ def group_norm(q, m, l1):
 
 
 @jit
-def group_lasso(todo, grams, factor, l2, l1, residual, point, most_sweeps, tol):
-    """As `lasso`, with the group penalty: the K weights of a feature are a group and change together. One task."""
+def group_lasso(grams, factor, l2, l1, residual, point, most_sweeps, tol):
+    """As `lasso`, with the group penalty: the K weights of a feature are a group and change together. One thread."""
     n_classes, n = point.shape
     q, m = np.empty(n_classes), np.empty(n_classes)
-    while take(todo) >= 0:
-        first = 0.0
-        for sweep in range(most_sweeps):
-            moved = 0.0
-            for position in range(n):
-                j = n - 1 - position if sweep % 2 else position
-                square, curvature = 0.0, 0.0
-                for k in range(n_classes):
-                    m[k] = factor * grams[k % grams.shape[0], j, j] + l2[j]
-                    q[k] = residual[k, j] - m[k] * point[k, j]
-                    square += q[k] * q[k]
-                    curvature += m[k]
-                norm = 0.0
-                if square > l1[j] * l1[j]:
-                    if not curvature > 0:
-                        continue
-                    norm = group_norm(q, m, l1[j]) if l1[j] > 0 else 1.0
-                for k in range(n_classes):
-                    d = m[k] * norm + l1[j]
-                    new = -q[k] * norm / d if norm > 0 and d > 0 else 0.0
-                    move = new - point[k, j]
-                    if move != 0:
-                        add_move(grams[k % grams.shape[0]], factor, l2, j, move, residual[k])
-                        point[k, j] = new
-                        moved += m[k] * move * move
-            if sweep == 0:
-                first = moved
-            if moved <= tol * first:
-                break
+    first = 0.0
+    for sweep in range(most_sweeps):
+        moved = 0.0
+        for position in range(n):
+            j = coordinate_at(position, n, sweep)
+            square, curvature = 0.0, 0.0
+            for k in range(n_classes):
+                m[k] = factor * grams[k % grams.shape[0], j, j] + l2[j]
+                q[k] = residual[k, j] - m[k] * point[k, j]
+                square += q[k] * q[k]
+                curvature += m[k]
+            norm = 0.0
+            if square > l1[j] * l1[j]:
+                if not curvature > 0:
+                    continue
+                norm = group_norm(q, m, l1[j]) if l1[j] > 0 else 1.0
+            for k in range(n_classes):
+                d = m[k] * norm + l1[j]
+                new = -q[k] * norm / d if norm > 0 and d > 0 else 0.0
+                move = new - point[k, j]
+                if move != 0:
+                    add_move(grams[k % grams.shape[0]], factor, l2, j, move, residual[k])
+                    point[k, j] = new
+                    moved += m[k] * move * move
+        if sweep == 0:
+            first = moved
+        if moved <= tol * first:
+            break

@@ -10,7 +10,7 @@ each number of a column is read once for all of them.
 
 from math import sqrt
 
-from nbsoftmax.kernels.coordinate import clipped, flat_minimum, shrunk
+from nbsoftmax.kernels.coordinate import clipped, coordinate_at, flat_minimum, shrunk
 from nbsoftmax.kernels.lang.simd import filled, lanes, load, store
 from nbsoftmax.kernels.rows import aligned
 from nbsoftmax.kernels.runtime.jit import jit, part
@@ -73,8 +73,7 @@ def sparse_lasso(
     """Decrease as `coordinate.lasso`: `point` (K, n) moves from x towards the minimum in `n_sweeps` sweeps.
 
     Vectors of classes are tasks. `slope` (K, n) is g. `diagonal` holds G_jj, 0 for a column that is left out because it
-    is constant. The sweeps are forwards and backwards in turn. The squares p . M p of each class's move are written to
-    `squares` (K,).
+    is constant. The squares p . M p of each class's move are written to `squares` (K,).
     """
     n_classes, n = point.shape
     width = lanes(data)
@@ -89,7 +88,7 @@ def sparse_lasso(
         t[:], moves[:], move[:], s[:] = 0.0, 0.0, 0.0, 0.0
         for sweep in range(n_sweeps):
             for position in range(n):
-                j = n - 1 - position if sweep % 2 else position
+                j = coordinate_at(position, n, sweep)
                 first, end, curved = starts[j], starts[j + 1], diagonal[j] > 0
                 bend, moved = factor * diagonal[j] + l2[j], False
                 if curved:
@@ -130,7 +129,7 @@ def sparse_group_lasso(
         t[:], moves[:], move[:], s[:] = 0.0, 0.0, 0.0, 0.0
         for sweep in range(n_sweeps):
             for position in range(n):
-                j = n - 1 - position if sweep % 2 else position
+                j = coordinate_at(position, n, sweep)
                 first, end, curved = starts[j], starts[j + 1], diagonal[j] > 0
                 bend, square = factor * diagonal[j] + l2[j], 0.0
                 if curved:

@@ -171,7 +171,7 @@ class GeneralPenalty:
     def minimise_model(
         self, grams: Float64s, factor: float, damping: Float64s, residual: Float64s, coef: Float64s
     ) -> None:
-        """Move `coef` to the minimum of a model of `kernels.coordinate`, its diagonal plus `damping`, plus R."""
+        """Minimise the quadratic of `kernels.coordinate`, with l2 = `damping`, plus R, by proximal gradient steps."""
         # The largest eigenvalue is at most the Frobenius norm, and at most the largest sum of a row's absolute values.
         frobenius, rows = np.linalg.norm(grams, axis=(1, 2)), np.abs(grams).sum(axis=2).max(axis=1, initial=0.0)
         largest = factor * float(np.minimum(frobenius, rows).max()) + float(damping.max(initial=0.0))

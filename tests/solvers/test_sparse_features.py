@@ -52,7 +52,7 @@ def problem(seed=0):
 @pytest.mark.parametrize("fit_intercept", [True, False])
 def test_many_sweeps_make_the_step_of_gram_matrices(penalty, fit_intercept, monkeypatch):
     monkeypatch.setattr(sparse_curvature, "N_SWEEPS", 2000)
-    monkeypatch.setattr(quadratic_model, "N_SWEEPS", 2000)
+    monkeypatch.setattr(quadratic_model, "LEAST_SWEEPS", 2000)
     monkeypatch.setattr(quadratic_model, "SWEEP_TOL", 1e-16)
     D, y, s = problem()
     rng = np.random.default_rng(1)

@@ -22,12 +22,12 @@ from nbsoftmax.penalties import AnyPenalty, GeneralPenalty
 from nbsoftmax.solvers.base import NOISE, Curved, least_subgradient
 from nbsoftmax.validation import Float64s
 
-# Sweeps of coordinate descent in a step, forwards and backwards in turn, and the squared move of the last, relative
-# to that of the first, at which a class ends earlier. (On a 2-core Zen 3, 20,000 x 784 x 10, C = 1, takes 45 s with 8
-# sweeps and 265 s with minima to 1e-8. For digits, C = 100, two sweeps forwards need 11097 steps, and one forwards and
-# one backwards 2563.)
-# Where sweeps cost less than the rest of a step, there are more: FREE_WORK multiply-adds' worth.
-N_SWEEPS, MOST_SWEEPS, SWEEP_TOL, FREE_WORK = 8, 200, 1e-8, 2**19
+# Limits of coordinate descent in a step. Steps to the minimum, with sweeps until the squared move of the last one is
+# SWEEP_TOL times that of the first, are fewer, but take more time: a fit of 20,000 x 784 x 10, C = 1, took 265 s with
+# them, and 45 s with 8 sweeps (2-core Zen 3). Small problems, whose sweeps take less time than the rest of a step, have
+# up to MOST_SWEEPS: about SMALL_WORK multiply-adds in total. Numbers of sweeps are even, see `kernels.coordinate`: a
+# fit of digits, C = 100, took 2563 steps with one sweep forwards and one backwards, and 11097 with two forwards.
+LEAST_SWEEPS, MOST_SWEEPS, SWEEP_TOL, SMALL_WORK = 8, 200, 1e-8, 2**19
 MOST_PRODUCTS = 200  # Hessian-vector products of one model
 LOOSEST, TIGHTEST = 1e-2, 1e-5  # predicted decrease of a model's last step, relative to that of its first
 
@@ -172,12 +172,14 @@ class GramCurvature:
             penalty.minimise_model(self._grams, factor, damping, residual, coef)
         else:
             l1s, l2s = penalty.strengths(coef.shape[1])
-            kernel, n_tasks = (lasso, len(coef)) if penalty.by_weight else (group_lasso, 1)
-            problem = l2s + damping, l1s, *penalty.limits(coef.shape), residual, coef
-            sweep = max(1, coef.shape[1] * coef.size)  # multiply-adds
-            n_sweeps = max(N_SWEEPS, min(MOST_SWEEPS, FREE_WORK // sweep // 2 * 2))
-            limits = n_sweeps, SWEEP_TOL
-            launch(kernel, n_tasks, n_sweeps * sweep, self._n_threads, self._grams, factor, *problem, *limits)
+            work = max(1, coef.shape[1] * coef.size)  # of a sweep, in multiply-adds
+            n_sweeps = max(LEAST_SWEEPS, min(MOST_SWEEPS, SMALL_WORK // work // 2 * 2))
+            problem = self._grams, factor, l2s + damping, l1s, *penalty.limits(coef.shape), residual, coef
+            if penalty.by_weight:
+                # More sweeps than LEAST_SWEEPS are too little work for a second thread.
+                launch(lasso, len(coef), LEAST_SWEEPS * work, self._n_threads, *problem, n_sweeps, SWEEP_TOL)
+            else:
+                group_lasso(*problem, n_sweeps, SWEEP_TOL)
         return float(np.vdot(coef - before, residual - slope))
 
 
