@@ -36,7 +36,7 @@ def cyanure(contest: fit.Contest) -> None:
         model = Classifier(loss="multiclass-logistic", tol=1e-15, max_iter=int(max_iter), verbose=False, **penalty)
         model.fit(contest.X, contest.y)
         coef = np.asarray(model.coef_).T  # (n_features, n_classes) in cyanure
-        # Its n_iter_ is that of its last check of convergence, and max_iter may be up to an interval later.
+        # n_iter_ is the epoch of the last convergence check. A fit that max_iter stops ends within an interval of it.
         ended = bool(int(max_iter) - np.max(model.n_iter_) >= model.duality_gap_interval)
         return fit.Outcome(coef, np.ravel(model.intercept_), ended, [])
 

@@ -47,9 +47,10 @@ def flat_minimum(x, slope, l1, low, high):
 
 @part
 def coordinate_at(position, n, sweep):
-    """The coordinate at a position of a sweep over n: sweeps go forwards and backwards in turn.
+    """The index of the coordinate that a sweep over n coordinates changes at `position`.
 
-    A pair of such sweeps is a step in a symmetric metric, which accelerated steps need.
+    Sweeps alternate between ascending and descending order. Two of them are a step of symmetric Gauss-Seidel, which the
+    accelerated steps that call this assume.
     """
     return n - 1 - position if sweep % 2 else position
 

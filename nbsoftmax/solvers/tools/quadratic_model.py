@@ -176,7 +176,7 @@ class GramCurvature:
             n_sweeps = max(LEAST_SWEEPS, min(MOST_SWEEPS, SMALL_WORK // work // 2 * 2))
             problem = self._grams, factor, l2s + damping, l1s, *penalty.limits(coef.shape), residual, coef
             if penalty.by_weight:
-                # More sweeps than LEAST_SWEEPS are too little work for a second thread.
+                # Only small problems take more than LEAST_SWEEPS, and a second thread would slow them down.
                 launch(lasso, len(coef), LEAST_SWEEPS * work, self._n_threads, *problem, n_sweeps, SWEEP_TOL)
             else:
                 group_lasso(*problem, n_sweeps, SWEEP_TOL)
