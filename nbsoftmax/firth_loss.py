@@ -23,13 +23,13 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
-from scipy.linalg import lapack
 
 from nbsoftmax import validation
 from nbsoftmax.backends.targets import curvature_weights
 from nbsoftmax.collinearity import leave_out, refuse_collinear
 from nbsoftmax.errors import InputValueError
 from nbsoftmax.functional import softmax
+from nbsoftmax.kernels.runtime.lapack import lapack
 from nbsoftmax.penalized_loss import ObjectiveOptions, PenalizedLoss
 from nbsoftmax.problem import AnyProblem, Problem
 from nbsoftmax.validation import Float64s
@@ -121,11 +121,11 @@ class FirthLoss(PenalizedLoss):
         if not (np.isfinite(matrix).all() and (diagonal > 0).all()):
             return None
         scale = 1 / np.sqrt(diagonal)
-        root, failed = lapack.dpotrf(matrix * scale * scale[:, None], lower=1, clean=1)
+        root, failed = lapack().dpotrf(matrix * scale * scale[:, None], lower=1, clean=1)
         pivots = root.diagonal()
         if failed or not pivots.min() ** 2 > self._noise:
             return None
-        inverse, _ = lapack.dpotri(root, lower=1)
+        inverse, _ = lapack().dpotri(root, lower=1)
         inverse = np.tril(inverse) + np.tril(inverse, -1).T
         return Information(2 * float(np.log(pivots / scale).sum()), inverse * scale * scale[:, None])
 

@@ -101,7 +101,7 @@ def run(results, rounds):
         row("alone cold", "the same without helper processes", "NBSOFTMAX_HELPERS=0"),
         row("predict", "first fit and predictions, empty cache", "digits"),
         row("alone predict", "the same without helper processes", "NBSOFTMAX_HELPERS=0"),
-        row("warm", "first fit of a later process", "digits, beyond imports; scipy.linalg is loaded", 0.3),
+        row("warm", "first fit of a later process", "digits, beyond imports", 0.3),
         [
             "loss + gradient of 150 x 4 x 3",
             f"{call:.1f} us a call",

@@ -14,6 +14,7 @@ from numba.core import cgutils, types
 from numba.extending import intrinsic
 
 from nbsoftmax.kernels.lang.simd import pointer
+from nbsoftmax.kernels.runtime.lapack import lapack
 
 
 @intrinsic
@@ -81,7 +82,7 @@ def one_thread() -> Iterator[None]:
     global _users, _libraries, _before  # noqa: PLW0603
     with _lock:
         if _libraries is None:
-            import scipy.linalg.cython_blas  # noqa: F401  # load the kernels' BLAS, so that the controller finds it
+            lapack()  # is linked with the BLAS of the kernels, so that the controller finds it
             from threadpoolctl import ThreadpoolController
 
             _libraries = ThreadpoolController().select(user_api="blas").lib_controllers

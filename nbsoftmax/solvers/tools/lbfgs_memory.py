@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable
 
 import numpy as np
 
+from nbsoftmax.kernels.runtime.lapack import lapack
 from nbsoftmax.validation import Float64s
 
 SPARE = 4  # pairs for which there is room beyond the capacity
@@ -69,14 +70,12 @@ class LBFGSMemory:
 
     def inverse_product(self, residual: Float64s, initial: Callable[[Float64s], Float64s]) -> Float64s:
         """The approximate H^-1 times `residual`; `initial` multiplies by M^-1."""
-        from scipy.linalg import lapack  # takes 0.15 s: loaded when it is used
-
         if not len(self):
             return initial(residual)
         steps, changes, shape = self.pairs[0], self.pairs[1], residual.shape
-        ahead = lapack.dtrtrs(self._root, steps @ residual.reshape(-1), unitdiag=1)[0]
+        ahead = lapack().dtrtrs(self._root, steps @ residual.reshape(-1), unitdiag=1)[0]
         q = initial(residual - (ahead @ changes).reshape(shape))
-        back = lapack.dtrtrs(self._root, ahead - changes @ q.reshape(-1), trans=1, unitdiag=1)[0]
+        back = lapack().dtrtrs(self._root, ahead - changes @ q.reshape(-1), trans=1, unitdiag=1)[0]
         return np.asarray(q + (back @ steps).reshape(shape))
 
     def step(self, grad: Float64s, initial: Callable[[Float64s], Float64s]) -> Float64s:

@@ -21,6 +21,7 @@ from collections import deque
 
 import numpy as np
 
+from nbsoftmax.kernels.runtime.lapack import lapack
 from nbsoftmax.kernels.runtime.threads import EXP_WORK
 from nbsoftmax.penalties import curvature_of_columns
 from nbsoftmax.solvers.base import Curved, Point
@@ -220,17 +221,15 @@ def _inverse(matrix: Float64s, scale: Float64s) -> Float64s:
     A product with it takes a third of the time of two triangular solves. Its eigenvalues lie between 1 / (the order of
     the matrix) and 1 / LEAST_REPAIR. The rounding errors of the largest are 2e-6, so the smallest remain positive.
     """
-    from scipy.linalg import lapack  # takes 0.15 s: loaded when it is used
-
     scaled = matrix * scale * scale[:, None]
     if not np.isfinite(scaled).all():
         scaled = np.eye(len(matrix))
     repair = LEAST_REPAIR
     while True:  # if rounding errors have made it indefinite, increase the diagonal
         np.fill_diagonal(scaled, 1.0 + repair)
-        root, failed = lapack.dpotrf(scaled, lower=1, clean=1)
+        root, failed = lapack().dpotrf(scaled, lower=1, clean=1)
         if not failed:
-            lower = lapack.dpotri(root, lower=1)[0]  # above the diagonal it is 0, as `root` is
+            lower = lapack().dpotri(root, lower=1)[0]  # above the diagonal it is 0, as `root` is
             inverse: Float64s = lower + lower.T
             np.fill_diagonal(inverse, lower.diagonal())
             return inverse
