@@ -195,15 +195,12 @@ class FeaturePenalty:
         return scaled
 
     def nonsmooth_change(self, before: Float64s, after: Float64s) -> float:
-        """The change of the l1 term, without the cancellation of a difference of sums or of norms.
+        """The change of the l1 term, as the sum of the changes: a difference of two sums would lose digits."""
+        return self.l1 * float(self._weighted(self._scaled(self._changes(before, after))).sum())
 
-        ||v|| - ||w|| = (v - w) . (v + w) / (||v|| + ||w||)
-        """
-        products, sizes = (after - before) * (after + before), self.norms(after) + self.norms(before)
-        if sizes.ndim < products.ndim:
-            products = products.sum(axis=0)
-        change = np.divide(products, sizes, out=np.zeros_like(sizes), where=sizes > 0)
-        return self.l1 * float(self._weighted(self._scaled(change)).sum())
+    def _changes(self, before: Float64s, after: Float64s) -> Float64s:
+        """The changes of `norms`. The absolute values of two near numbers have an exact difference."""
+        return self.norms(after) - self.norms(before)
 
     def least_subgradient(self, coef: Float64s, gradient: Float64s) -> Float64s:
         """The subgradient of least norm, where `gradient` is that of the objective without the l1 term."""
@@ -356,6 +353,14 @@ class GroupLasso(FeaturePenalty):
     def norms(self, coef: Float64s) -> Float64s:
         """||C_:j||_2, (n_features,)."""
         return np.asarray(np.linalg.norm(coef, axis=0))
+
+    def _changes(self, before: Float64s, after: Float64s) -> Float64s:
+        """The changes of `norms`, which are rounded: their difference loses digits, but this expression does not.
+
+        ||v|| - ||w|| = (v - w) . (v + w) / (||v|| + ||w||)
+        """
+        products, sizes = ((after - before) * (after + before)).sum(axis=0), self.norms(after) + self.norms(before)
+        return np.asarray(np.divide(products, sizes, out=np.zeros_like(sizes), where=sizes > 0))
 
 
 def feature_weights(name: str, weights: ArrayLike) -> Float64s:

@@ -120,6 +120,14 @@ def test_the_change_of_the_l1_term_is_a_difference(kind, before, after, weights)
     assert penalty.nonsmooth_change(before, after) == pytest.approx(difference, abs=1e-12)
 
 
+@pytest.mark.parametrize("kind", sorted(KINDS))
+def test_a_small_change_of_the_l1_term_keeps_its_digits(kind):
+    penalty, growth = KINDS[kind](None), 2.0**-40
+    coef = np.arange(-5.0, 7.0).reshape(3, 4)  # so that the products below are exact
+    exact = growth * penalty.nonsmooth_value(coef)  # a difference of two values would have four digits
+    assert penalty.nonsmooth_change(coef, coef * (1 + growth)) == pytest.approx(exact, rel=1e-10, abs=0)
+
+
 @given(kinds, arrays, weightings, st.integers(0, 99))
 def test_a_penalty_of_only_some_features_is_the_penalty_of_the_others_at_zero(kind, coef, weights, seed):
     penalty = KINDS[kind](weights)
