@@ -11,6 +11,7 @@ import nbsoftmax as nbs
 from nbsoftmax.solvers.prox_newton import ProxNewton
 from nbsoftmax.solvers.stop_reason import StopReason
 from nbsoftmax.solvers.tools.duality import duality_gap
+from nbsoftmax.solvers.tools.working_set import CHANGED, WorkingSet
 from nbsoftmax.testing import Problem, problems
 from tests import reference
 
@@ -356,3 +357,24 @@ def test_a_single_feature_that_takes_part_is_fitted(K):
     assert result.converged
     assert (result.model.coef[:, 1:] == 0).all()
     assert result.objective < np.log(K) - 1e-3
+
+
+def test_matrices_for_each_class_are_made_again_only_after_a_decrease(monkeypatch):
+    made = []
+    make = WorkingSet._new_metric
+
+    def record(working_set, at, *, per_class):
+        made.append((per_class, at))
+        return make(working_set, at, per_class=per_class)
+
+    monkeypatch.setattr(WorkingSet, "_new_metric", record)
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(400, 2)) @ rng.normal(size=(2, 40)) + 0.1 * rng.normal(size=(400, 40))
+    y = (X @ rng.normal(size=(40, 4)) + rng.gumbel(size=(400, 4))).argmax(axis=1)
+    objective = nbs.Objective(X, y, l1=1e-4)
+    solution = minimise(objective, tol=1e-8)
+    assert solution.converged
+    values = [objective.value(at) for per_class, at in made if per_class]
+    assert len(values) >= 2
+    # A decrease of J differs from the predicted one, so that it may be less than CHANGED.
+    assert (np.diff(values) < -CHANGED / 2 * solution.objective).all()
