@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import sparse
 from scipy.optimize import LinearConstraint, minimize
-from scipy.sparse import csr_array, random_array
 
 import nbsoftmax as nbs
 from tests import reference
@@ -203,7 +203,7 @@ def test_sparse_rows_float32_blocks_and_standardized_features_have_the_same_mini
     for standardize in (False, True):
         trainer = nbs.Trainer(l1=l1, l2=l2, bounds=PER_FEATURE, tol=1e-9, standardize=standardize)
         whole = trainer.fit(X, y)
-        for rows in ((csr_array(X), y), (X.astype(np.float32), y), (Source(X=X, y=y, n=80),)):
+        for rows in ((sparse.csr_array(X), y), (X.astype(np.float32), y), (Source(X=X, y=y, n=80),)):
             result = trainer.fit(*rows)
             assert result.objective == pytest.approx(whole.objective, rel=1e-8)
             assert result.converged
@@ -215,7 +215,7 @@ def test_sparse_rows_float32_blocks_and_standardized_features_have_the_same_mini
 
 def test_many_sparse_features():
     rng = np.random.default_rng(0)
-    X = csr_array(random_array((400, 3000), density=0.01, random_state=0, format="csr"))
+    X = sparse.csr_array(sparse.random(400, 3000, density=0.01, random_state=0))
     y = np.argmax(X[:, :50] @ rng.normal(size=(50, K)) * 3 + rng.gumbel(size=(400, K)), axis=1)
     for options in ({"l2": 1e-3}, {"l1": 1e-3}):
         result = nbs.Trainer(**options, bounds=(0, None), tol=1e-8).fit(X, y)
@@ -360,6 +360,6 @@ def test_a_fit_with_bounds_goes_on_from_a_checkpoint_to_the_same_bits(tmp_path):
 
 def test_the_bits_do_not_depend_on_the_number_of_threads():
     X, y = data(m=2000)
-    for rows in (X, csr_array(X * (np.abs(X) > 1))):
+    for rows in (X, sparse.csr_array(X * (np.abs(X) > 1))):
         one, two = (nbs.Trainer(l2=0.01, bounds=(0, None), n_threads=n).fit(rows, y) for n in (1, 2))
         assert np.array_equal(one.model.coef, two.model.coef)

@@ -43,7 +43,7 @@ def test_a_fit_has_a_proven_gap_and_the_minimum_of_l_bfgs(dtype, fit_intercept):
 
 def test_empty_columns_change_nothing_without_a_penalty_either():
     rng = np.random.default_rng(1)
-    X, y = sparse.random_array((1000, 20), density=0.3, rng=rng, format="csr"), rng.integers(0, K, 1000)
+    X, y = sparse.csr_array(sparse.random(1000, 20, density=0.3, random_state=rng)), rng.integers(0, K, 1000)
     few = nbs.Objective(X.toarray(), y)
     many = nbs.Objective(sparse.csr_array((X.data, X.indices, X.indptr), shape=(1000, N)), y)
     expected, found = solve(few), solve(many)

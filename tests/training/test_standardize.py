@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from scipy.sparse import csr_array, random_array
+from scipy import sparse
 
 import nbsoftmax as nbs
 from nbsoftmax.errors import InputValueError
@@ -66,11 +66,11 @@ def test_a_constant_feature_keeps_the_scale_1():
 
 
 def test_sparse_rows_and_blocks_have_the_same_deviations():
-    sparse = random_array((M, 6), density=0.3, random_state=1, format="csr") * 10
-    dense = sparse.toarray()
+    rows = sparse.csr_array(sparse.random(M, 6, density=0.3, random_state=1)) * 10
+    dense = rows.toarray()
     problems = [
         Problem.from_labels(dense, Y, sample_weight=W),
-        Problem.from_labels(csr_array(sparse), Y, sample_weight=W),
+        Problem.from_labels(rows, Y, sample_weight=W),
         ProblemInParts.from_blocks(Source(X=dense, y=Y, weight=W, n=77)),
     ]
     for problem in problems:
