@@ -67,7 +67,7 @@ def maximum(
         params += step
         # The most that a logit changes: for columns far from 0, changes of slopes and intercept cancel in the middle.
         moved = np.abs(step[:, :-1]) @ reach + np.abs(step[:, :-1] @ middle + step[:, -1])
-        if moved.max() <= scale_free:
+        if moved.max() <= scale_free or _largest_change(step, X) <= scale_free:
             factor = _factor_at(params, objective, free, names, advice)
             return params, factor.inverse(), -objective.backend.loss(params)
     raise _separable_error(step, reach, model, names)
@@ -116,6 +116,11 @@ def _factor_at(
         "and the likelihood has no maximum; leave out the columns that separate them, fit with "
         "penalty='firth', or with l2 to predict."
     )
+
+
+def _largest_change(step: Float64s, X: Any) -> float:
+    """The most that a logit changes, by a pass over X; changes along nearly collinear columns cancel, too."""
+    return max((float(np.abs(rows @ step.T).max()) for _, rows in blocks(X, True, step.shape[1])), default=0.0)
 
 
 def _separable_error(step: Float64s, reach: Float64s, model: SoftmaxModel, names: tuple[str, ...]) -> InputValueError:
