@@ -13,7 +13,7 @@ from nbsoftmax.kernels.lang.simd import lanes
 from nbsoftmax.kernels.linear import DOTS, Rows, Weights, place_of_class, tiled_form, whole_vectors
 from nbsoftmax.kernels.overloads.arguments import check_floats, contiguous, copied, only, zeros
 from nbsoftmax.kernels.overloads.calls import calling
-from nbsoftmax.kernels.overloads.sums import total
+from nbsoftmax.kernels.overloads.sums import mean
 from nbsoftmax.kernels.overloads.targets import targets
 from nbsoftmax.kernels.rows import Target
 from nbsoftmax.kernels.runtime.jit import jit
@@ -104,7 +104,7 @@ def loss_and_grad(X, y, coef, intercept, sample_weight, class_weight, label_smoo
         )
         form = tiled_form(n_features, n_classes, lanes(x))
         w, stride = weights_for(form, coef, intercept, x)
-        n_chunks = number_of_chunks(n_rows, n_features, n_classes)
+        n_chunks = number_of_chunks(n_rows, n_features, n_classes) if divisor > 0 else 0  # as in `sums.mean`
         partial, gradient, empty = zeros(n_chunks), zeros(n_chunks * n_classes * (n_features + 1)), x[:0]
         for chunk in prange(n_chunks):
             rows = Rows(x, row_stride, column_stride, n_rows, n_features, empty)
@@ -112,6 +112,6 @@ def loss_and_grad(X, y, coef, intercept, sample_weight, class_weight, label_smoo
             target = Target(labels, proba, gain, floor, weight, kind)
             kernel((only(chunk), rows, weights, target, True, True, partial, gradient))
         dcoef, dintercept = mean_gradient(gradient, n_chunks, n_classes, n_features, divisor)
-        return total(partial) / divisor, dcoef, dintercept
+        return mean(partial, divisor), dcoef, dintercept
 
     return implementation

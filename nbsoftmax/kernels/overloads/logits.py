@@ -18,7 +18,7 @@ from nbsoftmax.kernels.overloads.axes import (
     without_axis,
 )
 from nbsoftmax.kernels.overloads.calls import calling
-from nbsoftmax.kernels.overloads.sums import total
+from nbsoftmax.kernels.overloads.sums import mean
 from nbsoftmax.kernels.overloads.targets import targets
 from nbsoftmax.kernels.rows import Target
 
@@ -117,7 +117,7 @@ def logsumexp(logits, axis, b, keepdims, return_sign):
 
 def cross_entropy(logits, y, axis, sample_weight, class_weight, label_smoothing, ignore_index, reduction):
     check_logits(logits)
-    place, mean = axis_of(axis, logits), choice("reduction", reduction, REDUCTIONS) == "mean"
+    place, is_mean = axis_of(axis, logits), choice("reduction", reduction, REDUCTIONS) == "mean"
     prepared = targets(y, sample_weight, class_weight, label_smoothing, ignore_index, logits.ndim)
     target_rows, weight_rows = rows_of(y, logits, place)
     elements, kernel, last = flat(logits), calling(rows.cross_entropy), place == logits.ndim - 1
@@ -137,14 +137,14 @@ def cross_entropy(logits, y, axis, sample_weight, class_weight, label_smoothing,
         z = elements(logits) if last else to_rows(elements(logits), n_outer, n_classes, n_inner)
         labels, proba, gain, floor, weight, kind, divisor = prepared(
             target_rows(y, logits.shape, place), n_rows, n_classes, z, weight_rows(sample_weight, logits.shape, place),
-            class_weight, label_smoothing, ignore_index, mean,
+            class_weight, label_smoothing, ignore_index, is_mean,
         )  # fmt: skip
-        n_chunks = chunks_of_logits(z.size)
+        n_chunks = chunks_of_logits(z.size) if divisor > 0 else 0  # as in `sums.mean`
         partial, empty = zeros(n_chunks), z[:0]
         for chunk in prange(n_chunks):
             target = Target(labels, proba, gain, floor, weight, kind)
             kernel((only(chunk), z, n_classes, n_rows, target, 1.0 / divisor, empty, False, empty, partial))
-        return total(partial) / divisor
+        return mean(partial, divisor)
 
     return implementation
 
@@ -152,7 +152,7 @@ def cross_entropy(logits, y, axis, sample_weight, class_weight, label_smoothing,
 def cross_entropy_and_grad(logits, y, axis, sample_weight, class_weight, label_smoothing, ignore_index, reduction, out):
     check_logits(logits)
     check_out(out, logits)
-    place, mean = axis_of(axis, logits), choice("reduction", reduction, REDUCTIONS) == "mean"
+    place, is_mean = axis_of(axis, logits), choice("reduction", reduction, REDUCTIONS) == "mean"
     prepared = targets(y, sample_weight, class_weight, label_smoothing, ignore_index, logits.ndim)
     target_rows, weight_rows = rows_of(y, logits, place)
     elements, kernel, new, last = flat(logits), calling(rows.cross_entropy), result(out), place == logits.ndim - 1
@@ -174,15 +174,15 @@ def cross_entropy_and_grad(logits, y, axis, sample_weight, class_weight, label_s
         grad = new(logits, out)
         labels, proba, gain, floor, weight, kind, divisor = prepared(
             target_rows(y, logits.shape, place), n_rows, n_classes, z, weight_rows(sample_weight, logits.shape, place),
-            class_weight, label_smoothing, ignore_index, mean,
+            class_weight, label_smoothing, ignore_index, is_mean,
         )  # fmt: skip
-        n_chunks = chunks_of_logits(z.size)
+        n_chunks = chunks_of_logits(z.size) if divisor > 0 else 0  # as in `sums.mean`
         partial, empty, to = zeros(n_chunks), z[:0], contiguous(grad) if last else z
         for chunk in prange(n_chunks):
             target = Target(labels, proba, gain, floor, weight, kind)
             kernel((only(chunk), z, n_classes, n_rows, target, 1.0 / divisor, empty, True, to, partial))
         if not last:
             from_rows(to, contiguous(grad), n_outer, n_classes, n_inner)
-        return total(partial) / divisor, grad
+        return mean(partial, divisor), grad
 
     return implementation

@@ -30,6 +30,15 @@ def block_sum(a, low, n):
 
 
 @jit
+def mean(a, divisor):
+    """`total(a) / divisor`; 0 for the divisor 0, which only follows an error that a `try` of the caller has held back.
+
+    Numba then goes on with zeros in place of the results of the function that has failed.
+    """
+    return total(a) / divisor if divisor > 0 else 0.0
+
+
+@jit
 def total(a):
     """Sum of a float64 array (n,), by pairwise summation."""
     if a.size <= BLOCK:
