@@ -165,6 +165,15 @@ class GramCurvature:
         flat = diagonal <= NOISE * np.einsum("kjj->kj", grams)[:, :-1]
         self._grams[np.broadcast_to(flat[:, :, None] | flat[:, None, :], self._grams.shape)] = 0.0
 
+    def mean_squares(self, move: Float64s) -> Float64s:
+        """The mean squares, (K,), of the changes of a class's logits by a move, weighted by a_k (1 - a_k)."""
+        coef, intercept = move[:, :-1], move[:, -1]
+        spread = np.einsum("kj,kj->k", np.matmul(coef[:, None], self._grams)[:, 0], coef)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            spread = np.where(self.corner > 0, spread / self.corner, 0.0)
+        middle: Float64s = intercept + (self.means * coef).sum(axis=1)
+        return spread + middle**2
+
     def minimise(self, penalty: AnyPenalty, factor: float, damping: Float64s, slope: Float64s, coef: Float64s) -> float:
         """Move `coef` towards the minimum of the model plus the penalty; returns p . M p of the move p."""
         residual, before = slope.copy(), coef.copy()
@@ -187,15 +196,15 @@ class VariableMetric:
     """M: for each class, `factor` times a curvature, plus the curvature of the penalty and the damping."""
 
     def __init__(self, penalty: AnyPenalty, curvature: Curvature, n_classes: int) -> None:
-        self._penalty, self._curvature = penalty, curvature
+        self._penalty, self.curvature = penalty, curvature
         self.factor = n_classes / (n_classes - 1)  # M >= H if all probabilities are equal; increased if it is not
         self.damping = np.zeros(curvature.means.shape[1] + 1)  # of each coefficient, and of the eliminated intercept
 
     def damped(self, product: Float64s, p: Float64s) -> Float64s:
         """Add the product of the damping and p to `product`, (n_classes, n + 1), in place."""
         if self.damping.any():
-            intercept = self.damping[-1] * (p[:, -1] + (self._curvature.means * p[:, :-1]).sum(axis=1))
-            product[:, :-1] += self.damping[:-1] * p[:, :-1] + intercept[:, None] * self._curvature.means
+            intercept = self.damping[-1] * (p[:, -1] + (self.curvature.means * p[:, :-1]).sum(axis=1))
+            product[:, :-1] += self.damping[:-1] * p[:, :-1] + intercept[:, None] * self.curvature.means
             product[:, -1] += intercept
         return product
 
@@ -204,12 +213,12 @@ class VariableMetric:
         new = point.copy()
         # The eliminated b_k moves by -(slope_b / (factor corner) + means . move).
         own = slope[:, -1]
-        means, scale = self._curvature.means, self.factor * self._curvature.corner + self.damping[-1]
+        means, scale = self.curvature.means, self.factor * self.curvature.corner + self.damping[-1]
         with np.errstate(divide="ignore", invalid="ignore"):
             alone = np.where(scale > 0, own / scale, 0.0)
         start = slope[:, :-1] - means * own[:, None]
         coef = np.array(point[:, :-1], order="C")
-        square = self._curvature.minimise(self._penalty, self.factor, self.damping[:-1], start, coef)
+        square = self.curvature.minimise(self._penalty, self.factor, self.damping[:-1], start, coef)
         move = coef - point[:, :-1]
         new[:, :-1] = coef
         new[:, -1] -= alone + (means * move).sum(axis=1)

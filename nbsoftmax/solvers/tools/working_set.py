@@ -27,7 +27,7 @@ NEAR = 0.9  # share of l1 from which on a feature's gradient brings it into the 
 LEAST_NEW = 50  # features that may join in an iteration; as many as are not 0, if those are more
 GRAM_BYTES = 2**26  # Gram matrices larger together than this are replaced by one for all classes
 MODELS = 4  # that are expected to follow, with as many products as the last one
-CHANGED = 1e-3  # Gram matrices for each class are old if decreases since then, relative to J, are predicted to be more
+CHANGED = 1e-2  # Gram matrices for each class are old if the mean square of changes of its logits since then is more
 
 
 class WorkingSet:
@@ -46,11 +46,10 @@ class WorkingSet:
         self._made_at: Float64s = np.empty((0, 0))  # where the metric was made
         self._per_class = False  # whether it has a Gram matrix for each class
         # One Gram matrix for all classes is cheap. One for each costs as much as about n / 6 products: they are made,
-        # if memory allows, when so many have been spent and are expected, and made again if the point has moved far.
+        # if memory allows, when so many have been spent and are expected, and made again if logits have changed.
         # (Made again whenever so many had been spent, they took 10 of 42 s for 20,000 x 784 x 10, C = 1.)
         n_classes, n = objective.class_mass.size, features.size
         self._products, self._last_products = 0, 0  # since then, and of the last model
-        self._decrease = np.inf  # since then; inf without such matrices
         self._worth = n / 6 if 8 * n_classes * (n + 1) ** 2 <= GRAM_BYTES else np.inf
         self._sparse = sparse_columns(self.part, self.penalty, n_classes)  # with which a metric costs about one product
 
@@ -64,7 +63,6 @@ class WorkingSet:
             "factor": factor,
             "products": self._products,
             "last_products": self._last_products,
-            "decrease": self._decrease,
         }
 
     @classmethod
@@ -73,7 +71,6 @@ class WorkingSet:
         working_set = cls(objective, state["features"])
         working_set._new_metric(state["made_at"], per_class=bool(state["per_class"])).factor = float(state["factor"])
         working_set._products, working_set._last_products = int(state["products"]), int(state["last_products"])
-        working_set._decrease = float(state["decrease"])
         return working_set
 
     def minimise(self, params: Float64s, grad: Float64s, *, largest: float, most: float, delta: float) -> ModelMinimum:
@@ -87,14 +84,20 @@ class WorkingSet:
         metric = self._metric
         if metric is None or self._sparse is not None:
             metric = self._new_metric(params, per_class=False)
-        elif min(self._products, MODELS * self._last_products) > self._worth and self._decrease > CHANGED * most:
-            metric, self._products, self._decrease = self._new_metric(params, per_class=True), 0, 0.0
+        elif min(self._products, MODELS * self._last_products) > self._worth and self._is_old(params):
+            metric, self._products = self._new_metric(params, per_class=True), 0
         metric.damping = delta * self._even_curvatures() if delta else np.zeros(params.shape[1])
         model = QuadraticModel(self.part, self.penalty, metric, params, grad)
         minimum = model.minimise(largest, most)
         self._products, self._last_products = self._products + model.n_products, model.n_products
-        self._decrease += minimum.decrease
         return minimum
+
+    def _is_old(self, params: Float64s) -> bool:
+        """Whether better Gram matrices could be made here: there is none for each class, or logits have changed."""
+        curvature = None if self._metric is None else self._metric.curvature
+        if not (self._per_class and isinstance(curvature, GramCurvature)):
+            return True
+        return not (curvature.mean_squares(params - self._made_at) <= CHANGED).all()
 
     def _even_curvatures(self) -> Float64s:
         """Curvatures along the centred features and the intercept, (n + 1,), where all classes are equally probable."""
