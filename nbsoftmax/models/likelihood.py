@@ -119,7 +119,7 @@ def _factor_at(
 
 
 def _largest_change(step: Float64s, X: Any) -> float:
-    """The most that a logit changes, by a pass over X; changes along nearly collinear columns cancel, too."""
+    """The largest change of a logit, computed for every sample: changes of nearly collinear columns cancel in it."""
     return max((float(np.abs(rows @ step.T).max()) for _, rows in blocks(X, True, step.shape[1])), default=0.0)
 
 

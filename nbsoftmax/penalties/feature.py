@@ -199,7 +199,7 @@ class FeaturePenalty:
         return self.l1 * float(self._weighted(self._scaled(self._changes(before, after))).sum())
 
     def _changes(self, before: Float64s, after: Float64s) -> Float64s:
-        """The changes of `norms`. The absolute values of two near numbers have an exact difference."""
+        """The changes of `norms`. A difference of two nearly equal floating-point numbers is exact."""
         return self.norms(after) - self.norms(before)
 
     def least_subgradient(self, coef: Float64s, gradient: Float64s) -> Float64s:
@@ -355,7 +355,7 @@ class GroupLasso(FeaturePenalty):
         return np.asarray(np.linalg.norm(coef, axis=0))
 
     def _changes(self, before: Float64s, after: Float64s) -> Float64s:
-        """The changes of `norms`, which are rounded: their difference loses digits, but this expression does not.
+        """The changes of `norms`, without the cancellation of a difference of rounded norms.
 
         ||v|| - ||w|| = (v - w) . (v + w) / (||v|| + ||w||)
         """

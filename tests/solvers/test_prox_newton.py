@@ -360,23 +360,32 @@ def test_a_single_feature_that_takes_part_is_fitted(K):
     assert result.objective < np.log(K) - 1e-3
 
 
-def test_matrices_for_each_class_are_made_again_only_if_logits_have_changed(monkeypatch):
-    made = []
-    make = WorkingSet._new_metric
+@pytest.fixture
+def made_at(monkeypatch):
+    """The parameters at which matrices for each class are made."""
+    made, make = [], WorkingSet._new_metric
 
     def record(working_set, at, *, per_class):
-        made.append((per_class, at))
+        if per_class:
+            made.append(at)
         return make(working_set, at, per_class=per_class)
 
     monkeypatch.setattr(WorkingSet, "_new_metric", record)
+    return made
+
+
+def test_matrices_for_each_class_are_made_again_only_if_logits_have_changed(made_at):
     rng = np.random.default_rng(0)
     X = rng.normal(size=(400, 2)) @ rng.normal(size=(2, 40)) + 0.1 * rng.normal(size=(400, 40))
     y = (X @ rng.normal(size=(40, 4)) + rng.gumbel(size=(400, 4))).argmax(axis=1)
-    objective = nbs.Objective(X, y, l1=1e-4)
-    solution = minimise(objective, tol=1e-8)
-    assert solution.converged
-    of_classes = [at for per_class, at in made if per_class]
-    assert len(of_classes) >= 2
-    for before, after in itertools.pairwise(of_classes):
+    assert minimise(nbs.Objective(X, y, l1=1e-4), tol=1e-8).converged
+    assert len(made_at) >= 2
+    for before, after in itertools.pairwise(made_at):
         change = (X @ (after - before)[:, :-1].T + (after - before)[:, -1]) ** 2
-        assert change.max() > CHANGED  # the mean for a class is more
+        assert change.max() > CHANGED  # not less than the weighted mean of a class, which is more than CHANGED
+
+
+def test_matrices_for_each_class_are_made_again_without_an_intercept_too(made_at):
+    X, y = data(m=400, N=20, informative=20)
+    assert minimise(nbs.Objective(X, y, l1=1e-4, fit_intercept=False)).converged
+    assert len(made_at) >= 2

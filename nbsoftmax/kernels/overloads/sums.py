@@ -31,9 +31,10 @@ def block_sum(a, low, n):
 
 @jit
 def mean(a, divisor):
-    """`total(a) / divisor`; 0 for the divisor 0, which only follows an error that a `try` of the caller has held back.
+    """`total(a) / divisor`, and 0 if the divisor is 0.
 
-    Numba then goes on with zeros in place of the results of the function that has failed.
+    The divisor is 0 only after an error in a `try` block of the caller: until the end of the block, Numba continues
+    with zeros as the results of the function that has failed.
     """
     return total(a) / divisor if divisor > 0 else 0.0
 

@@ -166,11 +166,14 @@ class GramCurvature:
         self._grams[np.broadcast_to(flat[:, :, None] | flat[:, None, :], self._grams.shape)] = 0.0
 
     def mean_squares(self, move: Float64s) -> Float64s:
-        """The mean squares, (K,), of the changes of a class's logits by a move, weighted by a_k (1 - a_k)."""
+        """The mean square of the changes of each class's logits by a move, (K,), weighted by h a_k (1 - a_k).
+
+        The sum of these weights is the curvature along the intercept: without an intercept, the results are inf.
+        """
         coef, intercept = move[:, :-1], move[:, -1]
         spread = np.einsum("kj,kj->k", np.matmul(coef[:, None], self._grams)[:, 0], coef)
         with np.errstate(divide="ignore", invalid="ignore"):
-            spread = np.where(self.corner > 0, spread / self.corner, 0.0)
+            spread = np.where(self.corner > 0, spread / self.corner, np.inf)
         middle: Float64s = intercept + (self.means * coef).sum(axis=1)
         return spread + middle**2
 
