@@ -25,7 +25,14 @@ def add_options(command: argparse.ArgumentParser) -> None:
     add_data(command)
     add_encoding(command)
     add = command.add_argument
-    add("--Cs", type=float, nargs="+", metavar="C", help="values of C to compare (default: 10 from 1e-4 to 1e4)")
+    add(
+        "--Cs",
+        type=float,
+        nargs="+",
+        metavar="C",
+        help="values of C to compare (default: 10 from 1e-4 to 1e4, or, with --l1-ratio, from where the first feature "
+        "gets a coefficient)",
+    )
     add("--folds", type=int, default=5, help="number of stratified folds (default: 5)")
     add("--l1-ratio", type=float, default=0.0, help="share of the l1 penalty, from 0 to 1 (default: 0)")
     add("--standardize", action="store_true", help="penalise coefficients of standardized features")

@@ -24,8 +24,9 @@ from nbsoftmax.estimators.training_part import TrainingPart
 from nbsoftmax.models.sklearn_parameters import one_row
 from nbsoftmax.models.thresholds import Thresholds, thresholds_of
 from nbsoftmax.problem import Problem
-from nbsoftmax.selection.cross_validation import fold_indices, grid_of, one_standard_error, refuse_no_held_out, summary
-from nbsoftmax.selection.path import as_in_sklearn, penalties
+from nbsoftmax.selection.cross_validation import fold_indices, one_standard_error, refuse_no_held_out, summary
+from nbsoftmax.selection.grid import grid_of, penalties
+from nbsoftmax.selection.path import as_in_sklearn
 from nbsoftmax.solvers.table import Solver
 from nbsoftmax.training.trainer import Trainer
 from nbsoftmax.validation import Float64s

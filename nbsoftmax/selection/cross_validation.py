@@ -28,11 +28,11 @@ from nbsoftmax.penalized_loss import ObjectiveOptions, PenalizedLoss
 from nbsoftmax.problem import Problem, shuffled_by_class
 from nbsoftmax.selection.fit import fit_for_c
 from nbsoftmax.selection.folds_of_source import folds_of_source
-from nbsoftmax.selection.path import options_of_data, penalties, refuse_strengths, shared_problem
+from nbsoftmax.selection.grid import grid_for, penalties
+from nbsoftmax.selection.path import options_of_data, refuse_strengths, shared_problem
 from nbsoftmax.training.result import FitResult
 from nbsoftmax.validation import Float64s
 
-GRID = (1e-4, 1e4)  # of Cs given as a number, as in scikit-learn
 # The path ends when so many penalties in a row are so many standard errors worse than the best.
 PATIENCE, WORSE = 2, 2.0
 
@@ -114,7 +114,8 @@ def cross_validate(
     Cs : int or array_like (n_penalties,)
         Inverse strengths: l2 = (1 - l1_ratio) / (C S) and l1 = l1_ratio / (C S) with S the sum of the training samples'
         weights, and l2 twice as large for two classes: scikit-learn's C. An integer is the number of values, from 1e-4
-        to 1e4.
+        to 1e4; with `l1_ratio`, from the largest C for all samples with which no penalised feature has a coefficient,
+        to 1e4 times this, or 1e2 times if there are no more samples than features.
     l1_ratio : float in [0, 1]
     folds : int or iterable of (train, test)
         Number of stratified folds, drawn by `random_state`; or pairs of index arrays. The rows of a source of blocks
@@ -142,13 +143,14 @@ def cross_validate(
     if validation.is_on_device(X):
         validation.as_array("X", X)  # refuses it: predictions are made on the host
     problem = shared_problem(X, y, sample_weight, offset, options)
+    if not isinstance(problem, Problem) and not is_source(X):
+        raise InputTypeError("cross_validate takes rows in memory or in blocks, but X is a Dask collection.")
+    Cs = grid_for(problem, Cs, l1_ratio, options)
     if isinstance(problem, Problem):
         found = held_out(problem, Cs=Cs, l1_ratio=l1_ratio, folds=folds, random_state=random_state, **options)
-    elif is_source(X):
+    else:
         parts = folds_of_source(X, folds, random_state, options_of_data(options))
         found = _scores(parts, Cs, l1_ratio, options | {"random_state": random_state})
-    else:
-        raise InputTypeError("cross_validate takes rows in memory or in blocks, but X is a Dask collection.")
     mean, error = summary(found.log_loss)
     best, least = int(np.nanargmin(mean)), one_standard_error(found.Cs, mean, error)
     chosen = found.Cs[best if refit == "best" else least]
@@ -168,7 +170,7 @@ class HeldOut:
 def held_out(
     problem: Problem,
     *,
-    Cs: int | ArrayLike,
+    Cs: ArrayLike,
     l1_ratio: float,
     folds: int | Iterable[tuple[ArrayLike, ArrayLike]],
     random_state: int | None = 0,
@@ -191,9 +193,9 @@ class Fold(Protocol):
         ...
 
 
-def _scores(parts: Sequence[Fold], Cs: int | ArrayLike, l1_ratio: float, options: dict[str, Any]) -> HeldOut:
+def _scores(parts: Sequence[Fold], Cs: ArrayLike, l1_ratio: float, options: dict[str, Any]) -> HeldOut:
     """The scores of all folds, from the strongest penalty on."""
-    given = grid_of(Cs)
+    given = penalties("Cs", Cs)
     log_loss, accuracy = np.full((2, given.size, len(parts)), np.nan)
     order = np.argsort(given, kind="stable").tolist()
     above = 0
@@ -206,13 +208,6 @@ def _scores(parts: Sequence[Fold], Cs: int | ArrayLike, l1_ratio: float, options
         if above >= PATIENCE:
             break
     return HeldOut(given, log_loss, accuracy)
-
-
-def grid_of(Cs: int | ArrayLike) -> Float64s:
-    """The values of C: the given ones, or a number of them from 1e-4 to 1e4."""
-    if isinstance(Cs, (int, np.integer)):
-        return np.geomspace(*GRID, validation.count("Cs", Cs))
-    return penalties("Cs", Cs)
 
 
 def summary(log_loss: Float64s) -> tuple[Float64s, Float64s]:

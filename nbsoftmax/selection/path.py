@@ -27,6 +27,7 @@ from nbsoftmax.errors import InputTypeError, InputValueError, plain
 from nbsoftmax.models.display import Displayed, counted
 from nbsoftmax.models.to_frame import data_frame
 from nbsoftmax.problem import AnyProblem, problem_of
+from nbsoftmax.selection.grid import grid_for, grid_of, penalties
 from nbsoftmax.training.result import FitResult, uninterrupted
 from nbsoftmax.training.trainer import Trainer
 from nbsoftmax.validation import Float64s
@@ -90,7 +91,7 @@ def fit_path(
     y: Any = None,
     *,
     l2s: ArrayLike | None = None,
-    Cs: ArrayLike | None = None,
+    Cs: int | ArrayLike | None = None,
     l1_ratio: float = 0.0,
     sample_weight: ArrayLike | None = None,
     offset: ArrayLike | None = None,
@@ -104,10 +105,10 @@ def fit_path(
         As in `Trainer.fit`.
     l2s : array_like (n_penalties,), optional
         Strengths a of the penalty (1 - l1_ratio) a/2 ||coef||^2 + l1_ratio a ||coef||_1.
-    Cs : array_like (n_penalties,), optional
+    Cs : int or array_like (n_penalties,), optional
         Instead of `l2s`, the strengths as scikit-learn counts them: a = 1 / (C sum_i s_i), and l2 twice as large for
         two classes; inf for none. The sum is over the samples of the fit, without those that `validation_fraction`
-        holds out.
+        holds out. An integer is the number of values, as in `cross_validate`.
     l1_ratio : float in [0, 1]
     **options
         Of `Trainer`, other than `l1`, `l2` and `penalty`.
@@ -125,14 +126,18 @@ def fit_path(
     """
     refuse_strengths("fit_path", options)
     if (l2s is None) == (Cs is None):
-        raise InputValueError("give exactly one of l2s and Cs.")
-    grid = penalties("l2s", l2s, low_open=False) if Cs is None else penalties("Cs", Cs)
+        raise InputValueError(
+            "give exactly one of l2s and Cs: strengths of the penalty, of which l1_ratio is the share of l1, or "
+            "scikit-learn's inverse strengths; Cs=20 chooses 20 values."
+        )
+    grid = penalties("l2s", l2s, low_open=False) if Cs is None else grid_of(Cs)
     problem = shared_problem(X, y, sample_weight, offset, options)
     if options.get("validation_fraction") is not None:
         problem = problem.split(options["validation_fraction"], options.get("random_state"))
     if Cs is None:
         l1s, l2s_ = shares(grid, l1_ratio)
     else:
+        grid = grid_for(problem, Cs, l1_ratio, options)
         l1s, l2s_ = as_in_sklearn(grid, problem.weight_sum, l1_ratio, problem.n_classes)
     results: dict[int, FitResult] = {}
     last = None
@@ -167,19 +172,6 @@ def refuse_strengths(function: str, options: Mapping[str, Any]) -> None:
             f"{function} got {given[0]}={plain(options[given[0]])}, but it makes a fit for each of several penalties; "
             f"give {instead[given[0]]} instead."
         )
-
-
-def penalties(name: str, values: Any, *, low_open: bool = True) -> Float64s:
-    """Check a grid: at least one number, none negative, none NaN."""
-    grid = np.atleast_1d(validation.as_array(name, values))
-    if grid.ndim != 1 or grid.size == 0 or grid.dtype.kind not in "iuf":
-        raise InputValueError(f"{name} is {plain(values)}, expected a list of numbers.", parameter=name)
-    bad = ~(grid > 0 if low_open else (grid >= 0) & (grid < np.inf))
-    if bad.any():
-        raise InputValueError(
-            f"{name} contains {grid[bad][0]:g}, expected numbers {'above' if low_open else 'from'} 0.", parameter=name
-        )
-    return np.asarray(grid, np.float64)
 
 
 def shares(strengths: Float64s, l1_ratio: float) -> tuple[Float64s, Float64s]:
