@@ -278,16 +278,16 @@ def _of_tuple(item: Any) -> Batch:
 
 def _encoded(item: Any, rows: TableRows, encoding: AnyEncoding) -> Batch:
     """The arrays of a tuple whose X is a table, without the rows that an encoding drops."""
-    X, beside = item[0], (*item[1:4], None, None, None)[:3]
+    X, y, weight, offset = (*item[:4], None, None, None)[:4]
     if library_of(X) is None:
         raise InputTypeError(f"table is an encoding of tables, but X of a batch is a {type(X).__name__}; give a table.")
     first, found = rows.n_rows, rows.encoded(X)
     called = None
     if found.kept is not None:
-        beside = validation.kept_beside(found.kept, *beside)
+        y, weight, offset = validation.kept_beside(found.kept, y=y, sample_weight=weight, offset=offset)
         called = first + np.flatnonzero(found.kept)
     with rows_called(called):
-        y, weight, offset = _beside((X, *beside))
+        y, weight, offset = _beside((X, y, weight, offset))
     return Batch(found.X, y, weight, offset, encoding.names)
 
 

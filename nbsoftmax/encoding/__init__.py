@@ -6,7 +6,14 @@ A model contains its encoding, which its file stores as JSON. `AnyEncoding` says
 `encoding_of` makes one from JSON by its kind: another kind is a class of this protocol, and an entry there.
 """
 
-from nbsoftmax.encoding.base import AnyEncoding, Encoded, UnknownLevelsWarning, WrongFieldError, warn_of_unknown
+from nbsoftmax.encoding.base import (
+    AnyEncoding,
+    Encoded,
+    UnknownLevelsWarning,
+    WrongFieldError,
+    warn_of_dropped,
+    warn_of_unknown,
+)
 from nbsoftmax.encoding.column import Column
 from nbsoftmax.encoding.columns import Encoding
 from nbsoftmax.encoding.formula import Formula, FormulaEncoding
@@ -35,5 +42,6 @@ __all__ = [
     "learned",
     "names_of",
     "needs_encoding",
+    "warn_of_dropped",
     "warn_of_unknown",
 ]

@@ -139,3 +139,10 @@ def warn_of_unknown(unknown: Unknown, *, stacklevel: int = 3) -> None:
     """Warn once of all unknown levels of a table, if there are some."""
     if unknown:
         warnings.warn(unknown_message(unknown), UnknownLevelsWarning, stacklevel=stacklevel)
+
+
+def warn_of_dropped(n_dropped: int, n_rows: int, *, stacklevel: int = 3) -> None:
+    """Warn of the rows of a table that are left out, if there are some."""
+    if n_dropped:
+        message = f"{n_dropped} of {n_rows} rows have missing values and are left out."
+        warnings.warn(message, UserWarning, stacklevel=stacklevel)

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from nbsoftmax.encoding.base import AnyEncoding, WrongFieldError
+from nbsoftmax.encoding.base import AnyEncoding, WrongFieldError, warn_of_dropped
 from nbsoftmax.encoding.column import (
     CATEGORY,
     DATE,
@@ -116,9 +116,8 @@ class Learner:
 
     def warn_of_dropped(self, *, stacklevel: int = 2) -> None:
         """Warn of the rows that a fit leaves out, if there are some; if these are all, `encoding` refuses them."""
-        if 0 < self.n_dropped < self.n_rows:
-            message = f"{self.n_dropped} of {self.n_rows} rows have missing values and are left out."
-            warnings.warn(message, UserWarning, stacklevel=stacklevel)
+        if self.n_dropped < self.n_rows:
+            warn_of_dropped(self.n_dropped, self.n_rows, stacklevel=stacklevel + 1)
 
     def encoding(self) -> Encoding:
         """The encoding of all rows so far.
@@ -129,8 +128,8 @@ class Learner:
             For rows that are all dropped, a column without any value, a date if these are refused, and a name in
             `categorical` that no column has.
         """
-        if 0 < self.n_rows == self.n_dropped:
-            raise InputValueError(NOTHING_LEFT)
+        if 0 < self.n_rows == self.n_dropped and all(seen.n_values for seen in self._seen.values()):
+            raise InputValueError(NOTHING_LEFT)  # a column without values is refused by its name
         absent = [name for name in self._options.categorical if name not in self._seen]
         if absent:
             raise InputValueError(

@@ -17,6 +17,7 @@ from nbsoftmax import validation
 from nbsoftmax.backends.cuda.device import on_host
 from nbsoftmax.errors import InputValueError
 from nbsoftmax.kernels.runtime.blas import one_thread
+from nbsoftmax.models.complete_rows import complete_rows
 from nbsoftmax.models.inference_result import Inference
 from nbsoftmax.models.likelihood import information_at, maximum, null_log_likelihood
 from nbsoftmax.models.points import binary_columns
@@ -52,6 +53,7 @@ def inference(
     model : SoftmaxModel
         Trained without penalty.
     X : array_like, frame or sparse matrix (n_samples, n_features)
+        If the fit left out rows with missing values, they are left out here too, with all that is given beside them.
     y : array_like
         Labels (n_samples,); or proportions of the classes (n_samples, n_classes), with the counts as weights.
     sample_weight : array_like (n_samples,), optional
@@ -83,7 +85,10 @@ def inference(
         is no unique maximum, because columns are collinear or classes are perfectly separable. The message names the
         columns.
     """
-    array = checked_model(model)._features(X)
+    X, y, sample_weight, offset, groups = complete_rows(
+        checked_model(model), X, y=y, sample_weight=sample_weight, offset=offset, groups=groups
+    )
+    array = model._features(X)
     y = validation.target_array(y)
     if y.ndim != 2:
         y = validation.codes_of(y, model.classes, n_samples=array.shape[0])

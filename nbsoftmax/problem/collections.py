@@ -224,7 +224,7 @@ def _encoded(encoding: AnyEncoding, dtype: Any, X: Any, y: Any, sample_weight: A
     found = encoding.encode(X, drop=True)
     made, rows = validation.features(found.X, dtype=dtype, names=encoding.names), None
     if found.kept is not None:
-        y, sample_weight, offset = validation.kept_beside(found.kept, y, sample_weight, offset)
+        y, sample_weight, offset = validation.kept_beside(found.kept, y=y, sample_weight=sample_weight, offset=offset)
         rows = np.flatnonzero(found.kept)
     with rows_called(rows):
         block = EncodedBlock(made, *_beside(made, y, sample_weight, offset))

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nbsoftmax import validation
-from nbsoftmax.encoding import NOTHING_LEFT, AnyEncoding, warn_of_unknown
+from nbsoftmax.encoding import NOTHING_LEFT, AnyEncoding, warn_of_dropped, warn_of_unknown
 from nbsoftmax.errors import InputValueError
 
 
@@ -26,4 +26,6 @@ def encoded_rows(
         return found.X, y, sample_weight, offset, None
     if not kept.any():
         raise InputValueError(NOTHING_LEFT)
-    return found.X, *validation.kept_beside(kept, y, sample_weight, offset), np.flatnonzero(kept)
+    warn_of_dropped(kept.size - int(kept.sum()), kept.size, stacklevel=6)
+    y, sample_weight, offset = validation.kept_beside(kept, y=y, sample_weight=sample_weight, offset=offset)
+    return found.X, y, sample_weight, offset, np.flatnonzero(kept)

@@ -112,14 +112,13 @@ def refuse_tensor(name: str, a: Any) -> None:
         raise InputTypeError(f"{name} {why}; give {name}{steps}.")
 
 
-def kept_beside(kept: NDArray[np.bool_], y: Any, sample_weight: Any, offset: Any) -> tuple[Any, Any, Any]:
-    """The targets, weights and offset of the rows that an encoding keeps."""
-    beside = []
-    for name, array in (("y", y), ("sample_weight", sample_weight), ("offset", offset)):
-        given = array if array is None or is_tabular(array) else as_array(name, array)
-        if given is not None and len(given) != kept.size:
-            raise InputValueError(
-                f"{name} has {len(given)} entries, but X has {kept.size} rows; give one for each row."
-            )
-        beside.append(None if given is None else rows_where(kept, given))
-    return beside[0], beside[1], beside[2]
+def kept_beside(kept: NDArray[np.bool_], **beside: Any) -> tuple[Any, ...]:
+    """Arrays beside a table, given by their names, for the rows that its encoding keeps; None for None."""
+    return tuple(None if array is None else _kept_of(name, array, kept) for name, array in beside.items())
+
+
+def _kept_of(name: str, array: Any, kept: NDArray[np.bool_]) -> Any:
+    given = array if is_tabular(array) else as_array(name, array)
+    if len(given) != kept.size:
+        raise InputValueError(f"{name} has {len(given)} entries, but X has {kept.size} rows; give one for each row.")
+    return rows_where(kept, given)

@@ -124,7 +124,8 @@ def test_groups_are_those_of_the_rows_that_the_fit_has_kept():
     table = pd.DataFrame({"x": rng.normal(size=120), "z": rng.normal(size=120)})
     table.loc[::10, "x"] = np.nan
     y, groups = rng.integers(0, 3, 120), np.arange(120) // 4
-    result = nbs.Trainer(table=nbs.TableOptions(missing="drop")).fit(table, y)
+    with pytest.warns(UserWarning, match="12 of 120 rows"):
+        result = nbs.Trainer(table=nbs.TableOptions(missing="drop")).fit(table, y)
     with pytest.raises(nbs.InputValueError, match=r"groups has shape \(120,\), but 108 rows are left of the fit"):
         result.inference(cov="cluster", groups=groups)
     kept = table[list(result.model.encoding.columns)].notna().all(axis=1)

@@ -219,7 +219,8 @@ def test_a_stream_of_tables_leaves_out_offsets_of_the_rows_that_it_drops():
     with pytest.warns(UserWarning, match="58 of 400 rows"):
         encoding = nbs.data.from_batches([table], table=nbs.TableOptions(missing="drop"), target=None).encoding
     options = {"solver": nbs.SGD(learning_rate=0.1)}
-    model = nbs.Trainer(table=encoding, **options).partial_fit(table, Y, classes=list("abc"), offset=OFFSET)
+    with pytest.warns(UserWarning, match="58 of 400 rows"):
+        model = nbs.Trainer(table=encoding, **options).partial_fit(table, Y, classes=list("abc"), offset=OFFSET)
     np.testing.assert_array_equal(model.coef, stream_of_labels(X[kept], Y[kept], OFFSET[kept]).coef)
 
 

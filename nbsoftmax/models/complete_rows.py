@@ -1,0 +1,32 @@
+"""The rows of a table that a fit with missing="drop" takes: those without missing values.
+
+Predictions refuse other rows, because every row needs a label. Statistics of many rows leave them out, as the fit does.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from nbsoftmax import validation
+from nbsoftmax.encoding import NOTHING_LEFT, columns_of, is_table, warn_of_dropped
+from nbsoftmax.errors import InputValueError
+from nbsoftmax.models.softmax import SoftmaxModel
+
+
+def complete_rows(model: SoftmaxModel, X: Any, **beside: Any) -> tuple[Any, ...]:
+    """X, and the arrays beside it given by their names, without the rows that the encoding of the model leaves out.
+
+    All are returned as they are for X that is not a table, or has no such rows.
+    """
+    encoding = model.encoding
+    if encoding is None or not encoding.drops_rows or not is_table(X):
+        return X, *beside.values()
+    kept = encoding.encode(X, drop=True).kept
+    if kept is None:
+        return X, *beside.values()
+    if not kept.any():
+        raise InputValueError(NOTHING_LEFT)
+    table = {column.name: column.take(kept) for column in columns_of(X, encoding.columns)}
+    of_kept = validation.kept_beside(kept, **beside)
+    warn_of_dropped(kept.size - int(kept.sum()), kept.size, stacklevel=4)
+    return table, *of_kept
