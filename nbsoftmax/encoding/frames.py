@@ -147,10 +147,7 @@ def column_of_arrow(name: str, values: Any) -> Column:
     pa = sys.modules["pyarrow"]
     types, kind = pa.types, values.type
     if types.is_dictionary(kind):
-        whole = values
-        if isinstance(values, pa.ChunkedArray):
-            chunks = values.unify_dictionaries().chunks
-            whole = pa.concat_arrays(chunks) if chunks else pa.array([], kind)
+        whole = _whole(values)
         codes = whole.indices.cast(pa.int64()).fill_null(-1).to_numpy(zero_copy_only=False)
         inner = whole.dictionary
         inside = column_of_arrow(name, inner).as_levels()  # distinct values may have one text, and null may be a value
@@ -175,12 +172,21 @@ def column_of_arrow(name: str, values: Any) -> Column:
 
 def _texts(name: str, values: Any) -> Column:
     pa = sys.modules["pyarrow"]
-    encoded = values.cast(pa.large_string()).dictionary_encode()
-    if isinstance(encoded, pa.ChunkedArray):
-        chunks = encoded.unify_dictionaries().chunks
-        encoded = pa.concat_arrays(chunks) if chunks else pa.array([], encoded.type)
+    encoded = _whole(values.cast(pa.large_string()).dictionary_encode())
     codes = encoded.indices.cast(pa.int64()).fill_null(-1).to_numpy(zero_copy_only=False)
     return _category(name, codes, tuple(encoded.dictionary.to_pylist()))
+
+
+def _whole(values: Any) -> Any:
+    """An array with a dictionary, of all chunks."""
+    pa = sys.modules["pyarrow"]
+    if not isinstance(values, pa.ChunkedArray):
+        return values
+    chunks, kind = values.unify_dictionaries().chunks, values.type
+    if chunks:
+        return pa.concat_arrays(chunks)
+    # `pa.array([], kind)` fails before pyarrow 20 for a dictionary of large_string.
+    return pa.DictionaryArray.from_arrays(pa.array([], kind.index_type), pa.array([], kind.value_type))
 
 
 def _category(

@@ -226,7 +226,8 @@ def _with_factors(logits: ArrayLike, b: ArrayLike) -> tuple[Floats, Floats]:
     if not np.isfinite(factors).all():
         raise InputValueError("b contains NaN or inf, expected finite numbers.")
     try:
-        return np.broadcast_arrays(z, factors)  # type: ignore[return-value]
+        shape = np.broadcast_shapes(z.shape, factors.shape)
+        return np.broadcast_to(z, shape), np.broadcast_to(factors, shape)
     except ValueError:
         raise InputValueError(
             f"b has shape {factors.shape}, which cannot be broadcast with logits of shape {z.shape}; expected the same "

@@ -196,8 +196,9 @@ class ConfusionDisplay(NotebookDisplay):
         if normalize is None or normalize is False:
             return self.confusion, "samples"
         by = validation.choice("normalize", "true" if normalize is True else normalize, tuple(SHARES))
-        total = self.confusion.sum(axis={"true": 1, "pred": 0, "all": None}[by], keepdims=True)
-        return self.confusion / np.where(total > 0, total, 1), SHARES[by]
+        numbers, _ = validation.scaled(np.asarray(self.confusion, np.float64))  # subnormal numbers have few digits
+        total = numbers.sum(axis={"true": 1, "pred": 0, "all": None}[by], keepdims=True)
+        return numbers / np.where(total > 0, total, 1), SHARES[by]
 
     def _write_cells(self, shown: NDArray[Any], form: str, options: dict[str, Any]) -> None:
         """Write numbers, each in the colour of that end of the colour map that is easier to read there."""

@@ -196,8 +196,8 @@ class ReliabilityDisplay(NotebookDisplay):
             self.ax_.plot([0, 1], [0, 1], color=foreground(), linewidth=0.8, linestyle="--", label="calibrated")
         self.lines_, many = [], len(names) > len(of_style())
         for k, style in enumerate(styles(len(names))):
-            some = weights[k] > 0
-            share = weights[k][some] / weights[k].sum()
+            some, weight = weights[k] > 0, validation.scaled(weights[k])[0]  # a sum of subnormal numbers has few digits
+            share = weight[some] / weight.sum()
             x, frequency = found.confidence[k][some], found.frequency[k][some]
             line: dict[str, Any] = {"label": names[k], "linewidth": 1, "markersize": 0, "alpha": 0.5 if many else 1}
             line |= style | line_options

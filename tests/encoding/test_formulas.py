@@ -227,7 +227,8 @@ def test_missing_values_are_refused_dropped_or_imputed():
     with pytest.raises(nbs.InputValueError, match="X has a missing value in column"):
         nbs.fit_formula(text, holed)
     whole = holed.dropna()
-    dropped = nbs.fit_formula(text, holed, l2=0.01, table=nbs.TableOptions(missing="drop")).model
+    with pytest.warns(UserWarning, match=f"{N - len(whole)} of {N} rows"):
+        dropped = nbs.fit_formula(text, holed, l2=0.01, table=nbs.TableOptions(missing="drop")).model
     assert np.array_equal(dropped.coef, nbs.fit_formula(text, whole, l2=0.01).model.coef)
     with pytest.raises(nbs.InputValueError, match="fit with missing='mean'"):
         dropped.predict(holed)

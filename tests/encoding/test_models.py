@@ -104,7 +104,8 @@ def test_dropped_rows_take_their_targets_weights_and_offsets_with_them():
     whole = HOLED.notna().all(axis=1).to_numpy()
     weight, offset = RNG.random(N), RNG.normal(size=(N, 3))
     given = {"sample_weight": weight, "offset": offset}
-    model = trainer(missing="drop").fit(HOLED, pd.Series(Y), **given).model
+    with pytest.warns(UserWarning, match="19 of 120 rows"):
+        model = trainer(missing="drop").fit(HOLED, pd.Series(Y), **given).model
     kept = {name: array[whole] for name, array in given.items()}
     assert np.array_equal(model.coef, trainer().fit(HOLED[whole], Y[whole], **kept).model.coef)
     with pytest.raises(nbs.InputValueError, match="a missing value in column"):
