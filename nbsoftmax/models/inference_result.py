@@ -140,7 +140,7 @@ class Inference(Displayed):
             raise InputValueError(
                 f"restricted has {restricted.n_samples:g} samples, {len(restricted.classes) + 1} classes and the "
                 f"columns {list(restricted.names)}; expected {self.n_samples:g}, {len(self.classes) + 1} and fewer "
-                f"columns of {list(self.names)}; fit both to the same samples."
+                f"columns of {list(self.names)}; fit both to the same samples, and call the test of the larger model."
             )
         return chi_squared(2 * (self.log_likelihood - restricted.log_likelihood), self.n_params - restricted.n_params)
 

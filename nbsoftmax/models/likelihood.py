@@ -112,7 +112,7 @@ def _factor_at(
         return _Factor(cholesky, scale)
     refuse_collinear(objective.backend.gram()[: len(names), : len(names)], noise, names, objective.dtype, advice)
     raise InputValueError(
-        "the information matrix is singular although no columns are collinear: some classes are perfectly separable, "
+        "the information matrix is singular although no columns are collinear: some samples are perfectly separable, "
         "and the likelihood has no maximum; leave out the columns that separate them, fit with "
         "penalty='firth', or with l2 to predict."
     )
@@ -129,8 +129,8 @@ def _separable_error(step: Float64s, reach: Float64s, model: SoftmaxModel, names
     share = moved[k]
     columns = [names[j] for j in np.argsort(-share)[:5] if share[j] > 0.1 * share.max()]
     return InputValueError(
-        f"samples of class {model.classes[k].item()!r} are perfectly separable from the others, mostly by the columns "
-        f"{listed(columns)}: the likelihood has no maximum, so there are no standard errors; "
+        f"all or some samples of class {model.classes[k].item()!r} are perfectly separable from other classes, mostly "
+        f"by the columns {listed(columns)}: the likelihood has no maximum, so there are no standard errors; "
         "leave those columns out, fit with penalty='firth', or with l2 to predict."
     )
 

@@ -224,7 +224,7 @@ def test_wald_and_likelihood_ratio_of_a_feature_agree_with_statsmodels():
     table = nbs.Trainer().fit(*spector()).inference()
     assert relative(table.wald_test("PSI").statistic, table.z[0, 2] ** 2) <= 1e-12
     assert relative(table.wald_test("PSI").p_value, table.p_values[0, 2]) <= 1e-9
-    with pytest.raises(nbs.InputValueError, match="fewer columns"):
+    with pytest.raises(nbs.InputValueError, match=r"fewer columns .* call the test of the larger model"):
         fewer.likelihood_ratio_test(full)
     with pytest.raises(nbs.InputValueError, match="'wage' is not the name or number of one column"):
         full.wald_test("wage")
@@ -360,7 +360,7 @@ def test_a_class_that_is_told_apart_without_error_is_named_with_its_column(tol, 
         X[:, 1] = (y == 1) & (X[:, 1] > 1)
     else:
         X[:, 1] = np.where(y == 1, 1.0 + np.abs(X[:, 1]), -np.abs(X[:, 1]))
-    with pytest.raises(nbs.InputValueError, match=r"class 1 are perfectly separable from .*, mostly by .* 'x1':"):
+    with pytest.raises(nbs.InputValueError, match=r"all or some samples of class 1 are .*, mostly by .* 'x1':"):
         nbs.Trainer(tol=tol).fit(X, y).inference()
 
 
