@@ -8,6 +8,7 @@ reference class r, for the "free" classes k, l != r:
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -28,6 +29,9 @@ MAX_STEPS = 12  # Newton's method converges quadratically; if it needs more step
 NULL_TOL = 1e-6  # last step to the intercepts of the model without features: the likelihood then has an error of 1e-12
 MAX_DISTANCE = 1.0  # in standard errors, from the model to the maximum of the likelihood
 MAX_GAP = 1e-5  # or relative to the likelihood: a `tol` of 1e-6 is more than a standard error for a million samples
+# Relative error of standard errors, times 1 - R^2 of a column: five times the measured one of nearly equal columns.
+ROUNDING = 5 * float(np.finfo(np.float64).eps)
+MOST_ERROR = 5e-3  # above which there is a warning
 
 
 def maximum(
@@ -69,6 +73,7 @@ def maximum(
         moved = np.abs(step[:, :-1]) @ reach + np.abs(step[:, :-1] @ middle + step[:, -1])
         if moved.max() <= scale_free or _largest_change(step, X) <= scale_free:
             factor = _factor_at(params, objective, free, names, advice)
+            factor.warn_of_few_digits(names)
             return params, factor.inverse(), -objective.backend.loss(params)
     raise _separable_error(step, reach, model, names)
 
@@ -78,6 +83,7 @@ def information_at(
 ) -> tuple[Float64s, Float64s, float]:
     """As `maximum`, but at these parameters, those of a fit with Firth's penalty."""
     factor = _factor_at(params, objective, free, names, "leave one out")
+    factor.warn_of_few_digits(names)
     return params, factor.inverse(), -objective.backend.loss(params)
 
 
@@ -87,6 +93,24 @@ class _Factor:
 
     cholesky: Any
     scale: Float64s
+
+    @property
+    def squares(self) -> Float64s:
+        """1 - R^2 of each column regressed on the previous ones."""
+        return np.asarray(self.cholesky[0].diagonal() ** 2)
+
+    def warn_of_few_digits(self, names: tuple[str, ...]) -> None:
+        """Warn if rounding errors of the matrix, divided by the least of `squares`, are not small."""
+        j = int(self.squares.argmin())
+        error = ROUNDING / self.squares[j]
+        if error > MOST_ERROR:
+            warnings.warn(
+                f"the column {names[j % len(names)]!r} is nearly a linear combination of others (1 - R^2 = "
+                f"{self.squares[j]:.1g}), so that standard errors may be wrong by {error:.1%}; leave it out, or "
+                "give its difference from the others in its place.",
+                UserWarning,
+                stacklevel=5,
+            )
 
     def inverse(self) -> Float64s:
         inverse: Float64s = cho_solve(self.cholesky, np.diag(self.scale)) * self.scale[:, None]
@@ -107,9 +131,8 @@ def _factor_at(
         cholesky = cho_factor(information * scale * scale[:, None], lower=True)
     except np.linalg.LinAlgError:
         cholesky = None
-    # The squares are 1 - R^2 of a column regressed on the previous ones.
-    if cholesky is not None and (cholesky[0].diagonal() ** 2).min() > noise:
-        return _Factor(cholesky, scale)
+    if cholesky is not None and (factor := _Factor(cholesky, scale)).squares.min() > noise:
+        return factor
     refuse_collinear(objective.backend.gram()[: len(names), : len(names)], noise, names, objective.dtype, advice)
     raise InputValueError(
         "the information matrix is singular although no columns are collinear: some samples are perfectly separable, "
