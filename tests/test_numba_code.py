@@ -245,8 +245,12 @@ def test_functions_imported_by_name_and_from_their_module():
         (lambda z, y: nbs.cross_entropy(z, y, sample_weight=1.0), "sample_weight is float64, expected None or a 1-D"),
         (lambda z, y: nbs.cross_entropy(z, z, ignore_index=1), "ignore_index is for class indices"),
         (lambda z, y: nbs.sigmoid("a"), "expected a number, or an array of float32 or float64"),
-        (lambda z, y: nbs.loss_and_grad(z, y, z, 1.0), "intercept is float64, expected a 1-D array"),
-        (lambda z, y: nbs.loss_and_grad(y, y, z, z[0]), "X is array.int64, 1d, C., expected a 2-D array"),
+        (
+            lambda z, y: nbs.loss_and_grad(z, y, z, 1.0),
+            "intercept is float64, expected a 1-D array .*; make it an array",
+        ),
+        (lambda z, y: nbs.loss_and_grad(y, y, z, z[0]), "X is array.int64, 1d, C., expected a 2-D array .* by astype"),
+        (lambda z, y: nbs.loss_and_grad(z, y, z[0], z[0]), "coef is array.*, expected a 2-D array .*; reshape it"),
     ],
 )
 def test_unsupported_types_raise_a_typing_error_that_says_what_is_expected(call, message):

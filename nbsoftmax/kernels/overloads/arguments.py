@@ -31,7 +31,14 @@ def check_floats(name, argument, *n_dims):
     """Refuse anything but a float32 or float64 array with one of these numbers of dimensions."""
     if not is_array(argument, types.Float, *n_dims) or argument.dtype not in FLOATS:
         dims = " or ".join(f"{n}-D" for n in n_dims)
-        raise TypingError(f"{name} is {argument}, expected a {dims} array of float32 or float64; convert it by astype.")
+        raise TypingError(f"{name} is {argument}, expected a {dims} array of float32 or float64; {advice(argument)}.")
+
+
+def advice(argument):
+    """What to do about an argument that is not an array of floats with the right number of dimensions."""
+    if not isinstance(argument, types.Array):
+        return "make it an array"
+    return "reshape it" if argument.dtype in FLOATS else "convert it by astype"
 
 
 def check_number(name, argument):

@@ -10,14 +10,14 @@ from numba.core.errors import TypingError
 from numba.cpython.unsafe.tuple import tuple_setitem
 
 from nbsoftmax.errors import InputValueError
-from nbsoftmax.kernels.overloads.arguments import FLOATS, copied, value_of
+from nbsoftmax.kernels.overloads.arguments import FLOATS, advice, copied, value_of
 from nbsoftmax.kernels.runtime.jit import jit
 
 
 def check_logits(logits):
     """Refuse anything but a float32 or float64 array of at least one dimension."""
     if not isinstance(logits, types.Array) or logits.dtype not in FLOATS or logits.ndim == 0:
-        raise TypingError(f"logits is {logits}, expected an array of float32 or float64; convert it by astype.")
+        raise TypingError(f"logits is {logits}, expected an array of float32 or float64; {advice(logits)}.")
 
 
 def axis_of(axis, logits):
