@@ -51,6 +51,10 @@ def grid_for(problem: AnyProblem, Cs: int | ArrayLike, l1_ratio: float, options:
     """As `grid_of`, but with an l1 term a number of values starts where features get coefficients."""
     share = validation.number("l1_ratio", l1_ratio, low=0.0, high=1.0)
     grid = grid_of(Cs)
+    if isinstance(Cs, (int, np.integer)) and Cs == 1:
+        raise InputValueError(
+            "Cs is 1, a number of penalties, expected at least 2; give [1.0] for C = 1.", parameter="Cs"
+        )
     if share == 0 or not isinstance(Cs, (int, np.integer)):
         return grid
     strongest = least_l1_without_features(problem, options) / max(share, LEAST_SHARE)

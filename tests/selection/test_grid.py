@@ -115,3 +115,11 @@ def test_a_path_without_strengths_says_what_to_give():
     X, y = problem()
     with pytest.raises(nbs.InputValueError, match=r"exactly one of l2s and Cs.*Cs=20 chooses 20 values"):
         nbs.fit_path(X, y, l1_ratio=1.0)
+
+
+@pytest.mark.parametrize("select", [nbs.fit_path, nbs.cross_validate])
+def test_one_is_no_number_of_penalties(select):
+    with pytest.raises(
+        nbs.InputValueError, match=r"Cs is 1, a number of penalties, expected at least 2; give \[1\.0\]"
+    ):
+        select(*problem(), Cs=1)
