@@ -67,27 +67,37 @@ def grid_for(problem: AnyProblem, Cs: int | ArrayLike, l1_ratio: float, options:
 def least_l1_without_features(problem: AnyProblem, options: dict[str, Any]) -> float:
     """The least l1 with which no penalised feature has a coefficient; 0 if none has a gradient."""
     of_fit = {name: value for name, value in options.items() if name not in OF_USER}
-    l1, last = 1.0, None
-    while True:
+
+    def fit(l1: float, init: FitResult | None = None, max_iter: int | None = None) -> FitResult:
+        trainer = Trainer(**of_fit, l1=l1, tol=TOL, max_iter=max_iter)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)
-            last = uninterrupted(Trainer(**of_fit, l1=l1, tol=TOL).fit(problem, init=last))
-        needed = l1 * _activity(problem, last)
+            return uninterrupted(trainer.fit(problem, init=init))
+
+    # Where fits start, the gradients have about the size that they have without features.
+    result = fit(1.0, max_iter=0)
+    l1 = _needed(problem, result, 1.0) or 1.0
+    while True:
+        result = fit(l1, init=result)
+        needed = _needed(problem, result, l1)
         if needed < np.inf:
             return needed * (1 + SLACK)
         l1 *= 10.0
 
 
-def _activity(problem: AnyProblem, result: FitResult) -> float:
-    """The largest share of l1 that the gradients of penalised features reach; inf if one has a coefficient."""
+def _needed(problem: AnyProblem, result: FitResult, l1: float) -> float:
+    """The l1 that the gradients of penalised features without a coefficient need; inf if one has a coefficient."""
     penalty, params = result.objective_options.penalty, params_of(result.model)
     assert isinstance(penalty, FeaturePenalty)  # l1 and l2 make no other
     smooth = PenalizedLoss(problem, result.objective_options).smooth_part()
     value, gradient = smooth.value_and_grad(params)
     # A gradient that decreases J by less than its rounding errors is one itself, as that of a constant feature.
-    gradient[gradient**2 <= 2 * EPSILON * value * smooth.curvatures(params)] = 0.0
-    penalised = ~penalty.unpenalised(problem.n_features)
-    return float(penalty.activity(params[:, :-1], gradient[:, :-1])[penalised].max(initial=0.0))
+    with np.errstate(over="ignore"):
+        gradient[gradient**2 <= 2 * EPSILON * value * smooth.curvatures(params)] = 0.0
+    coef = params[:, :-1]
+    can_be_0 = ~penalty.feasible(np.zeros_like(coef)).any(axis=0)  # not where bounds exclude it
+    chosen = can_be_0 & ~penalty.unpenalised(problem.n_features)
+    return l1 * float(penalty.activity(coef, gradient[:, :-1])[chosen].max(initial=0.0))
 
 
 def penalties(name: str, values: Any, *, low_open: bool = True) -> Float64s:

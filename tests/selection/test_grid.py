@@ -97,6 +97,24 @@ def test_without_an_l1_term_or_a_gradient_the_grid_is_that_of_scikit_learn(l1_ra
     np.testing.assert_allclose(found.Cs, [1e-4, 1, 1e4])
 
 
+def test_features_that_bounds_keep_from_0_have_no_part_in_the_start():
+    X, y = problem()
+    low = np.array([0.5, 0.0, 0.0, 0.0, 0.0, 0.0])
+    path = nbs.fit_path(X, y, Cs=3, l1_ratio=1.0, bounds=(low, np.full(6, 3.0)), tol=1e-10)
+    assert 0 < path.l1s[0] < np.inf
+    assert (path.coefs[0][:, 0] >= 0.5).all()
+    assert not path.coefs[0][:, 1:].any()
+    none = nbs.fit_path(X, y, Cs=3, l1_ratio=1.0, bounds=(0.5, 3.0))  # there is no fit without features
+    np.testing.assert_allclose(none.l1s * len(y), [1e4, 1, 1e-4])
+
+
+@pytest.mark.parametrize("unit", [1e-100, 1e100])
+def test_the_grid_follows_the_units_of_the_features(unit):
+    X, y = problem()
+    path, scaled = nbs.fit_path(X, y, Cs=3, l1_ratio=1.0), nbs.fit_path(unit * X, y, Cs=3, l1_ratio=1.0)
+    np.testing.assert_allclose(scaled.l1s / unit, path.l1s, rtol=1e-5)
+
+
 def test_the_grid_is_not_among_the_reported_fits():
     X, y = problem()
     seen = []
