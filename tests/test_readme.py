@@ -63,6 +63,7 @@ def test_the_links_of_the_readme_lead_somewhere():
             assert section in {re.sub(r"[^\w -]", "", title).lower().replace(" ", "-") for title in titles}, section
 
 
+@pytest.mark.filterwarnings("ignore:60 of 3000 rows have missing values and are left out")  # which inference.md says
 @pytest.mark.parametrize("path", PAGES, ids=[path.name for path in PAGES])
 def test_the_python_blocks_of_the_docs_run_one_after_the_other(path, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
