@@ -185,7 +185,7 @@ def _whole(values: Any) -> Any:
     chunks, kind = values.unify_dictionaries().chunks, values.type
     if chunks:
         return pa.concat_arrays(chunks)
-    # `pa.array([], kind)` fails before pyarrow 20 for a dictionary of large_string.
+    # `pa.array([], kind)` of pyarrow 18 fails for a dictionary of large_string.
     return pa.DictionaryArray.from_arrays(pa.array([], kind.index_type), pa.array([], kind.value_type))
 
 

@@ -7,10 +7,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from nbsoftmax import validation
-from nbsoftmax.encoding import NOTHING_LEFT, columns_of, is_table, warn_of_dropped
-from nbsoftmax.errors import InputValueError
+from nbsoftmax.encoding import columns_of, is_table
 from nbsoftmax.models.softmax import SoftmaxModel
+from nbsoftmax.problem.table_rows import beside_kept_rows
 
 
 def complete_rows(model: SoftmaxModel, X: Any, **beside: Any) -> tuple[Any, ...]:
@@ -24,9 +23,5 @@ def complete_rows(model: SoftmaxModel, X: Any, **beside: Any) -> tuple[Any, ...]
     kept = encoding.encode(X, drop=True).kept
     if kept is None:
         return X, *beside.values()
-    if not kept.any():
-        raise InputValueError(NOTHING_LEFT)
-    table = {column.name: column.take(kept) for column in columns_of(X, encoding.columns)}
-    of_kept = validation.kept_beside(kept, **beside)
-    warn_of_dropped(kept.size - int(kept.sum()), kept.size, stacklevel=4)
-    return table, *of_kept
+    arrays = beside_kept_rows(kept, 5, **beside)
+    return {column.name: column.take(kept) for column in columns_of(X, encoding.columns)}, *arrays

@@ -24,8 +24,20 @@ def encoded_rows(
     kept = found.kept
     if kept is None:
         return found.X, y, sample_weight, offset, None
+    y, sample_weight, offset = beside_kept_rows(kept, 7, y=y, sample_weight=sample_weight, offset=offset)
+    return found.X, y, sample_weight, offset, np.flatnonzero(kept)
+
+
+def beside_kept_rows(kept: NDArray[np.bool_], stacklevel: int, **beside: Any) -> tuple[Any, ...]:
+    """Arrays beside a table, given by their names, for the rows that its encoding keeps; a warning counts the others.
+
+    Raises
+    ------
+    InputValueError
+        If no row is kept, and as `validation.kept_beside`.
+    """
     if not kept.any():
         raise InputValueError(NOTHING_LEFT)
-    warn_of_dropped(kept.size - int(kept.sum()), kept.size, stacklevel=6)
-    y, sample_weight, offset = validation.kept_beside(kept, y=y, sample_weight=sample_weight, offset=offset)
-    return found.X, y, sample_weight, offset, np.flatnonzero(kept)
+    arrays = validation.kept_beside(kept, **beside)
+    warn_of_dropped(kept.size - int(kept.sum()), kept.size, stacklevel=stacklevel)
+    return arrays

@@ -28,7 +28,7 @@ from nbsoftmax.penalized_loss import ObjectiveOptions, PenalizedLoss
 from nbsoftmax.problem import Problem, shuffled_by_class
 from nbsoftmax.selection.fit import fit_for_c
 from nbsoftmax.selection.folds_of_source import folds_of_source
-from nbsoftmax.selection.grid import grid_for, penalties
+from nbsoftmax.selection.grid import grid_for
 from nbsoftmax.selection.path import options_of_data, refuse_strengths, shared_problem
 from nbsoftmax.training.result import FitResult
 from nbsoftmax.validation import Float64s
@@ -143,46 +143,30 @@ def cross_validate(
     if validation.is_on_device(X):
         validation.as_array("X", X)  # refuses it: predictions are made on the host
     problem = shared_problem(X, y, sample_weight, offset, options)
-    if not isinstance(problem, Problem) and not is_source(X):
-        raise InputTypeError("cross_validate takes rows in memory or in blocks, but X is a Dask collection.")
-    Cs = grid_for(problem, Cs, l1_ratio, options)
+    parts: Sequence[Fold]
     if isinstance(problem, Problem):
-        found = held_out(problem, Cs=Cs, l1_ratio=l1_ratio, folds=folds, random_state=random_state, **options)
-    else:
+        parts = _folds_of_problem(problem, folds, random_state)
+    elif is_source(X):
         parts = folds_of_source(X, folds, random_state, options_of_data(options))
-        found = _scores(parts, Cs, l1_ratio, options | {"random_state": random_state})
-    mean, error = summary(found.log_loss)
-    best, least = int(np.nanargmin(mean)), one_standard_error(found.Cs, mean, error)
-    chosen = found.Cs[best if refit == "best" else least]
-    result = fit_for_c(problem, chosen, l1_ratio, options | {"random_state": random_state})
-    return CVResult(found.Cs, found.log_loss, found.accuracy, best, least, result)
+    else:
+        raise InputTypeError("cross_validate takes rows in memory or in blocks, but X is a Dask collection.")
+    grid = grid_for(problem, Cs, l1_ratio, options)
+    options |= {"random_state": random_state}
+    log_losses, accuracies = _scores(parts, grid, l1_ratio, options)
+    mean, error = summary(log_losses)
+    best, least = int(np.nanargmin(mean)), one_standard_error(grid, mean, error)
+    result = fit_for_c(problem, grid[best if refit == "best" else least], l1_ratio, options)
+    return CVResult(grid, log_losses, accuracies, best, least, result)
 
 
-@dataclass(frozen=True, eq=False)
-class HeldOut:
-    """Log-loss and accuracy of the held-out samples, (n_penalties, n_folds), for each of `Cs`, (n_penalties,)."""
-
-    Cs: Float64s
-    log_loss: Float64s
-    accuracy: Float64s
-
-
-def held_out(
-    problem: Problem,
-    *,
-    Cs: ArrayLike,
-    l1_ratio: float,
-    folds: int | Iterable[tuple[ArrayLike, ArrayLike]],
-    random_state: int | None = 0,
-    **options: Any,
-) -> HeldOut:
-    """Scores of the held-out samples for all penalties and folds; the parameters are those of `cross_validate`."""
-    codes = problem.y
-    if codes.ndim != 1:
+def _folds_of_problem(
+    problem: Problem, folds: int | Iterable[tuple[ArrayLike, ArrayLike]], random_state: int | None
+) -> list[_Fold]:
+    """The folds of rows in memory."""
+    if problem.y.ndim != 1:
         raise InputValueError("y holds probabilities or partial labels; cross_validate needs one label for each row.")
     weight = problem.weights_or_ones()
-    parts = [_Fold(problem, weight, *pair) for pair in _pairs(folds, codes, random_state)]
-    return _scores(parts, Cs, l1_ratio, options | {"random_state": random_state})
+    return [_Fold(problem, weight, *pair) for pair in _pairs(folds, problem.y, random_state)]
 
 
 class Fold(Protocol):
@@ -193,21 +177,22 @@ class Fold(Protocol):
         ...
 
 
-def _scores(parts: Sequence[Fold], Cs: ArrayLike, l1_ratio: float, options: dict[str, Any]) -> HeldOut:
-    """The scores of all folds, from the strongest penalty on."""
-    given = penalties("Cs", Cs)
-    log_loss, accuracy = np.full((2, given.size, len(parts)), np.nan)
-    order = np.argsort(given, kind="stable").tolist()
+def _scores(
+    parts: Sequence[Fold], grid: Float64s, l1_ratio: float, options: dict[str, Any]
+) -> tuple[Float64s, Float64s]:
+    """Log-loss and accuracy of all folds, (n_penalties, n_folds), from the strongest penalty on."""
+    log_loss, accuracy = np.full((2, grid.size, len(parts)), np.nan)
+    order = np.argsort(grid, kind="stable").tolist()
     above = 0
     for i in order:
         for f, part in enumerate(parts):
-            log_loss[i, f], accuracy[i, f] = part.evaluate(given[i], l1_ratio, options)
+            log_loss[i, f], accuracy[i, f] = part.evaluate(grid[i], l1_ratio, options)
         mean, error = summary(log_loss)
         best = int(np.nanargmin(mean))
         above = above + 1 if mean[i] > mean[best] + WORSE * max(error[i], error[best]) else 0
         if above >= PATIENCE:
             break
-    return HeldOut(given, log_loss, accuracy)
+    return log_loss, accuracy
 
 
 def summary(log_loss: Float64s) -> tuple[Float64s, Float64s]:

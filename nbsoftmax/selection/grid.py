@@ -37,7 +37,8 @@ LEAST_SHARE = 1e-3  # the grid of a smaller l1_ratio is that of this one: it wou
 TOL = 1e-12  # of the fit without these features: an error of the intercepts, times a large mean, is in the gradient
 EPSILON = float(np.finfo(np.float64).eps)
 SLACK = 1e-6  # relative, for rounding errors of the gradient
-OF_USER = ("tol", "max_iter", "callbacks", "verbose", "max_seconds")  # options of `Trainer` that this fit does not take
+# Options of `Trainer` that the fit without these features does not take.
+OF_USER = ("tol", "max_iter", "callbacks", "verbose", "max_seconds")
 
 
 def grid_of(Cs: int | ArrayLike) -> Float64s:
@@ -51,11 +52,13 @@ def grid_for(problem: AnyProblem, Cs: int | ArrayLike, l1_ratio: float, options:
     """As `grid_of`, but with an l1 term a number of values starts where features get coefficients."""
     share = validation.number("l1_ratio", l1_ratio, low=0.0, high=1.0)
     grid = grid_of(Cs)
-    if isinstance(Cs, (int, np.integer)) and Cs == 1:
+    if not isinstance(Cs, (int, np.integer)):
+        return grid
+    if Cs == 1:
         raise InputValueError(
             "Cs is 1, a number of penalties, expected at least 2; give [1.0] for C = 1.", parameter="Cs"
         )
-    if share == 0 or not isinstance(Cs, (int, np.integer)):
+    if share == 0:
         return grid
     strongest = least_l1_without_features(problem, options) / max(share, LEAST_SHARE)
     least = 1 / (strongest * problem.weight_sum) if strongest > 0 else 0.0

@@ -76,6 +76,7 @@ def test_partial_labels_are_refused():
     ("odd", "message"),
     [
         ({"scoring": "nearly"}, "'nearly' is not a valid scoring value"),
+        # The second message is that of scikit-learn 1.6.
         ({"scoring": "f1"}, "multiclass but average='binary'|pos_label=1 is not a valid label"),
         ({"scoring": ["accuracy"]}, "expected one name of a scorer"),
         ({"scoring": lambda *given: "good"}, "scoring returned 'good', expected one number"),

@@ -278,6 +278,7 @@ def test_the_estimators_route_an_offset():
     from sklearn.model_selection import cross_val_score
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
+    from sklearn.utils.fixes import parse_version
 
     estimator = nbs.SoftmaxRegression(C=1.0, tol=1e-10).fit(X, Y, offset=OFFSET)
     model = nbs.Trainer(l2=1 / M, tol=1e-10).fit(X, Y, offset=OFFSET).model
@@ -289,10 +290,8 @@ def test_the_estimators_route_an_offset():
     np.testing.assert_allclose(chosen.coef_, model.coef, atol=1e-4)
     with sklearn.config_context(enable_metadata_routing=True):
         asks = nbs.SoftmaxRegression().set_fit_request(offset=True).set_score_request(offset=True)
-        routes = tuple(map(int, sklearn.__version__.split(".")[:2])) >= (
-            1,
-            7,
-        )  # pipelines of 1.6 do not give metadata to `score`
+        # Pipelines of scikit-learn 1.6 do not give metadata to `score`.
+        routes = parse_version(sklearn.__version__) >= parse_version("1.7")
         chosen = make_pipeline(StandardScaler(), asks) if routes else asks
         scores = cross_val_score(chosen, X, Y, params={"offset": OFFSET}, cv=3)
         nbs.SoftmaxRegression().set_partial_fit_request(offset=True, classes=True)

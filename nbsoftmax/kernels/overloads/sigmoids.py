@@ -8,7 +8,7 @@ from nbsoftmax.kernels import binary
 from nbsoftmax.kernels.binary import LOG_SIGMOID, SIGMOID, sigmoid_of
 from nbsoftmax.kernels.chunks import chunks_of_logits
 from nbsoftmax.kernels.lang.simd import max_of, spread
-from nbsoftmax.kernels.overloads.arguments import FLOATS, contiguous, flat, new_array, only
+from nbsoftmax.kernels.overloads.arguments import FLOATS, advice, contiguous, flat, new_array, only
 from nbsoftmax.kernels.overloads.calls import calling
 from nbsoftmax.kernels.runtime.jit import jit
 
@@ -45,4 +45,4 @@ def _implementation(z, kind):
         return lambda z: of_number((z, kind))
     if isinstance(z, types.Integer):
         return lambda z: of_number((float(z), kind))
-    raise TypingError(f"z is {z}, expected a number, or an array of float32 or float64; convert it by astype.")
+    raise TypingError(f"z is {z}, expected a number, or an array of float32 or float64; {advice(z)}.")
