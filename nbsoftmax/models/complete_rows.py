@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from nbsoftmax.encoding import columns_of, is_table
 from nbsoftmax.models.softmax import SoftmaxModel
 from nbsoftmax.problem.table_rows import beside_kept_rows
@@ -15,13 +17,14 @@ from nbsoftmax.problem.table_rows import beside_kept_rows
 def complete_rows(model: SoftmaxModel, X: Any, **beside: Any) -> tuple[Any, ...]:
     """X, and the arrays beside it given by their names, without the rows that the encoding of the model leaves out.
 
-    All are returned as they are for X that is not a table, or has no such rows.
+    The last item is the numbers of the other rows, for `rows_called`. It is None, and all is returned as it is, for X
+    that is not a table or has no such rows.
     """
     encoding = model.encoding
     if encoding is None or not encoding.drops_rows or not is_table(X):
-        return X, *beside.values()
+        return X, *beside.values(), None
     kept = encoding.encode(X, drop=True).kept
     if kept is None:
-        return X, *beside.values()
+        return X, *beside.values(), None
     arrays = beside_kept_rows(kept, 5, **beside)
-    return {column.name: column.take(kept) for column in columns_of(X, encoding.columns)}, *arrays
+    return {column.name: column.take(kept) for column in columns_of(X, encoding.columns)}, *arrays, np.flatnonzero(kept)

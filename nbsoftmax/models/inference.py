@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike
 
 from nbsoftmax import validation
 from nbsoftmax.backends.cuda.device import on_host
-from nbsoftmax.errors import InputValueError
+from nbsoftmax.errors import InputValueError, rows_called
 from nbsoftmax.kernels.runtime.blas import one_thread
 from nbsoftmax.models.complete_rows import complete_rows
 from nbsoftmax.models.inference_result import Inference
@@ -85,17 +85,18 @@ def inference(
         is no unique maximum, because columns are collinear or classes are perfectly separable. The message names the
         columns.
     """
-    X, y, sample_weight, offset, groups = complete_rows(
+    X, y, sample_weight, offset, groups, rows = complete_rows(
         checked_model(model), X, y=y, sample_weight=sample_weight, offset=offset, groups=groups
     )
-    array = model._features(X)
-    y = validation.target_array(y)
-    if y.ndim != 2:
-        y = validation.codes_of(y, model.classes, n_samples=array.shape[0])
-    weight = validation.sample_weights(sample_weight, array.shape[0])
-    problem = Problem.from_validated(
-        array, y, model.classes, model.feature_names, weight, class_weight=None, label_smoothing=0.0
-    ).with_offset(offset)
+    with rows_called(rows):
+        array = model._features(X)
+        y = validation.target_array(y)
+        if y.ndim != 2:
+            y = validation.codes_of(y, model.classes, n_samples=array.shape[0])
+        weight = validation.sample_weights(sample_weight, array.shape[0])
+        problem = Problem.from_validated(
+            array, y, model.classes, model.feature_names, weight, class_weight=None, label_smoothing=0.0
+        ).with_offset(offset)
     options = ObjectiveOptions(
         fit_intercept=validation.flag("fit_intercept", fit_intercept), n_threads=validation.n_threads(n_threads)
     )

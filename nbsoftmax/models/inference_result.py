@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from nbsoftmax import validation
-from nbsoftmax.errors import InputValueError, listed, plain
+from nbsoftmax.errors import InputValueError, listed, plain, rows_called
 from nbsoftmax.models.chi_squared import ChiSquared, chi_squared, wald
 from nbsoftmax.models.column_effects import chosen_columns, mean_column_effects
 from nbsoftmax.models.complete_rows import complete_rows
@@ -290,8 +290,7 @@ class Inference(Displayed):
         at : {"overall", "mean", "median"}, or array_like, frame or sparse matrix (n_points, n_features)
             "overall": the mean of the effects at the rows of the fit, with the weights of its samples, but without
             those of its classes. "mean" and "median": the effects at the mean or median of each feature, and at the
-            mean of the offset. A table: the mean of the effects at its rows, without those with missing values if the
-            fit left such rows out.
+            mean of the offset. A table: the mean at its rows, without those that `missing="drop"` leaves out.
         kind : {"dydx", "eyex", "dyex", "eydx"}
             "dydx": the change of the probability for a change of the feature by 1. With "ey", the change of the
             logarithm of the probability; with "ex", the change for a change of the logarithm of the feature by 1.
@@ -320,8 +319,9 @@ class Inference(Displayed):
         if isinstance(at, str):
             points = points_of_fit(self.problem, self.device, at, sample_weight, offset)
         else:
-            at, *beside = complete_rows(self.model, at, sample_weight=sample_weight, offset=offset)
-            points = points_of_table(self.model, at, *beside)
+            at, *beside, rows = complete_rows(self.model, at, sample_weight=sample_weight, offset=offset)
+            with rows_called(rows):
+                points = points_of_table(self.model, at, *beside)
         if chosen:
             of = mean_column_effects(self.model, points, at, chosen, free, self.covariance, kind, dummies=dummies)
             return MarginalEffects(*of[:3], self.model.classes, of[3], "table", kind)

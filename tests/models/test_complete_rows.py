@@ -119,3 +119,14 @@ def test_a_column_without_values_is_named():
 def test_inference_with_no_complete_row_says_so(model):
     with pytest.raises(nbs.InputValueError, match="every row of X has a missing value"):
         nbs.inference(model, X[:7], Y[:7])
+
+
+@pytest.mark.filterwarnings(f"ignore:{LEFT_OUT}")
+def test_errors_name_rows_of_the_table_that_was_given(model):
+    labels = Y.astype(object)
+    labels[30] = None
+    with pytest.raises(nbs.InputValueError, match="None at row 30"):
+        nbs.inference(model, X, labels)
+    inference = nbs.inference(model, X[KEPT], Y[KEPT], sample_weight=WEIGHT[KEPT])
+    with pytest.raises(nbs.InputValueError, match=r"sample_weight\[30\] is -1"):
+        inference.marginal_effects(X, sample_weight=np.where(np.arange(M) == 30, -1.0, 1.0))
