@@ -21,7 +21,7 @@ def _install(folder, what, after):
 
     original, counter = parts.Part.result, itertools.count()
 
-    def result(self, call):
+    def result(self, call, worker):
         if next(counter) >= after:
             try:
                 (Path(folder) / "armed").unlink()
@@ -30,7 +30,7 @@ def _install(folder, what, after):
             else:
                 (Path(folder) / "done").touch()
                 what()
-        return original(self, call)
+        return original(self, call, worker)
 
     parts.Part.result, parts.original = result, original
 

@@ -15,6 +15,7 @@ from scipy.sparse import csr_array, csr_matrix
 
 import nbsoftmax as nbs
 from nbsoftmax.backends.cluster import parts as cluster_parts
+from nbsoftmax.backends.cluster.client import Cluster
 from nbsoftmax.errors import ClusterError, InputTypeError, InputValueError
 from nbsoftmax.problem import Problem, ProblemInParts
 from tests.processes import run
@@ -151,25 +152,91 @@ def test_workers_and_the_client_add_in_the_same_order(monkeypatch):
         assert np.asarray(a).tobytes() == np.asarray(b).tobytes()
 
 
-def test_small_parts_of_one_worker_are_summed_by_one_task(monkeypatch, client):
-    n_tasks = []
-    make = cluster_parts.Cluster.map
+class Spy:
+    """The numbers of parts that workers answered, and that tasks summed."""
 
-    def counted(self, what, function, *arguments, **options):
-        if what == "sums":
-            n_tasks.append(len(arguments[0]))
-        return make(self, what, function, *arguments, **options)
+    def __init__(self, monkeypatch):
+        self.answered, self.tasks = [], []
+        answers, make = Cluster.answers, Cluster.map
 
-    monkeypatch.setattr(cluster_parts.Cluster, "map", counted)
-    monkeypatch.setattr(cluster_parts, "SPREAD_SECONDS", 0.0)
+        def counted_answers(cluster, *args, **options):
+            found = answers(cluster, *args, **options)
+            self.answered.append(sum(map(len, found.values())))
+            return found
+
+        def counted_tasks(cluster, what, function, *arguments, **options):
+            if what == "sum":
+                self.tasks.append(len(arguments[0]))
+            return make(cluster, what, function, *arguments, **options)
+
+        monkeypatch.setattr(Cluster, "answers", counted_answers)
+        monkeypatch.setattr(Cluster, "map", counted_tasks)
+
+
+def sums(backend, params):
+    loss, grad = backend.loss_and_grad(params)
+    return loss, grad.tobytes()
+
+
+def test_workers_answer_without_tasks_once_they_hold_the_parts(monkeypatch):
+    spy = Spy(monkeypatch)
     backend, params = problems()[0].backend(fit_intercept=True, n_threads=None), rng.normal(size=(K, N + 1))
-    first, second = (backend.loss_and_grad(params) for _ in range(2))
-    monkeypatch.setattr(cluster_parts, "TOGETHER", 0)
-    third = backend.loss_and_grad(params)
-    assert n_tasks[1] <= len(client.nthreads()) < n_tasks[2]
-    for loss, grad in (second, third):
-        assert loss == first[0]
-        assert grad.tobytes() == first[1].tobytes()
+    by_tasks = sums(backend, params)  # the parts were being made
+    assert spy.tasks
+    while spy.answered[-1] < len(CHUNKS):  # a part may move meanwhile
+        sums(backend, params)
+    spy.tasks.clear()
+    assert sums(backend, params) == by_tasks
+    assert spy.tasks == []
+
+
+def test_tasks_compute_what_a_worker_does_not_answer(monkeypatch, client):
+    spy = Spy(monkeypatch)
+    backend, params = problems()[0].backend(fit_intercept=True, n_threads=None), rng.normal(size=(K, N + 1))
+    expected = sums(backend, params)
+    while spy.answered[-1] < len(CHUNKS):
+        sums(backend, params)
+    run_on = type(client).run
+    for silent in client.nthreads():
+
+        def run_without(client, *args, silent=silent, **options):
+            return {worker: answer for worker, answer in run_on(client, *args, **options).items() if worker != silent}
+
+        monkeypatch.setattr(type(client), "run", run_without)
+        spy.answered.clear()
+        spy.tasks.clear()
+        assert sums(backend, params) == expected
+        assert spy.answered[0] + spy.tasks[0] == len(CHUNKS)
+        assert spy.tasks[0] > 0
+
+
+def test_a_worker_answers_for_the_parts_that_it_holds(client):
+    part = client.submit(Held, key="held")
+    part.result()
+    (holder,) = client.who_has([part])[part.key]
+    (other,) = set(client.nthreads()) - {holder}
+    keys = {holder: [part.key, "moved"], other: [part.key]}
+    answers = client.run(cluster_parts._answer, keys=keys, call=None, workers=list(keys))
+    assert answers == {holder: {"held": 7}, other: {}}
+
+
+class Held:
+    """In place of a part."""
+
+    def result(self, call, worker):
+        return 7
+
+
+@pytest.mark.parametrize("error", [OSError, ValueError], ids=["no connection", "forbidden"])
+def test_a_cluster_that_runs_no_functions_of_clients_runs_tasks(monkeypatch, client, error):
+    backend, params = problems()[0].backend(fit_intercept=True, n_threads=None), rng.normal(size=(K, N + 1))
+    expected = sums(backend, params)
+
+    def refused(*args, **options):
+        raise error
+
+    monkeypatch.setattr(type(client), "run", refused)
+    assert sums(backend, params) == expected
 
 
 def test_all_sums_are_those_of_the_rows_in_memory():

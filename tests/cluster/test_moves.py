@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nbsoftmax.backends.cluster.client import described
-from nbsoftmax.backends.cluster.moves import moves, together
+from nbsoftmax.backends.cluster.moves import moves
 from nbsoftmax.backends.cluster.tree import added_by_tree, call_size, result_size, writeable
 from nbsoftmax.backends.sum import Call
 
@@ -36,23 +36,11 @@ def test_equal_loads_stay_and_an_empty_worker_gets_its_share():
     assert moves(["a", "a"], [0, 5], {"a": 1, "b": 1}) == {}  # the one with rows may stay where it is
 
 
-@given(parts=st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 10)), max_size=30), most=st.integers(0, 40))
-def test_parts_of_one_running_worker_are_summed_together_up_to_a_size(parts, most):
-    at, sizes = [w for w, _ in parts], [n for _, n in parts]
-    groups = together(at, sizes, {"a", "b"}, most=most)
-    assert sorted(i for group in groups for i in group) == list(range(len(parts)))
-    for group in groups:
-        assert len({at[i] for i in group}) == 1
-        assert len(group) == 1 or (at[group[0]] != "c" and sum(sizes[i] for i in group) <= most)
-    for w in "ab":
-        of_worker = [sum(sizes[i] for i in group) for group in groups if at[group[0]] == w]
-        firsts = [sizes[group[0]] for group in groups if at[group[0]] == w]
-        assert all(total + following > most for total, following in zip(of_worker, firsts[1:], strict=False))
-
-
 def test_messages_name_a_partition_only_if_the_task_has_one():
     assert described(("nbsoftmax-sum-12ab", 3)).startswith("partition 3")
-    assert described(("nbsoftmax-sums-12ab", 3)) == "a sum over partitions of one worker"
+    assert described(("nbsoftmax-added-12ab", 3)).startswith("the task ")
+    assert described(("read-parquet-12ab", 3)).startswith("the task ")
+    assert described("read-parquet-12ab") == "the task 'read-parquet-12ab', which a partition needs,"
 
 
 @pytest.mark.parametrize("n", [1, 2, 3, 7, 8, 9, 64, 100])

@@ -1,9 +1,9 @@
 """Rows on the workers of a Dask cluster.
 
 A part is the result of a task of the cluster. If its worker is lost, the scheduler runs that task again elsewhere, with
-all tasks that it needs: the client never sends data. For each sum, `params` is the argument of tasks, each of which
-sums over one part, or over several small ones of one worker. The results for the parts are added by a binary tree over
-the parts, whoever adds them:
+all tasks that it needs: the client never sends data. For each sum, the client sends `params` to the workers, which
+return a result for each part that they hold. Where that fails, and for large results, tasks of the scheduler compute
+the sums. The results for the parts are added by a binary tree over the parts, whoever adds them:
 
     ((0 + 1) + (2 + 3)) + ((4 + 5) + 6)
 

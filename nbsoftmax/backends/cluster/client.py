@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Container, Iterator, Sequence
 from concurrent.futures import CancelledError
 from contextlib import contextmanager
 from typing import Any, TypeVar
@@ -20,7 +20,7 @@ T = TypeVar("T")
 
 RETRIES = 2  # of a task that raises an error
 NAME = "nbsoftmax"  # with which the names of all tasks begin
-SEVERAL = "sums"  # in the names of tasks for several partitions
+OF_PARTITION = {"survey", "digest", "part", "moved", "sum"}  # tasks that are numbered as the partitions
 LOST = "the connection to the scheduler is lost ({}); connect again, and resume from a checkpoint if there is one."
 
 
@@ -44,10 +44,20 @@ class Cluster:
             futures: list[Future] = self.client.compute(list(tasks), retries=RETRIES)
         return futures
 
-    def map(self, what: str, function: Callable[..., Any], *arguments: Sequence[Any], **options: Any) -> list[Future]:
-        """Start a task for each item of the sequences, which may contain futures; `what` names the tasks."""
+    def map(
+        self,
+        what: str,
+        function: Callable[..., Any],
+        *arguments: Sequence[Any],
+        numbers: Sequence[int] | None = None,
+        **options: Any,
+    ) -> list[Future]:
+        """Start a task for each item of the sequences, which may contain futures; `what` and `numbers` name the tasks.
+
+        Without `numbers` the tasks are numbered from 0, as the partitions if there is a task for each.
+        """
         name = f"{NAME}-{what}-{uuid4().hex}"
-        keys = [(name, i) for i in range(len(arguments[0]))]
+        keys = [(name, i) for i in (range(len(arguments[0])) if numbers is None else numbers)]
         # Large parameters are sent once, by a task of their own: see `sent`.
         silent = dask.config.set({"distributed.admin.large-graph-warning-threshold": "1 TB"})
         with self._clear_errors(), silent:
@@ -58,19 +68,36 @@ class Cluster:
         """A value that workers get from one another. The scheduler keeps it, in case that they are lost."""
         return self.map(what, itself, [value])[0]
 
-    def held(self, futures: Sequence[Future]) -> tuple[dict[str, int], list[str | None]]:
-        """The running workers with their numbers of threads, and a worker that holds the result of each future.
+    def running(self) -> dict[str, int]:
+        """The running workers with their numbers of threads."""
+        with self._clear_errors():
+            return dict(self.client.sync(self.client.scheduler.ncores_running, workers=None))
+
+    def holders(self, futures: Sequence[Future], running: Container[str]) -> list[str | None]:
+        """A worker that holds the result of each future, one that runs if there is one.
 
         None stands for a result that is being computed.
         """
         with self._clear_errors():
-            threads = dict(self.client.sync(self.client.scheduler.ncores_running, workers=None))
             workers = self.client.who_has(futures)
 
         def best(holders: Sequence[str]) -> str | None:
-            return next((worker for worker in holders if worker in threads), next(iter(holders), None))
+            return next((worker for worker in holders if worker in running), next(iter(holders), None))
 
-        return threads, [best(workers.get(future.key, ())) for future in futures]
+        return [best(workers.get(future.key, ())) for future in futures]
+
+    def answers(self, function: Callable[..., Any], workers: Collection[str], **arguments: Any) -> dict[str, Any]:
+        """What a function returns on each of the workers, which run it at once, without a task of the scheduler.
+
+        A worker that is lost meanwhile, or on which the function raises an error, gives no answer.
+        """
+        if not workers:
+            return {}
+        try:
+            found = self.client.run(function, workers=list(workers), on_error="ignore", **arguments)
+        except (OSError, ValueError):  # the scheduler is gone, or its configuration forbids it: tasks say what to do
+            return {}
+        return dict(found)
 
     def gathered(self, futures: Sequence[Future]) -> list[Any]:
         """The results, when all tasks have ended.
@@ -147,8 +174,8 @@ def itself(value: T) -> T:
 
 def described(key: Any) -> str:
     """A task for a message: by its partition, if this package has named it."""
-    if isinstance(key, tuple) and len(key) == 2 and str(key[0]).startswith(NAME):
-        if str(key[0]).startswith(f"{NAME}-{SEVERAL}-"):
-            return "a sum over partitions of one worker"
-        return f"partition {key[1]} (counted from 0)"
+    if isinstance(key, tuple) and len(key) == 2:
+        first, _, rest = str(key[0]).partition("-")
+        if first == NAME and rest.partition("-")[0] in OF_PARTITION:
+            return f"partition {key[1]} (counted from 0)"
     return f"the task {key!r}, which a partition needs,"

@@ -1,8 +1,8 @@
-"""Which parts should move to other workers, so that all have about the same to do, and which are summed together."""
+"""Which parts should move to other workers, so that all have about the same to do."""
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 
 def moves(at: Sequence[str], sizes: Sequence[int], threads: Mapping[str, int]) -> dict[int, str]:
@@ -33,25 +33,3 @@ def moves(at: Sequence[str], sizes: Sequence[int], threads: Mapping[str, int]) -
         load[least] += sizes[i] / threads[least]
         found[i] = least
     return found
-
-
-def together(at: Sequence[str], sizes: Sequence[int], running: Container[str], *, most: int) -> list[list[int]]:
-    """Groups of parts of one worker, each with a size of at most `most`, or of one part that is larger.
-
-    Parameters
-    ----------
-    at : sequence of str
-        The worker of each part; each part of a worker that is not `running` is alone, since others may sum over it.
-    sizes : sequence of int
-        The size of each part.
-    """
-    groups: list[list[int]] = []
-    last: dict[str, tuple[list[int], int]] = {}  # the last group of each worker, and its size
-    for i, (worker, size) in enumerate(zip(at, sizes, strict=True)):
-        group, total = last.get(worker, ([], most + 1))
-        if worker not in running or total + size > most:
-            group, total = [], 0
-            groups.append(group)
-        group.append(i)
-        last[worker] = group, total + size
-    return groups

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import pickle
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from dask.sizeof import sizeof
-from distributed import Future, get_worker
+from distributed import Future, Worker, get_worker
 
 from nbsoftmax.backends.base import Backend
-from nbsoftmax.backends.cluster.client import SEVERAL, Cluster, itself
-from nbsoftmax.backends.cluster.moves import moves, together
+from nbsoftmax.backends.cluster.client import Cluster, itself
+from nbsoftmax.backends.cluster.moves import moves
 from nbsoftmax.backends.cluster.tree import added_by_tree, call_size, result_size, writeable
 from nbsoftmax.backends.sum import Call
 from nbsoftmax.errors import ClusterError
@@ -23,9 +24,6 @@ from nbsoftmax.kernels.runtime.blas import one_thread
 
 LARGE = 100_000  # numbers from which on results are added by workers, and parameters passed on between them
 GROUP = 8  # results that one task adds: a power of two, so that groups of groups form the binary tree
-# Numbers of X in the parts over which one task sums, at most. (Measured with two workers: each task takes about 2 ms
-# besides its sums. If a worker is lost, all parts of such a task go to one other worker, which must have the memory.)
-TOGETHER = 2**26
 SPREAD_SECONDS = 2.0  # between two looks at which workers hold the parts
 
 Make = Callable[[Any, int], Backend]
@@ -61,7 +59,9 @@ class ClusterParts:
         self._cluster, self._sizes, self._shape = cluster, sizes, shape
         options = {"make": cluster.sent("weights", make), "n_threads": n_threads}
         self._parts = cluster.map("part", _part, rows, sizes, range(len(sizes)), **options)
-        self._looked, self._groups = -np.inf, [[i] for i in range(len(sizes))]
+        self._running: dict[str, int] = {}  # workers, with their numbers of threads
+        self._at: list[str | None] = []  # the worker of each part, at the last look
+        self._looked = -np.inf
 
     def total(self, call: Call) -> Any:
         """The results of `call` for all parts, added by a binary tree over the parts."""
@@ -76,32 +76,44 @@ class ClusterParts:
             results = cluster.map("added", added_by_tree, groups)
         return writeable(cluster.gathered(results)[0])
 
-    def _results(self, call: Any) -> list[Any]:
-        """The results of a call for all parts, in their order; one task for each group of parts."""
-        groups = [[self._parts[i] for i in group] for group in self._groups]
-        found = self._cluster.gathered(self._cluster.map(SEVERAL, _all_summed, groups, call=call))
-        results: dict[int, Any] = {}
-        for group, of_group in zip(self._groups, found, strict=True):
-            results.update(zip(group, of_group, strict=True))
-        return [results[i] for i in range(len(self._parts))]
+    def _results(self, call: Call) -> list[Any]:
+        """The results of a call for all parts, in their order.
+
+        Each worker is asked for the parts that it holds, which takes 2 ms; a task of the scheduler takes 10. Tasks
+        compute what has no answer, because a worker was lost, moved a part or failed: the scheduler makes parts again.
+        """
+        cluster, keys = self._cluster, defaultdict(list)
+        for part, worker in zip(self._parts, self._at, strict=True):
+            if worker in self._running:
+                keys[worker].append(part.key)
+        found: dict[Any, Any] = {}
+        for answer in cluster.answers(_answer, list(keys), keys=dict(keys), call=call).values():
+            found.update(answer)
+        missing = [i for i, part in enumerate(self._parts) if part.key not in found]
+        if missing:
+            self._looked = -np.inf
+            parts = [self._parts[i] for i in missing]
+            results = cluster.gathered(cluster.map("sum", _summed, parts, call=call, numbers=missing))
+            found.update(zip([part.key for part in parts], results, strict=True))
+        return [found[part.key] for part in self._parts]
 
     def _spread(self) -> None:
         """Find the workers of the parts. Move parts to those that have few, after a worker was lost or has joined."""
-        now = time.monotonic()
-        if now - self._looked < SPREAD_SECONDS:
+        cluster, now = self._cluster, time.monotonic()
+        before, self._running = self._running, cluster.running()
+        if self._running == before and now - self._looked < SPREAD_SECONDS:
             return
-        threads, held = self._cluster.held(self._parts)
-        at = [worker for worker in held if worker is not None]
-        if len(at) < len(held):  # some are being made: the next sum looks again
-            self._groups = [[i] for i in range(len(held))]
+        self._at = cluster.holders(self._parts, self._running)
+        at = [worker for worker in self._at if worker is not None]
+        if len(at) < len(self._at):  # some are being made: the next sum looks again
+            self._looked = -np.inf
             return
         self._looked = now
-        for i, worker in (moves(at, self._sizes, threads) if len(threads) > 1 else {}).items():
+        for i, worker in (moves(at, self._sizes, self._running) if len(self._running) > 1 else {}).items():
             # If the worker is lost, another one may run the task.
             options = {"workers": [worker], "allow_other_workers": True}
-            self._parts[i] = self._cluster.map("moved", itself, [self._parts[i]], **options)[0]
-            at[i] = worker
-        self._groups = together(at, [size * self._shape[1] for size in self._sizes], threads, most=TOGETHER)
+            self._parts[i] = cluster.map("moved", itself, [self._parts[i]], numbers=[i], **options)[0]
+            self._at[i] = None
 
 
 class Part:
@@ -121,9 +133,8 @@ class Part:
     def __sizeof__(self) -> int:
         return int(sizeof(self._given[0]))  # by which the scheduler decides whether tasks run on other workers
 
-    def result(self, call: Call) -> Any:
+    def result(self, call: Call, worker: Worker) -> Any:
         """The result of a call, by all threads of this worker: calls of other parts wait."""
-        worker = get_worker()
         rows, make, n_threads = self._given
         with _turns[worker.address], one_thread():
             if self._backend is None:
@@ -154,8 +165,15 @@ def _part(rows: Any, size: int, number: int, *, make: Make, n_threads: int | Non
 
 
 def _summed(part: Part, *, call: Call) -> Any:
-    return part.result(call)
+    return part.result(call, get_worker())
 
 
-def _all_summed(parts: list[Part], *, call: Call) -> list[Any]:
-    return [part.result(call) for part in parts]
+async def _answer(keys: Mapping[str, Sequence[Any]], call: Call, dask_worker: Worker) -> dict[Any, Any]:
+    """The results for those parts of a worker's list that it still holds, computed by a thread of its tasks."""
+    data = dask_worker.data
+    parts = {key: data[key] for key in keys[dask_worker.contact_address] if key in data}
+
+    def results() -> dict[Any, Any]:
+        return {key: part.result(call, dask_worker) for key, part in parts.items()}
+
+    return await asyncio.get_running_loop().run_in_executor(dask_worker.executors["default"], results)
