@@ -82,6 +82,7 @@ def run(arguments: argparse.Namespace) -> int:
         "Cs": found.Cs.tolist(),
         "log_loss": found.log_loss.tolist(),
         "accuracy": found.accuracy.tolist(),
+        "n_features": found.n_features.tolist(),
         "best": found.best,
         "one_standard_error": found.one_standard_error,
     }
@@ -106,11 +107,13 @@ def _table(found: CVResult) -> list[str]:
     from nbsoftmax.selection.cross_validation import summary
 
     mean, error = summary(found.log_loss)
-    lines = [f"{'C':>10}   log-loss  std. error   accuracy"]
+    few = found.leaves_out_features
+    lines = [f"{'C':>10}   log-loss  std. error   accuracy{'   features' * few}"]
     marked = {found.best: ["best"]}
     marked.setdefault(found.one_standard_error, []).append("one standard error")
     for i in np.argsort(found.Cs, kind="stable").tolist():
         numbers = f"{mean[i]:10.4f} {error[i]:11.4f} {found.accuracy[i].mean():10.4f}"
+        numbers += f" {found.n_features[i].mean():10.1f}" * few
         line = f"{'(skipped: loss already rising)':>33}" if np.isnan(mean[i]) else numbers
         lines.append(f"{found.Cs[i]:10.4g} {line}  {', '.join(marked.get(i, []))}".rstrip())
     return lines

@@ -57,9 +57,8 @@ def columns_of(table: Table, wanted: Sequence[str] | None = None) -> Iterator[Co
             f"X lacks the column{s} {listed(missing)} that the model was trained on; its columns are {listed(names)}."
         )
     if len(known) < len(names):
-        twice = next((name for name in wanted or names if names.count(name) > 1), None)
-        if twice is not None:
-            raise InputValueError(f"X has several columns named {plain(twice)}; give each a name of its own.")
+        chosen = known if wanted is None else set(wanted)
+        frames.refuse_twice([name for name in names if name in chosen])
     if isinstance(table, dict):
         yield from (table[name] for name in wanted or names)
         return

@@ -29,7 +29,7 @@ from nbsoftmax.problem import Problem, shuffled_by_class
 from nbsoftmax.selection.fit import fit_for_c
 from nbsoftmax.selection.folds_of_source import folds_of_source
 from nbsoftmax.selection.grid import grid_for
-from nbsoftmax.selection.path import options_of_data, refuse_strengths, shared_problem
+from nbsoftmax.selection.path import n_selected, options_of_data, refuse_strengths, shared_problem
 from nbsoftmax.training.result import FitResult
 from nbsoftmax.validation import Float64s
 
@@ -47,6 +47,8 @@ class CVResult(Displayed):
         In the given order.
     log_loss, accuracy : ndarray (n_penalties, n_folds)
         Of the held-out samples, weighted by their sample weights; NaN for penalties after the end of the path.
+    n_features : ndarray (n_penalties, n_folds)
+        The number of features with a coefficient that is not 0 in the fit of the fold; NaN likewise.
     best : int
         Index of the least mean log-loss.
     one_standard_error : int
@@ -58,6 +60,7 @@ class CVResult(Displayed):
     Cs: Float64s
     log_loss: Float64s
     accuracy: Float64s
+    n_features: Float64s
     best: int
     one_standard_error: int
     result: FitResult
@@ -65,31 +68,38 @@ class CVResult(Displayed):
     def to_frame(self) -> Any:
         """A data frame with a row for each penalty: of pandas, or of polars if pandas is not installed.
 
-        Log-loss with its standard error, and accuracy, are means over the folds.
+        Log-loss with its standard error, accuracy and the number of features are means over the folds.
         """
         log_loss, error = summary(self.log_loss)
-        accuracy = self.accuracy.mean(axis=1)
-        return data_frame({"C": self.Cs, "log_loss": log_loss, "std_error": error, "accuracy": accuracy})
+        means = {"accuracy": self.accuracy.mean(axis=1), "n_features": self.n_features.mean(axis=1)}
+        return data_frame({"C": self.Cs, "log_loss": log_loss, "std_error": error, **means})
+
+    @property
+    def leaves_out_features(self) -> bool:
+        """Whether a fit has a feature without a coefficient, as with l1."""
+        return bool(np.nanmin(self.n_features) < self.result.model.n_features)
 
     def _title(self) -> str:
         n_penalties, n_folds = self.log_loss.shape
         return f"{counted(n_penalties, 'penalty')}, {counted(n_folds, 'fold')}"
 
     def _lines(self) -> dict[str, str]:
-        rows = self._table().rows
+        table = self._table()
         chosen = {"best": self.best, "one standard error": self.one_standard_error}
         lines = {
-            name: "C {}, log-loss {}, standard error {}, accuracy {}".format(*rows[i]) for name, i in chosen.items()
+            name: ", ".join(f"{what} {number}" for what, number in zip(table.header, table.rows[i], strict=True))
+            for name, i in chosen.items()
         }
         lines["result"] = f"{'converged' if self.result.converged else 'not converged'}, fitted to all samples"
         return lines
 
     def _table(self) -> Table:
-        columns = self.Cs, *summary(self.log_loss), self.accuracy.mean(axis=1)
-        return Table(
-            ("C", "log-loss", "standard error", "accuracy"),
-            [tuple(f"{number:.4g}" for number in row) for row in np.column_stack(columns).tolist()],
-        )
+        names = ["C", "log-loss", "standard error", "accuracy"]
+        columns = [self.Cs, *summary(self.log_loss), self.accuracy.mean(axis=1)]
+        if self.leaves_out_features:
+            names.append("features")
+            columns.append(self.n_features.mean(axis=1))
+        return Table(tuple(names), [tuple(f"{n:.4g}" for n in row) for row in np.column_stack(columns).tolist()])
 
 
 def cross_validate(
@@ -152,11 +162,11 @@ def cross_validate(
         raise InputTypeError("cross_validate takes rows in memory or in blocks, but X is a Dask collection.")
     grid = grid_for(problem, Cs, l1_ratio, options)
     options |= {"random_state": random_state}
-    log_losses, accuracies = _scores(parts, grid, l1_ratio, options)
-    mean, error = summary(log_losses)
+    scores = _scores(parts, grid, l1_ratio, options)
+    mean, error = summary(scores[0])
     best, least = int(np.nanargmin(mean)), one_standard_error(grid, mean, error)
     result = fit_for_c(problem, grid[best if refit == "best" else least], l1_ratio, options)
-    return CVResult(grid, log_losses, accuracies, best, least, result)
+    return CVResult(grid, *scores, best, least, result)
 
 
 def _folds_of_problem(
@@ -172,27 +182,27 @@ def _folds_of_problem(
 class Fold(Protocol):
     """One split of the samples."""
 
-    def evaluate(self, C: float, l1_ratio: float, options: dict[str, Any]) -> tuple[float, float]:
-        """Log-loss and accuracy of the held-out samples for the next C."""
+    def evaluate(self, C: float, l1_ratio: float, options: dict[str, Any]) -> tuple[float, float, int]:
+        """Log-loss and accuracy of the held-out samples, and the number of features, for the next C."""
         ...
 
 
 def _scores(
     parts: Sequence[Fold], grid: Float64s, l1_ratio: float, options: dict[str, Any]
-) -> tuple[Float64s, Float64s]:
-    """Log-loss and accuracy of all folds, (n_penalties, n_folds), from the strongest penalty on."""
-    log_loss, accuracy = np.full((2, grid.size, len(parts)), np.nan)
+) -> tuple[Float64s, Float64s, Float64s]:
+    """Log-loss, accuracy and number of features of all folds, (n_penalties, n_folds), from the strongest penalty on."""
+    log_loss, accuracy, n_features = np.full((3, grid.size, len(parts)), np.nan)
     order = np.argsort(grid, kind="stable").tolist()
     above = 0
     for i in order:
         for f, part in enumerate(parts):
-            log_loss[i, f], accuracy[i, f] = part.evaluate(grid[i], l1_ratio, options)
+            log_loss[i, f], accuracy[i, f], n_features[i, f] = part.evaluate(grid[i], l1_ratio, options)
         mean, error = summary(log_loss)
         best = int(np.nanargmin(mean))
         above = above + 1 if mean[i] > mean[best] + WORSE * max(error[i], error[best]) else 0
         if above >= PATIENCE:
             break
-    return log_loss, accuracy
+    return log_loss, accuracy, n_features
 
 
 def summary(log_loss: Float64s) -> tuple[Float64s, Float64s]:
@@ -232,14 +242,14 @@ class _Fold:
         self._loss = PenalizedLoss(held_out, ObjectiveOptions())
         self._last: SoftmaxModel | None = None
 
-    def evaluate(self, C: float, l1_ratio: float, options: dict[str, Any]) -> tuple[float, float]:
-        """Log-loss and accuracy of the held-out samples for the next C."""
+    def evaluate(self, C: float, l1_ratio: float, options: dict[str, Any]) -> tuple[float, float, int]:
+        """Log-loss and accuracy of the held-out samples, and the number of features, for the next C."""
         problem = self._problem
         model = self._last = fit_for_c(problem, C, l1_ratio, options, init=self._last).model
         given = problem.offset if problem.offset.size else None
         best = predictions(model.coef, model.intercept, problem.X, BEST, offset=given)[1][:, 0]
         right = best[self._test] == problem.y[self._test]
-        return self._loss.value(params_of(model)), accuracy(right, self._weight)
+        return self._loss.value(params_of(model)), accuracy(right, self._weight), n_selected(model)
 
 
 def weights_of_rows(rows: NDArray[np.int64], weight: Float64s) -> Float64s:

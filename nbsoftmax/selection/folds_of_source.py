@@ -18,6 +18,7 @@ from nbsoftmax.models.softmax import SoftmaxModel, params_of
 from nbsoftmax.penalized_loss import ObjectiveOptions, PenalizedLoss
 from nbsoftmax.problem import ProblemInParts, problem_of
 from nbsoftmax.selection.fit import fit_for_c
+from nbsoftmax.selection.path import n_selected
 
 
 class PartOfFold:
@@ -70,15 +71,15 @@ class FoldOfSource:
         self._loss = PenalizedLoss(held_out, ObjectiveOptions())
         self._last: SoftmaxModel | None = None
 
-    def evaluate(self, C: float, l1_ratio: float, options: dict[str, Any]) -> tuple[float, float]:
-        """Log-loss and accuracy of the held-out samples for the next C."""
+    def evaluate(self, C: float, l1_ratio: float, options: dict[str, Any]) -> tuple[float, float, int]:
+        """Log-loss and accuracy of the held-out samples, and the number of features, for the next C."""
         model = self._last = fit_for_c(self._problem, C, l1_ratio, options, init=self._last).model
 
         def predict(X: Any, offset: Any) -> tuple[Any, Any]:
             return predictions(model.coef, model.intercept, X, BEST, offset=offset)
 
         right = accuracy_in_blocks(self._held_out, (model.n_features, model.feature_names), predict, model.classes)
-        return self._loss.value(params_of(model)), right
+        return self._loss.value(params_of(model)), right, n_selected(model)
 
 
 def folds_of_source(source: RowBlocks, folds: Any, seed: int | None, options: dict[str, Any]) -> list[FoldOfSource]:

@@ -25,6 +25,7 @@ from nbsoftmax import validation
 from nbsoftmax.encoding import TableOptions, checked_options
 from nbsoftmax.errors import InputTypeError, InputValueError, plain
 from nbsoftmax.models.display import Displayed, counted
+from nbsoftmax.models.softmax import SoftmaxModel
 from nbsoftmax.models.to_frame import data_frame
 from nbsoftmax.problem import AnyProblem, problem_of
 from nbsoftmax.selection.grid import grid_for, grid_of, penalties
@@ -69,7 +70,7 @@ class PathResult(Displayed):
                 "l1": self.l1s,
                 "l2": self.l2s,
                 "objective": [result.objective for result in self.results],
-                "n_features": [int(result.model.coef.any(axis=0).sum()) for result in self.results],
+                "n_features": [n_selected(result.model) for result in self.results],
                 "n_iter": [result.n_iter for result in self.results],
                 "converged": [result.converged for result in self.results],
             }
@@ -84,6 +85,11 @@ class PathResult(Displayed):
     def intercepts(self) -> Float64s:
         """(n_penalties, n_classes)."""
         return np.stack([result.model.intercept for result in self.results])
+
+
+def n_selected(model: SoftmaxModel) -> int:
+    """The number of features with a coefficient that is not 0."""
+    return int(model.coef.any(axis=0).sum())
 
 
 def fit_path(

@@ -6,6 +6,7 @@ None of these libraries is imported here: an object of a library can exist only 
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -32,26 +33,35 @@ def frame(X: Any, *, sparse: bool = True) -> tuple[Any, tuple[str, ...] | None]:
     """Split a pandas, polars or Arrow table into (array, feature names); anything else is (X, None).
 
     The array is float32 if all columns are float32 or float16, and float64 otherwise; missing values are NaN. For a
-    column that is not numeric, the error names the column. If `sparse`, a table with sparse columns may become a sparse
-    array, see `_sparse_of_pandas`.
+    column that is not numeric, the error names the column; names that occur twice are refused. If `sparse`, a table
+    with sparse columns may become a sparse array, see `_sparse_of_pandas`.
     """
     if type(X) is np.ndarray:  # the usual case first: the tests below take as long as a prediction of one row
         return X, None
     if _is(X, "pandas", "DataFrame"):
-        return _of_pandas(X, sparse=sparse)
-    if _is(X, "polars", "DataFrame"):
-        return _of_polars(X)
-    if _is(X, "pyarrow", "Table", "RecordBatch"):
-        return _of_arrow(X)
-    if not (hasattr(X, "to_numpy") and hasattr(X, "columns")):
+        array, names = _of_pandas(X, sparse=sparse)
+    elif _is(X, "polars", "DataFrame"):
+        array, names = _of_polars(X)
+    elif _is(X, "pyarrow", "Table", "RecordBatch"):
+        array, names = _of_arrow(X)
+    elif hasattr(X, "to_numpy") and hasattr(X, "columns"):
+        array, names = X.to_numpy(), tuple(map(str, X.columns))
+        if array.dtype.kind not in "fiub":
+            raise InputTypeError(
+                f"X is a {type(X).__name__} whose to_numpy() has dtype {array.dtype}, expected numbers; "
+                "convert its columns to numbers first."
+            )
+    else:
         return X, None
-    array = X.to_numpy()
-    if array.dtype.kind not in "fiub":
-        raise InputTypeError(
-            f"X is a {type(X).__name__} whose to_numpy() has dtype {array.dtype}, expected numbers; "
-            "convert its columns to numbers first."
-        )
-    return array, tuple(map(str, X.columns))
+    refuse_twice(names)
+    return array, names
+
+
+def refuse_twice(names: Sequence[str]) -> None:
+    """Refuse columns of the same name: predictions could not tell which is which."""
+    if len(set(names)) < len(names):
+        twice = next(name for name, n in Counter(names).items() if n > 1)
+        raise InputValueError(f"X has several columns named {plain(twice)}; give each a name of its own.")
 
 
 def library_of(X: Any) -> str | None:
@@ -322,14 +332,14 @@ def same_features(given: tuple[str, ...] | None, trained: tuple[str, ...] | None
     known, found = set(trained), set(given)  # sets, because there may be 100,000 features
     missing = [c for c in trained if c not in found]
     extra = [c for c in given if c not in known]
-    if not missing and not extra:
+    if not missing and not extra and len(given) == len(trained):
         j = next(j for j, (a, b) in enumerate(zip(given, trained, strict=True)) if a != b)
         raise InputValueError(
             f"X has the features of the training in another order (column {j} is {given[j]!r}, expected "
             f"{trained[j]!r}); "
             "select them by name: X[list(model.feature_names)]."
         )
-    what = f"lacks {missing[0]!r}" if missing else f"has the unknown {extra[0]!r}"
+    what = f"lacks {missing[0]!r}" if missing else f"has the unknown {extra[0]!r}" if extra else "has other features"
     raise InputValueError(
         f"X {what} ({len(given)} features, the model was trained on {len(trained)}, first: {trained[0]!r}); "
         "give the features that the model was trained on."

@@ -26,6 +26,16 @@ def test_cv_prints_a_table_and_saves_the_choice(flowers, tmp_path, capsys):
     assert "folds is 1" in refused(capsys, "cv", path, "--target", "species", "--folds", 1)
 
 
+def test_cv_counts_features_if_some_are_left_out(flowers, tmp_path, capsys):
+    options = "--target", "species", "--Cs", 1e-5, 1, "--l1-ratio", 1, "--folds", 3
+    assert run("cv", flowers[0], *options) == 0
+    header, first, second = capsys.readouterr().out.splitlines()[:3]
+    assert header.split()[-1] == "features"
+    assert (first.split()[4], second.split()[4]) == ("0.0", "2.0")
+    assert run("cv", flowers[0], *options, "--json") == 0
+    assert json.loads(capsys.readouterr().out)["n_features"] == [[0.0] * 3, [2.0] * 3]
+
+
 def test_cv_whose_last_fit_has_not_converged_exits_with_1(flowers, capsys, monkeypatch):
     monkeypatch.setattr(newton_cg, "MAX_ITER", 1)
     assert run("cv", flowers[0], "--target", "species", "--Cs", 1e4, "--folds", 2) == 1

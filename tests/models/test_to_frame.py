@@ -25,9 +25,14 @@ def test_cross_validation_has_a_row_for_each_penalty(frames):
     found = nbs.cross_validate(*blobs(), Cs=3, folds=4)
     error = found.log_loss.std(axis=1, ddof=1) / 2
     assert np.allclose(np.asarray(found.to_frame()["std_error"]), error, rtol=1e-12)
-    means = {"log_loss": found.log_loss.mean(axis=1), "accuracy": found.accuracy.mean(axis=1)}
-    expected = {"C": found.Cs, "log_loss": means["log_loss"], "std_error": np.asarray(found.to_frame()["std_error"])}
-    assert_columns(frames, found.to_frame(), expected | {"accuracy": means["accuracy"]})
+    expected = {
+        "C": found.Cs,
+        "log_loss": found.log_loss.mean(axis=1),
+        "std_error": np.asarray(found.to_frame()["std_error"]),
+        "accuracy": found.accuracy.mean(axis=1),
+        "n_features": [found.result.model.n_features] * 3,
+    }
+    assert_columns(frames, found.to_frame(), expected)
 
 
 def test_a_path_has_a_row_for_each_penalty(frames):

@@ -371,3 +371,20 @@ def test_accuracy_is_the_share_of_weights_of_any_size():
     for scale in (1.0, 1e308, 1e-300):
         assert accuracy(right, weight * scale) == pytest.approx(0.75, rel=1e-14)
     assert accuracy(right) == 0.75
+
+
+def test_cross_validation_counts_the_features_of_each_fold():
+    rng = np.random.default_rng(3)
+    X, fold = rng.normal(size=(120, 6)), np.arange(120) % 3
+    y = np.argmax(X[:, :2] @ rng.normal(size=(2, 3)) + rng.gumbel(size=(120, 3)), axis=1)
+    folds = [(np.flatnonzero(fold != k), np.flatnonzero(fold == k)) for k in range(3)]
+    found = nbs.cross_validate(X, y, Cs=[1e-3, 0.2, 100], l1_ratio=1, folds=folds)
+    for k, (train, _) in enumerate(folds):
+        coefs = nbs.fit_path(X[train], y[train], Cs=[1e-3, 0.2, 100], l1_ratio=1).coefs
+        assert np.array_equal(found.n_features[:, k], coefs.any(axis=1).sum(axis=1))
+    assert found.n_features.min() == 0 < found.n_features[1].min() <= found.n_features[1].max() < 6
+    assert found.leaves_out_features
+    assert "features" in repr(found)
+    ridge = nbs.cross_validate(X, y, Cs=[1e-3, 100], folds=folds)
+    assert not ridge.leaves_out_features
+    assert "features" not in repr(ridge)

@@ -84,6 +84,14 @@ BAD = {
         "missing value.*'flag'.*row 1|'flag'.*missing value.*row 1",
     ),
     "NaN": (lambda: table(age=(AGE, "float64"), flag=(MISSING, "float64")), "missing value.*'flag'.*row 1"),
+    "two columns of a name": (
+        lambda: pd.DataFrame(DENSE, columns=["age", "age"]),
+        "several columns named 'age'; give each a name",
+    ),
+    "two columns of a name, of Arrow": (
+        lambda: pytest.importorskip("pyarrow").Table.from_arrays([AGE, AGE], names=["age", "age"]),
+        "several columns named 'age'; give each a name",
+    ),
     "inf": (lambda: table(age=([np.inf, *AGE[1:]], "float64"), flag=(FLAG, "bool")), "inf in column 'age' at row 0"),
     "Arrow NA": (
         lambda: table(age=(AGE, "float64"), flag=(MISSING, arrow(lambda pa: pa.bool_()))),
@@ -181,7 +189,7 @@ ENCODES = ("fit", "fit_path", "cross_validate")  # these take categories, see te
 
 
 @pytest.mark.parametrize("function", TAKES_X)
-@pytest.mark.parametrize("kind", ["boolean", "categories", "durations", "objects"])
+@pytest.mark.parametrize("kind", ["boolean", "categories", "durations", "objects", "two columns of a name"])
 def test_every_function_names_the_column(function, kind):
     make, message = BAD[kind]
     if function in ENCODES and kind == "categories":
@@ -371,6 +379,7 @@ def test_feature_names_of_a_table_are_kept():
         (("b", "a"), "another order.*column 0 is 'b'"),
         (("a",), "lacks 'b'"),
         (("a", "b", "c"), "unknown 'c'"),
+        (("a", "b", "b"), "other features .3 features, the model was trained on 2"),
     ],
 )
 def test_features_must_be_those_of_the_training_in_the_same_order(given, message):
