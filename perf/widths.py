@@ -85,7 +85,10 @@ def read_one(path: str | Path) -> Results:
 
 
 def side_by_side(runs: list[Results]) -> Results:
-    """The rows of several runs in one table for each group, those of the same work below each other."""
+    """The rows of several runs in one table for each group, those of the same work below each other.
+
+    Fits of runs with the same vectors follow one another: a page may be measured in several parts.
+    """
     if len(runs) == 1:
         return runs[0]
     runs = sorted(runs, key=lambda run: -int(run.machine["vectors"].split()[0]))  # the widest vectors first
@@ -93,14 +96,19 @@ def side_by_side(runs: list[Results]) -> Results:
     other = next((run for run in runs if run.groups.keys() != first.groups.keys()), first)
     if other is not first:
         raise SystemExit(f"'{first.title}' and '{other.title}' have no page together")
-    fits = [f | {"problem": f"{f['problem']}, {run.machine['vectors']}"} for run in runs for f in run.fits]
+    vectors = list(dict.fromkeys(run.machine["vectors"] for run in runs))
+    fits = [
+        f if len(vectors) == 1 else f | {"problem": f"{f['problem']}, {run.machine['vectors']}"}
+        for run in runs
+        for f in run.fits
+    ]
     page = replace(first, groups={}, tables={}, machine=dict(first.machine), fits=fits)
-    page.machine["vectors"] = "; ".join(run.machine["vectors"] for run in runs)
+    page.machine["vectors"] = "; ".join(vectors)
     for name in page.machine.keys() - {"vectors"}:
         values = [run.machine[name] for run in runs]
         if len(set(values)) > 1:
-            pairs = zip(runs, values, strict=True)
-            page.machine[name] = "; ".join(f"{run.machine['vectors']}: {value}" for run, value in pairs)
+            labels = [f"{run.machine['vectors']}: " if len(vectors) > 1 else "" for run in runs]
+            page.machine[name] = "; ".join(label + value for label, value in zip(labels, values, strict=True))
     for title, rows in first.groups.items():
         others = [{(row.work, row.dtype): row for row in run.groups[title]} for run in runs]
         page.groups[title] = [rows_of[row.work, row.dtype] for row in rows for rows_of in others]

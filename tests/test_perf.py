@@ -94,6 +94,19 @@ def test_runs_of_two_machines_are_beside_each_other_and_facts_that_differ_name_t
         widths.side_by_side(runs)
 
 
+def test_runs_of_one_width_are_parts_of_a_page(peers):
+    from perf import report, widths
+
+    limits = {"read": 2e10, "copy": 2e10, "gemm float64": 7e10, "gemm float32": 1.4e11}
+    runs = [report.Results(limits, machine=report.machine() | {"date": date}) for date in ("one", "other")]
+    for run, problem in zip(runs, ("names", "words"), strict=True):
+        run.fits = [{"problem": problem}]
+    page = widths.side_by_side(runs)
+    assert [fit["problem"] for fit in page.fits] == ["names", "words"]
+    assert page.machine["vectors"] == report.machine()["vectors"]
+    assert page.machine["date"] == "one; other"
+
+
 def test_a_peer_that_is_not_installed_is_named_and_skipped(peers, monkeypatch):
     monkeypatch.setitem(peers.PEERS, "PyTorch", "no_such_module")
     assert "PyTorch" in peers.missing()

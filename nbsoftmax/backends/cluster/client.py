@@ -93,10 +93,11 @@ class Cluster:
         """
         if not workers:
             return {}
-        try:
-            found = self.client.run(function, workers=list(workers), on_error="ignore", **arguments)
-        except (OSError, ValueError):  # the scheduler is gone, or its configuration forbids it: tasks say what to do
-            return {}
+        with self._clear_errors():
+            try:
+                found = self.client.run(function, workers=list(workers), on_error="ignore", **arguments)
+            except (OSError, ValueError):  # no connection, or forbidden by the configuration: tasks say what to do
+                return {}
         return dict(found)
 
     def gathered(self, futures: Sequence[Future]) -> list[Any]:
