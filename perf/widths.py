@@ -114,7 +114,7 @@ def side_by_side(runs: list[Results]) -> Results:
         page.groups[title] = [rows_of[row.work, row.dtype] for row in rows for rows_of in others]
     for run in runs:
         for title, table in run.tables.items():
-            page.tables[f"{title}, vectors of {run.machine['vectors']}"] = table
+            page.tables[title if len(vectors) == 1 else f"{title}, vectors of {run.machine['vectors']}"] = table
     return page
 
 

@@ -100,11 +100,12 @@ def test_runs_of_one_width_are_parts_of_a_page(peers):
     limits = {"read": 2e10, "copy": 2e10, "gemm float64": 7e10, "gemm float32": 1.4e11}
     runs = [report.Results(limits, machine=report.machine() | {"date": date}) for date in ("one", "other")]
     for run, problem in zip(runs, ("names", "words"), strict=True):
-        run.fits = [{"problem": problem}]
+        run.fits, run.tables[problem] = [{"problem": problem}], (["solver"], [["lbfgs"]])
     page = widths.side_by_side(runs)
     assert [fit["problem"] for fit in page.fits] == ["names", "words"]
     assert page.machine["vectors"] == report.machine()["vectors"]
     assert page.machine["date"] == "one; other"
+    assert list(page.tables) == ["names", "words"]
 
 
 def test_a_peer_that_is_not_installed_is_named_and_skipped(peers, monkeypatch):
