@@ -210,6 +210,22 @@ def test_tasks_compute_what_a_worker_does_not_answer(monkeypatch, client):
         assert spy.tasks[0] > 0
 
 
+def test_a_cluster_that_is_scaled_automatically_has_tasks(monkeypatch, client, cluster):
+    spy = Spy(monkeypatch)
+    backend, params = problems()[0].backend(fit_intercept=True, n_threads=None), rng.normal(size=(K, N + 1))
+    expected = sums(backend, params)
+    while spy.answered[-1] < len(CHUNKS):
+        sums(backend, params)
+    scaling = cluster.adapt(minimum=2, maximum=2, interval="1 hour")
+    spy.answered.clear()
+    spy.tasks.clear()
+    assert sums(backend, params) == expected
+    assert (spy.answered, spy.tasks) == ([0], [len(CHUNKS)])
+    scaling.stop()
+    assert sums(backend, params) == expected
+    assert spy.answered[-1] == len(CHUNKS)
+
+
 def test_a_worker_answers_for_the_parts_that_it_holds(client):
     part = client.submit(Held, key="held")
     part.result()

@@ -89,9 +89,10 @@ class Cluster:
     def answers(self, function: Callable[..., Any], workers: Collection[str], **arguments: Any) -> dict[str, Any]:
         """What a function returns on each of the workers, which run it at once, without a task of the scheduler.
 
-        A worker that is lost meanwhile, or on which the function raises an error, gives no answer.
+        A worker that is lost meanwhile, or on which the function raises an error, gives no answer. On a cluster that is
+        scaled automatically none does: workers without tasks would be taken for idle, and closed.
         """
-        if not workers:
+        if not workers or self._is_adaptive():
             return {}
         with self._clear_errors():
             try:
@@ -99,6 +100,11 @@ class Cluster:
             except (OSError, ValueError):  # no connection, or forbidden by the configuration: tasks say what to do
                 return {}
         return dict(found)
+
+    def _is_adaptive(self) -> bool:
+        """Whether the cluster that the client was made for is one of `cluster.adapt`, as far as Dask says."""
+        adaptive = getattr(self.client.cluster, "_adaptive", None)
+        return getattr(adaptive, "periodic_callback", None) is not None
 
     def gathered(self, futures: Sequence[Future]) -> list[Any]:
         """The results, when all tasks have ended.
