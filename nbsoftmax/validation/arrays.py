@@ -215,7 +215,7 @@ def offset(array: ArrayLike | None, shape: tuple[int, int], dtype: Any, classes:
     """
     if array is None:
         return np.empty((0, 0), dtype)
-    names = None if classes is None else frame(array)[1]
+    names = None if classes is None else frame(array, unique=False)[1]
     if names is not None:
         labels = [str(label) for label in np.asarray(classes).tolist()]
         if sorted(names) == sorted(labels) and list(names) != labels:

@@ -29,12 +29,12 @@ ADVICE = {
 SPARSER = 16
 
 
-def frame(X: Any, *, sparse: bool = True) -> tuple[Any, tuple[str, ...] | None]:
+def frame(X: Any, *, sparse: bool = True, unique: bool = True) -> tuple[Any, tuple[str, ...] | None]:
     """Split a pandas, polars or Arrow table into (array, feature names); anything else is (X, None).
 
     The array is float32 if all columns are float32 or float16, and float64 otherwise; missing values are NaN. For a
-    column that is not numeric, the error names the column; names that occur twice are refused. If `sparse`, a table
-    with sparse columns may become a sparse array, see `_sparse_of_pandas`.
+    column that is not numeric, the error names the column. If `sparse`, a table with sparse columns may become a sparse
+    array, see `_sparse_of_pandas`. If `unique`, as for features, a name that occurs twice is refused.
     """
     if type(X) is np.ndarray:  # the usual case first: the tests below take as long as a prediction of one row
         return X, None
@@ -53,7 +53,8 @@ def frame(X: Any, *, sparse: bool = True) -> tuple[Any, tuple[str, ...] | None]:
             )
     else:
         return X, None
-    refuse_twice(names)
+    if unique:
+        refuse_twice(names)
     return array, names
 
 
@@ -146,7 +147,7 @@ def boolean_columns(a: Any, *, name: str) -> tuple[NDArray[np.bool_], tuple[str,
         return None
     if len(dtypes) < 2 or not all(str(dtype).lower().startswith("bool") for dtype in dtypes):
         return None
-    array, names = frame(a, sparse=False)
+    array, names = frame(a, sparse=False, unique=False)
     _refuse_missing(name, np.isnan(array).any(axis=1))
     return array != 0, names or ()
 

@@ -2,6 +2,7 @@
 
 import copy
 import gc
+import time
 
 import dask
 import dask.array as da
@@ -224,6 +225,22 @@ def test_a_cluster_that_is_scaled_automatically_has_tasks(monkeypatch, client, c
     scaling.stop()
     assert sums(backend, params) == expected
     assert spy.answered[-1] == len(CHUNKS)
+
+
+def test_a_scheduler_that_ends_when_it_is_idle_has_tasks_now_and_then(monkeypatch):
+    spy = Spy(monkeypatch)
+    backend, params = problems()[0].backend(fit_intercept=True, n_threads=None), rng.normal(size=(K, N + 1))
+    expected = sums(backend, params)
+    while spy.answered[-1] < len(CHUNKS):
+        sums(backend, params)
+    monkeypatch.setattr(cluster_parts, "TASKS_SECONDS", 0.2)
+    spy.tasks.clear()
+    until = time.monotonic() + 1.0
+    while time.monotonic() < until:
+        assert sums(backend, params) == expected
+    assert len(spy.tasks) >= 2
+    assert set(spy.tasks) == {len(CHUNKS)}
+    assert len(spy.tasks) < len(spy.answered)
 
 
 def test_a_worker_answers_for_the_parts_that_it_holds(client):

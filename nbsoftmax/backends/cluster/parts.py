@@ -25,6 +25,8 @@ from nbsoftmax.kernels.runtime.blas import one_thread
 LARGE = 100_000  # numbers from which on results are added by workers, and parameters passed on between them
 GROUP = 8  # results that one task adds: a power of two, so that groups of groups form the binary tree
 SPREAD_SECONDS = 2.0  # between two looks at which workers hold the parts
+# Between two sums by tasks, at most: a scheduler with an `idle-timeout`, of minutes, ends if it has no task meanwhile.
+TASKS_SECONDS = 20.0
 
 Make = Callable[[Any, int], Backend]
 
@@ -62,6 +64,7 @@ class ClusterParts:
         self._running: dict[str, int] = {}  # workers, with their numbers of threads
         self._at: list[str | None] = []  # the worker of each part, at the last look
         self._looked = -np.inf
+        self._had_tasks = time.monotonic()
 
     def total(self, call: Call) -> Any:
         """The results of `call` for all parts, added by a binary tree over the parts."""
@@ -81,17 +84,22 @@ class ClusterParts:
 
         Each worker is asked for the parts that it holds, which takes 2 ms; a task of the scheduler takes 10. Tasks
         compute what has no answer, because a worker was lost, moved a part or failed: the scheduler makes parts again.
+        A sum of `TASKS_SECONDS` or longer is by tasks.
         """
-        cluster, keys = self._cluster, defaultdict(list)
-        for part, worker in zip(self._parts, self._at, strict=True):
-            if worker in self._running:
-                keys[worker].append(part.key)
+        cluster, now = self._cluster, time.monotonic()
         found: dict[Any, Any] = {}
-        for answer in cluster.answers(_answer, list(keys), keys=dict(keys), call=call).values():
-            found.update(answer)
+        if now - self._had_tasks < TASKS_SECONDS:
+            keys = defaultdict(list)
+            for part, worker in zip(self._parts, self._at, strict=True):
+                if worker in self._running:
+                    keys[worker].append(part.key)
+            for answer in cluster.answers(_answer, list(keys), keys=dict(keys), call=call).values():
+                found.update(answer)
+            if len(found) < len(self._parts):
+                self._looked = -np.inf
         missing = [i for i, part in enumerate(self._parts) if part.key not in found]
         if missing:
-            self._looked = -np.inf
+            self._had_tasks = now
             parts = [self._parts[i] for i in missing]
             results = cluster.gathered(cluster.map("sum", _summed, parts, call=call, numbers=missing))
             found.update(zip([part.key for part in parts], results, strict=True))
