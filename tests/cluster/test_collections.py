@@ -2,7 +2,9 @@
 
 import copy
 import gc
+import logging
 import time
+from typing import ClassVar
 
 import dask
 import dask.array as da
@@ -241,6 +243,47 @@ def test_a_scheduler_that_ends_when_it_is_idle_has_tasks_now_and_then(monkeypatc
     assert len(spy.tasks) >= 2
     assert set(spy.tasks) == {len(CHUNKS)}
     assert len(spy.tasks) < len(spy.answered)
+
+
+def test_answers_are_not_in_the_logs_of_workers(client):
+    backend, params = problems()[0].backend(fit_intercept=True, n_threads=None), rng.normal(size=(K, N + 1))
+    sums(backend, params)
+    client.run(begin_log)
+    client.run(other_function)
+    for _ in range(5):
+        sums(backend, params)
+    logs = client.run(end_log)
+    assert len(logs) == 2
+    for lines in logs.values():
+        assert any("other_function" in line for line in lines)
+        assert not any("answer" in line for line in lines)
+
+
+class Log(logging.Handler):
+    lines: ClassVar[list[str]] = []
+
+    def emit(self, record):
+        self.lines.append(record.getMessage())
+
+
+def begin_log():
+    logger = logging.getLogger("distributed.worker")
+    Log.lines.clear()
+    Log.level_before = logger.level
+    Log.handler = Log()
+    logger.addHandler(Log.handler)
+    logger.setLevel(logging.INFO)
+
+
+def other_function():
+    pass
+
+
+def end_log():
+    logger = logging.getLogger("distributed.worker")
+    logger.removeHandler(Log.handler)
+    logger.setLevel(Log.level_before)
+    return Log.lines
 
 
 def test_a_worker_answers_for_the_parts_that_it_holds(client):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import pickle
 import threading
 import time
@@ -131,6 +132,7 @@ class Part:
     """
 
     def __init__(self, rows: Any, make: Make, n_threads: int | None) -> None:
+        logging.getLogger("distributed.worker").addFilter(_is_no_answer)  # once, however often it is added
         self._given = rows, make, n_threads
         self._backend: Backend | None = None
         self._derived: tuple[bytes, Any] = b"", None  # what the last call has derived from the backend
@@ -185,3 +187,8 @@ async def _answer(keys: Mapping[str, Sequence[Any]], call: Call, dask_worker: Wo
         return {key: part.result(call, dask_worker) for key, part in parts.items()}
 
     return await asyncio.get_running_loop().run_in_executor(dask_worker.executors["default"], results)
+
+
+def _is_no_answer(record: logging.LogRecord) -> bool:
+    """Whether a line of a worker's log is not the one that Dask writes whenever a client asks for answers."""
+    return record.args != (_answer.__name__,)
