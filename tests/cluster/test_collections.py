@@ -148,9 +148,12 @@ def test_workers_and_the_client_add_in_the_same_order(monkeypatch):
     problem = problems()[0]
     backend = problem.backend(fit_intercept=True, n_threads=None)
     params, v = rng.normal(size=(2, K, N + 1))
-    small = backend.hess_vec(params, v), *backend.loss_and_grad(params)
-    monkeypatch.setattr(cluster_parts, "LARGE", 1)
-    large = backend.hess_vec(params, v), *backend.loss_and_grad(params)
+    small = backend.hess_vec(params, v), *backend.loss_and_grad(params), backend.loss(params)
+    monkeypatch.setattr(cluster_parts, "LARGE", 2)  # only the loss alone has fewer numbers
+    spy = Spy(monkeypatch)
+    large = backend.hess_vec(params, v), *backend.loss_and_grad(params), backend.loss(params)
+    assert spy.answered == []
+    assert spy.tasks == [len(CHUNKS)] * 3
     for a, b in zip(small, large, strict=True):
         assert np.asarray(a).tobytes() == np.asarray(b).tobytes()
 

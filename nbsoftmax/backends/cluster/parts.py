@@ -70,26 +70,26 @@ class ClusterParts:
     def total(self, call: Call) -> Any:
         """The results of `call` for all parts, added by a binary tree over the parts."""
         self._spread()
-        cluster = self._cluster
-        sent: Any = cluster.sent("params", call) if call_size(call) >= LARGE else call
+        cluster, is_large = self._cluster, call_size(call) >= LARGE
+        sent: Any = cluster.sent("params", call) if is_large else call
         if result_size(call, self._shape) < LARGE:
-            return writeable(added_by_tree(self._results(sent)))
+            return writeable(added_by_tree(self._results(sent, by_tasks=is_large)))
         results = cluster.map("sum", _summed, self._parts, call=sent)
         while len(results) > 1:
             groups = [results[i : i + GROUP] for i in range(0, len(results), GROUP)]
             results = cluster.map("added", added_by_tree, groups)
         return writeable(cluster.gathered(results)[0])
 
-    def _results(self, call: Call) -> list[Any]:
+    def _results(self, call: Any, *, by_tasks: bool) -> list[Any]:
         """The results of a call for all parts, in their order.
 
         Each worker is asked for the parts that it holds, which takes 2 ms; a task of the scheduler takes 10. Tasks
         compute what has no answer, because a worker was lost, moved a part or failed: the scheduler makes parts again.
-        A sum of `TASKS_SECONDS` or longer is by tasks.
+        Tasks compute all of them if `by_tasks`, and if there was none for `TASKS_SECONDS`.
         """
         cluster, now = self._cluster, time.monotonic()
         found: dict[Any, Any] = {}
-        if now - self._had_tasks < TASKS_SECONDS:
+        if not by_tasks and now - self._had_tasks < TASKS_SECONDS:
             keys = defaultdict(list)
             for part, worker in zip(self._parts, self._at, strict=True):
                 if worker in self._running:
