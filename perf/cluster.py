@@ -16,8 +16,8 @@ PARTITIONS = (2, 4, 8, 16)
 LEAST_SPEED, MOST_OVERHEAD = 0.85, 0.030  # of one process with as many threads; seconds of an evaluation
 IN_PROCESS = "one process"
 HEADER = ["partitions", "overhead of an evaluation, ms", "spread", "bar: at most 30 ms"]
-# The model: rows of each worker, network, the time of client and scheduler for the answer of a worker (measured with 8
-# and 24 workers on this machine: 0.9 to 1.6 ms), and the bytes that name a partition to all workers.
+# The model: rows of each worker, network, the time of client and scheduler for the results of a worker (measured with 8
+# and 24 workers on two cores of a Zen 4: 0.9 to 1.6 ms), and the bytes that name a partition to all workers.
 MODEL_WORKERS = (10, 100, 1000)
 MODEL_ROWS, MODEL_PARTITIONS = 10_000_000, 4
 BYTES_PER_SECOND, ROUND_TRIP, ANSWER, NAME = 1.25e9, 0.5e-3, 1.0e-3, 20

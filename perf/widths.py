@@ -97,9 +97,10 @@ def side_by_side(runs: list[Results]) -> Results:
     if other is not first:
         raise SystemExit(f"'{first.title}' and '{other.title}' have no page together")
     vectors = list(dict.fromkeys(run.machine["vectors"] for run in runs))
+    labels = [run.machine["vectors"] if len(vectors) > 1 else "" for run in runs]
     fits = [
-        f if len(vectors) == 1 else f | {"problem": f"{f['problem']}, {run.machine['vectors']}"}
-        for run in runs
+        f | {"problem": f"{f['problem']}, {label}" if label else f["problem"]}
+        for run, label in zip(runs, labels, strict=True)
         for f in run.fits
     ]
     page = replace(first, groups={}, tables={}, machine=dict(first.machine), fits=fits)
@@ -107,14 +108,14 @@ def side_by_side(runs: list[Results]) -> Results:
     for name in page.machine.keys() - {"vectors"}:
         values = [run.machine[name] for run in runs]
         if len(set(values)) > 1:
-            labels = [f"{run.machine['vectors']}: " if len(vectors) > 1 else "" for run in runs]
-            page.machine[name] = "; ".join(label + value for label, value in zip(labels, values, strict=True))
+            pairs = zip(labels, values, strict=True)
+            page.machine[name] = "; ".join(f"{label}: {value}" if label else value for label, value in pairs)
     for title, rows in first.groups.items():
         others = [{(row.work, row.dtype): row for row in run.groups[title]} for run in runs]
         page.groups[title] = [rows_of[row.work, row.dtype] for row in rows for rows_of in others]
-    for run in runs:
+    for run, label in zip(runs, labels, strict=True):
         for title, table in run.tables.items():
-            page.tables[title if len(vectors) == 1 else f"{title}, vectors of {run.machine['vectors']}"] = table
+            page.tables[f"{title}, vectors of {label}" if label else title] = table
     return page
 
 

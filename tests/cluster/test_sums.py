@@ -63,29 +63,34 @@ class Spy:
         monkeypatch.setattr(Cluster, "map", counted_tasks)
 
 
-def sums(backend, params):
-    loss, grad = backend.loss_and_grad(params)
-    return loss, grad.tobytes()
-
-
-def test_workers_answer_without_tasks_once_they_hold_the_parts(monkeypatch):
+@pytest.fixture
+def settled(monkeypatch):
+    """A spy, a function that sums over parts, and its result: the workers hold the parts, which move no longer."""
+    monkeypatch.setattr(parts, "SPREAD_SECONDS", 0.0)
     spy = Spy(monkeypatch)
     backend, params = problems()[0].backend(fit_intercept=True, n_threads=None), rng.normal(size=(K, N + 1))
-    by_tasks = sums(backend, params)  # the parts were being made
-    assert spy.tasks
-    while spy.answered[-1] < len(CHUNKS):  # a part may move meanwhile
-        sums(backend, params)
-    spy.tasks.clear()
-    assert sums(backend, params) == by_tasks
-    assert spy.tasks == []
 
+    def sums():
+        loss, grad = backend.loss_and_grad(params)
+        return loss, grad.tobytes()
 
-def test_tasks_compute_what_a_worker_does_not_answer(monkeypatch, client):
-    spy = Spy(monkeypatch)
-    backend, params = problems()[0].backend(fit_intercept=True, n_threads=None), rng.normal(size=(K, N + 1))
-    expected = sums(backend, params)
+    expected = sums()
+    assert spy.tasks  # the parts were being made
     while spy.answered[-1] < len(CHUNKS):
-        sums(backend, params)
+        assert sums() == expected
+    spy.answered.clear()
+    spy.tasks.clear()
+    return spy, sums, expected
+
+
+def test_workers_answer_without_tasks_once_they_hold_the_parts(settled):
+    spy, sums, by_tasks = settled
+    assert sums() == by_tasks
+    assert (spy.answered, spy.tasks) == ([len(CHUNKS)], [])
+
+
+def test_tasks_compute_what_a_worker_does_not_answer(monkeypatch, client, settled):
+    spy, sums, expected = settled
     run_on = type(client).run
     for silent in client.nthreads():
 
@@ -95,51 +100,39 @@ def test_tasks_compute_what_a_worker_does_not_answer(monkeypatch, client):
         monkeypatch.setattr(type(client), "run", run_without)
         spy.answered.clear()
         spy.tasks.clear()
-        assert sums(backend, params) == expected
+        assert sums() == expected
         assert spy.answered[0] + spy.tasks[0] == len(CHUNKS)
         assert spy.tasks[0] > 0
 
 
-def test_a_cluster_that_is_scaled_automatically_has_tasks(monkeypatch, client, cluster):
-    spy = Spy(monkeypatch)
-    backend, params = problems()[0].backend(fit_intercept=True, n_threads=None), rng.normal(size=(K, N + 1))
-    expected = sums(backend, params)
-    while spy.answered[-1] < len(CHUNKS):
-        sums(backend, params)
+def test_a_cluster_that_is_scaled_automatically_has_tasks(cluster, settled):
+    spy, sums, expected = settled
     scaling = cluster.adapt(minimum=2, maximum=2, interval="1 hour")
-    spy.answered.clear()
-    spy.tasks.clear()
-    assert sums(backend, params) == expected
+    assert sums() == expected
     assert (spy.answered, spy.tasks) == ([0], [len(CHUNKS)])
     scaling.stop()
-    assert sums(backend, params) == expected
+    assert sums() == expected
     assert spy.answered[-1] == len(CHUNKS)
 
 
-def test_a_scheduler_that_ends_when_it_is_idle_has_tasks_now_and_then(monkeypatch):
-    spy = Spy(monkeypatch)
-    backend, params = problems()[0].backend(fit_intercept=True, n_threads=None), rng.normal(size=(K, N + 1))
-    expected = sums(backend, params)
-    while spy.answered[-1] < len(CHUNKS):
-        sums(backend, params)
+def test_a_scheduler_that_ends_when_it_is_idle_has_tasks_now_and_then(monkeypatch, settled):
+    spy, sums, expected = settled
     monkeypatch.setattr(parts, "TASKS_SECONDS", 0.2)
-    spy.tasks.clear()
     until = time.monotonic() + 1.0
     while time.monotonic() < until:
-        assert sums(backend, params) == expected
+        assert sums() == expected
     assert len(spy.tasks) >= 2
     assert set(spy.tasks) == {len(CHUNKS)}
     assert len(spy.tasks) < len(spy.answered)
 
 
-def test_answers_are_not_in_the_logs_of_workers(client):
-    backend, params = problems()[0].backend(fit_intercept=True, n_threads=None), rng.normal(size=(K, N + 1))
-    sums(backend, params)
+def test_answers_are_not_in_the_logs_of_workers(client, settled):
+    spy, sums, _ = settled
     client.run(begin_log)
     client.run(other_function)
-    for _ in range(5):
-        sums(backend, params)
+    sums()
     logs = client.run(end_log)
+    assert spy.tasks == []
     assert len(logs) == 2
     for lines in logs.values():
         assert any("other_function" in line for line in lines)
@@ -191,15 +184,15 @@ class Held:
 
 
 @pytest.mark.parametrize("error", [OSError, ValueError], ids=["no connection", "forbidden"])
-def test_a_cluster_that_runs_no_functions_of_clients_runs_tasks(monkeypatch, client, error):
-    backend, params = problems()[0].backend(fit_intercept=True, n_threads=None), rng.normal(size=(K, N + 1))
-    expected = sums(backend, params)
+def test_a_cluster_that_runs_no_functions_of_clients_runs_tasks(monkeypatch, client, settled, error):
+    spy, sums, expected = settled
 
     def refused(*args, **options):
         raise error
 
     monkeypatch.setattr(type(client), "run", refused)
-    assert sums(backend, params) == expected
+    assert sums() == expected
+    assert spy.tasks == [len(CHUNKS)]
 
 
 def test_all_sums_are_those_of_the_rows_in_memory():

@@ -87,10 +87,10 @@ class Cluster:
         return [best(workers.get(future.key, ())) for future in futures]
 
     def answers(self, function: Callable[..., Any], workers: Collection[str], **arguments: Any) -> dict[str, Any]:
-        """What a function returns on each of the workers, which run it at once, without a task of the scheduler.
+        """The results of a function by worker. The workers run it at once, without a task of the scheduler.
 
-        A worker that is lost meanwhile, or on which the function raises an error, gives no answer. On a cluster that is
-        scaled automatically none does: workers without tasks would be taken for idle, and closed.
+        A worker that is lost meanwhile, or on which the function raises an error, has no result. On a cluster that is
+        scaled automatically, no function runs and the dict is empty: Dask would close workers that have no tasks.
         """
         if not workers or self._is_adaptive():
             return {}
@@ -102,7 +102,7 @@ class Cluster:
         return dict(found)
 
     def _is_adaptive(self) -> bool:
-        """Whether the cluster that the client was made for is one of `cluster.adapt`, as far as Dask says."""
+        """Whether `cluster.adapt` scales the cluster; False if the client has only the address of the scheduler."""
         adaptive = getattr(self.client.cluster, "_adaptive", None)
         return getattr(adaptive, "periodic_callback", None) is not None
 

@@ -83,9 +83,9 @@ class ClusterParts:
     def _results(self, call: Any, *, by_tasks: bool) -> list[Any]:
         """The results of a call for all parts, in their order.
 
-        Each worker is asked for the parts that it holds, which takes 2 ms; a task of the scheduler takes 10. Tasks
-        compute what has no answer, because a worker was lost, moved a part or failed: the scheduler makes parts again.
-        Tasks compute all of them if `by_tasks`, and if there was none for `TASKS_SECONDS`.
+        The client asks each worker for the results of the parts that the worker holds, which takes 2 ms; a task takes
+        10 ms. Tasks compute the results that no worker returned; the scheduler makes lost parts again for them. If
+        `by_tasks`, or if the last task is older than `TASKS_SECONDS`, tasks compute all results.
         """
         cluster, now = self._cluster, time.monotonic()
         found: dict[Any, Any] = {}
@@ -94,10 +94,8 @@ class ClusterParts:
             for part, worker in zip(self._parts, self._at, strict=True):
                 if worker in self._running:
                     keys[worker].append(part.key)
-            for answer in cluster.answers(_answer, list(keys), keys=dict(keys), call=call).values():
+            for answer in cluster.answers(_answer, keys, keys=keys, call=call).values():
                 found.update(answer)
-            if len(found) < len(self._parts):
-                self._looked = -np.inf
         missing = [i for i, part in enumerate(self._parts) if part.key not in found]
         if missing:
             self._had_tasks = now
@@ -190,5 +188,5 @@ async def _answer(keys: Mapping[str, Sequence[Any]], call: Call, dask_worker: Wo
 
 
 def _is_no_answer(record: logging.LogRecord) -> bool:
-    """Whether a line of a worker's log is not the one that Dask writes whenever a client asks for answers."""
+    """Whether to keep a record of a worker's log: not the one that Dask writes each time it calls `_answer`."""
     return record.args != (_answer.__name__,)
