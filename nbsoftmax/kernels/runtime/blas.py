@@ -100,6 +100,18 @@ def one_thread() -> Iterator[None]:
 
 
 def _set_threads(numbers: Sequence[int | None]) -> None:
+    """Set the numbers of threads of the libraries.
+
+    threadpoolctl 3.8 ignores the call in every thread except the first that made it (the "controlling thread"), but
+    any thread may be the first or the last user of `one_thread`, and other code may set numbers between them.
+    """
     for library, number in zip(_libraries or [], numbers, strict=True):
         if number is not None and library.get_num_threads() != number:
+            clear = getattr(library, "clear_controlling_thread", _nothing)
+            clear(force=True)
             library.set_num_threads(number)
+            clear(force=True)
+
+
+def _nothing(*, force: bool) -> None:
+    """In place of `clear_controlling_thread` of older versions."""
