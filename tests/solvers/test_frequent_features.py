@@ -2,14 +2,17 @@
 
 import numpy as np
 import pytest
-from scipy import sparse
+from scipy import sparse, special
 
 from nbsoftmax import validation
 from nbsoftmax.backends.sparse import SparseBackend
 from nbsoftmax.penalized_loss import ObjectiveOptions, PenalizedLoss
 from nbsoftmax.penalties import Ridge
 from nbsoftmax.problem import Problem
+from nbsoftmax.solvers.base import Point
 from nbsoftmax.solvers.tools import frequent_features, preconditioners
+from nbsoftmax.solvers.tools.cg_vectors import VectorsInPlace
+from nbsoftmax.solvers.tools.conjugate_gradients import conjugate_gradients
 from nbsoftmax.solvers.tools.preconditioners import KINDS, Preconditioner, costs
 
 M, N, K, L2 = 300, 40, 4, 0.01
@@ -34,21 +37,63 @@ def ten_features(monkeypatch):
     monkeypatch.setattr(frequent_features, "SIZES", (10,))
 
 
+def variances(X, params):
+    """a_ik (1 - a_ik) of the probabilities, (M, K)."""
+    a = special.softmax(X @ params[:, :-1].T + params[:, -1], axis=1)
+    return a * (1 - a)
+
+
+def shift_of(mean):
+    """The matrix that turns parameters of centred features into those of X."""
+    shift = np.eye(N + 1)
+    shift[-1, :-1] = -mean
+    return shift
+
+
+def frequent_columns(objective):
+    order = np.argsort(-objective.feature_counts(), kind="stable")
+    return np.append(np.sort(order[:10]), N)
+
+
 def test_the_inverse_is_that_of_its_formula(objective, ten_features):
     rng = np.random.default_rng(1)
     params, residual = rng.normal(size=(2, K, N + 1))
-    order = np.argsort(-objective.feature_counts(), kind="stable")
-    chosen = np.append(np.sort(order[:10]), N)
+    chosen = frequent_columns(objective)
     penalty = np.append(np.full(N, L2), 0.0)
     gram = objective.gram(params)[np.ix_(chosen, chosen)] + np.diag(penalty[chosen])
     root = np.sqrt(gram.diagonal())
     correlations = np.eye(N + 1)
     correlations[np.ix_(chosen, chosen)] = gram / root / root[:, None]
+    X = objective.backend.columns().toarray()
+    v = variances(X, params)
+    mean = v.sum(axis=1) @ X / v.sum()
+    mean[chosen[:-1]] = 0.0  # features of the Gram matrix, which contains the intercept, are not centred
+    shift, centred = shift_of(mean), np.column_stack([X - mean, np.ones(M)])
     made = Preconditioner(objective, params, "frequent")
-    for k, diagonal in enumerate(np.sqrt(objective.curvatures(params) + penalty)):
-        expected = np.linalg.solve(diagonal[:, None] * correlations * diagonal, residual[k])
+    for k in range(K):
+        diagonal = np.sqrt(v[:, k] @ centred**2 / M + penalty)
+        expected = shift @ np.linalg.solve(diagonal[:, None] * correlations * diagonal, shift.T @ residual[k])
         # The inverse is that of a matrix whose condition is below 1e4.
         np.testing.assert_allclose(made.uncorrected(residual)[k], expected, rtol=0, atol=1e-9 * np.abs(expected).max())
+
+
+def test_conjugate_gradients_in_place_are_those_of_numpy(objective, ten_features, monkeypatch):
+    params = preconditioners.centred(np.random.default_rng(1).normal(size=(K, N + 1)))
+    point = Point(params, *objective.value_and_grad(params))
+    made = Preconditioner(objective, params, "frequent")
+    plain = made.vectors(objective, point)
+    monkeypatch.setattr(preconditioners, "MANY", 1)
+    made.memory.capacity = 0
+    in_place = made.vectors(objective, point)
+    assert isinstance(in_place, VectorsInPlace)
+    assert not isinstance(plain, VectorsInPlace)
+    assert abs(in_place.square - plain.square) <= 1e-13 * plain.square
+    for _, one, other in zip(range(6), conjugate_gradients(plain), conjugate_gradients(in_place), strict=False):
+        assert abs(other.decrement - one.decrement) <= 1e-10 * one.decrement
+        for name in ("direction", "residual", "search"):
+            expected = getattr(plain, name)
+            scale = np.abs(point.grad).max() if name == "residual" else np.abs(expected).max()
+            np.testing.assert_allclose(getattr(in_place, name), expected, rtol=0, atol=1e-9 * scale)
 
 
 def test_it_is_closer_to_the_hessian_than_the_diagonal(objective, ten_features):
@@ -90,13 +135,9 @@ def test_the_diagonal_of_sparse_data_is_that_of_centred_features(objective, cons
         )
     rng = np.random.default_rng(1)
     params, residual = rng.normal(size=(2, K, N + 1))
-    z = X @ params[:, :-1].T + params[:, -1]
-    a = np.exp(z - z.max(axis=1, keepdims=True))
-    a /= a.sum(axis=1, keepdims=True)
-    v = a * (1 - a)  # (M, K)
+    v = variances(X, params)
     mean = v.sum(axis=1) @ X / v.sum()
-    shift = np.eye(N + 1)  # from parameters of centred features to those of X
-    shift[-1, :-1] = -mean
+    shift = shift_of(mean)
     centred = np.column_stack([X - mean, np.ones(M)])
     made = Preconditioner(objective, params, "diagonal")
     for k in range(K):

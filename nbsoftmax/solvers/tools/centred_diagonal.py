@@ -17,6 +17,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
+from numpy.typing import NDArray
 
 from nbsoftmax.solvers.base import Curved
 from nbsoftmax.validation import Float64s
@@ -68,6 +69,11 @@ class CentredDiagonal:
         added = self._penalty.copy()
         added[:-1] += delta
         self.inverse = self._scale_of(self._diagonal + added) ** 2
+
+    def leave_out(self, columns: NDArray[np.int64]) -> None:
+        """Leave columns of the parameters to another part of the preconditioner: M^-1 is 0 there."""
+        self.inverse[:, columns] = 0.0
+        self.centre[columns] = 0.0
 
     def typical_curvature(self) -> float:
         """The mean curvature of the loss over the coefficients, each with itself as its weight."""

@@ -12,6 +12,7 @@ from nbsoftmax.kernels.runtime.threads import launch
 from nbsoftmax.penalties import curvature_of_columns
 from nbsoftmax.solvers.base import Curved, Smooth
 from nbsoftmax.solvers.tools.centred_diagonal import CentredDiagonal
+from nbsoftmax.solvers.tools.frequent_features import FrequentGram
 from nbsoftmax.sums import pairwise_sum
 from nbsoftmax.validation import Float64s
 
@@ -94,6 +95,8 @@ class NewVectors:
 class VectorsInPlace:
     """The operations by kernels, which change the arrays in place, for a `CentredDiagonal` as M.
 
+    With `frequent`, M^-1 is the sum of the diagonal's, which is 0 for its columns, and of the Gram matrix's part.
+
     Search directions sum to 0 over the classes, since softmax is invariant to shifts of all classes. Their products do,
     too, up to rounding errors, which r . M^-1 r and the search directions do not contain.
 
@@ -102,12 +105,20 @@ class VectorsInPlace:
     objective : Curved
     params, grad : ndarray (n_classes, n_features + 1)
     diagonal : CentredDiagonal
+    frequent : FrequentGram, optional
     damping : float
         Added to the curvature of all coefficients.
     """
 
     def __init__(
-        self, objective: Curved, params: Float64s, grad: Float64s, diagonal: CentredDiagonal, damping: float = 0.0
+        self,
+        objective: Curved,
+        params: Float64s,
+        grad: Float64s,
+        diagonal: CentredDiagonal,
+        frequent: FrequentGram | None = None,
+        *,
+        damping: float = 0.0,
     ) -> None:
         n_classes, n = grad.shape
         self._times_hessian, self._divisor = objective.hvp_sums(params)
@@ -116,6 +127,7 @@ class VectorsInPlace:
         self._penalised = self._divisor, curvature
         self._sizes, self._n_threads = (n_classes, conjugate.columns_of_task(n_classes)), objective.n_threads
         self._inverse, self._centre, self._means = diagonal.inverse.reshape(-1), diagonal.centre, np.empty(n)
+        self._frequent, self._of_frequent = frequent, np.empty((0, 0))  # the Gram matrix's part of M^-1 r
         self.direction, self.residual, self.search = np.zeros((3, *grad.shape))
         # As `search` is 0, a step of -1 makes `residual` the gradient.
         self._product = grad * self._divisor
@@ -138,6 +150,11 @@ class VectorsInPlace:
         square = self._sum(conjugate.advance, *arrays, *self._penalised, *diagonal, step, *self._sizes, *results)
         shift = np.array([pairwise_sum(of_class) for of_class in shifts.T.copy()])
         self._shift = shift - shift.mean()
+        if self._frequent is not None:
+            residual = self.residual[:, self._frequent.columns]
+            self._of_frequent = product = self._frequent(residual)
+            product -= np.add.reduce(product, axis=0) / len(product)
+            square += float(np.vdot(residual, product))
         return square
 
     def next_search(self, factor: float) -> None:
@@ -145,6 +162,8 @@ class VectorsInPlace:
         arrays = self.search.reshape(-1), self.residual.reshape(-1), self._inverse, self._centre, self._corner
         self._run(conjugate.next_search, *arrays, factor, *self._sizes, self._means)
         self.search[:, -1] -= self._shift
+        if self._frequent is not None:
+            self.search[:, self._frequent.columns] += self._of_frequent
 
     def _sum(self, kernel: Any, *arguments: Any) -> float:
         """Run a kernel, and add the sums of its tasks in order."""

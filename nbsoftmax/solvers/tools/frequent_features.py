@@ -1,7 +1,7 @@
 """A preconditioner for sparse data with more features than a Gram matrix can have.
 
-frequent   for class k, the Gram matrix G of the most frequent features and of the intercept, and the diagonal for the
-           others:  M_k = D_k^(1/2) C D_k^(1/2),  C = the correlations of G,  D_k = the diagonal of its Hessian
+frequent   for class k, the Gram matrix G of the most frequent features and of the intercept, and the kind `diagonal`
+           for the others:  M_k = D_k^(1/2) C D_k^(1/2),  C = the correlations of G,  D_k = the diagonal of its Hessian
 
 with the penalty added to G and to D_k. G is the mean of the blocks of all classes, as in the preconditioner `gram`; the
 scales of each class are exact.
@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from nbsoftmax.kernels.runtime.threads import EXP_WORK
 from nbsoftmax.solvers.base import Curved
+from nbsoftmax.solvers.tools.square_products import times_square
 from nbsoftmax.validation import Float64s
 
 # Numbers of features that are tried, from the largest Gram matrix that may be made.
@@ -65,36 +66,37 @@ def _gram_work(objective: Curved, counts: NDArray[np.int64]) -> float:
 
 
 class FrequentGram:
-    """M^-1 of the kind `frequent` at some parameters.
+    """The Gram matrix's part of M^-1 at some parameters.
 
     Parameters
     ----------
     objective : Curved
     params : ndarray (n_classes, n_features + 1)
-    diagonal : ndarray of the same shape
-        That of the Hessian, with the penalty.
     penalty : ndarray (n_features + 1,)
         Its curvature.
     scale_of, inverse : callables
         Those of `preconditioners`.
+
+    Attributes
+    ----------
+    columns : ndarray of int
+        Those of the parameters that it is for: the most frequent features and the intercept.
     """
 
-    def __init__(
-        self, objective: Curved, params: Float64s, diagonal: Float64s, penalty: Float64s, scale_of: Any, inverse: Any
-    ) -> None:
+    def __init__(self, objective: Curved, params: Float64s, penalty: Float64s, scale_of: Any, inverse: Any) -> None:
         rows = objective.sparse_rows
         assert rows is not None
         counts = rows.counts()
         n = n_frequent(objective, counts)
         features = np.sort(np.argsort(-counts, kind="stable")[:n])  # of equal counts, the first
-        self._chosen = np.append(features, params.shape[1] - 1)
+        self.columns = np.append(features, params.shape[1] - 1)
+        penalty = penalty[self.columns]
         matrix = rows.frequent_gram(params, features) / rows.weight_sum
-        matrix[np.diag_indices_from(matrix)] += penalty[self._chosen]
-        self._scale: Float64s = scale_of(diagonal)
+        matrix[np.diag_indices_from(matrix)] += penalty
+        self._scale: Float64s = scale_of(objective.curvatures(params)[:, self.columns] + penalty)
         self._inverse: Float64s = inverse(matrix, scale_of(matrix.diagonal()))
+        self._n_threads = objective.n_threads
 
     def __call__(self, residual: Float64s) -> Float64s:
-        """M^-1 times an array of the shape of the parameters."""
-        scaled = residual * self._scale
-        scaled[:, self._chosen] = scaled[:, self._chosen] @ self._inverse
-        return np.asarray(scaled * self._scale)
+        """The part of M^-1 r for `columns`, given that of r, both (n_classes, columns.size)."""
+        return times_square(residual * self._scale, self._inverse, self._n_threads) * self._scale

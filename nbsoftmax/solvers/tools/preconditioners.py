@@ -29,6 +29,7 @@ from nbsoftmax.solvers.tools.centred_diagonal import CentredDiagonal
 from nbsoftmax.solvers.tools.cg_vectors import MANY, CGVectors, NewVectors, VectorsInPlace
 from nbsoftmax.solvers.tools.frequent_features import FrequentGram, product_work, works
 from nbsoftmax.solvers.tools.lbfgs_memory import LBFGSMemory
+from nbsoftmax.solvers.tools.square_products import times_square
 from nbsoftmax.validation import Float64s
 
 KINDS = ("diagonal", "frequent", "gram", "blocks", "hessian")
@@ -95,17 +96,17 @@ class Preconditioner:
         self.kind, self.made_at, self.products, self._damping = kind, params, 0, 0.0
         self.least_curvature = 0.0  # the smallest known eigenvalue of M^-1 H; 0 if none is known
         self._shape = k, d = objective.shape
+        self._n_threads = objective.n_threads
         self.memory = LBFGSMemory(k * d, n_pairs(objective)) if memory is None else memory
         self._frequent: FrequentGram | None = None
         self._diagonal: CentredDiagonal | None = None
         self._recorded: deque[tuple[Float64s, Float64s]] = deque(maxlen=self.memory.capacity)
         penalty = curvature_of_columns(objective.penalty, d)
-        if kind == "diagonal":
+        if kind in {"diagonal", "frequent"}:
             self._diagonal = CentredDiagonal(objective, params, penalty, _scale_of)
-            return
-        if kind == "frequent":
-            diagonal = objective.curvatures(params) + penalty
-            self._frequent = FrequentGram(objective, params, diagonal, penalty, _scale_of, _inverse)
+            if kind == "frequent":
+                self._frequent = FrequentGram(objective, params, penalty, _scale_of, _inverse)
+                self._diagonal.leave_out(self._frequent.columns)
             return
         if kind == "gram":
             matrices = objective.gram(params)[None]  # (1, d, d)
@@ -122,7 +123,8 @@ class Preconditioner:
     def vectors(self, objective: Curved, point: Point) -> CGVectors:
         """The arrays of conjugate gradients from a point on."""
         if self._in_place is not None:
-            return VectorsInPlace(objective, point.params, point.grad, self._in_place, self._damping)
+            parts = self._in_place, self._frequent
+            return VectorsInPlace(objective, point.params, point.grad, *parts, damping=self._damping)
         search = self._first_search(centred(point.grad))
         return NewVectors(objective, point.params, point.grad, self, centred, search)
 
@@ -131,14 +133,19 @@ class Preconditioner:
         """The diagonal if conjugate gradients change their arrays in place."""
         return self._diagonal if math.prod(self._shape) >= MANY and not self.memory.capacity else None
 
+    @property
+    def _damped(self) -> CentredDiagonal | None:
+        """The diagonal if directions can be damped: a Gram matrix would have to be made again."""
+        return None if self.kind == "frequent" else self._in_place
+
     def typical_curvature(self) -> float:
         """The mean curvature of the coefficients, each with itself as its weight; 0 if directions cannot be damped."""
-        return 0.0 if self._in_place is None else self._in_place.typical_curvature()
+        return 0.0 if self._damped is None else self._damped.typical_curvature()
 
     def damp(self, delta: float) -> None:
         """Add delta to the curvature of all coefficients in the next directions, in place of an earlier one."""
-        if delta != self._damping and self._in_place is not None:
-            self._in_place.damp(delta)
+        if delta != self._damping and self._damped is not None:
+            self._damped.damp(delta)
             self._damping = delta
 
     def record(self, search: Float64s, product: Float64s) -> None:
@@ -183,13 +190,14 @@ class Preconditioner:
 
     def uncorrected(self, residual: Float64s) -> Float64s:
         """M^-1 times an array of the shape of the parameters, without corrections by pairs."""
-        if self._frequent is not None:
-            return self._frequent(residual)
         if self._diagonal is not None:
-            return self._diagonal(residual)
+            product = self._diagonal(residual)
+            if self._frequent is not None:
+                product[:, self._frequent.columns] += self._frequent(residual[:, self._frequent.columns])
+            return product
         if self.kind == "gram":  # shared by all classes
             scale = self._scale[0]
-            return np.asarray(residual * scale @ self._inverses[0] * scale)
+            return np.asarray(times_square(residual * scale, self._inverses[0], self._n_threads) * scale)
         scale = self._scale[:, :, None]
         right = residual.reshape(scale.shape) * scale
         return np.asarray((self._inverses @ right * scale).reshape(self._shape))
