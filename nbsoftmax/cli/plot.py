@@ -15,7 +15,10 @@ if TYPE_CHECKING:
     import argparse
 
 WITH_DATA = ("reliability", "confusion", "decision", "effects")  # these need labelled data
-DATA = "labelled data, for reliability, confusion and decision; for effects, the data of a fit without penalty"
+DATA = (
+    "labelled data, for reliability, confusion and decision; for effects, the data of a fit without penalty; for "
+    "coefficients, data with whose standard deviations the weights are multiplied"
+)
 
 
 def add_options(command: argparse.ArgumentParser) -> None:
@@ -38,8 +41,8 @@ def run(arguments: argparse.Namespace) -> int:
 
     check_outputs(arguments)
     require_matplotlib()
-    needs_data = arguments.kind in WITH_DATA
-    if needs_data != (arguments.data is not None):
+    needs_data, given = arguments.kind in WITH_DATA, arguments.data is not None
+    if needs_data != given and not (given and arguments.kind == "coefficients"):
         wanted = "needs labelled data" if needs_data else "takes no data"
         raise InputValueError(f"plot {arguments.kind} {wanted}; see nbsoftmax plot --help.")
     plots.picture_format(arguments.out)
@@ -56,7 +59,8 @@ def _display(arguments: argparse.Namespace) -> Any:
     model = read_model(arguments.source, arguments.data)
     if arguments.kind == "coefficients":
         shape = None if arguments.image_shape is None else _shape(arguments.image_shape)
-        return plots.CoefficientDisplay.from_estimator(model, image_shape=shape)
+        X = None if arguments.data is None else read_data(arguments, labels=False, model=model).X
+        return plots.CoefficientDisplay.from_estimator(model, X, image_shape=shape)
     data = read_data(arguments, labels=True, model=model)
     labels = as_classes(data.y, model.classes)
     if arguments.kind == "effects":

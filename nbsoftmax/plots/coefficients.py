@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 
 from nbsoftmax import validation
+from nbsoftmax.backends.moments import moments
 from nbsoftmax.errors import InputValueError
-from nbsoftmax.models.softmax import feature_names
+from nbsoftmax.models.softmax import SoftmaxModel, feature_names
 from nbsoftmax.plots.estimator import linear_model, predictor
 from nbsoftmax.plots.figure import foreground, new_figure, panels
 from nbsoftmax.plots.names import short_names
@@ -31,6 +32,8 @@ class CoefficientDisplay(NotebookDisplay):
     classes : sequence (n_classes,)
     feature_names : sequence of str (n_features,)
     image_shape : (height, width), optional
+    label : str
+        What the numbers of `coef` are.
 
     Attributes
     ----------
@@ -45,6 +48,7 @@ class CoefficientDisplay(NotebookDisplay):
         feature_names: Sequence[str],
         *,
         image_shape: tuple[int, int] | None = None,
+        label: str = "weight",
     ) -> None:
         if image_shape is not None and image_shape[0] * image_shape[1] != coef.shape[1]:
             raise InputValueError(
@@ -52,11 +56,13 @@ class CoefficientDisplay(NotebookDisplay):
                 "equal the number of features."
             )
         self.coef, self.classes, self.feature_names, self.image_shape = coef, classes, feature_names, image_shape
+        self.label = label
 
     @classmethod
     def from_estimator(
         cls,
         estimator: Any,
+        X: Any = None,
         *,
         image_shape: tuple[int, int] | None = None,
         n_features: int = 10,
@@ -66,9 +72,24 @@ class CoefficientDisplay(NotebookDisplay):
 
         For a pipeline, the weights are those of its last step, and so are the features: the output of the steps before
         it.
+
+        Parameters
+        ----------
+        estimator : SoftmaxModel, FitResult or fitted classifier
+        X : array-like or table (n_samples, n_features), optional
+            Input of the estimator, such as the data of the fit. With it, each weight is multiplied by the standard
+            deviation of its feature, so that weights of features in different units can be compared.
+        image_shape : (height, width), optional
+            If the features are pixels.
+        n_features : int
+        figure : matplotlib figure or subfigure, optional
         """
-        model = linear_model(predictor(estimator))
-        display = cls(model.coef, model.classes.tolist(), feature_names(model), image_shape=image_shape)
+        estimator = predictor(estimator)
+        model = linear_model(estimator)
+        coef, label = model.coef, "weight"
+        if X is not None:
+            coef, label = coef * _standard_deviations(estimator, model, X), "weight x standard deviation"
+        display = cls(coef, model.classes.tolist(), feature_names(model), image_shape=image_shape, label=label)
         return display.plot(n_features=n_features, figure=figure)
 
     from_model = from_estimator
@@ -96,7 +117,7 @@ class CoefficientDisplay(NotebookDisplay):
         for ax, row in zip(self.axes_, self.coef, strict=True):
             image = ax.imshow(row.reshape(shape), cmap=DIVERGING, vmin=-limit, vmax=limit)
             ax.set_axis_off()
-        self.figure_.colorbar(image, ax=list(self.axes_), shrink=0.8, label="weight")
+        self.figure_.colorbar(image, ax=list(self.axes_), shrink=0.8, label=self.label)
 
     def _draw_bars(self, shown: int, limit: float) -> None:
         features = short_names(self.feature_names)
@@ -108,4 +129,22 @@ class CoefficientDisplay(NotebookDisplay):
             ax.invert_yaxis()
             ax.set_xlim(-1.08 * limit, 1.08 * limit)
             ax.axvline(0, color=foreground(), linewidth=0.8)
-            ax.set_xlabel("weight")
+            ax.set_xlabel(self.label)
+
+
+def _standard_deviations(estimator: Any, model: SoftmaxModel, X: Any) -> Float64s:
+    """Those of the features of a model, which for a pipeline are the output of the steps before the last."""
+    steps = getattr(estimator, "steps", ())
+    if len(steps) > 1:
+        array = validation.features(estimator[:-1].transform(X))
+    else:
+        array = getattr(estimator, "model_", model)._features(X)
+    n_samples = validation.some_samples(array).shape[0]
+    with np.errstate(over="ignore"):
+        mean = moments(array, np.empty(0), np.zeros(model.n_features))[1] / n_samples
+        deviations = np.sqrt(moments(array, np.empty(0), mean)[2] / n_samples)
+    if not np.isfinite(model.coef * deviations).all():
+        raise InputValueError(
+            "X contains numbers above 1e150, whose standard deviation overflows; give the features in another unit."
+        )
+    return np.asarray(deviations)

@@ -17,6 +17,7 @@ def test_plot_draws_every_kind(flowers, model, tmp_path, capsys):
     for arguments in (
         ("coefficients", model),
         ("coefficients", model, "--image-shape", "1x2"),
+        ("coefficients", model, path),
         ("convergence", tmp_path / "log"),
         ("reliability", model, *labelled),
         ("confusion", model, *labelled),
@@ -26,6 +27,7 @@ def test_plot_draws_every_kind(flowers, model, tmp_path, capsys):
         assert out.read_bytes().startswith(b"\x89PNG")
         out.unlink()
     capsys.readouterr()
+    assert "takes no data" in refused(capsys, "plot", "convergence", tmp_path / "log", path, "--out", out)
     assert "needs labelled data" in refused(capsys, "plot", "confusion", model, "--out", out)
     assert "8x8" in refused(capsys, "plot", "coefficients", model, "--image-shape", "two", "--out", out)
     for name in ("p.nothing", "p", "p.gif", "p.txt", ".png"):

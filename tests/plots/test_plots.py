@@ -81,6 +81,51 @@ def test_bars_of_one_or_two_features_are_as_tall_as_those_of_five():
     assert heights[0] == heights[1] == heights[2] < heights[3]
 
 
+@pytest.mark.parametrize("form", ["dense", "sparse", "table", "estimator", "pipeline", "scikit-learn"])
+def test_weights_are_multiplied_by_standard_deviations(trained, form):
+    pytest.importorskip("sklearn")
+    import pandas as pd
+    from scipy import sparse
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import MaxAbsScaler
+
+    X, y, result = trained
+    given, shown, model, deviations = X, result, result.model, X.std(axis=0)
+    if form == "sparse":
+        given = sparse.coo_array(np.where(X > 0, X, 0.0))
+        deviations = np.where(X > 0, X, 0.0).std(axis=0)
+    elif form == "table":
+        kinds = np.where(X[:, 0] > 0, "a", "b")
+        given = pd.DataFrame({"kind": kinds, "width": 1e3 + X[:, 1]})
+        shown = nbs.Trainer(l2=1e-2).fit(given, y)
+        model = shown.model
+        features = [kinds == name.split("[")[1][0] if "[" in name else given["width"] for name in model.feature_names]
+        deviations = np.std(np.array(features, float), axis=1)
+    elif form == "estimator":
+        shown = nbs.SoftmaxRegression().fit(X, y)
+        model = shown.model_
+    elif form == "pipeline":
+        shown = make_pipeline(MaxAbsScaler(), nbs.SoftmaxRegression()).fit(X, y)
+        model, deviations = shown[-1].model_, deviations / np.abs(X).max(axis=0)
+    elif form == "scikit-learn":
+        shown = LogisticRegression().fit(X, y)
+        model = nbs.SoftmaxModel.from_sklearn(shown)
+    display = plots.CoefficientDisplay.from_estimator(shown, given)
+    np.testing.assert_allclose(display.coef, model.coef * deviations, rtol=1e-9, atol=1e-12)
+    assert display.axes_[0].get_xlabel() == "weight x standard deviation"
+
+
+def test_features_without_a_finite_standard_deviation_cannot_scale_weights(trained):
+    X, _, result = trained
+    with pytest.raises(nbs.InputValueError, match="give the features in another unit"):
+        plots.CoefficientDisplay.from_estimator(result, X * 1e200)
+    with pytest.raises(nbs.InputValueError, match="X has 1 features, but the model was trained on 2"):
+        plots.CoefficientDisplay.from_estimator(result, X[:, :1])
+    with pytest.raises(nbs.InputValueError, match="X has no rows"):
+        plots.CoefficientDisplay.from_estimator(result, X[:0])
+
+
 def test_coefficients_as_images():
     coef = np.arange(12.0).reshape(2, 6) - 5
     model = nbs.SoftmaxModel(coef, [0.0, 0.0], [0, 1])
