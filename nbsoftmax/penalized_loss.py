@@ -218,7 +218,7 @@ class PenalizedLoss:
     def variances(self) -> Float64s:
         """The weighted variances of the features, (n_features,); 0 for one that is constant but for rounding errors."""
         assert isinstance(self.backend, base.HasMoments)
-        return mean_and_variance(self.backend, self.n_features)[1]
+        return mean_and_variance(self.backend.feature_moments, self.n_features)[1]
 
     def blocks(self, params: Float64s) -> Float64s:
         """The diagonal blocks of the Hessian of J, without its penalty: (n_classes, n_features + 1, n_features + 1)."""

@@ -87,8 +87,11 @@ def tasks() -> Iterator[Task]:
 
 
 def chosen_tasks(every: list[Task], names: list[str] | None) -> list[Task]:
-    """Select the problems whose names begin with one of these; all for None."""
+    """Select the problems with one of these names, or whose names begin with one that is none; all for None."""
     for name in names or []:
         if not any(task.name.startswith(name) for task in every):
             raise SystemExit(f"no problem begins with {name!r}; there are {', '.join(t.name for t in every)}")
-    return [task for task in every if names is None or task.name.startswith(tuple(names))]
+    if names is None:
+        return every
+    beginnings = tuple(name for name in names if all(task.name != name for task in every))
+    return [task for task in every if task.name in names or task.name.startswith(beginnings)]

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from nbsoftmax.backends.base import HasMoments
 from nbsoftmax.kernels.runtime.blas import one_thread
 from nbsoftmax.validation import Float64s, is_sparse
 
@@ -15,14 +15,15 @@ BLOCK_BYTES = 2**20  # of differences, which should stay in a cache
 Moments = tuple[float, Float64s, Float64s]
 
 
-def mean_and_variance(sums: HasMoments, n_features: int) -> tuple[Float64s, Float64s]:
+def mean_and_variance(moments_from: Callable[[Float64s], Moments], n_features: int) -> tuple[Float64s, Float64s]:
     """The weighted mean and variance of each feature, (n_features,), in two passes; inf or NaN on overflow.
 
-    The variance is 0 if the standard deviation is at most `CONSTANT` times the mean.
+    `moments_from` returns the `moments` from some centre, such as `feature_moments` of a backend. The variance is 0 if
+    the standard deviation is at most `CONSTANT` times the mean.
     """
-    mass, first, _ = sums.feature_moments(np.zeros(n_features))
+    mass, first, _ = moments_from(np.zeros(n_features))
     mean = first / mass
-    _, off, squares = sums.feature_moments(mean)
+    _, off, squares = moments_from(mean)
     with np.errstate(over="ignore", invalid="ignore"):
         variance = np.maximum(squares / mass - (off / mass) ** 2, 0.0)  # `mean` has rounding errors
         return mean, np.where(np.sqrt(variance) <= CONSTANT * np.abs(mean), 0.0, variance)

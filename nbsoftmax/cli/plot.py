@@ -59,7 +59,10 @@ def _display(arguments: argparse.Namespace) -> Any:
     model = read_model(arguments.source, arguments.data)
     if arguments.kind == "coefficients":
         shape = None if arguments.image_shape is None else _shape(arguments.image_shape)
-        X = None if arguments.data is None else read_data(arguments, labels=False, model=model).X
+        if arguments.offset:
+            raise InputValueError("plot coefficients draws weights, which have no offset; leave --offset out.")
+        labels = arguments.target is not None or arguments.labels is not None
+        X = None if arguments.data is None else read_data(arguments, labels=labels, model=model).X
         return plots.CoefficientDisplay.from_estimator(model, X, image_shape=shape)
     data = read_data(arguments, labels=True, model=model)
     labels = as_classes(data.y, model.classes)

@@ -100,8 +100,13 @@ def _mapped(path: str, *, dims: int | None = None) -> NDArray[Any]:
         if isinstance(error, FileNotFoundError):
             raise FileNotFoundError(f"there is no file {path!r}.") from None
         raise InputValueError(f"{path} is not a .npy file, or a damaged one ({one_line(error)}).") from None
-    if not isinstance(array, np.ndarray) or (dims is not None and array.ndim != dims):
+    if not isinstance(array, np.ndarray):  # an .npz file
+        array.close()
+        raise InputValueError(f"{path} is an archive of arrays, expected a .npy file with one array.")
+    if dims is not None and array.ndim != dims:
         raise InputValueError(f"{path} does not hold an array of {dims} dimensions, (n_samples, n_features).")
+    if array.ndim == 0:
+        raise InputValueError(f"{path} holds a single number, expected an array with one entry for each row.")
     return np.asarray(array)
 
 

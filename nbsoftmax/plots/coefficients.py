@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from nbsoftmax import validation
-from nbsoftmax.backends.moments import moments
+from nbsoftmax.backends.moments import mean_and_variance, moments
 from nbsoftmax.errors import InputValueError
+from nbsoftmax.models.complete_rows import complete_rows
 from nbsoftmax.models.softmax import SoftmaxModel, feature_names
 from nbsoftmax.plots.estimator import linear_model, predictor
 from nbsoftmax.plots.figure import foreground, new_figure, panels
@@ -88,7 +90,7 @@ class CoefficientDisplay(NotebookDisplay):
         model = linear_model(estimator)
         coef, label = model.coef, "weight"
         if X is not None:
-            coef, label = coef * _standard_deviations(estimator, model, X), "weight x standard deviation"
+            coef, label = _scaled(coef, _standard_deviations(estimator, model, X)), "weight x standard deviation"
         display = cls(coef, model.classes.tolist(), feature_names(model), image_shape=image_shape, label=label)
         return display.plot(n_features=n_features, figure=figure)
 
@@ -134,17 +136,24 @@ class CoefficientDisplay(NotebookDisplay):
 
 def _standard_deviations(estimator: Any, model: SoftmaxModel, X: Any) -> Float64s:
     """Those of the features of a model, which for a pipeline are the output of the steps before the last."""
-    steps = getattr(estimator, "steps", ())
-    if len(steps) > 1:
-        array = validation.features(estimator[:-1].transform(X))
-    else:
-        array = getattr(estimator, "model_", model)._features(X)
-    n_samples = validation.some_samples(array).shape[0]
-    with np.errstate(over="ignore"):
-        mean = moments(array, np.empty(0), np.zeros(model.n_features))[1] / n_samples
-        deviations = np.sqrt(moments(array, np.empty(0), mean)[2] / n_samples)
-    if not np.isfinite(model.coef * deviations).all():
+    while hasattr(estimator, "steps"):
+        if len(estimator.steps) > 1:
+            X = estimator[:-1].transform(X)
+        estimator = estimator.steps[-1][1]
+    fitted = getattr(estimator, "model_", model)  # with the encoding and the names of the last step
+    X, *_ = complete_rows(fitted, X)
+    array = validation.some_samples(fitted._features(X))
+    return np.sqrt(mean_and_variance(partial(moments, array, np.empty(0)), model.n_features)[1])
+
+
+def _scaled(coef: Float64s, deviations: Float64s) -> Float64s:
+    """The weights times the standard deviations of their features; 0 remains 0."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        scaled = np.where(coef == 0, 0.0, coef * deviations)
+    if not np.isfinite(scaled).all():
+        j = int(np.argmin(np.isfinite(scaled).all(axis=0)))
         raise InputValueError(
-            "X contains numbers above 1e150, whose standard deviation overflows; give the features in another unit."
+            f"the weight of feature {j} (counted from 0) times its standard deviation exceeds the range of float64; "
+            "give the features in another unit."
         )
-    return np.asarray(deviations)
+    return scaled

@@ -171,7 +171,7 @@ class ReliabilityDisplay(NotebookDisplay):
         counts: bool = True,
         **line_options: Any,
     ) -> ReliabilityDisplay:
-        """Draw; the area of a point is the share of its class's samples in that bin.
+        """Draw; the larger a point, the larger the share of the samples in its bin.
 
         Parameters
         ----------

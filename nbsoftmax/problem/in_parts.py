@@ -155,7 +155,7 @@ class ProblemInParts:
         if survey.offset_width not in (0, labels.size):
             raise InputValueError(f"the offset has {survey.offset_width} columns, expected {labels.size}.")
         smoothing = validation.number("label_smoothing", label_smoothing, low=0.0, high=1.0)
-        given = weights_of_classes(class_weight, np.arange(labels.size), labels, survey.sums)
+        given = weights_of_classes(class_weight, np.arange(labels.size), labels, survey.sums_of(labels))
         weighting = Weighting.of(survey, labels, given, smoothing)
         if weighting.total == 0:
             raise InputValueError(

@@ -101,6 +101,10 @@ class Survey:
         total = float(scaled.sum()) if weight.size else float(n)
         return cls(n, X.shape[1], X.dtype, labels, soft, weighted, sums, least, most, total, exponent, width, (n,))
 
+    def sums_of(self, classes: NDArray[Any]) -> Float64s:
+        """`sums` in the order of the classes, 0 for one that does not occur."""
+        return _by_class(self.sums, self.labels, classes, 0.0)
+
     def __add__(self, other: Survey) -> Survey:
         """The survey of these rows, and then the others."""
         self._check_same(other)

@@ -232,11 +232,16 @@ class NewtonSteps:
             self._predicted = np.inf
             self._preconditioner = self._choice.renewed(self._preconditioner, moved.params)
             return moved
-        # If the fit is about to end, a new preconditioner does not pay.
+        self._choose_preconditioner(point, moved)
+        return moved
+
+    def _choose_preconditioner(self, point: Point, moved: Point) -> None:
+        """Choose the preconditioner after a step; if the fit is about to end, a new one does not pay."""
         n_left = 0.0 if self._direction.final or self._near else self._products_left(point, moved)
         if self._choice.exact or n_left > 0:
             self._preconditioner = self._choice.next(self._preconditioner, moved.params, self._n_products, n_left)
-        return moved
+            if not self._preconditioner.damps:
+                self._damping.end()
 
     def _products_left(self, point: Point, moved: Point) -> float:
         """How many products a certificate takes if they decrease the bound as fast as those of the last step did."""

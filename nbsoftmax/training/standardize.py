@@ -36,7 +36,7 @@ def deviations(problem: AnyProblem) -> Float64s:
         raise InputValueError("X is on a GPU, but standardize=True reads it on the host; copy X to the host.")
     sums = problem.backend(fit_intercept=True, n_threads=None)
     assert isinstance(sums, HasMoments)
-    deviation = np.sqrt(mean_and_variance(sums, problem.n_features)[1])
+    deviation = np.sqrt(mean_and_variance(sums.feature_moments, problem.n_features)[1])
     if not np.isfinite(deviation).all():
         j = int(np.argmin(np.isfinite(deviation)))
         name = problem.feature_names[j] if problem.feature_names else f"column {j}"

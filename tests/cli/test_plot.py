@@ -18,6 +18,7 @@ def test_plot_draws_every_kind(flowers, model, tmp_path, capsys):
         ("coefficients", model),
         ("coefficients", model, "--image-shape", "1x2"),
         ("coefficients", model, path),
+        ("coefficients", model, *labelled),
         ("convergence", tmp_path / "log"),
         ("reliability", model, *labelled),
         ("confusion", model, *labelled),
@@ -27,6 +28,7 @@ def test_plot_draws_every_kind(flowers, model, tmp_path, capsys):
         assert out.read_bytes().startswith(b"\x89PNG")
         out.unlink()
     capsys.readouterr()
+    assert "have no offset" in refused(capsys, "plot", "coefficients", model, path, "--offset", "a", "--out", out)
     assert "takes no data" in refused(capsys, "plot", "convergence", tmp_path / "log", path, "--out", out)
     assert "needs labelled data" in refused(capsys, "plot", "confusion", model, "--out", out)
     assert "8x8" in refused(capsys, "plot", "coefficients", model, "--image-shape", "two", "--out", out)

@@ -54,6 +54,16 @@ def unknown_sizes():
     return x_array()[kept], y_array()[kept]
 
 
+def test_a_path_of_penalties_is_that_of_the_rows_in_memory():
+    options = {"l2s": [0.1, 0.01], "tol": 1e-10}
+    paths = nbs.fit_path(x_array(), y_array(), **options), nbs.fit_path(X, Y, **options)
+    for found, expected in zip(*(path.results for path in paths), strict=True):
+        assert found.converged
+        # Both are within sqrt(2 gap / l2) of the minimum.
+        np.testing.assert_allclose(found.model.coef, expected.model.coef, rtol=0, atol=3e-4)
+        assert found.objective == pytest.approx(expected.objective, rel=2e-10)
+
+
 KEPT = np.arange(M) % 3 > 0
 # X, y and weights on the cluster, and the same rows in memory.
 ROWS = {

@@ -184,6 +184,8 @@ BAD = {
     "a name for numbers": (["x.npy"], {"target": "label"}, "target is 'label', and there is no such file"),
     "a column that x.npy lacks": (["x.npy"], {"target": 9}, "9, but X has 5 columns"),
     "labels of another length": (["x.npy"], {"target": "short.npy"}, "short.npy has 3 rows"),
+    "one number": (["x.npy"], {"target": "one.npy"}, "one.npy holds a single number"),
+    "an archive": (["x.npy"], {"target": "some.npz"}, "some.npz is an archive of arrays"),
     "a block of no rows": (["x.npy"], {"batch_rows": 0}, "batch_rows"),
 }
 
@@ -199,6 +201,8 @@ def test_bad_files_and_arguments_are_named(case, tmp_path, monkeypatch):
     (tmp_path / "missing.csv").write_text("x,z,y\n1,2,a\n2,3,\n")
     np.save("x.npy", X)
     np.save("short.npy", X[:3, 0])
+    np.save("one.npy", 1)
+    np.savez("some.npz", y=X[:, 0])
     names, options, message = BAD[case]
     with pytest.raises((nbs.InputValueError, nbs.InputTypeError, FileNotFoundError), match=message):
         list(nbs.data.open(names if len(names) > 1 else names[0], **options).blocks())

@@ -109,7 +109,7 @@ def test_conjugate_gradients_in_place_are_those_of_numpy(n_classes, is_sparse, l
     params = rng.normal(size=objective.shape)
     params -= params.mean(axis=0)
     grad = objective.value_and_grad(params)[1]
-    diagonal = CentredDiagonal(objective, params, np.append(np.full(9, l2), 0.0), _scale_of)
+    diagonal = CentredDiagonal(objective, params, np.append(np.full(9, l2), 0.0), _scale_of, np.empty(0, np.int64))
     assert (diagonal.centre[:-1] > 0).all() == (is_sparse and fit_intercept)
     plain = NewVectors(objective, params, grad, lambda r: centred(diagonal(r)), centred)
     in_place = VectorsInPlace(objective, params, grad.copy(), diagonal)

@@ -116,10 +116,42 @@ def test_weights_are_multiplied_by_standard_deviations(trained, form):
     assert display.axes_[0].get_xlabel() == "weight x standard deviation"
 
 
+def test_rows_that_a_fit_leaves_out_do_not_count_in_standard_deviations(trained):
+    import pandas as pd
+
+    X, y, _ = trained
+    frame = pd.DataFrame({"length": X[:, 0], "width": np.where(np.arange(300) % 7, X[:, 1], np.nan)})
+    with pytest.warns(UserWarning, match="left out"):
+        result = nbs.Trainer(l2=1e-2, table=nbs.TableOptions(missing="drop")).fit(frame, y)
+    with pytest.warns(UserWarning, match="43 of 300 rows have missing values"):
+        display = plots.CoefficientDisplay.from_estimator(result, frame)
+    np.testing.assert_allclose(display.coef, result.model.coef * X[np.arange(300) % 7 > 0].std(axis=0), rtol=1e-9)
+
+
+def test_a_pipeline_in_a_pipeline_transforms_the_features_twice(trained):
+    pytest.importorskip("sklearn")
+    from sklearn.pipeline import Pipeline, make_pipeline
+    from sklearn.preprocessing import MaxAbsScaler, StandardScaler
+
+    X, y, _ = trained
+    inner = make_pipeline(MaxAbsScaler(), nbs.SoftmaxRegression())
+    for outer in (Pipeline([("inner", inner)]), make_pipeline(StandardScaler(), inner)):
+        outer.fit(X * 100, y)
+        Z = outer[:-1].transform(X * 100) if len(outer.steps) > 1 else X * 100
+        display = plots.CoefficientDisplay.from_estimator(outer, X * 100)
+        expected = outer[-1][-1].model_.coef * (Z / np.abs(Z).max(axis=0)).std(axis=0)
+        np.testing.assert_allclose(display.coef, expected, rtol=1e-9)
+
+
 def test_features_without_a_finite_standard_deviation_cannot_scale_weights(trained):
     X, _, result = trained
-    with pytest.raises(nbs.InputValueError, match="give the features in another unit"):
+    with pytest.raises(nbs.InputValueError, match=r"feature 0 .* exceeds the range of float64; give the features in"):
         plots.CoefficientDisplay.from_estimator(result, X * 1e200)
+    without = nbs.SoftmaxModel(result.model.coef * [0, 1], result.model.intercept, result.model.classes)
+    display = plots.CoefficientDisplay.from_estimator(without, X * [1e200, 1])
+    assert (display.coef[:, 0] == 0).all()
+    constant = plots.CoefficientDisplay.from_estimator(result, np.full((3, 2), 0.1))
+    assert (constant.coef == 0).all()
     with pytest.raises(nbs.InputValueError, match="X has 1 features, but the model was trained on 2"):
         plots.CoefficientDisplay.from_estimator(result, X[:, :1])
     with pytest.raises(nbs.InputValueError, match="X has no rows"):

@@ -49,6 +49,16 @@ OPTIONS = {
 }
 
 
+def test_balanced_weights_are_in_the_order_of_given_classes():
+    classes = np.array(["cat", "no such", *np.setdiff1d(np.unique(Y), ["cat"])])
+    options = {"class_weight": "balanced"}
+    mass = ProblemInParts.from_blocks(Source(weight=W), classes=classes, **options).class_mass()
+    whole = Problem.from_labels(X, Y, sample_weight=W, **options)
+    expected = dict(zip(whole.classes.tolist(), whole.class_mass(), strict=True))
+    share = np.array([expected.get(label, 0.0) for label in classes.tolist()])
+    np.testing.assert_allclose(mass / mass.sum(), share / share.sum(), rtol=1e-12)
+
+
 @pytest.mark.parametrize("case", OPTIONS)
 def test_the_problem_in_parts_is_that_of_the_rows_in_memory(case):
     rows, options = OPTIONS[case]

@@ -86,6 +86,7 @@ def test_conjugate_gradients_in_place_are_those_of_numpy(objective, ten_features
     made.memory.capacity = 0
     in_place = made.vectors(objective, point)
     assert isinstance(in_place, VectorsInPlace)
+    assert not made.damps
     assert not isinstance(plain, VectorsInPlace)
     assert abs(in_place.square - plain.square) <= 1e-13 * plain.square
     for _, one, other in zip(range(6), conjugate_gradients(plain), conjugate_gradients(in_place), strict=False):

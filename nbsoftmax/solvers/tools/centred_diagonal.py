@@ -37,31 +37,44 @@ class CentredDiagonal:
         Its curvature.
     scale_of : callable
         That of `preconditioners`.
+    apart : ndarray of int
+        Columns of the parameters that are left to another part of the preconditioner: M^-1 is 0 there.
 
     Attributes
     ----------
     inverse : ndarray (n_classes, n_features + 1)
         1 / D.
     centre : ndarray (n_features + 1,)
-        x, and 0 for the intercept; all 0 for dense data and without an intercept.
+        x, and 0 for the intercept and for columns apart; all 0 for dense data and without an intercept.
+    apart_curvatures : ndarray (n_classes, apart.size)
+        Those of the loss, of features that are not centred.
     """
 
     def __init__(
-        self, objective: Curved, params: Float64s, penalty: Float64s, scale_of: Callable[[Float64s], Float64s]
+        self,
+        objective: Curved,
+        params: Float64s,
+        penalty: Float64s,
+        scale_of: Callable[[Float64s], Float64s],
+        apart: NDArray[np.int64],
     ) -> None:
         self.centre = np.zeros(penalty.size)
         rows = objective.sparse_rows if objective.fit_intercept else None
         self._centred = rows is not None
         if rows is None:
             diagonal = objective.curvatures(params)
+            self.apart_curvatures = diagonal[:, apart]
         else:
             diagonal, sums = (a / rows.weight_sum for a in rows.moments(params))
+            self.apart_curvatures = diagonal[:, apart]
             total = float(sums[:, -1].sum())
             if total > 0:
-                self.centre[:-1] = x = sums[:, :-1].sum(axis=0) / total
+                self.centre[:-1] = sums[:, :-1].sum(axis=0) / total
+                self.centre[apart] = 0.0
+                x = self.centre[:-1]
                 left = diagonal[:, :-1] + x * (x * sums[:, -1:] - 2 * sums[:, :-1])
                 np.maximum(left, LEAST_LEFT * diagonal[:, :-1], out=diagonal[:, :-1])
-        self._diagonal, self._penalty, self._scale_of = diagonal, penalty, scale_of
+        self._diagonal, self._penalty, self._scale_of, self._apart = diagonal, penalty, scale_of, apart
         self.damp(0.0)
 
     def damp(self, delta: float) -> None:
@@ -69,11 +82,7 @@ class CentredDiagonal:
         added = self._penalty.copy()
         added[:-1] += delta
         self.inverse = self._scale_of(self._diagonal + added) ** 2
-
-    def leave_out(self, columns: NDArray[np.int64]) -> None:
-        """Leave columns of the parameters to another part of the preconditioner: M^-1 is 0 there."""
-        self.inverse[:, columns] = 0.0
-        self.centre[columns] = 0.0
+        self.inverse[:, self._apart] = 0.0
 
     def typical_curvature(self) -> float:
         """The mean curvature of the loss over the coefficients, each with itself as its weight."""

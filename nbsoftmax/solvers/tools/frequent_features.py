@@ -65,6 +65,14 @@ def _gram_work(objective: Curved, counts: NDArray[np.int64]) -> float:
     return SCATTER_WORK * objective.n_samples * per_sample**2 / 2 + float(counts.size) ** 3
 
 
+def frequent_columns(objective: Curved) -> NDArray[np.int64]:
+    """The columns of the parameters that the Gram matrix is for: the most frequent features and the intercept."""
+    assert objective.sparse_rows is not None
+    counts = objective.sparse_rows.counts()
+    by_count = np.argsort(-counts, kind="stable")  # of equal counts, the first
+    return np.append(np.sort(by_count[: n_frequent(objective, counts)]), counts.size)
+
+
 class FrequentGram:
     """The Gram matrix's part of M^-1 at some parameters.
 
@@ -72,28 +80,32 @@ class FrequentGram:
     ----------
     objective : Curved
     params : ndarray (n_classes, n_features + 1)
+    diagonal : ndarray (n_classes, columns.size)
+        That of the Hessian, with the penalty, for the columns.
     penalty : ndarray (n_features + 1,)
         Its curvature.
+    columns : ndarray of int
+        Those of the parameters that it is for: `frequent_columns`.
     scale_of, inverse : callables
         Those of `preconditioners`.
-
-    Attributes
-    ----------
-    columns : ndarray of int
-        Those of the parameters that it is for: the most frequent features and the intercept.
     """
 
-    def __init__(self, objective: Curved, params: Float64s, penalty: Float64s, scale_of: Any, inverse: Any) -> None:
+    def __init__(
+        self,
+        objective: Curved,
+        params: Float64s,
+        diagonal: Float64s,
+        penalty: Float64s,
+        columns: NDArray[np.int64],
+        scale_of: Any,
+        inverse: Any,
+    ) -> None:
         rows = objective.sparse_rows
         assert rows is not None
-        counts = rows.counts()
-        n = n_frequent(objective, counts)
-        features = np.sort(np.argsort(-counts, kind="stable")[:n])  # of equal counts, the first
-        self.columns = np.append(features, params.shape[1] - 1)
-        penalty = penalty[self.columns]
-        matrix = rows.frequent_gram(params, features) / rows.weight_sum
-        matrix[np.diag_indices_from(matrix)] += penalty
-        self._scale: Float64s = scale_of(objective.curvatures(params)[:, self.columns] + penalty)
+        self.columns = columns
+        matrix = rows.frequent_gram(params, columns[:-1]) / rows.weight_sum
+        matrix[np.diag_indices_from(matrix)] += penalty[columns]
+        self._scale: Float64s = scale_of(diagonal)
         self._inverse: Float64s = inverse(matrix, scale_of(matrix.diagonal()))
         self._n_threads = objective.n_threads
 

@@ -27,7 +27,7 @@ from nbsoftmax.penalties import curvature_of_columns
 from nbsoftmax.solvers.base import Curved, Point
 from nbsoftmax.solvers.tools.centred_diagonal import CentredDiagonal
 from nbsoftmax.solvers.tools.cg_vectors import MANY, CGVectors, NewVectors, VectorsInPlace
-from nbsoftmax.solvers.tools.frequent_features import FrequentGram, product_work, works
+from nbsoftmax.solvers.tools.frequent_features import FrequentGram, frequent_columns, product_work, works
 from nbsoftmax.solvers.tools.lbfgs_memory import LBFGSMemory
 from nbsoftmax.solvers.tools.square_products import times_square
 from nbsoftmax.validation import Float64s
@@ -103,10 +103,11 @@ class Preconditioner:
         self._recorded: deque[tuple[Float64s, Float64s]] = deque(maxlen=self.memory.capacity)
         penalty = curvature_of_columns(objective.penalty, d)
         if kind in {"diagonal", "frequent"}:
-            self._diagonal = CentredDiagonal(objective, params, penalty, _scale_of)
+            apart = frequent_columns(objective) if kind == "frequent" else np.empty(0, np.int64)
+            self._diagonal = CentredDiagonal(objective, params, penalty, _scale_of, apart)
             if kind == "frequent":
-                self._frequent = FrequentGram(objective, params, penalty, _scale_of, _inverse)
-                self._diagonal.leave_out(self._frequent.columns)
+                diagonal = self._diagonal.apart_curvatures + penalty[apart]
+                self._frequent = FrequentGram(objective, params, diagonal, penalty, apart, _scale_of, _inverse)
             return
         if kind == "gram":
             matrices = objective.gram(params)[None]  # (1, d, d)
@@ -134,18 +135,18 @@ class Preconditioner:
         return self._diagonal if math.prod(self._shape) >= MANY and not self.memory.capacity else None
 
     @property
-    def _damped(self) -> CentredDiagonal | None:
-        """The diagonal if directions can be damped: a Gram matrix would have to be made again."""
-        return None if self.kind == "frequent" else self._in_place
+    def damps(self) -> bool:
+        """Whether directions can be damped: a Gram matrix would have to be made again."""
+        return self.kind == "diagonal" and self._in_place is not None
 
     def typical_curvature(self) -> float:
         """The mean curvature of the coefficients, each with itself as its weight; 0 if directions cannot be damped."""
-        return 0.0 if self._damped is None else self._damped.typical_curvature()
+        return self._in_place.typical_curvature() if self.damps and self._in_place is not None else 0.0
 
     def damp(self, delta: float) -> None:
         """Add delta to the curvature of all coefficients in the next directions, in place of an earlier one."""
-        if delta != self._damping and self._damped is not None:
-            self._damped.damp(delta)
+        if delta != self._damping and self.damps and self._in_place is not None:
+            self._in_place.damp(delta)
             self._damping = delta
 
     def record(self, search: Float64s, product: Float64s) -> None:
