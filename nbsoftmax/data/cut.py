@@ -76,8 +76,8 @@ class _Blocks:
             rows = slice(start, min(end, start + self._n - self.filled))
             n, start = rows.stop - rows.start, rows.stop
             self._beside.append(tuple(_rows_of(a, rows) for a in (batch.y, batch.sample_weight, batch.offset)))
-            if n == self._n and _stays(batch.X) and batch.X.dtype == self._dtype:
-                self._X = batch.X[rows]
+            if not self.filled and _stays(batch.X) and batch.X.dtype == self._dtype:
+                self._X = batch.X[rows]  # copied only if another batch fills the block
             else:
                 self._append(batch.X, rows)
             self.filled += n
@@ -96,8 +96,10 @@ class _Blocks:
         if self._sparse:
             self._X = [*(self._X or []), X[rows].astype(self._dtype)]
             return
-        if self._X is None:
-            self._X = np.empty((self._n, self._n_features), self._dtype)
+        if self._X is None or len(self._X) < self._n:
+            begun, self._X = self._X, np.empty((self._n, self._n_features), self._dtype)
+            if begun is not None:  # rows of an earlier batch
+                self._X[: self.filled] = begun
         out = self._X[self.filled : self.filled + rows.stop - rows.start]
         if isinstance(X, Columns):
             X.pack(out, rows.start)

@@ -243,7 +243,9 @@ class Weighting:
         if codes is None:
             y, labels = targets_of(block)
             codes = y if labels is None else validation.positions(labels, self.classes)[y]
-        checked = validation.targets(codes, n, n_classes, self.dtype, n_of="X")
+            checked = validation.targets(codes, n, n_classes, self.dtype, n_of="X")
+        else:  # which are places of classes
+            checked = validation.Targets(codes, np.empty((0, 0), self.dtype))
         weight = validation.sample_weights(block.sample_weight, n, all_zero=True)
         if weight.size and self.sample_exponent:
             weight = np.ldexp(weight, -self.sample_exponent)
@@ -281,6 +283,8 @@ class Weighting:
         low, size, table = self._table
         if n == 0 or y.min() < low or y.max() >= low + size:
             return None
+        if table is None and low == 0:
+            return y.astype(np.int32)
         places = np.subtract(y, low, dtype=np.intp)  # (int8 would overflow)
         if table is None:
             return places.astype(np.int32)

@@ -68,11 +68,15 @@ def writeable_view(a: NDArray[ScalarT]) -> NDArray[ScalarT]:
     if a.flags.writeable or a.size == 0:
         return a if a.flags.writeable else a.copy()
 
-    class Memory:
-        keeps_alive = a
-        __array_interface__ = {**a.__array_interface__, "data": (a.__array_interface__["data"][0], False)}  # noqa: RUF012
+    return np.asarray(_Writeable(a))
 
-    return np.asarray(Memory())
+
+class _Writeable:
+    """The memory of an array, which NumPy takes for writeable, and keeps alive."""
+
+    def __init__(self, a: NDArray[Any]) -> None:
+        self.array = a
+        self.__array_interface__ = {**a.__array_interface__, "data": (a.__array_interface__["data"][0], False)}
 
 
 def first_not_finite(X: Floats) -> tuple[int, int] | None:
