@@ -253,12 +253,14 @@ class Contest:
                 ratio += f", {self.ratio_reached(best, who):.2f}"
             rows.append([who.name, *map(who.cell, TARGETS), ratio, "-"])
         bars = []
-        if self.task.bar and peer:
+        if self.task.bar and peer and (mine.winner(RATIO_TARGET) or not bounded):  # otherwise nobody reached it
             bars.append(at_least(self.task.bar, self.ratio(best, mine, RATIO_TARGET), "best scikit-learn, proven"))
             bars.append(at_least(self.task.bar, self.ratio_reached(best, mine), "the same, reached"))
         for lbfgs in (c for c in peer if c.name == "scikit-learn lbfgs"):
-            least = min(self.ratio(lbfgs.least_seconds(t), mine, t) for t in TARGETS)
-            bars.append(at_least(1, least, "its lbfgs at every target"))
+            reached = [t for t in TARGETS if mine.winner(t) or lbfgs.winner(t)]
+            if reached:
+                least = min(self.ratio(lbfgs.least_seconds(t), mine, t) for t in reached)
+                bars.append(at_least(1, least, "its lbfgs at every target"))
         rows[0][-1] = "; ".join(f"{b.text}: {b.value:.2f} {'yes' if b.reached else 'NO'}" for b in bars) or "-"
         return rows
 

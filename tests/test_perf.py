@@ -282,6 +282,19 @@ def test_a_solver_that_ended_by_itself_differs_from_one_that_reached_the_cap(fit
     assert slow.cell(1e-3) == done.cell(1e-3) == "2 s"
 
 
+@pytest.mark.parametrize("nobody", [True, False])
+def test_a_target_that_nobody_reached_decides_no_bar(fit, nobody):
+    task = fit.Task("a problem", None, 1.0, 4.0)
+    contest = fit.Contest(task, np.zeros((4, 2)), np.array([0, 1, 0, 1]), 60.0)
+    for name, reached in (("nbsoftmax", 1e-4), ("scikit-learn lbfgs", 1e-2 if nobody else 1e-7)):
+        who = fit.Contestant(name, None)
+        who.attempts[1] = fit.Attempt(1, reached, False, [], [2.0], [2.0])
+        contest.contestants.append(who)
+    bars = contest.body()[0][-1]
+    assert ("best scikit-learn" in bars) == (not nobody)
+    assert "its lbfgs at every target: 1.00 yes" in bars if nobody else "its lbfgs at every target: 0.00 NO" in bars
+
+
 def contestants_of(peers, task):
     rng = np.random.default_rng(0)
     y = rng.integers(0, 3, 40)

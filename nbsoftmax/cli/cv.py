@@ -56,7 +56,8 @@ def run(arguments: argparse.Namespace) -> int:
     check_outputs(arguments)
     if is_several(arguments.data):
         refuse_formula(arguments)
-        data = Data(opened_source(arguments, [arguments.data]))
+        source = opened_source(arguments, [arguments.data])
+        data = Data(source, encoding=source.encoding)
     else:
         data = read_data(arguments, labels=True)
     with collect_warnings() as warned:  # includes the folds' fits; the last warning is that of the final fit

@@ -37,7 +37,7 @@ def without_controls(text: str) -> str:
 
 
 def to_json(facts: Any) -> str:
-    """Return facts as one line of JSON, with NumPy scalars as numbers."""
+    """Return facts as one line of JSON, with NumPy scalars as numbers, and dates, decimals and bytes as text."""
     import numpy as np
 
     def plain(value: Any) -> Any:
@@ -49,7 +49,7 @@ def to_json(facts: Any) -> str:
             value = value.item()
         return None if isinstance(value, float) and not np.isfinite(value) else value
 
-    return json.dumps(plain(facts), allow_nan=False)
+    return json.dumps(plain(facts), allow_nan=False, default=str)
 
 
 def format_number(value: Any) -> str:

@@ -73,6 +73,12 @@ def run(arguments: argparse.Namespace) -> int:
 
         try:
             read_in_blocks(arguments, model, write, labels=False, n_results=len(header))
+        except UnicodeEncodeError as error:
+            bad = f"{error.object[error.start : error.end]!a}"
+            raise InputValueError(
+                f"standard output is {error.encoding}, which cannot encode {bad} in a column of --id; write to --out "
+                f"FILE, which is UTF-8, or set PYTHONIOENCODING=utf-8. (At least {written} rows have been written.)"
+            ) from None
         except InputError as error:
             if arguments.out is not None or written == 0:
                 raise
@@ -84,6 +90,10 @@ def _header(arguments: argparse.Namespace, model: SoftmaxModel) -> list[str]:
     """The names of the columns: those of --id, and those of the predictions."""
     predicted = ["label", *(f"proba_{label}" for label in model.classes.tolist() if arguments.proba)]
     if arguments.top_k is not None:
+        if not 1 <= arguments.top_k <= model.n_classes:
+            raise InputValueError(
+                f"--top-k is {arguments.top_k}, expected 1 to {model.n_classes}, the number of classes."
+            )
         predicted = [f"{what}_{k + 1}" for k in range(arguments.top_k) for what in ("label", "proba")]
     ids = columns_named(arguments.id, ())
     both = sorted(set(ids) & set(predicted))

@@ -149,8 +149,21 @@ class _Parquet:
 
         table = pa.table([pa.array(column) for column in columns], names=list(self._header))
         if self._writer is None:
-            self._writer = parquet.ParquetWriter(LeftOpen(self._file), table.schema)
-        self._writer.write_table(table)
+            self._writer, self._schema = parquet.ParquetWriter(LeftOpen(self._file), table.schema), table.schema
+        self._writer.write_table(self._as_before(table))
+
+    def _as_before(self, table: Any) -> Any:
+        """The table with the types of the first rows: those of a column of --id may differ in later ones."""
+        for before, now in zip(self._schema, table.schema, strict=True):
+            try:
+                table.column(now.name).cast(before.type)
+            except (ValueError, NotImplementedError):  # of pyarrow
+                self._writer.close()
+                raise InputValueError(
+                    f"the column {now.name!r} is {before.type} in the first rows, and {now.type} in later ones, which "
+                    "a Parquet file cannot hold; write CSV, or leave it out of --id."
+                ) from None
+        return table.cast(self._schema)
 
     def end(self) -> None:
         self._writer.close()

@@ -15,10 +15,11 @@ from nbsoftmax.cli.reading import (
     shown_warnings,
     table_of,
     table_options,
+    text_options,
     warn_of_row_counters,
     weights_of,
 )
-from nbsoftmax.errors import InputValueError
+from nbsoftmax.errors import InputValueError, listed
 
 if TYPE_CHECKING:
     import argparse
@@ -143,10 +144,30 @@ def opened_source(
         elif table is not None:
             names = table.columns
         options["table"] = table or table_options(arguments, file.columns)
-        options["format"] = _csv_format(file.format) if isinstance(file, TextFile) else kind
+        options["format"] = kind
+        if isinstance(file, TextFile):
+            options["format"] = _csv_format(file.format)
+            for path in files[1:]:
+                _check_header(arguments, path, first.name, file.format)
     beside = {"weight": request.weight, "offset": list(request.offset) or None}
     with shown_warnings():
         return open_files.open(files, target=request.target, features=list(names or ()), **beside, **options)
+
+
+def _check_header(arguments: argparse.Namespace, path: str, first: str, expected: Any) -> None:
+    """Refuse a text file whose header is not that of the first one: all are read by the format of the first."""
+    from nbsoftmax.data import source
+    from nbsoftmax.data.text import TextFile
+
+    with source.opened(Path(path)) as data, source.recognised(data) as (content, kind):
+        found = TextFile(content, text_options(arguments), set()).format if kind == "text" else None
+        if found is not None and found.columns == expected.columns and found.n_header_lines == expected.n_header_lines:
+            return
+        columns = f"the columns {listed(found.columns)}" if found is not None else "no header"
+        raise InputValueError(
+            f"{data.name} has {columns}, but {first} has {listed(expected.columns)}; give files with the same header, "
+            "in the same order."
+        )
 
 
 def _features(file: Any, request: Request) -> tuple[list[str], tuple[str, ...]]:

@@ -50,6 +50,7 @@ class ArrowFiles:
         self._csv = _csv_format(kind) if self._kind == "text" else None
         self._open: dict[str, Any] = {}  # Arrow files that have been opened
         self._lengths: dict[str, list[int]] = {}  # of the batches of Arrow files that have been read
+        self._complete: set[str] = set()  # files of text that have all columns
         with damage_named(paths[0], self._kind):
             self._schema = self._schema_of(paths[0])
             names = self._schema.names
@@ -129,12 +130,24 @@ class ArrowFiles:
 
             # pyarrow.dataset would decode whole groups of rows in advance, which may be gigabytes.
             with pq.ParquetFile(path, memory_map=True) as file:
+                self._check_columns(path, file.schema_arrow)
                 yield from file.iter_batches(self._batch_rows, columns=self._columns)
         else:
             import pyarrow.dataset as ds
 
+            if path not in self._complete:  # pyarrow would read a column that the file lacks as missing values
+                self._check_columns(path, self._schema_of(path))
+                self._complete.add(path)
             yield from ds.dataset(path, schema=self._schema, format=self._csv).to_batches(
                 columns=self._columns, batch_size=self._batch_rows, batch_readahead=READ_AHEAD, fragment_readahead=1
+            )
+
+    def _check_columns(self, path: str, schema: Any) -> None:
+        """Refuse a file that lacks a column of the first one."""
+        lacking = next((name for name in self._columns if name not in schema.names), None)
+        if lacking is not None:
+            raise InputValueError(
+                f"{path} has no column {plain(lacking)}, which {self.paths[0]} has; give files with the same columns."
             )
 
     def _arrow(self, path: str, skip: int) -> Iterator[Any]:
@@ -143,6 +156,7 @@ class ArrowFiles:
         if path not in self._open:
             self._open[path] = arrow().ipc.open_file(arrow().memory_map(path))
         file, known = self._open[path], self._lengths.get(path, [])
+        self._check_columns(path, file.schema)
         lengths = []
         for i in range(file.num_record_batches):
             n = known[i] if known else None

@@ -23,7 +23,7 @@ from nbsoftmax.estimators.namespaces import check_namespace, like, to_numpy
 from nbsoftmax.kernels.predict import BEST, LOG_PROBA, LOGITS, PROBA
 from nbsoftmax.models.in_blocks import accuracy_in_blocks, in_blocks, refuse_offset
 from nbsoftmax.models.predictions import predictions
-from nbsoftmax.models.scores import accuracy, possible_in_order
+from nbsoftmax.models.scores import accuracy
 from nbsoftmax.models.sklearn_parameters import one_row, two_rows
 from nbsoftmax.models.softmax import SoftmaxModel
 from nbsoftmax.models.thresholds import best_classes, thresholds_of
@@ -260,7 +260,7 @@ class FittedClassifier(ClassifierMixin, SparseCoefMixin, BaseEstimator):
         y = to_numpy("y", y)
         predicted = to_numpy("labels", self.predict(X) if offset is None else self.predict(X, offset))
         weight = validation.sample_weights(to_numpy("sample_weight", sample_weight), len(predicted))
-        possible = possible_in_order(y, np.asarray(self.classes_), len(predicted))
+        possible = validation.possible_in_order(y, np.asarray(self.classes_), len(predicted))
         if possible is not None:
             return accuracy(possible[np.arange(len(predicted)), np.searchsorted(self.classes_, predicted)], weight)
         scaled = validation.scaled(weight)[0] if weight.size else None  # the sum of the weights may overflow

@@ -31,10 +31,15 @@ def accuracy_in_blocks(
     trained: Features,
     predict: Callable[[Any, Any], tuple[NDArray[Any], NDArray[Any]]],
     classes: NDArray[Any],
+    *,
+    dtype: np.dtype[Any] | None = None,
 ) -> float:
-    """The proportion of rows whose class `predict` finds, weighted by the sample weights if the source has some."""
+    """The proportion of rows whose class `predict` finds, weighted by the sample weights if the source has some.
+
+    `dtype` is that of X; None: that of the source. The length of the blocks depends on it.
+    """
     sums, exponents = [], []  # of the blocks: of the weights of correct predictions and of all, in units of 2^exponent
-    for block in _checked(source, trained):
+    for block in _checked(source, trained, dtype):
         places, labels = targets_of(block)
         if labels is None:
             raise InputValueError("y holds probabilities, for which the accuracy is not defined; give labels.")
@@ -57,10 +62,10 @@ def refuse_offset(offset: Any) -> None:
         raise InputTypeError("X is a source of blocks of rows, which has its own offset; give it alone.")
 
 
-def _checked(source: RowBlocks, trained: Features) -> Iterator[Block]:
+def _checked(source: RowBlocks, trained: Features, dtype: np.dtype[Any] | None = None) -> Iterator[Block]:
     """The blocks, with validated X; an error says where the block begins."""
     n = None
-    for block in ahead(source.blocks()):
+    for block in ahead(source.blocks(dtype)):
         names = source.feature_names
         validation.same_features(names, trained[1])
         try:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from nbsoftmax import validation
-from nbsoftmax.errors import InputValueError, listed
+from nbsoftmax.errors import InputValueError
 from nbsoftmax.validation import Float64s
 
 
@@ -21,29 +21,6 @@ def confusion(
     """
     counts = np.bincount(truth * n_classes + predicted, sample_weight, minlength=n_classes**2)
     return counts.reshape(n_classes, n_classes)
-
-
-def possible_in_order(y: Any, classes: NDArray[Any], n_samples: int) -> NDArray[np.bool_] | None:
-    """Partial labels with their columns in the order of `classes`; None if `y` holds no partial labels.
-
-    The columns of an array are in that order already; those of a table are named after the classes.
-    """
-    found = validation.possible_classes(y)
-    if found is None:
-        return None
-    possible, labels = found
-    if possible.shape != (n_samples, classes.size):
-        raise InputValueError(
-            f"y has shape {possible.shape}, expected ({n_samples}, {classes.size}): the possible classes of each row."
-        )
-    if labels.dtype.kind != "U":  # of an array
-        return possible
-    names = [str(label) for label in classes.tolist()]
-    if sorted(names) != labels.tolist():
-        raise InputValueError(
-            f"y has the columns [{listed(labels.tolist())}], but the classes of the model are [{listed(names)}]."
-        )
-    return possible[:, np.searchsorted(labels, names)]
 
 
 def accuracy(right: NDArray[np.bool_], sample_weight: Float64s | None = None) -> float:

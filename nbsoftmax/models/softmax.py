@@ -22,7 +22,7 @@ from nbsoftmax.models.in_blocks import accuracy_in_blocks, in_blocks, refuse_off
 from nbsoftmax.models.model_file import read_model, write_model
 from nbsoftmax.models.onnx import onnx_graph
 from nbsoftmax.models.predictions import predictions
-from nbsoftmax.models.scores import accuracy, possible_in_order
+from nbsoftmax.models.scores import accuracy
 from nbsoftmax.models.sklearn_parameters import logistic_regression_of, one_row, parameters_of
 from nbsoftmax.models.thresholds import Thresholds, best_classes, thresholds_of
 from nbsoftmax.validation import Float64s, Floats
@@ -196,7 +196,7 @@ class SoftmaxModel(Displayed):
             predict = partial(self._predict_validated, what=BEST, thresholds=least)
             return accuracy_in_blocks(X, (self.n_features, self.feature_names), predict, self.classes)
         predicted = self._predict(X, BEST, offset=offset, thresholds=thresholds)[1][:, 0]
-        possible = possible_in_order(y, self.classes, predicted.size)
+        possible = validation.possible_in_order(y, self.classes, predicted.size)
         if possible is not None:
             return accuracy(possible[np.arange(predicted.size), predicted])
         codes = validation.codes_of(y, self.classes, n_samples=predicted.size)

@@ -327,7 +327,8 @@ def _validation_problem(fitted: Fitted, X: Any, y: Any, sample_weight: Any, offs
     array, names = validation.frame(X)
     validation.same_features(names, fitted.feature_names)
     X = validation.features(array, name="validation X", dtype=fitted.dtype, n_features=fitted.n_features, names=names)
-    y = validation.target_array(y, name="validation y")
+    possible = validation.possible_in_order(y, fitted.classes, X.shape[0], name="validation y")
+    y = validation.target_array(y, name="validation y") if possible is None else possible
     if y.ndim != 2 or y.shape[1] == 1:
         y = validation.codes_of(y, fitted.classes, n_samples=X.shape[0], name="validation y")
     weight = validation.sample_weights(sample_weight, X.shape[0])

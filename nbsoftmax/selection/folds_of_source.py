@@ -24,7 +24,7 @@ from nbsoftmax.selection.path import n_selected
 class PartOfFold:
     """The rows that a fold holds out, or all others, with their weights; the rest has the weight 0.
 
-    Each row is in one of the folds, drawn by the seed and the number of its block.
+    Each row is in one of the folds, drawn by the seed and the number of its block, which depends on the dtype of X.
     """
 
     def __init__(self, source: RowBlocks, fold: int, n_folds: int, seed: int, *, held_out: bool) -> None:
@@ -78,7 +78,8 @@ class FoldOfSource:
         def predict(X: Any, offset: Any) -> tuple[Any, Any]:
             return predictions(model.coef, model.intercept, X, BEST, offset=offset)
 
-        right = accuracy_in_blocks(self._held_out, (model.n_features, model.feature_names), predict, model.classes)
+        features, dtype = (model.n_features, model.feature_names), self._problem.dtype
+        right = accuracy_in_blocks(self._held_out, features, predict, model.classes, dtype=dtype)
         return self._loss.value(params_of(model)), right, n_selected(model)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
@@ -9,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from nbsoftmax.errors import listed
 from nbsoftmax.problem import AnyProblem, ProblemInParts
 from nbsoftmax.solvers.stop_reason import Stop, StopReason
 from nbsoftmax.training.context import Context, Iteration
@@ -45,6 +48,15 @@ class Hooks:
                 saved = {n.removeprefix(prefix): array for n, array in self._saved.items() if n.startswith(prefix)}
                 if saved and hasattr(callback, "load_state_dict"):
                     callback.load_state_dict(saved)
+                    self._saved = {n: array for n, array in self._saved.items() if not n.startswith(prefix)}
+            if self._saved:
+                unknown = listed(list(self._saved))
+                warnings.warn(
+                    f"the checkpoint has the state of callbacks that this fit does not have ({unknown}); give the same "
+                    "callbacks.",
+                    UserWarning,
+                    stacklevel=2,
+                )
             yield
 
     def after_iteration(self, now: Iteration) -> Stop | None:
@@ -88,9 +100,15 @@ class Hooks:
         self._saved = {name: arrays.pop(name) for name in list(arrays) if name.startswith("callback_")}
 
     def _prefixed(self) -> Iterator[tuple[str, Any]]:
-        """Each callback with the prefix of its arrays in a checkpoint."""
-        for i, callback in enumerate(self._callbacks):
-            yield f"callback_{i}_{type(callback).__name__}_", callback
+        """Each callback with the prefix of its arrays in a checkpoint: its type, and which of this type it is.
+
+        Callbacks of other types, such as a progress bar, may come and go between a fit and its resumption.
+        """
+        seen: Counter[str] = Counter()
+        for callback in self._callbacks:
+            name = type(callback).__name__
+            yield f"callback_{name}_{seen[name]}_", callback
+            seen[name] += 1
 
 
 def report_rows(callbacks: Sequence[Any], n_rows: int, n_samples: int | None) -> None:

@@ -53,7 +53,7 @@ from nbsoftmax.validation.conversion import as_array, is_dask, is_on_device, kep
 from nbsoftmax.validation.frames import by_label, frame, same_features
 from nbsoftmax.validation.labels import class_labels, codes_of, labels, positions, target_array
 from nbsoftmax.validation.options import callables, choice, count, device, flag, n_threads, number, seed
-from nbsoftmax.validation.partial import certain_labels, possible_classes, refuse_never_possible
+from nbsoftmax.validation.partial import certain_labels, possible_classes, possible_in_order, refuse_never_possible
 from nbsoftmax.validation.size import MANY_CLASSES, n_classes, needs_memory
 from nbsoftmax.validation.sparse import features, is_sparse, samples
 from nbsoftmax.validation.targets import Targets, distributions, targets
@@ -108,6 +108,7 @@ __all__ = [
     "positions",
     "positive_weights",
     "possible_classes",
+    "possible_in_order",
     "refuse_never_possible",
     "refuse_tensor",
     "same_features",

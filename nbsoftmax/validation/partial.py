@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nbsoftmax.errors import InputValueError, plain
+from nbsoftmax.errors import InputValueError, listed, plain
 from nbsoftmax.validation.arrays import Float64s, writeable_view
 from nbsoftmax.validation.conversion import as_array, is_dask
 from nbsoftmax.validation.frames import boolean_columns
@@ -37,6 +37,30 @@ def possible_classes(y: Any, *, name: str = "y") -> tuple[Possible, NDArray[Any]
             return None
         classes = np.arange(array.shape[1])
     return checked_possible(array, name=name), classes
+
+
+def possible_in_order(y: Any, classes: NDArray[Any], n_samples: int, *, name: str = "y") -> Possible | None:
+    """Partial labels with their columns in the order of `classes`; None if `y` holds no partial labels.
+
+    The columns of an array are in that order already; those of a table are named after the classes.
+    """
+    found = possible_classes(y, name=name)
+    if found is None:
+        return None
+    possible, labels = found
+    if possible.shape != (n_samples, classes.size):
+        raise InputValueError(
+            f"{name} has shape {possible.shape}, expected ({n_samples}, {classes.size}): the possible classes of each "
+            "row."
+        )
+    if labels.dtype.kind != "U":  # of an array
+        return possible
+    names = [str(label) for label in classes.tolist()]
+    if sorted(names) != labels.tolist():
+        raise InputValueError(
+            f"{name} has the columns [{listed(labels.tolist())}], but the classes of the fit are [{listed(names)}]."
+        )
+    return possible[:, np.searchsorted(labels, names)]
 
 
 def checked_possible(array: Possible, *, name: str = "y") -> Possible:

@@ -1,13 +1,17 @@
 """The command `predict`: labels, probabilities and how they are written."""
 
+import datetime
 import io
 import json
 import sys
+from decimal import Decimal
 
 import numpy as np
+import pytest
 
 import nbsoftmax as nbs
-from tests.cli.commands import run
+from nbsoftmax.cli.prediction_files import output_of
+from tests.cli.commands import refused, run
 
 
 def test_predict_writes_labels_probabilities_and_the_most_probable(flowers, model, tmp_path, capsys):
@@ -24,6 +28,45 @@ def test_predict_writes_labels_probabilities_and_the_most_probable(flowers, mode
     assert lines[0] == "label_1,proba_1,label_2,proba_2"
     labels, proba = loaded.top_k(X, 2)
     assert lines[1] == f"{labels[0, 0]},{proba[0, 0]},{labels[0, 1]},{proba[0, 1]}"
+
+
+def test_more_labels_than_classes_are_refused_before_the_data_are_read(model, tmp_path, capsys):
+    for k in (0, -1, 4, 10**12):
+        said = refused(capsys, "predict", model, tmp_path / "none.csv", "--top-k", k)
+        assert f"--top-k is {k}, expected 1 to 3" in said
+
+
+def test_ids_of_any_type_are_written(tmp_path, capsys):
+    pa, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    nbs.SoftmaxModel([[1.0], [-1.0]], [0, 0], ["a", "b"], ["x"]).save(tmp_path / "m.npz")
+    ids = {"day": [datetime.date(2026, 1, 2)], "cost": [Decimal("1.50")], "key": [b"k"]}
+    parquet.write_table(pa.table({"x": [1.0], **ids}), tmp_path / "d.parquet")
+    assert run("predict", tmp_path / "m.npz", tmp_path / "d.parquet", "--id", ",".join(ids), "--json") == 0
+    said = json.loads(capsys.readouterr().out)
+    assert said == {"day": "2026-01-02", "cost": "1.50", "key": "b'k'", "label": "a"}
+
+
+@pytest.mark.parametrize(
+    ("first", "then", "refuses"), [(None, "text", True), (1, 1.5, True), (1.5, 2.0, False), ("text", None, False)]
+)
+def test_ids_of_several_types_in_a_parquet_file(tmp_path, first, then, refuses):
+    parquet = pytest.importorskip("pyarrow.parquet")
+    out = tmp_path / "out.parquet"
+
+    def write():
+        with output_of(out, ["key"], as_json=False) as output:
+            output.begin()
+            for value in (first, then):
+                output.write([np.array([value], object)])
+            output.end()
+
+    if refuses:
+        with pytest.raises(nbs.InputValueError, match="the column 'key' is"):
+            write()
+        assert not out.exists()
+    else:
+        write()
+        assert parquet.read_table(out)["key"].to_pylist() == [first, then]
 
 
 def test_labels_of_a_part_that_look_like_numbers_are_still_the_models(tmp_path, capsys):

@@ -127,6 +127,30 @@ def test_what_cannot_be_streamed_is_refused_in_one_line(parts, flowers, tmp_path
     assert "is given twice" in refused(capsys, *given)
 
 
+def test_text_files_with_other_headers_are_refused(tmp_path, capsys):
+    rows = [f"{i / 7},{i % 5},{'pq'[i % 2]}" for i in range(30)]
+    (tmp_path / "a.csv").write_text("\n".join(["length,width,kind", *rows]))
+    (tmp_path / "b.csv").write_text("\n".join(["width,length,kind", *rows]))
+    (tmp_path / "c.csv").write_text("\n".join(["", "length,width,kind", *rows]))
+    options = "--target", "kind", "--out", tmp_path / "m.npz", "--quiet"
+    for other in ("b.csv", "c.csv"):
+        said = refused(capsys, "fit", tmp_path / "a.csv", tmp_path / other, *options)
+        assert f"{other} has the columns" in said
+        assert "give files with the same header, in the same order" in said
+    (tmp_path / "b.csv").write_text("\n".join(["length,width,kind", *rows]))
+    assert run("fit", tmp_path / "a.csv", tmp_path / "b.csv", *options) == 0
+
+
+def test_cv_of_a_folder_leaves_a_column_of_text_without_penalty(tmp_path):
+    rng = np.random.default_rng(0)
+    for name in ("a.csv", "b.csv"):
+        rows = [f"{x:.3f},{rng.choice(['n', 's'])},{rng.choice(['p', 'q'])}" for x in rng.normal(size=60)]
+        (tmp_path / name).write_text("\n".join(["length,island,kind", *rows]))
+    assert (
+        run("cv", tmp_path / "*.csv", "--target", "kind", "--unpenalised", "island", "--Cs", 1, 10, "--folds", 3) == 0
+    )
+
+
 def test_cv_of_a_folder_is_that_of_its_source(parts, tmp_path, capsys):
     folder = parts[0]
     options = "--target", "species", "--Cs", 0.1, 10, "--folds", 3

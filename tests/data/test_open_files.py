@@ -239,6 +239,16 @@ def test_a_file_whose_columns_have_other_types_is_refused(tmp_path):
     assert len(list(nbs.data.open(tmp_path, **COLUMNS).blocks(np.float64))) == 1
 
 
+@pytest.mark.parametrize("ending", ["parquet", "arrow", "csv"])
+def test_a_file_that_lacks_a_column_of_the_first_is_refused(ending, tmp_path):
+    full = table()
+    write(tmp_path / f"0.{ending}", full)
+    write(tmp_path / f"1.{ending}", full.drop_columns([NAMES[1]]))
+    for table_options in (None, nbs.TableOptions(missing="mean")):
+        with pytest.raises(nbs.InputValueError, match=rf"1\.{ending} has no column"):
+            list(nbs.data.open(tmp_path, **COLUMNS, table=table_options).blocks())
+
+
 def test_without_pyarrow_the_error_names_the_extra(tmp_path, monkeypatch):
     path = write(tmp_path / "t.parquet")
     monkeypatch.setitem(__import__("sys").modules, "pyarrow", None)

@@ -33,6 +33,21 @@ def test_the_scores_are_those_of_the_same_folds_in_memory(weight, options):
     assert ours.result.objective == pytest.approx(theirs.result.objective, rel=1e-8)
 
 
+class LongerIfFloat32(Source):
+    """A source whose blocks are longer in float32, as those of files are."""
+
+    def blocks(self, dtype=None):
+        self.n = ROWS if dtype == np.float32 else ROWS // 2
+        return super().blocks(dtype)
+
+
+def test_the_accuracy_is_that_of_the_folds_of_the_dtype_of_the_fit():
+    common = {"Cs": [100.0], "random_state": SEED, "dtype": np.float32, "tol": 1e-6}
+    ours = nbs.cross_validate(LongerIfFloat32(), folds=N_FOLDS, **common)
+    theirs = nbs.cross_validate(X, Y, folds=folds(), **common)
+    np.testing.assert_allclose(ours.accuracy, theirs.accuracy, atol=2e-3)
+
+
 def test_what_a_source_cannot_have_is_refused():
     with pytest.raises(nbs.InputTypeError, match="it is a number of folds"):
         nbs.cross_validate(Source(), folds=folds())

@@ -212,6 +212,19 @@ def test_validation_data_may_be_partial():
     assert result.history["validation_loss"][-1] == pytest.approx(reference(X, possible, params)[0], rel=1e-12)
 
 
+def test_columns_of_a_table_of_validation_labels_are_named_after_the_classes():
+    pd = pytest.importorskip("pandas")
+    X, possible, _ = partial_problem()
+    names = ["virginica", "setosa", "versicolor", "blue flag"]
+    table, order = pd.DataFrame(possible, columns=names), ["versicolor", "virginica", "blue flag", "setosa"]
+    result = nbs.Trainer(l2=1e-3).fit(X, table, validation_data=(X, table[order]))
+    params = np.column_stack([result.model.coef, result.model.intercept])
+    expected = reference(X, possible[:, np.argsort(names)], params)[0]
+    assert result.history["validation_loss"][-1] == pytest.approx(expected, rel=1e-12)
+    with pytest.raises(nbs.InputValueError, match="validation y has the columns"):
+        nbs.Trainer(l2=1e-3).fit(X, table, validation_data=(X, table.rename(columns={"setosa": "other"})))
+
+
 def test_a_fit_resumes_from_its_checkpoint(tmp_path):
     X, possible, _ = partial_problem(share=0.6)
     whole = nbs.Trainer(l2=1e-4).fit(X, possible)

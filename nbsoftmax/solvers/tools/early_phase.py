@@ -36,7 +36,7 @@ class EarlyPhase:
         self._costs = costs
 
     def slowness(self, values: list[float], kind: str) -> int:
-        """How many steps a tenth of the distance from the minimum takes if these are too many, and 0 otherwise.
+        """How many steps reduce the distance from the minimum to a tenth, if they are too many, and 0 otherwise.
 
         `values` are the objectives of all iterations, and `kind` is that of the preconditioner.
         """
