@@ -177,6 +177,10 @@ def check_options(arguments: argparse.Namespace, name: str, kind: str, *, labels
                 raise InputValueError(f"--{option} is for text such as CSV, but {name} is not text; leave it out.")
     if labels and kind in {"npz", *source.TABLES} and arguments.labels is not None:
         raise InputValueError(f"--labels is for .npy data, but {name} contains its own labels; use --target.")
+    if labels and kind in {"npy", "sparse npz"} and arguments.target is not None:
+        raise InputValueError(f"--target names a column or an array, but {name} has none; use --labels FILE.npy.")
+    if kind != "svmlight" and getattr(arguments, "zero_based", None):
+        raise InputValueError(f"--zero-based is for svmlight files, and {name} is none; leave it out.")
 
 
 def _read_table(arguments: argparse.Namespace, data: Source, kind: str, labels: bool, model: Trained | None) -> Data:

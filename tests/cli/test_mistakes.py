@@ -40,6 +40,9 @@ def test_other_mistakes_are_refused_in_one_line(flowers, model, tmp_path, capsys
     np.savez(tmp_path / "none.npz", X=X[:0], y=y[:0])
     assert "X has no rows" in refused(capsys, "evaluate", model, tmp_path / "none.npz")
     assert "--labels" in refused(capsys, "fit", tmp_path / "X.npy", "--out", out)
+    arrays = "fit", tmp_path / "X.npy", "--labels", tmp_path / "y.npy", "--out", out
+    assert "--target names a column or an array" in refused(capsys, *arrays, "--target", "y")
+    assert "--zero-based is for svmlight files" in refused(capsys, *arrays, "--zero-based")
     assert "--C is -1" in refused(capsys, "fit", path, "--target", "species", "--out", out, "--C", -1)
     assert "--learning-rate is for" in refused(
         capsys, "fit", path, "--target", "species", "--out", out, "--learning-rate", 0.1, "--quiet"
