@@ -31,8 +31,6 @@ WORK = (
         "scikit-learn",
     ),
 )  # fmt: skip
-# Lines of functions of logits, which are measured with an existing array (`out=`) and with a new one.
-WITH_OUT = 3
 # The name of a problem on perf/FITS.md, and what the README calls it.
 FITS = (
     ("letterrecognition-standardised-C1:", "whole fit, standardised, proven to 1e-6: letters, 20,000 x 16, 26 classes"),
@@ -41,23 +39,27 @@ FITS = (
 WIDTHS = (512, 256)
 
 
-def of_work(page: str, name: str, dtype: str, bits: int) -> str:
-    """The speed-up of the first line with this name, dtype and vectors of so many bits."""
+def cells_of(page: str, name: str, dtype: str, bits: int) -> list[str]:
+    """The cells of the first line with this name, dtype and vectors of so many bits."""
     for line in (PERF / page).read_text(encoding="utf-8").splitlines():
         cells = [cell.strip() for cell in line.strip("|").split("|")]
         if cells[:3] == [name, dtype, str(bits)]:
-            return f"{float(cells[7]):.1f}x"
+            return cells
     raise ValueError(f"perf/{page} has no line {name}, {dtype}, {bits} bits")
 
 
-def with_new_array(page: str, name: str, dtype: str, bits: int) -> str:
-    """The time of the fastest peer that returns a new array, divided by that of ours."""
+def of_work(page: str, name: str, dtype: str, bits: int) -> str:
+    """The speed-up on a line: of our call with `out=`, if the function has it."""
+    return f"{float(cells_of(page, name, dtype, bits)[7]):.1f}x"
+
+
+def with_new_array(page: str, name: str, dtype: str, bits: int) -> str | None:
+    """The speed-up of our call that returns a new array, as the peers do; None if the function has no `out=`."""
     text = (PERF / page).read_text(encoding="utf-8")
-    begin, flags = f"{re.escape(name)} {dtype}, {bits} bits", re.MULTILINE
-    ours = re.search(rf"^- {begin}: nbsoftmax, new array ([\d.]+) ms", text, flags)
-    theirs = re.search(rf"^\| {re.escape(name)} \| {dtype} \| {bits} \|[^|]*\|(.*?\|.*?\|.*?)\|", text, flags)
-    assert ours is not None and theirs is not None, (name, dtype, bits)
-    times = [float(cell.split()[0]) for cell in theirs[1].split("|") if cell.strip() != "-"]
+    ours = re.search(rf"^- {re.escape(name)} {dtype}, {bits} bits: nbsoftmax, new array ([\d.]+) ms", text, re.M)
+    if ours is None:
+        return None
+    times = [float(cell.split()[0]) for cell in cells_of(page, name, dtype, bits)[4:7] if cell != "-"]
     return f"{min(times) / float(ours[1]):.1f}x"
 
 
@@ -75,13 +77,12 @@ def of_fit(name: str, bits: int) -> str:
 def block() -> str:
     """The part of the README between BEGIN and END, both included."""
     lines = [BEGIN, "", "| work, two cores | time of the fastest of | AVX-512 | AVX2 |", "|---|---|---|---|"]
-    for i, (page, name, dtype, shown, peers) in enumerate(WORK):
-        with_out = i < WITH_OUT
-        ratios = (of_work(page, name, dtype, bits) for bits in WIDTHS)
-        lines.append(f"| {shown}{', `out=`' if with_out else ''} | {peers} | {' | '.join(ratios)} |")
-        if with_out:
-            ratios = (with_new_array(page, name, dtype, bits) for bits in WIDTHS)
-            lines.append(f"| {shown}, new array | {peers} | {' | '.join(ratios)} |")
+    for page, name, dtype, shown, peers in WORK:
+        ratios = [of_work(page, name, dtype, bits) for bits in WIDTHS]
+        new = [found for bits in WIDTHS if (found := with_new_array(page, name, dtype, bits))]
+        lines.append(f"| {shown}{', `out=`' if new else ''} | {peers} | {' | '.join(ratios)} |")
+        if new:
+            lines.append(f"| {shown}, new array | {peers} | {' | '.join(new)} |")
     for name, shown in FITS:
         lines.append(f"| {shown} | scikit-learn's solvers | {' | '.join(of_fit(name, bits) for bits in WIDTHS)} |")
     return "\n".join([*lines, "", END])

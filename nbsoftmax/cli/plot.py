@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
 WITH_DATA = ("reliability", "confusion", "decision", "effects")  # these need labelled data
 DATA = (
-    "labelled data, for reliability, confusion and decision; for effects, the data of a fit without penalty; for "
-    "coefficients, data with whose standard deviations the weights are multiplied"
+    "labelled data, for reliability, confusion and decision; for effects, the data of a fit without penalty; "
+    "optional for coefficients: each weight is multiplied by the standard deviation of its feature"
 )
 
 

@@ -153,17 +153,19 @@ class _Parquet:
         self._writer.write_table(self._as_before(table))
 
     def _as_before(self, table: Any) -> Any:
-        """The table with the types of the first rows: those of a column of --id may differ in later ones."""
-        for before, now in zip(self._schema, table.schema, strict=True):
+        """The table with the column types of the first rows; in later rows, a column of --id may have another type."""
+        for i, (before, now) in enumerate(zip(self._schema, table.schema, strict=True)):
+            if now.type == before.type:
+                continue
             try:
-                table.column(now.name).cast(before.type)
+                table = table.set_column(i, before, table.column(i).cast(before.type))
             except (ValueError, NotImplementedError):  # of pyarrow
                 self._writer.close()
                 raise InputValueError(
                     f"the column {now.name!r} is {before.type} in the first rows, and {now.type} in later ones, which "
                     "a Parquet file cannot hold; write CSV, or leave it out of --id."
                 ) from None
-        return table.cast(self._schema)
+        return table
 
     def end(self) -> None:
         self._writer.close()

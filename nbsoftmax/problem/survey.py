@@ -244,7 +244,7 @@ class Weighting:
             y, labels = targets_of(block)
             codes = y if labels is None else validation.positions(labels, self.classes)[y]
             checked = validation.targets(codes, n, n_classes, self.dtype, n_of="X")
-        else:  # which are places of classes
+        else:  # `_by_table` has checked them
             checked = validation.Targets(codes, np.empty((0, 0), self.dtype))
         weight = validation.sample_weights(block.sample_weight, n, all_zero=True)
         if weight.size and self.sample_exponent:

@@ -47,7 +47,7 @@ class CentredDiagonal:
     centre : ndarray (n_features + 1,)
         x, and 0 for the intercept and for columns apart; all 0 for dense data and without an intercept.
     apart_curvatures : ndarray (n_classes, apart.size)
-        Those of the loss, of features that are not centred.
+        The diagonal of the Hessian of the loss for these columns, whose features are not centred.
     """
 
     def __init__(

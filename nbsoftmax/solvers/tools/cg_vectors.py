@@ -95,7 +95,7 @@ class NewVectors:
 class VectorsInPlace:
     """The operations by kernels, which change the arrays in place, for a `CentredDiagonal` as M.
 
-    With `frequent`, M^-1 is the sum of the diagonal's, which is 0 for its columns, and of the Gram matrix's part.
+    With `frequent`, M^-1 has two parts: that of the Gram matrix for its columns, and the diagonal for all others.
 
     Search directions sum to 0 over the classes, since softmax is invariant to shifts of all classes. Their products do,
     too, up to rounding errors, which r . M^-1 r and the search directions do not contain.

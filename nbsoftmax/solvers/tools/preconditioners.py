@@ -135,18 +135,23 @@ class Preconditioner:
         return self._diagonal if math.prod(self._shape) >= MANY and not self.memory.capacity else None
 
     @property
+    def _damped(self) -> CentredDiagonal | None:
+        """The diagonal if directions can be damped; the Gram matrix of `frequent` would have to be made again."""
+        return self._in_place if self.kind == "diagonal" else None
+
+    @property
     def damps(self) -> bool:
-        """Whether directions can be damped: a Gram matrix would have to be made again."""
-        return self.kind == "diagonal" and self._in_place is not None
+        """Whether directions can be damped."""
+        return self._damped is not None
 
     def typical_curvature(self) -> float:
         """The mean curvature of the coefficients, each with itself as its weight; 0 if directions cannot be damped."""
-        return self._in_place.typical_curvature() if self.damps and self._in_place is not None else 0.0
+        return 0.0 if self._damped is None else self._damped.typical_curvature()
 
     def damp(self, delta: float) -> None:
         """Add delta to the curvature of all coefficients in the next directions, in place of an earlier one."""
-        if delta != self._damping and self.damps and self._in_place is not None:
-            self._in_place.damp(delta)
+        if delta != self._damping and self._damped is not None:
+            self._damped.damp(delta)
             self._damping = delta
 
     def record(self, search: Float64s, product: Float64s) -> None:
