@@ -91,7 +91,8 @@ def streamed_problem(arguments: argparse.Namespace, callbacks: Sequence[Any]) ->
     )
     if arguments.validation_data is None:
         return problem
-    held_out = opened_source(arguments, [arguments.validation_data], names=source.feature_names, table=source.encoding)
+    of_fit: dict[str, Any] = {"names": source.feature_names, "table": source.encoding, "classes": problem.classes}
+    held_out = opened_source(arguments, [arguments.validation_data], **of_fit)
     return problem.with_validation_data(held_out)
 
 
@@ -111,10 +112,11 @@ def opened_source(
     cache: Path | None = None,
     names: Sequence[str] | None = None,
     table: Any = None,
+    classes: Any = None,
 ) -> BlockSource:
     """Open files by the format, and the columns, of the first one.
 
-    `names` are the features of a fit, and `table` is its encoding, if these are known.
+    `names` are the features of a fit, `table` is its encoding and `classes` its classes, if these are known.
     """
     from nbsoftmax.data import open_files, source
     from nbsoftmax.data.text import TextFile
@@ -149,7 +151,7 @@ def opened_source(
             options["format"] = _csv_format(file.format)
             for path in files[1:]:
                 _check_header(arguments, path, first.name, file.format)
-    beside = {"weight": request.weight, "offset": list(request.offset) or None}
+    beside = {"weight": request.weight, "offset": list(request.offset) or None, "classes": classes}
     with shown_warnings():
         return open_files.open(files, target=request.target, features=list(names or ()), **beside, **options)
 

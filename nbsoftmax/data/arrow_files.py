@@ -10,6 +10,7 @@ from typing import Any
 from nbsoftmax.data.arrow import arrow, damage_named
 from nbsoftmax.data.cut import Batch
 from nbsoftmax.data.roles import Roles, TableRows, is_matrix
+from nbsoftmax.data.text_labels import TextLabels
 from nbsoftmax.encoding import AnyEncoding, Learner, TableOptions
 from nbsoftmax.encoding.column import number
 from nbsoftmax.encoding.frames import column_of_arrow
@@ -35,6 +36,8 @@ class ArrowFiles:
     roles : Roles
     table : TableOptions or AnyEncoding, optional
         How features that are not numbers are encoded; options are learned from all rows.
+    classes : ndarray (n_classes,), optional
+        Labels that are known, for files of text.
 
     Attributes
     ----------
@@ -43,7 +46,7 @@ class ArrowFiles:
         Whether reading can begin at any row.
     """
 
-    def __init__(self, paths: list[str], kind: Any, roles: Roles, table: Any = None) -> None:
+    def __init__(self, paths: list[str], kind: Any, roles: Roles, table: Any = None, classes: Any = None) -> None:
         pa = arrow()
         self.paths, self._kind = paths, kind if kind in ("parquet", "arrow") else "text"
         self.seekable = kind == "arrow"
@@ -59,15 +62,19 @@ class ArrowFiles:
             roles = replace(roles, features=known.columns)
         features = roles.of_columns(names)
         if self._csv is not None:
-            labels = (roles.target,) if isinstance(roles.target, str) else ()
             levels = known.level_columns if known is not None else () if table is None else table.categorical
-            self._schema = pa.schema([_typed(field, labels, levels) for field in self._schema])
+            self._schema = pa.schema([_typed(field, roles.target, levels) for field in self._schema])
         types = [self._schema.field(name).type for name in features]
         if is_matrix(types):
             table = known
         elif table is None:
             arrow_dtype(features, types)
         self._roles = Roles(roles.target, features, roles.weight, roles.offset)
+        self._labels: TextLabels | None = None
+        if self._csv is not None and isinstance(roles.target, str):
+            name = paths[0] if len(paths) == 1 else f"the data in {paths[0]} and {len(paths) - 1} more"
+            missing = self._csv.default_fragment_scan_options.convert_options.null_values
+            self._labels = TextLabels(name, roles.target, self._texts_of_labels, missing, classes)
         self._columns = [*features, *roles.others()]
         self._batch_rows = max(64, min(2**17, BATCH_BYTES // (8 * len(features))))
         self.encoding = self._learned(table, types) if isinstance(table, TableOptions) else table
@@ -79,7 +86,8 @@ class ArrowFiles:
         import pickle
 
         encoding = None if self.encoding is None else json.dumps(self.encoding.to_dict())
-        return self._kind, self._roles, None if self._csv is None else pickle.dumps(self._csv), encoding
+        classes = None if self._labels is None else ("labels of all rows", self._labels.classes)
+        return self._kind, self._roles, None if self._csv is None else pickle.dumps(self._csv), encoding, classes
 
     def _learned(self, options: TableOptions, types: list[Any]) -> AnyEncoding | None:
         """The encoding of all rows; None if all features are numbers."""
@@ -103,10 +111,24 @@ class ArrowFiles:
         for path in self.paths:
             with damage_named(path, self._kind):
                 for table in self._read(path, first_row - start):
-                    yield rows.batch(table)
+                    yield rows.batch(self._with_labels(table))
                     del table
             start = start + sum(self._lengths[path]) if path in self._lengths else rows.n_rows
         rows.warn_of_unknown()
+
+    def _with_labels(self, table: Any) -> Any:
+        """A RecordBatch of a text file, its labels with their types."""
+        if self._labels is None:
+            return table
+        i = table.schema.get_field_index(self._labels.column)
+        return table.set_column(i, self._labels.column, self._labels.of(table.column(i)))
+
+    def _texts_of_labels(self) -> Iterator[Any]:
+        """The column of labels of all text files as text, in batches."""
+        for path in self.paths:
+            with damage_named(path, self._kind):
+                for batch in self._text(path, [str(self._roles.target)]):
+                    yield batch.column(0)
 
     def _schema_of(self, path: str) -> Any:
         pa = arrow()
@@ -133,14 +155,18 @@ class ArrowFiles:
                 self._check_columns(path, file.schema_arrow)
                 yield from file.iter_batches(self._batch_rows, columns=self._columns)
         else:
-            import pyarrow.dataset as ds
+            yield from self._text(path, self._columns)
 
-            if path not in self._complete:  # pyarrow would read a column that the file lacks as missing values
-                self._check_columns(path, self._schema_of(path))
-                self._complete.add(path)
-            yield from ds.dataset(path, schema=self._schema, format=self._csv).to_batches(
-                columns=self._columns, batch_size=self._batch_rows, batch_readahead=READ_AHEAD, fragment_readahead=1
-            )
+    def _text(self, path: str, columns: list[str]) -> Iterator[Any]:
+        """The RecordBatches of a text file, with these columns."""
+        import pyarrow.dataset as ds
+
+        if path not in self._complete:  # pyarrow would read a column that the file lacks as missing values
+            self._check_columns(path, self._schema_of(path))
+            self._complete.add(path)
+        yield from ds.dataset(path, schema=self._schema, format=self._csv).to_batches(
+            columns=columns, batch_size=self._batch_rows, batch_readahead=READ_AHEAD, fragment_readahead=1
+        )
 
     def _check_columns(self, path: str, schema: Any) -> None:
         """Refuse a file that lacks a column of the first one."""
@@ -174,11 +200,12 @@ class ArrowFiles:
             self._lengths[path] = lengths
 
 
-def _typed(field: Any, labels: Sequence[str], levels: Sequence[str]) -> Any:
-    """A column of a file of text: labels as they are, levels as text, and others as `_number` says."""
-    if field.name in levels:
-        return field.with_type(arrow().string())
-    return field if field.name in labels else _number(field)
+def _typed(field: Any, target: Any, levels: Sequence[str]) -> Any:
+    """A column of a file of text: labels and levels as text, and others as `_number` says."""
+    pa = arrow()
+    if field.name == target:
+        return field.with_type(pa.dictionary(pa.int32(), pa.string()))
+    return field.with_type(pa.string()) if field.name in levels else _number(field)
 
 
 def _number(field: Any) -> Any:

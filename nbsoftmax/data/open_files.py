@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Any
 
+from nbsoftmax import validation
 from nbsoftmax.data.arrow_files import FORMATS, TEXT, ArrowFiles
 from nbsoftmax.data.block_cache import BlockCache
 from nbsoftmax.data.block_source import BlockSource
@@ -33,6 +34,7 @@ def open(
     cache: Path | None = None,
     format: Any = None,
     table: TableOptions | AnyEncoding | None = None,
+    classes: Any = None,
 ) -> BlockSource:
     """Files with the rows of a fit, which do not have to fit in memory. They are read in blocks, in every pass.
 
@@ -65,6 +67,9 @@ def open(
     table : TableOptions or Encoding, optional
         For columns of text, dates or missing values: how they become features. The levels and means are found in a
         pass over all rows; those of a model are used if its `encoding` is given. By default only numbers are read.
+    classes : array (n_classes,), optional
+        For text files: the classes of a model. A label with the text of one of them becomes this class. By default the
+        labels of text files are integers if all of them are, and text otherwise; a pass over all rows finds out.
 
     Returns
     -------
@@ -81,13 +86,14 @@ def open(
         if len(kinds) > 1:
             raise InputValueError(f"the files have several formats, {listed(sorted(kinds))}; give files of one format.")
         kind = kinds.pop()
+    known = None if classes is None else validation.class_labels(classes)
     files: NpyFiles | ArrowFiles
     if kind == "npy":
         if table is not None:
             raise InputValueError("table is for files of columns, but .npy files hold numbers; leave it out.")
         files = NpyFiles(paths, target=target, features=features, weight=weight, offset=offset)
     else:
-        files = ArrowFiles(paths, kind, Roles.of(target, features, weight, offset), table)
+        files = ArrowFiles(paths, kind, Roles.of(target, features, weight, offset), table, known)
     copy = None
     if cache is not None and kind != "npy":
         always = not isinstance(kind, str) or kind in TEXT

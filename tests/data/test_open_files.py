@@ -177,7 +177,7 @@ BAD = {
     "no such column": (["t.parquet"], {"target": "lable"}, "no column 'lable'; the columns are 'f0', 'f1'"),
     "one column twice": (["t.parquet"], {"target": "f0", "weight": "f0"}, "'f0' is given twice"),
     "not Parquet": (["text.parquet"], {}, "text.parquet cannot be read"),
-    "a label of another kind": (["mixed.csv"], {"target": "y"}, "mixed.csv cannot be read.*invalid value 'a'"),
+    "a label with a fraction": (["mixed.csv"], {"target": "y"}, "mixed.csv at row 600000 .* has '1.5' in column 'y'"),
     "a missing label": (["missing.csv"], {"target": "y"}, "missing value in column 'y' at row 1"),
     "a missing weight": (["missing.csv"], {"target": "x", "features": "z", "weight": "x"}, "given twice"),
     "a number of a column for names": (["t.parquet"], {"target": 3}, "target is 3, expected the name"),
@@ -197,7 +197,7 @@ def test_bad_files_and_arguments_are_named(case, tmp_path, monkeypatch):
         write(tmp_path / name)
     (tmp_path / "t.xls").write_text("")
     (tmp_path / "text.parquet").write_text("no")
-    (tmp_path / "mixed.csv").write_text("x,y\n" + "1,0\n2,1\n" * 300_000 + "2,a\n")
+    (tmp_path / "mixed.csv").write_text("x,y\n" + "1,0\n2,1\n" * 300_000 + "2,1.5\n")
     (tmp_path / "missing.csv").write_text("x,z,y\n1,2,a\n2,3,\n")
     np.save("x.npy", X)
     np.save("short.npy", X[:3, 0])

@@ -1,0 +1,82 @@
+"""Labels of text files that are read in blocks have the types of those that are read at once."""
+
+import numpy as np
+import pytest
+
+import nbsoftmax as nbs
+from tests.cli.commands import run
+from tests.data import files
+
+pytest.importorskip("pyarrow")
+
+LABELS = {
+    "integers": ["3", "-1", "20"],
+    "truth values": ["true", "false"],
+    "codes": ["01", "1", "2"],
+    "whole floats": ["1.0", "2.0"],
+    "more than 64 bits": ["12345678901234567890", "1"],
+    "spaces": [" a", "a", "b"],
+    "dates": ["2024-01-01", "2024-01-02"],
+    "quotes": ['"a"', '"b, c"'],
+    "text and numbers": ["1", "x", "1.5"],
+}
+
+
+def write(tmp_path, labels, *, times=4, name="data.csv"):
+    rows = "".join(f"{0.37 * i % 1:.3f},{label}\n" for i, label in enumerate(labels * times))
+    return files.written(tmp_path, "x,y\n" + rows, name)
+
+
+def read_in_blocks(*paths, **options):
+    blocks = nbs.data.open(paths, target="y", **options).blocks()
+    return np.concatenate([np.asarray(block.y) for block in blocks]).tolist()
+
+
+@pytest.mark.parametrize("kind", LABELS)
+def test_types_are_those_of_a_file_that_is_read_at_once(kind, tmp_path):
+    path = write(tmp_path, LABELS[kind])
+    expected = files.read(path, target="y").y.tolist()
+    assert read_in_blocks(path) == expected
+    assert read_in_blocks(path, cache=tmp_path / "cache") == expected
+    assert read_in_blocks(path, cache=tmp_path / "cache") == expected  # from the copy
+
+
+def test_one_label_in_the_last_file_decides_the_type_of_all(tmp_path):
+    whole, text = write(tmp_path, ["1", "2"], name="1.csv"), write(tmp_path, ["2", "none"], name="2.csv")
+    assert set(read_in_blocks(whole)) == {1, 2}
+    assert set(read_in_blocks(whole, text)) == {"1", "2", "none"}
+
+
+def test_one_label_after_the_first_batch_decides_the_type_of_all(tmp_path):
+    path = tmp_path / "data.csv"
+    path.write_text("x,y\n" + "0.5,1\n0.25,2\n" * 200_000 + "0.5,none\n")
+    assert set(read_in_blocks(path)) == {"1", "2", "none"}
+
+
+def test_labels_become_the_classes_of_a_model(tmp_path):
+    path = write(tmp_path, ["1", "2"])
+    assert set(read_in_blocks(path, classes=["1", "2", "none"])) == {"1", "2"}
+    assert set(read_in_blocks(path, classes=[1, 2, 3])) == {1, 2}
+    assert set(read_in_blocks(write(tmp_path, ["True", "False"]), classes=[False, True])) == {False, True}
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        (["a", "b", "NA"], "missing value in column 'y' at row 2"),
+        (["a", "b", " "], "missing value in column 'y' at row 2"),
+        (["1", "2.5", "2"], "at row 1 .* has '2.5' in column 'y': continuous values"),
+        (["1", "1.0", "2"], "the labels '1' and '1.0' in column 'y', which are the same number"),
+    ],
+)
+def test_what_cannot_be_a_label_is_refused(labels, message, tmp_path):
+    with pytest.raises(nbs.InputValueError, match=message):
+        read_in_blocks(write(tmp_path, labels))
+
+
+def test_validation_labels_of_a_streamed_fit_become_its_classes(tmp_path):
+    train = write(tmp_path, ["1", "2", "none"], name="train.csv")
+    held_out = write(tmp_path, ["1", "2"], name="test.csv")
+    model = tmp_path / "model.npz"
+    assert run("fit", train, "--target", "y", "--stream", "--validation-data", held_out, "--out", model) == 0
+    assert nbs.SoftmaxModel.load(model).classes.tolist() == ["1", "2", "none"]
