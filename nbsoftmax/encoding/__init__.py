@@ -17,7 +17,7 @@ from nbsoftmax.encoding.base import (
 from nbsoftmax.encoding.column import Column
 from nbsoftmax.encoding.columns import Encoding
 from nbsoftmax.encoding.formula import Formula, FormulaEncoding
-from nbsoftmax.encoding.frames import columns_of, is_table, names_of, needs_encoding
+from nbsoftmax.encoding.frames import column_in, columns_of, is_table, names_of, needs_encoding
 from nbsoftmax.encoding.learning import NOTHING_LEFT, Learner, encoding_for, learned
 from nbsoftmax.encoding.options import TableOptions, checked_options
 from nbsoftmax.encoding.stored import encoding_of
@@ -35,6 +35,7 @@ __all__ = [
     "UnknownLevelsWarning",
     "WrongFieldError",
     "checked_options",
+    "column_in",
     "columns_of",
     "encoding_for",
     "encoding_of",

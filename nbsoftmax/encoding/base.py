@@ -114,6 +114,11 @@ class WrongFieldError(InputValueError):
         """The error with the number of the row among all rows, if the rows of the table come after n others."""
         return self.at(self.column, self.row + n, self.has, self.advice, missing=self.missing)
 
+    def among(self, kept: NDArray[np.bool_] | None) -> WrongFieldError:
+        """The error with the number of the row among all rows, if those are kept where `kept` is true; None: all."""
+        row = self.row if kept is None else int(np.flatnonzero(kept)[self.row])
+        return self.at(self.column, row, self.has, self.advice, missing=self.missing)
+
 
 class UnknownLevelsWarning(UserWarning):
     """Some rows have levels that the model was not trained on; the columns of these levels are all 0."""

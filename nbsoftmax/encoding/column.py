@@ -5,6 +5,7 @@ Texts are read as numbers, truth values and dates here, in one way for all table
 
 from __future__ import annotations
 
+import datetime
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -35,6 +36,7 @@ SIGNED = re.compile(r"[-+]?[$\u20ac\u00a3\u00a5]\s?[-+]?\d[\d,.]*|[-+]?\d[\d,.]*
 LARGEST = 2.0**53  # below, whole floats are exact as integers
 # A number with separators of thousands, of any country.
 GROUPED = re.compile(r"[-+]?[1-9]\d{0,2}([,.'\u2019 \u00a0\u202f])\d{3}(\1\d{3})*([.,]\d+)?")
+MIDNIGHT = re.compile(r"(\d{4}-\d{2}-\d{2})[ T]00:00:00")
 WHOLE = re.compile(r"(-?(?:0|[1-9]\d*))\.0+")
 
 
@@ -55,6 +57,8 @@ class Column:
         Whether the order of the levels is declared, so that learned levels keep it.
     strict : bool
         Whether the column holds levels even if all are truth values or dates.
+    truth : bool
+        Whether the numbers are truth values.
     """
 
     name: str
@@ -63,6 +67,7 @@ class Column:
     levels: tuple[str, ...] = ()
     ordered: bool = False
     strict: bool = False
+    truth: bool = False
 
     def __len__(self) -> int:
         return len(self.values)
@@ -92,7 +97,7 @@ class Column:
         return self._read(DATE, date, "a date such as 2024-05-31")
 
     def as_levels(self) -> Column:
-        """The texts of a column: numbers without a fraction as whole numbers."""
+        """The texts of a column: numbers without a fraction as whole numbers, truth values as True and False."""
         if self.kind == CATEGORY:
             return self
         found = ~self.missing
@@ -104,7 +109,7 @@ class Column:
         distinct, inverse = np.unique(self.values[found], return_inverse=True)
         codes = np.full(len(self), -1, np.int64)
         codes[found] = inverse
-        texts = map(text_of, distinct.tolist())
+        texts = map(text_of, distinct.astype(bool).tolist() if self.truth else distinct.tolist())
         return Column(self.name, CATEGORY, codes, tuple(texts))
 
     def _read(self, kind: str, read: Any, expected: str) -> Column:
@@ -130,6 +135,12 @@ class Column:
         known = [missing if value is None else value for value in table]
         lookup = np.array([*known, missing], "datetime64[D]" if kind == DATE else np.float64)
         return Column(self.name, kind, lookup[self.values])
+
+
+def complete(columns: Sequence[Column]) -> NDArray[np.bool_] | None:
+    """The rows without missing values, (n,); None if all are."""
+    missing = [column.missing for column in columns]
+    return ~np.any(missing, axis=0) if any(array.any() for array in missing) else None
 
 
 def number(text: str) -> float | None:
@@ -181,15 +192,16 @@ def mistake_among_numbers(counts: Mapping[str, int], is_number: Callable[[str], 
 
 
 def text_of(value: Any) -> str:
-    """The level of a value that is no text: whole numbers without a fraction, truth values as True and False."""
+    """The level of a value that is no text: whole numbers without a fraction, days without a time of day."""
     if isinstance(value, float) and value.is_integer() and abs(value) < 1e16:
         return str(int(value))
-    return str(value)
+    text = str(value)
+    return text.removesuffix(" 00:00:00") if isinstance(value, datetime.datetime) else text
 
 
 def canonical(text: str) -> str:
-    """A level as another table may write it: 3.0 as 3."""
-    found = WHOLE.fullmatch(text.strip())
+    """A level as another table may write it: 3.0 as 3, a day without its time 00:00:00."""
+    found = WHOLE.fullmatch(text.strip()) or MIDNIGHT.fullmatch(text.strip())
     return text.strip() if found is None else found[1]
 
 

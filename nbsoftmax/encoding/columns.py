@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from typing import Any, ClassVar
 
@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nbsoftmax.encoding.base import Encoded, Unknown, WrongFieldError
-from nbsoftmax.encoding.column import CATEGORY, DATE, NUMBER, Column, canonical
+from nbsoftmax.encoding.column import CATEGORY, DATE, NUMBER, Column, canonical, complete
 from nbsoftmax.encoding.frames import columns_of
 from nbsoftmax.encoding.options import MISSING
 from nbsoftmax.errors import InputValueError, listed, plain
@@ -25,6 +25,7 @@ from nbsoftmax.validation import Float64s
 
 PARTS = ("year", "month", "day")
 IMPUTE = 'give missing="mean" or missing="drop" in TableOptions (--missing on the command line), or impute the values'
+OLD_TRUTH = {"True": "1", "False": "0"}
 # Bytes of a stored element of a sparse array and its transposed copy, which the kernels read, in units of a float64.
 STORED = 3
 
@@ -119,12 +120,14 @@ class CategoryColumn:
 
     def convert(self, column: Column) -> Column:
         """The column as levels."""
-        return column.as_levels()
+        return replace(column.as_levels(), truth=column.truth)
 
     def positions(self, column: Column) -> tuple[NDArray[np.int64], NDArray[np.bool_], list[str]]:
         """The feature that is 1 in each row, or -1; which rows have an unknown level; and some of these levels."""
         exact, alike = self._places
         place = [exact.get(level, alike.get(canonical(level))) for level in column.levels]
+        if column.truth:  # whose levels were 0 and 1 in models of version 0.2
+            place = [exact.get(OLD_TRUTH[x]) if j is None else j for x, j in zip(column.levels, place, strict=True)]
         unknown = np.array([j is None for j in place] + [False])[column.values]
         lookup = np.array([-1 if j is None else j for j in place] + [-1], np.int64)
         occurs = column.counts.tolist()
@@ -236,9 +239,19 @@ class Encoding:
 
     def converted(self, table: Any, *, drop: bool) -> tuple[list[Column], NDArray[np.bool_] | None]:
         """The columns in the kinds of the training, of the rows that are kept, and which are kept; None for all."""
-        found = [part.convert(column) for part, column in zip(self.parts, columns_of(table, self.columns), strict=True)]
-        kept = self._kept(found, drop)
-        return found if kept is None else [column.take(kept) for column in found], kept
+        columns = list(columns_of(table, self.columns))
+        whole = complete(columns) if drop and self.drops_rows else None
+        columns = columns if whole is None else [column.take(whole) for column in columns]
+        try:
+            found = [part.convert(column) for part, column in zip(self.parts, columns, strict=True)]
+            kept = self._kept(found, drop)  # a text may be NaN
+        except WrongFieldError as error:
+            raise error.among(whole) from None
+        if kept is None:
+            return found, whole
+        if whole is not None:
+            whole[whole] = kept
+        return [column.take(kept) for column in found], kept if whole is None else whole
 
     def _kept(self, found: Sequence[Column], drop: bool) -> NDArray[np.bool_] | None:
         """The rows without missing values if rows are dropped; None if all are kept, or an error."""

@@ -60,23 +60,36 @@ def columns_of(table: Table, wanted: Sequence[str] | None = None) -> Iterator[Co
         chosen = known if wanted is None else set(wanted)
         frames.refuse_twice([name for name in names if name in chosen])
     if isinstance(table, dict):
+        if not all(isinstance(value, Column) for value in table.values()):
+            raise InputTypeError(
+                "X is a dict, expected a table of pandas, polars or Arrow; for example pd.DataFrame(X)."
+            )
         yield from (table[name] for name in wanted or names)
         return
     library = frames.library_of(table)
     read = {"pandas": _of_pandas, "polars": _of_polars, "pyarrow": column_of_arrow}[str(library)]
     number = {name: j for j, name in enumerate(names)}
     for name in wanted or names:
-        yield read(name, table.iloc[:, number[name]] if library == "pandas" else _column(table, number[name]))
+        yield read(name, _column(table, number[name]))
+
+
+def column_in(table: Any, name: str) -> Any:
+    """The column of a table with a name, which must occur once, in its own form."""
+    names = names_of(table)
+    frames.refuse_twice([each for each in names if each == name])
+    return _column(table, names.index(name))
 
 
 def _column(table: Any, j: int) -> Any:
+    if frames.library_of(table) == "pandas":
+        return table.iloc[:, j]
     return table.to_series(j) if hasattr(table, "to_series") else table.column(j)
 
 
 def _of_pandas(name: str, values: Any) -> Column:
     pandas = sys.modules["pandas"]
     if isinstance(values.dtype, np.dtype) and values.dtype.kind == "O":
-        values = values.infer_objects()  # objects that are all numbers
+        values = frames.inferred(values)  # objects that are all numbers
     dtype = values.dtype
     if isinstance(dtype, pandas.CategoricalDtype):
         levels = tuple(text_of(level) for level in dtype.categories.tolist())
@@ -87,7 +100,8 @@ def _of_pandas(name: str, values: Any) -> Column:
     if arrow is not None:
         return column_of_arrow(name, values.array.__arrow_array__())
     if frames.is_number_of_pandas(dtype):
-        return Column(name, NUMBER, np.asarray(values.to_numpy(dtype=np.float64, na_value=np.nan)))
+        truth = str(dtype).lower().startswith("bool")
+        return Column(name, NUMBER, np.asarray(values.to_numpy(dtype=np.float64, na_value=np.nan)), truth=truth)
     if dtype.kind == "M":
         days = values.dt.tz_localize(None) if getattr(dtype, "tz", None) is not None else values
         return Column(name, DATE, days.to_numpy().astype("datetime64[D]"))
@@ -105,7 +119,15 @@ def _of_objects(name: str, codes: NDArray[np.int64], distinct: list[Any]) -> Col
     if all(isinstance(value, str) for value in distinct):
         return _category(name, codes, tuple(distinct))
     if all(isinstance(value, (Real, Decimal, np.bool_)) for value in distinct):
-        return Column(name, NUMBER, np.array([*map(float, distinct), np.nan])[codes])
+        try:
+            numbers = list(map(float, distinct))
+        except OverflowError:
+            raise InputValueError(
+                f"X has a whole number of more than 308 digits in column {plain(name)}, which no float can hold; drop "
+                "the column."
+            ) from None
+        truth = all(isinstance(value, (bool, np.bool_)) for value in distinct)
+        return Column(name, NUMBER, np.array([*numbers, np.nan])[codes], truth=truth)
     if all(isinstance(value, datetime.date) for value in distinct):
         days = [np.datetime64(value.isoformat()[:10], "D") for value in distinct]
         return Column(name, DATE, np.array([*days, np.datetime64("NaT", "D")])[codes])
@@ -124,7 +146,7 @@ def _of_polars(name: str, values: Any) -> Column:
     polars = sys.modules["polars"]
     dtype = values.dtype
     if frames.is_number_of_polars(dtype):
-        return Column(name, NUMBER, values.cast(polars.Float64).to_numpy())
+        return Column(name, NUMBER, values.cast(polars.Float64).to_numpy(), truth=dtype == polars.Boolean)
     if isinstance(dtype, polars.Enum):
         codes = values.to_physical().cast(polars.Int64).fill_null(-1).to_numpy()
         return _category(name, codes, tuple(dtype.categories.to_list()), ordered=True, strict=True)
@@ -156,7 +178,8 @@ def column_of_arrow(name: str, values: Any) -> Column:
     if any(check(kind) for check in (types.is_string, types.is_large_string, types.is_string_view)):
         return _texts(name, values)
     if frames.is_number_of_arrow(kind):
-        return Column(name, NUMBER, frames.floats_of(values).astype(np.float64, copy=False))
+        numbers = frames.floats_of(values).astype(np.float64, copy=False)
+        return Column(name, NUMBER, numbers, truth=types.is_boolean(kind))
     if types.is_timestamp(kind) or types.is_date(kind):
         if types.is_timestamp(kind) and kind.tz is not None:
             import pyarrow.compute as pc

@@ -9,6 +9,7 @@ from operator import add
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from nbsoftmax.encoding.base import AnyEncoding, WrongFieldError, warn_of_dropped
 from nbsoftmax.encoding.column import (
@@ -17,6 +18,7 @@ from nbsoftmax.encoding.column import (
     NUMBER,
     OTHER_DATE,
     Column,
+    complete,
     date,
     first_signed,
     in_order,
@@ -70,14 +72,14 @@ class Learner:
             For other columns than those of other batches, or one of another kind.
         """
         more, given = Learner(self._options), list(columns)
+        whole = complete(given) if self._options.missing == "drop" else None
         try:
             for column in given:
-                more._seen[column.name] = _Seen.of(column, self._options)
+                more._seen[column.name] = _Seen.of(column, self._options, whole)
         except WrongFieldError as error:
-            raise error.after(self.n_rows) from None
+            raise error.among(whole).after(self.n_rows) from None
         more.n_rows = len(given[0]) if given else 0
-        if self._options.missing == "drop" and given:
-            more.n_dropped = int(np.any([column.missing for column in given], axis=0).sum())
+        more.n_dropped = 0 if whole is None else int((~whole).sum())
         self.merge(more)
 
     def merge(self, later: Learner) -> None:
@@ -170,8 +172,8 @@ class _Seen:
     n_missing: int = 0
 
     @classmethod
-    def of(cls, column: Column, options: TableOptions) -> _Seen:
-        """What the values of some rows say."""
+    def of(cls, column: Column, options: TableOptions, whole: NDArray[np.bool_] | None) -> _Seen:
+        """What the values of some rows say: of the `whole` ones alone, which a fit keeps; None for all."""
         name = column.name
         column = column.as_levels() if name in options.categorical else column
         missing = column.missing
@@ -181,6 +183,9 @@ class _Seen:
         if n_missing and options.missing == "error":
             raise WrongFieldError.at(name, int(missing.argmax()), "a missing value", IMPUTE, missing=True)
         n_values = missing.size - n_missing
+        column = column if whole is None else column.take(whole)
+        if not len(column):
+            return cls(name, n_values=n_values, n_missing=n_missing)
         if column.kind == CATEGORY:
             counts = {level: n for level, n in zip(column.levels, column.counts.tolist(), strict=True) if n}
             declared = column.levels if column.ordered else None
@@ -189,7 +194,7 @@ class _Seen:
             NumberColumn(name).convert(column)  # refuses infinite ones
         sums: tuple[int, ...] = ()
         if options.missing == "mean":
-            found = column.values[~missing]
+            found = column.values[~column.missing]
             sums = tuple(map(exact_sum, [found] if column.kind == NUMBER else parts_of(found)))
         return cls(name, column.kind, {}, None, False, sums, n_values, n_missing)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -53,9 +53,11 @@ class TableOptions:
     drop_first: bool = False
 
     def __post_init__(self) -> None:
-        if isinstance(self.categorical, str) or not all(isinstance(name, str) for name in self.categorical):
-            raise InputTypeError(f"categorical is {plain(self.categorical)}, expected a list of names of columns.")
-        object.__setattr__(self, "categorical", tuple(self.categorical))
+        names = self.categorical
+        given = () if isinstance(names, str) or not isinstance(names, Iterable) else tuple(names)
+        if isinstance(names, str) or not isinstance(names, Iterable) or not all(isinstance(x, str) for x in given):
+            raise InputTypeError(f"categorical is {plain(names)}, expected a list of names of columns.")
+        object.__setattr__(self, "categorical", given)
         validation.choice("missing", self.missing, MISSING)
         validation.choice("dates", self.dates, DATES)
         validation.flag("indicators", self.indicators)

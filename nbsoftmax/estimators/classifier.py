@@ -14,6 +14,7 @@ from nbsoftmax.errors import InputValueError, listed, plain
 from nbsoftmax.estimators.base import ADVICE, EitherConvergenceWarning, FittedClassifier
 from nbsoftmax.estimators.bounds import bounds_of_classes
 from nbsoftmax.estimators.callback_tasks import CallbackSupportMixin, CallbackTasks, with_callbacks
+from nbsoftmax.estimators.labels import sorted_labels
 from nbsoftmax.estimators.namespaces import move_attributes, to_numpy
 from nbsoftmax.models.sklearn_parameters import one_row
 from nbsoftmax.models.thresholds import Thresholds
@@ -204,7 +205,8 @@ class SoftmaxRegression(CallbackSupportMixin, FittedClassifier):
         """Update the model with a chunk of a stream: one epoch of stochastic gradient descent, whatever `solver` is.
 
         The first call starts from the last `fit`, if there was one, or else from 0. C has the same meaning as in a fit
-        to all samples so far. The distance from the minimum is not known: `gap_` is inf.
+        to all samples so far. The distance from the minimum is not known: `gap_` is inf. Parameters other than
+        `fit_intercept` may be set between two calls.
 
         Parameters
         ----------
@@ -232,15 +234,15 @@ class SoftmaxRegression(CallbackSupportMixin, FittedClassifier):
             X = validation.features(X, names=names)
         if fitted:
             labels = self.classes_
-            if classes is not None and not np.array_equal(np.unique(classes), labels):
+            if classes is not None and not np.array_equal(sorted_labels(classes), labels):
                 raise InputValueError(
-                    f"classes are [{listed(np.unique(classes))}], but those of the previous calls are "
+                    f"classes are [{listed(sorted_labels(classes))}], but those of the previous calls are "
                     f"[{listed(labels)}]; give the same ones, or none."
                 )
         elif classes is None:
             raise InputValueError("classes is missing; the first call of partial_fit needs all labels.")
         else:
-            labels = np.unique(classes)
+            labels = sorted_labels(classes)
         unknown = ~np.isin(y, labels)
         if unknown.any():
             odd = plain(y[unknown][0])
@@ -257,12 +259,18 @@ class SoftmaxRegression(CallbackSupportMixin, FittedClassifier):
         start = None
         if trainer is None:
             trainer = Trainer(
-                solver=SGD(average=True), fit_intercept=self.fit_intercept, label_smoothing=self.label_smoothing,
-                class_weight=by_class, random_state=self._seed(), penalty_weight=self.penalty_weight,
+                solver=SGD(average=True), fit_intercept=self.fit_intercept, random_state=self._seed(),
                 n_threads=self._n_threads(),
             )  # fmt: skip
             start = np.column_stack(self._two_rows()) if fitted else None
-        trainer.l2 = self._penalties(seen, labels.size)[1]
+        elif trainer.fit_intercept != self.fit_intercept:
+            raise InputValueError(
+                f"fit_intercept is {self.fit_intercept}, but was {trainer.fit_intercept} in the first call of "
+                "partial_fit; set it back, or begin again with a clone."
+            )
+        # These may be set between two chunks.
+        trainer.l2, trainer.penalty_weight = self._penalties(seen, labels.size)[1], self.penalty_weight
+        trainer.class_weight, trainer.label_smoothing = by_class, self.label_smoothing
         indices = np.arange(labels.size)
         added = None if offset is None else validation.offset(offset, (codes.size, labels.size), X.dtype, labels)
         model = trainer.partial_fit(X, codes, classes=indices, sample_weight=sample_weight, offset=added, init=start)

@@ -2,38 +2,76 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nbsoftmax import validation
-from nbsoftmax.errors import InputError
+from nbsoftmax.errors import InputError, InputValueError
 
 
 def readable(y: Any) -> Any:
     """Labels in a form that scikit-learn supports, and does not change.
 
     Text of NumPy's StringDType becomes objects. A pandas column of integers or booleans that could be missing, and are
-    not, becomes an array of them; scikit-learn would make floats of them. Masked values are refused.
+    not, becomes an array of them; scikit-learn would make floats of them. A list of labels of several types becomes
+    objects, because NumPy would turn [1, "a"] and [nan, "a"] into text. Masked and missing values are refused.
     """
+    if isinstance(y, (list, tuple)):
+        return _of_list(y)
     if not isinstance(y, np.ndarray):
-        known = getattr(getattr(y, "dtype", None), "numpy_dtype", None)
-        if known is not None and known.kind in "iub" and not y.isna().any():
-            return y.to_numpy(known)
-        return y
+        dtype = getattr(y, "dtype", None)
+        if dtype is not None and hasattr(y, "isna") and y.isna().any():
+            row = int(np.asarray(y.isna()).argmax())
+            raise InputValueError.about_rows("y has a missing value at row ", row, "; drop such rows.")
+        known = getattr(dtype, "numpy_dtype", None)
+        return y.to_numpy(known) if known is not None and known.kind in "iub" else y
     y = validation.as_array("y", y)
     return y.astype(object) if y.dtype.kind == "T" else y
 
 
+def _of_list(y: Sequence[Any]) -> Any:
+    types = set(map(type, y))
+    if len(types) == 1 and types <= {bool, int, float, str, bytes}:
+        return y
+    if all(issubclass(each, str) for each in types):
+        return np.array([str.__str__(label) for label in y])  # not the name of a member of an Enum
+    if not all(np.isscalar(label) or label is None for label in y):
+        return y
+    array = validation.target_array(y)
+    validation.labels(array)  # refuses missing labels and several kinds
+    return array
+
+
+def sorted_labels(classes: Any) -> NDArray[Any]:
+    """The distinct labels in `classes`, which are given before the first sample, sorted; at least two."""
+    array = np.asarray(readable(classes))
+    if array.ndim != 1:
+        raise InputValueError(f"classes has the shape {array.shape}, expected (n_classes,): all labels of the stream.")
+    labels = np.unique(sortable(array))
+    if labels.size < 2:
+        raise InputValueError(f"classes has {labels.size} labels, expected at least 2: all labels of the stream.")
+    return labels
+
+
 def sortable(y: Any) -> Any:
-    """Check that labels in an array of objects can be sorted and that none is missing; convert numbers of one kind."""
-    if getattr(getattr(y, "dtype", None), "kind", None) != "O":
+    """Check that labels can be sorted and that none is missing; convert numbers in an array of objects."""
+    kind = getattr(getattr(y, "dtype", None), "kind", None)
+    if kind in {"m", "M"} and np.isnat(y).any():
+        raise InputValueError.about_rows(
+            "y contains NaT at row ", int(np.isnat(y).argmax()), ": a missing label; drop such rows."
+        )
+    if kind != "O":
         return y
     y = np.asarray(y)
     kinds = {np.asarray(label).dtype.kind if np.isscalar(label) else "O" for label in y}
     if len(kinds) == 1 and kinds < {"b", "i", "u", "f"}:
         return np.array(y.tolist())
+    if kinds <= {"b", "i", "u", "f"}:
+        validation.labels(y)  # refuses booleans beside other numbers, and integers that are not exact as floats
+        return y.astype(np.float64)
     try:
         sorted(set(y.tolist()))
     except TypeError:

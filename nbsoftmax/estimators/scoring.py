@@ -16,6 +16,7 @@ from nbsoftmax.estimators.classifier import SoftmaxRegression
 from nbsoftmax.validation import Float64s
 
 Scorer = Callable[..., float]
+UNDECIDED = (1, None, inspect.Parameter.empty)  # defaults of pos_label that name no class
 
 
 def scorer_of(scoring: Any) -> Scorer:
@@ -38,13 +39,15 @@ def with_classes(scorer: Any, classes: NDArray[Any], *, held_out: bool) -> Score
     if metric is None:
         return scorer  # type: ignore[no-any-return]
     method, given = scorer._response_method, scorer._kwargs
+    chosen = {*given, *getattr(metric, "keywords", {})}  # the latter by functools.partial
     accepted = inspect.signature(metric).parameters
     added: dict[str, Any] = {}
     if "labels" in accepted and (held_out or method != "predict"):
         added["labels"] = classes
-    if classes.size == 2 and "pos_label" in accepted:
+    # A metric of the user may have a positive class of its own.
+    if classes.size == 2 and "pos_label" in accepted and accepted["pos_label"].default in UNDECIDED:
         added["pos_label"] = classes[1]
-    added = {name: value for name, value in added.items() if name not in given}
+    added = {name: value for name, value in added.items() if name not in chosen}
     if not added:
         return scorer  # type: ignore[no-any-return]
     kept = {"response_method": method, "greater_is_better": scorer._sign == 1}
@@ -76,3 +79,9 @@ class ScoredModel(SoftmaxRegression):
 
     def _predict(self, X: Any, what: int, offset: ArrayLike | None) -> Any:
         return super()._predict(X, what, self.offset_ if offset is None else offset)
+
+    def decision_function(self, X: Any, offset: ArrayLike | None = None) -> Any:
+        """Logits; those of a class that the fold lacks are -inf, for which metrics take the least finite number."""
+        logits: Any = super().decision_function(X, offset)
+        largest = np.finfo(logits.dtype).max
+        return np.clip(logits, -largest, largest)

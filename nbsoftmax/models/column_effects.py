@@ -14,7 +14,7 @@ a level is the change of a_k, or of log a_k, from the first level of its column 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -90,9 +90,12 @@ def chosen_columns(model: SoftmaxModel, at: Any, columns: bool | Sequence[str]) 
 
 
 def changes_of(
-    encoding: FormulaEncoding, table: dict[str, Column], names: Sequence[str], *, dummies: bool
+    encoding: FormulaEncoding, table: dict[str, Column], names: Sequence[str], binary: Mapping[str, bool] | None
 ) -> Iterator[Change]:
-    """The changes of these columns: of a number one, and of a column of levels one for each level but the first."""
+    """The changes of these columns: of a number one, and of a column of levels one for each level but the first.
+
+    `binary` says which features are only 0 and 1 in the fit; None for slopes of these, too.
+    """
     for name in names:
         column = table[name]
         if column.kind == CATEGORY:
@@ -105,7 +108,8 @@ def changes_of(
                 yield Change(f"{name}[{level}]", name, low, high, False)
             continue
         x = column.values
-        if dummies and np.isin(x, (0, 1)).all() and 0 < x.sum() < len(x):
+        found = bool(np.isin(x, (0, 1)).all() and 0 < x.sum() < len(x))
+        if binary is not None and binary.get(name, found):
             low, high = (replace(column, values=np.full(len(x), value)) for value in (0.0, 1.0))
             yield Change(name, name, low, high, False)
             continue
@@ -132,7 +136,7 @@ def mean_column_effects(
     covariance: Float64s,
     kind: str,
     *,
-    dummies: bool,
+    binary: Mapping[str, bool] | None,
 ) -> tuple[Float64s, Float64s, tuple[str, ...], NDArray[np.bool_]]:
     """Effects and standard errors (n_effects, n_classes), the names of the effects, and which of them are changes.
 
@@ -141,7 +145,7 @@ def mean_column_effects(
     encoding = model.encoding
     assert isinstance(encoding, FormulaEncoding)
     whole = _converted(encoding, table)
-    changes = list(changes_of(encoding, whole, names, dummies=dummies))
+    changes = list(changes_of(encoding, whole, names, binary))
     params, n_classes = params_of(model), model.n_classes
     effects = np.zeros((len(changes), n_classes))
     jacobians = np.zeros((len(changes), n_classes, *params.shape))

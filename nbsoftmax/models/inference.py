@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike
 
 from nbsoftmax import validation
 from nbsoftmax.backends.cuda.device import on_host
-from nbsoftmax.errors import InputValueError, rows_called
+from nbsoftmax.errors import InputValueError, plain, rows_called
 from nbsoftmax.kernels.runtime.blas import one_thread
 from nbsoftmax.models.complete_rows import complete_rows
 from nbsoftmax.models.inference_result import Inference
@@ -122,9 +122,10 @@ def at_maximum(
     (X,) = on_host(options.device, problem.X)
     target = problem.target_in_float64()
     counts = target.class_sums()
+    labels = model.classes.tolist()
     if not counts.all():
         raise InputValueError(
-            f"no sample of positive weight has the label {model.classes[counts.argmin()].item()!r}, so the likelihood "
+            f"no sample of positive weight has the label {plain(labels[counts.argmin()])}, so the likelihood "
             "has no maximum; leave the class out of the fit."
         )
     free = np.arange(model.n_classes) != base
@@ -144,7 +145,7 @@ def at_maximum(
     theta = params - params[base]
     return Inference(
         model=SoftmaxModel(theta[:, :-1], theta[:, -1], model.classes, model.feature_names, encoding=model.encoding),
-        reference=model.classes[base].item(),
+        reference=labels[base],
         classes=model.classes[free],
         names=names,
         params=theta[free, :n_names],
@@ -157,6 +158,7 @@ def at_maximum(
         problem=problem,
         device=options.device,
         firth=isinstance(options.penalty, Firth),
+        class_weighted=problem.class_weight is not None,
     )
 
 

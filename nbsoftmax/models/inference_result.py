@@ -62,6 +62,8 @@ class Inference(Displayed):
         Of the fit.
     firth : bool
         Whether the estimates are those of Firth's penalty, not of the maximum of the likelihood.
+    class_weighted : bool
+        Whether the fit has class weights, with which a ratio of likelihoods is not chi-squared.
     """
 
     model: SoftmaxModel
@@ -78,6 +80,7 @@ class Inference(Displayed):
     problem: Problem | None = None
     device: str = "cpu"
     firth: bool = False
+    class_weighted: bool = False
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "problem": None}
@@ -129,12 +132,25 @@ class Inference(Displayed):
 
     @property
     def likelihood_ratio(self) -> ChiSquared:
-        """Likelihood-ratio test of the hypothesis that all coefficients except the intercepts are 0."""
+        """Likelihood-ratio test of the hypothesis that all coefficients except the intercepts are 0.
+
+        NaN with class weights, with which the statistic is not chi-squared, and with Firth's penalty.
+        """
+        if self.class_weighted:
+            return chi_squared(np.nan, self.df_model)
         return chi_squared(2 * (self.log_likelihood - self.log_likelihood_null), self.df_model)
 
     def likelihood_ratio_test(self, restricted: Inference) -> ChiSquared:
-        """Likelihood-ratio test of a nested model: one with fewer features, trained on the same samples."""
-        self._refuse_firth("the likelihood-ratio test")
+        """Likelihood-ratio test of a nested model: one with fewer features, trained on the same samples.
+
+        Without class weights, with which the statistic is not chi-squared: `wald_test` takes them into account.
+        """
+        for one in (self, restricted):
+            one._refuse_firth("the likelihood-ratio test")
+            if one.class_weighted:
+                raise InputValueError(
+                    "a fit has class_weight, with which the ratio of likelihoods is not chi-squared; use wald_test."
+                )
         fewer = set(restricted.names) < set(self.names)
         if not fewer or restricted.n_samples != self.n_samples or len(restricted.classes) != len(self.classes):
             raise InputValueError(
@@ -142,6 +158,13 @@ class Inference(Displayed):
                 f"columns {list(restricted.names)}; expected {self.n_samples:g}, {len(self.classes) + 1} and fewer "
                 f"columns of {list(self.names)}; fit both to the same samples, and call the test of the larger model."
             )
+        labels, others = self.model.classes.tolist(), restricted.model.classes.tolist()
+        if labels != others:
+            raise InputValueError(f"restricted has the classes [{listed(others)}], expected [{listed(labels)}].")
+        for what in ("y", "sample_weight", "offset"):
+            ours, theirs = (getattr(one.problem, what, None) for one in (self, restricted))
+            if ours is not None and theirs is not None and not np.array_equal(ours, theirs):
+                raise InputValueError(f"restricted was fitted with another {what}; fit both to the same samples.")
         return chi_squared(2 * (self.log_likelihood - restricted.log_likelihood), self.n_params - restricted.n_params)
 
     def wald_test(self, features: str | int | Sequence[str | int]) -> ChiSquared:
@@ -150,7 +173,8 @@ class Inference(Displayed):
         Features are given by name or by column number. The name of a column of the table that was fitted stands for
         all features that are made from it alone, such as its levels.
         """
-        several = features if isinstance(features, Sequence) and not isinstance(features, str) else [features]
+        one = isinstance(features, str) or np.ndim(features) == 0
+        several: list[Any] = [features] if one else list(features)  # type: ignore[arg-type]
         encoding = self.model.encoding
         columns = [number for feature in several for number in numbers_of(feature, self.names, encoding)]
         if not columns or len(set(columns)) < len(columns):
@@ -199,8 +223,11 @@ class Inference(Displayed):
         """Hausman-McFadden test of the independence of irrelevant alternatives.
 
         `fewer` is the inference of a fit to the samples of some of the classes, with the same features and reference
-        class. Under the hypothesis, both estimate the same coefficients. Both need cov="fisher". If the statistic is
-        negative, there is no evidence against the hypothesis, and the p-value is 1.
+        class. Under the hypothesis, both estimate the same coefficients. Both need cov="fisher".
+
+        The difference of their covariances is positive definite for many samples alone. Where it is not, a warning says
+        that the statistic need not be chi-squared; if it is negative, there is no evidence against the hypothesis, and
+        the p-value is 1.
         """
         labels, some = self.classes.tolist(), fewer.classes.tolist()
         same = (fewer.reference, fewer.names) == (self.reference, self.names) and set(some) < set(labels)
@@ -239,8 +266,8 @@ class Inference(Displayed):
         sign = np.eye(n + 1)[at] - np.eye(n + 1)[base]
         sign = sign[self.model.classes != self.reference]
         return Contrast(
-            a=self.model.classes[at].item(),
-            b=self.model.classes[base].item(),
+            a=self.model.classes.tolist()[at],
+            b=self.model.classes.tolist()[base],
             names=self.names,
             params=sign @ self.params,
             covariance=np.einsum("k,kplq,l->pq", sign, self.covariance.reshape(n, n_names, n, n_names), sign),
@@ -300,7 +327,8 @@ class Inference(Displayed):
             others are 0 at both ends: the change is that from the reference level to this one.
         columns : bool or sequence of str
             For a model with a formula: True, or names, for the effects of columns of the table `at`, through all the
-            features that are made from them, in place of the effects of features.
+            features that are made from them, in place of the effects of features. (Of a column that is no feature by
+            itself, the rows of the table say whether it is only 0 and 1.)
         sample_weight, offset : array_like (n_points,) and (n_points, n_classes), optional
             For a table: weights of its rows in the mean, and the offset of each.
 
@@ -323,7 +351,8 @@ class Inference(Displayed):
             with rows_called(rows):
                 points = points_of_table(self.model, at, *beside)
         if chosen:
-            of = mean_column_effects(self.model, points, at, chosen, free, self.covariance, kind, dummies=dummies)
+            of_fit = dict(zip(feature_names(self.model), self.binary.tolist(), strict=True)) if dummies else None
+            of = mean_column_effects(self.model, points, at, chosen, free, self.covariance, kind, binary=of_fit)
             return MarginalEffects(*of[:3], self.model.classes, of[3], "table", kind)
         names, binary = feature_names(self.model), self.binary & dummies
         options = EffectOptions.of(kind, np.flatnonzero(binary), other_levels(binary, names, self.model.encoding))

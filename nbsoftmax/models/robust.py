@@ -44,12 +44,25 @@ def group_codes(groups: Any, cov: str, problem: Problem) -> Codes | None:
             "those with missing values; give the groups of the others, for example "
             "groups[table[list(model.encoding.columns)].notna().all(axis=1)]."
         )
-    codes, _ = validation.labels(groups, n_samples=problem.n_samples, name="groups")
+    codes, _ = validation.labels(_names_of_groups(groups), n_samples=problem.n_samples, name="groups")
     if problem.sample_weight.size:
         codes = np.where(problem.sample_weight > 0, codes, np.int32(-1))
     if np.unique(codes[codes >= 0]).size < 2:
         raise InputValueError("all rows of positive weight are in one group; expected at least two groups.")
     return codes
+
+
+def _names_of_groups(groups: Any) -> Any:
+    """Groups as labels: numbers with a fraction, dates and durations as the places of their values in order."""
+    array = validation.target_array(groups, name="groups")
+    if array.ndim != 1 or array.dtype.kind not in "fmM":
+        return array
+    missing = np.isnan(array) if array.dtype.kind == "f" else np.isnat(array)
+    if missing.any():
+        raise InputValueError.about_rows(
+            "groups has a missing value at row ", int(missing.argmax()), "; give the group of every row."
+        )
+    return np.unique(array, return_inverse=True)[1]
 
 
 def robust_covariance(

@@ -93,6 +93,7 @@ class SoftmaxModel(Displayed):
                 f"feature_names has {len(names)} names, but coef has {n_features} columns; give one name a column."
             )
         metadata = None if training is None else dict(training)
+        w, b = (array.copy() if array is given else array for array, given in ((w, coef), (b, intercept)))
         made = {"feature_names": names, "training": metadata, "encoding": encoding}
         vars(self).update(coef=w, intercept=b, classes=labels, **made)  # the dataclass is frozen
 

@@ -11,6 +11,7 @@ Irrelevant alternatives: J. Hausman and D. McFadden, "Specification tests for th
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import numpy as np
@@ -88,6 +89,14 @@ def hausman(theta: Float64s, covariance: Float64s, fewer: Float64s, covariance_o
     with one_thread():
         change = fewer - theta
         within = covariance_of_fewer - covariance
+        scale = np.sqrt(covariance_of_fewer.diagonal())
+        if np.linalg.eigvalsh(within / scale / scale[:, None])[0] <= 0:
+            warnings.warn(
+                "the difference of the covariances is not positive definite, so the statistic need not be chi-squared; "
+                "the test needs more samples.",
+                UserWarning,
+                stacklevel=3,
+            )
         return chi_squared(float(change @ np.linalg.lstsq(within, change, rcond=None)[0]), theta.size)
 
 

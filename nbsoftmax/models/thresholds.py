@@ -66,14 +66,15 @@ def thresholds_of(given: Thresholds, classes: NDArray[Any]) -> Float64s | None:
 
 
 def _from_mapping(given: Mapping[Any, float], classes: NDArray[Any]) -> Float64s:
-    labels: list[Any] = classes.tolist()
+    labels, read = validation.keys_of(classes)
     t = np.ones(len(labels))
-    for label, value in given.items():
+    for key, value in given.items():
+        label = read(key)
         if label not in labels:
             raise InputValueError(f"thresholds names {plain(label)}, which is no class (classes: {listed(labels)}).")
         t[labels.index(label)] = validation.number(f"thresholds[{plain(label)}]", value, low=0.0)
     if len(labels) == 2 and len(given) == 1:
-        k = labels.index(*given)
+        k = labels.index(*map(read, given))
         if t[k] >= 1:
             raise InputValueError(
                 f"the threshold of class {plain(labels[k])} is {t[k]:g}, expected less than 1, because the threshold "

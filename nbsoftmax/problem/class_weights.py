@@ -39,9 +39,10 @@ def weights_of_classes(
         share = np.where(counts > 0, counts, 1.0)  # a class without weight has no sample that counts
         return np.asarray(counts.sum() / (classes.size * share))
     if isinstance(given, Mapping):
-        known = classes.tolist()
+        known, read = validation.keys_of(classes)
         by_label = dict.fromkeys(known, 1.0)
-        for label, value in given.items():
+        for key, value in given.items():
+            label = read(key)
             if label not in by_label:
                 raise InputValueError(
                     f"class_weight names {plain(label)}, which is no label in y (labels: {listed(known)})."

@@ -6,7 +6,7 @@ from typing import Any
 
 from numpy.typing import ArrayLike
 
-from nbsoftmax.encoding import Formula, TableOptions, names_of
+from nbsoftmax.encoding import Formula, TableOptions, column_in, names_of
 from nbsoftmax.errors import InputTypeError, InputValueError, plain
 from nbsoftmax.training.result import FitResult
 from nbsoftmax.training.trainer import Trainer
@@ -69,7 +69,7 @@ def fit_formula(
             "formula learns from all rows at once; read the rows, or a sample of them, as a table."
         )
     found = Formula.of(formula, names_of(frame), table)
-    y = frame[found.response]
+    y = column_in(frame, found.response)
     trainer = Trainer(table=found.learned(frame), fit_intercept=found.intercept, **trainer_options)
     if validation_data is not None:
         if frames.library_of(validation_data) is None or found.response not in names_of(validation_data):
@@ -77,5 +77,5 @@ def fit_formula(
                 f"validation_data is a {type(validation_data).__name__}, expected a table with the columns of the "
                 f"formula and the column {plain(found.response)} of the classes."
             )
-        validation_data = validation_data, validation_data[found.response]
+        validation_data = validation_data, column_in(validation_data, found.response)
     return trainer.fit(frame, y, sample_weight=sample_weight, offset=offset, validation_data=validation_data)

@@ -48,10 +48,11 @@ from nbsoftmax.validation.arrays import (
     writeable_view,
 )
 from nbsoftmax.validation.axes import Along, logits_along, target_rows, weight_rows
+from nbsoftmax.validation.beside import kept_beside
 from nbsoftmax.validation.binary import BinaryTargets, binary_targets, positive_weights
-from nbsoftmax.validation.conversion import as_array, is_dask, is_on_device, kept_beside, refuse_tensor
+from nbsoftmax.validation.conversion import as_array, is_dask, is_on_device, refuse_tensor
 from nbsoftmax.validation.frames import by_label, frame, same_features
-from nbsoftmax.validation.labels import class_labels, codes_of, labels, positions, target_array
+from nbsoftmax.validation.labels import class_labels, codes_of, keys_of, labels, positions, target_array
 from nbsoftmax.validation.options import callables, choice, count, device, flag, n_threads, number, seed
 from nbsoftmax.validation.partial import certain_labels, possible_classes, possible_in_order, refuse_never_possible
 from nbsoftmax.validation.size import MANY_CLASSES, n_classes, needs_memory
@@ -94,6 +95,7 @@ __all__ = [
     "is_on_device",
     "is_sparse",
     "kept_beside",
+    "keys_of",
     "labels",
     "logits",
     "logits_along",

@@ -228,7 +228,7 @@ def offset(array: ArrayLike | None, shape: tuple[int, int], dtype: Any, classes:
                 "columns in this order."
             )
     a = as_floats("offset", array, dtype=dtype)
-    if shape[1] == 2:
+    if shape[1] == 2 and a.ndim in (1, 2):
         a = offset_columns(a)
     if a.shape != shape:
         raise InputValueError(f"offset has shape {a.shape}, expected {shape}: one number for each sample and class.")

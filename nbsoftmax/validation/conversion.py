@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nbsoftmax.errors import InputTypeError, InputValueError
-from nbsoftmax.validation.frames import column, frame, is_tabular, rows_where
+from nbsoftmax.validation.frames import column, frame
 
 DLPACK_GPUS = {2, 13}  # CUDA, and CUDA's managed memory
 
@@ -110,15 +110,3 @@ def refuse_tensor(name: str, a: Any) -> None:
         why = "is a tensor that requires a gradient"
     if steps:
         raise InputTypeError(f"{name} {why}; give {name}{steps}.")
-
-
-def kept_beside(kept: NDArray[np.bool_], **beside: Any) -> tuple[Any, ...]:
-    """Arrays beside a table, given by their names, for the rows that its encoding keeps; None for None."""
-    return tuple(None if array is None else _kept_of(name, array, kept) for name, array in beside.items())
-
-
-def _kept_of(name: str, array: Any, kept: NDArray[np.bool_]) -> Any:
-    given = array if is_tabular(array) else as_array(name, array)
-    if len(given) != kept.size:
-        raise InputValueError(f"{name} has {len(given)} entries, but X has {kept.size} rows; give one for each row.")
-    return rows_where(kept, given)

@@ -77,11 +77,22 @@ def has_other_columns(X: Any) -> bool:
     if library == "pandas":
         dtypes = set(X.dtypes)
         if any(isinstance(dtype, np.dtype) and dtype.kind == "O" for dtype in dtypes):
-            dtypes = set(X.infer_objects().dtypes)
+            dtypes = set(inferred(X).dtypes)
         return not all(map(is_number_of_pandas, dtypes))
     if library == "polars":
         return not all(map(is_number_of_polars, set(X.dtypes)))
     return library == "pyarrow" and not all(map(is_number_of_arrow, set(X.schema.types)))
+
+
+def inferred(a: Any) -> Any:
+    """A table or column of pandas whose objects of one type have this type."""
+    try:
+        return a.infer_objects()
+    except UnicodeEncodeError as error:
+        raise InputValueError(
+            f"X has text that is not valid Unicode, {plain(error.object[error.start : error.end])} in "
+            f"{plain(error.object)}; correct it, or drop the column."
+        ) from None
 
 
 def column(name: str, a: Any) -> Any:
@@ -92,6 +103,9 @@ def column(name: str, a: Any) -> Any:
     if _is(a, "pandas", "Series", "Index") or _is_pandas_array(a):
         if not isinstance(a.dtype, np.dtype):
             _refuse_missing(name, np.asarray(a.isna()))
+            arrow = getattr(a.dtype, "pyarrow_dtype", None)
+            if arrow is not None and sys.modules["pyarrow"].types.is_decimal(arrow):
+                return a.to_numpy(dtype=np.float64)
             known = getattr(a.dtype, "numpy_dtype", None)
             if known is not None and known.kind in "fiub":
                 return a.to_numpy(dtype=known)
@@ -158,13 +172,18 @@ def by_label(weights: Any, n_classes: int) -> Any:
     Anything else is returned unchanged, and so is a Series whose index is 0, 1, ..., n_classes - 1.
     """
     if _is(weights, "pandas", "Series") and list(weights.index) != list(range(n_classes)):
+        twice = weights.index[weights.index.duplicated()].tolist()
+        if twice:
+            raise InputValueError(
+                f"class_weight has several weights of the class {plain(twice[0])}; give one for each."
+            )
         return weights.to_dict()
     return weights
 
 
 def _of_pandas(X: Any, *, sparse: bool) -> tuple[Any, tuple[str, ...]]:
     if any(isinstance(dtype, np.dtype) and dtype.kind == "O" for dtype in set(X.dtypes)):
-        X = X.infer_objects()  # a column of objects that are all numbers becomes numeric; pandas 2 copies the others
+        X = inferred(X)  # a column of objects that are all numbers becomes numeric; pandas 2 copies the others
     names, dtypes = tuple(map(str, X.columns)), list(X.dtypes)
 
     def is_single(dtype: Any) -> bool:
@@ -338,7 +357,7 @@ def same_features(given: tuple[str, ...] | None, trained: tuple[str, ...] | None
         raise InputValueError(
             f"X has the features of the training in another order (column {j} is {given[j]!r}, expected "
             f"{trained[j]!r}); "
-            "select them by name: X[list(model.feature_names)]."
+            "select them by name, in the order of model.feature_names."
         )
     what = f"lacks {missing[0]!r}" if missing else f"has the unknown {extra[0]!r}" if extra else "has other features"
     raise InputValueError(

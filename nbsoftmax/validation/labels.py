@@ -6,7 +6,7 @@ table, other numbers by binary search in the sorted classes, text by a dictionar
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -121,6 +121,20 @@ def codes_of(y: Any, classes: NDArray[Any], *, n_samples: int, name: str = "y") 
     return positions(seen, classes, name=name)[codes]
 
 
+def keys_of(classes: NDArray[Any]) -> tuple[list[Any], Callable[[Any], Any]]:
+    """The classes as keys of a dict, and what makes such a key of a label; dates and durations are keys as text."""
+    if classes.dtype.kind not in "mM":
+        return classes.tolist(), lambda label: label
+
+    def read(label: Any) -> Any:
+        try:
+            return str(np.asarray(label, classes.dtype))
+        except (ValueError, TypeError):
+            return label
+
+    return list(map(str, classes)), read
+
+
 def _by_table(array: NDArray[Any], low: int, high: int) -> tuple[NDArray[np.int32], NDArray[Any]]:
     """Encode whole numbers from `low` to `high` by a table with an entry for each of them."""
     occurs = np.zeros(high - low + 1, bool)
@@ -183,6 +197,7 @@ def _of_one_kind(array: NDArray[Any], name: str) -> NDArray[Any]:
         types.update(map(type, block.tolist()))
     kinds = {_kind(kind) for kind in types}
     if kinds == {"floats", "integers"}:
+        _refuse_inexact(array, name)
         kinds = {"floats"}
     if len(kinds) > 1 or None in kinds:
         _refuse_mixed(array, name)
@@ -201,7 +216,22 @@ def _of_one_kind(array: NDArray[Any], name: str) -> NDArray[Any]:
                 "give such labels as text: str(label)."
             )
         return array.astype(fits)
-    return array
+    if types <= {str, np.str_, bytes, np.bytes_}:
+        return array
+    # NumPy would write the name of a member of an Enum of text, not its text.
+    plain_text: NDArray[Any] = np.empty(array.size, object)
+    plain_text[:] = [str.__str__(label) if isinstance(label, str) else bytes(label) for label in array.tolist()]
+    return plain_text
+
+
+def _refuse_inexact(array: NDArray[Any], name: str) -> None:
+    """Refuse integers that are not exact as floats."""
+    for i, label in enumerate(array.tolist()):
+        if not isinstance(label, (float, np.floating)) and abs(int(label)) >= LARGEST:
+            raise InputValueError.about_rows(
+                f"{name} contains {plain(label)} at row ", i, ", which is not exact as a float, and other labels are "
+                "floats; give integers alone, or text.",
+            )  # fmt: skip
 
 
 def _refuse_mixed(array: NDArray[Any], name: str) -> None:

@@ -19,7 +19,10 @@ def number(name: str, value: Any, *, low: float, high: float = np.inf, low_open:
         isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, float, np.integer, np.floating))
     ):
         raise InputTypeError(f"{name} is {plain(value)}, expected a number.", parameter=name)
-    x = float(value)
+    try:
+        x = float(value)
+    except OverflowError:  # a whole number of more than 308 digits
+        x = math.inf if value > 0 else -math.inf
     if not (low < x if low_open else low <= x) or not x <= high or math.isinf(x):
         more = "more than" if low_open else "at least"
         upper = f" and at most {high:g}" if np.isfinite(high) else ""

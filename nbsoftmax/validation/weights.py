@@ -35,7 +35,7 @@ def class_weights(
             if not isinstance(k, (int, np.integer)) or not 0 <= k < n_classes:
                 some = f"class indices 0 to {n_classes - 1}"
                 raise InputValueError(f"class_weight has the class {plain(k)}, expected {some}.")
-            full[k] = number(f"class_weight[{k}]", value, low=0.0)
+            full[int(k)] = number(f"class_weight[{k}]", value, low=0.0)
         weight = full
     if isinstance(weight, str):
         raise InputTypeError(f"class_weight is {plain(weight)}, expected an array of {n_classes} weights or a dict.")

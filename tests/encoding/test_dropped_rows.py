@@ -9,6 +9,7 @@ import pyarrow as pa
 import pytest
 
 import nbsoftmax as nbs
+from nbsoftmax.encoding import Learner, columns_of, learned
 
 M = 60
 RNG = np.random.default_rng(0)
@@ -149,3 +150,51 @@ def test_names_of_columns_count_also_where_rows_are_dropped():
     possible = pd.DataFrame({label: label == LABELS for label in ("x", "y", "z")})
     possible.iloc[5] = True
     assert in_memory(possible).classes.tolist() == ["x", "y", "z"]
+
+
+@pytest.mark.parametrize("fit", FITS)
+@pytest.mark.parametrize(
+    ("y", "message"),
+    [
+        ([np.nan if i == 5 else value for i, value in enumerate(LABELS)], r"y contains nan at row [45].*: a missing"),
+        ([1 if i == 5 else value for i, value in enumerate(LABELS)], r"labels of several kinds.*\(1 at row [45]\)"),
+        ("x", "y has 1 entries, but X has 60 rows"),
+    ],
+)
+def test_bad_labels_in_a_list_are_refused_as_without_dropped_rows(fit, y, message):
+    with pytest.raises((nbs.InputValueError, nbs.InputTypeError), match=message):
+        fit(y)
+
+
+@pytest.mark.parametrize("weight", [2.0, np.array(2.0)])
+def test_one_number_for_all_rows_is_refused(weight):
+    for given in ({"sample_weight": weight}, {"offset": weight}):
+        with pytest.raises(nbs.InputValueError, match="has 1 entries, but X has 60 rows"):
+            trainer().fit(X, LABELS, **given)
+    with pytest.raises(nbs.InputValueError, match=r"offset has shape \(\), expected \(4, 2\)"):
+        nbs.Trainer(l2=0.1).fit(np.eye(4), [0, 1, 0, 1], offset=weight)
+
+
+def test_dropped_rows_decide_nothing():
+    holed = pd.DataFrame({
+        "g": ["a", "b", "c", "b", "c", "b"],
+        "f": ["unknown", "True", "False", "True", "False", "True"],
+        "d": ["soon", *["2024-01-01"] * 3, *["2024-01-02"] * 2],
+        "i": [np.inf, 1, 2, 3, 4, 5],
+        "x": [np.nan, 1, 2, 3, 4, 5],
+    })  # fmt: skip
+    options = nbs.TableOptions(missing="drop", drop_first=True, dates="parts")
+    expected = learned(holed[1:], options)
+    for parts in ([holed], [holed[:1], holed[1:]], [holed[:3], holed[3:]]):
+        learner = Learner(options)
+        for part in parts:
+            learner.add(columns_of(part))
+        assert learner.encoding() == expected
+        assert learner.n_dropped == 1
+    found = expected.encode(holed, drop=True)
+    assert found.kept.tolist() == [False, True, True, True, True, True]
+    assert np.array_equal(found.X, expected.encode(holed[1:]).X)
+    wrong = holed.assign(i=[1, 1, 2, 3, np.inf, 5])
+    for encode in (lambda: learned(wrong, options), lambda: expected.encode(wrong, drop=True)):
+        with pytest.raises(nbs.InputValueError, match="inf in column 'i' at row 4"):
+            encode()

@@ -268,3 +268,55 @@ def test_a_file_with_an_encoding_that_is_not_known_is_refused_in_one_line(tmp_pa
     np.savez(tmp_path / "m.npz", **arrays | {"encoding": np.asarray(json.dumps(stored))})
     with pytest.raises(nbs.InputValueError, match="is not a model, or a damaged one"):
         nbs.SoftmaxModel.load(tmp_path / "m.npz")
+
+
+TRUTH = {
+    "text": {"f": ["True", "False", "True"]},
+    "booleans": {"f": [True, False, True]},
+    "categories": {"f": pd.Categorical([True, False, True])},
+    "pandas' booleans": {"f": pd.array([True, False, True], "boolean")},
+    "objects": {"f": np.array([True, False, True], object)},
+}
+DAYS = {
+    "text": {"f": ["2024-01-01", "2024-01-02", "2024-01-01"]},
+    "dates": {"f": pd.to_datetime(["2024-01-01", "2024-01-02", "2024-01-01"])},
+    "categories": {"f": pd.Categorical(pd.to_datetime(["2024-01-01", "2024-01-02", "2024-01-01"]))},
+    "text with a time": {"f": ["2024-01-01 00:00:00", "2024-01-02 00:00:00", "2024-01-01 00:00:00"]},
+}
+
+
+@pytest.mark.parametrize("tables", [TRUTH, DAYS], ids=["truth values", "days"])
+def test_levels_match_whatever_the_type_of_the_column(tables):
+    options = nbs.TableOptions(categorical=["f"])
+    for of_fit in tables.values():
+        encoding = learned(pd.DataFrame(of_fit), options)
+        for name, values in tables.items():
+            found = encoding.encode(pd.DataFrame(values))
+            assert not found.unknown, (of_fit, name)
+            assert found.X.argmax(axis=1).tolist() in ([1, 0, 1], [0, 1, 0])
+
+
+def test_models_whose_levels_of_truth_values_are_0_and_1_match():
+    old = learned(pd.DataFrame({"f": ["1", "0"]}), nbs.TableOptions(categorical=["f"]))
+    assert old.encode(pd.DataFrame(TRUTH["booleans"])).X.tolist() == [[0, 1], [1, 0], [0, 1]]
+
+
+@pytest.mark.parametrize("names", [5, None, "age", [1]])
+def test_categorical_must_be_names(names):
+    with pytest.raises(nbs.InputTypeError, match=r"categorical is .*, expected a list of names"):
+        nbs.TableOptions(categorical=names)
+
+
+def test_categorical_may_be_a_generator():
+    assert nbs.TableOptions(categorical=(name for name in "ab")).categorical == ("a", "b")
+
+
+def test_what_no_column_can_hold_is_refused():
+    for values, message in (([10**400, 1], "more than 308 digits"), (["\ud800", "b"], "not valid Unicode")):
+        with pytest.raises(nbs.InputValueError, match=message):
+            nbs.Trainer(l2=1.0).fit(pd.DataFrame({"k": pd.Series(values, dtype=object)}), [0, 1])
+    model = nbs.Trainer(l2=1.0).fit(pd.DataFrame({"k": ["a", "b"]}), [0, 1]).model
+    with pytest.raises(nbs.InputTypeError, match="X is a dict, expected a table"):
+        model.predict({"k": ["a"]})
+    with pytest.raises(nbs.InputValueError, match="l2 is inf, expected a finite number"):
+        nbs.Trainer(l2=10**400)

@@ -1,9 +1,11 @@
 """`SoftmaxRegressionCV` chooses C."""
 
+import functools
+
 import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegressionCV
-from sklearn.metrics import balanced_accuracy_score, log_loss
+from sklearn.metrics import balanced_accuracy_score, f1_score, log_loss, make_scorer
 from sklearn.model_selection import StratifiedKFold
 
 import nbsoftmax as nbs
@@ -93,3 +95,17 @@ def test_partial_labels_are_refused():
 def test_parameters_out_of_range_are_named(odd, message):
     with pytest.raises((ValueError, TypeError), match=message):
         nbs.SoftmaxRegressionCV(**odd).fit(*problem(3))
+
+
+def test_a_positive_class_that_the_user_chose_stays():
+    X, y = problem(2, m=120)
+    first = np.unique(y)[0]
+
+    def own(y_true, y_pred, pos_label=first):
+        return f1_score(y_true, y_pred, pos_label=pos_label)
+
+    for metric in (functools.partial(f1_score, pos_label=first), own):
+        fitted = nbs.SoftmaxRegressionCV(2, cv=3, scoring=make_scorer(metric)).fit(X, y)
+        assert fitted.score(X, y) == f1_score(y, fitted.predict(X), pos_label=first)
+    by_name = nbs.SoftmaxRegressionCV(2, cv=3, scoring="f1").fit(X, y)
+    assert by_name.score(X, y) == f1_score(y, by_name.predict(X), pos_label=np.unique(y)[1])

@@ -1,5 +1,7 @@
 """Labels and class weights, masked values, and labels in messages."""
 
+import enum
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -127,3 +129,58 @@ def test_messages_write_labels_plainly():
         with pytest.raises(nbs.InputValueError, match=r"'ash'|'oak'") as error:
             call()
         assert "str_" not in str(error.value)
+
+
+class Tree(str, enum.Enum):  # noqa: UP042  (the text of a StrEnum is that of `str`)
+    """Labels whose text is not that of `str`."""
+
+    OAK = "oak"
+    SPRUCE = "spruce"
+
+
+CODES = np.arange(30) % 3
+DATES = np.array(["2020-01-01", "2021-01-01", "2022-01-01"], "M8[ns]")[CODES]
+MISSING = {
+    "text in pandas": pd.Series([None, *np.array(list("abc"))[CODES[1:]]], dtype="string"),
+    "objects in pandas": pd.Series([None, *np.array(list("abc"))[CODES[1:]]], dtype=object),
+    "integers in pandas": pd.Series([None, *CODES[1:]], dtype="Int64"),
+    "categories": pd.Series([None, *np.array(list("abc"))[CODES[1:]]], dtype="category"),
+    "dates in pandas": pd.Series([pd.NaT, *DATES[1:]]),
+    "dates": np.array([np.datetime64("NaT"), *DATES[1:]]),
+    "durations": np.array([np.timedelta64("NaT"), *(DATES[1:] - DATES[0])]),
+    "a list": [float("nan"), *np.array(list("abc"))[CODES[1:]].tolist()],
+    "a list with None": [None, *CODES[1:].tolist()],
+    "objects": np.array([None, *CODES[1:].tolist()], object),
+}
+
+
+@pytest.mark.parametrize("kind", MISSING)
+def test_missing_labels_are_refused_by_row(kind):
+    X, _ = problem(3, m=30)
+    with pytest.raises(nbs.InputValueError, match=r"y (has|contains) .* at row 0.*; drop such rows"):
+        nbs.SoftmaxRegression().fit(X, MISSING[kind])
+
+
+def test_a_list_of_several_kinds_is_refused_and_members_of_an_enum_are_text():
+    X, _ = problem(3, m=30)
+    with pytest.raises(nbs.InputTypeError, match="labels of several kinds"):
+        nbs.SoftmaxRegression().fit(X, ["a" if k else 0 for k in CODES])
+    with pytest.raises(nbs.InputTypeError, match="labels of several kinds"):
+        nbs.SoftmaxRegression().fit(X, np.array([True if k == 1 else int(k) for k in CODES], object))
+    trees = [list(Tree)[k % 2] for k in CODES]
+    assert nbs.SoftmaxRegression().fit(X, trees).classes_.tolist() == ["oak", "spruce"]
+    mixed = np.array([1.0 if k == 1 else int(k) for k in CODES], object)
+    assert nbs.SoftmaxRegression().fit(X, mixed).classes_.tolist() == [0, 1, 2]
+
+
+@pytest.mark.parametrize("key", [np.datetime64("2020-01-01"), pd.Timestamp("2020-01-01")])
+@pytest.mark.parametrize("unit", ["D", "ns"])
+def test_dates_are_keys_of_weights_and_thresholds(key, unit):
+    X, _ = problem(3, m=30)
+    y = DATES.astype(f"M8[{unit}]")
+    found = nbs.SoftmaxRegression(class_weight={key: 2.0}, thresholds={key: 1e-9}).fit(X, y)
+    expected = nbs.SoftmaxRegression(class_weight={0: 2.0}).fit(X, CODES)
+    assert np.array_equal(found.coef_, expected.coef_)
+    assert (found.predict(X) == y[0]).all()
+    with pytest.raises(nbs.InputValueError, match=r"names 'x', which is no label in y \(labels: '2020-01-01"):
+        nbs.SoftmaxRegression(class_weight={"x": 2.0}).fit(X, y)

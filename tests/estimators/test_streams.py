@@ -53,3 +53,55 @@ def test_partial_fit_is_no_method_where_it_would_refuse(options, why):
     with pytest.raises(AttributeError, match="partial_fit") as caught:
         _ = estimator.partial_fit
     assert why in str(caught.value.__cause__)
+
+
+@pytest.mark.parametrize("changed", [{"class_weight": {"ash": 50.0}}, {"label_smoothing": 0.5}, {"C": 1e-3}])
+def test_parameters_may_be_set_between_two_calls(changed):
+    X, y = problem(3, m=300)
+    labels = np.unique(y)
+    before = {"class_weight": {"ash": 1.0}}
+    constant, other = (nbs.SoftmaxRegression(**before).partial_fit(X, y, classes=labels) for _ in range(2))
+    other.set_params(**changed)
+    of_start = nbs.SoftmaxRegression(**before | changed)
+    for _ in range(60):
+        for one in (constant, other, of_start):
+            one.partial_fit(X, y, classes=labels)
+
+    def distance(one):
+        return np.abs(one.predict_proba(X) - of_start.predict_proba(X)).max()
+
+    assert distance(other) < 0.3 * distance(constant)
+
+
+def test_the_intercept_may_not_change_between_two_calls():
+    X, y = problem(3)
+    stream = nbs.SoftmaxRegression().partial_fit(X, y, classes=np.unique(y))
+    with pytest.raises(nbs.InputValueError, match="fit_intercept is False, but was True in the first call"):
+        stream.set_params(fit_intercept=False).partial_fit(X, y)
+
+
+@pytest.mark.parametrize(
+    "classes", [np.array([1, 2, 3], object), [3, 2, 1], (1, 2, 3.0), np.array([1, 2, 3], np.int8)], ids=repr
+)
+def test_classes_are_read_as_labels_are(classes):
+    X, _ = problem(3, m=60)
+    y = np.arange(60) % 3 + 1
+    stream = nbs.SoftmaxRegression().partial_fit(X, y, classes=classes)
+    assert stream.classes_.tolist() == [1, 2, 3]
+    assert stream.classes_.dtype.kind in "if"
+    assert 0 <= stream.score(X, y) <= 1
+
+
+@pytest.mark.parametrize(
+    ("classes", "message"),
+    [
+        (np.array([0, 1, None], object), "None at row 2: a missing label"),
+        ([0, 1, "2"], "labels of several kinds"),
+        ([[0, 1], [2, 3]], r"classes has the shape \(2, 2\)"),
+        ([1], "classes has 1 labels, expected at least 2"),
+    ],
+)
+def test_classes_that_are_no_labels_are_refused(classes, message):
+    X, _ = problem(3, m=60)
+    with pytest.raises((nbs.InputValueError, nbs.InputTypeError), match=message):
+        nbs.SoftmaxRegression().partial_fit(X, np.arange(60) % 3, classes=classes)

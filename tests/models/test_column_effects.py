@@ -163,3 +163,19 @@ def test_effects_of_features_that_share_a_column_cause_a_warning(fitted):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         simple.marginal_effects()
+
+
+def test_the_fit_says_which_columns_are_only_0_and_1():
+    rng = np.random.default_rng(1)
+    table = pd.DataFrame({"x": rng.normal(size=400), "treated": rng.integers(0, 2, 400)})
+    table["y"] = 1.5 * table.treated + table.x + rng.logistic(size=400) > 0
+    inference = nbs.fit_formula("y ~ x + treated", table, l2=0.0).inference()
+    treated = table[table.treated == 1]
+    found = inference.marginal_effects(treated, columns=["treated"])
+    without = inference.model.predict_proba(treated.assign(treated=0))
+    np.testing.assert_allclose(found.effects[0], (inference.model.predict_proba(treated) - without).mean(axis=0))
+    np.testing.assert_allclose(found.std_errors[0], inference.marginal_effects(treated).std_errors[1])
+    two = pd.DataFrame({"x": [0.0, 1.0], "treated": [0, 1]})
+    of_columns, of_features = inference.marginal_effects(two, columns=["x"]), inference.marginal_effects(two)
+    assert not of_columns.binary[0]
+    np.testing.assert_allclose(of_columns.effects[0], of_features.effects[0], rtol=1e-4)  # a difference, one-sided

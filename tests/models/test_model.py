@@ -246,3 +246,11 @@ def test_features_of_another_shape_are_refused(X, said):
     for predict in (plain.predict, plain.predict_proba, plain.decision_function, lambda X: plain.top_k(X, 1)):
         with pytest.raises(nbs.InputError, match=said):
             predict(X)
+
+
+def test_a_model_keeps_its_own_arrays():
+    coef, intercept = np.ones((2, 3)), np.zeros(2)
+    model = nbs.SoftmaxModel(coef, intercept, [0, 1])
+    coef[0, 0], intercept[0] = np.nan, np.nan
+    assert np.isfinite(model.coef).all()
+    assert np.isfinite(model.intercept).all()

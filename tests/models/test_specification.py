@@ -97,6 +97,7 @@ def test_wrong_omitted_features_are_refused(Z, message):
         table.score_test(Z)
 
 
+@pytest.mark.filterwarnings("ignore:the difference of the covariances is not positive definite")
 def test_the_iia_test_is_its_formula_with_numbers_of_statsmodels():
     X, y = anes96()
     kept = y != 6
@@ -143,3 +144,13 @@ def test_a_pickled_result_has_no_data_for_these():
     for call in (again.classification_table, lambda: again.score_test(X[:, 0])):
         with pytest.raises(nbs.InputValueError, match="does not contain the data"):
             call()
+
+
+def test_the_iia_test_warns_where_its_matrix_is_indefinite():
+    rng = np.random.default_rng(16)
+    X = rng.normal(size=(300, 3))
+    y = (X + 1.5 * rng.gumbel(size=(300, 3))).argmax(axis=1)
+    full, fewer = nbs.Trainer().fit(X, y).inference(), nbs.Trainer().fit(X[y < 2], y[y < 2]).inference()
+    assert np.linalg.eigvalsh(fewer.covariance - full.covariance[:4, :4])[0] < 0
+    with pytest.warns(UserWarning, match="not positive definite, so the statistic need not be chi-squared"):
+        full.iia_test(fewer)

@@ -1,5 +1,6 @@
 """Labels become class indices and sorted classes, with little memory."""
 
+import enum
 import sys
 import tracemalloc
 
@@ -103,3 +104,31 @@ def test_encoding_needs_little_more_memory_than_the_codes(dtype):
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 1.5 * codes.nbytes  # np.unique with the inverse takes 7 to 10 times as much
+
+
+class Color(str, enum.Enum):  # noqa: UP042  (the text of a StrEnum is that of `str`)
+    """Labels whose text is not that of `str`."""
+
+    RED = "red"
+    GREEN = "green"
+
+
+class Code(bytes, enum.Enum):
+    """Labels that are bytes."""
+
+    ONE = b"1"
+    TWO = b"22"
+
+
+@pytest.mark.parametrize("members", [Color, Code])
+def test_members_of_an_enum_of_text_are_their_text(members):
+    first, second = members
+    for y in ([first, second, first], np.array([first, second, first], object), [first, second.value, first.value]):
+        codes, classes = validation.labels(y)
+        assert classes[codes].tolist() == [first.value, second.value, first.value]
+
+
+def test_integers_that_are_not_exact_among_floats_are_refused():
+    with pytest.raises(nbs.InputValueError, match="9007199254740993 at row 1, which is not exact as a float"):
+        validation.labels([1.0, 2**53 + 1, 2])
+    assert validation.labels([1.0, 2**52, 2])[1].tolist() == [1, 2, 2**52]

@@ -59,3 +59,15 @@ BAD_TYPES = {
 def test_a_bad_weight_raises_an_error_that_names_it(error, call, message):
     with pytest.raises(error, match=message):
         call()
+
+
+@pytest.mark.parametrize("key", [1, True, np.int8(1)])
+def test_a_key_of_class_weights_is_one_class(key):
+    expected = nbs.cross_entropy(np.eye(4, 3), Y, class_weight=[1.0, 5.0, 1.0])
+    assert nbs.cross_entropy(np.eye(4, 3), Y, class_weight={key: 5.0}) == expected
+
+
+def test_a_series_with_two_weights_of_a_class_is_refused():
+    pd = pytest.importorskip("pandas")
+    with pytest.raises(nbs.InputValueError, match="several weights of the class 1"):
+        nbs.cross_entropy(Z, Y, class_weight=pd.Series([1.0, 2.0, 3.0], index=[0, 1, 1]))

@@ -41,12 +41,12 @@ class Block:
 
     def times(self, other: Block) -> Block:
         """The products of all pairs of columns; those of this block vary fastest, as in R."""
-        n, width = len(self.values), self.width * other.width
-        values = (other.values[:, :, None] * self.values[:, None, :]).reshape(n, -1)
+        width, shape = self.width * other.width, (len(self.values), self.n_stored * other.n_stored)
+        values = (other.values[:, :, None] * self.values[:, None, :]).reshape(shape)
         if self.places is None and other.places is None:
             return Block(width, values)
         first, second = self.located()[:, None, :], other.located()[:, :, None]
-        places = np.where((first < 0) | (second < 0), -1, first + self.width * second).reshape(n, -1)
+        places = np.where((first < 0) | (second < 0), -1, first + self.width * second).reshape(shape)
         return Block(width, values, places)
 
     def scaled(self, scale: float) -> Block:

@@ -19,6 +19,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 
+from nbsoftmax.encoding.formula.names import without_backticks
 from nbsoftmax.errors import InputValueError, listed, plain
 
 NUMBER, BASIS, LEVELS = "number", "basis", "levels"
@@ -105,7 +106,7 @@ def expression(text: str) -> Expression:
     """
     if len(text) > LONGEST:
         raise InputValueError(f"the formula has a term of {len(text)} characters, expected at most {LONGEST}.")
-    source, quoted = _without_backticks(text)
+    source, quoted = without_backticks(text)
     try:
         tree = ast.parse(source.strip(), mode="eval").body
     except (SyntaxError, ValueError, RecursionError, MemoryError):
@@ -247,6 +248,8 @@ class _Checker:
 
     def _column(self, node: ast.expr) -> None:
         name = dotted(node)
+        if name not in self._quoted and not all(part in self._text for part in name.split(".")):
+            self._refuse(f"the name {plain(name)}, which Python makes of another one; write the name in backticks")
         self.columns[self._quoted.get(name, name)] = None
 
     def _refuse(self, what: str) -> NoReturn:
@@ -258,36 +261,3 @@ def _is_finite(value: Any) -> bool:
         return math.isfinite(float(value))
     except OverflowError:
         return False
-
-
-def _without_backticks(text: str) -> tuple[str, dict[str, str]]:
-    """The text with a plain name in the place of each name in backticks, and what these names stand for."""
-    prefix = "column"
-    while prefix in text:
-        prefix += "_"
-    quoted: dict[str, str] = {}
-    parts: list[str] = []
-    quote, i = "", 0
-    while i < len(text):
-        char = text[i]
-        if quote and char == "\\":
-            parts.append(text[i : i + 2])
-            i += 2
-            continue
-        if char == "`" and not quote:
-            end = text.find("`", i + 1)
-            if end < 0:
-                raise InputValueError(f"the formula has the term {plain(text)} with one backtick; close it.")
-            name = text[i + 1 : end]
-            alias = next((key for key, value in quoted.items() if value == name), f"{prefix}{len(quoted)}")
-            quoted[alias] = name
-            parts.append(f" {alias} ")
-            i = end + 1
-            continue
-        if quote:
-            quote = "" if char == quote else quote
-        elif char in "'\"":
-            quote = char
-        parts.append(char)
-        i += 1
-    return "".join(parts), quoted

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from nbsoftmax.encoding.column import DATE, Column
+from nbsoftmax.encoding.column import DATE, Column, complete
 from nbsoftmax.encoding.columns import STORED, CategoryColumn, Encoding
 from nbsoftmax.encoding.formula import expressions, library
 from nbsoftmax.encoding.formula.encoding import (
@@ -23,7 +23,7 @@ from nbsoftmax.encoding.formula.encoding import (
 from nbsoftmax.encoding.formula.evaluation import Made, State, Values
 from nbsoftmax.encoding.formula.expressions import Expression, expression
 from nbsoftmax.encoding.frames import columns_of
-from nbsoftmax.encoding.learning import Learner
+from nbsoftmax.encoding.learning import NOTHING_LEFT, Learner
 from nbsoftmax.encoding.options import TableOptions
 from nbsoftmax.errors import InputTypeError, InputValueError, listed, plain
 
@@ -83,6 +83,19 @@ class Formula:
             raise InputValueError(f"the formula is {plain(text)}, which has no terms besides the intercept.")
         formula = cls(text, found.response, terms, len(terms) < len(found.terms), options)
         formula._check_columns(available)
+        kinds = dict(part for term in terms for part in ((text, kind) for kind, text in term))
+        both = next((text for term in terms for kind, text in term if kinds[text] != kind), None)
+        if both is not None:
+            raise InputValueError(
+                f"the formula has the column {plain(both)} and a term of this text; rename the column."
+            )
+        absent = [name for name in options.categorical if name not in set(available)]
+        if absent:
+            raise InputValueError(
+                f"categorical names {plain(absent[0])}, but the columns of the table are {listed(available)}; give one "
+                "of these.",
+                parameter="categorical",
+            )
         return formula
 
     @cached_property
@@ -135,6 +148,11 @@ class Formula:
             products, n_stored = self._products(values, states)
         encoding = FormulaEncoding(self.text, self.response, self.intercept, inner, products, states, False)
         names = encoding.names
+        if not names:
+            raise InputValueError(
+                f"the formula is {plain(self.text)}, which makes no features of this table: its columns have one level "
+                "each."
+            )
         if len(set(names)) < len(names):
             twice = next(name for name in names if names.count(name) > 1)
             raise InputValueError(f"two features of the formula have the name {plain(twice)}; rename a column.")
@@ -144,17 +162,23 @@ class Formula:
 
     def _inner(self, columns: Mapping[str, Column]) -> Encoding:
         """The kinds and levels of the columns, of those in C(...) as levels too."""
-        if self.options.missing == "drop":
-            whole = ~np.any([column.missing for column in columns.values()], axis=0)
-            columns = {name: column.take(whole) for name, column in columns.items()}
         for name, column in columns.items():
-            if column.kind == DATE:
-                raise InputTypeError(
-                    f"X has dates in column {plain(name)}, which formulas do not take; turn them into numbers, for "
-                    "example days since a fixed date, or drop the column."
-                )
+            if len(column) and column.missing.all():
+                raise InputValueError(f"X has no values in column {plain(name)}; leave the column out.")
+        whole = complete(list(columns.values())) if self.options.missing == "drop" else None
+        if whole is not None:
+            if not whole.any():
+                raise InputValueError(NOTHING_LEFT)
+            columns = {name: column.take(whole) for name, column in columns.items()}
         named = tuple(name for name in self.options.categorical if name in columns)
-        parts = list(_learned(columns, self._bare, replace(self.options, categorical=_of(named, self._bare))))
+        bare = replace(self.options, categorical=_of(named, self._bare), dates="parts")
+        parts = list(_learned(columns, self._bare, bare))
+        for part in parts:
+            if part.kind == DATE:
+                raise InputTypeError(
+                    f"X has dates in column {plain(part.name)}, which formulas do not take; turn them into numbers, "
+                    "for example days since a fixed date, or drop the column."
+                )
         known = {part.name for part in parts if isinstance(part, CategoryColumn)}
         coded = tuple(name for name in self._coded if name not in known)
         parts += _learned(columns, coded, replace(self.options, categorical=coded))

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from nbsoftmax.encoding.formula import expressions
+from nbsoftmax.encoding.formula import expressions, names
 from nbsoftmax.errors import InputValueError, plain
 
 COLUMN, EXPRESSION, LITERAL = "column", "expression", "literal"
@@ -45,11 +45,10 @@ def tokens_of(text: str) -> list[Any]:
     from formulaic.parser.algos.tokenize import tokenize
 
     try:
-        found = list(tokenize(text))
-        for token in found:
+        for token in tokenize(text):
             if token.kind.value == "python":
                 expressions.expression(token.token)
-        return list(sanitize_tokens(found))
+        return list(sanitize_tokens(tokenize(names.aliased(text)[0])))
     except InputValueError:
         raise
     except Exception as error:  # the library raises several kinds
@@ -68,27 +67,33 @@ def parsed(text: str, available: Sequence[str]) -> Parsed:
     from formulaic import Formula
     from formulaic.parser import DefaultFormulaParser
 
+    source, aliases = names.aliased(text, available)
+    alias = {name: given for given, name in aliases.items()}
+    known = [alias.get(name, name) for name in available]
     parser = DefaultFormulaParser(feature_flags={"TWOSIDED"})
     try:
-        formula = Formula(text, _parser=parser, _context={"__formulaic_variables_available__": list(available)})
+        formula = Formula(source, _parser=parser, _context={"__formulaic_variables_available__": known})
         terms = list(formula.rhs)
     except Exception as error:
         raise _not_a_formula(text, error) from None
-    return Parsed(
-        response,
-        [[(METHODS[factor.eval_method.value], factor.expr) for factor in term.factors] for term in terms],
-    )
+
+    def read(factor: Any) -> tuple[str, str]:
+        kind = METHODS[factor.eval_method.value]
+        of_column = kind == COLUMN
+        return kind, aliases.get(factor.expr, factor.expr) if of_column else names.in_backticks(factor.expr, aliases)
+
+    return Parsed(response, [list(map(read, term.factors)) for term in terms])
 
 
 def response_of(text: str) -> str:
     """The column on the left of ~."""
     tokens = tokens_of(text)
-    names = [token.token for token in tokens[:2]]
-    if len(tokens) < 2 or tokens[0].kind.value != "name" or not names[1].startswith("~"):
+    first = [token.token for token in tokens[:2]]
+    if len(tokens) < 2 or tokens[0].kind.value != "name" or not first[1].startswith("~"):
         raise InputValueError(
             f"the formula is {plain(text)}, expected the column of the classes, ~ and terms, such as 'species ~ mass'."
         )
-    return str(names[0])
+    return names.aliased(text)[1].get(first[0], str(first[0]))
 
 
 def scoped(terms: Iterable[Sequence[tuple[str, str]]], spanning: dict[str, bool]) -> list[list[Scoped]]:
@@ -101,16 +106,24 @@ def scoped(terms: Iterable[Sequence[tuple[str, str]]], spanning: dict[str, bool]
     from formulaic import Formula
     from formulaic.parser.types import Factor, Term
 
+    place = {text: f"f{j:09d}" for j, text in enumerate(sorted(spanning))}  # for any text, in its order
+    text_at = {name: text for text, name in place.items()}
     frame = pd.DataFrame(
-        {name: pd.Categorical(["a", "b"]) if spans else [0.0, 1.0] for name, spans in spanning.items()}
+        {place[text]: pd.Categorical(["a", "b"]) if spans else [0.0, 1.0] for text, spans in spanning.items()}
     )
     methods = {COLUMN: "lookup", EXPRESSION: "lookup", LITERAL: "literal"}
-    made = [Term([Factor(text, eval_method=methods[kind]) for kind, text in term]) for term in terms]
+    made = [
+        Term([Factor(text if kind == LITERAL else place[text], eval_method=methods[kind]) for kind, text in term])
+        for term in terms
+    ]
     structure = (
         Formula(made).get_model_matrix(frame if spanning else pd.DataFrame({"": [0.0, 1.0]})).model_spec.structure
     )
     return [
-        [Scoped(float(one.scale), [(f.factor.expr, bool(f.reduced)) for f in one.factors]) for one in row.scoped_terms]
+        [
+            Scoped(float(one.scale), [(text_at[f.factor.expr], bool(f.reduced)) for f in one.factors])
+            for one in row.scoped_terms
+        ]
         for row in structure
     ]
 

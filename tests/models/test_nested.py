@@ -1,0 +1,78 @@
+"""The likelihood-ratio test of nested models refuses what is not nested, and likelihoods that are none."""
+
+import numpy as np
+import pytest
+
+import nbsoftmax as nbs
+from tests.models.test_inference import blobs
+
+X, Y = blobs()
+FULL = nbs.Trainer().fit(X, Y)
+
+
+def fewer(y=Y, *, fit=None, inference=None, **options):
+    return nbs.Trainer(**options).fit(X[:, :1], y, **(fit or {})).inference(**(inference or {}))
+
+
+OTHERS = {
+    "other labels": (lambda: fewer(np.array(list("abc"))[Y]), r"restricted has the classes \['a', 'b', 'c'\]"),
+    "other samples": (lambda: fewer(np.roll(Y, 1)), "restricted was fitted with another y"),
+    "other weights": (
+        lambda: fewer(fit={"sample_weight": np.where(np.arange(len(Y)) % 2, 0.5, 1.5)}),
+        "with another sample_weight",
+    ),
+    "an offset": (lambda: fewer(fit={"offset": np.ones((len(Y), 3)) * [0, 1, 2]}), "with another offset"),
+    "Firth's penalty": (lambda: fewer(penalty="firth"), 'not for penalty="firth"'),
+    "class weights": (
+        lambda: fewer(class_weight={0: 2.0}, inference={"cov": "sandwich"}),
+        "a fit has class_weight, .* use wald_test",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", OTHERS)
+def test_what_is_not_nested_is_refused(case):
+    make, message = OTHERS[case]
+    with pytest.raises(nbs.InputValueError, match=message):
+        FULL.inference().likelihood_ratio_test(make())
+
+
+def test_a_likelihood_with_class_weights_has_no_ratio():
+    weighted = nbs.Trainer(class_weight={0: 2.0}).fit(X, Y).inference(cov="sandwich")
+    assert np.isnan(weighted.likelihood_ratio.statistic)
+    assert np.isnan(weighted.likelihood_ratio.p_value)
+    with pytest.raises(nbs.InputValueError, match="a fit has class_weight"):
+        weighted.likelihood_ratio_test(fewer())
+    assert weighted.wald_test(0).df == 2
+
+
+@pytest.mark.parametrize("names", [[0, 1], (0, 1), np.array([0, 1]), range(2)])
+def test_columns_of_a_wald_test_may_be_in_any_sequence(names):
+    assert FULL.inference().wald_test(names) == FULL.inference().wald_test([0, 1])
+
+
+def test_labels_of_numpys_strings_have_contrasts():
+    y = np.array(list("abc"), np.dtypes.StringDType())[Y]
+    found = nbs.Trainer().fit(X, y).inference()
+    assert (found.reference, found.contrast("b", "c").a) == ("a", "b")
+    assert np.array_equal(found.params, FULL.inference().params)
+    with pytest.raises(nbs.InputValueError, match="no sample of positive weight has the label 'c'"):
+        nbs.inference(found.model, X, y, sample_weight=(Y < 2).astype(float))
+
+
+@pytest.mark.parametrize("kind", ["numbers", "dates", "durations", "text"])
+def test_groups_may_be_of_any_kind(kind):
+    codes = np.arange(len(Y)) % 7
+    groups = {
+        "numbers": codes + 0.5,
+        "dates": np.datetime64("2024-01-01") + codes,
+        "durations": codes.astype("m8[h]"),
+        "text": np.array(list("gfedcba"))[codes],
+    }[kind]
+    found, expected = (FULL.inference(cov="cluster", groups=g).standard_errors for g in (groups, codes))
+    np.testing.assert_allclose(found, expected, rtol=1e-12)  # sums over the groups in another order
+    if kind != "text":
+        groups = groups.copy()
+        groups[3] = "NaT" if kind != "numbers" else np.nan
+        with pytest.raises(nbs.InputValueError, match="groups has a missing value at row 3"):
+            FULL.inference(cov="cluster", groups=groups)
