@@ -57,7 +57,7 @@ class FirthLoss(PenalizedLoss):
     def __init__(self, problem: AnyProblem, options: ObjectiveOptions) -> None:
         super().__init__(problem, _checked(problem, options))
         assert isinstance(problem, Problem)
-        self._data, self.convex, self.separable_below = problem, False, 0.0
+        self._data, self.convex, self.separable_below, self.can_separate = problem, False, 0.0, False
         self._n_columns = problem.n_features + self.fit_intercept
         self._weight = curvature_weights(problem.target_in_float64())
         self._centre, self._scale = self._moments()

@@ -55,6 +55,9 @@ class PenalizedLoss:
     separable_below : float
         If J is below this, the classes are separated without error, and no minimum exists: it would be 0 at infinity.
         0 if J cannot show that: with a penalty, label smoothing or probabilities as targets.
+    can_separate : bool
+        Whether the loss alone has no minimum for separable classes: not with label smoothing or probabilities.
+        (Of partial labels only `separable_below` can tell.)
     convex : bool
         Not for partial labels. Then `hvp` and all other parts of the Hessian are those of an upper bound, with the
         covariance of the probabilities, without that of the probabilities of the possible classes.
@@ -74,8 +77,10 @@ class PenalizedLoss:
         self.dtype = problem.dtype
         self.shape = (self.n_classes, self.n_features + 1)
         self.weight_sum, self.class_mass = problem.weight_sum, problem.class_mass()
-        self.separable_below = problem.separable_below() if self.penalty.is_conic else 0.0
+        below = problem.separable_below()
         self.convex = not (isinstance(problem, Problem) and problem.has_partial_labels)
+        self.separable_below = below if self.penalty.is_conic else 0.0
+        self.can_separate = below > 0 and self.convex
         if isinstance(problem, Problem) and (gpus := devices(device_for(problem.X, options.device))):
             from nbsoftmax.backends.cuda.shards import on_devices
 
@@ -244,12 +249,14 @@ class PenalizedLoss:
         kind: int,
         momentum: float,
         n_before: int,
+        emphasis: float = 1.0,
     ) -> float:
         """Change `state` by stochastic steps, one for each of `rates`, through mini-batches of the samples in `order`.
 
         (m / S) / batch_size sum_{i in batch} s_i grad L_i + l2 W is an unbiased estimate of the gradient of J. `kind`
-        and `momentum` are those of `kernels.sgd`, and `n_before` is the number of steps before these. Returns the mean
-        loss of these samples without penalty, each at the parameters before the step of its batch.
+        and `momentum` are those of `kernels.sgd`, and `n_before` is the number of steps before these. `emphasis`
+        multiplies the gradients of the loss. Returns the mean loss of these samples without penalty, each at the
+        parameters before the step of its batch.
         """
         if not self.convex:
             raise InputValueError(
@@ -257,7 +264,7 @@ class PenalizedLoss:
                 "with another solver."
             )
         sums, l2s = self.backend, np.array(np.broadcast_to(self.penalty.curvature, self.n_features), np.float64)
-        rule = Rule(kind, momentum, l2s, self.n_samples / sums.weight_sum)
+        rule = Rule(kind, momentum, l2s, emphasis * self.n_samples / sums.weight_sum)
         if isinstance(sums, base.Stochastic):
             order = order.of(self.n_samples) if isinstance(order, SampleOrder) else order
             losses = sums.descend(state, order, batch_size, rates, rule, n_before)

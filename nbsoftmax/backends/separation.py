@@ -21,7 +21,7 @@ SHRINKS, GROWS, ALL_GROW = 0, 1, 2  # rows of the counts
 def counts_of(rows: Margins, n_samples: int, n_classes: int, params: Float64s, step: Float64s) -> NDArray[np.int64]:
     """Numbers of samples of each class with a margin that shrinks, one that grows, and all growing, (3, n_classes).
 
-    After a margin that shrinks, no more samples are counted.
+    After a margin that shrinks, no more samples are counted. Margins from a class whose step is NaN do not count.
     """
     counts = np.zeros((3, n_classes), np.int64)
     moved = params + step
@@ -34,6 +34,7 @@ def counts_of(rows: Margins, n_samples: int, n_classes: int, params: Float64s, s
         grown = after - before > np.maximum(LEAST_GAIN, LEAST_GROWTH * before)
         grows = grown.any(axis=1)
         grown[np.arange(labels.size), labels] = True  # z_y - z_y stays 0
+        grown[:, np.isnan(step).any(axis=1)] = True
         for row, found in ((SHRINKS, shrinks), (GROWS, grows), (ALL_GROW, grown.all(axis=1))):
             counts[row] += np.bincount(labels[found], minlength=n_classes)
         if shrinks.any():

@@ -232,17 +232,7 @@ class SoftmaxRegression(CallbackSupportMixin, FittedClassifier):
         X, y, names = self._read(X, y, reset=not fitted)
         if names is not None:  # so that an error names the column; the trainer validates arrays
             X = validation.features(X, names=names)
-        if fitted:
-            labels = self.classes_
-            if classes is not None and not np.array_equal(sorted_labels(classes), labels):
-                raise InputValueError(
-                    f"classes are [{listed(sorted_labels(classes))}], but those of the previous calls are "
-                    f"[{listed(labels)}]; give the same ones, or none."
-                )
-        elif classes is None:
-            raise InputValueError("classes is missing; the first call of partial_fit needs all labels.")
-        else:
-            labels = sorted_labels(classes)
+        labels = self._labels_of_stream(classes)
         unknown = ~np.isin(y, labels)
         if unknown.any():
             odd = plain(y[unknown][0])
@@ -255,22 +245,9 @@ class SoftmaxRegression(CallbackSupportMixin, FittedClassifier):
             target, weight, validation.class_weights(by_class, labels.size), labels.size, X.dtype, label_smoothing=0.0
         )
         seen = getattr(self, "_seen", 0.0) + chunk.weight_sum
-        trainer: Trainer | None = getattr(self, "_stream", None)
-        start = None
-        if trainer is None:
-            trainer = Trainer(
-                solver=SGD(average=True), fit_intercept=self.fit_intercept, random_state=self._seed(),
-                n_threads=self._n_threads(),
-            )  # fmt: skip
-            start = np.column_stack(self._two_rows()) if fitted else None
-        elif trainer.fit_intercept != self.fit_intercept:
-            raise InputValueError(
-                f"fit_intercept is {self.fit_intercept}, but was {trainer.fit_intercept} in the first call of "
-                "partial_fit; set it back, or begin again with a clone."
-            )
-        # These may be set between two chunks.
-        trainer.l2, trainer.penalty_weight = self._penalties(seen, labels.size)[1], self.penalty_weight
-        trainer.class_weight, trainer.label_smoothing = by_class, self.label_smoothing
+        begins = getattr(self, "_stream", None) is None
+        start = np.column_stack(self._two_rows()) if begins and fitted else None
+        trainer = self._trainer_of_stream(self._penalties(seen, labels.size)[1], by_class)
         indices = np.arange(labels.size)
         added = None if offset is None else validation.offset(offset, (codes.size, labels.size), X.dtype, labels)
         model = trainer.partial_fit(X, codes, classes=indices, sample_weight=sample_weight, offset=added, init=start)
@@ -280,6 +257,36 @@ class SoftmaxRegression(CallbackSupportMixin, FittedClassifier):
         self.converged_, self.gap_, self.history_ = False, np.inf, {}
         move_attributes(self, given)
         return self
+
+    def _labels_of_stream(self, classes: ArrayLike | None) -> NDArray[Any]:
+        """All labels of the stream, sorted."""
+        given = None if classes is None else sorted_labels(classes)
+        if not hasattr(self, "coef_"):
+            if given is None:
+                raise InputValueError("classes is missing; the first call of partial_fit needs all labels.")
+            return given
+        labels: NDArray[Any] = self.classes_
+        if given is not None and not np.array_equal(given, labels):
+            raise InputValueError(
+                f"classes are [{listed(given)}], but those of the previous calls are [{listed(labels)}]; give the same "
+                "ones, or none."
+            )
+        return labels
+
+    def _trainer_of_stream(self, l2: float, class_weight: ArrayLike | None) -> Trainer:
+        """The trainer of the stream, with the parameters that may be set between two chunks."""
+        trainer: Trainer | None = getattr(self, "_stream", None)
+        if trainer is None:
+            begun: dict[str, Any] = {"random_state": self._seed(), "n_threads": self._n_threads()}
+            trainer = Trainer(solver=SGD(average=True), fit_intercept=self.fit_intercept, **begun)
+        elif trainer.fit_intercept != self.fit_intercept:
+            raise InputValueError(
+                f"fit_intercept is {self.fit_intercept}, but was {trainer.fit_intercept} in the first call of "
+                "partial_fit; set it back, or begin again with a clone."
+            )
+        trainer.l2, trainer.penalty_weight = l2, self.penalty_weight
+        trainer.class_weight, trainer.label_smoothing = class_weight, self.label_smoothing
+        return trainer
 
     def _trainer(self, l1: float, l2: float, bounds: Any, callbacks: tuple[Any, ...]) -> Trainer:
         """The trainer of a fit with these penalties, and bounds on the coefficients of all classes."""

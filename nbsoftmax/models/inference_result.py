@@ -24,6 +24,7 @@ from nbsoftmax.models.effects_result import MarginalEffects
 from nbsoftmax.models.estimates import Estimates, interval, statistics, two_sided, z_scores
 from nbsoftmax.models.hypotheses import Coefficients
 from nbsoftmax.models.levels import numbers_of, other_levels
+from nbsoftmax.models.nested import refuse_firth, refuse_not_nested
 from nbsoftmax.models.points import points_of_fit, points_of_table
 from nbsoftmax.models.proba_interval import ProbaInterval, proba_interval
 from nbsoftmax.models.softmax import SoftmaxModel, feature_names, params_of, position
@@ -132,39 +133,14 @@ class Inference(Displayed):
 
     @property
     def likelihood_ratio(self) -> ChiSquared:
-        """Likelihood-ratio test of the hypothesis that all coefficients except the intercepts are 0.
-
-        NaN with class weights, with which the statistic is not chi-squared, and with Firth's penalty.
-        """
+        """Likelihood-ratio test that all coefficients except the intercepts are 0; NaN with class weights or Firth."""
         if self.class_weighted:
             return chi_squared(np.nan, self.df_model)
         return chi_squared(2 * (self.log_likelihood - self.log_likelihood_null), self.df_model)
 
     def likelihood_ratio_test(self, restricted: Inference) -> ChiSquared:
-        """Likelihood-ratio test of a nested model: one with fewer features, trained on the same samples.
-
-        Without class weights, with which the statistic is not chi-squared: `wald_test` takes them into account.
-        """
-        for one in (self, restricted):
-            one._refuse_firth("the likelihood-ratio test")
-            if one.class_weighted:
-                raise InputValueError(
-                    "a fit has class_weight, with which the ratio of likelihoods is not chi-squared; use wald_test."
-                )
-        fewer = set(restricted.names) < set(self.names)
-        if not fewer or restricted.n_samples != self.n_samples or len(restricted.classes) != len(self.classes):
-            raise InputValueError(
-                f"restricted has {restricted.n_samples:g} samples, {len(restricted.classes) + 1} classes and the "
-                f"columns {list(restricted.names)}; expected {self.n_samples:g}, {len(self.classes) + 1} and fewer "
-                f"columns of {list(self.names)}; fit both to the same samples, and call the test of the larger model."
-            )
-        labels, others = self.model.classes.tolist(), restricted.model.classes.tolist()
-        if labels != others:
-            raise InputValueError(f"restricted has the classes [{listed(others)}], expected [{listed(labels)}].")
-        for what in ("y", "sample_weight", "offset"):
-            ours, theirs = (getattr(one.problem, what, None) for one in (self, restricted))
-            if ours is not None and theirs is not None and not np.array_equal(ours, theirs):
-                raise InputValueError(f"restricted was fitted with another {what}; fit both to the same samples.")
+        """Likelihood-ratio test of a nested model: one with fewer features, trained on the same samples."""
+        refuse_not_nested(self, restricted)
         return chi_squared(2 * (self.log_likelihood - restricted.log_likelihood), self.n_params - restricted.n_params)
 
     def wald_test(self, features: str | int | Sequence[str | int]) -> ChiSquared:
@@ -215,7 +191,7 @@ class Inference(Displayed):
         It needs no fit with these features. `Z` is (n_samples,) or (n_samples, n_omitted), an array, frame or sparse
         matrix, with the rows of the fit. The statistic uses the information matrix, whatever `cov` is.
         """
-        self._refuse_firth("the score test")
+        refuse_firth(self, "the score test")
         free = self.model.classes != self.reference
         return score_test(self._data(), self.device, Z, params_of(self.model), free, len(self.names))
 
@@ -225,9 +201,8 @@ class Inference(Displayed):
         `fewer` is the inference of a fit to the samples of some of the classes, with the same features and reference
         class. Under the hypothesis, both estimate the same coefficients. Both need cov="fisher".
 
-        The difference of their covariances is positive definite for many samples alone. Where it is not, a warning says
-        that the statistic need not be chi-squared; if it is negative, there is no evidence against the hypothesis, and
-        the p-value is 1.
+        Where the difference of their covariances is not positive definite, a warning says that the statistic need not
+        be chi-squared; if it is negative, there is no evidence against the hypothesis, and the p-value is 1.
         """
         labels, some = self.classes.tolist(), fewer.classes.tolist()
         same = (fewer.reference, fewer.names) == (self.reference, self.names) and set(some) < set(labels)
@@ -243,12 +218,6 @@ class Inference(Displayed):
     def classification_table(self) -> Float64s:
         """Numbers of samples, or sums of their weights, by true class (rows) and most probable class (columns)."""
         return classification_table(self._data(), self.device, self.model.coef, self.model.intercept)
-
-    def _refuse_firth(self, what: str) -> None:
-        if self.firth:
-            raise InputValueError(
-                f'{what} is for the maximum of the likelihood, not for penalty="firth"; use wald_test.'
-            )
 
     def _data(self) -> Problem:
         if self.problem is None:

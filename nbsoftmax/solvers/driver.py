@@ -137,7 +137,7 @@ class Driver(Generic[Objective]):
         self._values: list[float] = saved["values"].tolist() if saved else [self._point.value]
         self._n_iter = int(saved.get("n_iter", 0))
         certify = not saved
-        stop: Stop | None = None
+        stop = self._state.stop
         while True:
             if stop is None and method.converged(self._n_iter, self._point, self._values, certify=certify):
                 stop = StopReason.CONVERGED.stop()

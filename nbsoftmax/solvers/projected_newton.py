@@ -26,6 +26,7 @@ from nbsoftmax.solvers.tools.cg_vectors import NewVectors
 from nbsoftmax.solvers.tools.composite_gap import composite_gap, gap_within, suffices
 from nbsoftmax.solvers.tools.conjugate_gradients import conjugate_gradients
 from nbsoftmax.solvers.tools.duality import loss_alone
+from nbsoftmax.solvers.tools.later_steps import still_to_come
 from nbsoftmax.solvers.tools.preconditioners import LEAST_CURVATURE, Preconditioner, costs
 from nbsoftmax.validation import Float64s
 
@@ -56,10 +57,15 @@ class ProjectedSteps:
         self._n_unproven = int(driver.saved.get("n_unproven", 0))
         self._n_products = int(driver.saved.get("n_products", 0))
         self._known: tuple[Point, tuple[float, str]] | None = None  # a point, and the gap there
+        # The last estimate of the gap, and the objective there.
+        self._before = float(driver.saved.get("gap_before", 0.0)), float(driver.saved.get("value_before", 0.0))
 
     def converged(self, n_iter: int, point: Point, values: list[float], *, certify: bool) -> bool:
         """Whether the gap is within tolerance; for a while only if it is proven, where that is possible."""
         gap, kind = gap_within(*self._of_gap(point))
+        if kind == "estimate":  # a Newton decrement, to which later steps add where the objective behaves like exp
+            before, self._before = self._before, (gap, point.value)
+            gap *= still_to_come(gap, before[0], before[1] - point.value)
         if not gap <= allowed_at(point, self._tol):
             return False
         self._known = point, (gap, kind)
@@ -96,7 +102,12 @@ class ProjectedSteps:
 
     def state(self) -> dict[str, Any]:
         """What a new object needs to resume."""
-        return {"first_square": self._first_square, "n_unproven": self._n_unproven, "n_products": self._n_products}
+        before = {"gap_before": self._before[0], "value_before": self._before[1]}
+        return before | {
+            "first_square": self._first_square,
+            "n_unproven": self._n_unproven,
+            "n_products": self._n_products,
+        }
 
     def report(self) -> tuple[str, None]:
         """The number of products."""

@@ -155,7 +155,8 @@ class SGD:
         if self.optimizer == "adam":
             return float(ADAM_CHANGE / np.sqrt(2 * order * r))
         # The bound on the curvature is K / 2 times that at 0, whose largest eigenvalue the power method finds.
-        l2s = np.append(np.broadcast_to(objective.penalty.curvature, order - 1), np.max(objective.penalty.curvature))
+        curvature = np.broadcast_to(objective.penalty.curvature, order - 1)
+        l2s = np.append(curvature, 0.0)  # `hvp` adds none to the intercept
         v = np.random.default_rng(0).normal(size=shape)
         largest = 0.0
         for _ in range(POWER_ITERATIONS):
@@ -173,11 +174,21 @@ class SGD:
         return np.arange(n_steps) / n_steps
 
     def epoch(
-        self, objective: Stochastic, state: State, order: SampleOrder, rates: Float64s, *, n_before: int
+        self,
+        objective: Stochastic,
+        state: State,
+        order: SampleOrder,
+        rates: Float64s,
+        *,
+        n_before: int,
+        emphasis: float = 1.0,
     ) -> float:
-        """Change `state` by one step for each of `rates`, after `n_before` steps; returns the mean loss."""
-        kind, momentum = KINDS[self.optimizer], self.momentum
-        return objective.descend(state, order, self.batch_size, rates, kind=kind, momentum=momentum, n_before=n_before)
+        """Change `state` by one step for each of `rates`, after `n_before` steps; returns the mean loss.
+
+        `emphasis` multiplies the gradients of the loss: the mean weight of these samples relative to that of all.
+        """
+        options: dict[str, Any] = {"kind": KINDS[self.optimizer], "momentum": self.momentum, "emphasis": emphasis}
+        return objective.descend(state, order, self.batch_size, rates, n_before=n_before, **options)
 
     def initial_state(self, start: Float64s) -> State:
         """The state of a run that begins at `start`."""

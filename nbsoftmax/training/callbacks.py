@@ -11,11 +11,12 @@ are named as those of scikit-learn's callbacks. Only `on_fit_task_end` is requir
                                         pass so far, and of all; None in the first pass, which is before `setup`
 
 The fit stops if the function, or `on_fit_task_end`, returns True or a text, which becomes `FitResult.reason`.
-Three more hooks are for callbacks that choose the model's parameters or have a state of their own:
+Four more hooks are for callbacks that choose the model's parameters or have a state of their own:
 
     best_iteration(trainer, context)    returns the `Iteration` whose parameters the model gets, or None
     state_dict()                        returns the state as arrays or numbers by name, for `Trainer.fit(checkpoint=)`
     load_state_dict(state)              restores that state after `setup`, when a fit is resumed
+    already_ended(n_iter)               then returns the `Stop` with which the callback had ended that fit, or None
 
 `state_dict` is called after every iteration; later iterations must not change the arrays that it returned. An object
 with a state serves one fit at a time: fits in several threads need an object each.
@@ -233,7 +234,14 @@ class EarlyStopping:
             self._best = replace(now, params=now.params.copy()) if self.restore_best else None
         if value < self._improved_to - self.min_delta:
             self._improved_to, self._improved_at = value, now.n_iter
-        waited = now.n_iter - self._improved_at
+        return self._stop_after(now.n_iter)
+
+    def already_ended(self, n_iter: int) -> Stop | None:
+        """The reason to stop after `n_iter` iterations of a fit that is resumed; None without a state of that fit."""
+        return self._stop_after(n_iter) if np.isfinite(self._improved_to) else None
+
+    def _stop_after(self, n_iter: int) -> Stop | None:
+        waited = n_iter - self._improved_at
         self._stopped = waited >= self.patience
         return StopReason.EARLY_STOPPING.stop(monitor=self.monitor, n_iter=waited) if self._stopped else None
 

@@ -77,6 +77,11 @@ class Hooks:
                 return StopReason.CALLBACK.stop()
         return None
 
+    def already_ended(self, n_iter: int) -> Stop | None:
+        """The reason for which a fit that is resumed after `n_iter` iterations had ended; None if it goes on."""
+        answers = (each.already_ended(n_iter) for each in self._callbacks if hasattr(each, "already_ended"))
+        return next((answer for answer in answers if isinstance(answer, Stop)), None)
+
     def best_iteration(self) -> Iteration | None:
         """The iteration whose parameters the model gets; None for those that the solver returns."""
         for callback in self._callbacks:

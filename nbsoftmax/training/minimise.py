@@ -38,6 +38,7 @@ def minimise(
     If there are features that do not occur, the solver's problem is without them.
     """
     with one_thread():  # the last bits of BLAS depend on the number of its threads
+        monitor.resume_end()
         try:
             # Data of extreme scale overflow in a solver's inner products; its stop reason then says so.
             with np.errstate(over="ignore", invalid="ignore"), recorded_interrupts(monitor.interrupt):
@@ -65,9 +66,10 @@ def _solve(
 
 def _without_separation(objective: PenalizedLoss, solution: Solution, classes: NDArray[Any]) -> Solution:
     """The solution; if the classes are separable, so that there is no minimum, with that as its reason."""
-    if not solution.converged or solution.newton_step is None or objective.separable_below == 0:
+    if not solution.converged or not objective.can_separate:
         return solution
-    found = classes[separation.separated(objective, solution.params, solution.newton_step)].tolist()
+    step = separation.unbounded_step(objective, solution)
+    found = [] if step is None else classes[separation.separated(objective, solution.params, step)].tolist()
     if not found:
         return solution
     stop = StopReason.SEPARABLE.stop(classes=listed(found))

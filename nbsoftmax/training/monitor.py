@@ -65,7 +65,7 @@ class FitMonitor:
         self.iterations: list[Numbers] = []
         # The iteration with the lowest objective: its number, that objective, and the solver's own parameters.
         self.lowest: tuple[int, float, Float64s] | None = None
-        self._interrupted = False
+        self._interrupted, self._earlier_seconds = False, 0.0  # the latter of the runs before a resumption
         self._checkpoint: Checkpoint | None = None
         self._checkpoint_state: Callable[[], dict[str, Any]] | None = None  # after the last complete iteration
 
@@ -95,6 +95,11 @@ class FitMonitor:
         """Within this context SIGTERM saves the state before the process ends, if there is a checkpoint."""
         return nullcontext() if self._checkpoint is None else saved_on_termination(self.finish)
 
+    def resume_end(self) -> None:
+        """Let the solver end at once if early stopping had ended the fit that is resumed."""
+        if self.state.saved:
+            self.state.stop = self.hooks.already_ended(len(self.iterations))
+
     def interrupt(self) -> None:
         """End the fit after this iteration, also if the KeyboardInterrupt of Ctrl-C is lost."""
         self._interrupted = True
@@ -110,8 +115,9 @@ class FitMonitor:
             return StopReason.INTERRUPTED.stop()
         if now.objective < self.objective.separable_below:
             return StopReason.SEPARABLE.stop(classes="all")
-        if now.seconds >= self.max_seconds:
-            return StopReason.MAX_SECONDS.stop(seconds=now.seconds)
+        of_run = now.seconds - self._earlier_seconds
+        if of_run >= self.max_seconds:
+            return StopReason.MAX_SECONDS.stop(seconds=of_run)
         return None
 
     # --- the end of a fit --------------------------------------------------------------------------
@@ -119,7 +125,8 @@ class FitMonitor:
     def with_best_params(self, solution: Solution, tol: float) -> Solution:
         """The solution, or that of the iteration that a callback chooses."""
         best = self.hooks.best_iteration()
-        if best is None or best.n_iter == solution.n_iter:
+        # Solvers whose objective may rise return an earlier iteration than the last one.
+        if best is None or (best.n_iter == solution.n_iter and _same(best.params, solution.params)):
             return solution
         reason = solution.stop_reason if solution.stop_reason.requested else StopReason.EARLY_STOPPING
         stop = Stop(reason, f"{solution.reason}; the model is that of iteration {best.n_iter}")
@@ -164,7 +171,8 @@ class FitMonitor:
         n_lowest = int(arrays.pop("lowest_n_iter"))
         self.lowest = n_lowest, self.iterations[n_lowest - 1].objective, arrays.pop("lowest_params")
         self.hooks.resume(arrays)
-        self.started -= self.iterations[-1].seconds
+        self._earlier_seconds = self.iterations[-1].seconds
+        self.started -= self._earlier_seconds
         self.state.saved = arrays
 
     def _state_at(
@@ -177,3 +185,9 @@ class FitMonitor:
         """The state after iteration `n`, as arrays by name."""
         history = {f"history_{name}": column for name, column in self.history(n).items()}
         return snapshot() | history | of_hooks | {"lowest_n_iter": lowest[0], "lowest_params": lowest[2]}
+
+
+def _same(a: Float64s, b: Float64s) -> bool:
+    """Whether two parameters are equal up to rounding and a shift of all classes."""
+    a, b = a - a.mean(axis=0), b - b.mean(axis=0)
+    return bool(np.abs(a - b).max() <= 1e-9 * np.abs(b).max())

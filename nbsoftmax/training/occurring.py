@@ -46,7 +46,7 @@ class OccurringFeatures:
         occurs = np.zeros(problem.n_features + 1, bool)
         occurs[problem.X.indices] = occurs[-1] = True
         n_empty = int(np.count_nonzero(~occurs))
-        if n_empty <= LEAST_EMPTY * problem.n_features or start[:, ~occurs].any():
+        if n_empty <= LEAST_EMPTY * problem.n_features or start[:, ~occurs].any() or n_empty == problem.n_features:
             return None
         features = np.flatnonzero(occurs[:-1])
         part = PenalizedLoss(_over(problem, features), replace(options, penalty=options.penalty.restricted(features)))

@@ -19,7 +19,7 @@ from nbsoftmax.problem import AnyProblem
 from nbsoftmax.validation import Float64s
 
 
-def standardized(penalty: AnyPenalty, problem: AnyProblem) -> AnyPenalty:
+def standardized(penalty: AnyPenalty, problem: AnyProblem, n_threads: int | None) -> AnyPenalty:
     """The penalty of the coefficients of standardized features."""
     if not isinstance(penalty, FeaturePenalty):
         raise InputValueError(
@@ -27,14 +27,14 @@ def standardized(penalty: AnyPenalty, problem: AnyProblem) -> AnyPenalty:
             "for a penalty of your own."
         )
     penalty.check_shape(problem.n_classes, problem.n_features)
-    return penalty if penalty.is_zero else penalty.with_scale(deviations(problem))
+    return penalty if penalty.is_zero else penalty.with_scale(deviations(problem, n_threads))
 
 
-def deviations(problem: AnyProblem) -> Float64s:
+def deviations(problem: AnyProblem, n_threads: int | None) -> Float64s:
     """The standard deviation of each feature, (n_features,), in two passes; 1 for a feature that is constant."""
     if problem.on_device:
         raise InputValueError("X is on a GPU, but standardize=True reads it on the host; copy X to the host.")
-    sums = problem.backend(fit_intercept=True, n_threads=None)
+    sums = problem.backend(fit_intercept=True, n_threads=n_threads)
     assert isinstance(sums, HasMoments)
     deviation = np.sqrt(mean_and_variance(sums.feature_moments, problem.n_features)[1])
     if not np.isfinite(deviation).all():

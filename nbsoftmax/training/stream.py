@@ -60,6 +60,7 @@ class Stream:
         self._n_chunks = self._n_steps = 0
         self._rate, self._loss = solver.learning_rate, float(np.log(classes.size))  # the loss at parameters 0
         self._state: State | None = None
+        self._n_samples, self._weight = 0, 0.0  # so far, and the sum of their weights
 
     def codes(self, y: NDArray[Any], n_samples: int) -> NDArray[Any]:
         """Encode labels as class indices; return rows of probabilities unchanged."""
@@ -74,6 +75,8 @@ class Stream:
     def learn(self, objective: PenalizedLoss, loss_of_offset: float = 0.0) -> None:
         """Make one epoch of steps through the samples of a chunk, whose offset alone may have a large loss.
 
+        The gradient of a sample is that of a fit to all samples so far: its loss is divided by their mean weight.
+
         Raises
         ------
         InputValueError
@@ -86,12 +89,14 @@ class Stream:
         assert self._state is not None
         state = State(*(part.copy() for part in self._state))
         epochs = self._n_chunks + solver.fractions_of_epoch(objective)
+        n_samples, weight = self._n_samples + objective.n_samples, self._weight + objective.weight_sum
         loss = solver.epoch(
             objective,
             state,
             SampleOrder(self.seed, self._n_chunks),
             rate * rate_factors(solver.schedule or "constant", epochs),
             n_before=self._n_steps,
+            emphasis=objective.weight_sum / objective.n_samples * (n_samples / weight),
         )
         most = DIVERGED * (max(self._loss, loss_of_offset) + 1)
         if not loss <= most or not all(np.isfinite(part).all() for part in state):
@@ -100,6 +105,7 @@ class Stream:
                 "smaller learning_rate, or features on the same scale as before."
             )
         self._state, self._rate, self._loss = state, rate, loss
+        self._n_samples, self._weight = n_samples, weight
         self._n_chunks += 1
         self._n_steps += epochs.size
 

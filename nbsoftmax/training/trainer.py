@@ -105,7 +105,7 @@ class Trainer:
     verbose : bool
         Show the progress on stderr: the same as `nbs.callbacks.ProgressBar()` among the callbacks.
     max_seconds : float, optional
-        The fit ends after the iteration in which this time is reached.
+        The fit ends after the iteration in which this time is reached. A resumed fit has it anew.
     validation_fraction : float in (0, 0.9], optional
         Share of the samples, about the same of each class, that `fit` holds out as validation data, if no
         `validation_data` are given. They are drawn by `random_state`.
@@ -252,7 +252,7 @@ class Trainer:
             raise InputValueError("resume is True, but no checkpoint is given; name the file to resume from.")
         options = self._objective_options()
         if self.standardize:
-            options = replace(options, penalty=standardized(options.penalty, problem))
+            options = replace(options, penalty=standardized(options.penalty, problem, options.n_threads))
         objective = objective_of(problem, options)
         offset = problem.offset if isinstance(problem, Problem) and not problem.on_device else None
         start = initial_params(init, objective.shape, problem.classes, fit_intercept=self.fit_intercept, offset=offset)

@@ -7,6 +7,7 @@ from math import ceil
 import numba
 import numpy as np
 import pytest
+from scipy.sparse import csr_array
 
 import nbsoftmax as nbs
 from nbsoftmax.backends.base import SampleOrder
@@ -341,3 +342,38 @@ def test_options_that_no_stream_can_have_are_refused(options, message):
 
 def test_the_state_has_the_names_that_checkpoints_keep():
     assert State._fields == ("params", "velocity", "square", "mean")
+
+
+@pytest.mark.parametrize("weighted", ["classes", "samples"])
+@pytest.mark.parametrize("sparse", [False, True])
+def test_weights_count_whatever_the_size_of_the_chunks(weighted, sparse):
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(2000, 3))
+    y = (X[:, 0] + 2 * rng.normal(size=2000) > 0).astype(int)
+    given = csr_array(X) if sparse else X
+    share = {}
+    for size in (1, 10, 400, 2000):
+        solver = nbs.SGD(learning_rate=0.01, batch_size=1, momentum=0.0)
+        trainer = nbs.Trainer(solver=solver, l2=1e-4, class_weight=[1, 10] if weighted == "classes" else None)
+        for start in range(0, 2000, size):
+            rows = slice(start, start + size)
+            weight = np.where(y[rows], 10.0, 1.0) if weighted == "samples" else None
+            model = trainer.partial_fit(given[rows], y[rows], classes=[0, 1], sample_weight=weight)
+        share[size] = model.predict_proba(X)[:, 1].mean()
+    # 0.89 in fits and in chunks of any size; without the weights of chunks of one sample it would be 0.48.
+    assert max(share.values()) - min(share.values()) <= 0.03
+    assert min(share.values()) >= 0.8
+
+
+@pytest.mark.parametrize("fit_intercept", [True, False])
+@pytest.mark.parametrize("l2", [0.01, 0.1, 1.0])
+def test_the_rate_of_momentum_is_its_formula(l2, fit_intercept):
+    rng = np.random.default_rng(0)
+    X, y, K = rng.normal(size=(500, 6)), rng.integers(0, 20, 500), 20
+    objective = nbs.Objective(X, y, l2=l2, fit_intercept=fit_intercept)
+    Z = np.column_stack([X, np.ones(500)]) if fit_intercept else X
+    largest = np.linalg.eigvalsh(Z.T @ Z / 500)[-1] / K  # of the curvature at 0, where a (1 - a) + a^2 = 1 / K
+    r = (Z**2).sum(axis=1).mean() / 2
+    expected = 1 / (largest * K / 2 + 4 * r / (64 * (1 - 0.9)) + l2)
+    found = nbs.SGD(batch_size=64, momentum=0.9).initial_rate(objective, (K, 7))
+    assert found == pytest.approx(expected, rel=0.05)  # the power method ends after a few products

@@ -13,6 +13,7 @@ import pytest
 import nbsoftmax as nbs
 from nbsoftmax.callbacks import EarlyStopping
 from nbsoftmax.penalized_loss import PenalizedLoss
+from nbsoftmax.solvers.stop_reason import StopReason
 from tests.training.killed import OPTIONS, problem, same
 
 pytestmark = pytest.mark.usefixtures("at_every_iteration")
@@ -200,3 +201,37 @@ def test_a_checkpoint_of_an_earlier_fit_is_replaced_where_it_is_not_resumed(tmp_
     before = path.read_bytes()
     nbs.Trainer(l2=0.2).fit(X, y, checkpoint=path)
     assert path.read_bytes() != before
+
+
+@pytest.mark.parametrize("restore_best", [False, True])
+def test_a_fit_that_early_stopping_ended_ends_there_again(restore_best, tmp_path):
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(3000, 20)), rng.integers(0, 4, 3000)  # noise: the validation loss rises
+
+    def trainer(patience):
+        stop = EarlyStopping(patience, restore_best=restore_best)
+        return nbs.Trainer(solver="gd", validation_fraction=0.3, tol=1e-12, callbacks=[stop])
+
+    whole = trainer(3).fit(X, y)
+    assert whole.stop_reason is StopReason.EARLY_STOPPING
+    for _ in range(3):
+        again = trainer(3).fit(X, y, checkpoint=tmp_path / "c", resume=True)
+        same(whole, again)
+        assert again.reason == whole.reason
+    more = trainer(5).fit(X, y, checkpoint=tmp_path / "c", resume=True)  # a larger patience goes on
+    assert more.n_iter > whole.n_iter
+
+
+def test_each_run_has_its_own_limit_of_time(tmp_path):
+    X, y = problem()
+
+    def slow(now):
+        time.sleep(0.02)
+
+    trainer = nbs.Trainer(solver="gd", tol=1e-12, max_seconds=0.15, callbacks=[slow])
+    with pytest.warns(nbs.ConvergenceWarning, match="max_seconds"):
+        first = trainer.fit(X, y, checkpoint=tmp_path / "c")
+    with pytest.warns(nbs.ConvergenceWarning, match="max_seconds"):
+        second = trainer.fit(X, y, checkpoint=tmp_path / "c", resume=True)
+    assert second.n_iter > first.n_iter + 1
+    assert (np.diff(second.history["seconds"]) >= 0).all()

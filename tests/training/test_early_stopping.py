@@ -57,3 +57,32 @@ def test_a_fit_that_ctrl_c_ended_says_so_also_where_early_stopping_restores_the_
     assert result.reason == "interrupted; the model is that of iteration 1"
     assert result.interrupted
     assert not nbs.Trainer(l2=0.1).fit(X, y).interrupted
+
+
+@pytest.mark.filterwarnings("ignore:the fit has not converged")
+def test_the_lowest_validation_loss_may_be_that_of_the_last_epoch():
+    """A solver whose objective may rise returns an earlier epoch, with a lower objective."""
+    n_last = 0
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        X = rng.normal(size=(200, 4))
+        y = (X[:, 0] + rng.normal(size=200) > 0).astype(int)
+        seen = []
+
+        def record(now, seen=seen):
+            seen.append((now.validation_loss, now.objective, now.params.copy()))
+
+        solver = nbs.SGD(learning_rate=0.3, schedule="constant", batch_size=8)
+        trainer = nbs.Trainer(
+            solver=solver,
+            random_state=seed,
+            max_iter=5,
+            validation_fraction=0.3,
+            callbacks=[record, EarlyStopping(50)],
+        )
+        result = trainer.fit(X, y)
+        best = int(np.argmin([loss for loss, *_ in seen]))
+        n_last += best == 4 and int(np.argmin([objective for _, objective, _ in seen])) != 4
+        expected = seen[best][2]
+        np.testing.assert_allclose(result.model.coef, expected[:, :-1] - expected[:, :-1].mean(axis=0), atol=1e-12)
+    assert n_last > 0

@@ -86,3 +86,14 @@ def test_a_fit_that_was_stopped_resumes_with_the_same_bits(tmp_path, name):
         path = tmp_path / str(n)
         nbs.Trainer(**OPTIONS[name], callbacks=[lambda at, n=n: at.n_iter == n]).fit(X, Y, checkpoint=path)
         same(whole, nbs.Trainer(**OPTIONS[name]).fit(X, Y, checkpoint=path, resume=True))
+
+
+@pytest.mark.parametrize(
+    "options", [{"l1": 0.1}, {"l1": 0.1, "grouped": True}, {"l1": 0.1, "l2": 0.1}, {"l2": 0.1}, {}]
+)
+def test_columns_without_any_number_leave_the_intercepts(options):
+    y = np.repeat([0, 1, 2], [10, 20, 30])
+    result = nbs.Trainer(tol=1e-10, **options).fit(sparse.csr_array((60, 6)), y)
+    assert result.converged
+    assert not result.model.coef.any()
+    np.testing.assert_allclose(result.model.predict_proba(np.zeros((1, 6)))[0], [1 / 6, 1 / 3, 1 / 2], atol=1e-5)

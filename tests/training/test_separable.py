@@ -81,3 +81,56 @@ def test_separable_classes_of_blocks_are_named_as_in_memory(share, dtype, sparse
     X[:, 3] = rng.uniform(size=300) < 0.5
     rows = scipy.sparse.csr_array(X) if sparse else X
     assert nbs.Trainer(dtype=dtype).fit(nbs.data.from_batches(batches)).converged
+
+
+def quasi_separable(rng):
+    """Class 0 is apart, and the others are noise."""
+    X = rng.normal(size=(60, 3))
+    return X, np.where(X[:, 0] > 0, 0, rng.integers(1, 3, 60))
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"solver": "newton"},
+        {"solver": "lbfgs"},
+        {"l2": 0.1, "penalty_weight": [0, 1, 1]},
+        {"l2": 0.1, "penalty_weight": [0, 1, 1], "solver": "lbfgs"},
+        {"l1": 0.1, "penalty_weight": [0, 1, 1]},
+        {"bounds": (None, 50.0)},
+    ],
+    ids=repr,
+)
+def test_coefficients_that_nothing_holds_have_no_minimum(options):
+    with pytest.warns(nbs.ConvergenceWarning, match="separable classes"):
+        result = nbs.Trainer(**options).fit(*quasi_separable(np.random.default_rng(0)))
+    assert result.stop_reason is StopReason.SEPARABLE
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"l2": 0.1, "penalty_weight": [1, 0, 1]},
+        {"l1": 0.1, "penalty_weight": [1, 0, 1]},
+        {"bounds": (-5.0, 5.0)},
+        {"l2": 0.1},
+    ],
+    ids=repr,
+)
+def test_a_penalty_or_bounds_of_the_separating_feature_make_a_minimum(options):
+    assert nbs.Trainer(**options).fit(*quasi_separable(np.random.default_rng(0))).converged
+
+
+@pytest.mark.parametrize("solver", ["newton-cg", "newton", "lbfgs"])
+def test_a_class_without_weight_does_not_make_others_separable(solver):
+    X, y = np.random.default_rng(0).normal(size=(60, 3)), np.arange(60) % 3
+    result = nbs.Trainer(solver=solver, tol=1e-9).fit(X, y, sample_weight=(y > 0).astype(float))
+    assert result.converged
+    two = nbs.Trainer(tol=1e-9).fit(X[y > 0], y[y > 0])
+    np.testing.assert_allclose(
+        result.model.coef[2] - result.model.coef[1], two.model.coef[1] - two.model.coef[0], atol=1e-3
+    )
+    apart = np.where(y == 0, 0, 1 + (X[:, 0] > 0))
+    with pytest.warns(nbs.ConvergenceWarning, match="separable classes"):
+        nbs.Trainer(solver=solver).fit(X, apart, sample_weight=(apart > 0).astype(float))

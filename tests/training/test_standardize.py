@@ -52,16 +52,16 @@ def test_the_reported_gap_bounds_the_distance_from_the_minimum(kind):
 def test_deviations_have_the_digits_of_two_passes():
     raw = rng.normal(size=(2000, 3)) * [1e-3, 1.0, 1e3] + 1e5
     problem = Problem.from_labels(raw, np.arange(2000) % 2)
-    np.testing.assert_allclose(deviations(problem), raw.std(axis=0), rtol=1e-9)
+    np.testing.assert_allclose(deviations(problem, None), raw.std(axis=0), rtol=1e-9)
     single = Problem.from_labels(raw.astype(np.float32), np.arange(2000) % 2)
-    assert deviations(single)[0] == 1.0  # of 100000 + 0.001 z, float32 keeps no digit of z
+    assert deviations(single, None)[0] == 1.0  # of 100000 + 0.001 z, float32 keeps no digit of z
     expected = raw.astype(np.float32).astype(float).std(axis=0)
-    np.testing.assert_allclose(deviations(single)[1:], expected[1:], rtol=1e-9)
+    np.testing.assert_allclose(deviations(single, None)[1:], expected[1:], rtol=1e-9)
 
 
 def test_a_constant_feature_keeps_the_scale_1():
     raw = np.column_stack([X, np.full(M, 0.1), np.zeros(M)])
-    np.testing.assert_array_equal(deviations(Problem.from_labels(raw, Y))[-2:], [1.0, 1.0])
+    np.testing.assert_array_equal(deviations(Problem.from_labels(raw, Y), None)[-2:], [1.0, 1.0])
     assert nbs.Trainer(l2=0.1, standardize=True).fit(raw, Y).converged
 
 
@@ -74,7 +74,7 @@ def test_sparse_rows_and_blocks_have_the_same_deviations():
         ProblemInParts.from_blocks(Source(X=dense, y=Y, weight=W, n=77)),
     ]
     for problem in problems:
-        np.testing.assert_allclose(deviations(problem), deviation(dense, W), rtol=1e-10)
+        np.testing.assert_allclose(deviations(problem, None), deviation(dense, W), rtol=1e-10)
     fits = [nbs.Trainer(l2=0.01, standardize=True, tol=1e-10).fit(p).objective for p in problems]
     np.testing.assert_allclose(fits, fits[0], rtol=1e-9)
 

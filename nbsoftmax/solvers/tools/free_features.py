@@ -27,6 +27,13 @@ def free_decrement(smooth: Curved, params: Float64s, grad: Float64s, free: NDArr
 
     `free` is (n_features,) or (n_classes, n_features).
     """
+    return free_step(smooth, params, grad, free)[0]
+
+
+def free_step(
+    smooth: Curved, params: Float64s, grad: Float64s, free: NDArray[np.bool_], most_products: int = MOST_PRODUCTS
+) -> tuple[float, Float64s]:
+    """The decrement of `free_decrement`, and the Newton step over the same coefficients, as far as it was found."""
     mask = np.ones(params.shape, bool)
     mask[:, :-1] = free
     whole = mask.all(axis=0)
@@ -41,10 +48,10 @@ def free_decrement(smooth: Curved, params: Float64s, grad: Float64s, free: NDArr
     def precondition(v: Float64s) -> Float64s:
         return project(scale * v)
 
-    total, rest = 0.0, 0.0
+    total, rest, step = 0.0, 0.0, np.zeros_like(params)
     vectors = NewVectors(smooth, params, grad, precondition, project)
     for n, at in enumerate(conjugate_gradients(vectors), 1):
-        total, rest = at.decrement + at.tail, at.relative_square
-        if not SETTLED < rest < np.inf or n == MOST_PRODUCTS:
+        total, rest, step = at.decrement + at.tail, at.relative_square, at.direction
+        if not SETTLED < rest < np.inf or n == most_products:
             break
-    return total if rest <= SETTLED else np.inf
+    return (total if rest <= SETTLED else np.inf), step

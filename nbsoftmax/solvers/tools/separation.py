@@ -16,18 +16,47 @@ from numpy.typing import NDArray
 
 from nbsoftmax.backends.base import CountsMargins
 from nbsoftmax.backends.separation import ALL_GROW, GROWS, SHRINKS
+from nbsoftmax.penalties import BoundedPenalty, FeaturePenalty
+from nbsoftmax.solvers.tools.free_features import free_step
 from nbsoftmax.validation import Float64s
+
+LEAST_PRODUCTS = 20  # for a step that the solver has not found; at most as many as its iterations, if these are more
 
 if TYPE_CHECKING:
     from nbsoftmax.penalized_loss import PenalizedLoss
+    from nbsoftmax.solvers.base import Solution
+
+
+def unbounded_step(objective: PenalizedLoss, solution: Solution) -> Float64s | None:
+    """The Newton step from the end of a fit along the coefficients that neither a penalty nor a bound holds.
+
+    None if there are none besides the intercepts. Along a step that increases margins and decreases none, such
+    coefficients have no minimum, whatever the penalty of the others is.
+    """
+    penalty, n_features = objective.penalty, objective.n_features
+    if not isinstance(penalty, FeaturePenalty | BoundedPenalty) or not penalty.unpenalised(n_features).any():
+        return None
+    step, point = solution.newton_step, solution.params
+    if step is None or isinstance(penalty, BoundedPenalty):
+        smooth = objective.smooth_part()
+        grad = smooth.value_and_grad(point)[1]
+        free = penalty.movable(point[:, :-1], grad[:, :-1])
+        step = free_step(smooth, point, grad, free, max(LEAST_PRODUCTS, solution.n_iter))[1]
+    held = np.broadcast_to(~penalty.unpenalised(n_features), point[:, :-1].shape)
+    if isinstance(penalty, BoundedPenalty):
+        low, high = penalty.limits(held.shape)
+        held = held | (~penalty.shiftable(n_features) & np.where(step[:, :-1] > 0, high < np.inf, low > -np.inf))
+    return np.column_stack([np.where(held, 0.0, step[:, :-1]), step[:, -1]])
 
 
 def separated(objective: PenalizedLoss, params: Float64s, step: Float64s) -> NDArray[Any]:
     """The classes whose margins a Newton step from `params`, near the infimum, still increases; none at a minimum.
 
     If some samples are separable from all other classes, only the classes of these samples are returned, because the
-    margins of the others follow from them. If the backend cannot compute margins, no classes are returned.
+    margins of the others follow from them. If the backend cannot compute margins, no classes are returned. Margins from
+    classes without any weight, whose intercept always decreases, do not count.
     """
+    step = np.where((objective.class_mass > 0)[:, None], step, np.nan)
     if not isinstance(objective.backend, CountsMargins):
         return np.array([], np.int64)
     counts = objective.backend.margin_counts(params, step)
