@@ -27,6 +27,11 @@ def refuse_collinear(
 ) -> None:
     """Raise an InputValueError if the columns whose Gram matrix this is are collinear, up to `noise`."""
     diagonal = gram.diagonal()
+    if not np.isfinite(gram).all():
+        j = int(np.argmax(~np.isfinite(diagonal)))
+        raise InputValueError(
+            f"the squares of the column {names[j]!r} exceed the range of float64; divide it by a power of 10."
+        )
     if not diagonal.all():
         raise InputValueError(f"the column {names[diagonal.argmin()]!r} is 0 in every row; leave it out.")
     scale = 1 / np.sqrt(diagonal)

@@ -57,9 +57,13 @@ class FirthLoss(PenalizedLoss):
     def __init__(self, problem: AnyProblem, options: ObjectiveOptions) -> None:
         super().__init__(problem, _checked(problem, options))
         assert isinstance(problem, Problem)
-        self._data, self.convex, self.separable_below, self.can_separate = problem, False, 0.0, False
+        self.convex, self.separable_below, self.can_separate = False, 0.0, False
         self._n_columns = problem.n_features + self.fit_intercept
-        self._weight = curvature_weights(problem.target_in_float64())
+        self._X, self._offset, self._weight = problem.X, problem.offset, curvature_weights(problem.target_in_float64())
+        counts = self._weight > 0
+        if not counts.all():  # rows without weight must not decide the scale of the columns
+            self._X, self._weight = self._X[counts], self._weight[counts]
+            self._offset = self._offset[counts] if self._offset.size else self._offset
         self._centre, self._scale = self._moments()
         refined = self.in_float64(hessian=True)
         self.backend, self.dtype = refined.backend, refined.dtype
@@ -147,7 +151,7 @@ class FirthLoss(PenalizedLoss):
 
     def _rows(self, params: Float64s) -> Iterator[tuple[Float64s, Float64s, Float64s, Float64s]]:
         """Blocks of rows: raw and standardized columns (m, n_columns), probabilities (m, n_classes), weights (m, 1)."""
-        offset, weight = self._data.offset, self._weight
+        offset, weight = self._offset, self._weight
         for part, columns in self._columns():
             logits = columns @ params[:, : self._n_columns].T
             if offset.size:
@@ -157,9 +161,9 @@ class FirthLoss(PenalizedLoss):
 
     def _columns(self) -> Iterator[tuple[slice, Float64s]]:
         """Blocks of rows: which ones, and their columns (m, n_columns)."""
-        X = self._data.X
+        X = self._X
         size = max(16, BLOCK_BYTES // (8 * self.n_classes * (self.n_classes + self._n_columns)))
-        for start in range(0, self.n_samples, size):
+        for start in range(0, X.shape[0], size):
             part = slice(start, start + size)
             x = np.asarray(X[part].toarray() if validation.is_sparse(X) else X[part], np.float64)
             yield part, np.column_stack([x, np.ones(len(x))]) if self.fit_intercept else x
@@ -167,13 +171,15 @@ class FirthLoss(PenalizedLoss):
     def _moments(self) -> tuple[Float64s, Float64s]:
         """What is subtracted from the columns, 0 without an intercept, and what they are then divided by."""
         centre, squares = np.zeros((2, self._n_columns))
+        n = self._X.shape[0]
         if self.fit_intercept:
             for _, x in self._columns():
-                centre += x.sum(axis=0) / self.n_samples
+                centre += x.sum(axis=0) / n
             centre[-1] = 0.0
-        for _, x in self._columns():
-            squares += ((x - centre) ** 2).sum(axis=0)
-        return centre, np.sqrt(np.where(squares > 0, squares / self.n_samples, 1.0))
+        with np.errstate(over="ignore"):
+            for _, x in self._columns():
+                squares += ((x - centre) ** 2).sum(axis=0)
+        return centre, np.sqrt(np.where(squares > 0, squares / n, 1.0))
 
 
 def _checked(problem: AnyProblem, options: ObjectiveOptions) -> ObjectiveOptions:

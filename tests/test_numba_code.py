@@ -241,6 +241,7 @@ def test_functions_imported_by_name_and_from_their_module():
             "out is array.int64, 1d, C., expected None or a writeable C-contiguous 2-D",
         ),
         (lambda z, y: nbs.cross_entropy(z, z[0]), "y is array.float64, 1d, C., expected class indices"),
+        (lambda z, y: nbs.cross_entropy(z, z.astype(np.float16)), "y is array.float16.*of float32 or float64"),
         (lambda z, y: nbs.cross_entropy(z, y, reduction="none"), "expected a literal: 'mean' or 'sum'"),
         (lambda z, y: nbs.cross_entropy(z, y, sample_weight=1.0), "sample_weight is float64, expected None or a 1-D"),
         (lambda z, y: nbs.cross_entropy(z, z, ignore_index=1), "ignore_index is for class indices"),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -15,6 +17,8 @@ from nbsoftmax.functional.signed_sum import log_of_signed_sum
 from nbsoftmax.kernels import columns, rows
 from nbsoftmax.kernels.runtime.threads import EXP_WORK, launch
 from nbsoftmax.validation import Along, Floats
+
+NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 Axes = int | tuple[int, ...] | None
 
@@ -47,27 +51,27 @@ def _columns(along: Along) -> Floats | None:
     return validation.writeable_view(np.ascontiguousarray(along.array))
 
 
-def result_array(along: Along, z: Floats, out: Any) -> Floats:
+def result_array(along: Along, z: Floats, out: Any, apart: Mapping[str, Any] = NOTHING) -> Floats:
     """The array for a result of the shape of the logits: `out`, which is checked, or a new array.
 
-    `z` is the array that the kernel reads.
+    `z` is the array that the kernel reads, and so are those in `apart`, by name, which the result must not overlap.
     """
     shape, dtype = along.array.shape, along.array.dtype
-    return np.empty(shape, dtype) if out is None else validation.out(out, shape, dtype, source=z)
+    return np.empty(shape, dtype) if out is None else validation.out(out, shape, dtype, source=z, apart=apart)
 
 
-def result_rows(along: Along, z: Floats, out: Any) -> tuple[Floats, Floats]:
+def result_rows(along: Along, z: Floats, out: Any, apart: Mapping[str, Any] = NOTHING) -> tuple[Floats, Floats]:
     """The array for a result of the shape of the logits, and the contiguous rows into which the kernel writes it.
 
     `z` is `along.rows()`. The rows are those of the array, if these are contiguous; otherwise `finish` copies them.
     """
     if along.last:
-        result = result_array(along, z, out)
+        result = result_array(along, z, out, apart)
         return result, result if result.shape == z.shape else result.reshape(z.shape)
     if np.may_share_memory(z, along.array):  # the rows of the logits are contiguous, so are those of a new result
         own = np.empty_like(z)
-        return (along.from_end(own) if out is None else result_array(along, z, out)), own
-    return result_array(along, z, out), z  # `z` is a copy, which may be overwritten
+        return (along.from_end(own) if out is None else result_array(along, z, out, apart)), own
+    return result_array(along, z, out, apart), z  # `z` is a copy, which may be overwritten
 
 
 def finish(along: Along, result: Floats, own: Floats) -> Floats:
@@ -257,5 +261,10 @@ def softmax_jacobian(proba: ArrayLike, axis: int = -1) -> Floats:
     a = along.rows()
     jacobian = -a[:, :, None] * a[:, None, :]  # (n_rows, K, K)
     k = np.arange(along.n_classes)
-    jacobian[:, k, k] = a * (1 - a)
+    rest = 1 - a
+    largest = a.argmax(axis=1)[:, None]  # whose 1 - a_k may have lost all digits
+    others = a.copy()
+    np.put_along_axis(others, largest, 0, axis=1)
+    np.put_along_axis(rest, largest, others.sum(axis=1, keepdims=True), axis=1)
+    jacobian[:, k, k] = a * rest
     return jacobian.reshape(*along.rows_shape, along.n_classes, along.n_classes)

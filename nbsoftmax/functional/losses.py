@@ -154,7 +154,9 @@ def _cross_entropy(
     z = along.rows()
     y = validation.target_rows(y, along)
     options["sample_weight"] = validation.weight_rows(options["sample_weight"], along)
-    result, own = result_rows(along, z, out) if want_grad else (z[:0], z[:0])
+    result = own = z[:0]
+    if want_grad:
+        result, own = result_rows(along, z, out, {"y": y, "sample_weight": options["sample_weight"]})
     loss = _of_rows(z, y, options, reduction, own)
     if want_grad:
         result = finish(along, result, own)

@@ -80,7 +80,8 @@ def binary_cross_entropy_range(z, y, weight, weights, positive, smoothing, scale
             store_part(losses, i, loss, n)
         if want_grad:
             up, down = both_sigmoids(x)
-            store_part(out, i, where(alive, (t0 * up - t1 * down) * (w * scale), 0.0), n)
+            slope = where(t0 > 0.0, t0 * up, 0.0) - where(t1 > 0.0, t1 * down, 0.0)
+            store_part(out, i, where(alive, slope * (w * scale), 0.0), n)
     return sum_of(total)
 
 

@@ -258,7 +258,10 @@ class FeaturePenalty:
             )
 
     def _weighted(self, x: Any) -> Any:
-        return x if self.weights is None else self.weights * x
+        if self.weights is None:
+            return x
+        with np.errstate(invalid="ignore", over="ignore"):  # 0 * inf
+            return np.where(self.weights > 0, self.weights * x, 0.0)
 
     def _scaled(self, x: Any) -> Any:
         return x if self.scale is None else self.scale * x
@@ -387,4 +390,7 @@ def _sum_of_squares(coef: Float64s, weights: Float64s | None) -> float:
     """sum_j w_j ||C_:j||^2, without BLAS, whose last bits depend on the number of its threads."""
     with np.errstate(over="ignore"):
         squares = np.square(coef, order="C")
-        return float((squares if weights is None else weights * squares).sum())
+        if weights is not None:
+            with np.errstate(invalid="ignore"):  # 0 * inf
+                squares = np.where(weights > 0, weights * squares, 0.0)
+        return float(squares.sum())

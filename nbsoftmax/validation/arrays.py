@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, NoReturn, TypeVar
 
 import numpy as np
@@ -10,6 +12,8 @@ from numpy.typing import ArrayLike, NDArray
 from nbsoftmax.errors import InputTypeError, InputValueError, listed, plain
 from nbsoftmax.validation.conversion import as_array
 from nbsoftmax.validation.frames import frame
+
+NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 Floats = NDArray[np.floating[Any]]
 Float64s = NDArray[np.float64]
@@ -172,9 +176,14 @@ def logits(z: ArrayLike, *, name: str = "logits", min_classes: int = 1) -> tuple
     return writeable_view(np.ascontiguousarray(rows)), flat
 
 
-def out(array: Any, shape: tuple[int, ...], dtype: Any, *, source: Floats) -> Floats:
-    """Check an output array: shape, dtype, C-contiguous, writeable; it may be `source` but not overlap it in part."""
-    if not isinstance(array, np.ndarray):
+def out(
+    array: Any, shape: tuple[int, ...], dtype: Any, *, source: Floats, apart: Mapping[str, Any] = NOTHING
+) -> Floats:
+    """Check an output array: shape, dtype, C-contiguous, writeable; it may be `source` but not overlap it in part.
+
+    Nor may it overlap the arrays in `apart`, by their names, which are read while it is written.
+    """
+    if not isinstance(array, np.ndarray) or isinstance(array, np.ma.MaskedArray):
         raise InputTypeError(
             f"out is a {type(array).__name__}, expected a numpy array; use np.empty({shape}, np.{dtype})."
         )
@@ -191,6 +200,9 @@ def out(array: Any, shape: tuple[int, ...], dtype: Any, *, source: Floats) -> Fl
         raise InputValueError(
             "out overlaps the input in part; give the input itself or an array with memory of its own."
         )
+    for name, other in apart.items():
+        if isinstance(other, np.ndarray) and np.may_share_memory(array, other):
+            raise InputValueError(f"out overlaps {name}; give an array with memory of its own.")
     return array
 
 

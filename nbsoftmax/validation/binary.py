@@ -14,7 +14,7 @@ from nbsoftmax.validation.arrays import Float64s, Floats, as_floats
 from nbsoftmax.validation.conversion import as_array
 from nbsoftmax.validation.options import ignored_index
 from nbsoftmax.validation.weighting import TargetSummary, combine_weights
-from nbsoftmax.validation.weights import class_weights, sample_weights
+from nbsoftmax.validation.weights import cast, class_weights, sample_weights
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,8 +61,7 @@ def binary_targets(
     sample, by_class, total, exponent = combine_weights(
         weight, class_weights(class_weight, 2, all_zero=not mean), summary, mean=mean
     )
-    with np.errstate(over="ignore"):  # as in `weighted_targets`
-        return BinaryTargets(target, sample.astype(z.dtype), by_class.astype(z.dtype), total, exponent)
+    return BinaryTargets(target, cast(sample, z.dtype), cast(by_class, z.dtype), total, exponent)
 
 
 def _binary_classes(array: NDArray[Any], z: Floats, ignore_index: int | None) -> tuple[Floats, NDArray[np.bool_]]:

@@ -46,7 +46,7 @@ def seed(value: Any) -> int:
 
 def choice(name: str, value: Any, options: Sequence[str]) -> str:
     """Check that a value is one of a few names."""
-    if value not in options:
+    if not isinstance(value, str) or value not in options:
         one_of = "one of " if len(options) > 1 else ""
         raise InputValueError(
             f"{name} is {plain(value)}, expected {one_of}{', '.join(map(repr, options))}.", parameter=name

@@ -26,7 +26,7 @@ from nbsoftmax.validation.arrays import Float64s, Floats
 from nbsoftmax.validation.options import number
 from nbsoftmax.validation.partial import Possible, without_unknown
 from nbsoftmax.validation.targets import Targets, targets
-from nbsoftmax.validation.weights import class_weights, in_units, sample_weights, scaled
+from nbsoftmax.validation.weights import cast, class_weights, in_units, sample_weights, scaled
 
 # The largest class weight is scaled only if it is outside 2^-x to 2^x, by dtype. Scaling moves the other class weights
 # too, and a smaller weight times a small probability could become subnormal, which loses digits.
@@ -165,8 +165,7 @@ def weigh(
         smoothed=e > 0,
     )
     sample, by_class, total, exponent = combine_weights(sample, by_class, summary, mean=mean)
-    with np.errstate(over="ignore"):  # unscaled weights may exceed the range of float32; the callers handle that
-        gain, floor = np.asarray(by_class * (1 - e), dtype), np.asarray(by_class * e / n_classes, dtype)
+    gain, floor = cast(by_class * (1 - e), dtype), cast(by_class * e / n_classes, dtype)
     return WeightedTargets(target.labels, target.proba, gain, floor, sample, kind, total, exponent)
 
 
@@ -222,7 +221,8 @@ def combine_weights(sample: Float64s, by_class: Float64s, target: TargetSummary,
     by_class, class_exponent = _scaled_class_weights(
         by_class if has_class_weights else np.ones(target.n_classes), target, mean=mean
     )
-    total = _total(sample, by_class if has_class_weights else None, target)
+    with np.errstate(over="ignore"):  # a sum that no mean is divided by may overflow
+        total = _total(sample, by_class if has_class_weights else None, target)
     if target.labels is None:  # the divisor for probabilities contains no class weights
         total = in_units(total, -class_exponent)
     return CombinedWeights(sample, by_class, total, exponent + class_exponent)
@@ -233,7 +233,8 @@ def _products(sample: Float64s, of_class: Float64s, *, mean: bool) -> tuple[Floa
     if not sample.size:
         return of_class, 0
     if not mean:
-        return sample * of_class, 0
+        with np.errstate(over="ignore", under="ignore"):
+            return sample * of_class, 0
     (a, p), (b, q) = np.frexp(sample), np.frexp(of_class)
     product, power = a * b, p + q
     exponent = int(power[product > 0].max()) if product.any() else 0

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from nbsoftmax.errors import InputTypeError, InputValueError, plain
-from nbsoftmax.validation.arrays import Float64s, as_float64s, writeable_view
+from nbsoftmax.validation.arrays import Float64s, Floats, as_float64s, writeable_view
 from nbsoftmax.validation.frames import by_label
 from nbsoftmax.validation.options import number
 
@@ -53,6 +54,14 @@ def _weights(name: str, weight: ArrayLike, n: int, things: str, *, all_zero: boo
     if n and not w.any() and not all_zero:
         raise InputValueError(f"{name} is all zero, expected at least one positive weight.")
     return writeable_view(w)
+
+
+def cast(weight: Float64s, dtype: Any) -> Floats:
+    """Weights in a dtype in which they may be infinite, but not 0 unless they are: callers then compute in float64."""
+    with np.errstate(over="ignore", under="ignore"):
+        found = np.asarray(weight, dtype)
+    lost = (found == 0) & (weight > 0)
+    return np.where(lost, np.finfo(dtype).smallest_subnormal, found) if lost.any() else found
 
 
 def scaled(weight: Float64s) -> tuple[Float64s, int]:

@@ -188,3 +188,8 @@ def test_more_classes_than_a_narrow_dtype_has_labels():
     z = draw(2, 300, np.float64)
     for dtype in ("i1", "u1"):
         assert nbs.cross_entropy(z, np.array([3, 127], dtype)) == nbs.cross_entropy(z, [3, 127])
+
+
+def test_a_reduction_that_is_no_text_is_refused():
+    with pytest.raises(nbs.InputValueError, match="reduction is array"):
+        nbs.cross_entropy(np.zeros((2, 2)), [0, 1], reduction=np.array(["mean", "sum"]))

@@ -220,3 +220,40 @@ def test_a_loss_that_is_infinite_stays_so():
         z = np.zeros((2, K))
         z[0, 0], z[1, 1] = -np.inf, np.inf
         assert np.isinf(nbs.cross_entropy(z, [0, 0], reduction="none")).all()
+
+
+@pytest.mark.parametrize("weight", [1e-60, 1e-39])
+def test_weights_that_float32_cannot_hold_count_in_sums(weight):
+    z, w = np.zeros(2, np.float32), [weight, weight]
+    expected = 2 * weight * np.log(2)
+    found = [
+        nbs.binary_cross_entropy(z, [1, 0], sample_weight=w, reduction="sum"),
+        nbs.binary_cross_entropy(z, [1.0, 0.0], class_weight=w, reduction="sum"),
+        nbs.cross_entropy(np.zeros((2, 2), np.float32), np.eye(2), class_weight=w, reduction="sum"),
+        nbs.cross_entropy(np.zeros((2, 2), np.float32), [0, 1], sample_weight=w, reduction="sum"),
+    ]
+    np.testing.assert_allclose(found, expected, rtol=1e-6)
+
+
+def test_a_sum_of_weights_that_nothing_is_divided_by_may_overflow():
+    large = [1.7e308] * 2
+    assert nbs.cross_entropy([[800.0, 0], [800, 0]], [0, 0], sample_weight=large, reduction="sum") == 0
+    assert nbs.binary_cross_entropy([800.0, 800], [1, 1], sample_weight=large, reduction="sum") == 0
+
+
+@pytest.mark.parametrize("options", [{"pos_weight": 0.0}, {"class_weight": [1.0, 0.0]}])
+def test_a_binary_sample_without_effect_has_no_gradient_either(options):
+    loss, grad = nbs.binary_cross_entropy_and_grad([np.nan, 1.0], [1.0, 0.0], reduction="sum", **options)
+    assert loss == pytest.approx(np.log1p(np.e))
+    assert grad[0] == 0
+    assert grad[1] == pytest.approx(1 / (1 + np.exp(-1)))
+
+
+@pytest.mark.parametrize("gap", [30.0, 40.0, 300.0])
+@pytest.mark.parametrize("axis", [0, -1])
+def test_the_jacobian_keeps_the_digits_of_a_probability_near_1(gap, axis):
+    a = nbs.softmax([gap, 0.0, -1.0])
+    found = nbs.softmax_jacobian(np.stack([a, a[::-1]], axis=1 + axis), axis)
+    rest = np.exp(-gap) * (1 + np.exp(-1)) * a[0]  # a_0 (a_1 + a_2)
+    assert found[0, 0, 0] == pytest.approx(rest, rel=1e-12, abs=0)
+    assert np.abs(found.sum(axis=-1)).max() <= 1e-15 * rest

@@ -1,5 +1,9 @@
 """The limit of BLAS to one thread: it holds in whichever Python thread sets it, and ends for all."""
 
+import os
+import subprocess
+import sys
+import textwrap
 import threading
 
 import numpy as np
@@ -64,3 +68,39 @@ def test_a_fit_has_the_same_bits_in_the_main_thread_and_in_another_one():
         return nbs.Trainer(l2=1e-3, tol=1e-7).fit(X, y).model.coef
 
     assert coef().tobytes() == in_a_thread(coef).tobytes()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+@pytest.mark.parametrize("held", ["limit", "lock"])
+def test_a_forked_child_has_neither_the_limit_nor_the_lock_of_its_parent(held):
+    """Another thread of the parent is amid a fit, or changes the limit: the child has no such thread."""
+    code = f"""
+        import os, signal, threading
+        import threadpoolctl
+        from nbsoftmax.kernels.runtime import blas
+        def numbers():
+            return [x["num_threads"] for x in threadpoolctl.threadpool_info() if x["user_api"] == "blas"]
+        with blas.one_thread():
+            pass
+        before = numbers()
+        begun, ended = threading.Event(), threading.Event()
+        def other():
+            with blas.one_thread() if {held!r} == "limit" else blas._lock:
+                begun.set(); ended.wait()
+        thread = threading.Thread(target=other)
+        thread.start(); begun.wait()
+        child = os.fork()
+        if child == 0:
+            signal.alarm(20)
+            with blas.one_thread():
+                inside = numbers()
+            os._exit(0 if set(inside) == {{1}} and numbers() == before else 3)
+        status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        ended.set(); thread.join()
+        raise SystemExit(status)
+    """
+    environment = {**os.environ, "OPENBLAS_NUM_THREADS": "2"}
+    command = [sys.executable, "-W", "ignore", "-c", textwrap.dedent(code)]
+    done = subprocess.run(command, env=environment, timeout=120, check=False)
+    assert done.returncode == 0

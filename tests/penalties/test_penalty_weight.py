@@ -135,3 +135,11 @@ def test_weights_of_another_number_of_features_are_refused(penalty, standardize)
     X, y = np.random.default_rng(0).normal(size=(12, 3)), np.arange(12) % 3
     with pytest.raises(nbs.InputValueError, match="weights of 2 features, but X has 3"):
         nbs.Trainer(**penalty, standardize=standardize, penalty_weight=[1, 2]).fit(X, y)
+
+
+@pytest.mark.parametrize("penalty", [nbs.Ridge(1.0, [0, 1, 1]), nbs.ElasticNet(1.0, 1.0, [0, 1, 1])])
+def test_a_free_coefficient_may_be_so_large_that_its_square_is_infinite(penalty):
+    X, y = np.random.default_rng(0).normal(size=(9, 3)), np.arange(9) % 3
+    params = np.zeros((3, 4))
+    params[0, 0] = 1e155
+    assert nbs.Objective(X, y, penalty=penalty).value(params) == nbs.Objective(X, y).value(params)

@@ -279,3 +279,19 @@ def test_other_options_of_the_penalty_are_refused_beside_it(given):
     X, y = np.arange(12.0).reshape(6, 2), np.array([0, 1, 0, 1, 0, 1])
     with pytest.raises(nbs.InputValueError, match=next(iter(given))):
         nbs.Trainer(penalty="firth", **given).fit(X, y)
+
+
+@pytest.mark.parametrize("large", [1e6, 1e10, 1e200])
+@pytest.mark.parametrize("sparse", [False, True])
+def test_rows_without_weight_do_not_decide_the_scale(large, sparse):
+    X, y, *_ = separable(3)
+    more, labels = np.vstack([X, [[large, -large]]]), np.append(y, 0)
+    given = scipy.sparse.csr_array(more) if sparse else more
+    found = firth(given, labels, sample_weight=np.append(np.ones(len(y)), 0.0))
+    np.testing.assert_allclose(found.model.coef, firth(X, y).model.coef, rtol=1e-6, atol=1e-8)
+
+
+def test_columns_whose_squares_overflow_are_named():
+    X, y, *_ = separable(3)
+    with pytest.raises(nbs.InputValueError, match="squares of the column 'x0' exceed the range of float64"):
+        firth(X * 1e160, y)

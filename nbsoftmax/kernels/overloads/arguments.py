@@ -114,9 +114,44 @@ def checked_out(like, out):
     return out
 
 
-def result(out):
+@jit
+def checked_out_in_place(like, out):
+    """Return `out` if it has the shape of the C-contiguous `like`, and is the same memory or does not overlap it."""
+    if overlap(like, out) and like.ctypes.data != out.ctypes.data:
+        raise InputValueError("out overlaps the logits in part; give the logits themselves or another array.")
+    return checked_out(like, out)
+
+
+@jit
+def overlap(array, out):
+    """Whether two C-contiguous arrays have memory in common."""
+    first, second = array.ctypes.data, out.ctypes.data
+    return first < second + out.size * out.itemsize and second < first + array.size * array.itemsize
+
+
+@jit
+def refuse_overlap(array, out):
+    """Refuse an `out` that overlaps an array of targets, which is read while it is written."""
+    if overlap(array, out):
+        raise InputValueError("out overlaps y; give an array with memory of its own.")
+
+
+@jit
+def accept(array, out):
+    """In the place of `refuse_overlap`, for arrays that are copied first."""
+
+
+def result(out, logits):
     """The function that returns the array for the result."""
-    return new_array if value_of(out) is None else checked_out
+    if value_of(out) is None:
+        return new_array
+    return checked_out_in_place if logits.layout == "C" else checked_out
+
+
+def apart(y, out):
+    """The function that refuses an `out` that overlaps probabilities `y`."""
+    given = value_of(out) is not None and isinstance(y, types.Array) and isinstance(y.dtype, types.Float)
+    return refuse_overlap if given and y.layout == "C" else accept
 
 
 @jit

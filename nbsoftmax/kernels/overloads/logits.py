@@ -6,7 +6,17 @@ from numba.core.errors import TypingError
 from nbsoftmax.kernels import columns, rows
 from nbsoftmax.kernels.chunks import chunks_of_logits
 from nbsoftmax.kernels.columns import LEAST_BYTES
-from nbsoftmax.kernels.overloads.arguments import check_out, choice, contiguous, flat, only, result, value_of, zeros
+from nbsoftmax.kernels.overloads.arguments import (
+    apart,
+    check_out,
+    choice,
+    contiguous,
+    flat,
+    only,
+    result,
+    value_of,
+    zeros,
+)
 from nbsoftmax.kernels.overloads.axes import (
     axis_of,
     check_logits,
@@ -37,7 +47,12 @@ def _transform(name, logits, axis, out):
     """Implementation with a result of the shape of the logits."""
     check_logits(logits)
     check_out(out, logits)
-    place, elements, new, kernel = axis_of(axis, logits), flat(logits), result(out), calling(getattr(rows, name))
+    place, elements, new, kernel = (
+        axis_of(axis, logits),
+        flat(logits),
+        result(out, logits),
+        calling(getattr(rows, name)),
+    )
 
     def of_rows(logits, axis=-1, out=None):
         n_rows, n_classes, _ = grid(logits.shape, place)
@@ -155,7 +170,13 @@ def cross_entropy_and_grad(logits, y, axis, sample_weight, class_weight, label_s
     place, is_mean = axis_of(axis, logits), choice("reduction", reduction, REDUCTIONS) == "mean"
     prepared = targets(y, sample_weight, class_weight, label_smoothing, ignore_index, logits.ndim)
     target_rows, weight_rows = rows_of(y, logits, place)
-    elements, kernel, new, last = flat(logits), calling(rows.cross_entropy), result(out), place == logits.ndim - 1
+    elements, kernel, new, last = (
+        flat(logits),
+        calling(rows.cross_entropy),
+        result(out, logits),
+        place == logits.ndim - 1,
+    )
+    separate = apart(y, out)
 
     def implementation(
         logits,
@@ -172,6 +193,7 @@ def cross_entropy_and_grad(logits, y, axis, sample_weight, class_weight, label_s
         n_rows = n_outer * n_inner
         z = elements(logits) if last else to_rows(elements(logits), n_outer, n_classes, n_inner)
         grad = new(logits, out)
+        separate(y, out)
         labels, proba, gain, floor, weight, kind, divisor = prepared(
             target_rows(y, logits.shape, place), n_rows, n_classes, z, weight_rows(sample_weight, logits.shape, place),
             class_weight, label_smoothing, ignore_index, is_mean,

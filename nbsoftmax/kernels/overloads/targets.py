@@ -10,7 +10,7 @@ from numba.core.errors import TypingError
 
 from nbsoftmax.errors import InputValueError
 from nbsoftmax.kernels.kinds import INDEX, INDEX_SMOOTHED, PROBA
-from nbsoftmax.kernels.overloads.arguments import check_number, check_weights, is_array, value_of
+from nbsoftmax.kernels.overloads.arguments import FLOATS, check_number, check_weights, is_array, value_of
 from nbsoftmax.kernels.overloads.sums import total
 from nbsoftmax.kernels.runtime.jit import jit
 
@@ -152,14 +152,14 @@ def targets(y, sample_weight, class_weight, label_smoothing, ignore_index, n_dim
         function = index_targets
     elif isinstance(y, (types.Integer, types.Boolean)) and n_dims == 1:
         function = one_index_target
-    elif is_array(y, types.Float, n_dims, max(2, n_dims)):
+    elif is_array(y, types.Float, n_dims, max(2, n_dims)) and y.dtype in FLOATS:
         if value_of(ignore_index) is not None:
             raise TypingError("ignore_index is for class indices, but y has rows of probabilities.")
         return proba_targets
     else:
         raise TypingError(
             f"y is {y}, expected class indices (a {of_labels}-D array of integers) or probabilities "
-            f"(a {n_dims}-D array of floats)."
+            f"(a {n_dims}-D array of float32 or float64)."
         )
     if not isinstance(value_of(ignore_index), (type(None), int, types.Integer)):
         raise TypingError(f"ignore_index is {ignore_index}, expected an integer or None.")

@@ -4,6 +4,7 @@ Numba's `np.dot` calls the same library, but supports only whole contiguous arra
 kernel every thread calls BLAS, so BLAS must not start threads of its own: see `one_thread`.
 """
 
+import os
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -111,6 +112,18 @@ def _set_threads(numbers: Sequence[int | None]) -> None:
             clear(force=True)
             library.set_num_threads(number)
             clear(force=True)
+
+
+def _forget_users() -> None:
+    """In a forked child, which has none of the threads that use BLAS or hold the lock: no users, no limit."""
+    global _lock, _users
+    _lock, was_used, _users = threading.Lock(), _users > 0, 0
+    if was_used:
+        _set_threads(_before)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_users)
 
 
 def _nothing(*, force: bool) -> None:
