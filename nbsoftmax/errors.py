@@ -47,6 +47,10 @@ class InputValueError(InputError, ValueError):
     """A value, shape or content is invalid."""
 
 
+class NoRowsError(InputValueError):
+    """A file has no rows."""
+
+
 class InputTypeError(InputError, TypeError):
     """A type or dtype is invalid."""
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from nbsoftmax.cli.fit_report import collect_warnings, fit_exit_code, fit_facts, fit_lines
 from nbsoftmax.cli.options import add_bounds, add_data, add_encoding, file
 from nbsoftmax.cli.output import print_report
-from nbsoftmax.cli.reading import Data, has_intercept, read_data
+from nbsoftmax.cli.reading import Data, has_intercept, read_data, with_numbering
 from nbsoftmax.cli.saving import check_outputs, save_model
 from nbsoftmax.cli.streaming import is_several, opened_source, refuse_formula
 from nbsoftmax.cli.unpenalised import add_option as add_unpenalised
@@ -93,7 +93,7 @@ def run(arguments: argparse.Namespace) -> int:
         model = found.result.model
         if data.feature_names is not None:
             model = replace(model, feature_names=data.feature_names, encoding=data.encoding)
-        saved, code = save_model(found.result, model, arguments.out)
+        saved, code = save_model(found.result, with_numbering(model, data.zero_based), arguments.out)
         lines.append(f"model: {saved}")
         facts["model"] = saved
     print_report(arguments, lines, facts)

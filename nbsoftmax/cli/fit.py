@@ -11,7 +11,7 @@ from nbsoftmax.cli import streaming
 from nbsoftmax.cli.fit_report import collect_warnings, fit_exit_code, fit_facts, fit_lines
 from nbsoftmax.cli.options import add_bounds, add_data, add_encoding, file
 from nbsoftmax.cli.output import print_report
-from nbsoftmax.cli.reading import as_classes, has_intercept, read_data
+from nbsoftmax.cli.reading import as_classes, has_intercept, read_data, with_numbering
 from nbsoftmax.cli.saving import check_outputs, save_model
 from nbsoftmax.cli.unpenalised import add_option as add_unpenalised
 from nbsoftmax.cli.unpenalised import weights_of
@@ -99,17 +99,18 @@ def run(arguments: argparse.Namespace) -> int:
         raise InputValueError("--formula decides about the intercept; write ~ 0 + ... in the place of --no-intercept.")
     callbacks = _callbacks(arguments)
     problem: AnyProblem
+    zero_based = None
     if streaming.is_streamed(arguments):
         problem = streaming.streamed_problem(arguments, callbacks)
     else:
-        problem = _problem(arguments)
+        problem, zero_based = _problem(arguments)
     l2 = _l2(arguments, problem)
     weights = weights_of(arguments.unpenalised, problem.feature_names, problem.n_features, problem.encoding)
     trainer = _trainer(arguments, l2, weights, callbacks)
     trainer.fit_intercept &= has_intercept(problem.encoding)
     with collect_warnings() as warned:
         result = trainer.fit(problem, checkpoint=arguments.checkpoint, resume=arguments.resume)
-    saved, code = save_model(result, result.model, arguments.out)
+    saved, code = save_model(result, with_numbering(result.model, zero_based), arguments.out)
     lines, facts = fit_lines(result), fit_facts(result) | {"l1": arguments.l1, "l2": l2}
     encoding = result.model.encoding
     if encoding is not None:
@@ -125,8 +126,11 @@ def run(arguments: argparse.Namespace) -> int:
     return code or fit_exit_code(result, warned)
 
 
-def _problem(arguments: argparse.Namespace) -> Problem:
-    """Read the samples, and hold out a share of them; C and the scaling depend on the remaining samples only."""
+def _problem(arguments: argparse.Namespace) -> tuple[Problem, bool | None]:
+    """Read the samples, and hold out a share of them; C and the scaling depend on the remaining samples only.
+
+    Also returns whether the features of an svmlight file are numbered from 0.
+    """
     from nbsoftmax.problem import Problem
 
     data = read_data(arguments, labels=True)
@@ -143,16 +147,16 @@ def _problem(arguments: argparse.Namespace) -> Problem:
     if arguments.validation is not None:
         problem = problem.split(arguments.validation, arguments.seed)
     if arguments.validation_data is not None:
-        problem = problem.with_validation_data(_validation_data(arguments, problem))
-    return problem
+        problem = problem.with_validation_data(_validation_data(arguments, problem, data.zero_based))
+    return problem, data.zero_based
 
 
-def _validation_data(arguments: argparse.Namespace, problem: Problem) -> tuple[Any, ...]:
+def _validation_data(arguments: argparse.Namespace, problem: Problem, zero_based: bool | None) -> tuple[Any, ...]:
     """Read the samples of --validation-data, which must have the same features."""
     if arguments.labels is not None:
         raise InputValueError("--validation-data is for files with their own labels; leave out --labels.")
     given = argparse.Namespace(**{**vars(arguments), "data": arguments.validation_data})
-    data = read_data(given, labels=True, model=problem)
+    data = read_data(given, labels=True, model=problem, zero_based=zero_based)
     return data.X, as_classes(data.y, problem.classes), data.sample_weight, data.offset
 
 

@@ -54,6 +54,8 @@ def run(arguments: argparse.Namespace) -> int:
 def _display(arguments: argparse.Namespace) -> Any:
     from nbsoftmax import plots
 
+    if arguments.image_shape is not None and arguments.kind != "coefficients":
+        raise InputValueError(f"--image-shape is for plot coefficients, not for plot {arguments.kind}; leave it out.")
     if arguments.kind == "convergence":
         return plots.ConvergenceDisplay.from_log(arguments.source)
     model = read_model(arguments.source, arguments.data)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
     from nbsoftmax.models.softmax import SoftmaxModel
 
 
+ZERO_BASED = "svmlight_zero_based"  # in the metadata of a model: whether the features were numbered from 0
+
+
 class Data(NamedTuple):
     """Samples as they were read; None for what was not read or is not in the file."""
 
@@ -35,6 +39,7 @@ class Data(NamedTuple):
     sample_weight: Any = None  # (n_samples,)
     offset: Any = None  # (n_samples, n_offsets)
     encoding: AnyEncoding | None = None
+    zero_based: bool | None = None  # whether the features of an svmlight file are numbered from 0
 
 
 class Trained(Protocol):
@@ -50,7 +55,9 @@ class Trained(Protocol):
     def encoding(self) -> AnyEncoding | None: ...  # noqa: D102
 
 
-def read_data(arguments: argparse.Namespace, *, labels: bool, model: Trained | None = None) -> Data:
+def read_data(
+    arguments: argparse.Namespace, *, labels: bool, model: Trained | None = None, zero_based: bool | None = None
+) -> Data:
     """Read the samples that the arguments name.
 
     Parameters
@@ -62,6 +69,8 @@ def read_data(arguments: argparse.Namespace, *, labels: bool, model: Trained | N
         Whether labels are read, too.
     model : SoftmaxModel or Problem, optional
         What the samples are for: a file of columns is read by its feature names, or those that its encoding needs.
+    zero_based : bool, optional
+        Whether the features of an svmlight file are numbered from 0; by default as those of the model.
     """
     from nbsoftmax.data import source
 
@@ -71,17 +80,23 @@ def read_data(arguments: argparse.Namespace, *, labels: bool, model: Trained | N
         source.recognised(data, progress) as (content, kind),
     ):
         check_options(arguments, data.name, kind, labels=labels)
-        return read_content(arguments, content, kind, labels=labels, model=model)
+        return read_content(arguments, content, kind, labels=labels, model=model, zero_based=zero_based)
 
 
 def read_content(
-    arguments: argparse.Namespace, content: Source, kind: str, *, labels: bool, model: Trained | None
+    arguments: argparse.Namespace,
+    content: Source,
+    kind: str,
+    *,
+    labels: bool,
+    model: Trained | None,
+    zero_based: bool | None = None,
 ) -> Data:
     """Read the samples of a source whose format is known; the parameters are those of `read_data`."""
     if kind in {"npy", "sparse npz"}:
         return _read_features(arguments, content, kind, labels)
     if kind == "svmlight":
-        return _read_svmlight(arguments, content, labels, model)
+        return _read_svmlight(arguments, content, labels, model, zero_based)
     if kind == "npz":
         return _read_npz(arguments, content, labels)
     return _read_table(arguments, content, kind, labels, model)
@@ -105,6 +120,13 @@ def read_model(path: Path, data: Path | None = None) -> SoftmaxModel:
         if not swapped:
             raise
         raise InputValueError(f"{data} is a model and {path} is not; give the model first, then the data.") from None
+
+
+def with_numbering(model: SoftmaxModel, zero_based: bool | None) -> SoftmaxModel:
+    """The model of a fit, which knows whether the features of its svmlight file are numbered from 0."""
+    if zero_based is None:
+        return model
+    return replace(model, training={**(model.training or {}), ZERO_BASED: zero_based})
 
 
 def as_classes(y: Any, classes: Any) -> Any:
@@ -139,7 +161,9 @@ def _read_features(arguments: argparse.Namespace, data: Source, kind: str, label
     return Data(X, arrays.read_npy(arguments.labels) if labels else None, None, sample_weight)
 
 
-def _read_svmlight(arguments: argparse.Namespace, data: Source, labels: bool, model: Trained | None) -> Data:
+def _read_svmlight(
+    arguments: argparse.Namespace, data: Source, labels: bool, model: Trained | None, zero_based: bool | None
+) -> Data:
     """Read features and labels from an svmlight file, and weights from a .npy file."""
     from nbsoftmax.data import arrays, sparse
 
@@ -147,9 +171,14 @@ def _read_svmlight(arguments: argparse.Namespace, data: Source, labels: bool, mo
         if labels and getattr(arguments, option) is not None:
             raise InputValueError(f"{data.name} is an svmlight file, whose lines begin with the labels: no --{option}.")
     n_features = None if model is None else model.n_features
-    X, y = sparse.read_svmlight(data, n_features=n_features, zero_based=arguments.zero_based)
+    if zero_based is None:
+        zero_based = (getattr(model, "training", None) or {}).get(ZERO_BASED)
+    if arguments.zero_based:
+        zero_based = True
+    X, y, begins_at_0 = sparse.read_svmlight(data, n_features=n_features, zero_based=zero_based)
     weights = weights_of(arguments)
-    return Data(X, y if labels else None, None, None if weights is None else arrays.read_npy(weights))
+    weight = None if weights is None else arrays.read_npy(weights)
+    return Data(X, y if labels else None, None, weight, zero_based=begins_at_0)
 
 
 def _read_npz(arguments: argparse.Namespace, data: Source, labels: bool) -> Data:

@@ -6,6 +6,7 @@ import glob
 import os
 import sys
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,7 +20,7 @@ from nbsoftmax.cli.reading import (
     warn_of_row_counters,
     weights_of,
 )
-from nbsoftmax.errors import InputValueError, listed
+from nbsoftmax.errors import InputValueError, NoRowsError, listed
 
 if TYPE_CHECKING:
     import argparse
@@ -119,19 +120,36 @@ def opened_source(
     `names` are the features of a fit, `table` is its encoding and `classes` its classes, if these are known.
     """
     from nbsoftmax.data import open_files, source
-    from nbsoftmax.data.text import TextFile
 
     if any(str(path) == source.STDIN for path in paths):
         raise InputValueError("standard input can be read only once, but --stream reads in every pass; name a file.")
     files = open_files.files_of(paths)
+    opened = partial(_opened, arguments, files, cache=cache, names=names, table=table, classes=classes)
+    for file in files[:-1]:
+        with suppress(NoRowsError):  # some programs write files without rows
+            return opened(file)
+    return opened(files[-1])
+
+
+def _opened(
+    arguments: argparse.Namespace,
+    files: list[str],
+    first_file: str,
+    *,
+    cache: Path | None,
+    names: Sequence[str] | None,
+    table: Any,
+    classes: Any,
+) -> BlockSource:
+    """Open files by the format, and the columns, of this one, which must have rows."""
+    from nbsoftmax.data import open_files, source
+    from nbsoftmax.data.text import TextFile
+
     options: dict[str, Any] = {"batch_rows": getattr(arguments, "batch_rows", None), "cache": cache}
-    with source.opened(files[0]) as first, source.recognised(first) as (content, kind):
+    with source.opened(Path(first_file)) as first, source.recognised(first) as (content, kind):
         check_options(arguments, first.name, kind, labels=True)
         if kind == "npy":
-            if arguments.labels is None:
-                raise InputValueError(f"{first.name} has no labels; give them with --labels FILE.npy.")
-            if getattr(arguments, "validation_data", None) is not None:
-                raise InputValueError("--validation-data is for files of columns, which have their own labels.")
+            _check_npy(arguments, first.name, cache)
             beside = {"target": arguments.labels, "weight": weights_of(arguments)}
             return open_files.open(files, format=kind, **beside, **options)
         if kind not in {"parquet", "arrow", "text"}:
@@ -149,11 +167,22 @@ def opened_source(
         options["format"] = kind
         if isinstance(file, TextFile):
             options["format"] = _csv_format(file.format)
-            for path in files[1:]:
-                _check_header(arguments, path, first.name, file.format)
+            for path in files:
+                if path != first_file:
+                    _check_header(arguments, path, first.name, file.format)
     beside = {"weight": request.weight, "offset": list(request.offset) or None, "classes": classes}
     with shown_warnings():
         return open_files.open(files, target=request.target, features=list(names or ()), **beside, **options)
+
+
+def _check_npy(arguments: argparse.Namespace, name: str, cache: Path | None) -> None:
+    """Refuse options that `.npy` files do not have."""
+    if arguments.labels is None:
+        raise InputValueError(f"{name} has no labels; give them with --labels FILE.npy.")
+    if getattr(arguments, "validation_data", None) is not None:
+        raise InputValueError("--validation-data is for files of columns, which have their own labels.")
+    if cache is not None:
+        raise InputValueError("--cache is for files that must be decoded; .npy files are mapped: leave it out.")
 
 
 def _check_header(arguments: argparse.Namespace, path: str, first: str, expected: Any) -> None:
@@ -164,7 +193,12 @@ def _check_header(arguments: argparse.Namespace, path: str, first: str, expected
     with source.opened(Path(path)) as data, source.recognised(data) as (content, kind):
         found = TextFile(content, text_options(arguments), set()).format if kind == "text" else None
         if found is not None and found.columns == expected.columns and found.n_header_lines == expected.n_header_lines:
-            return
+            if found.separator == expected.separator or len(found.columns) == 1:
+                return
+            raise InputValueError(
+                f"{data.name} has the separator {found.separator!r}, but {first} has {expected.separator!r}; give the "
+                "files one form."
+            )
         columns = f"the columns {listed(found.columns)}" if found is not None else "no header"
         raise InputValueError(
             f"{data.name} has {columns}, but {first} has {listed(expected.columns)}; give files with the same header, "

@@ -54,8 +54,8 @@ class ArrowFiles:
         self._open: dict[str, Any] = {}  # Arrow files that have been opened
         self._lengths: dict[str, list[int]] = {}  # of the batches of Arrow files that have been read
         self._complete: set[str] = set()  # files of text that have all columns
-        with damage_named(paths[0], self._kind):
-            self._schema = self._schema_of(paths[0])
+        self._schema = self._first_schema()
+        with damage_named(paths[0], self._kind):  # a damaged name is no text
             names = self._schema.names
         known = None if isinstance(table, TableOptions) else table
         if known is not None:
@@ -129,6 +129,17 @@ class ArrowFiles:
             with damage_named(path, self._kind):
                 for batch in self._text(path, [str(self._roles.target)]):
                     yield batch.column(0)
+
+    def _first_schema(self) -> Any:
+        """The schema of the first file that has values: where all are missing, types say nothing."""
+        first = None
+        for path in self.paths:
+            with damage_named(path, self._kind):
+                schema = self._schema_of(path)
+            if not all(map(arrow().types.is_null, schema.types)):
+                return schema
+            first = first or schema
+        return first
 
     def _schema_of(self, path: str) -> Any:
         pa = arrow()

@@ -12,7 +12,7 @@ from nbsoftmax.data.dialect import check_names
 from nbsoftmax.data.source import Source
 from nbsoftmax.encoding.column import NUMBER, Column
 from nbsoftmax.encoding.frames import column_of_arrow
-from nbsoftmax.errors import InputTypeError, InputValueError, plain
+from nbsoftmax.errors import InputTypeError, InputValueError, NoRowsError, plain
 from nbsoftmax.validation import frames
 
 T = TypeVar("T")
@@ -86,7 +86,7 @@ class ColumnarFile:
             if len(batch):
                 yield batch
         if n_rows == 0:
-            raise InputValueError(f"{self.name} has no rows; expected at least one sample.")
+            raise NoRowsError(f"{self.name} has no rows; expected at least one sample.")
 
     def _of_parquet(self, names: list[str]) -> Iterator[Any]:
         n = max(64, min(BATCH, BATCH_BYTES // (8 * len(names))))

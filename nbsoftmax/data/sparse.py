@@ -30,17 +30,19 @@ def read_npz(path: Path | Source) -> Any:
 
 
 def read_svmlight(
-    path: Path | Source, *, n_features: int | None = None, zero_based: bool = False
-) -> tuple[Any, NDArray[Any]]:
+    path: Path | Source, *, n_features: int | None = None, zero_based: bool | None = None
+) -> tuple[Any, NDArray[Any], bool]:
     """Read an svmlight file by scikit-learn's reader: X (n_samples, n_features), sparse, and the labels (n_samples,).
+
+    Also returns whether the numbers of the features begin at 0.
 
     Parameters
     ----------
     path : path or Source
     n_features : int, optional
         Default: as many as occur in the file.
-    zero_based : bool
-        Whether the numbers of the features begin at 0. Otherwise they begin at 1, unless the number 0 occurs.
+    zero_based : bool, optional
+        Whether the numbers of the features begin at 0, or at 1. Default: at 1, unless the number 0 occurs.
     """
     try:
         from sklearn.datasets import load_svmlight_file
@@ -51,13 +53,20 @@ def read_svmlight(
         ) from error
     with opened(path) as source:
         try:
-            X, y = load_svmlight_file(source.file, zero_based=True if zero_based else "auto")
+            X, y = load_svmlight_file(source.file, zero_based=True)
         except ValueError as error:
             raise InputValueError(
                 f"{source.name} cannot be read as an svmlight file ({one_line(error)}); expected lines of a label and "
                 "pairs number:value, with increasing numbers."
             ) from None
         name = source.name
+    has_zero = bool((X.indices == 0).any())
+    if has_zero and zero_based is False:
+        raise InputValueError(
+            f"{name} has the feature 0, but those of the training are numbered from 1; give the same features."
+        )
+    begins_at_0 = has_zero if zero_based is None else zero_based
+    X = X if begins_at_0 else X[:, 1:]
     if n_features is not None:
         if X.shape[1] > n_features:
             raise InputValueError(
@@ -67,4 +76,4 @@ def read_svmlight(
         X.resize(X.shape[0], n_features)
     if np.isfinite(y).all() and (y == np.floor(y)).all() and np.abs(y).max(initial=0) < LARGEST:
         y = y.astype(np.int64)
-    return X, y
+    return X, y, begins_at_0

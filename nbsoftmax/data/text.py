@@ -24,7 +24,7 @@ from nbsoftmax.data.dialect import DECIMAL_COMMA, RECORDS, THOUSANDS, TextFormat
 from nbsoftmax.data.source import Source
 from nbsoftmax.encoding.column import CATEGORY, GROUPED, Column, is_truth
 from nbsoftmax.encoding.frames import column_of_arrow
-from nbsoftmax.errors import InputValueError, plain
+from nbsoftmax.errors import InputValueError, NoRowsError, plain
 
 T = TypeVar("T")
 
@@ -225,7 +225,7 @@ class TextFile:
         return Column(name, CATEGORY, np.array([*lookup, -1], np.int64)[found.values], tuple(places))
 
     def _refuse_no_rows(self) -> NoReturn:
-        raise InputValueError(f"{self.name} has a header, but no lines below it; expected at least one sample.")
+        raise NoRowsError(f"{self.name} has a header, but no lines below it; expected at least one sample.")
 
 
 def is_number(field: str) -> bool:

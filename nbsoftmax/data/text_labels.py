@@ -60,7 +60,7 @@ class TextLabels:
             typed = list(map(int, distinct))
         absent = codes < 0
         indices = pa.array(np.where(absent, 0, codes), mask=absent if absent.any() else None)
-        if typed and isinstance(typed[0], str):
+        if not typed or isinstance(typed[0], str):
             return pa.DictionaryArray.from_arrays(indices, pa.array(typed, pa.large_string()))
         return pa.array(typed).take(indices)
 

@@ -170,3 +170,60 @@ def test_without_scikit_learn_the_message_says_what_to_install(files, capsys, mo
     monkeypatch.setitem(sys.modules, "sklearn", None)
     said = refused(capsys, "fit", files / "data.txt", "--out", files / "m.npz")
     assert 'pip install "nbsoftmax[sklearn]"' in said
+
+
+@pytest.mark.parametrize("command", ["fit", "cv"])
+def test_files_are_numbered_as_that_of_the_model(command, files, capsys):
+    shifted = np.where(np.arange(8) == 0, 0.0, X)  # without the first feature
+    options = ("--Cs", 1, "--folds", 2) if command == "cv" else OPTIONS
+    svmlight(files / "zero.svm", X, Y, first=0)
+    part, one_based = svmlight(files / "part.svm", shifted, Y, first=0), svmlight(files / "one.svm", shifted, Y)
+    assert run(command, files / "zero.svm", "--out", files / "m.npz", *options) == 0
+    model = nbs.SoftmaxModel.load(files / "m.npz")
+    assert model.training["svmlight_zero_based"]
+    capsys.readouterr()
+    assert run("predict", files / "m.npz", part) == 0
+    assert [int(line) for line in capsys.readouterr().out.split()[1:]] == model.predict(shifted).tolist()
+    assert run(command, files / "data.txt", "--out", files / "m.npz", *options) == 0
+    capsys.readouterr()
+    assert run("predict", files / "m.npz", one_based) == 0
+    assert [int(line) for line in capsys.readouterr().out.split()[1:]] == model.predict(shifted).tolist()
+    zero = refused(capsys, "predict", files / "m.npz", files / "zero.svm")
+    assert "has the feature 0, but those of the training are numbered from 1" in zero
+
+
+def test_validation_data_are_numbered_as_the_training(files):
+    shifted = np.where(np.arange(8) == 0, 0.0, X)
+    svmlight(files / "zero.svm", X, Y, first=0)
+    svmlight(files / "part.svm", shifted, Y, first=0)
+    assert (
+        run(
+            "fit",
+            files / "zero.svm",
+            "--validation-data",
+            files / "part.svm",
+            "--out",
+            files / "m.npz",
+            "--json",
+            *OPTIONS,
+        )
+        == 0
+    )
+    model = nbs.SoftmaxModel.load(files / "m.npz")
+    expected = nbs.cross_entropy(model.decision_function(shifted), Y)
+    assert (
+        run(
+            "fit",
+            files / "zero.svm",
+            "--validation-data",
+            files / "part.svm",
+            "--out",
+            files / "m.npz",
+            "--log",
+            files / "log",
+            *OPTIONS,
+        )
+        == 0
+    )
+    losses = [json.loads(line).get("validation_loss") for line in (files / "log").read_text().splitlines()]
+    assert losses[-2] == pytest.approx(expected, rel=1e-3)

@@ -162,3 +162,39 @@ def test_cv_of_a_folder_is_that_of_its_source(parts, tmp_path, capsys):
     np.testing.assert_allclose(said["log_loss"], found.log_loss, rtol=1e-9)
     saved = nbs.SoftmaxModel.load(tmp_path / "m.npz")
     assert saved.feature_names == found.result.model.feature_names is not None
+
+
+@pytest.mark.parametrize("kind", ["parquet", "csv"])
+@pytest.mark.parametrize("command", ["fit", "cv"])
+def test_the_first_of_several_files_may_have_no_rows(kind, command, tmp_path):
+    csv = pytest.importorskip("pyarrow.csv")
+    rng = np.random.default_rng(0)
+    table = pa.table({"x": rng.normal(size=60), "g": ["u", "v", "w"] * 20, "y": ["a", "b"] * 30})
+    (tmp_path / "data").mkdir()
+    for i, part in enumerate((table[:0], table[:0], table[:30], table[30:40], table[:0], table[40:])):
+        path = tmp_path / "data" / f"{i}.{kind}"
+        parquet.write_table(part, path) if kind == "parquet" else csv.write_csv(part, path)
+    assert run(command, tmp_path / "data", "--target", "y", "--out", tmp_path / "m.npz") == 0
+    assert nbs.SoftmaxModel.load(tmp_path / "m.npz").classes.tolist() == ["a", "b"]
+    source = nbs.data.open(tmp_path / "data", target="y", table=nbs.TableOptions())
+    assert np.concatenate([np.asarray(block.y) for block in source.blocks()]).tolist() == ["a", "b"] * 30
+
+
+def test_files_without_any_row_are_refused(tmp_path, capsys):
+    for i in range(2):
+        (tmp_path / f"{i}.csv").write_text("x,y\n")
+    assert "has a header, but no lines below it" in refused(
+        capsys, "fit", tmp_path / "0.csv", tmp_path / "1.csv", "--target", "y", "--out", tmp_path / "m.npz"
+    )
+
+
+def test_text_files_of_other_forms_and_a_useless_cache_are_refused(tmp_path, capsys):
+    (tmp_path / "0.csv").write_text("x,z,y\n1,2,a\n2,3,b\n")
+    (tmp_path / "1.csv").write_text("x;z;y\n1;2;a\n2;3;b\n")
+    out = "--out", tmp_path / "m.npz"
+    other = refused(capsys, "fit", tmp_path / "0.csv", tmp_path / "1.csv", "--target", "y", *out)
+    assert "has the separator ';', but" in other
+    np.save(tmp_path / "X.npy", np.eye(4))
+    np.save(tmp_path / "y.npy", [0, 1, 0, 1])
+    given = "fit", tmp_path / "X.npy", "--labels", tmp_path / "y.npy", "--stream", "--cache", tmp_path / "c", *out
+    assert "--cache is for files that must be decoded" in refused(capsys, *given)
