@@ -5,6 +5,9 @@
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Iterable, Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -24,14 +27,16 @@ from nbsoftmax import validation
 from nbsoftmax.data.blocks import is_source
 from nbsoftmax.encoding import AnyEncoding, TableOptions, checked_options, warn_of_unknown
 from nbsoftmax.encoding import is_table as is_table_in_memory
-from nbsoftmax.errors import ClusterError, InputTypeError, InputValueError
+from nbsoftmax.errors import ClusterError, InputError, InputTypeError, InputValueError
 from nbsoftmax.estimators import SoftmaxRegression
 from nbsoftmax.estimators.bounds import bounds_of_classes
+from nbsoftmax.kernels.predict import BEST
+from nbsoftmax.models.in_blocks import accuracy_of, hits_in
 from nbsoftmax.models.softmax import SoftmaxModel
 from nbsoftmax.models.thresholds import Thresholds
 from nbsoftmax.problem import ProblemInParts
-from nbsoftmax.problem.collections import aligned, check_columns, is_array, is_table
-from nbsoftmax.problem.on_cluster import checked_client
+from nbsoftmax.problem.collections import aligned, check_columns, checked_parts, is_array, is_table, partitions_of
+from nbsoftmax.problem.on_cluster import checked_client, in_partition, or_raised
 from nbsoftmax.solvers.table import Solver
 
 __all__ = ["ClusterError", "DaskSoftmaxRegression"]
@@ -230,11 +235,22 @@ class DaskSoftmaxRegression(SoftmaxRegression):
         """Accuracy: the proportion of samples whose label is predicted, weighted by the sample weights."""
         if not validation.is_dask(X):
             return super().score(X, y, sample_weight, offset)
-        right = self.predict(X, offset) == y
-        if sample_weight is not None:
-            scaled = sample_weight / sample_weight.max()  # type: ignore[union-attr]  # the sum of weights may overflow
-            return float(((right * scaled).sum() / scaled.sum()).compute())
-        return float(right.mean().compute())
+        import dask
+
+        check_is_fitted(self)
+        parts = checked_parts(X, y, sample_weight, offset, any_kind=self.encoding_ is not None)
+        tasks, names = partitions_of(parts, dtype=None, encoding=self.encoding_)
+        validation.same_features(names, self.model_.feature_names)
+        hits = dask.delayed(_hits, pure=False)
+        local = dask.delayed(copy.copy(self))
+        return accuracy_of(self._hits(dask.compute(*(hits(local, task) for task in tasks))))
+
+    @staticmethod
+    def _hits(found: Iterable[Any]) -> Iterator[Any]:
+        """The results of `_hits` for all partitions; an error of the input is raised with the number of its own."""
+        for i, one in enumerate(found):
+            with in_partition(i):
+                yield or_raised(one)
 
     def to_local(self) -> SoftmaxRegression:
         """The fitted `SoftmaxRegression`, without a client.
@@ -277,7 +293,8 @@ class DaskSoftmaxRegression(SoftmaxRegression):
         check_is_fitted(self)
         check_columns(X, any_kind=self.encoding_ is not None)
         offsets = [] if offset is None else [self._offset(offset, X)]
-        local = dask.delayed(self.to_local() if self.encoding_ is None else self)
+        # A copy: this estimator may be fitted again before the results are computed.
+        local = dask.delayed(self.to_local() if self.encoding_ is None else copy.copy(self))
         n_classes = self.classes_.size
         by_row = method == "predict" or (method == "decision_function" and n_classes == 2)
         shape = (0,) if by_row else (0, n_classes)
@@ -286,7 +303,8 @@ class DaskSoftmaxRegression(SoftmaxRegression):
                 validation.same_features(tuple(map(str, X.columns)), self.model_.feature_names)
             else:
                 self.encoding_.encode(X._meta)  # refuses missing columns
-            empty = np.empty(shape, self.classes_.dtype if method == "predict" else np.float64)
+            floats = np.float64 if self.encoding_ is not None else _floats_of(validation.frame(X._meta)[0].dtype)
+            empty = np.empty(shape, self.classes_.dtype if method == "predict" else floats)
             classes = None if by_row else self.classes_
             meta = _as_table(empty, X._meta, classes)
             given = local, method, empty, classes, *offsets
@@ -298,7 +316,7 @@ class DaskSoftmaxRegression(SoftmaxRegression):
             )
         if not np.isnan(X.shape[1]) and X.shape[1] != self.n_features_in_:
             raise InputValueError(f"X has {X.shape[1]} features, but the model was trained on {self.n_features_in_}.")
-        floats = np.float32 if X.dtype.kind == "f" and X.dtype.itemsize <= 4 else np.float64
+        floats = _floats_of(X.dtype)
         empty = np.empty(shape, self.classes_.dtype if method == "predict" else floats)
         axes: dict[str, Any] = {"drop_axis": 1} if by_row else {"chunks": (X.chunks[0], (n_classes,))}
         return X.map_blocks(_predicted, local, method, empty, None, *offsets, dtype=empty.dtype, meta=empty, **axes)
@@ -311,6 +329,9 @@ class DaskSoftmaxRegression(SoftmaxRegression):
         if isinstance(found, list):
             whole = np.concatenate(found)
             found = da.from_array(whole, chunks=(X.chunks[0], *whole.shape[1:]))
+        if is_table(found) and not is_table(X):
+            found = found.to_dask_array()
+            found._chunks = (X.chunks[0], *found.chunks[1:])  # as `aligned` has checked as far as it can be known
         if is_array(found) and found.ndim == 1:
             found = found[:, None]
         return found.to_dask_dataframe() if is_table(X) and is_array(found) else found
@@ -322,6 +343,21 @@ class DaskSoftmaxRegression(SoftmaxRegression):
     def __getstate__(self) -> dict[str, Any]:
         state: dict[str, Any] = dict(super().__getstate__())
         return {**state, "client": None}
+
+
+def _floats_of(dtype: Any) -> Any:
+    """The dtype of predictions for an X of this one."""
+    return np.float32 if dtype.kind == "f" and dtype.itemsize <= 4 else np.float64
+
+
+def _hits(local: Any, block: Any) -> Any:
+    """What `hits_in` finds in the rows of one partition, or the error of its input."""
+    if isinstance(block, InputError):
+        return block
+    try:
+        return hits_in(block, partial(local._predict_validated, what=BEST), np.asarray(local.classes_))
+    except InputError as error:
+        return error
 
 
 def _predicted(X: Any, local: Any, method: str, empty: NDArray[Any], classes: Any, offset: Any = None) -> Any:

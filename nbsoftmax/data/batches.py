@@ -22,7 +22,7 @@ from nbsoftmax.encoding import (
     names_of,
     needs_encoding,
 )
-from nbsoftmax.errors import InputTypeError, InputValueError, rows_called
+from nbsoftmax.errors import InputTypeError, InputValueError, plain, rows_called
 from nbsoftmax.validation.arrays import check_shape
 from nbsoftmax.validation.frames import library_of
 
@@ -91,7 +91,7 @@ class _Opener:
             self._open = batches
         elif hasattr(batches, "__iter__") and not isinstance(batches, (str, bytes, dict, np.ndarray)):
             _refuse_iterator(batches)
-            self._open = partial(_read_only, batches) if isinstance(batches, (list, tuple)) else partial(iter, batches)
+            self._open = partial(_fixed, batches) if isinstance(batches, (list, tuple)) else partial(iter, batches)
         else:
             raise InputTypeError(
                 f"batches is a {type(batches).__name__}, expected a function that returns batches of rows, or a list "
@@ -135,18 +135,11 @@ def _refuse_iterator(given: Any) -> None:
         )
 
 
-def _read_only(batches: Any) -> Iterator[Any]:
+def _fixed(batches: Any) -> Iterator[Any]:
     """The batches of a list, whose arrays stay as they are: blocks may be views of them."""
-
-    def fixed(part: Any) -> Any:
-        if type(part) is not np.ndarray:
-            return part
-        view = part.view()
-        view.flags.writeable = False
-        return view
-
     for batch in batches:
-        yield tuple(map(fixed, batch)) if isinstance(batch, (tuple, list)) else batch
+        known = isinstance(batch, (tuple, list)) and not isinstance(batch, Batch) and 1 <= len(batch) <= 4
+        yield Batch(*batch)._replace(fixed=True) if known else batch
 
 
 def _items(opened: Any) -> Iterator[Any]:
@@ -267,13 +260,14 @@ def _made(opener: _Opener, roles: Roles, encoding: AnyEncoding | None) -> Iterat
 def _of_tuple(item: Any) -> Batch:
     """The arrays of a tuple (X, y, sample_weight, offset), of which the last ones may be missing."""
     X, names = validation.frame(item[0], sparse=False)
+    if not validation.is_sparse(X):
+        X = validation.as_array("X", X)
+    check_shape("X", X.shape, None)
     if validation.is_sparse(X):
         X = X.tocsr()
-    else:
-        X = validation.as_array("X", X)
-        check_shape("X", X.shape, None)
     y, weight, offset = _beside(item)
-    return Batch(X, y, weight, offset, (item.names if isinstance(item, Batch) else None) or names)
+    own, fixed = (item.names, item.fixed) if isinstance(item, Batch) else (None, False)
+    return Batch(X, y, weight, offset, own or names, fixed)
 
 
 def _encoded(item: Any, rows: TableRows, encoding: AnyEncoding) -> Batch:
@@ -294,6 +288,9 @@ def _encoded(item: Any, rows: TableRows, encoding: AnyEncoding) -> Batch:
 def _beside(item: Any) -> tuple[Any, ...]:
     """The targets, weights and offset of a tuple."""
     y, weight, offset = (*item[1:4], None, None, None)[:3]
+    for name, given in (("y", y), ("sample_weight", weight), ("offset", offset)):
+        if np.isscalar(given) or (isinstance(given, np.ndarray) and given.ndim == 0):
+            raise InputValueError(f"{name} of a batch is {plain(given)}, expected one for each row.")
     return (
         None if y is None else validation.target_array(y),
         None if weight is None else validation.as_float64s("sample_weight", weight),

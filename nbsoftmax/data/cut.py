@@ -33,6 +33,7 @@ class Batch(NamedTuple):
     sample_weight: Float64s | None = None  # (n,)
     offset: Floats | None = None  # (n, n_classes)
     names: tuple[str, ...] | None = None  # of the features
+    fixed: bool = False  # whether nobody will write to these arrays
 
 
 def rows_of_a_block(n_features: int, dtype: np.dtype[Any], *, sparse: bool = False) -> int:
@@ -75,8 +76,9 @@ class _Blocks:
         while start < end:
             rows = slice(start, min(end, start + self._n - self.filled))
             n, start = rows.stop - rows.start, rows.stop
-            self._beside.append(tuple(_rows_of(a, rows) for a in (batch.y, batch.sample_weight, batch.offset)))
-            if not self.filled and _stays(batch.X) and batch.X.dtype == self._dtype:
+            beside = batch.y, batch.sample_weight, batch.offset
+            self._beside.append(tuple(_rows_of(a, rows, batch.fixed) for a in beside))
+            if not self.filled and _stays(batch.X, batch.fixed) and batch.X.dtype == self._dtype:
                 self._X = batch.X[rows]  # copied only if another batch fills the block
             else:
                 self._append(batch.X, rows)
@@ -136,18 +138,25 @@ def _features(n: int, names: tuple[str, ...] | None) -> str:
     return f"{n} features" + ("" if names is None else f" ({listed(names, most=3)})")
 
 
-def _stays(X: Any) -> bool:
-    """Whether X is an array that nobody writes to."""
-    return isinstance(X, np.ndarray) and not X.flags.writeable
+def _stays(X: Any, fixed: bool) -> bool:
+    """Whether X is an array that nobody writes to: neither to it nor, as with data frames, to what it is a view of."""
+    if not isinstance(X, np.ndarray) or fixed:
+        return isinstance(X, np.ndarray)
+    owner: Any = X
+    while isinstance(owner, np.ndarray):
+        if owner.flags.writeable:
+            return False
+        owner = owner.base
+    return True
 
 
-def _rows_of(array: Any, rows: slice) -> Any:
+def _rows_of(array: Any, rows: slice, fixed: bool) -> Any:
     """Some rows of y, weights or an offset; copied if somebody might write to them."""
     if array is None:
         return None
     if isinstance(array, CodedLabels):
         return CodedLabels(array.codes[rows], array.labels)
-    return array[rows] if _stays(array) else array[rows].copy()
+    return array[rows] if _stays(array, fixed) else array[rows].copy()
 
 
 def _stacked(pieces: list[Any]) -> Any:

@@ -19,6 +19,7 @@ from nbsoftmax.kernels.runtime.threads import EXP_WORK, launch
 from nbsoftmax.validation import Along, Floats
 
 NOTHING: Mapping[str, Any] = MappingProxyType({})
+NEAR_1 = 0.9  # a probability whose difference from 1 is computed as the sum of the others
 
 Axes = int | tuple[int, ...] | None
 
@@ -262,9 +263,9 @@ def softmax_jacobian(proba: ArrayLike, axis: int = -1) -> Floats:
     jacobian = -a[:, :, None] * a[:, None, :]  # (n_rows, K, K)
     k = np.arange(along.n_classes)
     rest = 1 - a
-    largest = a.argmax(axis=1)[:, None]  # whose 1 - a_k may have lost all digits
-    others = a.copy()
-    np.put_along_axis(others, largest, 0, axis=1)
-    np.put_along_axis(rest, largest, others.sum(axis=1, keepdims=True), axis=1)
+    row, largest = np.nonzero(a > NEAR_1)  # at most one class of a row, whose 1 - a_k may have lost all digits
+    others = a[row]
+    others[np.arange(row.size), largest] = 0
+    rest[row, largest] = others.sum(axis=1)
     jacobian[:, k, k] = a * rest
     return jacobian.reshape(*along.rows_shape, along.n_classes, along.n_classes)

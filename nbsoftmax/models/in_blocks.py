@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -38,22 +38,30 @@ def accuracy_in_blocks(
 
     `dtype` is that of X; None: that of the source. The length of the blocks depends on it.
     """
-    sums, exponents = [], []  # of the blocks: of the weights of correct predictions and of all, in units of 2^exponent
-    for block in _checked(source, trained, dtype):
-        places, labels = targets_of(block)
-        if labels is None:
-            raise InputValueError("y holds probabilities, for which the accuracy is not defined; give labels.")
-        hit = predict(block.X, block.offset)[1][:, 0] == validation.positions(labels, classes)[places]
-        given = validation.sample_weights(block.sample_weight, hit.size, all_zero=True)
-        weight, exponent = validation.scaled(given if given.size else np.ones(hit.size))
-        if weight.any():
-            sums.append((weight[hit].sum(), weight.sum()))
-            exponents.append(exponent)
-    if not sums:
+    return accuracy_of(hits_in(block, predict, classes) for block in _checked(source, trained, dtype))
+
+
+def hits_in(
+    block: Block, predict: Callable[[Any, Any], tuple[NDArray[Any], NDArray[Any]]], classes: NDArray[Any]
+) -> tuple[float, float, int]:
+    """The weights of the correct predictions in a block and of all its rows, in units of 2^exponent, and that."""
+    places, labels = targets_of(block)
+    if labels is None:
+        raise InputValueError("y holds probabilities, for which the accuracy is not defined; give labels.")
+    hit = predict(block.X, block.offset)[1][:, 0] == validation.positions(labels, classes)[places]
+    given = validation.sample_weights(block.sample_weight, hit.size, all_zero=True)
+    weight, exponent = validation.scaled(given if given.size else np.ones(hit.size))
+    return float(weight[hit].sum()), float(weight.sum()), exponent
+
+
+def accuracy_of(hits: Iterable[tuple[float, float, int]]) -> float:
+    """The accuracy from `hits_in` of all blocks; the sum of the weights may overflow."""
+    found = [one for one in hits if one[1] > 0]
+    if not found:
         raise InputValueError("the weights of the rows sum to 0, so the accuracy is not defined.")
-    units = np.ldexp(1.0, np.array(exponents) - max(exponents))  # the sum of the weights may overflow
-    right, total = (units[:, None] * sums).sum(axis=0)
-    return float(right / total)
+    rights, totals, exponents = map(np.array, zip(*found, strict=True))
+    units = np.ldexp(1.0, exponents - exponents.max())
+    return float((units * rights).sum() / (units * totals).sum())
 
 
 def refuse_offset(offset: Any) -> None:

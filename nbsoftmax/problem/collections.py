@@ -19,7 +19,7 @@ import numpy as np
 from nbsoftmax import validation
 from nbsoftmax.data.blocks import Block
 from nbsoftmax.encoding import AnyEncoding, Learner, TableOptions, columns_of
-from nbsoftmax.errors import InputTypeError, InputValueError, rows_called
+from nbsoftmax.errors import InputTypeError, InputValueError, listed, rows_called
 
 
 class EncodedBlock(Block):
@@ -64,8 +64,11 @@ def partitions_of(
 
     The result of a task is a `Block`, or the error of its validation.
     """
-    names = tuple(map(str, parts["X"].columns)) if is_table(parts["X"]) else None
-    make = partial(_block, tuple(parts), names, dtype)
+    columns_by_name = {
+        name: tuple(map(str, part.columns)) for name, part in parts.items() if is_table(part) and part.ndim == 2
+    }
+    names = columns_by_name.get("X")
+    make = partial(_block, tuple(parts), columns_by_name, dtype)
     shared = None if encoding is None else dask.delayed(encoding)  # may have 100,000 levels: not in each task
     columns = _columns(parts)
     name = f"nbsoftmax-rows-{uuid4().hex}"
@@ -151,6 +154,8 @@ def aligned(name: str, a: Any, X: Any) -> Any:
 
 def _cut(name: str, a: Any, lengths: Sequence[int] | None) -> list[Any]:
     """An array in memory in parts for the tasks."""
+    if a is None:
+        validation.target_array(a, name=name)  # raises an error
     if lengths is None:
         raise InputValueError(
             f"{name} is in memory, but the numbers of rows of the partitions of X are not known; give {name} as a Dask "
@@ -205,18 +210,41 @@ def _learner(options: TableOptions, X: Any) -> Any:
 
 
 def _block(
-    given: tuple[str, ...], names: tuple[str, ...] | None, dtype: Any, encoding: AnyEncoding | None, *parts: Any
+    given: tuple[str, ...],
+    columns: dict[str, tuple[str, ...]],
+    dtype: Any,
+    encoding: AnyEncoding | None,
+    *parts: Any,
 ) -> Any:
-    """The block of one partition, or the error of its validation: an error that is raised would be tried again."""
+    """The block of one partition, or the error of its validation: an error that is raised would be tried again.
+
+    `columns` are those of the tables among the inputs, as Dask knows them; a partition may have another order.
+    """
     rows = dict(zip(given, parts, strict=True))
     try:
+        for name, expected in columns.items():
+            if name != "X" or encoding is None:
+                rows[name] = _in_order(name, rows[name], expected)
         if encoding is not None:
             return _encoded(encoding, dtype, **rows)
         array = validation.frame(rows.pop("X"))[0]
-        X = validation.features(array, dtype=dtype, names=names)
+        X = validation.features(array, dtype=dtype, names=columns.get("X"))
         return Block(X, *_beside(X, **rows))
     except (InputValueError, InputTypeError) as error:
         return error
+
+
+def _in_order(name: str, part: Any, expected: tuple[str, ...]) -> Any:
+    """A table of one partition with its columns in the order of the collection."""
+    found = tuple(map(str, part.columns))
+    if found == expected:
+        return part
+    if sorted(found) != sorted(expected) or len(set(found)) < len(found):
+        raise InputValueError(
+            f"{name} has the columns {listed(found)}, but those of the collection are {listed(expected)}; give "
+            "the same in all partitions."
+        )
+    return part.iloc[:, [found.index(column) for column in expected]]
 
 
 def _encoded(encoding: AnyEncoding, dtype: Any, X: Any, y: Any, sample_weight: Any = None, offset: Any = None) -> Block:

@@ -86,8 +86,8 @@ class RowsOnCluster:
         total: Survey | None = None
         unknown: Unknown = {}
         for i, of_part in enumerate(self._cluster.gathered(found)):
-            with _in_partition(i):
-                survey, levels = _or_raised(of_part)
+            with in_partition(i):
+                survey, levels = or_raised(of_part)
                 total = survey if total is None else total + survey
             add_unknown(unknown, levels)
             self._sizes.append(survey.n_samples)
@@ -113,8 +113,8 @@ class RowsOnCluster:
             return None
         learner = Learner(table)
         for i, part in enumerate(self._cluster.gathered(self._cluster.compute(learners_of(X, table)))):
-            with _in_partition(i):
-                learner.merge(_or_raised(part))
+            with in_partition(i):
+                learner.merge(or_raised(part))
         learner.warn_of_dropped(stacklevel=8)
         return learner.encoding()
 
@@ -157,7 +157,7 @@ def checked_client(client: Any) -> Client:
 
 
 @contextmanager
-def _in_partition(i: int) -> Iterator[None]:
+def in_partition(i: int) -> Iterator[None]:
     """Errors of the input, with the number of a partition."""
     try:
         yield
@@ -165,7 +165,7 @@ def _in_partition(i: int) -> Iterator[None]:
         raise type(error)(f"in partition {i} (counted from 0): {error}") from None
 
 
-def _or_raised(result: Any) -> Any:
+def or_raised(result: Any) -> Any:
     """The result of a task, which is raised if it is an error of the input."""
     if isinstance(result, InputError):
         raise result

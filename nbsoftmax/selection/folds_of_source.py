@@ -67,6 +67,8 @@ class FoldOfSource:
                 f"class {plain(classes[int(absent.argmax())])} has no sample in the training part of a fold; leave the "
                 "class out."
             )
+        if isinstance(self._problem, ProblemInParts) and self._problem.survey.soft:
+            raise InputValueError("y holds probabilities, for which the accuracy is not defined; give labels.")
         held_out = ProblemInParts.from_blocks(self._held_out, dtype=dtype, classes=classes)
         self._loss = PenalizedLoss(held_out, ObjectiveOptions())
         self._last: SoftmaxModel | None = None

@@ -217,3 +217,55 @@ def test_pandas_labels_of_every_kind_are_labels():
     for y in (pd.Categorical(Y), pd.Series(Y, dtype="string"), np.arange(M) % 3):
         frame = pd.DataFrame(X).assign(y=y)
         assert len(set(together(nbs.data.from_batches(lambda frame=frame: frame, target="y"))[1])) == 3
+
+
+def refilled(kind):
+    """Batches of 100 rows in memory that is filled again for each of them."""
+    x, y, w = np.empty((100, len(NAMES))), np.empty(100, Y.dtype), np.empty(100)
+    frame = pd.DataFrame(np.empty((100, len(NAMES))), columns=NAMES)
+    for low in range(0, M, 100):
+        rows = slice(low, low + 100)
+        x[:], y[:], w[:] = X[rows], Y[rows], W[rows]
+        frame.loc[:] = X[rows]
+        if kind == "a data frame":
+            yield frame, Y[rows], W[rows]
+        elif kind == "frames and columns over arrays":
+            yield pd.DataFrame(x, copy=False), pd.Series(y, copy=False), pd.Series(w, copy=False)
+        elif kind == "views that are read-only":
+            views = x.view(), y.view(), w.view()
+            for view in views:
+                view.flags.writeable = False
+            yield views
+        else:
+            yield x, y, w
+
+
+@pytest.mark.parametrize("batch_rows", [None, 100, 130])
+@pytest.mark.parametrize(
+    "kind", ["a data frame", "frames and columns over arrays", "views that are read-only", "arrays"]
+)
+def test_whoever_makes_batches_may_fill_the_same_memory_again(kind, batch_rows):
+    source = nbs.data.from_batches(lambda: refilled(kind), batch_rows=batch_rows)
+    blocks = list(source.blocks(np.float64))
+    assert np.array_equal(np.concatenate([block.X for block in blocks]), X)
+    assert np.array_equal(np.concatenate([np.asarray(block.y) for block in blocks]), Y)
+    assert np.array_equal(np.concatenate([block.sample_weight for block in blocks]), W)
+
+
+def test_arrays_of_a_list_are_not_copied():
+    source = nbs.data.from_batches([(X[:400], Y[:400]), (X[400:], Y[400:])], batch_rows=200)
+    assert all(np.shares_memory(block.X, X) for block in source.blocks(X.dtype))
+
+
+@pytest.mark.parametrize("name", ["y", "sample_weight", "offset"])
+def test_one_number_for_a_batch_is_refused(name):
+    given = {"y": Y[:1], "sample_weight": W[:1], "offset": np.zeros((1, 3))} | {name: 1}
+    with pytest.raises(nbs.InputValueError, match=f"{name} of a batch is 1, expected one for each row"):
+        nbs.Trainer().fit(nbs.data.from_batches([(X[:1], *given.values())]))
+
+
+def test_a_sparse_batch_of_one_dimension_is_refused():
+    from scipy.sparse import coo_array
+
+    with pytest.raises(nbs.InputValueError, match="X has 1 dimension"):
+        nbs.Trainer().fit(nbs.data.from_batches([(coo_array(np.arange(3.0)), [0, 1, 0])]))
