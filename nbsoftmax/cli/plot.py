@@ -29,6 +29,7 @@ def add_options(command: argparse.ArgumentParser) -> None:
     add("data", type=Path, nargs="?", help=DATA)
     add_labels(command, "column or array of labels")
     add_columns(command)
+    add("--sample-weight", metavar="NAME", help="for effects, the weights of the fit: a column, array or .npy file")
     add("--offset", action="append", default=[], metavar="NAMES", help=OFFSET)
     add("--image-shape", metavar="HxW", help="for coefficients, if the features are pixels: 8x8, for example")
     add("--out", type=file, required=True, metavar="PICTURE", help=".png, .svg or .pdf to write")
@@ -56,6 +57,8 @@ def _display(arguments: argparse.Namespace) -> Any:
 
     if arguments.image_shape is not None and arguments.kind != "coefficients":
         raise InputValueError(f"--image-shape is for plot coefficients, not for plot {arguments.kind}; leave it out.")
+    if arguments.sample_weight is not None and arguments.kind != "effects":
+        raise InputValueError(f"--sample-weight is for plot effects, not for plot {arguments.kind}; leave it out.")
     if arguments.kind == "convergence":
         return plots.ConvergenceDisplay.from_log(arguments.source)
     model = read_model(arguments.source, arguments.data)
@@ -72,7 +75,8 @@ def _display(arguments: argparse.Namespace) -> Any:
         from nbsoftmax.models.inference import inference  # with scipy.linalg, which the other plots do not need
 
         with shown_warnings():
-            effects = inference(model, data.X, labels, offset=data.offset).marginal_effects()
+            given = {"sample_weight": data.sample_weight, "offset": data.offset}
+            effects = inference(model, data.X, labels, **given).marginal_effects()
         return plots.MarginalEffectsDisplay.from_effects(effects)
     if arguments.kind == "decision":
         if data.offset is not None:

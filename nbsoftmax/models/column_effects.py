@@ -32,6 +32,7 @@ from nbsoftmax.models.softmax import SoftmaxModel, params_of
 from nbsoftmax.validation import Float64s
 
 STEP = float(np.cbrt(np.finfo(float).eps))  # of a difference, relative to the range of the column
+SMOOTH = 1e-2  # the largest change of a slope with a step of a quarter, relative to the largest one
 ROWS = 2**12
 
 
@@ -160,8 +161,10 @@ def mean_column_effects(
             low, high = change.low.take(rows), change.high.take(rows)
             ends = [_with_one(encoding.encode({**part, change.column: end}, dense=True).X) for end in (low, high)]
             if change.slope:
-                distance = np.where(high.values > low.values, high.values - low.values, 1.0)
-                slope = (ends[1] - ends[0]) / distance[:, None]
+                slope = _slope(ends, low, high)
+                low, high = (_nearer(part[change.column], end) for end in (low, high))
+                nearer = [_with_one(encoding.encode({**part, change.column: end}, dense=True).X) for end in (low, high)]
+                _refuse_jumps(change.name, part[change.column], slope, _slope(nearer, low, high), f, start)
                 s = weight * np.nan_to_num(part[change.column].values) if kind.endswith("ex") else weight
                 added = _of_slope(params, f, a, slope, s, of_log=kind.startswith("ey"))
             else:
@@ -182,6 +185,32 @@ def _converted(encoding: FormulaEncoding, table: Any) -> dict[str, Column]:
         if column.name not in found or column.kind == CATEGORY:
             found[column.name] = column
     return found
+
+
+def _slope(ends: Sequence[Float64s], low: Column, high: Column) -> Float64s:
+    """The difference of features at two values of a column, divided by their distance, (n, n_features + 1)."""
+    distance = np.where(high.values > low.values, high.values - low.values, 1.0)
+    return np.asarray((ends[1] - ends[0]) / distance[:, None])
+
+
+def _nearer(column: Column, end: Column) -> Column:
+    """The values a quarter of the way from those of the rows to an end."""
+    return replace(end, values=column.values + (end.values - column.values) / 4)
+
+
+def _refuse_jumps(name: str, column: Column, slope: Float64s, nearer: Float64s, f: Float64s, first: int) -> None:
+    """Refuse rows where the slope is not the same for a step of a quarter: at a jump, or where it is infinite."""
+    spread = np.nanmax(column.values) - np.nanmin(column.values)
+    rounding = 100 * np.finfo(float).eps * np.abs(f).max(axis=0) / (STEP * (spread or 1.0))
+    size = np.maximum(np.abs(slope), np.abs(nearer))
+    wrong = (np.abs(slope - nearer) > SMOOTH * size.max(axis=0) + rounding).any(axis=1)
+    if wrong.any():
+        row = int(wrong.argmax())
+        raise InputValueError(
+            f"the effect of {plain(name)} has no finite value at row {first + row} (counted from 0), where it is "
+            f"{column.values[row]:g}: a term has a jump or an infinite slope there, as I({name} > c), floor, or sqrt "
+            "at 0. Make a column of 0 and 1 of a step, or leave such rows out."
+        )
 
 
 def _with_one(X: Any) -> Float64s:

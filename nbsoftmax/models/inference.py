@@ -190,4 +190,6 @@ def _check_is_likelihood(problem: Problem, options: ObjectiveOptions, cov: str) 
 
 def _names(model: SoftmaxModel, fit_intercept: bool) -> tuple[str, ...]:
     names = feature_names(model)
+    if fit_intercept and "const" in names:
+        raise InputValueError("a feature is called 'const', as the intercept is in the results; rename the column.")
     return (*names, "const") if fit_intercept else names

@@ -152,8 +152,8 @@ class Inference(Displayed):
         one = isinstance(features, str) or np.ndim(features) == 0
         several: list[Any] = [features] if one else list(features)  # type: ignore[arg-type]
         encoding = self.model.encoding
-        columns = [number for feature in several for number in numbers_of(feature, self.names, encoding)]
-        if not columns or len(set(columns)) < len(columns):
+        columns = list(dict.fromkeys(j for feature in several for j in numbers_of(feature, self.names, encoding)))
+        if not columns or len(set(map(str, several))) < len(several):
             raise InputValueError(f"features is {plain(features)}, expected one or more features without repetition.")
         chosen = np.arange(self.n_params).reshape(self.params.shape)[:, columns].ravel()
         return wald(np.eye(self.n_params)[chosen], np.zeros(chosen.size), self.params.ravel(), self.covariance)

@@ -19,6 +19,8 @@ def numbers_of(feature: str | int, names: Sequence[str], encoding: AnyEncoding |
     InputValueError
         If there is no such feature, or more than one.
     """
+    if encoding is not None and feature in encoding.columns and encoding.features_of(str(feature)):
+        return [names.index(name) for name in encoding.features_of(str(feature))]  # "age" and "I(age ** 2)"
     if isinstance(feature, str) and names.count(feature) == 1:
         return [names.index(feature)]
     is_number = isinstance(feature, (int, np.integer)) and not isinstance(feature, bool)
@@ -26,8 +28,6 @@ def numbers_of(feature: str | int, names: Sequence[str], encoding: AnyEncoding |
         return [int(feature)]
     known = f"the columns are {list(names)}"
     if encoding is not None:
-        if feature in encoding.columns and encoding.features_of(str(feature)):
-            return [names.index(name) for name in encoding.features_of(str(feature))]
         known += f", and those of the table {listed(encoding.columns)}"
     raise InputValueError(f"{plain(feature)} is not the name or number of one column; {known}.")
 

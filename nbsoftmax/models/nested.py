@@ -7,8 +7,13 @@ from typing import Any
 import numpy as np
 
 from nbsoftmax.errors import InputValueError, listed
+from nbsoftmax.kernels.runtime.blas import one_thread
+from nbsoftmax.validation import is_sparse
 
 Inference = Any  # which imports this module
+MOST_WORK = 10**10  # multiplications to find out whether columns are linear combinations of others
+SPANNED = 1e-8  # the rest of such a column, relative to its largest value
+TINY = float(np.finfo(float).tiny)
 
 
 def refuse_firth(fit: Inference, what: str) -> None:
@@ -28,12 +33,15 @@ def refuse_not_nested(full: Inference, restricted: Inference) -> None:
                 "a fit has class_weight, with which the ratio of likelihoods is not chi-squared; use wald_test."
             )
     n_classes, n_others = len(full.classes) + 1, len(restricted.classes) + 1
-    fewer = set(restricted.names) < set(full.names)
+    fewer = set(restricted.names) < set(full.names) or (
+        restricted.n_params < full.n_params and _spans(full.problem, restricted.problem)
+    )
     if not fewer or restricted.n_samples != full.n_samples or n_others != n_classes:
         raise InputValueError(
             f"restricted has {restricted.n_samples:g} samples, {n_others} classes and the columns "
             f"{list(restricted.names)}; expected {full.n_samples:g}, {n_classes} and fewer columns of "
-            f"{list(full.names)}; fit both to the same samples, and call the test of the larger model."
+            f"{list(full.names)}, or linear combinations of these; fit both to the same samples, and call the test of "
+            "the larger model."
         )
     labels, others = full.model.classes.tolist(), restricted.model.classes.tolist()
     if labels != others:
@@ -42,3 +50,21 @@ def refuse_not_nested(full: Inference, restricted: Inference) -> None:
         ours, theirs = (getattr(fit.problem, what, None) for fit in (full, restricted))  # no problem after pickling
         if ours is not None and theirs is not None and not np.array_equal(ours, theirs):
             raise InputValueError(f"restricted was fitted with another {what}; fit both to the same samples.")
+
+
+def _spans(full: Any, restricted: Any) -> bool:
+    """Whether the columns of one problem are linear combinations of those of another and of the intercept.
+
+    False where the rows are not known, or are so many that the answer takes long.
+    """
+    if full is None or restricted is None or full.on_device or restricted.on_device:
+        return False
+    n = full.n_samples
+    if restricted.n_samples != n or n * (full.n_features + 1) ** 2 > MOST_WORK:
+        return False
+    X, Z = (np.asarray(p.X.toarray() if is_sparse(p.X) else p.X, np.float64) for p in (full, restricted))
+    X = np.column_stack([X, np.ones(n)])
+    X, Z = X / np.maximum(np.abs(X).max(axis=0), TINY), Z / np.maximum(np.abs(Z).max(axis=0), TINY)
+    with one_thread():
+        rest = Z - X @ np.linalg.lstsq(X, Z, rcond=None)[0]
+    return bool((np.abs(rest).max(axis=0) <= SPANNED).all())

@@ -28,6 +28,7 @@ from nbsoftmax.validation import Float64s, Floats, WeightedTargets
 
 COVARIANCES = ("fisher", "sandwich", "HC0", "HC1", "cluster")
 Codes = NDArray[np.int32]
+KEPT_ROWS = "{}[table[list(model.encoding.columns)].notna().all(axis=1)]"
 
 
 def group_codes(groups: Any, cov: str, problem: Problem) -> Codes | None:
@@ -41,8 +42,7 @@ def group_codes(groups: Any, cov: str, problem: Problem) -> Codes | None:
     if problem.encoding is not None and problem.encoding.drops_rows and np.shape(groups)[:1] != (problem.n_samples,):
         raise InputValueError(
             f"groups has shape {np.shape(groups)}, but {problem.n_samples} rows are left of the fit, which leaves out "
-            "those with missing values; give the groups of the others, for example "
-            "groups[table[list(model.encoding.columns)].notna().all(axis=1)]."
+            f"those with missing values; give the groups of the others, for example {KEPT_ROWS.format('groups')}."
         )
     codes, _ = validation.labels(_names_of_groups(groups), n_samples=problem.n_samples, name="groups")
     if problem.sample_weight.size:

@@ -26,6 +26,7 @@ from nbsoftmax.kernels.runtime.blas import one_thread
 from nbsoftmax.models.chi_squared import SINGULAR, ChiSquared, chi_squared
 from nbsoftmax.models.likelihood import blocks
 from nbsoftmax.models.predictions import predictions
+from nbsoftmax.models.robust import KEPT_ROWS
 from nbsoftmax.problem import Problem
 from nbsoftmax.validation import Float64s
 
@@ -43,9 +44,12 @@ def score_test(
         array = array[:, None] if array.ndim == 1 else array
     Z = validation.features(array, name="Z", names=names)
     if Z.shape[0] != problem.n_samples or Z.shape[1] == 0:
+        hint = ""
+        if problem.encoding is not None and problem.encoding.drops_rows:
+            hint = "; the fit leaves out rows with missing values: give the others, " + KEPT_ROWS.format("Z")
         raise InputValueError(
             f"Z has the shape {Z.shape}; expected one row for each of the {problem.n_samples} samples of the fit, and "
-            "at least one column."
+            f"at least one column{hint}."
         )
     if problem.class_weight is not None:
         raise InputValueError("the score test is not defined for a fit with class_weight; fit without it.")

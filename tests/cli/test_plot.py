@@ -80,3 +80,18 @@ def test_plot_draws_the_effects_of_a_fit_without_penalty(flowers, model, tmp_pat
     capsys.readouterr()
     said = refused(capsys, "plot", "effects", model, path, "--target", "species", "--out", out)
     assert "it was trained with a penalty" in said
+
+
+def test_effects_of_a_weighted_fit_need_its_weights(tmp_path, capsys):
+    rng = np.random.default_rng(0)
+    rows = "".join(
+        f"{x:.3f},{w},{y}\n" for x, w, y in zip(rng.normal(size=90), rng.integers(1, 9, 90), "abc" * 30, strict=True)
+    )
+    path, model, out = tmp_path / "data.csv", tmp_path / "m.npz", tmp_path / "p.png"
+    path.write_text("x,w,y\n" + rows)
+    assert run("fit", path, "--target", "y", "--sample-weight", "w", "--l2", 0, "--out", model) == 0
+    assert run("plot", "effects", model, path, "--target", "y", "--sample-weight", "w", "--out", out) == 0
+    assert out.read_bytes().startswith(b"\x89PNG")
+    capsys.readouterr()
+    other = refused(capsys, "plot", "confusion", model, path, "--target", "y", "--sample-weight", "w", "--out", out)
+    assert "--sample-weight is for plot effects" in other

@@ -97,3 +97,17 @@ def test_tables_that_leave_nothing_to_learn_are_named(table):
 def test_a_table_without_rows_has_no_predictions(table):
     model = fitted("y ~ x*g + z", table)
     assert model.predict_proba(table[:0]).shape == (0, 3)
+
+
+@pytest.mark.parametrize(
+    ("term", "message"),
+    [
+        ("offset(x)", "write offset= to fit_formula"),
+        ("ns(x, 3)", "write cr"),
+        ("factor(g)", r"write C\(x\)"),
+        ("I(x^2)", "power in R; write"),
+    ],
+)
+def test_functions_of_r_are_answered_with_what_to_write(term, message, table):
+    with pytest.raises(nbs.InputValueError, match=message):
+        fitted(f"y ~ x + {term}", table)

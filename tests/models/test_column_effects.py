@@ -179,3 +179,34 @@ def test_the_fit_says_which_columns_are_only_0_and_1():
     of_columns, of_features = inference.marginal_effects(two, columns=["x"]), inference.marginal_effects(two)
     assert not of_columns.binary[0]
     np.testing.assert_allclose(of_columns.effects[0], of_features.effects[0], rtol=1e-4)  # a difference, one-sided
+
+
+AGES = survey().assign(age=lambda table: table.age.round(), trips=np.arange(300) % 5)
+
+
+@pytest.mark.parametrize(
+    ("terms", "column"),
+    [
+        ("I(age > 40)", "age"),
+        ("floor(age / 10)", "age"),
+        ("age + I(age > 40)", "age"),
+        ("sqrt(trips)", "trips"),
+        ("km + I(trips ** 0.5)", "trips"),
+        ("sign(trips - 2)", "trips"),
+    ],
+)
+def test_an_effect_at_a_jump_or_an_infinite_slope_is_refused_by_row(terms, column):
+    inference = nbs.fit_formula(f"y ~ {terms}", AGES, l2=0.0).inference()
+    with pytest.raises(nbs.InputValueError, match=f"effect of '{column}' has no finite value at row [0-9]+ "):
+        inference.marginal_effects(AGES, columns=[column])
+    away = AGES[(AGES.age % 10 != 0) & (AGES.trips % 5 != 0) & (AGES.trips != 2)]
+    assert np.isfinite(inference.marginal_effects(away, columns=[column]).effects).all()
+
+
+@pytest.mark.parametrize(
+    "terms",
+    ["bs(age, 4)", "bs(age, 4, degree=1)", "poly(age, 3)", "sqrt(age)", "I(1 / age)", "abs(age - 40)", "bs(age, 9)"],
+)
+def test_ends_of_splines_and_kinks_have_effects(terms):
+    inference = nbs.fit_formula(f"y ~ {terms}", AGES, l2=0.0).inference()
+    assert np.isfinite(inference.marginal_effects(AGES, columns=["age"]).effects).all()

@@ -76,3 +76,40 @@ def test_groups_may_be_of_any_kind(kind):
         groups[3] = "NaT" if kind != "numbers" else np.nan
         with pytest.raises(nbs.InputValueError, match="groups has a missing value at row 3"):
             FULL.inference(cov="cluster", groups=groups)
+
+
+def test_a_model_may_be_nested_by_the_span_of_its_columns():
+    pd = pytest.importorskip("pandas")
+    pytest.importorskip("formulaic")
+    rng = np.random.default_rng(0)
+    table = pd.DataFrame({"n": rng.integers(0, 5, 300), "x": rng.normal(size=300)})
+    table["y"] = rng.choice(list("abc"), 300)
+
+    def fit(formula):
+        return nbs.fit_formula(formula, table, l2=0.0).inference()
+
+    for full, restricted, df in (("C(n)", "n", 6), ("poly(x, 3) + n", "x + n", 4), ("n * x", "x:n", 4)):
+        found = fit(f"y ~ {full}").likelihood_ratio_test(fit(f"y ~ {restricted}"))
+        assert found.df == df
+        assert found.statistic > 0
+    for full, restricted in (("C(n)", "x"), ("n", "C(n)"), ("poly(x, 3)", "exp(x)")):
+        with pytest.raises(nbs.InputValueError, match="or linear combinations of these"):
+            fit(f"y ~ {full}").likelihood_ratio_test(fit(f"y ~ {restricted}"))
+
+
+def test_a_column_is_all_the_features_that_are_made_from_it_alone():
+    pd = pytest.importorskip("pandas")
+    pytest.importorskip("formulaic")
+    rng = np.random.default_rng(0)
+    table = pd.DataFrame(
+        {"x": rng.normal(size=300), "g": rng.choice(list("uv"), 300), "y": rng.choice(list("abc"), 300)}
+    )
+    found = nbs.fit_formula("y ~ x + I(x ** 2) + g", table, l2=0.0).inference()
+    both = found.wald_test(["x", "I(x ** 2)"])
+    assert found.wald_test("x") == both
+    assert both.df == 4
+    assert found.wald_test(found.names.index("x")).df == 2
+    with pytest.raises(nbs.InputValueError, match="without repetition"):
+        found.wald_test(["g", "g"])
+    with pytest.raises(nbs.InputValueError, match="a feature is called 'const'"):
+        nbs.fit_formula("y ~ const", table.rename(columns={"x": "const"}), l2=0.0).inference()

@@ -59,6 +59,14 @@ COMPARISONS: dict[type[ast.cmpop], Callable[..., Any]] = {
     ast.Gt: operator.gt,
     ast.GtE: operator.ge,
 }
+IN_R = {
+    "offset": "offset= to fit_formula (--offset on the command line)",
+    "ns": "cr(x, df, constraints='center')",
+    "factor": "C(x)",
+    "ordered": "C(x, Poly)",
+    "relevel": "C(x, Treatment('level'))",
+    "s": "bs(x, df) or cr(x, df)",
+}
 GRAMMAR = (
     "A term is made of columns, numbers, + - * / **, comparisons and the functions "
     f"{', '.join(['I', 'C', *BASES, *SCALES, *ELEMENTWISE])}; compute anything else as a column of the table."
@@ -170,6 +178,8 @@ class _Checker:
                 self._refuse(f"{plain(node.value)}, which is not a number")
         elif isinstance(node, ast.UnaryOp) and type(node.op) in UNARY:
             self._number(node.operand, depth + 1)
+        elif isinstance(node, ast.BinOp) and isinstance(node.op, ast.BitXor):
+            self._refuse("^, which is a power in R; write **")
         elif isinstance(node, ast.BinOp) and type(node.op) in BINARY:
             self._number(node.left, depth + 1)
             self._number(node.right, depth + 1)
@@ -193,6 +203,8 @@ class _Checker:
             self._number(node.args[0], depth + 1)
         elif function in BASES or function == "C":
             self._refuse(f"{function}() inside another expression; it must be a term of its own")
+        elif function in IN_R:
+            self._refuse(f"the function {plain(function)} of R; write {IN_R[function]}")
         else:
             self._refuse(f"the function {plain(function or ast.unparse(node.func))}")
 
