@@ -33,7 +33,9 @@ def refuse_collinear(
             f"the squares of the column {names[j]!r} exceed the range of float64; divide it by a power of 10."
         )
     if not diagonal.all():
-        raise InputValueError(f"the column {names[diagonal.argmin()]!r} is 0 in every row; leave it out.")
+        name = names[diagonal.argmin()]
+        combined = " (of a formula: make one column of the combinations that occur)" if ":" in name else ""
+        raise InputValueError(f"the column {name!r} is 0 in every row; leave it out{combined}.")
     scale = 1 / np.sqrt(diagonal)
     values, vectors = eigh(gram * scale * scale[:, None], subset_by_index=(0, 0))
     if values[0] <= noise:

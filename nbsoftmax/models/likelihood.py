@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import cho_factor, cho_solve
+from scipy.linalg import cho_factor, cho_solve, eigh
 
 from nbsoftmax import validation
 from nbsoftmax.collinearity import leave_out, refuse_collinear
@@ -31,6 +31,7 @@ MAX_DISTANCE = 1.0  # in standard errors, from the model to the maximum of the l
 MAX_GAP = 1e-5  # or relative to the likelihood: a `tol` of 1e-6 is more than a standard error for a million samples
 # Relative error of standard errors, times 1 - R^2 of a column; of nearly equal columns at most 3.5 eps were measured.
 ROUNDING = 5 * float(np.finfo(np.float64).eps)
+LARGE = 0.3  # of the largest coefficient: that of a column that an error names
 MOST_ERROR = 5e-3  # above which there is a warning
 
 
@@ -134,11 +135,19 @@ def _factor_at(
     if cholesky is not None and (factor := _Factor(cholesky, scale)).squares.min() > noise:
         return factor
     refuse_collinear(objective.backend.gram()[: len(names), : len(names)], noise, names, objective.dtype, advice)
+    by = _along_null(information * scale * scale[:, None], names)
     raise InputValueError(
         "the information matrix is singular although no columns are collinear: some samples are perfectly separable, "
-        "and the likelihood has no maximum; leave out the columns that separate them, fit with "
-        "penalty='firth', or with l2 to predict."
+        f"mostly by the columns {listed(by)}, and the likelihood has no maximum; leave out the columns that separate "
+        "them, fit with penalty='firth', or with l2 to predict."
     )
+
+
+def _along_null(matrix: Float64s, names: tuple[str, ...]) -> list[str]:
+    """The columns with the largest coefficients in the direction in which the likelihood has the least curvature."""
+    share = np.abs(eigh(matrix, subset_by_index=(0, 0))[1]).reshape(-1, len(names)).max(axis=0)
+    found = [names[j] for j in np.flatnonzero(share > LARGE * share.max()).tolist()]
+    return [name for name in found if name != "const"] or found
 
 
 def _largest_change(step: Float64s, X: Any) -> float:

@@ -1,0 +1,28 @@
+"""Errors of inference where the likelihood has no maximum name the columns, and advise what can be done."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import nbsoftmax as nbs
+
+
+@pytest.mark.filterwarnings("ignore:the fit has not converged")
+@pytest.mark.parametrize("tol", [1e-12, 1e-6])
+def test_columns_that_separate_are_named_however_far_the_fit_went(tol):
+    rng = np.random.default_rng(0)
+    table = pd.DataFrame({"x": rng.normal(size=300), "g": rng.choice(list("uvw"), 300)})
+    y = np.where(table.g == "w", 2, rng.integers(0, 3, 300))  # the level w has one class
+    options = nbs.TableOptions(drop_first=True)
+    with pytest.raises(nbs.InputValueError, match=r"mostly by the columns 'g\[w\]'"):
+        nbs.Trainer(tol=tol, table=options).fit(table, y).inference()
+
+
+def test_an_empty_cell_of_an_interaction_has_advice_that_can_be_followed():
+    rng = np.random.default_rng(0)
+    table = pd.DataFrame({"a": rng.choice(list("uv"), 300), "b": rng.choice(list("xyz"), 300)})
+    table = table[(table.a != "v") | (table.b != "z")].assign(y=lambda kept: rng.choice(list("kl"), len(kept)))
+    with pytest.raises(nbs.InputValueError, match=r"0 in every row; leave it out \(of a formula: make one column"):
+        nbs.fit_formula("y ~ a * b", table, l2=0.0).inference()
+    joined = table.assign(ab=table.a + table.b)
+    assert nbs.fit_formula("y ~ ab", joined, l2=0.0).inference().df_model == 4
