@@ -10,7 +10,7 @@ from nbsoftmax.cli.options import add_bounds, add_data, add_encoding, file
 from nbsoftmax.cli.output import print_report
 from nbsoftmax.cli.reading import Data, has_intercept, read_data, with_numbering
 from nbsoftmax.cli.saving import check_outputs, save_model
-from nbsoftmax.cli.streaming import is_several, opened_source, refuse_formula
+from nbsoftmax.cli.streaming import is_several, opened_source, refuse_formula, with_whole_labels
 from nbsoftmax.cli.unpenalised import add_option as add_unpenalised
 from nbsoftmax.cli.unpenalised import penalty_weight
 
@@ -93,7 +93,7 @@ def run(arguments: argparse.Namespace) -> int:
         model = found.result.model
         if data.feature_names is not None:
             model = replace(model, feature_names=data.feature_names, encoding=data.encoding)
-        saved, code = save_model(found.result, with_numbering(model, data.zero_based), arguments.out)
+        saved, code = save_model(found.result, with_whole_labels(with_numbering(model, data.zero_based)), arguments.out)
         lines.append(f"model: {saved}")
         facts["model"] = saved
     print_report(arguments, lines, facts)

@@ -110,7 +110,8 @@ def run(arguments: argparse.Namespace) -> int:
     trainer.fit_intercept &= has_intercept(problem.encoding)
     with collect_warnings() as warned:
         result = trainer.fit(problem, checkpoint=arguments.checkpoint, resume=arguments.resume)
-    saved, code = save_model(result, with_numbering(result.model, zero_based), arguments.out)
+    model = streaming.with_whole_labels(with_numbering(result.model, zero_based))
+    saved, code = save_model(result, model, arguments.out)
     lines, facts = fit_lines(result), fit_facts(result) | {"l1": arguments.l1, "l2": l2}
     encoding = result.model.encoding
     if encoding is not None:

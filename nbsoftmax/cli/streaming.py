@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
     from nbsoftmax.data.block_source import BlockSource
     from nbsoftmax.data.tables import Request
+    from nbsoftmax.models.softmax import SoftmaxModel
     from nbsoftmax.problem import ProblemInParts
 
 
@@ -95,6 +97,11 @@ def streamed_problem(arguments: argparse.Namespace, callbacks: Sequence[Any]) ->
     of_fit: dict[str, Any] = {"names": source.feature_names, "table": source.encoding, "classes": problem.classes}
     held_out = opened_source(arguments, [arguments.validation_data], **of_fit)
     return problem.with_validation_data(held_out)
+
+
+def with_whole_labels(model: SoftmaxModel) -> SoftmaxModel:
+    """The model with integers for labels that are whole floats, as files that are read at once have them."""
+    return replace(model, classes=model.classes.astype("int64")) if model.classes.dtype.kind == "f" else model
 
 
 def refuse_formula(arguments: argparse.Namespace) -> None:

@@ -198,3 +198,16 @@ def test_text_files_of_other_forms_and_a_useless_cache_are_refused(tmp_path, cap
     np.save(tmp_path / "y.npy", [0, 1, 0, 1])
     given = "fit", tmp_path / "X.npy", "--labels", tmp_path / "y.npy", "--stream", "--cache", tmp_path / "c", *out
     assert "--cache is for files that must be decoded" in refused(capsys, *given)
+
+
+@pytest.mark.parametrize("command", ["fit", "cv"])
+def test_labels_that_are_whole_floats_become_integers(command, tmp_path):
+    rng = np.random.default_rng(0)
+    (tmp_path / "data").mkdir()
+    for i in range(2):
+        table = pa.table({"x": rng.normal(size=60), "y": np.tile([0.0, 1.0, 7.0], 20)})
+        parquet.write_table(table, tmp_path / "data" / f"{i}.parquet")
+    assert run(command, tmp_path / "data", "--target", "y", "--out", tmp_path / "m.npz") == 0
+    classes = nbs.SoftmaxModel.load(tmp_path / "m.npz").classes
+    assert classes.tolist() == [0, 1, 7]
+    assert classes.dtype == np.int64
