@@ -35,7 +35,7 @@ def counts_of(rows: Margins, n_samples: int, n_classes: int, params: Float64s, s
         grows = grown.any(axis=1)
         grown[np.arange(labels.size), labels] = True  # z_y - z_y stays 0
         grown[:, np.isnan(step).any(axis=1)] = True
-        for row, found in ((SHRINKS, shrinks), (GROWS, grows), (ALL_GROW, grown.all(axis=1))):
+        for row, found in ((SHRINKS, shrinks), (GROWS, grows), (ALL_GROW, grown.all(axis=1) & grows)):
             counts[row] += np.bincount(labels[found], minlength=n_classes)
         if shrinks.any():
             break

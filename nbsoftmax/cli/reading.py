@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 from nbsoftmax.cli.options import COLUMNS, ENCODING, TEXT
 from nbsoftmax.cli.output import warn
 from nbsoftmax.cli.reading_progress import ReadingProgress
-from nbsoftmax.errors import InputError, InputValueError
+from nbsoftmax.errors import InputError, InputValueError, listed, plain
 
 if TYPE_CHECKING:
     import argparse
@@ -136,8 +136,20 @@ def as_classes(y: Any, classes: Any) -> Any:
     integers, although the classes of the whole data are text.
     """
     by_text = {str(label): k for k, label in enumerate(classes.tolist())}
-    found = [by_text.get(str(label)) for label in y.tolist()]
-    return y if None in found else classes[found]  # unknown labels are reported by `validation.codes_of`
+    if classes.dtype.kind == "b":
+        by_text |= {str(label).lower(): k for k, label in enumerate(classes.tolist())}
+    given = y.tolist()
+    found = [by_text.get(str(label)) for label in given]
+    if None not in found:
+        return classes[found]
+    odd = given[found.index(None)]
+    same = type(odd) is type(classes.tolist()[0])  # then `validation.codes_of` reports it
+    if not same and any(k is not None for k in found):
+        raise InputValueError(
+            f"y contains the label {plain(odd)}, which the model was not trained on (its classes: "
+            f"{listed(classes.tolist())}); leave such rows out."
+        )
+    return y
 
 
 def weights_of(arguments: argparse.Namespace) -> str | None:

@@ -256,7 +256,9 @@ def _target(batch: Any, target: str | tuple[str, ...], first_row: int) -> Any:
     kind, types = array.type, pa.types
     if _width(kind):
         return _matrix(array, target, first_row)
-    _refuse_missing(array, target, first_row)
+    _refuse_missing(
+        array, target, first_row, "drop such rows, or, in text, name other spellings of missing values (--null)"
+    )
     if types.is_string(kind) or types.is_large_string(kind) or str(kind) == "string_view":
         array = array.cast(pa.large_string()).dictionary_encode()
     if types.is_dictionary(array.type):
@@ -270,11 +272,13 @@ def _target(batch: Any, target: str | tuple[str, ...], first_row: int) -> Any:
     return floats_of(array) if types.is_decimal(kind) else array.to_numpy(zero_copy_only=False)
 
 
-def _refuse_missing(array: Any, name: str, first_row: int) -> None:
+def _refuse_missing(
+    array: Any, name: str, first_row: int, advice: str = "drop such rows, or impute the values"
+) -> None:
     if array.null_count:
         missing = np.asarray(array.is_null().to_numpy(zero_copy_only=False))
         raise InputValueError.about_rows(
             f"there is a missing value in column {plain(name)} at row ",
             first_row + int(missing.argmax()),
-            " (counted from 0); drop such rows, or impute the values.",
+            f" (counted from 0); {advice}.",
         )

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from nbsoftmax.data import labels
 from nbsoftmax.data.arrow import arrow
 from nbsoftmax.data.text import is_number
+from nbsoftmax.errors import InputValueError, listed, plain
 
 
 class TextLabels:
@@ -46,6 +47,8 @@ class TextLabels:
         self.name, self.column, self._read, self._missing = name, column, read, {"", *missing}
         self.classes = [] if classes is None else list(classes.tolist())
         self._known = {str(label): label for label in self.classes}
+        if any(isinstance(label, bool) for label in self.classes):
+            self._known |= {str(label).lower(): label for label in self.classes}
 
     def of(self, texts: Any) -> Any:
         """The labels of a batch, an array of Arrow of integers, booleans or text, null where they are missing."""
@@ -53,9 +56,13 @@ class TextLabels:
         distinct, codes = self._encoded(texts)
         typed: Any = distinct
         if self._known:
-            found = [self._known.get(text) for text in distinct]
-            # A label that is not known is refused by whoever looks for its class.
-            typed = self._typed(distinct).tolist() if None in found else found
+            unknown = [text for text in distinct if text not in self._known]
+            if unknown:
+                raise InputValueError(
+                    f"y contains the label {plain(unknown[0])}, which the model was not trained on (its classes: "
+                    f"{listed(self.classes)}); leave such rows out."
+                )
+            typed = [self._known[text] for text in distinct]
         elif self._are_integers:
             typed = list(map(int, distinct))
         absent = codes < 0
@@ -78,11 +85,9 @@ class TextLabels:
             n_rows += len(batch)
         return bool(distinct) and self._typed(list(distinct), list(distinct.values())).dtype.kind == "i"
 
-    def _typed(self, distinct: list[str], rows: list[int] | None = None) -> NDArray[Any]:
+    def _typed(self, distinct: list[str], rows: list[int]) -> NDArray[Any]:
         """Distinct labels as `labels.of_text` returns them, which refuses numbers that cannot be labels."""
-        located = _Rows(self.name, rows or [0] * len(distinct))
-        known = set(distinct) if rows is None else set()
-        return labels.of_text(located, self.column, arrow().chunked_array([distinct]), known, ())
+        return labels.of_text(_Rows(self.name, rows), self.column, arrow().chunked_array([distinct]), (), ())
 
     def _encoded(self, texts: Any) -> tuple[list[str], NDArray[np.int64]]:
         """The distinct texts without spaces around them, and the place of each row among these, -1 for missing."""

@@ -20,6 +20,8 @@ from nbsoftmax.errors import InputTypeError, plain
 
 NUMBER, CATEGORY, DATE = "number", "category", "date"
 TRUTH = {"true": 1.0, "false": 0.0}
+NUMBER_AS_TRUTH = {"0": "False", "1": "True"}  # levels of one column, as tables with other types have them
+TRUTH_AS_NUMBER = {"False": "0", "True": "1"}
 YEAR_FIRST = re.compile(r"\d{4}([-/])\d{2}\1\d{2}([T ]\d{2}:\d{2}.*)?")
 # Dates whose day and month cannot be told apart, or that have names of months, other separators or fewer digits.
 MONTH = (

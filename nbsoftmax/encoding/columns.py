@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any, ClassVar
 
@@ -17,7 +17,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nbsoftmax.encoding.base import Encoded, Unknown, WrongFieldError
-from nbsoftmax.encoding.column import CATEGORY, DATE, NUMBER, Column, canonical, complete
+from nbsoftmax.encoding.column import (
+    CATEGORY,
+    DATE,
+    NUMBER,
+    NUMBER_AS_TRUTH,
+    TRUTH_AS_NUMBER,
+    Column,
+    canonical,
+    complete,
+)
 from nbsoftmax.encoding.frames import columns_of
 from nbsoftmax.encoding.options import MISSING
 from nbsoftmax.errors import InputValueError, listed, plain
@@ -25,7 +34,6 @@ from nbsoftmax.validation import Float64s
 
 PARTS = ("year", "month", "day")
 IMPUTE = 'give missing="mean" or missing="drop" in TableOptions (--missing on the command line), or impute the values'
-OLD_TRUTH = {"True": "1", "False": "0"}
 # Bytes of a stored element of a sparse array and its transposed copy, which the kernels read, in units of a float64.
 STORED = 3
 
@@ -120,14 +128,17 @@ class CategoryColumn:
 
     def convert(self, column: Column) -> Column:
         """The column as levels."""
-        return replace(column.as_levels(), truth=column.truth)
+        return column.as_levels()
 
     def positions(self, column: Column) -> tuple[NDArray[np.int64], NDArray[np.bool_], list[str]]:
         """The feature that is 1 in each row, or -1; which rows have an unknown level; and some of these levels."""
         exact, alike = self._places
         place = [exact.get(level, alike.get(canonical(level))) for level in column.levels]
-        if column.truth:  # whose levels were 0 and 1 in models of version 0.2
-            place = [exact.get(OLD_TRUTH[x]) if j is None else j for x, j in zip(column.levels, place, strict=True)]
+        for other in (TRUTH_AS_NUMBER, NUMBER_AS_TRUTH):  # the same levels in a table with other types
+            if exact.keys() <= set(other.values()):
+                place = [
+                    exact.get(other.get(x, "")) if j is None else j for x, j in zip(column.levels, place, strict=True)
+                ]
         unknown = np.array([j is None for j in place] + [False])[column.values]
         lookup = np.array([-1 if j is None else j for j in place] + [-1], np.int64)
         occurs = column.counts.tolist()

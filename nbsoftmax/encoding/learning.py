@@ -16,7 +16,9 @@ from nbsoftmax.encoding.column import (
     CATEGORY,
     DATE,
     NUMBER,
+    NUMBER_AS_TRUTH,
     OTHER_DATE,
+    TRUTH_AS_NUMBER,
     Column,
     complete,
     date,
@@ -212,7 +214,8 @@ class _Seen:
         else:
             self.declared, self.sums = self._order(later), tuple(map(add, self.sums, later.sums))
         self.strict |= later.strict
-        for level, n in later.counts.items():
+        self.counts, more = _alike(self.counts, later.counts), _alike(later.counts, self.counts)
+        for level, n in more.items():
             self.counts[level] = self.counts.get(level, 0) + n
 
     def _order(self, later: _Seen) -> tuple[str, ...] | None:
@@ -291,6 +294,13 @@ class _Seen:
         declared = self.declared
         levels = in_order(list(self.counts)) if declared is None else tuple(x for x in declared if x in self.counts)
         return CategoryColumn(self.name, levels, levels[0] if options.drop_first else None, indicator)
+
+
+def _alike(counts: dict[str, int], others: dict[str, int]) -> dict[str, int]:
+    """The counts of levels 0 and 1 as those of False and True, if the others are these."""
+    if not (counts and others and counts.keys() <= NUMBER_AS_TRUTH.keys() and others.keys() <= TRUTH_AS_NUMBER.keys()):
+        return counts
+    return {NUMBER_AS_TRUTH[level]: n for level, n in counts.items()}
 
 
 def learned(table: Any, options: TableOptions) -> Encoding:

@@ -206,7 +206,7 @@ class SoftmaxRegression(CallbackSupportMixin, FittedClassifier):
 
         The first call starts from the last `fit`, if there was one, or else from 0. C has the same meaning as in a fit
         to all samples so far. The distance from the minimum is not known: `gap_` is inf. Parameters other than
-        `fit_intercept` may be set between two calls.
+        `fit_intercept` and `random_state` may be set between two calls.
 
         Parameters
         ----------
@@ -286,6 +286,7 @@ class SoftmaxRegression(CallbackSupportMixin, FittedClassifier):
             )
         trainer.l2, trainer.penalty_weight = l2, self.penalty_weight
         trainer.class_weight, trainer.label_smoothing = class_weight, self.label_smoothing
+        trainer.n_threads = self._n_threads()
         return trainer
 
     def _trainer(self, l1: float, l2: float, bounds: Any, callbacks: tuple[Any, ...]) -> Trainer:

@@ -23,7 +23,7 @@ def readable(y: Any) -> Any:
         return _of_list(y)
     if not isinstance(y, np.ndarray):
         dtype = getattr(y, "dtype", None)
-        if dtype is not None and hasattr(y, "isna") and y.isna().any():
+        if dtype is not None and hasattr(y, "isna") and not validation.is_dask(y) and y.isna().any():
             row = int(np.asarray(y.isna()).argmax())
             raise InputValueError.about_rows("y has a missing value at row ", row, "; drop such rows.")
         known = getattr(dtype, "numpy_dtype", None)

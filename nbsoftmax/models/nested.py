@@ -47,9 +47,17 @@ def refuse_not_nested(full: Inference, restricted: Inference) -> None:
     if labels != others:
         raise InputValueError(f"restricted has the classes [{listed(others)}], expected [{listed(labels)}].")
     for what in ("y", "sample_weight", "offset"):
-        ours, theirs = (getattr(fit.problem, what, None) for fit in (full, restricted))  # no problem after pickling
-        if ours is not None and theirs is not None and not np.array_equal(ours, theirs):
+        if full.problem is None or restricted.problem is None:  # after pickling
+            break
+        ours, theirs = (_filled(getattr(fit.problem, what), what) for fit in (full, restricted))
+        if not (np.array_equal(ours, theirs) if ours.shape == theirs.shape else (ours == theirs).all()):
             raise InputValueError(f"restricted was fitted with another {what}; fit both to the same samples.")
+
+
+def _filled(array: Any, what: str) -> Any:
+    """An array, or what stands for it where none was given: weights of 1, an offset of 0."""
+    array = np.asarray(array)
+    return array if array.size else np.array(1.0 if what == "sample_weight" else 0.0)
 
 
 def _spans(full: Any, restricted: Any) -> bool:

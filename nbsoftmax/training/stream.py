@@ -46,6 +46,8 @@ class Stream:
         How the features are made from the columns of tables.
     """
 
+    _n_samples, _weight = 0, 0.0  # also of a stream that an earlier version has pickled
+
     def __init__(
         self,
         classes: NDArray[Any],

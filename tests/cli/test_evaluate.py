@@ -1,6 +1,7 @@
 """The command `evaluate`: scores and the confusion matrix."""
 
 import numpy as np
+import pytest
 
 import nbsoftmax as nbs
 from tests.cli.commands import SPECIES, refused, run
@@ -45,3 +46,17 @@ def test_evaluate_refuses_weights_that_do_not_add_up(flowers, model, tmp_path, c
     weighted.write_text("\n".join([f"{lines[0]},w", *(f"{line},1e308" for line in lines[1:])]), encoding="utf-8")
     evaluate = "evaluate", model, weighted, "--target", "species", "--sample-weight", "w"
     assert "the largest weight is 1e+308, too large to add up 90" in refused(capsys, *evaluate)
+
+
+@pytest.mark.parametrize("labels", ["1,2,x", "true,false"])
+def test_labels_of_text_are_read_as_the_classes_of_the_model(labels, tmp_path, capsys):
+    given = labels.split(",")
+    is_truth = given[0] == "true"
+    classes = np.array([False, True]) if is_truth else np.array([1, 2])
+    nbs.SoftmaxModel(np.eye(2, 1), np.zeros(2), classes, ["x"]).save(tmp_path / "m.npz")
+    (tmp_path / "data.csv").write_text("x,y\n" + "".join(f"{i},{label}\n" for i, label in enumerate(given * 3)))
+    command = "evaluate", tmp_path / "m.npz", tmp_path / "data.csv", "--target", "y"
+    if is_truth:
+        assert run(*command) == 0
+    else:
+        assert "the label 'x', which the model was not trained on (its classes: 1, 2)" in refused(capsys, *command)

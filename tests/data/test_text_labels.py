@@ -63,8 +63,8 @@ def test_labels_become_the_classes_of_a_model(tmp_path):
 @pytest.mark.parametrize(
     ("labels", "message"),
     [
-        (["a", "b", "NA"], "missing value in column 'y' at row 2"),
-        (["a", "b", " "], "missing value in column 'y' at row 2"),
+        (["a", "b", "NA"], r"missing value in column 'y' at row 2.*drop such rows, or, in text"),
+        (["a", "b", " "], r"missing value in column 'y' at row 2.*drop such rows, or, in text"),
         (["1", "2.5", "2"], "at row 1 .* has '2.5' in column 'y': continuous values"),
         (["1", "1.0", "2"], "the labels '1' and '1.0' in column 'y', which are the same number"),
     ],
@@ -80,3 +80,11 @@ def test_validation_labels_of_a_streamed_fit_become_its_classes(tmp_path):
     model = tmp_path / "model.npz"
     assert run("fit", train, "--target", "y", "--stream", "--validation-data", held_out, "--out", model) == 0
     assert nbs.SoftmaxModel.load(model).classes.tolist() == ["1", "2", "none"]
+
+
+def test_a_label_that_is_no_class_of_the_model_is_named(tmp_path):
+    with pytest.raises(
+        nbs.InputValueError, match=r"the label 'x', which the model was not trained on \(its classes: 1, 2"
+    ):
+        read_in_blocks(write(tmp_path, ["1", "2", "x"]), classes=[1, 2, 3])
+    assert set(read_in_blocks(write(tmp_path, ["true", "false"]), classes=[False, True])) == {False, True}

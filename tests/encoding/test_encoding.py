@@ -16,7 +16,7 @@ from sklearn.impute import SimpleImputer
 from sklearn.preprocessing import OneHotEncoder
 
 import nbsoftmax as nbs
-from nbsoftmax.encoding import encoding_for, encoding_of, learned
+from nbsoftmax.encoding import Learner, columns_of, encoding_for, encoding_of, learned
 from tests.encoding.frames import columns, in_every_library
 
 ALL = nbs.TableOptions(missing="mean", indicators=True, dates="parts")
@@ -276,6 +276,8 @@ TRUTH = {
     "categories": {"f": pd.Categorical([True, False, True])},
     "pandas' booleans": {"f": pd.array([True, False, True], "boolean")},
     "objects": {"f": np.array([True, False, True], object)},
+    "integers": {"f": [1, 0, 1]},
+    "floats": {"f": [1.0, 0.0, 1.0]},
 }
 DAYS = {
     "text": {"f": ["2024-01-01", "2024-01-02", "2024-01-01"]},
@@ -294,6 +296,19 @@ def test_levels_match_whatever_the_type_of_the_column(tables):
             found = encoding.encode(pd.DataFrame(values))
             assert not found.unknown, (of_fit, name)
             assert found.X.argmax(axis=1).tolist() in ([1, 0, 1], [0, 1, 0])
+
+
+def test_batches_may_have_truth_values_of_other_types():
+    parts = [pd.DataFrame(TRUTH[name]) for name in ("booleans", "integers", "text")]
+    for order in (parts, parts[::-1], parts[1:] + parts[:1]):
+        learner = Learner(nbs.TableOptions(categorical=["f"]))
+        for part in order:
+            learner.add(columns_of(part))
+        assert learner.encoding().names == ("f[False]", "f[True]")
+    model = nbs.fit_formula(
+        "y ~ C(f, Treatment(1))", pd.DataFrame({"f": [True, False] * 20, "y": list("abba") * 10}), l2=0.1
+    )
+    assert model.model.feature_names == ("C(f, Treatment(1))[T.False]",)
 
 
 def test_models_whose_levels_of_truth_values_are_0_and_1_match():

@@ -50,6 +50,14 @@ def test_the_dot_reaches_columns_of_any_name(table):
     assert fitted("y ~ . - `1`", of_array).feature_names == ("0", "2")
 
 
+def test_aliases_are_no_columns_of_the_table(table):
+    odd = table.rename(columns={"y": "my y", "x": "column0", "z": "column1", "g": "column_0"})
+    names = tuple(name for name in odd.columns if name != "my y")
+    assert fitted("`my y` ~ .", odd).encoding.columns == names
+    assert fitted("`my y` ~ `a b` + .", odd).encoding.columns == ("a b", *(name for name in names if name != "a b"))
+    assert "a b" not in fitted("`my y` ~ . - `a b`", odd).encoding.columns
+
+
 @pytest.mark.parametrize("formula", ["y ~ log(z) + `log(z)`", "y ~ `log(z)` + log(z)", "y ~ . + log(z)"])
 def test_a_column_with_the_name_of_a_term_is_refused_beside_it(formula, table):
     with pytest.raises(nbs.InputValueError, match=r"the column 'log\(z\)' and a term of this text"):

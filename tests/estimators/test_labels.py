@@ -184,3 +184,10 @@ def test_dates_are_keys_of_weights_and_thresholds(key, unit):
     assert (found.predict(X) == y[0]).all()
     with pytest.raises(nbs.InputValueError, match=r"names 'x', which is no label in y \(labels: '2020-01-01"):
         nbs.SoftmaxRegression(class_weight={"x": 2.0}).fit(X, y)
+
+
+def test_labels_may_be_a_series_of_dask():
+    dd = pytest.importorskip("dask.dataframe")
+    X, y = problem(3, m=30)
+    lazy = dd.from_pandas(pd.Series(y), npartitions=2)
+    assert np.array_equal(nbs.SoftmaxRegression().fit(X, lazy).coef_, nbs.SoftmaxRegression().fit(X, y).coef_)

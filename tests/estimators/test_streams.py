@@ -105,3 +105,12 @@ def test_classes_that_are_no_labels_are_refused(classes, message):
     X, _ = problem(3, m=60)
     with pytest.raises((nbs.InputValueError, nbs.InputTypeError), match=message):
         nbs.SoftmaxRegression().partial_fit(X, np.arange(60) % 3, classes=classes)
+
+
+def test_a_stream_that_an_earlier_version_has_pickled_goes_on():
+    X, y = problem(3)
+    stream = nbs.SoftmaxRegression().partial_fit(X, y, classes=np.unique(y))
+    for name in ("_n_samples", "_weight"):
+        del vars(stream._stream._stream)[name]
+    again = pickle.loads(pickle.dumps(stream)).partial_fit(X, y)
+    assert np.isfinite(again.coef_).all()

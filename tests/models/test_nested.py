@@ -113,3 +113,12 @@ def test_a_column_is_all_the_features_that_are_made_from_it_alone():
         found.wald_test(["g", "g"])
     with pytest.raises(nbs.InputValueError, match="a feature is called 'const'"):
         nbs.fit_formula("y ~ const", table.rename(columns={"x": "const"}), l2=0.0).inference()
+
+
+def test_weights_of_one_and_an_offset_of_0_are_those_of_a_fit_without():
+    expected = FULL.inference().likelihood_ratio_test(fewer())
+    n = len(Y)
+    for given in ({"sample_weight": np.ones(n)}, {"offset": np.zeros((n, 3))}):
+        found = FULL.inference().likelihood_ratio_test(fewer(fit=given))
+        assert found.df == expected.df
+        assert found.statistic == pytest.approx(expected.statistic, rel=1e-6)

@@ -134,3 +134,10 @@ def test_a_class_without_weight_does_not_make_others_separable(solver):
     apart = np.where(y == 0, 0, 1 + (X[:, 0] > 0))
     with pytest.warns(nbs.ConvergenceWarning, match="separable classes"):
         nbs.Trainer(solver=solver).fit(X, apart, sample_weight=(apart > 0).astype(float))
+
+
+def test_one_class_with_weight_is_not_separable_from_those_without():
+    X, y = np.random.default_rng(0).normal(size=(60, 2)), np.arange(60) % 3
+    options = {"l2": 0.1, "penalty_weight": [1, 0]}
+    result = nbs.Trainer(**options).fit(X, y, sample_weight=(y == 1).astype(float))
+    assert result.stop_reason is not StopReason.SEPARABLE

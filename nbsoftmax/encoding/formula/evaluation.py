@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nbsoftmax.encoding.base import WrongFieldError
-from nbsoftmax.encoding.column import text_of
+from nbsoftmax.encoding.column import NUMBER_AS_TRUTH, TRUTH_AS_NUMBER, text_of
 from nbsoftmax.encoding.formula import expressions
 from nbsoftmax.encoding.formula.blocks import Block
 from nbsoftmax.encoding.formula.expressions import Expression
@@ -203,6 +203,8 @@ def _one_hot(codes: NDArray[np.int64], places: NDArray[np.int64], width: int | N
 
 def _position(reference: Any, levels: Sequence[str], column: str) -> int:
     text = text_of(reference)
+    if text not in levels and set(levels) <= TRUTH_AS_NUMBER.keys():
+        text = NUMBER_AS_TRUTH.get(text, text)
     if text not in levels:
         raise InputValueError(
             f"the formula has the reference level {plain(reference)}, but the levels of column {plain(column)} are "

@@ -25,8 +25,8 @@ def is_plain(name: str) -> bool:
 
 def aliased(text: str, available: Sequence[str] = ()) -> tuple[str, dict[str, str]]:
     """A formula without backticks, and what its aliases stand for; those of the available columns too."""
-    source, quoted = without_backticks(text, bare=True)
     prefix = _unused(text, *available)
+    source, quoted = without_backticks(text, prefix, bare=True)
     known = set(quoted.values())
     others = [name for name in dict.fromkeys(available) if name not in known and not is_plain(name)]
     return source, quoted | {f"{prefix}of{j}": name for j, name in enumerate(others)}
@@ -39,12 +39,13 @@ def in_backticks(text: str, aliases: Mapping[str, str]) -> str:
     return re.sub(rf"\b({'|'.join(map(re.escape, aliases))})\b", lambda found: f"`{aliases[found[1]]}`", text)
 
 
-def without_backticks(text: str, *, bare: bool = False) -> tuple[str, dict[str, str]]:
+def without_backticks(text: str, prefix: str = "", *, bare: bool = False) -> tuple[str, dict[str, str]]:
     """A text with an alias in the place of each name in backticks, and what these stand for.
 
-    With `bare`, a name that needs no alias stands for itself.
+    Aliases begin with `prefix`, by default one that the text does not contain. With `bare`, a name that needs no alias
+    stands for itself.
     """
-    prefix = _unused(text)
+    prefix = prefix or _unused(text)
     quoted: dict[str, str] = {}
     parts: list[str] = []
     quote, i = "", 0

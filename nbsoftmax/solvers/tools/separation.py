@@ -56,6 +56,8 @@ def separated(objective: PenalizedLoss, params: Float64s, step: Float64s) -> NDA
     margins of the others follow from them. If the backend cannot compute margins, no classes are returned. Margins from
     classes without any weight, whose intercept always decreases, do not count.
     """
+    if not np.isfinite(step).all():
+        return np.array([], np.int64)
     step = np.where((objective.class_mass > 0)[:, None], step, np.nan)
     if not isinstance(objective.backend, CountsMargins):
         return np.array([], np.int64)
