@@ -232,7 +232,10 @@ class DaskSoftmaxRegression(SoftmaxRegression):
         )
 
     def score(self, X: Any, y: Any = None, sample_weight: ArrayLike | None = None, offset: Any = None) -> float:
-        """Accuracy: the proportion of samples whose label is predicted, weighted by the sample weights."""
+        """Accuracy: the proportion of samples whose label is predicted, weighted by the sample weights.
+
+        Of collections, a label that is not in `classes_` is refused, as of sources of blocks.
+        """
         if not validation.is_dask(X):
             return super().score(X, y, sample_weight, offset)
         import dask

@@ -34,7 +34,7 @@ def readable(y: Any) -> Any:
 
 def _of_list(y: Sequence[Any]) -> Any:
     types = set(map(type, y))
-    if len(types) == 1 and types <= {bool, int, float, str, bytes}:
+    if len(types) == 1 and types <= {bool, int, float, str, bytes, np.datetime64, np.timedelta64}:
         return y
     if all(issubclass(each, str) for each in types):
         return np.array([str.__str__(label) for label in y])  # not the name of a member of an Enum

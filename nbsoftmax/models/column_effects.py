@@ -32,7 +32,8 @@ from nbsoftmax.models.softmax import SoftmaxModel, params_of
 from nbsoftmax.validation import Float64s
 
 STEP = float(np.cbrt(np.finfo(float).eps))  # of a difference, relative to the range of the column
-SMOOTH = 1e-2  # the largest change of a slope with a step of a quarter, relative to the largest one
+LEAST_STEP = 1e-3  # relative to that: for a value near 0 the step is relative to the value
+SMOOTH = 1e-2  # a change of a slope with a step of a quarter, relative to the largest one, which needs a second look
 ROWS = 2**12
 
 
@@ -124,8 +125,8 @@ def _beside(x: Float64s) -> tuple[Float64s, Float64s]:
     if lowest == highest:
         step = STEP * max(abs(lowest), 1.0)
         return x - step, x + step
-    step = STEP * (highest - lowest)
-    return np.maximum(x - step, lowest), np.minimum(x + step, highest)
+    steps = STEP * np.clip(np.abs(x), LEAST_STEP * (highest - lowest), highest - lowest)
+    return np.maximum(x - steps, lowest), np.minimum(x + steps, highest)
 
 
 def mean_column_effects(
@@ -162,9 +163,14 @@ def mean_column_effects(
             ends = [_with_one(encoding.encode({**part, change.column: end}, dense=True).X) for end in (low, high)]
             if change.slope:
                 slope = _slope(ends, low, high)
-                low, high = (_nearer(part[change.column], end) for end in (low, high))
-                nearer = [_with_one(encoding.encode({**part, change.column: end}, dense=True).X) for end in (low, high)]
-                _refuse_jumps(change.name, part[change.column], slope, _slope(nearer, low, high), f, start)
+                slopes = [slope]
+                for _ in range(2):
+                    low, high = (_nearer(part[change.column], end) for end in (low, high))
+                    both = [
+                        _with_one(encoding.encode({**part, change.column: end}, dense=True).X) for end in (low, high)
+                    ]
+                    slopes.append(_slope(both, low, high))
+                _refuse_jumps(change.name, part[change.column], slopes, f, start)
                 s = weight * np.nan_to_num(part[change.column].values) if kind.endswith("ex") else weight
                 added = _of_slope(params, f, a, slope, s, of_log=kind.startswith("ey"))
             else:
@@ -198,12 +204,13 @@ def _nearer(column: Column, end: Column) -> Column:
     return replace(end, values=column.values + (end.values - column.values) / 4)
 
 
-def _refuse_jumps(name: str, column: Column, slope: Float64s, nearer: Float64s, f: Float64s, first: int) -> None:
-    """Refuse rows where the slope is not the same for a step of a quarter: at a jump, or where it is infinite."""
+def _refuse_jumps(name: str, column: Column, slopes: list[Float64s], f: Float64s, first: int) -> None:
+    """Refuse rows at a jump, or where the slope is infinite: slopes of steps of 1, 1/4 and 1/16 do not converge."""
     spread = np.nanmax(column.values) - np.nanmin(column.values)
-    rounding = 100 * np.finfo(float).eps * np.abs(f).max(axis=0) / (STEP * (spread or 1.0))
-    size = np.maximum(np.abs(slope), np.abs(nearer))
-    wrong = (np.abs(slope - nearer) > SMOOTH * size.max(axis=0) + rounding).any(axis=1)
+    rounding = 100 * np.finfo(float).eps * np.abs(f).max(axis=0) / (STEP * LEAST_STEP * (spread or 1.0))
+    size = np.abs(slopes[-1]).max(axis=0)
+    change, later = np.abs(slopes[1] - slopes[0]), np.abs(slopes[2] - slopes[1])
+    wrong = ((change > SMOOTH * size + rounding) & (later > change)).any(axis=1)
     if wrong.any():
         row = int(wrong.argmax())
         raise InputValueError(

@@ -34,7 +34,7 @@ def refuse_not_nested(full: Inference, restricted: Inference) -> None:
             )
     n_classes, n_others = len(full.classes) + 1, len(restricted.classes) + 1
     fewer = set(restricted.names) < set(full.names) or (
-        restricted.n_params < full.n_params and _spans(full.problem, restricted.problem)
+        restricted.n_params < full.n_params and _spans(full, restricted)
     )
     if not fewer or restricted.n_samples != full.n_samples or n_others != n_classes:
         raise InputValueError(
@@ -60,18 +60,22 @@ def _filled(array: Any, what: str) -> Any:
     return array if array.size else np.array(1.0 if what == "sample_weight" else 0.0)
 
 
-def _spans(full: Any, restricted: Any) -> bool:
-    """Whether the columns of one problem are linear combinations of those of another and of the intercept.
+def _spans(full: Inference, restricted: Inference) -> bool:
+    """Whether the columns of one fit are linear combinations of those of another, intercepts included.
 
     False where the rows are not known, or are so many that the answer takes long.
     """
-    if full is None or restricted is None or full.on_device or restricted.on_device:
+    problems = full.problem, restricted.problem
+    if any(problem is None or problem.on_device for problem in problems):
         return False
-    n = full.n_samples
-    if restricted.n_samples != n or n * (full.n_features + 1) ** 2 > MOST_WORK:
+    n = full.problem.n_samples
+    if restricted.problem.n_samples != n or n * len(full.names) ** 2 > MOST_WORK:
         return False
-    X, Z = (np.asarray(p.X.toarray() if is_sparse(p.X) else p.X, np.float64) for p in (full, restricted))
-    X = np.column_stack([X, np.ones(n)])
+    X, Z = (
+        np.column_stack([p.X.toarray() if is_sparse(p.X) else p.X, np.ones((n, len(fit.names) - p.n_features))])
+        for fit, p in zip((full, restricted), problems, strict=True)
+    )
+    X, Z = X.astype(np.float64), Z.astype(np.float64)
     X, Z = X / np.maximum(np.abs(X).max(axis=0), TINY), Z / np.maximum(np.abs(Z).max(axis=0), TINY)
     with one_thread():
         rest = Z - X @ np.linalg.lstsq(X, Z, rcond=None)[0]

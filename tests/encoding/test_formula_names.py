@@ -50,6 +50,19 @@ def test_the_dot_reaches_columns_of_any_name(table):
     assert fitted("y ~ . - `1`", of_array).feature_names == ("0", "2")
 
 
+def test_names_without_backticks_are_those_that_the_dot_reaches():
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame({name: rng.normal(size=30) for name in ("x", "x.1", "class", "a_b.c")}).assign(
+        y=list("ab") * 15
+    )
+    assert fitted("y ~ . - x.1", frame).feature_names == ("x", "class", "a_b.c")
+    assert fitted("y ~ . - class", frame).feature_names == ("x", "x.1", "a_b.c")
+    assert set(fitted("y ~ . + x.1", frame).feature_names) == {"x", "x.1", "class", "a_b.c"}
+    odd = frame.rename(columns={"y": "class", "class": "y.1"})
+    assert fitted("class ~ .", odd).feature_names == ("x", "x.1", "y.1", "a_b.c")
+    assert fitted("`class` ~ . - x.1", odd).feature_names == ("x", "y.1", "a_b.c")
+
+
 def test_aliases_are_no_columns_of_the_table(table):
     odd = table.rename(columns={"y": "my y", "x": "column0", "z": "column1", "g": "column_0"})
     names = tuple(name for name in odd.columns if name != "my y")

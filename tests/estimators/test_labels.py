@@ -191,3 +191,12 @@ def test_labels_may_be_a_series_of_dask():
     X, y = problem(3, m=30)
     lazy = dd.from_pandas(pd.Series(y), npartitions=2)
     assert np.array_equal(nbs.SoftmaxRegression().fit(X, lazy).coef_, nbs.SoftmaxRegression().fit(X, y).coef_)
+
+
+def test_dates_may_be_in_a_list():
+    X, _ = problem(3, m=30)
+    expected = nbs.SoftmaxRegression().fit(X, DATES)
+    dates = list(DATES)
+    assert np.array_equal(nbs.SoftmaxRegression().fit(X, dates).coef_, expected.coef_)
+    stream = nbs.SoftmaxRegression().partial_fit(X, DATES, classes=dates[:3])
+    assert np.array_equal(stream.classes_, expected.classes_)

@@ -210,3 +210,22 @@ def test_an_effect_at_a_jump_or_an_infinite_slope_is_refused_by_row(terms, colum
 def test_ends_of_splines_and_kinks_have_effects(terms):
     inference = nbs.fit_formula(f"y ~ {terms}", AGES, l2=0.0).inference()
     assert np.isfinite(inference.marginal_effects(AGES, columns=["age"]).effects).all()
+
+
+@pytest.mark.parametrize(
+    "terms", ["log(p)", "sqrt(p)", "log1p(p)", "I(1 / p)", "I(p / 1e4) + log(p)", "I(km / p) + log(p)"]
+)
+def test_columns_of_a_skewed_range_have_effects(terms):
+    table = survey().assign(p=1e4 * np.random.default_rng(0).exponential(size=300))
+    inference = nbs.fit_formula(f"y ~ {terms}", table, l2=0.0).inference()
+    found = inference.marginal_effects(table, columns=["p"], kind="dyex")
+    h = 1e-6  # relative
+    up, down = (inference.model.predict_proba(table.assign(p=table.p * (1 + sign * h))) for sign in (1, -1))
+    np.testing.assert_allclose(found.effects[0], ((up - down) / (2 * h)).mean(axis=0), rtol=1e-3, atol=1e-6)
+
+
+def test_a_stationary_point_of_a_cubic_has_an_effect():
+    table = survey()
+    inference = nbs.fit_formula("y ~ km + I(km ** 3)", table, l2=0.0).inference()
+    at_0 = table.assign(km=0.0)[:1]
+    assert np.isfinite(inference.marginal_effects(at_0, columns=["km"]).effects).all()

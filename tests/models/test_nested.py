@@ -122,3 +122,9 @@ def test_weights_of_one_and_an_offset_of_0_are_those_of_a_fit_without():
         found = FULL.inference().likelihood_ratio_test(fewer(fit=given))
         assert found.df == expected.df
         assert found.statistic == pytest.approx(expected.statistic, rel=1e-6)
+
+
+def test_an_intercept_is_not_in_the_span_of_other_columns():
+    without = nbs.Trainer(fit_intercept=False).fit(X, Y).inference()
+    with pytest.raises(nbs.InputValueError, match="or linear combinations of these"):
+        without.likelihood_ratio_test(fewer())

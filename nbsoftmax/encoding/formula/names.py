@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from nbsoftmax.errors import InputValueError, plain
 
 PLAIN = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*")
+BARE = re.compile(r"[^\W\d]\w*(\.\w+)*")  # names that formulaic reads as such without backticks
 
 
 def is_plain(name: str) -> bool:
@@ -28,7 +29,7 @@ def aliased(text: str, available: Sequence[str] = ()) -> tuple[str, dict[str, st
     prefix = _unused(text, *available)
     source, quoted = without_backticks(text, prefix, bare=True)
     known = set(quoted.values())
-    others = [name for name in dict.fromkeys(available) if name not in known and not is_plain(name)]
+    others = [name for name in dict.fromkeys(available) if name not in known and not BARE.fullmatch(name)]
     return source, quoted | {f"{prefix}of{j}": name for j, name in enumerate(others)}
 
 
