@@ -246,14 +246,7 @@ class DaskSoftmaxRegression(SoftmaxRegression):
         validation.same_features(names, self.model_.feature_names)
         hits = dask.delayed(_hits, pure=False)
         local = dask.delayed(copy.copy(self))
-        return accuracy_of(self._hits(dask.compute(*(hits(local, task) for task in tasks))))
-
-    @staticmethod
-    def _hits(found: Iterable[Any]) -> Iterator[Any]:
-        """The results of `_hits` for all partitions; an error of the input is raised with the number of its own."""
-        for i, one in enumerate(found):
-            with in_partition(i):
-                yield or_raised(one)
+        return accuracy_of(_checked(dask.compute(*(hits(local, task) for task in tasks))))
 
     def to_local(self) -> SoftmaxRegression:
         """The fitted `SoftmaxRegression`, without a client.
@@ -351,6 +344,13 @@ class DaskSoftmaxRegression(SoftmaxRegression):
 def _floats_of(dtype: Any) -> Any:
     """The dtype of predictions for an X of this one."""
     return np.float32 if dtype.kind == "f" and dtype.itemsize <= 4 else np.float64
+
+
+def _checked(results: Iterable[Any]) -> Iterator[Any]:
+    """The results of all partitions; one that is an error of the input is raised, with the number of its partition."""
+    for i, result in enumerate(results):
+        with in_partition(i):
+            yield or_raised(result)
 
 
 def _hits(local: Any, block: Any) -> Any:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 from nbsoftmax.cli.options import COLUMNS, ENCODING, TEXT
 from nbsoftmax.cli.output import warn
 from nbsoftmax.cli.reading_progress import ReadingProgress
-from nbsoftmax.errors import InputError, InputValueError, listed, plain
+from nbsoftmax.errors import InputError, InputValueError
 
 if TYPE_CHECKING:
     import argparse
@@ -135,21 +135,18 @@ def as_classes(y: Any, classes: Any) -> Any:
     A text file does not contain the type of its labels: if those of a part of the data are all digits, they are read as
     integers, although the classes of the whole data are text.
     """
-    by_text = {str(label): k for k, label in enumerate(classes.tolist())}
-    if classes.dtype.kind == "b":
-        by_text |= {str(label).lower(): k for k, label in enumerate(classes.tolist())}
-    given = y.tolist()
-    found = [by_text.get(str(label)) for label in given]
+    from nbsoftmax import validation
+
+    known, given = classes.tolist(), y.tolist()
+    place = {label: k for k, label in enumerate(known)}
+    number = {text: place[label] for text, label in validation.by_text(known).items()}
+    found = [number.get(str(label)) for label in given]
     if None not in found:
         return classes[found]
     odd = given[found.index(None)]
-    same = type(odd) is type(classes.tolist()[0])  # then `validation.codes_of` reports it
-    if not same and any(k is not None for k in found):
-        raise InputValueError(
-            f"y contains the label {plain(odd)}, which the model was not trained on (its classes: "
-            f"{listed(classes.tolist())}); leave such rows out."
-        )
-    return y
+    if type(odd) is not type(known[0]) and any(k is not None for k in found):
+        raise validation.unknown_label(odd, known)
+    return y  # `validation.codes_of` reports the label
 
 
 def weights_of(arguments: argparse.Namespace) -> str | None:

@@ -140,14 +140,12 @@ def _features(n: int, names: tuple[str, ...] | None) -> str:
 
 def _stays(X: Any, fixed: bool) -> bool:
     """Whether X is an array that nobody writes to: neither to it nor, as with data frames, to what it is a view of."""
-    if not isinstance(X, np.ndarray) or fixed:
-        return isinstance(X, np.ndarray)
     owner: Any = X
-    while isinstance(owner, np.ndarray):
+    while isinstance(owner, np.ndarray) and not fixed:
         if owner.flags.writeable:
             return False
         owner = owner.base
-    return True
+    return isinstance(X, np.ndarray)
 
 
 def _rows_of(array: Any, rows: slice, fixed: bool) -> Any:

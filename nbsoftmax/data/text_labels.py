@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from nbsoftmax import validation
 from nbsoftmax.data import labels
 from nbsoftmax.data.arrow import arrow
 from nbsoftmax.data.text import is_number
-from nbsoftmax.errors import InputValueError, listed, plain
 
 
 class TextLabels:
@@ -46,9 +46,7 @@ class TextLabels:
     ) -> None:
         self.name, self.column, self._read, self._missing = name, column, read, {"", *missing}
         self.classes = [] if classes is None else list(classes.tolist())
-        self._known = {str(label): label for label in self.classes}
-        if any(isinstance(label, bool) for label in self.classes):
-            self._known |= {str(label).lower(): label for label in self.classes}
+        self._known = validation.by_text(self.classes)
 
     def of(self, texts: Any) -> Any:
         """The labels of a batch, an array of Arrow of integers, booleans or text, null where they are missing."""
@@ -56,12 +54,9 @@ class TextLabels:
         distinct, codes = self._encoded(texts)
         typed: Any = distinct
         if self._known:
-            unknown = [text for text in distinct if text not in self._known]
-            if unknown:
-                raise InputValueError(
-                    f"y contains the label {plain(unknown[0])}, which the model was not trained on (its classes: "
-                    f"{listed(self.classes)}); leave such rows out."
-                )
+            unknown = next((text for text in distinct if text not in self._known), None)
+            if unknown is not None:
+                raise validation.unknown_label(unknown, self.classes)
             typed = [self._known[text] for text in distinct]
         elif self._are_integers:
             typed = list(map(int, distinct))

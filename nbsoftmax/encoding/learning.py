@@ -134,13 +134,7 @@ class Learner:
         """
         if 0 < self.n_rows == self.n_dropped and all(seen.n_values for seen in self._seen.values()):
             raise InputValueError(NOTHING_LEFT)  # a column without values is refused by its name
-        absent = [name for name in self._options.categorical if name not in self._seen]
-        if absent:
-            raise InputValueError(
-                f"categorical names {plain(absent[0])}, but the columns of X are {listed(self._seen)}; give one of "
-                "these.",
-                parameter="categorical",
-            )
+        self._options.refuse_absent(self._seen)
         if not self._seen:
             raise InputValueError("X has no columns; expected at least one.")
         return Encoding(tuple(seen.part(self._options) for seen in self._seen.values()), self._options.missing)
@@ -297,7 +291,7 @@ class _Seen:
 
 
 def _alike(counts: dict[str, int], others: dict[str, int]) -> dict[str, int]:
-    """The counts of levels 0 and 1 as those of False and True, if the others are these."""
+    """Counts of levels, with the levels 0 and 1 called False and True if the levels of the others are these."""
     if not (counts and others and counts.keys() <= NUMBER_AS_TRUTH.keys() and others.keys() <= TRUTH_AS_NUMBER.keys()):
         return counts
     return {NUMBER_AS_TRUTH[level]: n for level, n in counts.items()}

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
 from nbsoftmax import validation
 from nbsoftmax.encoding.base import AnyEncoding
-from nbsoftmax.errors import InputTypeError, InputValueError, plain
+from nbsoftmax.errors import InputTypeError, InputValueError, listed, plain
 
 MISSING = ("error", "mean", "drop")
 DATES = ("error", "parts")
@@ -71,6 +71,15 @@ class TableOptions:
         """The options that are not default."""
         changed = [f for f in fields(self) if getattr(self, f.name) != f.default]
         return f"TableOptions({', '.join(f'{f.name}={getattr(self, f.name)!r}' for f in changed)})"
+
+    def refuse_absent(self, columns: Collection[str]) -> None:
+        """Raise an InputValueError if `categorical` names a column that a table with these columns does not have."""
+        absent = next((name for name in self.categorical if name not in columns), None)
+        if absent is not None:
+            raise InputValueError(
+                f"categorical names {plain(absent)}, but the columns of X are {listed(columns)}; give one of these.",
+                parameter="categorical",
+            )
 
     @property
     def always(self) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -17,8 +16,8 @@ from nbsoftmax.functional.signed_sum import log_of_signed_sum
 from nbsoftmax.kernels import columns, rows
 from nbsoftmax.kernels.runtime.threads import EXP_WORK, launch
 from nbsoftmax.validation import Along, Floats
+from nbsoftmax.validation.arrays import NOTHING
 
-NOTHING: Mapping[str, Any] = MappingProxyType({})
 NEAR_1 = 0.9  # a probability whose difference from 1 is computed as the sum of the others
 
 Axes = int | tuple[int, ...] | None

@@ -16,6 +16,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -160,16 +161,14 @@ def mean_column_effects(
         a = np.exp(log_softmax(f @ params.T + offset))
         for i, change in enumerate(changes):
             low, high = change.low.take(rows), change.high.take(rows)
-            ends = [_with_one(encoding.encode({**part, change.column: end}, dense=True).X) for end in (low, high)]
+            features_at = partial(_features_at, encoding, part, change.column)
+            ends = features_at(low, high)
             if change.slope:
                 slope = _slope(ends, low, high)
                 slopes = [slope]
                 for _ in range(2):
                     low, high = (_nearer(part[change.column], end) for end in (low, high))
-                    both = [
-                        _with_one(encoding.encode({**part, change.column: end}, dense=True).X) for end in (low, high)
-                    ]
-                    slopes.append(_slope(both, low, high))
+                    slopes.append(_slope(features_at(low, high), low, high))
                 _refuse_jumps(change.name, part[change.column], slopes, f, start)
                 s = weight * np.nan_to_num(part[change.column].values) if kind.endswith("ex") else weight
                 added = _of_slope(params, f, a, slope, s, of_log=kind.startswith("ey"))
@@ -191,6 +190,11 @@ def _converted(encoding: FormulaEncoding, table: Any) -> dict[str, Column]:
         if column.name not in found or column.kind == CATEGORY:
             found[column.name] = column
     return found
+
+
+def _features_at(encoding: FormulaEncoding, part: Mapping[str, Column], name: str, *ends: Column) -> list[Float64s]:
+    """The features of some rows, each (n, n_features + 1), with each of these columns in the place of one."""
+    return [_with_one(encoding.encode({**part, name: end}, dense=True).X) for end in ends]
 
 
 def _slope(ends: Sequence[Float64s], low: Column, high: Column) -> Float64s:

@@ -52,7 +52,16 @@ from nbsoftmax.validation.beside import kept_beside
 from nbsoftmax.validation.binary import BinaryTargets, binary_targets, positive_weights
 from nbsoftmax.validation.conversion import as_array, is_dask, is_on_device, refuse_tensor
 from nbsoftmax.validation.frames import by_label, frame, same_features
-from nbsoftmax.validation.labels import class_labels, codes_of, keys_of, labels, positions, target_array
+from nbsoftmax.validation.labels import (
+    by_text,
+    class_labels,
+    codes_of,
+    keys_of,
+    labels,
+    positions,
+    target_array,
+    unknown_label,
+)
 from nbsoftmax.validation.options import callables, choice, count, device, flag, n_threads, number, seed
 from nbsoftmax.validation.partial import certain_labels, possible_classes, possible_in_order, refuse_never_possible
 from nbsoftmax.validation.size import MANY_CLASSES, n_classes, needs_memory
@@ -74,6 +83,7 @@ __all__ = [
     "as_floats",
     "binary_targets",
     "by_label",
+    "by_text",
     "callables",
     "certain_labels",
     "choice",
@@ -123,6 +133,7 @@ __all__ = [
     "target_array",
     "target_rows",
     "targets",
+    "unknown_label",
     "weigh",
     "weight_rows",
     "weighted_targets",

@@ -6,7 +6,7 @@ table, other numbers by binary search in the sorted classes, text by a dictionar
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -108,11 +108,24 @@ def positions(
     if odd is not None:
         ours, theirs = _kind(type(classes.tolist()[0])), _kind(type(odd))
         kinds = f"; they are {ours}, not {theirs}" if ours != theirs else ""
-        raise InputValueError(
-            f"{name} contains the label {plain(odd)}, which the model was not trained on (its classes: "
-            f"{listed(known)}{kinds}); {advice}."
-        )
+        raise unknown_label(odd, known, name=name, kinds=kinds, advice=advice)
     return np.array([known[label] for label in given], np.int64)
+
+
+def unknown_label(
+    label: Any, classes: Iterable[Any], *, name: str = "y", kinds: str = "", advice: str = "leave such rows out"
+) -> InputValueError:
+    """The error about a label that is none of the classes."""
+    return InputValueError(
+        f"{name} contains the label {plain(label)}, which the model was not trained on (its classes: "
+        f"{listed(classes)}{kinds}); {advice}."
+    )
+
+
+def by_text(classes: Sequence[Any]) -> dict[str, Any]:
+    """The classes by their text, as files of text have them; booleans also in lower case."""
+    found = {str(label): label for label in classes}
+    return found | {str(label).lower(): label for label in classes if isinstance(label, bool)}
 
 
 def codes_of(y: Any, classes: NDArray[Any], *, n_samples: int, name: str = "y") -> NDArray[np.int64]:

@@ -196,34 +196,9 @@ def test_validation_data_are_numbered_as_the_training(files):
     shifted = np.where(np.arange(8) == 0, 0.0, X)
     svmlight(files / "zero.svm", X, Y, first=0)
     svmlight(files / "part.svm", shifted, Y, first=0)
-    assert (
-        run(
-            "fit",
-            files / "zero.svm",
-            "--validation-data",
-            files / "part.svm",
-            "--out",
-            files / "m.npz",
-            "--json",
-            *OPTIONS,
-        )
-        == 0
-    )
+    given = "--validation-data", files / "part.svm", "--log", files / "log"
+    assert run("fit", files / "zero.svm", *given, "--out", files / "m.npz", *OPTIONS) == 0
     model = nbs.SoftmaxModel.load(files / "m.npz")
     expected = nbs.cross_entropy(model.decision_function(shifted), Y)
-    assert (
-        run(
-            "fit",
-            files / "zero.svm",
-            "--validation-data",
-            files / "part.svm",
-            "--out",
-            files / "m.npz",
-            "--log",
-            files / "log",
-            *OPTIONS,
-        )
-        == 0
-    )
     losses = [json.loads(line).get("validation_loss") for line in (files / "log").read_text().splitlines()]
     assert losses[-2] == pytest.approx(expected, rel=1e-3)

@@ -89,13 +89,7 @@ class Formula:
             raise InputValueError(
                 f"the formula has the column {plain(both)} and a term of this text; rename the column."
             )
-        absent = [name for name in options.categorical if name not in set(available)]
-        if absent:
-            raise InputValueError(
-                f"categorical names {plain(absent[0])}, but the columns of the table are {listed(available)}; give one "
-                "of these.",
-                parameter="categorical",
-            )
+        options.refuse_absent(available)
         return formula
 
     @cached_property

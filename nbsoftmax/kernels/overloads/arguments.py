@@ -131,14 +131,14 @@ def overlap(array, out):
 
 @jit
 def refuse_overlap(array, out):
-    """Refuse an `out` that overlaps an array of targets, which is read while it is written."""
+    """Refuse an `out` that overlaps the targets: the kernel writes to `out` while it reads them."""
     if overlap(array, out):
         raise InputValueError("out overlaps y; give an array with memory of its own.")
 
 
 @jit
 def accept(array, out):
-    """In the place of `refuse_overlap`, for arrays that are copied first."""
+    """Check nothing: an array that is copied first may overlap the result."""
 
 
 def result(out, logits):
