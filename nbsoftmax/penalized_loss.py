@@ -220,10 +220,13 @@ class PenalizedLoss:
         """The diagonal of the Hessian of J, without its penalty, of the shape of `params`."""
         return self.backend.curvatures(params) / self.backend.weight_sum
 
-    def variances(self) -> Float64s:
-        """The weighted variances of the features, (n_features,); 0 for one that is constant but for rounding errors."""
+    def moments(self) -> tuple[Float64s, Float64s]:
+        """The weighted means and variances of the features, (n_features,); 0 for the variance of a constant one.
+
+        A feature that varies only by rounding errors is constant. Sums that overflow are inf or NaN.
+        """
         assert isinstance(self.backend, base.HasMoments)
-        return mean_and_variance(self.backend.feature_moments, self.n_features)[1]
+        return mean_and_variance(self.backend.feature_moments, self.n_features)
 
     def blocks(self, params: Float64s) -> Float64s:
         """The diagonal blocks of the Hessian of J, without its penalty: (n_classes, n_features + 1, n_features + 1)."""

@@ -94,6 +94,10 @@ class Smooth(Penalised, Protocol):
         """The Hessian at `params` times `v`."""
         ...
 
+    def curvatures(self, params: Float64s) -> Float64s:
+        """The diagonal of the Hessian at `params`, without the penalty, (n_classes, n_features + 1)."""
+        ...
+
     def in_float64(self, *, hessian: bool = False) -> Self:
         """The same objective, with values and gradients computed in float64; if `hessian`, also everything else."""
         ...
@@ -117,10 +121,6 @@ class Curved(Smooth, Protocol):
         """
         ...
 
-    def curvatures(self, params: Float64s) -> Float64s:
-        """The diagonal, (n_classes, n_features + 1)."""
-        ...
-
     def gram(self, params: Float64s) -> Float64s:
         """The mean of the diagonal blocks, (n_features + 1, n_features + 1)."""
         ...
@@ -129,8 +129,8 @@ class Curved(Smooth, Protocol):
         """How many numbers of each feature are stored, (n_features,); None for dense data."""
         ...
 
-    def variances(self) -> Float64s:
-        """The weighted variances of the features, (n_features,)."""
+    def moments(self) -> tuple[Float64s, Float64s]:
+        """The weighted means and variances of the features, (n_features,) each."""
         ...
 
     def blocks(self, params: Float64s) -> Float64s:

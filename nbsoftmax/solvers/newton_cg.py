@@ -17,6 +17,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from nbsoftmax.solvers.base import (
+    NOISE,
     Curved,
     OnIteration,
     Packed,
@@ -36,6 +37,7 @@ from nbsoftmax.solvers.tools.certificates import (
     gap_bound,
     reported_gap,
 )
+from nbsoftmax.solvers.tools.convergence import is_rounding
 from nbsoftmax.solvers.tools.damping import Damping
 from nbsoftmax.solvers.tools.early_phase import WINDOW, EarlyPhase
 from nbsoftmax.solvers.tools.intercept import InterceptCurvature
@@ -191,6 +193,11 @@ class NewtonSteps:
         """Find the Newton direction; return whether the fit ends with the estimate of the gap."""
         self._assessed = point
         patience = self._find_direction(point, allowed)
+        plausible = self._direction.settled and self._direction.decrement <= point.value
+        if not plausible and is_rounding(self._objective, point):
+            self._estimate, self._near = NOISE * abs(point.value), True
+            self._direction = NewtonDirection(np.zeros_like(point.params), self._estimate, settled=True)
+            return True
         self._estimate = self._direction.decrement * still_to_come(
             self._direction.decrement, self._predicted, self._gained
         )

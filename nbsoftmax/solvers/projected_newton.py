@@ -26,11 +26,14 @@ from nbsoftmax.solvers.tools.cg_vectors import NewVectors
 from nbsoftmax.solvers.tools.composite_gap import composite_gap, gap_within, suffices
 from nbsoftmax.solvers.tools.conjugate_gradients import conjugate_gradients
 from nbsoftmax.solvers.tools.duality import loss_alone
+from nbsoftmax.solvers.tools.face_preconditioner import FacePreconditioner
 from nbsoftmax.solvers.tools.later_steps import still_to_come
-from nbsoftmax.solvers.tools.preconditioners import LEAST_CURVATURE, Preconditioner, costs
+from nbsoftmax.solvers.tools.preconditioners import costs
 from nbsoftmax.validation import Float64s
 
-DECREASE, MOST_TRIALS = 1e-4, 40  # of the line search: Armijo's constant, and the number of step lengths
+# Of the line search: Armijo's constant, the number of step lengths, the number for small steps, and how steep those
+# are at most, relative to J, in float64 and in float32.
+DECREASE, MOST_TRIALS, MOST_SMALL_TRIALS, RELIABLE = 1e-4, 40, 10, (1e-10, 1e-5)
 MOST_FACES, MOST_PRODUCTS = 100, 200  # of a model
 LOOSEST, SOLVED = 0.1, 1e-2  # squares of the residuals of a model's minimum, and of that of a face
 AFFORDABLE = 30  # the cost in products of a preconditioner, which is made in each iteration
@@ -44,6 +47,8 @@ class ProjectedSteps:
     def __init__(self, objective: Composite, penalty: BoundedPenalty, driver: Driver[Curved]) -> None:
         self._objective, self._penalty, self._tol = objective, penalty, driver.tol
         self._curved, self._sums = driver.objective, driver.sums
+        if driver.refined:
+            self._curved = self._curved.in_float64(hessian=True)
         shape = driver.start[:, :-1].shape
         low, high = penalty.limits(shape)
         shiftable = penalty.shiftable(shape[1])
@@ -53,6 +58,8 @@ class ProjectedSteps:
         self._high = np.column_stack([np.where(shiftable, np.inf, high), np.full(shape[0], np.inf)])
         cost = costs(driver.objective)
         self._kind = next((kind for kind in ("blocks", "gram") if cost[kind] <= AFFORDABLE), "diagonal")
+        centring = self._kind == "diagonal" and driver.objective.fit_intercept
+        self._moments = driver.objective.moments() if centring else None
         self._first_square = float(driver.saved.get("first_square", 0.0))  # of the first subgradient, scaled
         self._n_unproven = int(driver.saved.get("n_unproven", 0))
         self._n_products = int(driver.saved.get("n_products", 0))
@@ -81,24 +88,29 @@ class ProjectedSteps:
     def step(self, sums: Curved, point: Point, n_iter: int) -> Point | None:
         """The first point with a sufficient decrease towards the minimum of the model; None if there is none."""
         target = self._minimum_of_model(point)
-        expected = DECREASE * float(np.vdot(point.grad, target - point.params))
-        length = 1.0
-        for _ in range(MOST_TRIALS):
-            trial = target if length == 1 else point.params + length * (target - point.params)
+        slope = min(float(np.vdot(point.grad, target - point.params)), 0.0)
+        # Below the rounding errors of J, its decrease is computed from gradients, by the trapezoidal rule.
+        small = -slope <= RELIABLE[sums.dtype == np.float32] * abs(point.value)
+        for n in range(MOST_SMALL_TRIALS if small else MOST_TRIALS):
+            length = 0.5**n
+            trial = target if n == 0 else point.params + length * (target - point.params)
             if np.array_equal(trial, point.params):
                 return None
-            if np.isfinite(trial).all():
-                value, grad = sums.value_and_grad(trial)
-                if value <= point.value + length * min(expected, 0.0) + NOISE * abs(point.value):
-                    moved = Point(trial, value, grad, least_subgradient(self._penalty, trial, grad))
-                    only_noise = not (moved.value < point.value or moved.grad_norm < point.grad_norm)
-                    return None if only_noise else moved
-            length /= 2
+            if not np.isfinite(trial).all():
+                continue
+            value, grad = sums.value_and_grad(trial)
+            decrease, slack = point.value - value, NOISE * abs(point.value)
+            if small:
+                decrease, slack = -float(np.vdot((point.grad + grad) / 2, trial - point.params)), 0.0
+            if decrease >= -DECREASE * length * slope - slack:
+                moved = Point(trial, value, grad, least_subgradient(self._penalty, trial, grad))
+                only_noise = not (moved.value < point.value or moved.grad_norm < point.grad_norm)
+                return None if only_noise else moved
         return None
 
     def refine(self, objective: Curved, sums: Curved, point: Point, *, hessian: bool) -> None:
-        """Continue with more accurate sums."""
-        self._curved, self._sums, self._known = objective, sums, None
+        """Continue with more accurate sums, and a Hessian as accurate: rounding errors may make a face indefinite."""
+        self._curved, self._sums, self._known = objective.in_float64(hessian=True), sums, None
 
     def state(self) -> dict[str, Any]:
         """What a new object needs to resume."""
@@ -132,30 +144,29 @@ class ProjectedSteps:
 
     def _minimum_of_model(self, point: Point) -> Float64s:
         """The parameters at an approximate minimum of the quadratic model within the bounds."""
-        diagonal = self._curved.curvatures(point.params)
-        diagonal[:, :-1] += self._penalty.curvature
-        scale = np.where(diagonal > LEAST_CURVATURE, 1 / np.maximum(diagonal, LEAST_CURVATURE), 0.0)
-        model = _Model(self._curved, point, self._low, self._high)
-        preconditioner = Preconditioner(self._curved, point.params, self._kind)
+        inverse = FacePreconditioner(self._curved, point.params, self._kind, self._moments)
+        model = _Model(self._curved, point, self._low, self._high, inverse)
 
         def square() -> float:  # of the part of the model's gradient that no bound holds, in the norm of diag(H)^-1
-            held = ((model.at <= self._low) & (model.slope > 0)) | ((model.at >= self._high) & (model.slope < 0))
-            return float(np.vdot(scale, np.where(held, 0.0, model.slope) ** 2))
+            slope = inverse.gradient(model.slope)
+            held = ((model.at <= self._low) & (slope > 0)) | ((model.at >= self._high) & (slope < 0))
+            return float(np.vdot(inverse.scale, np.where(held, 0.0, slope) ** 2))
 
         first = square()
         self._first_square = self._first_square or first
         enough = first * min(LOOSEST, np.sqrt(first / self._first_square)) if first > 0 else 0.0
         for _ in range(MOST_FACES):
-            model.move(self._clipped(model.at - scale * model.slope) - model.at)
+            step = -inverse.scale * inverse.gradient(model.slope)
+            model.move(inverse.step(self._clipped(model.at + step) - model.at))
             if not enough < square() < np.inf or model.n_products > MOST_PRODUCTS:
                 break
-            direction = self._newton(model, (model.at > self._low) & (model.at < self._high), preconditioner)
+            direction = self._newton(model, (model.at > self._low) & (model.at < self._high), inverse)
             if not model.move_within(direction) or not enough < square() < np.inf or model.n_products > MOST_PRODUCTS:
                 break
         self._n_products += model.n_products
         return self._feasible(model.at)
 
-    def _newton(self, model: _Model, free: NDArray[np.bool_], preconditioner: Preconditioner) -> Float64s:
+    def _newton(self, model: _Model, free: NDArray[np.bool_], inverse: FacePreconditioner) -> Float64s:
         """-H_FF^-1 r_F by conjugate gradients."""
         shifts = np.asarray(free.all(axis=0))  # columns in which shifts of all classes are free; the loss has none
         shifts[:-1] &= self._penalty.unpenalised(shifts.size - 1)
@@ -165,8 +176,10 @@ class ProjectedSteps:
             v[:, shifts] -= v[:, shifts].mean(axis=0)
             return v
 
+        of_face = inverse.on_face(free)
+
         def precondition(v: Float64s) -> Float64s:
-            return project(preconditioner.uncorrected(v))
+            return project(of_face(v))
 
         direction = np.zeros_like(model.slope)
         vectors = NewVectors(self._curved, model.made_at, model.slope, precondition, project)
@@ -182,8 +195,10 @@ class ProjectedSteps:
 class _Model:
     """The quadratic model made at a point, and the current point of its minimisation."""
 
-    def __init__(self, curved: Curved, point: Point, low: Float64s, high: Float64s) -> None:
-        self._curved, self._low, self._high = curved, low, high
+    def __init__(
+        self, curved: Curved, point: Point, low: Float64s, high: Float64s, inverse: FacePreconditioner
+    ) -> None:
+        self._curved, self._low, self._high, self._inverse = curved, low, high, inverse
         self.made_at = self.at = point.params
         self.slope, self.n_products = point.grad, 0  # the model's gradient at `at`
 
@@ -195,6 +210,8 @@ class _Model:
         product = self._curved.hvp(self.made_at, step)
         self.n_products += 1
         curvature = float(np.vdot(step, product))
+        if not curvature >= 0:  # rounding errors of the product, or overflow
+            return False
         length = min(1.0, -slope / curvature) if curvature > 0 else 1.0
         if not -length * (slope + length * curvature / 2) > least:
             return False
@@ -213,4 +230,5 @@ class _Model:
         if share == 1:
             return self.move(step)
         decrease = -(share - share**2 / 2) * float(np.vdot(self.slope, step))  # -r . d = d . H d at the minimum
-        return self.move(np.clip(self.at + step, self._low, self._high) - self.at, decrease) or self.move(share * step)
+        coef = (np.clip(self.at + step, self._low, self._high) - self.at)[:, :-1]
+        return self.move(self._inverse.at_fixed_centre(step, coef), decrease) or self.move(share * step)

@@ -45,8 +45,11 @@ from nbsoftmax.validation import Float64s
 MAX_ITER = 500
 DECREASE, MOST_TRIALS = 1e-4, 30  # of the line search: Armijo's constant, and the number of step lengths
 LEAST_DELTA = 1e-3  # of `tools.damping`, in curvatures where all classes are equally probable, after a wrong model
-RELIABLE = 1e-10  # least decrease, relative to J, whose ratio to the predicted one is not mostly rounding errors
+RELIABLE = 1e-10  # decreases below this share of J are computed from gradients, not from differences of J
 MOST_MODELS = 10  # of an iteration
+# Near the minimum J changes by less than its rounding errors, and on flat problems the norm of its subgradient not
+# monotonically. A fit ends after this many iterations in succession that decrease neither, or with small decreases.
+MOST_WORSE, MOST_SMALL = 5, 200
 ABSENT = -40.0  # the intercept of a class without samples, which tends to -inf: exp of it is 0 in float64
 ESTIMATE_FACTOR = 2.0  # the gap is at most about this times the decrease that a model predicts
 MOST_ESTIMATES = 5  # iterations with an estimate within tol before a fit ends without a bound
@@ -130,6 +133,7 @@ class _ProximalSteps:
         self._largest = float(saved.get("largest", 0.0))  # predicted decrease of the first step of a model
         value, norm = saved.get("previous", (np.inf, np.inf))
         self._previous = (float(value), float(norm))  # objective and norm of the subgradient
+        self._n_worse, self._n_small = int(saved.get("n_worse", 0)), int(saved.get("n_small", 0))
         self._damping = Damping(float(saved.get("delta", 0.0)), LEAST_DELTA)
         self._assessment: _Assessment | None = None
         self._known: tuple[float, str] | None = None  # the gap at the assessed point, by duality
@@ -174,6 +178,8 @@ class _ProximalSteps:
             "largest": self._largest,
             "delta": self._damping.delta,
             "previous": np.array(self._previous),
+            "n_worse": self._n_worse,
+            "n_small": self._n_small,
             "n_estimates": self._n_estimates,
             "n_unproven": self._n_unproven,
         }
@@ -216,17 +222,18 @@ class _ProximalSteps:
         """The next point on the working set; None if there is no progress any more."""
         penalty = at.working_set.penalty
         now = at.value, float(np.linalg.norm(least_subgradient(penalty, at.params, at.working_grad)))
-        if not (now[0] < self._previous[0] or now[1] < self._previous[1]):
+        worse = now[0] >= self._previous[0] and now[1] >= self._previous[1]
+        self._n_worse, self._previous = self._n_worse + 1 if worse else 0, now
+        if self._n_worse > MOST_WORSE or self._n_small > MOST_SMALL:
             return None
-        self._previous = now
         for _ in range(MOST_MODELS):
             model = self._minimise(at, self._damping.delta)
             possible = model.decrease <= at.value
-            found = _line_search(penalty, at.working_set.part, at.params, at.value, model) if possible else None
+            found = _towards(penalty, at.working_set.part, at, model, now[1]) if possible else None
             if found is not None:
-                if model.decrease > RELIABLE * abs(at.value):
-                    self._damping.update(model.decrease, found[1])
+                self._damping.update(model.decrease, found[1])
                 self._largest = max(self._largest, model.first_decrease)
+                self._n_small += found[1] == np.inf
                 return found[0]
             self._damping.update(np.inf, 0.0)
         return None
@@ -240,20 +247,32 @@ class _ProximalSteps:
         return model
 
 
-def _line_search(
-    penalty: AnyPenalty, part: Curved, start: Float64s, total: float, model: ModelMinimum
+def _towards(
+    penalty: AnyPenalty, part: Curved, at: _Assessment, model: ModelMinimum, norm: float
 ) -> tuple[Float64s, float] | None:
     """The first point at lengths 1, 1/2 ... towards the model's minimum with sufficient decrease, and the decrease.
 
-    `total` is J.
+    Where differences of J are rounding errors, the decrease is computed from gradients, by the trapezoidal rule, or a
+    subgradient of a norm below `norm`, that of the current one, suffices. The model is accurate there, and the decrease
+    is reported as inf.
     """
-    length = 1.0
-    for _ in range(MOST_TRIALS):
-        trial = model.params if length == 1 else start + length * (model.params - start)
-        value = np.inf
-        if np.isfinite(trial).all():
-            value = part.value(trial) + penalty.nonsmooth_value(trial[:, :-1])
-        if value <= total - DECREASE * length * model.decrease + NOISE * abs(total):
-            return None if np.array_equal(trial, start) else (trial, total - value)
-        length /= 2
+    small = model.decrease <= RELIABLE * abs(at.value)
+    for n in range(MOST_TRIALS):
+        length = 0.5**n
+        trial = model.params if n == 0 else at.params + length * (model.params - at.params)
+        if not np.isfinite(trial).all():
+            continue
+        if np.array_equal(trial, at.params):
+            return None
+        least = DECREASE * length * model.decrease
+        if small:
+            grad = part.value_and_grad(trial)[1]
+            change = penalty.nonsmooth_change(at.params[:, :-1], trial[:, :-1])
+            decrease = -float(np.vdot((at.working_grad + grad) / 2, trial - at.params)) - change
+            if decrease >= least or float(np.linalg.norm(least_subgradient(penalty, trial, grad))) < norm:
+                return trial, np.inf
+        else:
+            decrease = at.value - (part.value(trial) + penalty.nonsmooth_value(trial[:, :-1]))
+            if decrease >= least - NOISE * abs(at.value):
+                return trial, decrease
     return None

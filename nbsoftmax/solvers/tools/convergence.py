@@ -51,8 +51,34 @@ def newton_decrement(
     """The Newton decrement at a point, and whether it has settled within `max_products`.
 
     Conjugate gradients approach it from below, so they can stop early if it is more than `enough`. The part that the
-    second half of the products added is added once more, as an estimate of the rest.
+    second half of the products added is added once more, as an estimate of the rest. A gradient of rounding errors has
+    the decrement of rounding errors of J.
     """
+    total, settled = _by_conjugate_gradients(objective, point, max_products, enough, precondition)
+    if not (settled and total <= enough) and is_rounding(objective, point):
+        return NOISE * abs(point.value), True
+    return total, settled
+
+
+def is_rounding(objective: Smooth, point: Point) -> bool:
+    """Whether the gradient consists of rounding errors: relative to features of unit curvature, it is that small.
+
+    Conjugate gradients on directions without curvature, of collinear features, would divide rounding errors by others.
+    """
+    diagonal = objective.curvatures(point.params)
+    diagonal += curvature_of_columns(objective.penalty, diagonal.shape[1])
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        square = np.where(point.grad == 0, 0.0, point.grad**2 / diagonal)
+    return bool(square.max() <= NOISE**2)
+
+
+def _by_conjugate_gradients(
+    objective: Smooth,
+    point: Point,
+    max_products: int,
+    enough: float,
+    precondition: Callable[[Float64s], Float64s],
+) -> tuple[float, bool]:
     total, rest = 0.0, 0.0
 
     def project(v: Float64s) -> Float64s:

@@ -104,10 +104,10 @@ class Preconditioner:
         penalty = curvature_of_columns(objective.penalty, d)
         if kind in {"diagonal", "frequent"}:
             apart = frequent_columns(objective) if kind == "frequent" else np.empty(0, np.int64)
-            self._diagonal = CentredDiagonal(objective, params, penalty, _scale_of, apart)
+            self._diagonal = CentredDiagonal(objective, params, penalty, scale_of, apart)
             if kind == "frequent":
                 diagonal = self._diagonal.apart_curvatures + penalty[apart]
-                self._frequent = FrequentGram(objective, params, diagonal, penalty, apart, _scale_of, _inverse)
+                self._frequent = FrequentGram(objective, params, diagonal, penalty, apart, scale_of, scaled_inverse)
             return
         if kind == "gram":
             matrices = objective.gram(params)[None]  # (1, d, d)
@@ -118,8 +118,8 @@ class Preconditioner:
             # The Hessian is singular along shifts of all classes; this makes it definite and changes nothing else.
             whole += np.einsum("kikj->ij", whole)[:, None, :] / k
             matrices, penalty = whole.reshape(1, k * d, k * d), np.tile(penalty, k)
-        self._scale = _scale_of(np.einsum("bii->bi", matrices) + penalty)
-        self._inverses = np.stack([_inverse(*pair) for pair in zip(matrices, self._scale, strict=True)])
+        self._scale = scale_of(np.einsum("bii->bi", matrices) + penalty)
+        self._inverses = np.stack([scaled_inverse(*pair) for pair in zip(matrices, self._scale, strict=True)])
 
     def vectors(self, objective: Curved, point: Point) -> CGVectors:
         """The arrays of conjugate gradients from a point on."""
@@ -224,12 +224,12 @@ def centred_start(objective: Curved, start: Float64s) -> Float64s:
     return np.column_stack([centred(start[:, :-1]), start[:, -1]])
 
 
-def _scale_of(diagonal: Float64s) -> Float64s:
+def scale_of(diagonal: Float64s) -> Float64s:
     """1 / sqrt(diagonal), but 1 for columns without curvature (constant 0, no intercept) or whose squares overflow."""
     return np.asarray(1 / np.sqrt(np.where((diagonal > LEAST_CURVATURE) & (diagonal < np.inf), diagonal, 1.0)))
 
 
-def _inverse(matrix: Float64s, scale: Float64s) -> Float64s:
+def scaled_inverse(matrix: Float64s, scale: Float64s) -> Float64s:
     """The inverse of the matrix scaled to a unit diagonal.
 
     A product with it takes a third of the time of two triangular solves. Its eigenvalues lie between 1 / (the order of

@@ -152,18 +152,24 @@ class Curvature(Protocol):
 
 
 class GramCurvature:
-    """Gram matrices of the features and the intercept, (1 or K, n_features + 1, n_features + 1)."""
+    """Gram matrices of the features and the intercept, (1 or K, n_features + 1, n_features + 1).
+
+    Attributes
+    ----------
+    grams : ndarray (1 or K, n_features, n_features)
+        Those of the centred features.
+    """
 
     def __init__(self, grams: Float64s, n_threads: int | None) -> None:
         self._n_threads = n_threads
         cross, self.corner = grams[:, :-1, -1], grams[:, -1, -1]
         with np.errstate(divide="ignore", invalid="ignore"):
             self.means = np.where(self.corner[:, None] > 0, cross / self.corner[:, None], 0.0)
-        self._grams = grams[:, :-1, :-1] - self.means[:, :, None] * cross[:, None, :]
-        diagonal = np.einsum("kjj->kj", self._grams)
+        self.grams = grams[:, :-1, :-1] - self.means[:, :, None] * cross[:, None, :]
+        diagonal = np.einsum("kjj->kj", self.grams)
         # The remaining curvature of a constant feature consists of rounding errors.
         flat = diagonal <= NOISE * np.einsum("kjj->kj", grams)[:, :-1]
-        self._grams[np.broadcast_to(flat[:, :, None] | flat[:, None, :], self._grams.shape)] = 0.0
+        self.grams[np.broadcast_to(flat[:, :, None] | flat[:, None, :], self.grams.shape)] = 0.0
 
     def mean_squares(self, move: Float64s) -> Float64s:
         """The mean square of the changes of each class's logits by a move, (K,), weighted by h a_k (1 - a_k).
@@ -171,7 +177,7 @@ class GramCurvature:
         The sum of these weights is the curvature along the intercept: without an intercept, the results are inf.
         """
         coef, intercept = move[:, :-1], move[:, -1]
-        spread = np.einsum("kj,kj->k", np.matmul(coef[:, None], self._grams)[:, 0], coef)
+        spread = np.einsum("kj,kj->k", np.matmul(coef[:, None], self.grams)[:, 0], coef)
         with np.errstate(divide="ignore", invalid="ignore"):
             spread = np.where(self.corner > 0, spread / self.corner, np.inf)
         middle: Float64s = intercept + (self.means * coef).sum(axis=1)
@@ -181,12 +187,12 @@ class GramCurvature:
         """Move `coef` towards the minimum of the model plus the penalty; returns p . M p of the move p."""
         residual, before = slope.copy(), coef.copy()
         if isinstance(penalty, GeneralPenalty):
-            penalty.minimise_model(self._grams, factor, damping, residual, coef)
+            penalty.minimise_model(self.grams, factor, damping, residual, coef)
         else:
             l1s, l2s = penalty.strengths(coef.shape[1])
             work = max(1, coef.shape[1] * coef.size)  # of a sweep, in multiply-adds
             n_sweeps = max(LEAST_SWEEPS, min(MOST_SWEEPS, SMALL_WORK // work // 2 * 2))
-            problem = self._grams, factor, l2s + damping, l1s, *penalty.limits(coef.shape), residual, coef
+            problem = self.grams, factor, l2s + damping, l1s, *penalty.limits(coef.shape), residual, coef
             if penalty.by_weight:
                 # Only small problems take more than LEAST_SWEEPS, and a second thread would slow them down.
                 launch(lasso, len(coef), LEAST_SWEEPS * work, self._n_threads, *problem, n_sweeps, SWEEP_TOL)

@@ -100,11 +100,15 @@ class WorkingSet:
         return not (curvature.mean_squares(params - self._made_at) <= CHANGED).all()
 
     def _even_curvatures(self) -> Float64s:
-        """Curvatures along the centred features and the intercept, (n + 1,), where all classes are equally probable."""
+        """Curvatures along the features and the intercept, (n + 1,), where all classes are equally probable.
+
+        With an intercept the features are centred.
+        """
         if self._even is None:
             n_classes = self._made_at.shape[0]
-            intercept = 1.0 if self.part.fit_intercept else 0.0
-            self._even = (n_classes - 1) / n_classes**2 * np.append(self.part.variances(), intercept)
+            mean, variance = self.part.moments()
+            of_coef, of_intercept = (variance, 1.0) if self.part.fit_intercept else (variance + mean**2, 0.0)
+            self._even = (n_classes - 1) / n_classes**2 * np.append(of_coef, of_intercept)
         return self._even
 
     def _new_metric(self, at: Float64s, *, per_class: bool) -> VariableMetric:

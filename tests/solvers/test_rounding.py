@@ -1,0 +1,60 @@
+"""Fits whose steps near the minimum are smaller than the rounding errors of the objective."""
+
+import numpy as np
+import pytest
+
+import nbsoftmax as nbs
+
+
+@pytest.mark.parametrize("grouped", [False, True])
+@pytest.mark.parametrize(("n_classes", "mean"), [(2, 1000), (5, 10)])
+def test_a_weak_l1_converges_whatever_the_means_and_scales_of_features(n_classes, mean, grouped):
+    for seed in range(12):
+        rng = np.random.default_rng(seed)
+        X = rng.normal(size=(61, 6)) * 10 ** rng.uniform(-2, 2, size=6) + mean
+        result = nbs.Trainer(l1=1.3e-4, grouped=grouped).fit(X, np.arange(61) % n_classes)
+        assert result.converged
+        assert result.gap_kind == "duality"
+
+
+@pytest.mark.parametrize("n_features", [0, 3])
+@pytest.mark.parametrize("options", [{"l1": 1e-3}, {"l1": 1e-3, "grouped": True}, {"l1": 1e-3, "bounds": (-99, 99)}])
+def test_a_constant_feature_in_place_of_the_intercept(n_features, options):
+    rng = np.random.default_rng(0)
+    X = np.column_stack([np.ones(200), rng.normal(size=(200, n_features))])
+    y = np.zeros(200, int)
+    y[:10] = np.arange(10)  # the first quadratic model predicts a decrease of more than the objective
+    result = nbs.Trainer(**options, fit_intercept=False).fit(X, y)
+    assert result.converged
+    weight = [0.0] + [1.0] * n_features
+    free = nbs.Trainer(**options, fit_intercept=False, penalty_weight=weight).fit(X, y)
+    if "bounds" not in options:
+        expected = nbs.Trainer(**options).fit(X[:, 1:], y) if n_features else None
+        frequencies = np.bincount(y) / 200
+        minimum = expected.objective if expected else -(frequencies * np.log(frequencies)).sum()
+        assert free.objective == pytest.approx(minimum, rel=3e-6)
+    assert free.converged
+    assert result.objective >= free.objective * (1 - 1e-6)
+
+
+@pytest.mark.parametrize("solver", ["newton-cg", "newton", "lbfgs", "gd"])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_a_fit_that_starts_at_its_minimum_has_converged(solver, weighted):
+    rng = np.random.default_rng(0)
+    X = np.repeat(rng.normal(size=(5, 10)), 5, axis=0)  # each row once with each class
+    weight = np.repeat(rng.random(5) + 0.1, 5) if weighted else None
+    for n_features in (10, 4):
+        result = nbs.Trainer(solver=solver).fit(X[:, :n_features], np.tile(np.arange(5), 5), sample_weight=weight)
+        assert result.converged
+        assert result.n_iter <= 1
+        assert result.objective == pytest.approx(np.log(5), rel=1e-14)
+        assert result.gap <= 1e-13
+
+
+def test_targets_without_information_are_at_their_minimum():
+    rng = np.random.default_rng(0)
+    for n_classes, n_features in ((12, 35), (30, 20)):
+        X, y = rng.normal(size=(60, n_features)), np.full((60, n_classes), 1 / n_classes)
+        result = nbs.Trainer().fit(X, y, sample_weight=rng.random(60))
+        assert result.converged
+        assert not result.model.coef.any() or result.objective == pytest.approx(np.log(n_classes), rel=1e-13)
