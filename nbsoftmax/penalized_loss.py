@@ -81,7 +81,9 @@ class PenalizedLoss:
         self.convex = not (isinstance(problem, Problem) and problem.has_partial_labels)
         self.separable_below = below if self.penalty.is_conic else 0.0
         self.can_separate = below > 0 and self.convex
-        if isinstance(problem, Problem) and (gpus := devices(device_for(problem.X, options.device))):
+        # "auto" takes the CPU for what only the CPU supports.
+        device = "cpu" if options.device == "auto" and not self.convex else options.device
+        if isinstance(problem, Problem) and (gpus := devices(device_for(problem.X, device))):
             from nbsoftmax.backends.cuda.shards import on_devices
 
             if not self.convex:
@@ -96,6 +98,7 @@ class PenalizedLoss:
                 offset=problem.offset,
                 fit_intercept=self.fit_intercept,
                 memory=options.device_memory,
+                n_threads=options.n_threads,
                 progress=progress,
             )
             if problem.on_device and not self._finite():

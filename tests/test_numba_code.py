@@ -187,14 +187,20 @@ def test_arrays_of_any_layout(view):
     assert softmax(z).flags.c_contiguous
 
 
+def test_probabilities_of_any_layout_as_targets():
+    z = np.random.default_rng(3).normal(size=(6, 4))
+    wide, proba = np.zeros((6, 8)), nbs.softmax(z[::-1])
+    wide[:, ::2] = proba
+    function = njit(lambda z, y: nbs.cross_entropy_and_grad(z, y))  # noqa: PLW0108
+    for logits in (z, z.astype(np.float32)):
+        for same in (proba, np.asfortranarray(proba), proba.T.copy().T, wide[:, ::2]):
+            assert_same_bits(function(logits, same), nbs.cross_entropy_and_grad(logits, same))
+
+
 def test_samples_of_any_layout_and_read_only_arrays():
     rng = np.random.default_rng(4)
-    X, y, coef, intercept = (
-        rng.normal(size=(90, 6)),
-        rng.integers(0, 3, 90),
-        rng.normal(size=(3, 6)),
-        rng.normal(size=3),
-    )
+    X, y = rng.normal(size=(90, 6)), rng.integers(0, 3, 90)
+    coef, intercept = rng.normal(size=(3, 6)), rng.normal(size=3)
     function = njit(lambda X, y, coef, intercept: nbs.loss_and_grad(X, y, coef, intercept))  # noqa: PLW0108
     expected = nbs.loss_and_grad(X, y, coef, intercept)
     X.flags.writeable = False
@@ -245,6 +251,11 @@ def test_functions_imported_by_name_and_from_their_module():
         (lambda z, y: nbs.cross_entropy(z, y, reduction="none"), "expected a literal: 'mean' or 'sum'"),
         (lambda z, y: nbs.cross_entropy(z, y, sample_weight=1.0), "sample_weight is float64, expected None or a 1-D"),
         (lambda z, y: nbs.cross_entropy(z, z, ignore_index=1), "ignore_index is for class indices"),
+        (lambda z, y: nbs.cross_entropy(z, y, ignore_index=True), "ignore_index is .*, expected an integer or None"),
+        (
+            lambda z, y: nbs.cross_entropy(z, y, sample_weight=z[:, 0] if y[0] > 0 else None),
+            "sample_weight is an array or None, which must be known at compilation",
+        ),
         (lambda z, y: nbs.sigmoid("a"), "expected a number, or an array of float32 or float64"),
         (
             lambda z, y: nbs.loss_and_grad(z, y, z, 1.0),

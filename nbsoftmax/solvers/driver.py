@@ -167,7 +167,7 @@ class Driver(Generic[Objective]):
     def _iterate(self, method: Method[Objective]) -> Stop | None:
         moved = method.step(self.sums, self._point, self._n_iter)
         if moved is None:
-            return StopReason.STUCK.stop()
+            return StopReason.STUCK.stop(precision=self.sums.dtype)
         self._n_iter += 1
         if not math.isfinite(moved.value) or moved.value > GROWN * (abs(self._values[0]) + 1):
             return StopReason.DIVERGED.stop(learning_rate=method.learning_rate)
@@ -208,7 +208,7 @@ class Driver(Generic[Objective]):
         if converged and stop.reason in (StopReason.STUCK, StopReason.MAX_ITER):
             stop = StopReason.CONVERGED.stop()
         elif not converged and stop.reason is StopReason.CONVERGED:
-            stop = StopReason.STUCK.stop()
+            stop = StopReason.STUCK.stop(precision=self.sums.dtype)
         summary, newton_step = method.report()
         if self._far_start:
             origin = "the feasible point nearest to 0" if self._origin.any() else "0"

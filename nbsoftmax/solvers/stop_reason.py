@@ -33,7 +33,7 @@ class StopReason(Enum):
 
     CONVERGED = ("converged", "")
     STUCK = (
-        "no further step decreases the objective in float64 precision",
+        "no further step decreases the objective in {precision} precision",
         "increase {tol}, centre and {scale}, or {float64}",
     )
     MAX_ITER = ("max_iter reached ({n_iter} {unit})", "increase {max_iter}, {scale}, or {penalize}")

@@ -109,7 +109,8 @@ def test_x_is_sent_once_in_parts_with_progress(monkeypatch):
 
 
 @pytest.mark.parametrize("shape", [(37, 6, 3), (37, 6, 17)])
-def test_rows_that_do_not_fit_are_sent_in_parts_at_each_evaluation(shape):
+def test_rows_that_do_not_fit_are_sent_in_parts_at_each_evaluation(shape, monkeypatch):
+    monkeypatch.setattr(rows_module, "LEAST_PART_BYTES", 0)
     X, target, offset, params, v = problem(*shape, kind="weighted")
     device = StandIn()
     cpu, whole = both(X, target, offset)
@@ -130,6 +131,7 @@ def test_rows_that_do_not_fit_are_sent_in_parts_at_each_evaluation(shape):
     [("index", True, np.float32), ("smoothed", False, np.float32), ("smoothed", True, np.float64)],
 )
 def test_sums_by_a_blas_are_those_of_the_cpu(kind, parts, dtype, monkeypatch):
+    monkeypatch.setattr(rows_module, "LEAST_PART_BYTES", 0)
     monkeypatch.setattr(products, "BLAS_ROWS", 5)  # so that the rows of a chunk are several groups, the last smaller
     X, target, offset, params, v = problem(23, 5, 17, dtype, kind)
     device = StandIn(blas=True)
@@ -184,13 +186,17 @@ def test_work_is_recorded_again_when_memory_has_moved():
     assert device.recordings == 2
 
 
-def test_work_that_cannot_be_recorded_is_begun_each_time():
-    X, target, offset, params, _ = problem(20, 6, 3)
-    device = StandIn()
+@pytest.mark.parametrize("begins", [False, True])
+@pytest.mark.parametrize(("shape", "blas"), [((20, 6, 3), False), ((20, 5, 17), False), ((20, 5, 17), True)])
+def test_work_that_cannot_be_recorded_is_begun_each_time(shape, blas, begins):
+    X, target, offset, params, v = problem(*shape)
+    device = StandIn(blas=blas)
     cpu, gpu = both(X, target, offset, device)
     gpu.loss_and_grad(params)
 
     def fails(begin, stream):
+        if begins:  # as if the driver failed after it
+            begin()
         raise RuntimeError("CUDA_ERROR_NOT_SUPPORTED")
 
     device.record = fails
@@ -198,6 +204,32 @@ def test_work_that_cannot_be_recorded_is_begun_each_time():
         again = gpu.loss_and_grad(params)
     same(again[1], cpu.loss_and_grad(params)[1], X.dtype, 40)
     assert np.array_equal(gpu.loss_and_grad(params)[1], again[1])  # and warns no more
+    assert np.array_equal(gpu.loss_and_grad(params)[1], again[1])
+    first = gpu.hess_vec(params, v)
+    with pytest.warns(RuntimeWarning, match="cannot record"):
+        assert np.array_equal(gpu.hess_vec(params, v), first)
+    assert np.array_equal(gpu.hess_vec(params, v), first)
+
+
+def test_a_budget_below_the_workspace_sends_parts_of_some_size():
+    X, target, offset, params, _ = problem(37, 6, 3)
+    cpu, gpu = both(X, target, offset, device := StandIn(), memory=1000)
+    before = len(device.launches)
+    same(gpu.loss_and_grad(params)[1], cpu.loss_and_grad(params)[1], X.dtype, 60)
+    assert len(device.launches) - before < 10
+
+
+@pytest.mark.parametrize(("dtype", "margin"), [(np.float64, 40), (np.float32, 20)])
+def test_curvatures_of_nearly_certain_rows_keep_their_digits(dtype, margin):
+    X, target, offset, *_ = problem(4, 3, 5, dtype)
+    params = np.zeros((5, 4))
+    params[2, -1] = margin  # 1 - a is below eps
+    cpu, gpu = both(X, target, offset)
+    for name in ("curvatures", "class_grams", "gram", "hessian"):
+        found, expected = getattr(gpu, name)(params), getattr(cpu, name)(params)
+        np.testing.assert_allclose(
+            found, expected, rtol=1e-5 if dtype == np.float32 else 1e-13, atol=1e-13 * abs(expected).max()
+        )
 
 
 def test_too_little_memory_says_how_much_and_gives_it_back():
@@ -227,7 +259,7 @@ def test_too_little_memory_of_the_second_gpu_is_said():
     gpus = [StandIn(), StandIn(capacity=500)]
     with pytest.raises(DeviceMemoryError, match="asked for"):
         shards.on_devices(
-            gpus, X, target, offset=offset, fit_intercept=True, memory=10**9, progress=None
+            gpus, X, target, offset=offset, fit_intercept=True, memory=10**9, n_threads=None, progress=None
         )  # fmt: skip
 
 
@@ -262,7 +294,7 @@ def test_progress_counts_the_rows_of_all_gpus():
     X, target, offset, *_ = problem(37, 6, 3)
     seen = []
     shards.on_devices(
-        [StandIn(), StandIn()], X, target, offset=offset, fit_intercept=True, memory=None,
+        [StandIn(), StandIn()], X, target, offset=offset, fit_intercept=True, memory=None, n_threads=None,
         progress=lambda done, of: seen.append((done, of)),
     )  # fmt: skip
     assert seen == [(18, 37), (37, 37)]
@@ -331,7 +363,9 @@ FAULTS = {  # module, factory, source, what it becomes, shape, what is said
     "a row's sum left to one lane": (
         rows, "cross_entropy_by_lanes", "s, mass, below = total(s)", "s, mass, below = s", (3, 5, 17), "values",
     ),
-    "curvature of one lane": (curvature, "curvature", "number(1) / total(s)", "number(1) / s", (3, 5, 17), "values"),
+    "curvature of one lane": (
+        curvature, "curvature", "s, less = total(s), total(less)", "s, less = s, less", (3, 5, 17), "values",
+    ),
     "a tile's guard dropped": (
         products, "logits", "inside and row < n_rows", "inside", (3, 5, 17), "out of bounds",
     ),

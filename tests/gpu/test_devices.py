@@ -43,6 +43,26 @@ def test_a_numpy_that_numba_cuda_does_not_know_is_named(monkeypatch):
         nbs.Objective(X, y, device="cuda")
 
 
+def test_the_simulator_of_numba_is_no_gpu(monkeypatch):
+    X, y = data()
+    monkeypatch.setattr(device.config, "ENABLE_CUDASIM", 1)
+    with pytest.raises(InputValueError, match="NUMBA_ENABLE_CUDASIM is set"):
+        nbs.Objective(X, y, device="cuda")
+    assert nbs.Trainer(l2=0.1, device="auto").fit(X, y).converged
+
+
+def test_auto_takes_the_cpu_for_partial_labels(monkeypatch):
+    X, y = data()
+    possible = np.eye(3, dtype=bool)[y] | np.eye(3, dtype=bool)[(y + np.arange(30) % 2) % 3]
+    gpu = StandIn()
+    monkeypatch.setattr(penalized_loss, "devices", lambda name: [gpu] if name != "cpu" else [])
+    found = nbs.Trainer(l2=0.1, device="auto").fit(X, possible)
+    assert not gpu.launches
+    assert np.array_equal(found.model.coef, nbs.Trainer(l2=0.1).fit(X, possible).model.coef)
+    with pytest.raises(InputValueError, match="partial labels, and device is 'cuda'"):
+        nbs.Trainer(l2=0.1, device="cuda").fit(X, possible)
+
+
 @pytest.mark.parametrize(
     ("solver", "given", "n_devices"),
     [("newton-cg", {"l2": 0.01}, 1), ("newton-cg", {"l2": 0.01}, 2), ("prox-newton", {"l1": 0.05}, 2)],

@@ -69,6 +69,8 @@ class CudaBackend:
     fit_intercept : bool
     memory : int or None
         Bytes to use; None: most of what is free.
+    n_threads : int or None
+        Of the sums that the CPU computes.
     progress : callable or None
         Called with the rows that are on the device and those that will be, while X is copied.
     aligned : bool
@@ -84,6 +86,7 @@ class CudaBackend:
         offset: NDArray[Any],
         fit_intercept: bool,
         memory: int | None = None,
+        n_threads: int | None = None,
         progress: Progress | None = None,
         aligned: bool = True,
     ) -> None:
@@ -91,6 +94,7 @@ class CudaBackend:
         self.n_classes, self.weight_sum = target.gain.size, target.total
         self._fit_intercept, self._target, self._offset = fit_intercept, target, offset
         self._host: DenseBackend | None = None
+        self._n_threads = n_threads
         self._work = work = Workspace(device, X.dtype)
         self._rows = rows = DeviceRows(work, X, self.n_classes, aligned=aligned)
         shape = fused.shape_for(work.dtype, self.n_features, self.n_classes) if rows.wide else None
@@ -186,6 +190,6 @@ class CudaBackend:
                     self._target,
                     offset=self._offset,
                     fit_intercept=self._fit_intercept,
-                    n_threads=None,
+                    n_threads=self._n_threads,
                 )
             return self._host

@@ -13,6 +13,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
+from numba import config
 from numpy.typing import NDArray
 
 from nbsoftmax.backends.cuda.blas import Blas, on_stream
@@ -108,8 +109,12 @@ def missing() -> str:
     """Why no GPU can be used; empty if one can."""
     if find_spec("numba_cuda") is None:
         return f"the package numba-cuda is not installed: {INSTALL}"
-    from numba import cuda
-
+    if config.ENABLE_CUDASIM:
+        return "NUMBA_ENABLE_CUDASIM is set, and the simulator of Numba has no GPU: unset it, or use device='cpu'"
+    try:
+        from numba import cuda
+    except Exception as error:  # another version than Numba's, for example
+        return f"numba-cuda cannot be imported ({error}): {INSTALL}"
     if not cuda.is_available():
         return "numba-cuda finds no NVIDIA driver with a GPU: check that `nvidia-smi` lists one, or use device='cpu'"
     try:

@@ -13,7 +13,7 @@ from nbsoftmax.backends.targets import curvature_weights
 from nbsoftmax.kernels.cuda.loads import BYTES
 from nbsoftmax.validation import WeightedTargets
 
-PART_BYTES = 2**26  # of a chunk of X that is sent
+PART_BYTES, LEAST_PART_BYTES = 2**26, 2**20  # of a chunk of X that is sent, at most and at least
 Progress = Callable[[int, int], None]
 
 
@@ -66,10 +66,14 @@ class DeviceRows:
         held["offset"] = self.work.sent(offset) if offset.size else none
 
     def place(self, budget: int) -> int:
-        """Decide whether `budget` bytes hold all rows, or else how many are sent at a time; the bytes that are left."""
+        """Decide whether `budget` bytes hold all rows, or else how many are sent at a time; the bytes that are left.
+
+        The budget is exceeded by a part of `LEAST_PART_BYTES` if it does not even hold that.
+        """
         row = self.ld * self.work.dtype.itemsize
         self.resident = self._on_device or self.n_samples * row <= budget
-        most = PART_BYTES if self.resident else min(PART_BYTES, max(0, budget) // 2)
+        # Smaller parts take thousands of launches: if not even the least fits, memory runs out with an error.
+        most = PART_BYTES if self.resident else min(PART_BYTES, max(LEAST_PART_BYTES, budget // 2))
         self.rows_sent = max(1, min(self.n_samples, most // row))
         if self._on_device:
             return budget

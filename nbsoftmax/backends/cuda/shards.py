@@ -62,13 +62,14 @@ def on_devices(
     offset: NDArray[Any],
     fit_intercept: bool,
     memory: int | None,
+    n_threads: int | None,
     progress: Progress | None,
 ) -> CudaBackend | ShardedBackend:
     """The rows on one GPU, or about as many on each of several."""
     if len(devices) == 1:
         given = {} if isinstance(X, np.ndarray) else {"aligned": address_of(X) % BYTES == 0}
-        options = {"fit_intercept": fit_intercept, "memory": memory, "progress": progress, **given}
-        return CudaBackend(devices[0], X, target, offset=offset, **options)
+        options = {"fit_intercept": fit_intercept, "memory": memory, "n_threads": n_threads, "progress": progress}
+        return CudaBackend(devices[0], X, target, offset=offset, **options, **given)
     if not isinstance(X, np.ndarray):
         raise InputValueError("X is on one GPU, but device names several; name that one.")
     bounds = [X.shape[0] * i // len(devices) for i in range(len(devices) + 1)]
@@ -79,7 +80,7 @@ def on_devices(
         counted = None if progress is None else partial(_counted, progress, part.start, X.shape[0])
         options = {"fit_intercept": fit_intercept, "memory": memory, "progress": counted}
         shards.append(CudaBackend(device, X[part], cut, offset=beside, **options))
-    on_host = partial(DenseBackend, X, target, offset=offset, fit_intercept=fit_intercept, n_threads=None)
+    on_host = partial(DenseBackend, X, target, offset=offset, fit_intercept=fit_intercept, n_threads=n_threads)
     return ShardedBackend(shards, cache(on_host))
 
 

@@ -39,6 +39,10 @@ class TileSums:
         self._shape = n_a + ones, n_b + 1
         self._n_parts = products.parts_for(rows_at_once, *self._shape, SUMS_BYTES)
 
+    def start(self) -> None:
+        """Forget the sums of earlier chunks, also of work that was begun and did not end."""
+        self._used.clear()
+
     def add(self, chunk: Chunk, a: Any, *, squared: bool = False, weight: Any = None) -> None:
         """Add those of a chunk, each row with its weight; with the squares of x if `squared`."""
         work, (high, wide) = self._rows.work, self._shape
@@ -69,6 +73,10 @@ class ColumnSums:
     def __init__(self, rows: DeviceRows, rows_at_once: int) -> None:
         self._rows, self._used, self._n_parts = rows, set[int](), sums.column_parts_for(rows_at_once)
 
+    def start(self) -> None:
+        """As in `TileSums`."""
+        self._used.clear()
+
     def add(self, chunk: Chunk, d: Any) -> None:
         """Add those of a chunk."""
         work, n_classes = self._rows.work, self._rows.n_classes
@@ -92,6 +100,11 @@ class BlasSums:
     def __init__(self, rows: DeviceRows, rows_at_once: int, blas: Sequence[Blas]) -> None:
         self._rows, self._blas, self._used = rows, blas, set[int]()
         self._intercepts = ColumnSums(rows, rows_at_once)
+
+    def start(self) -> None:
+        """As in `TileSums`."""
+        self._used.clear()
+        self._intercepts.start()
 
     def add(self, chunk: Chunk, d: Any) -> None:
         """Add those of a chunk."""

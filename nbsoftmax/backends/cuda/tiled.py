@@ -59,6 +59,8 @@ class Tiled:
         point = self._send("point")
         losses = work.reserve("losses", self._n_losses(), np.float64)
         of_chunk = sums.blocks_for(size)
+        if gradients is not None:
+            gradients.start()
         for number, chunk in enumerate(self._rows.chunks(size)):
             z, by_row = self._buffer("z", chunk), work.reserve(("by_row", chunk.slot), chunk.n, np.float64)
             self._logits(chunk, point, z, offset=True)
@@ -87,6 +89,7 @@ class Tiled:
 
     def _begin_product(self, gradients: TileSums | BlasSums) -> None:
         point, direction = self._send("point"), self._send("direction")
+        gradients.start()
         for chunk in self._rows.chunks(self._rows_at_once()):
             z, u = self._buffer("z", chunk), self._buffer("u", chunk)
             self._logits(chunk, point, z, offset=True)
@@ -104,6 +107,7 @@ class Tiled:
 
         def begin() -> None:
             point = None if params is None else self._send("point")
+            squares.start()
             for chunk in self._rows.chunks(self._rows_at_once()):
                 weight = self._rows.of("curvature", chunk)
                 if point is not None:
@@ -129,6 +133,7 @@ class Tiled:
 
         def begin() -> None:
             point = self._send("point")
+            squares.start()
             for chunk in self._rows.chunks(at_once):
                 z, u = self._buffer("z", chunk), self._buffer("u", chunk)
                 self._logits(chunk, point, z, offset=True)

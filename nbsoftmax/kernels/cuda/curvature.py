@@ -34,7 +34,7 @@ def curvature(what: int, dtype: np.dtype[Any]) -> Callable[..., None]:
     w : float64 (n_rows,), written by MEAN and PAIR
     """
     number = float32 if dtype == np.float32 else float64
-    under, total, _ = _stages(dtype, WARP)
+    under, total, without_largest = _stages(dtype, WARP)
     add = _compensated(dtype)
     rows_of_block = THREADS // WARP
 
@@ -54,10 +54,15 @@ def curvature(what: int, dtype: np.dtype[Any]) -> Callable[..., None]:
             if far > c:
                 c = far
             step //= 2
-        s, lost = number(0), number(0)
+        s, lost, less, lost_less = number(0), number(0), number(0), number(0)
         for k in range(lane, n_classes, WARP):
-            s, lost = add(s, lost, math.exp(under(z[start + k], c)))
-        factor = number(1) / total(s)
+            e = math.exp(under(z[start + k], c))
+            s, lost = add(s, lost, e)
+            if z[start + k] != c:
+                less, lost_less = add(less, lost_less, e)
+        s, less = total(s), total(less)
+        factor = number(1) / s
+        rest = without_largest(s, less) * factor  # 1 - a of the largest logit: that difference would lose its digits
         h = number(1)
         if inside and weight.size == n_rows:
             h = number(weight[row])
@@ -65,12 +70,14 @@ def curvature(what: int, dtype: np.dtype[Any]) -> Callable[..., None]:
             if inside and lane == 0:
                 a = math.exp(under(z[start + one], c)) * factor
                 b = math.exp(under(z[start + other], c)) * factor
-                w[row] = float64(h * a * (number(1) - b if one == other else b))
+                if one == other:
+                    b = rest if z[start + one] == c else number(1) - a
+                w[row] = float64(h * a * b)
         elif what == MEAN:
             mean, lost = number(0), number(0)
             for k in range(lane, n_classes, WARP):
                 a = math.exp(under(z[start + k], c)) * factor
-                mean, lost = add(mean, lost, a * (number(1) - a))
+                mean, lost = add(mean, lost, a * (rest if z[start + k] == c else number(1) - a))
             mean = total(mean)
             if inside and lane == 0:
                 w[row] = float64(h * mean / number(n_classes))
@@ -82,7 +89,9 @@ def curvature(what: int, dtype: np.dtype[Any]) -> Callable[..., None]:
                 mean = total(mean)
             for k in range(lane, n_classes, WARP):
                 a = math.exp(under(z[start + k], c)) * factor
-                if inside:
-                    u[start + k] = h * a * (u[start + k] - mean if what == MOVED else number(1) - a)
+                if inside and what == MOVED:
+                    u[start + k] = h * a * (u[start + k] - mean)
+                elif inside:
+                    u[start + k] = h * a * (rest if z[start + k] == c else number(1) - a)
 
     return kernel

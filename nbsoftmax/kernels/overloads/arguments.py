@@ -47,14 +47,25 @@ def check_number(name, argument):
         raise TypingError(f"{name} is {argument}, expected a number.")
 
 
+def check_known(name, argument):
+    """Refuse a value of which only the running program knows whether it is None."""
+    if isinstance(argument, types.Optional):
+        raise TypingError(
+            f"{name} is an array or None, which must be known at compilation; call the function once with an array and "
+            "once without, in the branches of an if."
+        )
+
+
 def check_weights(name, argument, n_dims=1):
     """Refuse anything but None and an array of numbers with this number of dimensions."""
+    check_known(name, argument)
     if value_of(argument) is not None and not is_array(argument, (types.Integer, types.Float), n_dims):
         raise TypingError(f"{name} is {argument}, expected None or a {n_dims}-D array of numbers.")
 
 
 def check_out(out, source):
     """Refuse anything but None and a C-contiguous array of the dtype and number of dimensions of `source`."""
+    check_known("out", out)
     if value_of(out) is None:
         return
     fits = isinstance(out, types.Array) and (out.dtype, out.ndim) == (source.dtype, source.ndim)

@@ -131,7 +131,7 @@ def proba_targets(
     """The fields of the `Target` of rows of probabilities, and the divisor of the loss."""
     if y.shape != (n_rows, n_classes):
         raise InputValueError("y must have a row of probabilities for each row, and a column for each class.")
-    proba = y.astype(z.dtype).reshape(-1)
+    proba = np.ascontiguousarray(y).astype(z.dtype).reshape(-1)
     weight, by_class = weights_of(sample_weight, n_rows), weights_of(class_weight, n_classes)
     e = smoothing_of(label_smoothing)
     if by_class.size == 0:
@@ -161,6 +161,7 @@ def targets(y, sample_weight, class_weight, label_smoothing, ignore_index, n_dim
             f"y is {y}, expected class indices (a {of_labels}-D array of integers) or probabilities "
             f"(a {n_dims}-D array of float32 or float64)."
         )
-    if not isinstance(value_of(ignore_index), (type(None), int, types.Integer)):
+    ignored = value_of(ignore_index)
+    if isinstance(ignored, bool) or not isinstance(ignored, (type(None), int, types.Integer)):
         raise TypingError(f"ignore_index is {ignore_index}, expected an integer or None.")
     return function
