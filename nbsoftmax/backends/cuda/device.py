@@ -109,7 +109,7 @@ def missing() -> str:
     """Why no GPU can be used; empty if one can."""
     if find_spec("numba_cuda") is None:
         return f"the package numba-cuda is not installed: {INSTALL}"
-    if config.ENABLE_CUDASIM:
+    if getattr(config, "ENABLE_CUDASIM", False):
         return "NUMBA_ENABLE_CUDASIM is set, and the simulator of Numba has no GPU: unset it, or use device='cpu'"
     try:
         from numba import cuda

@@ -66,10 +66,10 @@ def on_devices(
     progress: Progress | None,
 ) -> CudaBackend | ShardedBackend:
     """The rows on one GPU, or about as many on each of several."""
+    options: dict[str, Any] = {"fit_intercept": fit_intercept, "memory": memory, "n_threads": n_threads}
     if len(devices) == 1:
         given = {} if isinstance(X, np.ndarray) else {"aligned": address_of(X) % BYTES == 0}
-        options = {"fit_intercept": fit_intercept, "memory": memory, "n_threads": n_threads, "progress": progress}
-        return CudaBackend(devices[0], X, target, offset=offset, **options, **given)
+        return CudaBackend(devices[0], X, target, offset=offset, progress=progress, **options, **given)
     if not isinstance(X, np.ndarray):
         raise InputValueError("X is on one GPU, but device names several; name that one.")
     bounds = [X.shape[0] * i // len(devices) for i in range(len(devices) + 1)]
@@ -78,8 +78,7 @@ def on_devices(
     for device, part in zip(devices, parts, strict=False):  # more GPUs than rows: some are idle
         cut, beside = part_of(target, part), offset[part] if offset.size else offset
         counted = None if progress is None else partial(_counted, progress, part.start, X.shape[0])
-        options = {"fit_intercept": fit_intercept, "memory": memory, "progress": counted}
-        shards.append(CudaBackend(device, X[part], cut, offset=beside, **options))
+        shards.append(CudaBackend(device, X[part], cut, offset=beside, progress=counted, **options))
     on_host = partial(DenseBackend, X, target, offset=offset, fit_intercept=fit_intercept, n_threads=n_threads)
     return ShardedBackend(shards, cache(on_host))
 
