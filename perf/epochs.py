@@ -14,7 +14,7 @@ from nbsoftmax.kernels.sgd import MOMENTUM
 from nbsoftmax.solvers.sgd import SGD
 from perf import limits, peers
 from perf.report import Results, Row
-from perf.timing import interleave
+from perf.timing import interleave, n_cores
 
 SHAPE = (60_000, 784, 10)
 BATCHES = (32, 256, 4096)
@@ -70,6 +70,7 @@ def torch(X: Any, y: Any, n_classes: int, batch_size: int) -> Callable[[Any], An
     import torch
     from torch.nn.functional import cross_entropy
 
+    torch.set_num_threads(n_cores())
     samples, labels = torch.from_numpy(X), torch.from_numpy(y)
 
     def epoch(order: Any) -> Any:

@@ -123,7 +123,8 @@ def evaluations(shape: tuple[int, int, int], dtype, *, compiled: bool, cpu: bool
     def shown(name: str) -> str:
         return f"{times[name] * 1e3:.3f}" if name in times else "-"
 
-    ratio = f"{times['PyTorch'] / times['ours']:.2f}" if "PyTorch" in times else "-"
+    peers = [times[name] for name in ("PyTorch", "compiled") if name in times]
+    ratio = f"{min(peers) / times['ours']:.2f}" if peers else "-"
     rate = f"{X.nbytes / times['ours'] / 1e9:.0f}"
     rest = shown("product"), shown("PyTorch"), ratio, shown("compiled"), shown("CPU")
     return [" x ".join(map(str, shape)), np.dtype(dtype).name, shown("ours"), rate, *rest]

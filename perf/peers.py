@@ -54,7 +54,7 @@ def agree(contestants: dict[str, Contestant], tolerance: float) -> None:
     expected = [np.array(a, np.float64) for a in contestants[first].arrays(contestants[first].call())]
     for name in others:
         outcome = contestants[name].arrays(contestants[name].call())
-        for what, mine, other in zip(("first", "second"), expected, outcome, strict=False):
+        for what, mine, other in zip(("first", "second"), expected, outcome, strict=True):
             other = np.asarray(other, np.float64)  # noqa: PLW2901
             if mine.shape != other.shape:
                 raise DisagreementError(f"{name} returns shape {other.shape}, {first} {mine.shape}.")
@@ -114,6 +114,11 @@ def cross_entropy(z: Any, y: Any) -> dict[str, Contestant]:
         loss, targets = HalfMultinomialLoss(n_classes=n_classes), y.astype(z.dtype)
         contestants["scikit-learn"] = Contestant(
             lambda: loss.loss_gradient(targets, z, n_threads=n_cores()), lambda r: (np.mean(r[0]), r[1] / m)
+        )
+        losses, gradient = np.empty(m, z.dtype), np.empty_like(z)
+        contestants["scikit-learn, out="] = Contestant(
+            lambda: loss.loss_gradient(targets, z, loss_out=losses, gradient_out=gradient, n_threads=n_cores()),
+            lambda r: (np.mean(r[0]), r[1] / m),
         )
     if "PyTorch" in found:
         torch = _torch()
