@@ -160,7 +160,13 @@ class ProjectedSteps:
             model.move(inverse.step(self._clipped(model.at + step) - model.at))
             if not enough < square() < np.inf or model.n_products > MOST_PRODUCTS:
                 break
-            direction = self._newton(model, (model.at > self._low) & (model.at < self._high), inverse)
+            # A coefficient is held where the next such step would end at a bound: the last one may have ended short of
+            # it. Those that are held move there.
+            slope = inverse.gradient(model.slope)
+            ahead = model.at - inverse.scale * slope
+            low, high = (ahead <= self._low) & (slope > 0), (ahead >= self._high) & (slope < 0)
+            direction = self._newton(model, ~(low | high) & (self._low < self._high), inverse)
+            direction += inverse.step(np.where(low, self._low - model.at, np.where(high, self._high - model.at, 0.0)))
             if not model.move_within(direction) or not enough < square() < np.inf or model.n_products > MOST_PRODUCTS:
                 break
         self._n_products += model.n_products

@@ -39,6 +39,18 @@ def test_so_they_do_for_many_features(m, n):
         assert far.objective == pytest.approx(centred.objective, rel=2e-6)
 
 
+def test_coefficients_near_their_bounds_are_held():
+    X, y = nbs.data.digits.load()
+    result = nbs.Trainer(l2=1e-4, bounds=(0, None)).fit(X, y)
+    assert result.converged
+    assert result.gap_kind == "duality"
+    assert result.n_iter <= 30
+    n_products = int(result.summary.split(" Hessian-vector products")[0].split()[-1])
+    assert n_products <= 3000  # 19,373 where only those at their bounds were
+    coef = result.model.coef
+    assert not ((coef > 0) & (coef < 1e-15)).any()
+
+
 def test_sparse_features_have_means_too():
     X = sparse.random(500, 400, density=0.05, random_state=0, format="csr")
     X.data += 5
