@@ -165,11 +165,13 @@ def mean_column_effects(
             ends = features_at(low, high)
             if change.slope:
                 slope = _slope(ends, low, high)
-                slopes = [slope]
+                slopes, offs = [slope], [_off_the_middle(f, ends)]
                 for _ in range(2):
                     low, high = (_nearer(part[change.column], end) for end in (low, high))
-                    slopes.append(_slope(features_at(low, high), low, high))
-                _refuse_jumps(change.name, part[change.column], slopes, f, start)
+                    nearer = features_at(low, high)
+                    slopes.append(_slope(nearer, low, high))
+                    offs.append(_off_the_middle(f, nearer))
+                _refuse_jumps(change.name, part[change.column], slopes, offs, f, start)
                 s = weight * np.nan_to_num(part[change.column].values) if kind.endswith("ex") else weight
                 added = _of_slope(params, f, a, slope, s, of_log=kind.startswith("ey"))
             else:
@@ -203,24 +205,35 @@ def _slope(ends: Sequence[Float64s], low: Column, high: Column) -> Float64s:
     return np.asarray((ends[1] - ends[0]) / distance[:, None])
 
 
+def _off_the_middle(f: Float64s, ends: Sequence[Float64s]) -> Float64s:
+    """How far features are from the mean of those at two values around the row's own, (n, n_features + 1)."""
+    return np.abs(f - (ends[0] + ends[1]) / 2)
+
+
 def _nearer(column: Column, end: Column) -> Column:
     """The values a quarter of the way from those of the rows to an end."""
     return replace(end, values=column.values + (end.values - column.values) / 4)
 
 
-def _refuse_jumps(name: str, column: Column, slopes: list[Float64s], f: Float64s, first: int) -> None:
-    """Refuse rows at a jump, or where the slope is infinite: slopes of steps of 1, 1/4 and 1/16 do not converge."""
+def _refuse_jumps(
+    name: str, column: Column, slopes: list[Float64s], offs: list[Float64s], f: Float64s, first: int
+) -> None:
+    """Refuse rows at a jump, or where the slope is infinite: slopes of steps of 1, 1/4 and 1/16 do not converge.
+
+    At a single value, as of I(x == 2), the slopes are 0, but features stay off the middle of those around it.
+    """
     spread = np.nanmax(column.values) - np.nanmin(column.values)
     rounding = 100 * np.finfo(float).eps * np.abs(f).max(axis=0) / (STEP * LEAST_STEP * (spread or 1.0))
     size = np.abs(slopes[-1]).max(axis=0)
     change, later = np.abs(slopes[1] - slopes[0]), np.abs(slopes[2] - slopes[1])
-    wrong = ((change > SMOOTH * size + rounding) & (later > change)).any(axis=1)
+    alone = offs[2] > np.maximum(offs[0] / 2, SMOOTH * np.abs(f).max(axis=0))
+    wrong = ((change > SMOOTH * size + rounding) & (later > change) | alone).any(axis=1)
     if wrong.any():
         row = int(wrong.argmax())
         raise InputValueError(
             f"the effect of {plain(name)} has no finite value at row {first + row} (counted from 0), where it is "
-            f"{column.values[row]:g}: a term has a jump or an infinite slope there, as I({name} > c), floor, or sqrt "
-            "at 0. Make a column of 0 and 1 of a step, or leave such rows out."
+            f"{column.values[row]:g}: a term has a jump or an infinite slope there, as I({name} > c), I({name} == c), "
+            "floor, or sqrt at 0. Make a column of 0 and 1 of a step, or leave such rows out."
         )
 
 

@@ -193,6 +193,8 @@ AGES = survey().assign(age=lambda table: table.age.round(), trips=np.arange(300)
         ("sqrt(trips)", "trips"),
         ("km + I(trips ** 0.5)", "trips"),
         ("sign(trips - 2)", "trips"),
+        ("I(trips == 2)", "trips"),
+        ("km + trips + I(trips == 2)", "trips"),
     ],
 )
 def test_an_effect_at_a_jump_or_an_infinite_slope_is_refused_by_row(terms, column):
