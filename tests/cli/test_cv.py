@@ -82,3 +82,25 @@ def test_cv_penalises_standardized_features_on_request(flowers, tmp_path, capsys
     saved = nbs.SoftmaxModel.load(tmp_path / "m.npz")
     assert np.array_equal(saved.coef, found.result.model.coef)
     assert saved.training["standardize"] is True
+
+
+@pytest.mark.parametrize(
+    ("given", "options"),
+    [
+        (("--class-weight", "balanced"), {"class_weight": "balanced"}),
+        (("--one-standard-error",), {"refit": "one-standard-error"}),
+        (("--seed", 5), {"random_state": 5}),
+    ],
+)
+def test_cv_passes_on_options_of_classes_folds_and_choice(given, options, flowers, capsys):
+    path, X, y = flowers
+    kept = np.arange(90) % 3 > (y == "setosa")  # fewer of one species
+    lines = path.read_text().splitlines()
+    path.write_text("\n".join([lines[0], *(line for line, keep in zip(lines[1:], kept, strict=True) if keep)]) + "\n")
+    Cs = [0.1, 0.6, 3.0, 100.0]
+    assert run("cv", path, "--target", "species", "--Cs", *Cs, "--folds", 3, "--json", *given) == 0
+    said = json.loads(capsys.readouterr().out)
+    found, usual = (nbs.cross_validate(X[kept], y[kept], Cs=Cs, folds=3, **o) for o in (options, {}))
+    assert said["log_loss"] == found.log_loss.tolist()
+    assert said["objective"] == found.result.objective
+    assert said["objective"] != usual.result.objective or said["log_loss"] != usual.log_loss.tolist()

@@ -179,9 +179,10 @@ def test_samples_held_out_have_no_part_in_the_scales(flowers, tmp_path, capsys):
 def test_named_features_are_not_penalised(flowers, tmp_path, capsys):
     path, X, y = flowers
     out, data = tmp_path / "m.npz", (path, "--target", "species", "--quiet")
-    assert run("fit", *data, "--out", out, "--l2", 10, "--tol", 1e-10, "--unpenalised", "width") == 0
-    expected = nbs.Trainer(l2=10.0, tol=1e-10, penalty_weight=[1, 0]).fit(X, y).model
-    np.testing.assert_allclose(nbs.SoftmaxModel.load(out).coef, expected.coef, atol=1e-3)
+    assert run("fit", *data, "--out", out, "--l2", 10, "--tol", 1e-11, "--unpenalised", "width") == 0
+    expected = nbs.Trainer(l2=10.0, tol=1e-11, penalty_weight=[1, 0]).fit(X, y).model
+    # Each is within tol J of the minimum, where the curvature of the loss leaves those of the width an error of 1.9e-5.
+    np.testing.assert_allclose(nbs.SoftmaxModel.load(out).coef, expected.coef, rtol=0, atol=5e-5)
     np.savez(tmp_path / "flowers.npz", X=X, y=y)
     assert run("cv", tmp_path / "flowers.npz", "--out", out, "--Cs", 1e-3, 1e-2, "--unpenalised", "x1") == 0
     coef = np.abs(nbs.SoftmaxModel.load(out).coef).max(axis=0)

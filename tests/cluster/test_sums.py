@@ -1,7 +1,9 @@
 """Sums over the rows on the workers of a cluster: by answers of workers and by tasks, with the same bits."""
 
 import logging
+import math
 import time
+from types import SimpleNamespace
 from typing import ClassVar
 
 import dask.array as da
@@ -117,13 +119,15 @@ def test_a_cluster_that_is_scaled_automatically_has_tasks(cluster, settled):
 
 def test_a_scheduler_that_ends_when_it_is_idle_has_tasks_now_and_then(monkeypatch, settled):
     spy, sums, expected = settled
-    monkeypatch.setattr(parts, "TASKS_SECONDS", 0.2)
-    until = time.monotonic() + 1.0
-    while time.monotonic() < until:
+    monkeypatch.setattr(parts, "TASKS_SECONDS", 20)
+    seconds = [math.ceil(time.monotonic())]
+    monkeypatch.setattr(parts, "time", SimpleNamespace(monotonic=lambda: seconds[0]))
+    for _ in range(60):
+        seconds[0] += 1
         assert sums() == expected
-    assert len(spy.tasks) >= 2
-    assert set(spy.tasks) == {len(CHUNKS)}
-    assert len(spy.tasks) < len(spy.answered)
+    # The first ones are at most 20 seconds after those that made the parts.
+    assert spy.tasks == [len(CHUNKS)] * 3
+    assert spy.answered == [len(CHUNKS)] * 57
 
 
 def test_answers_are_not_in_the_logs_of_workers(client, settled):

@@ -111,6 +111,22 @@ def test_a_damaged_copy_is_made_again(case, path):
     same(together(source), plain)
 
 
+@pytest.mark.parametrize("role", ["sample_weight", "offset"])
+def test_a_copy_with_a_damaged_weight_or_offset_is_made_again(role, path):
+    def numbers(source):
+        return np.concatenate([getattr(block, role) for block in source.blocks()])
+
+    options = {"features": ["f0", "f1"], "offset": ["f2", "f3", "f4"]}
+    plain = numbers(opened(path, **options))
+    (copy,) = copies(path)
+    content = copy.read_bytes()
+    at = content.index(plain[:1].tobytes())
+    copy.write_bytes(content[:at] + bytes([content[at] ^ 1]) + content[at + 1 :])
+    source = opened(path, **options)
+    np.testing.assert_array_equal(numbers(source), plain)
+    assert copy.read_bytes() == content
+
+
 def test_an_interrupted_pass_leaves_nothing(path):
     blocks = opened(path).blocks()
     next(blocks)

@@ -198,3 +198,13 @@ def test_dropped_rows_decide_nothing():
     for encode in (lambda: learned(wrong, options), lambda: expected.encode(wrong, drop=True)):
         with pytest.raises(nbs.InputValueError, match="inf in column 'i' at row 4"):
             encode()
+
+
+def test_texts_that_are_nan_are_dropped_beside_missing_numbers():
+    numbers = pd.DataFrame({"x": np.arange(8.0), "z": np.arange(8.0) ** 2})
+    encoding = learned(numbers, DROP)
+    texts = numbers.assign(x=[f"{x}" for x in numbers["x"]])
+    texts.loc[3, "x"], texts.loc[5, "z"] = "nan", np.nan
+    found = encoding.encode(texts, drop=True)
+    assert np.flatnonzero(~found.kept).tolist() == [3, 5]
+    np.testing.assert_array_equal(found.X, numbers.drop([3, 5]))

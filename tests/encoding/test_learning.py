@@ -123,3 +123,10 @@ def test_numbers_with_signs_become_levels_with_a_warning(text):
 @pytest.mark.parametrize("text", ["v1.2.3", "1.2.10", "10-20", "5 kg", "may 5", "2024-5-31 x", "$", "%", "A$5", "1/2"])
 def test_other_texts_with_digits_become_levels_without_a_warning(text):
     assert learned(pd.DataFrame({"a": [text]}), OPTIONS).of("a").levels == (text,)
+
+
+def test_the_mean_of_texts_counts_each_of_them_as_often_as_it_occurs():
+    truths = learned(pd.DataFrame({"a": ["true"] * 3 + ["false", None]}), OPTIONS)
+    assert truths.of("a").mean == 0.75
+    dates = learned(pd.DataFrame({"a": ["2024-05-31"] * 3 + ["2020-01-03", None]}), OPTIONS)
+    assert dates.of("a").means == (2023, 4, 24)

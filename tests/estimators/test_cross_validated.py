@@ -109,3 +109,42 @@ def test_a_positive_class_that_the_user_chose_stays():
         assert fitted.score(X, y) == f1_score(y, fitted.predict(X), pos_label=first)
     by_name = nbs.SoftmaxRegressionCV(2, cv=3, scoring="f1").fit(X, y)
     assert by_name.score(X, y) == f1_score(y, by_name.predict(X), pos_label=np.unique(y)[1])
+
+
+def test_the_rule_of_one_standard_error_is_that_of_the_best_l1_ratio():
+    X, y = problem(3, m=120, n_features=12, seed=1)
+    search = nbs.SoftmaxRegressionCV(10, l1_ratios=[1.0, 0.0], cv=4, refit="one-standard-error").fit(X, y)
+    mean, error = search.scores_.mean(axis=0), search.scores_.std(axis=0, ddof=1) / 2
+    within = [
+        search.Cs_[of_ratio >= (of_ratio - its_error)[of_ratio.argmax()]].min()
+        for of_ratio, its_error in zip(mean, error, strict=True)
+    ]
+    i = mean.max(axis=1).argmax()
+    assert i == 1
+    assert within[0] != within[1]
+    assert (search.l1_ratio_, search.C_) == (search.l1_ratios_[i], within[i])
+
+
+def test_without_a_refit_the_l1_ratio_is_the_mean_of_the_best_of_the_folds():
+    X, y = problem(3, m=120, n_features=12, seed=5)
+    search = nbs.SoftmaxRegressionCV(6, l1_ratios=[0.0, 1.0], cv=4, refit=False).fit(X, y)
+    best = [np.unravel_index(scores.argmax(), scores.shape) for scores in search.scores_]
+    assert search.l1_ratio_ == np.mean([search.l1_ratios_[i] for i, _ in best]) != np.mean(search.l1_ratios_)
+    assert pytest.approx(np.mean([search.Cs_[j] for _, j in best]), rel=1e-14) == search.C_
+
+
+@pytest.mark.parametrize("with_bounds", [False, True])
+def test_the_classes_that_a_training_part_has_keep_their_own_offsets_and_bounds(with_bounds):
+    X, y = problem(4)
+    rng, rows = np.random.default_rng(0), np.arange(y.size)
+    offset, low, high = rng.normal(size=(y.size, 4)), -rng.uniform(0.05, 0.3, (4, 5)), rng.uniform(0.05, 0.3, (4, 5))
+    train = rows[y != "ash"]
+    folds = [(train, rows[y == "ash"]), (rows[rows % 3 > 0], rows[rows % 3 == 0])]
+    all_bounds, others = ((low, high), (low[1:], high[1:])) if with_bounds else (None, None)
+    with pytest.warns(UserWarning, match=r"classes \['ash'\] have no sample in the training part of 1 of 2 folds"):
+        search = nbs.SoftmaxRegressionCV([1.0], cv=folds, bounds=all_bounds, tol=1e-12).fit(X, y, offset=offset)
+    alone = nbs.SoftmaxRegression(1.0, bounds=others, tol=1e-12).fit(X[train], y[train], offset=offset[train, 1:])
+    # tol leaves both fits an error of sqrt(2 tol J C) with the sum J < 225 log 3 of the losses: 2.3e-5.
+    np.testing.assert_allclose(search.coefs_paths_[0, 0, 0, 1:, :-1], alone.coef_, atol=5e-5)
+    if with_bounds:
+        assert ((alone.coef_ == low[1:]) | (alone.coef_ == high[1:])).any()

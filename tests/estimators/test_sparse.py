@@ -69,11 +69,12 @@ def test_the_penalty_chosen_is_that_of_the_array():
 def test_the_dtype_of_x_is_kept_also_with_wide_indices(solver):
     X = sp.csr_array(IRIS.data.astype(np.float32))
     X.indices, X.indptr = X.indices.astype(np.int64), X.indptr.astype(np.int64)
-    single = nbs.SoftmaxRegression(solver=solver).fit(X, IRIS.target)
-    double = nbs.SoftmaxRegression(solver=solver).fit(sp.csr_array(IRIS.data), IRIS.target)
+    single = nbs.SoftmaxRegression(solver=solver, tol=1e-9).fit(X, IRIS.target)
+    double = nbs.SoftmaxRegression(solver=solver, tol=1e-9).fit(sp.csr_array(IRIS.data), IRIS.target)
     assert single.predict_proba(X).dtype == np.float32
     assert double.predict_proba(sp.csr_array(IRIS.data)).dtype == np.float64
-    assert np.allclose(single.coef_, double.coef_, atol=1e-2)
+    # Each is within sqrt(2 tol J C) of the minimum, 2.4e-4 with the sum J = 29; digits of X are far less.
+    assert np.allclose(single.coef_, double.coef_, rtol=0, atol=5e-4)
     integers = nbs.SoftmaxRegression(solver=solver).fit(sp.csr_array(IRIS.data.astype(np.int64)), IRIS.target)
     assert integers.predict_proba(sp.csr_array(IRIS.data.astype(np.int64))).dtype == np.float64
 

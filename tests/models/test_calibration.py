@@ -143,6 +143,31 @@ def test_labels_without_a_best_temperature_are_refused():
         nbs.temperature(np.zeros((0, 2)), np.zeros(0, int))
 
 
+def test_samples_without_weight_do_not_decide_whether_there_is_a_best_temperature():
+    logits, _ = draws()
+    best, worst = logits.argmax(axis=1), logits.argmin(axis=1)
+    first = np.arange(500) < 400
+    with pytest.raises(nbs.InputValueError, match="best temperature is 0"):
+        nbs.temperature(logits, np.where(first, best, worst), sample_weight=first)
+    with pytest.raises(nbs.InputValueError, match="best temperature is infinite"):
+        nbs.temperature(logits, np.where(first, worst, best), sample_weight=first)
+
+
+def test_weights_count_as_repeated_samples_where_they_decide_whether_the_logits_are_of_use():
+    logits, y = draws(temperature=2.0)
+    labels = np.where(np.arange(500) < 50, y, logits.argmin(axis=1))  # most are wrong
+    weight = np.where(np.arange(500) < 50, 40, 1)
+    with pytest.raises(nbs.InputValueError, match="best temperature is infinite"):
+        nbs.temperature(logits, labels)
+    repeated = nbs.temperature(np.repeat(logits, weight, axis=0), np.repeat(labels, weight))
+    assert nbs.temperature(logits, labels, sample_weight=weight) == pytest.approx(repeated, rel=1e-9)
+    few = np.where(np.arange(500) < 50, 1, 0.1)  # most are right, with little weight
+    labels = np.where(np.arange(500) < 50, logits.argmin(axis=1), y)
+    assert nbs.temperature(logits, labels) > 0
+    with pytest.raises(nbs.InputValueError, match="best temperature is infinite"):
+        nbs.temperature(logits, labels, sample_weight=few)
+
+
 # --- scores ---------------------------------------------------------------------------------------
 
 

@@ -111,6 +111,17 @@ def test_without_interactions_they_are_the_effects_of_features():
     np.testing.assert_allclose(derivative.effects, slopes.effects[[j]], rtol=1e-8)
 
 
+def test_the_change_from_one_level_to_another_has_the_offset_of_the_rows():
+    table = survey()
+    offset = np.random.default_rng(1).normal(size=(len(table), 3))
+    inference = nbs.fit_formula("y ~ km + region", table, l2=0.0, tol=1e-12, offset=offset).inference()
+    found = inference.marginal_effects(table, columns=["region"], offset=offset)
+    of_features = inference.marginal_effects(table, offset=offset)
+    rows = [j for j, name in enumerate(of_features.feature_names) if name.startswith("region")]
+    np.testing.assert_allclose(found.effects, of_features.effects[rows], rtol=1e-8, atol=1e-12)
+    np.testing.assert_allclose(found.std_errors, of_features.std_errors[rows], rtol=1e-8)
+
+
 def test_numbers_that_are_levels_too_change_as_levels():
     table = survey().assign(cyl=np.random.default_rng(2).choice([4, 6, 8], 300))
     result = nbs.fit_formula("y ~ C(cyl) * km + cyl:has_car", table, l2=0.0, tol=1e-12)

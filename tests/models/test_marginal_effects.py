@@ -189,9 +189,10 @@ def test_a_table_gives_the_mean_of_the_effects_at_its_rows():
 def test_a_column_is_binary_if_it_is_0_and_1_in_the_fit_and_not_1_alone():
     X, y = blobs(400, n_features=4)
     X[:, 0], X[:, 1], X[:, 2] = X[:, 0] > 0, 1, 2 * (X[:, 2] > 0)
-    result = nbs.Trainer(fit_intercept=False).fit(X, y)
-    assert result.inference().binary.tolist() == [True, False, False, False]
-    assert result.marginal_effects(X[:1]).binary.tolist() == [True, False, False, False]
+    for rows in (X, scipy.sparse.csr_array(X)):
+        result = nbs.Trainer(fit_intercept=False).fit(rows, y)
+        assert result.inference().binary.tolist() == [True, False, False, False]
+        assert result.marginal_effects(rows[:1]).binary.tolist() == [True, False, False, False]
 
 
 def test_a_pickled_table_takes_the_rows_again():

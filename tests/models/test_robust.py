@@ -132,3 +132,13 @@ def test_groups_are_those_of_the_rows_that_the_fit_has_kept():
     found = result.inference(cov="cluster", groups=groups[kept])
     apart = nbs.Trainer().fit(table[kept], y[kept]).inference(cov="cluster", groups=groups[kept])
     np.testing.assert_allclose(found.standard_errors, apart.standard_errors, rtol=1e-6)
+
+
+def test_probabilities_with_class_weights_are_weighted_labels_in_a_group_for_each_row():
+    rng = np.random.default_rng(0)
+    X, P, gain = rng.normal(size=(200, 2)), rng.dirichlet(np.ones(3), 200), [1.0, 2.0, 5.0]
+    ours = nbs.Trainer(class_weight=gain, tol=1e-12).fit(X, P).inference(cov="sandwich")
+    labels, group = np.tile(range(3), 200), np.repeat(np.arange(200), 3)
+    apart = nbs.Trainer(class_weight=dict(enumerate(gain)), tol=1e-12).fit(X[group], labels, sample_weight=P.ravel())
+    expected = apart.inference(cov="cluster", groups=group).covariance * 199 / 200
+    assert relative(ours.covariance, expected) <= 1e-6

@@ -30,7 +30,7 @@ def test_blocks_with_weights_of_any_magnitude_give_the_same_accuracy(exponent):
     parts = [(X[i : i + 8], Y[i : i + 8], weight[i : i + 8]) for i in range(0, 40, 8)]
     expected = np.average(RIGHT["labels"], weights=WEIGHT)
     for scored in (ESTIMATOR, ESTIMATOR.model_):
-        assert scored.score(nbs.data.from_batches(parts)) == pytest.approx(expected, rel=1e-14)
+        assert scored.score(nbs.data.from_batches(parts, batch_rows=8)) == pytest.approx(expected, rel=1e-14)
 
 
 def test_a_block_counts_by_its_weights():
@@ -38,7 +38,7 @@ def test_a_block_counts_by_its_weights():
     weight[8:16] *= 2.0**-30
     parts = [(X[i : i + 8], Y[i : i + 8], weight[i : i + 8]) for i in range(0, 40, 8)]
     expected = np.average(RIGHT["labels"], weights=weight)
-    assert ESTIMATOR.score(nbs.data.from_batches(parts)) == pytest.approx(expected, rel=1e-14)
+    assert ESTIMATOR.score(nbs.data.from_batches(parts, batch_rows=8)) == pytest.approx(expected, rel=1e-14)
     nothing = [(X, Y, np.zeros(40))]
     with pytest.raises(nbs.InputValueError, match="the weights of the rows sum to 0"):
         ESTIMATOR.score(nbs.data.from_batches(nothing))

@@ -81,13 +81,14 @@ def test_estimators_keep_it_as_given():
     from sklearn.base import clone
 
     X, y = data()
-    fitted = nbs.SoftmaxRegression(C=0.1, penalty_weight=WEIGHT, tol=1e-8).fit(X, y)
+    fitted = nbs.SoftmaxRegression(C=0.1, penalty_weight=WEIGHT, tol=1e-10).fit(X, y)
     assert fitted.get_params()["penalty_weight"] is WEIGHT
-    expected = nbs.Trainer(l2=10 / len(y), penalty_weight=WEIGHT, tol=1e-8).fit(X, y)
-    np.testing.assert_allclose(fitted.coef_, expected.model.coef, atol=1e-3)
+    expected = nbs.Trainer(l2=10 / len(y), penalty_weight=WEIGHT, tol=1e-10).fit(X, y)
+    # Each is within sqrt(2 tol J / (0.3 l2)) = 9e-5 of the minimum; the loss alone is steeper in columns of weight 0.
+    np.testing.assert_allclose(fitted.coef_, expected.model.coef, rtol=0, atol=2e-4)
     np.testing.assert_array_equal(clone(fitted).fit(X, y).coef_, fitted.coef_)
-    search = nbs.SoftmaxRegressionCV(Cs=[0.1], cv=3, penalty_weight=WEIGHT, tol=1e-8).fit(X, y)
-    np.testing.assert_allclose(search.coef_, fitted.coef_, atol=1e-3)
+    search = nbs.SoftmaxRegressionCV(Cs=[0.1], cv=3, penalty_weight=WEIGHT, tol=1e-10).fit(X, y)
+    np.testing.assert_allclose(search.coef_, fitted.coef_, rtol=0, atol=2e-4)
     options = ({"C": 0.01, "penalty_weight": np.zeros(8)}, {"C": np.inf}, {"C": 0.01})
     free, none, full = (nbs.SoftmaxRegression(**o).partial_fit(X, y, classes=[0, 1, 2]).coef_ for o in options)
     np.testing.assert_array_equal(free, none)

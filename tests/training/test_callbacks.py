@@ -219,6 +219,20 @@ def test_the_model_so_far_is_on_disk_while_the_fit_goes_on(tmp_path):
     assert saved.classes.tolist() == ["a", "b", "c"]
 
 
+def test_the_model_on_disk_is_that_of_the_lowest_validation_loss_so_far(tmp_path):
+    file, fitted, on_disk = tmp_path / "model.npz", [], []
+
+    def look(now):
+        fitted.append(now.params[:, :-1].tobytes())
+        on_disk.append(np.ascontiguousarray(nbs.SoftmaxModel.load(file).coef).tobytes())
+
+    callbacks = [ModelCheckpoint(file, seconds=0.0), look]
+    losses = nbs.Trainer(solver="lbfgs", l2=1e-6, callbacks=callbacks).fit(**overfitting()).history["validation_loss"]
+    best = [int(losses[: n + 1].argmin()) for n in range(len(losses))]
+    assert best[-1] < len(losses) - 4  # it rises, while the objective falls
+    assert on_disk == [fitted[n] for n in best]
+
+
 @pytest.mark.parametrize("options", [{"callbacks": [ProgressBar()]}, {"verbose": True}], ids=["callback", "verbose"])
 def test_progress_is_a_line_on_stderr_now_and_then_where_there_is_no_terminal(capsys, options):
     X, y = data()

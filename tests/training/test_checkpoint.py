@@ -5,6 +5,7 @@ import subprocess
 import sys
 import textwrap
 import time
+from types import SimpleNamespace
 
 import numba
 import numpy as np
@@ -14,6 +15,8 @@ import nbsoftmax as nbs
 from nbsoftmax.callbacks import EarlyStopping
 from nbsoftmax.penalized_loss import PenalizedLoss
 from nbsoftmax.solvers.stop_reason import StopReason
+from nbsoftmax.training import monitor
+from nbsoftmax.training import trainer as trainer_module
 from tests.training.killed import OPTIONS, problem, same
 
 pytestmark = pytest.mark.usefixtures("at_every_iteration")
@@ -222,16 +225,21 @@ def test_a_fit_that_early_stopping_ended_ends_there_again(restore_best, tmp_path
     assert more.n_iter > whole.n_iter
 
 
-def test_each_run_has_its_own_limit_of_time(tmp_path):
+def test_each_run_has_its_own_limit_of_time(tmp_path, monkeypatch):
     X, y = problem()
+    seconds = [0.0]
+    clock = SimpleNamespace(perf_counter=lambda: seconds[0])
+    for module in (trainer_module, monitor):
+        monkeypatch.setattr(module, "time", clock)
 
     def slow(now):
-        time.sleep(0.02)
+        seconds[0] += 1.0
 
-    trainer = nbs.Trainer(solver="gd", tol=1e-12, max_seconds=0.15, callbacks=[slow])
+    trainer = nbs.Trainer(solver="gd", tol=1e-12, max_seconds=7.5, callbacks=[slow])
     with pytest.warns(nbs.ConvergenceWarning, match="max_seconds"):
         first = trainer.fit(X, y, checkpoint=tmp_path / "c")
     with pytest.warns(nbs.ConvergenceWarning, match="max_seconds"):
         second = trainer.fit(X, y, checkpoint=tmp_path / "c", resume=True)
-    assert second.n_iter > first.n_iter + 1
+    assert first.n_iter == 9  # before the first iteration no second has passed
+    assert second.n_iter == 2 * first.n_iter
     assert (np.diff(second.history["seconds"]) >= 0).all()
