@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from nbsoftmax import validation
-from nbsoftmax.errors import InputValueError
+from nbsoftmax.errors import InputTypeError, InputValueError
 from nbsoftmax.files import file_name
 from nbsoftmax.plots.figure import add_legend, axes_or_new
 from nbsoftmax.plots.names import short_names
@@ -43,7 +43,10 @@ class ConvergenceDisplay(NotebookDisplay):
 
     def __init__(self, histories: Mapping[str, Mapping[str, Float64s]], *, floor: float | None = None) -> None:
         self.histories = dict(histories)
-        least = min(float(np.min(h["objective"])) for h in self.histories.values())
+        known = [values[np.isfinite(values)] for values in (h["objective"] for h in self.histories.values())]
+        if not sum(values.size for values in known):
+            raise InputValueError("there is no fit with an objective; there is nothing to draw.")
+        least = min(float(values.min()) for values in known if values.size)
         # One ULP below, so that the lowest point itself can be drawn on a logarithmic axis.
         self.floor = least - np.spacing(abs(least)) if floor is None else floor
 
@@ -52,7 +55,13 @@ class ConvergenceDisplay(NotebookDisplay):
         cls, result: FitResult | Mapping[str, FitResult], *, over: str = "iterations", ax: Axes | None = None
     ) -> ConvergenceDisplay:
         """Draw one fit, or several by name. The floor is the lowest objective minus its gap, if the gap is known."""
+        if not isinstance(result, (FitResult, Mapping)):
+            raise InputTypeError(
+                f"result is a {type(result).__name__}, expected a FitResult, or a dict of them by name."
+            )
         results = {result.solver: result} if isinstance(result, FitResult) else dict(result)
+        if not results:
+            raise InputValueError("result has no fit; there is nothing to draw.")
         for name, one in results.items():
             if one.n_iter == 0:
                 raise InputValueError(f"the fit {name!r} made no iteration; there is nothing to draw.")

@@ -12,7 +12,7 @@ from nbsoftmax import validation
 from nbsoftmax.errors import InputValueError
 from nbsoftmax.plots.estimator import classes_of, predictor
 from nbsoftmax.plots.figure import add_legend, apply_layout, axes_or_new, foreground
-from nbsoftmax.plots.names import short_names
+from nbsoftmax.plots.names import literal, short_names
 from nbsoftmax.plots.notebook import NotebookDisplay
 from nbsoftmax.plots.palette import colours, of_style, styles
 from nbsoftmax.validation import Float64s, Floats
@@ -35,6 +35,8 @@ class DecisionDisplay(NotebookDisplay):
         Class indices of the samples.
     classes : sequence (n_classes,)
     feature_names : (str, str)
+    predict : callable, optional
+        From points (n, 2) to class indices (n,); default: the most probable class.
 
     Attributes
     ----------
@@ -48,8 +50,10 @@ class DecisionDisplay(NotebookDisplay):
         codes: NDArray[np.int64],
         classes: Sequence[Any],
         feature_names: Sequence[str] = ("x0", "x1"),
+        *,
+        predict: Callable[[Float64s], NDArray[np.int64]] | None = None,
     ) -> None:
-        self.predict_proba, self.X, self.codes = predict_proba, X, codes
+        self.predict_proba, self.predict, self.X, self.codes = predict_proba, predict, X, codes
         self.classes, self.feature_names = classes, feature_names
 
     @classmethod
@@ -73,8 +77,14 @@ class DecisionDisplay(NotebookDisplay):
             proba: Floats = estimator.predict_proba(at if names is None else _as_table(at, X))
             return proba
 
+        def predict(at: Float64s) -> NDArray[np.int64]:
+            found = estimator.predict(at if names is None else _as_table(at, X))
+            return validation.codes_of(found, classes, n_samples=len(at))
+
         known = names or getattr(estimator, "feature_names", None) or ("x0", "x1")
-        return cls(predict_proba, points, codes, classes.tolist(), known).plot(resolution=resolution, ax=ax)
+        return cls(predict_proba, points, codes, classes.tolist(), known, predict=predict).plot(
+            resolution=resolution, ax=ax
+        )
 
     from_model = from_estimator
 
@@ -89,7 +99,7 @@ class DecisionDisplay(NotebookDisplay):
             mine = self.X[self.codes == k]
             style = {"color": of_class["color"], "marker": of_class["marker"], "edgecolor": foreground(), "s": 18}
             self.ax_.scatter(mine[:, 0], mine[:, 1], linewidth=0.4, label=names[k], **style)
-        self.ax_.set(xlabel=self.feature_names[0], ylabel=self.feature_names[1])
+        self.ax_.set(xlabel=literal(self.feature_names[0]), ylabel=literal(self.feature_names[1]))
         self.ax_.set_title("Decision regions")
         add_legend(self.ax_)
         if len(names) > len(of_style()):
@@ -97,7 +107,7 @@ class DecisionDisplay(NotebookDisplay):
         return self
 
     def _draw_regions(self, n: int) -> dict[int, tuple[float, float]]:
-        """Draw n x n points around the samples, each in the colour of its most probable class.
+        """Draw n x n points around the samples, each in the colour of its predicted class.
 
         Returns the centre of each class's region, the largest region first. For a linear model, regions are convex,
         and their centres lie within them.
@@ -109,9 +119,9 @@ class DecisionDisplay(NotebookDisplay):
         x, y = (np.linspace(low[j] - margin[j], high[j] + margin[j], n) for j in (0, 1))
         points = np.column_stack([np.tile(x, n), np.repeat(y, n)])
         proba = self.predict_proba(points)  # (n * n, n_classes)
-        best = proba.argmax(axis=1)
-        chance = 1 / len(self.classes)
-        share = 0.15 + 0.45 * (proba.max(axis=1, keepdims=True) - chance) / (1 - chance)
+        best = proba.argmax(axis=1) if self.predict is None else self.predict(points)
+        chance, of_best = 1 / len(self.classes), np.take_along_axis(proba, best[:, None], axis=1)
+        share = 0.15 + 0.45 * np.maximum(of_best - chance, 0.0) / (1 - chance)  # thresholds choose less probable ones
         background = np.array(to_rgb(self.ax_.get_facecolor()))
         of_class = np.array(colours(len(self.classes)))  # (n_classes, 3)
         picture = (1 - share) * background + share * of_class[best]  # (n * n, 3)

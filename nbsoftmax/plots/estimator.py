@@ -44,9 +44,12 @@ def linear_model(estimator: Any) -> SoftmaxModel:
         model = linear_model(last)
         if len(estimator.steps) > 1:
             try:
-                names = tuple(map(str, estimator[:-1].get_feature_names_out()))
+                found = estimator[:-1].get_feature_names_out()
             except (AttributeError, ValueError):  # a step that does not name its outputs
                 return model
+            if found is None:  # no step but "passthrough"
+                return model
+            names = tuple(map(str, found))
             return SoftmaxModel(model.coef, model.intercept, model.classes, names)
         return model
     classes_of(estimator)

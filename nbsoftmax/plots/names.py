@@ -6,19 +6,31 @@ from collections.abc import Iterable
 from itertools import takewhile
 from typing import Any
 
+HAIR_SPACE = "\u200a"
 LONGEST_NAME = 18  # characters of a class or feature name beside an axis
 BEGINNING = 4  # characters that names in a group have in common at least, and keep
 
 
-def short_names(names: Iterable[Any]) -> list[str]:
-    """Shorten names to at most `LONGEST_NAME` characters where possible; different names stay different.
-
-    If any name is longer, the beginning and the end that all names share are left out, up to a separator. So is what
-    the levels of a column share, in names such as species[Adelie], and what names with the same first letters share
-    after these. Names that are still too long lose their middle, columns and levels separately. More is kept until no
-    two short names are equal.
+def literal(name: Any) -> str:
+    """A name as matplotlib draws it as it is: it would read text between dollars as mathematics, and leaves names that
+    begin with an underscore out of legends.
     """
-    texts = [str(name) for name in names]
+    text = str(name).replace("$", r"\$")
+    return f"{HAIR_SPACE}{text}" if text.startswith("_") else text
+
+
+def short_names(names: Iterable[Any]) -> list[str]:
+    """Names to be drawn, `literal` and of at most `LONGEST_NAME` characters where possible.
+
+    Different names stay different. If any name is longer, the beginning and the end that all names share are left out,
+    up to a separator. So is what the levels of a column share, in names such as species[Adelie], and what names with
+    the same first letters share after these. Names that are still too long lose their middle, columns and levels
+    separately. More is kept until no two short names are equal.
+    """
+    return [literal(short) for short in _short([str(name) for name in names])]
+
+
+def _short(texts: list[str]) -> list[str]:
     if max(map(len, texts), default=0) <= LONGEST_NAME:
         return texts
     rests = _without_shared_in_groups(_without_shared(texts))

@@ -67,23 +67,22 @@ class PathDisplay(NotebookDisplay):
 
     def plot(self, *, n_features: int = 8, classes: Sequence[Any] | None = None, ax: Axes | None = None) -> PathDisplay:
         """Draw; `n_features` and `classes` are those of `from_path`."""
+        found, n_features = self.found, validation.count("n_features", n_features)
+        curves, names = self._curves(found, classes) if isinstance(found, PathResult) else (np.empty(0), [])
         self.ax_ = axes_or_new(ax, (6.4, 4.4))
         self.figure_ = self.ax_.figure
         self.ax_.set_xscale("log")
         self.ax_.grid(alpha=0.3)
-        if isinstance(self.found, PathResult):
-            self._draw_weights(self.found, validation.count("n_features", n_features), classes)
+        if isinstance(found, PathResult):
+            self._draw_weights(found, curves, names, n_features)
         else:
-            self._draw_losses(self.found)
+            self._draw_losses(found)
         return self
 
-    def _draw_weights(self, path: PathResult, n_features: int, classes: Sequence[Any] | None) -> None:
+    def _draw_weights(self, path: PathResult, curves: Float64s, names: list[Any], n_features: int) -> None:
         strength = path.l1s + path.l2s
-        if not (strength > 0).all():
-            raise InputValueError("a penalty of the path is 0, which a logarithmic axis cannot show; leave it out.")
         order = np.argsort(strength)
         strength = strength[order]
-        curves, names = self._curves(path, classes)
         curves = curves[order]  # (n_penalties, n_curves, n_features)
         self.ax_.set(xlabel="strength of the penalty, l1 + l2")
         self.ax_.set_ylabel("weight" if names else "norm of the weights of all classes")
@@ -97,8 +96,9 @@ class PathDisplay(NotebookDisplay):
                 width, alpha, zorder = (1.3, 1.0, 2.5) if known else (0.7, 0.5, 2.0)
                 style: dict[str, Any] = {"color": colour.get(j, UNNAMED), "linestyle": LINE_STYLES[k]}
                 style |= {"linewidth": width, "alpha": alpha, "zorder": zorder}
+                style |= {"marker": "o", "markersize": 3} if strength.size == 1 else {}  # a line of one point is empty
                 self.lines_ += self.ax_.plot(strength, curves[:, k, j], **style)
-        self.ax_.invert_xaxis()  # the strongest penalty, and the smallest weights, at the left
+        self.ax_.xaxis.set_inverted(True)  # the strongest penalty, and the smallest weights, at the left
         if len(names) > 1:
             for k, name in enumerate(short_names(names)):
                 self.ax_.plot([], [], color=foreground(), linestyle=LINE_STYLES[k], label=name)
@@ -110,6 +110,8 @@ class PathDisplay(NotebookDisplay):
 
     def _curves(self, path: PathResult, classes: Sequence[Any] | None) -> tuple[Float64s, list[Any]]:
         """Curves (n_penalties, n_curves, n_features), and the classes of which they are the weights; none for norms."""
+        if not (path.l1s + path.l2s > 0).all():
+            raise InputValueError("a penalty of the path is 0, which a logarithmic axis cannot show; leave it out.")
         known = path.results[0].model.classes
         if classes is None:
             if known.size > MOST_CLASSES:

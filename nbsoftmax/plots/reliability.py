@@ -13,7 +13,7 @@ from nbsoftmax.errors import InputValueError, listed
 from nbsoftmax.models import calibration
 from nbsoftmax.plots.estimator import classes_of, predictor, with_offset
 from nbsoftmax.plots.figure import add_legend, axes_or_new, foreground
-from nbsoftmax.plots.names import short_names
+from nbsoftmax.plots.names import literal, short_names
 from nbsoftmax.plots.notebook import NotebookDisplay
 from nbsoftmax.plots.palette import of_style, styles
 from nbsoftmax.validation import Float64s
@@ -189,6 +189,7 @@ class ReliabilityDisplay(NotebookDisplay):
         found, weights = self.reliability, validation.summable(self.reliability.weight)
         names = short_names(self.classes)
         if name is not None:
+            name = literal(name)
             names = [name] if len(names) == 1 else [f"{name}: {one}" for one in names]
         self.ax_ = axes_or_new(ax, (5.6, 6.2 if counts else 5.2), names)
         self.figure_ = self.ax_.figure
@@ -235,9 +236,15 @@ def _axes_below(ax: Axes) -> Axes:
 
     Axes that are not in a grid keep their place; the new ones are added below it.
     """
-    for other in ax.get_shared_x_axes().get_siblings(ax):
-        if other.get_label() == COUNTS:
+    for other in ax.get_shared_x_axes().get_siblings(ax):  # those of other displays may share their axes with `ax`
+        if other.get_label() == COUNTS and other.get_gid() == str(id(ax)):
             return cast("Axes", other)
+    made = _new_axes_below(ax)
+    made.set_gid(str(id(ax)))
+    return made
+
+
+def _new_axes_below(ax: Axes) -> Axes:
     place = ax.get_subplotspec()
     if place is None:
         return ax.inset_axes((0, -0.3, 1, 0.25), sharex=ax, label=COUNTS)
