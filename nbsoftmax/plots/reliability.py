@@ -203,7 +203,7 @@ class ReliabilityDisplay(NotebookDisplay):
             line: dict[str, Any] = {"label": names[k], "linewidth": 1, "markersize": 0, "alpha": 0.5 if many else 1}
             line |= style | line_options
             self.lines_ += self.ax_.plot(x, frequency, **line)
-            points = {"color": self.lines_[-1].get_color(), "marker": style["marker"], "zorder": 3}
+            points = {"color": self.lines_[-1].get_color(), "marker": style["marker"], "zorder": 3, "clip_on": False}
             self.ax_.scatter(x, frequency, s=8 + 150 * share, **points)
         self.ax_.set(xlabel="predicted probability", ylabel="observed frequency", xlim=(0, 1), ylim=(0, 1))
         self.ax_.set_title("Reliability")
