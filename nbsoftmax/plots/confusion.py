@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 SEQUENTIAL = "cividis"  # colour map, readable for the colour-blind
+WHOLE = 1e7  # whole sums of weights below this are written with all digits
 SHARES = {"true": "share of the true class", "pred": "share of the predicted class", "all": "share of the samples"}
 
 
@@ -181,9 +182,7 @@ class ConfusionDisplay(NotebookDisplay):
         bottom_and_top = {"vmin": 0, "vmax": None if label == "samples" else 1}
         self.image_ = self.ax_.imshow(shown, **({"cmap": cmap} | bottom_and_top | dict(im_kw or {})))
         if include_values:
-            of_counts = "d" if shown.dtype.kind in "iu" else ".4g"
-            form = values_format or (of_counts if label == "samples" else ".2f")
-            self._write_cells(shown, form, dict(text_kw or {}))
+            self._write_cells(shown, values_format, dict(text_kw or {}), is_share=label != "samples")
         self._write_names(names, xticks_rotation)
         self.ax_.set(xlabel="predicted", ylabel="true")
         self.ax_.set_title("Confusion matrix")
@@ -200,14 +199,15 @@ class ConfusionDisplay(NotebookDisplay):
         total = numbers.sum(axis={"true": 1, "pred": 0, "all": None}[by], keepdims=True)
         return numbers / np.where(total > 0, total, 1), SHARES[by]
 
-    def _write_cells(self, shown: NDArray[Any], form: str, options: dict[str, Any]) -> None:
-        """Write numbers, each in the colour of that end of the colour map that is easier to read there."""
-        ends = [self.image_.cmap(end) for end in (0.0, 1.0)]
+    def _write_cells(self, shown: NDArray[Any], form: str | None, options: dict[str, Any], *, is_share: bool) -> None:
+        """Write numbers, each in the colour that is easiest to read there: an end of the colour map, black or white."""
+        ends = [self.image_.cmap(end) for end in (0.0, 1.0)] + [(0.0, 0.0, 0.0, 1.0), (1.0, 1.0, 1.0, 1.0)]
         font = 9 if len(shown) <= 12 else 7
         for i, j in np.argwhere(self.confusion).tolist():
             colour = readable_on(self.image_.cmap(self.image_.norm(shown[i, j])), ends)
             style = {"ha": "center", "va": "center", "color": colour, "fontsize": font} | options
-            self.ax_.text(j, i, format(shown[i, j], form), **style)
+            text = _text_of(shown[i, j], is_share=is_share) if form is None else format(shown[i, j], form)
+            self.ax_.text(j, i, text, **style)
 
     def _write_names(self, names: list[str], rotation: str | float | None) -> None:
         self.ax_.set_xticks(range(len(names)), names)
@@ -219,3 +219,11 @@ class ConfusionDisplay(NotebookDisplay):
         if degrees not in (0, 90):
             for name in self.ax_.get_xticklabels():
                 name.set(ha="right", rotation_mode="anchor")
+
+
+def _text_of(number: Any, *, is_share: bool) -> str:
+    """A share with two digits after the point; a count, or a sum of weights with four digits, if it is not whole."""
+    if is_share:
+        return "<0.01" if 0 < number < 0.005 else f"{number:.2f}"
+    whole = float(number).is_integer() and abs(number) < WHOLE
+    return f"{number:.0f}" if whole else f"{number:.4g}"

@@ -100,3 +100,24 @@ def test_a_pipeline_whose_steps_pass_everything_through():
     X, y, _ = drawn()
     estimator = pipeline.make_pipeline("passthrough", nbs.SoftmaxRegression()).fit(X, y)
     plots.CoefficientDisplay.from_estimator(estimator).figure_.draw_without_rendering()
+
+
+@pytest.mark.parametrize("cmap", ["RdBu", "coolwarm", "twilight", "PiYG", "viridis", "cividis", "Blues"])
+def test_numbers_can_be_read_on_any_colour_map(cmap):
+    counts = np.arange(1, 26).reshape(5, 5)
+    y_true, y_pred = (np.repeat(part, counts.ravel()) for part in np.indices((5, 5)).reshape(2, -1))
+    display = plots.ConfusionDisplay.from_predictions(y_true, y_pred, cmap=cmap)
+    for text in display.ax_.texts:
+        j, i = map(int, text.get_position())
+        ground = display.image_.cmap(display.image_.norm(counts[i, j]))
+        light = [np.dot(np.array(c[:3]) ** 2.2, [0.2126, 0.7152, 0.0722]) for c in (ground, text.get_color())]
+        assert (max(light) + 0.05) / (min(light) + 0.05) >= 4  # WCAG asks for 4.5, by its own linear light
+
+
+def test_whole_weights_and_small_shares_are_written_out():
+    y = np.repeat([0, 1], [300, 249])
+    pred = np.where(np.arange(549) == 0, 1, y)
+    weighted = plots.ConfusionDisplay.from_predictions(y, pred, sample_weight=np.full(549, 1000.0))
+    assert {text.get_text() for text in weighted.ax_.texts} == {"299000", "1000", "249000"}
+    shares = plots.ConfusionDisplay.from_predictions(y, pred, normalize="true")
+    assert {text.get_text() for text in shares.ax_.texts} == {"1.00", "<0.01"}
