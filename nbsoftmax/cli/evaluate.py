@@ -102,7 +102,9 @@ class Scores:
     def _total(self) -> Any:
         total = self.confusion.sum()
         if total == 0:
-            raise InputValueError("the weights of the samples sum to 0, so that a mean is undefined; give some weight.")
+            raise InputValueError(
+                "no sample is left, or the weights of all are 0, so that a mean is undefined; give complete rows."
+            )
         return total
 
 

@@ -35,7 +35,7 @@ from nbsoftmax.errors import InputTypeError, InputValueError, listed, plain
 from nbsoftmax.sums import exact_sum, mean_of
 
 # The error where no row is left.
-NOTHING_LEFT = "every row of X has a missing value, so that none is left; give missing='mean'."
+NOTHING_LEFT = "every row of X has a missing value, so that none is left; give missing='mean' (--missing mean)."
 # A variable with more levels than this, and than one for every other row, is probably a name or an identifier.
 FEW_LEVELS = 20
 
@@ -132,8 +132,10 @@ class Learner:
             For rows that are all dropped, a column without any value, a date if these are refused, and a name in
             `categorical` that no column has.
         """
-        if 0 < self.n_rows == self.n_dropped and all(seen.n_values for seen in self._seen.values()):
-            raise InputValueError(NOTHING_LEFT)  # a column without values is refused by its name
+        if 0 < self.n_rows == self.n_dropped:
+            for seen in self._seen.values():
+                seen.refuse_no_values()
+            raise InputValueError(NOTHING_LEFT)
         self._options.refuse_absent(self._seen)
         if not self._seen:
             raise InputValueError("X has no columns; expected at least one.")
@@ -224,12 +226,16 @@ class _Seen:
             return tuple(dict.fromkeys([*self.declared, *later.declared]))
         return None
 
+    def refuse_no_values(self) -> None:
+        """Refuse a column of which all values are missing."""
+        if self.n_values == 0:
+            raise InputValueError(f"X has no values in column {plain(self.name)}; leave the column out.")
+
     def part(self, options: TableOptions) -> AnyColumn:
         """The encoding of the column."""
         if self.n_values == self.n_missing == 0:
             raise InputValueError("X has no rows, so that there is nothing to learn; give at least one sample.")
-        if self.n_values == 0:
-            raise InputValueError(f"X has no values in column {plain(self.name)}; leave the column out.")
+        self.refuse_no_values()
         indicator = options.indicators and options.missing == "mean" and self.n_missing > 0
         kind = self.kind
         sums = self.sums

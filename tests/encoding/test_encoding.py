@@ -198,6 +198,7 @@ REFUSED = {
     "dates as text": ({"t": ["2020-01-01", "2020-01-02"]}, {}, "dates in column 't'"),
     "infinity": ({"t": [1.0, np.inf], "x": ["a", "b"]}, {}, "inf in column 't' at row 1"),
     "no value": ({"t": [None, None], "x": ["a", "b"]}, {"missing": "mean"}, "no values in column 't'"),
+    "no value, all rows dropped": ({"n": [1, 2], "t": [None, None]}, {"missing": "drop"}, "no values in column 't'"),
     "an unknown column": ({"t": ["a", "b"]}, {"categorical": ["u"]}, "categorical names 'u', but the columns.*'t'"),
     "one name twice": ({"t": ["a]", "b"], "t[b]": [1.0, 2.0]}, {}, r"two features.*'t\[b\]'; rename"),
 }
