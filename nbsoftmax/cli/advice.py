@@ -5,7 +5,7 @@ TERMS = {
     "max_iter": "--max-iter",
     "max_seconds": "--max-seconds",
     "firth": "use --firth",
-    "penalize": "add --l2 (for example 1e-4)",
+    "penalize": "add or increase --l2 (from 0, for example to 1e-4)",
     "resume": "continue from a --checkpoint with --resume",
     "scale": "scale the features (--standardize)",
     "tol": "--tol",

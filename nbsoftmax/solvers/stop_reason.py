@@ -12,7 +12,7 @@ PYTHON_TERMS = {
     "max_iter": "max_iter",
     "max_seconds": "max_seconds",
     "firth": 'use penalty="firth"',
-    "penalize": "add l2 (for example 1e-4)",
+    "penalize": "add or increase l2 (from 0, for example to 1e-4)",
     "resume": "continue from a checkpoint with resume=True",
     "scale": "scale the features",
     "tol": "tol",

@@ -61,7 +61,7 @@ def test_fit_reads_npy_and_npz(flowers, tmp_path):
 @pytest.mark.parametrize(
     ("options", "advice"),
     [
-        (("--max-iter", 1), "increase --max-iter, scale the features (--standardize), or add --l2"),
+        (("--max-iter", 1), "increase --max-iter, scale the features (--standardize), or add or increase --l2"),
         (("--max-seconds", 1e-9), "increase --max-seconds, or continue from a --checkpoint with --resume"),
         (("--solver", "gd", "--learning-rate", 1e3), "reduce --learning-rate"),
         (("--solver", "sgd", "--max-iter", 1, "--l2", 1e-3), "increase --max-iter"),
@@ -87,7 +87,7 @@ def test_separable_data_without_a_penalty_are_advised_l2_by_its_option(tmp_path,
     assert run(*fit, "--l2", 0) == 1
     out, err = capsys.readouterr()
     assert json.loads(out)["converged"] is False
-    assert "add --l2 (for example 1e-4)" in err
+    assert "add or increase --l2 (from 0, for example to 1e-4)" in err
     assert run(*fit, "--l2", 1e-4) == 0
     assert capsys.readouterr().err == ""
 

@@ -12,7 +12,7 @@ from tests.training.problems import overlapping
 @pytest.mark.parametrize("solver", ["newton-cg", "newton", "lbfgs", "gd"])
 def test_separable_classes_without_a_penalty_are_named(solver):
     X, _ = overlapping(np.random.default_rng(0))
-    with pytest.warns(nbs.ConvergenceWarning, match="add l2"):
+    with pytest.warns(nbs.ConvergenceWarning, match="add or increase l2"):
         result = nbs.Trainer(solver=solver).fit(X, np.where(X[:, 0] > 0, "right", "left"))
     assert not result.converged
     assert result.stop_reason is StopReason.SEPARABLE
