@@ -12,7 +12,7 @@ from nbsoftmax.kernels.runtime.threads import launch
 from nbsoftmax.solvers.tools.centred_diagonal import CentredDiagonal
 from nbsoftmax.solvers.tools.cg_vectors import NewVectors, VectorsInPlace
 from nbsoftmax.solvers.tools.conjugate_gradients import conjugate_gradients
-from nbsoftmax.solvers.tools.preconditioners import scale_of, centred
+from nbsoftmax.solvers.tools.preconditioners import centred, scale_of
 
 # Shorter than a vector, odd, more than one task, and more classes than numbers of a task.
 SHAPES = [(2, 3), (3, 129), (2, 5001), (7, 2345), (70, 257)]
