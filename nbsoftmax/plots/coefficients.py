@@ -15,7 +15,7 @@ from nbsoftmax.models.complete_rows import complete_rows
 from nbsoftmax.models.softmax import SoftmaxModel, feature_names
 from nbsoftmax.plots.estimator import linear_model, predictor
 from nbsoftmax.plots.figure import foreground, new_figure, panels
-from nbsoftmax.plots.names import short_names
+from nbsoftmax.plots.names import display_names, literal
 from nbsoftmax.plots.notebook import NotebookDisplay
 from nbsoftmax.validation import Float64s
 
@@ -106,7 +106,7 @@ class CoefficientDisplay(NotebookDisplay):
             bars = (4.2 * n_columns, n_rows * (0.8 + 0.22 * max(shown, LEAST_BARS)))
             figure = new_figure((2.1 * n_columns + 1, 2.3 * n_rows) if images else bars)
         self.figure_ = figure
-        self.axes_ = panels(figure, short_names(self.classes), n_columns)
+        self.axes_ = panels(figure, display_names(self.classes), n_columns)
         limit = float(np.abs(self.coef).max()) or 1.0
         if self.image_shape is not None:
             self._draw_images(self.image_shape, limit)
@@ -119,10 +119,10 @@ class CoefficientDisplay(NotebookDisplay):
         for ax, row in zip(self.axes_, self.coef, strict=True):
             image = ax.imshow(row.reshape(shape), cmap=DIVERGING, vmin=-limit, vmax=limit)
             ax.set_axis_off()
-        self.figure_.colorbar(image, ax=list(self.axes_), shrink=0.8, label=self.label)
+        self.figure_.colorbar(image, ax=list(self.axes_), shrink=0.8, label=literal(self.label))
 
     def _draw_bars(self, shown: int, limit: float) -> None:
-        features = short_names(self.feature_names)
+        features = display_names(self.feature_names)
         for ax, row in zip(self.axes_, self.coef, strict=True):
             largest = np.argsort(-np.abs(row), kind="stable")[:shown]
             places = np.arange(shown)
@@ -131,7 +131,7 @@ class CoefficientDisplay(NotebookDisplay):
             ax.invert_yaxis()
             ax.set_xlim(-1.08 * limit, 1.08 * limit)
             ax.axvline(0, color=foreground(), linewidth=0.8)
-            ax.set_xlabel(self.label)
+            ax.set_xlabel(literal(self.label))
 
 
 def _standard_deviations(estimator: Any, model: SoftmaxModel, X: Any) -> Float64s:

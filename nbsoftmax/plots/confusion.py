@@ -13,7 +13,7 @@ from nbsoftmax.errors import InputValueError
 from nbsoftmax.models.scores import confusion
 from nbsoftmax.plots.estimator import classes_of, predictor, with_offset
 from nbsoftmax.plots.figure import axes_or_new
-from nbsoftmax.plots.names import short_names
+from nbsoftmax.plots.names import display_names
 from nbsoftmax.plots.notebook import NotebookDisplay
 from nbsoftmax.plots.palette import readable_on
 
@@ -173,7 +173,7 @@ class ConfusionDisplay(NotebookDisplay):
         im_kw, text_kw : dict, optional
             Further options of matplotlib's `imshow` and `text`.
         """
-        names = short_names(self.classes)
+        names = display_names(self.classes)
         size = min(12.0, 3.2 + 0.45 * len(names))
         self.ax_ = axes_or_new(ax, (size + 0.8, size))
         self.figure_ = self.ax_.figure

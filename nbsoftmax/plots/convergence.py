@@ -13,7 +13,7 @@ from nbsoftmax import validation
 from nbsoftmax.errors import InputValueError
 from nbsoftmax.files import file_name
 from nbsoftmax.plots.figure import add_legend, axes_or_new
-from nbsoftmax.plots.names import short_names
+from nbsoftmax.plots.names import display_names
 from nbsoftmax.plots.notebook import NotebookDisplay
 from nbsoftmax.plots.palette import styles
 from nbsoftmax.training.result import FitResult
@@ -78,7 +78,7 @@ class ConvergenceDisplay(NotebookDisplay):
     def plot(self, *, over: str = "iterations", ax: Axes | None = None) -> ConvergenceDisplay:
         """Draw over "iterations" or "seconds"."""
         validation.choice("over", over, ("iterations", "seconds"))
-        names = short_names(self.histories)
+        names = display_names(self.histories)
         self.ax_ = axes_or_new(ax, (6.4, 4.2), names)
         self.figure_ = self.ax_.figure
         self.lines_ = []
@@ -91,7 +91,7 @@ class ConvergenceDisplay(NotebookDisplay):
         self.ax_.set_title("Convergence")
         self.ax_.grid(alpha=0.3)
         if len(self.lines_) > 1:
-            add_legend(self.ax_)
+            add_legend(self.ax_, self.lines_)
         return self
 
 

@@ -12,7 +12,7 @@ from nbsoftmax import validation
 from nbsoftmax.errors import InputValueError
 from nbsoftmax.plots.estimator import classes_of, predictor
 from nbsoftmax.plots.figure import add_legend, apply_layout, axes_or_new, foreground
-from nbsoftmax.plots.names import short_names
+from nbsoftmax.plots.names import display_names, literal
 from nbsoftmax.plots.notebook import NotebookDisplay
 from nbsoftmax.plots.palette import colours, of_style, styles
 from nbsoftmax.validation import Float64s, Floats
@@ -81,17 +81,18 @@ class DecisionDisplay(NotebookDisplay):
     def plot(self, *, resolution: int = 400, ax: Axes | None = None) -> DecisionDisplay:
         """Draw; the higher the largest probability, the stronger the colour."""
         n = validation.count("resolution", resolution, low=2)
-        names = short_names(self.classes)
+        names = display_names(self.classes)
         self.ax_ = axes_or_new(ax, (6.4, 5.2), names)
         self.figure_ = self.ax_.figure
         places = self._draw_regions(n)
+        samples = []
         for k, of_class in enumerate(styles(len(names))):
             mine = self.X[self.codes == k]
             style = {"color": of_class["color"], "marker": of_class["marker"], "edgecolor": foreground(), "s": 18}
-            self.ax_.scatter(mine[:, 0], mine[:, 1], linewidth=0.4, label=names[k], **style)
-        self.ax_.set(xlabel=self.feature_names[0], ylabel=self.feature_names[1])
+            samples.append(self.ax_.scatter(mine[:, 0], mine[:, 1], linewidth=0.4, label=names[k], **style))
+        self.ax_.set(xlabel=literal(self.feature_names[0]), ylabel=literal(self.feature_names[1]))
         self.ax_.set_title("Decision regions")
-        add_legend(self.ax_)
+        add_legend(self.ax_, samples)
         if len(names) > len(of_style()):
             self._write_names(names, places)
         return self

@@ -10,7 +10,7 @@ from nbsoftmax import validation
 from nbsoftmax.errors import InputTypeError
 from nbsoftmax.models.effects_result import MarginalEffects
 from nbsoftmax.plots.figure import foreground, new_figure, panels
-from nbsoftmax.plots.names import short_names
+from nbsoftmax.plots.names import display_names
 from nbsoftmax.plots.notebook import NotebookDisplay
 
 MOST_COLUMNS = 6
@@ -76,7 +76,7 @@ class MarginalEffectsDisplay(NotebookDisplay):
         if figure is None:
             figure = new_figure((2.0 + 2.2 * n_columns, 0.8 + n_rows * (0.5 + 0.22 * n_rows_of_panel)))
         self.figure_ = figure
-        self.axes_ = panels(figure, short_names(effects.classes.tolist()), n_columns, sharex=True, sharey=True)
+        self.axes_ = panels(figure, display_names(effects.classes.tolist()), n_columns, sharex=True, sharey=True)
         for k, ax in enumerate(self.axes_):
             self._draw_class(ax, k, intervals)
         self.axes_[0].set_yticks(np.arange(len(self.features_)), self._names())
@@ -102,5 +102,5 @@ class MarginalEffectsDisplay(NotebookDisplay):
         ax.grid(axis="x", alpha=0.3)
 
     def _names(self) -> list[str]:
-        names = short_names(self.effects.feature_names)
+        names = display_names(self.effects.feature_names)
         return [names[j] + (", 0 to 1" if self.effects.binary[j] else "") for j in self.features_]

@@ -1,4 +1,4 @@
-"""Short forms of long class and feature names."""
+"""Class and feature names as texts of plots: literal, and shortened if they are long."""
 
 from __future__ import annotations
 
@@ -8,6 +8,16 @@ from typing import Any
 
 LONGEST_NAME = 18  # characters of a class or feature name beside an axis
 BEGINNING = 4  # characters that names in a group have in common at least, and keep
+
+
+def literal(text: Any) -> str:
+    """Escape `$` in a text, which matplotlib would read as the start or the end of a formula."""
+    return str(text).replace("$", r"\$")
+
+
+def display_names(names: Iterable[Any]) -> list[str]:
+    """Shorten names as `short_names` does, and escape them for matplotlib."""
+    return [literal(name) for name in short_names(names)]
 
 
 def short_names(names: Iterable[Any]) -> list[str]:

@@ -12,7 +12,7 @@ from nbsoftmax.errors import InputValueError
 from nbsoftmax.models.softmax import feature_names
 from nbsoftmax.plots.figure import add_legend, axes_or_new, foreground
 from nbsoftmax.plots.line_ends import label_ends
-from nbsoftmax.plots.names import short_names
+from nbsoftmax.plots.names import display_names
 from nbsoftmax.plots.notebook import NotebookDisplay
 from nbsoftmax.plots.palette import LINE_STYLES, colours
 from nbsoftmax.selection.cross_validation import CVResult, summary
@@ -100,10 +100,11 @@ class PathDisplay(NotebookDisplay):
                 self.lines_ += self.ax_.plot(strength, curves[:, k, j], **style)
         self.ax_.invert_xaxis()  # the strongest penalty, and the smallest weights, at the left
         if len(names) > 1:
-            for k, name in enumerate(short_names(names)):
-                self.ax_.plot([], [], color=foreground(), linestyle=LINE_STYLES[k], label=name)
-            add_legend(self.ax_)
-        features = short_names(feature_names(path.results[0].model))
+            entries = []
+            for k, name in enumerate(display_names(names)):
+                entries += self.ax_.plot([], [], color=foreground(), linestyle=LINE_STYLES[k], label=name)
+            add_legend(self.ax_, entries)
+        features = display_names(feature_names(path.results[0].model))
         at_end = np.abs(curves[0]).argmax(axis=0)  # of each feature, the class with the largest weight there
         labels = [(features[j], strength[0], curves[0, at_end[j], j], c) for j, c in colour.items()]
         label_ends(self.ax_, labels)

@@ -13,7 +13,7 @@ from nbsoftmax.errors import InputValueError, listed
 from nbsoftmax.models import calibration
 from nbsoftmax.plots.estimator import classes_of, predictor, with_offset
 from nbsoftmax.plots.figure import add_legend, axes_or_new, foreground
-from nbsoftmax.plots.names import short_names
+from nbsoftmax.plots.names import display_names, literal
 from nbsoftmax.plots.notebook import NotebookDisplay
 from nbsoftmax.plots.palette import of_style, styles
 from nbsoftmax.validation import Float64s
@@ -187,8 +187,9 @@ class ReliabilityDisplay(NotebookDisplay):
             Further options of matplotlib's `plot` for the curves.
         """
         found, weights = self.reliability, validation.summable(self.reliability.weight)
-        names = short_names(self.classes)
+        names = display_names(self.classes)
         if name is not None:
+            name = literal(name)
             names = [name] if len(names) == 1 else [f"{name}: {one}" for one in names]
         self.ax_ = axes_or_new(ax, (5.6, 6.2 if counts else 5.2), names)
         self.figure_ = self.ax_.figure
@@ -207,8 +208,8 @@ class ReliabilityDisplay(NotebookDisplay):
         self.ax_.set(xlabel="predicted probability", ylabel="observed frequency", xlim=(0, 1), ylim=(0, 1))
         self.ax_.set_title("Reliability")
         self.ax_.grid(alpha=0.3)
-        add_legend(self.ax_, markers=True)
         self.counts_ax_ = self._draw_counts(weights) if counts else None
+        add_legend(self.ax_, self.lines_, below=self.counts_ax_, markers=True)
         return self
 
     def _draw_counts(self, weights: Float64s) -> Axes:
