@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from nbsoftmax import validation
-from nbsoftmax.errors import InputValueError
+from nbsoftmax.errors import InputValueError, listed, plain
 from nbsoftmax.models.scores import confusion
 from nbsoftmax.plots.estimator import classes_of, predictor, with_offset
 from nbsoftmax.plots.figure import axes_or_new
@@ -121,7 +121,7 @@ class ConfusionDisplay(NotebookDisplay):
             )
         if not len(true):
             raise InputValueError("y_true and y_pred have no labels; give at least one sample.")
-        shown = None if labels is None else validation.labels(labels, name="labels")
+        shown = None if labels is None else _checked_labels(labels, seen)
         wanted = [] if shown is None else shown[1][shown[0]].tolist()
         both = [*seen.tolist(), *seen_too.tolist(), *wanted]
         classes = validation.labels(both, name="y_true, y_pred and labels together")[1]
@@ -219,3 +219,19 @@ class ConfusionDisplay(NotebookDisplay):
         if degrees not in (0, 90):
             for name in self.ax_.get_xticklabels():
                 name.set(ha="right", rotation_mode="anchor")
+
+
+def _checked_labels(labels: Any, seen: NDArray[Any]) -> tuple[NDArray[np.int32], NDArray[Any]]:
+    """Encode the labels to draw, as `validation.labels` does; `seen` are those of y_true."""
+    codes, found = validation.labels(labels, name="labels")
+    if not codes.size:
+        raise InputValueError("labels is empty; give at least one label, or leave it out for all.")
+    if found.size < codes.size:
+        twice = found.tolist()[int(np.bincount(codes).argmax())]
+        raise InputValueError(f"labels contains {plain(twice)} twice; give each label once.")
+    if not set(found.tolist()) & set(seen.tolist()):
+        raise InputValueError(
+            f"labels is {listed(found[codes].tolist())}, but y_true has none of them (its labels: "
+            f"{listed(seen.tolist())}); give at least one of these."
+        )
+    return codes, found

@@ -35,6 +35,8 @@ class DecisionDisplay(NotebookDisplay):
         Class indices of the samples.
     classes : sequence (n_classes,)
     feature_names : (str, str)
+    predict : callable, optional
+        From points (n, 2) to indices (n,) of predicted classes. Default: the most probable classes.
 
     Attributes
     ----------
@@ -48,15 +50,20 @@ class DecisionDisplay(NotebookDisplay):
         codes: NDArray[np.int64],
         classes: Sequence[Any],
         feature_names: Sequence[str] = ("x0", "x1"),
+        *,
+        predict: Callable[[Float64s], NDArray[np.int64]] | None = None,
     ) -> None:
-        self.predict_proba, self.X, self.codes = predict_proba, X, codes
+        self.predict_proba, self.predict, self.X, self.codes = predict_proba, predict, X, codes
         self.classes, self.feature_names = classes, feature_names
 
     @classmethod
     def from_estimator(
         cls, estimator: Any, X: Any, y: Any, *, resolution: int = 400, ax: Axes | None = None
     ) -> DecisionDisplay:
-        """Draw the regions of a model around labelled samples; for a pipeline, in the space of its input X."""
+        """Draw the regions of a model around labelled samples; for a pipeline, in the space of its input X.
+
+        The regions are those of `predict`, with the decision thresholds of the estimator.
+        """
         estimator = predictor(estimator)
         classes = classes_of(estimator)
         n_features = getattr(estimator, "n_features", getattr(estimator, "n_features_in_", 2))
@@ -69,17 +76,24 @@ class DecisionDisplay(NotebookDisplay):
         estimator.predict_proba(X[:1])  # raises an error if the model does not accept these features
         codes = validation.codes_of(y, classes, n_samples=len(points))
 
+        def given(at: Float64s) -> Any:
+            return at if names is None else _as_table(at, X)
+
         def predict_proba(at: Float64s) -> Floats:
-            proba: Floats = estimator.predict_proba(at if names is None else _as_table(at, X))
+            proba: Floats = estimator.predict_proba(given(at))
             return proba
 
+        def predict(at: Float64s) -> NDArray[np.int64]:
+            return validation.codes_of(estimator.predict(given(at)), classes, n_samples=len(at))
+
         known = names or getattr(estimator, "feature_names", None) or ("x0", "x1")
-        return cls(predict_proba, points, codes, classes.tolist(), known).plot(resolution=resolution, ax=ax)
+        display = cls(predict_proba, points, codes, classes.tolist(), known, predict=predict)
+        return display.plot(resolution=resolution, ax=ax)
 
     from_model = from_estimator
 
     def plot(self, *, resolution: int = 400, ax: Axes | None = None) -> DecisionDisplay:
-        """Draw; the higher the largest probability, the stronger the colour."""
+        """Draw; the higher the probability of the predicted class, the stronger the colour."""
         n = validation.count("resolution", resolution, low=2)
         names = display_names(self.classes)
         self.ax_ = axes_or_new(ax, (6.4, 5.2), names)
@@ -98,7 +112,7 @@ class DecisionDisplay(NotebookDisplay):
         return self
 
     def _draw_regions(self, n: int) -> dict[int, tuple[float, float]]:
-        """Draw n x n points around the samples, each in the colour of its most probable class.
+        """Draw n x n points around the samples, each in the colour of its predicted class.
 
         Returns the centre of each class's region, the largest region first. For a linear model, regions are convex,
         and their centres lie within them.
@@ -110,9 +124,10 @@ class DecisionDisplay(NotebookDisplay):
         x, y = (np.linspace(low[j] - margin[j], high[j] + margin[j], n) for j in (0, 1))
         points = np.column_stack([np.tile(x, n), np.repeat(y, n)])
         proba = self.predict_proba(points)  # (n * n, n_classes)
-        best = proba.argmax(axis=1)
+        best = proba.argmax(axis=1) if self.predict is None else self.predict(points)
+        of_best = np.take_along_axis(proba, best[:, None], axis=1)
         chance = 1 / len(self.classes)
-        share = 0.15 + 0.45 * (proba.max(axis=1, keepdims=True) - chance) / (1 - chance)
+        share = 0.15 + 0.45 * np.maximum(of_best - chance, 0) / (1 - chance)
         background = np.array(to_rgb(self.ax_.get_facecolor()))
         of_class = np.array(colours(len(self.classes)))  # (n_classes, 3)
         picture = (1 - share) * background + share * of_class[best]  # (n * n, 3)

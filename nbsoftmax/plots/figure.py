@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from nbsoftmax.errors import InputTypeError
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -41,10 +43,32 @@ def new_figure(size: tuple[float, float]) -> Figure:
 def axes_or_new(ax: Axes | None, size: tuple[float, float], names: Sequence[str] = ()) -> Axes:
     """Return the given axes, or those of a new figure, which is wider if the legend of `names` is beside the axes."""
     if ax is not None:
-        return ax
+        return _checked(ax)
     width, height = size
     axes: Axes = new_figure((width + _legend_width(names), height)).subplots()
     return axes
+
+
+def _checked(ax: Any) -> Axes:
+    from matplotlib.axes import Axes
+
+    if not isinstance(ax, Axes):
+        raise InputTypeError(
+            f"ax is a {type(ax).__name__}, expected matplotlib axes; figure.subplots() makes axes, and of an array of "
+            "axes, give one."
+        )
+    return ax
+
+
+def figure_or_new(figure: Any, size: tuple[float, float]) -> Any:
+    """Return the given figure or subfigure, or a new figure."""
+    if figure is None:
+        return new_figure(size)
+    from matplotlib.figure import FigureBase
+
+    if not isinstance(figure, FigureBase):
+        raise InputTypeError(f"figure is a {type(figure).__name__}, expected a matplotlib figure or subfigure.")
+    return figure
 
 
 def foreground() -> Any:

@@ -40,6 +40,12 @@ class ReliabilityDisplay(NotebookDisplay):
     """
 
     def __init__(self, reliability: calibration.Reliability, classes: Sequence[Any]) -> None:
+        n_curves = len(reliability.weight)
+        if len(classes) != n_curves:
+            raise InputValueError(
+                f"classes has {len(classes)} names, expected {n_curves}: one for each column of the probabilities.",
+                parameter="classes",
+            )
         self.reliability, self.classes = reliability, classes
 
     @classmethod
@@ -204,6 +210,7 @@ class ReliabilityDisplay(NotebookDisplay):
             line |= style | line_options
             self.lines_ += self.ax_.plot(x, frequency, **line)
             points = {"color": self.lines_[-1].get_color(), "marker": style["marker"], "zorder": 3}
+            points["clip_on"] = False  # the frame would cut points at 0 and 1
             self.ax_.scatter(x, frequency, s=8 + 150 * share, **points)
         self.ax_.set(xlabel="predicted probability", ylabel="observed frequency", xlim=(0, 1), ylim=(0, 1))
         self.ax_.set_title("Reliability")
@@ -232,14 +239,16 @@ class ReliabilityDisplay(NotebookDisplay):
 
 
 def _axes_below(ax: Axes) -> Axes:
-    """Return axes below that share the horizontal axis: those of an earlier display, or new ones in the place of `ax`.
+    """Return axes below that share the horizontal axis: those of an earlier display on `ax`, or new ones in its place.
 
     Axes that are not in a grid keep their place; the new ones are added below it.
     """
-    for other in ax.get_shared_x_axes().get_siblings(ax):
-        if other.get_label() == COUNTS:
-            return cast("Axes", other)
     place = ax.get_subplotspec()
+    for other in ax.get_shared_x_axes().get_siblings(ax):
+        spec = other.get_subplotspec()
+        same_place = spec is not None and place is not None and spec.get_gridspec() is place.get_gridspec()
+        if other.get_label() == COUNTS and (same_place or other in ax.child_axes):
+            return cast("Axes", other)
     if place is None:
         return ax.inset_axes((0, -0.3, 1, 0.25), sharex=ax, label=COUNTS)
     places = place.subgridspec(2, 1, height_ratios=[4, 1])
