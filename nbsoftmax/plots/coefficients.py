@@ -10,12 +10,12 @@ import numpy as np
 
 from nbsoftmax import validation
 from nbsoftmax.backends.moments import mean_and_variance, moments
-from nbsoftmax.errors import InputValueError
+from nbsoftmax.errors import InputValueError, plain
 from nbsoftmax.models.complete_rows import complete_rows
 from nbsoftmax.models.softmax import SoftmaxModel, feature_names
 from nbsoftmax.plots.estimator import linear_model, predictor
-from nbsoftmax.plots.figure import foreground, new_figure, panels
-from nbsoftmax.plots.names import short_names
+from nbsoftmax.plots.figure import figure_or_new, foreground, panels
+from nbsoftmax.plots.names import display_names, literal
 from nbsoftmax.plots.notebook import NotebookDisplay
 from nbsoftmax.validation import Float64s
 
@@ -52,11 +52,8 @@ class CoefficientDisplay(NotebookDisplay):
         image_shape: tuple[int, int] | None = None,
         label: str = "weight",
     ) -> None:
-        if image_shape is not None and image_shape[0] * image_shape[1] != coef.shape[1]:
-            raise InputValueError(
-                f"image_shape is {tuple(image_shape)}, but there are {coef.shape[1]} features; height times width must "
-                "equal the number of features."
-            )
+        if image_shape is not None:
+            _check_image_shape(image_shape, coef.shape[1])
         self.coef, self.classes, self.feature_names, self.image_shape = coef, classes, feature_names, image_shape
         self.label = label
 
@@ -102,11 +99,9 @@ class CoefficientDisplay(NotebookDisplay):
         n_classes, images = len(self.classes), self.image_shape is not None
         n_columns = min(n_classes, MOST_COLUMNS_OF_IMAGES if images else MOST_COLUMNS_OF_BARS)
         n_rows = -(-n_classes // n_columns)
-        if figure is None:
-            bars = (4.2 * n_columns, n_rows * (0.8 + 0.22 * max(shown, LEAST_BARS)))
-            figure = new_figure((2.1 * n_columns + 1, 2.3 * n_rows) if images else bars)
-        self.figure_ = figure
-        self.axes_ = panels(figure, short_names(self.classes), n_columns)
+        bars = (4.2 * n_columns, n_rows * (0.8 + 0.22 * max(shown, LEAST_BARS)))
+        self.figure_ = figure = figure_or_new(figure, (2.1 * n_columns + 1, 2.3 * n_rows) if images else bars)
+        self.axes_ = panels(figure, display_names(self.classes), n_columns)
         limit = float(np.abs(self.coef).max()) or 1.0
         if self.image_shape is not None:
             self._draw_images(self.image_shape, limit)
@@ -119,10 +114,10 @@ class CoefficientDisplay(NotebookDisplay):
         for ax, row in zip(self.axes_, self.coef, strict=True):
             image = ax.imshow(row.reshape(shape), cmap=DIVERGING, vmin=-limit, vmax=limit)
             ax.set_axis_off()
-        self.figure_.colorbar(image, ax=list(self.axes_), shrink=0.8, label=self.label)
+        self.figure_.colorbar(image, ax=list(self.axes_), shrink=0.8, label=literal(self.label))
 
     def _draw_bars(self, shown: int, limit: float) -> None:
-        features = short_names(self.feature_names)
+        features = display_names(self.feature_names)
         for ax, row in zip(self.axes_, self.coef, strict=True):
             largest = np.argsort(-np.abs(row), kind="stable")[:shown]
             places = np.arange(shown)
@@ -131,7 +126,22 @@ class CoefficientDisplay(NotebookDisplay):
             ax.invert_yaxis()
             ax.set_xlim(-1.08 * limit, 1.08 * limit)
             ax.axvline(0, color=foreground(), linewidth=0.8)
-            ax.set_xlabel(self.label)
+            ax.set_xlabel(literal(self.label))
+
+
+def _check_image_shape(shape: Any, n_features: int) -> None:
+    numbers = list(shape) if isinstance(shape, (tuple, list, np.ndarray)) else []
+    whole = all(isinstance(n, (int, np.integer)) and not isinstance(n, bool) and n > 0 for n in numbers)
+    if len(numbers) != 2 or not whole:
+        raise InputValueError(
+            f"image_shape is {plain(shape)}, expected (height, width), two whole numbers of at least 1.",
+            parameter="image_shape",
+        )
+    if numbers[0] * numbers[1] != n_features:
+        raise InputValueError(
+            f"image_shape is {tuple(shape)}, but there are {n_features} features; height times width must equal the "
+            "number of features."
+        )
 
 
 def _standard_deviations(estimator: Any, model: SoftmaxModel, X: Any) -> Float64s:

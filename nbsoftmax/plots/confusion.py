@@ -9,11 +9,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from nbsoftmax import validation
-from nbsoftmax.errors import InputValueError
+from nbsoftmax.errors import InputValueError, listed, plain
 from nbsoftmax.models.scores import confusion
 from nbsoftmax.plots.estimator import classes_of, predictor, with_offset
 from nbsoftmax.plots.figure import axes_or_new
-from nbsoftmax.plots.names import short_names
+from nbsoftmax.plots.names import display_names
 from nbsoftmax.plots.notebook import NotebookDisplay
 from nbsoftmax.plots.palette import readable_on
 
@@ -122,7 +122,7 @@ class ConfusionDisplay(NotebookDisplay):
             )
         if not len(true):
             raise InputValueError("y_true and y_pred have no labels; give at least one sample.")
-        shown = None if labels is None else validation.labels(labels, name="labels")
+        shown = None if labels is None else _checked_labels(labels, seen)
         wanted = [] if shown is None else shown[1][shown[0]].tolist()
         both = [*seen.tolist(), *seen_too.tolist(), *wanted]
         classes = validation.labels(both, name="y_true, y_pred and labels together")[1]
@@ -174,7 +174,7 @@ class ConfusionDisplay(NotebookDisplay):
         im_kw, text_kw : dict, optional
             Further options of matplotlib's `imshow` and `text`.
         """
-        names = short_names(self.classes)
+        names = display_names(self.classes)
         size = min(12.0, 3.2 + 0.45 * len(names))
         self.ax_ = axes_or_new(ax, (size + 0.8, size))
         self.figure_ = self.ax_.figure
@@ -227,3 +227,19 @@ def _text_of(number: Any, *, is_share: bool) -> str:
         return "<0.01" if 0 < number < 0.005 else f"{number:.2f}"
     whole = float(number).is_integer() and abs(number) < WHOLE
     return f"{number:.0f}" if whole else f"{number:.4g}"
+
+
+def _checked_labels(labels: Any, seen: NDArray[Any]) -> tuple[NDArray[np.int32], NDArray[Any]]:
+    """Encode the labels to draw, as `validation.labels` does; `seen` are those of y_true."""
+    codes, found = validation.labels(labels, name="labels")
+    if not codes.size:
+        raise InputValueError("labels is empty; give at least one label, or leave it out for all.")
+    if found.size < codes.size:
+        twice = found.tolist()[int(np.bincount(codes).argmax())]
+        raise InputValueError(f"labels contains {plain(twice)} twice; give each label once.")
+    if not set(found.tolist()) & set(seen.tolist()):
+        raise InputValueError(
+            f"labels is {listed(found[codes].tolist())}, but y_true has none of them (its labels: "
+            f"{listed(seen.tolist())}); give at least one of these."
+        )
+    return codes, found

@@ -5,15 +5,15 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from nbsoftmax import validation
-from nbsoftmax.errors import InputTypeError, InputValueError
+from nbsoftmax.errors import InputTypeError, InputValueError, plain
 from nbsoftmax.files import file_name
 from nbsoftmax.plots.figure import add_legend, axes_or_new
-from nbsoftmax.plots.names import short_names
+from nbsoftmax.plots.names import display_names
 from nbsoftmax.plots.notebook import NotebookDisplay
 from nbsoftmax.plots.palette import styles
 from nbsoftmax.training.result import FitResult
@@ -43,25 +43,16 @@ class ConvergenceDisplay(NotebookDisplay):
 
     def __init__(self, histories: Mapping[str, Mapping[str, Float64s]], *, floor: float | None = None) -> None:
         self.histories = dict(histories)
-        known = [values[np.isfinite(values)] for values in (h["objective"] for h in self.histories.values())]
-        if not sum(values.size for values in known):
-            raise InputValueError("there is no fit with an objective; there is nothing to draw.")
-        least = min(float(values.min()) for values in known if values.size)
-        # One ULP below, so that the lowest point itself can be drawn on a logarithmic axis.
-        self.floor = least - np.spacing(abs(least)) if floor is None else floor
+        if not self.histories:
+            raise InputValueError("histories is empty; give at least one fit.")
+        self.floor = _below_all(self.histories.values()) if floor is None else floor
 
     @classmethod
     def from_result(
         cls, result: FitResult | Mapping[str, FitResult], *, over: str = "iterations", ax: Axes | None = None
     ) -> ConvergenceDisplay:
         """Draw one fit, or several by name. The floor is the lowest objective minus its gap, if the gap is known."""
-        if not isinstance(result, (FitResult, Mapping)):
-            raise InputTypeError(
-                f"result is a {type(result).__name__}, expected a FitResult, or a dict of them by name."
-            )
-        results = {result.solver: result} if isinstance(result, FitResult) else dict(result)
-        if not results:
-            raise InputValueError("result has no fit; there is nothing to draw.")
+        results = _by_name(result)
         for name, one in results.items():
             if one.n_iter == 0:
                 raise InputValueError(f"the fit {name!r} made no iteration; there is nothing to draw.")
@@ -87,9 +78,11 @@ class ConvergenceDisplay(NotebookDisplay):
     def plot(self, *, over: str = "iterations", ax: Axes | None = None) -> ConvergenceDisplay:
         """Draw over "iterations" or "seconds"."""
         validation.choice("over", over, ("iterations", "seconds"))
-        names = short_names(self.histories)
+        names = display_names(self.histories)
         self.ax_ = axes_or_new(ax, (6.4, 4.2), names)
         self.figure_ = self.ax_.figure
+        from matplotlib.ticker import MaxNLocator
+
         self.lines_ = []
         for name, history, style in zip(names, self.histories.values(), styles(len(names)), strict=True):
             values = np.asarray(history["objective"])
@@ -97,11 +90,38 @@ class ConvergenceDisplay(NotebookDisplay):
             x = np.arange(1, len(values) + 1) if over == "iterations" else history["seconds"]
             self.lines_ += self.ax_.semilogy(x, values - self.floor, label=name, markersize=4, markevery=every, **style)
         self.ax_.set(xlabel="iteration" if over == "iterations" else "seconds", ylabel="objective above the minimum")
+        if over == "iterations":
+            self.ax_.xaxis.set_major_locator(MaxNLocator(integer=True))
         self.ax_.set_title("Convergence")
         self.ax_.grid(alpha=0.3)
         if len(self.lines_) > 1:
-            add_legend(self.ax_)
+            add_legend(self.ax_, self.lines_)
         return self
+
+
+def _below_all(histories: Iterable[Mapping[str, Float64s]]) -> float:
+    """One ULP below the lowest finite objective, so that this point can be drawn on a logarithmic axis."""
+    objectives = np.concatenate([np.asarray(history["objective"], np.float64) for history in histories])
+    least = float(np.min(objectives, where=np.isfinite(objectives), initial=np.inf))
+    if np.isinf(least):
+        raise InputValueError("no iteration has a finite objective; there is nothing to draw.")
+    return least - float(np.spacing(abs(least)))
+
+
+def _by_name(result: Any) -> dict[Any, FitResult]:
+    """Check one or several fits."""
+    if isinstance(result, FitResult):
+        return {result.solver: result}
+    if not isinstance(result, Mapping):
+        raise InputTypeError(
+            f"result is a {type(result).__name__}, expected a FitResult or a dict of name to FitResult."
+        )
+    if not result:
+        raise InputValueError("result is an empty dict; give at least one fit.")
+    for name, one in result.items():
+        if not isinstance(one, FitResult):
+            raise InputTypeError(f"result[{plain(name)}] is a {type(one).__name__}, expected a FitResult.")
+    return dict(result)
 
 
 def _fits_in_log(lines: Iterable[str], name: str | bytes) -> list[dict[str, list[float]]]:

@@ -12,7 +12,7 @@ from nbsoftmax import validation
 from nbsoftmax.errors import InputValueError
 from nbsoftmax.plots.estimator import classes_of, predictor
 from nbsoftmax.plots.figure import add_legend, apply_layout, axes_or_new, foreground
-from nbsoftmax.plots.names import literal, short_names
+from nbsoftmax.plots.names import display_names, literal
 from nbsoftmax.plots.notebook import NotebookDisplay
 from nbsoftmax.plots.palette import colours, of_style, styles
 from nbsoftmax.validation import Float64s, Floats
@@ -36,7 +36,7 @@ class DecisionDisplay(NotebookDisplay):
     classes : sequence (n_classes,)
     feature_names : (str, str)
     predict : callable, optional
-        From points (n, 2) to class indices (n,); default: the most probable class.
+        From points (n, 2) to indices (n,) of predicted classes. Default: the most probable classes.
 
     Attributes
     ----------
@@ -60,7 +60,10 @@ class DecisionDisplay(NotebookDisplay):
     def from_estimator(
         cls, estimator: Any, X: Any, y: Any, *, resolution: int = 400, ax: Axes | None = None
     ) -> DecisionDisplay:
-        """Draw the regions of a model around labelled samples; for a pipeline, in the space of its input X."""
+        """Draw the regions of a model around labelled samples; for a pipeline, in the space of its input X.
+
+        The regions are those of `predict`, with the decision thresholds of the estimator.
+        """
         estimator = predictor(estimator)
         classes = classes_of(estimator)
         n_features = getattr(estimator, "n_features", getattr(estimator, "n_features_in_", 2))
@@ -73,35 +76,37 @@ class DecisionDisplay(NotebookDisplay):
         estimator.predict_proba(X[:1])  # raises an error if the model does not accept these features
         codes = validation.codes_of(y, classes, n_samples=len(points))
 
+        def given(at: Float64s) -> Any:
+            return at if names is None else _as_table(at, X)
+
         def predict_proba(at: Float64s) -> Floats:
-            proba: Floats = estimator.predict_proba(at if names is None else _as_table(at, X))
+            proba: Floats = estimator.predict_proba(given(at))
             return proba
 
         def predict(at: Float64s) -> NDArray[np.int64]:
-            found = estimator.predict(at if names is None else _as_table(at, X))
-            return validation.codes_of(found, classes, n_samples=len(at))
+            return validation.codes_of(estimator.predict(given(at)), classes, n_samples=len(at))
 
         known = names or getattr(estimator, "feature_names", None) or ("x0", "x1")
-        return cls(predict_proba, points, codes, classes.tolist(), known, predict=predict).plot(
-            resolution=resolution, ax=ax
-        )
+        display = cls(predict_proba, points, codes, classes.tolist(), known, predict=predict)
+        return display.plot(resolution=resolution, ax=ax)
 
     from_model = from_estimator
 
     def plot(self, *, resolution: int = 400, ax: Axes | None = None) -> DecisionDisplay:
-        """Draw; the higher the largest probability, the stronger the colour."""
+        """Draw; the higher the probability of the predicted class, the stronger the colour."""
         n = validation.count("resolution", resolution, low=2)
-        names = short_names(self.classes)
+        names = display_names(self.classes)
         self.ax_ = axes_or_new(ax, (6.4, 5.2), names)
         self.figure_ = self.ax_.figure
         places = self._draw_regions(n)
+        samples = []
         for k, of_class in enumerate(styles(len(names))):
             mine = self.X[self.codes == k]
             style = {"color": of_class["color"], "marker": of_class["marker"], "edgecolor": foreground(), "s": 18}
-            self.ax_.scatter(mine[:, 0], mine[:, 1], linewidth=0.4, label=names[k], **style)
+            samples.append(self.ax_.scatter(mine[:, 0], mine[:, 1], linewidth=0.4, label=names[k], **style))
         self.ax_.set(xlabel=literal(self.feature_names[0]), ylabel=literal(self.feature_names[1]))
         self.ax_.set_title("Decision regions")
-        add_legend(self.ax_)
+        add_legend(self.ax_, samples)
         if len(names) > len(of_style()):
             self._write_names(names, places)
         return self
@@ -120,8 +125,9 @@ class DecisionDisplay(NotebookDisplay):
         points = np.column_stack([np.tile(x, n), np.repeat(y, n)])
         proba = self.predict_proba(points)  # (n * n, n_classes)
         best = proba.argmax(axis=1) if self.predict is None else self.predict(points)
-        chance, of_best = 1 / len(self.classes), np.take_along_axis(proba, best[:, None], axis=1)
-        share = 0.15 + 0.45 * np.maximum(of_best - chance, 0.0) / (1 - chance)  # thresholds choose less probable ones
+        of_best = np.take_along_axis(proba, best[:, None], axis=1)
+        chance = 1 / len(self.classes)
+        share = 0.15 + 0.45 * np.maximum(of_best - chance, 0) / (1 - chance)
         background = np.array(to_rgb(self.ax_.get_facecolor()))
         of_class = np.array(colours(len(self.classes)))  # (n_classes, 3)
         picture = (1 - share) * background + share * of_class[best]  # (n * n, 3)

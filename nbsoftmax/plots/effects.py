@@ -9,8 +9,8 @@ import numpy as np
 from nbsoftmax import validation
 from nbsoftmax.errors import InputTypeError
 from nbsoftmax.models.effects_result import MarginalEffects
-from nbsoftmax.plots.figure import foreground, new_figure, panels
-from nbsoftmax.plots.names import short_names
+from nbsoftmax.plots.figure import figure_or_new, foreground, panels
+from nbsoftmax.plots.names import display_names
 from nbsoftmax.plots.notebook import NotebookDisplay
 
 MOST_COLUMNS = 6
@@ -73,14 +73,13 @@ class MarginalEffectsDisplay(NotebookDisplay):
         n_classes, n_rows_of_panel = len(effects.classes), max(len(self.features_), LEAST_ROWS)
         n_columns = min(n_classes, MOST_COLUMNS)
         n_rows = -(-n_classes // n_columns)
-        if figure is None:
-            figure = new_figure((2.0 + 2.2 * n_columns, 0.8 + n_rows * (0.5 + 0.22 * n_rows_of_panel)))
-        self.figure_ = figure
-        self.axes_ = panels(figure, short_names(effects.classes.tolist()), n_columns, sharex=True, sharey=True)
+        size = (2.0 + 2.2 * n_columns, 0.8 + n_rows * (0.5 + 0.22 * n_rows_of_panel))
+        self.figure_ = figure = figure_or_new(figure, size)
+        self.axes_ = panels(figure, display_names(effects.classes.tolist()), n_columns, sharex=True, sharey=True)
         for k, ax in enumerate(self.axes_):
             self._draw_class(ax, k, intervals)
         self.axes_[0].set_yticks(np.arange(len(self.features_)), self._names())
-        self.axes_[0].invert_yaxis()  # shared by all
+        self.axes_[0].set_ylim(len(self.features_) - 0.5, -0.5)  # shared by all; the largest effect is at the top
         for ax in self.axes_[-n_columns:]:
             ax.tick_params("x", labelbottom=True)  # also above a place of the grid without a class
         figure.supxlabel(AXES[effects.kind][0])
@@ -102,5 +101,5 @@ class MarginalEffectsDisplay(NotebookDisplay):
         ax.grid(axis="x", alpha=0.3)
 
     def _names(self) -> list[str]:
-        names = short_names(self.effects.feature_names)
+        names = display_names(self.effects.feature_names)
         return [names[j] + (", 0 to 1" if self.effects.binary[j] else "") for j in self.features_]

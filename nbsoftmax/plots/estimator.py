@@ -44,13 +44,12 @@ def linear_model(estimator: Any) -> SoftmaxModel:
         model = linear_model(last)
         if len(estimator.steps) > 1:
             try:
-                found = estimator[:-1].get_feature_names_out()
+                names = estimator[:-1].get_feature_names_out()
             except (AttributeError, ValueError):  # a step that does not name its outputs
                 return model
-            if found is None:  # no step but "passthrough"
+            if names is None:  # the steps are all "passthrough"
                 return model
-            names = tuple(map(str, found))
-            return SoftmaxModel(model.coef, model.intercept, model.classes, names)
+            return SoftmaxModel(model.coef, model.intercept, model.classes, tuple(map(str, names)))
         return model
     classes_of(estimator)
     return estimator.model_ if hasattr(estimator, "model_") else SoftmaxModel.from_sklearn(estimator)

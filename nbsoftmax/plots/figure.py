@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from nbsoftmax.errors import InputTypeError
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -12,6 +14,7 @@ if TYPE_CHECKING:
 MOST_INSIDE = 6  # entries of a legend that is drawn inside the axes
 MOST_ROWS = 16  # of a legend beside the axes
 MOST_ENTRIES = 96  # of a legend
+LEAST_WIDTH = 0.4  # of axes beside a legend, as a share of their place
 
 
 def require_matplotlib() -> None:
@@ -40,10 +43,32 @@ def new_figure(size: tuple[float, float]) -> Figure:
 def axes_or_new(ax: Axes | None, size: tuple[float, float], names: Sequence[str] = ()) -> Axes:
     """Return the given axes, or those of a new figure, which is wider if the legend of `names` is beside the axes."""
     if ax is not None:
-        return ax
+        return _checked(ax)
     width, height = size
     axes: Axes = new_figure((width + _legend_width(names), height)).subplots()
     return axes
+
+
+def _checked(ax: Any) -> Axes:
+    from matplotlib.axes import Axes
+
+    if not isinstance(ax, Axes):
+        raise InputTypeError(
+            f"ax is a {type(ax).__name__}, expected matplotlib axes; figure.subplots() makes axes, and of an array of "
+            "axes, give one."
+        )
+    return ax
+
+
+def figure_or_new(figure: Any, size: tuple[float, float]) -> Any:
+    """Return the given figure or subfigure, or a new figure."""
+    if figure is None:
+        return new_figure(size)
+    from matplotlib.figure import FigureBase
+
+    if not isinstance(figure, FigureBase):
+        raise InputTypeError(f"figure is a {type(figure).__name__}, expected a matplotlib figure or subfigure.")
+    return figure
 
 
 def foreground() -> Any:
@@ -69,12 +94,14 @@ def panels(figure: Any, titles: Sequence[str], n_columns: int, **options: Any) -
     return grid[: len(titles)]
 
 
-def add_legend(ax: Axes, *, markers: bool = False) -> None:
-    """Add a legend: inside the axes if there are few entries, beside them, in columns, if there are many.
+def add_legend(ax: Axes, handles: Sequence[Any], *, below: Axes | None = None, markers: bool = False) -> None:
+    """Add a legend of `handles` and the other labelled artists of the axes.
 
-    `markers` draws the markers of lines whose markers have no size.
+    It is inside the axes if there are few entries, beside them, in columns, if there are many. `below` are axes that
+    are as wide as `ax`. `markers` draws the markers of lines whose markers have no size.
     """
-    handles, labels = ax.get_legend_handles_labels()
+    handles = _legend_entries(ax, handles)
+    labels = [handle.get_label() for handle in handles]
     options: dict[str, Any] = {}
     if len(labels) > MOST_INSIDE:
         beside = {"loc": "center left", "bbox_to_anchor": (1.01, 0.5), "fontsize": "small"}
@@ -84,6 +111,34 @@ def add_legend(ax: Axes, *, markers: bool = False) -> None:
     legend = ax.legend(handles[:MOST_ENTRIES], labels[:MOST_ENTRIES], **options)
     for line in legend.get_lines() if markers else ():
         line.set(markersize=4, alpha=1)
+    if len(labels) > MOST_INSIDE:
+        _make_room(legend, [ax] if below is None else [ax, below])
+
+
+def _make_room(legend: Any, axes: Sequence[Any]) -> None:
+    """Make axes in a grid narrower, so that a legend beside them covers no others; a layout engine does so itself."""
+    figure = axes[0].figure
+    if figure.get_layout_engine() is not None:
+        return
+    width = legend.get_window_extent().width / figure.bbox.width
+    for ax in axes:
+        place = ax.get_subplotspec()
+        if place is not None:
+            box = place.get_position(figure)
+            ax.set_position((box.x0, box.y0, max(LEAST_WIDTH * box.width, box.width - width), box.height))
+
+
+def _legend_entries(ax: Axes, handles: Sequence[Any]) -> list[Any]:
+    """Return `handles` and the other artists with labels, including those that an earlier display put in the legend.
+
+    matplotlib leaves out artists whose labels begin with an underscore, but names of classes may begin with one.
+    """
+    legend = ax.get_legend()
+    earlier = {text.get_text() for text in legend.get_texts()} if legend else set()
+    own = set(handles)
+    named = [artist for artist in ax.get_children() if artist in own or artist.get_label() in earlier]
+    found = set(named)
+    return [artist for artist in ax.get_legend_handles_labels()[0] if artist not in found] + named
 
 
 def _columns(n: int) -> int:

@@ -1,4 +1,4 @@
-"""Short forms of long class and feature names."""
+"""Class and feature names as texts of plots: literal, and shortened if they are long."""
 
 from __future__ import annotations
 
@@ -6,31 +6,29 @@ from collections.abc import Iterable
 from itertools import takewhile
 from typing import Any
 
-HAIR_SPACE = "\u200a"
 LONGEST_NAME = 18  # characters of a class or feature name beside an axis
 BEGINNING = 4  # characters that names in a group have in common at least, and keep
 
 
-def literal(name: Any) -> str:
-    """A name as matplotlib draws it as it is: it would read text between dollars as mathematics, and leaves names that
-    begin with an underscore out of legends.
-    """
-    text = str(name).replace("$", r"\$")
-    return f"{HAIR_SPACE}{text}" if text.startswith("_") else text
+def literal(text: Any) -> str:
+    """Escape `$` in a text, which matplotlib would read as the start or the end of a formula."""
+    return str(text).replace("$", r"\$")
+
+
+def display_names(names: Iterable[Any]) -> list[str]:
+    """Shorten names as `short_names` does, and escape them for matplotlib."""
+    return [literal(name) for name in short_names(names)]
 
 
 def short_names(names: Iterable[Any]) -> list[str]:
-    """Names to be drawn, `literal` and of at most `LONGEST_NAME` characters where possible.
+    """Shorten names to at most `LONGEST_NAME` characters where possible; different names stay different.
 
-    Different names stay different. If any name is longer, the beginning and the end that all names share are left out,
-    up to a separator. So is what the levels of a column share, in names such as species[Adelie], and what names with
-    the same first letters share after these. Names that are still too long lose their middle, columns and levels
-    separately. More is kept until no two short names are equal.
+    If any name is longer, the beginning and the end that all names share are left out, up to a separator. So is what
+    the levels of a column share, in names such as species[Adelie], and what names with the same first letters share
+    after these. Names that are still too long lose their middle, columns and levels separately. More is kept until no
+    two short names are equal.
     """
-    return [literal(short) for short in _short([str(name) for name in names])]
-
-
-def _short(texts: list[str]) -> list[str]:
+    texts = [str(name) for name in names]
     if max(map(len, texts), default=0) <= LONGEST_NAME:
         return texts
     rests = _without_shared_in_groups(_without_shared(texts))

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nbsoftmax import validation
-from nbsoftmax.errors import InputValueError
+from nbsoftmax.errors import InputTypeError, InputValueError
 from nbsoftmax.models.softmax import feature_names
 from nbsoftmax.plots.figure import add_legend, axes_or_new, foreground
 from nbsoftmax.plots.line_ends import label_ends
-from nbsoftmax.plots.names import short_names
+from nbsoftmax.plots.names import display_names
 from nbsoftmax.plots.notebook import NotebookDisplay
 from nbsoftmax.plots.palette import LINE_STYLES, colours
 from nbsoftmax.selection.cross_validation import CVResult, summary
@@ -37,6 +37,7 @@ class PathDisplay(NotebookDisplay):
     """
 
     def __init__(self, found: PathResult | CVResult) -> None:
+        _check_type("found", found, PathResult, CVResult)
         self.found = found
 
     @classmethod
@@ -58,32 +59,42 @@ class PathDisplay(NotebookDisplay):
             norm of each feature's weights of all classes.
         ax : matplotlib axes, optional
         """
+        _check_type("path", path, PathResult)
         return cls(path).plot(n_features=n_features, classes=classes, ax=ax)
 
     @classmethod
     def from_cv(cls, found: CVResult, *, ax: Axes | None = None) -> PathDisplay:
         """Draw the mean log-loss of a `cross_validate` result over C, with standard errors and the chosen values."""
+        _check_type("found", found, CVResult)
         return cls(found).plot(ax=ax)
 
     def plot(self, *, n_features: int = 8, classes: Sequence[Any] | None = None, ax: Axes | None = None) -> PathDisplay:
         """Draw; `n_features` and `classes` are those of `from_path`."""
-        found, n_features = self.found, validation.count("n_features", n_features)
-        curves, names = self._curves(found, classes) if isinstance(found, PathResult) else (np.empty(0), [])
+        if isinstance(self.found, CVResult):
+            self._prepare(ax)
+            self._draw_losses(self.found)
+        else:
+            shown = validation.count("n_features", n_features)
+            curves, names = self._curves(self.found, classes)
+            strength = self.found.l1s + self.found.l2s
+            if not (strength > 0).all():
+                raise InputValueError("a penalty of the path is 0, which a logarithmic axis cannot show; leave it out.")
+            self._prepare(ax)
+            order = np.argsort(strength)
+            features = display_names(feature_names(self.found.results[0].model))
+            self._draw_weights(strength[order], curves[order], names, features, shown)
+        return self
+
+    def _prepare(self, ax: Axes | None) -> None:
         self.ax_ = axes_or_new(ax, (6.4, 4.4))
         self.figure_ = self.ax_.figure
         self.ax_.set_xscale("log")
         self.ax_.grid(alpha=0.3)
-        if isinstance(found, PathResult):
-            self._draw_weights(found, curves, names, n_features)
-        else:
-            self._draw_losses(found)
-        return self
 
-    def _draw_weights(self, path: PathResult, curves: Float64s, names: list[Any], n_features: int) -> None:
-        strength = path.l1s + path.l2s
-        order = np.argsort(strength)
-        strength = strength[order]
-        curves = curves[order]  # (n_penalties, n_curves, n_features)
+    def _draw_weights(
+        self, strength: Float64s, curves: Float64s, names: list[Any], features: list[str], n_features: int
+    ) -> None:
+        """Draw curves (n_penalties, n_curves, n_features) over increasing penalties; `names` are classes."""
         self.ax_.set(xlabel="strength of the penalty, l1 + l2")
         self.ax_.set_ylabel("weight" if names else "norm of the weights of all classes")
         self.ax_.set_title("Regularisation path")
@@ -95,23 +106,21 @@ class PathDisplay(NotebookDisplay):
                 known = j in colour
                 width, alpha, zorder = (1.3, 1.0, 2.5) if known else (0.7, 0.5, 2.0)
                 style: dict[str, Any] = {"color": colour.get(j, UNNAMED), "linestyle": LINE_STYLES[k]}
+                style["marker"] = "o" if len(strength) == 1 else None  # one penalty makes no line
                 style |= {"linewidth": width, "alpha": alpha, "zorder": zorder}
-                style |= {"marker": "o", "markersize": 3} if strength.size == 1 else {}  # a line of one point is empty
                 self.lines_ += self.ax_.plot(strength, curves[:, k, j], **style)
         self.ax_.xaxis.set_inverted(True)  # the strongest penalty, and the smallest weights, at the left
         if len(names) > 1:
-            for k, name in enumerate(short_names(names)):
-                self.ax_.plot([], [], color=foreground(), linestyle=LINE_STYLES[k], label=name)
-            add_legend(self.ax_)
-        features = short_names(feature_names(path.results[0].model))
+            entries = []
+            for k, name in enumerate(display_names(names)):
+                entries += self.ax_.plot([], [], color=foreground(), linestyle=LINE_STYLES[k], label=name)
+            add_legend(self.ax_, entries)
         at_end = np.abs(curves[0]).argmax(axis=0)  # of each feature, the class with the largest weight there
         labels = [(features[j], strength[0], curves[0, at_end[j], j], c) for j, c in colour.items()]
         label_ends(self.ax_, labels)
 
     def _curves(self, path: PathResult, classes: Sequence[Any] | None) -> tuple[Float64s, list[Any]]:
         """Curves (n_penalties, n_curves, n_features), and the classes of which they are the weights; none for norms."""
-        if not (path.l1s + path.l2s > 0).all():
-            raise InputValueError("a penalty of the path is 0, which a logarithmic axis cannot show; leave it out.")
         known = path.results[0].model.classes
         if classes is None:
             if known.size > MOST_CLASSES:
@@ -138,3 +147,10 @@ class PathDisplay(NotebookDisplay):
         self.ax_.set(xlabel="C", ylabel="held-out log-loss")
         self.ax_.set_title("Cross-validation")
         self.ax_.legend()
+
+
+def _check_type(name: str, given: Any, *expected: type) -> None:
+    if not isinstance(given, expected):
+        of_type = {"PathResult": "the result of fit_path", "CVResult": "the result of cross_validate"}
+        wanted = " or ".join(of_type[kind.__name__] for kind in expected)
+        raise InputTypeError(f"{name} is a {type(given).__name__}, expected {wanted}.")

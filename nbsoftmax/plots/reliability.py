@@ -13,7 +13,7 @@ from nbsoftmax.errors import InputValueError, listed
 from nbsoftmax.models import calibration
 from nbsoftmax.plots.estimator import classes_of, predictor, with_offset
 from nbsoftmax.plots.figure import add_legend, axes_or_new, foreground
-from nbsoftmax.plots.names import literal, short_names
+from nbsoftmax.plots.names import display_names, literal
 from nbsoftmax.plots.notebook import NotebookDisplay
 from nbsoftmax.plots.palette import of_style, styles
 from nbsoftmax.validation import Float64s
@@ -40,6 +40,12 @@ class ReliabilityDisplay(NotebookDisplay):
     """
 
     def __init__(self, reliability: calibration.Reliability, classes: Sequence[Any]) -> None:
+        n_curves = len(reliability.weight)
+        if len(classes) != n_curves:
+            raise InputValueError(
+                f"classes has {len(classes)} names, expected {n_curves}: one for each column of the probabilities.",
+                parameter="classes",
+            )
         self.reliability, self.classes = reliability, classes
 
     @classmethod
@@ -187,7 +193,7 @@ class ReliabilityDisplay(NotebookDisplay):
             Further options of matplotlib's `plot` for the curves.
         """
         found, weights = self.reliability, validation.summable(self.reliability.weight)
-        names = short_names(self.classes)
+        names = display_names(self.classes)
         if name is not None:
             name = literal(name)
             names = [name] if len(names) == 1 else [f"{name}: {one}" for one in names]
@@ -203,13 +209,14 @@ class ReliabilityDisplay(NotebookDisplay):
             line: dict[str, Any] = {"label": names[k], "linewidth": 1, "markersize": 0, "alpha": 0.5 if many else 1}
             line |= style | line_options
             self.lines_ += self.ax_.plot(x, frequency, **line)
-            points = {"color": self.lines_[-1].get_color(), "marker": style["marker"], "zorder": 3, "clip_on": False}
+            points = {"color": self.lines_[-1].get_color(), "marker": style["marker"], "zorder": 3}
+            points["clip_on"] = False  # the frame would cut points at 0 and 1
             self.ax_.scatter(x, frequency, s=8 + 150 * share, **points)
         self.ax_.set(xlabel="predicted probability", ylabel="observed frequency", xlim=(0, 1), ylim=(0, 1))
         self.ax_.set_title("Reliability")
         self.ax_.grid(alpha=0.3)
-        add_legend(self.ax_, markers=True)
         self.counts_ax_ = self._draw_counts(weights) if counts else None
+        add_legend(self.ax_, self.lines_, below=self.counts_ax_, markers=True)
         return self
 
     def _draw_counts(self, weights: Float64s) -> Axes:
@@ -232,20 +239,16 @@ class ReliabilityDisplay(NotebookDisplay):
 
 
 def _axes_below(ax: Axes) -> Axes:
-    """Return axes below that share the horizontal axis: those of an earlier display, or new ones in the place of `ax`.
+    """Return axes below that share the horizontal axis: those of an earlier display on `ax`, or new ones in its place.
 
     Axes that are not in a grid keep their place; the new ones are added below it.
     """
-    for other in ax.get_shared_x_axes().get_siblings(ax):  # those of other displays may share their axes with `ax`
-        if other.get_label() == COUNTS and other.get_gid() == str(id(ax)):
-            return cast("Axes", other)
-    made = _new_axes_below(ax)
-    made.set_gid(str(id(ax)))
-    return made
-
-
-def _new_axes_below(ax: Axes) -> Axes:
     place = ax.get_subplotspec()
+    for other in ax.get_shared_x_axes().get_siblings(ax):
+        spec = other.get_subplotspec()
+        same_place = spec is not None and place is not None and spec.get_gridspec() is place.get_gridspec()
+        if other.get_label() == COUNTS and (same_place or other in ax.child_axes):
+            return cast("Axes", other)
     if place is None:
         return ax.inset_axes((0, -0.3, 1, 0.25), sharex=ax, label=COUNTS)
     places = place.subgridspec(2, 1, height_ratios=[4, 1])
