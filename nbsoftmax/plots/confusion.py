@@ -13,15 +13,14 @@ from nbsoftmax.errors import InputValueError, listed, plain
 from nbsoftmax.models.scores import confusion
 from nbsoftmax.plots.estimator import classes_of, predictor, with_offset
 from nbsoftmax.plots.figure import axes_or_new
+from nbsoftmax.plots.matrix import number_text, share_text, write_names, write_numbers
 from nbsoftmax.plots.names import display_names
 from nbsoftmax.plots.notebook import NotebookDisplay
-from nbsoftmax.plots.palette import readable_on
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 SEQUENTIAL = "cividis"  # colour map, readable for the colour-blind
-WHOLE = 1e7  # whole sums of weights below this are written with all digits
 SHARES = {"true": "share of the true class", "pred": "share of the predicted class", "all": "share of the samples"}
 
 
@@ -156,38 +155,41 @@ class ConfusionDisplay(NotebookDisplay):
         im_kw: Mapping[str, Any] | None = None,
         text_kw: Mapping[str, Any] | None = None,
     ) -> ConfusionDisplay:
-        """Draw.
+        """Draw. Of many classes, names are small, or only every second, third ... name is written.
 
         Parameters
         ----------
         normalize : {None, "true", "pred", "all"} or bool
             Draw counts, or shares of each true class ("true" or True), of each predicted class or of all samples.
         include_values : bool
-            Whether to write the numbers that are not 0 into the cells.
+            Whether to write the numbers that are not 0 into the cells. They are left out if they do not fit, unless
+            `text_kw` has a "fontsize".
         cmap : str or matplotlib colour map
         xticks_rotation : {"horizontal", "vertical"} or float, optional
-            Default: horizontal if the names are short.
+            Of the names below. Default: horizontal if they are short and fit.
         values_format : str, optional
-            Format specification of the numbers.
+            Format specification of the numbers. Default: whole numbers, four digits of sums of weights, two decimals
+            of shares ("<0.01" for less).
         ax : matplotlib axes, optional
         colorbar : bool
         im_kw, text_kw : dict, optional
             Further options of matplotlib's `imshow` and `text`.
         """
         names = display_names(self.classes)
+        shown, label = self._normalized(normalize)
+        degrees = _degrees(xticks_rotation)
+        texts = self._texts(shown, label == "samples", values_format) if include_values else {}
         size = min(12.0, 3.2 + 0.45 * len(names))
         self.ax_ = axes_or_new(ax, (size + 0.8, size))
         self.figure_ = self.ax_.figure
-        shown, label = self._normalized(normalize)
         bottom_and_top = {"vmin": 0, "vmax": None if label == "samples" else 1}
         self.image_ = self.ax_.imshow(shown, **({"cmap": cmap} | bottom_and_top | dict(im_kw or {})))
-        if include_values:
-            self._write_cells(shown, values_format, dict(text_kw or {}), is_share=label != "samples")
-        self._write_names(names, xticks_rotation)
         self.ax_.set(xlabel="predicted", ylabel="true")
         self.ax_.set_title("Confusion matrix")
         if colorbar:
             self.figure_.colorbar(self.image_, ax=self.ax_, shrink=0.8, label=label)
+        write_names(self.ax_, names, degrees)
+        write_numbers(self.ax_, self.image_, texts, dict(text_kw or {}))
         return self
 
     def _normalized(self, normalize: bool | str | None) -> tuple[NDArray[Any], str]:
@@ -199,34 +201,32 @@ class ConfusionDisplay(NotebookDisplay):
         total = numbers.sum(axis={"true": 1, "pred": 0, "all": None}[by], keepdims=True)
         return numbers / np.where(total > 0, total, 1), SHARES[by]
 
-    def _write_cells(self, shown: NDArray[Any], form: str | None, options: dict[str, Any], *, is_share: bool) -> None:
-        """Write numbers, each in the colour that is easiest to read there: an end of the colour map, black or white."""
-        ends = [self.image_.cmap(end) for end in (0.0, 1.0)] + [(0.0, 0.0, 0.0, 1.0), (1.0, 1.0, 1.0, 1.0)]
-        font = 9 if len(shown) <= 12 else 7
-        for i, j in np.argwhere(self.confusion).tolist():
-            colour = readable_on(self.image_.cmap(self.image_.norm(shown[i, j])), ends)
-            style = {"ha": "center", "va": "center", "color": colour, "fontsize": font} | options
-            text = _text_of(shown[i, j], is_share=is_share) if form is None else format(shown[i, j], form)
-            self.ax_.text(j, i, text, **style)
+    def _texts(self, shown: NDArray[Any], counts: bool, form: str | None) -> dict[tuple[int, int], str]:
+        """The numbers that are not 0 as texts, by row and column."""
 
-    def _write_names(self, names: list[str], rotation: str | float | None) -> None:
-        self.ax_.set_xticks(range(len(names)), names)
-        self.ax_.set_yticks(range(len(names)), names)
-        if rotation is None and max(map(len, names)) > 4:
-            rotation = 50
-        degrees = {"horizontal": 0, "vertical": 90, None: 0}.get(rotation, rotation)  # type: ignore[arg-type]
-        self.ax_.tick_params("x", rotation=degrees)
-        if degrees not in (0, 90):
-            for name in self.ax_.get_xticklabels():
-                name.set(ha="right", rotation_mode="anchor")
+        def given(value: Any) -> str:
+            try:
+                return format(value, form or "")
+            except ValueError:
+                raise InputValueError(
+                    f"values_format is {plain(form)}, which cannot format {value}; give a format specification of "
+                    "Python, such as '.2f'."
+                ) from None
+
+        text = given if form is not None else number_text if counts else share_text
+        return {(i, j): text(shown[i, j]) for i, j in np.argwhere(self.confusion).tolist()}
 
 
-def _text_of(number: Any, *, is_share: bool) -> str:
-    """A share with two digits after the point; a count, or a sum of weights with four digits, if it is not whole."""
-    if is_share:
-        return "<0.01" if 0 < number < 0.005 else f"{number:.2f}"
-    whole = float(number).is_integer() and abs(number) < WHOLE
-    return f"{number:.0f}" if whole else f"{number:.4g}"
+def _degrees(rotation: Any) -> float | None:
+    """Check the rotation of the names below the matrix; None for the default."""
+    named = {"horizontal": 0.0, "vertical": 90.0}
+    if rotation is None or (isinstance(rotation, str) and rotation in named):
+        return None if rotation is None else named[rotation]
+    if isinstance(rotation, str):
+        raise InputValueError(
+            f"xticks_rotation is {plain(rotation)}, expected 'horizontal', 'vertical' or an angle in degrees."
+        )
+    return validation.number("xticks_rotation", rotation, low=-360.0, high=360.0)
 
 
 def _checked_labels(labels: Any, seen: NDArray[Any]) -> tuple[NDArray[np.int32], NDArray[Any]]:

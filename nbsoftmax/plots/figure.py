@@ -94,15 +94,17 @@ def panels(figure: Any, titles: Sequence[str], n_columns: int, **options: Any) -
     return grid[: len(titles)]
 
 
-def add_legend(ax: Axes, handles: Sequence[Any], *, below: Axes | None = None, markers: bool = False) -> None:
+def add_legend(
+    ax: Axes, handles: Sequence[Any], *, loc: str = "best", below: Axes | None = None, markers: bool = False
+) -> None:
     """Add a legend of `handles` and the other labelled artists of the axes.
 
-    It is inside the axes if there are few entries, beside them, in columns, if there are many. `below` are axes that
-    are as wide as `ax`. `markers` draws the markers of lines whose markers have no size.
+    It is inside the axes, at `loc`, if there are few entries, beside them, in columns, if there are many. `below` are
+    axes that are as wide as `ax`. `markers` draws the markers of lines whose markers have no size.
     """
     handles = _legend_entries(ax, handles)
     labels = [handle.get_label() for handle in handles]
-    options: dict[str, Any] = {}
+    options: dict[str, Any] = {"loc": loc}
     if len(labels) > MOST_INSIDE:
         beside = {"loc": "center left", "bbox_to_anchor": (1.01, 0.5), "fontsize": "small"}
         options = beside | {"ncols": _columns(len(labels))}

@@ -53,7 +53,8 @@ class PathDisplay(NotebookDisplay):
         ----------
         path : PathResult
         n_features : int
-            Number of features with colours and names.
+            Number of features with colours and names. Of many, only the names of the largest weights are written, as
+            many as fit.
         classes : sequence of labels, optional
             The classes whose weights are drawn, at most 6. Default: all, or, if there are more than 6, the Euclidean
             norm of each feature's weights of all classes.
@@ -114,7 +115,7 @@ class PathDisplay(NotebookDisplay):
             entries = []
             for k, name in enumerate(display_names(names)):
                 entries += self.ax_.plot([], [], color=foreground(), linestyle=LINE_STYLES[k], label=name)
-            add_legend(self.ax_, entries)
+            add_legend(self.ax_, entries, loc="upper left")  # beside the smallest weights
         at_end = np.abs(curves[0]).argmax(axis=0)  # of each feature, the class with the largest weight there
         labels = [(features[j], strength[0], curves[0, at_end[j], j], c) for j, c in colour.items()]
         label_ends(self.ax_, labels)
