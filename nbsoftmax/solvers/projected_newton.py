@@ -28,12 +28,13 @@ from nbsoftmax.solvers.tools.conjugate_gradients import conjugate_gradients
 from nbsoftmax.solvers.tools.duality import loss_alone
 from nbsoftmax.solvers.tools.face_preconditioner import FacePreconditioner
 from nbsoftmax.solvers.tools.later_steps import still_to_come
+from nbsoftmax.solvers.tools.line_search import RELIABLE, decrease_by_gradients
 from nbsoftmax.solvers.tools.preconditioners import costs
 from nbsoftmax.validation import Float64s
 
-# Of the line search: Armijo's constant, the number of step lengths, the number for small steps, and how steep those
-# are at most, relative to J, in float64 and in float32.
-DECREASE, MOST_TRIALS, MOST_SMALL_TRIALS, RELIABLE = 1e-4, 40, 10, (1e-10, 1e-5)
+# Of the line search: Armijo's constant, the number of step lengths, and the number for small steps.
+DECREASE, MOST_TRIALS, MOST_SMALL_TRIALS = 1e-4, 40, 10
+SMALL = {"float64": RELIABLE, "float32": 1e-5}  # the slope of a small step, relative to J
 MOST_FACES, MOST_PRODUCTS = 100, 200  # of a model
 LOOSEST, SOLVED = 0.1, 1e-2  # squares of the residuals of a model's minimum, and of that of a face
 AFFORDABLE = 30  # the cost in products of a preconditioner, which is made in each iteration
@@ -89,8 +90,7 @@ class ProjectedSteps:
         """The first point with a sufficient decrease towards the minimum of the model; None if there is none."""
         target = self._minimum_of_model(point)
         slope = min(float(np.vdot(point.grad, target - point.params)), 0.0)
-        # Below the rounding errors of J, its decrease is computed from gradients, by the trapezoidal rule.
-        small = -slope <= RELIABLE[sums.dtype == np.float32] * abs(point.value)
+        small = -slope <= SMALL[sums.dtype.name] * abs(point.value)
         for n in range(MOST_SMALL_TRIALS if small else MOST_TRIALS):
             length = 0.5**n
             trial = target if n == 0 else point.params + length * (target - point.params)
@@ -101,7 +101,7 @@ class ProjectedSteps:
             value, grad = sums.value_and_grad(trial)
             decrease, slack = point.value - value, NOISE * abs(point.value)
             if small:
-                decrease, slack = -float(np.vdot((point.grad + grad) / 2, trial - point.params)), 0.0
+                decrease, slack = decrease_by_gradients(point.grad, grad, trial - point.params), 0.0
             if decrease >= -DECREASE * length * slope - slack:
                 moved = Point(trial, value, grad, least_subgradient(self._penalty, trial, grad))
                 only_noise = not (moved.value < point.value or moved.grad_norm < point.grad_norm)

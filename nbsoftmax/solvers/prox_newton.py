@@ -38,6 +38,7 @@ from nbsoftmax.solvers.tools.certificates import allowed_at
 from nbsoftmax.solvers.tools.composite_gap import composite_gap, gap_within, suffices
 from nbsoftmax.solvers.tools.damping import Damping
 from nbsoftmax.solvers.tools.duality import loss_alone
+from nbsoftmax.solvers.tools.line_search import RELIABLE, decrease_by_gradients
 from nbsoftmax.solvers.tools.quadratic_model import ModelMinimum
 from nbsoftmax.solvers.tools.working_set import WorkingSet, working_set_at
 from nbsoftmax.validation import Float64s
@@ -45,7 +46,6 @@ from nbsoftmax.validation import Float64s
 MAX_ITER = 500
 DECREASE, MOST_TRIALS = 1e-4, 30  # of the line search: Armijo's constant, and the number of step lengths
 LEAST_DELTA = 1e-3  # of `tools.damping`, in curvatures where all classes are equally probable, after a wrong model
-RELIABLE = 1e-10  # decreases below this share of J are computed from gradients, not from differences of J
 MOST_MODELS = 10  # of an iteration
 # Near the minimum J changes by less than its rounding errors, and on flat problems the norm of its subgradient not
 # monotonically. A fit ends after this many iterations in succession that decrease neither, or with small decreases.
@@ -252,9 +252,9 @@ def _towards(
 ) -> tuple[Float64s, float] | None:
     """The first point at lengths 1, 1/2 ... towards the model's minimum with sufficient decrease, and the decrease.
 
-    Where differences of J are rounding errors, the decrease is computed from gradients, by the trapezoidal rule, or a
-    subgradient of a norm below `norm`, that of the current one, suffices. The model is accurate there, and the decrease
-    is reported as inf.
+    Where differences of J are rounding errors, the decrease is computed from gradients; a subgradient whose norm is
+    less than `norm`, that of the current one, suffices, too. The model is accurate there: the decrease is reported as
+    inf.
     """
     small = model.decrease <= RELIABLE * abs(at.value)
     for n in range(MOST_TRIALS):
@@ -268,7 +268,7 @@ def _towards(
         if small:
             grad = part.value_and_grad(trial)[1]
             change = penalty.nonsmooth_change(at.params[:, :-1], trial[:, :-1])
-            decrease = -float(np.vdot((at.working_grad + grad) / 2, trial - at.params)) - change
+            decrease = decrease_by_gradients(at.working_grad, grad, trial - at.params) - change
             if decrease >= least or float(np.linalg.norm(least_subgradient(penalty, trial, grad))) < norm:
                 return trial, np.inf
         else:

@@ -72,7 +72,7 @@ class DeviceRows:
         """
         row = self.ld * self.work.dtype.itemsize
         self.resident = self._on_device or self.n_samples * row <= budget
-        # Smaller parts take thousands of launches: if not even the least fits, memory runs out with an error.
+        # Smaller parts would take thousands of launches. If even this part does not fit, its allocation is an error.
         most = PART_BYTES if self.resident else min(PART_BYTES, max(LEAST_PART_BYTES, budget // 2))
         self.rows_sent = max(1, min(self.n_samples, most // row))
         if self._on_device:

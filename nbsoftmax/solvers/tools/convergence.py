@@ -61,9 +61,9 @@ def newton_decrement(
 
 
 def is_rounding(objective: Smooth, point: Point) -> bool:
-    """Whether the gradient consists of rounding errors: relative to features of unit curvature, it is that small.
+    """Whether each component of the gradient is at most a rounding error, in units in which its curvature is 1.
 
-    Conjugate gradients on directions without curvature, of collinear features, would divide rounding errors by others.
+    Then conjugate gradients along collinear features, which have no curvature, divide rounding errors by each other.
     """
     diagonal = objective.curvatures(point.params)
     diagonal += curvature_of_columns(objective.penalty, diagonal.shape[1])

@@ -5,9 +5,9 @@
 A feature with a large mean is correlated with the intercept, and with every other such feature: a step along one of
 them alone, with the intercept fixed, is far too short. Bounds hold for W, so they are the same in both coordinates.
 
-On a face, where some coefficients are held at their bounds, M is the part of M for the free ones. For the kind `blocks`
-of `preconditioners` it is inverted for each face. For `gram`, whose matrices may be large, the part of the inverse
-serves in its place, and for `diagonal` the two are equal.
+On a face, some coefficients are held at their bounds, and M is restricted to the free ones. The kind `blocks` of
+`preconditioners` inverts the restricted M for each face. The kind `gram`, whose matrices may be large, restricts the
+inverse of the whole M instead, which is less accurate. For `diagonal` the two are equal.
 """
 
 from __future__ import annotations

@@ -13,7 +13,16 @@ from nbsoftmax.solvers.base import NOISE, Curved, Point, Smooth, evaluate, evalu
 from nbsoftmax.validation import Float64s
 
 DECREASE, CURVATURE = 1e-4, 0.9  # the constants of sufficient decrease and of the Wolfe condition
+RELIABLE = 1e-10  # differences of J below this share of it are mostly rounding errors of float64
 MAX_TRIALS = 40
+
+
+def decrease_by_gradients(before: Float64s, after: Float64s, move: Float64s) -> float:
+    """The decrease of a smooth function along a move, from the gradients at its ends, by the trapezoidal rule.
+
+    It is accurate where the difference of the function is smaller than its rounding errors.
+    """
+    return -float(np.vdot((before + after) / 2, move))
 
 
 def halve_until_decrease(objective: Smooth, point: Point, rate: float) -> tuple[Point, float] | None:
