@@ -18,7 +18,7 @@ from nbsoftmax.backends.separation import counts_of
 from nbsoftmax.backends.sum import MadeParts, SumBackend
 from nbsoftmax.backends.targets import curvature_weights, kernel_target, part_of, targets_in
 from nbsoftmax.kernels import gram, linear, rows, sgd
-from nbsoftmax.kernels.chunks import PARTIAL_BYTES
+from nbsoftmax.kernels.chunks import CHUNK_STEP, PARTIAL_BYTES
 from nbsoftmax.kernels.predict import LOGITS
 from nbsoftmax.sums import pairwise_sum
 from nbsoftmax.validation import Float64s, Floats, WeightedTargets
@@ -78,7 +78,7 @@ class DenseBackend:
             self._n_chunks = self._design.n_chunks(PARTIAL_BYTES // size)
         self._kept_bytes = MEMORY_BYTES - self._n_chunks * size
         # As `rows.chunk_bounds` cuts them, at most.
-        self._rows_in_chunk = -(-self.n_samples // (rows.CHUNK_STEP * self._n_chunks)) * rows.CHUNK_STEP
+        self._rows_in_chunk = -(-self.n_samples // (CHUNK_STEP * self._n_chunks)) * CHUNK_STEP
 
     def loss(self, params: Float64s) -> float:
         """sum_i s_i L_i."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from nbsoftmax.cli.offsets import warn_without_offset
 from nbsoftmax.cli.options import file
 from nbsoftmax.cli.output import print_report
 from nbsoftmax.cli.reading import read_model
@@ -34,6 +35,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise InputValueError(f"{arguments.out} does not end in .onnx; give the name of an ONNX file.")
     check_outputs(arguments)
     model = read_model(arguments.model)
+    warn_without_offset(arguments, model)
     thresholds = read_thresholds(arguments, model)
     model.to_onnx(arguments.out, dtype=arguments.dtype, thresholds=thresholds, offset=arguments.offset)
     print_report(arguments, [f"ONNX: {arguments.out}"], {"onnx": str(arguments.out)})

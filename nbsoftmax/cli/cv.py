@@ -6,11 +6,13 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from nbsoftmax.cli.fit_report import collect_warnings, fit_exit_code, fit_facts, fit_lines
+from nbsoftmax.cli.offsets import with_columns
 from nbsoftmax.cli.options import add_bounds, add_data, add_encoding, file
 from nbsoftmax.cli.output import print_report
 from nbsoftmax.cli.reading import Data, has_intercept, read_data, with_numbering
 from nbsoftmax.cli.saving import check_outputs, save_model
-from nbsoftmax.cli.streaming import is_several, opened_source, refuse_formula, with_whole_labels
+from nbsoftmax.cli.several import is_several
+from nbsoftmax.cli.streaming import opened_source, refuse_formula, with_whole_labels
 from nbsoftmax.cli.unpenalised import add_option as add_unpenalised
 from nbsoftmax.cli.unpenalised import penalty_weight
 
@@ -33,7 +35,7 @@ def add_options(command: argparse.ArgumentParser) -> None:
         help="values of C to compare (default: 10 from 1e-4 to 1e4, or, with --l1-ratio, from where the first feature "
         "gets a coefficient)",
     )
-    add("--folds", type=int, default=5, help="number of stratified folds (default: 5)")
+    add("--folds", type=int, default=5, help="number of folds, stratified for one file (default: 5)")
     add("--l1-ratio", type=float, default=0.0, help="share of the l1 penalty, from 0 to 1 (default: 0)")
     add("--standardize", action="store_true", help="penalise coefficients of standardized features")
     add_unpenalised(command)
@@ -93,7 +95,8 @@ def run(arguments: argparse.Namespace) -> int:
         model = found.result.model
         if data.feature_names is not None:
             model = replace(model, feature_names=data.feature_names, encoding=data.encoding)
-        saved, code = save_model(found.result, with_whole_labels(with_numbering(model, data.zero_based)), arguments.out)
+        model = with_whole_labels(with_numbering(with_columns(model, arguments.offset), data.zero_based))
+        saved, code = save_model(found.result, model, arguments.out)
         lines.append(f"model: {saved}")
         facts["model"] = saved
     print_report(arguments, lines, facts)

@@ -6,10 +6,12 @@ from collections.abc import Iterable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from nbsoftmax.cli.offsets import warn_without_offset
 from nbsoftmax.cli.options import add_data, file
 from nbsoftmax.cli.output import format_number, print_report, without_controls
 from nbsoftmax.cli.reading import read_model
 from nbsoftmax.cli.reading_blocks import read_in_blocks
+from nbsoftmax.cli.several import add_more
 from nbsoftmax.cli.thresholds import add_thresholds, read_thresholds
 from nbsoftmax.errors import InputValueError
 
@@ -24,14 +26,18 @@ def add_options(command: argparse.ArgumentParser) -> None:
     """Add the options of `evaluate`."""
     command.add_argument("model", type=file, help="model file written by fit or cv (.npz)")
     add_data(command)
+    add_more(command, "more files; DATA may also be a folder, or a pattern such as 'test/*.parquet'")
     add_thresholds(command)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Print the scores of a model on labelled data."""
     model = read_model(arguments.model, arguments.data)
+    warn_without_offset(arguments, model)
     scores = partial(scores_of, model, thresholds=read_thresholds(arguments, model))
-    found = read_in_blocks(arguments, model, scores, labels=True, n_results=model.n_classes)
+    found, *others = read_in_blocks(arguments, model, scores, labels=True, n_results=model.n_classes)
+    for one in others:
+        found.merge(one)
     confusion = found.confusion
     lines = [
         f"samples:  {found.n_samples}{' (the results are weighted)' if found.is_weighted else ''}",
@@ -79,14 +85,24 @@ class Scores:
         self.n_samples += len(truth)
         if weight is not None:
             weight = validation.sample_weights(weight, len(truth), all_zero=True)
-            self.is_weighted, self._largest = True, max(self._largest, float(weight.max()))
-            if self._largest > 1e300 / self.n_samples:
-                raise InputValueError(
-                    f"the largest weight is {self._largest:g}, too large to add up {self.n_samples}; divide all by it."
-                )
+            self.is_weighted, self._largest = True, max(self._largest, float(weight.max(initial=0.0)))
+            self._check_weights()
         self._loss += cross_entropy(logits, truth, sample_weight=weight, reduction="sum")
         best = (logits + self._above).argmax(axis=1)
         self.confusion = self.confusion + confusion(truth, best, len(self.confusion), weight)
+
+    def merge(self, others: Scores) -> None:
+        """Add the rows of other scores of the same model."""
+        self.n_samples, self.is_weighted = self.n_samples + others.n_samples, self.is_weighted or others.is_weighted
+        self._largest, self._loss = max(self._largest, others._largest), self._loss + others._loss
+        self.confusion = self.confusion + others.confusion
+        self._check_weights()
+
+    def _check_weights(self) -> None:
+        if self._largest > 1e300 / max(self.n_samples, 1):
+            raise InputValueError(
+                f"the largest weight is {self._largest:g}, too large to add up {self.n_samples}; divide all by it."
+            )
 
     @property
     def accuracy(self) -> float:

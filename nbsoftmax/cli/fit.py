@@ -8,20 +8,24 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nbsoftmax.cli import streaming
+from nbsoftmax.cli.fit_checks import check_options
 from nbsoftmax.cli.fit_report import collect_warnings, fit_exit_code, fit_facts, fit_lines
+from nbsoftmax.cli.offsets import with_columns
 from nbsoftmax.cli.options import add_bounds, add_data, add_encoding, file
-from nbsoftmax.cli.output import print_report
+from nbsoftmax.cli.output import print_report, warn
 from nbsoftmax.cli.reading import as_classes, has_intercept, read_data, with_numbering
 from nbsoftmax.cli.saving import check_outputs, save_model
 from nbsoftmax.cli.unpenalised import add_option as add_unpenalised
 from nbsoftmax.cli.unpenalised import weights_of
-from nbsoftmax.errors import InputValueError
 from nbsoftmax.solvers import NAMES
 
 if TYPE_CHECKING:
     from nbsoftmax.problem import AnyProblem, Problem
     from nbsoftmax.training.trainer import Trainer
     from nbsoftmax.validation import Float64s
+
+
+MANY_CLASSES = 20  # more, and more than one for every other sample, are probably no classes
 
 
 def add_options(command: argparse.ArgumentParser) -> None:
@@ -89,14 +93,7 @@ def _add_solver(command: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Train a model and save it."""
     check_outputs(arguments)
-    if arguments.validation is not None and arguments.validation_data is not None:
-        raise InputValueError("--validation and --validation-data are two sets of held-out samples; give one.")
-    if arguments.early_stopping is not None and arguments.validation is arguments.validation_data is None:
-        raise InputValueError(
-            "--early-stopping needs held-out samples; add --validation FRACTION or --validation-data FILE."
-        )
-    if arguments.formula is not None and arguments.no_intercept:
-        raise InputValueError("--formula decides about the intercept; write ~ 0 + ... in the place of --no-intercept.")
+    check_options(arguments)
     callbacks = _callbacks(arguments)
     problem: AnyProblem
     zero_based = None
@@ -104,13 +101,14 @@ def run(arguments: argparse.Namespace) -> int:
         problem = streaming.streamed_problem(arguments, callbacks)
     else:
         problem, zero_based = _problem(arguments)
+    _warn_of_many_classes(problem)
     l2 = _l2(arguments, problem)
     weights = weights_of(arguments.unpenalised, problem.feature_names, problem.n_features, problem.encoding)
     trainer = _trainer(arguments, l2, weights, callbacks)
     trainer.fit_intercept &= has_intercept(problem.encoding)
     with collect_warnings() as warned:
         result = trainer.fit(problem, checkpoint=arguments.checkpoint, resume=arguments.resume)
-    model = streaming.with_whole_labels(with_numbering(result.model, zero_based))
+    model = streaming.with_whole_labels(with_numbering(with_columns(result.model, arguments.offset), zero_based))
     saved, code = save_model(result, model, arguments.out)
     lines, facts = fit_lines(result), fit_facts(result) | {"l1": arguments.l1, "l2": l2}
     encoding = result.model.encoding
@@ -154,11 +152,19 @@ def _problem(arguments: argparse.Namespace) -> tuple[Problem, bool | None]:
 
 def _validation_data(arguments: argparse.Namespace, problem: Problem, zero_based: bool | None) -> tuple[Any, ...]:
     """Read the samples of --validation-data, which must have the same features."""
-    if arguments.labels is not None:
-        raise InputValueError("--validation-data is for files with their own labels; leave out --labels.")
     given = argparse.Namespace(**{**vars(arguments), "data": arguments.validation_data})
     data = read_data(given, labels=True, model=problem, zero_based=zero_based)
     return data.X, as_classes(data.y, problem.classes), data.sample_weight, data.offset
+
+
+def _warn_of_many_classes(problem: AnyProblem) -> None:
+    """Warn if the labels are probably identifiers or the numbers of a regression."""
+    n = problem.n_classes
+    if n > max(MANY_CLASSES, problem.n_samples // 2):
+        warn(
+            f"{problem.n_samples} samples have {n} classes; if these are identifiers or measured numbers, name another "
+            "--target."
+        )
 
 
 def _l2(arguments: argparse.Namespace, problem: AnyProblem) -> float:
@@ -218,12 +224,6 @@ def _solver(name: str, learning_rate: float | None, batch_size: int | None) -> A
     from nbsoftmax.solvers.gd import GradientDescent
     from nbsoftmax.solvers.sgd import SGD
 
-    if learning_rate is not None and name not in {"gd", "sgd"}:
-        raise InputValueError(
-            f"--learning-rate is for --solver gd and sgd; solver {name!r} finds its own steps: leave it out."
-        )
-    if batch_size is not None and name != "sgd":
-        raise InputValueError(f"--batch-size is for --solver sgd; leave it out for solver {name!r}.")
     if name == "gd":
         return GradientDescent(learning_rate)
     if name == "sgd":

@@ -5,10 +5,11 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from nbsoftmax.cli.offsets import add_offset
+
 TEXT = ("sep", "decimal", "encoding", "null", "quote")  # options of text files
 COLUMNS = ("drop", "features", "categorical", "id", "offset")  # options that name columns
 ENCODING = ("formula", "missing", "indicators", "dates", "drop_first")  # options of features that are made from columns
-OFFSET = "columns added to the logits, one for each class; for two classes, that of the second one is enough"
 # As in `encoding.options`, which is not imported here: it needs NumPy.
 MISSING, DATES = ("error", "mean", "drop"), ("error", "parts")
 
@@ -28,7 +29,7 @@ def add_data(command: argparse.ArgumentParser) -> None:
         help="column or array (.npz) of weights; FILE.npy for .npy, sparse .npz and svmlight data",
     )
     add_columns(command)
-    command.add_argument("--offset", action="append", default=[], metavar="NAMES", help=OFFSET)
+    add_offset(command)
 
 
 def add_encoding(command: argparse.ArgumentParser) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nbsoftmax.cli.options import OFFSET, add_columns, add_labels, file
+from nbsoftmax.cli.offsets import add_offset, warn_without_offset
+from nbsoftmax.cli.options import add_columns, add_labels, file
 from nbsoftmax.cli.output import print_report
 from nbsoftmax.cli.reading import as_classes, read_data, read_model, shown_warnings
 from nbsoftmax.cli.saving import check_outputs
@@ -30,9 +31,15 @@ def add_options(command: argparse.ArgumentParser) -> None:
     add_labels(command, "column or array of labels")
     add_columns(command)
     add("--sample-weight", metavar="NAME", help="for effects, the weights of the fit: a column, array or .npy file")
-    add("--offset", action="append", default=[], metavar="NAMES", help=OFFSET)
+    add_offset(command)
     add("--image-shape", metavar="HxW", help="for coefficients, if the features are pixels: 8x8, for example")
-    add("--out", type=file, required=True, metavar="PICTURE", help=".png, .svg or .pdf to write")
+    add(
+        "--out",
+        type=file,
+        required=True,
+        metavar="PICTURE",
+        help="picture to write: .png, .svg, .pdf, .jpg, .webp and other formats of Matplotlib",
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -72,6 +79,7 @@ def _display(arguments: argparse.Namespace) -> Any:
     data = read_data(arguments, labels=True, model=model)
     labels = as_classes(data.y, model.classes)
     if arguments.kind == "effects":
+        warn_without_offset(arguments, model)
         from nbsoftmax.models.inference import inference  # with scipy.linalg, which the other plots do not need
 
         with shown_warnings():
@@ -84,6 +92,7 @@ def _display(arguments: argparse.Namespace) -> Any:
                 "plot decision draws the predictions of a plane, whose points have no offset; leave --offset out."
             )
         return plots.DecisionDisplay.from_estimator(model, data.X, labels)
+    warn_without_offset(arguments, model)
     display = plots.ReliabilityDisplay if arguments.kind == "reliability" else plots.ConfusionDisplay
     return display.from_estimator(model, data.X, labels, offset=data.offset)
 

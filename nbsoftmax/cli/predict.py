@@ -6,12 +6,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nbsoftmax.cli.options import OFFSET, add_columns, file, file_or_stdout
+from nbsoftmax.cli.offsets import add_offset, warn_without_offset
+from nbsoftmax.cli.options import add_columns, file, file_or_stdout
 from nbsoftmax.cli.output import check_encoding
 from nbsoftmax.cli.prediction_files import output_of
 from nbsoftmax.cli.reading import columns_named, read_model
 from nbsoftmax.cli.reading_blocks import read_in_blocks
 from nbsoftmax.cli.saving import check_outputs
+from nbsoftmax.cli.several import add_more
 from nbsoftmax.cli.thresholds import add_thresholds, read_thresholds
 from nbsoftmax.errors import InputError, InputValueError
 
@@ -27,6 +29,7 @@ def add_options(command: argparse.ArgumentParser) -> None:
     add = command.add_argument
     add("model", type=file, help="model file written by fit or cv (.npz)")
     add("data", type=Path, help="as for fit; a CSV needs the model's columns, a .npz the array X; - for standard input")
+    add_more(command, "more files; DATA may also be a folder, or a pattern such as 'test/*.parquet'")
     add_columns(command)
     add(
         "--id",
@@ -35,7 +38,7 @@ def add_options(command: argparse.ArgumentParser) -> None:
         metavar="NAMES",
         help="columns to copy to the output",
     )
-    add("--offset", action="append", default=[], metavar="NAMES", help=OFFSET)
+    add_offset(command)
     add(
         "--out",
         type=file_or_stdout,
@@ -52,27 +55,30 @@ def run(arguments: argparse.Namespace) -> int:
     """Write the predicted labels as CSV, as a JSON object for each row, or as Parquet."""
     check_outputs(arguments)
     model = read_model(arguments.model, arguments.data)
+    warn_without_offset(arguments, model)
     thresholds = read_thresholds(arguments, model)
     header = _header(arguments, model)
     if arguments.out is None and not arguments.json:
         check_encoding(["".join(header), *map(str, model.classes.tolist())])
-    written = 0
+    written = before = 0  # rows of all files so far, and of those before the present one
     with output_of(arguments.out, header, as_json=arguments.json) as output:
 
         def write(blocks: Iterator[Block]) -> None:
-            nonlocal written
+            nonlocal written, before
             output.begin()
-            n = 0
+            n = before
             for block in blocks:
                 ids = [] if block.y is None else list(block.y.T)
                 output.write([*ids, *_columns(arguments, model, block, thresholds)])
                 n += block.X.shape[0]
                 written = max(n, written)
                 del block  # while the next one is read
-            output.end()
+            output.keep()
+            before = n
 
         try:
             read_in_blocks(arguments, model, write, labels=False, n_results=len(header))
+            output.end()
         except UnicodeEncodeError as error:
             bad = f"{error.object[error.start : error.end]!a}"
             raise InputValueError(

@@ -21,10 +21,13 @@ class Output(Protocol):
     """A table that is written block by block."""
 
     def begin(self) -> None:
-        """Write from the first row; what has been written before is replaced."""
+        """Write from the first row that is not kept; what has been written of it is replaced."""
 
     def write(self, columns: Sequence[Any]) -> None:
         """Write the columns, arrays (n,), of the next rows."""
+
+    def keep(self) -> None:
+        """Keep the rows that have been written."""
 
     def end(self) -> None:
         """All rows have been written."""
@@ -64,11 +67,12 @@ class _Text:
     def __init__(self, file: Any, header: Sequence[str], *, as_json: bool) -> None:
         self._file, self._header, self._as_json = file, header, as_json
         self._is_empty = True
+        self._kept, self._keeps_none = 0, True  # where the rows to keep end
 
     def begin(self) -> None:
-        self._file.seek(0)
+        self._file.seek(self._kept)
         self._file.truncate()
-        self._is_empty = True
+        self._is_empty = self._keeps_none
 
     def write(self, columns: Sequence[Any]) -> None:
         writer = csv.writer(self._file, lineterminator="\n")
@@ -83,6 +87,9 @@ class _Text:
             else:
                 writer.writerows(rows)
 
+    def keep(self) -> None:
+        self._kept, self._keeps_none = self._file.tell(), self._is_empty
+
     def end(self) -> None:
         self._file.flush()
 
@@ -95,8 +102,15 @@ class _RepeatedText:
         self._n, self._sum = 0, 0  # characters that have been written, and their checksum
         self._left, self._again = 0, 0  # those that are to be repeated, and the checksum of the repetition
 
+    def tell(self) -> int:
+        """The number of characters that have been written; the next repetition begins here."""
+        if self._left:
+            raise _changed()
+        self._n = self._sum = 0
+        return 0
+
     def seek(self, _: int) -> None:
-        """Begin to repeat the text."""
+        """Begin to repeat the text since the last `tell`."""
         self._left, self._again = self._n, 0
 
     def truncate(self) -> None:
@@ -123,18 +137,27 @@ class _RepeatedText:
 def _changed() -> InputValueError:
     return InputValueError(
         "the input has unusual quotes, which were found only after rows had been written, and these rows are wrong; "
-        "give --out FILE, which is written again from its beginning."
+        "give --out FILE for this file alone, which is written again from its beginning."
     )
 
 
 class _Parquet:
-    """A file of Parquet with a group of rows for each block."""
+    """A file of Parquet with a group of rows for each block.
+
+    Rows that are not kept are replaced, or, after rows that are, skipped when they come again.
+    """
 
     def __init__(self, file: IO[bytes], header: Sequence[str]) -> None:
         self._file, self._header = file, header
         self._writer: Any = None
+        self._keeps_some = False
+        self._n, self._sums = 0, [0] * len(header)  # rows since the last `keep`, and the checksums of their columns
+        self._left, self._again = 0, self._sums  # those that are to be skipped, and their checksums
 
     def begin(self) -> None:
+        if self._keeps_some:
+            self._left, self._again = self._n, [0] * len(self._header)
+            return
         if self._writer is not None:
             self._writer.close()
             self._writer = None
@@ -147,6 +170,15 @@ class _Parquet:
 
         from nbsoftmax.data.arrow import LeftOpen
 
+        if self._left:
+            old, columns = [column[: self._left] for column in columns], [column[self._left :] for column in columns]
+            self._left, self._again = self._left - len(old[0]), _checksums(old, self._again)
+            if self._left == 0 and self._again != self._sums:
+                raise _changed()
+            if not len(columns[0]):
+                return
+        if self._keeps_some:
+            self._n, self._sums = self._n + len(columns[0]), _checksums(columns, self._sums)
         table = pa.table([pa.array(column) for column in columns], names=list(self._header))
         if self._writer is None:
             self._writer, self._schema = parquet.ParquetWriter(LeftOpen(self._file), table.schema), table.schema
@@ -167,5 +199,24 @@ class _Parquet:
                 ) from None
         return table
 
+    def keep(self) -> None:
+        if self._left:
+            raise _changed()
+        self._keeps_some = True
+        self._n, self._sums = 0, [0] * len(self._header)
+
     def end(self) -> None:
         self._writer.close()
+
+
+def _checksums(columns: Sequence[Any], before: Sequence[int]) -> list[int]:
+    """Checksums of columns, arrays (n,), that continue those of earlier rows."""
+    return [
+        crc32(
+            "".join(f"{value!r}," for value in column.tolist()).encode("utf-8", "surrogatepass")
+            if column.dtype == object
+            else column.tobytes(),
+            old,
+        )
+        for column, old in zip(columns, before, strict=True)
+    ]

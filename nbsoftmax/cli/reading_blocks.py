@@ -5,6 +5,7 @@ Files of columns, and `.npy` files on a disk, are read block by block; the sampl
 
 from __future__ import annotations
 
+import argparse
 import os
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -19,13 +20,14 @@ from nbsoftmax.cli.reading import (
     weights_of,
 )
 from nbsoftmax.cli.reading_progress import ReadingProgress
-from nbsoftmax.errors import InputError
+from nbsoftmax.cli.several import files_named
+from nbsoftmax.errors import InputError, NoRowsError
 
 if TYPE_CHECKING:
-    import argparse
     from pathlib import Path
 
     from nbsoftmax.data.blocks import Block
+    from nbsoftmax.data.encoded_blocks import EncodedBlocks
     from nbsoftmax.data.source import Source
     from nbsoftmax.models.softmax import SoftmaxModel
 
@@ -39,17 +41,17 @@ def read_in_blocks(
     *,
     labels: bool,
     n_results: int,
-) -> T:
-    """Read the samples for a model block by block.
+) -> list[T]:
+    """Read the samples for a model block by block, one file after the other.
 
     Parameters
     ----------
     arguments : argparse.Namespace
-        As for `read_data`.
+        As for `read_data`; `data`, and `more` if the command has it, may stand for several files.
     model : SoftmaxModel
     use : function of an iterator over Block
-        Called a second time if the file must be read again from its beginning. The y of blocks are class indices, or
-        without labels the columns of --id, (n, n_columns) of objects, if there are some.
+        Called for each file, and a second time if a file must be read again from its beginning. The y of blocks are
+        class indices, or without labels the columns of --id, (n, n_columns) of objects, if there are some.
     labels : bool
         Whether labels are read, too.
     n_results : int
@@ -57,14 +59,46 @@ def read_in_blocks(
 
     Returns
     -------
-    What `use` returns.
+    list of what `use` returns for each file
     """
     import numpy as np
 
+    from nbsoftmax.data.cut import rows_of_a_block
+    from nbsoftmax.encoding.base import Unknown, add_unknown
+
+    n = rows_of_a_block(max(model.n_features, n_results), np.dtype(np.float64))
+    unknown: Unknown = {}
+    n_dropped, results = 0, list[T]()
+    files = files_named(arguments)
+    for path in files:
+        of_file = argparse.Namespace(**{**vars(arguments), "data": path})
+        try:
+            result, encoded = _read_file(of_file, model, use, labels=labels, batch_rows=n)
+        except NoRowsError:  # some programs write files without rows
+            if path == files[-1] and not results:
+                raise
+            continue
+        results.append(result)
+        if encoded is not None:
+            add_unknown(unknown, encoded.unknown)
+            n_dropped += encoded.n_dropped
+    warn_of_unknown(unknown)
+    warn_of_dropped(n_dropped)
+    return results
+
+
+def _read_file(
+    arguments: argparse.Namespace,
+    model: SoftmaxModel,
+    use: Callable[[Iterator[Block]], T],
+    *,
+    labels: bool,
+    batch_rows: int,
+) -> tuple[T, EncodedBlocks | None]:
+    """What `use` returns for the blocks of one file, and the reader of its columns if the model encodes them."""
     from nbsoftmax import validation
     from nbsoftmax.data import source, table_blocks
     from nbsoftmax.data.blocks import Block
-    from nbsoftmax.data.cut import rows_of_a_block
     from nbsoftmax.data.encoded_blocks import EncodedBlocks
     from nbsoftmax.data.encoded_tables import encoding_for_file
 
@@ -73,7 +107,6 @@ def read_in_blocks(
             as_classes(y, model.classes), model.classes, n_samples=len(y) if n_samples is None else n_samples
         )
 
-    n = rows_of_a_block(max(model.n_features, n_results), np.dtype(np.float64))
     with (
         ReadingProgress(arguments) as progress,
         source.opened(arguments.data, progress) as data,
@@ -84,18 +117,15 @@ def read_in_blocks(
             file, request = table_of(arguments, content, kind, labels=labels, model=model)
             encoding = encoding_for_file(file, model.encoding, model.feature_names)
             if encoding is None:
-                return table_blocks.read_in_blocks(file, request, use, batch_rows=n, encode=codes)
+                return table_blocks.read_in_blocks(file, request, use, batch_rows=batch_rows, encode=codes), None
             rows = EncodedBlocks(file, request, encoding, drop=labels)
-            found = rows.read(use, batch_rows=n, encode=codes)
-            warn_of_unknown(rows.unknown)
-            warn_of_dropped(rows.n_dropped)
-            return found
+            return rows.read(use, batch_rows=batch_rows, encode=codes), rows
         mapped = _mapped(arguments, content, labels=labels) if kind == "npy" else None
         if mapped is not None:
-            return use(_cut(*mapped, codes, n))
+            return use(_cut(*mapped, codes, batch_rows)), None
         read = read_content(arguments, content, kind, labels=labels, model=model)
         y = None if read.y is None else codes(read.y, validation.some_samples(read.X).shape[0])
-        return use(iter([Block(read.X, y, read.sample_weight)]))
+        return use(iter([Block(read.X, y, read.sample_weight)])), None
 
 
 def _mapped(arguments: argparse.Namespace, content: Source, *, labels: bool) -> tuple[Any, Any, Any] | None:

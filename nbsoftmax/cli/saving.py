@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from nbsoftmax.cli.several import is_several
 from nbsoftmax.errors import InputValueError
 
 if TYPE_CHECKING:
@@ -18,14 +19,16 @@ if TYPE_CHECKING:
 
 def check_outputs(arguments: argparse.Namespace) -> None:
     """Raise an error before the work if an output cannot be written or would overwrite another file of the command."""
+    from nbsoftmax.data.open_files import files_of
     from nbsoftmax.files import check_writable, is_regular
 
     def named(*options: str) -> list[Path]:
         paths = (getattr(arguments, name, None) for name in options)
-        return [path for path in paths if path is not None and str(path) != "-"]
+        return [Path(path) for path in paths if path is not None and str(path) != "-"]
 
-    inputs = named("data", "labels", "model", "source", "config", "validation_data")
-    inputs += getattr(arguments, "more", [])
+    inputs = named("labels", "model", "source", "config", "validation_data")
+    for path in (*named("data"), *getattr(arguments, "more", [])):
+        inputs += map(Path, files_of(path)) if is_several(path) else [path]
     weights = getattr(arguments, "sample_weight", None)  # a column or a file
     if weights is not None and os.path.isfile(weights):
         inputs.append(Path(weights))

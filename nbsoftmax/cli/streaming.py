@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import glob
 import os
 import sys
 from collections.abc import Iterator, Sequence
@@ -21,6 +20,7 @@ from nbsoftmax.cli.reading import (
     warn_of_row_counters,
     weights_of,
 )
+from nbsoftmax.cli.several import add_more, is_several
 from nbsoftmax.errors import InputValueError, NoRowsError, listed
 
 if TYPE_CHECKING:
@@ -34,9 +34,7 @@ if TYPE_CHECKING:
 
 def add_options(command: argparse.ArgumentParser) -> None:
     """Add the options of data that are read block by block."""
-    command.add_argument(
-        "more", nargs="*", type=Path, metavar="DATA", help="more files of the same columns, read with --stream"
-    )
+    add_more(command, "more files of the same columns, read with --stream")
     group = command.add_argument_group("data larger than memory: Parquet, Arrow, CSV and .npy")
     add = group.add_argument
     add(
@@ -47,11 +45,6 @@ def add_options(command: argparse.ArgumentParser) -> None:
     )
     add("--cache", type=Path, metavar="DIR", help="folder for a copy of the rows that needs no decoding")
     add("--batch-rows", type=int, metavar="N", help="rows of a block (default: as many as fit in 32 MiB)")
-
-
-def is_several(data: Path) -> bool:
-    """Whether a path is a folder or a pattern, not one file."""
-    return data.is_dir() or (not data.exists() and glob.has_magic(os.fspath(data)))
 
 
 def is_streamed(arguments: argparse.Namespace) -> bool:
@@ -76,6 +69,10 @@ def streamed_problem(arguments: argparse.Namespace, callbacks: Sequence[Any]) ->
     from nbsoftmax.problem import ProblemInParts
     from nbsoftmax.training.hooks import report_rows
 
+    if arguments.firth:
+        raise InputValueError(
+            "--firth needs all rows in memory, but these are read block by block; give one file, without --stream."
+        )
     if arguments.validation is not None:
         raise InputValueError(
             "--validation draws samples from rows in memory, but these are read block by block; give a file of "

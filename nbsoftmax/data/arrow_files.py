@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
@@ -23,6 +24,8 @@ FORMATS = {
 }  # fmt: skip
 TEXT = ("csv", "tsv")  # formats of text
 BATCH_BYTES = 2**24  # of the numbers in a batch, if each takes 8
+# The error of pyarrow about a text in a column of another type.
+WRONG_VALUE = re.compile(r"In CSV column #(\d+): .*invalid value '(.*)'", re.DOTALL)
 READ_AHEAD = 4  # batches of text that pyarrow parses in advance
 
 
@@ -175,9 +178,19 @@ class ArrowFiles:
         if path not in self._complete:  # pyarrow would read a column that the file lacks as missing values
             self._check_columns(path, self._schema_of(path))
             self._complete.add(path)
-        yield from ds.dataset(path, schema=self._schema, format=self._csv).to_batches(
-            columns=columns, batch_size=self._batch_rows, batch_readahead=READ_AHEAD, fragment_readahead=1
-        )
+        try:
+            yield from ds.dataset(path, schema=self._schema, format=self._csv).to_batches(
+                columns=columns, batch_size=self._batch_rows, batch_readahead=READ_AHEAD, fragment_readahead=1
+            )
+        except arrow().ArrowInvalid as error:
+            wrong = WRONG_VALUE.search(str(error))
+            if wrong is None:
+                raise
+            name = self._schema_of(path).names[int(wrong[1])]
+            raise InputValueError(
+                f"{path} has {plain(wrong[2])} in column {plain(name)}, whose first rows have no text; correct it, "
+                "name the column in `categorical` (--categorical) if its values are levels, or leave it out."
+            ) from None
 
     def _check_columns(self, path: str, schema: Any) -> None:
         """Refuse a file that lacks a column of the first one."""

@@ -130,7 +130,9 @@ class ColumnarFile:
         """Raise an error if a column is not one of numbers."""
         types, type_ = self._pa.types, self._type(name)
         if types.is_null(type_):
-            raise InputValueError(f"{self.name} has no values in column {plain(name)}; leave it out with --drop.")
+            raise InputValueError(
+                f"{self.name} has no values in column {plain(name)}; leave it out of the fit with --drop."
+            )
         if not self._is_number(type_):
             shown = frames.plain_dtype(str(type_))
             advice = (
@@ -140,7 +142,7 @@ class ColumnarFile:
             )
             raise InputTypeError(
                 f"{self.name} has the type {shown} in column {plain(name)}, expected numbers; {advice}, name the "
-                "column as the target, or leave it out with --drop."
+                "column as the target, or leave it out of the fit with --drop."
             )
 
     def _opened(self, options: Any = None) -> Any:

@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from nbsoftmax.data import tables
 from nbsoftmax.data.blocks import Block
@@ -18,6 +19,7 @@ from nbsoftmax.data.table_blocks import Encode, WrongRowError, kept_columns, lab
 from nbsoftmax.data.text import TextFile
 from nbsoftmax.encoding import AnyEncoding, WrongFieldError
 from nbsoftmax.encoding.base import Unknown, add_unknown
+from nbsoftmax.validation.frames import rows_where
 
 T = TypeVar("T")
 
@@ -74,33 +76,40 @@ class EncodedBlocks:
         raise error()
 
     def _batches(self, batches: Iterator[Any], encode: Encode | None) -> Iterator[Batch]:
-        import pyarrow as pa
-
         n = 0
         for batch in batches:
-
-            def column(name: str, batch: Any = batch) -> Any:
-                return self._file.column(name, pa.chunked_array([batch.column(name)]))
-
+            columns = {name: self._column(batch, name) for name in self._encoding.columns}
             try:
-                found = self._encoding.encode({name: column(name) for name in self._encoding.columns}, drop=self._drop)
+                found = self._encoding.encode(columns, drop=self._drop)
             except WrongFieldError as error:
                 raise WrongRowError(partial(in_file, self._file, error, n)) from None
             add_unknown(self.unknown, found.unknown)
-            beside = np.empty((len(batch), len(self._request.beside)))
-            for j, name in enumerate(self._request.beside):
-                beside[:, j] = column(name).values
-            wrong = np.argwhere(~np.isfinite(beside))
-            if len(wrong):
-                row, j = wrong[0].tolist()
-                place = n + row, self._request.beside[j], float(beside[row, j])
-                raise WrongRowError(partial(tables.not_finite, self._file, *place))
-            y: Any = kept_columns(batch, self._request.keep) if self._request.keep else None
-            if self._request.target is not None and encode is not None:
-                y = encode(labels_of_batch(self._file, batch.column(self._request.target), self._request, n))
-            weight, offset = self._request.split(beside)
+            self.n_dropped += found.n_dropped
+            rows = n + np.arange(len(batch))
             n += len(batch)
+            left = batch
             if found.kept is not None:
-                self.n_dropped += int((~found.kept).sum())
-                y, weight, offset = (None if a is None else a[found.kept] for a in (y, weight, offset))
-            yield Batch(found.X, y, weight, offset)
+                left, rows = rows_where(found.kept, batch), rows[found.kept]
+            yield Batch(found.X, *self._rest(left, rows, encode))
+
+    def _rest(self, batch: Any, rows: NDArray[np.intp], encode: Encode | None) -> tuple[Any, ...]:
+        """The y, weights and offset of these rows of the file."""
+        request = self._request
+        beside = np.empty((len(batch), len(request.beside)))
+        for j, name in enumerate(request.beside):
+            beside[:, j] = self._column(batch, name).values
+        wrong = np.argwhere(~np.isfinite(beside))
+        if len(wrong):
+            row, j = wrong[0].tolist()
+            place = int(rows[row]), request.beside[j], float(beside[row, j])
+            raise WrongRowError(partial(tables.not_finite, self._file, *place))
+        y: Any = kept_columns(batch, request.keep) if request.keep else None
+        if request.target is not None and encode is not None:
+            y = encode(labels_of_batch(self._file, batch.column(request.target), request, rows))
+        return y, *request.split(beside)
+
+    def _column(self, batch: Any, name: str) -> Any:
+        """A column of a batch for the encoding."""
+        import pyarrow as pa
+
+        return self._file.column(name, pa.chunked_array([batch.column(name)]))

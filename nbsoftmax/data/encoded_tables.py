@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from nbsoftmax.data import tables
 from nbsoftmax.data.columnar import ColumnarFile
@@ -20,6 +19,7 @@ from nbsoftmax.encoding.column import CATEGORY, NUMBER, mistake_among_numbers
 from nbsoftmax.encoding.columns import Encoding, NumberColumn
 from nbsoftmax.errors import InputError, InputValueError, plain
 from nbsoftmax.validation import Float64s
+from nbsoftmax.validation.frames import rows_where
 
 File = TextFile | ColumnarFile
 T = TypeVar("T")
@@ -72,7 +72,7 @@ def read_any(file: File, request: tables.Request, options: TableOptions) -> Enco
             if error.column not in names:
                 raise
             texts.add(error.column)
-    columns, table = retried(texts, names, lambda found: _read_columns(file, request, names, found, options))
+    columns, batches = retried(texts, names, lambda found: _read_columns(file, request, names, found, options))
     numbering = () if request.features is not None else tuple(c for c in columns if _numbers_rows(c))
     counters = tuple(column.name for column in numbering if column.values[0] in (0, 1))
     suspects = tuple(column.name for column in numbering if column.name not in counters)
@@ -84,8 +84,7 @@ def read_any(file: File, request: tables.Request, options: TableOptions) -> Enco
         learner.add(columns)
         encoding = learner.encoding()
         found = encoding.encode({column.name: column for column in columns}, drop=True)
-    read, n_dropped = with_rows(table, encoding, found)
-    return EncodedTable(read, encoding, counters, suspects, n_dropped)
+    return EncodedTable(*_with_rest(file, request, batches, encoding, found), counters, suspects, found.n_dropped)
 
 
 def read_formula(file: File, request: tables.Request, text: str, options: TableOptions) -> EncodedTable:
@@ -103,7 +102,7 @@ def read_formula(file: File, request: tables.Request, text: str, options: TableO
     request = replace(request, features=formula.columns)
     names = tables.columns_to_read(file, request)[0]
     texts = set(file.not_numbers(names))
-    columns, table = retried(texts, names, lambda found: _read_columns(file, request, names, found, options))
+    columns, batches = retried(texts, names, lambda found: _read_columns(file, request, names, found, options))
     numbering = [column for column in columns if not _is_named(column.name, text) and _numbers_rows(column)]
     counters = tuple(column.name for column in numbering if column.values[0] in (0, 1))
     suspects = tuple(column.name for column in numbering if column.name not in counters)
@@ -114,8 +113,7 @@ def read_formula(file: File, request: tables.Request, text: str, options: TableO
         given = {column.name: column for column in columns}
         encoding = formula.learned(given)
         found = encoding.encode(given, drop=True)
-    read, n_dropped = with_rows(table, encoding, found)
-    return EncodedTable(read, encoding, counters, suspects, n_dropped)
+    return EncodedTable(*_with_rest(file, request, batches, encoding, found), counters, suspects, found.n_dropped)
 
 
 def _is_named(name: str, formula: str) -> bool:
@@ -128,11 +126,10 @@ def read_encoded(file: File, request: tables.Request, encoding: AnyEncoding, *, 
     request = replace(request, features=encoding.columns)
     names = tables.columns_to_read(file, request)[0]
     texts = set(file.not_numbers(names))
-    columns, table = retried(texts, names, lambda found: _read_columns(file, request, names, found, None))
+    columns, batches = retried(texts, names, lambda found: _read_columns(file, request, names, found, None))
     with located(file):
         found = encoding.encode({column.name: column for column in columns}, drop=drop)
-    read, n_dropped = with_rows(table, encoding, found)
-    return EncodedTable(read, encoding, (), (), n_dropped, found.unknown)
+    return EncodedTable(*_with_rest(file, request, batches, encoding, found), (), (), found.n_dropped, found.unknown)
 
 
 def encoding_for_file(file: File, encoding: AnyEncoding | None, names: Sequence[str] | None) -> AnyEncoding | None:
@@ -159,18 +156,12 @@ def retried(texts: set[str], names: Sequence[str], read: Callable[[set[str]], T]
 
 def _read_columns(
     file: File, request: tables.Request, names: tuple[str, ...], texts: set[str], options: TableOptions | None
-) -> tuple[list[Column], tables.Table]:
-    """The features of a file as columns, and a table of the rest."""
-    import pyarrow as pa
-
+) -> tuple[list[Column], list[Any]]:
+    """The features of a file as columns, and the RecordBatches of all that was requested."""
     others = [*texts, *([] if request.target is None else [request.target])]
     numbers = list(dict.fromkeys([*(name for name in names if name not in texts), *request.beside]))
-    batches = file.read(numbers, list(dict.fromkeys(others)), list)
-
-    def chunks(name: str) -> Any:
-        return pa.chunked_array([batch.column(name) for batch in batches])
-
-    columns = [file.column(name, chunks(name)) for name in names]
+    batches: list[Any] = file.read(numbers, list(dict.fromkeys(others)), list)
+    columns = [file.column(name, _joined(batches, name)) for name in names]
     if options is not None and isinstance(file, TextFile):
         for column in columns:
             if column.kind != CATEGORY or column.name in options.categorical:
@@ -178,27 +169,36 @@ def _read_columns(
             counts = dict(zip(column.levels, column.counts.tolist(), strict=True))
             if mistake_among_numbers(counts, file.is_number) is not None:
                 file.read([column.name], [], list)  # raises the error that names the line
-    y = None if request.target is None else tables.labels(file, chunks(request.target), request)
-    beside = np.column_stack([file.column(name, chunks(name)).values for name in request.beside] or [np.empty((0, 0))])
+    return columns, batches
+
+
+def _joined(batches: Sequence[Any], name: str) -> Any:
+    """A column of all batches, a ChunkedArray."""
+    import pyarrow as pa
+
+    return pa.chunked_array([batch.column(name) for batch in batches])
+
+
+def _with_rest(
+    file: File, request: tables.Request, batches: Sequence[Any], encoding: AnyEncoding, found: Encoded
+) -> tuple[tables.Table, AnyEncoding]:
+    """The matrix of an encoding with labels, weights and offset; those of rows that it has dropped are not checked."""
+    kept = found.kept
+    if kept is not None and not kept.any():
+        raise InputValueError("every row has a missing value, so that none is left; give --missing mean.")
+    rows = file if kept is None else tables.SomeRows(file, np.flatnonzero(kept))
+
+    def column(name: str) -> Any:
+        whole = _joined(batches, name)
+        return whole if kept is None else rows_where(kept, whole)
+
+    y = None if request.target is None else tables.labels(file, column(request.target), request, rows)
+    beside = np.column_stack([file.column(name, column(name)).values for name in request.beside] or [np.empty((0, 0))])
     wrong = np.argwhere(~np.isfinite(beside))
     if len(wrong):
         row, j = wrong[0].tolist()
-        raise tables.not_finite(file, row, request.beside[j], float(beside[row, j]))
-    return columns, tables.Table(np.empty((0, 0)), names, y, *request.split(beside))
-
-
-def with_rows(table: tables.Table, encoding: AnyEncoding, found: Encoded) -> tuple[tables.Table, int]:
-    """A table with the matrix of an encoding and without the rows that it has dropped, and their number."""
-    kept = found.kept
-
-    def rows(array: NDArray[Any] | None) -> Any:
-        return array if kept is None or array is None else array[kept]
-
-    y, weight, offset = rows(table.y), rows(table.weight), rows(table.offset)
-    if kept is not None and not kept.any():
-        raise InputValueError("every row has a missing value, so that none is left; give --missing mean.")
-    read = tables.Table(found.X, encoding.names, y, weight, offset)
-    return read, 0 if kept is None else int((~kept).sum())
+        raise tables.not_finite(rows, row, request.beside[j], float(beside[row, j]))
+    return tables.Table(found.X, encoding.names, y, *request.split(beside)), encoding
 
 
 @contextmanager

@@ -131,13 +131,17 @@ def _of_floats(file: Located, name: str, values: NDArray[Any], known: Collection
 
 
 def _encoded(column: Any) -> tuple[list[str], NDArray[np.int64]]:
-    """The distinct texts of a column, and the index of each row among them (n_samples,)."""
+    """The distinct texts that occur in a column, and the index of each row among them (n_samples,)."""
     import pyarrow as pa
 
     if not pa.types.is_dictionary(column.type):
         column = column.dictionary_encode()
     whole = pa.concat_arrays(column.unify_dictionaries().chunks)
-    return whole.dictionary.to_pylist(), whole.indices.to_numpy().astype(np.int64)
+    texts, indices = whole.dictionary.to_pylist(), whole.indices.to_numpy().astype(np.int64)
+    occurs = np.bincount(indices, minlength=len(texts)) > 0
+    if occurs.all():
+        return texts, indices
+    return [text for text, some in zip(texts, occurs, strict=True) if some], (np.cumsum(occurs) - 1)[indices]
 
 
 def _missing(file: Located, name: str, row: int) -> InputValueError:

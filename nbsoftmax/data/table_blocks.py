@@ -76,17 +76,12 @@ class _PlaceWantedError(Exception):
     """A message needs the line of a row while the file is being read."""
 
 
-class _Rows:
-    """The rows of a file from one on."""
-
-    def __init__(self, file: TextFile | ColumnarFile, first: int, *, being_read: bool) -> None:
-        self.name, self._file, self._first, self._being_read = file.name, file, first, being_read
+class _RowsBeingRead(tables.SomeRows):
+    """Some rows of a file that is being read, so that it cannot say where they are."""
 
     def where(self, row: int, column: str) -> tuple[str, str]:
-        """Return the line or row for a message, and the text of a field."""
-        if self._being_read:
-            raise _PlaceWantedError
-        return self._file.where(self._first + row, column)
+        """Ask for the place when the file has been read."""
+        raise _PlaceWantedError
 
 
 def _arrays(
@@ -109,7 +104,7 @@ def _arrays(
         weight, offset = request.split(array[:, len(names) :].astype(np.float64))
         y = kept_columns(batch, request.keep) if request.keep else None
         if request.target is not None and encode is not None:
-            y = encode(labels_of_batch(file, batch.column(request.target), request, n))
+            y = encode(labels_of_batch(file, batch.column(request.target), request, n + np.arange(len(batch))))
         n += len(batch)
         yield Batch(X, y, weight, offset)
 
@@ -128,20 +123,24 @@ def kept_columns(batch: Any, names: Sequence[str]) -> NDArray[Any]:
     return kept
 
 
-def labels_of_batch(file: TextFile | ColumnarFile, array: Any, request: tables.Request, first: int) -> NDArray[Any]:
-    """The labels of a batch whose first row is the row `first` of the file."""
+def labels_of_batch(
+    file: TextFile | ColumnarFile, array: Any, request: tables.Request, rows: NDArray[np.intp]
+) -> NDArray[Any]:
+    """The labels of a batch of these rows of the file."""
     import pyarrow as pa
 
     column = pa.chunked_array([array])
     try:
-        return tables.labels(file, column, request, _Rows(file, first, being_read=True))
+        return tables.labels(file, column, request, _RowsBeingRead(file, rows))
     except _PlaceWantedError:
-        raise WrongRowError(partial(_error_of_labels, file, column, request, first)) from None
+        raise WrongRowError(partial(_error_of_labels, file, column, request, rows)) from None
 
 
-def _error_of_labels(file: TextFile | ColumnarFile, column: Any, request: tables.Request, first: int) -> InputError:
+def _error_of_labels(
+    file: TextFile | ColumnarFile, column: Any, request: tables.Request, rows: NDArray[np.intp]
+) -> InputError:
     try:
-        tables.labels(file, column, request, _Rows(file, first, being_read=False))
+        tables.labels(file, column, request, tables.SomeRows(file, rows))
     except InputError as error:
         return error
     raise AssertionError("the labels are right")

@@ -90,6 +90,24 @@ class Request:
         return used | {name for name in (self.target, self.weight) if name is not None}
 
 
+class SomeRows:
+    """Some rows of a file, for messages about them.
+
+    Parameters
+    ----------
+    file : Located
+    rows : array (n,)
+        Their numbers in the file.
+    """
+
+    def __init__(self, file: labels_of.Located, rows: NDArray[np.intp]) -> None:
+        self.name, self._file, self._rows = file.name, file, rows
+
+    def where(self, row: int, column: str) -> tuple[str, str]:
+        """Return the line or row for a message, and the text of a field."""
+        return self._file.where(int(self._rows[row]), column)
+
+
 @contextmanager
 def table_file(
     path: Path | Source, options: TextOptions | None = None, wanted: Set[str] = frozenset()
@@ -221,10 +239,10 @@ def _feature_names(file: TextFile | ColumnarFile, request: Request) -> tuple[str
     return names
 
 
-def not_finite(file: TextFile | ColumnarFile, row: int, column: str, number: float) -> InputValueError:
+def not_finite(file: labels_of.Located, row: int, column: str, number: float) -> InputValueError:
     """The error about a number that is missing, NaN or infinite."""
     place, field = file.where(row, column)
-    advice = f"fill it in, drop the {place.split()[0]}, or --drop the column"
+    advice = f"fill it in, drop the {place.split()[0]}, or leave the column out of the fit with --drop"
     if np.isinf(number):
         has, advice = f"has {field or number}", f"expected a finite number; {advice}"
         return InputValueError(f"{file.name} {place} {has} in column {plain(column)}, {advice}.")

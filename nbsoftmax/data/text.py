@@ -169,14 +169,15 @@ class TextFile:
             advice = "give --decimal , if the comma is the decimal mark, and remove separators of thousands"
         elif GROUPED.fullmatch(field) and not is_number(field):
             advice = (
-                "remove separators of thousands, or name the column with --categorical if its values are levels, or "
-                "leave it out with --drop"
+                "remove separators of thousands, or, in a fit, name the column with --categorical if its values are "
+                "levels, or leave it out with --drop"
             )
         elif is_number(field):
             advice = "give --decimal . if the point is the decimal mark, and remove separators of thousands"
         else:
             advice = (
-                "correct it, name the column with --categorical if its values are levels, or leave it out with --drop"
+                "correct it, or, in a fit, name the column with --categorical if its values are levels, or leave it "
+                "out with --drop"
             )
         raise NotANumberError(
             f"{self.name} line {line} has {plain(field)} in column {plain(column)}, expected a number; {advice}.",

@@ -33,6 +33,11 @@ class Encoded:
     kept: NDArray[np.bool_] | None = None
     unknown: Unknown = field(default_factory=dict)
 
+    @property
+    def n_dropped(self) -> int:
+        """Number of rows that are dropped."""
+        return 0 if self.kept is None else int((~self.kept).sum())
+
 
 class AnyEncoding(Protocol):
     """From the columns of a table to the features of a model.

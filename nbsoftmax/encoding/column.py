@@ -193,6 +193,17 @@ def mistake_among_numbers(counts: Mapping[str, int], is_number: Callable[[str], 
     return wrong if meant > 0 and 2 * meant >= sum(counts.values()) else None
 
 
+def mistake_among_dates(counts: Mapping[str, int]) -> str | None:
+    """The first text that cannot be read as a date, if dates are more than half of the texts that were counted.
+
+    Dates in other forms count as dates, although they cannot be read, and are the first such text if no other is wrong.
+    """
+    others = [text for text in counts if date(text) is None]
+    no_dates = [text for text in others if not OTHER_DATE.fullmatch(text.strip())]
+    meant = sum(counts.values()) - sum(counts[text] for text in no_dates)
+    return next(iter(no_dates or others), None) if 2 * meant > sum(counts.values()) else None
+
+
 def text_of(value: Any) -> str:
     """The level of a value that is no text: whole numbers without a fraction, days without a time of day."""
     if isinstance(value, float) and value.is_integer() and abs(value) < 1e16:

@@ -25,6 +25,7 @@ from nbsoftmax.encoding.column import (
     first_signed,
     in_order,
     is_truth,
+    mistake_among_dates,
     mistake_among_numbers,
     number,
 )
@@ -266,12 +267,17 @@ class _Seen:
         return CATEGORY, ()
 
     def _check_levels(self) -> None:
-        """Refuse dates in other forms, and warn of numbers with signs, which are probably no levels."""
-        if all(date(text) is not None or OTHER_DATE.fullmatch(text.strip()) for text in self.counts):
-            text = next(text for text in self.counts if date(text) is None)
+        """Refuse dates in other forms and what is among dates, and warn of numbers with signs: they are no levels."""
+        wrong = mistake_among_dates(self.counts)
+        if wrong is not None:
+            what = (
+                "whose values look like dates"
+                if OTHER_DATE.fullmatch(wrong.strip())
+                else "most of whose values are dates"
+            )
             raise InputTypeError(
-                f"X has {plain(text)} in column {plain(self.name)}, whose values look like dates; write them as "
-                "2024-05-31, drop the column, or name it in `categorical` (--categorical) if its values are levels."
+                f"X has {plain(wrong)} in column {plain(self.name)}, {what}; write dates as 2024-05-31, remove what is "
+                "none, name the column in `categorical` (--categorical) if its values are levels, or leave it out."
             )
         signed = first_signed(self.counts)
         if signed is not None:

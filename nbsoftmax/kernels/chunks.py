@@ -5,6 +5,8 @@ Compiled code calls these functions; Python calls their `py_func`.
 
 from nbsoftmax.kernels.runtime.jit import jit
 
+# Chunks begin at multiples of this number of rows, so that every tile of a chunk except the last is full.
+CHUNK_STEP = 32
 # For logits: elements in a chunk at least, and the most chunks.
 CHUNK_ELEMENTS = 2**14
 MOST_CHUNKS_OF_LOGITS = 256
@@ -25,7 +27,9 @@ def chunks_of_logits(n_elements):
 
 @jit
 def chunks_of_samples(n_samples, work, most):
-    """Number of chunks, at most `most`, of samples whose logits take `work` multiply-adds."""
-    most = min(most, MOST_CHUNKS, max(FEWER_CHUNKS, n_samples // CHUNK_SAMPLES))
+    """Number of chunks, at most `most`, of samples whose logits take `work` multiply-adds; none is without samples."""
+    most = min(
+        most, (n_samples + CHUNK_STEP - 1) // CHUNK_STEP, MOST_CHUNKS, max(FEWER_CHUNKS, n_samples // CHUNK_SAMPLES)
+    )
     chunks = max(1, min(work // CHUNK_WORK, most))
     return chunks // 8 * 8 if chunks > 8 else chunks // 2 * 2 if chunks > 2 else chunks

@@ -24,6 +24,7 @@ from math import log1p as log1p_of_number
 
 import numpy as np
 
+from nbsoftmax.kernels.chunks import CHUNK_STEP
 from nbsoftmax.kernels.kinds import INDEX, PROBA
 from nbsoftmax.kernels.lang.simd import (
     HAS_MASKS,
@@ -57,8 +58,6 @@ from nbsoftmax.kernels.runtime.threads import take
 MOST_CLASSES_IN_TILE = 64
 # The same if results are stored in memory that may not be in a cache.
 MOST_CLASSES_TO_MEMORY = 47
-# Chunks begin at multiples of this number of rows, so that every tile of a chunk except the last is full.
-CHUNK_STEP = 32
 # Number of vectors that are summed in a register before the sum is added in float64; limits the rounding of long rows.
 SEGMENT = 64
 
@@ -78,6 +77,14 @@ def chunk_bounds(chunk, n_chunks, n_rows):
     """First row of a chunk, and last row + 1: multiples of CHUNK_STEP."""
     steps = (n_rows + CHUNK_STEP - 1) // CHUNK_STEP
     return chunk * steps // n_chunks * CHUNK_STEP, min(n_rows, (chunk + 1) * steps // n_chunks * CHUNK_STEP)
+
+
+@part
+def bounds_of_logits(chunk, n_chunks, n_rows, n_classes):
+    """As `chunk_bounds`; rows that are too long for tiles are spread evenly, since there may be few of them."""
+    if n_classes > MOST_CLASSES_IN_TILE:
+        return chunk * n_rows // n_chunks, (chunk + 1) * n_rows // n_chunks
+    return chunk_bounds(chunk, n_chunks, n_rows)
 
 
 @part
@@ -713,7 +720,7 @@ def softmax(todo, z, out, n_classes, n_rows, n_chunks):
     """Write the softmax of the rows of `z` to `out`, both flat (m * K,); `out` may be `z`."""
     chunk = take(todo)
     while chunk >= 0:
-        low, high = chunk_bounds(chunk, n_chunks, n_rows)
+        low, high = bounds_of_logits(chunk, n_chunks, n_rows, n_classes)
         at = low * n_classes
         softmax_rows(z, at, n_classes, high - low, n_classes, out, at, n_classes)
         chunk = take(todo)
@@ -724,7 +731,7 @@ def log_softmax(todo, z, out, n_classes, n_rows, n_chunks):
     """Write the log-softmax of the rows of `z` to `out`, both flat (m * K,); `out` may be `z`."""
     chunk = take(todo)
     while chunk >= 0:
-        low, high = chunk_bounds(chunk, n_chunks, n_rows)
+        low, high = bounds_of_logits(chunk, n_chunks, n_rows, n_classes)
         at = low * n_classes
         log_softmax_rows(z, at, n_classes, high - low, n_classes, out, at, n_classes)
         chunk = take(todo)
@@ -735,7 +742,7 @@ def logsumexp(todo, z, out, n_classes, n_rows, n_chunks):
     """Write the log-sum-exp of the rows of `z`, flat (m * K,), to `out` (m,)."""
     chunk = take(todo)
     while chunk >= 0:
-        low, high = chunk_bounds(chunk, n_chunks, n_rows)
+        low, high = bounds_of_logits(chunk, n_chunks, n_rows, n_classes)
         logsumexp_rows(z, out, n_classes, low, high)
         chunk = take(todo)
 
@@ -747,7 +754,7 @@ def cross_entropy(todo, z, n_classes, n_rows, target, scale, losses, want_grad, 
     proba_tile = new_tile(min(n_classes, MOST_CLASSES_IN_TILE), z)
     chunk = take(todo)
     while chunk >= 0:
-        low, high = chunk_bounds(chunk, partial.size, n_rows)
+        low, high = bounds_of_logits(chunk, partial.size, n_rows, n_classes)
         at = low * n_classes
         partial[chunk] = cross_entropy_rows(
             z, at, n_classes, high - low, n_classes, low, target, scale, losses, want_grad, out, at, n_classes, tile,

@@ -191,6 +191,11 @@ class Problem:
         return self.target.weight_sum
 
     @property
+    def has_offset(self) -> bool:
+        """Whether an offset is added to the logits."""
+        return bool(self.offset.size)
+
+    @property
     def has_partial_labels(self) -> bool:
         """Whether labels are sets of possible classes, so that the loss is not convex."""
         return bool(self.target.kind == PARTIAL)
@@ -205,11 +210,11 @@ class Problem:
         held_out, target = self.held_out, self.target
         beside = () if held_out is None else held_out.rows_given()
         weights = target.weight, target.gain, target.floor
-        return *beside, self.X, self.y, self.classes, *weights, *((self.offset,) if self.offset.size else ())
+        return *beside, self.X, self.y, self.classes, *weights, *((self.offset,) if self.has_offset else ())
 
     def rows_given(self) -> tuple[Any, ...]:
         """The arrays of the rows, without what the options of a fit make of them."""
-        return self.X, self.y, self.sample_weight, *((self.offset,) if self.offset.size else ())
+        return self.X, self.y, self.sample_weight, *((self.offset,) if self.has_offset else ())
 
     def target_in_float64(self) -> WeightedTargets:
         """`target` with probabilities and class weights in float64, also for float32 X."""
@@ -261,7 +266,7 @@ class Problem:
             class_weight=class_weight,
             label_smoothing=label_smoothing,
         )
-        return replace(part, offset=self.offset[rows] if self.offset.size else part.offset, encoding=self.encoding)
+        return replace(part, offset=self.offset[rows] if self.has_offset else part.offset, encoding=self.encoding)
 
     def with_offset(self, offset: ArrayLike | None, classes: NDArray[Any] | None = None) -> Problem:
         """With fixed additions to the logits, which are validated here; `classes` are the labels of class indices."""
@@ -274,19 +279,12 @@ class Problem:
 
     def with_sample_weight(self, sample_weight: Float64s, *, class_weighted: bool = True) -> Problem:
         """The same samples with other weights; without class weights and label smoothing if not `class_weighted`."""
-        return replace(
-            Problem.from_validated(
-                self.X,
-                self.y,
-                self.classes,
-                self.feature_names,
-                sample_weight,
-                class_weight=self.class_weight if class_weighted else None,
-                label_smoothing=self.label_smoothing if class_weighted else 0.0,
-            ),
-            offset=self.offset,
-            encoding=self.encoding,
+        weighted = Problem.from_validated(
+            *(self.X, self.y, self.classes, self.feature_names, sample_weight),
+            class_weight=self.class_weight if class_weighted else None,
+            label_smoothing=self.label_smoothing if class_weighted else 0.0,
         )
+        return replace(weighted, offset=self.offset, encoding=self.encoding)
 
     def with_validation_data(self, data: Any) -> Problem:
         """With validation data, given as `validation_problem` takes them, in the form of those of the fit."""

@@ -175,6 +175,11 @@ class ProblemInParts:
         return self.survey.n_samples
 
     @property
+    def has_offset(self) -> bool:
+        """Whether an offset is added to the logits."""
+        return self.survey.offset_width > 0
+
+    @property
     def n_features(self) -> int:
         """Number of columns of X."""
         return self.survey.n_features

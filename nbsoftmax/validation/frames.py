@@ -146,9 +146,21 @@ def rows_where(kept: NDArray[np.bool_], a: Any) -> Any:
     """The rows of an array, or of a table or column in its own form, where `kept` is true."""
     if _is(a, "polars", "DataFrame", "Series"):
         return a.filter(kept)
-    if _is(a, "pyarrow", "Table", "RecordBatch", "Array", "ChunkedArray"):
+    if _is(a, "pyarrow", "Table", "RecordBatch"):
+        for i, field in enumerate(a.schema):
+            column = _without_views(a.column(i))
+            if column.type != field.type:
+                a = a.set_column(i, field.with_type(column.type), column)
         return a.filter(sys.modules["pyarrow"].array(kept))
+    if _is(a, "pyarrow", "Array", "ChunkedArray"):
+        return _without_views(a).filter(sys.modules["pyarrow"].array(kept))
     return a[kept]
+
+
+def _without_views(column: Any) -> Any:
+    """A column of Arrow whose texts are in one buffer: pyarrow cannot select those of polars, which are views."""
+    plain = {"string_view": "string", "binary_view": "binary"}.get(str(column.type))
+    return column if plain is None else column.cast(plain)
 
 
 def boolean_columns(a: Any, *, name: str) -> tuple[NDArray[np.bool_], tuple[str, ...]] | None:

@@ -216,7 +216,7 @@ def test_a_text_among_numbers_is_taken_for_a_mistake_unless_the_column_is_catego
     written, model = paths
     data = written("dose,label\n1,a\n2,b\n3+,a\n1,b\n2,a\n3,b\n")
     fit = "fit", data, "--target", "label", "--out", model, "--quiet"
-    assert "line 4 has '3+' in column 'dose', expected a number; correct it, name" in refused(capsys, *fit)
+    assert "line 4 has '3+' in column 'dose', expected a number; correct it, or, in a fit" in refused(capsys, *fit)
     assert run(*fit, "--categorical", "dose") == 0
     assert nbs.SoftmaxModel.load(model).feature_names == ("dose[1]", "dose[2]", "dose[3]", "dose[3+]")
 

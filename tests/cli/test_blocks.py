@@ -145,3 +145,91 @@ def test_a_number_that_is_missing_in_a_later_block_of_an_array_is_refused(model,
     assert "in the rows from 128 on: X" in refused(
         capsys, "predict", model, folder / "d.npy", "--out", folder / "o.csv"
     )
+
+
+@pytest.fixture
+def parts(many):
+    """The rows of `many` in a folder with files of 100, 0, 150 and 50 rows, CSV and Parquet; returns the folder."""
+    folder = many[0] / "parts"
+    folder.mkdir()
+    header, *lines = (many[0] / "d.csv").read_text(encoding="utf-8").splitlines()
+    table = parquet.read_table(many[0] / "d.parquet")
+    (folder / "a.csv").write_text("\n".join([header, *lines[:100]]), encoding="utf-8")
+    (folder / "b.csv").write_text(header + "\n", encoding="utf-8")
+    parquet.write_table(table.slice(100, 150), folder / "c.parquet")
+    (folder / "d.csv").write_text("\n".join([header, *lines[250:]]), encoding="utf-8")
+    return folder
+
+
+def named(folder, how):
+    """The arguments that name the files of the folder."""
+    return {"folder": [folder], "pattern": [folder / "*.*"], "files": sorted(folder.iterdir())}[how]
+
+
+@pytest.mark.usefixtures("short_blocks")
+@pytest.mark.parametrize("how", ["folder", "pattern", "files"])
+def test_several_files_are_predicted_and_evaluated_as_one(model, many, parts, capsys, how):
+    files = named(parts, how)
+    for what in (("--id", "species", "--proba"), ("--top-k", 2), ("--json",)):
+        assert run("predict", model, many[0] / "d.csv", *what) == 0
+        whole = capsys.readouterr().out
+        assert run("predict", model, *files, *what) == 0
+        assert capsys.readouterr().out == whole
+        assert run("predict", model, *files, *what, "--out", many[0] / "out") == 0
+        assert (many[0] / "out").read_text(encoding="utf-8") == whole
+    for name in ("whole", "several"):
+        assert (
+            run(
+                "predict",
+                model,
+                *([many[0] / "d.csv"] if name == "whole" else files),
+                "--out",
+                many[0] / f"{name}.parquet",
+            )
+            == 0
+        )
+    assert parquet.read_table(many[0] / "several.parquet").equals(parquet.read_table(many[0] / "whole.parquet"))
+    capsys.readouterr()
+    for weights in ((), ("--sample-weight", "w")):
+        found = []
+        for data in ([many[0] / "d.csv"], files):
+            assert run("evaluate", model, *data, "--target", "species", *weights, "--json") == 0
+            found.append(json.loads(capsys.readouterr().out))
+        assert found[1].pop("log_loss") == pytest.approx(found[0].pop("log_loss"), rel=1e-13)
+        assert found[0] == found[1]
+
+
+@pytest.mark.usefixtures("short_blocks")
+@pytest.mark.parametrize("where", ["a.csv", "d.csv"])
+def test_rows_of_one_of_several_files_that_must_be_read_again_are_written_once(model, parts, capsys, where):
+    lines = (parts / where).read_text(encoding="utf-8").splitlines()
+    lines[40] = "+" + lines[40].removeprefix("-")
+    (parts / where).write_text("\n".join(lines), encoding="utf-8")
+    expected = ["label"]
+    for name in ("a.csv", "c.parquet", "d.csv"):
+        assert run("predict", model, parts / name) == 0
+        expected += capsys.readouterr().out.split()[1:]
+    out = parts.parent / "o.csv"
+    for options in ((), ("--out", out), ("--out", parts.parent / "o.parquet")):
+        assert run("predict", model, parts, *options) == 0
+    assert capsys.readouterr().out.split() == expected
+    assert out.read_text(encoding="utf-8").split() == expected
+    assert parquet.read_table(parts.parent / "o.parquet")["label"].to_pylist() == expected[1:]
+
+
+def test_mistakes_about_several_files_are_named(model, many, parts, capsys):
+    given = "--target", "species"
+    assert "there is no file" in refused(capsys, "predict", model, parts / "*.feather")
+    assert "either" in refused(capsys, "predict", model, "-", parts / "a.csv")
+    assert "would be overwritten" in refused(capsys, "predict", model, parts, "--out", parts / "c.parquet")
+    assert "b.csv has a header, but no lines" in refused(capsys, "evaluate", model, parts / "b.csv", *given)
+    assert "b.csv has a header, but no lines" in refused(
+        capsys, "evaluate", model, parts / "b.csv", parts / "b.csv", *given
+    )
+    npy = many[0] / "d.npy"
+    assert "--labels is for one file" in refused(capsys, "evaluate", model, npy, npy, "--labels", many[0] / "y.npy")
+    (parts / "d.csv").write_text("length,width,species\n1,2,setosa\n1,x,setosa\n", encoding="utf-8")
+    assert "d.csv line 3 has 'x' in column 'width'" in refused(capsys, "evaluate", model, parts, *given)
+    assert run("predict", model, parts) == 2
+    out, err = capsys.readouterr()
+    assert len(out.split()) == 1 + 250 + err.count("first 251 rows") and "d.csv line 3" in err

@@ -17,7 +17,7 @@ def test_l1_and_grouped_are_those_of_the_trainer(flowers, tmp_path, capsys):
     assert "(prox-newton)" in capsys.readouterr().out
     coef = nbs.SoftmaxModel.load(tmp_path / "m.npz").coef
     assert np.array_equal(coef, nbs.Trainer(l1=0.05, grouped=True).fit(X, y).model.coef)
-    assert "l1 is 0" in refused(capsys, "fit", path, *options, "--grouped")
+    assert "how --l1 is applied, which is 0" in refused(capsys, "fit", path, *options, "--grouped")
 
 
 def test_fit_saves_the_model_that_the_library_would_train(flowers, tmp_path, capsys):

@@ -211,3 +211,18 @@ def test_labels_that_are_whole_floats_become_integers(command, tmp_path):
     classes = nbs.SoftmaxModel.load(tmp_path / "m.npz").classes
     assert classes.tolist() == [0, 1, 7]
     assert classes.dtype == np.int64
+
+
+@pytest.mark.parametrize("first", ["", "0.5", "true", "2024-05-01"])
+def test_a_text_in_a_column_without_text_before_is_refused_by_its_column(tmp_path, capsys, monkeypatch, first):
+    from nbsoftmax.data import dialect
+
+    monkeypatch.setattr(dialect, "BLOCK", 2048)
+    data, out = tmp_path / "d.csv", tmp_path / "m.npz"
+    lines = [f"{i},{first},{'ab'[i % 2]}" for i in range(500)]
+    data.write_text("\n".join(["x,note,y", *lines, "1,late,a", ""]), encoding="utf-8")
+    given = "fit", data, "--target", "y", "--stream", "--out", out, "--missing", "mean", "--dates", "parts"
+    error = refused(capsys, *given, "--quiet", "--features", "x,note")
+    assert "d.csv has 'late' in column 'note', whose first rows have no text" in error
+    assert run(*given, "--quiet", "--features", "x,note", "--categorical", "note") == 0
+    assert "note[late]" in nbs.SoftmaxModel.load(out).feature_names

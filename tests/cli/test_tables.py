@@ -122,7 +122,9 @@ def test_mistakes_in_files_of_columns_are_refused_in_one_line(flowers, model, tm
     packed = tmp_path / "d.csv.gz"
     packed.write_bytes(gzip.compress(flowers[0].read_bytes())[:-100])
     assert "is a damaged gzip file" in refused(capsys, "predict", model, packed)
-    assert "Is a directory" in refused(capsys, "predict", model, tmp_path)
+    assert "d.csv.gz is a damaged gzip file" in refused(capsys, "predict", model, tmp_path)
+    picture = "--target", "species", "--out", tmp_path / "p.png"
+    assert "Is a directory" in refused(capsys, "plot", "confusion", model, tmp_path, *picture)
 
 
 def test_without_pyarrow_the_message_says_what_to_install(flowers, model, tmp_path, capsys, monkeypatch):

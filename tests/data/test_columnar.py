@@ -120,7 +120,7 @@ def test_labels_of_all_types_are_read(tmp_path, labels, expected, kind):
         (pa.array([1.5, None, 3]), "row 1 (counted from 0) has no value in column 'b'"),
         (pa.array([1.5, np.nan, 3]), "row 1 (counted from 0) has no value in column 'b'"),
         (pa.array([1.5, 2, -np.inf]), "row 2 (counted from 0) has -inf in column 'b', expected a finite number"),
-        (pa.array([None, None, None]), "has no values in column 'b'; leave it out with --drop"),
+        (pa.array([None, None, None]), "has no values in column 'b'; leave it out of the fit with --drop"),
         (pa.array([Decimal(1), None, Decimal(2)]), "row 1 (counted from 0) has no value in column 'b'"),
         (pa.array(["x", "y", "z"]), "has the type string in column 'b', expected numbers; encode it as 0/1 columns"),
         (pa.array(["x", "y", "z"]).dictionary_encode(), "has the type string in column 'b', expected numbers"),

@@ -112,6 +112,18 @@ def test_dates_in_other_forms_are_refused_unless_they_are_named_as_levels(text):
     assert set(mixed.of("a").levels) == {text, "unknown"}
 
 
+@pytest.mark.parametrize("dates", [["2024-06-01", "2024-06-02"], ["2024-06-01", "19.9.2003"], ["5/31/2024"] * 2])
+@pytest.mark.parametrize("wrong", ["unknown", "2024-13-45 or so", "soon, 2024", "1"])
+@pytest.mark.parametrize("option", [{}, {"dates": "parts"}, {"missing": "drop"}])
+def test_a_text_among_dates_is_refused_unless_the_column_is_named_as_levels(dates, wrong, option):
+    frame = pd.DataFrame({"a": [*dates, wrong]})
+    message = re.escape(f"X has '{wrong}' in column 'a', most of whose values are dates")
+    with pytest.raises(nbs.InputTypeError, match=message):
+        learned(frame, nbs.TableOptions(**option))
+    named = learned(frame, nbs.TableOptions(categorical=["a"], **option))
+    assert set(named.of("a").levels) == {*dates, wrong}
+
+
 @pytest.mark.parametrize("text", ["12%", "-0.5 %", "$5", "$1,200.50", "-$3", "\u20ac 7", "7\u20ac", "\u00a32"])
 def test_numbers_with_signs_become_levels_with_a_warning(text):
     with pytest.warns(UserWarning, match=f"'a' has numbers with signs, such as {re.escape(plain(text))}") as caught:

@@ -1,0 +1,54 @@
+"""Options of `fit` that exclude or need each other: errors that name them, before the data are read."""
+
+from __future__ import annotations
+
+import argparse
+
+from nbsoftmax.errors import InputValueError
+
+# Options with which Firth's penalty, a correction of the likelihood of all rows, is not defined or not supported.
+NOT_WITH_FIRTH = ("l1", "grouped", "unpenalised", "bounds", "class_weight", "label_smoothing")
+
+
+def check_options(arguments: argparse.Namespace) -> None:
+    """Raise an InputValueError for options that do not go together."""
+    for error in filter(None, (_of_held_out(arguments), _of_firth(arguments), _of_solver(arguments))):
+        raise InputValueError(error)
+    if arguments.formula is not None and arguments.no_intercept:
+        raise InputValueError("--formula decides about the intercept; write ~ 0 + ... in the place of --no-intercept.")
+    if arguments.resume and arguments.checkpoint is None:
+        raise InputValueError("--resume needs the file of the interrupted fit; name it with --checkpoint FILE.")
+    if arguments.device_memory is not None and arguments.device == "cpu":
+        raise InputValueError("--device-memory is for a GPU; add --device cuda, or leave it out.")
+
+
+def _of_held_out(arguments: argparse.Namespace) -> str | None:
+    if arguments.validation is not None and arguments.validation_data is not None:
+        return "--validation and --validation-data are two sets of held-out samples; give one."
+    if arguments.early_stopping is not None and arguments.validation is arguments.validation_data is None:
+        return "--early-stopping needs held-out samples; add --validation FRACTION or --validation-data FILE."
+    if arguments.validation_data is not None and arguments.labels is not None:
+        return "--validation-data is for files with their own labels; leave out --labels."
+    return None
+
+
+def _of_firth(arguments: argparse.Namespace) -> str | None:
+    if not arguments.firth:
+        return None
+    given = [name for name in NOT_WITH_FIRTH if getattr(arguments, name)]
+    if given:
+        return f"--firth cannot be used with --{given[0].replace('_', '-')}; leave one of them out."
+    if arguments.device.startswith("cuda"):
+        return f"--firth is computed by the CPU; leave --device {arguments.device} out."
+    return None
+
+
+def _of_solver(arguments: argparse.Namespace) -> str | None:
+    name = arguments.solver
+    if arguments.learning_rate is not None and name not in {"gd", "sgd"}:
+        return f"--learning-rate is for --solver gd and sgd; solver {name!r} finds its own steps: leave it out."
+    if arguments.batch_size is not None and name != "sgd":
+        return f"--batch-size is for --solver sgd; leave it out for solver {name!r}."
+    if arguments.grouped and not arguments.l1:
+        return "--grouped says how --l1 is applied, which is 0; give --l1, or leave --grouped out."
+    return None

@@ -1,0 +1,71 @@
+"""Offsets, weights and labels of commands that read columns: models that miss an offset, and rows that are dropped."""
+
+import json
+
+import numpy as np
+import polars as pl
+import pytest
+
+import nbsoftmax as nbs
+from tests.cli.commands import run
+
+FORMS = {"csv": pl.DataFrame.write_csv, "parquet": pl.DataFrame.write_parquet, "feather": pl.DataFrame.write_ipc}
+
+
+def test_a_command_without_the_offset_of_the_fit_says_so(tmp_path, capsys):
+    model = tmp_path / "m.npz"
+    rng = np.random.default_rng(0)
+    data = tmp_path / "d.csv"
+    pl.DataFrame({"x": rng.normal(size=40), "my o": rng.normal(size=40), "y": ["a", "b"] * 20}).write_csv(data)
+    warning = "warning: the model was fitted with an offset, but none is added here; --offset 'my o' adds it."
+    for command in (("fit", "--quiet"), ("fit", "--quiet", "--stream"), ("cv", "--folds", 2)):
+        assert run(*command, data, "--target", "y", "--offset", "my o", "--out", model) == 0
+        capsys.readouterr()
+        for use in (("predict", model, data), ("evaluate", model, data, "--target", "y")):
+            assert run(*use) == 0
+            assert warning in capsys.readouterr().err
+            assert run(*use, "--offset", "my o") == 0
+            assert capsys.readouterr().err == ""
+        assert run("inspect", model) == 0
+        assert "['my o']" in capsys.readouterr().out
+    nbs.Trainer(l2=1.0).fit([[0.0], [1.0]], ["a", "b"], offset=[0.0, 1.0]).model.save(model)
+    (tmp_path / "e.npy").write_bytes(b"")
+    np.save(tmp_path / "e.npy", np.ones((2, 1)))
+    assert run("predict", model, tmp_path / "e.npy") == 0
+    assert "--offset NAMES adds it" in capsys.readouterr().err
+    nbs.Trainer(l2=1.0).fit([[0.0], [1.0]], ["a", "b"]).model.save(model)
+    assert run("predict", model, tmp_path / "e.npy") == 0
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("hole", ["y", "w", "o"])
+def test_dropped_rows_may_lack_labels_weights_and_offsets_and_others_may_not(tmp_path, capsys, form, hole):
+    model = tmp_path / "m.npz"
+    rng = np.random.default_rng(1)
+    n, data = 60, tmp_path / f"d.{form}"
+    table = {"x": rng.normal(size=n).tolist(), "y": ["a", "b", "c"] * 20, "w": [1.0] * n, "o": [0.5] * n}
+    table["x"][7] = table[hole][7] = None
+    given = "--target", "y", "--sample-weight", "w", "--offset", "o,o2,o3"
+    table |= {"o2": [0.0] * n, "o3": [0.0] * n}
+    FORMS[form](pl.DataFrame(table), data)
+    fit = "fit", data, *given, "--missing", "drop", "--out", model, "--quiet"
+    coef = []
+    for stream in ((), ("--stream",)):
+        assert run(*fit, *stream) == 0
+        coef.append(nbs.SoftmaxModel.load(model).coef)
+        capsys.readouterr()
+        assert run("evaluate", model, data, *given, "--json") == 0
+        out, err = capsys.readouterr()
+        assert json.loads(out)["samples"] == n - 1
+        assert "1 row with missing values left out" in err
+    # Each is within sqrt(2 tol J / l2) of the minimum, with l2 = 1 / 59.
+    np.testing.assert_allclose(*coef, rtol=0, atol=2 * np.sqrt(2e-6 * 1.1 * 59))
+    table[hole][50] = None
+    FORMS[form](pl.DataFrame(table), data)
+    for command in (fit, (*fit, "--stream"), ("evaluate", model, data, *given)):
+        assert run(*command) == 2
+        error = capsys.readouterr().err.splitlines()[-1]
+        assert f"column '{hole}'" in error
+        if "--stream" not in command:
+            assert ("line 52" if form == "csv" else "row 50") in error
