@@ -12,10 +12,10 @@ from nbsoftmax.backends.design import Design
 from nbsoftmax.kernels import split
 from nbsoftmax.kernels.lang.tiles import MOST_ROWS
 from nbsoftmax.kernels.linear import Weights
-from nbsoftmax.kernels.rows import Target, aligned
+from nbsoftmax.kernels.rows import FORGET, KEPT, Target, aligned
 from nbsoftmax.kernels.runtime.threads import EXP_WORK
 from nbsoftmax.sums import pairwise_sum
-from nbsoftmax.validation import Float64s
+from nbsoftmax.validation import Float64s, Floats
 
 
 def n_class_tasks(n_classes: int) -> int:
@@ -61,9 +61,14 @@ def hess_vec(
     *,
     fit_intercept: bool,
     size: int,
+    memory: int,
+    kept: Floats,
     gradient: Float64s,
 ) -> None:
-    """The Hessian times v added to `gradient`, (K, N + 1) flat, over blocks of `size` rows."""
+    """The Hessian times v added to `gradient`, (K, N + 1) flat, over blocks of `size` rows.
+
+    `memory` and `kept` as for `rows.curvature_rows`: the probabilities of the first rows, as many as there is room for.
+    """
     run, rows = design.run, design.rows
     n_classes, stride = weights.n_classes, weights.stride
     n_tasks = n_class_tasks(n_classes)
@@ -73,7 +78,10 @@ def hess_vec(
         n = min(size, rows.n_rows - start)
         block = split.new_block(rows, weights, start, n, pack)
         product, by_row = n * n_classes * rows.n_features, n * n_classes * EXP_WORK
-        run(split.logits_by_classes, n_tasks, product, block, weights, z)
+        how = memory if (start + n) * n_classes <= kept.size else FORGET
+        if how != KEPT:
+            run(split.logits_by_classes, n_tasks, product, block, weights, z)
         run(split.logits_by_classes, n_tasks, product, block, v, u)
-        run(split.curvature_by_rows, -(-n // split.GROUP), by_row, rows, start, n, weights, curvature, z, u)
+        after = weights, curvature, how, kept, z, u
+        run(split.curvature_by_rows, -(-n // split.GROUP), by_row, rows, start, n, *after)
         run(split.gradient_by_classes, n_tasks, product, block, weights, u, fit_intercept, gradient)

@@ -77,8 +77,9 @@ class DenseBackend:
         else:
             self._n_chunks = self._design.n_chunks(PARTIAL_BYTES // size)
         self._kept_bytes = MEMORY_BYTES - self._n_chunks * size
-        # As `rows.chunk_bounds` cuts them, at most.
-        self._rows_in_chunk = -(-self.n_samples // (CHUNK_STEP * self._n_chunks)) * CHUNK_STEP
+        # As `rows.chunk_bounds` cuts them, at most; blocks are not cut.
+        step = CHUNK_STEP * self._n_chunks
+        self._rows_in_chunk = self.n_samples if self._block else -(-self.n_samples // step) * CHUNK_STEP
 
     def loss(self, params: Float64s) -> float:
         """sum_i s_i L_i."""
@@ -94,6 +95,7 @@ class DenseBackend:
         """The Hessian of the loss at `params`, times v, in one pass over the rows."""
         gradient = self._new_gradient()
         point, direction = self._weights(params), self._weights(v)
+        memory, kept = self._memory_for(params)
         if self._block:
             by_classes.hess_vec(
                 self._design,
@@ -102,13 +104,14 @@ class DenseBackend:
                 self._curvature,
                 fit_intercept=self.fit_intercept,
                 size=self._block,
+                memory=memory,
+                kept=kept,
                 gradient=gradient,
             )
-            return self._summed(gradient)
-        common = self._design.rows, point, direction, self._curvature, self.fit_intercept
-        memory, kept = self._memory_for(params)
-        n, work = self._n_chunks, 3 * self._design.work
-        self._design.run(linear.hess_vec, n, work, n, *common, memory, kept, gradient)
+        else:
+            common = self._design.rows, point, direction, self._curvature, self.fit_intercept
+            n, work = self._n_chunks, 3 * self._design.work
+            self._design.run(linear.hess_vec, n, work, n, *common, memory, kept, gradient)
         if memory == rows.KEEP:  # set only when complete: another thread may read it
             self._kept = params.copy(), kept
         return self._summed(gradient)
@@ -272,7 +275,7 @@ class DenseBackend:
         if kept.size and np.array_equal(point, params):
             return rows.KEPT, kept
         fit = self._kept_bytes // (self._n_chunks * self.n_classes * self.dtype.itemsize)
-        n_rows = self._n_chunks * min(fit, self._rows_in_chunk)
+        n_rows = self._n_chunks * max(0, min(fit, self._rows_in_chunk))
         return (rows.KEEP if n_rows > 0 else rows.FORGET), np.empty(n_rows * self.n_classes, self.dtype)
 
     def _loss(self, params: Float64s, gradient: Float64s, *, want_grad: bool) -> float:

@@ -10,7 +10,7 @@ import re
 from typing import Any, NoReturn
 
 from nbsoftmax import __version__
-from nbsoftmax.cli import bench, convert, cv, demo, evaluate, fit, inspect, plot, predict, warmup
+from nbsoftmax.cli import bench, convert, cv, demo, evaluate, fit, inspect, plot, predict, summary, warmup
 
 # Words that are numbers and not options; argparse itself does not know -1e-3 and -inf.
 NEGATIVE = re.compile(r"-(?:inf|(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?)$", re.IGNORECASE)
@@ -29,6 +29,7 @@ COMMANDS = (
     ("predict", "predict the labels of data with a model", predict.add_options, predict.run),
     ("evaluate", "accuracy, log-loss and confusion matrix on labelled data", evaluate.add_options, evaluate.run),
     ("inspect", "show a model: sizes, classes, training, largest weights", inspect.add_options, inspect.run),
+    ("summary", "coefficients with standard errors, or marginal effects", summary.add_options, summary.run),
     ("plot", "draw a model, its predictions for labelled data, or the log of a fit", plot.add_options, plot.run),
     ("convert", "export a model to ONNX", convert.add_options, convert.run),
     ("bench", "measure the speed of this machine on random data", bench.add_options, bench.run),

@@ -10,6 +10,7 @@ from nbsoftmax.cli.options import add_columns, add_labels, file
 from nbsoftmax.cli.output import print_report
 from nbsoftmax.cli.reading import as_classes, read_data, read_model, shown_warnings
 from nbsoftmax.cli.saving import check_outputs
+from nbsoftmax.cli.summary import inference_of
 from nbsoftmax.errors import InputValueError
 
 if TYPE_CHECKING:
@@ -76,16 +77,11 @@ def _display(arguments: argparse.Namespace) -> Any:
         labels = arguments.target is not None or arguments.labels is not None
         X = None if arguments.data is None else read_data(arguments, labels=labels, model=model).X
         return plots.CoefficientDisplay.from_estimator(model, X, image_shape=shape)
+    if arguments.kind == "effects":
+        with shown_warnings():
+            return plots.MarginalEffectsDisplay.from_effects(inference_of(arguments, model).marginal_effects())
     data = read_data(arguments, labels=True, model=model)
     labels = as_classes(data.y, model.classes)
-    if arguments.kind == "effects":
-        warn_without_offset(arguments, model)
-        from nbsoftmax.models.inference import inference  # with scipy.linalg, which the other plots do not need
-
-        with shown_warnings():
-            given = {"sample_weight": data.sample_weight, "offset": data.offset}
-            effects = inference(model, data.X, labels, **given).marginal_effects()
-        return plots.MarginalEffectsDisplay.from_effects(effects)
     if arguments.kind == "decision":
         if data.offset is not None:
             raise InputValueError(

@@ -7,7 +7,7 @@ rows: each computes the logits of some classes, then the losses of some rows, th
 
 from nbsoftmax.kernels.lang.simd import lanes
 from nbsoftmax.kernels.linear import add_gradient, add_offset, block_of, cross_entropy_of, logits_of, shared_scratch
-from nbsoftmax.kernels.rows import FORGET, MOST_CLASSES_IN_TILE, aligned, curvature_rows, new_tile
+from nbsoftmax.kernels.rows import KEPT, MOST_CLASSES_IN_TILE, aligned, curvature_rows, new_tile
 from nbsoftmax.kernels.runtime.jit import jit, part
 from nbsoftmax.kernels.runtime.threads import take
 
@@ -77,8 +77,11 @@ def cross_entropy_by_rows(todo, rows, start, n, weights, target, want_grad, z, l
 
 
 @jit
-def curvature_by_rows(todo, rows, start, n, weights, curvature, z, u):
-    """Replace u, the change of the logits along a direction, by the Hessian of the losses (by the logits) times u."""
+def curvature_by_rows(todo, rows, start, n, weights, curvature, memory, kept, z, u):
+    """Replace u, the change of the logits along a direction, by the Hessian of the losses (by the logits) times u.
+
+    `memory` and `kept`, the probabilities of the first rows, as for `rows.curvature_rows`.
+    """
     n_classes, stride = weights.n_classes, weights.stride
     tile = new_tile(min(n_classes, MOST_CLASSES_IN_TILE), z)
     u_tile = new_tile(min(n_classes, MOST_CLASSES_IN_TILE), z)
@@ -87,6 +90,8 @@ def curvature_by_rows(todo, rows, start, n, weights, curvature, z, u):
         r = task * GROUP
         few = min(GROUP, n - r)
         logits, change = z[r * stride : (r + few) * stride], u[r * stride : (r + few) * stride]
-        add_offset(rows, start + r, few, n_classes, logits, stride)
-        curvature_rows(logits, change, stride, few, n_classes, start + r, curvature, FORGET, z[:0], 0, tile, u_tile)
+        i = start + r
+        if memory != KEPT:
+            add_offset(rows, i, few, n_classes, logits, stride)
+        curvature_rows(logits, change, stride, few, n_classes, i, curvature, memory, kept, i * n_classes, tile, u_tile)
         task = take(todo)

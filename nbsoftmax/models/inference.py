@@ -37,7 +37,7 @@ def inference(
     *,
     sample_weight: ArrayLike | None = None,
     offset: ArrayLike | None = None,
-    fit_intercept: bool = True,
+    fit_intercept: bool | None = None,
     cov: str = "fisher",
     groups: Any = None,
     reference: Any = None,
@@ -60,8 +60,8 @@ def inference(
         For "fisher", frequency weights; otherwise any weights that do not depend on the labels.
     offset : array_like (n_samples, n_classes), optional
         As in the fit.
-    fit_intercept : bool
-        Whether the model was trained with an intercept.
+    fit_intercept : bool, optional
+        Whether the model was trained with an intercept. By default as its metadata say, and True without them.
     cov : {"fisher", "sandwich", "HC0", "HC1", "cluster"}
         "fisher" assumes that the model is correct. The others are robust to misspecification: "sandwich", for which
         "HC0" is another name, has no correction for small samples; "HC1" is n / (n - p) times as large, for n rows and
@@ -97,6 +97,8 @@ def inference(
         problem = Problem.from_validated(
             array, y, model.classes, model.feature_names, weight, class_weight=None, label_smoothing=0.0
         ).with_offset(offset)
+    if fit_intercept is None:
+        fit_intercept = bool((model.training or {}).get("fit_intercept", True))
     options = ObjectiveOptions(
         fit_intercept=validation.flag("fit_intercept", fit_intercept), n_threads=validation.n_threads(n_threads)
     )

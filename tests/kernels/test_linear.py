@@ -146,6 +146,13 @@ def test_blas_gets_its_threads_back():
     assert after[: len(before)] == before
 
 
+@pytest.fixture(params=[dense.SPLIT_BYTES, 0], ids=["by rows", "by classes"])
+def split(request, monkeypatch):
+    """The work is split over threads by rows, or by classes as for many parameters."""
+    monkeypatch.setattr(dense, "SPLIT_BYTES", request.param)
+
+
+@pytest.mark.usefixtures("split")
 @pytest.mark.parametrize("K", [5, 90])
 def test_products_at_one_point_are_the_same_bits_whether_probabilities_are_made_or_kept(K):
     X, y, params, v = problem(300, 9, K, np.float64)
@@ -155,8 +162,12 @@ def test_products_at_one_point_are_the_same_bits_whether_probabilities_are_made_
     assert np.array_equal(first, third)
     assert close(made.hess_vec(other, v), expected(X, y, other, v)[2], np.float64)
     assert np.array_equal(made.hess_vec(params, v), first)
+    a = reference.softmax(np.column_stack([X, np.ones(300)]) @ params.T)
+    assert close(made.intercept_curvature(params), np.diag(a.sum(axis=0)) - a.T @ a, np.float64)
+    assert made.intercept_curvature(other) is None
 
 
+@pytest.mark.usefixtures("split")
 @pytest.mark.parametrize("K", [5, 90])
 @pytest.mark.parametrize("share", [0.0, 0.01, 0.5, 0.99])
 def test_probabilities_are_kept_within_their_budget(K, share):
@@ -168,6 +179,7 @@ def test_probabilities_are_kept_within_their_budget(K, share):
     assert np.array_equal(first, third)
     assert made._kept[1].nbytes <= budget
     assert (made._kept[1].size > 0) == (share > 0)
+    assert made.intercept_curvature(params) is None  # some are missing
 
 
 def expected_grams(X, params, weight):

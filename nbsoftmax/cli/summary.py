@@ -1,0 +1,101 @@
+"""`nbsoftmax summary`: coefficients or marginal effects of a model without penalty, with standard errors and tests."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nbsoftmax.cli.offsets import add_offset, warn_without_offset
+from nbsoftmax.cli.options import add_columns, add_labels, file
+from nbsoftmax.cli.output import print_report
+from nbsoftmax.cli.reading import as_classes, read_data, read_model, shown_warnings
+from nbsoftmax.errors import InputValueError, listed, plain
+
+if TYPE_CHECKING:
+    import argparse
+
+    from nbsoftmax.models.effects_result import MarginalEffects
+    from nbsoftmax.models.inference_result import Inference
+    from nbsoftmax.models.softmax import SoftmaxModel
+
+COVARIANCES = ("fisher", "HC0", "HC1")  # those that need no groups
+
+
+def add_options(command: argparse.ArgumentParser) -> None:
+    """Add the options of `summary`."""
+    add = command.add_argument
+    add("model", type=file, help="model file written by fit --l2 0 (.npz)")
+    add("data", type=Path, help="the data of the fit")
+    add_labels(command, "column or array of labels")
+    add("--sample-weight", metavar="NAME", help="the weights of the fit: a column, array or .npy file")
+    add_columns(command)
+    add_offset(command)
+    add(
+        "--cov", default="fisher", choices=COVARIANCES, help="standard errors: HC0 and HC1 are robust (default: fisher)"
+    )
+    add("--reference", metavar="LABEL", help="class to which the coefficients are relative (default: the first one)")
+    add("--level", type=float, default=0.95, help="level of the confidence intervals (default: 0.95)")
+    what = command.add_mutually_exclusive_group()
+    what.add_argument("--exp", action="store_true", help="relative risk ratios, exp of the coefficients")
+    what.add_argument("--effects", action="store_true", help="average marginal effects on the probabilities")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print the table."""
+    from nbsoftmax.models.inference_result import Inference
+
+    model = read_model(arguments.model, arguments.data)
+    reference = None if arguments.reference is None else _label(arguments.reference, model)
+    with shown_warnings():
+        result = inference_of(arguments, model, cov=arguments.cov, reference=reference)
+        shown = result.marginal_effects() if arguments.effects else result
+    options = {"exp": True} if arguments.exp else {}
+    facts = {
+        "samples": result.n_samples,
+        "log_likelihood": result.log_likelihood,
+        "pseudo_r2": result.pseudo_r2,
+        "aic": result.aic,
+        "bic": result.bic,
+        "covariance": result.cov,
+    }
+    if isinstance(shown, Inference):
+        facts["reference"] = result.reference
+    facts["table"] = _rows(shown, arguments.level, exp=arguments.exp)
+    print_report(arguments, shown.summary(level=arguments.level, **options).splitlines(), facts)
+    return 0
+
+
+def inference_of(arguments: argparse.Namespace, model: SoftmaxModel, **options: Any) -> Inference:
+    """Inference for a model and the data that the arguments name."""
+    from nbsoftmax.models.inference import inference
+
+    warn_without_offset(arguments, model)
+    data = read_data(arguments, labels=True, model=model)
+    given = {"sample_weight": data.sample_weight, "offset": data.offset}
+    return inference(model, data.X, as_classes(data.y, model.classes), **given, **options)
+
+
+def _label(text: str, model: SoftmaxModel) -> Any:
+    """The class with this text."""
+    labels = model.classes.tolist()
+    for label in labels:
+        if str(label) == text:
+            return label
+    raise InputValueError(f"--reference is {plain(text)}, which is not a class; expected one of [{listed(labels)}].")
+
+
+def _rows(shown: Inference | MarginalEffects, level: float, *, exp: bool) -> list[dict[str, Any]]:
+    """The lines of the table, with a field for each number."""
+    from nbsoftmax.models.estimates import statistics
+    from nbsoftmax.models.inference_result import Inference
+
+    if isinstance(shown, Inference):
+        values, errors, names = shown.params, shown.standard_errors, shown.names
+    else:
+        values, errors, names = shown.effects.T, shown.std_errors.T, shown.feature_names
+    numbers = statistics(values, errors, level, exp=exp)
+    return [
+        {"class": label, "column": name} | {what: float(array[k, j]) for what, array in numbers.items()}
+        for k, label in enumerate(shown.classes.tolist())
+        for j, name in enumerate(names)
+    ]
