@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numbers
 from functools import partial
 from typing import Any
 
@@ -17,7 +18,7 @@ from sklearn.utils.validation import check_array, check_is_fitted, check_X_y, va
 
 from nbsoftmax import validation
 from nbsoftmax.data.blocks import is_source
-from nbsoftmax.errors import InputValueError, plain
+from nbsoftmax.errors import InputTypeError, InputValueError, plain
 from nbsoftmax.estimators.labels import readable, sortable, storable
 from nbsoftmax.estimators.namespaces import check_namespace, like, to_numpy
 from nbsoftmax.kernels.predict import BEST, LOG_PROBA, LOGITS, PROBA
@@ -271,6 +272,10 @@ class FittedClassifier(ClassifierMixin, SparseCoefMixin, BaseEstimator):
         from numba import config
 
         most = int(config.NUMBA_NUM_THREADS)  # type: ignore[attr-defined]
+        if self.n_jobs is not None and (not isinstance(self.n_jobs, numbers.Integral) or self.n_jobs == 0):
+            raise InputTypeError(
+                f"n_jobs is {plain(self.n_jobs)}, expected a number of threads, -1 for all cores, or None."
+            )
         return None if self.n_jobs is None else min(effective_n_jobs(self.n_jobs), most)
 
     def _seed(self) -> int | None:

@@ -17,7 +17,7 @@ from nbsoftmax.estimators.callback_tasks import CallbackSupportMixin, CallbackTa
 from nbsoftmax.estimators.labels import sorted_labels
 from nbsoftmax.estimators.namespaces import move_attributes, to_numpy
 from nbsoftmax.models.sklearn_parameters import one_row
-from nbsoftmax.models.thresholds import Thresholds
+from nbsoftmax.models.thresholds import Thresholds, thresholds_of
 from nbsoftmax.problem import Problem, weights_of_classes
 from nbsoftmax.selection.path import as_in_sklearn
 from nbsoftmax.solvers.sgd import SGD
@@ -172,6 +172,7 @@ class SoftmaxRegression(CallbackSupportMixin, FittedClassifier):
         read = self._read_source if is_source(X) else self._read_problem
         problem, classes = read(X, y, sample_weight, offset)
         l1, l2 = self._penalties(problem.weight_sum, classes.size)
+        thresholds_of(self.thresholds, classes)  # wrong ones are refused before the fit
         start = self._start(problem.n_features, classes)
         tasks = None
         given = {"sample_weight": sample_weight, "offset": offset}
@@ -291,11 +292,12 @@ class SoftmaxRegression(CallbackSupportMixin, FittedClassifier):
 
     def _trainer(self, l1: float, l2: float, bounds: Any, callbacks: tuple[Any, ...]) -> Trainer:
         """The trainer of a fit with these penalties, and bounds on the coefficients of all classes."""
+        firth = validation.flag("firth", self.firth)
         trainer = Trainer(
             solver=self.solver,
-            l1=0.0 if self.firth else l1,
-            l2=0.0 if self.firth else l2,
-            penalty="firth" if self.firth else None,
+            l1=0.0 if firth else l1,
+            l2=0.0 if firth else l2,
+            penalty="firth" if firth else None,
             fit_intercept=self.fit_intercept,
             standardize=self.standardize,
             penalty_weight=self.penalty_weight,
@@ -324,7 +326,7 @@ class SoftmaxRegression(CallbackSupportMixin, FittedClassifier):
         return float(l1), float(l2)
 
     def _start(self, n_features: int, classes: NDArray[Any]) -> Float64s | None:
-        if not (self.warm_start and hasattr(self, "coef_")):
+        if not (validation.flag("warm_start", self.warm_start) and hasattr(self, "coef_")):
             return None
         coef, intercept = self._two_rows()
         if coef.shape[1] != n_features or not np.array_equal(self.classes_, classes):

@@ -316,8 +316,9 @@ def _routing() -> bool:
 def _check_scores(scores: Float64s) -> None:
     """Refuse scores without a number to choose by; warn of NaN, which is never chosen."""
     missing = np.isnan(scores)
-    if missing.any(axis=0).all():
-        raise InputValueError("for every penalty a score of some fold is NaN; give another scoring, or other folds.")
+    with np.errstate(invalid="ignore"):  # the mean of inf and -inf is NaN
+        if np.isnan(scores.mean(axis=0)).all():
+            raise InputValueError("for every penalty the mean score is NaN; give another scoring, or other folds.")
     if missing.any():
         text = f"{missing.sum()} of {scores.size} scores are NaN; their penalties are not chosen."
         warnings.warn(text, UserWarning, stacklevel=3)

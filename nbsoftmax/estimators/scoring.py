@@ -13,6 +13,7 @@ from sklearn.metrics import get_scorer, make_scorer
 
 from nbsoftmax.errors import InputTypeError, InputValueError, plain
 from nbsoftmax.estimators.classifier import SoftmaxRegression
+from nbsoftmax.models.softmax import SoftmaxModel
 from nbsoftmax.validation import Float64s
 
 Scorer = Callable[..., float]
@@ -68,6 +69,8 @@ def score_of(scorer: Scorer, model: Any, X: Any, y: NDArray[Any], params: dict[s
 class ScoredModel(SoftmaxRegression):
     """A fitted model as scorers see it, whose predictions for some samples include their offset."""
 
+    offset_: ArrayLike | None = None
+
     def set_model(
         self, coef: Float64s, intercept: Float64s, classes: NDArray[Any], offset: ArrayLike | None
     ) -> ScoredModel:
@@ -76,6 +79,24 @@ class ScoredModel(SoftmaxRegression):
         self.n_features_in_ = coef.shape[1]
         self.offset_ = offset
         return self
+
+    def fit(self, X: Any, y: Any = None, sample_weight: Any = None, offset: Any = None) -> ScoredModel:
+        """Fit to other samples, as scorers may do; the offset of the samples to score is forgotten."""
+        self.offset_ = None
+        super().fit(X, y, sample_weight, offset)
+        return self
+
+    @property
+    def model_(self) -> SoftmaxModel:
+        """The fitted `SoftmaxModel`, which has no form for a class that the fold lacks."""
+        absent = np.isneginf(self.intercept_)
+        if absent.any():
+            label = plain(self.classes_[int(absent.argmax())])
+            raise InputValueError(
+                f"class {label} has no sample in the training part of a fold, so that there is no model_; use the "
+                "predictions of the estimator, or other folds."
+            )
+        return super().model_
 
     def _predict(self, X: Any, what: int, offset: ArrayLike | None) -> Any:
         return super()._predict(X, what, self.offset_ if offset is None else offset)

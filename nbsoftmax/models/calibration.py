@@ -316,4 +316,5 @@ def _some_weight(total: float) -> None:
 
 def _bins(p: Float64s, n_bins: int) -> NDArray[np.intp]:
     """The bin of each probability; values slightly above 1 go to the last bin."""
-    return np.clip(np.ceil(p * n_bins).astype(np.intp) - 1, 0, n_bins - 1)
+    edges = np.arange(n_bins + 1) / n_bins  # by comparison, since p * n_bins may be rounded beyond an edge
+    return np.clip(np.searchsorted(edges, p, side="left") - 1, 0, n_bins - 1)

@@ -92,7 +92,8 @@ def above_thresholds(intercept: Float64s, thresholds: Float64s | None) -> Float6
     with np.errstate(divide="ignore", under="ignore"):
         ratio = thresholds / largest  # equal thresholds change nothing, and simple ratios keep ties
         log_ratio = np.where(ratio >= np.finfo(np.float64).tiny, np.log(ratio), np.log(thresholds) - np.log(largest))
-    return np.asarray(intercept - log_ratio)
+        # Also for a class of intercept -inf, which has no sample in a fold: the other differences are no NaN.
+        return np.where(thresholds == 0, np.inf, intercept - np.where(thresholds == 0, 0.0, log_ratio))
 
 
 def best_classes(

@@ -206,15 +206,16 @@ def _scores(
 
 
 def summary(log_loss: Float64s) -> tuple[Float64s, Float64s]:
-    """Mean over the folds and its standard error, (n_penalties,)."""
+    """Mean over the folds and its standard error, (n_penalties,); NaN for the error of infinite ones."""
     n_folds = log_loss.shape[1]
-    return log_loss.mean(axis=1), log_loss.std(axis=1, ddof=1) / np.sqrt(n_folds)
+    with np.errstate(invalid="ignore"):
+        return log_loss.mean(axis=1), log_loss.std(axis=1, ddof=1) / np.sqrt(n_folds)
 
 
 def one_standard_error(Cs: Float64s, mean: Float64s, error: Float64s) -> int:
-    """Index of the smallest C whose mean is within the standard error of the best mean."""
+    """Index of the smallest C whose mean is within the standard error of the best mean; infinite ones have none."""
     best = int(np.nanargmin(mean))
-    within = np.flatnonzero(mean <= mean[best] + error[best])
+    within = np.flatnonzero(mean <= mean[best] + (error[best] if np.isfinite(mean[best]) else 0.0))
     return int(within[np.argmin(Cs[within])])
 
 

@@ -4,6 +4,7 @@ import functools
 
 import numpy as np
 import pytest
+from sklearn.base import clone
 from sklearn.linear_model import LogisticRegressionCV
 from sklearn.metrics import balanced_accuracy_score, f1_score, log_loss, make_scorer
 from sklearn.model_selection import StratifiedKFold
@@ -82,7 +83,7 @@ def test_partial_labels_are_refused():
         ({"scoring": "f1"}, "multiclass but average='binary'|pos_label=1 is not a valid label"),
         ({"scoring": ["accuracy"]}, "expected one name of a scorer"),
         ({"scoring": lambda *given: "good"}, "scoring returned 'good', expected one number"),
-        ({"scoring": lambda *given: np.nan}, "a score of some fold is NaN"),
+        ({"scoring": lambda *given: np.nan}, "the mean score is NaN"),
         ({"refit": "last"}, "refit is 'last'"),
         ({"l1_ratios": [0.5, 2.0]}, "l1_ratio"),
         ({"Cs": [0.0]}, "Cs contains 0"),
@@ -148,3 +149,65 @@ def test_the_classes_that_a_training_part_has_keep_their_own_offsets_and_bounds(
     np.testing.assert_allclose(search.coefs_paths_[0, 0, 0, 1:, :-1], alone.coef_, atol=5e-5)
     if with_bounds:
         assert ((alone.coef_ == low[1:]) | (alone.coef_ == high[1:])).any()
+
+
+@pytest.mark.parametrize("always", [0, 1, 2])
+def test_a_class_with_threshold_0_is_predicted_in_folds_that_lack_it(always):
+    X, y = problem(3)
+    y = np.searchsorted(np.unique(y), y)
+    folds = [(np.flatnonzero(y != k), np.flatnonzero(y == k)) for k in range(3)]
+    predicted = []
+
+    def score(model, X, y):
+        predicted.append(np.unique(model.predict(X)).tolist())
+        return 1.0
+
+    thresholds = np.where(np.arange(3) == always, 0.0, 1.0)
+    for beside in ({}, {"offset": np.zeros((len(y), 3))}):
+        with pytest.warns(UserWarning, match="have no sample in the training part"):
+            nbs.SoftmaxRegressionCV([1.0], cv=folds, scoring=score, thresholds=thresholds).fit(X, y, **beside)
+    assert predicted == [[always]] * 6
+
+
+@pytest.mark.parametrize("refit", [True, "one-standard-error", False])
+def test_infinite_scores_are_compared_like_others(refit):
+    X, y = problem(3)
+    given = {"Cs": [0.1, 1.0, 10.0], "cv": 3, "refit": refit}
+    best = nbs.SoftmaxRegressionCV(scoring=lambda model, X, y: np.inf if model.C == 1 else model.C, **given).fit(X, y)
+    assert best.C_ == 1.0
+    assert pytest.approx(0.1) == nbs.SoftmaxRegressionCV(scoring=lambda model, X, y: -np.inf, **given).fit(X, y).C_
+    if refit:
+        scores = iter([np.inf, -np.inf, 0.0] * 3)
+        with (
+            pytest.raises(nbs.InputValueError, match="for every penalty the mean score is NaN"),
+            np.errstate(all="raise"),
+        ):
+            signs = iter([np.inf] * 3 + [-np.inf] * 6)
+            nbs.SoftmaxRegressionCV(scoring=lambda *_: next(signs), **given).fit(X, y)
+        found = nbs.SoftmaxRegressionCV(scoring=lambda *_: next(scores), **given).fit(X, y)
+        assert found.C_ == 0.1
+
+
+def test_scorers_may_clone_and_fit_the_model_that_they_score():
+    X, y = problem(3)
+    offset = np.random.default_rng(0).normal(size=(len(y), 3))
+
+    def score(model, X, y):
+        again = clone(model).fit(X, y)
+        expected = nbs.SoftmaxRegression(model.C).fit(X, y)
+        np.testing.assert_array_equal(again.predict_proba(X), expected.predict_proba(X))
+        np.testing.assert_array_equal(model.fit(X, y).predict_proba(X), expected.predict_proba(X))
+        return again.score(X, y)
+
+    nbs.SoftmaxRegressionCV([0.1, 1.0], cv=3, scoring=score).fit(X, y, offset=offset)
+
+
+def test_the_model_of_a_fold_that_lacks_a_class_is_refused_by_the_class():
+    X, y = problem(3)
+    folds = [(np.flatnonzero(y != "ash"), np.flatnonzero(y == "ash"))]
+    search = nbs.SoftmaxRegressionCV([1.0], cv=folds, scoring=lambda model, X, y: model.model_.score(X, y))
+    with (
+        pytest.warns(UserWarning, match="have no sample in the training part"),
+        pytest.raises(nbs.InputValueError, match="class 'ash' has no sample in the training part of a fold"),
+    ):
+        search.fit(X, y)

@@ -69,7 +69,12 @@ def test_filters_for_either_convergence_warning_hold(category):
         ({"class_weight": {np.str_("oak"): 2.0}}, ValueError, "names 'oak', which is no label in y .*'ash', 'beech'"),
         ({"solver": "saga"}, nbs.InputValueError, "solver is 'saga'"),
         ({"random_state": -1}, nbs.InputValueError, "random_state is -1"),
-        ({"n_jobs": 0}, ValueError, "n_jobs"),
+        ({"n_jobs": 0}, nbs.InputTypeError, "n_jobs is 0"),
+        ({"n_jobs": "a"}, nbs.InputTypeError, "n_jobs is 'a'"),
+        ({"n_jobs": 1.5}, nbs.InputTypeError, "n_jobs is 1.5"),
+        ({"firth": "no"}, nbs.InputTypeError, "firth is 'no', expected True or False"),
+        ({"warm_start": "no"}, nbs.InputTypeError, "warm_start is 'no', expected True or False"),
+        ({"thresholds": {"oak": 0.2}}, nbs.InputValueError, "thresholds names 'oak', which is no class"),
     ],
 )
 def test_parameters_out_of_range_are_named(parameters, error, message):

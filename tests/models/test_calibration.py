@@ -211,6 +211,10 @@ def test_the_reliability_of_each_class_is_its_definition():
             assert abs(found.weight[k, b] - weight[inside].sum()) <= 1e-12
             assert abs(found.confidence[k, b] - np.average(proba[inside, k], weights=weight[inside])) <= 1e-12
             assert abs(found.frequency[k, b] - np.average(y[inside] == k, weights=weight[inside])) <= 1e-12
+    for n in (10, 49, 100):
+        for b in range(n):
+            edge = nbs.reliability([0], [[1 - (b + 1) / n, (b + 1) / n]], n_bins=n)
+            assert edge.weight[1].nonzero()[0].tolist() == [b]
     empty = nbs.reliability([0], [[1.0, 0.0]], n_bins=2)
     assert empty.weight.tolist() == [[0, 1], [1, 0]]
     assert np.isnan(empty.frequency[0, 0])
