@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from nbsoftmax.data.blocks import Block, CodedLabels
 from nbsoftmax.data.packing import Columns
 from nbsoftmax.errors import InputTypeError, InputValueError, listed
-from nbsoftmax.validation import Float64s, Floats, is_sparse
+from nbsoftmax.validation import Float64s, Floats, is_sparse, joined_labels
 from nbsoftmax.validation.arrays import float_dtype_of
 
 BLOCK_BYTES = 2**25  # of X in a block, at most
@@ -180,12 +180,13 @@ def _joined(name: str, pieces: tuple[Any, ...]) -> Any:
         raise InputValueError(f"{name} has another number of columns in some batches; give the same in all.")
     if len({"text" if array.dtype.kind in TEXT else array.dtype.kind.replace("u", "i") for array in arrays}) > 1:
         if {array.dtype.kind for array in arrays} <= set("iuf"):
-            return np.concatenate(arrays)
+            return joined_labels(arrays, name=name)
         kinds = " and ".join(sorted({str(array.dtype) for array in arrays}))
         raise InputTypeError(f"{name} has values of several kinds in the batches, {kinds}; give one kind.")
-    if len({array.dtype.kind for array in arrays}) > 1:  # of text: NumPy would turn objects into text
-        arrays = [array.astype(object) for array in arrays]
-    return np.concatenate(arrays)
+    codes = {array.dtype.kind for array in arrays}
+    if len(codes) > 1 and not codes <= set("iu"):  # of text: NumPy would turn objects into text
+        return np.concatenate([array.astype(object) for array in arrays])
+    return joined_labels(arrays, name=name)
 
 
 def _one_table(pieces: tuple[CodedLabels, ...]) -> CodedLabels:

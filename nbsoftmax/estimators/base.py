@@ -75,7 +75,8 @@ class FittedClassifier(ClassifierMixin, SparseCoefMixin, BaseEstimator):
         """
         check_is_fitted(self)
         coef, intercept = self._two_rows()
-        return SoftmaxModel(coef, intercept, self.classes_, getattr(self, "feature_names_in_", None))
+        names = getattr(self, "feature_names_in_", None)
+        return SoftmaxModel(coef, intercept, self.classes_, names, {"fit_intercept": bool(self.fit_intercept)})
 
     def decision_function(self, X: Any, offset: ArrayLike | None = None) -> Floats:
         """Logits (n_samples, n_classes); for two classes their difference (n_samples,), positive for classes_[1].

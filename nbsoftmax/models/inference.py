@@ -24,7 +24,7 @@ from nbsoftmax.models.points import binary_columns
 from nbsoftmax.models.robust import COVARIANCES, group_codes, robust_covariance
 from nbsoftmax.models.softmax import SoftmaxModel, checked_model, feature_names, params_of, position
 from nbsoftmax.penalized_loss import ObjectiveOptions, PenalizedLoss
-from nbsoftmax.penalties import BoundedPenalty, Firth
+from nbsoftmax.penalties import BoundedPenalty, Firth, Ridge
 from nbsoftmax.problem import Problem
 
 MOST_PARAMS = 10_000  # the covariance then takes 0.8 GB, and a few such arrays exist at a time
@@ -97,10 +97,15 @@ def inference(
         problem = Problem.from_validated(
             array, y, model.classes, model.feature_names, weight, class_weight=None, label_smoothing=0.0
         ).with_offset(offset)
+    training = model.training or {}
+    if training.get("offset") and offset is None:
+        raise InputValueError("the model was fitted with an offset; give the offset of the fit.")
     if fit_intercept is None:
-        fit_intercept = bool((model.training or {}).get("fit_intercept", True))
+        fit_intercept = bool(training.get("fit_intercept", True))
     options = ObjectiveOptions(
-        fit_intercept=validation.flag("fit_intercept", fit_intercept), n_threads=validation.n_threads(n_threads)
+        penalty=Firth() if training.get("penalty") == repr(Firth()) else Ridge(0.0),
+        fit_intercept=validation.flag("fit_intercept", fit_intercept),
+        n_threads=validation.n_threads(n_threads),
     )
     return at_maximum(model, problem, options, cov=cov, groups=groups, reference=reference)
 
@@ -122,6 +127,7 @@ def at_maximum(
             f"expected at most {MOST_PARAMS}; use fewer features."
         )
     (X,) = on_host(options.device, problem.X)
+    used = X[problem.sample_weight > 0] if problem.sample_weight.size and not problem.sample_weight.all() else X
     target = problem.target_in_float64()
     counts = target.class_sums()
     labels = model.classes.tolist()
@@ -136,7 +142,7 @@ def at_maximum(
         if isinstance(options.penalty, Firth):
             params, inverse, log_likelihood = information_at(params_of(model), objective, free, names)
         else:
-            params, inverse, log_likelihood = maximum(model, objective, X, free, names, target.exponent)
+            params, inverse, log_likelihood = maximum(model, objective, used, free, names, target.exponent)
         if cov == "fisher":
             covariance = np.ldexp(inverse, -target.exponent)
         else:
@@ -156,7 +162,7 @@ def at_maximum(
         log_likelihood=validation.in_units(log_likelihood, target.exponent),
         log_likelihood_null=validation.in_units(null, target.exponent),
         n_samples=objective.weight_sum,
-        binary=binary_columns(X),
+        binary=binary_columns(used),
         problem=problem,
         device=options.device,
         firth=isinstance(options.penalty, Firth),

@@ -12,6 +12,7 @@ from nbsoftmax.validation import is_sparse
 
 Inference = Any  # which imports this module
 MOST_WORK = 10**10  # multiplications to find out whether columns are linear combinations of others
+ROUNDED = 1e-6  # relative difference of likelihoods that the `tol` of their fits may leave
 SPANNED = 1e-8  # the rest of such a column, relative to its largest value
 TINY = float(np.finfo(float).tiny)
 
@@ -33,10 +34,10 @@ def refuse_not_nested(full: Inference, restricted: Inference) -> None:
                 "a fit has class_weight, with which the ratio of likelihoods is not chi-squared; use wald_test."
             )
     n_classes, n_others = len(full.classes) + 1, len(restricted.classes) + 1
-    fewer = set(restricted.names) < set(full.names) or (
-        restricted.n_params < full.n_params and _spans(full, restricted)
-    )
-    if not fewer or restricted.n_samples != full.n_samples or n_others != n_classes:
+    nested = restricted.n_params < full.n_params and _spans(full, restricted)
+    fits_better = restricted.log_likelihood > full.log_likelihood + ROUNDED * abs(full.log_likelihood)
+    alike = restricted.n_samples == full.n_samples and n_others == n_classes
+    if not nested or fits_better or not alike:
         raise InputValueError(
             f"restricted has {restricted.n_samples:g} samples, {n_others} classes and the columns "
             f"{list(restricted.names)}; expected {full.n_samples:g}, {n_classes} and fewer columns of "
@@ -63,20 +64,39 @@ def _filled(array: Any, what: str) -> Any:
 def _spans(full: Inference, restricted: Inference) -> bool:
     """Whether the columns of one fit are linear combinations of those of another, intercepts included.
 
-    False where the rows are not known, or are so many that the answer takes long.
+    Where the rows are not known, after pickling or on a GPU, the names of the columns decide. Other columns of as many
+    rows that the answer would take long are no combinations.
     """
     problems = full.problem, restricted.problem
+    named = set(restricted.names) < set(full.names)
     if any(problem is None or problem.on_device for problem in problems):
-        return False
+        return named
     n = full.problem.n_samples
-    if restricted.problem.n_samples != n or n * len(full.names) ** 2 > MOST_WORK:
+    if restricted.problem.n_samples != n:
         return False
+    if named and _same_columns(full, restricted):
+        return True
+    if n * len(full.names) ** 2 > MOST_WORK:
+        return False
+    counts = (full.problem.weights_or_ones() > 0) & (restricted.problem.weights_or_ones() > 0)
     X, Z = (
-        np.column_stack([p.X.toarray() if is_sparse(p.X) else p.X, np.ones((n, len(fit.names) - p.n_features))])
+        np.column_stack([_dense(p.X), np.ones((n, len(fit.names) - p.n_features))])[counts].astype(np.float64)
         for fit, p in zip((full, restricted), problems, strict=True)
     )
-    X, Z = X.astype(np.float64), Z.astype(np.float64)
     X, Z = X / np.maximum(np.abs(X).max(axis=0), TINY), Z / np.maximum(np.abs(Z).max(axis=0), TINY)
     with one_thread():
         rest = Z - X @ np.linalg.lstsq(X, Z, rcond=None)[0]
     return bool((np.abs(rest).max(axis=0) <= SPANNED).all())
+
+
+def _same_columns(full: Inference, restricted: Inference) -> bool:
+    """Whether the columns of one fit are those of the same names of another."""
+    place = {name: j for j, name in enumerate(full.names)}
+    return all(
+        np.array_equal(_dense(full.problem.X[:, [place[name]]]), _dense(restricted.problem.X[:, [j]]))
+        for j, name in enumerate(restricted.names[: restricted.problem.n_features])
+    )
+
+
+def _dense(X: Any) -> Any:
+    return X.toarray() if is_sparse(X) else X

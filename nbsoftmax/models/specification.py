@@ -94,7 +94,8 @@ def hausman(theta: Float64s, covariance: Float64s, fewer: Float64s, covariance_o
         change = fewer - theta
         within = covariance_of_fewer - covariance
         scale = np.sqrt(covariance_of_fewer.diagonal())
-        if np.linalg.eigvalsh(within / scale / scale[:, None])[0] <= 0:
+        change, within = change / scale, within / scale / scale[:, None]  # so that the units have no effect
+        if np.linalg.eigvalsh(within)[0] <= 0:
             warnings.warn(
                 "the difference of the covariances is not positive definite, so the statistic need not be chi-squared; "
                 "the test needs more samples.",

@@ -109,10 +109,15 @@ class Survey:
         """The survey of these rows, and then the others."""
         self._check_same(other)
         labels = self.labels
-        if not np.array_equal(labels, other.labels):
+        if labels.dtype != other.labels.dtype or not np.array_equal(labels, other.labels):
             found = [survey.labels for survey in (self, other) if survey.labels.size]  # blocks may have no rows
-            labels = found[0] if len(found) == 1 else validation.labels(np.concatenate(found))[1]
-        places = [np.searchsorted(labels, survey.labels) for survey in (self, other)]
+            labels = found[0] if len(found) == 1 else validation.labels(validation.joined_labels(found))[1]
+        places = [
+            np.searchsorted(labels, survey.labels)
+            if survey.labels.dtype == labels.dtype
+            else validation.positions(survey.labels, labels)  # exact, where NumPy compares integers as floats
+            for survey in (self, other)
+        ]
         exponent = max((survey.exponent for survey in (self, other) if survey.weight > 0), default=0)
         sums, least, most = np.zeros(labels.size), np.full(labels.size, np.inf), np.zeros(labels.size)
         for survey, place in zip((self, other), places, strict=True):
@@ -180,6 +185,8 @@ class Weighting:
         sum_i t_ik over all rows, in these units.
     least_weight : float
         As in `WeightedTargets`, over all rows.
+    form : tuple of (str, object)
+        What blocks have alike, besides their rows: the number of features, for example.
     """
 
     classes: NDArray[Any]
@@ -192,6 +199,7 @@ class Weighting:
     total: float
     class_sums: Float64s
     least_weight: float
+    form: tuple[tuple[str, Any], ...]
 
     @classmethod
     def of(
@@ -229,6 +237,7 @@ class Weighting:
             total,
             class_sums,
             smallest if weighted == INDEX else 0.0,
+            _form(survey.n_features, weighted=survey.weighted, has_offset=survey.offset_width > 0),
         )
 
     @property
@@ -254,8 +263,15 @@ class Weighting:
         return replace(target, total=self.total, exponent=self.sample_exponent + self.class_exponent)
 
     def backend(self, block: Block, *, fit_intercept: bool, n_threads: int | None) -> Backend:
-        """The sums over the rows of a block, which `Survey.of` has checked."""
+        """The sums over the rows of a block, which `Survey.of` has checked in the first pass."""
         X = block.X
+        given = _form(X.shape[1], weighted=block.sample_weight is not None, has_offset=block.offset is not None)
+        for (what, first), (_, here) in zip(self.form, given, strict=True):
+            if first != here:
+                raise InputValueError(
+                    f"{what} {here} in a block of rows of this pass, but {first} in the first pass; the source must "
+                    "yield the same blocks every time."
+                )
         X = validation.features(X) if validation.is_sparse(X) else validation.writeable_view(np.asarray(X, self.dtype))
         offset = np.empty((0, 0), X.dtype)
         if block.offset is not None:
@@ -290,6 +306,12 @@ class Weighting:
             return places.astype(np.int32)
         codes = table.take(places)
         return codes if codes.min() >= 0 else None
+
+
+def _form(n_features: int, *, weighted: bool, has_offset: bool) -> tuple[tuple[str, Any], ...]:
+    """What is the same in all blocks, with the words of messages."""
+    weights, offset = ("given" if some else "missing" for some in (weighted, has_offset))
+    return ("the number of features is", n_features), ("sample weights are", weights), ("the offset is", offset)
 
 
 def digest_of(block: Block) -> str:

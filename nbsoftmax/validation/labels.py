@@ -83,6 +83,31 @@ def labels(y: Any, *, n_samples: int | None = None, name: str = "y") -> tuple[ND
     return _by_dictionary(array, dtype, name)
 
 
+def joined_labels(arrays: Sequence[NDArray[Any]], *, name: str = "y") -> NDArray[Any]:
+    """Labels of several arrays as one; integers stay integers, where NumPy would round those of several types.
+
+    Raises
+    ------
+    InputTypeError
+        For integers that no type holds beside the others.
+    """
+    whole = [array for array in arrays if array.dtype.kind in "iu" and array.size]
+    kinds = {array.dtype.kind for array in arrays}
+    if not whole or not kinds <= set("iuf") or np.result_type(*arrays).kind != "f":
+        return np.concatenate(arrays)
+    low, high = min(int(array.min()) for array in whole), max(int(array.max()) for array in whole)
+    if "f" not in kinds and (high <= np.iinfo(np.int64).max or low >= 0):
+        one = np.int64 if high <= np.iinfo(np.int64).max else np.uint64
+        return np.concatenate([array.astype(one) for array in arrays])
+    if max(-low, high) >= LARGEST:
+        large = high if high >= LARGEST else low
+        raise InputTypeError(
+            f"{name} has values of several types in the batches, and no type holds {large} and the others; give one "
+            "type of integers, or text."
+        )
+    return np.concatenate(arrays)
+
+
 def class_labels(classes: Any) -> NDArray[Any]:
     """Check the classes of a model: at least two distinct integers, strings or booleans, (n_classes,)."""
     array = target_array(classes, name="classes")

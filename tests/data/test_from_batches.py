@@ -269,3 +269,43 @@ def test_a_sparse_batch_of_one_dimension_is_refused():
 
     with pytest.raises(nbs.InputValueError, match="X has 1 dimension"):
         nbs.Trainer().fit(nbs.data.from_batches([(coo_array(np.arange(3.0)), [0, 1, 0])]))
+
+
+@pytest.mark.parametrize("batch_rows", [7, 20, 100])
+@pytest.mark.parametrize("low", [0, 2**60, 2**63])
+def test_integer_labels_of_several_types_keep_all_digits(batch_rows, low):
+    rng = np.random.default_rng(0)
+    X, k = rng.normal(size=(90, 2)), rng.integers(0, 3, 90)
+    y = k.astype("u8") + np.uint64(low)
+    second = y[40:].astype("i8") if low < 2**63 else y[40:]
+    source = nbs.data.from_batches([(X[:40], y[:40]), (X[40:], second)], batch_rows=batch_rows)
+    result = nbs.Trainer(l2=0.1, tol=1e-10).fit(source)
+    assert result.model.classes.tolist() == [low, low + 1, low + 2]
+    assert result.objective == pytest.approx(nbs.Trainer(l2=0.1, tol=1e-10).fit(X, k).objective, rel=1e-9)
+
+
+@pytest.mark.parametrize("batch_rows", [7, 100])
+@pytest.mark.parametrize("other", [np.array([-1, -2, -1]), np.array([0.0, 1.0, 0.0])])
+def test_labels_that_no_type_holds_together_are_refused(batch_rows, other):
+    X = np.eye(7, 2)
+    large = np.array([2**63, 2**63 + 1] * 3 + [2**63], np.uint64)
+    source = nbs.data.from_batches([(X, large), (X[:3], other)], batch_rows=batch_rows)
+    with pytest.raises(nbs.InputTypeError, match="no type holds 92233720368547758"):
+        nbs.Trainer(l2=0.1).fit(source)
+
+
+CHANGES = {
+    "the number of features is 1 .* but 3": lambda X, y, w, o: (X[:, :1], y, w, o),
+    "sample weights are missing .* but given": lambda X, y, w, o: (X, y, None, o),
+    "the offset is missing .* but given": lambda X, y, w, o: (X, y, w, None),
+}
+
+
+@pytest.mark.parametrize("message", CHANGES)
+def test_a_source_whose_blocks_change_between_passes_is_refused(message):
+    rng = np.random.default_rng(0)
+    whole = rng.normal(size=(40, 3)), rng.integers(0, 3, 40), rng.uniform(1, 2, 40), rng.normal(size=(40, 3))
+    passes = iter(range(100))
+    source = nbs.data.from_batches(lambda: iter([whole if next(passes) < 3 else CHANGES[message](*whole)]))
+    with pytest.raises(nbs.InputValueError, match=message + " in the first pass; the source must yield the same"):
+        nbs.Trainer(l2=0.1, tol=1e-10).fit(source)
