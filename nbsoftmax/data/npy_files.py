@@ -44,6 +44,9 @@ class NpyFiles:
             raise InputValueError(
                 "features is empty, or includes the target, weights or offset; give the numbers of other columns."
             )
+        twice = next((j for j in self._features if self._features.count(j) > 1), None)
+        if twice is not None:
+            raise InputValueError(f"the column {twice} is given twice in features; give each column once.")
         # Columns that follow one another are a view of the mapped file, the others are copied.
         first, last = self._features[0], self._features[-1]
         together = self._features == list(range(first, last + 1))

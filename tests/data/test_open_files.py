@@ -254,3 +254,9 @@ def test_without_pyarrow_the_error_names_the_extra(tmp_path, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "pyarrow", None)
     with pytest.raises(ImportError, match=r"nbsoftmax\[data\]"):
         nbs.data.open(path)
+
+
+def test_columns_of_arrays_that_are_given_twice_are_refused(tmp_path):
+    np.save(tmp_path / "x.npy", np.eye(6, 3))
+    with pytest.raises(nbs.InputValueError, match="the column 1 is given twice in features"):
+        nbs.data.open(tmp_path / "x.npy", target=2, features=[1, 0, 1])
