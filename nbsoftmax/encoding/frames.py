@@ -215,6 +215,11 @@ def _category(
     name: str, codes: NDArray[np.int64], levels: tuple[str, ...], *, ordered: bool = False, strict: bool = False
 ) -> Column:
     """A column of levels, of which some may be the same text."""
+    for level in levels:
+        try:
+            level.encode()
+        except UnicodeEncodeError as error:  # a model file could not be read by other programs
+            raise frames.not_unicode(error) from None
     if len(set(levels)) == len(levels):
         return Column(name, CATEGORY, codes, levels, ordered, strict)
     places: dict[str, int] = {}

@@ -75,9 +75,12 @@ def has_other_columns(X: Any) -> bool:
     """Whether a table of pandas, polars or Arrow has a column that is not one of numbers or booleans."""
     library = library_of(X)
     if library == "pandas":
-        dtypes = set(X.dtypes)
-        if any(isinstance(dtype, np.dtype) and dtype.kind == "O" for dtype in dtypes):
-            dtypes = set(inferred(X).dtypes)
+        try:
+            dtypes = set(X.dtypes)
+            if any(isinstance(dtype, np.dtype) and dtype.kind == "O" for dtype in dtypes):
+                dtypes = set(inferred(X).dtypes)
+        except UnicodeEncodeError as error:  # from the hash of categories
+            raise not_unicode(error) from None
         return not all(map(is_number_of_pandas, dtypes))
     if library == "polars":
         return not all(map(is_number_of_polars, set(X.dtypes)))
@@ -88,11 +91,20 @@ def inferred(a: Any) -> Any:
     """A table or column of pandas whose objects of one type have this type."""
     try:
         return a.infer_objects()
-    except UnicodeEncodeError as error:
+    except OverflowError:  # of pandas 2.2; later versions leave such a column to `encoding.frames`
         raise InputValueError(
-            f"X has text that is not valid Unicode, {plain(error.object[error.start : error.end])} in "
-            f"{plain(error.object)}; correct it, or drop the column."
+            "X has a whole number of more than 308 digits, which no float can hold; drop its column."
         ) from None
+    except UnicodeEncodeError as error:
+        raise not_unicode(error) from None
+
+
+def not_unicode(error: UnicodeEncodeError) -> InputValueError:
+    """The error about a text of X that cannot be encoded."""
+    return InputValueError(
+        f"X has text that is not valid Unicode, {plain(error.object[error.start : error.end])} in "
+        f"{plain(error.object)}; correct it, or drop the column."
+    )
 
 
 def column(name: str, a: Any) -> Any:

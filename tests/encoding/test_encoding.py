@@ -331,6 +331,10 @@ def test_what_no_column_can_hold_is_refused():
     for values, message in (([10**400, 1], "more than 308 digits"), (["\ud800", "b"], "not valid Unicode")):
         with pytest.raises(nbs.InputValueError, match=message):
             nbs.Trainer(l2=1.0).fit(pd.DataFrame({"k": pd.Series(values, dtype=object)}), [0, 1])
+    with pytest.raises(nbs.InputValueError, match="not valid Unicode"):
+        nbs.Trainer(l2=1.0).fit(
+            pd.DataFrame({"k": pd.Categorical.from_codes([0, 1], pd.Index(["\ud800", "b"], dtype=object))}), [0, 1]
+        )
     model = nbs.Trainer(l2=1.0).fit(pd.DataFrame({"k": ["a", "b"]}), [0, 1]).model
     with pytest.raises(nbs.InputTypeError, match="X is a dict, expected a table"):
         model.predict({"k": ["a"]})
