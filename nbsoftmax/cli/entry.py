@@ -47,6 +47,9 @@ def _run(argv: list[str], stdout_is_closed: bool) -> int:
     except (OptionsError, InputError, ImportError) as error:
         print(f"nbsoftmax: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("nbsoftmax: interrupted", file=sys.stderr)
+        return 130
     return _attempt(arguments, commands[arguments.command])
 
 

@@ -14,6 +14,8 @@ def check_options(arguments: argparse.Namespace) -> None:
     """Raise an InputValueError for options that do not go together."""
     for error in filter(None, (_of_held_out(arguments), _of_firth(arguments), _of_solver(arguments))):
         raise InputValueError(error)
+    if arguments.indicators and arguments.missing != "mean":
+        raise InputValueError("--indicators is for --missing mean; add it, or leave --indicators out.")
     if arguments.formula is not None and arguments.no_intercept:
         raise InputValueError("--formula decides about the intercept; write ~ 0 + ... in the place of --no-intercept.")
     if arguments.resume and arguments.checkpoint is None:
@@ -38,6 +40,8 @@ def _of_firth(arguments: argparse.Namespace) -> str | None:
     given = [name for name in NOT_WITH_FIRTH if getattr(arguments, name)]
     if given:
         return f"--firth cannot be used with --{given[0].replace('_', '-')}; leave one of them out."
+    if arguments.solver not in {"auto", "lbfgs", "gd"}:
+        return f"--firth is minimised by --solver auto, lbfgs or gd, not by {arguments.solver}."
     if arguments.device.startswith("cuda"):
         return f"--firth is computed by the CPU; leave --device {arguments.device} out."
     return None
@@ -49,6 +53,8 @@ def _of_solver(arguments: argparse.Namespace) -> str | None:
         return f"--learning-rate is for --solver gd and sgd; solver {name!r} finds its own steps: leave it out."
     if arguments.batch_size is not None and name != "sgd":
         return f"--batch-size is for --solver sgd; leave it out for solver {name!r}."
+    if name == "prox-newton" and not arguments.l1 and arguments.bounds is None:
+        return "--solver prox-newton is for --l1 and --bounds; give one of them, or leave --solver out."
     if arguments.grouped and not arguments.l1:
         return "--grouped says how --l1 is applied, which is 0; give --l1, or leave --grouped out."
     return None

@@ -36,5 +36,10 @@ def warn_without_offset(arguments: argparse.Namespace, model: SoftmaxModel) -> N
         what, option = "the graph has none", "--offset"
     else:
         columns = fitted if isinstance(fitted, list) else ["NAMES"]
-        what, option = "none is added here", " ".join(f"--offset {shlex.quote(name)}" for name in columns)
+        what, option = "none is added here", " ".join(map(_option, columns))
     warn(f"the model was fitted with an offset, but {what}; {option} adds it.")
+
+
+def _option(name: str) -> str:
+    """The option with this value, as a shell takes it; one that begins with a dash is no option of its own."""
+    return f"--offset{'=' if name.startswith('-') else ' '}{shlex.quote(name)}"

@@ -46,7 +46,11 @@ def output_of(path: Path | None, header: Sequence[str], *, as_json: bool) -> Ite
         _check_parquet(path, as_json=as_json)
     with whole_file(path) as file:
         if is_parquet:
-            yield _Parquet(file, header)
+            table = _Parquet(file, header)
+            try:
+                yield table
+            finally:
+                table.close()
             return
         text = io.TextIOWrapper(file, encoding="utf-8", newline="")
         yield _Text(text, header, as_json=as_json)
@@ -158,9 +162,7 @@ class _Parquet:
         if self._keeps_some:
             self._left, self._again = self._n, [0] * len(self._header)
             return
-        if self._writer is not None:
-            self._writer.close()
-            self._writer = None
+        self.close()
         self._file.seek(0)
         self._file.truncate()
 
@@ -179,7 +181,7 @@ class _Parquet:
                 return
         if self._keeps_some:
             self._n, self._sums = self._n + len(columns[0]), _checksums(columns, self._sums)
-        table = pa.table([pa.array(column) for column in columns], names=list(self._header))
+        table = pa.table([_array(column) for column in columns], names=list(self._header))
         if self._writer is None:
             self._writer, self._schema = parquet.ParquetWriter(LeftOpen(self._file), table.schema), table.schema
         self._writer.write_table(self._as_before(table))
@@ -190,9 +192,10 @@ class _Parquet:
             if now.type == before.type:
                 continue
             try:
+                if not _holds(before.type, now.type):
+                    raise ValueError
                 table = table.set_column(i, before, table.column(i).cast(before.type))
-            except (ValueError, NotImplementedError):  # of pyarrow
-                self._writer.close()
+            except ValueError:  # of pyarrow, too
                 raise InputValueError(
                     f"the column {now.name!r} is {before.type} in the first rows, and {now.type} in later ones, which "
                     "a Parquet file cannot hold; write CSV, or leave it out of --id."
@@ -206,7 +209,41 @@ class _Parquet:
         self._n, self._sums = 0, [0] * len(self._header)
 
     def end(self) -> None:
-        self._writer.close()
+        self.close()
+
+    def close(self) -> None:
+        """Close the writer while its file is open."""
+        if self._writer is not None:
+            self._writer.close()
+            self._writer = None
+
+
+def _array(column: Any) -> Any:
+    """A column of Arrow; integers of 64 bits and times in nanoseconds keep their digits."""
+    import pyarrow as pa
+
+    try:
+        found = pa.array(column)
+    except OverflowError:
+        return pa.array(column, pa.uint64())
+    types = pa.types
+    if types.is_timestamp(found.type) and any(getattr(value, "nanosecond", 0) for value in column):
+        return pa.array(column, pa.timestamp("ns", found.type.tz))
+    if types.is_duration(found.type) and any(getattr(value, "nanoseconds", 0) for value in column):
+        return pa.array(column, pa.duration("ns"))
+    return found
+
+
+def _holds(before: Any, now: Any) -> bool:
+    """Whether a type holds the values of another one unchanged, if they are in its range."""
+    import pyarrow as pa
+
+    types = pa.types
+    numbers = types.is_integer, types.is_floating
+    if types.is_null(now) or (types.is_floating(before) and types.is_integer(now)):
+        return True
+    alike = any(of(before) and of(now) for of in (*numbers, types.is_decimal, types.is_duration))
+    return alike or (types.is_timestamp(before) and types.is_timestamp(now) and before.tz == now.tz)
 
 
 def _checksums(columns: Sequence[Any], before: Sequence[int]) -> list[int]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
@@ -333,6 +333,8 @@ def table_of(
     """Open a file of columns, and say which of them are wanted; the parameters are those of `read_data`."""
     from nbsoftmax.data import tables
 
+    with suppress(ImportError):
+        import pandas  # noqa: F401  pyarrow imports it within a call in which a Ctrl-C would be lost
     target, weight = _target(arguments, model) if labels else None, weights_of(arguments)
     given = {option: getattr(arguments, option, None) or () for option in COLUMNS}
     wanted = {name for values in given.values() for name in columns_named(values, ())}

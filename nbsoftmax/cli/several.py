@@ -34,6 +34,9 @@ def files_named(arguments: argparse.Namespace) -> list[Path]:
     if any(str(path) == source.STDIN for path in paths):
         raise InputValueError("- is standard input, but several files are given; give either.")
     files = [Path(name) for name in files_of(paths)]
-    if len(files) > 1 and getattr(arguments, "labels", None) is not None:
-        raise InputValueError(f"--labels is for one file of features, but {len(files)} are given; give one.")
+    weights = getattr(arguments, "sample_weight", None)  # a column or a file
+    beside = {"labels": getattr(arguments, "labels", None), "sample-weight": weights and os.path.isfile(weights)}
+    for name, given in beside.items():
+        if len(files) > 1 and given:
+            raise InputValueError(f"a file of --{name} is for one file of features, but {len(files)} are given.")
     return files

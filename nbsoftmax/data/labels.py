@@ -112,7 +112,8 @@ def of_types(file: Located, name: str, column: Any, known: Collection[str]) -> N
     if is_float:
         return _of_floats(file, name, column.cast(pa.float64(), safe=False).to_numpy(), known)
     values = np.asarray(column.to_numpy())
-    is_small = values.dtype.kind == "i" or (values.dtype.kind == "u" and values.max() <= np.iinfo(np.int64).max)
+    largest = values.max(initial=0) if values.dtype.kind in "iu" else np.inf
+    is_small = largest <= np.iinfo(np.int64).max
     return values.astype(np.int64) if is_small else values
 
 

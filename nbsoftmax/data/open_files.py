@@ -139,8 +139,7 @@ def files_of(path: Any) -> list[str]:
     found = []
     for given in map(file_name, path if isinstance(path, (list, tuple)) else [path]):
         if os.path.isdir(given):
-            names = [os.path.join(folder, name) for folder, _, names in os.walk(given) for name in names]
-            some = sorted(name for name in names if not os.path.basename(name).startswith((".", "_")))
+            some = sorted(_visible_files(given))
         elif os.path.exists(given) or not globs.has_magic(given):
             some = [given]
         else:
@@ -154,6 +153,16 @@ def files_of(path: Any) -> list[str]:
         if not os.path.isfile(name):
             raise FileNotFoundError(f"there is no file {name!r}.")
     return found
+
+
+def _visible_files(folder: str) -> Iterator[str]:
+    """The files below a folder, without hidden ones and those that other programs keep for themselves (._*, _*).
+
+    A folder such as `_year=2024`, which names a value, is no such folder.
+    """
+    for inside, folders, names in os.walk(folder):
+        folders[:] = [name for name in folders if not name.startswith((".", "_")) or "=" in name]
+        yield from (os.path.join(inside, name) for name in names if not name.startswith((".", "_")))
 
 
 def _format_of(path: str) -> str:

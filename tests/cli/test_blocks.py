@@ -227,9 +227,53 @@ def test_mistakes_about_several_files_are_named(model, many, parts, capsys):
         capsys, "evaluate", model, parts / "b.csv", parts / "b.csv", *given
     )
     npy = many[0] / "d.npy"
-    assert "--labels is for one file" in refused(capsys, "evaluate", model, npy, npy, "--labels", many[0] / "y.npy")
+    several = "evaluate", model, npy, npy, "--labels", many[0] / "y.npy"
+    assert "a file of --labels is for one file of features, but 2" in refused(capsys, *several)
+    (many[0] / "a.svm").write_text("0 1:0.5 2:1\n1 1:1 2:2\n", encoding="utf-8")
+    svm = "evaluate", model, many[0] / "a.svm", many[0] / "a.svm", "--sample-weight", many[0] / "w.npy"
+    assert "a file of --sample-weight is for one file" in refused(capsys, *svm)
     (parts / "d.csv").write_text("length,width,species\n1,2,setosa\n1,x,setosa\n", encoding="utf-8")
     assert "d.csv line 3 has 'x' in column 'width'" in refused(capsys, "evaluate", model, parts, *given)
     assert run("predict", model, parts) == 2
     out, err = capsys.readouterr()
     assert len(out.split()) == 1 + 250 + err.count("first 251 rows") and "d.csv line 3" in err
+
+
+def test_hidden_folders_are_no_data(model, many, parts, capsys):
+    for name in (".ipynb_checkpoints", "_temporary", "_part=2"):
+        (parts / name).mkdir()
+        (parts / name / "a.csv").write_text((parts / "a.csv").read_text(encoding="utf-8"), encoding="utf-8")
+    assert run("evaluate", model, parts, "--target", "species", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["samples"] == 400  # the 300, and the 100 of _part=2
+
+
+IDS = {
+    "nanoseconds": pa.array([1_000_000_123, 2], pa.timestamp("ns")),
+    "durations": pa.array([3, 4], pa.duration("ns")),
+    "large": pa.array([2**63 + 1, 5], pa.uint64()),
+    "integers": pa.array([1, 2]),
+    "text": pa.array(["007", "8"]),
+    "booleans": pa.array([True, False]),
+    "zones": pa.array([1, 2], pa.timestamp("us", "UTC")),
+    "times": pa.array([1, 2], pa.timestamp("us")),
+    "missing": pa.array([None, None], pa.int64()),
+}
+
+
+@pytest.mark.parametrize("first", IDS)
+@pytest.mark.parametrize("second", IDS)
+def test_columns_of_ids_keep_their_values_in_parquet_or_are_refused(model, tmp_path, capsys, first, second):
+    files = tmp_path / "1.parquet", tmp_path / "2.parquet"
+    for path, name in zip(files, (first, second), strict=True):
+        parquet.write_table(pa.table({"length": [1.0, 2.0], "width": [0.5, 1.0], "id": IDS[name]}), path)
+    out = tmp_path / "out.parquet"
+    code = run("predict", model, *files, "--id", "id", "--out", out)
+    error = capsys.readouterr().err
+    if code == 0:
+        found = parquet.read_table(out)["id"].to_pylist()
+        assert found == [*IDS[first].to_pylist(), *IDS[second].to_pylist()]
+    else:
+        assert first != second
+        assert "which a Parquet file cannot hold" in error
+        assert error.count("\n") == 1
+        assert not out.exists()

@@ -69,3 +69,44 @@ def test_dropped_rows_may_lack_labels_weights_and_offsets_and_others_may_not(tmp
         assert f"column '{hole}'" in error
         if "--stream" not in command:
             assert ("line 52" if form == "csv" else "row 50") in error
+
+
+def test_files_of_unsigned_labels_may_have_no_complete_row(tmp_path, capsys):
+    x, y = [0.0, 1.0, 2.0, 3.0, None], pl.Series([0, 1, 0, 1, 1], dtype=pl.UInt8)
+    whole, empty, model = tmp_path / "a.parquet", tmp_path / "b.parquet", tmp_path / "m.npz"
+    pl.DataFrame({"x": x, "y": y}).write_parquet(whole)
+    pl.DataFrame({"x": pl.Series([None] * 5, dtype=pl.Float64), "y": y}).write_parquet(empty)
+    assert run("fit", whole, "--target", "y", "--missing", "drop", "--out", model, "--quiet") == 0
+    capsys.readouterr()
+    assert run("evaluate", model, whole, empty, "--target", "y", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["samples"] == 4
+    assert run("evaluate", model, empty, "--target", "y") == 2
+    assert "no sample is left" in capsys.readouterr().err
+
+
+def test_the_advice_about_an_offset_can_be_given_to_a_shell(tmp_path, capsys):
+    data, model = tmp_path / "d.csv", tmp_path / "m.npz"
+    pl.DataFrame({"x": [0.0, 1.0] * 9, "-o": [0.5, 0.1, 0.2] * 6, "y": ["a", "b", "b"] * 6}).write_csv(data)
+    assert run("fit", data, "--target", "y", "--offset=-o", "--out", model, "--quiet") == 0
+    capsys.readouterr()
+    assert run("predict", model, data) == 0
+    assert "--offset=-o adds it" in capsys.readouterr().err
+    assert run("predict", model, data, "--offset=-o") == 0
+    assert capsys.readouterr().err == ""
+
+
+def test_the_summary_of_a_firth_fit_is_that_of_its_estimates(tmp_path, capsys):
+    data, model = tmp_path / "d.csv", tmp_path / "m.npz"
+    pl.DataFrame({"x": [1.0, 2, 3, 4, 2.5, 0], "y": list("pqppqq")}).write_csv(data)
+    given = "--target", "y", "--out", model, "--quiet"
+    assert run("fit", data, *given, "--firth", "--tol", 1e-10) == 0
+    capsys.readouterr()
+    assert run("summary", model, data, "--target", "y", "--json") == 0
+    out, err = capsys.readouterr()
+    coef = nbs.SoftmaxModel.load(model).coef
+    assert json.loads(out)["table"][0]["value"] == pytest.approx(coef[1, 0] - coef[0, 0], rel=1e-9)
+    assert err == ""
+    assert run("fit", data, *given) == 0
+    capsys.readouterr()
+    assert run("summary", model, data, "--target", "y") == 0
+    assert "was fitted with a penalty; these are the estimates without it" in capsys.readouterr().err
