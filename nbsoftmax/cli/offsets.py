@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from nbsoftmax.models.softmax import SoftmaxModel
 
-OFFSET = "columns added to the logits, one for each class; for two classes, that of the second one is enough"
+OFFSET = "columns added to the logits, one for each of the sorted classes; for two, that of the second one is enough"
 
 
 def add_offset(command: argparse.ArgumentParser) -> None:

@@ -24,7 +24,7 @@ COVARIANCES = ("fisher", "HC0", "HC1")  # those that need no groups
 def add_options(command: argparse.ArgumentParser) -> None:
     """Add the options of `summary`."""
     add = command.add_argument
-    add("model", type=file, help="model file written by fit --l2 0 (.npz)")
+    add("model", type=file, help="model file written by fit --l2 0, for columns of text with --drop-first (.npz)")
     add("data", type=Path, help="the data of the fit")
     add_labels(command, "column or array of labels")
     add("--sample-weight", metavar="NAME", help="the weights of the fit: a column, array or .npy file")

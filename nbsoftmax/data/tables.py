@@ -207,6 +207,8 @@ def _check_target_and_weight(file: TextFile | ColumnarFile, request: Request) ->
         raise InputValueError(f"{file.name} has no column {target!r}; {_has(file, target)}.")
     if weight is not None and weight not in known:
         raise InputValueError(f"{file.name} has no column {weight!r} for --sample-weight; {_has(file, weight)}.")
+    if weight is not None and weight in (request.features or ()):
+        raise InputValueError(f"--sample-weight names {plain(weight)}, which is a feature; give each column one use.")
     features = (request.features or ()) if request.chosen else ()
     for option, names in (("features", features), ("offset", request.offset), ("id", request.keep)):
         for name in names:

@@ -142,7 +142,10 @@ def unknown_message(unknown: Unknown) -> str:
         f"{plain(column)} in {n} row{'s' * (n != 1)} ({listed(levels, most=3)}{', ...' * (len(levels) > 2)})"
         for column, (n, levels) in unknown.items()
     ]
-    return f"levels that the model was not trained on are 0 in all features of their column: {'; '.join(parts)}."
+    return (
+        "levels that the model was not trained on are 0 in all features of their column, as a reference level without "
+        f"a feature is: {'; '.join(parts)}."
+    )
 
 
 def warn_of_unknown(unknown: Unknown, *, stacklevel: int = 3) -> None:

@@ -28,8 +28,8 @@ class TableOptions:
         Columns whose values are levels although they are numbers, such as codes.
     missing : {"error", "mean", "drop"}
         "error" refuses missing values; "mean" replaces a missing number by the mean of the training, and a missing
-        level is 0 in all features of its column; "drop" leaves out rows with missing values in a fit, and refuses
-        them in predictions.
+        level is 0 in all features of its column, like the reference level with `drop_first` and in formulas; "drop"
+        leaves out rows with missing values in a fit, and refuses them in a prediction.
     indicators : bool
         With "mean", whether each column that has missing values in the training also becomes a feature
         `missing(age)`, which is 1 where the value is missing.

@@ -98,8 +98,9 @@ def inference(
             array, y, model.classes, model.feature_names, weight, class_weight=None, label_smoothing=0.0
         ).with_offset(offset)
     training = model.training or {}
-    if training.get("offset") and offset is None:
-        raise InputValueError("the model was fitted with an offset; give the offset of the fit.")
+    for what, given in (("sample_weight", sample_weight), ("offset", offset)):
+        if training.get(what) and given is None:
+            raise InputValueError(f"the model was fitted with {what}; give that of the fit.", parameter=what)
     if fit_intercept is None:
         fit_intercept = bool(training.get("fit_intercept", True))
     options = ObjectiveOptions(

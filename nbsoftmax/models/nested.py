@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from nbsoftmax.errors import InputValueError, listed
+from nbsoftmax.errors import InputTypeError, InputValueError, listed
 from nbsoftmax.kernels.runtime.blas import one_thread
 from nbsoftmax.validation import is_sparse
 
@@ -27,32 +27,39 @@ def refuse_firth(fit: Inference, what: str) -> None:
 
 def refuse_not_nested(full: Inference, restricted: Inference) -> None:
     """Refuse two fits whose ratio of likelihoods is not chi-squared, as that of a model with fewer features is."""
+    if not isinstance(restricted, type(full)):
+        raise InputTypeError(
+            f"restricted is a {type(restricted).__name__}, expected an Inference; give result.inference()."
+        )
     for fit in (full, restricted):
         refuse_firth(fit, "the likelihood-ratio test")
         if fit.class_weighted:
             raise InputValueError(
                 "a fit has class_weight, with which the ratio of likelihoods is not chi-squared; use wald_test."
             )
-    n_classes, n_others = len(full.classes) + 1, len(restricted.classes) + 1
-    nested = restricted.n_params < full.n_params and _spans(full, restricted)
-    fits_better = restricted.log_likelihood > full.log_likelihood + ROUNDED * abs(full.log_likelihood)
-    alike = restricted.n_samples == full.n_samples and n_others == n_classes
-    if not nested or fits_better or not alike:
-        raise InputValueError(
-            f"restricted has {restricted.n_samples:g} samples, {n_others} classes and the columns "
-            f"{list(restricted.names)}; expected {full.n_samples:g}, {n_classes} and fewer columns of "
-            f"{list(full.names)}, or linear combinations of these; fit both to the same samples, and call the test of "
-            "the larger model."
-        )
     labels, others = full.model.classes.tolist(), restricted.model.classes.tolist()
     if labels != others:
         raise InputValueError(f"restricted has the classes [{listed(others)}], expected [{listed(labels)}].")
+    problems = full.problem, restricted.problem
+    if None not in problems and problems[0].n_samples != problems[1].n_samples:
+        raise InputValueError(
+            f"restricted was fitted to {problems[1].n_samples} rows, expected {problems[0].n_samples}; fit both to the "
+            "same samples, for example without those that have a missing value in one of the models."
+        )
     for what in ("y", "sample_weight", "offset"):
-        if full.problem is None or restricted.problem is None:  # after pickling
+        if None in problems:  # after pickling
             break
-        ours, theirs = (_filled(getattr(fit.problem, what), what) for fit in (full, restricted))
+        ours, theirs = (_filled(getattr(problem, what), what) for problem in problems)
         if not (np.array_equal(ours, theirs) if ours.shape == theirs.shape else (ours == theirs).all()):
             raise InputValueError(f"restricted was fitted with another {what}; fit both to the same samples.")
+    nested = restricted.n_params < full.n_params and _spans(full, restricted)
+    fits_better = restricted.log_likelihood > full.log_likelihood + ROUNDED * abs(full.log_likelihood)
+    if not nested or fits_better or restricted.n_samples != full.n_samples:
+        raise InputValueError(
+            f"restricted has {restricted.n_samples:g} samples and the columns {list(restricted.names)}; expected "
+            f"{full.n_samples:g} and fewer columns of {list(full.names)} with the same values, or linear combinations "
+            "of these; fit both to the same samples, and call the test of the larger model."
+        )
 
 
 def _filled(array: Any, what: str) -> Any:

@@ -191,6 +191,11 @@ class Problem:
         return self.target.weight_sum
 
     @property
+    def is_weighted(self) -> bool:
+        """Whether there are sample weights."""
+        return bool(self.sample_weight.size)
+
+    @property
     def has_offset(self) -> bool:
         """Whether an offset is added to the logits."""
         return bool(self.offset.size)

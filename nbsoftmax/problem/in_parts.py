@@ -175,6 +175,11 @@ class ProblemInParts:
         return self.survey.n_samples
 
     @property
+    def is_weighted(self) -> bool:
+        """Whether there are sample weights."""
+        return self.survey.weighted
+
+    @property
     def has_offset(self) -> bool:
         """Whether an offset is added to the logits."""
         return self.survey.offset_width > 0

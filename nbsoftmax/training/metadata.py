@@ -25,6 +25,7 @@ def training_metadata(
     return {
         "solver": solver.name,
         **_given(**penalty),
+        **({"sample_weight": True} if problem.is_weighted else {}),
         **({"offset": True} if problem.has_offset else {}),
         "fit_intercept": fit_intercept,
         "label_smoothing": problem.label_smoothing,

@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 
 import nbsoftmax as nbs
-from tests.cli.commands import run
+from tests.cli.commands import refused, run
 
 FORMS = {"csv": pl.DataFrame.write_csv, "parquet": pl.DataFrame.write_parquet, "feather": pl.DataFrame.write_ipc}
 
@@ -110,3 +110,11 @@ def test_the_summary_of_a_firth_fit_is_that_of_its_estimates(tmp_path, capsys):
     capsys.readouterr()
     assert run("summary", model, data, "--target", "y") == 0
     assert "was fitted with a penalty; these are the estimates without it" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("column", ["text", "x"])
+def test_a_feature_is_no_weight(tmp_path, capsys, column):
+    data = tmp_path / "d.csv"
+    pl.DataFrame({"x": [1.0, 2.0] * 9, "text": list("uvw") * 6, "y": list("ab") * 9}).write_csv(data)
+    fit = "fit", data, "--target", "y", "--features", "x,text", "--out", tmp_path / "m.npz", "--sample-weight", column
+    assert f"--sample-weight names '{column}', which is a feature" in refused(capsys, *fit)

@@ -34,11 +34,14 @@ def test_the_offset_of_a_fit_must_be_given_again():
     X, y = problem()
     offset = np.random.default_rng(0).normal(size=(len(y), 3)) * 0.01
     result = nbs.Trainer().fit(X, y, offset=offset)
-    with pytest.raises(nbs.InputValueError, match="fitted with an offset; give the offset of the fit"):
+    with pytest.raises(nbs.InputValueError, match="fitted with offset; give that of the fit"):
         nbs.inference(result.model, X, y)
     found = nbs.inference(result.model, X, y, offset=offset)
     np.testing.assert_allclose(found.params, result.inference().params, atol=1e-9)
-    assert "offset" not in nbs.Trainer().fit(X, y).model.training
+    weighted = nbs.Trainer().fit(X, y, sample_weight=np.linspace(1, 2, len(y)))
+    with pytest.raises(nbs.InputValueError, match="fitted with sample_weight; give that of the fit"):
+        nbs.inference(weighted.model, X, y)
+    assert not {"offset", "sample_weight"} & set(nbs.Trainer().fit(X, y).model.training)
 
 
 @pytest.mark.parametrize("odd", [1e12, -9.0])
@@ -81,3 +84,21 @@ def test_columns_and_not_their_names_decide_what_is_nested():
         found = full.likelihood_ratio_test(nbs.Trainer().fit(Z, y).inference())
         assert found.statistic > 0
         assert found.df == 2
+
+
+def test_the_reason_why_a_model_is_not_nested_is_named():
+    X, y = problem()
+    full, weight = nbs.Trainer().fit(X, y).inference(), np.linspace(1, 2, len(y))
+    small = nbs.Trainer().fit(X[:, :1], y)
+    with pytest.raises(nbs.InputTypeError, match=r"restricted is a FitResult, expected an Inference; give result.inf"):
+        full.likelihood_ratio_test(small)
+    reasons = {
+        "another sample_weight": nbs.Trainer().fit(X[:, :1], y, sample_weight=weight),
+        "another y": nbs.Trainer().fit(X[:, :1], (y + 1) % 3),
+        "to 1490 rows, expected 1500; .* missing value": nbs.Trainer().fit(X[10:, :1], y[10:]),
+        "the classes": nbs.Trainer().fit(X[:, :1], y + 1),
+        "with the same values": nbs.Trainer().fit(X[::-1, :1], y),
+    }
+    for reason, other in reasons.items():
+        with pytest.raises(nbs.InputValueError, match=reason):
+            full.likelihood_ratio_test(other.inference())
