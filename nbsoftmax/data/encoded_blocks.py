@@ -98,11 +98,10 @@ class EncodedBlocks:
         beside = np.empty((len(batch), len(request.beside)))
         for j, name in enumerate(request.beside):
             beside[:, j] = self._column(batch, name).values
-        wrong = np.argwhere(~np.isfinite(beside))
-        if len(wrong):
-            row, j = wrong[0].tolist()
-            place = int(rows[row]), request.beside[j], float(beside[row, j])
-            raise WrongRowError(partial(tables.not_finite, self._file, *place))
+        wrong = tables.first_wrong(beside, request)
+        if wrong is not None:
+            row, column, number = wrong
+            raise WrongRowError(partial(tables.not_finite, self._file, int(rows[row]), column, number))
         y: Any = kept_columns(batch, request.keep) if request.keep else None
         if request.target is not None and encode is not None:
             y = encode(labels_of_batch(self._file, batch.column(request.target), request, rows))

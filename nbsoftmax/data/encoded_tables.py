@@ -194,10 +194,9 @@ def _with_rest(
 
     y = None if request.target is None else tables.labels(file, column(request.target), request, rows)
     beside = np.column_stack([file.column(name, column(name)).values for name in request.beside] or [np.empty((0, 0))])
-    wrong = np.argwhere(~np.isfinite(beside))
-    if len(wrong):
-        row, j = wrong[0].tolist()
-        raise tables.not_finite(rows, row, request.beside[j], float(beside[row, j]))
+    wrong = tables.first_wrong(beside, request)
+    if wrong is not None:
+        raise tables.not_finite(rows, *wrong)
     return tables.Table(found.X, encoding.names, y, *request.split(beside)), encoding
 
 

@@ -119,6 +119,10 @@ def _beside(name: str, given: Any, paths: Sequence[str], n_columns: int) -> list
         return None
     if isinstance(given, (int, np.integer)):
         return _column(name, given, n_columns)
+    if isinstance(given, np.ndarray):
+        raise InputTypeError(
+            f"{name} is an array; save it by numpy.save and give the name of its file, or the number of a column of X."
+        )
     files = [file_name(each) for each in (given if isinstance(given, (list, tuple)) else [given])]
     if len(files) != len(paths):
         raise InputValueError(f"{name} has {len(files)} files, but X has {len(paths)}; give one for each file of X.")

@@ -101,7 +101,11 @@ def _arrays(
             row, j = wrong
             raise WrongRowError(partial(tables.not_finite, file, n + row, columns[j], float(array[row, j])))
         X = array[:, : len(names)].astype(common_dtype(numbers.schema.types[: len(names)]), copy=False)
-        weight, offset = request.split(array[:, len(names) :].astype(np.float64))
+        beside = array[:, len(names) :].astype(np.float64)
+        negative = tables.first_wrong(beside, request)
+        if negative is not None:
+            raise WrongRowError(partial(tables.not_finite, file, n + negative[0], *negative[1:]))
+        weight, offset = request.split(beside)
         y = kept_columns(batch, request.keep) if request.keep else None
         if request.target is not None and encode is not None:
             y = encode(labels_of_batch(file, batch.column(request.target), request, n + np.arange(len(batch))))

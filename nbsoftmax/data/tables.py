@@ -141,6 +141,9 @@ def read(file: TextFile | ColumnarFile, request: Request) -> Table:
     )
     if collected.not_finite is not None:
         raise not_finite(file, *collected.not_finite)
+    wrong = first_wrong(collected.beside, request)
+    if wrong is not None:
+        raise not_finite(file, *wrong)
     y = None if request.target is None else labels(file, collected.labels, request)
     return Table(collected.X, names, y, *request.split(collected.beside))
 
@@ -241,9 +244,26 @@ def _feature_names(file: TextFile | ColumnarFile, request: Request) -> tuple[str
     return names
 
 
+def first_wrong(beside: Float64s, request: Request) -> tuple[int, str, float] | None:
+    """The row, column and value of the first number of `Request.beside` that is not finite, or a negative weight."""
+    bad = ~np.isfinite(beside)
+    if request.weight is not None:
+        bad[:, 0] |= beside[:, 0] < 0
+    wrong = np.argwhere(bad)
+    if not len(wrong):
+        return None
+    row, j = wrong[0].tolist()
+    return row, request.beside[j], float(beside[row, j])
+
+
 def not_finite(file: labels_of.Located, row: int, column: str, number: float) -> InputValueError:
-    """The error about a number that is missing, NaN or infinite."""
+    """The error about a number that is missing, NaN, infinite, or a negative weight."""
     place, field = file.where(row, column)
+    if number < 0 and np.isfinite(number):
+        return InputValueError(
+            f"{file.name} {place} has {field or number} in column {plain(column)}, expected a weight of at least 0; "
+            "correct it."
+        )
     advice = f"fill it in, drop the {place.split()[0]}, or leave the column out of the fit with --drop"
     if np.isinf(number):
         has, advice = f"has {field or number}", f"expected a finite number; {advice}"

@@ -104,6 +104,8 @@ class SoftmaxRegression(CallbackSupportMixin, FittedClassifier):
         How far the objective, divided by sum_i s_i, is above its minimum: a bound or an estimate, as `FitResult` says.
     history_ : dict of str to ndarray
         "objective" (divided by sum_i s_i), "grad_norm" and "seconds": an entry an iteration.
+    model_ : SoftmaxModel
+        To save the model (`model_.save`), or to export it (`model_.to_onnx`).
     """
 
     def __init__(  # noqa: PLR0913  scikit-learn takes options from the constructor

@@ -229,6 +229,7 @@ class Trainer:
         Returns
         -------
         FitResult
+            After Ctrl-C that of the iterations so far, without an exception; its `interrupted` is then True.
 
         Warns
         -----

@@ -118,3 +118,23 @@ def test_a_feature_is_no_weight(tmp_path, capsys, column):
     pl.DataFrame({"x": [1.0, 2.0] * 9, "text": list("uvw") * 6, "y": list("ab") * 9}).write_csv(data)
     fit = "fit", data, "--target", "y", "--features", "x,text", "--out", tmp_path / "m.npz", "--sample-weight", column
     assert f"--sample-weight names '{column}', which is a feature" in refused(capsys, *fit)
+
+
+@pytest.mark.parametrize("form", ["csv", "parquet"])
+@pytest.mark.parametrize("text", [False, True])
+def test_a_negative_weight_is_refused_by_its_line(tmp_path, capsys, form, text):
+    data, model, n = tmp_path / f"d.{form}", tmp_path / "m.npz", 40
+    table = {"x": [1.0, 2.0] * 20, "w": [1.0] * n, "y": list("ab") * 20} | ({"t": list("uv") * 20} if text else {})
+    table["x"][3] = None if text else 0.5
+    given = "--target", "y", "--sample-weight", "w"
+    drop = ("--missing", "drop") if text else ()
+    FORMS[form](pl.DataFrame(table), data)
+    assert run("fit", data, *given, *drop, "--out", model, "--quiet") == 0
+    table["w"][30] = -1.0
+    FORMS[form](pl.DataFrame(table), data)
+    place = "line 32" if form == "csv" else "row 30"
+    for command in (("fit", data, *given, *drop, "--out", model, "--quiet"), ("evaluate", model, data, *given)):
+        capsys.readouterr()
+        error = refused(capsys, *command)
+        assert place in error
+        assert "has -1.0 in column 'w', expected a weight of at least 0" in error

@@ -70,7 +70,7 @@ def test_cv_and_evaluate_take_weights(flowers, model, tmp_path, capsys):
     assert "weighted" in capsys.readouterr().out
     negative = tmp_path / "negative.csv"
     negative.write_text("length,width,species,w\n1,2,setosa,-1\n1,2,setosa,1\n")
-    assert "sample_weight[0] is -1" in refused(capsys, "evaluate", model, negative, *options[:-1])
+    assert "line 2 has -1 in column 'w'" in refused(capsys, "evaluate", model, negative, *options[:-1])
 
 
 def test_cv_penalises_standardized_features_on_request(flowers, tmp_path, capsys):

@@ -260,3 +260,5 @@ def test_columns_of_arrays_that_are_given_twice_are_refused(tmp_path):
     np.save(tmp_path / "x.npy", np.eye(6, 3))
     with pytest.raises(nbs.InputValueError, match="the column 1 is given twice in features"):
         nbs.data.open(tmp_path / "x.npy", target=2, features=[1, 0, 1])
+    with pytest.raises(nbs.InputTypeError, match=r"target is an array; save it by numpy\.save"):
+        nbs.data.open(tmp_path / "x.npy", target=np.arange(6))
