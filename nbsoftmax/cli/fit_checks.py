@@ -12,16 +12,9 @@ NOT_WITH_FIRTH = ("l1", "grouped", "unpenalised", "bounds", "class_weight", "lab
 
 def check_options(arguments: argparse.Namespace) -> None:
     """Raise an InputValueError for options that do not go together."""
-    for error in filter(None, (_of_held_out(arguments), _of_firth(arguments), _of_solver(arguments))):
+    error = _of_held_out(arguments) or _of_firth(arguments) or _of_solver(arguments) or _of_others(arguments)
+    if error is not None:
         raise InputValueError(error)
-    if arguments.indicators and arguments.missing != "mean":
-        raise InputValueError("--indicators is for --missing mean; add it, or leave --indicators out.")
-    if arguments.formula is not None and arguments.no_intercept:
-        raise InputValueError("--formula decides about the intercept; write ~ 0 + ... in the place of --no-intercept.")
-    if arguments.resume and arguments.checkpoint is None:
-        raise InputValueError("--resume needs the file of the interrupted fit; name it with --checkpoint FILE.")
-    if arguments.device_memory is not None and arguments.device == "cpu":
-        raise InputValueError("--device-memory is for a GPU; add --device cuda, or leave it out.")
 
 
 def _of_held_out(arguments: argparse.Namespace) -> str | None:
@@ -57,4 +50,16 @@ def _of_solver(arguments: argparse.Namespace) -> str | None:
         return "--solver prox-newton is for --l1 and --bounds; give one of them, or leave --solver out."
     if arguments.grouped and not arguments.l1:
         return "--grouped says how --l1 is applied, which is 0; give --l1, or leave --grouped out."
+    return None
+
+
+def _of_others(arguments: argparse.Namespace) -> str | None:
+    if arguments.indicators and arguments.missing != "mean":
+        return "--indicators is for --missing mean; add it, or leave --indicators out."
+    if arguments.formula is not None and arguments.no_intercept:
+        return "--formula decides about the intercept; write ~ 0 + ... in the place of --no-intercept."
+    if arguments.resume and arguments.checkpoint is None:
+        return "--resume needs the file of the interrupted fit; name it with --checkpoint FILE."
+    if arguments.device_memory is not None and arguments.device == "cpu":
+        return "--device-memory is for a GPU; add --device cuda, or leave it out."
     return None
