@@ -178,15 +178,15 @@ def _joined(name: str, pieces: tuple[Any, ...]) -> Any:
         return arrays[0]
     if len({array.shape[1:] for array in arrays}) > 1:
         raise InputValueError(f"{name} has another number of columns in some batches; give the same in all.")
-    if len({"text" if array.dtype.kind in TEXT else array.dtype.kind.replace("u", "i") for array in arrays}) > 1:
-        if {array.dtype.kind for array in arrays} <= set("iuf"):
-            return joined_labels(arrays, name=name)
-        kinds = " and ".join(sorted({str(array.dtype) for array in arrays}))
-        raise InputTypeError(f"{name} has values of several kinds in the batches, {kinds}; give one kind.")
-    codes = {array.dtype.kind for array in arrays}
-    if len(codes) > 1 and not codes <= set("iu"):  # of text: NumPy would turn objects into text
-        return np.concatenate([array.astype(object) for array in arrays])
-    return joined_labels(arrays, name=name)
+    kinds = {array.dtype.kind for array in arrays}
+    if kinds <= set("iuf"):
+        return joined_labels(arrays, name=name)
+    if len({"text" if kind in TEXT else kind for kind in kinds}) > 1:
+        types = " and ".join(sorted({str(array.dtype) for array in arrays}))
+        raise InputTypeError(f"{name} has values of several kinds in the batches, {types}; give one kind.")
+    if len(kinds) > 1:  # of text: NumPy would turn objects into text
+        arrays = [array.astype(object) for array in arrays]
+    return np.concatenate(arrays)
 
 
 def _one_table(pieces: tuple[CodedLabels, ...]) -> CodedLabels:

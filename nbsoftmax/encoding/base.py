@@ -143,8 +143,8 @@ def unknown_message(unknown: Unknown) -> str:
         for column, (n, levels) in unknown.items()
     ]
     return (
-        "levels that the model was not trained on are 0 in all features of their column, as a reference level without "
-        f"a feature is: {'; '.join(parts)}."
+        "levels that the model was not trained on are 0 in all features of their column, like a reference level: "
+        f"{'; '.join(parts)}."
     )
 
 

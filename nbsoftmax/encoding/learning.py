@@ -267,7 +267,7 @@ class _Seen:
         return CATEGORY, ()
 
     def _check_levels(self) -> None:
-        """Refuse dates in other forms and what is among dates, and warn of numbers with signs: they are no levels."""
+        """Refuse dates in other forms and other text among dates; warn of numbers with signs."""
         wrong = mistake_among_dates(self.counts)
         if wrong is not None:
             what = (
@@ -276,8 +276,8 @@ class _Seen:
                 else "most of whose values are dates"
             )
             raise InputTypeError(
-                f"X has {plain(wrong)} in column {plain(self.name)}, {what}; write dates as 2024-05-31, remove what is "
-                "none, name the column in `categorical` (--categorical) if its values are levels, or leave it out."
+                f"X has {plain(wrong)} in column {plain(self.name)}, {what}; write dates as 2024-05-31, correct "
+                "others, name the column in `categorical` (--categorical) if its values are levels, or leave it out."
             )
         signed = first_signed(self.counts)
         if signed is not None:

@@ -81,7 +81,7 @@ def chunk_bounds(chunk, n_chunks, n_rows):
 
 @part
 def bounds_of_logits(chunk, n_chunks, n_rows, n_classes):
-    """As `chunk_bounds`; rows that are too long for tiles are spread evenly, since there may be few of them."""
+    """As `chunk_bounds`, but rows that are too long for tiles are split evenly: there may be fewer than CHUNK_STEP."""
     if n_classes > MOST_CLASSES_IN_TILE:
         return chunk * n_rows // n_chunks, (chunk + 1) * n_rows // n_chunks
     return chunk_bounds(chunk, n_chunks, n_rows)
