@@ -17,6 +17,7 @@ from numpy.typing import ArrayLike
 
 from nbsoftmax import validation
 from nbsoftmax.functional import sigmoid, softmax
+from nbsoftmax.kernels.overloads import python_only
 from nbsoftmax.kernels.runtime.blas import one_thread
 from nbsoftmax.validation import Float64s, Floats
 
@@ -154,3 +155,11 @@ def _product(a: Floats, b: Floats) -> Floats:
     """Matrix product on one thread, because the last bits of BLAS depend on the number of threads."""
     with one_thread():
         return np.asarray(a @ b)
+
+
+python_only(
+    "compiled code has loss_and_grad, the fused kernel of softmax regression",
+    linear_gradient,
+    logistic_gradient,
+    softmax_gradient,
+)

@@ -32,7 +32,8 @@ def loss_and_grad(
 
     with the loss L and the divisor S of `cross_entropy`, and a_i = softmax(W x_i + b). X is read once, and the logits
     are not stored. The numbers are those of `Objective.value_and_grad`, which validates X and y only once and is
-    faster for repeated evaluations. The function can also be called in functions that Numba compiles.
+    faster for repeated evaluations. It can also be called in functions that Numba compiles: see "Use from Numba
+    code" in the documentation.
 
     Parameters
     ----------

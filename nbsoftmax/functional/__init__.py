@@ -17,7 +17,7 @@ from nbsoftmax.functional.binary import (
 from nbsoftmax.functional.logits import log_softmax, logsumexp, softmax, softmax_jacobian
 from nbsoftmax.functional.losses import cross_entropy, cross_entropy_and_grad
 from nbsoftmax.functional.reduction import Reduction
-from nbsoftmax.kernels.overloads import callable_from_numba
+from nbsoftmax.kernels.overloads import callable_from_numba, python_only
 
 __all__ = [
     "Reduction",
@@ -35,3 +35,9 @@ __all__ = [
 
 callable_from_numba("logits", softmax, log_softmax, logsumexp, cross_entropy, cross_entropy_and_grad)
 callable_from_numba("sigmoids", sigmoid, log_sigmoid)
+python_only(
+    "compiled code has sigmoid and log_sigmoid, or cross_entropy of two classes with the logits 0 and z",
+    binary_cross_entropy,
+    binary_cross_entropy_and_grad,
+)
+python_only("for probabilities p of one row it is np.diag(p) - np.outer(p, p)", softmax_jacobian)

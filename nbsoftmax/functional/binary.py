@@ -33,6 +33,8 @@ def sigmoid(z: ArrayLike) -> Floats:
 
         sigmoid(z) = 1 / (1 + exp(-z))
 
+    It can also be called in functions that Numba compiles: see "Use from Numba code" in the documentation.
+
     Parameters
     ----------
     z : array_like of any shape
@@ -48,6 +50,8 @@ def log_sigmoid(z: ArrayLike) -> Floats:
     """Logarithm of the logistic function, element by element.
 
         log sigmoid(z) = min(z, 0) - log(1 + exp(-|z|))
+
+    It can also be called in functions that Numba compiles: see "Use from Numba code" in the documentation.
 
     Parameters
     ----------

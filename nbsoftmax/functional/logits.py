@@ -100,6 +100,8 @@ def softmax(logits: ArrayLike, axis: Axes = -1, *, out: Floats | None = None) ->
 
         softmax(z)_k = exp(z_k - c) / sum_l exp(z_l - c),    c = max_l z_l
 
+    It can also be called in functions that Numba compiles: see "Use from Numba code" in the documentation.
+
     Parameters
     ----------
     logits : array_like, (n_samples, n_classes), (n_classes,), or any shape of at least one dimension
@@ -137,6 +139,8 @@ def log_softmax(logits: ArrayLike, axis: Axes = -1, *, out: Floats | None = None
 
         log_softmax(z)_k = (z_k - c) - log sum_l exp(z_l - c),    c = max_l z_l
 
+    It can also be called in functions that Numba compiles: see "Use from Numba code" in the documentation.
+
     Parameters
     ----------
     logits, axis, out
@@ -160,6 +164,8 @@ def logsumexp(
     """Logarithm of the sum of exponentials along an axis.
 
         logsumexp(z) = c + log sum_k exp(z_k - c),    c = max_k z_k
+
+    It can also be called in functions that Numba compiles: see "Use from Numba code" in the documentation.
 
     Parameters
     ----------

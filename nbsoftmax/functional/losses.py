@@ -61,6 +61,8 @@ def cross_entropy(
     with the sample weights s, the class weights w, the label smoothing e, and the target probabilities y (for a class
     index, 1 for this class). These are the definitions of `torch.nn.functional.cross_entropy`.
 
+    It can also be called in functions that Numba compiles: see "Use from Numba code" in the documentation.
+
     Parameters
     ----------
     logits : array_like, (n_samples, n_classes), (n_classes,), or any shape of at least one dimension
@@ -121,6 +123,8 @@ def cross_entropy_and_grad(
     """`cross_entropy` and its gradient with respect to the logits, in one pass.
 
         dL_i / dz_ik = s_i (a_ik sum_l w_l q_il - w_k q_ik),    a = softmax(z)
+
+    It can also be called in functions that Numba compiles: see "Use from Numba code" in the documentation.
 
     Parameters
     ----------

@@ -9,14 +9,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from nbsoftmax.errors import InputTypeError, InputValueError
+from nbsoftmax.kernels.kinds import ROW_SUM_TOLERANCE
 from nbsoftmax.validation.arrays import Floats, writeable_view
 from nbsoftmax.validation.conversion import as_array
 from nbsoftmax.validation.options import ignored_index
 from nbsoftmax.validation.partial import Possible, checked_possible
-
-# Soft labels may have been rounded to float16: the sum of 1000 of them, each rounded to 11 bits, is off by up to 5e-4.
-# A larger deviation of a row's sum from 1 is a mistake, not rounding.
-ROW_SUM_TOLERANCE = 1e-3
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,7 +9,7 @@ from numba.core import types
 from numba.core.errors import TypingError
 
 from nbsoftmax.errors import InputValueError
-from nbsoftmax.kernels.kinds import INDEX, INDEX_SMOOTHED, PROBA
+from nbsoftmax.kernels.kinds import INDEX, INDEX_SMOOTHED, PROBA, ROW_SUM_TOLERANCE
 from nbsoftmax.kernels.overloads.arguments import FLOATS, check_number, check_weights, is_array, value_of
 from nbsoftmax.kernels.overloads.sums import total
 from nbsoftmax.kernels.runtime.jit import jit
@@ -125,12 +125,26 @@ def one_index_target(
 
 
 @jit
+def check_distributions(y, n_rows, n_classes):
+    """Check rows of probabilities, as `validation.targets` does."""
+    for i in range(n_rows):
+        sum_of_row, least = 0.0, np.float64(y[i, 0])
+        for k in range(n_classes):
+            proba = np.float64(y[i, k])
+            sum_of_row += proba
+            least = min(least, proba)
+        if not (least >= 0.0 and abs(sum_of_row - 1.0) <= ROW_SUM_TOLERANCE):
+            raise InputValueError("a row of y is no probability distribution; divide each row by its sum.")
+
+
+@jit
 def proba_targets(
     y, n_rows, n_classes, z, sample_weight, class_weight, label_smoothing, ignore_index, mean
 ):  # fmt: skip
     """The fields of the `Target` of rows of probabilities, and the divisor of the loss."""
     if y.shape != (n_rows, n_classes):
         raise InputValueError("y must have a row of probabilities for each row, and a column for each class.")
+    check_distributions(y, n_rows, n_classes)
     proba = np.ascontiguousarray(y).astype(z.dtype).reshape(-1)
     weight, by_class = weights_of(sample_weight, n_rows), weights_of(class_weight, n_classes)
     e = smoothing_of(label_smoothing)
