@@ -46,9 +46,11 @@ def moments(X: Any, weight: Float64s, centre: Float64s) -> Moments:
         of_number = np.repeat(h, np.diff(X.indptr))
         numbers = X.data.astype(np.float64)
         differences = numbers - centre[X.indices]
-        present = np.bincount(X.indices, of_number, n)
-        first = np.bincount(X.indices, of_number * differences, n) - (mass - present) * centre
-        second = np.bincount(X.indices, of_number * differences**2, n) + (mass - present) * centre**2
+        # Both sums are added row by row, so that a column of which every row is stored has exactly no other weight: a
+        # rounding error of their difference times c^2 may exceed the variance.
+        absent = np.bincount(np.zeros(m, np.intp), h, 1) - np.bincount(X.indices, of_number, n)
+        first = np.bincount(X.indices, of_number * differences, n) - absent * centre
+        second = np.bincount(X.indices, of_number * differences**2, n) + absent * centre**2
         return mass, first, second
     first, second = np.zeros((2, n))
     size = max(1, BLOCK_BYTES // (8 * max(1, n)))

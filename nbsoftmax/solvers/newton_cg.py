@@ -42,7 +42,7 @@ from nbsoftmax.solvers.tools.damping import Damping
 from nbsoftmax.solvers.tools.early_phase import WINDOW, EarlyPhase
 from nbsoftmax.solvers.tools.intercept import InterceptCurvature
 from nbsoftmax.solvers.tools.later_steps import still_to_come
-from nbsoftmax.solvers.tools.line_search import backtrack, weak_wolfe
+from nbsoftmax.solvers.tools.line_search import backtrack, steepest, weak_wolfe
 from nbsoftmax.solvers.tools.preconditioner_choice import PreconditionerChoice
 from nbsoftmax.solvers.tools.preconditioners import KINDS, Preconditioner, centred, centred_start, n_pairs
 from nbsoftmax.solvers.tools.truncated_newton import (
@@ -227,6 +227,8 @@ class NewtonSteps:
             self._damping.end()
             self._assess(point, allowed_at(point, self._tol))
             moved = backtrack(sums, point, self._direction.step)
+        if moved is None and not self._direction.decrement <= point.value:  # curvatures are rounding errors, or 0
+            moved = backtrack(sums, point, steepest(point))
         if moved is None:
             return None
         self._polished, damped = False, self._damping.active

@@ -8,6 +8,7 @@ from nbsoftmax import validation
 from nbsoftmax.backends.base import FixesPoint, Margins, Refinable, SelectsFeatures, Stochastic, hessian_at
 from nbsoftmax.backends.dense import DenseBackend
 from nbsoftmax.backends.design import Design
+from nbsoftmax.backends.moments import mean_and_variance, moments
 from nbsoftmax.backends.sparse import SparseBackend
 from nbsoftmax.backends.sparse_design import SparseDesign
 from nbsoftmax.kernels.predict import BEST, LOG_PROBA, LOGITS, PROBA
@@ -234,3 +235,15 @@ def test_several_products_at_a_point_are_those_of_one_each():
     ours.hess_vec(v, w)  # keeps the probabilities at another point
     np.testing.assert_array_equal(times(v), first)
     np.testing.assert_array_equal(times(w), ours.hess_vec(w, w))
+
+
+@pytest.mark.parametrize("shift", [1e4, 1e6, 1e8, 1 / 3])
+def test_moments_of_a_column_without_zeros_are_as_accurate_as_those_of_dense_rows(shift):
+    rng = np.random.default_rng(0)
+    X = np.column_stack([shift + rng.normal(size=300) * (shift > 1), rng.normal(size=300)])
+    weight = rng.choice([0.0, 1.0, 1e-6, 1e6, 0.5, 1e-30], 300)
+    found, expected = (
+        mean_and_variance(lambda centre, rows=rows: moments(rows, weight, centre), 2)
+        for rows in (sparse.csr_array(X), X)
+    )
+    np.testing.assert_allclose(found, expected, rtol=1e-12)

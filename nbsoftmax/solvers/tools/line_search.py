@@ -25,6 +25,20 @@ def decrease_by_gradients(before: Float64s, after: Float64s, move: Float64s) -> 
     return -float(np.vdot((before + after) / 2, move))
 
 
+def longest(value: float, slope: float) -> float:
+    """The length beyond which no step has a sufficient decrease if the objective, now `value`, cannot be negative.
+
+    Where nearly all probabilities are 0 or 1, curvatures are tiny and Newton steps longer than this by any factor.
+    """
+    return -value / (DECREASE * slope) if value > 0 and slope < 0 else np.inf
+
+
+def steepest(point: Point) -> Float64s:
+    """A step along the negative gradient, for points where curvatures are unknown: J is 0 at its end if J is linear."""
+    square = float(np.vdot(point.grad, point.grad)) or 1.0
+    return -abs(point.value) / square * point.grad
+
+
 def halve_until_decrease(objective: Smooth, point: Point, rate: float) -> tuple[Point, float] | None:
     """Halve `rate` until the gradient step w - rate grad has a sufficient decrease; also returns the rate."""
     square = float(np.vdot(point.grad, point.grad))
@@ -52,7 +66,7 @@ def weak_wolfe(objective: Smooth, point: Point, direction: Float64s) -> Point | 
     for _ in range(MAX_TRIALS):
         trial = evaluate_if_finite(objective, point.params + length * direction)
         if not trial.value <= point.value + DECREASE * length * slope + NOISE * abs(point.value):
-            high = length
+            high = min(length, longest(point.value, slope))
         elif float(np.vdot(trial.grad, direction)) < CURVATURE * slope:
             low = length
             best = trial
@@ -72,6 +86,8 @@ def backtrack(objective: Curved, point: Point, direction: Float64s) -> Point | N
         stalled = trial.value >= point.value and trial.grad_norm >= point.grad_norm
         return None if stalled else trial
     length, value = 1.0, trial.value
+    if longest(point.value, slope) < 1:
+        length, value = longest(point.value, slope), np.inf
     for _ in range(MAX_TRIALS):
         rise = value - point.value - length * slope
         best = -slope * length**2 / (2 * rise) if np.isfinite(rise) and rise > 0 else 0.0
