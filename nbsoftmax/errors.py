@@ -15,7 +15,7 @@ LONGEST = 120  # maximum of characters of a value in a message
 
 
 class InputError(Exception):
-    """Base class of the errors for invalid input. The message says what came, what was expected and what to do.
+    """Base class of the errors for invalid input. The message says what was given, what was expected and what to do.
 
     Attributes
     ----------

@@ -9,5 +9,5 @@ TERMS = {
     "resume": "continue from a --checkpoint with --resume",
     "scale": "scale the features (--standardize)",
     "tol": "--tol",
-    "float64": "use --dtype float64",
+    "float64": "use --dtype float64 for float32 data",
 }

@@ -51,6 +51,7 @@ class Inference(Displayed):
     covariance : ndarray (n_params, n_params)
         Covariance of `params.ravel()`.
     cov : {"fisher", "sandwich", "HC1", "cluster"}
+        "sandwich" is the "HC0" of `inference`.
     log_likelihood, log_likelihood_null : float
         The latter with intercepts only, or without intercept for equal probabilities; NaN with Firth's penalty.
     n_samples : float

@@ -50,7 +50,7 @@ class SoftmaxModel(Displayed):
     coef : array_like (n_classes, n_features)
     intercept : array_like (n_classes,)
     classes : array_like (n_classes,)
-        Labels: distinct integers, strings or booleans; row k of `coef` belongs to classes[k].
+        Labels: distinct integers, whole floats, text, bytes or booleans; row k of `coef` belongs to classes[k].
     feature_names : sequence of str, optional
         Frames given for prediction must have these columns, in this order.
     training : dict of str to text, numbers, truth values or None, optional
@@ -150,7 +150,7 @@ class SoftmaxModel(Displayed):
         return self._predict(X, PROBA, offset=offset)[0]
 
     def predict_log_proba(self, X: Any, *, offset: ArrayLike | None = None) -> Floats:
-        """Logarithms of the probabilities; finite also if a probability underflows."""
+        """Logarithms of the probabilities; finite unless the difference of two logits overflows."""
         return self._predict(X, LOG_PROBA, offset=offset)[0]
 
     def predict(self, X: Any, *, offset: ArrayLike | None = None, thresholds: Thresholds = None) -> NDArray[Any]:

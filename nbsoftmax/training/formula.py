@@ -34,9 +34,9 @@ def fit_formula(
     formula : str
         `"species ~ bill_length_mm * island + bs(body_mass_g, 4)"`: the column of the classes, and terms in the grammar
         of formulaic and of R. A term is a column, or an expression of columns, numbers, `+ - * / **`, comparisons
-        and the functions `I`, `C`, `bs`, `cr`, `cs`, `cc`, `poly`, `center`, `scale`, `standardize`, `abs`, `exp`,
-        `log`, `sqrt` and the like. All other expressions are refused. The intercept is that of the model, without
-        penalty; `~ 0 + ...` leaves it out. `.` stands for all other columns.
+        and the functions `I`, `C`, `bs`, `cr`, `cs`, `cc`, `poly`, `center`, `scale`, `standardize`, and those of one
+        number, as `abs`, `exp`, `log` and `sqrt`. docs/formulas.md lists all. Other expressions are refused. The
+        intercept is that of the model, without penalty; `~ 0 + ...` leaves it out. `.` stands for all other columns.
     frame : table of pandas, polars or Arrow
         In memory. Levels of text are sorted; the first one of a column has no feature of its own (treatment contrasts)
         where the intercept, or another term, makes it redundant.

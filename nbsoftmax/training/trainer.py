@@ -50,20 +50,20 @@ class Trainer:
 
         minimise (1 / S) sum_i s_i L(coef x_i + intercept, y_i) + l2/2 ||coef||^2 + l1 ||coef||_1
 
-    with s the sample weights times the class weights and S their sum. scikit-learn's C is 1 / (l2 S), or 1 / (l1 S).
+    with s the sample weights times the class weights and S their sum.
 
     Parameters
     ----------
     solver : {"auto", "newton-cg", "newton", "lbfgs", "gd", "sgd", "prox-newton"}, or an object
         A name stands for the solver with its default options. The objects are `NewtonCG`, `Newton`, `LBFGS`,
         `GradientDescent`, `SGD` and `ProxNewton`, some with options: `Trainer(solver=nbs.SGD(batch_size=64))`. "auto"
-        is "prox-newton" for l1 > 0 or a penalty of your own, which no other solver minimises, and otherwise
-        "newton-cg", which chooses its preconditioner by cost: from the diagonal of the Hessian, for very many features,
-        to the whole Hessian. "newton" computes the whole Hessian in every step, "lbfgs" one Gram matrix, and "gd" is
-        plain gradient descent, for reference. "sgd" uses mini-batches: fast initial progress, slow final convergence.
+        is "prox-newton" for l1 > 0, bounds or a penalty of your own, which no other solver minimises, "lbfgs" for
+        partial labels and Firth's penalty, and otherwise "newton-cg", which chooses its preconditioner by cost: from
+        the diagonal of the Hessian to the whole Hessian. "newton" computes the whole Hessian in every step, "lbfgs" one
+        Gram matrix, and "gd" is gradient descent. "sgd" uses mini-batches: fast at first, slow to converge.
     l1, l2 : float
-        Strengths of the penalties. With l1 > 0 some weights become exactly 0. With either penalty the gap is a proven
-        bound, by duality or strong convexity, when one is available.
+        Strengths of the penalties; scikit-learn's C is 1 / (l2 S), for two classes 2 / (l2 S), or 1 / (l1 S). With
+        l1 > 0 some weights become exactly 0. With either penalty the gap is usually a proven bound.
     grouped : bool
         Whether l1 penalises the weights of a feature together, l1 sum_j ||coef[:, j]||_2 instead of l1 ||coef||_1, so
         that all weights of a feature become 0 together.
@@ -105,7 +105,7 @@ class Trainer:
     verbose : bool
         Show the progress on stderr: the same as `nbs.callbacks.ProgressBar()` among the callbacks.
     max_seconds : float, optional
-        The fit ends after the iteration in which this time is reached. A resumed fit has it anew.
+        The fit ends after the iteration in which this time is reached. A resumed fit gets the full time again.
     validation_fraction : float in (0, 0.9], optional
         Share of the samples, about the same of each class, that `fit` holds out as validation data, if no
         `validation_data` are given. They are drawn by `random_state`.
@@ -206,10 +206,10 @@ class Trainer:
             it without `y`. The rows of a Dask Array, of one chunk of columns, or DataFrame stay on the workers of the
             current `dask.distributed.Client`; y, sample_weight and offset may be Dask collections too.
         y : array_like or column of a table
-            Labels, (n_samples,): integers, strings or booleans; or probabilities (n_samples, n_classes), whose
-            classes are 0..n_classes-1. Booleans (n_samples, n_classes) are partial labels: the classes that are
-            possible. The loss of a sample is then -log of the sum of their probabilities. The classes of a table of
-            boolean columns are the names of its columns.
+            Labels, (n_samples,): integers, whole floats, text, bytes or booleans; or probabilities (n_samples,
+            n_classes), whose classes are 0..n_classes-1. Booleans (n_samples, n_classes) are partial labels: the
+            possible classes. The loss of a sample is then -log of the sum of their probabilities. The classes of a
+            table of boolean columns are the names of its columns.
         sample_weight : array_like (n_samples,), optional
         offset : array_like (n_samples, n_classes), or (n_samples,) for the second of two classes, optional
             Added to the logits, with fixed coefficient 1. Predictions take an offset of their own.

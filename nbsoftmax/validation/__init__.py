@@ -1,8 +1,8 @@
 """Validation: everything that comes from outside is checked here, once.
 
 Each function takes what the user gave and returns what the kernels expect. For bad input it raises one error, which
-says what came, what was expected and what to do. Kernels, backends and solvers validate nothing again. An array that
-already has the right dtype and layout is not copied.
+says what was given, what was expected and what to do. Kernels, backends and solvers validate nothing again. An array
+that already has the right dtype and layout is not copied.
 
 Each file has one subject:
 
