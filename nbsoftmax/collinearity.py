@@ -41,6 +41,13 @@ def refuse_collinear(
     if values[0] <= noise:
         share = np.abs(vectors[:, 0])
         concerned = [names[j] for j in np.flatnonzero(share > 1e-3 * share.max())]
+        if len(concerned) == 2 and "const" in concerned:
+            name = next(name for name in concerned if name != "const")
+            level = " (or, if it is a level, fit with drop_first=True in TableOptions, --drop-first)"
+            raise InputValueError(
+                f"the column {name!r} is constant, as the intercept is, so that their coefficients are not determined; "
+                f"leave the column out{level if advice == LEAVE_LEVELS_OUT else ''}."
+            )
         hint = "; or give X in float64, in which they may differ" if dtype == np.float32 else ""
         raise InputValueError(
             f"the columns {listed(concerned)} are collinear: one is a linear combination of the others, so their "

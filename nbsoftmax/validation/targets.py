@@ -102,7 +102,10 @@ def _rows_of_classes(
     no_labels = np.empty(0, np.int32)
     what = "rows of possible classes" if partial and array.dtype == bool else "rows of probabilities"
     if array.shape != (n_samples, n_classes):
-        raise InputValueError(f"y has shape {array.shape}, but {n_of} needs ({n_samples}, {n_classes}) for {what}.")
+        as_indices = f"; class indices have shape ({n_samples},): y.ravel()" if array.shape == (n_samples, 1) else ""
+        raise InputValueError(
+            f"y has shape {array.shape}, but {n_of} needs ({n_samples}, {n_classes}) for {what}{as_indices}."
+        )
     if partial and array.dtype == bool:
         return Targets(no_labels, np.empty((0, 0), dtype), checked_possible(array))
     if array.dtype == bool and (several := array.sum(axis=1) > 1).any():

@@ -260,7 +260,7 @@ def test_what_cannot_be_fitted_is_refused():
     partial[np.arange(25), y] = False
     for call, said in (
         (lambda: trainer.fit(np.column_stack([X, X @ [1.0, 2.0]]), y), "'x0', 'x1', 'x2' are collinear"),
-        (lambda: trainer.fit(np.column_stack([X, np.ones(25)]), y), "'x2', 'const' are collinear"),
+        (lambda: trainer.fit(np.column_stack([X, np.ones(25)]), y), "the column 'x2' is constant, as the intercept is"),
         (lambda: trainer.fit(np.column_stack([X, np.zeros(25)]), y), "'x2' is 0 in every row"),
         (lambda: trainer.fit(rng.normal(size=(30, 600)), np.arange(30) % 3), "1202 parameters; expected at most 1000"),
         (lambda: trainer.fit(nbs.data.from_batches([(X, y)])), "memory of the host"),

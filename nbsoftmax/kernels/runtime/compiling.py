@@ -60,7 +60,9 @@ def announce() -> None:
     folder = find_folder()
     later = f"later processes load them from {folder}" if folder else "they cannot be stored: no folder is writeable"
     with suppress(Exception):  # standard error may be closed
-        logging.getLogger("nbsoftmax").warning("nbsoftmax is compiling kernels for this processor, once; %s.", later)
+        logging.getLogger("nbsoftmax").warning(
+            "nbsoftmax is compiling kernels for this processor, once; %s. `nbsoftmax warmup` does it in advance.", later
+        )
 
 
 def _reset_in_child() -> None:
