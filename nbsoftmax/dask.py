@@ -33,7 +33,7 @@ from nbsoftmax.estimators.bounds import bounds_of_classes
 from nbsoftmax.kernels.predict import BEST
 from nbsoftmax.models.in_blocks import accuracy_of, hits_in
 from nbsoftmax.models.softmax import SoftmaxModel
-from nbsoftmax.models.thresholds import Thresholds
+from nbsoftmax.models.thresholds import Thresholds, thresholds_of
 from nbsoftmax.problem import ProblemInParts
 from nbsoftmax.problem.collections import aligned, check_columns, checked_parts, is_array, is_table, partitions_of
 from nbsoftmax.problem.on_cluster import checked_client, in_partition, or_raised
@@ -180,6 +180,7 @@ class DaskSoftmaxRegression(SoftmaxRegression):
             table=TableOptions() if self.table is None else checked_options(self.table),
         )
         l1, l2 = self._penalties(problem.weight_sum, problem.n_classes)
+        thresholds_of(self.thresholds, problem.classes)  # wrong ones are refused before the fit
         start = self._start(problem.n_features, problem.classes)
         bounds = bounds_of_classes(self.bounds, problem.n_classes, problem.n_features)
         result = self._trainer(l1, l2, bounds, ()).fit(problem, init=start)
@@ -200,7 +201,8 @@ class DaskSoftmaxRegression(SoftmaxRegression):
         if self.encoding_ is None:
             return super().model_
         coef, intercept = self._two_rows()
-        return SoftmaxModel(coef, intercept, self.classes_, self.encoding_.names, encoding=self.encoding_)
+        names = self.encoding_.names
+        return SoftmaxModel(coef, intercept, self.classes_, names, self._known(), encoding=self.encoding_)
 
     @property
     def partial_fit(self) -> Any:

@@ -158,7 +158,8 @@ class DenseBackend:
         if target.weight.size:
             counts &= target.weight[part] > 0
         design = Design(X[part], self.n_classes, offset[:0], self._design.n_threads)
-        logits = design.predict(params[:, :-1], params[:, -1], LOGITS)[0][counts].astype(np.float64)
+        intercept = params[:, -1] * self.fit_intercept
+        logits = design.predict(params[:, :-1], intercept, LOGITS)[0][counts].astype(np.float64)
         if offset.size:
             logits += offset[part][counts]
         labels = target.labels[part][counts]

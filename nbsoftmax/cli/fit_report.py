@@ -59,6 +59,8 @@ def fit_exit_code(result: FitResult, warned: Warned, more_advice: str = "") -> i
 
 def fit_lines(result: FitResult) -> list[str]:
     """Return the summary of a fit as lines of text."""
+    from nbsoftmax.models.display import counted
+
     if result.converged:
         state = "converged after"
     elif result.stop_reason.requested:
@@ -67,7 +69,7 @@ def fit_lines(result: FitResult) -> list[str]:
         state = f"NOT converged: {result.reason}; stopped after"
     gap = "decrease by another step" if result.gap_kind == "stationary" else "gap to the minimum"
     return [
-        f"{state} {result.n_iter} iterations and {result.seconds:.2f} s ({result.solver})",
+        f"{state} {counted(result.n_iter, 'iteration')} and {result.seconds:.2f} s ({result.solver})",
         f"objective {result.objective:.8g}, gradient norm {result.grad_norm:.3g}, "
         f"{gap} {result.gap:.3g} ({result.gap_kind})",
     ]

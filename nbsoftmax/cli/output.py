@@ -1,4 +1,4 @@
-"""What commands print: text for people, JSON for programs, warnings on standard error, tables to a file or a pipe.
+"""What commands print: text for people, JSON for programs, warnings on standard error.
 
 With --json a command prints one JSON object, or for `predict` one for each row; numbers that are not finite are null.
 """
@@ -8,9 +8,7 @@ from __future__ import annotations
 import json
 import re
 import sys
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from nbsoftmax.errors import InputValueError
@@ -73,22 +71,6 @@ def check_encoding(texts: Iterable[str]) -> None:
                 f"standard output is {encoding}, which cannot encode {text[error.start : error.end]!a} in the label "
                 f"{text!a}; write to --out FILE, which is UTF-8, or set PYTHONIOENCODING=utf-8."
             ) from None
-
-
-@contextmanager
-def output_file(path: Path | None) -> Iterator[Any]:
-    """Open a file to write text to, or standard output if there is no path."""
-    if path is None:
-        yield sys.stdout
-        return
-    import io
-
-    from nbsoftmax.files import whole_file
-
-    with whole_file(path) as file:
-        text = io.TextIOWrapper(file, encoding="utf-8", newline="")
-        yield text
-        text.detach()  # flushes the text, and leaves the file open
 
 
 def _encoding() -> str:

@@ -74,14 +74,15 @@ def read_in_blocks(
         of_file = argparse.Namespace(**{**vars(arguments), "data": path})
         try:
             result, encoded = _read_file(of_file, model, use, labels=labels, batch_rows=n)
-        except NoRowsError:  # some programs write files without rows
-            if path == files[-1] and not results:
-                raise
+        except NoRowsError as error:  # some programs write files without rows
+            empty = error
             continue
         results.append(result)
         if encoded is not None:
             add_unknown(unknown, encoded.unknown)
             n_dropped += encoded.n_dropped
+    if not results:
+        raise empty
     warn_of_unknown(unknown)
     warn_of_dropped(n_dropped)
     return results

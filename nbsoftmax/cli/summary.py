@@ -81,10 +81,12 @@ def inference_of(arguments: argparse.Namespace, model: SoftmaxModel, **options: 
 
 def _label(text: str, model: SoftmaxModel) -> Any:
     """The class with this text."""
+    from nbsoftmax.validation import by_text
+
     labels = model.classes.tolist()
-    for label in labels:
-        if str(label) == text:
-            return label
+    known = by_text(labels)
+    if text in known:
+        return known[text]
     raise InputValueError(f"--reference is {plain(text)}, which is not a class; expected one of [{listed(labels)}].")
 
 

@@ -35,10 +35,12 @@ def _parsed(text: str, classes: list[Any]) -> Any:
     """A dict of label to threshold, or a list of numbers if no field has an equals sign."""
     import csv
 
+    from nbsoftmax.validation import by_text
+
     fields = next(csv.reader([text], skipinitialspace=True), [])
     if not any("=" in field for field in fields):
         return [_number(field, field) for field in fields]
-    labels = {str(label): label for label in classes}
+    labels = by_text(classes)
     found: dict[Any, float] = {}
     for field in fields:
         name, _, value = field.rpartition("=")

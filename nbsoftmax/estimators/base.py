@@ -38,6 +38,7 @@ METHODS = {LOGITS: "decision_function", PROBA: "predict_proba", LOG_PROBA: "pred
 FLOATS = frozenset({np.dtype(np.float32), np.dtype(np.float64)})
 # Advice for a fit that has not converged, in the terms of the estimators.
 ADVICE = PYTHON_TERMS | {"penalize": "lower C", "firth": "use firth=True"}
+KNOWN = ("sample_weight", "offset", "penalty")  # what `inference` needs to know of a fit
 NO_LABELS = object()  # the default of y; None is an error of the caller
 
 
@@ -76,7 +77,11 @@ class FittedClassifier(ClassifierMixin, SparseCoefMixin, BaseEstimator):
         check_is_fitted(self)
         coef, intercept = self._two_rows()
         names = getattr(self, "feature_names_in_", None)
-        return SoftmaxModel(coef, intercept, self.classes_, names, {"fit_intercept": bool(self.fit_intercept)})
+        return SoftmaxModel(coef, intercept, self.classes_, names, self._known())
+
+    def _known(self) -> dict[str, Any]:
+        """What the model says of its fit."""
+        return {"fit_intercept": bool(self.fit_intercept), **self.__dict__.get("_training", {})}
 
     def decision_function(self, X: Any, offset: ArrayLike | None = None) -> Floats:
         """Logits (n_samples, n_classes); for two classes their difference (n_samples,), positive for classes_[1].
@@ -162,6 +167,8 @@ class FittedClassifier(ClassifierMixin, SparseCoefMixin, BaseEstimator):
         self.coef_, self.intercept_ = one_row(result.model.coef, result.model.intercept)
         self.n_iter_ = np.array([result.n_iter], np.int32)
         self.converged_, self.gap_, self.history_ = result.converged, result.gap, result.history
+        training = result.model.training or {}
+        self._training = {name: training[name] for name in KNOWN if name in training}
 
     def _read_problem(
         self, X: Any, y: Any, sample_weight: ArrayLike | None, offset: ArrayLike | None

@@ -19,7 +19,7 @@ from scipy.linalg import cho_factor, cho_solve, eigh
 
 from nbsoftmax import validation
 from nbsoftmax.collinearity import leave_out, refuse_collinear
-from nbsoftmax.errors import InputValueError, listed
+from nbsoftmax.errors import InputValueError, listed, plain
 from nbsoftmax.models.softmax import SoftmaxModel, params_of
 from nbsoftmax.penalized_loss import PenalizedLoss
 from nbsoftmax.validation import Float64s
@@ -161,8 +161,8 @@ def _separable_error(step: Float64s, reach: Float64s, model: SoftmaxModel, names
     share = moved[k]
     columns = [names[j] for j in np.argsort(-share)[:5] if share[j] > 0.1 * share.max()]
     return InputValueError(
-        f"all or some samples of class {model.classes[k].item()!r} are perfectly separable from other classes, mostly "
-        f"by the columns {listed(columns)}: the likelihood has no maximum, so there are no standard errors; "
+        f"all or some samples of class {plain(model.classes.tolist()[k])} are perfectly separable from other classes, "
+        f"mostly by the columns {listed(columns)}: the likelihood has no maximum, so there are no standard errors; "
         "leave those columns out, fit with penalty='firth', or with l2 to predict."
     )
 

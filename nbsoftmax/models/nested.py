@@ -20,9 +20,7 @@ TINY = float(np.finfo(float).tiny)
 def refuse_firth(fit: Inference, what: str) -> None:
     """Refuse a fit with Firth's penalty for the test called `what`."""
     if fit.firth:
-        raise InputValueError(
-            f'{what} is for the maximum of the likelihood, not for penalty="firth"; use wald_test.'
-        )  # fmt: skip
+        raise InputValueError(f'{what} is for the maximum of the likelihood, not for penalty="firth"; use wald_test.')
 
 
 def refuse_not_nested(full: Inference, restricted: Inference) -> None:
@@ -50,7 +48,8 @@ def refuse_not_nested(full: Inference, restricted: Inference) -> None:
         if None in problems:  # after pickling
             break
         ours, theirs = (_filled(getattr(problem, what), what) for problem in problems)
-        if not (np.array_equal(ours, theirs) if ours.shape == theirs.shape else (ours == theirs).all()):
+        comparable = ours.shape == theirs.shape or 0 in (ours.ndim, theirs.ndim)
+        if not (comparable and np.all(ours == theirs)):
             raise InputValueError(f"restricted was fitted with another {what}; fit both to the same samples.")
     nested = restricted.n_params < full.n_params and _spans(full, restricted)
     fits_better = restricted.log_likelihood > full.log_likelihood + ROUNDED * abs(full.log_likelihood)

@@ -143,7 +143,13 @@ def aligned(name: str, a: Any, X: Any) -> Any:
     found = a.npartitions if is_table(a) else len(a.chunks[0])
     both = is_table(a) and is_table(X)
     if found != n or (both and a.known_divisions and X.known_divisions and a.divisions != X.divisions):
-        how = f"{name}.repartition(divisions=X.divisions)" if both else f"{name}.rechunk({{0: X.chunks[0]}})"
+        if both:
+            how = f"{name}.repartition(divisions=X.divisions)"
+        elif is_table(X):
+            how = f"X.to_dask_array(lengths=True), and {name}.rechunk({{0: X.chunks[0]}})"
+        else:
+            as_array = f"{name}.to_dask_array(lengths=True)" if is_table(a) else name
+            how = f"{as_array}.rechunk({{0: X.chunks[0]}})"
         other = f"{found} partitions" if found != n else "other divisions"
         raise InputValueError(
             f"X has {n} partitions, but {name} has {other}; give partitions of the same rows, for example "

@@ -123,8 +123,9 @@ def test_x_may_be_empty(shape):
     assert_close(mine.loss_and_grad(w), dense.loss_and_grad(w), "float64")
 
 
-def test_margins_are_those_of_dense_rows():
-    mine, dense, w, _ = pair(kind="weights", offset=True)
+@pytest.mark.parametrize("intercept", [True, False])
+def test_margins_are_those_of_dense_rows(intercept):
+    mine, dense, w, _ = pair(kind="weights", offset=True, intercept=intercept)
     for part in (slice(0, 10), slice(100, 1000)):
         labels, margins = mine.margins(w, part)
         expected = dense.margins(w, part)

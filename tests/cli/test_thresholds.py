@@ -50,3 +50,25 @@ def test_labels_with_commas_and_equals_signs(tmp_path, capsys):
 )
 def test_thresholds_that_cannot_be_used_are_refused(flowers, model, capsys, text, said):
     assert said in refused(capsys, "predict", model, flowers[0], "--thresholds", text)
+
+
+def test_classes_of_truth_values_are_named_as_the_file_has_them(tmp_path, capsys):
+    path, model = tmp_path / "d.csv", tmp_path / "m.npz"
+    x, y = np.round(np.random.default_rng(0).normal(size=(60, 1)), 3), np.arange(60) % 3 == 0
+    nbs.Trainer().fit(x, y).model.save(model)
+    path.write_text(
+        "x,y\n" + "".join(f"{value},{str(label).lower()}\n" for value, label in zip(x[:, 0], y, strict=True))
+    )
+    for text in ("true", "True"):
+        assert run("evaluate", model, path, "--target", "y", "--thresholds", f"{text}=0.1") == 0
+        assert run("summary", model, path, "--target", "y", "--reference", text) == 0
+
+
+@pytest.mark.parametrize("order", [(0, 1, 0), (0, 0, 1), (1, 0, 0)])
+def test_files_without_rows_may_be_anywhere_among_several(flowers, model, tmp_path, capsys, order):
+    path, X, _ = flowers
+    empty = tmp_path / "empty.csv"
+    empty.write_text("length,width,species\n")
+    assert run("evaluate", model, *((empty, path)[i] for i in order), "--target", "species", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["samples"] == len(X)
+    assert "no lines below it" in refused(capsys, "evaluate", model, empty, empty, "--target", "species")

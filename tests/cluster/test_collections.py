@@ -192,6 +192,14 @@ BAD = {
     "too few lazy labels": (lambda: (x_array(), y_array(Y[:-1], 300)), "y has 899 entries, but X has 900 rows"),
     "labels in memory, sizes unknown": (lambda: (unknown_sizes()[0], Y), "compute_chunk_sizes"),
     "other partitions": (lambda: (frame()[["a"]], frame(n=3)["label"]), "X has 4 partitions, but y has 3"),
+    "an array and a table": (
+        lambda: (x_array(), frame(n=3)["label"]),
+        r"y.to_dask_array\(lengths=True\).rechunk\(\{0: X.chunks\[0\]\}\)",
+    ),
+    "a table and an array": (
+        lambda: (frame()[["a"]], y_array(Y, 300)),
+        r"X.to_dask_array\(lengths=True\), and y.rechunk",
+    ),
     "other rows": (lambda: (unknown_sizes()[0], y_array()), "in partition 0 .*labels"),
     "only y is lazy": (lambda: (X, y_array()), "X is a ndarray, but y, sample_weight or offset"),
     "one class": (lambda: (x_array(), np.repeat("a", M)), "only the class 'a'"),
@@ -210,8 +218,8 @@ BAD = {
 @pytest.mark.parametrize("case", BAD)
 def test_bad_collections_are_refused_with_advice(case):
     rows, message = BAD[case]
+    X_, y, sample_weight, offset = (*rows(), None, None)[:4]
     with pytest.raises((InputValueError, InputTypeError), match=message):
-        X_, y, sample_weight, offset = (*rows(), None, None)[:4]
         nbs.Trainer().fit(X_, y, sample_weight=sample_weight, offset=offset)
 
 

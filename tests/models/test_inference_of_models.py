@@ -41,6 +41,13 @@ def test_the_offset_of_a_fit_must_be_given_again():
     weighted = nbs.Trainer().fit(X, y, sample_weight=np.linspace(1, 2, len(y)))
     with pytest.raises(nbs.InputValueError, match="fitted with sample_weight; give that of the fit"):
         nbs.inference(weighted.model, X, y)
+    estimator = nbs.SoftmaxRegression(C=np.inf).fit(X, y, sample_weight=np.linspace(1, 2, len(y)))
+    with pytest.raises(nbs.InputValueError, match="fitted with sample_weight; give that of the fit"):
+        nbs.inference(estimator.model_, X, y)
+    estimator.fit(X, y, offset=offset)
+    with pytest.raises(nbs.InputValueError, match="fitted with offset; give that of the fit"):
+        nbs.inference(estimator.model_, X, y)
+    assert nbs.inference(nbs.SoftmaxRegression(firth=True).fit(X, y).model_, X, y).firth
     assert not {"offset", "sample_weight"} & set(nbs.Trainer().fit(X, y).model.training)
 
 

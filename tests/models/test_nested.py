@@ -17,6 +17,7 @@ def fewer(y=Y, *, fit=None, inference=None, **options):
 OTHERS = {
     "other labels": (lambda: fewer(np.array(list("abc"))[Y]), r"restricted has the classes \['a', 'b', 'c'\]"),
     "other samples": (lambda: fewer(np.roll(Y, 1)), "restricted was fitted with another y"),
+    "shares of the classes": (lambda: fewer(np.full((len(Y), 3), 1 / 3)), "restricted was fitted with another y"),
     "other weights": (
         lambda: fewer(fit={"sample_weight": np.where(np.arange(len(Y)) % 2, 0.5, 1.5)}),
         "with another sample_weight",

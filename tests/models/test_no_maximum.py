@@ -18,6 +18,17 @@ def test_columns_that_separate_are_named_however_far_the_fit_went(tol):
         nbs.Trainer(tol=tol, table=options).fit(table, y).inference()
 
 
+@pytest.mark.filterwarnings("ignore:the fit has not converged")
+@pytest.mark.skipif(not hasattr(np.dtypes, "StringDType"), reason="StringDType is NumPy 2's")
+def test_a_separable_class_of_numpys_strings_is_named():
+    rng = np.random.default_rng(0)
+    X, codes = rng.normal(size=(90, 1)), np.arange(90) % 3
+    X[codes == 2] += 100
+    y = np.array(list("abc"), np.dtypes.StringDType())[codes]
+    with pytest.raises(nbs.InputValueError, match="of class 'c' are perfectly separable"):
+        nbs.Trainer().fit(X, y).inference()
+
+
 def test_an_empty_cell_of_an_interaction_has_advice_that_can_be_followed():
     rng = np.random.default_rng(0)
     table = pd.DataFrame({"a": rng.choice(list("uv"), 300), "b": rng.choice(list("xyz"), 300)})

@@ -231,8 +231,8 @@ def test_a_resumed_fit_has_the_bits_of_one_that_was_not_interrupted(optimizer, t
     assert rest.n_iter == whole.n_iter == 12
     assert rest.model.coef.tobytes() == whole.model.coef.tobytes()
     assert rest.history["objective"].tobytes() == whole.history["objective"].tobytes()
+    other = replace(solver, schedule="constant")
     with pytest.raises(nbs.InputValueError, match="another file"):
-        other = replace(solver, schedule="constant")
         nbs.Trainer(solver=other, max_iter=12).fit(X, y, checkpoint=path, resume=True)
 
 

@@ -76,8 +76,8 @@ def test_early_stopping_resumes_to_the_same_bits(options, tmp_path):
     best = whole.n_iter - 4
     assert whole.reason.endswith(f"; the model is that of iteration {best}")
     for n in {best - 1, best, best + 1, best + 2, whole.n_iter}:
+        killed = nbs.Trainer(**options, callbacks=[EarlyStopping(4), kill_after(n)])
         with pytest.raises(Killed):
-            killed = nbs.Trainer(**options, callbacks=[EarlyStopping(4), kill_after(n)])
             killed.fit(X, y, checkpoint=tmp_path / str(n), **data)
         resumed = nbs.Trainer(**options, callbacks=[EarlyStopping(4)])
         same(whole, resumed.fit(X, y, checkpoint=tmp_path / str(n), resume=True, **data))

@@ -54,6 +54,6 @@ def data():
 def test_a_result_equals_itself_alone_and_can_be_a_key(make, data):
     result = make(*data)
     other = copy.copy(result)
-    assert result == result
+    assert type(result).__eq__ is object.__eq__  # that of a dataclass would compare arrays
     assert result != other
     assert len({result, other}) == 2

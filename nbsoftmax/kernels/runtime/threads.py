@@ -65,10 +65,10 @@ class _Run:
                 self.done.release()
 
     def finish(self):
+        """Wait for the end of the run, unless it has not begun; returns its error, or None."""
         if not self.claim.acquire(blocking=False):
             self.done.acquire()
-        if self.error is not None:
-            raise self.error
+        return self.error
 
 
 def _reset_helpers():
@@ -131,5 +131,7 @@ def launch(kernel, n_tasks, work, n_threads, *arguments):
     try:
         kernel(todo, *arguments)
     finally:
-        for run in runs:
-            run.finish()
+        errors = [run.finish() for run in runs]  # all helpers, before the arrays of the arguments may go
+    for error in errors:
+        if error is not None:
+            raise error
