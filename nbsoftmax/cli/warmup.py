@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from nbsoftmax.cli.output import print_report
@@ -59,8 +61,8 @@ def _compile(dtypes: list[str], jobs: int) -> None:
 
     from nbsoftmax.training import warmup
 
-    os.environ.update(NBSOFTMAX_QUIET="1", NBSOFTMAX_HELPERS="0")  # the processes inherit them
-    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
+    alone = {"NBSOFTMAX_QUIET": "1", "NBSOFTMAX_HELPERS": "0"}
+    with _environment(alone), ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
         work = [pool.submit(warmup.run, task) for dtype in dtypes for task in warmup.tasks(dtype)]
         try:
             for task in work:
@@ -70,6 +72,21 @@ def _compile(dtypes: list[str], jobs: int) -> None:
         except BaseException:
             pool.shutdown(wait=True, cancel_futures=True)
             raise
+
+
+@contextmanager
+def _environment(variables: dict[str, str]) -> Iterator[None]:
+    """Set variables of the environment meanwhile, which processes that are started then inherit."""
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
 
 
 def _entries(folder: Path) -> set[str]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import glob as globs
 import os
 from collections.abc import Iterator, Sequence
-from functools import partial
 from typing import Any
 
 from nbsoftmax import validation
@@ -105,7 +104,7 @@ def open(
         raise InputValueError(
             "the features have so many levels that they are sparse, which cache does not support; leave cache out."
         )
-    seeks = partial(checked.batches) if files.seekable else None
+    seeks = checked.batches if files.seekable else None
     return BlockSource(
         checked.batches, batch_rows=batch_rows, batches_from=seeks, cache=copy, name=name, encoding=encoding
     )

@@ -372,13 +372,13 @@ def trained_model(
     return model
 
 
-def checked_model(value: Any, *, name: str = "model") -> SoftmaxModel:
+def checked_model(value: Any) -> SoftmaxModel:
     """Check that `value` is a SoftmaxModel; the error names the attribute of other objects that holds one."""
     if isinstance(value, SoftmaxModel):
         return value
     holds = "model_" if hasattr(type(value), "model_") else "model" if hasattr(value, "model") else ""
     raise InputTypeError(
-        f"{name} is of type {type(value).__name__}, expected a SoftmaxModel{f'; give its `{holds}`' if holds else ''}."
+        f"model is of type {type(value).__name__}, expected a SoftmaxModel{f'; give its `{holds}`' if holds else ''}."
     )
 
 

@@ -19,6 +19,7 @@ from nbsoftmax.objective import Objective
 from nbsoftmax.penalties import GroupLasso
 from nbsoftmax.problem import Problem
 from nbsoftmax.solvers.sgd import SGD
+from nbsoftmax.solvers.tools.square_products import times_square
 from nbsoftmax.training.trainer import Trainer
 
 FEW, MANY = 3, 70  # numbers of classes: up to 64, kernels process several rows side by side
@@ -38,15 +39,16 @@ class Task(NamedTuple):
 def tasks(dtype: str) -> list[Task]:
     """All tasks for data of a dtype, the longest first."""
     with_form = [Task(name, dtype, *form) for name in _WITH_FORM for form in FORMS]
-    others = [name for name in (*_SPLIT, *_OTHERS) if name != "newton" or dtype == "float64"]
-    return with_form + [Task(name, dtype) for name in others]
+    others = [name for name in (*_SPLIT, *_OTHERS) if name not in ("newton", "square") or dtype == "float64"]
+    many = [Task(name, dtype, n_classes=MANY) for name in _MANY_CLASSES]
+    return with_form + [Task(name, dtype) for name in others] + many
 
 
 def run(task: Task) -> None:
     """Run a task."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        (_WITH_FORM | _SPLIT | _OTHERS)[task.name](task)
+        (_WITH_FORM | _SPLIT | _OTHERS | {"conjugate": _conjugate})[task.name](task)
 
 
 def check(dtype: str) -> None:
@@ -194,20 +196,25 @@ def _newton(task: Task) -> None:
     Trainer(l2=0.1, max_iter=1).fit(*_problem(task))  # in float64 also for float32 data
 
 
+def _square(_: Task) -> None:
+    times_square(np.zeros((2**6, 2**10)), np.zeros((2**10, 2**10)), None)
+
+
 # --- sparse X --------------------------------------------------------------------------------------------
 
 
 def _sparse_rows(task: Task) -> tuple[Any, Any]:
     from scipy.sparse import csr_array  # slow to import: loaded when it is used
 
-    X, y = _problem(task, 200, 70)
+    X, y = _problem(task, 2 * MANY, MANY)
     return csr_array(np.where(np.random.default_rng(1).uniform(size=X.shape) < 0.05, X, 0)), y
 
 
 def _sparse(task: Task) -> None:
     from nbsoftmax.backends.sparse import SparseBackend
 
-    problem = Problem.from_labels(*_sparse_rows(task))
+    X, y = _sparse_rows(task)
+    problem = Problem.from_labels(X, y)
     for block_bytes in (2**22, 2**10):  # one block of rows, and several
         options: dict[str, Any] = {"fit_intercept": True, "n_threads": None, "block_bytes": block_bytes}
         backend = SparseBackend(problem.X, problem.target, offset=problem.offset, **options)
@@ -215,6 +222,8 @@ def _sparse(task: Task) -> None:
         backend.hess_vec(_params(backend), _params(backend))
         backend.curvatures(_params(backend))
         backend.frequent_gram(_params(backend), np.arange(9))
+    if task.n_classes == FEW:
+        Trainer(penalty="firth", max_iter=1).fit(X[:, :FEW], y)  # a Gram matrix of each class
 
 
 def _sparse_descend(task: Task) -> None:
@@ -231,8 +240,24 @@ def _sparse_l1(task: Task) -> None:
     model.predict_proba(X)
 
 
+def _conjugate(task: Task) -> None:
+    X, y = _sparse_rows(task)
+    X.resize((X.shape[0], 1000))  # a kernel adds up the vectors of so many parameters
+    Trainer(l2=0.1, max_iter=2).fit(X, y)
+
+
+def _partial(task: Task) -> None:
+    X, y = _problem(task)
+    possible = np.eye(task.n_classes, dtype=bool)[y]
+    possible[:, 0] = True
+    Trainer(l2=0.1, max_iter=1).fit(X, possible)
+    X, y = _sparse_rows(task)
+    Trainer(l2=0.1, max_iter=1).fit(X, np.eye(task.n_classes, dtype=bool)[y] | (np.arange(task.n_classes) == 0))
+
+
 _OTHERS: dict[str, Callable[[Task], None]] = {
     "newton": _newton,
+    "square": _square,
     "long_rows": _long_rows,
     "cross_entropy": _cross_entropy,
     "softmax": _of_logits("softmax"),
@@ -243,4 +268,6 @@ _OTHERS: dict[str, Callable[[Task], None]] = {
     "sparse": _sparse,
     "sparse_l1": _sparse_l1,
     "sparse_descend": _sparse_descend,
+    "partial": _partial,
 }
+_MANY_CLASSES = ("sparse", "sparse_descend", "partial", "conjugate")  # which have other kernels for many classes

@@ -76,12 +76,12 @@ def checked_possible(array: Possible, *, name: str = "y") -> Possible:
     return writeable_view(np.ascontiguousarray(array))
 
 
-def refuse_never_possible(possible: Possible, classes: NDArray[Any], *, name: str = "y") -> None:
+def refuse_never_possible(possible: Possible, classes: NDArray[Any]) -> None:
     """Raise the error for a class that is possible in no row: its probability has no estimate but 0."""
     never = ~possible.any(axis=0)
     if never.any():
         label = classes.tolist()[int(np.argmax(never))]
-        raise InputValueError(f"class {plain(label)} is possible in no row of {name}; leave its column out.")
+        raise InputValueError(f"class {plain(label)} is possible in no row of y; leave its column out.")
 
 
 def certain_labels(possible: Possible, weight: Float64s) -> tuple[NDArray[np.int64], Float64s] | None:

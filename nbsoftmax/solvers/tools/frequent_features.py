@@ -30,6 +30,7 @@ SIZES = (2895, 2047, 1447, 1023, 511, 255)
 NUMBER_WORK, SCATTER_WORK = 8, 12
 # Features of a Gram matrix occur at least so often: the correlations of others are not worth its factors.
 LEAST_COUNT = 8
+MOST_PRODUCTS = 40.0  # Hessian-vector products that the Gram matrix may cost
 
 
 def works(objective: Curved, counts: NDArray[np.int64]) -> dict[str, float]:
@@ -48,13 +49,13 @@ def product_work(objective: Curved, counts: NDArray[np.int64]) -> float:
     return 2 * (float(counts.sum()) * (k + NUMBER_WORK) + float(m * k * EXP_WORK + d * k))
 
 
-def n_frequent(objective: Curved, counts: NDArray[np.int64], most: float = 40.0) -> int:
-    """How many features take part in the Gram matrix: as many as cost at most `most` products, at least the fewest."""
+def n_frequent(objective: Curved, counts: NDArray[np.int64]) -> int:
+    """How many features take part in the Gram matrix: as many as cost at most `MOST_PRODUCTS`, at least the fewest."""
     product, by_count = product_work(objective, counts), np.sort(counts)[::-1]
     useful = int((counts >= LEAST_COUNT).sum())
     for size in SIZES:
         n = min(size, useful)
-        if _gram_work(objective, by_count[:n]) <= most * product:
+        if _gram_work(objective, by_count[:n]) <= MOST_PRODUCTS * product:
             return n
     return min(SIZES[-1], useful)
 
