@@ -1,5 +1,8 @@
 """`nbs.data.open`: every format gives the rows that were written, and bad files are named."""
 
+import gzip
+import pickle
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -72,6 +75,32 @@ def test_npy_files_are_mapped_and_not_copied(tmp_path):
     np.testing.assert_array_equal(np.concatenate([block.offset for block in blocks]), X[:, :3])
     copied = [block.X.flags.writeable for block in blocks]
     assert copied == [i == 2 for i in range(7)]  # a block with rows of both files
+
+
+def npy(header):
+    header += " " * (-len(header) - 11) + "\n"
+    return b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header.encode() + bytes(240)
+
+
+ODD_NPY_FILES = {
+    "a truth value in the shape": (npy("{'descr': '<f8', 'fortran_order': False, 'shape': (True, 3)}"), "damaged"),
+    "unbalanced brackets": (npy("{'descr': '<f8', 'fortran_order': False, 'shape': ((2, 3)}"), "damaged"),
+    "a header that is no dict": (npy("[1, 2]"), "damaged"),
+    "compressed": (gzip.compress(npy("")), "compressed by gzip.*decompress"),
+    "a pickle": (pickle.dumps([1, 2]), "not a NumPy file"),
+    "empty": (b"", "not a NumPy file"),
+    "text": (b"1,2\n3,4\n", "not a NumPy file"),
+}
+
+
+@pytest.mark.parametrize("case", ODD_NPY_FILES)
+def test_a_file_that_is_no_npy_file_is_refused_by_name(case, tmp_path):
+    content, said = ODD_NPY_FILES[case]
+    (tmp_path / "x.npy").write_bytes(content)
+    with pytest.raises(nbs.InputValueError, match=rf"x\.npy is .*{said}") as raised:
+        nbs.data.open(tmp_path / "x.npy")
+    assert "allow_pickle" not in str(raised.value)
+    assert "\n" not in str(raised.value)
 
 
 def test_a_column_of_an_npy_file_may_be_the_target(tmp_path):
