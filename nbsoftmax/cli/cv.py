@@ -10,7 +10,7 @@ from nbsoftmax.cli.offsets import with_columns
 from nbsoftmax.cli.options import add_bounds, add_data, add_encoding, file
 from nbsoftmax.cli.output import print_report
 from nbsoftmax.cli.reading import Data, has_intercept, read_data, with_numbering
-from nbsoftmax.cli.saving import check_outputs, save_model
+from nbsoftmax.cli.saving import check_outputs, model_lines, save_model
 from nbsoftmax.cli.several import is_several
 from nbsoftmax.cli.streaming import opened_source, refuse_formula, with_whole_labels
 from nbsoftmax.cli.unpenalised import add_option as add_unpenalised
@@ -97,7 +97,7 @@ def run(arguments: argparse.Namespace) -> int:
             model = replace(model, feature_names=data.feature_names, encoding=data.encoding)
         model = with_whole_labels(with_numbering(with_columns(model, arguments.offset), data.zero_based))
         saved, code = save_model(found.result, model, arguments.out)
-        lines.append(f"model: {saved}")
+        lines += model_lines(saved)
         facts["model"] = saved
     print_report(arguments, lines, facts)
     chosen = found.Cs[found.one_standard_error if arguments.one_standard_error else found.best]

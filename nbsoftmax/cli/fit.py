@@ -14,7 +14,7 @@ from nbsoftmax.cli.offsets import with_columns
 from nbsoftmax.cli.options import add_bounds, add_data, add_encoding, file
 from nbsoftmax.cli.output import print_report, warn
 from nbsoftmax.cli.reading import as_classes, has_intercept, read_data, with_numbering
-from nbsoftmax.cli.saving import check_outputs, save_model
+from nbsoftmax.cli.saving import check_outputs, model_lines, save_model
 from nbsoftmax.cli.unpenalised import add_option as add_unpenalised
 from nbsoftmax.cli.unpenalised import weights_of
 from nbsoftmax.solvers import NAMES
@@ -121,7 +121,7 @@ def run(arguments: argparse.Namespace) -> int:
         losses = result.history["validation_loss"]
         facts["validation_loss"] = float(losses.min() if arguments.early_stopping else losses[-1])
         lines.append(f"held-out log-loss: {facts['validation_loss']:.4f}")
-    print_report(arguments, [*lines, f"model: {saved}"], facts | {"model": saved})
+    print_report(arguments, [*lines, *model_lines(saved)], facts | {"model": saved})
     return code or fit_exit_code(result, warned)
 
 
