@@ -87,7 +87,11 @@ def _add_solver(command: argparse.ArgumentParser) -> None:
     add("--max-seconds", type=float, help="end after the iteration in which this time is reached")
     add("--learning-rate", type=float, help="fixed step size of --solver gd; initial step size of sgd")
     add("--batch-size", type=int, help="samples in a mini-batch of --solver sgd (default: 32)")
-    add("--seed", type=int, help="random seed of the held-out share, and of the sample order of --solver sgd")
+    add(
+        "--seed",
+        type=int,
+        help="random seed of the held-out share, and of the sample order of --solver sgd (default: 0)",
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
