@@ -30,6 +30,7 @@ ABANDONED = 3600.0  # seconds after which the temporary file of a process that h
 STREAMS = ("/dev/stdout", "/dev/stderr", "/dev/fd/", "/proc/")  # names of open files, which are never replaced
 NOT_REPLACEABLE = (EACCES, EPERM, EROFS, EBUSY)  # a folder without write permission, or a file that is a mount point
 FULL = (ENOSPC, EDQUOT, EFBIG)
+_unfinished: dict[str, int] = {}  # temporary files that are being written, and the process that writes each
 
 
 class NotWrittenWarning(RuntimeWarning):
@@ -87,6 +88,8 @@ def whole_file(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
         except BaseException:
             Path(file.name).unlink(missing_ok=True)
             raise
+        finally:
+            _unfinished.pop(file.name, None)
         _synchronise_folder(target)
 
 
@@ -100,6 +103,15 @@ def check_writable(path: str | os.PathLike[str]) -> None:
             if file is not None:
                 file.close()
                 os.unlink(file.name)
+                _unfinished.pop(file.name, None)
+
+
+def remove_unfinished() -> None:
+    """Remove the temporary files that this process is writing, because a signal is about to end it."""
+    for name, process in list(_unfinished.items()):
+        if process == os.getpid():  # a forked process knows the files of its parent
+            with suppress(OSError):
+                os.unlink(name)
 
 
 def is_regular(path: str | os.PathLike[str]) -> bool:
@@ -172,10 +184,12 @@ def _temporary(target: str, old: os.stat_result | None) -> Any:
 
     folder = os.path.dirname(target)
     name = os.path.join(folder, f"{PREFIX}{secrets.token_hex(8)}{SUFFIX}")
+    _unfinished[name] = os.getpid()
     try:
         # A new file gets its mode from the umask and the default access list of the folder.
         file = open(name, "xb", opener=private if old else None)  # noqa: SIM115 - closed by the caller
     except OSError as error:
+        _unfinished.pop(name, None)
         if old is not None and error.errno in NOT_REPLACEABLE:
             return None
         raise

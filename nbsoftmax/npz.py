@@ -9,12 +9,13 @@ import io
 import math
 import os
 import zipfile
+from collections import Counter
 from typing import IO, Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nbsoftmax.errors import InputTypeError
+from nbsoftmax.errors import InputTypeError, plain
 from nbsoftmax.files import whole_file
 
 NPY, ZIP = b"\x93NUMPY", b"PK\x03\x04"  # first bytes of .npy files, and of .npz files, which are zip archives
@@ -50,6 +51,7 @@ def read_npz(file: BinaryIO) -> dict[str, NDArray[Any]]:
         unpacked, limit = sum(member.file_size for member in members), ALWAYS + RATIO * size
         if unpacked > limit:
             raise ValueError(f"it would unpack to {unpacked} bytes, more than {limit}, the limit for its size")
+        _refuse_doubles(members)
         arrays = {}
         for member in members:
             with archive.open(member) as opened:
@@ -68,6 +70,7 @@ def check_sizes(file: IO[bytes]) -> None:
         check_header(file, size, exactly=False)  # np.save may have appended other arrays
     elif start.startswith(ZIP):
         with zipfile.ZipFile(file) as archive:
+            _refuse_doubles(archive.infolist())
             for member in archive.infolist():
                 if member.filename.endswith(".npy"):
                     with archive.open(member) as opened:
@@ -75,6 +78,14 @@ def check_sizes(file: IO[bytes]) -> None:
     else:
         raise ValueError("it does not begin like one")
     file.seek(0)
+
+
+def _refuse_doubles(members: list[zipfile.ZipInfo]) -> None:
+    """Refuse an archive with two members of one name, of which NumPy reads the last one."""
+    names = Counter(member.filename for member in members)
+    twice = next((name for name, n in names.items() if n > 1), None)
+    if twice is not None:
+        raise ValueError(f"it has two members with the name {plain(twice)}")
 
 
 def _start(file: IO[bytes]) -> tuple[bytes, int]:

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 from nbsoftmax.cli.fit_report import collect_warnings, fit_exit_code, fit_facts, fit_lines
 from nbsoftmax.cli.offsets import with_columns
 from nbsoftmax.cli.options import add_bounds, add_data, add_encoding, file
-from nbsoftmax.cli.output import print_report
+from nbsoftmax.cli.output import print_report, warn
 from nbsoftmax.cli.reading import Data, has_intercept, read_data, with_numbering
-from nbsoftmax.cli.saving import check_outputs, save_model
+from nbsoftmax.cli.saving import check_outputs, model_lines, save_model
 from nbsoftmax.cli.several import is_several
 from nbsoftmax.cli.streaming import opened_source, refuse_formula, with_whole_labels
 from nbsoftmax.cli.unpenalised import add_option as add_unpenalised
@@ -22,8 +22,15 @@ if TYPE_CHECKING:
     from nbsoftmax.selection.cross_validation import CVResult
 
 
+DESCRIPTION = (
+    "Compare values of C, the inverse strength of the penalty, by the log-loss of held-out folds, and fit a model to "
+    "all samples with the best one."
+)
+
+
 def add_options(command: argparse.ArgumentParser) -> None:
-    """Add the options of `cv`."""
+    """Add the options of `cv`, and its description."""
+    command.description = DESCRIPTION
     add_data(command)
     add_encoding(command)
     add = command.add_argument
@@ -97,11 +104,23 @@ def run(arguments: argparse.Namespace) -> int:
             model = replace(model, feature_names=data.feature_names, encoding=data.encoding)
         model = with_whole_labels(with_numbering(with_columns(model, arguments.offset), data.zero_based))
         saved, code = save_model(found.result, model, arguments.out)
-        lines.append(f"model: {saved}")
+        lines += model_lines(saved)
         facts["model"] = saved
     print_report(arguments, lines, facts)
+    _warn_of_last_c(found)
     chosen = found.Cs[found.one_standard_error if arguments.one_standard_error else found.best]
     return code or fit_exit_code(found.result, warned, f" Use nbsoftmax fit with --C {chosen:g} for that.")
+
+
+def _warn_of_last_c(found: CVResult) -> None:
+    """Warn if the best C is the smallest or largest of several: the log-loss may be less beyond it."""
+    best = found.Cs[found.best]
+    if found.Cs.min() == found.Cs.max():
+        return
+    if best == found.Cs.max():
+        warn("the best C is the largest of those compared; try larger ones with --Cs.")
+    elif best == found.Cs.min() and found.n_features[found.best].any():  # without features, a smaller C changes nothing
+        warn("the best C is the smallest of those compared; try smaller ones with --Cs.")
 
 
 def _table(found: CVResult) -> list[str]:

@@ -52,7 +52,7 @@ def run(arguments: argparse.Namespace) -> int:
         *fit_lines(result),
         f"held-out accuracy: {found.accuracy:.4f}",
         f"held-out log-loss: {found.log_loss:.4f}",
-        f"model:   {saved}",
+        *([] if saved is None else [f"model:   {saved}"]),
         f"picture: {picture if drawn else 'none' + why_not}",
     ]
     facts = fit_facts(result) | {

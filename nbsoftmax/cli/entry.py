@@ -1,8 +1,8 @@
 """The entry point of the command line: run one command, and turn its errors into a message and an exit code.
 
 Exit codes: 0 done; 2 the input is wrong (one line on stderr); 130 interrupted (a fit saves its current model beside
---out, as m.partial.npz); 1 any other failure, such as a full disk, or a fit that has not converged (its model is
-written).
+--out, as m.partial.npz); 143 ended by SIGTERM (no unfinished file stays); 1 any other failure, such as a full disk, or
+a fit that has not converged (its model is written).
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from nbsoftmax.cli.config import OptionsError, with_config
 from nbsoftmax.cli.parser import build_parser
 from nbsoftmax.errors import InputError
+from nbsoftmax.training.signals import removed_on_termination
 
 if TYPE_CHECKING:
     import argparse
@@ -30,7 +31,7 @@ RENAMED = {"n_threads": "threads", "validation_fraction": "validation", "random_
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; return the exit code."""
     stdout_is_closed = sys.stdout is None
-    with _no_closed_streams():
+    with _no_closed_streams(), removed_on_termination():
         return _run(sys.argv[1:] if argv is None else list(argv), stdout_is_closed)
 
 

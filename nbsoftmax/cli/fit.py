@@ -14,7 +14,7 @@ from nbsoftmax.cli.offsets import with_columns
 from nbsoftmax.cli.options import add_bounds, add_data, add_encoding, file
 from nbsoftmax.cli.output import print_report, warn
 from nbsoftmax.cli.reading import as_classes, has_intercept, read_data, with_numbering
-from nbsoftmax.cli.saving import check_outputs, save_model
+from nbsoftmax.cli.saving import check_outputs, model_lines, save_model
 from nbsoftmax.cli.unpenalised import add_option as add_unpenalised
 from nbsoftmax.cli.unpenalised import weights_of
 from nbsoftmax.solvers import NAMES
@@ -87,7 +87,11 @@ def _add_solver(command: argparse.ArgumentParser) -> None:
     add("--max-seconds", type=float, help="end after the iteration in which this time is reached")
     add("--learning-rate", type=float, help="fixed step size of --solver gd; initial step size of sgd")
     add("--batch-size", type=int, help="samples in a mini-batch of --solver sgd (default: 32)")
-    add("--seed", type=int, help="random seed of the held-out share, and of the sample order of --solver sgd")
+    add(
+        "--seed",
+        type=int,
+        help="random seed of the held-out share, and of the sample order of --solver sgd (default: 0)",
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -121,7 +125,7 @@ def run(arguments: argparse.Namespace) -> int:
         losses = result.history["validation_loss"]
         facts["validation_loss"] = float(losses.min() if arguments.early_stopping else losses[-1])
         lines.append(f"held-out log-loss: {facts['validation_loss']:.4f}")
-    print_report(arguments, [*lines, f"model: {saved}"], facts | {"model": saved})
+    print_report(arguments, [*lines, *model_lines(saved)], facts | {"model": saved})
     return code or fit_exit_code(result, warned)
 
 

@@ -12,9 +12,24 @@ NOT_WITH_FIRTH = ("l1", "grouped", "unpenalised", "bounds", "class_weight", "lab
 
 def check_options(arguments: argparse.Namespace) -> None:
     """Raise an InputValueError for options that do not go together."""
-    error = _of_held_out(arguments) or _of_firth(arguments) or _of_solver(arguments) or _of_others(arguments)
+    error = (
+        _of_cache(arguments)
+        or _of_held_out(arguments)
+        or _of_firth(arguments)
+        or _of_solver(arguments)
+        or _of_others(arguments)
+    )
     if error is not None:
         raise InputValueError(error)
+
+
+def _of_cache(arguments: argparse.Namespace) -> str | None:
+    if arguments.cache is None:
+        return None
+    existing = next((path for path in (arguments.cache, *arguments.cache.parents) if path.exists()), None)
+    if existing is None or existing.is_dir():
+        return None
+    return f"--cache is the folder for a copy of the rows, but {existing} is a file; name a folder."
 
 
 def _of_held_out(arguments: argparse.Namespace) -> str | None:

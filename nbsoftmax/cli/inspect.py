@@ -74,7 +74,7 @@ def _lines(model: SoftmaxModel, largest: dict[str, list[dict[str, Any]]], unused
         lines += ["", "columns of its tables", *(f"  {line}" for line in described[:MOST_COLUMNS])]
         more = len(described) - MOST_COLUMNS
         lines += [f"  and {more} more"] if more > 0 else []
-    if model.training is not None:
+    if model.training:
         lines += ["", "how it was trained"]
         width = max(map(len, model.training))
         lines += [f"  {name:{width}}  {format_number(value)}" for name, value in model.training.items()]

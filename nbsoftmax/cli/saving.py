@@ -69,6 +69,11 @@ def save_model(result: FitResult, model: SoftmaxModel, out: Path) -> tuple[str |
     return str(target), code
 
 
+def model_lines(saved: str | None) -> list[str]:
+    """The line of a report that names the file of the model, if there is one."""
+    return [] if saved is None else [f"model: {saved}"]
+
+
 def _partial(out: Path) -> Path:
     """Return the file for the model of an interrupted fit."""
     return out.with_name(f"{out.stem}.partial{out.suffix}")

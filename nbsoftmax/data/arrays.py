@@ -41,7 +41,12 @@ def read_npz(
     with loaded(path) as (source, arrays):
         if isinstance(arrays, np.ndarray):
             raise InputValueError(f"{source} holds a single array; expected X and labels, as written by np.savez.")
+        members = arrays.zip.namelist()
         for name in ("X", target, weight):
+            if name is not None and name in members:  # NumPy would take it for the array, or return its bytes
+                raise InputValueError(
+                    f"{source} has a member {name!r}, not {name + '.npy'!r}; save the arrays by np.savez."
+                )
             if name is not None and name not in arrays.files:
                 model = " (it is a model; data are expected)" if {"format", "coef"} <= set(arrays.files) else ""
                 raise InputValueError(

@@ -2,8 +2,8 @@
 
 Later passes, and later fits, read it by memory map, without decoding. It is written during the first pass, under a
 temporary name, and renamed at its end. Its name is a digest of the files, of their sizes and times of change, and of
-the options of the source, so that a copy of other data is never read. A checksum of each block is compared when it is
-read for the first time.
+the options of the source, so that a copy of other data is never read. When a block is read for the first time, the
+structure of its columns is validated, before they are used, and then its checksum is compared.
 
 Text is always copied. Another format is copied unless its first blocks are decoded faster than MAPPED, which is about
 the rate at which one core reads a mapped file: from then on a copy would save nothing.
@@ -28,7 +28,7 @@ from nbsoftmax.data.blocks import Block, CodedLabels
 from nbsoftmax.data.roles import Roles, of_arrow
 from nbsoftmax.files import WriteFailures, file_name, whole_file
 
-FORMAT = "nbsoftmax blocks 1"
+FORMAT = "nbsoftmax blocks 2"
 MAPPED = 5e9  # bytes per second
 TRIED = 4  # blocks after which the rate of decoding is known
 Names = tuple[str, ...] | None
@@ -60,7 +60,7 @@ class BlockCache:
             return found
         try:
             found = CachedBlocks(path)
-        except (OSError, ValueError, KeyError):  # none, or cut off: pyarrow's errors are ValueErrors
+        except _unreadable():  # none, or a damaged one
             return None
         self._opened[dtype] = found
         self._note = self._note or f"read from the copy in {self._folder}"
@@ -130,7 +130,7 @@ class CachedBlocks:
         pa = arrow()
         self.path, self.damaged = path, False
         self._file = pa.ipc.open_file(pa.memory_map(path))
-        about = json.loads(self._file.schema.metadata[b"nbsoftmax"])
+        about = json.loads((self._file.schema.metadata or {})[b"nbsoftmax"])
         self.names: Names = None if about is None else tuple(about)
         columns = {name: name for name in ("y", "sample_weight", "offset") if name in self._file.schema.names}
         self._roles = Roles(columns.get("y"), ("X",), columns.get("sample_weight"), columns.get("offset"))
@@ -152,11 +152,13 @@ class CachedBlocks:
         """The block number i; None if it is damaged."""
         try:
             found = self._file.get_batch_with_custom_metadata(i)
+            if i not in self._checked:
+                found.batch.validate(full=True)  # casts of text with damaged offsets would end the process
             block = Block(*of_arrow(found.batch, self._roles)[:4])
             if i not in self._checked:
-                self.damaged = int(found.custom_metadata[b"crc32"]) != _checksum(block)
+                self.damaged = int(found.custom_metadata[b"crc32"]) != _checksum(block, self.names)
                 self._checked.add(i)
-        except (OSError, ValueError, KeyError, TypeError):
+        except _unreadable():
             self.damaged = True
         return None if self.damaged else block
 
@@ -169,12 +171,12 @@ class _Writer:
         self._open = ExitStack()
         file = self._open.enter_context(whole_file(path))
         schema = _batch(first).schema.with_metadata({"nbsoftmax": json.dumps(names)})
-        self._schema, self._batches = schema, arrow().ipc.new_file(file, schema)
+        self._schema, self._batches, self._names = schema, arrow().ipc.new_file(file, schema), names
 
     def add(self, block: Block) -> None:
         """Write a block."""
         batch = _batch(block).replace_schema_metadata(self._schema.metadata)
-        self._batches.write_batch(batch, custom_metadata={"crc32": str(_checksum(block))})
+        self._batches.write_batch(batch, custom_metadata={"crc32": str(_checksum(block, self._names))})
 
     def finish(self) -> None:
         """Give the file its name."""
@@ -210,7 +212,13 @@ def _column(array: Any) -> Any:
     return pa.FixedSizeListArray.from_arrays(pa.array(np.ascontiguousarray(array).reshape(-1)), array.shape[1])
 
 
-def _checksum(block: Block) -> int:
+def _unreadable() -> tuple[type[BaseException], ...]:
+    """What pyarrow, json and the conversion to a block raise for a damaged copy."""
+    return OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError, arrow().ArrowException
+
+
+def _checksum(block: Block, names: Names) -> int:
+    """The checksum of the numbers of a block, of the type and shape of X, and of the names of the features."""
     y: tuple[Any, ...] = (block.y,)
     if isinstance(block.y, CodedLabels):  # whatever the order of its table
         labels = [str(label) for label in block.y.labels.tolist()]
@@ -218,7 +226,7 @@ def _checksum(block: Block) -> int:
         rank: NDArray[Any] = np.empty(len(labels), np.int64)
         rank[order] = np.arange(len(labels))
         y = rank[block.y.codes], np.frombuffer("\0".join(sorted(labels)).encode(), np.uint8)
-    found = 0
+    found = zlib.crc32(json.dumps([names, block.X.dtype.str, block.X.shape]).encode())
     for array in (block.X, *y, block.sample_weight, block.offset):
         if array is not None:
             found = zlib.crc32(np.ascontiguousarray(array).view(np.uint8).reshape(-1).data, found)

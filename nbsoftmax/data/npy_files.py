@@ -9,9 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from nbsoftmax.data.compression import recognise
 from nbsoftmax.data.cut import Batch
 from nbsoftmax.errors import InputTypeError, InputValueError, plain
 from nbsoftmax.files import file_name, one_line
+from nbsoftmax.npz import NPY, ZIP
 from nbsoftmax.validation.arrays import as_float64s, check_shape
 
 COPIED = 2**14  # rows of columns that do not follow one another, which are copied at a time
@@ -97,11 +99,12 @@ def _cut(array: NDArray[Any] | None, rows: slice) -> NDArray[Any] | None:
 
 
 def _mapped(path: str, *, dims: int | None = None) -> NDArray[Any]:
+    _check_start(path)
     try:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (ValueError, EOFError, OSError) as error:
-        if isinstance(error, FileNotFoundError):
-            raise FileNotFoundError(f"there is no file {path!r}.") from None
+    except MemoryError:
+        raise
+    except Exception as error:  # for an odd header NumPy raises almost anything
         raise InputValueError(f"{path} is not a .npy file, or a damaged one ({one_line(error)}).") from None
     if not isinstance(array, np.ndarray):  # an .npz file
         array.close()
@@ -111,6 +114,23 @@ def _mapped(path: str, *, dims: int | None = None) -> NDArray[Any]:
     if array.ndim == 0:
         raise InputValueError(f"{path} holds a single number, expected an array with one entry for each row.")
     return np.asarray(array)
+
+
+def _check_start(path: str) -> None:
+    """Refuse a file that does not begin like one of NumPy, which NumPy would take for a pickle."""
+    try:
+        with open(path, "rb") as file:
+            start = file.read(16)
+    except FileNotFoundError:
+        raise FileNotFoundError(f"there is no file {path!r}.") from None
+    method = recognise(start)
+    if method is not None:
+        raise InputValueError(
+            f"{path} is compressed by {method}, and only .npy files that are not compressed can be read block by "
+            "block; decompress it."
+        )
+    if not start.startswith((NPY, ZIP)):
+        raise InputValueError(f"{path} is not a NumPy file; expected a .npy file, as written by np.save.")
 
 
 def _beside(name: str, given: Any, paths: Sequence[str], n_columns: int) -> list[str] | int | None:

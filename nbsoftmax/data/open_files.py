@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob as globs
 import os
+import stat
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -142,16 +143,29 @@ def files_of(path: Any) -> list[str]:
         elif os.path.exists(given) or not globs.has_magic(given):
             some = [given]
         else:
-            some = sorted(name for name in globs.glob(given, recursive=True) if os.path.isfile(name))
+            some = sorted(name for name in globs.glob(given, recursive=True) if not os.path.isdir(name))
         if not some:
             raise InputValueError(f"there is no file {given!r}; give the names of files, a folder or a pattern.")
         found += some
     if not found:
         raise InputValueError("path is an empty list; give the name of a file.")
     for name in found:
-        if not os.path.isfile(name):
-            raise FileNotFoundError(f"there is no file {name!r}.")
+        _check_file(name)
     return found
+
+
+def _check_file(name: str) -> None:
+    """Refuse what is no regular file, and a file without content, such as one whose writer has failed."""
+    try:
+        status = os.stat(name)
+    except (FileNotFoundError, NotADirectoryError):
+        raise FileNotFoundError(f"there is no file {name!r}.") from None
+    if not stat.S_ISREG(status.st_mode):
+        raise InputValueError(
+            f"{name} is a pipe or a device, not a regular file, and can be read only once; write its content to a file."
+        )
+    if status.st_size == 0:
+        raise InputValueError(f"{name} is empty (0 bytes); write it again, or leave it out.")
 
 
 def _visible_files(folder: str) -> Iterator[str]:

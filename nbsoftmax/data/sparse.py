@@ -54,6 +54,11 @@ def read_svmlight(
     with opened(path) as source:
         try:
             X, y = load_svmlight_file(source.file, zero_based=True)
+        except OverflowError:
+            raise InputValueError(
+                f"{source.name} cannot be read as an svmlight file: it has the number of a feature that is too large; "
+                "expected numbers below 2147483648 (2^31)."
+            ) from None
         except ValueError as error:
             raise InputValueError(
                 f"{source.name} cannot be read as an svmlight file ({one_line(error)}); expected lines of a label and "

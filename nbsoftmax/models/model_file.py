@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nbsoftmax.encoding import AnyEncoding, encoding_of
-from nbsoftmax.errors import InputTypeError, InputValueError
+from nbsoftmax.errors import InputTypeError, InputValueError, plain
 from nbsoftmax.files import file_name, one_line
 from nbsoftmax.npz import read_npz, write_npz
 from nbsoftmax.validation import Float64s
@@ -93,12 +93,21 @@ def read_model(path: str | os.PathLike[str], build: Callable[..., Model]) -> Mod
 
 
 def _parts(arrays: Mapping[str, NDArray[Any]]) -> tuple[Any, ...]:
-    names = tuple(_texts(arrays["feature_names"])) if arrays["has_names"] else None
+    has_names = arrays["has_names"]
+    if has_names.shape != () or has_names.dtype != np.bool_:
+        raise ValueError(f"has_names is {plain(has_names.tolist())}, expected True or False")
+    names = tuple(_texts("feature_names", arrays["feature_names"])) if has_names else None
     training = json.loads(str(arrays["training"])) if "training" in arrays else None  # absent in older files
+    if not isinstance(training, (dict, type(None))):
+        raise ValueError(f"training is {plain(training)}, expected a JSON object or null")
     encoding = encoding_of(json.loads(str(arrays["encoding"]))) if "encoding" in arrays else None
     classes = arrays["classes"]
+    if classes.ndim > 1:
+        raise ValueError(f"classes has the shape {classes.shape}, expected (n_classes,)")
     if classes.ndim == 0:
-        classes = np.array(_texts(classes), np.dtypes.StringDType() if hasattr(np.dtypes, "StringDType") else object)
+        classes = np.array(
+            _texts("classes", classes), np.dtypes.StringDType() if hasattr(np.dtypes, "StringDType") else object
+        )
     return arrays["coef"], arrays["intercept"], classes, names, training, encoding
 
 
@@ -109,6 +118,9 @@ def _text_array(texts: Any) -> NDArray[np.str_]:
     return np.asarray(json.dumps(list(texts))) if as_json else array
 
 
-def _texts(array: NDArray[Any]) -> list[str]:
+def _texts(name: str, array: NDArray[Any]) -> list[str]:
     """The inverse of `_text_array`."""
-    return [str(text) for text in (json.loads(str(array)) if array.ndim == 0 else array)]
+    texts = json.loads(str(array)) if array.ndim == 0 else array.tolist()
+    if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
+        raise ValueError(f"{name} is {plain(texts)}, expected a list of text")
+    return texts

@@ -18,6 +18,7 @@ from nbsoftmax.errors import InputTypeError, InputValueError, listed, plain
 from nbsoftmax.files import whole_file
 from nbsoftmax.kernels.predict import BEST, LOG_PROBA, LOGITS, PROBA
 from nbsoftmax.models.display import MOST_LISTED, Displayed, Table, counted
+from nbsoftmax.models.feature_names import checked_names
 from nbsoftmax.models.in_blocks import accuracy_in_blocks, in_blocks, refuse_offset
 from nbsoftmax.models.model_file import read_model, write_model
 from nbsoftmax.models.onnx import onnx_graph
@@ -85,13 +86,7 @@ class SoftmaxModel(Displayed):
         n_features = w.shape[1] if w.ndim == 2 else 0
         w = validation.finite("coef", w, (labels.size, n_features), meaning="(n_classes, n_features)")
         b = validation.finite("intercept", intercept, (labels.size,), meaning="one intercept for each class")
-        names = None if feature_names is None else tuple(map(str, feature_names))
-        if encoding is not None and names != encoding.names:
-            raise InputValueError(f"feature_names is {plain(names)}, but the encoding makes {plain(encoding.names)}.")
-        if names is not None and len(names) != n_features:
-            raise InputValueError(
-                f"feature_names has {len(names)} names, but coef has {n_features} columns; give one name a column."
-            )
+        names = checked_names(feature_names, n_features, encoding)
         metadata = None if training is None else dict(training)
         w, b = (array.copy() if array is given else array for array, given in ((w, coef), (b, intercept)))
         made = {"feature_names": names, "training": metadata, "encoding": encoding}

@@ -1,4 +1,4 @@
-"""Signals during a fit: Ctrl-C is recorded, SIGTERM saves.
+"""Signals: Ctrl-C during a fit is recorded, SIGTERM saves its state, and the end of a command removes unfinished files.
 
 Python raises KeyboardInterrupt in the code that the main thread is executing. If that is a destructor or another
 callback, such as those of Dask's futures, the exception is printed and ignored, and the fit would continue. With the
@@ -7,11 +7,14 @@ record, the fit ends after the current iteration.
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
+
+from nbsoftmax.files import remove_unfinished
 
 Handler = Callable[[int, FrameType | None], None]
 
@@ -53,11 +56,31 @@ def saved_on_termination(save: Callable[[], None]) -> Iterator[None]:
             if callable(previous):
                 previous(number, frame)
             else:
-                signal.signal(number, signal.SIG_DFL)
-                signal.raise_signal(number)
+                _end(number, frame)
 
     with _handled(signal.SIGTERM, handler):
         yield
+
+
+@contextmanager
+def removed_on_termination() -> Iterator[None]:
+    """Within this context SIGTERM removes the temporary files of outputs before it ends the process.
+
+    Nothing changes outside the main thread, or if the program handles or ignores SIGTERM itself.
+    """
+    if not _in_main_thread() or signal.getsignal(signal.SIGTERM) != signal.SIG_DFL:
+        yield
+        return
+    with _handled(signal.SIGTERM, _end):
+        yield
+
+
+def _end(number: int, frame: FrameType | None) -> None:
+    """End the process by a signal, without the temporary files of outputs."""
+    remove_unfinished()
+    signal.signal(number, signal.SIG_DFL)
+    signal.raise_signal(number)
+    os._exit(128 + number)  # the first process of a container ignores the signal
 
 
 def _in_main_thread() -> bool:

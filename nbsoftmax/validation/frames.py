@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nbsoftmax.errors import InputTypeError, InputValueError, plain
+from nbsoftmax.validation.wide_integers import is_wide, narrowed
 
 # Advice for a column that is not numeric, by a word in the name of its dtype.
 ENCODERS = "OneHotEncoder, get_dummies, nbs.TableOptions"
@@ -125,8 +126,9 @@ def column(name: str, a: Any) -> Any:
     if _is(a, "polars", "Series"):
         if a.null_count():
             _refuse_missing(name, a.is_null().to_numpy())
-        decimal = str(a.dtype).startswith("Decimal")
-        return (a.cast(sys.modules["polars"].Float64) if decimal else a).to_numpy()
+        if str(a.dtype).startswith("Decimal"):
+            a = a.cast(sys.modules["polars"].Float64)
+        return narrowed(a) if is_wide(a) else a.to_numpy()
     if _is(a, "pyarrow", "Array", "ChunkedArray"):
         if a.null_count:
             _refuse_missing(name, np.asarray(a.is_null()))

@@ -36,6 +36,29 @@ def test_cv_counts_features_if_some_are_left_out(flowers, tmp_path, capsys):
     assert json.loads(capsys.readouterr().out)["n_features"] == [[0.0] * 3, [2.0] * 3]
 
 
+@pytest.mark.parametrize(
+    ("Cs", "side"), [((1e-4, 0.01), "largest"), ((10, 1e4, 100), "smallest"), ((1e-4, 1, 1e6), ""), ((1,), "")], ids=str
+)
+def test_cv_warns_if_the_best_c_is_the_last_on_one_side(tmp_path, capsys, Cs, side):
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(120, 2))
+    np.savez(tmp_path / "d.npz", X=X, y=(X[:, 0] + 2 * rng.logistic(size=120) > 0).astype(int))
+    assert run("cv", tmp_path / "d.npz", "--Cs", *Cs, "--folds", 3) == 0
+    way = "larger" if side == "largest" else "smaller"
+    line = f"nbsoftmax: warning: the best C is the {side} of those compared; try {way} ones with --Cs.\n"
+    assert capsys.readouterr().err == (line if side else "")
+
+
+def test_cv_does_not_advise_a_stronger_penalty_than_one_that_leaves_out_all_features(tmp_path, capsys):
+    rng = np.random.default_rng(1)
+    np.savez(tmp_path / "d.npz", X=rng.normal(size=(120, 2)), y=rng.integers(0, 2, 120))
+    options = "--Cs", 1e-5, 1, "--l1-ratio", 1, "--folds", 3, "--json"
+    assert run("cv", tmp_path / "d.npz", *options) == 0
+    out, err = capsys.readouterr()
+    assert json.loads(out)["best"] == 0
+    assert err == ""
+
+
 def test_cv_whose_last_fit_has_not_converged_exits_with_1(flowers, capsys, monkeypatch):
     monkeypatch.setattr(newton_cg, "MAX_ITER", 1)
     assert run("cv", flowers[0], "--target", "species", "--Cs", 1e4, "--folds", 2) == 1

@@ -28,3 +28,9 @@ def test_inspect_says_what_is_in_a_model(model, tmp_path, capsys):
     nbs.SoftmaxModel([[1.0], [2.0]], [0, 0], [0, 1]).save(tmp_path / "bare.npz")
     assert run("inspect", tmp_path / "bare.npz") == 0
     assert "how it was trained" not in capsys.readouterr().out
+
+
+def test_inspect_shows_a_model_whose_training_metadata_are_empty(tmp_path, capsys):
+    nbs.SoftmaxModel([[1.0], [2.0]], [0, 0], [0, 1], training={}).save(tmp_path / "bare.npz")
+    assert run("inspect", tmp_path / "bare.npz") == 0
+    assert "how it was trained" not in capsys.readouterr().out

@@ -1,6 +1,8 @@
 """Ctrl-C: what is saved, and the exit code."""
 
 import json
+import os
+import signal
 
 import pytest
 
@@ -8,6 +10,7 @@ import nbsoftmax as nbs
 from nbsoftmax.data import tables
 from nbsoftmax.selection import cross_validation
 from nbsoftmax.training import callbacks
+from tests import processes
 from tests.cli.commands import run
 
 
@@ -53,6 +56,46 @@ def test_ctrl_c_outside_a_fit_and_during_the_demo_is_130(flowers, tmp_path, caps
     monkeypatch.setattr(callbacks, "ProgressBar", CtrlCAtTheThird)
     assert run("demo", "--out", tmp_path) == 130
     assert [path.name for path in tmp_path.glob("digits*")] == ["digits-model.partial.npz"]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="Windows ends a process without calling its handlers")
+@pytest.mark.parametrize("existing", [True, False])
+def test_sigterm_leaves_no_unfinished_output(model, flowers, tmp_path, existing):
+    out = tmp_path / "predicted.csv"
+    if existing:
+        out.write_text("old")
+    before = set(tmp_path.iterdir())
+    script = """
+        import os, signal, sys
+        from nbsoftmax import SoftmaxModel, cli
+
+        def terminated(*_, **__):
+            assert any(name.startswith(".nbsoftmax-") for name in os.listdir(os.path.dirname(sys.argv[1])))
+            signal.raise_signal(signal.SIGTERM)
+
+        SoftmaxModel.predict = terminated
+        cli.main(["predict", *sys.argv[1:]])
+    """
+    done = processes.run(script, str(model), str(flowers[0]), "--out", str(out))
+    assert (done.returncode, done.stderr) == (-signal.SIGTERM, "")  # 143 in a shell
+    assert set(tmp_path.iterdir()) == before
+    assert not existing or out.read_text() == "old"
+
+
+@pytest.mark.skipif(os.name != "posix", reason="Windows has other signals")
+def test_a_program_keeps_its_handler_of_sigterm_when_it_runs_a_command(model, capsys):
+    def own(*_):
+        pass
+
+    before = signal.getsignal(signal.SIGTERM)
+    assert run("inspect", model) == 0
+    assert signal.getsignal(signal.SIGTERM) == before
+    signal.signal(signal.SIGTERM, own)
+    try:
+        assert run("inspect", model) == 0
+        assert signal.getsignal(signal.SIGTERM) is own
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 class CtrlCAtTheThird:

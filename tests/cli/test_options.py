@@ -117,3 +117,13 @@ def test_an_option_of_the_command_line_takes_the_place_of_those_in_the_file_that
     assert run(*fit, "--C", 2, "--drop", "width") == 0
     expected = nbs.Trainer(l2=1 / (2 * len(y))).fit(X[:, :1], y).model.coef
     assert np.array_equal(nbs.SoftmaxModel.load(tmp_path / "m.npz").coef, expected)
+
+
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [("cv", "Compare values of C, the inverse"), ("cv", "log-loss of held-out folds"), ("fit", "sgd (default: 0)")],
+)
+def test_help_says_what_cv_compares_and_the_default_seed(command, said, capsys):
+    with pytest.raises(SystemExit):
+        run(command, "--help")
+    assert said in " ".join(capsys.readouterr().out.split())

@@ -50,8 +50,13 @@ def test_a_model_that_nothing_can_hold_is_said_to_be_lost(table, tmp_path, capsy
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     before = sorted(os.listdir(tmp_path))
     monkeypatch.setattr(nbs.SoftmaxModel, "save", full)
-    assert fit(table, tmp_path / "m.npz") == 1
-    assert "the model is lost" in capsys.readouterr().err
+    for command in ("fit", "cv"):
+        options = ("--l2", 0.1, "--quiet") if command == "fit" else ("--Cs", 1, "--folds", 2)
+        assert run(command, table, "--target", "c", "--out", tmp_path / "m.npz", *options) == 1
+        out, err = capsys.readouterr()
+        assert "the model is lost" in err
+        assert "converged after" in out
+        assert "model:" not in out
     assert sorted(os.listdir(tmp_path)) == before
 
 

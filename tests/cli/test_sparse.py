@@ -154,6 +154,8 @@ def test_mistakes_are_refused_in_one_line(files, capsys):
     assert "but X is sparse" in refused(capsys, "fit", lines, "--device", "cuda", *fit)
     (files / "bad.svm").write_text("1 2:3 1:4\n2 1:x\n")
     assert "cannot be read as an svmlight file" in refused(capsys, "fit", files / "bad.svm", *fit)
+    (files / "far.svm").write_text("1 2147483648:3\n2 1:1\n")
+    assert "far.svm cannot be read as an svmlight file" in refused(capsys, "fit", files / "far.svm", *fit)
     (files / "nan.svm").write_text("1 1:3 2:4\n2 1:1 2:nan\n")
     assert "nan at row 1, column 1" in refused(capsys, "fit", files / "nan.svm", *fit)
     (files / "prices.svm").write_text("1.5 1:3 2:4\n2 1:1 2:0\n")

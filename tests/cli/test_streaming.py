@@ -1,6 +1,7 @@
 """`fit` of files that are read block by block: the model is that of all rows in memory."""
 
 import json
+import os
 
 import numpy as np
 import pytest
@@ -198,6 +199,38 @@ def test_text_files_of_other_forms_and_a_useless_cache_are_refused(tmp_path, cap
     np.save(tmp_path / "y.npy", [0, 1, 0, 1])
     given = "fit", tmp_path / "X.npy", "--labels", tmp_path / "y.npy", "--stream", "--cache", tmp_path / "c", *out
     assert "--cache is for files that must be decoded" in refused(capsys, *given)
+    (tmp_path / "file").write_text("")
+    for folder in (tmp_path / "file", tmp_path / "file" / "below"):
+        given = "fit", tmp_path / "X.npy", "--labels", tmp_path / "y.npy", "--stream", "--cache", folder, *out
+        assert f"--cache is the folder for a copy of the rows, but {tmp_path / 'file'} is a file" in refused(
+            capsys, *given
+        )
+
+
+@pytest.mark.parametrize("kind", ["parquet", "csv"])
+@pytest.mark.parametrize("command", ["fit", "cv", "predict", "evaluate"])
+def test_an_empty_file_and_a_pipe_among_others_are_refused_by_name(parts, tmp_path, capsys, command, kind):
+    from pyarrow import csv
+
+    table = parquet.read_table(next(parts[0].iterdir()))
+    (tmp_path / "in").mkdir()
+    first, odd = tmp_path / "in" / f"a.{kind}", tmp_path / "in" / f"b.{kind}"
+    (csv.write_csv if kind == "csv" else parquet.write_table)(table, first)
+    options = "--target", "species", "--out", tmp_path / "m.npz"
+    assert run("fit", first, *options, "--quiet") == 0
+    capsys.readouterr()
+    given = {
+        "fit": ("fit", tmp_path / "in", *options),
+        "cv": ("cv", tmp_path / "in", *options),
+        "predict": ("predict", tmp_path / "m.npz", first, odd),
+        "evaluate": ("evaluate", tmp_path / "m.npz", tmp_path / "in", "--target", "species"),
+    }[command]
+    odd.touch()
+    assert f"{odd} is empty (0 bytes)" in refused(capsys, *given)
+    odd.unlink()
+    if hasattr(os, "mkfifo"):
+        os.mkfifo(odd)
+        assert f"{odd} is a pipe" in refused(capsys, *given)
 
 
 @pytest.mark.parametrize("command", ["fit", "cv"])

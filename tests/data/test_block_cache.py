@@ -127,6 +127,31 @@ def test_a_copy_with_a_damaged_weight_or_offset_is_made_again(role, path):
     assert copy.read_bytes() == content
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs processes that end quickly")
+def test_a_copy_with_a_damaged_offset_or_name_or_type_is_made_again(tmp_path):
+    """Damaged offsets of texts ended the process; each damage is read by a process of its own."""
+    path = write(tmp_path / "t.csv", table().slice(0, 8))
+    plain = together(opened(path))
+    (copy,) = copies(path)
+    content = copy.read_bytes()
+    offsets = content.index(np.arange(0, 15, 3, dtype=np.int32).tobytes())
+    names = [at for at in range(len(content)) if content.startswith(b'"f1"', at)]
+    for at in [*range(8, len(content), 53), *range(offsets, offsets + 36, 3), *(at + 1 for at in names)]:
+        copy.write_bytes(content[:at] + bytes([content[at] ^ 0x41]) + content[at + 1 :])
+        child = os.fork()
+        if child == 0:
+            code = 1
+            try:
+                source = opened(path)
+                same(together(source)[:3], plain[:3])
+                assert source.feature_names == tuple(f"f{j}" for j in range(N))
+                code = 0
+            finally:
+                os._exit(code)
+        assert os.waitpid(child, 0)[1] == 0, at
+        copy.write_bytes(content)
+
+
 def test_an_interrupted_pass_leaves_nothing(path):
     blocks = opened(path).blocks()
     next(blocks)

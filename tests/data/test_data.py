@@ -1,5 +1,7 @@
 """NumPy files and the digits of the demo."""
 
+import zipfile
+
 import numpy as np
 import pytest
 
@@ -12,6 +14,17 @@ def test_a_text_file_is_no_numpy_file(tmp_path):
     with pytest.raises(nbs.InputValueError, match="not a NumPy file") as caught:
         arrays.read_npy(tmp_path / "X.npy")
     assert "pickle" not in str(caught.value)
+
+
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+def test_npz_files_with_a_member_twice_or_without_npy_are_refused(tmp_path):
+    path = tmp_path / "d.npz"
+    for name, said in (("y.npy", "two members with the name 'y.npy'"), ("X", "has a member 'X', not 'X.npy'")):
+        np.savez(path, X=np.eye(3), y=[0, 1, 0])
+        with zipfile.ZipFile(path, "a") as archive:
+            archive.writestr(name, archive.read("X.npy"))
+        with pytest.raises(nbs.InputValueError, match=rf"d\.npz .*{said}"):
+            arrays.read_npz(path, target="y")
 
 
 def test_npy_and_npz_are_read_and_never_unpickled(tmp_path):

@@ -1,5 +1,9 @@
 """`nbs.data.open`: every format gives the rows that were written, and bad files are named."""
 
+import gzip
+import os
+import pickle
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -72,6 +76,51 @@ def test_npy_files_are_mapped_and_not_copied(tmp_path):
     np.testing.assert_array_equal(np.concatenate([block.offset for block in blocks]), X[:, :3])
     copied = [block.X.flags.writeable for block in blocks]
     assert copied == [i == 2 for i in range(7)]  # a block with rows of both files
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.parquet", "a.feather", "a.npy"])
+@pytest.mark.parametrize("given", ["files", "folder", "pattern"])
+def test_an_empty_file_and_a_pipe_among_others_are_refused_by_name(name, given, tmp_path):
+    if name == "a.npy":
+        np.save(tmp_path / name, X)
+    else:
+        write(tmp_path / name)
+    odd = tmp_path / name.replace("a", "b", 1)
+    paths = {"files": [tmp_path / name, odd], "folder": tmp_path, "pattern": str(tmp_path / "*")}
+    odd.touch()
+    with pytest.raises(nbs.InputValueError, match=r"/b\.\w+ is empty"):
+        nbs.data.open(paths[given])
+    odd.unlink()
+    if hasattr(os, "mkfifo"):
+        os.mkfifo(odd)
+        with pytest.raises(nbs.InputValueError, match=r"/b\.\w+ is a pipe"):
+            nbs.data.open(paths[given])
+
+
+def npy(header):
+    header += " " * (-len(header) - 11) + "\n"
+    return b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header.encode() + bytes(240)
+
+
+ODD_NPY_FILES = {
+    "a truth value in the shape": (npy("{'descr': '<f8', 'fortran_order': False, 'shape': (True, 3)}"), "damaged"),
+    "unbalanced brackets": (npy("{'descr': '<f8', 'fortran_order': False, 'shape': ((2, 3)}"), "damaged"),
+    "a header that is no dict": (npy("[1, 2]"), "damaged"),
+    "compressed": (gzip.compress(npy("")), "compressed by gzip.*decompress"),
+    "a pickle": (pickle.dumps([1, 2]), "not a NumPy file"),
+    "empty": (b"", "empty"),
+    "text": (b"1,2\n3,4\n", "not a NumPy file"),
+}
+
+
+@pytest.mark.parametrize("case", ODD_NPY_FILES)
+def test_a_file_that_is_no_npy_file_is_refused_by_name(case, tmp_path):
+    content, said = ODD_NPY_FILES[case]
+    (tmp_path / "x.npy").write_bytes(content)
+    with pytest.raises(nbs.InputValueError, match=rf"x\.npy is .*{said}") as raised:
+        nbs.data.open(tmp_path / "x.npy")
+    assert "allow_pickle" not in str(raised.value)
+    assert "\n" not in str(raised.value)
 
 
 def test_a_column_of_an_npy_file_may_be_the_target(tmp_path):
@@ -195,7 +244,7 @@ def test_bad_files_and_arguments_are_named(case, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for name in ("t.parquet", "t.csv"):
         write(tmp_path / name)
-    (tmp_path / "t.xls").write_text("")
+    (tmp_path / "t.xls").write_text("no")
     (tmp_path / "text.parquet").write_text("no")
     (tmp_path / "mixed.csv").write_text("x,y\n" + "1,0\n2,1\n" * 300_000 + "2,1.5\n")
     (tmp_path / "missing.csv").write_text("x,z,y\n1,2,a\n2,3,\n")

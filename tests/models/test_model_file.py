@@ -154,3 +154,48 @@ def npy(value):
     file = io.BytesIO()
     np.save(file, np.asarray(value))
     return file.getvalue()
+
+
+ODD_MEMBERS = {
+    "training is a list": {"training": '["a"]'},
+    "training is a number": {"training": "3"},
+    "classes in a column": {"classes": [["a"], ["b"]]},
+    "classes in a dict": {"classes": '{"a": 1, "b": 2}'},
+    "classes in a text": {"classes": '"ab"'},
+    "classes of JSON that are no text": {"classes": "[1, 2]"},
+    "names in a dict": {"feature_names": '{"a": 1, "b": 2}'},
+    "names in a text": {"feature_names": '"ab"'},
+    "names in a table": {"feature_names": [["a"], ["b"]]},
+    "numbers as names": {"feature_names": [1.0, 2.0]},
+    "a name twice": {"feature_names": ["a", "a"]},
+    "has_names as text": {"has_names": "False"},
+    "several has_names": {"has_names": [True]},
+}
+
+
+@pytest.mark.parametrize("case", ODD_MEMBERS)
+def test_a_file_with_a_member_of_another_form_is_no_model(case, tmp_path):
+    good, bad = tmp_path / "good.npz", tmp_path / "bad.npz"
+    a_model(("a", "b"), names=("a", "b"), training={}).save(good)
+    nbs.SoftmaxModel.load(good)
+    ((name, value),) = ODD_MEMBERS[case].items()
+    damaged(good, f"{name}.npy", npy(value), bad)
+    with pytest.raises(nbs.InputValueError, match=rf"bad\.npz is not a model.*{name}") as raised:
+        nbs.SoftmaxModel.load(bad)
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+def test_a_file_with_two_members_of_one_name_is_no_model(tmp_path):
+    path = tmp_path / "m.npz"
+    a_model().save(path)
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr("coef.npy", npy(np.zeros((2, 2))))
+    with pytest.raises(nbs.InputValueError, match=r"m\.npz is not a model.*two members with the name 'coef\.npy'"):
+        nbs.SoftmaxModel.load(path)
+
+
+@pytest.mark.parametrize("names", ["ab", b"ab", {"a": 0, "b": 1}, ["a", "a"], [1, "1"]], ids=str)
+def test_names_of_features_that_are_no_list_of_distinct_names_are_refused(names):
+    with pytest.raises(nbs.InputError, match=r"^feature_names "):
+        a_model(names=names)

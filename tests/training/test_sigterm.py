@@ -1,5 +1,6 @@
 """SIGTERM saves the state of a fit before it ends the process."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -60,6 +61,22 @@ def test_a_process_that_sigterm_ends_leaves_a_checkpoint(tmp_path):
     assert (done.returncode, done.stderr) == (-signal.SIGTERM, "")
     with np.load(tmp_path / "c") as arrays:
         assert arrays["n_iter"] == 1  # the callbacks of the second have not all been called
+
+
+@pytest.mark.skipif(os.name != "posix", reason="Windows cannot remove a file that is open")
+def test_sigterm_during_a_fit_with_a_checkpoint_leaves_no_unfinished_file(tmp_path):
+    script = """
+        import signal, sys, numpy as np, nbsoftmax as nbs
+        from nbsoftmax.files import whole_file
+        X, y = np.random.default_rng(0).normal(size=(100, 3)), np.arange(100) % 3
+        with whole_file(sys.argv[1] + ".other"):
+            terminate = lambda now: now.n_iter == 2 and signal.raise_signal(signal.SIGTERM)
+            nbs.Trainer(solver="gd", l2=0.1, callbacks=[terminate]).fit(X, y, checkpoint=sys.argv[1])
+    """
+    command = [sys.executable, "-c", textwrap.dedent(script), str(tmp_path / "c")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    assert (done.returncode, done.stderr) == (-signal.SIGTERM, "")
+    assert [path.name for path in tmp_path.iterdir()] == ["c"]
 
 
 def test_handlers_of_sigterm_are_touched_only_in_the_main_thread_and_for_a_checkpoint(own_handler, tmp_path):

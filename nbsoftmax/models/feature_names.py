@@ -1,0 +1,35 @@
+"""The names of the features of a model."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any
+
+from nbsoftmax.encoding import AnyEncoding
+from nbsoftmax.errors import InputTypeError, InputValueError, plain
+
+
+def checked_names(given: Any, n_features: int, encoding: AnyEncoding | None) -> tuple[str, ...] | None:
+    """Check the names that a model is given: distinct, one for each feature, and those that its encoding makes.
+
+    Raises
+    ------
+    InputTypeError, InputValueError
+        For other names.
+    """
+    if isinstance(given, (str, bytes, Mapping)):
+        raise InputTypeError(f"feature_names is {plain(given)}, expected a list of names, one for each feature.")
+    names = None if given is None else tuple(map(str, given))
+    if encoding is not None and names != encoding.names:
+        raise InputValueError(f"feature_names is {plain(names)}, but the encoding makes {plain(encoding.names)}.")
+    if names is None:
+        return None
+    if len(names) != n_features:
+        raise InputValueError(
+            f"feature_names has {len(names)} names, but coef has {n_features} columns; give one name a column."
+        )
+    twice = next((name for name, n in Counter(names).items() if n > 1), None)
+    if twice is not None:
+        raise InputValueError(f"feature_names has {plain(twice)} twice; give each feature a name of its own.")
+    return names
