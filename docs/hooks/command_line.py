@@ -31,7 +31,8 @@ def page():
 def section(parser, what):
     """A command: what it does, how it is called, and tables of its arguments."""
     groups = "".join(table(group) for group in parser._action_groups if group._group_actions)
-    return f"## {parser.prog}\n\n{sentence(parser.description or what)}\n\n```text\n{parser.format_usage()}```\n\n{groups}"
+    does = sentence(parser.description or what)
+    return f"## {parser.prog}\n\n{does}\n\n```text\n{parser.format_usage()}```\n\n{groups}"
 
 
 def table(group):
