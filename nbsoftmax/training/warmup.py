@@ -203,10 +203,10 @@ def _square(_: Task) -> None:
 # --- sparse X --------------------------------------------------------------------------------------------
 
 
-def _sparse_rows(task: Task) -> tuple[Any, Any]:
+def _sparse_rows(task: Task, n_features: int = MANY) -> tuple[Any, Any]:
     from scipy.sparse import csr_array  # slow to import: loaded when it is used
 
-    X, y = _problem(task, 2 * MANY, MANY)
+    X, y = _problem(task, 2 * MANY, n_features)
     return csr_array(np.where(np.random.default_rng(1).uniform(size=X.shape) < 0.05, X, 0)), y
 
 
@@ -221,6 +221,7 @@ def _sparse(task: Task) -> None:
         backend.loss_and_grad(_params(backend))
         backend.hess_vec(_params(backend), _params(backend))
         backend.curvatures(_params(backend))
+        backend.margins(_params(backend), slice(0, 9))
         backend.frequent_gram(_params(backend), np.arange(9))
     if task.n_classes == FEW:
         Trainer(penalty="firth", max_iter=1).fit(X[:, :FEW], y)  # a Gram matrix of each class
@@ -241,9 +242,8 @@ def _sparse_l1(task: Task) -> None:
 
 
 def _conjugate(task: Task) -> None:
-    X, y = _sparse_rows(task)
-    X.resize((X.shape[0], 1000))  # a kernel adds up the vectors of so many parameters
-    Trainer(l2=0.1, max_iter=2).fit(X, y)
+    X, y = _sparse_rows(task, 1000)  # kernels add up the vectors of so many parameters
+    Trainer(l2=0.1, max_iter=1).fit(X, y)
 
 
 def _partial(task: Task) -> None:
