@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 from nbsoftmax.data.arrow import arrow, damage_named
 from nbsoftmax.data.cut import Batch
 from nbsoftmax.data.roles import Roles, TableRows, is_matrix
+from nbsoftmax.data.text_batches import TextBatches
 from nbsoftmax.data.text_labels import TextLabels
 from nbsoftmax.encoding import AnyEncoding, Learner, TableOptions
 from nbsoftmax.encoding.column import number
@@ -24,9 +24,6 @@ FORMATS = {
 }  # fmt: skip
 TEXT = ("csv", "tsv")  # formats of text
 BATCH_BYTES = 2**24  # of the numbers in a batch, if each takes 8
-# The error of pyarrow about a text in a column of another type.
-WRONG_VALUE = re.compile(r"In CSV column #(\d+): .*invalid value '(.*)'", re.DOTALL)
-READ_AHEAD = 4  # batches of text that pyarrow parses in advance
 
 
 class ArrowFiles:
@@ -53,7 +50,7 @@ class ArrowFiles:
         pa = arrow()
         self.paths, self._kind = paths, kind if kind in ("parquet", "arrow") else "text"
         self.seekable = kind == "arrow"
-        self._csv = _csv_format(kind) if self._kind == "text" else None
+        self._text_batches = TextBatches(_csv_format(kind)) if self._kind == "text" else None
         self._open: dict[str, Any] = {}  # Arrow files that have been opened
         self._lengths: dict[str, list[int]] = {}  # of the batches of Arrow files that have been read
         self._complete: set[str] = set()  # files of text that have all columns
@@ -64,7 +61,7 @@ class ArrowFiles:
         if known is not None:
             roles = replace(roles, features=known.columns)
         features = roles.of_columns(names)
-        if self._csv is not None:
+        if self._text_batches is not None:
             levels = known.level_columns if known is not None else () if table is None else table.categorical
             self._schema = pa.schema([_typed(field, roles.target, levels) for field in self._schema])
         types = [self._schema.field(name).type for name in features]
@@ -74,9 +71,9 @@ class ArrowFiles:
             arrow_dtype(features, types)
         self._roles = Roles(roles.target, features, roles.weight, roles.offset)
         self._labels: TextLabels | None = None
-        if self._csv is not None and isinstance(roles.target, str):
+        if self._text_batches is not None and isinstance(roles.target, str):
             name = paths[0] if len(paths) == 1 else f"the data in {paths[0]} and {len(paths) - 1} more"
-            missing = self._csv.default_fragment_scan_options.convert_options.null_values
+            missing = self._text_batches.missing
             self._labels = TextLabels(name, roles.target, self._texts_of_labels, missing, classes)
         self._columns = [*features, *roles.others()]
         self._batch_rows = max(64, min(2**17, BATCH_BYTES // (8 * len(features))))
@@ -90,7 +87,13 @@ class ArrowFiles:
 
         encoding = None if self.encoding is None else json.dumps(self.encoding.to_dict())
         classes = None if self._labels is None else ("labels of all rows", self._labels.classes)
-        return self._kind, self._roles, None if self._csv is None else pickle.dumps(self._csv), encoding, classes
+        return (
+            self._kind,
+            self._roles,
+            None if self._text_batches is None else pickle.dumps(self._text_batches.format),
+            encoding,
+            classes,
+        )
 
     def _learned(self, options: TableOptions, types: list[Any]) -> AnyEncoding | None:
         """The encoding of all rows; None if all features are numbers."""
@@ -102,8 +105,8 @@ class ArrowFiles:
                 for batch in self._read(path, 0):
                     learner.add(column_of_arrow(name, batch.column(name)) for name in features)
                     del batch
-        if self._csv is not None:
-            mark = self._csv.default_fragment_scan_options.convert_options.decimal_point
+        if self._text_batches is not None:
+            mark = self._text_batches.decimal
             learner.check_numbers(lambda text: number(text.replace(mark, ".")) is not None)
         learner.warn_of_dropped(stacklevel=5)
         return learner.encoding()
@@ -153,9 +156,8 @@ class ArrowFiles:
         if self._kind == "arrow":
             with pa.memory_map(path) as file:
                 return pa.ipc.open_file(file).schema
-        import pyarrow.dataset as ds
-
-        return ds.dataset(path, format=self._csv).schema
+        assert self._text_batches is not None
+        return self._text_batches.schema(path)
 
     def _read(self, path: str, skip: int) -> Iterator[Any]:
         """The RecordBatches of a file, without the rows to skip."""
@@ -173,24 +175,11 @@ class ArrowFiles:
 
     def _text(self, path: str, columns: list[str]) -> Iterator[Any]:
         """The RecordBatches of a text file, with these columns."""
-        import pyarrow.dataset as ds
-
+        assert self._text_batches is not None
         if path not in self._complete:  # pyarrow would read a column that the file lacks as missing values
             self._check_columns(path, self._schema_of(path))
             self._complete.add(path)
-        try:
-            yield from ds.dataset(path, schema=self._schema, format=self._csv).to_batches(
-                columns=columns, batch_size=self._batch_rows, batch_readahead=READ_AHEAD, fragment_readahead=1
-            )
-        except arrow().ArrowInvalid as error:
-            wrong = WRONG_VALUE.search(str(error))
-            if wrong is None:
-                raise
-            name = self._schema_of(path).names[int(wrong[1])]
-            raise InputValueError(
-                f"{path} has {plain(wrong[2])} in column {plain(name)}, whose first rows have no text; correct it, "
-                "name the column in `categorical` (--categorical) if its values are levels, or leave it out."
-            ) from None
+        yield from self._text_batches.read(path, self._schema, columns, self._batch_rows)
 
     def _check_columns(self, path: str, schema: Any) -> None:
         """Refuse a file that lacks a column of the first one."""

@@ -10,7 +10,6 @@ from __future__ import annotations
 import csv
 import io
 import os
-from codecs import BOM_UTF8
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence, Set
 from contextlib import closing
 from itertools import islice
@@ -21,6 +20,7 @@ import numpy as np
 
 from nbsoftmax.data.arrow import damage_named, require_pyarrow
 from nbsoftmax.data.dialect import DECIMAL_COMMA, RECORDS, THOUSANDS, TextFormat, TextOptions, sniff
+from nbsoftmax.data.quotes import Quotes
 from nbsoftmax.data.source import Source
 from nbsoftmax.encoding.column import CATEGORY, GROUPED, Column, is_truth
 from nbsoftmax.encoding.frames import column_of_arrow
@@ -38,7 +38,8 @@ class TextFile:
     Parameters
     ----------
     source : Source
-    options : TextOptions
+    options : TextOptions or TextFormat
+        What is known of the format, or the format.
     wanted : set of str
         Names of columns that are expected.
 
@@ -51,9 +52,9 @@ class TextFile:
         Estimate of the number of rows, rather too large, or 0 if the size of the file is not known.
     """
 
-    def __init__(self, source: Source, options: TextOptions, wanted: Set[str] = frozenset()) -> None:
+    def __init__(self, source: Source, options: TextOptions | TextFormat, wanted: Set[str] = frozenset()) -> None:
         self.name = source.name
-        self.format = sniff(source, options, wanted)
+        self.format = options if isinstance(options, TextFormat) else sniff(source, options, wanted)
         self.n_rows = _n_rows(source.file, self.format.row_size)
         self._source = source
 
@@ -100,14 +101,21 @@ class TextFile:
         return self._read_rewritten(types, collect)
 
     def _read_rewritten(self, types: Mapping[str, Any], collect: Callable[[Iterator[Any]], T]) -> T:
+        with closing(self.rewritten(types)) as batches, damage_named(self.name, "text"):
+            return collect(batches)
+
+    def rewritten(self, types: Mapping[str, Any], first_row: int = 0) -> Generator[Any, None, None]:
+        """Yield the RecordBatches of these columns from a row on, read by Python's csv module.
+
+        Texts are never null. Errors of pyarrow are about the columns in `types`.
+        """
         with closing(self._checked_rows(types)) as rows:
-            rewritten = _Rewritten(rows)
-            plain_format = TextFormat(tuple(types), 0, null=(), block_size=REWRITTEN_BLOCK)
+            content = _Rewritten(islice(rows, first_row, None))
+            plain_format = TextFormat(tuple(types), 0, null=self.format.null, block_size=REWRITTEN_BLOCK)
             try:
-                with damage_named(self.name, "text"):
-                    return collect(_batches(rewritten, plain_format, types))
+                yield from _batches(content, plain_format, types)
             finally:
-                rewritten.stop()
+                content.stop()
 
     def where(self, row: int, column: str) -> tuple[str, str]:
         """Return the line of a row for a message, and the field of a column; rows are counted from 0."""
@@ -123,7 +131,7 @@ class TextFile:
         n_rows = 0
         for batch in batches:
             n_rows += len(batch)
-            if content.n_quotes:
+            if content.quotes.n:
                 for name in texts:
                     distinct = batch.column(name).dictionary.to_pylist()
                     if any(text.lstrip().startswith(self.format.quote) for text in distinct):
@@ -132,11 +140,7 @@ class TextFile:
                 yield batch
         if n_rows == 0:
             self._refuse_no_rows()
-        if not content.n_quotes:
-            return
-        n_lines = n_rows + self.format.n_header_lines
-        has_plain_quotes = content.n_quotes == content.n_edges and content.n_quotes % 2 == 0
-        if has_plain_quotes and _n_lines(self._source.file) in {n_lines, n_lines - 1}:  # a last one may not end
+        if content.quotes.are_plain():
             return
         if sum(1 for _ in self.format.rows(self._source)) != n_rows:
             raise _DoubtfulError
@@ -179,10 +183,8 @@ class TextFile:
                 "correct it, or, in a fit, name the column with --categorical if its values are levels, or leave it "
                 "out with --drop"
             )
-        raise NotANumberError(
-            f"{self.name} line {line} has {plain(field)} in column {plain(column)}, expected a number; {advice}.",
-            column,
-        )
+        found = f"{self.name} line {line} has {plain(field)} in column {plain(column)}"
+        raise NotANumberError(f"{found}, expected a number; {advice}.", column, found)
 
     def _read(self, field: str) -> str | None:
         """A number in the form that pyarrow parses, empty if it is missing; None for text."""
@@ -241,11 +243,19 @@ def is_number(field: str) -> bool:
 
 
 class NotANumberError(InputValueError):
-    """A field that should be a number is text; `column` is the name of its column."""
+    """A field that should be a number is text.
 
-    def __init__(self, message: str, column: str = "") -> None:
+    Attributes
+    ----------
+    column : str
+        The name of its column.
+    found : str
+        The beginning of the message: what the file has, and where.
+    """
+
+    def __init__(self, message: str, column: str = "", found: str = "") -> None:
         super().__init__(message)
-        self.column = column
+        self.column, self.found = column, found
 
 
 class _DoubtfulError(Exception):
@@ -264,15 +274,6 @@ def _n_rows(file: IO[bytes], row_size: float) -> int:
         return int(1.05 * file.seek(0, os.SEEK_END) / row_size) + 1
     except OSError:  # compressed
         return 0
-
-
-def _n_lines(file: IO[bytes]) -> int:
-    """Number of ends of lines."""
-    file.seek(0)
-    feeds = returns = 0
-    while block := file.read(2**20):
-        feeds, returns = feeds + block.count(b"\n"), returns + block.count(b"\r")
-    return max(feeds, returns)
 
 
 class _Content:
@@ -301,26 +302,16 @@ class _Content:
 
 
 class _Counted(_Content):
-    """The content of a file from its beginning; counts quotes, and those of them that are at the edges of fields."""
+    """The content of a file from its beginning, with its quotes."""
 
     def __init__(self, file: IO[bytes], format_: TextFormat) -> None:
         super().__init__()
         file.seek(0)
-        self._file, self._quote = file, format_.quote.encode()
-        ends = (format_.separator.encode(), b"\n", b"\r")
-        self._edges = [pair for end in ends for pair in (end + self._quote, self._quote + end)]
-        self._last = b"\n"
-        self.n_quotes = self.n_edges = 0
+        self._file, self.quotes = file, Quotes(format_.separator, format_.quote)
 
     def _read(self, size: int) -> bytes:
         block = self._file.read(size)
-        if self._quote and self._quote in block:
-            self.n_quotes += block.count(self._quote)
-            content = self._last + block.removeprefix(BOM_UTF8)
-            self.n_edges += sum(map(content.count, self._edges))
-        elif not block and self._last == self._quote:
-            self.n_edges += 1
-        self._last = block[-1:]
+        self.quotes.add(block)
         return block
 
 

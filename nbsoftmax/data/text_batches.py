@@ -1,0 +1,173 @@
+"""Text files of columns in batches, in memory that does not depend on their size.
+
+The datasets of pyarrow parse the files. Before the first pass over a file, its quotes are looked at: pyarrow accepts
+wrong ones. Where it fails, Python's csv module reads on, more slowly, and finds the line that is wrong.
+"""
+
+from __future__ import annotations
+
+import codecs
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
+from dataclasses import replace
+from typing import Any
+
+from nbsoftmax.data import source
+from nbsoftmax.data.arrow import arrow
+from nbsoftmax.data.dialect import TextFormat, TextOptions
+from nbsoftmax.data.quotes import quotes_of
+from nbsoftmax.data.text import NotANumberError, TextFile
+from nbsoftmax.errors import InputValueError, plain
+
+# The error of pyarrow about a text in a column of another type.
+WRONG_VALUE = re.compile(r"In CSV column #(\d+): .*invalid value '(.*)'", re.DOTALL)
+READ_AHEAD = 4  # batches that pyarrow parses in advance
+PACKED = (".br", ".lz4")  # ends of names of compressed files of which Python's csv module cannot read all
+
+
+class TextBatches:
+    """Reads text files of one format.
+
+    Parameters
+    ----------
+    format_ : pyarrow.dataset.CsvFileFormat
+
+    Attributes
+    ----------
+    missing : list of str
+        Spellings of missing values.
+    decimal : str
+        The decimal mark.
+    """
+
+    def __init__(self, format_: Any) -> None:
+        self.format = format_
+        convert = format_.default_fragment_scan_options.convert_options
+        self.missing: list[str] = convert.null_values
+        self._missing_texts = self.missing if convert.strings_can_be_null else []
+        self.decimal: str = convert.decimal_point
+        self._by_python: dict[str, bool] = {}  # whether Python's csv module must read a file
+
+    def schema(self, path: str) -> Any:
+        """The names of the columns, and the types that the first rows show."""
+        import pyarrow.dataset as ds
+
+        try:
+            return ds.dataset(path, format=self.format).schema
+        except arrow().ArrowInvalid:
+            if self._can_be_reread(path):
+                self._refuse_wrong_rows(path)
+            raise
+
+    def read(self, path: str, schema: Any, columns: list[str], n: int) -> Iterator[Any]:
+        """RecordBatches of at most n rows with these columns, which have the types of a schema.
+
+        Texts have no spaces around them, and are null where they mark a missing value.
+
+        Raises
+        ------
+        InputValueError
+            For a quote that is not closed, a row with too few or too many fields, and text in a column of numbers.
+        """
+        import pyarrow.dataset as ds
+
+        n_rows = 0
+        if not self._misunderstood(path):
+            data = ds.dataset(path, schema=schema, format=self.format)
+            try:
+                for batch in data.to_batches(
+                    columns=columns, batch_size=n, batch_readahead=READ_AHEAD, fragment_readahead=1
+                ):
+                    n_rows += len(batch)
+                    yield self._stripped(batch)
+                return
+            except arrow().ArrowInvalid:
+                if not self._can_be_reread(path):
+                    raise
+        yield from self._read_by_python(path, {name: schema.field(name).type for name in columns}, n_rows)
+
+    def _read_by_python(self, path: str, types: Mapping[str, Any], first_row: int) -> Iterator[Any]:
+        with self._content(path) as content:
+            file = TextFile(content, self._format(path, content))
+            try:
+                with closing(file.rewritten(types, first_row)) as batches:
+                    yield from map(self._stripped, batches)
+            except NotANumberError as error:
+                raise _no_number(error.found) from None
+            except arrow().ArrowInvalid as error:
+                wrong = WRONG_VALUE.search(str(error))
+                if wrong is None:
+                    raise
+                raise _no_number(
+                    f"{path} has {plain(wrong[2])} in column {plain(list(types)[int(wrong[1])])}"
+                ) from None
+
+    def _misunderstood(self, path: str) -> bool:
+        """Whether pyarrow reads the quotes of a file in another way than Python's csv module; refuses wrong quotes."""
+        if path not in self._by_python:
+            parse, by_python = self.format.parse_options, False
+            if parse.quote_char and self._can_be_reread(path):
+                with self._content(path) as content:
+                    quotes = quotes_of(content.file, parse.delimiter, parse.quote_char)
+                    if not quotes.are_plain():
+                        for _ in self._format(path, content).rows(content):  # raises an error for wrong quotes
+                            by_python = quotes.after_space
+            self._by_python[path] = by_python
+        return self._by_python[path]
+
+    def _refuse_wrong_rows(self, path: str) -> None:
+        """Read a file by Python's csv module, which names the line of a wrong row."""
+        parse, read = self.format.parse_options, self.format.default_fragment_scan_options.read_options
+        known = TextOptions(parse.delimiter, self.decimal, parse.quote_char or "", read.encoding, tuple(self.missing))
+        with self._content(path) as content:
+            file = TextFile(content, known)
+            with closing(file.rewritten({file.format.columns[0]: arrow().string()})) as batches:
+                for _ in batches:
+                    pass
+
+    def _can_be_reread(self, path: str) -> bool:
+        """Whether Python's csv module can read a file of this format."""
+        parse = self.format.parse_options
+        return not path.lower().endswith(PACKED) and not parse.escape_char and bool(parse.double_quote)
+
+    @contextmanager
+    def _content(self, path: str) -> Iterator[source.Source]:
+        with source.opened(path) as raw, source.recognised(raw) as (content, _):
+            yield content
+
+    def _format(self, path: str, content: source.Source) -> TextFormat:
+        """The format of a file for Python's csv module."""
+        scan, parse = self.format.default_fragment_scan_options, self.format.parse_options
+        read = scan.read_options
+        found = TextFormat(
+            columns=tuple(self.schema(path).names),
+            n_header_lines=read.skip_rows,
+            separator=parse.delimiter,
+            decimal=self.decimal,
+            quote=parse.quote_char or "",
+            encoding=codecs.lookup(read.encoding).name,
+            null=tuple(scan.convert_options.null_values),
+        )
+        if not (read.column_names or read.autogenerate_column_names):
+            found = replace(found, n_header_lines=next(found.rows(content))[0])
+        return replace(found, n_header_lines=found.n_header_lines + read.skip_rows_after_names)
+
+    def _stripped(self, batch: Any) -> Any:
+        """A batch whose texts have no spaces around them; those that mark a missing value are null."""
+        import pyarrow.compute as pc
+
+        pa = arrow()
+        for i, field in enumerate(batch.schema):
+            if pa.types.is_string(field.type):
+                texts = pc.utf8_trim_whitespace(batch.column(i))
+                is_missing = pc.is_in(texts, value_set=pa.array(self._missing_texts, pa.string()))
+                batch = batch.set_column(i, field, pc.if_else(is_missing, pa.scalar(None, pa.string()), texts))
+        return batch
+
+
+def _no_number(found: str) -> InputValueError:
+    return InputValueError(
+        f"{found}, whose first rows have no text; correct it, name the column in `categorical` (--categorical) if its "
+        "values are levels, or leave it out."
+    )

@@ -1,0 +1,116 @@
+"""The quotes of text files: which texts are plain, and what files that are read in batches hold."""
+
+import csv
+import io
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import nbsoftmax as nbs
+from nbsoftmax.data.quotes import Quotes
+from tests.data.files import read, written
+
+pytest.importorskip("pyarrow")
+
+PIECES = ['"', '""', ",", "x", "\n", " ", "\r\n"]
+
+
+def plain(text, size=2**20):
+    quotes, content = Quotes(",", '"'), text.encode()
+    for start in range(0, len(content), size):
+        quotes.add(content[start : start + size])
+    return quotes.are_plain()
+
+
+def rows_of(text):
+    """The rows that Python's csv module reads; None for wrong quotes."""
+    try:
+        return list(csv.reader(io.StringIO(text, newline=""), strict=True))
+    except csv.Error:
+        return None
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("", True),
+        ("a,b\n", True),
+        ('"a","b"', True),
+        ('\ufeff"a"\n', True),
+        ('"","",""""\r\n"two\nlines","a ""b"""', True),
+        ('a,"b', False),
+        ('a,"b"c', False),
+        ('a, "b"', False),
+        ('a"b"', False),
+        ('a""b', False),
+        ('2,"so\n3,fine\n4,"so\n', False),
+    ],
+)
+def test_plain_quotes_are_at_edges_of_fields_or_doubled(text, expected):
+    assert plain(text) == expected
+
+
+@given(pieces=st.lists(st.sampled_from(PIECES), max_size=12), size=st.integers(1, 5))
+def test_plain_quotes_are_not_wrong_for_python_and_blocks_do_not_matter(pieces, size):
+    text = "".join(pieces)
+    assert plain(text, size) == plain(text)
+    if plain(text):
+        assert rows_of(text) is not None
+
+
+@given(rows=st.lists(st.lists(st.text('", \nx', max_size=4), min_size=2, max_size=2), max_size=5))
+def test_what_pythons_writer_writes_is_plain(rows):
+    text = io.StringIO(newline="")
+    csv.writer(text).writerows(rows)
+    assert plain(text.getvalue())
+
+
+def table(rows):
+    """A text with many rows, of which the last ones are given."""
+    return "\n".join(["a,note,y", *(f"{i},p,{'uv'[i % 2]}" for i in range(2500)), *rows, *["1,q,u"] * 500]) + "\n"
+
+
+@pytest.mark.parametrize("row", ['1,"p","u', '1,p,"u"y', '1,"p"x,u', '1,"p,u'])
+@pytest.mark.parametrize("target", ["y", None])
+def test_wrong_quotes_far_below_are_refused_in_memory_and_in_batches(tmp_path, row, target):
+    path = written(tmp_path, table([row]))
+    with pytest.raises(nbs.InputValueError, match=r"data\.csv .*correct its quotes"):
+        read(path, target=target, features=["a"])
+    with pytest.raises(nbs.InputValueError, match=r"data\.csv .*correct its quotes"):
+        list(nbs.data.open(path, target=target, features=["a"]).blocks())
+
+
+@pytest.mark.parametrize("rows", [['1, "p", "u"'], ['1, "p", "v"', '"2", "p", u'], ['1,5" p,u'], ['1,"p ""q""",u']])
+@pytest.mark.parametrize("end", ["", ".gz"])
+def test_quotes_after_a_space_are_read_in_batches_as_in_memory(tmp_path, rows, end):
+    import gzip
+
+    content = table(rows).encode()
+    path = written(tmp_path, gzip.compress(content) if end else content, f"data.csv{end}")
+    expected = read(path, target="y", features=["a"])
+    (block,) = nbs.data.open(path, target="y", features=["a", "note"], table=nbs.TableOptions()).blocks()
+    (numbers,) = nbs.data.open(path, target="y", features=["a"]).blocks()
+    assert np.asarray(numbers.y).tolist() == np.asarray(block.y).tolist() == expected.y.tolist()
+    assert numbers.X.tolist() == block.X[:, :1].tolist() == expected.X.tolist()
+
+
+def test_a_separator_in_quotes_after_a_space_is_refused_in_the_first_block(tmp_path):
+    path = written(tmp_path, table(['1, "p, q", "v"']))
+    with pytest.raises(nbs.InputValueError, match="cannot be read as text of columns"):
+        nbs.data.open(path, target="y", features=["a"])
+
+
+def test_rows_after_a_row_that_pyarrow_does_not_read_are_read_once(tmp_path):
+    rows = [f"{i},{'uv'[i % 2]}" for i in range(400_000)]  # more than pyarrow parses at once
+    rows[300_000] = "+300000,u"
+    path = written(tmp_path, "\n".join(["a,y", *rows]))
+    blocks = list(nbs.data.open(path, target="y").blocks())
+    assert np.concatenate([block.X[:, 0] for block in blocks]).tolist() == list(range(400_000))
+
+
+def test_a_row_with_too_few_fields_has_its_line_in_batches(tmp_path):
+    path = written(tmp_path, table(["1,p"]))
+    with pytest.raises(nbs.InputValueError, match=r"data\.csv line 2502 has 2 fields, expected 3"):
+        list(nbs.data.open(path, target="y", features=["a"]).blocks())
