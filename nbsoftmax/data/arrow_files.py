@@ -206,6 +206,9 @@ class ArrowFiles:
             for name in self._columns:
                 batch.column(name).validate(full=True)  # damaged offsets of texts would end the process
             lengths.append(batch.num_rows)
+            if 0 < batch.num_rows <= skip:
+                skip -= batch.num_rows
+                continue
             yield batch.slice(skip) if skip > 0 else batch
             skip = 0
             del batch

@@ -45,7 +45,7 @@ def of_text(file: Located, name: str, column: Any, known: Collection[str], missi
     array (n_samples,) of int64 or str
     """
     found, positions = _encoded(column)
-    texts, merged = np.unique([text.strip() for text in found], return_inverse=True)
+    texts, merged = np.unique(_of_texts(file, name, [text.strip() for text in found]), return_inverse=True)
     codes, distinct = merged[positions], texts.tolist()
     unknown = [label for label in distinct if label not in known]
 
@@ -108,13 +108,24 @@ def of_types(file: Located, name: str, column: Any, known: Collection[str]) -> N
         raise _missing(file, name, row)
     if is_text:
         texts, codes = _encoded(column)
-        return np.asarray(np.array(texts, np.str_)[codes])
+        return _of_texts(file, name, texts)[codes]
     if is_float:
         return _of_floats(file, name, column.cast(pa.float64(), safe=False).to_numpy(), known)
     values = np.asarray(column.to_numpy())
     largest = values.max(initial=0) if values.dtype.kind in "iu" else np.inf
     is_small = largest <= np.iinfo(np.int64).max
     return values.astype(np.int64) if is_small else values
+
+
+def _of_texts(file: Located, name: str, texts: Sequence[str]) -> NDArray[np.str_]:
+    """Texts as an array, whose ends NumPy pads with NUL characters."""
+    odd = next((text for text in texts if text.endswith("\0")), None)
+    if odd is not None:
+        raise InputValueError(
+            f"{file.name} has the label {plain(odd)} in column {plain(name)}, which ends in a NUL character that NumPy "
+            "cannot keep; strip it."
+        )
+    return np.array(texts, np.str_)
 
 
 def _of_floats(file: Located, name: str, values: NDArray[Any], known: Collection[str]) -> NDArray[Any]:

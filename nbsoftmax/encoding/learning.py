@@ -111,7 +111,15 @@ class Learner:
             For the first such column that is not `categorical`.
         """
         for name, seen in self._seen.items():
-            wrong = None if name in self._options.categorical else mistake_among_numbers(seen.counts, is_number)
+            if name in self._options.categorical or not seen.counts:
+                continue
+            if all(is_number(text) and not is_truth(text) for text in seen.counts):
+                raise InputValueError(
+                    f"X has a number in a form that cannot be read in blocks in column {plain(name)}, for example with "
+                    "a no-break space; write plain numbers, name the column in `categorical` (--categorical) if its "
+                    "values are levels, or leave it out."
+                )
+            wrong = mistake_among_numbers(seen.counts, is_number)
             if wrong is not None:
                 raise InputValueError(
                     f"X has {plain(wrong)} in column {plain(name)}, most of whose values are numbers; correct it and "

@@ -156,6 +156,7 @@ def test_columns_that_are_not_numbers_are_refused_by_name(tmp_path, column, said
         (pa.array([None, None, None]), "row 0 (counted from 0) has no value in column 'y'"),
         (pa.array([1, 2, 3], pa.timestamp("us")), "has the type timestamp[us] in column 'y', expected labels"),
         (pa.array([[1.0], [2.0], []]), "in column 'y', expected labels"),
+        (pa.array(["x", "x\0", "z"]), r"the label 'x\x00' in column 'y', which ends in a NUL character"),
     ],
     ids=lambda value: str(getattr(value, "type", "")),
 )

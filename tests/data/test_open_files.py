@@ -311,3 +311,16 @@ def test_columns_of_arrays_that_are_given_twice_are_refused(tmp_path):
         nbs.data.open(tmp_path / "x.npy", target=2, features=[1, 0, 1])
     with pytest.raises(nbs.InputTypeError, match=r"target is an array; save it by numpy\.save"):
         nbs.data.open(tmp_path / "x.npy", target=np.arange(6))
+
+
+def test_a_block_of_an_arrow_file_that_was_read_in_part_has_its_own_rows(tmp_path):
+    path = tmp_path / "d.arrow"
+    table = pa.table({"a": np.arange(4000.0), "y": np.arange(4000) % 3})
+    with pa.ipc.new_file(path, table.schema) as file:
+        for batch in table.to_batches(max_chunksize=500):
+            file.write_batch(batch)
+    source = nbs.data.open(path, target="y", batch_rows=1000)
+    blocks = source.blocks()
+    next(blocks)
+    blocks.close()
+    assert source.block(2).X[:, 0].tolist() == list(range(2000, 3000))
