@@ -12,6 +12,7 @@ import io
 import os
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence, Set
 from contextlib import closing
+from dataclasses import replace
 from itertools import islice
 from threading import Lock
 from typing import IO, Any, NoReturn, TypeVar
@@ -114,6 +115,19 @@ class TextFile:
             plain_format = TextFormat(tuple(types), 0, null=self.format.null, block_size=REWRITTEN_BLOCK)
             try:
                 yield from _batches(content, plain_format, types)
+            finally:
+                content.stop()
+
+    def schema(self) -> Any:
+        """The names of the columns, and the types that the first rows show, read by Python's csv module."""
+        import pyarrow as pa
+        from pyarrow import csv as arrow_csv
+
+        with closing(self._checked_rows(dict.fromkeys(self.columns, pa.string()))) as rows:
+            content = _Rewritten(rows)
+            plain_format = replace(self.format, n_header_lines=0, separator=",", quote='"', encoding="utf-8")
+            try:
+                return arrow_csv.open_csv(pa.PythonFile(content, "r"), *plain_format.arrow_options({})).schema
             finally:
                 content.stop()
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from nbsoftmax.data import source
 from nbsoftmax.data.arrow import arrow
-from nbsoftmax.data.dialect import TextFormat, TextOptions
+from nbsoftmax.data.dialect import TextFormat
 from nbsoftmax.data.quotes import quotes_of
 from nbsoftmax.data.text import NotANumberError, TextFile
 from nbsoftmax.errors import InputValueError, plain
@@ -47,18 +47,30 @@ class TextBatches:
         self.missing: list[str] = convert.null_values
         self._missing_texts = self.missing if convert.strings_can_be_null else []
         self.decimal: str = convert.decimal_point
+        self._columns: dict[str, tuple[str, ...]] = {}  # of files, as pyarrow names them
         self._by_python: dict[str, bool] = {}  # whether Python's csv module must read a file
 
     def schema(self, path: str) -> Any:
-        """The names of the columns, and the types that the first rows show."""
+        """The names of the columns, and the types that the first rows show.
+
+        Raises
+        ------
+        InputValueError
+            For wrong quotes.
+        """
         import pyarrow.dataset as ds
 
-        try:
-            return ds.dataset(path, format=self.format).schema
-        except arrow().ArrowInvalid:
-            if self._can_be_reread(path):
-                self._refuse_wrong_rows(path)
-            raise
+        if not self._misunderstood(path):
+            try:
+                found = ds.dataset(path, format=self.format).schema
+            except (arrow().ArrowInvalid, UnicodeDecodeError):
+                if not self._can_be_reread(path):
+                    raise
+            else:
+                self._columns[path] = tuple(found.names)
+                return found
+        with self._content(path) as content:
+            return TextFile(content, self._format(path, content)).schema()
 
     def read(self, path: str, schema: Any, columns: list[str], n: int) -> Iterator[Any]:
         """RecordBatches of at most n rows with these columns, which have the types of a schema.
@@ -99,9 +111,11 @@ class TextBatches:
                 wrong = WRONG_VALUE.search(str(error))
                 if wrong is None:
                     raise
-                raise _no_number(
-                    f"{path} has {plain(wrong[2])} in column {plain(list(types)[int(wrong[1])])}"
-                ) from None
+                name, value = list(types)[int(wrong[1])], wrong[2]
+                j = file.columns.index(name)
+                with closing(file.format.rows(content)) as rows:
+                    place = next((f" line {line}" for line, row in rows if row[j].strip() == value), "")
+                raise _no_number(f"{path}{place} has {plain(value)} in column {plain(name)}") from None
 
     def _misunderstood(self, path: str) -> bool:
         """Whether pyarrow reads the quotes of a file in another way than Python's csv module; refuses wrong quotes."""
@@ -115,16 +129,6 @@ class TextBatches:
                             by_python = quotes.after_space
             self._by_python[path] = by_python
         return self._by_python[path]
-
-    def _refuse_wrong_rows(self, path: str) -> None:
-        """Read a file by Python's csv module, which names the line of a wrong row."""
-        parse, read = self.format.parse_options, self.format.default_fragment_scan_options.read_options
-        known = TextOptions(parse.delimiter, self.decimal, parse.quote_char or "", read.encoding, tuple(self.missing))
-        with self._content(path) as content:
-            file = TextFile(content, known)
-            with closing(file.rewritten({file.format.columns[0]: arrow().string()})) as batches:
-                for _ in batches:
-                    pass
 
     def _can_be_reread(self, path: str) -> bool:
         """Whether Python's csv module can read a file of this format."""
@@ -141,17 +145,27 @@ class TextBatches:
         scan, parse = self.format.default_fragment_scan_options, self.format.parse_options
         read = scan.read_options
         found = TextFormat(
-            columns=tuple(self.schema(path).names),
+            columns=tuple(read.column_names),
             n_header_lines=read.skip_rows,
             separator=parse.delimiter,
             decimal=self.decimal,
             quote=parse.quote_char or "",
             encoding=codecs.lookup(read.encoding).name,
             null=tuple(scan.convert_options.null_values),
+            block_size=read.block_size,
         )
-        if not (read.column_names or read.autogenerate_column_names):
-            found = replace(found, n_header_lines=next(found.rows(content))[0])
-        return replace(found, n_header_lines=found.n_header_lines + read.skip_rows_after_names)
+        if not read.column_names:
+            with closing(found.rows(content)) as rows:
+                line, names = next(rows, (0, []))
+            if read.autogenerate_column_names:
+                found = replace(found, columns=tuple(f"f{j}" for j in range(len(names))))
+            else:
+                found = replace(found, columns=tuple(name.strip() for name in names), n_header_lines=line)
+        return replace(
+            found,
+            columns=self._columns.get(path, found.columns),
+            n_header_lines=found.n_header_lines + read.skip_rows_after_names,
+        )
 
     def _stripped(self, batch: Any) -> Any:
         """A batch whose texts have no spaces around them; those that mark a missing value are null."""

@@ -256,6 +256,6 @@ def test_a_text_in_a_column_without_text_before_is_refused_by_its_column(tmp_pat
     data.write_text("\n".join(["x,note,y", *lines, "1,late,a", ""]), encoding="utf-8")
     given = "fit", data, "--target", "y", "--stream", "--out", out, "--missing", "mean", "--dates", "parts"
     error = refused(capsys, *given, "--quiet", "--features", "x,note")
-    assert "has 'late' in column 'note', whose first rows have no text" in error
+    assert "d.csv line 502 has 'late' in column 'note', whose first rows have no text" in error
     assert run(*given, "--quiet", "--features", "x,note", "--categorical", "note") == 0
     assert "note[late]" in nbs.SoftmaxModel.load(out).feature_names
