@@ -13,7 +13,6 @@ from nbsoftmax.data.roles import Roles, TableRows, is_matrix
 from nbsoftmax.data.text_batches import TextBatches
 from nbsoftmax.data.text_labels import TextLabels
 from nbsoftmax.encoding import AnyEncoding, Learner, TableOptions
-from nbsoftmax.encoding.column import number
 from nbsoftmax.encoding.frames import column_of_arrow
 from nbsoftmax.errors import InputValueError, plain
 from nbsoftmax.validation.frames import arrow_dtype, is_number_of_arrow
@@ -99,17 +98,29 @@ class ArrowFiles:
         """The encoding of all rows; None if all features are numbers."""
         if not options.always and all(map(is_number_of_arrow, types)):
             return None
+        learner = self._learner(options)
+        if self._text_batches is not None:
+            is_number = self._text_batches.is_number
+            mistake = learner.mistake(is_number)
+            if mistake is not None:
+                raise self._text_batches.among_numbers(self.paths, *mistake)
+            odd = set(learner.texts_of_numbers(is_number)) - self._text_batches.typed
+            if odd:  # numbers that pyarrow does not read, as behind a space of another kind
+                pa, fields = arrow(), list(self._schema)
+                self._schema = pa.schema([f.with_type(pa.float64()) if f.name in odd else f for f in fields])
+                return self._learned(options, [self._schema.field(name).type for name in self._roles.features or ()])
+        learner.warn_of_dropped(stacklevel=5)
+        return learner.encoding()
+
+    def _learner(self, options: TableOptions) -> Learner:
+        """What the features of all rows say."""
         learner, features = Learner(options), self._roles.features or ()
         for path in self.paths:
             with damage_named(path, self._kind):
                 for batch in self._read(path, 0):
                     learner.add(column_of_arrow(name, batch.column(name)) for name in features)
                     del batch
-        if self._text_batches is not None:
-            mark = self._text_batches.decimal
-            learner.check_numbers(lambda text: number(text.replace(mark, ".")) is not None)
-        learner.warn_of_dropped(stacklevel=5)
-        return learner.encoding()
+        return learner
 
     def batches(self, first_row: int = 0) -> Iterator[Batch]:
         """The rows of all files, from this one on; only of Arrow files from another one than the first."""

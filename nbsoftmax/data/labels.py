@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from nbsoftmax.data.text import is_number
 from nbsoftmax.errors import InputTypeError, InputValueError, plain
+from nbsoftmax.validation.decimals import whole_decimals
 
 LARGEST = 2.0**53  # below, whole floats are exact as integers
 
@@ -45,7 +46,8 @@ def of_text(file: Located, name: str, column: Any, known: Collection[str], missi
     array (n_samples,) of int64 or str
     """
     found, positions = _encoded(column)
-    texts, merged = np.unique(_of_texts(file, name, [text.strip() for text in found]), return_inverse=True)
+    _refuse_nul(file, name, found, positions)
+    texts, merged = np.unique([text.strip() for text in found], return_inverse=True)
     codes, distinct = merged[positions], texts.tolist()
     unknown = [label for label in distinct if label not in known]
 
@@ -108,24 +110,18 @@ def of_types(file: Located, name: str, column: Any, known: Collection[str]) -> N
         raise _missing(file, name, row)
     if is_text:
         texts, codes = _encoded(column)
-        return _of_texts(file, name, texts)[codes]
+        _refuse_nul(file, name, texts, codes)
+        return np.asarray(np.array(texts, np.str_)[codes])
+    if is_type.is_decimal(type_):
+        column = whole_decimals(f"the column {plain(name)} of {file.name}", column)
+        if isinstance(column, np.ndarray):
+            return column
     if is_float:
         return _of_floats(file, name, column.cast(pa.float64(), safe=False).to_numpy(), known)
     values = np.asarray(column.to_numpy())
     largest = values.max(initial=0) if values.dtype.kind in "iu" else np.inf
     is_small = largest <= np.iinfo(np.int64).max
     return values.astype(np.int64) if is_small else values
-
-
-def _of_texts(file: Located, name: str, texts: Sequence[str]) -> NDArray[np.str_]:
-    """Texts as an array, whose ends NumPy pads with NUL characters."""
-    odd = next((text for text in texts if text.endswith("\0")), None)
-    if odd is not None:
-        raise InputValueError(
-            f"{file.name} has the label {plain(odd)} in column {plain(name)}, which ends in a NUL character that NumPy "
-            "cannot keep; strip it."
-        )
-    return np.array(texts, np.str_)
 
 
 def _of_floats(file: Located, name: str, values: NDArray[Any], known: Collection[str]) -> NDArray[Any]:
@@ -154,6 +150,17 @@ def _encoded(column: Any) -> tuple[list[str], NDArray[np.int64]]:
     if occurs.all():
         return texts, indices
     return [text for text, some in zip(texts, occurs, strict=True) if some], (np.cumsum(occurs) - 1)[indices]
+
+
+def _refuse_nul(file: Located, name: str, texts: Sequence[str], codes: NDArray[np.int64]) -> None:
+    """Refuse a label that ends in NUL, which NumPy would drop."""
+    wrong = next((k for k, text in enumerate(texts) if text.endswith("\0")), None)
+    if wrong is not None:
+        place, _ = file.where(int((codes == wrong).argmax()), name)
+        raise InputValueError(
+            f"{file.name} {place} has the label {plain(texts[wrong])} in column {plain(name)}, which ends in NUL "
+            "characters; remove these."
+        )
 
 
 def _missing(file: Located, name: str, row: int) -> InputValueError:

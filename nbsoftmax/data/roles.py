@@ -20,7 +20,15 @@ from nbsoftmax.encoding import AnyEncoding, Encoded, WrongFieldError, names_of, 
 from nbsoftmax.encoding.base import Unknown, add_unknown
 from nbsoftmax.errors import InputTypeError, InputValueError, listed, plain, rows_called
 from nbsoftmax.validation import Float64s
-from nbsoftmax.validation.frames import arrow_dtype, floats_of, library_of, only_column, plain_dtype, rows_where
+from nbsoftmax.validation.decimals import whole_decimals
+from nbsoftmax.validation.frames import (
+    arrow_dtype,
+    floats_of,
+    library_of,
+    only_column,
+    plain_dtype,
+    rows_where,
+)
 
 Names = str | Sequence[str] | None
 
@@ -269,7 +277,10 @@ def _target(batch: Any, target: str | tuple[str, ...], first_row: int) -> Any:
             f"the target {plain(target)} has the type {plain_dtype(str(kind))}; expected integers, text or booleans "
             "as labels."
         )
-    return floats_of(array) if types.is_decimal(kind) else array.to_numpy(zero_copy_only=False)
+    if types.is_decimal(kind):
+        array = whole_decimals(f"the target {plain(target)}", array)
+        return array if isinstance(array, np.ndarray) else floats_of(array)
+    return array.to_numpy(zero_copy_only=False)
 
 
 def _refuse_missing(

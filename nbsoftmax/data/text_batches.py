@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import codecs
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from typing import Any
@@ -18,6 +18,7 @@ from nbsoftmax.data.arrow import arrow
 from nbsoftmax.data.dialect import TextFormat
 from nbsoftmax.data.quotes import quotes_of
 from nbsoftmax.data.text import NotANumberError, TextFile
+from nbsoftmax.encoding.column import number
 from nbsoftmax.errors import InputValueError, plain
 
 # The error of pyarrow about a text in a column of another type.
@@ -37,8 +38,8 @@ class TextBatches:
     ----------
     missing : list of str
         Spellings of missing values.
-    decimal : str
-        The decimal mark.
+    typed : set of str
+        Columns whose type the format declares.
     """
 
     def __init__(self, format_: Any) -> None:
@@ -46,9 +47,15 @@ class TextBatches:
         convert = format_.default_fragment_scan_options.convert_options
         self.missing: list[str] = convert.null_values
         self._missing_texts = self.missing if convert.strings_can_be_null else []
-        self.decimal: str = convert.decimal_point
+        self.typed: set[str] = set(convert.column_types)
+        self._decimal: str = convert.decimal_point
         self._columns: dict[str, tuple[str, ...]] = {}  # of files, as pyarrow names them
         self._by_python: dict[str, bool] = {}  # whether Python's csv module must read a file
+
+    def is_number(self, text: str) -> bool:
+        """Whether a text is a number or a truth value, as the files write them."""
+        mark = self._decimal
+        return number(text if mark == "." else text.replace(".", "x").replace(mark, ".")) is not None
 
     def schema(self, path: str) -> Any:
         """The names of the columns, and the types that the first rows show.
@@ -117,6 +124,23 @@ class TextBatches:
                     place = next((f" line {line}" for line, row in rows if row[j].strip() == value), "")
                 raise _no_number(f"{path}{place} has {plain(value)} in column {plain(name)}") from None
 
+    def among_numbers(self, paths: Sequence[str], column: str, text: str) -> InputValueError:
+        """The error about the first text in a column of numbers, with its file and line."""
+        found = f"{paths[0]} has {plain(text)} in column {plain(column)}"
+        for path in paths:
+            with self._content(path) as content:
+                file = TextFile(content, self._format(path, content))
+                try:
+                    for _ in file.rewritten({column: arrow().float64()}):
+                        pass
+                except NotANumberError as error:
+                    found = error.found
+                    break
+        return InputValueError(
+            f"{found}, most of whose values are numbers; correct it and remove separators of thousands, name the "
+            "column in `categorical` (--categorical) if its values are levels, or leave it out."
+        )
+
     def _misunderstood(self, path: str) -> bool:
         """Whether pyarrow reads the quotes of a file in another way than Python's csv module; refuses wrong quotes."""
         if path not in self._by_python:
@@ -148,7 +172,7 @@ class TextBatches:
             columns=tuple(read.column_names),
             n_header_lines=read.skip_rows,
             separator=parse.delimiter,
-            decimal=self.decimal,
+            decimal=self._decimal,
             quote=parse.quote_char or "",
             encoding=codecs.lookup(read.encoding).name,
             null=tuple(scan.convert_options.null_values),

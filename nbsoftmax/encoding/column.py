@@ -185,12 +185,14 @@ def mistake_among_numbers(counts: Mapping[str, int], is_number: Callable[[str], 
     """The first text that is no number, if numbers are at least half of the texts that were counted.
 
     It is probably a mistake, and the column one of numbers. Numbers with separators of thousands count as numbers,
-    although they cannot be read.
+    although they cannot be read. Truth values are no mistakes among 0 and 1.
     """
     numbers = {level for level in counts if is_number(level) and not is_truth(level)}
-    wrong = next((level for level in counts if level not in numbers and not is_truth(level)), None)
+    wrong = [level for level in counts if level not in numbers]
+    if all(map(is_truth, wrong)) and all(number(level) in (0.0, 1.0) for level in numbers):
+        return None
     meant = sum(n for level, n in counts.items() if level in numbers or GROUPED.fullmatch(level.strip()))
-    return wrong if meant > 0 and 2 * meant >= sum(counts.values()) else None
+    return next(iter(wrong), None) if meant > 0 and 2 * meant >= sum(counts.values()) else None
 
 
 def mistake_among_dates(counts: Mapping[str, int]) -> str | None:

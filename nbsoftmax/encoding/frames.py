@@ -167,6 +167,9 @@ def column_of_arrow(name: str, values: Any) -> Column:
     """A column of Arrow, an Array or a ChunkedArray."""
     pa = sys.modules["pyarrow"]
     types, kind = pa.types, values.type
+    if frames.is_number_of_arrow(kind):
+        numbers = frames.floats_of(values).astype(np.float64, copy=False)
+        return Column(name, NUMBER, numbers, truth=types.is_boolean(kind))
     if types.is_dictionary(kind):
         whole = _whole(values)
         codes = whole.indices.cast(pa.int64()).fill_null(-1).to_numpy(zero_copy_only=False)
@@ -177,9 +180,6 @@ def column_of_arrow(name: str, values: Any) -> Column:
         return _category(name, places[codes], inside.levels, ordered=ordered, strict=ordered)
     if any(check(kind) for check in (types.is_string, types.is_large_string, types.is_string_view)):
         return _texts(name, values)
-    if frames.is_number_of_arrow(kind):
-        numbers = frames.floats_of(values).astype(np.float64, copy=False)
-        return Column(name, NUMBER, numbers, truth=types.is_boolean(kind))
     if types.is_timestamp(kind) or types.is_date(kind):
         if types.is_timestamp(kind) and kind.tz is not None:
             import pyarrow.compute as pc

@@ -102,30 +102,26 @@ class Learner:
             self._seen.setdefault(name, _Seen(name)).merge(seen)
         self.n_rows, self.n_dropped = self.n_rows + later.n_rows, self.n_dropped + later.n_dropped
 
-    def check_numbers(self, is_number: Callable[[str], bool]) -> None:
-        """Refuse columns of text in which at least half of the values are numbers.
+    def mistake(self, is_number: Callable[[str], bool]) -> tuple[str, str] | None:
+        """The first column of text, not `categorical`, at least half of whose values are numbers, and its first text.
 
-        Raises
-        ------
-        InputValueError
-            For the first such column that is not `categorical`.
+        None if there is no such column.
         """
         for name, seen in self._seen.items():
-            if name in self._options.categorical or not seen.counts:
-                continue
-            if all(is_number(text) and not is_truth(text) for text in seen.counts):
-                raise InputValueError(
-                    f"X has a number in a form that cannot be read in blocks in column {plain(name)}, for example with "
-                    "a no-break space; write plain numbers, name the column in `categorical` (--categorical) if its "
-                    "values are levels, or leave it out."
-                )
-            wrong = mistake_among_numbers(seen.counts, is_number)
+            wrong = None if name in self._options.categorical else mistake_among_numbers(seen.counts, is_number)
             if wrong is not None:
-                raise InputValueError(
-                    f"X has {plain(wrong)} in column {plain(name)}, most of whose values are numbers; correct it and "
-                    "remove separators of thousands, name the column in `categorical` (--categorical) if its values "
-                    "are levels, or leave it out."
-                )
+                return name, wrong
+        return None
+
+    def texts_of_numbers(self, is_number: Callable[[str], bool]) -> list[str]:
+        """The columns of text, not `categorical`, in which all values are numbers."""
+        return [
+            name
+            for name, seen in self._seen.items()
+            if seen.counts
+            and name not in self._options.categorical
+            and all(is_number(text) and not is_truth(text) for text in seen.counts)
+        ]
 
     def warn_of_dropped(self, *, stacklevel: int = 2) -> None:
         """Warn of the rows that a fit leaves out, if there are some; if these are all, `encoding` refuses them."""

@@ -291,7 +291,7 @@ def floats_of(column: Any) -> NDArray[Any]:
     pa = sys.modules["pyarrow"]
 
     if pa.types.is_dictionary(column.type):
-        column = column.dictionary_decode()
+        column = column.cast(column.type.value_type)
     if pa.types.is_boolean(column.type):
         column = column.cast(pa.int8())
     if pa.types.is_decimal(column.type):
@@ -319,8 +319,10 @@ def is_number_of_polars(dtype: Any) -> bool:
 
 
 def is_number_of_arrow(dtype: Any) -> bool:
-    """Whether a type of Arrow is one of numbers or booleans."""
+    """Whether a type of Arrow is one of numbers or booleans, or a dictionary of numbers."""
     types = sys.modules["pyarrow"].types
+    if types.is_dictionary(dtype):
+        return is_number_of_arrow(dtype.value_type) and not types.is_boolean(dtype.value_type)
     kinds = (types.is_floating, types.is_integer, types.is_boolean, types.is_decimal)
     return any(is_kind(dtype) for is_kind in kinds)
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from nbsoftmax.errors import InputTypeError, InputValueError, listed, plain
 from nbsoftmax.validation.conversion import as_array
+from nbsoftmax.validation.decimals import whole_decimals
 from nbsoftmax.validation.frames import only_column
 
 BLOCK = 2**16  # labels encoded at a time
@@ -43,7 +44,7 @@ def target_array(y: Any, *, name: str = "y") -> NDArray[Any]:
             return objects
     if y is None:
         raise InputTypeError(f"{name} is None, expected an array or a list of labels.")
-    array = as_array(name, only_column(y))
+    array = as_array(name, whole_decimals(name, only_column(y)))
     if array.ndim == 2 and array.shape[1] == 1:
         array = array[:, 0]
     return array

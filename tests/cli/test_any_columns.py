@@ -241,7 +241,7 @@ def test_numbers_that_cannot_be_read_are_not_taken_for_levels(paths, capsys, mis
     err = refused(capsys, *fit)
     assert f"line 2 has {has}, expected a number" in err
     assert ("separators of thousands" in err) == ("oops" not in err)
-    assert f"X has {has}, most of whose values are numbers" in refused(capsys, *fit, "--stream")
+    assert f"d.csv line 2 has {has}, most of whose values are numbers" in refused(capsys, *fit, "--stream")
     for stream in ([], ["--stream"]):
         assert run(*fit, "--categorical", "x", *stream) == 0
 

@@ -39,3 +39,44 @@ def test_files_in_memory_and_in_blocks(path):
         assert np.array_equal(tables.read(file, tables.Request(target="y")).X[:, 0], NEAREST)
     (block,) = nbs.data.open(path, target="y").blocks()
     assert np.array_equal(block.X[:, 0], NEAREST)
+
+
+LARGE = [2**53, 2**53 + 1, 2**53, -(2**53) - 1] * 5  # two of them are one float
+
+
+def test_whole_decimals_as_labels_are_integers(tmp_path):
+    column = pa.array(list(map(decimal.Decimal, LARGE)), pa.decimal128(30, 2))
+    rows = pa.table({"x": np.arange(20.0), "y": column})
+    parquet.write_table(rows, tmp_path / "x.parquet")
+    with tables.table_file(tmp_path / "x.parquet") as file:
+        found = [tables.read(file, tables.Request(target="y")).y]
+    found += [block.y for block in nbs.data.open(tmp_path / "x.parquet", target="y").blocks()]
+    found += [block.y for block in nbs.data.from_batches(rows, target="y").blocks()]
+    found += [validation.target_array(column), validation.target_array(rows["y"])]
+    found.append(nbs.Trainer(l2=1.0, standardize=True).fit(rows.select(["x"]), column).model.classes[[1, 2, 1, 0] * 5])
+    for y in found:
+        assert np.asarray(y).tolist() == LARGE
+
+
+def test_polars_and_pandas_decimals_as_labels_are_integers():
+    polars, pandas = pytest.importorskip("polars"), pytest.importorskip("pandas")
+    numbers = list(map(decimal.Decimal, LARGE))
+    assert validation.target_array(polars.Series(numbers, dtype=polars.Decimal(30, 2))).tolist() == LARGE
+    dtype = pandas.ArrowDtype(pa.decimal128(30, 2))
+    assert validation.target_array(pandas.Series(numbers, dtype=dtype)).tolist() == LARGE
+
+
+@pytest.mark.parametrize("values", [["0.5", str(2**53 + 1)], [str(2**63), "1"], ["9" * 30]])
+def test_decimals_that_neither_integers_nor_floats_hold_are_refused_as_labels(tmp_path, values):
+    column = pa.array(list(map(decimal.Decimal, values)), pa.decimal128(38, 2))
+    rows = pa.table({"x": np.arange(float(len(values))), "y": column})
+    parquet.write_table(rows, tmp_path / "x.parquet")
+    with pytest.raises(nbs.InputValueError, match=r"y has the label '.*convert the labels to text"):
+        validation.target_array(column)
+    with (
+        pytest.raises(nbs.InputValueError, match=r"column 'y' of .*x\.parquet has the label"),
+        tables.table_file(tmp_path / "x.parquet") as file,
+    ):
+        tables.read(file, tables.Request(target="y"))
+    with pytest.raises(nbs.InputValueError, match="the target 'y' has the label"):
+        list(nbs.data.open(tmp_path / "x.parquet", target="y").blocks())

@@ -96,13 +96,6 @@ def test_quotes_after_a_space_are_read_in_batches_as_in_memory(tmp_path, rows, e
     assert numbers.X.tolist() == block.X[:, :1].tolist() == expected.X.tolist()
 
 
-@pytest.mark.parametrize("number", ["1.5\u00a0", "1.5\x1c"])
-def test_numbers_with_odd_spaces_are_no_levels_in_batches(tmp_path, number):
-    path = written(tmp_path, "a,y\n" + "".join(f"{i},{'uv'[i % 2]}\n" for i in range(60)) + f"{number},u\n")
-    with pytest.raises(nbs.InputValueError, match="a number in a form that cannot be read in blocks in column 'a'"):
-        nbs.data.open(path, target="y", table=nbs.TableOptions())
-
-
 def test_rows_after_a_row_that_pyarrow_does_not_read_are_read_once(tmp_path):
     rows = [f"{i},{'uv'[i % 2]}" for i in range(400_000)]  # more than pyarrow parses at once
     rows[300_000] = "+300000,u"

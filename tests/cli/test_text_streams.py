@@ -1,0 +1,86 @@
+"""`fit` of text in memory and with --stream: the same features, or an error both times."""
+
+import json
+
+import numpy as np
+import pytest
+
+import nbsoftmax as nbs
+from tests.cli.commands import refused, run
+
+pytest.importorskip("pyarrow")
+
+ROWS = [f"{20 + i % 50},{i % 7 / 2},{'pqr'[i % 3]},{'uv'[i * i % 5 % 2]}" for i in range(300)]
+BOTH = pytest.mark.parametrize("stream", [[], ["--stream"]], ids=["in memory", "stream"])
+
+
+def fitted(tmp_path, rows, stream, *options):
+    """The arguments of a fit of these rows."""
+    data = tmp_path / "d.csv"
+    data.write_text("\n".join(["age,size,kind,y", *rows, ""]), encoding="utf-8")
+    return "fit", data, "--target", "y", "--out", tmp_path / "m.npz", "--l2", 0.01, "--quiet", *stream, *options
+
+
+def features(tmp_path):
+    return nbs.SoftmaxModel.load(tmp_path / "m.npz").feature_names
+
+
+@BOTH
+@pytest.mark.parametrize("number", ["33\u00a0", "33\x1c", "\u200933", "+33", " 33 "])
+def test_spaces_of_any_kind_around_a_number_are_no_text(tmp_path, stream, number):
+    assert run(*fitted(tmp_path, [*ROWS, f"{number},1,p,u"], stream)) == 0
+    assert features(tmp_path) == ("age", "size", "kind[p]", "kind[q]", "kind[r]")
+
+
+@BOTH
+def test_digits_that_are_levels_stay_levels(tmp_path, stream):
+    rows = [f"30,{i % 2}\u00a0,p,{'uv'[i % 3 % 2]}" for i in range(30)]
+    assert run(*fitted(tmp_path, rows, stream, "--categorical", "size", "--features", "size")) == 0
+    assert features(tmp_path) == ("size[0]", "size[1]")
+
+
+@BOTH
+@pytest.mark.parametrize("text", ["True", "false", " TRUE"])
+def test_a_truth_value_among_numbers_is_refused(tmp_path, capsys, stream, text):
+    rows = [*ROWS[:80], f"{text},1,p,u", *ROWS]
+    error = refused(capsys, *fitted(tmp_path, rows, stream))
+    assert f"d.csv line 82 has '{text.strip()}' in column 'age'" in error
+    assert run(*fitted(tmp_path, rows, stream, "--categorical", "age")) == 0
+
+
+@BOTH
+@pytest.mark.parametrize("values", ["True False", "0 True", "1 0 False true"])
+def test_truth_values_among_0_and_1_are_not_refused(tmp_path, stream, values):
+    given = values.split()
+    rows = [f"{given[i % len(given)]},1,p,{'uv'[i % 3 % 2]}" for i in range(40)]
+    assert run(*fitted(tmp_path, rows, stream, "--features", "age")) == 0
+
+
+@BOTH
+def test_spaces_around_a_level_are_no_part_of_it(tmp_path, stream):
+    assert run(*fitted(tmp_path, [*ROWS, "20,1, p ,u"], stream)) == 0
+    assert features(tmp_path) == ("age", "size", "kind[p]", "kind[q]", "kind[r]")
+
+
+@pytest.mark.parametrize("row", ['20,1,"p,u', '20,1,"p"x,u', '20,1,p,"u"v'])
+@pytest.mark.parametrize("command", ["predict", "evaluate"])
+def test_wrong_quotes_are_refused_by_commands_that_read_block_by_block(tmp_path, capsys, command, row):
+    fit = fitted(tmp_path, ROWS, [])
+    assert run(*fit) == 0
+    capsys.readouterr()
+    data, out = tmp_path / "new.csv", tmp_path / "out.csv"
+    data.write_text("\n".join(["age,size,kind,y", *ROWS * 20, row, *ROWS, ""]), encoding="utf-8")
+    options = ["--out", out] if command == "predict" else ["--target", "y"]
+    error = refused(capsys, command, tmp_path / "m.npz", data, *options)
+    assert "correct its quotes" in error or "the label 'uv'" in error
+    assert not out.exists()
+
+
+def test_quotes_after_a_space_are_the_same_in_a_stream(tmp_path, capsys):
+    rows = [", ".join(f'"{field}"' for field in row.split(",")) for row in ROWS]
+    found = []
+    for stream in ([], ["--stream"]):
+        assert run(*fitted(tmp_path, rows, stream, "--tol", 1e-10), "--json") == 0
+        found.append(json.loads(capsys.readouterr().out)["objective"])
+        assert nbs.SoftmaxModel.load(tmp_path / "m.npz").classes.tolist() == ["u", "v"]
+    assert np.isclose(*found, rtol=1e-9)  # the sums are of other blocks
