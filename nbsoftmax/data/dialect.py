@@ -10,9 +10,10 @@ import codecs
 import csv
 import io
 import re
-from collections.abc import Generator, Mapping, Sequence, Set
+from collections.abc import Generator, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from itertools import islice
+from threading import RLock
 from typing import Any
 
 from nbsoftmax.data.source import Source
@@ -29,6 +30,7 @@ MARKS = {  # byte order marks; that of UTF-32 begins with that of UTF-16
     codecs.BOM_UTF16_BE: "utf-16",
 }
 SAMPLE, LARGEST_SAMPLE = 2**18, 2**26  # bytes
+LONGEST_FIELD = 2**26  # characters; the limit of Python's csv module is 131072
 RECORDS = 200  # rows of the sample that are looked at
 BLOCK = 2**20  # bytes that pyarrow parses at once, if rows are not long
 SEPARATOR_LINE = re.compile(r'"?sep=(.)"?(\r\n|\n|\r)')  # first line of some files of Excel
@@ -135,7 +137,7 @@ class TextFormat:
         try:
             for _ in islice(text, self.n_header_lines):
                 pass
-            rows = _reader(text, self.separator, self.quote, strict=True)
+            rows = _Reader(text, self.separator, self.quote, strict=True)
             for row in rows:
                 if row:
                     yield self.n_header_lines + rows.line_num, _trimmed(row, self.separator)
@@ -208,7 +210,7 @@ class _Sample:
         return self._parsed[separator]
 
     def _parse(self, separator: str) -> list[list[str]]:
-        reader = _reader(io.StringIO(self.text, newline=""), separator, self.quote)
+        reader = _Reader(io.StringIO(self.text, newline=""), separator, self.quote)
         try:
             rows = list(islice((_trimmed(row, separator) for row in reader if row), RECORDS))
         except csv.Error:
@@ -243,7 +245,7 @@ class _Sample:
 
 def _header(name: str, sample: _Sample, separator: str) -> tuple[tuple[str, ...], int]:
     """The names of the columns, and the number of lines up to the header, and with it."""
-    reader = _reader(io.StringIO(sample.text, newline=""), separator, sample.quote, strict=True)
+    reader = _Reader(io.StringIO(sample.text, newline=""), separator, sample.quote, strict=True)
     try:
         row: Sequence[str] = next((row for row in reader if row), [])
     except csv.Error as error:
@@ -282,15 +284,36 @@ def not_text(source: Source, encoding: str) -> InputValueError:
     return InputValueError(f"{source.name} is not {encoding.upper()} text ({byte}); {advice}.")
 
 
-def _reader(lines: Any, separator: str, quote: str, *, strict: bool = False) -> Any:
-    return csv.reader(
-        lines,
-        delimiter=separator,
-        quotechar=quote or None,
-        quoting=csv.QUOTE_MINIMAL if quote else csv.QUOTE_NONE,
-        strict=strict,
-        skipinitialspace=True,
-    )
+class _Reader:
+    """The rows of a text, whose fields may be longer than csv's limit, which holds for all threads and readers."""
+
+    _lock = RLock()  # the lines may be those of another reader
+
+    def __init__(self, lines: Any, separator: str, quote: str, *, strict: bool = False) -> None:
+        self._rows = csv.reader(
+            lines,
+            delimiter=separator,
+            quotechar=quote or None,
+            quoting=csv.QUOTE_MINIMAL if quote else csv.QUOTE_NONE,
+            strict=strict,
+            skipinitialspace=True,
+        )
+
+    @property
+    def line_num(self) -> int:
+        """Number of lines that have been read."""
+        return self._rows.line_num
+
+    def __iter__(self) -> Iterator[list[str]]:
+        return self
+
+    def __next__(self) -> list[str]:
+        with self._lock:
+            limit = csv.field_size_limit(max(LONGEST_FIELD, csv.field_size_limit()))
+            try:
+                return next(self._rows)
+            finally:
+                csv.field_size_limit(limit)
 
 
 def _trimmed(row: list[str], separator: str) -> list[str]:

@@ -205,3 +205,17 @@ def test_what_pandas_writes_is_read(tmp_path):
         table = read(written(tmp_path, content.getvalue()), target="y")
         assert np.array_equal(table.X, frame[["a", "b"]].to_numpy())
         assert table.y.tolist() == frame["y"].tolist()
+
+
+@pytest.mark.parametrize("first", [0, 250, 3000])
+@pytest.mark.parametrize("quote", ["", '"', ' "'])
+def test_a_long_field_is_read_and_the_limit_of_csv_stays(tmp_path, first, quote):
+    limit = stdlib_csv.field_size_limit()
+    long = f"{quote}{'x' * 150_000}{quote.strip()}"
+    rows = ["1,short,u"] * first + [f"2,{long},v"] + ["3,short,u"] * 5
+    path = written(tmp_path, "\n".join(["a,note,y", *rows]))
+    table = read(path, target="y", drop=["note"])
+    assert table.y.tolist() == ["u"] * first + ["v"] + ["u"] * 5
+    (block,) = nbs.data.open(path, target="y", features=["a"]).blocks()
+    assert block.X.tolist() == table.X.tolist() == [[1]] * first + [[2]] + [[3]] * 5
+    assert stdlib_csv.field_size_limit() == limit
