@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -12,9 +13,9 @@ from nbsoftmax.data.cut import Batch
 from nbsoftmax.data.roles import Roles, TableRows, is_matrix
 from nbsoftmax.data.text_batches import TextBatches
 from nbsoftmax.data.text_labels import TextLabels
-from nbsoftmax.encoding import AnyEncoding, Learner, TableOptions
+from nbsoftmax.encoding import AnyEncoding, Learner, TableOptions, WrongFieldError
 from nbsoftmax.encoding.frames import column_of_arrow
-from nbsoftmax.errors import InputValueError, plain
+from nbsoftmax.errors import InputError, InputValueError, plain
 from nbsoftmax.validation.frames import arrow_dtype, is_number_of_arrow
 
 FORMATS = {
@@ -52,6 +53,7 @@ class ArrowFiles:
         self._text_batches = TextBatches(_csv_format(kind)) if self._kind == "text" else None
         self._open: dict[str, Any] = {}  # Arrow files that have been opened
         self._lengths: dict[str, list[int]] = {}  # of the batches of Arrow files that have been read
+        self._starts: dict[int, str] = {}  # files that have been read, by the number of their first row
         self._complete: set[str] = set()  # files of text that have all columns
         self._schema = self._first_schema()
         with damage_named(paths[0], self._kind):  # a damaged name is no text
@@ -117,8 +119,10 @@ class ArrowFiles:
         learner, features = Learner(options), self._roles.features or ()
         for path in self.paths:
             with damage_named(path, self._kind):
+                self._starts[learner.n_rows] = path
                 for batch in self._read(path, 0):
-                    learner.add(column_of_arrow(name, batch.column(name)) for name in features)
+                    with self._in_file():
+                        learner.add(column_of_arrow(name, batch.column(name)) for name in features)
                     del batch
         return learner
 
@@ -126,12 +130,47 @@ class ArrowFiles:
         """The rows of all files, from this one on; only of Arrow files from another one than the first."""
         start, rows = 0, TableRows(self._roles, self.encoding, first_row)
         for path in self.paths:
+            self._starts[start] = path
             with damage_named(path, self._kind):
                 for table in self._read(path, first_row - start):
-                    yield rows.batch(self._with_labels(table))
-                    del table
+                    with self._in_file():
+                        batch = rows.batch(self._with_labels(table))
+                    yield batch
+                    del table, batch
             start = start + sum(self._lengths[path]) if path in self._lengths else rows.n_rows
         rows.warn_of_unknown()
+
+    @contextmanager
+    def _in_file(self) -> Iterator[None]:
+        """Name the file, and the row in it, in errors about a row."""
+        try:
+            yield
+        except InputError as error:
+            raise self.located(error, 0) from None
+
+    def located(self, error: InputError, first_row: int) -> InputError:
+        """An error about row i behind a row of all files, with its file; other errors stay.
+
+        Parameters
+        ----------
+        error : InputError
+        first_row : int
+            The number of row 0 of the error, among the rows that have been read.
+        """
+        field = error if isinstance(error, WrongFieldError) else None
+        numbers = [part for part in error.parts if isinstance(part, int)] if field is None else [field.row]
+        if len(numbers) != 1:
+            return error
+        row = first_row + numbers[0]
+        start = max(start for start in self._starts if start <= row)
+        path, row = self._starts[start], row - start
+        line = None if self._text_batches is None else self._text_batches.line(path, row)
+        place = "" if line is None else f" line {line}"
+        if field is not None:
+            place = place or f" row {row} (counted from 0)"
+            return InputValueError(f"{path}{place} has {field.has} in column {plain(field.column)}; {field.advice}.")
+        parts = (part if isinstance(part, str) else str(row) for part in error.parts)
+        return type(error)(f"{path}{place}: {''.join(parts)}")
 
     def _with_labels(self, table: Any) -> Any:
         """A RecordBatch of a text file, its labels with their types."""

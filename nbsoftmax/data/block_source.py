@@ -13,6 +13,7 @@ from nbsoftmax.data.block_cache import BlockCache
 from nbsoftmax.data.blocks import Block
 from nbsoftmax.data.cut import Batch, cut
 from nbsoftmax.encoding import AnyEncoding
+from nbsoftmax.errors import InputError
 
 
 class BlockSource:
@@ -39,9 +40,10 @@ class BlockSource:
         cache: BlockCache | None = None,
         name: str = "batches",
         encoding: AnyEncoding | None = None,
+        located: Callable[[InputError, int], InputError] | None = None,
     ) -> None:
         self.feature_names: tuple[str, ...] | None = None
-        self.encoding = encoding
+        self.encoding, self._located = encoding, located
         self._batches, self._batches_from, self._cache, self._name = batches, batches_from, cache, name
         self._batch_rows = None if batch_rows is None else validation.count("batch_rows", batch_rows)
         self._own: np.dtype[Any] | None = None  # dtype of the blocks if none is asked for, once it is known
@@ -71,6 +73,11 @@ class BlockSource:
         if cached is not None and (found := cached.block(i)) is not None:
             return found
         return next(self._cut(self._batches_from(i * n), asked), None)
+
+    def located(self, error: InputError, first_row: int) -> InputError | None:
+        """An error about row i behind a row, with its file; None if there is no file, or the error is about no row."""
+        dropping = self.encoding is not None and self.encoding.drops_rows  # then blocks have other rows than files
+        return None if self._located is None or dropping or not error.parts else self._located(error, first_row)
 
     def summary(self) -> str:
         """What is worth knowing of how the rows were read."""

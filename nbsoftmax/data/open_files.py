@@ -107,7 +107,13 @@ def open(
         )
     seeks = checked.batches if files.seekable else None
     return BlockSource(
-        checked.batches, batch_rows=batch_rows, batches_from=seeks, cache=copy, name=name, encoding=encoding
+        checked.batches,
+        batch_rows=batch_rows,
+        batches_from=seeks,
+        cache=copy,
+        name=name,
+        encoding=encoding,
+        located=files.located if isinstance(files, ArrowFiles) and copy is None else None,
     )
 
 

@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import replace
+from itertools import islice
 from typing import Any
 
 from nbsoftmax.data import source
@@ -140,6 +141,13 @@ class TextBatches:
             f"{found}, most of whose values are numbers; correct it and remove separators of thousands, name the "
             "column in `categorical` (--categorical) if its values are levels, or leave it out."
         )
+
+    def line(self, path: str, row: int) -> int | None:
+        """The line of a row of a file, counted from 1; None if Python's csv module cannot read the file."""
+        if not self._can_be_reread(path):
+            return None
+        with self._content(path) as content, closing(self._format(path, content).rows(content)) as rows:
+            return next((line for line, _ in islice(rows, row, None)), None)
 
     def _misunderstood(self, path: str) -> bool:
         """Whether pyarrow reads the quotes of a file in another way than Python's csv module; refuses wrong quotes."""

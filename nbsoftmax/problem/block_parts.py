@@ -47,6 +47,10 @@ class Reading:
                 found = Survey.of(block, self.source.feature_names)
                 survey = found if survey is None else survey + found
             except InputError as error:
+                located = getattr(self.source, "located", None)
+                in_file = None if located is None else located(error, n)
+                if in_file is not None:
+                    raise in_file from None
                 encoding = getattr(self.source, "encoding", None)
                 drops = encoding is not None and encoding.drops_rows
                 how = " (dropped rows are not counted)" if drops else ""

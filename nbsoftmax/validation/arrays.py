@@ -141,14 +141,17 @@ def refuse_not_finite(name: str, value: Any, i: int, j: int, names: tuple[str, .
         found = "a missing value (NaN)" if np.isnan(value) else f"{value}"
         advice = "drop such rows, or impute the values"
         if np.isnan(value):
-            advice += "; a Trainer with table=TableOptions(missing='mean') does so"
-        raise InputValueError(
-            f"{name} has {found} in column {plain(names[j])} at row {i} (counted from 0); expected finite numbers; "
-            f"{advice}."
+            advice += "; TableOptions(missing='mean') of a Trainer does so (--missing mean on the command line)"
+        raise InputValueError.about_rows(
+            f"{name} has {found} in column {plain(names[j])} at row ",
+            i,
+            f" (counted from 0); expected finite numbers; {advice}.",
         )
-    raise InputValueError(
-        f"{name} contains {value} at row {i}, column {j} (counted from 0); expected finite numbers, "
-        "no NaN and no inf; remove or impute such values first."
+    raise InputValueError.about_rows(
+        f"{name} contains {value} at row ",
+        i,
+        f", column {j} (counted from 0); expected finite numbers, no NaN and no inf; remove or impute such values "
+        "first.",
     )
 
 

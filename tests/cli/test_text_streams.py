@@ -84,3 +84,31 @@ def test_quotes_after_a_space_are_the_same_in_a_stream(tmp_path, capsys):
         found.append(json.loads(capsys.readouterr().out)["objective"])
         assert nbs.SoftmaxModel.load(tmp_path / "m.npz").classes.tolist() == ["u", "v"]
     assert np.isclose(*found, rtol=1e-9)  # the sums are of other blocks
+
+
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+@pytest.mark.parametrize("options", [[], ["--missing", "error", "--categorical", "kind"]])
+@pytest.mark.parametrize(
+    ("column", "value"), [("x", None), ("x", float("inf")), ("w", None), ("w", -1.0), ("y", None), ("kind", None)]
+)
+def test_an_error_about_a_value_of_several_files_names_the_file(tmp_path, capsys, kind, options, column, value):
+    pa = pytest.importorskip("pyarrow")
+    from pyarrow import csv, parquet
+
+    if column == "kind" and not options:
+        pytest.skip("numbers are read by their own path")
+    folder = tmp_path / "parts"
+    folder.mkdir()
+    for k in range(3):
+        rows = {"x": [0.5, 1.0, 2.5] * 30, "w": [1.0] * 90, "y": ["u", "v"] * 45}
+        rows |= {"kind": ["p", "q", "r"] * 30} if options else {}
+        if k == 1:
+            rows[column][79] = value
+        written = parquet.write_table if kind == "parquet" else csv.write_csv
+        written(pa.table(rows), folder / f"{k}.{kind}")
+    given = "fit", folder, "--target", "y", "--sample-weight", "w", "--out", tmp_path / "m.npz", "--l2", 0.01
+    error = refused(capsys, *given, "--quiet", *options)
+    assert f"{folder / f'1.{kind}'}{' line 81' if kind == 'csv' else ''}" in error
+    assert "row 79" in error or "[79]" in error or "line 81" in error
+    if (column, value) == ("x", None):
+        assert "--missing" in error
