@@ -18,8 +18,8 @@ DESCRIPTION = "Softmax regression: train, predict, evaluate, inspect, export."
 EPILOG = (
     "Every command takes --json, for output to be read by programs, and --config FILE: a TOML file with a table for "
     "each command, such as [fit] with l2 = 1e-3, which options on the command line override. Exit codes: 0 done, 2 "
-    "wrong input, 130 interrupted (a fit saves its current model as MODEL.partial.npz), 1 any other failure, including "
-    "a fit that has not converged (its model is written)."
+    "wrong input, 130 interrupted (a fit saves its current model as MODEL.partial.npz), 143 ended by SIGTERM, 1 any "
+    "other failure, including a fit that has not converged (its model is written)."
 )
 # Name, help, and functions of each command.
 COMMANDS = (

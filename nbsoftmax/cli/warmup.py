@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from nbsoftmax.cli.output import print_report
@@ -61,8 +59,7 @@ def _compile(dtypes: list[str], jobs: int) -> None:
 
     from nbsoftmax.training import warmup
 
-    alone = {"NBSOFTMAX_QUIET": "1", "NBSOFTMAX_HELPERS": "0"}
-    with _environment(alone), ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
+    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn"), initializer=_prepare) as pool:
         work = [pool.submit(warmup.run, task) for dtype in dtypes for task in warmup.tasks(dtype)]
         try:
             for task in work:
@@ -74,19 +71,9 @@ def _compile(dtypes: list[str], jobs: int) -> None:
             raise
 
 
-@contextmanager
-def _environment(variables: dict[str, str]) -> Iterator[None]:
-    """Set variables of the environment meanwhile, which processes that are started then inherit."""
-    before = {name: os.environ.get(name) for name in variables}
-    os.environ.update(variables)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
+def _prepare() -> None:
+    """Let a process of the pool compile what it is told alone, without a message."""
+    os.environ.update(NBSOFTMAX_QUIET="1", NBSOFTMAX_HELPERS="0")
 
 
 def _entries(folder: Path) -> set[str]:

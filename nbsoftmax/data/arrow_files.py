@@ -149,13 +149,13 @@ class ArrowFiles:
             raise self.located(error, 0) from None
 
     def located(self, error: InputError, first_row: int) -> InputError:
-        """An error about row i behind a row of all files, with its file; other errors stay.
+        """Name the file, and the row or line in it, in an error about one row; other errors are returned unchanged.
 
         Parameters
         ----------
         error : InputError
         first_row : int
-            The number of row 0 of the error, among the rows that have been read.
+            The row of all files that the error counts as row 0.
         """
         field = error if isinstance(error, WrongFieldError) else None
         numbers = [part for part in error.parts if isinstance(part, int)] if field is None else [field.row]

@@ -75,7 +75,7 @@ class BlockSource:
         return next(self._cut(self._batches_from(i * n), asked), None)
 
     def located(self, error: InputError, first_row: int) -> InputError | None:
-        """An error about row i behind a row, with its file; None if there is no file, or the error is about no row."""
+        """The error with the name of its file; None if there is no file, or the error is not about a row."""
         dropping = self.encoding is not None and self.encoding.drops_rows  # then blocks have other rows than files
         return None if self._located is None or dropping or not error.parts else self._located(error, first_row)
 

@@ -1,4 +1,4 @@
-"""The quotes of a text of columns: whether each is at the edge of a field, or one of two that stand for one.
+"""The quotes of a text of columns: whether each is where CSV allows it.
 
 Every second quote opens a part of a field, and the others close it. In a plain text, a separator or the end of a line
 is before each opening quote and behind each closing quote; or the two are neighbours, and stand for a quote inside of

@@ -16,7 +16,7 @@ PYTHON_TERMS = {
     "resume": "continue from a checkpoint with resume=True",
     "scale": "scale the features",
     "tol": "tol",
-    "float64": "use float64 data in the place of float32",
+    "float64": "use float64 data instead of float32",
 }
 
 
@@ -24,7 +24,7 @@ class StopReason(Enum):
     """Why a fit ended.
 
     CONVERGED : the gap is within `tol`
-    STUCK : no step decreases the objective any more, but for rounding errors
+    STUCK : no step decreases the objective by more than its rounding errors
     MAX_ITER, MAX_SECONDS : a limit was reached
     DIVERGED : the given learning rate is too large
     SEPARABLE : the objective has no minimum, because it has no penalty and the classes are separable
