@@ -118,6 +118,27 @@ def test_with_unpenalised_features_the_gap_is_an_estimate_and_near_the_truth(mak
         assert (result.gap_kind, result.gap) == ("duality", result.objective)
 
 
+@pytest.mark.parametrize("kind", [{}, {"grouped": True}, {"bounds": (-0.5, None)}])
+@pytest.mark.parametrize("seed", [15, 22, 35])
+def test_the_gap_knows_what_steps_of_unpenalised_coefficients_change_in_the_others(seed, kind):
+    # Features of very different scales: steps of unpenalised coefficients whose own decrease of J is far below tol
+    # change the gradient of the others, of which the dual is a steep function where the penalty is weak.
+    rng = np.random.default_rng(seed)
+    n_samples, n_classes = int(rng.integers(20, 60)), int(rng.integers(2, 5))
+    X = rng.normal(size=(n_samples, 12)) * 10.0 ** rng.uniform(-2, 2, size=12)
+    y = rng.permutation(np.arange(n_samples) % n_classes)
+    options = {
+        "l1": 3e-5,
+        "l2": 0.002 if seed % 2 == 0 else 0.015,
+        "penalty_weight": np.arange(12) % 2.0,
+        **kind,
+    }
+    found = nbs.Trainer(tol=1e-7, **options).fit(X, y)
+    closer = nbs.Trainer(tol=1e-13, max_iter=2000, **options).fit(X, y)
+    assert found.converged
+    assert found.objective - closer.objective <= found.gap + 1e-14  # rounding errors of two objectives near 1
+
+
 @given(st.integers(0, 999), st.sampled_from([None, np.array([0.5, 2.0, 1.0, 0.1])]), st.booleans())
 def test_bounds_hold_at_random_points(seed, weights, fit_intercept):
     rng = np.random.default_rng(seed)

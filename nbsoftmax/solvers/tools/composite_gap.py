@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
+from numpy.typing import NDArray
+
 from nbsoftmax.penalties import AnyPenalty
 from nbsoftmax.solvers.base import Composite, Curved
-from nbsoftmax.solvers.tools.duality import duality_gap, gap_at_optimal_intercept
-from nbsoftmax.solvers.tools.free_features import free_decrement
+from nbsoftmax.solvers.tools.duality import dual_value, duality_gap, gap_at_optimal_intercept, loss_alone
+from nbsoftmax.solvers.tools.free_features import free_step
 from nbsoftmax.validation import Float64s
 
 MOST_UNPROVEN = 3  # iterations with an estimate within tol before a fit whose gap could be proven ends without a bound
+MOST_FREE_STEPS = 8  # Newton steps, which converge quadratically, to the minimum over the free coefficients
+SETTLED = 0.1  # relative change of the gap by one of these steps
 
 
 def suffices(penalty: AnyPenalty, kind: str, n_unproven: int) -> bool:
@@ -44,7 +49,31 @@ def composite_gap(
         proven = duality_gap(objective, sums, params, loss, loss_grad, relaxed=False)
         if proven[0] <= allowed:
             return proven
-    # The dual has an equality constraint for each unpenalised coefficient, which holds only at their optimum.
-    gap += free_decrement(sums, params, loss_grad, free)
+    decrement, step = free_step(sums, params, loss_grad, free)
+    gap += decrement
     value = loss + penalty.value(params[:, :-1])
+    if gap <= allowed:
+        gap = max(gap, _gap_at_free_minimum(objective, sums, params + step, value, free, gap))
     return (gap, "estimate") if gap < value else (value, "duality")  # no minimum is below 0
+
+
+def _gap_at_free_minimum(
+    objective: Composite, sums: Curved, at: Float64s, value: float, free: NDArray[np.bool_], gap: float
+) -> float:
+    """`value` less the dual's at the minimum over the free coefficients that Newton steps from `at` find.
+
+    In the dual each free coefficient and the intercept have an equality constraint, which the probabilities there
+    satisfy. They move the gradient of the penalised coefficients, too, of which the dual may be a steep function.
+    """
+    for n in range(MOST_FREE_STEPS):
+        loss, grad = loss_alone(objective, at, *sums.value_and_grad(at))
+        # The new gradient holds some coefficients at their bounds no longer.
+        free = free | objective.penalty.movable(at[:, :-1], grad[:, :-1])
+        before, gap = gap, value - dual_value(objective, at, loss, grad, free)
+        if abs(gap - before) <= SETTLED * gap or n == MOST_FREE_STEPS - 1:
+            break
+        decrement, step = free_step(sums, at, grad, free)
+        if decrement == math.inf:
+            return math.inf
+        at = at + step
+    return gap

@@ -20,6 +20,7 @@ rounding errors.
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from nbsoftmax.solvers.base import NOISE, Penalised, Smooth
 from nbsoftmax.validation import Float64s
@@ -58,6 +59,11 @@ def duality_gap(
     gap, kind = _duality_gap(objective, smooth, params, loss, grad, relaxed)
     value = _primal(objective, params, loss)
     return (value, "duality") if 0 <= value <= gap else (gap, kind)
+
+
+def dual_value(objective: Penalised, params: Float64s, loss: float, grad: Float64s, free: NDArray[np.bool_]) -> float:
+    """D of the model's own probabilities at `params`, where the intercept and the `free` coefficients are optimal."""
+    return _best_dual(objective, _entropy(params, loss, grad), grad[:, :-1], free)
 
 
 def _duality_gap(
@@ -118,4 +124,8 @@ def _dual(objective: Penalised, params: Float64s, entropy: float, grad: Float64s
     """The best theta * entropy - R*(-theta v) for theta in [0, 1], and whether some of v was assumed to be 0."""
     v = grad[:, :-1]
     free = objective.penalty.movable(params[:, :-1], v) if relaxed else np.zeros(1, bool)
-    return objective.penalty.dual(entropy, np.where(free, 0.0, -v) if free.any() else -v), bool(free.any())
+    return _best_dual(objective, entropy, v, free), bool(free.any())
+
+
+def _best_dual(objective: Penalised, entropy: float, v: Float64s, free: NDArray[np.bool_]) -> float:
+    return objective.penalty.dual(entropy, np.where(free, 0.0, -v) if free.any() else -v)

@@ -22,18 +22,14 @@ LEAST_SHARE = 1e-4  # of a class's curvature in the largest one's, in the precon
 SETTLED = 1e-6  # square of a residual's norm, relative to the gradient's
 
 
-def free_decrement(smooth: Curved, params: Float64s, grad: Float64s, free: NDArray[np.bool_]) -> float:
-    """The Newton decrement over the intercept and the coefficients in `free`; inf if it was not found.
-
-    `free` is (n_features,) or (n_classes, n_features).
-    """
-    return free_step(smooth, params, grad, free)[0]
-
-
 def free_step(
     smooth: Curved, params: Float64s, grad: Float64s, free: NDArray[np.bool_], most_products: int = MOST_PRODUCTS
 ) -> tuple[float, Float64s]:
-    """The decrement of `free_decrement`, and the Newton step over the same coefficients, as far as it was found."""
+    """The Newton decrement over the intercept and the coefficients in `free`, and the Newton step.
+
+    `free` is (n_features,) or (n_classes, n_features). If the step was not found, the decrement is inf, and the step is
+    as far as it was found.
+    """
     mask = np.ones(params.shape, bool)
     mask[:, :-1] = free
     whole = mask.all(axis=0)
