@@ -203,6 +203,25 @@ def test_options_of_text_are_those_of_pyarrow(tmp_path):
     assert y.tolist() == ["a", "b"]
 
 
+@pytest.mark.parametrize("missing", [True, False])
+def test_spellings_of_missing_values_may_be_levels(tmp_path, missing):
+    import pyarrow.csv as pc
+    import pyarrow.dataset as ds
+
+    (tmp_path / "t.csv").write_text("kind,y\np,a\nNA,b\nq, a\n NA ,b\n")
+    convert = pc.ConvertOptions(strings_can_be_null=missing)
+    options = ds.CsvFileFormat(default_fragment_scan_options=ds.CsvFragmentScanOptions(convert_options=convert))
+    given = {"target": "y", "format": options, "table": nbs.TableOptions(missing="drop")}
+    if missing:
+        with pytest.warns(UserWarning, match="2 of 4 rows"):
+            source = nbs.data.open(tmp_path / "t.csv", **given)
+    else:
+        source = nbs.data.open(tmp_path / "t.csv", **given)
+    found, y, _, _ = together(source)
+    assert source.encoding.names == (("kind[p]", "kind[q]") if missing else ("kind[NA]", "kind[p]", "kind[q]"))
+    assert len(found) == len(y) == (2 if missing else 4)
+
+
 BAD_COLUMNS = {
     "text": (pa.array(["a", "b"]), "dtype string in column 'x'"),
     "dates": (pa.array([0, 1], pa.date32()), "date32.* in column 'x'"),

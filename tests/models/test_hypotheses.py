@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import nbsoftmax as nbs
+from nbsoftmax.models.chi_squared import chi_squared
 from tests.models.test_inference import anes96, blobs, relative, spector, theirs
 
 LABELS = np.array(["low", "mid", "a high one"])
@@ -106,6 +107,7 @@ def test_a_text_that_is_no_hypothesis_is_refused(table, text, message):
         (["x1[mid]", "2 * x1[mid]"], None, "linearly dependent"),
         (np.zeros((0, 8)), None, r"hypothesis has shape \(0, 8\)"),
         ("x1[low] = 0", None, "contains no coefficient"),
+        (np.eye(8)[:2] * [[1.0], [0.0]], None, "contains no coefficient"),
         ("x1[mid]", 1.0, "write the number into the text"),
         (np.zeros((2, 3)), None, r"hypothesis has shape \(2, 3\)"),
         (np.eye(8)[:2], [1.0, 2.0, 3.0], r"q has shape \(3,\)"),
@@ -116,6 +118,10 @@ def test_a_text_that_is_no_hypothesis_is_refused(table, text, message):
 def test_hypotheses_that_cannot_be_tested_are_refused(table, hypothesis, q, message):
     with pytest.raises(nbs.InputValueError, match=message):
         table.test(hypothesis, q)
+
+
+def test_a_statistic_that_rounding_made_negative_is_0():
+    assert chi_squared(-1e-12, 2).p_value == 1.0
 
 
 # --- contrasts of classes -----------------------------------------------------------------------
