@@ -222,6 +222,16 @@ def test_spellings_of_missing_values_may_be_levels(tmp_path, missing):
     assert len(found) == len(y) == (2 if missing else 4)
 
 
+@pytest.mark.parametrize("features", [["flag"], ["a", "flag"]])
+def test_text_far_below_truth_values_is_named_with_its_line(tmp_path, features):
+    rows = [f"{i},{'uv'[i % 2]},{i % 3 == 0}" for i in range(200_000)]  # more than the beginning, which shows the types
+    rows[150_000] = "0,u, maybe"
+    (tmp_path / "t.csv").write_text("\n".join(["a,y,flag", *rows]))
+    source = nbs.data.open(tmp_path / "t.csv", target="y", features=features)
+    with pytest.raises(nbs.InputValueError, match=r"t\.csv line 150002 has 'maybe' in column 'flag', whose first rows"):
+        list(source.blocks())
+
+
 BAD_COLUMNS = {
     "text": (pa.array(["a", "b"]), "dtype string in column 'x'"),
     "dates": (pa.array([0, 1], pa.date32()), "date32.* in column 'x'"),

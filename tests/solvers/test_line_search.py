@@ -85,16 +85,41 @@ def test_a_function_that_grows_against_its_gradient_has_no_step(search):
 
 
 @SEARCHES
+@pytest.mark.parametrize("size", [1.0, 1e6, -1e6])
 @pytest.mark.parametrize(("rise", "accepted"), [(8, True), (32, False)])
-def test_a_rise_within_rounding_errors_is_no_rise_if_the_gradient_shrinks(search, rise, accepted):
-    slope = 1e-20
-    function = Function(lambda w: 1.0 + (rise * EPS if w else 0.0), lambda w: -slope if w == 0 else slope / 2)
+def test_a_rise_within_rounding_errors_is_no_rise_if_the_gradient_shrinks(search, size, rise, accepted):
+    slope, values = 1e-20, (size, size + rise * EPS * abs(size))
+    function = Function(lambda w: values[int(w != 0)], lambda w: -slope if w == 0 else slope / 2)
     found, _ = searched(search, function, 0.0, 1.0)
     assert (found is not None) == accepted
 
 
-def test_a_step_that_decreases_neither_value_nor_gradient_is_none():
-    assert searched(backtrack, Function(lambda w: 1.0, lambda w: -1e-20), 0.0, 1.0)[0] is None
+@SEARCHES
+def test_a_step_that_decreases_neither_value_nor_gradient_is_none(search):
+    assert searched(search, Function(lambda w: 1.0, lambda w: -1e-20), 0.0, 1.0)[0] is None
+
+
+@SEARCHES
+@pytest.mark.parametrize(("share", "accepted"), [(0.5, False), (2.0, True)])  # of the sufficient decrease
+def test_a_decrease_that_is_too_small_is_not_accepted(search, share, accepted):
+    def value(w):
+        return 1 - w if w < 0.9 else 1 - share * DECREASE * w
+
+    found, lengths = searched(search, Function(value, lambda w: 3 * w - 1), 0.0, 1.0)  # its gradient grows
+    assert (len(lengths) == 1) == accepted
+    assert found.value < 1
+
+
+def test_backtracking_does_not_end_at_an_equal_value():
+    function = Function(lambda w: 1.0 if w < 0.9 else 2.0, lambda w: -1e-20)
+    assert searched(backtrack, function, 0.0, 1.0)[0] is None
+
+
+def test_backtracking_goes_on_while_the_decrease_is_too_small():
+    function = Function(lambda w: 1 - 0.5 * DECREASE * w if w > 0.05 else 1 - w, lambda w: 3 * w - 1)
+    found, lengths = searched(backtrack, function, 0.0, 1.0)
+    assert len(lengths) > 3
+    assert found.params <= 0.05
 
 
 def test_backtracking_finds_the_minimum_of_a_parabola_at_once():
