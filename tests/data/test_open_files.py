@@ -232,6 +232,17 @@ def test_text_far_below_truth_values_is_named_with_its_line(tmp_path, features):
         list(source.blocks())
 
 
+def test_an_error_in_a_file_that_python_cannot_read_names_its_row(tmp_path):
+    import pyarrow.csv as pc
+    import pyarrow.dataset as ds
+
+    (tmp_path / "t.csv").write_text("x,y\n1,a\\\nb\n2,b\n3,\n")  # the escaped end of a line is part of a label
+    parse = pc.ParseOptions(escape_char="\\", newlines_in_values=True)
+    with pytest.raises(nbs.InputValueError, match="row 2") as caught:
+        list(nbs.data.open(tmp_path / "t.csv", target="y", format=ds.CsvFileFormat(parse)).blocks())
+    assert "line" not in str(caught.value)
+
+
 BAD_COLUMNS = {
     "text": (pa.array(["a", "b"]), "dtype string in column 'x'"),
     "dates": (pa.array([0, 1], pa.date32()), "date32.* in column 'x'"),

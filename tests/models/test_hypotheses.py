@@ -5,6 +5,7 @@ import pytest
 
 import nbsoftmax as nbs
 from nbsoftmax.models.chi_squared import chi_squared
+from nbsoftmax.models.estimates import z_scores
 from tests.models.test_inference import anes96, blobs, relative, spector, theirs
 
 LABELS = np.array(["low", "mid", "a high one"])
@@ -122,6 +123,11 @@ def test_hypotheses_that_cannot_be_tested_are_refused(table, hypothesis, q, mess
 
 def test_a_statistic_that_rounding_made_negative_is_0():
     assert chi_squared(-1e-12, 2).p_value == 1.0
+
+
+def test_z_scores_without_error_are_infinite_or_nan_and_warn_of_nothing():
+    found = z_scores(np.array([0.0, 1.0, -1.0]), np.zeros(3))
+    np.testing.assert_array_equal(found, [np.nan, np.inf, -np.inf])
 
 
 # --- contrasts of classes -----------------------------------------------------------------------
