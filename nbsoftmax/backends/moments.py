@@ -44,8 +44,7 @@ def moments(X: Any, weight: Float64s, centre: Float64s) -> Moments:
     mass = float(h.sum())
     if is_sparse(X):
         of_number = np.repeat(h, np.diff(X.indptr))
-        numbers = X.data.astype(np.float64)
-        differences = numbers - centre[X.indices]
+        differences = X.data - centre[X.indices]  # in float64, as the centre is
         # Both sums are added row by row, so that a column of which every row is stored has exactly no other weight: a
         # rounding error of their difference times c^2 may exceed the variance.
         absent = np.bincount(np.zeros(m, np.intp), h, 1) - np.bincount(X.indices, of_number, n)

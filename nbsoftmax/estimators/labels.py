@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from nbsoftmax import validation
 from nbsoftmax.errors import InputError, InputValueError
+from nbsoftmax.validation.decimals import is_decimal
 from nbsoftmax.validation.wide_integers import is_wide
 
 
@@ -27,9 +28,9 @@ def readable(y: Any) -> Any:
         if dtype is not None and hasattr(y, "isna") and not validation.is_dask(y) and y.isna().any():
             row = int(np.asarray(y.isna()).argmax())
             raise InputValueError.about_rows("y has a missing value at row ", row, "; drop such rows.")
-        if is_wide(y):
+        if is_wide(y) or is_decimal(y):
             y = validation.target_array(y)
-            validation.labels(y)  # refuses integers that do not fit in 64 bits
+            validation.labels(y)  # refuses integers that do not fit in 64 bits, and fractions
             return y
         known = getattr(dtype, "numpy_dtype", None)
         return y.to_numpy(known) if known is not None and known.kind in "iub" else y

@@ -11,6 +11,15 @@ from nbsoftmax.errors import InputValueError, plain
 from nbsoftmax.validation.frames import floats_of
 
 
+def is_decimal(a: Any) -> bool:
+    """Whether `a` is a column of decimals: of polars, of Arrow, or of pandas with a type of Arrow."""
+    if _is_of_polars(a):
+        return True
+    pa = sys.modules.get("pyarrow")
+    of_arrow = getattr(getattr(a, "dtype", None), "pyarrow_dtype", getattr(a, "type", None))
+    return pa is not None and isinstance(of_arrow, pa.DataType) and bool(pa.types.is_decimal(of_arrow))
+
+
 def whole_decimals(name: str, a: Any) -> Any:
     """A column of decimals that are all whole numbers as int64; anything else is returned unchanged.
 
@@ -19,21 +28,33 @@ def whole_decimals(name: str, a: Any) -> Any:
     InputValueError
         For a decimal of 2^53 or more in a column that int64 cannot hold: floats would merge such numbers.
     """
-    if str(getattr(a, "dtype", "")).startswith("Decimal") and hasattr(a, "to_arrow"):  # of polars
-        a = a.to_arrow()
-    elif getattr(getattr(a, "dtype", None), "pyarrow_dtype", None) is not None:
-        a = a.array.__arrow_array__() if hasattr(a, "array") else a.__arrow_array__()
-    pa = sys.modules.get("pyarrow")
-    if pa is None or not isinstance(a, (pa.Array, pa.ChunkedArray)) or not pa.types.is_decimal(a.type) or a.null_count:
+    if not is_decimal(a):
         return a
-    try:
-        return np.asarray(a.cast(pa.int64()))
-    except pa.ArrowInvalid:  # a fraction, or too large
-        wrong = np.abs(floats_of(a)) >= 2.0**53
+    if _is_of_polars(a):  # without Arrow, which polars does not need
+        polars = sys.modules["polars"]
+        whole = a.cast(polars.Int64, strict=False)  # without fractions; null if it is too large
+        if a.null_count():
+            return a
+        if not whole.null_count() and (whole.cast(a.dtype) == a).all():
+            return whole.to_numpy()
+        wrong = np.abs(a.cast(polars.Float64).to_numpy()) >= 2.0**53
+    else:
+        pa = sys.modules["pyarrow"]
+        if hasattr(a, "dtype"):  # of pandas
+            a = getattr(a, "array", a).__arrow_array__()
+        if a.null_count:
+            return a
+        try:
+            return np.asarray(a.cast(pa.int64()))
+        except pa.ArrowInvalid:  # a fraction, or too large
+            wrong = np.abs(floats_of(a)) >= 2.0**53
     if wrong.any():
-        value = a[int(wrong.argmax())].as_py()
         raise InputValueError(
-            f"{name} has the label {plain(str(value))}, which is not exact as an integer of 64 bits or as a float; "
-            "convert the labels to text."
+            f"{name} has the label {plain(str(a[int(wrong.argmax())]))}, which is not exact as an integer of 64 bits "
+            "or as a float; convert the labels to text."
         )
     return a
+
+
+def _is_of_polars(a: Any) -> bool:
+    return str(getattr(a, "dtype", "")).startswith("Decimal") and hasattr(a, "to_arrow")

@@ -49,6 +49,17 @@ def test_a_truth_value_among_numbers_is_refused(tmp_path, capsys, stream, text):
 
 
 @BOTH
+@pytest.mark.parametrize("text", ["old", "1.5"])
+def test_text_among_numbers_with_a_decimal_comma_is_refused(tmp_path, capsys, stream, text):
+    rows = [f"{20 + i % 50},{5 * (i % 2)};{'uv'[i * i % 5 % 2]}" for i in range(300)]
+    data = tmp_path / "d.csv"
+    data.write_text("\n".join(["age;y", text + ";u", *rows, ""]), encoding="utf-8")
+    fit = "fit", data, "--target", "y", "--out", tmp_path / "m.npz", "--l2", 0.01, "--quiet", *stream
+    error = refused(capsys, *fit, "--sep", ";", "--decimal", ",")
+    assert f"d.csv line 2 has '{text}' in column 'age'" in error
+
+
+@BOTH
 @pytest.mark.parametrize("values", ["True False", "0 True", "1 0 False true"])
 def test_truth_values_among_0_and_1_are_not_refused(tmp_path, stream, values):
     given = values.split()

@@ -2,6 +2,7 @@
 
 import decimal
 import random
+import sys
 
 import numpy as np
 import pytest
@@ -58,12 +59,44 @@ def test_whole_decimals_as_labels_are_integers(tmp_path):
         assert np.asarray(y).tolist() == LARGE
 
 
-def test_polars_and_pandas_decimals_as_labels_are_integers():
+def columns_of(values):
+    """A column of decimals of polars, Arrow and pandas, and an array and an index of pandas."""
     polars, pandas = pytest.importorskip("polars"), pytest.importorskip("pandas")
-    numbers = list(map(decimal.Decimal, LARGE))
-    assert validation.target_array(polars.Series(numbers, dtype=polars.Decimal(30, 2))).tolist() == LARGE
-    dtype = pandas.ArrowDtype(pa.decimal128(30, 2))
-    assert validation.target_array(pandas.Series(numbers, dtype=dtype)).tolist() == LARGE
+    numbers = [None if value is None else decimal.Decimal(value) for value in values]
+    of_pandas = pandas.Series(numbers, dtype=pandas.ArrowDtype(pa.decimal128(38, 2)))
+    arrow = pa.array(numbers, pa.decimal128(38, 2))
+    of_polars = polars.Series(numbers, dtype=polars.Decimal(38, 2))
+    return of_polars, arrow, of_pandas, of_pandas.array, pandas.Index(of_pandas)
+
+
+def test_polars_and_pandas_decimals_as_labels_are_integers():
+    for column in columns_of(LARGE):
+        assert validation.target_array(column).tolist() == LARGE
+
+
+def test_polars_decimals_are_labels_without_pyarrow(monkeypatch):
+    polars = pytest.importorskip("polars")
+    column = polars.Series(list(map(decimal.Decimal, LARGE)), dtype=polars.Decimal(30, 2))
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    assert validation.target_array(column).tolist() == LARGE
+
+
+def test_decimals_with_a_fraction_stay_numbers_and_missing_ones_are_named():
+    for column in columns_of(["0.5", "1", "1.25"]):
+        assert validation.target_array(column).tolist() == [0.5, 1.0, 1.25]
+    for column in columns_of(["1", None, "2"]):
+        with pytest.raises(nbs.InputValueError, match="row 1"):
+            validation.labels(column)
+
+
+def test_estimators_take_whole_decimals_as_labels_and_refuse_others():
+    pytest.importorskip("sklearn")
+    X = np.eye(4, 2)
+    for column in columns_of(["3", "5", "3", "5"]):
+        assert nbs.SoftmaxRegression().fit(X, column).predict(X).tolist()[:2] == [3, 5]
+    for column in columns_of(["3", "5.5", "3", "5"]):
+        with pytest.raises(nbs.InputValueError, match=r"5\.5"):
+            nbs.SoftmaxRegression().fit(X, column)
 
 
 @pytest.mark.parametrize("values", [["0.5", str(2**53 + 1)], [str(2**63), "1"], ["9" * 30]])
@@ -73,6 +106,9 @@ def test_decimals_that_neither_integers_nor_floats_hold_are_refused_as_labels(tm
     parquet.write_table(rows, tmp_path / "x.parquet")
     with pytest.raises(nbs.InputValueError, match=r"y has the label '.*convert the labels to text"):
         validation.target_array(column)
+    for same in columns_of(values):
+        with pytest.raises(nbs.InputValueError, match=r"y has the label '.*convert the labels to text"):
+            validation.target_array(same)
     with (
         pytest.raises(nbs.InputValueError, match=r"column 'y' of .*x\.parquet has the label"),
         tables.table_file(tmp_path / "x.parquet") as file,

@@ -203,6 +203,46 @@ def test_options_of_text_are_those_of_pyarrow(tmp_path):
     assert y.tolist() == ["a", "b"]
 
 
+@pytest.mark.parametrize("missing", [True, False])
+def test_spellings_of_missing_values_may_be_levels(tmp_path, missing):
+    import pyarrow.csv as pc
+    import pyarrow.dataset as ds
+
+    (tmp_path / "t.csv").write_text("kind,y\np,a\nNA,b\nq, a\n NA ,b\n")
+    convert = pc.ConvertOptions(strings_can_be_null=missing)
+    options = ds.CsvFileFormat(default_fragment_scan_options=ds.CsvFragmentScanOptions(convert_options=convert))
+    given = {"target": "y", "format": options, "table": nbs.TableOptions(missing="drop")}
+    if missing:
+        with pytest.warns(UserWarning, match="2 of 4 rows"):
+            source = nbs.data.open(tmp_path / "t.csv", **given)
+    else:
+        source = nbs.data.open(tmp_path / "t.csv", **given)
+    found, y, _, _ = together(source)
+    assert source.encoding.names == (("kind[p]", "kind[q]") if missing else ("kind[NA]", "kind[p]", "kind[q]"))
+    assert len(found) == len(y) == (2 if missing else 4)
+
+
+@pytest.mark.parametrize("features", [["flag"], ["a", "flag"]])
+def test_text_far_below_truth_values_is_named_with_its_line(tmp_path, features):
+    rows = [f"{i},{'uv'[i % 2]},{i % 3 == 0}" for i in range(200_000)]  # more than the beginning, which shows the types
+    rows[150_000] = "0,u, maybe"
+    (tmp_path / "t.csv").write_text("\n".join(["a,y,flag", *rows]))
+    source = nbs.data.open(tmp_path / "t.csv", target="y", features=features)
+    with pytest.raises(nbs.InputValueError, match=r"t\.csv line 150002 has 'maybe' in column 'flag', whose first rows"):
+        list(source.blocks())
+
+
+def test_an_error_in_a_file_that_python_cannot_read_names_its_row(tmp_path):
+    import pyarrow.csv as pc
+    import pyarrow.dataset as ds
+
+    (tmp_path / "t.csv").write_text("x,y\n1,a\\\nb\n2,b\n3,\n")  # the escaped end of a line is part of a label
+    parse = pc.ParseOptions(escape_char="\\", newlines_in_values=True)
+    with pytest.raises(nbs.InputValueError, match="row 2") as caught:
+        list(nbs.data.open(tmp_path / "t.csv", target="y", format=ds.CsvFileFormat(parse)).blocks())
+    assert "line" not in str(caught.value)
+
+
 BAD_COLUMNS = {
     "text": (pa.array(["a", "b"]), "dtype string in column 'x'"),
     "dates": (pa.array([0, 1], pa.date32()), "date32.* in column 'x'"),

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import nbsoftmax as nbs
-from nbsoftmax.data.quotes import Quotes
+from nbsoftmax.data.quotes import Quotes, quotes_of
 from tests.data.files import read, written
 
 pytest.importorskip("pyarrow")
@@ -50,6 +50,28 @@ def rows_of(text):
 )
 def test_plain_quotes_are_at_edges_of_fields_or_doubled(text, expected):
     assert plain(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "n", "after_space"),
+    [("", 0, False), ("a, b\n", 0, False), ('"a", b"\n', 3, False), ('a, "b"', 2, True), ('"a "', 2, True)],
+)
+@pytest.mark.parametrize("size", [1, 2**20])
+def test_quotes_are_counted_and_a_space_before_one_is_found(text, n, after_space, size):
+    quotes = Quotes(",", '"')
+    for start in range(0, len(text), size):
+        quotes.add(text[start : start + size].encode())
+    quotes.are_plain()
+    assert (quotes.n, quotes.after_space) == (n, after_space)
+
+
+def test_the_quotes_of_a_file_are_those_from_its_beginning():
+    file = io.BytesIO(b'"a,b\n1,2\n')
+    file.seek(5)
+    quotes = quotes_of(file, ",", '"')
+    assert quotes.n == 1
+    assert not quotes.are_plain()
+    assert quotes_of(file, ",", "").n == 0
 
 
 @given(pieces=st.lists(st.sampled_from(PIECES), max_size=12), size=st.integers(1, 5))
@@ -96,9 +118,10 @@ def test_quotes_after_a_space_are_read_in_batches_as_in_memory(tmp_path, rows, e
     assert numbers.X.tolist() == block.X[:, :1].tolist() == expected.X.tolist()
 
 
-def test_rows_after_a_row_that_pyarrow_does_not_read_are_read_once(tmp_path):
+@pytest.mark.parametrize("number", ["+300000", "300000\u00a0"])  # newer versions of pyarrow read a sign +
+def test_rows_after_a_row_that_pyarrow_does_not_read_are_read_once(tmp_path, number):
     rows = [f"{i},{'uv'[i % 2]}" for i in range(400_000)]  # more than pyarrow parses at once
-    rows[300_000] = "+300000,u"
+    rows[300_000] = f"{number},u"
     path = written(tmp_path, "\n".join(["a,y", *rows]))
     blocks = list(nbs.data.open(path, target="y").blocks())
     assert np.concatenate([block.X[:, 0] for block in blocks]).tolist() == list(range(400_000))

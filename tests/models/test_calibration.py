@@ -232,6 +232,12 @@ def test_what_is_no_probability_is_refused(score):
         score(np.zeros(0, int), np.zeros((0, 2)))
 
 
+def test_the_summary_of_a_reliability_has_the_largest_difference():
+    found = nbs.reliability([0, 1, 0, 1], [[0.75, 0.25]] * 4, n_bins=5)
+    assert "2 of 10 hold samples" in repr(found)
+    assert "largest |confidence - frequency| 0.25" in repr(found)
+
+
 @pytest.mark.parametrize("score", [nbs.brier_score, nbs.expected_calibration_error, nbs.reliability])
 @pytest.mark.parametrize("convert", [np.asarray, np.ndarray.tolist])
 def test_swapped_labels_and_probabilities_are_named_as_such(score, convert):

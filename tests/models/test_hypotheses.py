@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 
 import nbsoftmax as nbs
+from nbsoftmax.models.chi_squared import chi_squared
+from nbsoftmax.models.estimates import z_scores
 from tests.models.test_inference import anes96, blobs, relative, spector, theirs
 
 LABELS = np.array(["low", "mid", "a high one"])
@@ -106,6 +108,7 @@ def test_a_text_that_is_no_hypothesis_is_refused(table, text, message):
         (["x1[mid]", "2 * x1[mid]"], None, "linearly dependent"),
         (np.zeros((0, 8)), None, r"hypothesis has shape \(0, 8\)"),
         ("x1[low] = 0", None, "contains no coefficient"),
+        (np.eye(8)[:2] * [[1.0], [0.0]], None, "contains no coefficient"),
         ("x1[mid]", 1.0, "write the number into the text"),
         (np.zeros((2, 3)), None, r"hypothesis has shape \(2, 3\)"),
         (np.eye(8)[:2], [1.0, 2.0, 3.0], r"q has shape \(3,\)"),
@@ -116,6 +119,15 @@ def test_a_text_that_is_no_hypothesis_is_refused(table, text, message):
 def test_hypotheses_that_cannot_be_tested_are_refused(table, hypothesis, q, message):
     with pytest.raises(nbs.InputValueError, match=message):
         table.test(hypothesis, q)
+
+
+def test_a_statistic_that_rounding_made_negative_is_0():
+    assert chi_squared(-1e-12, 2).p_value == 1.0
+
+
+def test_z_scores_without_error_are_infinite_or_nan_and_warn_of_nothing():
+    found = z_scores(np.array([0.0, 1.0, -1.0]), np.zeros(3))
+    np.testing.assert_array_equal(found, [np.nan, np.inf, -np.inf])
 
 
 # --- contrasts of classes -----------------------------------------------------------------------

@@ -193,6 +193,17 @@ def test_parts_that_make_no_model_are_refused(arguments, said):
         nbs.SoftmaxModel(*arguments)
 
 
+def test_names_of_features_are_those_that_the_encoding_makes():
+    pandas = pytest.importorskip("pandas")
+    table = pandas.DataFrame({"x": [0.0, 1.0, 2.0, 3.0], "kind": list("pqpq")})
+    model = nbs.Trainer(l2=1.0).fit(table, [0, 1, 1, 0]).model
+    parts = model.coef, model.intercept, model.classes
+    assert nbs.SoftmaxModel(*parts, model.feature_names, encoding=model.encoding).feature_names == model.feature_names
+    for names in (None, ["x", "kind[q]", "kind[p]"]):
+        with pytest.raises(nbs.InputValueError, match="but the encoding makes"):
+            nbs.SoftmaxModel(*parts, names, encoding=model.encoding)
+
+
 def test_a_flipped_byte_in_a_model_file_is_refused_or_harmless(tmp_path):
     good, bad = tmp_path / "good.npz", tmp_path / "bad.npz"
     a_model().save(good)

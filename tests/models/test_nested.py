@@ -1,5 +1,7 @@
 """The likelihood-ratio test of nested models refuses what is not nested, and likelihoods that are none."""
 
+import pickle
+
 import numpy as np
 import pytest
 
@@ -17,6 +19,10 @@ def fewer(y=Y, *, fit=None, inference=None, **options):
 OTHERS = {
     "other labels": (lambda: fewer(np.array(list("abc"))[Y]), r"restricted has the classes \['a', 'b', 'c'\]"),
     "other samples": (lambda: fewer(np.roll(Y, 1)), "restricted was fitted with another y"),
+    "fewer rows": (
+        lambda: nbs.Trainer().fit(X[10:, :1], Y[10:]).inference(),
+        f"restricted was fitted to {len(Y) - 10} rows, expected {len(Y)}",
+    ),
     "shares of the classes": (lambda: fewer(np.full((len(Y), 3), 1 / 3)), "restricted was fitted with another y"),
     "other weights": (
         lambda: fewer(fit={"sample_weight": np.where(np.arange(len(Y)) % 2, 0.5, 1.5)}),
@@ -115,6 +121,24 @@ def test_a_column_is_all_the_features_that_are_made_from_it_alone():
         found.wald_test(["g", "g"])
     with pytest.raises(nbs.InputValueError, match="a feature is called 'const'"):
         nbs.fit_formula("y ~ const", table.rename(columns={"x": "const"}), l2=0.0).inference()
+
+
+def test_models_with_as_many_parameters_are_not_nested():
+    with pytest.raises(nbs.InputValueError, match=r"expected .* fewer columns"):
+        FULL.inference().likelihood_ratio_test(FULL.inference())
+
+
+def test_only_an_inference_can_be_nested():
+    with pytest.raises(nbs.InputTypeError, match=r"restricted is a FitResult, .* give result\.inference\(\)"):
+        FULL.inference().likelihood_ratio_test(FULL)
+
+
+@pytest.mark.parametrize("which", [0, 1])
+def test_after_pickling_the_names_of_columns_decide(which):
+    pair = [FULL.inference(), fewer()]
+    expected = pair[0].likelihood_ratio_test(pair[1])
+    pair[which] = pickle.loads(pickle.dumps(pair[which]))
+    assert pair[0].likelihood_ratio_test(pair[1]) == expected
 
 
 def test_weights_of_one_and_an_offset_of_0_are_those_of_a_fit_without():

@@ -65,6 +65,12 @@ def test_a_constant_feature_keeps_the_scale_1():
     assert nbs.Trainer(l2=0.1, standardize=True).fit(raw, Y).converged
 
 
+@pytest.mark.parametrize("scale", [1e-30, 1e30])
+def test_whether_a_feature_is_constant_does_not_depend_on_its_unit(scale):
+    expected = deviations(Problem.from_labels(X, Y), None)
+    np.testing.assert_allclose(deviations(Problem.from_labels(scale * X, Y), None), scale * expected, rtol=1e-12)
+
+
 def test_sparse_rows_and_blocks_have_the_same_deviations():
     rows = sparse.csr_array(sparse.random(M, 6, density=0.3, random_state=1)) * 10
     dense = rows.toarray()
