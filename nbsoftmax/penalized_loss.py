@@ -278,7 +278,8 @@ class PenalizedLoss:
             losses = sums.descend_parts(state, order, batch_size, rates, rule, n_before)
         else:
             raise InputValueError(
-                "solver 'sgd' runs on the CPU, on rows in memory or in blocks; use device='cpu', or solver 'newton-cg'."
+                "solver 'sgd' runs on the CPU, on rows in memory or in blocks, not on those of a GPU nor of a Dask "
+                "cluster; use solver 'newton-cg'."
             )
         return float(pairwise_sum(losses)) / sums.weight_sum
 

@@ -12,14 +12,16 @@ from nbsoftmax.cli.fit_checks import check_options
 from nbsoftmax.cli.fit_report import collect_warnings, fit_exit_code, fit_facts, fit_lines
 from nbsoftmax.cli.offsets import with_columns
 from nbsoftmax.cli.options import add_bounds, add_data, add_encoding, file
-from nbsoftmax.cli.output import print_report, warn
+from nbsoftmax.cli.output import note, print_report, warn
 from nbsoftmax.cli.reading import as_classes, has_intercept, read_data, with_numbering
 from nbsoftmax.cli.saving import check_outputs, model_lines, save_model
 from nbsoftmax.cli.unpenalised import add_option as add_unpenalised
 from nbsoftmax.cli.unpenalised import weights_of
+from nbsoftmax.errors import listed
 from nbsoftmax.solvers import NAMES
 
 if TYPE_CHECKING:
+    from nbsoftmax.encoding import AnyEncoding
     from nbsoftmax.problem import AnyProblem, Problem
     from nbsoftmax.training.trainer import Trainer
     from nbsoftmax.validation import Float64s
@@ -41,11 +43,16 @@ def add_options(command: argparse.ArgumentParser) -> None:
     add("--validation-data", type=Path, metavar="FILE", help="report the loss of the samples of this file")
     add("--early-stopping", type=int, metavar="N", help="stop if the held-out loss has not improved for N iterations")
     add("--checkpoint", type=file, metavar="FILE", help="save the state of the fit here, so that it can be resumed")
-    add("--resume", action="store_true", help="resume from --checkpoint, if that file exists")
+    add("--resume", action="store_true", help="resume from --checkpoint; start from the beginning without that file")
     add("--log", type=file, metavar="FILE", help="append a line of JSON for each iteration")
     add("--threads", type=int, help="number of threads (default: as many as Numba would use)")
     add("--device", default="cpu", help='"cuda" for a GPU, "auto" for a GPU if there is one (default: cpu)')
-    add("--device-memory", type=int, metavar="BYTES", help="GPU memory to use; a larger X is sent in parts")
+    add(
+        "--device-memory",
+        type=int,
+        metavar="BYTES",
+        help="memory to use on the GPU, if the fit runs on one; a larger X is sent in parts",
+    )
     add("--quiet", action="store_true", help="do not show progress")
 
 
@@ -110,6 +117,8 @@ def run(arguments: argparse.Namespace) -> int:
     weights = weights_of(arguments.unpenalised, problem.feature_names, problem.n_features, problem.encoding)
     trainer = _trainer(arguments, l2, weights, callbacks)
     trainer.fit_intercept &= has_intercept(problem.encoding)
+    if arguments.resume and not arguments.checkpoint.exists() and not arguments.quiet:
+        note(f"{arguments.checkpoint} does not exist, so the fit starts from the beginning.")
     with collect_warnings() as warned:
         result = trainer.fit(problem, checkpoint=arguments.checkpoint, resume=arguments.resume)
     model = streaming.with_whole_labels(with_numbering(with_columns(result.model, arguments.offset), zero_based))
@@ -119,6 +128,7 @@ def run(arguments: argparse.Namespace) -> int:
     if encoding is not None:
         n, made = len(encoding.columns), len(encoding.names)
         lines.append(f"{n} column{'s' * (n != 1)} became {made} feature{'s' * (made != 1)}")
+    lines += _hint_of_levels(arguments, l2, encoding)
     if _is_default(arguments):
         lines.append(f"penalty: C = 1 (l2 = {l2:.4g}), the default; --C sets another, --l2 0 none")
     if "validation_loss" in result.history and result.n_iter > 0:
@@ -169,6 +179,19 @@ def _warn_of_many_classes(problem: AnyProblem) -> None:
             f"{problem.n_samples} samples have {n} classes; if these are identifiers or measured numbers, name another "
             "--target."
         )
+
+
+def _hint_of_levels(arguments: argparse.Namespace, l2: float, encoding: AnyEncoding | None) -> list[str]:
+    """A line for a fit whose coefficients are not determined: without a penalty, and with a feature for each level."""
+    from nbsoftmax.encoding.columns import CategoryColumn, Encoding
+
+    if l2 or arguments.l1 or arguments.firth or arguments.no_intercept or not isinstance(encoding, Encoding):
+        return []
+    full = [part.name for part in encoding.parts if isinstance(part, CategoryColumn) and part.reference is None]
+    if not full:
+        return []
+    text = f"the features of {listed(full)} and the intercept are collinear; for summary, fit with --drop-first"
+    return [f"levels: {text}"]
 
 
 def _l2(arguments: argparse.Namespace, problem: AnyProblem) -> float:

@@ -57,7 +57,12 @@ def format_number(value: Any) -> str:
 
 def warn(message: str) -> None:
     """Print a warning as one line on standard error."""
-    print(f"nbsoftmax: warning: {without_controls(' '.join(message.split()))}", file=sys.stderr)
+    note(f"warning: {message}")
+
+
+def note(message: str) -> None:
+    """Print a message as one line on standard error."""
+    print(f"nbsoftmax: {without_controls(' '.join(message.split()))}", file=sys.stderr)
 
 
 def check_encoding(texts: Iterable[str]) -> None:

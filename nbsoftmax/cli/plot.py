@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import argparse
 
 WITH_DATA = ("reliability", "confusion", "decision", "effects")  # these need labelled data
+WEIGHTED = ("reliability", "confusion", "effects")  # these count samples or average over them
 DATA = (
     "labelled data, for reliability, confusion and decision; for effects, the data of a fit without penalty; "
     "optional for coefficients: each weight is multiplied by the standard deviation of its feature"
@@ -31,7 +32,11 @@ def add_options(command: argparse.ArgumentParser) -> None:
     add("data", type=Path, nargs="?", help=DATA)
     add_labels(command, "column or array of labels")
     add_columns(command)
-    add("--sample-weight", metavar="NAME", help="for effects, the weights of the fit: a column, array or .npy file")
+    add(
+        "--sample-weight",
+        metavar="NAME",
+        help="for reliability, confusion and effects (those of the fit): a column, array or .npy file of weights",
+    )
     add_offset(command)
     add("--image-shape", metavar="HxW", help="for coefficients, if the features are pixels: 8x8, for example")
     add(
@@ -65,8 +70,10 @@ def _display(arguments: argparse.Namespace) -> Any:
 
     if arguments.image_shape is not None and arguments.kind != "coefficients":
         raise InputValueError(f"--image-shape is for plot coefficients, not for plot {arguments.kind}; leave it out.")
-    if arguments.sample_weight is not None and arguments.kind != "effects":
-        raise InputValueError(f"--sample-weight is for plot effects, not for plot {arguments.kind}; leave it out.")
+    if arguments.sample_weight is not None and arguments.kind not in WEIGHTED:
+        raise InputValueError(
+            f"--sample-weight is for plot {', '.join(WEIGHTED)}, not for plot {arguments.kind}; leave it out."
+        )
     if arguments.kind == "convergence":
         return plots.ConvergenceDisplay.from_log(arguments.source)
     model = read_model(arguments.source, arguments.data)
@@ -90,7 +97,7 @@ def _display(arguments: argparse.Namespace) -> Any:
         return plots.DecisionDisplay.from_estimator(model, data.X, labels)
     warn_without_offset(arguments, model)
     display = plots.ReliabilityDisplay if arguments.kind == "reliability" else plots.ConfusionDisplay
-    return display.from_estimator(model, data.X, labels, offset=data.offset)
+    return display.from_estimator(model, data.X, labels, sample_weight=data.sample_weight, offset=data.offset)
 
 
 def _shape(text: str) -> tuple[int, int]:

@@ -31,7 +31,11 @@ def add_options(command: argparse.ArgumentParser) -> None:
     add_columns(command)
     add_offset(command)
     add(
-        "--cov", default="fisher", choices=COVARIANCES, help="standard errors: HC0 and HC1 are robust (default: fisher)"
+        "--cov",
+        default="fisher",
+        choices=COVARIANCES,
+        help="standard errors: fisher, where a weight of 2 is a row that occurs twice; HC0 and HC1 are robust "
+        "(default: fisher)",
     )
     add("--reference", metavar="LABEL", help="class to which the coefficients are relative (default: the first one)")
     add("--level", type=float, default=0.95, help="level of the confidence intervals (default: 0.95)")

@@ -286,6 +286,11 @@ class FittedClassifier(ClassifierMixin, SparseCoefMixin, BaseEstimator):
             )
         return None if self.n_jobs is None else min(effective_n_jobs(self.n_jobs), most)
 
+    def _verbose(self) -> bool:
+        given = self.verbose
+        is_flag = isinstance(given, (bool, np.bool_))
+        return bool(given if is_flag else validation.count("verbose", given, low=0))
+
     def _seed(self) -> int | None:
         if isinstance(self.random_state, np.random.RandomState):
             return int(self.random_state.randint(2**31 - 1))

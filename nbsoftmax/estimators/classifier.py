@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import copy
 from typing import Any
 
 import numpy as np
@@ -278,7 +279,7 @@ class SoftmaxRegression(CallbackSupportMixin, FittedClassifier):
 
     def _trainer_of_stream(self, l2: float, class_weight: ArrayLike | None) -> Trainer:
         """The trainer of the stream, with the parameters that may be set between two chunks."""
-        trainer: Trainer | None = getattr(self, "_stream", None)
+        trainer: Trainer | None = copy(getattr(self, "_stream", None))  # a copy of the estimator has the same one
         if trainer is None:
             begun: dict[str, Any] = {"random_state": self._seed(), "n_threads": self._n_threads()}
             trainer = Trainer(solver=SGD(average=True), fit_intercept=self.fit_intercept, **begun)
@@ -311,7 +312,7 @@ class SoftmaxRegression(CallbackSupportMixin, FittedClassifier):
             device=self.device,
             callbacks=callbacks,
             random_state=self._seed(),
-            verbose=bool(self.verbose),
+            verbose=self._verbose(),
         )
         trainer.warn_as, trainer.advice = EitherConvergenceWarning, ADVICE
         return trainer

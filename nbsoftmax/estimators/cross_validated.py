@@ -165,6 +165,7 @@ class SoftmaxRegressionCV(FittedClassifier):
                 "y holds partial labels, but cross-validation needs one label for each row; use SoftmaxRegression."
             )
         thresholds_of(self.thresholds, classes)  # wrong ones are refused before all the fits
+        verbose = self._verbose()
         weight = problem.sample_weight if problem.sample_weight.size else None
         to_splitter, to_scorer = self._routed("fit", {"sample_weight": weight, **params})
         labels = classes[problem.y]
@@ -179,7 +180,8 @@ class SoftmaxRegressionCV(FittedClassifier):
                 f"cv gives {len(folds)} folds, expected at least {least}; give a splitter with more folds, or a number."
             )
         self.Cs_ = grid_of(self.Cs)
-        self.l1_ratios_ = penalties("l1_ratios", 0.0 if self.l1_ratios is None else self.l1_ratios, low_open=False)
+        ratios = 0.0 if self.l1_ratios is None else self.l1_ratios
+        self.l1_ratios_ = penalties("l1_ratios", ratios, low_open=False, high=1.0)
         coef, intercept = self._fit_folds(problem, [train for train, _ in folds])
         scorer = with_classes(scorer_of(self.scoring), classes, held_out=True)
         self.scores_ = np.empty(self.n_iter_.shape)
@@ -194,7 +196,7 @@ class SoftmaxRegressionCV(FittedClassifier):
                 self.scores_[f, i, j] = score_of(scorer, model, X_test, y_test, its)
         _check_scores(self.scores_)
         if self.refit:
-            self._refit(problem, classes)
+            self._refit(problem, classes, verbose=verbose)
         else:
             self._average(coef, intercept, classes)
         move_attributes(self, X)
@@ -240,14 +242,14 @@ class SoftmaxRegressionCV(FittedClassifier):
         self.l1_ratio_ = float(np.mean([self.l1_ratios_[i] for _, i, _ in best]))
         self.converged_, self.gap_, self.history_ = False, np.inf, {}
 
-    def _refit(self, problem: Problem, classes: NDArray[Any]) -> None:
+    def _refit(self, problem: Problem, classes: NDArray[Any], *, verbose: bool) -> None:
         """Fit to all samples with the best mean score."""
         i, chosen = _best(self.scores_.mean(axis=0), self.Cs_)
         if self.refit == "one-standard-error":
             chosen = one_standard_error(self.Cs_, *summary(-self.scores_[:, i].T))
         self.C_, self.l1_ratio_ = float(self.Cs_[chosen]), float(self.l1_ratios_[i])
         l1, l2 = as_in_sklearn(self.C_, problem.weight_sum, self.l1_ratio_, classes.size)
-        fitter = Trainer(l1=float(l1), l2=float(l2), verbose=bool(self.verbose), **self._options(problem))
+        fitter = Trainer(l1=float(l1), l2=float(l2), verbose=verbose, **self._options(problem))
         fitter.warn_as, fitter.advice = EitherConvergenceWarning, ADVICE
         of_folds = self.n_iter_
         result = fitter.fit(problem)

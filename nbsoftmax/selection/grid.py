@@ -103,14 +103,13 @@ def _needed(problem: AnyProblem, result: FitResult, l1: float) -> float:
     return l1 * float(penalty.activity(coef, gradient[:, :-1])[chosen].max(initial=0.0))
 
 
-def penalties(name: str, values: Any, *, low_open: bool = True) -> Float64s:
-    """Check a grid: at least one number, none negative, none NaN."""
+def penalties(name: str, values: Any, *, low_open: bool = True, high: float = np.inf) -> Float64s:
+    """Check a grid: at least one number, none negative, none above `high`, none NaN."""
     grid = np.atleast_1d(validation.as_array(name, values))
     if grid.ndim != 1 or grid.size == 0 or grid.dtype.kind not in "iuf":
         raise InputValueError(f"{name} is {plain(values)}, expected a list of numbers.", parameter=name)
-    bad = ~(grid > 0 if low_open else (grid >= 0) & (grid < np.inf))
+    bad = ~(grid > 0 if low_open else (grid >= 0) & (grid < np.inf) & (grid <= high))
     if bad.any():
-        raise InputValueError(
-            f"{name} contains {grid[bad][0]:g}, expected numbers {'above' if low_open else 'from'} 0.", parameter=name
-        )
+        expected = f"{'above' if low_open else 'from'} 0{f' to {high:g}' if high < np.inf else ''}"
+        raise InputValueError(f"{name} contains {grid[bad][0]:g}, expected numbers {expected}.", parameter=name)
     return np.asarray(grid, np.float64)

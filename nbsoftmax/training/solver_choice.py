@@ -36,17 +36,15 @@ def check_penalty(solver: Solver, penalty: AnyPenalty, *, l1: float, grouped: bo
             parameter="bounds",
         )
     if not smooth and solver.requires.smooth:
-        given = f"penalty is {plain(penalty)}" if own else f"l1 is {l1:g}"
+        given = f"the penalty {plain(penalty)}" if own else "an l1 penalty"  # given by l1, or by an l1_ratio
         raise InputValueError(
-            f"{given}, which solver {solver.name!r} cannot minimise; use the solver 'prox-newton' or 'auto'.",
-            parameter="penalty" if own else "l1",
+            f"solver {solver.name!r} cannot minimise {given}; use the solver 'prox-newton' or 'auto'.",
+            parameter="solver",
         )
     if smooth and (not solver.requires.smooth or (grouped and l1 == 0)):
-        given = "grouped is True" if grouped else f'solver is "{solver.name}"'
-        none = "l1 is 0" if l1 == 0 else "all weights of the penalty are 0"
-        raise InputValueError(
-            f"{given}, but {none}; give l1 > 0, or leave it out.", parameter="grouped" if grouped else "solver"
-        )
+        name, given = ("grouped", "True") if grouped else ("solver", repr(solver.name))
+        none = "there is no l1 penalty" if l1 == 0 else "all weights of the penalty are 0"
+        raise InputValueError(f"{name} is {given}, but {none}; give one, or leave {name} out.", parameter=name)
 
 
 def _check_convexity(solver: Solver, penalty: AnyPenalty) -> None:

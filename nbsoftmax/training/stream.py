@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from copy import copy
 from dataclasses import dataclass
 from typing import Any
 
@@ -191,7 +192,7 @@ def learn_chunk(
     with rows_called(rows):
         array, names = _array_of(X) if encoding is None else (X, encoding.names)
         y = validation.target_array(y)
-        stream = before or Stream(classes_of(classes, y), names, options.solver, options.seed, encoding)
+        stream = copy(before) or Stream(classes_of(classes, y), names, options.solver, options.seed, encoding)
         validation.same_features(names, stream.names)
         again = None if before is None or classes is None else classes_of(classes, y)
         if again is not None and not np.array_equal(again, stream.classes):

@@ -224,7 +224,7 @@ class Trainer:
             at the end, after Ctrl-C, and before SIGTERM ends the process (in the main thread). If it cannot be written,
             there is a warning and the fit continues.
         resume : bool
-            Continue from `checkpoint`, if it exists: the result has the same bits as that of an uninterrupted fit.
+            Continue from `checkpoint`, to the bits of an uninterrupted fit; without the file, start from the beginning.
 
         Returns
         -------

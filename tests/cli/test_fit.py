@@ -39,11 +39,29 @@ def test_fit_goes_on_from_a_checkpoint(flowers, tmp_path, capsys):
         return run("fit", path, *common, *options)
 
     assert fit("whole.npz") == 0
-    assert fit("first.npz", "--checkpoint", tmp_path / "c", "--max-iter", 3) == 1
-    assert "max_iter" in capsys.readouterr().out
+    assert fit("first.npz", "--checkpoint", tmp_path / "c", "--resume", "--max-iter", 3) == 1
+    said = capsys.readouterr()
+    assert "max_iter" in said.out
+    assert f"{tmp_path / 'c'} does not exist, so the fit starts from the beginning" in said.err
     assert fit("resumed.npz", "--checkpoint", tmp_path / "c", "--resume") == 0
+    assert "from the beginning" not in capsys.readouterr().err
     whole, resumed = (nbs.SoftmaxModel.load(tmp_path / name) for name in ("whole.npz", "resumed.npz"))
     assert whole.coef.tobytes() == resumed.coef.tobytes()
+
+
+def test_a_fit_whose_coefficients_are_not_determined_says_so(tmp_path, capsys):
+    rng = np.random.default_rng(0)
+    path = tmp_path / "d.csv"
+    rows = zip(rng.normal(size=60).round(3), rng.choice(["red", "blue"], 60), rng.choice(["a", "b"], 60), strict=True)
+    path.write_text("\n".join(["size,colour,kind", *(",".join(map(str, row)) for row in rows)]), encoding="utf-8")
+    fit = "fit", path, "--target", "kind", "--out", tmp_path / "m.npz", "--quiet"
+    for options, determined in (((), False), (("--drop-first",), True), (("--drop", "colour"), True)):
+        assert run(*fit, "--l2", 0, *options) == 0
+        assert ("levels: the features of 'colour' and the intercept" in capsys.readouterr().out) != determined
+        assert run("summary", tmp_path / "m.npz", path, "--target", "kind") == (0 if determined else 2)
+        assert ("--drop-first" in capsys.readouterr().err) != determined
+    assert run(*fit) == 0
+    assert "levels:" not in capsys.readouterr().out
 
 
 def test_fit_reads_npy_and_npz(flowers, tmp_path):

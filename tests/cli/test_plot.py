@@ -39,28 +39,33 @@ def test_plot_draws_every_kind(flowers, model, tmp_path, capsys):
         assert "expected one of .png, .svg, .pdf" in said
 
 
-def test_predictions_are_drawn_with_their_offset(flowers, model, tmp_path, capsys):
+def test_predictions_are_drawn_with_their_offset_and_weights(flowers, model, tmp_path, capsys):
     pytest.importorskip("matplotlib")
     from nbsoftmax import plots
 
     path, X, y = flowers
     offset = np.random.default_rng(0).normal(size=(len(y), 3)).round(3)
-    lines = path.read_text().splitlines()
-    rows = [",".join([line, *map(str, row)]) for line, row in zip(lines[1:], offset.tolist(), strict=True)]
-    (tmp_path / "o.csv").write_text("\n".join([lines[0] + ",o1,o2,o3", *rows]))
+    weight = np.random.default_rng(1).integers(0, 5, len(y))
+    lines, beside = path.read_text().splitlines(), np.column_stack([offset, weight]).tolist()
+    rows = [",".join([line, *map(str, row)]) for line, row in zip(lines[1:], beside, strict=True)]
+    (tmp_path / "o.csv").write_text("\n".join([lines[0] + ",o1,o2,o3,w", *rows]))
     trained, expected, out = nbs.SoftmaxModel.load(model), tmp_path / "expected.png", tmp_path / "p.png"
     given = model, tmp_path / "o.csv", "--target", "species", "--offset", "o1,o2,o3", "--out", out
-    for kind, display in (
-        ("confusion", plots.ConfusionDisplay.from_predictions(y, trained.predict(X, offset=offset))),
-        ("reliability", plots.ReliabilityDisplay.from_predictions(y, trained.predict_proba(X, offset=offset))),
+    weighted = *given, "--sample-weight", "w"
+    confusion, reliability = plots.ConfusionDisplay.from_predictions, plots.ReliabilityDisplay.from_predictions
+    for kind, draw, predicted in (
+        ("confusion", confusion, trained.predict(X, offset=offset)),
+        ("reliability", reliability, trained.predict_proba(X, offset=offset)),
     ):
-        assert run("plot", kind, *given) == 0
-        plots.save_picture(display.figure_, expected, dpi=150)
-        assert out.read_bytes() == expected.read_bytes()
+        for options, sample_weight in ((given, None), (weighted, weight)):
+            assert run("plot", kind, *options) == 0
+            plots.save_picture(draw(y, predicted, sample_weight=sample_weight).figure_, expected, dpi=150)
+            assert out.read_bytes() == expected.read_bytes()
         assert run("plot", kind, model, path, "--target", "species", "--out", out) == 0
         assert out.read_bytes() != expected.read_bytes()
     capsys.readouterr()
     assert "leave --offset out" in refused(capsys, "plot", "decision", *given)
+    assert "--sample-weight is for plot reliability" in refused(capsys, "plot", "decision", *weighted)
     (tmp_path / "odd.csv").write_text(path.read_text().replace(str(y[0]), "unknown"))
     for kind in ("confusion", "reliability"):
         said = refused(capsys, "plot", kind, model, tmp_path / "odd.csv", "--target", "species", "--out", out)
@@ -82,7 +87,7 @@ def test_plot_draws_the_effects_of_a_fit_without_penalty(flowers, model, tmp_pat
     assert "it was trained with a penalty" in said
 
 
-def test_effects_of_a_weighted_fit_need_its_weights(tmp_path, capsys):
+def test_effects_of_a_weighted_fit_need_its_weights(tmp_path):
     rng = np.random.default_rng(0)
     rows = "".join(
         f"{x:.3f},{w},{y}\n" for x, w, y in zip(rng.normal(size=90), rng.integers(1, 9, 90), "abc" * 30, strict=True)
@@ -92,6 +97,3 @@ def test_effects_of_a_weighted_fit_need_its_weights(tmp_path, capsys):
     assert run("fit", path, "--target", "y", "--sample-weight", "w", "--l2", 0, "--out", model) == 0
     assert run("plot", "effects", model, path, "--target", "y", "--sample-weight", "w", "--out", out) == 0
     assert out.read_bytes().startswith(b"\x89PNG")
-    capsys.readouterr()
-    other = refused(capsys, "plot", "confusion", model, path, "--target", "y", "--sample-weight", "w", "--out", out)
-    assert "--sample-weight is for plot effects" in other

@@ -226,7 +226,7 @@ def test_bad_collections_are_refused_with_advice(case):
 def test_what_collections_cannot_have_is_refused():
     with pytest.raises(InputValueError, match="device='cpu'"):
         nbs.Trainer(device="cuda").fit(sparse_blocks(), Y)
-    with pytest.raises(InputValueError, match="'sgd' runs on the CPU, on rows in memory or in blocks"):
+    with pytest.raises(InputValueError, match=r"'sgd' runs on the CPU, .* nor of a Dask cluster; use solver"):
         nbs.Trainer(solver="sgd").fit(x_array(), Y)
     with pytest.raises(InputValueError, match="validation_data instead"):
         nbs.Trainer(validation_fraction=0.1).fit(x_array(), Y)

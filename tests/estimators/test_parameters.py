@@ -74,6 +74,11 @@ def test_filters_for_either_convergence_warning_hold(category):
         ({"n_jobs": 1.5}, nbs.InputTypeError, "n_jobs is 1.5"),
         ({"firth": "no"}, nbs.InputTypeError, "firth is 'no', expected True or False"),
         ({"warm_start": "no"}, nbs.InputTypeError, "warm_start is 'no', expected True or False"),
+        ({"verbose": "no"}, nbs.InputTypeError, "verbose is 'no'"),
+        ({"verbose": None}, nbs.InputTypeError, "verbose is None"),
+        ({"verbose": -1}, nbs.InputValueError, "verbose is -1"),
+        ({"l1_ratio": 0.5, "solver": "lbfgs"}, nbs.InputValueError, "^solver 'lbfgs' cannot minimise an l1 penalty"),
+        ({"solver": "prox-newton"}, nbs.InputValueError, "^solver is 'prox-newton', but there is no l1 penalty"),
         ({"thresholds": {"oak": 0.2}}, nbs.InputValueError, "thresholds names 'oak', which is no class"),
     ],
 )

@@ -1,5 +1,6 @@
 """`partial_fit` of an estimator."""
 
+import copy
 import pickle
 
 import numpy as np
@@ -31,6 +32,19 @@ def test_a_stream_begins_where_a_fit_ended_and_survives_pickling():
     again = pickle.loads(pickle.dumps(fitted))
     assert again.partial_fit(X[64:], y[64:]).coef_.tobytes() == fitted.partial_fit(X[64:], y[64:]).coef_.tobytes()
     assert np.allclose(fitted.fit(X, y).coef_, before)  # which begins anew
+
+
+@pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy])
+def test_a_stream_and_its_copy_continue_independently(copied):
+    X, y = problem(2)
+    first, rest = slice(0, 64), slice(64, None)
+    expected = (
+        nbs.SoftmaxRegression().partial_fit(X[first], y[first], classes=np.unique(y)).partial_fit(X[rest], y[rest])
+    )
+    stream = nbs.SoftmaxRegression().partial_fit(X[first], y[first], classes=np.unique(y))
+    again = copied(stream)
+    for one in (again, stream):
+        assert one.partial_fit(X[rest], y[rest]).coef_.tobytes() == expected.coef_.tobytes()
 
 
 @pytest.mark.parametrize(

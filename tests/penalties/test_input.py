@@ -37,11 +37,11 @@ def test_weights_of_another_number_of_features_are_refused():
 def test_solvers_and_derivatives_that_a_penalty_does_not_allow_are_refused():
     X, y = data()
     for penalty in (nbs.Lasso(0.1), OwnLasso(0.1)):
-        with pytest.raises(nbs.InputValueError, match="which solver 'lbfgs' cannot minimise"):
+        with pytest.raises(nbs.InputValueError, match=r"solver 'lbfgs' cannot minimise the penalty (Own)?Lasso"):
             nbs.Trainer(penalty=penalty, solver="lbfgs")
         with pytest.raises(nbs.InputValueError, match="no gradient everywhere"):
             nbs.Objective(X, y, penalty=penalty).value_and_grad(np.zeros((3, 9)))
-    with pytest.raises(nbs.InputValueError, match="give l1 > 0"):
+    with pytest.raises(nbs.InputValueError, match="there is no l1 penalty"):
         nbs.Trainer(penalty=nbs.Ridge(0.1), solver="prox-newton")
 
 

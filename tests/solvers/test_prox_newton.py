@@ -309,9 +309,9 @@ def test_the_trainer_takes_it_for_l1_and_refuses_what_cannot():
     for solver in ("gd", "lbfgs", "newton-cg"):
         with pytest.raises(nbs.InputValueError, match="use the solver 'prox-newton'"):
             nbs.Trainer(solver=solver, l1=0.1)
-    with pytest.raises(nbs.InputValueError, match="l1 is 0; give l1 > 0"):
+    with pytest.raises(nbs.InputValueError, match="'prox-newton', but there is no l1 penalty; give one"):
         nbs.Trainer(solver="prox-newton")
-    with pytest.raises(nbs.InputValueError, match="grouped is True, but l1 is 0"):
+    with pytest.raises(nbs.InputValueError, match="grouped is True, but there is no l1 penalty"):
         nbs.Trainer(grouped=True)
     with pytest.raises(nbs.InputTypeError, match="grouped is 'yes'"):
         nbs.Trainer(l1=0.1, grouped="yes")

@@ -1,6 +1,7 @@
 """Stochastic gradient descent: every step is the formula's, every run can be repeated, and reports are true."""
 
 import warnings
+from copy import copy
 from dataclasses import replace
 from math import ceil
 
@@ -294,6 +295,16 @@ def test_the_first_chunk_is_one_epoch_and_labels_may_be_missing_from_it():
     assert model.classes.tolist() == ["a", "b", "c"]
     again = trainer.partial_fit(X, labels[y])
     assert (again.coef != model.coef).all()
+
+
+def test_a_stream_and_its_copy_continue_independently():
+    X, y = data(m=64)
+    trainer, twin = nbs.Trainer(solver="sgd"), nbs.Trainer(solver="sgd")
+    for one in (trainer, twin):
+        one.partial_fit(X[:32], y[:32], classes=[0, 1, 2])
+    expected = twin.partial_fit(X[32:], y[32:]).coef.tobytes()
+    for one in (copy(trainer), trainer):
+        assert one.partial_fit(X[32:], y[32:]).coef.tobytes() == expected
 
 
 def test_a_stream_of_probabilities_needs_no_classes():
