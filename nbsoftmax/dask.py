@@ -299,6 +299,7 @@ class DaskSoftmaxRegression(SoftmaxRegression):
         if is_table(X):
             if self.encoding_ is None:
                 validation.same_features(tuple(map(str, X.columns)), self.model_.feature_names)
+                self._check_width(len(X.columns))
             else:
                 self.encoding_.encode(X._meta)  # refuses missing columns
             floats = np.float64 if self.encoding_ is not None else _floats_of(validation.frame(X._meta)[0].dtype)
@@ -312,12 +313,16 @@ class DaskSoftmaxRegression(SoftmaxRegression):
                 "X is a Dask Array, but the model was trained on a DataFrame with columns of text or other kinds; give "
                 "such a DataFrame."
             )
-        if not np.isnan(X.shape[1]) and X.shape[1] != self.n_features_in_:
-            raise InputValueError(f"X has {X.shape[1]} features, but the model was trained on {self.n_features_in_}.")
+        if not np.isnan(X.shape[1]):
+            self._check_width(X.shape[1])
         floats = _floats_of(X.dtype)
         empty = np.empty(shape, self.classes_.dtype if method == "predict" else floats)
         axes: dict[str, Any] = {"drop_axis": 1} if by_row else {"chunks": (X.chunks[0], (n_classes,))}
         return X.map_blocks(_predicted, local, method, empty, None, *offsets, dtype=empty.dtype, meta=empty, **axes)
+
+    def _check_width(self, n_features: int) -> None:
+        if n_features != self.n_features_in_:
+            raise InputValueError(f"X has {n_features} features, but the model was trained on {self.n_features_in_}.")
 
     def _offset(self, offset: Any, X: Any) -> Any:
         """The offset as a collection of the kind of X, with its partitions; an array has a column at least."""

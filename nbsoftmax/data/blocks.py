@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nbsoftmax.errors import InputTypeError
-from nbsoftmax.validation import Float64s, Floats
+from nbsoftmax.validation import Float64s, Floats, is_delayed
 
 
 class CodedLabels(NamedTuple):
@@ -64,7 +64,7 @@ class AnyBlock(Protocol):
 
 def is_source(X: Any) -> TypeGuard[RowBlocks]:
     """Whether X is a source of blocks of rows. (`isinstance` would ask for `feature_names`.)"""
-    return type(X) is not np.ndarray and callable(getattr(X, "blocks", None))
+    return type(X) is not np.ndarray and not is_delayed(X) and callable(getattr(X, "blocks", None))
 
 
 def refuse_source(X: Any, what: str, instead: str) -> None:

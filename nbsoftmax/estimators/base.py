@@ -231,7 +231,7 @@ class FittedClassifier(ClassifierMixin, SparseCoefMixin, BaseEstimator):
     def _read(self, X: Any, y: Any = NO_LABELS, *, reset: bool) -> tuple[Any, NDArray[Any], tuple[str, ...] | None]:
         """X, y if it is given, and the column names of a table, validated as in scikit-learn; X may contain NaN."""
         with_labels = y is not NO_LABELS
-        y = readable(y)
+        X, y = validation.computed("X", X), readable(validation.computed("y", y))
         array, names = validation.frame(X)
         # Later validation checks in one pass that X is finite, and makes a sparse X canonical.
         sparse = validation.is_sparse(array)

@@ -46,8 +46,9 @@ def checked_parts(X: Any, y: Any, sample_weight: Any, offset: Any, *, any_kind: 
     """
     if not validation.is_dask(X):
         raise InputTypeError(
-            f"X is a {type(X).__name__}, but y, sample_weight or offset is a Dask collection; give X as a collection "
-            "too, for example dask.array.from_array(X, chunks=(100_000, -1)), or compute the others."
+            f"X is a {type(X).__name__}, expected a Dask Array or DataFrame, because a cluster does the work; give for "
+            "example dask.array.from_array(X, chunks=(100_000, -1)). With all rows in memory use Trainer or "
+            "SoftmaxRegression, after y.compute() if y is a Dask collection."
         )
     given = {"X": X, "y": y, "sample_weight": sample_weight, "offset": offset}
     given = {name: part for name, part in given.items() if part is not None or name == "y"}
@@ -80,18 +81,23 @@ def partitions_of(
 
 def is_table(a: Any) -> bool:
     """Whether `a` is a Dask DataFrame or Series."""
-    return validation.is_dask(a) and hasattr(a, "npartitions") and hasattr(a, "divisions")
+    return _is_collection(a) and hasattr(a, "npartitions") and hasattr(a, "divisions")
 
 
 def is_array(a: Any) -> bool:
     """Whether `a` is a Dask Array."""
-    return validation.is_dask(a) and hasattr(a, "chunks") and hasattr(a, "to_delayed")
+    return _is_collection(a) and hasattr(a, "chunks") and hasattr(a, "to_delayed")
+
+
+def _is_collection(a: Any) -> bool:
+    return validation.is_dask(a) and not validation.is_delayed(a)
 
 
 def _check_kind(name: str, a: Any) -> None:
     if validation.is_dask(a) and not (is_table(a) or is_array(a)):
+        kind = "Delayed" if validation.is_delayed(a) else type(a).__name__
         raise InputTypeError(
-            f"{name} is a {type(a).__name__} of Dask, expected a Dask Array, DataFrame or Series; "
+            f"{name} is a {kind} of Dask, expected a Dask Array, DataFrame or Series; "
             f"{name}.to_dataframe() makes one of a Bag, and dask.array.from_delayed one of a delayed array."
         )
 

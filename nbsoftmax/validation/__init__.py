@@ -50,7 +50,7 @@ from nbsoftmax.validation.arrays import (
 from nbsoftmax.validation.axes import Along, logits_along, target_rows, weight_rows
 from nbsoftmax.validation.beside import kept_beside
 from nbsoftmax.validation.binary import BinaryTargets, binary_targets, positive_weights
-from nbsoftmax.validation.conversion import as_array, is_dask, is_on_device, refuse_tensor
+from nbsoftmax.validation.conversion import as_array, is_on_device, refuse_tensor
 from nbsoftmax.validation.frames import by_label, frame, same_features
 from nbsoftmax.validation.labels import (
     by_text,
@@ -63,6 +63,7 @@ from nbsoftmax.validation.labels import (
     target_array,
     unknown_label,
 )
+from nbsoftmax.validation.lazy import computed, is_dask, is_delayed
 from nbsoftmax.validation.options import callables, choice, count, device, flag, n_threads, number, seed
 from nbsoftmax.validation.partial import certain_labels, possible_classes, possible_in_order, refuse_never_possible
 from nbsoftmax.validation.size import MANY_CLASSES, n_classes, needs_memory
@@ -91,6 +92,7 @@ __all__ = [
     "class_labels",
     "class_weights",
     "codes_of",
+    "computed",
     "count",
     "design",
     "device",
@@ -103,6 +105,7 @@ __all__ = [
     "frame",
     "in_units",
     "is_dask",
+    "is_delayed",
     "is_on_device",
     "is_sparse",
     "joined_labels",

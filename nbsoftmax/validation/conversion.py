@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Any
 
 import numpy as np
@@ -10,6 +9,7 @@ from numpy.typing import NDArray
 
 from nbsoftmax.errors import InputTypeError, InputValueError
 from nbsoftmax.validation.frames import column, frame
+from nbsoftmax.validation.lazy import computed
 
 DLPACK_GPUS = {2, 13}  # CUDA, and CUDA's managed memory
 
@@ -30,12 +30,6 @@ def is_on_device(a: Any) -> bool:
         return False
 
 
-def is_dask(a: Any) -> bool:
-    """Whether `a` is a collection of Dask: an Array, a DataFrame, a Series or a Bag, or delayed."""
-    dask = sys.modules.get("dask.base")  # else no collection can exist
-    return dask is not None and bool(dask.is_dask_collection(a))
-
-
 def as_array(name: str, a: Any) -> NDArray[Any]:
     """Return `a` as an array of its own dtype; an array is not copied.
 
@@ -54,6 +48,7 @@ def as_array(name: str, a: Any) -> NDArray[Any]:
         )
     refuse_sparse(name, a)
     refuse_tensor(name, a)
+    a = computed(name, a)
     a = column(name, frame(a, sparse=False, unique=False)[0])
     try:
         array = np.asarray(a)

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nbsoftmax.errors import InputTypeError, InputValueError, plain
+from nbsoftmax.validation.lazy import computed
 from nbsoftmax.validation.wide_integers import is_wide, narrowed
 
 # Advice for a column that is not numeric, by a word in the name of its dtype.
@@ -31,7 +32,7 @@ SPARSER = 16
 
 
 def frame(X: Any, *, sparse: bool = True, unique: bool = True) -> tuple[Any, tuple[str, ...] | None]:
-    """Split a pandas, polars or Arrow table into (array, feature names); anything else is (X, None).
+    """Split a pandas, polars, Arrow or Dask table into (array, feature names); anything else is (X, None).
 
     The array is float32 if all columns are float32 or float16, and float64 otherwise; missing values are NaN. For a
     column that is not numeric, the error names the column. If `sparse`, a table with sparse columns may become a sparse
@@ -39,6 +40,7 @@ def frame(X: Any, *, sparse: bool = True, unique: bool = True) -> tuple[Any, tup
     """
     if type(X) is np.ndarray:  # the usual case first: the tests below take as long as a prediction of one row
         return X, None
+    X = computed("X", X)
     if _is(X, "pandas", "DataFrame"):
         array, names = _of_pandas(X, sparse=sparse)
     elif _is(X, "polars", "DataFrame"):

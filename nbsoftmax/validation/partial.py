@@ -9,8 +9,9 @@ from numpy.typing import NDArray
 
 from nbsoftmax.errors import InputValueError, listed, plain
 from nbsoftmax.validation.arrays import Float64s, writeable_view
-from nbsoftmax.validation.conversion import as_array, is_dask
+from nbsoftmax.validation.conversion import as_array
 from nbsoftmax.validation.frames import boolean_columns
+from nbsoftmax.validation.lazy import is_dask
 
 Possible = NDArray[np.bool_]
 
@@ -30,7 +31,7 @@ def possible_classes(y: Any, *, name: str = "y") -> tuple[Possible, NDArray[Any]
     else:
         if isinstance(y, (list, tuple)) and y and isinstance(y[0], (list, tuple, np.ndarray)):
             y = as_array(name, y)
-        if getattr(y, "ndim", 0) != 2 or not str(getattr(y, "dtype", "")).endswith("bool") or is_dask(y):
+        if is_dask(y) or getattr(y, "ndim", 0) != 2 or not str(getattr(y, "dtype", "")).endswith("bool"):
             return None
         array = as_array(name, y)
         if array.shape[1] < 2:

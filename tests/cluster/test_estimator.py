@@ -131,6 +131,8 @@ def test_what_the_estimator_cannot_do_is_refused(client, fitted):
         DaskSoftmaxRegression().fit(X, Y)
     with pytest.raises(InputValueError, match="X has 4 features, but the model was trained on 5"):
         fitted.predict(LAZY[:, :4])
+    with pytest.raises(InputValueError, match="X has 4 features, but the model was trained on 5"):
+        fitted.predict(FRAME[list("abcd")])
     with pytest.raises(InputValueError, match="lacks 'b'"):
         DaskSoftmaxRegression().fit(FRAME, FRAME["a"] > 0).predict(FRAME[["a"]])
     with pytest.raises(AttributeError, match="no partial_fit"):
