@@ -18,6 +18,7 @@ from typing import Any
 
 from nbsoftmax.data.source import Source
 from nbsoftmax.errors import InputValueError, plain
+from nbsoftmax.validation import first_repeated
 
 # Fields that mark a missing value in files from pandas, R and databases. "None" is often a class.
 MISSING = ("", "nan", "NaN", "NAN", "NA", "N/A", "n/a", "#N/A", "<NA>", "null", "NULL")
@@ -259,9 +260,8 @@ def _header(name: str, sample: _Sample, separator: str) -> tuple[tuple[str, ...]
 
 def check_names(name: str, columns: Sequence[str], where: str = "") -> None:
     """Raise an error if two columns have one name."""
-    if len(set(columns)) < len(columns):
-        seen: set[str] = set()
-        twice = next(column for column in columns if column in seen or seen.add(column))  # type: ignore[func-returns-value]
+    twice = first_repeated(columns)
+    if twice is not None:
         named = f"named {plain(twice)}" if twice else "without a name"
         raise InputValueError(f"{name} has two columns {named}{where}; rename one.")
 

@@ -30,7 +30,7 @@ from nbsoftmax.encoding.column import (
 from nbsoftmax.encoding.frames import columns_of
 from nbsoftmax.encoding.options import MISSING
 from nbsoftmax.errors import InputValueError, listed, plain
-from nbsoftmax.validation import Float64s
+from nbsoftmax.validation import Float64s, first_repeated
 
 PARTS = ("year", "month", "day")
 IMPUTE = 'give missing="mean" or missing="drop" in TableOptions (--missing on the command line), or impute the values'
@@ -172,10 +172,8 @@ class Encoding:
     missing: str = "error"
 
     def __post_init__(self) -> None:
-        names = self.names
-        if len(set(names)) < len(names):
-            seen: set[str] = set()
-            twice = next(name for name in names if name in seen or seen.add(name))  # type: ignore[func-returns-value]
+        twice = first_repeated(self.names)
+        if twice is not None:
             raise InputValueError(f"two features of the table have the name {plain(twice)}; rename a column.")
 
     @cached_property

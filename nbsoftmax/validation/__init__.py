@@ -8,6 +8,7 @@ Each file has one subject:
 
     conversion   arrays, lists, columns and tensors to NumPy arrays
     frames       tables of pandas, polars and Arrow to NumPy arrays with feature names
+    names        names of features: none twice, and those of the training
     arrays       arrays of numbers: X, logits, parameters, offsets, outputs
     axes         logits of any shape, with their targets and weights
     sparse       X that may be a sparse matrix
@@ -51,7 +52,7 @@ from nbsoftmax.validation.axes import Along, logits_along, target_rows, weight_r
 from nbsoftmax.validation.beside import kept_beside
 from nbsoftmax.validation.binary import BinaryTargets, binary_targets, positive_weights
 from nbsoftmax.validation.conversion import as_array, is_dask, is_on_device, refuse_tensor
-from nbsoftmax.validation.frames import by_label, frame, same_features
+from nbsoftmax.validation.frames import by_label, frame
 from nbsoftmax.validation.labels import (
     by_text,
     class_labels,
@@ -63,6 +64,7 @@ from nbsoftmax.validation.labels import (
     target_array,
     unknown_label,
 )
+from nbsoftmax.validation.names import first_repeated, refuse_twice, same_features
 from nbsoftmax.validation.options import callables, choice, count, device, flag, n_threads, number, seed
 from nbsoftmax.validation.partial import certain_labels, possible_classes, possible_in_order, refuse_never_possible
 from nbsoftmax.validation.size import MANY_CLASSES, n_classes, needs_memory
@@ -98,6 +100,7 @@ __all__ = [
     "features",
     "finite",
     "first_not_finite",
+    "first_repeated",
     "flag",
     "float_dtype",
     "frame",
@@ -125,6 +128,7 @@ __all__ = [
     "possible_in_order",
     "refuse_never_possible",
     "refuse_tensor",
+    "refuse_twice",
     "same_features",
     "sample_weights",
     "samples",
