@@ -51,7 +51,7 @@ from nbsoftmax.validation.arrays import (
 from nbsoftmax.validation.axes import Along, logits_along, target_rows, weight_rows
 from nbsoftmax.validation.beside import kept_beside
 from nbsoftmax.validation.binary import BinaryTargets, binary_targets, positive_weights
-from nbsoftmax.validation.conversion import as_array, is_dask, is_on_device, refuse_tensor
+from nbsoftmax.validation.conversion import EXACT_INTEGERS, as_array, is_dask, is_on_device, refuse_tensor
 from nbsoftmax.validation.frames import by_label, frame
 from nbsoftmax.validation.labels import (
     by_text,
@@ -74,6 +74,7 @@ from nbsoftmax.validation.weighting import WeightedTargets, weigh, weighted_targ
 from nbsoftmax.validation.weights import class_weights, in_units, sample_weights, scaled, summable
 
 __all__ = [
+    "EXACT_INTEGERS",
     "MANY_CLASSES",
     "Along",
     "BinaryTargets",

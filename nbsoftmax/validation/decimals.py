@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from nbsoftmax.errors import InputValueError, plain
+from nbsoftmax.validation.conversion import EXACT_INTEGERS
 from nbsoftmax.validation.frames import floats_of
 
 
@@ -29,7 +30,7 @@ def whole_decimals(name: str, a: Any) -> Any:
     try:
         return np.asarray(a.cast(pa.int64()))
     except pa.ArrowInvalid:  # a fraction, or too large
-        wrong = np.abs(floats_of(a)) >= 2.0**53
+        wrong = np.abs(floats_of(a)) >= EXACT_INTEGERS
     if wrong.any():
         value = a[int(wrong.argmax())].as_py()
         raise InputValueError(

@@ -13,12 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nbsoftmax.errors import InputTypeError, InputValueError, listed, plain
-from nbsoftmax.validation.conversion import as_array
+from nbsoftmax.validation.conversion import EXACT_INTEGERS, as_array
 from nbsoftmax.validation.decimals import whole_decimals
 from nbsoftmax.validation.frames import only_column
 
 BLOCK = 2**16  # labels encoded at a time
-LARGEST = 2.0**53  # below, whole floats are exact as integers
 KINDS = {
     (bool, np.bool_): "booleans",
     (int, np.integer): "integers",
@@ -78,7 +77,8 @@ def labels(y: Any, *, n_samples: int | None = None, name: str = "y") -> tuple[ND
         _refuse_continuous(array, name)
     if array.dtype.kind in "iubf" and array.size:
         low, high = array.min().item(), array.max().item()
-        whole = array.dtype.kind != "f" or max(-low, high) < LARGEST  # larger floats may not fit in 64-bit integers
+        # Larger floats may not fit in 64-bit integers.
+        whole = array.dtype.kind != "f" or max(-low, high) < EXACT_INTEGERS
         small = whole and high - low < max(BLOCK, array.size // 8)
         return _by_table(array, int(low), int(high)) if small else _by_search(array)
     return _by_dictionary(array, dtype, name)
@@ -100,8 +100,8 @@ def joined_labels(arrays: Sequence[NDArray[Any]], *, name: str = "y") -> NDArray
     if "f" not in kinds and (high <= np.iinfo(np.int64).max or low >= 0):
         one = np.int64 if high <= np.iinfo(np.int64).max else np.uint64
         return np.concatenate([array.astype(one) for array in arrays])
-    if max(-low, high) >= LARGEST:
-        large = high if high >= LARGEST else low
+    if max(-low, high) >= EXACT_INTEGERS:
+        large = high if high >= EXACT_INTEGERS else low
         raise InputTypeError(
             f"{name} has values of several types in the batches, and no type holds {large} and the others; give one "
             "type of integers, or text."
@@ -266,7 +266,7 @@ def _of_one_kind(array: NDArray[Any], name: str) -> NDArray[Any]:
 def _refuse_inexact(array: NDArray[Any], name: str) -> None:
     """Refuse integers that are not exact as floats."""
     for i, label in enumerate(array.tolist()):
-        if not isinstance(label, (float, np.floating)) and abs(int(label)) >= LARGEST:
+        if not isinstance(label, (float, np.floating)) and abs(int(label)) >= EXACT_INTEGERS:
             raise InputValueError.about_rows(
                 f"{name} contains {plain(label)} at row ", i, ", which is not exact as a float, and other labels are "
                 "floats; give integers alone, or text.",
