@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from nbsoftmax.errors import InputValueError, listed, plain
+from nbsoftmax.errors import InputValueError, counted, listed, plain
 
 # column -> (number of rows, some of the levels)
 Unknown = dict[str, tuple[int, tuple[str, ...]]]
@@ -139,7 +139,7 @@ def add_unknown(total: Unknown, more: Mapping[str, tuple[int, tuple[str, ...]]])
 def unknown_message(unknown: Unknown) -> str:
     """The warning about unknown levels, which counts them by column."""
     parts = [
-        f"{plain(column)} in {n} row{'s' * (n != 1)} ({listed(levels, most=3)}{', ...' * (len(levels) > 2)})"
+        f"{plain(column)} in {counted(n, 'row')} ({listed(levels, most=3)}{', ...' * (len(levels) > 2)})"
         for column, (n, levels) in unknown.items()
     ]
     return (

@@ -29,7 +29,7 @@ from nbsoftmax.encoding.column import (
 )
 from nbsoftmax.encoding.frames import columns_of
 from nbsoftmax.encoding.options import MISSING
-from nbsoftmax.errors import InputValueError, listed, plain
+from nbsoftmax.errors import InputValueError, counted, listed, plain
 from nbsoftmax.validation import Float64s, first_repeated
 
 PARTS = ("year", "month", "day")
@@ -149,7 +149,7 @@ class CategoryColumn:
         """One line."""
         n = len(self.levels)
         reference = "" if self.reference is None else f"; {plain(self.reference)} is the reference"
-        return f"{n} level{'s' * (n != 1)}: {listed(self.levels, most=5)}{reference}"
+        return f"{counted(n, 'level')}: {listed(self.levels, most=5)}{reference}"
 
 
 AnyColumn = NumberColumn | CategoryColumn | DateColumn

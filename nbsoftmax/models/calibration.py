@@ -20,10 +20,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from nbsoftmax import validation
-from nbsoftmax.errors import InputValueError
+from nbsoftmax.errors import InputValueError, counted
 from nbsoftmax.functional import cross_entropy_and_grad, softmax
 from nbsoftmax.kernels.kinds import PROBA
-from nbsoftmax.models.display import Displayed, counted
+from nbsoftmax.models.display import Displayed
 from nbsoftmax.models.softmax import SoftmaxModel, checked_model
 from nbsoftmax.models.to_frame import data_frame
 from nbsoftmax.validation import Float64s, Floats

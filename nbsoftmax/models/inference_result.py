@@ -13,12 +13,12 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from nbsoftmax import validation
-from nbsoftmax.errors import InputValueError, listed, plain, rows_called
+from nbsoftmax.errors import InputValueError, counted, listed, plain, rows_called
 from nbsoftmax.models.chi_squared import ChiSquared, chi_squared, wald
 from nbsoftmax.models.column_effects import chosen_columns, mean_column_effects
 from nbsoftmax.models.complete_rows import complete_rows
 from nbsoftmax.models.contrast import Contrast
-from nbsoftmax.models.display import MOST_LISTED, Displayed, Table, counted
+from nbsoftmax.models.display import MOST_LISTED, Displayed, Table
 from nbsoftmax.models.effects import KINDS, EffectOptions, mean_effects
 from nbsoftmax.models.effects_result import MarginalEffects
 from nbsoftmax.models.estimates import Estimates, interval, statistics, two_sided, z_scores

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nbsoftmax.errors import InputTypeError, InputValueError, listed, plain
+from nbsoftmax.errors import InputTypeError, InputValueError, counted, listed, plain
 from nbsoftmax.validation.conversion import EXACT_INTEGERS, as_array
 from nbsoftmax.validation.decimals import whole_decimals
 from nbsoftmax.validation.frames import only_column
@@ -59,10 +59,12 @@ def labels(y: Any, *, n_samples: int | None = None, name: str = "y") -> tuple[ND
         hint = "one label for each sample"
         if array.ndim == 2 and array.dtype.kind in "iubf":
             hint += f"; {name}.argmax(axis=1) turns one-hot rows into class indices"
-        raise InputValueError(f"{name} has {array.ndim} dimensions, shape {array.shape}; expected 1: {hint}.")
+        raise InputValueError(
+            f"{name} has {counted(array.ndim, 'dimension')}, shape {array.shape}; expected 1: {hint}."
+        )
     if n_samples is not None and array.shape[0] != n_samples:
         raise InputValueError(
-            f"X has {n_samples} rows, but {name} has {array.shape[0]} labels; give one label for each row."
+            f"X has {n_samples} rows, but {name} has {counted(array.shape[0], 'label')}; give one label for each row."
         )
     if array.dtype.kind == "c":
         raise InputTypeError(f"{name} is complex ({array.dtype}), {EXPECTED} as labels.")
@@ -117,7 +119,7 @@ def class_labels(classes: Any) -> NDArray[Any]:
             f"classes has dtype {array.dtype}, shape {array.shape}; expected (n_classes,) integers, strings, booleans."
         )
     if array.size < 2:
-        raise InputValueError(f"classes has {array.size} labels, expected at least 2.")
+        raise InputValueError(f"classes has {counted(array.size, 'label')}, expected at least 2.")
     codes, found = labels(array, name="classes")
     if found.size != array.size:
         raise InputValueError("classes contains a label twice; expected distinct labels, one for each class.")
