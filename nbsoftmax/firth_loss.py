@@ -26,7 +26,7 @@ import numpy as np
 
 from nbsoftmax import validation
 from nbsoftmax.backends.targets import curvature_weights
-from nbsoftmax.collinearity import leave_out, refuse_collinear
+from nbsoftmax.collinearity import refuse_collinear
 from nbsoftmax.errors import InputValueError
 from nbsoftmax.functional import softmax
 from nbsoftmax.kernels.runtime.lapack import lapack
@@ -72,7 +72,7 @@ class FirthLoss(PenalizedLoss):
             names = problem.feature_names or tuple(f"x{j}" for j in range(problem.n_features))
             names = (*names, "const")[: self._n_columns]
             gram = self.backend.gram()[: len(names), : len(names)]
-            refuse_collinear(gram, self._noise, names, problem.dtype, leave_out(problem.encoding))
+            refuse_collinear(gram, self._noise, names, problem.dtype, problem.encoding)
             raise InputValueError("the information matrix is singular: columns are collinear, up to rounding errors.")
         self._log_det_at_zero = at_zero.log_det
 
