@@ -137,6 +137,11 @@ class SoftmaxModel(Displayed):
         """Logits X coef^T + intercept + offset, (n_samples, n_classes), in the dtype of X.
 
         The offset, also of the other predictions, is (n_samples, n_classes), or (n_samples,) for classes[1] of two.
+
+        Raises
+        ------
+        InputValueError, InputTypeError
+            For an X that does not suit the model, or such an offset; the other predictions raise the same errors.
         """
         return self._predict(X, LOGITS, offset=offset)[0]
 

@@ -129,6 +129,8 @@ def test_the_iia_test_refuses_other_fits():
     for other in (full, fewer.inference(reference=1), fewer.inference(cov="sandwich")):
         with pytest.raises(nbs.InputValueError, match="expected some of"):
             full.iia_test(other)
+    with pytest.raises(nbs.InputTypeError, match="fewer is a FitResult, expected an Inference"):
+        full.iia_test(nbs.Trainer().fit(X[y < 3], y[y < 3]))
 
 
 @pytest.mark.parametrize("data", [anes96, fair, spector])
