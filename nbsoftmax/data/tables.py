@@ -161,12 +161,13 @@ def labels(
 
 def row_counters(X: NDArray[Any], names: Sequence[str]) -> tuple[str, ...]:
     """Features that only number the rows, in steps of 1: an index that another program wrote."""
-    counts = np.zeros(len(names), bool)
-    if len(X) >= LEAST_COUNTED:
-        counts = np.diff(X[:3], axis=0).min(axis=0) == 1
-        for j in np.flatnonzero(counts).tolist():
-            counts[j] = bool((np.diff(X[:, j]) == 1).all())
-    return tuple(name for name, counting in zip(names, counts, strict=True) if counting)
+    likely = (np.diff(X[:3], axis=0) == 1).all(axis=0)  # so that few columns are looked at whole
+    return tuple(names[j] for j in np.flatnonzero(likely).tolist() if steps_by_one(X[:, j]))
+
+
+def steps_by_one(values: NDArray[Any]) -> bool:
+    """Whether each number is that of the previous row plus 1."""
+    return len(values) >= LEAST_COUNTED and bool((np.diff(values) == 1).all())
 
 
 def listed(names: Sequence[str], wanted: str | None = None) -> str:
