@@ -9,7 +9,6 @@ reference class r, for the "free" classes k, l != r:
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +17,7 @@ from numpy.typing import NDArray
 from scipy.linalg import cho_factor, cho_solve, eigh
 
 from nbsoftmax import validation
+from nbsoftmax.backends.row_blocks import blocks
 from nbsoftmax.collinearity import refuse_collinear
 from nbsoftmax.encoding import AnyEncoding
 from nbsoftmax.errors import InputValueError, listed, plain
@@ -25,7 +25,6 @@ from nbsoftmax.models.softmax import SoftmaxModel, params_of
 from nbsoftmax.penalized_loss import PenalizedLoss
 from nbsoftmax.validation import Float64s
 
-BLOCK_BYTES = 2**21
 MAX_STEPS = 12  # Newton's method converges quadratically; if it needs more steps, there is no maximum
 NULL_TOL = 1e-6  # last step to the intercepts of the model without features: the likelihood then has an error of 1e-12
 MAX_DISTANCE = 1.0  # in standard errors, from the model to the maximum of the likelihood
@@ -191,18 +190,3 @@ def null_log_likelihood(objective: PenalizedLoss, counts: Float64s, *, has_offse
             if np.abs(step).max() <= NULL_TOL:
                 break
     return -objective.backend.loss(params)
-
-
-def blocks(
-    X: Any, fit_intercept: bool, row_size: int, order: NDArray[np.intp] | None = None
-) -> Iterator[tuple[Any, Float64s]]:
-    """Blocks of rows of (X, 1), dense, in float64, and which rows of X they are; `order` are their numbers.
-
-    `row_size` numbers for each row of a block take BLOCK_BYTES.
-    """
-    size = max(16, BLOCK_BYTES // (8 * row_size))
-    for start in range(0, X.shape[0], size):
-        rows = slice(start, start + size) if order is None else order[start : start + size]
-        part = X[rows]
-        x = np.asarray(part.toarray() if validation.is_sparse(part) else part, np.float64)
-        yield rows, np.column_stack([x, np.ones(len(x))]) if fit_intercept else x
