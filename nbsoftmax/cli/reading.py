@@ -285,7 +285,7 @@ def warn_of_dropped(n: int) -> None:
 
 def warn_of_unknown(unknown: Any) -> None:
     """Warn of levels that the model does not know."""
-    from nbsoftmax.encoding.base import unknown_message
+    from nbsoftmax.encoding.reports import unknown_message
 
     if unknown:
         warn(unknown_message(unknown))

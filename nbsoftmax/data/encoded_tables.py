@@ -14,9 +14,9 @@ from nbsoftmax.data import tables
 from nbsoftmax.data.columnar import ColumnarFile
 from nbsoftmax.data.text import NotANumberError, TextFile
 from nbsoftmax.encoding import AnyEncoding, Column, Encoded, Formula, Learner, TableOptions, WrongFieldError
-from nbsoftmax.encoding.base import Unknown
 from nbsoftmax.encoding.column import CATEGORY, NUMBER, mistake_among_numbers
 from nbsoftmax.encoding.columns import Encoding, NumberColumn
+from nbsoftmax.encoding.reports import Unknown
 from nbsoftmax.errors import InputError, InputValueError, plain
 from nbsoftmax.validation import Float64s
 from nbsoftmax.validation.frames import rows_where

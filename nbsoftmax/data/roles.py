@@ -16,7 +16,7 @@ from nbsoftmax.data.blocks import CodedLabels
 from nbsoftmax.data.cut import Batch
 from nbsoftmax.data.packing import Columns
 from nbsoftmax.encoding import AnyEncoding, Encoded, WrongFieldError, names_of, warn_of_unknown
-from nbsoftmax.encoding.base import Unknown, add_unknown
+from nbsoftmax.encoding.reports import Unknown, add_unknown
 from nbsoftmax.errors import InputTypeError, InputValueError, listed, plain, rows_called
 from nbsoftmax.validation import Float64s
 from nbsoftmax.validation.decimals import whole_decimals

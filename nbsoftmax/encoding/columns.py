@@ -16,7 +16,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from nbsoftmax.encoding.base import Encoded, Unknown, WrongFieldError
+from nbsoftmax.encoding.base import Encoded, WrongFieldError
 from nbsoftmax.encoding.column import (
     CATEGORY,
     DATE,
@@ -29,6 +29,7 @@ from nbsoftmax.encoding.column import (
 )
 from nbsoftmax.encoding.frames import columns_of
 from nbsoftmax.encoding.options import MISSING
+from nbsoftmax.encoding.reports import Unknown
 from nbsoftmax.errors import InputValueError, counted, listed, plain
 from nbsoftmax.validation import Float64s, first_repeated
 
