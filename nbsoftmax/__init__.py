@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from nbsoftmax import data as data
     from nbsoftmax import plots as plots
     from nbsoftmax import testing as testing
-    from nbsoftmax.encoding.base import UnknownLevelsWarning
     from nbsoftmax.encoding.columns import Encoding
     from nbsoftmax.encoding.options import TableOptions
+    from nbsoftmax.encoding.reports import UnknownLevelsWarning
     from nbsoftmax.errors import DeviceMemoryError, InputError, InputTypeError, InputValueError
     from nbsoftmax.estimators import SoftmaxRegression, SoftmaxRegressionCV
     from nbsoftmax.functional import (

@@ -17,15 +17,13 @@ LEAVE_LEVELS_OUT = (
 )
 
 
-def leave_out(encoding: AnyEncoding | None) -> str:
-    """What to do about collinear columns that this encoding has made."""
-    return LEAVE_LEVELS_OUT if isinstance(encoding, Encoding) else "leave one out"
-
-
 def refuse_collinear(
-    gram: Float64s, noise: float, names: tuple[str, ...], dtype: np.dtype[Any], advice: str = "leave one out"
+    gram: Float64s, noise: float, names: tuple[str, ...], dtype: np.dtype[Any], encoding: AnyEncoding | None = None
 ) -> None:
-    """Raise an InputValueError if the columns whose Gram matrix this is are collinear, up to `noise`."""
+    """Raise an InputValueError if the columns whose Gram matrix this is are collinear, up to `noise`.
+
+    If `encoding` has made the columns from those of a table, the advice includes its options.
+    """
     diagonal = gram.diagonal()
     if not np.isfinite(gram).all():
         j = int(np.argmax(~np.isfinite(diagonal)))
@@ -37,6 +35,7 @@ def refuse_collinear(
         combined = " (of a formula: make one column of the combinations that occur)" if ":" in name else ""
         raise InputValueError(f"the column {name!r} is 0 in every row; leave it out{combined}.")
     scale = 1 / np.sqrt(diagonal)
+    has_levels = isinstance(encoding, Encoding)
     values, vectors = eigh(gram * scale * scale[:, None], subset_by_index=(0, 0))
     if values[0] <= noise:
         share = np.abs(vectors[:, 0])
@@ -46,8 +45,9 @@ def refuse_collinear(
             level = " (or, if it is a level, fit with drop_first=True in TableOptions, --drop-first)"
             raise InputValueError(
                 f"the column {name!r} is constant, as the intercept is, so that their coefficients are not determined; "
-                f"leave the column out{level if advice == LEAVE_LEVELS_OUT else ''}."
+                f"leave the column out{level if has_levels else ''}."
             )
+        advice = LEAVE_LEVELS_OUT if has_levels else "leave one out"
         hint = "; or give X in float64, in which they may differ" if dtype == np.float32 else ""
         raise InputValueError(
             f"the columns {listed(concerned)} are collinear: one is a linear combination of the others, so their "

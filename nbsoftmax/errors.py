@@ -86,5 +86,11 @@ def listed(values: Iterable[Any], *, most: int = 10) -> str:
     return _shortened(", ".join(shown[:most] + ["..."] * (len(shown) > most)))
 
 
+def counted(n: int, noun: str) -> str:
+    """A number with its noun: "1 class", "3 classes"."""
+    plural = f"{noun[:-1]}ies" if noun.endswith("ty") else f"{noun}es" if noun.endswith("s") else f"{noun}s"
+    return f"{n} {noun if n == 1 else plural}"
+
+
 def _shortened(text: str) -> str:
     return text if len(text) <= LONGEST else f"{text[: LONGEST - 4]} ..."

@@ -24,9 +24,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from nbsoftmax import validation
+from nbsoftmax.backends.row_blocks import blocks
 from nbsoftmax.backends.targets import curvature_weights
-from nbsoftmax.collinearity import leave_out, refuse_collinear
+from nbsoftmax.collinearity import refuse_collinear
 from nbsoftmax.errors import InputValueError
 from nbsoftmax.functional import softmax
 from nbsoftmax.kernels.runtime.lapack import lapack
@@ -72,7 +72,7 @@ class FirthLoss(PenalizedLoss):
             names = problem.feature_names or tuple(f"x{j}" for j in range(problem.n_features))
             names = (*names, "const")[: self._n_columns]
             gram = self.backend.gram()[: len(names), : len(names)]
-            refuse_collinear(gram, self._noise, names, problem.dtype, leave_out(problem.encoding))
+            refuse_collinear(gram, self._noise, names, problem.dtype, problem.encoding)
             raise InputValueError("the information matrix is singular: columns are collinear, up to rounding errors.")
         self._log_det_at_zero = at_zero.log_det
 
@@ -161,12 +161,8 @@ class FirthLoss(PenalizedLoss):
 
     def _columns(self) -> Iterator[tuple[slice, Float64s]]:
         """Blocks of rows: which ones, and their columns (m, n_columns)."""
-        X = self._X
-        size = max(16, BLOCK_BYTES // (8 * self.n_classes * (self.n_classes + self._n_columns)))
-        for start in range(0, X.shape[0], size):
-            part = slice(start, start + size)
-            x = np.asarray(X[part].toarray() if validation.is_sparse(X) else X[part], np.float64)
-            yield part, np.column_stack([x, np.ones(len(x))]) if self.fit_intercept else x
+        row_size = self.n_classes * (self.n_classes + self._n_columns)
+        return blocks(self._X, self.fit_intercept, row_size, n_bytes=BLOCK_BYTES)
 
     def _moments(self) -> tuple[Float64s, Float64s]:
         """What is subtracted from the columns, 0 without an intercept, and what they are then divided by."""

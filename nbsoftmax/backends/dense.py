@@ -14,7 +14,7 @@ from nbsoftmax.backends.design import Design
 from nbsoftmax.backends.kept import intercept_curvature
 from nbsoftmax.backends.moments import Moments, moments
 from nbsoftmax.backends.refined import RefinedBackend
-from nbsoftmax.backends.separation import counts_of
+from nbsoftmax.backends.separation import counts_of, margins_of
 from nbsoftmax.backends.sum import MadeParts, SumBackend
 from nbsoftmax.backends.targets import curvature_weights, kernel_target, part_of, targets_in
 from nbsoftmax.kernels import gram, linear, rows, sgd
@@ -154,16 +154,9 @@ class DenseBackend:
     def margins(self, params: Float64s, part: slice) -> tuple[NDArray[Any], Float64s]:
         """Labels (n,), and margins z_y - z_k (n, K), of the samples of some rows that have weight."""
         X, target, offset = self._source
-        counts = target.labels[part] >= 0
-        if target.weight.size:
-            counts &= target.weight[part] > 0
         design = Design(X[part], self.n_classes, offset[:0], self._design.n_threads)
         intercept = params[:, -1] * self.fit_intercept
-        logits = design.predict(params[:, :-1], intercept, LOGITS)[0][counts].astype(np.float64)
-        if offset.size:
-            logits += offset[part][counts]
-        labels = target.labels[part][counts]
-        return labels, np.take_along_axis(logits, labels[:, None], axis=1) - logits
+        return margins_of(design.predict(params[:, :-1], intercept, LOGITS)[0], offset, target, part)
 
     def margin_counts(self, params: Float64s, step: Float64s) -> NDArray[np.int64]:
         """Numbers of samples whose margins a step changes, as `separation.counts_of` says."""

@@ -1,21 +1,35 @@
-"""What a step does to the margins of samples, counted: whether it separates classes further.
+"""The margins of samples, and what a step does to them, counted: whether it separates classes further.
 
 The margins of sample i of class y are p_ik = z_iy - z_ik. Counts of parts of the rows add up to those of all rows.
 """
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
 from nbsoftmax.backends.base import Margins
-from nbsoftmax.validation import Float64s
+from nbsoftmax.validation import Float64s, Floats, WeightedTargets
 
 BLOCK_BYTES = 2**22  # of margins
 # In logits: the least increase of a diverging margin in a step, also relative to the margin itself (the last step
 # towards a minimum adds less); the largest decrease of another margin; the margin above which decreases are ignored.
 LEAST_GAIN, LEAST_GROWTH, MOST_LOSS, CLEAR = 0.5, 0.01, 0.05, 10.0
 SHRINKS, GROWS, ALL_GROW = 0, 1, 2  # rows of the counts
+
+
+def margins_of(logits: Floats, offset: Floats, target: WeightedTargets, part: slice) -> tuple[NDArray[Any], Float64s]:
+    """Labels (n,), and margins z_y - z_k (n, K), of the samples of `part` that have weight, from its logits."""
+    counts = target.labels[part] >= 0
+    if target.weight.size:
+        counts &= target.weight[part] > 0
+    z = logits[counts].astype(np.float64)
+    if offset.size:
+        z += offset[part][counts]
+    labels = target.labels[part][counts]
+    return labels, np.take_along_axis(z, labels[:, None], axis=1) - z
 
 
 def counts_of(rows: Margins, n_samples: int, n_classes: int, params: Float64s, step: Float64s) -> NDArray[np.int64]:

@@ -15,7 +15,7 @@ from nbsoftmax.backends.dense import DenseBackend
 from nbsoftmax.backends.kept import intercept_curvature
 from nbsoftmax.backends.moments import Moments, moments
 from nbsoftmax.backends.refined import RefinedBackend
-from nbsoftmax.backends.separation import counts_of
+from nbsoftmax.backends.separation import counts_of, margins_of
 from nbsoftmax.backends.sparse_descent import descend
 from nbsoftmax.backends.sparse_design import Layout, SparseDesign
 from nbsoftmax.backends.sum import MadeParts, SumBackend
@@ -245,16 +245,9 @@ class SparseBackend:
         """Labels (n,), and margins z_y - z_k (n, K), of the samples of some rows that have weight."""
         X, target, offset = self._source
         part = slice(*part.indices(self.n_samples)[:2])
-        counts = target.labels[part] >= 0
-        if target.weight.size:
-            counts &= target.weight[part] > 0
         design = SparseDesign(X[part], self.n_classes, self._n_threads)
         intercept = params[:, -1] * self.fit_intercept
-        logits = design.predict(params[:, :-1], intercept, LOGITS)[0].astype(np.float64)
-        if offset.size:
-            logits += offset[part]
-        logits, labels = logits[counts], target.labels[part][counts]
-        return labels, np.take_along_axis(logits, labels[:, None], axis=1) - logits
+        return margins_of(design.predict(params[:, :-1], intercept, LOGITS)[0], offset, target, part)
 
     def margin_counts(self, params: Float64s, step: Float64s) -> NDArray[np.int64]:
         """Numbers of samples whose margins a step changes, as `separation.counts_of` says."""

@@ -17,7 +17,7 @@ from nbsoftmax.cli.reading import as_classes, has_intercept, read_data, with_num
 from nbsoftmax.cli.saving import check_outputs, model_lines, save_model
 from nbsoftmax.cli.unpenalised import add_option as add_unpenalised
 from nbsoftmax.cli.unpenalised import weights_of
-from nbsoftmax.errors import listed
+from nbsoftmax.errors import counted, listed
 from nbsoftmax.solvers import NAMES
 
 if TYPE_CHECKING:
@@ -127,7 +127,7 @@ def run(arguments: argparse.Namespace) -> int:
     encoding = result.model.encoding
     if encoding is not None:
         n, made = len(encoding.columns), len(encoding.names)
-        lines.append(f"{n} column{'s' * (n != 1)} became {made} feature{'s' * (made != 1)}")
+        lines.append(f"{counted(n, 'column')} became {counted(made, 'feature')}")
     lines += _hint_of_levels(arguments, l2, encoding)
     if _is_default(arguments):
         lines.append(f"penalty: C = 1 (l2 = {l2:.4g}), the default; --C sets another, --l2 0 none")

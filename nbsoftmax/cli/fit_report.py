@@ -59,7 +59,7 @@ def fit_exit_code(result: FitResult, warned: Warned, more_advice: str = "") -> i
 
 def fit_lines(result: FitResult) -> list[str]:
     """Return the summary of a fit as lines of text."""
-    from nbsoftmax.models.display import counted
+    from nbsoftmax.errors import counted
 
     if result.converged:
         state = "converged after"

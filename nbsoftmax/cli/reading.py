@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 from nbsoftmax.cli.options import COLUMNS, ENCODING, TEXT
 from nbsoftmax.cli.output import warn
 from nbsoftmax.cli.reading_progress import ReadingProgress
-from nbsoftmax.errors import InputError, InputValueError
+from nbsoftmax.errors import InputError, InputValueError, counted
 
 if TYPE_CHECKING:
     import argparse
@@ -280,12 +280,12 @@ def shown_warnings() -> Iterator[None]:
 def warn_of_dropped(n: int) -> None:
     """Warn of rows that are left out."""
     if n:
-        warn(f"{n} row{'s' * (n != 1)} with missing values left out.")
+        warn(f"{counted(n, 'row')} with missing values left out.")
 
 
 def warn_of_unknown(unknown: Any) -> None:
     """Warn of levels that the model does not know."""
-    from nbsoftmax.encoding.base import unknown_message
+    from nbsoftmax.encoding.reports import unknown_message
 
     if unknown:
         warn(unknown_message(unknown))

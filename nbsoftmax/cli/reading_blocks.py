@@ -64,7 +64,7 @@ def read_in_blocks(
     import numpy as np
 
     from nbsoftmax.data.cut import rows_of_a_block
-    from nbsoftmax.encoding.base import Unknown, add_unknown
+    from nbsoftmax.encoding.reports import Unknown, add_unknown
 
     n = rows_of_a_block(max(model.n_features, n_results), np.dtype(np.float64))
     unknown: Unknown = {}

@@ -167,11 +167,11 @@ class _Writer:
     """A copy that is being written."""
 
     def __init__(self, path: str, first: Block, names: Names) -> None:
+        self._schema = _batch(first).schema.with_metadata({"nbsoftmax": json.dumps(names)})
+        self._names = names
         os.makedirs(os.path.dirname(path), exist_ok=True)
         self._open = ExitStack()
-        file = self._open.enter_context(whole_file(path))
-        schema = _batch(first).schema.with_metadata({"nbsoftmax": json.dumps(names)})
-        self._schema, self._batches, self._names = schema, arrow().ipc.new_file(file, schema), names
+        self._batches = arrow().ipc.new_file(self._open.enter_context(whole_file(path)), self._schema)
 
     def add(self, block: Block) -> None:
         """Write a block."""

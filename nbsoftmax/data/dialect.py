@@ -17,18 +17,14 @@ from threading import RLock
 from typing import Any
 
 from nbsoftmax.data.source import Source
+from nbsoftmax.data.text_encoding import encoding_of, for_python, is_encoding, not_text
 from nbsoftmax.errors import InputValueError, plain
+from nbsoftmax.validation import first_repeated
 
 # Fields that mark a missing value in files from pandas, R and databases. "None" is often a class.
 MISSING = ("", "nan", "NaN", "NAN", "NA", "N/A", "n/a", "#N/A", "<NA>", "null", "NULL")
 SEPARATORS = (",", ";", "\t", "|", " ")
 NAMED_SEPARATORS = {"\\t": "\t", "tab": "\t", "space": " ", "\\s+": " "}
-MARKS = {  # byte order marks; that of UTF-32 begins with that of UTF-16
-    codecs.BOM_UTF32_LE: "utf-32",
-    codecs.BOM_UTF32_BE: "utf-32",
-    codecs.BOM_UTF16_LE: "utf-16",
-    codecs.BOM_UTF16_BE: "utf-16",
-}
 SAMPLE, LARGEST_SAMPLE = 2**18, 2**26  # bytes
 LONGEST_FIELD = 2**26  # characters; the limit of Python's csv module is 131072
 RECORDS = 200  # rows of the sample that are looked at
@@ -73,7 +69,7 @@ class TextOptions:
             raise InputValueError(f"sep is {sep!r}, which is also the quote; give two characters.", parameter="sep")
         if self.decimal not in {None, ".", ","}:
             raise InputValueError(f"decimal is {self.decimal!r}, expected '.' or ','.", parameter="decimal")
-        if self.encoding is not None and not _is_encoding(self.encoding):
+        if self.encoding is not None and not is_encoding(self.encoding):
             raise InputValueError(
                 f"encoding is {self.encoding!r}, which Python does not know; expected, for example, utf-8, latin-1, "
                 "cp1252 or utf-16.",
@@ -133,7 +129,7 @@ class TextFormat:
             For a quote that is not closed, and for bytes that are not text.
         """
         source.file.seek(0)
-        text = io.TextIOWrapper(source.file, encoding=_for_python(self.encoding), newline="")
+        text = io.TextIOWrapper(source.file, encoding=for_python(self.encoding), newline="")
         try:
             for _ in islice(text, self.n_header_lines):
                 pass
@@ -167,7 +163,7 @@ def sniff(source: Source, options: TextOptions, wanted: Set[str] = frozenset()) 
     InputValueError
         If the file is empty, is not text, or has two columns of one name.
     """
-    encoding = _encoding(source, options.encoding)
+    encoding = encoding_of(source, options.encoding)
     sample, whole = _sample(source, encoding)
     if "\0" in sample:
         line = sample.count("\n", 0, sample.index("\0")) + 1
@@ -259,29 +255,10 @@ def _header(name: str, sample: _Sample, separator: str) -> tuple[tuple[str, ...]
 
 def check_names(name: str, columns: Sequence[str], where: str = "") -> None:
     """Raise an error if two columns have one name."""
-    if len(set(columns)) < len(columns):
-        seen: set[str] = set()
-        twice = next(column for column in columns if column in seen or seen.add(column))  # type: ignore[func-returns-value]
+    twice = first_repeated(columns)
+    if twice is not None:
         named = f"named {plain(twice)}" if twice else "without a name"
         raise InputValueError(f"{name} has two columns {named}{where}; rename one.")
-
-
-def not_text(source: Source, encoding: str) -> InputValueError:
-    """The error about the first byte of a file that its encoding does not allow."""
-    source.file.seek(0)
-    decoder, line, byte = codecs.getincrementaldecoder(encoding)(), 1, ""
-    while not byte:
-        block = source.file.read(2**20)
-        try:
-            decoder.decode(block, not block)
-        except UnicodeDecodeError as error:
-            line += error.object.count(b"\n", 0, error.start)
-            byte = f"byte 0x{error.object[error.start]:02x} in line {line}"
-        else:
-            line += block.count(b"\n")
-            byte = "" if block else "somewhere"
-    advice = "name its encoding with --encoding, for example latin-1, or save it as UTF-8"
-    return InputValueError(f"{source.name} is not {encoding.upper()} text ({byte}); {advice}.")
 
 
 class _Reader:
@@ -321,36 +298,10 @@ def _trimmed(row: list[str], separator: str) -> list[str]:
     return row[:-1] if separator == " " and len(row) > 1 and not row[-1] else row
 
 
-def _is_encoding(name: str) -> bool:
-    try:
-        return isinstance("".encode(name), bytes) and b"".decode(name) == ""
-    except (LookupError, ValueError):
-        return False
-
-
-def _for_python(encoding: str) -> str:
-    """Python's name of an encoding, with which a byte order mark is skipped as by pyarrow."""
-    return "utf-8-sig" if encoding == "utf-8" else encoding
-
-
-def _encoding(source: Source, given: str | None) -> str:
-    source.file.seek(0)
-    head = source.file.read(1024)
-    marked = next((encoding for mark, encoding in MARKS.items() if head.startswith(mark)), None)
-    if given is not None:
-        name = codecs.lookup(given).name
-        name = "utf-8" if name == "utf-8-sig" else name
-        return marked if marked is not None and name.startswith(marked) else name
-    if marked is not None or b"\0" not in head:
-        return marked or "utf-8"
-    first, second = (head[k::2].count(0) > len(head) / 8 for k in (0, 1))  # bytes of each pair
-    return "utf-8" if first == second else "utf-16-be" if first else "utf-16-le"
-
-
 def _sample(source: Source, encoding: str) -> tuple[str, bool]:
     """The beginning of a file, with two lines if it has so many, and whether it is the whole file."""
     source.file.seek(0)
-    decoder = codecs.getincrementaldecoder(_for_python(encoding))()
+    decoder = codecs.getincrementaldecoder(for_python(encoding))()
     text, size = "", 0
     while size < LARGEST_SAMPLE and (size < SAMPLE or len(text.splitlines()) < 3):
         block = source.file.read(max(SAMPLE, size))

@@ -18,7 +18,7 @@ from nbsoftmax.data.encoded_tables import in_file, located, retried
 from nbsoftmax.data.table_blocks import Encode, WrongRowError, kept_columns, labels_of_batch, texts_of
 from nbsoftmax.data.text import TextFile
 from nbsoftmax.encoding import AnyEncoding, WrongFieldError
-from nbsoftmax.encoding.base import Unknown, add_unknown
+from nbsoftmax.encoding.reports import Unknown, add_unknown
 from nbsoftmax.validation.frames import rows_where
 
 T = TypeVar("T")

@@ -14,9 +14,9 @@ from nbsoftmax.data import tables
 from nbsoftmax.data.columnar import ColumnarFile
 from nbsoftmax.data.text import NotANumberError, TextFile
 from nbsoftmax.encoding import AnyEncoding, Column, Encoded, Formula, Learner, TableOptions, WrongFieldError
-from nbsoftmax.encoding.base import Unknown
 from nbsoftmax.encoding.column import CATEGORY, NUMBER, mistake_among_numbers
 from nbsoftmax.encoding.columns import Encoding, NumberColumn
+from nbsoftmax.encoding.reports import Unknown
 from nbsoftmax.errors import InputError, InputValueError, plain
 from nbsoftmax.validation import Float64s
 from nbsoftmax.validation.frames import rows_where
@@ -73,9 +73,7 @@ def read_any(file: File, request: tables.Request, options: TableOptions) -> Enco
                 raise
             texts.add(error.column)
     columns, batches = retried(texts, names, lambda found: _read_columns(file, request, names, found, options))
-    numbering = () if request.features is not None else tuple(c for c in columns if _numbers_rows(c))
-    counters = tuple(column.name for column in numbering if column.values[0] in (0, 1))
-    suspects = tuple(column.name for column in numbering if column.name not in counters)
+    counters, suspects = _numbering(columns if request.features is None else ())
     columns = [column for column in columns if column.name not in counters]
     if not columns:
         raise InputValueError(f"{file.name} has no features: its only column numbers the rows; name it by --features.")
@@ -103,9 +101,7 @@ def read_formula(file: File, request: tables.Request, text: str, options: TableO
     names = tables.columns_to_read(file, request)[0]
     texts = set(file.not_numbers(names))
     columns, batches = retried(texts, names, lambda found: _read_columns(file, request, names, found, options))
-    numbering = [column for column in columns if not _is_named(column.name, text) and _numbers_rows(column)]
-    counters = tuple(column.name for column in numbering if column.values[0] in (0, 1))
-    suspects = tuple(column.name for column in numbering if column.name not in counters)
+    counters, suspects = _numbering([column for column in columns if not _is_named(column.name, text)])
     if counters:
         formula = Formula.of(text, [name for name in available if name not in counters], options)
         columns = [column for column in columns if column.name in formula.columns]
@@ -226,18 +222,16 @@ def in_file(file: Any, error: WrongFieldError, first: int = 0) -> InputValueErro
     return InputValueError(f"{file.name} {place} has {has} in column {plain(error.column)}; {advice}.")
 
 
-def _numbers_rows(column: Column) -> bool:
-    return column.kind == NUMBER and steps_by_one(column.values)
+def _numbering(columns: Sequence[Column]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The columns that number the rows from 0 or 1, and those that do so from another number on."""
+    found = [column for column in columns if column.kind == NUMBER and tables.steps_by_one(column.values)]
+    counters = tuple(column.name for column in found if column.values[0] in (0, 1))
+    return counters, tuple(column.name for column in found if column.name not in counters)
 
 
 def counts_rows(values: Float64s) -> bool:
     """Whether numbers count the rows from 0 or 1."""
-    return len(values) > 0 and values[0] in (0, 1) and steps_by_one(values)
-
-
-def steps_by_one(values: Float64s) -> bool:
-    """Whether each number is that of the previous row plus 1."""
-    return len(values) >= tables.LEAST_COUNTED and bool((np.diff(values) == 1).all())
+    return len(values) > 0 and values[0] in (0, 1) and tables.steps_by_one(values)
 
 
 def _without_counters(table: tables.Table, named: Sequence[str] | None) -> EncodedTable:

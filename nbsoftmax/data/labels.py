@@ -13,9 +13,8 @@ from numpy.typing import NDArray
 
 from nbsoftmax.data.text import is_number
 from nbsoftmax.errors import InputTypeError, InputValueError, plain
+from nbsoftmax.validation import EXACT_INTEGERS
 from nbsoftmax.validation.decimals import whole_decimals
-
-LARGEST = 2.0**53  # below, whole floats are exact as integers
 
 
 class Located(Protocol):
@@ -128,7 +127,7 @@ def _of_floats(file: Located, name: str, values: NDArray[Any], known: Collection
     """Return whole numbers as integers."""
     if np.isnan(values).any():
         raise _missing(file, name, int(np.isnan(values).argmax()))
-    whole = (values == np.floor(values)) & (np.abs(values) < LARGEST)
+    whole = (values == np.floor(values)) & (np.abs(values) < EXACT_INTEGERS)
     if whole.all():
         return values.astype(np.int64)
     for label in np.unique(values[~whole]).tolist():

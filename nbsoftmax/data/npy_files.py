@@ -14,6 +14,7 @@ from nbsoftmax.data.cut import Batch
 from nbsoftmax.errors import InputTypeError, InputValueError, plain
 from nbsoftmax.files import file_name, one_line
 from nbsoftmax.npz import NPY, ZIP
+from nbsoftmax.validation import first_repeated
 from nbsoftmax.validation.arrays import as_float64s, check_shape
 
 COPIED = 2**14  # rows of columns that do not follow one another, which are copied at a time
@@ -46,7 +47,7 @@ class NpyFiles:
             raise InputValueError(
                 "features is empty, or includes the target, weights or offset; give the numbers of other columns."
             )
-        twice = next((j for j in self._features if self._features.count(j) > 1), None)
+        twice = first_repeated(self._features)
         if twice is not None:
             raise InputValueError(f"the column {twice} is given twice in features; give each column once.")
         # Columns that follow one another are a view of the mapped file, the others are copied.

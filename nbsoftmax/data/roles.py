@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,7 +16,7 @@ from nbsoftmax.data.blocks import CodedLabels
 from nbsoftmax.data.cut import Batch
 from nbsoftmax.data.packing import Columns
 from nbsoftmax.encoding import AnyEncoding, Encoded, WrongFieldError, names_of, warn_of_unknown
-from nbsoftmax.encoding.base import Unknown, add_unknown
+from nbsoftmax.encoding.reports import Unknown, add_unknown
 from nbsoftmax.errors import InputTypeError, InputValueError, listed, plain, rows_called
 from nbsoftmax.validation import Float64s
 from nbsoftmax.validation.decimals import whole_decimals
@@ -67,7 +66,7 @@ class Roles:
         only = one.pop("features")
         roles = cls(features=(only,) if isinstance(only, str) else only, **one)  # type: ignore[arg-type]
         used = [*roles.others(), *(roles.features or ())]
-        twice = next((name for name in used if used.count(name) > 1), None)
+        twice = validation.first_repeated(used)
         if twice is not None:
             raise InputValueError(f"the column {plain(twice)} is given twice; give each column one use.")
         return roles
@@ -87,8 +86,8 @@ class Roles:
         others = set(self.others())
         features = self.features or tuple(name for name in columns if name not in others)
         if len(known) < len(columns):
-            counts = Counter(columns)
-            double = next((name for name in (*others, *features) if counts[name] > 1), None)
+            used = others.union(features)
+            double = validation.first_repeated([name for name in columns if name in used])
             if double is not None:
                 raise InputValueError(f"several columns are named {plain(double)}; give each a name of its own.")
         if not features:

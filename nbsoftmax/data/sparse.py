@@ -17,8 +17,7 @@ from nbsoftmax.data.arrays import loaded
 from nbsoftmax.data.source import Path, Source, opened
 from nbsoftmax.errors import InputValueError
 from nbsoftmax.files import one_line
-
-LARGEST = 2.0**53  # below, whole floats are exact as integers
+from nbsoftmax.validation import EXACT_INTEGERS
 
 
 def read_npz(path: Path | Source) -> Any:
@@ -79,6 +78,6 @@ def read_svmlight(
                 "give the same features."
             )
         X.resize(X.shape[0], n_features)
-    if np.isfinite(y).all() and (y == np.floor(y)).all() and np.abs(y).max(initial=0) < LARGEST:
+    if np.isfinite(y).all() and (y == np.floor(y)).all() and np.abs(y).max(initial=0) < EXACT_INTEGERS:
         y = y.astype(np.int64)
     return X, y, begins_at_0

@@ -16,6 +16,7 @@ from nbsoftmax.data.cut import Batch, cut
 from nbsoftmax.data.numbers import array_of, common_dtype, first_not_finite
 from nbsoftmax.data.text import TextFile
 from nbsoftmax.errors import InputError
+from nbsoftmax.validation import EXACT_INTEGERS
 
 T = TypeVar("T")
 Encode = Callable[[NDArray[Any]], NDArray[np.int64]]
@@ -123,7 +124,9 @@ def kept_columns(batch: Any, names: Sequence[str]) -> NDArray[Any]:
     kept = np.empty((len(batch), len(names)), object)
     for j, name in enumerate(names):
         values = batch.column(name).to_pylist()
-        kept[:, j] = [int(x) if isinstance(x, float) and x.is_integer() and abs(x) < 2**53 else x for x in values]
+        kept[:, j] = [
+            int(x) if isinstance(x, float) and x.is_integer() and abs(x) < EXACT_INTEGERS else x for x in values
+        ]
     return kept
 
 

@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Collection, Iterator, Sequence, Set
-from contextlib import contextmanager
+from collections.abc import Collection, Sequence, Set
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +18,7 @@ from nbsoftmax.data import labels as labels_of
 from nbsoftmax.data.columnar import ColumnarFile
 from nbsoftmax.data.dialect import TextOptions
 from nbsoftmax.data.numbers import collect
-from nbsoftmax.data.source import Path, Source, opened, recognised
+from nbsoftmax.data.source import Source
 from nbsoftmax.data.text import TextFile, is_number
 from nbsoftmax.errors import InputValueError, plain
 from nbsoftmax.validation import Float64s
@@ -108,19 +107,10 @@ class SomeRows:
         return self._file.where(int(self._rows[row]), column)
 
 
-@contextmanager
-def table_file(
-    path: Path | Source, options: TextOptions | None = None, wanted: Set[str] = frozenset()
-) -> Iterator[TextFile | ColumnarFile]:
-    """Open a file of columns: text, Parquet or Arrow; `options` and `wanted` as for `dialect.sniff`."""
-    with opened(path) as source, recognised(source) as (content, kind):
-        yield file_of(content, kind, options, wanted)
-
-
 def file_of(
     content: Source, kind: str, options: TextOptions | None = None, wanted: Set[str] = frozenset()
 ) -> TextFile | ColumnarFile:
-    """A file of columns in a format that `source.kind` has recognised."""
+    """A file of columns in a format that `source.kind` has recognised; `options` and `wanted` as for `sniff`."""
     return TextFile(content, options or TextOptions(), wanted) if kind == "text" else ColumnarFile(content, kind)
 
 
@@ -171,12 +161,13 @@ def labels(
 
 def row_counters(X: NDArray[Any], names: Sequence[str]) -> tuple[str, ...]:
     """Features that only number the rows, in steps of 1: an index that another program wrote."""
-    counts = np.zeros(len(names), bool)
-    if len(X) >= LEAST_COUNTED:
-        counts = np.diff(X[:3], axis=0).min(axis=0) == 1
-        for j in np.flatnonzero(counts).tolist():
-            counts[j] = bool((np.diff(X[:, j]) == 1).all())
-    return tuple(name for name, counting in zip(names, counts, strict=True) if counting)
+    likely = (np.diff(X[:3], axis=0) == 1).all(axis=0)  # so that few columns are looked at whole
+    return tuple(names[j] for j in np.flatnonzero(likely).tolist() if steps_by_one(X[:, j]))
+
+
+def steps_by_one(values: NDArray[Any]) -> bool:
+    """Whether each number is that of the previous row plus 1."""
+    return len(values) >= LEAST_COUNTED and bool((np.diff(values) == 1).all())
 
 
 def listed(names: Sequence[str], wanted: str | None = None) -> str:

@@ -6,20 +6,14 @@ A model contains its encoding, which its file stores as JSON. `AnyEncoding` says
 `encoding_of` makes one from JSON by its kind: another kind is a class of this protocol, and an entry there.
 """
 
-from nbsoftmax.encoding.base import (
-    AnyEncoding,
-    Encoded,
-    UnknownLevelsWarning,
-    WrongFieldError,
-    warn_of_dropped,
-    warn_of_unknown,
-)
+from nbsoftmax.encoding.base import AnyEncoding, Encoded, WrongFieldError
 from nbsoftmax.encoding.column import Column
 from nbsoftmax.encoding.columns import Encoding
 from nbsoftmax.encoding.formula import Formula, FormulaEncoding
 from nbsoftmax.encoding.frames import column_in, columns_of, is_table, names_of, needs_encoding
 from nbsoftmax.encoding.learning import NOTHING_LEFT, Learner, encoding_for, learned
 from nbsoftmax.encoding.options import TableOptions, checked_options
+from nbsoftmax.encoding.reports import UnknownLevelsWarning, warn_of_dropped, warn_of_unknown
 from nbsoftmax.encoding.stored import encoding_of
 
 __all__ = [

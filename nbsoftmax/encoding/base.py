@@ -1,19 +1,15 @@
-"""What a model needs of an encoding, whatever its kind, and the error and the warning that encodings share."""
+"""What a model needs of an encoding, whatever its kind, and the error about a field that encodings share."""
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nbsoftmax.errors import InputValueError, listed, plain
-
-# column -> (number of rows, some of the levels)
-Unknown = dict[str, tuple[int, tuple[str, ...]]]
+from nbsoftmax.encoding.reports import Unknown
+from nbsoftmax.errors import InputValueError, plain
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,39 +119,3 @@ class WrongFieldError(InputValueError):
         """The error with the number of the row among all rows, if those are kept where `kept` is true; None: all."""
         row = self.row if kept is None else int(np.flatnonzero(kept)[self.row])
         return self.at(self.column, row, self.has, self.advice, missing=self.missing)
-
-
-class UnknownLevelsWarning(UserWarning):
-    """Some rows have levels that the model was not trained on; the columns of these levels are all 0."""
-
-
-def add_unknown(total: Unknown, more: Mapping[str, tuple[int, tuple[str, ...]]]) -> None:
-    """Add the counts of other rows."""
-    for column, (n, levels) in more.items():
-        before, some = total.get(column, (0, ()))
-        total[column] = before + n, tuple(dict.fromkeys([*some, *levels]))[:3]
-
-
-def unknown_message(unknown: Unknown) -> str:
-    """The warning about unknown levels, which counts them by column."""
-    parts = [
-        f"{plain(column)} in {n} row{'s' * (n != 1)} ({listed(levels, most=3)}{', ...' * (len(levels) > 2)})"
-        for column, (n, levels) in unknown.items()
-    ]
-    return (
-        "levels that the model was not trained on are 0 in all features of their column, like a reference level: "
-        f"{'; '.join(parts)}."
-    )
-
-
-def warn_of_unknown(unknown: Unknown, *, stacklevel: int = 3) -> None:
-    """Warn once of all unknown levels of a table, if there are some."""
-    if unknown:
-        warnings.warn(unknown_message(unknown), UnknownLevelsWarning, stacklevel=stacklevel)
-
-
-def warn_of_dropped(n_dropped: int, n_rows: int, *, stacklevel: int = 3) -> None:
-    """Warn of the rows of a table that are left out, if there are some."""
-    if n_dropped:
-        message = f"{n_dropped} of {n_rows} rows have missing values and are left out."
-        warnings.warn(message, UserWarning, stacklevel=stacklevel)

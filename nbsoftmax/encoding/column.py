@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from nbsoftmax.encoding.base import WrongFieldError
 from nbsoftmax.errors import InputTypeError, plain
+from nbsoftmax.validation import EXACT_INTEGERS
 
 NUMBER, CATEGORY, DATE = "number", "category", "date"
 TRUTH = {"true": 1.0, "false": 0.0}
@@ -35,7 +36,6 @@ OTHER_DATE = re.compile(
 )
 # A number with the sign of a currency or of percent.
 SIGNED = re.compile(r"[-+]?[$\u20ac\u00a3\u00a5]\s?[-+]?\d[\d,.]*|[-+]?\d[\d,.]*\s?[%\u2030$\u20ac\u00a3\u00a5]")
-LARGEST = 2.0**53  # below, whole floats are exact as integers
 # A number with separators of thousands, of any country.
 GROUPED = re.compile(r"[-+]?[1-9]\d{0,2}([,.'\u2019 \u00a0\u202f])\d{3}(\1\d{3})*([.,]\d+)?")
 MIDNIGHT = re.compile(r"(\d{4}-\d{2}-\d{2})[ T]00:00:00")
@@ -103,7 +103,7 @@ class Column:
         if self.kind == CATEGORY:
             return self
         found = ~self.missing
-        if self.kind == NUMBER and (np.abs(self.values[found]) >= LARGEST).any():
+        if self.kind == NUMBER and (np.abs(self.values[found]) >= EXACT_INTEGERS).any():
             raise InputTypeError(
                 f"X has numbers of 2^53 or more in column {plain(self.name)}, which are not exact as floats; convert "
                 "this column to text, so that its values can be levels."

@@ -16,7 +16,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from nbsoftmax.encoding.base import Encoded, Unknown, WrongFieldError
+from nbsoftmax.encoding.base import Encoded, WrongFieldError
 from nbsoftmax.encoding.column import (
     CATEGORY,
     DATE,
@@ -29,8 +29,9 @@ from nbsoftmax.encoding.column import (
 )
 from nbsoftmax.encoding.frames import columns_of
 from nbsoftmax.encoding.options import MISSING
-from nbsoftmax.errors import InputValueError, listed, plain
-from nbsoftmax.validation import Float64s
+from nbsoftmax.encoding.reports import Unknown
+from nbsoftmax.errors import InputValueError, counted, listed, plain
+from nbsoftmax.validation import Float64s, first_repeated
 
 PARTS = ("year", "month", "day")
 IMPUTE = 'give missing="mean" or missing="drop" in TableOptions (--missing on the command line), or impute the values'
@@ -149,7 +150,7 @@ class CategoryColumn:
         """One line."""
         n = len(self.levels)
         reference = "" if self.reference is None else f"; {plain(self.reference)} is the reference"
-        return f"{n} level{'s' * (n != 1)}: {listed(self.levels, most=5)}{reference}"
+        return f"{counted(n, 'level')}: {listed(self.levels, most=5)}{reference}"
 
 
 AnyColumn = NumberColumn | CategoryColumn | DateColumn
@@ -172,10 +173,8 @@ class Encoding:
     missing: str = "error"
 
     def __post_init__(self) -> None:
-        names = self.names
-        if len(set(names)) < len(names):
-            seen: set[str] = set()
-            twice = next(name for name in names if name in seen or seen.add(name))  # type: ignore[func-returns-value]
+        twice = first_repeated(self.names)
+        if twice is not None:
             raise InputValueError(f"two features of the table have the name {plain(twice)}; rename a column.")
 
     @cached_property

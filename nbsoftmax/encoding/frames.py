@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from nbsoftmax.encoding.column import CATEGORY, DATE, NUMBER, Column, text_of
 from nbsoftmax.errors import InputTypeError, InputValueError, listed, plain
-from nbsoftmax.validation import frames
+from nbsoftmax.validation import frames, refuse_twice
 
 Table = Any  # a table of a library, or a dict of Column
 
@@ -58,7 +58,7 @@ def columns_of(table: Table, wanted: Sequence[str] | None = None) -> Iterator[Co
         )
     if len(known) < len(names):
         chosen = known if wanted is None else set(wanted)
-        frames.refuse_twice([name for name in names if name in chosen])
+        refuse_twice([name for name in names if name in chosen])
     if isinstance(table, dict):
         if not all(isinstance(value, Column) for value in table.values()):
             raise InputTypeError(
@@ -76,7 +76,7 @@ def columns_of(table: Table, wanted: Sequence[str] | None = None) -> Iterator[Co
 def column_in(table: Any, name: str) -> Any:
     """The column of a table with a name, which must occur once, in its own form."""
     names = names_of(table)
-    frames.refuse_twice([each for each in names if each == name])
+    refuse_twice([each for each in names if each == name])
     return _column(table, names.index(name))
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nbsoftmax.encoding.base import AnyEncoding, WrongFieldError, warn_of_dropped
+from nbsoftmax.encoding.base import AnyEncoding, WrongFieldError
 from nbsoftmax.encoding.column import (
     CATEGORY,
     DATE,
@@ -32,6 +32,7 @@ from nbsoftmax.encoding.column import (
 from nbsoftmax.encoding.columns import IMPUTE, AnyColumn, CategoryColumn, DateColumn, Encoding, NumberColumn, parts_of
 from nbsoftmax.encoding.frames import columns_of, is_table, names_of, needs_encoding
 from nbsoftmax.encoding.options import TableOptions
+from nbsoftmax.encoding.reports import warn_of_dropped
 from nbsoftmax.errors import InputTypeError, InputValueError, listed, plain
 from nbsoftmax.sums import exact_sum, mean_of
 

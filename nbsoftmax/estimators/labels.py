@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nbsoftmax import validation
-from nbsoftmax.errors import InputError, InputValueError
+from nbsoftmax.errors import InputError, InputValueError, counted
 from nbsoftmax.validation.decimals import is_decimal
 from nbsoftmax.validation.wide_integers import is_wide
 
@@ -58,7 +58,9 @@ def sorted_labels(classes: Any) -> NDArray[Any]:
         raise InputValueError(f"classes has the shape {array.shape}, expected (n_classes,): all labels of the stream.")
     labels = np.unique(sortable(array))
     if labels.size < 2:
-        raise InputValueError(f"classes has {labels.size} labels, expected at least 2: all labels of the stream.")
+        raise InputValueError(
+            f"classes has {counted(labels.size, 'label')}, expected at least 2: all labels of the stream."
+        )
     return labels
 
 

@@ -42,6 +42,11 @@ def sigmoid(z: ArrayLike) -> Floats:
     Returns
     -------
     proba : ndarray, the shape of `z`, float32 or float64
+
+    Raises
+    ------
+    InputValueError, InputTypeError
+        If `z` is not an array of real numbers.
     """
     return _sigmoid(z, binary.SIGMOID)
 
@@ -60,6 +65,11 @@ def log_sigmoid(z: ArrayLike) -> Floats:
     Returns
     -------
     log_proba : ndarray, the shape of `z`, float32 or float64
+
+    Raises
+    ------
+    InputValueError, InputTypeError
+        If `z` is not an array of real numbers.
     """
     return _sigmoid(z, binary.LOG_SIGMOID)
 
@@ -183,6 +193,11 @@ def binary_cross_entropy_and_grad(
     loss : float; for "none" ndarray of the shape of `z`
     dz : ndarray, the shape of `z`
         Gradient of the reduced loss; for "none" that of the sum.
+
+    Raises
+    ------
+    InputValueError, InputTypeError
+        As `binary_cross_entropy`, and if `out` has another shape or dtype.
     """
     options = loss_options(sample_weight, class_weight, label_smoothing, ignore_index)
     return _binary_cross_entropy(z, y, options, pos_weight, reduction, want_grad=True, out=out)

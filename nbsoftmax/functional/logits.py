@@ -149,6 +149,11 @@ def log_softmax(logits: ArrayLike, axis: Axes = -1, *, out: Floats | None = None
     Returns
     -------
     log_proba : ndarray, the shape of `logits`, float32 or float64
+
+    Raises
+    ------
+    InputValueError, InputTypeError
+        As `softmax`.
     """
     return _transformed("log_softmax", logits, axis, out)
 
@@ -262,6 +267,12 @@ def softmax_jacobian(proba: ArrayLike, axis: int = -1) -> Floats:
     jacobian : ndarray, (n_samples, n_classes, n_classes), (n_classes, n_classes), or (..., n_classes, n_classes)
         The shape of `proba` without the axis of the classes, which are the last two axes instead. Symmetric; each row
         sums to 0.
+
+    Raises
+    ------
+    InputValueError, InputTypeError
+        If `proba` is not an array of real numbers with at least one dimension and one class, or `axis` is not one of
+        its axes.
     """
     along = validation.logits_along(proba, axis, name="proba")
     a = along.rows()

@@ -138,6 +138,11 @@ def cross_entropy_and_grad(
     loss : float; for "none" ndarray, the shape of class indices
     dlogits : ndarray, the shape of `logits`
         Gradient of the reduced loss; for "none" that of the sum. Its sum over the classes is 0.
+
+    Raises
+    ------
+    InputValueError, InputTypeError
+        As `cross_entropy`, and if `out` has another shape, dtype or layout.
     """
     options = loss_options(sample_weight, class_weight, label_smoothing, ignore_index)
     return _cross_entropy(logits, y, axis, options, reduction, want_grad=True, out=out)

@@ -20,10 +20,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from nbsoftmax import validation
-from nbsoftmax.errors import InputValueError
+from nbsoftmax.errors import InputValueError, counted
 from nbsoftmax.functional import cross_entropy_and_grad, softmax
 from nbsoftmax.kernels.kinds import PROBA
-from nbsoftmax.models.display import Displayed, counted
+from nbsoftmax.models.display import Displayed
 from nbsoftmax.models.softmax import SoftmaxModel, checked_model
 from nbsoftmax.models.to_frame import data_frame
 from nbsoftmax.validation import Float64s, Floats
@@ -225,6 +225,12 @@ def brier_score(y: ArrayLike, proba: ArrayLike, *, sample_weight: ArrayLike | No
     proba : array_like (n_samples, n_classes)
         Predicted probabilities; each row sums to 1.
     sample_weight : array_like (n_samples,), optional
+
+    Raises
+    ------
+    InputValueError, InputTypeError
+        For shapes that do not match, labels out of range, rows of `proba` that are not probability distributions, and
+        zero samples.
     """
     a, labels, s, _ = _checked_scores(y, proba, sample_weight)
     miss = a.astype(np.float64)
@@ -249,6 +255,12 @@ def expected_calibration_error(
         Predicted probabilities; each row sums to 1.
     n_bins : int
     sample_weight : array_like (n_samples,), optional
+
+    Raises
+    ------
+    InputValueError, InputTypeError
+        For shapes that do not match, labels out of range, rows of `proba` that are not probability distributions, and
+        zero samples.
     """
     a, labels, s, _ = _checked_scores(y, proba, sample_weight)
     n_bins = validation.count("n_bins", n_bins)
@@ -276,6 +288,12 @@ def reliability(
     Returns
     -------
     Reliability
+
+    Raises
+    ------
+    InputValueError, InputTypeError
+        For shapes that do not match, labels out of range, rows of `proba` that are not probability distributions, and
+        zero samples.
     """
     a, labels, s, exponent = _checked_scores(y, proba, sample_weight)
     n_bins = validation.count("n_bins", n_bins)

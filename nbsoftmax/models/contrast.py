@@ -7,11 +7,14 @@ from typing import Any
 
 import numpy as np
 
-from nbsoftmax.errors import listed, plain
-from nbsoftmax.models.display import MOST_LISTED, Displayed, Table, counted
+from nbsoftmax.errors import InputValueError, counted, listed, plain
+from nbsoftmax.models.display import MOST_LISTED, Displayed, Table
 from nbsoftmax.models.estimates import Estimates, interval, statistics, two_sided, z_scores
+from nbsoftmax.models.softmax import position
 from nbsoftmax.models.to_frame import data_frame
 from nbsoftmax.validation import Float64s
+
+Inference = Any  # which imports this module
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -82,3 +85,21 @@ class Contrast(Displayed):
                 for name, row in zip(self.names, numbers.tolist(), strict=True)
             ],
         )
+
+
+def contrast_of(fit: Inference, a: Any, b: Any) -> Contrast:
+    """The contrast of two different classes of a fit, one of which may be the reference class."""
+    labels = fit.model.classes
+    at, base = (position(name, label, labels) for name, label in (("a", a), ("b", b)))
+    if at == base:
+        raise InputValueError(f"a and b are both {plain(a)}; give two classes.")
+    n, n_names = fit.params.shape
+    sign = np.eye(n + 1)[at] - np.eye(n + 1)[base]
+    sign = sign[labels != fit.reference]
+    return Contrast(
+        a=labels.tolist()[at],
+        b=labels.tolist()[base],
+        names=fit.names,
+        params=sign @ fit.params,
+        covariance=np.einsum("k,kplq,l->pq", sign, fit.covariance.reshape(n, n_names, n, n_names), sign),
+    )

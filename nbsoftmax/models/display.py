@@ -61,12 +61,6 @@ def _html_row(cells: Sequence[str], tag: str) -> str:
     return f"<tr>{''.join(f'<{tag}>{escape(cell)}</{tag}>' for cell in shown)}</tr>"
 
 
-def counted(n: int, noun: str) -> str:
-    """A number with its noun: "1 class", "3 classes"."""
-    plural = f"{noun[:-1]}ies" if noun.endswith("ty") else f"{noun}es" if noun.endswith("s") else f"{noun}s"
-    return f"{n} {noun if n == 1 else plural}"
-
-
 def changed_options(owner: Any) -> str:
     """The repr of an object with the options of its constructor that are not default."""
     options = {name: option.default for name, option in inspect.signature(type(owner)).parameters.items()}

@@ -25,9 +25,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from nbsoftmax.backends.row_blocks import blocks
 from nbsoftmax.functional import log_softmax
 from nbsoftmax.kernels.runtime.blas import one_thread
-from nbsoftmax.models.likelihood import blocks
 from nbsoftmax.models.points import Points
 from nbsoftmax.validation import Float64s, Floats
 

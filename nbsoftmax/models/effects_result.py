@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nbsoftmax.errors import listed, plain
-from nbsoftmax.models.display import MOST_LISTED, Displayed, Table, counted
+from nbsoftmax.errors import counted, listed, plain
+from nbsoftmax.models.display import MOST_LISTED, Displayed, Table
 from nbsoftmax.models.estimates import Estimates, interval, statistics, two_sided, z_scores
 from nbsoftmax.models.to_frame import data_frame
 from nbsoftmax.validation import Float64s

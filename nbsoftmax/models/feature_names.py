@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
 from nbsoftmax.encoding import AnyEncoding
 from nbsoftmax.errors import InputTypeError, InputValueError, plain
+from nbsoftmax.validation import first_repeated
 
 
 def checked_names(given: Any, n_features: int, encoding: AnyEncoding | None) -> tuple[str, ...] | None:
@@ -29,7 +29,7 @@ def checked_names(given: Any, n_features: int, encoding: AnyEncoding | None) -> 
         raise InputValueError(
             f"feature_names has {len(names)} names, but coef has {n_features} columns; give one name a column."
         )
-    twice = next((name for name, n in Counter(names).items() if n > 1), None)
+    twice = first_repeated(names)
     if twice is not None:
         raise InputValueError(f"feature_names has {plain(twice)} twice; give each feature a name of its own.")
     return names

@@ -13,21 +13,22 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from nbsoftmax import validation
-from nbsoftmax.errors import InputValueError, listed, plain, rows_called
+from nbsoftmax.errors import InputValueError, counted, listed, plain, rows_called
 from nbsoftmax.models.chi_squared import ChiSquared, chi_squared, wald
 from nbsoftmax.models.column_effects import chosen_columns, mean_column_effects
 from nbsoftmax.models.complete_rows import complete_rows
-from nbsoftmax.models.contrast import Contrast
-from nbsoftmax.models.display import MOST_LISTED, Displayed, Table, counted
+from nbsoftmax.models.contrast import Contrast, contrast_of
+from nbsoftmax.models.display import MOST_LISTED, Displayed, Table
 from nbsoftmax.models.effects import KINDS, EffectOptions, mean_effects
 from nbsoftmax.models.effects_result import MarginalEffects
-from nbsoftmax.models.estimates import Estimates, interval, statistics, two_sided, z_scores
+from nbsoftmax.models.estimates import interval, statistics, two_sided, z_scores
 from nbsoftmax.models.hypotheses import Coefficients
+from nbsoftmax.models.inference_summary import summary_text
 from nbsoftmax.models.levels import numbers_of, other_levels
-from nbsoftmax.models.nested import refuse_firth, refuse_not_nested
+from nbsoftmax.models.nested import refuse_firth, refuse_not_fewer, refuse_not_nested
 from nbsoftmax.models.points import points_of_fit, points_of_table
 from nbsoftmax.models.proba_interval import ProbaInterval, proba_interval
-from nbsoftmax.models.softmax import SoftmaxModel, feature_names, params_of, position
+from nbsoftmax.models.softmax import SoftmaxModel, feature_names, params_of
 from nbsoftmax.models.specification import classification_table, hausman, score_test
 from nbsoftmax.models.to_frame import data_frame
 from nbsoftmax.problem import Problem
@@ -140,7 +141,14 @@ class Inference(Displayed):
         return chi_squared(2 * (self.log_likelihood - self.log_likelihood_null), self.df_model)
 
     def likelihood_ratio_test(self, restricted: Inference) -> ChiSquared:
-        """Likelihood-ratio test of a nested model: one with fewer features, trained on the same samples."""
+        """Likelihood-ratio test of a nested model: one with fewer features, trained on the same samples.
+
+        Raises
+        ------
+        InputValueError, InputTypeError
+            If the models are not nested or were not fitted to the same samples, or a fit has class weights or Firth's
+            penalty.
+        """
         refuse_not_nested(self, restricted)
         return chi_squared(2 * (self.log_likelihood - restricted.log_likelihood), self.n_params - restricted.n_params)
 
@@ -149,6 +157,11 @@ class Inference(Displayed):
 
         Features are given by name or by column number. The name of a column of the table that was fitted stands for
         all features that are made from it alone, such as its levels.
+
+        Raises
+        ------
+        InputValueError, InputTypeError
+            For no features, unknown ones, or one that is given twice.
         """
         one = isinstance(features, str) or np.ndim(features) == 0
         several: list[Any] = [features] if one else list(features)  # type: ignore[arg-type]
@@ -191,6 +204,11 @@ class Inference(Displayed):
 
         It needs no fit with these features. `Z` is (n_samples,) or (n_samples, n_omitted), an array, frame or sparse
         matrix, with the rows of the fit. The statistic uses the information matrix, whatever `cov` is.
+
+        Raises
+        ------
+        InputValueError, InputTypeError
+            For another number of rows, collinear columns, a fit with Firth's penalty, and after pickling.
         """
         refuse_firth(self, "the score test")
         free = self.model.classes != self.reference
@@ -204,15 +222,16 @@ class Inference(Displayed):
 
         Where the difference of their covariances is not positive definite, a warning says that the statistic need not
         be chi-squared; if it is negative, there is no evidence against the hypothesis, and the p-value is 1.
+
+        Raises
+        ------
+        InputValueError, InputTypeError
+            If `fewer` is no such inference, or one of both has another `cov`.
         """
-        labels, some = self.classes.tolist(), fewer.classes.tolist()
-        same = (fewer.reference, fewer.names) == (self.reference, self.names) and set(some) < set(labels)
-        if not same or (self.cov, fewer.cov) != ("fisher", "fisher"):
-            raise InputValueError(
-                f"fewer has classes {some}, reference {plain(fewer.reference)}, columns {list(fewer.names)} and cov="
-                f"{fewer.cov!r}; expected some of {labels}, {plain(self.reference)}, {list(self.names)}, both 'fisher'."
-            )
-        index = np.arange(self.n_params).reshape(self.params.shape)[[labels.index(label) for label in some]].ravel()
+        refuse_not_fewer(self, fewer)
+        labels = self.classes.tolist()
+        rows = [labels.index(label) for label in fewer.classes.tolist()]
+        index = np.arange(self.n_params).reshape(self.params.shape)[rows].ravel()
         covariance = self.covariance[np.ix_(index, index)]
         return hausman(self.params.ravel()[index], covariance, fewer.params.ravel(), fewer.covariance)
 
@@ -228,20 +247,14 @@ class Inference(Displayed):
         return self.problem
 
     def contrast(self, a: Any, b: Any) -> Contrast:
-        """The coefficients of class `a` relative to class `b`, with standard errors, tests and intervals."""
-        at, base = (position(name, label, self.model.classes) for name, label in (("a", a), ("b", b)))
-        if at == base:
-            raise InputValueError(f"a and b are both {plain(a)}; give two classes.")
-        n, n_names = self.params.shape
-        sign = np.eye(n + 1)[at] - np.eye(n + 1)[base]
-        sign = sign[self.model.classes != self.reference]
-        return Contrast(
-            a=self.model.classes.tolist()[at],
-            b=self.model.classes.tolist()[base],
-            names=self.names,
-            params=sign @ self.params,
-            covariance=np.einsum("k,kplq,l->pq", sign, self.covariance.reshape(n, n_names, n, n_names), sign),
-        )
+        """The coefficients of class `a` relative to class `b`, with standard errors, tests and intervals.
+
+        Raises
+        ------
+        InputValueError
+            If `a` or `b` is not a class, or both are the same.
+        """
+        return contrast_of(self, a, b)
 
     def conf_int(self, level: float = 0.95) -> Float64s:
         """Confidence intervals (n_classes - 1, n_names, 2): params -+ quantile * standard_errors."""
@@ -263,6 +276,11 @@ class Inference(Displayed):
         Returns
         -------
         ProbaInterval
+
+        Raises
+        ------
+        InputValueError, InputTypeError
+            For an X or offset that does not suit the model, and a level that is not between 0 and 1.
         """
         X, params, classes = self.model._features(X), params_of(self.model)[:, : len(self.names)], self.model.classes
         added = validation.offset(offset, (X.shape[0], classes.size), X.dtype, classes)
@@ -349,26 +367,7 @@ class Inference(Displayed):
         the reference class change, if a feature grows by 1. Their standard errors are exp(coef) times those of coef,
         and the ends of the intervals are exp of theirs, as in Stata; z and P>|z| are those of coef.
         """
-        model = [
-            ("Model:", "SoftmaxModel"),
-            ("Reference:", str(self.reference)),
-            ("Covariance:", self.cov),
-            ("AIC:", f"{self.aic:.6g}"),
-            ("BIC:", f"{self.bic:.6g}"),
-            ("Df Model:", f"{self.df_model}"),
-        ]
-        fit = [
-            ("No. Observations:", f"{self.n_samples:.10g}"),
-            ("Df Residuals:", f"{self.df_resid:.10g}"),
-            ("Pseudo R-squ.:", f"{self.pseudo_r2:.4g}"),
-            ("Log-Likelihood:", f"{self.log_likelihood:.5g}"),
-            ("LL-Null:", f"{self.log_likelihood_null:.5g}"),
-            ("LLR p-value:", f"{self.likelihood_ratio.p_value:.4g}"),
-        ]
-        # The constant is the first row, as after statsmodels' add_constant.
-        order = np.roll(np.arange(len(self.names)), 1 if self._has_intercept else 0).tolist()
-        estimates = Estimates(self.params, self.standard_errors, [f"y={label}" for label in self.classes], self.names)
-        return estimates.text("Softmax Regression Results", "RRR" if exp else "coef", model, fit, order, level, exp=exp)
+        return summary_text(self, level, exp=exp)
 
     def __str__(self) -> str:
         return self.summary()

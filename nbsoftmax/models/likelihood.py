@@ -9,7 +9,6 @@ reference class r, for the "free" classes k, l != r:
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,13 +17,14 @@ from numpy.typing import NDArray
 from scipy.linalg import cho_factor, cho_solve, eigh
 
 from nbsoftmax import validation
-from nbsoftmax.collinearity import leave_out, refuse_collinear
+from nbsoftmax.backends.row_blocks import blocks
+from nbsoftmax.collinearity import refuse_collinear
+from nbsoftmax.encoding import AnyEncoding
 from nbsoftmax.errors import InputValueError, listed, plain
 from nbsoftmax.models.softmax import SoftmaxModel, params_of
 from nbsoftmax.penalized_loss import PenalizedLoss
 from nbsoftmax.validation import Float64s
 
-BLOCK_BYTES = 2**21
 MAX_STEPS = 12  # Newton's method converges quadratically; if it needs more steps, there is no maximum
 NULL_TOL = 1e-6  # last step to the intercepts of the model without features: the likelihood then has an error of 1e-12
 MAX_DISTANCE = 1.0  # in standard errors, from the model to the maximum of the likelihood
@@ -52,11 +52,10 @@ def maximum(
     ends = X.max(axis=0), X.min(axis=0)  # sparse rows if X is sparse
     high, low = (end.toarray().ravel() if validation.is_sparse(X) else end for end in ends)
     middle, reach = np.asarray(high, np.float64) / 2 + low / 2, np.asarray(high, np.float64) / 2 - low / 2
-    advice = leave_out(model.encoding)
     scale_free = 8 * np.sqrt(np.finfo(objective.dtype).eps)
     for step_number in range(MAX_STEPS):
         loss, grad = objective.backend.loss_and_grad(params)
-        factor = _factor_at(params, objective, free, names, advice)
+        factor = _factor_at(params, objective, free, names, model.encoding)
         step = np.zeros_like(params)
         slope = grad[free, :n_names].ravel()
         solved = -cho_solve(factor.cholesky, slope * factor.scale) * factor.scale
@@ -73,7 +72,7 @@ def maximum(
         # The most that a logit changes: for columns far from 0, changes of slopes and intercept cancel in the middle.
         moved = np.abs(step[:, :-1]) @ reach + np.abs(step[:, :-1] @ middle + step[:, -1])
         if moved.max() <= scale_free or _largest_change(step, X) <= scale_free:
-            factor = _factor_at(params, objective, free, names, advice)
+            factor = _factor_at(params, objective, free, names, model.encoding)
             factor.warn_of_few_digits(names)
             return params, factor.inverse(), -objective.backend.loss(params)
     raise _separable_error(step, reach, model, names)
@@ -83,7 +82,7 @@ def information_at(
     params: Float64s, objective: PenalizedLoss, free: NDArray[np.bool_], names: tuple[str, ...]
 ) -> tuple[Float64s, Float64s, float]:
     """As `maximum`, but at these parameters, those of a fit with Firth's penalty."""
-    factor = _factor_at(params, objective, free, names, "leave one out")
+    factor = _factor_at(params, objective, free, names)
     factor.warn_of_few_digits(names)
     return params, factor.inverse(), -objective.backend.loss(params)
 
@@ -119,9 +118,13 @@ class _Factor:
 
 
 def _factor_at(
-    params: Float64s, objective: PenalizedLoss, free: NDArray[np.bool_], names: tuple[str, ...], advice: str
+    params: Float64s,
+    objective: PenalizedLoss,
+    free: NDArray[np.bool_],
+    names: tuple[str, ...],
+    encoding: AnyEncoding | None = None,
 ) -> _Factor:
-    """The factor of the information matrix; the error with this advice if it is singular."""
+    """The factor of the information matrix; an error if it is singular."""
     n_names = len(names)
     blocks_of_free = objective.backend.hessian(params)[free][:, :n_names][:, :, free][:, :, :, :n_names]
     information = blocks_of_free.reshape(int(free.sum()) * n_names, -1)
@@ -134,7 +137,7 @@ def _factor_at(
         cholesky = None
     if cholesky is not None and (factor := _Factor(cholesky, scale)).squares.min() > noise:
         return factor
-    refuse_collinear(objective.backend.gram()[: len(names), : len(names)], noise, names, objective.dtype, advice)
+    refuse_collinear(objective.backend.gram()[: len(names), : len(names)], noise, names, objective.dtype, encoding)
     by = _along_null(information * scale * scale[:, None], names)
     raise InputValueError(
         "the information matrix is singular although no columns are collinear: some samples are perfectly separable, "
@@ -187,18 +190,3 @@ def null_log_likelihood(objective: PenalizedLoss, counts: Float64s, *, has_offse
             if np.abs(step).max() <= NULL_TOL:
                 break
     return -objective.backend.loss(params)
-
-
-def blocks(
-    X: Any, fit_intercept: bool, row_size: int, order: NDArray[np.intp] | None = None
-) -> Iterator[tuple[Any, Float64s]]:
-    """Blocks of rows of (X, 1), dense, in float64, and which rows of X they are; `order` are their numbers.
-
-    `row_size` numbers for each row of a block take BLOCK_BYTES.
-    """
-    size = max(16, BLOCK_BYTES // (8 * row_size))
-    for start in range(0, X.shape[0], size):
-        rows = slice(start, start + size) if order is None else order[start : start + size]
-        part = X[rows]
-        x = np.asarray(part.toarray() if validation.is_sparse(part) else part, np.float64)
-        yield rows, np.column_stack([x, np.ones(len(x))]) if fit_intercept else x

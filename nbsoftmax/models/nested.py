@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from nbsoftmax.errors import InputTypeError, InputValueError, listed
+from nbsoftmax.errors import InputTypeError, InputValueError, listed, plain
 from nbsoftmax.kernels.runtime.blas import one_thread
 from nbsoftmax.validation import is_sparse
 
@@ -25,10 +25,7 @@ def refuse_firth(fit: Inference, what: str) -> None:
 
 def refuse_not_nested(full: Inference, restricted: Inference) -> None:
     """Refuse two fits whose ratio of likelihoods is not chi-squared, as that of a model with fewer features is."""
-    if not isinstance(restricted, type(full)):
-        raise InputTypeError(
-            f"restricted is a {type(restricted).__name__}, expected an Inference; give result.inference()."
-        )
+    _refuse_others("restricted", restricted, full)
     for fit in (full, restricted):
         refuse_firth(fit, "the likelihood-ratio test")
         if fit.class_weighted:
@@ -59,6 +56,23 @@ def refuse_not_nested(full: Inference, restricted: Inference) -> None:
             f"{full.n_samples:g} and fewer columns of {list(full.names)} with the same values, or linear combinations "
             "of these; fit both to the same samples, and call the test of the larger model."
         )
+
+
+def refuse_not_fewer(full: Inference, fewer: Inference) -> None:
+    """Refuse two fits that are not of the same model to all classes and to some of them."""
+    _refuse_others("fewer", fewer, full)
+    labels, some = full.classes.tolist(), fewer.classes.tolist()
+    same = (fewer.reference, fewer.names) == (full.reference, full.names) and set(some) < set(labels)
+    if not same or (full.cov, fewer.cov) != ("fisher", "fisher"):
+        raise InputValueError(
+            f"fewer has classes {some}, reference {plain(fewer.reference)}, columns {list(fewer.names)} and cov="
+            f"{fewer.cov!r}; expected some of {labels}, {plain(full.reference)}, {list(full.names)}, both 'fisher'."
+        )
+
+
+def _refuse_others(name: str, given: Any, full: Inference) -> None:
+    if not isinstance(given, type(full)):
+        raise InputTypeError(f"{name} is a {type(given).__name__}, expected an Inference; give result.inference().")
 
 
 def _filled(array: Any, what: str) -> Any:

@@ -9,8 +9,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from nbsoftmax import validation
 from nbsoftmax.backends.cuda.device import on_host
+from nbsoftmax.backends.row_blocks import blocks
 from nbsoftmax.errors import InputValueError
-from nbsoftmax.models.likelihood import blocks
 from nbsoftmax.models.softmax import SoftmaxModel
 from nbsoftmax.problem import Problem
 from nbsoftmax.validation import Float64s, Floats

@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from nbsoftmax.backends.row_blocks import blocks
+from nbsoftmax.errors import counted
 from nbsoftmax.functional import logsumexp, sigmoid, softmax
 from nbsoftmax.kernels.runtime.blas import one_thread
-from nbsoftmax.models.display import Displayed, counted
+from nbsoftmax.models.display import Displayed
 from nbsoftmax.models.estimates import quantile
-from nbsoftmax.models.likelihood import blocks
 from nbsoftmax.models.to_frame import data_frame
 from nbsoftmax.validation import Float64s, Floats
 

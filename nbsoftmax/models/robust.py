@@ -19,10 +19,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nbsoftmax import validation
+from nbsoftmax.backends.row_blocks import blocks
 from nbsoftmax.errors import InputValueError
 from nbsoftmax.functional import cross_entropy_and_grad
 from nbsoftmax.kernels.kinds import PROBA
-from nbsoftmax.models.likelihood import blocks
 from nbsoftmax.problem import Problem
 from nbsoftmax.validation import Float64s, Floats, WeightedTargets
 

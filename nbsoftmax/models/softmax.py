@@ -14,10 +14,10 @@ from numpy.typing import ArrayLike, NDArray
 from nbsoftmax import validation
 from nbsoftmax.data.blocks import is_source
 from nbsoftmax.encoding import AnyEncoding, is_table, warn_of_unknown
-from nbsoftmax.errors import InputTypeError, InputValueError, listed, plain
+from nbsoftmax.errors import InputTypeError, InputValueError, counted, listed, plain
 from nbsoftmax.files import whole_file
 from nbsoftmax.kernels.predict import BEST, LOG_PROBA, LOGITS, PROBA
-from nbsoftmax.models.display import MOST_LISTED, Displayed, Table, counted
+from nbsoftmax.models.display import MOST_LISTED, Displayed, Table
 from nbsoftmax.models.feature_names import checked_names
 from nbsoftmax.models.in_blocks import accuracy_in_blocks, in_blocks, refuse_offset
 from nbsoftmax.models.model_file import read_model, write_model
@@ -137,6 +137,11 @@ class SoftmaxModel(Displayed):
         """Logits X coef^T + intercept + offset, (n_samples, n_classes), in the dtype of X.
 
         The offset, also of the other predictions, is (n_samples, n_classes), or (n_samples,) for classes[1] of two.
+
+        Raises
+        ------
+        InputValueError, InputTypeError
+            For an X that does not suit the model, or such an offset; the other predictions raise the same errors.
         """
         return self._predict(X, LOGITS, offset=offset)[0]
 
@@ -242,7 +247,7 @@ class SoftmaxModel(Displayed):
         if array.ndim == 2 and array.shape[1] != self.n_features:
             first = "" if self.feature_names is None else f" (first: {self.feature_names[0]!r})"
             raise InputValueError(
-                f"X has {array.shape[1]} features, but the model was trained on {self.n_features}{first}; "
+                f"X has {counted(array.shape[1], 'feature')}, but the model was trained on {self.n_features}{first}; "
                 "give the same features."
             )
         return validation.features(array, names=names)

@@ -19,12 +19,12 @@ from numpy.typing import NDArray
 
 from nbsoftmax import validation
 from nbsoftmax.backends.cuda.device import on_host
+from nbsoftmax.backends.row_blocks import blocks
 from nbsoftmax.errors import InputValueError
 from nbsoftmax.functional import softmax
 from nbsoftmax.kernels.predict import BEST
 from nbsoftmax.kernels.runtime.blas import one_thread
 from nbsoftmax.models.chi_squared import SINGULAR, ChiSquared, chi_squared
-from nbsoftmax.models.likelihood import blocks
 from nbsoftmax.models.predictions import predictions
 from nbsoftmax.models.robust import KEPT_ROWS
 from nbsoftmax.problem import Problem

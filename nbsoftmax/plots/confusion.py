@@ -234,8 +234,8 @@ def _checked_labels(labels: Any, seen: NDArray[Any]) -> tuple[NDArray[np.int32],
     codes, found = validation.labels(labels, name="labels")
     if not codes.size:
         raise InputValueError("labels is empty; give at least one label, or leave it out for all.")
-    if found.size < codes.size:
-        twice = found.tolist()[int(np.bincount(codes).argmax())]
+    twice = validation.first_repeated(found[codes].tolist())
+    if twice is not None:
         raise InputValueError(f"labels contains {plain(twice)} twice; give each label once.")
     if not set(found.tolist()) & set(seen.tolist()):
         raise InputValueError(

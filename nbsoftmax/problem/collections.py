@@ -19,7 +19,7 @@ import numpy as np
 from nbsoftmax import validation
 from nbsoftmax.data.blocks import Block
 from nbsoftmax.encoding import AnyEncoding, Learner, TableOptions, columns_of
-from nbsoftmax.errors import InputTypeError, InputValueError, listed, rows_called
+from nbsoftmax.errors import InputTypeError, InputValueError, counted, listed, rows_called
 
 
 class EncodedBlock(Block):
@@ -117,7 +117,7 @@ def check_columns(X: Any, *, any_kind: bool = False) -> None:
         return
     if X.ndim != 2:
         raise InputValueError(
-            f"X is a Dask Array with {X.ndim} dimension{'s' * (X.ndim != 1)}, expected 2, (n_samples, n_features)."
+            f"X is a Dask Array with {counted(X.ndim, 'dimension')}, expected 2, (n_samples, n_features)."
         )
     if len(X.chunks[1]) > 1:
         raise InputValueError(

@@ -21,10 +21,11 @@ from nbsoftmax.backends.base import Backend
 from nbsoftmax.backends.cuda.device import devices, on_host
 from nbsoftmax.backends.in_memory import in_memory
 from nbsoftmax.encoding import AnyEncoding, is_table
-from nbsoftmax.errors import InputTypeError, InputValueError, plain, rows_called
+from nbsoftmax.errors import InputTypeError, InputValueError, rows_called
 from nbsoftmax.kernels.kinds import PARTIAL
 from nbsoftmax.problem.class_weights import ClassWeight, weights_of_classes
 from nbsoftmax.problem.held_out import rows_to_hold_out
+from nbsoftmax.problem.refusals import refuse_no_weight, refuse_one_class
 from nbsoftmax.problem.table_rows import encoded_rows
 from nbsoftmax.validation import Float64s, Floats, WeightedTargets
 
@@ -126,7 +127,7 @@ class Problem:
         weight = validation.sample_weights(sample_weight, n_samples)
         by_class = validation.class_weights(class_weight, n)
         target = validation.weigh(checked, weight, by_class, n, array.dtype, label_smoothing=smoothing)
-        _refuse_no_weight(target)
+        refuse_no_weight(target.total)
         offset = validation.offset(offset, (n_samples, n), array.dtype)
         return cls(array, y, np.arange(n), names, weight, class_weight, smoothing, offset, target)
 
@@ -145,7 +146,7 @@ class Problem:
         """The problem of samples and sample weights, (0,) for none, that are validated already, with encoded labels."""
         smoothing = validation.number("label_smoothing", label_smoothing, low=0.0, high=1.0)
         target = _weighted(y, X.shape[0], classes, np.dtype(X.dtype), sample_weight, class_weight, smoothing)
-        _refuse_no_weight(target)
+        refuse_no_weight(target.total)
         no_offset = np.empty((0, 0), X.dtype)
         return cls(X, y, classes, feature_names, sample_weight, class_weight, smoothing, no_offset, target)
 
@@ -370,9 +371,7 @@ def encoded(y: Any, n_samples: int | None = None) -> tuple[NDArray[Any], NDArray
     if array.ndim == 2 and array.shape[1] > 1:
         return array, np.arange(array.shape[1])
     codes, classes = validation.labels(array, n_samples=n_samples)
-    if classes.size < 2:
-        seen = f"only the class {plain(classes[0])}" if classes.size else "no label"
-        raise InputValueError(f"y contains {seen}, expected at least two classes.")
+    refuse_one_class(classes)
     return codes, classes
 
 
@@ -390,10 +389,3 @@ def _weighted(
     given = weights_of_classes(class_weight, y, classes, sample_weight)
     by_class = validation.class_weights(given, classes.size)
     return validation.weigh(target, sample_weight, by_class, classes.size, dtype, label_smoothing=label_smoothing)
-
-
-def _refuse_no_weight(target: WeightedTargets) -> None:
-    if target.total == 0:
-        raise InputValueError(
-            "the weights of the samples sum to 0, or there are no samples; give at least one sample of positive weight."
-        )

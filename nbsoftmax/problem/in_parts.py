@@ -16,10 +16,11 @@ from nbsoftmax.backends.descent import DescendingRows
 from nbsoftmax.backends.sum import Parts, SumOfRows
 from nbsoftmax.data.blocks import Block, RowBlocks, is_source
 from nbsoftmax.encoding import AnyEncoding, TableOptions, encoding_for
-from nbsoftmax.errors import InputTypeError, InputValueError, plain, rows_called
+from nbsoftmax.errors import InputTypeError, InputValueError, rows_called
 from nbsoftmax.problem.block_parts import BlockParts, OnRows, Reading
 from nbsoftmax.problem.class_weights import ClassWeight, weights_of_classes
 from nbsoftmax.problem.in_memory import Problem, validation_problem
+from nbsoftmax.problem.refusals import refuse_no_weight, refuse_one_class
 from nbsoftmax.problem.survey import Survey, Weighting
 from nbsoftmax.problem.table_rows import encoded_rows
 from nbsoftmax.validation import Float64s
@@ -149,19 +150,13 @@ class ProblemInParts:
     ) -> ProblemInParts:
         """The problem of rows that were surveyed before."""
         labels = survey.labels if classes is None else classes
-        if labels.size < 2:
-            seen = f"only the class {plain(labels[0])}" if labels.size else "no label"
-            raise InputValueError(f"y contains {seen}, expected at least two classes.")
+        refuse_one_class(labels)
         if survey.offset_width not in (0, labels.size):
             raise InputValueError(f"the offset has {survey.offset_width} columns, expected {labels.size}.")
         smoothing = validation.number("label_smoothing", label_smoothing, low=0.0, high=1.0)
         given = weights_of_classes(class_weight, np.arange(labels.size), labels, survey.sums_of(labels))
         weighting = Weighting.of(survey, labels, given, smoothing)
-        if weighting.total == 0:
-            raise InputValueError(
-                "the weights of the samples sum to 0, or there are no samples; give at least one sample of positive "
-                "weight."
-            )
+        refuse_no_weight(weighting.total)
         return cls(survey, weighting, parts_of, digest, feature_names, class_weight, smoothing)
 
     def __repr__(self) -> str:

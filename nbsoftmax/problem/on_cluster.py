@@ -13,7 +13,7 @@ from nbsoftmax import validation
 from nbsoftmax.backends.base import Backend
 from nbsoftmax.data.blocks import Block
 from nbsoftmax.encoding import AnyEncoding, Learner, TableOptions, needs_encoding, warn_of_unknown
-from nbsoftmax.encoding.base import Unknown, add_unknown
+from nbsoftmax.encoding.reports import Unknown, add_unknown
 from nbsoftmax.errors import InputError, InputTypeError, InputValueError
 from nbsoftmax.problem.collections import checked_parts, is_table, learners_of, partitions_of
 from nbsoftmax.problem.fingerprint import fingerprint

@@ -17,9 +17,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from nbsoftmax import validation
 from nbsoftmax.data.blocks import is_source
-from nbsoftmax.errors import InputTypeError, InputValueError, plain
+from nbsoftmax.errors import InputTypeError, InputValueError, counted, plain
 from nbsoftmax.kernels.predict import BEST
-from nbsoftmax.models.display import Displayed, Table, counted
+from nbsoftmax.models.display import Displayed, Table
 from nbsoftmax.models.predictions import predictions
 from nbsoftmax.models.scores import accuracy
 from nbsoftmax.models.softmax import SoftmaxModel, params_of
@@ -234,7 +234,7 @@ class _Fold:
             if n == 0:
                 raise InputValueError(f"class {label} has no sample of positive weight; leave the class out.")
             raise InputValueError(
-                f"class {label} has {n} sample{'s' * (n != 1)}, but none in the training part of a fold; "
+                f"class {label} has {counted(n, 'sample')}, but none in the training part of a fold; "
                 f"{'leave' if n < 2 else 'give other folds, or leave'} the class out."
             )
         refuse_no_held_out(self._weight)

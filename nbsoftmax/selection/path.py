@@ -23,8 +23,8 @@ from numpy.typing import ArrayLike
 
 from nbsoftmax import validation
 from nbsoftmax.encoding import TableOptions, checked_options
-from nbsoftmax.errors import InputTypeError, InputValueError, plain
-from nbsoftmax.models.display import Displayed, counted
+from nbsoftmax.errors import InputTypeError, InputValueError, counted, plain
+from nbsoftmax.models.display import Displayed
 from nbsoftmax.models.softmax import SoftmaxModel
 from nbsoftmax.models.to_frame import data_frame
 from nbsoftmax.problem import AnyProblem, problem_of

@@ -28,7 +28,7 @@ from nbsoftmax.solvers.tools.conjugate_gradients import conjugate_gradients
 from nbsoftmax.solvers.tools.duality import loss_alone
 from nbsoftmax.solvers.tools.face_preconditioner import FacePreconditioner
 from nbsoftmax.solvers.tools.later_steps import still_to_come
-from nbsoftmax.solvers.tools.line_search import RELIABLE, decrease_by_gradients, longest, steepest
+from nbsoftmax.solvers.tools.line_search import RELIABLE, decrease_by_gradients, halvings, longest, steepest
 from nbsoftmax.solvers.tools.preconditioners import costs
 from nbsoftmax.validation import Float64s
 
@@ -94,13 +94,8 @@ class ProjectedSteps:
             target = self._feasible(point.params + steepest(point))
             slope = min(float(np.vdot(point.grad, target - point.params)), 0.0)
         small = -slope <= SMALL[sums.dtype.name] * abs(point.value)
-        for n in range(MOST_SMALL_TRIALS if small else MOST_TRIALS):
-            length = 0.5**n * min(1.0, longest(point.value, slope) if n > 0 else 1.0)
-            trial = target if n == 0 else point.params + length * (target - point.params)
-            if np.array_equal(trial, point.params):
-                return None
-            if not np.isfinite(trial).all():
-                continue
+        n_trials = MOST_SMALL_TRIALS if small else MOST_TRIALS
+        for length, trial in halvings(point.params, target, n_trials, longest(point.value, slope)):
             value, grad = sums.value_and_grad(trial)
             decrease, slack = point.value - value, NOISE * abs(point.value)
             if small:

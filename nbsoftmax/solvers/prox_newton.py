@@ -38,7 +38,7 @@ from nbsoftmax.solvers.tools.certificates import allowed_at
 from nbsoftmax.solvers.tools.composite_gap import composite_gap, gap_within, suffices
 from nbsoftmax.solvers.tools.damping import Damping
 from nbsoftmax.solvers.tools.duality import loss_alone
-from nbsoftmax.solvers.tools.line_search import RELIABLE, decrease_by_gradients
+from nbsoftmax.solvers.tools.line_search import RELIABLE, decrease_by_gradients, halvings
 from nbsoftmax.solvers.tools.quadratic_model import ModelMinimum
 from nbsoftmax.solvers.tools.working_set import WorkingSet, working_set_at
 from nbsoftmax.validation import Float64s
@@ -260,13 +260,7 @@ def _towards(
     inf.
     """
     small = model.decrease <= RELIABLE * abs(at.value)
-    for n in range(MOST_TRIALS):
-        length = 0.5**n
-        trial = model.params if n == 0 else at.params + length * (model.params - at.params)
-        if not np.isfinite(trial).all():
-            continue
-        if np.array_equal(trial, at.params):
-            return None
+    for length, trial in halvings(at.params, model.params, MOST_TRIALS):
         least = DECREASE * length * model.decrease
         if small:
             grad = part.value_and_grad(trial)[1]

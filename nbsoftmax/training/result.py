@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from numpy.typing import ArrayLike
 
-from nbsoftmax.errors import InputValueError
-from nbsoftmax.models.display import Displayed, counted
+from nbsoftmax.errors import InputValueError, counted
+from nbsoftmax.models.display import Displayed
 from nbsoftmax.models.softmax import SoftmaxModel
 from nbsoftmax.penalized_loss import ObjectiveOptions
 from nbsoftmax.problem import AnyProblem, Problem

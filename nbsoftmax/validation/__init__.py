@@ -8,6 +8,7 @@ Each file has one subject:
 
     conversion   arrays, lists, columns and tensors to NumPy arrays
     frames       tables of pandas, polars and Arrow to NumPy arrays with feature names
+    names        names of features: none twice, and those of the training
     arrays       arrays of numbers: X, logits, parameters, offsets, outputs
     axes         logits of any shape, with their targets and weights
     sparse       X that may be a sparse matrix
@@ -50,8 +51,8 @@ from nbsoftmax.validation.arrays import (
 from nbsoftmax.validation.axes import Along, logits_along, target_rows, weight_rows
 from nbsoftmax.validation.beside import kept_beside
 from nbsoftmax.validation.binary import BinaryTargets, binary_targets, positive_weights
-from nbsoftmax.validation.conversion import as_array, is_on_device, refuse_tensor
-from nbsoftmax.validation.frames import by_label, frame, same_features
+from nbsoftmax.validation.conversion import EXACT_INTEGERS, as_array, is_on_device, refuse_tensor
+from nbsoftmax.validation.frames import by_label, frame
 from nbsoftmax.validation.labels import (
     by_text,
     class_labels,
@@ -64,6 +65,7 @@ from nbsoftmax.validation.labels import (
     unknown_label,
 )
 from nbsoftmax.validation.lazy import computed, is_dask, is_delayed
+from nbsoftmax.validation.names import first_repeated, refuse_twice, same_features
 from nbsoftmax.validation.options import callables, choice, count, device, flag, n_threads, number, seed
 from nbsoftmax.validation.partial import certain_labels, possible_classes, possible_in_order, refuse_never_possible
 from nbsoftmax.validation.size import MANY_CLASSES, n_classes, needs_memory
@@ -73,6 +75,7 @@ from nbsoftmax.validation.weighting import WeightedTargets, weigh, weighted_targ
 from nbsoftmax.validation.weights import class_weights, in_units, sample_weights, scaled, summable
 
 __all__ = [
+    "EXACT_INTEGERS",
     "MANY_CLASSES",
     "Along",
     "BinaryTargets",
@@ -100,6 +103,7 @@ __all__ = [
     "features",
     "finite",
     "first_not_finite",
+    "first_repeated",
     "flag",
     "float_dtype",
     "frame",
@@ -128,6 +132,7 @@ __all__ = [
     "possible_in_order",
     "refuse_never_possible",
     "refuse_tensor",
+    "refuse_twice",
     "same_features",
     "sample_weights",
     "samples",

@@ -9,7 +9,7 @@ from typing import Any, NoReturn, TypeVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from nbsoftmax.errors import InputTypeError, InputValueError, listed, plain
+from nbsoftmax.errors import InputTypeError, InputValueError, counted, listed, plain
 from nbsoftmax.validation.conversion import as_array
 from nbsoftmax.validation.frames import frame
 
@@ -126,13 +126,13 @@ def check_shape(name: str, shape: tuple[int, ...], n_features: int | None) -> No
             else "flatten each sample to one row"
         )
         raise InputValueError(
-            f"{name} has {len(shape)} dimension{'s' * (len(shape) != 1)}, shape {shape}; "
+            f"{name} has {counted(len(shape), 'dimension')}, shape {shape}; "
             f"expected 2, (n_samples, n_features); {hint}."
         )
     if shape[1] == 0:
         raise InputValueError(f"{name} has no features (shape {shape}); expected at least one column.")
     if n_features is not None and shape[1] != n_features:
-        raise InputValueError(f"{name} has {shape[1]} features, but {n_features} are expected.")
+        raise InputValueError(f"{name} has {counted(shape[1], 'feature')}, but {n_features} are expected.")
 
 
 def refuse_not_finite(name: str, value: Any, i: int, j: int, names: tuple[str, ...] | None) -> NoReturn:
@@ -167,14 +167,14 @@ def logits(z: ArrayLike, *, name: str = "logits", min_classes: int = 1) -> tuple
     array = as_floats(name, z)
     if array.ndim not in {1, 2}:
         raise InputValueError(
-            f"{name} has {array.ndim} dimensions, shape {array.shape}; expected 2, (n_samples, n_classes), "
+            f"{name} has {counted(array.ndim, 'dimension')}, shape {array.shape}; expected 2, (n_samples, n_classes), "
             "or 1 for a single row; reshape it to (-1, n_classes)."
         )
     flat = array.ndim == 1
     rows = array[None, :] if flat else array
     if rows.shape[1] < min_classes:
         raise InputValueError(
-            f"{name} has {rows.shape[1]} classes (shape {array.shape}); expected at least {min_classes}."
+            f"{name} has {counted(rows.shape[1], 'class')} (shape {array.shape}); expected at least {min_classes}."
         )
     return writeable_view(np.ascontiguousarray(rows)), flat
 

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from nbsoftmax.errors import InputTypeError, InputValueError, plain
+from nbsoftmax.errors import InputTypeError, InputValueError, counted, plain
 from nbsoftmax.validation.arrays import Floats, as_floats, writeable_view
 from nbsoftmax.validation.conversion import as_array
 
@@ -92,8 +92,7 @@ def _several_axes(axis: Any, ndim: int, name: str, several: bool) -> tuple[int, 
     bad = [int(i) for i in given if not -ndim <= i < ndim]
     if bad:
         raise InputValueError(
-            f"axis is {plain(axis)}, but {name} has {ndim} dimension{'s' * (ndim != 1)}; expected {-ndim} to "
-            f"{ndim - 1}.",
+            f"axis is {plain(axis)}, but {name} has {counted(ndim, 'dimension')}; expected {-ndim} to {ndim - 1}.",
             parameter="axis",
         )
     axes = sorted(int(i) % ndim for i in given)

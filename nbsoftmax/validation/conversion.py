@@ -11,6 +11,7 @@ from nbsoftmax.errors import InputTypeError, InputValueError
 from nbsoftmax.validation.frames import column, frame
 from nbsoftmax.validation.lazy import computed
 
+EXACT_INTEGERS = 2.0**53  # floats below are exact as integers
 DLPACK_GPUS = {2, 13}  # CUDA, and CUDA's managed memory
 
 

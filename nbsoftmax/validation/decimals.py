@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from nbsoftmax.errors import InputValueError, plain
+from nbsoftmax.validation.conversion import EXACT_INTEGERS
 from nbsoftmax.validation.frames import floats_of
 
 
@@ -37,7 +38,7 @@ def whole_decimals(name: str, a: Any) -> Any:
             return a
         if not whole.null_count() and (whole.cast(a.dtype) == a).all():
             return whole.to_numpy()
-        wrong = np.abs(a.cast(polars.Float64).to_numpy()) >= 2.0**53
+        wrong = np.abs(a.cast(polars.Float64).to_numpy()) >= EXACT_INTEGERS
     else:
         pa = sys.modules["pyarrow"]
         if hasattr(a, "dtype"):  # of pandas
@@ -47,7 +48,7 @@ def whole_decimals(name: str, a: Any) -> Any:
         try:
             return np.asarray(a.cast(pa.int64()))
         except pa.ArrowInvalid:  # a fraction, or too large
-            wrong = np.abs(floats_of(a)) >= 2.0**53
+            wrong = np.abs(floats_of(a)) >= EXACT_INTEGERS
     if wrong.any():
         raise InputValueError(
             f"{name} has the label {plain(str(a[int(wrong.argmax())]))}, which is not exact as an integer of 64 bits "

@@ -6,7 +6,6 @@ None of these libraries is imported here: an object of a library can exist only 
 from __future__ import annotations
 
 import sys
-from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -15,6 +14,7 @@ from numpy.typing import NDArray
 
 from nbsoftmax.errors import InputTypeError, InputValueError, plain
 from nbsoftmax.validation.lazy import computed
+from nbsoftmax.validation.names import refuse_twice
 from nbsoftmax.validation.wide_integers import is_wide, narrowed
 
 # Advice for a column that is not numeric, by a word in the name of its dtype.
@@ -59,13 +59,6 @@ def frame(X: Any, *, sparse: bool = True, unique: bool = True) -> tuple[Any, tup
     if unique:
         refuse_twice(names)
     return array, names
-
-
-def refuse_twice(names: Sequence[str]) -> None:
-    """Refuse columns of the same name: predictions could not tell which is which."""
-    if len(set(names)) < len(names):
-        twice = next(name for name, n in Counter(names).items() if n > 1)
-        raise InputValueError(f"X has several columns named {plain(twice)}; give each a name of its own.")
 
 
 def library_of(X: Any) -> str | None:
@@ -373,24 +366,3 @@ def _is(a: Any, library: str, *types: str) -> bool:
 def _is_pandas_array(a: Any) -> bool:
     """Whether `a` is one of pandas' own arrays, such as a Categorical."""
     return "pandas" in sys.modules and isinstance(a, sys.modules["pandas"].api.extensions.ExtensionArray)
-
-
-def same_features(given: tuple[str, ...] | None, trained: tuple[str, ...] | None) -> None:
-    """Refuse feature names that differ from those of the training, or are in another order."""
-    if given is None or trained is None or given == trained:
-        return
-    known, found = set(trained), set(given)  # sets, because there may be 100,000 features
-    missing = [c for c in trained if c not in found]
-    extra = [c for c in given if c not in known]
-    if not missing and not extra and len(given) == len(trained):
-        j = next(j for j, (a, b) in enumerate(zip(given, trained, strict=True)) if a != b)
-        raise InputValueError(
-            f"X has the features of the training in another order (column {j} is {given[j]!r}, expected "
-            f"{trained[j]!r}); "
-            "select them by name, in the order of model.feature_names."
-        )
-    what = f"lacks {missing[0]!r}" if missing else f"has the unknown {extra[0]!r}" if extra else "has other features"
-    raise InputValueError(
-        f"X {what} ({len(given)} features, the model was trained on {len(trained)}, first: {trained[0]!r}); "
-        "give the features that the model was trained on."
-    )

@@ -12,13 +12,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nbsoftmax.errors import InputTypeError, InputValueError, listed, plain
-from nbsoftmax.validation.conversion import as_array
+from nbsoftmax.errors import InputTypeError, InputValueError, counted, listed, plain
+from nbsoftmax.validation.conversion import EXACT_INTEGERS, as_array
 from nbsoftmax.validation.decimals import whole_decimals
 from nbsoftmax.validation.frames import only_column
 
 BLOCK = 2**16  # labels encoded at a time
-LARGEST = 2.0**53  # below, whole floats are exact as integers
 KINDS = {
     (bool, np.bool_): "booleans",
     (int, np.integer): "integers",
@@ -60,10 +59,12 @@ def labels(y: Any, *, n_samples: int | None = None, name: str = "y") -> tuple[ND
         hint = "one label for each sample"
         if array.ndim == 2 and array.dtype.kind in "iubf":
             hint += f"; {name}.argmax(axis=1) turns one-hot rows into class indices"
-        raise InputValueError(f"{name} has {array.ndim} dimensions, shape {array.shape}; expected 1: {hint}.")
+        raise InputValueError(
+            f"{name} has {counted(array.ndim, 'dimension')}, shape {array.shape}; expected 1: {hint}."
+        )
     if n_samples is not None and array.shape[0] != n_samples:
         raise InputValueError(
-            f"X has {n_samples} rows, but {name} has {array.shape[0]} labels; give one label for each row."
+            f"X has {n_samples} rows, but {name} has {counted(array.shape[0], 'label')}; give one label for each row."
         )
     if array.dtype.kind == "c":
         raise InputTypeError(f"{name} is complex ({array.dtype}), {EXPECTED} as labels.")
@@ -78,7 +79,8 @@ def labels(y: Any, *, n_samples: int | None = None, name: str = "y") -> tuple[ND
         _refuse_continuous(array, name)
     if array.dtype.kind in "iubf" and array.size:
         low, high = array.min().item(), array.max().item()
-        whole = array.dtype.kind != "f" or max(-low, high) < LARGEST  # larger floats may not fit in 64-bit integers
+        # Larger floats may not fit in 64-bit integers.
+        whole = array.dtype.kind != "f" or max(-low, high) < EXACT_INTEGERS
         small = whole and high - low < max(BLOCK, array.size // 8)
         return _by_table(array, int(low), int(high)) if small else _by_search(array)
     return _by_dictionary(array, dtype, name)
@@ -100,8 +102,8 @@ def joined_labels(arrays: Sequence[NDArray[Any]], *, name: str = "y") -> NDArray
     if "f" not in kinds and (high <= np.iinfo(np.int64).max or low >= 0):
         one = np.int64 if high <= np.iinfo(np.int64).max else np.uint64
         return np.concatenate([array.astype(one) for array in arrays])
-    if max(-low, high) >= LARGEST:
-        large = high if high >= LARGEST else low
+    if max(-low, high) >= EXACT_INTEGERS:
+        large = high if high >= EXACT_INTEGERS else low
         raise InputTypeError(
             f"{name} has values of several types in the batches, and no type holds {large} and the others; give one "
             "type of integers, or text."
@@ -117,7 +119,7 @@ def class_labels(classes: Any) -> NDArray[Any]:
             f"classes has dtype {array.dtype}, shape {array.shape}; expected (n_classes,) integers, strings, booleans."
         )
     if array.size < 2:
-        raise InputValueError(f"classes has {array.size} labels, expected at least 2.")
+        raise InputValueError(f"classes has {counted(array.size, 'label')}, expected at least 2.")
     codes, found = labels(array, name="classes")
     if found.size != array.size:
         raise InputValueError("classes contains a label twice; expected distinct labels, one for each class.")
@@ -266,7 +268,7 @@ def _of_one_kind(array: NDArray[Any], name: str) -> NDArray[Any]:
 def _refuse_inexact(array: NDArray[Any], name: str) -> None:
     """Refuse integers that are not exact as floats."""
     for i, label in enumerate(array.tolist()):
-        if not isinstance(label, (float, np.floating)) and abs(int(label)) >= LARGEST:
+        if not isinstance(label, (float, np.floating)) and abs(int(label)) >= EXACT_INTEGERS:
             raise InputValueError.about_rows(
                 f"{name} contains {plain(label)} at row ", i, ", which is not exact as a float, and other labels are "
                 "floats; give integers alone, or text.",

@@ -6,7 +6,7 @@ import os
 
 from numpy.typing import ArrayLike
 
-from nbsoftmax.errors import InputValueError
+from nbsoftmax.errors import InputValueError, counted
 from nbsoftmax.validation.conversion import as_array
 from nbsoftmax.validation.options import count
 
@@ -22,7 +22,9 @@ def n_classes(value: int | None, y: ArrayLike, n_features: int = 0) -> int:
     array = as_array("y", y)
     if array.ndim == 2:
         if array.shape[1] < 2:
-            raise InputValueError(f"y has shape {array.shape}: {array.shape[1]} classes, expected at least 2.")
+            raise InputValueError(
+                f"y has shape {array.shape}: {counted(array.shape[1], 'class')}, expected at least 2."
+            )
         return _in_memory(int(array.shape[1]), n_features)
     if array.dtype.kind not in "biu" or array.size == 0:
         return 2  # `targets` raises the error

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from nbsoftmax.errors import InputTypeError, InputValueError
+from nbsoftmax.errors import InputTypeError, InputValueError, counted
 from nbsoftmax.kernels.kinds import ROW_SUM_TOLERANCE
 from nbsoftmax.validation.arrays import Floats, writeable_view
 from nbsoftmax.validation.conversion import as_array
@@ -68,7 +68,7 @@ def targets(
         return _rows_of_classes(array, n_samples, n_classes, dtype, n_of, partial=partial)
     if array.ndim != 1:
         raise InputValueError(
-            f"y has {array.ndim} dimensions, expected 1 (class indices) or 2 (rows of probabilities)."
+            f"y has {counted(array.ndim, 'dimension')}, expected 1 (class indices) or 2 (rows of probabilities)."
         )
     if array.shape[0] != n_samples:
         raise InputValueError(

@@ -1,13 +1,23 @@
 """Reading of a file of columns in a test."""
 
+from contextlib import contextmanager
+
 from nbsoftmax.data import tables
 from nbsoftmax.data.dialect import TextOptions
+from nbsoftmax.data.source import opened, recognised
+
+
+@contextmanager
+def table_file(path, options=None, wanted=frozenset()):
+    """Open a file of columns: text, Parquet or Arrow."""
+    with opened(path) as source, recognised(source) as (content, kind):
+        yield tables.file_of(content, kind, options, wanted)
 
 
 def read(path, *, options=None, **request):
     """Read the requested columns of a file; `options` are those of a text file."""
     requested = tables.Request(**request)
-    with tables.table_file(path, TextOptions(**(options or {})), requested.names) as file:
+    with table_file(path, TextOptions(**(options or {})), requested.names) as file:
         return tables.read(file, requested)
 
 

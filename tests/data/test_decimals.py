@@ -10,6 +10,7 @@ import pytest
 import nbsoftmax as nbs
 from nbsoftmax import validation
 from nbsoftmax.data import tables
+from tests.data.files import table_file
 
 pa = pytest.importorskip("pyarrow")
 parquet = pytest.importorskip("pyarrow.parquet")
@@ -36,7 +37,7 @@ def test_tables_and_columns_in_memory():
 
 
 def test_files_in_memory_and_in_blocks(path):
-    with tables.table_file(path) as file:
+    with table_file(path) as file:
         assert np.array_equal(tables.read(file, tables.Request(target="y")).X[:, 0], NEAREST)
     (block,) = nbs.data.open(path, target="y").blocks()
     assert np.array_equal(block.X[:, 0], NEAREST)
@@ -49,7 +50,7 @@ def test_whole_decimals_as_labels_are_integers(tmp_path):
     column = pa.array(list(map(decimal.Decimal, LARGE)), pa.decimal128(30, 2))
     rows = pa.table({"x": np.arange(20.0), "y": column})
     parquet.write_table(rows, tmp_path / "x.parquet")
-    with tables.table_file(tmp_path / "x.parquet") as file:
+    with table_file(tmp_path / "x.parquet") as file:
         found = [tables.read(file, tables.Request(target="y")).y]
     found += [block.y for block in nbs.data.open(tmp_path / "x.parquet", target="y").blocks()]
     found += [block.y for block in nbs.data.from_batches(rows, target="y").blocks()]
@@ -111,7 +112,7 @@ def test_decimals_that_neither_integers_nor_floats_hold_are_refused_as_labels(tm
             validation.target_array(same)
     with (
         pytest.raises(nbs.InputValueError, match=r"column 'y' of .*x\.parquet has the label"),
-        tables.table_file(tmp_path / "x.parquet") as file,
+        table_file(tmp_path / "x.parquet") as file,
     ):
         tables.read(file, tables.Request(target="y"))
     with pytest.raises(nbs.InputValueError, match="the target 'y' has the label"):

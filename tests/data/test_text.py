@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import nbsoftmax as nbs
-from nbsoftmax.data import source, tables
+from nbsoftmax.data import source
 from nbsoftmax.data.text import TextFile
-from tests.data.files import read, written
+from tests.data.files import read, table_file, written
 
 pytest.importorskip("pyarrow")
 
@@ -252,7 +252,7 @@ def test_the_options_of_pyarrow_read_the_same_in_batches(tmp_path):
     pa = pytest.importorskip("pyarrow")
     arrow_csv = pytest.importorskip("pyarrow.csv")
     path = written(tmp_path, "\n".join(["a;b;y", "", *(f"{i},5;{i};k{i % 3}" for i in range(300_000))]))
-    with tables.table_file(path) as file:
+    with table_file(path) as file:
         assert isinstance(file, TextFile)
         types = {"b": pa.float64(), "a": pa.float64(), "y": pa.string()}
         read_options, parse_options, convert_options = file.format.arrow_options(types)

@@ -41,3 +41,8 @@ def in_every_library(given):
     yield pd.DataFrame({name: pd.Series(values, dtype=object) for name, values in given.items()})
     yield pl.DataFrame(given, strict=False)
     yield pa.table(given)
+
+
+def dense(X):
+    """The matrix of an encoding as an ordinary array."""
+    return X.toarray() if hasattr(X, "toarray") else X

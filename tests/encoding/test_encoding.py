@@ -17,13 +17,9 @@ from sklearn.preprocessing import OneHotEncoder
 
 import nbsoftmax as nbs
 from nbsoftmax.encoding import Learner, columns_of, encoding_for, encoding_of, learned
-from tests.encoding.frames import columns, in_every_library
+from tests.encoding.frames import columns, dense, in_every_library
 
 ALL = nbs.TableOptions(missing="mean", indicators=True, dates="parts")
-
-
-def dense(X):
-    return X.toarray() if hasattr(X, "toarray") else X
 
 
 @given(columns(), st.booleans(), st.booleans())

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 
 import nbsoftmax as nbs
 from nbsoftmax.encoding import Formula, FormulaEncoding
+from tests.encoding.frames import dense
 
 N = 150
 RNG = np.random.default_rng(0)
@@ -75,10 +76,6 @@ TERMS = [
 
 def encoding_of(text, frame=FRAME, **options):
     return Formula.of(text, list(frame.columns), nbs.TableOptions(**options)).learned(frame)
-
-
-def dense(X):
-    return X.toarray() if hasattr(X, "toarray") else X
 
 
 def by_formulaic(text):

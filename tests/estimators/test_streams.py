@@ -112,7 +112,7 @@ def test_classes_are_read_as_labels_are(classes):
         (np.array([0, 1, None], object), "None at row 2: a missing label"),
         ([0, 1, "2"], "labels of several kinds"),
         ([[0, 1], [2, 3]], r"classes has the shape \(2, 2\)"),
-        ([1], "classes has 1 labels, expected at least 2"),
+        ([1], "classes has 1 label, expected at least 2"),
     ],
 )
 def test_classes_that_are_no_labels_are_refused(classes, message):

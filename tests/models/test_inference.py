@@ -8,7 +8,7 @@ import pytest
 import statsmodels.api as sm
 
 import nbsoftmax as nbs
-from nbsoftmax.models import likelihood
+from nbsoftmax.backends import row_blocks
 from tests import reference
 
 TOLERANCE = 1e-6  # relative to each number; both stop where a further Newton step moves no digit of these
@@ -140,7 +140,7 @@ def test_blocks_of_rows_change_nothing(monkeypatch):
     X, y = blobs()
     result = nbs.Trainer().fit(X, y)
     whole, points = result.inference(cov="sandwich"), X[:50]
-    monkeypatch.setattr(likelihood, "BLOCK_BYTES", 1)  # 16 rows
+    monkeypatch.setattr(row_blocks, "BLOCK_BYTES", 1)  # 16 rows
     blocks = result.inference(cov="sandwich")
     assert relative(blocks.standard_errors, whole.standard_errors) <= 1e-12
     assert relative(blocks.predict_interval(points).low, whole.predict_interval(points).low) <= 1e-12

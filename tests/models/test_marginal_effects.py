@@ -9,7 +9,7 @@ import scipy.sparse
 import statsmodels.api as sm
 
 import nbsoftmax as nbs
-from nbsoftmax.models import likelihood
+from nbsoftmax.backends import row_blocks
 from tests.models.test_inference import anes96, blobs, fair, spector, theirs
 
 KINDS = ["dydx", "eyex", "dyex", "eydx"]
@@ -137,7 +137,7 @@ def test_the_reference_class_and_blocks_of_rows_change_nothing(kind, monkeypatch
     first = result.marginal_effects(kind=kind)
     last = result.inference(reference=3).marginal_effects(kind=kind)
     assert_effects(last, first.effects, first.std_errors)
-    monkeypatch.setattr(likelihood, "BLOCK_BYTES", 1)  # 16 rows
+    monkeypatch.setattr(row_blocks, "BLOCK_BYTES", 1)  # 16 rows
     monkeypatch.setattr("nbsoftmax.models.effects.MOST_PRODUCTS", 1)
     assert_effects(result.marginal_effects(kind=kind), first.effects, first.std_errors)
 

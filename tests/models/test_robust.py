@@ -6,7 +6,7 @@ import pytest
 from statsmodels.stats import sandwich_covariance
 
 import nbsoftmax as nbs
-from nbsoftmax.models import likelihood
+from nbsoftmax.backends import row_blocks
 from tests.models.test_inference import anes96, blobs, relative, spector, theirs
 
 
@@ -57,7 +57,7 @@ def test_the_order_of_rows_and_blocks_of_them_change_nothing(monkeypatch):
     X, y = blobs()
     groups, order = groups_of(y), np.random.default_rng(1).permutation(len(y))
     whole = nbs.Trainer().fit(X, y).inference(cov="cluster", groups=groups)
-    monkeypatch.setattr(likelihood, "BLOCK_BYTES", 1)  # 16 rows, for groups of about 8
+    monkeypatch.setattr(row_blocks, "BLOCK_BYTES", 1)  # 16 rows, for groups of about 8
     shuffled = nbs.Trainer().fit(X[order], y[order]).inference(cov="cluster", groups=groups[order])
     assert relative(shuffled.covariance, whole.covariance) <= 1e-9
 
@@ -66,7 +66,7 @@ def test_groups_of_several_blocks_add_up(monkeypatch):
     X, y = blobs()
     result, groups = nbs.Trainer().fit(X, y), np.arange(len(y)) % 3
     whole = result.inference(cov="cluster", groups=groups)
-    monkeypatch.setattr(likelihood, "BLOCK_BYTES", 1)
+    monkeypatch.setattr(row_blocks, "BLOCK_BYTES", 1)
     assert np.abs(result.inference(cov="cluster", groups=groups).covariance - whole.covariance).max() <= 1e-9 * (
         np.abs(whole.covariance).max()
     )

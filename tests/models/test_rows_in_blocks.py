@@ -3,7 +3,8 @@
 import numpy as np
 
 import nbsoftmax as nbs
-from nbsoftmax.models import likelihood, thresholds
+from nbsoftmax.backends import row_blocks
+from nbsoftmax.models import thresholds
 from tests.models.test_inference import blobs
 
 X, Y = blobs()
@@ -13,7 +14,7 @@ OFFSET = np.random.default_rng(1).normal(size=(len(Y), 3))
 def test_intervals_of_several_blocks_have_the_offset_of_their_rows(monkeypatch):
     inference = nbs.Trainer().fit(X, Y, offset=OFFSET).inference()
     whole = inference.predict_interval(X, offset=OFFSET)
-    monkeypatch.setattr(likelihood, "BLOCK_BYTES", 1)  # 16 rows
+    monkeypatch.setattr(row_blocks, "BLOCK_BYTES", 1)  # 16 rows
     blocks = inference.predict_interval(X, offset=OFFSET)
     for name in ("proba", "low", "high"):
         # Sums of a block of another length may be rounded otherwise.

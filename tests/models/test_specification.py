@@ -9,7 +9,7 @@ import scipy.stats
 import statsmodels.api as sm
 
 import nbsoftmax as nbs
-from nbsoftmax.models import likelihood
+from nbsoftmax.backends import row_blocks
 from tests import reference
 from tests.models.test_inference import anes96, blobs, fair, relative, spector, theirs
 
@@ -56,7 +56,7 @@ def test_the_score_test_is_its_formula_with_weights_and_an_offset(monkeypatch):
         curvature = (np.diag(a[i]) - np.outer(a[i], a[i]))[1:, 1:]
         information += s[i] * np.kron(curvature, np.outer(both[i], both[i]))
     expected = score.ravel() @ np.linalg.solve(information, score.ravel())
-    monkeypatch.setattr(likelihood, "BLOCK_BYTES", 1)  # 16 rows
+    monkeypatch.setattr(row_blocks, "BLOCK_BYTES", 1)  # 16 rows
     assert relative(table.score_test(Z).statistic, expected) <= 1e-9
     assert relative(table.score_test(scipy.sparse.csr_array(Z)).statistic, expected) <= 1e-9
 
@@ -129,6 +129,8 @@ def test_the_iia_test_refuses_other_fits():
     for other in (full, fewer.inference(reference=1), fewer.inference(cov="sandwich")):
         with pytest.raises(nbs.InputValueError, match="expected some of"):
             full.iia_test(other)
+    with pytest.raises(nbs.InputTypeError, match="fewer is a FitResult, expected an Inference"):
+        full.iia_test(nbs.Trainer().fit(X[y < 3], y[y < 3]))
 
 
 @pytest.mark.parametrize("data", [anes96, fair, spector])

@@ -152,7 +152,7 @@ def test_features_without_a_finite_standard_deviation_cannot_scale_weights(train
     assert (display.coef[:, 0] == 0).all()
     constant = plots.CoefficientDisplay.from_estimator(result, np.full((3, 2), 0.1))
     assert (constant.coef == 0).all()
-    with pytest.raises(nbs.InputValueError, match="X has 1 features, but the model was trained on 2"):
+    with pytest.raises(nbs.InputValueError, match="X has 1 feature, but the model was trained on 2"):
         plots.CoefficientDisplay.from_estimator(result, X[:, :1])
     with pytest.raises(nbs.InputValueError, match="X has no rows"):
         plots.CoefficientDisplay.from_estimator(result, X[:0])

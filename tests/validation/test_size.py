@@ -24,7 +24,7 @@ BAD_VALUES = {
         "2147483647, with 100000 features: parameters and gradient take .* GiB",
     ),
     "n_classes of 1": (lambda: nbs.Objective(Z, [0, 0, 0, 0], n_classes=1), "n_classes is 1, expected at least 2"),
-    "one column of proba": (lambda: nbs.Objective(Z, np.ones((4, 1))), "1 classes, expected at least 2"),
+    "one column of proba": (lambda: nbs.Objective(Z, np.ones((4, 1))), "1 class, expected at least 2"),
 }
 
 BAD_TYPES = {

@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from nbsoftmax.encoding.base import Encoded, Unknown, WrongFieldError
+from nbsoftmax.encoding.base import Encoded, WrongFieldError
 from nbsoftmax.encoding.columns import CategoryColumn, DateColumn, Encoding
 from nbsoftmax.encoding.formula import blocks
 from nbsoftmax.encoding.formula.blocks import Block
@@ -20,6 +20,7 @@ from nbsoftmax.encoding.formula.evaluation import Made, State, Values, levels_bl
 from nbsoftmax.encoding.formula.expressions import Expression, expression, function_of
 from nbsoftmax.encoding.formula.library import COLUMN, EXPRESSION
 from nbsoftmax.encoding.formula.states import as_json, from_json
+from nbsoftmax.encoding.reports import Unknown
 from nbsoftmax.errors import InputValueError
 
 

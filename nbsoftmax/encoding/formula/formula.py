@@ -26,6 +26,7 @@ from nbsoftmax.encoding.frames import columns_of
 from nbsoftmax.encoding.learning import NOTHING_LEFT, Learner
 from nbsoftmax.encoding.options import TableOptions
 from nbsoftmax.errors import InputTypeError, InputValueError, listed, plain
+from nbsoftmax.validation import first_repeated
 
 Terms = tuple[tuple[tuple[str, str], ...], ...]
 
@@ -147,8 +148,8 @@ class Formula:
                 f"the formula is {plain(self.text)}, which makes no features of this table: its columns have one level "
                 "each."
             )
-        if len(set(names)) < len(names):
-            twice = next(name for name in names if names.count(name) > 1)
+        twice = first_repeated(names)
+        if twice is not None:
             raise InputValueError(f"two features of the formula have the name {plain(twice)}; rename a column.")
         # Through JSON, so that predictions with a saved model have the same bits.
         encoding = replace(encoding, sparse=STORED * n_stored < len(names))

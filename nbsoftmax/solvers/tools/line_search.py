@@ -2,10 +2,12 @@
 
 Sufficient decrease is Armijo's condition, J(w + t d) <= J(w) + c t grad . d: J. Nocedal, S. Wright, "Numerical
 Optimization" (2006), section 3.1. Near the minimum, differences of the objective are smaller than its
-rounding errors, which two of the searches allow for.
+rounding errors, which two of the searches allow for. `halvings` serves solvers that decide on trials themselves.
 """
 
 from __future__ import annotations
+
+from collections.abc import Iterator
 
 import numpy as np
 
@@ -37,6 +39,20 @@ def steepest(point: Point) -> Float64s:
     """A step along the negative gradient, for points where curvatures are unknown: J is 0 at its end if J is linear."""
     square = float(np.vdot(point.grad, point.grad)) or 1.0
     return -abs(point.value) / square * point.grad
+
+
+def halvings(start: Float64s, end: Float64s, n_trials: int, longest: float = 1.0) -> Iterator[tuple[float, Float64s]]:
+    """Lengths and trials from `end`, of length 1, back to `start`: then 1/2, 1/4 ... of 1, or of `longest` if less.
+
+    Trials that are not finite are left out; it ends before one that rounding makes equal to `start`.
+    """
+    for n in range(n_trials):
+        length = 0.5**n * min(1.0, longest) if n > 0 else 1.0
+        trial = start + length * (end - start) if n > 0 else end
+        if np.array_equal(trial, start):
+            return
+        if np.isfinite(trial).all():
+            yield length, trial
 
 
 def halve_until_decrease(objective: Smooth, point: Point, rate: float) -> tuple[Point, float] | None:
