@@ -101,9 +101,11 @@ def check_writable(path: str | os.PathLike[str]) -> None:
         if not _is_stream(name, old):
             file = _temporary(os.path.realpath(name), old)
             if file is not None:
-                file.close()
-                os.unlink(file.name)
-                _unfinished.pop(file.name, None)
+                try:
+                    file.close()
+                    os.unlink(file.name)
+                finally:
+                    _unfinished.pop(file.name, None)
 
 
 def remove_unfinished() -> None:

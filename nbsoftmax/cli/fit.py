@@ -122,7 +122,7 @@ def run(arguments: argparse.Namespace) -> int:
     with collect_warnings() as warned:
         result = trainer.fit(problem, checkpoint=arguments.checkpoint, resume=arguments.resume)
     model = streaming.with_whole_labels(with_numbering(with_columns(result.model, arguments.offset), zero_based))
-    saved, code = save_model(result, model, arguments.out)
+    saved, code = save_model(result, model, arguments.out, resumed=arguments.resume)
     lines, facts = fit_lines(result), fit_facts(result) | {"l1": arguments.l1, "l2": l2}
     encoding = result.model.encoding
     if encoding is not None:

@@ -15,7 +15,7 @@ from nbsoftmax.cli.reading_blocks import read_in_blocks
 from nbsoftmax.cli.saving import check_outputs
 from nbsoftmax.cli.several import add_more
 from nbsoftmax.cli.thresholds import add_thresholds, read_thresholds
-from nbsoftmax.errors import InputError, InputValueError
+from nbsoftmax.errors import InputError, InputValueError, NoRowsError
 
 if TYPE_CHECKING:
     import argparse
@@ -77,7 +77,12 @@ def run(arguments: argparse.Namespace) -> int:
             before = n
 
         try:
-            read_in_blocks(arguments, model, write, labels=False, n_results=len(header))
+            try:
+                read_in_blocks(arguments, model, write, labels=False, n_results=len(header))
+            except NoRowsError:  # no rows have no labels
+                output.begin()
+                n_ids = len(columns_named(arguments.id, ()))
+                output.write(_no_rows(header[n_ids:], n_ids, model))
             output.end()
         except UnicodeEncodeError as error:
             bad = f"{error.object[error.start : error.end]!a}"
@@ -106,6 +111,14 @@ def _header(arguments: argparse.Namespace, model: SoftmaxModel) -> list[str]:
     if both:
         raise InputValueError(f"--id names {both[0]!r}, which is a column of the predictions; rename it in the data.")
     return [*ids, *predicted]
+
+
+def _no_rows(predicted: list[str], n_ids: int, model: SoftmaxModel) -> list[Any]:
+    """The columns of an output without rows, of the types that they have with some; those of --id are not known."""
+    import numpy as np
+
+    columns = [np.empty(0) if name.startswith("proba_") else model.classes[:0] for name in predicted]
+    return [*[np.empty(0, object)] * n_ids, *columns]
 
 
 def _columns(arguments: argparse.Namespace, model: SoftmaxModel, block: Block, thresholds: Any) -> list[Any]:

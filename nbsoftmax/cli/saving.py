@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -44,11 +45,12 @@ def check_outputs(arguments: argparse.Namespace) -> None:
         )
 
 
-def save_model(result: FitResult, model: SoftmaxModel, out: Path) -> tuple[str | None, int]:
+def save_model(result: FitResult, model: SoftmaxModel, out: Path, *, resumed: bool = False) -> tuple[str | None, int]:
     """Save the model of a fit; return the name of its file, and the exit code.
 
-    The model of an interrupted fit is saved beside `out`, m.npz as m.partial.npz, since `out` may hold a better one. A
-    model that cannot be written is saved in the folder for temporary files, so that it is not lost.
+    The model of an interrupted fit is saved beside `out`, m.npz as m.partial.npz, since `out` may hold a better one.
+    Once the fit was `resumed` and has ended, this file is removed. A model that cannot be written is saved in the
+    folder for temporary files, so that it is not lost.
     """
     from nbsoftmax.files import is_regular, one_line
 
@@ -63,6 +65,9 @@ def save_model(result: FitResult, model: SoftmaxModel, out: Path) -> tuple[str |
         where = f"the model is saved in {kept}" if kept else "the model is lost, since no other folder can hold it"
         print(f"nbsoftmax: {one_line(error)}; {where}", file=sys.stderr)
         return kept, code or 1
+    if resumed and not result.interrupted and is_regular(out):
+        with suppress(OSError):  # there may be none
+            _partial(out).unlink()
     if result.interrupted:
         unchanged = f"; {out} is unchanged" if out.exists() else ""
         print(f"nbsoftmax: interrupted; the current model is saved in {target}{unchanged}", file=sys.stderr)

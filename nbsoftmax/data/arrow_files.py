@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
+
 from nbsoftmax.data.arrow import arrow, damage_named
 from nbsoftmax.data.cut import Batch
 from nbsoftmax.data.roles import Roles, TableRows, is_matrix
@@ -171,6 +173,25 @@ class ArrowFiles:
             return InputValueError(f"{path}{place} has {field.has} in column {plain(field.column)}; {field.advice}.")
         parts = (part if isinstance(part, str) else str(row) for part in error.parts)
         return type(error)(f"{path}{place}: {''.join(parts)}")
+
+    def located_again(self, error: InputError, first_row: int) -> InputError:
+        """As `located`, for rows that are not dropped. It reads the files again, as no pass may have read them."""
+        numbers = [part for part in error.parts if isinstance(part, int)]
+        if len(numbers) != 1:
+            return error
+        wanted, start = first_row + numbers[0], 0
+        dropping = TableRows(self._roles, self.encoding) if self.encoding and self.encoding.drops_rows else None
+        for path in self.paths:
+            self._starts[start] = path
+            for table in self._read(path, 0):
+                kept = None if dropping is None else dropping.encoded(table).kept
+                rows = np.arange(len(table)) if kept is None else np.flatnonzero(kept)
+                if wanted < len(rows):
+                    row = start + int(rows[wanted])
+                    parts = (part if isinstance(part, str) else row for part in error.parts)
+                    return self.located(type(error).about_rows(*parts), 0)
+                wanted, start = wanted - len(rows), start + len(table)
+        return error
 
     def _with_labels(self, table: Any) -> Any:
         """A RecordBatch of a text file, its labels with their types."""

@@ -76,8 +76,7 @@ class BlockSource:
 
     def located(self, error: InputError, first_row: int) -> InputError | None:
         """The error with the name of its file; None if there is no file, or the error is not about a row."""
-        dropping = self.encoding is not None and self.encoding.drops_rows  # then blocks have other rows than files
-        return None if self._located is None or dropping or not error.parts else self._located(error, first_row)
+        return None if self._located is None or not error.parts else self._located(error, first_row)
 
     def summary(self) -> str:
         """What is worth knowing of how the rows were read."""

@@ -27,6 +27,7 @@ SEPARATORS = (",", ";", "\t", "|", " ")
 NAMED_SEPARATORS = {"\\t": "\t", "tab": "\t", "space": " ", "\\s+": " "}
 SAMPLE, LARGEST_SAMPLE = 2**18, 2**26  # bytes
 LONGEST_FIELD = 2**26  # characters; the limit of Python's csv module is 131072
+AT_ONCE = 16  # rows that are read under another limit of the csv module: setting it takes longer than reading a row
 RECORDS = 200  # rows of the sample that are looked at
 BLOCK = 2**20  # bytes that pyarrow parses at once, if rows are not long
 SEPARATOR_LINE = re.compile(r'"?sep=(.)"?(\r\n|\n|\r)')  # first line of some files of Excel
@@ -174,12 +175,12 @@ def sniff(source: Source, options: TextOptions, wanted: Set[str] = frozenset()) 
         sep, n_lines, sample = sep or found[1], 1, sample[found.end() :]
     looked_at, lengths = _Sample(sample, whole, quote), list(map(len, sample.splitlines()))
     sep = looked_at.separator(wanted) if sep is None else sep
-    columns, n_header_lines = _header(source.name, looked_at, sep)
+    columns, n_header_lines = _header(source.name, looked_at, sep, n_lines)
     if options.quote is None and all(len(name) > 1 and name[0] == name[-1] == "'" for name in columns):
         return sniff(source, replace(options, quote="'"), wanted)
     return TextFormat(
         columns=columns,
-        n_header_lines=n_lines + n_header_lines,
+        n_header_lines=n_header_lines,
         separator=sep,
         decimal=options.decimal or looked_at.decimal(sep),
         quote=quote,
@@ -239,8 +240,8 @@ class _Sample:
         return "," if any(not THOUSANDS.fullmatch(field) for field in commas) else "."
 
 
-def _header(name: str, sample: _Sample, separator: str) -> tuple[tuple[str, ...], int]:
-    """The names of the columns, and the number of lines up to the header, and with it."""
+def _header(name: str, sample: _Sample, separator: str, n_before: int) -> tuple[tuple[str, ...], int]:
+    """The names of the columns, and the number of lines up to the header, and with it; the sample has no `n_before`."""
     reader = _Reader(io.StringIO(sample.text, newline=""), separator, sample.quote, strict=True)
     try:
         row: Sequence[str] = next((row for row in reader if row), [])
@@ -249,8 +250,9 @@ def _header(name: str, sample: _Sample, separator: str) -> tuple[tuple[str, ...]
     columns = tuple(column.strip() for column in _trimmed(list(row), separator))
     if not any(columns):
         raise InputValueError(f"{name} is empty; expected a file whose first line names the columns.")
-    check_names(name, columns, " in line 1")
-    return columns, reader.line_num
+    line = n_before + reader.line_num
+    check_names(name, columns, f" in line {line}")
+    return columns, line
 
 
 def check_names(name: str, columns: Sequence[str], where: str = "") -> None:
@@ -262,11 +264,15 @@ def check_names(name: str, columns: Sequence[str], where: str = "") -> None:
 
 
 class _Reader:
-    """The rows of a text, whose fields may be longer than csv's limit, which holds for all threads and readers."""
+    """The rows of a text, whose fields may be longer than csv's limit, which holds for all threads and readers.
+
+    The limit is another one only while some rows are read, and the caller's again before they are used.
+    """
 
     _lock = RLock()  # the lines may be those of another reader
 
     def __init__(self, lines: Any, separator: str, quote: str, *, strict: bool = False) -> None:
+        self.line_num = 0  # of the last row: lines up to its end
         self._rows = csv.reader(
             lines,
             delimiter=separator,
@@ -276,21 +282,29 @@ class _Reader:
             skipinitialspace=True,
         )
 
-    @property
-    def line_num(self) -> int:
-        """Number of lines that have been read."""
-        return self._rows.line_num
-
     def __iter__(self) -> Iterator[list[str]]:
-        return self
+        while True:
+            some, error = self._some()
+            for row, self.line_num in some:
+                yield row
+            if error is not None:
+                raise error
+            if len(some) < AT_ONCE:
+                return
 
-    def __next__(self) -> list[str]:
+    def _some(self) -> tuple[list[tuple[list[str], int]], Exception | None]:
+        """The next rows with their last lines, and the error that comes after them."""
+        found: list[tuple[list[str], int]] = []
+        error = None
         with self._lock:
             limit = csv.field_size_limit(max(LONGEST_FIELD, csv.field_size_limit()))
             try:
-                return next(self._rows)
+                found.extend((row, self._rows.line_num) for row in islice(self._rows, AT_ONCE))
+            except Exception as raised:  # of csv, of the encoding, of a compressed file; the rows before it are right
+                error = raised
             finally:
                 csv.field_size_limit(limit)
+        return found, error
 
 
 def _trimmed(row: list[str], separator: str) -> list[str]:

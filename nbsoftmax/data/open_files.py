@@ -105,6 +105,10 @@ def open(
         raise InputValueError(
             "the features have so many levels that they are sparse, which cache does not support; leave cache out."
         )
+    located = None
+    if isinstance(files, ArrowFiles):
+        again = copy is not None or (encoding is not None and encoding.drops_rows)
+        located = files.located_again if again else files.located
     seeks = checked.batches if files.seekable else None
     return BlockSource(
         checked.batches,
@@ -113,7 +117,7 @@ def open(
         cache=copy,
         name=name,
         encoding=encoding,
-        located=files.located if isinstance(files, ArrowFiles) and copy is None else None,
+        located=located,
     )
 
 

@@ -12,10 +12,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from itertools import islice
-from typing import Any
+from typing import IO, Any, cast
 
 from nbsoftmax.data import source
 from nbsoftmax.data.arrow import arrow
+from nbsoftmax.data.compression import Decompressed
 from nbsoftmax.data.dialect import TextFormat
 from nbsoftmax.data.quotes import quotes_of
 from nbsoftmax.data.text import NotANumberError, TextFile
@@ -25,7 +26,7 @@ from nbsoftmax.errors import InputValueError, plain
 # The error of pyarrow about a text in a column of another type.
 WRONG_VALUE = re.compile(r"In CSV column #(\d+): .*invalid value '(.*)'", re.DOTALL)
 READ_AHEAD = 4  # batches that pyarrow parses in advance
-PACKED = (".br", ".lz4")  # ends of names of compressed files of which Python's csv module cannot read all
+BROTLI = ".br"  # the end of the names of compressed files that are not known by their first bytes
 
 
 class TextBatches:
@@ -72,7 +73,7 @@ class TextBatches:
             try:
                 found = ds.dataset(path, format=self.format).schema
             except (arrow().ArrowInvalid, UnicodeDecodeError):
-                if not self._can_be_reread(path):
+                if not self._can_be_reread():
                     raise
             else:
                 self._columns[path] = tuple(found.names)
@@ -103,7 +104,7 @@ class TextBatches:
                     yield self._stripped(batch)
                 return
             except arrow().ArrowInvalid:
-                if not self._can_be_reread(path):
+                if not self._can_be_reread():
                     raise
         yield from self._read_by_python(path, {name: schema.field(name).type for name in columns}, n_rows)
 
@@ -144,7 +145,7 @@ class TextBatches:
 
     def line(self, path: str, row: int) -> int | None:
         """The line of a row of a file, counted from 1; None if Python's csv module cannot read the file."""
-        if not self._can_be_reread(path):
+        if not self._can_be_reread():
             return None
         with self._content(path) as content, closing(self._format(path, content).rows(content)) as rows:
             return next((line for line, _ in islice(rows, row, None)), None)
@@ -153,7 +154,7 @@ class TextBatches:
         """Whether pyarrow reads the quotes of a file in another way than Python's csv module; refuses wrong quotes."""
         if path not in self._by_python:
             parse, by_python = self.format.parse_options, False
-            if parse.quote_char and self._can_be_reread(path):
+            if parse.quote_char and self._can_be_reread():
                 with self._content(path) as content:
                     quotes = quotes_of(content.file, parse.delimiter, parse.quote_char)
                     if not quotes.are_plain():
@@ -162,15 +163,19 @@ class TextBatches:
             self._by_python[path] = by_python
         return self._by_python[path]
 
-    def _can_be_reread(self, path: str) -> bool:
-        """Whether Python's csv module can read a file of this format."""
+    def _can_be_reread(self) -> bool:
+        """Whether Python's csv module can read files of this format."""
         parse = self.format.parse_options
-        return not path.lower().endswith(PACKED) and not parse.escape_char and bool(parse.double_quote)
+        return not parse.escape_char and bool(parse.double_quote)
 
     @contextmanager
     def _content(self, path: str) -> Iterator[source.Source]:
-        with source.opened(path) as raw, source.recognised(raw) as (content, _):
-            yield content
+        with source.opened(path) as raw:
+            if path.endswith(BROTLI):  # as pyarrow decides
+                yield source.Source(raw.name, cast(IO[bytes], Decompressed(raw.name, raw.file, "brotli")))
+            else:
+                with source.recognised(raw) as (content, _):
+                    yield content
 
     def _format(self, path: str, content: source.Source) -> TextFormat:
         """The format of a file for Python's csv module."""

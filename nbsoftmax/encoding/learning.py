@@ -216,8 +216,7 @@ class _Seen:
         else:
             self.declared, self.sums = self._order(later), tuple(map(add, self.sums, later.sums))
         self.strict |= later.strict
-        self.counts, more = _alike(self.counts, later.counts), _alike(later.counts, self.counts)
-        for level, n in more.items():
+        for level, n in later.counts.items():
             self.counts[level] = self.counts.get(level, 0) + n
 
     def _order(self, later: _Seen) -> tuple[str, ...] | None:
@@ -242,6 +241,7 @@ class _Seen:
         if self.n_values == self.n_missing == 0:
             raise InputValueError("X has no rows, so that there is nothing to learn; give at least one sample.")
         self.refuse_no_values()
+        self._call_truth_values_alike()
         indicator = options.indicators and options.missing == "mean" and self.n_missing > 0
         kind = self.kind
         sums = self.sums
@@ -260,10 +260,26 @@ class _Seen:
             )
         return DateColumn(self.name, tuple(means) if options.missing == "mean" else None, indicator)
 
+    def _call_truth_values_alike(self) -> None:
+        """Call the levels 0 and 1 False and True if all others are these."""
+        names = set(self.counts)
+        if names <= NUMBER_AS_TRUTH.keys() or not names <= NUMBER_AS_TRUTH.keys() | TRUTH_AS_NUMBER.keys():
+            return
+        counts, self.counts = self.counts, {}
+        for level, n in counts.items():
+            name = NUMBER_AS_TRUTH.get(level, level)
+            self.counts[name] = self.counts.get(name, 0) + n
+        if self.declared is not None:
+            self.declared = tuple(dict.fromkeys(NUMBER_AS_TRUTH.get(level, level) for level in self.declared))
+
     def _read_texts(self) -> tuple[str, tuple[int, ...]]:
-        """What texts are if all are truth values or dates, and the sums of these from the counts of the texts."""
+        """What texts are if all are truth values or dates, and the sums of these from the counts of the texts.
+
+        0 and 1 beside truth values are these, too, as they are in columns that are no text.
+        """
         counts = np.array(list(self.counts.values()), np.float64)
-        if all(map(is_truth, self.counts)):
+        others = [text for text in self.counts if not is_truth(text)]
+        if len(others) < len(counts) and all(number(text) in (0.0, 1.0) for text in others):
             return NUMBER, (exact_sum(np.array(list(map(number, self.counts)), np.float64) * counts),)
         if all(date(text) is not None for text in self.counts):
             parts = parts_of(np.array(list(map(date, self.counts)), "datetime64[D]"))
@@ -305,13 +321,6 @@ class _Seen:
         declared = self.declared
         levels = in_order(list(self.counts)) if declared is None else tuple(x for x in declared if x in self.counts)
         return CategoryColumn(self.name, levels, levels[0] if options.drop_first else None, indicator)
-
-
-def _alike(counts: dict[str, int], others: dict[str, int]) -> dict[str, int]:
-    """Counts of levels, with the levels 0 and 1 called False and True if the levels of the others are these."""
-    if not (counts and others and counts.keys() <= NUMBER_AS_TRUTH.keys() and others.keys() <= TRUTH_AS_NUMBER.keys()):
-        return counts
-    return {NUMBER_AS_TRUTH[level]: n for level, n in counts.items()}
 
 
 def learned(table: Any, options: TableOptions) -> Encoding:

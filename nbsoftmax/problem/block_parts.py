@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -21,23 +22,37 @@ OnRows = Callable[[int, int | None], None]
 WINDOW = 4  # blocks from which the next one is drawn, of a source that can only be read in its order
 
 
-@dataclass(eq=False)
+class _Progress(threading.local):
+    """What a fit reports of its reading. Fits of several threads may read one source at once: each has its own."""
+
+    on_rows: OnRows | None = None
+    n_passes = 0
+
+
 class Reading:
     """A source of blocks, read by a second thread.
 
-    Attributes
+    Parameters
     ----------
     source : RowBlocks
     on_rows : callable (n_rows, n_samples) or None
         Called after each block with the number of rows of this pass so far, and that of all, which is None in the first
         pass.
-    n_passes : int
-        The number of passes of the current fit.
     """
 
-    source: RowBlocks
-    on_rows: OnRows | None = None
-    n_passes: int = 0
+    def __init__(self, source: RowBlocks, on_rows: OnRows | None = None) -> None:
+        self.source, self._progress = source, _Progress()
+        self._progress.on_rows = on_rows
+
+    @contextmanager
+    def reported(self, on_rows: OnRows) -> Iterator[None]:
+        """Within this context, a fit of this thread, its rows are reported to `on_rows` and its passes counted."""
+        progress = self._progress
+        before, progress.on_rows, progress.n_passes = progress.on_rows, on_rows, 0
+        try:
+            yield
+        finally:
+            progress.on_rows = before
 
     def survey(self, dtype: np.dtype[Any] | None) -> Survey:
         """The survey of all blocks, in one pass."""
@@ -81,7 +96,7 @@ class Reading:
             yield part
             del part
             self._report(n, n_samples)
-        self.n_passes += 1
+        self._progress.n_passes += 1
         if n != n_samples:
             raise InputValueError(
                 f"the source has {n} rows in this pass, but {n_samples} in the first; it must yield the same blocks "
@@ -92,11 +107,11 @@ class Reading:
         """What to add to the summary of a fit."""
         of_source = getattr(self.source, "summary", None)
         note = of_source() if callable(of_source) else ""
-        return f"{self.n_passes} passes over the rows besides the first" + (f", {note}" if note else "")
+        return f"{self._progress.n_passes} passes over the rows besides the first" + (f", {note}" if note else "")
 
     def _report(self, n: int, n_samples: int | None) -> None:
-        if self.on_rows is not None:
-            self.on_rows(n, n_samples)
+        if self._progress.on_rows is not None:
+            self._progress.on_rows(n, n_samples)
 
 
 class BlockParts:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from functools import partial
 from typing import Any
 
@@ -127,11 +127,5 @@ def report_rows(callbacks: Sequence[Any], n_rows: int, n_samples: int | None) ->
 def rows_reported(problem: AnyProblem, callbacks: Sequence[Any]) -> Iterator[None]:
     """Within this context the rows that a problem in blocks reads are reported to the callbacks; passes are counted."""
     reading = problem.reading if isinstance(problem, ProblemInParts) else None
-    if reading is None:
+    with nullcontext() if reading is None else reading.reported(partial(report_rows, callbacks)):
         yield
-        return
-    before, reading.on_rows, reading.n_passes = reading.on_rows, partial(report_rows, callbacks), 0
-    try:
-        yield
-    finally:
-        reading.on_rows = before

@@ -31,6 +31,21 @@ def test_ctrl_c_saves_what_there_is_beside_the_model(flowers, tmp_path, capsys, 
     assert (path.read_bytes() == b"a good model") if existing else not path.exists()
 
 
+@pytest.mark.parametrize("resume", [True, False])
+def test_a_fit_that_is_resumed_and_ends_removes_the_model_of_the_interrupted_one(
+    flowers, tmp_path, monkeypatch, resume
+):
+    path, partial, checkpoint = tmp_path / "m.npz", tmp_path / "m.partial.npz", tmp_path / "state.npz"
+    fit = "fit", flowers[0], "--target", "species", "--out", path, "--checkpoint", checkpoint
+    with monkeypatch.context() as patch:
+        patch.setattr(callbacks, "ProgressBar", CtrlCAtTheThird)
+        assert run(*fit) == 130
+    assert partial.exists()
+    assert run(*fit, *["--resume"] * resume) == 0
+    assert path.exists()
+    assert partial.exists() != resume  # of a new fit: it may be another one
+
+
 def test_an_interrupted_search_exits_with_130_and_overwrites_nothing(flowers, tmp_path, capsys, monkeypatch):
     path, *_ = flowers
     out = tmp_path / "m.npz"

@@ -101,3 +101,35 @@ def test_labels_that_standard_output_cannot_show(tmp_path, capsys, monkeypatch):
     for arguments in (("inspect", model), ("evaluate", model, data, "--target", "y")):
         assert run(*arguments) == 0
     assert "\\u0142\\xf3d\\u017a" in terminal.buffer.getvalue().decode()
+
+
+@pytest.mark.parametrize("options", [[], ["--proba"], ["--top-k", 2], ["--id", "petal length"]])
+@pytest.mark.parametrize("end", ["csv", "parquet"])
+def test_files_without_rows_have_an_output_without_rows(flowers, model, tmp_path, capsys, options, end):
+    pa, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    header, row, *_ = flowers[0].read_text().splitlines()
+    options = [header.split(",")[0] if option == "petal length" else option for option in options]
+    empty, full = tmp_path / f"empty.{end}", tmp_path / "full.csv"
+    full.write_text(f"{header}\n{row}\n")
+    if end == "csv":
+        empty.write_text(f"{header}\n")
+    else:
+        parquet.write_table(pa.table({name: pa.array([], pa.float64()) for name in header.split(",")}), empty)
+    assert run("predict", model, full, *options) == 0
+    expected = capsys.readouterr().out.splitlines()[:1]
+    assert run("predict", model, empty, *options) == 0
+    assert capsys.readouterr().out.splitlines() == expected
+    assert run("predict", model, empty, empty, *options, "--json") == 0
+    assert capsys.readouterr().out == ""
+    assert run("predict", model, full, *options, "--out", tmp_path / "full.parquet") == 0
+    assert run("predict", model, empty, *options, "--out", tmp_path / "none.parquet") == 0
+    found, other = (parquet.read_table(tmp_path / f"{name}.parquet") for name in ("none", "full"))
+    assert (found.num_rows, found.column_names) == (0, other.column_names)
+    n_ids = options.count("--id")
+    assert found.schema.types[n_ids:] == other.schema.types[n_ids:]
+    assert "expected at least one sample" in refused(capsys, "evaluate", model, empty, "--target", "species")
+
+
+def test_a_file_without_rows_needs_the_columns_of_the_model(model, tmp_path, capsys):
+    (tmp_path / "d.csv").write_text("other\n")
+    assert "column" in refused(capsys, "predict", model, tmp_path / "d.csv")

@@ -1,6 +1,7 @@
 """The copy of blocks on disk: it has the numbers of the files, or it is not read."""
 
 import os
+import warnings
 
 import numpy as np
 import pytest
@@ -185,3 +186,23 @@ def test_npy_files_are_not_copied(tmp_path):
     source = nbs.data.open(tmp_path / "x.npy", target=tmp_path / "y.npy", cache=tmp_path / "copies")
     together(source)
     assert not (tmp_path / "copies").exists()
+
+
+@pytest.mark.parametrize("drop", [False, True])
+@pytest.mark.parametrize("cached", [False, True])
+def test_errors_about_a_value_name_the_file_and_the_line(tmp_path, drop, cached):
+    for k in range(2):
+        rows = [f"{i},{'pq'[i % 2]},1" for i in range(100)]
+        rows[7] = ",p,1" if drop else rows[7]
+        rows[50] = "3,p,-2" if k else rows[50]
+        (tmp_path / f"{k}.csv").write_text("\n".join(["a,y,w", *rows, ""]))
+    options = {"table": nbs.TableOptions(missing="drop")} if drop else {}
+    options |= {"cache": tmp_path / "cache"} if cached else {}
+    for _ in range(2):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)
+            source = nbs.data.open(tmp_path / "*.csv", target="y", weight="w", batch_rows=64, **options)
+        for _ in source.blocks():  # writes a copy, which the fit then reads
+            pass
+        with pytest.raises(nbs.InputValueError, match=r"1\.csv line 52: sample_weight"):
+            nbs.Trainer(l2=1).fit(source)

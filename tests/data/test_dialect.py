@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import nbsoftmax as nbs
-from nbsoftmax.data.dialect import TextOptions
+from nbsoftmax.data.dialect import TextOptions, _Reader
 from tests.data.files import read, written
 
 pytest.importorskip("pyarrow")
@@ -219,3 +219,36 @@ def test_a_long_field_is_read_and_the_limit_of_csv_stays(tmp_path, first, quote)
     (block,) = nbs.data.open(path, target="y", features=["a"]).blocks()
     assert block.X.tolist() == table.X.tolist() == [[1]] * first + [[2]] + [[3]] * 5
     assert stdlib_csv.field_size_limit() == limit
+
+
+@pytest.mark.parametrize(("before", "line"), [("", 1), ("sep=;\n", 2), ("sep=;\n\n", 3), ("\n\n", 3)])
+def test_two_columns_of_one_name_have_the_line_of_the_header(tmp_path, before, line):
+    with pytest.raises(nbs.InputValueError, match=rf"two columns named 'a' in line {line};"):
+        read(written(tmp_path, before + "a;a\n1;2\n"), target="y")
+
+
+def test_the_limit_of_csv_is_set_for_several_rows_at_once_and_restored_before_they_are_used(monkeypatch):
+    calls, original = [], stdlib_csv.field_size_limit
+
+    def counted(*limit):
+        calls.extend(limit)
+        return original(*limit)
+
+    monkeypatch.setattr(stdlib_csv, "field_size_limit", counted)
+    reader = _Reader(io.StringIO("1,2\n" * 1000, newline=""), ",", '"', strict=True)
+    for n, row in enumerate(reader, 1):
+        assert row == ["1", "2"]
+        assert reader.line_num == n
+        assert original() == calls[-1] == calls[1]
+    assert n == 1000
+    assert len(calls) < 200
+
+
+@pytest.mark.parametrize("n", [0, 1, 15, 16, 17, 40])
+def test_rows_before_an_error_of_csv_are_read(n):
+    rows = []
+    reader = _Reader(io.StringIO("1\n" * n + '"a"b\n', newline=""), ",", '"', strict=True)
+    with pytest.raises(stdlib_csv.Error):
+        for row in reader:
+            rows.append(row)  # noqa: PERF402 - those before the error
+    assert rows == [["1"]] * n

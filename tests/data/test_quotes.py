@@ -12,7 +12,7 @@ import nbsoftmax as nbs
 from nbsoftmax.data.quotes import Quotes, quotes_of
 from tests.data.files import read, written
 
-pytest.importorskip("pyarrow")
+pa = pytest.importorskip("pyarrow")
 
 PIECES = ['"', '""', ",", "x", "\n", " ", "\r\n"]
 
@@ -102,6 +102,24 @@ def test_wrong_quotes_far_below_are_refused_in_memory_and_in_batches(tmp_path, r
         read(path, target=target, features=["a"])
     with pytest.raises(nbs.InputValueError, match=r"data\.csv .*correct its quotes"):
         list(nbs.data.open(path, target=target, features=["a"]).blocks())
+
+
+@pytest.mark.parametrize("row", ['1,"p","u', '1,p,"u"y', '1,"p,u'])
+@pytest.mark.parametrize(
+    ("end", "method"),
+    [("", ""), (".gz", "gzip"), (".bz2", "bz2"), (".zst", "zstd"), (".lz4", "lz4"), (".br", "brotli")],
+)
+def test_wrong_quotes_are_refused_before_the_first_pass_however_a_file_is_compressed(tmp_path, row, end, method):
+    path, content = tmp_path / f"data.csv{end}", table([row]).encode()
+    with pa.output_stream(path, compression=method or None) as file:
+        file.write(content)
+    with pytest.raises(nbs.InputValueError, match=r"data\.csv.*correct its quotes"):
+        nbs.data.open(path, target="y", features=["a"])
+    with pa.output_stream(path, compression=method or None) as file:
+        file.write(table(['1, "p, q", "v"']).encode())
+    (block,) = nbs.data.open(path, target="y", features=["a"]).blocks()
+    assert block.X[2500:2502].tolist() == [[1], [1]]
+    assert np.asarray(block.y)[2500:2502].tolist() == ["v", "u"]
 
 
 @pytest.mark.parametrize("rows", [['1, "p", "u"'], ['1, "p, q", "v"', '"2", "p", u'], ['1,5" p,u'], ['1,"p ""q""",u']])

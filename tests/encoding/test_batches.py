@@ -8,6 +8,7 @@ import pandas as pd
 import polars as pl
 import pyarrow as pa
 import pytest
+from scipy.sparse import csr_array
 
 import nbsoftmax as nbs
 from tests.encoding.test_streams import FRAME, OPTIONS
@@ -263,3 +264,35 @@ def test_bad_batches_are_named(case):
     given, options, message = BAD[case]
     with pytest.raises((nbs.InputTypeError, nbs.InputValueError), match=message):
         list(nbs.data.from_batches(given, **{"target": "y", "table": OPTION, **options}).blocks())
+
+
+@pytest.mark.parametrize(
+    ("values", "names"),
+    [
+        (["0", "True", "1", "False"], ["c"]),
+        (["True", "0.0", "1.0", "true"], ["c"]),
+        ([0, True, 1, False], ["c"]),
+        (["True", "0", "2", "1"], ["c[0]", "c[1]", "c[2]", "c[True]"]),
+        (["0", "1", "0", "1"], ["c[0]", "c[1]"]),
+    ],
+)
+@pytest.mark.parametrize("n", [1, 3, 8])
+def test_truth_values_beside_numbers_are_one_thing_in_memory_in_batches_and_in_files(tmp_path, values, names, n):
+    frame = pd.DataFrame({"c": pd.Series(values * 5, dtype=object), "y": ["p", "q", "q", "p", "q"] * 4})
+    table, options = frame[["c"]], nbs.TableOptions()
+    memory = nbs.Trainer(l2=0.1, table=options).fit(table, frame["y"]).model
+    batches = [frame[low : low + n] for low in range(0, len(frame), n)]
+    source = nbs.data.from_batches(lambda: iter(batches), target="y", table=options)
+    expected, block = memory.encoding.encode(table, dense=True).X, next(iter(source.blocks()))
+    assert memory.feature_names == tuple(names) == source.feature_names
+    assert np.array_equal(csr_array(block.X).toarray(), expected)
+    if names == ["c"]:
+        frame.to_csv(tmp_path / "t.csv", index=False)
+        text = nbs.data.open(tmp_path / "t.csv", target="y", table=nbs.TableOptions(indicators=False))
+        assert np.array_equal(next(iter(text.blocks())).X, expected)
+
+
+def test_levels_0_and_1_stay_if_only_one_batch_has_truth_values_alone():
+    batches = [pd.DataFrame({"c": values, "y": ["p", "q"]}) for values in (["0", "1"], ["True", "False"], ["x", "0"])]
+    source = nbs.data.from_batches(lambda: iter(batches), target="y", table=nbs.TableOptions())
+    assert source.encoding.names == tuple(f"c[{level}]" for level in ["0", "1", "False", "True", "x"])

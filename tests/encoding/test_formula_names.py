@@ -5,6 +5,8 @@ import pandas as pd
 import pytest
 
 import nbsoftmax as nbs
+from nbsoftmax.encoding import WrongFieldError
+from nbsoftmax.encoding.formula.encoding import located
 
 pytest.importorskip("formulaic")
 
@@ -132,3 +134,14 @@ def test_a_table_without_rows_has_no_predictions(table):
 def test_functions_of_r_are_answered_with_what_to_write(term, message, table):
     with pytest.raises(nbs.InputValueError, match=message):
         fitted(f"y ~ x + {term}", table)
+
+
+@pytest.mark.parametrize("missing", [False, True])
+def test_an_error_among_kept_rows_stays_what_it_was(missing):
+    error = WrongFieldError.at("z", 1, "a missing value", "fill it in", missing=missing)
+    with pytest.raises(WrongFieldError) as caught, located(np.array([True, False, True])):
+        raise error
+    found = caught.value
+    assert (found.column, found.row, found.missing, found.has, found.advice) == (
+        "z", 2, missing, "a missing value", "fill it in",
+    )  # fmt: skip

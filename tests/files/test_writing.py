@@ -4,11 +4,13 @@ import errno
 import os
 import stat
 import threading
+from contextlib import suppress
 
 import numpy as np
 import pytest
 
 import nbsoftmax as nbs
+from nbsoftmax import files
 from nbsoftmax.files import check_writable, whole_file
 from tests.files.written import a_model, linux, null_device, posix, write
 
@@ -200,3 +202,18 @@ def test_a_file_that_may_not_be_written_is_not_replaced(tmp_path, monkeypatch):
         with pytest.raises(PermissionError, match=r"'.*m'"):
             attempt(path)
     assert path.read_bytes() == b"protected"
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_no_file_is_unfinished_after_a_check_or_a_write(tmp_path, monkeypatch, fails):
+    def refused(*_):
+        raise PermissionError(13, "denied")
+
+    with monkeypatch.context() as patch, suppress(OSError):
+        if fails:
+            patch.setattr(os, "unlink", refused)
+        check_writable(tmp_path / "a")
+    with suppress(ValueError), whole_file(tmp_path / "b"):
+        if fails:
+            raise ValueError
+    assert not files._unfinished

@@ -4,7 +4,9 @@ import signal
 import subprocess
 import sys
 import textwrap
+import threading
 import time
+from types import SimpleNamespace
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -17,6 +19,7 @@ from nbsoftmax.kernels.sgd import State
 from nbsoftmax.penalized_loss import ObjectiveOptions, PenalizedLoss
 from nbsoftmax.problem import Problem, problem_of
 from nbsoftmax.solvers.table import SOLVERS
+from nbsoftmax.training.hooks import rows_reported
 from tests.data.rows import NAMES, M, N, W, X, Y, table, write
 from tests.data.test_open_files import COLUMNS
 from tests.training.killed import same
@@ -294,3 +297,40 @@ def test_paths_take_a_source(path):
         nbs.SoftmaxRegressionCV().fit(opened(path))
     with pytest.raises(nbs.InputTypeError, match="give it alone"):
         nbs.SoftmaxRegression().fit(opened(path), Y)
+
+
+def test_fits_of_one_problem_at_once_report_their_own_rows(path):
+    problem = problem_of(opened(path))
+    second, done = threading.Event(), threading.Event()
+    rows = {"a": [], "b": []}
+
+    class Rows:
+        def __init__(self, name):
+            self.name = name
+
+        def on_rows(self, n_rows, n_samples):
+            rows[self.name].append((threading.current_thread().name, n_rows))
+            if self.name == "a" and not second.is_set():  # the other fit runs while this one is in its first pass
+                second.set()
+                done.wait(60)
+
+    def fit(name):
+        with rows_reported(problem, [Rows(name)]):
+            parts = (SimpleNamespace(n_samples=len(block.X)) for block in problem.reading.source.blocks())
+            for _ in problem.reading.parts(parts, problem.n_samples):
+                pass
+            passes[name] = problem.reading.summary()
+        done.set()
+
+    passes = {}
+    first = threading.Thread(target=fit, args=["a"], name="a")
+    first.start()
+    assert second.wait(60)
+    for _ in range(2):
+        fit("b")
+    first.join()
+    assert {thread for thread, _ in rows["a"]} == {"a"}
+    assert [n for _, n in rows["a"]] == [n for _, n in rows["b"]][: len(rows["a"])]
+    assert len(rows["b"]) == 2 * len(rows["a"])
+    assert passes["a"].startswith("1 pass")
+    assert passes["b"].startswith("1 pass")

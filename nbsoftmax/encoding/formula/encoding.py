@@ -250,10 +250,7 @@ def located(kept: NDArray[np.bool_] | None) -> Iterator[None]:
     try:
         yield
     except WrongFieldError as error:
-        if kept is None:
-            raise
-        row = int(np.flatnonzero(kept)[error.row])
-        raise WrongFieldError.at(error.column, row, error.has, error.advice) from None
+        raise error.among(kept) from None
 
 
 def _checked(products: Sequence[Product]) -> dict[str, Expression]:
