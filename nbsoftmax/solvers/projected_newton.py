@@ -36,6 +36,7 @@ from nbsoftmax.validation import Float64s
 DECREASE, MOST_TRIALS, MOST_SMALL_TRIALS = 1e-4, 40, 10
 SMALL = {"float64": RELIABLE, "float32": 1e-5}  # the slope of a small step, relative to J
 MOST_FACES, MOST_PRODUCTS = 100, 200  # of a model
+LITTLE = 0.1  # of the decrease that is possible on a face
 LOOSEST, SOLVED = 0.1, 1e-2  # squares of the residuals of a model's minimum, and of that of a face
 AFFORDABLE = 30  # the cost in products of a preconditioner, which is made in each iteration
 
@@ -163,12 +164,32 @@ class ProjectedSteps:
             slope = inverse.gradient(model.slope)
             ahead = model.at - inverse.scale * slope
             low, high = (ahead <= self._low) & (slope > 0), (ahead >= self._high) & (slope < 0)
-            direction = self._newton(model, ~(low | high) & (self._low < self._high), inverse)
-            direction += inverse.step(np.where(low, self._low - model.at, np.where(high, self._high - model.at, 0.0)))
-            if not model.move_within(direction) or not enough < square() < np.inf or model.n_products > MOST_PRODUCTS:
+            gained = self._minimise_face(model, low, high, inverse)
+            if not gained or not enough < square() < np.inf or model.n_products > MOST_PRODUCTS:
                 break
         self._n_products += model.n_products
         return self._feasible(model.at)
+
+    def _minimise_face(
+        self, model: _Model, low: NDArray[np.bool_], high: NDArray[np.bool_], inverse: FacePreconditioner
+    ) -> bool:
+        """Move towards the minimum on the face where coefficients are held, `low` or `high`; whether that gained.
+
+        If bounds end a step with little of the decrease on the face, their coefficients are held, too, also where the
+        gradient points away from the bound: the next step on the same face would end there again.
+        """
+        free, gained = ~(low | high) & (self._low < self._high), False
+        rest = inverse.step(np.where(low, self._low - model.at, np.where(high, self._high - model.at, 0.0)))
+        while True:
+            direction = self._newton(model, free, inverse) + rest
+            possible = -float(np.vdot(model.slope, direction)) / 2
+            decrease = model.move_within(direction)
+            gained = gained or decrease > 0
+            at_bound = ((model.at <= self._low) & (direction < 0)) | ((model.at >= self._high) & (direction > 0))
+            ended = free & at_bound
+            if not decrease < LITTLE * possible or not ended.any() or model.n_products > MOST_PRODUCTS:
+                return gained
+            free, rest = free & ~at_bound, np.zeros_like(direction)
 
     def _newton(self, model: _Model, free: NDArray[np.bool_], inverse: FacePreconditioner) -> Float64s:
         """-H_FF^-1 r_F by conjugate gradients."""
@@ -206,27 +227,31 @@ class _Model:
         self.made_at = self.at = point.params
         self.slope, self.n_products = point.grad, 0  # the model's gradient at `at`
 
-    def move(self, step: Float64s, least: float = 0.0) -> bool:
-        """Move along a feasible step, at most to its end, if that decreases the model by more than `least`."""
+    def move(self, step: Float64s, least: float = 0.0) -> float:
+        """Move along a feasible step, at most to its end, if that decreases the model by more than `least`.
+
+        Returns the decrease, 0 without a move.
+        """
         slope = float(np.vdot(self.slope, step))
         if not slope < 0:
-            return False
+            return 0.0
         product = self._curved.hvp(self.made_at, step)
         self.n_products += 1
         curvature = float(np.vdot(step, product))
         if not curvature >= 0:  # rounding errors of the product, or overflow
-            return False
+            return 0.0
         length = min(1.0, -slope / curvature) if curvature > 0 else 1.0
-        if not -length * (slope + length * curvature / 2) > least:
-            return False
+        decrease = -length * (slope + length * curvature / 2)
+        if not decrease > least:
+            return 0.0
         self.at = np.clip(self.at + length * step, self._low, self._high)
         self.slope = self.slope + length * product
-        return True
+        return decrease
 
-    def move_within(self, step: Float64s) -> bool:
+    def move_within(self, step: Float64s) -> float:
         """Move along a step to the minimum of a face: its projection, or as far as the bounds allow, if that is better.
 
-        Returns whether there was a decrease.
+        Returns the decrease, 0 without a move.
         """
         with np.errstate(divide="ignore", invalid="ignore"):
             room = np.where(step > 0, (self._high - self.at) / step, (self._low - self.at) / step)

@@ -87,3 +87,17 @@ def test_a_hessian_of_float32_sums_does_not_end_a_fit():
     result = trainer.fit(X, y)
     assert result.converged
     assert result.objective == pytest.approx(trainer.fit(X.astype(float), y).objective, rel=2e-6)
+
+
+@pytest.mark.parametrize("seed", [12, 30, 117])
+def test_steps_that_a_bound_ends_at_once_do_not_stall_a_fit(seed):
+    # Features of very different scales and means, without intercept: Newton steps on a face point out of bounds that
+    # the gradient points away from. Such fits take 15 to 30 iterations, and took hundreds before these were held.
+    rng = np.random.default_rng(seed)
+    X = rng.normal(size=(25, 10)) * 10.0 ** rng.uniform(-2, 2, size=10)
+    X += rng.normal(size=10) * 10.0 ** rng.uniform(0, 2)
+    y = rng.permutation(np.arange(25) % 3)
+    bounds = rng.uniform(-3, 0, 10), rng.uniform(0, 3, 10)
+    found = nbs.Trainer(l2=2e-6, bounds=bounds, fit_intercept=False, max_iter=100).fit(X, y)
+    assert found.converged
+    assert found.gap_kind == "duality"
