@@ -35,7 +35,15 @@ from nbsoftmax.models.in_blocks import accuracy_of, hits_in
 from nbsoftmax.models.softmax import SoftmaxModel
 from nbsoftmax.models.thresholds import Thresholds, thresholds_of
 from nbsoftmax.problem import ProblemInParts
-from nbsoftmax.problem.collections import aligned, check_columns, checked_parts, is_array, is_table, partitions_of
+from nbsoftmax.problem.collections import (
+    aligned,
+    check_columns,
+    checked_parts,
+    class_columns,
+    is_array,
+    is_table,
+    partitions_of,
+)
 from nbsoftmax.problem.on_cluster import checked_client, in_partition, or_raised
 from nbsoftmax.solvers.table import Solver
 
@@ -329,6 +337,7 @@ class DaskSoftmaxRegression(SoftmaxRegression):
         import dask.array as da
 
         found = aligned("offset", offset, X)
+        validation.in_order_of_classes("offset", class_columns(offset), self.classes_)
         if isinstance(found, list):
             whole = np.concatenate(found)
             found = da.from_array(whole, chunks=(X.chunks[0], *whole.shape[1:]))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from nbsoftmax.cli.output import warn
 
@@ -20,6 +20,14 @@ OFFSET = "columns added to the logits, one for each of the sorted classes; for t
 def add_offset(command: argparse.ArgumentParser) -> None:
     """Add the option to a command that reads data."""
     command.add_argument("--offset", action="append", default=[], metavar="NAMES", help=OFFSET)
+
+
+def check_order(columns: Sequence[str], model: Any, y: Any = None) -> None:
+    """Refuse columns named after the classes in another order; without a model, the classes are the sorted labels."""
+    from nbsoftmax import validation
+
+    if len(columns) > 1:
+        validation.in_order_of_classes("offset", columns, validation.labels(y)[1] if model is None else model.classes)
 
 
 def with_columns(model: SoftmaxModel, given: Sequence[str]) -> SoftmaxModel:

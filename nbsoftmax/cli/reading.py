@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
+from nbsoftmax.cli.offsets import check_order
 from nbsoftmax.cli.options import COLUMNS, ENCODING, TEXT
 from nbsoftmax.cli.output import warn
 from nbsoftmax.cli.reading_progress import ReadingProgress
@@ -246,6 +247,7 @@ def _read_table(arguments: argparse.Namespace, data: Source, kind: str, labels: 
         warn_of_unknown(found.unknown)
     warn_of_dropped(found.n_dropped)
     table = found.table
+    check_order(request.offset, model, table.y)
     return Data(table.X, table.y, table.feature_names, table.weight, table.offset, found.encoding)
 
 

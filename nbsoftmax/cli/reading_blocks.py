@@ -10,6 +10,7 @@ import os
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from nbsoftmax.cli.offsets import check_order
 from nbsoftmax.cli.reading import (
     as_classes,
     check_options,
@@ -116,6 +117,7 @@ def _read_file(
         check_options(arguments, data.name, kind, labels=labels)
         if kind in source.TABLES:
             file, request = table_of(arguments, content, kind, labels=labels, model=model)
+            check_order(request.offset, model)
             encoding = encoding_for_file(file, model.encoding, model.feature_names)
             if encoding is None:
                 return table_blocks.read_in_blocks(file, request, use, batch_rows=batch_rows, encode=codes), None

@@ -11,6 +11,7 @@ import numpy as np
 from nbsoftmax import validation
 from nbsoftmax.data.arrow import arrow
 from nbsoftmax.data.block_source import BlockSource
+from nbsoftmax.data.blocks import ClassColumns
 from nbsoftmax.data.cut import Batch
 from nbsoftmax.data.roles import Names, Roles, TableRows, is_matrix, selected
 from nbsoftmax.encoding import (
@@ -267,7 +268,7 @@ def _of_tuple(item: Any) -> Batch:
         X = X.tocsr()
     y, weight, offset = _beside(item)
     own, fixed = (item.names, item.fixed) if isinstance(item, Batch) else (None, False)
-    return Batch(X, y, weight, offset, own or names, fixed)
+    return Batch(X, y, weight, offset, own or names, fixed, _class_columns(item))
 
 
 def _encoded(item: Any, rows: TableRows, encoding: AnyEncoding) -> Batch:
@@ -282,7 +283,13 @@ def _encoded(item: Any, rows: TableRows, encoding: AnyEncoding) -> Batch:
         called = first + np.flatnonzero(found.kept)
     with rows_called(called):
         y, weight, offset = _beside((X, y, weight, offset))
-    return Batch(found.X, y, weight, offset, encoding.names)
+    return Batch(found.X, y, weight, offset, encoding.names, columns=_class_columns(item))
+
+
+def _class_columns(item: Any) -> ClassColumns:
+    """The names of the columns of y and the offset of a tuple, if they are tables."""
+    y, _, offset = (*item[1:4], None, None, None)[:3]
+    return ClassColumns(*map(validation.class_columns, (y, offset)))
 
 
 def _beside(item: Any) -> tuple[Any, ...]:

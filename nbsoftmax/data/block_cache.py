@@ -24,11 +24,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nbsoftmax.data.arrow import arrow
-from nbsoftmax.data.blocks import Block, CodedLabels
+from nbsoftmax.data.blocks import Block, ClassColumns, CodedLabels
 from nbsoftmax.data.roles import Roles, of_arrow
 from nbsoftmax.files import WriteFailures, file_name, whole_file
 
-FORMAT = "nbsoftmax blocks 2"
+FORMAT = "nbsoftmax blocks 3"
 MAPPED = 5e9  # bytes per second
 TRIED = 4  # blocks after which the rate of decoding is known
 Names = tuple[str, ...] | None
@@ -131,7 +131,9 @@ class CachedBlocks:
         self.path, self.damaged = path, False
         self._file = pa.ipc.open_file(pa.memory_map(path))
         about = json.loads((self._file.schema.metadata or {})[b"nbsoftmax"])
-        self.names: Names = None if about is None else tuple(about)
+        names, *beside = (None if given is None else tuple(given) for given in about)
+        self.names: Names = names
+        self._beside = ClassColumns(*beside)  # the names of columns of y and the offset
         columns = {name: name for name in ("y", "sample_weight", "offset") if name in self._file.schema.names}
         self._roles = Roles(columns.get("y"), ("X",), columns.get("sample_weight"), columns.get("offset"))
         self._checked: set[int] = set()  # blocks whose checksum has been compared
@@ -154,7 +156,7 @@ class CachedBlocks:
             found = self._file.get_batch_with_custom_metadata(i)
             if i not in self._checked:
                 found.batch.validate(full=True)  # casts of text with damaged offsets would end the process
-            block = Block(*of_arrow(found.batch, self._roles)[:4])
+            block = Block(*of_arrow(found.batch, self._roles)[:4], self._beside)
             if i not in self._checked:
                 self.damaged = int(found.custom_metadata[b"crc32"]) != _checksum(block, self.names)
                 self._checked.add(i)
@@ -167,7 +169,7 @@ class _Writer:
     """A copy that is being written."""
 
     def __init__(self, path: str, first: Block, names: Names) -> None:
-        self._schema = _batch(first).schema.with_metadata({"nbsoftmax": json.dumps(names)})
+        self._schema = _batch(first).schema.with_metadata({"nbsoftmax": json.dumps([names, *first.columns])})
         self._names = names
         os.makedirs(os.path.dirname(path), exist_ok=True)
         self._open = ExitStack()
@@ -218,7 +220,7 @@ def _unreadable() -> tuple[type[BaseException], ...]:
 
 
 def _checksum(block: Block, names: Names) -> int:
-    """The checksum of the numbers of a block, of the type and shape of X, and of the names of the features."""
+    """The checksum of the numbers of a block, of the type and shape of X, and of the names of columns."""
     y: tuple[Any, ...] = (block.y,)
     if isinstance(block.y, CodedLabels):  # whatever the order of its table
         labels = [str(label) for label in block.y.labels.tolist()]
@@ -226,7 +228,7 @@ def _checksum(block: Block, names: Names) -> int:
         rank: NDArray[Any] = np.empty(len(labels), np.int64)
         rank[order] = np.arange(len(labels))
         y = rank[block.y.codes], np.frombuffer("\0".join(sorted(labels)).encode(), np.uint8)
-    found = zlib.crc32(json.dumps([names, block.X.dtype.str, block.X.shape]).encode())
+    found = zlib.crc32(json.dumps([names, *block.columns, block.X.dtype.str, block.X.shape]).encode())
     for array in (block.X, *y, block.sample_weight, block.offset):
         if array is not None:
             found = zlib.crc32(np.ascontiguousarray(array).view(np.uint8).reshape(-1).data, found)

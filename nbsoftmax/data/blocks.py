@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, Protocol, TypeGuard, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from nbsoftmax.errors import InputTypeError
+from nbsoftmax.errors import InputTypeError, InputValueError, listed
 from nbsoftmax.validation import Float64s, Floats, is_delayed
 
 
@@ -24,6 +24,23 @@ class CodedLabels(NamedTuple):
         return labels if dtype is None else labels.astype(dtype)
 
 
+class ClassColumns(NamedTuple):
+    """The names of the columns of probabilities and of an offset that are tables; None for those without names."""
+
+    y: tuple[str, ...] | None = None
+    offset: tuple[str, ...] | None = None
+
+    def joined(self, later: ClassColumns) -> ClassColumns:
+        """Those of these rows and later ones, which must agree where both have names."""
+        for name, ours, theirs in zip(self._fields, self, later, strict=True):
+            if ours is not None and theirs is not None and ours != theirs:
+                raise InputValueError(
+                    f"{name} has the columns {listed(theirs)} in some rows, but {listed(ours)} in earlier ones; give "
+                    "the same columns in the same order for all rows."
+                )
+        return ClassColumns(self.y or later.y, self.offset or later.offset)
+
+
 class Block(NamedTuple):
     """Some consecutive rows with their targets, which nobody changes."""
 
@@ -31,6 +48,7 @@ class Block(NamedTuple):
     y: Any = None  # labels (n,), as an array or as CodedLabels; probabilities (n, n_classes); None if there are none
     sample_weight: Float64s | None = None  # (n,)
     offset: Floats | None = None  # (n, n_classes)
+    columns: ClassColumns = ClassColumns()  # of y and the offset
 
 
 @runtime_checkable

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from nbsoftmax.data.blocks import Block, CodedLabels
+from nbsoftmax.data.blocks import Block, ClassColumns, CodedLabels
 from nbsoftmax.data.packing import Columns
 from nbsoftmax.errors import InputTypeError, InputValueError, listed
 from nbsoftmax.validation import Float64s, Floats, is_sparse, joined_labels
@@ -34,6 +34,7 @@ class Batch(NamedTuple):
     offset: Floats | None = None  # (n, n_classes)
     names: tuple[str, ...] | None = None  # of the features
     fixed: bool = False  # whether nobody will write to these arrays
+    columns: ClassColumns = ClassColumns()  # of y and the offset
 
 
 def rows_of_a_block(n_features: int, dtype: np.dtype[Any], *, sparse: bool = False) -> int:
@@ -65,7 +66,7 @@ class _Blocks:
         self._dtype = np.dtype(self._given if dtype is None else dtype)
         self._sparse, self._n_features, self._names = is_sparse(X), X.shape[1], first.names
         self._n = batch_rows or rows_of_a_block(X.shape[1], self._dtype, sparse=self._sparse)
-        self.filled = 0
+        self.filled, self._columns = 0, first.columns
         self._X: Any = None  # the rows so far: an array, or a list of sparse matrices
         self._beside: list[tuple[Any, ...]] = []  # pieces of y, weights and offsets
 
@@ -89,8 +90,9 @@ class _Blocks:
     def take(self) -> Block:
         """The block as far as it is filled; the next one begins."""
         X = _stacked(self._X) if self._sparse else self._X[: self.filled]
-        beside = [_joined(name, pieces) for name, pieces in zip(NAMES, zip(*self._beside, strict=True), strict=True)]
-        block = Block(X, *beside)
+        pieces = zip(NAMES, zip(*self._beside, strict=True), strict=True)
+        y, weight, offset = (_joined(name, each) for name, each in pieces)
+        block = Block(X, y, weight, offset, self._columns)
         self._X, self._beside, self.filled = None, [], 0
         return block
 
@@ -125,6 +127,7 @@ class _Blocks:
                 f"a batch has the dtype {found}, but the first batch had {self._given}; give the same dtype in all "
                 "batches, or dtype to the Trainer."
             )
+        self._columns = self._columns.joined(batch.columns)
         for name, array in zip(NAMES, (y, batch.sample_weight, batch.offset), strict=True):
             rows = len(array.codes) if isinstance(array, CodedLabels) else n if array is None else len(array)
             if rows != n:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from nbsoftmax import validation
 from nbsoftmax.data.arrow import arrow
-from nbsoftmax.data.blocks import CodedLabels
+from nbsoftmax.data.blocks import ClassColumns, CodedLabels
 from nbsoftmax.data.cut import Batch
 from nbsoftmax.data.packing import Columns
 from nbsoftmax.encoding import AnyEncoding, Encoded, WrongFieldError, names_of, warn_of_unknown
@@ -76,6 +76,11 @@ class Roles:
         groups = [(name,) if isinstance(name, str) else name or () for name in (self.target, self.weight, self.offset)]
         return tuple(name for group in groups for name in group)
 
+    @property
+    def class_columns(self) -> ClassColumns:
+        """The names of the columns of probabilities and of the offset, if there are several."""
+        return ClassColumns(*(n if isinstance(n, tuple) and len(n) > 1 else None for n in (self.target, self.offset)))
+
     def of_columns(self, columns: Sequence[str]) -> tuple[str, ...]:
         """The features among the columns of a table, which must have all that are named."""
         wanted = (*self.others(), *(self.features or ()))
@@ -129,7 +134,7 @@ class TableRows:
             table, called, first = rows_where(found.kept, table), first + np.flatnonzero(found.kept), 0
         with rows_called(called):
             beside = _beside(table, self._roles, first) if is_arrow else _beside_of_frame(table, self._roles)
-        return Batch(found.X, *beside, self._encoding.names)
+        return Batch(found.X, *beside, self._encoding.names, columns=self._roles.class_columns)
 
     def encoded(self, table: Any) -> Encoded:
         """The matrix of a table, without the rows that the encoding drops."""
@@ -158,7 +163,7 @@ def of_frame(frame: Any, roles: Roles) -> Batch:
     """The rows of a pandas or polars data frame."""
     features = roles.of_columns(names_of(frame))
     X, names = validation.frame(selected(frame, features), sparse=False)
-    return Batch(X, *_beside_of_frame(frame, roles), names)
+    return Batch(X, *_beside_of_frame(frame, roles), names, columns=roles.class_columns)
 
 
 def _beside_of_frame(frame: Any, roles: Roles) -> tuple[Any, Float64s | None, Any]:
@@ -193,7 +198,7 @@ def of_arrow(batch: Any, roles: Roles, first_row: int = 0) -> Batch:
     else:
         dtype = arrow_dtype(features, [column.type for column in columns])
         X = Columns([floats_of(column) for column in columns], dtype)
-    return Batch(X, *_beside(batch, roles, first_row), names)
+    return Batch(X, *_beside(batch, roles, first_row), names, columns=roles.class_columns)
 
 
 def _beside(batch: Any, roles: Roles, first_row: int) -> tuple[Any, Float64s | None, Any]:

@@ -123,7 +123,8 @@ class FittedClassifier(ClassifierMixin, SparseCoefMixin, BaseEstimator):
         X, offset = to_numpy("X", X), to_numpy("offset", offset)
         if is_source(X):
             refuse_offset(offset)
-            return in_blocks(X, self._trained(), partial(self._predict_validated, what=what))
+            predict = partial(self._predict_validated, what=what)
+            return in_blocks(X, self._trained(), predict, np.asarray(self.classes_))
         if self._has_trained_shape(X):
             names = None
         else:

@@ -120,7 +120,7 @@ def temperature(
         y, n_samples, n_classes, z.dtype, sample_weight=sample_weight, class_weight=None, label_smoothing=0.0
     )
     _some_weight(target.total)
-    added = validation.offset(offset, (n_samples, n_classes), z.dtype)
+    added = validation.offset(offset, (n_samples, n_classes), z.dtype, np.arange(n_classes))
     s = target.weight / target.total if target.weight.size else np.full(n_samples, 1 / target.total)
     scale = float(np.abs(z).max()) or 1.0
     z = z / scale

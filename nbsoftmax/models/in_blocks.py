@@ -18,10 +18,13 @@ Features = tuple[int, tuple[str, ...] | None]  # of the training: their number, 
 
 
 def in_blocks(
-    source: RowBlocks, trained: Features, predict: Callable[[Any, Any], tuple[NDArray[Any], NDArray[Any]]]
+    source: RowBlocks,
+    trained: Features,
+    predict: Callable[[Any, Any], tuple[NDArray[Any], NDArray[Any]]],
+    classes: NDArray[Any],
 ) -> tuple[NDArray[Any], NDArray[Any]]:
     """The arrays that `predict` returns for X, which is validated, and the offset of each block, joined."""
-    found = [predict(block.X, block.offset) for block in _checked(source, trained)]
+    found = [predict(block.X, offset_of(block, classes)) for block in _checked(source, trained)]
     first, second = zip(*found, strict=True)
     return np.concatenate(first), np.concatenate(second)
 
@@ -48,7 +51,7 @@ def hits_in(
     places, labels = targets_of(block)
     if labels is None:
         raise InputValueError("y holds probabilities, for which the accuracy is not defined; give labels.")
-    hit = predict(block.X, block.offset)[1][:, 0] == validation.positions(labels, classes)[places]
+    hit = predict(block.X, offset_of(block, classes))[1][:, 0] == validation.positions(labels, classes)[places]
     given = validation.sample_weights(block.sample_weight, hit.size, all_zero=True)
     weight, exponent = validation.scaled(given if given.size else np.ones(hit.size))
     return float(weight[hit].sum()), float(weight.sum()), exponent
@@ -62,6 +65,12 @@ def accuracy_of(hits: Iterable[tuple[float, float, int]]) -> float:
     rights, totals, exponents = map(np.array, zip(*found, strict=True))
     units = np.ldexp(1.0, exponents - exponents.max())
     return float((units * rights).sum() / (units * totals).sum())
+
+
+def offset_of(block: Block, classes: NDArray[Any]) -> Any:
+    """The offset of a block, whose columns are in the order of the classes if they have their names."""
+    validation.in_order_of_classes("offset", block.columns.offset, classes)
+    return block.offset
 
 
 def refuse_offset(offset: Any) -> None:

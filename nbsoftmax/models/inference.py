@@ -90,7 +90,7 @@ def inference(
     )
     with rows_called(rows):
         array = model._features(X)
-        y = validation.target_array(y)
+        y = validation.targets_in_order(y, model.classes)
         if y.ndim != 2:
             y = validation.codes_of(y, model.classes, n_samples=array.shape[0])
         weight = validation.sample_weights(sample_weight, array.shape[0])

@@ -267,7 +267,7 @@ class SoftmaxModel(Displayed):
         if not is_source(X):
             return predict(self._features(X), offset)
         refuse_offset(offset)
-        return in_blocks(X, (self.n_features, self.feature_names), predict)
+        return in_blocks(X, (self.n_features, self.feature_names), predict, self.classes)
 
     def _predict_validated(
         self,

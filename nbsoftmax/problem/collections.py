@@ -10,14 +10,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from functools import partial
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import uuid4
 
 import dask
 import numpy as np
 
 from nbsoftmax import validation
-from nbsoftmax.data.blocks import Block
+from nbsoftmax.data.blocks import Block, ClassColumns
 from nbsoftmax.encoding import AnyEncoding, Learner, TableOptions, columns_of
 from nbsoftmax.errors import InputTypeError, InputValueError, counted, listed, rows_called
 
@@ -39,8 +39,15 @@ def learners_of(X: Any, options: TableOptions) -> list[Any]:
     return [task(part, dask_key_name=(name, i)) for i, part in enumerate(X.to_delayed())]
 
 
-def checked_parts(X: Any, y: Any, sample_weight: Any, offset: Any, *, any_kind: bool) -> dict[str, Any]:
-    """The inputs by name, with partitions of the same rows; checked as far as no partition has to be read.
+class Parts(NamedTuple):
+    """Inputs of the same rows: `given` by name, each with its partitions, and the `columns` of y and the offset."""
+
+    given: dict[str, Any]
+    columns: ClassColumns
+
+
+def checked_parts(X: Any, y: Any, sample_weight: Any, offset: Any, *, any_kind: bool) -> Parts:
+    """The inputs with partitions of the same rows; checked as far as no partition has to be read.
 
     With `any_kind`, X may have columns of text and other kinds.
     """
@@ -55,23 +62,26 @@ def checked_parts(X: Any, y: Any, sample_weight: Any, offset: Any, *, any_kind: 
     for name, part in given.items():
         _check_kind(name, part)
     check_columns(X, any_kind=any_kind)
-    return {name: part if name == "X" else aligned(name, part, X) for name, part in given.items()}
+    return Parts(
+        {name: part if name == "X" else aligned(name, part, X) for name, part in given.items()},
+        ClassColumns(*map(class_columns, (y, offset))),
+    )
 
 
 def partitions_of(
-    parts: dict[str, Any], *, dtype: np.dtype[Any] | None, encoding: AnyEncoding | None = None
+    parts: Parts, *, dtype: np.dtype[Any] | None, encoding: AnyEncoding | None = None
 ) -> tuple[list[Any], tuple[str, ...] | None]:
     """Delayed tasks for the blocks of checked inputs, and the names of the features, which an encoding may make.
 
     The result of a task is a `Block`, or the error of its validation.
     """
     columns_by_name = {
-        name: tuple(map(str, part.columns)) for name, part in parts.items() if is_table(part) and part.ndim == 2
+        name: tuple(map(str, part.columns)) for name, part in parts.given.items() if is_table(part) and part.ndim == 2
     }
     names = columns_by_name.get("X")
-    make = partial(_block, tuple(parts), columns_by_name, dtype)
+    make = partial(_block, tuple(parts.given), columns_by_name, parts.columns, dtype)
     shared = None if encoding is None else dask.delayed(encoding)  # may have 100,000 levels: not in each task
-    columns = _columns(parts)
+    columns = _columns(parts.given)
     name = f"nbsoftmax-rows-{uuid4().hex}"
     task = dask.delayed(make, pure=False)
     rows = zip(*columns, strict=True)
@@ -82,6 +92,11 @@ def partitions_of(
 def is_table(a: Any) -> bool:
     """Whether `a` is a Dask DataFrame or Series."""
     return _is_collection(a) and hasattr(a, "npartitions") and hasattr(a, "divisions")
+
+
+def class_columns(a: Any) -> tuple[str, ...] | None:
+    """`validation.class_columns` of a collection or of a table in memory."""
+    return validation.class_columns(a._meta if is_table(a) else a)
 
 
 def is_array(a: Any) -> bool:
@@ -224,6 +239,7 @@ def _learner(options: TableOptions, X: Any) -> Any:
 def _block(
     given: tuple[str, ...],
     columns: dict[str, tuple[str, ...]],
+    of_classes: ClassColumns,
     dtype: Any,
     encoding: AnyEncoding | None,
     *parts: Any,
@@ -238,10 +254,11 @@ def _block(
             if name != "X" or encoding is None:
                 rows[name] = _in_order(name, rows[name], expected)
         if encoding is not None:
-            return _encoded(encoding, dtype, **rows)
+            return _encoded(encoding, dtype, **rows, columns=of_classes)
         array = validation.frame(rows.pop("X"))[0]
         X = validation.features(array, dtype=dtype, names=columns.get("X"))
-        return Block(X, *_beside(X, **rows))
+        y, weight, offset = _beside(X, **rows)
+        return Block(X, y, weight, offset, of_classes)
     except (InputValueError, InputTypeError) as error:
         return error
 
@@ -259,7 +276,16 @@ def _in_order(name: str, part: Any, expected: tuple[str, ...]) -> Any:
     return part.iloc[:, [found.index(column) for column in expected]]
 
 
-def _encoded(encoding: AnyEncoding, dtype: Any, X: Any, y: Any, sample_weight: Any = None, offset: Any = None) -> Block:
+def _encoded(
+    encoding: AnyEncoding,
+    dtype: Any,
+    X: Any,
+    y: Any,
+    sample_weight: Any = None,
+    offset: Any = None,
+    *,
+    columns: ClassColumns,
+) -> Block:
     """The block of one partition whose features an encoding makes, without the rows that it drops."""
     found = encoding.encode(X, drop=True)
     made, rows = validation.features(found.X, dtype=dtype, names=encoding.names), None
@@ -267,7 +293,8 @@ def _encoded(encoding: AnyEncoding, dtype: Any, X: Any, y: Any, sample_weight: A
         y, sample_weight, offset = validation.kept_beside(found.kept, y=y, sample_weight=sample_weight, offset=offset)
         rows = np.flatnonzero(found.kept)
     with rows_called(rows):
-        block = EncodedBlock(made, *_beside(made, y, sample_weight, offset))
+        y, sample_weight, offset = _beside(made, y, sample_weight, offset)
+    block = EncodedBlock(made, y, sample_weight, offset, columns)
     block.unknown = found.unknown
     return block
 

@@ -128,7 +128,7 @@ class Problem:
         by_class = validation.class_weights(class_weight, n)
         target = validation.weigh(checked, weight, by_class, n, array.dtype, label_smoothing=smoothing)
         refuse_no_weight(target.total)
-        offset = validation.offset(offset, (n_samples, n), array.dtype)
+        offset = validation.offset(offset, (n_samples, n), array.dtype, np.arange(n))
         return cls(array, y, np.arange(n), names, weight, class_weight, smoothing, offset, target)
 
     @classmethod
@@ -332,7 +332,7 @@ def _validation_problem(fitted: Fitted, X: Any, y: Any, sample_weight: Any, offs
     validation.same_features(names, fitted.feature_names)
     X = validation.features(array, name="validation X", dtype=fitted.dtype, n_features=fitted.n_features, names=names)
     possible = validation.possible_in_order(y, fitted.classes, X.shape[0], name="validation y")
-    y = validation.target_array(y, name="validation y") if possible is None else possible
+    y = validation.targets_in_order(y, fitted.classes, name="validation y") if possible is None else possible
     if y.ndim != 2 or y.shape[1] == 1:
         y = validation.codes_of(y, fitted.classes, n_samples=X.shape[0], name="validation y")
     weight = validation.sample_weights(sample_weight, X.shape[0])
@@ -369,7 +369,8 @@ def encoded(y: Any, n_samples: int | None = None) -> tuple[NDArray[Any], NDArray
     """Class indices and the labels that they stand for; rows of probabilities stay, with classes 0, 1, ..."""
     array = validation.target_array(y)
     if array.ndim == 2 and array.shape[1] > 1:
-        return array, np.arange(array.shape[1])
+        classes = np.arange(array.shape[1])
+        return validation.targets_in_order(y, classes), classes
     codes, classes = validation.labels(array, n_samples=n_samples)
     refuse_one_class(classes)
     return codes, classes

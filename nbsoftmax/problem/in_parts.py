@@ -153,6 +153,8 @@ class ProblemInParts:
         refuse_one_class(labels)
         if survey.offset_width not in (0, labels.size):
             raise InputValueError(f"the offset has {survey.offset_width} columns, expected {labels.size}.")
+        validation.in_order_of_classes("offset", survey.columns.offset, labels)
+        validation.in_order_of_classes("y", survey.columns.y if survey.soft else None, labels)
         smoothing = validation.number("label_smoothing", label_smoothing, low=0.0, high=1.0)
         given = weights_of_classes(class_weight, np.arange(labels.size), labels, survey.sums_of(labels))
         weighting = Weighting.of(survey, labels, given, smoothing)

@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from nbsoftmax import validation
 from nbsoftmax.backends.base import Backend
 from nbsoftmax.backends.in_memory import in_memory
-from nbsoftmax.data.blocks import Block, CodedLabels
+from nbsoftmax.data.blocks import Block, ClassColumns, CodedLabels
 from nbsoftmax.errors import InputTypeError, InputValueError, plain
 from nbsoftmax.kernels.kinds import INDEX
 from nbsoftmax.problem.fingerprint import fingerprint
@@ -53,6 +53,8 @@ class Survey:
         Columns of the offset; 0 for none.
     lengths : tuple of int
         The numbers of rows of the blocks.
+    columns : ClassColumns
+        The names of the columns of probabilities and of the offset.
     """
 
     n_samples: int
@@ -68,6 +70,7 @@ class Survey:
     exponent: int
     offset_width: int
     lengths: tuple[int, ...]
+    columns: ClassColumns
 
     @classmethod
     def of(cls, block: Block, names: tuple[str, ...] | None) -> Survey:
@@ -99,7 +102,22 @@ class Survey:
                 least[:], most[:] = 1.0, 1.0
         weighted = block.sample_weight is not None
         total = float(scaled.sum()) if weight.size else float(n)
-        return cls(n, X.shape[1], X.dtype, labels, soft, weighted, sums, least, most, total, exponent, width, (n,))
+        return cls(
+            n,
+            X.shape[1],
+            X.dtype,
+            labels,
+            soft,
+            weighted,
+            sums,
+            least,
+            most,
+            total,
+            exponent,
+            width,
+            (n,),
+            block.columns,
+        )
 
     def sums_of(self, classes: NDArray[Any]) -> Float64s:
         """`sums` in the order of the classes, 0 for one that does not occur."""
@@ -134,6 +152,7 @@ class Survey:
             weight=sum(float(np.ldexp(survey.weight, survey.exponent - exponent)) for survey in (self, other)),
             exponent=exponent,
             lengths=self.lengths + other.lengths,
+            columns=self.columns.joined(other.columns),
         )
 
     def _check_same(self, other: Survey) -> None:
@@ -187,6 +206,8 @@ class Weighting:
         As in `WeightedTargets`, over all rows.
     form : tuple of (str, object)
         What blocks have alike, besides their rows: the number of features, for example.
+    columns : ClassColumns
+        The names of the columns of probabilities and of the offset.
     """
 
     classes: NDArray[Any]
@@ -200,6 +221,7 @@ class Weighting:
     class_sums: Float64s
     least_weight: float
     form: tuple[tuple[str, Any], ...]
+    columns: ClassColumns
 
     @classmethod
     def of(
@@ -238,6 +260,7 @@ class Weighting:
             class_sums,
             smallest if weighted == INDEX else 0.0,
             _form(survey.n_features, weighted=survey.weighted, has_offset=survey.offset_width > 0),
+            survey.columns,
         )
 
     @property
@@ -272,6 +295,7 @@ class Weighting:
                     f"{what} {here} in a block of rows of this pass, but {first} in the first pass; the source must "
                     "yield the same blocks every time."
                 )
+        self.columns.joined(block.columns)  # refuses other names
         X = validation.features(X) if validation.is_sparse(X) else validation.writeable_view(np.asarray(X, self.dtype))
         offset = np.empty((0, 0), X.dtype)
         if block.offset is not None:

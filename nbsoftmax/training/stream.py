@@ -191,9 +191,10 @@ def learn_chunk(
         X, y, sample_weight, offset, rows = encoded_rows(encoding, X, y, sample_weight, offset, dense=dense)
     with rows_called(rows):
         array, names = _array_of(X) if encoding is None else (X, encoding.names)
-        y = validation.target_array(y)
+        columns, y = validation.class_columns(y), validation.target_array(y)
         stream = copy(before) or Stream(classes_of(classes, y), names, options.solver, options.seed, encoding)
         validation.same_features(names, stream.names)
+        validation.in_order_of_classes("y", columns, stream.classes)
         again = None if before is None or classes is None else classes_of(classes, y)
         if again is not None and not np.array_equal(again, stream.classes):
             raise InputValueError(

@@ -49,7 +49,7 @@ from nbsoftmax.validation.arrays import (
     writeable_view,
 )
 from nbsoftmax.validation.axes import Along, logits_along, target_rows, weight_rows
-from nbsoftmax.validation.beside import kept_beside
+from nbsoftmax.validation.beside import class_columns, in_order_of_classes, kept_beside, targets_in_order
 from nbsoftmax.validation.binary import BinaryTargets, binary_targets, positive_weights
 from nbsoftmax.validation.conversion import EXACT_INTEGERS, as_array, is_on_device, refuse_tensor
 from nbsoftmax.validation.frames import by_label, frame
@@ -92,6 +92,7 @@ __all__ = [
     "callables",
     "certain_labels",
     "choice",
+    "class_columns",
     "class_labels",
     "class_weights",
     "codes_of",
@@ -107,6 +108,7 @@ __all__ = [
     "flag",
     "float_dtype",
     "frame",
+    "in_order_of_classes",
     "in_units",
     "is_dask",
     "is_delayed",
@@ -143,6 +145,7 @@ __all__ = [
     "target_array",
     "target_rows",
     "targets",
+    "targets_in_order",
     "unknown_label",
     "weigh",
     "weight_rows",

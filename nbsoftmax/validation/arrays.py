@@ -9,9 +9,9 @@ from typing import Any, NoReturn, TypeVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from nbsoftmax.errors import InputTypeError, InputValueError, counted, listed, plain
+from nbsoftmax.errors import InputTypeError, InputValueError, counted, plain
+from nbsoftmax.validation.beside import class_columns, in_order_of_classes
 from nbsoftmax.validation.conversion import as_array
-from nbsoftmax.validation.frames import frame
 
 NOTHING: Mapping[str, Any] = MappingProxyType({})
 
@@ -234,14 +234,8 @@ def offset(array: ArrayLike | None, shape: tuple[int, int], dtype: Any, classes:
     """
     if array is None:
         return np.empty((0, 0), dtype)
-    names = None if classes is None else frame(array, unique=False)[1]
-    if names is not None:
-        labels = [str(label) for label in np.asarray(classes).tolist()]
-        if sorted(names) == sorted(labels) and list(names) != labels:
-            raise InputValueError(
-                f"offset has the columns {listed(names)}, but the order of the classes is {listed(labels)}; put the "
-                "columns in this order."
-            )
+    if classes is not None:
+        in_order_of_classes("offset", class_columns(array), classes)
     a = as_floats("offset", array, dtype=dtype)
     if shape[1] == 2 and a.ndim in (1, 2):
         a = offset_columns(a)

@@ -1,15 +1,16 @@
-"""Arrays beside a table, such as its labels and weights, for the rows that the encoding of the table keeps."""
+"""Arrays and tables beside X, such as its labels, weights and offset: their kept rows, and the names of columns."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nbsoftmax.errors import InputValueError
+from nbsoftmax.errors import InputValueError, listed
 from nbsoftmax.validation.conversion import as_array
-from nbsoftmax.validation.frames import is_tabular, rows_where
+from nbsoftmax.validation.frames import is_tabular, library_of, rows_where
 from nbsoftmax.validation.labels import target_array
 
 
@@ -24,3 +25,29 @@ def _kept_of(name: str, array: Any, kept: NDArray[np.bool_]) -> Any:
     if n != kept.size:
         raise InputValueError(f"{name} has {n} entries, but X has {kept.size} rows; give one for each row.")
     return rows_where(kept, given)
+
+
+def class_columns(a: Any) -> tuple[str, ...] | None:
+    """The names of the columns of a table with a column for each class; None for anything else."""
+    if type(a) is np.ndarray or not (library_of(a) == "pyarrow" or (hasattr(a, "columns") and hasattr(a, "to_numpy"))):
+        return None
+    names = a.schema.names if library_of(a) == "pyarrow" else a.columns
+    return tuple(map(str, names)) if len(names) > 1 else None
+
+
+def in_order_of_classes(name: str, columns: Sequence[str] | None, classes: NDArray[Any]) -> None:
+    """Refuse the columns of a table that are named after the classes, but are in another order."""
+    if columns is None:
+        return
+    labels = [str(label) for label in np.asarray(classes).tolist()]
+    if sorted(columns) == sorted(labels) and list(columns) != labels:
+        raise InputValueError(
+            f"{name} has the columns {listed(columns)}, but the order of the classes is {listed(labels)}; put the "
+            "columns in this order."
+        )
+
+
+def targets_in_order(y: Any, classes: NDArray[Any], *, name: str = "y") -> NDArray[Any]:
+    """`target_array` of labels, or of probabilities whose columns are in the order of the classes if they are named."""
+    in_order_of_classes(name, class_columns(y), classes)
+    return target_array(y, name=name)

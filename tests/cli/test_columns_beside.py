@@ -138,3 +138,27 @@ def test_a_negative_weight_is_refused_by_its_line(tmp_path, capsys, form, text):
         error = refused(capsys, *command)
         assert place in error
         assert "has -1.0 in column 'w', expected a weight of at least 0" in error
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_columns_of_an_offset_that_are_named_after_the_classes_have_their_order(tmp_path, capsys, form):
+    rng = np.random.default_rng(2)
+    data, model = tmp_path / f"d.{form}", tmp_path / "m.npz"
+    added = {label: rng.normal(size=60) for label in "123"}
+    FORMS[form](pl.DataFrame({"x": rng.normal(size=60), "y": [1, 2, 3] * 20, **added}), data)
+    right, wrong = ("--offset", "1,2,3"), ("--offset", "2,1", "--offset", "3")
+    target = "--target", "y"
+    uses = [
+        ("fit", data, *target, "--features", "x", "--l2", 0, "--out", model, "--quiet"),
+        ("fit", data, *target, "--features", "x", "--l2", 0, "--out", model, "--quiet", "--stream"),
+        ("cv", data, *target, "--features", "x", "--folds", 2),
+        *((name, model, data, *target) for name in ("evaluate", "summary")),
+        ("predict", model, data),
+    ]
+    assert run(*uses[0], *right) == 0
+    message = "offset has the columns '2', '1', '3', but the order of the classes is '1', '2', '3'; put the columns in "
+    for use in uses:
+        capsys.readouterr()
+        assert message in refused(capsys, *use, *wrong)
+    for use in uses[1:]:
+        assert run(*use, *right) == 0
