@@ -52,7 +52,7 @@ from nbsoftmax.validation.axes import Along, logits_along, target_rows, weight_r
 from nbsoftmax.validation.beside import class_columns, in_order_of_classes, kept_beside, targets_in_order
 from nbsoftmax.validation.binary import BinaryTargets, binary_targets, positive_weights
 from nbsoftmax.validation.conversion import EXACT_INTEGERS, as_array, is_on_device, refuse_tensor
-from nbsoftmax.validation.frames import by_label, frame
+from nbsoftmax.validation.frames import by_label, frame, is_series
 from nbsoftmax.validation.labels import (
     by_text,
     class_labels,
@@ -113,6 +113,7 @@ __all__ = [
     "is_dask",
     "is_delayed",
     "is_on_device",
+    "is_series",
     "is_sparse",
     "joined_labels",
     "kept_beside",

@@ -31,16 +31,27 @@ ADVICE = {
 SPARSER = 16
 
 
+def is_series(a: Any) -> bool:
+    """Whether `a` is a single column or row of a table of pandas, polars or Dask."""
+    return type(a) is not np.ndarray and hasattr(a, "to_frame") and hasattr(a, "dtype") and not hasattr(a, "columns")
+
+
 def frame(X: Any, *, sparse: bool = True, unique: bool = True) -> tuple[Any, tuple[str, ...] | None]:
     """Split a pandas, polars, Arrow or Dask table into (array, feature names); anything else is (X, None).
 
     The array is float32 if all columns are float32 or float16, and float64 otherwise; missing values are NaN. For a
     column that is not numeric, the error names the column. If `sparse`, a table with sparse columns may become a sparse
-    array, see `_sparse_of_pandas`. If `unique`, as for features, a name that occurs twice is refused.
+    array, see `_sparse_of_pandas`. If `unique`, as for features, a single column is refused, and so is a name that
+    occurs twice.
     """
     if type(X) is np.ndarray:  # the usual case first: the tests below take as long as a prediction of one row
         return X, None
     X = computed("X", X)
+    if unique and is_series(X):
+        raise InputTypeError(
+            f"X is a {type(X).__name__}, one column or one row of a table, expected a table with a column for each "
+            "feature; table[['name']] is a table of one column, and table[i : i + 1] one of one row."
+        )
     if _is(X, "pandas", "DataFrame"):
         array, names = _of_pandas(X, sparse=sparse)
     elif _is(X, "polars", "DataFrame"):

@@ -387,3 +387,14 @@ def test_features_must_be_those_of_the_training_in_the_same_order(given, message
     validation.same_features(None, ("a", "b"))
     with pytest.raises(nbs.InputValueError, match=message):
         validation.same_features(given, ("a", "b"))
+
+
+@pytest.mark.parametrize("make", [nbs.Trainer, nbs.SoftmaxRegression])
+def test_a_single_column_or_row_of_a_table_is_no_table(make):
+    given = pd.DataFrame({"a": [1.0, 2.0, 3.0, 4.0], "b": ["x", "y", "x", "y"]})
+    fitted = make().fit(given[["a"]], [0, 1, 1, 0])
+    model = fitted.model if make is nbs.Trainer else fitted
+    for X in (given["a"], given.iloc[0]):
+        with pytest.raises(nbs.InputTypeError, match=r"X is a Series, one column or one row of a table, expected"):
+            model.predict(X)
+    assert model.predict(given[["a"]][1:2]).shape == (1,)
