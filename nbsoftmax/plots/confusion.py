@@ -12,7 +12,7 @@ from nbsoftmax import validation
 from nbsoftmax.errors import InputValueError, listed, plain
 from nbsoftmax.models.scores import confusion
 from nbsoftmax.plots.estimator import classes_of, predictor, with_offset
-from nbsoftmax.plots.figure import axes_or_new
+from nbsoftmax.plots.figure import axes_or_new, sums_called
 from nbsoftmax.plots.matrix import number_text, share_text, write_names, write_numbers
 from nbsoftmax.plots.names import display_names
 from nbsoftmax.plots.notebook import NotebookDisplay
@@ -177,12 +177,13 @@ class ConfusionDisplay(NotebookDisplay):
         """
         names = display_names(self.classes)
         shown, label = self._normalized(normalize)
+        counts = shown is self.confusion
         degrees = _degrees(xticks_rotation)
-        texts = self._texts(shown, label == "samples", values_format) if include_values else {}
+        texts = self._texts(shown, counts, values_format) if include_values else {}
         size = min(12.0, 3.2 + 0.45 * len(names))
         self.ax_ = axes_or_new(ax, (size + 0.8, size))
         self.figure_ = self.ax_.figure
-        bottom_and_top = {"vmin": 0, "vmax": None if label == "samples" else 1}
+        bottom_and_top = {"vmin": 0, "vmax": None if counts else 1}
         self.image_ = self.ax_.imshow(shown, **({"cmap": cmap} | bottom_and_top | dict(im_kw or {})))
         self.ax_.set(xlabel="predicted", ylabel="true")
         self.ax_.set_title("Confusion matrix")
@@ -195,7 +196,7 @@ class ConfusionDisplay(NotebookDisplay):
     def _normalized(self, normalize: bool | str | None) -> tuple[NDArray[Any], str]:
         """The numbers to draw, and what they are."""
         if normalize is None or normalize is False:
-            return self.confusion, "samples"
+            return self.confusion, sums_called(self.confusion)
         by = validation.choice("normalize", "true" if normalize is True else normalize, tuple(SHARES))
         numbers, _ = validation.scaled(np.asarray(self.confusion, np.float64))  # subnormal numbers have few digits
         total = numbers.sum(axis={"true": 1, "pred": 0, "all": None}[by], keepdims=True)

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from nbsoftmax.errors import InputTypeError
 
 if TYPE_CHECKING:
@@ -152,3 +155,8 @@ def _legend_width(names: Sequence[str]) -> float:
     if len(names) <= MOST_INSIDE:
         return 0.0
     return _columns(len(names)) * (0.6 + 0.08 * max(map(len, names)))
+
+
+def sums_called(weights: NDArray[Any]) -> str:
+    """What an axis calls numbers of samples, or the sums of their weights if these are not whole."""
+    return "samples" if np.array_equal(weights, np.round(weights)) else "weight"

@@ -12,7 +12,7 @@ from nbsoftmax import validation
 from nbsoftmax.errors import InputValueError, listed
 from nbsoftmax.models import calibration
 from nbsoftmax.plots.estimator import classes_of, predictor, with_offset
-from nbsoftmax.plots.figure import add_legend, axes_or_new, foreground
+from nbsoftmax.plots.figure import add_legend, axes_or_new, foreground, sums_called
 from nbsoftmax.plots.names import display_names, literal
 from nbsoftmax.plots.notebook import NotebookDisplay
 from nbsoftmax.plots.palette import of_style, styles
@@ -226,8 +226,7 @@ class ReliabilityDisplay(NotebookDisplay):
             filled = np.where(weight > 0, weight, np.nan)  # an empty bin has no place on a logarithmic axis
             style: dict[str, Any] = {"color": line.get_color(), "linestyle": line.get_linestyle(), "linewidth": 1}
             below.stairs(filled, self.reliability.edges, baseline=None, **style)
-        whole = np.array_equal(weights, np.round(weights))
-        below.set(yscale="log", xlabel=self.ax_.get_xlabel(), ylabel="samples" if whole else "weight")
+        below.set(yscale="log", xlabel=self.ax_.get_xlabel(), ylabel=sums_called(weights))
         exponents = np.log10(weights[weights > 0])
         ends = np.floor(exponents.min() - 0.05), np.ceil(exponents.max() + 0.05)  # whole powers of 10
         below.set_ylim(*np.power(10.0, ends))

@@ -185,3 +185,9 @@ def test_bins_whose_weights_overflow_are_drawn():
     display = plots.ReliabilityDisplay(found, range(3)).plot()
     display.figure_.canvas.draw()
     assert all(np.isfinite(points.get_sizes()).all() for points in display.ax_.collections)
+
+
+def test_the_colour_bar_names_samples_or_their_weight():
+    for weight, name in ((None, "samples"), (WEIGHT, "weight"), (np.ones(80), "samples")):
+        display = plots.ConfusionDisplay.from_predictions(TRUE, PREDICTED, sample_weight=weight)
+        assert display.image_.colorbar.ax.get_ylabel() == name
