@@ -44,9 +44,21 @@ class Parser(argparse.ArgumentParser):
         super().__init__(prog, allow_abbrev=False, **options)
         self._negative_number_matcher = NEGATIVE
 
+    def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Parse arguments; the error about unknown ones belongs to their command."""
+        known, rest = self.parse_known_args(args, namespace)
+        if rest:
+            words = not any(word.startswith("-") for word in rest)
+            advice = "; several columns are one argument, with commas between them: a,b" if words else ""
+            self._refuse(f"{self.prog} {known.command}", f"unrecognized arguments: {' '.join(rest)}{advice}")
+        return known
+
     def error(self, message: str) -> NoReturn:
         """Print one line and exit with 2."""
-        self.exit(2, f"{self.prog}: {message}; see {self.prog} --help\n")
+        self._refuse(self.prog, message)
+
+    def _refuse(self, prog: str, message: str) -> NoReturn:
+        self.exit(2, f"{prog}: {message}; see {prog} --help\n")
 
 
 def build_parser() -> tuple[Parser, dict[str, Parser]]:

@@ -127,3 +127,11 @@ def test_help_says_what_cv_compares_and_the_default_seed(command, said, capsys):
     with pytest.raises(SystemExit):
         run(command, "--help")
     assert said in " ".join(capsys.readouterr().out.split())
+
+
+def test_unknown_arguments_are_those_of_the_command(flowers, tmp_path, capsys):
+    fit = "fit", flowers[0], "--target", "species", "--out", tmp_path / "m.npz"
+    said = misused(capsys, *fit, "--drop", "width", "length")
+    assert "unrecognized arguments: length; several columns are one argument, with commas" in said
+    assert said.endswith("see nbsoftmax fit --help\n")
+    assert "commas" not in misused(capsys, *fit, "--traget", "species")
