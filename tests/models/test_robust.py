@@ -85,6 +85,16 @@ def test_rows_without_weight_count_in_no_correction():
         assert np.abs(ours - expected).max() <= 1e-9 * np.abs(expected).max()
 
 
+def test_the_unit_of_weights_and_the_names_of_two_groups_change_nothing():
+    X, y = blobs()
+    weight, two = 1.0 + np.arange(len(y)) % 3, np.arange(len(y)) % 2
+    expected = nbs.Trainer(tol=1e-12).fit(X, y, sample_weight=weight).inference(cov="cluster", groups=two)
+    for unit, groups in ((1 / 4, two), (1 / 1024, two + 0.5), (1.0, np.array("2026-01-01", "M8[D]") + two)):
+        found = nbs.Trainer(tol=1e-12).fit(X, y, sample_weight=weight * unit)
+        # Powers of 2 change no bit of the fit; the places of groups are the same.
+        assert relative(found.inference(cov="cluster", groups=groups).covariance, expected.covariance) <= 1e-9
+
+
 def test_the_function_takes_groups_and_effects_have_the_covariance():
     X, y = blobs()
     groups, result = groups_of(y), nbs.Trainer().fit(X, y)
@@ -102,6 +112,9 @@ def test_the_function_takes_groups_and_effects_have_the_covariance():
         ({"cov": "HC1", "groups": np.arange(400)}, "groups are for cov=\"cluster\", but cov is 'HC1'"),
         ({"cov": "cluster", "groups": np.arange(399)}, "X has 400 rows, but groups has 399"),
         ({"cov": "cluster", "groups": np.zeros(400, int)}, "in one group; expected at least two"),
+        ({"cov": "cluster", "groups": np.zeros((400, 2))}, "groups has 2 dimensions"),
+        ({"cov": "cluster", "groups": np.where(np.arange(400) == 7, np.nan, 0.5)}, "missing value at row 7"),
+        ({"cov": "cluster", "groups": np.full(400, np.datetime64("NaT"))}, "missing value at row 0"),
         ({"cov": "HC2"}, "cov is 'HC2', expected one of"),
     ],
 )
