@@ -79,7 +79,7 @@ def run(arguments: argparse.Namespace) -> int:
         try:
             try:
                 read_in_blocks(arguments, model, write, labels=False, n_results=len(header))
-            except NoRowsError:  # no rows have no labels
+            except NoRowsError:  # a table without rows: only the header is written
                 output.begin()
                 n_ids = len(columns_named(arguments.id, ()))
                 output.write(_no_rows(header[n_ids:], n_ids, model))

@@ -175,7 +175,7 @@ class ArrowFiles:
         return type(error)(f"{path}{place}: {''.join(parts)}")
 
     def located_again(self, error: InputError, first_row: int) -> InputError:
-        """As `located`, for rows that are not dropped. It reads the files again, as no pass may have read them."""
+        """As `located`, if `first_row` counts only kept rows. The files are read again: a cache has no lines."""
         numbers = [part for part in error.parts if isinstance(part, int)]
         if len(numbers) != 1:
             return error

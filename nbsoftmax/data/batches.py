@@ -25,7 +25,7 @@ from nbsoftmax.encoding import (
 )
 from nbsoftmax.errors import InputTypeError, InputValueError, plain, rows_called
 from nbsoftmax.validation.arrays import check_shape
-from nbsoftmax.validation.frames import library_of
+from nbsoftmax.validation.frames import is_data_frame, library_of
 
 NAMES = ("feature_names", "feature_types")  # that a DataIter of XGBoost may pass, too
 AGAIN = "give a function that makes it, which is called for every pass: from_batches(lambda: ...)"
@@ -123,11 +123,6 @@ def _is_stream(given: Any) -> bool:
     )
 
 
-def _is_frame(given: Any) -> bool:
-    """Whether it is a data frame of pandas, polars or a library with the same interface."""
-    return library_of(given) != "pyarrow" and hasattr(given, "to_numpy") and hasattr(given, "columns")
-
-
 def _refuse_iterator(given: Any) -> None:
     """Refuse what can be read only once."""
     if hasattr(given, "__next__") or hasattr(given, "read_next_batch"):
@@ -147,7 +142,7 @@ def _items(opened: Any) -> Iterator[Any]:
     """The batches, in the form in which they come."""
     if _is_data_iter(opened):
         yield from _of_data_iter(opened)
-    elif _is_frame(opened):
+    elif is_data_frame(opened):
         yield opened
     elif hasattr(opened, "collect_batches"):
         yield from opened.collect_batches()
@@ -213,7 +208,7 @@ def _tables(opener: _Opener, roles: Roles) -> Iterator[Any]:
             if not isinstance(item, Batch) and not 1 <= len(item) <= 4:
                 raise InputTypeError(f"a batch is a tuple of {len(item)}, expected (X, y, sample_weight, offset).")
             yield item
-        elif _is_frame(item):
+        elif is_data_frame(item):
             yield item
         elif hasattr(item, "schema") and (hasattr(item, "num_rows") or hasattr(item, "to_batches")):
             yield from item.to_batches() if hasattr(item, "to_batches") else [item]
@@ -260,20 +255,22 @@ def _made(opener: _Opener, roles: Roles, encoding: AnyEncoding | None) -> Iterat
 
 def _of_tuple(item: Any) -> Batch:
     """The arrays of a tuple (X, y, sample_weight, offset), of which the last ones may be missing."""
-    X, names = validation.frame(item[0], sparse=False)
+    X, y, weight, offset = _padded(item)
+    columns = _class_columns(y, offset)
+    X, names = validation.frame(X, sparse=False)
     if not validation.is_sparse(X):
         X = validation.as_array("X", X)
     check_shape("X", X.shape, None)
     if validation.is_sparse(X):
         X = X.tocsr()
-    y, weight, offset = _beside(item)
     own, fixed = (item.names, item.fixed) if isinstance(item, Batch) else (None, False)
-    return Batch(X, y, weight, offset, own or names, fixed, _class_columns(item))
+    return Batch(X, *_beside(y, weight, offset), own or names, fixed, columns)
 
 
 def _encoded(item: Any, rows: TableRows, encoding: AnyEncoding) -> Batch:
     """The arrays of a tuple whose X is a table, without the rows that an encoding drops."""
-    X, y, weight, offset = (*item[:4], None, None, None)[:4]
+    X, y, weight, offset = _padded(item)
+    columns = _class_columns(y, offset)
     if library_of(X) is None:
         raise InputTypeError(f"table is an encoding of tables, but X of a batch is a {type(X).__name__}; give a table.")
     first, found = rows.n_rows, rows.encoded(X)
@@ -282,19 +279,22 @@ def _encoded(item: Any, rows: TableRows, encoding: AnyEncoding) -> Batch:
         y, weight, offset = validation.kept_beside(found.kept, y=y, sample_weight=weight, offset=offset)
         called = first + np.flatnonzero(found.kept)
     with rows_called(called):
-        y, weight, offset = _beside((X, y, weight, offset))
-    return Batch(found.X, y, weight, offset, encoding.names, columns=_class_columns(item))
+        beside = _beside(y, weight, offset)
+    return Batch(found.X, *beside, encoding.names, columns=columns)
 
 
-def _class_columns(item: Any) -> ClassColumns:
-    """The names of the columns of y and the offset of a tuple, if they are tables."""
-    y, _, offset = (*item[1:4], None, None, None)[:3]
-    return ClassColumns(*map(validation.class_columns, (y, offset)))
+def _padded(item: Any) -> tuple[Any, ...]:
+    """X, y, sample_weight and offset of a tuple; None for those that it lacks."""
+    return (*item[:4], None, None, None)[:4]
 
 
-def _beside(item: Any) -> tuple[Any, ...]:
-    """The targets, weights and offset of a tuple."""
-    y, weight, offset = (*item[1:4], None, None, None)[:3]
+def _class_columns(y: Any, offset: Any) -> ClassColumns:
+    """The names of the columns of y and the offset, if they are tables."""
+    return ClassColumns(validation.class_columns(y), validation.class_columns(offset))
+
+
+def _beside(y: Any, weight: Any, offset: Any) -> tuple[Any, Any, Any]:
+    """The targets, weights and offset of a tuple as arrays."""
     for name, given in (("y", y), ("sample_weight", weight), ("offset", offset)):
         if np.isscalar(given) or (isinstance(given, np.ndarray) and given.ndim == 0):
             raise InputValueError(f"{name} of a batch is {plain(given)}, expected one for each row.")

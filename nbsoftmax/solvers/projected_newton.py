@@ -173,10 +173,11 @@ class ProjectedSteps:
     def _minimise_face(
         self, model: _Model, low: NDArray[np.bool_], high: NDArray[np.bool_], inverse: FacePreconditioner
     ) -> bool:
-        """Move towards the minimum on the face where coefficients are held, `low` or `high`; whether that gained.
+        """Move towards the minimum on the face where coefficients are held, `low` or `high`.
 
         If bounds end a step with little of the decrease on the face, their coefficients are held, too, also where the
-        gradient points away from the bound: the next step on the same face would end there again.
+        gradient points away from the bound: the next step on the same face would end there again. Returns whether the
+        model decreased.
         """
         free, gained = ~(low | high) & (self._low < self._high), False
         rest = inverse.step(np.where(low, self._low - model.at, np.where(high, self._high - model.at, 0.0)))

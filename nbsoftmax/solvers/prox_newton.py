@@ -142,7 +142,7 @@ class _ProximalSteps:
         self._n_estimates = int(saved.get("n_estimates", 0))  # iterations with an estimate within tol, in succession
         self._n_unproven = int(saved.get("n_unproven", 0))
         penalty = self._penalty
-        # Without unpenalised features the dual proves the gap. With them its value may stay too low by rounding errors.
+        # Without unpenalised features the dual proves the gap. With them, rounding may keep its bound too weak.
         n_features = driver.start.shape[1] - 1
         proves = isinstance(penalty, FeaturePenalty) and not penalty.unpenalised(n_features).any()
         self._most_estimates = np.inf if proves else MOST_ESTIMATES if penalty.has_dual else 0

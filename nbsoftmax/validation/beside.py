@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from nbsoftmax.errors import InputValueError, listed
 from nbsoftmax.validation.conversion import as_array
-from nbsoftmax.validation.frames import is_tabular, library_of, rows_where
+from nbsoftmax.validation.frames import is_data_frame, is_tabular, library_of, rows_where
 from nbsoftmax.validation.labels import target_array
 
 
@@ -29,9 +29,9 @@ def _kept_of(name: str, array: Any, kept: NDArray[np.bool_]) -> Any:
 
 def class_columns(a: Any) -> tuple[str, ...] | None:
     """The names of the columns of a table with a column for each class; None for anything else."""
-    if type(a) is np.ndarray or not (library_of(a) == "pyarrow" or (hasattr(a, "columns") and hasattr(a, "to_numpy"))):
+    if type(a) is np.ndarray:
         return None
-    names = a.schema.names if library_of(a) == "pyarrow" else a.columns
+    names = a.schema.names if library_of(a) == "pyarrow" else a.columns if is_data_frame(a) else ()
     return tuple(map(str, names)) if len(names) > 1 else None
 
 

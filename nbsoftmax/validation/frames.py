@@ -58,7 +58,7 @@ def frame(X: Any, *, sparse: bool = True, unique: bool = True) -> tuple[Any, tup
         array, names = _of_polars(X)
     elif _is(X, "pyarrow", "Table", "RecordBatch"):
         array, names = _of_arrow(X)
-    elif hasattr(X, "to_numpy") and hasattr(X, "columns"):
+    elif is_data_frame(X):
         array, names = X.to_numpy(), tuple(map(str, X.columns))
         if array.dtype.kind not in "fiub":
             raise InputTypeError(
@@ -76,6 +76,11 @@ def library_of(X: Any) -> str | None:
     """The library of a table: "pandas", "polars" or "pyarrow"; None for anything else."""
     tables = (("pandas", ("DataFrame",)), ("polars", ("DataFrame",)), ("pyarrow", ("Table", "RecordBatch")))
     return next((library for library, types in tables if _is(X, library, *types)), None)
+
+
+def is_data_frame(a: Any) -> bool:
+    """Whether `a` is a data frame of pandas, polars or a library with the same interface."""
+    return library_of(a) != "pyarrow" and hasattr(a, "to_numpy") and hasattr(a, "columns")
 
 
 def has_other_columns(X: Any) -> bool:

@@ -1,4 +1,4 @@
-"""Collections of Dask, recognised without importing Dask; a table of Dask in memory, with its names."""
+"""Recognise collections of Dask without importing it; compute a DataFrame of Dask with the names of its columns."""
 
 from __future__ import annotations
 

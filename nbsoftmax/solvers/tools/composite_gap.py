@@ -67,7 +67,7 @@ def _gap_at_free_minimum(
     """
     for n in range(MOST_FREE_STEPS):
         loss, grad = loss_alone(objective, at, *sums.value_and_grad(at))
-        # The new gradient holds some coefficients at their bounds no longer.
+        # Coefficients that the new gradient does not hold at their bounds are free, too.
         free = free | objective.penalty.movable(at[:, :-1], grad[:, :-1])
         before, gap = gap, value - dual_value(objective, at, loss, grad, free)
         if abs(gap - before) <= SETTLED * gap or n == MOST_FREE_STEPS - 1:
