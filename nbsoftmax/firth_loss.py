@@ -57,7 +57,8 @@ class FirthLoss(PenalizedLoss):
     def __init__(self, problem: AnyProblem, options: ObjectiveOptions) -> None:
         super().__init__(problem, _checked(problem, options))
         assert isinstance(problem, Problem)
-        self.convex, self.separable_below, self.can_separate = False, 0.0, False
+        self.convex, self.can_separate = False, False
+        self.no_errors_below = self.separable_below = 0.0
         self._n_columns = problem.n_features + self.fit_intercept
         self._X, self._offset, self._weight = problem.X, problem.offset, curvature_weights(problem.target_in_float64())
         counts = self._weight > 0

@@ -54,7 +54,9 @@ class PenalizedLoss:
         S.
     separable_below : float
         If J is below this, the classes are separated without error, and no minimum exists: it would be 0 at infinity.
-        0 if J cannot show that: with a penalty, label smoothing or probabilities as targets.
+        0 if J cannot show that: with a penalty, an offset, label smoothing or probabilities as targets.
+    no_errors_below : float
+        If J is below this, the most probable class of each sample is its own; 0 with label smoothing or probabilities.
     can_separate : bool
         Whether the loss alone has no minimum for separable classes: not with label smoothing or probabilities.
         (Of partial labels only `separable_below` can tell.)
@@ -79,7 +81,8 @@ class PenalizedLoss:
         self.weight_sum, self.class_mass = problem.weight_sum, problem.class_mass()
         below = problem.separable_below()
         self.convex = not (isinstance(problem, Problem) and problem.has_partial_labels)
-        self.separable_below = below if self.penalty.is_conic else 0.0
+        self.no_errors_below = below
+        self.separable_below = below if self.penalty.is_conic and not problem.has_offset else 0.0
         self.can_separate = below > 0 and self.convex
         # "auto" takes the CPU for what only the CPU supports.
         device = "cpu" if options.device == "auto" and not self.convex else options.device

@@ -13,6 +13,7 @@ import numpy as np
 from nbsoftmax.penalized_loss import PenalizedLoss
 from nbsoftmax.solvers.base import Point, Solution, SolverState
 from nbsoftmax.solvers.stop_reason import Stop, StopReason
+from nbsoftmax.solvers.tools import separation
 from nbsoftmax.solvers.tools.convergence import ConvergenceMonitor
 from nbsoftmax.training.checkpoint import Checkpoint
 from nbsoftmax.training.context import Iteration
@@ -113,7 +114,7 @@ class FitMonitor:
                 return stop
         if self._interrupted:
             return StopReason.INTERRUPTED.stop()
-        if now.objective < self.objective.separable_below:
+        if now.objective < self.objective.no_errors_below and separation.separates(self.objective, params):
             return StopReason.SEPARABLE.stop(classes="all")
         of_run = now.seconds - self._earlier_seconds
         if of_run >= self.max_seconds:

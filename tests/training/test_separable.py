@@ -141,3 +141,31 @@ def test_one_class_with_weight_is_not_separable_from_those_without():
     options = {"l2": 0.1, "penalty_weight": [1, 0]}
     result = nbs.Trainer(**options).fit(X, y, sample_weight=(y == 1).astype(float))
     assert result.stop_reason is not StopReason.SEPARABLE
+
+
+@pytest.mark.parametrize("penalty", [{}, {"l2": 0.1, "penalty_weight": [0, 1, 1]}], ids=["none", "of two features"])
+@pytest.mark.parametrize("solver", ["newton-cg", "newton", "lbfgs"])
+def test_an_offset_that_predicts_the_classes_does_not_make_them_separable(solver, penalty):
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(300, 3)), rng.integers(0, 3, 300)
+    offset = 9.0 * np.eye(3)[y]
+    result = nbs.Trainer(solver=solver, tol=1e-9, **penalty).fit(X, y, offset=offset)
+    assert result.stop_reason is StopReason.CONVERGED
+    params = np.column_stack([result.model.coef, result.model.intercept])
+    gradient = nbs.Objective(X, y, offset=offset, **penalty).value_and_grad(params)[1]
+    assert np.abs(gradient).max() < 1e-7  # 1e-5 at zero
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"l2": 0.1, "penalty_weight": [0, 1, 1]}, {"l1": 0.01, "penalty_weight": [0, 1, 1]}]
+)
+@pytest.mark.parametrize("scale", [0.0, 3.0], ids=["no offset", "offset"])
+@pytest.mark.parametrize("blocks", [False, True], ids=["in memory", "in blocks"])
+def test_the_fit_ends_when_the_coefficients_that_nothing_holds_separate_all_classes(blocks, scale, options):
+    rng = np.random.default_rng(0)
+    X, offset = rng.normal(size=(300, 3)), scale * rng.normal(size=(300, 3))
+    y = np.digitize(X[:, 0], [-0.4, 0.4])
+    data = nbs.data.from_batches(lambda: iter([(X, y, None, offset)])) if blocks else X
+    with pytest.warns(nbs.ConvergenceWarning, match="separable classes: all"):
+        result = nbs.Trainer(**options).fit(data, **({} if blocks else {"y": y, "offset": offset}))
+    assert result.n_iter < 40

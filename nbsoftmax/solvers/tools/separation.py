@@ -9,17 +9,18 @@ minimum, the steps tend to 0.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nbsoftmax.backends.base import CountsMargins
 from nbsoftmax.backends.separation import ALL_GROW, GROWS, SHRINKS
-from nbsoftmax.penalties import BoundedPenalty, FeaturePenalty
+from nbsoftmax.penalties import AnyPenalty, BoundedPenalty, FeaturePenalty
 from nbsoftmax.solvers.tools.free_features import free_step
 from nbsoftmax.validation import Float64s
 
+FAR = 2.0**20  # times the parameters: the margins then exceed those of the offset
 LEAST_PRODUCTS = 20  # for a step that the solver has not found; at most as many as its iterations, if these are more
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ def unbounded_step(objective: PenalizedLoss, solution: Solution) -> Float64s | N
     coefficients have no minimum, whatever the penalty of the others is.
     """
     penalty, n_features = objective.penalty, objective.n_features
-    if not isinstance(penalty, FeaturePenalty | BoundedPenalty) or not penalty.unpenalised(n_features).any():
+    if not _has_unheld(penalty, n_features):
         return None
     step, point = solution.newton_step, solution.params
     if step is None or isinstance(penalty, BoundedPenalty):
@@ -42,11 +43,37 @@ def unbounded_step(objective: PenalizedLoss, solution: Solution) -> Float64s | N
         grad = smooth.value_and_grad(point)[1]
         free = penalty.movable(point[:, :-1], grad[:, :-1])
         step = free_step(smooth, point, grad, free, max(LEAST_PRODUCTS, solution.n_iter))[1]
-    held = np.broadcast_to(~penalty.unpenalised(n_features), point[:, :-1].shape)
+    return _unheld(penalty, step)
+
+
+def separates(objective: PenalizedLoss, params: Float64s) -> bool:
+    """Whether J, which is below `no_errors_below` at `params`, has no minimum, because multiples of `params` lower it.
+
+    Where an offset contributes to this J, or a penalty or bounds hold some coefficients, the margins tell: those of the
+    other coefficients alone must be positive for all classes.
+    """
+    if objective.separable_below > 0:
+        return True
+    penalty = objective.penalty
+    if not objective.can_separate or not _has_unheld(penalty, objective.n_features):
+        return False
+    found = separated(objective, np.zeros_like(params), FAR * _unheld(penalty, params))
+    return found.size == np.count_nonzero(objective.class_mass)
+
+
+def _has_unheld(penalty: AnyPenalty, n_features: int) -> TypeGuard[FeaturePenalty | BoundedPenalty]:
+    """Whether there are coefficients besides the intercepts that nothing holds."""
+    return isinstance(penalty, FeaturePenalty | BoundedPenalty) and bool(penalty.unpenalised(n_features).any())
+
+
+def _unheld(penalty: FeaturePenalty | BoundedPenalty, direction: Float64s) -> Float64s:
+    """The direction with 0 for the coefficients that a penalty or a bound holds."""
+    coef = direction[:, :-1]
+    held = np.broadcast_to(~penalty.unpenalised(coef.shape[1]), coef.shape)
     if isinstance(penalty, BoundedPenalty):
-        low, high = penalty.limits(held.shape)
-        held = held | (~penalty.shiftable(n_features) & np.where(step[:, :-1] > 0, high < np.inf, low > -np.inf))
-    return np.column_stack([np.where(held, 0.0, step[:, :-1]), step[:, -1]])
+        low, high = penalty.limits(coef.shape)
+        held = held | (~penalty.shiftable(coef.shape[1]) & np.where(coef > 0, high < np.inf, low > -np.inf))
+    return np.column_stack([np.where(held, 0.0, coef), direction[:, -1]])
 
 
 def separated(objective: PenalizedLoss, params: Float64s, step: Float64s) -> NDArray[Any]:
