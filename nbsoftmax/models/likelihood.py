@@ -26,7 +26,9 @@ from nbsoftmax.penalized_loss import PenalizedLoss
 from nbsoftmax.validation import Float64s
 
 MAX_STEPS = 12  # Newton's method converges quadratically; if it needs more steps, there is no maximum
-NULL_TOL = 1e-6  # last step to the intercepts of the model without features: the likelihood then has an error of 1e-12
+# Norm of the gradient, for each unit of weight, at the intercepts of the model without features: the error of the
+# likelihood is about its square.
+NULL_TOL = 1e-8
 MAX_DISTANCE = 1.0  # in standard errors, from the model to the maximum of the likelihood
 MAX_GAP = 1e-5  # or relative to the likelihood: a `tol` of 1e-6 is more than a standard error for a million samples
 # Relative error of standard errors, times 1 - R^2 of a column; of nearly equal columns at most 3.5 eps were measured.
@@ -173,20 +175,36 @@ def _separable_error(step: Float64s, reach: Float64s, model: SoftmaxModel, names
 def null_log_likelihood(objective: PenalizedLoss, counts: Float64s, *, has_offset: bool) -> float:
     """The log-likelihood of the model without features, whose classes have the weights `counts`.
 
-    With an offset its intercepts are found by Newton steps, from the logits that give each class its share.
+    With an offset SciPy finds its intercepts by a trust-region method: far from their maximum, where the offset decides
+    the probabilities, a step of Newton's method alone would be much too long.
     """
     params = np.zeros(objective.shape)
     if not objective.fit_intercept:
         return -objective.backend.loss(params)
-    params[:, -1] = np.log(counts / counts.sum())
+    params[:, -1] = np.log(counts / counts[0])
     if has_offset:
-        directions = np.zeros((len(params), *params.shape))
-        directions[:, :, -1] = np.eye(len(params))
-        for _ in range(MAX_STEPS):
-            slope = objective.backend.loss_and_grad(params)[1][:, -1]
-            curvature = np.stack([objective.backend.hess_vec(params, v)[:, -1] for v in directions])
-            step = np.linalg.lstsq(curvature, -slope, rcond=None)[0]  # singular along a shift of all classes
-            params[:, -1] += step
-            if np.abs(step).max() <= NULL_TOL:
-                break
+        params[1:, -1] = _null_intercepts(objective, params[1:, -1])
     return -objective.backend.loss(params)
+
+
+def _null_intercepts(objective: PenalizedLoss, start: Float64s) -> Float64s:
+    """The intercepts of all classes but the first, whose intercept is 0, of the model without features."""
+    from scipy.optimize import minimize  # for an offset only
+
+    backend = objective.backend
+    directions = np.zeros((start.size, *objective.shape))
+    directions[:, 1:, -1] = np.eye(start.size)
+
+    def params_at(intercepts: Float64s) -> Float64s:
+        return np.tensordot(intercepts, directions, axes=1)
+
+    def loss_and_slope(intercepts: Float64s) -> tuple[float, Float64s]:
+        loss, grad = backend.loss_and_grad(params_at(intercepts))
+        return loss / backend.weight_sum, grad[1:, -1] / backend.weight_sum
+
+    def curvature(intercepts: Float64s) -> Float64s:
+        params = params_at(intercepts)
+        return np.stack([backend.hess_vec(params, v)[1:, -1] for v in directions]) / backend.weight_sum
+
+    found = minimize(loss_and_slope, start, jac=True, hess=curvature, method="trust-exact", options={"gtol": NULL_TOL})
+    return np.asarray(found.x)

@@ -5,7 +5,9 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.optimize import minimize
 from scipy.sparse import csr_array
+from scipy.special import logsumexp
 
 import nbsoftmax as nbs
 from nbsoftmax.errors import InputValueError
@@ -146,6 +148,22 @@ def test_inference_with_an_offset_is_that_of_statsmodels_for_two_classes(cov):
     assert ours.log_likelihood_null == pytest.approx(theirs.llnull, rel=1e-7)
     again = nbs.inference(nbs.Trainer(tol=1e-12).fit(X, y, offset=one).model, X, y, offset=one, cov=cov)
     np.testing.assert_allclose(again.standard_errors, ours.standard_errors, rtol=1e-9)
+
+
+@pytest.mark.parametrize("scale", [1.0, 10.0, 100.0])
+def test_the_model_without_features_is_at_its_maximum_beside_a_large_offset(scale):
+    y, weight = np.arange(M) % K, WEIGHT * 2.0**-40
+    offset = scale * np.random.default_rng(3).normal([0.0, 2.0, -2.0], size=(M, K))
+
+    def loss(intercepts):
+        logits = offset + np.append(0.0, intercepts)
+        return (weight * (logsumexp(logits, axis=1) - logits[np.arange(M), y])).sum() / weight.sum()
+
+    found = nbs.Trainer(tol=1e-10).fit(X, y, sample_weight=weight, offset=offset).inference()
+    best = minimize(
+        loss, np.zeros(K - 1), method="Nelder-Mead", options={"xatol": 1e-9, "fatol": 1e-13, "maxiter": 2000}
+    )
+    assert found.log_likelihood_null == pytest.approx(-best.fun * weight.sum(), rel=1e-7)
 
 
 def test_intervals_and_effects_at_other_rows_take_an_offset():
