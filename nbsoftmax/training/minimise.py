@@ -66,6 +66,8 @@ def _solve(
 
 def _without_separation(objective: PenalizedLoss, solution: Solution, classes: NDArray[Any]) -> Solution:
     """The solution; if the classes are separable, so that there is no minimum, with that as its reason."""
+    if solution.stop_reason is StopReason.SEPARABLE:  # multiples of the parameters bring the objective to 0
+        return replace(solution, gap=solution.objective, gap_kind="duality")
     if not solution.converged or not objective.can_separate:
         return solution
     step = separation.unbounded_step(objective, solution)

@@ -17,6 +17,7 @@ def test_separable_classes_without_a_penalty_are_named(solver):
     assert not result.converged
     assert result.stop_reason is StopReason.SEPARABLE
     assert "all" in result.reason
+    assert (result.gap, result.gap_kind) == (result.objective, "duality")  # the infimum is 0
     assert result.model.score(X, np.where(X[:, 0] > 0, "right", "left")) == 1.0
 
 
