@@ -13,7 +13,9 @@ not convex: it may have several local minima. With A = I^-1, of blocks A_kl, and
 
 because I is the sum of s_i V_i (x) x_i x_i^T, V_i = diag(a) - a a^T, and the derivative of log det I is trace(A dI).
 I and A are those of standardized features, which change log det I by a constant and H not at all: columns that are far
-from 0 would leave few digits of a determinant.
+from 0 would leave few digits of a determinant. In place of the last class, the code takes the class with the largest
+sum of probabilities as the reference: relative to a class whose probability is nearly 0 in all rows, as an offset may
+make it, rows of I differ by less than their rounding errors.
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from nbsoftmax.backends.row_blocks import blocks
 from nbsoftmax.backends.targets import curvature_weights
@@ -43,6 +46,7 @@ class Information(NamedTuple):
 
     log_det: float
     inverse: Float64s  # (n_params, n_params)
+    order: NDArray[np.intp]  # of the classes: the reference is the last
 
 
 class FirthLoss(PenalizedLoss):
@@ -101,7 +105,7 @@ class FirthLoss(PenalizedLoss):
             return np.inf, np.full(self.shape, np.inf)
         loss, grad = self.backend.loss_and_grad(params)
         grad /= self.backend.weight_sum
-        grad[:, : self._n_columns] -= self._half_log_det_gradient(params, found.inverse) / self.weight_sum
+        grad[:, : self._n_columns] -= self._half_log_det_gradient(params, found) / self.weight_sum
         return self._value(loss, found), grad
 
     def _value(self, loss: float, found: Information) -> float:
@@ -111,7 +115,8 @@ class FirthLoss(PenalizedLoss):
         """The information matrix; None if it is singular to rounding errors, or not finite."""
         n, p = self.n_classes - 1, self._n_columns
         blocks = np.zeros((n, p, n, p))
-        for _, x, a, s in self._rows(params):
+        order = self._reference_last(params)
+        for _, x, a, s in self._rows(params, order):
             for k in range(n):
                 rest = s[:, 0] * a[:, k]
                 own = rest * np.delete(a, k, axis=1).sum(axis=1)  # s a_k (1 - a_k), where 1 - a_k would lose digits
@@ -132,33 +137,45 @@ class FirthLoss(PenalizedLoss):
             return None
         inverse, _ = lapack().dpotri(root, lower=1)
         inverse = np.tril(inverse) + np.tril(inverse, -1).T
-        return Information(2 * float(np.log(pivots / scale).sum()), inverse * scale * scale[:, None])
+        return Information(2 * float(np.log(pivots / scale).sum()), inverse * scale * scale[:, None], order)
 
-    def _half_log_det_gradient(self, params: Float64s, inverse: Float64s) -> Float64s:
+    def _reference_last(self, params: Float64s) -> NDArray[np.intp]:
+        """The classes, with the one that has the largest sum of probabilities at the end."""
+        each = np.arange(self.n_classes)
+        reference = int(sum((s.T @ a)[0] for _, _, a, s in self._rows(params, each)).argmax())
+        return np.append(np.delete(each, reference), reference)
+
+    def _half_log_det_gradient(self, params: Float64s, found: Information) -> Float64s:
         """The gradient of log det I / 2, (n_classes, n_columns)."""
         n, p = self.n_classes - 1, self._n_columns
-        blocks = inverse.reshape(n, p, n, p)
+        blocks = found.inverse.reshape(n, p, n, p)
         total = np.zeros((self.n_classes, p))
-        for columns, x, a, s in self._rows(params):
+        for columns, x, a, s in self._rows(params, found.order):
             form = np.empty((len(x), n, n))  # H of each sample
             for k in range(n):
                 products = (x @ blocks[k].reshape(p, n * p)).reshape(len(x), n, p)
                 form[:, k] = np.einsum("mlp,mp->ml", products, x)
             g = np.zeros_like(a)
             g[:, :n] = np.einsum("mkk->mk", form) - 2 * np.einsum("mkl,ml->mk", form, a[:, :n])
-            change = a * (g - np.einsum("mk,mk->m", a, g)[:, None])
-            total += (s * change).T @ columns
+            # g_k - sum_l a_l g_l as the sum of a_l (g_k - g_l), which does not cancel where a_k is nearly 1.
+            change = a * np.einsum("ml,mkl->mk", a, g[:, :, None] - g[:, None, :])
+            total[found.order] += (s * change).T @ columns
         return total / 2
 
-    def _rows(self, params: Float64s) -> Iterator[tuple[Float64s, Float64s, Float64s, Float64s]]:
-        """Blocks of rows: raw and standardized columns (m, n_columns), probabilities (m, n_classes), weights (m, 1)."""
+    def _rows(
+        self, params: Float64s, order: NDArray[np.intp]
+    ) -> Iterator[tuple[Float64s, Float64s, Float64s, Float64s]]:
+        """Blocks of rows: raw and standardized columns (m, n_columns), probabilities (m, n_classes), weights (m, 1).
+
+        The probabilities are in this order of the classes.
+        """
         offset, weight = self._offset, self._weight
         for part, columns in self._columns():
             logits = columns @ params[:, : self._n_columns].T
             if offset.size:
                 logits += offset[part]
             s = weight[part, None] if weight.size else np.ones((len(columns), 1))
-            yield columns, (columns - self._centre) / self._scale, np.asarray(softmax(logits), np.float64), s
+            yield columns, (columns - self._centre) / self._scale, np.asarray(softmax(logits), np.float64)[:, order], s
 
     def _columns(self) -> Iterator[tuple[slice, Float64s]]:
         """Blocks of rows: which ones, and their columns (m, n_columns)."""

@@ -162,6 +162,29 @@ def test_the_fit_ends_in_a_minimum_of_the_definition(n_classes, seed):
     assert flat(ours.ravel()) <= min(nearby) + 1e-9 * abs(min(nearby))
 
 
+@pytest.mark.parametrize("shift", [[-10.0, 15.0, -30.0], [0.0, 0.0, -60.0], [30.0, 20.0, 0.0], [0.0, 40.0, 60.0]])
+def test_an_offset_that_is_the_same_in_all_rows_is_only_taken_from_the_intercepts(shift):
+    X, y, weight, _ = separable(3)
+    expected = relative_to_the_last(firth(X, y, sample_weight=weight))
+    result = firth(X, y, sample_weight=weight, offset=np.tile(shift, (len(y), 1)))
+    expected[:, -1] -= np.array(shift)[:-1] - shift[-1]
+    assert result.converged
+    assert relative_to_the_last(result) == pytest.approx(expected, rel=1e-5, abs=1e-5)
+
+
+def test_the_gradient_is_right_where_all_classes_but_one_are_improbable():
+    X, y, weight, _ = separable(3)
+    loss = FirthLoss(
+        Problem.from_labels(X, y, sample_weight=weight, offset=np.tile([-10.0, 15.0, -30.0], (len(y), 1))),
+        ObjectiveOptions(),
+    )
+    at_zero = np.zeros(loss.shape)
+    grad = loss.value_and_grad(at_zero)[1]
+    h = 1e-4 / np.linalg.norm(grad)
+    slope = (loss.value(at_zero + h * grad) - loss.value(at_zero - h * grad)) / (2 * h)
+    assert slope == pytest.approx((grad**2).sum(), rel=1e-6)
+
+
 def test_sparse_rows_repeated_rows_and_float32_give_the_same_fit():
     X, y, weight, offset = separable(3)
     X = X.astype(np.float32)
