@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nbsoftmax import validation
-from nbsoftmax.errors import InputTypeError, InputValueError, plain
+from nbsoftmax.errors import InputTypeError, InputValueError, a_type, plain
 from nbsoftmax.files import file_name
 from nbsoftmax.plots.figure import add_legend, axes_or_new
 from nbsoftmax.plots.names import display_names
@@ -145,14 +145,12 @@ def _by_name(result: Any) -> dict[Any, FitResult]:
     if isinstance(result, FitResult):
         return {result.solver: result}
     if not isinstance(result, Mapping):
-        raise InputTypeError(
-            f"result is a {type(result).__name__}, expected a FitResult or a dict of name to FitResult."
-        )
+        raise InputTypeError(f"result is {a_type(result)}, expected a FitResult or a dict of name to FitResult.")
     if not result:
         raise InputValueError("result is an empty dict; give at least one fit.")
     for name, one in result.items():
         if not isinstance(one, FitResult):
-            raise InputTypeError(f"result[{plain(name)}] is a {type(one).__name__}, expected a FitResult.")
+            raise InputTypeError(f"result[{plain(name)}] is {a_type(one)}, expected a FitResult.")
     return dict(result)
 
 

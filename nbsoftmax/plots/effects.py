@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from nbsoftmax import validation
-from nbsoftmax.errors import InputTypeError
+from nbsoftmax.errors import InputTypeError, a_type
 from nbsoftmax.models.effects_result import MarginalEffects
 from nbsoftmax.plots.figure import figure_or_new, foreground, panels
 from nbsoftmax.plots.names import display_names
@@ -47,8 +47,7 @@ class MarginalEffectsDisplay(NotebookDisplay):
     def __init__(self, effects: MarginalEffects) -> None:
         if not isinstance(effects, MarginalEffects):
             raise InputTypeError(
-                f"effects is a {type(effects).__name__}, expected the MarginalEffects that result.marginal_effects() "
-                "returns."
+                f"effects is {a_type(effects)}, expected the MarginalEffects that result.marginal_effects() returns."
             )
         self.effects = effects
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nbsoftmax import validation
-from nbsoftmax.errors import InputTypeError, InputValueError
+from nbsoftmax.errors import InputTypeError, InputValueError, a_type
 from nbsoftmax.models.softmax import feature_names
 from nbsoftmax.plots.figure import add_legend, axes_or_new, foreground
 from nbsoftmax.plots.line_ends import label_ends
@@ -183,4 +183,4 @@ def _check_type(name: str, given: Any, *expected: type) -> None:
     if not isinstance(given, expected):
         of_type = {"PathResult": "the result of fit_path", "CVResult": "the result of cross_validate"}
         wanted = " or ".join(of_type[kind.__name__] for kind in expected)
-        raise InputTypeError(f"{name} is a {type(given).__name__}, expected {wanted}.")
+        raise InputTypeError(f"{name} is {a_type(given)}, expected {wanted}.")
