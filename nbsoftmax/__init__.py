@@ -51,7 +51,8 @@ if TYPE_CHECKING:
     from nbsoftmax.models.inference import inference
     from nbsoftmax.models.inference_result import Inference
     from nbsoftmax.models.proba_interval import ProbaInterval
-    from nbsoftmax.models.softmax import SigmoidWeights, SoftmaxModel
+    from nbsoftmax.models.sigmoid import SigmoidWeights
+    from nbsoftmax.models.softmax import SoftmaxModel
     from nbsoftmax.objective import Objective
     from nbsoftmax.penalties import ElasticNet, GroupLasso, Lasso, Penalty, Ridge
     from nbsoftmax.selection.cross_validation import CVResult, cross_validate
@@ -105,7 +106,8 @@ _HOME = {
     "models.proba_interval": ("ProbaInterval",),
     "models.chi_squared": ("ChiSquared",),
     "models.contrast": ("Contrast",),
-    "models.softmax": ("SigmoidWeights", "SoftmaxModel"),
+    "models.sigmoid": ("SigmoidWeights",),
+    "models.softmax": ("SoftmaxModel",),
     "objective": ("Objective",),
     "penalties": ("ElasticNet", "GroupLasso", "Lasso", "Penalty", "Ridge"),
     "solvers.gd": ("GradientDescent",),

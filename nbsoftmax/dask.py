@@ -27,7 +27,7 @@ from nbsoftmax import validation
 from nbsoftmax.data.blocks import is_source
 from nbsoftmax.encoding import AnyEncoding, TableOptions, checked_options, warn_of_unknown
 from nbsoftmax.encoding import is_table as is_table_in_memory
-from nbsoftmax.errors import ClusterError, InputError, InputTypeError, InputValueError
+from nbsoftmax.errors import ClusterError, InputError, InputTypeError, InputValueError, a_type
 from nbsoftmax.estimators import SoftmaxRegression
 from nbsoftmax.estimators.bounds import bounds_of_classes
 from nbsoftmax.kernels.predict import BEST
@@ -285,7 +285,7 @@ class DaskSoftmaxRegression(SoftmaxRegression):
             return super()._predict(X, what, offset)
         if not is_table_in_memory(X):
             raise InputTypeError(
-                f"X is a {type(X).__name__}, but the model was trained on a table with columns of text or other kinds; "
+                f"X is {a_type(X)}, but the model was trained on a table with columns of text or other kinds; "
                 "give such a table, or the matrix `encoding_.encode(table).X` to the estimator of `to_local()`."
             )
         found = self.encoding_.encode(X)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -12,6 +13,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 LONGEST = 120  # maximum of characters of a value in a message
+# By its sound: "ndarray" and abbreviations such as "SVC" do, "UInt8" and "OneHotEncoder" do not.
+BEGINS_WITH_A_VOWEL = re.compile(r"(?!(?i:one|uint|uni|use))(?i:[aeiou]|ndarray)|[FHLMNRSX](?=[A-Z])")
 
 
 class InputError(Exception):
@@ -90,6 +93,16 @@ def counted(n: int, noun: str) -> str:
     """A number with its noun: "1 class", "3 classes"."""
     plural = f"{noun[:-1]}ies" if noun.endswith("ty") else f"{noun}es" if noun.endswith("s") else f"{noun}s"
     return f"{n} {noun if n == 1 else plural}"
+
+
+def with_article(noun: str) -> str:
+    """A noun with "a" or "an", by its sound: "a FitResult", "an Index", "an ndarray", "an SVC", "a UInt8Array"."""
+    return f"{'an' if BEGINS_WITH_A_VOWEL.match(noun) else 'a'} {noun}"
+
+
+def a_type(value: Any) -> str:
+    """The type of a value for a message: "an int", "a DataFrame"."""
+    return with_article(type(value).__name__)
 
 
 def _shortened(text: str) -> str:

@@ -18,7 +18,7 @@ from errno import EACCES, EBUSY, EDQUOT, EFBIG, EISDIR, ENOSPC, EPERM, EROFS
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from nbsoftmax.errors import InputTypeError, InputValueError
+from nbsoftmax.errors import InputTypeError, InputValueError, a_type
 
 try:
     import fcntl
@@ -42,7 +42,7 @@ def file_name(path: str | os.PathLike[str]) -> str:
     try:
         name = os.fsdecode(path)
     except TypeError:
-        raise InputTypeError(f"path is a {type(path).__name__}, expected the name of a file as str or Path.") from None
+        raise InputTypeError(f"path is {a_type(path)}, expected the name of a file as str or Path.") from None
     if not name:
         raise InputValueError("path is empty, expected the name of a file, for example 'model.npz'.")
     if "\0" in name:

@@ -23,7 +23,7 @@ from nbsoftmax.encoding import (
     names_of,
     needs_encoding,
 )
-from nbsoftmax.errors import InputTypeError, InputValueError, plain, rows_called
+from nbsoftmax.errors import InputTypeError, InputValueError, a_type, plain, rows_called
 from nbsoftmax.validation.arrays import check_shape
 from nbsoftmax.validation.frames import is_data_frame, library_of
 
@@ -95,8 +95,7 @@ class _Opener:
             self._open = partial(_fixed, batches) if isinstance(batches, (list, tuple)) else partial(iter, batches)
         else:
             raise InputTypeError(
-                f"batches is a {type(batches).__name__}, expected a function that returns batches of rows, or a list "
-                "of them."
+                f"batches is {a_type(batches)}, expected a function that returns batches of rows, or a list of them."
             )
 
     def __call__(self) -> Iterator[Any]:
@@ -127,7 +126,7 @@ def _refuse_iterator(given: Any) -> None:
     """Refuse what can be read only once."""
     if hasattr(given, "__next__") or hasattr(given, "read_next_batch"):
         raise InputTypeError(
-            f"batches is a {type(given).__name__}, which can be read only once, but a fit makes many passes; {AGAIN}."
+            f"batches is {a_type(given)}, which can be read only once, but a fit makes many passes; {AGAIN}."
         )
 
 
@@ -154,7 +153,7 @@ def _items(opened: Any) -> Iterator[Any]:
         yield from opened
     else:
         raise InputTypeError(
-            f"the function returned a {type(opened).__name__}, expected an iterator over batches of rows; let it "
+            f"the function returned {a_type(opened)}, expected an iterator over batches of rows; let it "
             "yield them, or return a list of them."
         )
 
@@ -216,7 +215,7 @@ def _tables(opener: _Opener, roles: Roles) -> Iterator[Any]:
             yield from arrow().RecordBatchReader.from_stream(item)
         else:
             raise InputTypeError(
-                f"a batch is a {type(item).__name__}, expected a tuple (X, y) with weights and an offset if there are "
+                f"a batch is {a_type(item)}, expected a tuple (X, y) with weights and an offset if there are "
                 "any, or a table."
             )
 
@@ -230,7 +229,7 @@ def _learned(items: Iterator[Any], roles: Roles, options: TableOptions) -> AnyEn
         if not names or (library_of(X) == "pyarrow" and is_matrix([X.schema.field(name).type for name in names])):
             if options.always or learner.n_rows:
                 raise InputTypeError(
-                    f"table says how columns become features, but a batch is a {type(X).__name__} that is not made of "
+                    f"table says how columns become features, but a batch is {a_type(X)} that is not made of "
                     "columns of numbers and text; give tables, or leave table out."
                 )
             return None
@@ -272,7 +271,7 @@ def _encoded(item: Any, rows: TableRows, encoding: AnyEncoding) -> Batch:
     X, y, weight, offset = _padded(item)
     columns = _class_columns(y, offset)
     if library_of(X) is None:
-        raise InputTypeError(f"table is an encoding of tables, but X of a batch is a {type(X).__name__}; give a table.")
+        raise InputTypeError(f"table is an encoding of tables, but X of a batch is {a_type(X)}; give a table.")
     first, found = rows.n_rows, rows.encoded(X)
     called = None
     if found.kept is not None:

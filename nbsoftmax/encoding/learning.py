@@ -33,7 +33,7 @@ from nbsoftmax.encoding.columns import IMPUTE, AnyColumn, CategoryColumn, DateCo
 from nbsoftmax.encoding.frames import columns_of, is_table, names_of, needs_encoding
 from nbsoftmax.encoding.options import TableOptions
 from nbsoftmax.encoding.reports import warn_of_dropped
-from nbsoftmax.errors import InputTypeError, InputValueError, listed, plain
+from nbsoftmax.errors import InputTypeError, InputValueError, a_type, listed, plain
 from nbsoftmax.sums import exact_sum, mean_of
 
 # The error where no row is left.
@@ -337,12 +337,12 @@ def encoding_for(X: Any, options: TableOptions | AnyEncoding) -> AnyEncoding | N
     """
     if not isinstance(options, TableOptions):
         if not is_table(X):
-            raise InputTypeError(f"table is an encoding of tables, but X is a {type(X).__name__}; give a table.")
+            raise InputTypeError(f"table is an encoding of tables, but X is {a_type(X)}; give a table.")
         return options
     if not is_table(X):
         if options.always:
             raise InputTypeError(
-                f"{options!r} is for tables of pandas, polars or Arrow, but X is a {type(X).__name__}; give a table."
+                f"{options!r} is for tables of pandas, polars or Arrow, but X is {a_type(X)}; give a table."
             )
         return None
     if not names_of(X) or not (options.always or needs_encoding(X)):

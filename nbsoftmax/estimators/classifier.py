@@ -169,8 +169,13 @@ class SoftmaxRegression(CallbackSupportMixin, FittedClassifier):
 
         Raises
         ------
-        ValueError, TypeError
-            For input or parameters that cannot be used.
+        InputValueError, InputTypeError
+            For a parameter of the estimator that is out of its range, of another type, or does not go together with the
+            others or the data; for NaN or infinity in X, labels of one class only, and weights or an offset that
+            are not one for each row.
+        ValueError
+            From scikit-learn: for an X that is not two-dimensional, is empty or holds text; for labels that are
+            missing, continuous, or not one for each row.
         """
         read = self._read_source if is_source(X) else self._read_problem
         problem, classes = read(X, y, sample_weight, offset)

@@ -152,8 +152,13 @@ class SoftmaxRegressionCV(FittedClassifier):
 
         Raises
         ------
-        ValueError, TypeError
-            For input or parameters that cannot be used.
+        InputValueError, InputTypeError
+            For a parameter of the estimator that is out of its range, of another type, or does not go together with the
+            others, the data or the folds; for NaN or infinity in X, labels of one class only, and weights or an offset
+            that are not one for each row.
+        ValueError
+            From scikit-learn: for an X that is not two-dimensional, is empty or holds text; for labels that are
+            missing, continuous, or not one for each row; and for a `cv` or `scoring` that it does not know.
         """
         if not isinstance(self.refit, (bool, np.bool_)):
             validation.choice("refit", self.refit, ("best", "one-standard-error"))

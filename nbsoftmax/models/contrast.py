@@ -52,16 +52,36 @@ class Contrast(Displayed):
         return two_sided(self.z)
 
     def conf_int(self, level: float = 0.95) -> Float64s:
-        """Confidence intervals (n_names, 2)."""
+        """Confidence intervals (n_names, 2).
+
+        Raises
+        ------
+        InputValueError, InputTypeError
+            For a `level` that is not a number between 0 and 1.
+        """
         return interval(self.params, self.standard_errors, level)
 
     def to_frame(self, *, level: float = 0.95, exp: bool = False) -> Any:
-        """A data frame with a row for each column of X: of pandas, or of polars if pandas is not installed."""
+        """A data frame with a row for each column of X: of pandas, or of polars if pandas is not installed.
+
+        Raises
+        ------
+        InputValueError, InputTypeError
+            For a `level` that is not a number between 0 and 1.
+        ImportError
+            If neither pandas nor polars is installed.
+        """
         numbers = statistics(self.params, self.standard_errors, level, exp=exp)
         return data_frame({"column": self.names, "rrr" if exp else "coef": numbers.pop("value")} | numbers)
 
     def summary(self, *, level: float = 0.95, exp: bool = False) -> str:
-        """Table of the coefficients; with `exp`, of relative risk ratios, as in `Inference.summary`."""
+        """Table of the coefficients; with `exp`, of relative risk ratios, as in `Inference.summary`.
+
+        Raises
+        ------
+        InputValueError, InputTypeError
+            For a `level` that is not a number between 0 and 1.
+        """
         estimates = Estimates(self.params[None], self.standard_errors[None], [f"y={self.a}"], self.names)
         head = [("Class:", str(self.a))], [("Reference:", str(self.b))]
         order = range(len(self.names))

@@ -52,11 +52,25 @@ class MarginalEffects(Displayed):
         return two_sided(self.z)
 
     def conf_int(self, level: float = 0.95) -> Float64s:
-        """Confidence intervals (n_features, n_classes, 2): effects -+ quantile * std_errors."""
+        """Confidence intervals (n_features, n_classes, 2): effects -+ quantile * std_errors.
+
+        Raises
+        ------
+        InputValueError, InputTypeError
+            For a `level` that is not a number between 0 and 1.
+        """
         return interval(self.effects, self.std_errors, level)
 
     def to_frame(self, *, level: float = 0.95) -> Any:
-        """A data frame with a row for each feature and class: of pandas, or of polars if pandas is not installed."""
+        """A data frame with a row for each feature and class: of pandas, or of polars if pandas is not installed.
+
+        Raises
+        ------
+        InputValueError, InputTypeError
+            For a `level` that is not a number between 0 and 1.
+        ImportError
+            If neither pandas nor polars is installed.
+        """
         n_features, n_classes = self.effects.shape
         numbers = statistics(self.effects, self.std_errors, level)
         names = np.repeat(np.array(self.feature_names, object), n_classes)
@@ -64,7 +78,13 @@ class MarginalEffects(Displayed):
         return data_frame({"feature": names, "class": labels, "effect": numbers.pop("value")} | numbers)
 
     def summary(self, *, level: float = 0.95) -> str:
-        """Table of effects, class after class."""
+        """Table of effects, class after class.
+
+        Raises
+        ------
+        InputValueError, InputTypeError
+            For a `level` that is not a number between 0 and 1.
+        """
         estimates = Estimates(
             self.effects.T, self.std_errors.T, [f"y={label}" for label in self.classes], self.feature_names
         )

@@ -13,22 +13,23 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from nbsoftmax import validation
-from nbsoftmax.errors import InputValueError, counted, listed, plain, rows_called
+from nbsoftmax.errors import InputValueError, counted, plain, rows_called
 from nbsoftmax.models.chi_squared import ChiSquared, chi_squared, wald
-from nbsoftmax.models.column_effects import chosen_columns, mean_column_effects
+from nbsoftmax.models.column_effects import chosen_columns
 from nbsoftmax.models.complete_rows import complete_rows
 from nbsoftmax.models.contrast import Contrast, contrast_of
-from nbsoftmax.models.display import MOST_LISTED, Displayed, Table
-from nbsoftmax.models.effects import KINDS, EffectOptions, mean_effects
+from nbsoftmax.models.display import Displayed, Table
+from nbsoftmax.models.effects import KINDS
 from nbsoftmax.models.effects_result import MarginalEffects
 from nbsoftmax.models.estimates import interval, statistics, two_sided, z_scores
 from nbsoftmax.models.hypotheses import Coefficients
-from nbsoftmax.models.inference_summary import summary_text
-from nbsoftmax.models.levels import numbers_of, other_levels
+from nbsoftmax.models.inference_summary import lines_of, summary_text, table_of
+from nbsoftmax.models.levels import columns_of
+from nbsoftmax.models.marginal_effects import effects_at
 from nbsoftmax.models.nested import refuse_firth, refuse_not_fewer, refuse_not_nested
 from nbsoftmax.models.points import points_of_fit, points_of_table
 from nbsoftmax.models.proba_interval import ProbaInterval, proba_interval
-from nbsoftmax.models.softmax import SoftmaxModel, feature_names, params_of
+from nbsoftmax.models.softmax import SoftmaxModel, params_of
 from nbsoftmax.models.specification import classification_table, hausman, score_test
 from nbsoftmax.models.to_frame import data_frame
 from nbsoftmax.problem import Problem
@@ -163,12 +164,7 @@ class Inference(Displayed):
         InputValueError, InputTypeError
             For no features, unknown ones, or one that is given twice.
         """
-        one = isinstance(features, str) or np.ndim(features) == 0
-        several: list[Any] = [features] if one else list(features)  # type: ignore[arg-type]
-        encoding = self.model.encoding
-        columns = list(dict.fromkeys(j for feature in several for j in numbers_of(feature, self.names, encoding)))
-        if not columns or len(set(map(str, several))) < len(several):
-            raise InputValueError(f"features is {plain(features)}, expected one or more features without repetition.")
+        columns = columns_of(features, self.names, self.model.encoding)
         chosen = np.arange(self.n_params).reshape(self.params.shape)[:, columns].ravel()
         return wald(np.eye(self.n_params)[chosen], np.zeros(chosen.size), self.params.ravel(), self.covariance)
 
@@ -236,7 +232,13 @@ class Inference(Displayed):
         return hausman(self.params.ravel()[index], covariance, fewer.params.ravel(), fewer.covariance)
 
     def classification_table(self) -> Float64s:
-        """Numbers of samples, or sums of their weights, by true class (rows) and most probable class (columns)."""
+        """Numbers of samples, or sums of their weights, by true class (rows) and most probable class (columns).
+
+        Raises
+        ------
+        InputValueError
+            If this object was pickled or copied, which leaves out the data.
+        """
         return classification_table(self._data(), self.device, self.model.coef, self.model.intercept)
 
     def _data(self) -> Problem:
@@ -257,7 +259,13 @@ class Inference(Displayed):
         return contrast_of(self, a, b)
 
     def conf_int(self, level: float = 0.95) -> Float64s:
-        """Confidence intervals (n_classes - 1, n_names, 2): params -+ quantile * standard_errors."""
+        """Confidence intervals (n_classes - 1, n_names, 2): params -+ quantile * standard_errors.
+
+        Raises
+        ------
+        InputValueError, InputTypeError
+            For a `level` that is not a number between 0 and 1.
+        """
         return interval(self.params, self.standard_errors, level)
 
     def predict_interval(self, X: Any, *, level: float = 0.95, offset: ArrayLike | None = None) -> ProbaInterval:
@@ -326,11 +334,12 @@ class Inference(Displayed):
 
         Raises
         ------
-        InputValueError
-            If `at` is not a table, and this object was pickled or copied, which leaves out the data.
+        InputValueError, InputTypeError
+            For another `at`, `kind`, `dummies` or `columns`, for a table, weights or an offset that do not suit the
+            model, and if `at` is not a table and this object was pickled or copied, which leaves out the data.
         """
         validation.choice("kind", kind, KINDS)
-        free, dummies = self.model.classes != self.reference, validation.flag("dummies", dummies)
+        dummies = validation.flag("dummies", dummies)
         chosen = chosen_columns(self.model, at, columns)
         if isinstance(at, str):
             points = points_of_fit(self.problem, self.device, at, sample_weight, offset)
@@ -338,20 +347,19 @@ class Inference(Displayed):
             at, *beside, rows = complete_rows(self.model, at, sample_weight=sample_weight, offset=offset)
             with rows_called(rows):
                 points = points_of_table(self.model, at, *beside)
-        if chosen:
-            of_fit = dict(zip(feature_names(self.model), self.binary.tolist(), strict=True)) if dummies else None
-            of = mean_column_effects(self.model, points, at, chosen, free, self.covariance, kind, binary=of_fit)
-            return MarginalEffects(*of[:3], self.model.classes, of[3], "table", kind)
-        names, binary = feature_names(self.model), self.binary & dummies
-        options = EffectOptions.of(kind, np.flatnonzero(binary), other_levels(binary, names, self.model.encoding))
-        of_features = mean_effects(points, params_of(self.model), free, self.covariance, options)
-        place = at if isinstance(at, str) else "table"
-        return MarginalEffects(*of_features, names, self.model.classes, binary, place, kind)
+        return effects_at(self, points, at, chosen, kind, dummies=dummies)
 
     def to_frame(self, *, level: float = 0.95, exp: bool = False) -> Any:
         """A data frame with a row for each class and column: of pandas, or of polars if pandas is not installed.
 
         With `exp`, coefficients are relative risk ratios, as in `summary`.
+
+        Raises
+        ------
+        InputValueError, InputTypeError
+            For a `level` that is not a number between 0 and 1.
+        ImportError
+            If neither pandas nor polars is installed.
         """
         n, n_names = self.params.shape
         numbers = statistics(self.params, self.standard_errors, level, exp=exp)
@@ -366,6 +374,11 @@ class Inference(Displayed):
         With `exp`, coefficients are relative risk ratios exp(coef): the factors by which the odds of a class against
         the reference class change, if a feature grows by 1. Their standard errors are exp(coef) times those of coef,
         and the ends of the intervals are exp of theirs, as in Stata; z and P>|z| are those of coef.
+
+        Raises
+        ------
+        InputValueError, InputTypeError
+            For a `level` that is not a number between 0 and 1.
         """
         return summary_text(self, level, exp=exp)
 
@@ -377,21 +390,10 @@ class Inference(Displayed):
         return f"{counted(n_classes, 'class')} relative to {plain(self.reference)}, {counted(n_names, 'column')}"
 
     def _lines(self) -> dict[str, str]:
-        return {
-            "columns": listed(self.names, most=MOST_LISTED),
-            "covariance": f"{self.cov}, {self.n_samples:.10g} samples",
-            "likelihood": f"log-likelihood {self.log_likelihood:.6g}, pseudo R-squared {self.pseudo_r2:.4g}",
-            "criteria": f"AIC {self.aic:.6g}, BIC {self.bic:.6g}",
-        }
+        return lines_of(self)
 
     def _table(self) -> Table:
-        numbers = np.stack([self.params, self.standard_errors, self.z, self.p_values], axis=-1)
-        rows = [
-            (plain(label), plain(name), *(f"{number:.4g}" for number in numbers[k, j]))
-            for k, label in enumerate(self.classes.tolist())
-            for j, name in enumerate(self.names)
-        ]
-        return Table(("class", "column", "coef", "std err", "z", "P>|z|"), rows)
+        return table_of(self)
 
     @property
     def _has_intercept(self) -> bool:

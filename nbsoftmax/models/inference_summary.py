@@ -1,4 +1,4 @@
-"""The table of an `Inference` as text, in the layout of statsmodels' `MNLogit`, without date and time."""
+"""What an `Inference` shows: its table as text, in the layout of statsmodels' `MNLogit`, and that of notebooks."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from nbsoftmax.errors import listed, plain
+from nbsoftmax.models.display import MOST_LISTED, Table
 from nbsoftmax.models.estimates import Estimates
 
 Inference = Any  # which imports this module
@@ -34,3 +36,24 @@ def summary_text(fit: Inference, level: float, *, exp: bool) -> str:
     estimates = Estimates(fit.params, fit.standard_errors, [f"y={label}" for label in fit.classes], fit.names)
     head = model, numbers
     return estimates.text("Softmax Regression Results", "RRR" if exp else "coef", *head, order, level, exp=exp)
+
+
+def lines_of(fit: Inference) -> dict[str, str]:
+    """What `repr` says below the title."""
+    return {
+        "columns": listed(fit.names, most=MOST_LISTED),
+        "covariance": f"{fit.cov}, {fit.n_samples:.10g} samples",
+        "likelihood": f"log-likelihood {fit.log_likelihood:.6g}, pseudo R-squared {fit.pseudo_r2:.4g}",
+        "criteria": f"AIC {fit.aic:.6g}, BIC {fit.bic:.6g}",
+    }
+
+
+def table_of(fit: Inference) -> Table:
+    """The coefficients, for HTML."""
+    numbers = np.stack([fit.params, fit.standard_errors, fit.z, fit.p_values], axis=-1)
+    rows = [
+        (plain(label), plain(name), *(f"{number:.4g}" for number in numbers[k, j]))
+        for k, label in enumerate(fit.classes.tolist())
+        for j, name in enumerate(fit.names)
+    ]
+    return Table(("class", "column", "coef", "std err", "z", "P>|z|"), rows)

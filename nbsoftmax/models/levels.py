@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +31,24 @@ def numbers_of(feature: str | int, names: Sequence[str], encoding: AnyEncoding |
     if encoding is not None:
         known += f", and those of the table {listed(encoding.columns)}"
     raise InputValueError(f"{plain(feature)} is not the name or number of one column; {known}.")
+
+
+def columns_of(
+    features: str | int | Sequence[str | int], names: Sequence[str], encoding: AnyEncoding | None
+) -> list[int]:
+    """Column numbers of one or several features, each given as for `numbers_of`.
+
+    Raises
+    ------
+    InputValueError
+        For no features, unknown ones, or one that is given twice.
+    """
+    one = isinstance(features, str) or np.ndim(features) == 0
+    several: list[Any] = [features] if one else list(features)  # type: ignore[arg-type]
+    columns = list(dict.fromkeys(j for feature in several for j in numbers_of(feature, names, encoding)))
+    if not columns or len(set(map(str, several))) < len(several):
+        raise InputValueError(f"features is {plain(features)}, expected one or more features without repetition.")
+    return columns
 
 
 def other_levels(

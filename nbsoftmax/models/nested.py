@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from nbsoftmax.errors import InputTypeError, InputValueError, listed, plain
+from nbsoftmax.errors import InputTypeError, InputValueError, a_type, listed, plain
 from nbsoftmax.kernels.runtime.blas import one_thread
 from nbsoftmax.validation import is_sparse
 
@@ -72,7 +72,7 @@ def refuse_not_fewer(full: Inference, fewer: Inference) -> None:
 
 def _refuse_others(name: str, given: Any, full: Inference) -> None:
     if not isinstance(given, type(full)):
-        raise InputTypeError(f"{name} is a {type(given).__name__}, expected an Inference; give result.inference().")
+        raise InputTypeError(f"{name} is {a_type(given)}, expected an Inference; give result.inference().")
 
 
 def _filled(array: Any, what: str) -> Any:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nbsoftmax.errors import InputTypeError, InputValueError
+from nbsoftmax.errors import InputTypeError, InputValueError, a_type
 from nbsoftmax.validation import Float64s
 
 
@@ -39,7 +39,7 @@ def parameters_of(estimator: Any) -> tuple[Float64s, Float64s, Any, Any]:
     logistic = _logistic_regression()
     if not isinstance(estimator, logistic):
         raise InputTypeError(
-            f"from_sklearn takes a fitted LogisticRegression, not a {type(estimator).__name__}; "
+            f"from_sklearn takes a fitted LogisticRegression, not {a_type(estimator)}; "
             "give the last step of a pipeline; a SoftmaxRegression has its model in `model_`."
         )
     if not hasattr(estimator, "coef_"):

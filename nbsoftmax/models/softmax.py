@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -24,22 +24,10 @@ from nbsoftmax.models.model_file import read_model, write_model
 from nbsoftmax.models.onnx import onnx_graph
 from nbsoftmax.models.predictions import predictions
 from nbsoftmax.models.scores import accuracy
-from nbsoftmax.models.sklearn_parameters import logistic_regression_of, one_row, parameters_of
+from nbsoftmax.models.sigmoid import SigmoidWeights, sigmoid_weights
+from nbsoftmax.models.sklearn_parameters import logistic_regression_of, parameters_of
 from nbsoftmax.models.thresholds import Thresholds, best_classes, thresholds_of
 from nbsoftmax.validation import Float64s, Floats
-
-
-class SigmoidWeights(NamedTuple):
-    """A two-class model as one weight vector: P(classes[1]) = sigmoid(coef . x + intercept).
-
-    Attributes
-    ----------
-    coef : ndarray (n_features,)
-    intercept : float
-    """
-
-    coef: Float64s
-    intercept: float
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -159,6 +147,11 @@ class SoftmaxModel(Displayed):
         With thresholds, those of the classes k with the largest proba[k] / threshold[k]: an array in the order of
         `classes`, or a dict of label to threshold, in which classes without one have 1 (but of two classes, one minus
         the threshold of the other). At most one may be 0: that class is always predicted.
+
+        Raises
+        ------
+        InputValueError, InputTypeError
+            As `decision_function`, and for thresholds that are not such numbers of at least 0.
         """
         labels: NDArray[Any] = self.classes[self._predict(X, BEST, offset=offset, thresholds=thresholds)[1][:, 0]]
         return labels
@@ -170,6 +163,11 @@ class SoftmaxModel(Displayed):
 
         Equally probable labels are in the order of `classes`. With thresholds, as in `predict`, the labels with the
         largest proba / threshold come first; their probabilities are the same as without.
+
+        Raises
+        ------
+        InputValueError, InputTypeError
+            For a k that is not a whole number from 1 to n_classes, and as `predict`.
         """
         k = validation.count("k", k)
         if k > self.n_classes:
@@ -207,13 +205,13 @@ class SoftmaxModel(Displayed):
         """The equivalent single weight vector of a two-class model.
 
         softmax((z_0, z_1))_1 = sigmoid(z_1 - z_0)
+
+        Raises
+        ------
+        InputValueError
+            For a model with more than two classes.
         """
-        if self.n_classes != 2:
-            raise InputValueError(
-                f"the model has {self.n_classes} classes; only a two-class model has a single weight vector."
-            )
-        coef, intercept = one_row(self.coef, self.intercept)
-        return SigmoidWeights(coef[0], float(intercept[0]))
+        return sigmoid_weights(self.coef, self.intercept)
 
     # --- scikit-learn -----------------------------------------------------------------------------
 

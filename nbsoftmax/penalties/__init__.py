@@ -19,13 +19,13 @@ from nbsoftmax.penalties.bounded import bounded
 from nbsoftmax.penalties.bounded import limits_of as limits_of
 from nbsoftmax.penalties.feature import ElasticNet as ElasticNet
 from nbsoftmax.penalties.feature import FeaturePenalty as FeaturePenalty
-from nbsoftmax.penalties.feature import GroupLasso as GroupLasso
 from nbsoftmax.penalties.feature import Lasso as Lasso
 from nbsoftmax.penalties.feature import Ridge as Ridge
 from nbsoftmax.penalties.feature import feature_weights
 from nbsoftmax.penalties.firth import Firth as Firth
 from nbsoftmax.penalties.general import GeneralPenalty as GeneralPenalty
 from nbsoftmax.penalties.general import Penalty as Penalty
+from nbsoftmax.penalties.group_lasso import GroupLasso as GroupLasso
 from nbsoftmax.validation import Float64s
 
 AnyPenalty = FeaturePenalty | GeneralPenalty

@@ -41,6 +41,11 @@ class CoefficientDisplay(NotebookDisplay):
     ----------
     axes_ : ndarray of matplotlib axes (n_classes,)
     figure_
+
+    Raises
+    ------
+    InputValueError
+        For an `image_shape` that is not two whole numbers of at least 1 whose product is n_features.
     """
 
     def __init__(
@@ -82,6 +87,15 @@ class CoefficientDisplay(NotebookDisplay):
             If the features are pixels.
         n_features : int
         figure : matplotlib figure or subfigure, optional
+
+        Raises
+        ------
+        InputValueError, InputTypeError
+            For an estimator that is not one of these, an X without rows or that does not suit it, another `image_shape`
+            than that of its features, an `n_features` that is not a whole number of at least 1, and a `figure` that is
+            not one of matplotlib.
+        ModuleNotFoundError
+            If matplotlib is not installed.
         """
         estimator = predictor(estimator)
         model = linear_model(estimator)
@@ -94,7 +108,15 @@ class CoefficientDisplay(NotebookDisplay):
     from_model = from_estimator
 
     def plot(self, *, n_features: int = 10, figure: Any = None) -> CoefficientDisplay:
-        """Draw on a figure or subfigure."""
+        """Draw on a figure or subfigure.
+
+        Raises
+        ------
+        InputValueError, InputTypeError
+            For an `n_features` that is not a whole number of at least 1, and a `figure` that is not one of matplotlib.
+        ModuleNotFoundError
+            If matplotlib is not installed.
+        """
         shown = min(validation.count("n_features", n_features), self.coef.shape[1])
         n_classes, images = len(self.classes), self.image_shape is not None
         n_columns = min(n_classes, MOST_COLUMNS_OF_IMAGES if images else MOST_COLUMNS_OF_BARS)

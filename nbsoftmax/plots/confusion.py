@@ -68,6 +68,16 @@ class ConfusionDisplay(NotebookDisplay):
             For `predict` of the estimator, which must take one.
         **options
             Of `plot`.
+
+        Raises
+        ------
+        InputValueError, InputTypeError
+            For an estimator that is not one of these, an X or offset that does not suit it, labels `y` that it was not
+            trained on or that are not one for each row, and as `from_predictions`.
+        TypeError
+            For an offset, if `predict` of the estimator takes none.
+        ModuleNotFoundError
+            If matplotlib is not installed.
         """
         estimator = predictor(estimator)
         classes = classes_of(estimator)
@@ -111,6 +121,15 @@ class ConfusionDisplay(NotebookDisplay):
             Other names of the classes.
         **options
             Of `plot`.
+
+        Raises
+        ------
+        InputValueError, InputTypeError
+            For no labels, missing ones, or other numbers of `y_true`, `y_pred` or `sample_weight`; for weights that are
+            not numbers of at least 0; for `labels` that are empty, repeated, or not in `y_true`; for another number of
+            `display_labels`; and as `plot`.
+        ModuleNotFoundError
+            If matplotlib is not installed.
         """
         (true, seen), (predicted, seen_too) = (
             validation.labels(y, name=name) for y, name in ((y_true, "y_true"), (y_pred, "y_pred"))
@@ -174,6 +193,14 @@ class ConfusionDisplay(NotebookDisplay):
         colorbar : bool
         im_kw, text_kw : dict, optional
             Further options of matplotlib's `imshow` and `text`.
+
+        Raises
+        ------
+        InputValueError, InputTypeError
+            For another `normalize` or `xticks_rotation`, a `values_format` that cannot format the numbers, and an `ax`
+            that is not axes of matplotlib.
+        ModuleNotFoundError
+            If matplotlib is not installed.
         """
         names = display_names(self.classes)
         shown, label = self._normalized(normalize)

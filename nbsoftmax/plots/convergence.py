@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nbsoftmax import validation
-from nbsoftmax.errors import InputTypeError, InputValueError, plain
+from nbsoftmax.errors import InputTypeError, InputValueError, a_type, plain
 from nbsoftmax.files import file_name
 from nbsoftmax.plots.figure import add_legend, axes_or_new
 from nbsoftmax.plots.names import display_names
@@ -39,6 +39,11 @@ class ConvergenceDisplay(NotebookDisplay):
     ----------
     lines_ : list of matplotlib lines
     ax_, figure_
+
+    Raises
+    ------
+    InputValueError
+        For no histories; without `floor`, if no objective is finite.
     """
 
     def __init__(self, histories: Mapping[str, Mapping[str, Float64s]], *, floor: float | None = None) -> None:
@@ -51,7 +56,15 @@ class ConvergenceDisplay(NotebookDisplay):
     def from_result(
         cls, result: FitResult | Mapping[str, FitResult], *, over: str = "iterations", ax: Axes | None = None
     ) -> ConvergenceDisplay:
-        """Draw one fit, or several by name. The floor is the lowest objective minus its gap, if the gap is known."""
+        """Draw one fit, or several by name. The floor is the lowest objective minus its gap, if the gap is known.
+
+        Raises
+        ------
+        InputValueError, InputTypeError
+            For a result that is not a FitResult or a dict of FitResults, a fit without iterations, and as `plot`.
+        ModuleNotFoundError
+            If matplotlib is not installed.
+        """
         results = _by_name(result)
         for name, one in results.items():
             if one.n_iter == 0:
@@ -64,7 +77,18 @@ class ConvergenceDisplay(NotebookDisplay):
     def from_log(
         cls, path: str | os.PathLike[str], *, over: str = "iterations", ax: Axes | None = None
     ) -> ConvergenceDisplay:
-        """Draw every fit in a file written by `callbacks.JsonLines`."""
+        """Draw every fit in a file written by `callbacks.JsonLines`.
+
+        Raises
+        ------
+        InputValueError, InputTypeError
+            For a path that is not the name of a file, a file that is not such a log or has no iterations, and as
+            `plot`.
+        OSError
+            If the file cannot be read.
+        ModuleNotFoundError
+            If matplotlib is not installed.
+        """
         with open(file_name(path), encoding="utf-8", errors="replace") as file:
             fits = _fits_in_log(file, os.fspath(path))
         if not fits:
@@ -76,7 +100,15 @@ class ConvergenceDisplay(NotebookDisplay):
         return cls(histories).plot(over=over, ax=ax)
 
     def plot(self, *, over: str = "iterations", ax: Axes | None = None) -> ConvergenceDisplay:
-        """Draw over "iterations" or "seconds"."""
+        """Draw over "iterations" or "seconds".
+
+        Raises
+        ------
+        InputValueError, InputTypeError
+            For another `over`, and an `ax` that is not axes of matplotlib.
+        ModuleNotFoundError
+            If matplotlib is not installed.
+        """
         validation.choice("over", over, ("iterations", "seconds"))
         names = display_names(self.histories)
         self.ax_ = axes_or_new(ax, (6.4, 4.2), names)
@@ -113,14 +145,12 @@ def _by_name(result: Any) -> dict[Any, FitResult]:
     if isinstance(result, FitResult):
         return {result.solver: result}
     if not isinstance(result, Mapping):
-        raise InputTypeError(
-            f"result is a {type(result).__name__}, expected a FitResult or a dict of name to FitResult."
-        )
+        raise InputTypeError(f"result is {a_type(result)}, expected a FitResult or a dict of name to FitResult.")
     if not result:
         raise InputValueError("result is an empty dict; give at least one fit.")
     for name, one in result.items():
         if not isinstance(one, FitResult):
-            raise InputTypeError(f"result[{plain(name)}] is a {type(one).__name__}, expected a FitResult.")
+            raise InputTypeError(f"result[{plain(name)}] is {a_type(one)}, expected a FitResult.")
     return dict(result)
 
 

@@ -63,6 +63,15 @@ class DecisionDisplay(NotebookDisplay):
         """Draw the regions of a model around labelled samples; for a pipeline, in the space of its input X.
 
         The regions are those of `predict`, with the decision thresholds of the estimator.
+
+        Raises
+        ------
+        InputValueError, InputTypeError
+            For an estimator that is not a SoftmaxModel, a FitResult or a fitted classifier, or that has not two
+            features; for an X without rows or that does not suit it; for labels `y` that it was not trained on or that
+            are not one for each row; and as `plot`.
+        ModuleNotFoundError
+            If matplotlib is not installed.
         """
         estimator = predictor(estimator)
         classes = classes_of(estimator)
@@ -93,7 +102,15 @@ class DecisionDisplay(NotebookDisplay):
     from_model = from_estimator
 
     def plot(self, *, resolution: int = 400, ax: Axes | None = None) -> DecisionDisplay:
-        """Draw; the higher the probability of the predicted class, the stronger the colour."""
+        """Draw; the higher the probability of the predicted class, the stronger the colour.
+
+        Raises
+        ------
+        InputValueError, InputTypeError
+            For a `resolution` that is not a whole number of at least 2, and an `ax` that is not axes of matplotlib.
+        ModuleNotFoundError
+            If matplotlib is not installed.
+        """
         n = validation.count("resolution", resolution, low=2)
         names = display_names(self.classes)
         self.ax_ = axes_or_new(ax, (6.4, 5.2), names)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from nbsoftmax import validation
-from nbsoftmax.errors import InputTypeError
+from nbsoftmax.errors import InputTypeError, a_type
 from nbsoftmax.models.effects_result import MarginalEffects
 from nbsoftmax.plots.figure import figure_or_new, foreground, panels
 from nbsoftmax.plots.names import display_names
@@ -37,13 +37,17 @@ class MarginalEffectsDisplay(NotebookDisplay):
     figure_
     features_ : ndarray of int (n_shown,)
         The features that are drawn, the one with the largest effect first.
+
+    Raises
+    ------
+    InputTypeError
+        For effects of another type.
     """
 
     def __init__(self, effects: MarginalEffects) -> None:
         if not isinstance(effects, MarginalEffects):
             raise InputTypeError(
-                f"effects is a {type(effects).__name__}, expected the MarginalEffects that result.marginal_effects() "
-                "returns."
+                f"effects is {a_type(effects)}, expected the MarginalEffects that result.marginal_effects() returns."
             )
         self.effects = effects
 
@@ -61,11 +65,27 @@ class MarginalEffectsDisplay(NotebookDisplay):
         n_features : int
             Number of features that are drawn, those with the largest effects.
         figure : matplotlib figure or subfigure, optional
+
+        Raises
+        ------
+        InputValueError, InputTypeError
+            For effects of another type, a `level` that is not a number between 0 and 1, an `n_features` that is not a
+            whole number of at least 1, and a `figure` that is not one of matplotlib.
+        ModuleNotFoundError
+            If matplotlib is not installed.
         """
         return cls(effects).plot(level=level, n_features=n_features, figure=figure)
 
     def plot(self, *, level: float = 0.95, n_features: int = 20, figure: Any = None) -> MarginalEffectsDisplay:
-        """Draw; the parameters are those of `from_effects`."""
+        """Draw; the parameters are those of `from_effects`.
+
+        Raises
+        ------
+        InputValueError, InputTypeError
+            For a level, a number of features or a figure that `from_effects` does not take.
+        ModuleNotFoundError
+            If matplotlib is not installed.
+        """
         effects = self.effects
         shown = validation.count("n_features", n_features)
         intervals = effects.conf_int(level)

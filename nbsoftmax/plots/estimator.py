@@ -7,7 +7,7 @@ from typing import Any
 from numpy.typing import ArrayLike, NDArray
 
 from nbsoftmax import validation
-from nbsoftmax.errors import InputTypeError
+from nbsoftmax.errors import InputTypeError, a_type
 from nbsoftmax.models.softmax import SoftmaxModel
 from nbsoftmax.training.result import FitResult
 
@@ -24,7 +24,7 @@ def classes_of(estimator: Any) -> NDArray[Any]:
     classes = getattr(estimator, "classes" if isinstance(estimator, SoftmaxModel) else "classes_", None)
     if classes is None or not hasattr(estimator, "predict_proba"):
         raise InputTypeError(
-            f"estimator is a {type(estimator).__name__}, expected a SoftmaxModel, a FitResult or a fitted classifier "
+            f"estimator is {a_type(estimator)}, expected a SoftmaxModel, a FitResult or a fitted classifier "
             "with predict_proba, such as SoftmaxRegression or a pipeline that ends in one; fit it first."
         )
     return validation.class_labels(classes)

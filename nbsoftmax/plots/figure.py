@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nbsoftmax.errors import InputTypeError
+from nbsoftmax.errors import InputTypeError, a_type
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -57,7 +57,7 @@ def _checked(ax: Any) -> Axes:
 
     if not isinstance(ax, Axes):
         raise InputTypeError(
-            f"ax is a {type(ax).__name__}, expected matplotlib axes; figure.subplots() makes axes, and of an array of "
+            f"ax is {a_type(ax)}, expected matplotlib axes; figure.subplots() makes axes, and of an array of "
             "axes, give one."
         )
     return ax
@@ -70,7 +70,7 @@ def figure_or_new(figure: Any, size: tuple[float, float]) -> Any:
     from matplotlib.figure import FigureBase
 
     if not isinstance(figure, FigureBase):
-        raise InputTypeError(f"figure is a {type(figure).__name__}, expected a matplotlib figure or subfigure.")
+        raise InputTypeError(f"figure is {a_type(figure)}, expected a matplotlib figure or subfigure.")
     return figure
 
 

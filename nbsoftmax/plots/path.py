@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nbsoftmax import validation
-from nbsoftmax.errors import InputTypeError, InputValueError
+from nbsoftmax.errors import InputTypeError, InputValueError, a_type
 from nbsoftmax.models.softmax import feature_names
 from nbsoftmax.plots.figure import add_legend, axes_or_new, foreground
 from nbsoftmax.plots.line_ends import label_ends
@@ -34,6 +34,11 @@ class PathDisplay(NotebookDisplay):
     lines_ : list of matplotlib lines
         Of a path, one for each class and feature in this order, or one for each feature.
     ax_, figure_
+
+    Raises
+    ------
+    InputTypeError
+        If it is given neither the result of `fit_path` nor that of `cross_validate`.
     """
 
     def __init__(self, found: PathResult | CVResult) -> None:
@@ -59,18 +64,42 @@ class PathDisplay(NotebookDisplay):
             The classes whose weights are drawn, at most 6. Default: all, or, if there are more than 6, the Euclidean
             norm of each feature's weights of all classes.
         ax : matplotlib axes, optional
+
+        Raises
+        ------
+        InputValueError, InputTypeError
+            For a path of another type, and as `plot`.
+        ModuleNotFoundError
+            If matplotlib is not installed.
         """
         _check_type("path", path, PathResult)
         return cls(path).plot(n_features=n_features, classes=classes, ax=ax)
 
     @classmethod
     def from_cv(cls, found: CVResult, *, ax: Axes | None = None) -> PathDisplay:
-        """Draw the mean log-loss of a `cross_validate` result over C, with standard errors and the chosen values."""
+        """Draw the mean log-loss of a `cross_validate` result over C, with standard errors and the chosen values.
+
+        Raises
+        ------
+        InputValueError, InputTypeError
+            For a result of another type, and an `ax` that is not axes of matplotlib.
+        ModuleNotFoundError
+            If matplotlib is not installed.
+        """
         _check_type("found", found, CVResult)
         return cls(found).plot(ax=ax)
 
     def plot(self, *, n_features: int = 8, classes: Sequence[Any] | None = None, ax: Axes | None = None) -> PathDisplay:
-        """Draw; `n_features` and `classes` are those of `from_path`."""
+        """Draw; `n_features` and `classes` are those of `from_path`.
+
+        Raises
+        ------
+        InputValueError, InputTypeError
+            For an `ax` that is not axes of matplotlib. Of a path, for an `n_features` that is not a whole number of at
+            least 1, for `classes` that are not 1 to 6 labels of the model, and for a penalty of 0.
+        ModuleNotFoundError
+            If matplotlib is not installed.
+        """
         if isinstance(self.found, CVResult):
             self._prepare(ax)
             self._draw_losses(self.found)
@@ -154,4 +183,4 @@ def _check_type(name: str, given: Any, *expected: type) -> None:
     if not isinstance(given, expected):
         of_type = {"PathResult": "the result of fit_path", "CVResult": "the result of cross_validate"}
         wanted = " or ".join(of_type[kind.__name__] for kind in expected)
-        raise InputTypeError(f"{name} is a {type(given).__name__}, expected {wanted}.")
+        raise InputTypeError(f"{name} is {a_type(given)}, expected {wanted}.")

@@ -37,6 +37,11 @@ class ReliabilityDisplay(NotebookDisplay):
     lines_ : list of matplotlib lines, one for each class
     ax_, figure_
     counts_ax_ : matplotlib axes below, with the number of samples in each bin; None with `counts=False`
+
+    Raises
+    ------
+    InputValueError
+        For another number of classes than that of the columns of the probabilities.
     """
 
     def __init__(self, reliability: calibration.Reliability, classes: Sequence[Any]) -> None:
@@ -62,6 +67,15 @@ class ReliabilityDisplay(NotebookDisplay):
         """Draw predicted probabilities (n_samples, n_classes) for class indices `y` (n_samples,).
 
         `options` are those of `plot`.
+
+        Raises
+        ------
+        InputValueError, InputTypeError
+            If `y` are not class indices, one for each row of `proba`; if these rows are not finite numbers of at least
+            0 that sum to 1; for an `n_bins` that is not a whole number of at least 1; for weights that are not one
+            number of at least 0 for each sample, or all 0; for another number of `classes`; and as `plot`.
+        ModuleNotFoundError
+            If matplotlib is not installed.
         """
         found = calibration.reliability(y, proba, n_bins=n_bins, sample_weight=sample_weight)
         return cls(found, range(len(found.weight)) if classes is None else classes).plot(**options)
@@ -95,6 +109,14 @@ class ReliabilityDisplay(NotebookDisplay):
             If their sum overflows float64, all are divided by a power of two.
         **options
             Of `plot`.
+
+        Raises
+        ------
+        InputValueError, InputTypeError
+            For labels in `y_true` that are not in `labels`, another number of columns of `y_prob` than of labels, a
+            `pos_label` that is none of them, and as `from_proba`.
+        ModuleNotFoundError
+            If matplotlib is not installed.
         """
         classes = validation.labels(y_true, name="y_true")[1] if labels is None else validation.class_labels(labels)
         proba = validation.as_array("y_prob", y_prob)
@@ -151,6 +173,16 @@ class ReliabilityDisplay(NotebookDisplay):
             For `predict_proba` of the estimator, which must take one.
         **options
             Of `plot`.
+
+        Raises
+        ------
+        InputValueError, InputTypeError
+            For an estimator that is not one of these, an X or offset that does not suit it, labels `y` that it was not
+            trained on or that are not one for each row, and as `from_predictions`.
+        TypeError
+            For an offset, if `predict_proba` of the estimator takes none.
+        ModuleNotFoundError
+            If matplotlib is not installed.
         """
         estimator = predictor(estimator)
         classes = classes_of(estimator)
@@ -191,6 +223,15 @@ class ReliabilityDisplay(NotebookDisplay):
             Whether to draw the number of samples in each bin below, or the sum of their weights.
         **line_options
             Further options of matplotlib's `plot` for the curves.
+
+        Raises
+        ------
+        InputValueError, InputTypeError
+            For an `ax` that is not axes of matplotlib.
+        AttributeError
+            For an option that matplotlib's `plot` does not have.
+        ModuleNotFoundError
+            If matplotlib is not installed.
         """
         found, weights = self.reliability, validation.summable(self.reliability.weight)
         names = display_names(self.classes)

@@ -19,7 +19,7 @@ import numpy as np
 from nbsoftmax import validation
 from nbsoftmax.data.blocks import Block, ClassColumns
 from nbsoftmax.encoding import AnyEncoding, Learner, TableOptions, columns_of
-from nbsoftmax.errors import InputTypeError, InputValueError, counted, listed, rows_called
+from nbsoftmax.errors import InputTypeError, InputValueError, a_type, counted, listed, rows_called, with_article
 
 
 class EncodedBlock(Block):
@@ -53,7 +53,7 @@ def checked_parts(X: Any, y: Any, sample_weight: Any, offset: Any, *, any_kind: 
     """
     if not validation.is_dask(X):
         raise InputTypeError(
-            f"X is a {type(X).__name__}, expected a Dask Array or DataFrame, because a cluster does the work; give for "
+            f"X is {a_type(X)}, expected a Dask Array or DataFrame, because a cluster does the work; give for "
             "example dask.array.from_array(X, chunks=(100_000, -1)). With all rows in memory use Trainer or "
             "SoftmaxRegression, after y.compute() if y is a Dask collection."
         )
@@ -112,7 +112,7 @@ def _check_kind(name: str, a: Any) -> None:
     if validation.is_dask(a) and not (is_table(a) or is_array(a)):
         kind = "Delayed" if validation.is_delayed(a) else type(a).__name__
         raise InputTypeError(
-            f"{name} is a {kind} of Dask, expected a Dask Array, DataFrame or Series; "
+            f"{name} is {with_article(kind)} of Dask, expected a Dask Array, DataFrame or Series; "
             f"{name}.to_dataframe() makes one of a Bag, and dask.array.from_delayed one of a delayed array."
         )
 

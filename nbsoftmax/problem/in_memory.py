@@ -21,7 +21,7 @@ from nbsoftmax.backends.base import Backend
 from nbsoftmax.backends.cuda.device import devices, on_host
 from nbsoftmax.backends.in_memory import in_memory
 from nbsoftmax.encoding import AnyEncoding, is_table
-from nbsoftmax.errors import InputTypeError, InputValueError, rows_called
+from nbsoftmax.errors import InputTypeError, InputValueError, a_type, rows_called
 from nbsoftmax.kernels.kinds import PARTIAL
 from nbsoftmax.problem.class_weights import ClassWeight, weights_of_classes
 from nbsoftmax.problem.held_out import rows_to_hold_out
@@ -316,7 +316,7 @@ def validation_problem(fitted: Fitted, data: Any) -> Problem:
     """The problem of validation data, given as (X, y), (X, y, sample_weight) or (X, y, sample_weight, offset)."""
     if not isinstance(data, (tuple, list)) or not 2 <= len(data) <= 4:
         raise InputTypeError(
-            f"validation_data is a {type(data).__name__}, expected (X, y), (X, y, sample_weight) or "
+            f"validation_data is {a_type(data)}, expected (X, y), (X, y, sample_weight) or "
             "(X, y, sample_weight, offset)."
         )
     X, y, sample_weight, offset = (*data, None, None)[:4]

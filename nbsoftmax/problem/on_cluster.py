@@ -14,7 +14,7 @@ from nbsoftmax.backends.base import Backend
 from nbsoftmax.data.blocks import Block
 from nbsoftmax.encoding import AnyEncoding, Learner, TableOptions, needs_encoding, warn_of_unknown
 from nbsoftmax.encoding.reports import Unknown, add_unknown
-from nbsoftmax.errors import InputError, InputTypeError, InputValueError
+from nbsoftmax.errors import InputError, InputTypeError, InputValueError, a_type
 from nbsoftmax.problem.collections import checked_parts, is_table, learners_of, partitions_of
 from nbsoftmax.problem.fingerprint import fingerprint
 from nbsoftmax.problem.survey import Survey, Weighting, digest_of
@@ -103,7 +103,7 @@ class RowsOnCluster:
         if not is_table(X):
             if not isinstance(table, TableOptions) or table.always:
                 raise InputTypeError(
-                    f"table says how the columns of a table become features, but X is a {type(X).__name__}; give a "
+                    f"table says how the columns of a table become features, but X is {a_type(X)}; give a "
                     "Dask DataFrame, or leave table out."
                 )
             return None
@@ -148,7 +148,7 @@ def checked_client(client: Any) -> Client:
                 "dask.distributed.Client(address) for a cluster."
             ) from None
     if not isinstance(client, Client):
-        raise InputTypeError(f"client is a {type(client).__name__}, expected a dask.distributed.Client.")
+        raise InputTypeError(f"client is {a_type(client)}, expected a dask.distributed.Client.")
     if client.asynchronous:
         raise InputTypeError("client is asynchronous, but a fit waits for its results; use an ordinary Client.")
     if client.status != "running":

@@ -7,7 +7,7 @@ from typing import Any
 from numpy.typing import ArrayLike
 
 from nbsoftmax.encoding import Formula, TableOptions, column_in, names_of
-from nbsoftmax.errors import InputTypeError, InputValueError, plain
+from nbsoftmax.errors import InputTypeError, InputValueError, a_type, plain
 from nbsoftmax.training.result import FitResult
 from nbsoftmax.training.trainer import Trainer
 from nbsoftmax.validation import frames
@@ -65,7 +65,7 @@ def fit_formula(
         raise InputValueError("fit_intercept is decided by the formula; write ~ 0 + ... for a model without intercept.")
     if frames.library_of(frame) is None:
         raise InputTypeError(
-            f"frame is a {type(frame).__name__}, expected a table of pandas, polars or Arrow in memory, because a "
+            f"frame is {a_type(frame)}, expected a table of pandas, polars or Arrow in memory, because a "
             "formula learns from all rows at once; read the rows, or a sample of them, as a table."
         )
     found = Formula.of(formula, names_of(frame), table)
@@ -74,7 +74,7 @@ def fit_formula(
     if validation_data is not None:
         if frames.library_of(validation_data) is None or found.response not in names_of(validation_data):
             raise InputTypeError(
-                f"validation_data is a {type(validation_data).__name__}, expected a table with the columns of the "
+                f"validation_data is {a_type(validation_data)}, expected a table with the columns of the "
                 f"formula and the column {plain(found.response)} of the classes."
             )
         validation_data = validation_data, column_in(validation_data, found.response)

@@ -9,7 +9,7 @@ from typing import Any, NoReturn, TypeVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from nbsoftmax.errors import InputTypeError, InputValueError, counted, plain
+from nbsoftmax.errors import InputTypeError, InputValueError, a_type, counted, plain
 from nbsoftmax.validation.beside import class_columns, in_order_of_classes
 from nbsoftmax.validation.conversion import as_array
 
@@ -187,9 +187,7 @@ def out(
     Nor may it overlap the arrays in `apart`, by their names, which are read while it is written.
     """
     if not isinstance(array, np.ndarray) or isinstance(array, np.ma.MaskedArray):
-        raise InputTypeError(
-            f"out is a {type(array).__name__}, expected a numpy array; use np.empty({shape}, np.{dtype})."
-        )
+        raise InputTypeError(f"out is {a_type(array)}, expected a numpy array; use np.empty({shape}, np.{dtype}).")
     if array.shape != shape or array.dtype != dtype:
         raise InputValueError(
             f"out has shape {array.shape} and dtype {array.dtype}, expected {shape} and {dtype}; "

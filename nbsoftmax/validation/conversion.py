@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nbsoftmax.errors import InputTypeError, InputValueError
+from nbsoftmax.errors import InputTypeError, InputValueError, a_type
 from nbsoftmax.validation.frames import column, frame
 from nbsoftmax.validation.lazy import computed
 
@@ -59,12 +59,12 @@ def as_array(name: str, a: Any) -> NDArray[Any]:
         ) from None
     except (TypeError, RuntimeError) as error:
         raise InputTypeError(
-            f"{name} is a {type(a).__name__} that NumPy cannot read ({error}); convert it to a NumPy array first."
+            f"{name} is {a_type(a)} that NumPy cannot read ({error}); convert it to a NumPy array first."
         ) from None
     if array.ndim == 0 and array.dtype.kind == "O":
         lazy = next((f"{name}.{method}()" for method in ("collect", "compute") if hasattr(a, method)), None)
         raise InputTypeError(
-            f"{name} is {'None' if a is None else f'a {type(a).__name__}'}, expected an array or a list; "
+            f"{name} is {'None' if a is None else a_type(a)}, expected an array or a list; "
             f"give {lazy or 'its values as one'}."
         )
     return array

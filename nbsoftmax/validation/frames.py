@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nbsoftmax.errors import InputTypeError, InputValueError, plain
+from nbsoftmax.errors import InputTypeError, InputValueError, a_type, plain
 from nbsoftmax.validation.lazy import computed
 from nbsoftmax.validation.names import refuse_twice
 from nbsoftmax.validation.wide_integers import is_wide, narrowed
@@ -49,7 +49,7 @@ def frame(X: Any, *, sparse: bool = True, unique: bool = True) -> tuple[Any, tup
     X = computed("X", X)
     if unique and is_series(X):
         raise InputTypeError(
-            f"X is a {type(X).__name__}, one column or one row of a table, expected a table with a column for each "
+            f"X is {a_type(X)}, one column or one row of a table, expected a table with a column for each "
             "feature; table[['name']] is a table of one column, and table[i : i + 1] one of one row."
         )
     if _is(X, "pandas", "DataFrame"):
@@ -62,7 +62,7 @@ def frame(X: Any, *, sparse: bool = True, unique: bool = True) -> tuple[Any, tup
         array, names = X.to_numpy(), tuple(map(str, X.columns))
         if array.dtype.kind not in "fiub":
             raise InputTypeError(
-                f"X is a {type(X).__name__} whose to_numpy() has dtype {array.dtype}, expected numbers; "
+                f"X is {a_type(X)} whose to_numpy() has dtype {array.dtype}, expected numbers; "
                 "convert its columns to numbers first."
             )
     else:

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nbsoftmax.errors import InputValueError
+from nbsoftmax.errors import InputValueError, a_type
 from nbsoftmax.validation.arrays import (
     check_shape,
     design,
@@ -121,6 +121,6 @@ def _check_range(name: str, X: Any, indices: NDArray[Any], n: int) -> None:
 
 def _refuse_damaged(name: str, X: Any) -> None:
     raise InputValueError(
-        f"{name} is a {type(X).__name__} of shape {X.shape} whose indices do not fit this shape; make it again from "
+        f"{name} is {a_type(X)} of shape {X.shape} whose indices do not fit this shape; make it again from "
         "rows and columns, for example by scipy.sparse.coo_array."
     )

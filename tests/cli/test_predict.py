@@ -8,6 +8,7 @@ from decimal import Decimal
 
 import numpy as np
 import pytest
+from scipy import sparse
 
 import nbsoftmax as nbs
 from nbsoftmax.cli.prediction_files import output_of
@@ -128,6 +129,37 @@ def test_files_without_rows_have_an_output_without_rows(flowers, model, tmp_path
     n_ids = options.count("--id")
     assert found.schema.types[n_ids:] == other.schema.types[n_ids:]
     assert "expected at least one sample" in refused(capsys, "evaluate", model, empty, "--target", "species")
+
+
+@pytest.mark.parametrize("options", [[], ["--proba"], ["--top-k", 2]])
+@pytest.mark.parametrize("form", ["npy", "npz", "npz with labels", "sparse npz"])
+def test_arrays_without_rows_have_an_output_without_rows(flowers, model, tmp_path, capsys, options, form):
+    parquet = pytest.importorskip("pyarrow.parquet")
+    _, X, y = flowers
+    for name, n in (("none", 0), ("full", len(X))):
+        path = tmp_path / f"{name}.{'npy' if form == 'npy' else 'npz'}"
+        if form == "npy":
+            np.save(path, X[:n])
+        elif form == "sparse npz":
+            sparse.save_npz(path, sparse.csr_array(X[:n]))
+        else:
+            np.savez(path, X=X[:n], **({"y": y[:n]} if "labels" in form else {}))
+        assert run("predict", model, path, *options) == 0
+        lines = capsys.readouterr().out.splitlines()
+        assert len(lines) == 1 + n
+        assert run("predict", model, path, *options, "--out", tmp_path / f"{name}.parquet") == 0
+        assert run("predict", model, path, path, *options, "--json") == 0
+        assert len(capsys.readouterr().out.splitlines()) == 2 * n
+    found, other = (parquet.read_schema(tmp_path / f"{name}.parquet") for name in ("none", "full"))
+    assert (found.names, found.types) == (other.names, other.types)
+    assert found.names == lines[0].split(",")
+
+
+@pytest.mark.parametrize("shape", [(0, 3), (0, 0), (0,)])
+def test_an_array_without_rows_needs_the_features_of_the_model(model, tmp_path, capsys, shape):
+    np.save(tmp_path / "d.npy", np.empty(shape))
+    assert "feature" in refused(capsys, "predict", model, tmp_path / "d.npy", "--out", tmp_path / "labels.csv")
+    assert not (tmp_path / "labels.csv").exists()
 
 
 def test_a_file_without_rows_needs_the_columns_of_the_model(model, tmp_path, capsys):

@@ -201,7 +201,7 @@ BAD = {
         r"X.to_dask_array\(lengths=True\), and y.rechunk",
     ),
     "other rows": (lambda: (unknown_sizes()[0], y_array()), "in partition 0 .*labels"),
-    "only y is lazy": (lambda: (X, y_array()), "X is a ndarray, expected a Dask Array or DataFrame"),
+    "only y is lazy": (lambda: (X, y_array()), "X is an ndarray, expected a Dask Array or DataFrame"),
     "one class": (lambda: (x_array(), np.repeat("a", M)), "only the class 'a'"),
     "too few offsets": (lambda: (x_array(), Y, None, OFFSET[:-1]), "offset has 899 entries, but X has 900 rows"),
     "an offset of other classes": (lambda: (x_array(), Y, None, OFFSET[:, :3]), "offset has 3 columns, expected 4"),
@@ -210,7 +210,7 @@ BAD = {
         r"in partition 2 .*offset contains nan at row 2",
     ),
     "a text offset": (lambda: (x_array(), Y, None, y_array()), "in partition 0 .*offset has dtype"),
-    "only the offset is lazy": (lambda: (X, Y, None, y_array(OFFSET[:, 0])), "X is a ndarray, expected a Dask"),
+    "only the offset is lazy": (lambda: (X, Y, None, y_array(OFFSET[:, 0])), "X is an ndarray, expected a Dask"),
     "no y": (lambda: (x_array(), None), "y is None"),
 }
 

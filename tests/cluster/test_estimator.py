@@ -127,7 +127,7 @@ def test_a_warm_start_begins_at_the_last_fit(client):
 def test_what_the_estimator_cannot_do_is_refused(client, fitted):
     with pytest.raises(InputValueError, match="device='cpu'"):
         DaskSoftmaxRegression(device="cuda").fit(LAZY, Y)
-    with pytest.raises(InputTypeError, match="X is a ndarray"):
+    with pytest.raises(InputTypeError, match="X is an ndarray"):
         DaskSoftmaxRegression().fit(X, Y)
     with pytest.raises(InputValueError, match="X has 4 features, but the model was trained on 5"):
         fitted.predict(LAZY[:, :4])

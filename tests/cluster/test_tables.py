@@ -189,7 +189,7 @@ BAD = {
     "options for an array": (
         lambda: da.from_array(np.ones((300, 2)), chunks=(75, 2)),
         {"table": MEAN},
-        "X is a Array; give a Dask DataFrame",
+        "X is an Array; give a Dask DataFrame",
     ),
     "an unknown option": (lambda: lazy()[["born"]], {"table": nbs.TableOptions(categorical=["no"])}, "names 'no'"),
 }

@@ -166,10 +166,10 @@ def test_a_data_iter_may_name_the_features_and_give_an_offset():
 
 
 BAD = {
-    "a number": (3, {}, "batches is a int"),
-    "an array": (X, {}, "batches is a ndarray"),
-    "a function of a number": (lambda: 3, {}, "returned a int"),
-    "a batch of a number": ([3], {}, "a batch is a int"),
+    "a number": (3, {}, "batches is an int"),
+    "an array": (X, {}, "batches is an ndarray"),
+    "a function of a number": (lambda: 3, {}, "returned an int"),
+    "a batch of a number": ([3], {}, "a batch is an int"),
     "a tuple of five": ([(X,) * 5], {}, "a tuple of 5"),
     "columns of tuples": ([(X, Y)], {"target": "y"}, "leave them out"),
     "labels of another length": ([(X, Y[:5])], {}, "1000 rows of X, but 5 entries of y"),

@@ -238,16 +238,16 @@ BAD = {
     "only missing values": ([TEXT.assign(v=None)], {}, "no values in column 'v'"),
     "missing values in one batch": ([TEXT, TEXT.assign(v=None)], {}, "a missing value in column 'v' at row 2 "),
     "lists": ([TEXT.assign(v=[[1], [2]])], {}, "type list in column 'v'"),
-    "an array after a table": ([(TEXT[["v"]], [0, 1]), (N[:2, None], [0, 1])], {"target": None}, "a batch is a nd"),
+    "an array after a table": ([(TEXT[["v"]], [0, 1]), (N[:2, None], [0, 1])], {"target": None}, "a batch is an nd"),
     "options for arrays": (
         [(N[:, None], LABELS)],
         {"target": None, "table": nbs.TableOptions(missing="mean")},
-        "a batch is a ndarray",
+        "a batch is an ndarray",
     ),
     "an encoding of arrays": (
         [(N[:, None], LABELS)],
         {"target": None, "table": nbs.Trainer(l2=1).fit(TEXT[["v"]], TEXT["y"]).model.encoding},
-        "X of a batch is a ndarray",
+        "X of a batch is an ndarray",
     ),
     "not options": ([TEXT], {"table": {"missing": "mean"}}, "expected a TableOptions"),
     "labels of another length": (

@@ -153,7 +153,7 @@ def test_an_encoding_that_does_not_fit_its_model_is_refused():
         nbs.SoftmaxModel(np.zeros((2, 6)), [0, 0], ["a", "b"], list("abcdef"), encoding=encoding)
     with pytest.raises(nbs.InputTypeError, match="table is 'mean', expected a TableOptions"):
         nbs.Trainer(table="mean")
-    with pytest.raises(nbs.InputTypeError, match="is for tables of pandas, polars or Arrow, but X is a ndarray"):
+    with pytest.raises(nbs.InputTypeError, match="is for tables of pandas, polars or Arrow, but X is an ndarray"):
         trainer(missing="mean").fit(np.eye(4), [0, 1, 0, 1])
 
 

@@ -24,7 +24,7 @@ SAVERS = {
 
 
 @pytest.mark.parametrize("use", SAVERS)
-@pytest.mark.parametrize(("name", "said"), [("", "path is empty"), ("a\0b.npz", "NUL"), (3, "path is a int")])
+@pytest.mark.parametrize(("name", "said"), [("", "path is empty"), ("a\0b.npz", "NUL"), (3, "path is an int")])
 def test_what_is_no_name_of_a_file_is_refused_before_the_work(use, name, said):
     with pytest.raises(nbs.InputError, match=said):
         SAVERS[use](name)

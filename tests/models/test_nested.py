@@ -1,11 +1,13 @@
 """The likelihood-ratio test of nested models refuses what is not nested, and likelihoods that are none."""
 
 import pickle
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 import nbsoftmax as nbs
+from nbsoftmax.models import nested
 from tests.models.test_inference import blobs
 
 X, Y = blobs()
@@ -137,8 +139,55 @@ def test_only_an_inference_can_be_nested():
 def test_after_pickling_the_names_of_columns_decide(which):
     pair = [FULL.inference(), fewer()]
     expected = pair[0].likelihood_ratio_test(pair[1])
-    pair[which] = pickle.loads(pickle.dumps(pair[which]))
+    pair[which] = pickled(pair[which])
     assert pair[0].likelihood_ratio_test(pair[1]) == expected
+
+
+def pickled(inference):
+    """The inference as it is read from a file, without the data."""
+    return pickle.loads(pickle.dumps(inference))
+
+
+def test_a_smaller_model_of_other_labels_that_fits_better_is_refused_after_pickling():
+    easier = (X[:, 0] > 0).astype(int) + (X[:, 0] > 1)  # nearly a function of the first column
+    easier[:60:2] = Y[:60:2]
+    other = pickled(fewer(easier))
+    assert other.log_likelihood > FULL.inference().log_likelihood
+    with pytest.raises(nbs.InputValueError, match="fit both to the same samples, and call the test of the larger"):
+        FULL.inference().likelihood_ratio_test(other)
+
+
+def test_a_smaller_model_of_more_samples_is_refused_after_pickling():
+    twice = pickled(nbs.Trainer().fit(np.vstack([X, X])[:, :1], np.tile(Y, 2)).inference())
+    assert twice.log_likelihood < FULL.inference().log_likelihood
+    with pytest.raises(nbs.InputValueError, match=f"restricted has {2 * len(Y)} samples and .* expected {len(Y)} and"):
+        FULL.inference().likelihood_ratio_test(twice)
+
+
+@pytest.mark.parametrize(("excess", "allowed"), [(0.0, True), (0.9e-6, True), (1.1e-6, False)])
+def test_likelihoods_may_differ_by_the_tol_of_the_fits(excess, allowed):
+    full = FULL.inference()
+    restricted = replace(fewer(), log_likelihood=full.log_likelihood + excess * abs(full.log_likelihood))
+    if allowed:
+        found = full.likelihood_ratio_test(restricted)
+        assert found.statistic == pytest.approx(0, abs=1e-3)
+        assert found.p_value == pytest.approx(1, abs=1e-3)
+    else:
+        with pytest.raises(nbs.InputValueError, match="call the test of the larger model"):
+            full.likelihood_ratio_test(restricted)
+
+
+def test_columns_of_other_names_are_not_compared_where_it_would_take_long(monkeypatch):
+    full, restricted = FULL.inference(), fewer()
+    renamed = replace(restricted, names=("other", "const"))
+    expected = full.likelihood_ratio_test(restricted)
+    assert full.likelihood_ratio_test(renamed) == expected
+    monkeypatch.setattr(nested, "MOST_WORK", len(Y) * len(full.names) ** 2)
+    assert full.likelihood_ratio_test(renamed) == expected
+    monkeypatch.setattr(nested, "MOST_WORK", len(Y) * len(full.names) ** 2 - 1)
+    assert full.likelihood_ratio_test(restricted) == expected
+    with pytest.raises(nbs.InputValueError, match="or linear combinations of these"):
+        full.likelihood_ratio_test(renamed)
 
 
 def test_weights_of_one_and_an_offset_of_0_are_those_of_a_fit_without():

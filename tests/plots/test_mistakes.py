@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import nbsoftmax as nbs
+from nbsoftmax.errors import a_type
 
 pytest.importorskip("matplotlib")
 from matplotlib.figure import Figure
@@ -80,7 +81,7 @@ def test_what_is_no_axes_is_refused(result, path, odd):
         lambda it, ax: plots.DecisionDisplay.from_estimator(it, X, Y, ax=ax),
         lambda _, ax: plots.PathDisplay.from_path(path, ax=ax),
     ):
-        with pytest.raises(nbs.InputTypeError, match=f"ax is a {type(odd).__name__}, expected matplotlib axes"):
+        with pytest.raises(nbs.InputTypeError, match=f"ax is {a_type(odd)}, expected matplotlib axes"):
             draw(result, ax=odd)
 
 
@@ -90,7 +91,7 @@ def test_what_is_no_figure_is_refused(result):
         lambda figure: plots.CoefficientDisplay.from_estimator(result, figure=figure),
         lambda figure: plots.MarginalEffectsDisplay.from_effects(effects, figure=figure),
     ):
-        with pytest.raises(nbs.InputTypeError, match="figure is a Axes, expected a matplotlib figure"):
+        with pytest.raises(nbs.InputTypeError, match="figure is an Axes, expected a matplotlib figure"):
             draw(Figure().subplots())
 
 

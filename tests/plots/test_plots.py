@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import nbsoftmax as nbs
+from nbsoftmax.errors import a_type
 
 matplotlib = pytest.importorskip("matplotlib")
 from matplotlib.figure import Figure  # noqa: E402
@@ -301,7 +302,7 @@ def test_what_is_no_fitted_classifier_is_refused_in_one_line(trained, odd):
         lambda it: plots.ConfusionDisplay.from_estimator(it, X, y),
         lambda it: plots.DecisionDisplay.from_estimator(it, X, y),
     ):
-        with pytest.raises(nbs.InputTypeError, match=f"estimator is a {type(odd).__name__}, expected a SoftmaxModel"):
+        with pytest.raises(nbs.InputTypeError, match=f"estimator is {a_type(odd)}, expected a SoftmaxModel"):
             draw(odd)
 
 

@@ -242,7 +242,7 @@ def test_marginal_effects_of_other_kinds_and_without_finite_errors():
     display.figure_.draw_without_rendering()
     figure = Figure()
     assert plots.MarginalEffectsDisplay.from_effects(_effects(3), figure=figure).figure_ is figure
-    with pytest.raises(nbs.InputTypeError, match="effects is a ndarray"):
+    with pytest.raises(nbs.InputTypeError, match="effects is an ndarray"):
         plots.MarginalEffectsDisplay.from_effects(np.eye(2))
     with pytest.raises(nbs.InputValueError, match="level"):
         plots.MarginalEffectsDisplay.from_effects(_effects(3), level=95)

@@ -25,7 +25,7 @@ from nbsoftmax.encoding.formula.expressions import Expression, expression
 from nbsoftmax.encoding.frames import columns_of
 from nbsoftmax.encoding.learning import NOTHING_LEFT, Learner
 from nbsoftmax.encoding.options import TableOptions
-from nbsoftmax.errors import InputTypeError, InputValueError, listed, plain
+from nbsoftmax.errors import InputTypeError, InputValueError, a_type, listed, plain
 from nbsoftmax.validation import first_repeated
 
 Terms = tuple[tuple[tuple[str, str], ...], ...]
@@ -67,7 +67,7 @@ class Formula:
             If formulaic is not installed.
         """
         if not isinstance(text, str):
-            raise InputTypeError(f"formula is a {type(text).__name__}, expected text such as 'species ~ mass'.")
+            raise InputTypeError(f"formula is {a_type(text)}, expected text such as 'species ~ mass'.")
         options = TableOptions() if options is None else options
         for name, instead in (
             ("indicators", "a column of the table"),
