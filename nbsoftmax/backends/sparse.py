@@ -20,7 +20,7 @@ from nbsoftmax.backends.sparse_descent import descend
 from nbsoftmax.backends.sparse_design import Layout, SparseDesign
 from nbsoftmax.backends.sum import MadeParts, SumBackend
 from nbsoftmax.backends.targets import curvature_weights, kernel_target, part_of, targets_in
-from nbsoftmax.backends.transposed import Block, block_bytes_of_cpu, blocks_of
+from nbsoftmax.backends.transposed import Block, blocks_of
 from nbsoftmax.kernels import linear, rows, sgd, sparse, sparse_gram, sparse_linear
 from nbsoftmax.kernels.partial import PartialTarget
 from nbsoftmax.kernels.predict import LOGITS
@@ -30,6 +30,7 @@ from nbsoftmax.validation import Float64s, Floats, WeightedTargets
 
 # What adding to a place in a Gram matrix costs, in multiply-adds of a dense product.
 SCATTER_COST = 12
+BLOCK_BYTES = 2**23  # of the logits of a block of rows: half of it took a tenth longer with 53 classes
 DENSE_BYTES = 2**23  # of rows that are made dense at a time
 KEPT_BYTES = 40 * 2**20  # of the probabilities kept for Hessian-vector products
 
@@ -46,8 +47,8 @@ class SparseBackend:
     fit_intercept : bool
     n_threads : int or None
         None: as many as Numba would use.
-    block_bytes : int, optional
-        Bytes of the logits of a block of rows; by default what is fast on this CPU.
+    block_bytes : int
+        Bytes of the logits of a block of rows.
     """
 
     def __init__(
@@ -58,7 +59,7 @@ class SparseBackend:
         offset: Floats,
         fit_intercept: bool,
         n_threads: int | None,
-        block_bytes: int | None = None,
+        block_bytes: int = BLOCK_BYTES,
     ) -> None:
         self.n_samples, self.n_features = X.shape
         self.n_classes = target.gain.size
@@ -69,8 +70,7 @@ class SparseBackend:
         self._counts: NDArray[np.int64] | None = None
         self._curvature = curvature_weights(target)
         self._set_dtype(X.dtype)
-        size = block_bytes_of_cpu(X) if block_bytes is None else block_bytes
-        n_rows = max(16, size // (self._layout.stride * self.dtype.itemsize))
+        n_rows = max(16, block_bytes // (self._layout.stride * self.dtype.itemsize))
         self._blocks = blocks_of(X, offset, n_rows, n_threads)
 
     def _set_dtype(self, dtype: np.dtype[Any]) -> None:

@@ -10,18 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nbsoftmax.kernels import sparse
-from nbsoftmax.kernels.runtime.caches import second_level_bytes
 from nbsoftmax.kernels.runtime.threads import launch
 from nbsoftmax.kernels.sparse import SparseColumns, SparseRows
 
 MOST_ROWS = 2**16  # of a block: the transposed copy stores them as uint16
 MOST_NUMBERS = 2**22  # of a block, about: a Gram matrix copies some of them
-# Bytes of the logits of a block, which the gradient reads at random. Where half of the second-level cache has
-# LEAST_BLOCK_BYTES, as in Intel's servers, whose third level is slow, blocks of that half took 10% less time with 7
-# classes and 22 to 29% less with 53. Elsewhere half of BLOCK_BYTES took a tenth longer with 53 classes.
-BLOCK_BYTES, LEAST_BLOCK_BYTES = 2**23, 2**20
-# The logits of all rows must have this share of the bytes of the gradient: several blocks read and write it more often.
-LEAST_SHARE = 0.25
 
 
 class Block(NamedTuple):
@@ -62,13 +55,6 @@ class TransposedCopy:
                 if self._columns is None:
                     self._columns = _transposed(*self._source)
         return self._columns
-
-
-def block_bytes_of_cpu(X: Any) -> int:
-    """Bytes of the logits of a block of rows that are fast on this CPU, for X (m, N)."""
-    half, (m, n_features) = second_level_bytes() // 2, X.shape
-    pays = m * X.dtype.itemsize >= LEAST_SHARE * n_features * np.dtype(np.float64).itemsize
-    return half if half >= LEAST_BLOCK_BYTES and pays else BLOCK_BYTES
 
 
 def blocks_of(X: Any, offset: NDArray[Any], n_rows: int, n_threads: int | None) -> list[Block]:

@@ -5,7 +5,6 @@ import pytest
 from scipy import sparse
 
 from nbsoftmax import validation
-from nbsoftmax.backends import transposed
 from nbsoftmax.backends.base import FixesPoint, Margins, Refinable, SelectsFeatures, Stochastic, hessian_at
 from nbsoftmax.backends.dense import DenseBackend
 from nbsoftmax.backends.design import Design
@@ -249,24 +248,3 @@ def test_moments_of_a_column_without_zeros_are_as_accurate_as_those_of_dense_row
         for rows in (sparse.csr_array(X), X)
     )
     np.testing.assert_allclose(found, expected, rtol=1e-12)
-
-
-@pytest.mark.parametrize(
-    ("second_level", "m", "n", "n_blocks"),
-    [
-        (2**21, 40_000, 100, 3),  # 40000 rows of 64 bytes in blocks of 1 MB
-        (2**22, 40_000, 100, 2),
-        (2**21, 40_000, 200_000, 1),  # the gradient is larger than 4 times the logits
-        (2**20, 40_000, 100, 1),
-        (0, 40_000, 100, 1),
-        (2**20, 400_000, 100, 7),
-    ],
-)
-def test_blocks_of_rows_fit_half_of_a_large_second_level_cache(monkeypatch, second_level, m, n, n_blocks):
-    monkeypatch.setattr(transposed, "second_level_bytes", lambda: second_level)
-    X = sparse.csr_array((m, n))
-    target = validation.weighted_targets(
-        np.arange(m) % 8, m, 8, X.dtype, sample_weight=None, class_weight=None, label_smoothing=0.0
-    )
-    ours = SparseBackend(X, target, offset=np.empty((0, 0)), fit_intercept=True, n_threads=1)
-    assert len(ours._blocks) == n_blocks
