@@ -170,3 +170,37 @@ def test_the_fit_ends_when_the_coefficients_that_nothing_holds_separate_all_clas
     with pytest.warns(nbs.ConvergenceWarning, match="separable classes: all"):
         result = nbs.Trainer(**options).fit(data, **({} if blocks else {"y": y, "offset": offset}))
     assert result.n_iter < 40
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"l2": 1e-10, "solver": solver} for solver in ("newton-cg", "newton", "lbfgs")] + [{"l1": 1e-8}],
+    ids=repr,
+)
+def test_a_tiny_penalty_of_the_separating_feature_makes_a_minimum(options):
+    X = np.random.default_rng(0).normal(size=(300, 3))
+    result = nbs.Trainer(penalty_weight=[1, 0, 1], **options).fit(X, X[:, 0] > 0)
+    assert result.stop_reason is StopReason.CONVERGED
+
+
+class TinyRidge:
+    """A penalty of the user, of which the package does not know that it holds all coefficients."""
+
+    def value(self, coef):
+        return 1e-8 / 2 * float((coef**2).sum())
+
+    def prox(self, coef, step):
+        return coef / (1 + 1e-8 * step)
+
+
+def test_a_penalty_of_the_user_is_taken_to_make_a_minimum():
+    X = np.random.default_rng(0).normal(size=(300, 3))
+    assert nbs.Trainer(penalty=TinyRidge()).fit(X, X[:, 0] > 0).stop_reason is StopReason.CONVERGED
+
+
+@pytest.mark.parametrize("solver", ["newton-cg", "lbfgs"])
+def test_classes_with_weight_are_all_separated_by_a_feature_that_nothing_holds(solver):
+    X = np.random.default_rng(0).normal(size=(300, 3))
+    y = np.digitize(X[:, 0], [-0.4, 0.4])
+    with pytest.warns(nbs.ConvergenceWarning, match="separable classes: all"):
+        nbs.Trainer(solver=solver, l2=0.1, penalty_weight=[0, 1, 1]).fit(X, y, sample_weight=(y > 0).astype(float))
