@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from nbsoftmax import validation
-from nbsoftmax.errors import InputValueError, listed, plain
+from nbsoftmax.errors import InputTypeError, InputValueError, listed, plain
 from nbsoftmax.models.scores import confusion
 from nbsoftmax.plots.estimator import classes_of, predictor, with_offset
 from nbsoftmax.plots.figure import axes_or_new, sums_called
@@ -154,6 +154,8 @@ class ConfusionDisplay(NotebookDisplay):
         if shown is not None:
             at = validation.positions(shown[1], classes)[shown[0]]
             counts, classes = counts[np.ix_(at, at)], classes[at]
+        if isinstance(display_labels, str) or not isinstance(display_labels, Iterable | None):
+            raise InputTypeError(f"display_labels is {plain(display_labels)}, expected a sequence of names.")
         names = classes.tolist() if display_labels is None else list(display_labels)
         if len(names) != classes.size:
             raise InputValueError(
@@ -235,7 +237,7 @@ class ConfusionDisplay(NotebookDisplay):
         def given(value: Any) -> str:
             try:
                 return format(value, form or "")
-            except ValueError:
+            except (ValueError, TypeError):
                 raise InputValueError(
                     f"values_format is {plain(form)}, which cannot format {value}; give a format specification of "
                     "Python, such as '.2f'."

@@ -118,13 +118,15 @@ class ReliabilityDisplay(NotebookDisplay):
         ModuleNotFoundError
             If matplotlib is not installed.
         """
-        classes = validation.labels(y_true, name="y_true")[1] if labels is None else validation.class_labels(labels)
-        proba = validation.as_array("y_prob", y_prob)
+        classes = (
+            validation.labels(y_true, name="y_true")[1] if labels is None else validation.class_labels(labels, "labels")
+        )
+        proba = validation.as_floats("y_prob", y_prob)
         known = classes.tolist()
         if pos_label is not None and pos_label not in known:
             raise InputValueError(f"pos_label is {pos_label!r}, expected one of the labels: {listed(known)}.")
         if proba.ndim == 1:
-            odd = np.flatnonzero((proba < 0) | (proba > 1))
+            odd = np.flatnonzero(~((proba >= 0) & (proba <= 1)))  # NaN too
             if odd.size:
                 raise InputValueError(f"y_prob is {proba[odd[0]]} at row {odd[0]}, expected probabilities from 0 to 1.")
             pos_label = known[-1] if pos_label is None else pos_label

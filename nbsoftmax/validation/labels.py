@@ -111,18 +111,18 @@ def joined_labels(arrays: Sequence[NDArray[Any]], *, name: str = "y") -> NDArray
     return np.concatenate(arrays)
 
 
-def class_labels(classes: Any) -> NDArray[Any]:
+def class_labels(classes: Any, name: str = "classes") -> NDArray[Any]:
     """Check the classes of a model: at least two distinct integers, strings or booleans, (n_classes,)."""
-    array = target_array(classes, name="classes")
+    array = target_array(classes, name=name)
     if array.ndim != 1 or array.dtype.kind not in "iubUSTfO":
         raise InputTypeError(
-            f"classes has dtype {array.dtype}, shape {array.shape}; expected (n_classes,) integers, strings, booleans."
+            f"{name} has dtype {array.dtype}, shape {array.shape}; expected (n_classes,) integers, strings, booleans."
         )
     if array.size < 2:
-        raise InputValueError(f"classes has {counted(array.size, 'label')}, expected at least 2.")
-    codes, found = labels(array, name="classes")
+        raise InputValueError(f"{name} has {counted(array.size, 'label')}, expected at least 2.")
+    codes, found = labels(array, name=name)
     if found.size != array.size:
-        raise InputValueError("classes contains a label twice; expected distinct labels, one for each class.")
+        raise InputValueError(f"{name} contains a label twice; expected distinct labels, one for each class.")
     return found[codes]
 
 

@@ -1,4 +1,4 @@
-"""Models from LogisticRegression and back; estimators without scikit-learn."""
+"""Models from LogisticRegression and back; X of other types; estimators without scikit-learn."""
 
 import numpy as np
 import pandas as pd
@@ -125,3 +125,13 @@ def test_coefficients_that_were_set_by_hand_are_checked():
     estimator.coef_ = np.full_like(estimator.coef_, np.nan)
     with pytest.raises(nbs.InputValueError, match="coef_ contains NaN or inf"):
         estimator.predict(X)
+
+
+@pytest.mark.parametrize("kind", ["datetime64[D]", "timedelta64[s]"])
+def test_dates_and_durations_are_no_numbers_for_estimators_either(kind):
+    X, y = problem(3)
+    dates = X.astype("i8").astype(kind)
+    with pytest.raises(nbs.InputTypeError, match=rf"X has dtype {kind.partition('[')[0]}"):
+        nbs.SoftmaxRegression().fit(dates, y)
+    with pytest.raises(nbs.InputTypeError, match=rf"X has dtype {kind.partition('[')[0]}"):
+        nbs.SoftmaxRegression().fit(X, y).predict(dates)

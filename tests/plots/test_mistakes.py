@@ -38,6 +38,37 @@ def test_labels_of_a_confusion_matrix_that_are_not_in_y_true_are_refused():
             draw(Y, Y, labels=labels)
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"values_format": 3}, "values_format is 3, which cannot format"),
+        ({"values_format": "zz"}, "values_format is 'zz', which cannot format"),
+        ({"display_labels": 3}, "display_labels is 3, expected a sequence of names"),
+        ({"display_labels": "abc"}, "display_labels is 'abc', expected a sequence of names"),
+        ({"display_labels": ["a"]}, "display_labels has 1 names, expected 3"),
+    ],
+)
+def test_names_and_formats_of_a_confusion_matrix_that_are_none_are_refused(options, message):
+    with pytest.raises((nbs.InputValueError, nbs.InputTypeError), match=message):
+        plots.ConfusionDisplay.from_predictions(Y, Y, **options)
+
+
+@pytest.mark.parametrize(
+    ("y_prob", "options", "message"),
+    [
+        (np.full(90, "0.5"), {}, "y_prob has dtype <U3, expected float32 or float64"),
+        (np.full(90, np.nan), {}, "y_prob is nan at row 0, expected probabilities from 0 to 1"),
+        (np.full(90, 1.5), {}, "y_prob is 1.5 at row 0"),
+        (PROBA, {"labels": 3}, "labels has dtype int64"),
+        (PROBA, {"labels": [1, 1]}, "labels contains a label twice"),
+        (PROBA, {"labels": [1]}, "labels has 1 label, expected at least 2"),
+    ],
+)
+def test_probabilities_and_labels_of_a_reliability_curve_that_are_none_are_refused(y_prob, options, message):
+    with pytest.raises((nbs.InputValueError, nbs.InputTypeError), match=message):
+        plots.ReliabilityDisplay.from_predictions(np.arange(90) % 2, y_prob, **options)
+
+
 def test_what_is_no_fit_is_no_convergence(result):
     draw = plots.ConvergenceDisplay.from_result
     for given, message in (
