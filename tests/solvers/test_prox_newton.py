@@ -9,7 +9,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 import nbsoftmax as nbs
-from nbsoftmax.solvers.prox_newton import ProxNewton
+from nbsoftmax.solvers.prox_newton import MOST_SMALL, ProxNewton
 from nbsoftmax.solvers.stop_reason import StopReason
 from nbsoftmax.solvers.tools.duality import duality_gap
 from nbsoftmax.solvers.tools.working_set import CHANGED, WorkingSet
@@ -290,7 +290,8 @@ def test_an_impossible_tolerance_ends_without_claiming_convergence():
     solution = minimise(nbs.Objective(X, y, l1=0.01), tol=1e-300)
     assert not solution.converged or solution.gap == 0
     assert solution.gap <= 1e-9
-    assert solution.n_iter < 100
+    # Within ten steps the gradient is 1e-16. Rounding errors decide how many follow, but no more than MOST_SMALL.
+    assert solution.n_iter < MOST_SMALL + 20
 
 
 def test_the_trainer_takes_it_for_l1_and_refuses_what_cannot():
