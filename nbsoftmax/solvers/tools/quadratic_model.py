@@ -7,7 +7,8 @@ With damping, both have one more positive diagonal over the coefficients and the
 With factor 2, M >= H always, since sum_{k<l} a_k a_l (u_k - u_l)^2 <= 2 sum_k a_k (1 - a_k) u_k^2. The steps are
 those of A. Beck, M. Teboulle, "A fast iterative shrinkage-thresholding algorithm", SIAM J. Imaging Sci. 2 (2009). If
 the last steps leave the zeros unchanged, the method also moves to the model's minimum in the plane of the last two
-steps, which then are those of conjugate gradients.
+steps, which then are those of conjugate gradients. H does not depend on the same shift of all classes: without damping,
+each step also takes the shift with the least penalty.
 """
 
 from __future__ import annotations
