@@ -30,9 +30,9 @@ from nbsoftmax.validation import Float64s, Floats, WeightedTargets
 
 # What adding to a place in a Gram matrix costs, in multiply-adds of a dense product.
 SCATTER_COST = 12
-# Of the logits of a block of rows: half of it took a tenth longer with 53 classes on a Zen 4. On an Intel CPU, with a
-# slow third-level cache, a quarter took 15% less time with 53 classes, and 3% more with 7, on two threads. It is not
-# used there: each block wakes all threads twice, and the more threads there are, the more that costs.
+# Of the logits of a block of rows. Half of it took 10% longer with 53 classes on a Zen 4. A quarter of it took 15% less
+# time with 53 classes on an Intel CPU with a slow third-level cache, and 3% more with 7 classes. It is not used there,
+# because each block wakes all threads twice.
 BLOCK_BYTES = 2**23
 DENSE_BYTES = 2**23  # of rows that are made dense at a time
 KEPT_BYTES = 40 * 2**20  # of the probabilities kept for Hessian-vector products

@@ -244,8 +244,8 @@ class FittedClassifier(ClassifierMixin, SparseCoefMixin, BaseEstimator):
         both = (y,) if with_labels else ()
         if names is None:
             array = X if sparse else validation.as_array("X", X)
-            if array.dtype.kind in "mM":  # scikit-learn reads dates and durations as numbers
-                validation.as_floats("X", array)
+            if array.dtype.kind in "mM":  # scikit-learn would read dates and durations as numbers
+                validation.as_floats("X", array)  # raises
             read = validate_data(self, array, *both, reset=reset, **numbers)
         else:  # scikit-learn reads dates as numbers
             validate_data(self, X, *both, reset=reset, skip_check_array=True)

@@ -175,8 +175,8 @@ def _separable_error(step: Float64s, reach: Float64s, model: SoftmaxModel, names
 def null_log_likelihood(objective: PenalizedLoss, counts: Float64s, *, has_offset: bool) -> float:
     """The log-likelihood of the model without features, whose classes have the weights `counts`.
 
-    With an offset SciPy finds its intercepts by a trust-region method: far from their maximum, where the offset decides
-    the probabilities, a step of Newton's method alone would be much too long.
+    With an offset, a trust-region method of SciPy finds its intercepts: full steps of Newton's method diverge if the
+    offset is large.
     """
     params = np.zeros(objective.shape)
     if not objective.fit_intercept:
@@ -192,11 +192,11 @@ def _null_intercepts(objective: PenalizedLoss, start: Float64s) -> Float64s:
     from scipy.optimize import minimize  # for an offset only
 
     backend = objective.backend
-    directions = np.zeros((start.size, *objective.shape))
-    directions[:, 1:, -1] = np.eye(start.size)
 
     def params_at(intercepts: Float64s) -> Float64s:
-        return np.tensordot(intercepts, directions, axes=1)
+        params = np.zeros(objective.shape)
+        params[1:, -1] = intercepts
+        return params
 
     def loss_and_slope(intercepts: Float64s) -> tuple[float, Float64s]:
         loss, grad = backend.loss_and_grad(params_at(intercepts))
@@ -204,7 +204,8 @@ def _null_intercepts(objective: PenalizedLoss, start: Float64s) -> Float64s:
 
     def curvature(intercepts: Float64s) -> Float64s:
         params = params_at(intercepts)
-        return np.stack([backend.hess_vec(params, v)[1:, -1] for v in directions]) / backend.weight_sum
+        columns = [backend.hess_vec(params, params_at(one))[1:, -1] for one in np.eye(start.size)]
+        return np.stack(columns) / backend.weight_sum
 
     found = minimize(loss_and_slope, start, jac=True, hess=curvature, method="trust-exact", options={"gtol": NULL_TOL})
     return np.asarray(found.x)

@@ -49,8 +49,8 @@ def unbounded_step(objective: PenalizedLoss, solution: Solution) -> Float64s | N
 def separates(objective: PenalizedLoss, params: Float64s) -> bool:
     """Whether J, which is below `no_errors_below` at `params`, has no minimum, because multiples of `params` lower it.
 
-    Where an offset contributes to this J, or a penalty or bounds hold some coefficients, the margins tell: those of the
-    other coefficients alone must be positive for all classes.
+    With an offset, or if a penalty or bounds hold some coefficients, such a J does not suffice: the margins from the
+    other coefficients alone must be positive.
     """
     if objective.separable_below > 0:
         return True
