@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from functools import cached_property, partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,24 +17,33 @@ from nbsoftmax.backends.refined import RefinedBackend
 from nbsoftmax.backends.separation import counts_of, margins_of
 from nbsoftmax.backends.sparse_descent import descend
 from nbsoftmax.backends.sparse_design import Layout, SparseDesign
+from nbsoftmax.backends.sparse_sums import SparseSums
 from nbsoftmax.backends.sum import MadeParts, SumBackend
 from nbsoftmax.backends.targets import curvature_weights, kernel_target, part_of, targets_in
-from nbsoftmax.backends.transposed import Block, blocks_of
-from nbsoftmax.kernels import linear, rows, sgd, sparse, sparse_gram, sparse_linear
-from nbsoftmax.kernels.partial import PartialTarget
+from nbsoftmax.backends.transposed import Blocks
+from nbsoftmax.kernels import rows, sgd, sparse, sparse_gram
+from nbsoftmax.kernels.lang.panels import padded
 from nbsoftmax.kernels.predict import LOGITS
-from nbsoftmax.kernels.rows import aligned
+from nbsoftmax.kernels.sparse_linear import VARIANCES, Curved, Residuals
 from nbsoftmax.sums import pairwise_sum
 from nbsoftmax.validation import Float64s, Floats, WeightedTargets
 
 # What adding to a place in a Gram matrix costs, in multiply-adds of a dense product.
 SCATTER_COST = 12
-# Of the logits of a block of rows. Half of it took 10% longer with 53 classes on a Zen 4. A quarter of it took 15% less
-# time with 53 classes on an Intel CPU with a slow third-level cache, and 3% more with 7 classes. It is not used there,
-# because each block wakes all threads twice.
-BLOCK_BYTES = 2**23
+# Of the logits of a block of rows, which the gradient reads at random. Each block adds to the sums of its columns. On a
+# Zen 4, where the second-level cache has 1 MB, blocks of half the size took 10% longer. On an Intel CPU, where it has
+# 2 MB and the third level is slow, the smaller blocks took 10 to 20% less time with 20 and 53 classes.
+BLOCK_BYTES, LEAST_BLOCK_BYTES = 2**23, 2**21
 DENSE_BYTES = 2**23  # of rows that are made dense at a time
 KEPT_BYTES = 40 * 2**20  # of the probabilities kept for Hessian-vector products
+
+
+def _second_level_cache() -> int:
+    """Bytes of the second-level cache of a core, or 0 if the system does not say."""
+    try:
+        return int(Path("/sys/devices/system/cpu/cpu0/cache/index2/size").read_text().rstrip("K\n")) * 1024
+    except (OSError, ValueError):
+        return 0
 
 
 class SparseBackend:
@@ -50,8 +58,8 @@ class SparseBackend:
     fit_intercept : bool
     n_threads : int or None
         None: as many as Numba would use.
-    block_bytes : int
-        Bytes of the logits of a block of rows.
+    block_bytes : int or None
+        Bytes of the logits of a block of rows. None: as the second-level cache of the CPU suggests.
     """
 
     def __init__(
@@ -62,7 +70,7 @@ class SparseBackend:
         offset: Floats,
         fit_intercept: bool,
         n_threads: int | None,
-        block_bytes: int = BLOCK_BYTES,
+        block_bytes: int | None = None,
     ) -> None:
         self.n_samples, self.n_features = X.shape
         self.n_classes = target.gain.size
@@ -72,44 +80,35 @@ class SparseBackend:
         self._n_threads, self._block_bytes = n_threads, block_bytes
         self._counts: NDArray[np.int64] | None = None
         self._curvature = curvature_weights(target)
+        if block_bytes is None:
+            block_bytes = LEAST_BLOCK_BYTES if _second_level_cache() >= LEAST_BLOCK_BYTES else BLOCK_BYTES
+        row_bytes = padded(self.n_classes, X.dtype.itemsize) * X.dtype.itemsize
+        self._blocks = Blocks(X, offset, max(16, block_bytes // row_bytes), n_threads)
         self._set_dtype(X.dtype)
-        n_rows = max(16, block_bytes // (self._layout.stride * self.dtype.itemsize))
-        self._blocks = blocks_of(X, offset, n_rows, n_threads)
 
     def _set_dtype(self, dtype: np.dtype[Any]) -> None:
         """Set the dtype of products, which may be wider than that of X."""
         self.dtype = dtype
         self._layout = Layout(self.n_features, self.n_classes, dtype, self._n_threads)
-        # A point and the probabilities there, a block at a time; replaced as a pair, never changed.
-        self._kept: tuple[Float64s, list[Floats]] = np.empty(0), []
-        self._spare: list[Scratch] = []
+        self._sums = SparseSums(self._blocks, self._layout, fit_intercept=self.fit_intercept)
+        self._target = kernel_target(targets_in(dtype, self._source[1]))
+        # A point and the probabilities of the first rows there, flat; replaced as a pair, never changed.
+        self._kept: tuple[Float64s, Floats] = np.empty(0), np.empty(0, dtype)
 
     def loss(self, params: Float64s) -> float:
         """sum_i s_i L_i."""
-        with self._scratch() as scratch:
-            weights = self._weights(params, scratch.w)
-            return _total([self._residuals(block, weights, scratch, want_grad=False) for block in self._blocks])
+        stage = self._residuals(want_grad=False)
+        self._sums.by_rows(stage, params)
+        return float(pairwise_sum(stage.losses))
 
     def loss_and_grad(self, params: Float64s) -> tuple[float, Float64s]:
         """The loss and its gradient (n_classes, n_features + 1)."""
-        losses = []
-        with self._scratch() as scratch:
-            weights = self._weights(params, scratch.w)
+        stage = self._residuals(want_grad=True)
+        gradient = self._sums.products(stage, params)
+        return float(pairwise_sum(stage.losses)), gradient
 
-            def residuals(block: Block) -> None:
-                losses.append(self._residuals(block, weights, scratch, want_grad=True))
-
-            gradient = self._products(residuals, scratch)
-        return _total(losses), gradient
-
-    def _residuals(self, block: Block, weights: linear.Weights, scratch: Scratch, *, want_grad: bool) -> Float64s:
-        """Write the residuals of a block to the scratch memory; return the losses of its groups of rows."""
-        layout = self._layout
-        losses = np.zeros(layout.n_groups(block.rows))
-        after = self._target(block.part), want_grad, layout.group, scratch.block, losses
-        common = block.rows, weights, layout.panels, *after
-        layout.run(sparse_linear.residuals, losses.size, layout.work(block.rows), *common)
-        return losses
+    def _residuals(self, *, want_grad: bool) -> Residuals:
+        return Residuals(self._target, want_grad, np.empty(self._sums.n_groups))
 
     def hess_vec(self, params: Float64s, v: Float64s) -> Float64s:
         """The Hessian of the loss at `params`, times v."""
@@ -126,34 +125,22 @@ class SparseBackend:
 
         return times
 
-    def _hess_vec(self, params: Float64s, v: Float64s, memory: int, kept: list[Floats]) -> Float64s:
+    def _hess_vec(self, params: Float64s, v: Float64s, memory: int, kept: Floats) -> Float64s:
         """The product, with probabilities that are already `kept`, or are kept from now on, as `memory` says."""
-        with self._scratch() as scratch:
-            direction = point = self._weights(v, scratch.v)
-            if memory == rows.KEEP or not kept[-1].size:
-                point = self._weights(params, scratch.w)
-
-            def changes(block: Block) -> None:
-                layout, proba = self._layout, kept[block.number]
-                mode = memory if proba.size else rows.FORGET
-                after = self._h(block.part), mode, layout.group, proba, scratch.block
-                work = layout.work(block.rows) * (1 if mode == rows.KEPT else 2)
-                common = block.rows, point, direction, layout.panels, *after
-                layout.run(sparse_linear.curved_changes, layout.n_groups(block.rows), work, *common)
-
-            product = self._products(changes, scratch)
+        complete = memory == rows.KEPT and kept.size == self.n_samples * self.n_classes
+        stage = Curved(self._curvature, memory, kept, np.empty(0))
+        product = self._sums.products(stage, None if complete else params, v)
         if memory == rows.KEEP:  # set only when complete: another thread may read it
             self._kept = params.copy(), kept
         return product
 
-    def _memory_for(self, params: Float64s) -> tuple[int, list[Floats]]:
-        """What the next product does with the probabilities, and the array for those of each block, maybe empty."""
+    def _memory_for(self, params: Float64s) -> tuple[int, Floats]:
+        """What the next product does with the probabilities of the first rows, and the array for them."""
         point, kept = self._kept
-        if kept and np.array_equal(point, params):
+        if np.array_equal(point, params):
             return rows.KEPT, kept
-        sizes = [block.rows.n_rows * self.n_classes for block in self._blocks]
-        fits = np.cumsum(sizes) * self.dtype.itemsize <= KEPT_BYTES
-        return rows.KEEP, [np.empty(size if fit else 0, self.dtype) for size, fit in zip(sizes, fits, strict=True)]
+        n_rows = min(self.n_samples, KEPT_BYTES // (self.n_classes * self.dtype.itemsize))
+        return rows.KEEP, np.empty(n_rows * self.n_classes, self.dtype)
 
     def gram(self, params: Float64s | None = None) -> Float64s:
         """X1^T diag(h mean_k a_k (1 - a_k)) X1 at `params`, or X1^T diag(h) X1, with X1 = (X, 1): (N + 1, N + 1)."""
@@ -177,56 +164,32 @@ class SparseBackend:
         """The part of `gram` of some features, which are sorted, and of the intercept."""
         places = np.full(self.n_features, -1, np.int32)
         places[features] = np.arange(features.size)
-        order, layout = features.size + 1, self._layout
+        order, layout, columns = features.size + 1, self._layout, self._blocks.columns
         lower = np.zeros((order, order))
-        with self._scratch() as scratch:
-            weights = None if params is None else self._weights(params, scratch.w)
-            for block in self._blocks:
-                by_row = self._mean_variances(block, weights, scratch)
-                size = int(block.rows.indptr[-1] - block.rows.indptr[0])
-                kept = np.empty(size, self.dtype), np.empty(size, np.int32), np.empty(block.rows.n_rows, np.int32)
-                n_tasks = layout.n_groups(block.rows)
-                layout.run(sparse_gram.keep_features, n_tasks, size, block.rows, places, layout.group, *kept)
-                sides = [np.searchsorted(block.columns.columns, features, side) for side in ("left", "right")]
-                common = block.rows, block.columns, np.column_stack(sides), by_row, *kept
-                layout.run(sparse_gram.add_gram, order, size * SCATTER_COST, *common, lower.reshape(-1))
+        by_row = self._h() if params is None else self.sample_curvatures(params)
+        for b in range(len(self._blocks)):
+            numbers, entries = self._blocks.numbers(b), self._blocks.entries(b)
+            size = int(numbers.indptr[-1] - numbers.indptr[0])
+            kept = np.empty(size, self.dtype), np.empty(size, np.int32), np.empty(numbers.n_rows, np.int32)
+            layout.run(sparse_gram.keep_features, layout.n_groups(numbers), size, numbers, places, layout.group, *kept)
+            sides = [np.searchsorted(columns.columns[entries], features, side) for side in ("left", "right")]
+            common = numbers, columns, np.column_stack(sides) + entries.start, by_row[self._blocks.part(b)], *kept
+            layout.run(sparse_gram.add_gram, order, size * SCATTER_COST, *common, lower.reshape(-1))
         if not self.fit_intercept:
             lower[-1] = 0
         return np.asarray(lower + np.tril(lower, -1).T)
 
-    def _mean_variances(self, block: Block, weights: linear.Weights | None, scratch: Scratch) -> Float64s:
-        """h_i mean_k a_ik (1 - a_ik) of the samples of a block; without `weights`, h_i."""
-        n_rows, layout = block.rows.n_rows, self._layout
-        if weights is None:
-            return self._h(block.part) if self._curvature.size else np.ones(n_rows)
-        self._variances(block, weights, scratch)
-        variances = scratch.block[: n_rows * layout.stride].reshape(n_rows, layout.stride)[:, : self.n_classes]
-        return np.asarray(variances.sum(axis=1, dtype=np.float64) / self.n_classes)
-
     def curvatures(self, params: Float64s) -> Float64s:
         """The diagonal of the Hessian, sum_i h_i a_ik (1 - a_ik) (x_i, 1)^2, (K, N + 1)."""
-        with self._scratch() as scratch:
-            weights = self._weights(params, scratch.w)
-
-            return self._products(lambda block: self._variances(block, weights, scratch), scratch, squared=True)
+        return self._sums.products(self._variances(), params, squared=True)
 
     def moments(self, params: Float64s) -> tuple[Float64s, Float64s]:
         """`curvatures`, and the same sums without squares, sum_i h_i a_ik (1 - a_ik) (x_i, 1), (K, N + 1)."""
-        with self._scratch() as scratch:
-            weights = self._weights(params, scratch.w)
+        return self.curvatures(params), self._sums.products(self._variances(), params)
 
-            def variances(block: Block) -> None:
-                self._variances(block, weights, scratch)
-
-            squares = self._products(variances, scratch, squared=True)
-            known = len(self._blocks) == 1  # the variances of the block are still in memory
-            return squares, self._products((lambda block: None) if known else variances, scratch)
-
-    def _variances(self, block: Block, weights: linear.Weights, scratch: Scratch) -> None:
-        """Write h_i a_ik (1 - a_ik) of a block to the scratch memory."""
-        layout = self._layout
-        common = block.rows, weights, layout.panels, self._h(block.part), layout.group, scratch.block
-        layout.run(sparse_linear.variances, layout.n_groups(block.rows), layout.work(block.rows), *common)
+    def _variances(self, means: Floats | None = None) -> Curved:
+        """The stage of h_i a_ik (1 - a_ik), and of their means over the classes if there is an array for them."""
+        return Curved(self._curvature, VARIANCES, np.empty(0, self.dtype), np.empty(0) if means is None else means)
 
     def class_grams(self, params: Float64s) -> Float64s:
         """X1^T diag(h a_k (1 - a_k)) X1 for each class k: the diagonal blocks of the Hessian, (K, N + 1, N + 1)."""
@@ -239,10 +202,11 @@ class SparseBackend:
     def intercept_curvature(self, params: Float64s) -> Float64s | None:
         """sum_i h_i (a_ik [k = l] - a_ik a_il), (K, K); None if those at `params` were not kept for all samples."""
         point, kept = self._kept
-        if not kept or not kept[-1].size or not np.array_equal(point, params):
+        if kept.size < self.n_samples * self.n_classes or not np.array_equal(point, params):
             return None
-        parts = ((kept[b.number].reshape(-1, self.n_classes), self._h(b.part)) for b in self._blocks)
-        return intercept_curvature(parts, self.n_classes)
+        proba, weight = kept.reshape(-1, self.n_classes), self._curvature
+        parts = map(self._blocks.part, range(len(self._blocks)))
+        return intercept_curvature(((proba[part], weight[part]) for part in parts), self.n_classes)
 
     def margins(self, params: Float64s, part: slice) -> tuple[NDArray[Any], Float64s]:
         """Labels (n,), and margins z_y - z_k (n, K), of the samples of some rows that have weight."""
@@ -268,7 +232,7 @@ class SparseBackend:
         """Change `state` by a step of rates[t] for each mini-batch t of the samples in `order`; their losses."""
         X, _, offset = self._source
         samples = sparse.SparseRows(X.data, X.indices, X.indptr, *X.shape, max(0, X.nnz - 1), offset.reshape(-1))
-        design = samples, self._layout, self._target(slice(None))
+        design = samples, self._layout, self._target
         return descend(design, state, order, batch_size, rates, rule, n_before, fit_intercept=self.fit_intercept)
 
     def feature_moments(self, centre: Float64s) -> Moments:
@@ -301,9 +265,9 @@ class SparseBackend:
 
     def sample_curvatures(self, params: Float64s) -> Float64s:
         """h_i mean_k a_ik (1 - a_ik), (n_samples,)."""
-        with self._scratch() as scratch:
-            weights = self._weights(params, scratch.w)
-            return np.concatenate([self._mean_variances(block, weights, scratch) for block in self._blocks])
+        means = np.empty(self.n_samples)
+        self._sums.by_rows(self._variances(means), params)
+        return means
 
     def _dense(self) -> SumBackend:
         """The same sums over dense blocks of rows."""
@@ -324,73 +288,6 @@ class SparseBackend:
         sizes = {"n_samples": self.n_samples, "n_features": self.n_features, "n_classes": self.n_classes}
         return SumBackend(MadeParts(make), **sizes, weight_sum=self.weight_sum)
 
-    def _target(self, part: slice) -> rows.Target | PartialTarget:
-        """Targets of some rows, in the dtype of the products."""
-        return kernel_target(targets_in(self.dtype, part_of(self._source[1], part)))
-
-    def _h(self, part: slice) -> Float64s:
-        """h_i of some rows, or an empty array if all are 1."""
-        return self._curvature[part] if self._curvature.size else self._curvature
-
-    def _weights(self, params: Float64s, w: Floats) -> linear.Weights:
-        """The parameters in the dtype of the products, copied to w."""
-        if not self.fit_intercept:
-            params = np.column_stack([params[:, :-1], np.zeros(self.n_classes)])
-        return self._layout.weights(params, w)
-
-    @contextmanager
-    def _scratch(self) -> Iterator[Scratch]:
-        """Memory for one evaluation, which is kept for later ones: fresh memory costs as much as a pass over it."""
-        try:
-            scratch = self._spare.pop()
-        except IndexError:  # the first evaluation, or another thread is evaluating
-            n_rows = max(block.rows.n_rows for block in self._blocks)
-            scratch = Scratch(self._layout, n_rows, len(self._blocks) > 1)
-        yield scratch
-        self._spare.append(scratch)
-
-    def _products(self, write: Callable[[Block], None], scratch: Scratch, *, squared: bool = False) -> Float64s:
-        """X1^T D, (n_classes, n_features + 1), where `write` writes D of a block; X is squared if `squared`."""
-        layout = self._layout
-        sizes = self.n_classes, layout.stride, layout.panels
-        common = scratch.block, *sizes, squared, self.fit_intercept, scratch.sums
-        out = np.empty((self.n_classes, self.n_features + 1))
-        scratch.sums.fill(0)
-        for block in self._blocks:
-            write(block)
-            work = layout.work(block.rows)
-            if block is self._blocks[-1]:
-                work += out.size
-                layout.run(sparse.last_products, sparse.TASKS + 1, work, block.columns, *common, out.reshape(-1))
-            else:
-                layout.run(sparse.add_products, sparse.TASKS + 1, work, block.columns, *common)
-        return out
-
-
-def _total(losses: list[Float64s]) -> float:
-    return float(pairwise_sum(np.concatenate(losses)))
-
-
-class Scratch:
-    """Memory for one evaluation, aligned to cache lines: kernels read rows of classes at random.
-
-    w, v : parameters and a direction by features; made when they are needed
-    sums : float64 (n_features + 1, stride), flat; empty if there is only one block
-    block : residuals of a block (n_rows, stride), flat
-    """
-
-    def __init__(self, layout: Layout, n_rows: int, several_blocks: bool) -> None:
-        numbers = np.empty(0, layout.dtype)
-        self._new: Callable[[], Floats] = partial(aligned.py_func, layout.size, numbers)
-        self.sums: Float64s = aligned.py_func(layout.size if several_blocks else 0, np.empty(0))
-        self.block: Floats = aligned.py_func(n_rows * layout.stride + layout.more, numbers)
-
-    @cached_property
-    def w(self) -> Floats:
-        """Memory for parameters."""
-        return self._new()
-
-    @cached_property
-    def v(self) -> Floats:
-        """Memory for a direction."""
-        return self._new()
+    def _h(self) -> Float64s:
+        """h_i of all rows."""
+        return self._curvature if self._curvature.size else np.ones(self.n_samples)

@@ -9,32 +9,29 @@ from collections import namedtuple
 
 import numpy as np
 
-from nbsoftmax.kernels.lang.panels import column_panel, store_as
-from nbsoftmax.kernels.lang.simd import filled, lanes, load, prefetch, store
-from nbsoftmax.kernels.lang.transpose import lanes_to_rows, rows_to_lanes
+from nbsoftmax.kernels.lang.panels import store_as
+from nbsoftmax.kernels.lang.simd import lanes, load, prefetch
+from nbsoftmax.kernels.lang.transpose import rows_to_lanes
 from nbsoftmax.kernels.rows import aligned
 from nbsoftmax.kernels.runtime.jit import jit, part
 from nbsoftmax.kernels.runtime.threads import take
 
-# A block of rows of a CSR matrix: row r has the numbers data[indptr[r]:indptr[r + 1]] in the columns `indices`;
+# Rows of a CSR matrix: row r has the numbers data[indptr[r]:indptr[r + 1]] in the columns `indices`;
 # `last` is the last element of these. `offset` (n_rows * K,) is added to the logits, unless it is empty.
 SparseRows = namedtuple("SparseRows", "data indices indptr n_rows n_features last offset")
-# The same block, transposed: entry e has the numbers data[starts[e]:starts[e + 1]] in `rows` and belongs to column
-# columns[e]. Task t consists of the entries bounds[t] to bounds[t + 1] - 1.
-SparseColumns = namedtuple("SparseColumns", "data rows columns starts bounds n_rows n_features")
+# All blocks of rows, transposed: entry e has the numbers data[starts[e]:starts[e + 1]] in `rows`, which count from the
+# first row of its block, and belongs to column columns[e]. Task t of block b consists of the entries from
+# bounds[b * (TASKS + 1) + t] to the next bound.
+SparseColumns = namedtuple("SparseColumns", "data rows columns starts bounds n_features")
 
 # Most numbers of an entry: the sums of entries are added in float64.
 SEGMENT = 256
 # Tasks that the columns of a block are divided into, and the cost of an entry in numbers.
 TASKS, ENTRY_COST = 32, 4
-# Entries whose numbers stay in cache while the panels of classes take turns.
-ENTRIES = 16
 # Columns of a task that changes the layout of parameters.
 COLUMNS = 512
 # Prefetch distance in columns of parameters.
 COLUMNS_AHEAD = 64
-# Bytes of the sums of some columns, which are transposed while they are in the first-level cache.
-TILE_BYTES = 2**14
 # Numbers of float64 in a cache line.
 LINE = 8
 
@@ -73,13 +70,13 @@ def transpose(todo, rows, starts, data, in_rows, columns, entry_starts, firsts, 
         first, at = firsts[b], rows.indptr[low]
         work = rows.indptr[high] - at + ENTRY_COST * (firsts[b + 1] - first)
         e, done, task = first, 0, 1
-        bounds[b * (TASKS + 1)] = 0
+        bounds[b * (TASKS + 1)] = first
         for j in range(counts.size):
             n = counts[j]
             if n == 0:
                 continue
             while task < TASKS and done * TASKS >= task * work:
-                bounds[b * (TASKS + 1) + task] = e - first
+                bounds[b * (TASKS + 1) + task] = e
                 task += 1
             places[j] = at
             for start in range(0, n, SEGMENT):
@@ -88,7 +85,7 @@ def transpose(todo, rows, starts, data, in_rows, columns, entry_starts, firsts, 
                 done += ENTRY_COST
             at, done = at + n, done + n
         while task <= TASKS:
-            bounds[b * (TASKS + 1) + task] = e - first
+            bounds[b * (TASKS + 1) + task] = e
             task += 1
         for i in range(low, high):
             for t in range(rows.indptr[i], rows.indptr[i + 1]):
@@ -99,142 +96,36 @@ def transpose(todo, rows, starts, data, in_rows, columns, entry_starts, firsts, 
         b = take(todo)
 
 
-@jit
-def by_features(todo, params, n_features, n_classes, stride, w):
-    """Copy parameters (K, N + 1), flat, to w, (N + 1, stride). Ranges of columns are tasks.
+@part
+def copy_columns(task, params, n_features, n_classes, stride, w, tile):
+    """Copy some columns of parameters (K, N + 1), flat, to w, (N + 1, stride). `tile` has a square of vectors.
 
     The padding of w repeats numbers of the last class.
     """
     width = lanes(params)
-    tile = aligned(width * width, params)
     order = n_features + 1
-    task = take(todo)
-    while task >= 0:
-        low, high = task * COLUMNS, min(order, (task + 1) * COLUMNS)
-        for j in range(low, high, width):
-            few = min(width, high - j)
-            for k in range(n_classes):  # more streams than the hardware follows
-                prefetch(params, k * order + j + COLUMNS_AHEAD)
-            for k in range(0, stride, width):
-                first = min(k, n_classes - 1)
-                rows_to_lanes(params, first * order + j, order, max(1, n_classes - k), few, tile, 0, 1)
-                for c in range(few):
-                    at = (j + c) * stride + k
-                    if k + width <= stride:
-                        store_as(w, at, load(tile, c * width))
-                    else:
-                        for r in range(stride - k):
-                            w[at + r] = tile[c * width + r]
-        task = take(todo)
-
-
-@part
-def add_entries(columns, low, high, d, stride, panels, squared, g, gi):
-    """Add the products of the numbers of the entries low to high - 1 with rows of D to g.
-
-    The sums of column j are at g[gi + j * stride].
-    """
-    last = columns.rows.size - 1
-    for start in range(low, high, ENTRIES):
-        n = min(ENTRIES, high - start)
-        for p in range(0, panels.size, 2):
-            k, form = panels[p], panels[p + 1]
-            column_panel(
-                columns.data, columns.rows, columns.starts, columns.columns, start, n, last,
-                d, stride, k, form, squared, g, gi + k,
-            )  # fmt: skip
-
-
-@part
-def add_ones(d, n_rows, n_classes, stride, buffer, g, gi):
-    """Add the sum of the rows of D to g[gi ...]."""
-    for start in range(0, n_rows, SEGMENT):
-        for k in range(0, n_classes, lanes(d)):
-            total = filled(d, 0)
-            for r in range(start, min(n_rows, start + SEGMENT)):
-                total += load(d, r * stride + k)
-            store(buffer, 0, total)
-            for lane in range(min(lanes(d), n_classes - k)):
-                g[gi + k + lane] += buffer[lane]
+    high = min(order, (task + 1) * COLUMNS)
+    for j in range(task * COLUMNS, high, width):
+        few = min(width, high - j)
+        for k in range(n_classes):  # more streams than the hardware follows
+            prefetch(params, k * order + j + COLUMNS_AHEAD)
+        for k in range(0, stride, width):
+            first = min(k, n_classes - 1)
+            rows_to_lanes(params, first * order + j, order, max(1, n_classes - k), few, tile, 0, 1)
+            for c in range(few):
+                at = (j + c) * stride + k
+                if k + width <= stride:
+                    store_as(w, at, load(tile, c * width))
+                else:
+                    for r in range(stride - k):
+                        w[at + r] = tile[c * width + r]
 
 
 @jit
-def add_products(todo, columns, d, n_classes, stride, panels, squared, fit_intercept, sums):
-    """Add X1^T D of a block to `sums`, (N + 1, stride), from D (n_rows, stride); X squared if `squared`.
-
-    Task 0 is the column of ones; the others are those of the block.
-    """
-    buffer = aligned(lanes(d), d)
+def by_features(todo, params, n_features, n_classes, stride, w):
+    """Copy parameters (K, N + 1), flat, to w, (N + 1, stride), as `copy_columns`. Ranges of columns are tasks."""
+    tile = aligned(lanes(params) * lanes(params), params)
     task = take(todo)
     while task >= 0:
-        if task > 0:
-            low, high = columns.bounds[task - 1], columns.bounds[task]
-            add_entries(columns, low, high, d, stride, panels, squared, sums, 0)
-        elif fit_intercept:
-            add_ones(d, columns.n_rows, n_classes, stride, buffer, sums, columns.n_features * stride)
-        task = take(todo)
-
-
-@part
-def first_column(columns, task):
-    """First column of a task, or the number of columns after the last task."""
-    e = columns.bounds[task]
-    if task == 0:
-        return 0
-    return columns.columns[e] if task < TASKS and e < columns.columns.size else columns.n_features
-
-
-@part
-def start_tile(sums, at, tile):
-    """Fill a tile with numbers of `sums` from `at` on; with 0 if `sums` is empty."""
-    if sums.size > 0:
-        tile[:] = sums[at : at + tile.size]
-    else:
-        tile[:] = 0.0
-
-
-@part
-def prefetch_block(out, start, stride, n_rows, n):
-    """Prefetch n elements of each of some rows, the first of them from `start` on."""
-    for r in range(n_rows):
-        for c in range(0, n + LINE, LINE):
-            prefetch(out, r * stride + start + min(c, n - 1))
-
-
-@jit
-def last_products(todo, columns, d, n_classes, stride, panels, squared, fit_intercept, sums, out):
-    """As `add_products` for the last block: write `sums` with X1^T D to `out`, (K, N + 1).
-
-    `sums`, which has some elements more than its last row, is not changed; it is empty if there is no other block.
-    """
-    width, order = lanes(out), columns.n_features + 1
-    buffer, square = aligned(lanes(d), d), aligned(width * width, out)
-    size = min(64, max(8, TILE_BYTES // (8 * stride) // 8 * 8))
-    tile = aligned(size * stride + width, out)
-    task = take(todo)
-    while task >= 0:
-        if task > 0:
-            e, end = columns.bounds[task - 1], columns.bounds[task]
-            low, high = first_column(columns, task - 1), first_column(columns, task)
-            for start in range(low, high, size):
-                n = min(size, high - start)
-                prefetch_block(out, start, order, n_classes, n)
-                start_tile(sums, start * stride, tile[: n * stride])
-                first = e
-                while e < end and columns.columns[e] < start + n:
-                    e += 1
-                add_entries(columns, first, e, d, stride, panels, squared, tile, -start * stride)
-                for k in range(0, n_classes, width):
-                    for c in range(0, n, width):
-                        few = min(width, n - c)
-                        for j in range(few):
-                            store(square, j * width, load(tile, (c + j) * stride + k))
-                        at = k * order + start + c
-                        lanes_to_rows(square, 0, out, at, order, min(width, n_classes - k), few, 1)
-        else:
-            start_tile(sums, (order - 1) * stride, tile[:stride])
-            if fit_intercept:
-                add_ones(d, columns.n_rows, n_classes, stride, buffer, tile, 0)
-            for k in range(n_classes):
-                out[k * order + order - 1] = tile[k]
+        copy_columns(task, params, n_features, n_classes, stride, w, tile)
         task = take(todo)

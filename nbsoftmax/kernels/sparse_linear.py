@@ -1,18 +1,22 @@
-"""The kernels of `linear` for sparse X: for a block of rows, the residuals, from which `sparse` makes the gradient.
+"""The stages of `linear` for groups of sparse rows: what is multiplied by X1^T to give a gradient or a product."""
 
-The residuals of a block, (n_rows, stride), stay in cache until all threads have used them. Groups of rows are tasks;
-within a group, the stages are those of `linear`.
-"""
+from collections import namedtuple
 
 from nbsoftmax.kernels.lang.panels import logits_panel
-from nbsoftmax.kernels.lang.simd import lanes
 from nbsoftmax.kernels.linear import add_offset, cross_entropy_of, curvature_of, softmax_of
-from nbsoftmax.kernels.rows import KEPT, MOST_CLASSES_IN_TILE, aligned, new_tile, weight_of
-from nbsoftmax.kernels.runtime.jit import jit, part
-from nbsoftmax.kernels.runtime.threads import take
+from nbsoftmax.kernels.rows import FORGET, KEPT, weight_of
+from nbsoftmax.kernels.runtime.jit import by_type, part
 
 # Bytes of the logits of a group of rows: half of a first-level cache.
 GROUP_BYTES = 2**14
+
+# What is computed for a row. Residuals: the gradients of the losses by the logits; `losses` (n_groups,) are the sums of
+# the losses. Curved: the Hessian of the losses times the changes of the logits; `memory` says whether probabilities are
+# stored in `kept`, flat, or taken from it. With VARIANCES for `memory`: h_i a_ik (1 - a_ik), and their means over the
+# classes in `means`, unless that is empty. The two are one stage because most fits need both, and compile them once.
+Residuals = namedtuple("Residuals", "target want_grad losses")
+Curved = namedtuple("Curved", "curvature memory kept means")
+VARIANCES = 3  # FORGET, KEEP and KEPT are less
 
 
 @part
@@ -31,71 +35,64 @@ def group_rows(stride, itemsize):
     return min(128, max(16, GROUP_BYTES // (stride * itemsize) // 16 * 16))
 
 
-@jit
-def residuals(todo, rows, weights, panels, target, want_grad, group, z, losses):
-    """Write the sum of the losses of each group of rows to `losses`, and the gradients by the logits to z.
+@part
+def fixed_logits(rows, weights, panels, start, n, z):
+    """Compute the logits of n rows, with offset, at z[0]."""
+    sparse_logits(rows, weights, panels, start, n, z, 0)
+    add_offset(rows, start, n, weights.n_classes, z, weights.stride)
 
-    z : (n_rows, stride) and a vector more
+
+def write_rows(stage, rows, weights, v, panels, start, n, group, memory, z):
+    """Write the residuals of a stage for n rows from `start` on to z, (n, stride) and a vector more.
+
+    `group` is the number of this group of rows, and `memory` consists of two tiles and the logits of a group.
     """
-    n_classes, stride = weights.n_classes, weights.stride
-    tile = new_tile(min(n_classes, MOST_CLASSES_IN_TILE), z)
-    proba_tile = new_tile(min(n_classes, MOST_CLASSES_IN_TILE), z)
-    task = take(todo)
-    while task >= 0:
-        start = task * group
-        n = min(group, rows.n_rows - start)
-        mine = z[start * stride :]
-        sparse_logits(rows, weights, panels, start, n, mine, 0)
-        add_offset(rows, start, n, n_classes, mine, stride)
-        losses[task] = cross_entropy_of(weights, mine, n, start, target, 1.0, want_grad, tile, proba_tile)
-        task = take(todo)
+    raise NotImplementedError("this function works in compiled code only")
 
 
-@jit
-def curved_changes(todo, rows, weights, v, panels, curvature, memory, group, kept, u):
-    """Write the Hessian of the losses times the change of the logits along v to u, (n_rows, stride) and a vector more.
-
-    `memory` says whether probabilities are stored in `kept`, (n_rows, K), or taken from it: see `rows.curvature_rows`.
-    """
-    n_classes, stride = weights.n_classes, weights.stride
-    tile = new_tile(min(n_classes, MOST_CLASSES_IN_TILE), u)
-    u_tile = new_tile(min(n_classes, MOST_CLASSES_IN_TILE), u)
-    z = aligned(group * stride + lanes(u), u)
-    task = take(todo)
-    while task >= 0:
-        start = task * group
-        n = min(group, rows.n_rows - start)
-        at = start * n_classes
-        if memory != KEPT:
-            sparse_logits(rows, weights, panels, start, n, z, 0)
-            add_offset(rows, start, n, n_classes, z, stride)
-        mine = u[start * stride :]
-        sparse_logits(rows, v, panels, start, n, mine, 0)
-        curvature_of(weights, z, mine, n, start, curvature, memory, kept, at, tile, u_tile)
-        task = take(todo)
+@by_type(write_rows)
+def _write_rows(stage, rows, weights, v, panels, start, n, group, memory, z):
+    return _write_residuals if stage.instance_class is Residuals else _write_curved
 
 
-@jit
-def variances(todo, rows, weights, panels, curvature, group, z):
-    """Write h_i a_ik (1 - a_ik) to z, (n_rows, stride) and a vector more."""
-    n_classes, stride = weights.n_classes, weights.stride
-    task = take(todo)
-    while task >= 0:
-        start = task * group
-        n = min(group, rows.n_rows - start)
-        mine = z[start * stride :]
-        sparse_logits(rows, weights, panels, start, n, mine, 0)
-        add_offset(rows, start, n, n_classes, mine, stride)
-        softmax_of(weights, mine, n)
-        for r in range(n):
-            h, at = weight_of(start + r, curvature), r * stride
-            # 1 - a of a class with a > 1/2 would lose digits: the sum of the others takes its place.
-            sure, others = -1, 0.0
-            for k in range(n_classes):
-                if mine[at + k] > 0.5:
-                    sure = k
-                else:
-                    others += mine[at + k]
-            for k in range(n_classes):
-                mine[at + k] *= h * (others if k == sure else 1 - mine[at + k])
-        task = take(todo)
+def _write_residuals(stage, rows, weights, v, panels, start, n, group, memory, z):
+    """Write the sum of the losses of the rows to stage.losses[group]; if wanted, the gradients by the logits to z."""
+    tile, proba_tile, _ = memory
+    fixed_logits(rows, weights, panels, start, n, z)
+    stage.losses[group] = cross_entropy_of(weights, z, n, start, stage.target, 1.0, stage.want_grad, tile, proba_tile)
+
+
+def _write_curved(stage, rows, weights, v, panels, start, n, group, memory, z):
+    """Write what the fields of `Curved` say to z, with the probabilities of the first rows from memory or to it."""
+    tile, other_tile, logits = memory
+    if stage.memory == VARIANCES:
+        fixed_logits(rows, weights, panels, start, n, z)
+        softmax_of(weights, z, n)
+        variances_of(z, weights.n_classes, weights.stride, start, n, stage.curvature, stage.means)
+        return
+    at = start * weights.n_classes
+    mode = stage.memory if at + n * weights.n_classes <= stage.kept.size else FORGET
+    if mode != KEPT:
+        fixed_logits(rows, weights, panels, start, n, logits)
+    sparse_logits(rows, v, panels, start, n, z, 0)
+    curvature_of(weights, logits, z, n, start, stage.curvature, mode, stage.kept, at, tile, other_tile)
+
+
+@part
+def variances_of(z, n_classes, stride, start, n, curvature, means):
+    """Replace the probabilities of n rows by h_i a_ik (1 - a_ik); store the means over the classes, if wanted."""
+    for r in range(n):
+        h, at = weight_of(start + r, curvature), r * stride
+        # 1 - a of a class with a > 1/2 would lose digits: the sum of the others takes its place.
+        sure, others = -1, 0.0
+        for k in range(n_classes):
+            if z[at + k] > 0.5:
+                sure = k
+            else:
+                others += z[at + k]
+        total = 0.0
+        for k in range(n_classes):
+            z[at + k] *= h * (others if k == sure else 1 - z[at + k])
+            total += z[at + k]
+        if means.size > 0:
+            means[start + r] = total / n_classes

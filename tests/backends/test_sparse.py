@@ -103,6 +103,14 @@ def test_small_blocks_of_rows_change_only_the_rounding(name):
     assert_close(SUMS[name](mine, w, v), SUMS[name](dense, w, v), "float64")
 
 
+@pytest.mark.parametrize("cache", [0, 2**20, 2**21, 2**24])
+def test_the_second_level_cache_changes_only_the_size_of_blocks(cache, monkeypatch):
+    monkeypatch.setattr("nbsoftmax.backends.sparse._second_level_cache", lambda: cache)
+    mine, dense, w, v = pair(m=40_000, n=3, k=8)  # 2.4 MB of logits
+    assert len(mine._blocks) == (2 if cache >= 2**21 else 1)
+    assert_close(SUMS["loss_and_grad"](mine, w, v), SUMS["loss_and_grad"](dense, w, v), "float64")
+
+
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 def test_bits_do_not_depend_on_the_number_of_threads(dtype):
     options = {"m": 5000, "n": 3000, "k": 20, "dtype": dtype, "density": 0.02, "block_bytes": 2**17}

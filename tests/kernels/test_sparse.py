@@ -5,7 +5,7 @@ import pytest
 from scipy import sparse as scipy_sparse
 
 from nbsoftmax.backends.sparse_design import Layout
-from nbsoftmax.backends.transposed import MOST_ROWS, blocks_of
+from nbsoftmax.backends.transposed import MOST_ROWS, Blocks
 from nbsoftmax.kernels.lang.panels import MOST_VECTORS, N_TAILS, padded, panels_of
 from nbsoftmax.kernels.lang.simd import VECTOR_BYTES
 from nbsoftmax.kernels.sparse import SEGMENT, TASKS
@@ -20,13 +20,13 @@ def random_rows(m, n, density, index=np.int32, seed=0):
     return X
 
 
-def columns_of(block):
+def columns_of(blocks, b):
     """The rows of a block as a dense array, from its transposed copy."""
-    columns = block.columns
-    dense = np.zeros((columns.n_rows, columns.n_features))
-    for e, column in enumerate(columns.columns):
-        part = slice(columns.starts[e], columns.starts[e + 1])
-        dense[columns.rows[part], column] = columns.data[part]
+    columns, part = blocks.columns, blocks.part(b)
+    dense = np.zeros((part.stop - part.start, columns.n_features))
+    for e in range(*blocks.entries(b).indices(columns.columns.size)):
+        numbers = slice(columns.starts[e], columns.starts[e + 1])
+        dense[columns.rows[numbers], columns.columns[e]] = columns.data[numbers]
     return dense
 
 
@@ -37,15 +37,14 @@ def columns_of(block):
 @pytest.mark.parametrize("n_rows", [16, 10**6])
 def test_the_transposed_copy_holds_the_same_numbers(m, n, density, index, n_rows):
     X = random_rows(m, n, density, index)
-    blocks = blocks_of(X, NO_OFFSET, n_rows, 1)
-    assert sum(block.rows.n_rows for block in blocks) == m
-    for block in blocks:
-        np.testing.assert_array_equal(columns_of(block), X[block.part].toarray())
+    blocks = Blocks(X, NO_OFFSET, n_rows, 1)
+    assert blocks.starts[0] == 0 and blocks.starts[-1] == m
+    for b in range(len(blocks)):
+        np.testing.assert_array_equal(columns_of(blocks, b), X[blocks.part(b)].toarray())
 
 
 def test_entries_have_few_numbers_and_no_task_shares_a_column():
-    (block,) = blocks_of(random_rows(1000, 90, 0.5), NO_OFFSET, MOST_ROWS, 1)
-    columns = block.columns
+    columns = Blocks(random_rows(1000, 90, 0.5), NO_OFFSET, MOST_ROWS, 1).columns
     sizes = np.diff(columns.starts)
     assert sizes.min() > 0 and sizes.max() <= SEGMENT
     assert (columns.columns.size) > 90  # columns with more numbers than that have several entries
@@ -63,8 +62,8 @@ def test_tasks_have_similar_numbers_of_numbers():
         (np.ones(columns.size), columns, np.arange(0, columns.size + 1, 20)), shape=(10_000, 10_000)
     )
     X.sum_duplicates()
-    (block,) = blocks_of(X, NO_OFFSET, MOST_ROWS, 1)
-    starts, bounds = block.columns.starts, block.columns.bounds
+    columns = Blocks(X, NO_OFFSET, MOST_ROWS, 1).columns
+    starts, bounds = columns.starts, columns.bounds
     work = np.diff(starts[bounds])
     longest = np.bincount(X.indices).max()  # a column belongs to one task
     assert work.max() <= longest + 2 * X.nnz / TASKS

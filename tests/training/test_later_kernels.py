@@ -39,7 +39,7 @@ CASES = {
     "lbfgs": ({"l2": 1e-2, "solver": "lbfgs"}, {"predict"}),
     "sparse": (
         {"l2": 1e-2},
-        {"by_features", "curved_changes", "count_entries", "transpose", "last_products", "sparse_predict"},
+        {"by_features", "sparse_sums", "count_entries", "transpose", "sparse_predict"},
     ),
 }
 

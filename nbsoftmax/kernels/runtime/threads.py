@@ -16,6 +16,7 @@ the first fit a minute slower), it kills forked children, and two threads must n
 import os
 import queue
 import threading
+import time
 
 import numba
 import numpy as np
@@ -29,6 +30,9 @@ from nbsoftmax.kernels.runtime.jit import inlined
 THREAD_WORK = 1_000_000
 # Cost of an exp and the operations around it, in multiply-adds.
 EXP_WORK = 20
+
+# What a kernel returns if it has waited long for other threads (`phases`): it is called again after a pause in seconds.
+WAITED, PAUSE = -2, 1e-4
 
 
 @intrinsic
@@ -47,6 +51,17 @@ def take(todo):
     return task if task < todo[1] else -1
 
 
+def _complete(kernel, arguments):
+    """Call a kernel until no task is left for this thread."""
+    try:
+        while kernel(*arguments) == WAITED:
+            time.sleep(PAUSE)
+    except BaseException:
+        todo = arguments[0]
+        todo[0] = todo[1]  # nothing else begins: other threads would wait for a task of this one that never ends
+        raise
+
+
 class _Run:
     """One run of the kernel in a launch. A helper thread runs it, unless the caller finishes all tasks before."""
 
@@ -58,7 +73,7 @@ class _Run:
     def run(self):
         if self.claim.acquire(blocking=False):
             try:
-                self.kernel(*self.arguments)
+                _complete(self.kernel, self.arguments)
             except BaseException as error:  # the caller raises it: a task may not have been completed
                 self.error = error
             finally:
@@ -115,21 +130,25 @@ def launch(kernel, n_tasks, work, n_threads, *arguments):
     stays in the calling thread. Several threads may call this function at once (they share the helpers), and so may
     forked children.
     """
-    todo = np.array([0, n_tasks])
+    launch_tasks(kernel, np.array([0, n_tasks]), work, n_threads, *arguments)
+
+
+def launch_tasks(kernel, todo, work, n_threads, *arguments):
+    """Run `kernel(todo, *arguments)` for the todo[1] tasks of an array `todo`, as `launch`."""
     if ahead.recording(kernel, (todo, *arguments)):
         return
-    n = min(n_tasks, 1 + work // THREAD_WORK)
+    n = min(int(todo[1]), 1 + work // THREAD_WORK)
     if n > 1:
         n = min(n, threads_of_numba() if n_threads is None else n_threads)
     if n <= 1:
-        kernel(todo, *arguments)
+        _complete(kernel, (todo, *arguments))
         return
     _start_helpers(n - 1)
     runs = [_Run(kernel, (todo, *arguments)) for _ in range(n - 1)]
     for run in runs:
         _runs.put(run)
     try:
-        kernel(todo, *arguments)
+        _complete(kernel, (todo, *arguments))
     finally:
         errors = [run.finish() for run in runs]  # all helpers, before the arrays of the arguments may go
     for error in errors:
