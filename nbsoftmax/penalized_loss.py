@@ -199,6 +199,12 @@ class PenalizedLoss:
         rows, l2s = self._packed
         return rows.newton_step(params, l2s, step=step)
 
+    def sharpness(self, params: Float64s) -> float:
+        """The number q of `certificates.self_concordance_bound` at `params`; for a `packed` objective."""
+        assert self._packed is not None
+        rows, l2s = self._packed
+        return rows.sharpness(params, l2s)
+
     def hvp(self, params: Float64s, v: Float64s) -> Float64s:
         """The Hessian of J at `params` times `v`, float64 of the shape of `params`, in one pass over X."""
         product = self.backend.hess_vec(params, v) / self.backend.weight_sum

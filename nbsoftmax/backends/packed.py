@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from nbsoftmax.backends.base import Backend
+from nbsoftmax.backends.sharpness import sharpness
 from nbsoftmax.kernels import newton
 from nbsoftmax.kernels.kinds import PROBA
 from nbsoftmax.kernels.newton import FEATURES, NUMBERS, SAMPLES
@@ -84,6 +85,12 @@ class PackedRows:
         self._last, self._last_params = out, arrays[0] if step else params
         value, norm, bound, decrement, outcome = out[:NUMBERS].tolist()
         return NewtonStep(self._last_params, value, arrays[1], norm, bound, arrays[2], decrement, outcome)
+
+    def sharpness(self, params: Float64s, l2s: Float64s) -> float:
+        """The number q of `sharpness.sharpness` at `params`."""
+        self.newton_step(params, l2s, step=False)
+        m, h = self.n_samples, self._targets[:, : self.n_samples].sum(axis=0) / self.weight_sum
+        return sharpness(self._x[: self.n_features + 1, :m], h, self._proba[:, :m], l2s)
 
     def loss(self, params: Float64s) -> float:
         """sum_i s_i L_i."""

@@ -158,6 +158,10 @@ class Packed(Curved, Protocol):
         """A Newton step from `params`, or only the objective and its gradient there."""
         ...
 
+    def sharpness(self, params: Float64s) -> float:
+        """The number q of `certificates.self_concordance_bound` at `params`."""
+        ...
+
 
 class Composite(Penalised, Protocol):
     """An objective whose penalty may have a part without a gradient."""
@@ -198,8 +202,8 @@ class Solution:
     gap : float
         Difference between `objective` and the minimum: a bound or an estimate.
     gap_kind : str
-        "strong-convexity" or "duality" if `gap` is a proven bound, "estimate" if it is the Newton decrement;
-        "stationary" if the objective is not convex: then it is only how much a step would decrease the objective.
+        "strong-convexity", "duality" or "self-concordance" if `gap` is a proven bound, "estimate" if it is the Newton
+        decrement; "stationary" if the objective is not convex: then it is only how much a step would decrease it.
     n_iter : int
     converged : bool
         Whether `gap` is at most the larger of tol * |objective| and eps log K.

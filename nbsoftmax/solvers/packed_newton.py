@@ -1,12 +1,13 @@
 """Newton's method for small problems: the step and the new gradient are one call of a kernel.
 
-The test of convergence is that of truncated Newton: a bound on the gap, or the Newton decrement. If the Hessian is
-singular in float64, as without a penalty if features are collinear or classes are separated, conjugate gradients take
-over.
+The test of convergence is that of truncated Newton: a bound on the gap, or the Newton decrement. If the penalty gives
+no bound, the decrement may give one (`certificates.self_concordance_bound`). If the Hessian is singular in float64, as
+without a penalty if features are collinear or classes are separated, conjugate gradients take over.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -16,13 +17,22 @@ from nbsoftmax.backends.packed import NewtonStep
 from nbsoftmax.kernels.newton import FAILED, MOVED
 from nbsoftmax.solvers.base import Curved, Packed, Point
 from nbsoftmax.solvers.driver import Driver, Method
-from nbsoftmax.solvers.tools.certificates import GapCertificate, allowed_at, gap_bound, reported_gap
+from nbsoftmax.solvers.tools.certificates import (
+    GapCertificate,
+    allowed_at,
+    gap_bound,
+    reported_gap,
+    self_concordance_bound,
+)
 from nbsoftmax.solvers.tools.later_steps import still_to_come
 from nbsoftmax.validation import Float64s
 
 # When the estimate of the gap is within tolerance, the fit continues until a bound is, too, for at most as many steps
 # as before, or LEAST_PATIENCE if that is more.
 LEAST_PATIENCE = 10
+# Near a minimum, t^2 of the bound from the decrement falls with each step; if the minimum is at infinity, it does not.
+# Another step is made for a bound if the last one has reduced t^2 to this share or less.
+LEAST_FALL = 0.9
 
 
 class PackedNewtonSteps:
@@ -49,6 +59,7 @@ class PackedNewtonSteps:
         # Decrease of the objective in the last step: predicted by the quadratic model, and actual.
         self._predicted, self._gained = float(saved.get("predicted", np.inf)), float(saved.get("gained", 0.0))
         self._near_at = int(saved.get("near_at", -1))  # first iteration with the estimate within tolerance
+        self._steepness = float(saved.get("steepness", np.inf))  # the square of t of that bound at the last point
         self._least_bound = 0.0  # that any bound on the gap at the current point is at least
         self._assessed: Point | None = None  # where the next attributes were computed
         self._bound: tuple[float, str] | None = None
@@ -82,8 +93,19 @@ class PackedNewtonSteps:
             return False
         if self._near_at < 0:
             self._near_at = n_iter
-        patience = max(LEAST_PATIENCE, self._near_at) if self._certificate.possible else 0
-        return n_iter - self._near_at >= patience
+        if self._certificate.possible:
+            return n_iter - self._near_at >= max(LEAST_PATIENCE, self._near_at)
+        return self._concordant(point, found, allowed)
+
+    def _concordant(self, point: Point, found: NewtonStep, allowed: float) -> bool:
+        """Whether the decrement at a point gives a bound within tolerance, or another step would not make it do so."""
+        sharpness, before = self._objective.sharpness(point.params), self._steepness
+        bound = self_concordance_bound(found.decrement, sharpness)
+        if bound <= allowed:
+            self._bound = max(bound, math.ulp(point.value)), "self-concordance"
+            return True
+        self._steepness = 2 * found.decrement * sharpness
+        return not self._steepness < LEAST_FALL * before
 
     def step(self, sums: Curved, point: Point, n_iter: int) -> Point | None:
         """The point after the step that `converged` made."""
@@ -122,11 +144,12 @@ class PackedNewtonSteps:
             "near_at": self._near_at,
             "looseness": self._certificate.looseness,
             "n_steps": self._n_steps,
+            "steepness": self._steepness,
         }
 
     def report(self) -> tuple[str, Float64s | None]:
         """The summary, and the direction at the last point if there is no bound."""
         if self._other is not None:
             return self._other.report()
-        direction = None if self._bound is not None or self._next is None else self._next.direction
+        direction = None if self._next is None else self._next.direction
         return f"{self._n_steps} steps with the whole Hessian", direction

@@ -41,9 +41,9 @@ class FitResult(Displayed):
     gap : float
         How far `objective` is above its minimum: a bound or an estimate.
     gap_kind : str
-        "strong-convexity", "duality": `gap` is a proven bound. "estimate": it may be wrong. "stationary": the objective
-        is not convex, as for partial labels, and `gap` is no distance from its minimum: it is the predicted
-        decrease of another step, which is near 0 at every stationary point.
+        "strong-convexity", "duality", "self-concordance": `gap` is a proven bound. "estimate": it may be wrong.
+        "stationary": the objective is not convex, as for partial labels, and `gap` is no distance from its minimum: it
+        is the predicted decrease of another step, which is near 0 at every stationary point.
     seconds : float
         Wall time of the fit, compilation of kernels included.
     history : dict of str to ndarray
