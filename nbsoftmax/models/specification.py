@@ -38,7 +38,7 @@ def score_test(
 
     `params` (n_classes, n_features + 1) are those of the maximum, of which the first `n_names` columns are free.
     """
-    array, names = validation.frame(Z.to_frame() if validation.is_series(Z) else Z)
+    array, names = validation.frame(Z.to_frame() if validation.is_series(Z) else Z, name="Z")
     if not validation.is_sparse(array):
         array = validation.as_array("Z", array)
         array = array[:, None] if array.ndim == 1 else array

@@ -3,6 +3,7 @@
 import pickle
 
 import numpy as np
+import pandas as pd
 import pytest
 import scipy.sparse
 import scipy.stats
@@ -105,6 +106,12 @@ def test_wrong_omitted_features_are_refused(Z, message):
     table = nbs.Trainer().fit(*blobs()).inference()
     with pytest.raises(nbs.InputValueError, match=message):
         table.score_test(Z)
+
+
+def test_a_table_of_omitted_features_is_called_z():
+    table = nbs.Trainer().fit(*blobs()).inference()
+    with pytest.raises(nbs.InputTypeError, match=r"^Z has dtype .* in column 'city', expected numbers"):
+        table.score_test(pd.DataFrame({"city": ["Rome"] * 400}))
 
 
 @pytest.mark.filterwarnings("ignore:the difference of the covariances is not positive definite")
