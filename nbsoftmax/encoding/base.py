@@ -60,6 +60,10 @@ class AnyEncoding(Protocol):
         """The names of the features that are made from one column alone."""
         ...
 
+    def levels_of(self, column: str) -> tuple[str, ...]:
+        """The names of the features that are levels of a column, of which a row has at most one."""
+        ...
+
     @property
     def sparse(self) -> bool:
         """Whether matrices are sparse."""

@@ -191,6 +191,10 @@ class Encoding:
         """The names of the features that are made from one column alone."""
         return tuple(self.of(column).names)
 
+    def levels_of(self, column: str) -> tuple[str, ...]:
+        """The names of the features that are levels of a column, of which a row has at most one."""
+        return self.features_of(column) if self.of(column).kind == CATEGORY else ()
+
     def of(self, name: str) -> AnyColumn:
         """The encoding of a column."""
         return next(part for part in self.parts if part.name == name)

@@ -14,7 +14,7 @@ a level is the change of a_k, or of log a_k, from the first level of its column 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from nbsoftmax.encoding import Column, FormulaEncoding, columns_of
 from nbsoftmax.encoding.column import CATEGORY
 from nbsoftmax.encoding.columns import CategoryColumn
-from nbsoftmax.errors import InputValueError, listed, plain
+from nbsoftmax.errors import InputTypeError, InputValueError, listed, plain
 from nbsoftmax.functional import log_softmax
 from nbsoftmax.models.effects import variances
 from nbsoftmax.models.points import Points
@@ -84,6 +84,8 @@ def chosen_columns(model: SoftmaxModel, at: Any, columns: bool | Sequence[str]) 
     known = model.encoding.columns
     if columns is True:
         return known
+    if not isinstance(columns, Iterable):
+        raise InputTypeError(f"columns is {plain(columns)}, expected True, False or names of columns: {listed(known)}.")
     names = (columns,) if isinstance(columns, str) else tuple(columns)
     unknown = [name for name in names if name not in known]
     if unknown or not names or len(set(names)) < len(names):

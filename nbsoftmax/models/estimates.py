@@ -28,7 +28,7 @@ def quantile(level: float) -> float:
     """The number that a standard normal variable exceeds in absolute value with probability 1 - level."""
     if validation.number("level", level, low=0.0, high=1.0, low_open=True) == 1:
         raise InputValueError("level is 1, which makes the interval unbounded; give less, for example 0.95.")
-    return float(ndtri((1 + level) / 2))
+    return -float(ndtri((1 - level) / 2))  # (1 + level) / 2 may be rounded to 1
 
 
 def interval(estimates: Float64s, errors: Float64s, level: float) -> Float64s:
@@ -42,6 +42,7 @@ def statistics(values: Float64s, errors: Float64s, level: float, *, exp: bool = 
 
     With `exp`, all but z and p-value are those of exp(value).
     """
+    exp = validation.flag("exp", exp)
     ends = interval(values, errors, level)
     z = z_scores(values, errors)
     with np.errstate(over="ignore"):

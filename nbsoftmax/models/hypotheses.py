@@ -65,6 +65,8 @@ class Coefficients:
         row, constant = sides[0]
         for other, right in sides[1:]:
             row, constant = row - other, constant - right
+        if not np.isfinite([*row, constant]).all():
+            raise _error(text, "a number in it exceeds the range of float64")
         return row, constant
 
     def _sum(self, text: str, tokens: list[re.Match[str]]) -> Linear:

@@ -54,11 +54,11 @@ def columns_of(
 def other_levels(
     binary: NDArray[np.bool_], names: Sequence[str], encoding: AnyEncoding | None
 ) -> list[NDArray[np.intp]]:
-    """For each feature of 0 and 1, the numbers of the other ones that are made from the same column of the table."""
+    """For each feature of 0 and 1, the numbers of the other ones that are levels of the same column of the table."""
     number = {name: j for j, name in enumerate(names)}
     group_of: dict[int, list[int]] = {}
     if encoding is not None:
         for column in encoding.columns:
-            levels = [j for name in encoding.features_of(column) if binary[j := number[name]]]
+            levels = [j for name in encoding.levels_of(column) if binary[j := number[name]]]
             group_of |= {j: levels for j in levels}
     return [np.array([k for k in group_of.get(j, ()) if k != j], np.intp) for j in np.flatnonzero(binary).tolist()]

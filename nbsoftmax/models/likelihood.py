@@ -131,6 +131,12 @@ def _factor_at(
     blocks_of_free = objective.backend.hessian(params)[free][:, :n_names][:, :, free][:, :, :, :n_names]
     information = blocks_of_free.reshape(int(free.sum()) * n_names, -1)
     diagonal = information.diagonal()
+    if not np.isfinite(diagonal).all():
+        name = names[int(np.isfinite(diagonal).argmin()) % n_names]
+        raise InputValueError(
+            f"the squares of the column {name!r} exceed the range of float64; divide it by its largest "
+            "value and fit again."
+        )
     scale = 1 / np.sqrt(np.where(diagonal > 0, diagonal, 1.0))
     noise = 16 * len(scale) * float(np.finfo(objective.dtype).eps)
     try:

@@ -38,7 +38,7 @@ def score_test(
 
     `params` (n_classes, n_features + 1) are those of the maximum, of which the first `n_names` columns are free.
     """
-    array, names = validation.frame(Z.to_frame() if validation.is_series(Z) else Z)
+    array, names = validation.frame(Z.to_frame() if validation.is_series(Z) else Z, name="Z")
     if not validation.is_sparse(array):
         array = validation.as_array("Z", array)
         array = array[:, None] if array.ndim == 1 else array
@@ -55,13 +55,16 @@ def score_test(
         raise InputValueError("the score test is not defined for a fit with class_weight; fit without it.")
     (X,) = on_host(device, problem.X)
     weight, exponent = validation.scaled(problem.sample_weight)
+    size = np.abs(Z).max(axis=0)  # the unit of a column has no effect, but its squares may overflow, or be 0
+    size = np.asarray(size.toarray().ravel() if validation.is_sparse(Z) else size, np.float64)
+    size[size == 0] = 1.0
     y = problem.y if problem.y.ndim == 2 else None
     n, n_all = int(free.sum()), n_names + Z.shape[1]
     score, information = np.zeros((n, n_all)), np.zeros((n, n_all, n, n_all))
     with one_thread():
         for rows, x in blocks(X, n_names > X.shape[1], n * n_all):
             z = Z[rows]
-            both = np.column_stack([x, z.toarray() if validation.is_sparse(z) else z])
+            both = np.column_stack([x, (z.toarray() if validation.is_sparse(z) else z) / size])
             logits = x @ params[:, :n_names].T
             if problem.offset.size:
                 logits += problem.offset[rows]

@@ -50,7 +50,7 @@ def as_array(name: str, a: Any) -> NDArray[Any]:
     refuse_sparse(name, a)
     refuse_tensor(name, a)
     a = computed(name, a)
-    a = column(name, frame(a, sparse=False, unique=False)[0])
+    a = column(name, frame(a, name=name, sparse=False, unique=False)[0])
     try:
         array = np.asarray(a)
     except ValueError:

@@ -36,33 +36,33 @@ def is_series(a: Any) -> bool:
     return type(a) is not np.ndarray and hasattr(a, "to_frame") and hasattr(a, "dtype") and not hasattr(a, "columns")
 
 
-def frame(X: Any, *, sparse: bool = True, unique: bool = True) -> tuple[Any, tuple[str, ...] | None]:
+def frame(X: Any, *, name: str = "X", sparse: bool = True, unique: bool = True) -> tuple[Any, tuple[str, ...] | None]:
     """Split a pandas, polars, Arrow or Dask table into (array, feature names); anything else is (X, None).
 
     The array is float32 if all columns are float32 or float16, and float64 otherwise; missing values are NaN. For a
     column that is not numeric, the error names the column. If `sparse`, a table with sparse columns may become a sparse
     array, see `_sparse_of_pandas`. If `unique`, as for features, a single column is refused, and so is a name that
-    occurs twice.
+    occurs twice. Errors call the table `name`.
     """
     if type(X) is np.ndarray:  # the usual case first: the tests below take as long as a prediction of one row
         return X, None
-    X = computed("X", X)
+    X = computed(name, X)
     if unique and is_series(X):
         raise InputTypeError(
-            f"X is {a_type(X)}, one column or one row of a table, expected a table with a column for each "
+            f"{name} is {a_type(X)}, one column or one row of a table, expected a table with a column for each "
             "feature; table[['name']] is a table of one column, and table[i : i + 1] one of one row."
         )
     if _is(X, "pandas", "DataFrame"):
-        array, names = _of_pandas(X, sparse=sparse)
+        array, names = _of_pandas(name, X, sparse=sparse)
     elif _is(X, "polars", "DataFrame"):
-        array, names = _of_polars(X)
+        array, names = _of_polars(name, X)
     elif _is(X, "pyarrow", "Table", "RecordBatch"):
-        array, names = _of_arrow(X)
+        array, names = _of_arrow(name, X)
     elif is_data_frame(X):
         array, names = X.to_numpy(), tuple(map(str, X.columns))
         if array.dtype.kind not in "fiub":
             raise InputTypeError(
-                f"X is {a_type(X)} whose to_numpy() has dtype {array.dtype}, expected numbers; "
+                f"{name} is {a_type(X)} whose to_numpy() has dtype {array.dtype}, expected numbers; "
                 "convert its columns to numbers first."
             )
     else:
@@ -218,7 +218,7 @@ def by_label(weights: Any, n_classes: int) -> Any:
     return weights
 
 
-def _of_pandas(X: Any, *, sparse: bool) -> tuple[Any, tuple[str, ...]]:
+def _of_pandas(name: str, X: Any, *, sparse: bool) -> tuple[Any, tuple[str, ...]]:
     if any(isinstance(dtype, np.dtype) and dtype.kind == "O" for dtype in set(X.dtypes)):
         X = inferred(X)  # a column of objects that are all numbers becomes numeric; pandas 2 copies the others
     names, dtypes = tuple(map(str, X.columns)), list(X.dtypes)
@@ -229,8 +229,8 @@ def _of_pandas(X: Any, *, sparse: bool) -> tuple[Any, tuple[str, ...]]:
 
     for j, dtype in enumerate(dtypes):
         if isinstance(dtype, np.dtype) and dtype.kind == "O":
-            _refuse_missing(f"X, in column {plain(names[j])},", _only_missing(X.iloc[:, j]))
-    common = _common(names, dtypes, is_number_of_pandas, is_single)
+            _refuse_missing(f"{name}, in column {plain(names[j])},", _only_missing(X.iloc[:, j]))
+    common = _common(name, names, dtypes, is_number_of_pandas, is_single)
     if all(isinstance(dtype, np.dtype) for dtype in set(dtypes)):
         return X.to_numpy(dtype=common), names
     found = _sparse_of_pandas(X, dtypes, common) if sparse else None
@@ -277,10 +277,11 @@ def _only_missing(values: Any) -> NDArray[np.bool_]:
     return np.zeros(len(values), bool) if is_text else np.asarray(values.isna())
 
 
-def _of_polars(X: Any) -> tuple[NDArray[Any], tuple[str, ...]]:
+def _of_polars(name: str, X: Any) -> tuple[NDArray[Any], tuple[str, ...]]:
     polars = sys.modules["polars"]
     names = tuple(X.columns)
     common = _common(
+        name,
         names,
         X.dtypes,
         is_number_of_polars,
@@ -289,9 +290,9 @@ def _of_polars(X: Any) -> tuple[NDArray[Any], tuple[str, ...]]:
     return X.cast(polars.Float32 if common == np.float32 else polars.Float64).to_numpy(), names
 
 
-def _of_arrow(X: Any) -> tuple[NDArray[Any], tuple[str, ...]]:
+def _of_arrow(name: str, X: Any) -> tuple[NDArray[Any], tuple[str, ...]]:
     names = tuple(X.schema.names)
-    array = np.empty(X.shape, arrow_dtype(names, X.schema.types))
+    array = np.empty(X.shape, arrow_dtype(names, X.schema.types, name))
     for j, values in enumerate(X.columns):
         array[:, j] = floats_of(values)
     return array, names
@@ -312,11 +313,13 @@ def floats_of(column: Any) -> NDArray[Any]:
     return np.asarray(column.to_numpy(zero_copy_only=False))
 
 
-def arrow_dtype(names: Sequence[str], dtypes: Sequence[Any]) -> np.dtype[Any]:
+def arrow_dtype(names: Sequence[str], dtypes: Sequence[Any], name: str = "X") -> np.dtype[Any]:
     """The common dtype of Arrow columns of these types; the first one that is not numeric is refused."""
     types = sys.modules["pyarrow"].types
 
-    return _common(names, dtypes, is_number_of_arrow, lambda dtype: types.is_float16(dtype) or types.is_float32(dtype))
+    return _common(
+        name, names, dtypes, is_number_of_arrow, lambda dtype: types.is_float16(dtype) or types.is_float32(dtype)
+    )
 
 
 def is_number_of_pandas(dtype: Any) -> bool:
@@ -339,6 +342,7 @@ def is_number_of_arrow(dtype: Any) -> bool:
 
 
 def _common(
+    name: str,
     names: Sequence[str],
     dtypes: Sequence[Any],
     is_number: Callable[[Any], bool],
@@ -347,10 +351,12 @@ def _common(
     """The common dtype of all columns; the first column that is not numeric is refused."""
     odd = {dtype for dtype in set(dtypes) if not is_number(dtype)}
     if odd:
-        name, dtype = next((n, d) for n, d in zip(names, dtypes, strict=True) if d in odd)
+        wrong, dtype = next((n, d) for n, d in zip(names, dtypes, strict=True) if d in odd)
         shown = str(dtype)
         advice = advice_for(shown) or "convert it to numbers, or drop it"
-        raise InputTypeError(f"X has dtype {plain_dtype(shown)} in column {plain(name)}, expected numbers; {advice}.")
+        raise InputTypeError(
+            f"{name} has dtype {plain_dtype(shown)} in column {plain(wrong)}, expected numbers; {advice}."
+        )
     return np.dtype(np.float32 if dtypes and all(map(is_single, set(dtypes))) else np.float64)
 
 

@@ -157,6 +157,13 @@ def test_wrong_columns_are_named(fitted, odd, message):
         inference.marginal_effects(**{"at": table, **odd})
 
 
+@pytest.mark.parametrize("odd", [None, 1, np.True_])
+def test_columns_that_are_no_names_are_refused(fitted, odd):
+    table, inference = fitted
+    with pytest.raises(nbs.InputTypeError, match=f"columns is {odd}, expected True, False or names of columns: 'km'"):
+        inference.marginal_effects(table, columns=odd)
+
+
 def test_models_without_a_formula_are_refused():
     table = survey()
     result = nbs.Trainer(table=nbs.TableOptions(drop_first=True)).fit(table[["km", "region"]], table["y"])

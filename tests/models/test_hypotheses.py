@@ -94,6 +94,8 @@ def test_two_classes_need_no_label():
         ("", "a coefficient or number is missing"),
         ("log(x)[mid]", r"'\(x\)\[mid\]' cannot be read; put names with other characters in quotes"),
         ("2x1[mid]", "cannot be read"),
+        ("x1[mid] = 1e400", "a number in it exceeds the range of float64"),
+        ("1e300 * 1e300 * x1[mid]", "a number in it exceeds the range of float64"),
         ("__import__('os')", "is not the name of one column|cannot be read"),
     ],
 )
@@ -165,6 +167,13 @@ def test_relative_risk_ratios_are_the_exponentials_with_errors_of_the_delta_meth
     cells += np.exp(table.conf_int()[0, 0]).tolist()
     assert [float(cell) for cell in line.split()[1:]] == pytest.approx(cells, abs=6e-4)
     assert "RRR" in table.summary(exp=True)
+
+
+def test_an_exp_that_is_no_truth_value_is_refused(table):
+    contrast = table.contrast("mid", "low")
+    for show in (table.summary, table.to_frame, contrast.summary, contrast.to_frame):
+        with pytest.raises(nbs.InputTypeError, match="exp is 'no', expected True or False"):
+            show(exp="no")
 
 
 def test_data_frames_have_a_row_for_each_coefficient(table):

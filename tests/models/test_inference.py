@@ -376,6 +376,7 @@ def test_levels_out_of_range_are_refused():
     for level in (0.0, 1.0, 95):
         with pytest.raises(nbs.InputValueError, match="level is"):
             table.conf_int(level)
+    assert np.isfinite(table.conf_int(np.nextafter(1, 0))).all()
 
 
 @pytest.mark.parametrize("power", [-150, 2])

@@ -57,6 +57,24 @@ def test_levels_of_one_column_have_the_standard_errors_of_the_delta_method(kind,
     assert_effects(inference.marginal_effects(kind=kind), effects, errors)
 
 
+def test_two_steps_of_one_column_are_not_levels_of_which_a_row_has_one():
+    rng = np.random.default_rng(0)
+    table = pd.DataFrame({"x": rng.normal(size=400), "code": rng.integers(1, 4, 400)})
+    steps = np.column_stack([table["x"] > 0, table["x"] > 1]).astype(float)
+    y = (steps @ [1.5, -2.5] + rng.logistic(size=400) > 0).astype(int)
+    with pytest.warns(UserWarning, match="the effect of each feature leaves the others as they are"):
+        found = nbs.fit_formula("y ~ I(x > 0) + I(x > 1)", table.assign(y=y)).marginal_effects()
+    apart = nbs.Trainer().fit(steps, y).marginal_effects()
+    np.testing.assert_allclose(found.effects, apart.effects, rtol=1e-9)
+    np.testing.assert_allclose(found.std_errors, apart.std_errors, rtol=1e-9)
+    # Levels of numbers are still levels where the column is a number in another term.
+    with pytest.warns(UserWarning, match="'code', 'x' are in several features"):
+        both = nbs.fit_formula("y ~ C(code) + code:x + I(x > 0) + I(x > 1)", table.assign(y=y))
+        both.marginal_effects()
+    assert both.model.encoding.levels_of("code") == ("C(code)[T.2]", "C(code)[T.3]")
+    assert both.model.encoding.levels_of("x") == ()
+
+
 def test_a_column_of_the_table_stands_for_all_of_its_levels_in_a_wald_test():
     rng = np.random.default_rng(0)
     table = pd.DataFrame({"km": rng.normal(size=300), "region": rng.choice(["east", "north", "west"], 300)})

@@ -37,3 +37,11 @@ def test_an_empty_cell_of_an_interaction_has_advice_that_can_be_followed():
         nbs.fit_formula("y ~ a * b", table, l2=0.0).inference()
     joined = table.assign(ab=table.a + table.b)
     assert nbs.fit_formula("y ~ ab", joined, l2=0.0).inference().df_model == 4
+
+
+@pytest.mark.filterwarnings("ignore::nbsoftmax.ConvergenceWarning")
+def test_a_column_whose_squares_overflow_is_named():
+    X = np.random.default_rng(0).normal(size=(60, 2)) * [1, 1e170]
+    result = nbs.Trainer().fit(X, np.arange(60) % 2)
+    with pytest.raises(nbs.InputValueError, match="the squares of the column 'x1' exceed the range of float64"):
+        result.inference()

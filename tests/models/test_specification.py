@@ -3,6 +3,7 @@
 import pickle
 
 import numpy as np
+import pandas as pd
 import pytest
 import scipy.sparse
 import scipy.stats
@@ -61,6 +62,16 @@ def test_the_score_test_is_its_formula_with_weights_and_an_offset(monkeypatch):
     assert relative(table.score_test(scipy.sparse.csr_array(Z)).statistic, expected) <= 1e-9
 
 
+@pytest.mark.parametrize("unit", [1e-300, 1e300])
+def test_the_unit_of_an_omitted_feature_changes_no_score_test(unit):
+    X, y = blobs()
+    Z = omitted(len(y))
+    table = nbs.Trainer().fit(X, y).inference()
+    expected = table.score_test(Z).statistic
+    assert relative(table.score_test(Z * [unit, 1]).statistic, expected) <= 1e-9
+    assert relative(table.score_test(scipy.sparse.csr_array(Z * [1, unit])).statistic, expected) <= 1e-9
+
+
 def test_the_score_test_is_near_the_likelihood_ratio_of_a_small_effect():
     X, y = fair()
     fewer = X.drop(columns=["educ"])
@@ -95,6 +106,12 @@ def test_wrong_omitted_features_are_refused(Z, message):
     table = nbs.Trainer().fit(*blobs()).inference()
     with pytest.raises(nbs.InputValueError, match=message):
         table.score_test(Z)
+
+
+def test_a_table_of_omitted_features_is_called_z():
+    table = nbs.Trainer().fit(*blobs()).inference()
+    with pytest.raises(nbs.InputTypeError, match=r"^Z has dtype .* in column 'city', expected numbers"):
+        table.score_test(pd.DataFrame({"city": ["Rome"] * 400}))
 
 
 @pytest.mark.filterwarnings("ignore:the difference of the covariances is not positive definite")

@@ -141,3 +141,13 @@ def test_what_numpy_cannot_read_raises_an_error_with_advice(error, call, message
 
 def test_a_masked_array_without_masked_values_is_accepted():
     assert np.array_equal(nbs.softmax(np.ma.array(Z)), nbs.softmax(Z))
+
+
+@pytest.mark.parametrize("library", ["pandas", "polars", "pyarrow"])
+@pytest.mark.parametrize("name", ["offset", "y"])
+def test_a_table_with_a_column_of_text_is_called_by_its_own_name(library, name):
+    made = pytest.importorskip(library)
+    make = made.table if library == "pyarrow" else made.DataFrame
+    given = {"y": [0, 1], name: make({"0": [0.5, 0.5], "1": ["a", "b"]})}
+    with pytest.raises(nbs.InputTypeError, match=f"^{name} has dtype .* in column '1', expected numbers"):
+        nbs.Trainer().fit(np.eye(2), **given)

@@ -17,7 +17,7 @@ from nbsoftmax.encoding.columns import CategoryColumn, DateColumn, Encoding
 from nbsoftmax.encoding.formula import blocks
 from nbsoftmax.encoding.formula.blocks import Block
 from nbsoftmax.encoding.formula.evaluation import Made, State, Values, levels_block, made
-from nbsoftmax.encoding.formula.expressions import Expression, expression, function_of
+from nbsoftmax.encoding.formula.expressions import LEVELS, Expression, expression, function_of
 from nbsoftmax.encoding.formula.library import COLUMN, EXPRESSION
 from nbsoftmax.encoding.formula.states import as_json, from_json
 from nbsoftmax.encoding.reports import Unknown
@@ -88,6 +88,20 @@ class FormulaEncoding:
             used = {name for factor in product.factors for name in self._columns_of(factor)}
             found += product.names if used == {column} else ()
         return tuple(found)
+
+    def levels_of(self, column: str) -> tuple[str, ...]:
+        """The names of the features that are levels of a column, of which a row has at most one."""
+        found: list[str] = []
+        for product in self.products:
+            factor, *others = product.factors
+            if not others and self._has_levels(factor) and set(self._columns_of(factor)) == {column}:
+                found += product.names
+        return tuple(found)
+
+    def _has_levels(self, factor: Factor) -> bool:
+        if factor.kind == EXPRESSION:
+            return self._expressions[factor.text].kind == LEVELS
+        return factor.text in self.level_columns
 
     @cached_property
     def shared_columns(self) -> tuple[str, ...]:
