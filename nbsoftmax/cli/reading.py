@@ -243,7 +243,7 @@ def _read_table(arguments: argparse.Namespace, data: Source, kind: str, labels: 
     elif (encoding := encoded_tables.encoding_for_file(file, model.encoding, model.feature_names)) is None:
         found = encoded_tables.EncodedTable(tables.read(file, request))
     else:
-        found = encoded_tables.read_encoded(file, request, encoding, drop=labels)
+        found = encoded_tables.read_encoded(file, request, encoding)
         warn_of_unknown(found.unknown)
     warn_of_dropped(found.n_dropped)
     table = found.table

@@ -117,14 +117,14 @@ def _is_named(name: str, formula: str) -> bool:
     return re.search(rf"(?<![\w.]){re.escape(name)}(?![\w.])", formula) is not None
 
 
-def read_encoded(file: File, request: tables.Request, encoding: AnyEncoding, *, drop: bool = False) -> EncodedTable:
-    """Read the columns of an encoding, and encode them; with `drop`, rows that the encoding drops are left out."""
+def read_encoded(file: File, request: tables.Request, encoding: AnyEncoding) -> EncodedTable:
+    """Read the columns of an encoding, and encode them without the rows that it drops; none of them is predicted."""
     request = replace(request, features=encoding.columns)
     names = tables.columns_to_read(file, request)[0]
     texts = set(file.not_numbers(names))
     columns, batches = retried(texts, names, lambda found: _read_columns(file, request, names, found, None))
     with located(file):
-        found = encoding.encode({column.name: column for column in columns}, drop=drop)
+        found = encoding.encode({column.name: column for column in columns}, drop=True)
     return EncodedTable(*_with_rest(file, request, batches, encoding, found), (), (), found.n_dropped, found.unknown)
 
 

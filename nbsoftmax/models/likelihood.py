@@ -173,8 +173,8 @@ def _separable_error(step: Float64s, reach: Float64s, model: SoftmaxModel, names
     columns = [names[j] for j in np.argsort(-share)[:5] if share[j] > 0.1 * share.max()]
     return InputValueError(
         f"all or some samples of class {plain(model.classes.tolist()[k])} are perfectly separable from other classes, "
-        f"mostly by the columns {listed(columns)}: the likelihood has no maximum, so there are no standard errors; "
-        "leave those columns out, fit with penalty='firth', or with l2 to predict."
+        f"or samples of these from it, mostly by the columns {listed(columns)}: the likelihood has no maximum, so "
+        "there are no standard errors; leave those columns out, fit with penalty='firth', or with l2 to predict."
     )
 
 

@@ -39,6 +39,22 @@ def test_plot_draws_every_kind(flowers, model, tmp_path, capsys):
         assert "expected one of .png, .svg, .pdf" in said
 
 
+def test_weights_are_scaled_by_the_rows_that_the_fit_has_used(tmp_path, capsys):
+    pytest.importorskip("matplotlib")
+    lines = [f"{x},{g},{y}" for x, g, y in zip(["", *range(59)], "uv" * 30, "abc" * 20, strict=True)]
+    path, model, whole = tmp_path / "d.csv", tmp_path / "m.npz", tmp_path / "whole.csv"
+    path.write_text("\n".join(["x,g,y", *lines]) + "\n")
+    whole.write_text("\n".join(["x,g,y", *lines[1:]]) + "\n")
+    assert run("fit", path, "--target", "y", "--missing", "drop", "--out", model, "--quiet") == 0
+    capsys.readouterr()
+    pictures = []
+    for data in (path, whole):
+        assert run("plot", "coefficients", model, data, "--out", tmp_path / "p.png") == 0
+        pictures.append((tmp_path / "p.png").read_bytes())
+    assert pictures[0] == pictures[1]
+    assert "1 row with missing values left out" in capsys.readouterr().err
+
+
 def test_predictions_are_drawn_with_their_offset_and_weights(flowers, model, tmp_path, capsys):
     pytest.importorskip("matplotlib")
     from nbsoftmax import plots

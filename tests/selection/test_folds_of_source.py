@@ -33,6 +33,24 @@ def test_the_scores_are_those_of_the_same_folds_in_memory(weight, options):
     assert ours.result.objective == pytest.approx(theirs.result.objective, rel=1e-8)
 
 
+def test_the_scores_are_those_with_the_offset_of_the_held_out_rows():
+    offset = 3 * np.random.default_rng(6).normal(size=(M, np.unique(Y).size))
+    common = {"Cs": [0.01, 1.0], "tol": 1e-10, "random_state": SEED}
+    ours = nbs.cross_validate(Source(offset=offset, n=ROWS), folds=N_FOLDS, **common)
+    theirs = nbs.cross_validate(X, Y, offset=offset, folds=folds(), **common)
+    np.testing.assert_allclose(ours.log_loss, theirs.log_loss, rtol=1e-5)
+    np.testing.assert_allclose(ours.accuracy, theirs.accuracy, atol=2e-3)
+
+
+def test_a_block_of_rows_without_weight_counts_in_no_fold():
+    weight = np.where(np.arange(M) < ROWS, 0.0, W)
+    common = {"Cs": [1.0], "tol": 1e-10, "random_state": SEED}
+    ours = nbs.cross_validate(Source(weight=weight, n=ROWS), folds=N_FOLDS, **common)
+    theirs = nbs.cross_validate(X, Y, sample_weight=weight, folds=folds(), **common)
+    np.testing.assert_allclose(ours.log_loss, theirs.log_loss, rtol=1e-5)
+    np.testing.assert_allclose(ours.accuracy, theirs.accuracy, atol=2e-3)
+
+
 class LongerIfFloat32(Source):
     """A source whose blocks are longer in float32, as those of files are."""
 

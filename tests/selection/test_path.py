@@ -125,6 +125,7 @@ def test_one_standard_error_takes_the_strongest_penalty_that_is_as_good():
     assert one_standard_error(Cs, mean, error) == 1
     assert one_standard_error(Cs, mean, error / 10) == 3
     assert one_standard_error(Cs, np.array([np.nan, 0.6, 0.9, 0.5]), error) == 3
+    assert one_standard_error(Cs, np.full(4, np.inf), np.full(4, np.nan)) == 2  # all are equally bad
 
 
 def test_folds_are_stratified_reproducible_and_cover_all():

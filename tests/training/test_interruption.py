@@ -86,3 +86,24 @@ def test_an_interrupted_fit_still_says_how_far_it_is():
     result = nbs.Trainer(solver="lbfgs", l2=1e-3, callbacks=[interrupt]).fit(*overlapping(np.random.default_rng(0)))
     assert result.stop_reason is StopReason.INTERRUPTED
     assert 0 < result.gap < np.inf
+
+
+@pytest.mark.filterwarnings("ignore:the fit has not converged")
+def test_ctrl_c_after_a_resumption_returns_the_best_point_of_all_runs(tmp_path):
+    X, y = overlapping(np.random.default_rng(0))
+    rising = {"solver": nbs.SGD(learning_rate=0.005, schedule="constant", batch_size=8), "l2": 1e-3}
+    objective = nbs.Trainer(**rising, max_iter=20).fit(X, y).history["objective"]
+    lowest = np.minimum.accumulate(objective)
+    n = 2 + int(np.flatnonzero((objective[1:-1] > objective[2:]) & (objective[2:] > lowest[1:-1]))[0])
+
+    def interrupt(now):
+        if now.n_iter == n + 1:  # better than the iteration before, which is the last one of the first run
+            raise KeyboardInterrupt
+
+    stopped = nbs.Trainer(**rising, max_iter=20, callbacks=[lambda now: now.n_iter == n])
+    assert stopped.fit(X, y, checkpoint=tmp_path / "state").n_iter == n
+    trainer = nbs.Trainer(**rising, max_iter=20, callbacks=[interrupt])
+    result = trainer.fit(X, y, checkpoint=tmp_path / "state", resume=True)
+    assert result.stop_reason is StopReason.INTERRUPTED
+    assert result.objective == pytest.approx(lowest[n], rel=1e-12)
+    assert lowest[n] < np.log(3)

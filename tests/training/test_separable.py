@@ -32,6 +32,16 @@ def test_one_class_that_stands_apart_is_named(solver):
 
 
 @pytest.mark.parametrize("solver", ["newton-cg", "newton"])
+def test_a_fit_that_ends_at_its_limit_says_so_also_where_a_class_stands_apart(solver):
+    X, y = overlapping(np.random.default_rng(0))
+    X[:, 3] = y == 1
+    for max_iter in (1, 3, 5):
+        with pytest.warns(nbs.ConvergenceWarning, match="max_iter reached"):
+            result = nbs.Trainer(solver=solver, max_iter=max_iter).fit(X, y)
+        assert result.stop_reason is StopReason.MAX_ITER
+
+
+@pytest.mark.parametrize("solver", ["newton-cg", "newton"])
 def test_some_samples_that_give_their_class_away_are_noticed(solver):
     rng = np.random.default_rng(0)
     X, y = overlapping(rng)
