@@ -56,7 +56,8 @@ def moments(X: Any, weight: Float64s, centre: Float64s) -> Moments:
     with one_thread():  # the last bits of BLAS depend on the number of its threads
         for start in range(0, m, size):
             part = slice(start, start + size)
-            differences = X[part] - centre
+            # In one order, whatever that of X is: the last bits of the products depend on it.
+            differences = np.subtract(X[part], centre, order="C")
             first += h[part] @ differences
             second += h[part] @ np.square(differences, out=differences)
     return mass, first, second

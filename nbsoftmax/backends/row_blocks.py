@@ -30,5 +30,6 @@ def blocks(
     for start in range(0, X.shape[0], size):
         rows = slice(start, start + size) if order is None else order[start : start + size]
         part = X[rows]
-        x = np.asarray(part.toarray() if validation.is_sparse(part) else part, np.float64)
+        # In C order, whatever that of X is: the last bits of products depend on it.
+        x = np.ascontiguousarray(part.toarray() if validation.is_sparse(part) else part, np.float64)
         yield rows, np.column_stack([x, np.ones(len(x))]) if fit_intercept else x

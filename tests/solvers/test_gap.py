@@ -10,6 +10,7 @@ from nbsoftmax.solvers.gd import GradientDescent
 from nbsoftmax.solvers.newton_cg import NewtonCG
 from nbsoftmax.solvers.stop_reason import StopReason
 from nbsoftmax.solvers.tools.certificates import GapCertificate, approximate_gap_bound, gap_bound
+from nbsoftmax.solvers.tools.convergence import ConvergenceMonitor
 from tests.solvers.problems import SOLVERS, minimum, problem
 
 
@@ -101,6 +102,14 @@ def test_a_fit_that_ends_while_it_waits_for_a_proof_has_converged(name, monkeypa
         solution = SOLVERS[name](objective, np.zeros(objective.shape), **options)
         assert solution.converged
         assert solution.stop_reason is StopReason.CONVERGED
+
+
+def test_an_estimate_that_a_later_decrease_refutes_is_not_reported():
+    objective = problem()
+    point = evaluate(objective, np.zeros(objective.shape))
+    waits = {"certify_until": 5, "estimate": 1e-12, "estimated_at": point.value + 0.1}  # the decrease since then is 0.1
+    gap, _ = ConvergenceMonitor(objective, 1e-6, waits).gap(0, point)
+    assert gap > 0.5 * (point.value - minimum(objective))
 
 
 def test_a_class_without_samples_has_no_proof_to_wait_for():

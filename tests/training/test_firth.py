@@ -260,6 +260,12 @@ def test_a_fit_resumes_from_its_checkpoint(tmp_path):
         nbs.Trainer(tol=1e-12).fit(X, y, checkpoint=path, resume=True)
 
 
+def test_the_bits_do_not_depend_on_the_order_of_X_in_memory():
+    X, y, _, _ = separable(2, n_features=3, m=3000)
+    of_order = [firth(np.array(X + 3, order=order), y).model.coef for order in "CF"]
+    np.testing.assert_array_equal(of_order[0], of_order[1])
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [

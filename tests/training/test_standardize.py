@@ -107,6 +107,18 @@ def test_a_checkpoint_knows_the_option(tmp_path):
         nbs.Trainer(l2=0.1).fit(X, Y, checkpoint=path, resume=True)
 
 
+def test_a_fit_is_resumed_to_the_same_bits_from_an_array_of_another_order(tmp_path):
+    other, weighted = np.asfortranarray(X), {"sample_weight": W}
+    path, trainer = tmp_path / "state", nbs.Trainer(l2=0.1, standardize=True)
+    np.testing.assert_array_equal(
+        deviations(Problem.from_labels(other, Y, **weighted), None),
+        deviations(Problem.from_labels(X, Y, **weighted), None),
+    )
+    whole = trainer.fit(X, Y, **weighted, checkpoint=path).model
+    resumed = trainer.fit(other, Y, **weighted, checkpoint=path, resume=True).model
+    np.testing.assert_array_equal(resumed.coef, whole.coef)
+
+
 def test_what_cannot_be_standardized_is_refused():
     class Own:
         def value(self, coef):

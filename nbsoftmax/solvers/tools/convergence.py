@@ -203,11 +203,13 @@ class ConvergenceMonitor:
         bound = gap_bound(self.certificate.objective, point)
         if bound is not None and bound[0] <= allowed:
             return bound
+        noise = NOISE * abs(point.value)
+        left = self.estimate + point.value - self.estimated_at  # NaN after `refine`
         if known is not None:
             found = known[1], True
-        elif self.certify_until >= 0 and np.isfinite([self.estimated_at, self.estimate]).all():
-            # An earlier estimate, corrected by the decrease since then.
-            found = max(self.estimate + point.value - self.estimated_at, NOISE * abs(point.value)), True
+        elif self.certify_until >= 0 and left >= -noise:
+            # An earlier estimate, corrected by the decrease since then. A larger decrease proves that it was too small.
+            found = max(left, noise), True
         else:
             most = max(LEAST_PRODUCTS, n_iter)  # at most as much work as for the fit
             found = newton_decrement(self.objective, point, max_products=most, precondition=self.precondition)
