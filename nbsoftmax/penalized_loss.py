@@ -16,12 +16,19 @@ from nbsoftmax.backends.base import Backend, SampleOrder, SparseRows
 from nbsoftmax.backends.cuda.device import devices
 from nbsoftmax.backends.moments import mean_and_variance
 from nbsoftmax.backends.packed import NewtonStep, PackedRows, fits
+from nbsoftmax.backends.row_blocks import blocks
+from nbsoftmax.backends.sharpness import inverse_of, reduced, sharpness
 from nbsoftmax.errors import InputValueError
+from nbsoftmax.kernels.runtime.blas import one_thread
 from nbsoftmax.kernels.sgd import Rule, State
 from nbsoftmax.penalties import AnyPenalty, Ridge, curvature_of_columns
 from nbsoftmax.problem import AnyProblem, Problem, device_for
 from nbsoftmax.sums import pairwise_sum
 from nbsoftmax.validation import Float64s
+
+# The most parameters of a Hessian that is inverted for a bound at the end of a fit: it takes about as long as so many
+# eighths of an evaluation.
+MOST_CONCORDANT = 64
 
 
 @dataclass(frozen=True)
@@ -204,6 +211,32 @@ class PenalizedLoss:
         assert self._packed is not None
         rows, l2s = self._packed
         return rows.sharpness(params, l2s)
+
+    def concordance(self, point: Float64s, grad: Float64s) -> tuple[float, float]:
+        """The Newton decrement and q of `certificates.self_concordance_bound`, with the gradient of J at a point.
+
+        inf unless X is in the memory of the host, the Hessian small, and J convex and smooth.
+        """
+        problem, on_gpu = self._problem, devices(self._options.device)
+        n = self.n_features + 1
+        small = (self.n_classes - 1) * n <= MOST_CONCORDANT
+        if not (small and self.convex and isinstance(problem, Problem)) or on_gpu or problem.on_device:
+            return np.inf, np.inf
+        l2s = curvature_of_columns(self.penalty, n)
+        X, weight = problem.X, problem.target.weight
+        rows = np.flatnonzero(weight > 0) if weight.size else None
+        with one_thread():
+            hessian = self.in_float64(hessian=True).hessian(point)
+            used = np.einsum("kiki->i", hessian) > 0
+            hidden = np.flatnonzero(~used[:-1])  # features that are always 0, or curvatures that are 0 in float64
+            if hidden.size and abs(X[:, hidden]).max() > 0:
+                return np.inf, np.inf
+            inverse = inverse_of(reduced(hessian, l2s), used)
+            if inverse is None:
+                return np.inf, np.inf
+            found = (x for _, x in blocks(X, True, n, rows))
+            change = (grad[:-1] - grad[-1]).reshape(-1)
+            return float(change @ inverse @ change) / 2, sharpness(found, inverse)
 
     def hvp(self, params: Float64s, v: Float64s) -> Float64s:
         """The Hessian of J at `params` times `v`, float64 of the shape of `params`, in one pass over X."""

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from nbsoftmax.backends.base import Backend
-from nbsoftmax.backends.sharpness import sharpness
+from nbsoftmax.backends.sharpness import inverse_of, reduced_from_proba, sharpness
 from nbsoftmax.kernels import newton
 from nbsoftmax.kernels.kinds import PROBA
 from nbsoftmax.kernels.newton import FEATURES, NUMBERS, SAMPLES
@@ -87,10 +87,14 @@ class PackedRows:
         return NewtonStep(self._last_params, value, arrays[1], norm, bound, arrays[2], decrement, outcome)
 
     def sharpness(self, params: Float64s, l2s: Float64s) -> float:
-        """The number q of `sharpness.sharpness` at `params`."""
+        """The number q of `sharpness.sharpness` at `params`; inf if the Hessian is singular in float64."""
         self.newton_step(params, l2s, step=False)
-        m, h = self.n_samples, self._targets[:, : self.n_samples].sum(axis=0) / self.weight_sum
-        return sharpness(self._x[: self.n_features + 1, :m], h, self._proba[:, :m], l2s)
+        m = self.n_samples
+        x, h, proba = self._x[: self.n_features + 1, :m], self._targets[:, :m].sum(axis=0), self._proba[:, :m]
+        if not (h > 0).all():
+            x, h, proba = x[:, h > 0], h[h > 0], proba[:, h > 0]
+        inverse = inverse_of(reduced_from_proba(x, h / self.weight_sum, proba, l2s), np.asarray(x.any(axis=1)))
+        return np.inf if inverse is None else sharpness([x.T], inverse)
 
     def loss(self, params: Float64s) -> float:
         """sum_i s_i L_i."""

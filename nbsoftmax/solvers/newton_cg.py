@@ -37,6 +37,7 @@ from nbsoftmax.solvers.tools.certificates import (
     gap_bound,
     reported_gap,
 )
+from nbsoftmax.solvers.tools.concordance import concordant_bound
 from nbsoftmax.solvers.tools.convergence import is_rounding
 from nbsoftmax.solvers.tools.damping import Damping
 from nbsoftmax.solvers.tools.early_phase import WINDOW, EarlyPhase
@@ -204,7 +205,12 @@ class NewtonSteps:
         self._near = self._direction.settled and self._estimate <= allowed
         if self._near and self._near_at < 0:
             self._near_at = self._choice.n_products
-        return self._near and (self._direction.uncertifiable or patience == 0)
+        if not self._near or not (self._direction.uncertifiable or patience == 0):
+            return False
+        bound = concordant_bound(self._certificate.objective, point)
+        if bound <= allowed:
+            self._bound = bound, "self-concordance"
+        return not allowed < bound < np.inf
 
     def step(self, sums: Curved, point: Point, n_iter: int) -> Point | None:
         """The step that `converged` found."""

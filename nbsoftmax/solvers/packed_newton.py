@@ -93,8 +93,8 @@ class PackedNewtonSteps:
             return False
         if self._near_at < 0:
             self._near_at = n_iter
-        if self._certificate.possible:
-            return n_iter - self._near_at >= max(LEAST_PATIENCE, self._near_at)
+        if self._certificate.possible and n_iter - self._near_at < max(LEAST_PATIENCE, self._near_at):
+            return False
         return self._concordant(point, found, allowed)
 
     def _concordant(self, point: Point, found: NewtonStep, allowed: float) -> bool:
@@ -126,9 +126,11 @@ class PackedNewtonSteps:
             self.converged(n_iter, point, [], certify=True)
             if self._other is not None:
                 return self._other.gap(n_iter, point)
+        allowed = allowed_at(point, self._tol)
+        if self._bound is None and self._next is not None and self._estimate <= allowed:
+            self._concordant(point, self._next, allowed)
         if self._bound is not None:
             return self._bound
-        allowed = allowed_at(point, self._tol)
         return reported_gap(gap_bound(self._certificate.objective, point), self._estimate, True, allowed)
 
     def refine(self, objective: Curved, sums: Curved, point: Point, *, hessian: bool) -> None:

@@ -28,6 +28,7 @@ from nbsoftmax.solvers.tools.certificates import (
     reported_gap,
 )
 from nbsoftmax.solvers.tools.cg_vectors import NewVectors
+from nbsoftmax.solvers.tools.concordance import concordant_bound
 from nbsoftmax.solvers.tools.conjugate_gradients import NEGLIGIBLE, conjugate_gradients
 from nbsoftmax.validation import Float64s
 
@@ -176,7 +177,12 @@ class ConvergenceMonitor:
             bound = self.certificate.certify(point, allowed, unlikely=True)
             self._known = self._known if bound is None else (point, *bound)
             return bound is not None
-        return True
+        bound = gap_bound(self.certificate.objective, point)
+        if bound is None or not bound[0] <= allowed:
+            bound = concordant_bound(self.certificate.objective, point), "self-concordance"
+        if bound[0] <= allowed:
+            self._known = (point, *bound)
+        return not allowed < bound[0] < np.inf
 
     def _is_stationary(self, n_iter: int, point: Point, expected_gap: float, allowed: float) -> bool:
         """Whether neither the solver's step nor that of the upper bound of the Hessian promises more than `allowed`."""
@@ -213,7 +219,11 @@ class ConvergenceMonitor:
         else:
             most = max(LEAST_PRODUCTS, n_iter)  # at most as much work as for the fit
             found = newton_decrement(self.objective, point, max_products=most, precondition=self.precondition)
-        return reported_gap(bound, *found, allowed)
+        reported = reported_gap(bound, *found, allowed)
+        if known is None and reported[1] == "estimate" and reported[0] <= allowed:
+            proof = concordant_bound(self.certificate.objective, point)
+            reported = (proof, "self-concordance") if proof <= allowed else reported
+        return reported
 
     def _promised(self, n_iter: int, point: Point) -> tuple[float, str]:
         """The decrease that a step of the upper bound of the Hessian promises; inf unless the point is stationary."""
