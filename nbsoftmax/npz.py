@@ -22,6 +22,10 @@ NPY, ZIP = b"\x93NUMPY", b"PK\x03\x04"  # first bytes of .npy files, and of .npz
 RATIO, ALWAYS = 100, 1 << 28  # an archive may unpack to 256 MiB plus 100 times its own size
 
 
+class OtherFormatError(ValueError):
+    """A file does not begin like a `.npz` file."""
+
+
 def write_npz(path: str | os.PathLike[str], arrays: dict[str, Any]) -> None:
     """Write arrays to `path`, a `.npz` file; an array of Python objects, which needs pickle, is refused beforehand."""
     for name, array in arrays.items():
@@ -37,15 +41,17 @@ def read_npz(file: BinaryIO) -> dict[str, NDArray[Any]]:
 
     Raises
     ------
+    OtherFormatError
+        If it does not begin like a `.npz` file.
     Exception
-        Of any type, for a damaged file or another format; the message says what is wrong.
+        Of any type, for a damaged file; the message says what is wrong.
     """
     source: BinaryIO = file if file.seekable() else io.BytesIO(file.read())
     start, size = _start(source)
     if start == NPY:
-        raise ValueError("it is a .npy file with a single array")
+        raise OtherFormatError("it is a .npy file with a single array")
     if not start.startswith(ZIP):
-        raise ValueError("it is not a .npz file")
+        raise OtherFormatError("it is not a .npz file")
     with zipfile.ZipFile(source) as archive:
         members = [member for member in archive.infolist() if member.filename.endswith(".npy")]
         unpacked, limit = sum(member.file_size for member in members), ALWAYS + RATIO * size

@@ -48,8 +48,8 @@ class Parser(argparse.ArgumentParser):
         """Parse arguments; the error about unknown ones belongs to their command."""
         known, rest = self.parse_known_args(args, namespace)
         if rest:
-            words = not any(word.startswith("-") for word in rest)
-            advice = "; several columns are one argument, with commas between them: a,b" if words else ""
+            columns = hasattr(known, "drop") and not any(word.startswith("-") for word in rest)
+            advice = "; several columns are one argument, with commas between them: a,b" if columns else ""
             self._refuse(f"{self.prog} {known.command}", f"unrecognized arguments: {' '.join(rest)}{advice}")
         return known
 

@@ -67,7 +67,20 @@ class Coefficients:
             row, constant = row - other, constant - right
         if not np.isfinite([*row, constant]).all():
             raise _error(text, "a number in it exceeds the range of float64")
+        if not row.any():
+            raise InputValueError(f"the hypothesis {plain(text)} {self._without_coefficients(tokens)}.")
         return row, constant
+
+    def _without_coefficients(self, tokens: list[re.Match[str]]) -> str:
+        """What is wrong with an equation whose coefficients are all 0."""
+        labels = [_unquoted(token["label"]) for token in tokens if token["name"] and token["label"] is not None]
+        if self.reference not in labels:
+            return f"contains no coefficient, or they cancel; {EXAMPLE}"
+        other = next(label for label in self.labels if label != self.reference)
+        return (
+            f"is about {plain(self.reference)}, the reference class, whose coefficients are 0 by definition; name "
+            f"another class, such as {plain(other)}, or call `inference` with reference={plain(other)}"
+        )
 
     def _sum(self, text: str, tokens: list[re.Match[str]]) -> Linear:
         terms: list[tuple[float, list[re.Match[str]]]] = [(1.0, [])]

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from nbsoftmax.encoding import AnyEncoding, encoding_of
 from nbsoftmax.errors import InputTypeError, InputValueError, plain
 from nbsoftmax.files import file_name, one_line
-from nbsoftmax.npz import read_npz, write_npz
+from nbsoftmax.npz import OtherFormatError, read_npz, write_npz
 from nbsoftmax.validation import Float64s
 
 FORMAT, WITH_ENCODING = "nbsoftmax model 1", "nbsoftmax model 2"
@@ -75,6 +75,10 @@ def read_model(path: str | os.PathLike[str], build: Callable[..., Model]) -> Mod
             found = str(arrays["format"]) if "format" in arrays else None
             if found in (FORMAT, WITH_ENCODING):
                 return build(*_parts(arrays))
+        except OtherFormatError as error:
+            raise InputValueError(
+                f"{path} is not a model ({error}); give a file that `save` or `nbsoftmax fit` wrote."
+            ) from None
         except Exception as error:  # a flipped bit makes zipfile, NumPy and json raise almost anything
             raise InputValueError(
                 f"{path} is not a model, or a damaged one ({one_line(error)}); save the model again."

@@ -38,7 +38,7 @@ def points_of_table(
     model: SoftmaxModel, table: Any, sample_weight: ArrayLike | None, offset: ArrayLike | None
 ) -> Points:
     """The rows of a table."""
-    X = model._features(table)
+    X = model._features(table, name="at")
     if X.shape[0] == 0:
         raise InputValueError("at has no rows, so the mean effect is not defined; give at least one row.")
     weight = validation.sample_weights(sample_weight, X.shape[0])

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from inspect import signature
 from typing import Any
 
 import numpy as np
@@ -169,7 +170,7 @@ def options_of_data(options: dict[str, Any]) -> dict[str, Any]:
 
 
 def refuse_strengths(function: str, options: Mapping[str, Any]) -> None:
-    """Refuse the penalties of a single fit among the options of a function that sets them itself."""
+    """Refuse the penalties of a single fit among the options of a function that sets them itself, and unknown names."""
     strengths = "l2s" if function == "fit_path" else "Cs"
     instead = {"l1": "l1_ratio", "l2": strengths, "C": "Cs", "penalty": f"{strengths} and l1_ratio"}
     given = [name for name in instead if name in options]
@@ -177,6 +178,13 @@ def refuse_strengths(function: str, options: Mapping[str, Any]) -> None:
         raise InputTypeError(
             f"{function} got {given[0]}={plain(options[given[0]])}, but it makes a fit for each of several penalties; "
             f"give {instead[given[0]]} instead."
+        )
+    known = signature(Trainer).parameters
+    unknown = [name for name in options if name not in known]
+    if unknown:
+        raise InputTypeError(
+            f"{function} got the unknown option {unknown[0]!r}; strengths of the penalty are {strengths}, and other "
+            "options are those of Trainer."
         )
 
 

@@ -73,7 +73,7 @@ def as_array(name: str, a: Any) -> NDArray[Any]:
 def refuse_sparse(name: str, a: Any) -> None:
     """Refuse a sparse matrix or tensor: only an X of samples may be sparse (`features`), in one of SciPy's types."""
     dense = f"{name} is a sparse {{}}, expected a dense array; give {name}.{{}}() if it fits in memory{{}}."
-    instead = ", or a sparse array of SciPy" if name == "X" else ""
+    instead = ", or a sparse array of SciPy" if name in ("X", "at") else ""
     layout = getattr(a, "layout", None)  # of a PyTorch tensor
     if layout is not None and "sparse" in str(layout):
         raise InputTypeError(dense.format("tensor", "to_dense", instead))

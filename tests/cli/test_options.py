@@ -135,3 +135,4 @@ def test_unknown_arguments_are_those_of_the_command(flowers, tmp_path, capsys):
     assert "unrecognized arguments: length; several columns are one argument, with commas" in said
     assert said.endswith("see nbsoftmax fit --help\n")
     assert "commas" not in misused(capsys, *fit, "--traget", "species")
+    assert "commas" not in misused(capsys, "inspect", tmp_path / "m.npz", tmp_path / "n.npz")  # it has no columns

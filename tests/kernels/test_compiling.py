@@ -3,13 +3,14 @@
 import gc
 import logging
 import os
+import signal
 import time
 
 import numba
 import pytest
 
 from nbsoftmax.kernels.runtime import compiling, parts
-from tests.processes import run
+from tests.processes import output, run
 
 
 @pytest.fixture
@@ -55,6 +56,48 @@ def test_the_collector_is_as_before_after_an_error(enabled):
         assert gc.isenabled() is enabled
     finally:
         gc.enable()
+
+
+INTERRUPTED_WHILE_NUMBA_LOADS = """
+import signal
+import numba
+import numpy as np
+from numba.core.typing.context import BaseContext
+from nbsoftmax.kernels.runtime.jit import jit
+
+@jit
+def total(x):
+    return x.sum() + x.size
+
+def interrupted(self, attributes, insert=BaseContext.insert_attributes):
+    if type(attributes).__name__ == "ArrayAttribute":
+        BaseContext.insert_attributes = insert
+        signal.raise_signal(signal.SIGINT)
+    insert(self, attributes)
+
+BaseContext.insert_attributes = interrupted
+for _ in range(2):
+    try:
+        print(total(np.ones(3)))
+    except KeyboardInterrupt:
+        print("interrupted")
+"""
+
+
+def test_ctrl_c_during_the_first_compilation_leaves_numba_able_to_compile(tmp_path):
+    said = output(INTERRUPTED_WHILE_NUMBA_LOADS, NUMBA_CACHE_DIR=str(tmp_path), NBSOFTMAX_QUIET="1")
+    assert said.split() == ["interrupted", "6.0"]
+
+
+@pytest.mark.parametrize("handler", [signal.SIG_IGN, signal.SIG_DFL])
+def test_other_handlers_of_ctrl_c_stay(handler):
+    before = signal.signal(signal.SIGINT, handler)
+    try:
+        with compiling.interrupted_later():
+            assert signal.getsignal(signal.SIGINT) is handler
+        assert signal.getsignal(signal.SIGINT) is handler
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def test_a_slow_compilation_is_announced_once(unannounced, caplog):

@@ -109,7 +109,10 @@ def test_a_text_that_is_no_hypothesis_is_refused(table, text, message):
     [
         (["x1[mid]", "2 * x1[mid]"], None, "linearly dependent"),
         (np.zeros((0, 8)), None, r"hypothesis has shape \(0, 8\)"),
-        ("x1[low] = 0", None, "contains no coefficient"),
+        ("x1[low] = 0", None, "'x1.low. = 0' is about 'low', the reference class, .*reference='a high one'"),
+        ("x1[mid] = x1[low], const[low]", None, "is about 'low', the reference class"),
+        ("x1[mid] = x1[mid]", None, "contains no coefficient, or they cancel"),
+        ("1 = 2", None, "contains no coefficient"),
         (np.eye(8)[:2] * [[1.0], [0.0]], None, "contains no coefficient"),
         ("x1[mid]", 1.0, "write the number into the text"),
         (np.zeros((2, 3)), None, r"hypothesis has shape \(2, 3\)"),

@@ -240,7 +240,9 @@ def test_the_summary_names_each_class_and_feature():
         ({"kind": "dx"}, "kind is 'dx', expected one of 'dydx'"),
         ({"sample_weight": [1.0]}, "are for a table, but at is 'overall'"),
         ({"at": np.zeros((0, 2))}, "at has no rows"),
-        ({"at": np.zeros((1, 3))}, "X has 3 features, but the model was trained on 2"),
+        ({"at": np.zeros((1, 3))}, "at has 3 features, but the model was trained on 2"),
+        ({"at": [1.0, 2.0]}, "at has 1 dimension"),
+        ({"at": [[1.0, np.nan]]}, "at contains nan at row 0"),
         ({"at": np.zeros((1, 2)), "sample_weight": [0.0]}, "sample_weight is all zero"),
     ],
 )

@@ -132,8 +132,8 @@ def test_other_files_are_no_models_and_the_message_says_what_they_are(tmp_path):
         archive.writestr("word/document.xml", "<w/>")
     contents = {
         "it is empty": b"",
-        "it is not a .npz file": b"some text, and no model\n",
-        "it is a .npy file with a single array": (tmp_path / "a.npy").read_bytes(),
+        "(it is not a .npz file); give a file that `save`": b"some text, and no model\n",
+        "(it is a .npy file with a single array); give a file": (tmp_path / "a.npy").read_bytes(),
         "not a zip file": (tmp_path / "c.npz").read_bytes()[:200],
         "'nbsoftmax model 99'": (tmp_path / "new.npz").read_bytes(),
         "not a model but the checkpoint of a fit; resume the fit": (tmp_path / "c.npz").read_bytes(),

@@ -265,6 +265,7 @@ def test_the_seed_reaches_the_fits_of_every_fold():
         ({"l2": 1.0}, "cross_validate got l2=1.0.*give Cs"),
         ({"l1": 1.0}, "cross_validate got l1=1.0.*give l1_ratio"),
         ({"C": 1.0}, "cross_validate got C=1.0.*give Cs"),
+        ({"alphas": [1.0]}, "cross_validate got the unknown option 'alphas'; strengths of the penalty are Cs"),
         ({"Cs": "many"}, "Cs is 'many', expected a list"),
         ({"Cs": [[1.0], [2.0, 3.0]]}, "Cs must be rectangular"),
         ({"folds": 1000}, "200 samples"),
@@ -308,6 +309,7 @@ def test_a_class_of_fewer_samples_than_folds_is_learned_in_all_of_them():
         ({"l2": 1.0}, "fit_path got l2=1.0.*give l2s"),
         ({"l1": np.float64(1.0)}, "fit_path got l1=1.0.*give l1_ratio"),
         ({"C": 1.0}, "fit_path got C=1.0.*give Cs"),
+        ({"fit_intercepts": True}, "fit_path got the unknown option 'fit_intercepts'.*those of Trainer"),
     ],
 )
 def test_a_path_makes_its_penalties_itself(options, said):
@@ -321,6 +323,8 @@ def test_a_path_needs_one_grid():
     for grids in ({}, {"l2s": [1], "Cs": [1]}):
         with pytest.raises(nbs.InputValueError, match="exactly one of l2s and Cs"):
             nbs.fit_path(X, y, **grids)
+    with pytest.raises(nbs.InputTypeError, match="unknown option 'lambdas'; strengths of the penalty are l2s"):
+        nbs.fit_path(X, y, lambdas=[1.0])
 
 
 @pytest.mark.parametrize("search", ["fit_path", "cross_validate", "SoftmaxRegressionCV"])

@@ -7,9 +7,11 @@ otherwise. The environment variable NBSOFTMAX_QUIET=1 suppresses it.
 import gc
 import logging
 import os
+import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from types import FrameType
 
 # Seconds of compilation before the message.
 PATIENCE = 1.0
@@ -44,6 +46,26 @@ def compiling() -> Iterator[None]:
             timer.cancel()
             if _collecting:
                 gc.enable()
+
+
+@contextmanager
+def interrupted_later() -> Iterator[None]:
+    """Within this context Ctrl-C has no effect; its handler is called at the end.
+
+    Nothing changes outside the main thread, where Python calls no signal handlers.
+    """
+    handler = signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is not threading.main_thread() or not callable(handler):
+        yield
+        return
+    came: list[tuple[int, FrameType | None]] = []
+    signal.signal(signal.SIGINT, lambda number, frame: came.append((number, frame)))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, handler)
+        if came:
+            handler(*came[0])
 
 
 def find_folder() -> object:

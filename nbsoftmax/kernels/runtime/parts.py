@@ -16,7 +16,7 @@ from contextlib import suppress
 import numba
 from numba.core import types
 
-from nbsoftmax.kernels.runtime.compiling import compiling
+from nbsoftmax.kernels.runtime.compiling import compiling, interrupted_later
 
 try:
     from numba.core.codegen import JITCodeLibrary
@@ -117,6 +117,11 @@ def _callees(library):
 
 class _ShortCompiler(Compiler):
     """Numba's compiler without the passes that kernels do not need."""
+
+    def __init__(self, *arguments, **options):
+        # Numba takes what it can compile from lists, each item once: Ctrl-C would lose the rest for this process.
+        with interrupted_later():
+            super().__init__(*arguments, **options)
 
     def define_pipelines(self):
         pipelines = super().define_pipelines()
