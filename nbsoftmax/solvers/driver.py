@@ -24,6 +24,7 @@ import numpy as np
 from nbsoftmax.solvers.base import OnIteration, Point, Smooth, Solution, SolverState, evaluate
 from nbsoftmax.solvers.stop_reason import Stop, StopReason
 from nbsoftmax.solvers.tools.certificates import allowed_at
+from nbsoftmax.solvers.tools.unseen import unseen_decrease
 from nbsoftmax.validation import Float64s
 
 FAR = 10.0  # a start is replaced by 0 if its objective is more than this times the objective at 0
@@ -204,6 +205,8 @@ class Driver(Generic[Objective]):
         if kind == "estimate" and self.start.any():
             # Far away, probabilities of exactly 0 and 1 hide the curvature of an estimate; the value at 0 is a bound.
             gap = max(gap, point.value - self._evaluate(self.sums, self._origin).value)
+        if kind in ("estimate", "stationary") and point.subgradient is None and gap <= allowed_at(point, self.tol):
+            gap = max(gap, min(unseen_decrease(self.objective, point), point.value))  # no minimum is below 0
         converged = gap <= allowed_at(point, self.tol)
         if converged and stop.reason in (StopReason.STUCK, StopReason.MAX_ITER):
             stop = StopReason.CONVERGED.stop()

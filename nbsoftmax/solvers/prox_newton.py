@@ -40,6 +40,7 @@ from nbsoftmax.solvers.tools.damping import Damping
 from nbsoftmax.solvers.tools.duality import loss_alone
 from nbsoftmax.solvers.tools.line_search import RELIABLE, decrease_by_gradients, halvings
 from nbsoftmax.solvers.tools.quadratic_model import ModelMinimum
+from nbsoftmax.solvers.tools.unseen import unseen_decrease
 from nbsoftmax.solvers.tools.working_set import WorkingSet, working_set_at
 from nbsoftmax.validation import Float64s
 
@@ -171,6 +172,9 @@ class _ProximalSteps:
             return gap
         if self._estimate == np.inf:
             self._minimise(assessment, 0.0)
+        if isinstance(self._penalty, FeaturePenalty) and point.subgradient is not None:
+            unseen = unseen_decrease(self._sums, point._replace(grad=point.subgradient))
+            self._estimate = max(self._estimate, unseen)
         return (self._estimate, "estimate") if self._estimate <= allowed or not self._penalty.has_dual else gap
 
     def refine(self, objective: Curved, sums: Curved, point: Point, *, hessian: bool) -> None:

@@ -14,7 +14,10 @@ from nbsoftmax.penalized_loss import PenalizedLoss
 from nbsoftmax.solvers.base import Point, Solution, SolverState
 from nbsoftmax.solvers.stop_reason import Stop, StopReason
 from nbsoftmax.solvers.tools import separation
+from nbsoftmax.solvers.tools.certificates import allowed_gap
+from nbsoftmax.solvers.tools.composite_gap import composite_gap
 from nbsoftmax.solvers.tools.convergence import ConvergenceMonitor
+from nbsoftmax.solvers.tools.duality import loss_alone
 from nbsoftmax.training.checkpoint import Checkpoint
 from nbsoftmax.training.context import Iteration
 from nbsoftmax.training.hooks import Hooks
@@ -144,9 +147,13 @@ class FitMonitor:
         """A solution at other parameters than the solver's; its gap costs only a few products."""
         objective = self.objective.in_float64()
         value, grad = objective.value_and_subgrad(params)
-        gap, kind = np.inf, "estimate"
         if objective.penalty.is_smooth:
             gap, kind = ConvergenceMonitor(objective, tol).gap(0, Point(params, value, grad))
+        else:
+            smooth = objective.smooth_part()
+            alone = loss_alone(objective, params, *smooth.value_and_grad(params))
+            allowed = allowed_gap(value, tol, len(params))
+            gap, kind = composite_gap(objective, smooth, params, *alone, allowed)
         return Solution(params, value, float(np.linalg.norm(grad)), gap, kind, n_iter, False, *stop)
 
     def history(self, n: int | None = None) -> dict[str, Float64s]:

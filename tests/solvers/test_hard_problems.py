@@ -151,3 +151,43 @@ def test_a_fit_where_squares_overflow_ends_with_a_result(solver, scale, start, m
         warnings.simplefilter("ignore", nbs.ConvergenceWarning)
         result = nbs.Trainer(solver=solver, max_iter=20, **penalty).fit(X, y, init=init)
     assert np.isfinite(result.model.coef).all()
+
+
+def is_at_minimum(result, reference):
+    return result.objective <= (1 + 2 * TOL) * reference.objective
+
+
+@pytest.mark.filterwarnings("ignore::nbsoftmax.ConvergenceWarning")
+@pytest.mark.parametrize("scale", [1e-20, 1e-45, 1e-60, 1e-165, 1e-300, 1e60, 1e160, 1e170, 1e300])
+@pytest.mark.parametrize("n_scaled", [1, 2])
+@pytest.mark.parametrize(
+    "options",
+    [
+        *({"solver": name} for name in ["newton-cg", "newton", "lbfgs", "gd"]),
+        {"bounds": (0, None)},
+        {"l1": 0.01, "penalty_weight": [0.0, 0.0, 1.0]},
+    ],
+)
+def test_features_whose_squares_are_rounding_errors_or_overflow_do_not_count_as_fitted(scale, n_scaled, options):
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(200, 3))
+    y = (X @ rng.normal(size=(3, 3)) + rng.gumbel(size=(200, 3))).argmax(axis=1)
+    best = nbs.Trainer(**options | ({"solver": "auto"} if "solver" in options else {})).fit(X, y)
+    scaled = X * np.where(np.arange(3) < n_scaled, scale, 1.0)
+    result = nbs.Trainer(max_iter=300, **options).fit(scaled, y)
+    assert is_at_minimum(result, best) or not result.converged
+
+
+@pytest.mark.filterwarnings("ignore::nbsoftmax.ConvergenceWarning")
+@pytest.mark.parametrize("options", [{"dtype": "float32"}, {"penalty": "firth"}, {"partial": True}])
+def test_features_of_1e_30_in_float32_and_of_1e_60_in_objectives_that_are_not_convex_do_not_count_as_fitted(options):
+    rng = np.random.default_rng(0)
+    m, N = (3000, 40) if "dtype" in options else (300, 4)  # smaller float32 data are converted to float64
+    X = rng.normal(size=(m, N))
+    y = (X[:, :3] + rng.gumbel(size=(m, 3))).argmax(axis=1)
+    options = dict(options)
+    target = (np.eye(3)[y] + (rng.random((m, 3)) < 0.2) > 0) if options.pop("partial", False) else y
+    best = nbs.Trainer(**options).fit(X, target)
+    tiny = X * (1e-30 if "dtype" in options else 1e-60)
+    result = nbs.Trainer(**options).fit(tiny, target)
+    assert is_at_minimum(result, best) or not result.converged

@@ -38,6 +38,31 @@ def test_early_stopping_restores_the_best_parameters_also_of_a_fit_that_converge
     assert reached == pytest.approx(result.history["validation_loss"].min(), rel=1e-12)
 
 
+@pytest.mark.parametrize(
+    ("options", "kind"),
+    [
+        ({"l1": 1e-5}, "duality"),
+        ({"l1": 1e-5, "grouped": True}, "duality"),
+        ({"l2": 1e-4, "bounds": (-3, 3)}, "duality"),
+        ({"l1": 1e-4, "dtype": "float32"}, "duality"),
+        ({"bounds": (-5, None)}, "estimate"),
+    ],
+)
+def test_restored_parameters_have_a_gap_also_with_a_penalty_without_gradient(options, kind):
+    rng = np.random.default_rng(3)
+    X = rng.normal(size=(60, 40))
+    y = (X[:, 0] + rng.normal(size=60) > 0).astype(int)
+    held_out = rng.normal(size=(500, 40))
+    labels = (held_out[:, 0] + rng.normal(size=500) > 0).astype(int)
+    result = nbs.Trainer(callbacks=[EarlyStopping(3)], **options).fit(X, y, validation_data=(held_out, labels))
+    assert result.stop_reason is StopReason.EARLY_STOPPING
+    assert result.gap_kind == kind
+    assert result.gap <= result.objective
+    if kind == "duality":
+        best = nbs.Trainer(**options).fit(X, y)
+        assert result.gap >= result.objective - best.objective
+
+
 def test_early_stopping_without_validation_data_is_refused():
     with pytest.raises(nbs.InputValueError, match="validation_data"):
         nbs.Trainer(callbacks=[EarlyStopping(3)]).fit(*overlapping(np.random.default_rng(0)))

@@ -15,6 +15,7 @@ from nbsoftmax.solvers.base import Curved
 from nbsoftmax.solvers.tools.cg_vectors import NewVectors
 from nbsoftmax.solvers.tools.conjugate_gradients import conjugate_gradients
 from nbsoftmax.solvers.tools.preconditioners import LEAST_CURVATURE
+from nbsoftmax.solvers.tools.unseen import promised_decrease, usable
 from nbsoftmax.validation import Float64s
 
 MOST_PRODUCTS = 500
@@ -36,7 +37,9 @@ def free_step(
     diagonal = smooth.curvatures(params)
     # A class without samples has next to no curvature; its scale would make rounding errors the largest entries.
     least = np.maximum(LEAST_SHARE * diagonal.max(axis=0), LEAST_CURVATURE)
-    scale = np.where(mask & (diagonal > LEAST_CURVATURE), 1 / np.maximum(diagonal, least), 0.0)
+    seen = usable(diagonal)
+    scale = np.where(mask & seen, 1 / np.maximum(diagonal, least), 0.0)
+    unseen = promised_decrease(grad[mask & ~seen], diagonal[mask & ~seen])
 
     def project(v: Float64s) -> Float64s:  # the objective is invariant to shifts of all classes
         return np.where(mask, v - np.where(whole, v.mean(axis=0), 0.0), 0.0)
@@ -50,4 +53,4 @@ def free_step(
         total, rest, step = at.decrement + at.tail, at.relative_square, at.direction
         if not SETTLED < rest < np.inf or n == most_products:
             break
-    return (total if rest <= SETTLED else np.inf), step
+    return (total + unseen if rest <= SETTLED else np.inf), step
