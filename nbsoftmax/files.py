@@ -67,15 +67,16 @@ def whole_file(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
         if _is_stream(name, old):
             content = io.BytesIO()
             yield content
-            with open(name, "ab") as stream:  # mode "a" does not truncate
-                stream.write(content.getbuffer())
+            with open(name, "ab") as stream, content.getbuffer() as view:  # mode "a" does not truncate
+                stream.write(view)
             return
         target = os.path.realpath(name)
         file = _temporary(target, old)
         if file is None:
             content = io.BytesIO()
             yield content
-            _overwrite(target, content.getbuffer())
+            with content.getbuffer() as view:  # after an error, its content could not be freed beside a view
+                _overwrite(target, view)
             return
         try:
             with file:
