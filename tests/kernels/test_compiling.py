@@ -69,6 +69,8 @@ from nbsoftmax.kernels.runtime.jit import jit
 def total(x):
     return x.sum() + x.size
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # which background processes of a shell ignore
+
 def interrupted(self, attributes, insert=BaseContext.insert_attributes):
     if type(attributes).__name__ == "ArrayAttribute":
         BaseContext.insert_attributes = insert
