@@ -26,7 +26,10 @@ def reduced(hessian: Float64s, l2s: Float64s) -> Float64s:
 
 
 def reduced_from_proba(x: Float64s, h: Float64s, proba: Float64s, l2s: Float64s) -> Float64s:
-    """The same from features (n, n_samples), weights of samples that sum to 1, and probabilities (K, n_samples)."""
+    """The same from features (n, n_samples), weights of samples that sum to 1, and probabilities (K, n_samples).
+
+    Small fits know the probabilities; to compile the kernel of the Hessian would take longer than the fit.
+    """
     n, n_reduced = len(x), len(proba) - 1
     last, others, weighted = proba[-1], proba[:-1].sum(axis=0), x * h
     blocks = np.empty((n_reduced, n, n_reduced, n))

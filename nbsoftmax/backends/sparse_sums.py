@@ -49,7 +49,7 @@ class SparseSums:
         return int(self._starts.groups[-1])
 
     def by_rows(self, stage: Stage, params: Float64s) -> None:
-        """Compute a stage, which keeps only what it writes to arrays of its own."""
+        """Compute a stage for all rows. Its residuals are not kept, only what it writes to its own arrays."""
         self._run([POINT, *[ROWS] * len(self._blocks)], stage, (params, None))
 
     def products(

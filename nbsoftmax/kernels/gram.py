@@ -12,7 +12,7 @@ Only the upper triangles, with the diagonals, are computed.
 from nbsoftmax.kernels.lang.simd import element, filled, lanes, load, store
 from nbsoftmax.kernels.lang.tiles import MOST_ROWS, backward
 from nbsoftmax.kernels.linear import Block, add_offset, logits_of, softmax_of, whole_vectors
-from nbsoftmax.kernels.rows import aligned, chunk_bounds, weight_of
+from nbsoftmax.kernels.rows import aligned, chunk_bounds, class_variances, weight_of
 from nbsoftmax.kernels.runtime.blas import add_product
 from nbsoftmax.kernels.runtime.jit import jit, part
 from nbsoftmax.kernels.runtime.threads import take
@@ -61,21 +61,10 @@ def row_weights(rows, weights, what, curvature, start, x, at, side, n, w, w_at, 
                     w[o] = h * a[row + k] * a[row + l]
                     o += 1
             continue
-        # For the class with a > 1/2, 1 - a would lose digits by cancellation: the sum of the other a takes its place.
-        sure, others = -1, 0.0
-        for k in range(n_classes):
-            if a[row + k] > 0.5:
-                sure = k
-            else:
-                others += a[row + k]
-        total = 0.0
-        for k in range(n_classes):
-            each = h * a[row + k] * (others if k == sure else 1 - a[row + k])
-            total += each
-            if what == EACH:
-                w[o + k] = each
-        if what == MEAN:
-            w[o] = total / n_classes
+        if what == EACH:
+            class_variances(a, row, n_classes, h, w, o)
+        else:
+            w[o] = class_variances(a, row, n_classes, h, a, row) / n_classes
 
 
 @part

@@ -378,6 +378,25 @@ def weight_of(i, weight):
 
 
 @part
+def class_variances(a, at, n_classes, h, out, o):
+    """Write h a_k (1 - a_k) of the probabilities a[at ...] to out[o ...], which may be the same; return their sum.
+
+    For a class with a > 1/2, 1 - a would lose digits by cancellation: the sum of the other a takes its place.
+    """
+    sure, others, total = -1, 0.0, 0.0
+    for k in range(n_classes):
+        if a[at + k] > 0.5:
+            sure = k
+        else:
+            others += a[at + k]
+    for k in range(n_classes):
+        each = h * a[at + k] * (others if k == sure else 1 - a[at + k])
+        out[o + k] = each
+        total += each
+    return total
+
+
+@part
 def far_loss(z, at, n_classes, i, label, target):
     """Loss of sample i, whose logits are z[at ...], if differences of logits may overflow.
 

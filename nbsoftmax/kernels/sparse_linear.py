@@ -4,7 +4,7 @@ from collections import namedtuple
 
 from nbsoftmax.kernels.lang.panels import logits_panel
 from nbsoftmax.kernels.linear import add_offset, cross_entropy_of, curvature_of, softmax_of
-from nbsoftmax.kernels.rows import FORGET, KEPT, weight_of
+from nbsoftmax.kernels.rows import FORGET, KEPT, class_variances, weight_of
 from nbsoftmax.kernels.runtime.jit import by_type, part
 
 # Bytes of the logits of a group of rows: half of a first-level cache.
@@ -82,17 +82,6 @@ def _write_curved(stage, rows, weights, v, panels, start, n, group, memory, z):
 def variances_of(z, n_classes, stride, start, n, curvature, means):
     """Replace the probabilities of n rows by h_i a_ik (1 - a_ik); store the means over the classes, if wanted."""
     for r in range(n):
-        h, at = weight_of(start + r, curvature), r * stride
-        # 1 - a of a class with a > 1/2 would lose digits: the sum of the others takes its place.
-        sure, others = -1, 0.0
-        for k in range(n_classes):
-            if z[at + k] > 0.5:
-                sure = k
-            else:
-                others += z[at + k]
-        total = 0.0
-        for k in range(n_classes):
-            z[at + k] *= h * (others if k == sure else 1 - z[at + k])
-            total += z[at + k]
+        total = class_variances(z, r * stride, n_classes, weight_of(start + r, curvature), z, r * stride)
         if means.size > 0:
             means[start + r] = total / n_classes

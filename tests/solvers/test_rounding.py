@@ -60,12 +60,17 @@ def test_targets_without_information_are_at_their_minimum():
         assert not result.model.coef.any() or result.objective == pytest.approx(np.log(n_classes), rel=1e-13)
 
 
+def standard_features(seed):
+    """A generator, features around 0 with standard deviations of 1, and labels that depend on them."""
+    rng = np.random.default_rng(seed)
+    Z = rng.normal(size=(200, 4))
+    return rng, Z, (Z @ rng.normal(size=(4, 3)) + rng.gumbel(size=(200, 3))).argmax(axis=1)
+
+
 @pytest.mark.parametrize("options", [{}, {"grouped": True}, {"bounds": (0, None)}])
 def test_features_whose_means_are_a_million_standard_deviations_end_with_a_small_gap(options):
     for seed in range(12):
-        rng = np.random.default_rng(seed)
-        Z = rng.normal(size=(200, 4))
-        y = (Z @ rng.normal(size=(4, 3)) + rng.gumbel(size=(200, 3))).argmax(axis=1)
+        rng, Z, y = standard_features(seed)
         X = Z + rng.choice([-3e5, 3e5], size=4)
         best = nbs.Trainer(l1=2e-5, tol=1e-9, **options).fit(X - X.mean(axis=0), y)
         assert best.gap_kind == "duality"
@@ -78,9 +83,7 @@ def test_features_whose_means_are_a_million_standard_deviations_end_with_a_small
 @pytest.mark.parametrize("options", [{}, {"grouped": True}, {"bounds": (0, None)}])
 def test_a_gap_that_rounding_errors_do_not_explain_is_not_small(options):
     for seed in range(12):
-        rng = np.random.default_rng(seed)
-        Z = rng.normal(size=(200, 4))
-        y = (Z @ rng.normal(size=(4, 3)) + rng.gumbel(size=(200, 3))).argmax(axis=1)
+        rng, Z, y = standard_features(seed)
         X = Z + rng.choice([-1, 1], size=4) * 10.0 ** (5 + seed / 3)
         best = nbs.Trainer(l1=2e-4, tol=1e-9, **options).fit(X - X.mean(axis=0), y)
         result = nbs.Trainer(l1=2e-4, max_iter=1 + seed % 6, **options).fit(X, y)

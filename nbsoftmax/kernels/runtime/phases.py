@@ -9,9 +9,9 @@ Such a kernel returns the last result of `take_in_order`; its loop is
         task, phase = take_in_order(todo, edges, phase)
     return task
 
-One launch for each phase would wake the other threads each time, which takes longer than many phases. Threads wait for
-each other only in a loop of their own, and sleep if that takes long, because another program may use their processors.
-A thread never takes a task that it cannot begin.
+One launch for each phase would wake the other threads each time, which takes longer than many phases. A thread that has
+to wait looks again and again for about 100 microseconds. Then it sleeps, because another program may use the processor
+of the thread that it waits for. A thread never takes a task that it cannot begin.
 """
 
 import numpy as np

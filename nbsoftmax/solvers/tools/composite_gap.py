@@ -81,7 +81,7 @@ def _up_to_rounding(
     allowed: float,
     proven: tuple[float, str],
 ) -> tuple[float, str]:
-    """An estimate of the gap that is within `allowed`, if it is that but for rounding errors of V; otherwise `proven`.
+    """The gap without the rounding errors of V, as an estimate, where it is at most `allowed`; otherwise `proven`.
 
     A sum over r_i x_ij has rounding errors in proportion to the size of feature j, of which the variation of the
     feature, and with it l1 or l2, may be a small part. The subgradient counts as 0 where it is not larger.
