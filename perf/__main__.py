@@ -12,6 +12,8 @@ BLAS_SETTINGS = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")  # settings that make 
 ALL = ("rows", "numba", "objective", "epochs", "sparse", "scaling", "coldstart", "profile")
 SUBJECTS = (*ALL, "fit", "defaults", "sparse-fit", "files", "dask", "results", "all")
 PAGE = ("rows", "objective")  # the subjects of "results", which are those of perf/RESULTS.md
+FITS = ("fit", "sparse-fit")
+PLOTTED = (*PAGE, "results", "all", *FITS)
 
 
 def options(arguments: list[str]) -> argparse.Namespace:
@@ -47,7 +49,10 @@ def options(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--json", metavar="FILE", help="write all numbers")
     parser.add_argument("--markdown", metavar="FILE", help="write a page, such as perf/RESULTS.md")
     parser.add_argument("--plot", metavar="FILE", help="draw the roofline; for fit, suboptimality over time")
-    return parser.parse_args(arguments)
+    chosen = parser.parse_args(arguments)
+    if chosen.plot and chosen.subject not in PLOTTED:
+        parser.error(f"--plot: there is no plot of {chosen.subject}, only of {', '.join(PLOTTED)}")
+    return chosen
 
 
 def restart_with(bits: int | None) -> None:
@@ -116,7 +121,7 @@ def write(runs: "list[report.Results]", others: "list[report.Results]", chosen: 
     results = widths.side_by_side([*runs, *others])
     if chosen.markdown:
         results.write_markdown(chosen.markdown, chosen.plot)
-    if chosen.plot and chosen.subject in ("fit", "sparse-fit"):
+    if chosen.plot and chosen.subject in FITS:
         fit.plot(results.fits, chosen.plot)
     elif chosen.plot:
         results.plot(chosen.plot)

@@ -266,7 +266,7 @@ class Results:
             roof = np.minimum(intensity * self.limits["read"], self.limits[f"gemm {dtype}"])
             left.plot(intensity, roof / 1e9, color=colour, label=f"limit, {dtype}")
             for name, marker in zip([peers.OURS, *peers.PEERS], "o^sv", strict=True):
-                mine = [r for r in rows if r.flops and r.dtype == dtype and name in r.times]
+                mine = [r for r in rows if r.n_bytes and r.dtype == dtype and name in r.times]
                 x = [r.flops / r.n_bytes for r in mine]
                 y = [r.flops / r.times[name].median / 1e9 for r in mine]
                 ours = name == peers.OURS

@@ -1,5 +1,6 @@
 """The benchmarks run, write what they print, and refuse to compare different results. No time is asserted."""
 
+import importlib
 import json
 import os
 import re
@@ -212,6 +213,15 @@ def test_fits_with_default_settings_are_compared_at_both_accuracies(tmp_path):
         assert 0 <= float(line["proven gap / J"]) <= 1.01e-6  # rounded to one digit
         # No result is below the minimum, so none is below ours by more than our gap.
         assert line["(J - ours) / J"] == "-" or float(line["(J - ours) / J"]) >= -1.01e-6
+
+
+def test_a_plot_that_does_not_exist_is_refused_before_anything_is_measured(monkeypatch, capsys):
+    monkeypatch.syspath_prepend(str(REPOSITORY))
+    command_line = importlib.import_module("perf.__main__")
+    with pytest.raises(SystemExit):
+        command_line.options(["sparse", "--plot", "sparse.png"])
+    assert "there is no plot of sparse" in capsys.readouterr().err
+    assert command_line.options(["results", "--plot", "roofline.png"]).plot == "roofline.png"
 
 
 def test_an_unknown_problem_is_refused_by_name(problems):
