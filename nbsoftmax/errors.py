@@ -45,6 +45,15 @@ class InputError(Exception):
         """The error in which row i is called rows[i]."""
         return self.about_rows(*(part if isinstance(part, str) else int(rows[part]) for part in self.parts))
 
+    def of(self, name: str) -> Self:
+        """The error in which X, if the message begins with it, has this name."""
+        text, parts = str(self), self.parts
+        if not text.startswith("X "):
+            return self
+        error = type(self)(name + text[1:])
+        vars(error).update(vars(self), parts=parts and (name + str(parts[0])[1:], *parts[1:]))
+        return error
+
 
 class InputValueError(InputError, ValueError):
     """A value, shape or content is invalid."""
@@ -75,6 +84,15 @@ def rows_called(rows: NDArray[Any] | None) -> Iterator[None]:
         if rows is None or not error.parts:
             raise
         raise error.in_rows(rows) from None
+
+
+@contextmanager
+def x_called(name: str) -> Iterator[None]:
+    """Inside this context, errors about X name this argument instead."""
+    try:
+        yield
+    except InputError as error:
+        raise error.of(name) from None
 
 
 def plain(value: Any) -> str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from nbsoftmax.cli.offsets import add_offset, warn_without_offset
 from nbsoftmax.cli.options import add_columns, add_labels, file
-from nbsoftmax.cli.output import print_report, warn
+from nbsoftmax.cli.output import print_report
 from nbsoftmax.cli.reading import as_classes, read_data, read_model, shown_warnings
 from nbsoftmax.errors import InputValueError, listed, plain
 
@@ -76,11 +76,7 @@ def inference_of(arguments: argparse.Namespace, model: SoftmaxModel, **options: 
     warn_without_offset(arguments, model)
     data = read_data(arguments, labels=True, model=model)
     given = {"sample_weight": data.sample_weight, "offset": data.offset}
-    result = inference(model, data.X, as_classes(data.y, model.classes), **given, **options)
-    training = model.training or {}
-    if training.get("l1") or training.get("l2"):
-        warn("the model was fitted with a penalty; these are the estimates without it, those of maximum likelihood.")
-    return result
+    return inference(model, data.X, as_classes(data.y, model.classes), **given, **options)
 
 
 def _label(text: str, model: SoftmaxModel) -> Any:

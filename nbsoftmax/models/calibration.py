@@ -29,6 +29,7 @@ from nbsoftmax.models.to_frame import data_frame
 from nbsoftmax.validation import Float64s, Floats
 
 RELATIVE_PRECISION = 1e-12  # of the temperature
+MOST_BINS = 1_000_000
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -263,7 +264,7 @@ def expected_calibration_error(
         zero samples.
     """
     a, labels, s, _ = _checked_scores(y, proba, sample_weight)
-    n_bins = validation.count("n_bins", n_bins)
+    n_bins = _checked_bins(n_bins)
     best = a.argmax(axis=1)
     confidence = a[np.arange(len(a)), best].astype(np.float64)
     bins = _bins(confidence, n_bins)
@@ -296,7 +297,7 @@ def reliability(
         zero samples.
     """
     a, labels, s, exponent = _checked_scores(y, proba, sample_weight)
-    n_bins = validation.count("n_bins", n_bins)
+    n_bins = _checked_bins(n_bins)
     weight, predicted, happened = np.zeros((3, a.shape[1], n_bins))
     for k in range(a.shape[1]):
         p = a[:, k].astype(np.float64)
@@ -330,6 +331,12 @@ def _checked_scores(
 def _some_weight(total: float) -> None:
     if total == 0:
         raise InputValueError("there are no samples, so the mean is not defined; give at least one sample.")
+
+
+def _checked_bins(n_bins: int) -> int:
+    if validation.count("n_bins", n_bins) > MOST_BINS:
+        raise InputValueError(f"n_bins is {n_bins}, expected at most {MOST_BINS}; give fewer bins than samples.")
+    return n_bins
 
 
 def _bins(p: Float64s, n_bins: int) -> NDArray[np.intp]:

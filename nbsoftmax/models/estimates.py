@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import NamedTuple
+from unicodedata import category, east_asian_width
 
 import numpy as np
 from scipy.special import ndtr, ndtri
@@ -79,26 +80,39 @@ class Estimates(NamedTuple):
     ) -> str:
         """A table in the layout of statsmodels, with `left` and `right` in its head, and the names in this order."""
         columns = statistics(self.values, self.errors, level, exp=exp).values()
-        stub = max(10, *map(len, self.groups), *map(len, self.names))
+        groups, names = (list(map(_on_one_line, texts)) for texts in (self.groups, self.names))
+        heads = [[(what, _on_one_line(fact)) for what, fact in side] for side in (left, right)]
+        widest = max(_width(what + fact) for side in heads for what, fact in side)
+        stub = max(10, *map(_width, groups), *map(_width, names), 2 * widest + 6 - 68)
         width = stub + 68
-        heads = f"[{(1 - level) / 2:.6g}", f"{(1 + level) / 2:.6g}]"
+        ends = f"[{(1 - level) / 2:.6g}", f"{(1 + level) / 2:.6g}]"
         lines = [title.center(width), "=" * width]
         half = width // 2 - 1
-        lines += [
-            f"{a:<{half - len(b)}}{b}  {c:<{width - half - 2 - len(d)}}{d}"
-            for (a, b), (c, d) in zip(left, right, strict=True)
-        ]
-        for k, group in enumerate(self.groups):
+        for (a, b), (c, d) in zip(*heads, strict=True):
+            lines.append(f"{a:<{half - _width(b)}}{b}  {c:<{width - half - 2 - _width(d)}}{d}")
+        for k, group in enumerate(groups):
             lines.append(("-" if k else "=") * width)
-            lines.append(f"{group:>{stub}}{what:>11}{'std err':>11}{'z':>11}{'P>|z|':>11}{heads[0]:>12}{heads[1]:>12}")
+            space = " " * (stub - _width(group))
+            lines.append(f"{space}{group}{what:>11}{'std err':>11}{'z':>11}{'P>|z|':>11}{ends[0]:>12}{ends[1]:>12}")
             lines.append("-" * width)
             for j in order:
                 value, error, z_score, p, low, high = (float(column[k, j]) for column in columns)
                 lines.append(
-                    f"{self.names[j]:<{stub}}{_decimals(value, 4):>11}{_decimals(error, 3):>11}"
+                    f"{names[j]}{' ' * (stub - _width(names[j]))}{_decimals(value, 4):>11}{_decimals(error, 3):>11}"
                     f"{_decimals(z_score, 3):>11}{p:>11.3f}{_decimals(low, 3):>12}{_decimals(high, 3):>12}"
                 )
         return "\n".join([*lines, "=" * width])
+
+
+def _on_one_line(text: str) -> str:
+    """Text whose line breaks, tabs and other control characters are escaped."""
+    return "".join(one if one.isprintable() else repr(one)[1:-1] for one in text)
+
+
+def _width(text: str) -> int:
+    """Columns of a terminal that a text takes: two for an ideograph, none for a combining accent."""
+    wide = sum(east_asian_width(one) in "WF" for one in text)
+    return len(text) + wide - sum(category(one) in ("Mn", "Me") for one in text)
 
 
 def _decimals(number: float, n: int) -> str:

@@ -8,6 +8,7 @@ Source: A. Agresti, "Categorical Data Analysis" (2013), ch. 8.
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import numpy as np
@@ -84,6 +85,11 @@ def inference(
         smaller than that by more than 1e-5 of it, because it was trained with a penalty or on other data; or if there
         is no unique maximum, because columns are collinear or classes are perfectly separable. The message names the
         columns.
+
+    Warns
+    -----
+    UserWarning
+        If the model was trained with a penalty, but is close to the maximum: the result is that without penalty.
     """
     X, y, sample_weight, offset, groups, rows = complete_rows(
         checked_model(model), X, y=y, sample_weight=sample_weight, offset=offset, groups=groups
@@ -108,7 +114,24 @@ def inference(
         fit_intercept=validation.flag("fit_intercept", fit_intercept),
         n_threads=validation.n_threads(n_threads),
     )
-    return at_maximum(model, problem, options, cov=cov, groups=groups, reference=reference)
+    found = at_maximum(model, problem, options, cov=cov, groups=groups, reference=reference)
+    if left_out := _left_out(training):
+        warnings.warn(
+            f"the model was fitted with {left_out}, those of maximum likelihood.",
+            UserWarning,
+            stacklevel=2,
+        )
+    return found
+
+
+def _left_out(training: dict[str, Any]) -> str | None:
+    """What inference leaves out of the fit with these metadata, as a warning says it."""
+    likelihoods = (repr(Firth()), repr(Ridge(0.0)))
+    if training.get("bounds"):
+        return "bounds; these are the estimates without them"
+    if training.get("l1") or training.get("l2") or training.get("penalty", likelihoods[0]) not in likelihoods:
+        return "a penalty; these are the estimates without it"
+    return "label smoothing; these are the estimates without it" if training.get("label_smoothing") else None
 
 
 def at_maximum(
@@ -147,7 +170,9 @@ def at_maximum(
         if cov == "fisher":
             covariance = np.ldexp(inverse, -target.exponent)
         else:
-            covariance = robust_covariance(inverse, X, problem, target, params, free, cov=cov, groups=codes)
+            covariance = robust_covariance(
+                inverse, X, problem, target, params, free, cov=cov, groups=codes, names=names
+            )
         null = np.nan  # ratios of likelihoods have no meaning with Firth's penalty
         if not isinstance(options.penalty, Firth):
             null = null_log_likelihood(objective, counts, has_offset=problem.offset.size > 0)

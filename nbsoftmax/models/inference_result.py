@@ -13,10 +13,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from nbsoftmax import validation
-from nbsoftmax.errors import InputValueError, counted, plain, rows_called
+from nbsoftmax.errors import InputValueError, counted, plain
 from nbsoftmax.models.chi_squared import ChiSquared, chi_squared, wald
 from nbsoftmax.models.column_effects import chosen_columns
-from nbsoftmax.models.complete_rows import complete_rows
 from nbsoftmax.models.contrast import Contrast, contrast_of
 from nbsoftmax.models.display import Displayed, Table
 from nbsoftmax.models.effects import KINDS
@@ -27,7 +26,7 @@ from nbsoftmax.models.inference_summary import lines_of, summary_text, table_of
 from nbsoftmax.models.levels import columns_of
 from nbsoftmax.models.marginal_effects import effects_at
 from nbsoftmax.models.nested import refuse_firth, refuse_not_fewer, refuse_not_nested
-from nbsoftmax.models.points import points_of_fit, points_of_table
+from nbsoftmax.models.points import points_at
 from nbsoftmax.models.proba_interval import ProbaInterval, proba_interval
 from nbsoftmax.models.softmax import SoftmaxModel, params_of
 from nbsoftmax.models.specification import classification_table, hausman, score_test
@@ -341,12 +340,7 @@ class Inference(Displayed):
         validation.choice("kind", kind, KINDS)
         dummies = validation.flag("dummies", dummies)
         chosen = chosen_columns(self.model, at, columns)
-        if isinstance(at, str):
-            points = points_of_fit(self.problem, self.device, at, sample_weight, offset)
-        else:
-            at, *beside, rows = complete_rows(self.model, at, sample_weight=sample_weight, offset=offset)
-            with rows_called(rows):
-                points = points_of_table(self.model, at, *beside)
+        points, at = points_at(self.model, self.problem, self.device, at, sample_weight, offset)
         return effects_at(self, points, at, chosen, kind, dummies=dummies)
 
     def to_frame(self, *, level: float = 0.95, exp: bool = False) -> Any:

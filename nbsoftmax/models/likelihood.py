@@ -128,7 +128,9 @@ def _factor_at(
 ) -> _Factor:
     """The factor of the information matrix; an error if it is singular."""
     n_names = len(names)
-    blocks_of_free = objective.backend.hessian(params)[free][:, :n_names][:, :, free][:, :, :, :n_names]
+    with np.errstate(over="ignore", invalid="ignore"):  # refused below
+        hessian = objective.backend.hessian(params)
+    blocks_of_free = hessian[free][:, :n_names][:, :, free][:, :, :, :n_names]
     information = blocks_of_free.reshape(int(free.sum()) * n_names, -1)
     diagonal = information.diagonal()
     if not np.isfinite(diagonal).all():

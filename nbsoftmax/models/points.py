@@ -10,7 +10,8 @@ from numpy.typing import ArrayLike, NDArray
 from nbsoftmax import validation
 from nbsoftmax.backends.cuda.device import on_host
 from nbsoftmax.backends.row_blocks import blocks
-from nbsoftmax.errors import InputValueError
+from nbsoftmax.errors import InputValueError, rows_called, x_called
+from nbsoftmax.models.complete_rows import complete_rows
 from nbsoftmax.models.softmax import SoftmaxModel
 from nbsoftmax.problem import Problem
 from nbsoftmax.validation import Float64s, Floats
@@ -34,11 +35,28 @@ class Points(NamedTuple):
     offset: Floats
 
 
+def points_at(
+    model: SoftmaxModel,
+    problem: Problem | None,
+    device: str,
+    at: Any,
+    sample_weight: ArrayLike | None,
+    offset: ArrayLike | None,
+) -> tuple[Points, Any]:
+    """The points that `at` describes, and `at` without the rows that the encoding of the model leaves out."""
+    if isinstance(at, str):
+        return points_of_fit(problem, device, at, sample_weight, offset), at
+    with x_called("at"):
+        at, *beside, rows = complete_rows(model, at, sample_weight=sample_weight, offset=offset)
+        with rows_called(rows):
+            return points_of_table(model, at, *beside), at
+
+
 def points_of_table(
     model: SoftmaxModel, table: Any, sample_weight: ArrayLike | None, offset: ArrayLike | None
 ) -> Points:
     """The rows of a table."""
-    X = model._features(table, name="at")
+    X = model._features(table)
     if X.shape[0] == 0:
         raise InputValueError("at has no rows, so the mean effect is not defined; give at least one row.")
     weight = validation.sample_weights(sample_weight, X.shape[0])

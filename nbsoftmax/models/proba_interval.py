@@ -17,6 +17,9 @@ from nbsoftmax.models.estimates import quantile
 from nbsoftmax.models.to_frame import data_frame
 from nbsoftmax.validation import Float64s, Floats
 
+LARGE = 1e100  # rows with larger values are scaled
+MOST = 1000  # the exponent of a logit
+
 
 @dataclass(frozen=True, eq=False, repr=False)
 class ProbaInterval(Displayed):
@@ -71,13 +74,21 @@ def proba_interval(
     n, n_names = int(free.sum()), params.shape[1]
     by_class = covariance.reshape(n, n_names, n * n_names)
     log_odds, errors = np.empty((2, X.shape[0], n + 1))
-    for rows, x in blocks(X, n_names > X.shape[1], n * max(n_names, n + 1)):
-        logits = np.zeros((len(x), n + 1)) if not offset.size else offset[rows].astype(np.float64)
+    for rows, columns in blocks(X, n_names > X.shape[1], n * max(n_names, n + 1)):
+        exponents = _exponents(np.abs(columns).max(axis=1, initial=0.0))
+        x = np.ldexp(columns, -exponents[:, None])  # whose squares do not overflow
+        logits = np.zeros((len(x), n + 1))
         variance = np.empty((len(x), n, n))  # of the free logits
         with one_thread():
-            logits[:, free] += x @ params[free].T
+            logits[:, free] = x @ params[free].T
             for k in range(n):
                 variance[:, k] = np.einsum("ilp,ip->il", (x @ by_class[k]).reshape(len(x), n, n_names), x)
+        # Smaller where the logits would overflow: at 2^MOST, probabilities and ends are 0 or 1.
+        size = np.frexp(np.abs(logits).max(axis=1))[1]
+        exponents = np.minimum(exponents, np.maximum(MOST - size, 0))
+        logits = np.ldexp(logits, exponents[:, None])
+        if offset.size:
+            logits += offset[rows]
         # Row k of each sample: the other logits.
         others = logits[:, None, :] + np.where(np.eye(n + 1, dtype=bool), -np.inf, 0.0)
         others = others.reshape(-1, n + 1)
@@ -86,7 +97,12 @@ def proba_interval(
         log_odds[rows] = logits - logsumexp(others).reshape(logits.shape)
         with one_thread():
             squares = np.einsum("ikl,ilm,ikm->ik", slope, variance, slope, optimize=True)
-        errors[rows] = np.sqrt(np.maximum(squares, 0.0))
-    errors *= reach
+        with np.errstate(over="ignore"):
+            errors[rows] = np.ldexp(np.sqrt(np.maximum(squares, 0.0)), exponents[:, None]) * reach
     proba, low, high = (np.asarray(sigmoid(q), np.float64) for q in (log_odds, log_odds - errors, log_odds + errors))
     return ProbaInterval(proba, low, high, classes)
+
+
+def _exponents(sizes: Float64s) -> NDArray[np.intc]:
+    """Exponents of the powers of 2 by which sizes above LARGE are divided; 0 for others."""
+    return np.where(sizes > LARGE, np.frexp(sizes)[1], 0)

@@ -233,22 +233,22 @@ class SoftmaxModel(Displayed):
         """
         return logistic_regression_of(self.coef, self.intercept, self.classes, self.feature_names)
 
-    def _features(self, X: Any, *, name: str = "X") -> Any:
+    def _features(self, X: Any) -> Any:
         if self.encoding is not None and is_table(X):
             found = self.encoding.encode(X)
             warn_of_unknown(found.unknown, stacklevel=5)
             X = found.X
-        array, names = validation.frame(X, name=name)
-        validation.same_features(names, self.feature_names, name=name)
+        array, names = validation.frame(X)
+        validation.same_features(names, self.feature_names)
         if not validation.is_sparse(array):
-            array = validation.as_array(name, array)
+            array = validation.as_array("X", array)
         if array.ndim == 2 and array.shape[1] != self.n_features:
             first = "" if self.feature_names is None else f" (first: {self.feature_names[0]!r})"
             raise InputValueError(
-                f"{name} has {counted(array.shape[1], 'feature')}, but the model was trained on {self.n_features}"
+                f"X has {counted(array.shape[1], 'feature')}, but the model was trained on {self.n_features}"
                 f"{first}; give the same features."
             )
-        return validation.features(array, name=name, names=names)
+        return validation.features(array, names=names)
 
     def _predict(
         self,

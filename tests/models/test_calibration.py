@@ -264,3 +264,9 @@ def test_weights_in_another_unit_change_no_score(power):
     plain, scaled = (nbs.reliability(y, a, sample_weight=w) for w in (s, s * unit))
     assert np.array_equal(scaled.confidence, plain.confidence, equal_nan=True)
     assert np.array_equal(scaled.weight, plain.weight * unit)
+
+
+@pytest.mark.parametrize("function", [nbs.reliability, nbs.expected_calibration_error])
+def test_more_bins_than_fit_in_memory_are_refused(function):
+    with pytest.raises(nbs.InputValueError, match="n_bins is 1000000000000, expected at most 1000000"):
+        function([0, 1], [[0.5, 0.5], [0.2, 0.8]], n_bins=10**12)

@@ -130,3 +130,18 @@ def test_errors_name_rows_of_the_table_that_was_given(model):
     inference = nbs.inference(model, X[KEPT], Y[KEPT], sample_weight=WEIGHT[KEPT])
     with pytest.raises(nbs.InputValueError, match=r"sample_weight\[30\] is -1"):
         inference.marginal_effects(X, sample_weight=np.where(np.arange(M) == 30, -1.0, 1.0))
+
+
+def test_errors_about_a_table_at_which_effects_are_evaluated_name_it(model):
+    found, table = nbs.inference(model, X[KEPT], Y[KEPT], sample_weight=WEIGHT[KEPT]), X[KEPT]
+    texts = table.assign(a="x")
+    twice = pd.concat([table, table["a"]], axis=1)
+    wrong = [
+        (texts, "^at has 'x' in column 'a' at row 0 "),
+        (table[["a", "b"]], "^at lacks the column 'g'"),
+        (twice, "^at has several columns named 'a'"),
+        (table.assign(a=1j), "^at has dtype complex128 in column 'a'"),
+    ]
+    for other, message in wrong:
+        with pytest.raises((nbs.InputValueError, nbs.InputTypeError), match=message):
+            found.marginal_effects(other)

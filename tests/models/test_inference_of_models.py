@@ -109,3 +109,20 @@ def test_the_reason_why_a_model_is_not_nested_is_named():
     for reason, other in reasons.items():
         with pytest.raises(nbs.InputValueError, match=reason):
             full.likelihood_ratio_test(other.inference())
+
+
+@pytest.mark.parametrize(
+    ("options", "what"),
+    [
+        ({"l2": 1e-4}, "a penalty; these are the estimates without it"),
+        ({"l1": 1e-4}, "a penalty; these are the estimates without it"),
+        ({"label_smoothing": 0.01}, "label smoothing; these are the estimates without it"),
+        ({"bounds": (-1, 1)}, "bounds; these are the estimates without them"),
+    ],
+)
+def test_a_model_with_a_small_penalty_gives_the_estimates_without_it_and_says_so(options, what):
+    X, y = problem()
+    model = nbs.Trainer(**options).fit(X, y).model
+    with pytest.warns(UserWarning, match=f"the model was fitted with {what}, those of maximum likelihood"):
+        found = nbs.inference(model, X, y)
+    np.testing.assert_allclose(found.params, nbs.Trainer().fit(X, y).inference().params, atol=1e-8)

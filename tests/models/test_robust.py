@@ -155,3 +155,45 @@ def test_probabilities_with_class_weights_are_weighted_labels_in_a_group_for_eac
     apart = nbs.Trainer(class_weight=dict(enumerate(gain)), tol=1e-12).fit(X[group], labels, sample_weight=P.ravel())
     expected = apart.inference(cov="cluster", groups=group).covariance * 199 / 200
     assert relative(ours.covariance, expected) <= 1e-6
+
+
+@pytest.mark.parametrize("cov", ["HC0", "cluster"])
+def test_heavy_rows_leave_digits_to_the_light_ones(cov):
+    """Two rows of weight w and both classes at x = 0 fix the intercept: H is diag(w / 2, h) and H_01, with h = H_11.
+
+    The feature is x + 3, which changes no slope.
+
+
+    Their scores (-+ w / 2, 0) have the influence +- H_01 / h on the slope, and those (g, g x) of others g x / h.
+    """
+    x, y, i = np.random.default_rng(0).normal(size=60), np.arange(60) % 2, np.arange(60)
+    x[:2] = 0.0
+    groups = i % 30
+    options = {"groups": groups} if cov == "cluster" else {}
+    result = nbs.Trainer(tol=1e-12).fit(x[:, None] + 3, y, sample_weight=np.where(i < 2, 1e10, 1.0))
+    found = result.inference(cov=cov, **options).standard_errors[0, 0]
+    proba = nbs.Trainer(tol=1e-12, fit_intercept=False).fit(x[:, None], y).model.predict_proba(x[:, None])[:, 1]
+    influence = (y - proba) * x
+    influence[:2] = np.array([1, -1]) * (proba * (1 - proba) * x).sum()
+    if cov == "cluster":
+        influence = np.bincount(groups, influence) * np.sqrt(30 / 29)
+    expected = np.sqrt((influence**2).sum()) / (proba * (1 - proba) * x**2).sum()
+    assert abs(found / expected - 1) <= 1e-4
+
+
+def test_a_model_that_fits_each_group_exactly_has_no_clustered_standard_errors():
+    rng = np.random.default_rng(0)
+    groups, y = rng.integers(0, 4, 400), rng.integers(0, 3, 400)
+    result = nbs.Trainer().fit((groups[:, None] == np.arange(1, 4)).astype(float), y)
+    with pytest.raises(nbs.InputValueError, match="scores of the rows of each group sum to 0"):
+        result.inference(cov="cluster", groups=groups)
+    assert np.isfinite(result.inference(cov="cluster", groups=np.arange(400) // 5).standard_errors).all()
+
+
+def test_rows_of_proportions_that_are_fitted_exactly_have_no_robust_standard_errors():
+    counts = np.random.default_rng(0).integers(1, 20, (4, 3))
+    total = counts.sum(axis=1)
+    result = nbs.Trainer().fit(np.eye(4)[:, 1:], counts / total[:, None], sample_weight=total)
+    with pytest.raises(nbs.InputValueError, match="scores of the rows are 0"):
+        result.inference(cov="HC0")
+    assert np.isfinite(result.inference().standard_errors).all()
