@@ -4,8 +4,12 @@ Tolerance: a logit is a sum of N + 1 products of size 1, rounded at most N + 1 t
 is Lipschitz with constant 1 in it. Errors are random, so 8 sqrt(N + 1) eps covers them, times the size of the terms.
 """
 
+import copy
+import pickle
+
 import numpy as np
 import pytest
+from scipy import sparse
 
 import nbsoftmax as nbs
 from tests import reference
@@ -379,3 +383,14 @@ def test_in_float64_a_float32_objective_is_that_of_the_same_numbers_in_float64(s
     more = nbs.Objective(X, y, **options, n_threads=1).in_float64().value_and_grad(params)
     assert more[0] == fine.value(params)
     assert np.array_equal(more[1], fine.value_and_grad(params)[1])
+
+
+def test_an_objective_of_sparse_rows_that_has_been_used_can_be_copied_and_pickled():
+    X = sparse.random_array((40, 6), density=0.4, format="csr", rng=np.random.default_rng(0))
+    objective = nbs.Objective(X, np.arange(40) % 3)
+    params = np.ones(objective.shape)
+    expected = objective.value_and_grad(params)
+    for again in (copy.deepcopy(objective), pickle.loads(pickle.dumps(objective))):
+        value, gradient = again.value_and_grad(params)
+        assert value == expected[0]
+        np.testing.assert_array_equal(gradient, expected[1])

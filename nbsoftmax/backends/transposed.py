@@ -45,6 +45,12 @@ class Blocks:
         self._columns: SparseColumns | None = None
         self._lock = Lock()
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_lock": None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state, _lock=Lock())
+
     def __len__(self) -> int:
         return int(self.starts.size) - 1
 

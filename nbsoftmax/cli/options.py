@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 
 from nbsoftmax.cli.offsets import add_offset
@@ -122,3 +123,26 @@ def file(text: str) -> Path:
 def file_or_stdout(text: str) -> Path | None:
     """A file, or None for standard output."""
     return None if text == "-" else Path(text)
+
+
+def columns_named(given: Sequence[str], columns: Sequence[str]) -> tuple[str, ...]:
+    """The columns that the values of an option name: each is a name, or several with commas between them.
+
+    A name that contains a comma may be in quotes, as in CSV.
+    """
+    known = set(columns)
+    names: list[str] = []
+    for value in given:
+        names += [value] if value in known else map(str.strip, _fields(value))
+    return tuple(dict.fromkeys(names))
+
+
+def _fields(text: str) -> list[str]:
+    if '"' not in text:
+        return text.split(",")
+    import csv
+
+    try:
+        return next(csv.reader([text], skipinitialspace=True))
+    except csv.Error:  # a line end outside of quotes
+        return text.split(",")

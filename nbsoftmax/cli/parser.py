@@ -11,6 +11,7 @@ from typing import Any, NoReturn
 
 from nbsoftmax import __version__
 from nbsoftmax.cli import bench, convert, cv, demo, evaluate, fit, inspect, plot, predict, summary, warmup
+from nbsoftmax.cli.options import ENCODING
 
 # Words that are numbers and not options; argparse itself does not know -1e-3 and -inf.
 NEGATIVE = re.compile(r"-(?:inf|(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?)$", re.IGNORECASE)
@@ -43,6 +44,7 @@ class Parser(argparse.ArgumentParser):
     def __init__(self, prog: str | None = None, **options: Any) -> None:
         super().__init__(prog, allow_abbrev=False, **options)
         self._negative_number_matcher = NEGATIVE
+        self.commands: dict[str, Parser] = {}
 
     def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
         """Parse arguments; the error about unknown ones belongs to their command."""
@@ -50,8 +52,17 @@ class Parser(argparse.ArgumentParser):
         if rest:
             columns = hasattr(known, "drop") and not any(word.startswith("-") for word in rest)
             advice = "; several columns are one argument, with commas between them: a,b" if columns else ""
+            advice = advice or self._of_others(rest[0].partition("=")[0])
             self._refuse(f"{self.prog} {known.command}", f"unrecognized arguments: {' '.join(rest)}{advice}")
         return known
+
+    def _of_others(self, option: str) -> str:
+        """Advice about an option that only other commands have."""
+        owners = [name for name, command in self.commands.items() if option in command._option_string_actions]
+        if not owners:
+            return ""
+        learned = option.removeprefix("--").replace("-", "_") in (*ENCODING, "categorical", "features")
+        return f"; {option} is for {', '.join(owners)}{', and the model keeps it' if learned else ''}"
 
     def error(self, message: str) -> NoReturn:
         """Print one line and exit with 2."""
@@ -72,4 +83,5 @@ def build_parser() -> tuple[Parser, dict[str, Parser]]:
         command.add_argument("--json", action="store_true", help="print JSON")
         command.add_argument("--config", metavar="FILE", help="TOML file with options")
         command.set_defaults(run=run)
-    return parser, dict(commands.choices)
+    parser.commands = dict(commands.choices)
+    return parser, parser.commands

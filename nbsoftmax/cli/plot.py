@@ -10,7 +10,7 @@ from nbsoftmax.cli.options import add_columns, add_labels, file
 from nbsoftmax.cli.output import print_report
 from nbsoftmax.cli.reading import as_classes, read_data, read_model, shown_warnings
 from nbsoftmax.cli.saving import check_outputs
-from nbsoftmax.cli.summary import inference_of
+from nbsoftmax.cli.summary import add_column_effects, effects_of, inference_of
 from nbsoftmax.errors import InputValueError
 
 if TYPE_CHECKING:
@@ -38,6 +38,7 @@ def add_options(command: argparse.ArgumentParser) -> None:
         help="for reliability, confusion and effects (those of the fit): a column, array or .npy file of weights",
     )
     add_offset(command)
+    add_column_effects(command)
     add("--image-shape", metavar="HxW", help="for coefficients, if the features are pixels: 8x8, for example")
     add(
         "--out",
@@ -70,6 +71,8 @@ def _display(arguments: argparse.Namespace) -> Any:
 
     if arguments.image_shape is not None and arguments.kind != "coefficients":
         raise InputValueError(f"--image-shape is for plot coefficients, not for plot {arguments.kind}; leave it out.")
+    if arguments.column_effects and arguments.kind != "effects":
+        raise InputValueError(f"--column-effects is for plot effects, not for plot {arguments.kind}; leave it out.")
     if arguments.sample_weight is not None and arguments.kind not in WEIGHTED:
         raise InputValueError(
             f"--sample-weight is for plot {', '.join(WEIGHTED)}, not for plot {arguments.kind}; leave it out."
@@ -86,7 +89,8 @@ def _display(arguments: argparse.Namespace) -> Any:
         return plots.CoefficientDisplay.from_estimator(model, X, image_shape=shape)
     if arguments.kind == "effects":
         with shown_warnings():
-            return plots.MarginalEffectsDisplay.from_effects(inference_of(arguments, model).marginal_effects())
+            effects = effects_of(arguments, *inference_of(arguments, model))
+            return plots.MarginalEffectsDisplay.from_effects(effects)
     data = read_data(arguments, labels=True, model=model)
     labels = as_classes(data.y, model.classes)
     if arguments.kind == "decision":

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nbsoftmax.cli.offsets import add_offset, warn_without_offset
-from nbsoftmax.cli.options import add_columns, file, file_or_stdout
+from nbsoftmax.cli.options import add_columns, columns_named, file, file_or_stdout
 from nbsoftmax.cli.output import check_encoding
 from nbsoftmax.cli.prediction_files import output_of
-from nbsoftmax.cli.reading import columns_named, read_model
+from nbsoftmax.cli.reading import read_model
 from nbsoftmax.cli.reading_blocks import read_in_blocks
 from nbsoftmax.cli.saving import check_outputs
 from nbsoftmax.cli.several import add_more

@@ -15,6 +15,12 @@ from nbsoftmax.cli.output import to_json
 from nbsoftmax.errors import InputValueError
 
 AT_ONCE = 2**13  # rows that are turned into text at once
+# Endings of files that hold no plain text.
+NOT_TEXT = {
+    *(".npy", ".npz", ".pkl", ".pickle", ".joblib", ".onnx", ".mat", ".h5", ".hdf5"),
+    *(".arrow", ".feather", ".ipc", ".orc", ".avro", ".xls", ".xlsx", ".ods", ".db", ".sqlite"),
+    *(".gz", ".bz2", ".xz", ".zst", ".lz4", ".br", ".zip"),
+}
 
 
 class Output(Protocol):
@@ -41,9 +47,15 @@ def output_of(path: Path | None, header: Sequence[str], *, as_json: bool) -> Ite
     if path is None:
         yield _Text(_RepeatedText(sys.stdout), header, as_json=as_json)
         return
-    is_parquet = path.suffix.lower() == ".parquet"
+    ending = path.suffix.lower()
+    is_parquet = ending == ".parquet"
     if is_parquet:
         _check_parquet(path, as_json=as_json)
+    elif ending in NOT_TEXT:
+        raise InputValueError(
+            f"--out {path} ends in {ending}, but predictions are written as CSV, as JSON (--json) or as .parquet; give "
+            "another name."
+        )
     with whole_file(path) as file:
         if is_parquet:
             table = _Parquet(file, header)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from nbsoftmax.cli.offsets import check_order
-from nbsoftmax.cli.options import COLUMNS, ENCODING, TEXT
+from nbsoftmax.cli.options import COLUMNS, ENCODING, TEXT, columns_named
 from nbsoftmax.cli.output import warn
 from nbsoftmax.cli.reading_progress import ReadingProgress
 from nbsoftmax.errors import InputError, InputValueError, counted
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from nbsoftmax.data.source import Source
     from nbsoftmax.data.tables import Request
     from nbsoftmax.data.text import TextFile
-    from nbsoftmax.encoding import AnyEncoding, TableOptions
+    from nbsoftmax.encoding import AnyEncoding, Column, TableOptions
     from nbsoftmax.models.softmax import SoftmaxModel
 
 
@@ -41,6 +41,8 @@ class Data(NamedTuple):
     offset: Any = None  # (n_samples, n_offsets)
     encoding: AnyEncoding | None = None
     zero_based: bool | None = None  # whether the features of an svmlight file are numbered from 0
+    columns: dict[str, Column] | None = None  # from which an encoding has made X
+    groups: Any = None  # (n_samples,), the column of --cluster
 
 
 class Trained(Protocol):
@@ -204,7 +206,7 @@ def check_options(arguments: argparse.Namespace, name: str, kind: str, *, labels
     """Raise an error if an option is given that data of this kind do not have."""
     from nbsoftmax.data import source
 
-    for option in (*COLUMNS, *ENCODING) if kind not in source.TABLES else ():
+    for option in (*COLUMNS, "cluster", *ENCODING) if kind not in source.TABLES else ():
         if getattr(arguments, option, None) not in (None, False, [], "error"):
             shown = option.replace("_", "-")
             raise InputValueError(
@@ -245,10 +247,12 @@ def _read_table(arguments: argparse.Namespace, data: Source, kind: str, labels: 
     else:
         found = encoded_tables.read_encoded(file, request, encoding)
         warn_of_unknown(found.unknown)
+    groups = None if request.group is None else encoded_tables.groups(file, request.group, found.kept)
     warn_of_dropped(found.n_dropped)
     table = found.table
     check_order(request.offset, model, table.y)
-    return Data(table.X, table.y, table.feature_names, table.weight, table.offset, found.encoding)
+    given = table.X, table.y, table.feature_names, table.weight, table.offset, found.encoding
+    return Data(*given, columns=found.columns, groups=groups)
 
 
 def warn_of_row_counters(
@@ -293,29 +297,6 @@ def warn_of_unknown(unknown: Any) -> None:
         warn(unknown_message(unknown))
 
 
-def columns_named(given: Sequence[str], columns: Sequence[str]) -> tuple[str, ...]:
-    """The columns that the values of an option name: each is a name, or several with commas between them.
-
-    A name that contains a comma may be in quotes, as in CSV.
-    """
-    known = set(columns)
-    names: list[str] = []
-    for value in given:
-        names += [value] if value in known else map(str.strip, _fields(value))
-    return tuple(dict.fromkeys(names))
-
-
-def _fields(text: str) -> list[str]:
-    if '"' not in text:
-        return text.split(",")
-    import csv
-
-    try:
-        return next(csv.reader([text], skipinitialspace=True))
-    except csv.Error:  # a line end outside of quotes
-        return text.split(",")
-
-
 def table_options(arguments: argparse.Namespace, columns: Sequence[str]) -> TableOptions:
     """What the options say of columns that are not numbers."""
     from nbsoftmax.encoding import TableOptions
@@ -340,7 +321,8 @@ def table_of(
     target, weight = _target(arguments, model) if labels else None, weights_of(arguments)
     given = {option: getattr(arguments, option, None) or () for option in COLUMNS}
     wanted = {name for values in given.values() for name in columns_named(values, ())}
-    wanted |= {name for name in (target, weight) if name is not None}
+    group = getattr(arguments, "cluster", None)
+    wanted |= {name for name in (target, weight, group) if name is not None}
     if model is not None:
         trained = model.feature_names if model.encoding is None else model.encoding.columns
         wanted |= set(trained or ())
@@ -351,6 +333,7 @@ def table_of(
         target=target,
         features=(named["features"] or None) if model is None else trained,
         weight=weight,
+        group=group,
         offset=named["offset"],
         keep=named["id"],
         drop=named["drop"],

@@ -105,8 +105,9 @@ def refuse_formula(arguments: argparse.Namespace) -> None:
     """Raise an error for --formula with rows that are read block by block."""
     if arguments.formula is not None:
         raise InputValueError(
-            "--formula learns from all rows in memory, but these are read block by block; give one file, without "
-            "--stream, such as a sample of the rows."
+            "--formula needs all rows in memory, for levels, means and knots, but these rows are read block by block; "
+            "give one file without --stream, such as a sample of the rows, or --features and --target in the place of "
+            "the formula."
         )
 
 

@@ -14,6 +14,7 @@ from nbsoftmax.errors import InputValueError, listed, plain
 if TYPE_CHECKING:
     import argparse
 
+    from nbsoftmax.cli.reading import Data
     from nbsoftmax.models.effects_result import MarginalEffects
     from nbsoftmax.models.inference_result import Inference
     from nbsoftmax.models.softmax import SoftmaxModel
@@ -32,16 +33,30 @@ def add_options(command: argparse.ArgumentParser) -> None:
     add_offset(command)
     add(
         "--cov",
-        default="fisher",
         choices=COVARIANCES,
         help="standard errors: fisher, where a weight of 2 is a row that occurs twice; HC0 and HC1 are robust "
         "(default: fisher)",
+    )
+    add(
+        "--cluster",
+        metavar="NAME",
+        help="column of groups within which rows depend on each other: standard errors by cluster, without --cov",
     )
     add("--reference", metavar="LABEL", help="class to which the coefficients are relative (default: the first one)")
     add("--level", type=float, default=0.95, help="level of the confidence intervals (default: 0.95)")
     what = command.add_mutually_exclusive_group()
     what.add_argument("--exp", action="store_true", help="relative risk ratios, exp of the coefficients")
     what.add_argument("--effects", action="store_true", help="average marginal effects on the probabilities")
+    add_column_effects(what)
+
+
+def add_column_effects(command: Any) -> None:
+    """Add the option of the effects of columns."""
+    command.add_argument(
+        "--column-effects",
+        action="store_true",
+        help="average marginal effects of the columns of a formula, through all features that are made from them",
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -51,8 +66,9 @@ def run(arguments: argparse.Namespace) -> int:
     model = read_model(arguments.model, arguments.data)
     reference = None if arguments.reference is None else _label(arguments.reference, model)
     with shown_warnings():
-        result = inference_of(arguments, model, cov=arguments.cov, reference=reference)
-        shown = result.marginal_effects() if arguments.effects else result
+        result, data = inference_of(arguments, model, reference=reference)
+        wants_effects = arguments.effects or arguments.column_effects
+        shown = effects_of(arguments, result, data) if wants_effects else result
     options = {"exp": True} if arguments.exp else {}
     facts: dict[str, Any] = {
         "samples": int(result.n_samples) if result.n_samples % 1 == 0 else result.n_samples,
@@ -69,14 +85,31 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def inference_of(arguments: argparse.Namespace, model: SoftmaxModel, **options: Any) -> Inference:
-    """Inference for a model and the data that the arguments name."""
+def inference_of(
+    arguments: argparse.Namespace, model: SoftmaxModel, *, reference: Any = None
+) -> tuple[Inference, Data]:
+    """Inference for a model and the data that the arguments name, and these data."""
     from nbsoftmax.models.inference import inference
 
     warn_without_offset(arguments, model)
+    cluster, cov = getattr(arguments, "cluster", None), getattr(arguments, "cov", None)
+    if cluster is not None and cov is not None:
+        raise InputValueError(f"--cluster and --cov {cov} are two kinds of standard errors; give one of them.")
     data = read_data(arguments, labels=True, model=model)
-    given = {"sample_weight": data.sample_weight, "offset": data.offset}
-    return inference(model, data.X, as_classes(data.y, model.classes), **given, **options)
+    given = {"sample_weight": data.sample_weight, "offset": data.offset, "groups": data.groups, "reference": reference}
+    cov = cov or ("fisher" if cluster is None else "cluster")
+    return inference(model, data.X, as_classes(data.y, model.classes), cov=cov, **given), data
+
+
+def effects_of(arguments: argparse.Namespace, result: Inference, data: Data) -> MarginalEffects:
+    """The average marginal effects of features, or with --column-effects those of the columns of the data."""
+    from nbsoftmax.encoding import FormulaEncoding
+
+    if not arguments.column_effects:
+        return result.marginal_effects()
+    if not isinstance(result.model.encoding, FormulaEncoding):
+        raise InputValueError("--column-effects is for models of fit --formula; give --effects for those of features.")
+    return result.marginal_effects(data.columns, columns=True, sample_weight=data.sample_weight, offset=data.offset)
 
 
 def _label(text: str, model: SoftmaxModel) -> Any:

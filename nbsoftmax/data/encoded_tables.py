@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from nbsoftmax.data import tables
 from nbsoftmax.data.columnar import ColumnarFile
@@ -43,6 +44,10 @@ class EncodedTable:
         Rows that have been left out, because a value is missing.
     unknown : dict
         Counts of unknown levels, as in `Encoded`.
+    kept : ndarray (n_rows,) of bool, optional
+        The rows that have not been left out; None for all.
+    columns : dict of str to Column, optional
+        The columns of these rows from which a known encoding has made the features.
     """
 
     table: tables.Table
@@ -51,6 +56,8 @@ class EncodedTable:
     suspects: tuple[str, ...] = ()
     n_dropped: int = 0
     unknown: Unknown | None = None
+    kept: NDArray[np.bool_] | None = None
+    columns: dict[str, Column] | None = None
 
 
 def read_any(file: File, request: tables.Request, options: TableOptions) -> EncodedTable:
@@ -125,7 +132,20 @@ def read_encoded(file: File, request: tables.Request, encoding: AnyEncoding) -> 
     columns, batches = retried(texts, names, lambda found: _read_columns(file, request, names, found, None))
     with located(file):
         found = encoding.encode({column.name: column for column in columns}, drop=True)
-    return EncodedTable(*_with_rest(file, request, batches, encoding, found), (), (), found.n_dropped, found.unknown)
+    whole = _with_rest(file, request, batches, encoding, found)
+    kept = slice(None) if found.kept is None else found.kept
+    given = {column.name: column.take(kept) for column in columns}
+    return EncodedTable(*whole, (), (), found.n_dropped, found.unknown, found.kept, given)
+
+
+def groups(file: File, name: str, kept: NDArray[np.bool_] | None) -> NDArray[Any]:
+    """The group of each row that is kept, (n_kept,): the values of a column, or the places of its levels."""
+    column = file.column(name, _joined(file.read([], [name], list), name))
+    missing = column.missing if kept is None else column.missing & kept
+    if missing.any():
+        place, _ = file.where(int(missing.argmax()), name)
+        raise InputValueError(f"{file.name} {place} has no value in column {plain(name)} of --cluster; fill it in.")
+    return column.values if kept is None else column.values[kept]
 
 
 def encoding_for_file(file: File, encoding: AnyEncoding | None, names: Sequence[str] | None) -> AnyEncoding | None:

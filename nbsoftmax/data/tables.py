@@ -53,6 +53,8 @@ class Request:
         Whether the features are those of an option, and not those of a model.
     weight : str, optional
         Column of sample weights.
+    group : str, optional
+        Column of groups of rows, which may be a feature too.
     drop : collection of str
         Columns to leave out.
     offset : sequence of str
@@ -67,6 +69,7 @@ class Request:
     features: Sequence[str] | None = None
     chosen: bool = False
     weight: str | None = None
+    group: str | None = None
     drop: Collection[str] = ()
     offset: Sequence[str] = ()
     keep: Sequence[str] = ()
@@ -86,7 +89,7 @@ class Request:
     def names(self) -> Set[str]:
         """All columns that are named."""
         used = {*(self.features or ()), *self.drop, *self.offset, *self.keep}
-        return used | {name for name in (self.target, self.weight) if name is not None}
+        return used | {name for name in (self.target, self.weight, self.group) if name is not None}
 
 
 class SomeRows:
@@ -204,7 +207,9 @@ def _check_target_and_weight(file: TextFile | ColumnarFile, request: Request) ->
     if weight is not None and weight in (request.features or ()):
         raise InputValueError(f"--sample-weight names {plain(weight)}, which is a feature; give each column one use.")
     features = (request.features or ()) if request.chosen else ()
-    for option, names in (("features", features), ("offset", request.offset), ("id", request.keep)):
+    group = () if request.group is None else (request.group,)
+    beside = ("offset", request.offset), ("id", request.keep), ("cluster", group)
+    for option, names in (("features", features), *beside):
         for name in names:
             if name not in known:
                 raise InputValueError(f"{file.name} has no column {plain(name)} for --{option}; {_has(file, name)}.")
@@ -259,6 +264,7 @@ def not_finite(file: labels_of.Located, row: int, column: str, number: float) ->
     if np.isinf(number):
         has, advice = f"has {field or number}", f"expected a finite number; {advice}"
         return InputValueError(f"{file.name} {place} {has} in column {plain(column)}, {advice}.")
+    advice += " (--missing mean and --missing drop are for features)"
     has = f"has {plain(field)}, which marks a missing value," if field else "has no value"
     return InputValueError(f"{file.name} {place} {has} in column {plain(column)}; {advice}.")
 

@@ -36,6 +36,8 @@ OTHER_DATE = re.compile(
 )
 # A number with the sign of a currency or of percent.
 SIGNED = re.compile(r"[-+]?[$\u20ac\u00a3\u00a5]\s?[-+]?\d[\d,.]*|[-+]?\d[\d,.]*\s?[%\u2030$\u20ac\u00a3\u00a5]")
+# A number with a decimal comma.
+DECIMAL_COMMA = re.compile(r"[-+]?\d*,\d+([eE][-+]?\d+)?")
 # A number with separators of thousands, of any country.
 GROUPED = re.compile(r"[-+]?[1-9]\d{0,2}([,.'\u2019 \u00a0\u202f])\d{3}(\1\d{3})*([.,]\d+)?")
 MIDNIGHT = re.compile(r"(\d{4}-\d{2}-\d{2})[ T]00:00:00")
@@ -170,10 +172,10 @@ def date(text: str) -> np.datetime64 | None:
         return None
 
 
-def first_signed(counts: Mapping[str, int]) -> str | None:
-    """The first number with the sign of a currency or of percent, if these are at least half of the counted texts."""
-    signed = [level for level in counts if SIGNED.fullmatch(level.strip())]
-    return signed[0] if signed and 2 * sum(map(counts.__getitem__, signed)) >= sum(counts.values()) else None
+def first_number_as_text(counts: Mapping[str, int]) -> str | None:
+    """The first number with a sign or a decimal comma, if these are at least half of the counted texts."""
+    found = [level for level in counts if any(form.fullmatch(level.strip()) for form in (SIGNED, DECIMAL_COMMA))]
+    return found[0] if found and 2 * sum(map(counts.__getitem__, found)) >= sum(counts.values()) else None
 
 
 def is_truth(text: str) -> bool:

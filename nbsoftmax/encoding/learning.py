@@ -22,7 +22,7 @@ from nbsoftmax.encoding.column import (
     Column,
     complete,
     date,
-    first_signed,
+    first_number_as_text,
     in_order,
     is_truth,
     mistake_among_dates,
@@ -288,7 +288,7 @@ class _Seen:
         return CATEGORY, ()
 
     def _check_levels(self) -> None:
-        """Refuse dates in other forms and other text among dates; warn of numbers with signs."""
+        """Refuse dates in other forms and other text among dates; warn of numbers as text."""
         wrong = mistake_among_dates(self.counts)
         if wrong is not None:
             what = (
@@ -300,11 +300,12 @@ class _Seen:
                 f"X has {plain(wrong)} in column {plain(self.name)}, {what}; write dates as 2024-05-31, correct "
                 "others, name the column in `categorical` (--categorical) if its values are levels, or leave it out."
             )
-        signed = first_signed(self.counts)
-        if signed is not None:
+        found = first_number_as_text(self.counts)
+        if found is not None:
             warnings.warn(
-                f"the column {plain(self.name)} has numbers with signs, such as {plain(signed)}, and each becomes a "
-                "level: remove the signs to use them as numbers, or name the column in `categorical` (--categorical).",
+                f"the column {plain(self.name)} has numbers as text, such as {plain(found)}, and each becomes a level: "
+                "write them like 1.5, without signs, to use them as numbers, or name the column in "
+                "`categorical` (--categorical).",
                 UserWarning,
                 stacklevel=11,  # the caller of `Trainer.fit`
             )

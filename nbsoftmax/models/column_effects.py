@@ -67,7 +67,8 @@ def chosen_columns(model: SoftmaxModel, at: Any, columns: bool | Sequence[str]) 
         if shared:
             warnings.warn(
                 f"the columns {listed(shared)} are in several features, and the effect of each feature leaves the "
-                "others as they are; marginal_effects(table, columns=True) gives the effects of columns.",
+                "others as they are; marginal_effects(table, columns=True), or --column-effects of the commands, gives "
+                "the effects of columns.",
                 UserWarning,
                 stacklevel=3,
             )

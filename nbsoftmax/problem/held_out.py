@@ -25,7 +25,8 @@ def rows_to_hold_out(y: NDArray[Any], fraction: float, seed: int) -> NDArray[np.
     chosen[np.flatnonzero(np.diff(codes[order], append=-1))] = False
     if not chosen.any():
         raise InputValueError(
-            f"validation_fraction {fraction:g} of {len(y)} samples holds out none; raise it, or give validation_data."
+            f"validation_fraction {fraction:g} of {len(y)} samples holds out none; raise it, or give validation_data.",
+            parameter="validation_fraction",
         )
     held_out = np.zeros(len(y), bool)
     held_out[order[chosen]] = True

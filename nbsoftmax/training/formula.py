@@ -63,6 +63,8 @@ def fit_formula(
     """
     if "fit_intercept" in trainer_options:
         raise InputValueError("fit_intercept is decided by the formula; write ~ 0 + ... for a model without intercept.")
+    if isinstance(frame, str) and not isinstance(formula, str):
+        raise InputTypeError("formula and frame are in the wrong order; give the formula first, then the table.")
     if frames.library_of(frame) is None:
         raise InputTypeError(
             f"frame is {a_type(frame)}, expected a table of pandas, polars or Arrow in memory, because a "

@@ -76,8 +76,8 @@ class Trainer:
         Bounds on the coefficients but not the intercept, each None, a number, (n_features,) or (n_classes, n_features):
         (0, None) for coefficients of at least 0. `grouped` is not supported.
     standardize : bool
-        Whether the penalties act on the coefficients of standardized features, each divided by its standard deviation.
-        The coefficients are those of the features as they are, and X is not copied.
+        Whether the penalties act on the coefficients of standardized features, each divided by its standard deviation,
+        with the weights of the fit. The coefficients are those of the features as they are, and X is not copied.
     fit_intercept : bool
     tol : float
         The fit has converged when the objective is within tol * |objective| of its minimum, or within eps log K, if
@@ -212,7 +212,7 @@ class Trainer:
             table of boolean columns are the names of its columns.
         sample_weight : array_like (n_samples,), optional
         offset : array_like (n_samples, n_classes), or (n_samples,) for the second of two classes, optional
-            Added to the logits, with fixed coefficient 1. Predictions take an offset of their own.
+            Added to the logits, with fixed coefficient 1, in the dtype of X. Predictions take an offset of their own.
         init : FitResult, SoftmaxModel or array (n_classes, n_features + 1), optional
             Where to start; by default at 0. A convex fit starts at 0 too if the objective at `init` is more than 10
             times that at 0 and 10 log K, and its summary says so.

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+import os
+from typing import Any, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nbsoftmax.errors import InputTypeError, InputValueError, a_type
+from nbsoftmax.errors import InputTypeError, InputValueError, a_type, plain
 from nbsoftmax.validation.frames import column, frame
 from nbsoftmax.validation.lazy import computed
 
@@ -39,6 +40,8 @@ def as_array(name: str, a: Any) -> NDArray[Any]:
     """
     if type(a) is np.ndarray:
         return a
+    if isinstance(a, (str, os.PathLike)):
+        _refuse_text(name, os.fspath(a))
     if isinstance(a, np.ma.MaskedArray):
         return _unmasked(name, a)
     if isinstance(a, np.ndarray):
@@ -82,6 +85,21 @@ def refuse_sparse(name: str, a: Any) -> None:
         if method is not None:
             of_scipy = type(a).__module__.startswith("scipy.")
             raise InputTypeError(dense.format(type(a).__name__, method, "" if of_scipy else instead))
+
+
+def _refuse_text(name: str, text: str | bytes) -> NoReturn:
+    """Refuse a formula, the name of a file or a column, or another text in the place of an array."""
+    if name != "X":
+        raise InputTypeError(
+            f"{name} is {plain(text)}, expected an array or a list; the column of a table is table[{plain(text)}]."
+        )
+    expected = f"X is {plain(text)}, expected an array, a table or a list; "
+    if isinstance(text, str) and "~" in text:
+        raise InputTypeError(
+            f"{expected}nbs.fit_formula(formula, table) fits a formula, and table=result.model.encoding makes its "
+            "features of the table in other fits, paths and cross-validations."
+        )
+    raise InputTypeError(f"{expected}nbs.data.open(path, target=...) opens files, and a table library reads them.")
 
 
 def _unmasked(name: str, a: Any) -> NDArray[Any]:

@@ -53,8 +53,7 @@ def labels(y: Any, *, n_samples: int | None = None, name: str = "y") -> tuple[ND
     """Turn labels (integers, booleans, strings, whole floats) into (class indices, sorted classes)."""
     array = target_array(y, name=name)
     if array.ndim == 0:
-        hint = f"; the column of a table is table[{array.item()!r}]" if array.dtype.kind in "UT" else ""
-        raise InputTypeError(f"{name} is {plain(array.item())}, expected an array or a list of labels{hint}.")
+        raise InputTypeError(f"{name} is {plain(array.item())}, expected an array or a list of labels.")
     if array.ndim != 1:
         hint = "one label for each sample"
         if array.ndim == 2 and array.dtype.kind in "iubf":

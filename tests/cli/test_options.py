@@ -136,3 +136,6 @@ def test_unknown_arguments_are_those_of_the_command(flowers, tmp_path, capsys):
     assert said.endswith("see nbsoftmax fit --help\n")
     assert "commas" not in misused(capsys, *fit, "--traget", "species")
     assert "commas" not in misused(capsys, "inspect", tmp_path / "m.npz", tmp_path / "n.npz")  # it has no columns
+    said = misused(capsys, "predict", "m.npz", "d.csv", "--missing=mean")
+    assert "--missing is for fit, cv, and the model keeps it" in said
+    assert "--l2 is for fit;" in misused(capsys, "predict", "m.npz", "d.csv", "--l2", "3")

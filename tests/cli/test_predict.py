@@ -165,3 +165,10 @@ def test_an_array_without_rows_needs_the_features_of_the_model(model, tmp_path, 
 def test_a_file_without_rows_needs_the_columns_of_the_model(model, tmp_path, capsys):
     (tmp_path / "d.csv").write_text("other\n")
     assert "column" in refused(capsys, "predict", model, tmp_path / "d.csv")
+
+
+@pytest.mark.parametrize("name", ["p.npy", "p.csv.gz", "p.XLSX"])
+def test_predictions_are_not_written_under_a_name_of_another_format(flowers, model, tmp_path, capsys, name):
+    said = refused(capsys, "predict", model, flowers[0], "--out", tmp_path / name)
+    assert f"ends in {(tmp_path / name).suffix.lower()}" in said
+    assert not (tmp_path / name).exists()

@@ -75,3 +75,58 @@ def test_a_model_knows_whether_it_has_intercepts(table):
     for intercept in (True, False):
         model = nbs.Trainer(fit_intercept=intercept, tol=1e-10).fit(X, y).model
         assert nbs.inference(model, X, y).names == (("x0", "x1", "const") if intercept else ("x0", "x1"))
+
+
+@pytest.mark.filterwarnings("ignore:20 of 200 rows")
+def test_standard_errors_by_cluster_and_effects_of_columns_are_those_of_python(tmp_path, capsys):
+    pytest.importorskip("formulaic")
+    pd = pytest.importorskip("pandas")
+    rng = np.random.default_rng(2)
+    frame = pd.DataFrame({"x": rng.normal(size=200).round(3), "site": rng.choice(["n", "s"], 200)})
+    frame["who"] = [f"0{i}" for i in rng.integers(0, 30, 200)]
+    frame["y"] = np.array(list("abc"))[(frame[["x"]].to_numpy() * [0, 1, 2] + rng.gumbel(size=(200, 3))).argmax(axis=1)]
+    frame["w"] = rng.integers(1, 4, 200).astype(float)
+    frame.loc[::10, "x"] = np.nan  # these rows are left out, with their groups
+    path, model = tmp_path / "d.csv", tmp_path / "m.npz"
+    frame.to_csv(path, index=False)
+    weighted = "--sample-weight", "w"
+    fit = "--formula", "y ~ x * site", "--l2", 0, "--missing", "drop", *weighted, "--out", model, "--quiet"
+    assert run("fit", path, *fit) == 0
+    capsys.readouterr()
+    python = nbs.inference(
+        nbs.SoftmaxModel.load(model),
+        frame,
+        frame["y"],
+        sample_weight=frame["w"],
+        cov="cluster",
+        groups=frame["who"],
+    )
+    for options, expected in (
+        ((), python),
+        (("--column-effects",), python.marginal_effects(frame, columns=True, sample_weight=frame["w"])),
+    ):
+        assert run("summary", model, path, "--cluster", "who", *weighted, *options) == 0
+        assert capsys.readouterr().out == expected.summary() + "\n"
+    out = tmp_path / "p.png"
+    pytest.importorskip("matplotlib")
+    assert run("plot", "effects", model, path, *weighted, "--column-effects", "--out", out) == 0
+    assert out.exists()
+    capsys.readouterr()
+    said = refused(capsys, "plot", "confusion", model, path, "--column-effects", "--out", out)
+    assert "--column-effects is for plot effects" in said
+    assert "--cluster and --cov HC0" in refused(capsys, "summary", model, path, "--cluster", "who", "--cov", "HC0")
+    said = refused(capsys, "summary", model, path, "--cluster", "whom")
+    assert "no column 'whom' for --cluster" in said
+    assert "did you mean 'who'" in said
+    frame.loc[3, "who"] = None
+    frame.to_csv(path, index=False)
+    said = refused(capsys, "summary", model, path, *weighted, "--cluster", "who")
+    assert "d.csv line 5 has no value in column 'who' of --cluster" in said
+
+
+def test_effects_of_columns_need_a_formula(table, tmp_path, capsys):
+    path, *_ = table
+    model, given = tmp_path / "m.npz", ("--target", "y", "--drop", "w,o1,o2,o3")
+    assert run("fit", path, *given, "--out", model, "--l2", 0, "--quiet") == 0
+    capsys.readouterr()
+    assert "fit --formula" in refused(capsys, "summary", model, path, *given, "--column-effects")

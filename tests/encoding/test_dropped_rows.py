@@ -158,7 +158,7 @@ def test_names_of_columns_count_also_where_rows_are_dropped():
     [
         ([np.nan if i == 5 else value for i, value in enumerate(LABELS)], r"y contains nan at row [45].*: a missing"),
         ([1 if i == 5 else value for i, value in enumerate(LABELS)], r"labels of several kinds.*\(1 at row [45]\)"),
-        ("x", "y has 1 entries, but X has 60 rows"),
+        ("x", "y is 'x', expected an array or a list"),
     ],
 )
 def test_bad_labels_in_a_list_are_refused_as_without_dropped_rows(fit, y, message):

@@ -1,5 +1,7 @@
 """What NumPy cannot read, or would read wrongly, is refused with advice."""
 
+import pathlib
+
 import numpy as np
 import pytest
 import scipy.sparse
@@ -151,3 +153,19 @@ def test_a_table_with_a_column_of_text_is_called_by_its_own_name(library, name):
     given = {"y": [0, 1], name: make({"0": [0.5, 0.5], "1": ["a", "b"]})}
     with pytest.raises(nbs.InputTypeError, match=f"^{name} has dtype .* in column '1', expected numbers"):
         nbs.Trainer().fit(np.eye(2), **given)
+
+
+@pytest.mark.parametrize(
+    ("call", "advice"),
+    [
+        (lambda: nbs.Trainer().fit("y ~ x", Z), r"nbs.fit_formula\(formula, table\)"),
+        (lambda: nbs.cross_validate("y ~ x", Z), r"nbs.fit_formula\(formula, table\)"),
+        (lambda: nbs.Trainer().fit("rows.csv", "y"), "nbs.data.open"),
+        (lambda: MODEL.predict(pathlib.Path("rows.csv")), "nbs.data.open"),
+        (lambda: nbs.Trainer().fit(Z, Y, sample_weight="w"), r"column of a table is table\['w'\]"),
+        (lambda: nbs.fit_formula(Z, "y ~ x"), "wrong order"),
+    ],
+)
+def test_formulas_and_names_in_the_place_of_values_are_answered_with_what_to_call(call, advice):
+    with pytest.raises(nbs.InputTypeError, match=advice):
+        call()
