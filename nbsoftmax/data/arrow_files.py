@@ -123,7 +123,7 @@ class ArrowFiles:
             with damage_named(path, self._kind):
                 self._starts[learner.n_rows] = path
                 for batch in self._read(path, 0):
-                    with self._in_file():
+                    with self._in_file(path):
                         learner.add(column_of_arrow(name, batch.column(name)) for name in features)
                     del batch
         return learner
@@ -135,7 +135,7 @@ class ArrowFiles:
             self._starts[start] = path
             with damage_named(path, self._kind):
                 for table in self._read(path, first_row - start):
-                    with self._in_file():
+                    with self._in_file(path):
                         batch = rows.batch(self._with_labels(table))
                     yield batch
                     del table, batch
@@ -143,12 +143,13 @@ class ArrowFiles:
         rows.warn_of_unknown()
 
     @contextmanager
-    def _in_file(self) -> Iterator[None]:
-        """Name the file, and the row in it, in errors about a row."""
+    def _in_file(self, path: str) -> Iterator[None]:
+        """Name the file in errors, and the row in it in those about one row."""
         try:
             yield
         except InputError as error:
-            raise self.located(error, 0) from None
+            found = self.located(error, 0)
+            raise (type(error)(f"{path}: {error}") if found is error else found) from None
 
     def located(self, error: InputError, first_row: int) -> InputError:
         """Name the file, and the row or line in it, in an error about one row; other errors are returned unchanged.

@@ -50,6 +50,7 @@ class BlockCache:
     def __init__(self, folder: str | os.PathLike[str], key: Callable[[], Any], *, always: bool) -> None:
         self._folder, self._key, self._always = file_name(folder), key, always
         self._opened: dict[Any, CachedBlocks] = {}
+        self._given_up = False  # a copy could not be written, or would save nothing: later passes do not try again
         self._note = ""
 
     def opened(self, dtype: np.dtype[Any] | None) -> CachedBlocks | None:
@@ -86,18 +87,18 @@ class BlockCache:
                     break
                 n, n_bytes = n + 1, n_bytes + block.X.nbytes
                 try:
-                    if n == 1:
+                    if n == 1 and not self._given_up:
                         writer = _Writer(path, block, names())
                     if writer is not None:
                         writer.add(block)
                 except (OSError, ValueError) as error:
                     failures.warn(error if isinstance(error, OSError) else OSError(str(error)))
                     _drop(writer)
-                    writer = None
-                if n == TRIED and not self._always and n_bytes > MAPPED * seconds:
+                    writer, self._given_up = None, True
+                if n == TRIED and writer is not None and not self._always and n_bytes > MAPPED * seconds:
                     self._note = "decoded so fast that no copy was made"
                     _drop(writer)
-                    writer = None
+                    writer, self._given_up = None, True
                 yield block
                 del block
             if writer is not None and path == self._path(dtype):  # the files have not changed
@@ -106,6 +107,7 @@ class BlockCache:
                     self._note, writer = f"copied to {self._folder}, and read from there", None
                 except OSError as error:
                     failures.warn(error)
+                    self._given_up = True
         finally:
             _drop(writer)
 

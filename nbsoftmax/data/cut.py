@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from nbsoftmax.data.blocks import Block, ClassColumns, CodedLabels
 from nbsoftmax.data.packing import Columns
-from nbsoftmax.errors import InputTypeError, InputValueError, listed
+from nbsoftmax.errors import InputTypeError, InputValueError, counted, listed
 from nbsoftmax.validation import Float64s, Floats, is_sparse, joined_labels
 from nbsoftmax.validation.arrays import float_dtype_of
 
@@ -138,7 +138,7 @@ NAMES = ("y", "sample_weight", "offset")
 
 
 def _features(n: int, names: tuple[str, ...] | None) -> str:
-    return f"{n} features" + ("" if names is None else f" ({listed(names, most=3)})")
+    return counted(n, "feature") + ("" if names is None else f" ({listed(names, most=3)})")
 
 
 def _stays(X: Any, fixed: bool) -> bool:

@@ -6,6 +6,7 @@ import glob as globs
 import os
 import stat
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from typing import Any
 
 from nbsoftmax import validation
@@ -87,6 +88,7 @@ def open(
             raise InputValueError(f"the files have several formats, {listed(sorted(kinds))}; give files of one format.")
         kind = kinds.pop()
     known = None if classes is None else validation.class_labels(classes)
+    stamps = _stamps(paths)  # before a pass over the rows
     files: NpyFiles | ArrowFiles
     if kind == "npy":
         if table is not None:
@@ -99,7 +101,7 @@ def open(
         always = not isinstance(kind, str) or kind in TEXT
         copy = BlockCache(cache, lambda: (files.key(), _stamps(files.paths), batch_rows), always=always)
     name = repr(paths[0]) if len(paths) == 1 else f"{len(paths)} files, the first is {paths[0]!r}"
-    checked = _Unchanged(files)
+    checked = _Unchanged(files, stamps)
     encoding = getattr(files, "encoding", None)
     if copy is not None and encoding is not None and encoding.sparse:
         raise InputValueError(
@@ -122,17 +124,23 @@ def open(
 
 
 class _Unchanged:
-    """Reads files, if they are still those of the first pass."""
+    """Reads files, if they are still those that were opened, which have the first `stamps`."""
 
-    def __init__(self, files: NpyFiles | ArrowFiles) -> None:
-        self._files, self._stamps = files, _stamps(files.paths)
+    def __init__(self, files: NpyFiles | ArrowFiles, stamps: list[tuple[Any, ...]]) -> None:
+        self._files, self._stamps = files, [*stamps, *_stamps(files.paths[len(stamps) :])]
 
     def batches(self, first_row: int = 0) -> Iterator[Batch]:
         """The batches from a row on."""
+        self._check()
+        yield from self._files.batches(first_row)
+        with suppress(FileNotFoundError):  # removed: its rows have been read
+            self._check()
+
+    def _check(self) -> None:
+        """Refuse a file that has changed."""
         for old, new in zip(self._stamps, _stamps(self._files.paths), strict=True):
             if old != new:
                 raise InputValueError(f"{old[0]} has changed since it was opened; open it again.")
-        return self._files.batches(first_row)
 
 
 def _stamps(paths: Sequence[str]) -> list[tuple[Any, ...]]:

@@ -158,13 +158,14 @@ class Survey:
     def _check_same(self, other: Survey) -> None:
         """Refuse blocks that differ in more than their rows."""
 
-        def differ(what: str, ours: Any, theirs: Any) -> InputValueError:
-            return InputValueError(f"the blocks of rows differ: {what} {ours} in the first, {theirs} here.")
+        def differ(what: str, ours: Any, theirs: Any, advice: str = "") -> InputValueError:
+            return InputValueError(f"the blocks of rows differ: {what} {ours} in the first, {theirs} here{advice}.")
 
         if self.n_features != other.n_features:
             raise differ("the number of features is", self.n_features, other.n_features)
         if self.dtype != other.dtype:
-            raise differ("the dtype of X is", self.dtype, f"{other.dtype}; give dtype")
+            advice = "; give the same dtype in all, or dtype to the Trainer"
+            raise differ("the dtype of X is", self.dtype, other.dtype, advice)
         if self.soft != other.soft or (self.soft and self.labels.size != other.labels.size):
             shapes = [f"(n, {s.labels.size})" if s.soft else "(n,)" for s in (self, other)]
             raise differ("the shape of y is", *shapes)

@@ -169,6 +169,25 @@ def test_a_copy_that_cannot_be_written_is_a_warning(path):
     same(found, together(nbs.data.open(path, batch_rows=300, **COLUMNS)))
 
 
+def test_a_fit_tries_once_to_write_a_copy(path, monkeypatch):
+    source, tries = opened(path), []
+
+    def full(*_):
+        tries.append(1)
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(block_cache._Writer, "add", full)
+    with warnings.catch_warnings(record=True) as seen:
+        warnings.simplefilter("always")
+        result = nbs.Trainer(l2=0.01).fit(source)
+    assert [str(warning.message).split(" (")[0] for warning in seen] == [
+        f"the copy of the blocks {path.parent / 'copies'} could not be written"
+    ]
+    assert result.converged
+    assert len(tries) == 1
+    assert copies(path) == []
+
+
 @pytest.mark.parametrize(("rate", "n"), [(0.0, 0), (np.inf, 1)])
 def test_what_is_decoded_fast_enough_is_not_copied(rate, n, tmp_path, monkeypatch):
     monkeypatch.setattr(block_cache, "MAPPED", rate)
@@ -178,6 +197,9 @@ def test_what_is_decoded_fast_enough_is_not_copied(rate, n, tmp_path, monkeypatc
     together(source)
     assert len(copies(path)) == n
     assert ("no copy was made" in source.summary()) == (n == 0)
+    if n == 0:  # and later passes do not begin one
+        monkeypatch.setattr(block_cache, "_Writer", None)
+        together(source)
 
 
 def test_npy_files_are_not_copied(tmp_path):

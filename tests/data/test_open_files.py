@@ -311,13 +311,13 @@ def test_damage_within_a_file_is_an_error_that_names_it(ending, tmp_path):
     assert n_refused >= 3
 
 
-def test_files_that_changed_since_they_were_opened_are_refused(tmp_path):
-    path = write(tmp_path / "t.parquet")
-    source = nbs.data.open(path, **COLUMNS)
-    list(source.blocks())
-    write(path, table().slice(1))
-    with pytest.raises(nbs.InputValueError, match=r"t\.parquet has changed"):
-        next(source.blocks())
+@pytest.mark.parametrize("ending", ["parquet", "arrow"])
+@pytest.mark.parametrize("options", [{}, {"table": nbs.TableOptions()}], ids=["numbers", "table"])
+def test_a_file_with_a_column_of_another_kind_is_named(ending, options, tmp_path):
+    write(tmp_path / f"0.{ending}")
+    write(tmp_path / f"1.{ending}", table().set_column(2, NAMES[2], pa.array(["a", "b"] * (M // 2))))
+    with pytest.raises(nbs.InputTypeError, match=rf"1\.{ending}: X has .* in column 'f2'"):
+        list(nbs.data.open(tmp_path, **COLUMNS, **options).blocks())
 
 
 def test_a_file_whose_columns_have_other_types_is_refused(tmp_path):

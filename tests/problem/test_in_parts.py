@@ -8,6 +8,7 @@ import nbsoftmax as nbs
 from nbsoftmax.data.blocks import Block
 from nbsoftmax.errors import InputTypeError, InputValueError
 from nbsoftmax.problem import Problem, ProblemInParts
+from nbsoftmax.problem.survey import Survey
 from nbsoftmax.solvers.table import SOLVERS
 
 M, N, K = 900, 5, 4
@@ -170,6 +171,12 @@ def test_bad_rows_are_named(case):
     rows, message = BAD[case]
     with pytest.raises((InputValueError, InputTypeError), match=message):
         nbs.Trainer().fit(Source(**rows))
+
+
+def test_blocks_of_another_dtype_are_refused_with_both():
+    surveys = [Survey.of(Block(np.eye(3, dtype=dtype), np.arange(3)), None) for dtype in (np.float64, np.float32)]
+    with pytest.raises(InputValueError, match="is float64 in the first, float32 here; give the same dtype"):
+        surveys[0] + surveys[1]
 
 
 def test_a_source_whose_rows_change_between_passes_is_refused():
