@@ -176,3 +176,27 @@ def test_a_fit_ends_where_it_was_proven_though_earlier_values_were_as_small():
     assert solution.gap_kind == "duality"
     known = gap_bound(objective, evaluate(objective, solution.params))
     assert known == (solution.gap, "duality")
+
+
+def nearly_separable(n_features):
+    """Classes that a sample of tiny weight keeps from being separable: the objective falls like exp for many steps."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(300, n_features))
+    logits = X @ rng.normal(size=(n_features, 2))
+    y = logits.argmax(axis=1)
+    X, y = (a[np.abs(logits[:, 0] - logits[:, 1]) > 1] for a in (X, y))
+    weight = np.append(np.ones(len(y)), 1e-9 * len(y))
+    return nbs.Objective(np.vstack([X, X[:1]]), np.append(y, 1 - y[0]), sample_weight=weight)
+
+
+@pytest.mark.parametrize("name", ["newton", "newton-cg"])
+@pytest.mark.parametrize("n_features", [2, 80])
+def test_an_estimate_includes_the_steps_after_the_next_one(name, n_features):
+    # Each decrement is 1/e of the last one, and the gap twice the decrement.
+    objective = nearly_separable(n_features)
+    start = np.zeros(objective.shape)
+    best = SOLVERS[name](objective, start, tol=1e-9).objective
+    for max_iter in (3, 4, 6, 8):
+        found = SOLVERS[name](objective, start, tol=1e-6, max_iter=max_iter)
+        assert found.gap_kind == "estimate"
+        assert 0.9 <= found.gap / (found.objective - best) <= 1.3

@@ -35,3 +35,15 @@ def test_bounds_that_exclude_0_of_features_with_large_values(seed):
         trial = params - length * grad
         trial[:, :-1] = np.clip(trial[:, :-1], low, high)
         assert objective.value(trial) >= value - found.gap - 1e-12 * value
+
+
+@pytest.mark.filterwarnings("ignore::nbsoftmax.ConvergenceWarning")
+def test_an_end_whose_curvature_consists_of_rounding_errors_is_no_minimum():
+    # The column is nearly constant beside its mean: the Newton decrement is 1e-15 at 3 times the minimum.
+    rng = np.random.default_rng(1)
+    X, offset = 1e3 + 2e-3 * rng.normal(size=(7, 1)), 5e4 * rng.normal(size=(7, 4))
+    found, other = (
+        nbs.Trainer(solver=solver, l2=1e-12).fit(X, [0, 1, 2, 3, 3, 3, 3], offset=offset)
+        for solver in ("newton-cg", "newton")
+    )
+    assert not found.converged or found.objective <= other.objective * (1 + 2e-6)

@@ -111,6 +111,27 @@ def test_early_stopping_stops_after_iterations_without_a_new_minimum():
         assert said == [False, False, False, False, True, True]
 
 
+@pytest.mark.filterwarnings("ignore::nbsoftmax.ConvergenceWarning")
+def test_the_last_epoch_is_restored_where_an_earlier_one_nearby_has_the_lowest_objective():
+    rng = np.random.default_rng(121)
+    X = rng.normal(size=(300, 3))
+    rng.normal(size=(3, 3)), rng.gumbel(size=(300, 3))
+    weights = rng.normal(size=(3, 3))
+    y, held_out = (X @ weights + rng.gumbel(size=(300, 3))).argmax(axis=1), rng.normal(size=(100, 3))
+    labels = (held_out @ weights + rng.gumbel(size=(100, 3))).argmax(axis=1)
+    max_iter = int(rng.integers(20, 40))
+    solver = nbs.SGD(learning_rate=10 ** rng.uniform(-2.5, -1), average=False, schedule="constant")
+    seen, options = [], {"l2": 1e-2, "max_iter": max_iter, "tol": 1e-14, "random_state": 121}
+    keep = lambda now: seen.append(now.params.copy()) and None  # noqa: E731
+    result = nbs.Trainer(solver=solver, callbacks=[EarlyStopping(100), keep], **options).fit(
+        X, y, validation_data=(held_out, labels)
+    )
+    lowest = int(result.history["objective"].argmin())  # sgd returns this epoch
+    assert result.history["validation_loss"].argmin() == len(seen) - 1 > lowest
+    assert np.abs(seen[lowest] - seen[-1]).max() < 0.01 * np.abs(seen[-1]).max()
+    assert np.array_equal(result.model.coef, seen[-1][:, :-1])
+
+
 def test_early_stopping_watches_what_it_is_told_to():
     X, y = data()
     result = nbs.Trainer(solver="gd", tol=1e-12, callbacks=[EarlyStopping(1, monitor="objective", min_delta=1e-3)]).fit(
