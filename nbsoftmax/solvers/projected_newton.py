@@ -211,8 +211,6 @@ class ProjectedSteps:
             return project(of_face(v))
 
         direction = np.zeros_like(model.slope)
-        penalised = np.append(~self._penalty.unpenalised(shifts.size - 1), False)
-        least = np.where(shifts & penalised, -model.at.mean(axis=0), 0.0)  # the shift with the least penalty
         vectors = NewVectors(self._curved, model.made_at, model.slope, precondition, project)
         for iterate in conjugate_gradients(vectors):
             direction = iterate.direction
@@ -220,7 +218,11 @@ class ProjectedSteps:
             solved = iterate.relative_square <= SOLVED or not iterate.relative_square < np.inf
             if solved or model.n_products > MOST_PRODUCTS:
                 break
-        return direction + least
+        # The shift with the least penalty that meets the bounds.
+        end = model.at + direction
+        shift = np.clip(-end.mean(axis=0), (self._low - end).max(axis=0), (self._high - end).min(axis=0))
+        penalised = np.append(~self._penalty.unpenalised(shifts.size - 1), False)
+        return np.asarray(direction + np.where(shifts & penalised, shift, 0.0))
 
 
 class _Model:
