@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from nbsoftmax.penalties.bounded import BoundedPenalty
 from nbsoftmax.penalties.feature import FeaturePenalty
 from nbsoftmax.validation import Float64s
 
@@ -26,6 +27,8 @@ def least_at(penalty: FeaturePenalty, coef: Float64s) -> Float64s:
     size = max(1, SORTED // (2 * len(coef) + 1))
     for some in np.split(moving, range(size, moving.size, size)):
         least[some] = _roots(coef[:, some], l1[some], l2[some])
+    if isinstance(penalty, BoundedPenalty):  # the nearest that keeps all classes within their bounds
+        np.clip(least, (coef - penalty.high).max(axis=0), (coef - penalty.low).min(axis=0), out=least)
     return least
 
 

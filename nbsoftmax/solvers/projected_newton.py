@@ -193,9 +193,12 @@ class ProjectedSteps:
             free, rest = free & ~at_bound, np.zeros_like(direction)
 
     def _newton(self, model: _Model, free: NDArray[np.bool_], inverse: FacePreconditioner) -> Float64s:
-        """-H_FF^-1 r_F by conjugate gradients."""
-        shifts = np.asarray(free.all(axis=0))  # columns in which shifts of all classes are free; the loss has none
-        shifts[:-1] &= self._penalty.unpenalised(shifts.size - 1)
+        """-H_FF^-1 r_F: by conjugate gradients, but for free shifts of all classes.
+
+        These change the penalty alone, so that H keeps them apart from the rest. Blocks of H, of which M is made, have
+        a curvature along them that may be 1e15 times that of the penalty.
+        """
+        shifts = np.asarray(free.all(axis=0))  # columns in which shifts of all classes are free
 
         def project(v: Float64s) -> Float64s:
             v = np.where(free, v, 0.0)
@@ -215,7 +218,11 @@ class ProjectedSteps:
             solved = iterate.relative_square <= SOLVED or not iterate.relative_square < np.inf
             if solved or model.n_products > MOST_PRODUCTS:
                 break
-        return direction
+        # The shift with the least penalty that meets the bounds.
+        end = model.at + direction
+        shift = np.clip(-end.mean(axis=0), (self._low - end).max(axis=0), (self._high - end).min(axis=0))
+        penalised = np.append(~self._penalty.unpenalised(shifts.size - 1), False)
+        return np.asarray(direction + np.where(shifts & penalised, shift, 0.0))
 
 
 class _Model:

@@ -19,7 +19,7 @@ import numpy as np
 
 from nbsoftmax.kernels.coordinate import group_lasso, lasso
 from nbsoftmax.kernels.runtime.threads import launch
-from nbsoftmax.penalties import AnyPenalty, BoundedPenalty, GeneralPenalty
+from nbsoftmax.penalties import AnyPenalty, GeneralPenalty
 from nbsoftmax.penalties.class_shift import least_at
 from nbsoftmax.solvers.base import NOISE, Curved, least_subgradient
 from nbsoftmax.validation import Float64s
@@ -208,7 +208,7 @@ class VariableMetric:
 
     def __init__(self, penalty: AnyPenalty, curvature: Curvature, n_classes: int) -> None:
         self._penalty, self.curvature = penalty, curvature
-        self._shifted = None if isinstance(penalty, BoundedPenalty | GeneralPenalty) else penalty
+        self._shifted = None if isinstance(penalty, GeneralPenalty) else penalty
         self.factor = n_classes / (n_classes - 1)  # M >= H if all probabilities are equal; increased if it is not
         self.damping = np.zeros(curvature.means.shape[1] + 1)  # of each coefficient, and of the eliminated intercept
 
@@ -239,6 +239,6 @@ class VariableMetric:
         if self._shifted is not None and not self.damping.any():
             # The model does not depend on the same shift of all classes, along which M is much larger than the
             # curvature of the penalty: without this, steps to the least penalty were tiny and up to 1000 times as many.
-            coef -= least_at(self._shifted, coef)
+            coef = self._shifted.feasible(coef - least_at(self._shifted, coef))
         new[:, :-1] = coef
         return MetricStep(new, decrease, square)
