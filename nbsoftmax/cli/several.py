@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 def add_more(command: argparse.ArgumentParser, what: str) -> None:
     """Add the files after the first one."""
-    command.add_argument("more", nargs="*", type=Path, metavar="DATA", help=what)
+    command.add_argument("more", nargs="*", default=[], type=Path, metavar="DATA", help=what)
 
 
 def is_several(data: Path) -> bool:

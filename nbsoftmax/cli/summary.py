@@ -61,8 +61,10 @@ def add_column_effects(command: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Print the table."""
+    from nbsoftmax.models.estimates import quantile
     from nbsoftmax.models.inference_result import Inference
 
+    quantile(arguments.level)  # refuses other levels before anything is read
     model = read_model(arguments.model, arguments.data)
     reference = None if arguments.reference is None else _label(arguments.reference, model)
     with shown_warnings():

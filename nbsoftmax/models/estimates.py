@@ -28,7 +28,9 @@ def two_sided(z: Float64s) -> Float64s:
 def quantile(level: float) -> float:
     """The number that a standard normal variable exceeds in absolute value with probability 1 - level."""
     if validation.number("level", level, low=0.0, high=1.0, low_open=True) == 1:
-        raise InputValueError("level is 1, which makes the interval unbounded; give less, for example 0.95.")
+        raise InputValueError(
+            "level is 1, which makes the interval unbounded; give less, for example 0.95.", parameter="level"
+        )
     return -float(ndtri((1 - level) / 2))  # (1 + level) / 2 may be rounded to 1
 
 

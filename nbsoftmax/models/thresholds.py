@@ -43,13 +43,15 @@ def thresholds_of(given: Thresholds, classes: NDArray[Any]) -> Float64s | None:
     if isinstance(given, (str, int, float)):
         raise InputTypeError(
             f"thresholds is {plain(given)}, expected {classes.size} numbers in the order of the classes "
-            f"[{listed(classes.tolist())}], or a dict of label to threshold."
+            f"[{listed(classes.tolist())}], or a dict of label to threshold.",
+            parameter="thresholds",
         )
     t = validation.as_float64s("thresholds", given)
     if t.shape != (classes.size,):
         raise InputValueError(
             f"thresholds has shape {t.shape}, expected ({classes.size},): one for each of the classes "
-            f"[{listed(classes.tolist())}]."
+            f"[{listed(classes.tolist())}].",
+            parameter="thresholds",
         )
     bad = ~(np.isfinite(t) & (t >= 0))
     if bad.any():

@@ -162,7 +162,8 @@ def _check_image_shape(shape: Any, n_features: int) -> None:
     if numbers[0] * numbers[1] != n_features:
         raise InputValueError(
             f"image_shape is {tuple(shape)}, but there are {n_features} features; height times width must equal the "
-            "number of features."
+            "number of features.",
+            parameter="image_shape",
         )
 
 

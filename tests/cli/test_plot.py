@@ -32,6 +32,8 @@ def test_plot_draws_every_kind(flowers, model, tmp_path, capsys):
     assert "takes no data" in refused(capsys, "plot", "convergence", tmp_path / "log", path, "--out", out)
     assert "needs labelled data" in refused(capsys, "plot", "confusion", model, "--out", out)
     assert "8x8" in refused(capsys, "plot", "coefficients", model, "--image-shape", "two", "--out", out)
+    wrong = refused(capsys, "plot", "coefficients", model, "--image-shape", "8x9", "--out", out)
+    assert wrong.startswith("nbsoftmax: --image-shape is (8, 9), but there are 2 features")
     other = refused(capsys, "plot", "convergence", model, "--image-shape", "1x2", "--out", out)
     assert "--image-shape is for plot coefficients" in other
     for name in ("p.nothing", "p", "p.gif", "p.txt", ".png"):

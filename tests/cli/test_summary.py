@@ -68,6 +68,7 @@ def test_mistakes_about_summaries_are_named(table, tmp_path, capsys):
         capsys, "summary", model, path, *given, "--reference", "d"
     )
     assert "give the model first" in refused(capsys, "summary", path, model, *given)
+    assert refused(capsys, "summary", model, path, *given, "--level", 95).startswith("nbsoftmax: --level is 95")
 
 
 def test_a_model_knows_whether_it_has_intercepts(table):

@@ -38,7 +38,7 @@ def test_labels_with_commas_and_equals_signs(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("0.5,0.5", "shape (2,)"),
+        ("0.5,0.5", "--thresholds has shape (2,)"),
         ("rose=0.5", "rose=0.5"),
         ("setosa=x", "setosa=x"),
         ("setosa=0.1,setosa=0.2", "twice"),
