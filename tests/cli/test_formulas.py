@@ -92,7 +92,7 @@ def test_rows_with_missing_values_are_dropped_on_request(paths, capsys):
         (["--formula", TEXT, "--drop-first"], "--drop-first is for tables without a formula"),
         (["--formula", TEXT, "--dates", "parts"], "--dates is for tables without a formula"),
         (["--formula", TEXT, "--no-intercept"], "write ~ 0 + ..."),
-        (["--formula", TEXT, "--stream"], "--formula learns from all rows in memory"),
+        (["--formula", TEXT, "--stream"], "--formula needs all rows in memory"),
     ],
 )
 def test_a_mistake_is_refused_in_one_line(paths, capsys, tmp_path, monkeypatch, arguments, expected):

@@ -248,7 +248,7 @@ def test_what_is_no_model_is_refused_with_where_to_find_one(function, given, sai
         (np.zeros((4, 3)), "X has 3 features, but the model was trained on 2"),
         (np.zeros(2), "1 dimension.*reshape"),
         ([[1.0, 2.0], [3.0]], "rectangular"),
-        ("abc", "0 dimensions|dtype"),
+        ("abc", "X is 'abc', expected an array, a table or a list"),
         ([["a", "b"]], "dtype"),
     ],
 )
