@@ -66,7 +66,9 @@ def _without_shared(texts: list[str]) -> list[str]:
     begin = _shared(texts)
     backwards = [text[begin:][::-1] for text in texts]
     end = _shared(backwards)
-    closes = end == 1 and begin > 1 and texts[0][begin - 1] + texts[0][-1] in ("[]", "()")
+    shared, last = texts[0][:begin], texts[0][-1:]
+    opening = {"]": "[", ")": "("}.get(last)
+    closes = end == 1 and opening is not None and shared.count(opening) > shared.count(last)
     tail = "" if closes else "…"
     end = end if end > 1 or closes else 0
     head, tail = "…" if begin > 1 else "", tail if end else ""

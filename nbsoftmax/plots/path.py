@@ -140,7 +140,7 @@ class PathDisplay(NotebookDisplay):
                 style |= {"linewidth": width, "alpha": alpha, "zorder": zorder}
                 self.lines_ += self.ax_.plot(strength, curves[:, k, j], **style)
         self.ax_.xaxis.set_inverted(True)  # the strongest penalty, and the smallest weights, at the left
-        if len(names) > 1:
+        if names:
             entries = []
             for k, name in enumerate(display_names(names)):
                 entries += self.ax_.plot([], [], color=foreground(), linestyle=LINE_STYLES[k], label=name)

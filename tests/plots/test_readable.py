@@ -127,6 +127,8 @@ def test_a_path_draws_the_norms_of_many_classes_or_the_weights_of_a_few(letters)
     drawn = np.array([line.get_ydata() for line in weights.lines_])
     assert np.array_equal(drawn, path.coefs[::-1, [4, 1]].reshape(2, -1).T)
     assert [text.get_text() for text in weights.ax_.get_legend().get_texts()] == short_names(two)
+    one = plots.PathDisplay.from_path(path, classes=two[:1])
+    assert [text.get_text() for text in one.ax_.get_legend().get_texts()] == short_names(two[:1])
     with pytest.raises(nbs.InputValueError, match="7 labels, expected 1 to 6"):
         plots.PathDisplay.from_path(path, classes=model.classes[:7])
     with pytest.raises(nbs.InputValueError, match="0 labels, expected 1 to 6"):
@@ -184,6 +186,10 @@ def test_names_are_cut_where_they_are_alike():
     assert short_names(["species[Adelie]", "species[Gentoo]"]) == ["species[Adelie]", "species[Gentoo]"]
     species = ["species_of_penguin[Adelie]", "species_of_penguin[Gentoo]"]
     assert short_names(species) == ["…Adelie", "…Gentoo"]
+    districts = ["department[North-East, district 01]", "department[North-East, district 02]"]
+    assert short_names(districts) == ["…01", "…02"]  # no bracket that closes nothing
+    assert short_names(["a rather long (yes) name (1)", "a rather long (yes) name (2)"]) == ["…1", "…2"]
+    assert short_names(["first (a) long name of a class)", "second (a) long name of a class)"]) == ["first…", "second…"]
     mixed = ["education_level_of_person[Bachelor degree]", "education_level_of_person[Master degree]", "age"]
     assert short_names(mixed) == ["ed…son[Bachelor…]", "ed…son[Master…]", "age"]
     assert short_names(["radius_of_the_nucleus_in_mm", "area_of_the_nucleus_in_mm"]) == ["radius…", "area…"]
