@@ -72,6 +72,12 @@ def test_a_numba_without_the_names_that_are_needed_compiles_in_memory(monkeypatc
     kernel = module.on_disk(numba.njit(twice))
     assert kernel(21) == 42
     assert not kernel.stats.cache_hits
+    assert module.cache_folder() is None  # the message of a compilation, show_versions and warmup ask for it
+
+
+def test_a_numba_whose_cache_has_other_attributes_compiles_in_memory(chosen, monkeypatch):
+    monkeypatch.setattr(cache, "CompileResultCacheImpl", lambda function: object())
+    assert chosen() is None
 
 
 def test_a_dispatcher_without_the_attribute_that_is_set_is_left_alone():

@@ -126,7 +126,7 @@ def test_the_level_of_the_logger_suppresses_the_message(unannounced, caplog):
 def test_the_message_names_the_folder_or_says_that_there_is_none(unannounced, monkeypatch, caplog):
     monkeypatch.setattr(compiling, "find_folder", lambda: None)
     compile_slowly()
-    assert "no folder is writeable" in caplog.text
+    assert "no folder for them is writable" in caplog.text
 
 
 SLOW = """

@@ -130,7 +130,7 @@ def _folder_of_numba():
 def cache_folder():
     """Folder of the entries for these sources and versions; None if nothing can be stored."""
     digest = sources.digest()
-    if digest is None:
+    if digest is None or not SUPPORTED:
         return None
     try:
         locator = _folder_of_numba().locator
@@ -139,7 +139,7 @@ def cache_folder():
         # Entries are code: a folder that all users may write is unsafe, unless they may write the sources, too.
         if parent.stat().st_mode & ~sources.files()[0].stat().st_mode & stat.S_IWOTH:
             return None
-    except (OSError, RuntimeError):  # no folder can be written
+    except Exception:  # no folder can be written, or this version of Numba has other names
         return None
     versions = (__version__, sys.implementation.cache_tag, numba.__version__, llvmlite.__version__, np.__version__)
     folder = parent / f"nbsoftmax-{_hash((digest, versions))}"

@@ -80,11 +80,12 @@ def announce() -> None:
         return
     _announced = True
     folder = find_folder()
-    later = f"later processes load them from {folder}" if folder else "they cannot be stored: no folder is writeable"
+    if folder:
+        once = f"once; later processes load them from {folder}. `nbsoftmax warmup` does it in advance."
+    else:
+        once = "once in each process, since no folder for them is writable; set NUMBA_CACHE_DIR to a writable folder."
     with suppress(Exception):  # standard error may be closed
-        logging.getLogger("nbsoftmax").warning(
-            "nbsoftmax is compiling kernels for this processor, once; %s. `nbsoftmax warmup` does it in advance.", later
-        )
+        logging.getLogger("nbsoftmax").warning("nbsoftmax is compiling kernels for this processor, %s", once)
 
 
 def _reset_in_child() -> None:
