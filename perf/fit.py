@@ -388,6 +388,7 @@ def plot(fits: list[dict[str, Any]], path: str) -> None:
         for target in TARGETS:
             axis.axhline(target, color="grey", lw=0.6, ls=":")
         axis.set(xscale="log", yscale="log", ylim=(5e-14, 10))
+        axis.xaxis.set_minor_formatter("")  # within one decade, the labels of all ticks would overlap
         axis.set_title(fit["problem"], fontsize=10)
     for axis in axes.flat[len(fits) :]:
         axis.set_visible(False)
