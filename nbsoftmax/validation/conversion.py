@@ -12,6 +12,8 @@ from nbsoftmax.errors import InputTypeError, InputValueError, a_type, plain
 from nbsoftmax.validation.frames import column, frame
 from nbsoftmax.validation.lazy import computed
 
+# Arguments with a value or more for each row, which may be columns of a table.
+OF_ROWS = {"X", "Z", "at", "y", "y_true", "sample_weight", "offset", "groups"}
 EXACT_INTEGERS = 2.0**53  # floats below are exact as integers
 DLPACK_GPUS = {2, 13}  # CUDA, and CUDA's managed memory
 
@@ -40,7 +42,7 @@ def as_array(name: str, a: Any) -> NDArray[Any]:
     """
     if type(a) is np.ndarray:
         return a
-    if isinstance(a, (str, os.PathLike)):
+    if isinstance(a, (str, os.PathLike)) and name in OF_ROWS:
         _refuse_text(name, os.fspath(a))
     if isinstance(a, np.ma.MaskedArray):
         return _unmasked(name, a)
