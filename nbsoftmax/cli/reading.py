@@ -339,6 +339,7 @@ def table_of(
         drop=named["drop"],
         chosen=model is None,
         labels=() if model is None else {str(label) for label in model.classes.tolist()},
+        columns=getattr(arguments, "column_effects", False),
     )
     if labels and request.target is None:
         raise InputValueError(

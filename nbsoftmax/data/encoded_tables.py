@@ -47,7 +47,7 @@ class EncodedTable:
     kept : ndarray (n_rows,) of bool, optional
         The rows that have not been left out; None for all.
     columns : dict of str to Column, optional
-        The columns of these rows from which a known encoding has made the features.
+        The columns of these rows from which a known encoding has made the features, if they are wanted.
     """
 
     table: tables.Table
@@ -133,8 +133,10 @@ def read_encoded(file: File, request: tables.Request, encoding: AnyEncoding) -> 
     with located(file):
         found = encoding.encode({column.name: column for column in columns}, drop=True)
     whole = _with_rest(file, request, batches, encoding, found)
-    kept = slice(None) if found.kept is None else found.kept
-    given = {column.name: column.take(kept) for column in columns}
+    given = None
+    if request.columns:
+        kept = slice(None) if found.kept is None else found.kept
+        given = {column.name: column.take(kept) for column in columns}
     return EncodedTable(*whole, (), (), found.n_dropped, found.unknown, found.kept, given)
 
 

@@ -63,6 +63,8 @@ class Request:
         Columns that are read as they are.
     labels : collection of str
         Known labels, which are accepted unchanged. Other labels must not be missing or numbers with a fraction.
+    columns : bool
+        Whether the columns are wanted beside the features that a known encoding makes from them.
     """
 
     target: str | None = None
@@ -74,6 +76,7 @@ class Request:
     offset: Sequence[str] = ()
     keep: Sequence[str] = ()
     labels: Collection[str] = ()
+    columns: bool = False
 
     @property
     def beside(self) -> tuple[str, ...]:
