@@ -46,7 +46,7 @@ class InputError(Exception):
         return self.about_rows(*(part if isinstance(part, str) else int(rows[part]) for part in self.parts))
 
     def of(self, name: str) -> Self:
-        """The error in which X, if the message begins with it, has this name."""
+        """The same error, with this name in place of X if the message begins with X."""
         text, parts = str(self), self.parts
         if not text.startswith("X "):
             return self

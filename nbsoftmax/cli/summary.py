@@ -40,7 +40,7 @@ def add_options(command: argparse.ArgumentParser) -> None:
     add(
         "--cluster",
         metavar="NAME",
-        help="column of groups within which rows depend on each other: standard errors by cluster, without --cov",
+        help="column of groups whose rows depend on each other: cluster-robust standard errors; not with --cov",
     )
     add("--reference", metavar="LABEL", help="class to which the coefficients are relative (default: the first one)")
     add("--level", type=float, default=0.95, help="level of the confidence intervals (default: 0.95)")

@@ -226,9 +226,7 @@ def located(file: Any) -> Iterator[None]:
     except WrongFieldError as error:
         raise in_file(file, error) from None
     except InputError as error:
-        if not str(error).startswith("X "):
-            raise
-        raise type(error)(file.name + str(error)[1:]) from None
+        raise error.of(file.name) from None
 
 
 def in_file(file: Any, error: WrongFieldError, first: int = 0) -> InputValueError:

@@ -124,7 +124,7 @@ def open(
 
 
 class _Unchanged:
-    """Reads files, if they are still those that were opened, which have the first `stamps`."""
+    """Reads files, and refuses those that have changed since they were opened with the first `stamps`."""
 
     def __init__(self, files: NpyFiles | ArrowFiles, stamps: list[tuple[Any, ...]]) -> None:
         self._files, self._stamps = files, [*stamps, *_stamps(files.paths[len(stamps) :])]

@@ -195,8 +195,8 @@ class ProjectedSteps:
     def _newton(self, model: _Model, free: NDArray[np.bool_], inverse: FacePreconditioner) -> Float64s:
         """-H_FF^-1 r_F: by conjugate gradients, but for free shifts of all classes.
 
-        These change the penalty alone, so that H keeps them apart from the rest. Blocks of H, of which M is made, have
-        a curvature along them that may be 1e15 times that of the penalty.
+        A shift changes only the penalty, and no term of H couples it with other directions. M is made of blocks of H,
+        whose curvature along a shift may be 1e15 times that of the penalty.
         """
         shifts = np.asarray(free.all(axis=0))  # columns in which shifts of all classes are free
 
