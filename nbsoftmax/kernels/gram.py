@@ -11,7 +11,7 @@ Only the upper triangles, with the diagonals, are computed.
 
 from nbsoftmax.kernels.lang.simd import element, filled, lanes, load, store
 from nbsoftmax.kernels.lang.tiles import MOST_ROWS, backward
-from nbsoftmax.kernels.linear import Block, add_offset, logits_of, softmax_of, whole_vectors
+from nbsoftmax.kernels.linear import Block, add_offset, copy_row, logits_of, softmax_of, whole_vectors
 from nbsoftmax.kernels.rows import aligned, chunk_bounds, class_variances, weight_of
 from nbsoftmax.kernels.runtime.blas import add_product
 from nbsoftmax.kernels.runtime.jit import jit, part
@@ -34,8 +34,11 @@ def pack_rows(rows, start, n, fit_intercept, side, x, at):
     """Copy n samples to x[at ...], each followed by 1 (0 without intercept) and by zeros up to a whole vector."""
     for r in range(n):
         i, o = (start + r) * rows.row_stride, at + r * side
-        for j in range(rows.n_features):
-            x[o + j] = element(rows.x, i + j * rows.column_stride)
+        if rows.column_stride == 1:
+            copy_row(rows.x, i, rows.n_features, x, o)
+        else:
+            for j in range(rows.n_features):
+                x[o + j] = element(rows.x, i + j * rows.column_stride)
         x[o + rows.n_features] = 1.0 if fit_intercept else 0.0
         for j in range(rows.n_features + 1, side):
             x[o + j] = 0.0
@@ -76,16 +79,51 @@ def weigh(x, at, side, n, width, w, w_at, w_stride, d):
             store(d, r * width + j, load(x, at + r * side + j) * factor)
 
 
+@part
+def weigh_and_add(x, side, n, w, column, w_stride, d, total):
+    """Compute d[r, :] = w[r] x[r, :] for whole rows of `side` numbers, and the sum of these rows, `total` (side,).
+
+    The sums of four vectors at a time stay in registers, and do not wait for each other.
+    """
+    width, j = lanes(x), 0
+    while j + 4 * width <= side:
+        zero = filled(x, 0)
+        s1, s2, s3, s4 = zero, zero, zero, zero
+        for r in range(n):
+            at, factor = r * side + j, filled(x, w[r * w_stride + column])
+            d1, d2 = load(x, at) * factor, load(x, at + width) * factor
+            d3, d4 = load(x, at + 2 * width) * factor, load(x, at + 3 * width) * factor
+            store(d, at, d1)
+            store(d, at + width, d2)
+            store(d, at + 2 * width, d3)
+            store(d, at + 3 * width, d4)
+            s1, s2, s3, s4 = s1 + d1, s2 + d2, s3 + d3, s4 + d4
+        store(total, j, s1)
+        store(total, j + width, s2)
+        store(total, j + 2 * width, s3)
+        store(total, j + 3 * width, s4)
+        j += 4 * width
+    while j < side:
+        s1 = filled(x, 0)
+        for r in range(n):
+            d1 = load(x, r * side + j) * filled(x, w[r * w_stride + column])
+            store(d, r * side + j, d1)
+            s1 += d1
+        store(total, j, s1)
+        j += width
+
+
 @jit
 def gram(todo, n_chunks, rows, weights, what, curvature, fit_intercept, n_columns, sums):
     """Add the upper triangles of all matrices, for chunks of rows, to `sums`.
 
     `sums` is (n_chunks, n_columns, N + 1, N + 1) flat. Chunks are tasks.
     """
-    order = rows.n_features + 1
+    n_features, order = rows.n_features, rows.n_features + 1
     side = whole_vectors(order, rows.x)
     size = min(256, max(16, BLOCK_BYTES // (side * rows.x.itemsize) // 16 * 16))
     x, d, w = aligned(size * side, rows.x), aligned(size * side, rows.x), aligned(size * n_columns, rows.x)
+    total = aligned(side, rows.x)
     chunk = take(todo)
     while chunk >= 0:
         low, high = chunk_bounds(chunk, n_chunks, rows.n_rows)
@@ -94,9 +132,13 @@ def gram(todo, n_chunks, rows, weights, what, curvature, fit_intercept, n_column
             pack_rows(rows, start, n, fit_intercept, side, x, 0)
             row_weights(rows, weights, what, curvature, start, x, 0, side, n, w, 0, n_columns)
             for c in range(n_columns):
-                weigh(x, 0, side, n, side, w, c, n_columns, d)
+                weigh_and_add(x, side, n, w, c, n_columns, d, total)
                 g = (chunk * n_columns + c) * order * order
-                backward(x, 0, side, n, order, d, side, order, sums, g, order, x, 0, side, True)
+                if n_features > 0:
+                    backward(x, 0, side, n, n_features, d, side, n_features, sums, g, order, x, 0, side, True)
+                if fit_intercept:  # as a feature, it would take tiles with a single lane in use
+                    for j in range(order):
+                        sums[g + j * order + n_features] += total[j]
         chunk = take(todo)
 
 

@@ -178,10 +178,12 @@ class NewtonSteps:
                 return False
             self._preconditioner, self._early.since = better, len(values) - 1
             decrement = self._quasi_newton(point)
+        if decrement > allowed:
+            return True
         # After a Newton step, the gap and its bound are decrement / J times what they are here.
         certificate = self._certificate
         bound = bound_at_optimal_intercept(certificate.objective, point.grad) if certificate.possible else decrement
-        return decrement > allowed or bound * decrement > CERTIFIABLE * allowed * abs(point.value)
+        return bound * decrement > CERTIFIABLE * allowed * abs(point.value)
 
     def _quasi_newton(self, point: Point) -> float:
         """Make the next direction a quasi-Newton step; returns its decrement."""
