@@ -133,6 +133,9 @@ class Cluster:
                 if await self.client.scheduler.ncores_running(workers=None):
                     last_seen = time.monotonic()
                 elif time.monotonic() - last_seen > self.timeout:
+                    # Dask's coroutines that wait for each task end with this error, not later with a log of theirs.
+                    await self.client.cancel(futures, asynchronous=True)
+                    await asyncio.wait([asyncio.gather(gathering, return_exceptions=True)], timeout=look)
                     raise self._no_worker(len(await self.client.scheduler.ncores(workers=None)))
         finally:
             gathering.cancel()
