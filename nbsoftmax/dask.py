@@ -227,19 +227,15 @@ class DaskSoftmaxRegression(SoftmaxRegression):
 
     def predict_log_proba(self, X: Any, offset: Any = None) -> Any:
         """Logarithms of the probabilities: lazy if X is a collection."""
-        return (
-            self._lazy("predict_log_proba", X, offset)
-            if validation.is_dask(X)
-            else super().predict_log_proba(X, offset)
-        )
+        if validation.is_dask(X):
+            return self._lazy("predict_log_proba", X, offset)
+        return super().predict_log_proba(X, offset)
 
     def decision_function(self, X: Any, offset: Any = None) -> Any:
         """Logits (n_samples, n_classes), for two classes their difference (n_samples,): lazy if X is a collection."""
-        return (
-            self._lazy("decision_function", X, offset)
-            if validation.is_dask(X)
-            else super().decision_function(X, offset)
-        )
+        if validation.is_dask(X):
+            return self._lazy("decision_function", X, offset)
+        return super().decision_function(X, offset)
 
     def score(self, X: Any, y: Any = None, sample_weight: ArrayLike | None = None, offset: Any = None) -> float:
         """Accuracy: the proportion of samples whose label is predicted, weighted by the sample weights.
@@ -379,9 +375,20 @@ def _hits(local: Any, block: Any) -> Any:
         return error
 
 
-def _predicted(X: Any, local: Any, method: str, empty: NDArray[Any], classes: Any, offset: Any = None) -> Any:
-    """The predictions of one partition, as a table if X is one."""
-    found = getattr(local, method)(X, offset) if X.shape[0] else empty
+def _predicted(
+    X: Any,
+    local: Any,
+    method: str,
+    empty: NDArray[Any],
+    classes: Any,
+    offset: Any = None,
+    *,
+    block_id: Any = (),
+    partition_info: Any = None,
+) -> Any:
+    """The predictions of one partition, as a table if X is one. Dask gives one of the last two arguments."""
+    with in_partition(partition_info["number"] if partition_info else block_id[0]):
+        found = getattr(local, method)(X, offset) if X.shape[0] else empty
     return _as_table(found, X, classes) if hasattr(X, "columns") else found
 
 

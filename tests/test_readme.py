@@ -72,6 +72,11 @@ def test_the_python_blocks_of_the_docs_run_one_after_the_other(path, tmp_path, m
     exec(compile("\n".join(blocks), str(path), "exec"), {"__name__": "__main__"})  # as in a script
 
 
+def test_the_page_about_clusters_is_a_script_that_workers_can_import():
+    blocks = python_blocks((DOCS / "cluster.md").read_text(encoding="utf-8"))
+    exec("\n".join(blocks), {"__name__": "__mp_main__"})  # as each worker does; only the first process starts workers
+
+
 @pytest.mark.parametrize("module", MODULES)
 def test_every_public_name_is_on_one_page_of_the_reference(module):
     texts = [path.read_text(encoding="utf-8") for path in (DOCS / "reference").glob("*.md")]

@@ -12,8 +12,9 @@ from typing import Any, NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
+from nbsoftmax import validation
 from nbsoftmax.encoding.column import CATEGORY, DATE, NUMBER, Column, text_of
-from nbsoftmax.errors import InputTypeError, InputValueError, listed, plain
+from nbsoftmax.errors import InputTypeError, InputValueError, a_type, listed, plain
 from nbsoftmax.validation import frames, refuse_twice
 
 Table = Any  # a table of a library, or a dict of Column
@@ -48,6 +49,9 @@ def columns_of(table: Table, wanted: Sequence[str] | None = None) -> Iterator[Co
     InputTypeError
         If a column has values of another kind, such as lists or durations.
     """
+    table = validation.computed("X", table)
+    if not is_table(table):
+        raise InputTypeError(f"X is {a_type(table)}, expected a table of pandas, polars or Arrow.")
     names = names_of(table)
     known = set(names)
     missing = [] if wanted is None else [name for name in wanted if name not in known]

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from nbsoftmax import validation
 from nbsoftmax.encoding import columns_of, is_table
 from nbsoftmax.models.softmax import SoftmaxModel
 from nbsoftmax.problem.table_rows import beside_kept_rows
@@ -20,7 +21,7 @@ def complete_rows(model: SoftmaxModel, X: Any, **beside: Any) -> tuple[Any, ...]
     The last item is the numbers of the other rows, for `rows_called`. It is None, and all is returned as it is, for X
     that is not a table or has no such rows.
     """
-    encoding = model.encoding
+    encoding, X = model.encoding, validation.computed("X", X)
     if encoding is None or not encoding.drops_rows or not is_table(X):
         return X, *beside.values(), None
     kept = encoding.encode(X, drop=True).kept

@@ -234,6 +234,7 @@ class SoftmaxModel(Displayed):
         return logistic_regression_of(self.coef, self.intercept, self.classes, self.feature_names)
 
     def _features(self, X: Any) -> Any:
+        X = validation.computed("X", X)
         if self.encoding is not None and is_table(X):
             found = self.encoding.encode(X)
             warn_of_unknown(found.unknown, stacklevel=5)

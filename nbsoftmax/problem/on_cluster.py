@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -21,7 +23,7 @@ from nbsoftmax.problem.survey import Survey, Weighting, digest_of
 
 try:
     import dask
-    from distributed import Client, Future, default_client
+    from distributed import Client, Future, get_client
 
     from nbsoftmax.backends.cluster.client import Cluster
     from nbsoftmax.backends.cluster.parts import ClusterParts
@@ -31,6 +33,7 @@ except ImportError as error:
     ) from None
 
 TIMEOUT = 300.0  # seconds, unless Dask's configuration has nbsoftmax.timeout
+CONNECT_SECONDS = 30.0  # for which a client may still be connecting
 
 
 class RowsOnCluster:
@@ -141,7 +144,7 @@ def checked_client(client: Any) -> Client:
     """The client, or the current one; it must be connected, and not asynchronous."""
     if client is None:
         try:
-            client = default_client()
+            client = get_client()  # in a task, that of its worker
         except ValueError:
             raise InputValueError(
                 "there is no Dask client; make one first: dask.distributed.Client() for the cores of this machine, or "
@@ -151,6 +154,9 @@ def checked_client(client: Any) -> Client:
         raise InputTypeError(f"client is {a_type(client)}, expected a dask.distributed.Client.")
     if client.asynchronous:
         raise InputTypeError("client is asynchronous, but a fit waits for its results; use an ordinary Client.")
+    end = time.monotonic() + CONNECT_SECONDS
+    while client.status in {"newly-created", "connecting"} and time.monotonic() < end:  # by another task of a worker
+        time.sleep(0.01)
     if client.status != "running":
         raise InputValueError(f"client is {client.status}, expected one that is connected; make a new Client.")
     return client
@@ -168,7 +174,7 @@ def in_partition(i: int) -> Iterator[None]:
 def or_raised(result: Any) -> Any:
     """The result of a task, which is raised if it is an error of the input."""
     if isinstance(result, InputError):
-        raise result
+        raise copy.copy(result)  # itself it would be in a cycle with this frame, and so keep the rows on the workers
     return result
 
 

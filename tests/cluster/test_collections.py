@@ -157,6 +157,21 @@ def test_after_a_fit_the_workers_keep_nothing(client):
     assert copy.copy(result).problem is None
 
 
+def test_after_a_fit_with_an_error_the_workers_keep_nothing():
+    with (
+        distributed.LocalCluster(n_workers=1, processes=False, dashboard_address=":0") as local,
+        distributed.Client(local) as threads,  # which have the errors of tasks themselves, and not copies of them
+    ):
+        with pytest.raises(InputValueError, match="in partition 2"):
+            nbs.Trainer().fit(x_array(with_nan()), Y)
+        gc.collect()
+        for _ in range(200):
+            if not threads.futures:
+                break
+            distributed.wait(threads.submit(lambda: None, pure=False))
+        assert not threads.futures
+
+
 def test_validation_data_may_be_collections():
     found = nbs.Trainer(l2=0.01).fit(x_array(), Y, validation_data=(x_array(), y_array()))
     again = nbs.Trainer(l2=0.01).fit(x_array(), Y, validation_data=(X, Y))

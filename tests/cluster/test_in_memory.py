@@ -32,6 +32,27 @@ def test_a_dask_dataframe_is_computed_with_the_names_of_its_columns(i):
             getattr(model, method)(lazy(TABLE[["w", "v", "u"]]))
 
 
+@pytest.mark.filterwarnings("ignore:1 of 60 rows have missing values")
+@pytest.mark.parametrize("missing", ["error", "drop"])
+def test_a_dask_dataframe_with_text_is_encoded_as_the_table_is(missing):
+    table = TABLE.assign(t=np.array(["a", "b"])[np.arange(60) // 2 % 2])
+    if missing == "drop":
+        table.loc[7, "u"] = np.nan
+    options = nbs.TableOptions(drop_first=True, missing=missing)
+    model = nbs.Trainer(table=options).fit(table, Y).model
+    kept = table.dropna()
+    for method in ("predict", "predict_proba", "decision_function"):
+        np.testing.assert_array_equal(getattr(model, method)(lazy(kept)), getattr(model, method)(kept))
+    assert model.score(lazy(kept), Y[kept.index]) == model.score(kept, Y[kept.index])
+    expected, found = nbs.inference(model, table, Y), nbs.inference(model, lazy(table), Y)
+    np.testing.assert_array_equal(found.covariance, expected.covariance)
+    effects, of_lazy = expected.marginal_effects(table), found.marginal_effects(lazy(table))
+    np.testing.assert_array_equal(of_lazy.effects, effects.effects)
+    np.testing.assert_array_equal(model.encoding.encode(lazy(kept)).X, model.encoding.encode(kept).X)
+    with pytest.raises(InputTypeError, match="X is an ndarray, expected a table"):
+        model.encoding.encode(kept.to_numpy())
+
+
 @pytest.mark.parametrize("make", [nbs.SoftmaxRegression, nbs.SoftmaxRegressionCV])
 def test_a_fit_to_a_dask_dataframe_knows_the_names(make):
     fitted = make().fit(lazy(TABLE), Y)

@@ -171,6 +171,34 @@ def test_without_workers_there_is_an_error_and_no_hang(client, cluster):
         fitted(at(3, lambda: cluster.scale(0)))
 
 
+def test_without_workers_nothing_is_logged_after_the_error():
+    script = """
+        import gc, logging, threading, time
+        import dask.array as da, distributed, numpy as np
+        from nbsoftmax.dask import ClusterError, DaskSoftmaxRegression
+
+        def slow(block):
+            time.sleep(1.0)
+            return block
+
+        silence = logging.CRITICAL
+        with distributed.LocalCluster(1, 1, processes=False, dashboard_address=":0", silence_logs=silence) as cluster:
+            with distributed.Client(cluster):
+                rows = da.ones((40, 2), chunks=(8, 2)).map_blocks(slow, dtype=float)
+                threading.Timer(1.5, cluster.scale, [0]).start()
+                try:
+                    DaskSoftmaxRegression(timeout=1).fit(rows, np.arange(40) % 2)
+                except ClusterError as error:
+                    print(error)
+                gc.collect()  # Python reports errors of coroutines of which nobody has asked for the result
+                time.sleep(0.5)
+            gc.collect()
+    """
+    found = run(script)
+    assert "has had no worker" in found.stdout
+    assert "never retrieved" not in found.stderr
+
+
 def test_if_all_workers_are_paused_there_is_an_error_and_no_hang(client):
     with (
         dask.config.set({"nbsoftmax.timeout": 0.5}),

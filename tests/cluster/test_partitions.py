@@ -125,3 +125,13 @@ def test_the_dtype_of_predictions_is_known(dtype):
     estimator = DaskSoftmaxRegression().fit(table, dd.from_pandas(pd.Series(Y), npartitions=2, sort=False))
     lazy = estimator.predict_proba(table)
     assert set(lazy.dtypes) == set(lazy.compute().dtypes) == {np.dtype(dtype)}
+
+
+@pytest.mark.parametrize("table", [False, True])
+def test_errors_of_lazy_predictions_name_the_partition(fitted, table):
+    bad = TABLE.copy()
+    bad.iloc[203, 2] = np.nan
+    lazy = dd.from_pandas(bad, npartitions=3, sort=False) if table else da.from_array(bad.to_numpy(), chunks=(200, 5))
+    estimator = fitted if table else DaskSoftmaxRegression().fit(da.from_array(X, chunks=(200, 5)), Y)
+    with pytest.raises(InputValueError, match=r"^in partition 1 \(counted from 0\): X .* row 3"):
+        estimator.predict(lazy).compute()

@@ -6,13 +6,14 @@ import asyncio
 import time
 from collections.abc import Callable, Collection, Container, Iterator, Sequence
 from concurrent.futures import CancelledError
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, TypeVar
 from uuid import uuid4
 
 import dask
-from distributed import Client, Future, KilledWorker
+from distributed import Client, Future, KilledWorker, secede
 from distributed.comm import CommClosedError
+from distributed.worker import thread_state
 
 from nbsoftmax.errors import ClusterError
 
@@ -37,6 +38,7 @@ class Cluster:
 
     def __init__(self, client: Client, timeout: float) -> None:
         self.client, self.timeout = client, timeout
+        _leave_pool()
 
     def compute(self, tasks: Sequence[Any]) -> list[Future]:
         """Start delayed tasks. Their results stay on the workers as long as the futures exist."""
@@ -131,6 +133,9 @@ class Cluster:
                 if await self.client.scheduler.ncores_running(workers=None):
                     last_seen = time.monotonic()
                 elif time.monotonic() - last_seen > self.timeout:
+                    # Dask's coroutines that wait for each task end with this error, not later with a log of theirs.
+                    await self.client.cancel(futures, asynchronous=True)
+                    await asyncio.wait([asyncio.gather(gathering, return_exceptions=True)], timeout=look)
                     raise self._no_worker(len(await self.client.scheduler.ncores(workers=None)))
         finally:
             gathering.cancel()
@@ -172,6 +177,13 @@ class Cluster:
             if self.client.status in {"closed", "closing"}:
                 raise ClusterError(LOST.format(" ".join(str(error).split()))) from None
             raise
+
+
+def _leave_pool() -> None:
+    """Let other tasks have the thread of this one, if a task of a worker fits: it waits for them."""
+    if hasattr(thread_state, "key"):
+        with suppress(KeyError):  # has left already
+            secede()
 
 
 def itself(value: T) -> T:
