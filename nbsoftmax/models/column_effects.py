@@ -7,8 +7,8 @@ and their derivatives with respect to w_l are means over the rows of
     "dy"   s a_k e_k    s a_k (([k = l] - a_l) (e_k f + d) - a_l e_l f)
     "ey"   s e_k        s (([k = l] - a_l) d - a_l e_l f)
 
-with s = 1 ("dx") or x ("ex"). d is the difference of f at two values beside x, divided by their distance. The effect of
-a level is the change of a_k, or of log a_k, from the first level of its column to this one.
+with s = 1 ("dx") or x ("ex"). The effect of a level is the change of a_k, or of log a_k, from the first level of its
+column to this one.
 """
 
 from __future__ import annotations
@@ -29,12 +29,10 @@ from nbsoftmax.errors import InputTypeError, InputValueError, listed, plain
 from nbsoftmax.functional import log_softmax
 from nbsoftmax.models.effects import variances
 from nbsoftmax.models.points import Points
+from nbsoftmax.models.slopes import slopes_at, values_beside
 from nbsoftmax.models.softmax import SoftmaxModel, params_of
 from nbsoftmax.validation import Float64s
 
-STEP = float(np.cbrt(np.finfo(float).eps))  # of a difference, relative to the range of the column
-LEAST_STEP = 1e-3  # relative to that: for a value near 0 the step is relative to the value
-SMOOTH = 1e-2  # a change of a slope with a step of a quarter, relative to the largest one, which needs a second look
 ROWS = 2**12
 
 
@@ -119,18 +117,8 @@ def changes_of(
             low, high = (replace(column, values=np.full(len(x), value)) for value in (0.0, 1.0))
             yield Change(name, name, low, high, False)
             continue
-        low, high = (replace(column, values=values) for values in _beside(x))
+        low, high = (replace(column, values=values) for values in values_beside(x))
         yield Change(name, name, low, high, True)
-
-
-def _beside(x: Float64s) -> tuple[Float64s, Float64s]:
-    """Values below and above x, in the range of x: splines are not defined beyond that of the training."""
-    lowest, highest = np.nanmin(x), np.nanmax(x)
-    if lowest == highest:
-        step = STEP * max(abs(lowest), 1.0)
-        return x - step, x + step
-    steps = STEP * np.clip(np.abs(x), LEAST_STEP * (highest - lowest), highest - lowest)
-    return np.maximum(x - steps, lowest), np.minimum(x + steps, highest)
 
 
 def mean_column_effects(
@@ -165,20 +153,12 @@ def mean_column_effects(
         for i, change in enumerate(changes):
             low, high = change.low.take(rows), change.high.take(rows)
             features_at = partial(_features_at, encoding, part, change.column)
-            ends = features_at(low, high)
             if change.slope:
-                slope = _slope(ends, low, high)
-                slopes, offs = [slope], [_off_the_middle(f, ends)]
-                for _ in range(2):
-                    low, high = (_nearer(part[change.column], end) for end in (low, high))
-                    nearer = features_at(low, high)
-                    slopes.append(_slope(nearer, low, high))
-                    offs.append(_off_the_middle(f, nearer))
-                _refuse_jumps(change.name, part[change.column], slopes, offs, f, start)
+                slope = slopes_at(change.name, part[change.column], low, high, features_at, f, start)
                 s = weight * np.nan_to_num(part[change.column].values) if kind.endswith("ex") else weight
                 added = _of_slope(params, f, a, slope, s, of_log=kind.startswith("ey"))
             else:
-                added = _of_change(params, ends, offset, weight, of_log=kind.startswith("ey"))
+                added = _of_change(params, features_at(low, high), offset, weight, of_log=kind.startswith("ey"))
             effects[i] += added[0]
             jacobians[i] += added[1]
     n_names = len(covariance) // int(free.sum())
@@ -200,44 +180,6 @@ def _converted(encoding: FormulaEncoding, table: Any) -> dict[str, Column]:
 def _features_at(encoding: FormulaEncoding, part: Mapping[str, Column], name: str, *ends: Column) -> list[Float64s]:
     """The features of some rows, each (n, n_features + 1), with each of these columns in the place of one."""
     return [_with_one(encoding.encode({**part, name: end}, dense=True).X) for end in ends]
-
-
-def _slope(ends: Sequence[Float64s], low: Column, high: Column) -> Float64s:
-    """The difference of features at two values of a column, divided by their distance, (n, n_features + 1)."""
-    distance = np.where(high.values > low.values, high.values - low.values, 1.0)
-    return np.asarray((ends[1] - ends[0]) / distance[:, None])
-
-
-def _off_the_middle(f: Float64s, ends: Sequence[Float64s]) -> Float64s:
-    """How far features are from the mean of those at two values around the row's own, (n, n_features + 1)."""
-    return np.abs(f - (ends[0] + ends[1]) / 2)
-
-
-def _nearer(column: Column, end: Column) -> Column:
-    """The values a quarter of the way from those of the rows to an end."""
-    return replace(end, values=column.values + (end.values - column.values) / 4)
-
-
-def _refuse_jumps(
-    name: str, column: Column, slopes: list[Float64s], offs: list[Float64s], f: Float64s, first: int
-) -> None:
-    """Refuse rows at a jump, or where the slope is infinite: slopes of steps of 1, 1/4 and 1/16 do not converge.
-
-    At a single value, as of I(x == 2), the slopes are 0, but features stay off the middle of those around it.
-    """
-    spread = np.nanmax(column.values) - np.nanmin(column.values)
-    rounding = 100 * np.finfo(float).eps * np.abs(f).max(axis=0) / (STEP * LEAST_STEP * (spread or 1.0))
-    size = np.abs(slopes[-1]).max(axis=0)
-    change, later = np.abs(slopes[1] - slopes[0]), np.abs(slopes[2] - slopes[1])
-    alone = offs[2] > np.maximum(offs[0] / 2, SMOOTH * np.abs(f).max(axis=0))
-    wrong = ((change > SMOOTH * size + rounding) & (later > change) | alone).any(axis=1)
-    if wrong.any():
-        row = int(wrong.argmax())
-        raise InputValueError(
-            f"the effect of {plain(name)} has no finite value at row {first + row} (counted from 0), where it is "
-            f"{column.values[row]:g}: a term has a jump or an infinite slope there, as I({name} > c), I({name} == c), "
-            "floor, or sqrt at 0. Make a column of 0 and 1 of a step, or leave such rows out."
-        )
 
 
 def _with_one(X: Any) -> Float64s:

@@ -249,3 +249,34 @@ def test_a_stationary_point_of_a_cubic_has_an_effect():
     inference = nbs.fit_formula("y ~ km + I(km ** 3)", table, l2=0.0).inference()
     at_0 = table.assign(km=0.0)[:1]
     assert np.isfinite(inference.marginal_effects(at_0, columns=["km"]).effects).all()
+
+
+def slope(model, table, name, low, high):
+    """The mean effect of a column by differences of predictions, from `low` to `high` beside each value."""
+    below, above = (model.predict_proba(table.assign(**{name: table[name] + step})) for step in (low, high))
+    return ((above - below) / np.subtract(high, low).to_numpy()[:, None]).mean(axis=0)
+
+
+@pytest.mark.parametrize("rows", [slice(None), *(slice(i, i + 1) for i in range(6))])
+@pytest.mark.parametrize("term", ["log(dose)", "sqrt(dose)", "log1p(dose * 1e7)"])
+def test_effects_of_values_of_any_size_are_right(term, rows):
+    doses = np.append([1e-9, 1e-7, 1e-5, 2e-5, 1e-3, 1.0], 10 ** np.random.default_rng(0).uniform(-9, -2, 294))
+    table = survey().assign(dose=doses)
+    result = nbs.fit_formula(f"y ~ {term} * has_car", table, tol=1e-13)
+    found = result.marginal_effects(table[rows], columns=["dose"]).effects[0]
+    step = 1e-4 * table[rows].dose
+    expected = slope(result.model, table[rows], "dose", -step, step)
+    np.testing.assert_allclose(found, expected, atol=1e-5 * np.abs(expected).max(), rtol=0)
+
+
+@pytest.mark.parametrize("term", ["bs(age, 4)", "bs(age, 3, degree=2)"])
+@pytest.mark.parametrize("end", [18.0, 80.0])
+def test_a_table_with_one_value_at_an_end_of_a_spline_has_an_effect(term, end):
+    table = survey()
+    table.loc[[0, 1], "age"] = 18.0, 80.0
+    result = nbs.fit_formula(f"y ~ {term}", table, tol=1e-13)
+    one = table[:1].assign(age=end)
+    found = result.marginal_effects(one, columns=["age"]).effects[0]
+    step = pd.Series([1e-5], index=one.index)
+    low, high = (0 * step, step) if end == 18.0 else (-step, 0 * step)
+    np.testing.assert_allclose(found, slope(result.model, one, "age", low, high), rtol=1e-4)
