@@ -110,11 +110,16 @@ def test_dates_are_levels_in_C_and_refused_elsewhere(table):
 
 
 def test_tables_that_leave_nothing_to_learn_are_named(table):
-    with pytest.raises(nbs.InputValueError, match="makes no features of this table: its columns have one level"):
+    with pytest.raises(nbs.InputValueError, match="makes no features of this table: columns of one level"):
         fitted("y ~ g", table.assign(g="u"))
     half = table.assign(x=np.where(np.arange(60) < 30, np.nan, 1.0), z=np.where(np.arange(60) < 30, 1.0, np.nan))
     with pytest.raises(nbs.InputValueError, match="every row of X has a missing value"):
         fitted("y ~ x + z", half, table=nbs.TableOptions(missing="drop"))
+
+
+def test_a_formula_without_terms_says_where_its_log_likelihood_is(table):
+    with pytest.raises(nbs.InputValueError, match="`log_likelihood_null` of the inference of any other"):
+        fitted("y ~ 1", table)
 
 
 def test_a_table_without_rows_has_no_predictions(table):
@@ -129,9 +134,15 @@ def test_a_table_without_rows_has_no_predictions(table):
         ("ns(x, 3)", "write cr"),
         ("factor(g)", r"write C\(x\)"),
         ("I(x^2)", "power in R; write"),
+        ("as.factor(g)", r"the function 'as.factor' of R; write C\(x\)"),  # `as` and `is` are words of Python
+        ("is.na(x)", "column of 0 and 1"),
+        ("(1|g)", "cov='cluster'"),
+        ("x##g", r"write a:b for a#b of Stata"),
+        ("x > 40", r"inside I\(\)"),
+        ("x == 40", r"inside I\(\)"),
     ],
 )
-def test_functions_of_r_are_answered_with_what_to_write(term, message, table):
+def test_formulas_of_other_languages_are_answered_with_what_to_write(term, message, table):
     with pytest.raises(nbs.InputValueError, match=message):
         fitted(f"y ~ x + {term}", table)
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 import ast
 import math
 import operator
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NoReturn
@@ -63,7 +64,12 @@ IN_R = {
     "offset": "offset= to fit_formula (--offset on the command line)",
     "ns": "cr(x, df, constraints='center')",
     "factor": "C(x)",
+    "as.factor": "C(x)",
     "ordered": "C(x, Poly)",
+    "as.ordered": "C(x, Poly)",
+    "as.numeric": "the name of a column of numbers alone",
+    "is.na": "the name of a column of 0 and 1 that you add to the table",
+    "ifelse": "I(x > 0) for 1 where x > 0 and 0 elsewhere",
     "relevel": "C(x, Treatment('level'))",
     "s": "bs(x, df) or cr(x, df)",
 }
@@ -118,7 +124,12 @@ def expression(text: str) -> Expression:
     try:
         tree = ast.parse(source.strip(), mode="eval").body
     except (SyntaxError, ValueError, RecursionError, MemoryError):
-        raise InputValueError(f"the formula has the term {plain(text)}, which is not an expression.") from None
+        # Those whose names begin with words that Python reserves are no expressions.
+        of_r = next((name for name in IN_R if re.search(rf"(?<![\w.]){re.escape(name)}\s*\(", text)), None)
+        what = (
+            ", which is not an expression" if of_r is None else f" with the function {of_r!r} of R; write {IN_R[of_r]}"
+        )
+        raise InputValueError(f"the formula has the term {plain(text)}{what}.") from None
     checker = _Checker(text, quoted)
     kind = checker.term(tree)
     if not checker.columns:

@@ -81,7 +81,10 @@ class Formula:
         found = library.parsed(text, available)
         terms = tuple(tuple(term) for term in found.terms if any(kind != library.LITERAL for kind, _ in term))
         if not terms:
-            raise InputValueError(f"the formula is {plain(text)}, which has no terms besides the intercept.")
+            raise InputValueError(
+                f"the formula is {plain(text)}, which has no terms besides the intercept: such a model predicts "
+                "the share of each class, and its log-likelihood is `log_likelihood_null` of the inference of any other."
+            )
         formula = cls(text, found.response, terms, len(terms) < len(found.terms), options)
         formula._check_columns(available)
         kinds = dict(part for term in terms for part in ((text, kind) for kind, text in term))
@@ -145,8 +148,8 @@ class Formula:
         names = encoding.names
         if not names:
             raise InputValueError(
-                f"the formula is {plain(self.text)}, which makes no features of this table: its columns have one level "
-                "each."
+                f"the formula is {plain(self.text)}, which makes no features of this table: columns of one level "
+                "make none, nor does poly(x, 0)."
             )
         twice = first_repeated(names)
         if twice is not None:

@@ -15,6 +15,13 @@ from nbsoftmax.encoding.formula import expressions, names
 from nbsoftmax.errors import InputValueError, plain
 
 COLUMN, EXPRESSION, LITERAL = "column", "expression", "literal"
+# Signs of other languages for formulas, and what to do instead.
+SIGNS = {
+    "|": "there are no random effects, and for rows that depend on each other within groups `inference` has "
+    "cov='cluster'",
+    "#": "write a:b for a#b of Stata, and a*b for a##b",
+    **dict.fromkeys("<>=", "write a comparison inside I(), such as I(age > 40)"),
+}
 METHODS = {"lookup": COLUMN, "python": EXPRESSION, "literal": LITERAL}
 
 
@@ -178,4 +185,6 @@ def _needed() -> None:
 
 
 def _not_a_formula(text: str, error: Exception) -> InputValueError:
-    return InputValueError(f"the formula is {plain(text)}, which cannot be read: {reason(error)}.")
+    found = reason(error)
+    advice = next((f"; {then}" for sign, then in SIGNS.items() if f"'{sign}" in found or f"`{sign}" in found), "")
+    return InputValueError(f"the formula is {plain(text)}, which cannot be read: {found}{advice}.")
