@@ -125,10 +125,8 @@ def expression(text: str) -> Expression:
         tree = ast.parse(source.strip(), mode="eval").body
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         # Those whose names begin with words that Python reserves are no expressions.
-        of_r = next((name for name in IN_R if re.search(rf"(?<![\w.]){re.escape(name)}\s*\(", text)), None)
-        what = (
-            ", which is not an expression" if of_r is None else f" with the function {of_r!r} of R; write {IN_R[of_r]}"
-        )
+        r = next((name for name in IN_R if re.search(rf"(?<![\w.]){re.escape(name)}\s*\(", text)), None)
+        what = ", which is not an expression" if r is None else f" with the function {r!r} of R; write {IN_R[r]}"
         raise InputValueError(f"the formula has the term {plain(text)}{what}.") from None
     checker = _Checker(text, quoted)
     kind = checker.term(tree)

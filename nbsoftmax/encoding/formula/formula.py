@@ -82,8 +82,8 @@ class Formula:
         terms = tuple(tuple(term) for term in found.terms if any(kind != library.LITERAL for kind, _ in term))
         if not terms:
             raise InputValueError(
-                f"the formula is {plain(text)}, which has no terms besides the intercept: such a model predicts "
-                "the share of each class, and its log-likelihood is `log_likelihood_null` of the inference of any other."
+                f"the formula is {plain(text)}, which has no terms besides the intercept: such a model predicts the "
+                "share of each class, and its log-likelihood is `log_likelihood_null` of the inference of any other."
             )
         formula = cls(text, found.response, terms, len(terms) < len(found.terms), options)
         formula._check_columns(available)
