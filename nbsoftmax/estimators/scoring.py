@@ -5,11 +5,12 @@ from __future__ import annotations
 import inspect
 import numbers
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.metrics import get_scorer, make_scorer
+from sklearn.metrics import accuracy_score, get_scorer, log_loss, make_scorer
 
 from nbsoftmax.errors import InputTypeError, InputValueError, plain
 from nbsoftmax.estimators.classifier import SoftmaxRegression
@@ -40,6 +41,9 @@ def with_classes(scorer: Any, classes: NDArray[Any], *, held_out: bool) -> Score
     if metric is None:
         return scorer  # type: ignore[no-any-return]
     method, given = scorer._response_method, scorer._kwargs
+    same = next((ours for theirs, its, ours in SAME if metric is theirs and method == its), None)
+    if same is not None and held_out and not given:
+        return partial(same, scorer._sign)
     chosen = {*given, *getattr(metric, "keywords", {})}  # the latter by functools.partial
     accepted = inspect.signature(metric).parameters
     added: dict[str, Any] = {}
@@ -54,6 +58,27 @@ def with_classes(scorer: Any, classes: NDArray[Any], *, held_out: bool) -> Score
     kept = {"response_method": method, "greater_is_better": scorer._sign == 1}
     made: Scorer = make_scorer(metric, **kept, **given, **added)
     return made
+
+
+def _log_loss(sign: int, model: Any, X: Any, y: NDArray[Any], sample_weight: ArrayLike | None = None) -> float:
+    """`log_loss` of scikit-learn, with the same bits, for labels among those of the model.
+
+    Scikit-learn checks everything again for each score, which takes longer than a fit to a small table.
+    """
+    proba = model.predict_proba(X)
+    eps = np.finfo(proba.dtype).eps
+    own = proba[np.arange(len(y)), np.searchsorted(model.classes_, y)].clip(eps, 1 - eps)
+    return sign * float(np.average(-np.log(own), weights=sample_weight))
+
+
+def _accuracy(sign: int, model: Any, X: Any, y: NDArray[Any], sample_weight: ArrayLike | None = None) -> float:
+    """`accuracy_score` of scikit-learn."""
+    right = model.predict(X) == y
+    return sign * float(np.average(right, weights=sample_weight))
+
+
+# Metrics of scikit-learn, the method whose result they take, and what replaces them if they have no options.
+SAME = ((log_loss, "predict_proba", _log_loss), (accuracy_score, "predict", _accuracy))
 
 
 def score_of(scorer: Scorer, model: Any, X: Any, y: NDArray[Any], params: dict[str, Any]) -> float:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sklearn.base import clone
 from sklearn.linear_model import LogisticRegressionCV
-from sklearn.metrics import balanced_accuracy_score, f1_score, log_loss, make_scorer
+from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score, log_loss, make_scorer
 from sklearn.model_selection import StratifiedKFold
 
 import nbsoftmax as nbs
@@ -30,6 +30,25 @@ def test_cv_scores_are_those_of_fits_to_the_folds(n_classes):
     assert (search.C_, search.l1_ratio_) == ([0.01, 1.0][j], [0.0, 0.5][i])
     chosen = nbs.SoftmaxRegression(search.C_, l1_ratio=search.l1_ratio_, tol=1e-10).fit(X, y)
     np.testing.assert_allclose(search.coef_, chosen.coef_, atol=1e-5)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize(
+    ("scoring", "metric"),
+    [
+        ("neg_log_loss", lambda m, X, y, w: -log_loss(y, m.predict_proba(X), labels=m.classes_, sample_weight=w)),
+        ("accuracy", lambda m, X, y, w: accuracy_score(y, m.predict(X), sample_weight=w)),
+    ],
+)
+def test_scores_of_the_common_metrics_have_the_bits_of_scikit_learn(scoring, metric, dtype, weighted):
+    X, y = problem(3)
+    X, w = (40 * X).astype(dtype), np.arange(1.0, len(X) + 1) if weighted else None  # some probabilities are 0
+    ours, theirs = (
+        nbs.SoftmaxRegressionCV(Cs=(1e-3, 1e3), cv=3, scoring=each).fit(X, y, w).scores_
+        for each in (scoring, lambda m, X, y, sample_weight=None: metric(m, X, y, sample_weight))
+    )
+    assert np.array_equal(ours, theirs)
 
 
 @pytest.mark.filterwarnings("ignore::FutureWarning")
