@@ -18,6 +18,7 @@ from nbsoftmax.data.text_labels import TextLabels
 from nbsoftmax.encoding import AnyEncoding, Learner, TableOptions, WrongFieldError
 from nbsoftmax.encoding.frames import column_of_arrow
 from nbsoftmax.errors import InputError, InputValueError, plain
+from nbsoftmax.validation import first_repeated
 from nbsoftmax.validation.frames import arrow_dtype, is_number_of_arrow
 
 FORMATS = {
@@ -137,7 +138,7 @@ class ArrowFiles:
                 for table in self._read(path, first_row - start):
                     with self._in_file(path):
                         batch = rows.batch(self._with_labels(table))
-                    yield batch
+                    yield batch._replace(file=path)
                     del table, batch
             start = start + sum(self._lengths[path]) if path in self._lengths else rows.n_rows
         rows.warn_of_unknown()
@@ -254,12 +255,15 @@ class ArrowFiles:
         yield from self._text_batches.read(path, self._schema, columns, self._batch_rows)
 
     def _check_columns(self, path: str, schema: Any) -> None:
-        """Refuse a file that lacks a column of the first one."""
+        """Refuse a file that lacks a column of the first one, or has it twice."""
         lacking = next((name for name in self._columns if name not in schema.names), None)
         if lacking is not None:
             raise InputValueError(
                 f"{path} has no column {plain(lacking)}, which {self.paths[0]} has; give files with the same columns."
             )
+        double = first_repeated([name for name in schema.names if name in self._columns])
+        if double is not None:
+            raise InputValueError(f"{path} has several columns named {plain(double)}; give each a name of its own.")
 
     def _arrow(self, path: str, skip: int) -> Iterator[Any]:
         """The RecordBatches of an Arrow file; where they are not compressed, they are mapped into memory."""

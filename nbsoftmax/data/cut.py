@@ -22,7 +22,7 @@ from nbsoftmax.validation.arrays import float_dtype_of
 BLOCK_BYTES = 2**25  # of X in a block, at most
 MOST_ROWS = 2**18  # in a block; their targets and weights need memory, too
 SPARSE_ROWS = 2**15  # in a block of a sparse X, whose size is not known from its shape
-TEXT = "UTO"  # kinds of arrays of text
+KINDS = dict.fromkeys("iuf", "numbers") | dict.fromkeys("UTO", "text")  # of arrays, by NumPy's letters
 
 
 class Batch(NamedTuple):
@@ -35,6 +35,7 @@ class Batch(NamedTuple):
     names: tuple[str, ...] | None = None  # of the features
     fixed: bool = False  # whether nobody will write to these arrays
     columns: ClassColumns = ClassColumns()  # of y and the offset
+    file: str | None = None  # for messages
 
 
 def rows_of_a_block(n_features: int, dtype: np.dtype[Any], *, sparse: bool = False) -> int:
@@ -67,6 +68,8 @@ class _Blocks:
         self._sparse, self._n_features, self._names = is_sparse(X), X.shape[1], first.names
         self._n = batch_rows or rows_of_a_block(X.shape[1], self._dtype, sparse=self._sparse)
         self.filled, self._columns = 0, first.columns
+        self._first = first.file or "the first batch"
+        self._forms = [_form(array) for array in first[1:4]]
         self._X: Any = None  # the rows so far: an array, or a list of sparse matrices
         self._beside: list[tuple[Any, ...]] = []  # pieces of y, weights and offsets
 
@@ -112,11 +115,11 @@ class _Blocks:
 
     def _check(self, batch: Batch) -> None:
         """Refuse a batch whose form is not that of the first one."""
-        X, y = batch.X, batch.y
-        n = X.shape[0]
+        X, n = batch.X, batch.X.shape[0]
+        here, there = batch.file or "a batch", self._first
         if X.shape[1] != self._n_features or batch.names != self._names:
             raise InputValueError(
-                f"a batch has {_features(X.shape[1], batch.names)}, but the first batch had "
+                f"{here} has {_features(X.shape[1], batch.names)}, but {there} had "
                 f"{_features(self._n_features, self._names)}; give the same in all batches."
             )
         if is_sparse(X) != self._sparse:
@@ -124,14 +127,44 @@ class _Blocks:
         found = np.dtype(float_dtype_of("X", X.dtype))
         if self._given is not None and found != self._given:
             raise InputValueError(
-                f"a batch has the dtype {found}, but the first batch had {self._given}; give the same dtype in all "
-                "batches, or dtype to the Trainer."
+                f"{here} has X of dtype {found}, but {there} had {self._given}; give the same dtype in all batches, or "
+                "dtype to the Trainer (--dtype on the command line)."
             )
         self._columns = self._columns.joined(batch.columns)
-        for name, array in zip(NAMES, (y, batch.sample_weight, batch.offset), strict=True):
-            rows = len(array.codes) if isinstance(array, CodedLabels) else n if array is None else len(array)
+        for name, array, first in zip(NAMES, batch[1:4], self._forms, strict=True):
+            rows = n if array is None else _n_rows(array)
             if rows != n:
                 raise InputValueError(f"a batch has {n} rows of X, but {rows} entries of {name}; give one for each.")
+            form = _form(array)
+            if form != first:
+                error = InputTypeError if form.columns == first.columns else InputValueError
+                raise error(
+                    f"{here} has {form.described(name)}, but {there} had {first.described(name)}; give the same in all "
+                    "batches."
+                )
+
+
+class _Form(NamedTuple):
+    """The form of y, weights or an offset."""
+
+    columns: tuple[int, ...] | None  # the shape of a row; None if there are none
+    kind: str  # of the values
+
+    def described(self, name: str) -> str:
+        if self.columns is None:
+            return f"no {name}"
+        return f"{name} with {counted(self.columns[0], 'column')}" if self.columns else f"{name} of {self.kind}"
+
+
+def _form(array: Any) -> _Form:
+    if array is None:
+        return _Form(None, "")
+    values = array.labels if isinstance(array, CodedLabels) else array
+    return _Form(values.shape[1:], KINDS.get(values.dtype.kind, f"dtype {values.dtype}"))
+
+
+def _n_rows(array: Any) -> int:
+    return len(array.codes if isinstance(array, CodedLabels) else array)
 
 
 NAMES = ("y", "sample_weight", "offset")
@@ -169,9 +202,7 @@ def _stacked(pieces: list[Any]) -> Any:
 
 
 def _joined(name: str, pieces: tuple[Any, ...]) -> Any:
-    """The pieces of a block as one; they must be of one kind."""
-    if len({piece is None for piece in pieces}) > 1:
-        raise InputValueError(f"some batches have {name} and some have none; give it in all batches, or in none.")
+    """The pieces of a block, which have one form, as one."""
     if pieces[0] is None:
         return None
     if all(isinstance(piece, CodedLabels) for piece in pieces):
@@ -179,14 +210,9 @@ def _joined(name: str, pieces: tuple[Any, ...]) -> Any:
     arrays = [piece.labels[piece.codes] if isinstance(piece, CodedLabels) else piece for piece in pieces]
     if len(arrays) == 1:
         return arrays[0]
-    if len({array.shape[1:] for array in arrays}) > 1:
-        raise InputValueError(f"{name} has another number of columns in some batches; give the same in all.")
     kinds = {array.dtype.kind for array in arrays}
     if kinds <= set("iuf"):
         return joined_labels(arrays, name=name)
-    if len({"text" if kind in TEXT else kind for kind in kinds}) > 1:
-        types = " and ".join(sorted({str(array.dtype) for array in arrays}))
-        raise InputTypeError(f"{name} has values of several kinds in the batches, {types}; give one kind.")
     if len(kinds) > 1:  # of text: NumPy would turn objects into text
         arrays = [array.astype(object) for array in arrays]
     return np.concatenate(arrays)

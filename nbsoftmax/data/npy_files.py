@@ -75,7 +75,7 @@ class NpyFiles:
             for low in range(start, X.shape[0], step):
                 rows = slice(low, low + step)
                 s = None if weight is None else as_float64s("the weight", weight[rows])
-                yield Batch(X[rows, self._columns], _cut(y, rows), s, _cut(offset, rows))
+                yield Batch(X[rows, self._columns], _cut(y, rows), s, _cut(offset, rows), file=path)
 
     def _map(self, path: str, *, dims: int | None = None) -> NDArray[Any]:
         if path not in self._maps:

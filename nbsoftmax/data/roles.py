@@ -206,8 +206,8 @@ def _beside(batch: Any, roles: Roles, first_row: int) -> tuple[Any, Float64s | N
     y = None if roles.target is None else _target(batch, roles.target, first_row)
     weight: Float64s | None = None
     if roles.weight is not None:
-        weight = _vector(batch.column(roles.weight), roles.weight, first_row)
-    offset = None if roles.offset is None else _group(batch, roles.offset, first_row)
+        weight = _vector(batch.column(roles.weight), roles.weight, first_row, "the weight")
+    offset = None if roles.offset is None else _group(batch, roles.offset, first_row, "the offset")
     return y, weight, offset
 
 
@@ -236,38 +236,38 @@ def _width(kind: Any) -> int:
     return int(kind.list_size) if arrow().types.is_fixed_size_list(kind) else 0
 
 
-def _matrix(array: Any, name: str, first_row: int) -> NDArray[Any]:
+def _matrix(array: Any, name: str, first_row: int, what: str = "X") -> NDArray[Any]:
     """Lists of one length as the rows of a matrix, without a copy."""
     _refuse_missing(array, name, first_row)
-    arrow_dtype((name,), [array.type.value_type])
+    arrow_dtype((name,), [array.type.value_type], what)
     return floats_of(array.flatten()).reshape(len(array), _width(array.type))
 
 
-def _vector(array: Any, name: str, first_row: int) -> NDArray[Any]:
+def _vector(array: Any, name: str, first_row: int, what: str) -> NDArray[Any]:
     _refuse_missing(array, name, first_row)
-    arrow_dtype((name,), [array.type])
+    arrow_dtype((name,), [array.type], what)
     return floats_of(array).astype(np.float64, copy=False)
 
 
-def _group(batch: Any, names: str | tuple[str, ...], first_row: int) -> NDArray[Any]:
+def _group(batch: Any, names: str | tuple[str, ...], first_row: int, what: str) -> NDArray[Any]:
     """One column of lists, or several columns of numbers, as a matrix."""
     if isinstance(names, str):
         column = _storage(batch.column(names))
         if _width(column.type):
-            return _matrix(column, names, first_row)
+            return _matrix(column, names, first_row, what)
         names = (names,)
-    return np.column_stack([_vector(batch.column(name), name, first_row) for name in names])
+    return np.column_stack([_vector(batch.column(name), name, first_row, what) for name in names])
 
 
 def _target(batch: Any, target: str | tuple[str, ...], first_row: int) -> Any:
     """Labels, or probabilities."""
     pa = arrow()
     if not isinstance(target, str):
-        return _group(batch, target, first_row)
+        return _group(batch, target, first_row, "the target")
     array = _storage(batch.column(target))
     kind, types = array.type, pa.types
     if _width(kind):
-        return _matrix(array, target, first_row)
+        return _matrix(array, target, first_row, "the target")
     _refuse_missing(
         array, target, first_row, "drop such rows, or, in text, name other spellings of missing values (--null)"
     )

@@ -176,8 +176,16 @@ BAD = {
     "another width": ([(ROWS, Y[:4]), (ROWS[:, :3], Y[:4])], {}, "3 features, but the first batch had 5"),
     "another dtype": ([(ROWS, Y[:4]), (ROWS.astype(float), Y[:4])], {}, "dtype float64"),
     "other names": ([FRAME[:5], FRAME[:5].rename(columns={"f1": "g"})], COLUMNS, r"features \('f0', 'g'"),
-    "weights of some": ([(ROWS, Y[:4]), (ROWS, Y[:4], W[:4])], {}, "some batches have sample_weight"),
-    "labels of two kinds": ([(ROWS, Y[:4]), (ROWS, np.arange(4))], {}, "several kinds"),
+    "weights of some": (
+        [(ROWS, Y[:4]), (ROWS, Y[:4], W[:4])],
+        {},
+        "but the first batch had no sample_weight",
+    ),
+    "labels of two kinds": (
+        [(ROWS, Y[:4]), (ROWS, np.arange(4))],
+        {},
+        "y of numbers, but .* had y of text",
+    ),
     "sparse and dense": ([(ROWS, Y[:4]), (csr_array(ROWS), Y[:4])], {}, "some batches are sparse"),
     "no column": ([FRAME], {"target": "no"}, "no column 'no'"),
     "two columns of one name": (

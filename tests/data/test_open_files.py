@@ -323,9 +323,43 @@ def test_a_file_with_a_column_of_another_kind_is_named(ending, options, tmp_path
 def test_a_file_whose_columns_have_other_types_is_refused(tmp_path):
     write(tmp_path / "0.parquet")
     write(tmp_path / "1.parquet", table(X.astype(np.float64)))
-    with pytest.raises(nbs.InputValueError, match="dtype float64, but the first batch had float32"):
+    with pytest.raises(nbs.InputValueError, match=r"1\.parquet has X of dtype float64, but .*0\.parquet had float32"):
         list(nbs.data.open(tmp_path, **COLUMNS).blocks())
     assert len(list(nbs.data.open(tmp_path, **COLUMNS).blocks(np.float64))) == 1
+
+
+def lists(width):
+    return pa.FixedSizeListArray.from_arrays(pa.array(np.full(M * width, 0.5)), width)
+
+
+# What a file has in the column "g" in the place of what the first one has, and the error.
+OTHER_FORMS = {
+    "lists of another length": (lists(3), lists(2), {"features": "g"}, "2 features, but .* had 3 features"),
+    "numbers, not lists": (lists(3), pa.array(np.ones(M)), {"features": "g"}, "1 feature .* had 3 features"),
+    "probabilities": (lists(3), lists(2), {"target": "g"}, "y with 2 columns, but .* had y with 3 columns"),
+    "an offset": (lists(3), lists(2), {"offset": "g"}, "offset with 2 columns, but .* had offset with 3 columns"),
+    "labels of text": (pa.array([0, 1] * (M // 2)), pa.array(["0", "1"] * (M // 2)), {"target": "g"}, "y of text, but"),
+    "a weight of text": (pa.array(np.ones(M)), pa.array(["1"] * M), {"weight": "g"}, "the weight has dtype string"),
+}
+
+
+@pytest.mark.parametrize("batch_rows", [None, M])
+@pytest.mark.parametrize("case", OTHER_FORMS)
+def test_a_file_whose_lists_labels_or_weights_have_another_form_is_named(case, batch_rows, tmp_path):
+    first, second, roles, message = OTHER_FORMS[case]
+    for i, column in enumerate((first, second)):
+        write(tmp_path / f"{i}.arrow", table().append_column("g", column))
+    source = nbs.data.open(tmp_path, **{**COLUMNS, "features": list(NAMES), **roles}, batch_rows=batch_rows)
+    with pytest.raises((nbs.InputValueError, nbs.InputTypeError), match=rf"1\.arrow.*{message}"):
+        list(source.blocks())
+
+
+@pytest.mark.parametrize("ending", ["arrow", "parquet"])
+def test_a_column_that_a_later_file_has_twice_is_refused(ending, tmp_path):
+    for i, others in enumerate((table(), table().append_column(NAMES[1], pa.array(np.ones(M))))):
+        write(tmp_path / f"{i}.{ending}", others)
+    with pytest.raises(nbs.InputValueError, match=rf"1\.{ending} has several columns named 'f1'"):
+        list(nbs.data.open(tmp_path, **COLUMNS).blocks())
 
 
 @pytest.mark.parametrize("ending", ["parquet", "arrow", "csv"])
