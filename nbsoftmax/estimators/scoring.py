@@ -60,7 +60,7 @@ def with_classes(scorer: Any, classes: NDArray[Any], *, held_out: bool) -> Score
     return made
 
 
-def _log_loss(sign: int, model: Any, X: Any, y: NDArray[Any], sample_weight: ArrayLike | None = None) -> float:
+def _log_loss(sign: int, model: Any, X: Any, y: NDArray[Any], sample_weight: Float64s | None = None) -> float:
     """`log_loss` of scikit-learn, with the same bits, for labels among those of the model.
 
     Scikit-learn checks everything again for each score, which takes longer than a fit to a small table.
@@ -71,7 +71,7 @@ def _log_loss(sign: int, model: Any, X: Any, y: NDArray[Any], sample_weight: Arr
     return sign * float(np.average(-np.log(own), weights=sample_weight))
 
 
-def _accuracy(sign: int, model: Any, X: Any, y: NDArray[Any], sample_weight: ArrayLike | None = None) -> float:
+def _accuracy(sign: int, model: Any, X: Any, y: NDArray[Any], sample_weight: Float64s | None = None) -> float:
     """`accuracy_score` of scikit-learn."""
     right = model.predict(X) == y
     return sign * float(np.average(right, weights=sample_weight))

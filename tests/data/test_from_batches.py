@@ -184,7 +184,7 @@ BAD = {
     "labels of two kinds": (
         [(ROWS, Y[:4]), (ROWS, np.arange(4))],
         {},
-        "but the first batch had y of text",
+        "y of numbers, but .* had y of text",
     ),
     "sparse and dense": ([(ROWS, Y[:4]), (csr_array(ROWS), Y[:4])], {}, "some batches are sparse"),
     "no column": ([FRAME], {"target": "no"}, "no column 'no'"),
