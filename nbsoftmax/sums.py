@@ -22,7 +22,7 @@ def pairwise_sum(a: NDArray[Any]) -> Any:
     of `kernels.overloads.sums.total`, which does the same in Numba code.
     """
     if a.size <= BUFFER:
-        return np.sum(a)
+        return np.add.reduce(a)  # as `np.sum`, in half of the time for a few terms
     half = a.size // 2 // 8 * 8
     return pairwise_sum(a[:half]) + pairwise_sum(a[half:])
 
