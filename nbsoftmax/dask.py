@@ -30,6 +30,7 @@ from nbsoftmax.encoding import is_table as is_table_in_memory
 from nbsoftmax.errors import ClusterError, InputError, InputTypeError, InputValueError, a_type
 from nbsoftmax.estimators import SoftmaxRegression
 from nbsoftmax.estimators.bounds import bounds_of_classes
+from nbsoftmax.estimators.other_names import names_checked
 from nbsoftmax.kernels.predict import BEST
 from nbsoftmax.models.in_blocks import accuracy_of, hits_in
 from nbsoftmax.models.softmax import SoftmaxModel
@@ -95,6 +96,7 @@ class DaskSoftmaxRegression(SoftmaxRegression):
 
     encoding_: AnyEncoding | None = None  # until a fit
 
+    @names_checked
     def __init__(  # noqa: PLR0913  scikit-learn takes options from the constructor
         self,
         client: Any = None,

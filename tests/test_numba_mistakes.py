@@ -16,6 +16,7 @@ import nbsoftmax as nbs
             "logits is array.int64, 1d, C., expected an array of float32 or float64",
         ),
         (lambda z, y: nbs.softmax(z[0, 0]), "logits is float64, expected"),
+        (lambda z, y: nbs.softmax(np.array(1.0)), "logits is array.float64, 0d, C., .* of one or more dimensions"),
         (
             lambda z, y: nbs.softmax(z, out=y),
             "out is array.int64, 1d, C., expected None or a writeable C-contiguous 2-D",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numbers
 from functools import partial
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import sklearn.exceptions
@@ -21,6 +21,7 @@ from nbsoftmax.data.blocks import is_source
 from nbsoftmax.errors import InputTypeError, InputValueError, plain
 from nbsoftmax.estimators.labels import readable, sortable, storable
 from nbsoftmax.estimators.namespaces import check_namespace, like, to_numpy
+from nbsoftmax.estimators.other_names import refuse_other_names
 from nbsoftmax.kernels.predict import BEST, LOG_PROBA, LOGITS, PROBA
 from nbsoftmax.models.in_blocks import accuracy_in_blocks, in_blocks, refuse_offset
 from nbsoftmax.models.predictions import predictions
@@ -32,7 +33,7 @@ from nbsoftmax.problem import AnyProblem, Problem, problem_of, weights_of_classe
 from nbsoftmax.solvers.stop_reason import PYTHON_TERMS
 from nbsoftmax.training.convergence_warning import ConvergenceWarning
 from nbsoftmax.training.result import FitResult
-from nbsoftmax.validation import Float64s, Floats
+from nbsoftmax.validation import Float64s, Floats, frames
 
 METHODS = {LOGITS: "decision_function", PROBA: "predict_proba", LOG_PROBA: "predict_log_proba", BEST: "predict"}
 FLOATS = frozenset({np.dtype(np.float32), np.dtype(np.float64)})
@@ -60,6 +61,12 @@ class FittedClassifier(ClassifierMixin, SparseCoefMixin, BaseEstimator):
         tags.input_tags.sparse = True
         tags.array_api_support = True
         return tags
+
+    def set_params(self, **params: Any) -> Self:
+        """Set parameters by name, as in scikit-learn; the error for one of `LogisticRegression` says what to use."""
+        refuse_other_names(type(self), params)
+        super().set_params(**params)
+        return self
 
     @property
     def penalty(self) -> str | None:
@@ -233,7 +240,12 @@ class FittedClassifier(ClassifierMixin, SparseCoefMixin, BaseEstimator):
         """X, y if it is given, and the column names of a table, validated as in scikit-learn; X may contain NaN."""
         with_labels = y is not NO_LABELS
         X, y = validation.computed("X", X), readable(validation.computed("y", y))
-        array, names = validation.frame(X)
+        try:
+            array, names = validation.frame(X)
+        except InputTypeError:  # a column of text may be one that the training did not have, such as that of the labels
+            if not reset and frames.library_of(X) is not None:
+                validate_data(self, X, reset=False, skip_check_array=True)
+            raise
         # Later validation checks in one pass that X is finite, and makes a sparse X canonical.
         sparse = validation.is_sparse(array)
         numbers: dict[str, Any] = {
@@ -297,4 +309,10 @@ class FittedClassifier(ClassifierMixin, SparseCoefMixin, BaseEstimator):
     def _seed(self) -> int | None:
         if isinstance(self.random_state, np.random.RandomState):
             return int(self.random_state.randint(2**31 - 1))
-        return None if self.random_state is None else validation.count("random_state", self.random_state, low=0)
+        if self.random_state is None:
+            return None
+        if not isinstance(self.random_state, numbers.Integral):
+            raise InputTypeError(
+                f"random_state is {plain(self.random_state)}, expected a whole number, a RandomState of NumPy, or None."
+            )
+        return validation.count("random_state", self.random_state, low=0)

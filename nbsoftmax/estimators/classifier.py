@@ -17,6 +17,7 @@ from nbsoftmax.estimators.bounds import bounds_of_classes
 from nbsoftmax.estimators.callback_tasks import CallbackSupportMixin, CallbackTasks, with_callbacks
 from nbsoftmax.estimators.labels import sorted_labels
 from nbsoftmax.estimators.namespaces import move_attributes, to_numpy
+from nbsoftmax.estimators.other_names import names_checked
 from nbsoftmax.models.sklearn_parameters import one_row
 from nbsoftmax.models.thresholds import Thresholds, thresholds_of
 from nbsoftmax.problem import Problem, weights_of_classes
@@ -109,6 +110,7 @@ class SoftmaxRegression(CallbackSupportMixin, FittedClassifier):
         To save the model (`model_.save`), or to export it (`model_.to_onnx`).
     """
 
+    @names_checked
     def __init__(  # noqa: PLR0913  scikit-learn takes options from the constructor
         self,
         C: float = 1.0,
@@ -327,10 +329,10 @@ class SoftmaxRegression(CallbackSupportMixin, FittedClassifier):
     def _penalties(self, total: float, n_classes: int) -> tuple[float, float]:
         """(l1, l2) for weights that sum to `total`."""
         share = validation.number("l1_ratio", self.l1_ratio, low=0.0, high=1.0)
-        unpenalised = isinstance(self.C, (float, np.floating)) and np.isposinf(self.C)
-        if unpenalised or total == 0:  # if the weights are all 0, the objective raises an error
+        C = validation.number("C", self.C, low=0.0, low_open=True, finite=False)
+        if np.isinf(C) or total == 0:  # if the weights are all 0, the objective raises an error
             return 0.0, 0.0
-        l1, l2 = as_in_sklearn(validation.number("C", self.C, low=0.0, low_open=True), total, share, n_classes)
+        l1, l2 = as_in_sklearn(C, total, share, n_classes)
         return float(l1), float(l2)
 
     def _start(self, n_features: int, classes: NDArray[Any]) -> Float64s | None:

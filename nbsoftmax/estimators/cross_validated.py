@@ -19,6 +19,7 @@ from nbsoftmax.estimators.base import ADVICE, EitherConvergenceWarning, FittedCl
 from nbsoftmax.estimators.bounds import bounds_of_classes
 from nbsoftmax.estimators.labels import readable, sortable
 from nbsoftmax.estimators.namespaces import check_namespace, move_attributes, to_numpy
+from nbsoftmax.estimators.other_names import names_checked
 from nbsoftmax.estimators.scoring import ScoredModel, score_of, scorer_of, with_classes
 from nbsoftmax.estimators.training_part import TrainingPart
 from nbsoftmax.models.sklearn_parameters import one_row
@@ -84,6 +85,7 @@ class SoftmaxRegressionCV(FittedClassifier):
 
     __metadata_request__score: ClassVar = {"sample_weight": UNUSED}  # for the scorer, which has a request of its own
 
+    @names_checked
     def __init__(  # noqa: PLR0913  scikit-learn takes options from the constructor
         self,
         Cs: int | ArrayLike = 10,

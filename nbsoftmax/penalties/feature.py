@@ -29,7 +29,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from nbsoftmax import validation
-from nbsoftmax.errors import InputValueError, plain
+from nbsoftmax.errors import InputValueError, counted, plain
 from nbsoftmax.validation import Float64s
 
 LONG = 2**16  # numbers of an array, of which copies take time
@@ -253,7 +253,7 @@ class FeaturePenalty:
         """Raise an error if the weights are for another number of features."""
         if self.weights is not None and self.weights.size != n_features:
             raise InputValueError(
-                f"the penalty has weights of {self.weights.size} features, but X has {n_features} features; give one "
+                f"the penalty has weights of {counted(self.weights.size, 'feature')}, but X has {n_features}; give one "
                 "weight for each."
             )
 

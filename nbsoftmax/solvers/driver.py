@@ -144,7 +144,8 @@ class Driver(Generic[Objective]):
                 stop = StopReason.CONVERGED.stop()
                 self._best = self._point  # its gap is known; earlier values may be lower by rounding errors
             if stop is None and self._n_iter >= self.max_iter:
-                stop = StopReason.MAX_ITER.stop(n_iter=self._n_iter, unit=method.unit)
+                unit = method.unit.removesuffix("s") if self._n_iter == 1 else method.unit
+                stop = StopReason.MAX_ITER.stop(n_iter=self._n_iter, unit=unit)
             if stop is None:
                 stop = self._iterate(method)
                 certify = False

@@ -55,7 +55,7 @@ class StopReason(Enum):
         "{penalize}, so that a unique minimum exists, or {firth} for finite estimates with standard errors",
     )
     CALLBACK = ("stopped by a callback", "")
-    EARLY_STOPPING = ("early stopping, because {monitor} has not improved for {n_iter} iterations", "")
+    EARLY_STOPPING = ("early stopping, because {monitor} has not improved for {waited}", "")
     INTERRUPTED = ("interrupted", "")
 
     def __init__(self, message: str, advice: str) -> None:

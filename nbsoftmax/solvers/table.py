@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Protocol
 
 from nbsoftmax import validation
-from nbsoftmax.errors import InputTypeError, plain
+from nbsoftmax.errors import InputTypeError, InputValueError, plain
 from nbsoftmax.solvers.base import OnIteration, Requirements, Solution, SolverState
 from nbsoftmax.solvers.gd import GradientDescent
 from nbsoftmax.solvers.lbfgs import LBFGS
@@ -51,9 +51,19 @@ SOLVERS: dict[str, Solver] = {
 }
 
 
+# Solvers of scikit-learn's LogisticRegression, and what to use instead.
+OF_SKLEARN = {"liblinear": "auto", "sag": "auto", "saga": "auto", "newton-cholesky": "newton"}
+
+
 def solver_of(given: Any) -> Solver:
     """The given solver, or the solver of that name with its default options."""
     if isinstance(given, str):
+        if given in OF_SKLEARN:
+            raise InputValueError(
+                f"solver is {given!r}, which is one of scikit-learn; use {OF_SKLEARN[given]!r}, or one of "
+                f"{', '.join(map(repr, SOLVERS))}.",
+                parameter="solver",
+            )
         return SOLVERS[validation.choice("solver", given, ("auto", *SOLVERS))]
     if isinstance(given, type) or not all(hasattr(given, name) for name in ("name", "requires", "solve")):
         raise InputTypeError(

@@ -36,7 +36,7 @@ from typing import Any
 import numpy as np
 
 from nbsoftmax import validation
-from nbsoftmax.errors import InputValueError
+from nbsoftmax.errors import InputValueError, counted
 from nbsoftmax.files import WriteFailures, file_name
 from nbsoftmax.models.softmax import SoftmaxModel
 from nbsoftmax.solvers.stop_reason import Stop, StopReason
@@ -243,7 +243,11 @@ class EarlyStopping:
     def _stop_after(self, n_iter: int) -> Stop | None:
         waited = n_iter - self._improved_at
         self._stopped = waited >= self.patience
-        return StopReason.EARLY_STOPPING.stop(monitor=self.monitor, n_iter=waited) if self._stopped else None
+        return (
+            StopReason.EARLY_STOPPING.stop(monitor=self.monitor, waited=counted(waited, "iteration"))
+            if self._stopped
+            else None
+        )
 
     def best_iteration(self, trainer: Any, context: Context) -> Iteration | None:
         """The iteration with the lowest value, if its parameters are to be restored."""

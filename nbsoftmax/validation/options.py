@@ -13,20 +13,24 @@ from numba import config
 from nbsoftmax.errors import InputTypeError, InputValueError, plain
 
 
-def number(name: str, value: Any, *, low: float, high: float = np.inf, low_open: bool = False) -> float:
-    """Check a real number in [low, high] (or (low, high] with `low_open`)."""
+def number(
+    name: str, value: Any, *, low: float, high: float = np.inf, low_open: bool = False, finite: bool = True
+) -> float:
+    """Check a real number in [low, high] (or (low, high] with `low_open`); it may be inf only if not `finite`."""
+    or_inf = "" if finite else ", or np.inf"
     if type(value) is not float and (
         isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, float, np.integer, np.floating))
     ):
-        raise InputTypeError(f"{name} is {plain(value)}, expected a number.", parameter=name)
+        raise InputTypeError(f"{name} is {plain(value)}, expected a number{or_inf}.", parameter=name)
     try:
         x = float(value)
     except OverflowError:  # a whole number of more than 308 digits
         x = math.inf if value > 0 else -math.inf
-    if not (low < x if low_open else low <= x) or not x <= high or math.isinf(x):
+    if not (low < x if low_open else low <= x) or not x <= high or (finite and math.isinf(x)):
+        kind = "a finite number" if finite else "a number"
         more = "more than" if low_open else "at least"
         upper = f" and at most {high:g}" if np.isfinite(high) else ""
-        raise InputValueError(f"{name} is {x:g}, expected a finite number of {more} {low:g}{upper}.", parameter=name)
+        raise InputValueError(f"{name} is {x:g}, expected {kind} of {more} {low:g}{upper}{or_inf}.", parameter=name)
     return x
 
 

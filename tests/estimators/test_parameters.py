@@ -1,5 +1,6 @@
 """Parameters and attributes of the estimators, and the report of a fit."""
 
+import inspect
 import warnings
 
 import numpy as np
@@ -60,7 +61,11 @@ def test_filters_for_either_convergence_warning_hold(category):
     [
         ({"C": 0.0}, nbs.InputValueError, "C is 0"),
         ({"C": -np.inf}, nbs.InputValueError, "C is -inf"),
-        ({"C": "1"}, nbs.InputTypeError, "C is '1'"),
+        ({"C": "1"}, nbs.InputTypeError, "C is '1', expected a number, or np.inf"),
+        ({"C": np.nan}, nbs.InputValueError, "C is nan, expected a number of more than 0, or np.inf"),
+        ({"solver": "saga"}, nbs.InputValueError, "solver is 'saga', which is one of scikit-learn; use 'auto'"),
+        ({"solver": "newton-cholesky"}, nbs.InputValueError, "use 'newton'"),
+        ({"random_state": "a"}, nbs.InputTypeError, "expected a whole number, a RandomState of NumPy, or None"),
         ({"l1_ratio": 1.5}, nbs.InputValueError, "l1_ratio is 1.5"),
         ({"class_weight": "even"}, nbs.InputValueError, "class_weight is 'even'"),
         ({"class_weight": {"ash": 0, "beech": 0, "cedar": 0}}, ValueError, "class_weight is all zero"),
@@ -182,3 +187,58 @@ def test_sparse_coefficients_predict_and_continue_as_dense_ones():
     np.testing.assert_array_equal(estimator.predict_proba(X), expected)
     np.testing.assert_array_equal(estimator.model_.predict_proba(X), expected)
     assert estimator.fit(X, y).n_iter_[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"penalty": "l1"}, '"l1" is l1_ratio=1, .*None is C=np.inf'),
+        ({"multi_class": "ovr"}, r"OneVsRestClassifier\(SoftmaxRegression\(\)\)"),
+        ({"dual": False}, "leave it out"),
+        ({"intercept_scaling": 1}, "leave it out"),
+        ({"l2": 0.1}, "use C, the inverse strength of the penalty"),
+    ],
+)
+def test_a_parameter_that_logistic_regression_has_alone_is_refused_with_what_to_use(given, message):
+    with pytest.raises(TypeError, match=f"SoftmaxRegression has no parameter {next(iter(given))}: .*{message}"):
+        nbs.SoftmaxRegression(**given)
+    with pytest.raises(TypeError, match=message):
+        nbs.SoftmaxRegression().set_params(**given)
+
+
+def test_the_estimator_with_several_penalties_names_its_own_parameters():
+    with pytest.raises(TypeError, match=r'"l1" is l1_ratios=\[1\], .*None is Cs=\[np.inf\]'):
+        nbs.SoftmaxRegressionCV(penalty="l1")
+
+
+def test_a_subclass_may_have_a_parameter_of_that_name():
+    class Penalised(nbs.SoftmaxRegression):
+        def __init__(self, penalty="l2"):
+            super().__init__()
+            self.kind = penalty
+
+        penalty = property(lambda self: self.kind, lambda self, value: setattr(self, "kind", value))
+
+    assert Penalised().set_params(penalty="l1").get_params()["penalty"] == "l1"
+
+
+def test_the_signature_of_an_estimator_is_that_of_its_parameters():
+    assert list(inspect.signature(nbs.SoftmaxRegression).parameters) == list(vars(nbs.SoftmaxRegression()))
+
+
+def test_a_table_with_a_column_more_is_refused_for_it_also_if_that_column_is_text():
+    X, y = problem(3)
+    table = pd.DataFrame(X, columns=list("abcde"))
+    fitted = nbs.SoftmaxRegression().fit(table, y)
+    with pytest.raises(ValueError, match="Feature names unseen at fit time:\n- species"):
+        fitted.predict(table.assign(species=y))
+    with pytest.raises(nbs.InputTypeError, match="column 'c'"):
+        fitted.predict(table.assign(c="text"))
+
+
+def test_one_iteration_is_not_a_plural():
+    X, y = problem(3)
+    with pytest.warns(nbs.ConvergenceWarning, match=r"max_iter reached \(1 iteration\)"):
+        nbs.SoftmaxRegression(max_iter=1).fit(X, y)
+    with pytest.raises(nbs.InputValueError, match="weights of 1 feature, but X has 5;"):
+        nbs.SoftmaxRegression(penalty_weight=[1.0]).fit(X, y)

@@ -17,7 +17,9 @@ from nbsoftmax.kernels.runtime.jit import jit
 def check_logits(logits):
     """Refuse anything but a float32 or float64 array of at least one dimension."""
     if not isinstance(logits, types.Array) or logits.dtype not in FLOATS or logits.ndim == 0:
-        raise TypingError(f"logits is {logits}, expected an array of float32 or float64; {advice(logits)}.")
+        raise TypingError(
+            f"logits is {logits}, expected an array of float32 or float64, of one or more dimensions; {advice(logits)}."
+        )
 
 
 def axis_of(axis, logits):
