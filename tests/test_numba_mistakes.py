@@ -16,6 +16,7 @@ import nbsoftmax as nbs
             "logits is array.int64, 1d, C., expected an array of float32 or float64",
         ),
         (lambda z, y: nbs.softmax(z[0, 0]), "logits is float64, expected"),
+        (lambda z, y: nbs.softmax(np.array(1.0)), "logits is array.float64, 0d, C., .* of one or more dimensions"),
         (
             lambda z, y: nbs.softmax(z, out=y),
             "out is array.int64, 1d, C., expected None or a writeable C-contiguous 2-D",
@@ -52,6 +53,7 @@ def test_unsupported_types_raise_a_typing_error_that_says_what_is_expected(call,
         (lambda z, y: nbs.cross_entropy(z, y + 2), "a class outside 0 to n_classes - 1"),
         (lambda z, y: nbs.cross_entropy(z, y - 1), "a class outside 0 to n_classes - 1"),
         (lambda z, y: nbs.cross_entropy(z, y[:1]), "one class index for each row"),
+        (lambda z, y: nbs.loss_and_grad(z[:0], y[:0], z, z[:, 0]), "there are no samples, .*; skip such batches"),
         (lambda z, y: nbs.cross_entropy(z, y, ignore_index=7, sample_weight=np.zeros(2)), "the mean is undefined"),
         (lambda z, y: nbs.cross_entropy(z, y, sample_weight=np.zeros(3)), "number of weights"),
         (lambda z, y: nbs.cross_entropy(z, y, sample_weight=np.full(2, -1.0)), "negative or not finite"),
@@ -68,3 +70,14 @@ def test_unsupported_types_raise_a_typing_error_that_says_what_is_expected(call,
 def test_wrong_shapes_and_labels_raise_an_error_in_compiled_code(call, message):
     with pytest.raises(nbs.InputValueError, match=message):
         njit(call)(np.zeros((2, 3)), np.array([0, 1]))
+
+
+@pytest.mark.parametrize("function", [nbs.cross_entropy, nbs.cross_entropy_and_grad])
+def test_wrong_targets_beside_a_literal_are_not_blamed_on_the_literal(function):
+    @njit
+    def call(z, y):
+        return function(z, y, axis=1, reduction="sum")
+
+    with pytest.raises(numba.TypingError, match=r"y is array\(float16") as raised:
+        call(np.zeros((2, 3)), np.zeros((2, 3), np.float16))
+    assert "expected a literal" not in str(raised.value)

@@ -33,8 +33,7 @@ from nbsoftmax.problem import AnyProblem, Problem, problem_of, weights_of_classe
 from nbsoftmax.solvers.stop_reason import PYTHON_TERMS
 from nbsoftmax.training.convergence_warning import ConvergenceWarning
 from nbsoftmax.training.result import FitResult
-from nbsoftmax.validation import Float64s, Floats
-from nbsoftmax.validation.frames import library_of
+from nbsoftmax.validation import Float64s, Floats, frames
 
 METHODS = {LOGITS: "decision_function", PROBA: "predict_proba", LOG_PROBA: "predict_log_proba", BEST: "predict"}
 FLOATS = frozenset({np.dtype(np.float32), np.dtype(np.float64)})
@@ -244,7 +243,7 @@ class FittedClassifier(ClassifierMixin, SparseCoefMixin, BaseEstimator):
         try:
             array, names = validation.frame(X)
         except InputTypeError:  # a column of text may be one that the training did not have, such as that of the labels
-            if not reset and library_of(X) is not None:
+            if not reset and frames.library_of(X) is not None:
                 validate_data(self, X, reset=False, skip_check_array=True)
             raise
         # Later validation checks in one pass that X is finite, and makes a sparse X canonical.

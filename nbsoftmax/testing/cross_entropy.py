@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from numpy.typing import DTypeLike, NDArray
 
 from nbsoftmax import validation
+from nbsoftmax.errors import plain
 from nbsoftmax.testing import definitions
 from nbsoftmax.testing.properties import FEW, check, search
 from nbsoftmax.testing.strategies import logits
@@ -86,8 +87,15 @@ class _Tested:
             raise AssertionError(
                 f"the loss accepts any finite logits, but raised {error!r} for\n{z!r}\n{y!r}"
             ) from error
-        loss, grad = found if self.with_grad else (found, np.zeros(z.shape))
-        return float(loss), np.asarray(grad)
+        try:
+            loss, grad = found if self.with_grad else (found, np.zeros(z.shape))
+            return float(loss), np.asarray(grad)
+        except (TypeError, ValueError):
+            expected = "the mean loss and its gradient" if self.with_grad else "the mean loss, a number"
+            advice = "" if self.with_grad else "; with_grad=True tests a function that also returns the gradient"
+            raise AssertionError(
+                f"the loss returns {expected}, but the result is {plain(found)} for\n{z!r}\n{y!r}{advice}"
+            ) from None
 
     def tolerance(self, z: Floats) -> float:
         """Error of careful code, relative to 1 + loss."""

@@ -145,3 +145,17 @@ def test_a_mistake_in_the_loss_is_caught_and_named(wrong, said):
 def test_a_mistake_in_the_gradient_is_caught_and_named(wrong, said):
     with pytest.raises(AssertionError, match=said):
         check_cross_entropy(lambda z, y: wrong(*loss_and_grad(z, y)), with_grad=True)
+
+
+@pytest.mark.parametrize(
+    ("function", "with_grad", "message"),
+    [
+        (nbs.cross_entropy_and_grad, False, "returns the mean loss, a number, .*with_grad=True tests"),
+        (lambda z, y: nbs.cross_entropy(z, y, reduction="none").repeat(2), False, "returns the mean loss, a number"),
+        (nbs.cross_entropy, True, "returns the mean loss and its gradient, but the result is"),
+        (lambda z, y: None, False, "the result is None"),
+    ],
+)
+def test_a_loss_that_returns_something_else_is_refused_as_such(function, with_grad, message):
+    with pytest.raises(AssertionError, match=f"(?s){message}"):
+        check_cross_entropy(function, with_grad=with_grad)

@@ -132,8 +132,9 @@ def logsumexp(logits, axis, b, keepdims, return_sign):
 
 def cross_entropy(logits, y, axis, sample_weight, class_weight, label_smoothing, ignore_index, reduction):
     check_logits(logits)
-    place, is_mean = axis_of(axis, logits), choice("reduction", reduction, REDUCTIONS) == "mean"
     prepared = targets(y, sample_weight, class_weight, label_smoothing, ignore_index, logits.ndim)
+    # Literals last: Numba tries a wrong call again without them, and that message follows the first one.
+    place, is_mean = axis_of(axis, logits), choice("reduction", reduction, REDUCTIONS) == "mean"
     target_rows, weight_rows = rows_of(y, logits, place)
     elements, kernel, last = flat(logits), calling(rows.cross_entropy), place == logits.ndim - 1
 
@@ -167,8 +168,9 @@ def cross_entropy(logits, y, axis, sample_weight, class_weight, label_smoothing,
 def cross_entropy_and_grad(logits, y, axis, sample_weight, class_weight, label_smoothing, ignore_index, reduction, out):
     check_logits(logits)
     check_out(out, logits)
-    place, is_mean = axis_of(axis, logits), choice("reduction", reduction, REDUCTIONS) == "mean"
     prepared = targets(y, sample_weight, class_weight, label_smoothing, ignore_index, logits.ndim)
+    # Literals last: Numba tries a wrong call again without them, and that message follows the first one.
+    place, is_mean = axis_of(axis, logits), choice("reduction", reduction, REDUCTIONS) == "mean"
     target_rows, weight_rows = rows_of(y, logits, place)
     elements, kernel, new, last = (
         flat(logits),

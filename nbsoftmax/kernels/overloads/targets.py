@@ -74,7 +74,7 @@ def divisor_of(mean, divisor):
     if divisor == 0.0:
         raise InputValueError(
             "the mean is undefined: there are no samples, or all are ignored or have weight 0; "
-            'use reduction="sum", which returns 0, or skip such batches.'
+            'skip such batches, or use reduction="sum" of cross_entropy, which returns 0.'
         )
     return divisor
 
