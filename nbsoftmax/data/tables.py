@@ -148,6 +148,7 @@ def columns_to_read(file: TextFile | ColumnarFile, request: Request) -> tuple[tu
     """The features that a request means, and all columns of numbers: the features, the weights and the offset."""
     _check_drop(file, request)
     _check_target_and_weight(file, request)
+    _check_group(request)
     names = _feature_names(file, request)
     return names, list(dict.fromkeys([*names, *request.beside]))
 
@@ -218,6 +219,13 @@ def _check_target_and_weight(file: TextFile | ColumnarFile, request: Request) ->
                 raise InputValueError(f"{file.name} has no column {plain(name)} for --{option}; {_has(file, name)}.")
             if option == "offset" and name in {target, weight, *(request.features or ())}:
                 raise InputValueError(f"--offset names {plain(name)}, which has another use; give each column one use.")
+
+
+def _check_group(request: Request) -> None:
+    name, offset = request.group, dict.fromkeys(request.offset, "the offset")
+    used = {request.target: "labels", request.weight: "weights"} | offset
+    if name is not None and name in used:
+        raise InputValueError(f"--cluster names {plain(name)}, the column of {used[name]}; give a column of groups.")
 
 
 def _feature_names(file: TextFile | ColumnarFile, request: Request) -> tuple[str, ...]:

@@ -191,7 +191,10 @@ class TextFile:
                 "levels, or leave it out with --drop"
             )
         elif is_number(field):
-            advice = "give --decimal . if the point is the decimal mark, and remove separators of thousands"
+            advice = (
+                "give --decimal . if the point is the decimal mark, remove separators of thousands, or, in a fit, name "
+                "the column with --categorical if its values are levels"
+            )
         else:
             advice = (
                 "correct it, or, in a fit, name the column with --categorical if its values are levels, or leave it "

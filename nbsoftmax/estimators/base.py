@@ -239,6 +239,8 @@ class FittedClassifier(ClassifierMixin, SparseCoefMixin, BaseEstimator):
     def _read(self, X: Any, y: Any = NO_LABELS, *, reset: bool) -> tuple[Any, NDArray[Any], tuple[str, ...] | None]:
         """X, y if it is given, and the column names of a table, validated as in scikit-learn; X may contain NaN."""
         with_labels = y is not NO_LABELS
+        if isinstance(X, validation.TEXT):
+            validation.as_array("X", X)  # refuses a formula or the name of a file
         X, y = validation.computed("X", X), readable(validation.computed("y", y))
         try:
             array, names = validation.frame(X)

@@ -24,6 +24,8 @@ def readable(y: Any) -> Any:
     if isinstance(y, (list, tuple)):
         return _of_list(y)
     if not isinstance(y, np.ndarray):
+        if isinstance(y, validation.TEXT):
+            validation.as_array("y", y)  # refuses the name of a column or a file
         dtype = getattr(y, "dtype", None)
         if dtype is not None and hasattr(y, "isna") and not validation.is_dask(y) and y.isna().any():
             row = int(np.asarray(y.isna()).argmax())

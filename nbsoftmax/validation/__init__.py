@@ -51,7 +51,7 @@ from nbsoftmax.validation.arrays import (
 from nbsoftmax.validation.axes import Along, logits_along, target_rows, weight_rows
 from nbsoftmax.validation.beside import class_columns, in_order_of_classes, kept_beside, targets_in_order
 from nbsoftmax.validation.binary import BinaryTargets, binary_targets, positive_weights
-from nbsoftmax.validation.conversion import EXACT_INTEGERS, as_array, is_on_device, refuse_tensor
+from nbsoftmax.validation.conversion import EXACT_INTEGERS, TEXT, as_array, is_on_device, refuse_tensor
 from nbsoftmax.validation.frames import by_label, frame, is_series
 from nbsoftmax.validation.labels import (
     by_text,
@@ -77,6 +77,7 @@ from nbsoftmax.validation.weights import class_weights, in_units, sample_weights
 __all__ = [
     "EXACT_INTEGERS",
     "MANY_CLASSES",
+    "TEXT",
     "Along",
     "BinaryTargets",
     "Float64s",

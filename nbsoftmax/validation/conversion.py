@@ -14,6 +14,7 @@ from nbsoftmax.validation.lazy import computed
 
 # Arguments with a value or more for each row, which may be columns of a table.
 OF_ROWS = {"X", "Z", "at", "y", "y_true", "sample_weight", "offset", "groups"}
+TEXT = (str, bytes, os.PathLike)  # a formula, or the name of a file or a column
 EXACT_INTEGERS = 2.0**53  # floats below are exact as integers
 DLPACK_GPUS = {2, 13}  # CUDA, and CUDA's managed memory
 
@@ -42,7 +43,7 @@ def as_array(name: str, a: Any) -> NDArray[Any]:
     """
     if type(a) is np.ndarray:
         return a
-    if isinstance(a, (str, os.PathLike)) and name in OF_ROWS:
+    if isinstance(a, TEXT) and name in OF_ROWS:
         _refuse_text(name, os.fspath(a))
     if isinstance(a, np.ma.MaskedArray):
         return _unmasked(name, a)
@@ -91,16 +92,14 @@ def refuse_sparse(name: str, a: Any) -> None:
 
 def _refuse_text(name: str, text: str | bytes) -> NoReturn:
     """Refuse a formula, the name of a file or a column, or another text in the place of an array."""
-    if name != "X":
-        raise InputTypeError(
-            f"{name} is {plain(text)}, expected an array or a list; the column of a table is table[{plain(text)}]."
-        )
-    expected = f"X is {plain(text)}, expected an array, a table or a list; "
-    if isinstance(text, str) and "~" in text:
+    expected = f"{name} is {plain(text)}, expected an array{', a table' * (name == 'X')} or a list; "
+    if isinstance(text, str) and "~" in text and name in ("X", "y"):
         raise InputTypeError(
             f"{expected}nbs.fit_formula(formula, table) fits a formula, and table=result.model.encoding makes its "
             "features of the table in other fits, paths and cross-validations."
         )
+    if name != "X":
+        raise InputTypeError(f"{expected}the column of a table is table[{plain(text)}].")
     raise InputTypeError(f"{expected}nbs.data.open(path, target=...) opens files, and a table library reads them.")
 
 

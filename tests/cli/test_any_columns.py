@@ -246,6 +246,21 @@ def test_numbers_that_cannot_be_read_are_not_taken_for_levels(paths, capsys, mis
         assert run(*fit, "--categorical", "x", *stream) == 0
 
 
+def test_numbers_with_points_are_no_levels_where_the_decimal_mark_is_a_comma(paths, capsys):
+    written, model = paths
+    data = written("x;z;label\n" + "".join(f"{i / 4};{i}.5;{'abc'[i % 3]}\n" for i in range(20)))
+    fit = "fit", data, "--target", "label", "--out", model, "--quiet", "--decimal", ","
+    for options in ((), ("--categorical", "z")):
+        assert "d.csv line 2 has '0.0' in column 'x', expected a number; give --decimal . " in refused(
+            capsys, *fit, *options
+        )
+        said = refused(capsys, *fit, *options, "--stream")
+        assert "d.csv line 2 has '0.0' in column 'x', but numbers of this file have a decimal comma; give" in said
+    for stream in ([], ["--stream"]):
+        assert run(*fit, "--categorical", "x,z", *stream) == 0
+        assert run(*fit[:-2], *stream) == 0
+
+
 def test_a_name_with_a_comma_may_be_in_quotes(paths, capsys):
     written, model = paths
     data = written(

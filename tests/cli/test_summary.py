@@ -119,6 +119,9 @@ def test_standard_errors_by_cluster_and_effects_of_columns_are_those_of_python(t
     said = refused(capsys, "summary", model, path, "--cluster", "whom")
     assert "no column 'whom' for --cluster" in said
     assert "did you mean 'who'" in said
+    for name, role in (("y", "labels"), ("w", "weights")):
+        said = refused(capsys, "summary", model, path, *weighted, "--cluster", name)
+        assert f"--cluster names '{name}', the column of {role}; give a column of groups" in said
     frame.loc[3, "who"] = None
     frame.to_csv(path, index=False)
     said = refused(capsys, "summary", model, path, *weighted, "--cluster", "who")

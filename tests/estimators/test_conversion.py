@@ -135,3 +135,18 @@ def test_dates_and_durations_are_no_numbers_for_estimators_either(kind):
         nbs.SoftmaxRegression().fit(dates, y)
     with pytest.raises(nbs.InputTypeError, match=rf"X has dtype {kind.partition('[')[0]}"):
         nbs.SoftmaxRegression().fit(X, y).predict(dates)
+
+
+@pytest.mark.parametrize("estimator", [nbs.SoftmaxRegression(), nbs.SoftmaxRegressionCV()])
+def test_a_formula_a_file_and_the_name_of_a_column_are_refused_with_what_to_call(estimator):
+    table = pd.DataFrame({"km": [1.0, 2.0, 3.0, 4.0], "kind": list("abab")})
+    for given in (("kind ~ km", table), (table, "kind ~ km"), (table[["km"]], "kind ~ km"), ("kind ~ km", None)):
+        with pytest.raises(nbs.InputTypeError, match=r"is 'kind ~ km', .*nbs.fit_formula\(formula, table\)"):
+            estimator.fit(*given)
+    with pytest.raises(nbs.InputTypeError, match=r"X is b?'d.csv', .*nbs.data.open"):
+        estimator.fit("d.csv", "kind")
+    for X in (table, table[["km"]], table[["km"]].to_numpy()):
+        with pytest.raises(nbs.InputTypeError, match=r"y is 'kind', .*the column of a table is table\['kind'\]"):
+            estimator.fit(X, "kind")
+    with pytest.raises(nbs.InputTypeError, match="y is 'kind'"):
+        nbs.SoftmaxRegression().fit(table[["km"]], table["kind"]).score(table[["km"]], "kind")
