@@ -121,3 +121,16 @@ def test_the_slope_at_a_kink_is_the_mean_of_those_on_both_sides():
     np.testing.assert_array_equal(slopes("abs(x - 4) + I((x - 4) * (x > 4))", x, [4]), [[0.0, 0.5]])
     beside = slopes("bs(x, knots=[4], degree=1)", x, [3.9, 4.1])
     np.testing.assert_allclose(slopes("bs(x, knots=[4], degree=1)", x, [4])[0], beside.mean(axis=0))
+
+
+def test_slopes_are_0_where_a_term_has_reached_its_limit():
+    x = np.array([-1e3, -2.0, 0.5, 1e3])
+    expected = 1 / (2 * np.cosh(np.clip(x, -400, 400) / 2)) ** 2
+    for term in ("I(1 / (1 + exp(-x)))", "I(tanh(expm1(x) + 1) * 0 + 0.5 * tanh(x / 2))"):
+        np.testing.assert_allclose(slopes(term, x)[:, 0], expected, rtol=1e-12, atol=1e-150)
+    np.testing.assert_allclose(slopes("arctan(exp(x))", x)[[0, 3]], 0.0)
+
+
+@pytest.mark.parametrize("term", ["exp(log(x))", "I(1 / (1 / x))", "arctan(x ** -1)"])
+def test_terms_with_a_pole_have_no_slope_there(term):
+    assert np.isnan(slopes(term, np.arange(1.0, 4.0), [0.0])).all()

@@ -92,7 +92,9 @@ class _OneSided(Evaluation):
         if function == "I":
             return u, du
         if function in SMOOTH:
-            return expressions.ELEMENTWISE[function](u), _product(SMOOTH[function](u), du)
+            limit = expressions.ELEMENTWISE[function](u)
+            slope = _product(SMOOTH[function](u), du)
+            return limit, _beyond_range(u, du, limit, np.where(np.isinf(limit) & (u <= 0), np.nan, slope))  # log(0)
         ahead = self._side * du
         if function == "abs":
             return np.abs(u), np.where(u == 0, self._side * np.abs(du), np.sign(u) * du)
@@ -153,9 +155,16 @@ def _combined(operator: type[ast.operator], left: Dual, right: Dual) -> Dual:
     if operator is ast.Mult:
         return value, _of_other(v, dv, du) + _of_other(u, du, dv)
     if operator is ast.Div:
-        return value, (du - _product(value, dv)) / v
+        slope = np.where(v == 0, np.nan, (du - _product(value, dv)) / v)
+        return value, _beyond_range(v, dv, value, slope)
     of_base = np.where(v == 0, 0.0, v * np.power(u, v - 1.0))
-    return value, _product(of_base, du) + _product(np.where(value == 0, 0.0, value * np.log(u)), dv)
+    slope = _product(of_base, du) + _product(np.where(value == 0, 0.0, value * np.log(u)), dv)
+    return value, np.where((u == 0) & np.isinf(value), np.nan, slope)
+
+
+def _beyond_range(u: Any, du: Any, value: Any, slope: Any) -> Any:
+    """The slope of a function of u, which is 0 where u is beyond the range of numbers, as in 1 / (1 + exp(800))."""
+    return np.where(np.isinf(u) & ~np.isnan(du) & np.isfinite(value), 0.0, slope)
 
 
 def _product(factor: Any, slope: Any) -> Any:
