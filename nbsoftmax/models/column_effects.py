@@ -16,7 +16,6 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -29,7 +28,6 @@ from nbsoftmax.errors import InputTypeError, InputValueError, listed, plain
 from nbsoftmax.functional import log_softmax
 from nbsoftmax.models.effects import variances
 from nbsoftmax.models.points import Points
-from nbsoftmax.models.slopes import slopes_at, values_beside
 from nbsoftmax.models.softmax import SoftmaxModel, params_of
 from nbsoftmax.validation import Float64s
 
@@ -38,13 +36,11 @@ ROWS = 2**12
 
 @dataclass(frozen=True, eq=False)
 class Change:
-    """A column with a low and a high value in each row; its effect is a derivative if `slope`, else a difference."""
+    """A column, and its low and high value in each row; without these, its effect is a derivative."""
 
     name: str
     column: str
-    low: Column
-    high: Column
-    slope: bool
+    ends: tuple[Column, Column] | None
 
 
 def chosen_columns(model: SoftmaxModel, at: Any, columns: bool | Sequence[str]) -> tuple[str, ...]:
@@ -109,16 +105,15 @@ def changes_of(
             n = len(column)
             low, *highs = (Column(name, CATEGORY, np.zeros(n, np.int64), (level,)) for level in (first, *others))
             for level, high in zip(others, highs, strict=True):
-                yield Change(f"{name}[{level}]", name, low, high, False)
+                yield Change(f"{name}[{level}]", name, (low, high))
             continue
         x = column.values
         found = bool(np.isin(x, (0, 1)).all() and 0 < x.sum() < len(x))
         if binary is not None and binary.get(name, found):
             low, high = (replace(column, values=np.full(len(x), value)) for value in (0.0, 1.0))
-            yield Change(name, name, low, high, False)
+            yield Change(name, name, (low, high))
             continue
-        low, high = (replace(column, values=values) for values in values_beside(x))
-        yield Change(name, name, low, high, True)
+        yield Change(name, name, None)
 
 
 def mean_column_effects(
@@ -151,19 +146,18 @@ def mean_column_effects(
         f = _with_one(encoding.encode(part, dense=True).X)
         a = np.exp(log_softmax(f @ params.T + offset))
         for i, change in enumerate(changes):
-            low, high = change.low.take(rows), change.high.take(rows)
-            features_at = partial(_features_at, encoding, part, change.column)
-            if change.slope:
-                slope = slopes_at(change.name, part[change.column], low, high, features_at, f, start)
+            if change.ends is None:
+                slope = _slopes(encoding, part, change.column, start)
                 s = weight * np.nan_to_num(part[change.column].values) if kind.endswith("ex") else weight
                 added = _of_slope(params, f, a, slope, s, of_log=kind.startswith("ey"))
             else:
-                added = _of_change(params, features_at(low, high), offset, weight, of_log=kind.startswith("ey"))
+                ends = [_with_column(encoding, part, change.column, end.take(rows)) for end in change.ends]
+                added = _of_change(params, ends, offset, weight, of_log=kind.startswith("ey"))
             effects[i] += added[0]
             jacobians[i] += added[1]
     n_names = len(covariance) // int(free.sum())
     errors = [variances(jacobians[:, k, free, :n_names], covariance) for k in range(n_classes)]
-    is_change = np.array([not change.slope for change in changes])
+    is_change = np.array([change.ends is not None for change in changes])
     return effects, np.sqrt(np.maximum(np.transpose(errors), 0.0)), tuple(one.name for one in changes), is_change
 
 
@@ -177,9 +171,28 @@ def _converted(encoding: FormulaEncoding, table: Any) -> dict[str, Column]:
     return found
 
 
-def _features_at(encoding: FormulaEncoding, part: Mapping[str, Column], name: str, *ends: Column) -> list[Float64s]:
-    """The features of some rows, each (n, n_features + 1), with each of these columns in the place of one."""
-    return [_with_one(encoding.encode({**part, name: end}, dense=True).X) for end in ends]
+def _with_column(encoding: FormulaEncoding, part: Mapping[str, Column], name: str, end: Column) -> Float64s:
+    """The features of some rows, (n, n_features + 1), with this column in the place of one."""
+    return _with_one(encoding.encode({**part, name: end}, dense=True).X)
+
+
+def _slopes(encoding: FormulaEncoding, part: Mapping[str, Column], name: str, first: int) -> Float64s:
+    """The derivatives of the features of some rows, (n, n_features + 1).
+
+    That of a missing value, which the mean replaces, is 0. `first` is the number of the first row, for errors.
+    """
+    x = part[name].values
+    slope = np.column_stack([encoding.slopes(part, name), np.zeros(len(x))])
+    slope[np.isnan(x)] = 0.0
+    wrong = ~np.isfinite(slope).all(axis=1)
+    if wrong.any():
+        row = int(wrong.argmax())
+        raise InputValueError(
+            f"the effect of {plain(name)} has no finite value at row {first + row} (counted from 0), where it is "
+            f"{x[row]:g}: a term has a jump or an infinite slope there, as I({name} > c), I({name} == c), floor, or "
+            "sqrt at 0. Make a column of 0 and 1 of a step, or leave such rows out."
+        )
+    return slope
 
 
 def _with_one(X: Any) -> Float64s:
@@ -190,7 +203,6 @@ def _of_slope(
     params: Float64s, f: Float64s, a: Float64s, d: Float64s, s: Float64s, *, of_log: bool
 ) -> tuple[Float64s, Float64s]:
     """Sums of the effects of a number, (K,), and of their derivatives, (K, K, P), from probabilities a (n, K)."""
-    d[:, -1] = 0.0
     e = d @ params.T
     e -= (a * e).sum(axis=1, keepdims=True)
     outer = s[:, None] * (np.ones_like(a) if of_log else a)

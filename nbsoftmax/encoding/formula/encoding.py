@@ -19,9 +19,13 @@ from nbsoftmax.encoding.formula.blocks import Block
 from nbsoftmax.encoding.formula.evaluation import Made, State, Values, levels_block, made
 from nbsoftmax.encoding.formula.expressions import LEVELS, Expression, expression, function_of
 from nbsoftmax.encoding.formula.library import COLUMN, EXPRESSION
+from nbsoftmax.encoding.formula.slopes import ABOVE, BELOW, slope_block
 from nbsoftmax.encoding.formula.states import as_json, from_json
 from nbsoftmax.encoding.reports import Unknown
 from nbsoftmax.errors import InputValueError
+from nbsoftmax.validation import Float64s
+
+JUMP = 1e-9  # of a feature, relative to it
 
 
 @dataclass(frozen=True)
@@ -153,6 +157,42 @@ class FormulaEncoding:
             )
         X = blocks.dense(parts, values.n) if dense or not self.sparse else blocks.sparse(parts, values.n)
         return Encoded(X, kept, unknown)
+
+    def slopes(self, table: Any, column: str) -> Float64s:
+        """The derivatives of the features of rows with respect to a column of numbers, (n, n_features).
+
+        At a kink they are the mean of those on both sides. At a jump they are NaN.
+        """
+        values, _, _ = values_of(self.table, table, drop=False)
+        n = values.n
+        features = blocks.dense([self._block(product, values) for product in self.products], n)
+        total = np.zeros_like(features)
+        for side in (BELOW, ABOVE):
+            beside = [self._beside(product, values, column, side) for product in self.products]
+            limits = blocks.dense([limit for limit, _ in beside], n)
+            slopes = np.hstack([slope for _, slope in beside])
+            total += np.where(np.abs(limits - features) > JUMP * np.abs(features), np.nan, slopes)
+        return total / 2
+
+    def _beside(self, product: Product, values: Values, column: str, side: float) -> tuple[Block, Float64s]:
+        """The limits of the features of a product on one side of the values of a column, and their derivatives."""
+        limits, slopes = zip(*(self._limit(one, values, column, side) for one in product.factors), strict=True)
+        total = np.zeros((values.n, len(product.names)))
+        for j, slope in enumerate(slopes):
+            if slope is not None:
+                one = multiplied([*limits[:j], slope, *limits[j + 1 :]]).scaled(product.scale)
+                total += blocks.dense([one], values.n)
+        return multiplied(list(limits)).scaled(product.scale), total
+
+    def _limit(self, factor: Factor, values: Values, column: str, side: float) -> tuple[Block, Block | None]:
+        """The limits of the columns of a factor, and their derivatives; None for 0."""
+        of_levels = self._has_levels(factor)
+        if column not in self._columns_of(factor) or of_levels or factor.kind == COLUMN:
+            block = factor_of(factor, values, self._expressions, self.states).block
+            is_the_column = factor.text == column and not of_levels
+            return block, Block(1, np.ones((values.n, 1))) if is_the_column else None
+        found, states = self._expressions[factor.text], self.states[factor.text]
+        return slope_block(found, values, states, column, side, reduced=factor.reduced)
 
     def _block(self, product: Product, values: Values) -> Block:
         factors = [factor_of(one, values, self._expressions, self.states).block for one in product.factors]

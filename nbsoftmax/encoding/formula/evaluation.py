@@ -81,12 +81,12 @@ def made(expression: Expression, values: Values, states: list[State], *, reduced
         return levels_block(values, column, expression.text, contrasts, reference, reduced=reduced)
     if not states:
         states.extend({} for _ in expression.stateful)
-    evaluation = _Evaluation(expression, values, states)
+    evaluation = Evaluation(expression, values, states)
     with np.errstate(all="ignore"):
         found = evaluation.value(expression.tree)
     names: tuple[str, ...]
     if expression.kind == expressions.NUMBER:
-        block, names = Block(1, _vector(found, values.n)[:, None]), (expression.text,)
+        block, names = Block(1, vector(found, values.n)[:, None]), (expression.text,)
     else:
         fields, columns = found
         fields, columns = (fields[1:], columns[:, 1:]) if reduced else (fields, columns)
@@ -114,7 +114,7 @@ def contrasts_of(expression: Expression) -> tuple[str, str, Any]:
     return column, expressions.CONTRASTS[expressions.dotted(called.func)], reference
 
 
-class _Evaluation:
+class Evaluation:
     """Walks the tree of an expression."""
 
     def __init__(self, expression: Expression, values: Values, states: Sequence[State]) -> None:
@@ -157,7 +157,10 @@ class _Evaluation:
         return self._values.numbers[column]
 
     def _with_state(self, node: ast.Call, function: str) -> Any:
-        x = _vector(self.value(node.args[0]), self._values.n)
+        return self.transformed(node, function, vector(self.value(node.args[0]), self._values.n))
+
+    def transformed(self, node: ast.Call, function: str, x: Float64s) -> Any:
+        """What a function with a state makes of x: an array (n,), or (fields, array (n, n_fields)) of a basis."""
         names = expressions.BASES.get(function) or expressions.SCALES[function]
         options, state = expressions.options_of(node, names), self._states[id(node)]
         if function == "bs" and options.get("extrapolation", "raise") == "raise" and state:
@@ -192,7 +195,8 @@ class _Evaluation:
         raise WrongFieldError.at(column, row, plain(self._values.numbers[column][row]), advice)
 
 
-def _vector(value: Any, n: int) -> Float64s:
+def vector(value: Any, n: int) -> Float64s:
+    """A number or an array as an array (n,)."""
     return np.broadcast_to(np.asarray(value, np.float64), (n,))
 
 
