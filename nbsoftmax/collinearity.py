@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from scipy.linalg import eigh
 
-from nbsoftmax.encoding import AnyEncoding, Encoding
+from nbsoftmax.encoding import AnyEncoding, Encoding, FormulaEncoding
 from nbsoftmax.errors import InputValueError, listed
 from nbsoftmax.validation import Float64s
 
@@ -15,6 +15,9 @@ LEAVE_LEVELS_OUT = (
     "leave one out, or fit again with drop_first=True in TableOptions (--drop-first), which leaves out the first level "
     "of each column of text or categories"
 )
+LEAVE_TERMS_OUT = "leave one of their terms out of the formula"
+CENTRE_SPLINES = ", or give cr, cs and cc, whose features sum to 1, the option constraints='center'"
+SUM_TO_1 = ("cr(", "cs(", "cc(")
 
 
 def refuse_collinear(
@@ -48,6 +51,9 @@ def refuse_collinear(
                 f"leave the column out{level if has_levels else ''}."
             )
         advice = LEAVE_LEVELS_OUT if has_levels else "leave one out"
+        if isinstance(encoding, FormulaEncoding):
+            of_splines = any(name.startswith(SUM_TO_1) for name in concerned)
+            advice = LEAVE_TERMS_OUT + CENTRE_SPLINES * of_splines
         hint = "; or give X in float64, in which they may differ" if dtype == np.float32 else ""
         raise InputValueError(
             f"the columns {listed(concerned)} are collinear: one is a linear combination of the others, so their "

@@ -45,3 +45,13 @@ def test_a_column_whose_squares_overflow_is_named():
     result = nbs.Trainer().fit(X, np.arange(60) % 2)
     with pytest.raises(nbs.InputValueError, match="the squares of the column 'x1' exceed the range of float64"):
         result.inference()
+
+
+@pytest.mark.parametrize("basis", ["cr(x, 4)", "cc(x, 4)"])
+def test_bases_that_sum_to_1_beside_an_intercept_are_refused_with_the_option_that_centres_them(basis):
+    rng = np.random.default_rng(0)
+    table = pd.DataFrame({"x": rng.normal(size=100), "y": rng.integers(0, 3, 100)})
+    with pytest.raises(nbs.InputValueError, match=r"terms out of the formula, or .* constraints='center'\."):
+        nbs.fit_formula(f"y ~ {basis}", table).inference()
+    centred = basis.replace("4)", "4, constraints='center')")
+    assert np.isfinite(nbs.fit_formula(f"y ~ {centred}", table).inference().standard_errors).all()
