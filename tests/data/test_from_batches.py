@@ -40,6 +40,15 @@ class DataIter:
         self.at = 0
 
 
+class StoppingIter(DataIter):
+    """Says by an exception that there are no more rows."""
+
+    def next(self, input_data):
+        if not super().next(input_data):
+            raise StopIteration
+        return 1
+
+
 class Again:
     def __iter__(self):
         return tuples()
@@ -58,6 +67,7 @@ SOURCES = {
     "an object that begins anew": (Again(), {}),
     "a DataIter": (DataIter(), {}),
     "a function of a DataIter": (DataIter, {}),
+    "a DataIter that raises StopIteration": (StoppingIter(), {}),
     "a table": (table(), COLUMNS),
     "record batches": (lambda: iter(table().to_batches(90)), COLUMNS),
     "a reader": (lambda: table().to_reader(90), COLUMNS),
