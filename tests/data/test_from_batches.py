@@ -328,3 +328,10 @@ def test_a_source_whose_blocks_change_between_passes_is_refused(message):
     source = nbs.data.from_batches(lambda: iter([whole if next(passes) < 3 else CHANGES[message](*whole)]))
     with pytest.raises(nbs.InputValueError, match=message + " in the first pass; the source must yield the same"):
         nbs.Trainer(l2=0.1, tol=1e-10).fit(source)
+
+
+@pytest.mark.parametrize("batch", [FRAME, POLARS, table()], ids=["pandas", "polars", "arrow"])
+def test_text_in_the_columns_of_an_offset_is_not_to_be_encoded(batch):
+    said = "the offset has dtype .* in column 'label', expected numbers; name a column of numbers, or convert"
+    with pytest.raises(nbs.InputTypeError, match=said):
+        list(nbs.data.from_batches([batch], features=["f0"], offset=["label", "f1", "f2"]).blocks())
