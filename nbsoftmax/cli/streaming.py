@@ -204,10 +204,11 @@ def _check_header(arguments: argparse.Namespace, path: str, first: str, expected
                 f"{data.name} has the separator {found.separator!r}, but {first} has {expected.separator!r}; give the "
                 "files one form."
             )
-        columns = f"the columns {listed(found.columns)}" if found is not None else "no header"
+        if found is None:
+            raise InputValueError(f"{data.name} is no text ({kind}), but {first} is; give files of one format.")
         raise InputValueError(
-            f"{data.name} has {columns}, but {first} has {listed(expected.columns)}; give files with the same header, "
-            "in the same order."
+            f"{data.name} has the columns {listed(found.columns)}, but {first} has {listed(expected.columns)}; give "
+            "files with the same header, in the same order."
         )
 
 

@@ -131,6 +131,8 @@ class ArrowFiles:
 
     def batches(self, first_row: int = 0) -> Iterator[Batch]:
         """The rows of all files, from this one on; only of Arrow files from another one than the first."""
+        if self._labels is not None:
+            self._labels.find_type()
         start, rows = 0, TableRows(self._roles, self.encoding, first_row)
         for path in self.paths:
             self._starts[start] = path

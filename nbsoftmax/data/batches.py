@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -173,9 +174,10 @@ def _of_data_iter(opened: Any) -> Iterator[Batch]:
         names = None if names is None else tuple(map(str, names))
         found.append(Batch(data if names is None else _renamed(data, names), label, weight, base_margin, names))
 
-    while opened.next(input_data):
-        yield from found
-        found.clear()
+    with suppress(StopIteration):  # some say so that there are no more
+        while opened.next(input_data):
+            yield from found
+            found.clear()
 
 
 def _renamed(data: Any, names: tuple[str, ...]) -> Any:

@@ -172,13 +172,13 @@ def _beside_of_frame(frame: Any, roles: Roles) -> tuple[Any, Float64s | None, An
     if isinstance(roles.target, str):
         y = validation.target_array(selected(frame, roles.target), name=f"the target {plain(roles.target)}")
     elif roles.target is not None:
-        y = validation.frame(selected(frame, roles.target), sparse=False, unique=False)[0]
+        y = validation.frame(selected(frame, roles.target), name="the target", sparse=False, unique=False)[0]
     weight: Float64s | None = None
     if roles.weight is not None:
         weight = validation.as_float64s("the weight", only_column(selected(frame, roles.weight)))
     offset = None
     if roles.offset is not None:
-        offset = validation.frame(selected(frame, roles.offset), sparse=False, unique=False)[0]
+        offset = validation.frame(selected(frame, roles.offset), name="the offset", sparse=False, unique=False)[0]
     return y, weight, offset
 
 

@@ -66,6 +66,11 @@ class TextLabels:
             return pa.DictionaryArray.from_arrays(indices, pa.array(typed, pa.large_string()))
         return pa.array(typed).take(indices)
 
+    def find_type(self) -> None:
+        """Read all labels, if that has not been done and is necessary; refuse numbers that cannot be labels."""
+        if not self._known:
+            _ = self._are_integers
+
     @cached_property
     def _are_integers(self) -> bool:
         """Whether all labels of the files are integers."""

@@ -141,14 +141,14 @@ class FitMonitor:
         # If the fit was resumed, all steps of this run may be worse than the start.
         better = self.lowest is not None and self.lowest[1] < self.objective.value(start)
         params = self.lowest[2] if self.lowest is not None and better else start
-        return self._solution_at(params, len(self.iterations), StopReason.INTERRUPTED.stop(), tol)
+        return self._solution_at(params, len(self.iterations), StopReason.INTERRUPTED.stop(), tol, quick=True)
 
-    def _solution_at(self, params: Float64s, n_iter: int, stop: Stop, tol: float) -> Solution:
-        """A solution at other parameters than the solver's; its gap costs only a few products."""
+    def _solution_at(self, params: Float64s, n_iter: int, stop: Stop, tol: float, *, quick: bool = False) -> Solution:
+        """A solution at other parameters than the solver's; its gap costs some products, unless `quick` and bounded."""
         objective = self.objective.in_float64()
         value, grad = objective.value_and_subgrad(params)
         if objective.penalty.is_smooth:
-            gap, kind = ConvergenceMonitor(objective, tol).gap(0, Point(params, value, grad))
+            gap, kind = ConvergenceMonitor(objective, tol).gap(0, Point(params, value, grad), quick=quick)
         else:
             smooth = objective.smooth_part()
             alone = loss_alone(objective, params, *smooth.value_and_grad(params))

@@ -27,6 +27,7 @@ ADVICE = {
     "date": TIMES, "time": TIMES, "duration": TIMES, "period": TIMES,
     "str": TEXT, "object": TEXT,
 }  # fmt: skip
+BESIDE = ("weight", "sample_weight", "offset")  # for which columns are not encoded
 # A table with dense and sparse columns becomes a sparse array if that needs about a tenth of the memory or less.
 SPARSER = 16
 
@@ -354,6 +355,8 @@ def _common(
         wrong, dtype = next((n, d) for n, d in zip(names, dtypes, strict=True) if d in odd)
         shown = str(dtype)
         advice = advice_for(shown) or "convert it to numbers, or drop it"
+        if name.removeprefix("the ") in BESIDE:
+            advice = "name a column of numbers, or convert it with astype(float) if it holds numbers"
         raise InputTypeError(
             f"{name} has dtype {plain_dtype(shown)} in column {plain(wrong)}, expected numbers; {advice}."
         )

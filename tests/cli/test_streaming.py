@@ -138,6 +138,9 @@ def test_text_files_with_other_headers_are_refused(tmp_path, capsys):
         said = refused(capsys, "fit", tmp_path / "a.csv", tmp_path / other, *options)
         assert f"{other} has the columns" in said
         assert "give files with the same header, in the same order" in said
+    np.save(tmp_path / "d.npy", np.zeros((3, 2)))
+    said = refused(capsys, "fit", tmp_path / "a.csv", tmp_path / "d.npy", *options)
+    assert f"d.npy is no text (npy), but {tmp_path / 'a.csv'} is; give files of one format" in said
     (tmp_path / "b.csv").write_text("\n".join(["length,width,kind", *rows]))
     assert run("fit", tmp_path / "a.csv", tmp_path / "b.csv", *options) == 0
 

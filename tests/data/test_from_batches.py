@@ -40,6 +40,15 @@ class DataIter:
         self.at = 0
 
 
+class StoppingIter(DataIter):
+    """Says by an exception that there are no more rows."""
+
+    def next(self, input_data):
+        if not super().next(input_data):
+            raise StopIteration
+        return 1
+
+
 class Again:
     def __iter__(self):
         return tuples()
@@ -58,6 +67,7 @@ SOURCES = {
     "an object that begins anew": (Again(), {}),
     "a DataIter": (DataIter(), {}),
     "a function of a DataIter": (DataIter, {}),
+    "a DataIter that raises StopIteration": (StoppingIter(), {}),
     "a table": (table(), COLUMNS),
     "record batches": (lambda: iter(table().to_batches(90)), COLUMNS),
     "a reader": (lambda: table().to_reader(90), COLUMNS),
@@ -318,3 +328,10 @@ def test_a_source_whose_blocks_change_between_passes_is_refused(message):
     source = nbs.data.from_batches(lambda: iter([whole if next(passes) < 3 else CHANGES[message](*whole)]))
     with pytest.raises(nbs.InputValueError, match=message + " in the first pass; the source must yield the same"):
         nbs.Trainer(l2=0.1, tol=1e-10).fit(source)
+
+
+@pytest.mark.parametrize("batch", [FRAME, POLARS, table()], ids=["pandas", "polars", "arrow"])
+def test_text_in_the_columns_of_an_offset_is_not_to_be_encoded(batch):
+    said = "the offset has dtype .* in column 'label', expected numbers; name a column of numbers, or convert"
+    with pytest.raises(nbs.InputTypeError, match=said):
+        list(nbs.data.from_batches([batch], features=["f0"], offset=["label", "f1", "f2"]).blocks())

@@ -88,6 +88,27 @@ def test_an_interrupted_fit_still_says_how_far_it_is():
     assert 0 < result.gap < np.inf
 
 
+def test_a_penalised_fit_ends_a_few_passes_after_ctrl_c_with_a_proven_bound():
+    X, y = overlapping(np.random.default_rng(0))
+    passes, at_interruption = [], []
+
+    def batches():
+        passes.append(1)
+        yield X, y
+
+    def interrupt(now):
+        if now.n_iter == 2:
+            at_interruption.append(len(passes))
+            raise KeyboardInterrupt
+
+    options = {"solver": "lbfgs", "l2": 1e-3, "tol": 1e-10}
+    result = nbs.Trainer(**options, callbacks=[interrupt]).fit(nbs.data.from_batches(batches))
+    assert len(passes) - at_interruption[0] <= 3  # an estimate would take about 20
+    assert result.stop_reason is StopReason.INTERRUPTED
+    assert result.gap_kind == "duality"
+    assert result.gap >= result.objective - nbs.Trainer(**options).fit(X, y).objective > 0
+
+
 @pytest.mark.filterwarnings("ignore:the fit has not converged")
 def test_ctrl_c_after_a_resumption_returns_the_best_point_of_all_runs(tmp_path):
     X, y = overlapping(np.random.default_rng(0))
