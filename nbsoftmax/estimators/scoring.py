@@ -14,6 +14,7 @@ from sklearn.metrics import accuracy_score, get_scorer, log_loss, make_scorer
 
 from nbsoftmax.errors import InputTypeError, InputValueError, plain
 from nbsoftmax.estimators.classifier import SoftmaxRegression
+from nbsoftmax.models.scores import accuracy
 from nbsoftmax.models.softmax import SoftmaxModel
 from nbsoftmax.validation import Float64s
 
@@ -63,7 +64,7 @@ def with_classes(scorer: Any, classes: NDArray[Any], *, held_out: bool) -> Score
 def _log_loss(sign: int, model: Any, X: Any, y: NDArray[Any], sample_weight: Float64s | None = None) -> float:
     """`log_loss` of scikit-learn, with the same bits, for labels among those of the model.
 
-    Scikit-learn checks everything again for each score, which takes longer than a fit to a small table.
+    For a small table, the input checks of scikit-learn take longer than the fit.
     """
     proba = model.predict_proba(X)
     eps = np.finfo(proba.dtype).eps
@@ -73,8 +74,7 @@ def _log_loss(sign: int, model: Any, X: Any, y: NDArray[Any], sample_weight: Flo
 
 def _accuracy(sign: int, model: Any, X: Any, y: NDArray[Any], sample_weight: Float64s | None = None) -> float:
     """`accuracy_score` of scikit-learn."""
-    right = model.predict(X) == y
-    return sign * float(np.average(right, weights=sample_weight))
+    return sign * accuracy(model.predict(X) == y, sample_weight)
 
 
 # Metrics of scikit-learn, the method whose result they take, and what replaces them if they have no options.

@@ -180,7 +180,7 @@ class Cluster:
 
 
 def _leave_pool() -> None:
-    """Let other tasks have the thread of this one, if a task of a worker fits: it waits for them."""
+    """If this code runs in a task of a worker, give its thread to other tasks, because it waits for their results."""
     if hasattr(thread_state, "key"):
         with suppress(KeyError):  # has left already
             secede()

@@ -124,7 +124,7 @@ def expression(text: str) -> Expression:
     try:
         tree = ast.parse(source.strip(), mode="eval").body
     except (SyntaxError, ValueError, RecursionError, MemoryError):
-        # Those whose names begin with words that Python reserves are no expressions.
+        # Python cannot parse functions of R whose names begin with a reserved word, such as as.factor.
         r = next((name for name in IN_R if re.search(rf"(?<![\w.]){re.escape(name)}\s*\(", text)), None)
         what = ", which is not an expression" if r is None else f" with the function {r!r} of R; write {IN_R[r]}"
         raise InputValueError(f"the formula has the term {plain(text)}{what}.") from None
