@@ -65,6 +65,12 @@ def shared_data():
 
 
 @pytest.fixture
+def several_threads(monkeypatch):
+    """Run every kernel on all threads: small ones would stay in the calling thread."""
+    monkeypatch.setattr("nbsoftmax.kernels.runtime.threads.THREAD_WORK", 1)
+
+
+@pytest.fixture
 def usual_handler():
     """Ctrl-C raises KeyboardInterrupt; a process that a shell starts in the background would ignore it."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -173,6 +173,7 @@ def test_nan_is_named_by_row_and_column(use, form):
         (USES | stream)[use](getattr(sp, form)(bad))
 
 
+@pytest.mark.usefixtures("several_threads")
 @pytest.mark.parametrize("options", [{"l2": 0.01}, {"l2": 0.01, "solver": "lbfgs"}, {"l1": 0.01}])
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
 def test_a_fit_has_the_same_bits_for_every_number_of_threads(options, dtype):

@@ -64,13 +64,14 @@ class SolverState:
 
     A solver that starts from the `saved` state of another run returns the same bits as an uninterrupted run. `saved` is
     empty for a new run. Before each call of `on_iteration` the solver sets `snapshot`, a function that returns the
-    state after that iteration, even if it is called later. `stop` is the reason why the other run ended, if this one
-    must end where it did.
+    state after that iteration, even if it is called later; not if `recorded` is False, since small fits are shorter
+    without. `stop` is the reason why the other run ended, if this one must end where it did.
     """
 
     saved: dict[str, Any] = field(default_factory=dict)
     snapshot: Callable[[], dict[str, Any]] = dict
     stop: Stop | None = None
+    recorded: bool = True
 
 
 class Penalised(Protocol):

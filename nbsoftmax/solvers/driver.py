@@ -177,17 +177,22 @@ class Driver(Generic[Objective]):
         self._values.append(moved.value)
         if method.monotone or moved.value < self._best.value:
             self._best = moved
+        if self._state.recorded:
+            self._record(method)
+        return self._on_iteration(self._n_iter, moved.params, moved.value, moved.grad_norm)
+
+    def _record(self, method: Method[Objective]) -> None:
+        """Let the caller have the state after this iteration."""
         kept = {
-            "params": moved.params,
+            "params": self._point.params,
             "n_iter": self._n_iter,
             "refined": self.refined,
             "hessian_refined": self.objective is self._refined,
             "far_start": self._far_start,
         }
-        if self._best is not moved:
+        if self._best is not self._point:
             kept["best"] = self._best.params
         self._state.snapshot = partial(_snapshot, self._n_iter, self._values, kept, method.state())
-        return self._on_iteration(self._n_iter, moved.params, moved.value, moved.grad_norm)
 
     def _refine(self, method: Method[Objective]) -> None:
         """Continue from the best point with sums in float64."""

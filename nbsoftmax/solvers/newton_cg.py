@@ -157,7 +157,9 @@ class NewtonSteps:
         intercepts alone if that may make a bound possible.
         """
         allowed = allowed_at(point, self._tol)
-        self._bound = self._certificate.certify(point, allowed)
+        self._polish = self._intercept_step(point, allowed)
+        # A certificate takes a pass, and so does a step over the intercepts, after which it is nearly sure.
+        self._bound = self._certificate.certify(point, allowed, wary=self._polish is not None)
         if self._bound is not None:
             self._assessed = point
             return True
@@ -165,7 +167,6 @@ class NewtonSteps:
             if self._early_step(point, values, allowed):
                 return False
             self._early.active = False
-        self._polish = self._intercept_step(point, allowed)
         return self._polish is None and self._assess(point, allowed)
 
     def _early_step(self, point: Point, values: list[float], allowed: float) -> bool:

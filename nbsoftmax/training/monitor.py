@@ -65,7 +65,7 @@ class FitMonitor:
     ) -> None:
         self.started, self.objective, self.validation = started, objective, validation
         self.hooks, self.max_seconds = hooks, max_seconds
-        self.state = SolverState()
+        self.state = SolverState(recorded=False)
         self.iterations: list[Numbers] = []
         # The iteration with the lowest objective: its number, that objective, and the solver's own parameters.
         self.lowest: tuple[int, float, Float64s] | None = None
@@ -168,7 +168,7 @@ class FitMonitor:
         """Save to a checkpoint from now on; with `resume`, first load the state that is in it."""
         if not resume:
             checkpoint.refuse_other_files()
-        self._checkpoint = checkpoint
+        self._checkpoint, self.state.recorded = checkpoint, True
         arrays = checkpoint.load() if resume else None
         if arrays is None:
             return

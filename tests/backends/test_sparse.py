@@ -111,6 +111,7 @@ def test_the_second_level_cache_changes_only_the_size_of_blocks(cache, monkeypat
     assert_close(SUMS["loss_and_grad"](mine, w, v), SUMS["loss_and_grad"](dense, w, v), "float64")
 
 
+@pytest.mark.usefixtures("several_threads")
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 def test_bits_do_not_depend_on_the_number_of_threads(dtype):
     options = {"m": 5000, "n": 3000, "k": 20, "dtype": dtype, "density": 0.02, "block_bytes": 2**17}

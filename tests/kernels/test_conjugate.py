@@ -81,6 +81,7 @@ def test_a_step_changes_direction_and_residual_as_numpy_does(shape):
     assert (np.abs(search - (z - means + 0.7 * old)) <= 4 * EPS * (sizes + np.abs(means) + np.abs(old))).all()
 
 
+@pytest.mark.usefixtures("several_threads")
 def test_one_thread_and_two_give_the_same_bits(monkeypatch):
     monkeypatch.setattr(threads, "threads_of_numba", lambda: 2)
     shape, found = (3, 20_011), []

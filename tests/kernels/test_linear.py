@@ -107,6 +107,7 @@ def test_splitting_the_classes_over_threads_is_right(m, N, K, dtype):
         assert close(made.hess_vec(params, v), product, dtype)
 
 
+@pytest.mark.usefixtures("several_threads")
 def test_tens_of_thousands_of_classes_are_split_and_right():
     X, y, params, v = problem(40, 12, 32768, np.float64)
     made = backend(X, y, 32768)
@@ -127,6 +128,7 @@ def test_rows_that_overlap_in_memory_are_read_right():
         assert close(made.loss_and_grad(params)[1], expected(X, y, params, v)[1], np.float64)
 
 
+@pytest.mark.usefixtures("several_threads")
 @pytest.mark.parametrize("form", FORMS, ids=["tiles", "dots", "blas"])
 def test_the_threads_do_not_show_in_the_bits(form):
     X, y, params, v = problem(3000, 70, 40, np.float64)
@@ -218,6 +220,7 @@ def test_gram_matrices_and_the_hessian(m, N, K, form, dtype, split_bytes, monkey
     assert close(np.einsum("kjlp,lp->kj", got, v), made.hess_vec(params, v), dtype)
 
 
+@pytest.mark.usefixtures("several_threads")
 @pytest.mark.parametrize("split_bytes", [0, dense.GRAM_SPLIT_BYTES], ids=["split", "tiles"])
 def test_gram_matrices_depend_on_no_thread_and_no_layout(split_bytes, monkeypatch):
     monkeypatch.setattr(dense, "GRAM_SPLIT_BYTES", split_bytes)

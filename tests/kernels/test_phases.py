@@ -10,13 +10,9 @@ from nbsoftmax.kernels.runtime import phases, threads
 from nbsoftmax.kernels.runtime.jit import jit
 from nbsoftmax.kernels.runtime.phases import end_task, launch_phases, take_in_order
 
+pytestmark = pytest.mark.usefixtures("several_threads")
+
 EDGES = np.array([0, 8, 9, 17, 18])  # of the kernel below: its tasks add, sum up, add, sum up
-
-
-@pytest.fixture(autouse=True)
-def however_small(monkeypatch):
-    """Run every kernel on all threads: small ones would stay in the calling thread, and nothing be tested."""
-    monkeypatch.setattr("nbsoftmax.kernels.runtime.threads.THREAD_WORK", 1)
 
 
 @jit

@@ -63,6 +63,7 @@ def test_of_equal_logits_the_first_class_comes_first(form):
     assert made.predict(*split(params), BEST)[1].tolist() == [[5]] * 3
 
 
+@pytest.mark.usefixtures("several_threads")
 @FORMS
 @pytest.mark.parametrize("layout", [np.asfortranarray, lambda X: np.repeat(X, 2, 1)[:, ::2], lambda X: X[::-1][::-1]])
 def test_layouts_and_threads_change_nothing(form, layout):

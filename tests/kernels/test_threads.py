@@ -21,15 +21,12 @@ from tests.processes import output, run
 THREADS = [1, 2, 3]
 DTYPES = [np.float32, np.float64]
 
-pytestmark = pytest.mark.skipif(
-    numba.config.NUMBA_NUM_THREADS < 3, reason="Numba was started with fewer than 3 threads (NUMBA_NUM_THREADS)"
-)
-
-
-@pytest.fixture(autouse=True)
-def however_small(monkeypatch):
-    """Run every kernel on all threads: small ones would stay in the calling thread, and nothing be tested."""
-    monkeypatch.setattr("nbsoftmax.kernels.runtime.threads.THREAD_WORK", 1)
+pytestmark = [
+    pytest.mark.usefixtures("several_threads"),
+    pytest.mark.skipif(
+        numba.config.NUMBA_NUM_THREADS < 3, reason="Numba was started with fewer than 3 threads (NUMBA_NUM_THREADS)"
+    ),
+]
 
 
 @pytest.fixture
@@ -117,7 +114,7 @@ def test_a_forked_child_computes_what_its_parent_does():
         import numpy as np
         import nbsoftmax as nbs
 
-        z = np.random.default_rng(0).normal(size=(4000, 25))
+        z = np.random.default_rng(0).normal(size=(40000, 25))
         expected = nbs.softmax(z)  # starts the threads, which a child does not inherit
         warnings.simplefilter("ignore")  # Python's own, of forking beside threads
         child = os.fork()

@@ -358,6 +358,7 @@ def test_a_fit_with_bounds_goes_on_from_a_checkpoint_to_the_same_bits(tmp_path):
     assert "(0, 0.4)" in whole.model.training["bounds"]
 
 
+@pytest.mark.usefixtures("several_threads")
 def test_the_bits_do_not_depend_on_the_number_of_threads():
     X, y = data(m=2000)
     for rows in (X, sparse.csr_array(X * (np.abs(X) > 1))):

@@ -6,7 +6,7 @@ import scipy.sparse as sp
 
 import nbsoftmax as nbs
 from nbsoftmax.solvers.base import SolverState, evaluate, never_stop
-from nbsoftmax.solvers.tools.certificates import gap_bound, intercept_slack
+from nbsoftmax.solvers.tools.certificates import WARY, GapCertificate, gap_bound, intercept_slack
 from nbsoftmax.solvers.tools.intercept import InterceptCurvature
 from tests.solvers.problems import UnpackedNewtonCG, minimum
 
@@ -112,3 +112,16 @@ def test_steps_over_the_intercepts_save_products_for_the_proof(monkeypatch, form
     fewer = fit()
     monkeypatch.setattr(InterceptCurvature, "at", classmethod(lambda *_: InterceptCurvature()))
     assert fewer < fit()
+
+
+def test_a_certificate_that_would_probably_fail_is_not_tried_if_there_is_another_way():
+    X, y, _ = data()
+    objective = nbs.Objective(X, y, l2=0.1)
+    params = UnpackedNewtonCG().solve(objective, np.zeros(objective.shape), tol=1e-14).params.copy()
+    params[:, -1] += [1e-6, -1e-6, 2e-6, -2e-6]
+    point = evaluate(objective, params)
+    bound, slack = gap_bound(objective, point)[0], intercept_slack(objective, point.grad)
+    assert slack / 2 < bound < WARY * slack / 2
+    for allowed, wary in ((2 * bound, False), (2 * WARY * slack, True)):
+        assert GapCertificate(objective, looseness=0.5).certify(point, allowed, wary=wary) == (bound, "duality")
+    assert GapCertificate(objective, looseness=0.5).certify(point, 2 * bound, wary=True) is None

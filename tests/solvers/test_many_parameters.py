@@ -51,6 +51,7 @@ def test_empty_columns_change_nothing_without_a_penalty_either():
     assert (found.params[:, 20:-1] == 0).all()
 
 
+@pytest.mark.usefixtures("several_threads")
 def test_one_thread_and_two_give_the_same_bits():
     one, two = (solve(objective(n_threads=n)) for n in (1, 2))
     np.testing.assert_array_equal(one.params, two.params)

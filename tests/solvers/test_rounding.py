@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 
 import nbsoftmax as nbs
+from nbsoftmax.solvers.base import evaluate
+from nbsoftmax.solvers.tools.convergence import is_rounding
 
 
 @pytest.mark.parametrize("grouped", [False, True])
@@ -89,3 +91,15 @@ def test_a_gap_that_rounding_errors_do_not_explain_is_not_small(options):
         result = nbs.Trainer(l1=2e-4, max_iter=1 + seed % 6, **options).fit(X, y)
         assert not result.converged or result.objective <= (1 + 1e-6) * best.objective
         assert result.gap >= result.objective - best.objective - 1e-9
+
+
+def test_a_gradient_of_an_intercept_shows_without_a_pass_that_it_is_no_rounding_error(monkeypatch):
+    X = np.random.default_rng(0).normal(size=(20, 3))
+    balanced, unbalanced = np.arange(20) % 4, np.arange(20) // 6
+    flat, steep = (nbs.Objective(0 * X, y, l2=0.1) for y in (balanced, unbalanced))
+    assert is_rounding(flat, evaluate(flat, np.zeros((4, 4))))
+    for fit_intercept in (False, True):
+        objective = nbs.Objective(X, balanced, l2=0.1, fit_intercept=fit_intercept)
+        assert not is_rounding(objective, evaluate(objective, np.zeros((4, 4))))
+    monkeypatch.setattr(type(steep), "curvatures", None)
+    assert not is_rounding(steep, evaluate(steep, np.zeros((4, 4))))

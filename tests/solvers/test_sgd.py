@@ -116,10 +116,10 @@ def test_classes_in_hundreds_by_products_of_blas():
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-12)
 
 
+@pytest.mark.usefixtures("several_threads")
 @pytest.mark.parametrize("average", [False, True])
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_large_batches_give_the_same_bits_on_any_number_of_threads(optimizer, average, monkeypatch):
-    monkeypatch.setattr("nbsoftmax.kernels.runtime.threads.THREAD_WORK", 1)
     monkeypatch.setattr("nbsoftmax.backends.dense.BATCH_CHUNK_WORK", 2**10)
     X, y = data(m=900, N=20, K=5)
     order, rates = np.random.default_rng(4).permutation(900), np.full(3, 0.02)

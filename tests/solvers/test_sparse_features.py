@@ -118,6 +118,7 @@ def test_groups_keep_no_products_that_are_larger_than_a_gram_matrix(monkeypatch)
         assert sparse_columns(few, nbs.Lasso(1.0), K) is not None
 
 
+@pytest.mark.usefixtures("several_threads")
 @pytest.mark.parametrize("grouped", [False, True])
 def test_the_bits_do_not_depend_on_threads_and_a_resumed_fit_has_them(grouped, tmp_path):
     D, y, _ = problem()

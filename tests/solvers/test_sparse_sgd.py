@@ -111,10 +111,10 @@ def test_a_penalty_with_which_momentum_oscillates():
     assert (np.sign(ours[0]) != np.sign(start.reshape(-1))).any()
 
 
+@pytest.mark.usefixtures("several_threads")
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
-def test_bits_do_not_depend_on_the_number_of_threads(optimizer, dtype, monkeypatch):
-    monkeypatch.setattr("nbsoftmax.kernels.runtime.threads.THREAD_WORK", 1)
+def test_bits_do_not_depend_on_the_number_of_threads(optimizer, dtype):
     D, y = data(m=300, N=2000, density=0.01, dtype=dtype)
     most = min(3, numba.config.NUMBA_NUM_THREADS)
     alone, together = (

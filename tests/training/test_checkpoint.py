@@ -34,6 +34,7 @@ def kill_after(n):
     return callback
 
 
+@pytest.mark.usefixtures("several_threads")
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("solver", OPTIONS)
 def test_a_resumed_fit_gives_the_same_bits(solver, dtype, tmp_path):

@@ -85,6 +85,7 @@ def test_the_gradient_is_the_derivative():
     assert (ahead - behind) / (2 * h) == pytest.approx(slope, rel=1e-8)
 
 
+@pytest.mark.usefixtures("several_threads")
 def test_the_number_of_threads_changes_no_bit():
     X, possible, _ = partial_problem(6, m=3000, n_features=40)
     one, two = (nbs.Trainer(l2=1e-2, n_threads=n).fit(X, possible) for n in (1, 2))

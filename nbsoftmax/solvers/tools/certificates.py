@@ -21,6 +21,7 @@ from nbsoftmax.validation import Float64s
 
 # The first `looseness`: 1 to 32 in fits to real data, more where the classes are nearly separable.
 FIRST_LOOSENESS = 4.0
+WARY = 12.0  # a looseness that few fits exceed, see `GapCertificate.certify`
 NEGLIGIBLE = 1e-3  # share of the allowed gap
 SERIES = 1e-3  # where four terms of a series are exact, and the formula would cancel
 
@@ -122,22 +123,27 @@ class GapCertificate:
         """Whether a bound may be found."""
         return self.looseness < np.inf
 
-    def certify(self, point: Point, allowed: float, *, unlikely: bool = False) -> tuple[float, str] | None:
+    def certify(
+        self, point: Point, allowed: float, *, unlikely: bool = False, wary: bool = False
+    ) -> tuple[float, str] | None:
         """A bound on the gap at a point that is at most `allowed`, and its kind; None if none was found.
 
-        The bound is computed only if its approximation makes success likely, or if `unlikely`.
+        The bound is computed only if its approximation makes success likely, `wary` nearly sure, or if `unlikely`.
         """
         if 0 <= point.value <= allowed and strongly_convex(self.objective):
             return point.value, "duality"  # the minimum is at least 0
         if not self.possible:
             return None
-        ridge = bound_at_optimal_intercept(self.objective, point.grad)
-        if not unlikely and not (ridge <= allowed and self.expected(point.grad) <= allowed):
+        ridge, slack = (
+            bound_at_optimal_intercept(self.objective, point.grad),
+            intercept_slack(self.objective, point.grad),
+        )
+        looseness = max(self.looseness, WARY) if wary else self.looseness
+        if not unlikely and not ridge + looseness * slack <= allowed:
             return None
         bound = gap_bound(self.objective, point)
         if bound is not None and bound[0] <= allowed:
             return bound
-        slack = intercept_slack(self.objective, point.grad)
         if bound is None or (ridge <= allowed / 2 and slack <= NEGLIGIBLE * allowed):
             self.looseness = np.inf  # what is left are rounding errors
         else:

@@ -66,6 +66,9 @@ def is_rounding(objective: Smooth, point: Point) -> bool:
 
     Then conjugate gradients along collinear features, which have no curvature, divide rounding errors by each other.
     """
+    # The curvature of an intercept is at most sum_i h_i / S: usually no pass over the rows is needed.
+    if objective.fit_intercept and np.abs(point.grad[:, -1]).max() > NOISE * np.sqrt(objective.class_mass.sum()):
+        return False
     diagonal = objective.curvatures(point.params)
     diagonal += curvature_of_columns(objective.penalty, diagonal.shape[1])
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
