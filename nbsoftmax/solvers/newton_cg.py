@@ -57,10 +57,11 @@ from nbsoftmax.validation import Float64s
 MAX_ITER = 500
 # When the estimate of the gap is within tolerance, the fit continues until a bound is, too. It spends at most as many
 # products as before, or LEAST_PATIENCE if that is more, on directions that should leave CERTIFIABLE * the allowed gap.
-LEAST_PATIENCE, CERTIFIABLE = 10, 0.3
+# (In 135 fits to 15 problems 0.7 took 2.5% fewer passes in the geometric mean than 0.3, 0.85 less than 1% fewer still.)
+LEAST_PATIENCE, CERTIFIABLE = 10, 0.7
 # A step over the intercepts alone is worth its pass over the data if without them the bound is at most this share of
 # the allowed gap.
-WITHOUT_INTERCEPT = 0.5
+WITHOUT_INTERCEPT = 0.9
 
 
 class _TruncatedNewton:
