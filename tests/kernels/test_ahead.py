@@ -77,7 +77,7 @@ def test_a_helper_compiles_what_is_expected_and_this_process_loads_it(tmp_path):
 
 @pytest.mark.parametrize("encoding", ["cp1252", "ascii"])
 def test_the_folder_of_compiled_code_may_have_a_name_that_text_of_the_system_lacks(tmp_path, encoding):
-    found = with_helpers(BEGUN + USE, tmp_path / "Jürgen 日本", PYTHONIOENCODING=encoding)
+    found = with_helpers(BEGUN + USE, tmp_path / "Jürgen 日本", PYTHONIOENCODING=encoding, NBSOFTMAX_QUIET="1")
     assert found == ["2", "1", "0"]
 
 
