@@ -257,19 +257,40 @@ def _replace(temporary: str, target: str, old: os.stat_result | None) -> None:
 
 def _overwrite(target: str, content: memoryview) -> None:
     """Overwrite a file that cannot be replaced; space is reserved first, so that a full disk loses no data."""
-    with open(target, "r+b") as file:
+    with open(target, "r+b", buffering=0) as file:  # a buffer would be written again when the file is closed
         size = os.fstat(file.fileno()).st_size
-        if hasattr(os, "posix_fallocate"):
-            try:
-                os.posix_fallocate(file.fileno(), 0, max(1, len(content)))
-            except OSError as error:
-                if error.errno in FULL:
-                    file.truncate(size)
-                    raise
-        file.write(content)
+        try:
+            _reserve(file, size, len(content))
+        except OSError:
+            file.truncate(size)
+            raise
+        _write(file, content)
         file.truncate()
-        file.flush()
         os.fsync(file.fileno())
+
+
+def _reserve(file: io.FileIO, size: int, needed: int) -> None:
+    """Reserve the space for `needed` bytes of a file that has `size`; where the system cannot, zeros are appended."""
+    if hasattr(os, "posix_fallocate"):  # not on macOS and Windows
+        try:
+            os.posix_fallocate(file.fileno(), 0, max(1, needed))
+        except OSError as error:  # with musl, some file systems do not support it
+            if error.errno in FULL:
+                raise
+        else:
+            return
+    file.seek(size)
+    _write(file, memoryview(bytes(max(0, needed - size))))
+    os.fsync(file.fileno())
+    file.seek(0)
+
+
+def _write(file: io.FileIO, content: memoryview) -> None:
+    """Write all bytes to an unbuffered file, which may take them in parts."""
+    written = 0
+    while written < len(content):
+        with content[written:] as rest:  # released after an error, too
+            written += file.write(rest)
 
 
 def _synchronise_folder(target: str) -> None:

@@ -81,7 +81,7 @@ class SparseSums:
             blocks.append(seen[kind])
             edges.append(edges[-1] + self._tasks[kind][seen[kind]])
             seen[kind] += 1
-        plan = Plan(np.array(kinds), np.array(blocks))
+        plan = Plan(np.array(kinds, np.int64), np.array(blocks, np.int64))
         layout, rows = self._layout, self._blocks.rows
         work = layout.work(rows) * ((out is not None) + sum(point is not None for point in points))
         with self._scratch() as scratch:
@@ -100,7 +100,7 @@ class SparseSums:
                 self._points(points, scratch),
             )
             memory = d, squared, self._fit_intercept, sums, result
-            launch_phases(sparse_sums, np.array(edges), work, layout.n_threads, *common, *memory)
+            launch_phases(sparse_sums, np.array(edges, np.int64), work, layout.n_threads, *common, *memory)
 
     def _points(self, points: tuple[Float64s | None, Float64s | None], scratch: Scratch) -> Points:
         """The parameters and the direction as the kernel takes them; one that is None is empty."""

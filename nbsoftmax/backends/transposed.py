@@ -38,7 +38,7 @@ class Blocks:
     def __init__(self, X: Any, offset: NDArray[Any], n_rows: int, n_threads: int | None) -> None:
         m, n_features = X.shape
         size = max(16, min(n_rows, MOST_ROWS, MOST_NUMBERS * m // max(1, X.nnz)))
-        self.starts = np.append(np.arange(0, max(m, 1), size), m)
+        self.starts = np.array([*range(0, max(m, 1), size), m], np.int64)
         last = max(0, X.nnz - 1)
         self.rows = SparseRows(X.data, X.indices, X.indptr, m, n_features, last, offset.reshape(-1))
         self._n_threads = n_threads

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
 from importlib import import_module
 from typing import TYPE_CHECKING
 
@@ -59,7 +59,7 @@ def _attempt(arguments: argparse.Namespace, command: argparse.ArgumentParser) ->
         code: int = arguments.run(arguments)
         sys.stdout.flush()
     except BrokenPipeError:  # the reader of our output has closed it, as `head` does
-        sys.stderr.close()
+        _discard_unwritable_output()
         return 1
     except (InputError, KeyboardInterrupt, MemoryError, OSError, ImportError) as error:  # an extra may be missing
         message, code = _failure(error, command)
@@ -107,4 +107,5 @@ def _discard_unwritable_output() -> None:
     try:
         sys.stdout.flush()
     except OSError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        with suppress(OSError):  # an object in the place of standard output may have no file
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -25,7 +25,7 @@ _CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
 def print_report(arguments: argparse.Namespace, lines: list[str], facts: dict[str, Any]) -> None:
     """Print the facts as JSON if --json is given, and the lines otherwise."""
     text = to_json(facts) if arguments.json else "\n".join(map(without_controls, lines))
-    encoding = _encoding()
+    encoding = stdout_encoding()
     print(text.encode(encoding, "backslashreplace").decode(encoding))  # escape labels that a terminal cannot show
 
 
@@ -67,16 +67,17 @@ def note(message: str) -> None:
 
 def check_encoding(texts: Iterable[str]) -> None:
     """Raise an error if standard output cannot encode a text, before anything is written."""
-    encoding = _encoding()
+    encoding = stdout_encoding()
     for text in texts:
         try:
             text.encode(encoding)
         except UnicodeEncodeError as error:
             raise InputValueError(
-                f"standard output is {encoding}, which cannot encode {text[error.start : error.end]!a} in the label "
-                f"{text!a}; write to --out FILE, which is UTF-8, or set PYTHONIOENCODING=utf-8."
+                f"standard output is {encoding}, which cannot encode {text[error.start : error.end]!a} in {text!a}; "
+                "write to --out FILE, which is UTF-8, or set PYTHONIOENCODING=utf-8."
             ) from None
 
 
-def _encoding() -> str:
+def stdout_encoding() -> str:
+    """The encoding of standard output."""
     return getattr(sys.stdout, "encoding", None) or "utf-8"

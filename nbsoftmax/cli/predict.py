@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from nbsoftmax.cli.offsets import add_offset, warn_without_offset
 from nbsoftmax.cli.options import add_columns, columns_named, file, file_or_stdout
-from nbsoftmax.cli.output import check_encoding
+from nbsoftmax.cli.output import check_encoding, stdout_encoding
 from nbsoftmax.cli.prediction_files import output_of
 from nbsoftmax.cli.reading import read_model
 from nbsoftmax.cli.reading_blocks import read_in_blocks
@@ -59,7 +59,7 @@ def run(arguments: argparse.Namespace) -> int:
     thresholds = read_thresholds(arguments, model)
     header = _header(arguments, model)
     if arguments.out is None and not arguments.json:
-        check_encoding(["".join(header), *map(str, model.classes.tolist())])
+        check_encoding([*header, *map(str, model.classes.tolist())])
     written = before = 0  # rows of all files so far, and of those before the present one
     with output_of(arguments.out, header, as_json=arguments.json) as output:
 
@@ -86,9 +86,10 @@ def run(arguments: argparse.Namespace) -> int:
             output.end()
         except UnicodeEncodeError as error:
             bad = f"{error.object[error.start : error.end]!a}"
+            some = f"At least {written}" if written else "Some"
             raise InputValueError(
-                f"standard output is {error.encoding}, which cannot encode {bad} in a column of --id; write to --out "
-                f"FILE, which is UTF-8, or set PYTHONIOENCODING=utf-8. (At least {written} rows have been written.)"
+                f"standard output is {stdout_encoding()}, which cannot encode {bad} in a column of --id; write to "
+                f"--out FILE, which is UTF-8, or set PYTHONIOENCODING=utf-8. ({some} rows have been written.)"
             ) from None
         except InputError as error:
             if arguments.out is not None or written == 0:

@@ -66,8 +66,9 @@ def opened(path: Path | Source, report: Report | None = None) -> Iterator[Source
         path.file.seek(0)
         yield path
     elif os.fspath(path) == STDIN:
-        if sys.stdin is None:
-            raise InputValueError("standard input is closed; name a file instead of -.")
+        if getattr(sys.stdin, "buffer", None) is None:  # some editors and notebooks replace it by one of text alone
+            what = "closed" if sys.stdin is None else "replaced by this program, and has no bytes"
+            raise InputValueError(f"standard input is {what}; name a file instead of -.")
         with _copied(sys.stdin.buffer, report) as file:
             yield Source("standard input", file)
     else:

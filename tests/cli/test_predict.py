@@ -104,6 +104,20 @@ def test_labels_that_standard_output_cannot_show(tmp_path, capsys, monkeypatch):
     assert "\\u0142\\xf3d\\u017a" in terminal.buffer.getvalue().decode()
 
 
+def test_texts_that_standard_output_cannot_show_are_named(model, flowers, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(io.BytesIO(), encoding="cp1252"))
+    header, *rows = flowers[0].read_text(encoding="utf-8").splitlines()
+    data = tmp_path / "d.csv"
+    for name, texts, expected in (
+        ("\u5b63", "ab", "is cp1252, which cannot encode '\\u5b63' in '\\u5b63'; write to"),
+        ("id", "\u0142b", "is cp1252, which cannot encode '\\u0142' in a column of --id; "),
+    ):
+        lines = [f"{header},{name}", *(f"{row},{texts[i % 2]}" for i, row in enumerate(rows))]
+        data.write_text("\n".join(lines), encoding="utf-8")
+        assert run("predict", model, data, "--id", name) == 2
+        assert expected in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("options", [[], ["--proba"], ["--top-k", 2], ["--id", "petal length"]])
 @pytest.mark.parametrize("end", ["csv", "parquet"])
 def test_files_without_rows_have_an_output_without_rows(flowers, model, tmp_path, capsys, options, end):

@@ -133,6 +133,20 @@ def test_standard_input_that_is_closed_or_empty_is_refused(model, piped, capsys,
     assert "standard input is empty" in refused(capsys, "predict", model, "-")
     monkeypatch.setattr(sys, "stdin", None)
     assert "standard input is closed" in refused(capsys, "predict", model, "-")
+    monkeypatch.setattr(sys, "stdin", io.StringIO("text"))
+    assert "standard input is replaced by this program" in refused(capsys, "predict", model, "-")
+
+
+def test_a_reader_that_leaves_closes_no_stream_of_the_program(model, capsys, monkeypatch):
+    class Left(io.StringIO):
+        def flush(self):
+            raise BrokenPipeError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(sys, "stdout", Left())
+        assert run("inspect", model) == 1
+    assert not sys.stderr.closed
+    assert capsys.readouterr().err == ""
 
 
 @pytest.mark.parametrize("command", ["fit", "cv", "plot", "convert"])

@@ -12,7 +12,7 @@ import pytest
 import nbsoftmax as nbs
 from nbsoftmax import files
 from nbsoftmax.files import check_writable, whole_file
-from tests.files.written import a_model, linux, null_device, posix, write
+from tests.files.written import a_model, full, linux, null_device, posix, write
 
 
 @posix
@@ -178,20 +178,38 @@ def denied(name, *_, **__):
 
 
 @posix
-@pytest.mark.skipif(not hasattr(os, "posix_fallocate"), reason="space is reserved by posix_fallocate")
-def test_writing_over_a_file_on_a_full_disk_leaves_it_as_it_was(tmp_path, monkeypatch):
+@pytest.mark.parametrize("reserves", [True, False], ids=["posix_fallocate", "zeros"])
+def test_writing_over_a_file_on_a_full_disk_leaves_it_as_it_was(tmp_path, monkeypatch, reserves):
     path = tmp_path / "m"
     path.write_bytes(b"old")
-
-    def full(*_):
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
     monkeypatch.setattr(os, "open", denied)
-    monkeypatch.setattr(os, "posix_fallocate", full)
+    if reserves:
+        monkeypatch.setattr(os, "posix_fallocate", full, raising=False)
+    else:  # macOS and Windows
+        monkeypatch.delattr(os, "posix_fallocate", raising=False)
+        monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(OSError, match="No space left"), whole_file(path) as file:
         file.write(b"longer than before")
     assert path.read_bytes() == b"old"
     file.close()  # a view of its content, which Python 3.12 cannot free, would be an error
+
+
+@posix
+@pytest.mark.parametrize("unsupported", [True, False], ids=["of musl", "none"])
+def test_a_file_is_written_over_where_the_system_reserves_no_space(tmp_path, monkeypatch, unsupported):
+    def refuse(*_):
+        raise OSError(errno.EOPNOTSUPP, os.strerror(errno.EOPNOTSUPP))
+
+    if unsupported:
+        monkeypatch.setattr(os, "posix_fallocate", refuse, raising=False)
+    else:
+        monkeypatch.delattr(os, "posix_fallocate", raising=False)
+    monkeypatch.setattr(os, "open", denied)
+    for old in (b"", b"old", b"old, and longer than what replaces it"):
+        path = tmp_path / "m"
+        path.write_bytes(old)
+        write(path, b"a new content")
+        assert path.read_bytes() == b"a new content"
 
 
 def test_a_file_that_may_not_be_written_is_not_replaced(tmp_path, monkeypatch):

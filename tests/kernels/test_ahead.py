@@ -36,6 +36,11 @@ def wait(condition):
     while not condition() and time.monotonic() < deadline:
         time.sleep(0.01)
 """
+BEGUN = """
+with ahead.expected(later, 2):
+    first()
+    wait(lambda: ahead._begun)
+"""
 USE = """
 launch(sparse.count_entries, 1, 1, 1, *arguments)
 stats = sparse.count_entries.stats
@@ -68,6 +73,19 @@ with ahead.expected(later, 2):
 
 def test_a_helper_compiles_what_is_expected_and_this_process_loads_it(tmp_path):
     assert compiled_after("ahead._begun", tmp_path) == ["2", "1", "0"]
+
+
+@pytest.mark.parametrize("encoding", ["cp1252", "ascii"])
+def test_the_folder_of_compiled_code_may_have_a_name_that_text_of_the_system_lacks(tmp_path, encoding):
+    found = with_helpers(BEGUN + USE, tmp_path / "Jürgen 日本", PYTHONIOENCODING=encoding, NBSOFTMAX_QUIET="1")
+    assert found == ["2", "1", "0"]
+
+
+def test_a_helper_imports_nothing_from_the_current_folder(tmp_path):
+    (tmp_path / "here").mkdir()
+    (tmp_path / "here" / "pickle.py").write_text("raise SystemExit(1)\n", encoding="utf-8")
+    script = f"os.chdir({str(tmp_path / 'here')!r})"
+    assert with_helpers(script + BEGUN + USE, tmp_path, PYTHONPATH=os.getcwd()) == ["2", "1", "0"]
 
 
 def test_a_kernel_that_no_helper_has_begun_is_compiled_at_once(tmp_path):

@@ -51,6 +51,12 @@ def test_a_folder_that_everybody_may_write_is_not_used(chosen, tmp_path):
     assert chosen() is not None
 
 
+def test_the_modes_of_windows_which_everybody_may_write_are_no_reason(chosen, monkeypatch):
+    monkeypatch.setattr(cache, "_HAS_MODES", False)
+    chosen().parent.chmod(0o777)
+    assert chosen() is not None
+
+
 @pytest.mark.skipif(os.name == "nt", reason="permissions of POSIX")
 def test_entries_can_be_written_by_their_owner_alone_whatever_the_umask(folder):
     before = os.umask(0)

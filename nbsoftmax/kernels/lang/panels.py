@@ -58,7 +58,7 @@ def panels_of(n_classes, itemsize):
     n_vectors = -(-size // width)
     n_panels = -(-n_vectors // MOST_VECTORS)
     edges = [min(size, p * n_vectors // n_panels * width) for p in range(n_panels + 1)]
-    return np.array([(low, _form((high - low) * itemsize)) for low, high in pairwise(edges)]).reshape(-1)
+    return np.array([(low, _form((high - low) * itemsize)) for low, high in pairwise(edges)], np.int64).reshape(-1)
 
 
 def _form(n_bytes):

@@ -121,7 +121,9 @@ def compile_all(signatures: list[Signature]) -> None:
         dispatcher = getattr(import_module(signature.module), signature.name)
         if str(_path(dispatcher, signature.types)) != signature.path:
             return
-        print(signature.path, flush=True)  # tells the process that has started this one
+        # Tells the process that has started this one, in bytes: the encoding of text may have no such characters.
+        sys.stdout.buffer.write(os.fsencode(signature.path) + b"\n")
+        sys.stdout.buffer.flush()
         dispatcher.compile(signature.types)
 
 
@@ -167,7 +169,7 @@ def _start(signatures: list[Signature]) -> None:
     """Start one helper, and a thread that listens to it."""
     message = pickle.dumps(sys.path) + pickle.dumps(signatures)
     helper = subprocess.Popen(
-        [sys.executable, "-c", _PROGRAM],
+        [sys.executable, "-P", "-c", _PROGRAM],  # -P: no module of the current folder
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,

@@ -46,6 +46,8 @@ except ImportError:  # these names of Numba are not documented; without them the
 KEPT = 4
 # Seconds after which the temporary files of killed processes are removed.
 ABANDONED_AFTER = 3600.0
+# Windows has access lists: the mode of all folders is 0o777 there, and that of read-only files 0o444.
+_HAS_MODES = os.name != "nt"
 
 # Settings of Numba that affect machine code.
 _SETTINGS = (
@@ -137,7 +139,7 @@ def cache_folder():
         locator.ensure_cache_path()
         parent = Path(locator.get_cache_path())
         # Entries are code: a folder that all users may write is unsafe, unless they may write the sources, too.
-        if parent.stat().st_mode & ~sources.files()[0].stat().st_mode & stat.S_IWOTH:
+        if _HAS_MODES and parent.stat().st_mode & ~sources.files()[0].stat().st_mode & stat.S_IWOTH:
             return None
     except Exception:  # no folder can be written, or this version of Numba has other names
         return None

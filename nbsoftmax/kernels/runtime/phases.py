@@ -117,5 +117,5 @@ def take_in_order(todo, edges, phase):
 
 def launch_phases(kernel, edges, work, n_threads, *arguments):
     """Run `kernel(todo, edges, *arguments)`, whose phases begin with the tasks edges[:-1]: see `threads.launch`."""
-    todo = np.array([0, edges[-1], 0])
+    todo = np.array([0, edges[-1], 0], np.int64)
     launch_tasks(kernel, todo, work, n_threads, edges, *arguments)

@@ -131,7 +131,7 @@ def launch(kernel, n_tasks, work, n_threads, *arguments):
     stays in the calling thread. Several threads may call this function at once (they share the helpers), and so may
     forked children.
     """
-    launch_tasks(kernel, np.array([0, n_tasks]), work, n_threads, *arguments)
+    launch_tasks(kernel, np.array([0, n_tasks], np.int64), work, n_threads, *arguments)
 
 
 def launch_tasks(kernel, todo, work, n_threads, *arguments):
