@@ -25,6 +25,11 @@ import nbsoftmax as nbs
         (lambda z, y: nbs.cross_entropy(z, z.astype(np.float16)), "y is array.float16.*of float32 or float64"),
         (lambda z, y: nbs.cross_entropy(z, y, reduction="none"), "expected a literal: 'mean' or 'sum'"),
         (lambda z, y: nbs.cross_entropy(z, y, sample_weight=1.0), "sample_weight is float64, expected None or a 1-D"),
+        (
+            lambda z, y: nbs.cross_entropy(z, y, sample_weight=y.astype(np.float16)),
+            "sample_weight is array.float16, 1d, C., expected None or a 1-D array of float32, float64 or integers",
+        ),
+        (lambda z, y: nbs.loss_and_grad(z, y, z, z[0], z[0].astype(np.float16)), "sample_weight is array.float16"),
         (lambda z, y: nbs.cross_entropy(z, z, ignore_index=1), "ignore_index is for class indices"),
         (lambda z, y: nbs.cross_entropy(z, y, ignore_index=True), "ignore_index is .*, expected an integer or None"),
         (
@@ -32,6 +37,19 @@ import nbsoftmax as nbs
             "sample_weight is an array or None, which must be known at compilation",
         ),
         (lambda z, y: nbs.sigmoid("a"), "expected a number, or an array of float32 or float64"),
+        (lambda z, y: nbs.sigmoid(y[0] > 0), "z is bool, expected a number, .*; convert it by float"),
+        (lambda z, y: nbs.sigmoid(np.float16(z[0, 0])), "z is float16, expected a number, .*; convert it by float"),
+        (lambda z, y: nbs.softmax(z + 1j), "logits is array.complex128, 2d, C., expected .*; give its real part"),
+        (lambda z, y: nbs.softmax(z if y[0] > 0 else None), "; the compiler must know that it is not None"),
+        (
+            lambda z, y: nbs.cross_entropy(z, y, label_smoothing=np.float16(z[0, 0])),
+            "label_smoothing is float16, expected a number: an integer, float32 or float64",
+        ),
+        (lambda z, y: nbs.cross_entropy(z, y, label_smoothing=True), "label_smoothing is .*bool.*, expected a number"),
+        (
+            lambda z, y: nbs.cross_entropy(z, y, ignore_index=1 if y[0] > 0 else None),
+            "ignore_index is a number or None, which must be known at compilation; call the function once with a num",
+        ),
         (
             lambda z, y: nbs.loss_and_grad(z, y, z, 1.0),
             "intercept is float64, expected a 1-D array .*; make it an array",

@@ -299,3 +299,23 @@ def test_logsumexp_and_its_relatives_are_right_to_a_few_ulp_however_sure_the_row
     assert abs(loss - lse) <= allowed * lse
     assert abs(grad[place] + rest / (1 + rest)) <= allowed * rest
     assert abs(mp.fsum(mp.mpf(float(g)) for g in grad)) <= allowed * rest
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("K", [2, 5, 70])
+@given(data=st.data())
+def test_the_rounding_of_differences_of_logits_costs_at_most_half_of_them_in_eps(K, dtype, data):
+    top = 340 if dtype is np.float64 else 40  # beyond, probabilities may be subnormal
+    z = data.draw(hnp.arrays(np.float64, K, elements=st.floats(-top, top))).astype(dtype)
+    c, eps = max(map(float, z)), mp.mpf(float(np.finfo(dtype).eps))
+    d = [mp.mpf(float(x)) - c for x in z]
+    s = mp.fsum(map(mp.exp, d))
+    most = max(map(abs, d))
+    for a, x in zip(nbs.softmax(z), d, strict=True):
+        exact = mp.exp(x) / s
+        assert abs(mp.mpf(float(a)) - exact) <= (4 + K + most / 2) * eps * exact
+    place = int(z.argmax())
+    loss, grad = nbs.cross_entropy_and_grad(z, place)
+    rest = exact_rest(z)
+    assert abs(loss - mp.log1p(rest)) <= (4 + K + most / 2) * eps * mp.log1p(rest)
+    assert abs(grad[place] + rest / (1 + rest)) <= (4 + K + most / 2) * eps * rest

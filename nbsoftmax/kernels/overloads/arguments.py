@@ -36,31 +36,38 @@ def check_floats(name, argument, *n_dims):
 
 def advice(argument):
     """What to do about an argument that is not an array of floats with the right number of dimensions."""
+    if isinstance(argument, types.Optional):
+        return "the compiler must know that it is not None"
+    if isinstance(getattr(argument, "dtype", argument), types.Complex):
+        return "give its real part"
     if not isinstance(argument, types.Array):
         return "make it an array"
     return "reshape it" if argument.dtype in FLOATS else "convert it by astype"
 
 
 def check_number(name, argument):
-    """Refuse anything but a real number."""
-    if not isinstance(value_of(argument), (types.Integer, types.Float, int, float)):
-        raise TypingError(f"{name} is {argument}, expected a number.")
+    """Refuse anything but an integer, float32 or float64."""
+    value = value_of(argument)
+    if value not in FLOATS and (not isinstance(value, (types.Integer, int, float)) or isinstance(value, bool)):
+        raise TypingError(f"{name} is {argument}, expected a number: an integer, float32 or float64.")
 
 
 def check_known(name, argument):
     """Refuse a value of which only the running program knows whether it is None."""
     if isinstance(argument, types.Optional):
+        kind = "an array" if isinstance(argument.type, types.Array) else "a number"
         raise TypingError(
-            f"{name} is an array or None, which must be known at compilation; call the function once with an array and "
+            f"{name} is {kind} or None, which must be known at compilation; call the function once with {kind} and "
             "once without, in the branches of an if."
         )
 
 
 def check_weights(name, argument, n_dims=1):
-    """Refuse anything but None and an array of numbers with this number of dimensions."""
+    """Refuse anything but None and an array of integers, float32 or float64 with this number of dimensions."""
     check_known(name, argument)
-    if value_of(argument) is not None and not is_array(argument, (types.Integer, types.Float), n_dims):
-        raise TypingError(f"{name} is {argument}, expected None or a {n_dims}-D array of numbers.")
+    fits = is_array(argument, (types.Integer, types.Float), n_dims) and argument.dtype != types.float16
+    if value_of(argument) is not None and not fits:
+        raise TypingError(f"{name} is {argument}, expected None or a {n_dims}-D array of float32, float64 or integers.")
 
 
 def check_out(out, source):

@@ -45,4 +45,6 @@ def _implementation(z, kind):
         return lambda z: of_number((z, kind))
     if isinstance(z, types.Integer):
         return lambda z: of_number((float(z), kind))
-    raise TypingError(f"z is {z}, expected a number, or an array of float32 or float64; {advice(z)}.")
+    scalar = isinstance(z, (types.Boolean, types.Float))
+    do = "convert it by float" if scalar else advice(z)
+    raise TypingError(f"z is {z}, expected a number, or an array of float32 or float64; {do}.")

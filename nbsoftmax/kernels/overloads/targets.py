@@ -10,7 +10,7 @@ from numba.core.errors import TypingError
 
 from nbsoftmax.errors import InputValueError
 from nbsoftmax.kernels.kinds import INDEX, INDEX_SMOOTHED, PROBA, ROW_SUM_TOLERANCE
-from nbsoftmax.kernels.overloads.arguments import FLOATS, check_number, check_weights, is_array, value_of
+from nbsoftmax.kernels.overloads.arguments import FLOATS, check_known, check_number, check_weights, is_array, value_of
 from nbsoftmax.kernels.overloads.sums import total
 from nbsoftmax.kernels.runtime.jit import jit
 
@@ -175,6 +175,7 @@ def targets(y, sample_weight, class_weight, label_smoothing, ignore_index, n_dim
             f"y is {y}, expected class indices (a {of_labels}-D array of integers) or probabilities "
             f"(a {n_dims}-D array of float32 or float64)."
         )
+    check_known("ignore_index", ignore_index)
     ignored = value_of(ignore_index)
     if isinstance(ignored, bool) or not isinstance(ignored, (type(None), int, types.Integer)):
         raise TypingError(f"ignore_index is {ignore_index}, expected an integer or None.")
