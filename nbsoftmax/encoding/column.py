@@ -147,6 +147,11 @@ def complete(columns: Sequence[Column]) -> NDArray[np.bool_] | None:
     return ~np.any(missing, axis=0) if any(array.any() for array in missing) else None
 
 
+def is_binary(values: NDArray[Any]) -> bool:
+    """Whether all numbers are 0 or 1, and both occur."""
+    return bool(np.isin(values, (0, 1)).all() and 0 < values.sum() < len(values))
+
+
 def number(text: str) -> float | None:
     """The number that a text is, or the truth value as 1 or 0; None for other texts."""
     stripped = text.strip()
