@@ -184,7 +184,10 @@ class TextFile:
         if number is not None:
             return number
         if DECIMAL_COMMA.fullmatch(field) or THOUSANDS.fullmatch(field):
-            advice = "give --decimal , if the comma is the decimal mark, and remove separators of thousands"
+            advice = (
+                "give --decimal , if the comma is the decimal mark, remove separators of thousands, or, in a fit, name "
+                "the column with --categorical if its values are levels"
+            )
         elif GROUPED.fullmatch(field) and not is_number(field):
             advice = (
                 "remove separators of thousands, or, in a fit, name the column with --categorical if its values are "
