@@ -261,25 +261,6 @@ def test_numbers_with_points_are_no_levels_where_the_decimal_mark_is_a_comma(pat
         assert run(*fit[:-2], *stream) == 0
 
 
-def test_numbers_with_commas_are_no_levels_where_the_decimal_mark_is_a_point(paths, capsys):
-    written, model = paths
-    rows = "".join(f"{i / 4};{i}.5;{'abc'[i % 3]}\n" for i in range(20))
-    data = written("x;z;label\n" + rows.replace(".", ","))
-    fit = "fit", data, "--target", "label", "--out", model, "--quiet", "--decimal", "."
-    for options in ((), ("--categorical", "z")):
-        found = "d.csv line 2 has '0,0' in column 'x', "
-        assert f"{found}expected a number; give --decimal , if the comma" in refused(capsys, *fit, *options)
-        said = refused(capsys, *fit, *options, "--stream")
-        assert f"{found}most of whose values are numbers; give --decimal , (decimal_point=',' of the" in said
-    for stream in ([], ["--stream"]):
-        assert run(*fit, "--categorical", "x,z", *stream) == 0
-        assert run(*fit[:-2], *stream) == 0
-    capsys.readouterr()
-    mixed = written("x;z;label\n" + "".join(f"{i / 4};{i},5;{'abc'[i % 3]}\n" for i in range(20)))
-    said = refused(capsys, "fit", mixed, "--target", "label", "--out", model, "--quiet")
-    assert "d.csv line 2 has '0,5' in column 'z', expected a number; give --decimal , if" in said
-
-
 def test_a_name_with_a_comma_may_be_in_quotes(paths, capsys):
     written, model = paths
     data = written(
