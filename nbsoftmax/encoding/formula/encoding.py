@@ -96,6 +96,17 @@ class FormulaEncoding:
             found += product.names if used == {column} else ()
         return tuple(found)
 
+    @cached_property
+    def terms(self) -> dict[str, tuple[str, ...]]:
+        """The names of the features that are made from the same factors, by terms such as "region:sex"."""
+        found: dict[str, tuple[str, ...]] = {}
+        order: dict[frozenset[str], str] = {}
+        for product in self.products:
+            texts = [factor.text for factor in product.factors]
+            term = order.setdefault(frozenset(texts), ":".join(texts))
+            found[term] = (*found.get(term, ()), *product.names)
+        return found
+
     def levels_of(self, column: str) -> tuple[str, ...]:
         """The names of the features that are levels of a column, of which a row has at most one."""
         found: list[str] = []
