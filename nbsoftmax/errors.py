@@ -109,7 +109,7 @@ def listed(values: Iterable[Any], *, most: int = 10) -> str:
 
 def counted(n: int, noun: str) -> str:
     """A number with its noun: "1 class", "3 classes"."""
-    plural = f"{noun[:-1]}ies" if noun.endswith("ty") else f"{noun}es" if noun.endswith("s") else f"{noun}s"
+    plural = f"{noun[:-1]}ies" if noun.endswith(("ty", "ry")) else f"{noun}es" if noun.endswith("s") else f"{noun}s"
     return f"{n} {noun if n == 1 else plural}"
 
 

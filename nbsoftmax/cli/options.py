@@ -126,6 +126,11 @@ def file_or_stdout(text: str) -> Path | None:
 
 
 def columns_named(given: Sequence[str], columns: Sequence[str]) -> tuple[str, ...]:
+    """The columns that the values of an option name, each once."""
+    return tuple(dict.fromkeys(names_in(given, columns)))
+
+
+def names_in(given: Sequence[str], columns: Sequence[str]) -> list[str]:
     """The columns that the values of an option name: each is a name, or several with commas between them.
 
     A name that contains a comma may be in quotes, as in CSV.
@@ -134,7 +139,7 @@ def columns_named(given: Sequence[str], columns: Sequence[str]) -> tuple[str, ..
     names: list[str] = []
     for value in given:
         names += [value] if value in known else map(str.strip, _fields(value))
-    return tuple(dict.fromkeys(names))
+    return names
 
 
 def _fields(text: str) -> list[str]:

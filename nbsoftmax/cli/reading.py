@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from nbsoftmax.cli.offsets import check_order
-from nbsoftmax.cli.options import COLUMNS, ENCODING, TEXT, columns_named
+from nbsoftmax.cli.options import COLUMNS, ENCODING, TEXT, columns_named, names_in
 from nbsoftmax.cli.output import warn
 from nbsoftmax.cli.reading_progress import ReadingProgress
-from nbsoftmax.errors import InputError, InputValueError, counted
+from nbsoftmax.errors import InputError, InputValueError, counted, plain
 
 if TYPE_CHECKING:
     import argparse
@@ -132,8 +132,8 @@ def with_numbering(model: SoftmaxModel, zero_based: bool | None) -> SoftmaxModel
     return replace(model, training={**(model.training or {}), ZERO_BASED: zero_based})
 
 
-def as_classes(y: Any, classes: Any) -> Any:
-    """Return labels read from a file as the model's classes with the same text.
+def as_classes(y: Any, classes: Any, *, name: str = "y") -> Any:
+    """Return labels read from a file as the model's classes with the same text; an error calls them `name`.
 
     A text file does not contain the type of its labels: if those of a part of the data are all digits, they are read as
     integers, although the classes of the whole data are text.
@@ -148,7 +148,7 @@ def as_classes(y: Any, classes: Any) -> Any:
         return classes[found]
     odd = given[found.index(None)]
     if type(odd) is not type(known[0]) and any(k is not None for k in found):
-        raise validation.unknown_label(odd, known)
+        raise validation.unknown_label(odd, known, name=name)
     return y  # `validation.codes_of` reports the label
 
 
@@ -315,6 +315,7 @@ def table_of(
 ) -> tuple[TextFile | ColumnarFile, Request]:
     """Open a file of columns, and say which of them are wanted; the parameters are those of `read_data`."""
     from nbsoftmax.data import tables
+    from nbsoftmax.validation import first_repeated
 
     with suppress(ImportError):
         import pandas  # noqa: F401  pyarrow imports it within a call in which a Ctrl-C would be lost
@@ -329,6 +330,9 @@ def table_of(
     file = tables.file_of(data, kind, text_options(arguments), wanted)
     named = {option: columns_named(values, file.columns) for option, values in given.items()}
     named["id"] = columns_named(given["id"], ())  # as in the header of the output
+    twice = first_repeated(names_in(given["offset"], file.columns))
+    if twice is not None:
+        raise InputValueError(f"--offset names {plain(twice)} twice; give one column for each class.")
     request = tables.Request(
         target=target,
         features=(named["features"] or None) if model is None else trained,

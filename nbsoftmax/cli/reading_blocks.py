@@ -104,10 +104,12 @@ def _read_file(
     from nbsoftmax.data.encoded_blocks import EncodedBlocks
     from nbsoftmax.data.encoded_tables import encoding_for_file
 
+    name = str(getattr(arguments, "labels", None) or arguments.data)
+
     def codes(y: Any, n_samples: int | None = None) -> Any:
-        return validation.codes_of(
-            as_classes(y, model.classes), model.classes, n_samples=len(y) if n_samples is None else n_samples
-        )
+        n_samples = len(y) if n_samples is None else n_samples
+        labels = as_classes(y, model.classes, name=name)
+        return validation.codes_of(labels, model.classes, n_samples=n_samples, name=name)
 
     with (
         ReadingProgress(arguments) as progress,

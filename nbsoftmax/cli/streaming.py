@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     import argparse
 
     from nbsoftmax.data.block_source import BlockSource
+    from nbsoftmax.data.dialect import TextFormat
     from nbsoftmax.data.tables import Request
     from nbsoftmax.models.softmax import SoftmaxModel
     from nbsoftmax.problem import ProblemInParts
@@ -170,11 +171,12 @@ def _opened(
             names = table.columns
         options["table"] = table or table_options(arguments, file.columns)
         options["format"] = kind
-        if isinstance(file, TextFile):
-            options["format"] = _csv_format(file.format)
-            for path in files:
-                if path != first_file:
-                    _check_header(arguments, path, first.name, file.format)
+        expected = file.format if isinstance(file, TextFile) else None
+        if expected is not None:
+            options["format"] = _csv_format(expected)
+        for path in files:
+            if path != first_file:
+                _check_form(arguments, path, first.name, kind, expected)
     beside = {"weight": request.weight, "offset": list(request.offset) or None, "classes": classes}
     with shown_warnings():
         return open_files.open(files, target=request.target, features=list(names or ()), **beside, **options)
@@ -190,26 +192,29 @@ def _check_npy(arguments: argparse.Namespace, name: str, cache: Path | None) -> 
         raise InputValueError("--cache is for files that must be decoded; .npy files are mapped: leave it out.")
 
 
-def _check_header(arguments: argparse.Namespace, path: str, first: str, expected: Any) -> None:
-    """Refuse a text file whose header is not that of the first one: all are read by the format of the first."""
+def _check_form(arguments: argparse.Namespace, path: str, first: str, kind: str, expected: TextFormat | None) -> None:
+    """Refuse a file of another kind, or a text file with another header, than the first one, which says how to read."""
     from nbsoftmax.data import source
+    from nbsoftmax.data.arrow import NAMES
     from nbsoftmax.data.text import TextFile
 
-    with source.opened(Path(path)) as data, source.recognised(data) as (content, kind):
-        found = TextFile(content, text_options(arguments), set()).format if kind == "text" else None
-        if found is not None and found.columns == expected.columns and found.n_header_lines == expected.n_header_lines:
-            if found.separator == expected.separator or len(found.columns) == 1:
-                return
+    with source.opened(Path(path)) as data, source.recognised(data) as (content, own):
+        if own != kind:
+            ours, theirs = (NAMES.get(one, f"of the format {one}") for one in (own, kind))
+            raise InputValueError(f"{data.name} is {ours}, but {first} is {theirs}; give files of one format.")
+        if expected is None:
+            return
+        found = TextFile(content, text_options(arguments), set()).format
+        if found.columns != expected.columns or found.n_header_lines != expected.n_header_lines:
+            raise InputValueError(
+                f"{data.name} has the columns {listed(found.columns)}, but {first} has {listed(expected.columns)}; "
+                "give files with the same header, in the same order."
+            )
+        if found.separator != expected.separator and len(found.columns) > 1:
             raise InputValueError(
                 f"{data.name} has the separator {found.separator!r}, but {first} has {expected.separator!r}; give the "
                 "files one form."
             )
-        if found is None:
-            raise InputValueError(f"{data.name} is no text ({kind}), but {first} is; give files of one format.")
-        raise InputValueError(
-            f"{data.name} has the columns {listed(found.columns)}, but {first} has {listed(expected.columns)}; give "
-            "files with the same header, in the same order."
-        )
 
 
 def _features(file: Any, request: Request) -> tuple[list[str], tuple[str, ...]]:

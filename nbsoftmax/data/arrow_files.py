@@ -76,9 +76,9 @@ class ArrowFiles:
         self._roles = Roles(roles.target, features, roles.weight, roles.offset)
         self._labels: TextLabels | None = None
         if self._text_batches is not None and isinstance(roles.target, str):
-            name = paths[0] if len(paths) == 1 else f"the data in {paths[0]} and {len(paths) - 1} more"
+            name = paths[0] if len(paths) == 1 else "the data"
             missing = self._text_batches.missing
-            self._labels = TextLabels(name, roles.target, self._texts_of_labels, missing, classes)
+            self._labels = TextLabels(name, roles.target, self._texts_of_labels, missing, classes, self._place_of_label)
         self._columns = [*features, *roles.others()]
         self._batch_rows = max(64, min(2**17, BATCH_BYTES // (8 * len(features))))
         self.encoding = self._learned(table, types) if isinstance(table, TableOptions) else table
@@ -167,9 +167,7 @@ class ArrowFiles:
         numbers = [part for part in error.parts if isinstance(part, int)] if field is None else [field.row]
         if len(numbers) != 1:
             return error
-        row = first_row + numbers[0]
-        start = max(start for start in self._starts if start <= row)
-        path, row = self._starts[start], row - start
+        path, row = self._file_of(first_row + numbers[0])
         line = None if self._text_batches is None else self._text_batches.line(path, row)
         place = "" if line is None else f" line {line}"
         if field is not None:
@@ -177,6 +175,15 @@ class ArrowFiles:
             return InputValueError(f"{path}{place} has {field.has} in column {plain(field.column)}; {field.advice}.")
         parts = (part if isinstance(part, str) else str(row) for part in error.parts)
         return type(error)(f"{path}{place}: {''.join(parts)}")
+
+    def _file_of(self, row: int) -> tuple[str, int]:
+        """The file of a row of all files that have been read, and its number in it."""
+        start = max(start for start in self._starts if start <= row)
+        return self._starts[start], row - start
+
+    def _place_of_label(self, row: int) -> str:
+        path, row = self._file_of(row)
+        return f"{f'in {path} ' if len(self.paths) > 1 else ''}at row {row} (counted from 0)"
 
     def located_again(self, error: InputError, first_row: int) -> InputError:
         """As `located`, if `first_row` counts only kept rows. The files are read again: a cache has no lines."""
@@ -206,9 +213,12 @@ class ArrowFiles:
 
     def _texts_of_labels(self) -> Iterator[Any]:
         """The column of labels of all text files as text, in batches."""
+        n_rows = 0
         for path in self.paths:
+            self._starts[n_rows] = path
             with damage_named(path, self._kind):
                 for batch in self._text(path, [str(self._roles.target)]):
+                    n_rows += len(batch)
                     yield batch.column(0)
 
     def _first_schema(self) -> Any:

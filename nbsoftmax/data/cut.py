@@ -134,7 +134,9 @@ class _Blocks:
         for name, array, first in zip(NAMES, batch[1:4], self._forms, strict=True):
             rows = n if array is None else _n_rows(array)
             if rows != n:
-                raise InputValueError(f"a batch has {n} rows of X, but {rows} entries of {name}; give one for each.")
+                raise InputValueError(
+                    f"a batch has {counted(n, 'row')} of X, but {counted(rows, 'entry')} of {name}; give one for each."
+                )
             form = _form(array)
             if form != first:
                 error = InputTypeError if form.columns == first.columns else InputValueError

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from nbsoftmax.data.compression import recognise
 from nbsoftmax.data.cut import Batch
-from nbsoftmax.errors import InputTypeError, InputValueError, plain
+from nbsoftmax.errors import InputTypeError, InputValueError, counted, plain
 from nbsoftmax.files import file_name, one_line
 from nbsoftmax.npz import NPY, ZIP
 from nbsoftmax.validation import first_repeated
@@ -91,7 +91,7 @@ class NpyFiles:
             return X[:, given]
         array = self._map(given[i])
         if len(array) != len(X):
-            raise InputValueError(f"{given[i]} has {len(array)} rows, but {self._X[i]} has {len(X)}.")
+            raise InputValueError(f"{given[i]} has {counted(len(array), 'row')}, but {self._X[i]} has {len(X)}.")
         return array
 
 
@@ -146,7 +146,9 @@ def _beside(name: str, given: Any, paths: Sequence[str], n_columns: int) -> list
         )
     files = [file_name(each) for each in (given if isinstance(given, (list, tuple)) else [given])]
     if len(files) != len(paths):
-        raise InputValueError(f"{name} has {len(files)} files, but X has {len(paths)}; give one for each file of X.")
+        raise InputValueError(
+            f"{name} has {counted(len(files), 'file')}, but X has {len(paths)}; give one for each file of X."
+        )
     missing = next((each for each in files if not os.path.isfile(each)), None)
     if missing is not None:
         raise InputValueError(
@@ -160,5 +162,5 @@ def _column(name: str, given: Any, n_columns: int) -> int:
     if not isinstance(given, (int, np.integer)) or isinstance(given, bool):
         raise InputTypeError(f"{name} is {plain(given)}, expected the number of a column of the .npy file.")
     if not -n_columns <= given < n_columns:
-        raise InputValueError(f"{name} is {given}, but X has {n_columns} columns, numbered from 0.")
+        raise InputValueError(f"{name} is {given}, but X has {counted(n_columns, 'column')}, numbered from 0.")
     return int(given) % n_columns

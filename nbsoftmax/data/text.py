@@ -25,7 +25,7 @@ from nbsoftmax.data.quotes import Quotes
 from nbsoftmax.data.source import Source
 from nbsoftmax.encoding.column import CATEGORY, GROUPED, Column, is_truth
 from nbsoftmax.encoding.frames import column_of_arrow
-from nbsoftmax.errors import InputValueError, NoRowsError, plain
+from nbsoftmax.errors import InputValueError, NoRowsError, counted, plain
 
 T = TypeVar("T")
 
@@ -168,8 +168,8 @@ class TextFile:
         for line, row in self.format.rows(self._source):
             if len(row) != len(self.columns):
                 raise InputValueError(
-                    f"{self.name} line {line} has {len(row)} fields, expected {len(self.columns)} as in the header; "
-                    "correct the line."
+                    f"{self.name} line {line} has {counted(len(row), 'field')}, expected {len(self.columns)} as in the "
+                    "header; correct the line."
                 )
             yield [
                 self._number(line, name, row[j].strip()) if is_floating else row[j].strip()
@@ -184,7 +184,10 @@ class TextFile:
         if number is not None:
             return number
         if DECIMAL_COMMA.fullmatch(field) or THOUSANDS.fullmatch(field):
-            advice = "give --decimal , if the comma is the decimal mark, and remove separators of thousands"
+            advice = (
+                "give --decimal , if the comma is the decimal mark, remove separators of thousands, or, in a fit, name "
+                "the column with --categorical if its values are levels"
+            )
         elif GROUPED.fullmatch(field) and not is_number(field):
             advice = (
                 "remove separators of thousands, or, in a fit, name the column with --categorical if its values are "

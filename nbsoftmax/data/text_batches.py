@@ -20,7 +20,7 @@ from nbsoftmax.data.compression import Decompressed
 from nbsoftmax.data.dialect import TextFormat
 from nbsoftmax.data.quotes import quotes_of
 from nbsoftmax.data.text import NotANumberError, TextFile
-from nbsoftmax.encoding.column import is_truth, number
+from nbsoftmax.encoding.column import DECIMAL_COMMA, is_truth, number
 from nbsoftmax.errors import InputValueError, plain
 
 # The error of pyarrow about a text in a column of another type.
@@ -142,6 +142,8 @@ class TextBatches:
         if number(text) is not None and not is_truth(text):
             what = "but numbers of this file have a decimal comma"
             advice = "give --decimal . (a decimal_point of the format) if the point is the decimal mark"
+        elif DECIMAL_COMMA.fullmatch(text.strip()):
+            advice = "give --decimal , (decimal_point=',' of the format) if the comma is the decimal mark"
         return InputValueError(
             f"{found}, {what}; {advice}, remove separators of thousands, name the column in `categorical` "
             "(--categorical) if its values are levels, or leave it out."

@@ -32,8 +32,10 @@ class TextLabels:
         Returns an iterator over the column, in dictionaries of strings of Arrow, from the first row on.
     missing : collection of str
         Spellings of missing values.
-    classes : ndarray (n_classes,), optional
+    classes : ndarray (n_classes,), or None
         Labels that are known: a text that is one of them, written as text, becomes this label.
+    place : function of the number of a row of all files
+        Returns where it is, for messages.
     """
 
     def __init__(
@@ -42,9 +44,11 @@ class TextLabels:
         column: str,
         read: Callable[[], Iterator[Any]],
         missing: Collection[str],
-        classes: NDArray[Any] | None = None,
+        classes: NDArray[Any] | None,
+        place: Callable[[int], str],
     ) -> None:
         self.name, self.column, self._read, self._missing = name, column, read, {"", *missing}
+        self._place = place
         self.classes = [] if classes is None else list(classes.tolist())
         self._known = validation.by_text(self.classes)
 
@@ -87,7 +91,9 @@ class TextLabels:
 
     def _typed(self, distinct: list[str], rows: list[int]) -> NDArray[Any]:
         """Distinct labels as `labels.of_text` returns them, which refuses numbers that cannot be labels."""
-        return labels.of_text(_Rows(self.name, rows), self.column, arrow().chunked_array([distinct]), (), ())
+        return labels.of_text(
+            _Rows(self.name, rows, self._place), self.column, arrow().chunked_array([distinct]), (), ()
+        )
 
     def _encoded(self, texts: Any) -> tuple[list[str], NDArray[np.int64]]:
         """The distinct texts without spaces around them, and the place of each row among these, -1 for missing."""
@@ -101,9 +107,9 @@ class TextLabels:
 class _Rows:
     """Where labels are, for messages."""
 
-    def __init__(self, name: str, rows: list[int]) -> None:
-        self.name, self._rows = name, rows
+    def __init__(self, name: str, rows: list[int], place: Callable[[int], str]) -> None:
+        self.name, self._rows, self._place = name, rows, place
 
     def where(self, row: int, column: str) -> tuple[str, str]:
-        """Return the number of the row of a label for a message."""
-        return f"at row {self._rows[row]} (counted from 0)", ""
+        """Return where a label is, for a message."""
+        return self._place(self._rows[row]), ""

@@ -147,6 +147,11 @@ def complete(columns: Sequence[Column]) -> NDArray[np.bool_] | None:
     return ~np.any(missing, axis=0) if any(array.any() for array in missing) else None
 
 
+def is_binary(values: NDArray[Any]) -> bool:
+    """Whether all numbers are 0 or 1, and both occur."""
+    return bool(np.isin(values, (0, 1)).all() and 0 < values.sum() < len(values))
+
+
 def number(text: str) -> float | None:
     """The number that a text is, or the truth value as 1 or 0; None for other texts."""
     stripped = text.strip()
@@ -186,16 +191,17 @@ def is_truth(text: str) -> bool:
 def mistake_among_numbers(counts: Mapping[str, int], is_number: Callable[[str], bool]) -> str | None:
     """The first text that is no number, if numbers are at least half of the texts that were counted.
 
-    It is probably a mistake, and the column one of numbers. Numbers with separators of thousands, or with a point where
-    the decimal mark is a comma, count as numbers, although they cannot be read. Truth values are no mistakes among 0
-    and 1.
+    It is probably a mistake, and the column one of numbers. Numbers with separators of thousands, or with the other
+    decimal mark than that of the file, count as numbers, although they cannot be read. Truth values are no mistakes
+    among 0 and 1.
     """
     numbers = {level for level in counts if is_number(level) and not is_truth(level)}
     wrong = [level for level in counts if level not in numbers]
     if all(map(is_truth, wrong)) and all(number(level) in (0.0, 1.0) for level in numbers):
         return None
     with_point = {level for level in wrong if number(level) is not None and not is_truth(level)}
-    numbers |= with_point | {level for level in wrong if GROUPED.fullmatch(level.strip())}
+    forms = GROUPED, DECIMAL_COMMA
+    numbers |= with_point | {level for level in wrong if any(form.fullmatch(level.strip()) for form in forms)}
     meant = sum(counts[level] for level in numbers)
     return next(iter(wrong), None) if meant > 0 and 2 * meant >= sum(counts.values()) else None
 

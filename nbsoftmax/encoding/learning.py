@@ -15,6 +15,7 @@ from nbsoftmax.encoding.base import AnyEncoding, WrongFieldError
 from nbsoftmax.encoding.column import (
     CATEGORY,
     DATE,
+    DECIMAL_COMMA,
     NUMBER,
     NUMBER_AS_TRUTH,
     OTHER_DATE,
@@ -302,10 +303,15 @@ class _Seen:
             )
         found = first_number_as_text(self.counts)
         if found is not None:
+            advice = "write them like 1.5, without signs, to use them as numbers"
+            if DECIMAL_COMMA.fullmatch(found.strip()):
+                advice = (
+                    'read the table with decimal="," of pandas (--decimal , on the command line) if the comma is the '
+                    "decimal mark"
+                )
             warnings.warn(
                 f"the column {plain(self.name)} has numbers as text, such as {plain(found)}, and each becomes a level: "
-                "write them like 1.5, without signs, to use them as numbers, or name the column in "
-                "`categorical` (--categorical).",
+                f"{advice}, or name the column in `categorical` (--categorical).",
                 UserWarning,
                 stacklevel=11,  # the caller of `Trainer.fit`
             )

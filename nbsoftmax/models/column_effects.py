@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nbsoftmax.encoding import Column, FormulaEncoding, columns_of
-from nbsoftmax.encoding.column import CATEGORY
+from nbsoftmax.encoding.column import CATEGORY, is_binary
 from nbsoftmax.encoding.columns import CategoryColumn
 from nbsoftmax.errors import InputTypeError, InputValueError, listed, plain
 from nbsoftmax.functional import log_softmax
@@ -94,7 +94,8 @@ def changes_of(
 ) -> Iterator[Change]:
     """The changes of these columns: of a number one, and of a column of levels one for each level but the first.
 
-    `binary` says which features are only 0 and 1 in the fit; None for slopes of these, too.
+    `binary` says which features are only 0 and 1 in the fit; None for slopes of these, too. Of columns that are no
+    feature the encoding knows it, or where it was saved by an earlier version, the table says it.
     """
     for name in names:
         column = table[name]
@@ -108,7 +109,7 @@ def changes_of(
                 yield Change(f"{name}[{level}]", name, (low, high))
             continue
         x = column.values
-        found = bool(np.isin(x, (0, 1)).all() and 0 < x.sum() < len(x))
+        found = is_binary(x) if encoding.binary is None else name in encoding.binary
         if binary is not None and binary.get(name, found):
             low, high = (replace(column, values=np.full(len(x), value)) for value in (0.0, 1.0))
             yield Change(name, name, (low, high))

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from nbsoftmax.encoding import AnyEncoding
-from nbsoftmax.errors import InputTypeError, InputValueError, plain
+from nbsoftmax.errors import InputTypeError, InputValueError, counted, plain
 from nbsoftmax.validation import first_repeated
 
 
@@ -27,7 +27,8 @@ def checked_names(given: Any, n_features: int, encoding: AnyEncoding | None) -> 
         return None
     if len(names) != n_features:
         raise InputValueError(
-            f"feature_names has {len(names)} names, but coef has {n_features} columns; give one name a column."
+            f"feature_names has {counted(len(names), 'name')}, but coef has {counted(n_features, 'column')}; give "
+            "one name a column."
         )
     twice = first_repeated(names)
     if twice is not None:

@@ -12,7 +12,7 @@ import warnings
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from nbsoftmax import validation
 from nbsoftmax.backends.cuda.device import on_host
@@ -155,11 +155,7 @@ def at_maximum(
     target = problem.target_in_float64()
     counts = target.class_sums()
     labels = model.classes.tolist()
-    if not counts.all():
-        raise InputValueError(
-            f"no sample of positive weight has the label {plain(labels[counts.argmin()])}, so the likelihood "
-            "has no maximum; leave the class out of the fit."
-        )
+    _check_counts(counts, labels)
     free = np.arange(model.n_classes) != base
     names = _names(model, objective.fit_intercept)
     with one_thread():  # the last bits of BLAS and LAPACK depend on the number of their threads
@@ -194,6 +190,20 @@ def at_maximum(
         firth=isinstance(options.penalty, Firth),
         class_weighted=problem.class_weight is not None,
     )
+
+
+def _check_counts(counts: NDArray[Any], labels: list[Any]) -> None:
+    """Refuse classes without weight."""
+    if np.count_nonzero(counts) == 1:
+        raise InputValueError(
+            f"only the label {plain(labels[counts.argmax()])} has samples of positive weight, so the likelihood has no "
+            "maximum; give samples of two classes or more."
+        )
+    if not counts.all():
+        raise InputValueError(
+            f"no sample of positive weight has the label {plain(labels[counts.argmin()])}, so the likelihood "
+            "has no maximum; leave the class out of the fit."
+        )
 
 
 def _check_is_likelihood(problem: Problem, options: ObjectiveOptions, cov: str) -> None:

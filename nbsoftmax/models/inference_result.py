@@ -156,7 +156,8 @@ class Inference(Displayed):
         """Wald test of the hypothesis that the coefficients of these features are 0 for all classes.
 
         Features are given by name or by column number. The name of a column of the table that was fitted stands for
-        all features that are made from it alone, such as its levels.
+        all features that are made from it alone, such as its levels, and a term of the formula, such as
+        "region:sex", for all features that are made from its factors together.
 
         Raises
         ------

@@ -8,12 +8,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nbsoftmax.encoding import AnyEncoding
+from nbsoftmax.encoding import AnyEncoding, FormulaEncoding
 from nbsoftmax.errors import InputValueError, listed, plain
 
 
 def numbers_of(feature: str | int, names: Sequence[str], encoding: AnyEncoding | None) -> list[int]:
     """Column numbers of a feature, given by name or number, or of all features of a column of the table, by its name.
+
+    In a model with a formula, also of all features of a term, "region:sex" with its factors in any order.
 
     Raises
     ------
@@ -27,10 +29,21 @@ def numbers_of(feature: str | int, names: Sequence[str], encoding: AnyEncoding |
     is_number = isinstance(feature, (int, np.integer)) and not isinstance(feature, bool)
     if is_number and 0 <= int(feature) < len(names):
         return [int(feature)]
+    terms = encoding.terms if isinstance(encoding, FormulaEncoding) else {}
+    if isinstance(feature, str):
+        for term, made in terms.items():
+            if sorted(_factors(feature)) == sorted(_factors(term)):
+                return [names.index(name) for name in made]
     known = f"the columns are {list(names)}"
     if encoding is not None:
         known += f", and those of the table {listed(encoding.columns)}"
+    if terms:
+        known += f", and the terms of the formula {listed(terms)}"
     raise InputValueError(f"{plain(feature)} is not the name or number of one column; {known}.")
+
+
+def _factors(term: str) -> list[str]:
+    return [factor.strip() for factor in term.replace("`", "").split(":")]
 
 
 def columns_of(

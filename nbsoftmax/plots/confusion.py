@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from nbsoftmax import validation
-from nbsoftmax.errors import InputTypeError, InputValueError, listed, plain
+from nbsoftmax.errors import InputTypeError, InputValueError, counted, listed, plain
 from nbsoftmax.models.scores import confusion
 from nbsoftmax.plots.estimator import classes_of, predictor, with_offset
 from nbsoftmax.plots.figure import axes_or_new, sums_called
@@ -136,7 +136,8 @@ class ConfusionDisplay(NotebookDisplay):
         )
         if len(true) != len(predicted):
             raise InputValueError(
-                f"y_true has {len(true)} labels, but y_pred has {len(predicted)}; give one of each for every sample."
+                f"y_true has {counted(len(true), 'label')}, but y_pred has {len(predicted)}; give one of each for "
+                "every sample."
             )
         if not len(true):
             raise InputValueError("y_true and y_pred have no labels; give at least one sample.")
@@ -159,7 +160,7 @@ class ConfusionDisplay(NotebookDisplay):
         names = classes.tolist() if display_labels is None else list(display_labels)
         if len(names) != classes.size:
             raise InputValueError(
-                f"display_labels has {len(names)} names, expected {classes.size}: one for each class."
+                f"display_labels has {counted(len(names), 'name')}, expected {classes.size}: one for each class."
             )
         return cls(counts, names).plot(**options)
 

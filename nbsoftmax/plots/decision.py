@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nbsoftmax import validation
-from nbsoftmax.errors import InputValueError
+from nbsoftmax.errors import InputValueError, counted
 from nbsoftmax.plots.estimator import classes_of, predictor
 from nbsoftmax.plots.figure import add_legend, apply_layout, axes_or_new, foreground
 from nbsoftmax.plots.names import display_names, literal
@@ -77,7 +77,7 @@ class DecisionDisplay(NotebookDisplay):
         classes = classes_of(estimator)
         n_features = getattr(estimator, "n_features", getattr(estimator, "n_features_in_", 2))
         if n_features != 2:
-            raise InputValueError(f"the model has {n_features} features; regions can be drawn for two.")
+            raise InputValueError(f"the model has {counted(n_features, 'feature')}; regions can be drawn for two.")
         array, names = validation.frame(X)
         points = np.asarray(validation.design(array, n_features=2), np.float64)
         if not len(points):

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from nbsoftmax import validation
-from nbsoftmax.errors import InputValueError, listed
+from nbsoftmax.errors import InputValueError, counted, listed
 from nbsoftmax.models import calibration
 from nbsoftmax.plots.estimator import classes_of, predictor, with_offset
 from nbsoftmax.plots.figure import add_legend, axes_or_new, foreground, sums_called
@@ -48,7 +48,8 @@ class ReliabilityDisplay(NotebookDisplay):
         n_curves = len(reliability.weight)
         if len(classes) != n_curves:
             raise InputValueError(
-                f"classes has {len(classes)} names, expected {n_curves}: one for each column of the probabilities.",
+                f"classes has {counted(len(classes), 'name')}, expected {n_curves}: one for each column of the "
+                "probabilities.",
                 parameter="classes",
             )
         self.reliability, self.classes = reliability, classes

@@ -158,7 +158,8 @@ def aligned(name: str, a: Any, X: Any) -> Any:
         if known and not np.isnan(a.chunks[0]).any():
             if sum(a.chunks[0]) != sum(lengths):
                 raise InputValueError(
-                    f"{name} has {sum(a.chunks[0])} entries, but X has {sum(lengths)} rows; give one for each row."
+                    f"{name} has {counted(sum(a.chunks[0]), 'entry')}, but X has {counted(sum(lengths), 'row')}; "
+                    "give one for each row."
                 )
             return a if a.chunks[0] == lengths else a.rechunk({0: lengths})
     found = a.npartitions if is_table(a) else len(a.chunks[0])
@@ -171,9 +172,9 @@ def aligned(name: str, a: Any, X: Any) -> Any:
         else:
             as_array = f"{name}.to_dask_array(lengths=True)" if is_table(a) else name
             how = f"{as_array}.rechunk({{0: X.chunks[0]}})"
-        other = f"{found} partitions" if found != n else "other divisions"
+        other = counted(found, "partition") if found != n else "other divisions"
         raise InputValueError(
-            f"X has {n} partitions, but {name} has {other}; give partitions of the same rows, for example "
+            f"X has {counted(n, 'partition')}, but {name} has {other}; give partitions of the same rows, for example "
             f"{how}, or columns of one DataFrame."
         )
     return a
@@ -191,9 +192,9 @@ def _cut(name: str, a: Any, lengths: Sequence[int] | None) -> list[Any]:
         )
     array = validation.target_array(a, name=name)
     if array.ndim == 0 or len(array) != sum(lengths):
+        n = len(array) if array.ndim else 1
         raise InputValueError(
-            f"{name} has {len(array) if array.ndim else 1} entries, but X has {sum(lengths)} rows; give one for each "
-            "row."
+            f"{name} has {counted(n, 'entry')}, but X has {counted(sum(lengths), 'row')}; give one for each row."
         )
     return np.split(array, np.cumsum(lengths)[:-1])
 

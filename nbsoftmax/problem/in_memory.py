@@ -21,7 +21,7 @@ from nbsoftmax.backends.base import Backend
 from nbsoftmax.backends.cuda.device import devices, on_host
 from nbsoftmax.backends.in_memory import in_memory
 from nbsoftmax.encoding import AnyEncoding, is_table
-from nbsoftmax.errors import InputTypeError, InputValueError, a_type, rows_called
+from nbsoftmax.errors import InputTypeError, InputValueError, a_type, counted, rows_called
 from nbsoftmax.kernels.kinds import PARTIAL
 from nbsoftmax.problem.class_weights import ClassWeight, weights_of_classes
 from nbsoftmax.problem.held_out import rows_to_hold_out
@@ -92,7 +92,8 @@ class Problem:
         codes, classes = validation.possible_classes(y) or encoded(y, array.shape[0])
         if len(codes) != array.shape[0]:
             raise InputValueError(
-                f"y has {len(codes)} entries, but X has {array.shape[0]} rows; give one target for each row."
+                f"y has {counted(len(codes), 'entry')}, but X has {counted(array.shape[0], 'row')}; give one target "
+                "for each row."
             )
         weight = validation.sample_weights(sample_weight, array.shape[0])
         if codes.dtype == bool:

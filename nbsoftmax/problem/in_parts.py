@@ -16,7 +16,7 @@ from nbsoftmax.backends.descent import DescendingRows
 from nbsoftmax.backends.sum import Parts, SumOfRows
 from nbsoftmax.data.blocks import Block, RowBlocks, is_source
 from nbsoftmax.encoding import AnyEncoding, TableOptions, encoding_for
-from nbsoftmax.errors import InputTypeError, InputValueError, rows_called
+from nbsoftmax.errors import InputError, InputTypeError, InputValueError, counted, rows_called
 from nbsoftmax.problem.block_parts import BlockParts, OnRows, Reading
 from nbsoftmax.problem.class_weights import ClassWeight, weights_of_classes
 from nbsoftmax.problem.in_memory import Problem, validation_problem
@@ -258,13 +258,17 @@ class ProblemInParts:
             X, y, sample_weight, offset = (*data, None, None)[:4]
             of_rows: dict[str, Any] = {"sample_weight": sample_weight, "offset": offset}
             of_rows["table"] = self.encoding if hasattr(X, "columns") else None
-            held_out = ProblemInParts.from_dask(X, y, **of_rows, dtype=self.dtype, classes=self.classes)
+            try:
+                held_out = ProblemInParts.from_dask(X, y, **of_rows, dtype=self.dtype, classes=self.classes)
+            except InputError as error:
+                raise type(error)(f"in validation_data: {error}") from None
         else:
             return replace(self, held_out=validation_problem(self, data))
         validation.same_features(held_out.feature_names, self.feature_names)
         if held_out.n_features != self.n_features:
             raise InputValueError(
-                f"validation_data has {held_out.n_features} features, but X has {self.n_features}; give the same ones."
+                f"validation_data has {counted(held_out.n_features, 'feature')}, but X has {self.n_features}; give the "
+                "same ones."
             )
         return replace(self, held_out=held_out)
 

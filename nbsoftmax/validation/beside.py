@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nbsoftmax.errors import InputValueError, listed
+from nbsoftmax.errors import InputValueError, counted, listed
 from nbsoftmax.validation.conversion import as_array
 from nbsoftmax.validation.frames import is_data_frame, is_tabular, library_of, rows_where
 from nbsoftmax.validation.labels import target_array
@@ -23,7 +23,9 @@ def _kept_of(name: str, array: Any, kept: NDArray[np.bool_]) -> Any:
     given = array if is_tabular(array) else target_array(array) if name == "y" else as_array(name, array)
     n = len(given) if np.ndim(given) or is_tabular(given) else 1
     if n != kept.size:
-        raise InputValueError(f"{name} has {n} entries, but X has {kept.size} rows; give one for each row.")
+        raise InputValueError(
+            f"{name} has {counted(n, 'entry')}, but X has {counted(kept.size, 'row')}; give one for each row."
+        )
     return rows_where(kept, given)
 
 

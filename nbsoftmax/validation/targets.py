@@ -72,7 +72,8 @@ def targets(
         )
     if array.shape[0] != n_samples:
         raise InputValueError(
-            f"y has {array.shape[0]} entries, but {n_of} has {n_samples} rows; give one class index for each row."
+            f"y has {counted(array.shape[0], 'entry')}, but {n_of} has {counted(n_samples, 'row')}; give one class "
+            "index for each row."
         )
     if array.dtype.kind == "f" and array.size > 0:
         raise InputTypeError(

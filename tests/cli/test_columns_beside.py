@@ -162,3 +162,13 @@ def test_columns_of_an_offset_that_are_named_after_the_classes_have_their_order(
         assert message in refused(capsys, *use, *wrong)
     for use in uses[1:]:
         assert run(*use, *right) == 0
+
+
+@pytest.mark.parametrize("given", [["o,o"], ["o", "o"], ["p,o,o"]])
+@pytest.mark.parametrize("stream", [[], ["--stream"]])
+def test_a_column_that_is_twice_in_the_offset_is_refused(given, stream, tmp_path, capsys):
+    data = tmp_path / "d.csv"
+    data.write_text("x,o,p,y\n" + "".join(f"{i},{i / 7},1,{'abc'[i % 3]}\n" for i in range(20)))
+    offset = [text for value in given for text in ("--offset", value)]
+    said = refused(capsys, "fit", data, "--target", "y", *offset, "--out", tmp_path / "m.npz", *stream)
+    assert "--offset names 'o' twice; give one column for each class" in said

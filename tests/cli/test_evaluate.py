@@ -60,3 +60,18 @@ def test_labels_of_text_are_read_as_the_classes_of_the_model(labels, tmp_path, c
         assert run(*command) == 0
     else:
         assert "the label 'x', which the model was not trained on (its classes: 1, 2)" in refused(capsys, *command)
+
+
+def test_an_unknown_label_is_named_with_its_file(tmp_path, capsys):
+    rows = "".join(f"{i / 7},{'pq'[i % 2]}\n" for i in range(20))
+    for name, more in (("a", ""), ("b", "3,r\n")):
+        (tmp_path / f"{name}.csv").write_text(f"x,y\n{rows}{more}")
+    data, model = tmp_path / "a.csv", tmp_path / "m.npz"
+    assert run("fit", data, "--target", "y", "--out", model, "--quiet") == 0
+    capsys.readouterr()
+    said = refused(capsys, "evaluate", model, data, tmp_path / "b.csv", "--target", "y")
+    assert f"{tmp_path / 'b.csv'} contains the label 'r', which the model was not trained on" in said
+    np.save(tmp_path / "X.npy", np.ones((2, 1)))
+    np.save(tmp_path / "l.npy", np.array(["p", "r"]))
+    said = refused(capsys, "evaluate", model, tmp_path / "X.npy", "--labels", tmp_path / "l.npy")
+    assert f"{tmp_path / 'l.npy'} contains the label 'r'" in said

@@ -140,7 +140,11 @@ def test_text_files_with_other_headers_are_refused(tmp_path, capsys):
         assert "give files with the same header, in the same order" in said
     np.save(tmp_path / "d.npy", np.zeros((3, 2)))
     said = refused(capsys, "fit", tmp_path / "a.csv", tmp_path / "d.npy", *options)
-    assert f"d.npy is no text (npy), but {tmp_path / 'a.csv'} is; give files of one format" in said
+    assert f"d.npy is of the format npy, but {tmp_path / 'a.csv'} is text of columns; give files of one" in said
+    parquet.write_table(pa.table({"length": [1.0], "width": [2.0], "kind": ["p"]}), tmp_path / "e.parquet")
+    for one, other, what in (("e.parquet", "a.csv", "text of columns"), ("a.csv", "e.parquet", "a Parquet file")):
+        said = refused(capsys, "fit", tmp_path / one, tmp_path / other, *options)
+        assert f"{other} is {what}, but {tmp_path / one} is " in said
     (tmp_path / "b.csv").write_text("\n".join(["length,width,kind", *rows]))
     assert run("fit", tmp_path / "a.csv", tmp_path / "b.csv", *options) == 0
 

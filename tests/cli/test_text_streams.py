@@ -123,3 +123,22 @@ def test_an_error_about_a_value_of_several_files_names_the_file(tmp_path, capsys
     assert "row 79" in error or "[79]" in error or "line 81" in error
     if (column, value) == ("x", None):
         assert "--missing" in error
+
+
+def test_numbers_with_commas_are_no_levels_where_the_decimal_mark_is_a_point(tmp_path, capsys):
+    data, model = tmp_path / "d.csv", tmp_path / "m.npz"
+    rows = "".join(f"{i / 4};{i}.5;{'abc'[i % 3]}\n" for i in range(20))
+    data.write_text("x;z;label\n" + rows.replace(".", ","))
+    fit = "fit", data, "--target", "label", "--out", model, "--quiet", "--decimal", "."
+    for options in ((), ("--categorical", "z")):
+        found = "d.csv line 2 has '0,0' in column 'x', "
+        assert f"{found}expected a number; give --decimal , if the comma" in refused(capsys, *fit, *options)
+        said = refused(capsys, *fit, *options, "--stream")
+        assert f"{found}most of whose values are numbers; give --decimal , (decimal_point=',' of the" in said
+    for stream in ([], ["--stream"]):
+        assert run(*fit, "--categorical", "x,z", *stream) == 0
+        assert run(*fit[:-2], *stream) == 0
+    capsys.readouterr()
+    data.write_text("x;z;label\n" + "".join(f"{i / 4};{i},5;{'abc'[i % 3]}\n" for i in range(20)))
+    said = refused(capsys, "fit", data, "--target", "label", "--out", model, "--quiet")
+    assert "d.csv line 2 has '0,5' in column 'z', expected a number; give --decimal , if" in said

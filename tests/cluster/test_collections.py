@@ -172,6 +172,11 @@ def test_after_a_fit_with_an_error_the_workers_keep_nothing():
         assert not threads.futures
 
 
+def test_errors_about_validation_data_say_so():
+    with pytest.raises(InputValueError, match=r"in validation_data: y has 1 entry, but X has [0-9]+ rows"):
+        nbs.Trainer(l2=0.01).fit(x_array(), Y, validation_data=(x_array(), Y[:1]))
+
+
 def test_validation_data_may_be_collections():
     found = nbs.Trainer(l2=0.01).fit(x_array(), Y, validation_data=(x_array(), y_array()))
     again = nbs.Trainer(l2=0.01).fit(x_array(), Y, validation_data=(X, Y))

@@ -73,7 +73,7 @@ def test_scores_take_what_fits_take(fitted):
 
 SCORES = {
     "no labels": ((None,), "y is None"),
-    "too few labels": ((LABELS[:1],), "y has 1 entries, but X has 600 rows"),
+    "too few labels": ((LABELS[:1],), "y has 1 entry, but X has 600 rows"),
     "unknown labels": ((np.where(Y == "ant", "owl", Y),), "contains the label 'owl', which the model was not trained"),
     "numbers": ((CODES,), "they are text, not integers"),
     "columns of weights": ((LABELS, WEIGHTS[:, None]), r"in partition 0 .* sample_weight has shape \(200, 1\)"),

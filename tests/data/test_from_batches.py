@@ -286,7 +286,7 @@ def test_a_sparse_batch_of_one_dimension_is_refused():
     from scipy.sparse import coo_array
 
     # Older versions of SciPy make a row of it.
-    with pytest.raises(nbs.InputValueError, match=r"X has 1 dimension|a batch has 1 rows of X, but 3 entries of y"):
+    with pytest.raises(nbs.InputValueError, match=r"X has 1 dimension|a batch has 1 row of X, but 3 entries of y"):
         nbs.Trainer().fit(nbs.data.from_batches([(coo_array(np.arange(3.0)), [0, 1, 0])]))
 
 

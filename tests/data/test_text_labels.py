@@ -75,6 +75,13 @@ def test_what_cannot_be_a_label_is_refused(labels, message, tmp_path):
     assert str(error.value).count(str(tmp_path)) == 1
 
 
+def test_the_file_with_a_continuous_label_is_named(tmp_path):
+    files = [write(tmp_path, labels, name=f"{i}.csv") for i, labels in enumerate([["1", "2"], ["1", "2.5"], ["1"]])]
+    with pytest.raises(nbs.InputValueError) as error:
+        next(iter(nbs.data.open(files, target="y").blocks()))
+    assert str(error.value).startswith(f"the data in {files[1]} at row 1 (counted from 0) has '2.5' in column 'y'")
+
+
 def test_validation_labels_of_a_streamed_fit_become_its_classes(tmp_path):
     train = write(tmp_path, ["1", "2", "none"], name="train.csv")
     held_out = write(tmp_path, ["1", "2"], name="test.csv")

@@ -253,7 +253,7 @@ BAD = {
     "labels of another length": (
         [(pd.DataFrame({"v": ["x", None]}), [0])],
         {"target": None, "table": nbs.TableOptions(missing="drop")},
-        "y has 1 entries, but X has 2 rows",
+        "y has 1 entry, but X has 2 rows",
     ),
 }
 

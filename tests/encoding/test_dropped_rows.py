@@ -169,7 +169,7 @@ def test_bad_labels_in_a_list_are_refused_as_without_dropped_rows(fit, y, messag
 @pytest.mark.parametrize("weight", [2.0, np.array(2.0)])
 def test_one_number_for_all_rows_is_refused(weight):
     for given in ({"sample_weight": weight}, {"offset": weight}):
-        with pytest.raises(nbs.InputValueError, match="has 1 entries, but X has 60 rows"):
+        with pytest.raises(nbs.InputValueError, match="has 1 entry, but X has 60 rows"):
             trainer().fit(X, LABELS, **given)
     with pytest.raises(nbs.InputValueError, match=r"offset has shape \(\), expected \(4, 2\)"):
         nbs.Trainer(l2=0.1).fit(np.eye(4), [0, 1, 0, 1], offset=weight)

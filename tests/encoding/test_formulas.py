@@ -131,6 +131,26 @@ def test_a_row_has_the_features_that_it_has_in_the_training(text, first, n):
     np.testing.assert_allclose(some, whole[first : first + n], rtol=1e-12, atol=1e-12 * np.abs(whole).max())
 
 
+@pytest.mark.parametrize(
+    ("text", "same"),
+    [
+        ("x %in% island", "island:x"),
+        ("island + x %in% island", "island / x"),
+        ("(x + z) %in% island", "island:x + island:z"),
+        ("x %in% (island + sex)", "island:sex:x"),
+        ("z + x %in% sex %in% island", "z + island:sex:x"),
+        ("z * x %in% island", "z + island:x + z:island:x"),  # R: %in% binds before * and /
+        ("z / x %in% island", "z + z:island:x"),
+        ("x * island - x %in% island", "x + island"),
+        ("log(z) %in% C(cyl)", "C(cyl):log(z)"),
+    ],
+)
+def test_in_is_a_product_as_in_r(text, same):
+    found, expected = encoding_of(f"y ~ {text}"), encoding_of(f"y ~ {same}")
+    assert found.names == expected.names
+    assert np.array_equal(dense(found.encode(FRAME).X), dense(expected.encode(FRAME).X))
+
+
 @pytest.mark.parametrize("text", ["y ~ x * island + np.log(z)", "y ~ C(cyl) + sex:x", "y ~ bs(x, 5) + center(z) * sex"])
 def test_estimates_without_penalty_are_those_of_statsmodels_with_the_design_of_patsy(text):
     result = nbs.fit_formula(text, FRAME, l2=0.0, tol=1e-10)

@@ -131,6 +131,8 @@ def test_numbers_as_text_become_levels_with_a_warning(text):
     with pytest.warns(UserWarning, match=f"'a' has numbers as text, such as {re.escape(plain(text))}") as caught:
         nbs.Trainer(l2=1.0, max_iter=2).fit(pd.DataFrame({"a": [text, "n/a"]}), [0, 1])
     assert caught[0].filename == __file__
+    has_comma = re.fullmatch(r"-?1?,5(e3)?", text) is not None
+    assert ('decimal="," of pandas (--decimal , on' in str(caught[0].message)) == has_comma
     learned(pd.DataFrame({"a": [text, "n/a"]}), nbs.TableOptions(categorical=["a"]))
 
 

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 import nbsoftmax as nbs
+from nbsoftmax.encoding import encoding_of
 
 FORMULA = "y ~ km * region + bs(age, 4) + has_car + log(income)"
 NAMES = ("km", "region[north]", "region[west]", "has_car", "age", "income")  # as the terms are sorted
@@ -197,6 +198,36 @@ def test_the_fit_says_which_columns_are_only_0_and_1():
     of_columns, of_features = inference.marginal_effects(two, columns=["x"]), inference.marginal_effects(two)
     assert not of_columns.binary[0]
     np.testing.assert_allclose(of_columns.effects[0], of_features.effects[0], rtol=1e-4)  # a difference, one-sided
+
+
+@pytest.mark.parametrize("terms", ["age:smoker", "km:smoker + region", "age + I(age * smoker)"])
+def test_the_training_says_which_columns_of_products_are_only_0_and_1(terms, tmp_path):
+    table = survey().assign(smoker=np.arange(300) % 2, half=np.tile([0.0, 0.5, 1.0], 100))
+    model = nbs.fit_formula(f"y ~ {terms}", table, l2=0.0).model
+    model.save(tmp_path / "m.npz")
+    model = nbs.SoftmaxModel.load(tmp_path / "m.npz")
+    inference = nbs.inference(model, table, table.y)
+    for part in (table, table[table.smoker == 1], table[table.smoker == 0][:1], table.assign(smoker=0.5)):
+        found = inference.marginal_effects(part, columns=["smoker"])
+        low, high = (model.predict_proba(part.assign(smoker=value)) for value in (0, 1))
+        assert found.binary.all()
+        np.testing.assert_allclose(found.effects[0], (high - low).mean(axis=0), rtol=1e-3, atol=1e-6)
+    assert not inference.marginal_effects(part, columns=["smoker"], dummies=False).binary.any()
+    inference = nbs.fit_formula(f"y ~ {terms}".replace("smoker", "half"), table, l2=0.0).inference()
+    assert not inference.marginal_effects(table[table.half != 0.5], columns=["half"]).binary.any()
+
+
+def test_models_that_do_not_know_which_columns_are_0_and_1_ask_the_table():
+    table = survey().assign(smoker=np.arange(300) % 2)
+    model = nbs.fit_formula("y ~ age:smoker", table, l2=0.0).model
+    stored = model.encoding.to_dict()
+    del stored["binary"]  # as saved by version 0.2
+    model = nbs.SoftmaxModel(
+        model.coef, model.intercept, model.classes, model.feature_names, encoding=encoding_of(stored)
+    )
+    inference = nbs.inference(model, table, table.y)
+    assert inference.marginal_effects(table, columns=["smoker"]).binary.all()
+    assert not inference.marginal_effects(table[table.smoker == 1], columns=["smoker"]).binary.any()
 
 
 AGES = survey().assign(age=lambda table: table.age.round(), trips=np.arange(300) % 5)

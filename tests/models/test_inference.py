@@ -370,6 +370,8 @@ def test_a_class_of_weight_0_is_named():
     model = nbs.Trainer().fit(X, y).model
     with pytest.raises(nbs.InputValueError, match="no sample of positive weight has the label 2"):
         nbs.inference(model, X, y, sample_weight=(y != 2).astype(float))
+    with pytest.raises(nbs.InputValueError, match="only the label 1 has samples of positive weight"):
+        nbs.inference(model, X, y, sample_weight=(y == 1).astype(float))
 
 
 def test_levels_out_of_range_are_refused():

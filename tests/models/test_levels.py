@@ -107,3 +107,22 @@ def test_collinear_levels_are_refused_with_the_option_that_leaves_one_out():
     with pytest.raises(nbs.InputValueError, match="leave one of their terms out of the formula") as caught:
         nbs.fit_formula("y ~ km + miles + region", doubled.assign(y=y), penalty="firth")
     assert "drop_first" not in str(caught.value)  # a formula has left it out
+
+
+@pytest.mark.parametrize("term", ["region:sex", "sex:region", "bs(km, 4)", "km:I(km > 0)"])
+def test_a_term_of_a_formula_stands_for_all_of_its_features_in_a_wald_test(term):
+    rng = np.random.default_rng(0)
+    table = pd.DataFrame({"region": rng.choice(list("enw"), 400), "sex": rng.choice(list("fm"), 400)})
+    table["km"] = rng.normal(size=400)
+    table["y"] = rng.integers(0, 3, 400)
+    found = nbs.fit_formula("y ~ region * sex + bs(km, 4) + km:I(km > 0)", table, l2=0.0).inference()
+    parts = [part.strip() for part in term.split(":")]
+    names = [
+        name
+        for name in found.names
+        if name.count(":") == len(parts) - 1 and all(name.count(part) == term.count(part) for part in parts)
+    ]
+    assert len(names) == {"region:sex": 2, "sex:region": 2, "bs(km, 4)": 4, "km:I(km > 0)": 1}[term]
+    assert found.wald_test(term) == found.wald_test(names)
+    with pytest.raises(nbs.InputValueError, match="and the terms of the formula 'region', 'sex', "):
+        found.wald_test("region:km")

@@ -45,7 +45,7 @@ def test_labels_of_a_confusion_matrix_that_are_not_in_y_true_are_refused():
         ({"values_format": "zz"}, "values_format is 'zz', which cannot format"),
         ({"display_labels": 3}, "display_labels is 3, expected a sequence of names"),
         ({"display_labels": "abc"}, "display_labels is 'abc', expected a sequence of names"),
-        ({"display_labels": ["a"]}, "display_labels has 1 names, expected 3"),
+        ({"display_labels": ["a"]}, "display_labels has 1 name, expected 3"),
     ],
 )
 def test_names_and_formats_of_a_confusion_matrix_that_are_none_are_refused(options, message):
@@ -134,7 +134,7 @@ def test_the_axes_are_unchanged_after_an_error(result, path):
         (lambda ax: plots.PathDisplay.from_path(zero, ax=ax), "a penalty of the path is 0"),
         (
             lambda ax: plots.ReliabilityDisplay.from_proba(Y == "ash", PROBA, classes=["a"], ax=ax),
-            "classes has 1 names",
+            "classes has 1 name,",
         ),
         (lambda ax: plots.ConfusionDisplay.from_predictions(Y, Y, normalize="rows", ax=ax), "normalize"),
         (lambda ax: plots.ConvergenceDisplay.from_result(result, over="epochs", ax=ax), "over"),

@@ -63,7 +63,7 @@ def test_true_and_predicted_labels_that_do_not_fit_are_refused():
         ((TRUE, PREDICTED[:-1]), {}, "y_true has 80 labels, but y_pred has 79"),
         (([], []), {}, "no labels"),
         ((TRUE, np.arange(80)), {}, "y_true, y_pred and labels together"),
-        ((TRUE, PREDICTED), {"display_labels": ["a"]}, "display_labels has 1 names, expected 3"),
+        ((TRUE, PREDICTED), {"display_labels": ["a"]}, "display_labels has 1 name, expected 3"),
         ((TRUE, PREDICTED), {"normalize": "rows"}, "normalize"),
         ((TRUE, PREDICTED), {"sample_weight": WEIGHT[1:]}, "sample_weight"),
     ):

@@ -64,6 +64,8 @@ class FormulaEncoding:
         For each expression, what its functions have learned of the training, such as the knots of `bs`.
     sparse : bool
         Whether matrices are sparse: where a sparse array and its transposed copy are smaller than a dense one.
+    binary : tuple of str, or None
+        The columns of numbers that had only the values 0 and 1 in the training; None for models that do not know them.
     """
 
     kind: ClassVar[str] = "formula"
@@ -74,6 +76,7 @@ class FormulaEncoding:
     products: tuple[Product, ...]
     states: Mapping[str, list[State]]
     sparse: bool
+    binary: tuple[str, ...] | None = None
 
     @cached_property
     def columns(self) -> tuple[str, ...]:
@@ -92,6 +95,17 @@ class FormulaEncoding:
             used = {name for factor in product.factors for name in self._columns_of(factor)}
             found += product.names if used == {column} else ()
         return tuple(found)
+
+    @cached_property
+    def terms(self) -> dict[str, tuple[str, ...]]:
+        """The names of the features that are made from the same factors, by terms such as "region:sex"."""
+        found: dict[str, tuple[str, ...]] = {}
+        order: dict[frozenset[str], str] = {}
+        for product in self.products:
+            texts = [factor.text for factor in product.factors]
+            term = order.setdefault(frozenset(texts), ":".join(texts))
+            found[term] = (*found.get(term, ()), *product.names)
+        return found
 
     def levels_of(self, column: str) -> tuple[str, ...]:
         """The names of the features that are levels of a column, of which a row has at most one."""
@@ -224,6 +238,7 @@ class FormulaEncoding:
             "products": products,
             "states": {text: as_json(states) for text, states in self.states.items()},
             "sparse": self.sparse,
+            "binary": None if self.binary is None else list(self.binary),
         }
 
     @classmethod
@@ -245,6 +260,7 @@ class FormulaEncoding:
             products,
             _restored(products, stored["states"]),
             stored["sparse"] is True,
+            None if stored.get("binary") is None else tuple(map(_text, stored["binary"])),
         )
         if not all(product.factors for product in products):
             raise ValueError("a term of its formula has no factors")

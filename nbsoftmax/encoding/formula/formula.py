@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from nbsoftmax.encoding.column import DATE, Column, complete
+from nbsoftmax.encoding.column import DATE, Column, complete, is_binary
 from nbsoftmax.encoding.columns import STORED, CategoryColumn, Encoding
 from nbsoftmax.encoding.formula import expressions, library
 from nbsoftmax.encoding.formula.encoding import (
@@ -144,7 +144,8 @@ class Formula:
         states: dict[str, list[State]] = {text: [] for text in self._expressions}
         with located(kept):
             products, n_stored = self._products(values, states)
-        encoding = FormulaEncoding(self.text, self.response, self.intercept, inner, products, states, False)
+        binary = tuple(name for name, x in values.numbers.items() if is_binary(x))
+        encoding = FormulaEncoding(self.text, self.response, self.intercept, inner, products, states, False, binary)
         names = encoding.names
         if not names:
             raise InputValueError(

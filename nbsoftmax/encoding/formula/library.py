@@ -6,7 +6,9 @@ its parser may evaluate the names of functions.
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Iterable, Sequence
+from functools import reduce
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -22,6 +24,7 @@ SIGNS = {
     "#": "write a:b for a#b of Stata, and a*b for a##b",
     **dict.fromkeys("<>=", "write a comparison inside I(), such as I(age > 40)"),
 }
+IN = 250  # the precedence of %in%: above those of * and /, and below that of :
 METHODS = {"lookup": COLUMN, "python": EXPRESSION, "literal": LITERAL}
 
 
@@ -73,11 +76,14 @@ def parsed(text: str, available: Sequence[str]) -> Parsed:
     response = response_of(text)
     from formulaic import Formula
     from formulaic.parser import DefaultFormulaParser
+    from formulaic.parser.types import Operator
 
     source, aliases = names.aliased(text, available)
     alias = {name: given for given, name in aliases.items()}
     known = [alias.get(name, name) for name in available]
     parser = DefaultFormulaParser(feature_flags={"TWOSIDED"})
+    nested = Operator("in", arity=2, precedence=IN, associativity="left", to_terms=_in)
+    parser.operator_resolver.operator_table["in"] = [nested]  # as in R; that of formulaic adds the terms on the right
     try:
         formula = Formula(source, _parser=parser, _context={"__formulaic_variables_available__": known})
         terms = list(formula.rhs)
@@ -175,6 +181,12 @@ def reason(error: Exception) -> str:
     """The message of an error of formulaic, without the picture of the place that follows it."""
     lines = str(error).splitlines() or [type(error).__name__]
     return lines[0].rstrip(".")
+
+
+def _in(left: Any, right: Any) -> Any:
+    """The terms of "left %in% right": each on the left times all factors on the right."""
+    parents = reduce(operator.mul, right)
+    return type(left)(parents * term for term in left)
 
 
 def _needed() -> None:
