@@ -13,7 +13,7 @@ import secrets
 import stat
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from errno import EACCES, EBUSY, EDQUOT, EFBIG, EISDIR, ENOSPC, EPERM, EROFS
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -187,18 +187,21 @@ def _temporary(target: str, old: os.stat_result | None) -> Any:
 
     folder = os.path.dirname(target)
     name = os.path.join(folder, f"{PREFIX}{secrets.token_hex(8)}{SUFFIX}")
+    file: Any = None
     _unfinished[name] = os.getpid()
     try:
         # A new file gets its mode from the umask and the default access list of the folder.
         file = open(name, "xb", opener=private if old else None)  # noqa: SIM115 - closed by the caller
-    except OSError as error:
+        with suppress(OSError):  # some network file systems do not support locks
+            _lock(file)
+        _remove_abandoned(folder, os.fstat(file.fileno()).st_mtime)
+    except BaseException as error:  # Ctrl-C may come as soon as the file exists
+        with suppress(OSError), file or nullcontext():
+            os.unlink(name)
         _unfinished.pop(name, None)
-        if old is not None and error.errno in NOT_REPLACEABLE:
+        if old is not None and isinstance(error, OSError) and error.errno in NOT_REPLACEABLE:
             return None
         raise
-    with suppress(OSError):  # some network file systems do not support locks
-        _lock(file)
-    _remove_abandoned(folder, os.fstat(file.fileno()).st_mtime)
     return file
 
 

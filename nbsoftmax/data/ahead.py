@@ -15,16 +15,29 @@ class _Reader(Generic[T]):
 
     def __init__(self, items: Iterator[T]) -> None:
         self._items = items
-        # One item, which is ready, while the thread makes another: ("item", it), ("error", it) or ("end", None).
-        self.ready: queue.Queue[tuple[str, object]] = queue.Queue(maxsize=1)
-        self._stopped = threading.Event()
+        # ("item", it), ("error", it) or ("end", None): one that is ready, while the thread makes another.
+        self._ready: queue.SimpleQueue[tuple[str, object]] = queue.SimpleQueue()
+        self._room: queue.SimpleQueue[None] = queue.SimpleQueue()  # an entry for each item that may become ready
+        self._room.put(None)
+        self._stopped = False
         self._thread = threading.Thread(target=self._work, name="nbsoftmax reader", daemon=True)
+
+    def start(self) -> None:
+        """Start the thread. It may run also after an error, such as Ctrl-C while this method waits for it."""
         self._thread.start()
+
+    def take(self) -> tuple[str, object]:
+        """Wait for the next item."""
+        taken = self._ready.get()
+        self._room.put(None)
+        return taken
 
     def stop(self) -> None:
         """End the thread, after the item that it makes."""
-        self._stopped.set()
-        self._thread.join()
+        self._stopped = True
+        self._room.put(None)
+        if self._thread.is_alive():
+            self._thread.join()
 
     def _work(self) -> None:
         try:
@@ -38,13 +51,10 @@ class _Reader(Generic[T]):
 
     def _offer(self, what: str, item: object) -> bool:
         """Whether the caller may still take it."""
-        while not self._stopped.is_set():
-            try:
-                self.ready.put((what, item), timeout=0.1)
-            except queue.Full:
-                continue
-            return True
-        return False
+        self._room.get()
+        if not self._stopped:
+            self._ready.put((what, item))
+        return not self._stopped
 
 
 def ahead(items: Iterator[T]) -> Iterator[T]:
@@ -54,8 +64,9 @@ def ahead(items: Iterator[T]) -> Iterator[T]:
     """
     reader = _Reader(items)
     try:
+        reader.start()
         while True:
-            what, item = reader.ready.get()
+            what, item = reader.take()
             if what == "end":
                 return
             if isinstance(item, BaseException) and what == "error":

@@ -65,3 +65,17 @@ def test_a_caller_that_stops_early_ends_the_thread():
     assert next(reading) == 0
     reading.close()
     assert readers() == []
+
+
+def test_ctrl_c_while_the_thread_starts_ends_it(monkeypatch):
+    start = threading.Thread.start
+
+    def interrupted(thread):
+        start(thread)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            next(ahead(iter(range(10**9))))
+    assert readers() == []

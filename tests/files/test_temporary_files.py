@@ -63,3 +63,15 @@ def test_after_an_error_the_old_file_is_there_and_no_other(tmp_path, error):
         raise error
     assert os.listdir(tmp_path) == ["m"]
     assert (tmp_path / "m").read_bytes() == b"old"
+
+
+@pytest.mark.parametrize("use", [write, files.check_writable])
+def test_ctrl_c_as_soon_as_the_temporary_file_exists_leaves_nothing(use, tmp_path, monkeypatch):
+    def interrupt(_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(files, "_lock", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        use(tmp_path / "m")
+    assert list(tmp_path.iterdir()) == []
+    assert files._unfinished == {}

@@ -197,3 +197,15 @@ def test_what_is_recorded_is_not_run():
     assert not out.any()
     launch(sparse.by_features, 1, 1, 1, np.ones(6), 2, 2, 4, out)
     assert out.any()
+
+
+def test_ctrl_c_while_kernels_become_expected_leaves_no_expectation(monkeypatch):
+    class Interrupted(list):
+        def append(self, expectation):
+            super().append(expectation)
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(ahead, "_expectations", Interrupted())
+    with pytest.raises(KeyboardInterrupt), ahead.expected(lambda kernel: [], 2):
+        pass
+    assert not ahead._expectations  # one would keep the rows of the fit

@@ -1,5 +1,6 @@
 """The limit of BLAS to one thread: it holds in whichever Python thread sets it, and ends for all."""
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -11,6 +12,7 @@ import pytest
 import threadpoolctl
 
 import nbsoftmax as nbs
+from nbsoftmax.kernels.runtime import blas
 from nbsoftmax.kernels.runtime.blas import one_thread
 
 
@@ -104,3 +106,29 @@ def test_a_forked_child_has_neither_the_limit_nor_the_lock_of_its_parent(held):
     command = [sys.executable, "-W", "ignore", "-c", textwrap.dedent(code)]
     done = subprocess.run(command, env=environment, timeout=120, check=False)
     assert done.returncode == 0
+
+
+@pytest.mark.parametrize("n", range(8))
+def test_ctrl_c_while_the_limit_begins_or_ends_leaves_the_numbers_as_they_were(n, monkeypatch):
+    before, changes = numbers(), []
+
+    class Interrupted:
+        def __init__(self, library):
+            self._library = library
+
+        def __getattr__(self, name):
+            return getattr(self._library, name)
+
+        def set_num_threads(self, number):
+            self._library.set_num_threads(number)
+            changes.append(number)
+            if len(changes) == n + 1:
+                raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(blas, "_libraries", [Interrupted(library) for library in blas._libraries])
+        with contextlib.suppress(KeyboardInterrupt):
+            limited()
+    assert numbers() == before
+    assert set(limited()) == {1}
+    assert numbers() == before

@@ -72,12 +72,14 @@ def expected(later: Callable[[str], list[Launch]], n_threads: int) -> Iterator[N
         Threads that the caller may use; one process less is started.
     """
     expectation = _Expectation(later, n_threads)
-    _expectations.append(expectation)
     try:
+        _expectations.append(expectation)
         yield
     finally:
-        with suppress(ValueError):  # it has been used
+        try:  # noqa: SIM105  Ctrl-C could end `suppress` before it begins
             _expectations.remove(expectation)
+        except ValueError:  # it has been used
+            pass
 
 
 @contextmanager

@@ -74,30 +74,40 @@ def add_product(typingctx, transpose_a, transpose_b, m, n, k, a, ai, lda, b, bi,
 _lock = threading.Lock()
 _users = 0
 _libraries: list[Any] | None = None  # controllers of the BLAS libraries in this process
-_before: list[int | None] = []  # their numbers of threads before the first user
+_before: list[int | None] = []  # their numbers of threads without the limit, while it applies
 
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Limit BLAS to one thread while any kernel uses it. The limit applies to the whole process: users are counted."""
-    global _users, _libraries, _before  # noqa: PLW0603
-    with _lock:
-        if _libraries is None:
-            lapack()  # is linked with the BLAS of the kernels, so that the controller finds it
-            from threadpoolctl import ThreadpoolController
+    """Limit BLAS to one thread while any kernel uses it. The limit applies to the whole process: users are counted.
 
-            _libraries = ThreadpoolController().select(user_api="blas").lib_controllers
-        if _users == 0:  # `ThreadpoolController.limit` does the same and takes longer than a small fit's kernels
-            _before = [library.get_num_threads() for library in _libraries]
-            _set_threads([1] * len(_libraries))
-        _users += 1
+    Ctrl-C may come after any call: the end of the context restores what has been changed by then.
+    """
+    global _users, _libraries, _before  # noqa: PLW0603
+    counted = False
     try:
+        with _lock:
+            if _libraries is None:
+                lapack()  # is linked with the BLAS of the kernels, so that the controller finds it
+                from threadpoolctl import ThreadpoolController
+
+                _libraries = ThreadpoolController().select(user_api="blas").lib_controllers
+            if _users == 0:  # `ThreadpoolController.limit` does the same and takes longer than a small fit's kernels
+                _before = _before or [library.get_num_threads() for library in _libraries]
+                _set_threads([1] * len(_libraries))
+            _users, counted = _users + 1, True
         yield
     finally:
         with _lock:
-            _users -= 1
-            if _users == 0:
-                _set_threads(_before)
+            _users -= counted
+            if _users == 0 and _before:
+                try:
+                    _set_threads(_before)
+                except BaseException:  # Ctrl-C
+                    _set_threads(_before)
+                    raise
+                finally:
+                    _before = []
 
 
 def _set_threads(numbers: Sequence[int | None]) -> None:
@@ -116,10 +126,11 @@ def _set_threads(numbers: Sequence[int | None]) -> None:
 
 def _forget_users() -> None:
     """In a forked child, which has none of the threads that use BLAS or hold the lock: no users, no limit."""
-    global _lock, _users
-    _lock, was_used, _users = threading.Lock(), _users > 0, 0
-    if was_used:
+    global _lock, _users, _before  # noqa: PLW0603
+    _lock, _users = threading.Lock(), 0
+    if _before:
         _set_threads(_before)
+        _before = []
 
 
 if hasattr(os, "register_at_fork"):
