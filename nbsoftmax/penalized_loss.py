@@ -144,7 +144,7 @@ class PenalizedLoss:
             found = self.newton_step(params, step=False)
             return found.value, found.grad
         loss, grad = self.backend.loss_and_grad(params)
-        grad /= self.backend.weight_sum
+        grad = self._mean(grad)
         grad[:, :-1] += self.penalty.gradient(params[:, :-1])
         return loss / self.backend.weight_sum + self.penalty.value(params[:, :-1]), grad
 
@@ -255,7 +255,12 @@ class PenalizedLoss:
 
         with h_i the weight of sample i. Together with the penalty it preconditions the Hessian.
         """
-        return self.backend.gram(params) / self.backend.weight_sum
+        return self._mean(self.backend.gram(params))
+
+    def _mean(self, sums: Float64s) -> Float64s:
+        """Sums over the rows, divided by their weights in place: new arrays take long, compared with small data."""
+        sums /= self.backend.weight_sum
+        return sums
 
     def feature_counts(self) -> NDArray[np.int64] | None:
         """How many numbers of each feature are stored, (n_features,); None for dense data."""
@@ -263,7 +268,7 @@ class PenalizedLoss:
 
     def curvatures(self, params: Float64s) -> Float64s:
         """The diagonal of the Hessian of J, without its penalty, of the shape of `params`."""
-        return self.backend.curvatures(params) / self.backend.weight_sum
+        return self._mean(self.backend.curvatures(params))
 
     def moments(self) -> tuple[Float64s, Float64s]:
         """The weighted means and variances of the features, (n_features,); 0 for the variance of a constant one.
@@ -275,7 +280,7 @@ class PenalizedLoss:
 
     def blocks(self, params: Float64s) -> Float64s:
         """The diagonal blocks of the Hessian of J, without its penalty: (n_classes, n_features + 1, n_features + 1)."""
-        return self.backend.class_grams(params) / self.backend.weight_sum
+        return self._mean(self.backend.class_grams(params))
 
     def intercept_curvature(self, params: Float64s) -> Float64s | None:
         """The Hessian of J over the intercepts, (n_classes, n_classes); None unless a product was at `params` last."""
@@ -285,7 +290,7 @@ class PenalizedLoss:
 
     def hessian(self, params: Float64s) -> Float64s:
         """The Hessian of J, without its penalty: (n_classes, n_features + 1, n_classes, n_features + 1)."""
-        return self.backend.hessian(params) / self.backend.weight_sum
+        return self._mean(self.backend.hessian(params))
 
     def descend(
         self,

@@ -255,9 +255,8 @@ class DenseBackend:
             common = self._design.rows, weights, what, self._curvature, self.fit_intercept, n
             self._design.run(gram.gram, n_chunks, work, n_chunks, *common, sums)
             sums = sums.reshape(n_chunks, -1).sum(axis=0)
-        upper = np.triu(sums.reshape(n, order, order))
-        matrices: Float64s = upper + np.triu(upper, 1).transpose(0, 2, 1)
-        return matrices
+        matrices = sums.reshape(n, order, order)  # of which the kernels write the upper triangles
+        return np.where(np.tri(order, dtype=bool), matrices.transpose(0, 2, 1), matrices)
 
     def _memory_for(self, params: Float64s) -> tuple[int, NDArray[Any]]:
         """What the next product does with the probabilities, and the array for them (empty if they are not kept).

@@ -119,7 +119,9 @@ class Preconditioner:
             whole += np.einsum("kikj->ij", whole)[:, None, :] / k
             matrices, penalty = whole.reshape(1, k * d, k * d), np.tile(penalty, k)
         self._scale = scale_of(np.einsum("bii->bi", matrices) + penalty)
-        self._inverses = np.stack([scaled_inverse(*pair) for pair in zip(matrices, self._scale, strict=True)])
+        self._inverses = matrices  # in their place: a new array takes as long as an inverse
+        for matrix, scale in zip(matrices, self._scale, strict=True):
+            matrix[:] = scaled_inverse(matrix, scale)
 
     def vectors(self, objective: Curved, point: Point) -> CGVectors:
         """The arrays of conjugate gradients from a point on."""
