@@ -58,4 +58,4 @@ def whole_decimals(name: str, a: Any) -> Any:
 
 
 def _is_of_polars(a: Any) -> bool:
-    return str(getattr(a, "dtype", "")).startswith("Decimal") and hasattr(a, "to_arrow")
+    return hasattr(a, "to_arrow") and str(getattr(a, "dtype", "")).startswith("Decimal")  # NumPy's dtypes take 7 us
