@@ -324,7 +324,7 @@ class Inference(Displayed):
         columns : bool or sequence of str
             For a model with a formula: True, or names, for the effects of columns of the table `at`, through all the
             features that are made from them, in place of the effects of features. (Of a column that is no feature by
-            itself, the rows of the table say whether it is only 0 and 1.)
+            itself, the training says whether it is only 0 and 1.)
         sample_weight, offset : array_like (n_points,) and (n_points, n_classes), optional
             For a table: weights of its rows in the mean, and the offset of each.
 
