@@ -157,7 +157,7 @@ class Inference(Displayed):
 
         Features are given by name or by column number. The name of a column of the table that was fitted stands for
         all features that are made from it alone, such as its levels, and a term of the formula, such as
-        "region:sex", for all features that are made from its factors together.
+        "region:sex", for all features that it makes: without "sex" in the formula, also for the levels of sex.
 
         Raises
         ------
