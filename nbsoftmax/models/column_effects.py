@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from nbsoftmax.encoding import Column, FormulaEncoding, columns_of
 from nbsoftmax.encoding.column import CATEGORY, is_binary
 from nbsoftmax.encoding.columns import CategoryColumn
-from nbsoftmax.errors import InputTypeError, InputValueError, listed, plain
+from nbsoftmax.errors import InputTypeError, InputValueError, listed, plain, x_called
 from nbsoftmax.functional import log_softmax
 from nbsoftmax.models.effects import variances
 from nbsoftmax.models.points import Points
@@ -164,7 +164,9 @@ def mean_column_effects(
 
 def _converted(encoding: FormulaEncoding, table: Any) -> dict[str, Column]:
     """The columns by name, missing numbers as their mean; one that is a number and levels, "x + C(x)", as levels."""
-    columns, _ = encoding.table.converted({one.name: one for one in columns_of(table, encoding.columns)}, drop=False)
+    with x_called("at"):
+        given = {one.name: one for one in columns_of(table, encoding.columns)}
+        columns, _ = encoding.table.converted(given, drop=False)
     found: dict[str, Column] = {}
     for part, column in zip(encoding.table.parts, columns, strict=True):
         if isinstance(part, CategoryColumn):

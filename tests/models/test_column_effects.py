@@ -168,6 +168,12 @@ def test_wrong_columns_are_named(fitted, odd, message):
         inference.marginal_effects(**{"at": table, **odd})
 
 
+def test_a_matrix_of_features_has_no_columns(fitted):
+    table, inference = fitted
+    with pytest.raises(nbs.InputTypeError, match="at is an? .*, expected a table of pandas"):
+        inference.marginal_effects(inference.model.encoding.encode(table).X, columns=True)
+
+
 @pytest.mark.parametrize("odd", [None, 1, np.True_])
 def test_columns_that_are_no_names_are_refused(fitted, odd):
     table, inference = fitted
