@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from nbsoftmax.encoding import Column, FormulaEncoding, columns_of
 from nbsoftmax.encoding.column import CATEGORY, is_binary
 from nbsoftmax.encoding.columns import CategoryColumn
-from nbsoftmax.errors import InputTypeError, InputValueError, listed, plain
+from nbsoftmax.errors import InputTypeError, InputValueError, listed, plain, x_called
 from nbsoftmax.functional import log_softmax
 from nbsoftmax.models.effects import variances
 from nbsoftmax.models.points import Points
@@ -149,7 +149,7 @@ def mean_column_effects(
         for i, change in enumerate(changes):
             if change.ends is None:
                 slope = _slopes(encoding, part, change.column, start)
-                s = weight * np.nan_to_num(part[change.column].values) if kind.endswith("ex") else weight
+                s = weight * part[change.column].values if kind.endswith("ex") else weight
                 added = _of_slope(params, f, a, slope, s, of_log=kind.startswith("ey"))
             else:
                 ends = [_with_column(encoding, part, change.column, end.take(rows)) for end in change.ends]
@@ -163,12 +163,16 @@ def mean_column_effects(
 
 
 def _converted(encoding: FormulaEncoding, table: Any) -> dict[str, Column]:
-    """The columns by name; one that is in the formula as a number and as levels, "x + C(x)", as levels."""
-    columns, _ = encoding.table.converted({one.name: one for one in columns_of(table, encoding.columns)}, drop=False)
+    """The columns by name, missing numbers as their mean; one that is a number and levels, "x + C(x)", as levels."""
+    with x_called("at"):
+        given = {one.name: one for one in columns_of(table, encoding.columns)}
+        columns, _ = encoding.table.converted(given, drop=False)
     found: dict[str, Column] = {}
-    for column in columns:
-        if column.name not in found or column.kind == CATEGORY:
-            found[column.name] = column
+    for part, column in zip(encoding.table.parts, columns, strict=True):
+        if isinstance(part, CategoryColumn):
+            found[part.name] = column
+        elif part.name not in found:
+            found[part.name] = replace(column, values=part.dense(column)[0])
     return found
 
 
@@ -178,13 +182,9 @@ def _with_column(encoding: FormulaEncoding, part: Mapping[str, Column], name: st
 
 
 def _slopes(encoding: FormulaEncoding, part: Mapping[str, Column], name: str, first: int) -> Float64s:
-    """The derivatives of the features of some rows, (n, n_features + 1).
-
-    That of a missing value, which the mean replaces, is 0. `first` is the number of the first row, for errors.
-    """
+    """The derivatives of the features of some rows, (n, n_features + 1); `first` is the first row, for errors."""
     x = part[name].values
     slope = np.column_stack([encoding.slopes(part, name), np.zeros(len(x))])
-    slope[np.isnan(x)] = 0.0
     wrong = ~np.isfinite(slope).all(axis=1)
     if wrong.any():
         row = int(wrong.argmax())

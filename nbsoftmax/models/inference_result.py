@@ -157,7 +157,7 @@ class Inference(Displayed):
 
         Features are given by name or by column number. The name of a column of the table that was fitted stands for
         all features that are made from it alone, such as its levels, and a term of the formula, such as
-        "region:sex", for all features that are made from its factors together.
+        "region:sex", for all features that it makes: without "sex" in the formula, also for the levels of sex.
 
         Raises
         ------
@@ -324,7 +324,7 @@ class Inference(Displayed):
         columns : bool or sequence of str
             For a model with a formula: True, or names, for the effects of columns of the table `at`, through all the
             features that are made from them, in place of the effects of features. (Of a column that is no feature by
-            itself, the rows of the table say whether it is only 0 and 1.)
+            itself, the training says whether it is only 0 and 1.)
         sample_weight, offset : array_like (n_points,) and (n_points, n_classes), optional
             For a table: weights of its rows in the mean, and the offset of each.
 

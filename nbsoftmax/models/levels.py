@@ -15,7 +15,8 @@ from nbsoftmax.errors import InputValueError, listed, plain
 def numbers_of(feature: str | int, names: Sequence[str], encoding: AnyEncoding | None) -> list[int]:
     """Column numbers of a feature, given by name or number, or of all features of a column of the table, by its name.
 
-    In a model with a formula, also of all features of a term, "region:sex" with its factors in any order.
+    In a model with a formula, also of all features of a term, "region:sex" with its factors in any order, and with
+    other spaces and quotes.
 
     Raises
     ------
@@ -31,9 +32,10 @@ def numbers_of(feature: str | int, names: Sequence[str], encoding: AnyEncoding |
         return [int(feature)]
     terms = encoding.terms if isinstance(encoding, FormulaEncoding) else {}
     if isinstance(feature, str):
-        for term, made in terms.items():
-            if sorted(_factors(feature)) == sorted(_factors(term)):
-                return [names.index(name) for name in made]
+        for factors in (_factors, _loosely):
+            for term, made in terms.items():
+                if factors(feature) == factors(term):
+                    return [names.index(name) for name in made]
     known = f"the columns are {list(names)}"
     if encoding is not None:
         known += f", and those of the table {listed(encoding.columns)}"
@@ -43,7 +45,11 @@ def numbers_of(feature: str | int, names: Sequence[str], encoding: AnyEncoding |
 
 
 def _factors(term: str) -> list[str]:
-    return [factor.strip() for factor in term.replace("`", "").split(":")]
+    return sorted(factor.strip() for factor in term.replace("`", "").split(":"))
+
+
+def _loosely(term: str) -> list[str]:
+    return _factors("".join(term.split()).replace('"', "'"))
 
 
 def columns_of(

@@ -112,6 +112,16 @@ def test_without_interactions_they_are_the_effects_of_features():
     np.testing.assert_allclose(derivative.effects, slopes.effects[[j]], rtol=1e-8)
 
 
+@pytest.mark.parametrize("kind", ["dydx", "eyex"])
+def test_missing_numbers_have_the_slope_at_the_mean_that_replaces_them(kind):
+    table = survey()
+    table.loc[:99, "km"] = np.nan
+    result = nbs.fit_formula("y ~ km + age", table, l2=0.0, table=nbs.TableOptions(missing="mean"))
+    ours, of_features = result.marginal_effects(table, columns=True, kind=kind), result.marginal_effects(kind=kind)
+    np.testing.assert_allclose(ours.effects, of_features.effects, rtol=1e-8, atol=1e-12)
+    np.testing.assert_allclose(ours.std_errors, of_features.std_errors, rtol=1e-8)
+
+
 def test_the_change_from_one_level_to_another_has_the_offset_of_the_rows():
     table = survey()
     offset = np.random.default_rng(1).normal(size=(len(table), 3))
@@ -156,6 +166,12 @@ def test_wrong_columns_are_named(fitted, odd, message):
     table, inference = fitted
     with pytest.raises(nbs.InputValueError, match=message):
         inference.marginal_effects(**{"at": table, **odd})
+
+
+def test_a_matrix_of_features_has_no_columns(fitted):
+    table, inference = fitted
+    with pytest.raises(nbs.InputTypeError, match="at is an ndarray, expected a table of pandas"):
+        inference.marginal_effects(inference.model.encoding.encode(table).X, columns=True)
 
 
 @pytest.mark.parametrize("odd", [None, 1, np.True_])

@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 
 import nbsoftmax as nbs
+from nbsoftmax.encoding import encoding_of
 from tests.models.test_marginal_effects import KINDS, assert_effects, by_complex_steps
 
 
@@ -126,3 +127,35 @@ def test_a_term_of_a_formula_stands_for_all_of_its_features_in_a_wald_test(term)
     assert found.wald_test(term) == found.wald_test(names)
     with pytest.raises(nbs.InputValueError, match="and the terms of the formula 'region', 'sex', "):
         found.wald_test("region:km")
+
+
+@pytest.mark.parametrize(
+    ("formula", "term", "n"), [("y ~ region:sex", "sex:region", 5), ("y ~ km:region:sex", "km:sex:region", 6)]
+)
+def test_a_term_stands_for_the_features_of_lower_order_that_it_makes(formula, term, n, tmp_path):
+    rng = np.random.default_rng(0)
+    table = pd.DataFrame({"region": rng.choice(list("enw"), 400), "sex": rng.choice(list("fm"), 400)})
+    table = table.assign(km=rng.normal(size=400), y=rng.integers(0, 2, 400))
+    nbs.fit_formula(formula, table, l2=0.0).model.save(tmp_path / "m.npz")
+    found = nbs.inference(nbs.SoftmaxModel.load(tmp_path / "m.npz"), table, table["y"])
+    assert found.wald_test(term).df == n == found.df_model  # the only term
+    assert found.wald_test(term) == found.wald_test(range(n))
+
+
+@pytest.mark.parametrize("term", ["bs(age,4)", 'C(sex,Treatment("m")) : km', "I(km**2)"])
+def test_a_term_may_have_other_spaces_and_quotes_than_the_names(term):
+    rng = np.random.default_rng(0)
+    table = pd.DataFrame(rng.normal(size=(400, 2)), columns=["km", "age"])
+    table = table.assign(sex=rng.choice(list("fm"), 400), y=rng.integers(0, 2, 400))
+    found = nbs.fit_formula("y ~ bs(age,4) + I(km**2) + km:C(sex,Treatment('m'))", table, l2=0.0).inference()
+    assert found.wald_test(term).df == {"b": 4, "C": 2, "I": 1}[term[0]]
+
+
+def test_models_that_do_not_know_their_terms_have_those_of_their_factors():
+    table = pd.DataFrame({"region": list("enw") * 100, "sex": list("fffmm") * 60, "y": [0, 1] * 150})
+    encoding = nbs.fit_formula("y ~ region:sex", table).model.encoding
+    stored = encoding.to_dict()
+    for product in stored["products"]:
+        del product["term"]  # as saved by version 0.2
+    assert {term: len(names) for term, names in encoding.terms.items()} == {"region:sex": 5}
+    assert {term: len(names) for term, names in encoding_of(stored).terms.items()} == {"sex": 1, "region:sex": 4}

@@ -39,11 +39,16 @@ class Factor:
 
 @dataclass(frozen=True)
 class Product:
-    """The products of the columns of some factors, times a number, and the names of the features."""
+    """The products of the columns of some factors, times a number, and the names of the features.
+
+    `term` has the texts of the factors of its term in the formula, which may be more: "a:b" without "b" also makes the
+    levels of b. It is empty in models of earlier versions.
+    """
 
     factors: tuple[Factor, ...]
     scale: float
     names: tuple[str, ...]
+    term: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -98,11 +103,11 @@ class FormulaEncoding:
 
     @cached_property
     def terms(self) -> dict[str, tuple[str, ...]]:
-        """The names of the features that are made from the same factors, by terms such as "region:sex"."""
+        """The names of the features by the terms that make them, such as "region:sex"."""
         found: dict[str, tuple[str, ...]] = {}
         order: dict[frozenset[str], str] = {}
         for product in self.products:
-            texts = [factor.text for factor in product.factors]
+            texts = product.term or [factor.text for factor in product.factors]
             term = order.setdefault(frozenset(texts), ":".join(texts))
             found[term] = (*found.get(term, ()), *product.names)
         return found
@@ -226,6 +231,7 @@ class FormulaEncoding:
                 "factors": [[factor.kind, factor.text, factor.reduced] for factor in product.factors],
                 "scale": product.scale,
                 "names": list(product.names),
+                "term": list(product.term),
             }
             for product in self.products
         ]
@@ -249,6 +255,7 @@ class FormulaEncoding:
                 tuple(_factor(*given) for given in product["factors"]),
                 _finite(product["scale"]),
                 tuple(map(_text, product["names"])),
+                tuple(map(_text, product.get("term", ()))),
             )
             for product in stored["products"]
         )

@@ -197,7 +197,8 @@ class Formula:
 
         products, n_stored = [], 0
         with_intercept = [*([[(library.LITERAL, "1")]] if self.intercept else []), *self.terms]
-        for one in (scoped for term in library.scoped(with_intercept, spanning) for scoped in term):
+        of_terms = zip(with_intercept, library.scoped(with_intercept, spanning), strict=True)
+        for term, one in ((term, one) for term, scoped in of_terms for one in scoped):
             if not one.factors:  # the intercept
                 continue
             parts = [found(*factor) for factor in one.factors]
@@ -206,7 +207,8 @@ class Formula:
                 names = [name + ":" * (j > 0) + before for before in part.names for name in names]
             n_stored += int(np.prod([part.block.n_stored for part in parts]))
             made_of = tuple(replace(factors[text], reduced=reduced) for text, reduced in one.factors)
-            products.append(Product(made_of, one.scale, tuple(names)))
+            texts = tuple(text for kind, text in term if kind != library.LITERAL)
+            products.append(Product(made_of, one.scale, tuple(names), texts))
         return tuple(products), n_stored
 
     def _spans(self, text: str, values: Values) -> bool:
