@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -256,13 +255,15 @@ def _csv_format(found: Any) -> Any:
 
 def _is_large(path: Path) -> bool:
     """Whether the columns of a Parquet or Arrow file take more than half of the memory of this machine."""
+    from nbsoftmax.validation.size import machine_memory
+
+    memory = machine_memory()
     try:
-        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-        if not path.is_file():
+        if memory is None or not path.is_file():
             return False
         with open(path, "rb") as file:
             head = file.read(6)
-    except (AttributeError, ValueError, OSError):  # Windows; the reader says what is wrong with a file
+    except (ValueError, OSError):  # the reader says what is wrong with a file
         return False
     size = path.stat().st_size if head.startswith((b"ARROW1", b"PAR1")) else 0
     if head.startswith(b"PAR1"):

@@ -16,10 +16,8 @@ from nbsoftmax.npz import NPY, ZIP, check_sizes
 
 def read_npy(path: Path | Source) -> NDArray[Any]:
     """Read the array of a `.npy` file."""
-    with loaded(path) as (name, array):
-        if not isinstance(array, np.ndarray):
-            raise InputValueError(f"{name} holds several arrays; expected one array, as written by np.save.")
-        return array
+    with loaded(path) as (name, content):
+        return _one_array(name, content)
 
 
 def map_npy(path: Path) -> NDArray[Any]:
@@ -28,10 +26,15 @@ def map_npy(path: Path) -> NDArray[Any]:
     def mapped(file: IO[bytes]) -> Any:
         return np.load(path, mmap_mode="r", allow_pickle=False)
 
-    with loaded(path, mapped) as (name, array):
-        if not isinstance(array, np.ndarray):
-            raise InputValueError(f"{name} holds several arrays; expected one array, as written by np.save.")
-        return np.asarray(array)
+    with loaded(path, mapped) as (name, content):
+        return np.asarray(_one_array(name, content))
+
+
+def _one_array(name: str, content: Any) -> NDArray[Any]:
+    """The content of a file, which must be one array."""
+    if not isinstance(content, np.ndarray):
+        raise InputValueError(f"{name} holds several arrays; expected one array, as written by np.save.")
+    return content
 
 
 def read_npz(

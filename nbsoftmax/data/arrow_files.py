@@ -18,7 +18,7 @@ from nbsoftmax.data.text_labels import TextLabels
 from nbsoftmax.encoding import AnyEncoding, Learner, TableOptions, WrongFieldError
 from nbsoftmax.encoding.frames import column_of_arrow
 from nbsoftmax.errors import InputError, InputValueError, plain
-from nbsoftmax.validation import first_repeated
+from nbsoftmax.validation import refuse_twice
 from nbsoftmax.validation.frames import arrow_dtype, is_number_of_arrow
 
 FORMATS = {
@@ -273,9 +273,7 @@ class ArrowFiles:
             raise InputValueError(
                 f"{path} has no column {plain(lacking)}, which {self.paths[0]} has; give files with the same columns."
             )
-        double = first_repeated([name for name in schema.names if name in self._columns])
-        if double is not None:
-            raise InputValueError(f"{path} has several columns named {plain(double)}; give each a name of its own.")
+        refuse_twice([name for name in schema.names if name in self._columns], name=path)
 
     def _arrow(self, path: str, skip: int) -> Iterator[Any]:
         """The RecordBatches of an Arrow file; where they are not compressed, they are mapped into memory."""

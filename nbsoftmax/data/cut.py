@@ -22,6 +22,7 @@ from nbsoftmax.validation.arrays import float_dtype_of
 BLOCK_BYTES = 2**25  # of X in a block, at most
 MOST_ROWS = 2**18  # in a block; their targets and weights need memory, too
 SPARSE_ROWS = 2**15  # in a block of a sparse X, whose size is not known from its shape
+NAMES = ("y", "sample_weight", "offset")  # of what batches have beside X
 KINDS = dict.fromkeys("iuf", "numbers") | dict.fromkeys("UTO", "text")  # of arrays, by NumPy's letters
 
 
@@ -167,9 +168,6 @@ def _form(array: Any) -> _Form:
 
 def _n_rows(array: Any) -> int:
     return len(array.codes if isinstance(array, CodedLabels) else array)
-
-
-NAMES = ("y", "sample_weight", "offset")
 
 
 def _features(n: int, names: tuple[str, ...] | None) -> str:

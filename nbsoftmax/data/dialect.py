@@ -18,6 +18,7 @@ from typing import Any
 
 from nbsoftmax.data.source import Source
 from nbsoftmax.data.text_encoding import encoding_of, for_python, is_encoding, not_text
+from nbsoftmax.encoding.column import DECIMAL_COMMA
 from nbsoftmax.errors import InputValueError, plain
 from nbsoftmax.validation import first_repeated
 
@@ -32,7 +33,6 @@ RECORDS = 200  # rows of the sample that are looked at
 BLOCK = 2**20  # bytes that pyarrow parses at once, if rows are not long
 SEPARATOR_LINE = re.compile(r'"?sep=(.)"?(\r\n|\n|\r)')  # first line of some files of Excel
 NUMBER = re.compile(r"\s*[-+]?(\d+[.,]?\d*|[.,]\d+)([eE][-+]?\d+)?\s*")
-DECIMAL_COMMA = re.compile(r"[-+]?\d*,\d+([eE][-+]?\d+)?")
 DECIMAL_POINT = re.compile(r"[-+]?\d*\.\d+([eE][-+]?\d+)?")
 THOUSANDS = re.compile(r"[-+]?[1-9]\d{0,2}(,\d{3})+")
 

@@ -20,10 +20,10 @@ from typing import IO, Any, NoReturn, TypeVar
 import numpy as np
 
 from nbsoftmax.data.arrow import damage_named, require_pyarrow
-from nbsoftmax.data.dialect import DECIMAL_COMMA, RECORDS, THOUSANDS, TextFormat, TextOptions, sniff
+from nbsoftmax.data.dialect import RECORDS, THOUSANDS, TextFormat, TextOptions, sniff
 from nbsoftmax.data.quotes import Quotes
 from nbsoftmax.data.source import Source
-from nbsoftmax.encoding.column import CATEGORY, GROUPED, Column, is_truth
+from nbsoftmax.encoding.column import CATEGORY, DECIMAL_COMMA, GROUPED, Column, as_float, is_truth
 from nbsoftmax.encoding.frames import column_of_arrow
 from nbsoftmax.errors import InputValueError, NoRowsError, counted, plain
 
@@ -253,13 +253,7 @@ class TextFile:
 
 def is_number(field: str) -> bool:
     """Whether a field is a number with a decimal point."""
-    if "_" in field or not field.isascii():  # Python accepts these as numbers
-        return False
-    try:
-        float(field)
-    except ValueError:
-        return False
-    return True
+    return as_float(field) is not None
 
 
 class NotANumberError(InputValueError):

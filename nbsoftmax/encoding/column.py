@@ -158,10 +158,15 @@ def number(text: str) -> float | None:
     truth = TRUTH.get(stripped.lower())
     if truth is not None:
         return truth
-    if "_" in stripped or not stripped.isascii():  # Python accepts these as numbers
+    return as_float(stripped)
+
+
+def as_float(text: str) -> float | None:
+    """The number that a text is, with a decimal point if it has a fraction; None for other texts."""
+    if "_" in text or not text.isascii():  # Python accepts these as numbers
         return None
     try:
-        return float(stripped)
+        return float(text)
     except ValueError:
         return None
 

@@ -235,7 +235,7 @@ class _Seen:
     def refuse_no_values(self) -> None:
         """Refuse a column of which all values are missing."""
         if self.n_values == 0:
-            raise InputValueError(f"X has no values in column {plain(self.name)}; leave the column out.")
+            raise no_values(self.name)
 
     def part(self, options: TableOptions) -> AnyColumn:
         """The encoding of the column."""
@@ -328,6 +328,11 @@ class _Seen:
         declared = self.declared
         levels = in_order(list(self.counts)) if declared is None else tuple(x for x in declared if x in self.counts)
         return CategoryColumn(self.name, levels, levels[0] if options.drop_first else None, indicator)
+
+
+def no_values(name: str) -> InputValueError:
+    """The error about a column of which all values are missing."""
+    return InputValueError(f"X has no values in column {plain(name)}; leave the column out.")
 
 
 def learned(table: Any, options: TableOptions) -> Encoding:

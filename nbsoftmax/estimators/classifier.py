@@ -24,6 +24,7 @@ from nbsoftmax.problem import Problem, weights_of_classes
 from nbsoftmax.selection.path import as_in_sklearn
 from nbsoftmax.solvers.sgd import SGD
 from nbsoftmax.solvers.table import Solver
+from nbsoftmax.training.stream import needs_all_samples
 from nbsoftmax.training.trainer import Trainer
 from nbsoftmax.validation import Float64s
 
@@ -36,12 +37,9 @@ def _can_partial_fit(estimator: SoftmaxRegression) -> bool:
         raise AttributeError("partial_fit cannot keep bounds; set bounds to None.")
     if estimator.firth:
         raise AttributeError("partial_fit has no Firth penalty, which needs all samples at once; set firth=False.")
-    if estimator.standardize:
-        raise AttributeError("standardize=True needs the deviations of all samples at once; scale the features.")
-    if isinstance(estimator.class_weight, str):
-        raise AttributeError(
-            f"class_weight is {estimator.class_weight!r}, which needs all labels at once; give the weights themselves."
-        )
+    obstacle = needs_all_samples(estimator.class_weight, standardize=estimator.standardize)
+    if obstacle is not None:
+        raise AttributeError(obstacle)
     return True
 
 

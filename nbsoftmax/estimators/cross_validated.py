@@ -26,7 +26,7 @@ from nbsoftmax.models.sklearn_parameters import one_row
 from nbsoftmax.models.thresholds import Thresholds, thresholds_of
 from nbsoftmax.problem import Problem
 from nbsoftmax.selection.cross_validation import fold_indices, one_standard_error, refuse_no_held_out, summary
-from nbsoftmax.selection.grid import grid_of, penalties
+from nbsoftmax.selection.grid import checked_grid, grid_of
 from nbsoftmax.selection.path import as_in_sklearn
 from nbsoftmax.solvers.table import Solver
 from nbsoftmax.training.trainer import Trainer
@@ -188,7 +188,7 @@ class SoftmaxRegressionCV(FittedClassifier):
             )
         self.Cs_ = grid_of(self.Cs)
         ratios = 0.0 if self.l1_ratios is None else self.l1_ratios
-        self.l1_ratios_ = penalties("l1_ratios", ratios, low_open=False, high=1.0)
+        self.l1_ratios_ = checked_grid("l1_ratios", ratios, low_open=False, high=1.0)
         coef, intercept = self._fit_folds(problem, [train for train, _ in folds])
         scorer = with_classes(scorer_of(self.scoring), classes, held_out=True)
         self.scores_ = np.empty(self.n_iter_.shape)

@@ -78,16 +78,8 @@ def _sigmoid(z: ArrayLike, kind: int) -> Floats:
     x = validation.writeable_view(np.asarray(validation.as_floats("z", z), order="C"))
     out = np.empty_like(x)
     if x.size:
-        launch(
-            binary.sigmoid,
-            n_chunks(x.size),
-            x.size * EXP_WORK,
-            None,
-            x.reshape(-1),
-            out.reshape(-1),
-            n_chunks(x.size),
-            kind,
-        )
+        n = n_chunks(x.size)
+        launch(binary.sigmoid, n, x.size * EXP_WORK, None, x.reshape(-1), out.reshape(-1), n, kind)
     return out
 
 

@@ -37,17 +37,21 @@ def chi_squared(statistic: float, df: int) -> ChiSquared:
     return ChiSquared(statistic, df, float(chdtrc(df, max(statistic, 0.0))))
 
 
+def quadratic_form(v: Float64s, matrix: Float64s) -> float | None:
+    """v^T matrix^-1 v for a positive semidefinite matrix; None if it is singular to rounding errors."""
+    scale = np.sqrt(np.where(matrix.diagonal() > 0, matrix.diagonal(), 1.0))
+    values, vectors = np.linalg.eigh(matrix / scale / scale[:, None])
+    along = vectors.T @ (v / scale)
+    return None if values[0] <= SINGULAR else float((along**2 / values).sum())
+
+
 def wald(R: Float64s, q: Float64s, params: Float64s, covariance: Float64s) -> ChiSquared:
     """Test of R params = q, (n_tests, n_params) and (n_tests,): (R params - q)^T (R cov R^T)^-1 (R params - q)."""
     with one_thread():
-        within = R @ covariance @ R.T
-        scale = np.sqrt(within.diagonal())
-        if scale.all():
-            values, vectors = np.linalg.eigh(within / scale / scale[:, None])
-        if not scale.all() or values[0] <= SINGULAR:
-            raise InputValueError(
-                "the hypotheses are linearly dependent, or one contains no coefficient, or there are not more groups "
-                "than hypotheses; leave some out."
-            )
-        along = vectors.T @ ((R @ params - q) / scale)
-        return chi_squared(float((along**2 / values).sum()), len(R))
+        statistic = quadratic_form(R @ params - q, R @ covariance @ R.T)
+    if statistic is None:
+        raise InputValueError(
+            "the hypotheses are linearly dependent, or one contains no coefficient, or there are not more groups than "
+            "hypotheses; leave some out."
+        )
+    return chi_squared(statistic, len(R))

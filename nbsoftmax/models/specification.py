@@ -24,7 +24,7 @@ from nbsoftmax.errors import InputValueError
 from nbsoftmax.functional import softmax
 from nbsoftmax.kernels.predict import BEST
 from nbsoftmax.kernels.runtime.blas import one_thread
-from nbsoftmax.models.chi_squared import SINGULAR, ChiSquared, chi_squared
+from nbsoftmax.models.chi_squared import ChiSquared, chi_squared, quadratic_form
 from nbsoftmax.models.predictions import predictions
 from nbsoftmax.models.robust import KEPT_ROWS
 from nbsoftmax.problem import Problem
@@ -78,13 +78,10 @@ def score_test(
                     information[k, :, other] += both.T @ (curvature[:, None] * both)
                     information[other, :, k] = information[k, :, other].T
         score[:, :n_names] = 0.0  # it is the maximum for these
-        matrix = information.reshape(n * n_all, -1)
-        scale = np.sqrt(np.where(matrix.diagonal() > 0, matrix.diagonal(), 1.0))
-        values, vectors = np.linalg.eigh(matrix / scale / scale[:, None])
-        if values[0] <= SINGULAR:
-            raise InputValueError("the columns of Z are collinear with each other or with those of X; leave some out.")
-        along = vectors.T @ (score.ravel() / scale)
-        return chi_squared(validation.in_units(float((along**2 / values).sum()), exponent), n * Z.shape[1])
+        statistic = quadratic_form(score.ravel(), information.reshape(n * n_all, -1))
+    if statistic is None:
+        raise InputValueError("the columns of Z are collinear with each other or with those of X; leave some out.")
+    return chi_squared(validation.in_units(statistic, exponent), n * Z.shape[1])
 
 
 def hausman(theta: Float64s, covariance: Float64s, fewer: Float64s, covariance_of_fewer: Float64s) -> ChiSquared:

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from nbsoftmax import validation
 from nbsoftmax.errors import InputTypeError, InputValueError, plain
-from nbsoftmax.penalties.feature import BISECTIONS, FeaturePenalty
+from nbsoftmax.penalties.feature import FeaturePenalty, last_where
 from nbsoftmax.penalties.general import GeneralPenalty
 from nbsoftmax.validation import Float64s
 
@@ -116,11 +116,8 @@ class BoundedPenalty(FeaturePenalty):
         high = float(feasible.min(initial=1.0))
         while high > 0 and self.conjugate(high * slope) == np.inf:  # by rounding errors
             high *= 1 - ROUNDING
-        low = high if increases(high) else 0.0
-        for _ in range(BISECTIONS if low < high else 0):
-            theta = (low + high) / 2
-            low, high = (theta, high) if increases(theta) else (low, theta)
-        return low * entropy - self.conjugate(low * slope)
+        theta = high if increases(high) else last_where(increases, 0.0, high)
+        return theta * entropy - self.conjugate(theta * slope)
 
     def _unbounded(self, slope: Float64s) -> NDArray[np.bool_]:
         """Where R* is infinite if |slope| > t_j: no ridge penalty, and no bound in the direction of the slope."""

@@ -23,6 +23,7 @@ Then t_j = l1 w_j c_j and d_j = l2 w_j c_j^2.
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from typing import Any, Self
 
 import numpy as np
@@ -126,13 +127,7 @@ class FeaturePenalty:
             over = np.maximum(theta * size - self.l1, 0)
             return entropy - float(np.vdot(self._weighted(over), size)) / self.l2 > 0
 
-        if increases(1.0):  # as near the minimum
-            low = 1.0
-        else:
-            high = 1.0
-            for _ in range(BISECTIONS):
-                theta = (low + high) / 2
-                low, high = (theta, high) if increases(theta) else (low, theta)
+        low = 1.0 if increases(1.0) else last_where(increases, low, 1.0)  # 1 near the minimum
         over = np.maximum(low * size - self.l1, 0)
         return low * entropy - float(np.vdot(self._weighted(over), over)) / (2 * self.l2)
 
@@ -360,6 +355,14 @@ def feature_weights(name: str, weights: ArrayLike) -> Float64s:
         raise InputValueError(f"{name} {be} {plain(weights)}, expected finite numbers of at least 0.", parameter=name)
     array.flags.writeable = False
     return array
+
+
+def last_where(holds: Callable[[float], bool], low: float, high: float) -> float:
+    """The end of the part of the interval in which a condition holds, by bisection; `low` if it holds nowhere."""
+    for _ in range(BISECTIONS):
+        middle = (low + high) / 2
+        low, high = (middle, high) if holds(middle) else (low, middle)
+    return low
 
 
 def _square(v: Float64s) -> float:

@@ -9,10 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nbsoftmax.errors import InputTypeError, InputValueError, plain
-from nbsoftmax.penalties.feature import Ridge
+from nbsoftmax.penalties.feature import BISECTIONS, Ridge, last_where
 from nbsoftmax.validation import Float64s
 
-BISECTIONS = 60  # for the scale of a dual point, between 0 and 1
 MOST_STEPS, STEP_TOL = 2000, 1e-16  # of proximal gradient steps; the last squared step, relative to the first
 
 
@@ -118,12 +117,10 @@ class GeneralPenalty:
         def value(theta: float) -> float:
             return theta * entropy - self.conjugate(theta * slope)
 
-        low, high = 0.0, 1.0
-        if not value(high) > -np.inf:  # the largest theta that is feasible
-            for _ in range(BISECTIONS):
-                theta = (low + high) / 2
-                low, high = (theta, high) if value(theta) > -np.inf else (low, theta)
-            low, high = 0.0, low
+        def is_feasible(theta: float) -> bool:
+            return value(theta) > -np.inf
+
+        low, high = 0.0, 1.0 if is_feasible(1.0) else last_where(is_feasible, 0.0, 1.0)
         best = max(value(0.0), value(high))
         for _ in range(BISECTIONS):  # ternary search for the maximum of a concave function
             one, two = low + (high - low) / 3, high - (high - low) / 3

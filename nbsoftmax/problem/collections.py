@@ -156,11 +156,7 @@ def aligned(name: str, a: Any, X: Any) -> Any:
         if a.ndim == 2 and len(a.chunks[1]) > 1:
             a = a.rechunk({1: -1})
         if known and not np.isnan(a.chunks[0]).any():
-            if sum(a.chunks[0]) != sum(lengths):
-                raise InputValueError(
-                    f"{name} has {counted(sum(a.chunks[0]), 'entry')}, but X has {counted(sum(lengths), 'row')}; "
-                    "give one for each row."
-                )
+            validation.refuse_other_length(name, sum(a.chunks[0]), sum(lengths))
             return a if a.chunks[0] == lengths else a.rechunk({0: lengths})
     found = a.npartitions if is_table(a) else len(a.chunks[0])
     both = is_table(a) and is_table(X)
@@ -190,12 +186,8 @@ def _cut(name: str, a: Any, lengths: Sequence[int] | None) -> list[Any]:
             "collection of the same partitions (for a DataFrame, one of its columns), or compute them with "
             "X.compute_chunk_sizes() or X.to_dask_array(lengths=True)."
         )
-    array = validation.target_array(a, name=name)
-    if array.ndim == 0 or len(array) != sum(lengths):
-        n = len(array) if array.ndim else 1
-        raise InputValueError(
-            f"{name} has {counted(n, 'entry')}, but X has {counted(sum(lengths), 'row')}; give one for each row."
-        )
+    array = np.atleast_1d(validation.target_array(a, name=name))
+    validation.refuse_other_length(name, len(array), sum(lengths))
     return np.split(array, np.cumsum(lengths)[:-1])
 
 

@@ -45,7 +45,7 @@ def grid_of(Cs: int | ArrayLike) -> Float64s:
     """The values of C: the given ones, or a number of them from 1e-4 to 1e4."""
     if isinstance(Cs, (int, np.integer)):
         return np.geomspace(*GRID, validation.count("Cs", Cs))
-    return penalties("Cs", Cs)
+    return checked_grid("Cs", Cs)
 
 
 def grid_for(problem: AnyProblem, Cs: int | ArrayLike, l1_ratio: float, options: dict[str, Any]) -> Float64s:
@@ -103,7 +103,7 @@ def _needed(problem: AnyProblem, result: FitResult, l1: float) -> float:
     return l1 * float(penalty.activity(coef, gradient[:, :-1])[chosen].max(initial=0.0))
 
 
-def penalties(name: str, values: Any, *, low_open: bool = True, high: float = np.inf) -> Float64s:
+def checked_grid(name: str, values: Any, *, low_open: bool = True, high: float = np.inf) -> Float64s:
     """Check a grid: at least one number, none negative, none above `high`, none NaN."""
     grid = np.atleast_1d(validation.as_array(name, values))
     if grid.ndim != 1 or grid.size == 0 or grid.dtype.kind not in "iuf":

@@ -29,7 +29,7 @@ from nbsoftmax.models.display import Displayed
 from nbsoftmax.models.softmax import SoftmaxModel
 from nbsoftmax.models.to_frame import data_frame
 from nbsoftmax.problem import AnyProblem, problem_of
-from nbsoftmax.selection.grid import grid_for, grid_of, penalties
+from nbsoftmax.selection.grid import checked_grid, grid_for, grid_of
 from nbsoftmax.training.result import FitResult, uninterrupted
 from nbsoftmax.training.trainer import Trainer
 from nbsoftmax.validation import Float64s
@@ -137,7 +137,7 @@ def fit_path(
             "give exactly one of l2s and Cs: strengths of the penalty, of which l1_ratio is the share of l1, or "
             "scikit-learn's inverse strengths; Cs=20 chooses 20 values."
         )
-    grid = penalties("l2s", l2s, low_open=False) if Cs is None else grid_of(Cs)
+    grid = checked_grid("l2s", l2s, low_open=False) if Cs is None else grid_of(Cs)
     problem = shared_problem(X, y, sample_weight, offset, options)
     if options.get("validation_fraction") is not None:
         problem = problem.split(options["validation_fraction"], options.get("random_state"))

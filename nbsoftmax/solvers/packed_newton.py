@@ -18,6 +18,7 @@ from nbsoftmax.kernels.newton import FAILED, MOVED
 from nbsoftmax.solvers.base import Curved, Packed, Point
 from nbsoftmax.solvers.driver import Driver, Method
 from nbsoftmax.solvers.tools.certificates import (
+    FIRST_LOOSENESS,
     GapCertificate,
     allowed_at,
     gap_bound,
@@ -53,9 +54,7 @@ class PackedNewtonSteps:
     ) -> None:
         saved = driver.saved
         self._objective, self._tol, self._truncated = objective, driver.tol, truncated
-        self._certificate = GapCertificate(objective)
-        if "looseness" in saved:
-            self._certificate.looseness = float(saved["looseness"])
+        self._certificate = GapCertificate(objective, float(saved.get("looseness", FIRST_LOOSENESS)))
         # Decrease of the objective in the last step: predicted by the quadratic model, and actual.
         self._predicted, self._gained = float(saved.get("predicted", np.inf)), float(saved.get("gained", 0.0))
         self._near_at = int(saved.get("near_at", -1))  # first iteration with the estimate within tolerance

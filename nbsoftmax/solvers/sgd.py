@@ -44,10 +44,6 @@ ADAM_CHANGE = 0.1  # approximate change of a logit in the first step of Adam
 class Stochastic(Smooth, Protocol):
     """A smooth objective that computes steps along gradients of mini-batches."""
 
-    def curvatures(self, params: Float64s) -> Float64s:
-        """The diagonal of the Hessian, without the penalty."""
-        ...
-
     def n_steps(self, batch_size: int) -> int:
         """The number of mini-batches in an epoch."""
         ...

@@ -157,13 +157,19 @@ def streaming_solver(solver: Solver, class_weight: Any, *, standardize: bool) ->
             f"schedule is {solver.schedule!r}, which has a last epoch, but a stream has none; "
             'give schedule="constant" or "inverse".'
         )
-    if standardize:
-        raise InputValueError("standardize=True needs the deviations of all samples at once; scale the features.")
-    if isinstance(class_weight, str):
-        raise InputValueError(
-            f"class_weight is {class_weight!r}, which needs all labels at once; give the weights themselves."
-        )
+    obstacle = needs_all_samples(class_weight, standardize=standardize)
+    if obstacle is not None:
+        raise InputValueError(obstacle)
     return solver
+
+
+def needs_all_samples(class_weight: Any, *, standardize: bool) -> str | None:
+    """The message about an option that a stream cannot have, because it depends on all samples; None without one."""
+    if standardize:
+        return "standardize=True needs the deviations of all samples at once; scale the features."
+    if isinstance(class_weight, str):
+        return f"class_weight is {class_weight!r}, which needs all labels at once; give the weights themselves."
+    return None
 
 
 def learn_chunk(

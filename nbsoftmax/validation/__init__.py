@@ -49,7 +49,13 @@ from nbsoftmax.validation.arrays import (
     writeable_view,
 )
 from nbsoftmax.validation.axes import Along, logits_along, target_rows, weight_rows
-from nbsoftmax.validation.beside import class_columns, in_order_of_classes, kept_beside, targets_in_order
+from nbsoftmax.validation.beside import (
+    class_columns,
+    in_order_of_classes,
+    kept_beside,
+    refuse_other_length,
+    targets_in_order,
+)
 from nbsoftmax.validation.binary import BinaryTargets, binary_targets, positive_weights
 from nbsoftmax.validation.conversion import EXACT_INTEGERS, TEXT, as_array, is_on_device, refuse_tensor
 from nbsoftmax.validation.frames import by_label, frame, is_series
@@ -135,6 +141,7 @@ __all__ = [
     "possible_classes",
     "possible_in_order",
     "refuse_never_possible",
+    "refuse_other_length",
     "refuse_tensor",
     "refuse_twice",
     "same_features",

@@ -22,11 +22,16 @@ def kept_beside(kept: NDArray[np.bool_], **beside: Any) -> tuple[Any, ...]:
 def _kept_of(name: str, array: Any, kept: NDArray[np.bool_]) -> Any:
     given = array if is_tabular(array) else target_array(array) if name == "y" else as_array(name, array)
     n = len(given) if np.ndim(given) or is_tabular(given) else 1
-    if n != kept.size:
-        raise InputValueError(
-            f"{name} has {counted(n, 'entry')}, but X has {counted(kept.size, 'row')}; give one for each row."
-        )
+    refuse_other_length(name, n, kept.size)
     return rows_where(kept, given)
+
+
+def refuse_other_length(name: str, n: int, n_rows: int) -> None:
+    """Refuse an array beside X that does not have one entry for each of the rows."""
+    if n != n_rows:
+        raise InputValueError(
+            f"{name} has {counted(n, 'entry')}, but X has {counted(n_rows, 'row')}; give one for each row."
+        )
 
 
 def class_columns(a: Any) -> tuple[str, ...] | None:

@@ -18,15 +18,15 @@ def first_repeated(names: Sequence[Name]) -> Name | None:
     return next(name for name, n in Counter(names).items() if n > 1)
 
 
-def refuse_twice(names: Sequence[str]) -> None:
-    """Refuse columns of the same name: predictions could not tell which is which."""
+def refuse_twice(names: Sequence[str], *, name: str = "X") -> None:
+    """Refuse columns of the same name: predictions could not tell which is which. The error calls the table `name`."""
     twice = first_repeated(names)
     if twice is not None:
-        raise InputValueError(f"X has several columns named {plain(twice)}; give each a name of its own.")
+        raise InputValueError(f"{name} has several columns named {plain(twice)}; give each a name of its own.")
 
 
-def same_features(given: tuple[str, ...] | None, trained: tuple[str, ...] | None, *, name: str = "X") -> None:
-    """Refuse feature names that differ from those of the training, or are in another order; errors say `name`."""
+def same_features(given: tuple[str, ...] | None, trained: tuple[str, ...] | None) -> None:
+    """Refuse feature names of X that differ from those of the training, or are in another order."""
     if given is None or trained is None or given == trained:
         return
     known, found = set(trained), set(given)  # sets, because there may be 100,000 features
@@ -35,12 +35,11 @@ def same_features(given: tuple[str, ...] | None, trained: tuple[str, ...] | None
     if not missing and not extra and len(given) == len(trained):
         j = next(j for j, (a, b) in enumerate(zip(given, trained, strict=True)) if a != b)
         raise InputValueError(
-            f"{name} has the features of the training in another order (column {j} is {given[j]!r}, expected "
-            f"{trained[j]!r}); "
-            "select them by name, in the order of model.feature_names."
+            f"X has the features of the training in another order (column {j} is {given[j]!r}, expected "
+            f"{trained[j]!r}); select them by name, in the order of model.feature_names."
         )
     what = f"lacks {missing[0]!r}" if missing else f"has the unknown {extra[0]!r}" if extra else "has other features"
     raise InputValueError(
-        f"{name} {what} ({len(given)} features, the model was trained on {len(trained)}, first: {trained[0]!r}); "
+        f"X {what} ({len(given)} features, the model was trained on {len(trained)}, first: {trained[0]!r}); "
         "give the features that the model was trained on."
     )

@@ -61,11 +61,16 @@ def needs_memory(n_bytes: int, what: str, advice: str) -> None:
 
     Called before the arrays are allocated.
     """
-    try:
-        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (AttributeError, ValueError, OSError):  # Windows
-        return
-    if n_bytes > memory:
+    memory = machine_memory()
+    if memory is not None and n_bytes > memory:
         raise InputValueError(
             f"{what} {n_bytes / 2**30:.4g} GiB, but this machine has {memory / 2**30:.4g} GiB of memory; {advice}."
         )
+
+
+def machine_memory() -> int | None:
+    """The bytes of this machine's memory; None where the system does not say."""
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):  # Windows
+        return None

@@ -39,12 +39,10 @@ def is_sparse(X: Any) -> bool:
     return module is not None and bool(module.issparse(X))
 
 
-def samples(
-    X: Any, *, name: str = "X", dtype: Any = None, n_features: int | None = None
-) -> tuple[Any, tuple[str, ...] | None]:
+def samples(X: Any, *, dtype: Any = None) -> tuple[Any, tuple[str, ...] | None]:
     """Check X as `features` does; also return the feature names of a table, which error messages then use."""
     array, names = frame(X)
-    return features(array, name=name, dtype=dtype, n_features=n_features, names=names), names
+    return features(array, dtype=dtype, names=names), names
 
 
 def features(

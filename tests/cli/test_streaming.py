@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import nbsoftmax as nbs
-from nbsoftmax.cli import streaming
+from nbsoftmax.validation import size
 from tests.cli.commands import SPECIES, refused, run
 
 pa = pytest.importorskip("pyarrow")
@@ -104,7 +104,7 @@ def test_a_large_file_is_streamed_without_being_asked_for(parts, tmp_path, capsy
     fit = "fit", data, "--target", "species", "--drop", "id", "--out", out, "--l2", 0.1
     assert run(*fit) == 0
     assert "block by block" not in capsys.readouterr().err
-    monkeypatch.setattr(streaming.os, "sysconf", lambda name: 1)
+    monkeypatch.setattr(size, "machine_memory", lambda: 1)
     assert run(*fit, "--max-iter", 50) == 0
     assert f"{data} takes more than half of the memory, so it is read block by block" in capsys.readouterr().err
 

@@ -55,7 +55,7 @@ def test_compressed_text_is_read(tmp_path, method):
 def test_mistakes_in_compressed_text_are_refused_with_their_line(tmp_path, method):
     for bad, said in (
         ("x,k0", "line 40002 has 'x'"),
-        ("1", "line 40002 has 1 fields"),
+        ("1", "line 40002 has 1 field"),
         ("NA,k", "line 40002 has 'NA'"),
     ):
         lines = LINES.splitlines()

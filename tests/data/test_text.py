@@ -76,9 +76,9 @@ def test_numbers_are_rounded_to_the_nearest_float64(tmp_path):
         ("a,b,species", "no lines below"),
         ("a,b\n1,2\n", "no column 'species'; its columns are 'a', 'b'"),
         ("a,a,species\n1,2,x\n", "two columns named 'a' in line 1"),
-        ("a,species\n1,x\n2\n3,y\n", "line 3 has 1 fields, expected 2"),
+        ("a,species\n1,x\n2\n3,y\n", "line 3 has 1 field, expected 2"),
         ("a,species\n1,x\n2,y,z\n", "line 3 has 3 fields, expected 2"),
-        ("a,species\n1,x\n  \n", "line 3 has 1 fields, expected 2"),
+        ("a,species\n1,x\n  \n", "line 3 has 1 field, expected 2"),
         ('a,species\n1,"x"\n2,y,z\n', "line 3 has 3 fields, expected 2"),
         ("a,b,species\n1,2,x\n1,two,y\n", "line 3 has 'two' in column 'b', expected a number"),
         ("a,b,species\n1,2,x\n1,True,y\n", "line 3 has 'True' in column 'b', expected a number"),
@@ -132,7 +132,7 @@ def test_the_line_of_a_mistake_is_that_of_a_text_editor(tmp_path):
 
 def test_a_mistake_far_below_is_found_in_its_line(tmp_path):
     lines = ["1,x"] * 400_000  # more than pyarrow parses at once
-    for bad, said in (("one,x", "has 'one'"), ("1", "has 1 fields"), ("NA,x", "has 'NA'"), ("1\0,x", "has '1")):
+    for bad, said in (("one,x", "has 'one'"), ("1", "has 1 field"), ("NA,x", "has 'NA'"), ("1\0,x", "has '1")):
         lines[333_333] = bad
         text = "\n".join(["a,b", *lines])
         with pytest.raises(nbs.InputValueError, match=f"line 333335 {said}"):

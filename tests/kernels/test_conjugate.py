@@ -12,7 +12,7 @@ from nbsoftmax.kernels.runtime.threads import launch
 from nbsoftmax.solvers.tools.centred_diagonal import CentredDiagonal
 from nbsoftmax.solvers.tools.cg_vectors import NewVectors, VectorsInPlace
 from nbsoftmax.solvers.tools.conjugate_gradients import conjugate_gradients
-from nbsoftmax.solvers.tools.preconditioners import centred, scale_of
+from nbsoftmax.solvers.tools.preconditioners import centred
 
 # Shorter than a vector, odd, more than one task, and more classes than numbers of a task.
 SHAPES = [(2, 3), (3, 129), (2, 5001), (7, 2345), (70, 257)]
@@ -110,7 +110,7 @@ def test_conjugate_gradients_in_place_are_those_of_numpy(n_classes, is_sparse, l
     params = rng.normal(size=objective.shape)
     params -= params.mean(axis=0)
     grad = objective.value_and_grad(params)[1]
-    diagonal = CentredDiagonal(objective, params, np.append(np.full(9, l2), 0.0), scale_of, np.empty(0, np.int64))
+    diagonal = CentredDiagonal(objective, params, np.append(np.full(9, l2), 0.0), np.empty(0, np.int64))
     assert (diagonal.centre[:-1] > 0).all() == (is_sparse and fit_intercept)
     plain = NewVectors(objective, params, grad, lambda r: centred(diagonal(r)), centred)
     in_place = VectorsInPlace(objective, params, grad.copy(), diagonal)

@@ -23,7 +23,7 @@ from nbsoftmax.encoding.formula.encoding import (
 from nbsoftmax.encoding.formula.evaluation import Made, State, Values
 from nbsoftmax.encoding.formula.expressions import Expression, expression
 from nbsoftmax.encoding.frames import columns_of
-from nbsoftmax.encoding.learning import NOTHING_LEFT, Learner
+from nbsoftmax.encoding.learning import NOTHING_LEFT, Learner, no_values
 from nbsoftmax.encoding.options import TableOptions
 from nbsoftmax.errors import InputTypeError, InputValueError, a_type, listed, plain
 from nbsoftmax.validation import first_repeated
@@ -163,7 +163,7 @@ class Formula:
         """The kinds and levels of the columns, of those in C(...) as levels too."""
         for name, column in columns.items():
             if len(column) and column.missing.all():
-                raise InputValueError(f"X has no values in column {plain(name)}; leave the column out.")
+                raise no_values(name)
         whole = complete(list(columns.values())) if self.options.missing == "drop" else None
         if whole is not None:
             if not whole.any():

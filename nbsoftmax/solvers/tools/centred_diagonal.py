@@ -14,12 +14,11 @@ of columns at C = 1, and 137 and 28 for 11,314 x 130,107 x 20.)
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 from numpy.typing import NDArray
 
 from nbsoftmax.solvers.base import Curved
+from nbsoftmax.solvers.tools.scaled_inverse import scale_of
 from nbsoftmax.validation import Float64s
 
 # The least share of a feature's curvature that is left after centring: that of a constant feature is rounding errors.
@@ -35,8 +34,6 @@ class CentredDiagonal:
     params : ndarray (n_classes, n_features + 1)
     penalty : ndarray (n_features + 1,)
         Its curvature.
-    scale_of : callable
-        That of `preconditioners`.
     apart : ndarray of int
         Columns of the parameters that are left to another part of the preconditioner: M^-1 is 0 there.
 
@@ -55,7 +52,6 @@ class CentredDiagonal:
         objective: Curved,
         params: Float64s,
         penalty: Float64s,
-        scale_of: Callable[[Float64s], Float64s],
         apart: NDArray[np.int64],
     ) -> None:
         self.centre = np.zeros(penalty.size)
@@ -74,14 +70,14 @@ class CentredDiagonal:
                 x = self.centre[:-1]
                 left = diagonal[:, :-1] + x * (x * sums[:, -1:] - 2 * sums[:, :-1])
                 np.maximum(left, LEAST_LEFT * diagonal[:, :-1], out=diagonal[:, :-1])
-        self._diagonal, self._penalty, self._scale_of, self._apart = diagonal, penalty, scale_of, apart
+        self._diagonal, self._penalty, self._apart = diagonal, penalty, apart
         self.damp(0.0)
 
     def damp(self, delta: float) -> None:
         """Add delta to the curvature of all coefficients, in place of an earlier one."""
         added = self._penalty.copy()
         added[:-1] += delta
-        self.inverse = self._scale_of(self._diagonal + added) ** 2
+        self.inverse = scale_of(self._diagonal + added) ** 2
         self.inverse[:, self._apart] = 0.0
 
     def typical_curvature(self) -> float:

@@ -56,7 +56,7 @@ def gap_bound(objective: Smooth, point: Point) -> tuple[float, str] | None:
     if not strongly_convex(objective):
         return None
     if not objective.fit_intercept:
-        return approximate_gap_bound(objective, point.grad), "strong-convexity"
+        return bound_at_optimal_intercept(objective, point.grad), "strong-convexity"
     loss, loss_grad = loss_alone(objective, point.params, point.value, point.grad)
     gap, kind = duality_gap(objective, objective, point.params, loss, loss_grad)
     return (gap, kind) if kind == "duality" else None
@@ -84,11 +84,6 @@ def self_concordance_bound(decrement: float, sharpness: float) -> float:
     if t < SERIES:
         return 2 * decrement * (1 / 2 + t / 6 + t * t / 12 + t**3 / 20)
     return (t + (1 - t) * math.log1p(-t)) / sharpness
-
-
-def approximate_gap_bound(objective: Smooth, grad: Float64s) -> float:
-    """`gap_bound` without an intercept; with one, an approximation from the gradient alone; inf if there is none."""
-    return bound_at_optimal_intercept(objective, grad) + intercept_slack(objective, grad)
 
 
 def bound_at_optimal_intercept(objective: Smooth, grad: Float64s) -> float:
@@ -134,10 +129,8 @@ class GapCertificate:
             return point.value, "duality"  # the minimum is at least 0
         if not self.possible:
             return None
-        ridge, slack = (
-            bound_at_optimal_intercept(self.objective, point.grad),
-            intercept_slack(self.objective, point.grad),
-        )
+        ridge = bound_at_optimal_intercept(self.objective, point.grad)
+        slack = intercept_slack(self.objective, point.grad)
         looseness = max(self.looseness, WARY) if wary else self.looseness
         if not unlikely and not ridge + looseness * slack <= allowed:
             return None

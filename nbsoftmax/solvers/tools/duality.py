@@ -89,10 +89,8 @@ def _duality_gap(
     gap = _primal(objective, params, loss) - dual
     left = float(np.abs(mixed[:, -1]).max())
     exact = left <= (params.shape[0] * NOISE + 16 * share * np.finfo(objective.dtype).eps) * mass
-    if gap < 0 and not exact:
-        gap = left * float(
-            np.ptp(params[:, -1])
-        )  # the dual point is not feasible: what the constraint's violation hides
+    if gap < 0 and not exact:  # the dual point is not feasible: the gap is what the constraint's violation hides
+        gap = left * float(np.ptp(params[:, -1]))
     return max(gap, _rounding(params, loss, grad, mass)), "duality" if exact and not assumed else "estimate"
 
 

@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 
 from nbsoftmax.penalties import curvature_of_columns
 from nbsoftmax.solvers.base import Curved
-from nbsoftmax.solvers.tools.preconditioners import LEAST_CURVATURE, scale_of, scaled_inverse
 from nbsoftmax.solvers.tools.quadratic_model import GramCurvature
+from nbsoftmax.solvers.tools.scaled_inverse import LEAST_CURVATURE, scale_of, scaled_inverse
 from nbsoftmax.solvers.tools.square_products import times_square
 from nbsoftmax.validation import Float64s
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from nbsoftmax.solvers.base import Curved
 from nbsoftmax.solvers.tools.cg_vectors import NewVectors
 from nbsoftmax.solvers.tools.conjugate_gradients import conjugate_gradients
-from nbsoftmax.solvers.tools.preconditioners import LEAST_CURVATURE
+from nbsoftmax.solvers.tools.scaled_inverse import LEAST_CURVATURE
 from nbsoftmax.solvers.tools.unseen import promised_decrease, usable
 from nbsoftmax.validation import Float64s
 

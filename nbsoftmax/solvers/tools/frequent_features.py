@@ -14,13 +14,12 @@ after a direction that took more products than it costs.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
 from nbsoftmax.kernels.runtime.threads import EXP_WORK
 from nbsoftmax.solvers.base import Curved
+from nbsoftmax.solvers.tools.scaled_inverse import scale_of, scaled_inverse
 from nbsoftmax.solvers.tools.square_products import times_square
 from nbsoftmax.validation import Float64s
 
@@ -87,8 +86,6 @@ class FrequentGram:
         Its curvature.
     columns : ndarray of int
         Those of the parameters that it is for: `frequent_columns`.
-    scale_of, inverse : callables
-        Those of `preconditioners`.
     """
 
     def __init__(
@@ -98,8 +95,6 @@ class FrequentGram:
         diagonal: Float64s,
         penalty: Float64s,
         columns: NDArray[np.int64],
-        scale_of: Any,
-        inverse: Any,
     ) -> None:
         rows = objective.sparse_rows
         assert rows is not None
@@ -107,7 +102,7 @@ class FrequentGram:
         matrix = rows.frequent_gram(params, columns[:-1]) / rows.weight_sum
         matrix[np.diag_indices_from(matrix)] += penalty[columns]
         self._scale: Float64s = scale_of(diagonal)
-        self._inverse: Float64s = inverse(matrix, scale_of(matrix.diagonal()))
+        self._inverse: Float64s = scaled_inverse(matrix, scale_of(matrix.diagonal()))
         self._n_threads = objective.n_threads
 
     def __call__(self, residual: Float64s) -> Float64s:

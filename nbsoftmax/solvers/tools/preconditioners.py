@@ -21,7 +21,6 @@ from collections import deque
 
 import numpy as np
 
-from nbsoftmax.kernels.runtime.lapack import lapack
 from nbsoftmax.kernels.runtime.threads import EXP_WORK
 from nbsoftmax.penalties import curvature_of_columns
 from nbsoftmax.solvers.base import Curved, Point
@@ -29,6 +28,7 @@ from nbsoftmax.solvers.tools.centred_diagonal import CentredDiagonal
 from nbsoftmax.solvers.tools.cg_vectors import MANY, CGVectors, NewVectors, VectorsInPlace
 from nbsoftmax.solvers.tools.frequent_features import FrequentGram, frequent_columns, product_work, works
 from nbsoftmax.solvers.tools.lbfgs_memory import LBFGSMemory
+from nbsoftmax.solvers.tools.scaled_inverse import scale_of, scaled_inverse
 from nbsoftmax.solvers.tools.square_products import times_square
 from nbsoftmax.validation import Float64s
 
@@ -37,16 +37,11 @@ KINDS = ("diagonal", "frequent", "gram", "blocks", "hessian")
 MOST_BYTES = 2**26
 # A Gram matrix that costs this many products is always made: without one, fits to raw data may take thousands.
 AFFORDABLE = 100
-# Added to a unit diagonal. With collinear columns a pivot consists of rounding errors. Its inverse would turn rounding
-# errors of a residual into long steps along a direction in which the objective is constant.
-LEAST_REPAIR = 1e-10
 # Pairs that correct M^-1, the bytes that they may take, and the factor by which they may change the square of a norm.
 MOST_PAIRS, PAIRS_BYTES, MOST_CHANGE = 12, 2**26, 1e10
 # The share of the products that pairs save, the work of one in each product for each of many parameters, which is the
 # time of four reads from memory, and the fewest that are useful: a quasi-Newton method with less is too slow.
 PAIRS_SAVE, PAIR_WORK, FEWEST_PAIRS = 1 / 6, 24, 4
-# Smaller curvatures count as 0: they occur if all probabilities are 0 or 1.
-LEAST_CURVATURE = 1e-100
 # The fixed cost of a product in multiply-adds, and how many times that each kind takes. (Measured: with these the costs
 # below are right to a factor of about 2 for 15 to 200,000 samples of 4 to 784 features.)
 CALL_WORK = 2**20
@@ -104,10 +99,10 @@ class Preconditioner:
         penalty = curvature_of_columns(objective.penalty, d)
         if kind in {"diagonal", "frequent"}:
             apart = frequent_columns(objective) if kind == "frequent" else np.empty(0, np.int64)
-            self._diagonal = CentredDiagonal(objective, params, penalty, scale_of, apart)
+            self._diagonal = CentredDiagonal(objective, params, penalty, apart)
             if kind == "frequent":
                 diagonal = self._diagonal.apart_curvatures + penalty[apart]
-                self._frequent = FrequentGram(objective, params, diagonal, penalty, apart, scale_of, scaled_inverse)
+                self._frequent = FrequentGram(objective, params, diagonal, penalty, apart)
             return
         if kind == "gram":
             matrices = objective.gram(params)[None]  # (1, d, d)
@@ -224,29 +219,3 @@ def centred_start(objective: Curved, start: Float64s) -> Float64s:
     if objective.penalty.is_zero:
         return start
     return np.column_stack([centred(start[:, :-1]), start[:, -1]])
-
-
-def scale_of(diagonal: Float64s) -> Float64s:
-    """1 / sqrt(diagonal), but 1 for columns without curvature (constant 0, no intercept) or whose squares overflow."""
-    return np.asarray(1 / np.sqrt(np.where((diagonal > LEAST_CURVATURE) & (diagonal < np.inf), diagonal, 1.0)))
-
-
-def scaled_inverse(matrix: Float64s, scale: Float64s) -> Float64s:
-    """The inverse of the matrix scaled to a unit diagonal.
-
-    A product with it takes a third of the time of two triangular solves. Its eigenvalues lie between 1 / (the order of
-    the matrix) and 1 / LEAST_REPAIR. The rounding errors of the largest are 2e-6, so the smallest remain positive.
-    """
-    scaled = matrix * scale * scale[:, None]
-    if not np.isfinite(scaled).all():
-        scaled = np.eye(len(matrix))
-    repair = LEAST_REPAIR
-    while True:  # if rounding errors have made it indefinite, increase the diagonal
-        np.fill_diagonal(scaled, 1.0 + repair)
-        root, failed = lapack().dpotrf(scaled, lower=1, clean=1)
-        if not failed:
-            lower = lapack().dpotri(root, lower=1)[0]  # above the diagonal it is 0, as `root` is
-            inverse: Float64s = lower + lower.T
-            np.fill_diagonal(inverse, lower.diagonal())
-            return inverse
-        repair *= 100

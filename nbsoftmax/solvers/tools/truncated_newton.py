@@ -132,6 +132,5 @@ class _Truncation:
             # The part that the second half of the products added is added once more, as an estimate of the rest.
             decrement = total if solved else total + iterate.tail
             final = arrived or leaves_little
-            hopeless = arrived and uncertifiable
-            return NewtonDirection(iterate.direction, decrement, settled, final, hopeless, residual)
+            return NewtonDirection(iterate.direction, decrement, settled, final, arrived and uncertifiable, residual)
         return NewtonDirection(iterate.direction, total, settled) if self._n_products >= MOST_PRODUCTS else None

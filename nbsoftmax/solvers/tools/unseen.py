@@ -2,7 +2,7 @@
 
     J(W) - min over one coefficient of J  ~  g^2 / (2 h)        with its gradient g and curvature h
 
-Squares of features below about 1e-50 count as no curvature (`preconditioners.LEAST_CURVATURE`), those of features below
+Squares of features below about 1e-50 count as no curvature (`scaled_inverse.LEAST_CURVATURE`), those of features below
 1e-162 are 0 in float64, and those above 1e154 overflow. Steps then hardly change such coefficients. Conjugate gradients
 take their gradients for rounding errors of the others, so that the Newton decrement misses what they promise.
 """
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from nbsoftmax.penalties import curvature_of_columns
 from nbsoftmax.solvers.base import Point, Smooth
-from nbsoftmax.solvers.tools.preconditioners import LEAST_CURVATURE
+from nbsoftmax.solvers.tools.scaled_inverse import LEAST_CURVATURE
 from nbsoftmax.validation import Float64s
 
 EPS = float(np.finfo(float).eps)
