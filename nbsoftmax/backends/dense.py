@@ -201,7 +201,11 @@ class DenseBackend:
     def with_features(self, features: NDArray[np.int64]) -> DenseBackend:
         """The same sums over only these features, which are copied, and computed in float64 throughout."""
         X, target, offset = self._source
-        return self._converted(np.take(X, features, axis=1), target, offset)
+        some = np.empty((len(X), features.size))
+        step = max(1, CONVERTED_BYTES // (8 * max(1, features.size)))
+        for start in range(0, len(X), step):  # no copy of all rows in the dtype of X
+            some[start : start + step] = np.take(X[start : start + step], features, axis=1)
+        return self._converted(some, target, offset)
 
     def in_float64(self, *, hessian: bool = False) -> DenseBackend | RefinedBackend:
         """The same sums by products in float64: loss and gradient, and if `hessian` the other sums too.

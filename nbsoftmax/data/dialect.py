@@ -9,6 +9,7 @@ from __future__ import annotations
 import codecs
 import csv
 import io
+import os
 import re
 from collections.abc import Generator, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
@@ -305,6 +306,15 @@ class _Reader:
             finally:
                 csv.field_size_limit(limit)
         return found, error
+
+
+def _unlock() -> None:
+    """In a forked child: another thread of its parent, which the child lacks, may hold the lock."""
+    _Reader._lock = RLock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_unlock)
 
 
 def _trimmed(row: list[str], separator: str) -> list[str]:

@@ -20,7 +20,7 @@ from nbsoftmax.estimators.bounds import bounds_of_classes
 from nbsoftmax.estimators.labels import readable, sortable
 from nbsoftmax.estimators.namespaces import check_namespace, move_attributes, to_numpy
 from nbsoftmax.estimators.other_names import names_checked
-from nbsoftmax.estimators.scoring import ScoredModel, score_of, scorer_of, with_classes
+from nbsoftmax.estimators.scoring import OfRows, Rows, ScoredModel, score_of, scorer_of, with_classes
 from nbsoftmax.estimators.training_part import TrainingPart
 from nbsoftmax.models.sklearn_parameters import one_row
 from nbsoftmax.models.thresholds import Thresholds, thresholds_of
@@ -194,7 +194,9 @@ class SoftmaxRegressionCV(FittedClassifier):
         self.scores_ = np.empty(self.n_iter_.shape)
         for f, (_, test) in enumerate(folds):
             refuse_no_held_out(problem.weights_or_ones()[test])
-            X_test, y_test = problem.X[test], labels[test]
+            X_test: Any = None  # that of the last fold can be freed
+            X_test = Rows(problem.X, test) if isinstance(scorer, OfRows) else problem.X[test]
+            y_test = labels[test]
             its = _check_method_params(problem.X, to_scorer, indices=test)
             shift = problem.offset[test] if problem.offset.size else None
             for i, j in np.ndindex(self.scores_.shape[1:]):

@@ -6,7 +6,7 @@ import inspect
 import numbers
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -19,7 +19,12 @@ from nbsoftmax.models.softmax import SoftmaxModel
 from nbsoftmax.validation import Float64s
 
 Scorer = Callable[..., float]
+BLOCK_BYTES = 2**23
 UNDECIDED = (1, None, inspect.Parameter.empty)  # defaults of pos_label that name no class
+
+
+class OfRows(partial[float]):
+    """A scorer of this module, which takes `Rows` in place of X."""
 
 
 def scorer_of(scoring: Any) -> Scorer:
@@ -44,7 +49,7 @@ def with_classes(scorer: Any, classes: NDArray[Any], *, held_out: bool) -> Score
     method, given = scorer._response_method, scorer._kwargs
     same = next((ours for theirs, its, ours in SAME if metric is theirs and method == its), None)
     if same is not None and held_out and not given:
-        return partial(same, scorer._sign)
+        return OfRows(same, scorer._sign)
     chosen = {*given, *getattr(metric, "keywords", {})}  # the latter by functools.partial
     accepted = inspect.signature(metric).parameters
     added: dict[str, Any] = {}
@@ -61,20 +66,40 @@ def with_classes(scorer: Any, classes: NDArray[Any], *, held_out: bool) -> Score
     return made
 
 
-def _log_loss(sign: int, model: Any, X: Any, y: NDArray[Any], sample_weight: Float64s | None = None) -> float:
+class Rows(NamedTuple):
+    """Some rows of X, an array or a CSR array, which our own metrics copy in blocks."""
+
+    X: Any
+    indices: NDArray[np.int64]
+
+    def each(self, of_block: Callable[[Any, slice], NDArray[Any]]) -> NDArray[Any]:
+        """What a function returns for each block of these rows and its place among them, joined."""
+        stored = self.X.nbytes if isinstance(self.X, np.ndarray) else self.X.data.nbytes
+        step = max(1, BLOCK_BYTES * self.X.shape[0] // max(1, stored))
+        parts = [slice(start, start + step) for start in range(0, self.indices.size, step)]
+        return np.concatenate([of_block(self.X[self.indices[part]], part) for part in parts])
+
+
+def _log_loss(sign: int, model: Any, X: Rows, y: NDArray[Any], sample_weight: Float64s | None = None) -> float:
     """`log_loss` of scikit-learn, with the same bits, for labels among those of the model.
 
     For a small table, the input checks of scikit-learn take longer than the fit.
     """
-    proba = model.predict_proba(X)
-    eps = np.finfo(proba.dtype).eps
-    own = proba[np.arange(len(y)), np.searchsorted(model.classes_, y)].clip(eps, 1 - eps)
-    return sign * float(np.average(-np.log(own), weights=sample_weight))
+    places = np.searchsorted(model.classes_, y)
+
+    def of_labels(some: Any, part: slice) -> NDArray[Any]:
+        proba = model.predict_proba(some, model.offset_of(part))
+        return proba[np.arange(len(proba)), places[part]]
+
+    own = X.each(of_labels)
+    eps = np.finfo(own.dtype).eps
+    return sign * float(np.average(-np.log(own.clip(eps, 1 - eps)), weights=sample_weight))
 
 
-def _accuracy(sign: int, model: Any, X: Any, y: NDArray[Any], sample_weight: Float64s | None = None) -> float:
+def _accuracy(sign: int, model: Any, X: Rows, y: NDArray[Any], sample_weight: Float64s | None = None) -> float:
     """`accuracy_score` of scikit-learn."""
-    return sign * accuracy(model.predict(X) == y, sample_weight)
+    labels = X.each(lambda some, part: model.predict(some, model.offset_of(part)))
+    return sign * accuracy(labels == y, sample_weight)
 
 
 # Metrics of scikit-learn, the method whose result they take, and what replaces them if they have no options.
@@ -122,6 +147,10 @@ class ScoredModel(SoftmaxRegression):
                 "predictions of the estimator, or other folds."
             )
         return super().model_
+
+    def offset_of(self, part: slice) -> Any:
+        """That of some of the samples to score."""
+        return None if self.offset_ is None else np.asarray(self.offset_)[part]
 
     def _predict(self, X: Any, what: int, offset: ArrayLike | None) -> Any:
         return super()._predict(X, what, self.offset_ if offset is None else offset)

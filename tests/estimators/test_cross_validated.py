@@ -4,12 +4,15 @@ import functools
 
 import numpy as np
 import pytest
+import scipy.sparse
 from sklearn.base import clone
 from sklearn.linear_model import LogisticRegressionCV
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score, log_loss, make_scorer
 from sklearn.model_selection import StratifiedKFold
 
 import nbsoftmax as nbs
+from nbsoftmax.estimators import scoring as scoring_module
+from nbsoftmax.estimators.scoring import ScoredModel
 from tests.estimators.problems import problem
 
 
@@ -231,3 +234,25 @@ def test_the_model_of_a_fold_that_lacks_a_class_is_refused_by_the_class():
         pytest.raises(nbs.InputValueError, match="class 'ash' has no sample in the training part of a fold"),
     ):
         search.fit(X, y)
+
+
+@pytest.mark.parametrize("scoring", ["neg_log_loss", "accuracy"])
+@pytest.mark.parametrize("convert", [np.asarray, scipy.sparse.csr_array])
+def test_held_out_rows_are_scored_in_blocks_with_the_same_bits(scoring, convert, monkeypatch):
+    rng = np.random.default_rng(0)
+    X, y, offset = rng.normal(size=(200, 8)), rng.integers(0, 3, 200), rng.normal(size=(200, 3))
+    lengths, predict = [], ScoredModel._predict
+
+    def noted(self, X, what, offset):
+        lengths.append(X.shape[0])
+        return predict(self, X, what, offset)
+
+    monkeypatch.setattr(ScoredModel, "_predict", noted)
+    estimator = nbs.SoftmaxRegressionCV(Cs=[0.1, 1], cv=2, scoring=scoring, refit=False)
+    whole = estimator.fit(convert(X), y, offset=offset).scores_
+    assert min(lengths) > 30
+    lengths.clear()
+    monkeypatch.setattr(scoring_module, "BLOCK_BYTES", 30 * 64)
+    scores = estimator.fit(convert(X), y, offset=offset).scores_
+    assert max(lengths) <= 30
+    assert scores.tobytes() == whole.tobytes()

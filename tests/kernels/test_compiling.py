@@ -159,15 +159,45 @@ def test_a_closed_stderr_is_no_error(closed):
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="the system has no fork")
-def test_a_child_forked_during_a_compilation_collects_garbage():
+def test_a_fork_waits_until_other_threads_have_compiled():
+    """A child would wait for ever for the lock, and would not collect garbage: it has no thread that ends this."""
+    script = """
+import gc, os, signal, threading, time, warnings
+from numba.core.compiler_lock import global_compiler_lock
+from nbsoftmax.kernels.runtime.compiling import compiling
+
+begun = threading.Event()
+def other():
+    with global_compiler_lock, compiling():
+        begun.set()
+        time.sleep(0.3)
+warnings.simplefilter("ignore")  # Python's own, of forking beside threads
+threading.Thread(target=other).start()
+begun.wait()
+child = os.fork()
+if child == 0:
+    signal.alarm(20)
+    with global_compiler_lock:
+        os._exit(0 if gc.isenabled() else 1)
+assert os.waitpid(child, 0)[1] == 0
+with global_compiler_lock:  # of the parent
+    pass
+"""
+    in_a_process(script, NBSOFTMAX_QUIET="1")
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="the system has no fork")
+def test_a_child_forked_by_the_thread_that_compiles_goes_on_as_its_parent():
     script = """
 import gc, os
-from nbsoftmax.kernels.runtime.compiling import compiling
-with compiling():
+from numba.core.compiler_lock import global_compiler_lock
+from nbsoftmax.kernels.runtime import compiling
+with global_compiler_lock, compiling.compiling():
     child = os.fork()
-    if child == 0:
-        os._exit(0 if gc.isenabled() else 1)
-    assert os.waitpid(child, 0)[1] == 0
     assert not gc.isenabled()
+assert gc.isenabled()
+assert compiling._depth == 0
+if child:
+    assert os.waitpid(child, 0)[1] == 0
 """
     in_a_process(script)

@@ -108,6 +108,36 @@ def test_a_forked_child_has_neither_the_limit_nor_the_lock_of_its_parent(held):
     assert done.returncode == 0
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_child_forked_within_the_limit_keeps_it_until_its_end():
+    """A callback of a fit forks, for example, and the child goes on with the fit."""
+    code = """
+        import os
+        import threadpoolctl
+        from nbsoftmax.kernels.runtime import blas
+        def numbers():
+            return {x["num_threads"] for x in threadpoolctl.threadpool_info() if x["user_api"] == "blas"}
+        with blas.one_thread():
+            pass
+        before = numbers()
+        with blas.one_thread():
+            child = os.fork()
+            assert numbers() == {1}
+            with blas.one_thread():
+                assert numbers() == {1}
+            assert numbers() == {1}
+        assert numbers() == before
+        with blas.one_thread():
+            assert numbers() == {1}
+        assert numbers() == before
+        if child:
+            raise SystemExit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+    """
+    environment = {**os.environ, "OPENBLAS_NUM_THREADS": "2"}
+    command = [sys.executable, "-W", "ignore", "-c", textwrap.dedent(code)]
+    assert subprocess.run(command, env=environment, timeout=120, check=False).returncode == 0
+
+
 @pytest.mark.parametrize("n", range(8))
 def test_ctrl_c_while_the_limit_begins_or_ends_leaves_the_numbers_as_they_were(n, monkeypatch):
     before, changes = numbers(), []

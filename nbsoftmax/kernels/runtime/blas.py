@@ -73,6 +73,7 @@ def add_product(typingctx, transpose_a, transpose_b, m, n, k, a, ai, lda, b, bi,
 
 _lock = threading.Lock()
 _users = 0
+_of_thread = threading.local()  # `users`: how many of them are in this thread
 _libraries: list[Any] | None = None  # controllers of the BLAS libraries in this process
 _before: list[int | None] = []  # their numbers of threads without the limit, while it applies
 
@@ -95,11 +96,14 @@ def one_thread() -> Iterator[None]:
             if _users == 0:  # `ThreadpoolController.limit` does the same and takes longer than a small fit's kernels
                 _before = _before or [library.get_num_threads() for library in _libraries]
                 _set_threads([1] * len(_libraries))
+            _of_thread.users = getattr(_of_thread, "users", 0) + 1
             _users, counted = _users + 1, True
         yield
     finally:
         with _lock:
-            _users -= counted
+            if counted:
+                _of_thread.users -= 1
+                _users -= 1
             if _users == 0 and _before:
                 try:
                     _set_threads(_before)
@@ -125,10 +129,10 @@ def _set_threads(numbers: Sequence[int | None]) -> None:
 
 
 def _forget_users() -> None:
-    """In a forked child, which has none of the threads that use BLAS or hold the lock: no users, no limit."""
+    """In a forked child, which has no other thread: the users are those of the thread that called `fork`."""
     global _lock, _users, _before  # noqa: PLW0603
-    _lock, _users = threading.Lock(), 0
-    if _before:
+    _lock, _users = threading.Lock(), getattr(_of_thread, "users", 0)
+    if _before and _users == 0:
         _set_threads(_before)
         _before = []
 

@@ -13,6 +13,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
 
+from numba.core.compiler_lock import global_compiler_lock
+
 # Seconds of compilation before the message.
 PATIENCE = 1.0
 
@@ -88,13 +90,16 @@ def announce() -> None:
         logging.getLogger("nbsoftmax").warning("nbsoftmax is compiling kernels for this processor, %s", once)
 
 
-def _reset_in_child() -> None:
-    """In a forked child no compilation is in progress, whatever other threads of its parent were doing."""
-    global _depth  # noqa: PLW0603
-    if _depth > 0 and _collecting:
-        gc.enable()
-    _depth = 0
+def _wait_for_compilation() -> None:
+    """Before a fork: a child would wait for ever for Numba's lock, and LLVM's, if another thread holds them."""
+    global_compiler_lock.acquire()
+
+
+def _continue() -> None:
+    """After the fork, in the parent and in the child."""
+    with suppress(RuntimeError):  # Ctrl-C ended the wait
+        global_compiler_lock.release()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_reset_in_child)
+    os.register_at_fork(before=_wait_for_compilation, after_in_parent=_continue, after_in_child=_continue)
