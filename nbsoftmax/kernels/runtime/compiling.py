@@ -13,7 +13,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
 
-from numba.core.compiler_lock import global_compiler_lock
+try:
+    from numba.core.compiler_lock import global_compiler_lock
+except ImportError:  # this name of Numba is not documented; without it, a fork waits for no compilation
+    global_compiler_lock = threading.RLock()
 
 # Seconds of compilation before the message.
 PATIENCE = 1.0
