@@ -88,7 +88,7 @@ def _log_loss(sign: int, model: Any, X: Rows, y: NDArray[Any], sample_weight: Fl
     places = np.searchsorted(model.classes_, y)
 
     def of_labels(some: Any, part: slice) -> NDArray[Any]:
-        proba = model.predict_proba(some, model.offset_of(part))
+        proba: NDArray[Any] = model.predict_proba(some, model.offset_of(part))
         return proba[np.arange(len(proba)), places[part]]
 
     own = X.each(of_labels)
