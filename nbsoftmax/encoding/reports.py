@@ -28,10 +28,7 @@ def unknown_message(unknown: Unknown) -> str:
         f"{plain(column)} in {counted(n, 'row')} ({listed(levels, most=3)}{', ...' * (len(levels) > 2)})"
         for column, (n, levels) in unknown.items()
     ]
-    return (
-        "levels that the model was not trained on are 0 in all features of their column, like a reference level: "
-        f"{'; '.join(parts)}."
-    )
+    return f"levels that the model was not trained on are 0 in all features of their column: {'; '.join(parts)}."
 
 
 def warn_of_unknown(unknown: Unknown, *, stacklevel: int = 3) -> None:
