@@ -240,7 +240,7 @@ class PenalizedLoss:
 
     def hvp(self, params: Float64s, v: Float64s) -> Float64s:
         """The Hessian of J at `params` times `v`, float64 of the shape of `params`, in one pass over X."""
-        product = self.backend.hess_vec(params, v) / self.backend.weight_sum
+        product = self._mean(self.backend.hess_vec(params, v))
         product[:, :-1] += self.penalty.curvature * v[:, :-1]
         return product
 

@@ -129,23 +129,23 @@ class GapCertificate:
             return point.value, "duality"  # the minimum is at least 0
         if not self.possible:
             return None
-        ridge = bound_at_optimal_intercept(self.objective, point.grad)
-        slack = intercept_slack(self.objective, point.grad)
-        looseness = max(self.looseness, WARY) if wary else self.looseness
-        if not unlikely and not ridge + looseness * slack <= allowed:
+        ridge, least = bound_at_optimal_intercept(self.objective, point.grad), WARY if wary else 0.0
+        if not unlikely and not (ridge <= allowed and self.expected(point.grad, least) <= allowed):
             return None
         bound = gap_bound(self.objective, point)
         if bound is not None and bound[0] <= allowed:
             return bound
+        slack = intercept_slack(self.objective, point.grad)
         if bound is None or (ridge <= allowed / 2 and slack <= NEGLIGIBLE * allowed):
             self.looseness = np.inf  # what is left are rounding errors
         else:
             self.looseness = max(self.looseness, (bound[0] - ridge) / max(slack, NEGLIGIBLE * allowed))
         return None
 
-    def expected(self, grad: Float64s) -> float:
-        """The bound at a gradient, if the intercept adds to it as much as it has at most so far."""
-        return bound_at_optimal_intercept(self.objective, grad) + self.looseness * intercept_slack(self.objective, grad)
+    def expected(self, grad: Float64s, least_looseness: float = 0.0) -> float:
+        """The bound at a gradient, if the intercept adds to it as much as it has at most so far, or this looseness."""
+        looseness = max(self.looseness, least_looseness)
+        return bound_at_optimal_intercept(self.objective, grad) + looseness * intercept_slack(self.objective, grad)
 
 
 def reported_gap(bound: tuple[float, str] | None, estimate: float, settled: bool, allowed: float) -> tuple[float, str]:
