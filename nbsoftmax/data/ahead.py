@@ -23,7 +23,7 @@ class _Reader(Generic[T]):
         self._thread = threading.Thread(target=self._work, name="nbsoftmax reader", daemon=True)
 
     def start(self) -> None:
-        """Start the thread. It may run also after an error, such as Ctrl-C while this method waits for it."""
+        """Start the thread. If Ctrl-C interrupts this method, the thread may run nevertheless."""
         self._thread.start()
 
     def take(self) -> tuple[str, object]:

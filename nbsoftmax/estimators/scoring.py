@@ -73,7 +73,7 @@ class Rows(NamedTuple):
     indices: NDArray[np.int64]
 
     def each(self, of_block: Callable[[Any, slice], NDArray[Any]]) -> NDArray[Any]:
-        """What a function returns for each block of these rows and its place among them, joined."""
+        """Call a function with each block of these rows and its place among them, and concatenate the results."""
         stored = self.X.nbytes if isinstance(self.X, np.ndarray) else self.X.data.nbytes
         step = max(1, BLOCK_BYTES * self.X.shape[0] // max(1, stored))
         parts = [slice(start, start + step) for start in range(0, self.indices.size, step)]
@@ -149,7 +149,7 @@ class ScoredModel(SoftmaxRegression):
         return super().model_
 
     def offset_of(self, part: slice) -> Any:
-        """That of some of the samples to score."""
+        """The offset of some of the samples to score."""
         return None if self.offset_ is None else np.asarray(self.offset_)[part]
 
     def _predict(self, X: Any, what: int, offset: ArrayLike | None) -> Any:

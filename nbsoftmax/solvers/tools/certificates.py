@@ -123,7 +123,8 @@ class GapCertificate:
     ) -> tuple[float, str] | None:
         """A bound on the gap at a point that is at most `allowed`, and its kind; None if none was found.
 
-        The bound is computed only if its approximation makes success likely, `wary` nearly sure, or if `unlikely`.
+        The bound is computed if its estimate is within `allowed`; for a `wary` caller the estimate is more cautious. If
+        `unlikely`, it is always computed.
         """
         if 0 <= point.value <= allowed and strongly_convex(self.objective):
             return point.value, "duality"  # the minimum is at least 0
@@ -143,7 +144,7 @@ class GapCertificate:
         return None
 
     def expected(self, grad: Float64s, least_looseness: float = 0.0) -> float:
-        """The bound at a gradient, if the intercept adds to it as much as it has at most so far, or this looseness."""
+        """An estimate of the bound at a gradient, with the largest looseness so far, or `least_looseness` if larger."""
         looseness = max(self.looseness, least_looseness)
         return bound_at_optimal_intercept(self.objective, grad) + looseness * intercept_slack(self.objective, grad)
 
