@@ -21,8 +21,8 @@ SEARCHES = pytest.mark.parametrize("search", [backtrack, weak_wolfe])
 class Function:
     """A function of one parameter, with the places where it was evaluated."""
 
-    def __init__(self, value, slope):
-        self._value, self._slope, self.places = value, slope, []
+    def __init__(self, value, slope, dtype=np.float64):
+        self._value, self._slope, self.places, self.dtype = value, slope, [], np.dtype(dtype)
 
     def value(self, params):
         self.places.append(float(params[0, 0]))
@@ -82,6 +82,19 @@ def test_a_function_that_grows_against_its_gradient_has_no_step(search):
     found, lengths = searched(search, Function(abs, lambda w: -1.0), 0.0, 1.0)
     assert found is None
     assert len(lengths) <= MAX_TRIALS + 1
+
+
+@SEARCHES
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("size", [1.0, 1e6, -1e6])
+@pytest.mark.parametrize("steepness", [1e-9, 0.1])
+def test_steps_so_short_that_rounding_hides_their_decrease_are_not_tried(search, dtype, size, steepness):
+    slope, rise = steepness * abs(size), 2 * np.finfo(dtype).eps * abs(size)
+    function = Function(lambda w: size + rise * (w != 0), lambda w: -slope, dtype)
+    found, lengths = searched(search, function, 0.0, 1.0)
+    assert found is None
+    assert (lengths[1:] * steepness > np.finfo(dtype).eps).all()
+    assert len(lengths) > 1 or steepness < np.finfo(dtype).eps
 
 
 @SEARCHES

@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 
 import nbsoftmax as nbs
+from nbsoftmax.backends.dense import DenseBackend
 from nbsoftmax.solvers.base import evaluate
 from nbsoftmax.solvers.tools.convergence import is_rounding
+from tests.solvers.problems import UnpackedNewton, UnpackedNewtonCG
 
 
 @pytest.mark.parametrize("grouped", [False, True])
@@ -17,6 +19,27 @@ def test_a_weak_l1_converges_whatever_the_means_and_scales_of_features(n_classes
         result = nbs.Trainer(l1=1.3e-4, grouped=grouped).fit(X, np.arange(61) % n_classes)
         assert result.converged
         assert result.gap_kind == "duality"
+
+
+@pytest.mark.parametrize("solver", ["newton-cg", "newton", "lbfgs"])
+@pytest.mark.parametrize("seed", range(3))
+def test_float32_data_take_hardly_more_evaluations(solver, seed, monkeypatch):
+    rng = np.random.default_rng(seed)
+    X = (rng.normal(size=(400, 8)) * 10 ** rng.uniform(-1, 2, size=8)).astype(np.float32)
+    y = (X / X.std(axis=0) @ rng.normal(size=(8, 5)) + rng.gumbel(size=(400, 5))).argmax(axis=1)
+    chosen = {"newton-cg": UnpackedNewtonCG(), "newton": UnpackedNewton(), "lbfgs": solver}[solver]
+    evaluate, counts = DenseBackend.loss_and_grad, []
+
+    def counted(*arguments):
+        counts[-1] += 1
+        return evaluate(*arguments)
+
+    monkeypatch.setattr(DenseBackend, "loss_and_grad", counted)
+    monkeypatch.setattr(DenseBackend, "loss", lambda self, params: counted(self, params)[0])
+    for dtype in (np.float32, np.float64):
+        counts.append(0)
+        assert nbs.Trainer(l2=1e-4, solver=chosen).fit(X.astype(dtype), y).converged
+    assert counts[0] <= counts[1] + 10  # those in float64 at the end; it was once for each of up to 40 shorter steps
 
 
 @pytest.mark.parametrize("n_features", [0, 3])
