@@ -21,7 +21,7 @@ SUM_TO_1 = ("cr(", "cs(", "cc(")
 
 
 def refuse_collinear(
-    gram: Float64s, noise: float, names: tuple[str, ...], dtype: np.dtype[Any], encoding: AnyEncoding | None = None
+    gram: Float64s, noise: float, names: tuple[str, ...], dtype: np.dtype[Any], encoding: AnyEncoding | None
 ) -> None:
     """Raise an InputValueError if the columns whose Gram matrix this is are collinear, up to `noise`.
 

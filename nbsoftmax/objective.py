@@ -125,7 +125,13 @@ class Objective(PenalizedLoss):
         super().__init__(problem, options, progress=progress)
 
     def value(self, params: ArrayLike) -> float:
-        """J at `params`, float64 (n_classes, n_features + 1)."""
+        """J at `params`, float64 (n_classes, n_features + 1).
+
+        Raises
+        ------
+        InputValueError, InputTypeError
+            For `params` of another shape or with values that are not finite numbers; the other methods raise them too.
+        """
         return super().value(validation.params(params, self.shape))
 
     def value_and_grad(self, params: ArrayLike) -> tuple[float, Float64s]:

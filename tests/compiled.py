@@ -20,9 +20,8 @@ try:
 except ImportError:  # Windows
     fcntl = None
 
-LOCKS = (
-    Path(__file__).resolve().parent.parent / ".pytest_cache" / "compiling"
-)  # each function locks one byte of this file
+# Each function locks one byte of this file.
+LOCKS = Path(__file__).resolve().parent.parent / ".pytest_cache" / "compiling"
 
 _compile = Dispatcher.compile
 

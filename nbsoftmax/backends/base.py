@@ -124,6 +124,8 @@ class StochasticInParts(Protocol):
 class Margins(Protocol):
     """Can return the margins of single samples."""
 
+    n_samples: int
+
     def margins(self, params: Float64s, part: slice) -> tuple[NDArray[Any], Float64s]:
         """Labels (n,) and margins z_y - z_k (n, K) of those samples in `part` whose weight is positive."""
         ...

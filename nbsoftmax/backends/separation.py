@@ -32,15 +32,16 @@ def margins_of(logits: Floats, offset: Floats, target: WeightedTargets, part: sl
     return labels, np.take_along_axis(z, labels[:, None], axis=1) - z
 
 
-def counts_of(rows: Margins, n_samples: int, n_classes: int, params: Float64s, step: Float64s) -> NDArray[np.int64]:
+def counts_of(rows: Margins, params: Float64s, step: Float64s) -> NDArray[np.int64]:
     """Numbers of samples of each class with a margin that shrinks, one that grows, and all growing, (3, n_classes).
 
     After a margin that shrinks, no more samples are counted. Margins from a class whose step is NaN do not count.
     """
+    n_classes = len(params)
     counts = np.zeros((3, n_classes), np.int64)
     moved = params + step
     size = max(16, BLOCK_BYTES // (8 * n_classes))
-    for start in range(0, n_samples, size):
+    for start in range(0, rows.n_samples, size):
         part = slice(start, start + size)
         labels, before = rows.margins(params, part)
         after = rows.margins(moved, part)[1]

@@ -218,7 +218,7 @@ class SparseBackend:
 
     def margin_counts(self, params: Float64s, step: Float64s) -> NDArray[np.int64]:
         """Numbers of samples whose margins a step changes, as `separation.counts_of` says."""
-        return counts_of(self, self.n_samples, self.n_classes, params, step)
+        return counts_of(self, params, step)
 
     def descend(
         self,

@@ -158,13 +158,19 @@ def weights_of(arguments: argparse.Namespace) -> str | None:
     return name
 
 
+def require_labels(arguments: argparse.Namespace, name: str) -> None:
+    """Refuse a file of features alone, if no file of labels is given."""
+    if arguments.labels is None:
+        raise InputValueError(f"{name} has no labels; give them with --labels FILE.npy.")
+
+
 def _read_features(arguments: argparse.Namespace, data: Source, kind: str, labels: bool) -> Data:
     """Read features from one .npy file, or .npz file of scipy.sparse, and labels and weights from other .npy files."""
     from nbsoftmax.data import arrays, source, sparse
 
     X = arrays.read_npy(data) if kind == "npy" else sparse.read_npz(data)
-    if labels and arguments.labels is None:
-        raise InputValueError(f"{data.name} has no labels; give them with --labels FILE.npy.")
+    if labels:
+        require_labels(arguments, data.name)
     weights = weights_of(arguments)
     inputs = [str(arguments.data), str(arguments.labels) if labels else None, weights]
     if inputs.count(source.STDIN) > 1:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from nbsoftmax.cli.reading import (
     check_options,
+    require_labels,
     shown_warnings,
     table_of,
     table_options,
@@ -183,8 +184,7 @@ def _opened(
 
 def _check_npy(arguments: argparse.Namespace, name: str, cache: Path | None) -> None:
     """Refuse options that `.npy` files do not have."""
-    if arguments.labels is None:
-        raise InputValueError(f"{name} has no labels; give them with --labels FILE.npy.")
+    require_labels(arguments, name)
     if getattr(arguments, "validation_data", None) is not None:
         raise InputValueError("--validation-data is for files of columns, which have their own labels.")
     if cache is not None:

@@ -149,7 +149,7 @@ class TextFormat:
             text.detach()  # leaves the file open
 
 
-def sniff(source: Source, options: TextOptions, wanted: Set[str] = frozenset()) -> TextFormat:
+def sniff(source: Source, options: TextOptions, wanted: Set[str]) -> TextFormat:
     """Find the format of a text file in its first lines.
 
     Parameters

@@ -113,11 +113,9 @@ class SomeRows:
         return self._file.where(int(self._rows[row]), column)
 
 
-def file_of(
-    content: Source, kind: str, options: TextOptions | None = None, wanted: Set[str] = frozenset()
-) -> TextFile | ColumnarFile:
+def file_of(content: Source, kind: str, options: TextOptions, wanted: Set[str]) -> TextFile | ColumnarFile:
     """A file of columns in a format that `source.kind` has recognised; `options` and `wanted` as for `sniff`."""
-    return TextFile(content, options or TextOptions(), wanted) if kind == "text" else ColumnarFile(content, kind)
+    return TextFile(content, options, wanted) if kind == "text" else ColumnarFile(content, kind)
 
 
 def read(file: TextFile | ColumnarFile, request: Request) -> Table:

@@ -20,13 +20,13 @@ VARIANCES = 3  # FORGET, KEEP and KEPT are less
 
 
 @part
-def sparse_logits(rows, weights, panels, start, n, z, zi):
-    """Compute the logits of n rows, without offset; row r is at z[zi + r * stride]."""
+def sparse_logits(rows, weights, panels, start, n, z):
+    """Compute the logits of n rows, without offset; row r is at z[r * stride]."""
     w, stride = weights.w, weights.stride
     for p in range(0, panels.size, 2):
         k, form = panels[p], panels[p + 1]
         logits_panel(
-            rows.data, rows.indices, rows.indptr, start, n, rows.last, w, stride, k, form, rows.n_features, z, zi + k
+            rows.data, rows.indices, rows.indptr, start, n, rows.last, w, stride, k, form, rows.n_features, z, k
         )  # fmt: skip
 
 
@@ -38,7 +38,7 @@ def group_rows(stride, itemsize):
 @part
 def fixed_logits(rows, weights, panels, start, n, z):
     """Compute the logits of n rows, with offset, at z[0]."""
-    sparse_logits(rows, weights, panels, start, n, z, 0)
+    sparse_logits(rows, weights, panels, start, n, z)
     add_offset(rows, start, n, weights.n_classes, z, weights.stride)
 
 
@@ -74,7 +74,7 @@ def _write_curved(stage, rows, weights, v, panels, start, n, group, memory, z):
     mode = stage.memory if at + n * weights.n_classes <= stage.kept.size else FORGET
     if mode != KEPT:
         fixed_logits(rows, weights, panels, start, n, logits)
-    sparse_logits(rows, v, panels, start, n, z, 0)
+    sparse_logits(rows, v, panels, start, n, z)
     curvature_of(weights, logits, z, n, start, stage.curvature, mode, stage.kept, at, tile, other_tile)
 
 

@@ -27,7 +27,7 @@ def sparse_predict(todo, rows, weights, panels, what, k, group, out, best):
     while task >= 0:
         start = task * group
         n, o = min(group, rows.n_rows - start), start * n_classes
-        sparse_logits(rows, weights, panels, start, n, z, 0)
+        sparse_logits(rows, weights, panels, start, n, z)
         if what == PROBA:
             softmax_rows(z, 0, stride, n, n_classes, out, o, n_classes)
         elif what == LOG_PROBA:

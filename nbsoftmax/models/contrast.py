@@ -43,7 +43,7 @@ class Contrast(Displayed):
 
     @property
     def z(self) -> Float64s:
-        """Params / standard_errors."""
+        """Wald statistics, params / standard_errors."""
         return z_scores(self.params, self.standard_errors)
 
     @property

@@ -43,7 +43,7 @@ class MarginalEffects(Displayed):
 
     @property
     def z(self) -> Float64s:
-        """Effects / std_errors: for many samples, standard normal under the hypothesis that an effect is 0."""
+        """Wald statistics, effects / std_errors: for many samples standard normal, if an effect is 0."""
         return z_scores(self.effects, self.std_errors)
 
     @property

@@ -13,6 +13,8 @@ from nbsoftmax import validation
 from nbsoftmax.errors import InputValueError
 from nbsoftmax.validation import Float64s
 
+MOST_ERROR = 5e-3  # relative rounding error of a standard error above which there is a warning
+
 
 def z_scores(estimates: Float64s, errors: Float64s) -> Float64s:
     """Estimates / errors; NaN where both are 0."""

@@ -47,14 +47,19 @@ def accuracy_in_blocks(
 def hits_in(
     block: Block, predict: Callable[[Any, Any], tuple[NDArray[Any], NDArray[Any]]], classes: NDArray[Any]
 ) -> tuple[float, float, int]:
-    """The weights of the correct predictions in a block and of all its rows, in units of 2^exponent, and that."""
+    """The weights of the correct predictions in a block and of all its rows, in units of 2^exponent; the exponent."""
     places, labels = targets_of(block)
     if labels is None:
-        raise InputValueError("y holds probabilities, for which the accuracy is not defined; give labels.")
+        raise no_accuracy()
     hit = predict(block.X, offset_of(block, classes))[1][:, 0] == validation.positions(labels, classes)[places]
     given = validation.sample_weights(block.sample_weight, hit.size, all_zero=True)
     weight, exponent = validation.scaled(given if given.size else np.ones(hit.size))
     return float(weight[hit].sum()), float(weight.sum()), exponent
+
+
+def no_accuracy() -> InputValueError:
+    """The error for probabilities in the place of labels."""
+    return InputValueError("y holds probabilities, for which the accuracy is not defined; give labels.")
 
 
 def accuracy_of(hits: Iterable[tuple[float, float, int]]) -> float:

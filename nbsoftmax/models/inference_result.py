@@ -110,7 +110,7 @@ class Inference(Displayed):
 
     @property
     def z(self) -> Float64s:
-        """Params / standard_errors: for many samples, standard normal under the hypothesis that a coefficient is 0."""
+        """Wald statistics, params / standard_errors: for many samples standard normal, if a coefficient is 0."""
         return z_scores(self.params, self.standard_errors)
 
     @property

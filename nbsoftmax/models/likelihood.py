@@ -21,6 +21,7 @@ from nbsoftmax.backends.row_blocks import blocks
 from nbsoftmax.collinearity import refuse_collinear
 from nbsoftmax.encoding import AnyEncoding
 from nbsoftmax.errors import InputValueError, listed, plain
+from nbsoftmax.models.estimates import MOST_ERROR
 from nbsoftmax.models.softmax import SoftmaxModel, params_of
 from nbsoftmax.penalized_loss import PenalizedLoss
 from nbsoftmax.validation import Float64s
@@ -34,7 +35,6 @@ MAX_GAP = 1e-5  # or relative to the likelihood: a `tol` of 1e-6 is more than a 
 # Relative error of standard errors, times 1 - R^2 of a column; of nearly equal columns at most 3.5 eps were measured.
 ROUNDING = 5 * float(np.finfo(np.float64).eps)
 LARGE = 0.3  # of the largest coefficient: that of a column that an error names
-MOST_ERROR = 5e-3  # above which there is a warning
 
 
 def maximum(

@@ -14,7 +14,6 @@ Inference = Any  # which imports this module
 MOST_WORK = 10**10  # multiplications to find out whether columns are linear combinations of others
 ROUNDED = 1e-6  # relative difference of likelihoods that the `tol` of their fits may leave
 SPANNED = 1e-8  # the rest of such a column, relative to its largest value
-TINY = float(np.finfo(float).tiny)
 
 
 def refuse_firth(fit: Inference, what: str) -> None:
@@ -103,7 +102,7 @@ def _spans(full: Inference, restricted: Inference) -> bool:
         np.column_stack([_dense(p.X), np.ones((n, len(fit.names) - p.n_features))])[counts].astype(np.float64)
         for fit, p in zip((full, restricted), problems, strict=True)
     )
-    X, Z = X / np.maximum(np.abs(X).max(axis=0), TINY), Z / np.maximum(np.abs(Z).max(axis=0), TINY)
+    X, Z = (A / np.maximum(np.abs(A).max(axis=0), np.finfo(float).tiny) for A in (X, Z))
     with one_thread():
         rest = Z - X @ np.linalg.lstsq(X, Z, rcond=None)[0]
     return bool((np.abs(rest).max(axis=0) <= SPANNED).all())

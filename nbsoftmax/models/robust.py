@@ -27,14 +27,13 @@ from nbsoftmax.backends.row_blocks import blocks
 from nbsoftmax.errors import InputValueError, plain
 from nbsoftmax.functional import cross_entropy_and_grad
 from nbsoftmax.kernels.kinds import PROBA
+from nbsoftmax.models.estimates import MOST_ERROR
 from nbsoftmax.problem import Problem
 from nbsoftmax.validation import Float64s, Floats, WeightedTargets
 
 COVARIANCES = ("fisher", "sandwich", "HC0", "HC1", "cluster")
 Codes = NDArray[np.int32]
 ROUNDING = 4 * float(np.finfo(np.float64).eps)  # of an influence, relative to the sum of the sizes of its terms
-MOST_ERROR = 5e-3  # of a standard error, above which there is a warning
-TINY = float(np.finfo(np.float64).tiny)
 KEPT_ROWS = "{}[table[list(model.encoding.columns)].notna().all(axis=1)]"
 
 
@@ -153,7 +152,7 @@ def _check_digits(covariance: Float64s, sizes: Float64s, inverse: Float64s, name
     """Warn of standard errors with few correct digits, and refuse those that are rounding errors."""
     largest = (np.abs(inverse).reshape(len(inverse), -1, len(sizes)) * sizes).sum(axis=(1, 2))
     found = np.sqrt(covariance.diagonal())
-    error = np.where(largest > 0, ROUNDING * largest / np.maximum(found, TINY), 0.0)
+    error = np.where(largest > 0, ROUNDING * largest / np.maximum(found, np.finfo(np.float64).tiny), 0.0)
     j = int(error.argmax())
     column = plain(names[j % len(names)])
     if error[j] > 1:

@@ -69,7 +69,7 @@ def checked_parts(X: Any, y: Any, sample_weight: Any, offset: Any, *, any_kind: 
 
 
 def partitions_of(
-    parts: Parts, *, dtype: np.dtype[Any] | None, encoding: AnyEncoding | None = None
+    parts: Parts, *, dtype: np.dtype[Any] | None, encoding: AnyEncoding | None
 ) -> tuple[list[Any], tuple[str, ...] | None]:
     """Delayed tasks for the blocks of checked inputs, and the names of the features, which an encoding may make.
 
@@ -117,7 +117,7 @@ def _check_kind(name: str, a: Any) -> None:
         )
 
 
-def check_columns(X: Any, *, any_kind: bool = False) -> None:
+def check_columns(X: Any, *, any_kind: bool) -> None:
     """Refuse an X that is not (n_samples, n_features), whose rows are not whole in a chunk, or with text.
 
     With `any_kind`, a DataFrame may have columns of text and other kinds.

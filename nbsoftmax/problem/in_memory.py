@@ -25,7 +25,7 @@ from nbsoftmax.errors import InputTypeError, InputValueError, a_type, counted, r
 from nbsoftmax.kernels.kinds import PARTIAL
 from nbsoftmax.problem.class_weights import ClassWeight, weights_of_classes
 from nbsoftmax.problem.held_out import rows_to_hold_out
-from nbsoftmax.problem.refusals import refuse_no_weight, refuse_one_class
+from nbsoftmax.problem.refusals import refuse_no_weight, refuse_on_device, refuse_one_class
 from nbsoftmax.problem.table_rows import encoded_rows
 from nbsoftmax.validation import Float64s, Floats, WeightedTargets
 
@@ -250,10 +250,7 @@ class Problem:
         """
         validation.number("validation_fraction", fraction, low=0.0, high=0.9, low_open=True)
         seed = validation.seed(seed)
-        if self.on_device:
-            raise InputValueError(
-                "X is on a GPU, but validation_fraction selects rows on the host; copy X to the host."
-            )
+        refuse_on_device(self.on_device, "validation_fraction selects rows")
         counts = self.weights_or_ones() > 0
         out = np.zeros(self.n_samples, bool)
         out[counts] = rows_to_hold_out(self.y[counts], fraction, seed)

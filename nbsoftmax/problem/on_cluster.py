@@ -69,9 +69,9 @@ class RowsOnCluster:
         offset: Any,
         *,
         dtype: np.dtype[Any] | None,
-        client: Client | None = None,
-        timeout: float | None = None,
-        table: TableOptions | AnyEncoding | None = None,
+        client: Client | None,
+        timeout: float | None,
+        table: TableOptions | AnyEncoding | None,
     ) -> None:
         given = dask.config.get("nbsoftmax.timeout", TIMEOUT) if timeout is None else timeout
         seconds = validation.number("timeout", given, low=0.0, low_open=True)

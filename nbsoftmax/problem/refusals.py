@@ -1,4 +1,4 @@
-"""Errors about the targets of a fit as a whole, whose rows are in memory or in parts."""
+"""Errors about the data of a fit as a whole, whose rows are in memory, on a GPU or in parts."""
 
 from __future__ import annotations
 
@@ -14,6 +14,12 @@ def refuse_one_class(classes: NDArray[Any]) -> None:
     if classes.size < 2:
         seen = f"only the class {plain(classes[0])}" if classes.size else "no label"
         raise InputValueError(f"y contains {seen}, expected at least two classes.")
+
+
+def refuse_on_device(on_device: bool, use: str) -> None:
+    """Refuse an X on a GPU for a use on the host, such as "a checkpoint needs its rows"."""
+    if on_device:
+        raise InputValueError(f"X is on a GPU, but {use} on the host; copy X to the host.")
 
 
 def refuse_no_weight(total: float) -> None:

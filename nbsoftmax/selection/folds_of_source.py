@@ -12,7 +12,7 @@ from nbsoftmax import validation
 from nbsoftmax.data.blocks import AnyBlock, Block, RowBlocks
 from nbsoftmax.errors import InputTypeError, InputValueError, plain
 from nbsoftmax.kernels.predict import BEST
-from nbsoftmax.models.in_blocks import accuracy_in_blocks
+from nbsoftmax.models.in_blocks import accuracy_in_blocks, no_accuracy
 from nbsoftmax.models.predictions import predictions
 from nbsoftmax.models.softmax import SoftmaxModel, params_of
 from nbsoftmax.penalized_loss import ObjectiveOptions, PenalizedLoss
@@ -68,7 +68,7 @@ class FoldOfSource:
                 "class out."
             )
         if isinstance(self._problem, ProblemInParts) and self._problem.survey.soft:
-            raise InputValueError("y holds probabilities, for which the accuracy is not defined; give labels.")
+            raise no_accuracy()
         held_out = ProblemInParts.from_blocks(self._held_out, dtype=dtype, classes=classes)
         self._loss = PenalizedLoss(held_out, ObjectiveOptions())
         self._last: SoftmaxModel | None = None

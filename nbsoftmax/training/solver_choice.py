@@ -23,12 +23,8 @@ def chosen_solver(solver: str | Solver, penalty: AnyPenalty, *, convex: bool = T
 
 def check_penalty(solver: Solver, penalty: AnyPenalty, *, l1: float, grouped: bool, own: bool) -> None:
     """Raise an InputValueError if the solver cannot minimise this penalty; `own` says that it is an object."""
-    if isinstance(penalty, Firth) and solver.requires.convex:
-        raise InputValueError(
-            f"penalty is 'firth', whose objective is not convex, which solver {solver.name!r} cannot minimise; use the "
-            "solver 'auto', 'lbfgs' or 'gd'.",
-            parameter="solver",
-        )
+    if isinstance(penalty, Firth):
+        _refuse_convex(solver, "penalty is 'firth'")
     smooth = penalty.is_smooth
     if isinstance(penalty, BoundedPenalty) and solver.requires.smooth:
         raise InputValueError(
@@ -53,10 +49,15 @@ def _check_convexity(solver: Solver, penalty: AnyPenalty) -> None:
         raise InputValueError(
             f"y holds partial labels, for which the penalty {plain(penalty)} is not supported; use l2.", parameter="l1"
         )
+    _refuse_convex(solver, "y holds partial labels")
+
+
+def _refuse_convex(solver: Solver, given: str) -> None:
+    """Raise an InputValueError if the solver minimises only convex objectives; that of `given` is not convex."""
     if solver.requires.convex:
         raise InputValueError(
-            f"y holds partial labels, whose objective is not convex, which solver {solver.name!r} cannot minimise; use "
-            "the solver 'auto', 'lbfgs' or 'gd'.",
+            f"{given}, whose objective is not convex, which solver {solver.name!r} cannot minimise; use the solver "
+            "'auto', 'lbfgs' or 'gd'.",
             parameter="solver",
         )
 

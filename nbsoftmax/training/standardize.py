@@ -15,7 +15,7 @@ from nbsoftmax.backends.base import HasMoments
 from nbsoftmax.backends.moments import mean_and_variance
 from nbsoftmax.errors import InputValueError
 from nbsoftmax.penalties import AnyPenalty, FeaturePenalty
-from nbsoftmax.problem import AnyProblem
+from nbsoftmax.problem import AnyProblem, refuse_on_device
 from nbsoftmax.validation import Float64s
 
 
@@ -32,8 +32,7 @@ def standardized(penalty: AnyPenalty, problem: AnyProblem, n_threads: int | None
 
 def deviations(problem: AnyProblem, n_threads: int | None) -> Float64s:
     """The standard deviation of each feature, (n_features,), in two passes; 1 for a feature that is constant."""
-    if problem.on_device:
-        raise InputValueError("X is on a GPU, but standardize=True reads it on the host; copy X to the host.")
+    refuse_on_device(problem.on_device, "standardize=True reads it")
     sums = problem.backend(fit_intercept=True, n_threads=n_threads)
     assert isinstance(sums, HasMoments)
     deviation = np.sqrt(mean_and_variance(sums.feature_moments, problem.n_features)[1])

@@ -75,7 +75,7 @@ class Stream:
         """Start at the given parameters (n_classes, n_features + 1)."""
         self._state = self.solver.initial_state(start)
 
-    def learn(self, objective: PenalizedLoss, loss_of_offset: float = 0.0) -> None:
+    def learn(self, objective: PenalizedLoss, loss_of_offset: float) -> None:
         """Make one epoch of steps through the samples of a chunk, whose offset alone may have a large loss.
 
         The gradient of a sample is that of a fit to all samples so far: its loss is divided by their mean weight.

@@ -20,7 +20,7 @@ from nbsoftmax.models.display import changed_options
 from nbsoftmax.models.softmax import SoftmaxModel, trained_model
 from nbsoftmax.penalized_loss import ObjectiveOptions, PenalizedLoss
 from nbsoftmax.penalties import AnyPenalty, Penalty, penalty_of
-from nbsoftmax.problem import AnyProblem, Problem, problem_of
+from nbsoftmax.problem import AnyProblem, Problem, problem_of, refuse_on_device
 from nbsoftmax.problem.fingerprint import fingerprint
 from nbsoftmax.solvers.base import Solution
 from nbsoftmax.solvers.stop_reason import PYTHON_TERMS
@@ -247,8 +247,8 @@ class Trainer:
         callbacks = [*self.callbacks, ProgressBar()] if self.verbose else [*self.callbacks]
         given = {"y": y, "sample_weight": sample_weight, "offset": offset, "validation_data": validation_data}
         problem = self._problem(X, **given, on_rows=partial(report_rows, callbacks))
-        if checkpoint is not None and problem.on_device:
-            raise InputValueError("X is on a GPU, but a checkpoint needs its rows on the host; copy X to the host.")
+        if checkpoint is not None:
+            refuse_on_device(problem.on_device, "a checkpoint needs its rows")
         if validation.flag("resume", resume) and checkpoint is None:
             raise InputValueError("resume is True, but no checkpoint is given; name the file to resume from.")
         options = self._objective_options()

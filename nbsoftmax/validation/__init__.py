@@ -56,7 +56,7 @@ from nbsoftmax.validation.beside import (
     refuse_other_length,
     targets_in_order,
 )
-from nbsoftmax.validation.binary import BinaryTargets, binary_targets, positive_weights
+from nbsoftmax.validation.binary import binary_targets, positive_weights
 from nbsoftmax.validation.conversion import EXACT_INTEGERS, TEXT, as_array, is_on_device, refuse_tensor
 from nbsoftmax.validation.frames import by_label, frame, is_series
 from nbsoftmax.validation.labels import (
@@ -74,7 +74,7 @@ from nbsoftmax.validation.lazy import computed, is_dask, is_delayed
 from nbsoftmax.validation.names import first_repeated, refuse_twice, same_features
 from nbsoftmax.validation.options import callables, choice, count, device, flag, n_threads, number, seed
 from nbsoftmax.validation.partial import certain_labels, possible_classes, possible_in_order, refuse_never_possible
-from nbsoftmax.validation.size import MANY_CLASSES, n_classes, needs_memory
+from nbsoftmax.validation.size import n_classes, needs_memory
 from nbsoftmax.validation.sparse import features, is_sparse, samples
 from nbsoftmax.validation.targets import Targets, distributions, targets
 from nbsoftmax.validation.weighting import WeightedTargets, weigh, weighted_targets
@@ -82,10 +82,8 @@ from nbsoftmax.validation.weights import class_weights, in_units, sample_weights
 
 __all__ = [
     "EXACT_INTEGERS",
-    "MANY_CLASSES",
     "TEXT",
     "Along",
-    "BinaryTargets",
     "Float64s",
     "Floats",
     "Targets",

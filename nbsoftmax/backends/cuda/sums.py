@@ -44,7 +44,7 @@ class TileSums:
         self._used.clear()
 
     def add(self, chunk: Chunk, a: Any, *, squared: bool = False, weight: Any = None) -> None:
-        """Add those of a chunk, each row with its weight; with the squares of x if `squared`."""
+        """Add the products of a chunk, each row with its weight; with the squares of x if `squared`."""
         work, (high, wide) = self._rows.work, self._shape
         parts = work.reserve(("sums", chunk.slot), self._n_parts * high * wide, np.float64)
         grid = self._n_parts * products.tiles(high) * products.tiles(wide)
@@ -78,7 +78,7 @@ class ColumnSums:
         self._used.clear()
 
     def add(self, chunk: Chunk, d: Any) -> None:
-        """Add those of a chunk."""
+        """Add the rows of a chunk."""
         work, n_classes = self._rows.work, self._rows.n_classes
         parts = work.reserve(("columns", chunk.slot), self._n_parts * n_classes, np.float64)
         plan = rows.Plan(sums.column_sums, self._n_parts * sums.column_tiles(n_classes), sums.THREADS)
@@ -107,7 +107,7 @@ class BlasSums:
         self._intercepts.start()
 
     def add(self, chunk: Chunk, d: Any) -> None:
-        """Add those of a chunk."""
+        """Add the products of a chunk."""
         work, n_features, n_classes = self._rows.work, self._rows.n_features, self._rows.n_classes
         size = n_classes * n_features
         total = work.reserve(("products", chunk.slot), size, np.float64)

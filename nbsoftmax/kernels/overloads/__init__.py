@@ -11,9 +11,9 @@ returns the implementation for them, as with `numba.extending.overload`:
 `python_only` gives the other public functions a type that refuses such a call with a message of what to use.
 
 Implementations check shapes and labels, allocate the results, and call the kernels that the Python functions launch,
-with the same chunks, so that the results have the same bits. They are inlined into the caller: their `prange` over
-chunks is parallel in a caller that is compiled with `parallel=True`, and an ordinary loop in others and inside a
-`prange` of the caller. Kernels are called as `calls` describes.
+with the same chunks, so that the results have the same bits (but in rare cases, which docs/numba.md lists). They are
+inlined into the caller: their `prange` over chunks is parallel in a caller that is compiled with `parallel=True`, and
+an ordinary loop in others and inside a `prange` of the caller. Kernels are called as `calls` describes.
 
 The Numba type is an attribute of the function, and not an entry in Numba's registry (which packages fill by the entry
 point `numba_extensions`). Therefore compilations that do not use these functions cost nothing, and a function is found

@@ -8,7 +8,7 @@ quasi-Newton memory does not contain the directions of small curvature, which ar
 minimum.
 
 Where the objective is not convex, none of this says how far the minimum is. A solver then ends at a stationary point,
-where the decrease that a step promises is far below the tolerance.
+where the predicted decrease of a step is far below the tolerance.
 """
 
 from __future__ import annotations
@@ -35,8 +35,9 @@ from nbsoftmax.validation import Float64s
 # An estimate takes at most as many products as iterations so far, or, if more, MOST_PRODUCTS in a test of convergence
 # and LEAST_PRODUCTS in a report. It has not settled before LEAST_PRODUCTS.
 LEAST_PRODUCTS, MOST_PRODUCTS = 20, 500
-# Where the objective is not convex, the share of the allowed gap that a step may still promise. The steps of an upper
-# bound of the Hessian promise too little where much is unknown: by the factor 1 minus the share of missing information.
+# Where the objective is not convex, the predicted decrease of a step may be this share of the allowed gap. Steps
+# with an upper bound of the Hessian predict too little where much is unknown: by the factor 1 minus the share of
+# missing information.
 STATIONARY_SHARE = 0.01
 SETTLED = 0.1  # the second half of the products added at most this share of the decrement
 
@@ -188,17 +189,17 @@ class ConvergenceMonitor:
         return not allowed < bound[0] < np.inf
 
     def _is_stationary(self, n_iter: int, point: Point, expected_gap: float, allowed: float) -> bool:
-        """Whether neither the solver's step nor that of the upper bound of the Hessian promises more than `allowed`."""
+        """Whether the solver's step and one with the Hessian's upper bound both predict at most `allowed`."""
         if n_iter < self.next_check or not expected_gap <= allowed:
             return False
         self.next_check = n_iter + max(3, n_iter // 10)
         most = max(MOST_PRODUCTS, n_iter)
-        promised, settled = newton_decrement(
+        predicted, settled = newton_decrement(
             self.objective, point, max_products=most, enough=allowed, precondition=self.precondition
         )
-        if not (settled and promised <= allowed):
+        if not (settled and predicted <= allowed):
             return False
-        self._known = (point, max(promised, expected_gap), "stationary")
+        self._known = (point, max(predicted, expected_gap), "stationary")
         return True
 
     def gap(self, n_iter: int, point: Point, *, quick: bool = False) -> tuple[float, str]:
@@ -208,7 +209,7 @@ class ConvergenceMonitor:
         """
         known = self._known if self._known is not None and self._known[0].params is point.params else None
         if not self.objective.convex:
-            return self._promised(n_iter, point) if known is None else known[1:]
+            return self._predicted(n_iter, point) if known is None else known[1:]
         if known is not None and known[2] != "estimate":
             return known[1:]
         allowed = allowed_at(point, self.tol)
@@ -231,9 +232,9 @@ class ConvergenceMonitor:
             reported = (proof, "self-concordance") if proof <= allowed else reported
         return reported
 
-    def _promised(self, n_iter: int, point: Point) -> tuple[float, str]:
-        """The decrease that a step of the upper bound of the Hessian promises; inf unless the point is stationary."""
+    def _predicted(self, n_iter: int, point: Point) -> tuple[float, str]:
+        """The predicted decrease of a step with the upper bound of the Hessian; inf unless the point is stationary."""
         most = max(LEAST_PRODUCTS, n_iter)
-        promised, settled = newton_decrement(self.objective, point, max_products=most, precondition=self.precondition)
-        is_stationary = settled and promised <= STATIONARY_SHARE * allowed_at(point, self.tol)
-        return (promised if is_stationary else np.inf), "stationary"
+        predicted, settled = newton_decrement(self.objective, point, max_products=most, precondition=self.precondition)
+        is_stationary = settled and predicted <= STATIONARY_SHARE * allowed_at(point, self.tol)
+        return (predicted if is_stationary else np.inf), "stationary"

@@ -15,7 +15,7 @@ from nbsoftmax.solvers.base import Curved
 from nbsoftmax.solvers.tools.cg_vectors import NewVectors
 from nbsoftmax.solvers.tools.conjugate_gradients import conjugate_gradients
 from nbsoftmax.solvers.tools.scaled_inverse import LEAST_CURVATURE
-from nbsoftmax.solvers.tools.unseen import promised_decrease, usable
+from nbsoftmax.solvers.tools.unseen import possible_decrease, usable
 from nbsoftmax.validation import Float64s
 
 MOST_PRODUCTS = 500
@@ -39,7 +39,7 @@ def free_step(
     least = np.maximum(LEAST_SHARE * diagonal.max(axis=0), LEAST_CURVATURE)
     seen = usable(diagonal)
     scale = np.where(mask & seen, 1 / np.maximum(diagonal, least), 0.0)
-    unseen = promised_decrease(grad[mask & ~seen], diagonal[mask & ~seen])
+    unseen = possible_decrease(grad[mask & ~seen], diagonal[mask & ~seen])
 
     def project(v: Float64s) -> Float64s:  # the objective is invariant to shifts of all classes
         return np.where(mask, v - np.where(whole, v.mean(axis=0), 0.0), 0.0)

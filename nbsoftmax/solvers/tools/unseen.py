@@ -1,10 +1,10 @@
-"""The decrease that a gradient promises along coefficients whose curvature is too small or too large for solvers.
+"""The possible decrease of the objective along coefficients whose curvature is too small or too large for solvers.
 
     J(W) - min over one coefficient of J  ~  g^2 / (2 h)        with its gradient g and curvature h
 
 Squares of features below about 1e-50 count as no curvature (`scaled_inverse.LEAST_CURVATURE`), those of features below
 1e-162 are 0 in float64, and those above 1e154 overflow. Steps then hardly change such coefficients. Conjugate gradients
-take their gradients for rounding errors of the others, so that the Newton decrement misses what they promise.
+treat their gradients as rounding errors of the others, so that the Newton decrement lacks this decrease.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ MOST_GRADIENT = 1e100  # squares of features with larger gradients may overflow
 
 
 def unseen_decrease(objective: Smooth, point: Point) -> float:
-    """What coefficients promise whose gradients may be unseen: much smaller than 1 or than others, or huge.
+    """The decrease along coefficients whose gradients solvers may ignore: much smaller than 1 or than others, or huge.
 
     0 if there are none; otherwise it takes one pass over the data.
     """
@@ -32,10 +32,10 @@ def unseen_decrease(objective: Smooth, point: Point) -> float:
         return 0.0
     curvatures = objective.in_float64(hessian=True).curvatures(point.params)
     curvatures += curvature_of_columns(objective.penalty, curvatures.shape[1])
-    return promised_decrease(point.grad[:, suspect], curvatures[:, suspect])
+    return possible_decrease(point.grad[:, suspect], curvatures[:, suspect])
 
 
-def promised_decrease(grad: Float64s, curvatures: Float64s) -> float:
+def possible_decrease(grad: Float64s, curvatures: Float64s) -> float:
     """The sum of g^2 / (2 h) over the coefficients without a usable curvature, or the largest of the others.
 
     The decrease over several coefficients is at least that over one of them. inf where h is 0 or not finite.
