@@ -30,7 +30,7 @@ ABANDONED = 3600.0  # seconds after which the temporary file of a process that h
 STREAMS = ("/dev/stdout", "/dev/stderr", "/dev/fd/", "/proc/")  # names of open files, which are never replaced
 NOT_REPLACEABLE = (EACCES, EPERM, EROFS, EBUSY)  # a folder without write permission, or a file that is a mount point
 FULL = (ENOSPC, EDQUOT, EFBIG)
-_unfinished: dict[str, int] = {}  # temporary files that are being written, and the process that writes each
+_unfinished: dict[str, BinaryIO | None] = {}  # temporary files that this process writes; None before one is open
 
 
 class NotWrittenWarning(RuntimeWarning):
@@ -81,13 +81,16 @@ def whole_file(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
         try:
             with file:
                 yield file
+                if file.name not in _unfinished:
+                    raise RuntimeError(f"{name} is being written by another process, which has forked this one.")
                 file.flush()
                 if old is not None:
                     _copy_access(target, old, file.name)
                 os.fsync(file.fileno())
             _replace(file.name, target, old)
         except BaseException:
-            Path(file.name).unlink(missing_ok=True)
+            if file.name in _unfinished:
+                Path(file.name).unlink(missing_ok=True)
             raise
         finally:
             _unfinished.pop(file.name, None)
@@ -111,10 +114,22 @@ def check_writable(path: str | os.PathLike[str]) -> None:
 
 def remove_unfinished() -> None:
     """Remove the temporary files that this process is writing, because a signal is about to end it."""
-    for name, process in list(_unfinished.items()):
-        if process == os.getpid():  # a forked process knows the files of its parent
-            with suppress(OSError):
-                os.unlink(name)
+    for name in list(_unfinished):
+        with suppress(OSError):
+            os.unlink(name)
+
+
+def _leave_to_parent() -> None:
+    """In a forked child, which shares the open files of its parent: nothing that it still writes gets there."""
+    for file in _unfinished.values():
+        with suppress(OSError, ValueError), open(os.devnull, "wb") as nowhere:
+            if file is not None:
+                os.dup2(nowhere.fileno(), file.fileno())
+    _unfinished.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_leave_to_parent)
 
 
 def is_regular(path: str | os.PathLike[str]) -> bool:
@@ -188,10 +203,11 @@ def _temporary(target: str, old: os.stat_result | None) -> Any:
     folder = os.path.dirname(target)
     name = os.path.join(folder, f"{PREFIX}{secrets.token_hex(8)}{SUFFIX}")
     file: Any = None
-    _unfinished[name] = os.getpid()
+    _unfinished[name] = None
     try:
         # A new file gets its mode from the umask and the default access list of the folder.
         file = open(name, "xb", opener=private if old else None)  # noqa: SIM115 - closed by the caller
+        _unfinished[name] = file
         with suppress(OSError):  # some network file systems do not support locks
             _lock(file)
         _remove_abandoned(folder, os.fstat(file.fileno()).st_mtime)

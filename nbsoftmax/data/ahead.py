@@ -1,13 +1,27 @@
-"""Reading ahead: the next item of an iterator is made in another thread while the caller uses the last one."""
+"""Reading ahead: the next item of an iterator is made in another thread while the caller uses the last one.
+
+A forked child has no such thread, and shares the positions in open files with its parent: it cannot go on with a pass
+over rows that its parent has begun.
+"""
 
 from __future__ import annotations
 
+import os
 import queue
 import threading
 from collections.abc import Iterator
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
+
+
+def check_process(process: int) -> None:
+    """Raise an error in a child that was forked by the process which has begun a pass over rows."""
+    if os.getpid() != process:
+        raise RuntimeError(
+            "this pass over the rows was begun by another process, which has forked this one and may still be reading "
+            "them; begin a new pass in this process, for example by source.blocks()."
+        )
 
 
 class _Reader(Generic[T]):
@@ -19,7 +33,7 @@ class _Reader(Generic[T]):
         self._ready: queue.SimpleQueue[tuple[str, object]] = queue.SimpleQueue()
         self._room: queue.SimpleQueue[None] = queue.SimpleQueue()  # an entry for each item that may become ready
         self._room.put(None)
-        self._stopped = False
+        self._stopped, self._process = False, os.getpid()
         self._thread = threading.Thread(target=self._work, name="nbsoftmax reader", daemon=True)
 
     def start(self) -> None:
@@ -28,6 +42,7 @@ class _Reader(Generic[T]):
 
     def take(self) -> tuple[str, object]:
         """Wait for the next item."""
+        check_process(self._process)
         taken = self._ready.get()
         self._room.put(None)
         return taken

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from itertools import islice
 from typing import Any
@@ -9,11 +10,15 @@ from typing import Any
 import numpy as np
 
 from nbsoftmax import validation
+from nbsoftmax.data.ahead import check_process
 from nbsoftmax.data.block_cache import BlockCache
 from nbsoftmax.data.blocks import Block
 from nbsoftmax.data.cut import Batch, cut
 from nbsoftmax.encoding import AnyEncoding
 from nbsoftmax.errors import InputError
+
+# Passes in a forked child that its parent has begun. Their end would wait for threads of pyarrow that it does not have.
+_of_parent: list[Iterator[Block]] = []
 
 
 class BlockSource:
@@ -54,14 +59,19 @@ class BlockSource:
 
     def blocks(self, dtype: Any = None) -> Iterator[Block]:
         """All rows from the first one, X in this dtype; by default float32 and float64 stay as they are."""
-        asked = self._asked(dtype)
+        asked, process = self._asked(dtype), os.getpid()
         blocks = self._cut(self._batches(), asked) if self._cache is None else self._cached(self._cache, asked)
-        for block in blocks:
-            own = np.dtype(block.X.dtype)
-            self._own = own if asked is None else self._own
-            self._n_rows.setdefault(own, block.X.shape[0])
-            yield block
-            del block
+        try:
+            for block in blocks:
+                own = np.dtype(block.X.dtype)
+                self._own = own if asked is None else self._own
+                self._n_rows.setdefault(own, block.X.shape[0])
+                yield block
+                del block
+                check_process(process)
+        finally:
+            if os.getpid() != process:
+                _of_parent.append(blocks)
 
     def block(self, i: int, dtype: Any = None) -> Block | None:
         """The block number i of `blocks`, once all have been read; None if they can only be read in their order."""

@@ -13,6 +13,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
+from typing import Any
 
 from nbsoftmax.files import remove_unfinished
 
@@ -91,9 +92,18 @@ def _in_main_thread() -> bool:
 @contextmanager
 def _handled(number: int, handler: Handler) -> Iterator[None]:
     """Within this context a signal has this handler, unless another one is set meanwhile."""
-    previous = signal.signal(number, handler)
+    previous = signal.getsignal(number)
     try:
+        signal.signal(number, handler)  # Ctrl-C may come as soon as it has returned
         yield
     finally:
-        if signal.getsignal(number) is handler:
-            signal.signal(number, previous)
+        try:
+            _replace(number, handler, previous)
+        except BaseException:  # Ctrl-C
+            _replace(number, handler, previous)
+            raise
+
+
+def _replace(number: int, handler: Handler, previous: Any) -> None:
+    if signal.getsignal(number) is handler:
+        signal.signal(number, previous)

@@ -1,5 +1,7 @@
 """Reading ahead: order, errors, and the end of the thread."""
 
+import os
+import signal
 import threading
 
 import pytest
@@ -79,3 +81,22 @@ def test_ctrl_c_while_the_thread_starts_ends_it(monkeypatch):
         with pytest.raises(KeyboardInterrupt):
             next(ahead(iter(range(10**9))))
     assert readers() == []
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="the system has no fork")
+def test_a_forked_child_that_goes_on_is_an_error_and_changes_nothing_for_its_parent():
+    """It has not the thread that reads, and waited for ever."""
+    reading = ahead(iter(range(10)))
+    assert next(reading) == 0
+    child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            signal.alarm(60)
+            with pytest.raises(RuntimeError, match="begun by another process"):
+                next(reading)
+            code = 0
+        finally:
+            os._exit(code)
+    assert os.waitpid(child, 0)[1] == 0
+    assert list(reading) == list(range(1, 10))

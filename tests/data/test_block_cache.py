@@ -161,6 +161,31 @@ def test_an_interrupted_pass_leaves_nothing(path):
     assert copies(path) == []
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="the system has no fork")
+@pytest.mark.parametrize("ends", ["goes on", "closes"])
+def test_a_forked_child_changes_nothing_in_the_copy_that_its_parent_writes(path, ends):
+    """One that went on wrote blocks into the copy, which later passes read; one that closed the pass removed it."""
+    source = opened(path)
+    blocks = source.blocks()
+    first = next(blocks)
+    child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            if ends == "goes on":
+                with pytest.raises(RuntimeError, match="begun by another process"):
+                    next(blocks)
+            blocks.close()
+            code = 0
+        finally:
+            os._exit(code)
+    assert os.waitpid(child, 0)[1] == 0
+    plain = np.concatenate([first.X, *(block.X for block in blocks)])
+    assert len(copies(path)) == 1
+    assert "copied" in source.summary()
+    np.testing.assert_array_equal(np.concatenate([block.X for block in source.blocks()]), plain)
+
+
 def test_a_copy_that_cannot_be_written_is_a_warning(path):
     (path.parent / "copies").write_text("a file")
     source = opened(path)

@@ -75,3 +75,28 @@ def test_ctrl_c_as_soon_as_the_temporary_file_exists_leaves_nothing(use, tmp_pat
         use(tmp_path / "m")
     assert list(tmp_path.iterdir()) == []
     assert files._unfinished == {}
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="the system has no fork")
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_forked_child_that_leaves_the_context_changes_nothing_in_the_file(tmp_path, fails):
+    writing = whole_file(tmp_path / "m")
+    file = writing.__enter__()
+    file.write(b"a")
+    child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            file.write(b"b")
+            error = ValueError("of the child")
+            with pytest.raises((RuntimeError, ValueError), match="of the child" if fails else "forked this one"):
+                assert not writing.__exit__(*(type(error), error, None) if fails else (None, None, None))
+                raise error
+            code = 0
+        finally:
+            os._exit(code)
+    assert os.waitpid(child, 0)[1] == 0
+    file.write(b"c")
+    writing.__exit__(None, None, None)
+    assert os.listdir(tmp_path) == ["m"]
+    assert (tmp_path / "m").read_bytes() == b"ac"

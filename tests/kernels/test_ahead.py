@@ -165,6 +165,30 @@ print(ahead._helpers[0].pid)
         os.kill(int(pid), 0)
 
 
+@pytest.mark.skipif(os.name == "nt", reason="fcntl")
+def test_a_helper_ends_if_the_process_is_killed(tmp_path):
+    import fcntl
+
+    (tmp_path / "lock").touch()
+    script = """
+work = (
+    "import fcntl, os, time; file = open('lock'); fcntl.flock(file, fcntl.LOCK_EX); print('locked', flush=True); "
+    "time.sleep(30); open('late', 'w')"
+)
+os.chdir(os.environ["NUMBA_CACHE_DIR"])
+ahead._PROGRAM = ahead._PROGRAM.replace("ahead.compile_all(signatures)", work)
+with ahead.expected(later, 2):
+    first()
+    wait(lambda: ahead._begun)
+print(*ahead._begun, flush=True)
+os._exit(0)  # as if by a signal
+"""
+    assert with_helpers(script, tmp_path) == ["locked"]
+    with open(tmp_path / "lock") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # the helper has ended
+    assert not (tmp_path / "late").exists()
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="the system has no fork")
 def test_a_forked_child_does_not_end_the_helpers_of_its_parent(tmp_path):
     script = """

@@ -7,8 +7,7 @@ compiling, it waits; one that no helper has begun it compiles itself.
 
 No helper starts if there is no disk cache, if this process may use only one thread, if Python is part of another
 program, or if the environment variable NBSOFTMAX_HELPERS is 0. A helper that fails changes nothing: the kernel is then
-compiled by the process that calls it. Helpers are ended at the exit of the process that started them. If that process
-is killed, a helper ends after the kernel that it is compiling.
+compiled by the process that calls it. A helper ends with the process that has started it, also if that one is killed.
 """
 
 import atexit
@@ -31,7 +30,8 @@ LONGEST_WAIT = 60.0  # seconds; then this process compiles: the helper may have 
 # A helper imports this package from the same folders as the process that starts it.
 _PROGRAM = (
     "import pickle, sys; sys.path[:] = pickle.load(sys.stdin.buffer); "
-    "from nbsoftmax.kernels.runtime import ahead; ahead.compile_all(pickle.load(sys.stdin.buffer))"
+    "from nbsoftmax.kernels.runtime import ahead; signatures = pickle.load(sys.stdin.buffer); "
+    "ahead.end_with_parent(); ahead.compile_all(signatures)"
 )
 
 
@@ -117,6 +117,16 @@ def compiled_elsewhere(kernel: str, path: Path) -> bool:
     return path.exists()
 
 
+def end_with_parent() -> None:
+    """End a helper when the process that has started it ends: the system then closes the pipe to standard input."""
+
+    def wait() -> None:
+        os.read(0, 1)
+        os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()
+
+
 def compile_all(signatures: list[Signature]) -> None:
     """Compile kernels in a helper, unless it would store one under another name: then its settings are others."""
     for signature in signatures:
@@ -191,7 +201,7 @@ def _listen(helper: "subprocess.Popen[bytes]", message: bytes) -> None:
         assert helper.stdin is not None
         assert helper.stdout is not None
         helper.stdin.write(message)
-        helper.stdin.close()
+        helper.stdin.flush()  # stays open: see `end_with_parent`
         for line in helper.stdout:
             _begun[os.fsdecode(line).rstrip("\r\n")] = helper
     with suppress(ValueError):

@@ -48,9 +48,9 @@ def compiling() -> Iterator[None]:
     finally:
         _depth -= 1
         if outermost:
-            timer.cancel()
             if _collecting:
-                gc.enable()
+                gc.enable()  # first: Ctrl-C may end the call after it
+            timer.cancel()
 
 
 @contextmanager
@@ -64,8 +64,8 @@ def interrupted_later() -> Iterator[None]:
         yield
         return
     came: list[tuple[int, FrameType | None]] = []
-    signal.signal(signal.SIGINT, lambda number, frame: came.append((number, frame)))
     try:
+        signal.signal(signal.SIGINT, lambda number, frame: came.append((number, frame)))
         yield
     finally:
         signal.signal(signal.SIGINT, handler)
