@@ -6,7 +6,8 @@ takes into account. When a solver is about to end, the driver therefore computes
 correct for the data. Hessian-vector products seldom need this accuracy, since the method is iterative refinement
 (J. Wilkinson, "Rounding errors in algebraic processes", 1963): accurate residuals, approximate Hessian. If the two
 values differ by more than a tenth of the allowed gap, rounding errors also hide the small curvatures of the Hessian,
-and with them most of the distance to the minimum. Then solvers that use the Hessian compute it in float64, too.
+and with them most of the distance to the minimum. Then solvers that use the Hessian compute it in float64, too, and so
+they do at once if float32 products make it indefinite: along such directions steps decrease the objective little.
 
 Where the coefficients are huge, all probabilities are 0 or 1 in float64, and curvatures are rounding errors: no solver
 finds its way back. A start whose objective is far above that at 0 is therefore replaced by 0, and the summary says so.
@@ -39,6 +40,11 @@ class Method(Protocol[Objective_contra]):
     unit: str  # name of iterations in messages, in the plural
     monotone: bool  # whether no step increases the objective, up to rounding errors
     learning_rate: float  # for the message if the fit diverges; without effect in a monotone method
+
+    @property
+    def hides_curvature(self) -> bool:
+        """Whether the next direction is wrong because rounding errors of products hide small curvatures."""
+        ...
 
     def step(self, sums: Objective_contra, point: Point, n_iter: int) -> Point | None:
         """The point after one more iteration, evaluated with `sums`; None if no step decreases the objective."""
@@ -146,7 +152,10 @@ class Driver(Generic[Objective]):
             if stop is None and self._n_iter >= self.max_iter:
                 unit = method.unit.removesuffix("s") if self._n_iter == 1 else method.unit
                 stop = StopReason.MAX_ITER.stop(n_iter=self._n_iter, unit=unit)
-            if stop is None:
+            if stop is None and method.hides_curvature and self.objective is not self._refined:
+                self._refine(method, hessian=True)
+                certify = True
+            elif stop is None:
                 stop = self._iterate(method)
                 certify = False
             elif self.refined:
@@ -194,12 +203,12 @@ class Driver(Generic[Objective]):
             kept["best"] = self._best.params
         self._state.snapshot = partial(_snapshot, self._n_iter, self._values, kept, method.state())
 
-    def _refine(self, method: Method[Objective]) -> None:
-        """Continue from the best point with sums in float64."""
+    def _refine(self, method: Method[Objective], *, hessian: bool = False) -> None:
+        """Continue from the best point with sums in float64; if `hessian`, also with the Hessian in float64."""
         rough, self.sums = self._best.value, self._refined
         self._point = self._best = self._evaluate(self.sums, self._best.params)
         allowed = allowed_at(self._point, self.tol)
-        hessian = self._uses_hessian and not abs(self._point.value - rough) <= 0.1 * allowed
+        hessian = hessian or (self._uses_hessian and not abs(self._point.value - rough) <= 0.1 * allowed)
         if hessian:
             self.objective = self._refined = self.sums = self.objective.in_float64(hessian=True)
         method.refine(self.objective, self.sums, self._point, hessian=hessian)

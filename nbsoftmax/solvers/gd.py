@@ -74,7 +74,7 @@ class GradientDescent:
 
 
 class _GradientSteps:
-    unit, monotone = "iterations", False
+    unit, monotone, hides_curvature = "iterations", False, False
 
     def __init__(self, options: GradientDescent, driver: Driver[Smooth]) -> None:
         self._fixed = options.learning_rate is not None

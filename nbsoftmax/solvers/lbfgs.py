@@ -64,7 +64,7 @@ class LBFGS:
 
 
 class _QuasiNewtonSteps:
-    unit, monotone, learning_rate = "iterations", True, 1.0
+    unit, monotone, learning_rate, hides_curvature = "iterations", True, 1.0, False
 
     def __init__(self, driver: Driver[Curved]) -> None:
         saved = driver.saved

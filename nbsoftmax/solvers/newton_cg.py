@@ -150,6 +150,7 @@ class NewtonSteps:
         self._bound: tuple[float, str] | None = None
         self._direction = NewtonDirection(np.zeros_like(driver.start), np.inf, settled=False)
         self._n_products, self._estimate, self._near = 0, np.inf, False
+        self.hides_curvature = False
 
     def converged(self, n_iter: int, point: Point, values: list[float], *, certify: bool) -> bool:
         """Whether a bound on the gap is within tolerance, or the decrement if no bound is likely.
@@ -198,10 +199,12 @@ class NewtonSteps:
         """Find the Newton direction; return whether the fit ends with the estimate of the gap."""
         self._assessed = point
         patience = self._find_direction(point, allowed)
+        self.hides_curvature = self._direction.decrement == np.inf
         plausible = self._direction.settled and self._direction.decrement <= point.value
         if not plausible and is_rounding(self._objective, point):
             self._estimate, self._near = NOISE * abs(point.value), True
             self._direction = NewtonDirection(np.zeros_like(point.params), self._estimate, settled=True)
+            self.hides_curvature = False
             return True
         self._estimate = self._direction.decrement * still_to_come(
             self._direction.decrement, self._predicted, self._gained
@@ -292,7 +295,7 @@ class NewtonSteps:
         if hessian:
             self._preconditioner = self._choice.refine(objective, self._preconditioner, point.params)
         self._predicted, self._gained, self._assessed = np.inf, 0.0, None
-        self._polish, self._polished = None, False
+        self._polish, self._polished, self.hides_curvature = None, False, False
         self._damping.end()
 
     def state(self) -> dict[str, Any]:

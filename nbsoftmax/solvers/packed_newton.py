@@ -47,7 +47,7 @@ class PackedNewtonSteps:
         Makes the steps of truncated Newton, which continue from given parameters if the Hessian is singular.
     """
 
-    unit, monotone, learning_rate = "iterations", True, 1.0
+    unit, monotone, learning_rate, hides_curvature = "iterations", True, 1.0, False
 
     def __init__(
         self, driver: Driver[Curved], objective: Packed, truncated: Callable[[Float64s], Method[Curved]]

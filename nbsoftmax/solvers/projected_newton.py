@@ -37,6 +37,7 @@ DECREASE, MOST_TRIALS, MOST_SMALL_TRIALS = 1e-4, 40, 10
 SMALL = {"float64": RELIABLE, "float32": 1e-5}  # the slope of a small step, relative to J
 MOST_FACES, MOST_PRODUCTS = 100, 200  # of a model
 LITTLE = 0.1  # of the decrease that is possible on a face
+STALLED = 0.5  # share of the square of a residual that a step on the same face as the last one should not leave
 LOOSEST, SOLVED = 0.1, 1e-2  # squares of the residuals of a model's minimum, and of that of a face
 AFFORDABLE = 30  # the cost in products of a preconditioner, which is made in each iteration
 
@@ -65,6 +66,7 @@ class ProjectedSteps:
         self._first_square = float(driver.saved.get("first_square", 0.0))  # of the first subgradient, scaled
         self._n_unproven = int(driver.saved.get("n_unproven", 0))
         self._n_products = int(driver.saved.get("n_products", 0))
+        self.hides_curvature = False
         self._known: tuple[Point, tuple[float, str]] | None = None  # a point, and the gap there
         # The last estimate of the gap, and the objective there.
         self._before = float(driver.saved.get("gap_before", 0.0)), float(driver.saved.get("value_before", 0.0))
@@ -110,6 +112,7 @@ class ProjectedSteps:
     def refine(self, objective: Curved, sums: Curved, point: Point, *, hessian: bool) -> None:
         """Continue with more accurate sums, and a Hessian as accurate: rounding errors may make a face indefinite."""
         self._curved, self._sums, self._known = objective.in_float64(hessian=True), sums, None
+        self.hides_curvature = False
 
     def state(self) -> dict[str, Any]:
         """What a new object needs to resume."""
@@ -154,6 +157,7 @@ class ProjectedSteps:
         first = square()
         self._first_square = self._first_square or first
         enough = first * min(LOOSEST, np.sqrt(first / self._first_square)) if first > 0 else 0.0
+        held, left, stalled = np.empty((2, 0, 0), bool), np.inf, False
         for _ in range(MOST_FACES):
             step = -inverse.scale * inverse.gradient(model.slope)
             model.move(inverse.step(self._clipped(model.at + step) - model.at))
@@ -164,9 +168,14 @@ class ProjectedSteps:
             slope = inverse.gradient(model.slope)
             ahead = model.at - inverse.scale * slope
             low, high = (ahead <= self._low) & (slope > 0), (ahead >= self._high) & (slope < 0)
+            same, held = np.array_equal(held, (low, high)), np.array((low, high))
+            stalled, left = same and not square() < STALLED * left, square()
+            if stalled:  # what is left on this face are rounding errors of the products
+                break
             gained = self._minimise_face(model, low, high, inverse)
             if not gained or not enough < square() < np.inf or model.n_products > MOST_PRODUCTS:
                 break
+        self.hides_curvature = stalled or model.n_products > MOST_PRODUCTS
         self._n_products += model.n_products
         return self._feasible(model.at)
 

@@ -125,7 +125,7 @@ class _Assessment(NamedTuple):
 
 
 class _ProximalSteps:
-    unit, monotone, learning_rate = "iterations", True, 1.0
+    unit, monotone, learning_rate, hides_curvature = "iterations", True, 1.0, False
 
     def __init__(self, objective: Composite, driver: Driver[Curved]) -> None:
         saved = driver.saved

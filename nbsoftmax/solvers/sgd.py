@@ -217,7 +217,7 @@ def rate_factors(schedule: str, epochs: Float64s, n_epochs: int = 1) -> Float64s
 
 
 class _Epochs:
-    unit, monotone = "epochs", False
+    unit, monotone, hides_curvature = "epochs", False, False
 
     def __init__(self, options: SGD, driver: Driver[Stochastic], seed: int) -> None:
         saved = driver.saved

@@ -1,0 +1,68 @@
+"""Fits of float32 rows take about as many passes over the data as those of the same numbers in float64."""
+
+import numpy as np
+import pytest
+from sklearn import datasets
+
+import nbsoftmax as nbs
+from nbsoftmax.backends.dense import DenseBackend
+
+
+@pytest.fixture
+def n_passes(monkeypatch):
+    """A function that returns a fit, and how many sums over all rows it has computed."""
+    count = 0.0
+
+    def counted(method):
+        def sums(self, *args, **options):
+            nonlocal count
+            count += self.n_samples  # rows are converted to float64 in blocks
+            return method(self, *args, **options)
+
+        return sums
+
+    for name in ("loss", "loss_and_grad", "hess_vec", "gram", "curvatures", "class_grams", "hessian"):
+        monkeypatch.setattr(DenseBackend, name, counted(getattr(DenseBackend, name)))
+
+    def fit(X, y, **options):
+        nonlocal count
+        count = 0.0
+        result = nbs.Trainer(**options).fit(X, y)
+        return result, count / len(X)
+
+    return fit
+
+
+@pytest.mark.parametrize("standardized", [False, True])
+@pytest.mark.parametrize("solver", ["newton-cg", "newton"])
+def test_nearly_separable_classes(n_passes, standardized, solver):
+    # Rounding errors of float32 products hide curvatures as small as l2: conjugate gradients find none.
+    X, y = datasets.load_digits(return_X_y=True)
+    X, y = X[:600], y[:600]
+    if standardized:
+        X = (X - X.mean(axis=0)) / np.maximum(X.std(axis=0), 1e-9)
+    X = X.astype(np.float32)
+    options = {"solver": solver, "l2": 1e-9, "tol": 1e-6}
+    expected, n_expected = n_passes(X.astype(np.float64), y, **options)
+    found, n_found = n_passes(X, y, **options)
+    assert expected.converged
+    assert found.converged
+    assert n_found <= 3 * n_expected
+    assert found.objective - expected.objective <= found.gap + 1e-15
+    assert expected.objective - found.objective <= expected.gap + 1e-15
+
+
+@pytest.mark.parametrize("name", ["iris", "wine", "breast_cancer"])
+@pytest.mark.parametrize("l2", [1e-2, 1e-5])
+@pytest.mark.parametrize("tol", [1e-7, 1e-9])
+def test_bounds(n_passes, name, l2, tol):
+    # Conjugate gradients on a face do not get below the rounding errors of float32 products.
+    X, y = getattr(datasets, f"load_{name}")(return_X_y=True)
+    X = X.astype(np.float32)
+    options = {"bounds": (0, None), "l2": l2, "tol": tol}
+    expected, n_expected = n_passes(X.astype(np.float64), y, **options)
+    found, n_found = n_passes(X, y, **options)
+    assert found.converged
+    assert found.gap_kind == expected.gap_kind == "duality"
+    assert n_found <= 2.5 * n_expected
+    assert found.objective == pytest.approx(expected.objective, rel=3 * tol, abs=1e-15)
