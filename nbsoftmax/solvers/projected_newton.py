@@ -8,7 +8,8 @@ bounds, finds the free coefficients, which the gradient does not hold at a bound
 intercept find the minimum on their face, which is projected, too. Near the minimum the free coefficients do not change
 any more, and the steps are those of Newton's method (D. Bertsekas, "Projected Newton methods for optimization problems
 with simple constraints", SIAM J. Control Optim. 20, 1982). Where a shift of all classes meets the bounds of a feature
-at no cost, q has no bounds.
+at no cost, q has no bounds. What has no penalty of a class without samples stays where it is once the class has
+vanished: its intercept has no optimum.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from nbsoftmax.solvers.tools.composite_gap import composite_gap, gap_within, suf
 from nbsoftmax.solvers.tools.conjugate_gradients import conjugate_gradients
 from nbsoftmax.solvers.tools.duality import loss_alone
 from nbsoftmax.solvers.tools.face_preconditioner import FacePreconditioner
+from nbsoftmax.solvers.tools.free_features import vanished
 from nbsoftmax.solvers.tools.later_steps import still_to_come
 from nbsoftmax.solvers.tools.line_search import RELIABLE, decrease_by_gradients, halvings, longest, steepest
 from nbsoftmax.solvers.tools.preconditioners import costs
@@ -59,6 +61,7 @@ class ProjectedSteps:
         self._limits = low[:, shiftable], high[:, shiftable]  # of these features, (n_classes, n_shiftable)
         self._low = np.column_stack([np.where(shiftable, -np.inf, low), np.full(shape[0], -np.inf)])
         self._high = np.column_stack([np.where(shiftable, np.inf, high), np.full(shape[0], np.inf)])
+        self._unpenalised = np.append(penalty.unpenalised(shape[1]), True)
         cost = costs(driver.objective)
         self._kind = next((kind for kind in ("blocks", "gram") if cost[kind] <= AFFORDABLE), "diagonal")
         centring = self._kind == "diagonal" and driver.objective.fit_intercept
@@ -147,7 +150,8 @@ class ProjectedSteps:
     def _minimum_of_model(self, point: Point) -> Float64s:
         """The parameters at an approximate minimum of the quadratic model within the bounds."""
         inverse = FacePreconditioner(self._curved, point.params, self._kind, self._moments)
-        model = _Model(self._curved, point, self._low, self._high, inverse)
+        fixed = vanished(self._objective, point.grad)[:, None] & self._unpenalised
+        model = _Model(self._curved, point, self._low, self._high, inverse, fixed)
 
         def square() -> float:  # of the part of the model's gradient that no bound holds, in the norm of diag(H)^-1
             slope = inverse.gradient(model.slope)
@@ -188,7 +192,7 @@ class ProjectedSteps:
         gradient points away from the bound: the next step on the same face would end there again. Returns whether the
         model decreased.
         """
-        free, gained = ~(low | high) & (self._low < self._high), False
+        free, gained = ~(low | high | model.fixed) & (self._low < self._high), False
         rest = inverse.step(np.where(low, self._low - model.at, np.where(high, self._high - model.at, 0.0)))
         while True:
             direction = self._newton(model, free, inverse) + rest
@@ -207,12 +211,12 @@ class ProjectedSteps:
         A shift changes only the penalty, and no term of H couples it with other directions. M is made of blocks of H,
         whose curvature along a shift may be 1e15 times that of the penalty.
         """
-        shifts = np.asarray(free.all(axis=0))  # columns in which shifts of all classes are free
+        shifts = np.asarray((free | model.fixed).all(axis=0))  # columns in which shifts of all classes are free
+        n_free = np.maximum(free.sum(axis=0), 1)
 
         def project(v: Float64s) -> Float64s:
             v = np.where(free, v, 0.0)
-            v[:, shifts] -= v[:, shifts].mean(axis=0)
-            return v
+            return np.where(free & shifts, v - v.sum(axis=0) / n_free, v)
 
         of_face = inverse.on_face(free)
 
@@ -238,9 +242,15 @@ class _Model:
     """The quadratic model made at a point, and the current point of its minimisation."""
 
     def __init__(
-        self, curved: Curved, point: Point, low: Float64s, high: Float64s, inverse: FacePreconditioner
+        self,
+        curved: Curved,
+        point: Point,
+        low: Float64s,
+        high: Float64s,
+        inverse: FacePreconditioner,
+        fixed: NDArray[np.bool_],
     ) -> None:
-        self._curved, self._low, self._high, self._inverse = curved, low, high, inverse
+        self._curved, self._low, self._high, self._inverse, self.fixed = curved, low, high, inverse, fixed
         self.made_at = self.at = point.params
         self.slope, self.n_products = point.grad, 0  # the model's gradient at `at`
 
@@ -249,6 +259,7 @@ class _Model:
 
         Returns the decrease, 0 without a move.
         """
+        step = np.where(self.fixed, 0.0, step)
         slope = float(np.vdot(self.slope, step))
         if not slope < 0:
             return 0.0
@@ -270,6 +281,7 @@ class _Model:
 
         Returns the decrease, 0 without a move.
         """
+        step = np.where(self.fixed, 0.0, step)
         with np.errstate(divide="ignore", invalid="ignore"):
             room = np.where(step > 0, (self._high - self.at) / step, (self._low - self.at) / step)
         share = min(1.0, float(room[step != 0].min(initial=1.0)))

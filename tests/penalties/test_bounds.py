@@ -364,3 +364,19 @@ def test_the_bits_do_not_depend_on_the_number_of_threads():
     for rows in (X, sparse.csr_array(X * (np.abs(X) > 1))):
         one, two = (nbs.Trainer(l2=0.01, bounds=(0, None), n_threads=n).fit(rows, y) for n in (1, 2))
         assert np.array_equal(one.model.coef, two.model.coef)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("options", [{"bounds": (0, None)}, {"bounds": (-0.5, 0.5)}, {"bounds": (0, None), "l2": 1e-3}])
+@pytest.mark.parametrize("seed", range(4))
+def test_classes_without_samples_leave_the_minimum_as_it_is(seed, options, dtype):
+    rng = np.random.default_rng(seed)
+    X, y = rng.normal(size=(80, 4)).astype(dtype), rng.integers(0, 4, 80)
+    present = y < 2
+    result = nbs.Trainer(tol=1e-9, **options).fit(X, y, sample_weight=present.astype(float))
+    low, high = options["bounds"]
+    assert result.converged
+    assert np.abs(result.model.intercept).max() < 50  # those of the present classes, and -40 of the others
+    alone = nbs.Trainer(tol=1e-9, **options).fit(X[present], y[present])
+    assert result.objective == pytest.approx(alone.objective, rel=1e-8)
+    assert (result.model.coef >= low).all() and (high is None or (result.model.coef <= high).all())

@@ -4,6 +4,9 @@
 
 In the dual each of these coefficients has an equality constraint, which the model's own probabilities satisfy only if
 g = 0.
+
+A class without samples whose probabilities are all but 0 takes no part: J would decrease by less than a rounding error
+if its intercept fell to -inf, and a shift of all other classes then changes no probability.
 """
 
 from __future__ import annotations
@@ -11,7 +14,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from nbsoftmax.solvers.base import Curved
+from nbsoftmax.solvers.base import NOISE, Curved, Penalised
 from nbsoftmax.solvers.tools.cg_vectors import NewVectors
 from nbsoftmax.solvers.tools.conjugate_gradients import conjugate_gradients
 from nbsoftmax.solvers.tools.scaled_inverse import LEAST_CURVATURE
@@ -21,6 +24,13 @@ from nbsoftmax.validation import Float64s
 MOST_PRODUCTS = 500
 LEAST_SHARE = 1e-4  # of a class's curvature in the largest one's, in the preconditioner
 SETTLED = 1e-6  # square of a residual's norm, relative to the gradient's
+
+
+def vanished(objective: Penalised, grad: Float64s) -> NDArray[np.bool_]:
+    """The classes without samples whose mean probability, the gradient of their intercept, is all but 0."""
+    mass = objective.class_mass
+    found: NDArray[np.bool_] = (mass <= 0) & (grad[:, -1] <= NOISE * mass.sum()) & objective.fit_intercept
+    return found
 
 
 def free_step(
@@ -33,7 +43,8 @@ def free_step(
     """
     mask = np.ones(params.shape, bool)
     mask[:, :-1] = free
-    whole = mask.all(axis=0)
+    present = ~vanished(smooth, grad)
+    whole, mask = mask[present].all(axis=0), mask & present[:, None]
     diagonal = smooth.curvatures(params)
     # A class without samples has next to no curvature; its scale would make rounding errors the largest entries.
     least = np.maximum(LEAST_SHARE * diagonal.max(axis=0), LEAST_CURVATURE)
@@ -42,7 +53,7 @@ def free_step(
     unseen = possible_decrease(grad[mask & ~seen], diagonal[mask & ~seen])
 
     def project(v: Float64s) -> Float64s:  # the objective is invariant to shifts of all classes
-        return np.where(mask, v - np.where(whole, v.mean(axis=0), 0.0), 0.0)
+        return np.where(mask, v - np.where(whole, v[present].mean(axis=0), 0.0), 0.0)
 
     def precondition(v: Float64s) -> Float64s:
         return project(scale * v)
