@@ -38,6 +38,20 @@ def correlated(m: int, n_features: int, n_classes: int, *, condition: float, see
     return X, np.argmax(z + rng.gumbel(size=z.shape), axis=1)  # Gumbel noise: class k with probability softmax(z)_k
 
 
+def wide(m: int, n_features: int, n_classes: int, scale: int) -> tuple[Any, Any]:
+    """Standardised X (m, N) with more features than samples, N/10 factors plus noise, and labels from a softmax model.
+
+    Every `scale`-th sample, but at least 20.
+    """
+    rng = np.random.default_rng(0)
+    n_factors = n_features // 10
+    common = rng.standard_normal((m, n_factors)) @ rng.standard_normal((n_factors, n_features)) / np.sqrt(n_factors)
+    X = scaled(common / 2 + rng.standard_normal((m, n_features)))
+    z = X @ rng.standard_normal((n_features, n_classes)) * 2 / np.sqrt(n_features)
+    rows = slice(None, None, min(scale, m // 20))
+    return X[rows], np.argmax(z + rng.gumbel(size=z.shape), axis=1)[rows]
+
+
 def real(name: str, scale: int, *, standardised: bool) -> tuple[Any, Any] | None:
     """Load a data set from beside the repository, every `scale`-th row; None if it does not exist."""
     path = DATA / f"{name}.npz"
@@ -79,6 +93,8 @@ def tasks() -> Iterator[Task]:
                 yield Task(f"{name}-{form}-C{C:g}", make, C, bar if form == "raw" and C == 1 else 0.0)
     for name in ("iris", "wine", "breast_cancer", "digits"):
         yield Task(f"{name}-standardised-C1", partial(small, name), 1.0, 2.0)
+    for shape in ((200, 5_000, 5), (80, 2_000, 2)):
+        yield Task(f"wide-{'x'.join(map(str, shape))}", partial(wide, *shape), 1.0, 2.0)
     yield synthetic(200_000, 54, 7, 15.0)
     yield synthetic(20_000, 784, 10, 20.0)
     yield Task("l1-dna-raw-C1", partial(real, "dna", standardised=False), 1.0, 10.0, l1=True)

@@ -10,13 +10,17 @@ from numpy.typing import NDArray
 
 from nbsoftmax.errors import listed
 from nbsoftmax.kernels.runtime.blas import one_thread
-from nbsoftmax.penalized_loss import PenalizedLoss
-from nbsoftmax.solvers.base import Solution
-from nbsoftmax.solvers.stop_reason import StopReason
+from nbsoftmax.penalized_loss import ObjectiveOptions, PenalizedLoss
+from nbsoftmax.problem import AnyProblem
+from nbsoftmax.solvers.base import Solution, evaluate
+from nbsoftmax.solvers.newton_cg import NewtonCG
+from nbsoftmax.solvers.stop_reason import Stop, StopReason
 from nbsoftmax.solvers.table import Solver
 from nbsoftmax.solvers.tools import separation
+from nbsoftmax.solvers.tools.certificates import GapCertificate, allowed_at, allowed_gap
 from nbsoftmax.training.monitor import FitMonitor
 from nbsoftmax.training.occurring import OccurringFeatures
+from nbsoftmax.training.row_span import RowSpan
 from nbsoftmax.training.signals import recorded_interrupts
 from nbsoftmax.validation import Float64s
 
@@ -31,11 +35,11 @@ def minimise(
     tol: float,
     max_iter: int | None,
     seed: int,
-    occurring: OccurringFeatures | None,
+    part: OccurringFeatures | RowSpan | None,
 ) -> Solution:
     """Where the solver ends, or the best point so far after Ctrl-C.
 
-    If there are features that do not occur, the solver's problem is without them.
+    With `part`, the solver has some of the parameters, or other coordinates of them.
     """
     with one_thread():  # the last bits of BLAS depend on the number of its threads
         monitor.resume_end()
@@ -43,11 +47,19 @@ def minimise(
             # Data of extreme scale overflow in a solver's inner products; its stop reason then says so.
             with np.errstate(over="ignore", invalid="ignore"), recorded_interrupts(monitor.interrupt):
                 options = {"tol": tol, "max_iter": max_iter, "state": monitor.state, "random_state": seed}
-                solution = _solve(solver, objective, start, monitor, occurring, **options)
+                solution = _solve(solver, objective, start, monitor, part, **options)
         except KeyboardInterrupt:
             solution = monitor.interrupted(start, tol)
         monitor.finish()
         return _without_separation(objective, monitor.with_best_params(solution, tol), classes)
+
+
+def part_of(
+    solver: Solver, problem: AnyProblem, options: ObjectiveOptions, start: Float64s
+) -> OccurringFeatures | RowSpan | None:
+    """The part of the parameters over which a fit is shorter; None for all of them."""
+    span = RowSpan.of(problem, options) if isinstance(solver, NewtonCG) else None
+    return span or OccurringFeatures.of(problem, options, start)
 
 
 def _solve(
@@ -55,13 +67,60 @@ def _solve(
     objective: PenalizedLoss,
     start: Float64s,
     monitor: FitMonitor,
-    occurring: OccurringFeatures | None,
+    part: OccurringFeatures | RowSpan | None,
     **options: Any,
 ) -> Solution:
-    if occurring is None:
+    if part is None:
         return solver.solve(objective, start, on_iteration=monitor, **options)
-    reported, part = occurring.reported_to(monitor), start[:, occurring.columns]
-    return occurring.solution(solver.solve(occurring.objective, part, on_iteration=reported, **options))
+    if isinstance(part, RowSpan):
+        return _in_span(solver, objective, start, monitor, part, **options)
+    monitor.whole = part.whole
+    return part.solution(solver.solve(part.objective, part.start(start), on_iteration=monitor, **options))
+
+
+def _in_span(
+    solver: Solver, objective: PenalizedLoss, start: Float64s, monitor: FitMonitor, span: RowSpan, **options: Any
+) -> Solution:
+    """A fit over the coordinates of the span; without a bound for `objective` itself, the fit goes on with it."""
+    state, tol = options["state"], options["tol"]
+    if state.saved and state.saved["params"].shape == start.shape:  # it went on
+        return solver.solve(objective, start, on_iteration=monitor, **options)
+    monitor.whole = span.whole
+    # With half of the tolerance, other rounding errors seldom make the bound too large.
+    found = solver.solve(span.objective, span.start(start), on_iteration=monitor, **options | {"tol": tol / 2})
+    params = monitor.go_on_with_whole(found.params)
+    summary = f"over {span.objective.n_features} coordinates of the span of the samples: {found.summary}"
+    ended = found.stop_reason in (StopReason.CONVERGED, StopReason.STUCK)
+    if ended:
+        sums = objective.in_float64()
+        point = evaluate(sums, params)
+        bound = GapCertificate(sums).certify(point, allowed_at(point, tol), unlikely=True)
+        if bound is not None:
+            stop = StopReason.CONVERGED.stop()
+            return replace(
+                found,
+                params=params,
+                objective=point.value,
+                grad_norm=point.grad_norm,
+                gap=bound[0],
+                gap_kind=bound[1],
+                converged=True,
+                stop_reason=stop.reason,
+                reason=stop.text,
+                summary=summary,
+                newton_step=None,
+            )
+    state.stop = None if ended else Stop(found.stop_reason, found.reason)
+    state.saved = {"params": params, "n_iter": found.n_iter, "values": np.array([found.objective]), "refined": True}
+    solution = solver.solve(objective, start, on_iteration=monitor, **options)
+    solution = replace(solution, summary=f"{summary}; then {solution.summary}")
+    # Only rounding errors are left; up to those of the coordinates, the bound over them holds.
+    gap = max(found.gap, solution.objective - found.objective)
+    if solution.stop_reason is StopReason.STUCK and gap <= allowed_gap(solution.objective, tol, len(params)):
+        stop = StopReason.CONVERGED.stop()
+        converged = replace(solution, converged=True, stop_reason=stop.reason, reason=stop.text)
+        return replace(converged, gap=gap, gap_kind="estimate")
+    return solution
 
 
 def _without_separation(objective: PenalizedLoss, solution: Solution, classes: NDArray[Any]) -> Solution:

@@ -52,6 +52,8 @@ class FitMonitor:
     ----------
     state : SolverState
         From which the solver begins, and which it keeps up to date for checkpoints.
+    whole : callable
+        From parameters of the solver to those of `objective`, if the solver has a part or other coordinates of them.
     """
 
     def __init__(
@@ -66,6 +68,7 @@ class FitMonitor:
         self.started, self.objective, self.validation = started, objective, validation
         self.hooks, self.max_seconds = hooks, max_seconds
         self.state = SolverState(recorded=False)
+        self.whole: Callable[[Float64s], Float64s] = unchanged
         self.iterations: list[Numbers] = []
         # The iteration with the lowest objective: its number, that objective, and the solver's own parameters.
         self.lowest: tuple[int, float, Float64s] | None = None
@@ -75,12 +78,13 @@ class FitMonitor:
 
     def __call__(self, n_iter: int, params: Float64s, objective: float, grad_norm: float) -> Stop | None:
         """Record an iteration, call the callbacks, and save a checkpoint from time to time."""
-        loss = None if self.validation is None else self.validation.value(params)
+        whole = self.whole(params) if self.hooks or self.validation is not None else params
+        loss = None if self.validation is None else self.validation.value(whole)
         now = Numbers(objective, grad_norm, time.perf_counter() - self.started, loss)
         if self.lowest is None or objective < self.lowest[1]:
             self.lowest = n_iter, objective, params  # first, so that it is up to date whenever Ctrl-C comes
         self.iterations.append(now)
-        stop = self._stop(n_iter, params, now)
+        stop = self._stop(n_iter, whole, now)
         if self._checkpoint is not None:
             known = self.lowest, self.hooks.state()
             # In one assignment, because Ctrl-C and SIGTERM, which save as well, may come at any time.
@@ -107,6 +111,15 @@ class FitMonitor:
     def interrupt(self) -> None:
         """End the fit after this iteration, also if the KeyboardInterrupt of Ctrl-C is lost."""
         self._interrupted = True
+
+    def go_on_with_whole(self, part: Float64s) -> Float64s:
+        """`whole` of the solver's parameters; from now on it has those of `objective`."""
+        params = self.whole(part)
+        if self.lowest is not None:
+            n_iter, value, lowest = self.lowest
+            self.lowest = n_iter, value, params if lowest is part else self.whole(lowest)
+        self.whole = unchanged
+        return params
 
     def _stop(self, n_iter: int, params: Float64s, now: Numbers) -> Stop | None:
         if self.hooks:
@@ -140,7 +153,7 @@ class FitMonitor:
         """The best point of the fit so far when Ctrl-C came."""
         # If the fit was resumed, all steps of this run may be worse than the start.
         better = self.lowest is not None and self.lowest[1] < self.objective.value(start)
-        params = self.lowest[2] if self.lowest is not None and better else start
+        params = self.whole(self.lowest[2]) if self.lowest is not None and better else start
         return self._solution_at(params, len(self.iterations), StopReason.INTERRUPTED.stop(), tol, quick=True)
 
     def _solution_at(self, params: Float64s, n_iter: int, stop: Stop, tol: float, *, quick: bool = False) -> Solution:
@@ -193,6 +206,11 @@ class FitMonitor:
         """The state after iteration `n`, as arrays by name."""
         history = {f"history_{name}": column for name, column in self.history(n).items()}
         return snapshot() | history | of_hooks | {"lowest_n_iter": lowest[0], "lowest_params": lowest[2]}
+
+
+def unchanged(params: Float64s) -> Float64s:
+    """The parameters themselves."""
+    return params
 
 
 def _same(a: Float64s, b: Float64s) -> bool:

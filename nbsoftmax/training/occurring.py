@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from nbsoftmax.penalized_loss import ObjectiveOptions, PenalizedLoss
 from nbsoftmax.penalties import FeaturePenalty
 from nbsoftmax.problem import AnyProblem, Problem
-from nbsoftmax.solvers.base import OnIteration, Solution
+from nbsoftmax.solvers.base import Solution
 from nbsoftmax.validation import Float64s
 
 LEAST_EMPTY = 0.25  # the share of empty columns from which on they are left out: others need a copy of the indices
@@ -52,15 +52,15 @@ class OccurringFeatures:
         part = PenalizedLoss(_over(problem, features), replace(options, penalty=options.penalty.restricted(features)))
         return cls(np.append(features, problem.n_features), part, occurs.size)
 
+    def start(self, params: Float64s) -> Float64s:
+        """These columns of the parameters."""
+        return params[:, self.columns]
+
     def whole(self, part: Float64s) -> Float64s:
         """An array of the shape of `params` with these columns, and 0 in the others."""
         params = np.zeros((len(part), self.n_columns))
         params[:, self.columns] = part
         return params
-
-    def reported_to(self, monitor: OnIteration) -> OnIteration:
-        """Call `monitor` with all columns of the parameters."""
-        return lambda n_iter, params, *numbers: monitor(n_iter, self.whole(params), *numbers)
 
     def solution(self, of_part: Solution) -> Solution:
         """With all columns."""

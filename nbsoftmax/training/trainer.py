@@ -33,10 +33,9 @@ from nbsoftmax.training.convergence_warning import ConvergenceWarning, convergen
 from nbsoftmax.training.hooks import Hooks, report_rows, rows_reported
 from nbsoftmax.training.later_kernels import later_kernels
 from nbsoftmax.training.metadata import PENALTY_OPTIONS, summary_of, training_metadata
-from nbsoftmax.training.minimise import minimise
+from nbsoftmax.training.minimise import minimise, part_of
 from nbsoftmax.training.monitor import FitMonitor
 from nbsoftmax.training.objective import objective_of
-from nbsoftmax.training.occurring import OccurringFeatures
 from nbsoftmax.training.result import FitResult
 from nbsoftmax.training.solver_choice import check_penalty, chosen_solver, device_of
 from nbsoftmax.training.standardize import standardized
@@ -269,7 +268,7 @@ class Trainer:
         compiled = later_kernels(problem, options, solver)
         with monitor.saved_on_termination(), hooks.running(), rows_reported(problem, callbacks), compiled:
             of_solver: dict[str, Any] = {"tol": self.tol, "max_iter": self.max_iter, "seed": self._seed()}
-            of_solver["occurring"] = OccurringFeatures.of(problem, options, start)
+            of_solver["part"] = part_of(solver, problem, options, start)
             solution = minimise(solver, objective, start, monitor, problem.classes, **of_solver)
             context.result = self._result(solver, solution, problem, monitor, started, options)
         if not solution.converged and not solution.stop_reason.requested:
