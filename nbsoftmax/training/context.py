@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Self
 
@@ -36,6 +37,21 @@ class Iteration:
     seconds: float
     validation_loss: float | None
     params: Float64s = field(repr=False)
+
+    @classmethod
+    def later(cls, make: Callable[[], Float64s], **numbers: Any) -> Self:
+        """An iteration with these numbers; `make` computes its parameters when they are read."""
+        iteration = cls.__new__(cls)
+        vars(iteration).update(numbers, _make=make)
+        return iteration
+
+    def __getattr__(self, name: str) -> Any:
+        if name != "params" or "_make" not in vars(self):
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}", name=name, obj=self)
+        view = self._make().view()
+        view.flags.writeable = False  # it may be the solver's own array
+        vars(self)["params"] = view
+        return view
 
 
 @dataclass(eq=False)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from functools import partial
+from functools import cache, partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -78,8 +78,8 @@ class FitMonitor:
 
     def __call__(self, n_iter: int, params: Float64s, objective: float, grad_norm: float) -> Stop | None:
         """Record an iteration, call the callbacks, and save a checkpoint from time to time."""
-        whole = self.whole(params) if self.hooks or self.validation is not None else params
-        loss = None if self.validation is None else self.validation.value(whole)
+        whole = cache(partial(self.whole, params))
+        loss = None if self.validation is None else self.validation.value(whole())
         now = Numbers(objective, grad_norm, time.perf_counter() - self.started, loss)
         if self.lowest is None or objective < self.lowest[1]:
             self.lowest = n_iter, objective, params  # first, so that it is up to date whenever Ctrl-C comes
@@ -121,16 +121,14 @@ class FitMonitor:
         self.whole = unchanged
         return params
 
-    def _stop(self, n_iter: int, params: Float64s, now: Numbers) -> Stop | None:
+    def _stop(self, n_iter: int, whole: Callable[[], Float64s], now: Numbers) -> Stop | None:
         if self.hooks:
-            view = params.view()
-            view.flags.writeable = False  # callbacks receive the solver's own array
-            stop = self.hooks.after_iteration(Iteration(n_iter, *now, view))
+            stop = self.hooks.after_iteration(Iteration.later(whole, n_iter=n_iter, **now._asdict()))
             if stop is not None:
                 return stop
         if self._interrupted:
             return StopReason.INTERRUPTED.stop()
-        if now.objective < self.objective.no_errors_below and separation.separates(self.objective, params):
+        if now.objective < self.objective.no_errors_below and separation.separates(self.objective, whole):
             return StopReason.SEPARABLE.stop(classes="all")
         of_run = now.seconds - self._earlier_seconds
         if of_run >= self.max_seconds:

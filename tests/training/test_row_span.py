@@ -128,6 +128,22 @@ def test_callbacks_and_validation_data_see_all_features():
     assert result.history["validation_loss"][-1] == pytest.approx(-np.log(proba[np.arange(5), Y[:5]]).mean(), rel=1e-5)
 
 
+def test_coefficients_of_iterations_are_computed_when_they_are_read(monkeypatch):
+    calls, right = [], RowSpan.whole
+    monkeypatch.setattr(RowSpan, "whole", lambda span, part: calls.append(1) or right(span, part))
+    seen = []
+    result = nbs.Trainer(l2=1e-2, callbacks=[lambda at: seen.append(repr(at))]).fit(X, Y)
+    assert len(calls) == 1 and len(seen) == result.n_iter
+    assert seen[0].startswith("Iteration(n_iter=1, objective=")
+
+    def read(at):
+        assert at.params is at.params
+        assert not at.params.flags.writeable and not hasattr(at, "other")
+
+    nbs.Trainer(l2=1e-2, callbacks=[read]).fit(X, Y)
+    assert len(calls) == 2 + result.n_iter
+
+
 def test_early_stopping_returns_the_best_model_of_all_features():
     stopping = EarlyStopping(1, min_delta=1.0)
     result = nbs.Trainer(l2=1e-4, callbacks=[stopping]).fit(X, Y, validation_data=(X, Y))

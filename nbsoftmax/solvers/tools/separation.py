@@ -9,6 +9,7 @@ minimum, the steps tend to 0.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeGuard
 
 import numpy as np
@@ -46,18 +47,19 @@ def unbounded_step(objective: PenalizedLoss, solution: Solution) -> Float64s | N
     return _unheld(penalty, step)
 
 
-def separates(objective: PenalizedLoss, params: Float64s) -> bool:
-    """Whether J, which is below `no_errors_below` at `params`, has no minimum, because multiples of `params` lower it.
+def separates(objective: PenalizedLoss, params: Callable[[], Float64s]) -> bool:
+    """Whether J, which is below `no_errors_below` at params, has no minimum, because multiples of params lower it.
 
-    With an offset, or if a penalty or bounds hold some coefficients, such a J does not suffice: the margins from the
-    other coefficients alone must be positive.
+    `params` computes them: few fits need them. With an offset, or if a penalty or bounds hold some coefficients, such a
+    J does not suffice: the margins from the other coefficients alone must be positive.
     """
     if objective.separable_below > 0:
         return True
     penalty = objective.penalty
     if not objective.can_separate or not _has_unheld(penalty, objective.n_features):
         return False
-    found = separated(objective, np.zeros_like(params), FAR * _unheld(penalty, params))
+    step = FAR * _unheld(penalty, params())
+    found = separated(objective, np.zeros_like(step), step)
     return found.size == np.count_nonzero(objective.class_mass)
 
 
