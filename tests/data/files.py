@@ -6,9 +6,11 @@ from nbsoftmax.data import tables
 from nbsoftmax.data.dialect import TextOptions
 from nbsoftmax.data.source import opened, recognised
 
+DEFAULT = TextOptions()
+
 
 @contextmanager
-def table_file(path, options=None, wanted=frozenset()):
+def table_file(path, options=DEFAULT, wanted=frozenset()):
     """Open a file of columns: text, Parquet or Arrow."""
     with opened(path) as source, recognised(source) as (content, kind):
         yield tables.file_of(content, kind, options, wanted)
