@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any, Self
 
 from numpy.typing import NDArray
@@ -52,6 +52,9 @@ class Iteration:
         view.flags.writeable = False  # it may be the solver's own array
         vars(self)["params"] = view
         return view
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {each.name: getattr(self, each.name) for each in fields(self)}
 
 
 @dataclass(eq=False)

@@ -57,7 +57,7 @@ def minimise(
 def part_of(
     solver: Solver, problem: AnyProblem, options: ObjectiveOptions, start: Float64s
 ) -> OccurringFeatures | RowSpan | None:
-    """The part of the parameters over which a fit is shorter; None for all of them."""
+    """Fewer parameters with the same minimum: those of features that occur, or coordinates; None if there are none."""
     span = RowSpan.of(problem, options) if isinstance(solver, NewtonCG) else None
     return span or OccurringFeatures.of(problem, options, start)
 
@@ -83,7 +83,7 @@ def _in_span(
 ) -> Solution:
     """A fit over the coordinates of the span; without a bound for `objective` itself, the fit goes on with it."""
     state, tol = options["state"], options["tol"]
-    if state.saved and state.saved["params"].shape == start.shape:  # it went on
+    if state.saved and state.saved["params"].shape == start.shape:  # resumed after the coordinates
         return solver.solve(objective, start, on_iteration=monitor, **options)
     monitor.whole = span.whole
     # With half of the tolerance, other rounding errors seldom make the bound too large.
@@ -96,31 +96,28 @@ def _in_span(
         point = evaluate(sums, params)
         bound = GapCertificate(sums).certify(point, allowed_at(point, tol), unlikely=True)
         if bound is not None:
-            stop = StopReason.CONVERGED.stop()
-            return replace(
-                found,
-                params=params,
-                objective=point.value,
-                grad_norm=point.grad_norm,
-                gap=bound[0],
-                gap_kind=bound[1],
-                converged=True,
-                stop_reason=stop.reason,
-                reason=stop.text,
-                summary=summary,
-                newton_step=None,
-            )
+            at_point: dict[str, Any] = {
+                "params": params,
+                "objective": point.value,
+                "grad_norm": point.grad_norm,
+                "newton_step": None,
+            }
+            return _converged(found, *bound, summary=summary, **at_point)
     state.stop = None if ended else Stop(found.stop_reason, found.reason)
     state.saved = {"params": params, "n_iter": found.n_iter, "values": np.array([found.objective]), "refined": True}
     solution = solver.solve(objective, start, on_iteration=monitor, **options)
     solution = replace(solution, summary=f"{summary}; then {solution.summary}")
-    # Only rounding errors are left; up to those of the coordinates, the bound over them holds.
+    # The bound over the coordinates holds but for rounding errors.
     gap = max(found.gap, solution.objective - found.objective)
     if solution.stop_reason is StopReason.STUCK and gap <= allowed_gap(solution.objective, tol, len(params)):
-        stop = StopReason.CONVERGED.stop()
-        converged = replace(solution, converged=True, stop_reason=stop.reason, reason=stop.text)
-        return replace(converged, gap=gap, gap_kind="estimate")
+        return _converged(solution, gap, "estimate")
     return solution
+
+
+def _converged(solution: Solution, gap: float, kind: str, **changes: Any) -> Solution:
+    stop = StopReason.CONVERGED.stop()
+    of_end: dict[str, Any] = {"converged": True, "stop_reason": stop.reason, "reason": stop.text}
+    return replace(solution, gap=gap, gap_kind=kind, **of_end, **changes)
 
 
 def _without_separation(objective: PenalizedLoss, solution: Solution, classes: NDArray[Any]) -> Solution:

@@ -8,8 +8,8 @@ pivoted Cholesky factorisation of the Gram matrix of the samples,
     L L^T = (X - 1 c^T) diag(1 / d) (X - 1 c^T)^T,    W = A^T (X - 1 c^T) diag(1 / d),    V = (L^T A)^T
 
 the logits are L V^T, and the penalty sum_kj d_j W_kj^2 / 2 is |V|^2 / 2: a fit of L in place of X, with d = 1. An
-evaluation takes m / N of the time. Rounding errors of L are those of X squared; therefore the fit ends on X itself,
-where nearly always no step is left to make and the bound on the gap is computed.
+evaluation takes at most m / N of the time. L has the rounding errors of squares of X. Therefore `minimise` computes the
+bound on the gap from X and W, and if it is not within the tolerance, the fit continues with X and W.
 """
 
 from __future__ import annotations
@@ -30,10 +30,11 @@ from nbsoftmax.problem import AnyProblem, Problem
 from nbsoftmax.validation import Float64s
 
 LEAST_FEATURES = 2  # for each sample: with fewer, evaluations gain too little
-# Whole fits take 15 to 100 evaluations. Seconds on one or two cores with 32-byte vectors, fitted to ten shapes.
+# The coordinates are used if they take less time than so many evaluations of X; fits take 15 to 100 evaluations.
 EVALUATIONS = 20
-CALL, MULTIPLY, PARAMETER = 3e-4, 5e-10, 1e-7  # of an evaluation and its step
-PAIR, PRODUCT = 2e-7, 2.5e-11  # of the Gram matrix of the samples and all that has its size
+# Seconds with 2 threads and 32-byte vectors, estimated from the times of ten problems.
+CALL, MULTIPLY, PARAMETER = 3e-4, 5e-10, 1e-7  # an evaluation: one, a multiply-add, and a parameter
+PAIR, PRODUCT = 2e-7, 2.5e-11  # the Gram matrix of the samples: an entry, and a multiply-add
 BLOCK = 512  # features
 
 
@@ -56,8 +57,8 @@ class RowSpan:
 
     @classmethod
     def of(cls, problem: AnyProblem, options: ObjectiveOptions) -> RowSpan | None:
-        """The coordinates of a fit; None if they do not pay, or if its minimum may be outside the span."""
-        if not (isinstance(problem, Problem) and isinstance(problem.X, np.ndarray) and _pays(problem)):
+        """The coordinates of a fit; None if they take longer than X, or if the minimum may be outside the span."""
+        if not (isinstance(problem, Problem) and isinstance(problem.X, np.ndarray) and _is_faster(problem)):
             return None
         penalty = options.penalty
         if not (isinstance(penalty, FeaturePenalty) and penalty.is_smooth) or problem.has_partial_labels:
@@ -75,7 +76,7 @@ class RowSpan:
                 scaled = np.divide(block, np.sqrt(divisor[features]), out=block)
                 gram += scaled @ scaled.T
             factor, order, rank, _ = lapack().dpstrf(gram, lower=1, overwrite_a=1)
-        if not 0 < rank < len(X) + 1 or not np.isfinite(factor).all():
+        if rank == 0 or not np.isfinite(factor).all():
             return None
         rows = np.zeros((len(X), rank))
         rows[order - 1] = np.tril(factor)[:, :rank]
@@ -110,7 +111,7 @@ class RowSpan:
         return params
 
 
-def _pays(problem: Problem) -> bool:
+def _is_faster(problem: Problem) -> bool:
     m, n, n_classes = problem.n_samples, problem.n_features, problem.n_classes
     if n < LEAST_FEATURES * m or fits(m, n, n_classes):
         return False

@@ -1,5 +1,7 @@
 """Fits of few samples of many features, over the span of the samples: only their time shows it."""
 
+import pickle
+
 import numpy as np
 import pytest
 
@@ -139,6 +141,8 @@ def test_coefficients_of_iterations_are_computed_when_they_are_read(monkeypatch)
     def read(at):
         assert at.params is at.params
         assert not at.params.flags.writeable and not hasattr(at, "other")
+        again = pickle.loads(pickle.dumps(at))
+        assert again.n_iter == at.n_iter and np.array_equal(again.params, at.params)
 
     nbs.Trainer(l2=1e-2, callbacks=[read]).fit(X, Y)
     assert len(calls) == 2 + result.n_iter
