@@ -39,7 +39,7 @@ class Task(NamedTuple):
 def tasks(dtype: str) -> list[Task]:
     """All tasks for data of a dtype, the longest first."""
     with_form = [Task(name, dtype, *form) for name in _WITH_FORM for form in FORMS]
-    others = [name for name in (*_SPLIT, *_OTHERS) if name not in ("newton", "square") or dtype == "float64"]
+    others = [name for name in (*_SPLIT, *_OTHERS) if name not in ("newton", "square", "l1") or dtype == "float64"]
     many = [Task(name, dtype, n_classes=MANY) for name in _MANY_CLASSES]
     return with_form + [Task(name, dtype) for name in others] + many
 
@@ -234,6 +234,12 @@ def _sparse_descend(task: Task) -> None:
     objective.descend(state, order, order.size, np.full(1, 1e-3), kind=0, momentum=0.9, n_before=0)
 
 
+def _l1(task: Task) -> None:
+    X, y = _problem(task._replace(n_classes=8), n_features=50)
+    for few in (X, X[:, :2]):  # models by products, and from the whole Hessian
+        Trainer(l1=1e-4, max_iter=1).fit(few, y)
+
+
 def _sparse_l1(task: Task) -> None:
     X, y = _sparse_rows(task)
     for grouped in (False, True):
@@ -258,6 +264,7 @@ def _partial(task: Task) -> None:
 _OTHERS: dict[str, Callable[[Task], None]] = {
     "newton": _newton,
     "square": _square,
+    "l1": _l1,
     "long_rows": _long_rows,
     "cross_entropy": _cross_entropy,
     "softmax": _of_logits("softmax"),

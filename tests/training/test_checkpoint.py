@@ -98,8 +98,10 @@ def test_a_fit_that_changes_its_preconditioner_resumes_to_the_same_bits(tmp_path
         assert resumed.summary == whole.summary
 
 
-def test_a_sparse_fit_that_changes_features_and_metric_resumes_to_the_same_bits(tmp_path, monkeypatch):
+@pytest.mark.parametrize("most_numbers", [0, 1000, 2**16], ids=["metrics", "metrics, then Hessians", "Hessians"])
+def test_a_sparse_fit_that_changes_features_and_metric_resumes_to_the_same_bits(tmp_path, monkeypatch, most_numbers):
     monkeypatch.setattr("nbsoftmax.solvers.tools.working_set.LEAST_NEW", 4)
+    monkeypatch.setattr("nbsoftmax.solvers.tools.coupled_model.MOST_NUMBERS", most_numbers)
     rng = np.random.default_rng(0)
     X = rng.normal(size=(250, 60)) @ rng.normal(size=(60, 60))
     y = (X[:, :5] + rng.normal(size=(250, 5))).argmax(axis=1)

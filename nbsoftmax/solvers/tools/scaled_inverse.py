@@ -19,16 +19,16 @@ def scale_of(diagonal: Float64s) -> Float64s:
     return np.asarray(1 / np.sqrt(np.where((diagonal > LEAST_CURVATURE) & (diagonal < np.inf), diagonal, 1.0)))
 
 
-def scaled_inverse(matrix: Float64s, scale: Float64s) -> Float64s:
-    """The inverse of the matrix scaled to a unit diagonal.
+def scaled_inverse(matrix: Float64s, scale: Float64s, *, repair: float = LEAST_REPAIR) -> Float64s:
+    """The inverse of the matrix scaled to a unit diagonal, which is increased by at least `repair`, positive.
 
     A product with it takes a third of the time of two triangular solves. Its eigenvalues lie between 1 / (the order of
-    the matrix) and 1 / LEAST_REPAIR. The rounding errors of the largest are 2e-6, so the smallest remain positive.
+    the matrix) and 1 / `repair`. With LEAST_REPAIR the rounding errors of the largest are 2e-6, so the smallest remain
+    positive.
     """
     scaled = matrix * scale * scale[:, None]
     if not np.isfinite(scaled).all():
         scaled = np.eye(len(matrix))
-    repair = LEAST_REPAIR
     while True:  # if rounding errors have made it indefinite, increase the diagonal
         np.fill_diagonal(scaled, 1.0 + repair)
         root, failed = lapack().dpotrf(scaled, lower=1, clean=1)

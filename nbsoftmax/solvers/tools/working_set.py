@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nbsoftmax.solvers.base import Composite, Point
+from nbsoftmax.solvers.tools.coupled_model import coupled_minimum, of_small_problem
 from nbsoftmax.solvers.tools.quadratic_model import (
     Curvature,
     GramCurvature,
@@ -42,7 +43,7 @@ class WorkingSet:
             else objective.smooth_part().in_float64(hessian=True)  # all features, which need not be copied
         )
         self._metric: VariableMetric | None = None
-        self._even: Float64s | None = None  # see `_even_curvatures`
+        self._known_moments: tuple[Float64s, Float64s] | None = None  # see `_moments`
         self._made_at: Float64s = np.empty((0, 0))  # where the metric was made
         self._per_class = False  # whether it has a Gram matrix for each class
         # One Gram matrix for all classes is cheap. One for each costs as much as about n / 6 products: they are made,
@@ -51,6 +52,7 @@ class WorkingSet:
         n_classes, n = objective.class_mass.size, features.size
         self._products, self._last_products = 0, 0  # since then, and of the last model
         self._worth = n / 6 if 8 * n_classes * (n + 1) ** 2 <= GRAM_BYTES else np.inf
+        self._coupled = of_small_problem(self.part, self.penalty, n_classes, n)
         self._sparse = sparse_columns(self.part, self.penalty, n_classes)  # with which a metric costs about one product
 
     def state(self) -> dict[str, Any]:
@@ -69,7 +71,9 @@ class WorkingSet:
     def restored(cls, objective: Composite, state: dict[str, Any]) -> WorkingSet:
         """The working set of a state, its metric made again at the same parameters."""
         working_set = cls(objective, state["features"])
-        working_set._new_metric(state["made_at"], per_class=bool(state["per_class"])).factor = float(state["factor"])
+        if state["made_at"].size:
+            metric = working_set._new_metric(state["made_at"], per_class=bool(state["per_class"]))
+            metric.factor = float(state["factor"])
         working_set._products, working_set._last_products = int(state["products"]), int(state["last_products"])
         return working_set
 
@@ -81,12 +85,17 @@ class WorkingSet:
         more than `most` is not minimised further. `delta` is the damping, relative to the curvatures where all classes
         are equally probable, whatever the offset.
         """
+        damping = self._damping(len(params), delta)
+        if self._coupled is not None:
+            found = coupled_minimum(self.part, self._coupled, params, grad, damping, self._moments)
+            if found is not None:
+                return found
         metric = self._metric
         if metric is None or self._sparse is not None:
             metric = self._new_metric(params, per_class=False)
         elif min(self._products, MODELS * self._last_products) > self._worth and self._is_old(params):
             metric, self._products = self._new_metric(params, per_class=True), 0
-        metric.damping = delta * self._even_curvatures() if delta else np.zeros(params.shape[1])
+        metric.damping = damping
         model = QuadraticModel(self.part, self.penalty, metric, params, grad)
         minimum = model.minimise(largest, most)
         self._products, self._last_products = self._products + model.n_products, model.n_products
@@ -99,17 +108,22 @@ class WorkingSet:
             return True
         return not (curvature.mean_squares(params - self._made_at) <= CHANGED).all()
 
-    def _even_curvatures(self) -> Float64s:
-        """Curvatures along the features and the intercept, (n + 1,), where all classes are equally probable.
+    def _damping(self, n_classes: int, delta: float) -> Float64s:
+        """`delta` times the curvatures along the features and the intercept where all classes are equally probable.
 
-        With an intercept the features are centred.
+        (n + 1,); with an intercept the features are centred.
         """
-        if self._even is None:
-            n_classes = self._made_at.shape[0]
-            mean, variance = self.part.moments()
-            of_coef, of_intercept = (variance, 1.0) if self.part.fit_intercept else (variance + mean**2, 0.0)
-            self._even = (n_classes - 1) / n_classes**2 * np.append(of_coef, of_intercept)
-        return self._even
+        if not delta:
+            return np.zeros(self.features.size + 1)
+        mean, variance = self._moments()
+        of_coef, of_intercept = (variance, 1.0) if self.part.fit_intercept else (variance + mean**2, 0.0)
+        return delta * (n_classes - 1) / n_classes**2 * np.append(of_coef, of_intercept)
+
+    def _moments(self) -> tuple[Float64s, Float64s]:
+        """The weighted means and variances of the features."""
+        if self._known_moments is None:
+            self._known_moments = self.part.moments()
+        return self._known_moments
 
     def _new_metric(self, at: Float64s, *, per_class: bool) -> VariableMetric:
         curvature: Curvature
@@ -130,6 +144,9 @@ def working_set_at(objective: Composite, point: Point, last: WorkingSet | None) 
     wanted = np.argsort(-activity, kind="stable")[: n_used + max(LEAST_NEW, n_used)]
     wanted = wanted[(activity[wanted] > NEAR) | (wanted == wanted[0])]  # at least one
     most = 2 * max(wanted.size, LEAST_NEW)
-    if last is not None and last.features.size <= most and np.isin(wanted, last.features).all():
-        return last
+    if last is not None and last.features.size <= most:
+        taken = np.zeros(activity.size, bool)
+        taken[last.features] = True
+        if taken[wanted].all():
+            return last
     return WorkingSet(objective, np.sort(wanted))
