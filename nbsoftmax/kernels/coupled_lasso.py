@@ -17,6 +17,7 @@ from nbsoftmax.kernels.coordinate import clipped, coordinate_at, flat_minimum, s
 from nbsoftmax.kernels.newton import solve
 from nbsoftmax.kernels.rows import aligned
 from nbsoftmax.kernels.runtime.jit import jit, part
+from nbsoftmax.kernels.runtime.threads import take
 
 DECREASE = 0.1  # of Armijo's condition
 REPAIR = 1e-10  # relative increase of the diagonal, with which collinear features have a step of Newton's method
@@ -63,8 +64,14 @@ def newton(matrix, l1, low, high, n, n_classes, shifted, residual, v, states):
 
     All that would go beyond stop there, if this decreases the objective enough; otherwise all stop with the first.
     """
-    free = np.flatnonzero(states)
-    order = free.size
+    order = 0
+    free, n_free, along = np.empty(v.size, np.int64), np.zeros(n, np.int64), np.zeros(n)
+    for i in range(v.size):
+        if states[i] != HELD:
+            free[order] = i
+            n_free[i % n] += 1
+            along[i % n] += matrix[i, i] / n_classes
+            order += 1
     if order == 0:
         return
     stride = (order // 8 + 1) * 8
@@ -72,22 +79,12 @@ def newton(matrix, l1, low, high, n, n_classes, shifted, residual, v, states):
     rows[:] = 0.0
     for r in range(order):
         i = free[r]
+        # M is singular where no class of a feature is held: its curvature along their shift may be anything.
+        more = along[i % n] if shifted and n_free[i % n] == n_classes else 0.0
         for c in range(order):
-            rows[r * stride + c] = matrix[i, free[c]]
+            rows[r * stride + c] = matrix[i, free[c]] + (more if free[c] % n == i % n else 0.0)
         rows[r * stride + r] *= 1.0 + REPAIR
         rows[r * stride + order] = -(residual[i] + l1[i % n] * states[i])
-    if shifted:  # M is singular where no class of a feature is held: its curvature along the shift may be anything
-        for r in range(order):
-            j, n_free = free[r] % n, 0
-            for k in range(n_classes):
-                n_free += states[k * n + j] != HELD
-            if n_free == n_classes:
-                mean = 0.0
-                for k in range(n_classes):
-                    mean += matrix[k * n + j, k * n + j] / n_classes
-                for c in range(order):
-                    if free[c] % n == j:
-                        rows[r * stride + c] += mean
     if not solve(rows, order, stride, scale, move):
         return
     first, n_beyond, ends = 1.0, 0, np.empty(order)
@@ -102,7 +99,8 @@ def newton(matrix, l1, low, high, n, n_classes, shifted, residual, v, states):
     steps, product = np.empty(order), np.empty(v.size)
     for length in (1.0, first):
         slope, curvature = 0.0, 0.0
-        product[:] = 0.0
+        for p in range(v.size):
+            product[p] = 0.0
         for r in range(order):
             i, most = free[r], length * abs(move[r])
             beyond = abs(ends[r] - v[i]) <= most
@@ -117,11 +115,12 @@ def newton(matrix, l1, low, high, n, n_classes, shifted, residual, v, states):
     for r in range(order):
         i = free[r]
         v[i] = ends[r] if steps[r] == ends[r] - v[i] else v[i] + steps[r]
-    residual += product
+    for p in range(v.size):
+        residual[p] += product[p]
 
 
-@jit
-def coupled_lasso(matrix, l2, l1, low, high, shifted, n_classes, r, v, most_sweeps, tol):
+@part
+def minimise(matrix, l2, l1, low, high, shifted, n_classes, r, v, most_sweeps, tol):
     """Move `v` from x to the minimum; `r` starts as g and ends as g + M (v - x). `l1` and `l2` are (n,), others (K n,).
 
     If `shifted`, M has no curvature along shifts of all classes but `l2`. The sweeps end after `most_sweeps`, or when
@@ -164,3 +163,10 @@ def coupled_lasso(matrix, l2, l1, low, high, shifted, n_classes, r, v, most_swee
             break
         if same:
             newton(matrix, l1, low, high, n, n_classes, shifted, r, v, states)
+
+
+@jit
+def coupled_lasso(todo, matrix, l2, l1, low, high, shifted, n_classes, r, v, most_sweeps, tol):
+    """`minimise` as the only task of a launch."""
+    while take(todo) >= 0:
+        minimise(matrix, l2, l1, low, high, shifted, n_classes, r, v, most_sweeps, tol)

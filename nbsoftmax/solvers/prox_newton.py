@@ -235,6 +235,8 @@ class _ProximalSteps:
             return None
         for _ in range(MOST_MODELS):
             model = self._minimise(at, self._damping.delta)
+            if model.settled and model.decrease <= NOISE**2 * at.value:  # that of a gradient of rounding errors
+                return None
             possible = model.decrease <= at.value
             found = _towards(penalty, at.working_set.part, at, model, now[1]) if possible else None
             if found is not None:

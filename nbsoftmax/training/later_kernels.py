@@ -16,6 +16,8 @@ from nbsoftmax.models.predictions import predictions
 from nbsoftmax.penalized_loss import ObjectiveOptions
 from nbsoftmax.problem import AnyProblem, Problem
 from nbsoftmax.solvers.table import Solver
+from nbsoftmax.solvers.tools.coupled_model import minimise, of_small_problem
+from nbsoftmax.solvers.tools.working_set import LEAST_NEW
 
 # Larger models are not tried out: even for one row, their arrays take time.
 MOST_FEATURES, MOST_PARAMETERS = 2000, 10**6
@@ -55,7 +57,18 @@ def _launches(first: str, problem: Problem, options: ObjectiveOptions, solver: S
             backend.gram(params)
         if problem.dtype == np.float32:
             backend.in_float64().loss_and_grad(params)
+        coupled = _models_from_hessians(problem, options, solver)
         predictions(coef, intercept, few.X, PROBA)
-        if curved:
+        if curved and not coupled:
             backend.hess_vec(params, params)
     return launches
+
+
+def _models_from_hessians(problem: Problem, options: ObjectiveOptions, solver: Solver) -> bool:
+    """Record the kernel for small models of proximal Newton if it is used; whether it is for all models."""
+    if solver.name != "prox-newton" or problem.is_sparse:
+        return False
+    small = of_small_problem(options.penalty, problem.n_classes, min(problem.n_features, LEAST_NEW))
+    if small is not None:
+        minimise(small, 1, np.zeros((1, 1)), np.zeros(1), np.zeros(1), damped=False)
+    return of_small_problem(options.penalty, problem.n_classes, problem.n_features) is not None

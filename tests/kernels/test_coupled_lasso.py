@@ -5,6 +5,7 @@ import pytest
 
 import nbsoftmax as nbs
 from nbsoftmax.kernels.coupled_lasso import coupled_lasso
+from nbsoftmax.kernels.runtime.threads import launch
 from nbsoftmax.penalties.bounded import bounded
 
 OPEN, BOX, ONE_SIDED = (None, None), (-0.3, 0.4), (0.0, None)
@@ -27,7 +28,7 @@ def problem(rng, n_classes, n, *, l2s, bounds=(-np.inf, np.inf), collinear=False
 def minimised(matrix, l2s, l1s, low, high, slope, start, *, shifted=True, sweeps=1000, tol=1e-20):
     r, v = slope.reshape(-1).copy(), start.reshape(-1).copy()
     options = shifted, len(start), r, v, sweeps, tol
-    coupled_lasso(matrix, l2s, l1s, low.reshape(-1), high.reshape(-1), *options)
+    launch(coupled_lasso, 1, 0, 1, matrix, l2s, l1s, low.reshape(-1), high.reshape(-1), *options)
     return v.reshape(start.shape), r.reshape(start.shape)
 
 

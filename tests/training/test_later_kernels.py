@@ -35,7 +35,9 @@ CASES = {
     "float64": ({"l2": 1e-2}, {"gram", "predict", "hess_vec"}),
     "float32": ({"l2": 1e-2}, {"gram", "loss_and_grad", "predict", "hess_vec"}),
     "many classes": ({"l2": 1e-2}, {"gram", "predict", "hess_vec"}),
-    "l1": ({"l1": 1e-2}, {"gram", "predict", "hess_vec"}),
+    "l1": ({"l1": 1e-3}, {"gram", "predict", "hess_vec", "coupled_lasso"}),
+    "few features with l1": ({"l1": 1e-3}, {"gram", "predict", "coupled_lasso"}),
+    "grouped": ({"l1": 1e-3, "grouped": True}, {"gram", "predict", "hess_vec"}),
     "lbfgs": ({"l2": 1e-2, "solver": "lbfgs"}, {"predict"}),
     "sparse": (
         {"l2": 1e-2},
@@ -48,6 +50,8 @@ CASES = {
 def test_a_fit_and_predictions_call_what_helpers_compile(case):
     options, kernels = CASES[case]
     X, y = large(np.float32 if case == "float32" else np.float64, 70 if case == "many classes" else 4)
+    if case == "few features with l1":
+        X = X[:, :10].copy()
     if case == "sparse":
         X = csr_array(np.where(np.abs(X) > 1.5, X, 0))
     launches = recorded(X, y, **options)

@@ -14,6 +14,7 @@ from collections.abc import Callable
 import numpy as np
 
 from nbsoftmax.kernels.coupled_lasso import coupled_lasso
+from nbsoftmax.kernels.runtime.threads import launch
 from nbsoftmax.penalties import AnyPenalty, FeaturePenalty
 from nbsoftmax.solvers.base import NOISE, Curved
 from nbsoftmax.solvers.tools.quadratic_model import ModelMinimum
@@ -29,9 +30,9 @@ MOST_SWEEPS, SWEEP_TOL = 1000, 1e-12
 LEAST_SHARE = 1e-8
 
 
-def of_small_problem(part: Curved, penalty: AnyPenalty, n_classes: int, n_features: int) -> FeaturePenalty | None:
-    """The penalty if it is one of single weights, and the whole Hessian is worth its sums over the rows."""
-    small = part.sparse_rows is None and (n_classes * n_features) ** 2 <= MOST_NUMBERS
+def of_small_problem(penalty: AnyPenalty, n_classes: int, n_features: int) -> FeaturePenalty | None:
+    """The penalty if it is one of single weights, and they are so few that the whole Hessian is worth its sums."""
+    small = (n_classes * n_features) ** 2 <= MOST_NUMBERS
     return penalty if small and isinstance(penalty, FeaturePenalty) and penalty.by_weight else None
 
 
@@ -59,12 +60,9 @@ def coupled_minimum(
             return None
         matrix[flat] = 0.0
         matrix[:, flat] = 0.0
-    l1s, l2s = penalty.strengths(n)
-    np.fill_diagonal(matrix, matrix.diagonal() + np.tile(l2s, n_classes))
     before, start = params[:, :-1].reshape(-1), grad[:, :-1].reshape(-1) - lift @ grad[:, -1]
     after, slope = before.copy(), start.copy()
-    low, high = (end.reshape(-1) for end in penalty.limits((n_classes, n)))
-    coupled_lasso(matrix, l2s, l1s, low, high, not damped, n_classes, slope, after, MOST_SWEEPS, SWEEP_TOL)
+    minimise(penalty, n_classes, matrix, slope, after, damped=damped)
     move, new = after - before, params.copy()
     new[:, :-1] = after.reshape(n_classes, n)
     new[:, -1] -= alone + inverse @ (cross.T @ move)
@@ -74,6 +72,18 @@ def coupled_minimum(
     if not (settled and decrease > 0):
         return ModelMinimum(params, 0.0, 0.0, settled)
     return ModelMinimum(new, decrease, decrease, settled)
+
+
+def minimise(
+    penalty: FeaturePenalty, n_classes: int, matrix: Float64s, slope: Float64s, coef: Float64s, *, damped: bool
+) -> None:
+    """Move `coef`, (n_classes * n,), to the minimum of the model; `slope` becomes that at the minimum, in place."""
+    n = coef.size // n_classes
+    l1s, l2s = penalty.strengths(n)
+    np.fill_diagonal(matrix, matrix.diagonal() + np.tile(l2s, n_classes))
+    low, high = (end.reshape(-1) for end in penalty.limits((n_classes, n)))
+    problem = matrix, l2s, l1s, low, high, not damped, n_classes, slope, coef
+    launch(coupled_lasso, 1, 0, 1, *problem, MOST_SWEEPS, SWEEP_TOL)
 
 
 def _damp(hessian: Float64s, damping: Float64s, means: Float64s) -> None:

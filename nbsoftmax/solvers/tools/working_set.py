@@ -52,7 +52,8 @@ class WorkingSet:
         n_classes, n = objective.class_mass.size, features.size
         self._products, self._last_products = 0, 0  # since then, and of the last model
         self._worth = n / 6 if 8 * n_classes * (n + 1) ** 2 <= GRAM_BYTES else np.inf
-        self._coupled = of_small_problem(self.part, self.penalty, n_classes, n)
+        dense = self.part.sparse_rows is None
+        self._coupled = of_small_problem(self.penalty, n_classes, n) if dense else None
         self._sparse = sparse_columns(self.part, self.penalty, n_classes)  # with which a metric costs about one product
 
     def state(self) -> dict[str, Any]:
