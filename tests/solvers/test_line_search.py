@@ -152,8 +152,9 @@ def test_backtracking_shortens_a_step_to_a_tenth_at_most():
     assert abs(found.params) < 1e-12
 
 
-def test_backtracking_shortens_a_step_out_of_the_domain_to_a_tenth():
-    function = Function(lambda w: w if w > 0 else np.inf, lambda w: 1.0)
+@pytest.mark.parametrize("outside", [np.inf, np.nan])
+def test_backtracking_shortens_a_step_out_of_the_domain_to_a_tenth(outside):
+    function = Function(lambda w: w if w > 0 else outside, lambda w: 1.0)
     found, lengths = searched(backtrack, function, 1.0, -4.0)
     assert np.allclose(lengths, [1, 0.1, 0.1], rtol=1e-12)
     assert np.isclose(found.value, 0.6)
