@@ -32,7 +32,7 @@ class Targets:
     @property
     def soft(self) -> bool:
         """Whether the targets are probabilities."""
-        return self.proba.size > 0 or self.proba.shape[1] > 0
+        return bool(self.proba.shape[1] > 0)
 
 
 def targets(

@@ -1,7 +1,9 @@
 """The copy of blocks on disk: it has the numbers of the files, or it is not read."""
 
+import itertools
 import os
 import warnings
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -205,8 +207,9 @@ def test_a_fit_tries_once_to_write_a_copy(path, monkeypatch):
     with warnings.catch_warnings(record=True) as seen:
         warnings.simplefilter("always")
         result = nbs.Trainer(l2=0.01).fit(source)
-    assert [str(warning.message).split(" (")[0] for warning in seen] == [
-        f"the copy of the blocks {path.parent / 'copies'} could not be written"
+    assert [str(warning.message) for warning in seen] == [
+        f"the copy of the blocks {path.parent / 'copies'} could not be written (No space left on device); "
+        "the fit continues."
     ]
     assert result.converged
     assert len(tries) == 1
@@ -225,6 +228,45 @@ def test_what_is_decoded_fast_enough_is_not_copied(rate, n, tmp_path, monkeypatc
     if n == 0:  # and later passes do not begin one
         monkeypatch.setattr(block_cache, "_Writer", None)
         together(source)
+
+
+@pytest.mark.parametrize(("share", "n"), [(0.9, 0), (1.1, 1)])
+def test_the_rate_of_decoding_is_that_of_the_first_blocks(share, n, tmp_path, monkeypatch):
+    seconds = itertools.count(1e9)  # each block takes one
+    monkeypatch.setattr(block_cache, "time", SimpleNamespace(perf_counter=lambda: next(seconds)))
+    monkeypatch.setattr(block_cache, "TRIED", 2)
+    monkeypatch.setattr(block_cache, "MAPPED", share * 300 * N * X.itemsize)
+    together(opened(write(tmp_path / "t.parquet")))
+    assert len(copies(tmp_path / "t.parquet")) == n
+
+
+def test_text_is_copied_however_fast_it_is_decoded(path, monkeypatch):
+    monkeypatch.setattr(block_cache, "MAPPED", 0.0)
+    monkeypatch.setattr(block_cache, "TRIED", 2)
+    source = opened(path)
+    together(source)
+    assert len(copies(path)) == 1
+    assert source.summary().startswith("copied to ")
+
+
+def test_no_summary_says_that_a_copy_was_needless_where_it_could_not_be_written(tmp_path, monkeypatch):
+    monkeypatch.setattr(block_cache, "MAPPED", 0.0)
+    monkeypatch.setattr(block_cache, "TRIED", 2)
+    (tmp_path / "copies").write_text("a file")
+    source = opened(write(tmp_path / "t.parquet"))
+    with pytest.warns(NotWrittenWarning, match="copy of the blocks"):
+        together(source)
+    assert "copy" not in source.summary()
+
+
+def test_the_numbers_of_a_block_are_compared_with_its_checksum_once(path, monkeypatch):
+    together(opened(path))
+    checksum, calls = block_cache._checksum, []
+    monkeypatch.setattr(block_cache, "_checksum", lambda *given: calls.append(1) or checksum(*given))
+    source = opened(path)
+    for _ in range(3):
+        together(source)
+    assert len(calls) == 4  # blocks of 300 of 1000 rows
 
 
 def test_npy_files_are_not_copied(tmp_path):

@@ -9,6 +9,8 @@ from nbsoftmax.solvers.tools.line_search import (
     MAX_TRIALS,
     backtrack,
     decrease_by_gradients,
+    halve_until_decrease,
+    halvings,
     longest,
     steepest,
     weak_wolfe,
@@ -124,8 +126,11 @@ def test_a_decrease_that_is_too_small_is_not_accepted(search, share, accepted):
 
 
 def test_backtracking_does_not_end_at_an_equal_value():
-    function = Function(lambda w: 1.0 if w < 0.9 else 2.0, lambda w: -1e-20)
-    assert searched(backtrack, function, 0.0, 1.0)[0] is None
+    slope = -100 * EPS  # steps are visible, but their sufficient decrease is less than a rounding error of the value
+    function = Function(lambda w: 1.0 if w < 0.9 else 2.0, lambda w: slope)
+    found, lengths = searched(backtrack, function, 0.0, 1.0)
+    assert found is None
+    assert len(lengths) > 1
 
 
 def test_backtracking_goes_on_while_the_decrease_is_too_small():
@@ -147,8 +152,9 @@ def test_backtracking_shortens_a_step_to_a_tenth_at_most():
     assert abs(found.params) < 1e-12
 
 
-def test_backtracking_shortens_a_step_out_of_the_domain_to_a_tenth():
-    function = Function(lambda w: w if w > 0 else np.inf, lambda w: 1.0)
+@pytest.mark.parametrize("outside", [np.inf, np.nan])
+def test_backtracking_shortens_a_step_out_of_the_domain_to_a_tenth(outside):
+    function = Function(lambda w: w if w > 0 else outside, lambda w: 1.0)
     found, lengths = searched(backtrack, function, 1.0, -4.0)
     assert np.allclose(lengths, [1, 0.1, 0.1], rtol=1e-12)
     assert np.isclose(found.value, 0.6)
@@ -184,3 +190,54 @@ def test_bisection_returns_its_longest_step_on_a_line():
     found, lengths = searched(weak_wolfe, Function(lambda w: -w, lambda w: -1.0), 0.0, 1.0)
     assert lengths.tolist() == (2.0 ** np.arange(MAX_TRIALS)).tolist()
     assert found.params == lengths[-1]
+
+
+def test_halvings_lead_from_the_end_to_the_start():
+    start, end = np.array([[1.0, 0.0]]), np.array([[3.0, -8.0]])
+    found = list(halvings(start, end, 4))
+    assert [length for length, _ in found] == [1, 1 / 2, 1 / 4, 1 / 8]
+    for length, trial in found:
+        assert np.array_equal(trial, start + length * (end - start))
+    assert [length for length, _ in halvings(start, end, 3, longest=0.1)] == [1, 0.05, 0.025]
+    assert [length for length, _ in halvings(start, end, 3, longest=7.0)] == [1, 1 / 2, 1 / 4]
+
+
+def test_the_first_of_the_halvings_is_the_end_without_rounding_errors():
+    start, end = np.array([[1e17]]), np.array([[1.0]])
+    assert start + (end - start) != end
+    assert next(halvings(start, end, 1))[1] == end
+
+
+def test_halvings_end_where_rounding_leaves_the_start_and_leave_out_what_is_not_finite():
+    start = np.ones((1, 1))
+    assert [trial.item() for _, trial in halvings(start, start + 4 * EPS, 40)] == [1 + 4 * EPS, 1 + 2 * EPS, 1 + EPS]
+    assert list(halvings(start, start, 40)) == []
+    assert list(halvings(start, np.full((1, 1), np.inf), 40)) == []
+
+
+def halved(function, start, rate):
+    """What `halve_until_decrease` finds, and the rates tried."""
+    point = evaluate(function, np.array([[float(start)]]))
+    function.places.clear()
+    found = halve_until_decrease(function, point, rate)
+    return found, (start - np.array(function.places)) / point.grad.item()
+
+
+def test_the_rate_of_a_gradient_step_is_halved_until_the_function_decreases():
+    (point, rate), rates = halved(parabola(), 1.0, 8.0)
+    assert (point.params.item(), rate) == (0, 1)
+    assert rates.tolist() == [8, 4, 2, 1]
+
+
+@pytest.mark.parametrize(("share", "n"), [(0.5, 2), (2.0, 1)])  # of the sufficient decrease
+def test_a_gradient_step_whose_decrease_is_too_small_is_halved(share, n):
+    function = Function(lambda w: 1 - w if w < 0.9 else 1 - share * DECREASE * w, lambda w: -1.0)
+    assert len(halved(function, 0.0, 1.0)[1]) == n
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_gradient_steps_so_short_that_rounding_hides_their_decrease_are_not_tried(dtype):
+    found, rates = halved(Function(lambda w: 1 + abs(w), lambda w: -1.0, dtype), 0.0, 1.0)
+    assert found is None
+    assert len(rates) > 1
+    assert (rates > np.finfo(dtype).eps).all()

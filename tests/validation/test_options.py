@@ -1,9 +1,11 @@
-"""Bad numbers, choices and devices are refused by name."""
+"""Bad numbers, choices and devices are refused by name, and good ones accepted."""
 
+import numba
 import numpy as np
 import pytest
 
 import nbsoftmax as nbs
+from nbsoftmax import validation
 from tests.validation.refusals import refused
 
 Z, Y = np.zeros((4, 3)), [0, 1, 2, 0]
@@ -39,3 +41,23 @@ BAD_TYPES = {
 def test_a_bad_option_raises_an_error_that_names_it(error, call, message):
     with pytest.raises(error, match=message):
         call()
+
+
+def test_options_at_their_limits_are_accepted():
+    assert validation.number("l2", 0, low=0.0) == 0
+    assert validation.number("label_smoothing", np.float32(1), low=0.0, high=1.0) == 1
+    assert validation.number("max_seconds", INF, low=0.0, low_open=True, finite=False) == INF
+    assert validation.count("max_iter", np.int64(1)) == 1
+    assert validation.seed(None) == validation.seed(0) == 0
+    assert validation.n_threads(numba.config.NUMBA_NUM_THREADS) == numba.config.NUMBA_NUM_THREADS
+
+
+@pytest.mark.parametrize("name", ["cpu", "auto", "cuda", "cuda:0", "cuda:12", "cuda:0,1,10", "cuda:all"])
+def test_names_of_devices_are_accepted(name):
+    assert validation.device(name) == name
+
+
+@pytest.mark.parametrize("name", ["", "CPU", "cuda:", "cuda:-1", "cuda:0,", "cuda:all,1", "cuda:0\n", "gpu", None, 0])
+def test_other_names_of_devices_are_refused(name):
+    with pytest.raises(nbs.InputValueError, match=r"^device is .*'cuda:0,1', 'cuda:all'\.$"):
+        validation.device(name)

@@ -19,6 +19,7 @@ BAD_VALUES = {
         "class 9223372036854775808",
     ),
     "n_classes beyond 32 bits": (lambda: nbs.Objective(Z, Y, n_classes=10**12), "n_classes is 1000000000000.*2..31"),
+    "n_classes of 2^31": (lambda: nbs.Objective(Z, Y, n_classes=2**31), "2147483648, expected less than 2..31"),
     "n_classes beyond the memory": (
         lambda: nbs.Objective(np.zeros((4, 10**5)), Y, n_classes=2**31 - 1),
         "2147483647, with 100000 features: parameters and gradient take .* GiB",

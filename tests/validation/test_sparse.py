@@ -171,6 +171,14 @@ BAD_VALUES = {
         lambda: validation.features(damaged("csr_array", indptr=[0, 1, 1, 2, 99], data=[1, 2], indices=[0, 1])),
         "indices do not fit",
     ),
+    "fewer columns than numbers": (
+        lambda: validation.features(damaged("csr_array", indptr=[0, 1, 1, 1, 2], data=[1, 2], indices=[0])),
+        "indices do not fit",
+    ),
+    "fewer numbers than columns": (
+        lambda: validation.features(damaged("csr_array", indptr=[0, 1, 1, 1, 2], data=[1], indices=[0, 1])),
+        "indices do not fit",
+    ),
     "pointer too short": (lambda: validation.features(damaged("csr_array", indptr=[0, 1, 1])), "indices do not fit"),
     "coordinate too large": (lambda: validation.features(too_large()), "indices do not fit"),
 }

@@ -37,6 +37,7 @@ BAD_VALUES = {
     ),
     "too few labels": (lambda: nbs.cross_entropy(Z, [0, 1]), "2 entries, but logits has 4 rows"),
     "three dimensions of y": (lambda: nbs.cross_entropy(Z, np.zeros((4, 3, 1))), "3 dimensions"),
+    "a column of labels": (lambda: nbs.cross_entropy(Z, [[0], [1], [2], [0]]), r"have shape \(4,\): y\.ravel\(\)\.$"),
     "proba of another shape": (lambda: nbs.cross_entropy(Z, np.zeros((4, 2))), r"\(4, 2\).*\(4, 3\)"),
     "proba that do not sum to 1": (lambda: nbs.cross_entropy(Z, proba(row=[0.5, 0.6, 0.0])), "row 1.*sum 1.1"),
     "negative proba": (lambda: nbs.cross_entropy(Z, proba(row=[-0.5, 1.5, 0.0])), "row 1.*smallest -0.5"),
@@ -71,3 +72,13 @@ def test_only_functions_that_have_ignore_index_advise_it():
         nbs.cross_entropy(np.zeros((1, 3)), [3])
     with pytest.raises(nbs.InputValueError, match=r"count classes from 0\.$"):
         nbs.Objective(np.zeros((1, 3)), [3], n_classes=3)
+
+
+def test_the_index_of_a_class_may_be_ignored():
+    z = np.arange(12.0).reshape(4, 3) ** 2
+    losses = nbs.cross_entropy(z, Y, reduction="none")
+    assert nbs.cross_entropy(z, Y, ignore_index=0, reduction="none").tolist() == [0, *losses[1:3], 0]
+
+
+def test_an_empty_list_has_the_targets_of_no_rows():
+    assert nbs.cross_entropy(np.empty((0, 3)), [], reduction="sum") == 0

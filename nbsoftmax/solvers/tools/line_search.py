@@ -118,7 +118,7 @@ def backtrack(objective: Curved, point: Point, direction: Float64s) -> Point | N
         length, value = longest(point.value, slope), np.inf
     for _ in range(MAX_TRIALS):
         rise = value - point.value - length * slope
-        best = -slope * length**2 / (2 * rise) if np.isfinite(rise) and rise > 0 else 0.0
+        best = -slope * length**2 / (2 * rise) if rise > 0 else 0.0
         length = min(max(best, 0.1 * length), 0.5 * length)
         if not visible(objective, point.value, -length * slope):
             return None
