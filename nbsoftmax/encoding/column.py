@@ -9,12 +9,12 @@ import datetime
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from nbsoftmax.cached import cached_property
 from nbsoftmax.encoding.base import WrongFieldError
 from nbsoftmax.errors import InputTypeError, plain
 from nbsoftmax.validation import EXACT_INTEGERS

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 from typing import Any
 
 import numpy as np
 
+from nbsoftmax.cached import cached_property
 from nbsoftmax.encoding.column import DATE, Column, complete, is_binary
 from nbsoftmax.encoding.columns import STORED, CategoryColumn, Encoding
 from nbsoftmax.encoding.formula import expressions, library
