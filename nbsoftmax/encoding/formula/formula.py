@@ -25,7 +25,7 @@ from nbsoftmax.encoding.formula.expressions import Expression, expression
 from nbsoftmax.encoding.frames import columns_of
 from nbsoftmax.encoding.learning import NOTHING_LEFT, Learner, no_values
 from nbsoftmax.encoding.options import TableOptions
-from nbsoftmax.errors import InputTypeError, InputValueError, a_type, listed, plain
+from nbsoftmax.errors import InputTypeError, InputValueError, a_type, listed, look_alike, plain
 from nbsoftmax.validation import first_repeated
 
 Terms = tuple[tuple[tuple[str, str], ...], ...]
@@ -123,7 +123,8 @@ class Formula:
         for name in (self.response, *self.columns):
             if name not in known:
                 raise InputValueError(
-                    f"the formula names the column {plain(name)}, but the columns of the table are {listed(available)}."
+                    f"the formula names the column {plain(name)}, but the columns of the table are {listed(available)}"
+                    f"{look_alike(name, available)}."
                 )
         if self.response in self.columns:
             raise InputValueError(f"the formula has the column {plain(self.response)} on both sides of ~.")
