@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+import unicodedata
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from itertools import islice
@@ -105,6 +106,15 @@ def listed(values: Iterable[Any], *, most: int = 10) -> str:
     """Format the first `most` labels or names for a message: on one line, separated by commas, shortened."""
     shown = list(map(plain, islice(values, most + 1)))
     return _shortened(", ".join(shown[:most] + ["..."] * (len(shown) > most)))
+
+
+def look_alike(wanted: str, names: Iterable[str]) -> str:
+    """A part of a message, if a name differs from the wanted one only in how its accents are encoded; or ""."""
+    form = unicodedata.normalize("NFC", wanted)
+    if not any(name != wanted and unicodedata.normalize("NFC", name) == form for name in names):
+        return ""
+    advice = "unicodedata.normalize('NFC', name) makes them equal"
+    return f" (one of them differs from {plain(wanted)} only in how accents are encoded; {advice})"
 
 
 def counted(n: int, noun: str) -> str:

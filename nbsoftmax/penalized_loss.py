@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import Any, Self
 
 import numpy as np
@@ -18,6 +17,7 @@ from nbsoftmax.backends.moments import mean_and_variance
 from nbsoftmax.backends.packed import NewtonStep, PackedRows, fits
 from nbsoftmax.backends.row_blocks import blocks
 from nbsoftmax.backends.sharpness import inverse_of, reduced, sharpness
+from nbsoftmax.cached import cached_property
 from nbsoftmax.errors import InputValueError
 from nbsoftmax.kernels.runtime.blas import one_thread
 from nbsoftmax.kernels.sgd import Rule, State

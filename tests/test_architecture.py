@@ -13,7 +13,7 @@ from tests.conftest import REPOSITORY
 PACKAGE = Path(nbsoftmax.__file__).parent
 # From the lowest layer to the highest. A module imports its own layer's package and layers below.
 LAYERS = [
-    {"errors"},
+    {"cached", "errors"},
     {"files", "kernels", "sums"},
     {"npz"},
     {"validation"},
@@ -70,6 +70,14 @@ def test_a_module_imports_nothing_from_a_higher_layer(path):
             assert other == own or names[-1] == "__version__" or names == (), names
         else:
             assert HEIGHT[other] < HEIGHT[own], f"{own} imports {'.'.join(names)}"
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_a_cached_property_has_no_lock(path):
+    if path != PACKAGE / "cached.py":
+        text = path.read_text(encoding="utf-8")
+        assert "from functools import cached_property" not in text
+        assert "functools.cached_property" not in text
 
 
 def test_no_modules_import_one_another_in_a_circle():

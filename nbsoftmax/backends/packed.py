@@ -7,13 +7,13 @@ Newton's method is one call, `newton_step`. All other sums are those of another 
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
 
 from nbsoftmax.backends.base import Backend
 from nbsoftmax.backends.sharpness import inverse_of, reduced_from_proba, sharpness
+from nbsoftmax.cached import cached_property
 from nbsoftmax.kernels import newton
 from nbsoftmax.kernels.kinds import PROBA
 from nbsoftmax.kernels.newton import FEATURES, NUMBERS, SAMPLES

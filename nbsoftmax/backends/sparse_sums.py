@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import cached_property
 from typing import TypeAlias
 
 import numpy as np
 
 from nbsoftmax.backends.sparse_design import Layout
 from nbsoftmax.backends.transposed import Blocks
+from nbsoftmax.cached import cached_property
 from nbsoftmax.kernels import linear, sparse
 from nbsoftmax.kernels.rows import aligned
 from nbsoftmax.kernels.runtime.phases import launch_phases

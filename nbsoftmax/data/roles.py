@@ -17,7 +17,7 @@ from nbsoftmax.data.cut import Batch
 from nbsoftmax.data.packing import Columns
 from nbsoftmax.encoding import AnyEncoding, Encoded, WrongFieldError, names_of, warn_of_unknown
 from nbsoftmax.encoding.reports import Unknown, add_unknown
-from nbsoftmax.errors import InputTypeError, InputValueError, listed, plain, rows_called
+from nbsoftmax.errors import InputTypeError, InputValueError, listed, look_alike, plain, rows_called
 from nbsoftmax.validation import Float64s
 from nbsoftmax.validation.decimals import whole_decimals
 from nbsoftmax.validation.frames import (
@@ -87,7 +87,8 @@ class Roles:
         known = set(columns)
         missing = next((name for name in wanted if name not in known), None)
         if missing is not None:
-            raise InputValueError(f"there is no column {plain(missing)}; the columns are {listed(columns)}.")
+            alike = look_alike(missing, columns)
+            raise InputValueError(f"there is no column {plain(missing)}; the columns are {listed(columns)}{alike}.")
         others = set(self.others())
         features = self.features or tuple(name for name in columns if name not in others)
         if len(known) < len(columns):

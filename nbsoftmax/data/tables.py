@@ -20,7 +20,7 @@ from nbsoftmax.data.dialect import TextOptions
 from nbsoftmax.data.numbers import collect
 from nbsoftmax.data.source import Source
 from nbsoftmax.data.text import TextFile, is_number
-from nbsoftmax.errors import InputValueError, plain
+from nbsoftmax.errors import InputValueError, look_alike, plain
 from nbsoftmax.validation import Float64s
 
 LEAST_COUNTED = 10  # rows that a column must number before it is considered an index
@@ -280,7 +280,7 @@ def not_finite(file: labels_of.Located, row: int, column: str, number: float) ->
 
 def _has(file: TextFile | ColumnarFile, wanted: str) -> str:
     data = " (is its first line a header?)" if any(map(is_number, file.columns[:MOST_COMPARED])) else ""
-    return f"its columns are {listed(file.columns, wanted)}{data}{_one_column(file)}"
+    return f"its columns are {listed(file.columns, wanted)}{look_alike(wanted, file.columns)}{data}{_one_column(file)}"
 
 
 def _one_column(file: TextFile | ColumnarFile) -> str:

@@ -7,13 +7,13 @@ those up to the first one that is no number, before a batch is used.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator
-from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nbsoftmax import validation
+from nbsoftmax.cached import cached_property
 from nbsoftmax.data import labels
 from nbsoftmax.data.arrow import arrow
 from nbsoftmax.data.text import is_number

@@ -7,14 +7,15 @@ from __future__ import annotations
 
 import datetime
 import re
+import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from nbsoftmax.cached import cached_property
 from nbsoftmax.encoding.base import WrongFieldError
 from nbsoftmax.errors import InputTypeError, plain
 from nbsoftmax.validation import EXACT_INTEGERS
@@ -231,9 +232,10 @@ def text_of(value: Any) -> str:
 
 
 def canonical(text: str) -> str:
-    """A level as another table may write it: 3.0 as 3, a day without its time 00:00:00."""
-    found = WHOLE.fullmatch(text.strip()) or MIDNIGHT.fullmatch(text.strip())
-    return text.strip() if found is None else found[1]
+    """A level as another table may write it: 3.0 as 3, a day without its time 00:00:00, accents as one character."""
+    text = unicodedata.normalize("NFC", text.strip())
+    found = WHOLE.fullmatch(text) or MIDNIGHT.fullmatch(text)
+    return text if found is None else found[1]
 
 
 def in_order(levels: Sequence[str]) -> tuple[str, ...]:

@@ -10,12 +10,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from functools import cached_property
 from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from nbsoftmax.cached import cached_property
 from nbsoftmax.encoding.base import Encoded, WrongFieldError
 from nbsoftmax.encoding.column import (
     CATEGORY,

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from nbsoftmax import validation
 from nbsoftmax.encoding.column import CATEGORY, DATE, NUMBER, Column, text_of
-from nbsoftmax.errors import InputTypeError, InputValueError, a_type, listed, plain
+from nbsoftmax.errors import InputTypeError, InputValueError, a_type, listed, look_alike, plain
 from nbsoftmax.validation import frames, refuse_twice
 
 Table = Any  # a table of a library, or a dict of Column
@@ -58,7 +58,8 @@ def columns_of(table: Table, wanted: Sequence[str] | None = None) -> Iterator[Co
     if missing:
         s = "s" * (len(missing) > 1)
         raise InputValueError(
-            f"X lacks the column{s} {listed(missing)} that the model was trained on; its columns are {listed(names)}."
+            f"X lacks the column{s} {listed(missing)} that the model was trained on; its columns are {listed(names)}"
+            f"{look_alike(missing[0], names)}."
         )
     if len(known) < len(names):
         chosen = known if wanted is None else set(wanted)

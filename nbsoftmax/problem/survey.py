@@ -7,7 +7,6 @@ the targets of every part are weighted: in the same units, with the same divisor
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -16,6 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from nbsoftmax import validation
 from nbsoftmax.backends.base import Backend
 from nbsoftmax.backends.in_memory import in_memory
+from nbsoftmax.cached import cached_property
 from nbsoftmax.data.blocks import Block, ClassColumns, CodedLabels
 from nbsoftmax.errors import InputTypeError, InputValueError, plain
 from nbsoftmax.kernels.kinds import INDEX

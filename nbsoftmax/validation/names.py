@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import TypeVar
 
-from nbsoftmax.errors import InputValueError, plain
+from nbsoftmax.errors import InputValueError, look_alike, plain
 
 Name = TypeVar("Name")
 
@@ -41,5 +41,5 @@ def same_features(given: tuple[str, ...] | None, trained: tuple[str, ...] | None
     what = f"lacks {missing[0]!r}" if missing else f"has the unknown {extra[0]!r}" if extra else "has other features"
     raise InputValueError(
         f"X {what} ({len(given)} features, the model was trained on {len(trained)}, first: {trained[0]!r}); "
-        "give the features that the model was trained on."
+        f"give the features that the model was trained on{look_alike(missing[0], given) if missing else ''}."
     )

@@ -6,12 +6,12 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from nbsoftmax.cached import cached_property
 from nbsoftmax.encoding.base import Encoded, WrongFieldError
 from nbsoftmax.encoding.columns import CategoryColumn, DateColumn, Encoding
 from nbsoftmax.encoding.formula import blocks

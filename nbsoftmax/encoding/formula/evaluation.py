@@ -20,7 +20,7 @@ from nbsoftmax.encoding.formula import expressions
 from nbsoftmax.encoding.formula.blocks import Block
 from nbsoftmax.encoding.formula.expressions import Expression
 from nbsoftmax.encoding.formula.library import reason, transform_of
-from nbsoftmax.errors import InputError, InputValueError, plain
+from nbsoftmax.errors import InputError, InputValueError, look_alike, plain
 from nbsoftmax.validation import Float64s
 
 State = dict[str, Any]
@@ -212,6 +212,6 @@ def _position(reference: Any, levels: Sequence[str], column: str) -> int:
     if text not in levels:
         raise InputValueError(
             f"the formula has the reference level {plain(reference)}, but the levels of column {plain(column)} are "
-            f"{', '.join(map(plain, levels[:10]))}."
+            f"{', '.join(map(plain, levels[:10]))}{look_alike(text, levels)}."
         )
     return levels.index(text)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 from typing import Any
 
 import numpy as np
 
+from nbsoftmax.cached import cached_property
 from nbsoftmax.encoding.column import DATE, Column, complete, is_binary
 from nbsoftmax.encoding.columns import STORED, CategoryColumn, Encoding
 from nbsoftmax.encoding.formula import expressions, library
@@ -25,7 +25,7 @@ from nbsoftmax.encoding.formula.expressions import Expression, expression
 from nbsoftmax.encoding.frames import columns_of
 from nbsoftmax.encoding.learning import NOTHING_LEFT, Learner, no_values
 from nbsoftmax.encoding.options import TableOptions
-from nbsoftmax.errors import InputTypeError, InputValueError, a_type, listed, plain
+from nbsoftmax.errors import InputTypeError, InputValueError, a_type, listed, look_alike, plain
 from nbsoftmax.validation import first_repeated
 
 Terms = tuple[tuple[tuple[str, str], ...], ...]
@@ -123,7 +123,8 @@ class Formula:
         for name in (self.response, *self.columns):
             if name not in known:
                 raise InputValueError(
-                    f"the formula names the column {plain(name)}, but the columns of the table are {listed(available)}."
+                    f"the formula names the column {plain(name)}, but the columns of the table are {listed(available)}"
+                    f"{look_alike(name, available)}."
                 )
         if self.response in self.columns:
             raise InputValueError(f"the formula has the column {plain(self.response)} on both sides of ~.")
