@@ -32,6 +32,12 @@ def predictions(
         logits = predictions(coef, intercept, X, LOGITS)[0]
         logits += offset
         return _from_logits(logits, what, k, with_proba=with_proba)
+    limit = np.finfo(X.dtype).max
+    if not (np.abs(coef).max(initial=0.0) <= limit and np.abs(intercept).max(initial=0.0) <= limit):
+        # Beyond float32, where the features are always near 0.
+        values, best = predictions(coef, intercept, X.astype(np.float64), what, k, with_proba=with_proba)
+        with np.errstate(over="ignore"):
+            return values.astype(X.dtype), best
     if validation.is_sparse(X):
         from nbsoftmax.backends.sparse_design import SparseDesign  # predictions for arrays do not need it
 

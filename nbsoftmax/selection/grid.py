@@ -92,7 +92,8 @@ def _needed(problem: AnyProblem, result: FitResult, l1: float) -> float:
     """The l1 that the gradients of penalised features without a coefficient need; inf if one has a coefficient."""
     penalty, params = result.objective_options.penalty, params_of(result.model)
     assert isinstance(penalty, FeaturePenalty)  # l1 and l2 make no other
-    smooth = PenalizedLoss(problem, result.objective_options).smooth_part()
+    # Rounding errors of float32 products would count as gradients, and their squares may overflow.
+    smooth = PenalizedLoss(problem, result.objective_options).smooth_part().in_float64(hessian=True)
     value, gradient = smooth.value_and_grad(params)
     # A gradient that decreases J by less than its rounding errors is one itself, as that of a constant feature.
     with np.errstate(over="ignore"):

@@ -99,6 +99,10 @@ class Smooth(Penalised, Protocol):
         """The diagonal of the Hessian at `params`, without the penalty, (n_classes, n_features + 1)."""
         ...
 
+    def moments(self) -> tuple[Float64s, Float64s]:
+        """The weighted means and variances of the features, (n_features,) each."""
+        ...
+
     def in_float64(self, *, hessian: bool = False) -> Self:
         """The same objective, with values and gradients computed in float64; if `hessian`, also everything else."""
         ...
@@ -128,10 +132,6 @@ class Curved(Smooth, Protocol):
 
     def feature_counts(self) -> NDArray[np.int64] | None:
         """How many numbers of each feature are stored, (n_features,); None for dense data."""
-        ...
-
-    def moments(self) -> tuple[Float64s, Float64s]:
-        """The weighted means and variances of the features, (n_features,) each."""
         ...
 
     def blocks(self, params: Float64s) -> Float64s:

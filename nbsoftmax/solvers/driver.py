@@ -7,7 +7,9 @@ correct for the data. Hessian-vector products seldom need this accuracy, since t
 (J. Wilkinson, "Rounding errors in algebraic processes", 1963): accurate residuals, approximate Hessian. If the two
 values differ by more than a tenth of the allowed gap, rounding errors also hide the small curvatures of the Hessian,
 and with them most of the distance to the minimum. Then solvers that use the Hessian compute it in float64, too, and so
-they do at once if float32 products make it indefinite: along such directions steps decrease the objective little.
+they do at once if float32 products make it indefinite, or so asymmetric that conjugate gradients take many products:
+along such directions steps decrease the objective little. If squares of the features, or the coefficients, come near
+the limits of float32, everything is computed in float64 from the start.
 
 Where the coefficients are huge, all probabilities are 0 or 1 in float64, and curvatures are rounding errors: no solver
 finds its way back. A start whose objective is far above that at 0 is therefore replaced by 0, and the summary says so.
@@ -25,6 +27,7 @@ import numpy as np
 from nbsoftmax.solvers.base import OnIteration, Point, Smooth, Solution, SolverState, evaluate
 from nbsoftmax.solvers.stop_reason import Stop, StopReason
 from nbsoftmax.solvers.tools.certificates import allowed_at
+from nbsoftmax.solvers.tools.float32_range import beyond_float32
 from nbsoftmax.solvers.tools.unseen import unseen_decrease
 from nbsoftmax.validation import Float64s
 
@@ -127,6 +130,9 @@ class Driver(Generic[Objective]):
         self.sums = self._refined if self.saved.get("refined", False) else objective
         self._origin = np.zeros_like(start) if origin is None else origin
         self._point = self._evaluate(self.sums, self.saved.get("params", start).copy())
+        if not self.saved and self.rough and beyond_float32(objective, self._point.grad):
+            self.objective = self._refined = self.sums = objective.in_float64(hessian=True)
+            self._point = self._evaluate(self.sums, self._point.params)
         self._far_start = float(self.saved.get("far_start", 0.0))  # objective at the given start, if it is replaced
         if not self.saved and max_iter > 0 and objective.convex:
             self._replace_far_start()
@@ -136,6 +142,11 @@ class Driver(Generic[Objective]):
     def refined(self) -> bool:
         """Whether values and gradients are computed in float64."""
         return self.sums is self._refined
+
+    @property
+    def rough(self) -> bool:
+        """Whether the Hessian is computed by products in float32, and could be in float64."""
+        return self.objective is not self._refined
 
     def minimize(self, method: Method[Objective]) -> Solution:
         """Iterate until the method has converged, no step is possible, or the caller asks to stop."""
@@ -152,7 +163,7 @@ class Driver(Generic[Objective]):
             if stop is None and self._n_iter >= self.max_iter:
                 unit = method.unit.removesuffix("s") if self._n_iter == 1 else method.unit
                 stop = StopReason.MAX_ITER.stop(n_iter=self._n_iter, unit=unit)
-            if stop is None and method.hides_curvature and self.objective is not self._refined:
+            if stop is None and method.hides_curvature and self.rough:
                 self._refine(method, hessian=True)
                 certify = True
             elif stop is None:
@@ -161,7 +172,7 @@ class Driver(Generic[Objective]):
             elif self.refined:
                 return self._solution(method, stop)
             else:
-                self._refine(method)
+                self._refine(method, hessian=method.hides_curvature)
                 certify = True
                 if stop.reason in (StopReason.CONVERGED, StopReason.STUCK):
                     stop = None

@@ -48,6 +48,7 @@ from nbsoftmax.solvers.tools.preconditioner_choice import PreconditionerChoice
 from nbsoftmax.solvers.tools.preconditioners import KINDS, Preconditioner, centred, centred_start, n_pairs
 from nbsoftmax.solvers.tools.truncated_newton import (
     LOOSEST,
+    ROUGH,
     InnerTolerance,
     NewtonDirection,
     newton_direction,
@@ -150,7 +151,7 @@ class NewtonSteps:
         self._bound: tuple[float, str] | None = None
         self._direction = NewtonDirection(np.zeros_like(driver.start), np.inf, settled=False)
         self._n_products, self._estimate, self._near = 0, np.inf, False
-        self.hides_curvature = False
+        self.hides_curvature, self._rough = False, driver.rough
 
     def converged(self, n_iter: int, point: Point, values: list[float], *, certify: bool) -> bool:
         """Whether a bound on the gap is within tolerance, or the decrement if no bound is likely.
@@ -279,7 +280,7 @@ class NewtonSteps:
         """The bound if there is one, otherwise the Newton decrement."""
         if self._assessed is not point or self._damping.active:
             self._damping.end()
-            self._bound = None
+            self._bound, self._rough = None, False  # the best estimate that these products give
             self._assess(point, allowed_at(point, self._tol))
         if self._bound is not None:
             return self._bound
@@ -293,6 +294,7 @@ class NewtonSteps:
         """Continue with more accurate sums."""
         self._objective, self._certificate = objective, GapCertificate(sums)
         if hessian:
+            self._rough = False
             self._preconditioner = self._choice.refine(objective, self._preconditioner, point.params)
         self._predicted, self._gained, self._assessed = np.inf, 0.0, None
         self._polish, self._polished, self.hides_curvature = None, False, False
@@ -342,6 +344,7 @@ class NewtonSteps:
             bound=partial(bound_at_optimal_intercept, certificate.objective)
             if self._polishes
             else certificate.expected,
+            asymmetry=ROUGH if self._rough else np.inf,
         )
         self._direction = newton_direction(self._objective, point, preconditioner, vectors, tolerance)
         preconditioner.update()

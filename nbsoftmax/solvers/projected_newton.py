@@ -32,6 +32,7 @@ from nbsoftmax.solvers.tools.free_features import vanished
 from nbsoftmax.solvers.tools.later_steps import still_to_come
 from nbsoftmax.solvers.tools.line_search import RELIABLE, decrease_by_gradients, halvings, longest, steepest
 from nbsoftmax.solvers.tools.preconditioners import costs
+from nbsoftmax.solvers.tools.truncated_newton import ROUGH
 from nbsoftmax.validation import Float64s
 
 # Of the line search: Armijo's constant, the number of step lengths, and the number for small steps.
@@ -52,6 +53,7 @@ class ProjectedSteps:
     def __init__(self, objective: Composite, penalty: BoundedPenalty, driver: Driver[Curved]) -> None:
         self._objective, self._penalty, self._tol = objective, penalty, driver.tol
         self._curved, self._sums = driver.objective, driver.sums
+        self._rough = driver.rough and not driver.refined  # whether products could be more accurate
         if driver.refined:
             self._curved = self._curved.in_float64(hessian=True)
         shape = driver.start[:, :-1].shape
@@ -115,7 +117,7 @@ class ProjectedSteps:
     def refine(self, objective: Curved, sums: Curved, point: Point, *, hessian: bool) -> None:
         """Continue with more accurate sums, and a Hessian as accurate: rounding errors may make a face indefinite."""
         self._curved, self._sums, self._known = objective.in_float64(hessian=True), sums, None
-        self.hides_curvature = False
+        self.hides_curvature = self._rough = False
 
     def state(self) -> dict[str, Any]:
         """What a new object needs to resume."""
@@ -158,6 +160,7 @@ class ProjectedSteps:
             held = ((model.at <= self._low) & (slope > 0)) | ((model.at >= self._high) & (slope < 0))
             return float(np.vdot(inverse.scale, np.where(held, 0.0, slope) ** 2))
 
+        self.hides_curvature = False
         first = square()
         self._first_square = self._first_square or first
         enough = first * min(LOOSEST, np.sqrt(first / self._first_square)) if first > 0 else 0.0
@@ -177,9 +180,9 @@ class ProjectedSteps:
             if stalled:  # what is left on this face are rounding errors of the products
                 break
             gained = self._minimise_face(model, low, high, inverse)
-            if not gained or not enough < square() < np.inf or model.n_products > MOST_PRODUCTS:
+            if self.hides_curvature or not gained or not enough < square() < np.inf or model.n_products > MOST_PRODUCTS:
                 break
-        self.hides_curvature = stalled or model.n_products > MOST_PRODUCTS
+        self.hides_curvature |= stalled or model.n_products > MOST_PRODUCTS
         self._n_products += model.n_products
         return self._feasible(model.at)
 
@@ -229,7 +232,8 @@ class ProjectedSteps:
             direction = iterate.direction
             model.n_products += 1
             solved = iterate.relative_square <= SOLVED or not iterate.relative_square < np.inf
-            if solved or model.n_products > MOST_PRODUCTS:
+            self.hides_curvature |= self._rough and iterate.asymmetry > ROUGH
+            if solved or self.hides_curvature or model.n_products > MOST_PRODUCTS:
                 break
         # The shift with the least penalty that meets the bounds.
         end = model.at + direction

@@ -131,7 +131,7 @@ class SGD:
             on_iteration=on_iteration,
             state=state,
         )
-        return driver.minimize(_Epochs(self, driver, random_state))
+        return driver.minimize(_Epochs(self, driver, objective, random_state))
 
     def initial_rate(self, objective: Stochastic, shape: tuple[int, int]) -> float:
         """The given learning rate, or one computed from the data, which adapts to their scale.
@@ -219,16 +219,16 @@ def rate_factors(schedule: str, epochs: Float64s, n_epochs: int = 1) -> Float64s
 class _Epochs:
     unit, monotone, hides_curvature = "epochs", False, False
 
-    def __init__(self, options: SGD, driver: Driver[Stochastic], seed: int) -> None:
+    def __init__(self, options: SGD, driver: Driver[Stochastic], objective: Stochastic, seed: int) -> None:
         saved = driver.saved
         self._options, self._seed, self._n_epochs = options, seed, driver.max_iter
         self._schedule = options.schedule or "cosine"
-        self._objective = driver.objective
-        self.learning_rate = options.initial_rate(driver.objective, _shape(driver.start))
+        self._objective = objective  # that of the driver may be in float64, which has no stochastic steps
+        self.learning_rate = options.initial_rate(objective, _shape(driver.start))
         self._descent = options.initial_state(driver.start)
         if saved:
             self._descent = State(*(saved[f"descent_{name}"] for name in State._fields))
-        self._n_steps = int(saved.get("n_iter", 0)) * options.fractions_of_epoch(driver.objective).size
+        self._n_steps = int(saved.get("n_iter", 0)) * options.fractions_of_epoch(objective).size
         self._monitor = ConvergenceMonitor(driver.objective, driver.tol, saved, driver.sums)
 
     def step(self, sums: Stochastic, point: Point, n_iter: int) -> Point:

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from scipy.sparse import csr_array
 from sklearn.linear_model import LogisticRegression
 
 import nbsoftmax as nbs
@@ -265,3 +266,17 @@ def test_a_model_keeps_its_own_arrays():
     coef[0, 0], intercept[0] = np.nan, np.nan
     assert np.isfinite(model.coef).all()
     assert np.isfinite(model.intercept).all()
+
+
+@pytest.mark.parametrize("sparse", [False, True])
+@pytest.mark.filterwarnings("error")
+def test_coefficients_beyond_float32_of_features_near_0_in_float32(sparse):
+    X = np.array([[0, 1], [0, -1], [1e-39, 0.5]], np.float32)
+    model = nbs.SoftmaxModel(np.array([[1e39, 1.0], [-1e39, 0.0]]), np.zeros(2), np.arange(2))
+    rows = csr_array(X) if sparse else X
+    logits = model.decision_function(rows)
+    assert logits.dtype == np.float32
+    expected = model.decision_function(X.astype(np.float64))
+    np.testing.assert_allclose(logits, expected, rtol=1e-6)
+    np.testing.assert_allclose(model.predict_proba(rows), model.predict_proba(X.astype(np.float64)), rtol=1e-6)
+    assert model.predict(rows).tolist() == [0, 1, 0]

@@ -141,3 +141,14 @@ def test_one_is_no_number_of_penalties(select):
         nbs.InputValueError, match=r"Cs is 1, a number of penalties, expected at least 2; give \[1\.0\]"
     ):
         select(*problem(), Cs=1)
+
+
+@pytest.mark.parametrize("kind", ["a constant", "a large mean", "squares beyond float32"])
+def test_features_in_float32_have_the_grid_of_those_in_float64(kind):
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(300, 3))
+    X[:, 0] = {"a constant": 1e5, "a large mean": X[:, 0] + 1e4, "squares beyond float32": 1e25 * X[:, 0]}[kind]
+    X, y = X.astype(np.float32), (X[:, 1] + rng.gumbel(size=300) > 0).astype(int)
+    options = {"Cs": 3, "l1_ratio": 1.0}
+    expected = nbs.fit_path(X.astype(np.float64), y, **options).l1s
+    np.testing.assert_allclose(nbs.fit_path(X, y, **options).l1s, expected, rtol=1e-6)

@@ -6,6 +6,7 @@ from sklearn import datasets
 
 import nbsoftmax as nbs
 from nbsoftmax.backends.dense import DenseBackend
+from tests.solvers.problems import UnpackedNewton, UnpackedNewtonCG
 
 
 @pytest.fixture
@@ -66,3 +67,51 @@ def test_bounds(n_passes, name, l2, tol):
     assert found.gap_kind == expected.gap_kind == "duality"
     assert n_found <= 2.5 * n_expected
     assert found.objective == pytest.approx(expected.objective, rel=3 * tol, abs=1e-15)
+
+
+@pytest.mark.parametrize(
+    "options", [{"solver": UnpackedNewtonCG()}, {"solver": UnpackedNewton()}, {"bounds": (0, None)}]
+)
+@pytest.mark.parametrize("constant", [False, True])
+def test_means_that_are_thousands_of_standard_deviations(n_passes, options, constant):
+    # Rounding errors of float32 products are asymmetric: conjugate gradients took up to 10 times as many products.
+    rng = np.random.default_rng(3)
+    Z = rng.normal(size=(2000, 12))
+    X = (Z + 10 ** rng.uniform(3, 4, size=12)).astype(np.float32)
+    X[:, 0] = 1e5 if constant else X[:, 0]
+    y = (Z @ rng.normal(size=(12, 5)) + rng.gumbel(size=(2000, 5))).argmax(axis=1)
+    expected, n_expected = n_passes(X.astype(np.float64), y, l2=1e-4, **options)
+    found, n_found = n_passes(X, y, l2=1e-4, **options)
+    assert expected.converged
+    assert found.converged
+    assert n_found <= 2 * n_expected + 20
+    assert found.objective == pytest.approx(expected.objective, rel=2e-6)
+
+
+@pytest.mark.parametrize("scale", [1e-30, 1e-18, 1e18, 1e30])
+@pytest.mark.parametrize(
+    "options", [{"solver": UnpackedNewtonCG()}, {"solver": "lbfgs"}, {"bounds": (0, None)}, {"l1": 1e-3}]
+)
+def test_features_whose_squares_leave_float32(n_passes, scale, options):
+    rng = np.random.default_rng(0)
+    Z = rng.normal(size=(3000, 12)) + 0.3
+    X = (Z * np.where(np.arange(12) % 2, scale, 1.0)).astype(np.float32)
+    y = (Z @ rng.normal(size=(12, 5)) + rng.gumbel(size=(3000, 5))).argmax(axis=1)
+    expected, n_expected = n_passes(X.astype(np.float64), y, l2=1e-4, **options)
+    found, n_found = n_passes(X, y, l2=1e-4, **options)
+    assert expected.converged
+    assert found.converged
+    assert n_found <= 1.5 * n_expected + 5
+    assert found.objective == pytest.approx(expected.objective, rel=2e-6)
+
+
+@pytest.mark.parametrize("scale", [1e-30, 1e-18])
+def test_stochastic_steps_from_features_whose_squares_leave_float32(scale):
+    rng = np.random.default_rng(0)
+    X = (rng.normal(size=(200, 3)) * scale).astype(np.float32)
+    options = {"solver": nbs.SGD(learning_rate=0.01), "max_iter": 3}
+    with pytest.warns(nbs.ConvergenceWarning):
+        expected = nbs.Trainer(**options).fit(X.astype(np.float64), np.arange(200) % 3)
+    with pytest.warns(nbs.ConvergenceWarning):
+        found = nbs.Trainer(**options).fit(X, np.arange(200) % 3)
+    assert found.objective == pytest.approx(expected.objective, rel=1e-6)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -31,12 +32,16 @@ class CGVectors(Protocol):
         The search direction s, at first M^-1 grad.
     square : float
         grad . M^-1 grad.
+    asymmetry : float
+        |s . H t - t . H s| / sqrt((s . H s) (t . H t)) of the last two search directions: rounding errors of products,
+        relative to the curvatures. 0 where it is not computed.
     """
 
     direction: Float64s
     residual: Float64s
     search: Float64s
     square: float
+    asymmetry: float
 
     def multiply(self) -> float:
         """Multiply H by `search`; returns s . H s."""
@@ -74,11 +79,19 @@ class NewVectors:
         self.search = precondition(self.residual) if search is None else search
         self.product = self._preconditioned = np.empty((0, 0))
         self.square = float(np.vdot(self.residual, self.search))
+        self.asymmetry = 0.0
+        self._last: tuple[Float64s, Float64s, float] | None = None  # a search direction, its product and its curvature
 
     def multiply(self) -> float:
         """As in `CGVectors`."""
         self.product = self._project(self._objective.hvp(self._params, self.search))
-        return float(np.vdot(self.search, self.product))
+        curvature = float(np.vdot(self.search, self.product))
+        if self._last is not None and 0 < curvature < np.inf:
+            search, product, before = self._last
+            difference = float(np.vdot(search, self.product)) - float(np.vdot(self.search, product))
+            self.asymmetry = abs(difference) / (math.sqrt(curvature) * math.sqrt(before))
+        self._last = self.search, self.product, curvature
+        return curvature
 
     def advance(self, step: float) -> float:
         """As in `CGVectors`."""
@@ -129,6 +142,7 @@ class VectorsInPlace:
         self._inverse, self._centre, self._means = diagonal.inverse.reshape(-1), diagonal.centre, np.empty(n)
         self._frequent, self._of_frequent = frequent, np.empty((0, 0))  # the Gram matrix's part of M^-1 r
         self.direction, self.residual, self.search = np.zeros((3, *grad.shape))
+        self.asymmetry = 0.0  # its computation needs a copy of the search direction
         # As `search` is 0, a step of -1 makes `residual` the gradient.
         self._product = grad * self._divisor
         self.square = self.advance(-1.0)

@@ -30,6 +30,7 @@ class CGIterate(NamedTuple):
     relative_square: float  # `square`, relative to that of the gradient
     square: float = np.inf  # residual . M^-1 residual; if M = H, half of it is the rest of the decrement
     tridiagonal: tuple[list[float], list[float]] = ([], [])  # of the Lanczos process for M^-1 H
+    asymmetry: float = 0.0  # of the last two products, as `CGVectors` says
 
     def least_curvature(self) -> float:
         """The smallest Ritz value, an upper bound on the smallest eigenvalue of M^-1 H that soon becomes tight.
@@ -74,5 +75,6 @@ def conjugate_gradients(vectors: CGVectors) -> Iterator[CGIterate]:
         beta = square / last
         tail = sum(gains[len(gains) // 2 :])
         lanczos = (diagonal, off_diagonal)
-        yield CGIterate(vectors, vectors.direction, sum(gains), tail, square / first, square, lanczos)
+        found = sum(gains), tail, square / first, square, lanczos
+        yield CGIterate(vectors, vectors.direction, *found, vectors.asymmetry)
         vectors.next_search(beta)
