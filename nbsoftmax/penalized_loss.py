@@ -61,7 +61,8 @@ class PenalizedLoss:
         S.
     separable_below : float
         If J is below this, the classes are separated without error, and no minimum exists: it would be 0 at infinity.
-        0 if J cannot show that: with a penalty, an offset, label smoothing or probabilities as targets.
+        0 if J cannot show that: with a penalty, an offset, label smoothing or probabilities as targets, and where one
+        class suits all samples.
     no_errors_below : float
         If J is below this, the most probable class of each sample is its own; 0 with label smoothing or probabilities.
     can_separate : bool
@@ -86,7 +87,8 @@ class PenalizedLoss:
         self.dtype = problem.dtype
         self.shape = (self.n_classes, self.n_features + 1)
         self.weight_sum, self.class_mass = problem.weight_sum, problem.class_mass()
-        below = problem.separable_below()
+        several = np.count_nonzero(self.class_mass) > 1  # one class is not separable from classes without samples
+        below = problem.separable_below() if several else 0.0
         self.convex = not (isinstance(problem, Problem) and problem.has_partial_labels)
         self.no_errors_below = below
         self.separable_below = below if self.penalty.is_conic and not problem.has_offset else 0.0

@@ -24,7 +24,7 @@ from nbsoftmax.solvers.base import NOISE, Composite, Curved, Point, least_subgra
 from nbsoftmax.solvers.driver import Driver
 from nbsoftmax.solvers.tools.certificates import allowed_at
 from nbsoftmax.solvers.tools.cg_vectors import NewVectors
-from nbsoftmax.solvers.tools.composite_gap import composite_gap, gap_within, suffices
+from nbsoftmax.solvers.tools.composite_gap import FAR, composite_gap, gap_within, suffices
 from nbsoftmax.solvers.tools.conjugate_gradients import conjugate_gradients
 from nbsoftmax.solvers.tools.duality import loss_alone
 from nbsoftmax.solvers.tools.face_preconditioner import FacePreconditioner
@@ -55,7 +55,7 @@ class ProjectedSteps:
         self._curved, self._sums = driver.objective, driver.sums
         self._rough = driver.rough and not driver.refined  # whether products could be more accurate
         if driver.refined:
-            self._curved = self._curved.in_float64(hessian=True)
+            self._curved = self._sums = self._curved.in_float64(hessian=True)
         shape = driver.start[:, :-1].shape
         low, high = penalty.limits(shape)
         shiftable = penalty.shiftable(shape[1])
@@ -78,13 +78,14 @@ class ProjectedSteps:
 
     def converged(self, n_iter: int, point: Point, values: list[float], *, certify: bool) -> bool:
         """Whether the gap is within tolerance; for a while only if it is proven, where that is possible."""
-        gap, kind = gap_within(*self._of_gap(point))
+        gap, kind = gap_within(*self._of_gap(point), rough=self._rough)
         if kind == "estimate":  # a Newton decrement, to which later steps add where the objective behaves like exp
-            before, self._before = self._before, (gap, point.value)
+            known = gap <= FAR * allowed_at(point, self._tol)  # otherwise far larger than the next one, if that ends it
+            before, self._before = self._before, (gap if known else 0.0, point.value)
             gap *= still_to_come(gap, before[0], before[1] - point.value)
         if not gap <= allowed_at(point, self._tol):
             return False
-        self._known = point, (gap, kind)
+        self._known = None if self._rough else (point, (gap, kind))
         self._n_unproven += 1
         return suffices(self._penalty, kind, self._n_unproven)
 
@@ -116,7 +117,8 @@ class ProjectedSteps:
 
     def refine(self, objective: Curved, sums: Curved, point: Point, *, hessian: bool) -> None:
         """Continue with more accurate sums, and a Hessian as accurate: rounding errors may make a face indefinite."""
-        self._curved, self._sums, self._known = objective.in_float64(hessian=True), sums, None
+        self._curved = self._sums = objective.in_float64(hessian=True)
+        self._known = None
         self.hides_curvature = self._rough = False
 
     def state(self) -> dict[str, Any]:

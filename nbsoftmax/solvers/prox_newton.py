@@ -130,6 +130,9 @@ class _ProximalSteps:
     def __init__(self, objective: Composite, driver: Driver[Curved]) -> None:
         saved = driver.saved
         self._objective, self._penalty, self._tol, self._sums = objective, objective.penalty, driver.tol, driver.sums
+        self._rough = not driver.refined  # whether the sums are those of float32 products
+        if driver.refined:
+            self._sums = driver.objective.in_float64(hessian=True)
         self._working_set = WorkingSet.restored(objective, saved) if saved else None
         self._largest = float(saved.get("largest", 0.0))  # predicted decrease of the first step of a model
         value, norm = saved.get("previous", (np.inf, np.inf))
@@ -178,7 +181,8 @@ class _ProximalSteps:
         return (self._estimate, "estimate") if self._estimate <= allowed or not self._penalty.has_dual else gap
 
     def refine(self, objective: Curved, sums: Curved, point: Point, *, hessian: bool) -> None:
-        self._sums, self._previous = sums, (np.inf, np.inf)
+        self._sums = objective.in_float64(hessian=True)  # of the gap, for which products of float32 do not suffice
+        self._previous, self._rough = (np.inf, np.inf), False
 
     def state(self) -> dict[str, Any]:
         own = {
@@ -212,8 +216,8 @@ class _ProximalSteps:
     def _certificate(self, at: _Assessment) -> tuple[float, str]:
         """The gap and its kind, or inf if it is certainly not small enough."""
         if self._known is None:
-            gap = gap_within(*self._of_gap(at))
-            self._known = gap if gap[0] < np.inf else None
+            gap = gap_within(*self._of_gap(at), rough=self._rough)
+            self._known = gap if gap[0] <= allowed_at(at.point, self._tol) and not self._rough else None
             return gap
         return self._known
 

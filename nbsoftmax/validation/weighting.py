@@ -72,8 +72,13 @@ class WeightedTargets:
 
         If the loss of every sample is below log 2, each has a probability above one half for its class. If it is below
         -log(1 - 1 / K) for partial labels, the most probable class of each is possible, because the others together
-        have less than 1 / K. Either way, multiples of the parameters then bring the loss to 0.
+        have less than 1 / K. Either way, multiples of the parameters then bring the loss to 0. Where one class is
+        possible for all samples, that separates nothing.
         """
+        if self.kind == PARTIAL:
+            possible = self.possible[self.weight > 0] if self.weight.size else self.possible
+            if possible.all(axis=0).any():
+                return 0.0
         sure = 1 - 1 / self.gain.size if self.kind == PARTIAL else 0.5
         return -float(np.log(sure)) * self._least_weight() / self.total
 

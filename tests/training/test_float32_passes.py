@@ -6,6 +6,9 @@ from sklearn import datasets
 
 import nbsoftmax as nbs
 from nbsoftmax.backends.dense import DenseBackend
+from nbsoftmax.penalized_loss import ObjectiveOptions, PenalizedLoss
+from nbsoftmax.problem import Problem
+from nbsoftmax.solvers.tools.free_features import free_step
 from tests.solvers.problems import UnpackedNewton, UnpackedNewtonCG
 
 
@@ -115,3 +118,40 @@ def test_stochastic_steps_from_features_whose_squares_leave_float32(scale):
     with pytest.warns(nbs.ConvergenceWarning):
         found = nbs.Trainer(**options).fit(X, np.arange(200) % 3)
     assert found.objective == pytest.approx(expected.objective, rel=1e-6)
+
+
+def unpenalised_with_bounds(seed):
+    """Features of several scales, far from 0, and bounds that hold some coefficients."""
+    rng = np.random.default_rng(seed)
+    n, d, n_classes = 200, 15, 3
+    Z = rng.normal(size=(n, d))
+    y = (Z @ rng.normal(size=(d, n_classes)) / 2 + rng.gumbel(size=(n, n_classes))).argmax(axis=1)
+    X = (Z + 3 * rng.normal(size=d)) * 10.0 ** rng.uniform(-1, 1, size=d)
+    return X.astype(np.float32), y
+
+
+@pytest.mark.parametrize("bounds", [(0, None), (-0.5, 0.5)])
+def test_bounds_without_a_penalty(n_passes, bounds):
+    # The step along the free coefficients, which the gap needs, does not settle with float32 products.
+    n_expected = n_found = 0.0
+    for seed in range(6):
+        X, y = unpenalised_with_bounds(seed)
+        expected, n = n_passes(X.astype(np.float64), y, bounds=bounds)
+        n_expected += n
+        found, n = n_passes(X, y, bounds=bounds)
+        n_found += n
+        assert expected.converged
+        assert found.converged
+        assert found.objective == pytest.approx(expected.objective, rel=3e-6)
+    assert n_found <= 2 * n_expected
+
+
+def test_a_decrement_that_is_too_large_is_not_computed_to_its_end():
+    X, y = unpenalised_with_bounds(0)
+    objective = PenalizedLoss(Problem.from_labels(X.astype(np.float64), y), ObjectiveOptions())
+    params = np.zeros(objective.shape)
+    grad, free = objective.value_and_grad(params)[1], np.ones(15, bool)
+    whole = free_step(objective, params, grad, free)[0]
+    bound = free_step(objective, params, grad, free, most=whole / 100)[0]
+    assert whole / 100 < bound < 0.99 * whole
+    assert free_step(objective, params, grad, free, most=2 * whole)[0] == whole

@@ -122,6 +122,18 @@ def test_a_fit_ends_where_another_solver_does(share, l2, dtype):
     assert np.abs(relative_to_the_first(result.model) - (theirs - theirs[0])).max() < 1e-4  # sqrt of the tolerance
 
 
+@pytest.mark.parametrize("weighted", [False, True])
+def test_a_class_that_is_possible_for_all_samples_does_not_make_classes_separable(weighted):
+    X, possible, _ = partial_problem(3, m=60)
+    possible[:, 1] = True
+    weight = np.ones(60)
+    if weighted:
+        possible[:5], weight[:5] = [True, False, False], 0.0
+    result = nbs.Trainer().fit(X, possible, sample_weight=weight if weighted else None)
+    assert result.stop_reason is nbs.StopReason.CONVERGED
+    assert (result.model.predict(X) == 1).all()
+
+
 def test_a_result_claims_no_distance_from_the_minimum():
     X, possible, _ = partial_problem()
     result = nbs.Trainer(l2=1e-3).fit(X, possible)
@@ -200,7 +212,7 @@ def test_the_estimator_takes_partial_labels():
 
 def test_classes_that_can_be_separated_are_reported():
     X = np.linspace(-1, 1, 40)[:, None]
-    possible = np.column_stack([X[:, 0] < 0, X[:, 0] >= 0, X[:, 0] > -2])
+    possible = np.column_stack([X[:, 0] < 0, X[:, 0] >= 0, X[:, 0] > -0.5])
     with pytest.warns(nbs.ConvergenceWarning, match="separable"):
         result = nbs.Trainer().fit(X, possible)
     assert not result.converged

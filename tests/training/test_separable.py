@@ -147,11 +147,30 @@ def test_a_class_without_weight_does_not_make_others_separable(solver):
         nbs.Trainer(solver=solver).fit(X, apart, sample_weight=(apart > 0).astype(float))
 
 
-def test_one_class_with_weight_is_not_separable_from_those_without():
+@pytest.mark.parametrize(
+    "options",
+    [{"solver": solver} for solver in ("newton-cg", "newton", "lbfgs", "gd")]
+    + [
+        {"l2": 0.1, "penalty_weight": [1, 0]},
+        {"l1": 0.1, "penalty_weight": [1, 0]},
+        {"bounds": (0, None)},
+        {"fit_intercept": False},
+    ],
+    ids=repr,
+)
+def test_one_class_with_weight_is_not_separable_from_those_without(options):
     X, y = np.random.default_rng(0).normal(size=(60, 2)), np.arange(60) % 3
-    options = {"l2": 0.1, "penalty_weight": [1, 0]}
-    result = nbs.Trainer(**options).fit(X, y, sample_weight=(y == 1).astype(float))
-    assert result.stop_reason is not StopReason.SEPARABLE
+    X[:, 0] = np.abs(X[:, 0])  # so that the features alone predict the class, too
+    weight = (y == 1).astype(float)
+    batches = nbs.data.from_batches(lambda: iter([(X, y, weight)]))
+    for result in (
+        nbs.Trainer(**options).fit(X, y, sample_weight=weight),
+        nbs.Trainer(**options, class_weight={0: 0.0, 1: 1.0, 2: 0.0}).fit(X, y),
+        nbs.Trainer(**options).fit(batches),
+    ):
+        assert result.stop_reason is StopReason.CONVERGED
+        assert result.objective < 1e-6
+        assert (result.model.predict(X) == 1).all()
 
 
 @pytest.mark.parametrize("penalty", [{}, {"l2": 0.1, "penalty_weight": [0, 1, 1]}], ids=["none", "of two features"])

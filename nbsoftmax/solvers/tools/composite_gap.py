@@ -15,6 +15,7 @@ from nbsoftmax.validation import Float64s
 
 MOST_UNPROVEN = 3  # iterations with an estimate within tol before a fit whose gap could be proven ends without a bound
 MOST_FREE_STEPS = 8  # Newton steps, which converge quadratically, to the minimum over the free coefficients
+FAR = 100.0  # times the allowed gap: an estimate above it is not computed further
 SETTLED = 0.1  # relative change of the gap by one of these steps
 
 
@@ -27,23 +28,44 @@ def suffices(penalty: AnyPenalty, kind: str, n_unproven: int) -> bool:
 
 
 def gap_within(
-    objective: Composite, sums: Curved, params: Float64s, loss: float, loss_grad: Float64s, allowed: float
+    objective: Composite,
+    sums: Curved,
+    params: Float64s,
+    loss: float,
+    loss_grad: Float64s,
+    allowed: float,
+    *,
+    rough: bool = False,
 ) -> tuple[float, str]:
-    """The gap of `composite_gap`, or inf if it is certainly not within `allowed`."""
+    """The gap of `composite_gap`, or a lower bound of it above `FAR` times `allowed`, or inf if that is certain.
+
+    `rough` sums are those of float32 products, after which the fit goes on in float64: a rough estimate suffices.
+    """
     least = gap_at_optimal_intercept(objective, params, loss, loss_grad)
-    return (
-        composite_gap(objective, sums, params, loss, loss_grad, allowed) if least <= allowed else (math.inf, "estimate")
-    )
+    if not least <= allowed:
+        return math.inf, "estimate"
+    return composite_gap(objective, sums, params, loss, loss_grad, allowed, most=FAR * allowed, rough=rough)
 
 
 def composite_gap(
-    objective: Composite, sums: Curved, params: Float64s, loss: float, loss_grad: Float64s, allowed: float
+    objective: Composite,
+    sums: Curved,
+    params: Float64s,
+    loss: float,
+    loss_grad: Float64s,
+    allowed: float,
+    *,
+    most: float = math.inf,
+    rough: bool = False,
 ) -> tuple[float, str]:
-    """The gap by duality and its kind; `loss` and `loss_grad` are those of the loss alone, over S."""
+    """The gap by duality and its kind; `loss` and `loss_grad` are those of the loss alone, over S.
+
+    An estimate above `most` is only a lower bound.
+    """
     penalty = objective.penalty
     gap, kind = duality_gap(objective, sums, params, loss, loss_grad)
     if gap > allowed and objective.fit_intercept:
-        loss_grad = _at_best_intercept(sums, params, loss, loss_grad)
+        loss_grad = _at_best_intercept(sums, params, loss, loss_grad, rough=rough)
         corrected = duality_gap(objective, sums, params, loss, loss_grad)
         gap, kind = min((gap, kind), corrected)
     free = penalty.movable(params[:, :-1], loss_grad[:, :-1])
@@ -54,22 +76,25 @@ def composite_gap(
         proven = duality_gap(objective, sums, params, loss, loss_grad, relaxed=False)
         if proven[0] <= allowed:
             return proven
-    decrement, step = free_step(sums, params, loss_grad, free)
+    decrement, step = free_step(sums, params, loss_grad, free, most=most, rough=rough)
     gap += decrement
     value = loss + penalty.value(params[:, :-1])
-    if gap <= allowed:
+    if gap <= allowed and not rough:
         gap = max(gap, _gap_at_free_minimum(objective, sums, params + step, value, free, gap))
     return (gap, "estimate") if gap < value else (value, "duality")  # no minimum is below 0
 
 
-def _at_best_intercept(sums: Curved, params: Float64s, loss: float, loss_grad: Float64s) -> Float64s:
+def _at_best_intercept(
+    sums: Curved, params: Float64s, loss: float, loss_grad: Float64s, *, rough: bool = False
+) -> Float64s:
     """The gradient of the loss at the best intercept near that of `params`, if J is the same up to rounding errors.
 
     Where the means of features are large, the numbers nearest to the best intercept leave a gradient that is a rounding
     error for the intercept, but times such a mean it is more than l1 or l2 allows to V, see `duality`.
     """
-    decrement, step = free_step(sums, params, loss_grad, np.zeros(params.shape[1] - 1, bool))
-    return loss_grad + sums.hvp(params, step) if decrement <= NOISE * abs(loss) else loss_grad
+    noise = NOISE * abs(loss)
+    decrement, step = free_step(sums, params, loss_grad, np.zeros(params.shape[1] - 1, bool), most=noise, rough=rough)
+    return loss_grad + sums.hvp(params, step) if decrement <= noise else loss_grad
 
 
 def _up_to_rounding(

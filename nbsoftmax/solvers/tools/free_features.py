@@ -24,6 +24,7 @@ from nbsoftmax.validation import Float64s
 MOST_PRODUCTS = 500
 LEAST_SHARE = 1e-4  # of a class's curvature in the largest one's, in the preconditioner
 SETTLED = 1e-6  # square of a residual's norm, relative to the gradient's
+MOST_ROUGH_PRODUCTS = 20  # in float32, whose rounding errors may keep a residual from settling
 
 
 def vanished(objective: Penalised, grad: Float64s) -> NDArray[np.bool_]:
@@ -34,13 +35,23 @@ def vanished(objective: Penalised, grad: Float64s) -> NDArray[np.bool_]:
 
 
 def free_step(
-    smooth: Curved, params: Float64s, grad: Float64s, free: NDArray[np.bool_], most_products: int = MOST_PRODUCTS
+    smooth: Curved,
+    params: Float64s,
+    grad: Float64s,
+    free: NDArray[np.bool_],
+    most_products: int = MOST_PRODUCTS,
+    *,
+    most: float = np.inf,
+    rough: bool = False,
 ) -> tuple[float, Float64s]:
     """The Newton decrement over the intercept and the coefficients in `free`, and the Newton step.
 
     `free` is (n_features,) or (n_classes, n_features). If the step was not found, the decrement is inf, and the step is
-    as far as it was found.
+    as far as it was found. A decrement above `most` is only a lower bound, which takes fewer products. If `rough`, the
+    decrement is that of a few products.
     """
+    if rough:
+        most_products = min(most_products, MOST_ROUGH_PRODUCTS)
     mask = np.ones(params.shape, bool)
     mask[:, :-1] = free
     present = ~vanished(smooth, grad)
@@ -62,6 +73,6 @@ def free_step(
     vectors = NewVectors(smooth, params, grad, precondition, project)
     for n, at in enumerate(conjugate_gradients(vectors), 1):
         total, rest, step = at.decrement + at.tail, at.relative_square, at.direction
-        if not SETTLED < rest < np.inf or n == most_products:
+        if not SETTLED < rest < np.inf or n == most_products or at.decrement > most:
             break
-    return (total + unseen if rest <= SETTLED else np.inf), step
+    return (total + unseen if rest <= SETTLED or rough or total > most else np.inf), step
