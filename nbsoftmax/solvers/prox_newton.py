@@ -166,6 +166,7 @@ class _ProximalSteps:
         self._estimate = np.inf
         params = point.params.copy()
         params[:, assessment.working_set.columns] = found
+        params[:, -1] -= (params[:, -1] - point.params[:, -1]).mean()  # the same shift of all classes changes nothing
         return _evaluate(self._penalty, sums, params)
 
     def gap(self, n_iter: int, point: Point) -> tuple[float, str]:

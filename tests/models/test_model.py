@@ -10,6 +10,8 @@ from scipy.sparse import csr_array
 from sklearn.linear_model import LogisticRegression
 
 import nbsoftmax as nbs
+from nbsoftmax.kernels.predict import PROBA
+from nbsoftmax.models.predictions import predictions
 from tests import reference
 
 
@@ -280,3 +282,13 @@ def test_coefficients_beyond_float32_of_features_near_0_in_float32(sparse):
     np.testing.assert_allclose(logits, expected, rtol=1e-6)
     np.testing.assert_allclose(model.predict_proba(rows), model.predict_proba(X.astype(np.float64)), rtol=1e-6)
     assert model.predict(rows).tolist() == [0, 1, 0]
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("sparse", [False, True])
+def test_classes_with_an_infinite_intercept_are_impossible(sparse, dtype):
+    X = np.array([[0.0, 1.0], [0.0, -1.0]], dtype)
+    coef, intercept = np.array([[1.0, 1.0], [-1.0, 0.0], [0.0, 0.0]]), np.array([0.0, 0.0, -np.inf])
+    proba = predictions(coef, intercept, csr_array(X) if sparse else X, PROBA)[0]
+    np.testing.assert_allclose(proba[:, :2], predictions(coef[:2], intercept[:2], X, PROBA)[0], rtol=1e-6)
+    assert (proba[:, 2] == 0).all()

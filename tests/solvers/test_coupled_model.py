@@ -96,6 +96,15 @@ def test_constant_columns_and_classes_without_samples(models):
     assert abs(result.objective - without.objective) <= 2e-10 * without.objective
 
 
+@pytest.mark.parametrize("most_numbers", [0, 2**16], ids=["products", "whole Hessian"])
+@pytest.mark.parametrize("options", [{"l1": 0.01}, {"l1": 0.01, "grouped": True}, {"l1": 0.001, "bounds": (0, None)}])
+def test_intercepts_sum_to_0(options, most_numbers, monkeypatch):
+    monkeypatch.setattr(coupled_model, "MOST_NUMBERS", most_numbers)
+    X, y = data()
+    intercept = nbs.Trainer(**options).fit(X + 3.0, y).model.intercept
+    assert abs(intercept.sum()) <= 1e-12 * np.abs(intercept).max()
+
+
 def test_larger_problems_use_products(models):
     X, y = data(n=130, n_classes=2)
     assert nbs.Trainer(l1=0.001).fit(X, y).converged
