@@ -5,7 +5,8 @@
 Unlike in `coordinate`, M couples the classes: (K n, K n), in the order k n + j, with the curvature of the ridge
 penalty. Sweeps of coordinate descent find which weights are 0 or at a bound. When a sweep changes none of them, a step
 of Newton's method over the other weights follows. The steps repeat until a sweep changes almost nothing, which after a
-whole step of Newton's method is the next one.
+whole step of Newton's method is the next one; if it changes more than the sweep before the step, the changes are
+rounding errors. After a step that was not whole and did not help, twice as many sweeps pass before the next one.
 
 The part of M without the penalty is 0 along the same shift of all classes, in which coordinate descent is slow: each
 sweep takes the shift with the least penalty, too. The step of Newton's method then has no shift.
@@ -20,6 +21,7 @@ from nbsoftmax.kernels.runtime.jit import jit, part
 from nbsoftmax.kernels.runtime.threads import take
 
 DECREASE = 0.1  # of Armijo's condition
+USELESS = 0.25  # a step of Newton's method does not help if the next sweep changes more than this share of the last
 REPAIR = 1e-10  # relative increase of the diagonal, with which collinear features have a step of Newton's method
 HELD, POSITIVE, NEGATIVE = 0, 1, -1  # a weight at 0 or at a bound; a weight that can move, by its sign
 
@@ -63,6 +65,7 @@ def newton(matrix, l1, low, high, n, n_classes, shifted, residual, v, states):
     """Move the weights that are not held to their minimum, but not beyond 0 or a bound.
 
     All that would go beyond stop there, if this decreases the objective enough; otherwise all stop with the first.
+    Returns whether none would go beyond.
     """
     order = 0
     free, n_free, along = np.empty(v.size, np.int64), np.zeros(n, np.int64), np.zeros(n)
@@ -73,7 +76,7 @@ def newton(matrix, l1, low, high, n, n_classes, shifted, residual, v, states):
             along[i % n] += matrix[i, i] / n_classes
             order += 1
     if order == 0:
-        return
+        return False
     stride = (order // 8 + 1) * 8
     rows, scale, move = aligned(order * stride, matrix), aligned(order, matrix), aligned(stride, matrix)
     rows[:] = 0.0
@@ -86,7 +89,7 @@ def newton(matrix, l1, low, high, n, n_classes, shifted, residual, v, states):
         rows[r * stride + r] *= 1.0 + REPAIR
         rows[r * stride + order] = -(residual[i] + l1[i % n] * states[i])
     if not solve(rows, order, stride, scale, move):
-        return
+        return False
     first, n_beyond, ends = 1.0, 0, np.empty(order)
     for r in range(order):
         i = free[r]
@@ -117,6 +120,7 @@ def newton(matrix, l1, low, high, n, n_classes, shifted, residual, v, states):
         v[i] = ends[r] if steps[r] == ends[r] - v[i] else v[i] + steps[r]
     for p in range(v.size):
         residual[p] += product[p]
+    return n_beyond == 0
 
 
 @part
@@ -124,9 +128,11 @@ def minimise(matrix, l2, l1, low, high, shifted, n_classes, r, v, most_sweeps, t
     """Move `v` from x to the minimum; `r` starts as g and ends as g + M (v - x). `l1` and `l2` are (n,), others (K n,).
 
     If `shifted`, M has no curvature along shifts of all classes but `l2`. The sweeps end after `most_sweeps`, or when
-    the sum of M_ii move_i^2 over a sweep is at most `tol` times that of the first.
+    the sum of M_ii move_i^2 over a sweep is at most `tol` times that of the first, or consists of rounding errors.
+    Returns that sum over the last sweep, divided by that over the first, or 0 if the sweeps ended before `most_sweeps`.
     """
-    n, first = l1.size, 0.0
+    n, first, moved = l1.size, 0.0, 0.0
+    stepped, whole, before, pause, next_step = False, False, 0.0, 0, 0
     states, ordered = np.empty(v.size, np.int8), np.empty(2 * n_classes + 1)
     for i in range(v.size):
         states[i] = state_of(v[i], l1[i % n], low[i], high[i])
@@ -159,14 +165,19 @@ def minimise(matrix, l2, l1, low, high, shifted, n_classes, r, v, most_sweeps, t
             states[i] = state
         if sweep == 0:
             first = moved
-        if moved <= tol * first:
-            break
-        if same:
-            newton(matrix, l1, low, high, n, n_classes, shifted, r, v, states)
+        if not moved > tol * first or (stepped and whole and same and moved >= before):
+            return 0.0
+        if stepped:
+            pause = 2 * pause + 1 if same and not whole and moved > USELESS * before else 0
+            next_step = sweep + pause
+        stepped = same and sweep >= next_step
+        if stepped:
+            whole, before = newton(matrix, l1, low, high, n, n_classes, shifted, r, v, states), moved
+    return moved / first
 
 
 @jit
-def coupled_lasso(todo, matrix, l2, l1, low, high, shifted, n_classes, r, v, most_sweeps, tol):
-    """`minimise` as the only task of a launch."""
+def coupled_lasso(todo, matrix, l2, l1, low, high, shifted, n_classes, r, v, most_sweeps, tol, rest):
+    """`minimise` as the only task of a launch; what it returns is written to `rest`, (1,)."""
     while take(todo) >= 0:
-        minimise(matrix, l2, l1, low, high, shifted, n_classes, r, v, most_sweeps, tol)
+        rest[0] = minimise(matrix, l2, l1, low, high, shifted, n_classes, r, v, most_sweeps, tol)

@@ -240,9 +240,9 @@ class _ProximalSteps:
             return None
         for _ in range(MOST_MODELS):
             model = self._minimise(at, self._damping.delta)
-            if model.settled and model.decrease <= NOISE**2 * at.value:  # that of a gradient of rounding errors
+            if model.settled and 0 < model.decrease <= NOISE**2 * at.value:  # that of a gradient of rounding errors
                 return None
-            possible = model.decrease <= at.value
+            possible = 0 < model.decrease <= at.value  # 0 if the model has a minimum far away, with rounding errors
             found = _towards(penalty, at.working_set.part, at, model, now[1]) if possible else None
             if found is not None:
                 self._damping.update(model.decrease, found[1])

@@ -25,10 +25,22 @@ def problem(rng, n_classes, n, *, l2s, bounds=(-np.inf, np.inf), collinear=False
     return hessian + np.diag(np.tile(l2s, n_classes)), grad + l2s * start, start, low, high
 
 
-def minimised(matrix, l2s, l1s, low, high, slope, start, *, shifted=True, sweeps=1000, tol=1e-20):
+def minimised(matrix, l2s, l1s, low, high, slope, start, *, shifted=True, end=(1000, 1e-20), rest=None):
     r, v = slope.reshape(-1).copy(), start.reshape(-1).copy()
-    options = shifted, len(start), r, v, sweeps, tol
-    launch(coupled_lasso, 1, 0, 1, matrix, l2s, l1s, low.reshape(-1), high.reshape(-1), *options)
+    options = shifted, len(start), r, v, *end
+    launch(
+        coupled_lasso,
+        1,
+        0,
+        1,
+        matrix,
+        l2s,
+        l1s,
+        low.reshape(-1),
+        high.reshape(-1),
+        *options,
+        np.zeros(1) if rest is None else rest,
+    )
     return v.reshape(start.shape), r.reshape(start.shape)
 
 
@@ -50,6 +62,26 @@ def test_the_result_is_a_minimum(n_classes, l2, ends, collinear):
         assert penalty.allows(v)
         # Moves of the last sweep are 1e-10 of those of the first.
         assert (np.abs(penalty.least_subgradient(v, r)) <= 1e-9 * (scale + scale**2)).all()
+
+
+@pytest.mark.parametrize("l2", [0.0, 0.3])
+@pytest.mark.parametrize("n_classes", [2, 4, 15])
+def test_sweeps_end_where_their_changes_are_rounding_errors(n_classes, l2):
+    rng, rest = np.random.default_rng(n_classes), np.ones(1)
+    for n in (2, 5, 13):
+        l1s, l2s = np.full(n, 0.001), np.full(n, l2)
+        matrix, slope, start, low, high = problem(rng, n_classes, n, l2s=l2s)
+        v, r = minimised(matrix, l2s, l1s, low, high, slope, start)
+        again, _ = minimised(matrix, l2s, l1s, low, high, r, v, end=(40, 0.0), rest=rest)
+        assert rest[0] == 0
+        np.testing.assert_allclose(again, v, rtol=0, atol=1e-8)
+
+
+def test_too_few_sweeps_are_reported():
+    rng, rest = np.random.default_rng(0), np.zeros(1)
+    given = problem(rng, 3, 4, l2s=np.zeros(4))
+    minimised(given[0], np.zeros(4), np.full(4, 0.001), *given[3:], *given[1:3], end=(2, 1e-20), rest=rest)
+    assert 0 < rest[0] < 1
 
 
 def test_weights_without_a_penalty_reach_the_minimum_of_the_quadratic():

@@ -77,6 +77,18 @@ def test_the_minimum_of_a_damped_model_has_no_slope():
     assert found.settled
 
 
+def test_a_model_with_too_few_sweeps_is_minimised_by_products(monkeypatch, models):
+    X, y = data()
+    objective = nbs.Objective(X, y, l1=0.01)
+    part, params = objective.smooth_part(), np.zeros(objective.shape)
+    given = part, objective.penalty, params, part.value_and_grad(params)[1], np.zeros(9), part.moments
+    assert coupled_minimum(*given).settled
+    monkeypatch.setattr(coupled_model, "MOST_SWEEPS", 2)
+    assert coupled_minimum(*given) is None
+    assert nbs.Trainer(l1=0.01).fit(X, y).converged
+    assert models
+
+
 def test_no_model_is_minimised_from_differences_that_are_rounding_errors(models):
     X, y = data()
     X[:, 0] = 1e6 + 10 * X[:, 0]  # its variance is 1e-10 of its mean square

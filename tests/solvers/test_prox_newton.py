@@ -12,6 +12,8 @@ from nbsoftmax.solvers.prox_newton import MOST_SMALL, ProxNewton
 from nbsoftmax.solvers.stop_reason import StopReason
 from nbsoftmax.solvers.tools import coupled_model
 from nbsoftmax.solvers.tools.duality import duality_gap
+from nbsoftmax.solvers.tools.quadratic_model import ModelMinimum
+from nbsoftmax.solvers.tools.working_set import WorkingSet
 from nbsoftmax.testing import Problem, problems
 from tests import reference
 
@@ -347,6 +349,21 @@ def test_data_of_extreme_scale_end_with_a_true_report(scale):
     assert np.isfinite(result.model.coef).all()
     assert result.objective <= np.log(3) + 1e-12
     assert result.converged == (result.gap <= 1e-6 * result.objective)
+
+
+def test_a_model_without_a_decrease_is_damped(monkeypatch):
+    # With all probabilities near 0 or 1 the minimum of a model may be so far away that its decrease is lost.
+    minimum, damped = WorkingSet.minimise, []
+
+    def lost(self, params, grad, *, delta, **limits):
+        damped.append(delta > 0)
+        return minimum(self, params, grad, delta=delta, **limits) if any(damped) else ModelMinimum(params, 0, 0, True)
+
+    monkeypatch.setattr(WorkingSet, "minimise", lost)
+    X, y = data()
+    result = nbs.Trainer(l1=0.01).fit(X, y)
+    assert damped[:2] == [False, True]
+    assert result.converged
 
 
 def test_the_minimum_on_real_data_is_certified(shared_data):

@@ -17,7 +17,7 @@ from nbsoftmax.kernels.coupled_lasso import coupled_lasso
 from nbsoftmax.kernels.runtime.threads import launch
 from nbsoftmax.penalties import AnyPenalty, FeaturePenalty
 from nbsoftmax.solvers.base import NOISE, Curved
-from nbsoftmax.solvers.tools.quadratic_model import ModelMinimum
+from nbsoftmax.solvers.tools.quadratic_model import TIGHTEST, ModelMinimum
 from nbsoftmax.solvers.tools.scaled_inverse import scale_of, scaled_inverse
 from nbsoftmax.validation import Float64s
 
@@ -62,7 +62,8 @@ def coupled_minimum(
         matrix[:, flat] = 0.0
     before, start = params[:, :-1].reshape(-1), grad[:, :-1].reshape(-1) - lift @ grad[:, -1]
     after, slope = before.copy(), start.copy()
-    minimise(penalty, n_classes, matrix, slope, after, damped=damped)
+    if minimise(penalty, n_classes, matrix, slope, after, damped=damped) > TIGHTEST:
+        return None
     move, new = after - before, params.copy()
     new[:, :-1] = after.reshape(n_classes, n)
     new[:, -1] -= alone + inverse @ (cross.T @ move)
@@ -76,14 +77,19 @@ def coupled_minimum(
 
 def minimise(
     penalty: FeaturePenalty, n_classes: int, matrix: Float64s, slope: Float64s, coef: Float64s, *, damped: bool
-) -> None:
-    """Move `coef`, (n_classes * n,), to the minimum of the model; `slope` becomes that at the minimum, in place."""
+) -> float:
+    """Move `coef`, (n_classes * n,), to the minimum of the model; `slope` becomes that at the minimum, in place.
+
+    Returns how much the last sweep changed relative to the first if there were too many sweeps, otherwise 0.
+    """
     n = coef.size // n_classes
     l1s, l2s = penalty.strengths(n)
     np.fill_diagonal(matrix, matrix.diagonal() + np.tile(l2s, n_classes))
     low, high = (end.reshape(-1) for end in penalty.limits((n_classes, n)))
     problem = matrix, l2s, l1s, low, high, not damped, n_classes, slope, coef
-    launch(coupled_lasso, 1, 0, 1, *problem, MOST_SWEEPS, SWEEP_TOL)
+    rest = np.zeros(1)
+    launch(coupled_lasso, 1, 0, 1, *problem, MOST_SWEEPS, SWEEP_TOL, rest)
+    return float(rest[0])
 
 
 def _damp(hessian: Float64s, damping: Float64s, means: Float64s) -> None:
