@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from nbsoftmax import validation
 from nbsoftmax.encoding.column import CATEGORY, DATE, NUMBER, Column, text_of
 from nbsoftmax.errors import InputTypeError, InputValueError, a_type, listed, look_alike, plain
-from nbsoftmax.validation import frames, refuse_twice
+from nbsoftmax.validation import frames, refuse_records, refuse_twice
 
 Table = Any  # a table of a library, or a dict of Column
 
@@ -24,7 +24,7 @@ def is_table(X: Any) -> bool:
     """Whether X is a table of pandas, polars or Arrow, or columns by name."""
     if type(X) is np.ndarray:
         return False
-    return isinstance(X, dict) or frames.library_of(X) is not None
+    return (isinstance(X, dict) and not hasattr(X, "nnz")) or frames.library_of(X) is not None
 
 
 def needs_encoding(X: Any) -> bool:
@@ -53,6 +53,8 @@ def columns_of(table: Table, wanted: Sequence[str] | None = None) -> Iterator[Co
         If a column has values of another kind, such as lists or durations.
     """
     table = validation.computed("X", table)
+    if not (isinstance(table, dict) and all(isinstance(value, Column) for value in table.values())):
+        refuse_records("X", table)
     if not is_table(table):
         raise InputTypeError(f"X is {a_type(table)}, expected a table of pandas, polars or Arrow.")
     names = names_of(table)
@@ -68,10 +70,6 @@ def columns_of(table: Table, wanted: Sequence[str] | None = None) -> Iterator[Co
         chosen = known if wanted is None else set(wanted)
         refuse_twice([name for name in names if name in chosen])
     if isinstance(table, dict):
-        if not all(isinstance(value, Column) for value in table.values()):
-            raise InputTypeError(
-                "X is a dict, expected a table of pandas, polars or Arrow; for example pd.DataFrame(X)."
-            )
         yield from (table[name] for name in wanted or names)
         return
     library = str(frames.library_of(table))

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from nbsoftmax.errors import InputTypeError, InputValueError, a_type, plain
 from nbsoftmax.validation.lazy import computed
 from nbsoftmax.validation.names import refuse_twice
+from nbsoftmax.validation.records import refuse_records
 from nbsoftmax.validation.wide_integers import is_wide, narrowed
 
 # Advice for a column that is not numeric, by a word in the name of its dtype.
@@ -67,6 +68,7 @@ def frame(X: Any, *, name: str = "X", sparse: bool = True, unique: bool = True) 
                 "convert its columns to numbers first."
             )
     else:
+        refuse_records(name, X)
         return X, None
     if unique:
         refuse_twice(names)
