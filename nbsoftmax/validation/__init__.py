@@ -78,12 +78,13 @@ from nbsoftmax.validation.partial import certain_labels, possible_classes, possi
 from nbsoftmax.validation.records import refuse_records
 from nbsoftmax.validation.size import n_classes, needs_memory
 from nbsoftmax.validation.sparse import features, is_sparse, samples
-from nbsoftmax.validation.targets import Targets, distributions, targets
+from nbsoftmax.validation.targets import MULTILABEL, Targets, distributions, targets
 from nbsoftmax.validation.weighting import WeightedTargets, weigh, weighted_targets
 from nbsoftmax.validation.weights import class_weights, in_units, sample_weights, scaled, summable
 
 __all__ = [
     "EXACT_INTEGERS",
+    "MULTILABEL",
     "TEXT",
     "Along",
     "Float64s",
