@@ -134,7 +134,7 @@ class CategoryColumn:
     def positions(self, column: Column) -> tuple[NDArray[np.int64], NDArray[np.bool_], list[str]]:
         """The feature that is 1 in each row, or -1; which rows have an unknown level; and some of these levels."""
         exact, alike = self._places
-        place = [exact.get(level, alike.get(canonical(level))) for level in column.levels]
+        place = [exact[level] if level in exact else alike.get(canonical(level)) for level in column.levels]
         for other in (TRUTH_AS_NUMBER, NUMBER_AS_TRUTH):  # the same levels in a table with other types
             if exact.keys() <= set(other.values()):
                 place = [

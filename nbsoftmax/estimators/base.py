@@ -256,6 +256,12 @@ class FittedClassifier(ClassifierMixin, SparseCoefMixin, BaseEstimator):
             "accept_sparse": sparse,
         }
         both = (y,) if with_labels else ()
+        columns = np.shape(y)[1:] if with_labels else ()
+        if columns and columns != (1,):
+            raise InputValueError(
+                f"y should be a 1d array, got an array of shape {np.shape(y)} instead; {validation.MULTILABEL}, and "
+                "Trainer.fit takes rows of probabilities."
+            )
         if names is None:
             array = X if sparse else validation.as_array("X", X)
             if array.dtype.kind in "mM":  # scikit-learn would read dates and durations as numbers

@@ -10,7 +10,7 @@ from nbsoftmax.encoding import Formula, TableOptions, column_in, names_of
 from nbsoftmax.errors import InputTypeError, InputValueError, a_type, plain
 from nbsoftmax.training.result import FitResult
 from nbsoftmax.training.trainer import Trainer
-from nbsoftmax.validation import frames
+from nbsoftmax.validation import frames, refuse_records
 
 
 def fit_formula(
@@ -65,6 +65,7 @@ def fit_formula(
         raise InputValueError("fit_intercept is decided by the formula; write ~ 0 + ... for a model without intercept.")
     if isinstance(frame, str) and not isinstance(formula, str):
         raise InputTypeError("formula and frame are in the wrong order; give the formula first, then the table.")
+    refuse_records("frame", frame)
     if frames.library_of(frame) is None:
         raise InputTypeError(
             f"frame is {a_type(frame)}, expected a table of pandas, polars or Arrow in memory, because a "

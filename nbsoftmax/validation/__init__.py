@@ -9,6 +9,7 @@ Each file has one subject:
     conversion   arrays, lists, columns and tensors to NumPy arrays
     frames       tables of pandas, polars and Arrow to NumPy arrays with feature names
     names        names of features: none twice, and those of the training
+    records      the error about dicts in the place of a table
     arrays       arrays of numbers: X, logits, parameters, offsets, outputs
     axes         logits of any shape, with their targets and weights
     sparse       X that may be a sparse matrix
@@ -74,14 +75,16 @@ from nbsoftmax.validation.lazy import computed, is_dask, is_delayed
 from nbsoftmax.validation.names import first_repeated, refuse_twice, same_features
 from nbsoftmax.validation.options import callables, choice, count, device, flag, n_threads, number, seed
 from nbsoftmax.validation.partial import certain_labels, possible_classes, possible_in_order, refuse_never_possible
+from nbsoftmax.validation.records import refuse_records
 from nbsoftmax.validation.size import n_classes, needs_memory
 from nbsoftmax.validation.sparse import features, is_sparse, samples
-from nbsoftmax.validation.targets import Targets, distributions, targets
+from nbsoftmax.validation.targets import MULTILABEL, Targets, distributions, targets
 from nbsoftmax.validation.weighting import WeightedTargets, weigh, weighted_targets
 from nbsoftmax.validation.weights import class_weights, in_units, sample_weights, scaled, summable
 
 __all__ = [
     "EXACT_INTEGERS",
+    "MULTILABEL",
     "TEXT",
     "Along",
     "Float64s",
@@ -140,6 +143,7 @@ __all__ = [
     "possible_in_order",
     "refuse_never_possible",
     "refuse_other_length",
+    "refuse_records",
     "refuse_tensor",
     "refuse_twice",
     "same_features",

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from nbsoftmax.errors import InputTypeError, InputValueError, a_type, plain
 from nbsoftmax.validation.lazy import computed
 from nbsoftmax.validation.names import refuse_twice
+from nbsoftmax.validation.records import refuse_records
 from nbsoftmax.validation.wide_integers import is_wide, narrowed
 
 # Advice for a column that is not numeric, by a word in the name of its dtype.
@@ -67,6 +68,7 @@ def frame(X: Any, *, name: str = "X", sparse: bool = True, unique: bool = True) 
                 "convert its columns to numbers first."
             )
     else:
+        refuse_records(name, X)
         return X, None
     if unique:
         refuse_twice(names)
@@ -220,9 +222,10 @@ def by_label(weights: Any, n_classes: int) -> Any:
 
 
 def _of_pandas(name: str, X: Any, *, sparse: bool) -> tuple[Any, tuple[str, ...]]:
-    if any(isinstance(dtype, np.dtype) and dtype.kind == "O" for dtype in set(X.dtypes)):
+    names, dtypes = tuple(map(str, X.columns.tolist())), list(X.dtypes)
+    if any(isinstance(dtype, np.dtype) and dtype.kind == "O" for dtype in dtypes):
         X = inferred(X)  # a column of objects that are all numbers becomes numeric; pandas 2 copies the others
-    names, dtypes = tuple(map(str, X.columns)), list(X.dtypes)
+        dtypes = list(X.dtypes)
 
     def is_single(dtype: Any) -> bool:
         inner = getattr(dtype, "numpy_dtype", getattr(dtype, "subtype", dtype))
@@ -238,9 +241,16 @@ def _of_pandas(name: str, X: Any, *, sparse: bool) -> tuple[Any, tuple[str, ...]
     if found is not None:
         return found, names
     array = np.empty(X.shape, common)
-    for j in range(len(names)):
-        array[:, j] = X.iloc[:, j].to_numpy(dtype=common, na_value=np.nan)
+    for j, (_, values) in enumerate(X.items()):
+        array[:, j] = numbers_of_pandas(values, common)
     return array, names
+
+
+def numbers_of_pandas(values: Any, dtype: Any) -> NDArray[Any]:
+    """A column of pandas, of numbers or booleans, as an array, without a copy where none is needed; NA is NaN."""
+    # Dtypes of NumPy have no NA, for which `to_numpy` looks as long as a prediction of one row takes.
+    missing = {} if isinstance(values.dtype, np.dtype) else {"na_value": np.nan}
+    return np.asarray(values.to_numpy(dtype=dtype, **missing))
 
 
 def _sparse_of_pandas(X: Any, dtypes: list[Any], common: np.dtype[Any]) -> Any:
@@ -281,13 +291,7 @@ def _only_missing(values: Any) -> NDArray[np.bool_]:
 def _of_polars(name: str, X: Any) -> tuple[NDArray[Any], tuple[str, ...]]:
     polars = sys.modules["polars"]
     names = tuple(X.columns)
-    common = _common(
-        name,
-        names,
-        X.dtypes,
-        is_number_of_polars,
-        lambda dtype: str(dtype) in {"Float16", "Float32"},
-    )
+    common = _common(name, names, X.dtypes, is_number_of_polars, lambda dtype: str(dtype) in {"Float16", "Float32"})
     return X.cast(polars.Float32 if common == np.float32 else polars.Float64).to_numpy(), names
 
 

@@ -15,6 +15,12 @@ from nbsoftmax.validation.conversion import as_array
 from nbsoftmax.validation.options import ignored_index
 from nbsoftmax.validation.partial import Possible, checked_possible
 
+# Advice for rows that have any number of labels.
+MULTILABEL = (
+    "for rows of any number of labels, sklearn.multioutput.MultiOutputClassifier(nbs.SoftmaxRegression()) fits one "
+    "model for each column of y"
+)
+
 
 @dataclass(frozen=True, eq=False)
 class Targets:
@@ -125,6 +131,13 @@ def distributions(name: str, proba: Floats) -> Floats:
         bad = ~(np.abs(total - 1) <= ROW_SUM_TOLERANCE) | (proba < 0).any(axis=1)
     if bad.any():
         i = int(np.argmax(bad))
+        if name == "y" and np.isin(proba, (0, 1)).all():
+            raise InputValueError.about_rows(
+                "y row ",
+                i,
+                f" has {total[i]:.0f} ones, expected one; {MULTILABEL}; if one of several classes is true and it is "
+                "not known which, give booleans; rows of probabilities sum to 1.",
+            )
         raise InputValueError.about_rows(
             f"{name} row ",
             i,
