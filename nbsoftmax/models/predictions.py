@@ -32,9 +32,9 @@ def predictions(
         logits = predictions(coef, intercept, X, LOGITS)[0]
         logits += offset
         return _from_logits(logits, what, k, with_proba=with_proba)
-    limit = np.finfo(X.dtype).max
-    if not (np.abs(coef).max(initial=0.0) <= limit and np.abs(intercept).max(initial=0.0) <= limit):
-        # Beyond float32, where the features are always near 0.
+    limit = np.finfo(np.float32).max
+    if X.dtype == np.float32 and max(np.abs(coef).max(initial=0.0), np.abs(intercept).max(initial=0.0)) > limit:
+        # Such coefficients belong to features near 0: their products may be finite.
         values, best = predictions(coef, intercept, X.astype(np.float64), what, k, with_proba=with_proba)
         with np.errstate(over="ignore"):
             return values.astype(X.dtype), best

@@ -10,6 +10,8 @@ from scipy.sparse import csr_array
 from sklearn.linear_model import LogisticRegression
 
 import nbsoftmax as nbs
+from nbsoftmax.kernels.predict import PROBA
+from nbsoftmax.models.predictions import predictions
 from tests import reference
 
 
@@ -280,3 +282,9 @@ def test_coefficients_beyond_float32_of_features_near_0_in_float32(sparse):
     np.testing.assert_allclose(logits, expected, rtol=1e-6)
     np.testing.assert_allclose(model.predict_proba(rows), model.predict_proba(X.astype(np.float64)), rtol=1e-6)
     assert model.predict(rows).tolist() == [0, 1, 0]
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_coefficients_that_are_nan_predict_nan(dtype):
+    proba = predictions(np.full((2, 3), np.nan), np.zeros(2), np.ones((4, 3), dtype), PROBA)[0]
+    assert np.isnan(proba).all()
