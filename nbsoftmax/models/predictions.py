@@ -13,8 +13,6 @@ from nbsoftmax.functional.logits import log_softmax, softmax
 from nbsoftmax.kernels.predict import LOG_PROBA, LOGITS, PROBA
 from nbsoftmax.validation import Float64s, Floats
 
-FLOAT32_MAX = float(np.finfo(np.float32).max)
-
 
 def predictions(
     coef: Float64s,
@@ -34,8 +32,9 @@ def predictions(
         logits = predictions(coef, intercept, X, LOGITS)[0]
         logits += offset
         return _from_logits(logits, what, k, with_proba=with_proba)
-    if X.dtype == np.float32 and (_beyond_float32(coef) or _beyond_float32(intercept)):
-        # Coefficients of features that are always near 0.
+    limit = np.finfo(np.float32).max
+    if X.dtype == np.float32 and max(np.abs(coef).max(initial=0.0), np.abs(intercept).max(initial=0.0)) > limit:
+        # Such coefficients belong to features near 0: their products may be finite.
         values, best = predictions(coef, intercept, X.astype(np.float64), what, k, with_proba=with_proba)
         with np.errstate(over="ignore"):
             return values.astype(X.dtype), best
@@ -45,12 +44,6 @@ def predictions(
         return SparseDesign(X, len(coef), None).predict(coef, intercept, what, k, with_proba=with_proba)
     design = Design(X, len(coef), np.empty((0, 0), X.dtype), None)
     return design.predict(coef, intercept, what, k, with_proba=with_proba)
-
-
-def _beyond_float32(numbers: Float64s) -> bool:
-    """Whether a finite number is too large for float32."""
-    large = np.abs(numbers) > FLOAT32_MAX
-    return bool(large.any() and np.isfinite(numbers[large]).any())
 
 
 def _from_logits(logits: Floats, what: int, k: int, *, with_proba: bool) -> tuple[Floats, NDArray[np.int64]]:

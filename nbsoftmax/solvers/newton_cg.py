@@ -159,6 +159,7 @@ class NewtonSteps:
         Also finds the next step: in the early phase a quasi-Newton step, later a Newton direction, or a step over the
         intercepts alone if that may make a bound possible.
         """
+        self.hides_curvature = False  # that of a direction of the last step, if any
         allowed = allowed_at(point, self._tol)
         self._polish = self._intercept_step(point, allowed)
         # A certificate takes a pass, and so does a step over the intercepts, after which it is nearly sure.

@@ -71,7 +71,7 @@ class ProjectedSteps:
         self._first_square = float(driver.saved.get("first_square", 0.0))  # of the first subgradient, scaled
         self._n_unproven = int(driver.saved.get("n_unproven", 0))
         self._n_products = int(driver.saved.get("n_products", 0))
-        self.hides_curvature = False
+        self.hides_curvature = bool(driver.saved.get("hides_curvature", False))
         self._known: tuple[Point, tuple[float, str]] | None = None  # a point, and the gap there
         # The last estimate of the gap, and the objective there.
         self._before = float(driver.saved.get("gap_before", 0.0)), float(driver.saved.get("value_before", 0.0))
@@ -128,6 +128,7 @@ class ProjectedSteps:
             "first_square": self._first_square,
             "n_unproven": self._n_unproven,
             "n_products": self._n_products,
+            "hides_curvature": self.hides_curvature,
         }
 
     def report(self) -> tuple[str, None]:

@@ -292,3 +292,9 @@ def test_classes_with_an_infinite_intercept_are_impossible(sparse, dtype):
     proba = predictions(coef, intercept, csr_array(X) if sparse else X, PROBA)[0]
     np.testing.assert_allclose(proba[:, :2], predictions(coef[:2], intercept[:2], X, PROBA)[0], rtol=1e-6)
     assert (proba[:, 2] == 0).all()
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_coefficients_that_are_nan_predict_nan(dtype):
+    proba = predictions(np.full((2, 3), np.nan), np.zeros(2), np.ones((4, 3), dtype), PROBA)[0]
+    assert np.isnan(proba).all()

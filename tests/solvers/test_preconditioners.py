@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import nbsoftmax as nbs
-from nbsoftmax.solvers.base import never_stop
+from nbsoftmax.solvers.base import evaluate, never_stop
 from nbsoftmax.solvers.driver import Driver
 from nbsoftmax.solvers.newton_cg import NewtonCG, NewtonSteps
 from nbsoftmax.solvers.tools import preconditioners
@@ -145,3 +145,13 @@ def test_the_memory_keeps_the_last_pairs_and_never_changes_those_it_has_shown():
             expected = expected[:, :0]
         shown.append((memory.pairs, expected))
         assert all(np.allclose(mine, other, rtol=1e-14, atol=0) for mine, other in shown)
+
+
+def test_rough_products_of_an_earlier_point_are_forgotten():
+    objective = problem(l2=1e-4)
+    start = np.zeros(objective.shape)
+    driver = Driver(objective, start, tol=10.0, max_iter=1, on_iteration=never_stop, state=None, uses_hessian=True)
+    steps, point = NewtonSteps(driver, ("diagonal",)), evaluate(objective, start)
+    steps.hides_curvature = True
+    assert steps.converged(0, point, [point.value], certify=True)
+    assert not steps.hides_curvature

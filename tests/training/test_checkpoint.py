@@ -63,6 +63,22 @@ def test_a_fit_that_float32_products_do_not_suffice_resumes_to_the_same_bits(sol
         same(whole, nbs.Trainer(**options).fit(X, y, checkpoint=tmp_path / str(n), resume=True))
 
 
+@pytest.mark.parametrize("bounds", [(0, None), (-0.5, 0.5)])
+@pytest.mark.parametrize("l2", [0.0, 1e-5])
+def test_a_fit_with_bounds_whose_float32_products_are_rough_resumes_to_the_same_bits(bounds, l2, tmp_path):
+    rng = np.random.default_rng(0)
+    Z = rng.normal(size=(300, 8))
+    y = (Z @ rng.normal(size=(8, 3)) + rng.gumbel(size=(300, 3))).argmax(axis=1)
+    X = (Z + 10 ** rng.uniform(3, 4, size=8)).astype(np.float32)
+    options = {"bounds": bounds, "l2": l2, "tol": 1e-7}
+    whole = nbs.Trainer(**options).fit(X, y)
+    assert whole.n_iter > 5
+    for n in range(1, whole.n_iter + 1):
+        with pytest.raises(Killed):
+            nbs.Trainer(**options, callbacks=[kill_after(n)]).fit(X, y, checkpoint=tmp_path / str(n))
+        same(whole, nbs.Trainer(**options).fit(X, y, checkpoint=tmp_path / str(n), resume=True))
+
+
 @pytest.mark.parametrize(
     "options",
     [{"solver": "lbfgs"}, {"solver": nbs.GradientDescent(0.2)}, {"solver": nbs.SGD(0.005)}],

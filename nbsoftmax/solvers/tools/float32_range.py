@@ -15,7 +15,7 @@ SMALLEST, LARGEST = 1e-14, 1e14
 def beyond_float32(objective: Smooth, grad: Float64s) -> bool:
     """Whether Hessians of float32 products would overflow or lose digits: a feature is very large or small.
 
-    The gradient says whether that is possible: usually no pass over the rows is needed.
+    Gradients of ordinary size rule that out, usually without a pass over the rows.
     """
     slopes = np.abs(grad[:, :-1]).max(axis=0, initial=0.0)
     if ((slopes == 0) | ((slopes > 10 * SMALLEST) & (slopes < 1e-6 * LARGEST))).all():

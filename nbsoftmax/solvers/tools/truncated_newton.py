@@ -39,7 +39,7 @@ class InnerTolerance:
     patience: int  # products to spend on a certificate once the decrement is within `allowed`
     certifiable: float  # the `bound` of the residual below which a certificate after the step is likely
     bound: Callable[[Float64s], float]  # from a gradient to the bound that is expected there
-    asymmetry: float = np.inf  # the largest of products; a direction of rougher ones ends at once, with decrement inf
+    asymmetry: float = np.inf  # of products; if it is larger, the direction ends at once, with decrement inf
 
 
 @dataclass(frozen=True, eq=False)
