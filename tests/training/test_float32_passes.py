@@ -91,9 +91,14 @@ def test_means_that_are_thousands_of_standard_deviations(n_passes, options, cons
     assert found.objective == pytest.approx(expected.objective, rel=2e-6)
 
 
-@pytest.mark.parametrize("scale", [1e-30, 1e-18, 1e18, 1e30])
 @pytest.mark.parametrize(
-    "options", [{"solver": UnpackedNewtonCG()}, {"solver": "lbfgs"}, {"bounds": (0, None)}, {"l1": 1e-3}]
+    ("scale", "options"),
+    [
+        (scale, options)
+        for options in ({"solver": UnpackedNewtonCG()}, {"solver": "lbfgs"}, {"bounds": (0, None)}, {"l1": 1e-3})
+        for scale in (1e-30, 1e-18, 1e18, 1e30)
+        if not (scale == 1e30 and "l1" in options)  # rounding errors of its gradient are far more than l1: no proof
+    ],
 )
 def test_features_whose_squares_leave_float32(n_passes, scale, options):
     rng = np.random.default_rng(0)

@@ -58,7 +58,7 @@ class WorkingSet:
 
     def state(self) -> dict[str, Any]:
         """What `restored` needs, of a working set whose model has been minimised."""
-        factor = np.nan if self._metric is None else self._metric.factor
+        factor = 0.0 if self._metric is None else self._metric.factor
         return {
             "features": self.features,
             "made_at": self._made_at,
