@@ -48,6 +48,16 @@ def is_plain(X: Any) -> bool:
     return type(X) is np.ndarray and X.ndim == 2 and X.dtype in FLOATS and X.size > 0
 
 
+def _shape(y: Any) -> tuple[int, ...]:
+    """The shape of y; () of lists of different lengths, which are refused later."""
+    if hasattr(y, "shape"):
+        return tuple(y.shape)
+    try:
+        return np.asarray(y).shape
+    except ValueError:
+        return ()
+
+
 class EitherConvergenceWarning(ConvergenceWarning, sklearn.exceptions.ConvergenceWarning):
     """A warning of both this package and scikit-learn, so that filters for either apply."""
 
@@ -256,10 +266,10 @@ class FittedClassifier(ClassifierMixin, SparseCoefMixin, BaseEstimator):
             "accept_sparse": sparse,
         }
         both = (y,) if with_labels else ()
-        columns = np.shape(y)[1:] if with_labels else ()
-        if columns and columns != (1,):
+        shape = _shape(y) if with_labels else ()
+        if len(shape) > 1 and shape[1:] != (1,):
             raise InputValueError(
-                f"y should be a 1d array, got an array of shape {np.shape(y)} instead; {validation.MULTILABEL}, and "
+                f"y should be a 1d array, got an array of shape {shape} instead; {validation.MULTILABEL}, and "
                 "Trainer.fit takes rows of probabilities."
             )
         if names is None:

@@ -13,7 +13,7 @@ def refuse_records(name: str, a: Any) -> None:
         is_record = a and all(isinstance(value, (str, bytes)) or not hasattr(value, "__len__") for value in a.values())
         what, made = ("a dict of one record", f"[{name}]") if is_record else ("a dict", name)
     elif isinstance(a, (list, tuple)) and a and isinstance(a[0], dict):
-        what, made = f"a {type(a).__name__} of dicts", name if isinstance(a, list) else f"list({name})"
+        what, made = ("a list of dicts", name) if isinstance(a, list) else ("a tuple of dicts", f"list({name})")
     else:
         return
     raise InputTypeError(f"{name} is {what}, expected a table; pd.DataFrame({made}) makes one of it.")
