@@ -21,7 +21,7 @@ from nbsoftmax.solvers.tools.quadratic_model import TIGHTEST, ModelMinimum
 from nbsoftmax.solvers.tools.scaled_inverse import scale_of, scaled_inverse
 from nbsoftmax.validation import Float64s
 
-# Numbers of M. A fit took 0.15 to 0.9 of the time with products with 2**16 or fewer, also of 200,000 rows, and up to
+# Numbers of M. A fit took 0.13 to 0.95 of the time with products with 2**16 or fewer, also of 200,000 rows, and up to
 # 2.3 times as long with 2**17.
 MOST_NUMBERS = 2**16
 Moments = Callable[[], tuple[Float64s, Float64s]]
