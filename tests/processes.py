@@ -18,3 +18,26 @@ def output(script, *arguments, **environment):
     done = run(script, *arguments, **environment)
     assert done.returncode == 0, done.stderr
     return done.stdout
+
+
+def fork_beside_a_thread(setup, *, busy, child):
+    """Fork while a thread evaluates `busy`, which sets `begun` and waits for `ended`; in the child, `child` is true."""
+    lines = [
+        "import os, signal, threading, warnings",
+        "begun, ended = threading.Event(), threading.Event()",
+        textwrap.dedent(setup),
+        'warnings.simplefilter("ignore")  # Python\'s own, of forking beside threads',
+        f"thread = threading.Thread(target=lambda: {busy})",
+        "thread.start()",
+        "begun.wait()",
+        "pid = os.fork()",
+        "if pid == 0:",
+        "    signal.alarm(20)",
+        f"    os._exit(0 if {child} else 1)",
+        "status = os.waitpid(pid, 0)[1]",
+        "ended.set()",
+        "thread.join()",
+        "raise SystemExit(os.waitstatus_to_exitcode(status))",
+    ]
+    done = run("\n".join(lines))
+    assert done.returncode == 0, done.stderr

@@ -64,8 +64,8 @@ def least_shift(v, j, n, n_classes, l1, l2, low, high, ordered):
 def newton(matrix, l1, low, high, n, n_classes, shifted, residual, v, states):
     """Move the weights that are not held to their minimum, but not beyond 0 or a bound.
 
-    All that would go beyond stop there, if this decreases the objective enough; otherwise all stop with the first.
-    Returns whether none would go beyond.
+    Weights that would go beyond stop at 0 or at the bound if this decreases the objective enough. Otherwise all weights
+    stop when the first one arrives there. Returns whether all weights have reached their minimum.
     """
     order = 0
     free, n_free, along = np.empty(v.size, np.int64), np.zeros(n, np.int64), np.zeros(n)
@@ -178,6 +178,6 @@ def minimise(matrix, l2, l1, low, high, shifted, n_classes, r, v, most_sweeps, t
 
 @jit
 def coupled_lasso(todo, matrix, l2, l1, low, high, shifted, n_classes, r, v, most_sweeps, tol, rest):
-    """`minimise` as the only task of a launch; what it returns is written to `rest`, (1,)."""
+    """Call `minimise` as the only task of a launch, and write its result to `rest`, (1,)."""
     while take(todo) >= 0:
         rest[0] = minimise(matrix, l2, l1, low, high, shifted, n_classes, r, v, most_sweeps, tol)

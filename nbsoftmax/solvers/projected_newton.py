@@ -24,7 +24,7 @@ from nbsoftmax.solvers.base import NOISE, Composite, Curved, Point, least_subgra
 from nbsoftmax.solvers.driver import Driver
 from nbsoftmax.solvers.tools.certificates import allowed_at
 from nbsoftmax.solvers.tools.cg_vectors import NewVectors
-from nbsoftmax.solvers.tools.composite_gap import FAR, composite_gap, gap_within, suffices
+from nbsoftmax.solvers.tools.composite_gap import FAR, Evaluated, composite_gap, gap_within, suffices
 from nbsoftmax.solvers.tools.conjugate_gradients import conjugate_gradients
 from nbsoftmax.solvers.tools.duality import loss_alone
 from nbsoftmax.solvers.tools.face_preconditioner import FacePreconditioner
@@ -53,7 +53,7 @@ class ProjectedSteps:
     def __init__(self, objective: Composite, penalty: BoundedPenalty, driver: Driver[Curved]) -> None:
         self._objective, self._penalty, self._tol = objective, penalty, driver.tol
         self._curved, self._sums = driver.objective, driver.sums
-        self._rough = driver.rough and not driver.refined  # whether products could be more accurate
+        self._rough = not driver.refined  # whether products could be more accurate
         if driver.refined:
             self._curved = self._sums = self._curved.in_float64(hessian=True)
         shape = driver.start[:, :-1].shape
@@ -78,7 +78,7 @@ class ProjectedSteps:
 
     def converged(self, n_iter: int, point: Point, values: list[float], *, certify: bool) -> bool:
         """Whether the gap is within tolerance; for a while only if it is proven, where that is possible."""
-        gap, kind = gap_within(*self._of_gap(point), rough=self._rough)
+        gap, kind = gap_within(self._of_gap(point), rough=self._rough)
         if kind == "estimate":  # a Newton decrement, to which later steps add where the objective behaves like exp
             known = gap <= FAR * allowed_at(point, self._tol)  # otherwise far larger than the next one, if that ends it
             before, self._before = self._before, (gap if known else 0.0, point.value)
@@ -93,7 +93,7 @@ class ProjectedSteps:
         """The gap and its kind."""
         if self._known is not None and self._known[0] is point:
             return self._known[1]
-        return composite_gap(*self._of_gap(point))
+        return composite_gap(self._of_gap(point))
 
     def step(self, sums: Curved, point: Point, n_iter: int) -> Point | None:
         """The first point with a sufficient decrease towards the minimum of the model; None if there is none."""
@@ -135,9 +135,9 @@ class ProjectedSteps:
         """The number of products."""
         return f"{self._n_products} Hessian-vector products over free coefficients", None
 
-    def _of_gap(self, point: Point) -> tuple[Composite, Curved, Float64s, float, Float64s, float]:
+    def _of_gap(self, point: Point) -> Evaluated:
         loss, loss_grad = loss_alone(self._objective, point.params, point.value, point.grad)
-        return self._objective, self._sums, point.params, loss, loss_grad, allowed_at(point, self._tol)
+        return Evaluated(self._objective, self._sums, point.params, loss, loss_grad, allowed_at(point, self._tol))
 
     def _clipped(self, params: Float64s) -> Float64s:
         return np.asarray(np.clip(params, self._low, self._high))

@@ -35,7 +35,7 @@ from nbsoftmax.solvers.base import (
 from nbsoftmax.solvers.driver import Driver
 from nbsoftmax.solvers.projected_newton import ProjectedSteps
 from nbsoftmax.solvers.tools.certificates import allowed_at
-from nbsoftmax.solvers.tools.composite_gap import composite_gap, gap_within, suffices
+from nbsoftmax.solvers.tools.composite_gap import Evaluated, composite_gap, gap_within, suffices
 from nbsoftmax.solvers.tools.damping import Damping
 from nbsoftmax.solvers.tools.duality import loss_alone
 from nbsoftmax.solvers.tools.line_search import RELIABLE, decrease_by_gradients, halvings
@@ -217,18 +217,19 @@ class _ProximalSteps:
     def _certificate(self, at: _Assessment) -> tuple[float, str]:
         """The gap and its kind, or inf if it is certainly not small enough."""
         if self._known is None:
-            gap = gap_within(*self._of_gap(at), rough=self._rough)
+            gap = gap_within(self._of_gap(at), rough=self._rough)
             self._known = gap if gap[0] <= allowed_at(at.point, self._tol) and not self._rough else None
             return gap
         return self._known
 
     def _gap(self, at: _Assessment) -> tuple[float, str]:
         """The gap by duality and its kind."""
-        self._known = self._known or composite_gap(*self._of_gap(at))
+        self._known = self._known or composite_gap(self._of_gap(at))
         return self._known
 
-    def _of_gap(self, at: _Assessment) -> tuple[Composite, Curved, Float64s, float, Float64s, float]:
-        return self._objective, self._sums, at.point.params, at.loss, at.loss_grad, allowed_at(at.point, self._tol)
+    def _of_gap(self, at: _Assessment) -> Evaluated:
+        allowed = allowed_at(at.point, self._tol)
+        return Evaluated(self._objective, self._sums, at.point.params, at.loss, at.loss_grad, allowed)
 
     def _next_on_working_set(self, at: _Assessment) -> Float64s | None:
         """The next point on the working set; None if there is no progress any more."""

@@ -15,7 +15,7 @@ from nbsoftmax.solvers.base import Point, Solution, SolverState
 from nbsoftmax.solvers.stop_reason import Stop, StopReason
 from nbsoftmax.solvers.tools import separation
 from nbsoftmax.solvers.tools.certificates import allowed_gap
-from nbsoftmax.solvers.tools.composite_gap import composite_gap
+from nbsoftmax.solvers.tools.composite_gap import Evaluated, composite_gap
 from nbsoftmax.solvers.tools.convergence import ConvergenceMonitor
 from nbsoftmax.solvers.tools.duality import loss_alone
 from nbsoftmax.training.checkpoint import Checkpoint
@@ -164,7 +164,7 @@ class FitMonitor:
             smooth = objective.smooth_part()
             alone = loss_alone(objective, params, *smooth.value_and_grad(params))
             allowed = allowed_gap(value, tol, len(params))
-            gap, kind = composite_gap(objective, smooth, params, *alone, allowed)
+            gap, kind = composite_gap(Evaluated(objective, smooth, params, *alone, allowed))
         return Solution(params, value, float(np.linalg.norm(grad)), gap, kind, n_iter, False, *stop)
 
     def history(self, n: int | None = None) -> dict[str, Float64s]:

@@ -10,7 +10,7 @@ import pytest
 import nbsoftmax as nbs
 from nbsoftmax.data.dialect import TextOptions, _Reader
 from tests.data.files import read, written
-from tests.processes import run
+from tests.processes import fork_beside_a_thread
 
 pytest.importorskip("pyarrow")
 
@@ -258,27 +258,14 @@ def test_rows_before_an_error_of_csv_are_read(n):
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="the system has no fork")
 def test_a_forked_child_reads_text_while_another_thread_of_its_parent_does():
-    script = """
-import os, signal, threading, warnings
-from nbsoftmax.data.dialect import _Reader
+    setup = """
+        from nbsoftmax.data.dialect import _Reader
 
-begun, ended = threading.Event(), threading.Event()
-def slow():
-    begun.set()
-    ended.wait()
-    yield "1,2"
-warnings.simplefilter("ignore")  # Python's own, of forking beside threads
-thread = threading.Thread(target=lambda: list(_Reader(slow(), ",", '"')))
-thread.start()
-begun.wait()
-child = os.fork()
-if child == 0:
-    signal.alarm(20)
-    os._exit(0 if list(_Reader(["1,2"], ",", '"')) == [["1", "2"]] else 1)
-status = os.waitpid(child, 0)[1]
-ended.set()
-thread.join()
-raise SystemExit(os.waitstatus_to_exitcode(status))
-"""
-    done = run(script)
-    assert done.returncode == 0, done.stderr
+        def slow():
+            begun.set()
+            ended.wait()
+            yield "1,2"
+    """
+    busy = """list(_Reader(slow(), ",", '"'))"""
+    child = """list(_Reader(["1,2"], ",", '"')) == [["1", "2"]]"""
+    fork_beside_a_thread(setup, busy=busy, child=child)

@@ -72,6 +72,16 @@ def test_bounds(n_passes, name, l2, tol):
     assert found.objective == pytest.approx(expected.objective, rel=3 * tol, abs=1e-15)
 
 
+def passes_to_the_same_minimum(n_passes, X, y, **options):
+    """The numbers of passes of fits to X in float64 and in float32, which have the same minimum."""
+    expected, n_expected = n_passes(X.astype(np.float64), y, l2=1e-4, **options)
+    found, n_found = n_passes(X, y, l2=1e-4, **options)
+    assert expected.converged
+    assert found.converged
+    assert found.objective == pytest.approx(expected.objective, rel=2e-6)
+    return n_expected, n_found
+
+
 @pytest.mark.parametrize(
     "options", [{"solver": UnpackedNewtonCG()}, {"solver": UnpackedNewton()}, {"bounds": (0, None)}]
 )
@@ -83,12 +93,8 @@ def test_means_that_are_thousands_of_standard_deviations(n_passes, options, cons
     X = (Z + 10 ** rng.uniform(3, 4, size=12)).astype(np.float32)
     X[:, 0] = 1e5 if constant else X[:, 0]
     y = (Z @ rng.normal(size=(12, 5)) + rng.gumbel(size=(2000, 5))).argmax(axis=1)
-    expected, n_expected = n_passes(X.astype(np.float64), y, l2=1e-4, **options)
-    found, n_found = n_passes(X, y, l2=1e-4, **options)
-    assert expected.converged
-    assert found.converged
+    n_expected, n_found = passes_to_the_same_minimum(n_passes, X, y, **options)
     assert n_found <= 2 * n_expected + 20
-    assert found.objective == pytest.approx(expected.objective, rel=2e-6)
 
 
 @pytest.mark.parametrize(
@@ -105,12 +111,8 @@ def test_features_whose_squares_leave_float32(n_passes, scale, options):
     Z = rng.normal(size=(3000, 12)) + 0.3
     X = (Z * np.where(np.arange(12) % 2, scale, 1.0)).astype(np.float32)
     y = (Z @ rng.normal(size=(12, 5)) + rng.gumbel(size=(3000, 5))).argmax(axis=1)
-    expected, n_expected = n_passes(X.astype(np.float64), y, l2=1e-4, **options)
-    found, n_found = n_passes(X, y, l2=1e-4, **options)
-    assert expected.converged
-    assert found.converged
+    n_expected, n_found = passes_to_the_same_minimum(n_passes, X, y, **options)
     assert n_found <= 1.5 * n_expected + 5
-    assert found.objective == pytest.approx(expected.objective, rel=2e-6)
 
 
 @pytest.mark.parametrize("scale", [1e-30, 1e-18])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,41 +28,31 @@ def suffices(penalty: AnyPenalty, kind: str, n_unproven: int) -> bool:
     return not (penalty.is_finite and kind == "estimate") or n_unproven > MOST_UNPROVEN
 
 
-def gap_within(
-    objective: Composite,
-    sums: Curved,
-    params: Float64s,
-    loss: float,
-    loss_grad: Float64s,
-    allowed: float,
-    *,
-    rough: bool = False,
-) -> tuple[float, str]:
+class Evaluated(NamedTuple):
+    """A composite objective at a point, and the gap that is allowed there."""
+
+    objective: Composite
+    sums: Curved
+    params: Float64s
+    loss: float  # that of the loss alone, over S, as its gradient
+    loss_grad: Float64s
+    allowed: float
+
+
+def gap_within(at: Evaluated, *, rough: bool = False) -> tuple[float, str]:
     """The gap of `composite_gap`, or a lower bound of it above `FAR` times `allowed`, or inf if that is certain.
 
     `rough` sums are those of float32 products, after which the fit goes on in float64: a rough estimate suffices.
     """
-    least = gap_at_optimal_intercept(objective, params, loss, loss_grad)
-    if not least <= allowed:
+    least = gap_at_optimal_intercept(at.objective, at.params, at.loss, at.loss_grad)
+    if not least <= at.allowed:
         return math.inf, "estimate"
-    return composite_gap(objective, sums, params, loss, loss_grad, allowed, most=FAR * allowed, rough=rough)
+    return composite_gap(at, most=FAR * at.allowed, rough=rough)
 
 
-def composite_gap(
-    objective: Composite,
-    sums: Curved,
-    params: Float64s,
-    loss: float,
-    loss_grad: Float64s,
-    allowed: float,
-    *,
-    most: float = math.inf,
-    rough: bool = False,
-) -> tuple[float, str]:
-    """The gap by duality and its kind; `loss` and `loss_grad` are those of the loss alone, over S.
-
-    An estimate above `most` is only a lower bound.
-    """
+def composite_gap(at: Evaluated, *, most: float = math.inf, rough: bool = False) -> tuple[float, str]:
+    """The gap by duality and its kind. An estimate above `most` is only a lower bound."""
+    objective, sums, params, loss, loss_grad, allowed = at
     penalty = objective.penalty
     gap, kind = duality_gap(objective, sums, params, loss, loss_grad)
     if gap > allowed and objective.fit_intercept:

@@ -103,8 +103,8 @@ def _damp(hessian: Float64s, damping: Float64s, means: Float64s) -> None:
 def _inverse(of_intercepts: Float64s, *, singular: bool) -> Float64s:
     """The inverse of the Hessian over the intercepts.
 
-    If it is singular along the same shift of all classes, a curvature is added that leaves all steps without such a
-    shift as they are.
+    Without damping it is singular: the same shift of all intercepts changes no probability. A curvature along such
+    shifts is added, which does not change the other steps.
     """
     diagonal = of_intercepts.diagonal()
     if singular and diagonal.any():
