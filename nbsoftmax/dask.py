@@ -287,7 +287,7 @@ class DaskSoftmaxRegression(SoftmaxRegression):
                 "give such a table, or the matrix `encoding_.encode(table).X` to the estimator of `to_local()`."
             )
         found = self.encoding_.encode(X)
-        warn_of_unknown(found.unknown, stacklevel=4)
+        warn_of_unknown(found.unknown)
         return self._predict_validated(validation.features(found.X), offset, what)
 
     def _lazy(self, method: str, X: Any, offset: Any) -> Any:

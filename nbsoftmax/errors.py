@@ -1,10 +1,11 @@
-"""Exceptions for invalid input, and the formatting of values in their messages."""
+"""Exceptions for invalid input, warnings, and the formatting of values in their messages."""
 
 from __future__ import annotations
 
 import re
 import sys
 import unicodedata
+import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from itertools import islice
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Self
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+PASSED = {"nbsoftmax", "sklearn", "joblib"}  # packages whose lines no warning names
 LONGEST = 120  # maximum of characters of a value in a message
 # By its sound: "ndarray" and abbreviations such as "SVC" do, "UInt8" and "OneHotEncoder" do not.
 BEGINS_WITH_A_VOWEL = re.compile(r"(?!(?i:one|uint|uni|use))(?i:[aeiou]|ndarray)|[FHLMNRSX](?=[A-Z])")
@@ -94,6 +96,14 @@ def x_called(name: str) -> Iterator[None]:
         yield
     except InputError as error:
         raise error.of(name) from None
+
+
+def warn(message: str, category: type[Warning] = UserWarning) -> None:
+    """Warn at the line that called this package, directly or by way of scikit-learn."""
+    frame, level = sys._getframe(1), 1
+    while frame.f_back is not None and str(frame.f_globals.get("__name__")).partition(".")[0] in PASSED:
+        frame, level = frame.f_back, level + 1
+    warnings.warn(message, category, stacklevel=level + 1)
 
 
 def plain(value: Any) -> str:

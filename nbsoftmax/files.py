@@ -11,14 +11,13 @@ import io
 import os
 import secrets
 import stat
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from errno import EACCES, EBUSY, EDQUOT, EFBIG, EISDIR, ENOSPC, EPERM, EROFS
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from nbsoftmax.errors import InputTypeError, InputValueError, a_type
+from nbsoftmax.errors import InputTypeError, InputValueError, a_type, warn
 
 try:
     import fcntl
@@ -148,7 +147,7 @@ class WriteFailures:
         """Warn of a failure, unless there was one before."""
         if not self._warned:
             message = f"the {self.what} {self.path} could not be written ({one_line(error)}); the fit continues."
-            warnings.warn(message, NotWrittenWarning, stacklevel=3)
+            warn(message, NotWrittenWarning)
         self._warned = True
 
 

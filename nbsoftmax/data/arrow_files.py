@@ -114,7 +114,7 @@ class ArrowFiles:
                 pa, fields = arrow(), list(self._schema)
                 self._schema = pa.schema([f.with_type(pa.float64()) if f.name in odd else f for f in fields])
                 return self._learned(options, [self._schema.field(name).type for name in self._roles.features or ()])
-        learner.warn_of_dropped(stacklevel=5)
+        learner.warn_of_dropped()
         return learner.encoding()
 
     def _learner(self, options: TableOptions) -> Learner:

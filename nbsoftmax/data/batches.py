@@ -239,7 +239,7 @@ def _learned(items: Iterator[Any], roles: Roles, options: TableOptions) -> AnyEn
         learner.add(columns_of(X, names))
     if not learner.n_rows:
         raise InputValueError("the batches have no rows, so that there is nothing to learn; give at least one.")
-    learner.warn_of_dropped(stacklevel=4)
+    learner.warn_of_dropped()
     return learner.encoding() if needed else None
 
 

@@ -148,7 +148,7 @@ class TableRows:
 
     def warn_of_unknown(self) -> None:
         """Warn once of all levels that the encoding does not know."""
-        warn_of_unknown(self._unknown, stacklevel=4)
+        warn_of_unknown(self._unknown)
 
 
 def selected(frame: Any, names: str | Sequence[str]) -> Any:

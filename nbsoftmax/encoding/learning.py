@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from operator import add
@@ -34,7 +33,7 @@ from nbsoftmax.encoding.columns import IMPUTE, AnyColumn, CategoryColumn, DateCo
 from nbsoftmax.encoding.frames import columns_of, is_table, names_of, needs_encoding
 from nbsoftmax.encoding.options import TableOptions
 from nbsoftmax.encoding.reports import warn_of_dropped
-from nbsoftmax.errors import InputTypeError, InputValueError, a_type, listed, plain
+from nbsoftmax.errors import InputTypeError, InputValueError, a_type, listed, plain, warn
 from nbsoftmax.sums import exact_sum, mean_of
 
 # The error where no row is left.
@@ -125,10 +124,10 @@ class Learner:
             and all(is_number(text) and not is_truth(text) for text in seen.counts)
         ]
 
-    def warn_of_dropped(self, *, stacklevel: int = 2) -> None:
+    def warn_of_dropped(self) -> None:
         """Warn of the rows that a fit leaves out, if there are some; if these are all, `encoding` refuses them."""
         if self.n_dropped < self.n_rows:
-            warn_of_dropped(self.n_dropped, self.n_rows, stacklevel=stacklevel + 1)
+            warn_of_dropped(self.n_dropped, self.n_rows)
 
     def encoding(self) -> Encoding:
         """The encoding of all rows so far.
@@ -309,21 +308,17 @@ class _Seen:
                     'read the table with decimal="," of pandas (--decimal , on the command line) if the comma is the '
                     "decimal mark"
                 )
-            warnings.warn(
+            warn(
                 f"the column {plain(self.name)} has numbers as text, such as {plain(found)}, and each becomes a level: "
                 f"{advice}, or name the column in `categorical` (--categorical).",
-                UserWarning,
-                stacklevel=11,  # the caller of `Trainer.fit`
             )
 
     def _levels(self, options: TableOptions, indicator: bool) -> CategoryColumn:
         n = len(self.counts)
         if n > max(FEW_LEVELS, self.n_values // 2):
-            warnings.warn(
+            warn(
                 f"the column {plain(self.name)} has {n} levels in {self.n_values} rows, each of which becomes a "
                 "feature: if it is a name or an identifier, drop it.",
-                UserWarning,
-                stacklevel=10,  # the caller of `Trainer.fit`
             )
         declared = self.declared
         levels = in_order(list(self.counts)) if declared is None else tuple(x for x in declared if x in self.counts)

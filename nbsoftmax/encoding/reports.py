@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping
 
-from nbsoftmax.errors import counted, listed, plain
+from nbsoftmax.errors import counted, listed, plain, warn
 
 # column -> (number of rows, some of the levels)
 Unknown = dict[str, tuple[int, tuple[str, ...]]]
@@ -31,14 +30,13 @@ def unknown_message(unknown: Unknown) -> str:
     return f"levels that the model was not trained on are 0 in all features of their column: {'; '.join(parts)}."
 
 
-def warn_of_unknown(unknown: Unknown, *, stacklevel: int = 3) -> None:
+def warn_of_unknown(unknown: Unknown) -> None:
     """Warn once of all unknown levels of a table, if there are some."""
     if unknown:
-        warnings.warn(unknown_message(unknown), UnknownLevelsWarning, stacklevel=stacklevel)
+        warn(unknown_message(unknown), UnknownLevelsWarning)
 
 
-def warn_of_dropped(n_dropped: int, n_rows: int, *, stacklevel: int = 3) -> None:
+def warn_of_dropped(n_dropped: int, n_rows: int) -> None:
     """Warn of the rows of a table that are left out, if there are some."""
     if n_dropped:
-        message = f"{n_dropped} of {n_rows} rows have missing values and are left out."
-        warnings.warn(message, UserWarning, stacklevel=stacklevel)
+        warn(f"{n_dropped} of {n_rows} rows have missing values and are left out.")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import Any, ClassVar
 
 import numpy as np
@@ -14,7 +13,7 @@ from sklearn.utils.validation import _check_method_params, check_is_fitted
 
 from nbsoftmax import validation
 from nbsoftmax.data.blocks import refuse_source
-from nbsoftmax.errors import InputValueError, listed, plain
+from nbsoftmax.errors import InputValueError, listed, plain, warn
 from nbsoftmax.estimators.base import ADVICE, EitherConvergenceWarning, FittedClassifier
 from nbsoftmax.estimators.bounds import bounds_of_classes
 from nbsoftmax.estimators.labels import readable, sortable
@@ -232,7 +231,7 @@ class SoftmaxRegressionCV(FittedClassifier):
             )
             if not self.refit:
                 raise InputValueError(f"{text}, and refit=False averages the coefficients; give other folds.")
-            warnings.warn(f"{text}, where their probability is 0.", UserWarning, stacklevel=3)
+            warn(f"{text}, where their probability is 0.")
         found = [[part.path(self.Cs_, float(ratio)) for ratio in self.l1_ratios_] for part in parts]
         rows = [[[one_row(*pair) for pair in zip(*path[:2], strict=True)] for path in fold] for fold in found]
         coef = np.array([[[w for w, _ in path] for path in fold] for fold in rows])
@@ -332,7 +331,7 @@ def _check_scores(scores: Float64s) -> None:
             raise InputValueError("for every penalty the mean score is NaN; give another scoring, or other folds.")
     if missing.any():
         text = f"{missing.sum()} of {scores.size} scores are NaN; their penalties are not chosen."
-        warnings.warn(text, UserWarning, stacklevel=3)
+        warn(text)
 
 
 def _best(scores: Float64s, Cs: Float64s) -> tuple[int, int]:

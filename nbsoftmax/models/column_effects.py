@@ -13,7 +13,6 @@ column to this one.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -24,7 +23,7 @@ from numpy.typing import NDArray
 from nbsoftmax.encoding import Column, FormulaEncoding, columns_of
 from nbsoftmax.encoding.column import CATEGORY, is_binary
 from nbsoftmax.encoding.columns import CategoryColumn
-from nbsoftmax.errors import InputTypeError, InputValueError, listed, plain, x_called
+from nbsoftmax.errors import InputTypeError, InputValueError, listed, plain, warn, x_called
 from nbsoftmax.functional import log_softmax
 from nbsoftmax.models.effects import variances
 from nbsoftmax.models.points import Points
@@ -59,12 +58,10 @@ def chosen_columns(model: SoftmaxModel, at: Any, columns: bool | Sequence[str]) 
     if columns is False:
         shared = model.encoding.shared_columns if isinstance(model.encoding, FormulaEncoding) else ()
         if shared:
-            warnings.warn(
+            warn(
                 f"the columns {listed(shared)} are in several features, and the effect of each feature leaves the "
                 "others as they are; marginal_effects(table, columns=True), or --column-effects of the commands, gives "
                 "the effects of columns.",
-                UserWarning,
-                stacklevel=3,
             )
         return ()
     if not isinstance(model.encoding, FormulaEncoding):

@@ -27,5 +27,5 @@ def complete_rows(model: SoftmaxModel, X: Any, **beside: Any) -> tuple[Any, ...]
     kept = encoding.encode(X, drop=True).kept
     if kept is None:
         return X, *beside.values(), None
-    arrays = beside_kept_rows(kept, 5, **beside)
+    arrays = beside_kept_rows(kept, **beside)
     return {column.name: column.take(kept) for column in columns_of(X, encoding.columns)}, *arrays, np.flatnonzero(kept)

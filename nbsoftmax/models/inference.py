@@ -8,7 +8,6 @@ Source: A. Agresti, "Categorical Data Analysis" (2013), ch. 8.
 
 from __future__ import annotations
 
-import warnings
 from typing import Any
 
 import numpy as np
@@ -16,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from nbsoftmax import validation
 from nbsoftmax.backends.cuda.device import on_host
-from nbsoftmax.errors import InputValueError, plain, rows_called
+from nbsoftmax.errors import InputValueError, plain, rows_called, warn
 from nbsoftmax.kernels.runtime.blas import one_thread
 from nbsoftmax.models.complete_rows import complete_rows
 from nbsoftmax.models.inference_result import Inference
@@ -116,11 +115,7 @@ def inference(
     )
     found = at_maximum(model, problem, options, cov=cov, groups=groups, reference=reference)
     if left_out := _left_out(training):
-        warnings.warn(
-            f"the model was fitted with {left_out}, those of maximum likelihood.",
-            UserWarning,
-            stacklevel=2,
-        )
+        warn(f"the model was fitted with {left_out}, those of maximum likelihood.")
     return found
 
 

@@ -8,7 +8,6 @@ reference class r, for the "free" classes k, l != r:
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,7 +19,7 @@ from nbsoftmax import validation
 from nbsoftmax.backends.row_blocks import blocks
 from nbsoftmax.collinearity import refuse_collinear
 from nbsoftmax.encoding import AnyEncoding
-from nbsoftmax.errors import InputValueError, listed, plain
+from nbsoftmax.errors import InputValueError, listed, plain, warn
 from nbsoftmax.models.estimates import MOST_ERROR
 from nbsoftmax.models.softmax import SoftmaxModel, params_of
 from nbsoftmax.penalized_loss import PenalizedLoss
@@ -106,12 +105,10 @@ class _Factor:
         j = int(self.squares.argmin())
         error = ROUNDING / self.squares[j]
         if error > MOST_ERROR:
-            warnings.warn(
+            warn(
                 f"the column {names[j % len(names)]!r} is nearly a linear combination of others (1 - R^2 = "
                 f"{self.squares[j]:.1g}), so that standard errors may be wrong by {error:.1%}; leave it out, or "
                 "give its difference from the others in its place.",
-                UserWarning,
-                stacklevel=5,
             )
 
     def inverse(self) -> Float64s:

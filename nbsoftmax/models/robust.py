@@ -16,7 +16,6 @@ S. L. Zeger, "Longitudinal data analysis using generalized linear models", Biome
 
 from __future__ import annotations
 
-import warnings
 from typing import Any
 
 import numpy as np
@@ -24,7 +23,7 @@ from numpy.typing import NDArray
 
 from nbsoftmax import validation
 from nbsoftmax.backends.row_blocks import blocks
-from nbsoftmax.errors import InputValueError, plain
+from nbsoftmax.errors import InputValueError, plain, warn
 from nbsoftmax.functional import cross_entropy_and_grad
 from nbsoftmax.kernels.kinds import PROBA
 from nbsoftmax.models.estimates import MOST_ERROR
@@ -162,9 +161,7 @@ def _check_digits(covariance: Float64s, sizes: Float64s, inverse: Float64s, name
             'rounding errors: the model fits them exactly; use cov="fisher", or leave such columns out.'
         )
     if error[j] > MOST_ERROR:
-        warnings.warn(
+        warn(
             f"the standard error of the column {column} may be wrong by {error[j]:.1%} with cov={cov!r}: the scores of "
             "the rows nearly cancel, or their weights differ by many orders of magnitude.",
-            UserWarning,
-            stacklevel=5,
         )

@@ -237,7 +237,7 @@ class SoftmaxModel(Displayed):
         X = validation.computed("X", X)
         if self.encoding is not None and is_table(X):
             found = self.encoding.encode(X)
-            warn_of_unknown(found.unknown, stacklevel=5)
+            warn_of_unknown(found.unknown)
             X = found.X
         array, names = validation.frame(X)
         validation.same_features(names, self.feature_names)

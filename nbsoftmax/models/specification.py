@@ -11,7 +11,6 @@ Irrelevant alternatives: J. Hausman and D. McFadden, "Specification tests for th
 
 from __future__ import annotations
 
-import warnings
 from typing import Any
 
 import numpy as np
@@ -20,7 +19,7 @@ from numpy.typing import NDArray
 from nbsoftmax import validation
 from nbsoftmax.backends.cuda.device import on_host
 from nbsoftmax.backends.row_blocks import blocks
-from nbsoftmax.errors import InputValueError
+from nbsoftmax.errors import InputValueError, warn
 from nbsoftmax.functional import softmax
 from nbsoftmax.kernels.predict import BEST
 from nbsoftmax.kernels.runtime.blas import one_thread
@@ -96,11 +95,9 @@ def hausman(theta: Float64s, covariance: Float64s, fewer: Float64s, covariance_o
         scale = np.sqrt(covariance_of_fewer.diagonal())
         change, within = change / scale, within / scale / scale[:, None]  # so that the units have no effect
         if np.linalg.eigvalsh(within)[0] <= 0:
-            warnings.warn(
+            warn(
                 "the difference of the covariances is not positive definite, so the statistic need not be chi-squared; "
                 "the test needs more samples.",
-                UserWarning,
-                stacklevel=3,
             )
         return chi_squared(float(change @ np.linalg.lstsq(within, change, rcond=None)[0]), theta.size)
 

@@ -96,7 +96,7 @@ class RowsOnCluster:
             self._sizes.append(survey.n_samples)
         if total is None:
             raise InputValueError("X has no partitions; expected at least one.")
-        warn_of_unknown(unknown, stacklevel=7)
+        warn_of_unknown(unknown)
         return total
 
     def _encoding(self, X: Any, table: TableOptions | AnyEncoding | None) -> AnyEncoding | None:
@@ -118,7 +118,7 @@ class RowsOnCluster:
         for i, part in enumerate(self._cluster.gathered(self._cluster.compute(learners_of(X, table)))):
             with in_partition(i):
                 learner.merge(or_raised(part))
-        learner.warn_of_dropped(stacklevel=8)
+        learner.warn_of_dropped()
         return learner.encoding()
 
     def digest(self) -> str:

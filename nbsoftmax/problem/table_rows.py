@@ -20,15 +20,15 @@ def encoded_rows(
     These are None if it keeps all; `rows_called` takes them.
     """
     found = encoding.encode(X, drop=True, dense=dense)
-    warn_of_unknown(found.unknown, stacklevel=6)
+    warn_of_unknown(found.unknown)
     kept = found.kept
     if kept is None:
         return found.X, y, sample_weight, offset, None
-    y, sample_weight, offset = beside_kept_rows(kept, 7, y=y, sample_weight=sample_weight, offset=offset)
+    y, sample_weight, offset = beside_kept_rows(kept, y=y, sample_weight=sample_weight, offset=offset)
     return found.X, y, sample_weight, offset, np.flatnonzero(kept)
 
 
-def beside_kept_rows(kept: NDArray[np.bool_], stacklevel: int, **beside: Any) -> tuple[Any, ...]:
+def beside_kept_rows(kept: NDArray[np.bool_], **beside: Any) -> tuple[Any, ...]:
     """Arrays beside a table, given by their names, for the rows that its encoding keeps; a warning counts the others.
 
     Raises
@@ -39,5 +39,5 @@ def beside_kept_rows(kept: NDArray[np.bool_], stacklevel: int, **beside: Any) ->
     if not kept.any():
         raise InputValueError(NOTHING_LEFT)
     arrays = validation.kept_beside(kept, **beside)
-    warn_of_dropped(kept.size - int(kept.sum()), kept.size, stacklevel=stacklevel)
+    warn_of_dropped(kept.size - int(kept.sum()), kept.size)
     return arrays

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
@@ -11,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from nbsoftmax.errors import listed
+from nbsoftmax.errors import listed, warn
 from nbsoftmax.problem import AnyProblem, ProblemInParts
 from nbsoftmax.solvers.stop_reason import Stop, StopReason
 from nbsoftmax.training.context import Context, Iteration
@@ -51,11 +50,9 @@ class Hooks:
                     self._saved = {n: array for n, array in self._saved.items() if not n.startswith(prefix)}
             if self._saved:
                 unknown = listed(list(self._saved))
-                warnings.warn(
+                warn(
                     f"the checkpoint has the state of callbacks that this fit does not have ({unknown}); give the same "
                     "callbacks.",
-                    UserWarning,
-                    stacklevel=2,
                 )
             yield
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import time
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -15,7 +14,7 @@ from numpy.typing import ArrayLike
 
 from nbsoftmax import validation
 from nbsoftmax.encoding import AnyEncoding, TableOptions, checked_options
-from nbsoftmax.errors import InputValueError
+from nbsoftmax.errors import InputValueError, warn
 from nbsoftmax.models.display import changed_options
 from nbsoftmax.models.softmax import SoftmaxModel, trained_model
 from nbsoftmax.penalized_loss import ObjectiveOptions, PenalizedLoss
@@ -273,7 +272,7 @@ class Trainer:
             context.result = self._result(solver, solution, problem, monitor, started, options)
         if not solution.converged and not solution.stop_reason.requested:
             advice = solution.stop_reason.advise({**self.advice, "tol": f"tol (now {self.tol:g})"})
-            warnings.warn(convergence_message(solution, advice), self.warn_as, stacklevel=2)
+            warn(convergence_message(solution, advice), self.warn_as)
         return context.result
 
     def _problem(self, X: Any, **given: Any) -> AnyProblem:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import warnings
 import weakref
 from importlib.util import find_spec
 from typing import Any, Protocol
 
 import numpy as np
+
+from nbsoftmax.errors import warn
 
 INSTALL = "pip install 'nbsoftmax[cuda-blas]'"
 
@@ -48,10 +49,9 @@ def on_stream(stream: int) -> Blas | None:
     try:
         return CuBlas(stream)
     except Exception as error:  # of several libraries, each of which may be missing
-        warnings.warn(
+        warn(
             f"cuBLAS does not load ({error}); slower kernels are used instead. {INSTALL} installs it, for CUDA 13.",
             RuntimeWarning,
-            stacklevel=2,
         )
         return None
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import warnings
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
@@ -12,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nbsoftmax.backends.cuda.device import Device, Recording
+from nbsoftmax.errors import warn
 from nbsoftmax.kernels.cuda import products, rows, sums
 
 
@@ -152,10 +152,9 @@ class Workspace:
         try:
             return self.device.record(begin, self.streams[0])
         except Exception as error:  # of the driver or of several libraries; each call then begins the work itself
-            warnings.warn(
+            warn(
                 f"{self.device.name} cannot record work ({error}); each kernel is begun by itself, which is slower.",
                 RuntimeWarning,
-                stacklevel=2,
             )
             return Unrecorded(begin)
 
