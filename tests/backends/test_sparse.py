@@ -103,11 +103,14 @@ def test_small_blocks_of_rows_change_only_the_rounding(name):
     assert_close(SUMS[name](mine, w, v), SUMS[name](dense, w, v), "float64")
 
 
-@pytest.mark.parametrize("cache", [0, 2**20, 2**21, 2**24])
-def test_the_second_level_cache_changes_only_the_size_of_blocks(cache, monkeypatch):
+@pytest.mark.parametrize(
+    ("cache", "m", "n_blocks"),
+    [(0, 40_000, 1), (2**20, 40_000, 1), (2**21, 30_000, 1), (2**21, 40_000, 3), (2**24, 40_000, 3)],
+)
+def test_the_second_level_cache_changes_only_the_size_of_blocks(cache, m, n_blocks, monkeypatch):
     monkeypatch.setattr("nbsoftmax.backends.sparse._second_level_cache", lambda: cache)
-    mine, dense, w, v = pair(m=40_000, n=3, k=8)  # 2.4 MB of logits
-    assert len(mine._blocks) == (2 if cache >= 2**21 else 1)
+    mine, dense, w, v = pair(m=m, n=3, k=8)  # 2.5 MB of logits, or 1.9
+    assert len(mine._blocks) == n_blocks
     assert_close(SUMS["loss_and_grad"](mine, w, v), SUMS["loss_and_grad"](dense, w, v), "float64")
 
 
