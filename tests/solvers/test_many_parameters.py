@@ -115,5 +115,9 @@ def test_pairs_are_kept_only_if_they_cost_less_than_they_save():
     rng = np.random.default_rng(0)
     assert n_pairs(objective()) == 0
     assert n_pairs(nbs.Objective(rng.normal(size=(50, 4)), np.arange(50) % 3)) == MOST_PAIRS
+    rows = sparse.random_array((300, 5000), density=0.005, rng=rng, format="csr")  # 25 numbers for each sample
+    few = nbs.Objective(rows, np.arange(300) % 3)
+    assert np.prod(few.shape) < MANY and n_pairs(few) == 0
+    assert n_pairs(nbs.Objective(rows[:, :100], np.arange(300) % 3)) == MOST_PAIRS
     many = nbs.Objective(rng.normal(size=(3000, 330)), np.arange(3000) % 200)  # products with a dense X take longer
     assert np.prod(many.shape) >= MANY and n_pairs(many) == MOST_PAIRS
