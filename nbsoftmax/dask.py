@@ -269,7 +269,7 @@ class DaskSoftmaxRegression(SoftmaxRegression):
             if name.endswith("_") and not name.startswith("_") and name != "encoding_":
                 setattr(local, name, value)
         if self.encoding_ is not None:
-            local.n_features_in_ = len(self.encoding_.names)
+            local._encoding, local.n_features_in_ = self.encoding_, len(self.encoding_.names)
             local.feature_names_in_ = np.array(self.encoding_.names, object)
         return local
 

@@ -7,30 +7,27 @@ and accepts spaces around fields.
 
 from __future__ import annotations
 
-import csv
-import io
 import os
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence, Set
 from contextlib import closing
 from dataclasses import replace
 from itertools import islice
-from threading import Lock
 from typing import IO, Any, NoReturn, TypeVar
 
 import numpy as np
 
 from nbsoftmax.data.arrow import damage_named, require_pyarrow
 from nbsoftmax.data.dialect import RECORDS, THOUSANDS, TextFormat, TextOptions, sniff
-from nbsoftmax.data.quotes import Quotes
 from nbsoftmax.data.source import Source
+from nbsoftmax.data.text_content import Content, Counted, Rewritten
 from nbsoftmax.encoding.column import CATEGORY, DECIMAL_COMMA, GROUPED, Column, as_float, is_truth
 from nbsoftmax.encoding.frames import column_of_arrow
 from nbsoftmax.errors import InputValueError, NoRowsError, counted, plain
 
 T = TypeVar("T")
 
-# Bytes of rewritten rows in a block; a row that is too long for a block of the first attempt fits into the largest.
-REWRITTEN_AT_ONCE, REWRITTEN_BLOCK = 2**20, 2**26
+# Bytes in a block of rewritten rows: a row that is too long for a block of the first attempt fits into it.
+REWRITTEN_BLOCK = 2**26
 
 
 class TextFile:
@@ -90,15 +87,14 @@ class TextFile:
         pa = require_pyarrow("CSV and other text files")
         types = dict.fromkeys(numbers, pa.float64())
         types |= dict.fromkeys(texts, pa.dictionary(pa.int32(), pa.string()))
-        content = _Counted(self._source.file, self.format)
+        content = Counted(self._source.file, self.format)
         try:
-            return collect(self._certain(_batches(content, self.format, types), content, texts))
+            with closing(_batches(content, self.format, types)) as batches:
+                return collect(self._certain(batches, content, texts))
         except MemoryError:
             raise
         except (pa.ArrowException, UnicodeDecodeError, _DoubtfulError):
             pass
-        finally:
-            content.stop()
         return self._read_rewritten(types, collect)
 
     def _read_rewritten(self, types: Mapping[str, Any], collect: Callable[[Iterator[Any]], T]) -> T:
@@ -111,12 +107,9 @@ class TextFile:
         Texts are never null. Errors of pyarrow are about the columns in `types`.
         """
         with closing(self._checked_rows(types)) as rows:
-            content = _Rewritten(islice(rows, first_row, None))
+            content = Rewritten(islice(rows, first_row, None))
             plain_format = TextFormat(tuple(types), 0, null=self.format.null, block_size=REWRITTEN_BLOCK)
-            try:
-                yield from _batches(content, plain_format, types)
-            finally:
-                content.stop()
+            yield from _batches(content, plain_format, types)
 
     def schema(self) -> Any:
         """The names of the columns, and the types that the first rows show, read by Python's csv module."""
@@ -124,10 +117,11 @@ class TextFile:
         from pyarrow import csv as arrow_csv
 
         with closing(self._checked_rows(dict.fromkeys(self.columns, pa.string()))) as rows:
-            content = _Rewritten(rows)
+            content = Rewritten(rows)
             plain_format = replace(self.format, n_header_lines=0, separator=",", quote='"', encoding="utf-8")
             try:
-                return arrow_csv.open_csv(pa.PythonFile(content, "r"), *plain_format.arrow_options({})).schema
+                with content.errors_raised():
+                    return arrow_csv.open_csv(content.lent(), *plain_format.arrow_options({})).schema
             finally:
                 content.stop()
 
@@ -137,7 +131,7 @@ class TextFile:
             line, fields = next(islice(rows, row, None))
         return f"line {line}", fields[self.columns.index(column)].strip()
 
-    def _certain(self, batches: Iterator[Any], content: _Counted, texts: Sequence[str]) -> Iterator[Any]:
+    def _certain(self, batches: Iterator[Any], content: Counted, texts: Sequence[str]) -> Iterator[Any]:
         """Yield batches; raise an error at the end if pyarrow may have misunderstood quotes.
 
         It accepts a quote that is not closed and text behind a quote, and takes a quote after a space as text.
@@ -276,11 +270,14 @@ class _DoubtfulError(Exception):
     """pyarrow may have misunderstood the file."""
 
 
-def _batches(content: Any, format_: TextFormat, types: Mapping[str, Any]) -> Iterator[Any]:
-    import pyarrow as pa
+def _batches(content: Content, format_: TextFormat, types: Mapping[str, Any]) -> Generator[Any, None, None]:
     from pyarrow import csv as arrow_csv
 
-    yield from arrow_csv.open_csv(pa.PythonFile(content, "r"), *format_.arrow_options(types))
+    try:
+        with content.errors_raised():
+            yield from arrow_csv.open_csv(content.lent(), *format_.arrow_options(types))
+    finally:
+        content.stop()
 
 
 def _n_rows(file: IO[bytes], row_size: float) -> int:
@@ -288,63 +285,3 @@ def _n_rows(file: IO[bytes], row_size: float) -> int:
         return int(1.05 * file.seek(0, os.SEEK_END) / row_size) + 1
     except OSError:  # compressed
         return 0
-
-
-class _Content:
-    """A file for pyarrow, whose threads read ahead until `stop` is called."""
-
-    closed = False
-
-    def __init__(self) -> None:
-        self._lock, self._is_stopped = Lock(), False
-
-    def read(self, size: int) -> bytes:
-        """Read at most `size` bytes; none once the file is at its end or stopped."""
-        with self._lock:
-            return b"" if self._is_stopped else self._read(size)
-
-    def _read(self, size: int) -> bytes:
-        raise NotImplementedError
-
-    def stop(self) -> None:
-        """Wait for the end of a read, and read no more."""
-        with self._lock:
-            self._is_stopped = True
-
-    def close(self) -> None:
-        """Leave the file open."""
-
-
-class _Counted(_Content):
-    """The content of a file from its beginning, with its quotes."""
-
-    def __init__(self, file: IO[bytes], format_: TextFormat) -> None:
-        super().__init__()
-        file.seek(0)
-        self._file, self.quotes = file, Quotes(format_.separator, format_.quote)
-
-    def _read(self, size: int) -> bytes:
-        block = self._file.read(size)
-        self.quotes.add(block)
-        return block
-
-
-class _Rewritten(_Content):
-    """Rows as a file of CSV."""
-
-    def __init__(self, rows: Iterator[list[str]]) -> None:
-        super().__init__()
-        self._rows = rows
-        self._left = b""
-
-    def _read(self, size: int) -> bytes:
-        if not self._left:
-            text = io.StringIO()
-            writer = csv.writer(text, lineterminator="\r\n")
-            for row in self._rows:
-                writer.writerow(row)
-                if text.tell() >= REWRITTEN_AT_ONCE:
-                    break
-            self._left = text.getvalue().encode()
-        block, self._left = self._left[:size], self._left[size:]
-        return block

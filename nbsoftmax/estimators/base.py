@@ -94,7 +94,8 @@ class FittedClassifier(ClassifierMixin, SparseCoefMixin, BaseEstimator):
         check_is_fitted(self)
         coef, intercept = self._two_rows()
         names = getattr(self, "feature_names_in_", None)
-        return SoftmaxModel(coef, intercept, self.classes_, names, self._known())
+        encoding = self.__dict__.get("_encoding")
+        return SoftmaxModel(coef, intercept, self.classes_, names, self._known(), encoding=encoding)
 
     def _known(self) -> dict[str, Any]:
         """What the model says of its fit."""
@@ -187,6 +188,7 @@ class FittedClassifier(ClassifierMixin, SparseCoefMixin, BaseEstimator):
         self.converged_, self.gap_, self.history_ = result.converged, result.gap, result.history
         training = result.model.training or {}
         self._training = {name: training[name] for name in KNOWN if name in training}
+        self._encoding = result.model.encoding  # of the tables in a source; the estimator takes the matrix
 
     def _read_problem(
         self, X: Any, y: Any, sample_weight: ArrayLike | None, offset: ArrayLike | None

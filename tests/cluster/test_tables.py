@@ -144,6 +144,7 @@ def test_the_estimator_contains_the_encoding(fitted):
     np.testing.assert_array_equal(fitted.model_.predict(X), fitted.predict(X))
     matrix = pd.DataFrame(expected.encode(X).X, columns=expected.names)
     np.testing.assert_array_equal(fitted.to_local().predict(matrix), fitted.predict(X))
+    np.testing.assert_array_equal(fitted.to_local().model_.predict(X), fitted.predict(X))
     np.testing.assert_array_equal(pickle.loads(pickle.dumps(fitted)).predict(X), fitted.predict(X))
     source = nbs.data.from_batches([X[:100], X[100:]], table=fitted.encoding_)
     np.testing.assert_array_equal(fitted.predict(source), fitted.predict(X))

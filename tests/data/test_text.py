@@ -3,6 +3,7 @@
 import csv as stdlib_csv
 import io
 import math
+import weakref
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import nbsoftmax as nbs
-from nbsoftmax.data import source
+from nbsoftmax.data import source, text_content
 from nbsoftmax.data.text import TextFile
 from tests.data.files import read, table_file, written
 
@@ -270,3 +271,32 @@ def test_an_ordinary_file_is_not_read_again(tmp_path, monkeypatch):
     for text in (GOOD, GOOD.replace(",", ";"), '"a","y"\r\n"1","p ""q"""\r\n\r\n"2","two\nlines"\r\n'):
         path = written(tmp_path, text)
         assert len(read(path, target="species" if "species" in text else "y").X) > 1
+
+
+def test_when_an_error_is_raised_pyarrow_has_released_the_file(tmp_path, monkeypatch):
+    # A thread of pyarrow that releases an object of Python while the interpreter shuts down aborts the process.
+    lent = []
+
+    class Lent(text_content.Lent):
+        def __init__(self, content):
+            super().__init__(content)
+            lent.append(weakref.ref(self))
+
+    monkeypatch.setattr(text_content, "Lent", Lent)
+    path = tmp_path / "rows.csv"
+    path.write_text("a,y\n" + "1.5,u\n2.5,v\n" * 20_000 + "3.5\n", encoding="utf-8")
+    with pytest.raises(nbs.InputValueError, match=r"rows\.csv line 40002 has 1 field"):
+        list(nbs.data.open(path, target="y").blocks())
+    assert lent
+    assert [each() for each in lent] == [None] * len(lent)
+
+
+def test_an_error_of_a_read_does_not_pass_through_pyarrow():
+    def rows():
+        yield ["1.5", "u"]
+        raise nbs.InputValueError("line 3 has 1 field")
+
+    content = text_content.Rewritten(rows())
+    with pytest.raises(nbs.InputValueError, match="line 3"), content.errors_raised():
+        assert bytes(text_content.Lent(content).read(100)) == b""  # pyarrow would keep the error until the process ends
+    content.stop()

@@ -150,3 +150,15 @@ def test_a_formula_a_file_and_the_name_of_a_column_are_refused_with_what_to_call
             estimator.fit(X, "kind")
     with pytest.raises(nbs.InputTypeError, match="y is 'kind'"):
         nbs.SoftmaxRegression().fit(table[["km"]], table["kind"]).score(table[["km"]], "kind")
+
+
+def test_the_model_of_an_estimator_has_the_encoding_of_its_source(tmp_path):
+    pd = pytest.importorskip("pandas")
+    rows = pd.DataFrame({"size": [1.0, 2.0, 3.0, 4.0], "kind": ["p", "q", "p", "q"]})
+    source = nbs.data.from_batches([rows.assign(y=list("uvvu"))], target="y", table=nbs.TableOptions())
+    estimator = nbs.SoftmaxRegression().fit(source)
+    estimator.model_.save(tmp_path / "m.npz")
+    found = nbs.SoftmaxModel.load(tmp_path / "m.npz").predict_proba(rows)
+    assert np.array_equal(found, estimator.predict_proba(source))
+    estimator.fit(np.eye(4), [0, 0, 1, 1])
+    assert estimator.model_.encoding is None
