@@ -44,6 +44,26 @@ def test_without_a_positive_curvature_the_direction_is_that_of_steepest_descent(
     np.testing.assert_array_equal(only.direction, -2 * only.vectors.residual)
 
 
+@pytest.mark.parametrize("curvature", [0.0, -1.0, np.inf, np.nan])
+def test_a_later_product_without_a_positive_curvature_ends_them(curvature):
+    factors, hessian = iter([1.0, curvature]), positive(2)
+    first, last = iterates(lambda v: next(factors) * (hessian @ v), lambda v: v)
+    assert np.isfinite(first.decrement)
+    assert last.decrement == np.inf
+
+
+def test_the_asymmetry_of_products_is_relative_to_the_curvatures():
+    hessian, skew = positive(2), np.triu(np.full((N, N), 1e-3), 1)
+    found = []
+    for scale in (1, 4):
+        _, second, *_ = iterates(times(scale * (hessian + skew - skew.T)), lambda v: v)
+        found.append(second.asymmetry)
+    assert 1e-5 < found[0] < 1e-3
+    assert abs(found[1] - found[0]) <= 1e-9 * found[0]
+    _, second, *_ = iterates(times(hessian), lambda v: v)
+    assert second.asymmetry <= 1e-14
+
+
 @pytest.mark.parametrize("factor", [-1.0, np.nan, np.inf, -1e-10])
 def test_they_end_where_the_preconditioner_is_not_positive(factor):
     factors = iter([1.0, factor])
