@@ -6,6 +6,7 @@ The shapes are large enough that the work is cut into many chunks and that threa
 import multiprocessing
 import threading
 import warnings
+import weakref
 from concurrent.futures import ThreadPoolExecutor
 
 import numba
@@ -14,6 +15,7 @@ import pytest
 from threadpoolctl import threadpool_limits
 
 import nbsoftmax as nbs
+from nbsoftmax.kernels.runtime import threads
 from nbsoftmax.kernels.runtime.threads import launch, threads_of_numba
 from nbsoftmax.models.calibration import brier_score, temperature
 from tests.processes import output, run
@@ -184,6 +186,25 @@ def test_a_caller_does_without_helpers_that_are_busy_elsewhere():
     assert runs == [threading.get_ident()]
     released.set()
     other.join()
+
+
+def test_arrays_are_free_after_a_launch_where_the_system_allows_no_more_threads(monkeypatch):
+    """As in containers with a limit on processes. Runs that no thread takes would keep the arrays of every launch."""
+
+    def refuse(thread):
+        raise RuntimeError("can't start new thread")
+
+    def count(todo, array):
+        tasks.append(len(array))
+
+    threads._reset_helpers()  # as in a child: no helpers yet
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    tasks, array = [], np.zeros(3)
+    released = weakref.ref(array)
+    launch(count, 8, 1 << 40, 4, array)
+    del array
+    assert tasks == [3]
+    assert released() is None
 
 
 # --- BLAS, whose threads change the last bits of a dot product of 10,000 numbers and of matrix products ---------

@@ -97,6 +97,18 @@ def test_conjugate_gradients_in_place_are_those_of_numpy(objective, ten_features
             np.testing.assert_allclose(getattr(in_place, name), expected, rtol=0, atol=1e-9 * scale)
 
 
+def test_damping_in_place_is_a_larger_ridge_penalty_of_the_coefficients(objective):
+    params = preconditioners.centred(np.random.default_rng(1).normal(size=(K, N + 1)))
+    grad, delta = objective.value_and_grad(params)[1], 0.3
+    diagonal = Preconditioner(objective, params, "diagonal")._diagonal
+    diagonal.damp(delta)
+    damped = VectorsInPlace(objective, params, grad, diagonal, damping=delta)
+    objective.penalty = Ridge(L2 + delta)
+    larger = VectorsInPlace(objective, params, grad, Preconditioner(objective, params, "diagonal")._diagonal)
+    for _, one, other in zip(range(6), conjugate_gradients(damped), conjugate_gradients(larger), strict=False):
+        assert abs(other.decrement - one.decrement) <= 1e-10 * one.decrement
+
+
 def test_it_is_closer_to_the_hessian_than_the_diagonal(objective, ten_features):
     params = np.zeros((K, N + 1))
     hessian = objective.blocks(params)[0] + np.diag(np.append(np.full(N, L2), 0.0))

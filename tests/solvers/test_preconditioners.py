@@ -1,5 +1,7 @@
 """Preconditioners: each is an inverse, keeps to its memory, and leads to the minimum."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
@@ -7,7 +9,8 @@ import nbsoftmax as nbs
 from nbsoftmax.solvers.base import evaluate, never_stop
 from nbsoftmax.solvers.driver import Driver
 from nbsoftmax.solvers.newton_cg import NewtonCG, NewtonSteps
-from nbsoftmax.solvers.tools import preconditioners
+from nbsoftmax.solvers.tools import preconditioner_choice, preconditioners
+from nbsoftmax.solvers.tools.preconditioner_choice import CHEAP, PreconditionerChoice
 from nbsoftmax.solvers.tools.preconditioners import KINDS, Preconditioner, costs
 from tests.solvers.problems import minimum, problem, unpacked
 
@@ -117,6 +120,60 @@ def test_what_does_not_fit_in_memory_is_never_chosen():
     assert NewtonCG().solve(objective, np.zeros(objective.shape), tol=1e-6).converged
     with pytest.raises(nbs.InputValueError, match="newton-cg"):
         nbs.Trainer(solver="newton", l2=0.1).fit(X, np.arange(30) % 3)
+
+
+@pytest.fixture
+def choice_among(monkeypatch):
+    """A choice among kinds of given costs, in products; a preconditioner is its kind, its memory and its uses."""
+    monkeypatch.setattr(
+        preconditioner_choice,
+        "Preconditioner",
+        lambda objective, params, kind, memory=None: SimpleNamespace(kind=kind, memory=memory, products=0),
+    )
+
+    def make(**costs_of_kinds):
+        monkeypatch.setattr(preconditioner_choice, "costs", lambda objective: costs_of_kinds)
+        return PreconditionerChoice(problem(), tuple(costs_of_kinds))
+
+    return make
+
+
+def test_the_first_preconditioner_is_the_most_accurate_one_that_is_cheap(choice_among):
+    dense = choice_among(gram=preconditioners.AFFORDABLE, blocks=CHEAP, hessian=CHEAP + 1)
+    assert dense.first(None).kind == "blocks"
+    assert dense.first(None, uniform=True).kind == "gram"  # as accurate as any, where all probabilities are equal
+    assert choice_among(diagonal=1, frequent=CHEAP - 1, gram=np.inf).first(None).kind == "diagonal"
+    assert choice_among(blocks=CHEAP + 2, hessian=CHEAP + 1).first(None).kind == "blocks"
+
+
+@pytest.mark.parametrize(
+    ("n_products", "n_left", "kind"),
+    [
+        (19, np.inf, "diagonal"),
+        (20, np.inf, "frequent"),
+        (34, np.inf, "frequent"),
+        (35, np.inf, "gram"),
+        (90, 39, "diagonal"),
+    ],
+)
+def test_a_more_accurate_preconditioner_follows_a_direction_and_a_rest_of_the_fit_that_are_worth_it(
+    choice_among, n_products, n_left, kind
+):
+    last = SimpleNamespace(kind="diagonal", memory="pairs", products=0)
+    found = choice_among(diagonal=5, frequent=20, gram=70).next(last, None, n_products, n_left)
+    assert (found.kind, found.memory) == (kind, "pairs")
+
+
+@pytest.mark.parametrize(
+    ("products", "n_left", "same"), [(5, np.inf, True), (6, np.inf, False), (6, 9, True), (6, 10, False)]
+)
+def test_a_preconditioner_is_made_again_once_its_uses_and_the_rest_of_the_fit_are_worth_it(
+    choice_among, products, n_left, same
+):
+    last = SimpleNamespace(kind="diagonal", memory="pairs", products=products)
+    found = choice_among(diagonal=5).renewed(last, None, n_left)
+    assert (found is last) == same
+    assert found.memory == "pairs"
 
 
 def test_nearly_separable_data_end_with_the_whole_hessian():

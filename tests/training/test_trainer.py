@@ -29,6 +29,16 @@ def test_the_report_is_true():
     assert history["seconds"][-1] <= result.seconds
 
 
+def test_a_fit_that_starts_at_the_minimum_has_an_empty_history():
+    X, y = blobs()
+    best = nbs.Trainer(l2=0.01, tol=1e-10).fit(X, y).model
+    result = nbs.Trainer(l2=0.01, tol=1e-3).fit(X, y, init=best)
+    assert result.n_iter == 0
+    assert {name: len(entries) for name, entries in result.history.items()} == dict.fromkeys(
+        ["objective", "grad_norm", "seconds"], 0
+    )
+
+
 def test_not_converging_is_said_with_what_to_do():
     X, y = blobs()
     with pytest.warns(nbs.ConvergenceWarning, match="increase max_iter"):

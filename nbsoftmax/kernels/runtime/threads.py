@@ -104,15 +104,16 @@ def _serve(runs):
 
 
 def _start_helpers(n):
-    """Start helper threads until there are n, or as many as the system allows."""
+    """Start helper threads until there are n, or as many as the system allows; return how many of n there are."""
     global _n_helpers  # noqa: PLW0603
     with _starting:
         while _n_helpers < n:
             try:
                 threading.Thread(target=_serve, args=(_runs,), name="nbsoftmax", daemon=True).start()
             except RuntimeError:  # no more threads, or Python is shutting down
-                return
+                break
             _n_helpers += 1
+        return min(n, _n_helpers)
 
 
 def threads_of_numba():
@@ -144,8 +145,8 @@ def launch_tasks(kernel, todo, work, n_threads, *arguments):
     if n <= 1:
         _complete(kernel, (todo, *arguments))
         return
-    _start_helpers(n - 1)
-    runs = [_Run(kernel, (todo, *arguments)) for _ in range(n - 1)]
+    # Without a thread to take it, a run would stay in the queue, and keep the arrays of its arguments.
+    runs = [_Run(kernel, (todo, *arguments)) for _ in range(_start_helpers(n - 1))]
     for run in runs:
         _runs.put(run)
     try:

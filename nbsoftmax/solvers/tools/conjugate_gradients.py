@@ -35,14 +35,11 @@ class CGIterate(NamedTuple):
     def least_curvature(self) -> float:
         """The smallest Ritz value, an upper bound on the smallest eigenvalue of M^-1 H that soon becomes tight.
 
-        0 if LAPACK's bisection fails.
+        It needs two products. 0 if LAPACK's bisection fails.
         """
-        diagonal, off_diagonal = self.tridiagonal
-        if not off_diagonal:
-            return diagonal[0]
         by_index, first, most_accurate = 2, 1, 0.0
         _, values, _, _, failed = lapack().dstebz(
-            diagonal, off_diagonal, by_index, 0.0, 0.0, first, first, most_accurate, b"E"
+            *self.tridiagonal, by_index, 0.0, 0.0, first, first, most_accurate, b"E"
         )
         return 0.0 if failed else float(values[0])
 
