@@ -49,8 +49,9 @@ def open(
         The column of the labels, or the columns of the probabilities of all classes. For predictions it may be missing.
         For `.npy` files: a file of labels (or a list, one for each file of X), or the number of a column of X.
     features : list of str, optional
-        Columns of X; by default all that have no other use. A column of lists of one length (FixedSizeList) is a whole
-        X, and is used without a copy. For `.npy` files: numbers of columns.
+        Columns of X; by default all that have a name and no other use, without an index that pandas has written. A
+        column of lists of one length (FixedSizeList) is a whole X, and is used without a copy. For `.npy` files:
+        numbers of columns.
     weight : str, optional
         The column of the sample weights. For `.npy` files as `target`.
     offset : str or list of str, optional

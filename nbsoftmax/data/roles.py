@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -30,6 +31,9 @@ from nbsoftmax.validation.frames import (
 )
 
 Names = str | Sequence[str] | None
+# Names of columns that are features only if they are named: "", as of an index in a CSV file, and what pandas calls an
+# index without a name in Parquet and Arrow. It would predict the labels of rows that are sorted by them.
+NAMELESS = re.compile(r"(__index_level_\d+__)?")
 
 
 @dataclass(frozen=True)
@@ -41,7 +45,7 @@ class Roles:
     target, offset : str, tuple of str, or None
         The column of the labels, or those of the probabilities of all classes; the columns of the offset.
     features : tuple of str or None
-        None: all columns that have no other use.
+        None: all columns that have a name and no other use.
     weight : str or None
     """
 
@@ -90,7 +94,7 @@ class Roles:
             alike = look_alike(missing, columns)
             raise InputValueError(f"there is no column {plain(missing)}; the columns are {listed(columns)}{alike}.")
         others = set(self.others())
-        features = self.features or tuple(name for name in columns if name not in others)
+        features = self.features or tuple(n for n in columns if n not in others and not NAMELESS.fullmatch(n))
         if len(known) < len(columns):
             used = others.union(features)
             double = validation.first_repeated([name for name in columns if name in used])

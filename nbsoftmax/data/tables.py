@@ -6,7 +6,6 @@ Messages name the line of a text file as a text editor counts it, and the row of
 from __future__ import annotations
 
 import difflib
-import re
 from collections.abc import Collection, Sequence, Set
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +17,7 @@ from nbsoftmax.data import labels as labels_of
 from nbsoftmax.data.columnar import ColumnarFile
 from nbsoftmax.data.dialect import TextOptions
 from nbsoftmax.data.numbers import collect
+from nbsoftmax.data.roles import NAMELESS
 from nbsoftmax.data.source import Source
 from nbsoftmax.data.text import TextFile, is_number
 from nbsoftmax.errors import InputValueError, look_alike, plain
@@ -25,7 +25,6 @@ from nbsoftmax.validation import Float64s
 
 LEAST_COUNTED = 10  # rows that a column must number before it is considered an index
 MOST_COMPARED = 10_000  # columns among which a similar name is searched for
-PANDAS_INDEX = re.compile(r"__index_level_\d+__")  # the column of an index without a name in a file from pandas
 
 
 @dataclass(frozen=True, eq=False)
@@ -230,7 +229,7 @@ def _feature_names(file: TextFile | ColumnarFile, request: Request) -> tuple[str
     """Return the given features if all are in the file, or without them all columns but those for other purposes."""
     if request.features is None:
         others = {request.target, *request.beside, *request.keep, *request.drop}
-        names = tuple(n for n in file.columns if n and n not in others and not PANDAS_INDEX.fullmatch(n))
+        names = tuple(n for n in file.columns if n not in others and not NAMELESS.fullmatch(n))
     else:
         names = tuple(request.features)
     known = set(file.columns)

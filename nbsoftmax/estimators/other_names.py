@@ -19,11 +19,12 @@ INSTEAD = {
     "dual": NO_EFFECT,
     "intercept_scaling": NO_EFFECT + "; the intercept is not penalised",
     "use_legacy_attributes": NO_EFFECT + "; attributes are arrays",
+    "table": "encode the columns by a ColumnTransformer in a pipeline, or use {trainer}, which encodes tables itself",
     "l1": "use " + STRENGTH,
     "l2": "use " + STRENGTH,
 }
-OF_ONE = {"C": "C", "inf": "np.inf", "l1_ratio": "l1_ratio", "one": "1"}
-OF_SEVERAL = {"C": "Cs", "inf": "[np.inf]", "l1_ratio": "l1_ratios", "one": "[1]"}
+OF_ONE = {"C": "C", "inf": "np.inf", "l1_ratio": "l1_ratio", "one": "1", "trainer": "Trainer"}
+OF_SEVERAL = {"C": "Cs", "inf": "[np.inf]", "l1_ratio": "l1_ratios", "one": "[1]", "trainer": "cross_validate"}
 
 
 def refuse_other_names(estimator: type, given: Iterable[str]) -> None:

@@ -19,6 +19,7 @@ from nbsoftmax import validation
 from nbsoftmax.data.blocks import is_source
 from nbsoftmax.errors import InputTypeError, InputValueError, counted, plain
 from nbsoftmax.kernels.predict import BEST
+from nbsoftmax.models.complete_rows import rows_kept
 from nbsoftmax.models.display import Displayed, Table
 from nbsoftmax.models.predictions import predictions
 from nbsoftmax.models.scores import accuracy
@@ -128,8 +129,9 @@ def cross_validate(
         to 1e4 times this, or 1e2 times if there are no more samples than features.
     l1_ratio : float in [0, 1]
     folds : int or iterable of (train, test)
-        Number of stratified folds, drawn by `random_state`; or pairs of index arrays. The rows of a source of blocks
-        are drawn for a number of folds, without regard to their labels.
+        Number of stratified folds, drawn by `random_state`; or pairs of index arrays, or masks, of the rows of X as it
+        is given, also of those that `missing="drop"` leaves out. The rows of a source of blocks are drawn for a number
+        of folds, without regard to their labels.
     refit : {"best", "one-standard-error"}
         Which C the returned fit to all samples has.
     random_state : int or None
@@ -155,7 +157,7 @@ def cross_validate(
     problem = shared_problem(X, y, sample_weight, offset, options)
     parts: Sequence[Fold]
     if isinstance(problem, Problem):
-        parts = _folds_of_problem(problem, folds, random_state)
+        parts = _folds_of_problem(problem, X, folds, random_state)
     elif is_source(X):
         parts = folds_of_source(X, folds, random_state, options_of_data(options))
     else:
@@ -170,13 +172,22 @@ def cross_validate(
 
 
 def _folds_of_problem(
-    problem: Problem, folds: int | Iterable[tuple[ArrayLike, ArrayLike]], random_state: int | None
+    problem: Problem, X: Any, folds: int | Iterable[tuple[ArrayLike, ArrayLike]], random_state: int | None
 ) -> list[_Fold]:
     """The folds of rows in memory."""
     if problem.y.ndim != 1:
         raise InputValueError("y holds probabilities or partial labels; cross_validate needs one label for each row.")
-    weight = problem.weights_or_ones()
-    return [_Fold(problem, weight, *pair) for pair in _pairs(folds, problem.y, random_state)]
+    weight, pairs = problem.weights_or_ones(), _pairs(folds, problem.y, random_state)
+    kept = None if isinstance(folds, (int, np.integer)) else rows_kept(problem.encoding, X)
+    if kept is not None:  # the rows of given folds are those of the table
+        pairs = [(_among_kept(train, kept, "train"), _among_kept(test, kept, "test")) for train, test in pairs]
+    return [_Fold(problem, weight, *pair) for pair in pairs]
+
+
+def _among_kept(part: Any, kept: NDArray[np.bool_], name: str) -> NDArray[np.int64]:
+    """The kept rows of one part of a fold, numbered among those that are kept."""
+    rows = fold_indices(part, kept.size, name)
+    return (np.cumsum(kept, dtype=np.int64) - 1)[rows[kept[rows]]]
 
 
 class Fold(Protocol):

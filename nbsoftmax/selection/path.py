@@ -171,7 +171,7 @@ def options_of_data(options: dict[str, Any]) -> dict[str, Any]:
 
 def refuse_strengths(function: str, options: Mapping[str, Any]) -> None:
     """Refuse the penalties of a single fit among the options of a function that sets them itself, and unknown names."""
-    strengths = "l2s" if function == "fit_path" else "Cs"
+    strengths, grids = ("l2s", "l2s or Cs") if function == "fit_path" else ("Cs", "Cs")
     instead = {"l1": "l1_ratio", "l2": strengths, "C": "Cs", "penalty": f"{strengths} and l1_ratio"}
     given = [name for name in instead if name in options]
     if given:
@@ -183,8 +183,8 @@ def refuse_strengths(function: str, options: Mapping[str, Any]) -> None:
     unknown = [name for name in options if name not in known]
     if unknown:
         raise InputTypeError(
-            f"{function} got the unknown option {unknown[0]!r}; strengths of the penalty are {strengths}, and other "
-            "options are those of Trainer."
+            f"{function} got the unknown option {unknown[0]!r}; strengths of the penalty are {grids}, the share of l1 "
+            "is l1_ratio, and other options are those of Trainer."
         )
 
 

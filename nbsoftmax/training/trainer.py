@@ -35,6 +35,7 @@ from nbsoftmax.training.metadata import PENALTY_OPTIONS, summary_of, training_me
 from nbsoftmax.training.minimise import minimise, part_of
 from nbsoftmax.training.monitor import FitMonitor
 from nbsoftmax.training.objective import objective_of
+from nbsoftmax.training.other_names import names_checked
 from nbsoftmax.training.result import FitResult
 from nbsoftmax.training.solver_choice import check_penalty, chosen_solver, device_of
 from nbsoftmax.training.standardize import standardized
@@ -121,6 +122,7 @@ class Trainer:
     # Advice in that warning; the estimators name their own parameters.
     advice: Mapping[str, str] = PYTHON_TERMS
 
+    @names_checked
     def __init__(  # noqa: PLR0913  the options of the contract
         self,
         *,

@@ -233,7 +233,8 @@ def _of_pandas(name: str, X: Any, *, sparse: bool) -> tuple[Any, tuple[str, ...]
 
     for j, dtype in enumerate(dtypes):
         if isinstance(dtype, np.dtype) and dtype.kind == "O":
-            _refuse_missing(f"{name}, in column {plain(names[j])},", _only_missing(X.iloc[:, j]))
+            missing = _only_missing(X.iloc[:, j])
+            _refuse_missing(f"{name}, in column {plain(names[j])},", missing, "drop such rows, or impute the values")
     common = _common(name, names, dtypes, is_number_of_pandas, is_single)
     if all(isinstance(dtype, np.dtype) for dtype in set(dtypes)):
         return X.to_numpy(dtype=common), names
@@ -377,12 +378,12 @@ def plain_dtype(text: str) -> str:
     return text if len(text) <= 40 else f"{text[:36]} ..."
 
 
-def _refuse_missing(name: str, missing: NDArray[np.bool_]) -> None:
+def _refuse_missing(name: str, missing: NDArray[np.bool_], advice: str = "drop such rows") -> None:
     if missing.any():
         raise InputValueError.about_rows(
             f"{name} has a missing value at row ",
             int(missing.argmax()),
-            " (counted from 0); drop such rows, or impute the values.",
+            f" (counted from 0); {advice}.",
         )
 
 

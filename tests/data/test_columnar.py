@@ -178,6 +178,15 @@ def test_the_index_of_pandas_is_no_feature(tmp_path):
     frame.to_parquet(tmp_path / "d.parquet")
     assert read(tmp_path / "d.parquet", target="y").feature_names == ("a",)
     assert read(tmp_path / "d.parquet", features=["__index_level_0__"]).X.tolist() == [[7], [3], [4]]
+    frame.to_csv(tmp_path / "d.csv")
+    for path, index in ((tmp_path / "d.parquet", "__index_level_0__"), (tmp_path / "d.csv", "")):
+        for options in ({}, {"table": nbs.TableOptions()}):
+            source = nbs.data.open(path, target="y", **options)
+            assert nbs.Trainer(l2=1.0).fit(source).model.feature_names == ("a",)
+            source = nbs.data.open(path, target="y", features=["a", index], **options)
+            assert nbs.Trainer(l2=1.0).fit(source).model.feature_names == ("a", index)
+    batches = nbs.data.from_batches(lambda: [pa.Table.from_pandas(frame)], target="y")
+    assert nbs.Trainer(l2=1.0).fit(batches).model.feature_names == ("a",)
 
 
 @pytest.mark.parametrize("kind", FORMATS)

@@ -136,6 +136,8 @@ def test_a_table_without_rows_has_no_predictions(table):
         ("I(x^2)", "power in R; write"),
         ("as.factor(g)", r"the function 'as.factor' of R; write C\(x\)"),  # `as` and `is` are words of Python
         ("is.na(x)", "column of 0 and 1"),
+        ("bs(x, knots=c(1, 2))", r"function 'c' of R; write a list, such as \[40, 50\]"),
+        ("poly(x, 2, raw=TRUE)", "TRUE of R; write True"),
         ("(1|g)", "cov='cluster'"),
         ("x##g", r"write a:b for a#b of Stata"),
         ("x > 40", r"inside I\(\)"),
@@ -145,6 +147,11 @@ def test_a_table_without_rows_has_no_predictions(table):
 def test_formulas_of_other_languages_are_answered_with_what_to_write(term, message, table):
     with pytest.raises(nbs.InputValueError, match=message):
         fitted(f"y ~ x + {term}", table)
+
+
+def test_a_function_around_the_classes_is_not_answered_with_another_one(table):
+    with pytest.raises(nbs.InputValueError, match="expected the column of the classes without a function"):
+        fitted("factor(y) ~ x", table)
 
 
 @pytest.mark.parametrize("missing", [False, True])

@@ -36,3 +36,28 @@ def test_rows_that_do_not_exist_are_refused(part):
     for pair, name in (((part, [0, 1]), "train"), ((np.arange(150), part), "test")):
         with pytest.raises(nbs.InputValueError, match=rf"the {name} part of a fold must be .* in 0\.\.149"):
             nbs.cross_validate(X, Y, Cs=[1.0], folds=[pair] * 2)
+
+
+@pytest.mark.parametrize("form", ["numbers", "masks"])
+def test_folds_are_those_of_the_table_where_rows_are_left_out(form):
+    pd = pytest.importorskip("pandas")
+    rng = np.random.default_rng(0)
+    table = pd.DataFrame(rng.normal(size=(120, 2)), columns=["a", "b"])
+    y = (table["a"] + rng.logistic(size=120) > 0).to_numpy()
+    table.loc[[0, 3, 50, 119], "b"] = np.nan
+    complete = table["b"].notna().to_numpy()
+    held_out = [np.arange(100) % 4 == k for k in range(4)]  # of the first 100 rows only
+    held_out = [np.append(part, np.zeros(20, bool)) for part in held_out]
+    part = np.flatnonzero if form == "numbers" else np.asarray
+    with pytest.warns(UserWarning, match="4 of 120 rows"):
+        found = nbs.cross_validate(
+            table, y, Cs=[0.1, 1.0], folds=[(part(~out), part(out)) for out in held_out],
+            table=nbs.TableOptions(missing="drop"),
+        )  # fmt: skip
+    same = [(~out[complete], out[complete]) for out in held_out]
+    expected = nbs.cross_validate(table[complete], y[complete], Cs=[0.1, 1.0], folds=same)
+    assert np.array_equal(found.log_loss, expected.log_loss)
+    with pytest.warns(UserWarning), pytest.raises(nbs.InputValueError, match=r"indices in 0\.\.119"):
+        nbs.cross_validate(
+            table, y, folds=[([0], [120]), ([0], [1])], table=nbs.TableOptions(missing="drop")
+        )  # fmt: skip

@@ -323,7 +323,10 @@ def test_a_path_needs_one_grid():
     for grids in ({}, {"l2s": [1], "Cs": [1]}):
         with pytest.raises(nbs.InputValueError, match="exactly one of l2s and Cs"):
             nbs.fit_path(X, y, **grids)
-    with pytest.raises(nbs.InputTypeError, match="unknown option 'lambdas'; strengths of the penalty are l2s"):
+    with pytest.raises(
+        nbs.InputTypeError,
+        match=r"unknown option 'lambdas'; .*are l2s or Cs, the share of l1 is l1_ratio",
+    ):
         nbs.fit_path(X, y, lambdas=[1.0])
 
 

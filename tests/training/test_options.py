@@ -32,3 +32,19 @@ import nbsoftmax as nbs
 def test_options_out_of_range_are_refused(options, error, said):
     with pytest.raises(error, match=said):
         nbs.Trainer(**options)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"C": 1.0}, r"Trainer has no parameter C: give l2, which is 1 / \(C n\)"),
+        ({"l1_ratio": 0.5, "l2": 1.0}, "Trainer has no parameter l1_ratio: give l1 and l2"),
+        ({"firth": True}, 'Trainer has no parameter firth: give penalty="firth"'),
+        ({"n_jobs": 2}, "Trainer has no parameter n_jobs: give n_threads"),
+    ],
+)
+def test_options_of_the_estimators_are_answered_with_those_of_the_trainer(options, message):
+    with pytest.raises(nbs.InputTypeError, match=message):
+        nbs.Trainer(**options)
+    with pytest.raises(TypeError, match="unexpected keyword argument 'lambdas'"):
+        nbs.Trainer(lambdas=1.0)

@@ -132,3 +132,11 @@ def test_integers_that_are_not_exact_among_floats_are_refused():
     with pytest.raises(nbs.InputValueError, match="9007199254740993 at row 1, which is not exact as a float"):
         validation.labels([1.0, 2**53 + 1, 2])
     assert validation.labels([1.0, 2**52, 2])[1].tolist() == [1, 2, 2**52]
+
+
+@pytest.mark.parametrize("name", ["y", "sample_weight"])
+def test_missing_labels_and_weights_are_not_to_be_imputed(name):
+    pd = pytest.importorskip("pandas")
+    given = {"y": [0, 1, 0], "sample_weight": [1, 1, 1]} | {name: pd.array([1, None, 0], dtype="Int64")}
+    with pytest.raises(nbs.InputValueError, match=rf"^{name} has a missing value at row 1 .*; drop such rows\.$"):
+        nbs.Trainer().fit(np.eye(3), **given)

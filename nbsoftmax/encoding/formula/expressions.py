@@ -73,6 +73,7 @@ IN_R = {
     "relevel": "C(x, Treatment('level'))",
     "s": "bs(x, df) or cr(x, df)",
 }
+CONSTANTS_OF_R = {"TRUE": "True", "FALSE": "False", "T": "True", "F": "False", "NULL": "None"}
 GRAMMAR = (
     "A term is made of columns, numbers, + - * / **, comparisons and the functions "
     f"{', '.join(['I', 'C', *BASES, *SCALES, *ELEMENTWISE])}; compute anything else as a column of the table."
@@ -234,6 +235,10 @@ class _Checker:
         try:
             value = ast.literal_eval(node)
         except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError):
+            if function_of(node) == "c":
+                self._refuse("the function 'c' of R; write a list, such as [40, 50]")
+            if dotted(node) in CONSTANTS_OF_R:
+                self._refuse(f"{dotted(node)} of R; write {CONSTANTS_OF_R[dotted(node)]}")
             self._refuse("an option that is not a number, a text or a list of numbers")
         items = list(value) if is_list else [value]
         allowed = (int, float) if is_list else (int, float, str, bool, type(None))

@@ -55,8 +55,10 @@ def tokens_of(text: str) -> list[Any]:
     from formulaic.parser.algos.tokenize import tokenize
 
     try:
-        for token in tokenize(text):
+        for i, token in enumerate(tokenize(text)):
             if token.kind.value == "python":
+                if i == 0:
+                    raise _without_classes(text)
                 expressions.expression(token.token)
         return list(sanitize_tokens(tokenize(names.aliased(text)[0])))
     except InputValueError:
@@ -103,10 +105,15 @@ def response_of(text: str) -> str:
     tokens = tokens_of(text)
     first = [token.token for token in tokens[:2]]
     if len(tokens) < 2 or tokens[0].kind.value != "name" or not first[1].startswith("~"):
-        raise InputValueError(
-            f"the formula is {plain(text)}, expected the column of the classes, ~ and terms, such as 'species ~ mass'."
-        )
+        raise _without_classes(text)
     return names.aliased(text)[1].get(first[0], str(first[0]))
+
+
+def _without_classes(text: str) -> InputValueError:
+    return InputValueError(
+        f"the formula is {plain(text)}, expected the column of the classes without a function, ~ and terms, such as "
+        "'species ~ mass'."
+    )
 
 
 def scoped(terms: Iterable[Sequence[tuple[str, str]]], spanning: dict[str, bool]) -> list[list[Scoped]]:

@@ -1,0 +1,32 @@
+"""Parameters of the estimators that `Trainer` does not have: the error says what to use instead."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+from typing import ParamSpec
+
+from nbsoftmax.errors import InputTypeError
+
+P = ParamSpec("P")
+
+SHARE = "give l1 and l2, the strengths of both penalties"
+INSTEAD = {
+    "C": "give l2, which is 1 / (C n) for n samples or weights with the sum n, and 2 / (C n) for two classes",
+    "l1_ratio": SHARE,
+    "firth": 'give penalty="firth"',
+    "n_jobs": "give n_threads",
+}
+
+
+def names_checked(init: Callable[P, None]) -> Callable[P, None]:
+    """The `__init__` of `Trainer`, with an error for parameters of the estimators that it lacks."""
+
+    @wraps(init)
+    def checked(*args: P.args, **options: P.kwargs) -> None:
+        name = next(filter(INSTEAD.__contains__, options), None)
+        if name is not None:
+            raise InputTypeError(f"Trainer has no parameter {name}: {INSTEAD[name]}.", parameter=name)
+        init(*args, **options)
+
+    return checked
