@@ -15,6 +15,7 @@ from nbsoftmax.backends.kept import intercept_curvature
 from nbsoftmax.backends.moments import Moments, moments
 from nbsoftmax.backends.refined import RefinedBackend
 from nbsoftmax.backends.separation import counts_of, margins_of
+from nbsoftmax.backends.sparse_binary import BinarySums
 from nbsoftmax.backends.sparse_descent import descend
 from nbsoftmax.backends.sparse_design import Layout, SparseDesign
 from nbsoftmax.backends.sparse_sums import SparseSums
@@ -81,7 +82,7 @@ class SparseBackend:
         self._n_threads, self._block_bytes = n_threads, block_bytes
         self._counts: NDArray[np.int64] | None = None
         self._curvature = curvature_weights(target)
-        row_bytes = padded(self.n_classes, X.dtype.itemsize) * X.dtype.itemsize
+        row_bytes = (1 if self.n_classes == 2 else padded(self.n_classes, X.dtype.itemsize)) * X.dtype.itemsize
         if block_bytes is None:
             several = self.n_samples * row_bytes > SINGLE_BLOCK_BYTES
             cached = SMALL_BLOCK_BYTES if several else SINGLE_BLOCK_BYTES
@@ -93,7 +94,8 @@ class SparseBackend:
         """Set the dtype of products, which may be wider than that of X."""
         self.dtype = dtype
         self._layout = Layout(self.n_features, self.n_classes, dtype, self._n_threads)
-        self._sums = SparseSums(self._blocks, self._layout, fit_intercept=self.fit_intercept)
+        sums = BinarySums if self.n_classes == 2 else SparseSums
+        self._sums = sums(self._blocks, self._layout, fit_intercept=self.fit_intercept)
         self._target = kernel_target(targets_in(dtype, self._source[1]))
         # A point and the probabilities of the first rows there, flat; replaced as a pair, never changed.
         self._kept: tuple[Float64s, Floats] = np.empty(0), np.empty(0, dtype)

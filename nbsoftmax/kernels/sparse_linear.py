@@ -2,7 +2,10 @@
 
 from collections import namedtuple
 
+from numba.core import types
+
 from nbsoftmax.kernels.lang.panels import logits_panel
+from nbsoftmax.kernels.lang.simd import element
 from nbsoftmax.kernels.linear import add_offset, cross_entropy_of, curvature_of, softmax_of
 from nbsoftmax.kernels.rows import FORGET, KEPT, class_variances, weight_of
 from nbsoftmax.kernels.runtime.jit import by_type, part
@@ -19,15 +22,36 @@ Curved = namedtuple("Curved", "curvature memory kept means")
 VARIANCES = 3  # FORGET, KEEP and KEPT are less
 
 
-@part
 def sparse_logits(rows, weights, panels, start, n, z):
-    """Compute the logits of n rows, without offset; row r is at z[r * stride]."""
+    """Compute the logits of n rows, without offset; row r is at z[r * stride].
+
+    Without panels, there are two classes, whose logits are 0 and their difference; w has the difference of theirs.
+    """
+    raise NotImplementedError("this function works in compiled code only")
+
+
+@by_type(sparse_logits)
+def _sparse_logits(rows, weights, panels, start, n, z):
+    return _differences if isinstance(panels, types.NoneType) else _by_panels
+
+
+def _by_panels(rows, weights, panels, start, n, z):
     w, stride = weights.w, weights.stride
     for p in range(0, panels.size, 2):
         k, form = panels[p], panels[p + 1]
         logits_panel(
             rows.data, rows.indices, rows.indptr, start, n, rows.last, w, stride, k, form, rows.n_features, z, k
         )  # fmt: skip
+
+
+def _differences(rows, weights, panels, start, n, z):
+    w, nothing = weights.w, weights.w[0] * 0
+    for r in range(n):
+        total, second, third, fourth = w[rows.n_features], nothing, nothing, nothing
+        for t in range(rows.indptr[start + r], rows.indptr[start + r + 1]):  # in turns: an addition waits for the last
+            total += element(rows.data, t) * element(w, element(rows.indices, t))
+            total, second, third, fourth = second, third, fourth, total
+        z[2 * r], z[2 * r + 1] = nothing, (total + second) + (third + fourth)
 
 
 def group_rows(stride, itemsize):

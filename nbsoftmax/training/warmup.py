@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from itertools import product
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -214,8 +215,10 @@ def _sparse(task: Task) -> None:
     from nbsoftmax.backends.sparse import SparseBackend
 
     X, y = _sparse_rows(task)
-    problem = Problem.from_labels(X, y)
-    for block_bytes in (2**22, 2**10):  # one block of rows, and several
+    problems = [Problem.from_labels(X, y)]
+    if task.n_classes == FEW:
+        problems.append(Problem.from_labels(X, y > 0))  # two classes have a kernel of their own
+    for problem, block_bytes in product(problems, (2**22, 2**10)):  # one block of rows, and several
         options: dict[str, Any] = {"fit_intercept": True, "n_threads": None, "block_bytes": block_bytes}
         backend = SparseBackend(problem.X, problem.target, offset=problem.offset, **options)
         backend.loss_and_grad(_params(backend))
