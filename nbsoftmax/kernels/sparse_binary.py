@@ -22,7 +22,7 @@ def column_totals(columns, bound, d, squared, out):
     """Add the products of a task's columns with d to `out`; X is squared if `squared`. See `sparse_products`."""
     for e in range(columns.bounds[bound], columns.bounds[bound + 1]):
         t, end = element(columns.starts, e), element(columns.starts, e + 1)
-        even, odd = d[0] * 0, d[0] * 0
+        even, odd = d.dtype.type(0), d.dtype.type(0)
         while t < end:
             number = element(columns.data, t)
             if squared:
@@ -49,7 +49,7 @@ def intercept_total(n_rows, d):
     """The sum of the residuals of a block: of at most SEGMENT in their dtype, and of these sums in float64."""
     total = 0.0
     for start in range(0, n_rows, SEGMENT):
-        few = d[0] * 0
+        few = d.dtype.type(0)
         for r in range(start, min(n_rows, start + SEGMENT)):
             few += d[r]
         total += few

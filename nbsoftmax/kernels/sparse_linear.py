@@ -45,7 +45,7 @@ def _by_panels(rows, weights, panels, start, n, z):
 
 
 def _differences(rows, weights, panels, start, n, z):
-    w, nothing = weights.w, weights.w[0] * 0
+    w, nothing = weights.w, weights.w.dtype.type(0)
     for r in range(n):
         total, second, third, fourth = w[rows.n_features], nothing, nothing, nothing
         for t in range(rows.indptr[start + r], rows.indptr[start + r + 1]):  # in turns: an addition waits for the last

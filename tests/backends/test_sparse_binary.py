@@ -83,3 +83,12 @@ def test_64_bit_indices(way):
     long = SparseBackend(X, mine._source[1], **common())
     for name in ("loss_and_grad", "hess_vec"):
         assert_close(SUMS[name](long, w, v), SUMS[name](mine, w, v), "float64")
+
+
+def test_a_row_that_overflows_changes_only_its_columns(way):
+    X = sparse.csr_array(np.array([[1e300, 0, 1], [1, 0, 0], [0, 2, 0], [0, 1, 0]]))
+    mine = SparseBackend(X, target_of(4, 2, "float64", "plain"), **common())
+    w = np.array([[0, 0, 0, 0], [1e300, 1, 1, 0]])
+    with np.errstate(all="ignore"):
+        gradient = mine.hess_vec(w, w)
+    assert np.isfinite(gradient[:, 1]).all()
