@@ -1,5 +1,7 @@
 """Two classes of sparse rows: the sums of one column of parameters are those of two."""
 
+import warnings
+
 import numpy as np
 import pytest
 from scipy import sparse
@@ -92,3 +94,12 @@ def test_a_row_that_overflows_changes_only_its_columns(way):
     with np.errstate(all="ignore"):
         gradient = mine.hess_vec(w, w)
     assert np.isfinite(gradient[:, 1]).all()
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_parameters_that_overflow_give_no_warning(dtype, way):
+    mine, _, w, _ = pair(k=2, dtype=dtype)
+    huge = np.sign(w) * (1.5e308 if dtype == "float64" else 1e39)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert not np.isfinite(mine.loss(huge))
