@@ -22,8 +22,8 @@ from nbsoftmax.validation import Float64s, Floats
 Stage: TypeAlias = Residuals | Curved  # of `kernels.sparse_linear`
 
 
-class SparseSums:
-    """Sums over the rows of some blocks.
+class RowGroups:
+    """Rows of some blocks in groups, which are the tasks of a kernel.
 
     Parameters
     ----------
@@ -36,17 +36,28 @@ class SparseSums:
 
     def __init__(self, blocks: Blocks, layout: Layout, *, fit_intercept: bool) -> None:
         self._blocks, self._layout, self._fit_intercept = blocks, layout, fit_intercept
-        groups = -(-np.diff(blocks.starts) // layout.group)
-        self._starts = Starts(blocks.starts, np.append(0, np.cumsum(groups)))
-        copies = -(-(layout.n_features + 1) // sparse.COLUMNS)
-        self._tasks = {kind: [copies] for kind in (POINT, DIRECTION, CLEAR)}
-        self._tasks |= {ROWS: groups.tolist(), PRODUCTS: [sparse.TASKS + 1] * len(blocks)}
-        self._spare: list[Scratch] = []
+        self._groups = -(-np.diff(blocks.starts) // layout.group)  # of each block
+        self._starts = Starts(blocks.starts, np.append(0, np.cumsum(self._groups)))
 
     @property
     def n_groups(self) -> int:
         """Number of the groups of rows."""
         return int(self._starts.groups[-1])
+
+    def _work(self, points: tuple[Float64s | None, Float64s | None], *, products: bool) -> int:
+        """Multiply-adds of the logits of these parameters and of the products, and the work of the exponentials."""
+        return self._layout.work(self._blocks.rows) * (products + sum(point is not None for point in points))
+
+
+class SparseSums(RowGroups):
+    """Sums over the rows of some blocks."""
+
+    def __init__(self, blocks: Blocks, layout: Layout, *, fit_intercept: bool) -> None:
+        super().__init__(blocks, layout, fit_intercept=fit_intercept)
+        copies = -(-(layout.n_features + 1) // sparse.COLUMNS)
+        self._tasks = {kind: [copies] for kind in (POINT, DIRECTION, CLEAR)}
+        self._tasks |= {ROWS: self._groups.tolist(), PRODUCTS: [sparse.TASKS + 1] * len(blocks)}
+        self._spare: list[Scratch] = []
 
     def by_rows(self, stage: Stage, params: Float64s) -> None:
         """Compute a stage for all rows. Its residuals are not kept, only what it writes to its own arrays."""
@@ -83,7 +94,7 @@ class SparseSums:
             seen[kind] += 1
         plan = Plan(np.array(kinds, np.int64), np.array(blocks, np.int64))
         layout, rows = self._layout, self._blocks.rows
-        work = layout.work(rows) * ((out is not None) + sum(point is not None for point in points))
+        work = self._work(points, products=out is not None)
         with self._scratch() as scratch:
             if out is None:
                 columns, d, sums, result = self._blocks.no_columns, scratch.block[:0], np.empty(0), np.empty(0)

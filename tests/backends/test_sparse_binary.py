@@ -70,7 +70,7 @@ def test_a_common_change_of_both_classes_changes_nothing(way):
     np.testing.assert_array_equal(product[0], -product[1])
 
 
-@pytest.mark.parametrize("shape", [(3, 0), (1, 1), (20, 5)])
+@pytest.mark.parametrize("shape", [(0, 4), (3, 0), (1, 1), (20, 5)])
 def test_x_may_be_empty(shape, way):
     X, w = sparse.csr_array(shape, dtype=np.float64), np.arange(2.0 * (shape[1] + 1)).reshape(2, -1)
     target = target_of(shape[0], 2, "float64", "plain")
