@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Self
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-PASSED = {"nbsoftmax", "sklearn", "joblib"}  # packages whose lines no warning names
+PASSED = {"nbsoftmax", "sklearn", "joblib"}  # a warning never names a line of these packages
 LONGEST = 120  # maximum of characters of a value in a message
 # By its sound: "ndarray" and abbreviations such as "SVC" do, "UInt8" and "OneHotEncoder" do not.
 BEGINS_WITH_A_VOWEL = re.compile(r"(?!(?i:one|uint|uni|use))(?i:[aeiou]|ndarray)|[FHLMNRSX](?=[A-Z])")
@@ -99,7 +99,7 @@ def x_called(name: str) -> Iterator[None]:
 
 
 def warn(message: str, category: type[Warning] = UserWarning) -> None:
-    """Warn at the line that called this package, directly or by way of scikit-learn."""
+    """Issue a warning that names the line which called this package, directly or through scikit-learn."""
     frame, level = sys._getframe(1), 1
     while frame.f_back is not None and str(frame.f_globals.get("__name__")).partition(".")[0] in PASSED:
         frame, level = frame.f_back, level + 1

@@ -13,8 +13,8 @@ from nbsoftmax.kernels.sparse_binary import Differences, sparse_binary
 from nbsoftmax.kernels.sparse_linear import VARIANCES, Curved
 from nbsoftmax.validation import Float64s
 
-# Numbers of X up to which one thread adds the products by rows: it needs no transposed copy, and takes a third of the
-# time where most columns have few numbers.
+# If X has at most so many stored numbers, one thread adds the products row by row. This needs no transposed copy, and
+# takes a third of the time if most columns have few numbers.
 FEW_NUMBERS = 2**17
 
 

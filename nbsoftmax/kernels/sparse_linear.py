@@ -25,7 +25,8 @@ VARIANCES = 3  # FORGET, KEEP and KEPT are less
 def sparse_logits(rows, weights, panels, start, n, z):
     """Compute the logits of n rows, without offset; row r is at z[r * stride].
 
-    Without panels, there are two classes, whose logits are 0 and their difference; w has the difference of theirs.
+    With panels=None there are two classes: w has the differences of their parameters, the first logit is 0, and the
+    second one is the difference of the logits.
     """
     raise NotImplementedError("this function works in compiled code only")
 
@@ -48,7 +49,8 @@ def _differences(rows, weights, panels, start, n, z):
     w, nothing = weights.w, weights.w.dtype.type(0)
     for r in range(n):
         total, second, third, fourth = w[rows.n_features], nothing, nothing, nothing
-        for t in range(rows.indptr[start + r], rows.indptr[start + r + 1]):  # in turns: an addition waits for the last
+        # Four totals take turns, because an addition to a total waits for the previous one.
+        for t in range(rows.indptr[start + r], rows.indptr[start + r + 1]):
             total += element(rows.data, t) * element(w, element(rows.indices, t))
             total, second, third, fourth = second, third, fourth, total
         z[2 * r], z[2 * r + 1] = nothing, (total + second) + (third + fourth)
