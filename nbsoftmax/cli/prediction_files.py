@@ -15,8 +15,10 @@ from nbsoftmax.cli.output import to_json
 from nbsoftmax.errors import InputValueError
 
 AT_ONCE = 2**13  # rows that are turned into text at once
-# Endings of files that hold no plain text.
-NOT_TEXT = {
+# Endings of files of objects of JSON, and of others that are neither these nor CSV.
+JSON = {".json", ".jsonl", ".ndjson"}
+OTHERS = {
+    *(".tsv", ".html", ".md", ".tex", ".yaml", ".yml", ".xml"),
     *(".npy", ".npz", ".pkl", ".pickle", ".joblib", ".onnx", ".mat", ".h5", ".hdf5"),
     *(".arrow", ".feather", ".ipc", ".orc", ".avro", ".xls", ".xlsx", ".ods", ".db", ".sqlite"),
     *(".gz", ".bz2", ".xz", ".zst", ".lz4", ".br", ".zip"),
@@ -51,11 +53,15 @@ def output_of(path: Path | None, header: Sequence[str], *, as_json: bool) -> Ite
     is_parquet = ending == ".parquet"
     if is_parquet:
         _check_parquet(path, as_json=as_json)
-    elif ending in NOT_TEXT:
+    elif ending in OTHERS:
         raise InputValueError(
             f"--out {path} ends in {ending}, but predictions are written as CSV, as JSON (--json) or as .parquet; give "
             "another name."
         )
+    elif ending in JSON and not as_json:
+        raise InputValueError(f"--out {path} ends in {ending}, but predictions are written as CSV; add --json.")
+    elif ending == ".csv" and as_json:
+        raise InputValueError(f"--json writes an object for each row, but {path} ends in .csv; leave one of them out.")
     with whole_file(path) as file:
         if is_parquet:
             table = _Parquet(file, header)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 def check_outputs(arguments: argparse.Namespace) -> None:
     """Raise an error before the work if an output cannot be written or would overwrite another file of the command."""
-    from nbsoftmax.data.open_files import files_of
+    from nbsoftmax.data.named_files import files_of
     from nbsoftmax.files import check_writable, is_regular
 
     def named(*options: str) -> list[Path]:

@@ -26,7 +26,7 @@ def is_several(data: Path) -> bool:
 def files_named(arguments: argparse.Namespace) -> list[Path]:
     """All files that the arguments name, those of a folder or a pattern in alphabetical order."""
     from nbsoftmax.data import source
-    from nbsoftmax.data.open_files import files_of
+    from nbsoftmax.data.named_files import files_of
 
     paths = [arguments.data, *getattr(arguments, "more", [])]
     if len(paths) == 1 and not is_several(paths[0]):

@@ -125,11 +125,12 @@ def opened_source(
 
     `names` are the features of a fit, `table` is its encoding and `classes` its classes, if these are known.
     """
-    from nbsoftmax.data import open_files, source
+    from nbsoftmax.data import source
+    from nbsoftmax.data.named_files import files_of
 
     if any(str(path) == source.STDIN for path in paths):
         raise InputValueError("standard input can be read only once, but --stream reads in every pass; name a file.")
-    files = open_files.files_of(paths)
+    files = files_of(paths)
     opened = partial(_opened, arguments, files, cache=cache, names=names, table=table, classes=classes)
     for file in files[:-1]:
         with suppress(NoRowsError):  # some programs write files without rows

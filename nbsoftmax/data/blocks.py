@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, NamedTuple, Protocol, TypeGuard, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nbsoftmax.errors import InputTypeError, InputValueError, listed
+from nbsoftmax.errors import InputError, InputTypeError, InputValueError, listed
 from nbsoftmax.validation import Float64s, Floats, is_delayed
 
 
@@ -89,3 +90,19 @@ def refuse_source(X: Any, what: str, instead: str) -> None:
     """Refuse a source of blocks of rows where `what` needs all rows in memory."""
     if is_source(X):
         raise InputTypeError(f"X is a source of blocks of rows, but {what} needs all rows in memory; {instead}.")
+
+
+@contextmanager
+def located_in(source: RowBlocks, first_row: int) -> Iterator[None]:
+    """Name the file and its row, or else the block, in errors about the rows of a source from `first_row` on."""
+    try:
+        yield
+    except InputError as error:
+        located = getattr(source, "located", None)
+        in_file = None if located is None else located(error, first_row)
+        if in_file is not None:
+            raise in_file from None
+        encoding = getattr(source, "encoding", None)
+        drops = encoding is not None and encoding.drops_rows
+        how = " (dropped rows are not counted)" if drops else ""
+        raise type(error)(f"in the block of rows that begins at row {first_row}{how}: {error}") from None

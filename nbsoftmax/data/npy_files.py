@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 
 from nbsoftmax.data.compression import recognise
 from nbsoftmax.data.cut import Batch
-from nbsoftmax.errors import InputTypeError, InputValueError, counted, plain
-from nbsoftmax.files import file_name, one_line
+from nbsoftmax.data.named_files import names_of
+from nbsoftmax.errors import InputError, InputTypeError, InputValueError, counted, plain
+from nbsoftmax.files import one_line
 from nbsoftmax.npz import NPY, ZIP
 from nbsoftmax.validation import first_repeated
 from nbsoftmax.validation.arrays import as_float64s, check_shape
@@ -76,6 +77,20 @@ class NpyFiles:
                 rows = slice(low, low + step)
                 s = None if weight is None else as_float64s("the weight", weight[rows])
                 yield Batch(X[rows, self._columns], _cut(y, rows), s, _cut(offset, rows), file=path)
+
+    def located(self, error: InputError, first_row: int) -> InputError:
+        """As `ArrowFiles.located`."""
+        numbers = [part for part in error.parts if isinstance(part, int)]
+        if len(numbers) != 1:
+            return error
+        row = first_row + numbers[0]
+        for path in self._X:
+            n_rows = len(self._map(path, dims=2))
+            if row < n_rows:
+                parts = (part if isinstance(part, str) else str(row) for part in error.parts)
+                return type(error)(f"{path}: {''.join(parts)}")
+            row -= n_rows
+        return error
 
     def _map(self, path: str, *, dims: int | None = None) -> NDArray[Any]:
         if path not in self._maps:
@@ -144,7 +159,7 @@ def _beside(name: str, given: Any, paths: Sequence[str], n_columns: int) -> list
         raise InputTypeError(
             f"{name} is an array; save it by numpy.save and give the name of its file, or the number of a column of X."
         )
-    files = [file_name(each) for each in (given if isinstance(given, (list, tuple)) else [given])]
+    files = names_of(given)
     if len(files) != len(paths):
         raise InputValueError(
             f"{name} has {counted(len(files), 'file')}, but X has {len(paths)}; give one for each file of X."

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import glob as globs
 import os
-import stat
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from typing import Any
@@ -14,11 +12,11 @@ from nbsoftmax.data.arrow_files import FORMATS, TEXT, ArrowFiles
 from nbsoftmax.data.block_cache import BlockCache
 from nbsoftmax.data.block_source import BlockSource
 from nbsoftmax.data.cut import Batch
+from nbsoftmax.data.named_files import files_of
 from nbsoftmax.data.npy_files import NpyFiles
 from nbsoftmax.data.roles import Roles
 from nbsoftmax.encoding import AnyEncoding, TableOptions
 from nbsoftmax.errors import InputValueError, listed
-from nbsoftmax.files import file_name
 
 Path = str | os.PathLike[str]
 COMPRESSED = (".gz", ".bz2", ".zst", ".lz4", ".br")
@@ -47,7 +45,8 @@ def open(
         (n_samples, n_features), which are mapped into memory.
     target : str or list of str, optional
         The column of the labels, or the columns of the probabilities of all classes. For predictions it may be missing.
-        For `.npy` files: a file of labels (or a list, one for each file of X), or the number of a column of X.
+        For `.npy` files: a file of labels (or a list or a pattern, one for each file of X), or the number of a column
+        of X.
     features : list of str, optional
         Columns of X; by default all that have a name and no other use, without an index that pandas has written. A
         column of lists of one length (FixedSizeList) is a whole X, and is used without a copy. For `.npy` files:
@@ -108,7 +107,7 @@ def open(
         raise InputValueError(
             "the features have so many levels that they are sparse, which cache does not support; leave cache out."
         )
-    located = None
+    located = files.located
     if isinstance(files, ArrowFiles):
         again = copy is not None or (encoding is not None and encoding.drops_rows)
         located = files.located_again if again else files.located
@@ -151,50 +150,6 @@ def _stamps(paths: Sequence[str]) -> list[tuple[Any, ...]]:
         status = os.stat(path)
         found.append((os.path.realpath(path), status.st_size, status.st_mtime_ns, status.st_ino))
     return found
-
-
-def files_of(path: Any) -> list[str]:
-    """The files that paths, folders and patterns stand for."""
-    found = []
-    for given in map(file_name, path if isinstance(path, (list, tuple)) else [path]):
-        if os.path.isdir(given):
-            some = sorted(_visible_files(given))
-        elif os.path.exists(given) or not globs.has_magic(given):
-            some = [given]
-        else:
-            some = sorted(name for name in globs.glob(given, recursive=True) if not os.path.isdir(name))
-        if not some:
-            raise InputValueError(f"there is no file {given!r}; give the names of files, a folder or a pattern.")
-        found += some
-    if not found:
-        raise InputValueError("path is an empty list; give the name of a file.")
-    for name in found:
-        _check_file(name)
-    return found
-
-
-def _check_file(name: str) -> None:
-    """Refuse what is no regular file, and a file without content, such as one whose writer has failed."""
-    try:
-        status = os.stat(name)
-    except (FileNotFoundError, NotADirectoryError):
-        raise FileNotFoundError(f"there is no file {name!r}.") from None
-    if not stat.S_ISREG(status.st_mode):
-        raise InputValueError(
-            f"{name} is a pipe or a device, not a regular file, and can be read only once; write its content to a file."
-        )
-    if status.st_size == 0:
-        raise InputValueError(f"{name} is empty (0 bytes); write it again, or leave it out.")
-
-
-def _visible_files(folder: str) -> Iterator[str]:
-    """The files below a folder, without hidden ones and those that other programs keep for themselves (._*, _*).
-
-    A folder such as `_year=2024`, which names a value, is no such folder.
-    """
-    for inside, folders, names in os.walk(folder):
-        folders[:] = [name for name in folders if not name.startswith((".", "_")) or "=" in name]
-        yield from (os.path.join(inside, name) for name in names if not name.startswith((".", "_")))
 
 
 def _format_of(path: str) -> str:

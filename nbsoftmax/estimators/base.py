@@ -23,7 +23,7 @@ from nbsoftmax.estimators.labels import readable, sortable, storable
 from nbsoftmax.estimators.namespaces import check_namespace, like, to_numpy
 from nbsoftmax.estimators.other_names import refuse_other_names
 from nbsoftmax.kernels.predict import BEST, LOG_PROBA, LOGITS, PROBA
-from nbsoftmax.models.in_blocks import accuracy_in_blocks, in_blocks, refuse_offset
+from nbsoftmax.models.in_blocks import accuracy_in_blocks, in_blocks, refuse_beside_source
 from nbsoftmax.models.predictions import predictions
 from nbsoftmax.models.scores import accuracy
 from nbsoftmax.models.sklearn_parameters import one_row, two_rows
@@ -140,7 +140,7 @@ class FittedClassifier(ClassifierMixin, SparseCoefMixin, BaseEstimator):
         check_namespace(self, X, METHODS[what])
         X, offset = to_numpy("X", X), to_numpy("offset", offset)
         if is_source(X):
-            refuse_offset(offset)
+            refuse_beside_source(offset=offset)
             predict = partial(self._predict_validated, what=what)
             return in_blocks(X, self._trained(), predict, np.asarray(self.classes_))
         if self._has_trained_shape(X):
@@ -294,11 +294,12 @@ class FittedClassifier(ClassifierMixin, SparseCoefMixin, BaseEstimator):
     ) -> float:
         """Accuracy: the proportion of samples whose predicted label equals `y`, weighted by the sample weights.
 
-        If `y` holds partial labels, it is the proportion of samples whose predicted label is possible.
+        If `y` holds partial labels, it is the proportion of samples whose predicted label is possible. A source X has
+        its own labels, weights and offset.
         """
         if is_source(X):
             check_is_fitted(self)
-            refuse_offset(offset)
+            refuse_beside_source(y=y, sample_weight=sample_weight, offset=offset)
             predict = partial(self._predict_validated, what=BEST)
             return accuracy_in_blocks(X, self._trained(), predict, np.asarray(self.classes_))
         y = to_numpy("y", y)

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from nbsoftmax.errors import InputValueError, counted, listed, plain
 from nbsoftmax.models.display import MOST_LISTED, Displayed, Table
 from nbsoftmax.models.estimates import Estimates, interval, statistics, two_sided, z_scores
-from nbsoftmax.models.softmax import position
 from nbsoftmax.models.to_frame import data_frame
 from nbsoftmax.validation import Float64s
 
@@ -123,3 +123,11 @@ def contrast_of(fit: Inference, a: Any, b: Any) -> Contrast:
         params=sign @ fit.params,
         covariance=np.einsum("k,kplq,l->pq", sign, fit.covariance.reshape(n, n_names, n, n_names), sign),
     )
+
+
+def position(name: str, label: Any, classes: NDArray[Any]) -> int:
+    """The position of a label among the classes; the error calls it `name`."""
+    labels: list[Any] = classes.tolist()
+    if np.ndim(label) or label not in labels:
+        raise InputValueError(f"{name} is {plain(label)}, expected one of [{listed(labels)}].")
+    return labels.index(label)

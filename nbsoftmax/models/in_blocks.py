@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nbsoftmax import validation
 from nbsoftmax.data.ahead import ahead
-from nbsoftmax.data.blocks import Block, RowBlocks
-from nbsoftmax.errors import InputError, InputTypeError, InputValueError
+from nbsoftmax.data.blocks import Block, RowBlocks, located_in
+from nbsoftmax.errors import InputTypeError, InputValueError
 from nbsoftmax.problem.survey import targets_of
 
+T = TypeVar("T")
 Features = tuple[int, tuple[str, ...] | None]  # of the training: their number, and their names if there are some
 
 
@@ -24,7 +25,7 @@ def in_blocks(
     classes: NDArray[Any],
 ) -> tuple[NDArray[Any], NDArray[Any]]:
     """The arrays that `predict` returns for X, which is validated, and the offset of each block, joined."""
-    found = [predict(block.X, offset_of(block, classes)) for block in _checked(source, trained)]
+    found = list(_each(source, trained, lambda block: predict(block.X, offset_of(block, classes))))
     first, second = zip(*found, strict=True)
     return np.concatenate(first), np.concatenate(second)
 
@@ -41,7 +42,7 @@ def accuracy_in_blocks(
 
     `dtype` is that of X; None: that of the source. The length of the blocks depends on it.
     """
-    return accuracy_of(hits_in(block, predict, classes) for block in _checked(source, trained, dtype))
+    return accuracy_of(_each(source, trained, lambda block: hits_in(block, predict, classes), dtype))
 
 
 def hits_in(
@@ -78,24 +79,28 @@ def offset_of(block: Block, classes: NDArray[Any]) -> Any:
     return block.offset
 
 
-def refuse_offset(offset: Any) -> None:
-    """Refuse an offset beside a source."""
-    if offset is not None:
-        raise InputTypeError("X is a source of blocks of rows, which has its own offset; give it alone.")
+def refuse_beside_source(**given: Any) -> None:
+    """Refuse labels, weights or an offset, by their names, beside a source X."""
+    name = next((name for name, value in given.items() if value is not None), None)
+    if name is not None:
+        raise InputTypeError(
+            f"X is a source of blocks of rows, which has its own y, sample weights and offset; leave {name} out."
+        )
 
 
-def _checked(source: RowBlocks, trained: Features, dtype: np.dtype[Any] | None = None) -> Iterator[Block]:
-    """The blocks, with validated X; an error says where the block begins."""
+def _each(
+    source: RowBlocks, trained: Features, function: Callable[[Block], T], dtype: np.dtype[Any] | None = None
+) -> Iterator[T]:
+    """What `function` returns for each block, whose X is validated; an error says where the row or the block is."""
     n = None
     for block in ahead(source.blocks(dtype)):
         names = source.feature_names
         validation.same_features(names, trained[1])
-        try:
+        with located_in(source, n or 0):
             features = validation.features(block.X, names=names, n_features=trained[0])
-        except InputError as error:
-            raise type(error)(f"in the block of rows that begins at row {n or 0}: {error}") from None
-        yield block._replace(X=features)
+            found = function(block._replace(X=features))
         n = (n or 0) + block.X.shape[0]
-        del block
+        del block, features
+        yield found
     if n is None:
         raise InputValueError("the source has no rows; expected at least one.")

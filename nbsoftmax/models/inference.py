@@ -18,11 +18,12 @@ from nbsoftmax.backends.cuda.device import on_host
 from nbsoftmax.errors import InputValueError, plain, rows_called, warn
 from nbsoftmax.kernels.runtime.blas import one_thread
 from nbsoftmax.models.complete_rows import complete_rows
+from nbsoftmax.models.contrast import position
 from nbsoftmax.models.inference_result import Inference
 from nbsoftmax.models.likelihood import information_at, maximum, null_log_likelihood
 from nbsoftmax.models.points import binary_columns
 from nbsoftmax.models.robust import COVARIANCES, group_codes, robust_covariance
-from nbsoftmax.models.softmax import SoftmaxModel, checked_model, feature_names, params_of, position
+from nbsoftmax.models.softmax import SoftmaxModel, checked_model, feature_names, params_of
 from nbsoftmax.penalized_loss import ObjectiveOptions, PenalizedLoss
 from nbsoftmax.penalties import BoundedPenalty, Firth, Ridge
 from nbsoftmax.problem import Problem

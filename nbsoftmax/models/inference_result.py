@@ -143,6 +143,8 @@ class Inference(Displayed):
     def likelihood_ratio_test(self, restricted: Inference) -> ChiSquared:
         """Likelihood-ratio test of a nested model: one with fewer features, trained on the same samples.
 
+        It holds for independent samples and a right model, also if `cov` is robust: then use `wald_test`.
+
         Raises
         ------
         InputValueError, InputTypeError

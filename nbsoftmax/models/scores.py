@@ -32,3 +32,14 @@ def accuracy(right: NDArray[np.bool_], sample_weight: Float64s | None = None) ->
         raise InputValueError("X has no rows, so the accuracy is not defined; give at least one sample.")
     weights = None if sample_weight is None or not sample_weight.size else validation.scaled(sample_weight)[0]
     return float(np.average(right, weights=weights))
+
+
+def accuracy_of_codes(
+    predicted: NDArray[np.int64], y: Any, classes: NDArray[Any], sample_weight: ArrayLike | None = None
+) -> float:
+    """The accuracy of predicted classes, by their numbers, for labels or possible classes y, which are validated."""
+    weights = validation.sample_weights(sample_weight, predicted.size)
+    possible = validation.possible_in_order(y, classes, predicted.size)
+    if possible is not None:
+        return accuracy(possible[np.arange(predicted.size), predicted], weights)
+    return accuracy(predicted == validation.codes_of(y, classes, n_samples=predicted.size), weights)

@@ -19,11 +19,11 @@ from nbsoftmax.files import whole_file
 from nbsoftmax.kernels.predict import BEST, LOG_PROBA, LOGITS, PROBA
 from nbsoftmax.models.display import MOST_LISTED, Displayed, Table
 from nbsoftmax.models.feature_names import checked_names
-from nbsoftmax.models.in_blocks import accuracy_in_blocks, in_blocks, refuse_offset
+from nbsoftmax.models.in_blocks import accuracy_in_blocks, in_blocks, refuse_beside_source
 from nbsoftmax.models.model_file import read_model, write_model
 from nbsoftmax.models.onnx import onnx_graph
 from nbsoftmax.models.predictions import predictions
-from nbsoftmax.models.scores import accuracy
+from nbsoftmax.models.scores import accuracy_of_codes
 from nbsoftmax.models.sigmoid import SigmoidWeights, sigmoid_weights
 from nbsoftmax.models.sklearn_parameters import logistic_regression_of, parameters_of
 from nbsoftmax.models.thresholds import Thresholds, best_classes, thresholds_of
@@ -177,12 +177,20 @@ class SoftmaxModel(Displayed):
         proba, best = self._predict(X, BEST, k, with_proba=True, offset=offset, thresholds=thresholds)
         return self.classes[best], proba
 
-    def score(self, X: Any, y: Any = None, *, offset: ArrayLike | None = None, thresholds: Thresholds = None) -> float:
-        """Accuracy: the proportion of samples whose predicted label equals `y`, weighted if a source X has weights.
+    def score(
+        self,
+        X: Any,
+        y: Any = None,
+        *,
+        sample_weight: ArrayLike | None = None,
+        offset: ArrayLike | None = None,
+        thresholds: Thresholds = None,
+    ) -> float:
+        """Accuracy: the proportion of samples whose predicted label equals `y`, by weight if there are weights.
 
         Labels are predicted with the `thresholds`, as in `predict`. If `y` is boolean, (n_samples, n_classes), or a
         table of boolean columns named after the classes, it is the proportion of samples whose predicted label is
-        possible.
+        possible. A source X has its own labels, weights and offset.
 
         Raises
         ------
@@ -190,16 +198,12 @@ class SoftmaxModel(Displayed):
             For invalid input, including missing labels and labels that the model was not trained on.
         """
         if is_source(X):
-            refuse_offset(offset)
+            refuse_beside_source(y=y, sample_weight=sample_weight, offset=offset)
             least = thresholds_of(thresholds, self.classes)
             predict = partial(self._predict_validated, what=BEST, thresholds=least)
             return accuracy_in_blocks(X, (self.n_features, self.feature_names), predict, self.classes)
         predicted = self._predict(X, BEST, offset=offset, thresholds=thresholds)[1][:, 0]
-        possible = validation.possible_in_order(y, self.classes, predicted.size)
-        if possible is not None:
-            return accuracy(possible[np.arange(predicted.size), predicted])
-        codes = validation.codes_of(y, self.classes, n_samples=predicted.size)
-        return accuracy(predicted == codes)
+        return accuracy_of_codes(predicted, y, self.classes, sample_weight)
 
     def to_sigmoid(self) -> SigmoidWeights:
         """The equivalent single weight vector of a two-class model.
@@ -265,7 +269,7 @@ class SoftmaxModel(Displayed):
         predict = partial(self._predict_validated, what=what, k=k, with_proba=with_proba, thresholds=least)
         if not is_source(X):
             return predict(self._features(X), offset)
-        refuse_offset(offset)
+        refuse_beside_source(offset=offset)
         return in_blocks(X, (self.n_features, self.feature_names), predict, self.classes)
 
     def _predict_validated(
@@ -389,11 +393,3 @@ def params_of(model: SoftmaxModel) -> Float64s:
 def feature_names(model: SoftmaxModel) -> tuple[str, ...]:
     """The names of the features of a model; "x0", "x1", ... if it has none."""
     return model.feature_names or tuple(f"x{j}" for j in range(model.n_features))
-
-
-def position(name: str, label: Any, classes: NDArray[Any]) -> int:
-    """The position of a label among the classes; the error calls it `name`."""
-    labels: list[Any] = classes.tolist()
-    if np.ndim(label) or label not in labels:
-        raise InputValueError(f"{name} is {plain(label)}, expected one of [{listed(labels)}].")
-    return labels.index(label)

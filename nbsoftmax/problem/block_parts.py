@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from nbsoftmax.backends.base import Backend, SampleOrder, Stochastic
 from nbsoftmax.backends.sum import Call, MadeParts
 from nbsoftmax.data.ahead import ahead
-from nbsoftmax.data.blocks import AnyBlock, Block, RowBlocks
-from nbsoftmax.errors import InputError, InputValueError
+from nbsoftmax.data.blocks import AnyBlock, Block, RowBlocks, located_in
+from nbsoftmax.errors import InputValueError
 from nbsoftmax.problem.fingerprint import fingerprint
 from nbsoftmax.problem.survey import Survey, digest_of
 
@@ -58,18 +58,9 @@ class Reading:
         """The survey of all blocks, in one pass."""
         survey, n = None, 0
         for block in ahead(self.source.blocks(dtype)):
-            try:
+            with located_in(self.source, n):
                 found = Survey.of(block, self.source.feature_names)
                 survey = found if survey is None else survey + found
-            except InputError as error:
-                located = getattr(self.source, "located", None)
-                in_file = None if located is None else located(error, n)
-                if in_file is not None:
-                    raise in_file from None
-                encoding = getattr(self.source, "encoding", None)
-                drops = encoding is not None and encoding.drops_rows
-                how = " (dropped rows are not counted)" if drops else ""
-                raise type(error)(f"in the block of rows that begins at row {n}{how}: {error}") from None
             n = survey.n_samples
             self._report(n, None)
             del block

@@ -1,4 +1,4 @@
-"""Parameters of the estimators that `Trainer` does not have: the error says what to use instead."""
+"""Parameters of the estimators and of `fit` that `Trainer` does not have: the error says what to use instead."""
 
 from __future__ import annotations
 
@@ -17,10 +17,12 @@ INSTEAD = {
     "firth": 'give penalty="firth"',
     "n_jobs": "give n_threads",
 }
+OF_FIT = ("sample_weight", "offset", "init", "validation_data", "checkpoint", "resume")
+INSTEAD |= {name: f"give it to fit, fit(X, y, {name}=...)" for name in OF_FIT}
 
 
 def names_checked(init: Callable[P, None]) -> Callable[P, None]:
-    """The `__init__` of `Trainer`, with an error for parameters of the estimators that it lacks."""
+    """The `__init__` of `Trainer`, with an error for parameters that others have."""
 
     @wraps(init)
     def checked(*args: P.args, **options: P.kwargs) -> None:

@@ -181,8 +181,11 @@ def test_a_file_without_rows_needs_the_columns_of_the_model(model, tmp_path, cap
     assert "column" in refused(capsys, "predict", model, tmp_path / "d.csv")
 
 
-@pytest.mark.parametrize("name", ["p.npy", "p.csv.gz", "p.XLSX"])
-def test_predictions_are_not_written_under_a_name_of_another_format(flowers, model, tmp_path, capsys, name):
-    said = refused(capsys, "predict", model, flowers[0], "--out", tmp_path / name)
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [*((name, []) for name in ("p.npy", "p.csv.gz", "p.XLSX", "p.tsv", "p.json", "p.JSONL")), ("p.csv", ["--json"])],
+)
+def test_predictions_are_not_written_under_a_name_of_another_format(flowers, model, tmp_path, capsys, name, options):
+    said = refused(capsys, "predict", model, flowers[0], "--out", tmp_path / name, *options)
     assert f"ends in {(tmp_path / name).suffix.lower()}" in said
     assert not (tmp_path / name).exists()

@@ -38,3 +38,16 @@ def write(path, of=None, *, batch=170):
         with pa.output_stream(path) as file:  # compressed as the name ends
             pa.csv.write_csv(of, file, options)
     return path
+
+
+def together(source, dtype=None):
+    """X, labels and weights of all blocks of a source, joined, and the numbers of rows of the blocks."""
+    found = list(source.blocks(dtype))
+    y, weights = (None if found[0][i] is None else [np.asarray(each[i]) for each in found] for i in (1, 2))
+    rows = [len(block.X) for block in found]
+    return (
+        np.concatenate([block.X for block in found]),
+        None if y is None else np.concatenate(y),
+        None if weights is None else np.concatenate(weights),
+        rows,
+    )

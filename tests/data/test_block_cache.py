@@ -11,8 +11,8 @@ import pytest
 import nbsoftmax as nbs
 from nbsoftmax.data import block_cache
 from nbsoftmax.files import NotWrittenWarning
-from tests.data.rows import N, X, Y, table, write
-from tests.data.test_open_files import COLUMNS, together
+from tests.data.rows import N, X, Y, table, together, write
+from tests.data.test_open_files import COLUMNS
 
 
 @pytest.fixture

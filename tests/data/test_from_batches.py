@@ -11,8 +11,8 @@ import pytest
 from scipy.sparse import csr_array
 
 import nbsoftmax as nbs
-from tests.data.rows import NAMES, M, W, X, Y, table, write
-from tests.data.test_open_files import COLUMNS, together
+from tests.data.rows import NAMES, M, W, X, Y, table, together, write
+from tests.data.test_open_files import COLUMNS
 
 CUTS = [0, 1, 90, 90, 530, 1000]  # of batches of very different lengths
 

@@ -1,8 +1,6 @@
 """`nbs.data.open`: every format gives the rows that were written, and bad files are named."""
 
-import gzip
 import os
-import pickle
 
 import numpy as np
 import pyarrow as pa
@@ -10,25 +8,13 @@ import pytest
 
 import nbsoftmax as nbs
 from nbsoftmax.data.cut import rows_of_a_block
-from tests.data.rows import NAMES, M, N, W, X, Y, lists, table, write
+from tests.data.rows import NAMES, M, W, X, Y, lists, table, together, write
 
 COLUMNS = {"target": "label", "weight": "weight"}
 FILES = {
     "t.parquet": table, "t.feather": table, "t.arrow": table, "l.arrow": lists, "l.parquet": lists, "t.csv": table,
     "t.tsv": table, "t.csv.gz": table, "t.tsv.bz2": table,
 }  # fmt: skip
-
-
-def together(source, dtype=None):
-    found = list(source.blocks(dtype))
-    y, weights = (None if found[0][i] is None else [np.asarray(each[i]) for each in found] for i in (1, 2))
-    rows = [len(block.X) for block in found]
-    return (
-        np.concatenate([block.X for block in found]),
-        None if y is None else np.concatenate(y),
-        None if weights is None else np.concatenate(weights),
-        rows,
-    )
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -58,26 +44,6 @@ def test_several_files_are_one_after_another_in_the_order_of_their_names(tmp_pat
         assert rows == [400, 400, 200]
 
 
-def test_npy_files_are_mapped_and_not_copied(tmp_path):
-    np.save(tmp_path / "a.npy", X[:400])
-    np.save(tmp_path / "b.npy", X[400:])
-    for name, array in {"y": np.arange(M) % 3, "w": W, "o": X[:, :3]}.items():
-        np.save(tmp_path / f"{name}a.npy", array[:400])
-        np.save(tmp_path / f"{name}b.npy", array[400:])
-    beside = {name: [tmp_path / f"{name[0]}{part}.npy" for part in "ab"] for name in ("weight", "offset")} | {
-        "target": [tmp_path / "ya.npy", tmp_path / "yb.npy"]
-    }
-    source = nbs.data.open([tmp_path / "a.npy", tmp_path / "b.npy"], batch_rows=150, **beside)
-    found, y, weight, _ = together(source)
-    np.testing.assert_array_equal(found, X)
-    np.testing.assert_array_equal(y, np.arange(M) % 3)
-    np.testing.assert_array_equal(weight, W)
-    blocks = list(source.blocks())
-    np.testing.assert_array_equal(np.concatenate([block.offset for block in blocks]), X[:, :3])
-    copied = [block.X.flags.writeable for block in blocks]
-    assert copied == [i == 2 for i in range(7)]  # a block with rows of both files
-
-
 @pytest.mark.parametrize("name", ["a.csv", "a.parquet", "a.feather", "a.npy"])
 @pytest.mark.parametrize("given", ["files", "folder", "pattern"])
 def test_an_empty_file_and_a_pipe_among_others_are_refused_by_name(name, given, tmp_path):
@@ -95,45 +61,6 @@ def test_an_empty_file_and_a_pipe_among_others_are_refused_by_name(name, given, 
         os.mkfifo(odd)
         with pytest.raises(nbs.InputValueError, match=r"/b\.\w+ is a pipe"):
             nbs.data.open(paths[given])
-
-
-def npy(header):
-    header += " " * (-len(header) - 11) + "\n"
-    return b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header.encode() + bytes(240)
-
-
-ODD_NPY_FILES = {
-    "a truth value in the shape": (npy("{'descr': '<f8', 'fortran_order': False, 'shape': (True, 3)}"), "damaged"),
-    "unbalanced brackets": (npy("{'descr': '<f8', 'fortran_order': False, 'shape': ((2, 3)}"), "damaged"),
-    "a header that is no dict": (npy("[1, 2]"), "damaged"),
-    "compressed": (gzip.compress(npy("")), "compressed by gzip.*decompress"),
-    "a pickle": (pickle.dumps([1, 2]), "not a NumPy file"),
-    "empty": (b"", "empty"),
-    "text": (b"1,2\n3,4\n", "not a NumPy file"),
-}
-
-
-@pytest.mark.parametrize("case", ODD_NPY_FILES)
-def test_a_file_that_is_no_npy_file_is_refused_by_name(case, tmp_path):
-    content, said = ODD_NPY_FILES[case]
-    (tmp_path / "x.npy").write_bytes(content)
-    with pytest.raises(nbs.InputValueError, match=rf"x\.npy is .*{said}") as raised:
-        nbs.data.open(tmp_path / "x.npy")
-    assert "allow_pickle" not in str(raised.value)
-    assert "\n" not in str(raised.value)
-
-
-def test_a_column_of_an_npy_file_may_be_the_target(tmp_path):
-    np.save(tmp_path / "x.npy", np.column_stack([X, np.arange(M) % 3]).astype(np.float64))
-    for given, expected in {
-        ("target", N): X,
-        ("target", -1): X,
-        ("target", N, 3, 1): X[:, [3, 1]],
-    }.items():
-        options = {"target": given[1]} | ({"features": given[2:]} if len(given) > 2 else {})
-        found, y, _, _ = together(nbs.data.open(tmp_path / "x.npy", batch_rows=256, **options))
-        np.testing.assert_array_equal(found, expected)
-        np.testing.assert_array_equal(y, np.arange(M) % 3)
 
 
 @pytest.mark.parametrize("name", ["x.npy", "t.arrow", "l.arrow"])
@@ -379,12 +306,25 @@ def test_without_pyarrow_the_error_names_the_extra(tmp_path, monkeypatch):
         nbs.data.open(path)
 
 
-def test_columns_of_arrays_that_are_given_twice_are_refused(tmp_path):
-    np.save(tmp_path / "x.npy", np.eye(6, 3))
-    with pytest.raises(nbs.InputValueError, match="the column 1 is given twice in features"):
-        nbs.data.open(tmp_path / "x.npy", target=2, features=[1, 0, 1])
-    with pytest.raises(nbs.InputTypeError, match=r"target is an array; save it by numpy\.save"):
-        nbs.data.open(tmp_path / "x.npy", target=np.arange(6))
+@pytest.mark.parametrize("ending", ["csv", "parquet", "npy"])
+def test_errors_about_a_row_of_a_later_file_name_the_file_and_the_row(tmp_path, ending):
+    rng = np.random.default_rng(0)
+    model = nbs.SoftmaxModel(rng.normal(size=(2, 2)), np.zeros(2), [0, 1])
+    for i in range(3):
+        rows = rng.normal(size=(5, 3))
+        rows[:, 2] = np.arange(5) % 2
+        if i == 1:
+            rows[3, 1] = np.nan
+        if ending == "npy":
+            np.save(tmp_path / f"{i}.npy", rows)
+        else:
+            write(tmp_path / f"{i}.{ending}", pa.table(dict(zip("aby", rows.T, strict=True))))
+    columns = {"features": [0, 1], "target": 2} if ending == "npy" else {"features": ["a", "b"], "target": "y"}
+    source = nbs.data.open(tmp_path / f"*.{ending}", batch_rows=7, **columns)  # blocks that begin within files
+    row = "line 5" if ending == "csv" else "row 3"
+    for use in (model.predict, model.predict_proba, model.score, nbs.Trainer(l2=1.0).fit):
+        with pytest.raises(nbs.InputValueError, match=rf"1\.{ending}.*{row}"):
+            use(source)
 
 
 def test_a_block_of_an_arrow_file_that_was_read_in_part_has_its_own_rows(tmp_path):

@@ -20,8 +20,9 @@ EXPONENTS = [-1050, 0, 1023]  # the weights are subnormal, are near 1, have a su
 @pytest.mark.parametrize("y", TARGETS)
 def test_weights_of_any_magnitude_give_the_same_accuracy(exponent, y):
     expected = np.average(RIGHT[y], weights=WEIGHT)
-    found = ESTIMATOR.score(X, TARGETS[y], np.ldexp(WEIGHT, exponent))
-    assert found == pytest.approx(expected, rel=1e-14)  # rounding errors of two sums
+    for scored in (ESTIMATOR, ESTIMATOR.model_):
+        found = scored.score(X, TARGETS[y], sample_weight=np.ldexp(WEIGHT, exponent))
+        assert found == pytest.approx(expected, rel=1e-14)  # rounding errors of two sums
 
 
 @pytest.mark.parametrize("exponent", EXPONENTS)
@@ -49,8 +50,17 @@ def test_a_block_counts_by_its_weights():
 )
 @pytest.mark.parametrize("y", TARGETS.values(), ids=TARGETS)
 def test_weights_with_which_the_accuracy_is_undefined_are_refused(weight, said, y):
-    with pytest.raises(nbs.InputValueError, match=said):
-        ESTIMATOR.score(X, y, weight)
+    for scored in (ESTIMATOR, ESTIMATOR.model_):
+        with pytest.raises(nbs.InputValueError, match=said):
+            scored.score(X, y, sample_weight=weight)
+
+
+@pytest.mark.parametrize(("name", "given"), [("y", Y), ("sample_weight", WEIGHT), ("offset", np.zeros((40, 3)))])
+def test_a_source_has_its_own_labels_weights_and_offset(name, given):
+    source = nbs.data.from_batches([(X, Y)])
+    for scored in (ESTIMATOR, ESTIMATOR.model_):
+        with pytest.raises(nbs.InputTypeError, match=f"its own y, sample weights and offset; leave {name} out"):
+            scored.score(source, **{name: given})
 
 
 @pytest.mark.parametrize("y", TARGETS.values(), ids=TARGETS)

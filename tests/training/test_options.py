@@ -1,8 +1,11 @@
 """Options of a Trainer that are out of range."""
 
+import inspect
+
 import pytest
 
 import nbsoftmax as nbs
+from nbsoftmax.training.other_names import OF_FIT
 
 
 @pytest.mark.parametrize(
@@ -41,10 +44,19 @@ def test_options_out_of_range_are_refused(options, error, said):
         ({"l1_ratio": 0.5, "l2": 1.0}, "Trainer has no parameter l1_ratio: give l1 and l2"),
         ({"firth": True}, 'Trainer has no parameter firth: give penalty="firth"'),
         ({"n_jobs": 2}, "Trainer has no parameter n_jobs: give n_threads"),
+        (
+            {"checkpoint": "run.ckpt"},
+            r"has no parameter checkpoint: give it to fit, fit\(X, y, checkpoint=...\)",
+        ),
     ],
 )
-def test_options_of_the_estimators_are_answered_with_those_of_the_trainer(options, message):
+def test_options_that_others_have_are_answered_with_those_of_the_trainer(options, message):
     with pytest.raises(nbs.InputTypeError, match=message):
         nbs.Trainer(**options)
     with pytest.raises(TypeError, match="unexpected keyword argument 'lambdas'"):
         nbs.Trainer(lambdas=1.0)
+
+
+def test_all_options_of_fit_are_answered():
+    options = inspect.signature(nbs.Trainer.fit).parameters.values()
+    assert [option.name for option in options if option.kind is option.KEYWORD_ONLY] == list(OF_FIT)

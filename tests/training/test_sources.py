@@ -257,7 +257,7 @@ def test_a_model_predicts_for_a_source(path):
         model.predict_proba(nbs.data.from_batches([(X, Y, W, offset)], batch_rows=300)),
         model.predict_proba(X, offset=offset),
     )
-    with pytest.raises(nbs.InputTypeError, match="has its own offset"):
+    with pytest.raises(nbs.InputTypeError, match="its own y, sample weights and offset; leave offset out"):
         model.predict(source, offset=offset)
     bad = X.copy()
     bad[700, 2] = np.inf
