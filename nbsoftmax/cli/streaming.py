@@ -237,7 +237,7 @@ def _features(file: Any, request: Request) -> tuple[list[str], tuple[str, ...]]:
 def _counters(batches: Iterator[Any]) -> tuple[str, ...]:
     """The columns of numbers that count the rows in the first batch."""
     from nbsoftmax.data.encoded_tables import counts_rows
-    from nbsoftmax.validation.frames import floats_of
+    from nbsoftmax.validation.arrow_tables import floats_of
 
     first = next(batches)
     return tuple(name for name in first.schema.names if counts_rows(floats_of(first.column(name))))

@@ -19,7 +19,7 @@ from nbsoftmax.encoding import AnyEncoding, Learner, TableOptions, WrongFieldErr
 from nbsoftmax.encoding.frames import column_of_arrow
 from nbsoftmax.errors import InputError, InputValueError, plain
 from nbsoftmax.validation import refuse_twice
-from nbsoftmax.validation.frames import arrow_dtype, is_number_of_arrow
+from nbsoftmax.validation.arrow_tables import arrow_dtype, is_number_of_arrow
 
 FORMATS = {
     ".parquet": "parquet", ".pq": "parquet", ".arrow": "arrow", ".feather": "arrow", ".ipc": "arrow", ".csv": "csv",

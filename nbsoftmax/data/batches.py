@@ -185,10 +185,11 @@ def _renamed(data: Any, names: tuple[str, ...]) -> Any:
     library = library_of(data)
     if library is None:
         return data
-    if len(names) != len(names_of(data)):
+    n_columns = len(names_of(data, index=True))
+    if len(names) != n_columns:
         raise InputValueError(
-            f"the DataIter passes {len(names)} feature_names, but data has {len(names_of(data))} columns; pass one "
-            "name for each column."
+            f"the DataIter passes {len(names)} feature_names, but data has {n_columns} columns; pass one name for each "
+            "column."
         )
     if library == "pyarrow":
         return data.rename_columns(list(names))
@@ -227,7 +228,7 @@ def _learned(items: Iterator[Any], roles: Roles, options: TableOptions) -> AnyEn
     learner, needed = Learner(options), options.always
     for item in items:
         X = item[0] if isinstance(item, (tuple, list)) else item
-        names = roles.of_columns(names_of(X)) if library_of(X) is not None else ()
+        names = roles.of_columns(names_of(X, index=True)) if library_of(X) is not None else ()
         if not names or (library_of(X) == "pyarrow" and is_matrix([X.schema.field(name).type for name in names])):
             if options.always or learner.n_rows:
                 raise InputTypeError(

@@ -13,7 +13,8 @@ from nbsoftmax.data.source import Source
 from nbsoftmax.encoding.column import NUMBER, Column
 from nbsoftmax.encoding.frames import column_of_arrow
 from nbsoftmax.errors import InputTypeError, InputValueError, NoRowsError, plain
-from nbsoftmax.validation import frames
+from nbsoftmax.validation.arrow_tables import floats_of
+from nbsoftmax.validation.column_dtypes import advice_for, plain_dtype
 
 T = TypeVar("T")
 
@@ -114,7 +115,7 @@ class ColumnarFile:
     def column(self, name: str, chunks: Any) -> Column:
         """A column as `read` returns it, a ChunkedArray; a dictionary of numbers is a column of numbers."""
         if self._is_number(self._type(name)):
-            return Column(name, NUMBER, frames.floats_of(chunks).astype(np.float64, copy=False))
+            return Column(name, NUMBER, floats_of(chunks).astype(np.float64, copy=False))
         return column_of_arrow(name, chunks)
 
     def _type(self, name: str) -> Any:
@@ -134,11 +135,9 @@ class ColumnarFile:
                 f"{self.name} has no values in column {plain(name)}; leave it out of the fit with --drop."
             )
         if not self._is_number(type_):
-            shown = frames.plain_dtype(str(type_))
+            shown = plain_dtype(str(type_))
             advice = (
-                "convert it to 0 and 1"
-                if types.is_boolean(type_)
-                else frames.advice_for(shown) or "convert it to numbers"
+                "convert it to 0 and 1" if types.is_boolean(type_) else advice_for(shown) or "convert it to numbers"
             )
             raise InputTypeError(
                 f"{self.name} has the type {shown} in column {plain(name)}, expected numbers; {advice}, name the "

@@ -63,10 +63,8 @@ class EncodedBlocks:
                 self.unknown, self.n_dropped = {}, 0
                 return cut(self._batches(batches, encode), batch_rows=batch_rows, dtype=None)
 
-            found: T = self._file.read(
-                list(dict.fromkeys(numbers)), list(dict.fromkeys(others)), lambda batches: use(blocks(batches))
-            )
-            return found
+            numbers, others = list(dict.fromkeys(numbers)), list(dict.fromkeys(others))
+            return self._request.read(self._file, numbers, others, lambda batches: use(blocks(batches)))
 
         try:
             with located(self._file):

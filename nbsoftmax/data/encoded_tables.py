@@ -178,7 +178,7 @@ def _read_columns(
     """The features of a file as columns, and the RecordBatches of all that was requested."""
     others = [*texts, *([] if request.target is None else [request.target])]
     numbers = list(dict.fromkeys([*(name for name in names if name not in texts), *request.beside]))
-    batches: list[Any] = file.read(numbers, list(dict.fromkeys(others)), list)
+    batches: list[Any] = request.read(file, numbers, list(dict.fromkeys(others)), list)
     columns = [file.column(name, _joined(batches, name)) for name in names]
     if options is not None and isinstance(file, TextFile):
         for column in columns:

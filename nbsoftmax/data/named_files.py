@@ -14,7 +14,7 @@ from nbsoftmax.files import file_name
 
 def files_of(path: Any) -> list[str]:
     """The files that paths, folders and patterns stand for; each is a regular file with content."""
-    found = names_of(path)
+    found = expanded(path)
     if not found:
         raise InputValueError("path is an empty list; give the name of a file.")
     for name in found:
@@ -22,7 +22,7 @@ def files_of(path: Any) -> list[str]:
     return found
 
 
-def names_of(path: Any) -> list[str]:
+def expanded(path: Any) -> list[str]:
     """The names that paths, folders and patterns stand for; a name alone stands for itself, also if it is no file."""
     found = []
     for given in map(file_name, path if isinstance(path, (list, tuple)) else [path]):

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from nbsoftmax.data.compression import recognise
 from nbsoftmax.data.cut import Batch
-from nbsoftmax.data.named_files import names_of
+from nbsoftmax.data.named_files import expanded
 from nbsoftmax.errors import InputError, InputTypeError, InputValueError, counted, plain
 from nbsoftmax.files import one_line
 from nbsoftmax.npz import NPY, ZIP
@@ -159,7 +159,7 @@ def _beside(name: str, given: Any, paths: Sequence[str], n_columns: int) -> list
         raise InputTypeError(
             f"{name} is an array; save it by numpy.save and give the name of its file, or the number of a column of X."
         )
-    files = names_of(given)
+    files = expanded(given)
     if len(files) != len(paths):
         raise InputValueError(
             f"{name} has {counted(len(files), 'file')}, but X has {len(paths)}; give one for each file of X."

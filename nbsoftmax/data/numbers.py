@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nbsoftmax.validation.frames import floats_of
+from nbsoftmax.validation.arrow_tables import floats_of
 
 BLOCK = 2**23  # numbers in a block: more than 32 MB, which the C library gives back to the system when they are freed
 

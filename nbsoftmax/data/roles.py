@@ -20,20 +20,14 @@ from nbsoftmax.encoding import AnyEncoding, Encoded, WrongFieldError, names_of, 
 from nbsoftmax.encoding.reports import Unknown, add_unknown
 from nbsoftmax.errors import InputTypeError, InputValueError, listed, look_alike, plain, rows_called
 from nbsoftmax.validation import Float64s
+from nbsoftmax.validation.arrow_tables import INDEX, arrow_dtype, floats_of
+from nbsoftmax.validation.column_dtypes import plain_dtype
 from nbsoftmax.validation.decimals import whole_decimals
-from nbsoftmax.validation.frames import (
-    arrow_dtype,
-    floats_of,
-    library_of,
-    only_column,
-    plain_dtype,
-    rows_where,
-)
+from nbsoftmax.validation.frames import library_of, only_column, rows_where
 
 Names = str | Sequence[str] | None
-# Names of columns that are features only if they are named: "", as of an index in a CSV file, and what pandas calls an
-# index without a name in Parquet and Arrow. It would predict the labels of rows that are sorted by them.
-NAMELESS = re.compile(r"(__index_level_\d+__)?")
+# Names of columns that are features only if they are named: those of an index of pandas, which is "" in a CSV file.
+NAMELESS = re.compile(f"({INDEX})?")
 
 
 @dataclass(frozen=True)
@@ -133,7 +127,7 @@ class TableRows:
         if self._encoding is None:
             self.n_rows += len(table)
             return of_arrow(table, self._roles, first) if is_arrow else of_frame(table, self._roles)
-        self._roles.of_columns(names_of(table))  # refuses a table without one of them
+        self._roles.of_columns(names_of(table, index=True))  # refuses a table without one of them
         found, called = self.encoded(table), None
         if found.kept is not None:
             table, called, first = rows_where(found.kept, table), first + np.flatnonzero(found.kept), 0

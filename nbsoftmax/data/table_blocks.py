@@ -59,7 +59,7 @@ def read_in_blocks(
 
     try:
         others = [name for name in texts_of(request) if name not in numbers]
-        return file.read(numbers, others, lambda batches: use(blocks(batches)))
+        return request.read(file, numbers, others, lambda batches: use(blocks(batches)))
     except WrongRowError as wrong:
         error = wrong.error
     raise error()

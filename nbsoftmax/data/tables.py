@@ -6,9 +6,9 @@ Messages name the line of a text file as a text editor counts it, and the row of
 from __future__ import annotations
 
 import difflib
-from collections.abc import Collection, Sequence, Set
+from collections.abc import Callable, Collection, Iterator, Sequence, Set
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,10 +19,12 @@ from nbsoftmax.data.dialect import TextOptions
 from nbsoftmax.data.numbers import collect
 from nbsoftmax.data.roles import NAMELESS
 from nbsoftmax.data.source import Source
-from nbsoftmax.data.text import TextFile, is_number
+from nbsoftmax.data.text import NotANumberError, TextFile, is_number
 from nbsoftmax.errors import InputValueError, look_alike, plain
 from nbsoftmax.validation import Float64s
 
+T = TypeVar("T")
+Collect: TypeAlias = Callable[[Iterator[Any]], T]  # what makes something of RecordBatches
 LEAST_COUNTED = 10  # rows that a column must number before it is considered an index
 MOST_COMPARED = 10_000  # columns among which a similar name is searched for
 
@@ -82,6 +84,15 @@ class Request:
         """The columns of numbers that are no features: weights, then offsets."""
         return (*(() if self.weight is None else (self.weight,)), *self.offset)
 
+    def read(self, file: TextFile | ColumnarFile, numbers: list[str], texts: list[str], collect: Collect[T]) -> T:
+        """What `read` of the file returns; an error about text does not take weights or an offset for features."""
+        try:
+            return file.read(numbers, texts, collect)
+        except NotANumberError as error:
+            if error.column in self.beside:
+                raise error.beside() from None
+            raise
+
     def split(self, beside: Float64s) -> tuple[Float64s | None, Float64s | None]:
         """The weights and the offset from the columns `beside`."""
         n = 0 if self.weight is None else 1
@@ -127,7 +138,8 @@ def read(file: TextFile | ColumnarFile, request: Request) -> Table:
         missing, text or not finite, or a label is missing or continuous. The message contains the line or row.
     """
     names, numbers = columns_to_read(file, request)
-    collected = file.read(
+    collected = request.read(
+        file,
         numbers,
         [] if request.target is None else [request.target],
         lambda batches: collect(batches, file.n_rows, names, request.beside, request.target),

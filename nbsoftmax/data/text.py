@@ -265,6 +265,10 @@ class NotANumberError(InputValueError):
         super().__init__(message)
         self.column, self.found = column, found
 
+    def beside(self) -> InputValueError:
+        """The error for a column that cannot be a feature: weights, groups or an offset."""
+        return InputValueError(f"{self.found}, expected a number; correct it, or name another column.")
+
 
 class _DoubtfulError(Exception):
     """pyarrow may have misunderstood the file."""

@@ -16,6 +16,8 @@ from nbsoftmax import validation
 from nbsoftmax.encoding.column import CATEGORY, DATE, NUMBER, Column, text_of
 from nbsoftmax.errors import InputTypeError, InputValueError, a_type, listed, look_alike, plain
 from nbsoftmax.validation import frames, refuse_records, refuse_twice
+from nbsoftmax.validation.arrow_tables import floats_of, is_number_of_arrow, without_index
+from nbsoftmax.validation.column_dtypes import TIMES, advice_for, plain_dtype
 
 Table = Any  # a table of a library, or a dict of Column
 
@@ -32,14 +34,16 @@ def needs_encoding(X: Any) -> bool:
     return frames.has_other_columns(X)
 
 
-def names_of(table: Table) -> tuple[str, ...]:
-    """The names of the columns of a table."""
+def names_of(table: Table, *, index: bool = False) -> tuple[str, ...]:
+    """The names of the columns of a table, with those that are an index of pandas only if `index`."""
     if isinstance(table, dict):
         return tuple(table)
     library = frames.library_of(table)
     if library == "pandas":
         return tuple(map(str, table.columns.tolist()))
-    return tuple(map(str, table.schema.names if library == "pyarrow" else table.columns))
+    if library == "pyarrow":
+        return tuple((table if index else without_index(table)).schema.names)
+    return tuple(map(str, table.columns))
 
 
 def columns_of(table: Table, wanted: Sequence[str] | None = None) -> Iterator[Column]:
@@ -57,7 +61,7 @@ def columns_of(table: Table, wanted: Sequence[str] | None = None) -> Iterator[Co
         refuse_records("X", table)
     if not is_table(table):
         raise InputTypeError(f"X is {a_type(table)}, expected a table of pandas, polars or Arrow.")
-    names = names_of(table)
+    names = names_of(table, index=wanted is not None)
     known = set(names)
     missing = [] if wanted is None else [name for name in wanted if name not in known]
     if missing:
@@ -75,14 +79,14 @@ def columns_of(table: Table, wanted: Sequence[str] | None = None) -> Iterator[Co
     library = str(frames.library_of(table))
     read = {"pandas": _of_pandas, "polars": _of_polars, "pyarrow": column_of_arrow}[library]
     column = _reader(table, library)
-    number = {name: j for j, name in enumerate(names)}
+    number = {name: j for j, name in enumerate(names_of(table, index=True))}
     for name in wanted or names:
         yield read(name, column(number[name]))
 
 
 def column_in(table: Any, name: str) -> Any:
     """The column of a table with a name, which must occur once, in its own form."""
-    names = names_of(table)
+    names = names_of(table, index=True)
     refuse_twice([each for each in names if each == name])
     return _reader(table, str(frames.library_of(table)))(names.index(name))
 
@@ -178,8 +182,8 @@ def column_of_arrow(name: str, values: Any) -> Column:
     """A column of Arrow, an Array or a ChunkedArray."""
     pa = sys.modules["pyarrow"]
     types, kind = pa.types, values.type
-    if frames.is_number_of_arrow(kind):
-        numbers = frames.floats_of(values).astype(np.float64, copy=False)
+    if is_number_of_arrow(kind):
+        numbers = floats_of(values).astype(np.float64, copy=False)
         return Column(name, NUMBER, numbers, truth=types.is_boolean(kind))
     if types.is_dictionary(kind):
         whole = _whole(values)
@@ -239,9 +243,9 @@ def _category(
 
 
 def _refuse(name: str, dtype: str) -> NoReturn:
-    is_time = frames.advice_for(dtype) == frames.TIMES
-    advice = frames.TIMES if is_time else "convert it to numbers or text, or drop it"
+    is_time = advice_for(dtype) == TIMES
+    advice = TIMES if is_time else "convert it to numbers or text, or drop it"
     raise InputTypeError(
-        f"X has dtype {frames.plain_dtype(dtype)} in column {plain(name)}, expected numbers, text, categories or "
+        f"X has dtype {plain_dtype(dtype)} in column {plain(name)}, expected numbers, text, categories or "
         f"dates; {advice}."
     )

@@ -7,7 +7,7 @@ that already has the right dtype and layout is not copied.
 Each file has one subject:
 
     conversion   arrays, lists, columns and tensors to NumPy arrays
-    frames       tables of pandas, polars and Arrow to NumPy arrays with feature names
+    frames       tables of pandas, polars and Arrow to NumPy arrays with feature names; arrow_tables, column_dtypes
     names        names of features: none twice, and those of the training
     records      the error about dicts in the place of a table
     arrays       arrays of numbers: X, logits, parameters, offsets, outputs

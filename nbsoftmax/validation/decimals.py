@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from nbsoftmax.errors import InputValueError, plain
+from nbsoftmax.validation.arrow_tables import floats_of
 from nbsoftmax.validation.conversion import EXACT_INTEGERS
-from nbsoftmax.validation.frames import floats_of
 
 
 def is_decimal(a: Any) -> bool:

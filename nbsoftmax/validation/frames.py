@@ -6,29 +6,19 @@ None of these libraries is imported here: an object of a library can exist only 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nbsoftmax.errors import InputTypeError, InputValueError, a_type, plain
+from nbsoftmax.validation.arrow_tables import floats_of, is_number_of_arrow, of_arrow, without_index, without_views
+from nbsoftmax.validation.column_dtypes import common_dtype
 from nbsoftmax.validation.lazy import computed
 from nbsoftmax.validation.names import refuse_twice
 from nbsoftmax.validation.records import refuse_records
 from nbsoftmax.validation.wide_integers import is_wide, narrowed
 
-# Advice for a column that is not numeric, by a word in the name of its dtype.
-ENCODERS = "OneHotEncoder, get_dummies, nbs.TableOptions"
-CATEGORIES = f"encode its categories as numbers, for example one 0/1 column for each ({ENCODERS})"
-TIMES = "turn it into numbers, for example days since a fixed date"
-TEXT = f"encode it as 0/1 columns ({ENCODERS}), or convert it with astype(float) if it holds numbers"
-ADVICE = {
-    "categor": CATEGORIES, "enum": CATEGORIES, "dictionary": CATEGORIES,
-    "date": TIMES, "time": TIMES, "duration": TIMES, "period": TIMES,
-    "str": TEXT, "object": TEXT,
-}  # fmt: skip
-BESIDE = ("weight", "sample_weight", "offset")  # for which columns are not encoded
 # A table with dense and sparse columns becomes a sparse array if that needs about a tenth of the memory or less.
 SPARSER = 16
 
@@ -59,7 +49,7 @@ def frame(X: Any, *, name: str = "X", sparse: bool = True, unique: bool = True) 
     elif _is(X, "polars", "DataFrame"):
         array, names = _of_polars(name, X)
     elif _is(X, "pyarrow", "Table", "RecordBatch"):
-        array, names = _of_arrow(name, X)
+        array, names = of_arrow(name, X)
     elif is_data_frame(X):
         array, names = X.to_numpy(), tuple(map(str, X.columns))
         if array.dtype.kind not in "fiub":
@@ -99,7 +89,7 @@ def has_other_columns(X: Any) -> bool:
         return not all(map(is_number_of_pandas, dtypes))
     if library == "polars":
         return not all(map(is_number_of_polars, set(X.dtypes)))
-    return library == "pyarrow" and not all(map(is_number_of_arrow, set(X.schema.types)))
+    return library == "pyarrow" and not all(map(is_number_of_arrow, set(without_index(X).schema.types)))
 
 
 def inferred(a: Any) -> Any:
@@ -157,7 +147,7 @@ def only_column(a: Any) -> Any:
         return a.iloc[:, 0]
     if _is(a, "polars", "DataFrame") and a.shape[1] == 1:
         return a.to_series()
-    if _is(a, "pyarrow", "Table", "RecordBatch") and a.num_columns == 1:
+    if _is(a, "pyarrow", "Table", "RecordBatch") and (a := without_index(a)).num_columns == 1:
         return a.column(0)
     return a
 
@@ -176,19 +166,13 @@ def rows_where(kept: NDArray[np.bool_], a: Any) -> Any:
         return a.filter(kept)
     if _is(a, "pyarrow", "Table", "RecordBatch"):
         for i, field in enumerate(a.schema):
-            column = _without_views(a.column(i))
+            column = without_views(a.column(i))
             if column.type != field.type:
                 a = a.set_column(i, field.with_type(column.type), column)
         return a.filter(sys.modules["pyarrow"].array(kept))
     if _is(a, "pyarrow", "Array", "ChunkedArray"):
-        return _without_views(a).filter(sys.modules["pyarrow"].array(kept))
+        return without_views(a).filter(sys.modules["pyarrow"].array(kept))
     return a[kept]
-
-
-def _without_views(column: Any) -> Any:
-    """A column of Arrow whose texts are in one buffer: pyarrow cannot select those of polars, which are views."""
-    plain = {"string_view": "string", "binary_view": "binary"}.get(str(column.type))
-    return column if plain is None else column.cast(plain)
 
 
 def boolean_columns(a: Any, *, name: str) -> tuple[NDArray[np.bool_], tuple[str, ...]] | None:
@@ -196,7 +180,7 @@ def boolean_columns(a: Any, *, name: str) -> tuple[NDArray[np.bool_], tuple[str,
     if _is(a, "pandas", "DataFrame") or _is(a, "polars", "DataFrame"):
         dtypes = list(a.dtypes)
     elif _is(a, "pyarrow", "Table", "RecordBatch"):
-        dtypes = list(a.schema.types)
+        dtypes = list(without_index(a).schema.types)
     else:
         return None
     if len(dtypes) < 2 or not all(str(dtype).lower().startswith("bool") for dtype in dtypes):
@@ -235,7 +219,7 @@ def _of_pandas(name: str, X: Any, *, sparse: bool) -> tuple[Any, tuple[str, ...]
         if isinstance(dtype, np.dtype) and dtype.kind == "O":
             missing = _only_missing(X.iloc[:, j])
             _refuse_missing(f"{name}, in column {plain(names[j])},", missing, "drop such rows, or impute the values")
-    common = _common(name, names, dtypes, is_number_of_pandas, is_single)
+    common = common_dtype(name, names, dtypes, is_number_of_pandas, is_single)
     if all(isinstance(dtype, np.dtype) for dtype in set(dtypes)):
         return X.to_numpy(dtype=common), names
     found = _sparse_of_pandas(X, dtypes, common) if sparse else None
@@ -292,40 +276,10 @@ def _only_missing(values: Any) -> NDArray[np.bool_]:
 def _of_polars(name: str, X: Any) -> tuple[NDArray[Any], tuple[str, ...]]:
     polars = sys.modules["polars"]
     names = tuple(X.columns)
-    common = _common(name, names, X.dtypes, is_number_of_polars, lambda dtype: str(dtype) in {"Float16", "Float32"})
-    return X.cast(polars.Float32 if common == np.float32 else polars.Float64).to_numpy(), names
-
-
-def _of_arrow(name: str, X: Any) -> tuple[NDArray[Any], tuple[str, ...]]:
-    names = tuple(X.schema.names)
-    array = np.empty(X.shape, arrow_dtype(names, X.schema.types, name))
-    for j, values in enumerate(X.columns):
-        array[:, j] = floats_of(values)
-    return array, names
-
-
-def floats_of(column: Any) -> NDArray[Any]:
-    """A column of Arrow, of numbers or booleans, as an array, without a copy where none is needed; nulls are NaN."""
-    pa = sys.modules["pyarrow"]
-
-    if pa.types.is_dictionary(column.type):
-        column = column.cast(column.type.value_type)
-    if pa.types.is_boolean(column.type):
-        column = column.cast(pa.int8())
-    if pa.types.is_decimal(column.type):
-        column = column.cast(pa.string()).cast(pa.float64())  # a direct cast is not rounded correctly
-    elif column.null_count and not pa.types.is_floating(column.type):
-        column = column.cast(pa.float64(), safe=False)
-    return np.asarray(column.to_numpy(zero_copy_only=False))
-
-
-def arrow_dtype(names: Sequence[str], dtypes: Sequence[Any], name: str = "X") -> np.dtype[Any]:
-    """The common dtype of Arrow columns of these types; the first one that is not numeric is refused."""
-    types = sys.modules["pyarrow"].types
-
-    return _common(
-        name, names, dtypes, is_number_of_arrow, lambda dtype: types.is_float16(dtype) or types.is_float32(dtype)
+    common = common_dtype(
+        name, names, X.dtypes, is_number_of_polars, lambda dtype: str(dtype) in {"Float16", "Float32"}
     )
+    return X.cast(polars.Float32 if common == np.float32 else polars.Float64).to_numpy(), names
 
 
 def is_number_of_pandas(dtype: Any) -> bool:
@@ -336,46 +290,6 @@ def is_number_of_pandas(dtype: Any) -> bool:
 def is_number_of_polars(dtype: Any) -> bool:
     """Whether a dtype of polars is one of numbers or booleans."""
     return bool(dtype.is_numeric() or dtype == sys.modules["polars"].Boolean)
-
-
-def is_number_of_arrow(dtype: Any) -> bool:
-    """Whether a type of Arrow is one of numbers or booleans, or a dictionary of numbers."""
-    types = sys.modules["pyarrow"].types
-    if types.is_dictionary(dtype):
-        return is_number_of_arrow(dtype.value_type) and not types.is_boolean(dtype.value_type)
-    kinds = (types.is_floating, types.is_integer, types.is_boolean, types.is_decimal)
-    return any(is_kind(dtype) for is_kind in kinds)
-
-
-def _common(
-    name: str,
-    names: Sequence[str],
-    dtypes: Sequence[Any],
-    is_number: Callable[[Any], bool],
-    is_single: Callable[[Any], bool],
-) -> np.dtype[Any]:
-    """The common dtype of all columns; the first column that is not numeric is refused."""
-    odd = {dtype for dtype in set(dtypes) if not is_number(dtype)}
-    if odd:
-        wrong, dtype = next((n, d) for n, d in zip(names, dtypes, strict=True) if d in odd)
-        shown = str(dtype)
-        advice = advice_for(shown) or "convert it to numbers, or drop it"
-        if name.removeprefix("the ") in BESIDE:
-            advice = "name a column of numbers, or convert it with astype(float) if it holds numbers"
-        raise InputTypeError(
-            f"{name} has dtype {plain_dtype(shown)} in column {plain(wrong)}, expected numbers; {advice}."
-        )
-    return np.dtype(np.float32 if dtypes and all(map(is_single, set(dtypes))) else np.float64)
-
-
-def advice_for(dtype: str) -> str | None:
-    """What to do with a column that is not numeric, by the name of its dtype."""
-    return next((advice for word, advice in ADVICE.items() if word in dtype.lower()), None)
-
-
-def plain_dtype(text: str) -> str:
-    """The name of a dtype, shortened: the name of a categorical dtype lists all categories."""
-    return text if len(text) <= 40 else f"{text[:36]} ..."
 
 
 def _refuse_missing(name: str, missing: NDArray[np.bool_], advice: str = "drop such rows") -> None:

@@ -172,3 +172,22 @@ def test_a_column_that_is_twice_in_the_offset_is_refused(given, stream, tmp_path
     offset = [text for value in given for text in ("--offset", value)]
     said = refused(capsys, "fit", data, "--target", "y", *offset, "--out", tmp_path / "m.npz", *stream)
     assert "--offset names 'o' twice; give one column for each class" in said
+
+
+@pytest.mark.parametrize("kind", ["numbers", "a feature of text"])
+@pytest.mark.parametrize("option", ["--sample-weight", "--offset"])
+def test_text_in_a_column_of_weights_or_an_offset_is_no_feature(option, kind, tmp_path, capsys):
+    data = pl.DataFrame({"x": [0.5, 1.5, 0.2, 1.1], "w": ["1", "2", "3", "much"], "y": [0, 1, 0, 1]})
+    if kind != "numbers":
+        data = data.with_columns(c=pl.Series(["p", "q", "p", "q"]))
+    data.write_csv(tmp_path / "d.csv")
+    data.with_columns(w=1.0).write_csv(tmp_path / "good.csv")
+    given = "--target", "y", option, "w"
+    model = tmp_path / "m.npz"
+    assert run("fit", "--quiet", tmp_path / "good.csv", *given, "--l2", 0.1, "--out", model) == 0
+    capsys.readouterr()
+    for command in (("fit", tmp_path / "d.csv", "--out", model), ("evaluate", model, tmp_path / "d.csv")):
+        said = refused(capsys, *command, *given)
+        assert said.endswith(
+            " line 5 has 'much' in column 'w', expected a number; correct it, or name another column.\n"
+        )

@@ -10,7 +10,7 @@ from nbsoftmax.solvers.lbfgs import LBFGS
 from nbsoftmax.solvers.newton_cg import NewtonCG
 from nbsoftmax.solvers.tools.cg_vectors import MANY, VectorsInPlace
 from nbsoftmax.solvers.tools.damping import Damping
-from nbsoftmax.solvers.tools.preconditioners import MOST_PAIRS, Preconditioner, n_pairs
+from nbsoftmax.solvers.tools.preconditioners import CACHED, FEWEST_PAIRS, MOST_PAIRS, Preconditioner, n_pairs
 
 M, N, K = 400, 22_000, 3
 
@@ -119,5 +119,10 @@ def test_pairs_are_kept_only_if_they_cost_less_than_they_save():
     few = nbs.Objective(rows, np.arange(300) % 3)
     assert np.prod(few.shape) < MANY and n_pairs(few) == 0
     assert n_pairs(nbs.Objective(rows[:, :100], np.arange(300) % 3)) == MOST_PAIRS
+    rows = sparse.random_array((2000, 3000), density=0.02, rng=rng, format="csr")  # 60 numbers for each sample
+    uncached = nbs.Objective(rows, np.arange(2000) % 3)
+    assert CACHED < np.prod(uncached.shape) < MANY and n_pairs(uncached) == 0
+    cached = nbs.Objective(rows[:, :2700], np.arange(2000) % 3)
+    assert np.prod(cached.shape) <= CACHED and n_pairs(cached) >= FEWEST_PAIRS
     many = nbs.Objective(rng.normal(size=(3000, 330)), np.arange(3000) % 200)  # products with a dense X take longer
     assert np.prod(many.shape) >= MANY and n_pairs(many) == MOST_PAIRS

@@ -40,8 +40,9 @@ AFFORDABLE = 100
 # Pairs that correct M^-1, the bytes that they may take, and the factor by which they may change the square of a norm.
 MOST_PAIRS, PAIRS_BYTES, MOST_CHANGE = 12, 2**26, 1e10
 # The share of the products that pairs save, the work of one in each product for each parameter, which is the time of
-# four reads, from a cache or from memory, and the fewest that are useful: a quasi-Newton method with less is too slow.
-PAIRS_SAVE, PAIR_WORK, CACHED_PAIR_WORK, FEWEST_PAIRS = 1 / 6, 24, 12, 4
+# four reads, and the fewest that are useful: a quasi-Newton method with less is too slow. Up to CACHED parameters, all
+# pairs stay in a second-level cache and cost less.
+PAIRS_SAVE, PAIR_WORK, CACHED_PAIR_WORK, CACHED, FEWEST_PAIRS = 1 / 6, 24, 12, 2**13, 4
 # The fixed cost of a product in multiply-adds, and how many times that each kind takes. (Measured: with these the costs
 # below are right to a factor of about 2 for 15 to 200,000 samples of 4 to 784 features.)
 CALL_WORK = 2**20
@@ -79,7 +80,7 @@ def n_pairs(objective: Curved) -> int:
     """How many pairs correct M^-1: none if those that are useful cost more than they save."""
     size = math.prod(objective.shape)
     product = CALL_WORK + _product_work(objective)
-    pair = (PAIR_WORK if size >= MANY else CACHED_PAIR_WORK) * size
+    pair = (PAIR_WORK if size > CACHED else CACHED_PAIR_WORK) * size
     most = min(MOST_PAIRS, PAIRS_BYTES // (16 * size), int(PAIRS_SAVE * product / pair))
     return most if most >= FEWEST_PAIRS else 0
 
