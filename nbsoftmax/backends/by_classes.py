@@ -12,7 +12,8 @@ from nbsoftmax.backends.design import Design
 from nbsoftmax.kernels import split
 from nbsoftmax.kernels.lang.tiles import MOST_ROWS
 from nbsoftmax.kernels.linear import Weights
-from nbsoftmax.kernels.rows import FORGET, KEPT, Target, aligned
+from nbsoftmax.kernels.row_tiles import aligned
+from nbsoftmax.kernels.rows import FORGET, KEPT, Target
 from nbsoftmax.kernels.runtime.threads import EXP_WORK
 from nbsoftmax.sums import pairwise_sum
 from nbsoftmax.validation import Float64s, Floats

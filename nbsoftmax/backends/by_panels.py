@@ -5,7 +5,7 @@ from __future__ import annotations
 from nbsoftmax.backends.design import Design
 from nbsoftmax.kernels.gram import GROUP, PANEL, add_panels, pack_by_rows
 from nbsoftmax.kernels.linear import Weights, whole_vectors
-from nbsoftmax.kernels.rows import aligned
+from nbsoftmax.kernels.row_tiles import aligned
 from nbsoftmax.kernels.runtime.blas import one_thread
 from nbsoftmax.validation import Float64s
 

@@ -13,7 +13,7 @@ from nbsoftmax.kernels.lang.simd import lanes
 from nbsoftmax.kernels.lang.tiles import panel_of
 from nbsoftmax.kernels.linear import BLAS, DOTS, Rows, Weights, tiled_form, weights_of, whole_vectors
 from nbsoftmax.kernels.predict import BEST, predict
-from nbsoftmax.kernels.rows import aligned
+from nbsoftmax.kernels.row_tiles import aligned
 from nbsoftmax.kernels.runtime.blas import one_thread
 from nbsoftmax.kernels.runtime.threads import launch
 from nbsoftmax.validation import Float64s, Floats

@@ -11,7 +11,7 @@ from nbsoftmax.kernels import linear, sparse
 from nbsoftmax.kernels.lang.panels import padded, panels_of
 from nbsoftmax.kernels.lang.simd import VECTOR_BYTES
 from nbsoftmax.kernels.predict import BEST
-from nbsoftmax.kernels.rows import aligned
+from nbsoftmax.kernels.row_tiles import aligned
 from nbsoftmax.kernels.runtime.threads import EXP_WORK, launch
 from nbsoftmax.kernels.sparse import SparseRows
 from nbsoftmax.kernels.sparse_linear import group_rows

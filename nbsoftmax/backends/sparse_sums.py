@@ -13,7 +13,7 @@ from nbsoftmax.backends.sparse_design import Layout
 from nbsoftmax.backends.transposed import Blocks
 from nbsoftmax.cached import cached_property
 from nbsoftmax.kernels import linear, sparse
-from nbsoftmax.kernels.rows import aligned
+from nbsoftmax.kernels.row_tiles import aligned
 from nbsoftmax.kernels.runtime.phases import launch_phases
 from nbsoftmax.kernels.sparse_linear import Curved, Residuals
 from nbsoftmax.kernels.sparse_sums import CLEAR, DIRECTION, POINT, PRODUCTS, ROWS, Plan, Points, Starts, sparse_sums

@@ -13,7 +13,7 @@ from nbsoftmax.backends import long_rows
 from nbsoftmax.errors import InputValueError
 from nbsoftmax.functional.chunks import n_chunks
 from nbsoftmax.functional.signed_sum import log_of_signed_sum
-from nbsoftmax.kernels import columns, rows
+from nbsoftmax.kernels import columns, rows, streamed
 from nbsoftmax.kernels.runtime.threads import EXP_WORK, launch
 from nbsoftmax.validation import Along, Floats
 from nbsoftmax.validation.arrays import NOTHING
@@ -29,7 +29,8 @@ def _by_rows(name: str, z: Floats, out: Floats) -> None:
     if long_rows.few_and_long(z):
         getattr(long_rows, name)(z.reshape(-1), out.reshape(-1), n_classes)
     elif n_rows:
-        kernel, n = getattr(rows, name), n_chunks(z.size)
+        kernels = streamed if hasattr(streamed, name) and streamed.pays(z, out, n_classes) else rows
+        kernel, n = getattr(kernels, name), n_chunks(z.size)
         launch(kernel, n, z.size * EXP_WORK, None, z.reshape(-1), out.reshape(-1), n_classes, n_rows, n)
 
 

@@ -14,7 +14,8 @@ from math import inf
 
 from nbsoftmax.kernels.lang.simd import filled, lanes, larger, load, load_part, store, store_part, where
 from nbsoftmax.kernels.lang.vmath import exp_of_difference, log1p
-from nbsoftmax.kernels.rows import SEGMENT, aligned, below, without_largest
+from nbsoftmax.kernels.row_tiles import aligned
+from nbsoftmax.kernels.rows import SEGMENT, below, without_largest
 from nbsoftmax.kernels.runtime.jit import inlined, jit, part
 from nbsoftmax.kernels.runtime.threads import take
 

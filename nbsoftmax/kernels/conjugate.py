@@ -17,7 +17,7 @@ Ranges of columns are tasks. The sums of each are written to `partial`, so that 
 """
 
 from nbsoftmax.kernels.lang.simd import filled, lanes, load, load_part, store, store_part, sum_of
-from nbsoftmax.kernels.rows import aligned
+from nbsoftmax.kernels.row_tiles import aligned
 from nbsoftmax.kernels.runtime.jit import inlined, jit, part
 from nbsoftmax.kernels.runtime.threads import take
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from nbsoftmax.kernels.coordinate import clipped, coordinate_at, flat_minimum, shrunk
 from nbsoftmax.kernels.newton import solve
-from nbsoftmax.kernels.rows import aligned
+from nbsoftmax.kernels.row_tiles import aligned
 from nbsoftmax.kernels.runtime.jit import jit, part
 from nbsoftmax.kernels.runtime.threads import take
 

@@ -12,7 +12,8 @@ Only the upper triangles, with the diagonals, are computed.
 from nbsoftmax.kernels.lang.simd import element, filled, lanes, load, store
 from nbsoftmax.kernels.lang.tiles import MOST_ROWS, backward
 from nbsoftmax.kernels.linear import Block, add_offset, copy_row, logits_of, softmax_of, whole_vectors
-from nbsoftmax.kernels.rows import aligned, chunk_bounds, class_variances, weight_of
+from nbsoftmax.kernels.row_tiles import aligned
+from nbsoftmax.kernels.rows import chunk_bounds, class_variances, weight_of
 from nbsoftmax.kernels.runtime.blas import add_product
 from nbsoftmax.kernels.runtime.jit import jit, part
 from nbsoftmax.kernels.runtime.threads import take

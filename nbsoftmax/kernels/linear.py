@@ -15,17 +15,16 @@ from collections import namedtuple
 from nbsoftmax.kernels.lang.simd import element, filled, lanes, load, store
 from nbsoftmax.kernels.lang.tiles import DOT_COST, MANY_REGISTERS, MOST_ROWS, backward, dots, forward, panel_of
 from nbsoftmax.kernels.partial import PartialTarget, partial_tiles, partial_wide
+from nbsoftmax.kernels.row_tiles import aligned, new_tile
 from nbsoftmax.kernels.rows import (
     FORGET,
     KEPT,
     MOST_CLASSES_IN_TILE,
-    aligned,
     chunk_bounds,
     cross_entropy_tiles,
     cross_entropy_wide,
     curvature_tiles,
     curvature_wide,
-    new_tile,
     softmax_tiles,
     softmax_wide,
 )

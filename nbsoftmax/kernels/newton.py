@@ -20,7 +20,8 @@ from math import inf, isfinite, sqrt
 
 from nbsoftmax.kernels.lang.simd import filled, fma, lanes, larger, load, spread, store, sum_of, where
 from nbsoftmax.kernels.lang.vmath import exp_of_difference, log1p
-from nbsoftmax.kernels.rows import aligned, below, without_largest
+from nbsoftmax.kernels.row_tiles import aligned
+from nbsoftmax.kernels.rows import below, without_largest
 from nbsoftmax.kernels.runtime.jit import jit, part
 
 # Samples and features come in groups: four vectors of any CPU, and the width of a tile of `products`.

@@ -33,7 +33,8 @@ from nbsoftmax.kernels.lang.simd import (
     where,
 )
 from nbsoftmax.kernels.lang.vmath import exp_of_difference, log1p
-from nbsoftmax.kernels.rows import empty_tile, fill_tile, weight_of
+from nbsoftmax.kernels.row_tiles import empty_tile, fill_tile
+from nbsoftmax.kernels.rows import weight_of
 from nbsoftmax.kernels.runtime.jit import inlined, part
 
 # Which classes of which samples are possible, uint8 (m * K,), and the weights of the samples (m,), empty if all are 1.

@@ -12,13 +12,11 @@ from nbsoftmax.kernels.lang.simd import filled, lanes, load, load_part, store, s
 from nbsoftmax.kernels.lang.tiles import MOST_ROWS
 from nbsoftmax.kernels.lang.vmath import exp_of_difference
 from nbsoftmax.kernels.linear import BLAS, block_of, block_rows, logits_of, pack_stride, side_by_side
+from nbsoftmax.kernels.row_tiles import aligned, fill_tile, new_tile
 from nbsoftmax.kernels.rows import (
     MOST_CLASSES_IN_TILE,
-    aligned,
     chunk_bounds,
-    fill_tile,
     log_softmax_rows,
-    new_tile,
     row_exp,
     row_shift,
     softmax_rows,

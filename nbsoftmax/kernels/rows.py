@@ -27,9 +27,6 @@ import numpy as np
 from nbsoftmax.kernels.chunks import CHUNK_STEP
 from nbsoftmax.kernels.kinds import INDEX, PROBA
 from nbsoftmax.kernels.lang.simd import (
-    HAS_MASKS,
-    REGISTERS_OF_TILE,
-    Tile,
     any_of,
     element,
     filled,
@@ -42,6 +39,7 @@ from nbsoftmax.kernels.lang.simd import (
     load_converted,
     load_part,
     max_of,
+    move_past_caches,
     prefetch_to_write,
     store,
     store_part,
@@ -49,10 +47,11 @@ from nbsoftmax.kernels.lang.simd import (
     to_doubles,
     where,
 )
-from nbsoftmax.kernels.lang.transpose import lanes_to_rows, rows_to_lanes
 from nbsoftmax.kernels.lang.vmath import exp_of_difference, log1p
+from nbsoftmax.kernels.row_tiles import empty_tile, fill_tile, new_tile
 from nbsoftmax.kernels.runtime.jit import inlined, jit, part
 from nbsoftmax.kernels.runtime.threads import take
+from nbsoftmax.kernels.streaming import pending_of, skew_of, store_last, write_tile
 
 # Up to this number of classes, tiles are faster than horizontal sums of one row at a time.
 MOST_CLASSES_IN_TILE = 64
@@ -87,14 +86,6 @@ def bounds_of_logits(chunk, n_chunks, n_rows, n_classes):
     return chunk_bounds(chunk, n_chunks, n_rows)
 
 
-@part
-def aligned(n, like):
-    """Allocate n elements of the dtype of `like`, aligned to a cache line."""
-    raw = np.empty(n + 64 // like.itemsize, like.dtype)
-    skip = (-raw.ctypes.data // like.itemsize) % (64 // like.itemsize)
-    return raw[skip : skip + n]
-
-
 @inlined
 def below(z, c):
     """`z - c`; 0 where both are the same infinity."""
@@ -108,53 +99,6 @@ def without_largest(s, t):
 
 
 # --- stages, rows in lanes -------------------------------------------------------------------------
-
-
-@part
-def new_tile(n_classes, like):
-    """Allocate a tile: a vector of rows for each class; the number of classes is rounded up to whole squares."""
-    width = lanes(like)
-    return Tile(aligned((n_classes + width - 1) // width * width * REGISTERS_OF_TILE * width, like))
-
-
-@inlined
-def last_whole(k, n_classes, width):
-    """`k`; without mask registers less if this makes the last vector whole, which then overlaps the one before."""
-    return k if HAS_MASKS or k + width <= n_classes else max(0, n_classes - width)
-
-
-@inlined
-def fill_tile(z, i, stride, n_rows, n_classes, tile):
-    """Transpose the first of n_rows rows of `z`, at most `lanes(tile)`, to a tile; other lanes repeat the last row.
-
-    Give the number of all rows that follow: where there are more than those of the tile, loads are faster.
-    """
-    width = lanes(z)
-    for square in range(0, lanes(tile), width):  # the outer loop: the hardware prefetches few rows at a time
-        r = min(square, n_rows - 1)
-        at, n = i + r * stride, n_rows - r
-        for start in range(0, n_classes, width):
-            if n_classes - start > width // 2:
-                k = last_whole(start, n_classes, width)
-                rows_to_lanes(z, at + k, stride, n, n_classes - k, tile, k * lanes(tile) + square, 1)
-            else:
-                k = last_whole(start, n_classes, width // 2)
-                rows_to_lanes(z, at + k, stride, n, n_classes - k, tile, k * lanes(tile) + square, 2)
-
-
-@inlined
-def empty_tile(tile, out, i, stride, n_rows, n_classes):
-    """Inverse of `fill_tile`."""
-    width = lanes(out)
-    for r in range(0, min(n_rows, lanes(tile)), width):
-        at, n = i + r * stride, n_rows - r
-        for start in range(0, n_classes, width):
-            if n_classes - start > width // 2:
-                k = last_whole(start, n_classes, width)
-                lanes_to_rows(tile, k * lanes(tile) + r, out, at + k, stride, n, n_classes - k, 1)
-            else:
-                k = last_whole(start, n_classes, width // 2)
-                lanes_to_rows(tile, k * lanes(tile) + r, out, at + k, stride, n, n_classes - k, 2)
 
 
 @inlined
@@ -182,12 +126,13 @@ def tile_shift(tile, n_classes):
 
 
 @inlined
-def tile_exp(tile, n_classes, c, out, o, ahead):
+def tile_exp(tile, n_classes, c, out, o, ahead, memory, at, waiting):
     """Replace each logit by exp(z - c); return the sums of the rows. If `ahead`, they will be written to out[o ...]."""
     s = filled(tile, 0)
     for k in range(n_classes):
         if ahead:
             prefetch_results(tile, k, out, o)
+        move_past_caches(memory, waiting + k * lanes(tile), out, at + k * lanes(tile), tile)
         e = exp_of_difference(load(tile, k * lanes(tile)), c)
         store(tile, k * lanes(tile), e)
         s += e
@@ -195,10 +140,11 @@ def tile_exp(tile, n_classes, c, out, o, ahead):
 
 
 @inlined
-def tile_rest(tile, n_classes, c):
+def tile_rest(tile, n_classes, c, out, memory, at, waiting):
     """Sums of exp(z - c) without one term of the maximum; the tile is not changed."""
     s, t = filled(tile, 0), filled(tile, 0)
     for k in range(n_classes):
+        move_past_caches(memory, waiting + k * lanes(tile), out, at + k * lanes(tile), tile)
         z = load(tile, k * lanes(tile))
         e = exp_of_difference(z, c)
         s += e
@@ -272,18 +218,22 @@ def row_scale(out, o, n_classes, factor, last):
 
 
 @part
-def softmax_tiles(z, zi, stride, n_rows, n_classes, out, oi, out_stride):
+def softmax_tiles(z, zi, stride, n_rows, n_classes, out, oi, out_stride, memory=None):
     """As `softmax_rows`, with rows in lanes."""
     tile = new_tile(n_classes, z)
-    width, ahead = lanes(tile), exceeds_store_buffer(tile, out_stride, n_classes)
+    width, skew = lanes(tile), skew_of(memory, out, oi)
+    ahead = exceeds_store_buffer(tile, out_stride, n_classes) and memory is None
     for r in range(0, n_rows, width):
-        n = min(width, n_rows - r)
+        n, o = min(width, n_rows - r), oi + r * out_stride
+        at, waiting = pending_of(memory, r, o, skew, n_classes, tile, out)
         fill_tile(z, zi + r * stride, stride, n_rows - r, n_classes, tile)
         # One division for each row: multiplication by the reciprocal adds half an ULP of error and is much faster.
-        scale = 1.0 / tile_exp(tile, n_classes, tile_shift(tile, n_classes), out, oi + r * out_stride, ahead)
+        c = tile_shift(tile, n_classes)
+        scale = 1.0 / tile_exp(tile, n_classes, c, out, o, ahead, memory, at, waiting)
         for k in range(n_classes):
             store(tile, k * width, load(tile, k * width) * scale)
-        empty_tile(tile, out, oi + r * out_stride, out_stride, n, n_classes)
+        write_tile(memory, r, skew, tile, out, o, out_stride, n, n_classes)
+    store_last(memory, n_rows, skew, tile, n_classes, out, oi)
 
 
 @part
@@ -308,19 +258,27 @@ def softmax_rows(z, zi, stride, n_rows, n_classes, out, oi, out_stride):
 
 
 @part
+def log_softmax_tiles(z, zi, stride, n_rows, n_classes, out, oi, out_stride, memory=None):
+    """As `log_softmax_rows`, with rows in lanes."""
+    tile = new_tile(n_classes, z)
+    width, skew = lanes(tile), skew_of(memory, out, oi)
+    for r in range(0, n_rows, width):
+        n, o = min(width, n_rows - r), oi + r * out_stride
+        at, waiting = pending_of(memory, r, o, skew, n_classes, tile, out)
+        fill_tile(z, zi + r * stride, stride, n_rows - r, n_classes, tile)
+        c = tile_shift(tile, n_classes)
+        log_s = log1p(tile_rest(tile, n_classes, c, out, memory, at, waiting))
+        for k in range(n_classes):
+            store(tile, k * width, below(load(tile, k * width), c) - log_s)
+        write_tile(memory, r, skew, tile, out, o, out_stride, n, n_classes)
+    store_last(memory, n_rows, skew, tile, n_classes, out, oi)
+
+
+@part
 def log_softmax_rows(z, zi, stride, n_rows, n_classes, out, oi, out_stride):
     """Log-softmax of a block of rows: (z - c) - log1p(r); this order keeps the digits of large logits."""
     if n_classes <= MOST_CLASSES_TO_MEMORY:
-        tile = new_tile(n_classes, z)
-        width = lanes(tile)
-        for r in range(0, n_rows, width):
-            n = min(width, n_rows - r)
-            fill_tile(z, zi + r * stride, stride, n_rows - r, n_classes, tile)
-            c = tile_shift(tile, n_classes)
-            log_s = log1p(tile_rest(tile, n_classes, c))
-            for k in range(n_classes):
-                store(tile, k * width, below(load(tile, k * width), c) - log_s)
-            empty_tile(tile, out, oi + r * out_stride, out_stride, n, n_classes)
+        log_softmax_tiles(z, zi, stride, n_rows, n_classes, out, oi, out_stride)
     else:
         for r in range(n_rows):
             at, o = zi + r * stride, oi + r * out_stride
@@ -352,7 +310,7 @@ def logsumexp_rows(z, out, n_classes, low, high):
             n_rows = min(width, high - i)
             fill_tile(z, i * n_classes, n_classes, high - i, n_classes, tile)
             c = tile_shift(tile, n_classes)
-            store_part(out, i, c + log1p(tile_rest(tile, n_classes, c)), n_rows)
+            store_part(out, i, c + log1p(tile_rest(tile, n_classes, c, out, None, -1, 0)), n_rows)
     else:
         for i in range(low, high):
             at = i * n_classes
@@ -450,13 +408,15 @@ def tile_target(tile, k, label, target, proba_tile):
 
 @part
 def cross_entropy_tiles(
-    z, zi, stride, n_rows, n_classes, first, target, scale, losses, want_grad, out, oi, out_stride, tile, proba_tile
+    z, zi, stride, n_rows, n_classes, first, target, scale, losses, want_grad, out, oi, out_stride, tile, proba_tile,
+    memory=None,
 ):  # fmt: skip
     """As `cross_entropy_rows`, with rows in lanes."""
-    width = lanes(tile)
+    width, skew = lanes(tile), skew_of(memory, out, oi)
     total, far_total = to_doubles(filled(tile, 0)), 0.0
     for r in range(0, n_rows, width):
-        n = min(width, n_rows - r)
+        n, o = min(width, n_rows - r), oi + r * out_stride
+        at, waiting = pending_of(memory, r, o, skew, n_classes, tile, out)
         fill_tile(z, zi + r * stride, stride, n_rows - r, n_classes, tile)
         # Label -1 marks what has no effect: rows beyond the last, ignored samples, samples of weight 0.
         if target.kind == PROBA:
@@ -478,6 +438,7 @@ def cross_entropy_tiles(
         if target.kind == INDEX:
             z_y = filled(tile, 0)
             for k in range(n_classes):
+                move_past_caches(memory, waiting + k * lanes(tile), out, at + k * lanes(tile), tile)
                 x = load(tile, k * width)
                 e = exp_of_difference(x, c)
                 store(tile, k * width, e)
@@ -491,6 +452,7 @@ def cross_entropy_tiles(
                 fill_tile(target.proba, (first + r) * n_classes, n_classes, n_rows - r, n_classes, proba_tile)
             mass = filled(tile, 0)
             for k in range(n_classes):
+                move_past_caches(memory, waiting + k * lanes(tile), out, at + k * lanes(tile), tile)
                 x = load(tile, k * width)
                 d = below(x, c)
                 e = exp_of_difference(x, c)
@@ -524,7 +486,8 @@ def cross_entropy_tiles(
                     # Explicit, because the optimiser would choose which of the two products is rounded.
                     g = fma(e, factor, -(w * tile_target(tile, k, label, target, proba_tile)))
                     store(tile, k * width, where(alive, where(e == sole, own, g), 0.0))
-            empty_tile(tile, out, oi + r * out_stride, out_stride, n, n_classes)
+            write_tile(memory, r, skew, tile, out, o, out_stride, n, n_classes)
+    store_last(memory, n_rows, skew, tile, n_classes, out, oi)
     return sum_of(total) + far_total
 
 
@@ -638,7 +601,7 @@ def cross_entropy_wide(
 
 @part
 def cross_entropy_rows(
-    z, zi, stride, n_rows, n_classes, first, target, scale, losses, want_grad, out, oi, out_stride, tile, proba_tile
+    z, zi, stride, n_rows, n_classes, first, target, scale, losses, want_grad, out, oi, out_stride, tile, proba_tile,
 ):  # fmt: skip
     """Weighted cross-entropy of a block of rows; returns the sum of the losses, in float64.
 
@@ -674,7 +637,7 @@ def curvature_tiles(z, u, stride, n_rows, n_classes, first, curvature, memory, k
             fill_tile(kept, at, n_classes, n_rows - r, n_classes, tile)
         else:
             fill_tile(z, r * stride, stride, n_rows - r, n_classes, tile)
-            scale = 1.0 / tile_exp(tile, n_classes, tile_shift(tile, n_classes), kept, at, False)
+            scale = 1.0 / tile_exp(tile, n_classes, tile_shift(tile, n_classes), kept, at, False, None, -1, 0)
             for k in range(n_classes):
                 store(tile, k * width, load(tile, k * width) * scale)
             if memory == KEEP:

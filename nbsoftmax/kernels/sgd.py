@@ -35,14 +35,8 @@ from nbsoftmax.kernels.linear import (
     pack_stride,
     place_of_class,
 )
-from nbsoftmax.kernels.rows import (
-    MOST_CLASSES_IN_TILE,
-    PROBA,
-    Target,
-    aligned,
-    chunk_bounds,
-    new_tile,
-)
+from nbsoftmax.kernels.row_tiles import aligned, new_tile
+from nbsoftmax.kernels.rows import MOST_CLASSES_IN_TILE, PROBA, Target, chunk_bounds
 from nbsoftmax.kernels.runtime.jit import inlined, jit, part
 from nbsoftmax.kernels.runtime.threads import take
 

@@ -12,7 +12,7 @@ import numpy as np
 from nbsoftmax.kernels.lang.panels import store_as
 from nbsoftmax.kernels.lang.simd import lanes, load, prefetch
 from nbsoftmax.kernels.lang.transpose import rows_to_lanes
-from nbsoftmax.kernels.rows import aligned
+from nbsoftmax.kernels.row_tiles import aligned
 from nbsoftmax.kernels.runtime.jit import jit, part
 from nbsoftmax.kernels.runtime.threads import take
 

@@ -7,7 +7,7 @@ X costs one multiply-add with a number of w = w_1 - w_0, and one with a residual
 from collections import namedtuple
 
 from nbsoftmax.kernels.lang.simd import element, lanes
-from nbsoftmax.kernels.rows import aligned, new_tile
+from nbsoftmax.kernels.row_tiles import aligned, new_tile
 from nbsoftmax.kernels.runtime.jit import jit, part
 from nbsoftmax.kernels.runtime.phases import end_task, take_in_order
 from nbsoftmax.kernels.sparse import SEGMENT, TASKS

@@ -12,7 +12,7 @@ from math import sqrt
 
 from nbsoftmax.kernels.coordinate import clipped, coordinate_at, flat_minimum, shrunk
 from nbsoftmax.kernels.lang.simd import filled, lanes, load, store
-from nbsoftmax.kernels.rows import aligned
+from nbsoftmax.kernels.row_tiles import aligned
 from nbsoftmax.kernels.runtime.jit import jit, part
 from nbsoftmax.kernels.runtime.threads import take
 

@@ -6,7 +6,8 @@ import numpy as np
 
 from nbsoftmax.kernels.lang.simd import lanes
 from nbsoftmax.kernels.predict import BEST, LOG_PROBA, PROBA, best_in_tiles, insert_rows, proba_of_best
-from nbsoftmax.kernels.rows import MOST_CLASSES_IN_TILE, aligned, log_softmax_rows, new_tile, softmax_rows
+from nbsoftmax.kernels.row_tiles import aligned, new_tile
+from nbsoftmax.kernels.rows import MOST_CLASSES_IN_TILE, log_softmax_rows, softmax_rows
 from nbsoftmax.kernels.runtime.jit import jit
 from nbsoftmax.kernels.runtime.threads import take
 from nbsoftmax.kernels.sparse_linear import sparse_logits

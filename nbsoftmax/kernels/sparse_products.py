@@ -3,7 +3,7 @@
 from nbsoftmax.kernels.lang.panels import column_panel
 from nbsoftmax.kernels.lang.simd import filled, lanes, load, prefetch, store
 from nbsoftmax.kernels.lang.transpose import lanes_to_rows
-from nbsoftmax.kernels.rows import aligned
+from nbsoftmax.kernels.row_tiles import aligned
 from nbsoftmax.kernels.runtime.jit import part
 from nbsoftmax.kernels.sparse import LINE, SEGMENT, TASKS
 

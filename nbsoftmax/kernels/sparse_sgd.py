@@ -23,7 +23,8 @@ import numpy as np
 from nbsoftmax.kernels.lang.panels import logits_panel, scatter_panel
 from nbsoftmax.kernels.lang.simd import lanes, prefetch
 from nbsoftmax.kernels.linear import cross_entropy_of
-from nbsoftmax.kernels.rows import MOST_CLASSES_IN_TILE, PROBA, Target, aligned, new_tile
+from nbsoftmax.kernels.row_tiles import aligned, new_tile
+from nbsoftmax.kernels.rows import MOST_CLASSES_IN_TILE, PROBA, Target
 from nbsoftmax.kernels.runtime.jit import jit, part
 from nbsoftmax.kernels.runtime.threads import take
 from nbsoftmax.kernels.sgd import (

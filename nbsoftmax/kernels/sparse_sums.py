@@ -9,7 +9,8 @@ have used it. Each turn consists of two phases (`runtime.phases`).
 from collections import namedtuple
 
 from nbsoftmax.kernels.lang.simd import lanes
-from nbsoftmax.kernels.rows import MOST_CLASSES_IN_TILE, aligned, new_tile
+from nbsoftmax.kernels.row_tiles import aligned, new_tile
+from nbsoftmax.kernels.rows import MOST_CLASSES_IN_TILE
 from nbsoftmax.kernels.runtime.jit import jit
 from nbsoftmax.kernels.runtime.phases import end_task, take_in_order
 from nbsoftmax.kernels.sparse import COLUMNS, TASKS, copy_columns

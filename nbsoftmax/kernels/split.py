@@ -7,7 +7,8 @@ rows: each computes the logits of some classes, then the losses of some rows, th
 
 from nbsoftmax.kernels.lang.simd import lanes
 from nbsoftmax.kernels.linear import add_gradient, add_offset, block_of, cross_entropy_of, logits_of, shared_scratch
-from nbsoftmax.kernels.rows import KEPT, MOST_CLASSES_IN_TILE, aligned, curvature_rows, new_tile
+from nbsoftmax.kernels.row_tiles import aligned, new_tile
+from nbsoftmax.kernels.rows import KEPT, MOST_CLASSES_IN_TILE, curvature_rows
 from nbsoftmax.kernels.runtime.jit import jit, part
 from nbsoftmax.kernels.runtime.threads import take
 

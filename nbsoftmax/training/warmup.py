@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from nbsoftmax import functional
+from nbsoftmax.kernels import streamed
 from nbsoftmax.kernels.linear import BLAS, DOTS, TILES
 from nbsoftmax.kernels.sgd import Rule
 from nbsoftmax.objective import Objective
@@ -193,6 +194,13 @@ def _long_rows(task: Task) -> None:
     functional.cross_entropy_and_grad(z, functional.softmax(np.zeros_like(z)))
 
 
+def _large_results(task: Task) -> None:
+    z, y = _problem(task, streamed.LEAST_BYTES // (FEW * np.dtype(task.dtype).itemsize) + 1, FEW)
+    functional.softmax(z)
+    functional.log_softmax(z)
+    functional.cross_entropy_and_grad(z, y)
+
+
 def _newton(task: Task) -> None:
     Trainer(l2=0.1, max_iter=1).fit(*_problem(task))  # in float64 also for float32 data
 
@@ -269,6 +277,7 @@ _OTHERS: dict[str, Callable[[Task], None]] = {
     "square": _square,
     "l1": _l1,
     "long_rows": _long_rows,
+    "large_results": _large_results,
     "cross_entropy": _cross_entropy,
     "softmax": _of_logits("softmax"),
     "log_softmax": _of_logits("log_softmax"),

@@ -624,3 +624,43 @@ def prefetch_to_write(typingctx, array, i):
         return context.get_dummy_value()
 
     return types.void(array, types.intp), codegen
+
+
+def store_past_caches(builder, address, value):
+    """Emit a store of a vector that takes no place in a cache. The address is a multiple of the size of a register."""
+    instruction = builder.store(value, address)
+    instruction.align = VECTOR_BYTES
+    instruction.set_metadata("nontemporal", builder.module.add_metadata([ir.IntType(32)(1)]))
+
+
+@intrinsic
+def move_past_caches(typingctx, memory, source, out, at, like):
+    """Store a vector of `memory`, from element `source` on, in `out` without a place in a cache.
+
+    Nothing happens if at < 0 or `memory` is None. The vector is as long as those of `like`. The address of out[at] is a
+    multiple of the size of a register.
+    """
+    vector = vector_of(like)
+
+    def codegen(context, builder, sig, args):
+        if isinstance(sig.args[0], (types.NoneType, types.Omitted)):
+            return context.get_dummy_value()
+        memory, source, out, at, _ = args
+        with builder.if_then(builder.icmp_signed(">=", at, at.type(0))):
+            value = builder.load(pointer(context, builder, sig.args[0], memory, source, vector.llvm()))
+            address = pointer(context, builder, sig.args[2], out, at, vector.llvm())
+            store_past_caches(builder, address, align(value, vector.dtype))
+        return context.get_dummy_value()
+
+    return types.void(memory, types.intp, out, types.intp, like), codegen
+
+
+@intrinsic
+def wait_for_stores(typingctx):
+    """Wait until all stores are visible to other threads, those past the caches too."""
+
+    def codegen(context, builder, sig, args):
+        builder.fence("seq_cst")
+        return context.get_dummy_value()
+
+    return types.void(), codegen

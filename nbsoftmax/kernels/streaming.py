@@ -1,0 +1,83 @@
+"""Results of tiles that are stored past the caches, because there are more than these hold.
+
+To store in a cache line that is not in its caches, a core reads the line from memory, changes it, and writes it back
+later. A store past the caches writes whole lines without reading them, but a core waits that makes many of them at
+once. The results of a tile therefore wait in `memory`, in a first-level cache, and are stored a few lines at a time,
+one part for each class, while the exponentials of the next tile are computed (`move_past_caches`).
+
+`memory` has two halves, which take turns. A half has the results of a tile from place `skew` on, so that its vectors
+are whole lines of the results; before them are the last results of the tile before. The results of the first tile of
+some rows, whose first line may belong to another thread in part, are stored as usual, and so are those of the last one
+if it is not full. With None in place of `memory`, the results of all tiles are stored as usual.
+"""
+
+import numpy as np
+
+from nbsoftmax.kernels.lang.simd import lanes, load, move_past_caches, store, store_part, wait_for_stores
+from nbsoftmax.kernels.row_tiles import empty_tile
+from nbsoftmax.kernels.runtime.jit import inlined, part
+
+NOTHING = -(2**62)  # a place of results that no part of a tile makes positive
+
+
+@part
+def new_memory(size, out):
+    """Memory for the results of two tiles of `size`."""
+    width = lanes(out)
+    n = 2 * (size + 2 * width)
+    raw = np.empty(n + width, out.dtype)
+    skip = (-raw.ctypes.data // out.itemsize) % width
+    return raw[skip : skip + n]
+
+
+@inlined
+def skew_of(memory, out, o):
+    """Number of elements between out[o] and the whole line before it."""
+    return 0 if memory is None else (out.ctypes.data // out.itemsize + o) % lanes(out)
+
+
+@inlined
+def pending_of(memory, r, o, skew, n_classes, tile, out):
+    """Where the results of the tile before row r, whose own go to out[o ...], are to be stored, and where they wait."""
+    if memory is None or r < 2 * lanes(tile):
+        return NOTHING, 0
+    size = n_classes * lanes(tile)
+    return o - size - skew, (r // lanes(tile) - 1) % 2 * (size + 2 * lanes(out))
+
+
+@inlined
+def write_tile(memory, r, skew, tile, out, o, stride, n_rows, n_classes):
+    """Write the rows of a tile from row r on to out[o ...], as `empty_tile`, or let them wait."""
+    if memory is None:
+        empty_tile(tile, out, o, stride, n_rows, n_classes)
+    else:
+        size = n_classes * lanes(tile)
+        half = size + 2 * lanes(out)
+        here = r // lanes(tile) % 2 * half
+        empty_tile(tile, memory, here + skew, n_classes, n_rows, n_classes)
+        store(memory, half - here, load(memory, here + size))
+        if r == 0:
+            store_first(memory, skew, out, o, n_rows * n_classes)
+
+
+@part
+def store_first(memory, skew, out, o, n):
+    """Store the results of the first tile, whose first line may belong to another thread in part."""
+    for c in range(0, n, lanes(out)):
+        store_part(out, o + c, load(memory, skew + c), min(lanes(out), n - c))
+
+
+@part
+def store_last(memory, n_rows, skew, tile, n_classes, out, oi):
+    """Store the results of the last tile of some rows, which begin at out[oi]; other threads see all afterwards."""
+    if memory is not None:
+        width = lanes(tile)
+        r = (n_rows - 1) // width * width
+        if r > 0:
+            waiting = r // width % 2 * (n_classes * width + 2 * lanes(out))
+            at, n = oi + r * n_classes - skew, skew + (n_rows - r) * n_classes
+            whole = n // lanes(out) * lanes(out)
+            for c in range(0, whole, lanes(out)):
+                move_past_caches(memory, waiting + c, out, at + c, out)
+            store_part(out, at + whole, load(memory, waiting + whole), n - whole)
+        wait_for_stores()

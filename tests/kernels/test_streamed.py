@@ -1,0 +1,93 @@
+"""Results that are stored past the caches have the bits of those that are stored as usual, and change nothing else."""
+
+import numpy as np
+import pytest
+
+import nbsoftmax as nbs
+from nbsoftmax.kernels import rows, streamed
+from nbsoftmax.kernels.chunks import CHUNK_STEP
+from nbsoftmax.kernels.lang.simd import VECTOR_BYTES
+from nbsoftmax.kernels.runtime.threads import launch
+
+RNG = np.random.default_rng(0)
+FUNCTIONS = {"softmax": nbs.softmax, "log_softmax": nbs.log_softmax}
+
+
+def logits(n_rows, n_classes, dtype):
+    z = RNG.normal(size=(n_rows, n_classes)) * 3
+    z[RNG.random(z.shape) < 0.01] = np.inf
+    z[RNG.random(z.shape) < 0.01] = -np.inf
+    z[RNG.random(n_rows) < 0.02] = np.nan
+    return z.astype(dtype)
+
+
+@pytest.fixture
+def both(monkeypatch):
+    """A function of a call: its results as usual, and past the caches."""
+
+    def call(function):
+        found = []
+        for least in (2**62, 0):
+            monkeypatch.setattr(streamed, "LEAST_BYTES", least)
+            found.append(function())
+        return found
+
+    return call
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("n_classes", [1, 2, 3, 5, 8, 10, 17, 37, 47])
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_results_past_the_caches_have_the_same_bits_and_stay_within_the_array(name, n_classes, dtype, both):
+    n_lanes = 2 * VECTOR_BYTES // np.dtype(dtype).itemsize
+    for n_rows in (1, n_lanes - 1, n_lanes, n_lanes + 1, 2 * n_lanes, 3 * n_lanes - 1, 4 * n_lanes, CHUNK_STEP * 3 + 5):
+        z = logits(n_rows, n_classes, dtype)
+        for start in range(0, 16, 3):  # the results begin at any place of a line
+            raw = np.full(z.size + 32, 7, dtype)
+            out = raw[start : start + z.size].reshape(z.shape)
+            usual, past = both(lambda z=z, out=out: FUNCTIONS[name](z, out=out).copy())
+            np.testing.assert_array_equal(past, usual)
+            assert (raw[:start] == 7).all() and (raw[start + z.size :] == 7).all()
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("n_classes", [2, 5, 16, 47])
+@pytest.mark.parametrize("target", ["labels", "weights", "probabilities", "smoothing"])
+def test_gradients_past_the_caches_have_the_same_bits(target, n_classes, dtype, both):
+    for n_rows in (1, 31, 64, 3 * CHUNK_STEP + 9):
+        z = RNG.normal(size=(n_rows, n_classes)).astype(dtype) * 3
+        y, options = RNG.integers(0, n_classes, n_rows), {}
+        if target == "weights":
+            options = {"sample_weight": RNG.integers(0, 3, n_rows) + (np.arange(n_rows) == 0)}
+        elif target == "smoothing":
+            options = {"label_smoothing": 0.1}
+        elif target == "probabilities":
+            y = nbs.softmax(RNG.normal(size=z.shape))
+        usual, past = both(lambda z=z, y=y, options=options: nbs.cross_entropy_and_grad(z, y, **options))
+        assert past[0] == usual[0]
+        np.testing.assert_array_equal(past[1], usual[1])
+
+
+def test_large_results_are_stored_past_the_caches_unless_they_replace_the_logits():
+    z = np.zeros((streamed.LEAST_BYTES // 80 + 1, 10))
+    out = np.empty_like(z)
+    assert streamed.pays(z, out, 10)
+    assert not streamed.pays(z, z, 10)
+    assert not streamed.pays(z[:-2], out[:-2], 10)
+    assert not streamed.pays(z, out, 48)
+    for name, function in FUNCTIONS.items():
+        expected = np.full(10, {"softmax": 0.1, "log_softmax": -np.log(10)}[name])
+        np.testing.assert_allclose(function(z[:1])[0], expected, rtol=1e-15)
+        np.testing.assert_array_equal(function(z), np.broadcast_to(function(z[:1]), z.shape))
+
+
+def test_results_past_the_caches_do_not_depend_on_the_number_of_threads():
+    z = logits(40 * CHUNK_STEP + 3, 7, np.float64)
+    expected, found = np.empty_like(z), np.empty_like(z)
+    launch(rows.softmax, 8, 2**30, 1, z.reshape(-1), expected.reshape(-1), 7, len(z), 8)
+    for n_threads in (1, 2):
+        for n_chunks in (1, 8, 40):
+            found[:] = 0
+            work = z.reshape(-1), found.reshape(-1), 7, len(z), n_chunks
+            launch(streamed.softmax, n_chunks, 2**30, n_threads, *work)
+            np.testing.assert_array_equal(found, expected)
