@@ -227,8 +227,8 @@ def softmax_tiles(z, zi, stride, n_rows, n_classes, out, oi, out_stride, memory=
         n, o = min(width, n_rows - r), oi + r * out_stride
         at, waiting = pending_of(memory, r, o, skew, n_classes, tile, out)
         fill_tile(z, zi + r * stride, stride, n_rows - r, n_classes, tile)
-        # One division for each row: multiplication by the reciprocal adds half an ULP of error and is much faster.
         c = tile_shift(tile, n_classes)
+        # One division for each row: multiplication by the reciprocal adds half an ULP of error and is much faster.
         scale = 1.0 / tile_exp(tile, n_classes, c, out, o, ahead, memory, at, waiting)
         for k in range(n_classes):
             store(tile, k * width, load(tile, k * width) * scale)

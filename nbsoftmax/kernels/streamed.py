@@ -21,8 +21,8 @@ LEAST_BYTES = 2**24
 
 
 def pays(z, out, n_classes):
-    """Whether to use these kernels: called by Python, with arrays of the same shape."""
-    large = out.nbytes >= LEAST_BYTES and n_classes <= MOST_CLASSES_TO_MEMORY
+    """Whether to use these kernels for results `out`, which are empty if only the loss is wanted. Python calls it."""
+    large = out.size > 0 and out.nbytes >= LEAST_BYTES and n_classes <= MOST_CLASSES_TO_MEMORY
     return large and out.ctypes.data != z.ctypes.data and out.flags.aligned
 
 

@@ -68,6 +68,14 @@ def test_gradients_past_the_caches_have_the_same_bits(target, n_classes, dtype, 
         np.testing.assert_array_equal(past[1], usual[1])
 
 
+def test_a_loss_alone_is_not_stored_past_the_caches(both):
+    z = RNG.normal(size=(500, 10)).astype(np.float32)
+    tiny = np.full(500, 1e-60)  # for which the loss is computed in float64
+    usual, past = both(lambda: nbs.cross_entropy(z, np.zeros(500, int), sample_weight=tiny, reduction="sum"))
+    assert past == usual
+    assert not streamed.pays(z, z[:0], 10)
+
+
 def test_large_results_are_stored_past_the_caches_unless_they_replace_the_logits():
     z = np.zeros((streamed.LEAST_BYTES // 80 + 1, 10))
     out = np.empty_like(z)
