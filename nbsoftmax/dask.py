@@ -32,7 +32,7 @@ from nbsoftmax.estimators import SoftmaxRegression
 from nbsoftmax.estimators.bounds import bounds_of_classes
 from nbsoftmax.estimators.other_names import names_checked
 from nbsoftmax.kernels.predict import BEST
-from nbsoftmax.models.in_blocks import accuracy_of, hits_in
+from nbsoftmax.models.in_blocks import Trained, accuracy_of, hits_in
 from nbsoftmax.models.softmax import SoftmaxModel
 from nbsoftmax.models.thresholds import Thresholds, thresholds_of
 from nbsoftmax.problem import ProblemInParts
@@ -273,9 +273,9 @@ class DaskSoftmaxRegression(SoftmaxRegression):
             local.feature_names_in_ = np.array(self.encoding_.names, object)
         return local
 
-    def _trained(self) -> tuple[int, tuple[str, ...] | None]:
-        """The number of the features that sources of blocks must have, and their names if there are some."""
-        return super()._trained() if self.encoding_ is None else (len(self.encoding_.names), self.encoding_.names)
+    def _trained(self) -> Trained:
+        """The features that sources of blocks must have."""
+        return super()._trained() if (made := self.encoding_) is None else Trained(len(made.names), made.names, made)
 
     def _predict(self, X: Any, what: int, offset: Any) -> tuple[Any, NDArray[np.int64]]:
         """As that of `SoftmaxRegression`, also for tables that the encoding makes features of."""

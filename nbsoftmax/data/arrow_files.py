@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -19,7 +20,7 @@ from nbsoftmax.encoding import AnyEncoding, Learner, TableOptions, WrongFieldErr
 from nbsoftmax.encoding.frames import column_of_arrow
 from nbsoftmax.errors import InputError, InputValueError, plain
 from nbsoftmax.validation import refuse_twice
-from nbsoftmax.validation.arrow_tables import arrow_dtype, is_number_of_arrow
+from nbsoftmax.validation.arrow_tables import arrow_dtype, index_of, is_number_of_arrow
 
 FORMATS = {
     ".parquet": "parquet", ".pq": "parquet", ".arrow": "arrow", ".feather": "arrow", ".ipc": "arrow", ".csv": "csv",
@@ -64,7 +65,7 @@ class ArrowFiles:
         known = None if isinstance(table, TableOptions) else table
         if known is not None:
             roles = replace(roles, features=known.columns)
-        features = roles.of_columns(names)
+        features = roles.of_columns(names, index_of(self._schema))
         if self._text_batches is not None:
             levels = known.level_columns if known is not None else () if table is None else table.categorical
             self._schema = pa.schema([_typed(field, roles.target, levels) for field in self._schema])
@@ -82,8 +83,15 @@ class ArrowFiles:
         self._columns = [*features, *roles.others()]
         self._batch_rows = max(64, min(2**17, BATCH_BYTES // (8 * len(features))))
         self.encoding = self._learned(table, types) if isinstance(table, TableOptions) else table
+        self._keeps = False
         if self.encoding is not None and self.encoding.drops_rows:
             self.seekable = False  # blocks begin at other rows than those of the files
+
+    def keeping_rows(self) -> ArrowFiles:
+        """The same rows; those that the encoding would drop are errors."""
+        files = copy.copy(self)
+        files._keeps = True
+        return files
 
     def key(self) -> tuple[Any, ...]:
         """What identifies the rows, besides the files."""
@@ -133,7 +141,7 @@ class ArrowFiles:
         """The rows of all files, from this one on; only of Arrow files from another one than the first."""
         if self._labels is not None:
             self._labels.find_type()
-        start, rows = 0, TableRows(self._roles, self.encoding, first_row)
+        start, rows = 0, TableRows(self._roles, self.encoding, first_row, drop=not self._keeps)
         for path in self.paths:
             self._starts[start] = path
             with damage_named(path, self._kind):
@@ -311,8 +319,13 @@ def _typed(field: Any, target: Any, levels: Sequence[str]) -> Any:
 
 
 def _number(field: Any) -> Any:
-    """A column of text whose beginning has no number but whole ones, or none: others may follow."""
+    """A column of text whose beginning has no number but whole ones, or none: others may follow.
+
+    Dates with a zone stay text, because pyarrow would convert them to another zone, in which the day may differ.
+    """
     pa = arrow()
+    if pa.types.is_timestamp(field.type) and field.type.tz is not None:
+        return field.with_type(pa.string())
     whole = pa.types.is_integer(field.type) or pa.types.is_null(field.type)
     return field.with_type(pa.float64()) if whole else field
 

@@ -26,6 +26,7 @@ from nbsoftmax.encoding import (
 )
 from nbsoftmax.errors import InputTypeError, InputValueError, a_type, plain, rows_called
 from nbsoftmax.validation.arrays import check_shape
+from nbsoftmax.validation.arrow_tables import index_of
 from nbsoftmax.validation.frames import is_data_frame, library_of
 
 NAMES = ("feature_names", "feature_types")  # that a DataIter of XGBoost may pass, too
@@ -77,7 +78,11 @@ def from_batches(
     encoding = None if table is None else checked_options(table)
     if isinstance(encoding, TableOptions):
         encoding = _learned(_tables(opener, roles), roles, encoding)
-    return BlockSource(partial(_made, opener, roles, encoding), batch_rows=batch_rows, encoding=encoding)
+    made = partial(_made, opener, roles, encoding)
+    source = partial(BlockSource, batch_rows=batch_rows, encoding=encoding)
+    if encoding is None or not encoding.drops_rows:
+        return source(made)
+    return source(made, keeping=lambda: source(partial(made, drop=False)))
 
 
 class _Opener:
@@ -228,7 +233,8 @@ def _learned(items: Iterator[Any], roles: Roles, options: TableOptions) -> AnyEn
     learner, needed = Learner(options), options.always
     for item in items:
         X = item[0] if isinstance(item, (tuple, list)) else item
-        names = roles.of_columns(names_of(X, index=True)) if library_of(X) is not None else ()
+        index = index_of(X.schema) if library_of(X) == "pyarrow" else ()
+        names = roles.of_columns(names_of(X, index=True), index) if library_of(X) is not None else ()
         if not names or (library_of(X) == "pyarrow" and is_matrix([X.schema.field(name).type for name in names])):
             if options.always or learner.n_rows:
                 raise InputTypeError(
@@ -244,9 +250,9 @@ def _learned(items: Iterator[Any], roles: Roles, options: TableOptions) -> AnyEn
     return learner.encoding() if needed else None
 
 
-def _made(opener: _Opener, roles: Roles, encoding: AnyEncoding | None) -> Iterator[Batch]:
-    """The batches in one form."""
-    rows = TableRows(roles, encoding)
+def _made(opener: _Opener, roles: Roles, encoding: AnyEncoding | None, *, drop: bool = True) -> Iterator[Batch]:
+    """The batches in one form; unless `drop`, rows that the encoding would drop are errors."""
+    rows = TableRows(roles, encoding, drop=drop)
     for item in _tables(opener, roles):
         if not isinstance(item, (tuple, list)):
             yield rows.batch(item)

@@ -46,9 +46,10 @@ class BlockSource:
         name: str = "batches",
         encoding: AnyEncoding | None = None,
         located: Callable[[InputError, int], InputError] | None = None,
+        keeping: Callable[[], BlockSource] | None = None,
     ) -> None:
         self.feature_names: tuple[str, ...] | None = None
-        self.encoding, self._located = encoding, located
+        self.encoding, self._located, self._keeping = encoding, located, keeping
         self._batches, self._batches_from, self._cache, self._name = batches, batches_from, cache, name
         self._batch_rows = None if batch_rows is None else validation.count("batch_rows", batch_rows)
         self._own: np.dtype[Any] | None = None  # dtype of the blocks if none is asked for, once it is known
@@ -87,6 +88,10 @@ class BlockSource:
     def located(self, error: InputError, first_row: int) -> InputError | None:
         """The error with the name of its file; None if there is no file, or the error is not about a row."""
         return None if self._located is None or not error.parts else self._located(error, first_row)
+
+    def keeping_rows(self) -> BlockSource:
+        """All rows: those that the encoding would drop are errors."""
+        return self if self._keeping is None else self._keeping()
 
     def summary(self) -> str:
         """What is worth knowing of how the rows were read."""

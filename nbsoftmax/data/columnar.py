@@ -13,7 +13,7 @@ from nbsoftmax.data.source import Source
 from nbsoftmax.encoding.column import NUMBER, Column
 from nbsoftmax.encoding.frames import column_of_arrow
 from nbsoftmax.errors import InputTypeError, InputValueError, NoRowsError, plain
-from nbsoftmax.validation.arrow_tables import floats_of
+from nbsoftmax.validation.arrow_tables import floats_of, index_of
 from nbsoftmax.validation.column_dtypes import advice_for, plain_dtype
 
 T = TypeVar("T")
@@ -37,6 +37,8 @@ class ColumnarFile:
         Name for messages.
     columns : tuple of str
         Names of all columns.
+    index : set of str
+        Columns that are an index of pandas.
     n_rows : int
         Number of rows, or 0 if it is not known.
     """
@@ -47,6 +49,7 @@ class ColumnarFile:
         with damage_named(self.name, kind):
             self._schema = self._opened().schema_arrow if kind == "parquet" else self._opened().schema
             self.columns: tuple[str, ...] = tuple(self._schema.names)
+            self.index = index_of(self._schema)
             self.n_rows: int = self._opened().metadata.num_rows if kind == "parquet" else 0
         if not self.columns:
             raise InputValueError(f"{self.name} has no columns; expected features and labels.")

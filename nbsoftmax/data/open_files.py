@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 from nbsoftmax import validation
@@ -107,10 +108,12 @@ def open(
         raise InputValueError(
             "the features have so many levels that they are sparse, which cache does not support; leave cache out."
         )
-    located = files.located
+    located, keeping = files.located, None
     if isinstance(files, ArrowFiles):
-        again = copy is not None or (encoding is not None and encoding.drops_rows)
-        located = files.located_again if again else files.located
+        drops = encoding is not None and encoding.drops_rows
+        located = files.located_again if copy is not None or drops else files.located
+        if drops:
+            keeping = partial(_keeping_rows, files, stamps, name, batch_rows)
     seeks = checked.batches if files.seekable else None
     return BlockSource(
         checked.batches,
@@ -120,7 +123,15 @@ def open(
         name=name,
         encoding=encoding,
         located=located,
+        keeping=keeping,
     )
+
+
+def _keeping_rows(files: ArrowFiles, stamps: list[tuple[Any, ...]], name: str, batch_rows: int | None) -> BlockSource:
+    """A source of all rows of files, whose encoding drops some."""
+    kept = files.keeping_rows()
+    checked = _Unchanged(kept, stamps)
+    return BlockSource(checked.batches, batch_rows=batch_rows, name=name, encoding=kept.encoding, located=kept.located)
 
 
 class _Unchanged:

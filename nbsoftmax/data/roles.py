@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -20,7 +20,7 @@ from nbsoftmax.encoding import AnyEncoding, Encoded, WrongFieldError, names_of, 
 from nbsoftmax.encoding.reports import Unknown, add_unknown
 from nbsoftmax.errors import InputTypeError, InputValueError, listed, look_alike, plain, rows_called
 from nbsoftmax.validation import Float64s
-from nbsoftmax.validation.arrow_tables import INDEX, arrow_dtype, floats_of
+from nbsoftmax.validation.arrow_tables import INDEX, arrow_dtype, floats_of, index_of
 from nbsoftmax.validation.column_dtypes import plain_dtype
 from nbsoftmax.validation.decimals import whole_decimals
 from nbsoftmax.validation.frames import library_of, only_column, rows_where
@@ -79,8 +79,11 @@ class Roles:
         """The names of the columns of probabilities and of the offset, if there are several."""
         return ClassColumns(*(n if isinstance(n, tuple) and len(n) > 1 else None for n in (self.target, self.offset)))
 
-    def of_columns(self, columns: Sequence[str]) -> tuple[str, ...]:
-        """The features among the columns of a table, which must have all that are named."""
+    def of_columns(self, columns: Sequence[str], index: Collection[str] = ()) -> tuple[str, ...]:
+        """The features among the columns of a table, which must have all that are named.
+
+        Those of an index are features only if they are named.
+        """
         wanted = (*self.others(), *(self.features or ()))
         known = set(columns)
         missing = next((name for name in wanted if name not in known), None)
@@ -88,7 +91,8 @@ class Roles:
             alike = look_alike(missing, columns)
             raise InputValueError(f"there is no column {plain(missing)}; the columns are {listed(columns)}{alike}.")
         others = set(self.others())
-        features = self.features or tuple(n for n in columns if n not in others and not NAMELESS.fullmatch(n))
+        unnamed = others.union(index)
+        features = self.features or tuple(n for n in columns if n not in unnamed and not NAMELESS.fullmatch(n))
         if len(known) < len(columns):
             used = others.union(features)
             double = validation.first_repeated([name for name in columns if name in used])
@@ -116,8 +120,10 @@ class TableRows:
         The number of the next row.
     """
 
-    def __init__(self, roles: Roles, encoding: AnyEncoding | None = None, first_row: int = 0) -> None:
-        self._roles, self._encoding, self.n_rows = roles, encoding, first_row
+    def __init__(
+        self, roles: Roles, encoding: AnyEncoding | None = None, first_row: int = 0, *, drop: bool = True
+    ) -> None:
+        self._roles, self._encoding, self.n_rows, self._drop = roles, encoding, first_row, drop
         self._unknown: Unknown = {}
 
     def batch(self, table: Any) -> Batch:
@@ -136,10 +142,10 @@ class TableRows:
         return Batch(found.X, *beside, self._encoding.names, columns=self._roles.class_columns)
 
     def encoded(self, table: Any) -> Encoded:
-        """The matrix of a table, without the rows that the encoding drops."""
+        """The matrix of a table, without the rows that the encoding drops, if these are not refused."""
         assert self._encoding is not None
         with located_from(self.n_rows):
-            found = self._encoding.encode(table, drop=True)
+            found = self._encoding.encode(table, drop=self._drop)
         self.n_rows += len(table)
         add_unknown(self._unknown, found.unknown)
         return found
@@ -183,7 +189,7 @@ def _beside_of_frame(frame: Any, roles: Roles) -> tuple[Any, Float64s | None, An
 
 def of_arrow(batch: Any, roles: Roles, first_row: int = 0) -> Batch:
     """The rows of a RecordBatch of Arrow, whose number of the first row is for messages."""
-    features = roles.of_columns(batch.schema.names)
+    features = roles.of_columns(batch.schema.names, index_of(batch.schema))
     columns = [_storage(batch.column(name)) for name in features]
     names: tuple[str, ...] | None = features
     X: Any

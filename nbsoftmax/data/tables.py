@@ -240,7 +240,7 @@ def _check_group(request: Request) -> None:
 def _feature_names(file: TextFile | ColumnarFile, request: Request) -> tuple[str, ...]:
     """Return the given features if all are in the file, or without them all columns but those for other purposes."""
     if request.features is None:
-        others = {request.target, *request.beside, *request.keep, *request.drop}
+        others = {request.target, *request.beside, *request.keep, *request.drop, *file.index}
         names = tuple(n for n in file.columns if n not in others and not NAMELESS.fullmatch(n))
     else:
         names = tuple(request.features)

@@ -46,9 +46,13 @@ class TextFile:
     name : str
         Name for messages.
     format : TextFormat
+    index : tuple of str
+        Columns that are an index; of text, only names say so.
     n_rows : int
         Estimate of the number of rows, rather too large, or 0 if the size of the file is not known.
     """
+
+    index: tuple[str, ...] = ()
 
     def __init__(self, source: Source, options: TextOptions | TextFormat, wanted: Set[str] = frozenset()) -> None:
         self.name = source.name

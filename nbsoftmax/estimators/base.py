@@ -23,7 +23,7 @@ from nbsoftmax.estimators.labels import readable, sortable, storable
 from nbsoftmax.estimators.namespaces import check_namespace, like, to_numpy
 from nbsoftmax.estimators.other_names import refuse_other_names
 from nbsoftmax.kernels.predict import BEST, LOG_PROBA, LOGITS, PROBA
-from nbsoftmax.models.in_blocks import accuracy_in_blocks, in_blocks, refuse_beside_source
+from nbsoftmax.models.in_blocks import Trained, accuracy_in_blocks, in_blocks, refuse_beside_source
 from nbsoftmax.models.predictions import predictions
 from nbsoftmax.models.scores import accuracy
 from nbsoftmax.models.sklearn_parameters import one_row, two_rows
@@ -167,10 +167,11 @@ class FittedClassifier(ClassifierMixin, SparseCoefMixin, BaseEstimator):
             coef = coef.toarray()
         return two_rows(np.asarray(coef), np.asarray(intercept))
 
-    def _trained(self) -> tuple[int, tuple[str, ...] | None]:
-        """The number of the features of the training, and their names if there are some."""
+    def _trained(self) -> Trained:
+        """The features of the training."""
         names = getattr(self, "feature_names_in_", None)
-        return self.coef_.shape[1], None if names is None else tuple(map(str, names))
+        encoding = self.__dict__.get("_encoding")
+        return Trained(self.coef_.shape[1], None if names is None else tuple(map(str, names)), encoding)
 
     def _has_trained_shape(self, X: Any) -> bool:
         """Whether X is an array of floats that scikit-learn's checks would return unchanged, without a warning."""

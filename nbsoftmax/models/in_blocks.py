@@ -2,29 +2,43 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nbsoftmax import validation
 from nbsoftmax.data.ahead import ahead
+from nbsoftmax.data.block_source import BlockSource
 from nbsoftmax.data.blocks import Block, RowBlocks, located_in
+from nbsoftmax.encoding import AnyEncoding
 from nbsoftmax.errors import InputTypeError, InputValueError
 from nbsoftmax.problem.survey import targets_of
 
 T = TypeVar("T")
-Features = tuple[int, tuple[str, ...] | None]  # of the training: their number, and their names if there are some
+
+
+class Trained(NamedTuple):
+    """The features of the training."""
+
+    n_features: int
+    names: tuple[str, ...] | None
+    encoding: AnyEncoding | None = None  # how they are made from the columns of tables
 
 
 def in_blocks(
     source: RowBlocks,
-    trained: Features,
+    trained: Trained,
     predict: Callable[[Any, Any], tuple[NDArray[Any], NDArray[Any]]],
     classes: NDArray[Any],
 ) -> tuple[NDArray[Any], NDArray[Any]]:
-    """The arrays that `predict` returns for X, which is validated, and the offset of each block, joined."""
+    """The arrays that `predict` returns for X, which is validated, and the offset of each block, joined.
+
+    Rows that an encoding leaves out of fits are errors, so that there is a prediction for each row.
+    """
+    source = source.keeping_rows() if isinstance(source, BlockSource) else source
     found = list(_each(source, trained, lambda block: predict(block.X, offset_of(block, classes))))
     first, second = zip(*found, strict=True)
     return np.concatenate(first), np.concatenate(second)
@@ -32,7 +46,7 @@ def in_blocks(
 
 def accuracy_in_blocks(
     source: RowBlocks,
-    trained: Features,
+    trained: Trained,
     predict: Callable[[Any, Any], tuple[NDArray[Any], NDArray[Any]]],
     classes: NDArray[Any],
     *,
@@ -88,16 +102,26 @@ def refuse_beside_source(**given: Any) -> None:
         )
 
 
+def _stored(encoding: AnyEncoding) -> str:
+    """What a model file stores of an encoding, as text, in which a NaN equals another."""
+    return json.dumps(encoding.to_dict(), sort_keys=True)
+
+
 def _each(
-    source: RowBlocks, trained: Features, function: Callable[[Block], T], dtype: np.dtype[Any] | None = None
+    source: RowBlocks, trained: Trained, function: Callable[[Block], T], dtype: np.dtype[Any] | None = None
 ) -> Iterator[T]:
     """What `function` returns for each block, whose X is validated; an error says where the row or the block is."""
-    n = None
+    n, own = None, getattr(source, "encoding", None)
+    if own is not None and trained.encoding is not None and _stored(own) != _stored(trained.encoding):
+        raise InputValueError(
+            "the source has learned from its own rows how to encode its columns, such as the means of missing numbers, "
+            "which are not those of the training; open it with table=model.encoding."
+        )
     for block in ahead(source.blocks(dtype)):
         names = source.feature_names
-        validation.same_features(names, trained[1])
+        validation.same_features(names, trained.names)
         with located_in(source, n or 0):
-            features = validation.features(block.X, names=names, n_features=trained[0])
+            features = validation.features(block.X, names=names, n_features=trained.n_features)
             found = function(block._replace(X=features))
         n = (n or 0) + block.X.shape[0]
         del block, features

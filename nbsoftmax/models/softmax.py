@@ -19,7 +19,7 @@ from nbsoftmax.files import whole_file
 from nbsoftmax.kernels.predict import BEST, LOG_PROBA, LOGITS, PROBA
 from nbsoftmax.models.display import MOST_LISTED, Displayed, Table
 from nbsoftmax.models.feature_names import checked_names
-from nbsoftmax.models.in_blocks import accuracy_in_blocks, in_blocks, refuse_beside_source
+from nbsoftmax.models.in_blocks import Trained, accuracy_in_blocks, in_blocks, refuse_beside_source
 from nbsoftmax.models.model_file import read_model, write_model
 from nbsoftmax.models.onnx import onnx_graph
 from nbsoftmax.models.predictions import predictions
@@ -201,7 +201,7 @@ class SoftmaxModel(Displayed):
             refuse_beside_source(y=y, sample_weight=sample_weight, offset=offset)
             least = thresholds_of(thresholds, self.classes)
             predict = partial(self._predict_validated, what=BEST, thresholds=least)
-            return accuracy_in_blocks(X, (self.n_features, self.feature_names), predict, self.classes)
+            return accuracy_in_blocks(X, self._trained(), predict, self.classes)
         predicted = self._predict(X, BEST, offset=offset, thresholds=thresholds)[1][:, 0]
         return accuracy_of_codes(predicted, y, self.classes, sample_weight)
 
@@ -249,9 +249,10 @@ class SoftmaxModel(Displayed):
             array = validation.as_array("X", array)
         if array.ndim == 2 and array.shape[1] != self.n_features:
             first = "" if self.feature_names is None else f" (first: {self.feature_names[0]!r})"
+            table = "" if self.encoding is None else f", or a table with the columns {listed(self.encoding.columns)}"
             raise InputValueError(
                 f"X has {counted(array.shape[1], 'feature')}, but the model was trained on {self.n_features}"
-                f"{first}; give the same features."
+                f"{first}; give the same features{table}."
             )
         return validation.features(array, names=names)
 
@@ -270,7 +271,10 @@ class SoftmaxModel(Displayed):
         if not is_source(X):
             return predict(self._features(X), offset)
         refuse_beside_source(offset=offset)
-        return in_blocks(X, (self.n_features, self.feature_names), predict, self.classes)
+        return in_blocks(X, self._trained(), predict, self.classes)
+
+    def _trained(self) -> Trained:
+        return Trained(self.n_features, self.feature_names, self.encoding)
 
     def _predict_validated(
         self,

@@ -12,7 +12,7 @@ from nbsoftmax import validation
 from nbsoftmax.data.blocks import AnyBlock, Block, RowBlocks
 from nbsoftmax.errors import InputTypeError, InputValueError, plain
 from nbsoftmax.kernels.predict import BEST
-from nbsoftmax.models.in_blocks import accuracy_in_blocks, no_accuracy
+from nbsoftmax.models.in_blocks import Trained, accuracy_in_blocks, no_accuracy
 from nbsoftmax.models.predictions import predictions
 from nbsoftmax.models.softmax import SoftmaxModel, params_of
 from nbsoftmax.penalized_loss import ObjectiveOptions, PenalizedLoss
@@ -80,7 +80,7 @@ class FoldOfSource:
         def predict(X: Any, offset: Any) -> tuple[Any, Any]:
             return predictions(model.coef, model.intercept, X, BEST, offset=offset)
 
-        features, dtype = (model.n_features, model.feature_names), self._problem.dtype
+        features, dtype = Trained(model.n_features, model.feature_names), self._problem.dtype
         right = accuracy_in_blocks(self._held_out, features, predict, model.classes, dtype=dtype)
         return self._loss.value(params_of(model)), right, n_selected(model)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import sys
 from collections.abc import Sequence
@@ -12,15 +13,27 @@ from numpy.typing import NDArray
 
 from nbsoftmax.validation.column_dtypes import common_dtype
 
-# What pandas calls an index without a name in Arrow and Parquet. As a feature it would predict the labels of rows that
-# are sorted by them.
-INDEX = r"__index_level_\d+__"
+INDEX = r"__index_level_\d+__"  # what pandas calls an index without a name in Arrow and Parquet
+
+
+def index_of(schema: Any) -> set[str]:
+    """The columns of a schema that are an index of pandas, as the metadata say that pandas writes, or their names.
+
+    As a feature an index would predict the labels of rows that are sorted by them.
+    """
+    stored = (schema.metadata or {}).get(b"pandas", b"{}")
+    try:
+        named = json.loads(stored)["index_columns"]
+    except (ValueError, KeyError, TypeError):  # written by another program
+        named = []
+    index = {name for name in named if isinstance(name, str)}  # a dict describes an index without a column
+    return {name for name in schema.names if name in index or re.fullmatch(INDEX, name)}
 
 
 def without_index(X: Any) -> Any:
     """A table without the columns that are an index of pandas."""
-    names = [name for name in X.schema.names if not re.fullmatch(INDEX, name)]
-    return X if len(names) == X.num_columns else X.select(names)
+    index = index_of(X.schema)
+    return X.select([name for name in X.schema.names if name not in index]) if index else X
 
 
 def of_arrow(name: str, X: Any) -> tuple[NDArray[Any], tuple[str, ...]]:

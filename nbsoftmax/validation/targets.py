@@ -61,7 +61,7 @@ def targets(
     if array.dtype.kind in "cOUSMmV":
         raise InputTypeError(
             f"y has dtype {array.dtype}, expected class indices (integers) or rows of probabilities (floats); "
-            "np.unique(y, return_inverse=True)[1] turns labels into indices."
+            "np.searchsorted(classes, y) turns labels into indices of the sorted classes, such as model.classes."
         )
     if array.ndim == 0:
         array = array[None]

@@ -187,6 +187,9 @@ def test_the_index_of_pandas_is_no_feature(tmp_path):
             assert nbs.Trainer(l2=1.0).fit(source).model.feature_names == ("a", index)
     batches = nbs.data.from_batches(lambda: [pa.Table.from_pandas(frame)], target="y")
     assert nbs.Trainer(l2=1.0).fit(batches).model.feature_names == ("a",)
+    frame.rename_axis("id").to_parquet(tmp_path / "named.parquet")
+    assert read(tmp_path / "named.parquet", target="y").feature_names == ("a",)
+    assert read(tmp_path / "named.parquet", features=["id"]).X.tolist() == [[7], [3], [4]]
 
 
 @pytest.mark.parametrize("kind", FORMATS)

@@ -14,14 +14,16 @@ Y = (ROWS > 30).astype(int)  # which the index would predict
 KINDS = {
     "numbers": FRAME,
     "text": FRAME.assign(c=np.where(FRAME.a > 0, "p", "q")),
-    "index": FRAME.set_axis([f"r{i}" for i in ROWS]),
+    "an index of text": FRAME.set_axis([f"r{i}" for i in ROWS]),
+    "an index with a name": FRAME.rename_axis("id"),
+    "several": FRAME.set_axis(pd.MultiIndex.from_arrays([ROWS, ROWS % 7], names=["id", None])),
 }
 
 
 def of(frame):
     """The table of a frame, in which pandas keeps the index."""
     table = pa.Table.from_pandas(frame)
-    assert "__index_level_0__" in table.column_names
+    assert set(table.column_names) > set(frame.columns)
     return table
 
 
