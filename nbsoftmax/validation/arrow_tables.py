@@ -22,11 +22,10 @@ def index_of(schema: Any) -> set[str]:
     As a feature an index would predict the labels of rows that are sorted by them.
     """
     stored = (schema.metadata or {}).get(b"pandas", b"{}")
-    try:
-        named = json.loads(stored)["index_columns"]
+    try:  # a dict describes an index without a column
+        index = {name for name in json.loads(stored)["index_columns"] if isinstance(name, str)}
     except (ValueError, KeyError, TypeError):  # written by another program
-        named = []
-    index = {name for name in named if isinstance(name, str)}  # a dict describes an index without a column
+        index = set()
     return {name for name in schema.names if name in index or re.fullmatch(INDEX, name)}
 
 

@@ -44,6 +44,12 @@ def test_the_index_is_no_term_of_a_formula():
     assert fits[0].model.feature_names == fits[1].model.feature_names
 
 
+@pytest.mark.parametrize("stored", [b"", b"{", b"[]", b'{"index_columns": null}', b'{"index_columns": 3}', b"\xff"])
+def test_metadata_of_another_program_name_no_index(stored):
+    table = pa.Table.from_pandas(FRAME, preserve_index=False).replace_schema_metadata({b"pandas": stored})
+    assert nbs.Trainer(l2=0.1).fit(table, Y).model.feature_names == ("a", "b")
+
+
 def test_the_index_is_no_label():
     labels = of(FRAME.assign(y=Y)[["y"]])
     assert nbs.Trainer(l2=0.1).fit(FRAME, labels).model.classes.tolist() == [0, 1]
