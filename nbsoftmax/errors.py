@@ -48,6 +48,15 @@ class InputError(Exception):
         """The error in which row i is called rows[i]."""
         return self.about_rows(*(part if isinstance(part, str) else int(rows[part]) for part in self.parts))
 
+    def only_row(self) -> int | None:
+        """The number of the row that the message is about; None unless it is about one."""
+        numbers = [part for part in self.parts if isinstance(part, int)]
+        return numbers[0] if len(numbers) == 1 else None
+
+    def in_file(self, place: str, row: int) -> Self:
+        """The error about one row with its place before it, a file in which the row has this number."""
+        return type(self)(f"{place}: {''.join(part if isinstance(part, str) else str(row) for part in self.parts)}")
+
     def of(self, name: str) -> Self:
         """The same error, with this name in place of X if the message begins with X."""
         text, parts = str(self), self.parts

@@ -172,17 +172,16 @@ class ArrowFiles:
             The row of all files that the error counts as row 0.
         """
         field = error if isinstance(error, WrongFieldError) else None
-        numbers = [part for part in error.parts if isinstance(part, int)] if field is None else [field.row]
-        if len(numbers) != 1:
+        number = error.only_row() if field is None else field.row
+        if number is None:
             return error
-        path, row = self._file_of(first_row + numbers[0])
+        path, row = self._file_of(first_row + number)
         line = None if self._text_batches is None else self._text_batches.line(path, row)
         place = "" if line is None else f" line {line}"
         if field is not None:
             place = place or f" row {row} (counted from 0)"
             return InputValueError(f"{path}{place} has {field.has} in column {plain(field.column)}; {field.advice}.")
-        parts = (part if isinstance(part, str) else str(row) for part in error.parts)
-        return type(error)(f"{path}{place}: {''.join(parts)}")
+        return error.in_file(f"{path}{place}", row)
 
     def _file_of(self, row: int) -> tuple[str, int]:
         """The file of a row of all files that have been read, and its number in it."""
@@ -195,10 +194,10 @@ class ArrowFiles:
 
     def located_again(self, error: InputError, first_row: int) -> InputError:
         """As `located`, if `first_row` counts only kept rows. The files are read again: a cache has no lines."""
-        numbers = [part for part in error.parts if isinstance(part, int)]
-        if len(numbers) != 1:
+        number = error.only_row()
+        if number is None:
             return error
-        wanted, start = first_row + numbers[0], 0
+        wanted, start = first_row + number, 0
         dropping = TableRows(self._roles, self.encoding) if self.encoding and self.encoding.drops_rows else None
         for path in self.paths:
             self._starts[start] = path

@@ -80,15 +80,14 @@ class NpyFiles:
 
     def located(self, error: InputError, first_row: int) -> InputError:
         """As `ArrowFiles.located`."""
-        numbers = [part for part in error.parts if isinstance(part, int)]
-        if len(numbers) != 1:
+        number = error.only_row()
+        if number is None:
             return error
-        row = first_row + numbers[0]
+        row = first_row + number
         for path in self._X:
             n_rows = len(self._map(path, dims=2))
             if row < n_rows:
-                parts = (part if isinstance(part, str) else str(row) for part in error.parts)
-                return type(error)(f"{path}: {''.join(parts)}")
+                return error.in_file(path, row)
             row -= n_rows
         return error
 

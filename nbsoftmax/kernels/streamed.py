@@ -3,7 +3,6 @@
 Rows are in tiles. Results in place of the logits are left to `rows`, because their lines are in a cache already.
 """
 
-from nbsoftmax.kernels.lang.simd import REGISTERS_OF_TILE, lanes
 from nbsoftmax.kernels.row_tiles import new_tile
 from nbsoftmax.kernels.rows import (
     MOST_CLASSES_TO_MEMORY,
@@ -29,7 +28,7 @@ def pays(z, out, n_classes):
 @jit
 def softmax(todo, z, out, n_classes, n_rows, n_chunks):
     """As `rows.softmax`."""
-    memory = new_memory(n_classes * REGISTERS_OF_TILE * lanes(z), out)
+    memory = new_memory(n_classes, out)
     chunk = take(todo)
     while chunk >= 0:
         low, high = chunk_bounds(chunk, n_chunks, n_rows)
@@ -41,7 +40,7 @@ def softmax(todo, z, out, n_classes, n_rows, n_chunks):
 @jit
 def log_softmax(todo, z, out, n_classes, n_rows, n_chunks):
     """As `rows.log_softmax`."""
-    memory = new_memory(n_classes * REGISTERS_OF_TILE * lanes(z), out)
+    memory = new_memory(n_classes, out)
     chunk = take(todo)
     while chunk >= 0:
         low, high = chunk_bounds(chunk, n_chunks, n_rows)
@@ -54,7 +53,7 @@ def log_softmax(todo, z, out, n_classes, n_rows, n_chunks):
 def cross_entropy(todo, z, n_classes, n_rows, target, scale, losses, want_grad, out, partial):
     """As `rows.cross_entropy`, with gradient."""
     tile, proba_tile = new_tile(n_classes, z), new_tile(n_classes, z)
-    memory = new_memory(n_classes * REGISTERS_OF_TILE * lanes(z), out)
+    memory = new_memory(n_classes, out)
     chunk = take(todo)
     while chunk >= 0:
         low, high = chunk_bounds(chunk, partial.size, n_rows)

@@ -7,24 +7,37 @@ one part for each class, while the exponentials of the next tile are computed (`
 
 `memory` has two halves, which take turns. A half has the results of a tile from place `skew` on, so that its vectors
 are whole lines of the results; before them are the last results of the tile before. The results of the first tile of
-some rows, whose first line may belong to another thread in part, are stored as usual, and so are those of the last one
-if it is not full. With None in place of `memory`, the results of all tiles are stored as usual.
+some rows, whose first line may belong to another thread in part, are stored as usual. With None in place of `memory`,
+the results of all tiles are.
 """
 
 import numpy as np
 
-from nbsoftmax.kernels.lang.simd import lanes, load, move_past_caches, store, store_part, wait_for_stores
+from nbsoftmax.kernels.lang.simd import (
+    REGISTERS_OF_TILE,
+    lanes,
+    load,
+    move_past_caches,
+    store,
+    store_part,
+    wait_for_stores,
+)
 from nbsoftmax.kernels.row_tiles import empty_tile
 from nbsoftmax.kernels.runtime.jit import inlined, part
 
 NOTHING = -(2**62)  # a place of results that no part of a tile makes positive
 
 
+@inlined
+def half_of(n_classes, out):
+    """Number of elements of a half of the memory: the results of a tile, and two vectors more."""
+    return (n_classes * REGISTERS_OF_TILE + 2) * lanes(out)
+
+
 @part
-def new_memory(size, out):
-    """Memory for the results of two tiles of `size`."""
-    width = lanes(out)
-    n = 2 * (size + 2 * width)
+def new_memory(n_classes, out):
+    """Memory for the results of two tiles."""
+    width, n = lanes(out), 2 * half_of(n_classes, out)
     raw = np.empty(n + width, out.dtype)
     skip = (-raw.ctypes.data // out.itemsize) % width
     return raw[skip : skip + n]
@@ -41,8 +54,7 @@ def pending_of(memory, r, o, skew, n_classes, tile, out):
     """Where the results of the tile before row r, whose own go to out[o ...], are to be stored, and where they wait."""
     if memory is None or r < 2 * lanes(tile):
         return NOTHING, 0
-    size = n_classes * lanes(tile)
-    return o - size - skew, (r // lanes(tile) - 1) % 2 * (size + 2 * lanes(out))
+    return o - n_classes * lanes(tile) - skew, (r // lanes(tile) - 1) % 2 * half_of(n_classes, out)
 
 
 @inlined
@@ -51,11 +63,10 @@ def write_tile(memory, r, skew, tile, out, o, stride, n_rows, n_classes):
     if memory is None:
         empty_tile(tile, out, o, stride, n_rows, n_classes)
     else:
-        size = n_classes * lanes(tile)
-        half = size + 2 * lanes(out)
+        half = half_of(n_classes, out)
         here = r // lanes(tile) % 2 * half
         empty_tile(tile, memory, here + skew, n_classes, n_rows, n_classes)
-        store(memory, half - here, load(memory, here + size))
+        store(memory, half - here, load(memory, here + n_classes * lanes(tile)))
         if r == 0:
             store_first(memory, skew, out, o, n_rows * n_classes)
 
@@ -74,7 +85,7 @@ def store_last(memory, n_rows, skew, tile, n_classes, out, oi):
         width = lanes(tile)
         r = (n_rows - 1) // width * width
         if r > 0:
-            waiting = r // width % 2 * (n_classes * width + 2 * lanes(out))
+            waiting = r // width % 2 * half_of(n_classes, out)
             at, n = oi + r * n_classes - skew, skew + (n_rows - r) * n_classes
             whole = n // lanes(out) * lanes(out)
             for c in range(0, whole, lanes(out)):
