@@ -43,7 +43,7 @@ def add_options(command: argparse.ArgumentParser) -> None:
         "--out",
         type=file_or_stdout,
         metavar="FILE",
-        help="CSV to write, objects with --json, or Parquet if it ends in .parquet (default, and -: standard output)",
+        help="file to write: CSV, JSON with --json, Parquet if it ends in .parquet (default, and -: standard output)",
     )
     add_thresholds(command)
     what = command.add_mutually_exclusive_group()

@@ -61,7 +61,9 @@ def output_of(path: Path | None, header: Sequence[str], *, as_json: bool) -> Ite
     elif ending in JSON and not as_json:
         raise InputValueError(f"--out {path} ends in {ending}, but predictions are written as CSV; add --json.")
     elif ending == ".csv" and as_json:
-        raise InputValueError(f"--json writes an object for each row, but {path} ends in .csv; leave one of them out.")
+        raise InputValueError(
+            f"--json writes an object for each row, but {path} ends in .csv; leave --json out, or rename it."
+        )
     with whole_file(path) as file:
         if is_parquet:
             table = _Parquet(file, header)

@@ -20,7 +20,7 @@ LEAST_BYTES = 2**24
 
 
 def pays(z, out, n_classes):
-    """Whether to use these kernels for results `out`, which are empty if only the loss is wanted. Python calls it."""
+    """Whether these kernels are faster than those of `rows`. `out` is empty if only the loss is wanted."""
     large = out.size > 0 and out.nbytes >= LEAST_BYTES and n_classes <= MOST_CLASSES_TO_MEMORY
     return large and out.ctypes.data != z.ctypes.data and out.flags.aligned
 

@@ -25,7 +25,7 @@ from nbsoftmax.kernels.lang.simd import (
 from nbsoftmax.kernels.row_tiles import empty_tile
 from nbsoftmax.kernels.runtime.jit import inlined, part
 
-NOTHING = -(2**62)  # a place of results that no part of a tile makes positive
+NOTHING = -(2**62)  # in place of an index: still negative when the offset of a part of a tile is added
 
 
 @inlined
