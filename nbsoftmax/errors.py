@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+import threading
 import unicodedata
 import warnings
 from collections.abc import Iterable, Iterator
@@ -14,6 +15,8 @@ from typing import TYPE_CHECKING, Any, Self
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+Kept = list[tuple[str, type[Warning]]]  # messages and categories of warnings
+_of_thread = threading.local()  # `kept`: the warnings of a thread that issues none itself
 PASSED = {"nbsoftmax", "sklearn", "joblib"}  # a warning never names a line of these packages
 LONGEST = 120  # maximum of characters of a value in a message
 # By its sound: "ndarray" and abbreviations such as "SVC" do, "UInt8" and "OneHotEncoder" do not.
@@ -109,10 +112,24 @@ def x_called(name: str) -> Iterator[None]:
 
 def warn(message: str, category: type[Warning] = UserWarning) -> None:
     """Issue a warning that names the line which called this package, directly or through scikit-learn."""
+    kept: Kept | None = getattr(_of_thread, "kept", None)
+    if kept is not None:
+        kept.append((message, category))
+        return
     frame, level = sys._getframe(1), 1
     while frame.f_back is not None and str(frame.f_globals.get("__name__")).partition(".")[0] in PASSED:
         frame, level = frame.f_back, level + 1
     warnings.warn(message, category, stacklevel=level + 1)
+
+
+def keep_warnings() -> Kept:
+    """From now on, `warn` adds what this thread warns of to the list that is returned, for a thread that has a caller.
+
+    The thread must be one of this package's own, whose stack has no line of a caller.
+    """
+    kept: Kept = []
+    _of_thread.kept = kept
+    return kept
 
 
 def plain(value: Any) -> str:

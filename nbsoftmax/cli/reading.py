@@ -13,6 +13,7 @@ from nbsoftmax.cli.offsets import check_order
 from nbsoftmax.cli.options import COLUMNS, ENCODING, TEXT, columns_named, names_in
 from nbsoftmax.cli.output import warn
 from nbsoftmax.cli.reading_progress import ReadingProgress
+from nbsoftmax.cli.several import refuse_several
 from nbsoftmax.errors import InputError, InputValueError, counted, plain
 
 if TYPE_CHECKING:
@@ -77,6 +78,7 @@ def read_data(
     """
     from nbsoftmax.data import source
 
+    refuse_several(arguments.data)
     with (
         ReadingProgress(arguments) as progress,
         source.opened(arguments.data, progress) as data,

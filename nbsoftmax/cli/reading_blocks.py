@@ -5,7 +5,6 @@ Files of columns, and `.npy` files on a disk, are read block by block; the sampl
 
 from __future__ import annotations
 
-import argparse
 import os
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -21,10 +20,11 @@ from nbsoftmax.cli.reading import (
     weights_of,
 )
 from nbsoftmax.cli.reading_progress import ReadingProgress
-from nbsoftmax.cli.several import files_named
+from nbsoftmax.cli.several import each_file
 from nbsoftmax.errors import InputError, NoRowsError
 
 if TYPE_CHECKING:
+    import argparse
     from pathlib import Path
 
     from nbsoftmax.data.blocks import Block
@@ -70,9 +70,7 @@ def read_in_blocks(
     n = rows_of_a_block(max(model.n_features, n_results), np.dtype(np.float64))
     unknown: Unknown = {}
     n_dropped, results = 0, list[T]()
-    files = files_named(arguments)
-    for path in files:
-        of_file = argparse.Namespace(**{**vars(arguments), "data": path})
+    for of_file in each_file(arguments):
         try:
             result, encoded = _read_file(of_file, model, use, labels=labels, batch_rows=n)
         except NoRowsError as error:  # some programs write files without rows
@@ -108,8 +106,8 @@ def _read_file(
 
     def codes(y: Any, n_samples: int | None = None) -> Any:
         n_samples = len(y) if n_samples is None else n_samples
-        labels = as_classes(y, model.classes, name=name)
-        return validation.codes_of(labels, model.classes, n_samples=n_samples, name=name)
+        of_rows, labels = validation.labels(as_classes(y, model.classes, name=name), n_samples=n_samples, name=name)
+        return validation.positions(labels, model.classes, name=name)[of_rows]
 
     with (
         ReadingProgress(arguments) as progress,

@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nbsoftmax.cli.several import is_several
+from nbsoftmax.cli.several import files_beside, is_several
 from nbsoftmax.errors import InputValueError
 
 if TYPE_CHECKING:
@@ -27,12 +27,9 @@ def check_outputs(arguments: argparse.Namespace) -> None:
         paths = (getattr(arguments, name, None) for name in options)
         return [Path(path) for path in paths if path is not None and str(path) != "-"]
 
-    inputs = named("labels", "model", "source", "config", "validation_data")
-    for path in (*named("data"), *getattr(arguments, "more", [])):
+    inputs = named("model", "source", "config", "validation_data")
+    for path in (*named("data"), *getattr(arguments, "more", []), *files_beside(arguments).values()):
         inputs += map(Path, files_of(path)) if is_several(path) else [path]
-    weights = getattr(arguments, "sample_weight", None)  # a column or a file
-    if weights is not None and os.path.isfile(weights):
-        inputs.append(Path(weights))
     seen = {os.path.realpath(path) for path in inputs}
     for path in named("out", "checkpoint", "log"):
         check_writable(path)

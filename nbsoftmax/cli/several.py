@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nbsoftmax.errors import InputValueError
+from nbsoftmax.errors import InputValueError, counted
 
 if TYPE_CHECKING:
     import argparse
@@ -23,20 +23,44 @@ def is_several(data: Path) -> bool:
     return data.is_dir() or (not data.exists() and glob.has_magic(os.fspath(data)))
 
 
-def files_named(arguments: argparse.Namespace) -> list[Path]:
-    """All files that the arguments name, those of a folder or a pattern in alphabetical order."""
+def refuse_several(data: Path) -> None:
+    """Refuse a folder or a pattern where a command reads one file."""
+    if is_several(data):
+        raise InputValueError(f"{data} stands for several files, but this command reads one file; join them to one.")
+
+
+def each_file(arguments: argparse.Namespace) -> list[argparse.Namespace]:
+    """The arguments of each file that they name, those of a folder or a pattern in alphabetical order.
+
+    Files of --labels and of --sample-weight are those of the files of features in the same order.
+    """
+    import argparse
+
     from nbsoftmax.data import source
     from nbsoftmax.data.named_files import files_of
 
     paths = [arguments.data, *getattr(arguments, "more", [])]
     if len(paths) == 1 and not is_several(paths[0]):
-        return paths
+        return [arguments]
     if any(str(path) == source.STDIN for path in paths):
         raise InputValueError("- is standard input, but several files are given; give either.")
-    files = [Path(name) for name in files_of(paths)]
-    weights = getattr(arguments, "sample_weight", None)  # a column or a file
-    beside = {"labels": getattr(arguments, "labels", None), "sample-weight": weights and os.path.isfile(weights)}
-    for name, given in beside.items():
-        if len(files) > 1 and given:
-            raise InputValueError(f"a file of --{name} is for one file of features, but {len(files)} are given.")
-    return files
+    each = [{"data": Path(name)} for name in files_of(paths)]
+    for option, given in files_beside(arguments).items():
+        beside = files_of([given])
+        if len(beside) != len(each):
+            raise InputValueError(
+                f"--{option.replace('_', '-')} {given} stands for {counted(len(beside), 'file')}, but there are "
+                f"{len(each)} of features; give a folder or a pattern of as many, such as 'y*.npy'."
+            )
+        for one, name in zip(each, beside, strict=True):
+            one[option] = Path(name)
+    return [argparse.Namespace(**{**vars(arguments), **one}) for one in each]
+
+
+def files_beside(arguments: argparse.Namespace) -> dict[str, Path]:
+    """The options that name files beside those of the features; --sample-weight may also name a column."""
+    labels, weight = getattr(arguments, "labels", None), getattr(arguments, "sample_weight", None)
+    found = {} if labels is None else {"labels": labels}
+    if weight is not None and (os.path.isfile(weight) or is_several(Path(weight))):
+        found["sample_weight"] = Path(weight)
+    return found

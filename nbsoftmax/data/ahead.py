@@ -12,6 +12,8 @@ import threading
 from collections.abc import Iterator
 from typing import Generic, TypeVar
 
+from nbsoftmax.errors import Kept, keep_warnings, warn
+
 T = TypeVar("T")
 
 
@@ -29,8 +31,8 @@ class _Reader(Generic[T]):
 
     def __init__(self, items: Iterator[T]) -> None:
         self._items = items
-        # ("item", it), ("error", it) or ("end", None): one that is ready, while the thread makes another.
-        self._ready: queue.SimpleQueue[tuple[str, object]] = queue.SimpleQueue()
+        # ("item", it), ("error", it) or ("end", None), and warnings: one that is ready, while the thread makes another.
+        self._ready: queue.SimpleQueue[tuple[str, object, Kept]] = queue.SimpleQueue()
         self._room: queue.SimpleQueue[None] = queue.SimpleQueue()  # an entry for each item that may become ready
         self._room.put(None)
         self._stopped, self._process = False, os.getpid()
@@ -41,11 +43,13 @@ class _Reader(Generic[T]):
         self._thread.start()
 
     def take(self) -> tuple[str, object]:
-        """Wait for the next item."""
+        """Wait for the next item, and issue the warnings about it."""
         check_process(self._process)
-        taken = self._ready.get()
+        what, item, warnings = self._ready.get()
         self._room.put(None)
-        return taken
+        for message, category in warnings:
+            warn(message, category)
+        return what, item
 
     def stop(self) -> None:
         """End the thread, after the item that it makes."""
@@ -55,6 +59,7 @@ class _Reader(Generic[T]):
             self._thread.join()
 
     def _work(self) -> None:
+        self._warnings = keep_warnings()
         try:
             for item in self._items:
                 if not self._offer("item", item):
@@ -68,7 +73,8 @@ class _Reader(Generic[T]):
         """Whether the caller may still take it."""
         self._room.get()
         if not self._stopped:
-            self._ready.put((what, item))
+            self._ready.put((what, item, self._warnings[:]))
+            self._warnings.clear()
         return not self._stopped
 
 

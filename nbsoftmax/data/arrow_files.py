@@ -147,7 +147,7 @@ class ArrowFiles:
             with damage_named(path, self._kind):
                 for table in self._read(path, first_row - start):
                     with self._in_file(path):
-                        batch = rows.batch(self._with_labels(table))
+                        batch = rows.batch(self._with_labels(table, rows.n_rows))
                     yield batch._replace(file=path)
                     del table, batch
             start = start + sum(self._lengths[path]) if path in self._lengths else rows.n_rows
@@ -211,12 +211,12 @@ class ArrowFiles:
                 wanted, start = wanted - len(rows), start + len(table)
         return error
 
-    def _with_labels(self, table: Any) -> Any:
-        """A RecordBatch of a text file, its labels with their types."""
+    def _with_labels(self, table: Any, first_row: int) -> Any:
+        """A RecordBatch of a text file, its labels with their types; `first_row` is the number of its first row."""
         if self._labels is None:
             return table
         i = table.schema.get_field_index(self._labels.column)
-        return table.set_column(i, self._labels.column, self._labels.of(table.column(i)))
+        return table.set_column(i, self._labels.column, self._labels.of(table.column(i), first_row))
 
     def _texts_of_labels(self) -> Iterator[Any]:
         """The column of labels of all text files as text, in batches."""

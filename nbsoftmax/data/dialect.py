@@ -322,6 +322,15 @@ def _trimmed(row: list[str], separator: str) -> list[str]:
     return row[:-1] if separator == " " and len(row) > 1 and not row[-1] else row
 
 
+def other_separator(columns: Sequence[str]) -> str:
+    """A part of a message, if the only name of a header contains what separates columns in other files; or ""."""
+    found = next((mark for mark in SEPARATORS[:-1] if mark in columns[0]), "") if len(columns) == 1 else ""
+    if not found:
+        return ""
+    in_python = f"format=pyarrow.dataset.CsvFileFormat(pyarrow.csv.ParseOptions(delimiter={found!r}))"
+    return f" (if {found!r} separates the columns, give --sep, and in Python {in_python})"
+
+
 def _sample(source: Source, encoding: str) -> tuple[str, bool]:
     """The beginning of a file, with two lines if it has so many, and whether it is the whole file."""
     source.file.seek(0)

@@ -15,6 +15,7 @@ from nbsoftmax import validation
 from nbsoftmax.data.arrow import arrow
 from nbsoftmax.data.blocks import ClassColumns, CodedLabels
 from nbsoftmax.data.cut import Batch
+from nbsoftmax.data.dialect import other_separator
 from nbsoftmax.data.packing import Columns
 from nbsoftmax.encoding import AnyEncoding, Encoded, WrongFieldError, names_of, warn_of_unknown
 from nbsoftmax.encoding.reports import Unknown, add_unknown
@@ -88,8 +89,8 @@ class Roles:
         known = set(columns)
         missing = next((name for name in wanted if name not in known), None)
         if missing is not None:
-            alike = look_alike(missing, columns)
-            raise InputValueError(f"there is no column {plain(missing)}; the columns are {listed(columns)}{alike}.")
+            hint = look_alike(missing, columns) or other_separator(columns)
+            raise InputValueError(f"there is no column {plain(missing)}; the columns are {listed(columns)}{hint}.")
         others = set(self.others())
         unnamed = others.union(index)
         features = self.features or tuple(n for n in columns if n not in unnamed and not NAMELESS.fullmatch(n))

@@ -17,12 +17,13 @@ from typing import IO, Any, NoReturn, TypeVar
 import numpy as np
 
 from nbsoftmax.data.arrow import damage_named, require_pyarrow
-from nbsoftmax.data.dialect import RECORDS, THOUSANDS, TextFormat, TextOptions, sniff
+from nbsoftmax.data.dialect import RECORDS, THOUSANDS, TextFormat, TextOptions, other_separator, sniff
 from nbsoftmax.data.source import Source
 from nbsoftmax.data.text_content import Content, Counted, Rewritten
 from nbsoftmax.encoding.column import CATEGORY, DECIMAL_COMMA, GROUPED, Column, as_float, is_truth
 from nbsoftmax.encoding.frames import column_of_arrow
 from nbsoftmax.errors import InputValueError, NoRowsError, counted, plain
+from nbsoftmax.validation import refuse_twice
 
 T = TypeVar("T")
 
@@ -120,6 +121,7 @@ class TextFile:
         import pyarrow as pa
         from pyarrow import csv as arrow_csv
 
+        refuse_twice(self.columns, name=self.name)
         with closing(self._checked_rows(dict.fromkeys(self.columns, pa.string()))) as rows:
             content = Rewritten(rows)
             plain_format = replace(self.format, n_header_lines=0, separator=",", quote='"', encoding="utf-8")
@@ -167,7 +169,7 @@ class TextFile:
             if len(row) != len(self.columns):
                 raise InputValueError(
                     f"{self.name} line {line} has {counted(len(row), 'field')}, expected {len(self.columns)} as in the "
-                    "header; correct the line."
+                    f"header{other_separator(self.columns)}; correct the line."
                 )
             yield [
                 self._number(line, name, row[j].strip()) if is_floating else row[j].strip()

@@ -65,19 +65,18 @@ class TextBatches:
         Raises
         ------
         InputValueError
-            For wrong quotes.
+            For wrong quotes, bytes that are not text, and two columns of one name.
         """
         import pyarrow.dataset as ds
 
         if not self._misunderstood(path):
             try:
                 found = ds.dataset(path, format=self.format).schema
+                self._columns[path] = tuple(found.names)  # names may be no UTF-8
+                return found
             except (arrow().ArrowInvalid, UnicodeDecodeError):
                 if not self._can_be_reread():
                     raise
-            else:
-                self._columns[path] = tuple(found.names)
-                return found
         with self._content(path) as content:
             return TextFile(content, self._format(path, content)).schema()
 

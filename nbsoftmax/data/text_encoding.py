@@ -60,5 +60,10 @@ def not_text(source: Source, encoding: str) -> InputValueError:
         else:
             line += block.count(b"\n")
             byte = "" if block else "somewhere"
-    advice = "name its encoding with --encoding, for example latin-1, or save it as UTF-8"
-    return InputValueError(f"{source.name} is not {encoding.upper()} text ({byte}); {advice}.")
+    shown = encoding_of(source, None)
+    likely = "latin-1" if shown in ("utf-8", encoding) else shown
+    return InputValueError(
+        f"{source.name} is not {encoding.upper()} text ({byte}); save it as UTF-8, or name its encoding, for example "
+        f"--encoding {likely}, and in Python "
+        f"format=pyarrow.dataset.CsvFileFormat(read_options=pyarrow.csv.ReadOptions(encoding='{likely}'))."
+    )

@@ -52,15 +52,19 @@ class TextLabels:
         self.classes = [] if classes is None else list(classes.tolist())
         self._known = validation.by_text(self.classes)
 
-    def of(self, texts: Any) -> Any:
-        """The labels of a batch, an array of Arrow of integers, booleans or text, null where they are missing."""
+    def of(self, texts: Any, first_row: int) -> Any:
+        """The labels of a batch, an array of Arrow of integers, booleans or text, null where they are missing.
+
+        `first_row` is the number of the first of them among all rows, for messages.
+        """
         pa = arrow()
         distinct, codes = self._encoded(texts)
         typed: Any = distinct
         if self._known:
             unknown = next((text for text in distinct if text not in self._known), None)
             if unknown is not None:
-                raise validation.unknown_label(unknown, self.classes)
+                row = first_row + int((codes == distinct.index(unknown)).argmax())
+                raise validation.unknown_label(unknown, self.classes, row=row)
             typed = [self._known[text] for text in distinct]
         elif self._are_integers:
             typed = list(map(int, distinct))

@@ -1,4 +1,4 @@
-"""Parameters of `LogisticRegression` that the estimators do not have: the error says what to use instead."""
+"""Parameters that the estimators do not have, but others do: the error says what to use instead."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from inspect import signature
 from typing import ParamSpec
 
 from nbsoftmax.errors import InputTypeError
+from nbsoftmax.training.other_names import OF_SGD
 
 P = ParamSpec("P")
 
@@ -22,13 +23,14 @@ INSTEAD = {
     "table": "encode the columns by a ColumnTransformer in a pipeline, or use {trainer}, which encodes tables itself",
     "l1": "use " + STRENGTH,
     "l2": "use " + STRENGTH,
+    **{name: f"give it to the solver, solver=nbsoftmax.SGD({name}=...)" for name in OF_SGD},
 }
 OF_ONE = {"C": "C", "inf": "np.inf", "l1_ratio": "l1_ratio", "one": "1", "trainer": "Trainer"}
 OF_SEVERAL = {"C": "Cs", "inf": "[np.inf]", "l1_ratio": "l1_ratios", "one": "[1]", "trainer": "cross_validate"}
 
 
 def refuse_other_names(estimator: type, given: Iterable[str]) -> None:
-    """Raise an error if a parameter is one of `LogisticRegression`, or of `Trainer`, that the estimator lacks."""
+    """Raise an error if a parameter is one of `LogisticRegression`, `Trainer` or `SGD` that the estimator lacks."""
     others = [name for name in given if name in INSTEAD]
     own = signature(estimator).parameters if others else {}  # takes longer than all else
     for name in others:

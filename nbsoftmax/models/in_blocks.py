@@ -66,7 +66,8 @@ def hits_in(
     places, labels = targets_of(block)
     if labels is None:
         raise no_accuracy()
-    hit = predict(block.X, offset_of(block, classes))[1][:, 0] == validation.positions(labels, classes)[places]
+    truth = validation.positions(labels, classes, codes=places)[places]
+    hit = predict(block.X, offset_of(block, classes))[1][:, 0] == truth
     given = validation.sample_weights(block.sample_weight, hit.size, all_zero=True)
     weight, exponent = validation.scaled(given if given.size else np.ones(hit.size))
     return float(weight[hit].sum()), float(weight.sum()), exponent

@@ -14,7 +14,7 @@ from nbsoftmax.backends.base import Backend, SampleOrder, Stochastic
 from nbsoftmax.backends.sum import Call, MadeParts
 from nbsoftmax.data.ahead import ahead
 from nbsoftmax.data.blocks import AnyBlock, Block, RowBlocks, located_in
-from nbsoftmax.errors import InputValueError
+from nbsoftmax.errors import InputValueError, plain
 from nbsoftmax.problem.fingerprint import fingerprint
 from nbsoftmax.problem.survey import Survey, digest_of
 
@@ -65,7 +65,7 @@ class Reading:
             self._report(n, None)
             del block
         if survey is None:
-            raise InputValueError("the source has no blocks of rows; expected at least one.")
+            raise InputValueError(f"{plain(self.source)} has no rows; expected at least one.")
         return survey
 
     def digest(self, dtype: np.dtype[Any], n_samples: int) -> str:

@@ -275,7 +275,7 @@ class Weighting:
         codes = self._by_table(block.y, n)
         if codes is None:
             y, labels = targets_of(block)
-            codes = y if labels is None else validation.positions(labels, self.classes)[y]
+            codes = y if labels is None else validation.positions(labels, self.classes, codes=y)[y]
             checked = validation.targets(codes, n, n_classes, self.dtype, n_of="X")
         else:  # `_by_table` has checked them
             checked = validation.Targets(codes, np.empty((0, 0), self.dtype))

@@ -69,7 +69,8 @@ class Checkpoint:
         if str(arrays.pop("fingerprint")) != self.fingerprint:
             raise InputValueError(
                 f"{self.path} is the checkpoint of a fit with other data, validation data, weights, penalties or "
-                "solver; give the same ones, or another file."
+                "solver options (for solver 'sgd' also another max_iter or random_state); give the same ones, or "
+                "another file."
             )
         return arrays
 

@@ -1,4 +1,4 @@
-"""Parameters of the estimators and of `fit` that `Trainer` does not have: the error says what to use instead."""
+"""Parameters of estimators, of `fit` and of `SGD` that `Trainer` does not have: the error says what to use instead."""
 
 from __future__ import annotations
 
@@ -16,9 +16,12 @@ INSTEAD = {
     "l1_ratio": SHARE,
     "firth": 'give penalty="firth"',
     "n_jobs": "give n_threads",
+    "standardise": "give standardize",
 }
+OF_SGD = ("learning_rate", "batch_size", "momentum")
 OF_FIT = ("sample_weight", "offset", "init", "validation_data", "checkpoint", "resume")
 INSTEAD |= {name: f"give it to fit, fit(X, y, {name}=...)" for name in OF_FIT}
+INSTEAD |= {name: f"give it to the solver, solver=nbsoftmax.SGD({name}=...)" for name in OF_SGD}
 
 
 def names_checked(init: Callable[P, None]) -> Callable[P, None]:

@@ -126,27 +126,43 @@ def class_labels(classes: Any, name: str = "classes") -> NDArray[Any]:
 
 
 def positions(
-    labels: NDArray[Any], classes: NDArray[Any], *, name: str = "y", advice: str = "leave such rows out"
+    labels: NDArray[Any],
+    classes: NDArray[Any],
+    *,
+    codes: NDArray[Any] | None = None,
+    name: str = "y",
+    advice: str = "leave such rows out",
 ) -> NDArray[np.int64]:
-    """Position of each of `labels` in `classes`; a label that is not a class is refused, with this advice."""
+    """Position of each of `labels` in `classes`; a label that is not a class is refused, with this advice.
+
+    The error names its first row if `codes` are given, the index of the label of each row, (n_samples,).
+    """
     known = {label: k for k, label in enumerate(classes.tolist())}
     given = labels.tolist()
     odd = next((label for label in given if label not in known), None)
     if odd is not None:
         ours, theirs = _kind(type(classes.tolist()[0])), _kind(type(odd))
         kinds = f"; they are {ours}, not {theirs}" if ours != theirs else ""
-        raise unknown_label(odd, known, name=name, kinds=kinds, advice=advice)
+        rows = () if codes is None else np.flatnonzero(codes == given.index(odd))[:1].tolist()
+        raise unknown_label(odd, known, row=next(iter(rows), None), name=name, kinds=kinds, advice=advice)
     return np.array([known[label] for label in given], np.int64)
 
 
 def unknown_label(
-    label: Any, classes: Iterable[Any], *, name: str = "y", kinds: str = "", advice: str = "leave such rows out"
+    label: Any,
+    classes: Iterable[Any],
+    *,
+    row: int | None = None,
+    name: str = "y",
+    kinds: str = "",
+    advice: str = "leave such rows out",
 ) -> InputValueError:
     """The error about a label that is none of the classes."""
-    return InputValueError(
-        f"{name} contains the label {plain(label)}, which the model was not trained on (its classes: "
-        f"{listed(classes)}{kinds}); {advice}."
-    )
+    what = f"{name} contains the label {plain(label)}"
+    why = f", which the model was not trained on (its classes: {listed(classes)}{kinds}); {advice}."
+    if row is None:
+        return InputValueError(what + why)
+    return InputValueError.about_rows(f"{what} at row ", row, f" (counted from 0){why}")
 
 
 def by_text(classes: Sequence[Any]) -> dict[str, Any]:
@@ -158,7 +174,7 @@ def by_text(classes: Sequence[Any]) -> dict[str, Any]:
 def codes_of(y: Any, classes: NDArray[Any], *, n_samples: int, name: str = "y") -> NDArray[np.int64]:
     """Encode labels (n_samples,) as positions in the `classes` of a model; a label that is not a class is refused."""
     codes, seen = labels(y, n_samples=n_samples, name=name)
-    return positions(seen, classes, name=name)[codes]
+    return positions(seen, classes, codes=codes, name=name)[codes]
 
 
 def keys_of(classes: NDArray[Any]) -> tuple[list[Any], Callable[[Any], Any]]:

@@ -217,6 +217,32 @@ def test_rows_of_one_of_several_files_that_must_be_read_again_are_written_once(m
     assert parquet.read_table(parts.parent / "o.parquet")["label"].to_pylist() == expected[1:]
 
 
+def test_arrays_in_several_files_have_their_labels_and_weights_in_as_many(model, many, capsys):
+    folder, X, y, weight = many
+    for i, rows in enumerate((slice(0, 100), slice(100, 180), slice(180, 300))):
+        for name, array in (("X", X), ("labels", y), ("weights", weight)):
+            np.save(folder / f"{name}{i}.npy", array[rows])
+    whole = "evaluate", model, folder / "d.npy", "--labels", folder / "y.npy", "--sample-weight", folder / "w.npy"
+    assert run(*whole) == 0
+    expected = capsys.readouterr().out
+    beside = "--labels", folder / "labels*.npy", "--sample-weight", folder / "weights*.npy"
+    assert run("evaluate", model, folder / "X*.npy", *beside) == 0
+    assert capsys.readouterr().out == expected
+    assert run("evaluate", model, *(folder / f"X{i}.npy" for i in range(3)), *beside) == 0
+    assert capsys.readouterr().out == expected
+    more = "evaluate", model, folder / "X0.npy", folder / "X1.npy", *beside
+    assert "labels*.npy stands for 3 files, but there are 2 of features" in refused(capsys, *more)
+
+
+@pytest.mark.parametrize("command", ["summary", "plot"])
+def test_commands_that_read_one_file_say_so_of_a_folder_and_a_pattern(model, parts, tmp_path, capsys, command):
+    for data in (parts, parts / "*.csv"):
+        given = [model, data, "--target", "species"]
+        if command == "plot":
+            given = ["confusion", *given, "--out", tmp_path / "p.png"]
+        assert "stands for several files, but this command reads one file" in refused(capsys, command, *given)
+
+
 def test_mistakes_about_several_files_are_named(model, many, parts, capsys):
     given = "--target", "species"
     assert "there is no file" in refused(capsys, "predict", model, parts / "*.feather")
@@ -228,10 +254,10 @@ def test_mistakes_about_several_files_are_named(model, many, parts, capsys):
     )
     npy = many[0] / "d.npy"
     several = "evaluate", model, npy, npy, "--labels", many[0] / "y.npy"
-    assert "a file of --labels is for one file of features, but 2" in refused(capsys, *several)
+    assert "y.npy stands for 1 file, but there are 2 of features" in refused(capsys, *several)
     (many[0] / "a.svm").write_text("0 1:0.5 2:1\n1 1:1 2:2\n", encoding="utf-8")
     svm = "evaluate", model, many[0] / "a.svm", many[0] / "a.svm", "--sample-weight", many[0] / "w.npy"
-    assert "a file of --sample-weight is for one file" in refused(capsys, *svm)
+    assert "--sample-weight" in (said := refused(capsys, *svm)) and "w.npy stands for 1 file, but" in said
     (parts / "d.csv").write_text("length,width,species\n1,2,setosa\n1,x,setosa\n", encoding="utf-8")
     assert "d.csv line 3 has 'x' in column 'width'" in refused(capsys, "evaluate", model, parts, *given)
     assert run("predict", model, parts) == 2

@@ -155,7 +155,11 @@ def test_other_encodings_are_given(tmp_path, encoding):
 @pytest.mark.parametrize(
     ("content", "options", "said"),
     [
-        (b"a,y\n1,x\n2,caf\xe9\n", {}, "is not UTF-8 text (byte 0xe9 in line 3); name its encoding with --encoding"),
+        (
+            b"a,y\n1,x\n2,caf\xe9\n",
+            {},
+            "is not UTF-8 text (byte 0xe9 in line 3); save it as UTF-8, or name",
+        ),
         (b"a,y\n" + b"1,x\n" * 200_000 + b"2,caf\xe9\n", {}, "byte 0xe9 in line 200002"),
         (b"a,y\n1,x\n2,caf\xe9\n", {"encoding": "ascii"}, "is not ASCII text (byte 0xe9 in line 3)"),
         ("a,y\n1,x\n".encode("utf-16") + b"\0", {}, "is not UTF-16 text"),

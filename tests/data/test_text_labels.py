@@ -92,7 +92,8 @@ def test_validation_labels_of_a_streamed_fit_become_its_classes(tmp_path):
 
 def test_a_label_that_is_no_class_of_the_model_is_named(tmp_path):
     with pytest.raises(
-        nbs.InputValueError, match=r"the label 'x', which the model was not trained on \(its classes: 1, 2"
+        nbs.InputValueError,
+        match=r"line 4: y contains the label 'x' at row 2 .* trained on \(its classes: 1, 2",
     ):
         read_in_blocks(write(tmp_path, ["1", "2", "x"]), classes=[1, 2, 3])
     assert set(read_in_blocks(write(tmp_path, ["true", "false"]), classes=[False, True])) == {False, True}

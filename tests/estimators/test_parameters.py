@@ -197,6 +197,7 @@ def test_sparse_coefficients_predict_and_continue_as_dense_ones():
         ({"dual": False}, "leave it out"),
         ({"intercept_scaling": 1}, "leave it out"),
         ({"l2": 0.1}, "use C, the inverse strength of the penalty"),
+        ({"learning_rate": 0.1}, r"give it to the solver, solver=nbsoftmax.SGD\(learning_rate=...\)"),
         ({"table": nbs.TableOptions()}, "ColumnTransformer in a pipeline, or use Trainer, which encodes tables"),
     ],
 )

@@ -44,6 +44,8 @@ def test_options_out_of_range_are_refused(options, error, said):
         ({"l1_ratio": 0.5, "l2": 1.0}, "Trainer has no parameter l1_ratio: give l1 and l2"),
         ({"firth": True}, 'Trainer has no parameter firth: give penalty="firth"'),
         ({"n_jobs": 2}, "Trainer has no parameter n_jobs: give n_threads"),
+        ({"standardise": True}, "Trainer has no parameter standardise: give standardize"),
+        ({"learning_rate": 0.1}, r"give it to the solver, solver=nbsoftmax.SGD\(learning_rate=...\)"),
         (
             {"checkpoint": "run.ckpt"},
             r"has no parameter checkpoint: give it to fit, fit\(X, y, checkpoint=...\)",
