@@ -18,6 +18,7 @@ from sklearn.utils.validation import check_array, check_is_fitted, check_X_y, va
 
 from nbsoftmax import validation
 from nbsoftmax.data.blocks import is_source
+from nbsoftmax.encoding import is_table, names_of
 from nbsoftmax.errors import InputTypeError, InputValueError, plain
 from nbsoftmax.estimators.labels import readable, sortable, storable
 from nbsoftmax.estimators.namespaces import check_namespace, like, to_numpy
@@ -145,9 +146,17 @@ class FittedClassifier(ClassifierMixin, SparseCoefMixin, BaseEstimator):
             return in_blocks(X, self._trained(), predict, np.asarray(self.classes_))
         if self._has_trained_shape(X):
             names = None
+        elif self._is_encoded(X):
+            return self._predict_validated(self.model_._features(X), offset, what)
         else:
             X, _, names = self._read(X, reset=False)
         return self._predict_validated(validation.features(X, names=names), offset, what)
+
+    def _is_encoded(self, X: Any) -> bool:
+        """Whether X is a table that the encoding of the fit, to a source of blocks, makes features of."""
+        if self.__dict__.get("_encoding") is None or not is_table(X):
+            return False
+        return names_of(X) != tuple(self.feature_names_in_)  # as scikit-learn, a table of the features themselves
 
     def _predict_validated(self, X: Any, offset: ArrayLike | None, what: int) -> tuple[Floats, NDArray[np.int64]]:
         coef, intercept = self._two_rows()

@@ -160,5 +160,13 @@ def test_the_model_of_an_estimator_has_the_encoding_of_its_source(tmp_path):
     estimator.model_.save(tmp_path / "m.npz")
     found = nbs.SoftmaxModel.load(tmp_path / "m.npz").predict_proba(rows)
     assert np.array_equal(found, estimator.predict_proba(source))
+    assert np.array_equal(found, estimator.predict_proba(rows))
+    assert estimator.score(rows, list("uvvu")) == estimator.score(source)
+    encoded = pd.DataFrame(estimator.model_.encoding.encode(rows).X, columns=estimator.feature_names_in_)
+    assert np.array_equal(found, estimator.predict_proba(encoded))
+    with pytest.warns(nbs.UnknownLevelsWarning, match="'kind' in 1 row"):
+        estimator.predict(pd.DataFrame({"size": [1.0], "kind": ["z"]}))
+    with pytest.raises(nbs.InputValueError, match="X lacks the column 'kind'"):
+        estimator.predict(rows[["size"]])
     estimator.fit(np.eye(4), [0, 0, 1, 1])
     assert estimator.model_.encoding is None
