@@ -13,7 +13,8 @@ from nbsoftmax.backends import long_rows
 from nbsoftmax.errors import InputValueError
 from nbsoftmax.functional.chunks import n_chunks
 from nbsoftmax.functional.signed_sum import log_of_signed_sum
-from nbsoftmax.kernels import columns, rows, streamed
+from nbsoftmax.kernels import columns, rows
+from nbsoftmax.kernels.delayed_stores import past_caches
 from nbsoftmax.kernels.runtime.threads import EXP_WORK, launch
 from nbsoftmax.validation import Along, Floats
 from nbsoftmax.validation.arrays import NOTHING
@@ -29,9 +30,9 @@ def _by_rows(name: str, z: Floats, out: Floats) -> None:
     if long_rows.few_and_long(z):
         getattr(long_rows, name)(z.reshape(-1), out.reshape(-1), n_classes)
     elif n_rows:
-        kernels = streamed if hasattr(streamed, name) and streamed.pays(z, out, n_classes) else rows
-        kernel, n = getattr(kernels, name), n_chunks(z.size)
-        launch(kernel, n, z.size * EXP_WORK, None, z.reshape(-1), out.reshape(-1), n_classes, n_rows, n)
+        kernel, n = getattr(rows, name), n_chunks(z.size)
+        how = () if kernel is rows.logsumexp else (past_caches(z, out),)
+        launch(kernel, n, z.size * EXP_WORK, None, z.reshape(-1), out.reshape(-1), n_classes, n_rows, n, *how)
 
 
 def _by_columns(name: str, z: Floats, along: Along, out: Floats) -> None:

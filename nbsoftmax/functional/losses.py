@@ -25,7 +25,8 @@ from nbsoftmax.functional.reduction import (
     narrowed,
     within_range,
 )
-from nbsoftmax.kernels import rows, streamed
+from nbsoftmax.kernels import rows
+from nbsoftmax.kernels.delayed_stores import past_caches
 from nbsoftmax.kernels.runtime.threads import EXP_WORK, launch
 from nbsoftmax.sums import pairwise_sum
 from nbsoftmax.validation import Floats
@@ -190,7 +191,8 @@ def _of_rows(z: Floats, y: ArrayLike, options: LossOptions, reduction: str, grad
     elif n_samples:
         partial = np.zeros(n_chunks(z.size))
         work = z.size * EXP_WORK
-        kernels = streamed if streamed.pays(z, grad, n_classes) else rows
-        launch(kernels.cross_entropy, partial.size, work, None, z.reshape(-1), n_classes, n_samples, *after, partial)
+        past = n_classes <= rows.MOST_CLASSES_WITH_GRADIENT and past_caches(z, grad)
+        kernel = rows.cross_entropy_past_caches if past else rows.cross_entropy
+        launch(kernel, partial.size, work, None, z.reshape(-1), n_classes, n_samples, *after, partial)
         total = float(pairwise_sum(partial))
     return losses if reduction == "none" else total / divisor

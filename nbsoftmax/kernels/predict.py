@@ -8,6 +8,7 @@ from math import inf
 
 import numpy as np
 
+from nbsoftmax.kernels.delayed_stores import new_memory
 from nbsoftmax.kernels.lang.simd import filled, lanes, load, load_part, store, store_part, where
 from nbsoftmax.kernels.lang.tiles import MOST_ROWS
 from nbsoftmax.kernels.lang.vmath import exp_of_difference
@@ -15,6 +16,7 @@ from nbsoftmax.kernels.linear import BLAS, block_of, block_rows, logits_of, pack
 from nbsoftmax.kernels.row_tiles import aligned, fill_tile, new_tile
 from nbsoftmax.kernels.rows import (
     MOST_CLASSES_IN_TILE,
+    MOST_CLASSES_TO_MEMORY,
     chunk_bounds,
     log_softmax_rows,
     row_exp,
@@ -106,6 +108,7 @@ def predict(todo, rows, weights, what, k, n_chunks, out, best):
     scratch = aligned(1 if direct else (size + MOST_ROWS) * stride, rows.x)
     top = aligned(size * k, rows.x)
     tile = new_tile(min(n_classes, MOST_CLASSES_IN_TILE), rows.x)
+    memory = new_memory(min(n_classes, MOST_CLASSES_TO_MEMORY), out)
     shift, total, buffer = aligned(size, rows.x), np.empty(size), aligned(lanes(tile), rows.x)
     chunk = take(todo)
     while chunk >= 0:
@@ -118,9 +121,9 @@ def predict(todo, rows, weights, what, k, n_chunks, out, best):
                 z = out[o:] if direct else scratch
                 logits_of(block, weights, 0, n_classes, z, stride)
                 if what == PROBA:
-                    softmax_rows(z, 0, stride, n, n_classes, out, o, n_classes)
+                    softmax_rows(z, 0, stride, n, n_classes, out, o, memory, False)
                 elif what == LOG_PROBA:
-                    log_softmax_rows(z, 0, stride, n, n_classes, out, o, n_classes)
+                    log_softmax_rows(z, 0, stride, n, n_classes, out, o, memory, False)
                 elif not direct:
                     for r in range(n):
                         for j in range(n_classes):

@@ -25,8 +25,10 @@ from math import log1p as log1p_of_number
 import numpy as np
 
 from nbsoftmax.kernels.chunks import CHUNK_STEP
+from nbsoftmax.kernels.delayed_stores import new_memory, pending_of, skew_of, store_last, write_tile
 from nbsoftmax.kernels.kinds import INDEX, PROBA
 from nbsoftmax.kernels.lang.simd import (
+    VECTOR_BYTES,
     any_of,
     element,
     filled,
@@ -39,8 +41,7 @@ from nbsoftmax.kernels.lang.simd import (
     load_converted,
     load_part,
     max_of,
-    move_past_caches,
-    prefetch_to_write,
+    move_results,
     store,
     store_part,
     sum_of,
@@ -51,17 +52,14 @@ from nbsoftmax.kernels.lang.vmath import exp_of_difference, log1p
 from nbsoftmax.kernels.row_tiles import empty_tile, fill_tile, new_tile
 from nbsoftmax.kernels.runtime.jit import inlined, jit, part
 from nbsoftmax.kernels.runtime.threads import take
-from nbsoftmax.kernels.streaming import pending_of, skew_of, store_last, write_tile
 
 # Up to this number of classes, tiles are faster than horizontal sums of one row at a time.
 MOST_CLASSES_IN_TILE = 64
-# The same if results are stored in memory that may not be in a cache.
-MOST_CLASSES_TO_MEMORY = 47
+# The same for softmax and log-softmax, and for cross-entropy, whose results do not replace the logits in a cache.
+MOST_CLASSES_TO_MEMORY = MOST_CLASSES_IN_TILE if VECTOR_BYTES > 16 else 47
+MOST_CLASSES_WITH_GRADIENT = 47
 # Number of vectors that are summed in a register before the sum is added in float64; limits the rounding of long rows.
 SEGMENT = 64
-
-# The results of a tile with more bytes than this are more stores than the store buffer of a core can hold.
-STORE_BUFFER_BYTES = 2**11
 
 # Losses above this limit, near the largest float32, are recomputed by `far_loss` if rows are processed one at a time.
 FAR = 2.0**120
@@ -102,22 +100,6 @@ def without_largest(s, t):
 
 
 @inlined
-def exceeds_store_buffer(tile, stride, n_classes):
-    """Whether the results of a tile are more stores than the store buffer holds, and their rows lie side by side."""
-    return stride == n_classes and n_classes * lanes(tile) * tile.numbers.itemsize > STORE_BUFFER_BYTES
-
-
-@inlined
-def prefetch_results(tile, k, out, o):
-    """Prefetch the cache lines of the k-th part of the results of a tile, which begin at out[o], to write them.
-
-    If the lines are not in a cache, a core that stores a whole tile waits as soon as its store buffer is full.
-    """
-    for line in range(0, lanes(tile), 64 // out.itemsize):
-        prefetch_to_write(out, o + k * lanes(tile) + line)
-
-
-@inlined
 def tile_shift(tile, n_classes):
     c = load(tile, 0)
     for k in range(1, n_classes):
@@ -126,13 +108,11 @@ def tile_shift(tile, n_classes):
 
 
 @inlined
-def tile_exp(tile, n_classes, c, out, o, ahead, memory, at, waiting):
-    """Replace each logit by exp(z - c); return the sums of the rows. If `ahead`, they will be written to out[o ...]."""
+def tile_exp(tile, n_classes, c, out, memory, past, at, waiting):
+    """Replace each logit by exp(z - c); return the sums of the rows."""
     s = filled(tile, 0)
     for k in range(n_classes):
-        if ahead:
-            prefetch_results(tile, k, out, o)
-        move_past_caches(memory, waiting + k * lanes(tile), out, at + k * lanes(tile), tile)
+        move_results(memory, waiting + k * lanes(tile), out, at + k * lanes(tile), tile, past)
         e = exp_of_difference(load(tile, k * lanes(tile)), c)
         store(tile, k * lanes(tile), e)
         s += e
@@ -140,11 +120,11 @@ def tile_exp(tile, n_classes, c, out, o, ahead, memory, at, waiting):
 
 
 @inlined
-def tile_rest(tile, n_classes, c, out, memory, at, waiting):
+def tile_rest(tile, n_classes, c, out, memory, past, at, waiting):
     """Sums of exp(z - c) without one term of the maximum; the tile is not changed."""
     s, t = filled(tile, 0), filled(tile, 0)
     for k in range(n_classes):
-        move_past_caches(memory, waiting + k * lanes(tile), out, at + k * lanes(tile), tile)
+        move_results(memory, waiting + k * lanes(tile), out, at + k * lanes(tile), tile, past)
         z = load(tile, k * lanes(tile))
         e = exp_of_difference(z, c)
         s += e
@@ -218,22 +198,21 @@ def row_scale(out, o, n_classes, factor, last):
 
 
 @part
-def softmax_tiles(z, zi, stride, n_rows, n_classes, out, oi, out_stride, memory=None):
+def softmax_tiles(z, zi, stride, n_rows, n_classes, out, oi, out_stride, memory=None, past=False):
     """As `softmax_rows`, with rows in lanes."""
     tile = new_tile(n_classes, z)
     width, skew = lanes(tile), skew_of(memory, out, oi)
-    ahead = exceeds_store_buffer(tile, out_stride, n_classes) and memory is None
     for r in range(0, n_rows, width):
         n, o = min(width, n_rows - r), oi + r * out_stride
         at, waiting = pending_of(memory, r, o, skew, n_classes, tile, out)
         fill_tile(z, zi + r * stride, stride, n_rows - r, n_classes, tile)
         c = tile_shift(tile, n_classes)
         # One division for each row: multiplication by the reciprocal adds half an ULP of error and is much faster.
-        scale = 1.0 / tile_exp(tile, n_classes, c, out, o, ahead, memory, at, waiting)
+        scale = 1.0 / tile_exp(tile, n_classes, c, out, memory, past, at, waiting)
         for k in range(n_classes):
             store(tile, k * width, load(tile, k * width) * scale)
         write_tile(memory, r, skew, tile, out, o, out_stride, n, n_classes)
-    store_last(memory, n_rows, skew, tile, n_classes, out, oi)
+    store_last(memory, past, n_rows, skew, tile, n_classes, out, oi)
 
 
 @part
@@ -246,19 +225,19 @@ def softmax_wide(z, zi, stride, n_rows, n_classes, out, oi, out_stride):
 
 
 @part
-def softmax_rows(z, zi, stride, n_rows, n_classes, out, oi, out_stride):
-    """Softmax of a block of rows: row r begins at z[zi + r * stride], its result at out[oi + r * out_stride].
+def softmax_rows(z, zi, stride, n_rows, n_classes, out, oi, memory, past):
+    """Softmax of a block of rows: row r begins at z[zi + r * stride], its result at out[oi + r * n_classes].
 
-    `out` may be `z`, with the same stride.
+    `out` may be `z`, with the same stride. For `memory` and `past`, see `delayed_stores`.
     """
     if n_classes <= MOST_CLASSES_TO_MEMORY:
-        softmax_tiles(z, zi, stride, n_rows, n_classes, out, oi, out_stride)
+        softmax_tiles(z, zi, stride, n_rows, n_classes, out, oi, n_classes, memory, past)
     else:
-        softmax_wide(z, zi, stride, n_rows, n_classes, out, oi, out_stride)
+        softmax_wide(z, zi, stride, n_rows, n_classes, out, oi, n_classes)
 
 
 @part
-def log_softmax_tiles(z, zi, stride, n_rows, n_classes, out, oi, out_stride, memory=None):
+def log_softmax_tiles(z, zi, stride, n_rows, n_classes, out, oi, out_stride, memory=None, past=False):
     """As `log_softmax_rows`, with rows in lanes."""
     tile = new_tile(n_classes, z)
     width, skew = lanes(tile), skew_of(memory, out, oi)
@@ -267,21 +246,21 @@ def log_softmax_tiles(z, zi, stride, n_rows, n_classes, out, oi, out_stride, mem
         at, waiting = pending_of(memory, r, o, skew, n_classes, tile, out)
         fill_tile(z, zi + r * stride, stride, n_rows - r, n_classes, tile)
         c = tile_shift(tile, n_classes)
-        log_s = log1p(tile_rest(tile, n_classes, c, out, memory, at, waiting))
+        log_s = log1p(tile_rest(tile, n_classes, c, out, memory, past, at, waiting))
         for k in range(n_classes):
             store(tile, k * width, below(load(tile, k * width), c) - log_s)
         write_tile(memory, r, skew, tile, out, o, out_stride, n, n_classes)
-    store_last(memory, n_rows, skew, tile, n_classes, out, oi)
+    store_last(memory, past, n_rows, skew, tile, n_classes, out, oi)
 
 
 @part
-def log_softmax_rows(z, zi, stride, n_rows, n_classes, out, oi, out_stride):
-    """Log-softmax of a block of rows: (z - c) - log1p(r); this order keeps the digits of large logits."""
+def log_softmax_rows(z, zi, stride, n_rows, n_classes, out, oi, memory, past):
+    """As `softmax_rows`, log-softmax: (z - c) - log1p(r); this order keeps the digits of large logits."""
     if n_classes <= MOST_CLASSES_TO_MEMORY:
-        log_softmax_tiles(z, zi, stride, n_rows, n_classes, out, oi, out_stride)
+        log_softmax_tiles(z, zi, stride, n_rows, n_classes, out, oi, n_classes, memory, past)
     else:
         for r in range(n_rows):
-            at, o = zi + r * stride, oi + r * out_stride
+            at, o = zi + r * stride, oi + r * n_classes
             c = filled(z, row_shift(z, at, n_classes))
             total, lower, _ = row_exp(z, at, n_classes, c, False, out, o)
             log_s = log1p(filled(z, row_rest(total, lower)))
@@ -310,7 +289,7 @@ def logsumexp_rows(z, out, n_classes, low, high):
             n_rows = min(width, high - i)
             fill_tile(z, i * n_classes, n_classes, high - i, n_classes, tile)
             c = tile_shift(tile, n_classes)
-            store_part(out, i, c + log1p(tile_rest(tile, n_classes, c, out, None, -1, 0)), n_rows)
+            store_part(out, i, c + log1p(tile_rest(tile, n_classes, c, out, None, False, -1, 0)), n_rows)
     else:
         for i in range(low, high):
             at = i * n_classes
@@ -409,7 +388,7 @@ def tile_target(tile, k, label, target, proba_tile):
 @part
 def cross_entropy_tiles(
     z, zi, stride, n_rows, n_classes, first, target, scale, losses, want_grad, out, oi, out_stride, tile, proba_tile,
-    memory=None,
+    memory=None, past=False,
 ):  # fmt: skip
     """As `cross_entropy_rows`, with rows in lanes."""
     width, skew = lanes(tile), skew_of(memory, out, oi)
@@ -438,7 +417,7 @@ def cross_entropy_tiles(
         if target.kind == INDEX:
             z_y = filled(tile, 0)
             for k in range(n_classes):
-                move_past_caches(memory, waiting + k * lanes(tile), out, at + k * lanes(tile), tile)
+                move_results(memory, waiting + k * lanes(tile), out, at + k * lanes(tile), tile, past)
                 x = load(tile, k * width)
                 e = exp_of_difference(x, c)
                 store(tile, k * width, e)
@@ -452,7 +431,7 @@ def cross_entropy_tiles(
                 fill_tile(target.proba, (first + r) * n_classes, n_classes, n_rows - r, n_classes, proba_tile)
             mass = filled(tile, 0)
             for k in range(n_classes):
-                move_past_caches(memory, waiting + k * lanes(tile), out, at + k * lanes(tile), tile)
+                move_results(memory, waiting + k * lanes(tile), out, at + k * lanes(tile), tile, past)
                 x = load(tile, k * width)
                 d = below(x, c)
                 e = exp_of_difference(x, c)
@@ -487,7 +466,7 @@ def cross_entropy_tiles(
                     g = fma(e, factor, -(w * tile_target(tile, k, label, target, proba_tile)))
                     store(tile, k * width, where(alive, where(e == sole, own, g), 0.0))
             write_tile(memory, r, skew, tile, out, o, out_stride, n, n_classes)
-    store_last(memory, n_rows, skew, tile, n_classes, out, oi)
+    store_last(memory, past, n_rows, skew, tile, n_classes, out, oi)
     return sum_of(total) + far_total
 
 
@@ -601,21 +580,21 @@ def cross_entropy_wide(
 
 @part
 def cross_entropy_rows(
-    z, zi, stride, n_rows, n_classes, first, target, scale, losses, want_grad, out, oi, out_stride, tile, proba_tile,
+    z, zi, stride, n_rows, n_classes, first, target, scale, losses, want_grad, out, oi, tile, proba_tile
 ):  # fmt: skip
     """Weighted cross-entropy of a block of rows; returns the sum of the losses, in float64.
 
     Row r of the block begins at z[zi + r * stride] and is sample first + r. If `want_grad`, scale * dL/dz of row r
-    goes to out[oi + r * out_stride ...], which may be the memory of the logits. The loss of every sample goes to
+    goes to out[oi + r * n_classes ...], which may be the memory of the logits. The loss of every sample goes to
     `losses` (m,), unless it is empty. `tile` and `proba_tile` are temporary memory (`new_tile`).
     """
-    if n_classes <= MOST_CLASSES_TO_MEMORY:
+    if n_classes <= MOST_CLASSES_WITH_GRADIENT:
         return cross_entropy_tiles(
-            z, zi, stride, n_rows, n_classes, first, target, scale, losses, want_grad, out, oi, out_stride, tile,
+            z, zi, stride, n_rows, n_classes, first, target, scale, losses, want_grad, out, oi, n_classes, tile,
             proba_tile,
         )  # fmt: skip
     return cross_entropy_wide(
-        z, zi, stride, n_rows, n_classes, first, target, scale, losses, want_grad, out, oi, out_stride, tile, proba_tile
+        z, zi, stride, n_rows, n_classes, first, target, scale, losses, want_grad, out, oi, n_classes, tile, proba_tile
     )
 
 
@@ -637,7 +616,7 @@ def curvature_tiles(z, u, stride, n_rows, n_classes, first, curvature, memory, k
             fill_tile(kept, at, n_classes, n_rows - r, n_classes, tile)
         else:
             fill_tile(z, r * stride, stride, n_rows - r, n_classes, tile)
-            scale = 1.0 / tile_exp(tile, n_classes, tile_shift(tile, n_classes), kept, at, False, None, -1, 0)
+            scale = 1.0 / tile_exp(tile, n_classes, tile_shift(tile, n_classes), kept, None, False, -1, 0)
             for k in range(n_classes):
                 store(tile, k * width, load(tile, k * width) * scale)
             if memory == KEEP:
@@ -698,24 +677,29 @@ def curvature_rows(z, u, stride, n_rows, n_classes, first, curvature, memory, ke
 
 
 @jit
-def softmax(todo, z, out, n_classes, n_rows, n_chunks):
-    """Write the softmax of the rows of `z` to `out`, both flat (m * K,); `out` may be `z`."""
+def softmax(todo, z, out, n_classes, n_rows, n_chunks, past):
+    """Write the softmax of the rows of `z` to `out`, both flat (m * K,); `out` may be `z`.
+
+    The results are stored past the caches if `past` (`delayed_stores.past_caches`).
+    """
+    memory = new_memory(min(n_classes, MOST_CLASSES_TO_MEMORY), out)
     chunk = take(todo)
     while chunk >= 0:
         low, high = bounds_of_logits(chunk, n_chunks, n_rows, n_classes)
         at = low * n_classes
-        softmax_rows(z, at, n_classes, high - low, n_classes, out, at, n_classes)
+        softmax_rows(z, at, n_classes, high - low, n_classes, out, at, memory, past)
         chunk = take(todo)
 
 
 @jit
-def log_softmax(todo, z, out, n_classes, n_rows, n_chunks):
-    """Write the log-softmax of the rows of `z` to `out`, both flat (m * K,); `out` may be `z`."""
+def log_softmax(todo, z, out, n_classes, n_rows, n_chunks, past):
+    """Write the log-softmax of the rows of `z` to `out`, as `softmax`."""
+    memory = new_memory(min(n_classes, MOST_CLASSES_TO_MEMORY), out)
     chunk = take(todo)
     while chunk >= 0:
         low, high = bounds_of_logits(chunk, n_chunks, n_rows, n_classes)
         at = low * n_classes
-        log_softmax_rows(z, at, n_classes, high - low, n_classes, out, at, n_classes)
+        log_softmax_rows(z, at, n_classes, high - low, n_classes, out, at, memory, past)
         chunk = take(todo)
 
 
@@ -732,14 +716,32 @@ def logsumexp(todo, z, out, n_classes, n_rows, n_chunks):
 @jit
 def cross_entropy(todo, z, n_classes, n_rows, target, scale, losses, want_grad, out, partial):
     """Write the sum of the losses of each chunk to `partial`, and the gradient to `out`: see `cross_entropy_rows`."""
-    tile = new_tile(min(n_classes, MOST_CLASSES_IN_TILE), z)
-    proba_tile = new_tile(min(n_classes, MOST_CLASSES_IN_TILE), z)
+    few = min(n_classes, MOST_CLASSES_WITH_GRADIENT)
+    tile, proba_tile = new_tile(few, z), new_tile(few, z)
     chunk = take(todo)
     while chunk >= 0:
         low, high = bounds_of_logits(chunk, partial.size, n_rows, n_classes)
         at = low * n_classes
         partial[chunk] = cross_entropy_rows(
+            z, at, n_classes, high - low, n_classes, low, target, scale, losses, want_grad, out, at, tile, proba_tile
+        )
+        chunk = take(todo)
+
+
+@jit
+def cross_entropy_past_caches(todo, z, n_classes, n_rows, target, scale, losses, want_grad, out, partial):
+    """As `cross_entropy`, for a gradient of few classes that `delayed_stores` stores past the caches.
+
+    (With memory in which the results wait, `cross_entropy` itself is slower for gradients in a cache, up to a third
+    with vectors of 256 bits and two classes.)
+    """
+    tile, proba_tile, memory = new_tile(n_classes, z), new_tile(n_classes, z), new_memory(n_classes, out)
+    chunk = take(todo)
+    while chunk >= 0:
+        low, high = chunk_bounds(chunk, partial.size, n_rows)
+        at = low * n_classes
+        partial[chunk] = cross_entropy_tiles(
             z, at, n_classes, high - low, n_classes, low, target, scale, losses, want_grad, out, at, n_classes, tile,
-            proba_tile,
+            proba_tile, memory, True,
         )  # fmt: skip
         chunk = take(todo)

@@ -4,10 +4,11 @@ from math import inf
 
 import numpy as np
 
+from nbsoftmax.kernels.delayed_stores import new_memory
 from nbsoftmax.kernels.lang.simd import lanes
 from nbsoftmax.kernels.predict import BEST, LOG_PROBA, PROBA, best_in_tiles, insert_rows, proba_of_best
 from nbsoftmax.kernels.row_tiles import aligned, new_tile
-from nbsoftmax.kernels.rows import MOST_CLASSES_IN_TILE, log_softmax_rows, softmax_rows
+from nbsoftmax.kernels.rows import MOST_CLASSES_IN_TILE, MOST_CLASSES_TO_MEMORY, log_softmax_rows, softmax_rows
 from nbsoftmax.kernels.runtime.jit import jit
 from nbsoftmax.kernels.runtime.threads import take
 from nbsoftmax.kernels.sparse_linear import sparse_logits
@@ -23,6 +24,7 @@ def sparse_predict(todo, rows, weights, panels, what, k, group, out, best):
     z = aligned(group * stride + lanes(weights.w), weights.w)
     top = aligned(group * k, z)
     tile = new_tile(min(n_classes, MOST_CLASSES_IN_TILE), z)
+    memory = new_memory(min(n_classes, MOST_CLASSES_TO_MEMORY), out)
     shift, total, buffer = aligned(group, z), np.empty(group), aligned(lanes(tile), z)
     task = take(todo)
     while task >= 0:
@@ -30,9 +32,9 @@ def sparse_predict(todo, rows, weights, panels, what, k, group, out, best):
         n, o = min(group, rows.n_rows - start), start * n_classes
         sparse_logits(rows, weights, panels, start, n, z)
         if what == PROBA:
-            softmax_rows(z, 0, stride, n, n_classes, out, o, n_classes)
+            softmax_rows(z, 0, stride, n, n_classes, out, o, memory, False)
         elif what == LOG_PROBA:
-            log_softmax_rows(z, 0, stride, n, n_classes, out, o, n_classes)
+            log_softmax_rows(z, 0, stride, n, n_classes, out, o, memory, False)
         elif what != BEST:
             for r in range(n):
                 for j in range(n_classes):

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from nbsoftmax import functional
-from nbsoftmax.kernels import streamed
+from nbsoftmax.kernels import delayed_stores
 from nbsoftmax.kernels.linear import BLAS, DOTS, TILES
 from nbsoftmax.kernels.sgd import Rule
 from nbsoftmax.objective import Objective
@@ -194,10 +194,8 @@ def _long_rows(task: Task) -> None:
     functional.cross_entropy_and_grad(z, functional.softmax(np.zeros_like(z)))
 
 
-def _large_results(task: Task) -> None:
-    z, y = _problem(task, streamed.LEAST_BYTES // (FEW * np.dtype(task.dtype).itemsize) + 1, FEW)
-    functional.softmax(z)
-    functional.log_softmax(z)
+def _large_gradient(task: Task) -> None:
+    z, y = _problem(task, delayed_stores.LEAST_BYTES_PAST_CACHES // (FEW * np.dtype(task.dtype).itemsize) + 1, FEW)
     functional.cross_entropy_and_grad(z, y)
 
 
@@ -277,7 +275,7 @@ _OTHERS: dict[str, Callable[[Task], None]] = {
     "square": _square,
     "l1": _l1,
     "long_rows": _long_rows,
-    "large_results": _large_results,
+    "large_gradient": _large_gradient,
     "cross_entropy": _cross_entropy,
     "softmax": _of_logits("softmax"),
     "log_softmax": _of_logits("log_softmax"),

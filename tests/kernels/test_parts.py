@@ -63,7 +63,7 @@ def test_functions_of_users_can_call_parts():
     @numba.njit
     def sums(z, n_classes):
         out = np.empty_like(z)
-        softmax_rows(z, 0, n_classes, z.size // n_classes, n_classes, out, 0, n_classes)
+        softmax_rows(z, 0, n_classes, z.size // n_classes, n_classes, out, 0, None, False)
         return out.reshape(-1, n_classes).sum(axis=1), lanes(z)
 
     total, width = sums(z, 5)

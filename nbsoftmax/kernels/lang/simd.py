@@ -614,18 +614,6 @@ def prefetch(typingctx, array, i):
     return types.void(array, types.intp), codegen
 
 
-@intrinsic
-def prefetch_to_write(typingctx, array, i):
-    """Prefetch the cache line of element i, which need not exist, into the first-level cache, to write it."""
-
-    def codegen(context, builder, sig, args):
-        data = context.make_array(sig.args[0])(context, builder, args[0]).data
-        prefetch_at(builder, builder.gep(data, [args[1]]), write=1, locality=3)
-        return context.get_dummy_value()
-
-    return types.void(array, types.intp), codegen
-
-
 def store_past_caches(builder, address, value):
     """Emit a store of a vector that takes no place in a cache. The address is a multiple of the size of a register."""
     instruction = builder.store(value, address)
@@ -634,25 +622,30 @@ def store_past_caches(builder, address, value):
 
 
 @intrinsic
-def move_past_caches(typingctx, memory, source, out, at, like):
-    """Store a vector of `memory`, from element `source` on, in `out` without a place in a cache.
+def move_results(typingctx, memory, source, out, at, like, past):
+    """Store a vector of `memory`, from element `source` on, in `out`; without a place in a cache if `past`.
 
-    Nothing happens if at < 0 or `memory` is None. The vector is as long as those of `like`. The address of out[at] is a
-    multiple of the size of a register.
+    Nothing happens if at < 0 or `memory` is None. The vector is as long as those of `like`. If `past`, the address of
+    out[at] is a multiple of the size of a register.
     """
     vector = vector_of(like)
 
     def codegen(context, builder, sig, args):
         if isinstance(sig.args[0], (types.NoneType, types.Omitted)):
             return context.get_dummy_value()
-        memory, source, out, at, _ = args
+        memory, source, out, at, _, past = args
         with builder.if_then(builder.icmp_signed(">=", at, at.type(0))):
             value = builder.load(pointer(context, builder, sig.args[0], memory, source, vector.llvm()))
+            value = align(value, vector.dtype)
             address = pointer(context, builder, sig.args[2], out, at, vector.llvm())
-            store_past_caches(builder, address, align(value, vector.dtype))
+            with builder.if_else(context.is_true(builder, sig.args[5], past)) as (then, otherwise):
+                with then:
+                    store_past_caches(builder, address, value)
+                with otherwise:
+                    align(builder.store(value, address), vector.dtype)
         return context.get_dummy_value()
 
-    return types.void(memory, types.intp, out, types.intp, like), codegen
+    return types.void(memory, types.intp, out, types.intp, like, past), codegen
 
 
 @intrinsic

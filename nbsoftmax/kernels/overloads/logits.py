@@ -60,7 +60,7 @@ def _transform(name, logits, axis, out):
         to = contiguous(proba)
         n_chunks = chunks_of_logits(z.size)
         for chunk in prange(n_chunks):
-            kernel((only(chunk), z, to, n_classes, n_rows, n_chunks))
+            kernel((only(chunk), z, to, n_classes, n_rows, n_chunks, False))
         return proba
 
     if place == logits.ndim - 1:
@@ -78,7 +78,7 @@ def _transform(name, logits, axis, out):
         else:
             copy = to_rows(z, n_outer, n_classes, n_inner)
             for chunk in prange(n_chunks):
-                kernel((only(chunk), copy, copy, n_classes, n_outer * n_inner, n_chunks))
+                kernel((only(chunk), copy, copy, n_classes, n_outer * n_inner, n_chunks, False))
             from_rows(copy, to, n_outer, n_classes, n_inner)
         return proba
 

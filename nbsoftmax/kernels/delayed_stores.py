@@ -1,13 +1,16 @@
-"""Results of tiles that are stored past the caches, because there are more than these hold.
+"""Results of tiles that wait in memory of their own, and are stored while the next tile is computed.
 
-To store in a cache line that is not in its caches, a core reads the line from memory, changes it, and writes it back
-later. A store past the caches writes whole lines without reading them, but a core waits that makes many of them at
-once. The results of a tile therefore wait in `memory`, in a first-level cache, and are stored a few lines at a time,
-one part for each class, while the exponentials of the next tile are computed (`move_past_caches`).
+A core that stores the results of a whole tile at once waits as soon as its store buffer is full. The results of a tile
+therefore wait in `memory`, in a first-level cache, and go to their array a few lines at a time, one part for each
+class, while the exponentials of the next tile are computed (`move_results`).
+
+If there are more results than the caches hold, they are stored past these (`past`): to store in a cache line that is
+not in its caches, a core reads the line from memory, changes it, and writes it back later. A store past the caches
+writes whole lines without reading them.
 
 `memory` has two halves, which take turns. A half has the results of a tile from place `skew` on, so that its vectors
 are whole lines of the results; before them are the last results of the tile before. The results of the first tile of
-some rows, whose first line may belong to another thread in part, are stored as usual. With None in place of `memory`,
+some rows, whose first line may belong to another thread in part, are stored at once. With None in place of `memory`,
 the results of all tiles are.
 """
 
@@ -17,7 +20,7 @@ from nbsoftmax.kernels.lang.simd import (
     REGISTERS_OF_TILE,
     lanes,
     load,
-    move_past_caches,
+    move_results,
     store,
     store_part,
     wait_for_stores,
@@ -26,6 +29,14 @@ from nbsoftmax.kernels.row_tiles import empty_tile
 from nbsoftmax.kernels.runtime.jit import inlined, part
 
 NOTHING = -(2**62)  # in place of an index: still negative when the offset of a part of a tile is added
+# Fewer bytes of results may still be in a cache when they are read.
+LEAST_BYTES_PAST_CACHES = 2**25
+
+
+def past_caches(z, out):
+    """Whether results are to be stored past the caches in `out`, which may be the logits `z`, or empty for none."""
+    large = out.size > 0 and out.nbytes >= LEAST_BYTES_PAST_CACHES
+    return bool(large and out.ctypes.data != z.ctypes.data and out.flags.aligned)
 
 
 @inlined
@@ -79,7 +90,7 @@ def store_first(memory, skew, out, o, n):
 
 
 @part
-def store_last(memory, n_rows, skew, tile, n_classes, out, oi):
+def store_last(memory, past, n_rows, skew, tile, n_classes, out, oi):
     """Store the results of the last tile of some rows, which begin at out[oi]; other threads see all afterwards."""
     if memory is not None:
         width = lanes(tile)
@@ -89,6 +100,7 @@ def store_last(memory, n_rows, skew, tile, n_classes, out, oi):
             at, n = oi + r * n_classes - skew, skew + (n_rows - r) * n_classes
             whole = n // lanes(out) * lanes(out)
             for c in range(0, whole, lanes(out)):
-                move_past_caches(memory, waiting + c, out, at + c, out)
+                move_results(memory, waiting + c, out, at + c, out, past)
             store_part(out, at + whole, load(memory, waiting + whole), n - whole)
-        wait_for_stores()
+        if past:
+            wait_for_stores()
