@@ -2,7 +2,7 @@
 
 A core that stores the results of a whole tile at once waits as soon as its store buffer is full. The results of a tile
 therefore wait in `memory`, in a first-level cache, and go to their array a few lines at a time, one part for each
-class, while the exponentials of the next tile are computed (`move_results`).
+class, while the exponentials of the next tile are computed (`store_waiting`).
 
 If there are more results than the caches hold, they are stored past these (`past`): to store in a cache line that is
 not in its caches, a core reads the line from memory, changes it, and writes it back later. A store past the caches
@@ -66,6 +66,12 @@ def pending_of(memory, r, o, skew, n_classes, tile, out):
     if memory is None or r < 2 * lanes(tile):
         return NOTHING, 0
     return o - n_classes * lanes(tile) - skew, (r // lanes(tile) - 1) % 2 * half_of(n_classes, out)
+
+
+@inlined
+def store_waiting(memory, waiting, out, at, k, tile, past):
+    """Store the k-th part of the results of a tile, of as many as classes; nothing if at < 0."""
+    move_results(memory, waiting + k * lanes(tile), out, at + k * lanes(tile), tile, past)
 
 
 @inlined

@@ -25,7 +25,7 @@ from math import log1p as log1p_of_number
 import numpy as np
 
 from nbsoftmax.kernels.chunks import CHUNK_STEP
-from nbsoftmax.kernels.delayed_stores import new_memory, pending_of, skew_of, store_last, write_tile
+from nbsoftmax.kernels.delayed_stores import new_memory, pending_of, skew_of, store_last, store_waiting, write_tile
 from nbsoftmax.kernels.kinds import INDEX, PROBA
 from nbsoftmax.kernels.lang.simd import (
     VECTOR_BYTES,
@@ -41,7 +41,6 @@ from nbsoftmax.kernels.lang.simd import (
     load_converted,
     load_part,
     max_of,
-    move_results,
     store,
     store_part,
     sum_of,
@@ -109,10 +108,10 @@ def tile_shift(tile, n_classes):
 
 @inlined
 def tile_exp(tile, n_classes, c, out, memory, past, at, waiting):
-    """Replace each logit by exp(z - c); return the sums of the rows."""
+    """Replace each logit by exp(z - c); return the sums of the rows. Meanwhile, store what waits (`store_waiting`)."""
     s = filled(tile, 0)
     for k in range(n_classes):
-        move_results(memory, waiting + k * lanes(tile), out, at + k * lanes(tile), tile, past)
+        store_waiting(memory, waiting, out, at, k, tile, past)
         e = exp_of_difference(load(tile, k * lanes(tile)), c)
         store(tile, k * lanes(tile), e)
         s += e
@@ -121,10 +120,10 @@ def tile_exp(tile, n_classes, c, out, memory, past, at, waiting):
 
 @inlined
 def tile_rest(tile, n_classes, c, out, memory, past, at, waiting):
-    """Sums of exp(z - c) without one term of the maximum; the tile is not changed."""
+    """Sums of exp(z - c) without one term of the maximum; the tile is not changed. Else as `tile_exp`."""
     s, t = filled(tile, 0), filled(tile, 0)
     for k in range(n_classes):
-        move_results(memory, waiting + k * lanes(tile), out, at + k * lanes(tile), tile, past)
+        store_waiting(memory, waiting, out, at, k, tile, past)
         z = load(tile, k * lanes(tile))
         e = exp_of_difference(z, c)
         s += e
@@ -417,7 +416,7 @@ def cross_entropy_tiles(
         if target.kind == INDEX:
             z_y = filled(tile, 0)
             for k in range(n_classes):
-                move_results(memory, waiting + k * lanes(tile), out, at + k * lanes(tile), tile, past)
+                store_waiting(memory, waiting, out, at, k, tile, past)
                 x = load(tile, k * width)
                 e = exp_of_difference(x, c)
                 store(tile, k * width, e)
@@ -431,7 +430,7 @@ def cross_entropy_tiles(
                 fill_tile(target.proba, (first + r) * n_classes, n_classes, n_rows - r, n_classes, proba_tile)
             mass = filled(tile, 0)
             for k in range(n_classes):
-                move_results(memory, waiting + k * lanes(tile), out, at + k * lanes(tile), tile, past)
+                store_waiting(memory, waiting, out, at, k, tile, past)
                 x = load(tile, k * width)
                 d = below(x, c)
                 e = exp_of_difference(x, c)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from nbsoftmax.backends.base import Backend, SampleOrder, Stochastic
 from nbsoftmax.backends.sum import Call, MadeParts
 from nbsoftmax.data.ahead import ahead
+from nbsoftmax.data.block_source import BlockSource
 from nbsoftmax.data.blocks import AnyBlock, Block, RowBlocks, located_in
 from nbsoftmax.errors import InputValueError, plain
 from nbsoftmax.problem.fingerprint import fingerprint
@@ -65,7 +66,8 @@ class Reading:
             self._report(n, None)
             del block
         if survey is None:
-            raise InputValueError(f"{plain(self.source)} has no rows; expected at least one.")
+            name = plain(self.source) if isinstance(self.source, BlockSource) else "the source"
+            raise InputValueError(f"{name} has no rows; expected at least one.")
         return survey
 
     def digest(self, dtype: np.dtype[Any], n_samples: int) -> str:

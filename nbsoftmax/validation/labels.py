@@ -143,6 +143,8 @@ def positions(
     if odd is not None:
         ours, theirs = _kind(type(classes.tolist()[0])), _kind(type(odd))
         kinds = f"; they are {ours}, not {theirs}" if ours != theirs else ""
+        if kinds:
+            advice = "give labels of this type, which nbs.data.open finds in text with classes=model.classes"
         rows = () if codes is None else np.flatnonzero(codes == given.index(odd))[:1].tolist()
         raise unknown_label(odd, known, row=next(iter(rows), None), name=name, kinds=kinds, advice=advice)
     return np.array([known[label] for label in given], np.int64)

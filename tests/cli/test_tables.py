@@ -124,7 +124,9 @@ def test_mistakes_in_files_of_columns_are_refused_in_one_line(flowers, model, tm
     assert "is a damaged gzip file" in refused(capsys, "predict", model, packed)
     assert "d.csv.gz is a damaged gzip file" in refused(capsys, "predict", model, tmp_path)
     picture = "--target", "species", "--out", tmp_path / "p.png"
-    assert "Is a directory" in refused(capsys, "plot", "confusion", model, tmp_path, *picture)
+    assert "stands for several files, but this command reads one" in refused(
+        capsys, "plot", "confusion", model, tmp_path, *picture
+    )
 
 
 def test_without_pyarrow_the_message_says_what_to_install(flowers, model, tmp_path, capsys, monkeypatch):

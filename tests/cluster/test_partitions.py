@@ -74,7 +74,10 @@ def test_scores_take_what_fits_take(fitted):
 SCORES = {
     "no labels": ((None,), "y is None"),
     "too few labels": ((LABELS[:1],), "y has 1 entry, but X has 600 rows"),
-    "unknown labels": ((np.where(Y == "ant", "owl", Y),), "contains the label 'owl', which the model was not trained"),
+    "unknown labels": (
+        (np.where(Y == "ant", "owl", Y),),
+        "contains the label 'owl' at row 0 .*, which the model was not trained",
+    ),
     "numbers": ((CODES,), "they are text, not integers"),
     "columns of weights": ((LABELS, WEIGHTS[:, None]), r"in partition 0 .* sample_weight has shape \(200, 1\)"),
     "negative weights": ((LABELS, -WEIGHTS), "expected a finite weight of at least 0"),

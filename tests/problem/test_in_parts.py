@@ -159,7 +159,7 @@ def test_a_resumed_fit_has_the_bits_of_an_uninterrupted_one(tmp_path):
 BAD = {
     "a NaN": ({"X": np.where(np.arange(M * N).reshape(M, N) == 2000, np.nan, X)}, "begins at row 400.*NaN"),
     "one class": ({"y": np.repeat("a", M)}, "only the class"),
-    "no rows": ({"X": X[:0], "y": Y[:0]}, "no blocks"),
+    "no rows": ({"X": X[:0], "y": Y[:0]}, "the source has no rows"),
     "labels of two kinds": ({"y": np.array([1] * 450 + ["a"] * 450, object)}, "several kinds"),
     "an offset of another width": ({"offset": np.zeros((M, 3))}, "offset has 3 columns"),
     "a negative weight": ({"weight": -W}, "sample_weight"),

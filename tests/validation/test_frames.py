@@ -328,7 +328,7 @@ def test_every_function_refuses_labels_in_the_same_words(function, kind):
 @pytest.mark.parametrize(
     ("y", "message"),
     [
-        (["0", "1"] * 3, r"'[01]' at row 0 .* \(its classes: 0, 1; they are integers, not text\)"),
+        (["0", "1"] * 3, r"'[01]' at row 0 .* \(its classes: 0, 1; they are integers, not text\); give labels of"),
         ([0, 1, 2] * 2, r"the label 2 at row 2 \(counted .* not trained on \(its classes: 0, 1\)"),
         ([b"0", b"1"] * 3, "they are integers, not bytes"),
     ],
