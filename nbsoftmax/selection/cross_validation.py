@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -31,7 +31,7 @@ from nbsoftmax.selection.fit import fit_for_c
 from nbsoftmax.selection.folds_of_source import folds_of_source
 from nbsoftmax.selection.grid import grid_for
 from nbsoftmax.selection.path import n_selected, options_of_data, refuse_strengths, shared_problem
-from nbsoftmax.training.result import FitResult
+from nbsoftmax.training.result import FitResult, no_attribute
 from nbsoftmax.validation import Float64s
 
 # The path ends when so many penalties in a row are so many standard errors worse than the best.
@@ -65,6 +65,11 @@ class CVResult(Displayed):
     best: int
     one_standard_error: int
     result: FitResult
+
+    if not TYPE_CHECKING:  # type checkers know the attributes
+
+        def __getattr__(self, name: str) -> Any:
+            raise no_attribute(self, name, "result.model")
 
     def to_frame(self) -> Any:
         """A data frame with a row for each penalty: of pandas, or of polars if pandas is not installed.

@@ -21,6 +21,13 @@ if TYPE_CHECKING:
     from nbsoftmax.models.inference_result import Inference
 
 
+def no_attribute(result: Any, name: str, place: str) -> AttributeError:
+    """The error about an attribute that a result does not have; that of a model is at this `place` in the result."""
+    of_model = not name.startswith("_") and (hasattr(SoftmaxModel, name) or name in SoftmaxModel.__annotations__)
+    advice = f"; its model has it: {place}.{name}" if of_model else ""
+    return AttributeError(f"{type(result).__name__!r} object has no attribute {name!r}{advice}")
+
+
 @dataclass(frozen=True, eq=False, repr=False)
 class FitResult(Displayed):
     """A fitted model and how the fit went.
@@ -77,6 +84,11 @@ class FitResult(Displayed):
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "problem": None}
+
+    if not TYPE_CHECKING:  # type checkers know the attributes
+
+        def __getattr__(self, name: str) -> Any:
+            raise no_attribute(self, name, "model")
 
     def _title(self) -> str:
         state = "converged" if self.converged else "not converged"

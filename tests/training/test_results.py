@@ -3,6 +3,7 @@
 import copy
 import dataclasses
 import inspect
+import pickle
 import pkgutil
 from importlib import import_module
 
@@ -57,3 +58,17 @@ def test_a_result_equals_itself_alone_and_can_be_a_key(make, data):
     assert type(result).__eq__ is object.__eq__  # that of a dataclass would compare arrays
     assert result != other
     assert len({result, other}) == 2
+
+
+def test_attributes_of_a_model_are_named_with_their_place(data):
+    result = nbs.Trainer(l2=0.1).fit(*data)
+    found = nbs.cross_validate(*data, Cs=[1.0], folds=2)
+    for name in ("predict", "save", "coef"):
+        with pytest.raises(AttributeError, match=rf"'FitResult' .* '{name}'; its model has it: model\.{name}"):
+            getattr(result, name)
+        with pytest.raises(AttributeError, match=rf"'CVResult' .* '{name}'; its model has it: result\.model\.{name}"):
+            getattr(found, name)
+        assert not hasattr(result, name)
+    with pytest.raises(AttributeError, match=r"has no attribute 'prediction'$"):
+        _ = result.prediction
+    assert pickle.loads(pickle.dumps(result)).gap == copy.deepcopy(result).gap == result.gap
