@@ -259,8 +259,7 @@ class DaskSoftmaxRegression(SoftmaxRegression):
     def to_local(self) -> SoftmaxRegression:
         """The fitted `SoftmaxRegression`, without a client.
 
-        After a fit to a table with columns of any kind it takes the matrix, `encoding_.encode(table).X`; `model_` takes
-        such tables.
+        After a fit to a table with columns of any kind it takes such tables, and matrices `encoding_.encode(table).X`.
         """
         check_is_fitted(self)
         options = {name: value for name, value in self.get_params().items() if name not in OF_CLUSTERS}

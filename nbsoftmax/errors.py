@@ -123,9 +123,9 @@ def warn(message: str, category: type[Warning] = UserWarning) -> None:
 
 
 def keep_warnings() -> Kept:
-    """From now on, `warn` adds what this thread warns of to the list that is returned, for a thread that has a caller.
+    """Keep the warnings of this thread in the returned list from now on, so that another thread can issue them.
 
-    The thread must be one of this package's own, whose stack has no line of a caller.
+    It is for threads of this package: their stack has no line of a caller, which a warning would name.
     """
     kept: Kept = []
     _of_thread.kept = kept

@@ -106,8 +106,8 @@ def _read_file(
 
     def codes(y: Any, n_samples: int | None = None) -> Any:
         n_samples = len(y) if n_samples is None else n_samples
-        of_rows, labels = validation.labels(as_classes(y, model.classes, name=name), n_samples=n_samples, name=name)
-        return validation.positions(labels, model.classes, name=name)[of_rows]
+        labels = as_classes(y, model.classes, name=name)
+        return validation.codes_of(labels, model.classes, n_samples=n_samples, name=name, with_row=False)
 
     with (
         ReadingProgress(arguments) as progress,

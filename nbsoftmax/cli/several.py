@@ -26,7 +26,9 @@ def is_several(data: Path) -> bool:
 def refuse_several(data: Path) -> None:
     """Refuse a folder or a pattern where a command reads one file."""
     if is_several(data):
-        raise InputValueError(f"{data} stands for several files, but this command reads one file; join them to one.")
+        raise InputValueError(
+            f"{data} stands for several files, but this command reads one file; write their rows to one file."
+        )
 
 
 def each_file(arguments: argparse.Namespace) -> list[argparse.Namespace]:

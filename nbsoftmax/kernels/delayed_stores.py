@@ -70,7 +70,7 @@ def pending_of(memory, r, o, skew, n_classes, tile, out):
 
 @inlined
 def store_waiting(memory, waiting, out, at, k, tile, past):
-    """Store the k-th part of the results of a tile, of as many as classes; nothing if at < 0."""
+    """Store part k of the results of a tile, which has a part for each class; nothing is stored if at < 0."""
     move_results(memory, waiting + k * lanes(tile), out, at + k * lanes(tile), tile, past)
 
 

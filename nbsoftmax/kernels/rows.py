@@ -108,7 +108,7 @@ def tile_shift(tile, n_classes):
 
 @inlined
 def tile_exp(tile, n_classes, c, out, memory, past, at, waiting):
-    """Replace each logit by exp(z - c); return the sums of the rows. Meanwhile, store what waits (`store_waiting`)."""
+    """Replace each logit by exp(z - c); return the sums of the rows. Also store what waits (`store_waiting`)."""
     s = filled(tile, 0)
     for k in range(n_classes):
         store_waiting(memory, waiting, out, at, k, tile, past)
@@ -120,7 +120,7 @@ def tile_exp(tile, n_classes, c, out, memory, past, at, waiting):
 
 @inlined
 def tile_rest(tile, n_classes, c, out, memory, past, at, waiting):
-    """Sums of exp(z - c) without one term of the maximum; the tile is not changed. Else as `tile_exp`."""
+    """Sums of exp(z - c) without one term of the maximum; the tile is not changed. Also store what waits."""
     s, t = filled(tile, 0), filled(tile, 0)
     for k in range(n_classes):
         store_waiting(memory, waiting, out, at, k, tile, past)

@@ -144,7 +144,7 @@ def positions(
         ours, theirs = _kind(type(classes.tolist()[0])), _kind(type(odd))
         kinds = f"; they are {ours}, not {theirs}" if ours != theirs else ""
         if kinds:
-            advice = "give labels of this type, which nbs.data.open finds in text with classes=model.classes"
+            advice = "give labels of this type; nbs.data.open(..., classes=model.classes) does so for text files"
         rows = () if codes is None else np.flatnonzero(codes == given.index(odd))[:1].tolist()
         raise unknown_label(odd, known, row=next(iter(rows), None), name=name, kinds=kinds, advice=advice)
     return np.array([known[label] for label in given], np.int64)
@@ -173,10 +173,15 @@ def by_text(classes: Sequence[Any]) -> dict[str, Any]:
     return found | {str(label).lower(): label for label in classes if isinstance(label, bool)}
 
 
-def codes_of(y: Any, classes: NDArray[Any], *, n_samples: int, name: str = "y") -> NDArray[np.int64]:
-    """Encode labels (n_samples,) as positions in the `classes` of a model; a label that is not a class is refused."""
+def codes_of(
+    y: Any, classes: NDArray[Any], *, n_samples: int, name: str = "y", with_row: bool = True
+) -> NDArray[np.int64]:
+    """Encode labels (n_samples,) as positions in the `classes` of a model; a label that is not a class is refused.
+
+    The error names its first row `with_row`, which is not for labels of a part of the rows.
+    """
     codes, seen = labels(y, n_samples=n_samples, name=name)
-    return positions(seen, classes, codes=codes, name=name)[codes]
+    return positions(seen, classes, codes=codes if with_row else None, name=name)[codes]
 
 
 def keys_of(classes: NDArray[Any]) -> tuple[list[Any], Callable[[Any], Any]]:
