@@ -12,8 +12,19 @@ gradient of its chunk in float64, and the caller adds the chunks in order.
 
 from collections import namedtuple
 
-from nbsoftmax.kernels.lang.simd import element, filled, lanes, load, store
-from nbsoftmax.kernels.lang.tiles import DOT_COST, MANY_REGISTERS, MOST_ROWS, backward, dots, forward, panel_of
+from nbsoftmax.kernels.lang.simd import VECTOR_BYTES, element, filled, lanes, load, store
+from nbsoftmax.kernels.lang.tiles import (
+    DOT_BYTES,
+    DOT_CLASSES,
+    DOT_COST,
+    DOT_COST_BEYOND,
+    MANY_REGISTERS,
+    MOST_ROWS,
+    backward,
+    dots,
+    forward,
+    panel_of,
+)
 from nbsoftmax.kernels.partial import PartialTarget, partial_tiles, partial_wide
 from nbsoftmax.kernels.row_tiles import aligned, new_tile
 from nbsoftmax.kernels.rows import (
@@ -70,13 +81,11 @@ DOT_SUM = 12
 BLOCK_BYTES = 1 << 18
 # Bytes of logits in a block for BLAS, which is faster with more rows at a time.
 BLAS_BLOCK_BYTES = 1 << 21
-# Prefetch distance of the logits, a few hundred nanoseconds of reading. The gradient prefetches the next block, so that
-# the memory is never idle: 25% faster for 54 features and 7 classes.
+# Prefetch distance of the logits, a few hundred nanoseconds of reading. The gradient prefetches the next block.
 PREFETCH_BYTES = 1 << 14
-# Longer rows are not prefetched by the gradient where there are few registers. The second-level caches of such CPUs
-# (AMD Zen 1 to 3) are too small for two blocks of long rows, and their hardware prefetches long rows. 5 to 15% faster
-# for 784 features and 10 classes; without prefetching, 54 features took 10% longer.
-LONG_ROW_BYTES = 1 << 62 if MANY_REGISTERS else 5 << 9
+# Longer rows are not prefetched by the gradient in front of forward tiles, which read such rows from memory as fast as
+# one core can: without prefetching, 784 features and 10 classes take 5 to 15% less time. (Dot products take 5% more.)
+LONG_ROW_BYTES = 5 << 9
 # A first-level cache has few places for addresses that differ by multiples of 4 KB. With few registers, which hold less
 # of a block, rows at a distance of a multiple of so many bytes are copied to a larger distance: up to 35% faster.
 # With 32 registers the copy would take longer than it saves.
@@ -99,7 +108,10 @@ def _form(weights):
 def tiled_form(n_features, n_classes, width):
     """TILES or DOTS: whichever takes fewer vector operations for a row."""
     by_classes = (n_classes + width - 1) // width * n_features
-    by_features = n_classes * ((n_features + width - 1) // width * DOT_COST + DOT_SUM)
+    n_vectors, cost = (n_features + width - 1) // width, DOT_COST
+    if n_classes > DOT_CLASSES and n_classes * n_vectors * VECTOR_BYTES > DOT_BYTES:
+        cost *= DOT_COST_BEYOND
+    by_features = n_classes * (n_vectors * cost + DOT_SUM)
     return DOTS if by_features < by_classes else TILES
 
 
@@ -187,7 +199,7 @@ def block_of(rows, weights, start, n, pack):
     n_features = rows.n_features
     if side_by_side(rows, weights):
         ahead, at = prefetch_distance(rows), start * rows.row_stride
-        if n_features * rows.x.itemsize > LONG_ROW_BYTES:
+        if weights.form != DOTS and n_features * rows.x.itemsize > LONG_ROW_BYTES:
             return Block(rows.x, at, rows.row_stride, n, n_features, ahead, rows.x, at, 0)
         following = at + n * rows.row_stride
         return Block(rows.x, at, rows.row_stride, n, n_features, ahead, rows.x, following, rows.row_stride)

@@ -45,6 +45,9 @@ MOST_ROWS = max(FORWARD_ROWS.values())
 # Number of rows, and maximum of classes, of a tile of dot products.
 DOT_ROWS, DOT_CLASSES = (4, 5) if MANY_REGISTERS else (2, 5)
 DOT_COST = 1.0 if MANY_REGISTERS else 1.3  # time of their multiply-adds relative to forward tiles
+# The same relative to itself where every tile reads its parameters from the second-level cache: more classes than one
+# tile has, and more bytes of parameters than a first-level cache holds.
+DOT_COST_BEYOND, DOT_BYTES = 1.6, 1 << 15
 
 
 def _not_unrolled(module):
@@ -340,19 +343,15 @@ def _backward_tile(name, width_of, masked):
                             return masked_load(builder, vector, address, mask, zero)
                         return align(builder.load(address), vector.dtype)
 
-                    def prefetch():
-                        for v in range(0, width, max(1, 64 // VECTOR_BYTES)):
-                            at = builder.add(builder.mul(i, f_stride), whole(v * lane))
-                            prefetch_at(builder, builder.gep(following, [at]))
-
                     def residual(k):
                         one = builder.load(builder.gep(residuals, [builder.add(at, whole(k))]))
                         return spread_value(builder, one, lane)
 
+                    # One line of the next block; the hardware prefetches its neighbours.
+                    prefetch_at(builder, builder.gep(following, [builder.mul(i, f_stride)]))
                     # The shorter side stays in registers, the longer one passes through a single register.
                     sums = list(sums)
                     if rows_of_g < width:
-                        prefetch()
                         kept = [residual(k) for k in range(rows_of_g)]
                         for v in range(width):
                             x = features(v)
@@ -361,7 +360,6 @@ def _backward_tile(name, width_of, masked):
                                 sums[at_sum] = multiply_add(builder, vector, kept[k], x, sums[at_sum])
                         return sums
                     kept = [features(v) for v in range(width)]
-                    prefetch()
                     for k in range(rows_of_g):
                         d = residual(k)
                         for v in range(width):
