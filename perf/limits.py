@@ -1,7 +1,8 @@
 """Limits of the machine: rates of reading, copying and matrix products, measured in the same run as the contestants.
 
 `read` sums an array and `copy` copies one, both in parallel and vectorised; they run as contestants on the arrays of
-the task itself. `multiply_rate` is the rate of NumPy's matrix product on all cores.
+the task itself. `Multiply` is NumPy's product of two large square matrices on all cores, a contestant too: its rate
+changes by a third with the work of other machines on the same processor.
 """
 
 import time
@@ -64,12 +65,23 @@ def best(call: Any, rounds: int) -> float:
     return min(seconds)
 
 
+class Multiply:
+    """Product of two square matrices of `n` rows: a call takes `flops` operations."""
+
+    def __init__(self, dtype: str, n: int) -> None:
+        self.a, self.b = np.ones((2, n, n), dtype)
+        self.out = np.empty_like(self.a)
+        self.flops = 2.0 * n**3
+
+    def __call__(self) -> None:
+        """Multiply once."""
+        np.matmul(self.a, self.b, out=self.out)
+
+
 def multiply_rate(dtype: str, *, quick: bool = False) -> float:
     """Rate in flop/s of a large square matrix product by NumPy."""
-    n = 1024 if quick else 3072
-    a, b = np.ones((2, n, n), dtype)
-    out = np.empty_like(a)
-    return 2 * n**3 / best(lambda: np.matmul(a, b, out=out), 3 if quick else 7)
+    multiply = Multiply(dtype, 1024 if quick else 3072)
+    return multiply.flops / best(multiply, 3 if quick else 7)
 
 
 def measure(*, quick: bool = False) -> dict[str, float]:

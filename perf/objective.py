@@ -15,6 +15,8 @@ from perf import limits, memory, peers
 from perf.report import WIDE, Results, Row, at_least, at_most
 from perf.timing import interleave, n_cores
 
+SIDE = 2048  # rows of the matrices whose product measures the rate of matrix products
+
 
 @dataclass(frozen=True)
 class Task:
@@ -55,14 +57,12 @@ def run(results: Results, rounds: int, scale: int) -> None:
         m, n, k = task.shape
         for dtype in ("float64", "float32"):
             X, y, params = problem(max(m // scale, 16), n, k, dtype)
-            rate = results.limits[f"gemm {dtype}"]
-            row = evaluate(X, y, params, rate, rounds)
-            hold(row, task, rate)
+            row, multiply = evaluate(X, y, params, rounds, SIDE if scale == 1 else SIDE // 2)
+            hold(row, task, multiply)
             if dtype == "float64":
                 products.append(hessian(X, y, params, rounds))
-                threads.append(
-                    by_threads(X, y, params, rounds, compute_bound=2 * row.times["read"].median < row.flops / rate)
-                )
+                compute_bound = 2 * row.times["read"].median < multiply
+                threads.append(by_threads(X, y, params, rounds, compute_bound=compute_bound))
             evaluations.append(row)
     results.add("Loss + gradient of a linear model", evaluations)
     results.add("Hessian-vector product, against loss + gradient", products)
@@ -70,28 +70,32 @@ def run(results: Results, rounds: int, scale: int) -> None:
     results.add(f"{n_cores()} threads against 1, loss + gradient", threads)
 
 
-def evaluate(X: Any, y: Any, params: Any, rate: float, rounds: int) -> Row:
-    """Check that the contestants agree on loss and gradient; time them, and reading X."""
+def evaluate(X: Any, y: Any, params: Any, rounds: int, side: int) -> tuple[Row, float]:
+    """Check that the contestants agree on loss and gradient; time them, reading X, and a product of `side` rows.
+
+    Return the row, and the seconds that its products would take at the rate of that product.
+    """
     dtype = str(X.dtype)
     contestants = peers.linear(X, y, params)
     peers.agree(contestants, peers.TOLERANCE[dtype])
     calls: dict[str, Callable[[], Any]] = {name: c.call for name, c in contestants.items()}
-    times = interleave(calls | {"read": lambda: limits.read(X)}, rounds)
+    multiply = limits.Multiply(dtype, side)
+    times = interleave(calls | {"read": lambda: limits.read(X), "matrix product": multiply}, rounds)
     flops = 4.0 * X.size * params.shape[0]
-    read, multiply = times["read"].median, flops / rate
-    limit = ("read", read) if read > multiply else ("GEMM", multiply)
-    return Row(shape_of(X, params), dtype, times, *limit, flops, X.nbytes)
+    read, seconds = times["read"].median, flops * times["matrix product"].median / multiply.flops
+    limit = ("read", read) if read > seconds else ("GEMM", seconds)
+    return Row(shape_of(X, params), dtype, times, *limit, flops, X.nbytes), seconds
 
 
-def hold(row: Row, task: Task, rate: float) -> None:
-    """Set the bars of the task for the dtype and the vector width; `rate` is that of matrix products in flop/s."""
+def hold(row: Row, task: Task, multiply: float) -> None:
+    """Set the bars of the task for the dtype and the vector width; `multiply` as `evaluate` returns it."""
     wide, double = VECTOR_BYTES == WIDE, row.dtype == "float64"
     row.hold_to(best=task.best.get(row.dtype, 0.0) if wide else task.narrow_best * double)
     share = task.share if wide else task.narrow_share
     if double and wide and task.most_reads:
         row.bars.append(at_most(task.most_reads, row.ours / row.times["read"].median, "read"))
     if double and share:
-        row.bars.append(at_least(share, row.flops / rate / row.ours, "matrix products' rate"))
+        row.bars.append(at_least(share, multiply / row.ours, "matrix products' rate"))
 
 
 def hessian(X: Any, y: Any, params: Any, rounds: int) -> Row:
