@@ -36,7 +36,7 @@ MANY_REGISTERS = VECTOR_BYTES == 64 or machine().lower() in {"aarch64", "arm64"}
 
 # Number of rows of a forward tile, by its width in vectors of classes.
 FORWARD_ROWS = {1: 8, 2: 8, 3: 8, 4: 6} if MANY_REGISTERS else {1: 8, 2: 4, 3: 4, 4: 2}
-TALLEST = 8 if MANY_REGISTERS else 4  # maximum of classes in a backward tile
+TALLEST = 12 if MANY_REGISTERS else 4  # maximum of classes in a backward tile
 # A backward tile with few registers does little with what it reads, so that reading from the second-level cache limits
 # it: at most so many tiles take turns, and some rows at a time, if at least FEWEST_ROWS fit in the first-level cache.
 MOST_TOGETHER = 1 if MANY_REGISTERS else 3
@@ -299,7 +299,8 @@ def _backward_width(height):
     return min(4, (24 if MANY_REGISTERS else 12) // height)
 
 
-# The one height of less width than a tile of one class more; next to such a tile, it has the same width.
+# Tiles that take turns have the same width: next to a tile of one class more and less width, the height LOW has the
+# form TALLEST + 1.
 LOW = next(h for h in range(1, TALLEST) if _backward_width(h) > _backward_width(h + 1))
 
 
@@ -382,7 +383,8 @@ def _backward_tile(name, width_of, masked):
                             total = builder.fadd(align(builder.load(address), double.dtype), total)
                             align(builder.store(total, address), double.dtype)
 
-            switch(builder, height, TALLEST + 1 if width_of(TALLEST + 1) > 1 else TALLEST, one_height)
+            beside = MOST_TOGETHER > 1 and width_of(TALLEST + 1) > 1
+            switch(builder, height, TALLEST + 1 if beside else TALLEST, one_height)
             return context.get_dummy_value()
 
         numbers = [types.intp]
