@@ -147,7 +147,7 @@ class PenalizedLoss:
             return found.value, found.grad
         loss, grad = self.backend.loss_and_grad(params)
         grad = self._mean(grad)
-        grad[:, :-1] += self.penalty.gradient(params[:, :-1])
+        self.penalty.add_gradient(params[:, :-1], grad[:, :-1])
         return loss / self.backend.weight_sum + self.penalty.value(params[:, :-1]), grad
 
     def value_and_subgrad(self, params: Float64s) -> tuple[float, Float64s]:

@@ -13,7 +13,7 @@ from tests.conftest import REPOSITORY
 PACKAGE = Path(nbsoftmax.__file__).parent
 # From the lowest layer to the highest. A module imports its own layer's package and layers below.
 LAYERS = [
-    {"cached", "errors"},
+    {"cached", "errors", "in_cache"},
     {"files", "kernels", "sums"},
     {"npz"},
     {"validation"},

@@ -31,6 +31,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from nbsoftmax import validation
 from nbsoftmax.errors import InputValueError, counted, plain
+from nbsoftmax.in_cache import blocks_in_cache
 from nbsoftmax.validation import Float64s
 
 LONG = 2**16  # numbers of an array, of which copies take time
@@ -88,9 +89,11 @@ class FeaturePenalty:
         """The l1 term of R."""
         return self.l1 * float(self._weighted(self.norms(self._scaled(coef))).sum()) if self.l1 > 0 else 0.0
 
-    def gradient(self, coef: Float64s) -> Float64s:
-        """The gradient of the smooth part, d_j C_:j."""
-        return np.asarray(self._l2s * coef)
+    def add_gradient(self, coef: Float64s, to: Float64s, *, times: float = 1.0) -> None:
+        """Add the gradient of the smooth part, d_j C_:j, or so many times it, to an array."""
+        strengths = times * self._l2s
+        for block in blocks_in_cache(coef.shape):
+            to[block] += (strengths if isinstance(strengths, float) else strengths[block[1]]) * coef[block]
 
     def prox(self, coef: Float64s, step: float) -> Float64s:
         """The V that minimises 1/2 ||V - coef||^2 + step R(V)."""
@@ -374,9 +377,12 @@ def _square(v: Float64s) -> float:
 
 def _sum_of_squares(coef: Float64s, weights: Float64s | None) -> float:
     """sum_j w_j ||C_:j||^2, without BLAS, whose last bits depend on the number of its threads."""
-    with np.errstate(over="ignore"):
-        squares = np.square(coef, order="C")
-        if weights is not None:
-            with np.errstate(invalid="ignore"):  # 0 * inf
-                squares = np.where(weights > 0, weights * squares, 0.0)
-        return float(squares.sum())
+    total = 0.0
+    with np.errstate(over="ignore", invalid="ignore"):  # invalid: 0 * inf
+        for block in blocks_in_cache(coef.shape):
+            squares = np.square(coef[block], order="C")
+            if weights is not None:
+                mine = weights[block[1]]
+                squares = np.where(mine > 0, mine * squares, 0.0)
+            total += float(squares.sum())
+    return total

@@ -69,9 +69,8 @@ class GeneralPenalty:
 
     nonsmooth_value = value
 
-    def gradient(self, coef: Float64s) -> Float64s:
-        """The gradient of the smooth part: 0."""
-        return np.zeros_like(coef)
+    def add_gradient(self, coef: Float64s, to: Float64s, *, times: float = 1.0) -> None:
+        """Add the gradient of the smooth part, which is 0, to an array."""
 
     def prox(self, coef: Float64s, step: float) -> Float64s:
         """The V that minimises 1/2 ||V - coef||^2 + step R(V)."""

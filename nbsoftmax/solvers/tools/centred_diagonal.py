@@ -17,6 +17,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from nbsoftmax.in_cache import blocks_in_cache
 from nbsoftmax.solvers.base import Curved
 from nbsoftmax.solvers.tools.scaled_inverse import scale_of
 from nbsoftmax.validation import Float64s
@@ -61,15 +62,17 @@ class CentredDiagonal:
             diagonal = objective.curvatures(params)
             self.apart_curvatures = diagonal[:, apart]
         else:
-            diagonal, sums = (a / rows.weight_sum for a in rows.moments(params))
-            self.apart_curvatures = diagonal[:, apart]
+            diagonal, sums = rows.moments(params)
+            self.apart_curvatures = diagonal[:, apart] / rows.weight_sum
             total = float(sums[:, -1].sum())
             if total > 0:
                 self.centre[:-1] = sums[:, :-1].sum(axis=0) / total
                 self.centre[apart] = 0.0
-                x = self.centre[:-1]
-                left = diagonal[:, :-1] + x * (x * sums[:, -1:] - 2 * sums[:, :-1])
-                np.maximum(left, LEAST_LEFT * diagonal[:, :-1], out=diagonal[:, :-1])
+            for block in blocks_in_cache(diagonal.shape):
+                whole, x = diagonal[block], self.centre[block[1]]
+                left = whole + x * (x * sums[block[0], -1:] - 2 * sums[block])
+                np.maximum(left, LEAST_LEFT * whole, out=whole)
+                whole /= rows.weight_sum
         self._diagonal, self._penalty, self._apart = diagonal, penalty, apart
         self.damp(0.0)
 
@@ -77,7 +80,9 @@ class CentredDiagonal:
         """Add delta to the curvature of all coefficients, in place of an earlier one."""
         added = self._penalty.copy()
         added[:-1] += delta
-        self.inverse = scale_of(self._diagonal + added) ** 2
+        self.inverse = np.empty_like(self._diagonal)
+        for block in blocks_in_cache(self.inverse.shape):
+            np.square(scale_of(self._diagonal[block] + added[block[1]]), out=self.inverse[block])
         self.inverse[:, self._apart] = 0.0
 
     def typical_curvature(self) -> float:

@@ -104,7 +104,7 @@ def _up_to_rounding(
     """
     slack = NOISE * np.sqrt(sums.curvatures(params)[:, :-1])
     slope = loss_grad.copy()
-    slope[:, :-1] += objective.penalty.gradient(params[:, :-1])
+    objective.penalty.add_gradient(params[:, :-1], slope[:, :-1])
     subgradient = least_subgradient(objective.penalty, params, slope)[:, :-1]
     relaxed = loss_grad.copy()
     relaxed[:, :-1] -= np.clip(subgradient, -slack, slack)

@@ -31,7 +31,7 @@ LEAST_SHARE = 1e-300  # of a class: negligible, but with a finite logarithm
 def loss_alone(objective: Penalised, params: Float64s, value: float, grad: Float64s) -> tuple[float, Float64s]:
     """Value and gradient of the loss alone, from those of the loss plus the smooth part of the penalty."""
     coef, slope = params[:, :-1], grad.copy()
-    slope[:, :-1] -= objective.penalty.gradient(coef)
+    objective.penalty.add_gradient(coef, slope[:, :-1], times=-1.0)
     return value - _ridge(objective, coef), slope
 
 
