@@ -45,8 +45,8 @@ MOST_ROWS = max(FORWARD_ROWS.values())
 # Number of rows, and maximum of classes, of a tile of dot products.
 DOT_ROWS, DOT_CLASSES = (4, 5) if MANY_REGISTERS else (2, 5)
 DOT_COST = 1.0 if MANY_REGISTERS else 1.3  # time of their multiply-adds relative to forward tiles
-# The same relative to itself where every tile reads its parameters from the second-level cache: more classes than one
-# tile has, and more bytes of parameters than a first-level cache holds.
+# By this factor they take longer where each tile reads its parameters from the second-level cache: if there are more
+# classes than in one tile, and more bytes of parameters than a first-level cache holds.
 DOT_COST_BEYOND, DOT_BYTES = 1.6, 1 << 15
 
 

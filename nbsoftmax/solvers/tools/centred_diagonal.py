@@ -69,10 +69,10 @@ class CentredDiagonal:
                 self.centre[:-1] = sums[:, :-1].sum(axis=0) / total
                 self.centre[apart] = 0.0
             for block in blocks_in_cache(diagonal.shape):
-                whole, x = diagonal[block], self.centre[block[1]]
-                left = whole + x * (x * sums[block[0], -1:] - 2 * sums[block])
-                np.maximum(left, LEAST_LEFT * whole, out=whole)
-                whole /= rows.weight_sum
+                curvature, x = diagonal[block], self.centre[block[1]]
+                left = curvature + x * (x * sums[block[0], -1:] - 2 * sums[block])
+                np.maximum(left, LEAST_LEFT * curvature, out=curvature)
+                curvature /= rows.weight_sum
         self._diagonal, self._penalty, self._apart = diagonal, penalty, apart
         self.damp(0.0)
 
