@@ -243,7 +243,7 @@ class PenalizedLoss:
     def hvp(self, params: Float64s, v: Float64s) -> Float64s:
         """The Hessian of J at `params` times `v`, float64 of the shape of `params`, in one pass over X."""
         product = self._mean(self.backend.hess_vec(params, v))
-        product[:, :-1] += self.penalty.curvature * v[:, :-1]
+        self.penalty.add_gradient(v[:, :-1], product[:, :-1])  # of a quadratic, it is the Hessian times v
         return product
 
     def hvp_sums(self, params: Float64s) -> tuple[Callable[[Float64s], Float64s], float]:

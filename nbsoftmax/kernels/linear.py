@@ -13,18 +13,7 @@ gradient of its chunk in float64, and the caller adds the chunks in order.
 from collections import namedtuple
 
 from nbsoftmax.kernels.lang.simd import VECTOR_BYTES, element, filled, lanes, load, store
-from nbsoftmax.kernels.lang.tiles import (
-    DOT_BYTES,
-    DOT_CLASSES,
-    DOT_COST,
-    DOT_COST_BEYOND,
-    MANY_REGISTERS,
-    MOST_ROWS,
-    backward,
-    dots,
-    forward,
-    panel_of,
-)
+from nbsoftmax.kernels.lang.tiles import DOT_CLASSES, MANY_REGISTERS, MOST_ROWS, backward, dots, forward, panel_of
 from nbsoftmax.kernels.partial import PartialTarget, partial_tiles, partial_wide
 from nbsoftmax.kernels.row_tiles import aligned, new_tile
 from nbsoftmax.kernels.rows import (
@@ -73,14 +62,18 @@ def weights_of(w, stride, n_classes, form):
 
 
 _COMPILED = "this function works in compiled code only"
+# Time of the multiply-adds of dot products relative to those of forward tiles. DOT_COST_BEYOND times as much if each
+# tile reads its parameters from the second-level cache: if the classes need several tiles, and the parameters take more
+# than DOT_BYTES, which a first-level cache holds.
+DOT_COST, DOT_COST_BEYOND, DOT_BYTES = 1.0 if MANY_REGISTERS else 1.3, 1.6, 1 << 15
 # What the horizontal sum of one dot product costs, in steps of its tile: measured where both forms take as long.
 DOT_SUM = 12
 
 # Bytes of X and of logits in a block: half of the smallest second-level cache in use.
 BLOCK_BYTES = 1 << 18
-# With fewer rows it takes long, compared with the products, to read and write the weights and the gradient once for
-# each block. Such blocks have more bytes where second-level caches are large, as those of CPUs with many registers: 64
-# rows of 512 features take 7% less time than 32 with 100 classes, and 32 rows of 1000 features as much less than 16.
+# Each block reads the weights, and reads and writes the gradient, which takes a large share of the time of few rows.
+# Blocks of fewer rows may therefore have more bytes where second-level caches are large, as those of CPUs with many
+# registers: 64 rows of 512 features take 7% less time than 32 with 100 classes, as do 32 rows of 1000 instead of 16.
 FEW_ROWS, MOST_BLOCK_BYTES = 64, 1 << (19 if MANY_REGISTERS else 18)
 # Bytes of logits in a block for BLAS, which is faster with more rows at a time.
 BLAS_BLOCK_BYTES = 1 << 21

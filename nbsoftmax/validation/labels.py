@@ -178,7 +178,7 @@ def codes_of(
 ) -> NDArray[np.int64]:
     """Encode labels (n_samples,) as positions in the `classes` of a model; a label that is not a class is refused.
 
-    The error names its first row `with_row`, which is not for labels of a part of the rows.
+    If `with_row`, the error names the first row of that label; in a part of the data, rows have other numbers.
     """
     codes, seen = labels(y, n_samples=n_samples, name=name)
     return positions(seen, classes, codes=codes if with_row else None, name=name)[codes]

@@ -44,10 +44,6 @@ FIRST_LEVEL_BYTES, FEWEST_ROWS = 3 << 13, 48
 MOST_ROWS = max(FORWARD_ROWS.values())
 # Number of rows, and maximum of classes, of a tile of dot products.
 DOT_ROWS, DOT_CLASSES = (4, 5) if MANY_REGISTERS else (2, 5)
-DOT_COST = 1.0 if MANY_REGISTERS else 1.3  # time of their multiply-adds relative to forward tiles
-# By this factor they take longer where each tile reads its parameters from the second-level cache: if there are more
-# classes than in one tile, and more bytes of parameters than a first-level cache holds.
-DOT_COST_BEYOND, DOT_BYTES = 1.6, 1 << 15
 
 
 def _not_unrolled(module):
@@ -299,8 +295,8 @@ def _backward_width(height):
     return min(4, (24 if MANY_REGISTERS else 12) // height)
 
 
-# Tiles that take turns have the same width: next to a tile of one class more and less width, the height LOW has the
-# form TALLEST + 1.
+# Tiles that take turns need the same width. LOW is the one height whose tile is wider than that of one class more;
+# beside such a tile it is as narrow, which is the form TALLEST + 1.
 LOW = next(h for h in range(1, TALLEST) if _backward_width(h) > _backward_width(h + 1))
 
 
