@@ -29,6 +29,9 @@ MAX_STEPS = 12  # Newton's method converges quadratically; if it needs more step
 # Norm of the gradient, for each unit of weight, at the intercepts of the model without features: the error of the
 # likelihood is about its square.
 NULL_TOL = 1e-8
+# Steps that change logits by at most so much, but do not become smaller, are rounding errors: samples with much larger
+# weights than others cause them. Along separable directions each step changes logits by about 1.
+ROUNDED = 1e-3
 MAX_DISTANCE = 1.0  # in standard errors, from the model to the maximum of the likelihood
 MAX_GAP = 1e-5  # or relative to the likelihood: a `tol` of 1e-6 is more than a standard error for a million samples
 # Relative error of standard errors, times 1 - R^2 of a column; of nearly equal columns at most 3.5 eps were measured.
@@ -53,7 +56,7 @@ def maximum(
     ends = X.max(axis=0), X.min(axis=0)  # sparse rows if X is sparse
     high, low = (end.toarray().ravel() if validation.is_sparse(X) else end for end in ends)
     middle, reach = np.asarray(high, np.float64) / 2 + low / 2, np.asarray(high, np.float64) / 2 - low / 2
-    scale_free = 8 * np.sqrt(np.finfo(objective.dtype).eps)
+    scale_free, last = 8 * np.sqrt(np.finfo(objective.dtype).eps), np.inf
     for step_number in range(MAX_STEPS):
         loss, grad = objective.backend.loss_and_grad(params)
         factor = _factor_at(params, objective, free, names, model.encoding)
@@ -71,8 +74,10 @@ def maximum(
             )
         params += step
         # The most that a logit changes: for columns far from 0, changes of slopes and intercept cancel in the middle.
-        moved = np.abs(step[:, :-1]) @ reach + np.abs(step[:, :-1] @ middle + step[:, -1])
-        if moved.max() <= scale_free or _largest_change(step, X) <= scale_free:
+        moved = float((np.abs(step[:, :-1]) @ reach + np.abs(step[:, :-1] @ middle + step[:, -1])).max())
+        rounded = last / 2 < moved <= ROUNDED
+        last = moved
+        if moved <= scale_free or rounded or _largest_change(step, X) <= scale_free:
             factor = _factor_at(params, objective, free, names, model.encoding)
             factor.warn_of_few_digits(names)
             return params, factor.inverse(), -objective.backend.loss(params)

@@ -21,6 +21,16 @@ def test_a_weak_l1_converges_whatever_the_means_and_scales_of_features(n_classes
         assert result.gap_kind == "duality"
 
 
+def test_fits_that_end_at_the_minimum_have_converged_for_the_smallest_tol():
+    for seed in range(60):
+        rng = np.random.default_rng(seed)
+        m = int(rng.integers(6, 20))
+        X, n_classes, l2 = rng.integers(-4, 5, size=(m, 2)).astype(float), 2 + seed % 2, 10 ** rng.uniform(-1, 1)
+        result = nbs.Trainer(l2=l2, tol=1e-16, solver="lbfgs", max_iter=300).fit(X, np.arange(m) % n_classes)
+        assert result.converged
+        assert result.grad_norm <= 1e-9
+
+
 @pytest.mark.parametrize("solver", ["newton-cg", "newton", "lbfgs"])
 @pytest.mark.parametrize("seed", range(3))
 def test_float32_data_take_hardly_more_evaluations(solver, seed, monkeypatch):

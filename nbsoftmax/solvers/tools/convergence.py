@@ -220,14 +220,15 @@ class ConvergenceMonitor:
         left = self.estimate + point.value - self.estimated_at  # NaN after `refine`
         if known is not None:
             found = known[1], True
-        elif self.certify_until >= 0 and left >= -noise:
+        elif self.certify_until >= 0 and left >= -noise and max(left, allowed) >= noise:
             # An earlier estimate, corrected by the decrease since then. A larger decrease proves that it was too small.
+            # (Where rounding errors hide whether what is left is allowed, the gap is estimated anew.)
             found = max(left, noise), True
         else:
             most = max(LEAST_PRODUCTS, n_iter)  # at most as much work as for the fit
             found = newton_decrement(self.objective, point, max_products=most, precondition=self.precondition)
         reported = reported_gap(bound, *found, allowed)
-        if known is None and reported[1] == "estimate" and reported[0] <= allowed:
+        if known is None and reported[1] == "estimate" and reported[0] <= max(allowed, noise):
             proof = concordant_bound(self.certificate.objective, point)
             reported = (proof, "self-concordance") if proof <= allowed else reported
         return reported
