@@ -36,6 +36,7 @@ TASKS = (
     Task((100_000, 512, 100), {"float64": 1.6}, narrow_best=1.3, narrow_share=0.7),
     Task((20_000, 1000, 1000), {"float64": 1.25}, share=0.85, narrow_share=0.7),
     Task((333_333, 29, 3)),
+    Task((1_000_000, 20, 2)),
     Task((40_000, 300, 41), narrow_share=0.7),
     Task((5_000, 784, 10), share=0.6, narrow_share=0.6),  # X of these two fits into the caches
     Task((20_000, 16, 26), share=0.6, narrow_share=0.6),

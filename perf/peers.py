@@ -142,6 +142,8 @@ def linear(X: Any, y: Any, params: Any) -> dict[str, Contestant]:
     n_classes, found = params.shape[0], installed()
     objective = nbs.Objective(X, y, n_classes=n_classes)
     contestants = {OURS: Contestant(lambda: objective.value_and_grad(params), tuple)}
+    if n_classes == 2:
+        return contestants | _with_one_logit(X, y, params[1] - params[0])
     if "scikit-learn" in found:
         from sklearn._loss import HalfMultinomialLoss
         from sklearn.linear_model._linear_loss import LinearModelLoss
@@ -173,6 +175,48 @@ def linear(X: Any, y: Any, params: Any) -> dict[str, Contestant]:
         f = jax.jit(jax.value_and_grad(lambda p, X, y: _jax_cross_entropy(X @ p[0].T + p[1], y)))
         contestants["JAX"] = Contestant(
             lambda: jax.block_until_ready(f(pair, jX, jy)), lambda r: (r[0], np.column_stack(r[1]))
+        )
+    return contestants
+
+
+def _with_one_logit(X: Any, y: Any, w: Any) -> dict[str, Contestant]:
+    """As `linear`, the peers for two classes: with the difference of the logits, and w (N + 1,) float64."""
+    found, contestants, targets = installed(), {}, y.astype(X.dtype)
+
+    def of_both(value: Any, gradient: Any) -> tuple[Any, Any]:
+        return value, np.stack([-gradient, gradient])
+
+    if "scikit-learn" in found:
+        from sklearn._loss import HalfBinomialLoss
+        from sklearn.linear_model._linear_loss import LinearModelLoss
+
+        model, coef = LinearModelLoss(base_loss=HalfBinomialLoss(), fit_intercept=True), w.astype(X.dtype)
+        contestants["scikit-learn"] = Contestant(
+            lambda: model.loss_gradient(coef, X, targets, n_threads=n_cores()), lambda r: of_both(*r)
+        )
+    if "PyTorch" in found:
+        torch = _torch()
+        tX, ty = torch.from_numpy(X), torch.from_numpy(targets)
+        weight = torch.from_numpy(w[:-1].astype(X.dtype)).requires_grad_()
+        bias = torch.from_numpy(w[-1:].astype(X.dtype)).requires_grad_()
+
+        def by_torch() -> Any:
+            value = torch.nn.functional.binary_cross_entropy_with_logits(torch.mv(tX, weight) + bias, ty)
+            return value.detach(), *torch.autograd.grad(value, (weight, bias))
+
+        contestants["PyTorch"] = Contestant(by_torch, lambda r: of_both(r[0], np.concatenate(r[1:])))
+    if "JAX" in found:
+        jax = _jax()
+        jX, jy = jax.numpy.asarray(X), jax.numpy.asarray(targets)
+        pair = jax.numpy.asarray(w[:-1], X.dtype), jax.numpy.asarray(w[-1:], X.dtype)
+
+        def mean_loss(p: Any, X: Any, y: Any) -> Any:
+            z = X @ p[0] + p[1]
+            return jax.numpy.mean(jax.nn.softplus(z) - y * z)
+
+        f = jax.jit(jax.value_and_grad(mean_loss))
+        contestants["JAX"] = Contestant(
+            lambda: jax.block_until_ready(f(pair, jX, jy)), lambda r: of_both(r[0], np.concatenate(r[1]))
         )
     return contestants
 

@@ -15,6 +15,7 @@ import nbsoftmax as nbs
 from nbsoftmax.kernels.linear import (
     BLAS,
     DOTS,
+    LOGIT,
     TILES,
     add_gradient,
     block_of,
@@ -32,7 +33,7 @@ from perf.timing import interleave, n_cores
 
 FORWARD, SOFTMAX, BACKWARD = 0, 1, 2
 STAGES = {"forward: logits of a block": FORWARD, "softmax and cross-entropy": SOFTMAX, "backward: gradient": BACKWARD}
-FORMS = {TILES: "tiles, classes in lanes", DOTS: "tiles, features in lanes", BLAS: "BLAS on blocks"}
+FORMS = {TILES: "tiles, classes in lanes", DOTS: "tiles, features in lanes", BLAS: "BLAS on blocks", LOGIT: "one logit"}
 HEADER = ["stage", "ms", "of the whole"]
 
 
@@ -73,10 +74,11 @@ def run(results: Results, shape: str, dtype: str, rounds: int, scale: int) -> No
         raise SystemExit(
             "a model of this size splits its classes over threads and cannot be profiled; use fewer classes"
         )
-    n_chunks, rows, weights, threads = backend._n_chunks, backend._design.rows, backend._weights(params), n_cores()
+    fused, n_chunks, threads = backend._fused, backend._n_chunks, n_cores()
+    rows, weights = fused.rows, fused.weights(params)
     n_blocks = m / int(block_rows.py_func(rows, weights, 1))
     turns = max(3, int(n_blocks / threads / 8))
-    sums = np.zeros(max(threads, n_chunks) * n_classes * (n_features + 1))
+    sums = np.zeros(max(threads, n_chunks) * weights.n_classes * (n_features + 1))
 
     def stage(number: int, turns: int) -> None:
         with one_thread() if weights.form == BLAS else nullcontext():
@@ -90,8 +92,8 @@ def run(results: Results, shape: str, dtype: str, rounds: int, scale: int) -> No
         calls
         | {
             "start": lambda: stage(FORWARD, 0),
-            "merge: chunks' gradients added": lambda: sums.reshape(-1, n_classes, n_features + 1).sum(axis=0),
-            "Python: weights laid out, gradients zeroed": lambda: (backend._weights(params), backend._new_gradient()),
+            "merge: chunks' gradients added": lambda: sums.reshape(-1, weights.n_classes, n_features + 1).sum(axis=0),
+            "Python: weights laid out, gradients zeroed": lambda: (fused.weights(params), backend._new_gradient()),
             "whole": lambda: objective.value_and_grad(params),
             "read": lambda: limits.read(X),
         },

@@ -66,7 +66,8 @@ class DenseBackend:
         self._design = Design(X, self.n_classes, offset, n_threads)
         self._target = kernel_target(target)
         self._curvature = curvature_weights(target)
-        # A point and the probabilities (m * K,) there, or an empty array; replaced as a pair, never changed.
+        # A point and the probabilities (m * K,) there, or an empty array; replaced as a pair, never changed. For two
+        # classes with one logit, a (1 - a) takes the place of the probabilities, (m,).
         self._kept: tuple[Float64s, NDArray[Any]] = np.empty(0), np.empty(0, X.dtype)
         size = 8 * self.n_classes * (self.n_features + 1)  # bytes of one gradient
         self._n_chunks, self._block = 1, 0
@@ -76,6 +77,9 @@ class DenseBackend:
             self._block = max(16, min(2048, rows_of_block, -(-self.n_samples // 16) * 16))
         else:
             self._n_chunks = self._design.n_chunks(PARTIAL_BYTES // size)
+        # The rows as the fused kernels read them.
+        one_logit = self.n_classes == 2 and not self._block
+        self._fused = Design(X, 2, offset, n_threads, linear.LOGIT) if one_logit else self._design
         self._kept_bytes = MEMORY_BYTES - self._n_chunks * size
         # As `rows.chunk_bounds` cuts them, at most; blocks are not cut.
         step = CHUNK_STEP * self._n_chunks
@@ -94,7 +98,7 @@ class DenseBackend:
     def hess_vec(self, params: Float64s, v: Float64s) -> Float64s:
         """The Hessian of the loss at `params`, times v, in one pass over the rows."""
         gradient = self._new_gradient()
-        point, direction = self._weights(params), self._weights(v)
+        point, direction = (self._fused.weights(p, fit_intercept=self.fit_intercept) for p in (params, v))
         memory, kept = self._memory_for(params)
         if self._block:
             by_classes.hess_vec(
@@ -109,9 +113,9 @@ class DenseBackend:
                 gradient=gradient,
             )
         else:
-            common = self._design.rows, point, direction, self._curvature, self.fit_intercept
-            n, work = self._n_chunks, 3 * self._design.work
-            self._design.run(linear.hess_vec, n, work, n, *common, memory, kept, gradient)
+            common = self._fused.rows, point, direction, self._curvature, self.fit_intercept
+            n, work = self._n_chunks, self._fused.cost(3)
+            self._fused.run(linear.hess_vec, n, work, n, *common, memory, kept, gradient)
         if memory == rows.KEEP:  # set only when complete: another thread may read it
             self._kept = params.copy(), kept
         return self._summed(gradient)
@@ -126,7 +130,7 @@ class DenseBackend:
         n_chunks = self._design.n_chunks(max(1, PARTIAL_BYTES // (8 * params.size)))
         sums = np.zeros((n_chunks, *params.shape))
         common = self._design.rows, self._weights(params), self._curvature, self.fit_intercept
-        self._design.run(gram.curvatures, n_chunks, 2 * self._design.work, n_chunks, *common, sums.reshape(-1))
+        self._design.run(gram.curvatures, n_chunks, self._design.cost(2), n_chunks, *common, sums.reshape(-1))
         total: Float64s = sums.sum(axis=0)
         return total
 
@@ -141,11 +145,11 @@ class DenseBackend:
     def intercept_curvature(self, params: Float64s) -> Float64s | None:
         """sum_i h_i (a_ik [k = l] - a_ik a_il), (K, K); None if those at `params` were not kept for all samples."""
         point, kept = self._kept
-        if kept.size < self._n_chunks * self._rows_in_chunk * self.n_classes or not np.array_equal(point, params):
+        if kept.size < self._n_chunks * self._rows_in_chunk * self._n_columns or not np.array_equal(point, params):
             return None
 
         def parts() -> Iterator[tuple[Floats, Float64s]]:
-            for chunk, proba in enumerate(kept.reshape(self._n_chunks, -1, self.n_classes)):
+            for chunk, proba in enumerate(kept.reshape(self._n_chunks, -1, self._n_columns)):
                 low, high = rows.chunk_bounds.py_func(chunk, self._n_chunks, self.n_samples)
                 yield proba[: high - low], self._curvature[low:high]
 
@@ -271,33 +275,39 @@ class DenseBackend:
         point, kept = self._kept
         if kept.size and np.array_equal(point, params):
             return rows.KEPT, kept
-        fit = self._kept_bytes // (self._n_chunks * self.n_classes * self.dtype.itemsize)
+        fit = self._kept_bytes // (self._n_chunks * self._n_columns * self.dtype.itemsize)
         n_rows = self._n_chunks * max(0, min(fit, self._rows_in_chunk))
-        return (rows.KEEP if n_rows > 0 else rows.FORGET), np.empty(n_rows * self.n_classes, self.dtype)
+        return (rows.KEEP if n_rows > 0 else rows.FORGET), np.empty(n_rows * self._n_columns, self.dtype)
 
     def _loss(self, params: Float64s, gradient: Float64s, *, want_grad: bool) -> float:
-        weights, target, fit_intercept = self._weights(params), self._target, self.fit_intercept
+        fused, target, fit_intercept = self._fused, self._target, self.fit_intercept
+        weights = fused.weights(params, fit_intercept=fit_intercept)
         if self._block:
             options = {"fit_intercept": fit_intercept, "want_grad": want_grad}
             return by_classes.loss_and_grad(
                 self._design, weights, target, **options, size=self._block, gradient=gradient
             )
-        common = self._design.rows, weights, target, fit_intercept, want_grad
+        common = fused.rows, weights, target, fit_intercept, want_grad
         partial = np.zeros(self._n_chunks)
-        self._design.run(linear.loss_and_grad, self._n_chunks, 2 * self._design.work, *common, partial, gradient)
+        fused.run(linear.loss_and_grad, self._n_chunks, fused.cost(2), *common, partial, gradient)
         return float(pairwise_sum(partial))
 
     def _weights(self, params: Float64s) -> linear.Weights:
         return self._design.weights(params, fit_intercept=self.fit_intercept)
 
+    @property
+    def _n_columns(self) -> int:
+        """Numbers that a sample has in the fused kernels: 1 for two classes with one logit, else n_classes."""
+        return 1 if self._fused.form == linear.LOGIT else self.n_classes
+
     def _new_gradient(self) -> Float64s:
-        return np.zeros(self._n_chunks * self.n_classes * (self.n_features + 1))
+        return np.zeros(self._n_chunks * self._n_columns * (self.n_features + 1))
 
     def _summed(self, gradient: Float64s) -> Float64s:
-        """The chunks' gradients, added in order."""
-        chunks = gradient.reshape(self._n_chunks, self.n_classes, self.n_features + 1)
+        """The chunks' gradients, added in order; those of two classes differ in their signs alone."""
+        chunks = gradient.reshape(self._n_chunks, -1, self.n_features + 1)
         total: Float64s = chunks[0] if self._n_chunks == 1 else chunks.sum(axis=0)
-        return total
+        return np.concatenate([-total, total]) if self._fused.form == linear.LOGIT else total
 
 
 def hessian_of_pairs(blocks: Float64s, n_classes: int) -> Float64s:

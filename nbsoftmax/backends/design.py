@@ -11,16 +11,18 @@ from numpy.typing import NDArray
 from nbsoftmax.kernels.chunks import MOST_CHUNKS, chunks_of_samples
 from nbsoftmax.kernels.lang.simd import lanes
 from nbsoftmax.kernels.lang.tiles import panel_of
-from nbsoftmax.kernels.linear import BLAS, DOTS, Rows, Weights, tiled_form, weights_of, whole_vectors
+from nbsoftmax.kernels.linear import BLAS, DOTS, LOGIT, Rows, Weights, tiled_form, weights_of, whole_vectors
 from nbsoftmax.kernels.predict import BEST, predict
 from nbsoftmax.kernels.row_tiles import aligned
 from nbsoftmax.kernels.runtime.blas import one_thread
-from nbsoftmax.kernels.runtime.threads import launch
+from nbsoftmax.kernels.runtime.threads import EXP_WORK, launch
 from nbsoftmax.validation import Float64s, Floats
 
 # From here on BLAS beats the register tiles: weights and gradient no longer stay in cache, and BLAS takes more rows
 # at a time. Measured for 1000 features: tiles 2% faster with 500 classes, BLAS 25% faster with 1000.
 BLAS_CLASSES, BLAS_FEATURES = 600, 64
+# A number of X takes as long to read as multiply-adds with so many classes.
+FEWEST_COLUMNS = 4
 
 
 class Design:
@@ -33,9 +35,13 @@ class Design:
     offset : ndarray (n_samples, n_classes) of the dtype of X, added to the logits; (0, 0) for none
     n_threads : int or None
         None: as many as Numba would use.
+    form : int or None
+        Of `kernels.linear`, how kernels multiply; LOGIT for two classes. None: TILES, DOTS or BLAS, as the shape says.
     """
 
-    def __init__(self, X: Floats, n_classes: int, offset: Floats, n_threads: int | None) -> None:
+    def __init__(
+        self, X: Floats, n_classes: int, offset: Floats, n_threads: int | None, form: int | None = None
+    ) -> None:
         self.n_samples, self.n_features = X.shape
         self.n_classes, self.n_threads, self.dtype = n_classes, n_threads, X.dtype
         if any(stride % X.itemsize for stride in X.strides):  # a field of a packed record: not whole elements apart
@@ -48,21 +54,28 @@ class Design:
             x = X.reshape(-1) if X.flags.c_contiguous else as_strided(X, (1,), (X.itemsize,))
         strides = [stride // X.itemsize for stride in X.strides]
         self.work = self.n_samples * (self.n_features + 1) * n_classes  # multiply-adds of one product
+        if form == LOGIT and offset.size:
+            offset = offset[:, 1] - offset[:, 0]
         self.rows = Rows(x, *strides, self.n_samples, self.n_features, offset.reshape(-1))
         self._width = width = int(lanes(X))
-        self.stride = whole_vectors.py_func(n_classes, X)
-        if n_classes >= BLAS_CLASSES and self.n_features >= BLAS_FEATURES:
+        self.stride = 1 if form == LOGIT else whole_vectors.py_func(n_classes, X)
+        if form is not None:
+            self.form = form
+        elif n_classes >= BLAS_CLASSES and self.n_features >= BLAS_FEATURES:
             self.form = BLAS
         else:
             self.form = tiled_form.py_func(self.n_features, n_classes, width)
 
     def weights(self, params: Float64s, *, fit_intercept: bool = True) -> Weights:
         """The parameters (n_classes, n_features + 1) in the dtype of X, laid out for the form of the products."""
+        if self.form == LOGIT:
+            with np.errstate(over="ignore", invalid="ignore"):  # the sums are then inf or NaN, as those of more classes
+                params = (params[1] - params[0])[None]
         return self._laid_out(params[:, :-1], params[:, -1] if fit_intercept else 0.0)
 
     def _laid_out(self, coef: Float64s, intercept: Float64s | float) -> Weights:
-        n, k = self.n_features, self.n_classes
-        if self.form == DOTS:
+        n, k = self.n_features, len(coef)
+        if self.form in (DOTS, LOGIT):
             length = -(-n // self._width) * self._width
             # Each vector of weights is read once for a few rows: vectors that cross cache lines took up to 16% longer.
             flat = aligned.py_func(k * length + k, self.rows.x)
@@ -85,6 +98,11 @@ class Design:
         chunks: int = chunks_of_samples.py_func(self.n_samples, self.work, most)
         return chunks
 
+    def cost(self, n_products: int) -> int:
+        """About how many multiply-adds a pass over the rows takes, with so many products and the exponentials."""
+        columns = max(self.n_classes, FEWEST_COLUMNS)
+        return int(self.n_samples * (n_products * (self.n_features + 1) * columns + EXP_WORK * self.n_classes))
+
     def predict(
         self, coef: Float64s, intercept: Float64s, what: int, k: int = 1, *, with_proba: bool = False
     ) -> tuple[Floats, NDArray[np.int64]]:
@@ -97,7 +115,8 @@ class Design:
         out = np.empty((self.n_samples, columns), self.dtype)
         best = np.empty((self.n_samples, k if what == BEST else 0), np.int64)
         weights, n_chunks = self._laid_out(coef, intercept), self.n_chunks()
-        self.run(predict, n_chunks, self.work, self.rows, weights, what, k, n_chunks, out.reshape(-1), best.reshape(-1))
+        arguments = self.rows, weights, what, k, n_chunks, out.reshape(-1), best.reshape(-1)
+        self.run(predict, n_chunks, self.cost(1), *arguments)
         return out, best
 
     def run(self, kernel: Any, n_tasks: int, work: int, *arguments: Any) -> None:

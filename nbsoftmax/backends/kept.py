@@ -12,10 +12,14 @@ from nbsoftmax.validation import Float64s, Floats
 def intercept_curvature(parts: Iterable[tuple[Floats, Float64s]], n_classes: int) -> Float64s:
     """sum_i h_i (a_ik [k = l] - a_ik a_il), (K, K).
 
-    `parts` are probabilities a (n, K) of some rows with their weights h (n,), which are empty if all are 1.
+    `parts` are probabilities a (n, K) of some rows with their weights h (n,), which are empty if all are 1. For two
+    classes they may be a (1 - a), (n, 1).
     """
     sums = np.zeros((n_classes, n_classes))
     for proba, weight in parts:
+        if proba.shape[1] == 1:
+            sums += np.sum(proba[:, 0] * weight if weight.size else proba, dtype=np.float64)
+            continue
         a = proba.astype(np.float64, copy=False)
         sums += a.T @ (a * weight[:, None] if weight.size else a)
     np.fill_diagonal(sums, 0.0)

@@ -82,11 +82,15 @@ class SparseBackend:
         self._n_threads, self._block_bytes = n_threads, block_bytes
         self._counts: NDArray[np.int64] | None = None
         self._curvature = curvature_weights(target)
-        row_bytes = (1 if self.n_classes == 2 else padded(self.n_classes, X.dtype.itemsize)) * X.dtype.itemsize
+        # Numbers of a row in the sums: two classes have one logit.
+        self._n_columns = 1 if self.n_classes == 2 else self.n_classes
+        row_bytes = (1 if self._n_columns == 1 else padded(self.n_classes, X.dtype.itemsize)) * X.dtype.itemsize
         if block_bytes is None:
             several = self.n_samples * row_bytes > SINGLE_BLOCK_BYTES
             cached = SMALL_BLOCK_BYTES if several else SINGLE_BLOCK_BYTES
             block_bytes = cached if _second_level_cache() >= SINGLE_BLOCK_BYTES else BLOCK_BYTES
+        if self._n_columns == 1 and offset.size:
+            offset = offset[:, 1] - offset[:, 0]
         self._blocks = Blocks(X, offset, max(16, block_bytes // row_bytes), n_threads)
         self._set_dtype(X.dtype)
 
@@ -97,7 +101,8 @@ class SparseBackend:
         sums = BinarySums if self.n_classes == 2 else SparseSums
         self._sums = sums(self._blocks, self._layout, fit_intercept=self.fit_intercept)
         self._target = kernel_target(targets_in(dtype, self._source[1]))
-        # A point and the probabilities of the first rows there, flat; replaced as a pair, never changed.
+        # A point and the probabilities of the first rows there, or a (1 - a) for two classes, flat; replaced as a pair,
+        # never changed.
         self._kept: tuple[Float64s, Floats] = np.empty(0), np.empty(0, dtype)
 
     def loss(self, params: Float64s) -> float:
@@ -132,7 +137,7 @@ class SparseBackend:
 
     def _hess_vec(self, params: Float64s, v: Float64s, memory: int, kept: Floats) -> Float64s:
         """The product, with probabilities that are already `kept`, or are kept from now on, as `memory` says."""
-        complete = memory == rows.KEPT and kept.size == self.n_samples * self.n_classes
+        complete = memory == rows.KEPT and kept.size == self.n_samples * self._n_columns
         stage = Curved(self._curvature, memory, kept, np.empty(0))
         product = self._sums.products(stage, None if complete else params, v)
         if memory == rows.KEEP:  # set only when complete: another thread may read it
@@ -144,8 +149,8 @@ class SparseBackend:
         point, kept = self._kept
         if np.array_equal(point, params):
             return rows.KEPT, kept
-        n_rows = min(self.n_samples, KEPT_BYTES // (self.n_classes * self.dtype.itemsize))
-        return rows.KEEP, np.empty(n_rows * self.n_classes, self.dtype)
+        n_rows = min(self.n_samples, KEPT_BYTES // (self._n_columns * self.dtype.itemsize))
+        return rows.KEEP, np.empty(n_rows * self._n_columns, self.dtype)
 
     def gram(self, params: Float64s | None = None) -> Float64s:
         """X1^T diag(h mean_k a_k (1 - a_k)) X1 at `params`, or X1^T diag(h) X1, with X1 = (X, 1): (N + 1, N + 1)."""
@@ -207,9 +212,9 @@ class SparseBackend:
     def intercept_curvature(self, params: Float64s) -> Float64s | None:
         """sum_i h_i (a_ik [k = l] - a_ik a_il), (K, K); None if those at `params` were not kept for all samples."""
         point, kept = self._kept
-        if kept.size < self.n_samples * self.n_classes or not np.array_equal(point, params):
+        if kept.size < self.n_samples * self._n_columns or not np.array_equal(point, params):
             return None
-        proba, weight = kept.reshape(-1, self.n_classes), self._curvature
+        proba, weight = kept.reshape(-1, self._n_columns), self._curvature
         parts = map(self._blocks.part, range(len(self._blocks)))
         return intercept_curvature(((proba[part], weight[part]) for part in parts), self.n_classes)
 

@@ -68,4 +68,4 @@ class BinarySums(RowGroups):
             w = w.astype(self._layout.dtype, copy=False)
         if w.size and not self._fit_intercept:
             w[-1] = 0.0
-        return linear.weights_of(w, 2, 2, linear.TILES)
+        return linear.weights_of(w, 1, 1, linear.LOGIT)

@@ -11,7 +11,7 @@ sigmoids because sigmoid(z) - 1 would lose digits by cancellation.
 """
 
 from nbsoftmax.kernels.lang.simd import filled, head, lanes, larger, load_part, store_part, sum_of, to_doubles, where
-from nbsoftmax.kernels.lang.vmath import exp_of_difference, log1p
+from nbsoftmax.kernels.lang.vmath import exp_of_difference, log1p_of_fraction
 from nbsoftmax.kernels.rows import chunk_bounds
 from nbsoftmax.kernels.runtime.jit import inlined, jit, part
 from nbsoftmax.kernels.runtime.threads import take
@@ -34,7 +34,7 @@ def sigmoid_of(x, kind):
     """sigmoid(x), or its logarithm."""
     if kind == SIGMOID:
         return both_sigmoids(x)[0]
-    return where(x > 0.0, 0.0, x) - log1p(exp_of_difference(-larger(x, -x), 0.0))
+    return where(x > 0.0, 0.0, x) - log1p_of_fraction(exp_of_difference(-larger(x, -x), 0.0))
 
 
 @part
@@ -69,7 +69,7 @@ def binary_cross_entropy_range(z, y, weight, weights, positive, smoothing, scale
         if positive.size > 0:
             t1 *= load_part(positive, i % (positive.size - AHEAD // z.itemsize), n, 0.0)
         t0 = ((1.0 - target) * keep + half) * weights[0]
-        common = log1p(exp_of_difference(-larger(x, -x), 0.0))
+        common = log1p_of_fraction(exp_of_difference(-larger(x, -x), 0.0))
         # A product of 0 and inf counts as 0.
         loss = where(t1 > 0.0, (common + where(x < 0.0, -x, 0.0)) * t1, 0.0) + where(
             t0 > 0.0, (common + where(x > 0.0, x, 0.0)) * t0, 0.0

@@ -12,8 +12,10 @@ gradient of its chunk in float64, and the caller adds the chunks in order.
 
 from collections import namedtuple
 
-from nbsoftmax.kernels.lang.simd import VECTOR_BYTES, element, filled, lanes, load, store
+from nbsoftmax.kernels.lang.logit_tiles import add_rows, row_products
+from nbsoftmax.kernels.lang.simd import VECTOR_BYTES, element, filled, lanes, load, load_part, store, sum_of
 from nbsoftmax.kernels.lang.tiles import DOT_CLASSES, MANY_REGISTERS, MOST_ROWS, backward, dots, forward, panel_of
+from nbsoftmax.kernels.logit import logit_cross_entropy, logit_curvature
 from nbsoftmax.kernels.partial import PartialTarget, partial_tiles, partial_wide
 from nbsoftmax.kernels.row_tiles import aligned, new_tile
 from nbsoftmax.kernels.rows import (
@@ -42,8 +44,10 @@ Block = namedtuple("Block", "x at stride n_rows n_features ahead following next_
 
 # How a block is multiplied: register tiles with classes in lanes, with features in lanes, or BLAS. Layout of `w`:
 # for TILES as in `tiles.forward`, for DOTS as in `tiles.dots`, for BLAS (n_features + 1, stride), the bias in the last
-# row. See `place_of_class`.
-TILES, DOTS, BLAS = 0, 1, 2
+# row. See `place_of_class`. With LOGIT there are two classes, and only the difference of their logits is computed: w,
+# laid out as for DOTS, the logits, the offset and the gradient are those of class 1 less those of class 0, a single
+# column, so that `n_classes` and `stride` are 1.
+TILES, DOTS, BLAS, LOGIT = 0, 1, 2, 3
 
 # The parameters, in the dtype of X and in the layout of `form`; rows of logits are `stride` numbers apart. There is a
 # class for each form, with few and with many classes, so that a kernel is compiled only for the one in use. Code that
@@ -53,7 +57,8 @@ FewTiles, ManyTiles, FewDots, ManyDots, FewBlas, ManyBlas = (
     namedtuple(name, Weights._fields, module=__name__)
     for name in ("FewTiles", "ManyTiles", "FewDots", "ManyDots", "FewBlas", "ManyBlas")
 )
-_FEW, _MANY = (FewTiles, FewDots, FewBlas), (ManyTiles, ManyDots, ManyBlas)
+OneLogit = namedtuple("OneLogit", Weights._fields)
+_FEW, _MANY = (FewTiles, FewDots, FewBlas, OneLogit), (ManyTiles, ManyDots, ManyBlas)
 
 
 def weights_of(w, stride, n_classes, form):
@@ -100,6 +105,10 @@ def _form(weights):
     return (_FEW if _few(weights) else _MANY).index(weights.instance_class)
 
 
+def _one_logit(weights):
+    return weights.instance_class is OneLogit
+
+
 @part
 def tiled_form(n_features, n_classes, width):
     """TILES or DOTS: whichever takes fewer vector operations for a row."""
@@ -115,7 +124,7 @@ def tiled_form(n_features, n_classes, width):
 def place_of_class(weights, n_features, k):
     """Return where `w` holds class k: the index of its first coefficient, their distance, and the index of its bias."""
     stride, width = weights.stride, lanes(weights.w)
-    if weights.form == DOTS:
+    if weights.form in (DOTS, LOGIT):
         length = (n_features + width - 1) // width * width
         return k * length, 1, weights.n_classes * length + k
     first, side = (0, stride) if weights.form == BLAS else panel_of(k, stride, width)
@@ -125,13 +134,16 @@ def place_of_class(weights, n_features, k):
 
 @part
 def block_rows(rows, weights, n_logits):
-    """Number of rows in a block with `n_logits` numbers for each class: 16, or a multiple of 32 (full tiles)."""
+    """Number of rows in a block with `n_logits` numbers for each class: 16, or a multiple of 32 (full tiles).
+
+    With LOGIT at least 32, the longest vectors of a tile.
+    """
     size, itemsize = n_logits * weights.stride, rows.x.itemsize
     if weights.form == BLAS:
         return min(512, max(64, BLAS_BLOCK_BYTES // (size * itemsize) // 32 * 32))
     row_bytes = (rows.n_features + size) * itemsize
     n_rows = max(BLOCK_BYTES // row_bytes, min(FEW_ROWS, MOST_BLOCK_BYTES // row_bytes))
-    return min(256, max(16, n_rows // 32 * 32))
+    return min(256, max(32 if weights.form == LOGIT else 16, n_rows // 32 * 32))
 
 
 @part
@@ -249,14 +261,20 @@ def _logits_of(block, weights, first, last, z, z_stride):
                 z[r * z_stride + k] = w[bias + first + k]
         add_product(False, False, last - first, n, n_features, w, first, w_stride, x, at, stride, z, 0, z_stride)
 
+    def by_rows(block, weights, first, last, z, z_stride):
+        x, at, stride, n, n_features, ahead, _, _, _ = block
+        row_products(x, at, stride, n, n_features, weights.w, z, ahead)
+
     def by_form(block, weights, first, last, z, z_stride):
         x, at, stride, n, n_features, ahead, _, _, _ = block
-        if weights.form == DOTS:
+        if weights.form == LOGIT:
+            row_products(x, at, stride, n, n_features, weights.w, z, ahead)
+        elif weights.form == DOTS:
             dots(x, at, stride, n, n_features, weights.w, weights.n_classes, z, z_stride, ahead)
         else:
             forward(x, at, stride, n, n_features, weights.w, weights.stride, z, z_stride, ahead)
 
-    return {TILES: by_tiles, DOTS: by_dots, BLAS: by_blas}[_form(weights)] if _known(weights) else by_form
+    return (by_tiles, by_dots, by_blas, by_rows)[_form(weights)] if _known(weights) else by_form
 
 
 @part
@@ -292,7 +310,18 @@ def _add_features(block, weights, d, d_stride, first, last, narrow, g, gi):
                 for j in range(n_features):
                     g[to + k * g_stride + j] += narrow[k * n_features + j]
 
-    return by_blas if _known(weights) and _form(weights) == BLAS else by_tiles
+    def by_rows(block, weights, d, d_stride, first, last, narrow, g, gi):
+        x, at, stride, n, n_features, _, f, fi, f_stride = block
+        add_rows(x, at, stride, n, n_features, d, g, gi, f, fi, f_stride)
+
+    def by_form(block, weights, d, d_stride, first, last, narrow, g, gi):
+        x, at, stride, n, n_features, _, f, fi, f_stride = block
+        if weights.form == LOGIT:
+            add_rows(x, at, stride, n, n_features, d, g, gi, f, fi, f_stride)
+        else:
+            backward(x, at, stride, n, n_features, d, d_stride, last, g, gi, n_features + 1, f, fi, f_stride, False)
+
+    return (by_tiles, by_tiles, by_blas, by_rows)[_form(weights)] if _known(weights) else by_form
 
 
 @part
@@ -304,7 +333,12 @@ def add_gradient(block, weights, d, d_stride, first, last, fit_intercept, buffer
     add_features(block, weights, d, d_stride, first, last, narrow, g, gi)
     n, g_stride = block.n_rows, block.n_features + 1
     n_features = block.n_features
-    if fit_intercept:
+    if fit_intercept and d_stride == 1:
+        total = filled(d, 0)
+        for r in range(0, n, lanes(d)):
+            total += load_part(d, r, n - r, 0.0)
+        g[gi + n_features] += sum_of(total)
+    elif fit_intercept:
         for k in range(first, last, lanes(d)):
             total = filled(d, 0)
             for r in range(n):
@@ -352,8 +386,14 @@ def _cross_entropy_of(weights, z, n, first, target, scale, want_grad, tile, prob
         n_classes, stride = weights.n_classes, weights.stride
         return partial_rows(z, stride, n, n_classes, first, target, scale, want_grad, tile, proba_tile)
 
-    if target.instance_class is PartialTarget:
+    if target.instance_class is PartialTarget and not _one_logit(weights):
         return partial
+
+    def one_logit(weights, z, n, first, target, scale, want_grad, tile, proba_tile):
+        return logit_cross_entropy(z, n, first, target, scale, want_grad, tile)
+
+    if _one_logit(weights):
+        return one_logit
 
     def chosen(weights, z, n, first, target, scale, want_grad, tile, proba_tile):
         n_classes, stride = weights.n_classes, weights.stride
@@ -363,6 +403,8 @@ def _cross_entropy_of(weights, z, n, first, target, scale, want_grad, tile, prob
 
     def either(weights, z, n, first, target, scale, want_grad, tile, proba_tile):
         n_classes, stride = weights.n_classes, weights.stride
+        if weights.form == LOGIT:
+            return logit_cross_entropy(z, n, first, target, scale, want_grad, tile)
         if n_classes <= MOST_CLASSES_IN_TILE:
             return cross_entropy_tiles(
                 z, 0, stride, n, n_classes, first, target, scale, z[:0], want_grad, z, 0, stride, tile, proba_tile
@@ -386,7 +428,10 @@ def _curvature_of(weights, z, u, n, first, curvature, memory, kept, ki, tile, u_
     def chosen(weights, z, u, n, first, curvature, memory, kept, ki, tile, u_tile):
         rows(z, u, weights.stride, n, weights.n_classes, first, curvature, memory, kept, ki, tile, u_tile)
 
-    return chosen
+    def one_logit(weights, z, u, n, first, curvature, memory, kept, ki, tile, u_tile):
+        logit_curvature(z, u, n, first, curvature, memory, kept, ki)
+
+    return one_logit if _one_logit(weights) else chosen
 
 
 @jit

@@ -6,14 +6,14 @@ X costs one multiply-add with a number of w = w_1 - w_0, and one with a residual
 
 from collections import namedtuple
 
-from nbsoftmax.kernels.lang.simd import element, lanes
+from nbsoftmax.kernels.lang.simd import element
 from nbsoftmax.kernels.row_tiles import aligned, new_tile
 from nbsoftmax.kernels.runtime.jit import jit, part
 from nbsoftmax.kernels.runtime.phases import end_task, take_in_order
 from nbsoftmax.kernels.sparse import SEGMENT, TASKS
 from nbsoftmax.kernels.sparse_linear import write_rows
 
-# The parameters and a direction, each as `linear.Weights` with w (N + 1,): differences of the classes.
+# The parameters and a direction, each as `linear.OneLogit` with w (N + 1,): differences of the classes.
 Differences = namedtuple("Differences", "weights v")
 
 
@@ -65,8 +65,8 @@ def sparse_binary(todo, edges, starts, rows, columns, group, stage, points, d, s
     Without memory d, (n_rows,), for the residuals of a block there are no products.
     """
     weights, v = points.weights, points.v
-    memory = new_tile(2, weights.w), new_tile(2, weights.w), aligned(2 * group + lanes(weights.w), weights.w)
-    z = aligned(2 * group + lanes(weights.w), weights.w)
+    tile, whole = new_tile(2, weights.w), (group + 31) // 32 * 32  # rows of whole tiles of either dtype
+    memory, z = (tile, tile, aligned(whole, weights.w)), aligned(whole, weights.w)
     task, phase = take_in_order(todo, edges, 0)
     while task >= 0:
         b = phase // 2 if d.size > 0 else phase
@@ -77,7 +77,7 @@ def sparse_binary(todo, edges, starts, rows, columns, group, stage, points, d, s
             write_rows(stage, rows, weights, v, None, start, n, starts.groups[b] + task, memory, z)
             if d.size > 0:
                 for r in range(n):
-                    d[start - first + r] = z[2 * r + 1]
+                    d[start - first + r] = z[r]
         elif task > 0:
             column_totals(columns, b * (TASKS + 1) + task - 1, d, squared, out)
         else:

@@ -2,11 +2,10 @@
 
 from collections import namedtuple
 
-from numba.core import types
-
 from nbsoftmax.kernels.lang.panels import logits_panel
 from nbsoftmax.kernels.lang.simd import element
-from nbsoftmax.kernels.linear import add_offset, cross_entropy_of, curvature_of, softmax_of
+from nbsoftmax.kernels.linear import OneLogit, add_offset, cross_entropy_of, curvature_of, softmax_of
+from nbsoftmax.kernels.logit import logit_variances
 from nbsoftmax.kernels.rows import FORGET, KEPT, class_variances, weight_of
 from nbsoftmax.kernels.runtime.jit import by_type, part
 
@@ -25,15 +24,14 @@ VARIANCES = 3  # FORGET, KEEP and KEPT are less
 def sparse_logits(rows, weights, panels, start, n, z):
     """Compute the logits of n rows, without offset; row r is at z[r * stride].
 
-    With panels=None there are two classes: w has the differences of their parameters, the first logit is 0, and the
-    second one is the difference of the logits.
+    For two classes with `linear.LOGIT`, w (N + 1,) and z (n,) are the differences of their parameters and logits.
     """
     raise NotImplementedError("this function works in compiled code only")
 
 
 @by_type(sparse_logits)
 def _sparse_logits(rows, weights, panels, start, n, z):
-    return _differences if isinstance(panels, types.NoneType) else _by_panels
+    return _differences if weights.instance_class is OneLogit else _by_panels
 
 
 def _by_panels(rows, weights, panels, start, n, z):
@@ -53,7 +51,7 @@ def _differences(rows, weights, panels, start, n, z):
         for t in range(rows.indptr[start + r], rows.indptr[start + r + 1]):
             total += element(rows.data, t) * element(w, element(rows.indices, t))
             total, second, third, fourth = second, third, fourth, total
-        z[2 * r], z[2 * r + 1] = nothing, (total + second) + (third + fourth)
+        z[r] = (total + second) + (third + fourth)
 
 
 def group_rows(stride, itemsize):
@@ -78,7 +76,9 @@ def write_rows(stage, rows, weights, v, panels, start, n, group, memory, z):
 
 @by_type(write_rows)
 def _write_rows(stage, rows, weights, v, panels, start, n, group, memory, z):
-    return _write_residuals if stage.instance_class is Residuals else _write_curved
+    if stage.instance_class is Residuals:
+        return _write_residuals
+    return _write_curved_logits if weights.instance_class is OneLogit else _write_curved
 
 
 def _write_residuals(stage, rows, weights, v, panels, start, n, group, memory, z):
@@ -90,12 +90,30 @@ def _write_residuals(stage, rows, weights, v, panels, start, n, group, memory, z
 
 def _write_curved(stage, rows, weights, v, panels, start, n, group, memory, z):
     """Write what the fields of `Curved` say to z, with the probabilities of the first rows from memory or to it."""
-    tile, other_tile, logits = memory
     if stage.memory == VARIANCES:
         fixed_logits(rows, weights, panels, start, n, z)
         softmax_of(weights, z, n)
         variances_of(z, weights.n_classes, weights.stride, start, n, stage.curvature, stage.means)
         return
+    _write_products(stage, rows, weights, v, panels, start, n, memory, z)
+
+
+def _write_curved_logits(stage, rows, weights, v, panels, start, n, group, memory, z):
+    """As `_write_curved` for two classes with one logit: a (1 - a) takes the place of probabilities."""
+    if stage.memory == VARIANCES:
+        fixed_logits(rows, weights, panels, start, n, z)
+        logit_variances(z, n, start, stage.curvature)
+        if stage.means.size > 0:
+            for r in range(n):
+                stage.means[start + r] = z[r]
+        return
+    _write_products(stage, rows, weights, v, panels, start, n, memory, z)
+
+
+@part
+def _write_products(stage, rows, weights, v, panels, start, n, memory, z):
+    """Write the Hessian of the losses of n rows times the changes of their logits to z."""
+    tile, other_tile, logits = memory
     at = start * weights.n_classes
     mode = stage.memory if at + n * weights.n_classes <= stage.kept.size else FORGET
     if mode != KEPT:

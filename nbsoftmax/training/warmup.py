@@ -96,6 +96,13 @@ def _loss(task: Task) -> None:
     backend.loss_and_grad(_params(backend))
 
 
+def _two_classes(task: Task) -> None:
+    X, y = _problem(task)
+    backend: Any = Objective(X, y > 0, n_classes=2).backend  # with kernels of their own
+    backend.loss_and_grad(_params(backend))
+    backend.hess_vec(_params(backend), _params(backend))
+
+
 def _product(task: Task) -> None:
     backend = _backend(task, *_problem(task))
     backend.hess_vec(_params(backend), _params(backend))
@@ -271,6 +278,7 @@ def _partial(task: Task) -> None:
 
 
 _OTHERS: dict[str, Callable[[Task], None]] = {
+    "two_classes": _two_classes,
     "newton": _newton,
     "square": _square,
     "l1": _l1,

@@ -43,6 +43,7 @@ def exp_of_difference(x, c):
 
 
 exp, log, log1p = apply_to_arrays(vmath.exp), apply_to_arrays(vmath.log), apply_to_arrays(vmath.log1p)
+log1p_of_fraction = apply_to_arrays(vmath.log1p_of_fraction)
 
 
 def worst_ulp(got, x, function):
@@ -130,6 +131,14 @@ def test_log_at_the_edges(dtype):
 def test_log1p_keeps_its_digits_for_tiny_arguments(dtype):
     x = np.exp(sweep(-60, 0, 4000, np.float64)).astype(dtype)
     assert worst_ulp(log1p(x), x, mp.log1p) <= PROMISED_ULP
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_log1p_of_a_fraction_is_within_two_ulp_from_0_to_1(dtype):
+    tiny = float(np.log(np.finfo(dtype).tiny))
+    x = np.concatenate([np.exp(sweep(tiny, 0, 4000, np.float64)), np.linspace(0, 1, 4001)]).astype(dtype)
+    assert worst_ulp(log1p_of_fraction(x), x, mp.log1p) <= PROMISED_ULP
+    assert np.isnan(log1p_of_fraction(np.array([np.nan], dtype)))
 
 
 def test_exp_is_vector_code_not_a_call_to_libm():

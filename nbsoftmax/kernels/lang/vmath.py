@@ -61,6 +61,22 @@ _LOG = {
     ),
     types.float32: (0.66666775903, 0.39977607329, 0.29869940102),
 }
+# The same for 1 + f from 1 to 2; errors 0.006 and 0.038 eps
+_LOG_OF_FRACTION = {
+    types.float64: (
+        0.66666666666666304682,
+        0.40000000000157064147,
+        0.2857142854786982843,
+        0.22222223968978587838,
+        0.18181743946030065776,
+        0.15386559551192186047,
+        0.13300977747689078526,
+        0.12106057551170849224,
+        0.083402128090508449223,
+        0.17018389450801848186,
+    ),
+    types.float32: (0.66666414071, 0.40021638391, 0.28000083934, 0.28020089595),
+}
 
 
 def _polynomial(builder, x, vector, coefficients):
@@ -80,6 +96,11 @@ def _polynomial(builder, x, vector, coefficients):
 @intrinsic
 def _log_tail(typingctx, z):
     return z(z), lambda context, builder, sig, args: _polynomial(builder, args[0], z, _LOG[z.dtype])
+
+
+@intrinsic
+def _log_tail_of_fraction(typingctx, z):
+    return z(z), lambda context, builder, sig, args: _polynomial(builder, args[0], z, _LOG_OF_FRACTION[z.dtype])
 
 
 def exp(x):
@@ -203,5 +224,21 @@ def _log1p(x):
     def fitted(x):
         u = x + 1.0
         return log(u) + (x - (u - 1.0)) / u
+
+    return fitted
+
+
+def log1p_of_fraction(x):
+    """log(1 + x) of every lane for 0 <= x <= 1, in about half the time of `log1p`; NaN at NaN."""
+    raise NotImplementedError("log1p of vectors works in compiled code only")
+
+
+@overload(log1p_of_fraction, jit_options={"forceinline": True, **PART})
+def _log1p_of_fraction(x):
+    def fitted(x):
+        s = x / (x + 2.0)
+        z = s * s
+        square = 0.5 * x * x
+        return x - (square - s * (square + z * _log_tail_of_fraction(z)))
 
     return fitted

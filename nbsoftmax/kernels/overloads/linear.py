@@ -10,7 +10,7 @@ from nbsoftmax.errors import InputValueError
 from nbsoftmax.kernels import linear
 from nbsoftmax.kernels.chunks import PARTIAL_BYTES, chunks_of_samples
 from nbsoftmax.kernels.lang.simd import lanes
-from nbsoftmax.kernels.linear import DOTS, Rows, Weights, place_of_class, tiled_form, whole_vectors
+from nbsoftmax.kernels.linear import LOGIT, TILES, Rows, Weights, place_of_class, tiled_form, whole_vectors
 from nbsoftmax.kernels.overloads.arguments import check_floats, contiguous, copied, only, zeros
 from nbsoftmax.kernels.overloads.calls import calling
 from nbsoftmax.kernels.overloads.sums import mean
@@ -51,18 +51,20 @@ def by_copied_rows(X):
 
 @jit
 def weights_for(form, coef, intercept, x):
-    """The parameters in the dtype of X, as `Design.weights` lays them out, and the stride of logits."""
+    """The parameters in the dtype of X, as `Design.weights` lays them out; the stride and the columns of logits."""
     n_classes, n_features = coef.shape
-    width, stride = lanes(x), whole_vectors(n_classes, x)
+    width, stride, columns = lanes(x), whole_vectors(n_classes, x), n_classes
+    if form == LOGIT:
+        stride, columns = 1, 1
     padded = (n_features + width - 1) // width * width
-    w = np.zeros(n_classes * (padded + 1) if form == DOTS else (n_features + 1) * stride, x.dtype)
-    weights = Weights(w, stride, n_classes, form)
-    for k in range(n_classes):
+    w = np.zeros((n_features + 1) * stride if form == TILES else columns * (padded + 1), x.dtype)
+    weights = Weights(w, stride, columns, form)
+    for k in range(columns):
         at, distance, bias = place_of_class(weights, n_features, k)
         for j in range(n_features):
-            w[at + j * distance] = coef[k, j]
-        w[bias] = intercept[k]
-    return w, stride
+            w[at + j * distance] = coef[1, j] - coef[0, j] if form == LOGIT else coef[k, j]
+        w[bias] = intercept[1] - intercept[0] if form == LOGIT else intercept[k]
+    return w, stride, columns
 
 
 @jit
@@ -73,17 +75,19 @@ def number_of_chunks(n_rows, n_features, n_classes):
 
 
 @jit
-def mean_gradient(gradient, n_chunks, n_classes, n_features, divisor):
+def mean_gradient(gradient, n_chunks, columns, n_classes, n_features, divisor):
     """Add the gradients of the chunks in order; return those of the weights and of the intercepts, divided."""
-    size = n_classes * (n_features + 1)
+    size = columns * (n_features + 1)
     for i in range(size, n_chunks * size):
         gradient[i % size] += gradient[i]
-    by_class = gradient[:size].reshape(n_classes, n_features + 1)
+    by_class = gradient[:size].reshape(columns, n_features + 1)
     dcoef, dintercept = np.empty((n_classes, n_features)), np.empty(n_classes)
     for k in range(n_classes):
+        # A single column is the gradient of class 1, and minus that of class 0.
+        column, signed = k if columns == n_classes else 0, divisor if columns == n_classes or k == 1 else -divisor
         for j in range(n_features):
-            dcoef[k, j] = by_class[k, j] / divisor
-        dintercept[k] = by_class[k, n_features] / divisor
+            dcoef[k, j] = by_class[column, j] / signed
+        dintercept[k] = by_class[column, n_features] / signed
     return dcoef, dintercept
 
 
@@ -102,16 +106,16 @@ def loss_and_grad(X, y, coef, intercept, sample_weight, class_weight, label_smoo
         labels, proba, gain, floor, weight, kind, divisor = prepared(
             y, n_rows, n_classes, x, sample_weight, class_weight, label_smoothing, None, True
         )
-        form = tiled_form(n_features, n_classes, lanes(x))
-        w, stride = weights_for(form, coef, intercept, x)
+        form = tiled_form(n_features, n_classes, lanes(x)) if n_classes > 2 else LOGIT
+        w, stride, columns = weights_for(form, coef, intercept, x)
         n_chunks = number_of_chunks(n_rows, n_features, n_classes) if divisor > 0 else 0  # as in `sums.mean`
-        partial, gradient, empty = zeros(n_chunks), zeros(n_chunks * n_classes * (n_features + 1)), x[:0]
+        partial, gradient, empty = zeros(n_chunks), zeros(n_chunks * columns * (n_features + 1)), x[:0]
         for chunk in prange(n_chunks):
             rows = Rows(x, row_stride, column_stride, n_rows, n_features, empty)
-            weights = Weights(w, stride, n_classes, form)
+            weights = Weights(w, stride, columns, form)
             target = Target(labels, proba, gain, floor, weight, kind)
             kernel((only(chunk), rows, weights, target, True, True, partial, gradient))
-        dcoef, dintercept = mean_gradient(gradient, n_chunks, n_classes, n_features, divisor)
+        dcoef, dintercept = mean_gradient(gradient, n_chunks, columns, n_classes, n_features, divisor)
         return mean(partial, divisor), dcoef, dintercept
 
     return implementation

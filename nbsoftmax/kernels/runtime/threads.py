@@ -26,9 +26,9 @@ from numba.extending import intrinsic
 from nbsoftmax.kernels.runtime import ahead
 from nbsoftmax.kernels.runtime.jit import inlined
 
-# Multiply-adds for which one more thread is used: 50 to 100 microseconds. A thread takes as long to wake up. On an
-# Intel Xeon, two threads took 1.2 to 1.4 times as long as one for 1e6 multiply-adds, and as long for 2.5e6.
-THREAD_WORK = 2_500_000
+# Multiply-adds for which one more thread is used: 50 to 100 microseconds. A thread takes as long to wake up. On Intel
+# Xeons, two threads took 1.2 to 1.4 times as long as one for 1e6 multiply-adds, and 0.7 to 1 times as long for 2e6.
+THREAD_WORK = 2_000_000
 # Cost of an exp and the operations around it, in multiply-adds.
 EXP_WORK = 20
 
