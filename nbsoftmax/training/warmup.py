@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from nbsoftmax import functional
+from nbsoftmax import functional, validation
 from nbsoftmax.kernels import delayed_stores
 from nbsoftmax.kernels.linear import BLAS, DOTS, TILES
 from nbsoftmax.kernels.sgd import Rule
@@ -94,6 +94,10 @@ def _params(backend: Any) -> Any:
 def _loss(task: Task) -> None:
     backend = _backend(task, *_problem(task))
     backend.loss_and_grad(_params(backend))
+
+
+def _finite(task: Task) -> None:
+    validation.all_finite(_problem(task)[0])
 
 
 def _two_classes(task: Task) -> None:
@@ -278,6 +282,7 @@ def _partial(task: Task) -> None:
 
 
 _OTHERS: dict[str, Callable[[Task], None]] = {
+    "finite": _finite,
     "two_classes": _two_classes,
     "newton": _newton,
     "square": _square,

@@ -35,6 +35,7 @@ except ValueError as error:  # a setting of Numba has an invalid value
 from nbsoftmax.validation.arrays import (
     Float64s,
     Floats,
+    all_finite,
     as_float64s,
     as_floats,
     design,
@@ -91,6 +92,7 @@ __all__ = [
     "Floats",
     "Targets",
     "WeightedTargets",
+    "all_finite",
     "as_array",
     "as_float64s",
     "as_floats",
