@@ -9,9 +9,9 @@
 Only the upper triangles, with the diagonals, are computed.
 """
 
-from nbsoftmax.kernels.lang.simd import element, filled, lanes, load, store
+from nbsoftmax.kernels.lang.simd import filled, lanes, load, store
 from nbsoftmax.kernels.lang.tiles import MOST_ROWS, backward
-from nbsoftmax.kernels.linear import Block, add_offset, copy_row, logits_of, softmax_of, whole_vectors
+from nbsoftmax.kernels.linear import Block, add_offset, copy_columns, copy_row, logits_of, softmax_of, whole_vectors
 from nbsoftmax.kernels.row_tiles import aligned
 from nbsoftmax.kernels.rows import chunk_bounds, class_variances, weight_of
 from nbsoftmax.kernels.runtime.blas import add_product
@@ -33,13 +33,12 @@ def n_matrices(what, n_classes):
 @part
 def pack_rows(rows, start, n, fit_intercept, side, x, at):
     """Copy n samples to x[at ...], each followed by 1 (0 without intercept) and by zeros up to a whole vector."""
+    if rows.column_stride != 1:
+        copy_columns(rows, start, n, x, at, side)
     for r in range(n):
         i, o = (start + r) * rows.row_stride, at + r * side
         if rows.column_stride == 1:
             copy_row(rows.x, i, rows.n_features, x, o)
-        else:
-            for j in range(rows.n_features):
-                x[o + j] = element(rows.x, i + j * rows.column_stride)
         x[o + rows.n_features] = 1.0 if fit_intercept else 0.0
         for j in range(rows.n_features + 1, side):
             x[o + j] = 0.0

@@ -15,6 +15,7 @@ from collections import namedtuple
 from nbsoftmax.kernels.lang.logit_tiles import add_rows, row_products
 from nbsoftmax.kernels.lang.simd import VECTOR_BYTES, element, filled, lanes, load, load_part, store, sum_of
 from nbsoftmax.kernels.lang.tiles import DOT_CLASSES, MANY_REGISTERS, MOST_ROWS, backward, dots, forward, panel_of
+from nbsoftmax.kernels.lang.transpose import columns_to_rows
 from nbsoftmax.kernels.logit import logit_cross_entropy, logit_curvature
 from nbsoftmax.kernels.partial import PartialTarget, partial_tiles, partial_wide
 from nbsoftmax.kernels.row_tiles import aligned, new_tile
@@ -218,10 +219,26 @@ def block_of(rows, weights, start, n, pack):
         for r in range(n):
             copy_row(rows.x, (start + r) * rows.row_stride, n_features, pack, r * side)
         return Block(pack, 0, side, n, n_features, 0, rows.x, (start + n) * rows.row_stride, rows.row_stride)
-    for j in range(n_features):
-        for r in range(n):
-            pack[r * side + j] = element(rows.x, (start + r) * rows.row_stride + j * rows.column_stride)
+    copy_columns(rows, start, n, pack, 0, side)
     return Block(pack, 0, side, n, n_features, 0, pack, 0, side)
+
+
+@part
+def copy_columns(rows, start, n, pack, to, side):
+    """Copy n samples whose features are not contiguous to rows of `pack`, `side` elements apart, from `to` on."""
+    x, n_features, width = rows.x, rows.n_features, lanes(rows.x)
+    if rows.row_stride != 1 or n < width:
+        for j in range(n_features):
+            for r in range(n):
+                pack[to + r * side + j] = element(x, (start + r) * rows.row_stride + j * rows.column_stride)
+        return
+    few = min(n_features, width)
+    for j in range(0, n_features, width):
+        first = min(j, n_features - few)  # the last square overlaps the one before, and so do its rows
+        for r in range(0, n, width):
+            row = min(r, n - width)
+            at = start + row + first * rows.column_stride
+            columns_to_rows(x, at, rows.column_stride, few, pack, to + row * side + first, side, n)
 
 
 @part

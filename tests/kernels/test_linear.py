@@ -240,3 +240,16 @@ def test_without_intercept_its_row_and_column_are_0():
     assert np.array_equal(made.gram(params)[:-1, :-1], with_intercept.gram(params)[:-1, :-1])
     assert not made.gram(params)[-1].any()
     assert not made.hessian(params)[:, -1].any()
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("K", [2, 3])
+def test_columns_are_transposed_whatever_their_number_and_that_of_the_rows(K, dtype):
+    for m, N in [*((m, 11) for m in range(1, 70)), *((45, N) for N in range(1, 70)), (700, 100), (64, 1300)]:
+        X, y, params, v = problem(m, N, K, dtype)
+        wide = np.zeros((m + 3, 2 * N), dtype, order="F")  # columns further apart than their length
+        wide[2 : m + 2, ::2] = X
+        plain, other = backend(X, y, K), backend(wide[2 : m + 2, ::2], y, K)
+        assert np.array_equal(plain.loss_and_grad(params)[1], other.loss_and_grad(params)[1])
+        assert np.array_equal(plain.hess_vec(params, v), other.hess_vec(params, v))
+        assert np.array_equal(plain.gram(params), other.gram(params))

@@ -1,4 +1,4 @@
-"""Transposition between rows of an array, of any stride, and tiles, in which the rows are in lanes.
+"""Transposition between rows of an array, of any stride, and tiles, in which the rows are in lanes; and of columns.
 
 The rows of a square are loaded, transposed in registers and stored. If a row has at most half as many columns as a
 register has lanes, two rows share a register, which takes a third of the shuffles or fewer, and half of the stores.
@@ -20,6 +20,7 @@ from nbsoftmax.kernels.lang.simd import (
     masked_store,
     parts_of,
     pointer,
+    prefetch_at,
     store_first,
     vector_of,
 )
@@ -141,3 +142,31 @@ def lanes_to_rows(typingctx, tile, j, array, i, stride, n_rows, n_columns, share
         return context.get_dummy_value()
 
     return types.void(tile, types.intp, array, *[types.intp] * 4, share), codegen
+
+
+@intrinsic
+def columns_to_rows(typingctx, array, i, column_stride, n_columns, out, o, row_stride, ahead):
+    """Transpose `lanes(array)` numbers of each of n_columns columns, at most `lanes(array)`, to rows of `out`.
+
+    Element i + k * column_stride + r of `array` goes to out[o + r * row_stride + k]. The lines that begin `ahead`
+    elements later are prefetched.
+    """
+    vector = vector_of(array)
+
+    def codegen(context, builder, sig, args):
+        array, i, column_stride, n_columns, out, o, row_stride, ahead = args
+        last, columns = builder.sub(n_columns, n_columns.type(1)), []
+        for k in range(vector.lanes):  # columns beyond the last one repeat it, and are not stored
+            column = builder.select(builder.icmp_signed("<", last, last.type(k)), last, last.type(k))
+            at = builder.add(i, builder.mul(column, column_stride))
+            address = pointer(context, builder, sig.args[0], array, at, vector.llvm())
+            columns.append(align(builder.load(address), vector.dtype))
+            later = pointer(context, builder, sig.args[0], array, builder.add(at, ahead), vector.llvm())
+            prefetch_at(builder, later)
+        for r, row in enumerate(_transposed(builder, columns)):
+            at = builder.add(o, builder.mul(row_stride, row_stride.type(r)))
+            address = pointer(context, builder, sig.args[4], out, at, vector.llvm())
+            store_first(builder, vector, address, n_columns, row)
+        return context.get_dummy_value()
+
+    return types.void(array, *[types.intp] * 3, out, *[types.intp] * 3), codegen
